@@ -1,0 +1,61 @@
+// Package abi is the contract between a host and a guest module: the names a
+// module exports and imports, the codes that cross the border, the inspection
+// of a module before it is accepted, and the faults a guest can cause.
+//
+// SPEC.md in this folder is the contract in prose; a guest author needs only
+// that file.
+package abi
+
+// Version is the version of the guest contract that this package describes.
+const Version = 1
+
+// ImportModule is the module name of every import that the host offers,
+// WASI preview 1 (WASIModule) excepted.
+const ImportModule = "wasmhost"
+
+// WASIModule is the module name of the WASI preview 1 subset that the host
+// answers deny-by-default.
+const WASIModule = "wasi_snapshot_preview1"
+
+// Exports of a guest. All but those in RequiredExports are optional.
+const (
+	ExportMemory     = "memory"             // the linear memory
+	ExportMarker     = "wasmhost_abi_v1"    // func(): says which contract the module follows
+	ExportAlloc      = "wasmhost_alloc"     // func(len i32) ptr i32: the reusable input buffer; 0 means out of memory
+	ExportProcess    = "wasmhost_process"   // func(ptr, len i32) code i32: one event
+	ExportInit       = "wasmhost_init"      // func(ptr, len i32) code i32: configuration bytes, once at spawn
+	ExportSnapshot   = "wasmhost_snapshot"  // func() i64: ptr<<32|len of the state, or -1 for failure
+	ExportRestore    = "wasmhost_restore"   // func(ptr, len i32) code i32: the bytes of an earlier snapshot
+	ExportStateless  = "wasmhost_stateless" // func(): marker; nothing is kept from one event to the next
+	ExportInitialize = "_initialize"        // func(): WASI reactor start-up, run once before anything else
+)
+
+// RequiredExports are the exports without which a module is no guest.
+var RequiredExports = []string{ExportMemory, ExportMarker, ExportAlloc, ExportProcess}
+
+// Imports of a guest, in module ImportModule.
+const (
+	ImportEmit          = "emit"           // func(ptr, len i32): one output
+	ImportFail          = "fail"           // func(ptr, len i32): the text of the error that this call will return
+	ImportLog           = "log"            // func(level, ptr, len i32): one line to the daemon's log
+	ImportEventOrigin   = "event_origin"   // func() i64: OriginHash of the sender, 0 when anonymous
+	ImportEventSequence = "event_sequence" // func() i64: 1 for the first event that this daemon applies, then 2, 3, ...
+	ImportEventTime     = "event_time"     // func() i64: when the event was recorded, nanoseconds since the Unix epoch
+	ImportEventSender   = "event_sender"   // func(ptr i32): writes the sender's 32-byte EntityID, zeros when anonymous
+	ImportEventChannel  = "event_channel"  // func(ptr, cap i32) len i32: writes at most cap bytes of the channel's name; 0 for a direct event
+	ImportDaemonID      = "daemon_id"      // func(ptr i32): writes this daemon's own 32-byte EntityID
+	ImportNow           = "now"            // func() i64: the event's recorded time, as event_time
+	ImportRandom        = "random"         // func(ptr, len i32): fills with the event's deterministic random stream
+)
+
+// Levels of ImportLog.
+const (
+	LogDebug = 0
+	LogInfo  = 1
+	LogWarn  = 2
+	LogError = 3
+)
+
+// SnapshotFailed is what ExportSnapshot returns (as all ones) when the guest
+// could not produce its state.
+const SnapshotFailed = ^uint64(0)
