@@ -1,0 +1,82 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+
+	"wasmhost/abi"
+	"wasmhost/identity"
+)
+
+// Errors of the runtime's life.
+var (
+	ErrNotReady     = errors.New("the runtime is not ready")
+	ErrShuttingDown = errors.New("the runtime is shutting down")
+	ErrNotSupported = errors.New("not supported by this version")
+)
+
+// Errors of naming: what was asked for is not there, or is there already.
+var (
+	ErrNotFound         = errors.New("no such daemon")
+	ErrKindNotFound     = errors.New("no such kind")
+	ErrKindExists       = errors.New("a kind of this name is registered already")
+	ErrAlreadyPresent   = errors.New("a daemon with this identity is present already")
+	ErrNameTaken        = errors.New("another daemon has this name")
+	ErrBadName          = errors.New("not a valid name")
+	ErrKindInUse        = errors.New("daemons of this kind are running")
+	ErrStopped          = errors.New("the daemon was stopped")
+	ErrUnknownNode      = errors.New("no such node")
+	ErrUnreachable      = errors.New("the node cannot be reached")
+	ErrModuleNotFound   = errors.New("no such module")
+	ErrTargetKnown      = errors.New("a migration target for this identity is registered already")
+	ErrAlreadyMigrating = errors.New("the daemon is migrating already")
+)
+
+// Errors of delivery.
+var (
+	ErrMailboxFull = errors.New("the daemon's mailbox is full")
+	ErrTooLarge    = errors.New("the event is larger than the limit")
+	ErrHorizonFull = errors.New("the daemon remembers as many senders as it may")
+	ErrDiverged    = errors.New("the daemon's replay gave other outputs than its history has")
+	ErrNoHistory   = errors.New("this runtime keeps no history")
+)
+
+// Errors of state.
+var (
+	ErrNotPortable      = errors.New("the daemon's state cannot be captured: its module exports neither wasmhost_snapshot and wasmhost_restore nor wasmhost_stateless")
+	ErrIdentityMismatch = errors.New("the snapshot is of another identity")
+	ErrBadSnapshot      = errors.New("snapshot decode failed")
+	ErrStatelessState   = errors.New("a stateless daemon takes no state")
+)
+
+// GuestError is the error of an event that its daemon did not process: the
+// event left no trace.
+type GuestError = abi.Fault
+
+// MovedError says that the daemon is answered for by another node. The sender
+// asks there.
+type MovedError struct{ Moved }
+
+func (e *MovedError) Error() string {
+	return fmt.Sprintf("daemon %s moved to node %s at epoch %d", e.Entity.Origin(), e.Node, e.Epoch)
+}
+
+// NotFoundError names the daemon that is not there. It is ErrNotFound.
+type NotFoundError struct{ Entity identity.EntityID }
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("no daemon %s on this node", e.Entity.Origin())
+}
+
+// Is makes errors.Is(err, ErrNotFound) hold.
+func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
+
+// KindError is an error about one kind; it wraps ErrKindNotFound, ErrKindExists
+// or ErrKindInUse.
+type KindError struct {
+	Kind string
+	Err  error
+}
+
+func (e *KindError) Error() string { return fmt.Sprintf("kind %q: %v", e.Kind, e.Err) }
+func (e *KindError) Unwrap() error { return e.Err }

@@ -1,0 +1,47 @@
+package host
+
+import (
+	"time"
+
+	"wasmhost/identity"
+)
+
+// Event is what a daemon is asked to process.
+type Event struct {
+	// Sender and Number name the event: the same pair is applied at most once.
+	// A sender's numbers must grow; gaps are allowed. An event with a zero
+	// Sender is anonymous and never taken for a repeat.
+	Sender identity.EntityID
+	Number uint64
+
+	// Channel is the channel the event came by; empty for a direct event.
+	Channel string
+
+	// Payload is the event's content. It belongs to the caller, who must not
+	// change it until the delivery has returned.
+	Payload []byte
+}
+
+// Output is one link of a daemon's chain with its payload: what the daemon
+// emitted. The payload belongs to whoever receives the Output.
+type Output struct {
+	Link    Link
+	Payload []byte
+}
+
+// Result is what became of one accepted event.
+type Result struct {
+	Outputs []Output
+
+	// Duplicate says that the event had been applied before: Outputs are those
+	// recorded then, nothing was applied now.
+	Duplicate bool
+}
+
+// Moved says where a daemon went.
+type Moved struct {
+	Entity identity.EntityID
+	Node   identity.NodeID
+	Epoch  uint64 // the epoch under which Node owns it
+	Time   time.Time
+}

@@ -1,0 +1,158 @@
+package migration
+
+import (
+	"wasmhost/identity"
+)
+
+// Version is the version of the messages below. An Offer of another version is
+// refused.
+const Version = 1
+
+// Bounds on what one message may carry.
+const (
+	MaxChunk      = 256 << 10 // bytes of module, or of snapshot, in one message
+	MaxBatchBytes = 1 << 20   // bytes of history records after which a batch is sent
+	MaxMessage    = 40 << 20  // bytes of one encoded message: the largest single record and then some
+	MaxText       = 4096      // bytes of a failure's text; longer text is cut by the sender, refused by the receiver
+)
+
+// ID names one attempt to move one daemon. The source draws it at random.
+type ID [16]byte
+
+// Message is one of the structs below.
+type Message interface{ kind() uint8 }
+
+// Offer opens a migration: what comes, and what it needs. Source to target.
+type Offer struct {
+	_          struct{} `cbor:",toarray"`
+	Version    uint8
+	Migration  ID
+	Entity     identity.EntityID
+	Name       string
+	Kind       string
+	Module     []byte // SHA-256 of the module, 32 bytes; empty for a native daemon
+	ModuleSize uint64
+	Epoch      uint64 // the source's; the target will own Epoch+1
+	Identity   bool   // whether the daemon's key will come along
+	History    uint64 // how many history records the source has; 0 when it keeps none
+}
+
+// Accept says that the target can take the daemon. Target to source.
+type Accept struct {
+	_          struct{} `cbor:",toarray"`
+	NeedModule bool
+}
+
+// Refuse ends the migration before Replay. Either side.
+type Refuse struct {
+	_    struct{} `cbor:",toarray"`
+	Code Code
+	Text string
+}
+
+// ModuleChunk carries the next bytes of the module. Source to target.
+type ModuleChunk struct {
+	_     struct{} `cbor:",toarray"`
+	Bytes []byte
+}
+
+// HistoryBatch carries the next history records, whole. Source to target.
+type HistoryBatch struct {
+	_       struct{} `cbor:",toarray"`
+	From    uint64   // index of the first record
+	Records [][]byte
+}
+
+// SnapshotChunk carries the next bytes of the snapshot. Source to target.
+type SnapshotChunk struct {
+	_     struct{} `cbor:",toarray"`
+	Bytes []byte
+	Last  bool
+}
+
+// Ready says that the target's daemon stands at the snapshot. Target to source.
+type Ready struct {
+	_        struct{} `cbor:",toarray"`
+	Sequence uint64
+	Head     []byte // hash of the head, 32 bytes
+}
+
+// Tail carries history records made since the snapshot, for the target to
+// apply. Several may come while the source still serves; the one with Last set
+// comes after it has paused the daemon. Source to target.
+type Tail struct {
+	_       struct{} `cbor:",toarray"`
+	From    uint64
+	Records [][]byte
+	Last    bool
+}
+
+// Prepared says that the target has applied the last Tail and holds the daemon
+// durably, not serving it. Target to source.
+type Prepared struct {
+	_        struct{} `cbor:",toarray"`
+	Sequence uint64
+	Applied  uint64
+	Head     []byte
+}
+
+// Release hands the daemon over. The source has written it durably and will
+// repeat it until it hears Done. Source to target.
+type Release struct {
+	_          struct{} `cbor:",toarray"`
+	Migration  ID
+	Entity     identity.EntityID
+	Epoch      uint64 // the target's: the source's plus 1
+	Sequence   uint64
+	Head       []byte
+	Checkpoint []byte // the daemon's signature over the head at the hand-over; empty when it cannot sign
+	Envelope   []byte // the sealed identity; empty when it does not travel
+}
+
+// Done says that the target serves the daemon. It may be repeated. Target to
+// source.
+type Done struct {
+	_     struct{} `cbor:",toarray"`
+	Epoch uint64
+}
+
+// Ask is what a target in doubt asks the source. Target to source, on a stream
+// of its own; answered by Release or by Refuse.
+type Ask struct {
+	_         struct{} `cbor:",toarray"`
+	Migration ID
+	Entity    identity.EntityID
+}
+
+// Hold answers Ask while the source has not decided. The target goes on
+// waiting.
+type Hold struct {
+	_ struct{} `cbor:",toarray"`
+}
+
+func (*Offer) kind() uint8         { return 1 }
+func (*Accept) kind() uint8        { return 2 }
+func (*Refuse) kind() uint8        { return 3 }
+func (*ModuleChunk) kind() uint8   { return 4 }
+func (*HistoryBatch) kind() uint8  { return 5 }
+func (*SnapshotChunk) kind() uint8 { return 6 }
+func (*Ready) kind() uint8         { return 7 }
+func (*Tail) kind() uint8          { return 8 }
+func (*Prepared) kind() uint8      { return 9 }
+func (*Release) kind() uint8       { return 10 }
+func (*Done) kind() uint8          { return 11 }
+func (*Ask) kind() uint8           { return 12 }
+func (*Hold) kind() uint8          { return 13 }
+
+// Conn carries the messages of one migration between its two ends, in order.
+// One goroutine may send while another receives.
+type Conn interface {
+	// Send returns when the message is on its way; it blocks for back-pressure.
+	Send(Message) error
+	// Recv returns the next message, or an error when the other side is gone.
+	Recv() (Message, error)
+	// Close releases the connection. Messages sent before it still arrive.
+	Close() error
+	// Abort cuts the connection: a blocked Send or Recv, on either side, fails.
+	Abort()
+}
