@@ -1,6 +1,8 @@
 package migration
 
 import (
+	"fmt"
+
 	"wasmhost/identity"
 )
 
@@ -18,6 +20,18 @@ const (
 
 // ID names one attempt to move one daemon. The source draws it at random.
 type ID [16]byte
+
+// MarshalBinary returns the 16 bytes.
+func (id ID) MarshalBinary() ([]byte, error) { return id[:], nil }
+
+// UnmarshalBinary takes exactly 16 bytes.
+func (id *ID) UnmarshalBinary(b []byte) error {
+	if len(b) != len(id) {
+		return fmt.Errorf("a migration id has %d bytes, not %d", len(id), len(b))
+	}
+	copy(id[:], b)
+	return nil
+}
 
 // Message is one of the structs below.
 type Message interface{ kind() uint8 }
@@ -68,6 +82,12 @@ type SnapshotChunk struct {
 	_     struct{} `cbor:",toarray"`
 	Bytes []byte
 	Last  bool
+}
+
+// Arrived says that the target has module, history and snapshot. Target to
+// source.
+type Arrived struct {
+	_ struct{} `cbor:",toarray"`
 }
 
 // Ready says that the target's daemon stands at the snapshot. Target to source.
@@ -143,6 +163,7 @@ func (*Release) kind() uint8       { return 10 }
 func (*Done) kind() uint8          { return 11 }
 func (*Ask) kind() uint8           { return 12 }
 func (*Hold) kind() uint8          { return 13 }
+func (*Arrived) kind() uint8       { return 14 }
 
 // Conn carries the messages of one migration between its two ends, in order.
 // One goroutine may send while another receives.

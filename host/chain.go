@@ -1,0 +1,151 @@
+package host
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"wasmhost/identity"
+)
+
+// Link places one output on its daemon's chain. Its canonical form is a CBOR
+// array of the fields in this order (RFC 8949, section 4.2.1).
+type Link struct {
+	_        struct{}          `cbor:",toarray"`
+	Origin   identity.EntityID // whose chain
+	Epoch    uint64            // the ownership under which the output was made
+	Sequence uint64            // 0 for genesis, which is not emitted; 1 for the first output
+	Parent   Hash              // hash of the link before, with its payload; zeros for genesis
+	Horizon  uint64            // how many events the daemon had applied, this one's included
+}
+
+// Hash is a SHA-256.
+type Hash [sha256.Size]byte
+
+// String returns the hash in hexadecimal.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// MarshalText returns the hash in hexadecimal.
+func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (h *Hash) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(string(text))
+	if err != nil || len(b) != len(h) {
+		return fmt.Errorf("a hash has %d hexadecimal digits, not %q", 2*len(h), text)
+	}
+	copy(h[:], b)
+	return nil
+}
+
+// Errors of a chain that does not hold.
+var (
+	ErrOriginMismatch   = errors.New("the link belongs to another origin")
+	ErrSequenceGap      = errors.New("the link does not follow in sequence")
+	ErrParentMismatch   = errors.New("the link's parent hash is not the hash of the link before")
+	ErrEpochBackwards   = errors.New("the link's epoch is lower than the one before")
+	ErrHorizonBackwards = errors.New("the link's horizon is lower than the one before")
+)
+
+// Genesis returns the link before a daemon's first output.
+func Genesis(origin identity.EntityID, epoch uint64) Link { return Link{Origin: origin, Epoch: epoch} }
+
+// Hash returns the SHA-256 of the canonical CBOR of [link, payload].
+func (l *Link) Hash(payload []byte) Hash {
+	var buf [512]byte
+	b := l.appendTo(append(buf[:0], 0x82), payload)
+	return sha256.Sum256(b)
+}
+
+// Bytes returns the link's canonical CBOR.
+func (l *Link) Bytes() []byte { return l.appendLink(nil) }
+
+// appendTo appends link and payload as two canonical items.
+func (l *Link) appendTo(dst, payload []byte) []byte {
+	return append(appendHead(l.appendLink(dst), 2, uint64(len(payload))), payload...)
+}
+
+func (l *Link) appendLink(dst []byte) []byte {
+	dst = append(dst, 0x85, 0x58, 32)
+	dst = append(dst, l.Origin[:]...)
+	dst = appendHead(dst, 0, l.Epoch)
+	dst = appendHead(dst, 0, l.Sequence)
+	dst = append(dst, 0x58, 32)
+	dst = append(dst, l.Parent[:]...)
+	return appendHead(dst, 0, l.Horizon)
+}
+
+// appendHead appends a CBOR head in its shortest form.
+func appendHead(dst []byte, major byte, n uint64) []byte {
+	m := major << 5
+	switch {
+	case n < 24:
+		return append(dst, m|byte(n))
+	case n < 1<<8:
+		return append(dst, m|24, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(dst, m|25), uint16(n))
+	case n < 1<<32:
+		return binary.BigEndian.AppendUint32(append(dst, m|26), uint32(n))
+	default:
+		return binary.BigEndian.AppendUint64(append(dst, m|27), n)
+	}
+}
+
+// Chain is the growing end of one daemon's chain. It is not safe for
+// concurrent use.
+type Chain struct {
+	head     Link
+	headHash Hash
+}
+
+// NewChain returns the chain that goes on after head, whose payload is payload.
+func NewChain(head Link, payload []byte) Chain {
+	return Chain{head: head, headHash: head.Hash(payload)}
+}
+
+// Head returns the last link.
+func (c *Chain) Head() Link { return c.head }
+
+// HeadHash returns the hash of the last link with its payload.
+func (c *Chain) HeadHash() Hash { return c.headHash }
+
+// Append links payload to the chain and returns its link.
+func (c *Chain) Append(epoch, horizon uint64, payload []byte) Link {
+	l := Link{Origin: c.head.Origin, Epoch: epoch, Sequence: c.head.Sequence + 1, Parent: c.headHash, Horizon: horizon}
+	c.headHash = l.Hash(payload)
+	c.head = l
+	return l
+}
+
+// Follows returns nil when next, whose parent's payload hashes to parent, may
+// stand after l, and what is wrong otherwise.
+func (l *Link) Follows(parent Hash, next *Link) error {
+	switch {
+	case next.Origin != l.Origin:
+		return ErrOriginMismatch
+	case l.Sequence == ^uint64(0) || next.Sequence != l.Sequence+1:
+		return fmt.Errorf("%w: %d after %d", ErrSequenceGap, next.Sequence, l.Sequence)
+	case next.Parent != parent:
+		return fmt.Errorf("%w: %s, not %s", ErrParentMismatch, next.Parent, parent)
+	case next.Epoch < l.Epoch:
+		return fmt.Errorf("%w: %d after %d", ErrEpochBackwards, next.Epoch, l.Epoch)
+	case next.Horizon < l.Horizon:
+		return fmt.Errorf("%w: %d after %d", ErrHorizonBackwards, next.Horizon, l.Horizon)
+	}
+	return nil
+}
+
+// MarshalBinary returns the 32 bytes.
+func (h Hash) MarshalBinary() ([]byte, error) { return h[:], nil }
+
+// UnmarshalBinary takes exactly 32 bytes.
+func (h *Hash) UnmarshalBinary(b []byte) error {
+	if len(b) != len(h) {
+		return fmt.Errorf("a hash has %d bytes, not %d", len(h), len(b))
+	}
+	copy(h[:], b)
+	return nil
+}

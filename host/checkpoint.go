@@ -1,0 +1,77 @@
+package host
+
+import (
+	"fmt"
+
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// checkpointDomain separates a checkpoint's signature from every other.
+const checkpointDomain = "wasmhost-checkpoint-v1"
+
+// Purpose says at what occasion a checkpoint was signed.
+type Purpose uint8
+
+// The purposes. The numbers are part of the signed bytes.
+const (
+	PurposePeriodic Purpose = 1 // every so many outputs
+	PurposeSnapshot Purpose = 2 // in a snapshot; State is the state's hash
+	PurposeHandover Purpose = 3 // the source's last word before another node takes over; Epoch is the next owner's
+	PurposeExport   Purpose = 4 // the seal at the end of an exported chain
+	PurposeRestart  Purpose = 5 // a restored daemon's first word: its history begins here
+)
+
+// Checkpoint is a daemon's signed statement of where its chain stands.
+type Checkpoint struct {
+	_         struct{} `cbor:",toarray"`
+	Purpose   Purpose
+	Entity    identity.EntityID
+	Epoch     uint64
+	Sequence  uint64
+	Head      Hash
+	State     []byte // SHA-256 of the state, or empty when the checkpoint does not speak of it
+	Signature []byte // ed25519 over the canonical CBOR of the fields above; empty when the signer holds no private key
+}
+
+// sign fills Signature with key's. A key that cannot sign leaves it empty.
+func (c *Checkpoint) sign(key *identity.KeyPair) error {
+	if !key.CanSign() {
+		c.Signature = nil
+		return nil
+	}
+	msg, err := c.message()
+	if err != nil {
+		return err
+	}
+	c.Signature, err = key.SignDomain(checkpointDomain, msg)
+	return err
+}
+
+// Verify returns nil when the checkpoint is signed by its own entity.
+func (c *Checkpoint) Verify() error {
+	msg, err := c.message()
+	if err != nil {
+		return err
+	}
+	if err := identity.VerifyDomain(c.Entity, checkpointDomain, msg, c.Signature); err != nil {
+		return fmt.Errorf("checkpoint at sequence %d: %w", c.Sequence, err)
+	}
+	return nil
+}
+
+// Signed reports whether the checkpoint carries a signature at all.
+func (c *Checkpoint) Signed() bool { return len(c.Signature) != 0 }
+
+func (c *Checkpoint) message() ([]byte, error) {
+	bare := *c
+	bare.Signature = nil
+	if len(bare.State) == 0 {
+		bare.State = nil
+	}
+	b, err := canon.Marshal(&bare)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a checkpoint: %w", err)
+	}
+	return b, nil
+}

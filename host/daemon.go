@@ -1,0 +1,86 @@
+package host
+
+import (
+	"context"
+
+	"wasmhost/identity"
+)
+
+// Daemon is the code behind one daemon: bytes in, bytes out. A module daemon
+// is made by the runtime from uploaded Wasm; a native one, for embedding and
+// for tests, by the program. The runtime calls a Daemon's methods one at a
+// time.
+type Daemon interface {
+	// Name is the name of the code, for people.
+	Name() string
+
+	// Requirements is what the daemon needs of a node.
+	Requirements() Requirements
+
+	// Process applies one event and returns its outputs, which are the
+	// runtime's to read until the next call. When it returns an error the
+	// daemon's state must be as before the call: module daemons are put back
+	// by the runtime, native ones see to it themselves. What it does must
+	// follow from c, payload and its state alone, for a replay to give the
+	// same outputs.
+	Process(c *Call, payload []byte) ([][]byte, error)
+
+	// Snapshot returns the state; nil for a daemon that keeps none; an error
+	// that wraps ErrNotPortable when the state cannot be captured.
+	Snapshot(c *Call) ([]byte, error)
+
+	// Restore puts a fresh daemon into a state that Snapshot returned.
+	Restore(c *Call, state []byte) error
+}
+
+// Call is what a daemon can know of the call that it answers.
+type Call struct {
+	Self     identity.EntityID
+	Sender   identity.EntityID // zero: anonymous
+	Epoch    uint64
+	Sequence uint64 // of events applied: 1 for the first
+	Time     int64  // when the event was recorded, Unix nanoseconds
+	Channel  string
+}
+
+// Requirements is what a daemon needs of a node.
+type Requirements struct {
+	Tags        []string // all of them must be among the node's
+	MemoryBytes int64
+}
+
+// Initer is a Daemon that takes configuration: Init is called once, at spawn,
+// and not when the daemon is restored.
+type Initer interface {
+	Init(c *Call, config []byte) error
+}
+
+// Stateless is a Daemon that can say that it keeps nothing between events. It
+// is initialised anew wherever it goes.
+type Stateless interface {
+	Stateless() bool
+}
+
+// Sizer is a Daemon that knows how much memory it holds, in bytes.
+type Sizer interface {
+	MemoryBytes() int64
+}
+
+// Factory makes the daemons of one kind. It is safe for concurrent use.
+type Factory interface {
+	New(ctx context.Context, env Env) (Daemon, error)
+}
+
+// Env is what a factory is told of the daemon it makes. A Daemon that is also
+// an io.Closer is closed when the runtime is done with it.
+type Env struct {
+	Entity identity.EntityID
+	Limits Limits
+	Log    func(level int, text string) // to the daemon's log; levels as in package abi
+}
+
+// FactoryFunc is a function as a Factory.
+type FactoryFunc func(ctx context.Context, env Env) (Daemon, error)
+
+// New calls f.
+func (f FactoryFunc) New(ctx context.Context, env Env) (Daemon, error) { return f(ctx, env) }

@@ -1,0 +1,190 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wasmhost/identity"
+)
+
+// daemonState is whether a hosted daemon takes events.
+type daemonState uint8
+
+const (
+	stateRunning  daemonState = iota // takes events
+	statePaused                      // holds them: the last of a migration
+	stateGone                        // takes none for ever; hosted.gone says why
+	stateFailed                      // takes none: the daemon cannot go on; hosted.gone says why
+	stateDiverged                    // as stateFailed, for a replay that differs from the history
+)
+
+var stateNames = [...]string{"running", "migrating", "moved", "failed", "diverged"}
+
+// hosted is one daemon on this runtime. Its lock is held while the daemon
+// processes: the daemon has one caller at a time.
+type hosted struct {
+	rt     *Runtime
+	id     identity.EntityID
+	kind   string
+	module []byte // digest, or nil
+	limits Limits
+	log    daemonLog
+	feed   feed[Output]
+
+	waiting atomic.Int64 // callers at the lock or behind a pause
+	moving  atomic.Bool  // a migration is under way
+
+	mu       sync.Mutex
+	name     string
+	config   []byte
+	key      *identity.KeyPair
+	state    daemonState
+	resumed  chan struct{} // closed when a pause ends; nil unless paused
+	gone     error
+	daemon   Daemon
+	chain    Chain
+	payload  []byte // the head's
+	epoch    uint64
+	applied  uint64
+	lastTime int64
+	horizon  horizon
+	stats    stats
+	spawned  time.Time
+	index    uint64  // of the next history record
+	kept     uint64  // index at which the stored snapshot stands
+	tail     *tail   // non-nil while a migration copies records
+	last     *ticket // of the last record submitted
+	call     Call    // reused from event to event
+}
+
+type stats struct{ processed, emitted, errors uint64 }
+
+// enter takes the lock for a caller that wants the daemon to process. It waits
+// while the daemon is paused. The caller unlocks.
+func (d *hosted) enter(ctx context.Context) error {
+	if d.waiting.Add(1) > int64(d.limits.Mailbox) {
+		d.waiting.Add(-1)
+		return fmt.Errorf("%w: %d events wait", ErrMailboxFull, d.limits.Mailbox)
+	}
+	defer d.waiting.Add(-1)
+	for {
+		d.mu.Lock()
+		switch d.state {
+		case stateRunning:
+			return nil
+		case statePaused:
+			resumed := d.resumed
+			d.mu.Unlock()
+			select {
+			case <-resumed:
+			case <-ctx.Done():
+				return fmt.Errorf("waiting for daemon %s, which is on its way to another node: %w", d.id.Origin(), context.Cause(ctx))
+			}
+		default:
+			err := d.gone
+			d.mu.Unlock()
+			return err
+		}
+	}
+}
+
+// pause makes the daemon hold its events. It needs d.mu.
+func (d *hosted) pause() {
+	d.state, d.resumed = statePaused, make(chan struct{})
+}
+
+// resume lets held events go on. It needs d.mu.
+func (d *hosted) resume() {
+	if d.state == statePaused {
+		d.state = stateRunning
+		close(d.resumed)
+		d.resumed = nil
+	}
+}
+
+// end makes the daemon take no more events, for the reason err, and frees its
+// code. Held events fail with err. It needs d.mu; a second call changes
+// nothing.
+func (d *hosted) end(state daemonState, err error) {
+	if d.state == stateGone || d.state == stateFailed || d.state == stateDiverged {
+		return
+	}
+	resumed := d.resumed
+	d.state, d.gone, d.resumed = state, err, nil
+	if resumed != nil {
+		close(resumed)
+	}
+	if c, ok := d.daemon.(io.Closer); ok {
+		if err := c.Close(); err != nil {
+			d.rt.logger.Warn("closing a daemon", "daemon", d.id.Origin(), "error", err)
+		}
+	}
+	d.feed.close()
+	d.log.feed.close()
+	if state == stateGone {
+		d.key.Wipe()
+	}
+}
+
+// prepareCall fills the reused Call for the next event. It needs d.mu.
+func (d *hosted) prepareCall(ev *Event, at int64) *Call {
+	d.call = Call{Self: d.id, Sender: ev.Sender, Epoch: d.epoch, Sequence: d.applied + 1, Time: at, Channel: ev.Channel}
+	return &d.call
+}
+
+// stateCall is the Call of a hook that is no event: at the daemon's own time,
+// for the event it applied last. It needs d.mu.
+func (d *hosted) stateCall() *Call {
+	return &Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.lastTime}
+}
+
+// now returns the time to record for an event: the clock's, but never before
+// that of the event before. It needs d.mu.
+func (d *hosted) now() int64 {
+	return max(d.rt.clock().UnixNano(), d.lastTime, 1)
+}
+
+// portable returns nil when the daemon's state can travel.
+func (d *hosted) portable() error {
+	if p, ok := d.daemon.(interface{ Portable() bool }); ok && !p.Portable() {
+		return ErrNotPortable
+	}
+	return nil
+}
+
+func (d *hosted) stateless() bool {
+	s, ok := d.daemon.(Stateless)
+	return ok && s.Stateless()
+}
+
+func (d *hosted) info() Info {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := Info{
+		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: d.epoch, Sequence: d.chain.Head().Sequence,
+		State: stateNames[d.state], EventsProcessed: d.stats.processed, EventsEmitted: d.stats.emitted, Errors: d.stats.errors,
+		Head: d.chain.HeadHash(), Spawned: d.spawned,
+	}
+	if d.module != nil {
+		i.Module = fmt.Sprintf("%x", d.module)
+	}
+	if d.moving.Load() && d.state == stateRunning {
+		i.State = stateNames[statePaused]
+	}
+	if s, ok := d.daemon.(Sizer); ok && d.state <= statePaused {
+		i.MemoryBytes = s.MemoryBytes()
+	}
+	var moved *MovedError
+	if errors.As(d.gone, &moved) {
+		i.Node, i.Epoch = moved.Node, moved.Epoch
+	}
+	if d.gone != nil {
+		i.Reason = d.gone.Error()
+	}
+	return i
+}

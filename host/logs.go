@@ -1,0 +1,121 @@
+package host
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// LogLine is one line that a daemon, or the runtime on its behalf, wrote.
+type LogLine struct {
+	Time  time.Time
+	Level string // debug, info, warn or error
+	Text  string
+}
+
+// keptLines is how many of a daemon's last log lines are kept in memory, and
+// how far a follower may lag before it is cut.
+const keptLines = 1000
+
+// daemonLog is the ring of a daemon's last lines. It is safe for concurrent
+// use.
+type daemonLog struct {
+	clock func() time.Time
+
+	mu    sync.Mutex
+	lines []LogLine // a ring once it is full
+	next  int
+	feed  feed[LogLine]
+}
+
+var levelNames = [...]string{"debug", "info", "warn", "error"}
+
+func (l *daemonLog) add(level int, text string) {
+	if level < 0 || level >= len(levelNames) {
+		level = 1
+	}
+	line := LogLine{Time: l.clock(), Level: levelNames[level], Text: text}
+	l.mu.Lock()
+	if len(l.lines) < keptLines {
+		l.lines = append(l.lines, line)
+	} else {
+		l.lines[l.next] = line
+		l.next = (l.next + 1) % keptLines
+	}
+	l.mu.Unlock()
+	l.feed.publish(line)
+}
+
+// all returns the kept lines, oldest first.
+func (l *daemonLog) all() []LogLine {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append(append(make([]LogLine, 0, len(l.lines)), l.lines[l.next:]...), l.lines[:l.next]...)
+}
+
+// feed hands values to whoever subscribed, without ever waiting for one. The
+// zero feed is ready for use; it is safe for concurrent use.
+type feed[T any] struct {
+	mu     sync.Mutex
+	subs   map[chan T]struct{}
+	closed bool
+}
+
+// subscribe returns a channel of the values published from now on. It is
+// closed when ctx ends, when the feed closes, or when its reader lags by more
+// than buffer values.
+func (f *feed[T]) subscribe(ctx context.Context, buffer int) <-chan T {
+	c := make(chan T, buffer)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		close(c)
+		return c
+	}
+	if f.subs == nil {
+		f.subs = make(map[chan T]struct{})
+	}
+	f.subs[c] = struct{}{}
+	context.AfterFunc(ctx, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.drop(c)
+	})
+	return c
+}
+
+// drop needs f.mu.
+func (f *feed[T]) drop(c chan T) {
+	if _, ok := f.subs[c]; ok {
+		delete(f.subs, c)
+		close(c)
+	}
+}
+
+func (f *feed[T]) publish(v T) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.subs {
+		select {
+		case c <- v:
+		default:
+			f.drop(c)
+		}
+	}
+}
+
+// idle reports whether nobody is subscribed.
+func (f *feed[T]) idle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.subs) == 0
+}
+
+func (f *feed[T]) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	for c := range f.subs {
+		f.drop(c)
+	}
+}

@@ -1,0 +1,202 @@
+package host
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// SnapshotVersion is the version of the snapshot format below.
+const SnapshotVersion = 1
+
+// Snapshot is all that another host needs to become this daemon. Encoded, it
+// is a canonical CBOR array of three: the header, the checkpoint that signs
+// it, and the state.
+type Snapshot struct {
+	Header     SnapshotHeader
+	Checkpoint Checkpoint // PurposeSnapshot; State is the hash of the canonical header
+	State      []byte     // what the guest's hook returned; not nil but empty is a state too
+}
+
+// SnapshotHeader is everything of a snapshot but its state.
+type SnapshotHeader struct {
+	_           struct{} `cbor:",toarray"`
+	Version     uint8
+	Entity      identity.EntityID
+	Name        string
+	Kind        string
+	Module      []byte // SHA-256 of the module, 32 bytes; empty for a native daemon
+	Config      []byte // what the daemon was initialised with
+	Epoch       uint64
+	Through     uint64 // sequence of the head
+	Head        Link
+	HeadPayload []byte
+	Applied     uint64       // how many events the daemon has applied
+	LastTime    int64        // recorded time of the last of them, Unix nanoseconds
+	Horizon     []SenderMark // sorted by sender; no sender twice
+	Stateless   bool         // State is empty and not to be restored
+	StateHash   Hash         // SHA-256 of State
+	CreatedAt   int64        // Unix nanoseconds
+	Envelope    []byte       // the identity sealed to the node that took the snapshot; may be empty
+}
+
+// SenderMark says up to which number a sender's events are applied.
+type SenderMark struct {
+	_      struct{} `cbor:",toarray"`
+	Sender identity.EntityID
+	Number uint64
+	Time   int64 // when its last event was recorded, Unix nanoseconds
+}
+
+// Encode returns the snapshot's canonical bytes, a copy of the state included.
+// WriteTo needs no copy.
+func (s *Snapshot) Encode() ([]byte, error) {
+	var buf bytes.Buffer
+	if _, err := s.WriteTo(&buf); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+// WriteTo writes the snapshot's canonical bytes.
+func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
+	head := []byte{0x83}
+	var err error
+	if head, err = canon.Append(head, &s.Header); err != nil {
+		return 0, fmt.Errorf("encoding a snapshot's header: %w", err)
+	}
+	if head, err = canon.Append(head, &s.Checkpoint); err != nil {
+		return 0, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
+	}
+	head = appendHead(head, 2, uint64(len(s.State)))
+	n, err := w.Write(head)
+	if err != nil {
+		return int64(n), err
+	}
+	m, err := w.Write(s.State)
+	return int64(n + m), err
+}
+
+// encodedSnapshot is the shape of the bytes.
+type encodedSnapshot struct {
+	_          struct{} `cbor:",toarray"`
+	Header     SnapshotHeader
+	Checkpoint Checkpoint
+	State      []byte
+}
+
+// DecodeSnapshot reads what Encode wrote. It checks form, bounds and the hash
+// of the state, but no signature: that is Verify's. Every error wraps
+// ErrBadSnapshot.
+func DecodeSnapshot(b []byte) (*Snapshot, error) {
+	var e encodedSnapshot
+	if err := canon.Unmarshal(b, &e); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+	}
+	if err := e.Header.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+	}
+	if sha256.Sum256(e.State) != e.Header.StateHash {
+		return nil, fmt.Errorf("%w: the state does not have the hash that the header names", ErrBadSnapshot)
+	}
+	s := &Snapshot{Header: e.Header, Checkpoint: e.Checkpoint, State: e.State}
+	if err := s.checkCheckpoint(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+	}
+	return s, nil
+}
+
+func (h *SnapshotHeader) check() error {
+	switch {
+	case h.Version != SnapshotVersion:
+		return fmt.Errorf("version %d, this program reads version %d", h.Version, SnapshotVersion)
+	case len(h.Module) != 0 && len(h.Module) != 32:
+		return fmt.Errorf("module digest of %d bytes", len(h.Module))
+	case h.Epoch == 0:
+		return errors.New("epoch 0")
+	case h.Head.Sequence != h.Through:
+		return fmt.Errorf("head at sequence %d, header says %d", h.Head.Sequence, h.Through)
+	case h.Head.Origin != h.Entity:
+		return errors.New("the head belongs to another origin")
+	case h.Head.Epoch > h.Epoch:
+		return errors.New("the head is of a later epoch than the snapshot")
+	}
+	sorted := slices.IsSortedFunc(h.Horizon, func(a, b SenderMark) int {
+		if c := a.Sender.Compare(b.Sender); c != 0 {
+			return c
+		}
+		return 1 // the same sender twice is not sorted
+	})
+	if !sorted && len(h.Horizon) > 1 {
+		return errors.New("the horizon is not sorted, or has a sender twice")
+	}
+	return nil
+}
+
+func (s *Snapshot) checkCheckpoint() error {
+	c, h := &s.Checkpoint, &s.Header
+	sum, err := h.sum()
+	if err != nil {
+		return err
+	}
+	if c.Purpose != PurposeSnapshot || c.Entity != h.Entity || c.Epoch != h.Epoch || c.Sequence != h.Through ||
+		c.Head != h.Head.Hash(h.HeadPayload) || !bytes.Equal(c.State, sum[:]) {
+		return errors.New("the checkpoint is not of this snapshot")
+	}
+	return nil
+}
+
+func (h *SnapshotHeader) sum() (Hash, error) {
+	b, err := canon.Marshal(h)
+	if err != nil {
+		return Hash{}, fmt.Errorf("encoding a snapshot's header: %w", err)
+	}
+	return sha256.Sum256(b), nil
+}
+
+// seal fills the checkpoint and signs it with key.
+func (s *Snapshot) seal(key *identity.KeyPair) error {
+	h := &s.Header
+	sum, err := h.sum()
+	if err != nil {
+		return err
+	}
+	s.Checkpoint = Checkpoint{Purpose: PurposeSnapshot, Entity: h.Entity, Epoch: h.Epoch, Sequence: h.Through,
+		Head: h.Head.Hash(h.HeadPayload), State: sum[:]}
+	return s.Checkpoint.sign(key)
+}
+
+// Verify returns nil when the snapshot is signed by the daemon it is of.
+func (s *Snapshot) Verify() error {
+	if !s.Checkpoint.Signed() {
+		return fmt.Errorf("%w: the snapshot is not signed: it was taken where the daemon had no private key", identity.ErrInvalidSignature)
+	}
+	return s.Checkpoint.Verify()
+}
+
+// OpenIdentity opens the sealed identity with the key of the node that took
+// the snapshot. It returns nil, nil when the snapshot carries none.
+func (s *Snapshot) OpenIdentity(node *identity.KeyPair) (*identity.KeyPair, error) {
+	if len(s.Header.Envelope) == 0 {
+		return nil, nil
+	}
+	env, err := identity.ParseEnvelope(s.Header.Envelope)
+	if err != nil {
+		return nil, fmt.Errorf("the snapshot's identity: %w", err)
+	}
+	key, err := env.Open(node, s.Header.Head.Bytes(), s.Header.Entity)
+	if err != nil {
+		return nil, fmt.Errorf("the snapshot's identity: %w", err)
+	}
+	return key, nil
+}
+
+// Created returns when the snapshot was taken.
+func (s *Snapshot) Created() time.Time { return time.Unix(0, s.Header.CreatedAt) }

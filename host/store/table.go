@@ -1,0 +1,147 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Table is a set of records under keys.
+type Table byte
+
+// The tables. The letters are part of the format.
+const (
+	Daemons   Table = 'd' // by identity: what a daemon is
+	Snapshots Table = 's' // by identity: its latest snapshot
+	Moved     Table = 'v' // by identity: where it went
+	Outgoing  Table = 'o' // by identity: released to another node, not yet confirmed
+	Incoming  Table = 'i' // by identity: prepared for another node, not yet released
+	Kinds     Table = 'k' // by name
+	Peers     Table = 'p' // by key
+	Meta      Table = 'm' // by name
+
+	history Table = 'h' // by identity and index
+)
+
+// ID names a daemon: its identity's 32 bytes.
+type ID = [32]byte
+
+func key(t Table, k []byte) []byte {
+	return append(append(make([]byte, 0, 1+len(k)), byte(t)), k...)
+}
+
+func historyKey(id ID, index uint64) []byte {
+	b := append(append(make([]byte, 0, 41), byte(history)), id[:]...)
+	return binary.BigEndian.AppendUint64(b, index)
+}
+
+// Get returns the record, which is the caller's, or ErrNotFound.
+func (s *Store) Get(t Table, k []byte) ([]byte, error) {
+	v, closer, err := s.db.Get(key(t, k))
+	if err != nil {
+		return nil, fmt.Errorf("reading %c %x: %w", t, k, classify(err))
+	}
+	out := append([]byte(nil), v...)
+	if err := closer.Close(); err != nil {
+		return nil, fmt.Errorf("reading %c %x: %w", t, k, classify(err))
+	}
+	return out, nil
+}
+
+// Scan calls fn with each record of the table in order of keys, until fn
+// returns an error, which Scan returns. Key and value are fn's only for the
+// call.
+func (s *Store) Scan(t Table, fn func(k, v []byte) error) error {
+	return s.scan([]byte{byte(t)}, []byte{byte(t) + 1}, false, func(k, v []byte) error { return fn(k[1:], v) })
+}
+
+// ReadHistory calls fn with the records from index from up to, and without,
+// index to, in order. A missing index is ErrCorrupt.
+func (s *Store) ReadHistory(id ID, from, to uint64, fn func(index uint64, rec []byte) error) error {
+	next := from
+	err := s.scan(historyKey(id, from), historyKey(id, to), false, func(k, v []byte) error {
+		index := binary.BigEndian.Uint64(k[33:])
+		if index != next {
+			return fmt.Errorf("%w: history of %x has record %d where %d should be", ErrCorrupt, id[:8], index, next)
+		}
+		next++
+		return fn(index, v)
+	})
+	if err == nil && next < to && to != ^uint64(0) {
+		return fmt.Errorf("%w: history of %x ends before record %d", ErrCorrupt, id[:8], next)
+	}
+	return err
+}
+
+// ErrStop, returned by a callback, ends a scan without an error.
+var ErrStop = errors.New("stop")
+
+// ReadHistoryBackward is ReadHistory from the last record down. fn ends it with
+// ErrStop.
+func (s *Store) ReadHistoryBackward(id ID, fn func(index uint64, rec []byte) error) error {
+	return s.scan(historyKey(id, 0), historyKey(id, ^uint64(0)), true, func(k, v []byte) error {
+		return fn(binary.BigEndian.Uint64(k[33:]), v)
+	})
+}
+
+// HistoryEnd returns the index after the last record; 0 where there is none.
+func (s *Store) HistoryEnd(id ID) (uint64, error) {
+	var end uint64
+	err := s.ReadHistoryBackward(id, func(index uint64, _ []byte) error {
+		end = index + 1
+		return ErrStop
+	})
+	return end, err
+}
+
+func (s *Store) scan(from, to []byte, backward bool, fn func(k, v []byte) error) (err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return fmt.Errorf("reading: %w", classify(err))
+	}
+	defer func() {
+		if closeErr := it.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("reading: %w", classify(closeErr))
+		}
+	}()
+	step, ok := it.Next, it.First
+	if backward {
+		step, ok = it.Prev, it.Last
+	}
+	for valid := ok(); valid; valid = step() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("reading: %w", classify(err))
+		}
+		if err := fn(it.Key(), v); err != nil {
+			if err == ErrStop {
+				return nil
+			}
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("reading: %w", classify(err))
+	}
+	return nil
+}
+
+// classify adds the error of ours that the engine's error amounts to.
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, pebble.ErrNotFound):
+		return ErrNotFound
+	case errors.Is(err, pebble.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
