@@ -1,0 +1,279 @@
+package abi
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// Limits bound what Inspect accepts. A zero field means no bound.
+type Limits struct {
+	ModuleBytes int64
+	MemoryPages uint32 // of 64 KiB
+}
+
+// How a daemon's state can be captured.
+const (
+	StateHooks     = "hooks"     // the guest exports wasmhost_snapshot and wasmhost_restore
+	StateStateless = "stateless" // the guest declares that it keeps nothing
+	StateOpaque    = "opaque"    // neither: the daemon runs, but cannot be moved or saved
+)
+
+// Report is what a module is.
+type Report struct {
+	Digest     string     `json:"digest"` // SHA-256, hexadecimal
+	Size       int64      `json:"size"`   // bytes
+	ABI        int        `json:"abi_version"`
+	State      string     `json:"state"`
+	HasInit    bool       `json:"has_init"`
+	Reactor    bool       `json:"has_initialize"`
+	Exports    []Export   `json:"exports"`
+	Imports    []Import   `json:"imports"`
+	Memory     Memory     `json:"memory"`
+	Features   []string   `json:"features"`
+	Functions  int        `json:"functions"`
+	Globals    int        `json:"mutable_globals"`
+	CustomSecs []string   `json:"custom_sections,omitempty"`
+	Problems   []*Refusal `json:"problems"`
+}
+
+// Export is one export.
+type Export struct {
+	Name      string `json:"name"`
+	Kind      string `json:"kind"`
+	Signature string `json:"signature,omitempty"`
+}
+
+// Import is one import.
+type Import struct {
+	Module    string `json:"module"`
+	Name      string `json:"name"`
+	Kind      string `json:"kind"`
+	Signature string `json:"signature,omitempty"`
+}
+
+// Memory is the size of the linear memory in pages of 64 KiB.
+type Memory struct {
+	Min    uint32 `json:"min_pages"`
+	Max    uint32 `json:"max_pages,omitempty"`
+	HasMax bool   `json:"has_max"`
+}
+
+// Inspect says what the module is and whether it follows the contract. The
+// report is filled as far as the module can be read, whatever the error, which
+// is the first *Refusal of Report.Problems. Function bodies are not looked at.
+func Inspect(wasm []byte, lim Limits) (*Report, error) {
+	sum := sha256.Sum256(wasm)
+	rep := &Report{Digest: hex.EncodeToString(sum[:]), Size: int64(len(wasm)),
+		Exports: []Export{}, Imports: []Import{}, Features: []string{}, Problems: []*Refusal{}}
+	if lim.ModuleBytes > 0 && rep.Size > lim.ModuleBytes {
+		rep.problem(RefusedOversized, fmt.Sprintf("the module has %d bytes, the limit is %d", rep.Size, lim.ModuleBytes),
+			"strip debug sections and optimise for size, or raise the limit")
+		return rep, rep.Problems[0]
+	}
+	p, refusal := parse(wasm)
+	rep.fill(p)
+	if refusal != nil {
+		rep.Problems = append(rep.Problems, refusal)
+		return rep, refusal
+	}
+	rep.checkExports(p)
+	rep.checkImports(p)
+	rep.checkMemory(p, lim)
+	rep.checkGlobals(p)
+	if len(rep.Problems) > 0 {
+		return rep, rep.Problems[0]
+	}
+	return rep, nil
+}
+
+func (rep *Report) problem(code, found, mend string) {
+	rep.Problems = append(rep.Problems, &Refusal{Code: code, Found: found, Mend: mend})
+}
+
+var exportKinds = [...]string{"function", "table", "memory", "global", "tag"}
+
+func (rep *Report) fill(p *parsed) {
+	for _, e := range p.exports {
+		x := Export{Name: e.name, Kind: "unknown"}
+		if int(e.kind) < len(exportKinds) {
+			x.Kind = exportKinds[e.kind]
+		}
+		if e.kind == 0 {
+			x.Signature, _ = p.funcSignature(e.idx)
+		}
+		rep.Exports = append(rep.Exports, x)
+	}
+	rep.Imports = append(rep.Imports, p.imports...)
+	rep.Functions, rep.CustomSecs = p.code, p.customs
+	if len(p.memories) > 0 {
+		m := p.memories[0]
+		rep.Memory = Memory{Min: m.min, Max: m.max, HasMax: m.hasMax}
+	}
+	for _, g := range p.globals {
+		if g.mutable {
+			rep.Globals++
+		}
+	}
+	rep.ABI = 0
+	if rep.exports(ExportMarker) {
+		rep.ABI = Version
+	}
+	rep.HasInit, rep.Reactor = rep.exports(ExportInit), rep.exports(ExportInitialize)
+	switch {
+	case rep.exports(ExportSnapshot) && rep.exports(ExportRestore):
+		rep.State = StateHooks
+	case rep.exports(ExportStateless):
+		rep.State = StateStateless
+	default:
+		rep.State = StateOpaque
+	}
+	for _, t := range p.types {
+		if _, results, ok := strings.Cut(t, ":"); ok && len(results) > 1 {
+			rep.Features = append(rep.Features, "multi-value")
+			break
+		}
+	}
+	for _, t := range p.types {
+		if strings.ContainsRune(t, 'v') {
+			rep.Features = append(rep.Features, "simd")
+			break
+		}
+	}
+	if p.hasStart {
+		rep.Features = append(rep.Features, "start-function")
+	}
+}
+
+func (rep *Report) exports(name string) bool {
+	for _, e := range rep.Exports {
+		if e.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+const seeSpec = "see abi/SPEC.md, or build with one of the guest SDKs, which export it for you"
+
+func (rep *Report) checkExports(p *parsed) {
+	for _, e := range rep.Exports {
+		if v, ok := strings.CutPrefix(e.Name, "wasmhost_abi_v"); ok && e.Name != ExportMarker {
+			rep.problem(RefusedVersion, fmt.Sprintf("the module follows version %s of the contract", v),
+				fmt.Sprintf("this host runs version %d: build with an SDK of that version, or upgrade the host", Version))
+			return
+		}
+		if strings.HasPrefix(e.Name, globalPrefix) {
+			rep.problem(RefusedReservedName, fmt.Sprintf("the module exports %q", e.Name), "rename it: names in "+globalPrefix+"* are the host's")
+		}
+	}
+	if rep.ABI == 0 && rep.exports("_start") {
+		rep.problem(RefusedMissing, "the module is a program (it exports _start), not a daemon",
+			"build it as a library (a WASI reactor, a cdylib) that exports "+strings.Join(RequiredExports, ", ")+"; "+seeSpec)
+		return
+	}
+	for _, name := range RequiredExports {
+		if !rep.exports(name) {
+			rep.problem(RefusedMissing, fmt.Sprintf("the module does not export %q", name), seeSpec)
+		}
+	}
+	for _, e := range p.exports {
+		want, known := exportSignatures[e.name]
+		if e.name == ExportMemory && e.kind != 2 {
+			rep.problem(RefusedSignature, `the export "memory" is no memory`, seeSpec)
+		}
+		if !known {
+			continue
+		}
+		got, _ := p.funcSignature(e.idx)
+		if e.kind != 0 || got != want {
+			rep.problem(RefusedSignature, fmt.Sprintf("export %q is %s, not %s", e.name, describe(e.kind, got), describe(0, want)), seeSpec)
+		}
+	}
+	snap, rest := rep.exports(ExportSnapshot), rep.exports(ExportRestore)
+	if snap != rest {
+		rep.problem(RefusedHalfHooks, "the module exports only one of "+ExportSnapshot+" and "+ExportRestore, "export both, or neither")
+	}
+	if (snap || rest) && rep.exports(ExportStateless) {
+		rep.problem(RefusedBothStates, "the module says that it is stateless, and exports snapshot hooks", "export either, not both")
+	}
+}
+
+// describe writes a signature for people.
+func describe(kind byte, sig string) string {
+	if kind != 0 {
+		if int(kind) < len(exportKinds) {
+			return "a " + exportKinds[kind]
+		}
+		return "of an unknown kind"
+	}
+	params, results, _ := strings.Cut(sig, ":")
+	names := map[rune]string{'i': "i32", 'I': "i64", 'f': "f32", 'F': "f64", 'v': "v128", 'r': "ref"}
+	list := func(s string) string {
+		var out []string
+		for _, c := range s {
+			out = append(out, names[c])
+		}
+		return "(" + strings.Join(out, ", ") + ")"
+	}
+	return "func" + list(params) + " -> " + list(results)
+}
+
+func (rep *Report) checkImports(p *parsed) {
+	for _, im := range p.imports {
+		what := fmt.Sprintf("the module imports %s %s.%s", im.Kind, im.Module, im.Name)
+		offered, known := map[string]map[string]string{ImportModule: HostFunctions, WASIModule: WASIFunctions}[im.Module]
+		switch sig, ok := offered[im.Name]; {
+		case im.Kind != "function":
+			rep.problem(RefusedImport, what, "define it in the module: a host gives functions only")
+		case !known:
+			rep.problem(RefusedImport, what, fmt.Sprintf("only functions of %q and %q can be imported; %s", ImportModule, WASIModule, hintImport(im)))
+		case !ok:
+			rep.problem(RefusedImport, what, fmt.Sprintf("this host (contract version %d) has no such function; is the SDK newer than the host?", Version))
+		case sig != im.Signature:
+			rep.problem(RefusedSignature, fmt.Sprintf("%s as %s, not %s", what, describe(0, im.Signature), describe(0, sig)), "see abi/SPEC.md")
+		}
+	}
+}
+
+func hintImport(im Import) string {
+	switch {
+	case im.Module == "env" && im.Name == "abort":
+		return "build AssemblyScript with --use abort=, as its SDK does"
+	case im.Module == "env":
+		return "a function was declared but not linked: link its definition"
+	case strings.HasPrefix(im.Module, "wasi:") || strings.HasPrefix(im.Module, "wasi_snapshot_preview2"):
+		return "build for WASI preview 1"
+	case im.Module == "extism:host/env":
+		return "this is an Extism plug-in: port it to a guest SDK"
+	}
+	return "see abi/SPEC.md"
+}
+
+func (rep *Report) checkMemory(p *parsed, lim Limits) {
+	if len(p.memories) > 1 {
+		rep.problem(RefusedFeature, fmt.Sprintf("the module has %d memories", len(p.memories)), "build without the multi-memory feature")
+	}
+	for _, m := range p.memories {
+		if m.imported {
+			continue // told by checkImports
+		}
+		if m.flags&2 != 0 {
+			rep.problem(RefusedFeature, "the memory is shared", "build without threads")
+		}
+		if lim.MemoryPages > 0 && m.min > lim.MemoryPages {
+			rep.problem(RefusedMemory, fmt.Sprintf("the module needs %d pages of memory at start, the limit is %d", m.min, lim.MemoryPages),
+				"give it a smaller stack or smaller static data, or raise the memory limit")
+		}
+	}
+}
+
+func (rep *Report) checkGlobals(p *parsed) {
+	for i, g := range p.globals {
+		if l := letter(g.kind); g.mutable && !g.imported && (l == 'v' || l == 'r') {
+			rep.problem(RefusedFeature, fmt.Sprintf("mutable global %d is of a vector or reference type, which cannot be put back after a failed event", i),
+				"keep the value in memory instead")
+		}
+	}
+}

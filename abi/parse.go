@@ -1,0 +1,253 @@
+package abi
+
+import (
+	"bytes"
+	"strings"
+)
+
+// parsed is what inspection needs of a module.
+type parsed struct {
+	types     []string // signatures as in WASIFunctions; other letters for other types
+	imports   []Import
+	funcs     []uint32 // type index per function, imported ones first
+	tables    int
+	memories  []limits // imported ones first
+	globals   []global // imported ones first
+	exports   []export
+	hasStart  bool
+	customs   []string
+	code      int
+	data      int
+	exportSec section // where the export section is, for the rewriter
+	afterGlob int     // offset at which an export section may be inserted
+}
+
+type section struct{ start, body, end int }
+
+type limits struct {
+	min, max uint32
+	hasMax   bool
+	flags    byte
+	imported bool
+}
+
+type global struct {
+	kind     byte // value type
+	mutable  bool
+	imported bool
+}
+
+type export struct {
+	name string
+	kind byte // 0 function, 1 table, 2 memory, 3 global, 4 tag
+	idx  uint32
+}
+
+// parse reads the module's structure. Function bodies, elements and data are
+// passed over; the engine validates them.
+func parse(wasm []byte) (*parsed, *Refusal) {
+	if r := preamble(wasm); r != nil {
+		return &parsed{}, r
+	}
+	p := &parsed{}
+	r := &reader{b: wasm, pos: 8}
+	last := -1
+	for r.fail == nil && r.left() > 0 {
+		s := section{start: r.pos}
+		id := r.byte()
+		size := r.u32()
+		s.body = r.pos
+		r.bytes(size)
+		if r.fail != nil {
+			break
+		}
+		s.end = r.pos
+		if id != 0 {
+			o := order(id)
+			if o < 0 {
+				r.refuse(RefusedMalformed, "unknown section %d at offset %d", id, s.start)
+				break
+			}
+			if o <= last {
+				r.refuse(RefusedMalformed, "section %d at offset %d is out of order", id, s.start)
+				break
+			}
+			last = o
+			if o <= order(6) {
+				p.afterGlob = s.end
+			}
+		}
+		sub := &reader{b: wasm[:s.end], pos: s.body}
+		p.section(id, s, sub)
+		if sub.fail == nil && id >= 1 && id <= 7 && sub.left() != 0 {
+			sub.refuse(RefusedMalformed, "section %d at offset %d has bytes to spare", id, s.start)
+		}
+		r.fail = sub.fail
+	}
+	if p.afterGlob == 0 {
+		p.afterGlob = 8
+	}
+	return p, r.fail
+}
+
+func preamble(wasm []byte) *Refusal {
+	magic := []byte("\x00asm")
+	switch {
+	case len(wasm) == 0:
+		return &Refusal{RefusedNotWasm, "the file is empty", "upload a .wasm file"}
+	case len(wasm) < 8 && bytes.HasPrefix(magic, wasm[:min(4, len(wasm))]):
+		return &Refusal{RefusedTruncated, "the file ends inside its header", "copy or download the file again; its end is missing"}
+	case !bytes.HasPrefix(wasm, magic):
+		text := strings.TrimSpace(string(wasm[:min(len(wasm), 64)]))
+		if strings.HasPrefix(text, "(module") || strings.HasPrefix(text, ";;") {
+			return &Refusal{RefusedNotWasm, "the file is Wasm text, not Wasm binary", "assemble it with wat2wasm first"}
+		}
+		return &Refusal{RefusedNotWasm, "the file does not begin with the Wasm magic number", "upload a .wasm file"}
+	case wasm[6] == 1 && wasm[7] == 0:
+		return &Refusal{RefusedComponent, "the file is a component (WASI preview 2), not a core module",
+			"build a core module: target wasm32-unknown-unknown or wasm32-wasip1, without the componentize step"}
+	case !bytes.Equal(wasm[4:8], []byte{1, 0, 0, 0}):
+		return &Refusal{RefusedMalformed, "the file has an unknown Wasm version", "build for version 1 of the binary format"}
+	}
+	return nil
+}
+
+// order is where a section stands in a module; data count comes before code.
+func order(id byte) int {
+	return bytes.IndexByte([]byte{1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11}, id)
+}
+
+func (p *parsed) section(id byte, s section, r *reader) {
+	switch id {
+	case 0:
+		p.customs = append(p.customs, r.name())
+	case 1:
+		r.each(func() { p.types = append(p.types, r.funcType()) })
+	case 2:
+		r.each(func() { p.readImport(r) })
+	case 3:
+		r.each(func() { p.funcs = append(p.funcs, r.u32()) })
+	case 4:
+		r.each(func() {
+			r.byte()
+			r.limits()
+			p.tables++
+		})
+	case 5:
+		r.each(func() { p.memories = append(p.memories, r.limits()) })
+	case 6:
+		r.each(func() {
+			g := global{kind: r.byte(), mutable: r.byte() == 1}
+			r.constExpr()
+			p.globals = append(p.globals, g)
+		})
+	case 7:
+		p.exportSec = s
+		r.each(func() { p.exports = append(p.exports, export{name: r.name(), kind: r.byte(), idx: r.u32()}) })
+	case 8:
+		p.hasStart = true
+	case 10:
+		p.code = r.count()
+	case 11:
+		p.data = r.count()
+	case 13:
+		r.refuse(RefusedFeature, "the module has a tag section (exception handling)")
+		if r.fail != nil {
+			r.fail.Mend = "build without exceptions"
+		}
+	}
+}
+
+func (r *reader) each(f func()) {
+	for n := r.count(); n > 0 && r.fail == nil; n-- {
+		f()
+	}
+}
+
+func (p *parsed) readImport(r *reader) {
+	im := Import{Module: r.name(), Name: r.name()}
+	switch kind := r.byte(); kind {
+	case 0:
+		im.Kind = "function"
+		t := r.u32()
+		if r.fail == nil && int64(t) >= int64(len(p.types)) {
+			r.refuse(RefusedMalformed, "import %s.%s has type %d of %d", im.Module, im.Name, t, len(p.types))
+			return
+		}
+		if r.fail == nil {
+			im.Signature = p.types[t]
+		}
+		p.funcs = append(p.funcs, t)
+	case 1:
+		im.Kind = "table"
+		r.byte()
+		r.limits()
+		p.tables++
+	case 2:
+		im.Kind = "memory"
+		l := r.limits()
+		l.imported = true
+		p.memories = append(p.memories, l)
+	case 3:
+		im.Kind = "global"
+		p.globals = append(p.globals, global{kind: r.byte(), mutable: r.byte() == 1, imported: true})
+	default:
+		r.refuse(RefusedFeature, "import %s.%s is of kind %d", im.Module, im.Name, kind)
+		return
+	}
+	p.imports = append(p.imports, im)
+}
+
+func (r *reader) limits() limits {
+	l := limits{flags: r.byte()}
+	if l.flags > 3 {
+		r.refuse(RefusedFeature, "a memory or table with flags %#x (memory64, or a custom page size)", l.flags)
+		if r.fail != nil {
+			r.fail.Mend = "build for wasm32"
+		}
+		return l
+	}
+	l.min = r.u32()
+	if l.hasMax = l.flags&1 != 0; l.hasMax {
+		l.max = r.u32()
+	}
+	return l
+}
+
+// funcType reads a function type as a signature.
+func (r *reader) funcType() string {
+	if f := r.byte(); f != 0x60 {
+		r.refuse(RefusedFeature, "a type of form 0x%02x (garbage-collected types)", f)
+		return ""
+	}
+	var sig strings.Builder
+	r.each(func() { sig.WriteByte(letter(r.byte())) })
+	sig.WriteByte(':')
+	r.each(func() { sig.WriteByte(letter(r.byte())) })
+	return sig.String()
+}
+
+func letter(valueType byte) byte {
+	switch valueType {
+	case 0x7f:
+		return 'i'
+	case 0x7e:
+		return 'I'
+	case 0x7d:
+		return 'f'
+	case 0x7c:
+		return 'F'
+	case 0x7b:
+		return 'v'
+	default:
+		return 'r'
+	}
+}
+
+// funcSignature returns the signature of function idx.
+func (p *parsed) funcSignature(idx uint32) (string, bool) {
+	if int64(idx) >= int64(len(p.funcs)) || int64(p.funcs[idx]) >= int64(len(p.types)) {
+		return "", false
+	}
+	return p.types[p.funcs[idx]], true
+}
