@@ -1,0 +1,152 @@
+/* wasmhost.h: write wasmhost daemons in C (or C++), contract version 1.
+ *
+ * Define WASMHOST_IMPLEMENTATION in exactly one file before including this
+ * header, and there also one of WASMHOST_STATELESS (nothing is kept between
+ * events) or WASMHOST_HOOKS (the state travels through wh_on_snapshot and
+ * wh_on_restore), and WASMHOST_INIT when the daemon takes configuration. Then
+ * write the functions that the daemon answers, below. No libc is needed.
+ */
+#ifndef WASMHOST_H
+#define WASMHOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the daemon answers. Input is valid until the function returns. A result
+ * other than 0 is an error code: the event leaves no trace, and the sender gets
+ * the code with the text given to wh_fail. */
+int32_t wh_on_event(const uint8_t *data, uint32_t size);
+int32_t wh_on_init(const uint8_t *config, uint32_t size);    /* WASMHOST_INIT */
+int32_t wh_on_snapshot(const uint8_t **state, uint32_t *size); /* WASMHOST_HOOKS: the bytes must stay in place until the next call */
+int32_t wh_on_restore(const uint8_t *state, uint32_t size);  /* WASMHOST_HOOKS */
+
+/* What the host offers. */
+#define WH_IMPORT(name) __attribute__((import_module("wasmhost"), import_name(name)))
+WH_IMPORT("emit") void wh_emit(const void *data, uint32_t size);              /* one output; copied at once */
+WH_IMPORT("fail") void wh_fail_bytes(const char *text, uint32_t size);        /* the text of the error that this call returns */
+WH_IMPORT("log") void wh_log_bytes(int32_t level, const char *text, uint32_t size);
+WH_IMPORT("event_origin") uint64_t wh_event_origin(void);     /* the sender's origin hash; 0: anonymous */
+WH_IMPORT("event_sequence") uint64_t wh_event_sequence(void); /* 1 for the first event applied */
+WH_IMPORT("event_time") int64_t wh_event_time(void);          /* Unix nanoseconds, as recorded */
+WH_IMPORT("event_sender") void wh_event_sender(uint8_t id[32]); /* zeros: anonymous */
+WH_IMPORT("event_channel") uint32_t wh_event_channel(char *name, uint32_t cap); /* its length; 0: a direct event */
+WH_IMPORT("daemon_id") void wh_daemon_id(uint8_t id[32]);
+WH_IMPORT("now") int64_t wh_now(void);                        /* as wh_event_time */
+WH_IMPORT("random") void wh_random(void *out, uint32_t size); /* the same again on replay */
+
+enum { WH_DEBUG = 0, WH_INFO = 1, WH_WARN = 2, WH_ERROR = 3 };
+
+static inline uint32_t wh_strlen(const char *s) {
+    uint32_t n = 0;
+    while (s[n]) n++;
+    return n;
+}
+static inline void wh_emit_text(const char *text) { wh_emit(text, wh_strlen(text)); }
+static inline void wh_log(int32_t level, const char *text) { wh_log_bytes(level, text, wh_strlen(text)); }
+
+/* WH_IS compares an event with a literal; it is cheap where the sizes differ. */
+#define WH_IS(data, size, literal) ((size) == sizeof(literal) - 1 && memcmp((data), (literal), sizeof(literal) - 1) == 0)
+int memcmp(const void *a, const void *b, size_t n);
+void *memcpy(void *dst, const void *src, size_t n);
+void *memset(void *dst, int c, size_t n);
+
+/* wh_fail gives the text and returns the code, for return wh_fail(1, "..."). */
+static inline int32_t wh_fail(int32_t code, const char *text) {
+    wh_fail_bytes(text, wh_strlen(text));
+    return code;
+}
+
+/* wh_panic ends the call with a trap that carries the text. */
+static inline _Noreturn void wh_panic(const char *text) {
+    wh_fail_bytes(text, wh_strlen(text));
+    __builtin_trap();
+}
+
+/* wh_grow returns size fresh bytes of memory, zeroed, for ever; 0 when there
+ * are no more. It does not mix with malloc. */
+void *wh_grow(uint32_t size);
+
+#define WH_EXPORT(name) __attribute__((export_name(name), used))
+
+#ifdef WASMHOST_IMPLEMENTATION
+extern uint8_t __heap_base;
+static uint32_t wh_heap_next;
+
+void *wh_grow(uint32_t size) {
+    if (!wh_heap_next) wh_heap_next = ((uint32_t)(uintptr_t)&__heap_base + 15) & ~15u;
+    uint64_t end = (uint64_t)wh_heap_next + size;
+    uint64_t have = (uint64_t)__builtin_wasm_memory_size(0) << 16;
+    if (end > have && __builtin_wasm_memory_grow(0, (uint32_t)((end - have + 65535) >> 16)) == (size_t)-1) return 0;
+    void *p = (void *)(uintptr_t)wh_heap_next;
+    wh_heap_next = (uint32_t)((end + 15) & ~(uint64_t)15);
+    return p;
+}
+
+WH_EXPORT("wasmhost_abi_v1") void wh_export_abi(void) {}
+
+static uint8_t wh_small[4096];
+static uint8_t *wh_input = wh_small;
+static uint32_t wh_input_cap = sizeof wh_small;
+
+/* One input buffer, made anew when a larger one is asked for. */
+WH_EXPORT("wasmhost_alloc") uint8_t *wh_export_alloc(uint32_t size) {
+    if (size > wh_input_cap) {
+        uint32_t cap = wh_input_cap;
+        while (cap < size) cap = cap > 0x40000000u ? size : cap * 2;
+        uint8_t *p = (uint8_t *)wh_grow(cap);
+        if (!p) return 0;
+        wh_input = p;
+        wh_input_cap = cap;
+    }
+    return wh_input;
+}
+
+WH_EXPORT("wasmhost_process") int32_t wh_export_process(const uint8_t *data, uint32_t size) { return wh_on_event(data, size); }
+
+#ifdef WASMHOST_INIT
+WH_EXPORT("wasmhost_init") int32_t wh_export_init(const uint8_t *config, uint32_t size) { return wh_on_init(config, size); }
+#endif
+
+#ifdef WASMHOST_STATELESS
+WH_EXPORT("wasmhost_stateless") void wh_export_stateless(void) {}
+#endif
+
+#ifdef WASMHOST_HOOKS
+WH_EXPORT("wasmhost_snapshot") uint64_t wh_export_snapshot(void) {
+    const uint8_t *state = 0;
+    uint32_t size = 0;
+    if (wh_on_snapshot(&state, &size)) return ~0ull;
+    return (uint64_t)(uintptr_t)state << 32 | size;
+}
+WH_EXPORT("wasmhost_restore") int32_t wh_export_restore(const uint8_t *state, uint32_t size) { return wh_on_restore(state, size); }
+#endif
+
+/* The compiler may call these for copies and comparisons of its own. */
+void *memcpy(void *dst, const void *src, size_t n) {
+    uint8_t *d = (uint8_t *)dst;
+    const uint8_t *s = (const uint8_t *)src;
+    for (size_t i = 0; i < n; i++) d[i] = s[i];
+    return dst;
+}
+void *memset(void *dst, int c, size_t n) {
+    uint8_t *d = (uint8_t *)dst;
+    for (size_t i = 0; i < n; i++) d[i] = (uint8_t)c;
+    return dst;
+}
+int memcmp(const void *a, const void *b, size_t n) {
+    const uint8_t *x = (const uint8_t *)a, *y = (const uint8_t *)b;
+    for (size_t i = 0; i < n; i++)
+        if (x[i] != y[i]) return x[i] < y[i] ? -1 : 1;
+    return 0;
+}
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,71 @@
+package sandbox
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/tetratelabs/wazero/sys"
+
+	"wasmhost/abi"
+)
+
+// errOverOutput ends a call that went over an output limit.
+var errOverOutput = errors.New("over an output limit")
+
+// broke spoils the instance and makes the fault of the call in progress.
+func (i *Instance) broke(kind abi.FaultKind, code int32, text string) *abi.Fault {
+	i.spoiled = true
+	return &abi.Fault{Kind: kind, Call: i.call.name, Code: code, Text: text}
+}
+
+func (i *Instance) overLimit(limit, text string) *abi.Fault {
+	f := i.broke(abi.FaultLimit, 0, text)
+	f.Limit = limit
+	return f
+}
+
+// fault makes an *abi.Fault of what ended the call.
+func (i *Instance) fault(err error) error {
+	var exit *sys.ExitError
+	said := i.call.text()
+	switch {
+	case i.call.over != "":
+		return i.overLimit(i.call.over, i.call.overText)
+	case i.ctx.Err() != nil:
+		return i.overLimit(abi.LimitWall, "it ran for more than "+i.options.Limits.Wall.String())
+	case i.call.exited:
+		return i.broke(abi.FaultExit, i.call.exitCode, said)
+	case errors.As(err, &exit):
+		return i.broke(abi.FaultExit, int32(exit.ExitCode()), said)
+	}
+	reason, stack := split(err)
+	var f *abi.Fault
+	switch {
+	case strings.Contains(reason, "stack overflow"):
+		f = i.overLimit(abi.LimitStack, reason)
+	case i.mem.refused:
+		f = i.overLimit(abi.LimitMemory, "it asked for more memory than its limit, and then failed: "+reason)
+	case i.call.badPointer != "":
+		f = i.broke(abi.FaultAnswer, 0, i.call.badPointer)
+	default:
+		f = i.broke(abi.FaultTrap, 0, reason)
+		if said != "" {
+			f.Text = said + " (" + reason + ")"
+		}
+	}
+	f.Stack = stack
+	return f
+}
+
+// split parts wazero's message into the reason and the guest's stack.
+func split(err error) (reason, stack string) {
+	reason, stack, _ = strings.Cut(err.Error(), "\nwasm stack trace:\n")
+	reason = strings.TrimSuffix(strings.TrimPrefix(reason, "wasm error: "), " (recovered by wazero)")
+	var frames []string
+	for _, line := range strings.Split(stack, "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			frames = append(frames, line)
+		}
+	}
+	return reason, strings.Join(frames, "\n")
+}
