@@ -1,6 +1,7 @@
 package host
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"wasmhost/identity"
@@ -30,7 +31,7 @@ type Checkpoint struct {
 	Epoch     uint64
 	Sequence  uint64
 	Head      Hash
-	State     []byte // SHA-256 of the state, or empty when the checkpoint does not speak of it
+	State     []byte // in a snapshot, SHA-256 of its header; at a hand-over, from whom to whom; else empty
 	Signature []byte // ed25519 over the canonical CBOR of the fields above; empty when the signer holds no private key
 }
 
@@ -58,6 +59,12 @@ func (c *Checkpoint) Verify() error {
 		return fmt.Errorf("checkpoint at sequence %d: %w", c.Sequence, err)
 	}
 	return nil
+}
+
+// handover is the State of a checkpoint by which a daemon moves.
+func handover(from, to identity.NodeID) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(from))
+	return binary.BigEndian.AppendUint64(b, uint64(to))
 }
 
 // Signed reports whether the checkpoint carries a signature at all.

@@ -57,6 +57,7 @@ type hosted struct {
 	spawned  time.Time
 	index    uint64  // of the next history record
 	kept     uint64  // index at which the stored snapshot stands
+	signed   uint64  // how many periodic checkpoints are behind
 	tail     *tail   // non-nil while a migration copies records
 	last     *ticket // of the last record submitted
 	call     Call    // reused from event to event

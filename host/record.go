@@ -43,7 +43,21 @@ type eventRecord struct {
 	Time    int64
 	Channel string
 	Payload []byte
+	Applied uint64 // which of the daemon's events it was: 1 for the first
+	Before  Link   // the head that the first output follows
+	Parent  Hash   // that head's hash, with its payload
+	Epoch   uint64 // of the outputs
 	Outputs [][]byte
+}
+
+// links returns the outputs with their links.
+func (e *eventRecord) links() []Output {
+	c := Chain{head: e.Before, headHash: e.Parent}
+	out := make([]Output, len(e.Outputs))
+	for i, payload := range e.Outputs {
+		out[i] = Output{Link: c.Append(e.Epoch, e.Applied, payload), Payload: payload}
+	}
+	return out
 }
 
 // failureRecord is one numbered event that the daemon failed on. It changed
@@ -96,11 +110,11 @@ func encodeRecord(r record) ([]byte, error) {
 // encode writes what canon.Append would, without reflection: it is on the path
 // of every event.
 func (e *eventRecord) encode() []byte {
-	n := 1 + 3 + 34 + 9 + 9 + 9 + len(e.Channel) + 9 + len(e.Payload) + 9
+	n := 256 + len(e.Channel) + len(e.Payload)
 	for _, o := range e.Outputs {
 		n += 9 + len(o)
 	}
-	b := append(make([]byte, 0, n), e.tag(), 0x86, 0x58, 32)
+	b := append(make([]byte, 0, n), e.tag(), 0x8a, 0x58, 32)
 	b = append(b, e.Sender[:]...)
 	b = appendHead(b, 0, e.Number)
 	if e.Time >= 0 {
@@ -110,6 +124,10 @@ func (e *eventRecord) encode() []byte {
 	}
 	b = append(appendHead(b, 3, uint64(len(e.Channel))), e.Channel...)
 	b = append(appendHead(b, 2, uint64(len(e.Payload))), e.Payload...)
+	b = appendHead(b, 0, e.Applied)
+	b = e.Before.appendLink(b)
+	b = append(append(b, 0x58, 32), e.Parent[:]...)
+	b = appendHead(b, 0, e.Epoch)
 	b = appendHead(b, 4, uint64(len(e.Outputs)))
 	for _, o := range e.Outputs {
 		b = append(appendHead(b, 2, uint64(len(o))), o...)

@@ -40,6 +40,7 @@ type Options struct {
 // Store is an open data directory. It is safe for concurrent use.
 type Store struct {
 	db      *pebble.DB
+	lock    *pebble.Lock
 	sync    *pebble.WriteOptions
 	modules modules
 	queue   queue
@@ -87,6 +88,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the data directory %s: %w", o.Dir, classify(err)), lock.Close())
 	}
+	s.lock = lock
 	s.queue.start(s)
 	return s, nil
 }
@@ -115,7 +117,7 @@ func (s *Store) Close() error {
 	if !s.queue.stop() {
 		return ErrClosed
 	}
-	if err := s.db.Close(); err != nil {
+	if err := errors.Join(s.db.Close(), s.lock.Close()); err != nil {
 		return fmt.Errorf("closing the data directory: %w", classify(err))
 	}
 	return nil

@@ -1,0 +1,343 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// A chain file is a line that names the format, then frames (four bytes of
+// length, big-endian, then canonical CBOR): a chainHeader, chainItems, and at
+// the end the seal, without which the file is known to be cut short.
+const chainMagic = "wasmhost-chain-1\n"
+
+// maxChainItem bounds one frame: an output and its link.
+const maxChainItem = 17 << 20
+
+type chainHeader struct {
+	_       struct{} `cbor:",toarray"`
+	Entity  identity.EntityID
+	Kind    string
+	Module  []byte
+	Head    Link // what the first output follows
+	Payload []byte
+	Begin   Checkpoint // PurposeRestart: the daemon's signature under where the file begins
+}
+
+// chainItem is one of: an output, a checkpoint, a move, the seal.
+type chainItem struct {
+	_        struct{} `cbor:",toarray"`
+	Tag      uint8
+	Links    []Link // one, for an output
+	Payload  []byte
+	Checks   []Checkpoint // one, for the others
+	From, To identity.NodeID
+	Epoch    uint64
+}
+
+const (
+	itemOutput = 1
+	itemCheck  = 2
+	itemMove   = 3
+	itemSeal   = 4
+)
+
+// ExportChain writes the daemon's chain, as it stands, to w, sealed by the
+// daemon. It needs a store: ErrNoHistory.
+func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Writer) error {
+	if err := r.ready(); err != nil {
+		return err
+	}
+	d, err := r.find(id)
+	if err != nil {
+		return err
+	}
+	if r.store == nil || d.kind == "" {
+		return fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
+	}
+	if err := d.enter(ctx); err != nil {
+		return err
+	}
+	end, last := d.index, d.last
+	seal := d.checkpointFor(PurposeExport, d.epoch)
+	err = seal.sign(d.key)
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := last.wait(ctx); err != nil {
+		return err
+	}
+	out := &chainWriter{w: bufio.NewWriterSize(w, 64<<10), id: id}
+	if _, err := out.w.WriteString(chainMagic); err != nil {
+		return err
+	}
+	if err := r.store.ReadHistory(id, 0, end, func(_ uint64, b []byte) error { return out.record(b) }); err != nil {
+		return fmt.Errorf("exporting the chain of daemon %s: %w", id.Origin(), err)
+	}
+	if err := out.item(&chainItem{Tag: itemSeal, Checks: []Checkpoint{*seal}}); err != nil {
+		return err
+	}
+	return out.w.Flush()
+}
+
+type chainWriter struct {
+	w  *bufio.Writer
+	id identity.EntityID
+}
+
+func (c *chainWriter) frame(v any) error {
+	b, err := canon.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return canon.WriteFrame(c.w, b)
+}
+
+func (c *chainWriter) item(i *chainItem) error { return c.frame(i) }
+
+func (c *chainWriter) record(b []byte) error {
+	rec, err := decodeRecord(b)
+	if err != nil {
+		return err
+	}
+	switch rec := rec.(type) {
+	case *beginRecord:
+		return c.frame(&chainHeader{Entity: c.id, Kind: rec.Kind, Module: rec.Module, Head: rec.Head, Payload: rec.HeadPayload, Begin: rec.Checkpoint})
+	case *eventRecord:
+		for _, o := range rec.links() {
+			if err := c.item(&chainItem{Tag: itemOutput, Links: []Link{o.Link}, Payload: o.Payload}); err != nil {
+				return err
+			}
+		}
+	case *checkpointRecord:
+		return c.item(&chainItem{Tag: itemCheck, Checks: []Checkpoint{rec.Checkpoint}})
+	case *moveRecord:
+		return c.item(&chainItem{Tag: itemMove, Checks: []Checkpoint{rec.Checkpoint}, From: rec.From, To: rec.To, Epoch: rec.Epoch})
+	}
+	return nil
+}
+
+// ChainReport is what a chain file proves.
+type ChainReport struct {
+	Entity      identity.EntityID
+	Kind        string
+	Module      []byte
+	First, Last uint64 // sequences of the first and last output; Last < First when there are none
+	Outputs     uint64
+	Checkpoints uint64 // signatures that verified, the seal included
+	Moves       []Move
+	Epoch       uint64
+	Head        Hash
+}
+
+// Move is one change of owner that a chain proves.
+type Move struct {
+	From, To identity.NodeID
+	Epoch    uint64
+	After    uint64 // sequence of the last output before it
+}
+
+// ErrChainCut says that a chain file ends before its seal.
+var ErrChainCut = errors.New("the file ends before its seal: it was cut short")
+
+// ErrBadChainFile says that a file is no chain file.
+var ErrBadChainFile = errors.New("malformed chain file")
+
+// ErrUnsigned says that a checkpoint carries no signature.
+var ErrUnsigned = errors.New("the checkpoint is not signed: the daemon ran where it had no private key")
+
+// ChainError is why a chain does not hold: at which item of the file, counted
+// from 0, and after which output.
+type ChainError struct {
+	Item     int
+	Sequence uint64 // of the link at fault, or of the last good one before it
+	Err      error
+}
+
+func (e *ChainError) Error() string {
+	return fmt.Sprintf("chain breaks at item %d, link %d: %v", e.Item, e.Sequence, e.Err)
+}
+
+// Unwrap returns what is wrong.
+func (e *ChainError) Unwrap() error { return e.Err }
+
+// ChainItem is one item of a chain file, for those who show it.
+type ChainItem struct {
+	Output     *Output
+	Checkpoint *Checkpoint
+	Move       *Move
+}
+
+// VerifyChain reads a chain file and checks every hash and every signature. It
+// needs no host. An error is a *ChainError that names the first bad link.
+func VerifyChain(r io.Reader) (ChainReport, error) { return WalkChain(r, nil) }
+
+// WalkChain is VerifyChain, and calls fn, where it is not nil, with every item
+// that holds.
+func WalkChain(r io.Reader, fn func(ChainItem) error) (ChainReport, error) {
+	v := &chainVerifier{r: bufio.NewReaderSize(r, 64<<10), fn: fn}
+	err := v.run()
+	if err != nil {
+		err = &ChainError{Item: v.item, Sequence: v.at, Err: err}
+	}
+	return v.report, err
+}
+
+type chainVerifier struct {
+	r      *bufio.Reader
+	fn     func(ChainItem) error
+	report ChainReport
+	head   Link
+	hash   Hash
+	item   int
+	at     uint64
+	next   uint64 // epoch of the outputs to come
+}
+
+func (v *chainVerifier) run() error {
+	magic := make([]byte, len(chainMagic))
+	if _, err := io.ReadFull(v.r, magic); err != nil || string(magic) != chainMagic {
+		return fmt.Errorf("%w: it does not begin with %q", ErrBadChainFile, chainMagic)
+	}
+	if err := v.header(); err != nil {
+		return err
+	}
+	for {
+		v.item++
+		var i chainItem
+		if err := v.read(&i); err != nil {
+			return err
+		}
+		done, err := v.check(&i)
+		if err != nil {
+			return err
+		}
+		if done {
+			if _, err := v.r.ReadByte(); err != io.EOF {
+				return fmt.Errorf("%w: bytes follow the seal", ErrBadChainFile)
+			}
+			return nil
+		}
+	}
+}
+
+func (v *chainVerifier) read(into any) error {
+	b, err := canon.ReadFrame(v.r, maxChainItem)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return ErrChainCut
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBadChainFile, err)
+	}
+	if err := canon.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("%w: %w", ErrBadChainFile, err)
+	}
+	return nil
+}
+
+func (v *chainVerifier) header() error {
+	var h chainHeader
+	if err := v.read(&h); err != nil {
+		return err
+	}
+	v.head, v.hash, v.at = h.Head, h.Head.Hash(h.Payload), h.Head.Sequence
+	v.report = ChainReport{Entity: h.Entity, Kind: h.Kind, Module: h.Module, First: h.Head.Sequence + 1, Last: h.Head.Sequence, Head: v.hash}
+	if h.Head.Origin != h.Entity {
+		return ErrOriginMismatch
+	}
+	purpose := PurposeRestart
+	if h.Begin.Purpose == PurposeSnapshot { // the daemon came from a node that keeps no history
+		purpose = PurposeSnapshot
+	}
+	if err := v.signed(&h.Begin, purpose); err != nil {
+		return err
+	}
+	if h.Begin.Epoch < h.Head.Epoch {
+		return ErrEpochBackwards
+	}
+	v.next = h.Begin.Epoch
+	v.report.Epoch = v.next
+	return nil
+}
+
+// signed checks that the checkpoint stands at the head and is signed.
+func (v *chainVerifier) signed(c *Checkpoint, purpose Purpose) error {
+	switch {
+	case c.Purpose != purpose:
+		return fmt.Errorf("%w: a checkpoint of purpose %d where %d should be", ErrBadChainFile, c.Purpose, purpose)
+	case c.Entity != v.report.Entity:
+		return ErrOriginMismatch
+	case c.Sequence != v.head.Sequence || c.Head != v.hash:
+		return fmt.Errorf("%w: a checkpoint signs head %s at sequence %d, the chain has %s at %d",
+			ErrParentMismatch, c.Head, c.Sequence, v.hash, v.head.Sequence)
+	case !c.Signed():
+		return ErrUnsigned
+	}
+	if err := c.Verify(); err != nil {
+		return err
+	}
+	v.report.Checkpoints++
+	return nil
+}
+
+func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
+	var show ChainItem
+	switch {
+	case i.Tag == itemOutput && len(i.Links) == 1 && len(i.Checks) == 0:
+		l := &i.Links[0]
+		v.at = l.Sequence
+		if err := v.head.Follows(v.hash, l); err != nil {
+			return false, err
+		}
+		if l.Epoch != v.next {
+			return false, fmt.Errorf("%w: link of epoch %d where no move to it is proven; the epoch is %d", ErrEpochBackwards, l.Epoch, v.next)
+		}
+		v.head, v.hash = *l, l.Hash(i.Payload)
+		v.report.Outputs++
+		v.report.Last, v.report.Head = l.Sequence, v.hash
+		show.Output = &Output{Link: *l, Payload: i.Payload}
+	case i.Tag == itemCheck && len(i.Checks) == 1 && len(i.Links) == 0:
+		if err := v.signed(&i.Checks[0], PurposePeriodic); err != nil {
+			return false, err
+		}
+		show.Checkpoint = &i.Checks[0]
+	case i.Tag == itemMove && len(i.Checks) == 1 && len(i.Links) == 0:
+		c := &i.Checks[0]
+		if err := v.signed(c, PurposeHandover); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(c.State, handover(i.From, i.To)) {
+			return false, fmt.Errorf("%w: the move from %s to %s is not the one that was signed", identity.ErrInvalidSignature, i.From, i.To)
+		}
+		if i.Epoch != c.Epoch || i.Epoch <= v.next {
+			return false, fmt.Errorf("%w: a move to epoch %d, signed for %d, after %d", ErrEpochBackwards, i.Epoch, c.Epoch, v.next)
+		}
+		v.next, v.report.Epoch = i.Epoch, i.Epoch
+		m := Move{From: i.From, To: i.To, Epoch: i.Epoch, After: v.head.Sequence}
+		v.report.Moves = append(v.report.Moves, m)
+		show.Move = &m
+	case i.Tag == itemSeal && len(i.Checks) == 1 && len(i.Links) == 0:
+		if err := v.signed(&i.Checks[0], PurposeExport); err != nil {
+			return false, err
+		}
+		if i.Checks[0].Epoch != v.next {
+			return false, fmt.Errorf("%w: the seal is of epoch %d, the chain of %d", ErrEpochBackwards, i.Checks[0].Epoch, v.next)
+		}
+		show.Checkpoint, done = &i.Checks[0], true
+	default:
+		return false, fmt.Errorf("%w: an item of tag %d with %d links and %d checkpoints", ErrBadChainFile, i.Tag, len(i.Links), len(i.Checks))
+	}
+	if v.fn != nil {
+		if err := v.fn(show); err != nil {
+			return false, err
+		}
+	}
+	return done, nil
+}

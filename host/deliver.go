@@ -1,0 +1,280 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// Pending is an event that its daemon has applied, or failed on, and that is
+// not yet durable.
+type Pending struct {
+	result Result
+	err    error
+	ticket *ticket
+}
+
+// Wait returns what became of the event, once it is durable. An event that the
+// daemon failed on is a *GuestError or the native daemon's error. When ctx ends
+// first the event may be applied all the same.
+func (p *Pending) Wait(ctx context.Context) (Result, error) {
+	if err := p.ticket.wait(ctx); err != nil {
+		return Result{}, err
+	}
+	return p.result, p.err
+}
+
+// Ready returns a channel that is closed when Wait no longer blocks.
+func (p *Pending) Ready() <-chan struct{} {
+	if p.ticket == nil {
+		return closedChan
+	}
+	return p.ticket.done
+}
+
+var closedChan = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// ticket waits for a record to be durable. A nil ticket never waits.
+type ticket struct {
+	done chan struct{}
+	err  error
+}
+
+func (t *ticket) wait(ctx context.Context) error {
+	if t == nil {
+		return nil
+	}
+	select {
+	case <-t.done:
+		return t.err
+	default:
+	}
+	select {
+	case <-t.done:
+		return t.err
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the event to be durable: %w", context.Cause(ctx))
+	}
+}
+
+// Deliver applies the event and returns when its outputs are durable. Errors:
+// *NotFoundError, *MovedError, ErrMailboxFull, ErrTooLarge, *GuestError, and
+// the context's while the daemon is on its way to another node.
+func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev Event) (Result, error) {
+	p, err := r.submit(ctx, id, &ev)
+	if err != nil {
+		return Result{}, err
+	}
+	return p.Wait(ctx)
+}
+
+// Submit applies the event and returns at once: events submitted one after
+// the other are applied in that order, and become durable together. Errors are
+// those of Deliver, but that of the event itself, which Wait returns.
+func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev Event) (*Pending, error) {
+	p, err := r.submit(ctx, id, &ev)
+	if err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
+func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (Pending, error) {
+	if err := r.ready(); err != nil {
+		return Pending{}, err
+	}
+	d, err := r.find(id)
+	if err != nil {
+		return Pending{}, err
+	}
+	if err := d.enter(ctx); err != nil {
+		return Pending{}, err
+	}
+	defer d.mu.Unlock()
+	if r.store != nil {
+		if err := r.store.Err(); err != nil {
+			return Pending{}, err
+		}
+	}
+	return d.apply(ev)
+}
+
+// apply has the daemon process the event, links its outputs and submits the
+// record. It needs d.mu.
+func (d *hosted) apply(ev *Event) (Pending, error) {
+	if len(ev.Payload) > d.limits.EventBytes {
+		return Pending{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits.EventBytes)
+	}
+	at := d.now()
+	if !ev.Sender.IsZero() {
+		if d.horizon.seen(ev.Sender, ev.Number) {
+			return d.repeat(ev)
+		}
+		if err := d.horizon.room(ev.Sender, d.limits.Senders, at-int64(d.limits.SenderMemory)); err != nil {
+			return Pending{}, err
+		}
+	}
+	raw, err := d.daemon.Process(d.prepareCall(ev, at), ev.Payload)
+	if err != nil {
+		return d.failed(ev, at, err)
+	}
+	before, parent := d.chain.Head(), d.chain.HeadHash()
+	outputs := d.link(raw)
+	d.note(ev.Sender, ev.Number, at)
+	p := Pending{result: Result{Outputs: outputs}}
+	if d.recording() {
+		rec := &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
+			Applied: d.applied, Before: before, Parent: parent, Epoch: d.epoch, Outputs: raw}
+		p.ticket = d.record(rec.encode())
+		if d.applied%d.rt.snEvery == 0 {
+			if err := d.store(); err != nil && !errors.Is(err, ErrNotPortable) {
+				d.rt.logger.Warn("storing a daemon's state", "daemon", d.id.Origin(), "error", err)
+			}
+		}
+	}
+	if len(outputs) > 0 && !d.feed.idle() {
+		for _, o := range outputs {
+			d.feed.publish(o)
+		}
+	}
+	return p, nil
+}
+
+// link copies the daemon's outputs and puts them on its chain.
+func (d *hosted) link(raw [][]byte) []Output {
+	if len(raw) == 0 {
+		return nil
+	}
+	size := 0
+	for _, b := range raw {
+		size += len(b)
+	}
+	outputs, payloads := make([]Output, len(raw)), make([]byte, 0, size)
+	for i, b := range raw {
+		start := len(payloads)
+		payloads = append(payloads, b...)
+		outputs[i] = Output{Link: d.chain.Append(d.epoch, d.applied+1, b), Payload: payloads[start:len(payloads):len(payloads)]}
+	}
+	d.payload = append(d.payload[:0], raw[len(raw)-1]...)
+	d.stats.emitted += uint64(len(raw))
+	return outputs
+}
+
+// note counts an applied event.
+func (d *hosted) note(sender identity.EntityID, number uint64, at int64) {
+	d.applied++
+	d.stats.processed++
+	d.lastTime = at
+	d.horizon.advance(sender, number, at)
+}
+
+// failed handles an event that the daemon returned err for. A numbered one is
+// recorded, so that a repeat of it is told the same.
+func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
+	d.stats.errors++
+	if errors.Is(err, errBroken) {
+		d.log.add(3, err.Error())
+		d.end(stateFailed, err)
+		return Pending{}, err
+	}
+	p := Pending{err: err}
+	var fault *GuestError
+	if !errors.As(err, &fault) {
+		fault = &GuestError{Kind: "error", Call: "process", Code: -1, Text: err.Error()}
+	} else {
+		d.log.add(3, err.Error())
+	}
+	if ev.Sender.IsZero() {
+		return p, nil
+	}
+	d.horizon.advance(ev.Sender, ev.Number, at)
+	if d.recording() {
+		rec, encErr := encodeRecord(&failureRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
+			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text})
+		if encErr != nil {
+			return Pending{}, encErr
+		}
+		p.ticket = d.record(rec)
+	}
+	return p, nil
+}
+
+// repeat answers an event that was applied before with what was recorded then.
+func (d *hosted) repeat(ev *Event) (Pending, error) {
+	p := Pending{result: Result{Duplicate: true}, ticket: d.last}
+	if d.rt.store == nil {
+		return p, nil
+	}
+	if err := d.last.wait(d.rt.ctx); err != nil {
+		return Pending{}, err
+	}
+	found, err := d.rt.recorded(d.id, ev.Sender, ev.Number)
+	if err != nil {
+		return Pending{}, err
+	}
+	p.result.Outputs, p.err = found.outputs, found.err
+	return p, nil
+}
+
+// recording reports whether history is kept, here or for a migration.
+func (d *hosted) recording() bool { return d.rt.store != nil && d.kind != "" || d.tail != nil }
+
+// record submits the next history record and returns its ticket. The record
+// becomes the store's.
+func (d *hosted) record(rec []byte) *ticket {
+	if d.tail != nil {
+		d.tail.add(rec)
+	}
+	index := d.index
+	d.index++
+	if d.rt.store == nil || d.kind == "" {
+		return nil
+	}
+	b := &store.Batch{}
+	b.Append(d.id, index, rec)
+	if d.chain.Head().Sequence/d.rt.cpEvery > d.signed {
+		d.checkpoint(b)
+	}
+	return d.commit(b)
+}
+
+// checkpoint adds a periodic checkpoint to the batch.
+func (d *hosted) checkpoint(b *store.Batch) {
+	d.signed = d.chain.Head().Sequence / d.rt.cpEvery
+	c := d.checkpointFor(PurposePeriodic, d.epoch)
+	if err := c.sign(d.key); err != nil || !c.Signed() {
+		return
+	}
+	rec, err := encodeRecord(&checkpointRecord{Checkpoint: *c})
+	if err != nil {
+		d.rt.logger.Warn("signing a checkpoint", "daemon", d.id.Origin(), "error", err)
+		return
+	}
+	if d.tail != nil {
+		d.tail.add(rec)
+	}
+	b.Append(d.id, d.index, rec)
+	d.index++
+}
+
+func (d *hosted) checkpointFor(p Purpose, epoch uint64) *Checkpoint {
+	return &Checkpoint{Purpose: p, Entity: d.id, Epoch: epoch, Sequence: d.chain.Head().Sequence, Head: d.chain.HeadHash()}
+}
+
+// commit submits the batch.
+func (d *hosted) commit(b *store.Batch) *ticket {
+	t := &ticket{done: make(chan struct{})}
+	d.last = t
+	d.rt.store.Submit(b, func(err error) {
+		t.err = err
+		close(t.done)
+	})
+	return t
+}

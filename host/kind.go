@@ -1,0 +1,264 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"wasmhost/abi"
+	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/store"
+	"wasmhost/wire/canon"
+)
+
+// kind is a name under which the runtime makes daemons.
+type kind struct {
+	name    string
+	factory Factory
+	digest  []byte // of its module; nil for a native factory
+	size    int64
+	pushed  time.Time
+	report  *abi.Report
+}
+
+// KindInfo is what a kind is.
+type KindInfo struct {
+	Name    string
+	Digest  string // of the module, hexadecimal; empty for a native kind
+	Size    int64  // of the module, bytes
+	Pushed  time.Time
+	Daemons int         // of this kind, on this node
+	Report  *abi.Report // nil for a native kind
+}
+
+// kindRecord is how the store keeps a kind.
+type kindRecord struct {
+	_      struct{} `cbor:",toarray"`
+	Digest []byte
+	Size   int64
+	Pushed int64
+}
+
+// ValidName returns nil when s can name a kind or a daemon: 1 to 63 characters
+// of a-z A-Z 0-9 - _ . beginning with a letter or digit.
+func ValidName(s string) error {
+	if len(s) == 0 || len(s) > 63 {
+		return fmt.Errorf("%w: %q has %d characters, a name has 1 to 63", ErrBadName, s, len(s))
+	}
+	for i, c := range []byte(s) {
+		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alnum && (i == 0 || c != '-' && c != '_' && c != '.') {
+			return fmt.Errorf("%w: %q; a name is letters, digits, - _ . and begins with a letter or digit", ErrBadName, s)
+		}
+	}
+	return nil
+}
+
+// RegisterFactory makes the runtime able to make daemons of the kind by f. A
+// kind that is registered already keeps its factory: KindError with
+// ErrKindExists.
+func (r *Runtime) RegisterFactory(name string, f Factory) error {
+	if err := r.open(); err != nil {
+		return err
+	}
+	if err := ValidName(name); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.kinds[name]; ok {
+		return &KindError{name, ErrKindExists}
+	}
+	r.kinds[name] = &kind{name: name, factory: f, pushed: r.clock()}
+	return nil
+}
+
+// PushKind makes the module the kind's. The kind's daemons keep the module
+// that they were spawned with. A module that is not accepted is an
+// *abi.Refusal, and nothing changes.
+func (r *Runtime) PushKind(ctx context.Context, name string, wasm []byte) (KindInfo, error) {
+	if err := r.open(); err != nil {
+		return KindInfo{}, err
+	}
+	if err := ValidName(name); err != nil {
+		return KindInfo{}, err
+	}
+	r.mu.RLock()
+	old := r.kinds[name]
+	r.mu.RUnlock()
+	if old != nil && old.digest == nil {
+		return KindInfo{}, &KindError{name, ErrKindExists}
+	}
+	m, err := r.addModule(ctx, wasm)
+	if err != nil {
+		return KindInfo{}, err
+	}
+	if err := r.setKind(name, m, int64(len(wasm))); err != nil {
+		return KindInfo{}, err
+	}
+	return r.Kind(name)
+}
+
+// setKind durably makes m the kind's module.
+func (r *Runtime) setKind(name string, m *sandbox.Module, size int64) error {
+	digest := m.Digest()
+	k := &kind{name: name, factory: &moduleFactory{m}, digest: digest[:], size: size, pushed: r.clock(), report: m.Report()}
+	if r.store != nil {
+		rec, err := canon.Marshal(&kindRecord{Digest: k.digest, Size: size, Pushed: k.pushed.UnixNano()})
+		if err != nil {
+			return err
+		}
+		var b store.Batch
+		b.Put(store.Kinds, []byte(name), rec)
+		if err := r.store.Commit(&b); err != nil {
+			return fmt.Errorf("storing kind %q: %w", name, err)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kinds[name] = k
+	return nil
+}
+
+// addModule compiles the module and keeps it.
+func (r *Runtime) addModule(ctx context.Context, wasm []byte) (*sandbox.Module, error) {
+	digest := sha256.Sum256(wasm)
+	r.compiling.Lock()
+	defer r.compiling.Unlock()
+	r.mu.RLock()
+	m := r.modules[digest]
+	r.mu.RUnlock()
+	if m != nil {
+		return m, nil
+	}
+	m, err := r.engine.Compile(ctx, wasm)
+	if err != nil {
+		return nil, err
+	}
+	pages := uint32(r.limits.MemoryBytes >> 16)
+	if _, err := abi.Inspect(wasm, abi.Limits{ModuleBytes: r.limits.ModuleBytes, MemoryPages: pages}); err != nil {
+		return nil, errors.Join(err, m.Close(ctx))
+	}
+	if r.store != nil {
+		if err := r.store.PutModule(digest, wasm); err != nil {
+			return nil, errors.Join(fmt.Errorf("storing module %x: %w", digest, err), m.Close(ctx))
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.modules[digest] = m
+	return m, nil
+}
+
+// module returns the compiled module, from the store where it must.
+func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Module, error) {
+	r.mu.RLock()
+	m := r.modules[digest]
+	r.mu.RUnlock()
+	if m != nil {
+		return m, nil
+	}
+	wasm, err := r.Module(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	return r.addModule(ctx, wasm)
+}
+
+// Module returns the bytes of a module that is stored here; an error that
+// wraps ErrModuleNotFound where it is not.
+func (r *Runtime) Module(_ context.Context, digest [32]byte) ([]byte, error) {
+	if r.store == nil {
+		return nil, fmt.Errorf("%w: %x: this runtime stores none", ErrModuleNotFound, digest)
+	}
+	wasm, err := r.store.Module(digest)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %x", ErrModuleNotFound, digest)
+	}
+	return wasm, err
+}
+
+// RemoveKind forgets the kind. Daemons of it keep it: ErrKindInUse.
+func (r *Runtime) RemoveKind(_ context.Context, name string) error {
+	if err := r.open(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k, ok := r.kinds[name]
+	if !ok {
+		return &KindError{name, ErrKindNotFound}
+	}
+	for _, d := range r.daemons {
+		if d.kind == name {
+			return &KindError{name, ErrKindInUse}
+		}
+	}
+	if r.store != nil && k.digest != nil {
+		var b store.Batch
+		b.Delete(store.Kinds, []byte(name))
+		if err := r.store.Commit(&b); err != nil {
+			return fmt.Errorf("forgetting kind %q: %w", name, err)
+		}
+	}
+	delete(r.kinds, name)
+	return nil
+}
+
+// Kinds returns all kinds, by name.
+func (r *Runtime) Kinds() []KindInfo {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := make([]KindInfo, 0, len(r.kinds))
+	for _, k := range r.kinds {
+		out = append(out, r.kindInfo(k))
+	}
+	slices.SortFunc(out, func(a, b KindInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Kind returns one kind, or a KindError with ErrKindNotFound.
+func (r *Runtime) Kind(name string) (KindInfo, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	k, ok := r.kinds[name]
+	if !ok {
+		return KindInfo{}, &KindError{name, ErrKindNotFound}
+	}
+	return r.kindInfo(k), nil
+}
+
+// kindInfo needs r.mu.
+func (r *Runtime) kindInfo(k *kind) KindInfo {
+	i := KindInfo{Name: k.name, Digest: hex.EncodeToString(k.digest), Size: k.size, Pushed: k.pushed, Report: k.report}
+	for _, d := range r.daemons {
+		if d.kind == k.name {
+			i.Daemons++
+		}
+	}
+	return i
+}
+
+// factory returns what makes daemons of the kind with the module of that
+// digest; a nil digest means the kind's own.
+func (r *Runtime) factory(ctx context.Context, name string, digest []byte) (Factory, []byte, error) {
+	r.mu.RLock()
+	k := r.kinds[name]
+	r.mu.RUnlock()
+	if len(digest) == 32 && (k == nil || !slices.Equal(k.digest, digest)) {
+		m, err := r.module(ctx, store.Digest(digest))
+		if err != nil {
+			return nil, nil, err
+		}
+		return &moduleFactory{m}, digest, nil
+	}
+	if k == nil {
+		return nil, nil, &KindError{name, ErrKindNotFound}
+	}
+	return k.factory, k.digest, nil
+}

@@ -1,0 +1,307 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// recover brings back kinds, tombstones, daemons and migrations from the
+// store. A daemon that cannot be brought back is kept as failed or diverged,
+// with the reason, and stops no other.
+func (r *Runtime) recover(ctx context.Context) error {
+	if r.store == nil {
+		return nil
+	}
+	if err := r.recoverKinds(ctx); err != nil {
+		return err
+	}
+	err := r.store.Scan(store.Moved, func(k, v []byte) error {
+		var t tombstone
+		var id identity.EntityID
+		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &t)); err != nil {
+			return fmt.Errorf("%w: tombstone %x: %w", store.ErrCorrupt, k, err)
+		}
+		r.moved[id] = t
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	records := make(map[identity.EntityID][]byte)
+	err = r.store.Scan(store.Daemons, func(k, v []byte) error {
+		var id identity.EntityID
+		if err := id.UnmarshalBinary(k); err != nil {
+			return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
+		}
+		records[id] = bytes.Clone(v)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for id, rec := range records {
+		d := r.revive(ctx, id, rec)
+		r.mu.Lock()
+		r.daemons[id], r.names[d.name] = d, id
+		r.mu.Unlock()
+	}
+	if err := r.recoverOutgoing(); err != nil {
+		return err
+	}
+	return r.recoverIncoming(ctx)
+}
+
+func (r *Runtime) recoverKinds(ctx context.Context) error {
+	records := make(map[string]kindRecord)
+	err := r.store.Scan(store.Kinds, func(k, v []byte) error {
+		var rec kindRecord
+		if err := canon.Unmarshal(v, &rec); err != nil || len(rec.Digest) != 32 {
+			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, k, err)
+		}
+		records[string(k)] = rec
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for name, rec := range records {
+		m, err := r.module(ctx, store.Digest(rec.Digest))
+		if err != nil {
+			r.logger.Error("a kind cannot be brought back", "kind", name, "error", err)
+			continue
+		}
+		r.mu.Lock()
+		if _, ok := r.kinds[name]; !ok {
+			r.kinds[name] = &kind{name: name, factory: &moduleFactory{m}, digest: rec.Digest, size: rec.Size,
+				pushed: time.Unix(0, rec.Pushed), report: m.Report()}
+		}
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+// revive brings back one daemon; where it cannot, the daemon is there but
+// takes no events, and its reason says why.
+func (r *Runtime) revive(ctx context.Context, id identity.EntityID, encoded []byte) *hosted {
+	var rec daemonRecord
+	if err := canon.Unmarshal(encoded, &rec); err != nil {
+		rec.Name = id.Origin().String()
+		d := r.newHosted(id, rec.Kind, nil)
+		d.name, d.key = rec.Name, identity.PublicOnly(id)
+		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
+		return d
+	}
+	d := r.newHosted(id, rec.Kind, orNil(rec.Module))
+	d.name, d.spawned, d.key = rec.Name, time.Unix(0, rec.Spawned), identity.PublicOnly(id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := r.rebuild(ctx, d, rec.Key); err != nil {
+		d.failLocked(err)
+		return d
+	}
+	d.resume()
+	return d
+}
+
+func orNil(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+func (d *hosted) fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failLocked(err)
+}
+
+func (d *hosted) failLocked(err error) {
+	state := stateFailed
+	if errors.Is(err, ErrDiverged) {
+		state = stateDiverged
+	}
+	d.rt.logger.Error("a daemon cannot go on", "daemon", d.id.Origin(), "name", d.name, "error", err)
+	d.end(state, fmt.Errorf("daemon %s cannot go on: %w", d.id.Origin(), err))
+}
+
+// rebuild makes the daemon's code, restores its last stored state and replays
+// its history from there. It needs d.mu.
+func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
+	if len(sealed) > 0 {
+		env, err := identity.ParseEnvelope(sealed)
+		if err != nil {
+			return fmt.Errorf("the daemon's key: %w", err)
+		}
+		if d.key, err = env.Open(r.node, atRest, d.id); err != nil {
+			return fmt.Errorf("the daemon's key: %w", err)
+		}
+	}
+	factory, _, err := r.factory(ctx, d.kind, d.module)
+	if err != nil {
+		return err
+	}
+	if err := r.construct(ctx, d, factory); err != nil {
+		return err
+	}
+	from, err := d.startingPoint()
+	if err != nil {
+		return err
+	}
+	end, err := r.store.HistoryEnd(d.id)
+	if err != nil {
+		return err
+	}
+	return r.store.ReadHistory(d.id, from, end, func(_ uint64, rec []byte) error { return d.replay(rec) })
+}
+
+// startingPoint restores the stored snapshot, or the daemon's beginning, and
+// returns the index of the first record to replay.
+func (d *hosted) startingPoint() (uint64, error) {
+	var begin *beginRecord
+	err := d.rt.store.ReadHistory(d.id, 0, 1, func(_ uint64, b []byte) error {
+		rec, err := decodeRecord(b)
+		if err != nil {
+			return err
+		}
+		var ok bool
+		if begin, ok = rec.(*beginRecord); !ok {
+			return fmt.Errorf("%w: the history begins with a %T", errBadRecord, rec)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	d.index, d.config = 1, begin.Config
+	d.epoch = begin.Epoch
+	value, err := d.rt.store.Get(store.Snapshots, d.id[:])
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		if begin.Head.Sequence > 0 || begin.Applied > 0 {
+			return 0, fmt.Errorf("%w: the snapshot that the daemon began with is not there", store.ErrCorrupt)
+		}
+		d.chain = NewChain(begin.Head, nil)
+		return 1, d.init(begin.Time)
+	case err != nil:
+		return 0, err
+	case len(value) < 8:
+		return 0, fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
+	}
+	s, err := DecodeSnapshot(value[8:])
+	if err != nil {
+		return 0, err
+	}
+	if s.Header.Entity != d.id {
+		return 0, fmt.Errorf("%w: the stored snapshot is of %s", store.ErrCorrupt, s.Header.Entity.Origin())
+	}
+	d.index = binary.BigEndian.Uint64(value)
+	d.kept = d.index
+	d.epoch = max(s.Header.Epoch, begin.Epoch)
+	return d.index, d.restore(s, begin.Time)
+}
+
+// replay applies one history record, as it was applied before. Outputs other
+// than the recorded ones are ErrDiverged. It needs d.mu.
+func (d *hosted) replay(b []byte) error {
+	rec, err := decodeRecord(b)
+	if err != nil {
+		return fmt.Errorf("history record %d: %w", d.index, err)
+	}
+	switch rec := rec.(type) {
+	case *eventRecord:
+		err = d.replayEvent(rec)
+	case *failureRecord:
+		d.horizon.advance(rec.Sender, rec.Number, rec.Time)
+		d.stats.errors++
+	case *checkpointRecord:
+		c := &rec.Checkpoint
+		if c.Entity != d.id || c.Sequence != d.chain.Head().Sequence || c.Head != d.chain.HeadHash() {
+			err = fmt.Errorf("%w: a checkpoint at sequence %d is not of this chain", ErrDiverged, c.Sequence)
+		}
+		d.signed = d.chain.Head().Sequence / d.rt.cpEvery
+	case *moveRecord:
+		if rec.Epoch <= d.epoch {
+			err = fmt.Errorf("%w: a move to epoch %d after epoch %d", errBadRecord, rec.Epoch, d.epoch)
+		}
+		d.epoch = rec.Epoch
+	default:
+		err = fmt.Errorf("%w: a %T inside the history", errBadRecord, rec)
+	}
+	if err != nil {
+		return fmt.Errorf("history record %d: %w", d.index, err)
+	}
+	d.index++
+	return nil
+}
+
+func (d *hosted) replayEvent(e *eventRecord) error {
+	if e.Before != d.chain.Head() || e.Parent != d.chain.HeadHash() || e.Applied != d.applied+1 || e.Epoch != d.epoch {
+		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
+	}
+	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload}
+	raw, err := d.daemon.Process(d.prepareCall(&ev, e.Time), e.Payload)
+	if err != nil {
+		return fmt.Errorf("%w: event %d succeeded then and fails now: %w", ErrDiverged, e.Applied, err)
+	}
+	same := len(raw) == len(e.Outputs)
+	for i := 0; same && i < len(raw); i++ {
+		same = bytes.Equal(raw[i], e.Outputs[i])
+	}
+	if !same {
+		return fmt.Errorf("%w: at event %d", ErrDiverged, e.Applied)
+	}
+	d.link(raw)
+	d.note(e.Sender, e.Number, e.Time)
+	return nil
+}
+
+// found is what the history says of one event.
+type found struct {
+	outputs []Output
+	err     error
+}
+
+// recordedDepth is how many records back a repeated event is looked for.
+const recordedDepth = 1 << 16
+
+// recorded returns what the history says of the sender's event number. Of an
+// event that lies too far back it says nothing.
+func (r *Runtime) recorded(id, sender identity.EntityID, number uint64) (found, error) {
+	var f found
+	depth := 0
+	err := r.store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
+		if depth++; depth > recordedDepth {
+			return store.ErrStop
+		}
+		rec, err := decodeRecord(b)
+		if err != nil {
+			return err
+		}
+		switch rec := rec.(type) {
+		case *eventRecord:
+			if rec.Sender == sender && rec.Number == number {
+				f.outputs = rec.links()
+				return store.ErrStop
+			}
+		case *failureRecord:
+			if rec.Sender == sender && rec.Number == number {
+				f.err = rec.fault()
+				return store.ErrStop
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return found{}, fmt.Errorf("looking up a repeated event: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,115 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// recoverOutgoing finds the daemons that were released before a crash: they
+// are the target's, and are held here until it confirms.
+func (r *Runtime) recoverOutgoing() error {
+	return r.store.Scan(store.Outgoing, func(k, v []byte) error {
+		var rec releasedRecord
+		var id identity.EntityID
+		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)); err != nil {
+			return fmt.Errorf("%w: release %x: %w", store.ErrCorrupt, k, err)
+		}
+		d := r.daemons[id]
+		if d == nil {
+			return fmt.Errorf("%w: daemon %s was released and is not there", store.ErrCorrupt, id.Origin())
+		}
+		d.mu.Lock()
+		if d.state == stateRunning {
+			d.pause()
+		}
+		d.mu.Unlock()
+		d.moving.Store(true)
+		m, err := r.newMigration(d, rec.Target, MigrationOptions{})
+		if err != nil {
+			return err
+		}
+		m.id, m.phase, m.release, m.epoch = rec.Release.Migration, migration.Cutover, &rec.Release, rec.Release.Epoch
+		r.outgoing[id] = m
+		return nil
+	})
+}
+
+// recoverIncoming finds the daemons that were prepared before a crash: whether
+// they are ours only the source knows.
+func (r *Runtime) recoverIncoming(ctx context.Context) error {
+	records := make(map[identity.EntityID]incomingRecord)
+	err := r.store.Scan(store.Incoming, func(k, v []byte) error {
+		var rec incomingRecord
+		var id identity.EntityID
+		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(bytes.Clone(v), &rec)); err != nil {
+			return fmt.Errorf("%w: prepared daemon %x: %w", store.ErrCorrupt, k, err)
+		}
+		records[id] = rec
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for id, rec := range records {
+		in := &incoming{rt: r, from: rec.From, offer: rec.Offer, done: make(chan struct{}), prepared: true}
+		d := r.newHosted(id, rec.Offer.Kind, orNil(rec.Offer.Module))
+		d.name, d.key = rec.Offer.Name, identity.PublicOnly(id)
+		in.d = d
+		d.mu.Lock()
+		err := r.rebuild(ctx, d, nil)
+		d.mu.Unlock()
+		if err != nil {
+			r.logger.Error("a prepared daemon cannot be brought back; its record is kept", "daemon", id.Origin(), "error", err)
+			continue
+		}
+		r.mu.Lock()
+		r.incoming[id], r.names[rec.Offer.Name] = in, id
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+// resumeMigrations goes on with what recover found.
+func (r *Runtime) resumeMigrations() {
+	if r.mesh == nil {
+		return
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, m := range r.outgoing {
+		if m.cancel != nil {
+			continue
+		}
+		ctx, cancel := context.WithCancelCause(r.ctx)
+		m.cancel = cancel
+		r.work.Add(1)
+		go func() {
+			defer r.work.Done()
+			defer cancel(nil)
+			m.finish(m.resume(ctx))
+		}()
+	}
+	for _, in := range r.incoming {
+		go in.inDoubt()
+	}
+}
+
+// resume goes on with a migration that was released before a restart.
+func (m *Migration) resume(ctx context.Context) *migration.Error {
+	peer, err := m.rt.mesh.Peer(m.target)
+	if err != nil {
+		return migration.Failf(migration.TargetUnavailable, "daemon %s was released to node %s: %v; trust that node again and restart", m.d.id.Origin(), m.target, err)
+	}
+	s := &sourceWalk{m: m, d: m.d, ctx: ctx, peer: peer}
+	if err := s.leave(s.deliver()); err != nil {
+		return asError(ctx, err)
+	}
+	return nil
+}

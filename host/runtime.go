@@ -1,0 +1,253 @@
+// Package host runs daemons: stateful event processors that are WebAssembly
+// modules, each under an identity of its own, whose outputs form a signed
+// chain and which move live from host to host.
+//
+// A host knows no network and no disk: Mesh and store.Store are given to it.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// Options say what a runtime is made of. The zero Options make one that keeps
+// everything in memory and has no peers.
+type Options struct {
+	Node     *identity.KeyPair // who the node is; nil: drawn at random
+	Store    *store.Store      // nil: nothing outlives the runtime and no history is kept; stays the caller's
+	Mesh     Mesh              // nil: no peers; stays the caller's
+	CacheDir string            // for compiled modules; empty: none
+	Limits   Limits            // of every daemon
+	Logger   *slog.Logger      // nil: slog.Default()
+	Clock    func() time.Time  // nil: time.Now
+
+	// RefuseModules makes the node take no module from a peer: a daemon of a
+	// module that was not pushed here cannot come here.
+	RefuseModules bool
+
+	// CheckpointEvery is after how many outputs a daemon signs where its chain
+	// stands; 0: 1024. SnapshotEvery is after how many events its state is
+	// stored, which bounds the replay at a restart; 0: 10,000.
+	CheckpointEvery, SnapshotEvery uint64
+}
+
+// Where a runtime stands in its life. There is no way back.
+const (
+	lifeRegistering int32 = iota
+	lifeReady
+	lifeShuttingDown
+)
+
+// Runtime hosts daemons. It is safe for concurrent use.
+type Runtime struct {
+	node     *identity.KeyPair
+	self     identity.NodeID
+	store    *store.Store
+	mesh     Mesh
+	engine   *sandbox.Engine
+	limits   Limits
+	logger   *slog.Logger
+	clock    func() time.Time
+	refuse   bool
+	cpEvery  uint64
+	snEvery  uint64
+	life     atomic.Int32
+	notReady atomic.Bool // SimulateNotReady
+	ctx      context.Context
+	cancel   context.CancelFunc // ends migrations and background work
+	work     sync.WaitGroup
+
+	mu       sync.RWMutex // guards the maps; never held while user code runs
+	kinds    map[string]*kind
+	modules  map[store.Digest]*sandbox.Module
+	daemons  map[identity.EntityID]*hosted
+	names    map[string]identity.EntityID
+	moved    map[identity.EntityID]tombstone
+	outgoing map[identity.EntityID]*Migration
+	incoming map[identity.EntityID]*incoming
+	expected map[identity.EntityID]*expectation
+
+	compiling sync.Mutex // one module at a time
+}
+
+// New makes a runtime. It takes factories and kinds, and no daemons until
+// Start.
+func New(ctx context.Context, o Options) (*Runtime, error) {
+	if err := o.Limits.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Runtime{
+		node: o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.withDefaults(), logger: o.Logger, clock: o.Clock,
+		refuse: o.RefuseModules, cpEvery: o.CheckpointEvery, snEvery: o.SnapshotEvery,
+		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module),
+		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
+		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
+		incoming: make(map[identity.EntityID]*incoming), expected: make(map[identity.EntityID]*expectation),
+	}
+	fill(&r.logger, slog.Default())
+	fill(&r.cpEvery, 1024)
+	fill(&r.snEvery, 10_000)
+	if r.clock == nil {
+		r.clock = time.Now
+	}
+	var err error
+	if r.node == nil {
+		if r.node, err = identity.Generate(); err != nil {
+			return nil, err
+		}
+	}
+	r.self = r.node.ID().Node()
+	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes}); err != nil {
+		return nil, err
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r, nil
+}
+
+// Self returns the node's id.
+func (r *Runtime) Self() identity.NodeID { return r.self }
+
+// IsReady reports whether the runtime takes daemons and events.
+func (r *Runtime) IsReady() bool { return r.life.Load() == lifeReady }
+
+// ready returns nil, ErrNotReady or ErrShuttingDown.
+func (r *Runtime) ready() error {
+	switch r.life.Load() {
+	case lifeReady:
+		return nil
+	case lifeRegistering:
+		return ErrNotReady
+	default:
+		return ErrShuttingDown
+	}
+}
+
+func (r *Runtime) open() error {
+	if r.life.Load() == lifeShuttingDown {
+		return ErrShuttingDown
+	}
+	return nil
+}
+
+// Start brings back what the store holds, installs the runtime as the mesh's
+// handler, and then makes it ready. A second Start of a ready runtime does
+// nothing; one that loses to Shutdown is ErrShuttingDown.
+func (r *Runtime) Start(ctx context.Context) error {
+	if r.IsReady() {
+		return nil
+	}
+	if err := r.open(); err != nil {
+		return err
+	}
+	if err := r.recover(ctx); err != nil {
+		return fmt.Errorf("recovering: %w", err)
+	}
+	if r.mesh != nil {
+		r.mesh.Handle(r)
+	}
+	if !r.life.CompareAndSwap(lifeRegistering, lifeReady) && !r.IsReady() {
+		if r.mesh != nil {
+			r.mesh.Handle(nil)
+		}
+		return ErrShuttingDown
+	}
+	r.resumeMigrations()
+	return nil
+}
+
+// Shutdown takes no more events, lets migrations that can still fail fail,
+// stores every daemon's state and frees everything. Neither mesh nor store is
+// closed. A second Shutdown does nothing. ctx bounds the waiting for work in
+// progress.
+func (r *Runtime) Shutdown(ctx context.Context) error {
+	if r.life.Swap(lifeShuttingDown) == lifeShuttingDown {
+		return nil
+	}
+	if r.mesh != nil {
+		r.mesh.Handle(nil)
+	}
+	r.cancel()
+	r.mu.Lock()   // whoever counted work before has been seen now; nobody will after
+	r.mu.Unlock() //nolint:staticcheck
+	done := make(chan struct{})
+	go func() {
+		r.work.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = fmt.Errorf("waiting for work in progress: %w", context.Cause(ctx))
+	}
+	r.mu.Lock()
+	daemons := r.daemons
+	r.daemons, r.names = make(map[identity.EntityID]*hosted), make(map[string]identity.EntityID)
+	waiting := r.incoming
+	r.incoming = make(map[identity.EntityID]*incoming)
+	r.mu.Unlock()
+	for _, d := range daemons {
+		err = errors.Join(err, r.putAway(d))
+	}
+	for _, in := range waiting {
+		in.discard()
+	}
+	return errors.Join(err, r.engine.Close(ctx))
+}
+
+// putAway stores the daemon's state and lets go of it.
+func (r *Runtime) putAway(d *hosted) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var err error
+	if r.store != nil && d.state == stateRunning && d.kind != "" && d.index > d.kept {
+		if err = d.store(); errors.Is(err, ErrNotPortable) {
+			err = nil // its history will be replayed
+		}
+		if err == nil {
+			err = d.last.wait(context.Background())
+		}
+	}
+	d.end(stateGone, ErrShuttingDown)
+	if err != nil {
+		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
+	}
+	return nil
+}
+
+// SimulateNotReady makes the runtime answer migrations that others offer with
+// NotReady. Nothing else changes.
+func (r *Runtime) SimulateNotReady(on bool) { r.notReady.Store(on) }
+
+// find returns the daemon, or why it is not here: *MovedError, or
+// *NotFoundError.
+func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
+	r.mu.RLock()
+	d, ok := r.daemons[id]
+	t, gone := r.moved[id]
+	r.mu.RUnlock()
+	switch {
+	case ok:
+		return d, nil
+	case gone && !t.Stopped:
+		return nil, &MovedError{t.moved(id)}
+	default:
+		return nil, &NotFoundError{id}
+	}
+}
+
+// DaemonCount returns how many daemons this node answers for.
+func (r *Runtime) DaemonCount() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.daemons)
+}

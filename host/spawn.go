@@ -1,0 +1,365 @@
+package host
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// SpawnRequest says what to spawn.
+type SpawnRequest struct {
+	Kind     string
+	Name     string            // unique on the node; empty: made from the kind and the origin
+	Identity *identity.KeyPair // nil: drawn at random. The runtime keeps a copy
+	Config   []byte            // for the daemon's Init
+}
+
+// Info is what a daemon is, and where it stands.
+type Info struct {
+	Name            string
+	Entity          identity.EntityID
+	Kind            string
+	Module          string // digest, hexadecimal; empty for a native daemon
+	Node            identity.NodeID
+	Epoch           uint64
+	Sequence        uint64 // of the head
+	State           string // running, migrating, moved, failed or diverged
+	Reason          string // why it is failed or diverged
+	EventsProcessed uint64
+	EventsEmitted   uint64
+	Errors          uint64
+	MemoryBytes     int64
+	Head            Hash
+	Spawned         time.Time
+}
+
+// Spawn makes a daemon of the kind and starts its chain.
+func (r *Runtime) Spawn(ctx context.Context, req SpawnRequest) (Info, error) {
+	return r.spawn(ctx, req, nil, nil)
+}
+
+// SpawnWithDaemon is Spawn of a native daemon that the caller made, which need
+// be of no kind: it then neither survives the runtime nor moves.
+func (r *Runtime) SpawnWithDaemon(ctx context.Context, req SpawnRequest, d Daemon) (Info, error) {
+	return r.spawn(ctx, req, d, nil)
+}
+
+// SpawnFromSnapshot makes the daemon that the snapshot is of. An empty Kind or
+// Name is taken from the snapshot; a nil Identity is opened from the snapshot,
+// where it was taken on this node. An identity other than the snapshot's is
+// ErrIdentityMismatch.
+func (r *Runtime) SpawnFromSnapshot(ctx context.Context, req SpawnRequest, snapshot []byte) (Info, error) {
+	return r.SpawnFromSnapshotWithDaemon(ctx, req, nil, snapshot)
+}
+
+// SpawnFromSnapshotWithDaemon is SpawnFromSnapshot into a fresh native daemon
+// that the caller made.
+func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req SpawnRequest, d Daemon, snapshot []byte) (Info, error) {
+	if err := r.ready(); err != nil {
+		return Info{}, err
+	}
+	s, err := DecodeSnapshot(snapshot)
+	if err != nil {
+		return Info{}, err
+	}
+	fill(&req.Kind, s.Header.Kind)
+	fill(&req.Name, s.Header.Name)
+	if req.Identity == nil {
+		if req.Identity, err = s.OpenIdentity(r.node); err != nil {
+			return Info{}, err
+		}
+		if req.Identity == nil {
+			return Info{}, fmt.Errorf("%w: the snapshot carries no private key, and no identity was given", identity.ErrReadOnly)
+		}
+	}
+	if req.Identity.ID() != s.Header.Entity {
+		return Info{}, fmt.Errorf("%w: it is of %s, the identity is %s", ErrIdentityMismatch, s.Header.Entity, req.Identity.ID())
+	}
+	if s.Checkpoint.Signed() {
+		if err := s.Checkpoint.Verify(); err != nil {
+			return Info{}, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+		}
+	}
+	return r.spawn(ctx, req, d, s)
+}
+
+func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, from *Snapshot) (info Info, err error) {
+	if err := r.ready(); err != nil {
+		return Info{}, err
+	}
+	var factory Factory
+	var digest []byte
+	if daemon == nil {
+		if from != nil {
+			digest = from.Header.Module
+		}
+		if factory, digest, err = r.factory(ctx, req.Kind, digest); err != nil {
+			return Info{}, err
+		}
+	}
+	key := req.Identity
+	if key == nil {
+		key, err = identity.Generate()
+	} else {
+		key = key.Clone()
+	}
+	if err != nil {
+		return Info{}, err
+	}
+	id := key.ID()
+	if req.Name == "" {
+		req.Name = fmt.Sprintf("%.40s-%.8s", orDefault(req.Kind, "daemon"), id.Origin())
+	}
+	if err := ValidName(req.Name); err != nil {
+		return Info{}, err
+	}
+	d := r.newHosted(id, req.Kind, digest)
+	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, daemon
+	if err := r.reserve(d); err != nil {
+		return Info{}, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := r.begin(ctx, d, factory, from); err != nil {
+		d.end(stateGone, err)
+		r.release(d)
+		return Info{}, err
+	}
+	d.resume()
+	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
+		return Info{}, errors.Join(err, r.abandon(d, err))
+	}
+	d.mu.Unlock()
+	defer d.mu.Lock()
+	return d.info(), nil
+}
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+// newHosted makes a daemon that holds its events until resume.
+func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *hosted {
+	d := &hosted{rt: r, id: id, kind: kind, module: module, limits: r.limits, log: daemonLog{clock: r.clock}, epoch: 1, spawned: r.clock()}
+	d.pause()
+	return d
+}
+
+// reserve puts d into the tables, unless its identity or name is there.
+func (r *Runtime) reserve(d *hosted) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.life.Load() == lifeShuttingDown {
+		return ErrShuttingDown
+	}
+	if _, ok := r.daemons[d.id]; ok {
+		return fmt.Errorf("%w: %s", ErrAlreadyPresent, d.id.Origin())
+	}
+	if _, ok := r.incoming[d.id]; ok {
+		return fmt.Errorf("%w: %s is on its way here", ErrAlreadyPresent, d.id.Origin())
+	}
+	if _, ok := r.names[d.name]; ok {
+		return fmt.Errorf("%w: %q", ErrNameTaken, d.name)
+	}
+	if t, ok := r.moved[d.id]; ok {
+		d.epoch = t.Epoch + 1
+	}
+	r.daemons[d.id], r.names[d.name] = d, d.id
+	return nil
+}
+
+// release takes d out of the tables.
+func (r *Runtime) release(d *hosted) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.daemons[d.id] == d {
+		delete(r.daemons, d.id)
+	}
+	if r.names[d.name] == d.id {
+		delete(r.names, d.name)
+	}
+}
+
+// abandon undoes a spawn that lost to Shutdown. It needs d.mu.
+func (r *Runtime) abandon(d *hosted, why error) error {
+	d.end(stateGone, why)
+	r.release(d)
+	if r.store == nil || d.kind == "" {
+		return nil
+	}
+	var b store.Batch
+	forget(&b, d.id)
+	return r.store.Commit(&b)
+}
+
+// begin makes the daemon's code, brings it to where it starts and stores it.
+// It needs d.mu.
+func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *Snapshot) error {
+	if err := r.construct(ctx, d, factory); err != nil {
+		return err
+	}
+	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: d.config, Time: d.now(), Head: Genesis(d.id, d.epoch)}
+	if from != nil {
+		d.config = from.Header.Config
+		begin.Config, begin.Time = d.config, max(begin.Time, from.Header.LastTime)
+		begin.Head, begin.HeadPayload, begin.Applied = from.Header.Head, from.Header.HeadPayload, from.Header.Applied
+		d.epoch = max(d.epoch, from.Header.Epoch+1)
+		if err := d.restore(from, begin.Time); err != nil {
+			return err
+		}
+	} else {
+		d.chain = NewChain(begin.Head, nil)
+		if err := d.init(begin.Time); err != nil {
+			return err
+		}
+	}
+	begin.Epoch = d.epoch
+	begin.Checkpoint = *d.checkpointFor(PurposeRestart, d.epoch)
+	if err := begin.Checkpoint.sign(d.key); err != nil {
+		return fmt.Errorf("signing the beginning of the chain: %w", err)
+	}
+	if r.store == nil || d.kind == "" {
+		return nil
+	}
+	return d.storeBeginning(begin, from)
+}
+
+// construct makes the daemon's code unless the caller gave it.
+func (r *Runtime) construct(ctx context.Context, d *hosted, factory Factory) error {
+	if d.daemon != nil {
+		return nil
+	}
+	daemon, err := factory.New(ctx, Env{Entity: d.id, Limits: d.limits, Log: d.log.add})
+	if err != nil {
+		return fmt.Errorf("making a daemon of kind %q: %w", d.kind, err)
+	}
+	d.daemon = daemon
+	return nil
+}
+
+// init gives a fresh daemon its configuration.
+func (d *hosted) init(at int64) error {
+	d.lastTime = at
+	i, ok := d.daemon.(Initer)
+	if !ok {
+		if len(d.config) > 0 {
+			return fmt.Errorf("daemon %s of kind %q takes no configuration", d.id.Origin(), d.kind)
+		}
+		return nil
+	}
+	if err := i.Init(&Call{Self: d.id, Epoch: d.epoch, Time: at}, d.config); err != nil {
+		return fmt.Errorf("initialising daemon %s: %w", d.id.Origin(), err)
+	}
+	return nil
+}
+
+// restore brings a fresh daemon to the snapshot. A stateless one is
+// initialised anew.
+func (d *hosted) restore(s *Snapshot, at int64) error {
+	h := &s.Header
+	d.chain, d.payload = NewChain(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
+	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
+	d.signed = h.Through / d.rt.cpEvery
+	d.stats.processed, d.stats.emitted = h.Applied, h.Through
+	if h.Stateless {
+		return d.init(max(at, 1))
+	}
+	d.lastTime = h.LastTime
+	if err := d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, s.State); err != nil {
+		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
+	}
+	d.lastTime = max(at, h.LastTime)
+	return nil
+}
+
+// daemonRecord is how the store keeps what a daemon is. The private key is
+// sealed to the node's own key.
+type daemonRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Name    string
+	Kind    string
+	Module  []byte
+	Spawned int64
+	Key     []byte // an identity envelope, or empty for a public-only daemon
+}
+
+// atRest is the link to which an identity that is stored is bound.
+var atRest = []byte("wasmhost identity at rest")
+
+func (d *hosted) record0() ([]byte, error) {
+	rec := &daemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano()}
+	if d.key.CanSign() {
+		own, err := d.rt.node.SealKey()
+		if err != nil {
+			return nil, fmt.Errorf("sealing a daemon's key at rest: %w", err)
+		}
+		env, err := identity.Seal(d.key, own, atRest)
+		if err != nil {
+			return nil, fmt.Errorf("sealing a daemon's key at rest: %w", err)
+		}
+		rec.Key = env.Bytes()
+	}
+	return canon.Marshal(rec)
+}
+
+func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
+	rec, err := d.record0()
+	if err != nil {
+		return err
+	}
+	first, err := encodeRecord(begin)
+	if err != nil {
+		return err
+	}
+	b := &store.Batch{}
+	forget(b, d.id)
+	b.Put(store.Daemons, d.id[:], rec)
+	b.Append(d.id, 0, first)
+	d.index, d.kept = 1, 1
+	if from != nil {
+		if err := putSnapshot(b, d.id, 1, from); err != nil {
+			return err
+		}
+	}
+	if err := d.rt.store.Commit(b); err != nil {
+		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
+	}
+	return nil
+}
+
+// forget removes all that the store holds of the daemon.
+func forget(b *store.Batch, id identity.EntityID) {
+	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming} {
+		b.Delete(t, id[:])
+	}
+	b.DeleteHistory(id)
+}
+
+// putSnapshot stores a snapshot that stands before history record index.
+func putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
+	value := prefixed{binary.BigEndian.AppendUint64(make([]byte, 0, 1024+len(s.State)), index)}
+	if _, err := s.WriteTo(&value); err != nil {
+		return err
+	}
+	b.Put(store.Snapshots, id[:], value.b)
+	return nil
+}
+
+type prefixed struct{ b []byte }
+
+func (p *prefixed) Write(b []byte) (int, error) {
+	p.b = append(p.b, b...)
+	return len(b), nil
+}
+
+var _ io.Writer = (*prefixed)(nil)

@@ -1,0 +1,102 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// Snapshot returns the daemon's state, signed by the daemon, with its identity
+// sealed to this node where it has a private key. A stateless daemon has no
+// snapshot: nil, nil. ErrNotPortable where the state cannot be captured.
+func (r *Runtime) Snapshot(ctx context.Context, id identity.EntityID) (*Snapshot, error) {
+	if err := r.ready(); err != nil {
+		return nil, err
+	}
+	d, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.enter(ctx); err != nil {
+		return nil, err
+	}
+	s, last, err := d.snapshotForCaller()
+	d.mu.Unlock()
+	if err != nil || s == nil {
+		return nil, err
+	}
+	return s, last.wait(ctx) // what it contains must not be lost after it was given away
+}
+
+// snapshotForCaller needs d.mu.
+func (d *hosted) snapshotForCaller() (*Snapshot, *ticket, error) {
+	if d.stateless() {
+		return nil, nil, nil
+	}
+	s, err := d.snapshot(true)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.State == nil { // a native daemon that keeps nothing
+		return nil, nil, nil
+	}
+	return s, d.last, nil
+}
+
+// snapshot captures the daemon; withKey seals its identity to this node. It
+// needs d.mu.
+func (d *hosted) snapshot(withKey bool) (*Snapshot, error) {
+	if err := d.portable(); err != nil {
+		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
+	}
+	s := &Snapshot{Header: SnapshotHeader{
+		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
+		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
+		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Stateless: d.stateless(),
+		CreatedAt: d.rt.clock().UnixNano(),
+	}}
+	if !s.Header.Stateless {
+		var err error
+		if s.State, err = d.daemon.Snapshot(d.stateCall()); err != nil {
+			return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
+		}
+		if int64(len(s.State)) > d.limits.StateBytes {
+			return nil, fmt.Errorf("daemon %s: %w: its state has %d bytes, at most %d", d.id.Origin(), ErrTooLarge, len(s.State), d.limits.StateBytes)
+		}
+	}
+	s.Header.StateHash = sha256.Sum256(s.State)
+	if withKey && d.key.CanSign() {
+		own, err := d.rt.node.SealKey()
+		if err != nil {
+			return nil, err
+		}
+		env, err := identity.Seal(d.key, own, s.Header.Head.Bytes())
+		if err != nil {
+			return nil, err
+		}
+		s.Header.Envelope = env.Bytes()
+	}
+	if err := s.seal(d.key); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// store submits the daemon's state to the store, so that a restart replays
+// only what comes after. It needs d.mu.
+func (d *hosted) store() error {
+	s, err := d.snapshot(false)
+	if err != nil {
+		return err
+	}
+	b := &store.Batch{}
+	if err := putSnapshot(b, d.id, d.index, s); err != nil {
+		return err
+	}
+	d.commit(b)
+	d.kept = d.index
+	return nil
+}

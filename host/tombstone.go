@@ -1,0 +1,85 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// tombstone is what a node keeps of a daemon that it answers for no more:
+// where it went, or that it was stopped. Its epoch fences whatever is older.
+type tombstone struct {
+	_       struct{} `cbor:",toarray"`
+	Name    string
+	Node    identity.NodeID // where it went; the own node's when Stopped
+	Epoch   uint64          // under which Node owns it, or owned it when it was stopped
+	Time    int64
+	Stopped bool
+}
+
+func (t tombstone) moved(id identity.EntityID) Moved {
+	return Moved{Entity: id, Node: t.Node, Epoch: t.Epoch, Time: time.Unix(0, t.Time)}
+}
+
+// bury replaces the daemon by a tombstone, in the store and in the tables. It
+// needs d.mu.
+func (r *Runtime) bury(d *hosted, t tombstone, why error) error {
+	if r.store != nil {
+		rec, err := canon.Marshal(&t)
+		if err != nil {
+			return err
+		}
+		b := &store.Batch{}
+		forget(b, d.id)
+		b.Put(store.Moved, d.id[:], rec)
+		if err := r.store.Commit(b); err != nil {
+			return fmt.Errorf("storing where daemon %s went: %w", d.id.Origin(), err)
+		}
+	}
+	r.mu.Lock()
+	r.moved[d.id] = t
+	r.mu.Unlock()
+	r.release(d)
+	d.end(stateGone, why)
+	return nil
+}
+
+// Stop ends the daemon: its state, history and key are gone. A daemon that is
+// migrating is ErrAlreadyMigrating.
+func (r *Runtime) Stop(_ context.Context, id identity.EntityID) error {
+	if err := r.ready(); err != nil {
+		return err
+	}
+	d, err := r.find(id)
+	if err != nil {
+		return err
+	}
+	if !d.moving.CompareAndSwap(false, true) {
+		return fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
+	}
+	defer d.moving.Store(false)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state == stateGone {
+		return d.gone
+	}
+	t := tombstone{Name: d.name, Node: r.self, Epoch: d.epoch, Time: r.clock().UnixNano(), Stopped: true}
+	return r.bury(d, t, fmt.Errorf("%w: %w", ErrStopped, &NotFoundError{id}))
+}
+
+// MovedDaemons returns where the daemons went that left this node.
+func (r *Runtime) MovedDaemons() []Moved {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []Moved
+	for id, t := range r.moved {
+		if !t.Stopped {
+			out = append(out, t.moved(id))
+		}
+	}
+	return out
+}
