@@ -1,0 +1,232 @@
+// Package wire joins nodes: QUIC sessions between those that trust one
+// another, the streams that host needs, and the routing of events to wherever a
+// daemon is.
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"wasmhost/host"
+	"wasmhost/identity"
+)
+
+// Config says who a mesh is and whom it trusts.
+type Config struct {
+	Identity *identity.KeyPair
+	Name     string     // of the node, for people; may be empty
+	Addr     string     // UDP address to listen on; port 0: any
+	Trust    TrustStore // nil: in memory
+	Logger   *slog.Logger
+	Clock    func() time.Time // nil: time.Now
+}
+
+// Bounds on what a peer can make a node hold.
+const (
+	maxStreams       = 256 // that one peer has open
+	handshakeTimeout = 5 * time.Second
+	dialTimeout      = 3 * time.Second
+	idleTimeout      = 30 * time.Second
+	keepAlive        = 10 * time.Second
+)
+
+// Codes with which a session or stream is closed.
+const (
+	codeDone      = 0
+	codeUntrusted = 1
+	codeProtocol  = 2
+	codeAborted   = 3
+)
+
+// ErrUntrusted says that one of the two nodes does not trust the other's key.
+var ErrUntrusted = errors.New("the node's key is not trusted")
+
+// Mesh is a node's sessions with its peers. It implements host.Mesh and is
+// safe for concurrent use.
+type Mesh struct {
+	config    Config
+	id        identity.NodeID
+	seal      identity.SealKey
+	cert      tls.Certificate
+	transport *quic.Transport
+	listener  *quic.Listener
+	tokens    tokens
+	tunnel    tunnel
+	ctx       context.Context
+	cancel    context.CancelFunc
+	work      sync.WaitGroup
+
+	mu       sync.Mutex
+	handler  host.Handler
+	events   func(ctx context.Context, from identity.NodeID, s *quic.Stream)
+	sessions map[identity.NodeID]*session
+	dialing  map[identity.NodeID]*sync.Mutex
+}
+
+// Listen opens the mesh on its address.
+func Listen(ctx context.Context, c Config) (*Mesh, error) {
+	if c.Trust == nil {
+		c.Trust = &memoryTrust{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]*sync.Mutex)}
+	m.tokens.clock = c.Clock
+	var err error
+	if m.seal, err = c.Identity.SealKey(); err != nil {
+		return nil, fmt.Errorf("opening the mesh: %w", err)
+	}
+	if m.cert, err = certificate(c.Identity); err != nil {
+		return nil, fmt.Errorf("opening the mesh: %w", err)
+	}
+	addr, err := net.ResolveUDPAddr("udp", c.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %q: %w", c.Addr, err)
+	}
+	conn, err := net.ListenUDP("udp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %q: %w", c.Addr, err)
+	}
+	m.transport = &quic.Transport{Conn: conn}
+	if m.listener, err = m.transport.Listen(m.serverTLS(), quicConfig()); err != nil {
+		return nil, errors.Join(fmt.Errorf("listening on %q: %w", c.Addr, err), m.transport.Close(), conn.Close())
+	}
+	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	m.tunnel.start(m)
+	m.work.Go(m.accept)
+	return m, nil
+}
+
+func quicConfig() *quic.Config {
+	return &quic.Config{
+		HandshakeIdleTimeout: handshakeTimeout, MaxIdleTimeout: idleTimeout, KeepAlivePeriod: keepAlive,
+		MaxIncomingStreams: maxStreams, MaxIncomingUniStreams: -1,
+		InitialStreamReceiveWindow: 1 << 20, MaxStreamReceiveWindow: 8 << 20,
+		InitialConnectionReceiveWindow: 2 << 20, MaxConnectionReceiveWindow: 32 << 20,
+	}
+}
+
+// Self returns the node's id.
+func (m *Mesh) Self() identity.NodeID { return m.id }
+
+// Name returns the node's name.
+func (m *Mesh) Name() string { return m.config.Name }
+
+// Addr returns the address that the mesh listens on.
+func (m *Mesh) Addr() net.Addr { return m.listener.Addr() }
+
+// Close ends all sessions.
+func (m *Mesh) Close() error {
+	m.cancel()
+	m.mu.Lock()
+	for _, s := range m.sessions {
+		s.close(codeDone, "the node is shutting down")
+	}
+	m.mu.Unlock()
+	err := errors.Join(m.listener.Close(), m.transport.Close(), m.transport.Conn.Close(), m.tunnel.close())
+	m.work.Wait()
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, quic.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Handle implements host.Mesh.
+func (m *Mesh) Handle(h host.Handler) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.handler = h
+}
+
+// PeerInfo is what is known of a trusted node.
+type PeerInfo struct {
+	ID        identity.NodeID
+	Key       identity.EntityID
+	Name      string
+	Addr      string
+	Connected bool
+}
+
+// Peers returns the trusted nodes.
+func (m *Mesh) Peers() ([]PeerInfo, error) {
+	trusted, err := m.config.Trust.List()
+	if err != nil {
+		return nil, fmt.Errorf("reading the trusted nodes: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]PeerInfo, 0, len(trusted))
+	for _, t := range trusted {
+		i := PeerInfo{ID: t.Key.Node(), Key: t.Key, Name: t.Name, Addr: t.Addr}
+		i.Connected = m.sessions[i.ID] != nil && m.sessions[i.ID].alive()
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+// Forget ends the trust in a node and any session with it.
+func (m *Mesh) Forget(key identity.EntityID) error {
+	if err := m.config.Trust.Delete(key); err != nil {
+		return fmt.Errorf("forgetting node %s: %w", key.Node(), err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.sessions[key.Node()]; s != nil {
+		s.close(codeUntrusted, "no longer trusted")
+		delete(m.sessions, key.Node())
+	}
+	return nil
+}
+
+// FindPeer returns the trusted node that ref names: by id, unique prefix of
+// the id, or name. An unknown one is host.ErrUnknownNode.
+func (m *Mesh) FindPeer(ref string) (PeerInfo, error) {
+	peers, err := m.Peers()
+	if err != nil {
+		return PeerInfo{}, err
+	}
+	var found []PeerInfo
+	for _, p := range peers {
+		if p.Name == ref && ref != "" || p.ID.String() == ref {
+			return p, nil
+		}
+		if len(ref) >= 4 && strings.HasPrefix(p.ID.String(), ref) {
+			found = append(found, p)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return PeerInfo{}, fmt.Errorf("%w: %q", host.ErrUnknownNode, ref)
+	default:
+		return PeerInfo{}, fmt.Errorf("%w: %q is the beginning of %d nodes' ids", host.ErrUnknownNode, ref, len(found))
+	}
+}
+
+// trusted returns the peer of that id, or host.ErrUnknownNode.
+func (m *Mesh) trusted(id identity.NodeID) (TrustedPeer, error) {
+	all, err := m.config.Trust.List()
+	if err != nil {
+		return TrustedPeer{}, fmt.Errorf("reading the trusted nodes: %w", err)
+	}
+	for _, t := range all {
+		if t.Key.Node() == id {
+			return t, nil
+		}
+	}
+	return TrustedPeer{}, fmt.Errorf("%w: %s is not among the trusted nodes", host.ErrUnknownNode, id)
+}

@@ -1,0 +1,123 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/quic-go/quic-go"
+
+	"wasmhost/host"
+	"wasmhost/host/migration"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+func resolve(addr string) (*net.UDPAddr, error) { return net.ResolveUDPAddr("udp", addr) }
+
+// Peer implements host.Mesh.
+func (m *Mesh) Peer(id identity.NodeID) (host.Peer, error) {
+	if _, err := m.trusted(id); err != nil {
+		return nil, err
+	}
+	return &peer{m, id}, nil
+}
+
+type peer struct {
+	mesh *Mesh
+	id   identity.NodeID
+}
+
+func (p *peer) ID() identity.NodeID { return p.id }
+
+func (p *peer) SealKey(ctx context.Context) (identity.SealKey, error) {
+	s, err := p.mesh.session(ctx, p.id)
+	if err != nil {
+		return identity.SealKey{}, err
+	}
+	return s.seal, nil
+}
+
+// OpenMigration implements host.Peer.
+func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
+	stream, err := p.mesh.open(ctx, p.id, purposeMigration)
+	if err != nil {
+		return nil, err
+	}
+	c := newMigrationConn(stream)
+	c.stop = context.AfterFunc(ctx, c.Abort)
+	return c, nil
+}
+
+// serveMigration gives a migration stream to the host, or says that there is
+// none.
+func (m *Mesh) serveMigration(ctx context.Context, from identity.NodeID, h host.Handler, stream *quic.Stream) {
+	c := newMigrationConn(stream)
+	if h != nil {
+		h.HandleMigration(ctx, from, c)
+	} else if _, err := c.Recv(); err == nil {
+		refuse := migration.NewRefuse(migration.Failf(migration.ComputeNotSupported, "node %s runs no daemons", m.id))
+		if err := c.Send(refuse); err != nil {
+			m.config.Logger.Debug("refusing a migration", "from", from, "error", err)
+		}
+	}
+	if err := c.Close(); err != nil {
+		c.Abort()
+	}
+}
+
+// migrationConn is a migration.Conn over one stream: frames around encoded
+// messages.
+type migrationConn struct {
+	stream *quic.Stream
+	r      *bufio.Reader
+	w      *bufio.Writer
+	buf    []byte
+	stop   func() bool
+}
+
+func newMigrationConn(s *quic.Stream) *migrationConn {
+	return &migrationConn{stream: s, r: bufio.NewReaderSize(s, 64<<10), w: bufio.NewWriterSize(s, 64<<10), stop: func() bool { return true }}
+}
+
+// Send flushes whatever the other side may be waiting for; bulk is gathered.
+func (c *migrationConn) Send(m migration.Message) (err error) {
+	if c.buf, err = migration.Encode(c.buf[:0], m); err != nil {
+		return err
+	}
+	if err := canon.WriteFrame(c.w, c.buf); err != nil {
+		return fmt.Errorf("sending a %T: %w", m, err)
+	}
+	switch m.(type) {
+	case *migration.ModuleChunk, *migration.HistoryBatch:
+		return nil
+	}
+	if err := c.w.Flush(); err != nil {
+		return fmt.Errorf("sending a %T: %w", m, err)
+	}
+	return nil
+}
+
+func (c *migrationConn) Recv() (migration.Message, error) {
+	b, err := canon.ReadFrame(c.r, migration.MaxMessage)
+	if err != nil {
+		return nil, err
+	}
+	return migration.Decode(b)
+}
+
+func (c *migrationConn) Close() error {
+	c.stop()
+	err := c.w.Flush()
+	if closeErr := c.stream.Close(); err == nil {
+		err = closeErr
+	}
+	c.stream.CancelRead(codeDone)
+	return err
+}
+
+func (c *migrationConn) Abort() {
+	c.stop()
+	cut(c.stream)
+}

@@ -1,0 +1,401 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"wasmhost/host"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// Sender sends events to one daemon, in order, wherever it is and goes. What
+// was sent and not answered when a connection breaks or the daemon moves is
+// sent again under the same number, and the daemon applies it once. A Sender
+// is used by one goroutine at a time; tickets may be waited for by others.
+type Sender struct {
+	node   *Node
+	id     identity.EntityID
+	sender identity.EntityID
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	window chan struct{} // a place for each event that is not answered
+
+	mu      sync.Mutex
+	number  uint64
+	at      identity.NodeID // where the daemon is; 0: here
+	remote  *remote         // the stream there; nil: none is open
+	unacked []*Ticket       // sent to a remote, in order
+	hops    int             // since an event was answered
+	failed  error
+}
+
+// Bounds on a daemon that is chased and never caught.
+const (
+	maxHops    = 64
+	retryFirst = 20 * time.Millisecond
+	retryMost  = 2 * time.Second
+	retryFor   = 30 * time.Second
+)
+
+// Ticket is an event that was sent.
+type Ticket struct {
+	event   host.Event
+	pending *host.Pending // of a local daemon
+	done    chan struct{} // of a remote one; closed when res and err are set
+	res     host.Result
+	err     error
+	release func()
+	sent    bool // to a remote: done, not pending, says when it is answered
+}
+
+// Wait returns what became of the event once it is durable.
+func (t *Ticket) Wait(ctx context.Context) (host.Result, error) {
+	if t.pending != nil {
+		defer t.release()
+		return t.pending.Wait(ctx)
+	}
+	select {
+	case <-t.done:
+		return t.res, t.err
+	case <-ctx.Done():
+		return host.Result{}, fmt.Errorf("waiting for an event to be answered: %w", context.Cause(ctx))
+	}
+}
+
+// Ready returns a channel that is closed when Wait no longer blocks.
+func (t *Ticket) Ready() <-chan struct{} {
+	if t.pending != nil {
+		return t.pending.Ready()
+	}
+	return t.done
+}
+
+func (t *Ticket) finish(res host.Result, err error) {
+	t.res, t.err = res, err
+	t.release()
+	close(t.done)
+}
+
+// OpenSender makes a sender to the daemon. at is where it is believed to be;
+// 0: here, or where it was last heard of. sender names who sends; a zero
+// sender is drawn at random. Close it when done.
+func (n *Node) OpenSender(ctx context.Context, id identity.EntityID, at identity.NodeID, sender identity.EntityID) (*Sender, error) {
+	if sender.IsZero() {
+		if _, err := rand.Read(sender[:]); err != nil {
+			return nil, fmt.Errorf("naming a sender: %w", err)
+		}
+	}
+	if at == n.mesh.id {
+		at = 0
+	}
+	s := &Sender{node: n, id: id, sender: sender, at: at, window: make(chan struct{}, inFlight)}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	return s, nil
+}
+
+// Close ends the sender. Events that are not answered stay so.
+func (s *Sender) Close() {
+	s.cancel(errors.New("the sender is closed"))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hangUp()
+	s.fail(context.Cause(s.ctx))
+}
+
+// Submit sends the payload as the sender's next event. It blocks while too many
+// events are not answered. The payload must not change before the ticket is
+// done.
+func (s *Sender) Submit(ctx context.Context, payload []byte) (*Ticket, error) {
+	s.mu.Lock()
+	s.number++
+	n := s.number
+	s.mu.Unlock()
+	return s.SubmitEvent(ctx, host.Event{Sender: s.sender, Number: n, Payload: payload})
+}
+
+// SubmitEvent sends an event that has its sender and number.
+func (s *Sender) SubmitEvent(ctx context.Context, ev host.Event) (*Ticket, error) {
+	select {
+	case s.window <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-s.ctx.Done():
+		return nil, context.Cause(s.ctx)
+	}
+	once := sync.Once{}
+	t := &Ticket{event: ev, done: make(chan struct{}), release: func() { once.Do(func() { <-s.window }) }}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		t.release()
+		return nil, s.failed
+	}
+	if err := s.push(ctx, t); err != nil {
+		t.release()
+		return nil, err
+	}
+	return t, nil
+}
+
+// push sends t to where the daemon is, following it. It needs s.mu.
+func (s *Sender) push(ctx context.Context, t *Ticket) error {
+	deadline := time.Now().Add(retryFor)
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		err := s.pushOnce(ctx, t)
+		var moved *host.MovedError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &moved):
+			if err := s.follow(moved.Moved); err != nil {
+				return err
+			}
+			continue
+		case !errors.Is(err, host.ErrUnreachable) || time.Now().After(deadline):
+			return err
+		}
+		if err := sleep(s.ctx, ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(a, b context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-a.Done():
+		return context.Cause(a)
+	case <-b.Done():
+		return context.Cause(b)
+	}
+}
+
+// follow turns to another node. It needs s.mu.
+func (s *Sender) follow(m host.Moved) error {
+	if s.hops++; s.hops > maxHops {
+		return fmt.Errorf("daemon %s moved %d times before it answered: %w", s.id.Origin(), s.hops, &host.MovedError{Moved: m})
+	}
+	s.node.learn(m)
+	s.at = m.Node
+	if s.at == s.node.mesh.id {
+		s.at = 0
+	}
+	s.hangUp()
+	return nil
+}
+
+func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
+	if s.at == 0 && len(s.unacked) == 0 {
+		p, err := s.node.local.Submit(ctx, s.id, t.event)
+		if errors.Is(err, host.ErrNotFound) {
+			if m, ok := s.node.route(s.id); ok && m.Node != s.node.mesh.id {
+				return &host.MovedError{Moved: m}
+			}
+		}
+		if err != nil {
+			return err
+		}
+		s.hops = 0
+		if t.sent { // to a remote before, and the daemon came here
+			go t.answer(s.ctx, p)
+		} else {
+			t.pending = p
+		}
+		return nil
+	}
+	if s.remote == nil {
+		if err := s.dial(); err != nil {
+			return err
+		}
+	}
+	s.unacked, t.sent = append(s.unacked, t), true
+	if err := s.remote.send(&t.event); err != nil {
+		s.remote.abort() // its reader will send again what is not answered
+	}
+	return nil
+}
+
+// dial opens a stream to where the daemon is and sends again what is not
+// answered. It needs s.mu.
+func (s *Sender) dial() error {
+	at := s.at
+	if at == 0 {
+		at = s.node.mesh.id
+	}
+	stream, err := s.node.mesh.open(s.ctx, at, purposeEvents)
+	if err != nil {
+		return err
+	}
+	r := newRemote(stream)
+	if err := r.write(&openEvents{Entity: s.id}); err != nil {
+		r.abort()
+		return fmt.Errorf("%w: %w", host.ErrUnreachable, err)
+	}
+	for _, t := range s.unacked {
+		if err := r.send(&t.event); err != nil {
+			r.abort()
+			return fmt.Errorf("%w: %w", host.ErrUnreachable, err)
+		}
+	}
+	s.remote = r
+	go s.readReplies(r)
+	return nil
+}
+
+// hangUp leaves the stream. It needs s.mu.
+func (s *Sender) hangUp() {
+	if s.remote != nil {
+		s.remote.abort()
+		s.remote = nil
+	}
+}
+
+// readReplies answers the tickets, in order, until the stream ends; then what
+// is not answered is sent again.
+func (s *Sender) readReplies(r *remote) {
+	in := bufio.NewReaderSize(r.stream, 64<<10)
+	for {
+		b, err := canon.ReadFrame(in, maxReplyFrame)
+		var reply *replyFrame
+		if err == nil {
+			reply, err = decodeReply(b)
+		}
+		s.mu.Lock()
+		if s.remote != r {
+			s.mu.Unlock()
+			return
+		}
+		if err != nil || len(s.unacked) == 0 {
+			s.hangUp()
+			s.again(nil)
+			s.mu.Unlock()
+			return
+		}
+		res, err := reply.result(s.id)
+		var moved *host.MovedError
+		if errors.As(err, &moved) {
+			s.again(moved)
+			s.mu.Unlock()
+			return
+		}
+		s.hops = 0
+		t := s.unacked[0]
+		s.unacked = s.unacked[1:]
+		t.finish(res, err)
+		if stops(reply.Code) { // the other side takes nothing more on this stream
+			s.hangUp()
+			s.fail(err)
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+	}
+}
+
+// stops reports whether a reply ends its stream.
+func stops(code uint8) bool {
+	return code != codeOK && code != codeFault && code != codeTooLarge && code != codeEventFailed
+}
+
+// again sends what is not answered to where the daemon is now. It needs s.mu.
+func (s *Sender) again(moved *host.MovedError) {
+	var err error
+	if moved != nil {
+		err = s.follow(moved.Moved)
+	}
+	if len(s.unacked) == 0 || err != nil {
+		if err != nil {
+			s.fail(err)
+		}
+		return
+	}
+	waiting := s.unacked
+	s.unacked = nil
+	for i, t := range waiting {
+		if err := s.push(s.ctx, t); err != nil {
+			s.unacked = append(s.unacked, waiting[i:]...)
+			s.fail(fmt.Errorf("sending event %d again: %w", t.event.Number, err))
+			return
+		}
+	}
+}
+
+// answer answers a ticket whose event is applied here after all.
+func (t *Ticket) answer(ctx context.Context, p *host.Pending) {
+	res, err := p.Wait(ctx)
+	t.finish(res, err)
+}
+
+// fail ends the sender: nothing that is not answered will be. It needs s.mu.
+func (s *Sender) fail(err error) {
+	if s.failed == nil {
+		s.failed = err
+	}
+	for _, t := range s.unacked {
+		t.finish(host.Result{}, err)
+	}
+	s.unacked = nil
+}
+
+// remote is an events stream to another node. What is sent is gathered while
+// a write is under way.
+type remote struct {
+	stream *quic.Stream
+	kick   chan struct{} // something was gathered
+
+	mu sync.Mutex
+	w  *bufio.Writer
+}
+
+func newRemote(s *quic.Stream) *remote {
+	r := &remote{stream: s, kick: make(chan struct{}, 1), w: bufio.NewWriterSize(s, 64<<10)}
+	go r.flusher()
+	return r
+}
+
+func (r *remote) send(ev *host.Event) error {
+	return r.write(&eventFrame{Sender: ev.Sender, Number: ev.Number, Channel: ev.Channel, Payload: ev.Payload})
+}
+
+func (r *remote) write(item any) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := writeItem(r.w, item); err != nil {
+		return err
+	}
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (r *remote) flusher() {
+	for {
+		select {
+		case <-r.kick:
+		case <-r.stream.Context().Done():
+			return
+		}
+		r.mu.Lock()
+		err := r.w.Flush()
+		r.mu.Unlock()
+		if err != nil {
+			r.abort()
+			return
+		}
+	}
+}
+
+func (r *remote) abort() { cut(r.stream) }

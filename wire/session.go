@@ -1,0 +1,377 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"wasmhost/host"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// What a stream is for: its first byte.
+const (
+	purposeHello     = 1 // the first stream of a session
+	purposeJoin      = 2 // the first stream of a session with a node that is not trusted yet
+	purposeEvents    = 3
+	purposeTunnel    = 4
+	purposeMigration = 5
+)
+
+// protocolVersion is the version of what nodes say to one another.
+const protocolVersion = 1
+
+// hello is what each side says of itself on the first stream. The dialler
+// speaks first; to join it adds a token's secret.
+type hello struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8
+	Name    string
+	Addr    string // where the node listens
+	Seal    identity.SealKey
+	Secret  []byte // to join: a token's; else empty
+	Refused string // in an answer: why not; else empty
+}
+
+const maxHello = 4096
+
+// session is one QUIC connection with a peer that said hello.
+type session struct {
+	conn *quic.Conn
+	peer TrustedPeer
+	seal identity.SealKey
+	once sync.Once
+}
+
+func (s *session) alive() bool { return s.conn.Context().Err() == nil }
+
+func (s *session) close(code quic.ApplicationErrorCode, text string) {
+	s.once.Do(func() { _ = s.conn.CloseWithError(code, text) }) // closing a closed connection says so; nothing follows from it
+}
+
+func (m *Mesh) hello(secret []byte) *hello {
+	return &hello{Version: protocolVersion, Name: m.config.Name, Addr: m.Addr().String(), Seal: m.seal, Secret: secret}
+}
+
+// accept takes connections until the mesh closes.
+func (m *Mesh) accept() {
+	for {
+		conn, err := m.listener.Accept(m.ctx)
+		if err != nil {
+			return // the listener is closed
+		}
+		m.work.Go(func() {
+			s, err := m.welcome(conn)
+			if err != nil {
+				m.config.Logger.Warn("refused a connection", "from", conn.RemoteAddr(), "error", err)
+				code := quic.ApplicationErrorCode(codeProtocol)
+				if errors.Is(err, ErrUntrusted) || errors.Is(err, ErrTokenRefused) {
+					code = codeUntrusted
+				}
+				_ = conn.CloseWithError(code, err.Error()) // it is of no further use
+				return
+			}
+			m.serve(s)
+		})
+	}
+}
+
+// welcome is the answering side of the handshake: who is it, does it know us,
+// does it join?
+func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
+	key, err := peerKey(conn.ConnectionState().TLS)
+	if err != nil {
+		return nil, err
+	}
+	known, err := m.trusted(key.Node())
+	trusted := err == nil && known.Key == key
+	ctx, cancel := context.WithTimeout(m.ctx, handshakeTimeout)
+	defer cancel()
+	stream, err := conn.AcceptStream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for hello from %s: %w", key.Node(), err)
+	}
+	var first [1]byte
+	if err := stream.SetReadDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return nil, err
+	}
+	if _, err := stream.Read(first[:]); err != nil {
+		return nil, fmt.Errorf("reading hello: %w", err)
+	}
+	purpose := first[0]
+	if purpose != purposeHello && purpose != purposeJoin {
+		return nil, fmt.Errorf("%w: %s opened a stream of purpose %d before hello", ErrUntrusted, key, purpose)
+	}
+	theirs, err := readHello(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case theirs.Version != protocolVersion:
+		err = fmt.Errorf("node %s speaks version %d of the protocol, this one %d", key.Node(), theirs.Version, protocolVersion)
+	case purpose == purposeJoin && !m.tokens.redeem(theirs.Secret):
+		err = ErrTokenRefused
+	case purpose == purposeHello && !trusted:
+		err = fmt.Errorf("%w: %s", ErrUntrusted, key)
+	}
+	mine := m.hello(nil)
+	if err != nil {
+		mine.Refused = err.Error()
+		return nil, errors.Join(err, writeHello(stream, 0, mine), linger(ctx, conn))
+	}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal}
+	if purpose == purposeJoin || known.Addr != s.peer.Addr || known.Name != s.peer.Name {
+		if err := m.config.Trust.Put(s.peer); err != nil {
+			return nil, err
+		}
+	}
+	if err := writeHello(stream, 0, mine); err != nil {
+		return nil, err
+	}
+	m.adopt(s)
+	return s, nil
+}
+
+// linger waits until the peer has read a refusal and closed, or ctx ends.
+func linger(ctx context.Context, conn *quic.Conn) error {
+	select {
+	case <-conn.Context().Done():
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer) TrustedPeer {
+	added := known.Added
+	if added.IsZero() {
+		added = m.config.Clock()
+	}
+	return TrustedPeer{Key: key, Name: h.Name, Addr: h.Addr, Added: added}
+}
+
+// greet is the dialling side of the handshake.
+func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	udp, err := resolve(addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s at %q: %w", host.ErrUnreachable, key.Node(), addr, err)
+	}
+	conn, err := m.transport.Dial(ctx, udp, m.clientTLS(key), quicConfig())
+	if err != nil {
+		if errors.Is(err, ErrUntrusted) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %s at %s: %w", host.ErrUnreachable, key.Node(), addr, err)
+	}
+	fail := func(err error) (*session, error) {
+		_ = conn.CloseWithError(codeProtocol, "") // it is of no further use
+		return nil, fmt.Errorf("%w: %s at %s: %w", host.ErrUnreachable, key.Node(), addr, err)
+	}
+	stream, err := conn.OpenStreamSync(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	if err := writeHello(stream, purpose, m.hello(secret)); err != nil {
+		return fail(err)
+	}
+	theirs, err := readHello(ctx, stream)
+	if err != nil {
+		return fail(err)
+	}
+	if theirs.Refused != "" {
+		_ = conn.CloseWithError(codeDone, "") // the refusal is read
+		if purpose == purposeJoin {
+			return nil, fmt.Errorf("%w: %s", ErrTokenRefused, theirs.Refused)
+		}
+		return nil, fmt.Errorf("%w: node %s says: %s", ErrUntrusted, key.Node(), theirs.Refused)
+	}
+	if theirs.Version != protocolVersion {
+		return fail(fmt.Errorf("it speaks version %d of the protocol, this node %d", theirs.Version, protocolVersion))
+	}
+	known, err := m.trusted(key.Node())
+	if err != nil && !errors.Is(err, host.ErrUnknownNode) {
+		return fail(err)
+	}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal}
+	if purpose == purposeJoin || known.Name != s.peer.Name {
+		if err := m.config.Trust.Put(s.peer); err != nil {
+			return fail(err)
+		}
+	}
+	m.adopt(s)
+	m.work.Go(func() { m.serve(s) })
+	return s, nil
+}
+
+// Join makes this node and the one that issued the token trust each other.
+func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
+	t, err := ParseToken(text)
+	if err != nil {
+		return 0, err
+	}
+	if m.config.Clock().Unix() >= t.Expires {
+		return 0, fmt.Errorf("%w: at %s", ErrTokenExpired, time.Unix(t.Expires, 0).UTC().Format(time.RFC3339))
+	}
+	if t.Key == m.config.Identity.ID() {
+		return 0, fmt.Errorf("%w: it is this node's own", ErrTokenRefused)
+	}
+	s, err := m.greet(ctx, t.Key, t.Addr, purposeJoin, t.Secret)
+	if err != nil {
+		return 0, fmt.Errorf("joining node %s: %w", t.Key.Node(), err)
+	}
+	return s.peer.Key.Node(), nil
+}
+
+// adopt makes s the session with its peer, unless there is a live one: then
+// both go on, and the older is used.
+func (m *Mesh) adopt(s *session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id := s.peer.Key.Node()
+	if old := m.sessions[id]; old == nil || !old.alive() {
+		m.sessions[id] = s
+	}
+}
+
+// session returns the session with a trusted peer, dialling where there is
+// none.
+func (m *Mesh) session(ctx context.Context, id identity.NodeID) (*session, error) {
+	m.mu.Lock()
+	s, lock := m.sessions[id], m.dialing[id]
+	if lock == nil {
+		lock = &sync.Mutex{}
+		m.dialing[id] = lock
+	}
+	m.mu.Unlock()
+	if s != nil && s.alive() {
+		return s, nil
+	}
+	lock.Lock()
+	defer lock.Unlock()
+	m.mu.Lock()
+	s = m.sessions[id]
+	m.mu.Unlock()
+	if s != nil && s.alive() {
+		return s, nil
+	}
+	p, err := m.trusted(id)
+	if err != nil {
+		return nil, err
+	}
+	return m.greet(ctx, p.Key, p.Addr, purposeHello, nil)
+}
+
+// open opens a stream to the peer for a purpose. A session that has died
+// unnoticed is replaced once.
+func (m *Mesh) open(ctx context.Context, id identity.NodeID, purpose byte) (*quic.Stream, error) {
+	for try := 0; ; try++ {
+		s, err := m.session(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		stream, err := s.conn.OpenStreamSync(ctx)
+		if err == nil {
+			if _, err = stream.Write([]byte{purpose}); err == nil {
+				return stream, nil
+			}
+		}
+		if ctx.Err() != nil || try > 0 {
+			return nil, fmt.Errorf("%w: %s: %w", host.ErrUnreachable, id, err)
+		}
+		s.close(codeDone, "dead")
+	}
+}
+
+// serve takes the peer's streams until the session ends.
+func (m *Mesh) serve(s *session) {
+	from := s.peer.Key.Node()
+	for {
+		stream, err := s.conn.AcceptStream(m.ctx)
+		if err != nil {
+			return
+		}
+		m.work.Go(func() { m.dispatch(s.conn, from, stream) })
+	}
+}
+
+func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stream) {
+	var purpose [1]byte
+	if err := stream.SetReadDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return
+	}
+	if _, err := stream.Read(purpose[:]); err != nil {
+		cut(stream)
+		return
+	}
+	if err := stream.SetReadDeadline(time.Time{}); err != nil {
+		return
+	}
+	m.mu.Lock()
+	handler, events := m.handler, m.events
+	m.mu.Unlock()
+	switch {
+	case purpose[0] == purposeMigration:
+		m.serveMigration(stream.Context(), from, handler, stream)
+	case purpose[0] == purposeEvents && events != nil:
+		events(stream.Context(), from, stream)
+	case purpose[0] == purposeTunnel:
+		m.tunnel.offer(&streamConn{Stream: stream, local: conn.LocalAddr(), remote: conn.RemoteAddr(), from: from})
+	default:
+		m.config.Logger.Warn("a stream of unknown purpose", "from", from, "purpose", purpose[0])
+		cut(stream)
+	}
+}
+
+// cut ends both directions of a stream at once.
+func cut(s *quic.Stream) {
+	s.CancelRead(codeAborted)
+	s.CancelWrite(codeAborted)
+}
+
+func writeHello(s *quic.Stream, purpose byte, h *hello) error {
+	b, err := canon.Marshal(h)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(s)
+	if purpose != 0 {
+		if err := w.WriteByte(purpose); err != nil {
+			return err
+		}
+	}
+	if err := canon.WriteFrame(w, b); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+func readHello(ctx context.Context, s *quic.Stream) (*hello, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := s.SetReadDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	b, err := canon.ReadFrame(s, maxHello)
+	if err != nil {
+		return nil, fmt.Errorf("reading hello: %w", err)
+	}
+	return decodeHello(b)
+}
+
+func decodeHello(b []byte) (*hello, error) {
+	h := &hello{}
+	if err := canon.Unmarshal(b, h); err != nil {
+		return nil, fmt.Errorf("reading hello: %w", err)
+	}
+	if len(h.Name) > 255 || len(h.Addr) > 255 || len(h.Refused) > 1024 {
+		return nil, errors.New("reading hello: a field is too long")
+	}
+	return h, nil
+}

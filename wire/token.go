@@ -1,0 +1,125 @@
+package wire
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// Errors of join tokens.
+var (
+	ErrBadToken     = errors.New("malformed join token")
+	ErrTokenExpired = errors.New("the join token has expired")
+	ErrTokenRefused = errors.New("the join token is not, or no longer, good for this node")
+)
+
+// Token lets its bearer join the node that issued it, once.
+type Token struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8
+	Key     identity.EntityID // of the issuer, which the bearer pins
+	Addr    string            // where the issuer listens
+	Secret  []byte            // 32 bytes
+	Expires int64             // Unix seconds
+}
+
+const (
+	tokenPrefix  = "wh1."
+	tokenVersion = 1
+	maxToken     = 1024
+	maxTokens    = 1024 // issued and not used
+)
+
+// ParseToken reads a token's text. Errors wrap ErrBadToken.
+func ParseToken(text string) (*Token, error) {
+	text = strings.TrimSpace(text)
+	body, ok := strings.CutPrefix(text, tokenPrefix)
+	if !ok || len(text) > maxToken {
+		return nil, fmt.Errorf("%w: it does not begin with %q", ErrBadToken, tokenPrefix)
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	if err != nil || len(b) < 4 {
+		return nil, fmt.Errorf("%w: it is not whole", ErrBadToken)
+	}
+	b, sum := b[:len(b)-4], b[len(b)-4:]
+	if check := sha256.Sum256(b); string(check[:4]) != string(sum) {
+		return nil, fmt.Errorf("%w: its checksum is wrong: it was mistyped or cut", ErrBadToken)
+	}
+	var t Token
+	if err := canon.Unmarshal(b, &t); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadToken, err)
+	}
+	if t.Version != tokenVersion || len(t.Secret) != 32 {
+		return nil, fmt.Errorf("%w: version %d, secret of %d bytes", ErrBadToken, t.Version, len(t.Secret))
+	}
+	return &t, nil
+}
+
+// String returns the token's text.
+func (t *Token) String() string {
+	b, err := canon.Marshal(t)
+	if err != nil {
+		panic(err) // a Token always encodes
+	}
+	sum := sha256.Sum256(b)
+	return tokenPrefix + base64.RawURLEncoding.EncodeToString(append(b, sum[:4]...))
+}
+
+// Token issues a join token that is good once, for ttl.
+func (m *Mesh) Token(ttl time.Duration) (string, error) {
+	t := &Token{Version: tokenVersion, Key: m.config.Identity.ID(), Addr: m.Addr().String(), Secret: make([]byte, 32),
+		Expires: m.config.Clock().Add(ttl).Unix()}
+	if _, err := rand.Read(t.Secret); err != nil {
+		return "", fmt.Errorf("issuing a join token: %w", err)
+	}
+	if err := m.tokens.add(t); err != nil {
+		return "", err
+	}
+	return t.String(), nil
+}
+
+// tokens are those that were issued and not used. Only a hash of each secret
+// is kept.
+type tokens struct {
+	clock func() time.Time
+
+	mu   sync.Mutex
+	open map[[32]byte]int64 // SHA-256 of the secret, expiry
+}
+
+func (t *tokens) add(k *Token) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.clock().Unix()
+	for h, expires := range t.open {
+		if expires <= now {
+			delete(t.open, h)
+		}
+	}
+	if len(t.open) >= maxTokens {
+		return fmt.Errorf("%d join tokens are open; wait until some expire", maxTokens)
+	}
+	if t.open == nil {
+		t.open = make(map[[32]byte]int64)
+	}
+	t.open[sha256.Sum256(k.Secret)] = k.Expires
+	return nil
+}
+
+// redeem reports whether the secret is good, and spends it.
+func (t *tokens) redeem(secret []byte) bool {
+	h := sha256.Sum256(secret)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	expires, ok := t.open[h]
+	delete(t.open, h)
+	return ok && t.clock().Unix() < expires
+}

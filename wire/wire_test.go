@@ -1,0 +1,403 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+var ctx = context.Background()
+
+// testNode is a whole node on loopback.
+type testNode struct {
+	t    testing.TB
+	mesh *Mesh
+	rt   *host.Runtime
+	node *Node
+}
+
+func newMesh(t testing.TB, c Config) *Mesh {
+	t.Helper()
+	if c.Identity == nil {
+		k, err := identity.Generate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Identity = k
+	}
+	c.Addr = "127.0.0.1:0"
+	m, err := Listen(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+func newNode(t testing.TB, name string) *testNode {
+	t.Helper()
+	key, err := identity.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMesh(t, Config{Identity: key, Name: name})
+	s, err := store.Open(store.Options{Ephemeral: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, err := host.New(ctx, host.Options{Node: key, Store: s, Mesh: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rt.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(rt.Shutdown(ctx), s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &testNode{t: t, mesh: m, rt: rt, node: NewNode(m, rt)}
+}
+
+func join(t testing.TB, a, b *Mesh) {
+	t.Helper()
+	token, err := a.Token(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, err := b.Join(ctx, token); err != nil || id != a.Self() {
+		t.Fatalf("join: %v, %v", id, err)
+	}
+}
+
+func counter(t testing.TB, n *testNode) identity.EntityID {
+	t.Helper()
+	wasm, err := os.ReadFile(filepath.Join("..", "testdata", "wasm", "c", "counter.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.rt.PushKind(ctx, "counter", wasm); err != nil {
+		t.Fatal(err)
+	}
+	i, err := n.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i.Entity
+}
+
+func TestJoin(t *testing.T) {
+	now := time.Now()
+	a, b := newMesh(t, Config{Name: "a", Clock: func() time.Time { return now }}), newMesh(t, Config{Name: "b"})
+	token, err := a.Token(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Join(ctx, token); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		at   *Mesh
+		name string
+	}{{a, "b"}, {b, "a"}} {
+		p, err := c.at.FindPeer(c.name)
+		if err != nil || !p.Connected || p.Addr == "" {
+			t.Errorf("peer %q: %+v, %v", c.name, p, err)
+		}
+	}
+	c := newMesh(t, Config{})
+	if _, err := c.Join(ctx, token); !errors.Is(err, ErrTokenRefused) {
+		t.Errorf("a spent token: %v", err)
+	}
+	forged, err := ParseToken(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged.Secret = make([]byte, 32)
+	if _, err := c.Join(ctx, forged.String()); !errors.Is(err, ErrTokenRefused) {
+		t.Errorf("a forged secret: %v", err)
+	}
+	late, err := a.Token(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * time.Minute)
+	if _, err := c.Join(ctx, late); !errors.Is(err, ErrTokenRefused) {
+		t.Errorf("a token that expired at its issuer: %v", err)
+	}
+	forged.Key[0] ^= 1
+	if _, err := c.Join(ctx, forged.String()); err == nil {
+		t.Error("joined a node with another key than the token's")
+	}
+	if peers, err := c.Peers(); err != nil || len(peers) != 0 {
+		t.Errorf("after failed joins: %v, %v", peers, err)
+	}
+}
+
+func TestParseTokenRefuses(t *testing.T) {
+	a := newMesh(t, Config{})
+	token, err := a.Token(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"", "wh1.", "wh2" + token[3:], token[:len(token)-1], token[:20] + "A" + token[21:], token + "AAAA", strings.ToLower(token)} {
+		if _, err := ParseToken(bad); !errors.Is(err, ErrBadToken) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// A node that is not trusted gets no further than its hello, and nothing
+// changes.
+func TestUntrustedNode(t *testing.T) {
+	a, b := newMesh(t, Config{}), newMesh(t, Config{})
+	if err := b.config.Trust.Put(TrustedPeer{Key: a.config.Identity.ID(), Addr: a.Addr().String()}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.session(ctx, a.Self())
+	if !errors.Is(err, ErrUntrusted) {
+		t.Errorf("got %v, want ErrUntrusted", err)
+	}
+	// The other way round: a dials, but another key answers.
+	c := newMesh(t, Config{})
+	if err := b.config.Trust.Put(TrustedPeer{Key: c.config.Identity.ID(), Addr: a.Addr().String()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.session(ctx, c.Self()); err == nil {
+		t.Error("a session with a node of another key")
+	}
+	if peers, err := a.Peers(); err != nil || len(peers) != 0 {
+		t.Errorf("a has peers %v, %v", peers, err)
+	}
+	if _, err := a.Peer(b.Self()); !errors.Is(err, host.ErrUnknownNode) {
+		t.Errorf("got %v, want ErrUnknownNode", err)
+	}
+}
+
+func TestNodeWithoutRuntimeSaysSo(t *testing.T) {
+	a := newNode(t, "a")
+	b := newMesh(t, Config{})
+	join(t, a.mesh, b)
+	id := counter(t, a)
+	m, err := a.rt.StartMigration(ctx, id, b.Self())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Wait(ctx); !errors.Is(err, &migration.Error{Code: migration.ComputeNotSupported}) {
+		t.Errorf("got %v, want ComputeNotSupported", err)
+	}
+}
+
+func TestTunnel(t *testing.T) {
+	a, b := newMesh(t, Config{}), newMesh(t, Config{})
+	join(t, a, b)
+	a.ServeHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, _ := PeerOf(r.Context())
+		fmt.Fprintf(w, "%s %s ", from, r.URL.Path)
+		if _, err := io.Copy(w, r.Body); err != nil {
+			t.Error(err)
+		}
+	}))
+	client := &http.Client{Transport: b.HTTPTransport(a.Self())}
+	body := strings.Repeat("all the news ", 100_000)
+	res, err := client.Post("http://node/v1/x", "text/plain", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	if err != nil || string(got) != b.Self().String()+" /v1/x "+body {
+		t.Errorf("got %d bytes, %v", len(got), err)
+	}
+}
+
+// One sender pipelines events while the daemon moves between two nodes and the
+// connection between them is cut. Every event is applied once, in order.
+func TestSenderFollowsAndIsExactlyOnce(t *testing.T) {
+	a, b := newNode(t, "a"), newNode(t, "b")
+	join(t, a.mesh, b.mesh)
+	id := counter(t, a)
+	s, err := a.node.OpenSender(ctx, id, 0, identity.EntityID{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const events = 5000
+	moves := make(chan error, 1)
+	go func() {
+		from, to := a, b
+		for i := range 6 {
+			for { // the cut may hit the next migration
+				m, err := from.rt.StartMigration(ctx, id, to.mesh.Self())
+				if err == nil {
+					_, err = m.Wait(ctx)
+				}
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, &migration.Error{Code: migration.TargetUnavailable}) {
+					moves <- err
+					return
+				}
+			}
+			if i%2 == 0 { // cut what connects them
+				a.mesh.mu.Lock()
+				sess := a.mesh.sessions[b.mesh.Self()]
+				a.mesh.mu.Unlock()
+				if err := sess.conn.CloseWithError(codeAborted, "cut by the test"); err != nil {
+					moves <- err
+					return
+				}
+			}
+			from, to = to, from
+		}
+		moves <- nil
+	}()
+	tickets := make(chan *Ticket, events)
+	go func() {
+		defer close(tickets)
+		for range events {
+			ticket, err := s.Submit(ctx, []byte("x"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			tickets <- ticket
+		}
+	}()
+	n := 0
+	for ticket := range tickets {
+		n++
+		res, err := ticket.Wait(ctx)
+		if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != fmt.Sprint(n) {
+			t.Fatalf("event %d: %+v, %v", n, res, err)
+		}
+	}
+	if n != events {
+		t.Fatalf("%d events answered", n)
+	}
+	if err := <-moves; err != nil {
+		t.Fatal(err)
+	}
+	var chain bytes.Buffer
+	if err := a.rt.ExportChain(ctx, id, &chain); err != nil {
+		t.Fatal(err)
+	}
+	rep, err := host.VerifyChain(&chain)
+	if err != nil || rep.Outputs != events || len(rep.Moves) != 6 {
+		t.Errorf("chain %+v, %v", rep, err)
+	}
+}
+
+func TestGuestFaultsTravelTyped(t *testing.T) {
+	a, b := newNode(t, "a"), newNode(t, "b")
+	join(t, a.mesh, b.mesh)
+	id := counter(t, a)
+	s, err := b.node.OpenSender(ctx, id, a.mesh.Self(), identity.EntityID{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, payload := range []string{"x", "fail", "x"} {
+		ticket, err := s.Submit(ctx, []byte(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := ticket.Wait(ctx)
+		var fault *host.GuestError
+		if payload == "fail" {
+			if !errors.As(err, &fault) || fault.Code != 1 || fault.Text != "asked to fail" {
+				t.Errorf("event %d: %v", i, err)
+			}
+		} else if err != nil || string(res.Outputs[0].Payload) != fmt.Sprint(i/2+1) {
+			t.Errorf("event %d: %+v, %v", i, res, err)
+		}
+	}
+	none, err := b.node.OpenSender(ctx, identity.EntityID{9}, a.mesh.Self(), identity.EntityID{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer none.Close()
+	ticket, err := none.Submit(ctx, nil)
+	if err == nil {
+		_, err = ticket.Wait(ctx)
+	}
+	if !errors.Is(err, host.ErrNotFound) {
+		t.Errorf("unknown daemon: %v", err)
+	}
+}
+
+// A peer that talks nonsense on any stream is dropped, and harms nobody.
+func TestGarbageOnStreams(t *testing.T) {
+	a, b := newNode(t, "a"), newNode(t, "b")
+	join(t, a.mesh, b.mesh)
+	id := counter(t, a)
+	for _, purpose := range []byte{0, purposeHello, purposeJoin, purposeEvents, purposeTunnel, purposeMigration, 99} {
+		for _, garbage := range [][]byte{{}, {1}, bytes.Repeat([]byte{0xff}, 64), append([]byte{0, 0, 0, 4}, "junk"...), {0, 0, 0, 1, 1}} {
+			stream, err := b.mesh.open(ctx, a.mesh.Self(), purpose)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stream.Write(garbage); err != nil {
+				continue // already cut
+			}
+			if err := stream.Close(); err != nil {
+				continue
+			}
+			if err := stream.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, stream); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("purpose %d, garbage %x: the stream hangs", purpose, garbage)
+			}
+		}
+	}
+	if _, err := a.rt.Deliver(ctx, id, host.Event{Payload: []byte("x")}); err != nil {
+		t.Errorf("after the garbage: %v", err)
+	}
+}
+
+func FuzzParseToken(f *testing.F) {
+	f.Add((&Token{Version: 1, Addr: "127.0.0.1:1", Secret: make([]byte, 32), Expires: 1}).String())
+	f.Add("wh1.AAAA")
+	f.Fuzz(func(t *testing.T, text string) {
+		if tok, err := ParseToken(text); err == nil && tok.String() != strings.TrimSpace(text) {
+			t.Errorf("%q has two forms", text)
+		}
+	})
+}
+
+func FuzzMessages(f *testing.F) {
+	f.Add([]byte{0x83})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, err := decodeReply(b); err == nil {
+			if _, err := r.result(identity.EntityID{}); err != nil && r.Code == codeOK {
+				t.Error(err)
+			}
+		}
+		if _, err := decodeEvent(b); err != nil && len(b) == 0 {
+			return
+		}
+		if _, err := decodeHello(b); err != nil {
+			return
+		}
+	})
+}
