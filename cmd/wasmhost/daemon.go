@@ -1,0 +1,168 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/identity"
+	"wasmhost/wire/control"
+)
+
+func (a *app) spawn() *cobra.Command {
+	var name, keyFile, passFile, config string
+	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
+		var err error
+		if req.Identity, err = seedOf(keyFile, passFile); err != nil {
+			return err
+		}
+		d, err := a.client().Spawn(c.Context(), req)
+		if err != nil {
+			return err
+		}
+		return a.printDaemon(d)
+	}}
+	c.Flags().StringVar(&name, "name", "", "the daemon's name; default: from the kind and the origin")
+	c.Flags().StringVar(&keyFile, "identity", "", "key file of the daemon's identity; default: a new identity")
+	c.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
+	c.Flags().StringVar(&config, "config", "", "configuration for the daemon, as the kind takes it; usually JSON")
+	return c
+}
+
+// seedOf reads the seed of a key file; nil without one.
+func seedOf(keyFile, passFile string) ([]byte, error) {
+	if keyFile == "" {
+		return nil, nil
+	}
+	pass, err := passphrase(passFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := identity.ReadKeyFile(keyFile, pass)
+	if err != nil {
+		return nil, err
+	}
+	return key.Seed()
+}
+
+func (a *app) printDaemon(d control.Daemon) error {
+	return a.print(d, func(w io.Writer) {
+		fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nnode\t%s\nepoch\t%d\nsequence\t%d\nstate\t%s\n",
+			d.Name, d.Origin, d.EntityID, d.Kind, d.NodeID, d.Epoch, d.Sequence, d.State)
+	}, func() string { return d.Name })
+}
+
+func (a *app) ps() *cobra.Command {
+	var all bool
+	c := &cobra.Command{Use: "ps", Aliases: []string{"list"}, Short: "List the node's daemons", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+		list, err := a.client().Daemons(c.Context(), all)
+		if err != nil {
+			return err
+		}
+		return printList(a, list, "NAME\tORIGIN\tKIND\tNODE\tEPOCH\tSEQUENCE\tSTATE", func(d control.Daemon) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%d\t%s", d.Name, d.Origin, d.Kind, d.NodeID, d.Epoch, d.Sequence, d.State)
+		}, func(d control.Daemon) string { return d.Name })
+	}}
+	c.Flags().BoolVarP(&all, "all", "a", false, "the peers' daemons too, and those that left")
+	return c
+}
+
+func (a *app) inspect() *cobra.Command {
+	return &cobra.Command{Use: "inspect DAEMON", Short: "Show a daemon, wherever it is", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		d, err := a.client().Daemon(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if a.format != "table" {
+			return a.printDaemon(d)
+		}
+		if err := a.printDaemon(d); err != nil {
+			return err
+		}
+		return a.print(d, func(w io.Writer) {
+			fmt.Fprintf(w, "events\t%d processed, %d failed\noutputs\t%d\nmodule\t%s\nmemory\t%s\nhead\t%s\nspawned\t%s\n",
+				d.EventsProcessed, d.Errors, d.EventsEmitted, d.Module, size(d.MemoryBytes), d.Head, d.Spawned.Format("2006-01-02 15:04:05Z07:00"))
+			if d.Reason != "" {
+				fmt.Fprintf(w, "reason\t%s\n", d.Reason)
+			}
+		}, nil)
+	}}
+}
+
+func (a *app) stop() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{Use: "stop DAEMON", Short: "End a daemon: its state, history and key are gone", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		if err := a.confirm(yes, "end daemon "+args[0]+" for good"); err != nil {
+			return err
+		}
+		return a.client().Stop(c.Context(), args[0])
+	}}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+func (a *app) logs() *cobra.Command {
+	var follow bool
+	c := &cobra.Command{Use: "logs DAEMON", Short: "Show what a daemon logged", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		enc := json.NewEncoder(a.out)
+		err := a.client().Logs(c.Context(), args[0], follow, func(l control.LogLine) error {
+			if a.format == "json" || a.format == "jsonl" {
+				return enc.Encode(l)
+			}
+			_, err := fmt.Fprintf(a.out, "%s %-5s %s\n", l.Time.Format("15:04:05.000"), l.Level, l.Text)
+			return err
+		})
+		return untilInterrupted(c, err)
+	}}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what it logs from now on")
+	return c
+}
+
+// untilInterrupted makes an interrupt the ordinary end of following.
+func untilInterrupted(c *cobra.Command, err error) error {
+	if c.Context().Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (a *app) tail() *cobra.Command {
+	return &cobra.Command{Use: "tail DAEMON", Short: "Print a daemon's outputs as they are made", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		err := a.client().Tail(c.Context(), args[0], a.printOutput)
+		return untilInterrupted(c, err)
+	}}
+}
+
+// printOutput writes one output: its bytes and a newline, or JSON.
+func (a *app) printOutput(o control.Output) error {
+	if a.format == "json" || a.format == "jsonl" {
+		return json.NewEncoder(a.out).Encode(o)
+	}
+	b, err := payload(o)
+	if err == nil {
+		_, err = fmt.Fprintf(a.out, "%s\n", b)
+	}
+	return err
+}
+
+func passphrase(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
+	}
+	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	if len(b) == 0 {
+		return nil, errors.New("reading the passphrase: the file is empty")
+	}
+	return b, nil
+}

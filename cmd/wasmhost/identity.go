@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/identity"
+)
+
+func (a *app) identity() *cobra.Command {
+	c := &cobra.Command{Use: "identity", Short: "Identities: ed25519 key files"}
+	var passFile string
+	fresh := &cobra.Command{Use: "new FILE", Short: "Make an identity and write its key file", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+		pass, err := passphrase(passFile)
+		if err != nil {
+			return err
+		}
+		k, err := identity.Generate()
+		if err != nil {
+			return err
+		}
+		if err := identity.WriteKeyFile(args[0], k, pass); err != nil {
+			return err
+		}
+		return a.printIdentity(k)
+	}}
+	show := &cobra.Command{Use: "show FILE", Short: "Show whose key a file holds; never the key", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+		pass, err := passphrase(passFile)
+		if err != nil {
+			return err
+		}
+		k, err := identity.ReadKeyFile(args[0], pass)
+		if err != nil {
+			return err
+		}
+		return a.printIdentity(k)
+	}}
+	c.PersistentFlags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
+	c.AddCommand(fresh, show)
+	return c
+}
+
+func (a *app) printIdentity(k *identity.KeyPair) error {
+	id := k.ID()
+	return a.print(map[string]string{"entity_id": id.String(), "origin": id.Origin().String()}, func(w io.Writer) {
+		fmt.Fprintf(w, "entity id\t%s\norigin\t%s\n", id, id.Origin())
+	}, id.String)
+}

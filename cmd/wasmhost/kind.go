@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/abi"
+	"wasmhost/wire/control"
+)
+
+func (a *app) kind() *cobra.Command {
+	c := &cobra.Command{Use: "kind", Short: "Kinds: what daemons can be made of"}
+	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+		f, err := os.Open(args[1])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		k, err := a.client().PushKind(c.Context(), args[0], f)
+		if err != nil {
+			return err
+		}
+		return a.print(k, func(w io.Writer) {
+			fmt.Fprintf(w, "kind %s is module %.12s, %s; %s\n", k.Name, k.Digest, size(k.Size), stateText(k.State))
+		}, func() string { return k.Name })
+	}}
+	ls := &cobra.Command{Use: "ls", Short: "List the kinds", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+		kinds, err := a.client().Kinds(c.Context())
+		if err != nil {
+			return err
+		}
+		return printList(a, kinds, "NAME\tMODULE\tSIZE\tSTATE\tDAEMONS", func(k control.Kind) string {
+			return fmt.Sprintf("%s\t%.12s\t%s\t%s\t%d", k.Name, k.Digest, size(k.Size), k.State, k.Daemons)
+		}, func(k control.Kind) string { return k.Name })
+	}}
+	inspect := &cobra.Command{Use: "inspect NAME", Short: "Show a kind and its module", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		k, err := a.client().Kind(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(k, func(w io.Writer) {
+			fmt.Fprintf(w, "name\t%s\ndaemons\t%d\npushed\t%s\n", k.Name, k.Daemons, k.Pushed.Format("2006-01-02 15:04:05Z07:00"))
+			if k.Report != nil {
+				writeReport(w, k.Report)
+			}
+		}, func() string { return k.Name })
+	}}
+	var yes bool
+	rm := &cobra.Command{Use: "rm NAME", Short: "Forget a kind", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		if err := a.confirm(yes, "forget kind "+args[0]); err != nil {
+			return err
+		}
+		return a.client().RemoveKind(c.Context(), args[0])
+	}}
+	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	pull := &cobra.Command{Use: "pull NAME FILE", Short: "Write a kind's module to a file; - is standard output", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+		body, err := a.client().PullKind(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		return a.writeTo(args[1], body)
+	}}
+	c.AddCommand(push, ls, inspect, rm, pull)
+	return c
+}
+
+// writeTo copies r to a new file, or to standard output.
+func (a *app) writeTo(path string, r io.Reader) error {
+	if path == "-" {
+		_, err := io.Copy(a.out, r)
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+func stateText(state string) string {
+	switch state {
+	case abi.StateHooks:
+		return "its state travels through the guest's hooks"
+	case abi.StateStateless:
+		return "it keeps no state between events"
+	default:
+		return "its state cannot be captured: daemons of it run, but cannot be migrated or saved"
+	}
+}
+
+func writeReport(w io.Writer, r *abi.Report) {
+	max := "no maximum"
+	if r.Memory.HasMax {
+		max = fmt.Sprintf("at most %d", r.Memory.Max)
+	}
+	fmt.Fprintf(w, "digest\t%s\nsize\t%s\ncontract\tversion %d\nstate\t%s: %s\nmemory\t%d pages at start, %s\nfunctions\t%d\nmutable globals\t%d\n",
+		r.Digest, size(r.Size), r.ABI, r.State, stateText(r.State), r.Memory.Min, max, r.Functions, r.Globals)
+	for _, i := range r.Imports {
+		fmt.Fprintf(w, "import\t%s.%s\n", i.Module, i.Name)
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "PROBLEM\t%s: %s\n\t%s\n", p.Code, p.Found, p.Mend)
+	}
+}
+
+func (a *app) check() *cobra.Command {
+	return &cobra.Command{Use: "check FILE", Short: "Say whether a module is a daemon, and what is missing", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+		wasm, err := os.ReadFile(args[0])
+		if err != nil {
+			return err
+		}
+		report, refusal := abi.Inspect(wasm, abi.Limits{ModuleBytes: 64 << 20, MemoryPages: 1024})
+		err = a.print(report, func(w io.Writer) { writeReport(w, report) }, func() string { return report.Digest })
+		if refusal != nil {
+			return refusal
+		}
+		return err
+	}}
+}

@@ -1,0 +1,199 @@
+// Command wasmhost is a host for WebAssembly daemons: the server, and the
+// command line that operates it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+// version is set by the linker in a release; else the build information says.
+var version = ""
+
+func main() { os.Exit(run()) }
+
+// run is main, for tests.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+}
+
+func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	a := &app{in: in, out: out, err: errOut}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	return a.report(ctx, err)
+}
+
+// app is one run of the command line.
+type app struct {
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	socket string
+	format string
+}
+
+const exitHelp = `Exit codes:
+  0 ok                       6 cannot reach the node
+  1 failure                  7 timeout
+  2 usage                    8 confirmation refused
+  3 not found                9 guest failed or over a limit
+  4 conflict, stale epoch   10 verification failed
+  5 denied                  11 migration failed, the source still serves
+                           130 interrupted`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "wasmhost",
+		Short: "A host for WebAssembly daemons",
+		Long: `wasmhost hosts daemons: stateful event processors compiled to WebAssembly, each
+under an ed25519 identity, each with a signed chain of outputs. Upload a module
+as a kind, spawn daemons of it, send them events, and move them live to another
+node.
+
+` + exitHelp,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			switch a.format {
+			case "table", "json", "jsonl", "name":
+				return nil
+			}
+			return usagef("-o %q is none of table, json, jsonl and name", a.format)
+		},
+	}
+	root.PersistentFlags().StringVar(&a.socket, "socket", "", "the node's control socket (WASMHOST_SOCKET; default "+defaultSocket()+")")
+	root.PersistentFlags().StringVarP(&a.format, "output", "o", "table", "output: table, json, jsonl or name")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%v", err) })
+	daemon := &cobra.Command{Use: "daemon", Short: "Long forms: daemon spawn, ls, inspect, send, tail, logs, stop, migrate"}
+	for _, c := range []func() *cobra.Command{a.spawn, a.ps, a.inspect, a.send, a.tail, a.logs, a.stop, a.migrate} {
+		root.AddCommand(c())
+		long := c()
+		if long.Name() == "ps" {
+			long.Use = "ls"
+		}
+		daemon.AddCommand(long)
+	}
+	root.AddCommand(daemon, a.serve(), a.demo(), a.check(), a.kind(), a.snapshot(), a.node(), a.chain(), a.identity(), a.versionCommand())
+	group(root)
+	return root
+}
+
+// group makes a command that only has subcommands fail on an unknown one.
+func group(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		group(sub)
+	}
+	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("%s has no command %q; see %s --help", c.CommandPath(), args[0], c.CommandPath())
+			}
+			return c.Help()
+		}
+		c.Args = cobra.ArbitraryArgs
+	}
+}
+
+// exact is cobra.ExactArgs with an error of usage.
+func exact(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usagef("%s takes %d arguments, got %d: %s", c.CommandPath(), n, len(args), c.UseLine())
+		}
+		return nil
+	}
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ text string }
+
+func (u *usageError) Error() string { return u.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// exitError is an error whose exit code is decided.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// report prints the error and returns the exit code.
+func (a *app) report(ctx context.Context, err error) int {
+	if err == nil {
+		return control.ExitOK
+	}
+	var usage *usageError
+	var exit *exitError
+	p := control.NewProblem(err)
+	code := p.Exit()
+	switch {
+	case ctx.Err() != nil && !errors.As(err, &exit):
+		code, p.Code, p.Hint = control.ExitInterrupted, "interrupted", ""
+	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag"):
+		code, p.Code, p.Hint = control.ExitUsage, "usage", "see --help"
+	case errors.As(err, &exit):
+		code = exit.code
+		if code == control.ExitNotConfirmed {
+			p.Code, p.Hint = "not-confirmed", "say yes, or give --yes"
+		}
+	}
+	if a.format == "json" || a.format == "jsonl" {
+		line := map[string]any{"code": p.Code, "message": err.Error(), "hint": p.Hint, "exit": code}
+		if p.Fault != nil {
+			line["fault"] = p.Fault
+		}
+		if p.Reason != "" {
+			line["reason"] = p.Reason
+		}
+		if p.Refused != "" {
+			line["refused"] = p.Refused
+		}
+		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": line}) // there is nowhere left to say so
+		return code
+	}
+	fmt.Fprintf(a.err, "error: %v (%s)\n", err, p.Code)
+	if p.Fault != nil && p.Fault.Stack != "" {
+		fmt.Fprintf(a.err, "guest stack:\n  %s\n", strings.ReplaceAll(p.Fault.Stack, "\n", "\n  "))
+	}
+	if p.Hint != "" {
+		fmt.Fprintf(a.err, "hint: %s\n", p.Hint)
+	}
+	return code
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: exact(0), RunE: func(*cobra.Command, []string) error {
+		return a.print(map[string]any{"version": buildVersion()}, func(w io.Writer) { fmt.Fprintln(w, "wasmhost", buildVersion()) }, buildVersion)
+	}}
+}
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if i, ok := debug.ReadBuildInfo(); ok && i.Main.Version != "" {
+		return strings.Trim(i.Main.Version, "()")
+	}
+	return "devel"
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+func (a *app) migrate() *cobra.Command {
+	var req control.Migrate
+	c := &cobra.Command{
+		Use:   "migrate DAEMON --to NODE",
+		Short: "Move a daemon to another node, live",
+		Long: `Move a daemon to another node (its id, a unique prefix of it, or its name). The
+daemon serves until the target has all of it; its senders then wait for some
+milliseconds and find it there. The command returns when it has moved. On exit
+code 11 the source serves it as if nothing had happened. Ctrl-C leaves the
+migration to go on by itself.`,
+		Args: exact(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if req.To == "" {
+				return usagef("migrate needs --to NODE")
+			}
+			rep, err := a.client().Migrate(c.Context(), args[0], req, func(phase string) { fmt.Fprintf(a.err, "%s\n", phase) })
+			if c.Context().Err() != nil {
+				fmt.Fprintln(a.err, "detached: the migration goes on; see: wasmhost inspect", args[0])
+				return err
+			}
+			if err != nil || rep == nil {
+				return err
+			}
+			return a.print(rep, func(w io.Writer) {
+				fmt.Fprintf(w, "%s moved from %s to %s, epoch %d\n%d bytes sent, downtime %.1f ms\n", rep.Origin, rep.From, rep.To, rep.Epoch, rep.Bytes, rep.DowntimeMS)
+			}, func() string { return rep.Origin })
+		},
+	}
+	c.Flags().StringVar(&req.To, "to", "", "the target node")
+	c.Flags().BoolVar(&req.OmitIdentity, "no-identity", false, "leave the private key behind: the daemon cannot sign on the target")
+	c.Flags().BoolVar(&req.Detach, "detach", false, "return as soon as the migration has begun")
+	return c
+}

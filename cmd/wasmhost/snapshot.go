@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/host"
+	"wasmhost/wire/control"
+)
+
+func (a *app) snapshot() *cobra.Command {
+	c := &cobra.Command{Use: "snapshot", Short: "Snapshots: a daemon's state in a file"}
+	save := &cobra.Command{Use: "save DAEMON FILE", Short: "Write a daemon's snapshot; - is standard output", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+		body, err := a.client().Snapshot(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		return a.writeTo(args[1], body)
+	}}
+	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show what a snapshot is of", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+		s, err := readSnapshot(args[0])
+		if err != nil {
+			return err
+		}
+		return a.printSnapshot(s)
+	}}
+	verify := &cobra.Command{Use: "verify FILE", Short: "Check a snapshot's hashes and signature, with no node running", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+		s, err := readSnapshot(args[0])
+		if err == nil {
+			err = s.Verify()
+		}
+		if err != nil {
+			return err
+		}
+		return a.printSnapshot(s)
+	}}
+	var kind, name, keyFile, passFile string
+	restore := &cobra.Command{
+		Use: "restore FILE", Short: "Make the daemon that a snapshot is of",
+		Long: `Make the daemon that a snapshot is of. Its identity is opened from the snapshot on
+the node that took it; anywhere else it is given by --identity.`,
+		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+			seed, err := seedOf(keyFile, passFile)
+			if err != nil {
+				return err
+			}
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			d, err := a.client().Restore(c.Context(), f, kind, name, seed)
+			if err != nil {
+				return err
+			}
+			return a.printDaemon(d)
+		}}
+	restore.Flags().StringVar(&kind, "kind", "", "the kind; default: the snapshot's")
+	restore.Flags().StringVar(&name, "name", "", "the name; default: the snapshot's")
+	restore.Flags().StringVar(&keyFile, "identity", "", "key file of the daemon's identity")
+	restore.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
+	c.AddCommand(save, inspect, verify, restore)
+	return c
+}
+
+func readSnapshot(path string) (*host.Snapshot, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return host.DecodeSnapshot(b)
+}
+
+func (a *app) printSnapshot(s *host.Snapshot) error {
+	v := control.SnapshotOf(s)
+	return a.print(v, func(w io.Writer) {
+		fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nmodule\t%s\nepoch\t%d\nsequence\t%d\nevents\t%d\nhead\t%s\nstate\t%s\nsigned\t%v\ncreated\t%s\n",
+			v.Name, v.Origin, v.EntityID, v.Kind, v.Module, v.Epoch, v.Through, v.Applied, v.Head, size(int64(v.State)), v.Signed, v.Created.Format("2006-01-02 15:04:05Z07:00"))
+	}, func() string { return v.Origin })
+}
+
+func (a *app) chain() *cobra.Command {
+	c := &cobra.Command{Use: "chain", Short: "Chains: what a daemon emitted, and the proof of it"}
+	export := &cobra.Command{Use: "export DAEMON [FILE]", Short: "Write a daemon's chain to a file, or to standard output", Args: cobra.RangeArgs(1, 2), RunE: func(c *cobra.Command, args []string) error {
+		body, err := a.client().Chain(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		to := "-"
+		if len(args) == 2 {
+			to = args[1]
+		}
+		return a.writeTo(to, body)
+	}}
+	verify := &cobra.Command{Use: "verify FILE", Short: "Prove a chain file, with no node running", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+		return a.walkChain(args[0], nil)
+	}}
+	show := &cobra.Command{Use: "show DAEMON", Short: "Print a daemon's chain, proven on the way", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		body, err := a.client().Chain(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		_, err = host.WalkChain(body, a.showItem)
+		return err
+	}}
+	c.AddCommand(show, export, verify)
+	return c
+}
+
+func (a *app) showItem(i host.ChainItem) error {
+	switch {
+	case i.Output != nil && a.format != "table":
+		return json.NewEncoder(a.out).Encode(control.OutputOf(*i.Output))
+	case i.Output != nil:
+		l := i.Output.Link
+		_, err := fmt.Fprintf(a.out, "%8d  epoch %d  %x  %.120q\n", l.Sequence, l.Epoch, l.Parent[:6], i.Output.Payload)
+		return err
+	case i.Move != nil && a.format == "table":
+		_, err := fmt.Fprintf(a.out, "          moved from %s to %s: epoch %d\n", i.Move.From, i.Move.To, i.Move.Epoch)
+		return err
+	case i.Checkpoint != nil && a.format == "table":
+		_, err := fmt.Fprintf(a.out, "          signed through %d\n", i.Checkpoint.Sequence)
+		return err
+	}
+	return nil
+}
+
+func (a *app) walkChain(path string, fn func(host.ChainItem) error) error {
+	in := a.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	r, err := host.WalkChain(in, fn)
+	if err != nil {
+		return err
+	}
+	type move struct {
+		From  string `json:"from"`
+		To    string `json:"to"`
+		Epoch uint64 `json:"epoch"`
+		After uint64 `json:"after_sequence"`
+	}
+	moves := []move{}
+	for _, m := range r.Moves {
+		moves = append(moves, move{m.From.String(), m.To.String(), m.Epoch, m.After})
+	}
+	return a.print(map[string]any{"ok": true, "origin": r.Entity.Origin().String(), "entity_id": r.Entity.String(), "kind": r.Kind,
+		"outputs": r.Outputs, "first": r.First, "last": r.Last, "epoch": r.Epoch, "moves": moves, "signatures": r.Checkpoints, "head": r.Head.String()},
+		func(w io.Writer) {
+			fmt.Fprintf(w, "chain of %s holds: %d outputs (%d to %d), %d signatures, %d moves, epoch %d\nhead %s\n",
+				r.Entity.Origin(), r.Outputs, r.First, r.Last, r.Checkpoints, len(r.Moves), r.Epoch, r.Head)
+		}, func() string { return r.Head.String() })
+}

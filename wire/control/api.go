@@ -1,0 +1,176 @@
+// Package control is the HTTP API by which a node is operated: its server, a
+// Go client, and the errors that both know. docs/openapi.yaml describes it.
+package control
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"time"
+	"unicode/utf8"
+
+	"wasmhost/abi"
+	"wasmhost/host"
+)
+
+// Node is what a node says of itself.
+type Node struct {
+	NodeID  string `json:"node_id"`
+	Name    string `json:"name"`
+	Addr    string `json:"addr"`
+	Key     string `json:"key,omitempty"`
+	Self    bool   `json:"self"`
+	Online  bool   `json:"connected"`
+	Version string `json:"version,omitempty"`
+}
+
+// Kind is a kind. Report is only in the answer about one kind.
+type Kind struct {
+	Name    string      `json:"name"`
+	Digest  string      `json:"digest"`
+	Size    int64       `json:"size"`
+	Pushed  time.Time   `json:"pushed"`
+	Daemons int         `json:"daemons"`
+	State   string      `json:"state,omitempty"`
+	Report  *abi.Report `json:"report,omitempty"`
+}
+
+// Spawn asks for a daemon.
+type Spawn struct {
+	Kind     string `json:"kind"`
+	Name     string `json:"name,omitempty"`
+	Identity []byte `json:"identity,omitempty"` // the seed, 32 bytes; absent: drawn at random
+	Config   []byte `json:"config,omitempty"`
+}
+
+// Daemon is a daemon and where it stands.
+type Daemon struct {
+	Name            string    `json:"name"`
+	Origin          string    `json:"origin"`
+	EntityID        string    `json:"entity_id"`
+	Kind            string    `json:"kind"`
+	NodeID          string    `json:"node_id"`
+	Epoch           uint64    `json:"epoch"`
+	Sequence        uint64    `json:"sequence"`
+	State           string    `json:"state"`
+	Reason          string    `json:"reason,omitempty"`
+	EventsProcessed uint64    `json:"events_processed"`
+	EventsEmitted   uint64    `json:"events_emitted"`
+	Errors          uint64    `json:"errors"`
+	Module          string    `json:"module"`
+	MemoryBytes     int64     `json:"memory_bytes"`
+	Head            string    `json:"head"`
+	Spawned         time.Time `json:"spawned"`
+}
+
+func daemonOf(i host.Info) Daemon {
+	return Daemon{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
+		Epoch: i.Epoch, Sequence: i.Sequence, State: i.State, Reason: i.Reason, EventsProcessed: i.EventsProcessed,
+		EventsEmitted: i.EventsEmitted, Errors: i.Errors, Module: i.Module, MemoryBytes: i.MemoryBytes, Head: i.Head.String(), Spawned: i.Spawned}
+}
+
+// Output is one output of a daemon.
+type Output struct {
+	Origin   string `json:"origin"`
+	Epoch    uint64 `json:"epoch"`
+	Sequence uint64 `json:"sequence"`
+	Text     string `json:"text,omitempty"` // when the payload is UTF-8
+	Payload  string `json:"payload"`        // base64
+}
+
+// OutputOf makes an Output of host's.
+func OutputOf(o host.Output) Output {
+	out := Output{Origin: o.Link.Origin.Origin().String(), Epoch: o.Link.Epoch, Sequence: o.Link.Sequence, Payload: base64.StdEncoding.EncodeToString(o.Payload)}
+	if utf8.Valid(o.Payload) {
+		out.Text = string(o.Payload)
+	}
+	return out
+}
+
+// Sent is what became of one event.
+type Sent struct {
+	Outputs   []Output `json:"outputs"`
+	Duplicate bool     `json:"duplicate,omitempty"`
+	Error     *Problem `json:"error,omitempty"` // in a stream of events only
+}
+
+// LogLine is one line of a daemon's log.
+type LogLine struct {
+	Time  time.Time `json:"time"`
+	Level string    `json:"level"`
+	Text  string    `json:"text"`
+}
+
+// Migrate asks for a migration.
+type Migrate struct {
+	To           string `json:"to"` // node id, unique prefix, or name
+	OmitIdentity bool   `json:"omit_identity,omitempty"`
+	Detach       bool   `json:"detach,omitempty"` // answer at once
+}
+
+// MigrationStep is one line of the answer to Migrate: a phase that began, or
+// the end.
+type MigrationStep struct {
+	Phase  string           `json:"phase,omitempty"`
+	Report *MigrationReport `json:"report,omitempty"`
+	Error  *Problem         `json:"error,omitempty"`
+}
+
+// MigrationReport is how a migration went.
+type MigrationReport struct {
+	Origin     string      `json:"origin"`
+	From       string      `json:"from"`
+	To         string      `json:"to"`
+	Epoch      uint64      `json:"epoch"`
+	Bytes      int64       `json:"bytes"`
+	DowntimeMS float64     `json:"downtime_ms"`
+	Phases     []PhaseTime `json:"phases"`
+}
+
+// PhaseTime is how long a phase took.
+type PhaseTime struct {
+	Phase string  `json:"phase"`
+	MS    float64 `json:"ms"`
+}
+
+func reportOf(r host.Report) *MigrationReport {
+	out := &MigrationReport{Origin: r.Entity.Origin().String(), From: r.From.String(), To: r.To.String(), Epoch: r.Epoch, Bytes: r.Bytes,
+		DowntimeMS: ms(r.Downtime), Phases: []PhaseTime{}}
+	for _, p := range r.Phases {
+		out.Phases = append(out.Phases, PhaseTime{Phase: p.Phase.String(), MS: ms(p.Took)})
+	}
+	return out
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// Snapshot is what a snapshot file says.
+type Snapshot struct {
+	Name     string    `json:"name"`
+	Origin   string    `json:"origin"`
+	EntityID string    `json:"entity_id"`
+	Kind     string    `json:"kind"`
+	Module   string    `json:"module"`
+	Epoch    uint64    `json:"epoch"`
+	Through  uint64    `json:"through_sequence"`
+	Applied  uint64    `json:"events_applied"`
+	Head     string    `json:"head"`
+	State    int       `json:"state_bytes"`
+	Senders  int       `json:"senders"`
+	Signed   bool      `json:"signed"`
+	Identity bool      `json:"identity_sealed"`
+	Created  time.Time `json:"created"`
+}
+
+// SnapshotOf says what s is.
+func SnapshotOf(s *host.Snapshot) Snapshot {
+	h := &s.Header
+	return Snapshot{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Kind: h.Kind, Module: hex.EncodeToString(h.Module),
+		Epoch: h.Epoch, Through: h.Through, Applied: h.Applied, Head: h.Head.Hash(h.HeadPayload).String(), State: len(s.State),
+		Senders: len(h.Horizon), Signed: s.Checkpoint.Signed(), Identity: len(h.Envelope) > 0, Created: s.Created()}
+}
+
+// Token is a join token.
+type Token struct {
+	Token   string    `json:"token"`
+	Expires time.Time `json:"expires"`
+}

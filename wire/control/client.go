@@ -1,0 +1,330 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/wire/canon"
+)
+
+// Client speaks to one node's control API. It is safe for concurrent use. An
+// error that the node answered with is a *Problem.
+type Client struct {
+	http *http.Client
+}
+
+// NewClient makes a client over any transport.
+func NewClient(t http.RoundTripper) *Client { return &Client{&http.Client{Transport: t}} }
+
+// Dial makes a client of the node that listens on a unix socket.
+func Dial(socket string) *Client {
+	return NewClient(&http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			c, err := d.DialContext(ctx, "unix", socket)
+			if err != nil {
+				return nil, fmt.Errorf("%w: no node answers on %s: %w", host.ErrUnreachable, socket, err)
+			}
+			return c, nil
+		},
+		WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
+	})
+}
+
+// do sends a request and returns the answer's body, which the caller closes.
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader, header http.Header) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://node/v1/"+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return nil, err
+	}
+	if res.StatusCode < 300 {
+		return res.Body, nil
+	}
+	defer res.Body.Close()
+	p := &Problem{}
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxJSON))
+	if err == nil {
+		err = json.Unmarshal(b, p)
+	}
+	if err != nil || p.Code == "" {
+		return nil, fmt.Errorf("the node answered %s: %.200s", res.Status, b)
+	}
+	return nil, p
+}
+
+// get fills into from a JSON answer; a nil into expects none.
+func (c *Client) call(ctx context.Context, method, path string, body io.Reader, into any) error {
+	res, err := c.do(ctx, method, path, body, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(res).Decode(into); err != nil {
+		return fmt.Errorf("reading the node's answer: %w", err)
+	}
+	return nil
+}
+
+func jsonBody(v any) (io.Reader, error) {
+	b, err := json.Marshal(v)
+	return bytes.NewReader(b), err
+}
+
+// Node returns the node itself.
+func (c *Client) Node(ctx context.Context) (out Node, err error) {
+	return out, c.call(ctx, "GET", "node", nil, &out)
+}
+
+// Nodes returns the node and its peers.
+func (c *Client) Nodes(ctx context.Context) (out []Node, err error) {
+	return out, c.call(ctx, "GET", "nodes", nil, &out)
+}
+
+// Token issues a join token.
+func (c *Client) Token(ctx context.Context, ttl time.Duration) (out Token, err error) {
+	return out, c.call(ctx, "POST", "token?ttl="+url.QueryEscape(ttl.String()), nil, &out)
+}
+
+// Distrust ends the trust in a node.
+func (c *Client) Distrust(ctx context.Context, node string) error {
+	return c.call(ctx, "DELETE", "trust/"+url.PathEscape(node), nil, nil)
+}
+
+// PushKind uploads a module.
+func (c *Client) PushKind(ctx context.Context, name string, wasm io.Reader) (out Kind, err error) {
+	return out, c.call(ctx, "PUT", "kinds/"+url.PathEscape(name), wasm, &out)
+}
+
+// Kinds lists the kinds.
+func (c *Client) Kinds(ctx context.Context) (out []Kind, err error) {
+	return out, c.call(ctx, "GET", "kinds", nil, &out)
+}
+
+// Kind returns one kind with its report.
+func (c *Client) Kind(ctx context.Context, name string) (out Kind, err error) {
+	return out, c.call(ctx, "GET", "kinds/"+url.PathEscape(name), nil, &out)
+}
+
+// PullKind returns the kind's module. The caller closes it.
+func (c *Client) PullKind(ctx context.Context, name string) (io.ReadCloser, error) {
+	return c.do(ctx, "GET", "kinds/"+url.PathEscape(name)+"/module", nil, nil)
+}
+
+// RemoveKind forgets a kind.
+func (c *Client) RemoveKind(ctx context.Context, name string) error {
+	return c.call(ctx, "DELETE", "kinds/"+url.PathEscape(name), nil, nil)
+}
+
+// Spawn makes a daemon.
+func (c *Client) Spawn(ctx context.Context, req Spawn) (out Daemon, err error) {
+	body, err := jsonBody(req)
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "daemons", body, &out)
+}
+
+// Daemons lists the node's daemons; with all, those of its peers too.
+func (c *Client) Daemons(ctx context.Context, all bool) (out []Daemon, err error) {
+	path := "daemons"
+	if all {
+		path += "?all=1"
+	}
+	return out, c.call(ctx, "GET", path, nil, &out)
+}
+
+func daemonPath(ref, rest string) string { return "daemons/" + url.PathEscape(ref) + rest }
+
+// Daemon returns one daemon, wherever it is.
+func (c *Client) Daemon(ctx context.Context, ref string) (out Daemon, err error) {
+	return out, c.call(ctx, "GET", daemonPath(ref, ""), nil, &out)
+}
+
+// local is Daemon of a daemon on this very node.
+func (c *Client) local(ctx context.Context, ref string) (out Daemon, err error) {
+	return out, c.call(ctx, "GET", daemonPath(ref, "?local=1"), nil, &out)
+}
+
+// Stop ends a daemon.
+func (c *Client) Stop(ctx context.Context, ref string) error {
+	return c.call(ctx, "DELETE", daemonPath(ref, ""), nil, nil)
+}
+
+// Send delivers one event and returns when it is durable.
+func (c *Client) Send(ctx context.Context, ref string, payload []byte) (out Sent, err error) {
+	return out, c.call(ctx, "POST", daemonPath(ref, "/events"), bytes.NewReader(payload), &out)
+}
+
+// SendAll delivers the events that next returns, in order and pipelined, until
+// it returns io.EOF; fn gets what became of each, in order. A failed event is
+// in Sent.Error and stops nothing.
+func (c *Client) SendAll(ctx context.Context, ref string, next func() ([]byte, error), fn func(Sent) error) error {
+	body, w := io.Pipe()
+	go func() { w.CloseWithError(frames(w, next)) }()
+	defer body.Close()
+	res, err := c.do(ctx, "POST", daemonPath(ref, "/stream"), body, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	return eachLine(res, fn)
+}
+
+// frames writes what next returns as frames until it returns io.EOF, which is
+// then returned. What next delivers fast is gathered; it waits for nothing.
+func frames(w io.Writer, next func() ([]byte, error)) error {
+	var mu sync.Mutex
+	buf := bufio.NewWriterSize(w, 64<<10)
+	kick, stopped := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for range kick {
+			mu.Lock()
+			err := buf.Flush()
+			mu.Unlock()
+			if err != nil { // the next write says the same
+				return
+			}
+		}
+	}()
+	for {
+		payload, err := next()
+		mu.Lock()
+		if err == nil {
+			err = canon.WriteFrame(buf, payload)
+		} else if flushErr := buf.Flush(); err == io.EOF && flushErr != nil {
+			err = flushErr
+		}
+		mu.Unlock()
+		if err != nil {
+			close(kick)
+			<-stopped
+			return err
+		}
+		select {
+		case kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// eachLine decodes JSON lines until the end.
+func eachLine[T any](r io.Reader, fn func(T) error) error {
+	d := json.NewDecoder(bufio.NewReaderSize(r, 64<<10))
+	for {
+		var v T
+		if err := d.Decode(&v); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("reading the node's answer: %w", err)
+		}
+		if err := fn(v); err != nil {
+			return err
+		}
+	}
+}
+
+// Logs calls fn with the daemon's log lines; with follow, until ctx ends.
+func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(LogLine) error) error {
+	path := "/logs"
+	if follow {
+		path += "?follow=1"
+	}
+	res, err := c.do(ctx, "GET", daemonPath(ref, path), nil, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	return eachLine(res, fn)
+}
+
+// Tail calls fn with the daemon's outputs until ctx ends or the daemon moves.
+func (c *Client) Tail(ctx context.Context, ref string, fn func(Output) error) error {
+	res, err := c.do(ctx, "GET", daemonPath(ref, "/tail"), nil, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	return eachLine(res, fn)
+}
+
+// Snapshot returns the daemon's snapshot. The caller closes it.
+func (c *Client) Snapshot(ctx context.Context, ref string) (io.ReadCloser, error) {
+	return c.do(ctx, "GET", daemonPath(ref, "/snapshot"), nil, nil)
+}
+
+// Restore makes a daemon of a snapshot. seed is its identity's, or nil when
+// the snapshot carries it for this node.
+func (c *Client) Restore(ctx context.Context, snapshot io.Reader, kind, name string, seed []byte) (out Daemon, err error) {
+	h := http.Header{}
+	if seed != nil {
+		h.Set(identityHeader, hex.EncodeToString(seed))
+	}
+	q := url.Values{"kind": {kind}, "name": {name}}
+	res, err := c.do(ctx, "POST", "snapshots?"+q.Encode(), snapshot, h)
+	if err != nil {
+		return out, err
+	}
+	defer res.Close()
+	return out, json.NewDecoder(res).Decode(&out)
+}
+
+// Chain returns the daemon's chain file. The caller closes it.
+func (c *Client) Chain(ctx context.Context, ref string) (io.ReadCloser, error) {
+	return c.do(ctx, "GET", daemonPath(ref, "/chain"), nil, nil)
+}
+
+// Migrate moves the daemon and returns when it has moved; fn gets the phases as
+// they begin. With req.Detach it returns nil, nil at once.
+func (c *Client) Migrate(ctx context.Context, ref string, req Migrate, fn func(phase string)) (*MigrationReport, error) {
+	body, err := jsonBody(req)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.do(ctx, "POST", daemonPath(ref, "/migrate"), body, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Close()
+	var report *MigrationReport
+	err = eachLine(res, func(s MigrationStep) error {
+		if s.Error != nil {
+			return s.Error
+		}
+		if s.Phase != "" {
+			fn(s.Phase)
+		}
+		report = s.Report
+		return nil
+	})
+	if err == nil && report == nil && !req.Detach {
+		err = fmt.Errorf("%w: the node stopped answering while the daemon migrated", host.ErrUnreachable)
+	}
+	return report, err
+}

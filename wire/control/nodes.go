@@ -1,0 +1,126 @@
+package control
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/host/store"
+)
+
+func (s *Server) self() Node {
+	return Node{NodeID: s.mesh.Self().String(), Name: s.mesh.Name(), Addr: s.mesh.Addr().String(), Self: true, Online: true, Version: s.version}
+}
+
+func (s *Server) getNode(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, s.self()) }
+
+func (s *Server) getNodes(w http.ResponseWriter, _ *http.Request) error {
+	peers, err := s.mesh.Peers()
+	if err != nil {
+		return err
+	}
+	out := []Node{s.self()}
+	for _, p := range peers {
+		out = append(out, Node{NodeID: p.ID.String(), Name: p.Name, Addr: p.Addr, Key: p.Key.String(), Online: p.Connected})
+	}
+	return writeJSON(w, out)
+}
+
+// maxTokenTTL bounds for how long a join token is good.
+const maxTokenTTL = 7 * 24 * time.Hour
+
+func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
+	ttl := time.Hour
+	if q := r.URL.Query().Get("ttl"); q != "" {
+		var err error
+		if ttl, err = time.ParseDuration(q); err != nil || ttl <= 0 || ttl > maxTokenTTL {
+			return fmt.Errorf("%w: ttl %q is not a duration between 0 and %v", errBadRequest, q, maxTokenTTL)
+		}
+	}
+	token, err := s.mesh.Token(ttl)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, Token{Token: token, Expires: time.Now().Add(ttl).UTC()})
+}
+
+func (s *Server) deleteTrust(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.mesh.FindPeer(r.PathValue("node"))
+	if err != nil {
+		return err
+	}
+	if err := s.mesh.Forget(p.Key); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func kindOf(k host.KindInfo, withReport bool) Kind {
+	out := Kind{Name: k.Name, Digest: k.Digest, Size: k.Size, Pushed: k.Pushed.UTC(), Daemons: k.Daemons}
+	if k.Report != nil {
+		out.State = k.Report.State
+	}
+	if withReport {
+		out.Report = k.Report
+	}
+	return out
+}
+
+func (s *Server) getKinds(w http.ResponseWriter, _ *http.Request) error {
+	out := []Kind{}
+	for _, k := range s.rt.Kinds() {
+		out = append(out, kindOf(k, false))
+	}
+	return writeJSON(w, out)
+}
+
+func (s *Server) getKind(w http.ResponseWriter, r *http.Request) error {
+	k, err := s.rt.Kind(r.PathValue("kind"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, kindOf(k, true))
+}
+
+func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
+	wasm, err := readAll(w, r, maxModule)
+	if err != nil {
+		return err
+	}
+	k, err := s.rt.PushKind(r.Context(), r.PathValue("kind"), wasm)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, kindOf(k, true))
+}
+
+func (s *Server) deleteKind(w http.ResponseWriter, r *http.Request) error {
+	if err := s.rt.RemoveKind(r.Context(), r.PathValue("kind")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {
+	k, err := s.rt.Kind(r.PathValue("kind"))
+	if err != nil {
+		return err
+	}
+	var digest store.Digest
+	if k.Digest == "" {
+		return fmt.Errorf("%w: kind %q is native", host.ErrModuleNotFound, k.Name)
+	}
+	if err := hexInto(digest[:], k.Digest); err != nil {
+		return err
+	}
+	wasm, err := s.rt.Module(r.Context(), digest)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/wasm")
+	_, _ = w.Write(wasm) // the client is gone if this fails
+	return nil
+}

@@ -1,0 +1,239 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/http"
+
+	"wasmhost/abi"
+	"wasmhost/host"
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// Problem is an error as it crosses the API (RFC 9457), and on the client the
+// error itself.
+type Problem struct {
+	Type   string `json:"type"` // urn:wasmhost:error:<code>
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Code   string `json:"code"` // stable
+	Hint   string `json:"hint,omitempty"`
+
+	Fault     *Fault `json:"fault,omitempty"`     // with guest-failed and limit-exceeded
+	Reason    string `json:"reason,omitempty"`    // with migration-failed: a code of package migration
+	Refused   string `json:"refused,omitempty"`   // with module-refused: a code of package abi
+	Retriable bool   `json:"retriable,omitempty"` // the same again may succeed
+}
+
+// Fault is a guest's failure.
+type Fault struct {
+	Kind  string `json:"kind"`
+	Call  string `json:"call"`
+	Code  int32  `json:"code"`
+	Limit string `json:"limit,omitempty"`
+	Text  string `json:"text"`
+	Stack string `json:"stack,omitempty"`
+}
+
+func (p *Problem) Error() string { return p.Detail }
+
+// Exit codes of the command line. UX names them.
+const (
+	ExitOK           = 0
+	ExitFailure      = 1
+	ExitUsage        = 2
+	ExitNotFound     = 3
+	ExitConflict     = 4
+	ExitDenied       = 5
+	ExitUnreachable  = 6
+	ExitTimeout      = 7
+	ExitNotConfirmed = 8
+	ExitGuest        = 9
+	ExitVerification = 10
+	ExitMigration    = 11
+	ExitInterrupted  = 130
+)
+
+// class is what a code means: to HTTP, to the command line, and to a person.
+type class struct {
+	code   string
+	status int
+	exit   int
+	title  string
+	hint   string
+}
+
+// classes is the one table of errors: the first row whose error matches.
+var classes = []struct {
+	err error
+	class
+}{
+	{host.ErrNotFound, class{"daemon-not-found", 404, ExitNotFound, "No such daemon", "list the daemons with: wasmhost ps --all"}},
+	{host.ErrKindNotFound, class{"kind-not-found", 404, ExitNotFound, "No such kind", "list the kinds with: wasmhost kind ls; add one with: wasmhost kind push NAME FILE"}},
+	{host.ErrUnknownNode, class{"node-not-found", 404, ExitNotFound, "No such node", "list the nodes with: wasmhost node ls; join one with: wasmhost node token, and serve --join"}},
+	{host.ErrModuleNotFound, class{"module-not-found", 404, ExitNotFound, "No such module", "push the module again with: wasmhost kind push NAME FILE"}},
+	{host.ErrKindExists, class{"kind-exists", 409, ExitConflict, "The kind exists", "choose another name"}},
+	{host.ErrKindInUse, class{"kind-in-use", 409, ExitConflict, "The kind is in use", "stop or migrate its daemons first: wasmhost ps"}},
+	{host.ErrAlreadyPresent, class{"already-present", 409, ExitConflict, "The identity is taken", "one identity is one daemon: use another identity, or stop the daemon that has it"}},
+	{host.ErrNameTaken, class{"name-taken", 409, ExitConflict, "The name is taken", "choose another --name"}},
+	{host.ErrAlreadyMigrating, class{"already-migrating", 409, ExitConflict, "The daemon is migrating", "wait until it has moved: wasmhost inspect"}},
+	{host.ErrIdentityMismatch, class{"identity-mismatch", 409, ExitConflict, "The snapshot is of another identity", "give the identity that the snapshot is of: wasmhost snapshot inspect FILE"}},
+	{host.ErrBadName, class{"bad-name", 400, ExitUsage, "Not a name", "use letters, digits, - _ and ."}},
+	{host.ErrBadSnapshot, class{"bad-snapshot", 422, ExitVerification, "Not a valid snapshot", "the file is damaged or was changed: save the snapshot again"}},
+	{host.ErrMailboxFull, class{"mailbox-full", 429, ExitFailure, "The mailbox is full", "send more slowly, or try again"}},
+	{host.ErrTooLarge, class{"too-large", 413, ExitFailure, "Too large", "split it"}},
+	{host.ErrHorizonFull, class{"too-many-senders", 429, ExitFailure, "Too many senders", "reuse sender identities"}},
+	{host.ErrNotPortable, class{"not-portable", 409, ExitMigration, "The state cannot be captured", "export wasmhost_snapshot and wasmhost_restore from the module, or wasmhost_stateless if it keeps nothing between events; then spawn it anew"}},
+	{host.ErrDiverged, class{"diverged", 409, ExitVerification, "The replay diverged", "the daemon's code or history changed; restore it from a snapshot"}},
+	{host.ErrNoHistory, class{"no-history", 409, ExitFailure, "No history", "run the node with a store"}},
+	{host.ErrNotReady, class{"not-ready", 503, ExitUnreachable, "Not ready", "try again in a moment"}},
+	{host.ErrShuttingDown, class{"shutting-down", 503, ExitUnreachable, "Shutting down", "ask another node"}},
+	{host.ErrUnreachable, class{"unreachable", 502, ExitUnreachable, "Cannot reach the node", "is the node running, and its UDP port open? wasmhost node ls"}},
+	{host.ErrNotSupported, class{"not-supported", 501, ExitFailure, "Not supported", ""}},
+	{wire.ErrUntrusted, class{"untrusted", 403, ExitDenied, "Not trusted", "join it: wasmhost node token there, and wasmhost serve --join TOKEN here"}},
+	{wire.ErrTokenRefused, class{"token-refused", 403, ExitDenied, "The token was refused", "a token is good once: ask for a new one with wasmhost node token"}},
+	{wire.ErrTokenExpired, class{"token-expired", 403, ExitDenied, "The token has expired", "ask for a new one with wasmhost node token"}},
+	{wire.ErrBadToken, class{"bad-token", 400, ExitUsage, "Not a token", "copy the whole token that wasmhost node token printed"}},
+	{identity.ErrReadOnly, class{"no-private-key", 409, ExitConflict, "No private key", "give the identity: --identity FILE"}},
+	{identity.ErrMalformed, class{"malformed-identity", 400, ExitUsage, "Not an identity", "give a key file made by wasmhost identity new"}},
+	{identity.ErrKeyFilePermissions, class{"key-file-permissions", 403, ExitDenied, "The key file is open to others", "chmod 600 the file"}},
+	{identity.ErrPassphraseNeeded, class{"passphrase-needed", 403, ExitDenied, "A passphrase is needed", "give --passphrase-file FILE"}},
+	{identity.ErrWrongPassphrase, class{"wrong-passphrase", 403, ExitDenied, "Wrong passphrase", "check the passphrase file"}},
+	{identity.ErrInvalidSignature, class{"invalid-signature", 422, ExitVerification, "A signature does not verify", "the file was changed, or is of another identity"}},
+	{store.ErrNoSpace, class{"no-space", 507, ExitFailure, "The disk is full", "free space in the node's data directory, then restart it"}},
+	{store.ErrPoisoned, class{"store-failed", 507, ExitFailure, "The disk refused to write", "see the node's log; mend the disk, then restart the node: nothing acknowledged is lost"}},
+	{store.ErrCorrupt, class{"corrupt", 500, ExitFailure, "Damaged data", "restore the data directory from a backup"}},
+	{store.ErrLocked, class{"data-locked", 409, ExitConflict, "The data directory is in use", "another wasmhost serves it: stop that one, or give another --data"}},
+	{store.ErrFormat, class{"data-format", 409, ExitFailure, "Unknown data format", "use the wasmhost that wrote it"}},
+	{errBadRequest, class{"bad-request", 400, ExitUsage, "Bad request", ""}},
+	{errStateless, class{"stateless", 409, ExitFailure, "The daemon keeps no state", "there is nothing to save: spawn it anew where you need it"}},
+	{errForbidden, class{"denied", 403, ExitDenied, "Denied", "ask on the node itself"}},
+	{errTooManyHops, class{"routing-loop", 502, ExitUnreachable, "The nodes pass the request round", "try again in a moment"}},
+	{context.DeadlineExceeded, class{"timeout", 504, ExitTimeout, "Timed out", "try again, or allow more time"}},
+	{fs.ErrPermission, class{"permission", 403, ExitDenied, "Permission denied", "check the owner and mode of the file"}},
+	{fs.ErrNotExist, class{"file-not-found", 404, ExitNotFound, "No such file", "check the path"}},
+	{fs.ErrExist, class{"file-exists", 409, ExitConflict, "The file exists", "remove it, or choose another"}},
+}
+
+// Classes that have a type of their own.
+var (
+	classGuest     = class{"guest-failed", 422, ExitGuest, "The guest failed", "the event left no trace; the daemon's log says more: wasmhost logs"}
+	classLimit     = class{"limit-exceeded", 422, ExitGuest, "The guest went over a limit", "the event left no trace; send less at a time, or mend the guest"}
+	classRefused   = class{"module-refused", 422, ExitFailure, "The module was refused", ""}
+	classMigration = class{"migration-failed", 409, ExitMigration, "The migration failed", "the source still serves the daemon; mend the reason, then migrate again"}
+	classAmbiguous = class{"ambiguous", 409, ExitUsage, "The name is ambiguous", "give more digits, or the full name"}
+	classMoved     = class{"moved", 421, ExitConflict, "The daemon moved", "ask the node that it moved to"}
+	classChain     = class{"chain-broken", 422, ExitVerification, "The chain does not hold", "the file was changed or cut: export the chain again"}
+	classInternal  = class{"internal", 500, ExitFailure, "Internal error", "see the node's log"}
+)
+
+// NewProblem makes a Problem of any error.
+func NewProblem(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	p = &Problem{Detail: err.Error()}
+	var fault *abi.Fault
+	var refusal *abi.Refusal
+	var failed *migration.Error
+	var ambiguous *host.AmbiguousError
+	var moved *host.MovedError
+	var chain *host.ChainError
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &fault):
+		p.Fault = &Fault{Kind: string(fault.Kind), Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text, Stack: fault.Stack}
+		if fault.Kind == abi.FaultLimit {
+			return p.fill(classLimit)
+		}
+		return p.fill(classGuest)
+	case errors.As(err, &refusal):
+		p.Refused = refusal.Code
+		p.Detail = refusal.Found
+		p.fill(classRefused).Hint = refusal.Mend
+		return p
+	case errors.As(err, &failed):
+		p.Reason, p.Retriable = failed.Code.String(), failed.Code.Retriable() || failed.Code == migration.NotReadyTimeout
+		return p.fill(migrationClass(failed.Code))
+	case errors.As(err, &chain):
+		return p.fill(classChain)
+	case errors.As(err, &ambiguous):
+		return p.fill(classAmbiguous)
+	case errors.As(err, &moved):
+		return p.fill(classMoved)
+	case errors.As(err, &tooLarge):
+		return p.fill(classOf("too-large"))
+	}
+	for _, c := range classes {
+		if errors.Is(err, c.err) {
+			return p.fill(c.class)
+		}
+	}
+	return p.fill(classInternal)
+}
+
+func migrationClass(c migration.Code) class {
+	switch c {
+	case migration.DaemonNotFound:
+		return classOf("daemon-not-found")
+	case migration.AlreadyMigrating:
+		return classOf("already-migrating")
+	case migration.NotPortable:
+		return classOf("not-portable")
+	}
+	return classMigration
+}
+
+func classOf(code string) class {
+	for _, c := range classes {
+		if c.code == code {
+			return c.class
+		}
+	}
+	return classInternal
+}
+
+func (p *Problem) fill(c class) *Problem {
+	p.Type, p.Title, p.Status, p.Code = "urn:wasmhost:error:"+c.code, c.title, c.status, c.code
+	if p.Hint == "" {
+		p.Hint = c.hint
+	}
+	return p
+}
+
+// Exit returns the command line's exit code for the problem.
+func (p *Problem) Exit() int {
+	for _, c := range []class{classGuest, classLimit, classRefused, classMigration, classAmbiguous, classMoved, classChain, classInternal} {
+		if c.code == p.Code {
+			return c.exit
+		}
+	}
+	for _, c := range classes {
+		if c.code == p.Code {
+			return c.exit
+		}
+	}
+	return ExitFailure
+}
+
+// Errors of requests.
+var (
+	errBadRequest  = errors.New("bad request")
+	errStateless   = errors.New("the daemon keeps no state")
+	errForbidden   = errors.New("a peer may not do this")
+	errTooManyHops = errors.New("the request passed through too many nodes")
+)
+
+func writeProblem(w http.ResponseWriter, err error) {
+	p := NewProblem(err)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
+}

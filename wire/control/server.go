@@ -1,0 +1,234 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"sync"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// Server answers the control API of one node. It is an http.Handler for the
+// node's owner; Peers is the handler for what other nodes ask on behalf of
+// theirs.
+type Server struct {
+	rt      *host.Runtime
+	mesh    *wire.Mesh
+	node    *wire.Node
+	version string
+	logger  *slog.Logger
+	mux     *http.ServeMux
+}
+
+// Bounds on requests.
+const (
+	maxJSON     = 1 << 20
+	maxModule   = 1 << 30 // the runtime's own limit is lower and says so
+	maxSnapshot = 1 << 30
+	maxEvent    = 16<<20 + 1
+	maxHops     = 8
+	hopsHeader  = "Wasmhost-Hops"
+	askTimeout  = 2 * time.Second
+)
+
+// NewServer makes the server of a node, and lets it answer the node's peers.
+func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, logger *slog.Logger) *Server {
+	s := &Server{rt: rt, mesh: mesh, node: node, version: version, logger: logger, mux: http.NewServeMux()}
+	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /v1/node":                s.getNode,
+		"GET /v1/nodes":               s.getNodes,
+		"POST /v1/token":              s.owner(s.postToken),
+		"DELETE /v1/trust/{node}":     s.owner(s.deleteTrust),
+		"GET /v1/kinds":               s.getKinds,
+		"GET /v1/kinds/{kind}":        s.getKind,
+		"PUT /v1/kinds/{kind}":        s.owner(s.putKind),
+		"DELETE /v1/kinds/{kind}":     s.owner(s.deleteKind),
+		"GET /v1/kinds/{kind}/module": s.getModule,
+		"GET /v1/daemons":             s.getDaemons,
+		"POST /v1/daemons":            s.owner(s.postDaemon),
+		"POST /v1/snapshots":          s.owner(s.postSnapshot),
+
+		"POST /v1/daemons/{ref}/events":  s.postEvent,
+		"POST /v1/daemons/{ref}/stream":  s.postStream,
+		"GET /v1/daemons/{ref}":          s.atOwner(s.getDaemon),
+		"DELETE /v1/daemons/{ref}":       s.atOwner(s.deleteDaemon),
+		"GET /v1/daemons/{ref}/logs":     s.atOwner(s.getLogs),
+		"GET /v1/daemons/{ref}/tail":     s.atOwner(s.getTail),
+		"GET /v1/daemons/{ref}/snapshot": s.atOwner(s.getSnapshot),
+		"GET /v1/daemons/{ref}/chain":    s.atOwner(s.getChain),
+		"POST /v1/daemons/{ref}/migrate": s.atOwner(s.postMigrate),
+	} {
+		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := h(w, r); err != nil {
+				s.logger.Debug("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+				writeProblem(w, err)
+			}
+		})
+	}
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok") })
+	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !rt.IsReady() {
+			writeProblem(w, host.ErrNotReady)
+			return
+		}
+		writeText(w, "ready")
+	})
+	mesh.ServeHTTP(s)
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+func writeText(w io.Writer, text string) { _, _ = io.WriteString(w, text+"\n") } // the client is gone if this fails
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the client is gone if this fails
+	return nil
+}
+
+func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJSON))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("%w: the body: %w", errBadRequest, err)
+	}
+	return nil
+}
+
+type handler = func(http.ResponseWriter, *http.Request) error
+
+// owner refuses what comes from a peer.
+func (s *Server) owner(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if from, ok := wire.PeerOf(r.Context()); ok {
+			s.logger.Warn("denied", "peer", from, "method", r.Method, "path", r.URL.Path)
+			return fmt.Errorf("%w: %s %s", errForbidden, r.Method, r.URL.Path)
+		}
+		return h(w, r)
+	}
+}
+
+type entityKey struct{}
+
+// entity is the daemon that a request is about.
+func entity(r *http.Request) identity.EntityID {
+	return r.Context().Value(entityKey{}).(identity.EntityID)
+}
+
+// atOwner answers requests about a daemon that is here, and passes others to
+// the node that has it.
+func (s *Server) atOwner(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, at, err := s.locate(r, r.PathValue("ref"))
+		if err != nil {
+			return err
+		}
+		if at == s.mesh.Self() {
+			return h(w, r.WithContext(context.WithValue(r.Context(), entityKey{}, id)))
+		}
+		return s.pass(w, r, id, at)
+	}
+}
+
+// locate finds the daemon that ref names: here, by a tombstone, or by asking
+// the peers. Peers that ask are not asked back.
+func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identity.NodeID, error) {
+	id, err := s.rt.Resolve(ref)
+	if err == nil {
+		_, inspectErr := s.rt.Inspect(id)
+		var moved *host.MovedError
+		switch {
+		case inspectErr == nil:
+			return id, s.mesh.Self(), nil
+		case errors.As(inspectErr, &moved):
+			return id, moved.Node, nil
+		}
+		err = inspectErr
+	}
+	if !errors.Is(err, host.ErrNotFound) || r.URL.Query().Has("local") || r.Header.Get(hopsHeader) != "" {
+		return id, 0, err
+	}
+	if d, ok := s.askPeers(r.Context(), ref); ok {
+		found, parseErr := identity.ParseEntityID(d.EntityID)
+		node, nodeErr := identity.ParseNodeID(d.NodeID)
+		if err := errors.Join(parseErr, nodeErr); err != nil {
+			return id, 0, err
+		}
+		return found, node, nil
+	}
+	return id, 0, fmt.Errorf("%w: %q", host.ErrNotFound, ref)
+}
+
+// askPeers asks every trusted node for the daemon, and takes the answer of the
+// highest epoch.
+func (s *Server) askPeers(ctx context.Context, ref string) (best Daemon, found bool) {
+	peers, err := s.mesh.Peers()
+	if err != nil {
+		s.logger.Warn("asking the peers", "error", err)
+		return best, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, p := range peers {
+		wg.Go(func() {
+			d, err := NewClient(s.mesh.HTTPTransport(p.ID)).local(ctx, ref)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil && (!found || d.Epoch > best.Epoch) {
+				best, found = d, true
+			}
+		})
+	}
+	wg.Wait()
+	return best, found
+}
+
+// pass sends the request on to another node.
+func (s *Server) pass(w http.ResponseWriter, r *http.Request, id identity.EntityID, at identity.NodeID) error {
+	hops, err := strconv.Atoi(r.Header.Get(hopsHeader))
+	if err != nil {
+		hops = 0
+	}
+	if hops++; hops > maxHops {
+		return errTooManyHops
+	}
+	proxy := &httputil.ReverseProxy{
+		Transport: s.mesh.HTTPTransport(at), FlushInterval: -1,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = "http", at.String()
+			p.Out.URL.Path = "/v1/daemons/" + id.String() + tailOf(r)
+			p.Out.Header.Set(hopsHeader, strconv.Itoa(hops))
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
+				err = fmt.Errorf("%w: %s: %w", host.ErrUnreachable, at, err)
+			}
+			writeProblem(w, err)
+		},
+	}
+	proxy.ServeHTTP(w, r)
+	return nil
+}
+
+// tailOf is what stands behind the daemon in the path.
+func tailOf(r *http.Request) string {
+	prefix := "/v1/daemons/" + r.PathValue("ref")
+	if len(r.URL.Path) >= len(prefix) {
+		return r.URL.Path[len(prefix):]
+	}
+	return ""
+}

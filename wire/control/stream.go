@@ -1,0 +1,117 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"wasmhost/wire"
+	"wasmhost/wire/canon"
+)
+
+// A stream of events is a request whose body is frames (four bytes of length,
+// big-endian, then the event), and whose answer is a JSON line for each, in
+// order, as soon as the event is durable. The body may go on while the answer
+// does.
+
+const streamWindow = 1024
+
+// postStream delivers many events, pipelined.
+func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
+	sender, err := s.sender(r)
+	if err != nil {
+		return err
+	}
+	defer sender.Close()
+	rc := http.NewResponseController(w)
+	if err := rc.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	w.WriteHeader(http.StatusOK)
+	if err := rc.Flush(); err != nil {
+		return nil // the client is gone
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	tickets := make(chan sentTicket, streamWindow)
+	go func() {
+		defer close(tickets)
+		submitAll(ctx, sender, bufio.NewReaderSize(r.Body, 64<<10), tickets)
+	}()
+	out := bufio.NewWriterSize(w, 64<<10)
+	for t := range tickets {
+		if !t.ready() { // let the client have what is answered before waiting
+			if err := errors.Join(out.Flush(), rc.Flush()); err != nil {
+				break
+			}
+		}
+		if err := json.NewEncoder(out).Encode(t.wait(ctx)); err != nil {
+			break
+		}
+	}
+	cancel()
+	for range tickets { // the reader ends now
+	}
+	_ = errors.Join(out.Flush(), rc.Flush()) // the client is gone if this fails
+	return nil
+}
+
+// sentTicket is an event that was sent, or the error that ends the stream.
+type sentTicket struct {
+	ticket *wire.Ticket
+	err    error
+}
+
+func (t sentTicket) ready() bool {
+	if t.ticket == nil {
+		return true
+	}
+	select {
+	case <-t.ticket.Ready():
+		return true
+	default:
+		return false
+	}
+}
+
+func (t sentTicket) wait(ctx context.Context) Sent {
+	err := t.err
+	if t.ticket != nil {
+		res, waitErr := t.ticket.Wait(ctx)
+		if waitErr == nil {
+			return sentOf(res)
+		}
+		err = waitErr
+	}
+	return Sent{Outputs: []Output{}, Error: NewProblem(err)}
+}
+
+// submitAll reads events and sends them until the body ends or one cannot be
+// sent.
+func submitAll(ctx context.Context, sender *wire.Sender, body io.Reader, out chan<- sentTicket) {
+	for {
+		payload, err := canon.ReadFrame(body, maxEvent)
+		if err == io.EOF {
+			return
+		}
+		t := sentTicket{}
+		if err != nil {
+			t.err = fmt.Errorf("%w: reading an event: %w", errBadRequest, err)
+		} else {
+			t.ticket, t.err = sender.Submit(ctx, payload)
+		}
+		select {
+		case out <- t:
+		case <-ctx.Done():
+			return
+		}
+		if t.err != nil {
+			return
+		}
+	}
+}
