@@ -1,0 +1,149 @@
+// Write wasmhost daemons in AssemblyScript (contract version 1).
+//
+// Extend Daemon, call register(new YourDaemon()) at the top level, and re-export
+// the functions that the host calls: wasmhost_abi_v1, wasmhost_alloc,
+// wasmhost_init and wasmhost_process always; with state also wasmhost_snapshot
+// and wasmhost_restore; without it wasmhost_stateless. Build with
+// --exportStart _initialize and --use abort=assembly/index/abort_.
+
+@external("wasmhost", "emit") declare function host_emit(ptr: usize, len: i32): void;
+@external("wasmhost", "fail") declare function host_fail(ptr: usize, len: i32): void;
+@external("wasmhost", "log") declare function host_log(level: i32, ptr: usize, len: i32): void;
+@external("wasmhost", "event_origin") declare function host_event_origin(): u64;
+@external("wasmhost", "event_sequence") declare function host_event_sequence(): u64;
+@external("wasmhost", "event_time") declare function host_event_time(): i64;
+@external("wasmhost", "event_sender") declare function host_event_sender(ptr: usize): void;
+@external("wasmhost", "event_channel") declare function host_event_channel(ptr: usize, cap: i32): i32;
+@external("wasmhost", "daemon_id") declare function host_daemon_id(ptr: usize): void;
+@external("wasmhost", "random") declare function host_random(ptr: usize, len: i32): void;
+
+/** A daemon. A result other than 0 is an error code; give its text to fail. */
+export abstract class Daemon {
+  /** Takes the configuration, which may be empty, once at spawn. */
+  init(config: Uint8Array): i32 {
+    return config.length == 0 ? 0 : fail(2, "the daemon takes no configuration");
+  }
+  /** Applies one event. Outputs go out by emit. The bytes are valid until it returns. */
+  abstract process(event: Uint8Array): i32;
+  /** Returns the state; null for failure. */
+  snapshot(): Uint8Array | null {
+    return new Uint8Array(0);
+  }
+  /** Takes what snapshot returned. */
+  restore(state: Uint8Array): i32 {
+    return fail(3, "the daemon takes no state");
+  }
+}
+
+let daemon: Daemon | null = null;
+let input: Uint8Array = new Uint8Array(4096);
+let output: Uint8Array = new Uint8Array(0);
+
+/** Makes d the daemon of this module. */
+export function register(d: Daemon): void {
+  daemon = d;
+}
+
+/** Emits one output. */
+export function emit(data: Uint8Array): void {
+  host_emit(data.dataStart, data.length);
+}
+
+/** Emits one output of text. */
+export function emitText(text: string): void {
+  const b = String.UTF8.encode(text);
+  host_emit(changetype<usize>(b), b.byteLength);
+}
+
+/** Gives the error's text and returns its code: return fail(1, "..."). */
+export function fail(code: i32, text: string): i32 {
+  const b = String.UTF8.encode(text);
+  host_fail(changetype<usize>(b), b.byteLength);
+  return code == 0 ? 1 : code;
+}
+
+/** Writes a line to the daemon's log: level 0 debug, 1 info, 2 warn, 3 error. */
+export function log(level: i32, text: string): void {
+  const b = String.UTF8.encode(text);
+  host_log(level, changetype<usize>(b), b.byteLength);
+}
+
+/** The sender's origin hash; 0 for an anonymous event. */
+export function eventOrigin(): u64 {
+  return host_event_origin();
+}
+
+/** Which event this is: 1 for the first that the daemon applies. */
+export function eventSequence(): u64 {
+  return host_event_sequence();
+}
+
+/** When the event was recorded, in nanoseconds since the Unix epoch. */
+export function now(): i64 {
+  return host_event_time();
+}
+
+/** The sender's identity, 32 bytes; zeros for an anonymous event. */
+export function eventSender(): Uint8Array {
+  const id = new Uint8Array(32);
+  host_event_sender(id.dataStart);
+  return id;
+}
+
+/** The channel that the event came by; empty for a direct event. */
+export function eventChannel(): string {
+  const name = new Uint8Array(255);
+  const n = host_event_channel(name.dataStart, name.length);
+  return String.UTF8.decodeUnsafe(name.dataStart, min(n, name.length));
+}
+
+/** The daemon's own identity, 32 bytes. */
+export function daemonId(): Uint8Array {
+  const id = new Uint8Array(32);
+  host_daemon_id(id.dataStart);
+  return id;
+}
+
+/** Fills out from the event's random stream: the same again on a replay. */
+export function random(out: Uint8Array): void {
+  host_random(out.dataStart, out.length);
+}
+
+export function wasmhost_abi_v1(): void {}
+
+export function wasmhost_stateless(): void {}
+
+export function wasmhost_alloc(len: i32): i32 {
+  if (input.length < len) {
+    let cap = input.length;
+    while (cap < len) cap *= 2;
+    input = new Uint8Array(cap);
+  }
+  return input.dataStart as i32;
+}
+
+export function wasmhost_init(ptr: i32, len: i32): i32 {
+  return daemon!.init(input.subarray(0, len));
+}
+
+export function wasmhost_process(ptr: i32, len: i32): i32 {
+  return daemon!.process(input.subarray(0, len));
+}
+
+export function wasmhost_snapshot(): i64 {
+  const state = daemon!.snapshot();
+  if (state === null) return -1;
+  output = state;
+  return ((output.dataStart as i64) << 32) | (output.length as i64);
+}
+
+export function wasmhost_restore(ptr: i32, len: i32): i32 {
+  return daemon!.restore(input.subarray(0, len));
+}
+
+/** Makes a failed assertion, or any abort, reach the host with its text. */
+export function abort_(message: string | null, file: string | null, line: u32, column: u32): void {
+  const text = (message === null ? "abort" : message) + " at " + (file === null ? "?" : file) + ":" + line.toString();
+  fail(1, text);
+  unreachable();
+}

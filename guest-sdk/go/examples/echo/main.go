@@ -1,0 +1,20 @@
+//go:build wasip1
+
+// Command echo emits every event as it came.
+package main
+
+import (
+	"wasmhost/guest-sdk/go"
+	"wasmhost/guest-sdk/go/stateless"
+)
+
+type echo struct{}
+
+func (echo) Process(event []byte) error {
+	sdk.Emit(event)
+	return nil
+}
+
+func init() { stateless.Register(echo{}) }
+
+func main() {}

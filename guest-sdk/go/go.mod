@@ -1,0 +1,3 @@
+module wasmhost/guest-sdk/go
+
+go 1.24

@@ -1,0 +1,147 @@
+//go:build wasip1
+
+package sdk
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+)
+
+var (
+	daemon Daemon
+	input  = make([]byte, 4096) // one buffer, reused
+)
+
+// Register makes d the module's daemon. Daemons call hooks.Register or
+// stateless.Register, which call it.
+func Register(d Daemon) { daemon = d }
+
+// Emit emits one output.
+func Emit(data []byte) { emit(unsafe.Pointer(unsafe.SliceData(data)), uint32(len(data))) }
+
+// EmitText emits one output of text.
+func EmitText(text string) { emit(unsafe.Pointer(unsafe.StringData(text)), uint32(len(text))) }
+
+// Log writes a line to the daemon's log.
+func Log(level int32, text string) {
+	logLine(level, unsafe.Pointer(unsafe.StringData(text)), uint32(len(text)))
+}
+
+// EventOrigin returns the sender's origin hash; 0 for an anonymous event.
+func EventOrigin() uint64 { return eventOrigin() }
+
+// EventSequence returns which event this is: 1 for the first applied.
+func EventSequence() uint64 { return eventSequence() }
+
+// EventTime returns when the event was recorded, Unix nanoseconds.
+func EventTime() int64 { return eventTime() }
+
+// EventSender returns the sender's identity; zeros for an anonymous event.
+func EventSender() (id [32]byte) {
+	eventSender(unsafe.Pointer(&id))
+	return id
+}
+
+// EventChannel returns the channel that the event came by; empty for a direct
+// event.
+func EventChannel() string {
+	name := make([]byte, 255)
+	return string(name[:min(eventChannel(unsafe.Pointer(&name[0]), 255), 255)])
+}
+
+// DaemonID returns the daemon's own identity.
+func DaemonID() (id [32]byte) {
+	daemonID(unsafe.Pointer(&id))
+	return id
+}
+
+// Random fills out from the event's random stream: the same again on a replay.
+func Random(out []byte) { random(unsafe.Pointer(unsafe.SliceData(out)), uint32(len(out))) }
+
+// Answer runs one call of the host's: it makes an error of a panic before the
+// call traps, and lets the collector have its turn.
+func Answer(call func() error) (code int32) {
+	defer func() {
+		if p := recover(); p != nil {
+			fail(fmt.Sprint("panic: ", p))
+			panic(p)
+		}
+	}()
+	err := call()
+	runtime.Gosched()
+	if err == nil {
+		return 0
+	}
+	fail(err.Error())
+	var f *Failure
+	if errors.As(err, &f) && f.Code != 0 {
+		return f.Code
+	}
+	return 1
+}
+
+func fail(text string) { failText(unsafe.Pointer(unsafe.StringData(text)), uint32(len(text))) }
+
+// Input returns the n bytes that the host has put into the input buffer.
+func Input(n uint32) []byte { return input[:n:n] }
+
+//go:wasmexport wasmhost_abi_v1
+func exportABI() {}
+
+//go:wasmexport wasmhost_alloc
+func exportAlloc(n uint32) unsafe.Pointer {
+	if uint32(len(input)) < n {
+		input = make([]byte, max(n, 2*uint32(len(input))))
+	}
+	return unsafe.Pointer(&input[0])
+}
+
+//go:wasmexport wasmhost_init
+func exportInit(_ unsafe.Pointer, n uint32) int32 {
+	return Answer(func() error {
+		if i, ok := daemon.(Initer); ok {
+			return i.Init(Input(n))
+		}
+		if n > 0 {
+			return &Failure{Code: 2, Text: "the daemon takes no configuration"}
+		}
+		return nil
+	})
+}
+
+//go:wasmexport wasmhost_process
+func exportProcess(_ unsafe.Pointer, n uint32) int32 {
+	return Answer(func() error { return daemon.Process(Input(n)) })
+}
+
+//go:wasmimport wasmhost emit
+func emit(ptr unsafe.Pointer, n uint32)
+
+//go:wasmimport wasmhost fail
+func failText(ptr unsafe.Pointer, n uint32)
+
+//go:wasmimport wasmhost log
+func logLine(level int32, ptr unsafe.Pointer, n uint32)
+
+//go:wasmimport wasmhost event_origin
+func eventOrigin() uint64
+
+//go:wasmimport wasmhost event_sequence
+func eventSequence() uint64
+
+//go:wasmimport wasmhost event_time
+func eventTime() int64
+
+//go:wasmimport wasmhost event_sender
+func eventSender(ptr unsafe.Pointer)
+
+//go:wasmimport wasmhost event_channel
+func eventChannel(ptr unsafe.Pointer, n uint32) uint32
+
+//go:wasmimport wasmhost daemon_id
+func daemonID(ptr unsafe.Pointer)
+
+//go:wasmimport wasmhost random
+func random(ptr unsafe.Pointer, n uint32)

@@ -1,0 +1,281 @@
+//! Write wasmhost daemons in Rust (contract version 1).
+//!
+//! Implement [`Daemon`] and export it with one macro: [`export!`] for a daemon
+//! with state, [`export_stateless!`] for one that keeps nothing between events.
+//! Build a `cdylib` for `wasm32-unknown-unknown`. A panic reaches whoever sent
+//! the event with its text, and the event leaves no trace.
+
+use std::cell::RefCell;
+
+/// Why an event, or a hook, failed: a code other than 0 and a text, which the
+/// sender gets.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub code: i32,
+    pub text: String,
+}
+
+impl Failure {
+    /// Makes a failure. A code of 0 becomes 1: 0 means success.
+    pub fn new(code: i32, text: impl Into<String>) -> Self {
+        Failure { code: if code == 0 { 1 } else { code }, text: text.into() }
+    }
+}
+
+/// What a call into the daemon returns.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// A daemon. The host calls it one event at a time.
+pub trait Daemon: Sized + 'static {
+    /// Makes the daemon from its configuration, which may be empty.
+    fn init(config: &[u8]) -> Result<Self>;
+
+    /// Applies one event. Outputs go out by [`emit`]. When it fails, the host
+    /// undoes everything that it changed.
+    fn process(&mut self, event: &[u8]) -> Result<()>;
+
+    /// Returns the state, for [`Daemon::restore`] to begin from.
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    /// Makes the daemon from what `snapshot` returned.
+    fn restore(_state: &[u8]) -> Result<Self> {
+        Err(Failure::new(3, "the daemon takes no state"))
+    }
+}
+
+#[link(wasm_import_module = "wasmhost")]
+extern "C" {
+    #[link_name = "emit"]
+    fn host_emit(ptr: *const u8, len: usize);
+    #[link_name = "fail"]
+    fn host_fail(ptr: *const u8, len: usize);
+    #[link_name = "log"]
+    fn host_log(level: i32, ptr: *const u8, len: usize);
+    #[link_name = "event_origin"]
+    fn host_event_origin() -> u64;
+    #[link_name = "event_sequence"]
+    fn host_event_sequence() -> u64;
+    #[link_name = "event_time"]
+    fn host_event_time() -> i64;
+    #[link_name = "event_sender"]
+    fn host_event_sender(ptr: *mut u8);
+    #[link_name = "event_channel"]
+    fn host_event_channel(ptr: *mut u8, cap: usize) -> usize;
+    #[link_name = "daemon_id"]
+    fn host_daemon_id(ptr: *mut u8);
+    #[link_name = "random"]
+    fn host_random(ptr: *mut u8, len: usize);
+}
+
+/// Emits one output.
+pub fn emit(data: impl AsRef<[u8]>) {
+    let data = data.as_ref();
+    unsafe { host_emit(data.as_ptr(), data.len()) }
+}
+
+/// Levels of [`log`].
+#[derive(Clone, Copy)]
+pub enum Level {
+    Debug = 0,
+    Info = 1,
+    Warn = 2,
+    Error = 3,
+}
+
+/// Writes a line to the daemon's log.
+pub fn log(level: Level, text: &str) {
+    unsafe { host_log(level as i32, text.as_ptr(), text.len()) }
+}
+
+/// The sender's origin hash; 0 for an anonymous event.
+pub fn event_origin() -> u64 {
+    unsafe { host_event_origin() }
+}
+
+/// Which event this is: 1 for the first that the daemon applies.
+pub fn event_sequence() -> u64 {
+    unsafe { host_event_sequence() }
+}
+
+/// When the event was recorded, in nanoseconds since the Unix epoch. It is the
+/// daemon's only clock.
+pub fn now() -> i64 {
+    unsafe { host_event_time() }
+}
+
+/// The sender's identity; zeros for an anonymous event.
+pub fn event_sender() -> [u8; 32] {
+    let mut id = [0; 32];
+    unsafe { host_event_sender(id.as_mut_ptr()) };
+    id
+}
+
+/// The channel that the event came by; empty for a direct event.
+pub fn event_channel() -> String {
+    let mut name = vec![0; 255];
+    let len = unsafe { host_event_channel(name.as_mut_ptr(), name.len()) };
+    name.truncate(len);
+    String::from_utf8_lossy(&name).into_owned()
+}
+
+/// The daemon's own identity.
+pub fn daemon_id() -> [u8; 32] {
+    let mut id = [0; 32];
+    unsafe { host_daemon_id(id.as_mut_ptr()) };
+    id
+}
+
+/// Fills `out` from the event's random stream: the same again on a replay.
+pub fn random(out: &mut [u8]) {
+    unsafe { host_random(out.as_mut_ptr(), out.len()) }
+}
+
+/// What the macros need. Not for direct use.
+#[doc(hidden)]
+pub mod glue {
+    use super::*;
+
+    thread_local! {
+        static INPUT: RefCell<Vec<u8>> = RefCell::new(Vec::new());
+        static OUTPUT: RefCell<Vec<u8>> = RefCell::new(Vec::new());
+    }
+
+    /// The input buffer, made larger where it must be.
+    pub fn alloc(len: usize) -> *mut u8 {
+        hook();
+        INPUT.with(|b| {
+            let mut b = b.borrow_mut();
+            if b.len() < len.max(1) {
+                *b = vec![0; len.max(4096).next_power_of_two()];
+            }
+            b.as_mut_ptr()
+        })
+    }
+
+    /// The bytes that the host has put into the input buffer.
+    ///
+    /// # Safety
+    /// `ptr` and `len` are what the host passed.
+    pub unsafe fn input<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
+        if len == 0 {
+            return &[];
+        }
+        std::slice::from_raw_parts(ptr, len)
+    }
+
+    /// The code of a result; its text goes to the host.
+    pub fn code<T>(r: Result<T>) -> (i32, Option<T>) {
+        match r {
+            Ok(v) => (0, Some(v)),
+            Err(f) => {
+                unsafe { host_fail(f.text.as_ptr(), f.text.len()) };
+                (f.code, None)
+            }
+        }
+    }
+
+    /// Keeps the state in place and returns where it is.
+    pub fn output(state: Vec<u8>) -> u64 {
+        OUTPUT.with(|b| {
+            let mut b = b.borrow_mut();
+            *b = state;
+            (b.as_ptr() as usize as u64) << 32 | b.len() as u64
+        })
+    }
+
+    /// Makes panics reach the host with their text.
+    fn hook() {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            std::panic::set_hook(Box::new(|info| {
+                let text = info.to_string();
+                unsafe { host_fail(text.as_ptr(), text.len()) }
+            }))
+        });
+    }
+}
+
+/// Exports a daemon whose state travels through `snapshot` and `restore`.
+#[macro_export]
+macro_rules! export {
+    ($daemon:ty) => {
+        $crate::export_common!($daemon);
+
+        #[no_mangle]
+        pub extern "C" fn wasmhost_snapshot() -> u64 {
+            wasmhost_daemon(|d| match $crate::glue::code(<$daemon as $crate::Daemon>::snapshot(d)) {
+                (0, Some(state)) => $crate::glue::output(state),
+                _ => u64::MAX,
+            })
+        }
+
+        #[no_mangle]
+        pub unsafe extern "C" fn wasmhost_restore(ptr: *const u8, len: usize) -> i32 {
+            let (code, daemon) = $crate::glue::code(<$daemon as $crate::Daemon>::restore($crate::glue::input(ptr, len)));
+            if let Some(d) = daemon {
+                DAEMON.with(|slot| *slot.borrow_mut() = Some(d));
+            }
+            code
+        }
+    };
+}
+
+/// Exports a daemon that keeps nothing from one event to the next.
+#[macro_export]
+macro_rules! export_stateless {
+    ($daemon:ty) => {
+        $crate::export_common!($daemon);
+
+        #[no_mangle]
+        pub extern "C" fn wasmhost_stateless() {}
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_common {
+    ($daemon:ty) => {
+        thread_local! {
+            static DAEMON: std::cell::RefCell<Option<$daemon>> = std::cell::RefCell::new(None);
+        }
+
+        /// Calls `f` with the daemon, which is made without configuration where
+        /// the host gave none.
+        fn wasmhost_daemon<T>(f: impl FnOnce(&mut $daemon) -> T) -> T {
+            DAEMON.with(|slot| {
+                let mut slot = slot.borrow_mut();
+                if slot.is_none() {
+                    match <$daemon as $crate::Daemon>::init(&[]) {
+                        Ok(d) => *slot = Some(d),
+                        Err(e) => panic!("the daemon needs a configuration: {}", e.text),
+                    }
+                }
+                f(slot.as_mut().unwrap())
+            })
+        }
+
+        #[no_mangle]
+        pub extern "C" fn wasmhost_abi_v1() {}
+
+        #[no_mangle]
+        pub extern "C" fn wasmhost_alloc(len: usize) -> *mut u8 {
+            $crate::glue::alloc(len)
+        }
+
+        #[no_mangle]
+        pub unsafe extern "C" fn wasmhost_init(ptr: *const u8, len: usize) -> i32 {
+            let (code, daemon) = $crate::glue::code(<$daemon as $crate::Daemon>::init($crate::glue::input(ptr, len)));
+            if let Some(d) = daemon {
+                DAEMON.with(|slot| *slot.borrow_mut() = Some(d));
+            }
+            code
+        }
+
+        #[no_mangle]
+        pub unsafe extern "C" fn wasmhost_process(ptr: *const u8, len: usize) -> i32 {
+            wasmhost_daemon(|d| $crate::glue::code(<$daemon as $crate::Daemon>::process(d, $crate::glue::input(ptr, len))).0)
+        }
+    };
+}
