@@ -85,7 +85,7 @@ func (i *Instance) time() uint64 {
 }
 
 func wasiClockTime(i *Instance, m api.Module, s []uint64) {
-	if s[0] > 3 {
+	if uint32(s[0]) > 3 {
 		s[0] = errnoInval
 		return
 	}
@@ -93,7 +93,7 @@ func wasiClockTime(i *Instance, m api.Module, s []uint64) {
 }
 
 func wasiFdstat(_ *Instance, m api.Module, s []uint64) {
-	if s[0] > 2 {
+	if uint32(s[0]) > 2 {
 		s[0] = errnoBadF
 		return
 	}
@@ -110,7 +110,7 @@ func wasiFdstat(_ *Instance, m api.Module, s []uint64) {
 
 // wasiWrite sends whole lines of the standard streams to the daemon's log.
 func wasiWrite(i *Instance, m api.Module, s []uint64) {
-	if s[0] != 1 && s[0] != 2 {
+	if fd := uint32(s[0]); fd != 1 && fd != 2 {
 		s[0] = errnoBadF
 		return
 	}
@@ -123,7 +123,7 @@ func wasiWrite(i *Instance, m api.Module, s []uint64) {
 			s[0] = errnoFault
 			return
 		}
-		i.stream(int(s[0])-1, b)
+		i.stream(int(uint32(s[0]))-1, b)
 		iovs, total = iovs+8, total+size
 	}
 	if !mem.WriteUint32Le(uint32(s[3]), total) {
