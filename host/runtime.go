@@ -169,7 +169,10 @@ func (r *Runtime) Start(ctx context.Context) error {
 // closed. A second Shutdown does nothing. ctx bounds the waiting for work in
 // progress.
 func (r *Runtime) Shutdown(ctx context.Context) error {
-	if r.life.Swap(lifeShuttingDown) == lifeShuttingDown {
+	r.mu.Lock() // startWork counts under this lock: who was counted before is waited for below
+	was := r.life.Swap(lifeShuttingDown)
+	r.mu.Unlock()
+	if was == lifeShuttingDown {
 		return nil
 	}
 	if r.mesh != nil {

@@ -62,13 +62,6 @@ func (n *Node) route(id identity.EntityID) (host.Moved, bool) {
 	return m, ok
 }
 
-// forgetRoute is for a route that led nowhere.
-func (n *Node) forgetRoute(id identity.EntityID) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.routes, id)
-}
-
 // Bounds on what one events stream holds at this end.
 const inFlight = 1024
 

@@ -1,0 +1,88 @@
+package wasmhost_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// imports says which packages of ours each package may import, and which of
+// others' only it may. Imports flow one way.
+var imports = map[string]struct{ ours, others []string }{
+	"abi":                          {},
+	"wire/canon":                   {others: []string{"github.com/fxamacker/cbor/v2", "github.com/x448/float16"}},
+	"identity":                     {ours: []string{"wire/canon"}, others: []string{"golang.org/x/crypto"}},
+	"host/migration":               {ours: []string{"identity", "wire/canon"}},
+	"host/store":                   {others: []string{"github.com/cockroachdb/pebble/v2"}},
+	"host/internal/sandbox":        {ours: []string{"abi"}, others: []string{"github.com/tetratelabs/wazero"}},
+	"host":                         {ours: []string{"abi", "identity", "wire/canon", "host/migration", "host/store", "host/internal/sandbox"}},
+	"host/hosttest":                {ours: []string{"host", "host/migration", "identity"}},
+	"wire":                         {ours: []string{"abi", "identity", "wire/canon", "host", "host/migration", "host/store"}, others: []string{"github.com/quic-go/quic-go"}},
+	"wire/control":                 {ours: []string{"abi", "identity", "wire/canon", "host", "host/migration", "host/store", "wire"}},
+	"cmd/wasmhost":                 {ours: []string{"abi", "identity", "host", "host/store", "wire", "wire/control"}, others: []string{"github.com/spf13/cobra"}},
+	"scripts/internal/testsummary": {},
+}
+
+func TestImportsFlowOneWay(t *testing.T) {
+	seen := make(map[string]bool)
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if d.IsDir() {
+			if strings.HasPrefix(d.Name(), ".") && path != "." || path == "guest-sdk" || path == filepath.Join("scripts", "bench") {
+				return filepath.SkipDir // modules of their own
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		seen[dir] = true
+		allowed, ok := imports[dir]
+		if !ok {
+			t.Errorf("package %s is not in the table of imports", dir)
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			ours, isOurs := strings.CutPrefix(name, "wasmhost/")
+			switch {
+			case isOurs && !contains(allowed.ours, ours, false):
+				t.Errorf("%s imports %s", path, name)
+			case !isOurs && strings.Contains(strings.SplitN(name, "/", 2)[0], ".") && !contains(allowed.others, name, true):
+				t.Errorf("%s imports %s", path, name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir := range imports {
+		if !seen[dir] {
+			t.Errorf("the table of imports has %s, which is not there", dir)
+		}
+	}
+}
+
+func contains(list []string, name string, prefixes bool) bool {
+	for _, l := range list {
+		if name == l || prefixes && strings.HasPrefix(name, l+"/") {
+			return true
+		}
+	}
+	return false
+}
