@@ -259,6 +259,9 @@ func (v *chainVerifier) header() error {
 	if err := v.signed(&h.Begin, purpose); err != nil {
 		return err
 	}
+	if purpose == PurposeRestart && !bytes.Equal(h.Begin.State, codeHash(h.Kind, h.Module)) {
+		return fmt.Errorf("%w: the kind or module is not the one that was signed", identity.ErrInvalidSignature)
+	}
 	if h.Begin.Epoch < h.Head.Epoch {
 		return ErrEpochBackwards
 	}
@@ -288,6 +291,9 @@ func (v *chainVerifier) signed(c *Checkpoint, purpose Purpose) error {
 }
 
 func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
+	if i.Tag != itemMove && (i.From != 0 || i.To != 0 || i.Epoch != 0) || i.Tag != itemOutput && len(i.Payload) != 0 {
+		return false, fmt.Errorf("%w: an item of tag %d with fields of another", ErrBadChainFile, i.Tag)
+	}
 	var show ChainItem
 	switch {
 	case i.Tag == itemOutput && len(i.Links) == 1 && len(i.Checks) == 0:

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 
@@ -31,7 +32,7 @@ type Checkpoint struct {
 	Epoch     uint64
 	Sequence  uint64
 	Head      Hash
-	State     []byte // in a snapshot, SHA-256 of its header; at a hand-over, from whom to whom; else empty
+	State     []byte // in a snapshot, SHA-256 of its header; at a hand-over, from whom to whom; at a beginning, of what code; else empty
 	Signature []byte // ed25519 over the canonical CBOR of the fields above; empty when the signer holds no private key
 }
 
@@ -65,6 +66,15 @@ func (c *Checkpoint) Verify() error {
 func handover(from, to identity.NodeID) []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(from))
 	return binary.BigEndian.AppendUint64(b, uint64(to))
+}
+
+// codeHash is the State of a checkpoint by which a daemon begins.
+func codeHash(kind string, module []byte) []byte {
+	h := sha256.New()
+	h.Write(appendHead(nil, 3, uint64(len(kind))))
+	h.Write([]byte(kind))
+	h.Write(module)
+	return h.Sum(nil)
 }
 
 // Signed reports whether the checkpoint carries a signature at all.

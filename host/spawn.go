@@ -225,6 +225,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 	}
 	begin.Epoch = d.epoch
 	begin.Checkpoint = *d.checkpointFor(PurposeRestart, d.epoch)
+	begin.Checkpoint.State = codeHash(d.kind, d.module)
 	if err := begin.Checkpoint.sign(d.key); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
 	}

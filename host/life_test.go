@@ -1,0 +1,611 @@
+package host_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"wasmhost/abi"
+	"wasmhost/host"
+	"wasmhost/host/hosttest"
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil))) // the stories here log much
+	os.Exit(m.Run())
+}
+
+// native counts its events in Go.
+type native struct {
+	count int
+	fail  error
+}
+
+func (n *native) Name() string                    { return "native" }
+func (n *native) Requirements() host.Requirements { return host.Requirements{} }
+func (n *native) Process(_ *host.Call, p []byte) ([][]byte, error) {
+	if n.fail != nil {
+		return nil, n.fail
+	}
+	n.count++
+	if string(p) == "three" {
+		return [][]byte{[]byte("a"), []byte("b"), []byte("c")}, nil
+	}
+	if string(p) == "none" {
+		return nil, nil
+	}
+	return [][]byte{fmt.Append(nil, n.count)}, nil
+}
+func (n *native) Snapshot(*host.Call) ([]byte, error) { return fmt.Append(nil, n.count), nil }
+func (n *native) Restore(_ *host.Call, s []byte) error {
+	_, err := fmt.Sscan(string(s), &n.count)
+	return err
+}
+
+func nativeFactory(made *int) host.Factory {
+	var mu sync.Mutex
+	return host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		*made++
+		return &native{}, nil
+	})
+}
+
+func bare(t *testing.T) *host.Runtime {
+	t.Helper()
+	r, err := host.New(ctx, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func TestR01_to_R09_Lifecycle(t *testing.T) {
+	r := bare(t)
+	made := 0
+	if r.IsReady() || r.DaemonCount() != 0 { // R02
+		t.Error("ready before start")
+	}
+	if err := r.RegisterFactory("n", nativeFactory(&made)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"}); !errors.Is(err, host.ErrNotReady) { // R01
+		t.Errorf("R01: %v", err)
+	}
+	for range 2 { // R03, R04
+		if err := r.Start(ctx); err != nil || !r.IsReady() {
+			t.Fatalf("start: %v", err)
+		}
+	}
+	if err := r.RegisterFactory("n", nativeFactory(&made)); !errors.Is(err, host.ErrKindExists) || !strings.Contains(err.Error(), `"n"`) { // R09
+		t.Errorf("R09: %v", err)
+	}
+	if err := r.RegisterFactory("n2", nativeFactory(&made)); err != nil { // R10
+		t.Errorf("R10: %v", err)
+	}
+	if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "none"}); !errors.Is(err, host.ErrKindNotFound) { // R20
+		t.Errorf("R20: %v", err)
+	}
+	for range 3 { // R31
+		if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if made != 3 || r.DaemonCount() != 3 {
+		t.Errorf("R31: the factory made %d, %d live", made, r.DaemonCount())
+	}
+	for range 2 { // R05, R06, R17
+		if err := r.Shutdown(ctx); err != nil || r.IsReady() || r.DaemonCount() != 0 {
+			t.Errorf("shutdown: %v, %d daemons", err, r.DaemonCount())
+		}
+	}
+	if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "none"}); !errors.Is(err, host.ErrShuttingDown) { // R07
+		t.Errorf("R07: %v", err)
+	}
+	if err := r.RegisterFactory("n3", nativeFactory(&made)); !errors.Is(err, host.ErrShuttingDown) { // R08
+		t.Errorf("R08: %v", err)
+	}
+	if err := r.Start(ctx); !errors.Is(err, host.ErrShuttingDown) {
+		t.Errorf("start after shutdown: %v", err)
+	}
+}
+
+func TestR12_OneOfManyRegistrationsWins(t *testing.T) {
+	r := bare(t)
+	made := 0
+	var wg sync.WaitGroup
+	errs := make(chan error, 32)
+	for range 32 {
+		wg.Go(func() { errs <- r.RegisterFactory("n", nativeFactory(&made)) })
+	}
+	wg.Wait()
+	close(errs)
+	won := 0
+	for err := range errs {
+		if err == nil {
+			won++
+		} else if !errors.Is(err, host.ErrKindExists) {
+			t.Error(err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d won", won)
+	}
+}
+
+func TestR13_R15_HandlerBeforeReady(t *testing.T) {
+	var net hosttest.Net
+	n := start(t, &net, newKey(t), "", nil)
+	if !n.mesh.Handled() {
+		t.Error("ready without a handler")
+	}
+	n.stop()
+	if n.mesh.Handled() {
+		t.Error("a handler after shutdown")
+	}
+}
+
+func TestR16_SpawnRacesShutdown(t *testing.T) {
+	for range 20 {
+		r, err := host.New(ctx, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := 0
+		if err := errors.Join(r.RegisterFactory("n", nativeFactory(&made)), r.Start(ctx)); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"}); err != nil {
+						if !errors.Is(err, host.ErrShuttingDown) {
+							t.Error(err)
+						}
+						return
+					}
+				}
+			})
+		}
+		if err := r.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		if r.DaemonCount() != 0 {
+			t.Fatalf("%d daemons outlived the shutdown", r.DaemonCount())
+		}
+	}
+}
+
+func TestR21_to_R34_DaemonsOfOneIdentity(t *testing.T) {
+	var net hosttest.Net
+	a := start(t, &net, newKey(t), "", nil)
+	a.push("counter", "c/counter.wasm")
+	a.push("echo", "c/echo.wasm")
+	key := newKey(t)
+	d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c", Identity: key})
+	if err != nil || d.Entity != key.ID() { // R21
+		t.Fatalf("R21: %+v, %v", d, err)
+	}
+	for i := 1; i <= 2; i++ { // R24
+		a.wantSend(d.Entity, "x", fmt.Sprint(i))
+	}
+	if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c2", Identity: key}); !errors.Is(err, host.ErrAlreadyPresent) { // R32
+		t.Errorf("R32: %v", err)
+	}
+	if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}); !errors.Is(err, host.ErrNameTaken) {
+		t.Errorf("a taken name: %v", err)
+	}
+	s, err := a.Snapshot(ctx, d.Entity)
+	if err != nil || s.Header.Through != 2 { // R37
+		t.Fatalf("R37: %+v, %v", s, err)
+	}
+	b, err := s.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "c3", Identity: key}, b); !errors.Is(err, host.ErrAlreadyPresent) { // R34
+		t.Errorf("R34: %v", err)
+	}
+	a.wantSend(d.Entity, "x", "3")                                                                                                // the incumbent is untouched
+	if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: newKey(t)}, b); !errors.Is(err, host.ErrIdentityMismatch) { // R40
+		t.Errorf("R40: %v", err)
+	}
+	if err := a.Stop(ctx, d.Entity); err != nil || a.DaemonCount() != 0 { // R30
+		t.Fatalf("R30: %v, %d", err, a.DaemonCount())
+	}
+	if _, err := a.Deliver(ctx, d.Entity, host.Event{}); !errors.Is(err, host.ErrNotFound) { // R29
+		t.Errorf("R29: %v", err)
+	}
+	restored, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{}, b) // R38: the key comes from the snapshot
+	if err != nil || restored.Entity != key.ID() || restored.Epoch <= d.Epoch {
+		t.Fatalf("R38: %+v, %v", restored, err)
+	}
+	a.wantSend(d.Entity, "x", "3")
+	if _, err := host.VerifyChain(bytes.NewReader(a.chain(d.Entity))); err != nil {
+		t.Errorf("the restored chain: %v", err)
+	}
+	e := a.spawn("echo", "e")
+	if s, err := a.Snapshot(ctx, e.Entity); s != nil || err != nil { // R35
+		t.Errorf("R35: %v, %v", s, err)
+	}
+	for name, err := range map[string]error{"deliver": second(a.Deliver(ctx, identity.EntityID{1}, host.Event{})), // R28, R36
+		"snapshot": second(a.Snapshot(ctx, identity.EntityID{1})), "stop": a.Stop(ctx, identity.EntityID{1})} {
+		if !errors.Is(err, host.ErrNotFound) {
+			t.Errorf("%s of an unknown daemon: %v", name, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestR23_R25_R27_R61_Native(t *testing.T) {
+	r := bare(t)
+	if err := r.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	n := &native{}
+	d, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "n"}, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver := func(p string) (host.Result, error) { return r.Deliver(ctx, d.Entity, host.Event{Payload: []byte(p)}) }
+	res, err := deliver("three") // R25
+	if err != nil || len(res.Outputs) != 3 || string(res.Outputs[2].Payload) != "c" || res.Outputs[2].Link.Sequence != 3 {
+		t.Errorf("R25: %+v, %v", res, err)
+	}
+	before, err := r.Inspect(d.Entity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, err := deliver("none"); err != nil || len(res.Outputs) != 0 { // R61
+		t.Errorf("R61: %+v, %v", res, err)
+	}
+	after, err := r.Inspect(d.Entity)
+	if err != nil || after.Head != before.Head || after.EventsProcessed != before.EventsProcessed+1 || after.EventsEmitted != before.EventsEmitted {
+		t.Errorf("R61: %+v, %v", after, err)
+	}
+	n.fail = errors.New("no")
+	if _, err := deliver("x"); !errors.Is(err, n.fail) { // R27
+		t.Errorf("R27: %v", err)
+	}
+	if i, err := r.Inspect(d.Entity); err != nil || i.Errors != 1 || i.Head != after.Head {
+		t.Errorf("after a failure: %+v, %v", i, err)
+	}
+}
+
+// K: every byte of a snapshot counts. Whatever is changed is refused, by its
+// form, its hashes or its signature.
+func TestR42_K20_to_K22_SnapshotRefusals(t *testing.T) {
+	var net hosttest.Net
+	a := start(t, &net, newKey(t), "", nil)
+	a.push("counter", "c/counter.wasm")
+	d := a.spawn("counter", "c")
+	a.wantSend(d.Entity, "x", "1")
+	s, err := a.Snapshot(ctx, d.Entity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := host.DecodeSnapshot(b)
+	if err != nil || again.Verify() != nil {
+		t.Fatal(err, again.Verify())
+	}
+	if c, err := again.Encode(); err != nil || !bytes.Equal(b, c) {
+		t.Error("another form")
+	}
+	for i := range b {
+		bad := bytes.Clone(b)
+		bad[i] ^= 1
+		s, err := host.DecodeSnapshot(bad)
+		if err == nil {
+			err = s.Verify()
+		} else if !errors.Is(err, host.ErrBadSnapshot) {
+			t.Errorf("byte %d: an untyped error %v", i, err)
+		}
+		if err == nil {
+			t.Errorf("byte %d changed, and nobody noticed", i)
+		}
+		if _, err := host.DecodeSnapshot(b[:i]); !errors.Is(err, host.ErrBadSnapshot) {
+			t.Errorf("cut to %d bytes: %v", i, err)
+		}
+	}
+	if _, err := host.DecodeSnapshot(append(bytes.Clone(b), 0)); !errors.Is(err, host.ErrBadSnapshot) {
+		t.Errorf("a byte more: %v", err)
+	}
+	if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{}, []byte("garbage")); !errors.Is(err, host.ErrBadSnapshot) || !strings.Contains(err.Error(), "snapshot decode failed") {
+		t.Errorf("R42: %v", err)
+	}
+}
+
+// Every byte of a chain file counts too.
+func TestChainRefusals(t *testing.T) {
+	var net hosttest.Net
+	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
+	a.push("counter", "c/counter.wasm")
+	d := a.spawn("counter", "c")
+	a.wantSend(d.Entity, "x", "1")
+	a.migrate(d.Entity, b)
+	b.wantSend(d.Entity, "x", "2")
+	file := b.chain(d.Entity)
+	if _, err := host.VerifyChain(bytes.NewReader(file)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range file {
+		bad := bytes.Clone(file)
+		bad[i] ^= 1
+		_, err := host.VerifyChain(bytes.NewReader(bad))
+		var ce *host.ChainError
+		if !errors.As(err, &ce) {
+			t.Errorf("byte %d changed: %v", i, err)
+		}
+		if _, err := host.VerifyChain(bytes.NewReader(file[:i])); !errors.As(err, &ce) {
+			t.Errorf("cut to %d bytes: %v", i, err)
+		}
+	}
+	if _, err := host.VerifyChain(bytes.NewReader(append(bytes.Clone(file), 0))); !errors.Is(err, host.ErrBadChainFile) {
+		t.Errorf("a byte more: %v", err)
+	}
+}
+
+func TestMigrationRefusals(t *testing.T) {
+	var net hosttest.Net
+	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", func(o *host.Options) { o.RefuseModules = true })
+	a.push("counter", "c/counter.wasm")
+	a.push("unruly", "c/unruly.wasm")
+	d, u := a.spawn("counter", "c"), a.spawn("unruly", "u")
+	fails := func(id identity.EntityID, to identity.NodeID, want migration.Code) {
+		t.Helper()
+		m, err := a.StartMigrationWith(ctx, id, to, host.MigrationOptions{})
+		if err == nil {
+			_, err = m.Wait(ctx)
+		}
+		if !errors.Is(err, &migration.Error{Code: want}) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	fails(identity.EntityID{1}, b.Self(), migration.DaemonNotFound) // M02
+	fails(d.Entity, a.Self(), migration.TargetUnavailable)
+	fails(d.Entity, 12345, migration.TargetUnavailable) // M11
+	fails(u.Entity, b.Self(), migration.NotPortable)
+	fails(d.Entity, b.Self(), migration.FactoryNotFound) // M13
+	net.SetDown(b.Self(), true)
+	fails(d.Entity, b.Self(), migration.TargetUnavailable)
+	net.SetDown(b.Self(), false)
+	b.SimulateNotReady(true)
+	fails(d.Entity, b.Self(), migration.NotReady) // M18
+	b.SimulateNotReady(false)
+	b.push("counter", "c/counter.wasm")
+	b.spawn("counter", "c")
+	fails(d.Entity, b.Self(), migration.AlreadyPresent)
+	a.wantSend(d.Entity, "x", "1")
+	if _, on := a.MigrationPhase(d.Entity); on {
+		t.Error("a failed migration is still there")
+	}
+}
+
+// M07: the key stays behind; the target has it already, or runs the daemon
+// without one, and then it cannot sign: never a silent substitute.
+func TestM07_IdentityStaysBehind(t *testing.T) {
+	for _, registered := range []bool{true, false} {
+		var net hosttest.Net
+		a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
+		a.push("counter", "c/counter.wasm")
+		b.push("counter", "c/counter.wasm")
+		key := newKey(t)
+		d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Identity: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if registered {
+			if err := b.RegisterMigrationTargetIdentity("counter", key); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.RegisterMigrationTargetIdentity("counter", key); !errors.Is(err, host.ErrTargetKnown) { // R45
+				t.Errorf("R45: %v", err)
+			}
+		}
+		m, err := a.StartMigrationWith(ctx, d.Entity, b.Self(), host.MigrationOptions{OmitIdentity: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+		b.wantSend(d.Entity, "x", "1")
+		_, err = host.VerifyChain(bytes.NewReader(b.chain(d.Entity)))
+		if registered && err != nil || !registered && !errors.Is(err, host.ErrUnsigned) {
+			t.Errorf("registered %v: %v", registered, err)
+		}
+		if err := b.ExpectMigration("none", key.ID()); !errors.Is(err, host.ErrKindNotFound) { // R44
+			t.Errorf("R44: %v", err)
+		}
+	}
+}
+
+// A failing event leaves no trace, whatever the failure, and whatever came
+// before it: state, head and counters go on as if it had not been.
+func TestFailedEventsLeaveNoTrace(t *testing.T) {
+	var net hosttest.Net
+	a := start(t, &net, newKey(t), "", func(o *host.Options) { o.Limits.Wall = 50e6; o.Limits.MemoryBytes = 8 << 20 })
+	a.push("unruly", "c/unruly.wasm")
+	u := a.spawn("unruly", "u")
+	n := 0
+	for _, bad := range []string{"trap", "fail", "loop", "grow", "flood", "badptr", "panic", "trap", "trap"} {
+		for range 3 {
+			n++
+			a.wantSend(u.Entity, "count", fmt.Sprint(n))
+		}
+		before, err := a.Inspect(u.Entity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = a.Deliver(ctx, u.Entity, host.Event{Payload: []byte(bad)})
+		var fault *abi.Fault
+		if !errors.As(err, &fault) {
+			t.Fatalf("%s: %v", bad, err)
+		}
+		after, err := a.Inspect(u.Entity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before.Errors++
+		if after != before {
+			t.Errorf("%s left a trace:\n%+v\n%+v", bad, before, after)
+		}
+	}
+}
+
+// A numbered event is applied once; a repeat of it gets what was recorded, be
+// it outputs or a failure.
+func TestRepeatedEvents(t *testing.T) {
+	var net hosttest.Net
+	a := start(t, &net, newKey(t), "", nil)
+	a.push("counter", "c/counter.wasm")
+	d := a.spawn("counter", "c")
+	sender := newKey(t).ID()
+	for range 3 {
+		for n, p := range []string{"x", "fail", "x"} {
+			res, err := a.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: uint64(n + 1), Payload: []byte(p)})
+			var fault *abi.Fault
+			if p == "fail" {
+				if !errors.As(err, &fault) || fault.Text != "asked to fail" {
+					t.Errorf("event %d: %v", n+1, err)
+				}
+			} else if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != fmt.Sprint(n/2+1) || res.Outputs[0].Link.Sequence != uint64(n/2+1) {
+				t.Errorf("event %d: %+v, %v", n+1, res, err)
+			}
+		}
+	}
+	a.wantSend(d.Entity, "x", "3")
+}
+
+func TestTailAndLogs(t *testing.T) {
+	var net hosttest.Net
+	a := start(t, &net, newKey(t), "", nil)
+	a.push("counter", "c/counter.wasm")
+	d := a.spawn("counter", "c")
+	c, cancel := context.WithCancel(ctx)
+	outputs, err := a.Tail(c, d.Entity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.wantSend(d.Entity, "x", "1")
+	if o := <-outputs; string(o.Payload) != "1" {
+		t.Errorf("tail gave %q", o.Payload)
+	}
+	cancel()
+	if _, open := <-outputs; open {
+		t.Error("the tail goes on after its context")
+	}
+	if _, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte("fail")}); err == nil {
+		t.Fatal("no failure")
+	}
+	lines, err := a.Logs(d.Entity)
+	if err != nil || len(lines) != 1 || lines[0].Level != "error" || !strings.Contains(lines[0].Text, "asked to fail") {
+		t.Errorf("logs %v, %v", lines, err)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	var net hosttest.Net
+	a := start(t, &net, newKey(t), "", nil)
+	a.push("echo", "c/echo.wasm")
+	d := a.spawn("echo", "e1")
+	for _, ref := range []string{"e1", d.Entity.String(), d.Entity.String()[:8], d.Entity.Origin().String(), d.Entity.Origin().String()[:6]} {
+		if id, err := a.Resolve(ref); err != nil || id != d.Entity {
+			t.Errorf("%q: %v, %v", ref, id, err)
+		}
+	}
+	for _, ref := range []string{"", "e", "e2", d.Entity.String()[:3]} {
+		if _, err := a.Resolve(ref); !errors.Is(err, host.ErrNotFound) {
+			t.Errorf("%q: %v", ref, err)
+		}
+	}
+}
+
+func FuzzDecodeSnapshot(f *testing.F) {
+	f.Add([]byte{0x83})
+	r, err := host.New(ctx, host.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := r.Start(ctx); err != nil {
+		f.Fatal(err)
+	}
+	d, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "n"}, &native{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	s, err := r.Snapshot(ctx, d.Entity)
+	if err != nil {
+		f.Fatal(err)
+	}
+	b, err := s.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := host.DecodeSnapshot(b)
+		if err != nil {
+			return
+		}
+		if again, err := s.Encode(); err != nil || !bytes.Equal(again, b) {
+			t.Error("another form")
+		}
+	})
+}
+
+func FuzzVerifyChain(f *testing.F) {
+	s, err := store.Open(store.Options{Ephemeral: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	r, err := host.New(ctx, host.Options{Store: s})
+	if err != nil {
+		f.Fatal(err)
+	}
+	made := 0
+	if err := errors.Join(r.RegisterFactory("n", nativeFactory(&made)), r.Start(ctx)); err != nil {
+		f.Fatal(err)
+	}
+	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("three")}); err != nil {
+		f.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rep, err := host.VerifyChain(bytes.NewReader(b))
+		if err == nil && rep.Entity == d.Entity && rep.Head.String() == "" {
+			t.Error("a chain without a head")
+		}
+	})
+}
