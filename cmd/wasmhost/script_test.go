@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"wasmhost": main})
+}
+
+// TestScripts runs the command line as a user does: testdata/script. Beyond
+// testscript's own commands there are:
+//
+//	node NAME [FLAG...]   start a node; sets NAME_SOCKET, NAME_ID and NAME_DATA
+//	join NAME FILE        start a node that joins with the token in a file
+//	faults DAEMON EVENT...  send events that must each fail with exit code 9
+//	stop NAME             end it as SIGTERM does
+//	kill NAME             end it as a crash does
+//	exits CODE CMD...     run a command that must exit with CODE
+//	flip FILE             change one bit in the middle of a file
+//	same FILE JSONPATH=VALUE...  compare fields of a JSON file
+func TestScripts(t *testing.T) {
+	wasm, err := filepath.Abs(filepath.Join("..", "..", "testdata", "wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("WASM", wasm)
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("WASMHOST_SOCKET", filepath.Join(e.WorkDir, "a.sock"))
+			e.Values["nodes"] = make(map[string]*exec.Cmd)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"node": startNode, "stop": endNode(syscall.SIGTERM), "kill": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
+		},
+	})
+}
+
+func nodes(ts *testscript.TestScript) map[string]*exec.Cmd {
+	return ts.Value("nodes").(map[string]*exec.Cmd)
+}
+
+func startNode(ts *testscript.TestScript, neg bool, args []string) {
+	name := args[0]
+	socket, data := ts.MkAbs(name+".sock"), ts.MkAbs(name+".data")
+	flags := append([]string{"serve", "--listen", "127.0.0.1:0", "--socket", socket, "--name", name}, args[1:]...)
+	if !slices.Contains(args, "--ephemeral") {
+		flags = append(flags, "--data", data)
+	}
+	cmd := exec.Command("wasmhost", flags...)
+	cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
+	log, err := os.Create(ts.MkAbs(name + ".log"))
+	ts.Check(err)
+	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	nodes(ts)[name] = cmd
+	ts.Defer(func() {
+		if nodes(ts)[name] == cmd {
+			endNode(syscall.SIGTERM)(ts, false, []string{name})
+		}
+	})
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		ts.Fatalf("node %s did not start: %s", name, ts.ReadFile(name+".log"))
+	}
+	var ready struct {
+		NodeID string `json:"node_id"`
+		Addr   string
+		Socket string
+		PID    int
+	}
+	ts.Check(json.Unmarshal(line, &ready))
+	if ready.NodeID == "" || ready.Addr == "" || ready.Socket != socket || ready.PID != cmd.Process.Pid {
+		ts.Fatalf("node %s announced %s", name, line)
+	}
+	ts.Setenv(name+"_SOCKET", socket)
+	ts.Setenv(name+"_ID", ready.NodeID)
+	ts.Setenv(name+"_DATA", data)
+}
+
+func join(ts *testscript.TestScript, neg bool, args []string) {
+	startNode(ts, neg, []string{args[0], "--ephemeral", "--join", strings.TrimSpace(ts.ReadFile(args[1]))})
+}
+
+func faults(ts *testscript.TestScript, neg bool, args []string) {
+	for _, event := range args[1:] {
+		exits(ts, neg, []string{"9", "wasmhost", "send", args[0], "--data", event})
+	}
+}
+
+func endNode(sig syscall.Signal) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		cmd := nodes(ts)[args[0]]
+		delete(nodes(ts), args[0])
+		ts.Check(cmd.Process.Signal(sig))
+		err := cmd.Wait()
+		if sig == syscall.SIGTERM && err != nil {
+			ts.Fatalf("node %s ended with %v: %s", args[0], err, ts.ReadFile(args[0]+".log"))
+		}
+	}
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := "0"
+	if err != nil {
+		code = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if code != args[0] {
+		ts.Fatalf("%v exited with %s, want %s", args[1:], code, args[0])
+	}
+}
+
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	b[len(b)/2] ^= 1
+	ts.Check(os.WriteFile(path, b, 0o600))
+}
+
+func same(ts *testscript.TestScript, _ bool, args []string) {
+	var v any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &v))
+	for _, a := range args[1:] {
+		path, want, _ := strings.Cut(a, "=")
+		at := v
+		for _, key := range strings.Split(path, ".") {
+			switch x := at.(type) {
+			case map[string]any:
+				at = x[key]
+			case []any:
+				i := int(key[0] - '0')
+				if i >= len(x) {
+					ts.Fatalf("%s has %d elements", path, len(x))
+				}
+				at = x[i]
+			}
+		}
+		b, err := json.Marshal(at)
+		ts.Check(err)
+		if got := strings.Trim(string(b), `"`); got != want {
+			ts.Fatalf("%s is %s, want %s", path, got, want)
+		}
+	}
+}
