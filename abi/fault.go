@@ -16,6 +16,7 @@ const (
 
 // Limits that a Fault of kind FaultLimit can name.
 const (
+	LimitFuel        = "fuel"
 	LimitWall        = "wall-time"
 	LimitMemory      = "memory"
 	LimitOutputBytes = "output-bytes"

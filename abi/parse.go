@@ -7,22 +7,25 @@ import (
 
 // parsed is what inspection needs of a module.
 type parsed struct {
-	types     []string // signatures as in WASIFunctions; other letters for other types
-	imports   []Import
-	funcs     []uint32 // type index per function, imported ones first
-	tables    int
-	memories  []limits // imported ones first
-	globals   []global // imported ones first
-	exports   []export
-	hasStart  bool
-	customs   []string
-	code      int
-	data      int
-	exportSec section // where the export section is, for the rewriter
-	afterGlob int     // offset at which an export section may be inserted
+	sections []section
+	types    []string // signatures as in WASIFunctions; other letters for other types
+	imports  []Import
+	funcs    []uint32 // type index per function, imported ones first
+	tables   int
+	memories []limits // imported ones first
+	globals  []global // imported ones first
+	exports  []export
+	hasStart bool
+	customs  []string
+	code     int
+	data     int
+	results  [][]byte // of each type, as they are encoded
 }
 
-type section struct{ start, body, end int }
+type section struct {
+	id               byte
+	start, body, end int
+}
 
 type limits struct {
 	min, max uint32
@@ -73,19 +76,15 @@ func parse(wasm []byte) (*parsed, *Refusal) {
 				break
 			}
 			last = o
-			if o <= order(6) {
-				p.afterGlob = s.end
-			}
 		}
+		s.id = id
+		p.sections = append(p.sections, s)
 		sub := &reader{b: wasm[:s.end], pos: s.body}
-		p.section(id, s, sub)
+		p.section(id, sub)
 		if sub.fail == nil && id >= 1 && id <= 7 && sub.left() != 0 {
 			sub.refuse(RefusedMalformed, "section %d at offset %d has bytes to spare", id, s.start)
 		}
 		r.fail = sub.fail
-	}
-	if p.afterGlob == 0 {
-		p.afterGlob = 8
 	}
 	return p, r.fail
 }
@@ -117,12 +116,15 @@ func order(id byte) int {
 	return bytes.IndexByte([]byte{1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11}, id)
 }
 
-func (p *parsed) section(id byte, s section, r *reader) {
+func (p *parsed) section(id byte, r *reader) {
 	switch id {
 	case 0:
 		p.customs = append(p.customs, r.name())
 	case 1:
-		r.each(func() { p.types = append(p.types, r.funcType()) })
+		r.each(func() {
+			sig, results := r.funcType()
+			p.types, p.results = append(p.types, sig), append(p.results, results)
+		})
 	case 2:
 		r.each(func() { p.readImport(r) })
 	case 3:
@@ -142,7 +144,6 @@ func (p *parsed) section(id byte, s section, r *reader) {
 			p.globals = append(p.globals, g)
 		})
 	case 7:
-		p.exportSec = s
 		r.each(func() { p.exports = append(p.exports, export{name: r.name(), kind: r.byte(), idx: r.u32()}) })
 	case 8:
 		p.hasStart = true
@@ -214,17 +215,21 @@ func (r *reader) limits() limits {
 	return l
 }
 
-// funcType reads a function type as a signature.
-func (r *reader) funcType() string {
+// funcType reads a function type as a signature; its results as encoded, too.
+func (r *reader) funcType() (string, []byte) {
 	if f := r.byte(); f != 0x60 {
 		r.refuse(RefusedFeature, "a type of form 0x%02x (garbage-collected types)", f)
-		return ""
+		return "", nil
 	}
 	var sig strings.Builder
 	r.each(func() { sig.WriteByte(letter(r.byte())) })
 	sig.WriteByte(':')
-	r.each(func() { sig.WriteByte(letter(r.byte())) })
-	return sig.String()
+	n := r.count()
+	results := r.bytes(uint32(n))
+	for _, t := range results {
+		sig.WriteByte(letter(t))
+	}
+	return sig.String(), results
 }
 
 func letter(valueType byte) byte {

@@ -2,51 +2,257 @@ package abi
 
 import (
 	"fmt"
+	"strings"
 )
 
-// globalPrefix begins the names under which ExportGlobals exports.
-const globalPrefix = "__wasmhost_g"
+// Names that a rewritten module has beside its own. No module that Inspect
+// accepts uses them.
+const (
+	globalPrefix = "__wasmhost_" // of exports that a host adds
 
-// ExportGlobals returns the module with every mutable global exported under
-// names, so that a host can read and set them, and nothing else changed. The
-// module must have passed Inspect. When there is nothing to export, out is
-// wasm itself.
-func ExportGlobals(wasm []byte) (out []byte, names []string, err error) {
+	FuelGlobal   = "__wasmhost_fuel"  // mutable i64: what is left before OutOfFuel is called
+	DepthGlobal  = "__wasmhost_depth" // mutable i32: how many call frames may still be entered
+	MeterModule  = "__wasmhost"       // imported: the module of OutOfFuel
+	OutOfFuel    = "out"              // func(): called when either global is below zero; sets fuel anew, or does not return
+	MaxDepth     = 1 << 16            // what DepthGlobal begins with, in frames of up to 8 locals
+	BulkPerFuel  = 16                 // bytes, or table elements, that a bulk instruction moves for one unit of fuel
+	localsWeight = 8                  // locals that count as one frame more
+)
+
+// Rewritten is a module with what a host needs to meter and capture it.
+type Rewritten struct {
+	Wasm    []byte
+	Globals []string // export names of the module's own mutable globals, by index
+}
+
+// Rewrite returns the module with every mutable global exported, fuel metered
+// and the depth of calls bounded; nothing else that a guest could observe is
+// changed. The module must have passed Inspect. The result validates if and
+// only if the module does, and the same bytes give the same result.
+//
+// Fuel is taken at function entry, at the head of each loop, and where a
+// br_table leads to, each time for the instructions that belong to that place
+// and to no other, whether branches skip some of them or not. Bulk instructions cost one more per
+// BulkPerFuel bytes or elements.
+func Rewrite(wasm []byte) (*Rewritten, error) {
 	p, refusal := parse(wasm)
 	if refusal != nil {
-		return nil, nil, refusal
+		return nil, refusal
 	}
-	var added []byte
-	for i, g := range p.globals {
-		if !g.mutable || g.imported {
-			continue
+	m := newMeter(p)
+	out := make([]byte, 0, len(wasm)+len(wasm)/2+256)
+	out = append(out, wasm[:8]...)
+	done := byte(0) // the last section written, by its order
+	for _, s := range p.sections {
+		if s.id != 0 {
+			out = m.missing(out, done, byte(order(s.id)))
+			done = byte(order(s.id)) + 1
 		}
-		name := fmt.Sprintf("%s%d", globalPrefix, i)
-		names = append(names, name)
-		added = appendU32(added, uint32(len(name)))
-		added = append(append(added, name...), 3)
-		added = appendU32(added, uint32(i))
+		body, keep := m.section(s, wasm[s.body:s.end])
+		if m.fail != nil {
+			return nil, m.fail
+		}
+		if keep {
+			out = appendSection(out, s.id, body)
+		}
 	}
-	if len(names) == 0 {
-		return wasm, nil, nil
-	}
-	// The new export section: the old one's entries, then ours.
-	var entries []byte
-	cut, resume := p.afterGlob, p.afterGlob
-	if p.exportSec.end > 0 {
-		r := &reader{b: wasm[:p.exportSec.end], pos: p.exportSec.body}
-		r.u32()
-		entries = wasm[r.pos:p.exportSec.end]
-		cut, resume = p.exportSec.start, p.exportSec.end
-	}
-	body := appendU32(nil, uint32(len(p.exports)+len(names)))
-	body = append(append(body, entries...), added...)
-	out = make([]byte, 0, len(wasm)+len(body)+16)
-	out = append(out, wasm[:cut]...)
-	out = appendU32(append(out, 7), uint32(len(body)))
-	out = append(append(out, body...), wasm[resume:]...)
-	return out, names, nil
+	out = m.missing(out, done, byte(order(11))+1)
+	return &Rewritten{Wasm: out, Globals: m.exported}, nil
 }
+
+// missing adds the sections that the module does not have, of those which the
+// host adds to, between two places in the order of sections.
+func (m *meter) missing(out []byte, from, to byte) []byte {
+	for _, id := range []byte{1, 2, 6, 7} {
+		if o := byte(order(id)); o >= from && o < to {
+			body, _ := m.section(section{id: id}, []byte{0})
+			out = appendSection(out, id, body)
+		}
+	}
+	return out
+}
+
+func appendSection(out []byte, id byte, body []byte) []byte {
+	return append(appendU32(append(out, id), uint32(len(body))), body...)
+}
+
+// section returns what becomes of a section; not every custom one is kept.
+func (m *meter) section(s section, body []byte) ([]byte, bool) {
+	r := &reader{b: body}
+	var out []byte
+	switch s.id {
+	case 0:
+		switch name := r.name(); {
+		case name == "name":
+			return m.nameSection(body[:r.pos], r)
+		case strings.HasPrefix(name, ".debug_"):
+			return nil, false // its offsets into the code are no longer right
+		}
+		return body, true
+	case 1:
+		out = m.appended(r, len(m.blockTypes)+1)
+		out = append(out, 0x60, 0, 0) // func(): OutOfFuel
+		for _, t := range m.blockTypes {
+			out = append(out, t...)
+		}
+	case 2:
+		out = m.appended(r, 1)
+		out = appendName(appendName(out, MeterModule), OutOfFuel)
+		out = appendU32(append(out, 0), uint32(m.types))
+	case 6:
+		n := r.count()
+		out = appendU32(nil, uint32(n+2))
+		for range n {
+			out = append(out, r.byte(), r.byte())
+			out = m.constExpr(r, out)
+		}
+		out = append(out, 0x7e, 1, 0x42, 0, 0x0b)                                           // (mut i64) 0: the first check asks
+		out = append(append(append(out, 0x7f, 1, 0x41), appendS32(nil, MaxDepth)...), 0x0b) // (mut i32)
+	case 7:
+		out = m.exports(r)
+	case 8:
+		out = appendU32(nil, m.function(r))
+	case 9:
+		out = m.elements(r)
+	case 10:
+		out = m.code(r)
+	default:
+		return body, true
+	}
+	if r.fail == nil && r.left() > 0 && s.id > 2 {
+		r.refuse(RefusedMalformed, "section %d has bytes to spare", s.id)
+	}
+	if m.fail == nil {
+		m.fail = r.fail
+	}
+	return out, true
+}
+
+// appended copies a vector whose count grows by more.
+func (m *meter) appended(r *reader, more int) []byte {
+	n := r.u32()
+	return append(appendU32(nil, n+uint32(more)), r.b[r.pos:]...)
+}
+
+func (m *meter) exports(r *reader) []byte {
+	n := r.count()
+	var out []byte
+	for range n {
+		name, kind, idx := r.name(), r.byte(), uint32(0)
+		switch kind {
+		case 0:
+			idx = m.function(r)
+		case 3:
+			idx = r.index("global", uint32(len(m.p.globals)))
+		default:
+			idx = r.u32()
+		}
+		out = appendU32(append(appendName(out, name), kind), idx)
+	}
+	add := func(name string, idx int) {
+		n++
+		out = appendU32(append(appendName(out, name), 3), uint32(idx))
+	}
+	for i, g := range m.p.globals {
+		if g.mutable && !g.imported {
+			name := fmt.Sprintf("%sg%d", globalPrefix, i)
+			m.exported = append(m.exported, name)
+			add(name, i)
+		}
+	}
+	add(FuelGlobal, m.fuel)
+	add(DepthGlobal, m.fuel+1)
+	return append(appendU32(nil, uint32(n)), out...)
+}
+
+// elements copies the element segments, with functions renumbered.
+func (m *meter) elements(r *reader) []byte {
+	n := r.count()
+	out := appendU32(nil, uint32(n))
+	for range n {
+		flags := r.u32()
+		out = appendU32(out, flags)
+		if flags > 7 {
+			r.refuse(RefusedMalformed, "an element segment with flags %d", flags)
+			return nil
+		}
+		if flags&1 == 0 { // active
+			if flags&2 != 0 {
+				out = appendU32(out, r.u32())
+			}
+			out = m.constExpr(r, out)
+		}
+		if flags&3 != 0 { // an element kind, or a reference type
+			out = append(out, r.byte())
+		}
+		k := r.count()
+		out = appendU32(out, uint32(k))
+		for range k {
+			if flags&4 != 0 {
+				out = m.constExpr(r, out)
+			} else {
+				out = appendU32(out, m.function(r))
+			}
+		}
+	}
+	return out
+}
+
+// constExpr copies an initialiser, with functions renumbered.
+func (m *meter) constExpr(r *reader, out []byte) []byte {
+	start := r.pos
+	if r.left() > 0 && r.b[start] == 0xd2 { // ref.func
+		r.pos++
+		out = appendU32(append(out, 0xd2), m.function(r))
+		start = r.pos
+	}
+	r.constExpr()
+	return append(out, r.b[start:r.pos]...)
+}
+
+// function reads a function index and returns what it becomes.
+func (m *meter) function(r *reader) uint32 {
+	idx := r.u32()
+	if int64(idx) >= int64(len(m.p.funcs)) {
+		r.refuse(RefusedMalformed, "function %d of %d", idx, len(m.p.funcs))
+	}
+	return m.shift(idx)
+}
+
+func (m *meter) shift(idx uint32) uint32 {
+	if idx >= m.out {
+		idx++
+	}
+	return idx
+}
+
+// nameSection copies the module's and the functions' names, for stack traces.
+// Names in a form that cannot be read are left out: they never matter to what
+// a module does.
+func (m *meter) nameSection(head []byte, r *reader) ([]byte, bool) {
+	out := append([]byte(nil), head...)
+	for r.left() > 0 && r.fail == nil {
+		id := r.byte()
+		sub := &reader{b: r.bytes(r.u32())}
+		switch id {
+		case 0:
+			out = appendSection(out, id, sub.b)
+		case 1:
+			n := sub.count()
+			body := appendU32(nil, uint32(n))
+			for range n {
+				body = appendName(appendU32(body, m.shift(sub.u32())), sub.name())
+			}
+			out = appendSection(out, id, body)
+		}
+		if sub.fail != nil {
+			return nil, false
+		}
+	}
+	return out, r.fail == nil
+}
+
+func appendName(b []byte, s string) []byte { return append(appendU32(b, uint32(len(s))), s...) }
 
 func appendU32(b []byte, v uint32) []byte {
 	for v >= 0x80 {
@@ -54,4 +260,13 @@ func appendU32(b []byte, v uint32) []byte {
 		v >>= 7
 	}
 	return append(b, byte(v))
+}
+
+// appendS32 appends a signed LEB128.
+func appendS32(b []byte, v int32) []byte {
+	for v < -64 || v > 63 {
+		b = append(b, byte(v)|0x80)
+		v >>= 7
+	}
+	return append(b, byte(v)&0x7f)
 }

@@ -447,11 +447,11 @@ func TestM07_IdentityStaysBehind(t *testing.T) {
 // before it: state, head and counters go on as if it had not been.
 func TestFailedEventsLeaveNoTrace(t *testing.T) {
 	var net hosttest.Net
-	a := start(t, &net, newKey(t), "", func(o *host.Options) { o.Limits.Wall = 50e6; o.Limits.MemoryBytes = 8 << 20 })
+	a := start(t, &net, newKey(t), "", func(o *host.Options) { o.Limits.Fuel = 8 << 20; o.Limits.MemoryBytes = 8 << 20 })
 	a.push("unruly", "c/unruly.wasm")
 	u := a.spawn("unruly", "u")
 	n := 0
-	for _, bad := range []string{"trap", "fail", "loop", "grow", "flood", "badptr", "panic", "trap", "trap"} {
+	for _, bad := range []string{"trap", "fail", "loop", "recurse", "grow", "flood", "badptr", "panic", "trap", "trap"} {
 		for range 3 {
 			n++
 			a.wantSend(u.Entity, "count", fmt.Sprint(n))

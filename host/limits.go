@@ -8,7 +8,8 @@ import (
 // Limits bound what one daemon may take. A zero field means its default.
 type Limits struct {
 	MemoryBytes  int64         // linear memory
-	Wall         time.Duration // one call into the guest
+	Fuel         int64         // one event, in units of about one instruction
+	Wall         time.Duration // one event; a guard beside Fuel, which is deterministic
 	OutputBytes  int           // outputs of one event, together
 	OutputCount  int           // outputs of one event
 	LogBytes     int           // log text of one event; the rest is dropped, and counted
@@ -24,7 +25,8 @@ type Limits struct {
 // DefaultLimits are the limits of a daemon for which nobody set others.
 var DefaultLimits = Limits{
 	MemoryBytes:  64 << 20,
-	Wall:         time.Second,
+	Fuel:         1 << 30,
+	Wall:         10 * time.Second,
 	OutputBytes:  4 << 20,
 	OutputCount:  4096,
 	LogBytes:     64 << 10,
@@ -40,6 +42,7 @@ var DefaultLimits = Limits{
 func (l Limits) withDefaults() Limits {
 	d := DefaultLimits
 	fill(&l.MemoryBytes, d.MemoryBytes)
+	fill(&l.Fuel, d.Fuel)
 	fill(&l.Wall, d.Wall)
 	fill(&l.OutputBytes, d.OutputBytes)
 	fill(&l.OutputCount, d.OutputCount)
@@ -68,6 +71,7 @@ func (l Limits) Validate() error {
 		got, max int64
 	}{
 		{"MemoryBytes", l.MemoryBytes, 4 << 30},
+		{"Fuel", l.Fuel, 1 << 50},
 		{"Wall", int64(l.Wall), int64(time.Hour)},
 		{"OutputBytes", int64(l.OutputBytes), 16 << 20},
 		{"OutputCount", int64(l.OutputCount), 1 << 20},

@@ -35,6 +35,7 @@ func (f *moduleFactory) New(ctx context.Context, env Env) (Daemon, error) {
 func sandboxLimits(l Limits) sandbox.Limits {
 	s := sandbox.DefaultLimits()
 	s.MemoryPages = uint32(l.MemoryBytes / (64 << 10))
+	s.Fuel = uint64(l.Fuel)
 	s.Wall = l.Wall
 	s.OutputBytes = l.OutputBytes
 	s.OutputCount = l.OutputCount

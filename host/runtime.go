@@ -179,8 +179,6 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 		r.mesh.Handle(nil)
 	}
 	r.cancel()
-	r.mu.Lock()   // whoever counted work before has been seen now; nobody will after
-	r.mu.Unlock() //nolint:staticcheck
 	done := make(chan struct{})
 	go func() {
 		r.work.Wait()

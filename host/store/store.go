@@ -72,7 +72,7 @@ func Open(o Options) (*Store, error) {
 		}
 	}
 	dir := filepath.Join(o.Dir, "db")
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDurable(fs, dir); err != nil {
 		return nil, fmt.Errorf("opening the data directory: %w", classify(err))
 	}
 	lock, err := pebble.LockDirectory(dir, fs)
@@ -91,6 +91,31 @@ func Open(o Options) (*Store, error) {
 	s.lock = lock
 	s.queue.start(s)
 	return s, nil
+}
+
+// makeDurable makes the directory and syncs the entries on the way to it, so
+// that a crash cannot take the directory away with what was synced inside.
+func makeDurable(fs vfs.FS, dir string) error {
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for {
+		parent := fs.PathDir(dir)
+		if parent == dir {
+			return nil
+		}
+		dir = parent
+		d, err := fs.OpenDir(dir)
+		if errors.Is(err, os.ErrPermission) {
+			return nil // nobody who may not read it made an entry in it just now
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
 }
 
 // prepare makes the directory and checks its format file.

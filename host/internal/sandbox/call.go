@@ -43,6 +43,7 @@ func (i *Instance) begin(name string, ev *Event) {
 	c.dropped, c.seeded, c.exited = false, false, false
 	c.partial[0], c.partial[1] = c.partial[0][:0], c.partial[1][:0]
 	i.mem.refused = false
+	i.meter.begin(i.options.Limits.Fuel)
 }
 
 // outputs cuts the emitted bytes apart.
@@ -99,6 +100,7 @@ func (i *Instance) read(m api.Module, fn string, ptr, n uint64) []byte {
 		i.call.badPointer = fmt.Sprintf("it called %s with %d bytes at %#x, outside its memory", fn, uint32(n), uint32(ptr))
 		panic(errBadPointer)
 	}
+	i.spend(m, uint64(len(b)))
 	return b
 }
 
@@ -111,11 +113,11 @@ var hostFunctions = map[string]hostFunction{
 		c, l := &i.call, &i.options.Limits
 		if len(c.out)+len(b) > l.OutputBytes {
 			c.over, c.overText = abi.LimitOutputBytes, fmt.Sprintf("it emitted more than %d bytes", l.OutputBytes)
-			panic(errOverOutput)
+			panic(errOverLimit)
 		}
 		if len(c.ends) >= l.OutputCount {
 			c.over, c.overText = abi.LimitOutputCount, fmt.Sprintf("it emitted more than %d outputs", l.OutputCount)
-			panic(errOverOutput)
+			panic(errOverLimit)
 		}
 		c.out = append(c.out, b...)
 		c.ends = append(c.ends, len(c.out))

@@ -38,7 +38,6 @@ func (i *Instance) Reset(c *Checkpoint) error {
 			return fmt.Errorf("making the instance anew: %w", err)
 		}
 	}
-	i.arm()
 	if have := len(i.mem.buf); have < len(c.memory) {
 		if _, ok := i.mod.Memory().Grow(uint32((len(c.memory) - have) / pageSize)); !ok {
 			return fmt.Errorf("growing the memory to %d bytes", len(c.memory))

@@ -39,7 +39,7 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 		c.ModuleBytes = defaultModuleBytes
 	}
 	e := &Engine{config: c}
-	rc := wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2).WithCloseOnContextDone(true)
+	rc := wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2)
 	if c.CacheDir != "" {
 		var err error
 		if e.cache, err = wazero.NewCompilationCacheWithDir(c.CacheDir); err != nil {
@@ -48,6 +48,13 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 		rc = rc.WithCompilationCache(e.cache)
 	}
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, rc)
+	_, err := e.runtime.NewHostModuleBuilder(abi.MeterModule).NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, _ []uint64) {
+			ctx.Value(instanceKey{}).(*Instance).outOfFuel(m)
+		}), nil, nil).Export(abi.OutOfFuel).Instantiate(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("building the meter: %w", err), e.Close(ctx))
+	}
 	for name, functions := range map[string]map[string]hostFunction{abi.ImportModule: hostFunctions, abi.WASIModule: wasiFunctions()} {
 		if err := e.offer(ctx, name, functions); err != nil {
 			return nil, errors.Join(fmt.Errorf("building host module %s: %w", name, err), e.Close(ctx))
@@ -117,16 +124,16 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	rewritten, globals, err := abi.ExportGlobals(wasm)
+	rewritten, err := abi.Rewrite(wasm)
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := e.runtime.CompileModule(ctx, rewritten)
+	compiled, err := e.runtime.CompileModule(ctx, rewritten.Wasm)
 	if err != nil {
 		return nil, &abi.Refusal{Code: abi.RefusedInvalid, Found: "the module does not validate: " + err.Error(),
 			Mend: "build it again, without features beyond WebAssembly 2.0"}
 	}
-	m := &Module{engine: e, report: report, compiled: compiled, globals: globals}
+	m := &Module{engine: e, report: report, compiled: compiled, globals: rewritten.Globals}
 	if _, err := hex.Decode(m.digest[:], []byte(report.Digest)); err != nil {
 		return nil, fmt.Errorf("reading a digest: %w", err)
 	}

@@ -9,8 +9,8 @@ import (
 	"wasmhost/abi"
 )
 
-// errOverOutput ends a call that went over an output limit.
-var errOverOutput = errors.New("over an output limit")
+// errOverLimit ends a call that went over the limit that call.over names.
+var errOverLimit = errors.New("over a limit")
 
 // broke spoils the instance and makes the fault of the call in progress.
 func (i *Instance) broke(kind abi.FaultKind, code int32, text string) *abi.Fault {
@@ -30,9 +30,9 @@ func (i *Instance) fault(err error) error {
 	said := i.call.text()
 	switch {
 	case i.call.over != "":
-		return i.overLimit(i.call.over, i.call.overText)
-	case i.ctx.Err() != nil:
-		return i.overLimit(abi.LimitWall, "it ran for more than "+i.options.Limits.Wall.String())
+		f := i.overLimit(i.call.over, i.call.overText)
+		_, f.Stack = split(err)
+		return f
 	case i.call.exited:
 		return i.broke(abi.FaultExit, i.call.exitCode, said)
 	case errors.As(err, &exit):

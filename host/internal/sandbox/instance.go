@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -47,10 +46,8 @@ type Instance struct {
 	buf, cap uint32 // the guest's input buffer
 	spoiled  bool
 
-	ctx    context.Context // of calls; ends when a call takes too long
-	cancel context.CancelFunc
-	timer  *time.Timer
-
+	ctx   context.Context // of calls: leads host functions to the instance
+	meter meter
 	call  call
 	stack [2]uint64
 }
@@ -79,6 +76,7 @@ func (m *Module) Instantiate(ctx context.Context, o Options) (*Instance, error) 
 			Text: fmt.Sprintf("the module needs %d pages of 64 KiB at start, the limit is %d", m.report.Memory.Min, o.Limits.MemoryPages)}
 	}
 	i := &Instance{module: m, options: o}
+	i.ctx = context.WithValue(context.Background(), instanceKey{}, i)
 	if err := i.build(true); err != nil {
 		return nil, err
 	}
@@ -87,21 +85,24 @@ func (m *Module) Instantiate(ctx context.Context, o Options) (*Instance, error) 
 
 // build makes the wazero instance afresh, with or without running _initialize.
 func (i *Instance) build(initialize bool) error {
-	i.arm()
 	i.mem = &memory{limit: uint64(i.options.Limits.MemoryPages) * pageSize}
 	ctx := experimental.WithMemoryAllocator(i.ctx, experimental.MemoryAllocatorFunc(
 		func(_, _ uint64) experimental.LinearMemory { return i.mem }))
+	i.meter = meter{}
 	i.begin("instantiation", &Event{Time: imageTime, Seed: i.module.digest})
-	i.timer.Reset(i.options.Limits.Wall + 10*time.Second) // starting up is paid once, and may compile tables
 	var err error
 	i.mod, err = i.module.engine.runtime.InstantiateModule(ctx, i.module.compiled,
 		wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	if err == nil {
+		i.meter.fuel = i.mod.ExportedGlobal(abi.FuelGlobal).(api.MutableGlobal)
+		i.meter.depth = i.mod.ExportedGlobal(abi.DepthGlobal).(api.MutableGlobal)
+	}
 	if err == nil && initialize {
 		if f := i.mod.ExportedFunction(abi.ExportInitialize); f != nil {
 			_, err = f.Call(ctx)
 		}
 	}
-	if i.timer.Stop(); err != nil {
+	if err != nil {
 		return i.fault(err)
 	}
 	i.buf, i.cap, i.spoiled = 0, 0, false
@@ -119,17 +120,6 @@ func (i *Instance) build(initialize bool) error {
 		i.globals = append(i.globals, g)
 	}
 	return nil
-}
-
-// arm makes a context that ends when the timer fires.
-func (i *Instance) arm() {
-	if i.ctx != nil && i.ctx.Err() == nil {
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	i.ctx, i.cancel = context.WithValue(ctx, instanceKey{}, i), cancel
-	i.timer = time.AfterFunc(time.Hour, cancel)
-	i.timer.Stop()
 }
 
 // Init gives the guest its configuration. Without wasmhost_init, configuration
@@ -233,27 +223,23 @@ func (i *Instance) alloc(n uint32) error {
 	return nil
 }
 
-// run calls f within the wall limit. stack holds parameters, then results.
+// run calls f within the limits. stack holds parameters, then results.
 func (i *Instance) run(f api.Function, stack []uint64) error {
-	i.timer.Reset(i.options.Limits.Wall)
 	err := f.CallWithStack(i.ctx, stack)
-	if !i.timer.Stop() || i.ctx.Err() != nil { // the time is up, if only just
-		i.spoiled = true
-		return i.overLimit(abi.LimitWall, fmt.Sprintf("it ran for more than %v", i.options.Limits.Wall))
-	}
 	if i.call.over != "" || err != nil {
 		return i.fault(err)
 	}
 	return nil
 }
 
+// Fuel returns what the last call took.
+func (i *Instance) Fuel() uint64 { return i.meter.used() }
+
 // MemoryBytes returns the size of the linear memory.
 func (i *Instance) MemoryBytes() int { return len(i.mem.buf) }
 
 // Close frees the instance.
 func (i *Instance) Close(ctx context.Context) error {
-	i.timer.Stop()
-	i.cancel()
 	i.spoiled = true
 	if i.mod == nil {
 		return nil

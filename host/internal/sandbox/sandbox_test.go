@@ -139,7 +139,7 @@ func TestHooksCarryStateToAFreshInstance(t *testing.T) {
 // and on the hundredth, and leaves nothing behind.
 func TestUnrulyIsUndone(t *testing.T) {
 	limits := DefaultLimits()
-	limits.Wall, limits.MemoryPages = 50*time.Millisecond, 64
+	limits.Fuel, limits.MemoryPages = 8<<20, 64
 	i := instance(t, "c/unruly.wasm", Options{Limits: limits})
 	var c Checkpoint
 	good := 0
@@ -151,7 +151,8 @@ func TestUnrulyIsUndone(t *testing.T) {
 			{"trap", "", "unreachable", abi.FaultTrap},
 			{"panic", "", "asked to panic", abi.FaultTrap},
 			{"fail", "", "asked to fail", abi.FaultError},
-			{"loop", abi.LimitWall, "50ms", abi.FaultLimit},
+			{"loop", abi.LimitFuel, "8388608 units", abi.FaultLimit},
+			{"recurse", "", "out of bounds", abi.FaultTrap}, // C's own stack ends first
 			{"grow", abi.LimitMemory, "no more memory", abi.FaultLimit},
 			{"flood", abi.LimitOutputCount, "4096", abi.FaultLimit},
 			{"badptr", "", "emit", abi.FaultAnswer},
@@ -180,22 +181,83 @@ func TestUnrulyIsUndone(t *testing.T) {
 	}
 }
 
+// A module whose process calls itself for ever, with nothing on a stack in
+// memory: the depth of calls is what ends it, in no time.
 func TestEndlessRecursionNamesTheCallDepth(t *testing.T) {
-	limits := DefaultLimits()
-	limits.Wall = 30 * time.Second
-	i := instance(t, "c/unruly.wasm", Options{Limits: limits})
-	var c Checkpoint
-	i.Capture(&c)
-	_, err := i.Process(&at, []byte("recurse"))
-	var f *abi.Fault
-	if !errors.As(err, &f) || (f.Limit != abi.LimitStack && f.Kind != abi.FaultTrap) {
-		t.Fatalf("got %v", err)
+	wasm := []byte("\x00asm\x01\x00\x00\x00" +
+		"\x01\x0f\x03\x60\x00\x00\x60\x01\x7f\x01\x7f\x60\x02\x7f\x7f\x01\x7f" + // types: (), (i32) i32, (i32 i32) i32
+		"\x03\x04\x03\x00\x01\x02" + // functions: one of each
+		"\x05\x03\x01\x00\x01") // a memory of one page
+	var exports []byte
+	for _, e := range []struct {
+		name string
+		kind byte
+		idx  byte
+	}{{abi.ExportMarker, 0, 0}, {abi.ExportAlloc, 0, 1}, {abi.ExportProcess, 0, 2}, {abi.ExportMemory, 2, 0}} {
+		exports = append(append(append(exports, byte(len(e.name))), e.name...), e.kind, e.idx)
 	}
-	if err := i.Reset(&c); err != nil {
+	wasm = append(append(wasm, 7, byte(len(exports)+1), 4), exports...)
+	wasm = append(wasm, "\x0a\x13\x03"+
+		"\x02\x00\x0b"+ // {}
+		"\x05\x00\x41\x80\x08\x0b"+ // { 1024 }
+		"\x08\x00\x20\x00\x20\x01\x10\x02\x0b"...) // { process(a, b) }
+	e := engine(t)
+	m, err := e.Compile(context.Background(), wasm)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := one(t, i, "count"); got != "1" {
-		t.Errorf("count %s, want 1", got)
+	i, err := m.Instantiate(context.Background(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Checkpoint
+	i.Capture(&c)
+	for range 100 {
+		_, err = i.Process(&at, []byte("x"))
+		wantFault(t, err, abi.FaultLimit, abi.LimitStack, "65536 deep")
+		if err := i.Reset(&c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if i.Fuel() > 10*abi.MaxDepth {
+		t.Errorf("it took %d units of fuel", i.Fuel())
+	}
+}
+
+func TestWallLimitGuardsWhatFuelDoesNot(t *testing.T) {
+	limits := DefaultLimits()
+	limits.Fuel, limits.Wall = 1<<50, 20*time.Millisecond
+	i := instance(t, "c/unruly.wasm", Options{Limits: limits})
+	_, err := i.Process(&at, []byte("loop"))
+	wantFault(t, err, abi.FaultLimit, abi.LimitWall, "20ms")
+}
+
+// The same events take the same fuel, whatever the slices, and a limit stops
+// the guest at the same place: one unit less than it needs is too little.
+func TestFuelIsDeterministic(t *testing.T) {
+	for _, name := range []string{"c/wordcount.wasm", "rust/wordcount.wasm", "assemblyscript/wordcount.wasm", "go/wordcount.wasm"} {
+		text := []byte(strings.Repeat("the quick brown fox ", 5000))
+		measure := func(limit uint64) (uint64, error) {
+			l := DefaultLimits()
+			l.Fuel = limit
+			i := instance(t, name, Options{Limits: l})
+			_, err := i.Process(&at, text)
+			return i.Fuel(), err
+		}
+		first, err := measure(1 << 40)
+		if err != nil || first < uint64(len(text)) {
+			t.Fatalf("%s: %d units, %v", name, first, err)
+		}
+		if again, err := measure(1 << 40); err != nil || again != first {
+			t.Errorf("%s: %d units, then %d, %v", name, first, again, err)
+		}
+		if exact, err := measure(first); err != nil || exact != first {
+			t.Errorf("%s: %d units with a limit of %d, %v", name, exact, first, err)
+		}
+		var f *abi.Fault
+		if _, err := measure(first / 2); !errors.As(err, &f) || f.Limit != abi.LimitFuel {
+			t.Errorf("%s: with half of the fuel: %v", name, err)
+		}
 	}
 }
 
@@ -280,6 +342,23 @@ func TestCacheDirectoryIsReused(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) == 0 {
 		t.Errorf("the cache directory holds %v, %v", entries, err)
+	}
+}
+
+// BenchmarkLoop is a tight loop of 10 million units of fuel.
+func BenchmarkLoop(b *testing.B) {
+	l := DefaultLimits()
+	l.Fuel = 10_000_000
+	i := instance(b, "c/unruly.wasm", Options{Limits: l})
+	var c Checkpoint
+	i.Capture(&c)
+	for b.Loop() {
+		if _, err := i.Process(&at, []byte("loop")); err == nil {
+			b.Fatal("it ended")
+		}
+		if err := i.Reset(&c); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -114,6 +114,7 @@ func wasiWrite(i *Instance, m api.Module, s []uint64) {
 		s[0] = errnoBadF
 		return
 	}
+	i.spend(m, 8*uint64(uint32(s[2])))
 	mem, iovs, total := m.Memory(), uint32(s[1]), uint32(0)
 	for n := uint32(s[2]); n > 0; n-- {
 		ptr, ok1 := mem.ReadUint32Le(iovs)
@@ -123,6 +124,7 @@ func wasiWrite(i *Instance, m api.Module, s []uint64) {
 			s[0] = errnoFault
 			return
 		}
+		i.spend(m, uint64(size))
 		i.stream(int(uint32(s[0]))-1, b)
 		iovs, total = iovs+8, total+size
 	}
@@ -163,6 +165,7 @@ func wasiPoll(i *Instance, m api.Module, s []uint64) {
 		s[0] = errnoInval
 		return
 	}
+	i.spend(m, 80*uint64(n))
 	for k := range n {
 		sub, ok1 := mem.Read(in+48*k, 48)
 		event, ok2 := mem.Read(out+32*k, 32)

@@ -1,0 +1,302 @@
+package abi
+
+import (
+	"fmt"
+	"strings"
+)
+
+// meter rewrites function bodies. A function becomes
+//
+//	take fuel; depth -= weight; call OutOfFuel if either is below zero
+//	block (its results)
+//	    its body, with return as a branch to the end, and fuel taken at loop heads
+//	end
+//	depth += weight
+//
+// and one that calls nothing is not counted in depth: it cannot recurse.
+type meter struct {
+	p          *parsed
+	types      int              // of the module
+	out        uint32           // index of OutOfFuel: after the imported functions
+	fuel       int              // index of FuelGlobal; DepthGlobal is the next
+	blockTypes [][]byte         // types added for functions of several results
+	blockIndex map[string]int32 // by results
+	exported   []string
+	fail       *Refusal
+}
+
+func newMeter(p *parsed) *meter {
+	m := &meter{p: p, types: len(p.types), fuel: len(p.globals), blockIndex: make(map[string]int32)}
+	for _, im := range p.imports {
+		if im.Kind == "function" {
+			m.out++
+		}
+	}
+	for _, t := range p.funcs[m.out:] {
+		if int64(t) >= int64(len(p.types)) {
+			continue // code refuses it
+		}
+		results := p.results[t]
+		if _, known := m.blockIndex[string(results)]; len(results) > 1 && !known {
+			m.blockIndex[string(results)] = int32(m.types + 1 + len(m.blockTypes))
+			m.blockTypes = append(m.blockTypes, append(appendU32([]byte{0x60, 0}, uint32(len(results))), results...))
+		}
+	}
+	return m
+}
+
+// code rewrites the code section.
+func (m *meter) code(r *reader) []byte {
+	n := r.count()
+	if n != len(m.p.funcs)-int(m.out) {
+		r.refuse(RefusedInvalid, "%d function bodies for %d functions", n, len(m.p.funcs)-int(m.out))
+		return nil
+	}
+	out := appendU32(make([]byte, 0, len(r.b)*3/2), uint32(n))
+	f := &function{m: m}
+	for i := range n {
+		body := r.bytes(r.u32())
+		if r.fail != nil {
+			return nil
+		}
+		t := m.p.funcs[int(m.out)+i]
+		if int64(t) >= int64(m.types) {
+			r.refuse(RefusedInvalid, "function %d has type %d of %d", i, t, m.types)
+			return nil
+		}
+		f.rewrite(&reader{b: body}, t)
+		if f.r.fail != nil {
+			r.fail = f.r.fail
+			r.fail.Found = fmt.Sprintf("%s, in the body of function %d", r.fail.Found, int(m.out)+i)
+			return nil
+		}
+		out = append(appendU32(out, uint32(len(f.out))), f.out...)
+	}
+	return out
+}
+
+// function is the body being rewritten.
+type function struct {
+	m      *meter
+	r      *reader
+	out    []byte
+	blocks []block
+	heads  []head // in order; the first is the function's entry
+	calls  bool
+	left   uint32 // index of the scratch local: i64
+	count  uint32 // index of the scratch local: i32
+}
+
+// block is an open block, the function's own first.
+type block struct {
+	around int  // the head whose segment the block began in
+	target bool // of a br_table
+}
+
+// head is a place where fuel is taken, for the instructions of its segment:
+// all that run at most once for each time that the head does, and are no other
+// head's. Beside entry and loops, the ends of blocks that a br_table leads to
+// are heads: compilers such as Go's make whole functions one loop around a
+// br_table, and of such a loop a turn runs only a part.
+type head struct {
+	cost  uint32
+	patch int // offset in out of the cost: 5 bytes
+}
+
+func (f *function) rewrite(r *reader, typ uint32) {
+	f.r, f.out, f.blocks, f.heads = r, f.out[:0], f.blocks[:0], f.heads[:0]
+	params, _, _ := strings.Cut(f.m.p.types[typ], ":")
+	locals := f.locals(len(params))
+	body := r.pos
+	bulk := f.survey(locals)
+	if r.fail != nil {
+		return
+	}
+	f.declare(r.b[:body], bulk)
+	f.left, f.count = locals, locals+1
+	weight := 1 + locals/localsWeight
+	f.take(f.head())
+	if f.calls {
+		f.deeper(-int32(weight))
+		f.emit(0x23, uint32(f.m.fuel+1))                 // global.get depth
+		f.out = append(f.out, 0x41, 0, 0x48, 0x04, 0x40) // i32.const 0; i32.lt_s; if
+		f.emit(opCall, f.m.out)
+		f.out = append(f.out, opEnd)
+		f.out = append(f.out, opBlock)
+		f.out = append(f.out, f.blockType(typ)...)
+	}
+	r.pos = body
+	f.body(bounds{funcs: uint32(len(f.m.p.funcs)), types: uint32(f.m.types), locals: locals, globals: uint32(len(f.m.p.globals))})
+	if f.calls {
+		f.deeper(int32(weight))
+		f.out = append(f.out, opEnd)
+	}
+	for _, h := range f.heads {
+		for k := range 4 {
+			f.out[h.patch+k] = byte(h.cost>>(7*k)) | 0x80
+		}
+		f.out[h.patch+4] = byte(h.cost>>28) & 0x0f
+	}
+}
+
+// locals reads the declarations and returns how many locals there are,
+// parameters included.
+func (f *function) locals(params int) uint32 {
+	n := uint64(params)
+	f.r.each(func() {
+		n += uint64(f.r.u32())
+		f.r.byte()
+	})
+	const most = 50_000 // what the engine allows
+	if n > most {
+		f.r.refuse(RefusedInvalid, "%d locals, at most %d", n, most)
+	}
+	return uint32(n)
+}
+
+// survey looks whether the function calls others, or uses bulk instructions.
+func (f *function) survey(locals uint32) (bulk bool) {
+	f.calls = false
+	all := ^uint32(0)
+	b := &bounds{funcs: all, types: all, locals: locals, globals: all, labels: all}
+	for f.r.left() > 0 && f.r.fail == nil {
+		switch in := f.r.instr(b); in.op {
+		case opCall, opCallInd:
+			f.calls = true
+		case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableGrow, opTableFill:
+			bulk = true
+		}
+	}
+	return bulk
+}
+
+// declare copies the declarations and adds the scratch locals.
+func (f *function) declare(old []byte, bulk bool) {
+	r := &reader{b: old}
+	n, more := r.u32(), uint32(1)
+	if bulk {
+		more = 2
+	}
+	f.out = append(appendU32(f.out, n+more), old[r.pos:]...)
+	f.out = append(f.out, 1, 0x7e)
+	if bulk {
+		f.out = append(f.out, 1, 0x7f)
+	}
+}
+
+// body copies the instructions.
+func (f *function) body(b bounds) {
+	r := f.r
+	f.blocks = append(f.blocks, block{})
+	at := 0 // the head that pays
+	for r.fail == nil && len(f.blocks) > 0 {
+		start := r.pos
+		b.labels = uint32(len(f.blocks))
+		in := r.instr(&b)
+		if r.fail != nil {
+			return
+		}
+		if in.op > opIf || in.op == 0 {
+			f.heads[at].cost++
+		}
+		switch in.op {
+		case opLoop:
+			f.out = append(f.out, r.b[start:r.pos]...)
+			f.blocks = append(f.blocks, block{around: at})
+			at = f.head()
+			f.take(at)
+			continue
+		case opBlock, opIf:
+			f.blocks = append(f.blocks, block{around: at})
+		case opEnd:
+			b := f.blocks[len(f.blocks)-1]
+			f.blocks, at = f.blocks[:len(f.blocks)-1], b.around
+			if b.target && len(f.blocks) > 0 {
+				f.out = append(f.out, opEnd)
+				at = f.head()
+				f.pay(at)
+				f.emit(0x24, uint32(f.m.fuel))
+				continue
+			}
+		case opBrTable:
+			f.targets(r.b[start+1 : r.pos])
+		case opCall, opRefFunc:
+			f.emit(byte(in.op), f.m.shift(in.index))
+			continue
+		case opReturn:
+			if f.calls {
+				f.emit(opBr, uint32(len(f.blocks)-1))
+				continue
+			}
+		case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableGrow, opTableFill:
+			f.takeBulk()
+		}
+		f.out = append(f.out, r.b[start:r.pos]...)
+	}
+	if r.fail == nil && r.left() > 0 {
+		r.refuse(RefusedInvalid, "instructions after the end of a function")
+	}
+}
+
+func (f *function) head() int {
+	f.heads = append(f.heads, head{cost: 1})
+	return len(f.heads) - 1
+}
+
+// targets marks the blocks that a br_table leads to.
+func (f *function) targets(labels []byte) {
+	r := &reader{b: labels}
+	for n := r.count(); n >= 0; n-- {
+		f.blocks[len(f.blocks)-1-int(r.u32())].target = true
+	}
+}
+
+// take emits: left = fuel - cost; fuel = left; if left < 0, call OutOfFuel.
+func (f *function) take(h int) {
+	f.pay(h)
+	f.emit(0x22, f.left)           // local.tee
+	f.emit(0x24, uint32(f.m.fuel)) // global.set
+	f.emit(0x20, f.left)           // local.get
+	f.out = append(f.out, 0x42, 0, 0x53, 0x04, 0x40)
+	f.emit(opCall, f.m.out)
+	f.out = append(f.out, opEnd)
+}
+
+// pay emits: fuel - cost, left on the stack.
+func (f *function) pay(h int) {
+	f.emit(0x23, uint32(f.m.fuel)) // global.get
+	f.out = append(f.out, 0x42)    // i64.const
+	f.heads[h].patch = len(f.out)
+	f.out = append(f.out, 0, 0, 0, 0, 0, 0x7d) // i64.sub
+}
+
+// takeBulk emits: fuel -= n / BulkPerFuel, for the n on top of the stack. The
+// next head checks: what one instruction moves is bounded by a memory's size.
+func (f *function) takeBulk() {
+	f.emit(0x22, f.count)
+	f.emit(0x23, uint32(f.m.fuel))
+	f.emit(0x20, f.count)
+	f.out = append(f.out, 0xad, 0x42, 4, 0x88, 0x7d) // i64.extend_i32_u; i64.const 4; i64.shr_u; i64.sub
+	f.emit(0x24, uint32(f.m.fuel))
+}
+
+// deeper emits: depth += by.
+func (f *function) deeper(by int32) {
+	f.emit(0x23, uint32(f.m.fuel+1))
+	f.out = append(appendS32(append(f.out, 0x41), by), 0x6a)
+	f.emit(0x24, uint32(f.m.fuel+1))
+}
+
+func (f *function) emit(op byte, index uint32) { f.out = appendU32(append(f.out, op), index) }
+
+// blockType is that of a block with the function's results.
+func (f *function) blockType(typ uint32) []byte {
+	switch results := f.m.p.results[typ]; len(results) {
+	case 0:
+		return []byte{0x40}
+	case 1:
+		return results
+	default:
+		return appendS32(nil, f.m.blockIndex[string(results)])
+	}
+}
