@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,11 +16,6 @@ import (
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
-
-func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil))) // the stories here log much
-	os.Exit(m.Run())
-}
 
 // native counts its events in Go.
 type native struct {

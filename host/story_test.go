@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -49,6 +51,24 @@ type node struct {
 }
 
 // start makes a ready node, on disk when dir is not empty.
+var compiled string // where the tests share compiled guests
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil))) // the stories here log much
+	dir, err := os.MkdirTemp("", "wasmhost")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	compiled = dir
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
 func start(t testing.TB, n *hosttest.Net, key *identity.KeyPair, dir string, change func(*host.Options)) *node {
 	t.Helper()
 	mesh, err := n.Join(key)
@@ -59,7 +79,7 @@ func start(t testing.TB, n *hosttest.Net, key *identity.KeyPair, dir string, cha
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := host.Options{Node: key, Store: s, Mesh: mesh}
+	o := host.Options{Node: key, Store: s, Mesh: mesh, CacheDir: compiled}
 	if change != nil {
 		change(&o)
 	}

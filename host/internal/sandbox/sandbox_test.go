@@ -27,9 +27,26 @@ func guest(t testing.TB, name string) []byte {
 	return b
 }
 
+var compiled string // where the tests share compiled guests
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "wasmhost")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	compiled = dir
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
 func engine(t testing.TB) *Engine {
 	t.Helper()
-	e, err := NewEngine(context.Background(), Config{})
+	e, err := NewEngine(context.Background(), Config{CacheDir: compiled})
 	if err != nil {
 		t.Fatal(err)
 	}
