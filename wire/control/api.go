@@ -1,5 +1,5 @@
 // Package control is the HTTP API by which a node is operated: its server, a
-// Go client, and the errors that both know. docs/openapi.yaml describes it.
+// Go client, and the errors that both know.
 package control
 
 import (

@@ -50,6 +50,7 @@ func wasiFunctions() map[string]hostFunction {
 			s[0] = errnoFault
 			return
 		}
+		i.spend(m, uint64(len(b)))
 		i.fillRandom(b)
 		s[0] = errnoSuccess
 	}
