@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -127,6 +128,14 @@ func (r *Runtime) MigrationPhase(id identity.EntityID) (migration.Phase, bool) {
 		return 0, false
 	}
 	return m.Phase(), true
+}
+
+// Arriving returns the daemons that are on their way here: of some only their
+// source can say whether they are this node's by now.
+func (r *Runtime) Arriving() []identity.EntityID {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Collect(maps.Keys(r.incoming))
 }
 
 // Subscriptions is not supported yet: ErrNotSupported.

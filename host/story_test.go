@@ -50,7 +50,6 @@ type node struct {
 	dir   string
 }
 
-// start makes a ready node, on disk when dir is not empty.
 var compiled string // where the tests share compiled guests
 
 func TestMain(m *testing.M) {
@@ -69,6 +68,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// start makes a ready node, on disk when dir is not empty.
 func start(t testing.TB, n *hosttest.Net, key *identity.KeyPair, dir string, change func(*host.Options)) *node {
 	t.Helper()
 	mesh, err := n.Join(key)

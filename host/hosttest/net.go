@@ -24,9 +24,10 @@ type Net struct {
 	mu     sync.Mutex
 	meshes map[identity.NodeID]*Mesh
 	down   map[identity.NodeID]bool
+	pipes  map[*conn]struct{} // the near ends of open connections
 }
 
-// Join adds a node to the net.
+// Join adds a node to the net, in the place of an earlier one with its key.
 func (n *Net) Join(key *identity.KeyPair) (*Mesh, error) {
 	seal, err := key.SealKey()
 	if err != nil {
@@ -37,6 +38,7 @@ func (n *Net) Join(key *identity.KeyPair) (*Mesh, error) {
 	defer n.mu.Unlock()
 	if n.meshes == nil {
 		n.meshes, n.down = make(map[identity.NodeID]*Mesh), make(map[identity.NodeID]bool)
+		n.pipes = make(map[*conn]struct{})
 	}
 	n.meshes[m.id] = m
 	return m, nil
@@ -50,11 +52,27 @@ func (n *Net) SetDown(id identity.NodeID, down bool) {
 	n.down[id] = down
 }
 
+// Crash cuts the node off for good: its connections break, what is on the way
+// is lost, and what the mesh's user still does reaches nobody. A node of the
+// same key may Join afterwards.
+func (m *Mesh) Crash() {
+	n := m.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m.dead = true
+	for c := range n.pipes {
+		if c.meshes[0] == m || c.meshes[1] == m {
+			c.Abort()
+		}
+	}
+}
+
 // Mesh is one node's view of the net. It implements host.Mesh.
 type Mesh struct {
 	net  *Net
 	id   identity.NodeID
 	seal identity.SealKey
+	dead bool // guarded by net.mu
 
 	mu      sync.Mutex
 	handler host.Handler
@@ -82,41 +100,58 @@ func (m *Mesh) Peer(id identity.NodeID) (host.Peer, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %s", host.ErrUnknownNode, id)
 	}
-	return &peer{from: m, to: p}, nil
+	return &peer{from: m, id: p.id}, nil
 }
 
-type peer struct{ from, to *Mesh }
+type peer struct {
+	from *Mesh
+	id   identity.NodeID
+}
 
-func (p *peer) ID() identity.NodeID { return p.to.id }
+func (p *peer) ID() identity.NodeID { return p.id }
 
-func (p *peer) SealKey(context.Context) (identity.SealKey, error) { return p.to.seal, p.reach() }
+func (p *peer) SealKey(context.Context) (identity.SealKey, error) {
+	to, err := p.reach()
+	if err != nil {
+		return identity.SealKey{}, err
+	}
+	return to.seal, nil
+}
 
-func (p *peer) reach() error {
+// reach returns the mesh that stands under the peer's id now.
+func (p *peer) reach() (*Mesh, error) {
 	n := p.from.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.down[p.to.id] || n.down[p.from.id] {
-		return fmt.Errorf("%w: %s", host.ErrUnreachable, p.to.id)
+	to := n.meshes[p.id]
+	if n.down[p.id] || n.down[p.from.id] || to.dead || p.from.dead {
+		return nil, fmt.Errorf("%w: %s", host.ErrUnreachable, p.id)
 	}
-	return nil
+	return to, nil
 }
 
 // OpenMigration implements host.Peer. The other side's handler runs on a
 // goroutine of its own.
 func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
-	if err := p.reach(); err != nil {
+	to, err := p.reach()
+	if err != nil {
 		return nil, err
 	}
-	p.to.mu.Lock()
-	h := p.to.handler
-	p.to.mu.Unlock()
-	near, far := p.pipe()
+	to.mu.Lock()
+	h := to.handler
+	to.mu.Unlock()
+	near, far := pipe(p.from, to)
 	stop := context.AfterFunc(ctx, near.Abort)
 	go func() {
-		defer stop()
+		defer func() {
+			stop()
+			p.from.net.mu.Lock()
+			delete(p.from.net.pipes, near)
+			p.from.net.mu.Unlock()
+		}()
 		if h == nil {
 			if _, err := far.Recv(); err == nil {
-				err = far.Send(migration.NewRefuse(migration.Failf(migration.ComputeNotSupported, "node %s runs no daemons", p.to.id)))
+				err = far.Send(migration.NewRefuse(migration.Failf(migration.ComputeNotSupported, "node %s runs no daemons", p.id)))
 				if err != nil {
 					far.Abort()
 				}
@@ -131,20 +166,26 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 	return near, nil
 }
 
-func (p *peer) pipe() (near, far *conn) {
+func pipe(from, to *Mesh) (near, far *conn) {
 	cut := make(chan struct{})
 	once := &sync.Once{}
 	a, b := make(chan []byte, 16), make(chan []byte, 16)
-	near = &conn{net: p.from.net, from: p.from.id, to: p.to.id, in: a, out: b, cut: cut, once: once, ended: make(chan struct{})}
-	far = &conn{net: p.from.net, from: p.to.id, to: p.from.id, in: b, out: a, cut: cut, once: once, ended: make(chan struct{})}
+	near = &conn{net: from.net, meshes: [2]*Mesh{from, to}, in: a, out: b, cut: cut, once: once, ended: make(chan struct{})}
+	far = &conn{net: from.net, meshes: [2]*Mesh{to, from}, in: b, out: a, cut: cut, once: once, ended: make(chan struct{})}
 	near.peerEnded, far.peerEnded = far.ended, near.ended
+	from.net.mu.Lock()
+	defer from.net.mu.Unlock()
+	from.net.pipes[near] = struct{}{}
+	if from.dead || to.dead { // since it was reached
+		near.Abort()
+	}
 	return near, far
 }
 
 // conn is one end of a connection. Messages cross it encoded.
 type conn struct {
 	net        *Net
-	from, to   identity.NodeID
+	meshes     [2]*Mesh // this end's, and the other's
 	in         <-chan []byte
 	out        chan<- []byte
 	cut        chan struct{} // closed when either end aborts
@@ -155,7 +196,7 @@ type conn struct {
 }
 
 func (c *conn) Send(m migration.Message) error {
-	if f := c.net.Filter; f != nil && !f(c.from, c.to, m) {
+	if f := c.net.Filter; f != nil && !f(c.meshes[0].id, c.meshes[1].id, m) {
 		c.Abort()
 	}
 	b, err := migration.Encode(nil, m)
@@ -187,7 +228,12 @@ func (c *conn) Recv() (migration.Message, error) {
 	}
 	select {
 	case b := <-c.in:
-		return migration.Decode(b)
+		select {
+		case <-c.cut: // what was on the way is lost
+			return nil, io.ErrUnexpectedEOF
+		default:
+			return migration.Decode(b)
+		}
 	case <-c.cut:
 		return nil, io.ErrUnexpectedEOF
 	case <-c.peerEnded:

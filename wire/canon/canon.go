@@ -4,8 +4,10 @@
 // and a form has one value.
 //
 // Go values map to CBOR as in github.com/fxamacker/cbor/v2. There are no tags,
-// and of the simple values only false, true and null. A [N]byte field needs a
-// type with MarshalBinary and UnmarshalBinary, which checks the length.
+// and of the simple values only false and true: null would be another form of
+// whatever a field's zero value is, so that no field may be a nil pointer. A
+// [N]byte field needs a type with MarshalBinary and UnmarshalBinary, which
+// checks the length.
 package canon
 
 import (

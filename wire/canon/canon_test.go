@@ -25,8 +25,8 @@ func excluded(b []byte) bool {
 	switch b[0] >> 5 {
 	case 6: // tags, bignums among them
 		return true
-	case 7: // undefined and the other simple values
-		return b[0] == 0xf7 || b[0] == 0xf0 || b[0] == 0xf8
+	case 7: // null, undefined and the other simple values
+		return b[0] == 0xf6 || b[0] == 0xf7 || b[0] == 0xf0 || b[0] == 0xf8
 	}
 	return bytes.Contains(b, []byte{0xc1}) || bytes.Contains(b, []byte{0xc2})
 }

@@ -160,10 +160,10 @@ func (s *scanner) head() (major, info byte, n uint64, reason error) {
 	return major, info, n, nil
 }
 
-// simple checks false, true, null and floats in their shortest form.
+// simple checks false, true and floats in their shortest form.
 func simple(info byte, n uint64) error {
 	switch info {
-	case 20, 21, 22:
+	case 20, 21:
 		return nil
 	case 24:
 		if n < 32 {

@@ -1,0 +1,204 @@
+package hosttest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"wasmhost/host"
+	"wasmhost/host/hosttest"
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+var ctx = context.Background()
+
+// cluster is several nodes with disks of their own, joined by links that a
+// story disturbs. It runs in a synctest bubble.
+type cluster struct {
+	t      testing.TB
+	net    *hosttest.Net
+	nodes  []*node
+	rng    *rand.Rand
+	ending sync.WaitGroup // runtimes that crashes left
+
+	mu     sync.Mutex
+	cuts   map[string]int           // message type: cut the connection at the n-th from now
+	delays map[string]time.Duration // message type: how long each takes
+}
+
+// node is one runtime after another on one disk.
+type node struct {
+	c    *cluster
+	name string
+	key  *identity.KeyPair
+	dir  string
+	fs   *vfs.MemFS
+
+	mu    sync.RWMutex // a crash excludes who looks whether an answer still counts
+	rt    *host.Runtime
+	mesh  *hosttest.Mesh
+	store *store.Store
+	up    bool
+}
+
+func newCluster(t testing.TB, seed uint64, size int) *cluster {
+	c := &cluster{t: t, cuts: make(map[string]int), delays: make(map[string]time.Duration), rng: rand.New(rand.NewPCG(seed, 2))}
+	c.net = &hosttest.Net{Filter: c.filter}
+	for i := range size {
+		key, err := identity.Generate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &node{c: c, name: string(rune('a' + i)), key: key, dir: t.TempDir(), fs: vfs.NewCrashableMem()}
+		c.nodes = append(c.nodes, n)
+		n.start()
+	}
+	return c
+}
+
+// filter cuts and delays messages as the story asks.
+func (c *cluster) filter(_, _ identity.NodeID, m migration.Message) bool {
+	kind := fmt.Sprintf("%T", m)[len("*migration."):]
+	c.mu.Lock()
+	delay := c.delays[kind]
+	cut := false
+	if n, ok := c.cuts[kind]; ok {
+		if cut = n <= 1; cut {
+			delete(c.cuts, kind)
+		} else {
+			c.cuts[kind] = n - 1
+		}
+	}
+	c.mu.Unlock()
+	if delay > 0 {
+		time.Sleep(delay) // the bubble's time
+	}
+	return !cut
+}
+
+func (c *cluster) node(name string) *node {
+	for _, n := range c.nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	c.t.Fatalf("no node %q", name)
+	return nil
+}
+
+func (c *cluster) byID(id identity.NodeID) *node {
+	for _, n := range c.nodes {
+		if n.key.ID().Node() == id {
+			return n
+		}
+	}
+	c.t.Fatalf("no node %s", id)
+	return nil
+}
+
+// start makes a runtime on the node's disk.
+func (n *node) start() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.up {
+		return
+	}
+	t := n.c.t
+	var err error
+	if n.mesh, err = n.c.net.Join(n.key); err != nil {
+		t.Fatal(err)
+	}
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	if testing.Verbose() {
+		quiet = slog.Default().With("at", n.name)
+	}
+	if n.store, err = store.Open(store.Options{Dir: n.dir, FS: n.fs, Logger: quiet}); err != nil {
+		t.Fatalf("node %s: %v", n.name, err)
+	}
+	n.rt, err = host.New(ctx, host.Options{Node: n.key, Store: n.store, Mesh: n.mesh, Logger: quiet, CheckpointEvery: 4, SnapshotEvery: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.rt.RegisterFactory("ledger", newLedger); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.rt.Start(ctx); err != nil {
+		t.Fatalf("node %s: %v", n.name, err)
+	}
+	n.up = true
+}
+
+// crash ends the runtime as a power failure does: of what it wrote and did not
+// sync, some is there afterwards. Then it starts again, when told to.
+func (n *node) crash() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.up {
+		return
+	}
+	n.up = false
+	n.mesh.Crash()
+	n.fs = n.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n.c.rng.IntN(101), RNG: n.c.rng})
+	n.free()
+}
+
+// stop ends the runtime in order.
+func (n *node) stop() {
+	n.mu.Lock()
+	rt, up := n.rt, n.up
+	n.mu.Unlock()
+	if !up {
+		return
+	}
+	if err := rt.Shutdown(ctx); err != nil {
+		n.c.t.Errorf("stopping node %s: %v", n.name, err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.up = false
+	n.mesh.Crash()
+	n.free()
+}
+
+// free ends what the runtime left running. What it still does reaches neither
+// the net nor the disk of its successor.
+func (n *node) free() {
+	rt, s := n.rt, n.store
+	n.c.ending.Go(func() {
+		if err := errors.Join(rt.Shutdown(ctx), s.Close()); err != nil {
+			n.c.t.Errorf("freeing node %s: %v", n.name, err)
+		}
+	})
+}
+
+// runtime returns the runtime, or nil while the node is down.
+func (n *node) runtime() *host.Runtime {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if !n.up {
+		return nil
+	}
+	return n.rt
+}
+
+// counts reports whether what rt just said is to be believed: a crash since
+// then may have lost it. fn runs while that is certain.
+func (n *node) counts(rt *host.Runtime, fn func()) bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if !n.up || n.rt != rt {
+		return false
+	}
+	fn()
+	return true
+}
