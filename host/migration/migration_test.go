@@ -147,6 +147,8 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	f.Add([]byte("\x02\xf6"))                                 // null for an Accept
+	f.Add([]byte("\x05\x82\x03\x82\x82\x01\x01\x42\x30\x30")) // an array of numbers for bytes
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := Decode(b)
 		if err != nil {

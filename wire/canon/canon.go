@@ -11,6 +11,7 @@
 package canon
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
@@ -79,6 +80,12 @@ func Unmarshal(data []byte, v any) error {
 	}
 	if err := decoder.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrContent, err)
+	}
+	// The decoder takes an array of small numbers for a byte string, and more
+	// of the kind.
+	again, err := encoder.Marshal(v)
+	if err != nil || !bytes.Equal(again, data) {
+		return fmt.Errorf("%w: a field is of another type than a %T has there", ErrContent, v)
 	}
 	return nil
 }
