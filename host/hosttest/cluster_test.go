@@ -152,22 +152,22 @@ func (n *node) crash() {
 	n.free()
 }
 
-// stop ends the runtime in order.
+// stop ends the runtime in order. It still answers while it shuts down.
 func (n *node) stop() {
-	n.mu.Lock()
+	n.mu.RLock()
 	rt, up := n.rt, n.up
-	n.mu.Unlock()
+	n.mu.RUnlock()
 	if !up {
 		return
 	}
-	if err := rt.Shutdown(ctx); err != nil {
-		n.c.t.Errorf("stopping node %s: %v", n.name, err)
-	}
+	err := rt.Shutdown(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.up = false
 	n.mesh.Crash()
-	n.free()
+	if err := errors.Join(err, n.store.Close()); err != nil {
+		n.c.t.Errorf("stopping node %s: %v", n.name, err)
+	}
 }
 
 // free ends what the runtime left running. What it still does reaches neither
