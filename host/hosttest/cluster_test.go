@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,9 +32,12 @@ type cluster struct {
 	rng    *rand.Rand
 	ending sync.WaitGroup // runtimes that crashes left
 
+	healed atomic.Bool // nothing more is disturbed
+
 	mu     sync.Mutex
 	cuts   map[string]int           // message type: cut the connection at the n-th from now
 	delays map[string]time.Duration // message type: how long each takes
+	deaths map[string]int           // node and message type: the sender crashes as it sends the n-th from now
 }
 
 // node is one runtime after another on one disk.
@@ -49,10 +53,12 @@ type node struct {
 	mesh  *hosttest.Mesh
 	store *store.Store
 	up    bool
+
+	dieAt atomic.Int64 // crash before this many more syncs
 }
 
 func newCluster(t testing.TB, seed uint64, size int) *cluster {
-	c := &cluster{t: t, cuts: make(map[string]int), delays: make(map[string]time.Duration), rng: rand.New(rand.NewPCG(seed, 2))}
+	c := &cluster{t: t, cuts: make(map[string]int), delays: make(map[string]time.Duration), deaths: make(map[string]int), rng: rand.New(rand.NewPCG(seed, 2))}
 	c.net = &hosttest.Net{Filter: c.filter}
 	for i := range size {
 		key, err := identity.Generate()
@@ -67,23 +73,33 @@ func newCluster(t testing.TB, seed uint64, size int) *cluster {
 }
 
 // filter cuts and delays messages as the story asks.
-func (c *cluster) filter(_, _ identity.NodeID, m migration.Message) bool {
+func (c *cluster) filter(from, _ identity.NodeID, m migration.Message) bool {
 	kind := fmt.Sprintf("%T", m)[len("*migration."):]
+	sender := c.byID(from)
 	c.mu.Lock()
 	delay := c.delays[kind]
-	cut := false
-	if n, ok := c.cuts[kind]; ok {
-		if cut = n <= 1; cut {
-			delete(c.cuts, kind)
-		} else {
-			c.cuts[kind] = n - 1
-		}
-	}
+	cut, death := due(c.cuts, kind), due(c.deaths, sender.name+" "+kind)
 	c.mu.Unlock()
 	if delay > 0 {
 		time.Sleep(delay) // the bubble's time
 	}
+	if death && !c.healed.Load() {
+		sender.crash()
+	}
 	return !cut
+}
+
+// due counts down what is planned for key.
+func due(plan map[string]int, key string) bool {
+	n, ok := plan[key]
+	if !ok {
+		return false
+	}
+	if plan[key] = n - 1; n > 1 {
+		return false
+	}
+	delete(plan, key)
+	return true
 }
 
 func (c *cluster) node(name string) *node {
@@ -122,7 +138,7 @@ func (n *node) start() {
 	if testing.Verbose() {
 		quiet = slog.Default().With("at", n.name)
 	}
-	if n.store, err = store.Open(store.Options{Dir: n.dir, FS: n.fs, Logger: quiet}); err != nil {
+	if n.store, err = store.Open(store.Options{Dir: n.dir, FS: brittleDisk{n.fs, n.beforeSync}, Logger: quiet}); err != nil {
 		t.Fatalf("node %s: %v", n.name, err)
 	}
 	n.rt, err = host.New(ctx, host.Options{Node: n.key, Store: n.store, Mesh: n.mesh, Logger: quiet, CheckpointEvery: 4, SnapshotEvery: 16})
@@ -143,6 +159,22 @@ func (n *node) start() {
 func (n *node) crash() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.crashLocked()
+}
+
+// beforeSync crashes the node where the story wants it to happen between a
+// write and its being durable.
+func (n *node) beforeSync(fs *vfs.MemFS) {
+	if n.dieAt.Load() == 0 || !n.mu.TryLock() { // it starts or stops just now
+		return
+	}
+	defer n.mu.Unlock()
+	if n.fs == fs && n.dieAt.Add(-1) == 0 {
+		n.crashLocked()
+	}
+}
+
+func (n *node) crashLocked() {
 	if !n.up {
 		return
 	}
@@ -163,6 +195,9 @@ func (n *node) stop() {
 	err := rt.Shutdown(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if !n.up || n.rt != rt { // it crashed as it stopped
+		return
+	}
 	n.up = false
 	n.mesh.Crash()
 	if err := errors.Join(err, n.store.Close()); err != nil {

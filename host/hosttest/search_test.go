@@ -21,6 +21,7 @@ import (
 var (
 	seeds     = flag.Uint64("seeds", 40, "how many random stories TestFaultSearch runs")
 	firstSeed = flag.Uint64("first", 1, "the first seed")
+	shrinking = flag.Bool("shrink", true, "look for the least story that fails")
 	storyFile = flag.String("story", "", "a file with a story for TestStory to run")
 )
 
@@ -32,6 +33,8 @@ var (
 //	5ms cut Release 1   the connection breaks at the first Release from now
 //	0s delay Tail 30ms  every Tail takes 30 ms from now on
 //	1s crash a          power failure; of unsynced writes some survive
+//	0s sync a 3         a crash of a before its third sync from now
+//	0s die a Release 1  a crash of a as it sends its first Release from now
 //	1s stop a           orderly
 //	1s start a          on what is on its disk
 //	0s down b, up b     no new connections, and again
@@ -96,7 +99,15 @@ func invent(seed uint64) story {
 	}
 	for range 4 + rng.IntN(14) {
 		const soon = 60 * time.Millisecond
-		switch rng.IntN(12) {
+		switch rng.IntN(14) {
+		case 12:
+			n := pick("a", "b", "c")
+			add(soon, "sync", n, fmt.Sprint(1+rng.IntN(6)))
+			add(8*soon, "start", n)
+		case 13:
+			n := pick("a", "b", "c")
+			add(soon, "die", n, pick(messages...), "1")
+			add(8*soon, "start", n)
 		case 0, 1, 2, 3:
 			add(soon, "move", pick("a", "b", "c"))
 		case 4, 5:
@@ -215,6 +226,20 @@ func (s *stage) do(st step) {
 		c.mu.Lock()
 		c.delays[st.words[0]] = d
 		c.mu.Unlock()
+	case "sync":
+		k, err := strconv.ParseInt(st.words[1], 10, 64)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.node(st.words[0]).dieAt.Store(k)
+	case "die":
+		k, err := strconv.Atoi(st.words[2])
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.mu.Lock()
+		c.deaths[st.words[0]+" "+st.words[1]] = k
+		c.mu.Unlock()
 	case "crash":
 		c.node(st.words[0]).crash()
 	case "stop":
@@ -246,12 +271,15 @@ func (s *stage) move(to *node) {
 
 // heal ends every disturbance.
 func (s *stage) heal() {
+	s.c.healed.Store(true)
 	s.c.mu.Lock()
 	clear(s.c.cuts)
 	clear(s.c.delays)
+	clear(s.c.deaths)
 	s.c.mu.Unlock()
 	for _, n := range s.c.nodes {
 		s.c.net.SetDown(n.key.ID().Node(), false)
+		n.dieAt.Store(0)
 		n.start()
 		n.rt.SimulateNotReady(false)
 	}
@@ -287,6 +315,9 @@ func TestFaultSearch(t *testing.T) {
 		s := invent(seed)
 		if said := play(t, s); len(said) > 0 {
 			t.Errorf("seed %d:\n  %s", seed, strings.Join(said, "\n  "))
+			if !*shrinking {
+				t.FailNow()
+			}
 			t.Fatalf("the least that fails so (run it by -run TestStory -story FILE):\n%s", shrink(t, s))
 		}
 	}

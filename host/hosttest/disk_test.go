@@ -1,0 +1,46 @@
+package hosttest_test
+
+import (
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// brittleDisk calls before before each sync of the log, when what was written
+// is not durable yet.
+type brittleDisk struct {
+	*vfs.MemFS
+	before func(*vfs.MemFS)
+}
+
+func (d brittleDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.MemFS.Create(name, c)
+	return d.watch(name, f), err
+}
+
+func (d brittleDisk) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.MemFS.ReuseForWrite(old, name, c)
+	return d.watch(name, f), err
+}
+
+func (d brittleDisk) watch(name string, f vfs.File) vfs.File {
+	if f == nil || !strings.HasSuffix(name, ".log") {
+		return f
+	}
+	return brittleFile{f, d}
+}
+
+type brittleFile struct {
+	vfs.File
+	disk brittleDisk
+}
+
+func (f brittleFile) Sync() error {
+	f.disk.before(f.disk.MemFS)
+	return f.File.Sync()
+}
+
+func (f brittleFile) SyncData() error {
+	f.disk.before(f.disk.MemFS)
+	return f.File.SyncData()
+}

@@ -1,0 +1,159 @@
+// Command mutants breaks the runtime in one way after another, in a copy of
+// the repository, and runs the fault search on each: every mutant must be
+// found out. It fails when one survives.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// mutant replaces old, which must be in file once, by new.
+type mutant struct{ name, file, old, new string }
+
+var mutants = []mutant{
+	{"apply events while paused for a hand-over", "host/hosted.go",
+		"case stateRunning:\n\t\t\treturn nil\n\t\tcase statePaused:", "case stateRunning, statePaused:\n\t\t\treturn nil\n\t\tcase 99:"},
+	{"acknowledge before it is durable", "host/deliver.go",
+		"if err := p.ticket.wait(ctx); err != nil {", "if err := error(nil); err != nil {"},
+	{"release before it is durable", "host/source.go",
+		"if err := m.rt.store.Commit(b); err != nil {", "m.rt.store.Submit(b, func(error) {})\n\t\tif err := error(nil); err != nil {"},
+	{"own before it is durable", "host/target.go",
+		"if err := in.rt.store.Commit(b); err != nil {\n\t\t\treturn migration.Failf(migration.StoreFailed, \"%v\", err)\n\t\t}\n\t\td.index++",
+		"in.rt.store.Submit(b, func(error) {})\n\t\td.index++"},
+	{"prepare before it is durable", "host/target.go",
+		"b.Put(store.Incoming, in.offer.Entity[:], rec)\n\t\tif err := in.rt.store.Commit(b); err != nil {",
+		"b.Put(store.Incoming, in.offer.Entity[:], rec)\n\t\tif err := error(nil); err != nil {"},
+	{"serve on after the release", "host/source.go",
+		"if !released {\n\t\ts.d.mu.Lock()", "if !released || true {\n\t\ts.d.mu.Lock()"},
+	{"forget a release at a restart", "host/recover.go",
+		"if err := r.recoverOutgoing(); err != nil {", "if err := error(nil); err != nil {"},
+	{"forget a prepared daemon at a restart", "host/recover.go",
+		"return r.recoverIncoming(ctx)", "return nil"},
+	{"drop a prepared daemon when in doubt", "host/target.go",
+		"case err != nil:\n\t\tin.inDoubt()", "case err != nil:\n\t\tin.discard()"},
+	{"stay paused after a failed migration", "host/source.go",
+		"s.d.tail = nil\n\t\ts.d.resume()", "s.d.tail = nil"},
+	{"forget the horizon", "host/deliver.go",
+		"d.horizon.advance(sender, number, at)\n}", "}"},
+	{"leave the horizon out of snapshots", "host/state.go",
+		"Horizon: d.horizon.list(),", "Horizon: []SenderMark{},"},
+	{"keep no record of failed events", "host/deliver.go",
+		"p.ticket = d.record(rec)\n\t}\n\treturn p, nil\n}\n\n// repeat", "_ = rec\n\t}\n\treturn p, nil\n}\n\n// repeat"},
+	{"hand over without the last records", "host/source.go",
+		"return s.tail(from, records, true)", "s.head = s.snap.Checkpoint.Head\n\treturn s.tail(from, records[:0], true)"},
+	{"answer a repeat with nothing", "host/deliver.go",
+		"p.result.Outputs, p.err = found.outputs, found.err", "_ = found"},
+	{"leave no tombstone", "host/tombstone.go",
+		"r.moved[d.id] = t\n\tr.mu.Unlock()\n\tr.release(d)", "r.mu.Unlock()\n\tr.release(d)"},
+}
+
+func main() {
+	seeds := flag.Int("seeds", 400, "stories for each mutant")
+	only := flag.String("only", "", "run the mutants whose name contains this")
+	flag.Parse()
+	killed, total := 0, 0
+	for _, m := range mutants {
+		if !strings.Contains(m.name, *only) {
+			continue
+		}
+		total++
+		start := time.Now()
+		how, err := m.try(*seeds)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "mutants: %s: %v\n", m.name, err)
+			os.Exit(2)
+		}
+		verdict := "SURVIVED"
+		if how != "" {
+			verdict = "killed"
+			killed++
+		}
+		fmt.Printf("%-9s %-45s %4.0f s  %s\n", verdict, m.name, time.Since(start).Seconds(), how)
+	}
+	fmt.Printf("%d of %d mutants killed\n", killed, total)
+	if killed < total || total == 0 {
+		os.Exit(1)
+	}
+}
+
+// try returns how the mutant was found out; empty when it was not.
+func (m mutant) try(seeds int) (string, error) {
+	dir, err := os.MkdirTemp("", "mutant")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyTree(dir); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, filepath.FromSlash(m.file))
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	if n := bytes.Count(src, []byte(m.old)); n != 1 {
+		return "", fmt.Errorf("%s has its text %d times", m.file, n)
+	}
+	if err := os.WriteFile(path, bytes.Replace(src, []byte(m.old), []byte(m.new), 1), 0o600); err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "vet", "./host/hosttest")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("it does not build: %s", out)
+	}
+	search := exec.Command("go", "test", "-count=1", "-timeout", "5m", "-run", "^TestFaultSearch$", "./host/hosttest",
+		"-args", "-shrink=false", fmt.Sprintf("-seeds=%d", seeds))
+	search.Dir = dir
+	out, err := search.CombinedOutput()
+	if err == nil {
+		return "", nil
+	}
+	return reason(string(out)), nil
+}
+
+// reason is the first thing that went wrong.
+func reason(out string) string {
+	lines := strings.Split(out, "\n")
+	for i, l := range lines {
+		switch l = strings.TrimSpace(l); {
+		case strings.Contains(l, "seed ") && strings.HasSuffix(l, ":") && i+1 < len(lines):
+			return strings.TrimSpace(lines[i+1])
+		case strings.HasPrefix(l, "panic:"), strings.HasPrefix(l, "fatal error:"):
+			return l
+		}
+	}
+	return strings.TrimSpace(out)
+}
+
+// copyTree copies what the search needs of the repository.
+func copyTree(to string) error {
+	for _, top := range []string{"go.mod", "go.sum", "abi", "host", "identity", "wire"} {
+		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			dst := filepath.Join(to, path)
+			if d.IsDir() {
+				return os.MkdirAll(dst, 0o700)
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(dst, b, 0o600)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
