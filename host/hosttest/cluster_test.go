@@ -37,6 +37,7 @@ type cluster struct {
 	mu     sync.Mutex
 	cuts   map[string]int           // message type: cut the connection at the n-th from now
 	delays map[string]time.Duration // message type: how long each takes
+	arms   map[string]int           // node and message type: the node crashes before its next sync once the n-th has passed it
 	deaths map[string]int           // node and message type: the sender crashes as it sends the n-th from now
 }
 
@@ -58,7 +59,7 @@ type node struct {
 }
 
 func newCluster(t testing.TB, seed uint64, size int) *cluster {
-	c := &cluster{t: t, cuts: make(map[string]int), delays: make(map[string]time.Duration), deaths: make(map[string]int), rng: rand.New(rand.NewPCG(seed, 2))}
+	c := &cluster{t: t, cuts: make(map[string]int), delays: make(map[string]time.Duration), deaths: make(map[string]int), arms: make(map[string]int), rng: rand.New(rand.NewPCG(seed, 2))}
 	c.net = &hosttest.Net{Filter: c.filter}
 	for i := range size {
 		key, err := identity.Generate()
@@ -73,12 +74,17 @@ func newCluster(t testing.TB, seed uint64, size int) *cluster {
 }
 
 // filter cuts and delays messages as the story asks.
-func (c *cluster) filter(from, _ identity.NodeID, m migration.Message) bool {
+func (c *cluster) filter(from, to identity.NodeID, m migration.Message) bool {
 	kind := fmt.Sprintf("%T", m)[len("*migration."):]
 	sender := c.byID(from)
 	c.mu.Lock()
 	delay := c.delays[kind]
 	cut, death := due(c.cuts, kind), due(c.deaths, sender.name+" "+kind)
+	for _, n := range []*node{sender, c.byID(to)} {
+		if due(c.arms, n.name+" "+kind) {
+			n.dieAt.Store(1)
+		}
+	}
 	c.mu.Unlock()
 	if delay > 0 {
 		time.Sleep(delay) // the bubble's time

@@ -1,10 +1,19 @@
 package hosttest_test
 
 import (
+	"runtime"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
+
+// others lets other goroutines go on while a disk is slow. Virtual time stands
+// still meanwhile: some who wait for the disk hold locks.
+func others() {
+	for range 64 {
+		runtime.Gosched()
+	}
+}
 
 // brittleDisk calls before before each sync of the log, when what was written
 // is not durable yet.
@@ -36,11 +45,13 @@ type brittleFile struct {
 }
 
 func (f brittleFile) Sync() error {
+	others()
 	f.disk.before(f.disk.MemFS)
 	return f.File.Sync()
 }
 
 func (f brittleFile) SyncData() error {
+	others()
 	f.disk.before(f.disk.MemFS)
 	return f.File.SyncData()
 }

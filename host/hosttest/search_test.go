@@ -34,6 +34,7 @@ var (
 //	0s delay Tail 30ms  every Tail takes 30 ms from now on
 //	1s crash a          power failure; of unsynced writes some survive
 //	0s sync a 3         a crash of a before its third sync from now
+//	0s arm a Ready 1    a crash of a before its next sync once a Ready came to it, or went
 //	0s die a Release 1  a crash of a as it sends its first Release from now
 //	1s stop a           orderly
 //	1s start a          on what is on its disk
@@ -97,12 +98,16 @@ func invent(seed uint64) story {
 	for range 1 + rng.IntN(5) { // so that a migration takes time, in which things happen
 		add(time.Millisecond, "delay", pick(messages...), fmt.Sprintf("%dms", 1+rng.IntN(40)))
 	}
-	for range 4 + rng.IntN(14) {
+	for range 4 + rng.IntN(16) {
 		const soon = 60 * time.Millisecond
 		switch rng.IntN(14) {
 		case 12:
 			n := pick("a", "b", "c")
 			add(soon, "sync", n, fmt.Sprint(1+rng.IntN(6)))
+			add(8*soon, "start", n)
+		case 14, 15:
+			n := pick("a", "b", "c")
+			add(soon, "arm", n, pick(messages...), "1")
 			add(8*soon, "start", n)
 		case 13:
 			n := pick("a", "b", "c")
@@ -232,13 +237,17 @@ func (s *stage) do(st step) {
 			c.t.Fatal(err)
 		}
 		c.node(st.words[0]).dieAt.Store(k)
-	case "die":
+	case "die", "arm":
 		k, err := strconv.Atoi(st.words[2])
 		if err != nil {
 			c.t.Fatal(err)
 		}
 		c.mu.Lock()
-		c.deaths[st.words[0]+" "+st.words[1]] = k
+		plan := c.deaths
+		if st.verb == "arm" {
+			plan = c.arms
+		}
+		plan[st.words[0]+" "+st.words[1]] = k
 		c.mu.Unlock()
 	case "crash":
 		c.node(st.words[0]).crash()
@@ -276,6 +285,7 @@ func (s *stage) heal() {
 	clear(s.c.cuts)
 	clear(s.c.delays)
 	clear(s.c.deaths)
+	clear(s.c.arms)
 	s.c.mu.Unlock()
 	for _, n := range s.c.nodes {
 		s.c.net.SetDown(n.key.ID().Node(), false)

@@ -15,44 +15,50 @@ import (
 	"time"
 )
 
-// mutant replaces old, which must be in file once, by new.
-type mutant struct{ name, file, old, new string }
+// mutant replaces old, which must be in file once, by new; and so on with more.
+type mutant struct {
+	name, file, old, new string
+	more                 []edit
+}
+
+type edit struct{ file, old, new string }
 
 var mutants = []mutant{
 	{"apply events while paused for a hand-over", "host/hosted.go",
-		"case stateRunning:\n\t\t\treturn nil\n\t\tcase statePaused:", "case stateRunning, statePaused:\n\t\t\treturn nil\n\t\tcase 99:"},
+		"case stateRunning:\n\t\t\treturn nil\n\t\tcase statePaused:", "case stateRunning, statePaused:\n\t\t\treturn nil\n\t\tcase 99:", nil},
 	{"acknowledge before it is durable", "host/deliver.go",
-		"if err := p.ticket.wait(ctx); err != nil {", "if err := error(nil); err != nil {"},
+		"if err := p.ticket.wait(ctx); err != nil {", "if err := error(nil); err != nil {", nil},
 	{"release before it is durable", "host/source.go",
-		"if err := m.rt.store.Commit(b); err != nil {", "m.rt.store.Submit(b, func(error) {})\n\t\tif err := error(nil); err != nil {"},
+		"if err := m.rt.store.Commit(b); err != nil {", "m.rt.store.Submit(b, func(error) {})\n\t\tif err := error(nil); err != nil {", nil},
 	{"own before it is durable", "host/target.go",
 		"if err := in.rt.store.Commit(b); err != nil {\n\t\t\treturn migration.Failf(migration.StoreFailed, \"%v\", err)\n\t\t}\n\t\td.index++",
-		"in.rt.store.Submit(b, func(error) {})\n\t\td.index++"},
+		"in.rt.store.Submit(b, func(error) {})\n\t\td.index++", nil},
 	{"prepare before it is durable", "host/target.go",
 		"b.Put(store.Incoming, in.offer.Entity[:], rec)\n\t\tif err := in.rt.store.Commit(b); err != nil {",
-		"b.Put(store.Incoming, in.offer.Entity[:], rec)\n\t\tif err := error(nil); err != nil {"},
-	{"serve on after the release", "host/source.go",
-		"if !released {\n\t\ts.d.mu.Lock()", "if !released || true {\n\t\ts.d.mu.Lock()"},
+		"b.Put(store.Incoming, in.offer.Entity[:], rec)\n\t\tif err := error(nil); err != nil {", nil},
+	{"serve on after the release", "host/resume.go",
+		"if d.state == stateRunning {\n\t\t\td.pause()", "if d.state == stateRunning && r == nil {\n\t\t\td.pause()", nil},
 	{"forget a release at a restart", "host/recover.go",
-		"if err := r.recoverOutgoing(); err != nil {", "if err := error(nil); err != nil {"},
+		"if err := r.recoverOutgoing(); err != nil {", "if err := error(nil); err != nil {", nil},
 	{"forget a prepared daemon at a restart", "host/recover.go",
-		"return r.recoverIncoming(ctx)", "return nil"},
+		"return r.recoverIncoming(ctx)", "return nil", nil},
 	{"drop a prepared daemon when in doubt", "host/target.go",
-		"case err != nil:\n\t\tin.inDoubt()", "case err != nil:\n\t\tin.discard()"},
+		"case err != nil:\n\t\tin.inDoubt()", "case err != nil:\n\t\tin.discard()", nil},
 	{"stay paused after a failed migration", "host/source.go",
-		"s.d.tail = nil\n\t\ts.d.resume()", "s.d.tail = nil"},
+		"s.d.tail = nil\n\t\ts.d.resume()", "s.d.tail = nil", nil},
 	{"forget the horizon", "host/deliver.go",
-		"d.horizon.advance(sender, number, at)\n}", "}"},
+		"d.horizon.advance(sender, number, at)\n}", "}", nil},
 	{"leave the horizon out of snapshots", "host/state.go",
-		"Horizon: d.horizon.list(),", "Horizon: []SenderMark{},"},
-	{"keep no record of failed events", "host/deliver.go",
-		"p.ticket = d.record(rec)\n\t}\n\treturn p, nil\n}\n\n// repeat", "_ = rec\n\t}\n\treturn p, nil\n}\n\n// repeat"},
+		"Horizon: d.horizon.list(),", "Horizon: []SenderMark{},", nil},
 	{"hand over without the last records", "host/source.go",
-		"return s.tail(from, records, true)", "s.head = s.snap.Checkpoint.Head\n\treturn s.tail(from, records[:0], true)"},
+		"return s.tail(from, records, true)", "_ = records\n\treturn s.tail(from, nil, true)", []edit{
+			{"host/source.go", "if Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {", "if false {"},
+			{"host/target.go", "rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:])", "len(head) == 0"},
+			{"host/target.go", "check.Head != head ||", "false ||"}}},
 	{"answer a repeat with nothing", "host/deliver.go",
-		"p.result.Outputs, p.err = found.outputs, found.err", "_ = found"},
+		"p.result.Outputs, p.err = found.outputs, found.err", "_ = found", nil},
 	{"leave no tombstone", "host/tombstone.go",
-		"r.moved[d.id] = t\n\tr.mu.Unlock()\n\tr.release(d)", "r.mu.Unlock()\n\tr.release(d)"},
+		"r.moved[d.id] = t\n\tr.mu.Unlock()\n\tr.release(d)", "r.mu.Unlock()\n\tr.release(d)", nil},
 }
 
 func main() {
@@ -94,16 +100,18 @@ func (m mutant) try(seeds int) (string, error) {
 	if err := copyTree(dir); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, filepath.FromSlash(m.file))
-	src, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	if n := bytes.Count(src, []byte(m.old)); n != 1 {
-		return "", fmt.Errorf("%s has its text %d times", m.file, n)
-	}
-	if err := os.WriteFile(path, bytes.Replace(src, []byte(m.old), []byte(m.new), 1), 0o600); err != nil {
-		return "", err
+	for _, e := range append([]edit{{m.file, m.old, m.new}}, m.more...) {
+		path := filepath.Join(dir, filepath.FromSlash(e.file))
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		if n := bytes.Count(src, []byte(e.old)); n != 1 {
+			return "", fmt.Errorf("%s has %q %d times", e.file, e.old, n)
+		}
+		if err := os.WriteFile(path, bytes.Replace(src, []byte(e.old), []byte(e.new), 1), 0o600); err != nil {
+			return "", err
+		}
 	}
 	build := exec.Command("go", "vet", "./host/hosttest")
 	build.Dir = dir
