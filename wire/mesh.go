@@ -69,6 +69,7 @@ type Mesh struct {
 	handler  host.Handler
 	events   func(ctx context.Context, from identity.NodeID, s *quic.Stream)
 	sessions map[identity.NodeID]*session
+	denied   map[identity.NodeID]uint64
 	dialing  map[identity.NodeID]*sync.Mutex
 }
 
@@ -83,7 +84,8 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]*sync.Mutex)}
+	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]*sync.Mutex),
+		denied: make(map[identity.NodeID]uint64)}
 	m.tokens.clock = c.Clock
 	var err error
 	if m.seal, err = c.Identity.SealKey(); err != nil {
@@ -158,6 +160,8 @@ type PeerInfo struct {
 	Name      string
 	Addr      string
 	Connected bool
+	Rights    Rights
+	Denied    uint64 // how often it asked, since this node started, for what it may not do
 }
 
 // Peers returns the trusted nodes.
@@ -170,7 +174,7 @@ func (m *Mesh) Peers() ([]PeerInfo, error) {
 	defer m.mu.Unlock()
 	out := make([]PeerInfo, 0, len(trusted))
 	for _, t := range trusted {
-		i := PeerInfo{ID: t.Key.Node(), Key: t.Key, Name: t.Name, Addr: t.Addr}
+		i := PeerInfo{ID: t.Key.Node(), Key: t.Key, Name: t.Name, Addr: t.Addr, Rights: t.Rights, Denied: m.denied[t.Key.Node()]}
 		i.Connected = m.sessions[i.ID] != nil && m.sessions[i.ID].alive()
 		out = append(out, i)
 	}
@@ -184,6 +188,7 @@ func (m *Mesh) Forget(key identity.EntityID) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	delete(m.denied, key.Node())
 	if s := m.sessions[key.Node()]; s != nil {
 		s.close(codeUntrusted, "no longer trusted")
 		delete(m.sessions, key.Node())

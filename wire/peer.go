@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -55,7 +56,7 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 func (m *Mesh) serveMigration(ctx context.Context, from identity.NodeID, h host.Handler, stream *quic.Stream) {
 	c := newMigrationConn(stream)
 	if h != nil {
-		h.HandleMigration(ctx, from, c)
+		h.HandleMigration(ctx, from, &guardedConn{c, m, from})
 	} else if _, err := c.Recv(); err == nil {
 		refuse := migration.NewRefuse(migration.Failf(migration.ComputeNotSupported, "node %s runs no daemons", m.id))
 		if err := c.Send(refuse); err != nil {
@@ -65,6 +66,27 @@ func (m *Mesh) serveMigration(ctx context.Context, from identity.NodeID, h host.
 	if err := c.Close(); err != nil {
 		c.Abort()
 	}
+}
+
+// guardedConn takes no offer from a peer that may not move daemons here. What
+// settles an earlier migration it lets through: the runtime knows who takes
+// part in that.
+type guardedConn struct {
+	*migrationConn
+	mesh *Mesh
+	from identity.NodeID
+}
+
+// Recv implements migration.Conn.
+func (c *guardedConn) Recv() (migration.Message, error) {
+	msg, err := c.migrationConn.Recv()
+	if _, ok := msg.(*migration.Offer); err != nil || !ok {
+		return msg, err
+	}
+	if err := c.mesh.Allow(c.from, RightMigrate, "moving a daemon here"); err != nil {
+		return nil, errors.Join(err, c.Send(migration.NewRefuse(migration.Failf(migration.Denied, "%v", err))))
+	}
+	return msg, nil
 }
 
 // migrationConn is a migration.Conn over one stream: frames around encoded

@@ -112,11 +112,15 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	rights := known.Rights
 	switch {
 	case theirs.Version != protocolVersion:
 		err = fmt.Errorf("node %s speaks version %d of the protocol, this one %d", key.Node(), theirs.Version, protocolVersion)
-	case purpose == purposeJoin && !m.tokens.redeem(theirs.Secret):
-		err = ErrTokenRefused
+	case purpose == purposeJoin:
+		var good bool
+		if rights, good = m.tokens.redeem(theirs.Secret); !good {
+			err = ErrTokenRefused
+		}
 	case purpose == purposeHello && !trusted:
 		err = fmt.Errorf("%w: %s", ErrUntrusted, key)
 	}
@@ -126,6 +130,7 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 		return nil, errors.Join(err, writeHello(stream, 0, mine), linger(ctx, conn))
 	}
 	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal}
+	s.peer.Rights = rights
 	if purpose == purposeJoin || known.Addr != s.peer.Addr || known.Name != s.peer.Name {
 		if err := m.config.Trust.Put(s.peer); err != nil {
 			return nil, err
@@ -200,6 +205,9 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 		return fail(err)
 	}
 	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal}
+	if s.peer.Rights = known.Rights; purpose == purposeJoin {
+		s.peer.Rights = RightsAll // whoever joins a node lets it operate; Grant narrows it
+	}
 	if purpose == purposeJoin || known.Name != s.peer.Name {
 		if err := m.config.Trust.Put(s.peer); err != nil {
 			return fail(err)

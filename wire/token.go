@@ -73,14 +73,15 @@ func (t *Token) String() string {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(append(b, sum[:4]...))
 }
 
-// Token issues a join token that is good once, for ttl.
-func (m *Mesh) Token(ttl time.Duration) (string, error) {
+// Token issues a join token that is good once, for ttl. Who joins with it gets
+// the rights here.
+func (m *Mesh) Token(ttl time.Duration, rights Rights) (string, error) {
 	t := &Token{Version: tokenVersion, Key: m.config.Identity.ID(), Addr: m.Addr().String(), Secret: make([]byte, 32),
 		Expires: m.config.Clock().Add(ttl).Unix()}
 	if _, err := rand.Read(t.Secret); err != nil {
 		return "", fmt.Errorf("issuing a join token: %w", err)
 	}
-	if err := m.tokens.add(t); err != nil {
+	if err := m.tokens.add(t, rights); err != nil {
 		return "", err
 	}
 	return t.String(), nil
@@ -92,15 +93,20 @@ type tokens struct {
 	clock func() time.Time
 
 	mu   sync.Mutex
-	open map[[32]byte]int64 // SHA-256 of the secret, expiry
+	open map[[32]byte]openToken // by SHA-256 of the secret
 }
 
-func (t *tokens) add(k *Token) error {
+type openToken struct {
+	expires int64
+	rights  Rights
+}
+
+func (t *tokens) add(k *Token, rights Rights) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.clock().Unix()
-	for h, expires := range t.open {
-		if expires <= now {
+	for h, o := range t.open {
+		if o.expires <= now {
 			delete(t.open, h)
 		}
 	}
@@ -108,18 +114,19 @@ func (t *tokens) add(k *Token) error {
 		return fmt.Errorf("%d join tokens are open; wait until some expire", maxTokens)
 	}
 	if t.open == nil {
-		t.open = make(map[[32]byte]int64)
+		t.open = make(map[[32]byte]openToken)
 	}
-	t.open[sha256.Sum256(k.Secret)] = k.Expires
+	t.open[sha256.Sum256(k.Secret)] = openToken{k.Expires, rights}
 	return nil
 }
 
-// redeem reports whether the secret is good, and spends it.
-func (t *tokens) redeem(secret []byte) bool {
+// redeem reports whether the secret is good, and for which rights, and spends
+// it.
+func (t *tokens) redeem(secret []byte) (Rights, bool) {
 	h := sha256.Sum256(secret)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	expires, ok := t.open[h]
+	o, ok := t.open[h]
 	delete(t.open, h)
-	return ok && t.clock().Unix() < expires
+	return o.rights, ok && t.clock().Unix() < o.expires
 }

@@ -18,6 +18,8 @@ type TrustedPeer struct {
 	Name  string
 	Addr  string // where it was last known to listen
 	Added time.Time
+
+	Rights Rights
 }
 
 // TrustStore keeps the trusted nodes. It is safe for concurrent use.
@@ -69,6 +71,8 @@ type peerRecord struct {
 	Name  string
 	Addr  string
 	Added int64
+
+	Rights Rights
 }
 
 // Trust returns the trusted nodes that s remembers.
@@ -83,14 +87,14 @@ func Trust(s *store.Store) (TrustStore, error) {
 		if err := canon.Unmarshal(v, &rec); err != nil {
 			return fmt.Errorf("%w: trusted node %s: %w", store.ErrCorrupt, key, err)
 		}
-		t.put(TrustedPeer{Key: key, Name: rec.Name, Addr: rec.Addr, Added: time.Unix(0, rec.Added)})
+		t.put(TrustedPeer{Key: key, Name: rec.Name, Addr: rec.Addr, Added: time.Unix(0, rec.Added), Rights: rec.Rights})
 		return nil
 	})
 	return t, err
 }
 
 func (t *storedTrust) Put(p TrustedPeer) error {
-	rec, err := canon.Marshal(&peerRecord{Name: p.Name, Addr: p.Addr, Added: p.Added.UnixNano()})
+	rec, err := canon.Marshal(&peerRecord{Name: p.Name, Addr: p.Addr, Added: p.Added.UnixNano(), Rights: p.Rights})
 	if err != nil {
 		return err
 	}

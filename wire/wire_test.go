@@ -79,7 +79,7 @@ func newNode(t testing.TB, name string) *testNode {
 
 func join(t testing.TB, a, b *Mesh) {
 	t.Helper()
-	token, err := a.Token(time.Minute)
+	token, err := a.Token(time.Minute, RightsAll)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func counter(t testing.TB, n *testNode) identity.EntityID {
 func TestJoin(t *testing.T) {
 	now := time.Now()
 	a, b := newMesh(t, Config{Name: "a", Clock: func() time.Time { return now }}), newMesh(t, Config{Name: "b"})
-	token, err := a.Token(time.Minute)
+	token, err := a.Token(time.Minute, RightsAll)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestJoin(t *testing.T) {
 	if _, err := c.Join(ctx, forged.String()); !errors.Is(err, ErrTokenRefused) {
 		t.Errorf("a forged secret: %v", err)
 	}
-	late, err := a.Token(time.Minute)
+	late, err := a.Token(time.Minute, RightsAll)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestJoin(t *testing.T) {
 
 func TestParseTokenRefuses(t *testing.T) {
 	a := newMesh(t, Config{})
-	token, err := a.Token(time.Minute)
+	token, err := a.Token(time.Minute, RightsAll)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	token, err := one.client.Token(ctx, time.Minute)
+	token, err := one.client.Token(ctx, time.Minute, "all")
 	if err != nil {
 		return err
 	}

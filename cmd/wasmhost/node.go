@@ -14,14 +14,16 @@ func (a *app) node() *cobra.Command {
 	c := &cobra.Command{Use: "node", Short: "Nodes: this one and those it trusts"}
 	c.AddCommand(a.nodeList("ls", "List this node and its peers", false))
 	var ttl time.Duration
+	var rights string
 	token := &cobra.Command{Use: "token", Short: "Print a token with which another node can join, once", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		t, err := a.client().Token(c.Context(), ttl)
+		t, err := a.client().Token(c.Context(), ttl, rights)
 		if err != nil {
 			return err
 		}
 		return a.print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) }, func() string { return t.Token })
 	}}
 	token.Flags().DurationVar(&ttl, "ttl", time.Hour, "for how long the token is good")
+	token.Flags().StringVar(&rights, "rights", "all", "what the node that joins may do here: all, none, or some of read,operate,migrate")
 	trust := &cobra.Command{Use: "trust", Short: "Trusted nodes"}
 	var yes bool
 	rm := &cobra.Command{Use: "rm NODE", Short: "Trust a node no longer", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
@@ -31,10 +33,24 @@ func (a *app) node() *cobra.Command {
 		return a.client().Distrust(c.Context(), args[0])
 	}}
 	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	trust.AddCommand(a.nodeList("ls", "List the trusted nodes", true), rm)
+	grant := &cobra.Command{Use: "grant NODE RIGHTS", Short: "Set what a trusted node may do here: all, none, or some of read,operate,migrate", Long: grantHelp,
+		Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+			return a.client().Grant(c.Context(), args[0], args[1])
+		}}
+	trust.AddCommand(a.nodeList("ls", "List the trusted nodes, and what each may do here", true), grant, rm)
 	c.AddCommand(token, trust)
 	return c
 }
+
+const grantHelp = `Set what a trusted node may do here. Every trusted node may send events and ask
+where daemons are. Beside that there are:
+
+  read      what daemons emitted and logged, their chains and snapshots
+  operate   stop daemons, order their migration
+  migrate   move daemons to this node, with their modules
+
+RIGHTS is all, none, or some of these with commas between. Kinds are pushed,
+daemons spawned and tokens issued by the node's owner alone.`
 
 func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
@@ -45,7 +61,7 @@ func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
 		if peersOnly {
 			nodes = nodes[1:]
 		}
-		return printList(a, nodes, "NODE\tNAME\tADDRESS\tSTATE", func(n control.Node) string {
+		return printList(a, nodes, "NODE\tNAME\tADDRESS\tSTATE\tRIGHTS", func(n control.Node) string {
 			state := "not connected"
 			switch {
 			case n.Self:
@@ -53,7 +69,11 @@ func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
 			case n.Online:
 				state = "connected"
 			}
-			return fmt.Sprintf("%s\t%s\t%s\t%s", n.NodeID, n.Name, n.Addr, state)
+			rights := n.Rights
+			if n.Denied > 0 {
+				rights += fmt.Sprintf(" (%d denied)", n.Denied)
+			}
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", n.NodeID, n.Name, n.Addr, state, rights)
 		}, func(n control.Node) string { return n.NodeID })
 	}}
 }

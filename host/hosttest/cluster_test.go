@@ -29,7 +29,6 @@ type cluster struct {
 	t      testing.TB
 	net    *hosttest.Net
 	nodes  []*node
-	rng    *rand.Rand
 	ending sync.WaitGroup // runtimes that crashes left
 
 	healed atomic.Bool // nothing more is disturbed
@@ -48,6 +47,7 @@ type node struct {
 	key  *identity.KeyPair
 	dir  string
 	fs   *vfs.MemFS
+	rng  *rand.Rand // of what crashes leave; guarded by mu
 
 	mu    sync.RWMutex // a crash excludes who looks whether an answer still counts
 	rt    *host.Runtime
@@ -59,14 +59,14 @@ type node struct {
 }
 
 func newCluster(t testing.TB, seed uint64, size int) *cluster {
-	c := &cluster{t: t, cuts: make(map[string]int), delays: make(map[string]time.Duration), deaths: make(map[string]int), arms: make(map[string]int), rng: rand.New(rand.NewPCG(seed, 2))}
+	c := &cluster{t: t, cuts: make(map[string]int), delays: make(map[string]time.Duration), deaths: make(map[string]int), arms: make(map[string]int)}
 	c.net = &hosttest.Net{Filter: c.filter}
 	for i := range size {
 		key, err := identity.Generate()
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := &node{c: c, name: string(rune('a' + i)), key: key, dir: t.TempDir(), fs: vfs.NewCrashableMem()}
+		n := &node{c: c, name: string(rune('a' + i)), key: key, dir: t.TempDir(), fs: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(seed, uint64(20+i)))}
 		c.nodes = append(c.nodes, n)
 		n.start()
 	}
@@ -186,7 +186,7 @@ func (n *node) crashLocked() {
 	}
 	n.up = false
 	n.mesh.Crash()
-	n.fs = n.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n.c.rng.IntN(101), RNG: n.c.rng})
+	n.fs = n.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n.rng.IntN(101), RNG: n.rng})
 	n.free()
 }
 

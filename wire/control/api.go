@@ -20,6 +20,8 @@ type Node struct {
 	Key     string `json:"key,omitempty"`
 	Self    bool   `json:"self"`
 	Online  bool   `json:"connected"`
+	Rights  string `json:"rights,omitempty"` // what the peer may do here
+	Denied  uint64 `json:"denied,omitempty"` // how often it asked for more
 	Version string `json:"version,omitempty"`
 }
 

@@ -106,9 +106,14 @@ func (c *Client) Nodes(ctx context.Context) (out []Node, err error) {
 	return out, c.call(ctx, "GET", "nodes", nil, &out)
 }
 
-// Token issues a join token.
-func (c *Client) Token(ctx context.Context, ttl time.Duration) (out Token, err error) {
-	return out, c.call(ctx, "POST", "token?ttl="+url.QueryEscape(ttl.String()), nil, &out)
+// Token issues a join token; who joins with it gets the rights.
+func (c *Client) Token(ctx context.Context, ttl time.Duration, rights string) (out Token, err error) {
+	return out, c.call(ctx, "POST", "token?ttl="+url.QueryEscape(ttl.String())+"&rights="+url.QueryEscape(rights), nil, &out)
+}
+
+// Grant sets what a trusted node may do.
+func (c *Client) Grant(ctx context.Context, node, rights string) error {
+	return c.call(ctx, "PUT", "trust/"+url.PathEscape(node)+"?rights="+url.QueryEscape(rights), nil, nil)
 }
 
 // Distrust ends the trust in a node.

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/store"
+	"wasmhost/wire"
 )
 
 func (s *Server) self() Node {
@@ -22,7 +23,7 @@ func (s *Server) getNodes(w http.ResponseWriter, _ *http.Request) error {
 	}
 	out := []Node{s.self()}
 	for _, p := range peers {
-		out = append(out, Node{NodeID: p.ID.String(), Name: p.Name, Addr: p.Addr, Key: p.Key.String(), Online: p.Connected})
+		out = append(out, Node{NodeID: p.ID.String(), Name: p.Name, Addr: p.Addr, Key: p.Key.String(), Online: p.Connected, Rights: p.Rights.String(), Denied: p.Denied})
 	}
 	return writeJSON(w, out)
 }
@@ -38,11 +39,34 @@ func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("%w: ttl %q is not a duration between 0 and %v", errBadRequest, q, maxTokenTTL)
 		}
 	}
-	token, err := s.mesh.Token(ttl)
+	rights := wire.RightsAll
+	if q := r.URL.Query().Get("rights"); q != "" {
+		var err error
+		if rights, err = wire.ParseRights(q); err != nil {
+			return fmt.Errorf("%w: %w", errBadRequest, err)
+		}
+	}
+	token, err := s.mesh.Token(ttl, rights)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, Token{Token: token, Expires: time.Now().Add(ttl).UTC()})
+}
+
+func (s *Server) putRights(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.mesh.FindPeer(r.PathValue("node"))
+	if err != nil {
+		return err
+	}
+	rights, err := wire.ParseRights(r.URL.Query().Get("rights"))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	if err := s.mesh.Grant(p.Key, rights); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 func (s *Server) deleteTrust(w http.ResponseWriter, r *http.Request) error {

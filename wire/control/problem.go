@@ -96,6 +96,7 @@ var classes = []struct {
 	{host.ErrShuttingDown, class{"shutting-down", 503, ExitUnreachable, "Shutting down", "ask another node"}},
 	{host.ErrUnreachable, class{"unreachable", 502, ExitUnreachable, "Cannot reach the node", "is the node running, and its UDP port open? wasmhost node ls"}},
 	{host.ErrNotSupported, class{"not-supported", 501, ExitFailure, "Not supported", ""}},
+	{wire.ErrDenied, class{"denied", 403, ExitDenied, "Denied", "ask on the node itself, or have its owner grant the right: wasmhost node trust grant NODE RIGHTS"}},
 	{wire.ErrUntrusted, class{"untrusted", 403, ExitDenied, "Not trusted", "join it: wasmhost node token there, and wasmhost serve --join TOKEN here"}},
 	{wire.ErrTokenRefused, class{"token-refused", 403, ExitDenied, "The token was refused", "a token is good once: ask for a new one with wasmhost node token"}},
 	{wire.ErrTokenExpired, class{"token-expired", 403, ExitDenied, "The token has expired", "ask for a new one with wasmhost node token"}},
@@ -113,7 +114,6 @@ var classes = []struct {
 	{store.ErrFormat, class{"data-format", 409, ExitFailure, "Unknown data format", "use the wasmhost that wrote it"}},
 	{errBadRequest, class{"bad-request", 400, ExitUsage, "Bad request", ""}},
 	{errStateless, class{"stateless", 409, ExitFailure, "The daemon keeps no state", "there is nothing to save: spawn it anew where you need it"}},
-	{errForbidden, class{"denied", 403, ExitDenied, "Denied", "ask on the node itself"}},
 	{errTooManyHops, class{"routing-loop", 502, ExitUnreachable, "The nodes pass the request round", "try again in a moment"}},
 	{context.DeadlineExceeded, class{"timeout", 504, ExitTimeout, "Timed out", "try again, or allow more time"}},
 	{fs.ErrPermission, class{"permission", 403, ExitDenied, "Permission denied", "check the owner and mode of the file"}},
@@ -227,7 +227,6 @@ func (p *Problem) Exit() int {
 var (
 	errBadRequest  = errors.New("bad request")
 	errStateless   = errors.New("the daemon keeps no state")
-	errForbidden   = errors.New("a peer may not do this")
 	errTooManyHops = errors.New("the request passed through too many nodes")
 )
 

@@ -48,6 +48,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/node":                s.getNode,
 		"GET /v1/nodes":               s.getNodes,
 		"POST /v1/token":              s.owner(s.postToken),
+		"PUT /v1/trust/{node}":        s.owner(s.putRights),
 		"DELETE /v1/trust/{node}":     s.owner(s.deleteTrust),
 		"GET /v1/kinds":               s.getKinds,
 		"GET /v1/kinds/{kind}":        s.getKind,
@@ -61,12 +62,12 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons/{ref}/events":  s.postEvent,
 		"POST /v1/daemons/{ref}/stream":  s.postStream,
 		"GET /v1/daemons/{ref}":          s.atOwner(s.getDaemon),
-		"DELETE /v1/daemons/{ref}":       s.atOwner(s.deleteDaemon),
-		"GET /v1/daemons/{ref}/logs":     s.atOwner(s.getLogs),
-		"GET /v1/daemons/{ref}/tail":     s.atOwner(s.getTail),
-		"GET /v1/daemons/{ref}/snapshot": s.atOwner(s.getSnapshot),
-		"GET /v1/daemons/{ref}/chain":    s.atOwner(s.getChain),
-		"POST /v1/daemons/{ref}/migrate": s.atOwner(s.postMigrate),
+		"DELETE /v1/daemons/{ref}":       s.needs(wire.RightOperate, s.atOwner(s.deleteDaemon)),
+		"GET /v1/daemons/{ref}/logs":     s.needs(wire.RightRead, s.atOwner(s.getLogs)),
+		"GET /v1/daemons/{ref}/tail":     s.needs(wire.RightRead, s.atOwner(s.getTail)),
+		"GET /v1/daemons/{ref}/snapshot": s.needs(wire.RightRead, s.atOwner(s.getSnapshot)),
+		"GET /v1/daemons/{ref}/chain":    s.needs(wire.RightRead, s.atOwner(s.getChain)),
+		"POST /v1/daemons/{ref}/migrate": s.needs(wire.RightOperate, s.atOwner(s.postMigrate)),
 	} {
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if err := h(w, r); err != nil {
@@ -110,11 +111,16 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 type handler = func(http.ResponseWriter, *http.Request) error
 
 // owner refuses what comes from a peer.
-func (s *Server) owner(h handler) handler {
+func (s *Server) owner(h handler) handler { return s.needs(wire.RightOwner, h) }
+
+// needs refuses peers that lack the right, here and so at each node that passes
+// a request on.
+func (s *Server) needs(right wire.Rights, h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if from, ok := wire.PeerOf(r.Context()); ok {
-			s.logger.Warn("denied", "peer", from, "method", r.Method, "path", r.URL.Path)
-			return fmt.Errorf("%w: %s %s", errForbidden, r.Method, r.URL.Path)
+			if err := s.mesh.Allow(from, right, r.Method+" "+r.URL.Path); err != nil {
+				return err
+			}
 		}
 		return h(w, r)
 	}

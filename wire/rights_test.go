@@ -1,0 +1,81 @@
+package wire
+
+import (
+	"errors"
+	"testing"
+
+	"wasmhost/host/migration"
+)
+
+func TestRightsReadBack(t *testing.T) {
+	for r := range RightsAll + 1 {
+		if got, err := ParseRights(r.String()); err != nil || got != r {
+			t.Errorf("%d is %q, which reads as %d, %v", r, r, got, err)
+		}
+	}
+	for _, bad := range []string{"", "All", "read,", "read operate", "the owner's own hand", "read,root"} {
+		if r, err := ParseRights(bad); !errors.Is(err, ErrBadRights) {
+			t.Errorf("%q: %v, %v", bad, r, err)
+		}
+	}
+}
+
+// A peer without the right cannot move a daemon here: it is told so, counted,
+// and the daemon goes on where it is. With the right it can.
+func TestMovingHereNeedsTheRight(t *testing.T) {
+	a, b := newNode(t, "a"), newNode(t, "b")
+	join(t, b.mesh, a.mesh) // b issues the token
+	id := counter(t, a)
+	grant := func(r Rights) {
+		p, err := b.mesh.FindPeer("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.mesh.Grant(p.Key, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	move := func() error {
+		m, err := a.rt.StartMigration(ctx, id, b.mesh.Self())
+		if err != nil {
+			return err
+		}
+		_, err = m.Wait(ctx)
+		return err
+	}
+	grant(RightRead | RightOperate)
+	var e *migration.Error
+	if err := move(); !errors.As(err, &e) || e.Code != migration.Denied {
+		t.Fatalf("without the right: %v", err)
+	}
+	if p, err := b.mesh.FindPeer("a"); err != nil || p.Denied != 1 || p.Rights != RightRead|RightOperate {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if a.rt.DaemonCount() != 1 || b.rt.DaemonCount() != 0 || len(b.rt.Arriving()) != 0 {
+		t.Errorf("daemons: %d and %d, %d arriving", a.rt.DaemonCount(), b.rt.DaemonCount(), len(b.rt.Arriving()))
+	}
+	grant(RightMigrate)
+	if err := move(); err != nil || b.rt.DaemonCount() != 1 {
+		t.Errorf("with the right: %v", err)
+	}
+}
+
+// Rights outlive a restart, and joining again with another token changes them.
+func TestRightsComeWithTheToken(t *testing.T) {
+	a, b := newMesh(t, Config{Name: "a"}), newMesh(t, Config{Name: "b"})
+	for _, want := range []Rights{0, RightRead, RightsAll} {
+		token, err := a.Token(60e9, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Join(ctx, token); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := a.FindPeer("b"); err != nil || p.Rights != want {
+			t.Errorf("after a token with %v: %+v, %v", want, p, err)
+		}
+		if err := a.Allow(b.Self(), RightRead, "a test"); (err == nil) != (want&RightRead != 0) {
+			t.Errorf("with %v: %v", want, err)
+		}
+	}
+}
