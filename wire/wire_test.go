@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,8 +106,8 @@ func counter(t testing.TB, n *testNode) identity.EntityID {
 }
 
 func TestJoin(t *testing.T) {
-	now := time.Now()
-	a, b := newMesh(t, Config{Name: "a", Clock: func() time.Time { return now }}), newMesh(t, Config{Name: "b"})
+	var ahead atomic.Int64 // of a's clock
+	a, b := newMesh(t, Config{Name: "a", Clock: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }}), newMesh(t, Config{Name: "b"})
 	token, err := a.Token(time.Minute, RightsAll)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +140,7 @@ func TestJoin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(2 * time.Minute)
+	ahead.Store(int64(2 * time.Minute))
 	if _, err := c.Join(ctx, late); !errors.Is(err, ErrTokenRefused) {
 		t.Errorf("a token that expired at its issuer: %v", err)
 	}

@@ -25,7 +25,12 @@ type Net struct {
 	meshes map[identity.NodeID]*Mesh
 	down   map[identity.NodeID]bool
 	pipes  map[*conn]struct{} // the near ends of open connections
+
+	answering sync.WaitGroup // handlers of open connections
 }
+
+// Settle waits until no handler answers any more.
+func (n *Net) Settle() { n.answering.Wait() }
 
 // Join adds a node to the net, in the place of an earlier one with its key.
 func (n *Net) Join(key *identity.KeyPair) (*Mesh, error) {
@@ -142,7 +147,7 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 	to.mu.Unlock()
 	near, far := pipe(p.from, to)
 	stop := context.AfterFunc(ctx, near.Abort)
-	go func() {
+	p.from.net.answering.Go(func() {
 		defer func() {
 			stop()
 			p.from.net.mu.Lock()
@@ -162,7 +167,7 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 		if err := far.Close(); err != nil {
 			far.Abort()
 		}
-	}()
+	})
 	return near, nil
 }
 

@@ -1,0 +1,73 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"testing"
+
+	"wasmhost/abi"
+	"wasmhost/host"
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+)
+
+// Every class has a code of its own, an exit code of the documented ones, and
+// says what to do; an error keeps its class however deep it is wrapped, and
+// across the API.
+func TestEveryClassOfError(t *testing.T) {
+	codes := make(map[string]bool)
+	noHint := map[string]bool{"not-supported": true, "bad-request": true} // the detail says it
+	check := func(err error, code string, exit int) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		writeProblem(w, fmt.Errorf("doing a thing: %w", err))
+		if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
+			t.Errorf("%s: content type %q", code, got)
+		}
+		var p Problem
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Code != code || p.Exit() != exit || p.Status != w.Code || p.Status < 400 || p.Title == "" || p.Detail == "" {
+			t.Errorf("%v became %+v with exit %d, want code %s, exit %d", err, p, p.Exit(), code, exit)
+		}
+		if p.Hint == "" && !noHint[code] {
+			t.Errorf("%s does not say what to do", code)
+		}
+		if again := NewProblem(&p); again.Code != code || again.Exit() != exit {
+			t.Errorf("%s became %s on its way", code, again.Code)
+		}
+	}
+	for _, c := range classes {
+		if codes[c.code] && c.code != "denied" {
+			t.Errorf("two classes have code %s", c.code)
+		}
+		codes[c.code] = true
+		if c.exit < ExitFailure || c.exit > ExitMigration || c.exit == ExitNotConfirmed {
+			t.Errorf("%s has exit code %d", c.code, c.exit)
+		}
+		check(c.err, c.code, c.exit)
+	}
+	check(&abi.Fault{Kind: abi.FaultTrap, Call: "process"}, "guest-failed", ExitGuest)
+	check(&abi.Fault{Kind: abi.FaultLimit, Limit: abi.LimitFuel}, "limit-exceeded", ExitGuest)
+	check(&abi.Refusal{Code: abi.RefusedNotWasm, Found: "text", Mend: "upload Wasm"}, "module-refused", ExitFailure)
+	check(&host.MovedError{}, "moved", ExitConflict)
+	check(&host.ChainError{Err: errors.New("x")}, "chain-broken", ExitVerification)
+	check(&host.AmbiguousError{}, "ambiguous", ExitUsage)
+	check(errors.New("something else"), "internal", ExitFailure)
+	check(fmt.Errorf("%w: %w", store.ErrPoisoned, store.ErrNoSpace), "no-space", ExitFailure)
+	for code := migration.Code(0); code.Valid(); code++ {
+		want, exit := "migration-failed", ExitMigration
+		switch code {
+		case migration.DaemonNotFound:
+			want, exit = "daemon-not-found", ExitNotFound
+		case migration.AlreadyMigrating:
+			want, exit = "already-migrating", ExitConflict
+		case migration.NotPortable:
+			want, exit = "not-portable", ExitMigration
+		}
+		check(&migration.Error{Code: code, Text: "why"}, want, exit)
+	}
+}
