@@ -1,10 +1,13 @@
 package host_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"wasmhost/host"
 	"wasmhost/host/hosttest"
@@ -156,4 +159,43 @@ func TestBadOffersLeaveNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An offer of an attempt that its source gave up can be late: it arrives when
+// a later attempt is prepared, or released. It must not push that one out.
+func TestLateOfferPushesNobodyOut(t *testing.T) {
+	at := make(chan struct{}) // the release is about to be sent
+	goOn := make(chan struct{})
+	var stalled atomic.Bool
+	net := hosttest.Net{Filter: func(_, _ identity.NodeID, m migration.Message) bool {
+		if _, ok := m.(*migration.Release); ok && stalled.CompareAndSwap(false, true) {
+			close(at)
+			<-goOn
+		}
+		return true
+	}}
+	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
+	a.push("counter", "c/counter.wasm")
+	b.push("counter", "c/counter.wasm")
+	d := a.spawn("counter", "c")
+	a.wantSend(d.Entity, "x", "1")
+	m, err := a.StartMigration(ctx, d.Entity, b.Self())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-at
+	digest := sha256.Sum256(guest(t, "c/counter.wasm"))
+	late := &stranger{t, a.mesh}
+	answer := late.say(b.Self(), &migration.Offer{Version: migration.Version, Migration: migration.ID{9}, Entity: d.Entity, Name: "c", Kind: "counter",
+		Module: digest[:], Epoch: 1, Identity: true})
+	if r, ok := answer.(*migration.Refuse); !ok || r.Code != migration.AlreadyPresent && r.Code != migration.AlreadyMigrating {
+		t.Errorf("the late offer was answered with %+v", answer)
+	}
+	close(goOn)
+	limit, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if _, err := m.Wait(limit); err != nil {
+		t.Fatal(err)
+	}
+	b.wantSend(d.Entity, "x", "2")
 }

@@ -148,8 +148,10 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	r.mu.Lock()
 	old := r.incoming[o.Entity]
 	r.mu.Unlock()
-	if old != nil && old.from == in.from { // the source has given that attempt up
-		old.discard()
+	if old != nil && old.from == in.from {
+		if err := old.giveWay(); err != nil {
+			return false, migration.Failf(migration.AlreadyMigrating, "an earlier attempt to move daemon %s here is not settled: %v", o.Entity.Origin(), err)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -552,6 +554,20 @@ func (in *incoming) abort() {
 	if !prepared {
 		in.discard()
 	}
+}
+
+// giveWay makes room for another attempt of the same source, where that is
+// safe. Of a prepared daemon only the source can say: the other attempt's offer
+// may be an old one that comes late.
+func (in *incoming) giveWay() error {
+	in.mu.Lock()
+	prepared := in.prepared
+	in.mu.Unlock()
+	if !prepared {
+		in.discard()
+		return nil
+	}
+	return in.ask()
 }
 
 // discard drops the daemon: the source serves it, or it came by another
