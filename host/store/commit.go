@@ -164,7 +164,11 @@ func (s *Store) write(items []waiting) (err error) {
 		return err
 	}
 	defer func() { // the engine panics on some failed writes
-		if p := recover(); p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case error:
+			err = s.poisonWith(p)
+		default:
 			err = s.poisonWith(fmt.Errorf("%v", p))
 		}
 	}()

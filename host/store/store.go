@@ -172,5 +172,10 @@ func (q quiet) Infof(f string, a ...any)  { q.l.Debug(fmt.Sprintf(f, a...), "com
 func (q quiet) Errorf(f string, a ...any) { q.l.Error(fmt.Sprintf(f, a...), "component", "store") }
 func (q quiet) Fatalf(f string, a ...any) {
 	q.l.Error(fmt.Sprintf(f, a...), "component", "store")
+	for _, arg := range a {
+		if err, ok := arg.(error); ok {
+			panic(err) // which write makes the store's poison
+		}
+	}
 	panic(fmt.Sprintf(f, a...))
 }
