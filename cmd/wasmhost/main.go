@@ -148,7 +148,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	p := control.NewProblem(err)
 	code := p.Exit()
 	switch {
-	case ctx.Err() != nil && !errors.As(err, &exit):
+	case ctx.Err() != nil && errors.Is(err, context.Canceled) && !errors.As(err, &exit):
 		code, p.Code, p.Hint = control.ExitInterrupted, "interrupted", ""
 	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag"):
 		code, p.Code, p.Hint = control.ExitUsage, "usage", "see --help"
