@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
-	"fmt"
 	"sync"
-	"time"
 
 	"wasmhost/abi"
 	"wasmhost/host/migration"
@@ -216,8 +213,8 @@ func (in *incoming) receive(c migration.Conn) error {
 	if in.rt.store != nil {
 		b := &store.Batch{}
 		b.DeleteHistory(in.offer.Entity)
-		if err := in.rt.store.Commit(b); err != nil {
-			return migration.Failf(migration.StoreFailed, "%v", err)
+		if err := in.submit(b, ignore); err != nil {
+			return err
 		}
 	}
 	for {
@@ -263,7 +260,9 @@ func (in *incoming) addHistory(m *migration.HistoryBatch) error {
 		for i, rec := range m.Records {
 			b.Append(in.offer.Entity, m.From+uint64(i), rec)
 		}
-		in.rt.store.Submit(b, func(error) {}) // a failure shows at the Commit in prepare
+		if err := in.submit(b, ignore); err != nil {
+			return err
+		}
 	}
 	in.history += uint64(len(m.Records))
 	return nil
@@ -357,9 +356,8 @@ func (in *incoming) beginHere(s *Snapshot) error {
 	}
 	b := &store.Batch{}
 	b.Append(in.offer.Entity, 0, rec)
-	in.rt.store.Submit(b, func(error) {})
 	in.d.index, in.d.kept = 1, 1
-	return nil
+	return in.submit(b, ignore)
 }
 
 func (in *incoming) keepSnapshot(s *Snapshot) error {
@@ -370,9 +368,8 @@ func (in *incoming) keepSnapshot(s *Snapshot) error {
 	if err := putSnapshot(b, in.offer.Entity, in.d.index, s); err != nil {
 		return err
 	}
-	in.rt.store.Submit(b, func(error) {})
 	in.snapshot, in.module = nil, nil
-	return nil
+	return in.submit(b, ignore)
 }
 
 // replay applies what the source did since the snapshot.
@@ -400,7 +397,9 @@ func (in *incoming) replay(c migration.Conn) error {
 			}
 		}
 		if in.rt.store != nil {
-			in.rt.store.Submit(b, func(error) {})
+			if err := in.submit(b, ignore); err != nil {
+				return err
+			}
 		}
 		if t.Last {
 			return nil
@@ -424,296 +423,37 @@ func (in *incoming) prepare() error {
 		}
 		b := &store.Batch{}
 		b.Put(store.Incoming, in.offer.Entity[:], rec)
-		if err := in.rt.store.Commit(b); err != nil {
+		durable := make(chan error, 1)
+		if err := in.submit(b, func(err error) { durable <- err }); err != nil {
+			return err
+		}
+		if err := <-durable; err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.settled {
-		return migration.Failf(migration.Cancelled, "another attempt took its place")
+		return errPushedOut
 	}
 	in.prepared = true
 	return nil
 }
 
-// awaitRelease waits for the source's word. A connection that breaks leaves
-// the daemon in doubt.
-func (in *incoming) awaitRelease(c migration.Conn) error {
-	rel, err := receive[*migration.Release](c)
-	var refused *peerRefusal
-	switch {
-	case errors.As(err, &refused):
-		in.discard()
-		in.rt.logger.Info("the source kept a daemon", "daemon", in.offer.Entity.Origin(), "reason", refused)
-		return nil
-	case err != nil:
-		in.inDoubt()
-		return nil
-	}
-	if err := in.activate(rel); err != nil {
-		in.inDoubt()
-		return err
-	}
-	in.rt.answer(c, &migration.Done{Epoch: rel.Epoch})
-	return nil
-}
+var errPushedOut = migration.Failf(migration.Cancelled, "another attempt took its place")
 
-// activate makes the daemon ours. It may be called again.
-func (in *incoming) activate(rel *migration.Release) error {
+// submit writes for a daemon on its way, unless it was dropped: the store may
+// hold another attempt by now.
+func (in *incoming) submit(b *store.Batch, done func(error)) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.settled {
-		return nil
+		return errPushedOut
 	}
-	d, o := in.d, &in.offer
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	head := d.chain.HeadHash()
-	if rel.Migration != o.Migration || rel.Entity != o.Entity || rel.Epoch != o.Epoch+1 || rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:]) {
-		return migration.Failf(migration.ProtocolError, "the release is not of the daemon that was prepared")
-	}
-	var check Checkpoint
-	if err := canon.Unmarshal(rel.Checkpoint, &check); err != nil {
-		return migration.Failf(migration.ProtocolError, "the hand-over's checkpoint: %v", err)
-	}
-	if check.Purpose != PurposeHandover || check.Entity != o.Entity || check.Epoch != rel.Epoch || check.Head != head ||
-		!bytes.Equal(check.State, handover(in.from, in.rt.self)) || (check.Signed() || o.Identity) && check.Verify() != nil {
-		return migration.Failf(migration.ProtocolError, "the hand-over is not signed by the daemon")
-	}
-	key, err := in.key(rel)
-	if err != nil {
-		return err
-	}
-	d.key = key
-	if err := in.own(rel, &check); err != nil {
-		return err
-	}
-	in.rt.mu.Lock()
-	delete(in.rt.incoming, o.Entity)
-	delete(in.rt.expected, o.Entity)
-	delete(in.rt.moved, o.Entity)
-	in.rt.daemons[o.Entity] = d
-	in.rt.mu.Unlock()
-	in.settled = true
-	close(in.done)
-	d.resume()
-	in.rt.logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
+	in.rt.store.Submit(b, done)
 	return nil
 }
 
-// key opens the envelope; without one it is what was registered here, or the
-// public half. What was promised and cannot be opened is an error.
-func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
-	if !in.offer.Identity {
-		return in.rt.expectedKey(in.offer.Entity), nil
-	}
-	env, err := identity.ParseEnvelope(rel.Envelope)
-	if err != nil {
-		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
-	}
-	head := in.d.chain.Head()
-	key, err := env.Open(in.rt.node, head.Bytes(), in.offer.Entity)
-	if err != nil {
-		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
-	}
-	return key, nil
-}
-
-// own writes durably that the daemon is ours. It needs d.mu.
-func (in *incoming) own(rel *migration.Release, check *Checkpoint) error {
-	d, id := in.d, in.offer.Entity
-	move, err := encodeRecord(&moveRecord{From: in.from, To: in.rt.self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: *check})
-	if err != nil {
-		return err
-	}
-	if in.rt.store != nil {
-		rec, err := d.record0()
-		if err != nil {
-			return err
-		}
-		b := &store.Batch{}
-		b.Put(store.Daemons, id[:], rec)
-		b.Append(id, d.index, move)
-		b.Delete(store.Incoming, id[:])
-		b.Delete(store.Moved, id[:])
-		if err := in.rt.store.Commit(b); err != nil {
-			return migration.Failf(migration.StoreFailed, "%v", err)
-		}
-		d.index++
-	}
-	d.epoch = rel.Epoch
-	return nil
-}
-
-// abort drops a daemon that is not prepared.
-func (in *incoming) abort() {
-	in.mu.Lock()
-	prepared := in.prepared
-	in.mu.Unlock()
-	if !prepared {
-		in.discard()
-	}
-}
-
-// giveWay makes room for another attempt of the same source, where that is
-// safe. Of a prepared daemon only the source can say: the other attempt's offer
-// may be an old one that comes late.
-func (in *incoming) giveWay() error {
-	in.mu.Lock()
-	prepared := in.prepared
-	in.mu.Unlock()
-	if !prepared {
-		in.discard()
-		return nil
-	}
-	return in.ask()
-}
-
-// discard drops the daemon: the source serves it, or it came by another
-// attempt.
-func (in *incoming) discard() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.settled {
-		return
-	}
-	in.settled = true
-	close(in.done)
-	r, o := in.rt, &in.offer
-	if in.d != nil {
-		in.d.mu.Lock()
-		in.d.end(stateGone, &NotFoundError{o.Entity})
-		in.d.mu.Unlock()
-	}
-	if r.store != nil && r.life.Load() != lifeShuttingDown {
-		b := &store.Batch{}
-		b.Delete(store.Snapshots, o.Entity[:])
-		b.Delete(store.Incoming, o.Entity[:])
-		b.DeleteHistory(o.Entity)
-		if err := r.store.Commit(b); err != nil {
-			r.logger.Error("dropping a daemon that did not come", "daemon", o.Entity.Origin(), "error", err)
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.incoming[o.Entity] == in {
-		delete(r.incoming, o.Entity)
-	}
-	if r.names[o.Name] == o.Entity {
-		delete(r.names, o.Name)
-	}
-}
-
-// inDoubt asks the source, again and again, what became of the migration.
-func (in *incoming) inDoubt() {
-	r := in.rt
-	if !r.startWork() {
-		return
-	}
-	go func() {
-		defer r.work.Done()
-		for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-			if err := in.ask(); err != nil {
-				r.logger.Warn("a daemon is held until its source is heard", "daemon", in.offer.Entity.Origin(), "source", in.from, "error", err)
-			}
-			timer := time.NewTimer(pause)
-			select {
-			case <-in.done:
-				timer.Stop()
-				return
-			case <-r.ctx.Done():
-				timer.Stop()
-				return
-			case <-timer.C:
-			}
-		}
-	}()
-}
-
-// ask puts the question once.
-func (in *incoming) ask() error {
-	peer, err := in.rt.mesh.Peer(in.from)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(in.rt.ctx, 10*time.Second)
-	defer cancel()
-	c, err := peer.OpenMigration(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Abort()
-	if err := c.Send(&migration.Ask{Migration: in.offer.Migration, Entity: in.offer.Entity}); err != nil {
-		return err
-	}
-	msg, err := c.Recv()
-	if err != nil {
-		return err
-	}
-	switch msg := msg.(type) {
-	case *migration.Hold:
-		return nil
-	case *migration.Release:
-		if err := in.activate(msg); err != nil {
-			return err
-		}
-		if err := c.Send(&migration.Done{Epoch: msg.Epoch}); err != nil {
-			return err
-		}
-		return c.Close()
-	case *migration.Refuse:
-		if msg.Code == migration.NotReady || msg.Code == migration.ComputeNotSupported {
-			return fmt.Errorf("the source is not ready: %s", msg.Text)
-		}
-		in.discard()
-		return nil
-	default:
-		return migration.Failf(migration.ProtocolError, "a %T in answer to a question", msg)
-	}
-}
-
-// takeRelease answers a source that repeats its release.
-func (r *Runtime) takeRelease(from identity.NodeID, c migration.Conn, rel *migration.Release) error {
-	r.mu.RLock()
-	in, d, t := r.incoming[rel.Entity], r.daemons[rel.Entity], r.moved[rel.Entity]
-	r.mu.RUnlock()
-	switch {
-	case in != nil && in.from == from:
-		if err := in.activate(rel); err != nil {
-			return err
-		}
-	case d != nil && d.owns(rel.Epoch), t.Epoch >= rel.Epoch:
-	default:
-		return migration.Failf(migration.StateFailed, "node %s holds nothing of daemon %s for migration %x", r.self, rel.Entity.Origin(), rel.Migration)
-	}
-	return c.Send(&migration.Done{Epoch: rel.Epoch})
-}
-
-func (d *hosted) owns(epoch uint64) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.epoch >= epoch
-}
-
-// answerAsk tells a target in doubt what became of its migration.
-func (r *Runtime) answerAsk(from identity.NodeID, c migration.Conn, ask *migration.Ask) {
-	r.mu.RLock()
-	m := r.outgoing[ask.Entity]
-	r.mu.RUnlock()
-	if m == nil || m.id != ask.Migration || m.target != from {
-		r.answer(c, migration.NewRefuse(migration.Failf(migration.Cancelled, "the source keeps daemon %s", ask.Entity.Origin())))
-		return
-	}
-	m.mu.Lock()
-	rel := m.release
-	m.mu.Unlock()
-	if rel == nil {
-		r.answer(c, &migration.Hold{})
-		return
-	}
-	r.answer(c, rel)
-	if _, err := receive[*migration.Done](c); err != nil { // the source's own delivery hears it too
-		r.logger.Debug("a target that asked did not confirm", "error", err)
-	}
-}
+// ignore is for writes whose failure shows in prepare: the store is poisoned
+// then.
+func ignore(error) {}
