@@ -159,7 +159,9 @@ func TestParseTokenRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range []string{"", "wh1.", "wh2" + token[3:], token[:len(token)-1], token[:20] + "A" + token[21:], token + "AAAA", strings.ToLower(token)} {
+	mistyped := []byte(token)
+	mistyped[20] = 'A' + (mistyped[20]-'A'+1)%26 // a letter of base64, and another one
+	for _, bad := range []string{"", "wh1.", "wh2" + token[3:], token[:len(token)-1], string(mistyped), token + "AAAA", strings.ToLower(token)} {
 		if _, err := ParseToken(bad); !errors.Is(err, ErrBadToken) {
 			t.Errorf("%q: %v", bad, err)
 		}

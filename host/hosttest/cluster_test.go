@@ -34,8 +34,9 @@ type cluster struct {
 	healed atomic.Bool // nothing more is disturbed
 
 	mu     sync.Mutex
+	rng    *rand.Rand
 	cuts   map[string]int           // message type: cut the connection at the n-th from now
-	delays map[string]time.Duration // message type: how long each takes
+	delays map[string]time.Duration // message type: how long each takes at most, on either side
 	arms   map[string]int           // node and message type: the node crashes before its next sync once the n-th has passed it
 	deaths map[string]int           // node and message type: the sender crashes as it sends the n-th from now
 }
@@ -59,8 +60,8 @@ type node struct {
 }
 
 func newCluster(t testing.TB, seed uint64, size int) *cluster {
-	c := &cluster{t: t, cuts: make(map[string]int), delays: make(map[string]time.Duration), deaths: make(map[string]int), arms: make(map[string]int)}
-	c.net = &hosttest.Net{Filter: c.filter}
+	c := &cluster{t: t, rng: rand.New(rand.NewPCG(seed, 2)), cuts: make(map[string]int), delays: make(map[string]time.Duration), deaths: make(map[string]int), arms: make(map[string]int)}
+	c.net = &hosttest.Net{Filter: c.filter, Taken: c.taken}
 	for i := range size {
 		key, err := identity.Generate()
 		if err != nil {
@@ -78,7 +79,7 @@ func (c *cluster) filter(from, to identity.NodeID, m migration.Message) bool {
 	kind := fmt.Sprintf("%T", m)[len("*migration."):]
 	sender := c.byID(from)
 	c.mu.Lock()
-	delay := c.delays[kind]
+	delay := c.delay(kind)
 	cut, death := due(c.cuts, kind), due(c.deaths, sender.name+" "+kind)
 	for _, n := range []*node{sender, c.byID(to)} {
 		if due(c.arms, n.name+" "+kind) {
@@ -93,6 +94,26 @@ func (c *cluster) filter(from, to identity.NodeID, m migration.Message) bool {
 		sender.crash()
 	}
 	return !cut
+}
+
+// taken delays the receiver as the story asks.
+func (c *cluster) taken(_, _ identity.NodeID, m migration.Message) {
+	c.mu.Lock()
+	delay := c.delay(fmt.Sprintf("%T", m)[len("*migration."):])
+	c.mu.Unlock()
+	if delay > 0 {
+		time.Sleep(delay)
+	}
+}
+
+// delay is how long a message's sender, or its receiver, takes this time:
+// streams overtake each other. It needs c.mu.
+func (c *cluster) delay(kind string) time.Duration {
+	most := c.delays[kind]
+	if most == 0 || c.rng.IntN(2) == 0 {
+		return 0
+	}
+	return time.Duration(c.rng.Int64N(int64(most))) + 1
 }
 
 // due counts down what is planned for key.

@@ -20,6 +20,10 @@ type Net struct {
 	// cuts the connection by returning false. It is set before the first
 	// connection.
 	Filter func(from, to identity.NodeID, m migration.Message) bool
+	// Taken, where it is not nil, sees every message that arrived before the
+	// receiver acts on it: a connection that breaks meanwhile no longer stops
+	// it. It is set before the first connection.
+	Taken func(from, to identity.NodeID, m migration.Message)
 
 	mu     sync.Mutex
 	meshes map[identity.NodeID]*Mesh
@@ -237,18 +241,26 @@ func (c *conn) Recv() (migration.Message, error) {
 		case <-c.cut: // what was on the way is lost
 			return nil, io.ErrUnexpectedEOF
 		default:
-			return migration.Decode(b)
+			return c.take(b)
 		}
 	case <-c.cut:
 		return nil, io.ErrUnexpectedEOF
 	case <-c.peerEnded:
 		select {
 		case b := <-c.in: // what was sent before the close still arrives
-			return migration.Decode(b)
+			return c.take(b)
 		default:
 			return nil, io.EOF
 		}
 	}
+}
+
+func (c *conn) take(b []byte) (migration.Message, error) {
+	m, err := migration.Decode(b)
+	if err == nil && c.net.Taken != nil {
+		c.net.Taken(c.meshes[1].id, c.meshes[0].id, m)
+	}
+	return m, err
 }
 
 func (c *conn) Close() error {

@@ -31,7 +31,8 @@ var (
 //	20ms move b         whoever has the daemon moves it to b
 //	0s cancel           the last move is cancelled
 //	5ms cut Release 1   the connection breaks at the first Release from now
-//	0s delay Tail 30ms  every Tail takes 30 ms from now on
+//	0s delay Tail 30ms  every Tail takes up to 30 ms to be sent, and as much to
+//	                    be acted on, from now on
 //	1s crash a          power failure; of unsynced writes some survive
 //	0s sync a 3         a crash of a before its third sync from now
 //	0s arm a Ready 1    a crash of a before its next sync once a Ready came to it, or went
@@ -96,11 +97,11 @@ func invent(seed uint64) story {
 		s.steps = append(s.steps, step{after: time.Duration(rng.Int64N(int64(most))).Round(time.Millisecond), verb: verb, words: words})
 	}
 	for range 1 + rng.IntN(5) { // so that a migration takes time, in which things happen
-		add(time.Millisecond, "delay", pick(messages...), fmt.Sprintf("%dms", 1+rng.IntN(40)))
+		add(time.Millisecond, "delay", pick(messages...), fmt.Sprintf("%dms", 1+rng.IntN(80)))
 	}
 	for range 4 + rng.IntN(16) {
 		const soon = 60 * time.Millisecond
-		switch rng.IntN(14) {
+		switch rng.IntN(17) {
 		case 12:
 			n := pick("a", "b", "c")
 			add(soon, "sync", n, fmt.Sprint(1+rng.IntN(6)))
@@ -113,6 +114,11 @@ func invent(seed uint64) story {
 			n := pick("a", "b", "c")
 			add(soon, "die", n, pick(messages...), "1")
 			add(8*soon, "start", n)
+		case 16: // a change of mind
+			n := pick("a", "b", "c")
+			add(soon, "move", n)
+			add(soon, "cancel")
+			add(soon/4, "move", n)
 		case 0, 1, 2, 3:
 			add(soon, "move", pick("a", "b", "c"))
 		case 4, 5:
