@@ -208,7 +208,7 @@ func FuzzInspect(f *testing.F) {
 		if err != nil {
 			return
 		}
-		out, err := Rewrite(wasm)
+		out, err := Rewrite(wasm, Options{})
 		var refusal *Refusal
 		if errors.As(err, &refusal) {
 			return // Inspect does not look into function bodies

@@ -3,7 +3,7 @@ package abi
 // instr is one decoded instruction: what metering must know of it.
 type instr struct {
 	op    uint32 // the opcode; for those with a prefix, prefix<<16 | number
-	index uint32 // of the function, local, global, type or label
+	index uint32 // of the function, local, global, label or segment
 }
 
 // Opcodes (core specification 2.0, section 5.4) that metering looks at.
@@ -20,10 +20,15 @@ const (
 	opCall       = 0x10
 	opCallInd    = 0x11
 	opRefFunc    = 0xd2
+	opGlobalGet  = 0x23
+	opGlobalSet  = 0x24
+	opTableSet   = 0x26
 	opMemoryInit = 0xfc<<16 | 8
+	opDataDrop   = 0xfc<<16 | 9
 	opMemoryCopy = 0xfc<<16 | 10
 	opMemoryFill = 0xfc<<16 | 11
 	opTableInit  = 0xfc<<16 | 12
+	opElemDrop   = 0xfc<<16 | 13
 	opTableCopy  = 0xfc<<16 | 14
 	opTableGrow  = 0xfc<<16 | 15
 	opTableFill  = 0xfc<<16 | 17
@@ -77,21 +82,22 @@ func (r *reader) instr(b *bounds) instr {
 		r.byte()
 	case op == 0xfc || op == 0xfd:
 		in.op = op<<16 | min(r.u32(), 0xffff)
-		r.prefixed(in.op)
+		in.index = r.prefixed(in.op)
 	default:
 		r.unknown(op)
 	}
 	return in
 }
 
-// prefixed reads the immediates of bulk and vector instructions.
-func (r *reader) prefixed(op uint32) {
+// prefixed reads the immediates of bulk and vector instructions. It returns the
+// first of a bulk instruction's, which is the segment where there is one.
+func (r *reader) prefixed(op uint32) (first uint32) {
 	switch n := op & 0xffff; {
 	case op>>16 == 0xfc && n <= 7: // saturating conversions
 	case op>>16 == 0xfc && (n == 9 || n == 11 || n == 13 || n >= 15 && n <= 17):
-		r.u32()
+		first = r.u32()
 	case op>>16 == 0xfc && (n == 8 || n == 10 || n == 12 || n == 14):
-		r.u32()
+		first = r.u32()
 		r.u32()
 	case op>>16 == 0xfc:
 		r.unknown(op)
@@ -108,6 +114,7 @@ func (r *reader) prefixed(op uint32) {
 	default:
 		r.unknown(op)
 	}
+	return first
 }
 
 func (r *reader) unknown(op uint32) {

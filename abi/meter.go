@@ -16,22 +16,30 @@ import (
 // and one that calls nothing is not counted in depth: it cannot recurse.
 type meter struct {
 	p          *parsed
+	survey     *survey
+	capture    bool             // what Options.Capture asks
 	types      int              // of the module
 	out        uint32           // index of OutOfFuel: after the imported functions
 	fuel       int              // index of FuelGlobal; DepthGlobal is the next
-	blockTypes [][]byte         // types added for functions of several results
+	added      []addedGlobal    // after DepthGlobal
+	dataFlags  map[uint32]int   // segment to the global that says it was dropped
+	elemFlags  map[uint32]int   // the same for element segments
+	vectors    map[uint32]int   // vector global to the first of the two that stand for it
+	blockTypes [][]byte         // types added, the first for functions of several results
 	blockIndex map[string]int32 // by results
+	accessors  []accessor       // functions added after the module's own
 	exported   []string
 	fail       *Refusal
 }
 
-func newMeter(p *parsed) *meter {
-	m := &meter{p: p, types: len(p.types), fuel: len(p.globals), blockIndex: make(map[string]int32)}
+func newMeter(p *parsed, s *survey, capture bool) *meter {
+	m := &meter{p: p, survey: s, capture: capture, types: len(p.types), fuel: len(p.globals), blockIndex: make(map[string]int32)}
 	for _, im := range p.imports {
 		if im.Kind == "function" {
 			m.out++
 		}
 	}
+	m.addGlobals()
 	for _, t := range p.funcs[m.out:] {
 		if int64(t) >= int64(len(p.types)) {
 			continue // code refuses it
@@ -42,6 +50,7 @@ func newMeter(p *parsed) *meter {
 			m.blockTypes = append(m.blockTypes, append(appendU32([]byte{0x60, 0}, uint32(len(results))), results...))
 		}
 	}
+	m.addAccessors()
 	return m
 }
 
@@ -52,7 +61,11 @@ func (m *meter) code(r *reader) []byte {
 		r.refuse(RefusedInvalid, "%d function bodies for %d functions", n, len(m.p.funcs)-int(m.out))
 		return nil
 	}
-	out := appendU32(make([]byte, 0, len(r.b)*3/2), uint32(n))
+	if len(m.survey.functions) != n {
+		r.refuse(RefusedInvalid, "%d function bodies of %d", len(m.survey.functions), n)
+		return nil
+	}
+	out := appendU32(make([]byte, 0, len(r.b)*3/2), uint32(n+len(m.accessors)))
 	f := &function{m: m}
 	for i := range n {
 		body := r.bytes(r.u32())
@@ -64,13 +77,16 @@ func (m *meter) code(r *reader) []byte {
 			r.refuse(RefusedInvalid, "function %d has type %d of %d", i, t, m.types)
 			return nil
 		}
-		f.rewrite(&reader{b: body}, t)
+		f.rewrite(&reader{b: body}, t, m.survey.functions[i])
 		if f.r.fail != nil {
 			r.fail = f.r.fail
 			r.fail.Found = fmt.Sprintf("%s, in the body of function %d", r.fail.Found, int(m.out)+i)
 			return nil
 		}
 		out = append(appendU32(out, uint32(len(f.out))), f.out...)
+	}
+	for _, a := range m.accessors {
+		out = append(appendU32(out, uint32(len(a.body))), a.body...)
 	}
 	return out
 }
@@ -82,9 +98,10 @@ type function struct {
 	out    []byte
 	blocks []block
 	heads  []head // in order; the first is the function's entry
-	calls  bool
+	uses   usage
 	left   uint32 // index of the scratch local: i64
-	count  uint32 // index of the scratch local: i32
+	count  uint32 // index of the first scratch local of type i32: one with usesBulk, three with usesSegments
+	vector uint32 // index of the scratch local: v128, with usesVectors
 }
 
 // block is an open block, the function's own first.
@@ -103,20 +120,18 @@ type head struct {
 	patch int // offset in out of the cost: 5 bytes
 }
 
-func (f *function) rewrite(r *reader, typ uint32) {
-	f.r, f.out, f.blocks, f.heads = r, f.out[:0], f.blocks[:0], f.heads[:0]
+func (f *function) rewrite(r *reader, typ uint32, uses usage) {
+	f.r, f.out, f.blocks, f.heads, f.uses = r, f.out[:0], f.blocks[:0], f.heads[:0], uses
 	params, _, _ := strings.Cut(f.m.p.types[typ], ":")
 	locals := f.locals(len(params))
 	body := r.pos
-	bulk := f.survey(locals)
 	if r.fail != nil {
 		return
 	}
-	f.declare(r.b[:body], bulk)
-	f.left, f.count = locals, locals+1
+	f.declare(r.b[:body], locals)
 	weight := 1 + locals/localsWeight
 	f.take(f.head())
-	if f.calls {
+	if f.uses&usesCalls != 0 {
 		f.deeper(-int32(weight))
 		f.emit(0x23, uint32(f.m.fuel+1))                 // global.get depth
 		f.out = append(f.out, 0x41, 0, 0x48, 0x04, 0x40) // i32.const 0; i32.lt_s; if
@@ -125,9 +140,8 @@ func (f *function) rewrite(r *reader, typ uint32) {
 		f.out = append(f.out, opBlock)
 		f.out = append(f.out, f.blockType(typ)...)
 	}
-	r.pos = body
 	f.body(bounds{funcs: uint32(len(f.m.p.funcs)), types: uint32(f.m.types), locals: locals, globals: uint32(len(f.m.p.globals))})
-	if f.calls {
+	if f.uses&usesCalls != 0 {
 		f.deeper(int32(weight))
 		f.out = append(f.out, opEnd)
 	}
@@ -154,34 +168,28 @@ func (f *function) locals(params int) uint32 {
 	return uint32(n)
 }
 
-// survey looks whether the function calls others, or uses bulk instructions.
-func (f *function) survey(locals uint32) (bulk bool) {
-	f.calls = false
-	all := ^uint32(0)
-	b := &bounds{funcs: all, types: all, locals: locals, globals: all, labels: all}
-	for f.r.left() > 0 && f.r.fail == nil {
-		switch in := f.r.instr(b); in.op {
-		case opCall, opCallInd:
-			f.calls = true
-		case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableGrow, opTableFill:
-			bulk = true
+// declare copies the declarations and adds the scratch locals, the first of
+// which has index next.
+func (f *function) declare(old []byte, next uint32) {
+	added := []byte{1, typeI64}
+	f.left = next
+	next++
+	if f.uses&(usesBulk|usesSegments) != 0 {
+		n := byte(1)
+		if f.uses&usesSegments != 0 {
+			n = 3
 		}
+		added = append(added, n, typeI32)
+		f.count = next
+		next += uint32(n)
 	}
-	return bulk
-}
-
-// declare copies the declarations and adds the scratch locals.
-func (f *function) declare(old []byte, bulk bool) {
+	if f.uses&usesVectors != 0 && len(f.m.vectors) > 0 {
+		added = append(added, 1, typeV128)
+		f.vector = next
+	}
 	r := &reader{b: old}
-	n, more := r.u32(), uint32(1)
-	if bulk {
-		more = 2
-	}
-	f.out = append(appendU32(f.out, n+more), old[r.pos:]...)
-	f.out = append(f.out, 1, 0x7e)
-	if bulk {
-		f.out = append(f.out, 1, 0x7f)
-	}
+	f.out = append(appendU32(f.out, r.u32()+uint32(len(added)/2)), old[r.pos:]...)
+	f.out = append(f.out, added...)
 }
 
 // body copies the instructions.
@@ -224,12 +232,25 @@ func (f *function) body(b bounds) {
 			f.emit(byte(in.op), f.m.shift(in.index))
 			continue
 		case opReturn:
-			if f.calls {
+			if f.uses&usesCalls != 0 {
 				f.emit(opBr, uint32(len(f.blocks)-1))
 				continue
 			}
-		case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableGrow, opTableFill:
+		case opMemoryCopy, opMemoryFill, opTableCopy, opTableGrow, opTableFill:
 			f.takeBulk()
+		case opMemoryInit, opTableInit:
+			f.takeBulk()
+			if f.fromSegment(in, r.b[start:r.pos]) {
+				continue
+			}
+		case opDataDrop, opElemDrop:
+			if f.drop(in) {
+				continue
+			}
+		case opGlobalGet, opGlobalSet:
+			if f.vectorGlobal(in) {
+				continue
+			}
 		}
 		f.out = append(f.out, r.b[start:r.pos]...)
 	}

@@ -11,14 +11,17 @@ type parsed struct {
 	types    []string // signatures as in WASIFunctions; other letters for other types
 	imports  []Import
 	funcs    []uint32 // type index per function, imported ones first
-	tables   int
+	tables   []table  // imported ones first
 	memories []limits // imported ones first
 	globals  []global // imported ones first
 	exports  []export
 	hasStart bool
+	start    uint32
+	elements []elements
 	customs  []string
 	code     int
-	data     int
+	counted  bool // has a data count section, without which code may not name data segments
+	data     []data
 	results  [][]byte // of each type, as they are encoded
 }
 
@@ -38,6 +41,27 @@ type global struct {
 	kind     byte // value type
 	mutable  bool
 	imported bool
+	exported bool
+	vector   []byte // the 16 bytes it begins with, where it is of type v128 and begins with a constant
+}
+
+type table struct {
+	limits
+	kind byte // of references
+}
+
+// elements is an element segment, as far as its mode goes.
+type elements struct {
+	passive bool
+	kind    byte // of references
+}
+
+// data is a data segment.
+type data struct {
+	passive  bool
+	constant bool // offset is a constant
+	offset   uint32
+	bytes    []byte
 }
 
 type export struct {
@@ -81,7 +105,7 @@ func parse(wasm []byte) (*parsed, *Refusal) {
 		p.sections = append(p.sections, s)
 		sub := &reader{b: wasm[:s.end], pos: s.body}
 		p.section(id, sub)
-		if sub.fail == nil && id >= 1 && id <= 7 && sub.left() != 0 {
+		if sub.fail == nil && id >= 1 && id != 10 && id != 12 && sub.left() != 0 {
 			sub.refuse(RefusedMalformed, "section %d at offset %d has bytes to spare", id, s.start)
 		}
 		r.fail = sub.fail
@@ -131,26 +155,39 @@ func (p *parsed) section(id byte, r *reader) {
 		r.each(func() { p.funcs = append(p.funcs, r.u32()) })
 	case 4:
 		r.each(func() {
-			r.byte()
-			r.limits()
-			p.tables++
+			kind := r.byte()
+			p.tables = append(p.tables, table{limits: r.limits(), kind: kind})
 		})
 	case 5:
 		r.each(func() { p.memories = append(p.memories, r.limits()) })
 	case 6:
 		r.each(func() {
 			g := global{kind: r.byte(), mutable: r.byte() == 1}
+			start := r.pos
 			r.constExpr()
+			if expr := r.b[start:r.pos]; g.kind == typeV128 && len(expr) == 19 && expr[0] == 0xfd {
+				g.vector = expr[2:18]
+			}
 			p.globals = append(p.globals, g)
 		})
 	case 7:
-		r.each(func() { p.exports = append(p.exports, export{name: r.name(), kind: r.byte(), idx: r.u32()}) })
+		r.each(func() {
+			e := export{name: r.name(), kind: r.byte(), idx: r.u32()}
+			if e.kind == 3 && int64(e.idx) < int64(len(p.globals)) {
+				p.globals[e.idx].exported = true
+			}
+			p.exports = append(p.exports, e)
+		})
 	case 8:
-		p.hasStart = true
+		p.hasStart, p.start = true, r.u32()
+	case 9:
+		r.each(func() { p.readElements(r) })
 	case 10:
 		p.code = r.count()
 	case 11:
-		p.data = r.count()
+		r.each(func() { p.readData(r) })
+	case 12:
+		p.counted = true
 	case 13:
 		r.refuse(RefusedFeature, "the module has a tag section (exception handling)")
 		if r.fail != nil {
@@ -181,9 +218,9 @@ func (p *parsed) readImport(r *reader) {
 		p.funcs = append(p.funcs, t)
 	case 1:
 		im.Kind = "table"
-		r.byte()
-		r.limits()
-		p.tables++
+		t := table{kind: r.byte(), limits: r.limits()}
+		t.imported = true
+		p.tables = append(p.tables, t)
 	case 2:
 		im.Kind = "memory"
 		l := r.limits()
@@ -197,6 +234,58 @@ func (p *parsed) readImport(r *reader) {
 		return
 	}
 	p.imports = append(p.imports, im)
+}
+
+func (p *parsed) readElements(r *reader) {
+	e := elements{kind: typeFuncref}
+	flags := r.u32()
+	if flags > 7 {
+		r.refuse(RefusedMalformed, "an element segment with flags %d", flags)
+		return
+	}
+	e.passive = flags&1 != 0
+	if !e.passive {
+		if flags&2 != 0 {
+			r.u32()
+		}
+		r.constExpr()
+	}
+	if flags&3 != 0 { // an element kind, or a reference type
+		if kind := r.byte(); flags&4 != 0 {
+			e.kind = kind
+		}
+	}
+	r.each(func() {
+		if flags&4 != 0 {
+			r.constExpr()
+		} else {
+			r.u32()
+		}
+	})
+	p.elements = append(p.elements, e)
+}
+
+func (p *parsed) readData(r *reader) {
+	var d data
+	switch flags := r.u32(); flags {
+	case 1:
+		d.passive = true
+	case 0, 2:
+		if flags == 2 {
+			r.u32()
+		}
+		start := r.pos
+		r.constExpr()
+		if expr := r.b[start:r.pos]; len(expr) > 2 && expr[0] == 0x41 {
+			c := &reader{b: expr, pos: 1}
+			d.offset, d.constant = uint32(c.s32()), c.left() == 1
+		}
+	default:
+		r.refuse(RefusedMalformed, "a data segment with flags %d", flags)
+		return
+	}
+	d.bytes = r.bytes(r.u32())
+	p.data = append(p.data, d)
 }
 
 func (r *reader) limits() limits {
@@ -232,17 +321,28 @@ func (r *reader) funcType() (string, []byte) {
 	return sig.String(), results
 }
 
+// Value types, as they are encoded.
+const (
+	typeI32       = 0x7f
+	typeI64       = 0x7e
+	typeF32       = 0x7d
+	typeF64       = 0x7c
+	typeV128      = 0x7b
+	typeFuncref   = 0x70
+	typeExternref = 0x6f
+)
+
 func letter(valueType byte) byte {
 	switch valueType {
-	case 0x7f:
+	case typeI32:
 		return 'i'
-	case 0x7e:
+	case typeI64:
 		return 'I'
-	case 0x7d:
+	case typeF32:
 		return 'f'
-	case 0x7c:
+	case typeF64:
 		return 'F'
-	case 0x7b:
+	case typeV128:
 		return 'v'
 	default:
 		return 'r'

@@ -63,6 +63,23 @@ func (r *reader) u32() uint32 {
 	return 0
 }
 
+// s32 reads a signed LEB128 of at most 32 bits.
+func (r *reader) s32() int32 {
+	var v int64
+	for shift := 0; shift < 35; shift += 7 {
+		c := r.byte()
+		v |= int64(c&0x7f) << shift
+		if c&0x80 == 0 {
+			if c&0x40 != 0 {
+				v |= -1 << (shift + 7)
+			}
+			return int32(v)
+		}
+	}
+	r.refuse(RefusedMalformed, "a number at offset %d has more than 32 bits", r.pos)
+	return 0
+}
+
 // skipLEB passes over a LEB128 of at most n bytes.
 func (r *reader) skipLEB(n int) {
 	for range n {

@@ -10,19 +10,39 @@ import (
 const (
 	globalPrefix = "__wasmhost_" // of exports that a host adds
 
-	FuelGlobal   = "__wasmhost_fuel"  // mutable i64: what is left before OutOfFuel is called
-	DepthGlobal  = "__wasmhost_depth" // mutable i32: how many call frames may still be entered
-	MeterModule  = "__wasmhost"       // imported: the module of OutOfFuel
-	OutOfFuel    = "out"              // func(): called when either global is below zero; sets fuel anew, or does not return
-	MaxDepth     = 1 << 16            // what DepthGlobal begins with, in frames of up to 8 locals
-	BulkPerFuel  = 16                 // bytes, or table elements, that a bulk instruction moves for one unit of fuel
-	localsWeight = 8                  // locals that count as one frame more
+	FuelGlobal    = "__wasmhost_fuel"  // mutable i64: what is left before OutOfFuel is called
+	DepthGlobal   = "__wasmhost_depth" // mutable i32: how many call frames may still be entered
+	MeterModule   = "__wasmhost"       // imported: the module of OutOfFuel
+	StartFunction = "__wasmhost_start" // func(): the module's start function, where it was taken out
+	OutOfFuel     = "out"              // func(): called when either global is below zero; sets fuel anew, or does not return
+	MaxDepth      = 1 << 16            // what DepthGlobal begins with, in frames of up to 8 locals
+	BulkPerFuel   = 16                 // bytes, or table elements, that a bulk instruction moves for one unit of fuel
+	localsWeight  = 8                  // locals that count as one frame more
 )
 
 // Rewritten is a module with what a host needs to meter and capture it.
 type Rewritten struct {
 	Wasm    []byte
-	Globals []string // export names of the module's own mutable globals, by index
+	Globals []string  // export names of all mutable globals that are state, in a fixed order
+	Data    []Segment // with Options.Capture: to be written to a fresh memory, in this order
+	Start   bool      // with Options.Capture: StartFunction is to be called once, after that
+	Tables  []Table   // with Options.Capture: the tables that the module changes
+}
+
+// Segment is a part of a fresh memory. Bytes are the module's.
+type Segment struct {
+	Offset uint32
+	Bytes  []byte
+}
+
+// Options say how a module is rewritten.
+type Options struct {
+	// Capture prepares the module for a host that makes memories itself and
+	// moves them from instance to instance: active data segments and the start
+	// function are taken out, the memory has no maximum of its own, tables that
+	// the module changes can be read and written. A module that imports a
+	// memory, or data at an offset that is no constant, is refused.
+	Capture bool
 }
 
 // Rewrite returns the module with every mutable global exported, fuel metered
@@ -34,18 +54,35 @@ type Rewritten struct {
 // br_table leads to, each time for the instructions that belong to that place
 // and to no other, whether branches skip some of them or not. Bulk instructions cost one more per
 // BulkPerFuel bytes or elements.
-func Rewrite(wasm []byte) (*Rewritten, error) {
+//
+// State that an embedder cannot reach is made of globals that it can: a vector
+// global becomes two of 64 bits, and whether a segment was dropped becomes a
+// flag.
+func Rewrite(wasm []byte, o Options) (*Rewritten, error) {
 	p, refusal := parse(wasm)
 	if refusal != nil {
 		return nil, refusal
 	}
-	m := newMeter(p)
-	out := make([]byte, 0, len(wasm)+len(wasm)/2+256)
-	out = append(out, wasm[:8]...)
+	var code []byte
+	for _, s := range p.sections {
+		if s.id == 10 {
+			code = wasm[s.body:s.end]
+		}
+	}
+	m := newMeter(p, p.survey(code), o.Capture)
+	out := &Rewritten{}
+	if o.Capture {
+		if refusal := out.image(p); refusal != nil {
+			return nil, refusal
+		}
+		out.Tables = m.changedTables()
+	}
+	b := make([]byte, 0, len(wasm)+len(wasm)/2+256)
+	b = append(b, wasm[:8]...)
 	done := byte(0) // the last section written, by its order
 	for _, s := range p.sections {
 		if s.id != 0 {
-			out = m.missing(out, done, byte(order(s.id)))
+			b = m.missing(b, done, byte(order(s.id)))
 			done = byte(order(s.id)) + 1
 		}
 		body, keep := m.section(s, wasm[s.body:s.end])
@@ -53,18 +90,19 @@ func Rewrite(wasm []byte) (*Rewritten, error) {
 			return nil, m.fail
 		}
 		if keep {
-			out = appendSection(out, s.id, body)
+			b = appendSection(b, s.id, body)
 		}
 	}
-	out = m.missing(out, done, byte(order(11))+1)
-	return &Rewritten{Wasm: out, Globals: m.exported}, nil
+	out.Wasm = m.missing(b, done, byte(order(11))+1)
+	out.Globals = m.exported
+	return out, nil
 }
 
 // missing adds the sections that the module does not have, of those which the
 // host adds to, between two places in the order of sections.
 func (m *meter) missing(out []byte, from, to byte) []byte {
-	for _, id := range []byte{1, 2, 6, 7} {
-		if o := byte(order(id)); o >= from && o < to {
+	for _, id := range []byte{1, 2, 3, 4, 6, 7, 9, 10} {
+		if o := byte(order(id)); o >= from && o < to && (id != 3 && id != 10 || len(m.accessors) > 0) && (id != 4 && id != 9 || m.functionTable()) {
 			body, _ := m.section(section{id: id}, []byte{0})
 			out = appendSection(out, id, body)
 		}
@@ -90,7 +128,7 @@ func (m *meter) section(s section, body []byte) ([]byte, bool) {
 		}
 		return body, true
 	case 1:
-		out = m.appended(r, len(m.blockTypes)+1)
+		out = m.appended(r, 1+len(m.blockTypes))
 		out = append(out, 0x60, 0, 0) // func(): OutOfFuel
 		for _, t := range m.blockTypes {
 			out = append(out, t...)
@@ -99,21 +137,41 @@ func (m *meter) section(s section, body []byte) ([]byte, bool) {
 		out = m.appended(r, 1)
 		out = appendName(appendName(out, MeterModule), OutOfFuel)
 		out = appendU32(append(out, 0), uint32(m.types))
+	case 3:
+		out = m.appended(r, len(m.accessors))
+		for _, a := range m.accessors {
+			out = appendU32(out, a.typ)
+		}
+	case 4:
+		out = m.tables(r)
+	case 5:
+		out = m.memories(r)
 	case 6:
 		n := r.count()
-		out = appendU32(nil, uint32(n+2))
+		out = appendU32(nil, uint32(n+2+len(m.added)))
 		for range n {
 			out = append(out, r.byte(), r.byte())
 			out = m.constExpr(r, out)
 		}
-		out = append(out, 0x7e, 1, 0x42, 0, 0x0b)                                           // (mut i64) 0: the first check asks
-		out = append(append(append(out, 0x7f, 1, 0x41), appendS32(nil, MaxDepth)...), 0x0b) // (mut i32)
+		out = append(out, typeI64, 1, 0x42, 0, 0x0b)                                           // (mut i64) 0: the first check asks
+		out = append(append(append(out, typeI32, 1, 0x41), appendS32(nil, MaxDepth)...), 0x0b) // (mut i32)
+		for _, g := range m.added {
+			out = append(out, g.encoded...)
+		}
 	case 7:
 		out = m.exports(r)
 	case 8:
-		out = appendU32(nil, m.function(r))
+		idx := m.function(r)
+		if m.capture {
+			return nil, false // it is exported
+		}
+		out = appendU32(nil, idx)
 	case 9:
 		out = m.elements(r)
+	case 12:
+		out = appendU32(nil, m.dataCount(r.u32()))
+	case 11:
+		out = m.data(r)
 	case 10:
 		out = m.code(r)
 	default:
@@ -130,8 +188,9 @@ func (m *meter) section(s section, body []byte) ([]byte, bool) {
 
 // appended copies a vector whose count grows by more.
 func (m *meter) appended(r *reader, more int) []byte {
-	n := r.u32()
-	return append(appendU32(nil, n+uint32(more)), r.b[r.pos:]...)
+	out := append(appendU32(nil, r.u32()+uint32(more)), r.b[r.pos:]...)
+	r.pos = len(r.b)
+	return out
 }
 
 func (m *meter) exports(r *reader) []byte {
@@ -153,29 +212,41 @@ func (m *meter) exports(r *reader) []byte {
 		n++
 		out = appendU32(append(appendName(out, name), 3), uint32(idx))
 	}
+	state := func(i int) {
+		name := fmt.Sprintf("%sg%d", globalPrefix, i)
+		m.exported = append(m.exported, name)
+		add(name, i)
+	}
 	for i, g := range m.p.globals {
-		if g.mutable && !g.imported {
-			name := fmt.Sprintf("%sg%d", globalPrefix, i)
-			m.exported = append(m.exported, name)
-			add(name, i)
+		if _, split := m.vectors[uint32(i)]; g.mutable && !g.imported && !split {
+			state(i)
 		}
+	}
+	for i := range m.added {
+		state(m.fuel + 2 + i)
 	}
 	add(FuelGlobal, m.fuel)
 	add(DepthGlobal, m.fuel+1)
+	function := func(name string, idx uint32) {
+		n++
+		out = appendU32(append(appendName(out, name), 0), idx)
+	}
+	if m.capture && m.p.hasStart {
+		function(StartFunction, m.shift(m.p.start))
+	}
+	for i, a := range m.accessors {
+		function(a.name, uint32(len(m.p.funcs)+1+i))
+	}
 	return append(appendU32(nil, uint32(n)), out...)
 }
 
 // elements copies the element segments, with functions renumbered.
 func (m *meter) elements(r *reader) []byte {
 	n := r.count()
-	out := appendU32(nil, uint32(n))
+	out := appendU32(nil, uint32(n+m.addedElements()))
 	for range n {
 		flags := r.u32()
 		out = appendU32(out, flags)
-		if flags > 7 {
-			r.refuse(RefusedMalformed, "an element segment with flags %d", flags)
-			return nil
-		}
 		if flags&1 == 0 { // active
 			if flags&2 != 0 {
 				out = appendU32(out, r.u32())
@@ -195,7 +266,7 @@ func (m *meter) elements(r *reader) []byte {
 			}
 		}
 	}
-	return out
+	return m.moreElements(out)
 }
 
 // constExpr copies an initialiser, with functions renumbered.

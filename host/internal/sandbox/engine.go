@@ -124,7 +124,7 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	rewritten, err := abi.Rewrite(wasm)
+	rewritten, err := abi.Rewrite(wasm, abi.Options{})
 	if err != nil {
 		return nil, err
 	}

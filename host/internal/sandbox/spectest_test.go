@@ -103,11 +103,11 @@ func newWorld(t *testing.T, features api.CoreFeatures, host []byte, rewrite bool
 
 func (w *world) load(wasm []byte) (wazero.CompiledModule, error) {
 	if w.rewrite {
-		out, err := abi.Rewrite(wasm)
+		out, err := abi.Rewrite(wasm, abi.Options{})
 		if err != nil {
 			return nil, err
 		}
-		again, err := abi.Rewrite(wasm)
+		again, err := abi.Rewrite(wasm, abi.Options{})
 		if err != nil || !slices.Equal(out.Wasm, again.Wasm) {
 			w.t.Errorf("the same module was rewritten to other bytes, %v", err)
 		}
