@@ -61,7 +61,7 @@ func TestInspectAccepts(t *testing.T) {
 		name, state string
 		change      func(*builder)
 	}{
-		{"minimal", StateOpaque, func(*builder) {}},
+		{"minimal", StateMemory, func(*builder) {}},
 		{"stateless", StateStateless, func(b *builder) { b.fn(ExportStateless, 0) }},
 		{"hooks", StateHooks, func(b *builder) { b.fn(ExportSnapshot, 3); b.fn(ExportRestore, 2) }},
 	} {
@@ -182,7 +182,7 @@ func guests(t testing.TB) map[string][]byte {
 func TestInspectTakesEveryGuest(t *testing.T) {
 	for f, wasm := range guests(t) {
 		rep, err := Inspect(wasm, Limits{MemoryPages: 1024})
-		want := map[string]string{"echo.wasm": StateStateless, "unruly.wasm": StateOpaque}[filepath.Base(f)]
+		want := map[string]string{"echo.wasm": StateStateless, "unruly.wasm": StateMemory}[filepath.Base(f)]
 		if want == "" {
 			want = StateHooks
 		}

@@ -17,7 +17,7 @@ type Limits struct {
 const (
 	StateHooks     = "hooks"     // the guest exports wasmhost_snapshot and wasmhost_restore
 	StateStateless = "stateless" // the guest declares that it keeps nothing
-	StateOpaque    = "opaque"    // neither: the daemon runs, but cannot be moved or saved
+	StateMemory    = "memory"    // neither: the host captures memory and globals, as it does with hooks too
 )
 
 // Report is what a module is.
@@ -127,7 +127,7 @@ func (rep *Report) fill(p *parsed) {
 	case rep.exports(ExportStateless):
 		rep.State = StateStateless
 	default:
-		rep.State = StateOpaque
+		rep.State = StateMemory
 	}
 	for _, t := range p.types {
 		if _, results, ok := strings.Cut(t, ":"); ok && len(results) > 1 {

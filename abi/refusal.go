@@ -30,5 +30,6 @@ const (
 	RefusedMemory       = "memory-limit"        // needs more memory than the host gives
 	RefusedHalfHooks    = "half-hooks"          // exports one of snapshot and restore
 	RefusedBothStates   = "contradictory-state" // stateless, and with hooks
+	RefusedStart        = "start-failed"        // fails before its first call
 	RefusedReservedName = "reserved-name"       // exports a name that the host keeps for itself
 )

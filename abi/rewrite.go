@@ -22,11 +22,12 @@ const (
 
 // Rewritten is a module with what a host needs to meter and capture it.
 type Rewritten struct {
-	Wasm    []byte
-	Globals []string  // export names of all mutable globals that are state, in a fixed order
-	Data    []Segment // with Options.Capture: to be written to a fresh memory, in this order
-	Start   bool      // with Options.Capture: StartFunction is to be called once, after that
-	Tables  []Table   // with Options.Capture: the tables that the module changes
+	Wasm      []byte
+	Globals   []string  // export names of all mutable globals that are state, in a fixed order
+	Data      []Segment // with Options.Capture: to be written to a fresh memory, in this order
+	Start     bool      // with Options.Capture: StartFunction is to be called once, after that
+	Tables    []Table   // with Options.Capture: the tables that the module changes
+	Functions int       // of the original module, imported ones included
 }
 
 // Segment is a part of a fresh memory. Bytes are the module's.
@@ -70,7 +71,7 @@ func Rewrite(wasm []byte, o Options) (*Rewritten, error) {
 		}
 	}
 	m := newMeter(p, p.survey(code), o.Capture)
-	out := &Rewritten{}
+	out := &Rewritten{Functions: len(p.funcs)}
 	if o.Capture {
 		if refusal := out.image(p); refusal != nil {
 			return nil, refusal

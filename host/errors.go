@@ -43,7 +43,7 @@ var (
 
 // Errors of state.
 var (
-	ErrNotPortable      = errors.New("the daemon's state cannot be captured: its module exports neither wasmhost_snapshot and wasmhost_restore nor wasmhost_stateless")
+	ErrNotPortable      = errors.New("the daemon's state cannot be captured: its code gives none")
 	ErrIdentityMismatch = errors.New("the snapshot is of another identity")
 	ErrBadSnapshot      = errors.New("snapshot decode failed")
 	ErrStatelessState   = errors.New("a stateless daemon takes no state")

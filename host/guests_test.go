@@ -139,7 +139,7 @@ func TestGuestsReadEachOthersState(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s, err := a.Snapshot(ctx, d.Entity)
+		s, err := a.SnapshotGiven(ctx, d.Entity)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -364,8 +364,11 @@ func TestMigrationRefusals(t *testing.T) {
 	var net hosttest.Net
 	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", func(o *host.Options) { o.RefuseModules = true })
 	a.push("counter", "c/counter.wasm")
-	a.push("unruly", "c/unruly.wasm")
-	d, u := a.spawn("counter", "c"), a.spawn("unruly", "u")
+	d := a.spawn("counter", "c")
+	u, err := a.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "u"}, &native{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	fails := func(id identity.EntityID, to identity.NodeID, want migration.Code) {
 		t.Helper()
 		m, err := a.StartMigrationWith(ctx, id, to, host.MigrationOptions{})

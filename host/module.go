@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"wasmhost/abi"
@@ -19,17 +18,13 @@ type moduleFactory struct {
 	module *sandbox.Module
 }
 
-// New instantiates the module.
-func (f *moduleFactory) New(ctx context.Context, env Env) (Daemon, error) {
-	inst, err := f.module.Instantiate(ctx, sandbox.Options{
-		Name:   env.Entity.Origin().String(),
-		Limits: sandboxLimits(env.Limits),
-		Log:    env.Log,
-	})
+// New makes a guest of the module.
+func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
+	guest, err := f.module.NewGuest(sandbox.Options{Limits: sandboxLimits(env.Limits), Log: env.Log})
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
 	}
-	return &moduleDaemon{report: f.module.Report(), inst: inst}, nil
+	return &moduleDaemon{report: f.module.Report(), guest: guest, limit: env.Limits.MemoryBytes}, nil
 }
 
 func sandboxLimits(l Limits) sandbox.Limits {
@@ -43,34 +38,17 @@ func sandboxLimits(l Limits) sandbox.Limits {
 	return s
 }
 
-// Undo bounds: after so many events, or so many bytes of them, the daemon's
-// memory is captured anew, so that undoing a failed event replays no more.
-const (
-	undoEvents = 1024
-	undoBytes  = 1 << 20
-)
-
-// moduleDaemon is a Daemon whose code is Wasm. A failed event is undone: the
-// instance goes back to the last capture and replays the events since, which
-// succeeded before and are deterministic.
+// moduleDaemon is a Daemon whose code is Wasm. The sandbox undoes its failed
+// events and captures its state, so that it needs no code for either.
 type moduleDaemon struct {
 	report *abi.Report
-	inst   *sandbox.Instance
+	guest  *sandbox.Guest
+	limit  int64         // of memory, bytes
 	ev     sandbox.Event // reused from call to call
-
-	captured bool
-	undo     sandbox.Checkpoint
-	since    []sinceEvent // applied since undo was captured
-	payloads []byte       // theirs, one after the other
-}
-
-type sinceEvent struct {
-	call Call
-	end  int // of its payload in payloads; it starts where the one before ends
 }
 
 // errBroken says that a module daemon could not be put back after a failure.
-var errBroken = errors.New("the daemon could not be put back as it was before the failed event")
+var errBroken = sandbox.ErrBroken
 
 // Name returns the module's digest.
 func (d *moduleDaemon) Name() string { return d.report.Digest }
@@ -81,59 +59,27 @@ func (d *moduleDaemon) Requirements() Requirements { return Requirements{} }
 // Stateless reports whether the module declares that it keeps nothing.
 func (d *moduleDaemon) Stateless() bool { return d.report.State == abi.StateStateless }
 
-// Portable reports whether the state can be captured.
-func (d *moduleDaemon) Portable() bool { return d.report.State != abi.StateOpaque }
-
 // MemoryBytes returns the size of the linear memory.
-func (d *moduleDaemon) MemoryBytes() int64 { return int64(d.inst.MemoryBytes()) }
+func (d *moduleDaemon) MemoryBytes() int64 { return int64(d.guest.MemoryBytes()) }
 
-// Close frees the instance.
-func (d *moduleDaemon) Close() error { return d.inst.Close(context.Background()) }
+// Close frees the guest.
+func (d *moduleDaemon) Close() error { return d.guest.Close() }
 
 // Init passes the configuration to the guest.
-func (d *moduleDaemon) Init(c *Call, config []byte) error {
-	return d.inst.Init(d.event(c), config)
-}
+func (d *moduleDaemon) Init(c *Call, config []byte) error { return d.guest.Init(d.event(c), config) }
 
 // Process applies one event, or leaves no trace of it.
 func (d *moduleDaemon) Process(c *Call, payload []byte) ([][]byte, error) {
-	if !d.captured {
-		d.capture()
-	}
-	outputs, err := d.inst.Process(d.event(c), payload)
-	if err != nil {
-		if undoErr := d.rollBack(); undoErr != nil {
-			return nil, fmt.Errorf("%w: %w; the failure was: %w", errBroken, undoErr, err)
-		}
-		return nil, err
-	}
-	if d.Stateless() {
-		return outputs, nil
-	}
-	d.payloads = append(d.payloads, payload...)
-	d.since = append(d.since, sinceEvent{call: *c, end: len(d.payloads)})
-	if len(d.since) >= undoEvents || len(d.payloads) >= undoBytes {
-		d.capture()
-	}
-	return outputs, nil
+	return d.guest.Process(d.event(c), payload)
 }
 
-// Snapshot returns what the guest's hook gives: nil when it is stateless.
+// Snapshot returns what the guest's hook gives: nil where it has none.
 func (d *moduleDaemon) Snapshot(c *Call) ([]byte, error) {
-	switch {
-	case d.Stateless():
+	if d.report.State != abi.StateHooks {
 		return nil, nil
-	case !d.Portable():
-		return nil, ErrNotPortable
 	}
-	if !d.captured {
-		d.capture()
-	}
-	state, err := d.inst.Snapshot(d.event(c))
+	state, err := d.guest.Snapshot(d.event(c))
 	if err != nil {
-		if undoErr := d.rollBack(); undoErr != nil {
-			return nil, fmt.Errorf("%w: %w; the failure was: %w", errBroken, undoErr, err)
-		}
 		return nil, fmt.Errorf("taking a snapshot: %w", err)
 	}
 	return state, nil
@@ -143,42 +89,32 @@ func (d *moduleDaemon) Snapshot(c *Call) ([]byte, error) {
 func (d *moduleDaemon) Restore(c *Call, state []byte) error {
 	if d.report.State != abi.StateHooks {
 		if len(state) != 0 {
-			return fmt.Errorf("%w: %d bytes for module %s", ErrStatelessState, len(state), d.report.Digest)
+			return fmt.Errorf("%w: %d bytes for module %s, which has no hook for them", ErrStatelessState, len(state), d.report.Digest)
 		}
 		return nil
 	}
-	if err := d.inst.Restore(d.event(c), state); err != nil {
+	if err := d.guest.Restore(d.event(c), state); err != nil {
 		return fmt.Errorf("restoring %d bytes of state: %w", len(state), err)
 	}
-	d.captured = false
 	return nil
 }
 
-func (d *moduleDaemon) capture() {
-	d.inst.Capture(&d.undo)
-	d.captured = true
-	d.since, d.payloads = d.since[:0], d.payloads[:0]
+// saveMemory implements capturer.
+func (d *moduleDaemon) saveMemory() ([]byte, error) {
+	s, err := d.guest.Save()
+	if err != nil {
+		return nil, err
+	}
+	return encodeMemory(s)
 }
 
-// rollBack puts the instance back to where it stood before the failed call.
-// What it stands at is the new capture, so that a stream of failures replays
-// nothing.
-func (d *moduleDaemon) rollBack() error {
-	if err := d.inst.Reset(&d.undo); err != nil {
+// loadMemory implements capturer.
+func (d *moduleDaemon) loadMemory(b []byte) error {
+	s, err := decodeMemory(b, d.limit)
+	if err != nil {
 		return err
 	}
-	start := 0
-	for i := range d.since {
-		s := &d.since[i]
-		if _, err := d.inst.Process(d.event(&s.call), d.payloads[start:s.end]); err != nil {
-			return fmt.Errorf("replaying event %d: %w", s.call.Sequence, err)
-		}
-		start = s.end
-	}
-	if len(d.since) > 0 {
-		d.capture()
-	}
-	return nil
+	return d.guest.Load(s)
 }
 
 // event fills the reused event from c. Its random stream is seeded from

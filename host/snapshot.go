@@ -22,7 +22,7 @@ const SnapshotVersion = 1
 type Snapshot struct {
 	Header     SnapshotHeader
 	Checkpoint Checkpoint // PurposeSnapshot; State is the hash of the canonical header
-	State      []byte     // what the guest's hook returned; not nil but empty is a state too
+	State      []byte     // as Header.Form says; not nil but empty is a state too
 }
 
 // SnapshotHeader is everything of a snapshot but its state.
@@ -41,10 +41,30 @@ type SnapshotHeader struct {
 	Applied     uint64       // how many events the daemon has applied
 	LastTime    int64        // recorded time of the last of them, Unix nanoseconds
 	Horizon     []SenderMark // sorted by sender; no sender twice
-	Stateless   bool         // State is empty and not to be restored
+	Form        Form         // what State is
 	StateHash   Hash         // SHA-256 of State
 	CreatedAt   int64        // Unix nanoseconds
 	Envelope    []byte       // the identity sealed to the node that took the snapshot; may be empty
+}
+
+// Form is what a snapshot's state is.
+type Form uint8
+
+// The forms of state.
+const (
+	FormNone   Form = iota // empty, and not to be restored: the daemon keeps nothing
+	FormGiven              // what the daemon's own code gave (wasmhost_snapshot), for it to restore
+	FormMemory             // captured memory, for the same module
+)
+
+var formNames = [...]string{"none", "given", "memory"}
+
+// String returns the form's name.
+func (f Form) String() string {
+	if int(f) < len(formNames) {
+		return formNames[f]
+	}
+	return fmt.Sprintf("form %d", uint8(f))
 }
 
 // SenderMark says up to which number a sender's events are applied.
@@ -121,6 +141,8 @@ func (h *SnapshotHeader) check() error {
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
 	case h.Epoch == 0:
 		return errors.New("epoch 0")
+	case h.Form > FormMemory:
+		return fmt.Errorf("state of %s", h.Form)
 	case h.Head.Sequence != h.Through:
 		return fmt.Errorf("head at sequence %d, header says %d", h.Head.Sequence, h.Through)
 	case h.Head.Origin != h.Entity:

@@ -272,11 +272,20 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
 	d.signed = h.Through / d.rt.cpEvery
 	d.stats.processed, d.stats.emitted = h.Applied, h.Through
-	if h.Stateless {
+	var err error
+	switch h.Form {
+	case FormNone:
 		return d.init(max(at, 1))
+	case FormMemory:
+		c, ok := d.daemon.(capturer)
+		if !ok {
+			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), ErrBadMemory)
+		}
+		err = c.loadMemory(s.State)
+	default:
+		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, s.State)
 	}
-	d.lastTime = h.LastTime
-	if err := d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, s.State); err != nil {
+	if err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
 	}
 	d.lastTime = max(at, h.LastTime)

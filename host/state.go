@@ -13,6 +13,17 @@ import (
 // sealed to this node where it has a private key. A stateless daemon has no
 // snapshot: nil, nil. ErrNotPortable where the state cannot be captured.
 func (r *Runtime) Snapshot(ctx context.Context, id identity.EntityID) (*Snapshot, error) {
+	return r.snapshotAs(ctx, id, (*hosted).form)
+}
+
+// SnapshotGiven is Snapshot with the state as the daemon's own code gives it
+// (wasmhost_snapshot), which other versions of the code can read.
+// ErrNotPortable where the code gives none.
+func (r *Runtime) SnapshotGiven(ctx context.Context, id identity.EntityID) (*Snapshot, error) {
+	return r.snapshotAs(ctx, id, func(*hosted) Form { return FormGiven })
+}
+
+func (r *Runtime) snapshotAs(ctx context.Context, id identity.EntityID, form func(*hosted) Form) (*Snapshot, error) {
 	if err := r.ready(); err != nil {
 		return nil, err
 	}
@@ -23,7 +34,7 @@ func (r *Runtime) Snapshot(ctx context.Context, id identity.EntityID) (*Snapshot
 	if err := d.enter(ctx); err != nil {
 		return nil, err
 	}
-	s, last, err := d.snapshotForCaller()
+	s, last, err := d.snapshotForCaller(form(d))
 	d.mu.Unlock()
 	if err != nil || s == nil {
 		return nil, err
@@ -32,15 +43,18 @@ func (r *Runtime) Snapshot(ctx context.Context, id identity.EntityID) (*Snapshot
 }
 
 // snapshotForCaller needs d.mu.
-func (d *hosted) snapshotForCaller() (*Snapshot, *ticket, error) {
+func (d *hosted) snapshotForCaller(form Form) (*Snapshot, *ticket, error) {
 	if d.stateless() {
 		return nil, nil, nil
 	}
-	s, err := d.snapshot(true)
+	s, err := d.snapshotOf(form, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	if s.State == nil { // a native daemon that keeps nothing
+	if s.State == nil { // the code gives none
+		if _, ok := d.daemon.(capturer); ok {
+			return nil, nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), ErrNotPortable)
+		}
 		return nil, nil, nil
 	}
 	return s, d.last, nil
@@ -48,21 +62,29 @@ func (d *hosted) snapshotForCaller() (*Snapshot, *ticket, error) {
 
 // snapshot captures the daemon; withKey seals its identity to this node. It
 // needs d.mu.
-func (d *hosted) snapshot(withKey bool) (*Snapshot, error) {
+func (d *hosted) snapshot(withKey bool) (*Snapshot, error) { return d.snapshotOf(d.form(), withKey) }
+
+func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 	if err := d.portable(); err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
 	s := &Snapshot{Header: SnapshotHeader{
 		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
 		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
-		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Stateless: d.stateless(),
+		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Form: form,
 		CreatedAt: d.rt.clock().UnixNano(),
 	}}
-	if !s.Header.Stateless {
-		var err error
-		if s.State, err = d.daemon.Snapshot(d.stateCall()); err != nil {
-			return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
-		}
+	var err error
+	switch s.Header.Form {
+	case FormMemory:
+		s.State, err = d.daemon.(capturer).saveMemory()
+	case FormGiven:
+		s.State, err = d.daemon.Snapshot(d.stateCall())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
+	}
+	if s.Header.Form != FormNone {
 		if int64(len(s.State)) > d.limits.StateBytes {
 			return nil, fmt.Errorf("daemon %s: %w: its state has %d bytes, at most %d", d.id.Origin(), ErrTooLarge, len(s.State), d.limits.StateBytes)
 		}
@@ -83,6 +105,17 @@ func (d *hosted) snapshot(withKey bool) (*Snapshot, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// form is how the daemon's state is captured.
+func (d *hosted) form() Form {
+	if d.stateless() {
+		return FormNone
+	}
+	if _, ok := d.daemon.(capturer); ok {
+		return FormMemory
+	}
+	return FormGiven
 }
 
 // store submits the daemon's state to the store, so that a restart replays

@@ -88,11 +88,11 @@ func (a *app) writeTo(path string, r io.Reader) error {
 func stateText(state string) string {
 	switch state {
 	case abi.StateHooks:
-		return "its state travels through the guest's hooks"
+		return "its memory and globals are captured; it exports hooks as well"
 	case abi.StateStateless:
 		return "it keeps no state between events"
 	default:
-		return "its state cannot be captured: daemons of it run, but cannot be migrated or saved"
+		return "its memory and globals are captured: it needs no code for that"
 	}
 }
 

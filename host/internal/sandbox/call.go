@@ -10,14 +10,20 @@ import (
 	"wasmhost/abi"
 )
 
+// keptOutput is how many bytes of room for outputs a guest keeps.
+const keptOutput = 64 << 10
+
+func (g *Guest) clearOutputs() {
+	if cap(g.out) > keptOutput {
+		g.out = nil
+	}
+	g.out, g.ends = g.out[:0], g.ends[:0]
+}
+
 // call is what belongs to the call in progress. It is reused.
 type call struct {
 	name string
 	ev   *Event
-
-	out  []byte // the outputs, one after the other
-	ends []int
-	list [][]byte
 
 	failText   string // from fail
 	lastError  string // the last line logged at error level, or written to stderr
@@ -34,27 +40,93 @@ type call struct {
 	partial    [2][]byte // unfinished lines of stdout and stderr
 }
 
-func (i *Instance) begin(name string, ev *Event) {
+// input puts data into the guest's buffer and makes the call with it.
+func (i *instance) input(kind callKind, ev *Event, data []byte) error {
+	f, name := i.fn.process, abi.ExportProcess
+	switch kind {
+	case callInit:
+		f, name = i.fn.init, abi.ExportInit
+	case callRestore:
+		f, name = i.fn.restore, abi.ExportRestore
+	}
+	i.begin(name, ev)
+	r, n := &i.bound.regs, uint32(len(data))
+	if n > r.cap || r.cap == 0 {
+		if err := i.alloc(max(n, 1024)); err != nil {
+			return err
+		}
+	}
+	if !i.mod.Memory().Write(r.buf, data) {
+		return i.broke(abi.FaultAnswer, 0, fmt.Sprintf("its input buffer at %#x is outside its memory", r.buf))
+	}
+	i.stack[0], i.stack[1] = uint64(r.buf), uint64(n)
+	if err := i.run(f, i.stack[:]); err != nil {
+		return err
+	}
+	if code := int32(i.stack[0]); code != 0 {
+		return i.broke(abi.FaultError, code, i.call.text())
+	}
+	return nil
+}
+
+// alloc has the guest make an input buffer of n bytes.
+func (i *instance) alloc(n uint32) error {
+	name := i.call.name
+	i.call.name = abi.ExportAlloc
+	i.stack[0] = uint64(n)
+	if err := i.run(i.fn.alloc, i.stack[:1]); err != nil {
+		return err
+	}
+	ptr := uint32(i.stack[0])
+	if ptr == 0 {
+		if i.view.refused {
+			return i.overLimit(abi.LimitMemory, fmt.Sprintf("it has no room for an input of %d bytes", n))
+		}
+		return i.broke(abi.FaultAnswer, 0, fmt.Sprintf("it returned 0 for an input buffer of %d bytes", n))
+	}
+	if uint64(ptr)+uint64(n) > uint64(i.mod.Memory().Size()) {
+		return i.broke(abi.FaultAnswer, 0, fmt.Sprintf("it returned an input buffer of %d bytes at %#x, outside its memory", n, ptr))
+	}
+	i.bound.regs.buf, i.bound.regs.cap, i.call.name = ptr, n, name
+	return nil
+}
+
+// snapshot asks the guest's hook for its state.
+func (i *instance) snapshot(ev *Event) ([]byte, error) {
+	i.begin(abi.ExportSnapshot, ev)
+	if err := i.run(i.fn.snapshot, i.stack[:1]); err != nil {
+		return nil, err
+	}
+	r := i.stack[0]
+	if r == abi.SnapshotFailed {
+		return nil, i.broke(abi.FaultError, -1, i.call.text())
+	}
+	b, ok := i.mod.Memory().Read(uint32(r>>32), uint32(r))
+	if !ok {
+		return nil, i.broke(abi.FaultAnswer, 0, fmt.Sprintf("it returned %d bytes at %#x, outside its memory", uint32(r), uint32(r>>32)))
+	}
+	return append(make([]byte, 0, len(b)), b...), nil
+}
+
+// run calls f within the limits. stack holds parameters, then results.
+func (i *instance) run(f api.Function, stack []uint64) error {
+	err := f.CallWithStack(i.ctx, stack)
+	if i.call.over != "" || err != nil {
+		return i.fault(err)
+	}
+	return nil
+}
+
+func (i *instance) begin(name string, ev *Event) {
 	c := &i.call
 	c.name, c.ev = name, ev
-	c.out, c.ends = c.out[:0], c.ends[:0]
+	i.bound.clearOutputs()
 	c.failText, c.lastError, c.over, c.overText, c.badPointer = "", "", "", "", ""
 	c.logged, c.clock = 0, 0
 	c.dropped, c.seeded, c.exited = false, false, false
 	c.partial[0], c.partial[1] = c.partial[0][:0], c.partial[1][:0]
-	i.mem.refused = false
-	i.meter.begin(i.options.Limits.Fuel)
-}
-
-// outputs cuts the emitted bytes apart.
-func (c *call) outputs() [][]byte {
-	c.list = c.list[:0]
-	start := 0
-	for _, end := range c.ends {
-		c.list = append(c.list, c.out[start:end:end])
-		start = end
-	}
-	return c.list
+	i.view.refused = false
+	i.meter.begin(i.bound.options.Limits.Fuel)
 }
 
 // text is what the guest said of its failure.
@@ -78,29 +150,33 @@ func clip(b []byte) string {
 	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
-func (i *Instance) log(level int, text string) {
+func (i *instance) log(level int, text string) {
 	if level >= abi.LogError {
 		i.call.lastError = text
 	}
-	if i.call.logged += len(text) + 1; i.call.logged > i.options.Limits.LogBytes {
+	g := i.bound
+	if g.silent {
+		return
+	}
+	if i.call.logged += len(text) + 1; i.call.logged > g.options.Limits.LogBytes {
 		if !i.call.dropped {
 			i.call.dropped = true
-			i.options.Log(abi.LogWarn, fmt.Sprintf("more than %d bytes of log in one event: the rest is dropped", i.options.Limits.LogBytes))
+			g.options.Log(abi.LogWarn, fmt.Sprintf("more than %d bytes of log in one event: the rest is dropped", g.options.Limits.LogBytes))
 		}
 		return
 	}
-	i.options.Log(level, text)
+	g.options.Log(level, text)
 }
 
 // read returns the guest's bytes, or ends the call when they are not in its
 // memory. They are valid until the guest runs on.
-func (i *Instance) read(m api.Module, fn string, ptr, n uint64) []byte {
+func (i *instance) read(m api.Module, fn string, ptr, n uint64) []byte {
 	b, ok := m.Memory().Read(uint32(ptr), uint32(n))
 	if !ok {
 		i.call.badPointer = fmt.Sprintf("it called %s with %d bytes at %#x, outside its memory", fn, uint32(n), uint32(ptr))
 		panic(errBadPointer)
 	}
-	i.spend(m, uint64(len(b)))
+	i.spend(uint64(len(b)))
 	return b
 }
 
@@ -108,47 +184,47 @@ var errBadPointer = fmt.Errorf("a pointer outside the guest's memory")
 
 // hostFunctions answer abi.HostFunctions.
 var hostFunctions = map[string]hostFunction{
-	abi.ImportEmit: func(i *Instance, m api.Module, s []uint64) {
+	abi.ImportEmit: func(i *instance, m api.Module, s []uint64) {
 		b := i.read(m, abi.ImportEmit, s[0], s[1])
-		c, l := &i.call, &i.options.Limits
-		if len(c.out)+len(b) > l.OutputBytes {
+		c, g, l := &i.call, i.bound, &i.bound.options.Limits
+		if len(g.out)+len(b) > l.OutputBytes {
 			c.over, c.overText = abi.LimitOutputBytes, fmt.Sprintf("it emitted more than %d bytes", l.OutputBytes)
 			panic(errOverLimit)
 		}
-		if len(c.ends) >= l.OutputCount {
+		if len(g.ends) >= l.OutputCount {
 			c.over, c.overText = abi.LimitOutputCount, fmt.Sprintf("it emitted more than %d outputs", l.OutputCount)
 			panic(errOverLimit)
 		}
-		c.out = append(c.out, b...)
-		c.ends = append(c.ends, len(c.out))
+		g.out = append(g.out, b...)
+		g.ends = append(g.ends, len(g.out))
 	},
-	abi.ImportFail: func(i *Instance, m api.Module, s []uint64) {
+	abi.ImportFail: func(i *instance, m api.Module, s []uint64) {
 		i.call.failText = clip(i.read(m, abi.ImportFail, s[0], s[1]))
 	},
-	abi.ImportLog: func(i *Instance, m api.Module, s []uint64) {
+	abi.ImportLog: func(i *instance, m api.Module, s []uint64) {
 		i.log(int(int32(s[0])), clip(i.read(m, abi.ImportLog, s[1], s[2])))
 	},
-	abi.ImportEventOrigin:   func(i *Instance, _ api.Module, s []uint64) { s[0] = i.call.ev.Origin },
-	abi.ImportEventSequence: func(i *Instance, _ api.Module, s []uint64) { s[0] = i.call.ev.Sequence },
-	abi.ImportEventTime:     func(i *Instance, _ api.Module, s []uint64) { s[0] = uint64(i.call.ev.Time) },
-	abi.ImportNow:           func(i *Instance, _ api.Module, s []uint64) { s[0] = uint64(i.call.ev.Time) },
-	abi.ImportEventSender: func(i *Instance, m api.Module, s []uint64) {
+	abi.ImportEventOrigin:   func(i *instance, _ api.Module, s []uint64) { s[0] = i.call.ev.Origin },
+	abi.ImportEventSequence: func(i *instance, _ api.Module, s []uint64) { s[0] = i.call.ev.Sequence },
+	abi.ImportEventTime:     func(i *instance, _ api.Module, s []uint64) { s[0] = uint64(i.call.ev.Time) },
+	abi.ImportNow:           func(i *instance, _ api.Module, s []uint64) { s[0] = uint64(i.call.ev.Time) },
+	abi.ImportEventSender: func(i *instance, m api.Module, s []uint64) {
 		copy(i.read(m, abi.ImportEventSender, s[0], 32), i.call.ev.Sender[:])
 	},
-	abi.ImportDaemonID: func(i *Instance, m api.Module, s []uint64) {
+	abi.ImportDaemonID: func(i *instance, m api.Module, s []uint64) {
 		copy(i.read(m, abi.ImportDaemonID, s[0], 32), i.call.ev.Self[:])
 	},
-	abi.ImportEventChannel: func(i *Instance, m api.Module, s []uint64) {
+	abi.ImportEventChannel: func(i *instance, m api.Module, s []uint64) {
 		copy(i.read(m, abi.ImportEventChannel, s[0], s[1]), i.call.ev.Channel)
 		s[0] = uint64(len(i.call.ev.Channel))
 	},
-	abi.ImportRandom: func(i *Instance, m api.Module, s []uint64) {
+	abi.ImportRandom: func(i *instance, m api.Module, s []uint64) {
 		i.fillRandom(i.read(m, abi.ImportRandom, s[0], s[1]))
 	},
 }
 
 // fillRandom draws from the call's stream: ChaCha8 of its seed.
-func (i *Instance) fillRandom(b []byte) {
+func (i *instance) fillRandom(b []byte) {
 	c := &i.call
 	if !c.seeded {
 		c.random.Seed(c.ev.Seed)

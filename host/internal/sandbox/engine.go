@@ -5,9 +5,9 @@ package sandbox
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -19,6 +19,9 @@ import (
 type Config struct {
 	CacheDir    string // where compiled code is kept between runs; its content is trusted. Empty: nowhere
 	ModuleBytes int64  // of an uploaded module at most; 0: 64 MiB
+	ImageLimits Limits // of what a module does before its first call; zero: DefaultLimits
+	MaxMapped   int    // guests whose memory is mapped at a time; 0: as many as the kernel has room for
+	Heap        bool   // keep memories on Go's heap, as where the kernel lacks what mapping takes
 }
 
 const (
@@ -31,6 +34,12 @@ type Engine struct {
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache
 	config  Config
+	mapping *mapping // nil: memories are on the heap
+	why     error    // why they are
+	mapped  mappedGuests
+
+	mu     sync.Mutex
+	images map[*Image]bool // that are open
 }
 
 // NewEngine starts an engine, with native code where the machine allows it.
@@ -38,7 +47,17 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 	if c.ModuleBytes == 0 {
 		c.ModuleBytes = defaultModuleBytes
 	}
+	if c.ImageLimits == (Limits{}) {
+		c.ImageLimits = DefaultLimits()
+	}
 	e := &Engine{config: c}
+	if c.Heap {
+		e.why = errors.New("it was asked for")
+	} else if e.mapping, e.why = newMapping(); e.why != nil {
+		e.mapping = nil
+	} else if e.mapped.most = c.MaxMapped; e.mapped.most == 0 {
+		e.mapped.most = e.mapping.most()
+	}
 	rc := wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2)
 	if c.CacheDir != "" {
 		var err error
@@ -49,8 +68,8 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 	}
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, rc)
 	_, err := e.runtime.NewHostModuleBuilder(abi.MeterModule).NewFunctionBuilder().
-		WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, _ []uint64) {
-			ctx.Value(instanceKey{}).(*Instance).outOfFuel(m)
+		WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, _ []uint64) {
+			ctx.Value(instanceKey{}).(*instance).outOfFuel()
 		}), nil, nil).Export(abi.OutOfFuel).Instantiate(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("building the meter: %w", err), e.Close(ctx))
@@ -65,7 +84,7 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 
 // hostFunction is a function that guests import. stack holds the parameters,
 // then takes the result.
-type hostFunction func(i *Instance, m api.Module, stack []uint64)
+type hostFunction func(i *instance, m api.Module, stack []uint64)
 
 func (e *Engine) offer(ctx context.Context, name string, functions map[string]hostFunction) error {
 	signatures := abi.HostFunctions
@@ -77,7 +96,7 @@ func (e *Engine) offer(ctx context.Context, name string, functions map[string]ho
 		f := functions[fn]
 		params, results := valueTypes(sig)
 		b = b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, stack []uint64) {
-			f(ctx.Value(instanceKey{}).(*Instance), m, stack)
+			f(ctx.Value(instanceKey{}).(*instance), m, stack)
 		}), params, results).Export(fn)
 	}
 	_, err := b.Instantiate(ctx)
@@ -99,52 +118,26 @@ func valueTypes(sig string) (params, results []api.ValueType) {
 	return params, results
 }
 
-// Close frees the engine, its modules and their instances.
+// Heap returns why guests' memories are on Go's heap, and not copy-on-write
+// views of images; nil where they are those.
+func (e *Engine) Heap() error { return e.why }
+
+// Close frees the engine, its modules and their instances. Guests must be
+// closed before.
 func (e *Engine) Close(ctx context.Context) error {
 	err := e.runtime.Close(ctx)
 	if e.cache != nil {
 		err = errors.Join(err, e.cache.Close(ctx))
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for img := range e.images {
+		err = errors.Join(err, img.close())
+	}
+	e.images = nil
+	if e.mapping != nil {
+		e.mapping.close()
+		e.mapping = nil
+	}
 	return err
 }
-
-// Module is compiled code. It is immutable and safe for concurrent use.
-type Module struct {
-	engine   *Engine
-	report   *abi.Report
-	digest   [32]byte
-	compiled wazero.CompiledModule
-	globals  []string // names under which the mutable globals are exported
-}
-
-// Compile checks the module and compiles it. A module that is not accepted is
-// an *abi.Refusal.
-func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
-	report, err := abi.Inspect(wasm, abi.Limits{ModuleBytes: e.config.ModuleBytes})
-	if err != nil {
-		return nil, err
-	}
-	rewritten, err := abi.Rewrite(wasm, abi.Options{})
-	if err != nil {
-		return nil, err
-	}
-	compiled, err := e.runtime.CompileModule(ctx, rewritten.Wasm)
-	if err != nil {
-		return nil, &abi.Refusal{Code: abi.RefusedInvalid, Found: "the module does not validate: " + err.Error(),
-			Mend: "build it again, without features beyond WebAssembly 2.0"}
-	}
-	m := &Module{engine: e, report: report, compiled: compiled, globals: rewritten.Globals}
-	if _, err := hex.Decode(m.digest[:], []byte(report.Digest)); err != nil {
-		return nil, fmt.Errorf("reading a digest: %w", err)
-	}
-	return m, nil
-}
-
-// Digest returns the SHA-256 of the bytes that were compiled.
-func (m *Module) Digest() [32]byte { return m.digest }
-
-// Report returns what the module is. It is not to be changed.
-func (m *Module) Report() *abi.Report { return m.report }
-
-// Close frees the code. Instances must be closed before.
-func (m *Module) Close(ctx context.Context) error { return m.compiled.Close(ctx) }

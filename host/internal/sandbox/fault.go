@@ -12,20 +12,19 @@ import (
 // errOverLimit ends a call that went over the limit that call.over names.
 var errOverLimit = errors.New("over a limit")
 
-// broke spoils the instance and makes the fault of the call in progress.
-func (i *Instance) broke(kind abi.FaultKind, code int32, text string) *abi.Fault {
-	i.spoiled = true
+// broke makes the fault of the call in progress.
+func (i *instance) broke(kind abi.FaultKind, code int32, text string) *abi.Fault {
 	return &abi.Fault{Kind: kind, Call: i.call.name, Code: code, Text: text}
 }
 
-func (i *Instance) overLimit(limit, text string) *abi.Fault {
+func (i *instance) overLimit(limit, text string) *abi.Fault {
 	f := i.broke(abi.FaultLimit, 0, text)
 	f.Limit = limit
 	return f
 }
 
 // fault makes an *abi.Fault of what ended the call.
-func (i *Instance) fault(err error) error {
+func (i *instance) fault(err error) error {
 	var exit *sys.ExitError
 	said := i.call.text()
 	switch {
@@ -43,7 +42,7 @@ func (i *Instance) fault(err error) error {
 	switch {
 	case strings.Contains(reason, "stack overflow"):
 		f = i.overLimit(abi.LimitStack, reason)
-	case i.mem.refused:
+	case i.view.refused:
 		f = i.overLimit(abi.LimitMemory, "it asked for more memory than its limit, and then failed: "+reason)
 	case i.call.badPointer != "":
 		f = i.broke(abi.FaultAnswer, 0, i.call.badPointer)

@@ -18,8 +18,8 @@ const fuelSlice = 1 << 20
 // What it decides follows from what the guest did alone, but for the wall
 // limit, which is looked at when a slice is used up.
 type meter struct {
-	fuel, depth api.MutableGlobal // nil while the module starts
-	given       uint64            // in slices, of the limit
+	fuel, depth api.MutableGlobal
+	given       uint64 // in slices, of the limit
 	limit       uint64
 	start       time.Time // when the first slice was used up
 }
@@ -28,24 +28,16 @@ func (m *meter) begin(limit uint64) {
 	m.limit = limit
 	m.given = min(limit, fuelSlice)
 	m.start = time.Time{}
-	if m.fuel != nil {
-		m.fuel.Set(m.given)
-		m.depth.Set(abi.MaxDepth)
-	}
+	m.fuel.Set(m.given)
+	m.depth.Set(abi.MaxDepth)
 }
 
 // used returns the fuel taken since begin.
 func (m *meter) used() uint64 { return m.given - m.fuel.Get() }
 
 // outOfFuel answers abi.OutOfFuel: it gives the next slice, or ends the call.
-func (i *Instance) outOfFuel(mod api.Module) {
-	m := &i.meter
-	if m.fuel == nil { // a start function runs: the globals can be had only now
-		m.fuel = mod.ExportedGlobal(abi.FuelGlobal).(api.MutableGlobal)
-		m.depth = mod.ExportedGlobal(abi.DepthGlobal).(api.MutableGlobal)
-		m.given = 0
-	}
-	c := &i.call
+func (i *instance) outOfFuel() {
+	m, c := &i.meter, &i.call
 	if int32(m.depth.Get()) < 0 {
 		c.over, c.overText = abi.LimitStack, fmt.Sprintf("its calls are nested more than %d deep", abi.MaxDepth)
 		panic(errOverLimit)
@@ -59,8 +51,8 @@ func (i *Instance) outOfFuel(mod api.Module) {
 	switch {
 	case m.start.IsZero():
 		m.start = now
-	case now.Sub(m.start) > i.options.Limits.Wall:
-		c.over, c.overText = abi.LimitWall, fmt.Sprintf("it ran for more than %v", i.options.Limits.Wall)
+	case now.Sub(m.start) > i.bound.options.Limits.Wall:
+		c.over, c.overText = abi.LimitWall, fmt.Sprintf("it ran for more than %v", i.bound.options.Limits.Wall)
 		panic(errOverLimit)
 	}
 	runtime.Gosched()
@@ -70,14 +62,14 @@ func (i *Instance) outOfFuel(mod api.Module) {
 }
 
 // spend takes fuel for n bytes that the host moves on the guest's behalf.
-func (i *Instance) spend(mod api.Module, n uint64) {
+func (i *instance) spend(n uint64) {
 	const free = 1024 // what any call may move for nothing
-	if n <= free || i.meter.fuel == nil {
+	if n <= free {
 		return
 	}
 	left := i.meter.fuel.Get() - n/abi.BulkPerFuel
 	i.meter.fuel.Set(left)
 	if int64(left) < 0 {
-		i.outOfFuel(mod)
+		i.outOfFuel()
 	}
 }

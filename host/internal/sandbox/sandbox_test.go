@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,7 @@ import (
 	"wasmhost/abi"
 )
 
-func guest(t testing.TB, name string) []byte {
+func wasmOf(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "..", "..", "testdata", "wasm", name))
 	if err != nil {
@@ -58,18 +59,18 @@ func engine(t testing.TB) *Engine {
 	return e
 }
 
-func instance(t testing.TB, name string, o Options) *Instance {
+func newGuest(t testing.TB, name string, o Options) *Guest {
 	t.Helper()
-	m, err := engine(t).Compile(context.Background(), guest(t, name))
+	m, err := engine(t).Compile(context.Background(), wasmOf(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := m.Instantiate(context.Background(), o)
+	i, err := m.NewGuest(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := i.Close(context.Background()); err != nil {
+		if err := i.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -78,8 +79,17 @@ func instance(t testing.TB, name string, o Options) *Instance {
 
 var at = Event{Self: [32]byte{1}, Sequence: 1, Time: 1_800_000_000_000_000_000, Seed: [32]byte{7}}
 
+func saved(t testing.TB, g *Guest) *State {
+	t.Helper()
+	s, err := g.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // one sends an event and returns its only output, or "" where there is none.
-func one(t testing.TB, i *Instance, payload string) string {
+func one(t testing.TB, i *Guest, payload string) string {
 	t.Helper()
 	out, err := i.Process(&at, []byte(payload))
 	if err != nil {
@@ -104,7 +114,7 @@ func wantFault(t testing.TB, err error, kind abi.FaultKind, limit, text string) 
 }
 
 func TestCounterCountsAndFails(t *testing.T) {
-	i := instance(t, "c/counter.wasm", Options{})
+	i := newGuest(t, "c/counter.wasm", Options{})
 	if err := i.Init(&at, []byte(`{"start": 40}`)); err != nil {
 		t.Fatal(err)
 	}
@@ -113,17 +123,9 @@ func TestCounterCountsAndFails(t *testing.T) {
 			t.Fatalf("got %q, want %d", got, n)
 		}
 	}
-	var c Checkpoint
-	i.Capture(&c)
 	_, err := i.Process(&at, []byte("fail"))
 	if f := wantFault(t, err, abi.FaultError, "", "asked to fail"); f.Code != 1 {
 		t.Errorf("code %d, want 1", f.Code)
-	}
-	if _, err := i.Process(&at, nil); !errors.Is(err, ErrSpoiled) {
-		t.Errorf("a failed instance answered %v, want ErrSpoiled", err)
-	}
-	if err := i.Reset(&c); err != nil {
-		t.Fatal(err)
 	}
 	if got := one(t, i, "x"); got != "44" {
 		t.Errorf("after the failure: %q, want 44", got)
@@ -131,7 +133,7 @@ func TestCounterCountsAndFails(t *testing.T) {
 }
 
 func TestHooksCarryStateToAFreshInstance(t *testing.T) {
-	a := instance(t, "c/wordcount.wasm", Options{})
+	a := newGuest(t, "c/wordcount.wasm", Options{})
 	for range 300 {
 		one(t, a, "the quick brown fox; THE lazy dog 42")
 	}
@@ -139,7 +141,7 @@ func TestHooksCarryStateToAFreshInstance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := instance(t, "c/wordcount.wasm", Options{})
+	b := newGuest(t, "c/wordcount.wasm", Options{})
 	if err := b.Restore(&at, state); err != nil {
 		t.Fatal(err)
 	}
@@ -157,8 +159,7 @@ func TestHooksCarryStateToAFreshInstance(t *testing.T) {
 func TestUnrulyIsUndone(t *testing.T) {
 	limits := DefaultLimits()
 	limits.Fuel, limits.MemoryPages = 8<<20, 64
-	i := instance(t, "c/unruly.wasm", Options{Limits: limits})
-	var c Checkpoint
+	i := newGuest(t, "c/unruly.wasm", Options{Limits: limits})
 	good := 0
 	for round := range 4 {
 		for _, tc := range []struct {
@@ -174,7 +175,7 @@ func TestUnrulyIsUndone(t *testing.T) {
 			{"flood", abi.LimitOutputCount, "4096", abi.FaultLimit},
 			{"badptr", "", "emit", abi.FaultAnswer},
 		} {
-			i.Capture(&c)
+			before := saved(t, i)
 			_, err := i.Process(&at, []byte(tc.event))
 			if tc.event == "grow" { // the guest's own words come first
 				var f *abi.Fault
@@ -184,11 +185,8 @@ func TestUnrulyIsUndone(t *testing.T) {
 			} else {
 				wantFault(t, err, tc.kind, tc.limit, tc.text)
 			}
-			if err := i.Reset(&c); err != nil {
-				t.Fatalf("%s: %v", tc.event, err)
-			}
-			if i.MemoryBytes() != len(c.memory) || !bytes.Equal(i.mem.buf, c.memory) {
-				t.Fatalf("%s left a trace in memory", tc.event)
+			if !reflect.DeepEqual(saved(t, i), before) {
+				t.Fatalf("%s left a trace", tc.event)
 			}
 			good++
 			if got := one(t, i, "count"); got != fmt.Sprint(good) {
@@ -223,18 +221,13 @@ func TestEndlessRecursionNamesTheCallDepth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := m.Instantiate(context.Background(), Options{})
+	i, err := m.NewGuest(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c Checkpoint
-	i.Capture(&c)
 	for range 100 {
 		_, err = i.Process(&at, []byte("x"))
 		wantFault(t, err, abi.FaultLimit, abi.LimitStack, "65536 deep")
-		if err := i.Reset(&c); err != nil {
-			t.Fatal(err)
-		}
 	}
 	if i.Fuel() > 10*abi.MaxDepth {
 		t.Errorf("it took %d units of fuel", i.Fuel())
@@ -244,7 +237,7 @@ func TestEndlessRecursionNamesTheCallDepth(t *testing.T) {
 func TestWallLimitGuardsWhatFuelDoesNot(t *testing.T) {
 	limits := DefaultLimits()
 	limits.Fuel, limits.Wall = 1<<50, 20*time.Millisecond
-	i := instance(t, "c/unruly.wasm", Options{Limits: limits})
+	i := newGuest(t, "c/unruly.wasm", Options{Limits: limits})
 	_, err := i.Process(&at, []byte("loop"))
 	wantFault(t, err, abi.FaultLimit, abi.LimitWall, "20ms")
 }
@@ -257,7 +250,7 @@ func TestFuelIsDeterministic(t *testing.T) {
 		measure := func(limit uint64) (uint64, error) {
 			l := DefaultLimits()
 			l.Fuel = limit
-			i := instance(t, name, Options{Limits: l})
+			i := newGuest(t, name, Options{Limits: l})
 			_, err := i.Process(&at, text)
 			return i.Fuel(), err
 		}
@@ -281,7 +274,7 @@ func TestFuelIsDeterministic(t *testing.T) {
 func TestLogIsBounded(t *testing.T) {
 	var lines int
 	var last string
-	i := instance(t, "c/unruly.wasm", Options{Log: func(_ int, text string) { lines++; last = text }})
+	i := newGuest(t, "c/unruly.wasm", Options{Log: func(_ int, text string) { lines++; last = text }})
 	one(t, i, "log")
 	if lines == 0 || lines > 64<<10/30 {
 		t.Errorf("%d lines got through", lines)
@@ -292,25 +285,25 @@ func TestLogIsBounded(t *testing.T) {
 }
 
 func TestModuleThatNeedsTooMuchMemory(t *testing.T) {
-	m, err := engine(t).Compile(context.Background(), guest(t, "c/echo.wasm"))
+	m, err := engine(t).Compile(context.Background(), wasmOf(t, "c/echo.wasm"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	limits := DefaultLimits()
 	limits.MemoryPages = 0
-	_, err = m.Instantiate(context.Background(), Options{Limits: limits})
+	_, err = m.NewGuest(Options{Limits: limits})
 	wantFault(t, err, abi.FaultLimit, abi.LimitMemory, "pages")
 }
 
 func TestManyInstancesAtOnce(t *testing.T) {
-	m, err := engine(t).Compile(context.Background(), guest(t, "c/counter.wasm"))
+	m, err := engine(t).Compile(context.Background(), wasmOf(t, "c/counter.wasm"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			i, err := m.Instantiate(context.Background(), Options{})
+			i, err := m.NewGuest(Options{})
 			if err != nil {
 				t.Error(err)
 				return
@@ -323,7 +316,7 @@ func TestManyInstancesAtOnce(t *testing.T) {
 					return
 				}
 			}
-			if err := i.Close(context.Background()); err != nil {
+			if err := i.Close(); err != nil {
 				t.Error(err)
 			}
 		})
@@ -332,7 +325,7 @@ func TestManyInstancesAtOnce(t *testing.T) {
 }
 
 func TestCompileRefusesWhatDoesNotValidate(t *testing.T) {
-	b := bytes.Clone(guest(t, "c/echo.wasm"))
+	b := bytes.Clone(wasmOf(t, "c/echo.wasm"))
 	at := bytes.LastIndexByte(b, 0x0b) // the end of the last body
 	b[at] = 0x00
 	_, err := engine(t).Compile(context.Background(), b)
@@ -349,7 +342,7 @@ func TestCacheDirectoryIsReused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.Compile(context.Background(), guest(t, "c/counter.wasm")); err != nil {
+		if _, err := e.Compile(context.Background(), wasmOf(t, "c/counter.wasm")); err != nil {
 			t.Fatal(err)
 		}
 		if err := e.Close(context.Background()); err != nil {
@@ -366,21 +359,16 @@ func TestCacheDirectoryIsReused(t *testing.T) {
 func BenchmarkLoop(b *testing.B) {
 	l := DefaultLimits()
 	l.Fuel = 10_000_000
-	i := instance(b, "c/unruly.wasm", Options{Limits: l})
-	var c Checkpoint
-	i.Capture(&c)
+	i := newGuest(b, "c/unruly.wasm", Options{Limits: l})
 	for b.Loop() {
 		if _, err := i.Process(&at, []byte("loop")); err == nil {
 			b.Fatal("it ended")
-		}
-		if err := i.Reset(&c); err != nil {
-			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkProcess(b *testing.B) {
-	i := instance(b, "c/counter.wasm", Options{})
+	i := newGuest(b, "c/counter.wasm", Options{})
 	payload := bytes.Repeat([]byte{'x'}, 64)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -408,7 +396,7 @@ func BenchmarkBare(b *testing.B) {
 	if _, err := hb.Instantiate(ctx); err != nil {
 		b.Fatal(err)
 	}
-	m, err := r.Instantiate(ctx, guest(b, "c/counter.wasm"))
+	m, err := r.Instantiate(ctx, wasmOf(b, "c/counter.wasm"))
 	if err != nil {
 		b.Fatal(err)
 	}

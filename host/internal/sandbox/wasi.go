@@ -35,29 +35,29 @@ func wasiFunctions() map[string]hostFunction {
 		if len(name) > 3 && (name[:3] == "fd_" || name[:5] == "sock_" || name[:5] == "path_") {
 			errno = errnoBadF // there are no descriptors but the standard streams
 		}
-		f[name] = func(_ *Instance, _ api.Module, s []uint64) { s[0] = errno }
+		f[name] = func(_ *instance, _ api.Module, s []uint64) { s[0] = errno }
 	}
 	f["args_sizes_get"], f["environ_sizes_get"] = wasiNone, wasiNone
-	f["args_get"] = func(_ *Instance, _ api.Module, s []uint64) { s[0] = errnoSuccess }
-	f["environ_get"], f["sched_yield"] = f["args_get"], func(_ *Instance, _ api.Module, s []uint64) { s[0] = errnoSuccess }
+	f["args_get"] = func(_ *instance, _ api.Module, s []uint64) { s[0] = errnoSuccess }
+	f["environ_get"], f["sched_yield"] = f["args_get"], func(_ *instance, _ api.Module, s []uint64) { s[0] = errnoSuccess }
 	f["clock_time_get"] = wasiClockTime
-	f["clock_res_get"] = func(_ *Instance, m api.Module, s []uint64) {
+	f["clock_res_get"] = func(_ *instance, m api.Module, s []uint64) {
 		s[0] = put64(m, uint32(s[1]), tick)
 	}
-	f["random_get"] = func(i *Instance, m api.Module, s []uint64) {
+	f["random_get"] = func(i *instance, m api.Module, s []uint64) {
 		b, ok := m.Memory().Read(uint32(s[0]), uint32(s[1]))
 		if !ok {
 			s[0] = errnoFault
 			return
 		}
-		i.spend(m, uint64(len(b)))
+		i.spend(uint64(len(b)))
 		i.fillRandom(b)
 		s[0] = errnoSuccess
 	}
 	f["fd_write"] = wasiWrite
 	f["fd_fdstat_get"] = wasiFdstat
 	f["poll_oneoff"] = wasiPoll
-	f["proc_exit"] = func(i *Instance, _ api.Module, s []uint64) {
+	f["proc_exit"] = func(i *instance, _ api.Module, s []uint64) {
 		i.call.exited, i.call.exitCode = true, int32(s[0])
 		panic(errExit)
 	}
@@ -71,7 +71,7 @@ func put64(m api.Module, ptr uint32, v uint64) uint64 {
 	return errnoSuccess
 }
 
-func wasiNone(_ *Instance, m api.Module, s []uint64) {
+func wasiNone(_ *instance, m api.Module, s []uint64) {
 	if !m.Memory().WriteUint32Le(uint32(s[0]), 0) || !m.Memory().WriteUint32Le(uint32(s[1]), 0) {
 		s[0] = errnoFault
 		return
@@ -80,12 +80,12 @@ func wasiNone(_ *Instance, m api.Module, s []uint64) {
 }
 
 // time returns the call's clock, Unix nanoseconds, and moves it on.
-func (i *Instance) time() uint64 {
+func (i *instance) time() uint64 {
 	i.call.clock += tick
 	return uint64(max(i.call.ev.Time, 1) + i.call.clock)
 }
 
-func wasiClockTime(i *Instance, m api.Module, s []uint64) {
+func wasiClockTime(i *instance, m api.Module, s []uint64) {
 	if uint32(s[0]) > 3 {
 		s[0] = errnoInval
 		return
@@ -93,7 +93,7 @@ func wasiClockTime(i *Instance, m api.Module, s []uint64) {
 	s[0] = put64(m, uint32(s[2]), i.time())
 }
 
-func wasiFdstat(_ *Instance, m api.Module, s []uint64) {
+func wasiFdstat(_ *instance, m api.Module, s []uint64) {
 	if uint32(s[0]) > 2 {
 		s[0] = errnoBadF
 		return
@@ -110,12 +110,12 @@ func wasiFdstat(_ *Instance, m api.Module, s []uint64) {
 }
 
 // wasiWrite sends whole lines of the standard streams to the daemon's log.
-func wasiWrite(i *Instance, m api.Module, s []uint64) {
+func wasiWrite(i *instance, m api.Module, s []uint64) {
 	if fd := uint32(s[0]); fd != 1 && fd != 2 {
 		s[0] = errnoBadF
 		return
 	}
-	i.spend(m, 8*uint64(uint32(s[2])))
+	i.spend(8 * uint64(uint32(s[2])))
 	mem, iovs, total := m.Memory(), uint32(s[1]), uint32(0)
 	for n := uint32(s[2]); n > 0; n-- {
 		ptr, ok1 := mem.ReadUint32Le(iovs)
@@ -125,7 +125,7 @@ func wasiWrite(i *Instance, m api.Module, s []uint64) {
 			s[0] = errnoFault
 			return
 		}
-		i.spend(m, uint64(size))
+		i.spend(uint64(size))
 		i.stream(int(uint32(s[0]))-1, b)
 		iovs, total = iovs+8, total+size
 	}
@@ -136,7 +136,7 @@ func wasiWrite(i *Instance, m api.Module, s []uint64) {
 	s[0] = errnoSuccess
 }
 
-func (i *Instance) stream(which int, b []byte) {
+func (i *instance) stream(which int, b []byte) {
 	level := [2]int{abi.LogInfo, abi.LogError}[which]
 	rest := &i.call.partial[which]
 	for {
@@ -160,13 +160,13 @@ func (i *Instance) stream(which int, b []byte) {
 
 // wasiPoll answers every subscription at once: clocks by moving the call's
 // clock on, anything else as a bad descriptor.
-func wasiPoll(i *Instance, m api.Module, s []uint64) {
+func wasiPoll(i *instance, m api.Module, s []uint64) {
 	mem, in, out, n := m.Memory(), uint32(s[0]), uint32(s[1]), uint32(s[2])
 	if n == 0 {
 		s[0] = errnoInval
 		return
 	}
-	i.spend(m, 80*uint64(n))
+	i.spend(80 * uint64(n))
 	for k := range n {
 		sub, ok1 := mem.Read(in+48*k, 48)
 		event, ok2 := mem.Read(out+32*k, 32)
@@ -195,7 +195,7 @@ func wasiPoll(i *Instance, m api.Module, s []uint64) {
 // maxSleep bounds how far one call can move its own clock at a time.
 const maxSleep = 365 * 24 * 3600 * 1_000_000_000
 
-func (i *Instance) sleep(until uint64, absolute bool) {
+func (i *instance) sleep(until uint64, absolute bool) {
 	now := uint64(max(i.call.ev.Time, 1) + i.call.clock)
 	d := until
 	if absolute {

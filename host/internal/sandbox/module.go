@@ -1,0 +1,92 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/tetratelabs/wazero"
+
+	"wasmhost/abi"
+)
+
+// Module is compiled code with its image. It is safe for concurrent use.
+type Module struct {
+	engine    *Engine
+	report    *abi.Report
+	digest    [32]byte
+	rewritten [32]byte // of the form that was compiled
+	compiled  wazero.CompiledModule
+	globals   []string // names under which the mutable globals are exported
+	tables    []abi.Table
+	functions int
+	image     *Image
+
+	mu        sync.Mutex
+	instances []*instance
+	next      int // of the instances, to wait for
+}
+
+// Compile checks the module, compiles it and makes its image. A module that is
+// not accepted is an *abi.Refusal.
+func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
+	report, err := abi.Inspect(wasm, abi.Limits{ModuleBytes: e.config.ModuleBytes, MemoryPages: e.config.ImageLimits.MemoryPages})
+	if err != nil {
+		return nil, err
+	}
+	rewritten, err := abi.Rewrite(wasm, abi.Options{Capture: true})
+	if err != nil {
+		return nil, err
+	}
+	m, err := e.compile(ctx, report, rewritten)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.buildImage(rewritten.Data); err != nil {
+		return nil, errors.Join(&abi.Refusal{Code: abi.RefusedStart, Found: "the module fails before its first call: " + err.Error(),
+			Mend: "mend its start function or _initialize; a host runs them once, at upload, without arguments, files or environment"}, m.Close(ctx))
+	}
+	return m, nil
+}
+
+// compile makes a module that has no image yet.
+func (e *Engine) compile(ctx context.Context, report *abi.Report, rewritten *abi.Rewritten) (*Module, error) {
+	compiled, err := e.runtime.CompileModule(ctx, rewritten.Wasm)
+	if err != nil {
+		return nil, &abi.Refusal{Code: abi.RefusedInvalid, Found: "the module does not validate: " + err.Error(),
+			Mend: "build it again, without features beyond WebAssembly 2.0"}
+	}
+	m := &Module{engine: e, report: report, compiled: compiled, globals: rewritten.Globals, tables: rewritten.Tables, functions: rewritten.Functions}
+	if _, err := hex.Decode(m.digest[:], []byte(report.Digest)); err != nil {
+		return nil, fmt.Errorf("reading a digest: %w", err)
+	}
+	return m, nil
+}
+
+// Digest returns the SHA-256 of the bytes that were compiled.
+func (m *Module) Digest() [32]byte { return m.digest }
+
+// Report returns what the module is. It is not to be changed.
+func (m *Module) Report() *abi.Report { return m.report }
+
+func (m *Module) stateless() bool { return m.report.State == abi.StateStateless }
+
+// Close frees the code and the image. Guests must be closed before.
+func (m *Module) Close(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var err error
+	for _, i := range m.instances {
+		err = errors.Join(err, i.mod.Close(ctx))
+	}
+	m.instances = nil
+	if m.image != nil {
+		m.engine.mu.Lock()
+		delete(m.engine.images, m.image)
+		m.engine.mu.Unlock()
+		err = errors.Join(err, m.image.close())
+	}
+	return errors.Join(err, m.compiled.Close(ctx))
+}

@@ -1,0 +1,150 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+
+	"wasmhost/abi"
+)
+
+// ErrState says that a State is not one of the guest's module.
+var ErrState = errors.New("not a state of this module")
+
+// State is all that a guest is, apart from its module's image. It is portable:
+// another host with the same module makes the same guest of it.
+type State struct {
+	Image   [32]byte // Root of the module
+	Size    uint64   // of the memory, bytes
+	Globals []uint64
+	Tables  [][]uint32 // of modules that change tables: a function's index plus 1, 0 for null
+	Buffer  uint32     // the input buffer, 0 where there is none yet
+	Room    uint32     // its size
+	Index   []uint32   // of the blocks that differ from the image, rising
+	Blocks  []byte     // those blocks, BlockBytes each
+}
+
+// BlockBytes is the unit in which states differ from images.
+const BlockBytes = blockBytes
+
+// Save returns a copy of what the guest is.
+func (g *Guest) Save() (*State, error) {
+	release, err := g.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	blocks, err := g.differing()
+	if err != nil {
+		return nil, err
+	}
+	s := &State{Image: g.module.Root(), Buffer: g.regs.buf, Room: g.regs.cap}
+	regs := g.regs.clone()
+	s.Globals, s.Tables = regs.globals, regs.tables
+	if g.space != nil {
+		s.Size = uint64(len(g.space.bytes()))
+	} else {
+		s.Size = g.packed.size
+	}
+	s.Index = blocks.order()
+	s.Blocks = make([]byte, 0, len(s.Index)*blockBytes)
+	for _, b := range s.Index {
+		s.Blocks = append(s.Blocks, blocks[b][:]...)
+	}
+	return s, nil
+}
+
+// Load makes the guest what s says. It keeps nothing of s. Errors wrap
+// ErrState, or are of a limit; the guest is as before then.
+func (g *Guest) Load(s *State) error {
+	blocks, err := g.check(s)
+	if err != nil {
+		return err
+	}
+	release, err := g.hold()
+	if err != nil {
+		return err
+	}
+	defer release()
+	g.letGo()
+	if g.space != nil {
+		g.space.free()
+		g.module.engine.mapped.remove(g)
+		g.space = nil
+	}
+	g.packed = pack(s.Size, blocks)
+	g.regs.set(&registers{globals: s.Globals, tables: s.Tables, buf: s.Buffer, cap: s.Room})
+	g.undo = undo{}
+	g.undo.begin(g)
+	return nil
+}
+
+// check returns s's blocks, without copying them.
+func (g *Guest) check(s *State) (overlay, error) {
+	bad := func(format string, args ...any) (overlay, error) {
+		return nil, fmt.Errorf("%w: %s", ErrState, fmt.Sprintf(format, args...))
+	}
+	img := g.image
+	switch {
+	case s.Image != g.module.Root():
+		return bad("it differs from image %x, the module's is %x", s.Image, g.module.Root())
+	case s.Size%pageSize != 0 || s.Size < img.size && s.Size < uint64(g.module.report.Memory.Min)*pageSize:
+		return bad("a memory of %d bytes", s.Size)
+	case s.Size > g.limit():
+		return bad("a memory of %d bytes, the limit is %d", s.Size, g.limit())
+	case len(s.Globals) != len(img.regs.globals) || len(s.Tables) != len(img.regs.tables):
+		return bad("%d globals and %d tables, the module has %d and %d", len(s.Globals), len(s.Tables), len(img.regs.globals), len(img.regs.tables))
+	}
+	for k, t := range s.Tables {
+		if len(t) < int(g.module.tables[k].Min) || len(t) > max(int(g.module.tables[k].Min), abi.MaxTable) {
+			return bad("table %d of %d elements", k, len(t))
+		}
+		for _, f := range t {
+			if int64(f) > int64(g.module.functions) {
+				return bad("function %d of %d", f-1, g.module.functions)
+			}
+		}
+	}
+	if len(s.Blocks) != len(s.Index)*blockBytes {
+		return bad("%d bytes for %d blocks", len(s.Blocks), len(s.Index))
+	}
+	blocks := make(overlay, len(s.Index))
+	for k, b := range s.Index {
+		if k > 0 && b <= s.Index[k-1] || (uint64(b)+1)*blockBytes > s.Size {
+			return bad("block %d, in a memory of %d bytes", b, s.Size)
+		}
+		blocks[b] = (*block)(s.Blocks[k*blockBytes:])
+	}
+	return blocks, nil
+}
+
+// Root returns the hash of what the guest is. It costs what the guest differs
+// from the image.
+func (g *Guest) Root() ([32]byte, error) {
+	release, err := g.hold()
+	if err != nil {
+		return [32]byte{}, err
+	}
+	defer release()
+	blocks, err := g.differing()
+	if err != nil {
+		return [32]byte{}, err
+	}
+	size := uint64(0)
+	if g.space != nil {
+		size = uint64(len(g.space.bytes()))
+	} else {
+		size = g.packed.size
+	}
+	return g.image.tree.root(&g.regs, size, blocks), nil
+}
+
+// Root returns the hash that the guest has which s is loaded into; an error
+// where s is none of the module's.
+func (m *Module) StateRoot(s *State) ([32]byte, error) {
+	g := &Guest{module: m, image: m.image, options: Options{Limits: Limits{MemoryPages: maxPages}}}
+	blocks, err := g.check(s)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return m.image.tree.root(&registers{globals: s.Globals, tables: s.Tables, buf: s.Buffer, cap: s.Room}, s.Size, blocks), nil
+}

@@ -1,0 +1,117 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"wasmhost/abi"
+)
+
+// errTable says that an instance's table cannot be made what it must be.
+var errTable = errors.New("a table cannot shrink")
+
+// findTables looks up what reads and writes the tables that the module changes,
+// and which reference is which function.
+func (i *instance) findTables() error {
+	if len(i.module.tables) == 0 {
+		return nil
+	}
+	f := i.mod.ExportedFunction(abi.FunctionRef)
+	i.funcs = make(map[uint64]uint32)
+	for n := range uint32(i.module.functions) {
+		ref, err := f.Call(i.ctx, uint64(n))
+		if err != nil {
+			return fmt.Errorf("asking for function %d: %w", n, err)
+		}
+		i.funcs[ref[0]] = n + 1
+	}
+	for _, t := range i.module.tables {
+		i.tables = append(i.tables, tableFunctions{size: i.mod.ExportedFunction(t.Size), grow: i.mod.ExportedFunction(t.Grow),
+			get: i.mod.ExportedFunction(t.Get), set: i.mod.ExportedFunction(t.Set), clear: i.mod.ExportedFunction(t.Clear)})
+	}
+	return nil
+}
+
+// spillTables returns the tables' elements.
+func (i *instance) spillTables() ([][]uint32, error) {
+	var out [][]uint32
+	for k := range i.tables {
+		t := &i.tables[k]
+		size, err := i.callTable(t.size)
+		if err != nil {
+			return nil, err
+		}
+		elements := make([]uint32, size)
+		for e := 0; t.get != nil && e < len(elements); e++ {
+			ref, err := i.callTable(t.get, uint64(e))
+			if err != nil {
+				return nil, err
+			}
+			if ref == 0 {
+				continue
+			}
+			n, ok := i.funcs[ref]
+			if !ok {
+				return nil, fmt.Errorf("table %d, element %d: a function that is not the module's", k, e)
+			}
+			elements[e] = n
+		}
+		out = append(out, elements)
+	}
+	return out, nil
+}
+
+// loadTables makes the tables what spillTables returned. An error that wraps
+// errTable says that the instance is of no use for that.
+func (i *instance) loadTables(tables [][]uint32) error {
+	if len(tables) != len(i.tables) {
+		return fmt.Errorf("%d tables of %d", len(tables), len(i.tables))
+	}
+	now, err := i.spillTables()
+	if err != nil {
+		return err
+	}
+	for k, want := range tables {
+		t, have := &i.tables[k], now[k]
+		if len(have) > len(want) {
+			return errTable
+		}
+		if n := len(want) - len(have); n > 0 {
+			got, err := i.callTable(t.grow, uint64(n))
+			if err != nil || int32(got) < 0 {
+				return errors.Join(fmt.Errorf("growing table %d by %d elements", k, n), err)
+			}
+			have = append(have, make([]uint32, n)...)
+		}
+		if slices.Equal(have, want) {
+			continue
+		}
+		for e, f := range want {
+			switch {
+			case f == have[e]:
+			case f == 0:
+				_, err = i.callTable(t.clear, uint64(e))
+			default:
+				_, err = i.callTable(t.set, uint64(e), uint64(f-1))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (i *instance) callTable(f api.Function, args ...uint64) (uint64, error) {
+	res, err := f.Call(i.ctx, args...)
+	if err != nil {
+		return 0, fmt.Errorf("reaching a table: %w", err)
+	}
+	if len(res) == 0 {
+		return 0, nil
+	}
+	return res[0], nil
+}
