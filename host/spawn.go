@@ -114,7 +114,8 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	id := key.ID()
-	if req.Name == "" {
+	made := req.Name == ""
+	if made {
 		req.Name = fmt.Sprintf("%.40s-%.8s", orDefault(req.Kind, "daemon"), id.Origin())
 	}
 	if err := ValidName(req.Name); err != nil {
@@ -122,7 +123,12 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	}
 	d := r.newHosted(id, req.Kind, digest)
 	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, daemon
-	if err := r.reserve(d); err != nil {
+	err = r.reserve(d)
+	if made && errors.Is(err, ErrNameTaken) { // by an origin that begins alike
+		d.name = fmt.Sprintf("%.40s-%s", orDefault(req.Kind, "daemon"), id.Origin())
+		err = r.reserve(d)
+	}
+	if err != nil {
 		return Info{}, err
 	}
 	d.mu.Lock()
@@ -223,14 +229,14 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 			return err
 		}
 	}
+	if r.store == nil || d.kind == "" {
+		return nil // there is no history for it to begin
+	}
 	begin.Epoch = d.epoch
 	begin.Checkpoint = *d.checkpointFor(PurposeRestart, d.epoch)
 	begin.Checkpoint.State = codeHash(d.kind, d.module)
 	if err := begin.Checkpoint.sign(d.key); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
-	}
-	if r.store == nil || d.kind == "" {
-		return nil
 	}
 	return d.storeBeginning(begin, from)
 }
