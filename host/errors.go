@@ -43,6 +43,7 @@ var (
 
 // Errors of state.
 var (
+	ErrBadLimit         = errors.New("not a limit")
 	ErrNotPortable      = errors.New("the daemon's state cannot be captured: its code gives none")
 	ErrIdentityMismatch = errors.New("the snapshot is of another identity")
 	ErrBadSnapshot      = errors.New("snapshot decode failed")

@@ -32,7 +32,8 @@ type hosted struct {
 	id     identity.EntityID
 	kind   string
 	module []byte // digest, or nil
-	limits Limits
+	limits Limits // that hold
+	own    Limits // those of them that are the daemon's own
 	log    daemonLog
 	feed   feed[Output]
 
@@ -64,6 +65,16 @@ type hosted struct {
 }
 
 type stats struct{ processed, emitted, errors uint64 }
+
+// setLimits gives the daemon limits of its own, by name.
+func (d *hosted) setLimits(own map[string]int64) error {
+	l, err := LimitsOf(own)
+	if err != nil {
+		return err
+	}
+	d.own, d.limits = l, l.over(d.rt.limits)
+	return nil
+}
 
 // enter takes the lock for a caller that wants the daemon to process. It waits
 // while the daemon is paused. The caller unlocks.
@@ -169,7 +180,7 @@ func (d *hosted) info() Info {
 	i := Info{
 		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: d.epoch, Sequence: d.chain.Head().Sequence,
 		State: stateNames[d.state], EventsProcessed: d.stats.processed, EventsEmitted: d.stats.emitted, Errors: d.stats.errors,
-		Head: d.chain.HeadHash(), Spawned: d.spawned,
+		Head: d.chain.HeadHash(), Spawned: d.spawned, Limits: d.limits,
 	}
 	if d.module != nil {
 		i.Module = fmt.Sprintf("%x", d.module)

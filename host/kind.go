@@ -24,6 +24,7 @@ type kind struct {
 	size    int64
 	pushed  time.Time
 	report  *abi.Report
+	limits  Limits // of its daemons, where set
 }
 
 // KindInfo is what a kind is.
@@ -34,6 +35,7 @@ type KindInfo struct {
 	Pushed  time.Time
 	Daemons int         // of this kind, on this node
 	Report  *abi.Report // nil for a native kind
+	Limits  Limits      // of the kind's own
 }
 
 // kindRecord is how the store keeps a kind.
@@ -42,6 +44,7 @@ type kindRecord struct {
 	Digest []byte
 	Size   int64
 	Pushed int64
+	Limits map[string]int64
 }
 
 // ValidName returns nil when s can name a kind or a daemon: 1 to 63 characters
@@ -78,10 +81,25 @@ func (r *Runtime) RegisterFactory(name string, f Factory) error {
 	return nil
 }
 
-// PushKind makes the module the kind's. The kind's daemons keep the module
-// that they were spawned with. A module that is not accepted is an
-// *abi.Refusal, and nothing changes.
+// PushKind is PushKindWith limits that the kind had, or none.
 func (r *Runtime) PushKind(ctx context.Context, name string, wasm []byte) (KindInfo, error) {
+	r.mu.RLock()
+	var own Limits
+	if k := r.kinds[name]; k != nil {
+		own = k.limits
+	}
+	r.mu.RUnlock()
+	return r.PushKindWith(ctx, name, wasm, own)
+}
+
+// PushKindWith makes the module the kind's, and own the limits of daemons
+// spawned from now on, where they are set. The kind's daemons keep the module
+// and the limits that they were spawned with. A module that is not accepted is
+// an *abi.Refusal, and nothing changes.
+func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, own Limits) (KindInfo, error) {
+	if err := own.checkOwn(); err != nil {
+		return KindInfo{}, err
+	}
 	if err := r.open(); err != nil {
 		return KindInfo{}, err
 	}
@@ -94,22 +112,22 @@ func (r *Runtime) PushKind(ctx context.Context, name string, wasm []byte) (KindI
 	if old != nil && old.digest == nil {
 		return KindInfo{}, &KindError{name, ErrKindExists}
 	}
-	m, err := r.addModule(ctx, wasm)
+	m, err := r.addModule(ctx, wasm, own.over(r.limits).MemoryBytes)
 	if err != nil {
 		return KindInfo{}, err
 	}
-	if err := r.setKind(name, m, int64(len(wasm))); err != nil {
+	if err := r.setKind(name, m, int64(len(wasm)), own); err != nil {
 		return KindInfo{}, err
 	}
 	return r.Kind(name)
 }
 
 // setKind durably makes m the kind's module.
-func (r *Runtime) setKind(name string, m *sandbox.Module, size int64) error {
+func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits) error {
 	digest := m.Digest()
-	k := &kind{name: name, factory: &moduleFactory{m}, digest: digest[:], size: size, pushed: r.clock(), report: m.Report()}
+	k := &kind{name: name, factory: &moduleFactory{m}, digest: digest[:], size: size, pushed: r.clock(), report: m.Report(), limits: own}
 	if r.store != nil {
-		rec, err := canon.Marshal(&kindRecord{Digest: k.digest, Size: size, Pushed: k.pushed.UnixNano()})
+		rec, err := canon.Marshal(&kindRecord{Digest: k.digest, Size: size, Pushed: k.pushed.UnixNano(), Limits: own.Map()})
 		if err != nil {
 			return err
 		}
@@ -125,8 +143,9 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64) error {
 	return nil
 }
 
-// addModule compiles the module and keeps it.
-func (r *Runtime) addModule(ctx context.Context, wasm []byte) (*sandbox.Module, error) {
+// addModule compiles the module and keeps it. memory is how many bytes of it
+// the module may have before its first call.
+func (r *Runtime) addModule(ctx context.Context, wasm []byte, memory int64) (*sandbox.Module, error) {
 	digest := sha256.Sum256(wasm)
 	r.compiling.Lock()
 	defer r.compiling.Unlock()
@@ -136,13 +155,9 @@ func (r *Runtime) addModule(ctx context.Context, wasm []byte) (*sandbox.Module, 
 	if m != nil {
 		return m, nil
 	}
-	m, err := r.engine.Compile(ctx, wasm)
+	m, err := r.engine.Compile(ctx, wasm, uint32(memory>>16))
 	if err != nil {
 		return nil, err
-	}
-	pages := uint32(r.limits.MemoryBytes >> 16)
-	if _, err := abi.Inspect(wasm, abi.Limits{ModuleBytes: r.limits.ModuleBytes, MemoryPages: pages}); err != nil {
-		return nil, errors.Join(err, m.Close(ctx))
 	}
 	if r.store != nil {
 		if err := r.store.PutModule(digest, wasm); err != nil {
@@ -167,7 +182,7 @@ func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Mod
 	if err != nil {
 		return nil, err
 	}
-	return r.addModule(ctx, wasm)
+	return r.addModule(ctx, wasm, maxMemory) // it was let in once
 }
 
 // Module returns the bytes of a module that is stored here; an error that
@@ -235,7 +250,7 @@ func (r *Runtime) Kind(name string) (KindInfo, error) {
 
 // kindInfo needs r.mu.
 func (r *Runtime) kindInfo(k *kind) KindInfo {
-	i := KindInfo{Name: k.name, Digest: hex.EncodeToString(k.digest), Size: k.size, Pushed: k.pushed, Report: k.report}
+	i := KindInfo{Name: k.name, Digest: hex.EncodeToString(k.digest), Size: k.size, Pushed: k.pushed, Report: k.report, Limits: k.limits}
 	for _, d := range r.daemons {
 		if d.kind == k.name {
 			i.Daemons++

@@ -2,6 +2,9 @@ package host
 
 import (
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,22 +42,155 @@ var DefaultLimits = Limits{
 	SenderMemory: 24 * time.Hour,
 }
 
-func (l Limits) withDefaults() Limits {
-	d := DefaultLimits
-	fill(&l.MemoryBytes, d.MemoryBytes)
-	fill(&l.Fuel, d.Fuel)
-	fill(&l.Wall, d.Wall)
-	fill(&l.OutputBytes, d.OutputBytes)
-	fill(&l.OutputCount, d.OutputCount)
-	fill(&l.LogBytes, d.LogBytes)
-	fill(&l.EventBytes, d.EventBytes)
-	fill(&l.Mailbox, d.Mailbox)
-	fill(&l.Senders, d.Senders)
-	fill(&l.StateBytes, d.StateBytes)
-	fill(&l.ModuleBytes, d.ModuleBytes)
-	fill(&l.TailBytes, d.TailBytes)
-	fill(&l.SenderMemory, d.SenderMemory)
+// maxMemory leaves out the last page of 32-bit addresses, which the sandbox
+// needs.
+const maxMemory = 4<<30 - 64<<10
+
+// limitField is one of the limits, by its stable name.
+type limitField struct {
+	name string
+	most int64
+	own  bool // a kind or a daemon can have its own
+	get  func(*Limits) int64
+	set  func(*Limits, int64)
+}
+
+func field[T ~int | ~int64](name string, most int64, own bool, at func(*Limits) *T) limitField {
+	return limitField{name, most, own, func(l *Limits) int64 { return int64(*at(l)) }, func(l *Limits, v int64) { *at(l) = T(v) }}
+}
+
+var limitFields = []limitField{
+	field("memory", maxMemory, true, func(l *Limits) *int64 { return &l.MemoryBytes }),
+	field("fuel", 1<<50, true, func(l *Limits) *int64 { return &l.Fuel }),
+	field("wall", int64(time.Hour), true, func(l *Limits) *time.Duration { return &l.Wall }),
+	field("output-bytes", 16<<20, true, func(l *Limits) *int { return &l.OutputBytes }),
+	field("output-count", 1<<20, true, func(l *Limits) *int { return &l.OutputCount }),
+	field("log-bytes", 64<<20, true, func(l *Limits) *int { return &l.LogBytes }),
+	field("event-bytes", 16<<20, true, func(l *Limits) *int { return &l.EventBytes }),
+	field("mailbox", 1<<20, true, func(l *Limits) *int { return &l.Mailbox }),
+	field("senders", 1<<24, true, func(l *Limits) *int { return &l.Senders }),
+	field("state-bytes", 4<<30, true, func(l *Limits) *int64 { return &l.StateBytes }),
+	field("module-bytes", 1<<30, false, func(l *Limits) *int64 { return &l.ModuleBytes }),
+	field("tail-bytes", 4<<30, false, func(l *Limits) *int64 { return &l.TailBytes }),
+	field("sender-memory", math.MaxInt64, false, func(l *Limits) *time.Duration { return &l.SenderMemory }),
+}
+
+// Validate names the first field that is out of bounds. Errors wrap
+// ErrBadLimit.
+func (l Limits) Validate() error {
+	for _, f := range limitFields {
+		if got := f.get(&l); got < 0 || got > f.most {
+			return fmt.Errorf("%w: %s is %d; it must be between 0 (the default) and %d", ErrBadLimit, f.name, got, f.most)
+		}
+	}
+	return nil
+}
+
+// over returns l where its fields are set, and below's where not.
+func (l Limits) over(below Limits) Limits {
+	for _, f := range limitFields {
+		if f.get(&l) == 0 {
+			f.set(&l, f.get(&below))
+		}
+	}
 	return l
+}
+
+// checkOwn is Validate for what a kind or daemon has of its own.
+func (l Limits) checkOwn() error {
+	for _, f := range limitFields {
+		if !f.own && f.get(&l) != 0 {
+			return fmt.Errorf("%w: %s is the node's: a kind or daemon has none of its own", ErrBadLimit, f.name)
+		}
+	}
+	return l.Validate()
+}
+
+// Map returns the fields that are set, by name: bytes, counts, nanoseconds.
+func (l Limits) Map() map[string]int64 {
+	m := make(map[string]int64)
+	for _, f := range limitFields {
+		if v := f.get(&l); v != 0 {
+			m[f.name] = v
+		}
+	}
+	return m
+}
+
+// LimitsOf is the inverse of Map, for the limits that a kind or daemon can
+// have of its own. Errors wrap ErrBadLimit.
+func LimitsOf(m map[string]int64) (Limits, error) {
+	var l Limits
+	known := 0
+	for _, f := range limitFields {
+		if v, ok := m[f.name]; ok {
+			f.set(&l, v)
+			known++
+		}
+	}
+	if known != len(m) {
+		for name := range m {
+			if limitNamed(name) == nil {
+				return Limits{}, fmt.Errorf("%w: there is no limit %q; there are %s", ErrBadLimit, name, strings.Join(limitNames(), ", "))
+			}
+		}
+	}
+	return l, l.checkOwn()
+}
+
+func limitNamed(name string) *limitField {
+	for i := range limitFields {
+		if limitFields[i].name == name {
+			return &limitFields[i]
+		}
+	}
+	return nil
+}
+
+func limitNames() []string {
+	var names []string
+	for _, f := range limitFields {
+		if f.own {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// ParseLimits reads limits from texts of the form name=value: a number, with
+// KiB, MiB or GiB for bytes, or a duration such as 250ms for wall. Errors wrap
+// ErrBadLimit.
+func ParseLimits(texts []string) (Limits, error) {
+	m := make(map[string]int64)
+	for _, t := range texts {
+		name, value, ok := strings.Cut(t, "=")
+		if !ok {
+			return Limits{}, fmt.Errorf("%w: %q is not name=value; names are %s", ErrBadLimit, t, strings.Join(limitNames(), ", "))
+		}
+		n, err := parseAmount(strings.TrimSpace(value))
+		if err != nil || n <= 0 {
+			return Limits{}, fmt.Errorf("%w: %q: the value is a number above 0, with KiB, MiB or GiB, or a duration such as 250ms", ErrBadLimit, t)
+		}
+		m[strings.TrimSpace(name)] = n
+	}
+	return LimitsOf(m)
+}
+
+func parseAmount(s string) (int64, error) {
+	for i, unit := range []string{"KiB", "MiB", "GiB"} {
+		if number, ok := strings.CutSuffix(s, unit); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+			if err == nil && n > math.MaxInt64>>(10*(i+1)) {
+				err = strconv.ErrRange
+			}
+			return n << (10 * (i + 1)), err
+		}
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, nil
+	}
+	d, err := time.ParseDuration(s)
+	return int64(d), err
 }
 
 func fill[T comparable](field *T, value T) {
@@ -62,31 +198,4 @@ func fill[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
-}
-
-// Validate names the first field that is out of bounds.
-func (l Limits) Validate() error {
-	for _, f := range []struct {
-		name     string
-		got, max int64
-	}{
-		{"MemoryBytes", l.MemoryBytes, 4 << 30},
-		{"Fuel", l.Fuel, 1 << 50},
-		{"Wall", int64(l.Wall), int64(time.Hour)},
-		{"OutputBytes", int64(l.OutputBytes), 16 << 20},
-		{"OutputCount", int64(l.OutputCount), 1 << 20},
-		{"LogBytes", int64(l.LogBytes), 64 << 20},
-		{"EventBytes", int64(l.EventBytes), 16 << 20},
-		{"Mailbox", int64(l.Mailbox), 1 << 20},
-		{"Senders", int64(l.Senders), 1 << 24},
-		{"StateBytes", l.StateBytes, 4 << 30},
-		{"ModuleBytes", l.ModuleBytes, 1 << 30},
-		{"TailBytes", l.TailBytes, 4 << 30},
-		{"SenderMemory", int64(l.SenderMemory), int64(1 << 62)},
-	} {
-		if f.got < 0 || f.got > f.max {
-			return fmt.Errorf("limit %s is %d; it must be between 0 (the default) and %d", f.name, f.got, f.max)
-		}
-	}
-	return nil
 }

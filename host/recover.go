@@ -78,10 +78,14 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 			r.logger.Error("a kind cannot be brought back", "kind", name, "error", err)
 			continue
 		}
+		own, err := LimitsOf(rec.Limits)
+		if err != nil {
+			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, name, err)
+		}
 		r.mu.Lock()
 		if _, ok := r.kinds[name]; !ok {
 			r.kinds[name] = &kind{name: name, factory: &moduleFactory{m}, digest: rec.Digest, size: rec.Size,
-				pushed: time.Unix(0, rec.Pushed), report: m.Report()}
+				pushed: time.Unix(0, rec.Pushed), report: m.Report(), limits: own}
 		}
 		r.mu.Unlock()
 	}
@@ -103,6 +107,10 @@ func (r *Runtime) revive(ctx context.Context, id identity.EntityID, encoded []by
 	d.name, d.spawned, d.key = rec.Name, time.Unix(0, rec.Spawned), identity.PublicOnly(id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.setLimits(rec.Limits); err != nil {
+		d.failLocked(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
+		return d
+	}
 	if err := r.rebuild(ctx, d, rec.Key); err != nil {
 		d.failLocked(err)
 		return d

@@ -63,7 +63,10 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		d.name, d.key = rec.Offer.Name, identity.PublicOnly(id)
 		in.d = d
 		d.mu.Lock()
-		err := r.rebuild(ctx, d, nil)
+		err := d.storedLimits()
+		if err == nil {
+			err = r.rebuild(ctx, d, nil)
+		}
 		d.mu.Unlock()
 		if err != nil {
 			r.logger.Error("a prepared daemon cannot be brought back; its record is kept", "daemon", id.Origin(), "error", err)
@@ -112,4 +115,21 @@ func (m *Migration) resume(ctx context.Context) *migration.Error {
 		return asError(ctx, err)
 	}
 	return nil
+}
+
+// storedLimits gives a daemon that is on its way here the limits that its
+// stored snapshot has.
+func (d *hosted) storedLimits() error {
+	value, err := d.rt.store.Get(store.Snapshots, d.id[:])
+	if err != nil {
+		return err
+	}
+	if len(value) < 8 {
+		return fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
+	}
+	s, err := DecodeSnapshot(value[8:])
+	if err != nil {
+		return err
+	}
+	return d.setLimits(s.Header.Limits)
 }

@@ -86,7 +86,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{
-		node: o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.withDefaults(), logger: o.Logger, clock: o.Clock,
+		node: o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock,
 		refuse: o.RefuseModules, cpEvery: o.CheckpointEvery, snEvery: o.SnapshotEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),

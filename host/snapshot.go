@@ -38,13 +38,14 @@ type SnapshotHeader struct {
 	Through     uint64 // sequence of the head
 	Head        Link
 	HeadPayload []byte
-	Applied     uint64       // how many events the daemon has applied
-	LastTime    int64        // recorded time of the last of them, Unix nanoseconds
-	Horizon     []SenderMark // sorted by sender; no sender twice
-	Form        Form         // what State is
-	StateHash   Hash         // SHA-256 of State
-	CreatedAt   int64        // Unix nanoseconds
-	Envelope    []byte       // the identity sealed to the node that took the snapshot; may be empty
+	Applied     uint64           // how many events the daemon has applied
+	LastTime    int64            // recorded time of the last of them, Unix nanoseconds
+	Horizon     []SenderMark     // sorted by sender; no sender twice
+	Form        Form             // what State is
+	StateHash   Hash             // SHA-256 of State
+	CreatedAt   int64            // Unix nanoseconds
+	Envelope    []byte           // the identity sealed to the node that took the snapshot; may be empty
+	Limits      map[string]int64 // of the daemon's own, by name
 }
 
 // Form is what a snapshot's state is.

@@ -19,6 +19,7 @@ type SpawnRequest struct {
 	Name     string            // unique on the node; empty: made from the kind and the origin
 	Identity *identity.KeyPair // nil: drawn at random. The runtime keeps a copy
 	Config   []byte            // for the daemon's Init
+	Limits   Limits            // of its own, where set: over its kind's, which are over the node's
 }
 
 // Info is what a daemon is, and where it stands.
@@ -38,6 +39,7 @@ type Info struct {
 	MemoryBytes     int64
 	Head            Hash
 	Spawned         time.Time
+	Limits          Limits // that hold
 }
 
 // Spawn makes a daemon of the kind and starts its chain.
@@ -123,6 +125,10 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	}
 	d := r.newHosted(id, req.Kind, digest)
 	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, daemon
+	if d.own, err = r.ownLimits(req, from); err != nil {
+		return Info{}, err
+	}
+	d.limits = d.own.over(r.limits)
 	err = r.reserve(d)
 	if made && errors.Is(err, ErrNameTaken) { // by an origin that begins alike
 		d.name = fmt.Sprintf("%.40s-%s", orDefault(req.Kind, "daemon"), id.Origin())
@@ -145,6 +151,23 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	d.mu.Unlock()
 	defer d.mu.Lock()
 	return d.info(), nil
+}
+
+// ownLimits are the request's over the snapshot's, or over the kind's.
+func (r *Runtime) ownLimits(req SpawnRequest, from *Snapshot) (Limits, error) {
+	if err := req.Limits.checkOwn(); err != nil {
+		return Limits{}, err
+	}
+	if from != nil {
+		saved, err := LimitsOf(from.Header.Limits)
+		return req.Limits.over(saved), err
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if k := r.kinds[req.Kind]; k != nil {
+		return req.Limits.over(k.limits), nil
+	}
+	return req.Limits, nil
 }
 
 func orDefault(s, def string) string {
@@ -306,14 +329,15 @@ type daemonRecord struct {
 	Kind    string
 	Module  []byte
 	Spawned int64
-	Key     []byte // an identity envelope, or empty for a public-only daemon
+	Key     []byte           // an identity envelope, or empty for a public-only daemon
+	Limits  map[string]int64 // of its own
 }
 
 // atRest is the link to which an identity that is stored is bound.
 var atRest = []byte("wasmhost identity at rest")
 
 func (d *hosted) record0() ([]byte, error) {
-	rec := &daemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano()}
+	rec := &daemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.own.Map()}
 	if d.key.CanSign() {
 		own, err := d.rt.node.SealKey()
 		if err != nil {

@@ -71,7 +71,7 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 	s := &Snapshot{Header: SnapshotHeader{
 		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
 		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
-		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Form: form,
+		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Form: form, Limits: d.own.Map(),
 		CreatedAt: d.rt.clock().UnixNano(),
 	}}
 	var err error

@@ -280,7 +280,7 @@ func (in *incoming) addModule(ctx context.Context, need bool) error {
 	}
 	var compiled interface{ Report() *abi.Report }
 	if need {
-		m, err := in.rt.addModule(ctx, in.module)
+		m, err := in.rt.addModule(ctx, in.module, in.rt.limits.MemoryBytes)
 		if err != nil {
 			return migration.Failf(migration.ModuleRefused, "%v", err)
 		}
@@ -299,7 +299,7 @@ func (in *incoming) addModule(ctx context.Context, need bool) error {
 	if compiled == nil {
 		compiled = m
 	}
-	if err := in.rt.setKind(o.Kind, m, compiled.Report().Size); err != nil {
+	if err := in.rt.setKind(o.Kind, m, compiled.Report().Size, Limits{}); err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
 	}
 	return nil
@@ -321,6 +321,9 @@ func (in *incoming) restore(ctx context.Context) error {
 		}
 	}
 	d := in.rt.newHosted(o.Entity, o.Kind, orNil(o.Module))
+	if err := d.setLimits(h.Limits); err != nil {
+		return migration.Failf(migration.StateFailed, "%v", err)
+	}
 	d.name, d.epoch, d.key = o.Name, o.Epoch, identity.PublicOnly(o.Entity)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -19,7 +19,6 @@ import (
 type Config struct {
 	CacheDir    string // where compiled code is kept between runs; its content is trusted. Empty: nowhere
 	ModuleBytes int64  // of an uploaded module at most; 0: 64 MiB
-	ImageLimits Limits // of what a module does before its first call; zero: DefaultLimits
 	MaxMapped   int    // guests whose memory is mapped at a time; 0: as many as the kernel has room for
 	Heap        bool   // keep memories on Go's heap, as where the kernel lacks what mapping takes
 }
@@ -46,9 +45,6 @@ type Engine struct {
 func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 	if c.ModuleBytes == 0 {
 		c.ModuleBytes = defaultModuleBytes
-	}
-	if c.ImageLimits == (Limits{}) {
-		c.ImageLimits = DefaultLimits()
 	}
 	e := &Engine{config: c}
 	if c.Heap {

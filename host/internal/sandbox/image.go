@@ -60,9 +60,11 @@ func (img *Image) block(b uint32) *block {
 const imageTime = 1704067200_000000000
 
 // buildImage runs what a module does before its first call.
-func (m *Module) buildImage(data []abi.Segment) error {
+func (m *Module) buildImage(data []abi.Segment, pages uint32) error {
+	limits := DefaultLimits()
+	limits.MemoryPages = pages
 	blank := &Image{size: uint64(m.report.Memory.Min) * pageSize, fd: -1}
-	g := &Guest{module: m, options: Options{Limits: m.engine.config.ImageLimits, Log: func(int, string) {}}, image: blank}
+	g := &Guest{module: m, options: Options{Limits: limits, Log: func(int, string) {}}, image: blank}
 	g.space = newHeapSpace(blank, g.limit())
 	for _, d := range data {
 		if uint64(d.Offset)+uint64(len(d.Bytes)) > blank.size {

@@ -29,10 +29,11 @@ type Module struct {
 	next      int // of the instances, to wait for
 }
 
-// Compile checks the module, compiles it and makes its image. A module that is
-// not accepted is an *abi.Refusal.
-func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
-	report, err := abi.Inspect(wasm, abi.Limits{ModuleBytes: e.config.ModuleBytes, MemoryPages: e.config.ImageLimits.MemoryPages})
+// Compile checks the module, compiles it and makes its image, which may have
+// so many pages of memory (64 KiB each). A module that is not accepted is an
+// *abi.Refusal.
+func (e *Engine) Compile(ctx context.Context, wasm []byte, pages uint32) (*Module, error) {
+	report, err := abi.Inspect(wasm, abi.Limits{ModuleBytes: e.config.ModuleBytes, MemoryPages: pages})
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.buildImage(rewritten.Data); err != nil {
+	if err := m.buildImage(rewritten.Data, pages); err != nil {
 		return nil, errors.Join(&abi.Refusal{Code: abi.RefusedStart, Found: "the module fails before its first call: " + err.Error(),
 			Mend: "mend its start function or _initialize; a host runs them once, at upload, without arguments, files or environment"}, m.Close(ctx))
 	}

@@ -61,7 +61,7 @@ func engine(t testing.TB) *Engine {
 
 func newGuest(t testing.TB, name string, o Options) *Guest {
 	t.Helper()
-	m, err := engine(t).Compile(context.Background(), wasmOf(t, name))
+	m, err := engine(t).Compile(context.Background(), wasmOf(t, name), 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestEndlessRecursionNamesTheCallDepth(t *testing.T) {
 		"\x05\x00\x41\x80\x08\x0b"+ // { 1024 }
 		"\x08\x00\x20\x00\x20\x01\x10\x02\x0b"...) // { process(a, b) }
 	e := engine(t)
-	m, err := e.Compile(context.Background(), wasm)
+	m, err := e.Compile(context.Background(), wasm, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestLogIsBounded(t *testing.T) {
 }
 
 func TestModuleThatNeedsTooMuchMemory(t *testing.T) {
-	m, err := engine(t).Compile(context.Background(), wasmOf(t, "c/echo.wasm"))
+	m, err := engine(t).Compile(context.Background(), wasmOf(t, "c/echo.wasm"), 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +296,7 @@ func TestModuleThatNeedsTooMuchMemory(t *testing.T) {
 }
 
 func TestManyInstancesAtOnce(t *testing.T) {
-	m, err := engine(t).Compile(context.Background(), wasmOf(t, "c/counter.wasm"))
+	m, err := engine(t).Compile(context.Background(), wasmOf(t, "c/counter.wasm"), 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func TestCompileRefusesWhatDoesNotValidate(t *testing.T) {
 	b := bytes.Clone(wasmOf(t, "c/echo.wasm"))
 	at := bytes.LastIndexByte(b, 0x0b) // the end of the last body
 	b[at] = 0x00
-	_, err := engine(t).Compile(context.Background(), b)
+	_, err := engine(t).Compile(context.Background(), b, 1024)
 	var r *abi.Refusal
 	if !errors.As(err, &r) {
 		t.Fatalf("got %v, want a refusal", err)
@@ -342,7 +342,7 @@ func TestCacheDirectoryIsReused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.Compile(context.Background(), wasmOf(t, "c/counter.wasm")); err != nil {
+		if _, err := e.Compile(context.Background(), wasmOf(t, "c/counter.wasm"), 1024); err != nil {
 			t.Fatal(err)
 		}
 		if err := e.Close(context.Background()); err != nil {
