@@ -105,7 +105,7 @@ func (t *trial) chain(ctx context.Context, n *node, name string) (*chain, error)
 	}
 	defer r.Close()
 	c := &chain{}
-	_, err = host.WalkChain(r, func(i host.ChainItem) error {
+	report, err := host.WalkChain(r, func(i host.ChainItem) error {
 		if i.Output == nil {
 			return nil
 		}
@@ -113,6 +113,7 @@ func (t *trial) chain(ctx context.Context, n *node, name string) (*chain, error)
 		c.hashes = append(c.hashes, i.Output.Link.Hash(i.Output.Payload))
 		return nil
 	})
+	t.migrations += len(report.Moves)
 	return c, err
 }
 

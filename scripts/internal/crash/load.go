@@ -49,7 +49,7 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}) error {
 		}
 		batch := 1
 		if s.stream {
-			batch = 1 + s.rng.IntN(300)
+			batch = 1 + s.rng.IntN(120)
 		}
 		for upto := s.done() + batch; s.done() < upto; {
 			limit, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -62,6 +62,7 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}) error {
 				pause(ctx, time.Duration(5+s.rng.IntN(20))*time.Millisecond)
 			}
 		}
+		pause(ctx, time.Duration(s.rng.IntN(10))*time.Millisecond)
 		if s.rng.IntN(20) == 0 { // once more: it must be told the same
 			limit, cancel := context.WithTimeout(ctx, 5*time.Second)
 			_ = s.send(limit, max(1, s.done()-s.rng.IntN(50)), s.done()) // only its answers matter

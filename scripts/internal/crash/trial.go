@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"wasmhost/identity"
@@ -26,7 +25,7 @@ type trial struct {
 	senders  []*sender
 
 	rounds, kills, both, early int
-	migrations                 atomic.Int64
+	migrations                 int            // that the chains prove
 	work                       sync.WaitGroup // what a round started and a kill may have cut
 
 	mu               sync.Mutex
@@ -122,7 +121,8 @@ func (t *trial) round(ctx context.Context) error {
 	for range 1 + t.rng.IntN(3) {
 		t.start(ctx)
 	}
-	pause(ctx, time.Duration(t.rng.IntN(150))*time.Millisecond)
+	most := []int{20, 150, 600}[t.rng.IntN(3)] // milliseconds
+	pause(ctx, time.Duration(t.rng.IntN(most))*time.Millisecond)
 	victims := [][]*node{t.nodes[:1], t.nodes[1:], t.nodes}[t.rng.IntN(3)]
 	var names []string
 	for _, n := range victims {

@@ -27,7 +27,6 @@ type passing struct {
 // start begins some work that a kill may cut.
 func (t *trial) start(ctx context.Context) {
 	n := t.nodes[t.rng.IntN(len(t.nodes))]
-	other := t.nodes[t.rng.IntN(len(t.nodes))].name
 	daemon := []string{"echo", "count", "tally"}[t.rng.IntN(3)]
 	name := fmt.Sprintf("passing-%d", t.rng.IntN(1<<30))
 	stopIt, kind := t.rng.IntN(2) == 0, t.rng.IntN(8)
@@ -40,11 +39,24 @@ func (t *trial) start(ctx context.Context) {
 		case 1, 2:
 			t.pass(ctx, n, name, stopIt)
 		default:
-			if _, err := n.client.Migrate(ctx, daemon, control.Migrate{To: other}, func(string) {}); err == nil {
-				t.migrations.Add(1)
-			}
+			t.move(ctx, n, daemon)
 		}
 	})
+}
+
+// move moves the daemon to where it is not.
+func (t *trial) move(ctx context.Context, n *node, daemon string) {
+	d, err := n.client.Daemon(ctx, daemon)
+	if err != nil {
+		return
+	}
+	to := t.nodes[0]
+	if n, err := t.nodes[0].client.Node(ctx); err == nil && n.NodeID == d.NodeID {
+		to = t.nodes[1]
+	}
+	if _, err = n.client.Migrate(ctx, daemon, control.Migrate{To: to.name}, func(string) {}); err != nil && t.verbose {
+		fmt.Printf("  %s to %s, asked of %s: %v\n", daemon, to.name, n.name, err)
+	}
 }
 
 // save takes a snapshot. What it says must still hold at the end.
