@@ -5,6 +5,8 @@ package wire
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -56,6 +58,8 @@ type Mesh struct {
 	config    Config
 	id        identity.NodeID
 	seal      identity.SealKey
+	life      [lifeBytes]byte
+	greeted   sync.Once
 	cert      tls.Certificate
 	transport *quic.Transport
 	listener  *quic.Listener
@@ -94,6 +98,13 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if m.cert, err = certificate(c.Identity); err != nil {
 		return nil, fmt.Errorf("opening the mesh: %w", err)
 	}
+	if _, err = rand.Read(m.life[:]); err != nil {
+		return nil, fmt.Errorf("opening the mesh: %w", err)
+	}
+	reset, err := resetKey(c.Identity)
+	if err != nil {
+		return nil, fmt.Errorf("opening the mesh: %w", err)
+	}
 	addr, err := net.ResolveUDPAddr("udp", c.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %q: %w", c.Addr, err)
@@ -102,7 +113,7 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening on %q: %w", c.Addr, err)
 	}
-	m.transport = &quic.Transport{Conn: conn}
+	m.transport = &quic.Transport{Conn: conn, StatelessResetKey: reset}
 	if m.listener, err = m.transport.Listen(m.serverTLS(), quicConfig()); err != nil {
 		return nil, errors.Join(fmt.Errorf("listening on %q: %w", c.Addr, err), m.transport.Close(), conn.Close())
 	}
@@ -110,6 +121,19 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	m.tunnel.start(m)
 	m.work.Go(m.accept)
 	return m, nil
+}
+
+// resetKey is the same at every start of the node (RFC 9000, section 10.3):
+// with it the node tells those who still speak to its earlier life that nobody
+// listens.
+func resetKey(k *identity.KeyPair) (*quic.StatelessResetKey, error) {
+	seed, err := k.Seed()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(seed)
+	key := quic.StatelessResetKey(sha256.Sum256(append([]byte("wasmhost stateless reset\x00"), seed...)))
+	return &key, nil
 }
 
 func quicConfig() *quic.Config {
@@ -146,11 +170,14 @@ func (m *Mesh) Close() error {
 	return err
 }
 
-// Handle implements host.Mesh.
+// Handle implements host.Mesh. The first handler's coming connects the mesh to
+// its peers.
 func (m *Mesh) Handle(h host.Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.handler = h
+	if m.handler = h; h != nil {
+		m.greeted.Do(m.greetAll)
+	}
 }
 
 // PeerInfo is what is known of a trusted node.

@@ -110,6 +110,14 @@ func (s *Sender) Close() {
 	s.fail(context.Cause(s.ctx))
 }
 
+// From sets the number of the event that Submit sends next. A new sender begins
+// with 1.
+func (s *Sender) From(number uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.number = number - 1
+}
+
 // Submit sends the payload as the sender's next event. It blocks while too many
 // events are not answered. The payload must not change before the ticket is
 // done.

@@ -35,17 +35,22 @@ type hello struct {
 	Name    string
 	Addr    string // where the node listens
 	Seal    identity.SealKey
+	Life    []byte // drawn when the node starts, lifeBytes of them
 	Secret  []byte // to join: a token's; else empty
 	Refused string // in an answer: why not; else empty
 }
 
-const maxHello = 4096
+const (
+	maxHello  = 4096
+	lifeBytes = 8
+)
 
 // session is one QUIC connection with a peer that said hello.
 type session struct {
 	conn *quic.Conn
 	peer TrustedPeer
 	seal identity.SealKey
+	life string // the peer's, between one start and the next
 	once sync.Once
 }
 
@@ -56,7 +61,7 @@ func (s *session) close(code quic.ApplicationErrorCode, text string) {
 }
 
 func (m *Mesh) hello(secret []byte) *hello {
-	return &hello{Version: protocolVersion, Name: m.config.Name, Addr: m.Addr().String(), Seal: m.seal, Secret: secret}
+	return &hello{Version: protocolVersion, Name: m.config.Name, Addr: m.Addr().String(), Seal: m.seal, Life: m.life[:], Secret: secret}
 }
 
 // accept takes connections until the mesh closes.
@@ -129,7 +134,7 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 		mine.Refused = err.Error()
 		return nil, errors.Join(err, writeHello(stream, 0, mine), linger(ctx, conn))
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal, life: string(theirs.Life)}
 	s.peer.Rights = rights
 	if purpose == purposeJoin || known.Addr != s.peer.Addr || known.Name != s.peer.Name {
 		if err := m.config.Trust.Put(s.peer); err != nil {
@@ -204,7 +209,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if err != nil && !errors.Is(err, host.ErrUnknownNode) {
 		return fail(err)
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal, life: string(theirs.Life)}
 	if s.peer.Rights = known.Rights; purpose == purposeJoin {
 		s.peer.Rights = RightsAll // whoever joins a node lets it operate; Grant narrows it
 	}
@@ -238,13 +243,35 @@ func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
 }
 
 // adopt makes s the session with its peer, unless there is a live one: then
-// both go on, and the older is used.
+// both go on, and the older is used. A session with a peer that has restarted
+// since is closed: what waits on it would hear nothing until it times out.
 func (m *Mesh) adopt(s *session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := s.peer.Key.Node()
-	if old := m.sessions[id]; old == nil || !old.alive() {
+	old := m.sessions[id]
+	if old != nil && old.life != s.life {
+		old.close(codeDone, "the node has restarted")
+	}
+	if old == nil || old.life != s.life || !old.alive() {
 		m.sessions[id] = s
+	}
+}
+
+// greetAll connects to every trusted node, so that those who held a session
+// with this node's earlier life learn that it is over.
+func (m *Mesh) greetAll() {
+	peers, err := m.config.Trust.List()
+	if err != nil {
+		m.config.Logger.Warn("reading the trusted nodes", "error", err)
+		return
+	}
+	for _, p := range peers {
+		m.work.Go(func() {
+			if _, err := m.session(m.ctx, p.Key.Node()); err != nil {
+				m.config.Logger.Debug("a trusted node is not there", "peer", p.Key.Node(), "error", err)
+			}
+		})
 	}
 }
 
@@ -377,6 +404,9 @@ func decodeHello(b []byte) (*hello, error) {
 	h := &hello{}
 	if err := canon.Unmarshal(b, h); err != nil {
 		return nil, fmt.Errorf("reading hello: %w", err)
+	}
+	if len(h.Life) != lifeBytes {
+		return nil, fmt.Errorf("reading hello: a life of %d bytes", len(h.Life))
 	}
 	if len(h.Name) > 255 || len(h.Addr) > 255 || len(h.Refused) > 1024 {
 		return nil, errors.New("reading hello: a field is too long")

@@ -404,3 +404,60 @@ func FuzzMessages(f *testing.F) {
 		}
 	})
 }
+
+// A node that ends without a word and starts again at its address is not taken
+// for the one that was there: what waits for the old one hears at once.
+func TestRestartedPeerIsNoticed(t *testing.T) {
+	a, key := newMesh(t, Config{Name: "a"}), newKey(t)
+	b, err := Listen(ctx, Config{Identity: key, Name: "b", Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	join(t, a, b) // b dialled: a's packets to it carry no address of a stateless reset
+	c, err := mustPeer(t, a, b.Self()).OpenMigration(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Send(&migration.Hold{}); err != nil {
+		t.Fatal(err)
+	}
+	addr, trust := b.Addr().String(), b.config.Trust
+	if err := b.transport.Conn.Close(); err != nil { // as a crash: nothing is said
+		t.Fatal(err)
+	}
+	again, err := Listen(ctx, Config{Identity: key, Name: "b", Addr: addr, Trust: trust})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.greetAll()
+	begun := time.Now()
+	if _, err := c.Recv(); err == nil || time.Since(begun) > 5*time.Second {
+		t.Errorf("after %v: %v", time.Since(begun), err)
+	}
+	if _, err := mustPeer(t, a, again.Self()).SealKey(ctx); err != nil {
+		t.Error(err)
+	}
+	for _, m := range []*Mesh{again, b} {
+		if err := m.Close(); err != nil {
+			t.Log(err)
+		}
+	}
+}
+
+func newKey(t testing.TB) *identity.KeyPair {
+	t.Helper()
+	k, err := identity.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func mustPeer(t testing.TB, m *Mesh, id identity.NodeID) host.Peer {
+	t.Helper()
+	p, err := m.Peer(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}

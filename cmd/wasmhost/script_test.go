@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 //	node NAME [FLAG...]   start a node; sets NAME_SOCKET, NAME_ID and NAME_DATA
 //	join NAME FILE        start a node that joins with the token in a file
 //	faults DAEMON EVENT...  send events that must each fail with exit code 9
-//	stop NAME             end it as SIGTERM does
-//	kill NAME             end it as a crash does
+//	halt NAME             end it as SIGTERM does
+//	crash NAME            end it as a crash does
 //	exits CODE CMD...     run a command that must exit with CODE
 //	flip FILE             change one bit in the middle of a file
 //	same FILE JSONPATH=VALUE...  compare fields of a JSON file
@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node": startNode, "stop": endNode(syscall.SIGTERM), "kill": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
+			"node": startNode, "halt": endNode(syscall.SIGTERM), "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
 		},
 	})
 }

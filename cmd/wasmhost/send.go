@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) send() *cobra.Command {
-	var data, file, lines string
+	var data, file, lines, key string
 	c := &cobra.Command{
 		Use:   "send DAEMON [-]",
 		Short: "Send events to a daemon and print its outputs",
@@ -24,7 +24,13 @@ one event, in order and pipelined (--lines FILE, or --lines - for standard
 input). The command returns when the outputs are durable. With -o jsonl each
 output is printed as soon as it is acknowledged; with -o json all of them at the
 end. An event that the daemon fails on is told on standard error and does not
-stop those after it.`,
+stop those after it.
+
+With --id KEY the same command can be given again, after a crash of the node or
+of the command, without anything being applied twice: what was applied before is
+answered with the outputs recorded then. A daemon remembers the key until 65,536
+other senders came after it and it was silent for 24 hours; the outputs, for the
+last 65,536 events.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			given := 0
@@ -43,33 +49,41 @@ stop those after it.`,
 			if given != 1 {
 				return usagef("give one of --data TEXT, -f FILE, - and --lines FILE")
 			}
+			var from control.Numbered
+			if c.Flags().Changed("id") {
+				if key == "" {
+					return usagef("--id is empty")
+				}
+				from = control.NumberedBy(key)
+			}
 			switch {
 			case lines != "":
-				return a.sendLines(c, args[0], lines)
+				return a.sendLines(c, args[0], lines, from)
 			case stdin || file == "-":
 				b, err := io.ReadAll(a.in)
 				if err != nil {
 					return err
 				}
-				return a.sendOne(c, args[0], b)
+				return a.sendOne(c, args[0], b, from)
 			case file != "":
 				b, err := os.ReadFile(file)
 				if err != nil {
 					return err
 				}
-				return a.sendOne(c, args[0], b)
+				return a.sendOne(c, args[0], b, from)
 			}
-			return a.sendOne(c, args[0], []byte(data))
+			return a.sendOne(c, args[0], []byte(data), from)
 		},
 	}
 	c.Flags().StringVar(&data, "data", "", "the event, as text")
 	c.Flags().StringVarP(&file, "file", "f", "", "a file that is the event")
 	c.Flags().StringVar(&lines, "lines", "", "a file whose lines are events; - is standard input")
+	c.Flags().StringVar(&key, "id", "", "names the event, or the first of the lines: sent again under the same name it is applied once")
 	return c
 }
 
-func (a *app) sendOne(c *cobra.Command, ref string, payload []byte) error {
-	sent, err := a.client().Send(c.Context(), ref, payload)
+func (a *app) sendOne(c *cobra.Command, ref string, payload []byte, from control.Numbered) error {
+	sent, err := a.client().SendNumbered(c.Context(), ref, from, payload)
 	if err != nil {
 		return err
 	}
@@ -87,7 +101,7 @@ func (a *app) sendOne(c *cobra.Command, ref string, payload []byte) error {
 // maxLine bounds one line: the largest event that any node takes.
 const maxLine = 16 << 20
 
-func (a *app) sendLines(c *cobra.Command, ref, path string) (err error) {
+func (a *app) sendLines(c *cobra.Command, ref, path string, from control.Numbered) (err error) {
 	in := a.in
 	if path != "-" {
 		f, err := os.Open(path)
@@ -114,7 +128,7 @@ func (a *app) sendLines(c *cobra.Command, ref, path string) (err error) {
 	enc := json.NewEncoder(out)
 	events, failed := 0, 0
 	var first *control.Problem
-	err = a.client().SendAll(c.Context(), ref, next, func(s control.Sent) error {
+	err = a.client().SendAllNumbered(c.Context(), ref, from, next, func(s control.Sent) error {
 		events++
 		if s.Error != nil {
 			if failed++; first == nil {

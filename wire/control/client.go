@@ -85,6 +85,10 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader, 
 	if into == nil {
 		return nil
 	}
+	return decodeAnswer(res, into)
+}
+
+func decodeAnswer(res io.Reader, into any) error {
 	if err := json.NewDecoder(res).Decode(into); err != nil {
 		return fmt.Errorf("reading the node's answer: %w", err)
 	}
@@ -190,15 +194,7 @@ func (c *Client) Send(ctx context.Context, ref string, payload []byte) (out Sent
 // it returns io.EOF; fn gets what became of each, in order. A failed event is
 // in Sent.Error and stops nothing.
 func (c *Client) SendAll(ctx context.Context, ref string, next func() ([]byte, error), fn func(Sent) error) error {
-	body, w := io.Pipe()
-	go func() { w.CloseWithError(frames(w, next)) }()
-	defer body.Close()
-	res, err := c.do(ctx, "POST", daemonPath(ref, "/stream"), body, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Close()
-	return eachLine(res, fn)
+	return c.SendAllNumbered(ctx, ref, Numbered{}, next, fn)
 }
 
 // frames writes what next returns as frames until it returns io.EOF, which is

@@ -301,7 +301,15 @@ func (s *Server) sender(r *http.Request) (*wire.Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.node.OpenSender(r.Context(), id, at, identity.EntityID{})
+	n, err := numberedOf(r)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := s.node.OpenSender(r.Context(), id, at, n.Sender)
+	if err == nil && n.First > 0 {
+		sender.From(n.First)
+	}
+	return sender, err
 }
 
 func sentOf(res host.Result) Sent {
