@@ -62,6 +62,9 @@ func TestInspectAccepts(t *testing.T) {
 		change      func(*builder)
 	}{
 		{"minimal", StateMemory, func(*builder) {}},
+		{"vector global", StateMemory, func(b *builder) {
+			b.globals = [][]byte{append(append([]byte{0x7b, 1, 0xfd, 0x0c}, make([]byte, 16)...), 0x0b)}
+		}},
 		{"stateless", StateStateless, func(b *builder) { b.fn(ExportStateless, 0) }},
 		{"hooks", StateHooks, func(b *builder) { b.fn(ExportSnapshot, 3); b.fn(ExportRestore, 2) }},
 	} {
@@ -123,8 +126,12 @@ func TestInspectRefuses(t *testing.T) {
 		{"64-bit memory", RefusedFeature, "memory64", change(func(b *builder) { b.mems[0] = []byte{4, 1} })},
 		{"two memories", RefusedFeature, "2 memories", change(func(b *builder) { b.mems = append(b.mems, []byte{0, 1}) })},
 		{"much memory", RefusedMemory, "100 pages", change(func(b *builder) { b.mems[0] = []byte{0, 100} })},
-		{"vector global", RefusedFeature, "global 0", change(func(b *builder) {
+		{"exported vector global", RefusedFeature, "global 0", change(func(b *builder) {
 			b.globals = [][]byte{append(append([]byte{0x7b, 1, 0xfd, 0x0c}, make([]byte, 16)...), 0x0b)}
+			b.export("v", 3, 0)
+		})},
+		{"reference global", RefusedFeature, "reference", change(func(b *builder) {
+			b.globals = [][]byte{{0x70, 1, 0xd0, 0x70, 0x0b}}
 		})},
 		{"reserved name", RefusedReservedName, "__wasmhost_g0", change(func(b *builder) { b.fn("__wasmhost_g0", 0) })},
 	} {

@@ -26,6 +26,7 @@ type Report struct {
 	Size       int64      `json:"size"`   // bytes
 	ABI        int        `json:"abi_version"`
 	State      string     `json:"state"`
+	Capture    []string   `json:"capture"` // what is state, and how it is captured, a line each
 	HasInit    bool       `json:"has_init"`
 	Reactor    bool       `json:"has_initialize"`
 	Exports    []Export   `json:"exports"`
@@ -62,11 +63,12 @@ type Memory struct {
 
 // Inspect says what the module is and whether it follows the contract. The
 // report is filled as far as the module can be read, whatever the error, which
-// is the first *Refusal of Report.Problems. Function bodies are not looked at.
+// is the first *Refusal of Report.Problems. Function bodies are looked at for
+// what they change, not validated.
 func Inspect(wasm []byte, lim Limits) (*Report, error) {
 	sum := sha256.Sum256(wasm)
 	rep := &Report{Digest: hex.EncodeToString(sum[:]), Size: int64(len(wasm)),
-		Exports: []Export{}, Imports: []Import{}, Features: []string{}, Problems: []*Refusal{}}
+		Exports: []Export{}, Imports: []Import{}, Features: []string{}, Problems: []*Refusal{}, Capture: []string{}}
 	if lim.ModuleBytes > 0 && rep.Size > lim.ModuleBytes {
 		rep.problem(RefusedOversized, fmt.Sprintf("the module has %d bytes, the limit is %d", rep.Size, lim.ModuleBytes),
 			"strip debug sections and optimise for size, or raise the limit")
@@ -82,9 +84,11 @@ func Inspect(wasm []byte, lim Limits) (*Report, error) {
 	rep.checkImports(p)
 	rep.checkMemory(p, lim)
 	rep.checkGlobals(p)
+	rep.checkTables(p)
 	if len(rep.Problems) > 0 {
 		return rep, rep.Problems[0]
 	}
+	rep.describeCapture(p, p.survey(p.bodies(wasm)))
 	return rep, nil
 }
 
@@ -271,9 +275,74 @@ func (rep *Report) checkMemory(p *parsed, lim Limits) {
 
 func (rep *Report) checkGlobals(p *parsed) {
 	for i, g := range p.globals {
-		if l := letter(g.kind); g.mutable && !g.imported && (l == 'v' || l == 'r') {
-			rep.problem(RefusedFeature, fmt.Sprintf("mutable global %d is of a vector or reference type, which cannot be put back after a failed event", i),
-				"keep the value in memory instead")
+		l := letter(g.kind)
+		if !g.mutable || g.imported || l != 'v' && l != 'r' || l == 'v' && g.vector != nil && !g.exported {
+			continue
 		}
+		what := "of a reference type"
+		if l == 'v' {
+			what = "an exported vector"
+		}
+		rep.problem(RefusedFeature, fmt.Sprintf("mutable global %d is %s, which cannot be captured or put back after a failed event", i, what),
+			"keep the value in memory instead, or do not export it")
+	}
+}
+
+func (rep *Report) checkTables(p *parsed) {
+	for i, t := range p.tables {
+		if t.min > maxTableMin {
+			rep.problem(RefusedFeature, fmt.Sprintf("table %d begins with %d elements, at most %d are allowed", i, t.min, maxTableMin), "link fewer functions into the table")
+		}
+	}
+}
+
+// maxTableMin bounds the elements that a table begins with.
+const maxTableMin = 1 << 20
+
+// bodies returns the content of the code section.
+func (p *parsed) bodies(wasm []byte) []byte {
+	for _, s := range p.sections {
+		if s.id == 10 {
+			return wasm[s.body:s.end]
+		}
+	}
+	return []byte{0}
+}
+
+// describeCapture says what of the module is state, and how a host captures
+// it.
+func (rep *Report) describeCapture(p *parsed, s *survey) {
+	add := func(format string, args ...any) { rep.Capture = append(rep.Capture, fmt.Sprintf(format, args...)) }
+	if rep.State == StateStateless {
+		add("nothing: the module says that it keeps nothing between events")
+		return
+	}
+	add("memory: the 4 KiB blocks that differ from what the module begins as")
+	exported, hidden, vectors := 0, 0, 0
+	for _, g := range p.globals {
+		switch {
+		case !g.mutable:
+		case letter(g.kind) == 'v':
+			vectors++
+		case g.exported:
+			exported++
+		default:
+			hidden++
+		}
+	}
+	if exported+hidden > 0 {
+		add("mutable globals: %d, of which %d are not exported", exported+hidden, hidden)
+	}
+	if vectors > 0 {
+		add("vector globals: %d, as two integers each", vectors)
+	}
+	if s.tables {
+		add("tables: %d, which the module changes: element by element, at each change of daemon", len(p.tables))
+	}
+	if n := len(s.droppedData) + len(s.droppedElems); n > 0 {
+		add("segments that the module drops: %d, by a flag each", n)
+	}
+	if rep.State == StateHooks {
+		add("hooks: wasmhost_snapshot and wasmhost_restore carry the state to other versions of the module (wasmhost upgrade)")
 	}
 }

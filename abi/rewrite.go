@@ -64,13 +64,7 @@ func Rewrite(wasm []byte, o Options) (*Rewritten, error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	var code []byte
-	for _, s := range p.sections {
-		if s.id == 10 {
-			code = wasm[s.body:s.end]
-		}
-	}
-	m := newMeter(p, p.survey(code), o.Capture)
+	m := newMeter(p, p.survey(p.bodies(wasm)), o.Capture)
 	out := &Rewritten{Functions: len(p.funcs)}
 	if o.Capture {
 		if refusal := out.image(p); refusal != nil {

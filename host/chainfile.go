@@ -46,6 +46,8 @@ const (
 	itemCheck  = 2
 	itemMove   = 3
 	itemSeal   = 4
+
+	itemUpgrade = 5 // Payload is the new module's digest
 )
 
 // ExportChain writes the daemon's chain, as it stands, to w, sealed by the
@@ -120,6 +122,8 @@ func (c *chainWriter) record(b []byte) error {
 		return c.item(&chainItem{Tag: itemCheck, Checks: []Checkpoint{rec.Checkpoint}})
 	case *moveRecord:
 		return c.item(&chainItem{Tag: itemMove, Checks: []Checkpoint{rec.Checkpoint}, From: rec.From, To: rec.To, Epoch: rec.Epoch})
+	case *upgradeRecord:
+		return c.item(&chainItem{Tag: itemUpgrade, Payload: rec.To, Checks: []Checkpoint{rec.Checkpoint}})
 	}
 	return nil
 }
@@ -133,6 +137,7 @@ type ChainReport struct {
 	Outputs     uint64
 	Checkpoints uint64 // signatures that verified, the seal included
 	Moves       []Move
+	Upgrades    []Upgrade
 	Epoch       uint64
 	Head        Hash
 }
@@ -142,6 +147,12 @@ type Move struct {
 	From, To identity.NodeID
 	Epoch    uint64
 	After    uint64 // sequence of the last output before it
+}
+
+// Upgrade is one change of code that a chain proves.
+type Upgrade struct {
+	Module []byte // SHA-256 of the new module
+	After  uint64 // sequence of the last output before it
 }
 
 // ErrChainCut says that a chain file ends before its seal.
@@ -173,6 +184,7 @@ type ChainItem struct {
 	Output     *Output
 	Checkpoint *Checkpoint
 	Move       *Move
+	Upgrade    *Upgrade
 }
 
 // VerifyChain reads a chain file and checks every hash and every signature. It
@@ -291,7 +303,7 @@ func (v *chainVerifier) signed(c *Checkpoint, purpose Purpose) error {
 }
 
 func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
-	if i.Tag != itemMove && (i.From != 0 || i.To != 0 || i.Epoch != 0) || i.Tag != itemOutput && len(i.Payload) != 0 {
+	if i.Tag != itemMove && (i.From != 0 || i.To != 0 || i.Epoch != 0) || i.Tag != itemOutput && i.Tag != itemUpgrade && len(i.Payload) != 0 {
 		return false, fmt.Errorf("%w: an item of tag %d with fields of another", ErrBadChainFile, i.Tag)
 	}
 	var show ChainItem
@@ -329,6 +341,19 @@ func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
 		m := Move{From: i.From, To: i.To, Epoch: i.Epoch, After: v.head.Sequence}
 		v.report.Moves = append(v.report.Moves, m)
 		show.Move = &m
+	case i.Tag == itemUpgrade && len(i.Checks) == 1 && len(i.Links) == 0 && len(i.Payload) == 32:
+		if err := v.signed(&i.Checks[0], PurposeUpgrade); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(i.Checks[0].State, codeHash(v.report.Kind, i.Payload)) {
+			return false, fmt.Errorf("%w: the new module is not the one that was signed", identity.ErrInvalidSignature)
+		}
+		if i.Checks[0].Epoch != v.next {
+			return false, fmt.Errorf("%w: an upgrade in epoch %d, the chain is in %d", ErrEpochBackwards, i.Checks[0].Epoch, v.next)
+		}
+		v.report.Module = i.Payload
+		show.Upgrade = &Upgrade{Module: i.Payload, After: v.head.Sequence}
+		v.report.Upgrades = append(v.report.Upgrades, *show.Upgrade)
 	case i.Tag == itemSeal && len(i.Checks) == 1 && len(i.Links) == 0:
 		if err := v.signed(&i.Checks[0], PurposeExport); err != nil {
 			return false, err

@@ -22,6 +22,7 @@ const (
 	PurposeHandover Purpose = 3 // the source's last word before another node takes over; Epoch is the next owner's
 	PurposeExport   Purpose = 4 // the seal at the end of an exported chain
 	PurposeRestart  Purpose = 5 // a restored daemon's first word: its history begins here
+	PurposeUpgrade  Purpose = 6 // what follows is of other code; State says of what
 )
 
 // Checkpoint is a daemon's signed statement of where its chain stands.
@@ -32,7 +33,7 @@ type Checkpoint struct {
 	Epoch     uint64
 	Sequence  uint64
 	Head      Hash
-	State     []byte // in a snapshot, SHA-256 of its header; at a hand-over, from whom to whom; at a beginning, of what code; else empty
+	State     []byte // in a snapshot, SHA-256 of its header; at a hand-over, from whom to whom; at a beginning or an upgrade, of what code; else empty
 	Signature []byte // ed25519 over the canonical CBOR of the fields above; empty when the signer holds no private key
 }
 

@@ -191,13 +191,14 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 	} else {
 		d.log.add(3, err.Error())
 	}
-	if ev.Sender.IsZero() {
+	if ev.Sender.IsZero() || d.again(ev, fault) {
 		return p, nil
 	}
 	d.horizon.advance(ev.Sender, ev.Number, at)
 	if d.recording() {
 		rec, encErr := encodeRecord(&failureRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
-			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text})
+			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text,
+			Channel: ev.Channel, Payload: ev.Payload})
 		if encErr != nil {
 			return Pending{}, encErr
 		}
@@ -239,6 +240,13 @@ func (d *hosted) record(rec []byte) *ticket {
 	}
 	b := &store.Batch{}
 	b.Append(d.id, index, rec)
+	if d.also != nil {
+		b.Append(d.id, d.index, d.also)
+		if d.tail != nil {
+			d.tail.add(d.also)
+		}
+		d.index++
+	}
 	if d.chain.Head().Sequence/d.rt.cpEvery > d.signed {
 		d.checkpoint(b)
 	}

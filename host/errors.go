@@ -43,6 +43,8 @@ var (
 
 // Errors of state.
 var (
+	ErrCannotUpgrade    = errors.New("the daemon cannot go over to that module")
+	ErrNotQuarantined   = errors.New("no such failed event")
 	ErrBadLimit         = errors.New("not a limit")
 	ErrNotPortable      = errors.New("the daemon's state cannot be captured: its code gives none")
 	ErrIdentityMismatch = errors.New("the snapshot is of another identity")

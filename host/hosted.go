@@ -31,7 +31,6 @@ type hosted struct {
 	rt     *Runtime
 	id     identity.EntityID
 	kind   string
-	module []byte // digest, or nil
 	limits Limits // that hold
 	own    Limits // those of them that are the daemon's own
 	log    daemonLog
@@ -41,6 +40,8 @@ type hosted struct {
 	moving  atomic.Bool  // a migration is under way
 
 	mu       sync.Mutex
+	module   []byte // digest, or nil
+	previous []byte // the module before the last upgrade; nil: there was none
 	name     string
 	config   []byte
 	key      *identity.KeyPair
@@ -62,6 +63,8 @@ type hosted struct {
 	tail     *tail   // non-nil while a migration copies records
 	last     *ticket // of the last record submitted
 	call     Call    // reused from event to event
+	also     []byte  // a record to be written with the next one
+	wall     lastWall
 }
 
 type stats struct{ processed, emitted, errors uint64 }

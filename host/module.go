@@ -12,6 +12,8 @@ import (
 
 func faultKind(s string) abi.FaultKind { return abi.FaultKind(s) }
 
+const limitWall = abi.LimitWall
+
 // moduleFactory makes daemons of one compiled module. It is the main Factory:
 // a daemon's code is an instantiation of the module.
 type moduleFactory struct {

@@ -72,6 +72,9 @@ type failureRecord struct {
 	Code   int32
 	Limit  string
 	Text   string
+
+	Channel string // the event's, so that it can be tried again
+	Payload []byte
 }
 
 // checkpointRecord is a checkpoint that the daemon signed on its way.
@@ -89,11 +92,29 @@ type moveRecord struct {
 	Checkpoint Checkpoint // PurposeHandover: the source's signature
 }
 
+// upgradeRecord is a change of code. The state went from the old code to the
+// new through their hooks; a snapshot of it was stored with the record.
+type upgradeRecord struct {
+	_          struct{} `cbor:",toarray"`
+	From, To   []byte   // SHA-256 of the modules
+	Time       int64
+	Checkpoint Checkpoint // PurposeUpgrade
+}
+
+// settledRecord says that an operator has dealt with a failed event.
+type settledRecord struct {
+	_     struct{} `cbor:",toarray"`
+	Index uint64   // of its failureRecord
+	Retry bool     // it was tried again and succeeded; false: it is to be skipped
+}
+
 func (*beginRecord) tag() byte      { return 1 }
 func (*eventRecord) tag() byte      { return 2 }
 func (*failureRecord) tag() byte    { return 3 }
 func (*checkpointRecord) tag() byte { return 4 }
 func (*moveRecord) tag() byte       { return 5 }
+func (*upgradeRecord) tag() byte    { return 6 }
+func (*settledRecord) tag() byte    { return 7 }
 
 // encodeRecord returns one byte that tells the record, then its canonical CBOR.
 func encodeRecord(r record) ([]byte, error) {
@@ -139,7 +160,7 @@ func decodeRecord(b []byte) (record, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("%w: empty", errBadRecord)
 	}
-	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}} {
+	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}} {
 		if r.tag() != b[0] {
 			continue
 		}

@@ -105,6 +105,7 @@ func (r *Runtime) revive(ctx context.Context, id identity.EntityID, encoded []by
 	}
 	d := r.newHosted(id, rec.Kind, orNil(rec.Module))
 	d.name, d.spawned, d.key = rec.Name, time.Unix(0, rec.Spawned), identity.PublicOnly(id)
+	d.previous = orNil(rec.Previous)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.setLimits(rec.Limits); err != nil {
@@ -241,6 +242,7 @@ func (d *hosted) replay(b []byte) error {
 			err = fmt.Errorf("%w: a move to epoch %d after epoch %d", errBadRecord, rec.Epoch, d.epoch)
 		}
 		d.epoch = rec.Epoch
+	case *settledRecord:
 	default:
 		err = fmt.Errorf("%w: a %T inside the history", errBadRecord, rec)
 	}

@@ -331,13 +331,15 @@ type daemonRecord struct {
 	Spawned int64
 	Key     []byte           // an identity envelope, or empty for a public-only daemon
 	Limits  map[string]int64 // of its own
+
+	Previous []byte // the module before the last upgrade; empty: there was none
 }
 
 // atRest is the link to which an identity that is stored is bound.
 var atRest = []byte("wasmhost identity at rest")
 
 func (d *hosted) record0() ([]byte, error) {
-	rec := &daemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.own.Map()}
+	rec := &daemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.own.Map(), Previous: d.previous}
 	if d.key.CanSign() {
 		own, err := d.rt.node.SealKey()
 		if err != nil {

@@ -9,15 +9,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/host"
 	"wasmhost/identity"
 	"wasmhost/wire/control"
 )
 
 func (a *app) spawn() *cobra.Command {
 	var name, keyFile, passFile, config string
+	var limits []string
 	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
-		var err error
+		own, err := host.ParseLimits(limits)
+		if err != nil {
+			return err
+		}
+		req.Limits = own.Map()
 		if req.Identity, err = seedOf(keyFile, passFile); err != nil {
 			return err
 		}
@@ -31,8 +37,11 @@ func (a *app) spawn() *cobra.Command {
 	c.Flags().StringVar(&keyFile, "identity", "", "key file of the daemon's identity; default: a new identity")
 	c.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
 	c.Flags().StringVar(&config, "config", "", "configuration for the daemon, as the kind takes it; usually JSON")
+	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp)
 	return c
 }
+
+const limitHelp = "a limit of its own: memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders or state-bytes; bytes in KiB, MiB or GiB, wall as 250ms."
 
 // seedOf reads the seed of a key file; nil without one.
 func seedOf(keyFile, passFile string) ([]byte, error) {

@@ -13,13 +13,15 @@ import (
 
 func (a *app) kind() *cobra.Command {
 	c := &cobra.Command{Use: "kind", Short: "Kinds: what daemons can be made of"}
-	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+	var limits []string
+	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Long: `Upload a module as a kind. Another push of the name is a new version of it:
+daemons keep the module that they were spawned with, until wasmhost upgrade.`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		f, err := os.Open(args[1])
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		k, err := a.client().PushKind(c.Context(), args[0], f)
+		k, err := a.client().PushKind(c.Context(), args[0], f, limits...)
 		if err != nil {
 			return err
 		}
@@ -27,6 +29,7 @@ func (a *app) kind() *cobra.Command {
 			fmt.Fprintf(w, "kind %s is module %.12s, %s; %s\n", k.Name, k.Digest, size(k.Size), stateText(k.State))
 		}, func() string { return k.Name })
 	}}
+	push.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp+" Of daemons spawned from now on")
 	ls := &cobra.Command{Use: "ls", Short: "List the kinds", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 		kinds, err := a.client().Kinds(c.Context())
 		if err != nil {
@@ -103,6 +106,9 @@ func writeReport(w io.Writer, r *abi.Report) {
 	}
 	fmt.Fprintf(w, "digest\t%s\nsize\t%s\ncontract\tversion %d\nstate\t%s: %s\nmemory\t%d pages at start, %s\nfunctions\t%d\nmutable globals\t%d\n",
 		r.Digest, size(r.Size), r.ABI, r.State, stateText(r.State), r.Memory.Min, max, r.Functions, r.Globals)
+	for _, c := range r.Capture {
+		fmt.Fprintf(w, "captured\t%s\n", c)
+	}
 	for _, i := range r.Imports {
 		fmt.Fprintf(w, "import\t%s.%s\n", i.Module, i.Name)
 	}

@@ -91,7 +91,7 @@ node.
 		}
 		daemon.AddCommand(long)
 	}
-	root.AddCommand(daemon, a.serve(), a.demo(), a.check(), a.kind(), a.snapshot(), a.node(), a.chain(), a.identity(), a.versionCommand())
+	root.AddCommand(daemon, a.serve(), a.demo(), a.check(), a.kind(), a.upgrade(), a.quarantine(), a.snapshot(), a.node(), a.chain(), a.identity(), a.versionCommand())
 	group(root)
 	return root
 }

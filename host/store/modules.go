@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -89,6 +91,28 @@ func (s *Store) Module(d Digest) ([]byte, error) {
 		return nil, fmt.Errorf("module %x: %w: the file does not have this digest", d, ErrCorrupt)
 	}
 	return data, nil
+}
+
+// Modules returns the digests of all modules, in no order.
+func (s *Store) Modules() ([]Digest, error) {
+	m := &s.modules
+	if m.memory != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return slices.Collect(maps.Keys(m.memory)), nil
+	}
+	entries, err := os.ReadDir(m.dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading the module directory: %w", err)
+	}
+	var out []Digest
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".wasm")
+		if b, err := hex.DecodeString(name); ok && err == nil && len(b) == sha256.Size {
+			out = append(out, Digest(b))
+		}
+	}
+	return out, nil
 }
 
 // DeleteModule forgets module d; one that is not there is no error.

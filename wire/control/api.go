@@ -34,6 +34,8 @@ type Kind struct {
 	Daemons int         `json:"daemons"`
 	State   string      `json:"state,omitempty"`
 	Report  *abi.Report `json:"report,omitempty"`
+
+	Limits map[string]int64 `json:"limits,omitempty"` // of its own: bytes, counts, nanoseconds
 }
 
 // Spawn asks for a daemon.
@@ -42,6 +44,8 @@ type Spawn struct {
 	Name     string `json:"name,omitempty"`
 	Identity []byte `json:"identity,omitempty"` // the seed, 32 bytes; absent: drawn at random
 	Config   []byte `json:"config,omitempty"`
+
+	Limits map[string]int64 `json:"limits,omitempty"` // of its own: bytes, counts, nanoseconds
 }
 
 // Daemon is a daemon and where it stands.
@@ -62,12 +66,14 @@ type Daemon struct {
 	MemoryBytes     int64     `json:"memory_bytes"`
 	Head            string    `json:"head"`
 	Spawned         time.Time `json:"spawned"`
+
+	Limits map[string]int64 `json:"limits,omitempty"` // that hold: bytes, counts, nanoseconds
 }
 
 func daemonOf(i host.Info) Daemon {
 	return Daemon{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
 		Epoch: i.Epoch, Sequence: i.Sequence, State: i.State, Reason: i.Reason, EventsProcessed: i.EventsProcessed,
-		EventsEmitted: i.EventsEmitted, Errors: i.Errors, Module: i.Module, MemoryBytes: i.MemoryBytes, Head: i.Head.String(), Spawned: i.Spawned}
+		EventsEmitted: i.EventsEmitted, Errors: i.Errors, Module: i.Module, MemoryBytes: i.MemoryBytes, Head: i.Head.String(), Spawned: i.Spawned, Limits: i.Limits.Map()}
 }
 
 // Output is one output of a daemon.

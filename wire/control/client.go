@@ -126,8 +126,12 @@ func (c *Client) Distrust(ctx context.Context, node string) error {
 }
 
 // PushKind uploads a module.
-func (c *Client) PushKind(ctx context.Context, name string, wasm io.Reader) (out Kind, err error) {
-	return out, c.call(ctx, "PUT", "kinds/"+url.PathEscape(name), wasm, &out)
+func (c *Client) PushKind(ctx context.Context, name string, wasm io.Reader, limits ...string) (out Kind, err error) {
+	path := "kinds/" + url.PathEscape(name)
+	if len(limits) > 0 {
+		path += "?" + url.Values{"limit": limits}.Encode()
+	}
+	return out, c.call(ctx, "PUT", path, wasm, &out)
 }
 
 // Kinds lists the kinds.

@@ -75,9 +75,12 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	spawn := host.SpawnRequest{Kind: req.Kind, Name: req.Name, Config: req.Config}
+	own, err := host.LimitsOf(req.Limits)
+	if err != nil {
+		return err
+	}
+	spawn := host.SpawnRequest{Kind: req.Kind, Name: req.Name, Config: req.Config, Limits: own}
 	if len(req.Identity) > 0 {
-		var err error
 		if spawn.Identity, err = identity.FromSeed(req.Identity); err != nil {
 			return err
 		}

@@ -86,6 +86,7 @@ func kindOf(k host.KindInfo, withReport bool) Kind {
 	if k.Report != nil {
 		out.State = k.Report.State
 	}
+	out.Limits = k.Limits.Map()
 	if withReport {
 		out.Report = k.Report
 	}
@@ -113,7 +114,15 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	k, err := s.rt.PushKind(r.Context(), r.PathValue("kind"), wasm)
+	var k host.KindInfo
+	if texts := r.URL.Query()["limit"]; len(texts) > 0 {
+		var own host.Limits
+		if own, err = host.ParseLimits(texts); err == nil {
+			k, err = s.rt.PushKindWith(r.Context(), r.PathValue("kind"), wasm, own)
+		}
+	} else {
+		k, err = s.rt.PushKind(r.Context(), r.PathValue("kind"), wasm)
+	}
 	if err != nil {
 		return err
 	}

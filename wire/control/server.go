@@ -67,6 +67,12 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/daemons/{ref}/tail":     s.needs(wire.RightRead, s.atOwner(s.getTail)),
 		"GET /v1/daemons/{ref}/snapshot": s.needs(wire.RightRead, s.atOwner(s.getSnapshot)),
 		"GET /v1/daemons/{ref}/chain":    s.needs(wire.RightRead, s.atOwner(s.getChain)),
+		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.atOwner(s.postUpgrade)),
+
+		"GET /v1/daemons/{ref}/quarantine":                s.needs(wire.RightRead, s.atOwner(s.getQuarantine)),
+		"POST /v1/daemons/{ref}/quarantine/{index}/retry": s.needs(wire.RightOperate, s.atOwner(s.postRetry)),
+		"DELETE /v1/daemons/{ref}/quarantine/{index}":     s.needs(wire.RightOperate, s.atOwner(s.deleteQuarantined)),
+
 		"POST /v1/daemons/{ref}/migrate": s.needs(wire.RightOperate, s.atOwner(s.postMigrate)),
 	} {
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {

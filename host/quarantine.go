@@ -1,0 +1,158 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// Quarantined is a numbered event that the daemon failed on. It changed
+// nothing; the history keeps it, so that it can be tried again.
+type Quarantined struct {
+	Index   uint64 // of its record in the daemon's history; names it
+	Sender  identity.EntityID
+	Number  uint64
+	Time    time.Time
+	Channel string
+	Payload []byte
+	Fault   *GuestError
+}
+
+// wallTries is how often an event may go over its wall time, which can be the
+// machine's fault, before its failure is recorded. Any other failure would
+// repeat itself, and is recorded at once.
+const wallTries = 3
+
+// Quarantine returns the failed events that nobody has dealt with, the latest
+// first, as far as the last 65,536 history records go.
+func (r *Runtime) Quarantine(_ context.Context, id identity.EntityID) ([]Quarantined, error) {
+	d, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	return d.quarantine()
+}
+
+func (d *hosted) quarantine() ([]Quarantined, error) {
+	if d.rt.store == nil {
+		return nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, d.id.Origin())
+	}
+	d.mu.Lock()
+	last := d.last
+	d.mu.Unlock()
+	if err := last.wait(d.rt.ctx); err != nil {
+		return nil, err
+	}
+	var out []Quarantined
+	settled := make(map[uint64]bool)
+	depth := 0
+	err := d.rt.store.ReadHistoryBackward(d.id, func(index uint64, b []byte) error {
+		if depth++; depth > recordedDepth {
+			return store.ErrStop
+		}
+		rec, err := decodeRecord(b)
+		if err != nil {
+			return err
+		}
+		switch rec := rec.(type) {
+		case *settledRecord:
+			settled[rec.Index] = true
+		case *failureRecord:
+			if !settled[index] {
+				out = append(out, Quarantined{Index: index, Sender: rec.Sender, Number: rec.Number, Time: time.Unix(0, rec.Time),
+					Channel: rec.Channel, Payload: rec.Payload, Fault: rec.fault()})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for failed events of daemon %s: %w", d.id.Origin(), err)
+	}
+	return out, nil
+}
+
+// RetryQuarantined has the daemon process the failed event again, as an
+// anonymous one. Success settles it, in the same write; failure leaves it.
+// ErrNotQuarantined where there is no such event.
+func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, index uint64) (Result, error) {
+	d, q, err := r.quarantined(id, index)
+	if err != nil {
+		return Result{}, err
+	}
+	settle, err := encodeRecord(&settledRecord{Index: index, Retry: true})
+	if err != nil {
+		return Result{}, err
+	}
+	if err := d.enter(ctx); err != nil {
+		return Result{}, err
+	}
+	d.also = settle
+	p, err := d.apply(&Event{Channel: q.Channel, Payload: q.Payload})
+	d.also = nil
+	d.mu.Unlock()
+	if err != nil {
+		return Result{}, err
+	}
+	return p.Wait(ctx)
+}
+
+// SkipQuarantined settles the failed event without trying it again.
+func (r *Runtime) SkipQuarantined(ctx context.Context, id identity.EntityID, index uint64) error {
+	d, _, err := r.quarantined(id, index)
+	if err != nil {
+		return err
+	}
+	rec, err := encodeRecord(&settledRecord{Index: index})
+	if err != nil {
+		return err
+	}
+	if err := d.enter(ctx); err != nil {
+		return err
+	}
+	t := d.record(rec)
+	d.mu.Unlock()
+	return t.wait(ctx)
+}
+
+func (r *Runtime) quarantined(id identity.EntityID, index uint64) (*hosted, Quarantined, error) {
+	if err := r.ready(); err != nil {
+		return nil, Quarantined{}, err
+	}
+	d, err := r.find(id)
+	if err != nil {
+		return nil, Quarantined{}, err
+	}
+	list, err := d.quarantine()
+	if err != nil {
+		return nil, Quarantined{}, err
+	}
+	for _, q := range list {
+		if q.Index == index {
+			return d, q, nil
+		}
+	}
+	return nil, Quarantined{}, fmt.Errorf("%w: %d, of daemon %s", ErrNotQuarantined, index, id.Origin())
+}
+
+// lastWall counts how often one event went over its wall time.
+type lastWall struct {
+	sender identity.EntityID
+	number uint64
+	count  int
+}
+
+// again reports whether the failed event may come again under its number.
+func (d *hosted) again(ev *Event, fault *GuestError) bool {
+	if fault.Limit != limitWall {
+		return false
+	}
+	w := &d.wall
+	if w.sender != ev.Sender || w.number != ev.Number {
+		*w = lastWall{sender: ev.Sender, number: ev.Number}
+	}
+	w.count++
+	return w.count < wallTries
+}

@@ -1,0 +1,192 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"wasmhost/abi"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// Upgrade makes the module of that digest the daemon's code. The state goes
+// through the hooks of both (wasmhost_snapshot, wasmhost_restore); identity,
+// chain and waiting events stay. An error that wraps ErrCannotUpgrade, or is
+// the *GuestError of a hook, says why it did not happen: the daemon goes on
+// with the code that it had.
+func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]byte) (Info, error) {
+	if err := r.ready(); err != nil {
+		return Info{}, err
+	}
+	d, err := r.find(id)
+	if err != nil {
+		return Info{}, err
+	}
+	m, err := r.module(ctx, store.Digest(digest))
+	if err != nil {
+		return Info{}, err
+	}
+	if !d.moving.CompareAndSwap(false, true) {
+		return Info{}, fmt.Errorf("%w: it is on its way to another node", ErrCannotUpgrade)
+	}
+	defer d.moving.Store(false)
+	if err := d.enter(ctx); err != nil {
+		return Info{}, err
+	}
+	err = d.upgrade(ctx, &moduleFactory{m})
+	d.mu.Unlock()
+	if err != nil {
+		return Info{}, fmt.Errorf("upgrading daemon %s to module %x: %w", id.Origin(), digest[:6], err)
+	}
+	return d.info(), nil
+}
+
+// RollBack is Upgrade to the module that the daemon had before its last one.
+func (r *Runtime) RollBack(ctx context.Context, id identity.EntityID) (Info, error) {
+	d, err := r.find(id)
+	if err != nil {
+		return Info{}, err
+	}
+	d.mu.Lock()
+	previous := d.previous
+	d.mu.Unlock()
+	if len(previous) != 32 {
+		return Info{}, fmt.Errorf("%w: it was not upgraded", ErrCannotUpgrade)
+	}
+	return r.Upgrade(ctx, id, [32]byte(previous))
+}
+
+// ModuleNamed returns the digest of the kind's module that version names: its
+// beginning in hexadecimal, or "latest". ErrModuleNotFound where no module
+// begins so; also where several do: a longer beginning tells them apart.
+func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
+	if version == "latest" {
+		r.mu.RLock()
+		k := r.kinds[kind]
+		r.mu.RUnlock()
+		if k == nil || len(k.digest) != 32 {
+			return [32]byte{}, &KindError{kind, ErrKindNotFound}
+		}
+		return [32]byte(k.digest), nil
+	}
+	var found [32]byte
+	n := 0
+	see := func(d [32]byte) {
+		if d != found && len(version) > 0 && len(version) <= 64 && hex.EncodeToString(d[:])[:len(version)] == version {
+			found = d
+			n++
+		}
+	}
+	r.mu.RLock()
+	for d := range r.modules {
+		see(d)
+	}
+	r.mu.RUnlock()
+	if r.store != nil {
+		stored, err := r.store.Modules()
+		if err != nil {
+			return [32]byte{}, err
+		}
+		for _, d := range stored {
+			see(d)
+		}
+	}
+	switch n {
+	case 0:
+		return [32]byte{}, fmt.Errorf("%w: none begins with %q", ErrModuleNotFound, version)
+	case 1:
+		return found, nil
+	}
+	return [32]byte{}, fmt.Errorf("%w: several begin with %q; give more of it", ErrModuleNotFound, version)
+}
+
+// upgrade needs d.mu.
+func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
+	digest := f.module.Digest()
+	old, ok := d.daemon.(*moduleDaemon)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: its code is native", ErrCannotUpgrade)
+	case bytes.Equal(d.module, digest[:]):
+		return fmt.Errorf("%w: it runs that module already", ErrCannotUpgrade)
+	case d.stateless() && f.module.Report().State != abi.StateStateless, !d.stateless() && f.module.Report().State == abi.StateStateless:
+		return fmt.Errorf("%w: one of the two keeps state and the other says that it keeps none", ErrCannotUpgrade)
+	case !d.stateless() && (old.report.State != abi.StateHooks || f.module.Report().State != abi.StateHooks):
+		return fmt.Errorf("%w: captured memory is of one module only; to pass state on, both must export wasmhost_snapshot and wasmhost_restore", ErrCannotUpgrade)
+	}
+	state, err := old.Snapshot(d.stateCall())
+	if err != nil {
+		return err
+	}
+	fresh, err := f.New(ctx, Env{Entity: d.id, Limits: d.limits, Log: d.log.add})
+	if err != nil {
+		return err
+	}
+	if d.stateless() {
+		err = fresh.(Initer).Init(d.stateCall(), d.config)
+	} else {
+		err = fresh.Restore(d.stateCall(), state)
+	}
+	if err == nil {
+		err = d.become(fresh, digest[:])
+	}
+	if err != nil {
+		return errors.Join(err, fresh.(io.Closer).Close())
+	}
+	if err := old.Close(); err != nil {
+		d.rt.logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
+	}
+	d.rt.logger.Info("upgraded", "daemon", d.id.Origin(), "module", fmt.Sprintf("%x", digest[:6]))
+	return nil
+}
+
+// become durably makes fresh the daemon's code: record, snapshot and table
+// entry in one batch.
+func (d *hosted) become(fresh Daemon, module []byte) error {
+	old, from, previous := d.daemon, d.module, d.previous
+	d.daemon, d.module, d.previous = fresh, module, from
+	err := d.storeUpgrade(from)
+	if err != nil {
+		d.daemon, d.module, d.previous = old, from, previous
+	}
+	return err
+}
+
+func (d *hosted) storeUpgrade(from []byte) error {
+	if d.rt.store == nil || d.kind == "" {
+		return nil
+	}
+	check := d.checkpointFor(PurposeUpgrade, d.epoch)
+	check.State = codeHash(d.kind, d.module)
+	if err := check.sign(d.key); err != nil {
+		return err
+	}
+	rec, err := encodeRecord(&upgradeRecord{From: from, To: d.module, Time: d.now(), Checkpoint: *check})
+	if err != nil {
+		return err
+	}
+	s, err := d.snapshot(false)
+	if err != nil {
+		return err
+	}
+	entry, err := d.record0()
+	if err != nil {
+		return err
+	}
+	b := &store.Batch{}
+	b.Append(d.id, d.index, rec)
+	b.Put(store.Daemons, d.id[:], entry)
+	if err := putSnapshot(b, d.id, d.index+1, s); err != nil {
+		return err
+	}
+	if err := d.rt.store.Commit(b); err != nil {
+		return err
+	}
+	d.index++
+	d.kept = d.index
+	return nil
+}
