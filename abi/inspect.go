@@ -22,8 +22,9 @@ const (
 
 // Report is what a module is.
 type Report struct {
-	Digest     string     `json:"digest"` // SHA-256, hexadecimal
-	Size       int64      `json:"size"`   // bytes
+	Digest     string     `json:"digest"`                    // SHA-256, hexadecimal
+	Size       int64      `json:"size"`                      // bytes
+	Compiled   string     `json:"compiled_digest,omitempty"` // SHA-256 of the form that a host compiled
 	ABI        int        `json:"abi_version"`
 	State      string     `json:"state"`
 	Capture    []string   `json:"capture"` // what is state, and how it is captured, a line each

@@ -16,6 +16,7 @@ type Image struct {
 	bytes []byte // the memory without the zeros at its end
 	regs  registers
 	tree  tree // of bytes
+	root  [32]byte
 
 	fd    int          // of the memory file, where there is one; -1: none
 	unmap func() error // of bytes, where they are the file's
@@ -105,6 +106,7 @@ func (m *Module) buildImage(data []abi.Segment, pages uint32) error {
 	n = min(len(mem), (n+blockBytes-1)&^(blockBytes-1))
 	img.bytes = mem[:n:n]
 	img.tree = newTree(img)
+	img.root = img.tree.root(&img.regs, img.size, nil)
 	if mp := m.engine.mapping; mp != nil {
 		if err := mp.share(img); err != nil {
 			return err
@@ -133,4 +135,4 @@ func (img *Image) close() error {
 }
 
 // Root returns the hash of what guests of the module begin as.
-func (m *Module) Root() [32]byte { return m.image.tree.root(&m.image.regs, m.image.size, nil) }
+func (m *Module) Root() [32]byte { return m.image.root }

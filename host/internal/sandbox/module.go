@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,7 +18,6 @@ type Module struct {
 	engine    *Engine
 	report    *abi.Report
 	digest    [32]byte
-	rewritten [32]byte // of the form that was compiled
 	compiled  wazero.CompiledModule
 	globals   []string // names under which the mutable globals are exported
 	tables    []abi.Table
@@ -41,6 +41,8 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte, pages uint32) (*Modul
 	if err != nil {
 		return nil, err
 	}
+	compiled := sha256.Sum256(rewritten.Wasm)
+	report.Compiled = hex.EncodeToString(compiled[:])
 	m, err := e.compile(ctx, report, rewritten)
 	if err != nil {
 		return nil, err

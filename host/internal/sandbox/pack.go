@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -32,14 +33,14 @@ var coder = sync.OnceValue(func() (c struct {
 	return c
 })
 
-func pack(size uint64, o overlay) *packed {
-	p := &packed{size: size, count: len(o)}
-	if len(o) == 0 {
+func pack(size uint64, index []uint32, of func(uint32) *block) *packed {
+	p := &packed{size: size, count: len(index)}
+	if len(index) == 0 {
 		return p
 	}
-	plain := make([]byte, 0, len(o)*(blockBytes+4))
-	for _, b := range o.order() {
-		plain = append(binary.LittleEndian.AppendUint32(plain, b), o[b][:]...)
+	plain := make([]byte, 0, len(index)*(blockBytes+4))
+	for _, b := range index {
+		plain = append(binary.LittleEndian.AppendUint32(plain, b), of(b)[:]...)
 	}
 	sealed := coder().enc.EncodeAll(plain, nil)
 	p.sealed = append(make([]byte, 0, len(sealed)), sealed...)
@@ -106,11 +107,11 @@ func (g *Guest) pack() bool {
 			return false
 		}
 	}
-	blocks, err := g.differing()
+	index, err := g.differing()
 	if err != nil {
 		return false
 	}
-	g.packed = pack(uint64(len(g.space.bytes())), blocks)
+	g.packed = pack(uint64(len(g.space.bytes())), index, g.blockOf())
 	g.letGo()
 	g.space.free()
 	g.space, g.out, g.ends, g.list = nil, nil, nil, nil
@@ -126,23 +127,18 @@ func (g *Guest) Pack() {
 	}
 }
 
-// differing returns copies of the blocks that differ from the image. It needs
-// g.mu, and that no call runs.
-func (g *Guest) differing() (overlay, error) {
-	if g.space == nil {
-		return g.packed.blocks()
-	}
+// differing returns which blocks differ from the image, in order. It needs
+// g.mu, a space, and that no call runs.
+func (g *Guest) differing() ([]uint32, error) {
 	if err := g.undo.expand(); err != nil {
 		return nil, err
 	}
-	mem, out := g.space.bytes(), make(overlay)
+	var out []uint32
+	blocks := uint32(len(g.space.bytes()) / blockBytes)
+	of := g.blockOf()
 	look := func(b uint32) {
-		if uint64(b)*blockBytes >= uint64(len(mem)) {
-			return
-		}
-		if now := (*block)(mem[uint64(b)*blockBytes:]); *now != *g.image.block(b) {
-			c := *now
-			out[b] = &c
+		if b < blocks && *of(b) != *g.image.block(b) {
+			out = append(out, b)
 		}
 	}
 	for b := range g.undo.at.blocks {
@@ -150,10 +146,29 @@ func (g *Guest) differing() (overlay, error) {
 	}
 	err := g.space.changed(func(first, n uint32) {
 		for b := first; b < first+n; b++ {
-			if out[b] == nil {
+			if g.undo.at.blocks[b] == nil {
 				look(b)
 			}
 		}
 	})
+	slices.Sort(out)
 	return out, err
+}
+
+// blockOf returns what finds a block of the memory.
+func (g *Guest) blockOf() func(uint32) *block {
+	mem := g.space.bytes()
+	return func(b uint32) *block { return (*block)(mem[uint64(b)*blockBytes:]) }
+}
+
+// contents returns the blocks that differ from the image, in order, and what
+// finds them: in the memory, or unpacked. It needs what differing does, but a
+// space.
+func (g *Guest) contents() (index []uint32, of func(uint32) *block, size uint64, err error) {
+	if g.space != nil {
+		index, err = g.differing()
+		return index, g.blockOf(), uint64(len(g.space.bytes())), err
+	}
+	blocks, err := g.packed.blocks()
+	return blocks.order(), func(b uint32) *block { return blocks[b] }, g.packed.size, err
 }

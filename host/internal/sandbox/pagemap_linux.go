@@ -30,7 +30,7 @@ const (
 	uffdFeatures     = 1<<15 | 1<<13 | 1<<12 | 1<<0
 )
 
-type pageRegion struct{ start, end, categories uint64 }
+type pageRegion struct{ start, end, _ uint64 }
 
 type pmScanArg struct {
 	size, flags, start, end, walkEnd, vec, vecLen, maxPages   uint64

@@ -33,22 +33,15 @@ func (g *Guest) Save() (*State, error) {
 		return nil, err
 	}
 	defer release()
-	blocks, err := g.differing()
+	index, of, size, err := g.contents()
 	if err != nil {
 		return nil, err
 	}
-	s := &State{Image: g.module.Root(), Buffer: g.regs.buf, Room: g.regs.cap}
 	regs := g.regs.clone()
-	s.Globals, s.Tables = regs.globals, regs.tables
-	if g.space != nil {
-		s.Size = uint64(len(g.space.bytes()))
-	} else {
-		s.Size = g.packed.size
-	}
-	s.Index = blocks.order()
-	s.Blocks = make([]byte, 0, len(s.Index)*blockBytes)
-	for _, b := range s.Index {
-		s.Blocks = append(s.Blocks, blocks[b][:]...)
+	s := &State{Image: g.module.Root(), Size: size, Globals: regs.globals, Tables: regs.tables, Buffer: regs.buf, Room: regs.cap,
+		Index: index, Blocks: make([]byte, 0, len(index)*blockBytes)}
+	for _, b := range index {
+		s.Blocks = append(s.Blocks, of(b)[:]...)
 	}
 	return s, nil
 }
@@ -71,7 +64,7 @@ func (g *Guest) Load(s *State) error {
 		g.module.engine.mapped.remove(g)
 		g.space = nil
 	}
-	g.packed = pack(s.Size, blocks)
+	g.packed = pack(s.Size, s.Index, func(b uint32) *block { return blocks[b] })
 	g.regs.set(&registers{globals: s.Globals, tables: s.Tables, buf: s.Buffer, cap: s.Room})
 	g.undo = undo{}
 	g.undo.begin(g)
@@ -125,20 +118,18 @@ func (g *Guest) Root() ([32]byte, error) {
 		return [32]byte{}, err
 	}
 	defer release()
-	blocks, err := g.differing()
+	index, of, size, err := g.contents()
 	if err != nil {
 		return [32]byte{}, err
 	}
-	size := uint64(0)
-	if g.space != nil {
-		size = uint64(len(g.space.bytes()))
-	} else {
-		size = g.packed.size
+	blocks := make(overlay, len(index))
+	for _, b := range index {
+		blocks[b] = of(b)
 	}
 	return g.image.tree.root(&g.regs, size, blocks), nil
 }
 
-// Root returns the hash that the guest has which s is loaded into; an error
+// StateRoot returns the hash that the guest has which s is loaded into; an error
 // where s is none of the module's.
 func (m *Module) StateRoot(s *State) ([32]byte, error) {
 	g := &Guest{module: m, image: m.image, options: Options{Limits: Limits{MemoryPages: maxPages}}}
