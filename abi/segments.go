@@ -85,7 +85,7 @@ func (m *meter) data(r *reader) []byte {
 // addedElements is how many element segments are added.
 func (m *meter) addedElements() int {
 	n := 2 * min(len(m.elemFlags), 1)
-	if m.functionTable() {
+	if m.functions {
 		n++
 	}
 	return n
@@ -95,7 +95,7 @@ func (m *meter) moreElements(out []byte) []byte {
 	if len(m.elemFlags) > 0 {
 		out = append(out, 1, 0, 0, 5, typeExternref, 0) // passive, empty: one of each kind
 	}
-	if !m.functionTable() {
+	if !m.functions {
 		return out
 	}
 	out = append(appendU32(append(out, 2), uint32(len(m.p.tables))), 0x41, 0, opEnd, 0)

@@ -18,6 +18,7 @@ type instance struct {
 	module *Module
 
 	mu    sync.Mutex
+	dead  bool   // it is no longer in the pool
 	bound *Guest // whose memory and registers are in it; nil: nobody's
 
 	mod     api.Module
@@ -88,7 +89,7 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 		return mutable
 	}
 	i.meter.fuel, i.meter.depth = global(abi.FuelGlobal), global(abi.DepthGlobal)
-	for _, name := range m.globals {
+	for _, name := range m.rewritten.Globals {
 		i.globals = append(i.globals, global(name))
 	}
 	if err != nil {
@@ -123,7 +124,11 @@ func (m *Module) instance(g *Guest) (*instance, error) {
 		m.next++
 		m.mu.Unlock()
 		i.mu.Lock()
-		return i, nil
+		if !i.dead {
+			return i, nil
+		}
+		i.mu.Unlock()
+		return m.instance(g)
 	}
 	defer m.mu.Unlock()
 	i, err := m.newInstance(g)
@@ -134,10 +139,13 @@ func (m *Module) instance(g *Guest) (*instance, error) {
 	return i, nil
 }
 
-// discard takes an instance that cannot be put right out of the pool.
+// discard takes an instance that cannot be put right out of the pool. It needs
+// i.mu, and lets go of it.
 func (m *Module) discard(i *instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer i.mu.Unlock()
+	i.dead = true
 	for k, other := range m.instances {
 		if other == i {
 			m.instances = append(m.instances[:k], m.instances[k+1:]...)

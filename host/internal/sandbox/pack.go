@@ -78,6 +78,7 @@ func (g *Guest) unpack() error {
 	}
 	if !space.resize(g.packed.size) {
 		space.free()
+		g.module.engine.mapped.remove(g)
 		return fmt.Errorf("no room for a memory of %d bytes", g.packed.size)
 	}
 	mem := space.bytes()
@@ -129,6 +130,9 @@ func (g *Guest) Pack() {
 // differing returns copies of the blocks that differ from the image. It needs
 // g.mu, and that no call runs.
 func (g *Guest) differing() (overlay, error) {
+	if err := g.usable(); err != nil {
+		return nil, err
+	}
 	if g.space == nil {
 		return g.packed.blocks()
 	}
