@@ -21,6 +21,7 @@ type parsed struct {
 	customs  []string
 	code     int
 	counted  bool // has a data count section, without which code may not name data segments
+	count    uint32
 	data     []data
 	results  [][]byte // of each type, as they are encoded
 	params   [][]byte
@@ -62,6 +63,7 @@ type elements struct {
 type data struct {
 	passive  bool
 	constant bool // offset is a constant
+	memory   uint32
 	offset   uint32
 	bytes    []byte
 }
@@ -192,7 +194,7 @@ func (p *parsed) section(id byte, r *reader) {
 	case 11:
 		r.each(func() { p.readData(r) })
 	case 12:
-		p.counted = true
+		p.counted, p.count = true, r.u32()
 	case 13:
 		r.refuse(RefusedFeature, "the module has a tag section (exception handling)")
 		if r.fail != nil {
@@ -293,7 +295,7 @@ func (p *parsed) readData(r *reader) {
 		d.passive = true
 	case 0, 2:
 		if flags == 2 {
-			r.u32()
+			d.memory = r.u32()
 		}
 		start := r.pos
 		r.constExpr()

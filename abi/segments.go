@@ -1,11 +1,16 @@
 package abi
 
+import "fmt"
+
 // image fills what a fresh memory is made of.
 func (out *Rewritten) image(p *parsed) *Refusal {
 	for _, m := range p.memories {
 		if m.imported {
 			return &Refusal{RefusedImport, "the module imports its memory", "define it in the module"}
 		}
+	}
+	if what := p.invalid(); what != "" {
+		return &Refusal{RefusedInvalid, what, "build it again with a current toolchain"}
 	}
 	for _, d := range p.data {
 		if d.passive {
@@ -18,6 +23,24 @@ func (out *Rewritten) image(p *parsed) *Refusal {
 	}
 	out.Start = p.hasStart
 	return nil
+}
+
+// invalid says what an engine would refuse, were it not taken out.
+func (p *parsed) invalid() string {
+	for _, m := range p.memories {
+		if m.hasMax && (m.min > m.max || m.max > 1<<16) {
+			return fmt.Sprintf("a memory of %d to %d pages", m.min, m.max)
+		}
+	}
+	for i, d := range p.data {
+		if !d.passive && int64(d.memory) >= int64(len(p.memories)) {
+			return fmt.Sprintf("data segment %d is for memory %d of %d", i, d.memory, len(p.memories))
+		}
+	}
+	if p.counted && int64(p.count) != int64(len(p.data)) {
+		return fmt.Sprintf("%d data segments, of %d that it counts", len(p.data), p.count)
+	}
+	return ""
 }
 
 // memories copies the memory section; for a host that makes memories itself,

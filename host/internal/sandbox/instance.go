@@ -47,11 +47,15 @@ type instanceKey struct{}
 type view struct {
 	of      *Guest
 	moved   bool // the next Reallocate is not for growth
+	asked   bool // for by the engine: the module has a memory
 	refused bool // growth was refused since the call began
 }
 
 // Allocate implements experimental.MemoryAllocator.
-func (v *view) Allocate(_, _ uint64) experimental.LinearMemory { return v }
+func (v *view) Allocate(_, _ uint64) experimental.LinearMemory {
+	v.asked = true
+	return v
+}
 
 // Reallocate implements experimental.LinearMemory. The engine takes whatever
 // memory it returns for its own from then on.
@@ -181,12 +185,12 @@ func (i *instance) bind(g *Guest) error {
 
 // point makes the engine see g's memory, whatever its size.
 func (i *instance) point(g *Guest) error {
-	mem := i.mod.Memory()
-	if mem == nil { // a module without a memory
+	i.view.of = g
+	if !i.view.asked {
 		return nil
 	}
-	i.view.of, i.view.moved = g, true
-	if _, ok := mem.Grow(1); !ok {
+	i.view.moved = true
+	if _, ok := i.mod.Memory().Grow(1); !ok {
 		i.view.moved = false
 		return fmt.Errorf("the engine does not take another memory")
 	}
