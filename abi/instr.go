@@ -22,6 +22,7 @@ const (
 	opRefFunc    = 0xd2
 	opGlobalGet  = 0x23
 	opGlobalSet  = 0x24
+	opTableGet   = 0x25
 	opTableSet   = 0x26
 	opMemoryInit = 0xfc<<16 | 8
 	opDataDrop   = 0xfc<<16 | 9

@@ -28,6 +28,7 @@ type meter struct {
 	blockTypes [][]byte         // types added, the first for functions of several results
 	blockIndex map[string]int32 // by results
 	accessors  []accessor       // functions added after the module's own
+	functions  bool             // a table of all functions is added
 	exported   []string
 	fail       *Refusal
 }
@@ -40,6 +41,7 @@ func newMeter(p *parsed, s *survey, capture bool) *meter {
 		}
 	}
 	m.addGlobals()
+	m.functions = m.functionTable()
 	for _, t := range p.funcs[m.out:] {
 		if int64(t) >= int64(len(p.types)) {
 			continue // code refuses it
@@ -228,7 +230,12 @@ func (f *function) body(b bounds) {
 			}
 		case opBrTable:
 			f.targets(r.b[start+1 : r.pos])
-		case opCall, opRefFunc:
+		case opRefFunc:
+			if !f.functionRef(in) {
+				f.emit(byte(in.op), f.m.shift(in.index))
+			}
+			continue
+		case opCall:
 			f.emit(byte(in.op), f.m.shift(in.index))
 			continue
 		case opReturn:

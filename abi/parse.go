@@ -21,8 +21,11 @@ type parsed struct {
 	customs  []string
 	code     int
 	counted  bool // has a data count section, without which code may not name data segments
+	count    uint32
 	data     []data
 	results  [][]byte // of each type, as they are encoded
+	params   [][]byte
+	declared map[uint32]bool // functions that code may refer to by ref.func
 }
 
 type section struct {
@@ -60,6 +63,7 @@ type elements struct {
 type data struct {
 	passive  bool
 	constant bool // offset is a constant
+	memory   uint32
 	offset   uint32
 	bytes    []byte
 }
@@ -146,8 +150,8 @@ func (p *parsed) section(id byte, r *reader) {
 		p.customs = append(p.customs, r.name())
 	case 1:
 		r.each(func() {
-			sig, results := r.funcType()
-			p.types, p.results = append(p.types, sig), append(p.results, results)
+			sig, params, results := r.funcType()
+			p.types, p.params, p.results = append(p.types, sig), append(p.params, params), append(p.results, results)
 		})
 	case 2:
 		r.each(func() { p.readImport(r) })
@@ -164,7 +168,7 @@ func (p *parsed) section(id byte, r *reader) {
 		r.each(func() {
 			g := global{kind: r.byte(), mutable: r.byte() == 1}
 			start := r.pos
-			r.constExpr()
+			p.initialiser(r)
 			if expr := r.b[start:r.pos]; g.kind == typeV128 && len(expr) == 19 && expr[0] == 0xfd {
 				g.vector = expr[2:18]
 			}
@@ -175,6 +179,9 @@ func (p *parsed) section(id byte, r *reader) {
 			e := export{name: r.name(), kind: r.byte(), idx: r.u32()}
 			if e.kind == 3 && int64(e.idx) < int64(len(p.globals)) {
 				p.globals[e.idx].exported = true
+			}
+			if e.kind == 0 {
+				p.declare(e.idx)
 			}
 			p.exports = append(p.exports, e)
 		})
@@ -187,13 +194,29 @@ func (p *parsed) section(id byte, r *reader) {
 	case 11:
 		r.each(func() { p.readData(r) })
 	case 12:
-		p.counted = true
+		p.counted, p.count = true, r.u32()
 	case 13:
 		r.refuse(RefusedFeature, "the module has a tag section (exception handling)")
 		if r.fail != nil {
 			r.fail.Mend = "build without exceptions"
 		}
 	}
+}
+
+// initialiser passes over one, which may refer to a function.
+func (p *parsed) initialiser(r *reader) {
+	start := r.pos
+	r.constExpr()
+	if r.fail == nil && r.b[start] == opRefFunc {
+		p.declare((&reader{b: r.b, pos: start + 1}).u32())
+	}
+}
+
+func (p *parsed) declare(function uint32) {
+	if p.declared == nil {
+		p.declared = make(map[uint32]bool)
+	}
+	p.declared[function] = true
 }
 
 func (r *reader) each(f func()) {
@@ -257,9 +280,9 @@ func (p *parsed) readElements(r *reader) {
 	}
 	r.each(func() {
 		if flags&4 != 0 {
-			r.constExpr()
+			p.initialiser(r)
 		} else {
-			r.u32()
+			p.declare(r.u32())
 		}
 	})
 	p.elements = append(p.elements, e)
@@ -272,7 +295,7 @@ func (p *parsed) readData(r *reader) {
 		d.passive = true
 	case 0, 2:
 		if flags == 2 {
-			r.u32()
+			d.memory = r.u32()
 		}
 		start := r.pos
 		r.constExpr()
@@ -304,21 +327,23 @@ func (r *reader) limits() limits {
 	return l
 }
 
-// funcType reads a function type as a signature; its results as encoded, too.
-func (r *reader) funcType() (string, []byte) {
+// funcType reads a function type as a signature; as encoded, too.
+func (r *reader) funcType() (signature string, params, results []byte) {
 	if f := r.byte(); f != 0x60 {
 		r.refuse(RefusedFeature, "a type of form 0x%02x (garbage-collected types)", f)
-		return "", nil
+		return "", nil, nil
 	}
 	var sig strings.Builder
-	r.each(func() { sig.WriteByte(letter(r.byte())) })
+	params = r.bytes(uint32(r.count()))
+	for _, t := range params {
+		sig.WriteByte(letter(t))
+	}
 	sig.WriteByte(':')
-	n := r.count()
-	results := r.bytes(uint32(n))
+	results = r.bytes(uint32(r.count()))
 	for _, t := range results {
 		sig.WriteByte(letter(t))
 	}
-	return sig.String(), results
+	return sig.String(), params, results
 }
 
 // Value types, as they are encoded.

@@ -1,6 +1,7 @@
 package abi
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 )
@@ -28,6 +29,23 @@ type Rewritten struct {
 	Start     bool      // with Options.Capture: StartFunction is to be called once, after that
 	Tables    []Table   // with Options.Capture: the tables that the module changes
 	Functions int       // of the original module, imported ones included
+	Types     []Type    // of its functions
+
+	imported uint32 // functions
+}
+
+// Type is a function's type, in value types as they are encoded.
+type Type struct{ Params, Results []byte }
+
+// Original returns the index that a function of Wasm has in the original
+// module; false where it was added.
+func (r *Rewritten) Original(function uint32) (uint32, bool) {
+	if function > r.imported {
+		function--
+	} else if function == r.imported {
+		return 0, false
+	}
+	return function, int64(function) < int64(r.Functions)
 }
 
 // Segment is a part of a fresh memory. Bytes are the module's.
@@ -65,7 +83,10 @@ func Rewrite(wasm []byte, o Options) (*Rewritten, error) {
 		return nil, refusal
 	}
 	m := newMeter(p, p.survey(p.bodies(wasm)), o.Capture)
-	out := &Rewritten{Functions: len(p.funcs)}
+	out := &Rewritten{Functions: len(p.funcs), imported: m.out}
+	for i := range p.results {
+		out.Types = append(out.Types, Type{Params: bytes.Clone(p.params[i]), Results: bytes.Clone(p.results[i])})
+	}
 	if o.Capture {
 		if refusal := out.image(p); refusal != nil {
 			return nil, refusal
@@ -97,7 +118,7 @@ func Rewrite(wasm []byte, o Options) (*Rewritten, error) {
 // host adds to, between two places in the order of sections.
 func (m *meter) missing(out []byte, from, to byte) []byte {
 	for _, id := range []byte{1, 2, 3, 4, 6, 7, 9, 10} {
-		if o := byte(order(id)); o >= from && o < to && (id != 3 && id != 10 || len(m.accessors) > 0) && (id != 4 && id != 9 || m.functionTable()) {
+		if o := byte(order(id)); o >= from && o < to && (id != 3 && id != 10 || len(m.accessors) > 0) && (id != 4 && id != 9 || m.functions) {
 			body, _ := m.section(section{id: id}, []byte{0})
 			out = appendSection(out, id, body)
 		}

@@ -1,11 +1,16 @@
 package abi
 
+import "fmt"
+
 // image fills what a fresh memory is made of.
 func (out *Rewritten) image(p *parsed) *Refusal {
 	for _, m := range p.memories {
 		if m.imported {
 			return &Refusal{RefusedImport, "the module imports its memory", "define it in the module"}
 		}
+	}
+	if what := p.invalid(); what != "" {
+		return &Refusal{RefusedInvalid, what, "build it again with a current toolchain"}
 	}
 	for _, d := range p.data {
 		if d.passive {
@@ -18,6 +23,24 @@ func (out *Rewritten) image(p *parsed) *Refusal {
 	}
 	out.Start = p.hasStart
 	return nil
+}
+
+// invalid says what an engine would refuse, were it not taken out.
+func (p *parsed) invalid() string {
+	for _, m := range p.memories {
+		if m.hasMax && (m.min > m.max || m.max > 1<<16) {
+			return fmt.Sprintf("a memory of %d to %d pages", m.min, m.max)
+		}
+	}
+	for i, d := range p.data {
+		if !d.passive && int64(d.memory) >= int64(len(p.memories)) {
+			return fmt.Sprintf("data segment %d is for memory %d of %d", i, d.memory, len(p.memories))
+		}
+	}
+	if p.counted && int64(p.count) != int64(len(p.data)) {
+		return fmt.Sprintf("%d data segments, of %d that it counts", len(p.data), p.count)
+	}
+	return ""
 }
 
 // memories copies the memory section; for a host that makes memories itself,
@@ -85,7 +108,7 @@ func (m *meter) data(r *reader) []byte {
 // addedElements is how many element segments are added.
 func (m *meter) addedElements() int {
 	n := 2 * min(len(m.elemFlags), 1)
-	if m.functionTable() {
+	if m.functions {
 		n++
 	}
 	return n
@@ -95,7 +118,7 @@ func (m *meter) moreElements(out []byte) []byte {
 	if len(m.elemFlags) > 0 {
 		out = append(out, 1, 0, 0, 5, typeExternref, 0) // passive, empty: one of each kind
 	}
-	if !m.functionTable() {
+	if !m.functions {
 		return out
 	}
 	out = append(appendU32(append(out, 2), uint32(len(m.p.tables))), 0x41, 0, opEnd, 0)

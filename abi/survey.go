@@ -18,6 +18,7 @@ type survey struct {
 	data         bool // some code names a data segment
 	tables       bool // a table is changed after it is made
 	tableGrow    bool
+	refs         bool // some code makes a reference to a function
 	fail         *Refusal
 }
 
@@ -50,6 +51,8 @@ func (s *survey) body(p *parsed, r *reader) (u usage) {
 			u |= usesBulk | usesSegments
 		case opMemoryCopy, opMemoryFill:
 			u |= usesBulk
+		case opRefFunc:
+			s.refs = true
 		case opTableSet:
 			s.tables = true
 		case opTableGrow:

@@ -20,6 +20,8 @@ type Table struct {
 	Set   string // func(i, function i32); empty with Get
 	Clear string // func(i i32): sets null
 	Min   uint32 // elements it begins with
+	Max   uint32 // elements it can have
+	Index uint32 // in the module
 }
 
 // accessor is a function that is added.
@@ -29,9 +31,25 @@ type accessor struct {
 	body []byte // its size excluded
 }
 
-// functionTable reports whether a table of all functions is added: references
-// are made from it.
-func (m *meter) functionTable() bool { return len(m.accessors) > 0 }
+// functionTable reports whether a table of all functions is added. References
+// are taken from it: an engine may make a new one for each ref.func that runs,
+// and keep it for as long as the instance.
+func (m *meter) functionTable() bool {
+	return m.capture && (m.survey.refs || len(m.changedTables()) > 0)
+}
+
+// functionRef emits what becomes of a ref.func; false where it stays.
+func (f *function) functionRef(in instr) bool {
+	if !f.m.functions {
+		return false
+	}
+	if !f.m.p.declared[in.index] {
+		f.r.refuse(RefusedInvalid, "a reference to function %d, which is not declared, before offset %d", in.index, f.r.pos)
+	}
+	f.out = append(appendS32(append(f.out, 0x41), int32(in.index)), opTableGet) // i32.const
+	f.out = appendU32(f.out, uint32(len(f.m.p.tables)))
+	return true
+}
 
 // changedTables returns the module's own tables, where it changes any.
 func (m *meter) changedTables() []Table {
@@ -44,7 +62,10 @@ func (m *meter) changedTables() []Table {
 			continue
 		}
 		name := func(what string) string { return fmt.Sprintf("%st%d_%s", globalPrefix, i, what) }
-		table := Table{Size: name("size"), Grow: name("grow"), Clear: name("clear"), Min: t.min}
+		table := Table{Size: name("size"), Grow: name("grow"), Clear: name("clear"), Min: t.min, Max: t.min, Index: uint32(i)}
+		if m.survey.tableGrow {
+			table.Max = m.growable(t.limits).max
+		}
 		if t.kind == typeFuncref {
 			table.Get, table.Set = name("get"), name("set")
 		}
@@ -71,10 +92,10 @@ func (m *meter) addAccessors() {
 	if len(changed) == 0 {
 		return
 	}
-	const localGet, tableGet, refNull = 0x20, 0x25, 0xd0
+	const localGet, refNull = 0x20, 0xd0
 	i32 := []byte{typeI32}
 	all := appendU32(nil, uint32(len(m.p.tables))) // the table of all functions
-	add(FunctionRef, i32, []byte{typeFuncref}, append([]byte{localGet, 0, tableGet}, all...)...)
+	add(FunctionRef, i32, []byte{typeFuncref}, append([]byte{localGet, 0, opTableGet}, all...)...)
 	n := 0
 	for i, t := range m.p.tables {
 		if t.imported {
@@ -88,17 +109,25 @@ func (m *meter) addAccessors() {
 		if names.Get == "" {
 			continue
 		}
-		add(names.Get, i32, []byte{typeFuncref}, append([]byte{localGet, 0, tableGet}, this...)...)
-		set := append([]byte{localGet, 0, localGet, 1, tableGet}, all...)
+		add(names.Get, i32, []byte{typeFuncref}, append([]byte{localGet, 0, opTableGet}, this...)...)
+		set := append([]byte{localGet, 0, localGet, 1, opTableGet}, all...)
 		add(names.Set, []byte{typeI32, typeI32}, nil, append(append(set, opTableSet), this...)...)
 	}
+}
+
+// growable bounds what a table that grows can have.
+func (m *meter) growable(l limits) limits {
+	if !l.hasMax || l.max > MaxTable {
+		l.max = max(l.min, MaxTable)
+	}
+	return l
 }
 
 // tables copies the table section, with a bound on what grows.
 func (m *meter) tables(r *reader) []byte {
 	n := r.count()
 	total := n
-	if m.functionTable() {
+	if m.functions {
 		total++
 	}
 	out := appendU32(nil, uint32(total))
@@ -107,14 +136,12 @@ func (m *meter) tables(r *reader) []byte {
 		l := r.limits()
 		flags := l.flags
 		if m.capture && m.survey.tableGrow {
-			if !l.hasMax || l.max > MaxTable {
-				l.max = max(l.min, MaxTable)
-			}
+			l = m.growable(l)
 			flags |= 1
 		}
 		out = appendLimits(append(out, kind), flags, l)
 	}
-	if m.functionTable() {
+	if m.functions {
 		size := uint32(len(m.p.funcs))
 		out = appendLimits(append(out, typeFuncref), 1, limits{min: size, max: size})
 	}

@@ -47,6 +47,7 @@ type Guest struct {
 	packed *packed
 	regs   registers
 	closed bool
+	broken bool // it is not what it was before a failed call
 
 	undo   undo
 	fuel   uint64 // taken by the last call
@@ -106,12 +107,29 @@ func (g *Guest) take() (*instance, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
-		return nil, fmt.Errorf("%w: it is closed", ErrBroken)
+	if err := g.usable(); err != nil {
+		return nil, err
 	}
 	if err := g.unpack(); err != nil {
 		return nil, err
 	}
+	return g.attach()
+}
+
+// usable returns why the guest can no longer be called. It needs g.mu.
+func (g *Guest) usable() error {
+	switch {
+	case g.closed:
+		return fmt.Errorf("%w: it is closed", ErrBroken)
+	case g.broken:
+		return ErrBroken
+	}
+	return nil
+}
+
+// attach binds g to an instance, which it returns locked. It needs g.mu, and g
+// to have a space and no instance.
+func (g *Guest) attach() (*instance, error) {
 	for {
 		i, err := g.module.instance(g)
 		if err != nil {
@@ -121,7 +139,6 @@ func (g *Guest) take() (*instance, error) {
 		if err == nil {
 			return i, nil
 		}
-		i.mu.Unlock()
 		g.module.discard(i)
 		if !errors.Is(err, errTable) {
 			return nil, fmt.Errorf("%w: %w", ErrBroken, err)
@@ -163,16 +180,14 @@ func (g *Guest) Init(ev *Event, config []byte) error {
 		}
 		return nil
 	}
-	return g.do(callInit, ev, config)
+	_, err := g.do(callInit, ev, config)
+	return err
 }
 
 // Process gives the guest one event. A call that fails leaves no trace. The
 // outputs are the guest's and valid until its next call.
 func (g *Guest) Process(ev *Event, payload []byte) ([][]byte, error) {
-	if err := g.do(callProcess, ev, payload); err != nil {
-		return nil, err
-	}
-	return g.outputs(), nil
+	return g.do(callProcess, ev, payload)
 }
 
 // Restore gives the guest's hook the state of an earlier Snapshot.
@@ -180,14 +195,15 @@ func (g *Guest) Restore(ev *Event, state []byte) error {
 	if g.module.report.State != abi.StateHooks {
 		return &abi.Fault{Kind: abi.FaultAnswer, Call: abi.ExportRestore, Text: "the module does not export it"}
 	}
-	return g.do(callRestore, ev, state)
+	_, err := g.do(callRestore, ev, state)
+	return err
 }
 
-// do runs one of the calls that can be replayed.
-func (g *Guest) do(c callKind, ev *Event, data []byte) error {
+// do runs one of the calls that can be replayed, and returns its outputs.
+func (g *Guest) do(c callKind, ev *Event, data []byte) ([][]byte, error) {
 	i, err := g.take()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { i.mu.Unlock() }()
 	err = i.input(c, ev, data)
@@ -195,11 +211,26 @@ func (g *Guest) do(c callKind, ev *Event, data []byte) error {
 	if err != nil {
 		var undoErr error
 		if i, undoErr = g.undo.roll(g, i); undoErr != nil {
-			return fmt.Errorf("%w: %w; the failure was: %w", ErrBroken, undoErr, err)
+			g.spoil(i)
+			return nil, fmt.Errorf("%w: %w; the failure was: %w", ErrBroken, undoErr, err)
 		}
-		return err
+		return nil, err
 	}
-	return g.undo.note(g, i, c, ev, data)
+	if err := g.undo.note(g, i, c, ev, data); err != nil {
+		g.spoil(i)
+		return nil, fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	return g.outputs(), nil
+}
+
+// spoil makes g of no more use. It needs i.mu.
+func (g *Guest) spoil(i *instance) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.broken = true
+	if i.bound == g {
+		g.letGo()
+	}
 }
 
 // Snapshot returns a copy of the state that the guest's hook gives. It leaves
@@ -217,12 +248,14 @@ func (g *Guest) Snapshot(ev *Event) ([]byte, error) {
 	g.fuel = i.meter.used()
 	var undoErr error
 	if i, undoErr = g.undo.roll(g, i); undoErr != nil {
+		g.spoil(i)
 		return nil, fmt.Errorf("%w: %w", ErrBroken, undoErr)
 	}
 	return state, err
 }
 
-// outputs cuts the emitted bytes apart.
+// outputs cuts the emitted bytes apart. It needs what do has: the guest may be
+// packed, by another goroutine, as soon as its instance is free.
 func (g *Guest) outputs() [][]byte {
 	g.list = g.list[:0]
 	start := 0

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tetratelabs/wazero/api"
+
 	"wasmhost/abi"
 )
 
@@ -83,6 +85,9 @@ func (m *Module) buildImage(data []abi.Segment, pages uint32) error {
 	}()
 	i.bound = g
 	g.at.Store(i)
+	for _, global := range i.globals {
+		m.narrow = append(m.narrow, global.Type() == api.ValueTypeI32 || global.Type() == api.ValueTypeF32)
+	}
 	ev := &Event{Time: imageTime, Seed: m.digest}
 	for _, name := range []string{abi.StartFunction, abi.ExportInitialize} {
 		f := i.mod.ExportedFunction(name)

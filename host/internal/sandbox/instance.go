@@ -18,6 +18,7 @@ type instance struct {
 	module *Module
 
 	mu    sync.Mutex
+	dead  bool   // it is no longer in the pool
 	bound *Guest // whose memory and registers are in it; nil: nobody's
 
 	mod     api.Module
@@ -46,11 +47,15 @@ type instanceKey struct{}
 type view struct {
 	of      *Guest
 	moved   bool // the next Reallocate is not for growth
+	asked   bool // for by the engine: the module has a memory
 	refused bool // growth was refused since the call began
 }
 
 // Allocate implements experimental.MemoryAllocator.
-func (v *view) Allocate(_, _ uint64) experimental.LinearMemory { return v }
+func (v *view) Allocate(_, _ uint64) experimental.LinearMemory {
+	v.asked = true
+	return v
+}
 
 // Reallocate implements experimental.LinearMemory. The engine takes whatever
 // memory it returns for its own from then on.
@@ -88,7 +93,7 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 		return mutable
 	}
 	i.meter.fuel, i.meter.depth = global(abi.FuelGlobal), global(abi.DepthGlobal)
-	for _, name := range m.globals {
+	for _, name := range m.rewritten.Globals {
 		i.globals = append(i.globals, global(name))
 	}
 	if err != nil {
@@ -123,7 +128,11 @@ func (m *Module) instance(g *Guest) (*instance, error) {
 		m.next++
 		m.mu.Unlock()
 		i.mu.Lock()
-		return i, nil
+		if !i.dead {
+			return i, nil
+		}
+		i.mu.Unlock()
+		return m.instance(g)
 	}
 	defer m.mu.Unlock()
 	i, err := m.newInstance(g)
@@ -134,10 +143,13 @@ func (m *Module) instance(g *Guest) (*instance, error) {
 	return i, nil
 }
 
-// discard takes an instance that cannot be put right out of the pool.
+// discard takes an instance that cannot be put right out of the pool. It needs
+// i.mu, and lets go of it.
 func (m *Module) discard(i *instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer i.mu.Unlock()
+	i.dead = true
 	for k, other := range m.instances {
 		if other == i {
 			m.instances = append(m.instances[:k], m.instances[k+1:]...)
@@ -173,12 +185,12 @@ func (i *instance) bind(g *Guest) error {
 
 // point makes the engine see g's memory, whatever its size.
 func (i *instance) point(g *Guest) error {
-	mem := i.mod.Memory()
-	if mem == nil { // a module without a memory
+	i.view.of = g
+	if !i.view.asked {
 		return nil
 	}
-	i.view.of, i.view.moved = g, true
-	if _, ok := mem.Grow(1); !ok {
+	i.view.moved = true
+	if _, ok := i.mod.Memory().Grow(1); !ok {
 		i.view.moved = false
 		return fmt.Errorf("the engine does not take another memory")
 	}

@@ -19,9 +19,8 @@ type Module struct {
 	report    *abi.Report
 	digest    [32]byte
 	compiled  wazero.CompiledModule
-	globals   []string // names under which the mutable globals are exported
-	tables    []abi.Table
-	functions int
+	rewritten abi.Rewritten // without its code and data
+	narrow    []bool        // which of the globals have 32 bits
 	image     *Image
 
 	mu        sync.Mutex
@@ -61,7 +60,8 @@ func (e *Engine) compile(ctx context.Context, report *abi.Report, rewritten *abi
 		return nil, &abi.Refusal{Code: abi.RefusedInvalid, Found: "the module does not validate: " + err.Error(),
 			Mend: "build it again, without features beyond WebAssembly 2.0"}
 	}
-	m := &Module{engine: e, report: report, compiled: compiled, globals: rewritten.Globals, tables: rewritten.Tables, functions: rewritten.Functions}
+	m := &Module{engine: e, report: report, compiled: compiled, rewritten: *rewritten}
+	m.rewritten.Wasm, m.rewritten.Data = nil, nil
 	if _, err := hex.Decode(m.digest[:], []byte(report.Digest)); err != nil {
 		return nil, fmt.Errorf("reading a digest: %w", err)
 	}

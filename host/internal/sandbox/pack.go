@@ -79,6 +79,7 @@ func (g *Guest) unpack() error {
 	}
 	if !space.resize(g.packed.size) {
 		space.free()
+		g.module.engine.mapped.remove(g)
 		return fmt.Errorf("no room for a memory of %d bytes", g.packed.size)
 	}
 	mem := space.bytes()
@@ -130,6 +131,9 @@ func (g *Guest) Pack() {
 // differing returns which blocks differ from the image, in order. It needs
 // g.mu, a space, and that no call runs.
 func (g *Guest) differing() ([]uint32, error) {
+	if err := g.usable(); err != nil {
+		return nil, err
+	}
 	if err := g.undo.expand(); err != nil {
 		return nil, err
 	}
@@ -168,6 +172,9 @@ func (g *Guest) contents() (index []uint32, of func(uint32) *block, size uint64,
 	if g.space != nil {
 		index, err = g.differing()
 		return index, g.blockOf(), uint64(len(g.space.bytes())), err
+	}
+	if err := g.usable(); err != nil {
+		return nil, nil, 0, err
 	}
 	blocks, err := g.packed.blocks()
 	return blocks.order(), func(b uint32) *block { return blocks[b] }, g.packed.size, err

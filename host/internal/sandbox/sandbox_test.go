@@ -47,7 +47,12 @@ func TestMain(m *testing.M) {
 
 func engine(t testing.TB) *Engine {
 	t.Helper()
-	e, err := NewEngine(context.Background(), Config{CacheDir: compiled})
+	return engineOf(t, Config{CacheDir: compiled})
+}
+
+func engineOf(t testing.TB, c Config) *Engine {
+	t.Helper()
+	e, err := NewEngine(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

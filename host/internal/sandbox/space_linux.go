@@ -122,7 +122,7 @@ func (m *mapping) share(img *Image) error {
 // space maps the image, with room to grow to limit bytes.
 func (m *mapping) space(img *Image, limit uint64) (space, error) {
 	const rw = unix.PROT_READ | unix.PROT_WRITE
-	reserve := uintptr(max(limit, img.size))
+	reserve := uintptr(max(limit, img.size, pageSize)) // no mapping is empty
 	base, err := unix.MmapPtr(-1, 0, nil, reserve, rw, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("reserving %d bytes of addresses: %w", reserve, err)

@@ -26,6 +26,25 @@ import (
 // twice side by side: as it is, and through abi.Rewrite. Every call must end
 // alike: the same bits, or the same trap.
 func TestCoreSuiteIsUnchangedByRewriting(t *testing.T) {
+	total := runCoreSuite(t, func(t *testing.T, features api.CoreFeatures, host []byte, _ string) subject {
+		return newWorld(t, features, host, true)
+	})
+	t.Logf("%d calls ended alike (%d of them in a trap), %d modules, %d modules refused by both", total.calls, total.traps, total.modules, total.refused)
+	if total.calls < 10_000 || total.traps < 1000 || total.modules < 800 || total.refused < 1000 {
+		t.Errorf("too few: %+v", total)
+	}
+}
+
+// subject is what runs the suite beside plain wazero.
+type subject interface {
+	instantiate(wasm []byte, c *command) error
+	register(c *command)
+	do(c *command) ([]uint64, error)
+}
+
+// runCoreSuite runs each file of the suite on a new subject.
+func runCoreSuite(t *testing.T, subjectOf func(t *testing.T, features api.CoreFeatures, host []byte, name string) subject) (total counts) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("one goroutine and many compilations: not for the race detector")
 	}
@@ -38,7 +57,6 @@ func TestCoreSuiteIsUnchangedByRewriting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var total counts
 	for _, version := range []struct {
 		name     string
 		features api.CoreFeatures
@@ -48,18 +66,16 @@ func TestCoreSuiteIsUnchangedByRewriting(t *testing.T) {
 			t.Fatalf("%s: %d files, %v", version.name, len(files), err)
 		}
 		for _, f := range files {
-			t.Run(version.name+"/"+strings.TrimSuffix(filepath.Base(f), ".json"), func(t *testing.T) {
+			name := version.name + "/" + strings.TrimSuffix(filepath.Base(f), ".json")
+			t.Run(name, func(t *testing.T) {
 				s := &suite{t: t, dir: filepath.Dir(f), total: &total}
 				s.plain = newWorld(t, version.features, host, false)
-				s.rewritten = newWorld(t, version.features, host, true)
+				s.subject = subjectOf(t, version.features, host, name)
 				s.file(f)
 			})
 		}
 	}
-	t.Logf("%d calls ended alike (%d of them in a trap), %d modules, %d modules refused by both", total.calls, total.traps, total.modules, total.refused)
-	if total.calls < 10_000 || total.traps < 1000 || total.modules < 800 || total.refused < 1000 {
-		t.Errorf("too few: %+v", total)
-	}
+	return total
 }
 
 var ctx = context.Background()
@@ -116,7 +132,12 @@ func (w *world) load(wasm []byte) (wazero.CompiledModule, error) {
 	return w.r.CompileModule(ctx, wasm)
 }
 
-func (w *world) instantiate(wasm []byte, name string) error {
+func (w *world) instantiate(wasm []byte, c *command) error {
+	return w.make(wasm, c.Name, c.Type == "module")
+}
+
+// make instantiates a module and, where it is kept, gives it its names.
+func (w *world) make(wasm []byte, name string, keep bool) error {
 	c, err := w.load(wasm)
 	if err != nil {
 		return err
@@ -128,16 +149,20 @@ func (w *world) instantiate(wasm []byte, name string) error {
 	if err != nil {
 		return err
 	}
-	w.last = m
-	w.named[name] = m
+	if keep {
+		w.last, w.named[name] = m, m
+	}
 	return nil
 }
 
+func (w *world) register(c *command) { w.registered[c.As] = w.module(c.Name) }
+
 type suite struct {
-	t                *testing.T
-	dir              string
-	plain, rewritten *world
-	total            *counts
+	t       *testing.T
+	dir     string
+	plain   *world
+	subject subject
+	total   *counts
 }
 
 type command struct {
@@ -153,6 +178,8 @@ type command struct {
 		Field  string  `json:"field"`
 		Args   []value `json:"args"`
 	} `json:"action"`
+
+	imported bool // the module is registered later, for others to import
 }
 
 type value struct {
@@ -172,8 +199,21 @@ func (s *suite) file(path string) {
 	if err := json.Unmarshal(b, &script); err != nil {
 		s.t.Fatal(err)
 	}
+	for k := range script.Commands {
+		markImported(script.Commands, k)
+	}
 	for _, c := range script.Commands {
 		s.command(&c)
+	}
+}
+
+// markImported marks the module that a register command names.
+func markImported(commands []command, k int) {
+	for j := k - 1; commands[k].Type == "register" && j >= 0; j-- {
+		if c := &commands[j]; c.Type == "module" && (commands[k].Name == "" || c.Name == commands[k].Name) {
+			c.imported = true
+			return
+		}
 	}
 }
 
@@ -187,22 +227,19 @@ func (s *suite) command(c *command) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		lastP, lastR := s.plain.last, s.rewritten.last
-		errP, errR := s.plain.instantiate(wasm, c.Name), s.rewritten.instantiate(wasm, c.Name)
+		errP, errR := s.plain.instantiate(wasm, c), s.subject.instantiate(wasm, c)
 		if (errP == nil) != (errR == nil) {
 			s.t.Errorf("line %d, %s: %v; rewritten: %v", c.Line, c.Filename, errP, errR)
 			return
 		}
 		if c.Type != "module" {
-			s.plain.last, s.rewritten.last = lastP, lastR
 			s.total.refused++
 			return
 		}
 		s.total.modules++
 	case "register":
-		for _, w := range []*world{s.plain, s.rewritten} {
-			w.registered[c.As] = w.module(c.Name)
-		}
+		s.plain.register(c)
+		s.subject.register(c)
 	case "action", "assert_return", "assert_trap", "assert_exhaustion":
 		s.call(c)
 	default:
@@ -212,7 +249,7 @@ func (s *suite) command(c *command) {
 
 func (s *suite) call(c *command) {
 	gotP, errP := s.plain.do(c)
-	gotR, errR := s.rewritten.do(c)
+	gotR, errR := s.subject.do(c)
 	if errors.Is(errP, errNoModule) && errors.Is(errR, errNoModule) {
 		s.t.Errorf("line %d: no module to call", c.Line)
 		return

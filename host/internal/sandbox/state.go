@@ -3,8 +3,6 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-
-	"wasmhost/abi"
 )
 
 // ErrState says that a State is not one of the guest's module.
@@ -58,6 +56,9 @@ func (g *Guest) Load(s *State) error {
 		return err
 	}
 	defer release()
+	if g.closed {
+		return g.usable()
+	}
 	g.letGo()
 	if g.space != nil {
 		g.space.free()
@@ -68,6 +69,7 @@ func (g *Guest) Load(s *State) error {
 	g.regs.set(&registers{globals: s.Globals, tables: s.Tables, buf: s.Buffer, cap: s.Room})
 	g.undo = undo{}
 	g.undo.begin(g)
+	g.broken = false
 	return nil
 }
 
@@ -80,21 +82,23 @@ func (g *Guest) check(s *State) (overlay, error) {
 	switch {
 	case s.Image != g.module.Root():
 		return bad("it differs from image %x, the module's is %x", s.Image, g.module.Root())
-	case s.Size%pageSize != 0 || s.Size < img.size && s.Size < uint64(g.module.report.Memory.Min)*pageSize:
+	case s.Size%pageSize != 0 || s.Size < img.size:
 		return bad("a memory of %d bytes", s.Size)
 	case s.Size > g.limit():
 		return bad("a memory of %d bytes, the limit is %d", s.Size, g.limit())
 	case len(s.Globals) != len(img.regs.globals) || len(s.Tables) != len(img.regs.tables):
 		return bad("%d globals and %d tables, the module has %d and %d", len(s.Globals), len(s.Tables), len(img.regs.globals), len(img.regs.tables))
+	case (s.Buffer == 0) != (s.Room == 0) || uint64(s.Buffer)+uint64(s.Room) > s.Size:
+		return bad("an input buffer of %d bytes at %#x, in a memory of %d", s.Room, s.Buffer, s.Size)
+	}
+	for k, v := range s.Globals {
+		if g.module.narrow[k] && v>>32 != 0 {
+			return bad("global %d is %#x, and has 32 bits", k, v)
+		}
 	}
 	for k, t := range s.Tables {
-		if len(t) < int(g.module.tables[k].Min) || len(t) > max(int(g.module.tables[k].Min), abi.MaxTable) {
-			return bad("table %d of %d elements", k, len(t))
-		}
-		for _, f := range t {
-			if int64(f) > int64(g.module.functions) {
-				return bad("function %d of %d", f-1, g.module.functions)
-			}
+		if err := g.module.checkTable(k, t); err != nil {
+			return bad("table %d: %v", k, err)
 		}
 	}
 	if len(s.Blocks) != len(s.Index)*blockBytes {
@@ -108,6 +112,23 @@ func (g *Guest) check(s *State) (overlay, error) {
 		blocks[b] = (*block)(s.Blocks[k*blockBytes:])
 	}
 	return blocks, nil
+}
+
+// checkTable says what is wrong with a table's elements.
+func (m *Module) checkTable(k int, elements []uint32) error {
+	t, most := &m.rewritten.Tables[k], 0 // functions
+	if t.Get != "" {
+		most = m.rewritten.Functions
+	}
+	if uint64(len(elements)) < uint64(t.Min) || uint64(len(elements)) > uint64(t.Max) {
+		return fmt.Errorf("it has %d elements, not %d to %d", len(elements), t.Min, t.Max)
+	}
+	for _, f := range elements {
+		if uint64(f) > uint64(most) {
+			return fmt.Errorf("function %d of %d", f-1, most)
+		}
+	}
+	return nil
 }
 
 // Root returns the hash of what the guest is. It costs what the guest differs

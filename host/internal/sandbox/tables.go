@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental/table"
 
 	"wasmhost/abi"
 )
@@ -16,19 +17,19 @@ var errTable = errors.New("a table cannot shrink")
 // findTables looks up what reads and writes the tables that the module changes,
 // and which reference is which function.
 func (i *instance) findTables() error {
-	if len(i.module.tables) == 0 {
+	if len(i.module.rewritten.Tables) == 0 {
 		return nil
 	}
 	f := i.mod.ExportedFunction(abi.FunctionRef)
 	i.funcs = make(map[uint64]uint32)
-	for n := range uint32(i.module.functions) {
+	for n := range uint32(i.module.rewritten.Functions) {
 		ref, err := f.Call(i.ctx, uint64(n))
 		if err != nil {
 			return fmt.Errorf("asking for function %d: %w", n, err)
 		}
 		i.funcs[ref[0]] = n + 1
 	}
-	for _, t := range i.module.tables {
+	for _, t := range i.module.rewritten.Tables {
 		i.tables = append(i.tables, tableFunctions{size: i.mod.ExportedFunction(t.Size), grow: i.mod.ExportedFunction(t.Grow),
 			get: i.mod.ExportedFunction(t.Get), set: i.mod.ExportedFunction(t.Set), clear: i.mod.ExportedFunction(t.Clear)})
 	}
@@ -55,13 +56,45 @@ func (i *instance) spillTables() ([][]uint32, error) {
 			}
 			n, ok := i.funcs[ref]
 			if !ok {
-				return nil, fmt.Errorf("table %d, element %d: a function that is not the module's", k, e)
+				if n = i.function(&i.module.rewritten.Tables[k], uint32(e)); n == 0 {
+					return nil, fmt.Errorf("table %d, element %d: a function that is not the module's", k, e)
+				}
+				i.funcs[ref] = n
 			}
 			elements[e] = n
 		}
 		out = append(out, elements)
 	}
 	return out, nil
+}
+
+// function returns the index, plus 1, of the function in an element of a table,
+// 0 where it is none of the module's. An engine may have several references to
+// a function: each of an element segment is one of its own. There are as many
+// as the module says, for code makes none.
+func (i *instance) function(t *abi.Table, element uint32) uint32 {
+	for _, typ := range i.module.rewritten.Types {
+		f := lookUp(i.mod, t.Index, element, typ)
+		if f == nil {
+			continue
+		}
+		if n, ok := i.module.rewritten.Original(f.Definition().Index()); ok {
+			return n + 1
+		}
+		break
+	}
+	return 0
+}
+
+// lookUp returns the function in an element of a table, nil where it is of
+// another type.
+func lookUp(m api.Module, index, element uint32, typ abi.Type) (f api.Function) {
+	defer func() {
+		if recover() != nil { // the engine's way to say that the type differs
+			f = nil
+		}
+	}()
+	return table.LookupFunction(m, index, element, typ.Params, typ.Results)
 }
 
 // loadTables makes the tables what spillTables returned. An error that wraps

@@ -155,11 +155,12 @@ func (u *undo) roll(g *Guest, i *instance) (*instance, error) {
 		err = i.load(&g.regs)
 	}
 	if errors.Is(err, errTable) || i.mod.IsClosed() {
-		i.bound = nil
-		g.at.Store(nil)
-		i.mu.Unlock()
+		g.mu.Lock() // so that nobody packs it, and forgets the calls to be made again
+		g.letGo()
 		g.module.discard(i)
-		if i, err = g.take(); err != nil {
+		i, err = g.attach()
+		g.mu.Unlock()
+		if err != nil {
 			i = new(instance) // to be unlocked by the caller
 			i.mu.Lock()
 		}
