@@ -3,25 +3,29 @@ package host
 import (
 	"fmt"
 
+	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
 
 // expectation is what a node was told of a daemon that is to come.
 type expectation struct {
-	kind string
-	key  *identity.KeyPair // nil: only the envelope can bring it
+	kind   string
+	key    *identity.KeyPair // nil: only the envelope can bring it
+	source identity.NodeID   // from where alone it may come; 0: from anywhere
 }
 
 // RegisterMigrationTargetIdentity gives the node the key of a daemon that is
-// to migrate here, for a source that leaves the key behind. A second
-// registration for the identity is ErrTargetKnown.
+// to migrate here as one of the kind, for a source that leaves the key behind.
+// It is kept until the daemon has come. A second registration for the identity
+// is ErrTargetKnown, and the first stays.
 func (r *Runtime) RegisterMigrationTargetIdentity(kind string, key *identity.KeyPair) error {
 	return r.expect(kind, key.ID(), key.Clone())
 }
 
-// ExpectMigration tells the node that a daemon is to migrate here. The kind
-// must be known: KindError with ErrKindNotFound. A second call for the entity
-// is ErrTargetKnown.
+// ExpectMigration tells the node that a daemon is to migrate here as one of the
+// kind; one of another kind is refused. The kind must be known: KindError with
+// ErrKindNotFound. A second call for the entity is ErrTargetKnown, and the first
+// stays.
 func (r *Runtime) ExpectMigration(kind string, entity identity.EntityID) error {
 	return r.expect(kind, entity, nil)
 }
@@ -42,6 +46,38 @@ func (r *Runtime) expect(kind string, entity identity.EntityID, key *identity.Ke
 	return nil
 }
 
+// BindMigrationSource lets an expected daemon come from that node alone, whoever
+// else may move daemons here. It may be said again. Of a daemon that is not
+// expected it is a *NotFoundError, of one that is bound to another node
+// ErrTargetKnown.
+func (r *Runtime) BindMigrationSource(entity identity.EntityID, source identity.NodeID) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.expected[entity]
+	switch {
+	case e == nil:
+		return &NotFoundError{entity}
+	case e.source != 0 && e.source != source:
+		return fmt.Errorf("%w: %s is to come from node %s", ErrTargetKnown, entity.Origin(), e.source)
+	}
+	e.source = source
+	return nil
+}
+
+// mayCome says what an expectation has against the offer. It needs r.mu.
+func (r *Runtime) mayCome(from identity.NodeID, o *migration.Offer) error {
+	e := r.expected[o.Entity]
+	switch {
+	case e == nil:
+		return nil
+	case e.source != 0 && e.source != from:
+		return migration.Failf(migration.Denied, "daemon %s is expected from node %s, not from %s", o.Entity.Origin(), e.source, from)
+	case e.kind != o.Kind:
+		return migration.Failf(migration.FactoryNotFound, "daemon %s is expected as one of kind %q, not %q", o.Entity.Origin(), e.kind, o.Kind)
+	}
+	return nil
+}
+
 // expectedKey returns the key that was registered for the daemon, or its
 // public half.
 func (r *Runtime) expectedKey(entity identity.EntityID) *identity.KeyPair {
@@ -51,4 +87,10 @@ func (r *Runtime) expectedKey(entity identity.EntityID) *identity.KeyPair {
 		return e.key.Clone()
 	}
 	return identity.PublicOnly(entity)
+}
+
+func (e *expectation) wipe() {
+	if e.key != nil {
+		e.key.Wipe()
+	}
 }

@@ -19,26 +19,35 @@ type MigrationOptions struct {
 	OmitIdentity bool
 
 	// RetryNotReady is for how long a target that is not ready is asked again;
-	// 0: it is asked once.
+	// 0: it is asked once. The pauses between grow from 0.5 s to 16 s.
 	RetryNotReady time.Duration
+
+	// Source is the node that has the daemon, where that is another: this node
+	// asks it to move the daemon, and hears how it goes. 0: this node.
+	Source identity.NodeID
 }
 
-// Migration is one daemon's move away from this node. It is safe for
-// concurrent use.
+// Migration is one daemon's move away from this node, or from another that
+// this node ordered to move it. It is safe for concurrent use.
 type Migration struct {
-	rt      *Runtime
-	d       *hosted
-	id      migration.ID
-	target  identity.NodeID
-	options MigrationOptions
-	started time.Time
-	cancel  context.CancelCauseFunc
-	done    chan struct{}
-	changes feed[PhaseChange]
+	rt       *Runtime
+	d        *hosted // nil when another node is the source
+	id       migration.ID
+	entity   identity.EntityID
+	source   identity.NodeID
+	target   identity.NodeID
+	options  MigrationOptions
+	started  time.Time // monotonic, as since
+	cancel   context.CancelCauseFunc
+	done     chan struct{}
+	changes  feed[PhaseChange]
+	resuming context.Context // of one that was released before a restart
 
 	mu       sync.Mutex
 	phase    migration.Phase
 	since    time.Time // when phase began
+	began    time.Time // the same by the runtime's clock
+	attempts int
 	took     []PhaseTime
 	bytes    int64
 	downtime time.Duration
@@ -72,9 +81,12 @@ type Report struct {
 // errCancelled is the cause of a migration that was cancelled.
 var errCancelled = migration.Failf(migration.Cancelled, "the migration was cancelled")
 
-func (r *Runtime) newMigration(d *hosted, target identity.NodeID, o MigrationOptions) (*Migration, error) {
-	m := &Migration{rt: r, d: d, target: target, options: o, done: make(chan struct{}), phase: migration.Snapshot}
-	m.started = r.clock()
+func (r *Runtime) newMigration(entity identity.EntityID, d *hosted, target identity.NodeID, o MigrationOptions) (*Migration, error) {
+	m := &Migration{rt: r, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), phase: migration.Snapshot}
+	if d != nil {
+		m.source = r.self
+	}
+	m.started, m.began = time.Now(), r.clock()
 	m.since = m.started
 	if _, err := rand.Read(m.id[:]); err != nil {
 		return nil, fmt.Errorf("naming a migration: %w", err)
@@ -83,7 +95,21 @@ func (r *Runtime) newMigration(d *hosted, target identity.NodeID, o MigrationOpt
 }
 
 // Entity returns which daemon moves.
-func (m *Migration) Entity() identity.EntityID { return m.d.id }
+func (m *Migration) Entity() identity.EntityID { return m.entity }
+
+// Source returns the node that the daemon leaves.
+func (m *Migration) Source() identity.NodeID { return m.source }
+
+// Target returns the node that the daemon goes to.
+func (m *Migration) Target() identity.NodeID { return m.target }
+
+// Retries returns how often a target that was not ready has been asked again. It
+// is 0 for an ordered migration: its source counts.
+func (m *Migration) Retries() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return max(m.attempts-1, 0)
+}
 
 // Phase returns where the migration stands.
 func (m *Migration) Phase() migration.Phase {
@@ -92,47 +118,38 @@ func (m *Migration) Phase() migration.Phase {
 	return m.phase
 }
 
-// Phases returns the phases from now on; the first is the present one. The
-// channel is closed after the last, or when ctx ends.
+// Phases returns the phases from now on; the first is the present one, and no
+// two that follow one another are the same. A target that was not ready and is
+// asked again begins anew at Snapshot. The channel is closed after the last
+// phase, when ctx ends, or when its reader lags by more than 16 phases.
 func (m *Migration) Phases(ctx context.Context) <-chan PhaseChange {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.phase.Terminal() {
-		c := make(chan PhaseChange, 1)
-		c <- PhaseChange{m.phase, m.since}
-		close(c)
-		return c
-	}
-	out := make(chan PhaseChange, 16)
-	out <- PhaseChange{m.phase, m.since}
-	in := m.changes.subscribe(ctx, 16)
-	go func() {
-		defer close(out)
-		for c := range in {
-			out <- c // there is room for every phase there is
-		}
-	}()
-	return out
+	return m.changes.subscribe(ctx, 16, PhaseChange{m.phase, m.began})
 }
 
 // Done is closed when the migration is Complete or Aborted.
 func (m *Migration) Done() <-chan struct{} { return m.done }
 
 // Wait returns how the migration went, or the *migration.Error that aborted
-// it: the daemon is then served here. When ctx ends first, the migration goes
-// on.
+// it: the daemon is then served by its source. When ctx ends first, the
+// migration goes on; a ctx that has ended already asks how it stands now.
 func (m *Migration) Wait(ctx context.Context) (Report, error) {
 	select {
 	case <-m.done:
-	case <-ctx.Done():
-		return Report{}, fmt.Errorf("waiting for a migration in phase %s: %w", m.Phase(), context.Cause(ctx))
+	default:
+		select {
+		case <-m.done:
+		case <-ctx.Done():
+			return Report{}, fmt.Errorf("waiting for a migration in phase %s: %w", m.Phase(), context.Cause(ctx))
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
 		return Report{}, m.err
 	}
-	return Report{Entity: m.d.id, From: m.rt.self, To: m.target, Epoch: m.epoch, Bytes: m.bytes, Downtime: m.downtime,
+	return Report{Entity: m.entity, From: m.source, To: m.target, Epoch: m.epoch, Bytes: m.bytes, Downtime: m.downtime,
 		Phases: append([]PhaseTime(nil), m.took...)}, nil
 }
 
@@ -143,25 +160,32 @@ func (m *Migration) Cancel() { m.cancel(errCancelled) }
 // signal moves the migration to its next phase.
 func (m *Migration) signal(s migration.Signal, by migration.Role) error {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	next, err := migration.Next(m.phase, s, by)
 	if err != nil {
-		m.mu.Unlock()
 		return migration.Failf(migration.ProtocolError, "%v", err)
 	}
-	now := m.rt.clock()
-	m.took = append(m.took, PhaseTime{m.phase, now.Sub(m.since)})
-	m.phase, m.since = next, now
-	m.mu.Unlock()
-	m.rt.logger.Debug("migration", "daemon", m.d.id.Origin(), "phase", next)
-	m.changes.publish(PhaseChange{next, now})
+	m.enter(next)
 	return nil
+}
+
+// enter begins the phase, and tells who follows. It needs m.mu.
+func (m *Migration) enter(p migration.Phase) {
+	now := time.Now()
+	m.took = append(m.took, PhaseTime{m.phase, now.Sub(m.since)})
+	m.phase, m.since, m.began = p, now, m.rt.clock()
+	m.rt.logger.Debug("migration", "daemon", m.entity.Origin(), "phase", p)
+	m.changes.publish(PhaseChange{p, m.began})
 }
 
 // again starts the phases anew, for another attempt.
 func (m *Migration) again() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.phase, m.since, m.took, m.bytes = migration.Snapshot, m.rt.clock(), nil, 0
+	if m.phase != migration.Snapshot {
+		m.enter(migration.Snapshot)
+	}
+	m.since, m.took, m.bytes = time.Now(), nil, 0
 }
 
 func (m *Migration) sent(n int) {
@@ -183,11 +207,18 @@ func asError(ctx context.Context, err error) *migration.Error {
 		return migration.Failf(migration.Cancelled, "this node is shutting down")
 	}
 	code := migration.StateFailed
+	var moved *MovedError
 	switch {
 	case errors.Is(err, ErrNotPortable):
 		code = migration.NotPortable
 	case errors.Is(err, ErrUnknownNode), errors.Is(err, ErrUnreachable):
 		code = migration.TargetUnavailable
+	case errors.Is(err, ErrNotReady), errors.Is(err, ErrShuttingDown):
+		code = migration.NotReady
+	case errors.Is(err, identity.ErrReadOnly):
+		code = migration.IdentityTransportFailed
+	case errors.As(err, &moved):
+		code = migration.DaemonNotFound
 	}
 	return migration.Failf(code, "%v", err)
 }

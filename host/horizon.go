@@ -42,8 +42,8 @@ func (h *horizon) room(sender identity.EntityID, limit int, before int64) error 
 	return nil
 }
 
-// advance records that the sender's event number is applied. Anonymous events
-// leave no mark.
+// advance records that the sender's event number is applied; a mark never goes
+// back. Anonymous events leave none.
 func (h *horizon) advance(sender identity.EntityID, number uint64, at int64) {
 	if sender.IsZero() {
 		return
@@ -51,7 +51,7 @@ func (h *horizon) advance(sender identity.EntityID, number uint64, at int64) {
 	if h.marks == nil {
 		h.marks = make(map[identity.EntityID]senderMark)
 	}
-	h.marks[sender] = senderMark{number: number, time: at}
+	h.marks[sender] = senderMark{number: max(number, h.marks[sender].number), time: at}
 }
 
 // list returns the marks, sorted by sender.

@@ -108,6 +108,32 @@ func (d *hosted) enter(ctx context.Context) error {
 	}
 }
 
+// lock takes d.mu, or returns an error where ctx ends first.
+func (d *hosted) lock(ctx context.Context) error {
+	if d.mu.TryLock() {
+		return nil
+	}
+	if ctx.Done() == nil {
+		d.mu.Lock()
+		return nil
+	}
+	got := make(chan struct{})
+	go func() {
+		d.mu.Lock()
+		select {
+		case got <- struct{}{}:
+		case <-ctx.Done():
+			d.mu.Unlock()
+		}
+	}()
+	select {
+	case <-got:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the event that daemon %s processes: %w", d.id.Origin(), context.Cause(ctx))
+	}
+}
+
 // pause makes the daemon hold its events. It needs d.mu.
 func (d *hosted) pause() {
 	d.state, d.resumed = statePaused, make(chan struct{})

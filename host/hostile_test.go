@@ -79,15 +79,15 @@ func TestStrangersAreNotHeard(t *testing.T) {
 	a.migrate(d.Entity, b)
 	head := make([]byte, 32)
 	release := &migration.Release{Entity: d.Entity, Epoch: 3, Sequence: 1, Head: head}
-	c.refused(migration.StateFailed, b.Self(), release)                                       // it has no such migration
-	c.refused(migration.StateFailed, a.Self(), release)                                       // nor has the source
-	c.refused(migration.Cancelled, b.Self(), &migration.Ask{Entity: d.Entity})                // nor is one under way
-	c.refused(migration.ProtocolError, b.Self(), &migration.Done{Epoch: 9})                   // out of place
-	c.refused(migration.ProtocolError, b.Self(), &migration.Prepared{Head: head})             // out of place
-	c.refused(migration.ProtocolError, b.Self(), &migration.Tail{Last: true})                 // out of place
-	c.refused(migration.ProtocolError, b.Self(), &migration.Ready{Head: head})                // out of place
-	c.refused(migration.ProtocolError, b.Self(), &migration.SnapshotChunk{Last: true})        // out of place
-	c.refused(migration.ProtocolError, b.Self(), migration.NewRefuse(migration.Failf(1, ""))) // of nothing
+	c.refused(migration.StateFailed, b.Self(), release)                                             // it has no such migration
+	c.refused(migration.StateFailed, a.Self(), release)                                             // nor has the source
+	c.refused(migration.Cancelled, b.Self(), &migration.Ask{Entity: d.Entity})                      // nor is one under way
+	c.refused(migration.ProtocolError, b.Self(), &migration.Done{Epoch: 9})                         // out of place
+	c.refused(migration.ProtocolError, b.Self(), &migration.Prepared{Head: head})                   // out of place
+	c.refused(migration.ProtocolError, b.Self(), &migration.Tail{Last: true})                       // out of place
+	c.refused(migration.ProtocolError, b.Self(), &migration.Ready{Head: head})                      // out of place
+	c.refused(migration.ProtocolError, b.Self(), &migration.SnapshotChunk{Bytes: head, Last: true}) // out of place
+	c.refused(migration.ProtocolError, b.Self(), migration.NewRefuse(migration.Failf(1, "")))       // of nothing
 	b.wantSend(d.Entity, "x", "2")
 	if info, err := b.Inspect(d.Entity); err != nil || info.Epoch != 2 {
 		t.Errorf("%+v, %v", info, err)

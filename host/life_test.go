@@ -3,6 +3,7 @@ package host_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -68,7 +69,7 @@ func bare(t *testing.T) *host.Runtime {
 	return r
 }
 
-func TestR01_to_R09_Lifecycle(t *testing.T) {
+func TestR01_to_R11_R17_R20_R31_Lifecycle(t *testing.T) {
 	r := bare(t)
 	made := 0
 	if r.IsReady() || r.DaemonCount() != 0 { // R02
@@ -88,8 +89,13 @@ func TestR01_to_R09_Lifecycle(t *testing.T) {
 	if err := r.RegisterFactory("n", nativeFactory(&made)); !errors.Is(err, host.ErrKindExists) || !strings.Contains(err.Error(), `"n"`) { // R09
 		t.Errorf("R09: %v", err)
 	}
-	if err := r.RegisterFactory("n2", nativeFactory(&made)); err != nil { // R10
-		t.Errorf("R10: %v", err)
+	for _, kind := range []string{"n2", "n3"} { // R10, R11
+		if err := r.RegisterFactory(kind, nativeFactory(new(int))); err != nil {
+			t.Errorf("R10: %v", err)
+		}
+		if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: kind}); err != nil {
+			t.Errorf("R10: %v", err)
+		}
 	}
 	if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "none"}); !errors.Is(err, host.ErrKindNotFound) { // R20
 		t.Errorf("R20: %v", err)
@@ -99,7 +105,7 @@ func TestR01_to_R09_Lifecycle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if made != 3 || r.DaemonCount() != 3 {
+	if made != 3 || r.DaemonCount() != 5 {
 		t.Errorf("R31: the factory made %d, %d live", made, r.DaemonCount())
 	}
 	for range 2 { // R05, R06, R17
@@ -110,7 +116,7 @@ func TestR01_to_R09_Lifecycle(t *testing.T) {
 	if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "none"}); !errors.Is(err, host.ErrShuttingDown) { // R07
 		t.Errorf("R07: %v", err)
 	}
-	if err := r.RegisterFactory("n3", nativeFactory(&made)); !errors.Is(err, host.ErrShuttingDown) { // R08
+	if err := r.RegisterFactory("n4", nativeFactory(&made)); !errors.Is(err, host.ErrShuttingDown) { // R08
 		t.Errorf("R08: %v", err)
 	}
 	if err := r.Start(ctx); !errors.Is(err, host.ErrShuttingDown) {
@@ -118,7 +124,7 @@ func TestR01_to_R09_Lifecycle(t *testing.T) {
 	}
 }
 
-func TestR12_OneOfManyRegistrationsWins(t *testing.T) {
+func TestR12_F10_OneOfManyRegistrationsWins(t *testing.T) {
 	r := bare(t)
 	made := 0
 	var wg sync.WaitGroup
@@ -141,19 +147,7 @@ func TestR12_OneOfManyRegistrationsWins(t *testing.T) {
 	}
 }
 
-func TestR13_R15_HandlerBeforeReady(t *testing.T) {
-	var net hosttest.Net
-	n := start(t, &net, newKey(t), "", nil)
-	if !n.mesh.Handled() {
-		t.Error("ready without a handler")
-	}
-	n.stop()
-	if n.mesh.Handled() {
-		t.Error("a handler after shutdown")
-	}
-}
-
-func TestR16_SpawnRacesShutdown(t *testing.T) {
+func TestR16_F4_SpawnRacesShutdown(t *testing.T) {
 	for range 20 {
 		r, err := host.New(ctx, host.Options{})
 		if err != nil {
@@ -186,7 +180,7 @@ func TestR16_SpawnRacesShutdown(t *testing.T) {
 	}
 }
 
-func TestR21_to_R34_DaemonsOfOneIdentity(t *testing.T) {
+func TestR21_R24_R28_to_R30_R32_R34_to_R38_R40_R41_F9_DaemonsOfOneIdentity(t *testing.T) {
 	var net hosttest.Net
 	a := start(t, &net, newKey(t), "", nil)
 	a.push("counter", "c/counter.wasm")
@@ -196,7 +190,7 @@ func TestR21_to_R34_DaemonsOfOneIdentity(t *testing.T) {
 	if err != nil || d.Entity != key.ID() { // R21
 		t.Fatalf("R21: %+v, %v", d, err)
 	}
-	for i := 1; i <= 2; i++ { // R24
+	for i := 1; i <= 5; i++ { // R24
 		a.wantSend(d.Entity, "x", fmt.Sprint(i))
 	}
 	if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c2", Identity: key}); !errors.Is(err, host.ErrAlreadyPresent) { // R32
@@ -206,7 +200,7 @@ func TestR21_to_R34_DaemonsOfOneIdentity(t *testing.T) {
 		t.Errorf("a taken name: %v", err)
 	}
 	s, err := a.Snapshot(ctx, d.Entity)
-	if err != nil || s.Header.Through != 2 { // R37
+	if err != nil || s.Header.Through != 5 { // R37
 		t.Fatalf("R37: %+v, %v", s, err)
 	}
 	b, err := s.Encode()
@@ -216,9 +210,43 @@ func TestR21_to_R34_DaemonsOfOneIdentity(t *testing.T) {
 	if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "c3", Identity: key}, b); !errors.Is(err, host.ErrAlreadyPresent) { // R34
 		t.Errorf("R34: %v", err)
 	}
-	a.wantSend(d.Entity, "x", "3")                                                                                                // the incumbent is untouched
+	if a.DaemonCount() != 1 {
+		t.Errorf("R34: %d daemons", a.DaemonCount())
+	}
+	a.wantSend(d.Entity, "x", "6")                                                                                                // the incumbent is untouched
 	if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: newKey(t)}, b); !errors.Is(err, host.ErrIdentityMismatch) { // R40
 		t.Errorf("R40: %v", err)
+	}
+	alike := [2]*identity.KeyPair{} // R41: their origins differ in the upper 32 bits alone
+	for i, n := range []uint64{111322, 188335} {
+		seed := make([]byte, 32)
+		binary.BigEndian.PutUint64(seed, n)
+		if alike[i], err = identity.FromSeed(seed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o0, o1 := alike[0].ID().Origin(), alike[1].ID().Origin(); uint32(o0) != uint32(o1) || o0 == o1 {
+		t.Fatalf("origins %s and %s", o0, o1)
+	}
+	for i, k := range alike {
+		if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Identity: k}); err != nil {
+			t.Fatal(err)
+		}
+		a.wantSend(k.ID(), "x", "1")
+		taken, err := a.Snapshot(ctx, k.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded, err := taken.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Stop(ctx, k.ID()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: alike[1-i]}, encoded); !errors.Is(err, host.ErrIdentityMismatch) {
+			t.Errorf("R41: %v", err)
+		}
 	}
 	if err := a.Stop(ctx, d.Entity); err != nil || a.DaemonCount() != 0 { // R30
 		t.Fatalf("R30: %v, %d", err, a.DaemonCount())
@@ -230,13 +258,16 @@ func TestR21_to_R34_DaemonsOfOneIdentity(t *testing.T) {
 	if err != nil || restored.Entity != key.ID() || restored.Epoch <= d.Epoch {
 		t.Fatalf("R38: %+v, %v", restored, err)
 	}
-	a.wantSend(d.Entity, "x", "3")
+	a.wantSend(d.Entity, "x", "6")
 	if _, err := host.VerifyChain(bytes.NewReader(a.chain(d.Entity))); err != nil {
 		t.Errorf("the restored chain: %v", err)
 	}
 	e := a.spawn("echo", "e")
 	if s, err := a.Snapshot(ctx, e.Entity); s != nil || err != nil { // R35
 		t.Errorf("R35: %v, %v", s, err)
+	}
+	if err := a.Stop(ctx, e.Entity); err != nil {
+		t.Fatal(err)
 	}
 	for name, err := range map[string]error{"deliver": second(a.Deliver(ctx, identity.EntityID{1}, host.Event{})), // R28, R36
 		"snapshot": second(a.Snapshot(ctx, identity.EntityID{1})), "stop": a.Stop(ctx, identity.EntityID{1})} {
@@ -248,7 +279,7 @@ func TestR21_to_R34_DaemonsOfOneIdentity(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-func TestR23_R25_R27_R61_Native(t *testing.T) {
+func TestR25_R27_R61_Native(t *testing.T) {
 	r := bare(t)
 	if err := r.Start(ctx); err != nil {
 		t.Fatal(err)
@@ -285,7 +316,7 @@ func TestR23_R25_R27_R61_Native(t *testing.T) {
 
 // K: every byte of a snapshot counts. Whatever is changed is refused, by its
 // form, its hashes or its signature.
-func TestR42_K20_to_K22_SnapshotRefusals(t *testing.T) {
+func TestR42_K20_K22_F80_F82_SnapshotRefusals(t *testing.T) {
 	var net hosttest.Net
 	a := start(t, &net, newKey(t), "", nil)
 	a.push("counter", "c/counter.wasm")
@@ -360,7 +391,7 @@ func TestChainRefusals(t *testing.T) {
 	}
 }
 
-func TestMigrationRefusals(t *testing.T) {
+func TestM02_M03_M11_M12_M13_M18_M41_Refusals(t *testing.T) {
 	var net hosttest.Net
 	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", func(o *host.Options) { o.RefuseModules = true })
 	a.push("counter", "c/counter.wasm")
@@ -375,17 +406,23 @@ func TestMigrationRefusals(t *testing.T) {
 		if err == nil {
 			_, err = m.Wait(ctx)
 		}
-		if !errors.Is(err, &migration.Error{Code: want}) {
+		var typed *migration.Error
+		if !errors.As(err, &typed) || typed.Code != want || !strings.HasPrefix(err.Error(), "migration: "+want.String()+": ") { // M03
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	fails(identity.EntityID{1}, b.Self(), migration.DaemonNotFound) // M02
+	fails(identity.EntityID{1}, a.Self(), migration.DaemonNotFound) // M02
+	fails(identity.EntityID{1}, b.Self(), migration.DaemonNotFound) // M41
 	fails(d.Entity, a.Self(), migration.TargetUnavailable)
 	fails(d.Entity, 12345, migration.TargetUnavailable) // M11
+	fails(d.Entity, 12346, migration.TargetUnavailable) // M12: not AlreadyMigrating
+	fails(d.Entity, 0, migration.TargetUnavailable)
 	fails(u.Entity, b.Self(), migration.NotPortable)
 	fails(d.Entity, b.Self(), migration.FactoryNotFound) // M13
 	net.SetDown(b.Self(), true)
-	fails(d.Entity, b.Self(), migration.TargetUnavailable)
+	for range 2 { // M11, M12
+		fails(d.Entity, b.Self(), migration.TargetUnavailable)
+	}
 	net.SetDown(b.Self(), false)
 	b.SimulateNotReady(true)
 	fails(d.Entity, b.Self(), migration.NotReady) // M18
@@ -396,45 +433,6 @@ func TestMigrationRefusals(t *testing.T) {
 	a.wantSend(d.Entity, "x", "1")
 	if _, on := a.MigrationPhase(d.Entity); on {
 		t.Error("a failed migration is still there")
-	}
-}
-
-// M07: the key stays behind; the target has it already, or runs the daemon
-// without one, and then it cannot sign: never a silent substitute.
-func TestM07_IdentityStaysBehind(t *testing.T) {
-	for _, registered := range []bool{true, false} {
-		var net hosttest.Net
-		a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
-		a.push("counter", "c/counter.wasm")
-		b.push("counter", "c/counter.wasm")
-		key := newKey(t)
-		d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Identity: key})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if registered {
-			if err := b.RegisterMigrationTargetIdentity("counter", key); err != nil {
-				t.Fatal(err)
-			}
-			if err := b.RegisterMigrationTargetIdentity("counter", key); !errors.Is(err, host.ErrTargetKnown) { // R45
-				t.Errorf("R45: %v", err)
-			}
-		}
-		m, err := a.StartMigrationWith(ctx, d.Entity, b.Self(), host.MigrationOptions{OmitIdentity: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := m.Wait(ctx); err != nil {
-			t.Fatal(err)
-		}
-		b.wantSend(d.Entity, "x", "1")
-		_, err = host.VerifyChain(bytes.NewReader(b.chain(d.Entity)))
-		if registered && err != nil || !registered && !errors.Is(err, host.ErrUnsigned) {
-			t.Errorf("registered %v: %v", registered, err)
-		}
-		if err := b.ExpectMigration("none", key.ID()); !errors.Is(err, host.ErrKindNotFound) { // R44
-			t.Errorf("R44: %v", err)
-		}
 	}
 }
 

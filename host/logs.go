@@ -61,11 +61,14 @@ type feed[T any] struct {
 	closed bool
 }
 
-// subscribe returns a channel of the values published from now on. It is
-// closed when ctx ends, when the feed closes, or when its reader lags by more
-// than buffer values.
-func (f *feed[T]) subscribe(ctx context.Context, buffer int) <-chan T {
-	c := make(chan T, buffer)
+// subscribe returns a channel of first, and of the values published from now
+// on. It is closed when ctx ends, when the feed closes, or when its reader lags
+// by more than buffer values.
+func (f *feed[T]) subscribe(ctx context.Context, buffer int, first ...T) <-chan T {
+	c := make(chan T, buffer+len(first))
+	for _, v := range first {
+		c <- v
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {

@@ -118,16 +118,29 @@ func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan Output
 	return d.feed.subscribe(ctx, 4096), nil
 }
 
-// MigrationPhase returns where the daemon's migration away from this node
-// stands; false when there is none.
+// MigrationPhase returns where the daemon's migration stands that leaves this
+// node, or was ordered by it; false when there is none.
 func (r *Runtime) MigrationPhase(id identity.EntityID) (migration.Phase, bool) {
 	r.mu.RLock()
 	m := r.outgoing[id]
+	if m == nil {
+		m = r.ordered[id]
+	}
 	r.mu.RUnlock()
 	if m == nil {
 		return 0, false
 	}
 	return m.Phase(), true
+}
+
+// Migrations returns the migrations under way that leave this node, or were
+// ordered by it, by entity.
+func (r *Runtime) Migrations() []*Migration {
+	r.mu.RLock()
+	all := slices.AppendSeq(slices.Collect(maps.Values(r.outgoing)), maps.Values(r.ordered))
+	r.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *Migration) int { return a.entity.Compare(b.entity) })
+	return all
 }
 
 // Arriving returns the daemons that are on their way here: of some only their

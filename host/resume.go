@@ -31,10 +31,11 @@ func (r *Runtime) recoverOutgoing() error {
 		}
 		d.mu.Unlock()
 		d.moving.Store(true)
-		m, err := r.newMigration(d, rec.Target, MigrationOptions{})
+		m, err := r.newMigration(id, d, rec.Target, MigrationOptions{OmitIdentity: true})
 		if err != nil {
 			return err
 		}
+		m.resuming, m.cancel = context.WithCancelCause(r.ctx)
 		m.id, m.phase, m.release, m.epoch = rec.Release.Migration, migration.Cutover, &rec.Release, rec.Release.Epoch
 		r.outgoing[id] = m
 		return nil
@@ -87,17 +88,13 @@ func (r *Runtime) resumeMigrations() {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, m := range r.outgoing {
-		if m.cancel != nil {
+		if m.resuming == nil {
 			continue
 		}
-		ctx, cancel := context.WithCancelCause(r.ctx)
-		m.cancel = cancel
-		r.work.Add(1)
-		go func() {
-			defer r.work.Done()
-			defer cancel(nil)
-			m.finish(m.resume(ctx))
-		}()
+		r.work.Go(func() {
+			defer m.cancel(nil)
+			m.finish(m.resume(m.resuming))
+		})
 	}
 	for _, in := range r.incoming {
 		go in.inDoubt()

@@ -74,8 +74,10 @@ type Runtime struct {
 	moved    map[identity.EntityID]tombstone
 	outgoing map[identity.EntityID]*Migration
 	incoming map[identity.EntityID]*incoming
+	ordered  map[identity.EntityID]*Migration // away from other nodes
 	expected map[identity.EntityID]*expectation
 
+	starting  sync.Mutex // one Start at a time
 	compiling sync.Mutex // one module at a time
 }
 
@@ -91,7 +93,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
-		incoming: make(map[identity.EntityID]*incoming), expected: make(map[identity.EntityID]*expectation),
+		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
 	}
 	fill(&r.logger, slog.Default())
 	fill(&r.cpEvery, 1024)
@@ -142,13 +144,22 @@ func (r *Runtime) open() error {
 // handler, and then makes it ready. A second Start of a ready runtime does
 // nothing; one that loses to Shutdown is ErrShuttingDown.
 func (r *Runtime) Start(ctx context.Context) error {
+	if !r.startWork() {
+		return ErrShuttingDown
+	}
+	defer r.work.Done()
+	r.starting.Lock()
+	defer r.starting.Unlock()
 	if r.IsReady() {
 		return nil
 	}
-	if err := r.open(); err != nil {
-		return err
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)()
 	if err := r.recover(ctx); err != nil {
+		if r.open() != nil {
+			return ErrShuttingDown
+		}
 		return fmt.Errorf("recovering: %w", err)
 	}
 	if r.mesh != nil {
@@ -167,7 +178,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 // Shutdown takes no more events, lets migrations that can still fail fail,
 // stores every daemon's state and frees everything. Neither mesh nor store is
 // closed. A second Shutdown does nothing. ctx bounds the waiting for work in
-// progress.
+// progress: a daemon that is still processing then is left as it is.
 func (r *Runtime) Shutdown(ctx context.Context) error {
 	r.mu.Lock() // startWork counts under this lock: who was counted before is waited for below
 	was := r.life.Swap(lifeShuttingDown)
@@ -195,9 +206,16 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	r.daemons, r.names = make(map[identity.EntityID]*hosted), make(map[string]identity.EntityID)
 	waiting := r.incoming
 	r.incoming = make(map[identity.EntityID]*incoming)
+	if err == nil {
+		clear(r.outgoing) // nobody is left to ask of them
+	}
+	for _, e := range r.expected {
+		e.wipe()
+	}
+	clear(r.expected)
 	r.mu.Unlock()
 	for _, d := range daemons {
-		err = errors.Join(err, r.putAway(d))
+		err = errors.Join(err, r.putAway(ctx, d))
 	}
 	for _, in := range waiting {
 		in.discard()
@@ -206,10 +224,12 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 }
 
 // putAway stores the daemon's state and lets go of it.
-func (r *Runtime) putAway(d *hosted) error {
-	d.mu.Lock()
+func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
+	err := d.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
+	}
 	defer d.mu.Unlock()
-	var err error
 	if r.store != nil && d.state == stateRunning && d.kind != "" && d.index > d.kept {
 		if err = d.store(); errors.Is(err, ErrNotPortable) {
 			err = nil // its history will be replayed

@@ -42,6 +42,9 @@ func (in *incoming) awaitRelease(c migration.Conn) error {
 func (in *incoming) activate(rel *migration.Release) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if in.settled && !in.owned {
+		return errPushedOut
+	}
 	if in.settled {
 		return nil
 	}
@@ -70,11 +73,14 @@ func (in *incoming) activate(rel *migration.Release) error {
 	}
 	in.rt.mu.Lock()
 	delete(in.rt.incoming, o.Entity)
-	delete(in.rt.expected, o.Entity)
+	if e := in.rt.expected[o.Entity]; e != nil {
+		e.wipe()
+		delete(in.rt.expected, o.Entity)
+	}
 	delete(in.rt.moved, o.Entity)
 	in.rt.daemons[o.Entity] = d
 	in.rt.mu.Unlock()
-	in.settled = true
+	in.settled, in.owned = true, true
 	close(in.done)
 	d.resume()
 	in.rt.logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)

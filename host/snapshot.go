@@ -16,6 +16,10 @@ import (
 // SnapshotVersion is the version of the snapshot format below.
 const SnapshotVersion = 1
 
+// countLimit is what no count of a daemon's reaches. A snapshot that claims it
+// is forged, and would make the count start over.
+const countLimit = 1 << 62
+
 // Snapshot is all that another host needs to become this daemon. Encoded, it
 // is a canonical CBOR array of three: the header, the checkpoint that signs
 // it, and the state.
@@ -144,6 +148,10 @@ func (h *SnapshotHeader) check() error {
 		return errors.New("epoch 0")
 	case h.Form > FormMemory:
 		return fmt.Errorf("state of %s", h.Form)
+	case max(h.Epoch, h.Through, h.Applied) >= countLimit:
+		return fmt.Errorf("epoch %d, sequence %d, %d events: no daemon gets there", h.Epoch, h.Through, h.Applied)
+	case h.Head.Horizon > h.Applied:
+		return fmt.Errorf("the head stands for %d events, %d were applied", h.Head.Horizon, h.Applied)
 	case h.Head.Sequence != h.Through:
 		return fmt.Errorf("head at sequence %d, header says %d", h.Head.Sequence, h.Through)
 	case h.Head.Origin != h.Entity:

@@ -26,6 +26,9 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 	if err := r.ready(); err != nil {
 		return nil, err
 	}
+	if o.Source != 0 && o.Source != r.self {
+		return r.order(id, target, o)
+	}
 	d, err := r.find(id)
 	if err != nil {
 		var moved *MovedError
@@ -50,9 +53,9 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 	if !d.moving.CompareAndSwap(false, true) {
 		return nil, migration.Failf(migration.AlreadyMigrating, "daemon %s is migrating already", id.Origin())
 	}
-	m, err := r.newMigration(d, target, o)
+	m, err := r.newMigration(id, d, target, o)
 	if err == nil {
-		err = d.mayMove()
+		err = d.mayMove(o)
 	}
 	if err != nil {
 		d.moving.Store(false)
@@ -78,11 +81,16 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 	return m, nil
 }
 
-func (d *hosted) mayMove() error {
+// mayMove says what stands in the way of moving the daemon as o asks. A key
+// that is to travel must be here: that it is not is never passed over.
+func (d *hosted) mayMove(o MigrationOptions) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.state != stateRunning {
 		return fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
+	}
+	if !o.OmitIdentity && !d.key.CanSign() {
+		return fmt.Errorf("daemon %s: %w; it can only move without", d.id.Origin(), identity.ErrReadOnly)
 	}
 	return d.portable()
 }
@@ -91,18 +99,21 @@ func (d *hosted) mayMove() error {
 // spent.
 func (m *Migration) run(ctx context.Context, peer Peer) *migration.Error {
 	const first, most = 500 * time.Millisecond, 16 * time.Second
-	deadline := m.started.Add(m.options.RetryNotReady)
+	budget := m.options.RetryNotReady
 	pause := first
 	for attempt := 1; ; attempt++ {
+		m.mu.Lock()
+		m.attempts = attempt
+		m.mu.Unlock()
 		err := m.attempt(ctx, peer)
 		if err == nil {
 			return nil
 		}
 		e := asError(ctx, err)
-		if !e.Code.Retriable() || m.options.RetryNotReady == 0 {
+		if !e.Code.Retriable() || budget == 0 {
 			return e
 		}
-		if m.rt.clock().Add(pause).After(deadline) {
+		if time.Since(m.started)+pause > budget {
 			return &migration.Error{Code: migration.NotReadyTimeout, Text: e.Text, Attempts: attempt}
 		}
 		timer := time.NewTimer(pause)
@@ -143,10 +154,10 @@ func (m *Migration) attempt(ctx context.Context, peer Peer) (err error) {
 
 // finish ends the migration, one way or the other.
 func (m *Migration) finish(err *migration.Error) {
+	m.mu.Lock()
+	released := m.release != nil
+	m.mu.Unlock()
 	if err != nil {
-		m.mu.Lock()
-		released := m.release != nil
-		m.mu.Unlock()
 		if !released {
 			if sigErr := m.signal(migration.Failed, migration.Source); sigErr != nil {
 				m.rt.logger.Error("aborting a migration", "error", sigErr)
@@ -162,9 +173,11 @@ func (m *Migration) finish(err *migration.Error) {
 		m.err = err
 	}
 	m.mu.Unlock()
-	m.rt.mu.Lock()
-	delete(m.rt.outgoing, m.d.id)
-	m.rt.mu.Unlock()
+	if err == nil || !released { // else whoever asks must still be told of the release
+		m.rt.mu.Lock()
+		delete(m.rt.outgoing, m.d.id)
+		m.rt.mu.Unlock()
+	}
 	m.changes.close()
 	close(m.done)
 }
@@ -176,6 +189,7 @@ type sourceWalk struct {
 	ctx    context.Context
 	peer   Peer
 	conn   migration.Conn
+	seal   identity.SealKey // the target's, where the identity travels
 	snap   *Snapshot
 	index  uint64  // of the first record after the snapshot
 	last   *ticket // of the last record before it
@@ -210,6 +224,11 @@ func (s *sourceWalk) offer() error {
 	if s.conn, err = s.peer.OpenMigration(s.ctx); err != nil {
 		return err
 	}
+	if s.sendsIdentity() {
+		if s.seal, err = s.peer.SealKey(s.ctx); err != nil {
+			return migration.Failf(migration.IdentityTransportFailed, "the target's seal key is not known: %v", err)
+		}
+	}
 	history := uint64(0)
 	if s.m.rt.store != nil {
 		history = s.index
@@ -218,7 +237,7 @@ func (s *sourceWalk) offer() error {
 		Module: s.d.module, ModuleSize: uint64(len(s.module)), Epoch: s.d.epoch, Identity: s.sendsIdentity(), History: history})
 }
 
-func (s *sourceWalk) sendsIdentity() bool { return !s.m.options.OmitIdentity && s.d.key.CanSign() }
+func (s *sourceWalk) sendsIdentity() bool { return !s.m.options.OmitIdentity }
 
 func (s *sourceWalk) transfer() error {
 	accept, err := receive[*migration.Accept](s.conn)
@@ -368,8 +387,14 @@ func (s *sourceWalk) pause() error {
 	return s.tail(from, records, true)
 }
 
+// prepared waits for the target while the daemon holds its events, and so not
+// for ever.
 func (s *sourceWalk) prepared() error {
+	impatient := time.AfterFunc(migration.Patience, s.conn.Abort)
 	p, err := receive[*migration.Prepared](s.conn)
+	if !impatient.Stop() {
+		return migration.Failf(migration.TargetUnavailable, "the target did not apply the last events within %v", migration.Patience)
+	}
 	if err != nil {
 		return err
 	}
@@ -391,7 +416,7 @@ func (s *sourceWalk) release() error {
 		rel.Checkpoint, err = canon.Marshal(check)
 	}
 	if err == nil && s.sendsIdentity() {
-		rel.Envelope, err = s.seal()
+		rel.Envelope, err = s.sealed()
 	}
 	if err != nil {
 		return err
@@ -402,13 +427,9 @@ func (s *sourceWalk) release() error {
 	return s.m.signal(migration.Released, migration.Source)
 }
 
-func (s *sourceWalk) seal() ([]byte, error) {
-	key, err := s.peer.SealKey(s.ctx)
-	if err != nil {
-		return nil, migration.Failf(migration.IdentityTransportFailed, "the target's seal key is not known: %v", err)
-	}
+func (s *sourceWalk) sealed() ([]byte, error) {
 	head := s.d.chain.Head()
-	env, err := identity.Seal(s.d.key, key, head.Bytes())
+	env, err := identity.Seal(s.d.key, s.seal, head.Bytes())
 	if err != nil {
 		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}

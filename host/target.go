@@ -30,6 +30,7 @@ type incoming struct {
 	mu       sync.Mutex
 	prepared bool
 	settled  bool          // activated or discarded
+	owned    bool          // activated
 	done     chan struct{} // closed when settled
 }
 
@@ -53,6 +54,8 @@ func (r *Runtime) HandleMigration(ctx context.Context, from identity.NodeID, c m
 		err = r.takeRelease(from, c, msg)
 	case *migration.Ask:
 		r.answerAsk(from, c, msg)
+	case *migration.Order:
+		err = r.takeOrder(ctx, from, c, msg)
 	default:
 		err = migration.Failf(migration.ProtocolError, "a %T where an offer should be", msg)
 	}
@@ -95,7 +98,7 @@ func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migrati
 	if err := c.Send(&migration.Accept{NeedModule: need}); err != nil {
 		return err
 	}
-	if err := in.receive(c); err != nil {
+	if err := in.receive(patient{c}); err != nil {
 		return err
 	}
 	if err := in.addModule(ctx, need); err != nil {
@@ -111,7 +114,7 @@ func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migrati
 	if err := c.Send(&migration.Ready{Sequence: in.d.chain.Head().Sequence, Head: head[:]}); err != nil {
 		return err
 	}
-	if err := in.replay(c); err != nil {
+	if err := in.replay(patient{c}); err != nil {
 		return err
 	}
 	if err := in.prepare(); err != nil {
@@ -142,9 +145,12 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	} else if needModule = need; need && r.refuse {
 		return false, migration.Failf(migration.FactoryNotFound, "node %s does not have module %x and takes none from peers", r.self, o.Module)
 	}
-	r.mu.Lock()
-	old := r.incoming[o.Entity]
-	r.mu.Unlock()
+	r.mu.RLock()
+	old, err := r.incoming[o.Entity], r.mayCome(in.from, o)
+	r.mu.RUnlock()
+	if err != nil {
+		return false, err
+	}
 	if old != nil && old.from == in.from {
 		if err := old.giveWay(); err != nil {
 			return false, migration.Failf(migration.AlreadyMigrating, "an earlier attempt to move daemon %s here is not settled: %v", o.Entity.Origin(), err)
@@ -379,7 +385,7 @@ func (in *incoming) keepSnapshot(s *Snapshot) error {
 func (in *incoming) replay(c migration.Conn) error {
 	in.d.mu.Lock()
 	defer in.d.mu.Unlock()
-	first := true
+	first := in.offer.History == 0 // a source that keeps no history counts on its own
 	for {
 		t, err := receive[*migration.Tail](c)
 		if err != nil {

@@ -49,8 +49,9 @@ func (r *Runtime) bury(d *hosted, t tombstone, why error) error {
 }
 
 // Stop ends the daemon: its state, history and key are gone. A daemon that is
-// migrating is ErrAlreadyMigrating.
-func (r *Runtime) Stop(_ context.Context, id identity.EntityID) error {
+// migrating is ErrAlreadyMigrating. ctx bounds the waiting for the event that
+// the daemon is processing.
+func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if err := r.ready(); err != nil {
 		return err
 	}
@@ -62,7 +63,9 @@ func (r *Runtime) Stop(_ context.Context, id identity.EntityID) error {
 		return fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
 	}
 	defer d.moving.Store(false)
-	d.mu.Lock()
+	if err := d.lock(ctx); err != nil {
+		return err
+	}
 	defer d.mu.Unlock()
 	if d.state == stateGone {
 		return d.gone

@@ -68,9 +68,9 @@ func (m *Mesh) serveMigration(ctx context.Context, from identity.NodeID, h host.
 	}
 }
 
-// guardedConn takes no offer from a peer that may not move daemons here. What
-// settles an earlier migration it lets through: the runtime knows who takes
-// part in that.
+// guardedConn takes no offer from a peer that may not move daemons here, and no
+// order from one that may not operate those that are here. What settles an
+// earlier migration it lets through: the runtime knows who takes part in that.
 type guardedConn struct {
 	*migrationConn
 	mesh *Mesh
@@ -80,10 +80,16 @@ type guardedConn struct {
 // Recv implements migration.Conn.
 func (c *guardedConn) Recv() (migration.Message, error) {
 	msg, err := c.migrationConn.Recv()
-	if _, ok := msg.(*migration.Offer); err != nil || !ok {
+	if err != nil {
 		return msg, err
 	}
-	if err := c.mesh.Allow(c.from, RightMigrate, "moving a daemon here"); err != nil {
+	switch msg.(type) {
+	case *migration.Offer:
+		err = c.mesh.Allow(c.from, RightMigrate, "moving a daemon here")
+	case *migration.Order:
+		err = c.mesh.Allow(c.from, RightOperate, "ordering a migration")
+	}
+	if err != nil {
 		return nil, errors.Join(err, c.Send(migration.NewRefuse(migration.Failf(migration.Denied, "%v", err))))
 	}
 	return msg, nil

@@ -87,6 +87,9 @@ type Mesh struct {
 	handler host.Handler
 }
 
+// Self returns the node's id.
+func (m *Mesh) Self() identity.NodeID { return m.id }
+
 // Handle implements host.Mesh.
 func (m *Mesh) Handle(h host.Handler) {
 	m.mu.Lock()

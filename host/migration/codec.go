@@ -3,6 +3,7 @@ package migration
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"wasmhost/wire/canon"
 )
@@ -45,7 +46,7 @@ func Decode(b []byte) (Message, error) {
 
 func blank(kind byte) Message {
 	for _, m := range []Message{&Offer{}, &Accept{}, &Refuse{}, &ModuleChunk{}, &HistoryBatch{}, &SnapshotChunk{},
-		&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}} {
+		&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{}} {
 		if m.kind() == kind {
 			return m
 		}
@@ -66,12 +67,14 @@ func (m *Offer) check() error {
 	return nil
 }
 
-func (m *Refuse) check() error {
-	if !m.Code.Valid() {
-		return fmt.Errorf("unknown reason code %d", uint16(m.Code))
+func (m *Refuse) check() error { return reasonOK(m.Code, m.Text) }
+
+func reasonOK(code Code, text string) error {
+	if !code.Valid() {
+		return fmt.Errorf("unknown reason code %d", uint16(code))
 	}
-	if len(m.Text) > MaxText {
-		return fmt.Errorf("text of %d bytes", len(m.Text))
+	if len(text) > MaxText {
+		return fmt.Errorf("text of %d bytes", len(text))
 	}
 	return nil
 }
@@ -80,8 +83,24 @@ func (m *ModuleChunk) check() error   { return chunkLen(len(m.Bytes)) }
 func (m *SnapshotChunk) check() error { return chunkLen(len(m.Bytes)) }
 
 func chunkLen(n int) error {
-	if n > MaxChunk {
-		return fmt.Errorf("chunk of %d bytes, at most %d are allowed", n, MaxChunk)
+	if n == 0 || n > MaxChunk {
+		return fmt.Errorf("chunk of %d bytes, 1 to %d are allowed", n, MaxChunk)
+	}
+	return nil
+}
+
+func (m *HistoryBatch) check() error { return someRecords(m.Records) }
+
+func (m *Tail) check() error {
+	if m.Last {
+		return nil
+	}
+	return someRecords(m.Records)
+}
+
+func someRecords(records [][]byte) error {
+	if len(records) == 0 {
+		return errors.New("no records")
 	}
 	return nil
 }
@@ -95,6 +114,43 @@ func (m *Release) check() error {
 	return hashLen(m.Head)
 }
 
+func (m *Order) check() error {
+	if m.RetryNotReady > uint64(MaxRetryNotReady) {
+		return fmt.Errorf("retry for %d ns, at most %v", m.RetryNotReady, MaxRetryNotReady)
+	}
+	return nil
+}
+
+func (m *Step) check() error {
+	if m.Phase < Snapshot || m.Phase.Terminal() || m.Phase > Aborted {
+		return fmt.Errorf("a step in %s", m.Phase)
+	}
+	return nil
+}
+
+func (m *Outcome) check() error {
+	if len(m.Took) > int(Aborted) || len(m.Failures) > 1 || (len(m.Failures) == 1) != (m.Epoch == 0) {
+		return fmt.Errorf("epoch %d, %d phases and %d failures", m.Epoch, len(m.Took), len(m.Failures))
+	}
+	if m.Downtime > math.MaxInt64 || m.Bytes > math.MaxInt64 {
+		return fmt.Errorf("%d bytes, downtime %d ns", m.Bytes, m.Downtime)
+	}
+	for _, s := range m.Took {
+		if s.Phase < Snapshot || s.Phase > Aborted || s.Took > math.MaxInt64 {
+			return fmt.Errorf("%d ns in %s", s.Took, s.Phase)
+		}
+	}
+	for _, f := range m.Failures {
+		if f.Attempts > math.MaxInt32 {
+			return fmt.Errorf("%d attempts", f.Attempts)
+		}
+		if err := reasonOK(f.Code, f.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func hashLen(b []byte) error {
 	if len(b) != 32 {
 		return fmt.Errorf("head of %d bytes", len(b))
@@ -103,8 +159,20 @@ func hashLen(b []byte) error {
 }
 
 // NewRefuse makes a Refuse of err, with its text cut to MaxText.
-func NewRefuse(err *Error) *Refuse {
-	text := err.Text
+func NewRefuse(err *Error) *Refuse { return &Refuse{Code: err.Code, Text: cut(err.Text)} }
+
+// NewFailure makes a Failure of err, with its text cut to MaxText.
+func NewFailure(err *Error) Failure {
+	return Failure{Code: err.Code, Text: cut(err.Text), Attempts: uint64(err.Attempts)}
+}
+
+// Err is the Error that the failure was made of.
+func (f *Failure) Err() *Error {
+	return &Error{Code: f.Code, Text: f.Text, Attempts: int(f.Attempts)}
+}
+
+// cut shortens text to MaxText bytes, at the end of a character.
+func cut(text string) string {
 	if len(text) > MaxText {
 		text = text[:MaxText]
 		for len(text) > 0 && text[len(text)-1]&0xc0 == 0x80 {
@@ -114,5 +182,5 @@ func NewRefuse(err *Error) *Refuse {
 			text = text[:n-1]
 		}
 	}
-	return &Refuse{Code: err.Code, Text: text}
+	return text
 }

@@ -2,6 +2,7 @@ package migration
 
 import (
 	"fmt"
+	"time"
 
 	"wasmhost/identity"
 )
@@ -16,6 +17,13 @@ const (
 	MaxBatchBytes = 1 << 20   // bytes of history records after which a batch is sent
 	MaxMessage    = 40 << 20  // bytes of one encoded message: the largest single record and then some
 	MaxText       = 4096      // bytes of a failure's text; longer text is cut by the sender, refused by the receiver
+
+	MaxRetryNotReady = 24 * time.Hour // for which an Order may have a target asked
+
+	// Patience is how long one side does nothing for another that keeps the
+	// connection and says nothing: a target that has announced what it waits for,
+	// and a source that holds its daemon's events.
+	Patience = 5 * time.Minute
 )
 
 // ID names one attempt to move one daemon. The source draws it at random.
@@ -57,7 +65,8 @@ type Accept struct {
 	NeedModule bool
 }
 
-// Refuse ends the migration before Replay. Either side.
+// Refuse ends the migration before Replay. Either side. An orchestrator cancels
+// by it what it ordered.
 type Refuse struct {
 	_    struct{} `cbor:",toarray"`
 	Code Code
@@ -150,6 +159,50 @@ type Hold struct {
 	_ struct{} `cbor:",toarray"`
 }
 
+// Order asks a node to move a daemon that it has to a third one. Orchestrator
+// to source, on a stream of its own, which then carries Steps and at its end an
+// Outcome, or a Refuse where nothing was begun. A Refuse from the orchestrator
+// cancels.
+type Order struct {
+	_             struct{} `cbor:",toarray"`
+	Version       uint8
+	Entity        identity.EntityID
+	Target        identity.NodeID
+	OmitIdentity  bool
+	RetryNotReady uint64 // nanoseconds
+}
+
+// Step says in which phase an ordered migration is now. Source to orchestrator.
+type Step struct {
+	_     struct{} `cbor:",toarray"`
+	Phase Phase    // none in which a migration ends: that is Outcome's
+}
+
+// Outcome says how an ordered migration went. Source to orchestrator.
+type Outcome struct {
+	_        struct{} `cbor:",toarray"`
+	Epoch    uint64   // under which the target owns the daemon; 0 when it failed
+	Bytes    uint64
+	Downtime uint64 // nanoseconds
+	Took     []Span
+	Failures []Failure // why it failed, one; none when the daemon moved
+}
+
+// Span is how long a phase took.
+type Span struct {
+	_     struct{} `cbor:",toarray"`
+	Phase Phase
+	Took  uint64 // nanoseconds
+}
+
+// Failure is an Error as it crosses the wire.
+type Failure struct {
+	_        struct{} `cbor:",toarray"`
+	Code     Code
+	Text     string
+	Attempts uint64
+}
+
 func (*Offer) kind() uint8         { return 1 }
 func (*Accept) kind() uint8        { return 2 }
 func (*Refuse) kind() uint8        { return 3 }
@@ -164,6 +217,9 @@ func (*Done) kind() uint8          { return 11 }
 func (*Ask) kind() uint8           { return 12 }
 func (*Hold) kind() uint8          { return 13 }
 func (*Arrived) kind() uint8       { return 14 }
+func (*Order) kind() uint8         { return 15 }
+func (*Step) kind() uint8          { return 16 }
+func (*Outcome) kind() uint8       { return 17 }
 
 // Conn carries the messages of one migration between its two ends, in order.
 // One goroutine may send while another receives.

@@ -25,6 +25,7 @@ const (
 	BufferFull              Code = 15 // more happened during the move than may be buffered
 	ProtocolError           Code = 16 // a peer broke the protocol
 	StoreFailed             Code = 17 // a disk refused to write
+	SourceUnavailable       Code = 18 // the ordered source cannot be heard: what it does, it alone knows
 )
 
 var codeNames = [...]string{
@@ -34,6 +35,7 @@ var codeNames = [...]string{
 	TargetUnavailable: "target-unavailable", DaemonNotFound: "daemon-not-found", Cancelled: "cancelled",
 	NotPortable: "not-portable", ModuleRefused: "module-refused", BufferFull: "buffer-full",
 	ProtocolError: "protocol-error", StoreFailed: "store-failed",
+	SourceUnavailable: "source-unavailable",
 }
 
 // Valid reports whether c is a code that this version knows.
@@ -51,8 +53,9 @@ func (c Code) String() string {
 }
 
 // Error is a failed migration: the code for programs, the text for people. The
-// source serves the daemon, unless Code is NotReadyTimeout or the failure came
-// after Cutover, which no Error reports.
+// source serves the daemon, unless Code is SourceUnavailable or StoreFailed, or
+// the source shut down after Cutover: only the source, once it can be asked
+// again, then says whose the daemon is.
 type Error struct {
 	Code     Code
 	Text     string

@@ -190,6 +190,8 @@ func migrationClass(c migration.Code) class {
 		return classOf("already-migrating")
 	case migration.NotPortable:
 		return classOf("not-portable")
+	case migration.SourceUnavailable:
+		return classOf("unreachable")
 	}
 	return classMigration
 }

@@ -67,6 +67,8 @@ func TestEveryClassOfError(t *testing.T) {
 			want, exit = "already-migrating", ExitConflict
 		case migration.NotPortable:
 			want, exit = "not-portable", ExitMigration
+		case migration.SourceUnavailable:
+			want, exit = "unreachable", ExitUnreachable
 		}
 		check(&migration.Error{Code: code, Text: "why"}, want, exit)
 	}

@@ -1,0 +1,73 @@
+package host
+
+import (
+	"context"
+
+	"wasmhost/host/migration"
+	"wasmhost/identity"
+)
+
+// Expected returns how many daemons the node was told to expect.
+func (r *Runtime) Expected() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.expected)
+}
+
+// Grasp returns a reference to the daemon, as a caller has it that found it and
+// has not delivered yet.
+func (r *Runtime) Grasp(id identity.EntityID) (func(Event) (Result, error), error) {
+	d, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	return func(ev Event) (Result, error) {
+		if err := d.enter(context.Background()); err != nil {
+			return Result{}, err
+		}
+		defer d.mu.Unlock()
+		p, err := d.apply(&ev)
+		if err != nil {
+			return Result{}, err
+		}
+		return p.result, p.err
+	}, nil
+}
+
+// NewDaemon makes the code of a daemon of the kind.
+func (r *Runtime) NewDaemon(kind string) (Daemon, error) {
+	f, _, err := r.factory(context.Background(), kind, nil)
+	if err != nil {
+		return nil, err
+	}
+	return f.New(context.Background(), Env{Limits: r.limits, Log: func(int, string) {}})
+}
+
+// Held returns what can become of a daemon that is prepared here; nil where
+// none is.
+func (r *Runtime) Held(id identity.EntityID) (activate func(*migration.Release) error, discard func()) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	in := r.incoming[id]
+	if in == nil {
+		return nil, nil
+	}
+	return in.activate, in.discard
+}
+
+// Horizon is the horizon of one daemon.
+type Horizon struct{ h horizon }
+
+// Advance is advance.
+func (h *Horizon) Advance(sender identity.EntityID, number uint64) { h.h.advance(sender, number, 1) }
+
+// Seen is seen.
+func (h *Horizon) Seen(sender identity.EntityID, number uint64) bool { return h.h.seen(sender, number) }
+
+// List is list.
+func (h *Horizon) List() []SenderMark { return h.h.list() }
+
+// Room is room.
+func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error {
+	return h.h.room(sender, limit, before)
+}

@@ -1,0 +1,158 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wasmhost/host/migration"
+	"wasmhost/identity"
+)
+
+// An orchestrator that is not the source asks the source to move its daemon.
+// The source drives; the state flows from it to the target; the orchestrator
+// hears the phases and the outcome, and may cancel.
+
+// order asks o.Source to move the daemon and returns at once.
+func (r *Runtime) order(id identity.EntityID, target identity.NodeID, o MigrationOptions) (*Migration, error) {
+	if r.mesh == nil {
+		return nil, migration.Failf(migration.SourceUnavailable, "this node has no peers")
+	}
+	if o.RetryNotReady < 0 || o.RetryNotReady > migration.MaxRetryNotReady {
+		return nil, migration.Failf(migration.ProtocolError, "RetryNotReady is %v; for another node to do it must be between 0 and %v", o.RetryNotReady, migration.MaxRetryNotReady)
+	}
+	peer, err := r.mesh.Peer(o.Source)
+	if err != nil {
+		return nil, migration.Failf(migration.SourceUnavailable, "%v", err)
+	}
+	m, err := r.newMigration(id, nil, target, o)
+	if err != nil {
+		return nil, asError(r.ctx, err)
+	}
+	ctx, cancel := context.WithCancelCause(r.ctx)
+	m.cancel = cancel
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.life.Load() == lifeShuttingDown {
+		cancel(nil)
+		return nil, ErrShuttingDown
+	}
+	if _, ok := r.ordered[id]; ok {
+		cancel(nil)
+		return nil, migration.Failf(migration.AlreadyMigrating, "this node has ordered a migration of daemon %s already", id.Origin())
+	}
+	r.ordered[id] = m
+	r.work.Go(func() {
+		defer cancel(nil)
+		m.outcome(m.follow(ctx, peer))
+	})
+	return m, nil
+}
+
+// follow has the source move the daemon and hears how it goes. It returns what
+// the source says at the end, or why nothing more is heard of it.
+func (m *Migration) follow(ctx context.Context, peer Peer) (*migration.Outcome, error) {
+	c, err := peer.OpenMigration(m.rt.ctx) // longer than ctx: a cancellation is said over it
+	if err != nil {
+		return nil, err
+	}
+	defer c.Abort()
+	err = c.Send(&migration.Order{Version: migration.Version, Entity: m.entity, Target: m.target,
+		OmitIdentity: m.options.OmitIdentity, RetryNotReady: uint64(m.options.RetryNotReady)})
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { m.rt.answer(c, migration.NewRefuse(errCancelled)) })()
+	for {
+		msg, err := c.Recv()
+		if err != nil {
+			return nil, err
+		}
+		switch msg := msg.(type) {
+		case *migration.Step:
+			m.mu.Lock()
+			if msg.Phase != m.phase {
+				m.enter(msg.Phase)
+			}
+			m.mu.Unlock()
+		case *migration.Outcome:
+			return msg, nil
+		case *migration.Refuse:
+			f := migration.NewFailure(&migration.Error{Code: msg.Code, Text: msg.Text})
+			return &migration.Outcome{Failures: []migration.Failure{f}}, nil
+		default:
+			return nil, migration.Failf(migration.ProtocolError, "the source sent a %T about an order", msg)
+		}
+	}
+}
+
+// outcome ends an ordered migration. Where the source was not heard to the end,
+// the phase stays what it was: nobody knows better here.
+func (m *Migration) outcome(o *migration.Outcome, err error) {
+	m.mu.Lock()
+	switch {
+	case err != nil:
+		m.err = migration.Failf(migration.SourceUnavailable, "node %s was to move daemon %s to %s and is heard no more; it may go on: %v",
+			m.source, m.entity.Origin(), m.target, err)
+	case len(o.Failures) > 0:
+		m.err = o.Failures[0].Err()
+		m.enter(migration.Aborted)
+	default:
+		m.epoch, m.bytes, m.downtime = o.Epoch, int64(o.Bytes), time.Duration(o.Downtime)
+		m.enter(migration.Complete)
+		m.took = nil
+		for _, s := range o.Took {
+			m.took = append(m.took, PhaseTime{s.Phase, time.Duration(s.Took)})
+		}
+	}
+	m.mu.Unlock()
+	m.rt.mu.Lock()
+	delete(m.rt.ordered, m.entity)
+	m.rt.mu.Unlock()
+	m.changes.close()
+	close(m.done)
+}
+
+// takeOrder moves a daemon for from, and tells it how it goes. When from is
+// gone the migration goes on. An order that has been carried out already is
+// answered again.
+func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migration.Conn, o *migration.Order) error {
+	if o.Version != migration.Version {
+		return migration.Failf(migration.ProtocolError, "version %d of the migration protocol, this node speaks %d", o.Version, migration.Version)
+	}
+	m, err := r.StartMigrationWith(ctx, o.Entity, o.Target, MigrationOptions{OmitIdentity: o.OmitIdentity, RetryNotReady: time.Duration(o.RetryNotReady)})
+	var moved *MovedError
+	if errors.As(err, &moved) && moved.Node == o.Target {
+		return c.Send(&migration.Outcome{Epoch: moved.Epoch})
+	}
+	if err != nil {
+		return err
+	}
+	r.logger.Info("ordered to move a daemon", "daemon", o.Entity.Origin(), "by", from, "to", o.Target)
+	go func() { // ends with the stream
+		if _, err := receive[*migration.Refuse](c); err != nil {
+			var cancelled *peerRefusal
+			if errors.As(err, &cancelled) {
+				m.Cancel()
+			}
+		}
+	}()
+	for p := range m.Phases(ctx) {
+		if p.Phase.Terminal() {
+			break
+		}
+		if err := c.Send(&migration.Step{Phase: p.Phase}); err != nil {
+			r.logger.Debug("whoever ordered a migration is gone", "daemon", o.Entity.Origin(), "by", from, "error", err)
+			return nil
+		}
+	}
+	rep, err := m.Wait(ctx)
+	if err != nil {
+		return c.Send(&migration.Outcome{Failures: []migration.Failure{migration.NewFailure(asError(r.ctx, err))}})
+	}
+	out := &migration.Outcome{Epoch: rep.Epoch, Bytes: uint64(rep.Bytes), Downtime: uint64(rep.Downtime)}
+	for _, p := range rep.Phases {
+		out.Took = append(out.Took, migration.Span{Phase: p.Phase, Took: uint64(p.Took)})
+	}
+	return c.Send(out)
+}

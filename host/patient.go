@@ -1,0 +1,17 @@
+package host
+
+import (
+	"time"
+
+	"wasmhost/host/migration"
+)
+
+// patient is a connection that is cut when the other side is to say something
+// and says nothing for migration.Patience: what it began here is then dropped.
+type patient struct{ migration.Conn }
+
+// Recv implements migration.Conn.
+func (p patient) Recv() (migration.Message, error) {
+	defer time.AfterFunc(migration.Patience, p.Abort).Stop()
+	return p.Conn.Recv()
+}
