@@ -34,7 +34,7 @@ type hosted struct {
 	module []byte // digest, or nil
 	limits Limits
 	log    daemonLog
-	feed   feed[Output]
+	feed   feed[emitted]
 
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
@@ -60,7 +60,8 @@ type hosted struct {
 	signed   uint64  // how many periodic checkpoints are behind
 	tail     *tail   // non-nil while a migration copies records
 	last     *ticket // of the last record submitted
-	call     Call    // reused from event to event
+	repeated repeated
+	call     Call // reused from event to event
 }
 
 type stats struct{ processed, emitted, errors uint64 }
