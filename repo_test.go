@@ -23,7 +23,7 @@ var imports = map[string]struct{ ours, others []string }{
 	"host/hosttest":                {ours: []string{"host", "host/migration", "identity"}},
 	"wire":                         {ours: []string{"abi", "identity", "wire/canon", "host", "host/migration", "host/store"}, others: []string{"github.com/quic-go/quic-go"}},
 	"wire/control":                 {ours: []string{"abi", "identity", "wire/canon", "host", "host/migration", "host/store", "wire"}},
-	"cmd/wasmhost":                 {ours: []string{"abi", "identity", "host", "host/store", "wire", "wire/control"}, others: []string{"github.com/spf13/cobra"}},
+	"cmd/wasmhost":                 {ours: []string{"abi", "identity", "host", "host/store", "wire", "wire/control"}, others: []string{"github.com/spf13/cobra", "github.com/BurntSushi/toml"}},
 	"scripts/internal/crash":       {ours: []string{"host", "identity", "wire/control"}},
 	"scripts/internal/model":       {ours: []string{"host/migration"}},
 	"scripts/internal/mutants":     {},

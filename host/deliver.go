@@ -141,7 +141,7 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 	}
 	if len(outputs) > 0 && !d.feed.idle() {
 		for _, o := range outputs {
-			d.feed.publish(o)
+			d.feed.publish(emitted{o, p.ticket})
 		}
 	}
 	return p, nil
@@ -204,23 +204,6 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 		}
 		p.ticket = d.record(rec)
 	}
-	return p, nil
-}
-
-// repeat answers an event that was applied before with what was recorded then.
-func (d *hosted) repeat(ev *Event) (Pending, error) {
-	p := Pending{result: Result{Duplicate: true}, ticket: d.last}
-	if d.rt.store == nil {
-		return p, nil
-	}
-	if err := d.last.wait(d.rt.ctx); err != nil {
-		return Pending{}, err
-	}
-	found, err := d.rt.recorded(d.id, ev.Sender, ev.Number)
-	if err != nil {
-		return Pending{}, err
-	}
-	p.result.Outputs, p.err = found.outputs, found.err
 	return p, nil
 }
 

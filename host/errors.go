@@ -39,6 +39,8 @@ var (
 	ErrHorizonFull = errors.New("the daemon remembers as many senders as it may")
 	ErrDiverged    = errors.New("the daemon's replay gave other outputs than its history has")
 	ErrNoHistory   = errors.New("this runtime keeps no history")
+	ErrSuperseded  = errors.New("the sender has gone past this event, and what became of it is not on record")
+	ErrReused      = errors.New("the sender has sent another event under this number")
 )
 
 // Errors of state.

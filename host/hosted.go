@@ -34,7 +34,7 @@ type hosted struct {
 	limits Limits // that hold
 	own    Limits // those of them that are the daemon's own
 	log    daemonLog
-	feed   feed[Output]
+	feed   feed[emitted]
 
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
@@ -62,8 +62,9 @@ type hosted struct {
 	signed   uint64  // how many periodic checkpoints are behind
 	tail     *tail   // non-nil while a migration copies records
 	last     *ticket // of the last record submitted
-	call     Call    // reused from event to event
-	also     []byte  // a record to be written with the next one
+	repeated repeated
+	call     Call   // reused from event to event
+	also     []byte // a record to be written with the next one
 	wall     lastWall
 }
 

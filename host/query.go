@@ -108,16 +108,6 @@ func (r *Runtime) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan 
 	return d.log.feed.subscribe(ctx, keptLines), nil
 }
 
-// Tail returns the daemon's outputs from now on, as soon as they are made. The
-// channel is closed as that of FollowLogs.
-func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan Output, error) {
-	d, err := r.find(id)
-	if err != nil {
-		return nil, err
-	}
-	return d.feed.subscribe(ctx, 4096), nil
-}
-
 // MigrationPhase returns where the daemon's migration stands that leaves this
 // node, or was ordered by it; false when there is none.
 func (r *Runtime) MigrationPhase(id identity.EntityID) (migration.Phase, bool) {

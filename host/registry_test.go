@@ -317,7 +317,7 @@ func TestR59_R60_OptionalMethods(t *testing.T) {
 	if err != nil || plain.MemoryBytes != 0 || plain.State != "running" {
 		t.Errorf("R59: %+v, %v", plain, err)
 	}
-	if s, err := r.Snapshot(ctx, plain.Entity); err != nil || s == nil || s.Header.Stateless {
+	if s, err := r.Snapshot(ctx, plain.Entity); err != nil || s == nil || s.Header.Form != host.FormGiven {
 		t.Errorf("R59: %+v, %v", s, err)
 	}
 	if _, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "configured", Config: []byte("x")}, &native{}); err == nil {

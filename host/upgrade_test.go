@@ -54,7 +54,7 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 	a.stop()
 	a = start(t, &net, key, dir, nil)
 	count(a)
-	if res, err := a.Deliver(ctx, d.Entity, host.Event{Sender: identity.EntityID{9}, Number: 2}); err != nil || !res.Duplicate || string(res.Outputs[0].Payload) != "2" {
+	if res, err := a.Deliver(ctx, d.Entity, host.Event{Sender: identity.EntityID{9}, Number: 2, Payload: []byte("x")}); err != nil || !res.Duplicate || string(res.Outputs[0].Payload) != "2" {
 		t.Errorf("an event from before the upgrade, again: %+v, %v", res, err)
 	}
 	a.migrate(d.Entity, b)

@@ -28,6 +28,7 @@ type NodeID uint64
 const (
 	originDomain = "wasmhost-origin-v1"
 	nodeDomain   = "wasmhost-node-v1"
+	senderDomain = "wasmhost-sender-v1"
 )
 
 // ErrMalformed is wrapped by the error of a name, key or envelope that does
@@ -40,6 +41,10 @@ func (id EntityID) Origin() OriginHash { return OriginHash(id.project(originDoma
 
 // Node returns the same projection as Origin under "wasmhost-node-v1".
 func (id EntityID) Node() NodeID { return NodeID(id.project(nodeDomain)) }
+
+// NamedSender returns the id under which whoever goes by that name sends events.
+// It is nobody's public key: who knows the name is the sender.
+func NamedSender(name string) EntityID { return keyed(senderDomain, []byte(name)) }
 
 func (id EntityID) project(domain string) uint64 {
 	sum := keyed(domain, id[:])

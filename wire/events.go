@@ -81,11 +81,29 @@ const (
 	codeOther       = 9
 	codePoisoned    = 10
 	codeEventFailed = 11 // the daemon returned an error that is no fault
+	codeSuperseded  = 12
+	codeReused      = 13
 )
 
 var codeErrors = map[uint8]error{
 	codeMailbox: host.ErrMailboxFull, codeTooLarge: host.ErrTooLarge, codeNotReady: host.ErrNotReady,
 	codeShutdown: host.ErrShuttingDown, codeHorizon: host.ErrHorizonFull, codePoisoned: store.ErrPoisoned,
+	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused,
+}
+
+// remoteError is an error of another node in its own words.
+type remoteError struct {
+	text string
+	is   error
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.is }
+
+// PassesOn reports whether events may follow one that was refused with err:
+// nothing would change if it came again, so that none after it overtakes it.
+func PassesOn(err error) bool {
+	return errors.Is(err, host.ErrTooLarge) || errors.Is(err, host.ErrSuperseded) || errors.Is(err, host.ErrReused)
 }
 
 // ErrRemote is wrapped by an error of another node that has no type of its
@@ -141,7 +159,7 @@ func (r *replyFrame) result(entity identity.EntityID) (host.Result, error) {
 	case r.Code == codeNotFound:
 		return host.Result{}, &host.NotFoundError{Entity: entity}
 	case codeErrors[r.Code] != nil:
-		return host.Result{}, fmt.Errorf("%w (%s)", codeErrors[r.Code], r.Text)
+		return host.Result{}, &remoteError{r.Text, codeErrors[r.Code]}
 	case r.Code != codeOK:
 		return host.Result{}, fmt.Errorf("%w: %s", ErrRemote, r.Text)
 	}

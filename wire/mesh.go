@@ -14,6 +14,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -105,11 +106,7 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the mesh: %w", err)
 	}
-	addr, err := net.ResolveUDPAddr("udp", c.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("listening on %q: %w", c.Addr, err)
-	}
-	conn, err := net.ListenUDP("udp", addr)
+	conn, err := listenUDP(c.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %q: %w", c.Addr, err)
 	}
@@ -134,6 +131,21 @@ func resetKey(k *identity.KeyPair) (*quic.StatelessResetKey, error) {
 	defer clear(seed)
 	key := quic.StatelessResetKey(sha256.Sum256(append([]byte("wasmhost stateless reset\x00"), seed...)))
 	return &key, nil
+}
+
+// ErrBadAddress says that a node cannot listen on an address, whoever else does.
+var ErrBadAddress = errors.New("not an address of this machine")
+
+func listenUDP(addr string) (*net.UDPConn, error) {
+	udp, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadAddress, err)
+	}
+	conn, err := net.ListenUDP("udp", udp)
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		err = fmt.Errorf("%w: %w", ErrBadAddress, err)
+	}
+	return conn, err
 }
 
 func quicConfig() *quic.Config {
@@ -223,30 +235,64 @@ func (m *Mesh) Forget(key identity.EntityID) error {
 	return nil
 }
 
-// FindPeer returns the trusted node that ref names: by id, unique prefix of
-// the id, or name. An unknown one is host.ErrUnknownNode.
+// AmbiguousError is the error of a name, or beginning of an id, that more than
+// one node has.
+type AmbiguousError struct {
+	Ref   string
+	Nodes []identity.NodeID
+}
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("%q names %d nodes: %v", e.Ref, len(e.Nodes), e.Nodes)
+}
+
+// FindNode is FindPeer among the trusted nodes and this one.
+func (m *Mesh) FindNode(ref string) (identity.NodeID, error) {
+	peers, err := m.Peers()
+	if err != nil {
+		return 0, err
+	}
+	p, err := findNode(append(peers, PeerInfo{ID: m.id, Name: m.config.Name}), ref)
+	return p.ID, err
+}
+
+// FindPeer returns the trusted node that ref names: by id, name, or a unique
+// prefix of the id of at least four digits. An unknown one is
+// host.ErrUnknownNode; a name or prefix of several is an *AmbiguousError.
 func (m *Mesh) FindPeer(ref string) (PeerInfo, error) {
 	peers, err := m.Peers()
 	if err != nil {
 		return PeerInfo{}, err
 	}
-	var found []PeerInfo
-	for _, p := range peers {
-		if p.Name == ref && ref != "" || p.ID.String() == ref {
+	return findNode(peers, ref)
+}
+
+func findNode(nodes []PeerInfo, ref string) (PeerInfo, error) {
+	var named, begun []PeerInfo
+	for _, p := range nodes {
+		switch {
+		case p.ID.String() == ref:
 			return p, nil
-		}
-		if len(ref) >= 4 && strings.HasPrefix(p.ID.String(), ref) {
-			found = append(found, p)
+		case p.Name == ref && ref != "":
+			named = append(named, p)
+		case len(ref) >= 4 && strings.HasPrefix(p.ID.String(), ref):
+			begun = append(begun, p)
 		}
 	}
-	switch len(found) {
+	if len(named) == 0 {
+		named = begun
+	}
+	switch len(named) {
 	case 1:
-		return found[0], nil
+		return named[0], nil
 	case 0:
 		return PeerInfo{}, fmt.Errorf("%w: %q", host.ErrUnknownNode, ref)
-	default:
-		return PeerInfo{}, fmt.Errorf("%w: %q is the beginning of %d nodes' ids", host.ErrUnknownNode, ref, len(found))
 	}
+	e := &AmbiguousError{Ref: ref}
+	for _, p := range named {
+		e.Nodes = append(e.Nodes, p.ID)
+	}
+	return PeerInfo{}, e
 }
 
 // trusted returns the peer of that id, or host.ErrUnknownNode.

@@ -124,7 +124,7 @@ func (n *Node) readEvents(ctx context.Context, r *bufio.Reader, answers chan<- a
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err != nil && !errors.Is(err, host.ErrTooLarge) {
+		if err != nil && !PassesOn(err) {
 			return errStopped
 		}
 	}

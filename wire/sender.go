@@ -313,7 +313,7 @@ func (s *Sender) readReplies(r *remote) {
 
 // stops reports whether a reply ends its stream.
 func stops(code uint8) bool {
-	return code != codeOK && code != codeFault && code != codeTooLarge && code != codeEventFailed
+	return code != codeOK && code != codeFault && code != codeEventFailed && !PassesOn(codeErrors[code])
 }
 
 // again sends what is not answered to where the daemon is now. It needs s.mu.

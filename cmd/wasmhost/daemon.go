@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +16,9 @@ import (
 func (a *app) spawn() *cobra.Command {
 	var name, keyFile, passFile, config string
 	var limits []string
-	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Long: `Make a daemon of a kind. It is addressed by its name, by its origin, or by a
+unique beginning of the origin of at least four digits.`, Example: `  wasmhost spawn counter --name c1
+  wasmhost spawn counter --name c2 --identity me.key --config '{"start":5}' -o json`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
 		own, err := host.ParseLimits(limits)
 		if err != nil {
@@ -68,7 +69,8 @@ func (a *app) printDaemon(d control.Daemon) error {
 
 func (a *app) ps() *cobra.Command {
 	var all bool
-	c := &cobra.Command{Use: "ps", Aliases: []string{"list"}, Short: "List the node's daemons", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: "ps", Aliases: []string{"list"}, Short: "List the node's daemons", Example: `  wasmhost ps
+  wasmhost ps --all -o json`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 		list, err := a.client().Daemons(c.Context(), all)
 		if err != nil {
 			return err
@@ -82,7 +84,7 @@ func (a *app) ps() *cobra.Command {
 }
 
 func (a *app) inspect() *cobra.Command {
-	return &cobra.Command{Use: "inspect DAEMON", Short: "Show a daemon, wherever it is", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	return &cobra.Command{Use: "inspect DAEMON", Short: "Show a daemon, wherever it is", Example: "  wasmhost inspect c1 -o json", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		d, err := a.client().Daemon(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -105,11 +107,15 @@ func (a *app) inspect() *cobra.Command {
 
 func (a *app) stop() *cobra.Command {
 	var yes bool
-	c := &cobra.Command{Use: "stop DAEMON", Short: "End a daemon: its state, history and key are gone", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "stop DAEMON", Short: "End a daemon: its state, history and key are gone", Example: "  wasmhost stop c1 --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		if err := a.confirm(yes, "end daemon "+args[0]+" for good"); err != nil {
 			return err
 		}
-		return a.client().Stop(c.Context(), args[0])
+		d, err := a.client().Stop(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s is stopped, after %d outputs\n", d.Name, d.Sequence) }, func() string { return d.Name })
 	}}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
@@ -117,15 +123,25 @@ func (a *app) stop() *cobra.Command {
 
 func (a *app) logs() *cobra.Command {
 	var follow bool
-	c := &cobra.Command{Use: "logs DAEMON", Short: "Show what a daemon logged", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "logs DAEMON", Short: "Show what a daemon logged", Long: `Show the last lines that a daemon logged on the node where it is. With -f go on
+with what it logs from now on, wherever it moves, until it is stopped.`, Example: `  wasmhost logs c1
+  wasmhost logs -f c1 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		lines := []control.LogLine{}
 		enc := json.NewEncoder(a.out)
 		err := a.client().Logs(c.Context(), args[0], follow, func(l control.LogLine) error {
-			if a.format == "json" || a.format == "jsonl" {
+			switch {
+			case a.format == "json" && !follow:
+				lines = append(lines, l)
+				return nil
+			case a.format == "json" || a.format == "jsonl":
 				return enc.Encode(l)
 			}
 			_, err := fmt.Fprintf(a.out, "%s %-5s %s\n", l.Time.Format("15:04:05.000"), l.Level, l.Text)
 			return err
 		})
+		if err == nil && a.format == "json" && !follow {
+			return enc.Encode(lines)
+		}
 		return untilInterrupted(c, err)
 	}}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what it logs from now on")
@@ -141,10 +157,20 @@ func untilInterrupted(c *cobra.Command, err error) error {
 }
 
 func (a *app) tail() *cobra.Command {
-	return &cobra.Command{Use: "tail DAEMON", Short: "Print a daemon's outputs as they are made", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		err := a.client().Tail(c.Context(), args[0], a.printOutput)
+	var after uint64
+	c := &cobra.Command{Use: "tail DAEMON", Short: "Print a daemon's outputs as they become durable", Long: `Print a daemon's outputs, each once it is durable, from now on; with --after from
+that after a sequence, 0 for all of them. The tail follows the daemon wherever it
+moves, without a gap, until it is stopped.`, Example: `  wasmhost tail c1
+  wasmhost tail c1 --after 0 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		var from *uint64
+		if c.Flags().Changed("after") {
+			from = &after
+		}
+		err := a.client().Tail(c.Context(), args[0], from, a.printOutput)
 		return untilInterrupted(c, err)
 	}}
+	c.Flags().Uint64Var(&after, "after", 0, "begin after the output of this sequence; default: with the next")
+	return c
 }
 
 // printOutput writes one output: its bytes and a newline, or JSON.
@@ -152,11 +178,7 @@ func (a *app) printOutput(o control.Output) error {
 	if a.format == "json" || a.format == "jsonl" {
 		return json.NewEncoder(a.out).Encode(o)
 	}
-	b, err := payload(o)
-	if err == nil {
-		_, err = fmt.Fprintf(a.out, "%s\n", b)
-	}
-	return err
+	return writePayload(a.out, o)
 }
 
 func passphrase(path string) ([]byte, error) {
@@ -171,7 +193,7 @@ func passphrase(path string) ([]byte, error) {
 		b = b[:len(b)-1]
 	}
 	if len(b) == 0 {
-		return nil, errors.New("reading the passphrase: the file is empty")
+		return nil, usagef("reading the passphrase: %s is empty", path)
 	}
 	return b, nil
 }

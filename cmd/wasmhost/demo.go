@@ -208,7 +208,7 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 		return []byte(lines[sent-1]), nil
 	}
 	started := time.Now()
-	err := one.client.SendAll(ctx, "words", next, func(s control.Sent) error {
+	err := one.client.SendAll(ctx, "words", "", next, func(s control.Sent) error {
 		if s.Error != nil {
 			return s.Error
 		}
@@ -256,11 +256,11 @@ func (d *demo) compare(ctx context.Context, n *demoNode, lines []string) error {
 	}
 	sort.Slice(want, func(i, j int) bool { return word(want[i]) < word(want[j]) })
 	for question, answer := range map[string]string{"?totals": strings.Join(want, "\n"), "?lines": fmt.Sprint(len(lines))} {
-		s, err := n.client.Send(ctx, "words", []byte(question))
+		s, err := n.client.Send(ctx, "words", "", []byte(question))
 		if err != nil {
 			return err
 		}
-		if len(s.Outputs) != 1 || s.Outputs[0].Text != answer {
+		if len(s.Outputs) != 1 || s.Outputs[0].Text == nil || *s.Outputs[0].Text != answer {
 			return &exitError{control.ExitVerification, fmt.Errorf("the daemon's answer to %s differs from an independent count", question)}
 		}
 	}

@@ -12,7 +12,8 @@ import (
 func (a *app) identity() *cobra.Command {
 	c := &cobra.Command{Use: "identity", Short: "Identities: ed25519 key files"}
 	var passFile string
-	fresh := &cobra.Command{Use: "new FILE", Short: "Make an identity and write its key file", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+	fresh := &cobra.Command{Use: "new FILE", Short: "Make an identity and write its key file", Example: `  wasmhost identity new me.key
+  wasmhost identity new me.key --passphrase-file pass`, Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
 		pass, err := passphrase(passFile)
 		if err != nil {
 			return err
@@ -26,7 +27,7 @@ func (a *app) identity() *cobra.Command {
 		}
 		return a.printIdentity(k)
 	}}
-	show := &cobra.Command{Use: "show FILE", Short: "Show whose key a file holds; never the key", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+	show := &cobra.Command{Use: "show FILE", Short: "Show whose key a file holds; never the key", Example: "  wasmhost identity show me.key", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
 		pass, err := passphrase(passFile)
 		if err != nil {
 			return err

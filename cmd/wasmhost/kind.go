@@ -15,7 +15,8 @@ func (a *app) kind() *cobra.Command {
 	c := &cobra.Command{Use: "kind", Short: "Kinds: what daemons can be made of"}
 	var limits []string
 	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Long: `Upload a module as a kind. Another push of the name is a new version of it:
-daemons keep the module that they were spawned with, until wasmhost upgrade.`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+daemons keep the module that they were spawned with, until wasmhost upgrade.`, Example: `  wasmhost kind push counter testdata/wasm/c/counter.wasm
+  wasmhost kind push counter counter.wasm --limit memory=16MiB -o json`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		f, err := os.Open(args[1])
 		if err != nil {
 			return err
@@ -30,7 +31,7 @@ daemons keep the module that they were spawned with, until wasmhost upgrade.`, A
 		}, func() string { return k.Name })
 	}}
 	push.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp+" Of daemons spawned from now on")
-	ls := &cobra.Command{Use: "ls", Short: "List the kinds", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+	ls := &cobra.Command{Use: "ls", Short: "List the kinds", Example: "  wasmhost kind ls -o name", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 		kinds, err := a.client().Kinds(c.Context())
 		if err != nil {
 			return err
@@ -39,7 +40,7 @@ daemons keep the module that they were spawned with, until wasmhost upgrade.`, A
 			return fmt.Sprintf("%s\t%.12s\t%s\t%s\t%d", k.Name, k.Digest, size(k.Size), k.State, k.Daemons)
 		}, func(k control.Kind) string { return k.Name })
 	}}
-	inspect := &cobra.Command{Use: "inspect NAME", Short: "Show a kind and its module", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	inspect := &cobra.Command{Use: "inspect NAME", Short: "Show a kind and its module", Example: "  wasmhost kind inspect counter", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		k, err := a.client().Kind(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -52,14 +53,18 @@ daemons keep the module that they were spawned with, until wasmhost upgrade.`, A
 		}, func() string { return k.Name })
 	}}
 	var yes bool
-	rm := &cobra.Command{Use: "rm NAME", Short: "Forget a kind", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	rm := &cobra.Command{Use: "rm NAME", Short: "Forget a kind", Long: "Forget a kind. One that has daemons on the node is kept.", Example: "  wasmhost kind rm counter --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		if err := a.confirm(yes, "forget kind "+args[0]); err != nil {
 			return err
 		}
-		return a.client().RemoveKind(c.Context(), args[0])
+		k, err := a.client().RemoveKind(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(k, func(w io.Writer) { fmt.Fprintf(w, "kind %s is forgotten\n", k.Name) }, func() string { return k.Name })
 	}}
 	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	pull := &cobra.Command{Use: "pull NAME FILE", Short: "Write a kind's module to a file; - is standard output", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+	pull := &cobra.Command{Use: "pull NAME FILE", Short: "Write a kind's module to a file; - is standard output", Example: "  wasmhost kind pull counter counter.wasm", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		body, err := a.client().PullKind(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -118,7 +123,7 @@ func writeReport(w io.Writer, r *abi.Report) {
 }
 
 func (a *app) check() *cobra.Command {
-	return &cobra.Command{Use: "check FILE", Short: "Say whether a module is a daemon, and what is missing", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+	return &cobra.Command{Use: "check FILE", Short: "Say whether a module is a daemon, and what is missing", Example: "  wasmhost check counter.wasm", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
 		wasm, err := os.ReadFile(args[0])
 		if err != nil {
 			return err

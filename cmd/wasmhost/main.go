@@ -32,7 +32,7 @@ func run() int {
 }
 
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{in: in, out: out, err: errOut}
+	a := &app{in: in, out: out, err: errOut, format: formatOf(args)}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -42,6 +42,19 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	return a.report(ctx, err)
 }
 
+// formatOf is the format that errors of the command line itself are told in.
+func formatOf(args []string) string {
+	for i, a := range args {
+		switch {
+		case a == "-o" && i+1 < len(args), a == "--output" && i+1 < len(args):
+			return args[i+1]
+		case strings.HasPrefix(a, "-ojson"), strings.HasPrefix(a, "-o=json"), strings.HasPrefix(a, "--output=json"):
+			return "json"
+		}
+	}
+	return os.Getenv("WASMHOST_OUTPUT")
+}
+
 // app is one run of the command line.
 type app struct {
 	in     io.Reader
@@ -49,6 +62,8 @@ type app struct {
 	err    io.Writer
 	socket string
 	format string
+
+	settings []value // what configures this run
 }
 
 const exitHelp = `Exit codes:
@@ -71,16 +86,28 @@ node.
 
 ` + exitHelp,
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) (err error) {
+			if a.settings, err = configure(c); err != nil {
+				return err
+			}
+			a.socket, a.format = c.Flag("socket").Value.String(), c.Flag("output").Value.String()
+			if a.socket == "" {
+				return usagef("the control socket has no name: give --socket PATH")
+			}
 			switch a.format {
 			case "table", "json", "jsonl", "name":
 				return nil
 			}
-			return usagef("-o %q is none of table, json, jsonl and name", a.format)
+			unknown := a.format
+			a.format = "table"
+			return usagef("-o %q is none of table, json, jsonl and name", unknown)
 		},
 	}
-	root.PersistentFlags().StringVar(&a.socket, "socket", "", "the node's control socket (WASMHOST_SOCKET; default "+defaultSocket()+")")
-	root.PersistentFlags().StringVarP(&a.format, "output", "o", "table", "output: table, json, jsonl or name")
+	addSetting(root.PersistentFlags(), "socket", "")
+	addSetting(root.PersistentFlags(), "output", "o")
+	root.SetUsageTemplate(root.UsageTemplate() + `{{if .HasParent}}
+Exit codes: wasmhost --help
+{{end}}`)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%v", err) })
 	daemon := &cobra.Command{Use: "daemon", Short: "Long forms: daemon spawn, ls, inspect, send, tail, logs, stop, migrate"}
 	for _, c := range []func() *cobra.Command{a.spawn, a.ps, a.inspect, a.send, a.tail, a.logs, a.stop, a.migrate} {
@@ -91,7 +118,7 @@ node.
 		}
 		daemon.AddCommand(long)
 	}
-	root.AddCommand(daemon, a.serve(), a.demo(), a.check(), a.kind(), a.upgrade(), a.quarantine(), a.snapshot(), a.node(), a.chain(), a.identity(), a.versionCommand())
+	root.AddCommand(daemon, a.serve(), a.demo(), a.check(), a.kind(), a.upgrade(), a.quarantine(), a.snapshot(), a.node(), a.chain(), a.identity(), a.config(), a.versionCommand())
 	group(root)
 	return root
 }
@@ -117,6 +144,16 @@ func exact(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
 			return usagef("%s takes %d arguments, got %d: %s", c.CommandPath(), n, len(args), c.UseLine())
+		}
+		return nil
+	}
+}
+
+// between is cobra.RangeArgs with an error of usage.
+func between(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return usagef("%s takes %d to %d arguments, got %d: %s", c.CommandPath(), least, most, len(args), c.UseLine())
 		}
 		return nil
 	}
@@ -157,6 +194,8 @@ func (a *app) report(ctx context.Context, err error) int {
 		if code == control.ExitNotConfirmed {
 			p.Code, p.Hint = "not-confirmed", "say yes, or give --yes"
 		}
+	case p.Code == "internal" && !errors.As(err, new(*control.Problem)):
+		p.Code, p.Hint = "failure", "" // this program's, not a node's
 	}
 	if a.format == "json" || a.format == "jsonl" {
 		line := map[string]any{"code": p.Code, "message": err.Error(), "hint": p.Hint, "exit": code}
@@ -183,7 +222,7 @@ func (a *app) report(ctx context.Context, err error) int {
 }
 
 func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version", Args: exact(0), RunE: func(*cobra.Command, []string) error {
+	return &cobra.Command{Use: "version", Short: "Print the version", Example: "  wasmhost version -o json", Args: exact(0), RunE: func(*cobra.Command, []string) error {
 		return a.print(map[string]any{"version": buildVersion()}, func(w io.Writer) { fmt.Fprintln(w, "wasmhost", buildVersion()) }, buildVersion)
 	}}
 }

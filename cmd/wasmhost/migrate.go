@@ -19,6 +19,8 @@ daemon serves until the target has all of it; its senders then wait for some
 milliseconds and find it there. The command returns when it has moved. On exit
 code 11 the source serves it as if nothing had happened. Ctrl-C leaves the
 migration to go on by itself.`,
+		Example: `  wasmhost migrate c1 --to b
+  wasmhost migrate c1 --to 5e5f0cbb -o json`,
 		Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if req.To == "" {

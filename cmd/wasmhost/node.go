@@ -12,32 +12,68 @@ import (
 
 func (a *app) node() *cobra.Command {
 	c := &cobra.Command{Use: "node", Short: "Nodes: this one and those it trusts"}
-	c.AddCommand(a.nodeList("ls", "List this node and its peers", false))
+	ls := a.nodeList("ls", "List this node and its peers", false)
+	ls.Example = "  wasmhost node ls -o json"
+	inspect := &cobra.Command{Use: "inspect NODE", Short: "Show this node or a peer: id, unique beginning of an id, or name", Example: "  wasmhost node inspect b",
+		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+			n, err := a.client().NodeOf(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.printNode(n)
+		}}
+	join := &cobra.Command{Use: "join TOKEN", Short: "Make this node and the one that printed the token trust each other", Long: `Make this node and the one that printed the token trust each other, as serve --join
+does at the start. - reads the token from standard input.`, Example: `  wasmhost --socket a.sock node token | wasmhost --socket b.sock node join -`,
+		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+			token, err := a.secret(args[0])
+			if err != nil {
+				return err
+			}
+			n, err := a.client().Join(c.Context(), token)
+			if err != nil {
+				return err
+			}
+			return a.printNode(n)
+		}}
+	c.AddCommand(ls, inspect, join)
 	var ttl time.Duration
 	var rights string
-	token := &cobra.Command{Use: "token", Short: "Print a token with which another node can join, once", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		t, err := a.client().Token(c.Context(), ttl, rights)
-		if err != nil {
-			return err
-		}
-		return a.print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) }, func() string { return t.Token })
-	}}
+	token := &cobra.Command{Use: "token", Short: "Print a token with which another node can join, once", Long: `Print a token with which another node can join, once. Treat it as a password.`,
+		Example: `  wasmhost node token --ttl 10m
+  wasmhost node token --rights read,migrate -o json`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+			t, err := a.client().Token(c.Context(), ttl, rights)
+			if err != nil {
+				return err
+			}
+			return a.print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) }, func() string { return t.Token })
+		}}
 	token.Flags().DurationVar(&ttl, "ttl", time.Hour, "for how long the token is good")
 	token.Flags().StringVar(&rights, "rights", "all", "what the node that joins may do here: all, none, or some of read,operate,migrate")
 	trust := &cobra.Command{Use: "trust", Short: "Trusted nodes"}
 	var yes bool
-	rm := &cobra.Command{Use: "rm NODE", Short: "Trust a node no longer", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	rm := &cobra.Command{Use: "rm NODE", Short: "Trust a node no longer", Example: "  wasmhost node trust rm b --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		if err := a.confirm(yes, "end the trust in node "+args[0]); err != nil {
 			return err
 		}
-		return a.client().Distrust(c.Context(), args[0])
+		n, err := a.client().Distrust(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.printNode(n)
 	}}
 	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	grant := &cobra.Command{Use: "grant NODE RIGHTS", Short: "Set what a trusted node may do here: all, none, or some of read,operate,migrate", Long: grantHelp,
 		Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
-			return a.client().Grant(c.Context(), args[0], args[1])
+			n, err := a.client().Grant(c.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return a.printNode(n)
 		}}
-	trust.AddCommand(a.nodeList("ls", "List the trusted nodes, and what each may do here", true), grant, rm)
+	grant.Example = "  wasmhost node trust grant b read,migrate"
+	trusted := a.nodeList("ls", "List the trusted nodes, what each may do here, and how often each was denied more", true)
+	trusted.Example = "  wasmhost node trust ls -o json"
+	trust.AddCommand(trusted, grant, rm)
 	c.AddCommand(token, trust)
 	return c
 }
@@ -45,7 +81,8 @@ func (a *app) node() *cobra.Command {
 const grantHelp = `Set what a trusted node may do here. Every trusted node may send events and ask
 where daemons are. Beside that there are:
 
-  read      what daemons emitted and logged, their chains and snapshots
+  read      what daemons emitted and logged, their chains and snapshots; kinds,
+            their modules, and which nodes are trusted here
   operate   stop daemons, order their migration
   migrate   move daemons to this node, with their modules
 
@@ -61,19 +98,27 @@ func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
 		if peersOnly {
 			nodes = nodes[1:]
 		}
-		return printList(a, nodes, "NODE\tNAME\tADDRESS\tSTATE\tRIGHTS", func(n control.Node) string {
-			state := "not connected"
-			switch {
-			case n.Self:
-				state = "this node"
-			case n.Online:
-				state = "connected"
-			}
-			rights := n.Rights
-			if n.Denied > 0 {
-				rights += fmt.Sprintf(" (%d denied)", n.Denied)
-			}
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", n.NodeID, n.Name, n.Addr, state, rights)
-		}, func(n control.Node) string { return n.NodeID })
+		return printList(a, nodes, nodeHead, nodeRow, func(n control.Node) string { return n.NodeID })
 	}}
+}
+
+const nodeHead = "NODE\tNAME\tADDRESS\tSTATE\tRIGHTS"
+
+func nodeRow(n control.Node) string {
+	state := "not connected"
+	switch {
+	case n.Self:
+		state = "this node"
+	case n.Online:
+		state = "connected"
+	}
+	rights := n.Rights
+	if n.Denied > 0 {
+		rights += fmt.Sprintf(" (%d denied)", n.Denied)
+	}
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", n.NodeID, n.Name, n.Addr, state, rights)
+}
+
+func (a *app) printNode(n control.Node) error {
+	return a.print(n, func(w io.Writer) { fmt.Fprintf(w, "%s\n%s\n", nodeHead, nodeRow(n)) }, func() string { return n.NodeID })
 }

@@ -81,21 +81,15 @@ func (a *app) confirm(yes bool, what string) error {
 
 func terminal(f *os.File) bool {
 	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
+	if err != nil || st.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(st, null)
 }
 
 // client speaks to the node.
-func (a *app) client() *control.Client { return control.Dial(a.socketPath()) }
-
-func (a *app) socketPath() string {
-	switch {
-	case a.socket != "":
-		return a.socket
-	case os.Getenv("WASMHOST_SOCKET") != "":
-		return os.Getenv("WASMHOST_SOCKET")
-	}
-	return defaultSocket()
-}
+func (a *app) client() *control.Client { return control.Dial(a.socket) }
 
 func defaultSocket() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,87 +12,104 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/host"
 	"wasmhost/wire/control"
 )
 
+// sending is one send command.
+type sending struct {
+	*app
+	ctx      context.Context
+	ref, id  string // to whom, under which id
+	answered int    // events that were
+	repeated int    // of these, those applied before
+	failed   int
+	first    *control.Problem // of the failed
+	stopped  bool             // events after the last answered were not taken
+}
+
 func (a *app) send() *cobra.Command {
-	var data, file, lines, key string
+	var data, file, lines, id string
 	c := &cobra.Command{
 		Use:   "send DAEMON [-]",
 		Short: "Send events to a daemon and print its outputs",
 		Long: `Send one event (--data, -f, or - for standard input), or each line of a file as
 one event, in order and pipelined (--lines FILE, or --lines - for standard
-input). The command returns when the outputs are durable. With -o jsonl each
-output is printed as soon as it is acknowledged; with -o json all of them at the
-end. An event that the daemon fails on is told on standard error and does not
+input). What ends a line, LF or CRLF, is not part of its event; an empty line is
+an empty event. The command returns when the outputs are durable. With -o jsonl
+each output is printed as soon as it is acknowledged; with -o json all of them at
+the end. An event that the daemon fails on is told on standard error and does not
 stop those after it.
 
-With --id KEY the same command can be given again, after a crash of the node or
-of the command, without anything being applied twice: what was applied before is
-answered with the outputs recorded then. A daemon remembers the key until 65,536
-other senders came after it and it was silent for 24 hours; the outputs, for the
-last 65,536 events.`,
-		Args: cobra.RangeArgs(1, 2),
+--id makes it safe to run the command again: an event that was applied is not
+applied again, and its recorded outputs are printed. An id is SENDER or
+SENDER/NUMBER: a name of your choice, and which of its events this is (1 without a
+number). With --lines it is the id of the first line, and those of the others
+follow. The numbers of one sender must grow. A daemon remembers 65,536 senders,
+and forgets none within a day; it looks for recorded outputs among its last 65,536
+events, and further back says superseded instead. An id that was used for other
+content is refused.`,
+		Example: `  wasmhost send c1 --data hello
+  wasmhost send c1 -f event.json -o json
+  wasmhost send c1 --data 'charge 5' --id order-1234
+  wasmhost send c1 --lines events.txt --id import-7 -o jsonl`,
+		Args: between(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			given := 0
+			given := make(map[string]bool)
 			for _, f := range []string{"data", "file", "lines"} {
 				if c.Flags().Changed(f) {
-					given++
+					given[f] = true
 				}
 			}
-			stdin := len(args) == 2
-			if stdin && args[1] != "-" {
-				return usagef("the second argument is %q; it can only be -", args[1])
+			if len(args) == 2 {
+				if args[1] != "-" {
+					return usagef("the second argument is %q; it can only be -", args[1])
+				}
+				given["-"] = true
 			}
-			if stdin {
-				given++
-			}
-			if given != 1 {
+			if len(given) != 1 {
 				return usagef("give one of --data TEXT, -f FILE, - and --lines FILE")
 			}
-			var from control.Numbered
 			if c.Flags().Changed("id") {
-				if key == "" {
-					return usagef("--id is empty")
+				if _, err := control.ParseEventID(id); err != nil {
+					return usagef("--id: %v", err)
 				}
-				from = control.NumberedBy(key)
 			}
+			s := &sending{app: a, ctx: c.Context(), ref: args[0], id: id}
 			switch {
-			case lines != "":
-				return a.sendLines(c, args[0], lines, from)
-			case stdin || file == "-":
-				b, err := io.ReadAll(a.in)
-				if err != nil {
-					return err
-				}
-				return a.sendOne(c, args[0], b, from)
-			case file != "":
-				b, err := os.ReadFile(file)
-				if err != nil {
-					return err
-				}
-				return a.sendOne(c, args[0], b, from)
+			case given["lines"]:
+				return s.lines(lines)
+			case given["-"], given["file"] && file == "-":
+				return s.one(io.ReadAll(a.in))
+			case given["file"]:
+				return s.one(os.ReadFile(file))
 			}
-			return a.sendOne(c, args[0], []byte(data), from)
+			return s.one([]byte(data), nil)
 		},
 	}
 	c.Flags().StringVar(&data, "data", "", "the event, as text")
-	c.Flags().StringVarP(&file, "file", "f", "", "a file that is the event")
+	c.Flags().StringVarP(&file, "file", "f", "", "a file that is the event; - is standard input")
 	c.Flags().StringVar(&lines, "lines", "", "a file whose lines are events; - is standard input")
-	c.Flags().StringVar(&key, "id", "", "names the event, or the first of the lines: sent again under the same name it is applied once")
+	c.Flags().StringVar(&id, "id", "", "SENDER or SENDER/NUMBER: the event's id, under which it is applied once")
 	return c
 }
 
-func (a *app) sendOne(c *cobra.Command, ref string, payload []byte, from control.Numbered) error {
-	sent, err := a.client().SendNumbered(c.Context(), ref, from, payload)
+func (s *sending) one(payload []byte, err error) error {
 	if err != nil {
 		return err
 	}
-	if a.format == "json" {
-		return json.NewEncoder(a.out).Encode(sent)
+	sent, err := s.client().Send(s.ctx, s.ref, s.id, payload)
+	if err != nil {
+		return err
+	}
+	if sent.Duplicate {
+		fmt.Fprintln(s.err, "the event had been applied before; these are its recorded outputs")
+	}
+	if s.format == "json" {
+		return json.NewEncoder(s.out).Encode(sent)
 	}
 	for _, o := range sent.Outputs {
-		if err := a.printOutput(o); err != nil {
+		if err := s.printOutput(o); err != nil {
 			return err
 		}
 	}
@@ -101,8 +119,26 @@ func (a *app) sendOne(c *cobra.Command, ref string, payload []byte, from control
 // maxLine bounds one line: the largest event that any node takes.
 const maxLine = 16 << 20
 
-func (a *app) sendLines(c *cobra.Command, ref, path string, from control.Numbered) (err error) {
-	in := a.in
+// lineReader returns a function that returns the next line, until io.EOF.
+func lineReader(in io.Reader) func() ([]byte, error) {
+	scan, n := bufio.NewScanner(in), 0
+	scan.Buffer(make([]byte, 64<<10), maxLine)
+	return func() ([]byte, error) {
+		n++
+		switch {
+		case scan.Scan():
+			return scan.Bytes(), nil
+		case errors.Is(scan.Err(), bufio.ErrTooLong):
+			return nil, fmt.Errorf("%w: line %d has more than %d bytes; nothing from it on was sent", host.ErrTooLarge, n, maxLine)
+		case scan.Err() != nil:
+			return nil, scan.Err()
+		}
+		return nil, io.EOF
+	}
+}
+
+func (s *sending) lines(path string) error {
+	in := s.in
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
@@ -111,68 +147,67 @@ func (a *app) sendLines(c *cobra.Command, ref, path string, from control.Numbere
 		defer f.Close()
 		in = f
 	}
-	scan := bufio.NewScanner(in)
-	scan.Buffer(make([]byte, 64<<10), maxLine)
-	next := func() ([]byte, error) {
-		if scan.Scan() {
-			return scan.Bytes(), nil
-		}
-		if scan.Err() != nil {
-			return nil, scan.Err()
-		}
-		return nil, io.EOF
-	}
-	out := bufio.NewWriterSize(a.out, 64<<10)
-	defer func() { err = errors.Join(err, out.Flush()) }()
-	all := control.Sent{Outputs: []control.Output{}}
-	enc := json.NewEncoder(out)
-	events, failed := 0, 0
-	var first *control.Problem
-	err = a.client().SendAllNumbered(c.Context(), ref, from, next, func(s control.Sent) error {
-		events++
-		if s.Error != nil {
-			if failed++; first == nil {
-				first = s.Error
-			}
-			fmt.Fprintf(a.err, "event %d: %s (%s)\n", events, s.Error.Detail, s.Error.Code)
-			return nil
-		}
-		for _, o := range s.Outputs {
-			switch a.format {
+	out := bufio.NewWriterSize(s.out, 64<<10)
+	enc, all := json.NewEncoder(out), []control.Output{}
+	err := s.client().SendAll(s.ctx, s.ref, s.id, lineReader(in), func(sent control.Sent) error {
+		s.count(sent)
+		for _, o := range sent.Outputs {
+			var err error
+			switch s.format {
 			case "json":
-				all.Outputs = append(all.Outputs, o)
+				all = append(all, o)
 			case "jsonl":
-				if err := enc.Encode(o); err != nil {
-					return err
-				}
+				err = enc.Encode(o)
 			default:
-				b, err := payload(o)
-				if err == nil {
-					_, err = fmt.Fprintf(out, "%s\n", b)
-				}
-				if err != nil {
-					return err
-				}
+				err = writePayload(out, o)
+			}
+			if err != nil {
+				return err
 			}
 		}
-		if a.format != "json" && len(s.Outputs) > 0 {
-			return flushIdle(out, a.out)
+		if s.format != "json" && len(sent.Outputs) > 0 {
+			return flushIdle(out, s.out)
 		}
 		return nil
 	})
-	if err != nil {
+	if s.format == "json" {
+		err = errors.Join(err, enc.Encode(control.Sent{Outputs: all}))
+	}
+	return errors.Join(s.ended(err), out.Flush())
+}
+
+// count notes what became of one event.
+func (s *sending) count(sent control.Sent) {
+	s.answered++
+	if sent.Duplicate {
+		s.repeated++
+	}
+	if sent.Error == nil {
+		return
+	}
+	if s.failed++; s.first == nil {
+		s.first = sent.Error
+	}
+	s.stopped = sent.Stopped
+	fmt.Fprintf(s.err, "event %d: %s (%s)\n", s.answered, sent.Error.Detail, sent.Error.Code)
+}
+
+// ended says how sending lines ended, err being what cut it short.
+func (s *sending) ended(err error) error {
+	if s.repeated > 0 {
+		fmt.Fprintf(s.err, "%d of %d events had been applied before; the outputs printed for them are those recorded then\n", s.repeated, s.answered)
+	}
+	switch {
+	case err != nil && s.ctx.Err() == nil:
+		return fmt.Errorf("after %d events were answered: %w", s.answered, err)
+	case err != nil:
 		return err
-	}
-	if a.format == "json" {
-		if err := enc.Encode(all); err != nil {
-			return err
-		}
-	}
-	if first != nil {
-		if failed > 1 {
-			return fmt.Errorf("%d of %d events failed; the first: %w", failed, events, first)
-		}
-		return first
+	case s.stopped:
+		return fmt.Errorf("event %d was not taken, and none after it: %w", s.answered, s.first)
+	case s.failed > 1:
+		return fmt.Errorf("%d of %d events failed; the first: %w", s.failed, s.answered, s.first)
+	case s.first != nil:
+		return s.first
 	}
 	return nil
 }
@@ -188,10 +223,12 @@ func flushIdle(out *bufio.Writer, to io.Writer) error {
 	return out.Flush()
 }
 
-func payload(o control.Output) ([]byte, error) {
+// writePayload writes one output's bytes and a newline.
+func writePayload(w io.Writer, o control.Output) error {
 	b, err := base64.StdEncoding.DecodeString(o.Payload)
 	if err != nil {
-		return nil, fmt.Errorf("reading an output: %w", err)
+		return fmt.Errorf("reading an output: %w", err)
 	}
-	return b, nil
+	_, err = fmt.Fprintf(w, "%s\n", b)
+	return err
 }

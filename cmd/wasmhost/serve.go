@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,32 +33,32 @@ type serveOptions struct {
 }
 
 func (a *app) serve() *cobra.Command {
-	var o serveOptions
+	var join string
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node",
 		Long: `Run a node until SIGTERM or SIGINT: it then takes no more events, stores every
 daemon's state and ends; a second signal ends it at once. When the node is ready
 it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
+		Example: `  wasmhost serve --data ./a --listen 127.0.0.1:7433 --name a
+  wasmhost serve --ephemeral --listen 127.0.0.1:0 --socket b.sock --join "$(wasmhost node token)"`,
 		Args: exact(0),
-		RunE: func(c *cobra.Command, _ []string) error { return a.runNode(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			o, err := a.serveOptions(c)
+			if err != nil {
+				return err
+			}
+			if o.join, err = a.secret(join); err != nil {
+				return err
+			}
+			return a.runNode(c.Context(), o)
+		},
 	}
-	f := c.Flags()
-	f.StringVar(&o.data, "data", env("WASMHOST_DATA", ""), "data directory (WASMHOST_DATA; default "+defaultData()+")")
-	f.StringVar(&o.listen, "listen", env("WASMHOST_LISTEN", "127.0.0.1:7433"), "UDP address for other nodes (WASMHOST_LISTEN)")
-	f.StringVar(&o.join, "join", env("WASMHOST_JOIN", ""), "join the node that printed this token (WASMHOST_JOIN)")
-	f.StringVar(&o.name, "name", env("WASMHOST_NAME", hostname()), "the node's name (WASMHOST_NAME)")
-	f.StringVar(&o.level, "log-level", env("WASMHOST_LOG_LEVEL", "info"), "debug, info, warn or error (WASMHOST_LOG_LEVEL)")
-	f.BoolVar(&o.ephemeral, "ephemeral", false, "keep everything in memory")
-	f.BoolVar(&o.noFetch, "no-module-fetch", false, "take no module from another node")
+	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch"} {
+		addSetting(c.Flags(), flag, "")
+	}
+	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
 	return c
-}
-
-func env(name, def string) string {
-	if v, ok := os.LookupEnv(name); ok {
-		return v
-	}
-	return def
 }
 
 func hostname() string {
@@ -67,17 +69,42 @@ func hostname() string {
 	return name
 }
 
+// serveOptions reads the flags. Of --data and --ephemeral one rules out the
+// other; where one is given, what a file or the environment says of the other
+// does not count.
+func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
+	f := c.Flags()
+	text := func(name string) string { return f.Lookup(name).Value.String() }
+	o := serveOptions{data: text("data"), listen: text("listen"), name: text("name"), level: text("log-level"),
+		ephemeral: text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true"}
+	switch {
+	case o.ephemeral && f.Changed("data") && f.Changed("ephemeral"):
+		return o, usagef("give either --data or --ephemeral")
+	case f.Changed("data"):
+		o.ephemeral = false
+	case o.data == "":
+		return o, usagef("the data directory has no name: give --data DIR, or --ephemeral")
+	}
+	if len(o.name) > 255 {
+		return o, usagef("the node's name has %d bytes, at most 255", len(o.name))
+	}
+	return o, nil
+}
+
+// secret is text, or what standard input holds where text is -.
+func (a *app) secret(text string) (string, error) {
+	if text != "-" {
+		return text, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(a.in, 64<<10))
+	return strings.TrimSpace(string(b)), err
+}
+
 // runNode composes a node and runs it.
 func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.level)); err != nil {
 		return usagef("--log-level %q is none of debug, info, warn and error", o.level)
-	}
-	if o.ephemeral && o.data != "" {
-		return usagef("give either --data or --ephemeral")
-	}
-	if o.data == "" {
-		o.data = defaultData()
 	}
 	logger := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 	s, err := store.Open(store.Options{Dir: o.data, Ephemeral: o.ephemeral, Logger: logger})
@@ -106,7 +133,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := control.ListenSocket(a.socketPath())
+	listener, err := control.ListenSocket(a.socket)
 	if err != nil {
 		return errors.Join(err, rt.Shutdown(ctx))
 	}
@@ -132,7 +159,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 
 // announce prints the line that scripts wait for.
 func (a *app) announce(m *wire.Mesh) error {
-	socket, err := filepath.Abs(a.socketPath())
+	socket, err := filepath.Abs(a.socket)
 	if err != nil {
 		return err
 	}

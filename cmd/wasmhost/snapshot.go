@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +16,7 @@ import (
 
 func (a *app) snapshot() *cobra.Command {
 	c := &cobra.Command{Use: "snapshot", Short: "Snapshots: a daemon's state in a file"}
-	save := &cobra.Command{Use: "save DAEMON FILE", Short: "Write a daemon's snapshot; - is standard output", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+	save := &cobra.Command{Use: "save DAEMON FILE", Short: "Write a daemon's snapshot; - is standard output", Example: "  wasmhost snapshot save c1 c1.snap", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		body, err := a.client().Snapshot(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -22,14 +24,14 @@ func (a *app) snapshot() *cobra.Command {
 		defer body.Close()
 		return a.writeTo(args[1], body)
 	}}
-	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show what a snapshot is of", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show what a snapshot is of", Example: "  wasmhost snapshot inspect c1.snap -o json", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
 		s, err := readSnapshot(args[0])
 		if err != nil {
 			return err
 		}
 		return a.printSnapshot(s)
 	}}
-	verify := &cobra.Command{Use: "verify FILE", Short: "Check a snapshot's hashes and signature, with no node running", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+	verify := &cobra.Command{Use: "verify FILE", Short: "Check a snapshot's hashes and signature, with no node running", Example: "  wasmhost snapshot verify c1.snap", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
 		s, err := readSnapshot(args[0])
 		if err == nil {
 			err = s.Verify()
@@ -43,7 +45,10 @@ func (a *app) snapshot() *cobra.Command {
 	restore := &cobra.Command{
 		Use: "restore FILE", Short: "Make the daemon that a snapshot is of",
 		Long: `Make the daemon that a snapshot is of. Its identity is opened from the snapshot on
-the node that took it; anywhere else it is given by --identity.`,
+the node that took it; anywhere else it is given by --identity. A daemon that runs, here or on a node that
+this one trusts and reaches, is not made a second time.`,
+		Example: `  wasmhost snapshot restore c1.snap
+  wasmhost snapshot restore c1.snap --name c1-again --identity me.key`,
 		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 			seed, err := seedOf(keyFile, passFile)
 			if err != nil {
@@ -86,7 +91,8 @@ func (a *app) printSnapshot(s *host.Snapshot) error {
 
 func (a *app) chain() *cobra.Command {
 	c := &cobra.Command{Use: "chain", Short: "Chains: what a daemon emitted, and the proof of it"}
-	export := &cobra.Command{Use: "export DAEMON [FILE]", Short: "Write a daemon's chain to a file, or to standard output", Args: cobra.RangeArgs(1, 2), RunE: func(c *cobra.Command, args []string) error {
+	export := &cobra.Command{Use: "export DAEMON [FILE]", Short: "Write a daemon's chain to a file, or to standard output", Example: `  wasmhost chain export c1 > c1.chain
+  wasmhost chain export c1 c1.chain`, Args: between(1, 2), RunE: func(c *cobra.Command, args []string) error {
 		body, err := a.client().Chain(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -98,38 +104,73 @@ func (a *app) chain() *cobra.Command {
 		}
 		return a.writeTo(to, body)
 	}}
-	verify := &cobra.Command{Use: "verify FILE", Short: "Prove a chain file, with no node running", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+	verify := &cobra.Command{Use: "verify FILE", Short: "Prove a chain file, with no node running; - is standard input", Example: "  wasmhost chain verify c1.chain", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
 		return a.walkChain(args[0], nil)
 	}}
-	show := &cobra.Command{Use: "show DAEMON", Short: "Print a daemon's chain, proven on the way", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	show := &cobra.Command{Use: "show DAEMON", Short: "Print a daemon's chain, proven on the way", Example: `  wasmhost chain show c1
+  wasmhost chain show c1 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		body, err := a.client().Chain(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		defer body.Close()
-		_, err = host.WalkChain(body, a.showItem)
-		return err
+		out := bufio.NewWriterSize(a.out, 64<<10)
+		s := &chainShower{out: out, format: a.format}
+		if _, err = host.WalkChain(body, s.show); err == nil {
+			err = s.end()
+		}
+		return errors.Join(err, out.Flush())
 	}}
 	c.AddCommand(show, export, verify)
 	return c
 }
 
-func (a *app) showItem(i host.ChainItem) error {
+// chainShower prints the items of a chain. As JSON it prints the outputs: moves
+// and signatures are in the answer of chain verify.
+type chainShower struct {
+	out    io.Writer
+	format string
+	shown  int // outputs
+}
+
+func (s *chainShower) show(i host.ChainItem) error {
+	var err error
 	switch {
-	case i.Output != nil && a.format != "table":
-		return json.NewEncoder(a.out).Encode(control.OutputOf(*i.Output))
+	case i.Output != nil && s.format == "json":
+		sep := ","
+		if s.shown == 0 {
+			sep = "["
+		}
+		_, err = io.WriteString(s.out, sep)
+		fallthrough
+	case i.Output != nil && s.format == "jsonl":
+		s.shown++
+		if err == nil {
+			err = json.NewEncoder(s.out).Encode(control.OutputOf(*i.Output))
+		}
+	case i.Output != nil && s.format == "name":
+		_, err = fmt.Fprintln(s.out, i.Output.Link.Sequence)
 	case i.Output != nil:
 		l := i.Output.Link
-		_, err := fmt.Fprintf(a.out, "%8d  epoch %d  %x  %.120q\n", l.Sequence, l.Epoch, l.Parent[:6], i.Output.Payload)
-		return err
-	case i.Move != nil && a.format == "table":
-		_, err := fmt.Fprintf(a.out, "          moved from %s to %s: epoch %d\n", i.Move.From, i.Move.To, i.Move.Epoch)
-		return err
-	case i.Checkpoint != nil && a.format == "table":
-		_, err := fmt.Fprintf(a.out, "          signed through %d\n", i.Checkpoint.Sequence)
-		return err
+		_, err = fmt.Fprintf(s.out, "%8d  epoch %d  %x  %.120q\n", l.Sequence, l.Epoch, l.Parent[:6], i.Output.Payload)
+	case i.Move != nil && s.format == "table":
+		_, err = fmt.Fprintf(s.out, "          moved from %s to %s: epoch %d\n", i.Move.From, i.Move.To, i.Move.Epoch)
+	case i.Checkpoint != nil && s.format == "table":
+		_, err = fmt.Fprintf(s.out, "          signed through %d\n", i.Checkpoint.Sequence)
 	}
-	return nil
+	return err
+}
+
+func (s *chainShower) end() error {
+	if s.format != "json" {
+		return nil
+	}
+	text := "]\n"
+	if s.shown == 0 {
+		text = "[]\n"
+	}
+	_, err := io.WriteString(s.out, text)
+	return err
 }
 
 func (a *app) walkChain(path string, fn func(host.ChainItem) error) error {

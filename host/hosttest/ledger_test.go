@@ -69,10 +69,13 @@ type sender struct {
 // run sends all events, each until it is answered. It gives up when ctx ends.
 func (s *sender) run(ctx context.Context) {
 	at := s.c.nodes[s.rng.IntN(len(s.c.nodes))]
+	text, of := "", uint64(0) // what is sent under a number stays the same
 	for number := uint64(1); number <= uint64(s.events); {
-		text := fmt.Sprintf("%s %d", s.name, number)
-		if s.rng.IntN(10) == 0 {
-			text = "fail-" + text
+		if of != number {
+			text, of = fmt.Sprintf("%s %d", s.name, number), number
+			if s.rng.IntN(10) == 0 {
+				text = "fail-" + text
+			}
 		}
 		for {
 			next, done := s.try(ctx, at, number, text)

@@ -78,18 +78,21 @@ func daemonOf(i host.Info) Daemon {
 
 // Output is one output of a daemon.
 type Output struct {
-	Origin   string `json:"origin"`
-	Epoch    uint64 `json:"epoch"`
-	Sequence uint64 `json:"sequence"`
-	Text     string `json:"text,omitempty"` // when the payload is UTF-8
-	Payload  string `json:"payload"`        // base64
+	Origin   string  `json:"origin"`
+	Epoch    uint64  `json:"epoch"`
+	Sequence uint64  `json:"sequence"`
+	Text     *string `json:"text,omitempty"` // when the payload is UTF-8
+	Payload  string  `json:"payload"`        // base64
+
+	Duplicate bool `json:"duplicate,omitempty"` // of an event that had been applied before
 }
 
 // OutputOf makes an Output of host's.
 func OutputOf(o host.Output) Output {
 	out := Output{Origin: o.Link.Origin.Origin().String(), Epoch: o.Link.Epoch, Sequence: o.Link.Sequence, Payload: base64.StdEncoding.EncodeToString(o.Payload)}
 	if utf8.Valid(o.Payload) {
-		out.Text = string(o.Payload)
+		text := string(o.Payload)
+		out.Text = &text
 	}
 	return out
 }
@@ -97,8 +100,10 @@ func OutputOf(o host.Output) Output {
 // Sent is what became of one event.
 type Sent struct {
 	Outputs   []Output `json:"outputs"`
-	Duplicate bool     `json:"duplicate,omitempty"`
-	Error     *Problem `json:"error,omitempty"` // in a stream of events only
+	Duplicate bool     `json:"duplicate,omitempty"` // it had been applied before: these are the outputs recorded then
+
+	Error   *Problem `json:"error,omitempty"`   // in a stream of events only
+	Stopped bool     `json:"stopped,omitempty"` // with Error: nothing after this event is taken
 }
 
 // LogLine is one line of a daemon's log.

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +37,7 @@ func Dial(socket string) *Client {
 			var d net.Dialer
 			c, err := d.DialContext(ctx, "unix", socket)
 			if err != nil {
-				return nil, fmt.Errorf("%w: no node answers on %s: %w", host.ErrUnreachable, socket, err)
+				return nil, noNode(socket, err)
 			}
 			return c, nil
 		},
@@ -43,8 +45,22 @@ func Dial(socket string) *Client {
 	})
 }
 
+func noNode(socket string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("opening the control socket %s: %w", socket, err)
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return fmt.Errorf("%w on %s: %w: %w", ErrNoNode, socket, host.ErrUnreachable, err)
+}
+
 // do sends a request and returns the answer's body, which the caller closes.
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader, header http.Header) (io.ReadCloser, error) {
+	if strings.Contains(path, "/"+emptySegment) {
+		return nil, fmt.Errorf("%w: it is empty", host.ErrBadName)
+	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://node/v1/"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
@@ -58,7 +74,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 		if errors.As(err, &u) {
 			err = u.Err
 		}
-		return nil, err
+		return nil, broken(ctx, err)
 	}
 	if res.StatusCode < 300 {
 		return res.Body, nil
@@ -75,7 +91,40 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 	return nil, p
 }
 
-// get fills into from a JSON answer; a nil into expects none.
+// broken is the error of a connection that broke.
+func broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, host.ErrUnreachable) {
+		return err
+	}
+	return fmt.Errorf("%w: the connection to the node broke: %w", host.ErrUnreachable, err)
+}
+
+// readError is the error of an answer that cannot be read: what broke, or what
+// is no answer.
+func readError(ctx context.Context, err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &syntax) || errors.As(err, &kind) {
+		return fmt.Errorf("reading the node's answer: %w", err)
+	}
+	return broken(ctx, err)
+}
+
+// emptySegment stands for an empty name, which no path can have: do refuses it.
+const emptySegment = "%00"
+
+// segment is a name as one part of a path.
+func segment(name string) string {
+	switch name {
+	case "":
+		return emptySegment
+	case ".", "..":
+		return strings.ReplaceAll(name, ".", "%2E")
+	}
+	return url.PathEscape(name)
+}
+
+// call fills into from a JSON answer; a nil into expects none.
 func (c *Client) call(ctx context.Context, method, path string, body io.Reader, into any) error {
 	res, err := c.do(ctx, method, path, body, nil)
 	if err != nil {
@@ -85,12 +134,8 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader, 
 	if into == nil {
 		return nil
 	}
-	return decodeAnswer(res, into)
-}
-
-func decodeAnswer(res io.Reader, into any) error {
 	if err := json.NewDecoder(res).Decode(into); err != nil {
-		return fmt.Errorf("reading the node's answer: %w", err)
+		return readError(ctx, err)
 	}
 	return nil
 }
@@ -110,24 +155,39 @@ func (c *Client) Nodes(ctx context.Context) (out []Node, err error) {
 	return out, c.call(ctx, "GET", "nodes", nil, &out)
 }
 
+// NodeOf returns the node, or a peer of it, by id, unique prefix or name.
+func (c *Client) NodeOf(ctx context.Context, ref string) (out Node, err error) {
+	return out, c.call(ctx, "GET", "nodes/"+segment(ref), nil, &out)
+}
+
 // Token issues a join token; who joins with it gets the rights.
 func (c *Client) Token(ctx context.Context, ttl time.Duration, rights string) (out Token, err error) {
 	return out, c.call(ctx, "POST", "token?ttl="+url.QueryEscape(ttl.String())+"&rights="+url.QueryEscape(rights), nil, &out)
 }
 
-// Grant sets what a trusted node may do.
-func (c *Client) Grant(ctx context.Context, node, rights string) error {
-	return c.call(ctx, "PUT", "trust/"+url.PathEscape(node)+"?rights="+url.QueryEscape(rights), nil, nil)
+// Join makes the node and the one that issued the token trust each other, and
+// returns that one.
+func (c *Client) Join(ctx context.Context, token string) (out Node, err error) {
+	body, err := jsonBody(Token{Token: token})
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "join", body, &out)
 }
 
-// Distrust ends the trust in a node.
-func (c *Client) Distrust(ctx context.Context, node string) error {
-	return c.call(ctx, "DELETE", "trust/"+url.PathEscape(node), nil, nil)
+// Grant sets what a trusted node may do.
+func (c *Client) Grant(ctx context.Context, node, rights string) (out Node, err error) {
+	return out, c.call(ctx, "PUT", "trust/"+segment(node)+"?rights="+url.QueryEscape(rights), nil, &out)
+}
+
+// Distrust ends the trust in a node, and returns which it was.
+func (c *Client) Distrust(ctx context.Context, node string) (out Node, err error) {
+	return out, c.call(ctx, "DELETE", "trust/"+segment(node), nil, &out)
 }
 
 // PushKind uploads a module.
 func (c *Client) PushKind(ctx context.Context, name string, wasm io.Reader, limits ...string) (out Kind, err error) {
-	path := "kinds/" + url.PathEscape(name)
+	path := "kinds/" + segment(name)
 	if len(limits) > 0 {
 		path += "?" + url.Values{"limit": limits}.Encode()
 	}
@@ -141,17 +201,17 @@ func (c *Client) Kinds(ctx context.Context) (out []Kind, err error) {
 
 // Kind returns one kind with its report.
 func (c *Client) Kind(ctx context.Context, name string) (out Kind, err error) {
-	return out, c.call(ctx, "GET", "kinds/"+url.PathEscape(name), nil, &out)
+	return out, c.call(ctx, "GET", "kinds/"+segment(name), nil, &out)
 }
 
 // PullKind returns the kind's module. The caller closes it.
 func (c *Client) PullKind(ctx context.Context, name string) (io.ReadCloser, error) {
-	return c.do(ctx, "GET", "kinds/"+url.PathEscape(name)+"/module", nil, nil)
+	return c.do(ctx, "GET", "kinds/"+segment(name)+"/module", nil, nil)
 }
 
-// RemoveKind forgets a kind.
-func (c *Client) RemoveKind(ctx context.Context, name string) error {
-	return c.call(ctx, "DELETE", "kinds/"+url.PathEscape(name), nil, nil)
+// RemoveKind forgets a kind, and returns what it was.
+func (c *Client) RemoveKind(ctx context.Context, name string) (out Kind, err error) {
+	return out, c.call(ctx, "DELETE", "kinds/"+segment(name), nil, &out)
 }
 
 // Spawn makes a daemon.
@@ -172,7 +232,7 @@ func (c *Client) Daemons(ctx context.Context, all bool) (out []Daemon, err error
 	return out, c.call(ctx, "GET", path, nil, &out)
 }
 
-func daemonPath(ref, rest string) string { return "daemons/" + url.PathEscape(ref) + rest }
+func daemonPath(ref, rest string) string { return "daemons/" + segment(ref) + rest }
 
 // Daemon returns one daemon, wherever it is.
 func (c *Client) Daemon(ctx context.Context, ref string) (out Daemon, err error) {
@@ -184,21 +244,60 @@ func (c *Client) local(ctx context.Context, ref string) (out Daemon, err error) 
 	return out, c.call(ctx, "GET", daemonPath(ref, "?local=1"), nil, &out)
 }
 
-// Stop ends a daemon.
-func (c *Client) Stop(ctx context.Context, ref string) error {
-	return c.call(ctx, "DELETE", daemonPath(ref, ""), nil, nil)
+// Stop ends a daemon, and returns where it stood.
+func (c *Client) Stop(ctx context.Context, ref string) (out Daemon, err error) {
+	return out, c.call(ctx, "DELETE", daemonPath(ref, ""), nil, &out)
 }
 
-// Send delivers one event and returns when it is durable.
-func (c *Client) Send(ctx context.Context, ref string, payload []byte) (out Sent, err error) {
-	return out, c.call(ctx, "POST", daemonPath(ref, "/events"), bytes.NewReader(payload), &out)
+func withID(path, id string) string {
+	if id == "" {
+		return path
+	}
+	return path + "?id=" + url.QueryEscape(id)
+}
+
+// Send delivers one event and returns when it is durable. An event with an id,
+// as ParseEventID reads it, is applied once however often it is sent; one with
+// an empty id is another event each time.
+func (c *Client) Send(ctx context.Context, ref, id string, payload []byte) (out Sent, err error) {
+	return out, c.call(ctx, "POST", daemonPath(ref, withID("/events", id)), bytes.NewReader(payload), &out)
 }
 
 // SendAll delivers the events that next returns, in order and pipelined, until
 // it returns io.EOF; fn gets what became of each, in order. A failed event is
-// in Sent.Error and stops nothing.
-func (c *Client) SendAll(ctx context.Context, ref string, next func() ([]byte, error), fn func(Sent) error) error {
-	return c.SendAllNumbered(ctx, ref, Numbered{}, next, fn)
+// in Sent.Error and stops nothing, unless Sent.Stopped says so. id, if any, is
+// that of the first event; the numbers of the others follow.
+func (c *Client) SendAll(ctx context.Context, ref, id string, next func() ([]byte, error), fn func(Sent) error) error {
+	body, w := io.Pipe()
+	read := make(chan error, 1) // why next ended
+	go func() {
+		err := frames(w, next)
+		if err != io.EOF && !errors.Is(err, io.ErrClosedPipe) {
+			read <- err
+		}
+		close(read)
+		_ = w.Close() // what was read is sent to its end, and answered
+	}()
+	defer body.Close()
+	res, err := c.do(ctx, "POST", daemonPath(ref, withID("/stream", id)), body, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	err = eachLine(ctx, res, func(s Sent) error {
+		if s.Stopped {
+			_ = w.Close() // never fails; the node takes no more
+		}
+		return fn(s)
+	})
+	select {
+	case readErr := <-read:
+		if readErr != nil {
+			return readErr
+		}
+	default: // next still waits for more
+	}
+	return err
 }
 
 // frames writes what next returns as frames until it returns io.EOF, which is
@@ -240,43 +339,19 @@ func frames(w io.Writer, next func() ([]byte, error)) error {
 }
 
 // eachLine decodes JSON lines until the end.
-func eachLine[T any](r io.Reader, fn func(T) error) error {
+func eachLine[T any](ctx context.Context, r io.Reader, fn func(T) error) error {
 	d := json.NewDecoder(bufio.NewReaderSize(r, 64<<10))
 	for {
 		var v T
 		if err := d.Decode(&v); err == io.EOF {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("reading the node's answer: %w", err)
+			return readError(ctx, err)
 		}
 		if err := fn(v); err != nil {
 			return err
 		}
 	}
-}
-
-// Logs calls fn with the daemon's log lines; with follow, until ctx ends.
-func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(LogLine) error) error {
-	path := "/logs"
-	if follow {
-		path += "?follow=1"
-	}
-	res, err := c.do(ctx, "GET", daemonPath(ref, path), nil, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Close()
-	return eachLine(res, fn)
-}
-
-// Tail calls fn with the daemon's outputs until ctx ends or the daemon moves.
-func (c *Client) Tail(ctx context.Context, ref string, fn func(Output) error) error {
-	res, err := c.do(ctx, "GET", daemonPath(ref, "/tail"), nil, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Close()
-	return eachLine(res, fn)
 }
 
 // Snapshot returns the daemon's snapshot. The caller closes it.
@@ -318,7 +393,7 @@ func (c *Client) Migrate(ctx context.Context, ref string, req Migrate, fn func(p
 	}
 	defer res.Close()
 	var report *MigrationReport
-	err = eachLine(res, func(s MigrationStep) error {
+	err = eachLine(ctx, res, func(s MigrationStep) error {
 		if s.Error != nil {
 			return s.Error
 		}

@@ -2,11 +2,16 @@ package control
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"wasmhost/host"
@@ -47,7 +52,9 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 	var wg sync.WaitGroup
 	for _, p := range peers {
 		wg.Go(func() {
-			theirs, err := NewClient(s.mesh.HTTPTransport(p.ID)).Daemons(r.Context(), false)
+			ctx, cancel := context.WithTimeout(r.Context(), askTimeout)
+			defer cancel()
+			theirs, err := NewClient(s.mesh.HTTPTransport(p.ID)).Daemons(ctx, false)
 			if err != nil {
 				s.logger.Warn("a peer does not list its daemons", "peer", p.ID, "error", err)
 				return
@@ -58,6 +65,7 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	wg.Wait()
+	slices.SortStableFunc(out, func(a, b Daemon) int { return strings.Compare(a.Name, b.Name) })
 	here := make(map[string]bool)
 	for _, d := range out {
 		here[d.EntityID] = true
@@ -85,6 +93,9 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	if err := s.notElsewhere(r.Context(), spawn); err != nil {
+		return err
+	}
 	i, err := s.rt.Spawn(r.Context(), spawn)
 	if err != nil {
 		return err
@@ -111,11 +122,47 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	snap, err := host.DecodeSnapshot(b)
+	if err != nil {
+		return err
+	}
+	if err := s.entityNotElsewhere(r.Context(), snap.Header.Entity); err != nil {
+		return err
+	}
 	i, err := s.rt.SpawnFromSnapshot(r.Context(), spawn, b)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, daemonOf(i))
+}
+
+// notElsewhere makes sure that no node that answers runs the daemon that is to
+// be spawned, and that the name is not that of a daemon which went elsewhere.
+func (s *Server) notElsewhere(ctx context.Context, spawn host.SpawnRequest) error {
+	if spawn.Identity != nil {
+		if err := s.entityNotElsewhere(ctx, spawn.Identity.ID()); err != nil {
+			return err
+		}
+	}
+	id, err := s.rt.Resolve(spawn.Name)
+	if err != nil {
+		return nil
+	}
+	var moved *host.MovedError
+	if _, err := s.rt.Inspect(id); !errors.As(err, &moved) {
+		return nil
+	}
+	if d, ok := s.askPeers(ctx, id.String()); ok && d.Name == spawn.Name {
+		return fmt.Errorf("%w: %q is on node %s", host.ErrNameTaken, d.Name, d.NodeID)
+	}
+	return nil
+}
+
+func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) error {
+	if d, ok := s.askPeers(ctx, id.String()); ok {
+		return fmt.Errorf("%w: %s is on node %s", host.ErrAlreadyPresent, d.Origin, d.NodeID)
+	}
+	return nil
 }
 
 const identityHeader = "Wasmhost-Identity"
@@ -129,11 +176,15 @@ func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
-	if err := s.rt.Stop(r.Context(), entity(r)); err != nil {
+	d, err := s.rt.Inspect(entity(r))
+	if err == nil {
+		err = s.rt.Stop(r.Context(), d.Entity)
+	}
+	if err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	d.State = "stopped"
+	return writeJSON(w, daemonOf(d))
 }
 
 func (s *Server) getSnapshot(w http.ResponseWriter, r *http.Request) error {
@@ -215,8 +266,21 @@ func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// tailOf follows the daemon's outputs from now on, or from that after ?after=N.
+func (s *Server) tailOf(r *http.Request) (<-chan host.Output, error) {
+	q := r.URL.Query()
+	if !q.Has("after") {
+		return s.rt.Tail(r.Context(), entity(r))
+	}
+	after, err := strconv.ParseUint(q.Get("after"), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%w: after=%q is no sequence", errBadRequest, q.Get("after"))
+	}
+	return s.rt.TailAfter(r.Context(), entity(r), after)
+}
+
 func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
-	outputs, err := s.rt.Tail(r.Context(), entity(r))
+	outputs, err := s.tailOf(r)
 	if err != nil {
 		return err
 	}
@@ -265,16 +329,38 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 
 const defaultRetry = 30e9 // nanoseconds
 
+// naming replaces the target's name by its id, where it is known here: the node
+// that has the daemon may know it by another name.
+func (s *Server) naming(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var req Migrate
+		if err := readJSON(w, r, &req); err != nil {
+			return err
+		}
+		if id, err := s.target(req.To); err == nil {
+			req.To = id.String()
+		} else if !errors.Is(err, host.ErrUnknownNode) {
+			return err
+		}
+		b, err := json.Marshal(req)
+		if err != nil {
+			return err
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+		return h(w, r)
+	}
+}
+
 // target is the node that a migration names, as seen from here.
 func (s *Server) target(ref string) (identity.NodeID, error) {
 	if ref == "" {
 		return 0, fmt.Errorf("%w: a migration needs a target node", errBadRequest)
 	}
-	if ref == s.mesh.Name() || ref == s.mesh.Self().String() {
-		return s.mesh.Self(), nil
+	id, err := s.mesh.FindNode(ref)
+	if errors.Is(err, host.ErrUnknownNode) {
+		err = fmt.Errorf("%w, as seen from node %s", err, s.mesh.Self())
 	}
-	p, err := s.mesh.FindPeer(ref)
-	return p.ID, err
+	return id, err
 }
 
 // postEvent delivers the body as one event, wherever the daemon is.
@@ -283,12 +369,12 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sender, err := s.sender(r)
+	sender, submit, err := s.sender(r)
 	if err != nil {
 		return err
 	}
 	defer sender.Close()
-	t, err := sender.Submit(r.Context(), payload)
+	t, err := submit(r.Context(), payload)
 	if err != nil {
 		return err
 	}
@@ -299,26 +385,40 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, sentOf(res))
 }
 
-func (s *Server) sender(r *http.Request) (*wire.Sender, error) {
+// submit sends one event after those before it.
+type submit func(ctx context.Context, payload []byte) (*wire.Ticket, error)
+
+// sender opens a sender to the daemon. With ?id=SENDER/NUMBER its events are
+// that sender's, from that number on; else nobody can send them again.
+func (s *Server) sender(r *http.Request) (*wire.Sender, submit, error) {
+	var named EventID
+	if q := r.URL.Query(); q.Has("id") {
+		var err error
+		if named, err = ParseEventID(q.Get("id")); err != nil {
+			return nil, nil, err
+		}
+	}
 	id, at, err := s.locate(r, r.PathValue("ref"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	n, err := numberedOf(r)
-	if err != nil {
-		return nil, err
+	sender, err := s.node.OpenSender(r.Context(), id, at, identity.EntityID{})
+	if err != nil || named.Sender == "" {
+		return sender, sender.Submit, err
 	}
-	sender, err := s.node.OpenSender(r.Context(), id, at, n.Sender)
-	if err == nil && n.First > 0 {
-		sender.From(n.First)
-	}
-	return sender, err
+	ev := host.Event{Sender: named.entity(), Number: named.Number - 1}
+	return sender, func(ctx context.Context, payload []byte) (*wire.Ticket, error) {
+		ev.Number, ev.Payload = ev.Number+1, payload
+		return sender.SubmitEvent(ctx, ev)
+	}, nil
 }
 
 func sentOf(res host.Result) Sent {
 	out := Sent{Outputs: make([]Output, 0, len(res.Outputs)), Duplicate: res.Duplicate}
 	for _, o := range res.Outputs {
-		out.Outputs = append(out.Outputs, OutputOf(o))
+		output := OutputOf(o)
+		output.Duplicate = res.Duplicate
+		out.Outputs = append(out.Outputs, output)
 	}
 	return out
 }

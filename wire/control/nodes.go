@@ -23,9 +23,44 @@ func (s *Server) getNodes(w http.ResponseWriter, _ *http.Request) error {
 	}
 	out := []Node{s.self()}
 	for _, p := range peers {
-		out = append(out, Node{NodeID: p.ID.String(), Name: p.Name, Addr: p.Addr, Key: p.Key.String(), Online: p.Connected, Rights: p.Rights.String(), Denied: p.Denied})
+		out = append(out, peerOf(p))
 	}
 	return writeJSON(w, out)
+}
+
+func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
+	id, err := s.mesh.FindNode(r.PathValue("node"))
+	if err != nil {
+		return err
+	}
+	if id == s.mesh.Self() {
+		return writeJSON(w, s.self())
+	}
+	p, err := s.mesh.FindPeer(id.String())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, peerOf(p))
+}
+
+func peerOf(p wire.PeerInfo) Node {
+	return Node{NodeID: p.ID.String(), Name: p.Name, Addr: p.Addr, Key: p.Key.String(), Online: p.Connected, Rights: p.Rights.String(), Denied: p.Denied}
+}
+
+func (s *Server) postJoin(w http.ResponseWriter, r *http.Request) error {
+	var t Token
+	if err := readJSON(w, r, &t); err != nil {
+		return err
+	}
+	id, err := s.mesh.Join(r.Context(), t.Token)
+	if err != nil {
+		return err
+	}
+	p, err := s.mesh.FindPeer(id.String())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, peerOf(p))
 }
 
 // maxTokenTTL bounds for how long a join token is good.
@@ -65,8 +100,8 @@ func (s *Server) putRights(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mesh.Grant(p.Key, rights); err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	p.Rights = rights
+	return writeJSON(w, peerOf(p))
 }
 
 func (s *Server) deleteTrust(w http.ResponseWriter, r *http.Request) error {
@@ -77,8 +112,8 @@ func (s *Server) deleteTrust(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mesh.Forget(p.Key); err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	p.Connected, p.Rights = false, 0
+	return writeJSON(w, peerOf(p))
 }
 
 func kindOf(k host.KindInfo, withReport bool) Kind {
@@ -130,11 +165,14 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteKind(w http.ResponseWriter, r *http.Request) error {
-	if err := s.rt.RemoveKind(r.Context(), r.PathValue("kind")); err != nil {
+	k, err := s.rt.Kind(r.PathValue("kind"))
+	if err == nil {
+		err = s.rt.RemoveKind(r.Context(), k.Name)
+	}
+	if err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeJSON(w, kindOf(k, false))
 }
 
 func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {

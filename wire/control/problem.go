@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"syscall"
 
 	"wasmhost/abi"
 	"wasmhost/host"
@@ -90,6 +91,8 @@ var classes = []struct {
 	{host.ErrBadName, class{"bad-name", 400, ExitUsage, "Not a name", "use letters, digits, - _ and ."}},
 	{host.ErrBadSnapshot, class{"bad-snapshot", 422, ExitVerification, "Not a valid snapshot", "the file is damaged or was changed: save the snapshot again"}},
 	{host.ErrMailboxFull, class{"mailbox-full", 429, ExitFailure, "The mailbox is full", "send more slowly, or try again"}},
+	{host.ErrSuperseded, class{"superseded", 409, ExitConflict, "The event is out of order", "a sender's numbers must grow: send it under a number above the last, or another --id"}},
+	{host.ErrReused, class{"id-reused", 409, ExitConflict, "The id is another event's", "an --id stands for one event: give this one another"}},
 	{host.ErrTooLarge, class{"too-large", 413, ExitFailure, "Too large", "split it"}},
 	{host.ErrHorizonFull, class{"too-many-senders", 429, ExitFailure, "Too many senders", "reuse sender identities"}},
 	{host.ErrNotPortable, class{"not-portable", 409, ExitMigration, "The state cannot be captured", "a native daemon moves where its code implements Snapshot and Restore, and it is of a kind"}},
@@ -97,6 +100,7 @@ var classes = []struct {
 	{host.ErrNoHistory, class{"no-history", 409, ExitFailure, "No history", "run the node with a store"}},
 	{host.ErrNotReady, class{"not-ready", 503, ExitUnreachable, "Not ready", "try again in a moment"}},
 	{host.ErrShuttingDown, class{"shutting-down", 503, ExitUnreachable, "Shutting down", "ask another node"}},
+	{ErrNoNode, class{"unreachable", 502, ExitUnreachable, "No node answers", "start one with: wasmhost serve; or name its socket: --socket PATH or WASMHOST_SOCKET"}},
 	{host.ErrUnreachable, class{"unreachable", 502, ExitUnreachable, "Cannot reach the node", "is the node running, and its UDP port open? wasmhost node ls"}},
 	{host.ErrNotSupported, class{"not-supported", 501, ExitFailure, "Not supported", ""}},
 	{wire.ErrDenied, class{"denied", 403, ExitDenied, "Denied", "ask on the node itself, or have its owner grant the right: wasmhost node trust grant NODE RIGHTS"}},
@@ -110,6 +114,10 @@ var classes = []struct {
 	{identity.ErrPassphraseNeeded, class{"passphrase-needed", 403, ExitDenied, "A passphrase is needed", "give --passphrase-file FILE"}},
 	{identity.ErrWrongPassphrase, class{"wrong-passphrase", 403, ExitDenied, "Wrong passphrase", "check the passphrase file"}},
 	{identity.ErrInvalidSignature, class{"invalid-signature", 422, ExitVerification, "A signature does not verify", "the file was changed, or is of another identity"}},
+	{ErrSocketInUse, class{"socket-in-use", 409, ExitConflict, "The control socket is in use", "another node listens there: stop that one, or give another --socket"}},
+	{ErrSocketPath, class{"socket-path", 400, ExitUsage, "Not a path for a socket", "give a shorter --socket"}},
+	{wire.ErrBadAddress, class{"bad-address", 400, ExitUsage, "Not an address to listen on", "give --listen HOST:PORT of this machine; port 0 is any"}},
+	{syscall.EADDRINUSE, class{"address-in-use", 409, ExitConflict, "The address is in use", "another program listens there: stop that one, or give another --listen"}},
 	{store.ErrNoSpace, class{"no-space", 507, ExitFailure, "The disk is full", "free space in the node's data directory, then restart it"}},
 	{store.ErrPoisoned, class{"store-failed", 507, ExitFailure, "The disk refused to write", "see the node's log; mend the disk, then restart the node: nothing acknowledged is lost"}},
 	{store.ErrCorrupt, class{"corrupt", 500, ExitFailure, "Damaged data", "restore the data directory from a backup"}},
@@ -121,6 +129,8 @@ var classes = []struct {
 	{context.DeadlineExceeded, class{"timeout", 504, ExitTimeout, "Timed out", "try again, or allow more time"}},
 	{fs.ErrPermission, class{"permission", 403, ExitDenied, "Permission denied", "check the owner and mode of the file"}},
 	{fs.ErrNotExist, class{"file-not-found", 404, ExitNotFound, "No such file", "check the path"}},
+	{syscall.EISDIR, class{"is-a-directory", 400, ExitUsage, "A directory", "name a file"}},
+	{syscall.ENOTDIR, class{"not-a-directory", 400, ExitUsage, "Not a directory", "check the path"}},
 	{fs.ErrExist, class{"file-exists", 409, ExitConflict, "The file exists", "remove it, or choose another"}},
 }
 
@@ -147,6 +157,7 @@ func NewProblem(err error) *Problem {
 	var refusal *abi.Refusal
 	var failed *migration.Error
 	var ambiguous *host.AmbiguousError
+	var ambiguousNode *wire.AmbiguousError
 	var moved *host.MovedError
 	var chain *host.ChainError
 	var tooLarge *http.MaxBytesError
@@ -167,7 +178,7 @@ func NewProblem(err error) *Problem {
 		return p.fill(migrationClass(failed.Code))
 	case errors.As(err, &chain):
 		return p.fill(classChain)
-	case errors.As(err, &ambiguous):
+	case errors.As(err, &ambiguous), errors.As(err, &ambiguousNode):
 		return p.fill(classAmbiguous)
 	case errors.As(err, &moved):
 		return p.fill(classMoved)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,15 +47,17 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 	s := &Server{rt: rt, mesh: mesh, node: node, version: version, logger: logger, mux: http.NewServeMux()}
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/node":                s.getNode,
-		"GET /v1/nodes":               s.getNodes,
+		"GET /v1/nodes":               s.needs(wire.RightRead, s.getNodes),
+		"GET /v1/nodes/{node}":        s.needs(wire.RightRead, s.getNodeOf),
 		"POST /v1/token":              s.owner(s.postToken),
+		"POST /v1/join":               s.owner(s.postJoin),
 		"PUT /v1/trust/{node}":        s.owner(s.putRights),
 		"DELETE /v1/trust/{node}":     s.owner(s.deleteTrust),
-		"GET /v1/kinds":               s.getKinds,
-		"GET /v1/kinds/{kind}":        s.getKind,
+		"GET /v1/kinds":               s.needs(wire.RightRead, s.getKinds),
+		"GET /v1/kinds/{kind}":        s.needs(wire.RightRead, s.getKind),
 		"PUT /v1/kinds/{kind}":        s.owner(s.putKind),
 		"DELETE /v1/kinds/{kind}":     s.owner(s.deleteKind),
-		"GET /v1/kinds/{kind}/module": s.getModule,
+		"GET /v1/kinds/{kind}/module": s.needs(wire.RightRead, s.getModule),
 		"GET /v1/daemons":             s.getDaemons,
 		"POST /v1/daemons":            s.owner(s.postDaemon),
 		"POST /v1/snapshots":          s.owner(s.postSnapshot),
@@ -73,7 +76,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons/{ref}/quarantine/{index}/retry": s.needs(wire.RightOperate, s.atOwner(s.postRetry)),
 		"DELETE /v1/daemons/{ref}/quarantine/{index}":     s.needs(wire.RightOperate, s.atOwner(s.deleteQuarantined)),
 
-		"POST /v1/daemons/{ref}/migrate": s.needs(wire.RightOperate, s.atOwner(s.postMigrate)),
+		"POST /v1/daemons/{ref}/migrate": s.needs(wire.RightOperate, s.naming(s.atOwner(s.postMigrate))),
 	} {
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if err := h(w, r); err != nil {
@@ -147,9 +150,20 @@ func (s *Server) atOwner(h handler) handler {
 		if err != nil {
 			return err
 		}
-		if at == s.mesh.Self() {
-			return h(w, r.WithContext(context.WithValue(r.Context(), entityKey{}, id)))
+		body, err := readAll(w, r, maxJSON)
+		if err != nil {
+			return err
 		}
+		if at == s.mesh.Self() {
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			err = h(w, r.WithContext(context.WithValue(r.Context(), entityKey{}, id)))
+			var moved *host.MovedError
+			if !errors.As(err, &moved) {
+				return err
+			}
+			at = moved.Node // it went while h waited for it
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		return s.pass(w, r, id, at)
 	}
 }

@@ -22,7 +22,7 @@ const streamWindow = 1024
 
 // postStream delivers many events, pipelined.
 func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
-	sender, err := s.sender(r)
+	sender, submit, err := s.sender(r)
 	if err != nil {
 		return err
 	}
@@ -32,6 +32,7 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
+	w.Header().Set("Connection", "close") // what is left of the body when the answer ends is no next request
 	w.WriteHeader(http.StatusOK)
 	if err := rc.Flush(); err != nil {
 		return nil // the client is gone
@@ -41,7 +42,7 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 	tickets := make(chan sentTicket, streamWindow)
 	go func() {
 		defer close(tickets)
-		submitAll(ctx, sender, bufio.NewReaderSize(r.Body, 64<<10), tickets)
+		submitAll(ctx, submit, bufio.NewReaderSize(r.Body, 64<<10), tickets)
 	}()
 	out := bufio.NewWriterSize(w, 64<<10)
 	for t := range tickets {
@@ -50,7 +51,11 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 				break
 			}
 		}
-		if err := json.NewEncoder(out).Encode(t.wait(ctx)); err != nil {
+		err := json.NewEncoder(out).Encode(t.wait(ctx))
+		if err == nil && len(tickets) == 0 {
+			err = errors.Join(out.Flush(), rc.Flush())
+		}
+		if err != nil {
 			break
 		}
 	}
@@ -61,10 +66,11 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// sentTicket is an event that was sent, or the error that ends the stream.
+// sentTicket is an event that was sent, or why it was not.
 type sentTicket struct {
 	ticket *wire.Ticket
 	err    error
+	stops  bool // no event after it is taken
 }
 
 func (t sentTicket) ready() bool {
@@ -88,12 +94,13 @@ func (t sentTicket) wait(ctx context.Context) Sent {
 		}
 		err = waitErr
 	}
-	return Sent{Outputs: []Output{}, Error: NewProblem(err)}
+	return Sent{Outputs: []Output{}, Error: NewProblem(err), Stopped: t.stops}
 }
 
-// submitAll reads events and sends them until the body ends or one cannot be
-// sent.
-func submitAll(ctx context.Context, sender *wire.Sender, body io.Reader, out chan<- sentTicket) {
+// submitAll reads events and sends them until the body ends, or one cannot be
+// sent and none may overtake it: the rest of the body is then read and dropped,
+// so that the client comes to hear of it.
+func submitAll(ctx context.Context, submit submit, body io.Reader, out chan<- sentTicket) {
 	for {
 		payload, err := canon.ReadFrame(body, maxEvent)
 		if err == io.EOF {
@@ -103,14 +110,16 @@ func submitAll(ctx context.Context, sender *wire.Sender, body io.Reader, out cha
 		if err != nil {
 			t.err = fmt.Errorf("%w: reading an event: %w", errBadRequest, err)
 		} else {
-			t.ticket, t.err = sender.Submit(ctx, payload)
+			t.ticket, t.err = submit(ctx, payload)
 		}
+		t.stops = t.err != nil && !wire.PassesOn(t.err)
 		select {
 		case out <- t:
 		case <-ctx.Done():
 			return
 		}
-		if t.err != nil {
+		if t.stops {
+			_, _ = io.Copy(io.Discard, body) // it ends when the client has heard, or is gone
 			return
 		}
 	}

@@ -80,16 +80,16 @@ func (s *sender) done() int {
 // send sends the events from first to last and notes what is acknowledged.
 func (s *sender) send(ctx context.Context, first, last int) error {
 	client := s.t.nodes[s.rng.IntN(len(s.t.nodes))].client
-	n := control.Numbered{Sender: s.id, First: uint64(first)}
+	id := control.EventID{Sender: s.id.String(), Number: uint64(first)}.String()
 	if !s.stream || last == first {
-		sent, err := client.SendNumbered(ctx, s.daemon, n, s.event(first))
+		sent, err := client.Send(ctx, s.daemon, id, s.event(first))
 		if err != nil {
 			return err
 		}
 		return s.note(first, sent)
 	}
 	at, acked := first, first
-	return client.SendAllNumbered(ctx, s.daemon, n, func() ([]byte, error) {
+	return client.SendAll(ctx, s.daemon, id, func() ([]byte, error) {
 		if at > last {
 			return nil, io.EOF
 		}

@@ -103,7 +103,10 @@ func (t *trial) pass(ctx context.Context, n *node, name string, stopIt bool) {
 	p.spawned, p.stopping = true, stopIt
 	t.spawned++
 	t.mu.Unlock()
-	if !stopIt || n.client.Stop(ctx, name) != nil {
+	if !stopIt {
+		return
+	}
+	if _, err := n.client.Stop(ctx, name); err != nil {
 		return
 	}
 	t.mu.Lock()

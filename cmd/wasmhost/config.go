@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/cobra"
+)
+
+// setting is what a flag, the environment or a configuration file can say. Its
+// key in the file is the flag's name with _ for -.
+type setting struct {
+	flag  string
+	def   string
+	usage string
+}
+
+func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }
+func (s setting) env() string { return "WASMHOST_" + strings.ToUpper(s.key()) }
+
+// isSwitch reports whether the setting is true or false.
+func (s setting) isSwitch() bool { return s.def == "true" || s.def == "false" }
+
+// settings are all that can be configured.
+func settings() []setting {
+	return []setting{
+		{"socket", defaultSocket(), "the node's control socket"},
+		{"output", "table", "table, json, jsonl or name"},
+		{"data", defaultData(), "serve: the data directory"},
+		{"ephemeral", "false", "serve: keep everything in memory"},
+		{"listen", "127.0.0.1:7433", "serve: UDP address for other nodes"},
+		{"name", hostname(), "serve: the node's name"},
+		{"log-level", "info", "serve: debug, info, warn or error"},
+		{"no-module-fetch", "false", "serve: take no module from another node"},
+	}
+}
+
+func settingOf(flag string) setting {
+	for _, s := range settings() {
+		if s.flag == flag {
+			return s
+		}
+	}
+	panic("no setting " + flag) // a flag is declared from the table
+}
+
+// flagSet is a set of flags that takes those of settings.
+type flagSet interface {
+	BoolP(name, short string, value bool, usage string) *bool
+	StringP(name, short, value, usage string) *string
+}
+
+// addSetting declares the flag of a setting.
+func addSetting(f flagSet, flag, short string) {
+	s := settingOf(flag)
+	usage := strings.TrimPrefix(s.usage, "serve: ") + " (" + s.env() + ")"
+	if s.isSwitch() {
+		f.BoolP(flag, short, s.def == "true", usage)
+		return
+	}
+	f.StringP(flag, short, s.def, usage)
+}
+
+// value is what a setting comes to, and where that is from.
+type value struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Source string `json:"source"`
+}
+
+// configFiles are where files are looked for; the first that says something
+// wins.
+func configFiles() []string {
+	dir := os.Getenv("XDG_CONFIG_HOME")
+	if dir == "" {
+		dir = filepath.Join(home(), ".config")
+	}
+	return []string{"wasmhost.toml", filepath.Join(dir, "wasmhost", "config.toml")}
+}
+
+// readConfig returns what a configuration file says, by key; nothing where
+// there is no file.
+func readConfig(path string) (map[string]string, error) {
+	var raw map[string]any
+	if _, err := toml.DecodeFile(path, &raw); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, usagef("reading %s: %v", path, err)
+	}
+	keys := make([]string, 0, len(raw))
+	for k := range raw {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	out := make(map[string]string)
+next:
+	for _, k := range keys {
+		for _, s := range settings() {
+			if s.key() != k {
+				continue
+			}
+			want := "a string"
+			switch v := raw[k].(type) {
+			case string:
+				if !s.isSwitch() {
+					out[k] = v
+					continue next
+				}
+				want = "true or false"
+			case bool:
+				if s.isSwitch() {
+					out[k] = fmt.Sprint(v)
+					continue next
+				}
+			}
+			return nil, usagef("%s: %s is %s, not %v", path, k, want, raw[k])
+		}
+		return nil, usagef("%s: unknown key %q; wasmhost config lists the keys", path, k)
+	}
+	return out, nil
+}
+
+// configure fills the flags that were not given: from the environment, else
+// from a file. It returns every setting, also those that the command has no
+// flag for.
+func configure(c *cobra.Command) ([]value, error) {
+	var files []map[string]string
+	for _, path := range configFiles() {
+		f, err := readConfig(path)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	var out []value
+	for _, s := range settings() {
+		v := value{s.key(), s.def, "default"}
+		flag := c.Flags().Lookup(s.flag)
+		if env := os.Getenv(s.env()); env != "" {
+			v.Value, v.Source = env, s.env()
+		} else {
+			for i, f := range files {
+				if said, ok := f[s.key()]; ok {
+					v.Value, v.Source = said, configFiles()[i]
+					break
+				}
+			}
+		}
+		if flag != nil && flag.Changed {
+			v.Value, v.Source = flag.Value.String(), "--"+s.flag
+		} else if v.Source != "default" && flag != nil {
+			if err := flag.Value.Set(v.Value); err != nil {
+				return nil, usagef("%s from %s: %v", s.key(), v.Source, err)
+			}
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func (a *app) config() *cobra.Command {
+	return &cobra.Command{
+		Use: "config", Short: "Print each setting and where it comes from",
+		Long: `Print each setting, what it comes to, and where that comes from. Flags win over
+the environment (WASMHOST_ and the key in capitals), which wins over ./wasmhost.toml,
+which wins over $XDG_CONFIG_HOME/wasmhost/config.toml (~/.config). A file holds
+lines of TOML, key = value; a key that is not listed here is an error.`,
+		Example: `  wasmhost config
+  echo 'listen = "0.0.0.0:7433"' >> wasmhost.toml && wasmhost config -o json`,
+		Args: exact(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return printList(a, a.settings, "KEY\tVALUE\tFROM", func(v value) string {
+				return v.Key + "\t" + v.Value + "\t" + v.Source
+			}, func(v value) string { return v.Key })
+		},
+	}
+}

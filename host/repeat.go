@@ -1,0 +1,122 @@
+package host
+
+import (
+	"bytes"
+	"fmt"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// found is what the history says of one event.
+type found struct {
+	payload []byte // nil for one that failed
+	outputs []Output
+	err     error
+}
+
+// repeated is what the last look-up of a repeated event taught: whoever repeats
+// one event usually repeats the next, whose record then stands close behind.
+type repeated struct {
+	sender identity.EntityID
+	number uint64 // of an event of the sender
+	index  uint64 // of its record
+	unseen uint64 // the sender's events below this number are out of reach
+}
+
+// recordedDepth is how many records a repeated event is looked for in.
+const recordedDepth = 1 << 16
+
+// repeat answers an event whose number its sender has reached before with what
+// was recorded then: ErrReused where that was another event, ErrSuperseded
+// where nothing is recorded. It needs d.mu.
+func (d *hosted) repeat(ev *Event) (Pending, error) {
+	p := Pending{result: Result{Duplicate: true}, ticket: d.last}
+	if d.rt.store == nil || d.kind == "" {
+		return p, nil
+	}
+	if err := d.last.wait(d.rt.ctx); err != nil {
+		return Pending{}, err
+	}
+	f, err := d.recorded(ev)
+	switch {
+	case err != nil:
+		return Pending{}, fmt.Errorf("looking up a repeated event: %w", err)
+	case f == nil:
+		return Pending{}, fmt.Errorf("%w: number %d; the last is %d", ErrSuperseded, ev.Number, d.horizon.marks[ev.Sender].number)
+	case f.err == nil && !bytes.Equal(f.payload, ev.Payload):
+		return Pending{}, fmt.Errorf("%w: number %d", ErrReused, ev.Number)
+	}
+	p.result.Outputs, p.err = f.outputs, f.err
+	return p, nil
+}
+
+// recorded returns what the history says of the event; nil where it says
+// nothing, or where that lies too far back. It needs d.mu.
+func (d *hosted) recorded(ev *Event) (*found, error) {
+	last := &d.repeated
+	if last.sender != ev.Sender {
+		*last = repeated{sender: ev.Sender, number: ^uint64(0)}
+	}
+	if ev.Number < last.unseen {
+		return nil, nil
+	}
+	if last.number <= ev.Number {
+		l := lookup{ev: ev, last: last, forward: true}
+		if err := d.rt.store.ReadHistory(d.id, last.index, ^uint64(0), l.look); err != nil || l.ended {
+			return l.found, err
+		}
+	}
+	l := lookup{ev: ev, last: last}
+	err := d.rt.store.ReadHistoryBackward(d.id, l.look)
+	if err == nil && !l.ended {
+		last.unseen = min(last.number, d.horizon.marks[ev.Sender].number+1)
+	}
+	return l.found, err
+}
+
+// lookup looks for an event, record by record.
+type lookup struct {
+	ev      *Event
+	last    *repeated
+	forward bool
+	depth   int
+
+	found *found
+	ended bool // the event is found, or is not where it would be
+}
+
+func (l *lookup) look(index uint64, b []byte) error {
+	if l.depth++; l.depth > recordedDepth {
+		return store.ErrStop
+	}
+	rec, err := decodeRecord(b)
+	if err != nil {
+		return err
+	}
+	var number uint64
+	var f *found
+	switch rec := rec.(type) {
+	case *eventRecord:
+		if rec.Sender == l.ev.Sender {
+			number, f = rec.Number, &found{payload: rec.Payload, outputs: rec.links()}
+		}
+	case *failureRecord:
+		if rec.Sender == l.ev.Sender {
+			number, f = rec.Number, &found{err: rec.fault()}
+		}
+	}
+	if f == nil {
+		return nil
+	}
+	l.last.number, l.last.index = number, index
+	switch {
+	case number == l.ev.Number:
+		l.found = f
+	case number > l.ev.Number == l.forward: // a sender's numbers grow
+	default:
+		return nil
+	}
+	l.ended = true
+	return store.ErrStop
+}
