@@ -21,6 +21,7 @@ type Config struct {
 	ModuleBytes int64  // of an uploaded module at most; 0: 64 MiB
 	MaxMapped   int    // guests whose memory is mapped at a time; 0: as many as the kernel has room for
 	Heap        bool   // keep memories on Go's heap, as where the kernel lacks what mapping takes
+	interpret   bool   // compile to no native code
 }
 
 const (
@@ -54,7 +55,11 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 	} else if e.mapped.most = c.MaxMapped; e.mapped.most == 0 {
 		e.mapped.most = e.mapping.most()
 	}
-	rc := wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2)
+	rc := wazero.NewRuntimeConfig()
+	if c.interpret {
+		rc = wazero.NewRuntimeConfigInterpreter()
+	}
+	rc = rc.WithCoreFeatures(api.CoreFeaturesV2)
 	if c.CacheDir != "" {
 		var err error
 		if e.cache, err = wazero.NewCompilationCacheWithDir(c.CacheDir); err != nil {
