@@ -142,3 +142,14 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	return err
 }
+
+// Probe tries what mapping memories takes: whether writes are noted, and how
+// many guests can be mapped; an error where memories are on the heap.
+func Probe() (notes bool, most int, err error) {
+	m, err := newMapping()
+	if err != nil {
+		return false, 0, err
+	}
+	defer m.close()
+	return m.notes(), m.most(), nil
+}

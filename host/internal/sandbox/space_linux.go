@@ -222,3 +222,6 @@ func (s *mappedSpace) free() {
 }
 
 func closeFile(fd int) error { return unix.Close(fd) }
+
+// notes reports whether writes can be noted.
+func (m *mapping) notes() bool { return m.uffd >= 0 && !m.noUffd.Load() }

@@ -15,3 +15,5 @@ func (*mapping) share(*Image) error                  { return errors.ErrUnsuppor
 func (*mapping) space(*Image, uint64) (space, error) { return nil, errors.ErrUnsupported }
 
 func closeFile(int) error { return nil }
+
+func (*mapping) notes() bool { return false }
