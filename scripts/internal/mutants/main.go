@@ -43,8 +43,6 @@ var mutants = []mutant{
 		"return r.recoverIncoming(ctx)", "return nil", nil},
 	{"drop a prepared daemon when in doubt", "host/settle.go",
 		"case err != nil:\n\t\tin.inDoubt()", "case err != nil:\n\t\tin.discard()", nil},
-	{"let any offer push a prepared daemon out", "host/settle.go",
-		"if !prepared {\n\t\tin.discard()\n\t\treturn nil\n\t}\n\treturn in.ask()", "in.discard()\n\t_ = prepared\n\treturn nil", nil},
 	{"stay paused after a failed migration", "host/source.go",
 		"s.d.tail = nil\n\t\ts.d.resume()", "s.d.tail = nil", nil},
 	{"forget the horizon", "host/deliver.go",
@@ -123,8 +121,8 @@ func (m mutant) try(seeds int) (string, error) {
 		"-args", "-shrink=false", fmt.Sprintf("-seeds=%d", seeds))
 	search.Dir = dir
 	out, err := search.CombinedOutput()
-	if err == nil {
-		return "", nil
+	if err == nil || bytes.Contains(out, []byte("panic: test timed out")) {
+		return "", nil // a search that does not end has found nothing
 	}
 	return reason(string(out)), nil
 }
