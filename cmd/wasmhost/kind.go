@@ -76,23 +76,6 @@ daemons keep the module that they were spawned with, until wasmhost upgrade.`, E
 	return c
 }
 
-// writeTo copies r to a new file, or to standard output.
-func (a *app) writeTo(path string, r io.Reader) error {
-	if path == "-" {
-		_, err := io.Copy(a.out, r)
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, r)
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
 func stateText(state string) string {
 	switch state {
 	case abi.StateHooks:

@@ -152,14 +152,14 @@ func (s *Server) notElsewhere(ctx context.Context, spawn host.SpawnRequest) erro
 	if _, err := s.rt.Inspect(id); !errors.As(err, &moved) {
 		return nil
 	}
-	if d, ok := s.askPeers(ctx, id.String()); ok && d.Name == spawn.Name {
+	if d, ok, _ := s.askPeers(ctx, id.String()); ok && d.Name == spawn.Name {
 		return fmt.Errorf("%w: %q is on node %s", host.ErrNameTaken, d.Name, d.NodeID)
 	}
 	return nil
 }
 
 func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) error {
-	if d, ok := s.askPeers(ctx, id.String()); ok {
+	if d, ok, _ := s.askPeers(ctx, id.String()); ok {
 		return fmt.Errorf("%w: %s is on node %s", host.ErrAlreadyPresent, d.Origin, d.NodeID)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -186,7 +187,8 @@ func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identit
 	if !errors.Is(err, host.ErrNotFound) || r.URL.Query().Has("local") || r.Header.Get(hopsHeader) != "" {
 		return id, 0, err
 	}
-	if d, ok := s.askPeers(r.Context(), ref); ok {
+	d, ok, silent := s.askPeers(r.Context(), ref)
+	if ok {
 		found, parseErr := identity.ParseEntityID(d.EntityID)
 		node, nodeErr := identity.ParseNodeID(d.NodeID)
 		if err := errors.Join(parseErr, nodeErr); err != nil {
@@ -194,16 +196,19 @@ func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identit
 		}
 		return found, node, nil
 	}
+	if len(silent) > 0 {
+		return id, 0, fmt.Errorf("%w: %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, ref, silent)
+	}
 	return id, 0, fmt.Errorf("%w: %q", host.ErrNotFound, ref)
 }
 
 // askPeers asks every trusted node for the daemon, and takes the answer of the
-// highest epoch.
-func (s *Server) askPeers(ctx context.Context, ref string) (best Daemon, found bool) {
+// highest epoch. silent are the nodes that did not say whether they have it.
+func (s *Server) askPeers(ctx context.Context, ref string) (best Daemon, found bool, silent []identity.NodeID) {
 	peers, err := s.mesh.Peers()
 	if err != nil {
 		s.logger.Warn("asking the peers", "error", err)
-		return best, false
+		return best, false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -214,13 +219,18 @@ func (s *Server) askPeers(ctx context.Context, ref string) (best Daemon, found b
 			d, err := NewClient(s.mesh.HTTPTransport(p.ID)).local(ctx, ref)
 			mu.Lock()
 			defer mu.Unlock()
-			if err == nil && (!found || d.Epoch > best.Epoch) {
+			var said *Problem
+			switch {
+			case err == nil && (!found || d.Epoch > best.Epoch):
 				best, found = d, true
+			case err != nil && !errors.As(err, &said):
+				silent = append(silent, p.ID)
 			}
 		})
 	}
 	wg.Wait()
-	return best, found
+	slices.Sort(silent)
+	return best, found, silent
 }
 
 // pass sends the request on to another node.
