@@ -75,6 +75,9 @@ func (r *Runtime) Resolve(ref string) (identity.EntityID, error) {
 	}
 	switch len(found) {
 	case 0:
+		if err := r.ready(); err != nil {
+			return identity.EntityID{}, err
+		}
 		return identity.EntityID{}, fmt.Errorf("%w: %q", ErrNotFound, ref)
 	case 1:
 		for id := range found {

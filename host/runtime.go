@@ -121,6 +121,10 @@ func (r *Runtime) Self() identity.NodeID { return r.self }
 // IsReady reports whether the runtime takes daemons and events.
 func (r *Runtime) IsReady() bool { return r.life.Load() == lifeReady }
 
+// Ready returns nil, ErrNotReady or ErrShuttingDown: unless it is nil, what the
+// runtime lists is not all that there is.
+func (r *Runtime) Ready() error { return r.ready() }
+
 // ready returns nil, ErrNotReady or ErrShuttingDown.
 func (r *Runtime) ready() error {
 	switch r.life.Load() {
@@ -249,8 +253,8 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 // NotReady. Nothing else changes.
 func (r *Runtime) SimulateNotReady(on bool) { r.notReady.Store(on) }
 
-// find returns the daemon, or why it is not here: *MovedError, or
-// *NotFoundError.
+// find returns the daemon, or why it is not here: *MovedError, *NotFoundError,
+// or that the runtime is not ready.
 func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	r.mu.RLock()
 	d, ok := r.daemons[id]
@@ -262,6 +266,9 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	case gone && !t.Stopped:
 		return nil, &MovedError{t.moved(id)}
 	default:
+		if err := r.ready(); err != nil {
+			return nil, err // what is not here now may be when it is ready, or was
+		}
 		return nil, &NotFoundError{id}
 	}
 }

@@ -41,6 +41,9 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 	for _, i := range s.rt.Daemons() {
 		out = append(out, daemonOf(i))
 	}
+	if err := s.rt.Ready(); err != nil {
+		return err
+	}
 	if !r.URL.Query().Has("all") {
 		return writeJSON(w, out)
 	}

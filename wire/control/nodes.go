@@ -133,6 +133,9 @@ func (s *Server) getKinds(w http.ResponseWriter, _ *http.Request) error {
 	for _, k := range s.rt.Kinds() {
 		out = append(out, kindOf(k, false))
 	}
+	if err := s.rt.Ready(); err != nil {
+		return err
+	}
 	return writeJSON(w, out)
 }
 
