@@ -21,12 +21,14 @@ func (r *Runtime) recoverOutgoing() error {
 		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)); err != nil {
 			return fmt.Errorf("%w: release %x: %w", store.ErrCorrupt, k, err)
 		}
+		r.mu.RLock()
 		d := r.daemons[id]
+		r.mu.RUnlock()
 		if d == nil {
 			return fmt.Errorf("%w: daemon %s was released and is not there", store.ErrCorrupt, id.Origin())
 		}
 		d.mu.Lock()
-		if d.state == stateRunning {
+		if d.state == stateRunning || d.state == statePassive {
 			d.pause()
 		}
 		d.mu.Unlock()
@@ -37,7 +39,9 @@ func (r *Runtime) recoverOutgoing() error {
 		}
 		m.resuming, m.cancel = context.WithCancelCause(r.ctx)
 		m.id, m.phase, m.release, m.epoch = rec.Release.Migration, migration.Cutover, &rec.Release, rec.Release.Epoch
+		r.mu.Lock()
 		r.outgoing[id] = m
+		r.mu.Unlock()
 		return nil
 	})
 }

@@ -88,7 +88,8 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok") })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !rt.IsReady() {
-			writeProblem(w, host.ErrNotReady)
+			done, total := rt.Recovery()
+			writeProblem(w, fmt.Errorf("%w: %d of %d active daemons are recovered", host.ErrNotReady, done, total))
 			return
 		}
 		writeText(w, "ready")
