@@ -210,7 +210,9 @@ func (s *Store) write(b *pebble.Batch) error {
 		err = b.Close()
 	}
 	if err != nil {
-		s.giveUp(err)
+		if s.why(nil) == nil { // else the engine has said why
+			s.giveUp(err)
+		}
 		return s.why(err)
 	}
 	s.space.measure()

@@ -20,7 +20,7 @@ func (s *Store) openEngine() error {
 	err := contained(func() (err error) {
 		db, err = pebble.Open(s.dir, &pebble.Options{
 			FS: unlocked{g}, Cache: cache, MemTableSize: 16 << 20, Logger: quiet{s.logger, s.giveUp},
-			FormatMajorVersion: pebble.FormatNewest,
+			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(),
 		})
 		return err
 	})
@@ -31,6 +31,19 @@ func (s *Store) openEngine() error {
 	s.guard = g
 	s.db.Store(db)
 	return nil
+}
+
+// listener hears of damage, which by default would end the process: whoever
+// reads what is damaged has the error, and nobody else is concerned.
+func (s *Store) listener() *pebble.EventListener {
+	return &pebble.EventListener{
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			s.logger.Error("damaged data", "component", "store", "file", i.Path, "error", i.Details)
+		},
+		BackgroundError: func(err error) {
+			s.logger.Error("the engine's background work failed", "component", "store", "error", err)
+		},
+	}
 }
 
 // unlocked takes no lock for the engine: the Store holds one, whichever engine
