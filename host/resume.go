@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -108,8 +109,17 @@ func (r *Runtime) resumeMigrations() {
 // resume goes on with a migration that was released before a restart.
 func (m *Migration) resume(ctx context.Context) *migration.Error {
 	peer, err := m.rt.mesh.Peer(m.target)
-	if err != nil {
-		return migration.Failf(migration.TargetUnavailable, "daemon %s was released to node %s: %v; trust that node again and restart", m.d.id.Origin(), m.target, err)
+	for pause := 50 * time.Millisecond; err != nil; pause = min(2*pause, 5*time.Second) {
+		m.rt.logger.Warn("a daemon was released to a node that is not trusted any more: trust it again, or see wasmhost migrations",
+			"daemon", m.d.id.Origin(), "to", m.target, "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return asError(ctx, ctx.Err())
+		}
+		peer, err = m.rt.mesh.Peer(m.target)
 	}
 	s := &sourceWalk{m: m, d: m.d, ctx: ctx, peer: peer}
 	if err := s.leave(s.deliver()); err != nil {

@@ -161,7 +161,7 @@ func (m *Migration) attempt(ctx context.Context, peer Peer) (err error) {
 // finish ends the migration, one way or the other.
 func (m *Migration) finish(err *migration.Error) {
 	m.mu.Lock()
-	released := m.release != nil
+	released := m.release != nil || m.doubt
 	m.mu.Unlock()
 	if err != nil {
 		if !released {
@@ -179,7 +179,7 @@ func (m *Migration) finish(err *migration.Error) {
 		m.err = err
 	}
 	m.mu.Unlock()
-	if err == nil || !released { // else whoever asks must still be told of the release
+	if err == nil || !released { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it
 		m.rt.mu.Lock()
 		delete(m.rt.outgoing, m.d.id)
 		m.rt.mu.Unlock()
@@ -472,6 +472,9 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 			// Whether the record is on disk is not known, so neither side may
 			// serve until a restart has read it.
 			m.d.fail(err)
+			m.mu.Lock()
+			m.doubt = true
+			m.mu.Unlock()
 			return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
 		}
 	}
@@ -560,7 +563,7 @@ func (s *sourceWalk) close() {
 // here as if nothing had happened.
 func (s *sourceWalk) leave(err error) error {
 	s.m.mu.Lock()
-	released := s.m.release != nil
+	released := s.m.release != nil || s.m.doubt
 	s.m.mu.Unlock()
 	if err == nil {
 		if s.conn != nil {
@@ -579,7 +582,7 @@ func (s *sourceWalk) leave(err error) error {
 	}
 	if s.conn != nil {
 		var refused *peerRefusal
-		if !errors.As(err, &refused) {
+		if !released && !errors.As(err, &refused) { // who hears a refusal drops the daemon
 			if sendErr := s.conn.Send(migration.NewRefuse(asError(s.ctx, err))); sendErr == nil {
 				sendErr = s.conn.Close()
 				if sendErr == nil {
