@@ -94,16 +94,22 @@ func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (
 	if err != nil {
 		return Pending{}, err
 	}
+	if err := r.room(); err != nil {
+		return Pending{}, err
+	}
 	if err := d.enter(ctx); err != nil {
 		return Pending{}, err
 	}
 	defer d.mu.Unlock()
-	if r.store != nil {
-		if err := r.store.Err(); err != nil {
-			return Pending{}, err
-		}
-	}
 	return d.apply(ev)
+}
+
+// room returns nil when the store takes new records.
+func (r *Runtime) room() error {
+	if r.store == nil {
+		return nil
+	}
+	return r.store.Err()
 }
 
 // apply has the daemon process the event, links its outputs and submits the
@@ -263,6 +269,11 @@ func (d *hosted) checkpointFor(p Purpose, epoch uint64) *Checkpoint {
 func (d *hosted) commit(b *store.Batch) *ticket {
 	t := &ticket{done: make(chan struct{})}
 	d.last = t
+	b.Generation = d.under
+	if d.marked {
+		b.Delete(store.Passive, d.id[:])
+		d.marked = false
+	}
 	d.rt.store.Submit(b, func(err error) {
 		t.err = err
 		close(t.done)

@@ -54,6 +54,7 @@ type Migration struct {
 	epoch    uint64
 	err      error
 	release  *migration.Release // what was released; nil before Cutover
+	doubt    bool               // whether release is on disk is not known
 }
 
 // PhaseChange is one step of a migration.

@@ -21,9 +21,10 @@ const (
 	stateGone                        // takes none for ever; hosted.gone says why
 	stateFailed                      // takes none: the daemon cannot go on; hosted.gone says why
 	stateDiverged                    // as stateFailed, for a replay that differs from the history
+	statePassive                     // takes events; its code and state are on disk alone until the next one
 )
 
-var stateNames = [...]string{"running", "migrating", "moved", "failed", "diverged"}
+var stateNames = [...]string{"running", "migrating", "moved", "failed", "diverged", "passive"}
 
 // hosted is one daemon on this runtime. Its lock is held while the daemon
 // processes: the daemon has one caller at a time.
@@ -63,6 +64,10 @@ type hosted struct {
 	tail     *tail   // non-nil while a migration copies records
 	last     *ticket // of the last record submitted
 	repeated repeated
+	under    uint64 // the store's generation that all this follows from
+	marked   bool   // the store says that the daemon is passive
+	counted  int64  // bytes of memory in idle.bytes
+	used     int64  // when it was last entered, by the runtime's clock, Unix nanoseconds
 	call     Call   // reused from event to event
 	also     []byte // a record to be written with the next one
 	wall     lastWall
@@ -90,8 +95,13 @@ func (d *hosted) enter(ctx context.Context) error {
 	defer d.waiting.Add(-1)
 	for {
 		d.mu.Lock()
+		if err := d.wake(ctx); err != nil {
+			d.mu.Unlock()
+			return err
+		}
 		switch d.state {
 		case stateRunning:
+			d.used = d.rt.clock().UnixNano()
 			return nil
 		case statePaused:
 			resumed := d.resumed
@@ -166,6 +176,8 @@ func (d *hosted) end(state daemonState, err error) {
 			d.rt.logger.Warn("closing a daemon", "daemon", d.id.Origin(), "error", err)
 		}
 	}
+	d.rt.idle.bytes.Add(-d.counted)
+	d.counted = 0
 	d.feed.close()
 	d.log.feed.close()
 	if state == stateGone {

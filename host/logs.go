@@ -46,6 +46,15 @@ func (l *daemonLog) add(level int, text string) {
 	l.feed.publish(line)
 }
 
+// trim keeps the last n lines.
+func (l *daemonLog) trim(n int) {
+	lines := l.all()
+	lines = lines[max(0, len(lines)-n):]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines, l.next = append([]LogLine(nil), lines...), 0
+}
+
 // all returns the kept lines, oldest first.
 func (l *daemonLog) all() []LogLine {
 	l.mu.Lock()

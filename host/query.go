@@ -49,8 +49,12 @@ func (e *AmbiguousError) Error() string {
 
 // Resolve returns the daemon that ref names: by its name, its hexadecimal
 // origin or entity id, or a unique prefix of at least four digits of these.
-// Daemons that moved away are found too. Errors: ErrNotFound, *AmbiguousError.
+// Daemons that moved away are found too. Errors: ErrNotFound, *AmbiguousError,
+// and ErrNotReady while daemons are being recovered.
 func (r *Runtime) Resolve(ref string) (identity.EntityID, error) {
+	if r.life.Load() == lifeRegistering {
+		return identity.EntityID{}, ErrNotReady
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if id, ok := r.names[ref]; ok {

@@ -29,29 +29,16 @@ func (r *Runtime) recover(ctx context.Context) error {
 		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &t)); err != nil {
 			return fmt.Errorf("%w: tombstone %x: %w", store.ErrCorrupt, k, err)
 		}
-		r.moved[id] = t
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	records := make(map[identity.EntityID][]byte)
-	err = r.store.Scan(store.Daemons, func(k, v []byte) error {
-		var id identity.EntityID
-		if err := id.UnmarshalBinary(k); err != nil {
-			return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
-		}
-		records[id] = bytes.Clone(v)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for id, rec := range records {
-		d := r.revive(ctx, id, rec)
 		r.mu.Lock()
-		r.daemons[id], r.names[d.name] = d, id
+		r.moved[id] = t
 		r.mu.Unlock()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.recoverDaemons(ctx); err != nil {
+		return err
 	}
 	if err := r.recoverOutgoing(); err != nil {
 		return err
@@ -92,34 +79,6 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 	return nil
 }
 
-// revive brings back one daemon; where it cannot, the daemon is there but
-// takes no events, and its reason says why.
-func (r *Runtime) revive(ctx context.Context, id identity.EntityID, encoded []byte) *hosted {
-	var rec daemonRecord
-	if err := canon.Unmarshal(encoded, &rec); err != nil {
-		rec.Name = id.Origin().String()
-		d := r.newHosted(id, rec.Kind, nil)
-		d.name, d.key = rec.Name, identity.PublicOnly(id)
-		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
-		return d
-	}
-	d := r.newHosted(id, rec.Kind, orNil(rec.Module))
-	d.name, d.spawned, d.key = rec.Name, time.Unix(0, rec.Spawned), identity.PublicOnly(id)
-	d.previous = orNil(rec.Previous)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.setLimits(rec.Limits); err != nil {
-		d.failLocked(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
-		return d
-	}
-	if err := r.rebuild(ctx, d, rec.Key); err != nil {
-		d.failLocked(err)
-		return d
-	}
-	d.resume()
-	return d
-}
-
 func orNil(b []byte) []byte {
 	if len(b) == 0 {
 		return nil
@@ -154,6 +113,7 @@ func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
 	}
+	d.under = r.store.Generation()
 	factory, _, err := r.factory(ctx, d.kind, d.module)
 	if err != nil {
 		return err
@@ -190,7 +150,7 @@ func (d *hosted) startingPoint() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	d.index, d.config = 1, begin.Config
+	d.index, d.kept, d.config = 1, 1, begin.Config
 	d.epoch = begin.Epoch
 	value, err := d.rt.store.Get(store.Snapshots, d.id[:])
 	switch {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -21,12 +22,14 @@ func (r *Runtime) recoverOutgoing() error {
 		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)); err != nil {
 			return fmt.Errorf("%w: release %x: %w", store.ErrCorrupt, k, err)
 		}
+		r.mu.RLock()
 		d := r.daemons[id]
+		r.mu.RUnlock()
 		if d == nil {
 			return fmt.Errorf("%w: daemon %s was released and is not there", store.ErrCorrupt, id.Origin())
 		}
 		d.mu.Lock()
-		if d.state == stateRunning {
+		if d.state == stateRunning || d.state == statePassive {
 			d.pause()
 		}
 		d.mu.Unlock()
@@ -37,7 +40,9 @@ func (r *Runtime) recoverOutgoing() error {
 		}
 		m.resuming, m.cancel = context.WithCancelCause(r.ctx)
 		m.id, m.phase, m.release, m.epoch = rec.Release.Migration, migration.Cutover, &rec.Release, rec.Release.Epoch
+		r.mu.Lock()
 		r.outgoing[id] = m
+		r.mu.Unlock()
 		return nil
 	})
 }
@@ -104,8 +109,17 @@ func (r *Runtime) resumeMigrations() {
 // resume goes on with a migration that was released before a restart.
 func (m *Migration) resume(ctx context.Context) *migration.Error {
 	peer, err := m.rt.mesh.Peer(m.target)
-	if err != nil {
-		return migration.Failf(migration.TargetUnavailable, "daemon %s was released to node %s: %v; trust that node again and restart", m.d.id.Origin(), m.target, err)
+	for pause := 50 * time.Millisecond; err != nil; pause = min(2*pause, 5*time.Second) {
+		m.rt.logger.Warn("a daemon was released to a node that is not trusted any more: trust it again, or see wasmhost migrations",
+			"daemon", m.d.id.Origin(), "to", m.target, "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return asError(ctx, ctx.Err())
+		}
+		peer, err = m.rt.mesh.Peer(m.target)
 	}
 	s := &sourceWalk{m: m, d: m.d, ctx: ctx, peer: peer}
 	if err := s.leave(s.deliver()); err != nil {

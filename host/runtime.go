@@ -38,6 +38,13 @@ type Options struct {
 	// stands; 0: 1024. SnapshotEvery is after how many events its state is
 	// stored, which bounds the replay at a restart; 0: 10,000.
 	CheckpointEvery, SnapshotEvery uint64
+
+	// PassivateAfter is after how long without an event a daemon leaves memory:
+	// it is on disk alone then, and comes back with its next event. 0: never.
+	// ActiveBytes bounds the memory of the daemons that are not passive,
+	// together: above it those leave that were idle longest. 0: no bound.
+	PassivateAfter time.Duration
+	ActiveBytes    int64
 }
 
 // Where a runtime stands in its life. There is no way back.
@@ -77,7 +84,10 @@ type Runtime struct {
 	ordered  map[identity.EntityID]*Migration // away from other nodes
 	expected map[identity.EntityID]*expectation
 
-	starting  sync.Mutex // one Start at a time
+	starting sync.Mutex // one Start at a time
+	idle     idle
+	progress progress
+
 	compiling sync.Mutex // one module at a time
 }
 
@@ -95,6 +105,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
 	}
+	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	fill(&r.logger, slog.Default())
 	fill(&r.cpEvery, 1024)
 	fill(&r.snEvery, 10_000)
@@ -176,6 +187,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 		return ErrShuttingDown
 	}
 	r.resumeMigrations()
+	r.startIdling()
 	return nil
 }
 
@@ -234,7 +246,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
 	defer d.mu.Unlock()
-	if r.store != nil && d.state == stateRunning && d.kind != "" && d.index > d.kept {
+	if r.store != nil && r.store.Err() == nil && d.state == stateRunning && d.stale() == nil && d.kind != "" && d.index > d.kept {
 		if err = d.store(); errors.Is(err, ErrNotPortable) {
 			err = nil // its history will be replayed
 		}

@@ -83,6 +83,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	in.settled, in.owned = true, true
 	close(in.done)
 	d.resume()
+	in.rt.grown(d)
 	in.rt.logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
 	return nil
 }
@@ -122,6 +123,7 @@ func (in *incoming) own(rel *migration.Release, check *Checkpoint) error {
 		b.Append(id, d.index, move)
 		b.Delete(store.Incoming, id[:])
 		b.Delete(store.Moved, id[:])
+		b.Generation = d.under
 		if err := in.rt.store.Commit(b); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}

@@ -47,6 +47,9 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 	if err != nil {
 		return nil, migration.Failf(migration.TargetUnavailable, "%v", err)
 	}
+	if err := r.room(); err != nil {
+		return nil, migration.Failf(migration.StoreFailed, "%v", err)
+	}
 	if d.kind == "" {
 		return nil, migration.Failf(migration.NotPortable, "daemon %s is of no kind, so that no other node can make it", id.Origin())
 	}
@@ -55,7 +58,7 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 	}
 	m, err := r.newMigration(id, d, target, o)
 	if err == nil {
-		err = d.mayMove(o)
+		err = d.mayMove(r.ctx, o)
 	}
 	if err != nil {
 		d.moving.Store(false)
@@ -83,9 +86,12 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 
 // mayMove says what stands in the way of moving the daemon as o asks. A key
 // that is to travel must be here: that it is not is never passed over.
-func (d *hosted) mayMove(o MigrationOptions) error {
+func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.wake(ctx); err != nil {
+		return err
+	}
 	if d.state != stateRunning {
 		return fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
 	}
@@ -155,7 +161,7 @@ func (m *Migration) attempt(ctx context.Context, peer Peer) (err error) {
 // finish ends the migration, one way or the other.
 func (m *Migration) finish(err *migration.Error) {
 	m.mu.Lock()
-	released := m.release != nil
+	released := m.release != nil || m.doubt
 	m.mu.Unlock()
 	if err != nil {
 		if !released {
@@ -173,7 +179,7 @@ func (m *Migration) finish(err *migration.Error) {
 		m.err = err
 	}
 	m.mu.Unlock()
-	if err == nil || !released { // else whoever asks must still be told of the release
+	if err == nil || !released { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it
 		m.rt.mu.Lock()
 		delete(m.rt.outgoing, m.d.id)
 		m.rt.mu.Unlock()
@@ -207,6 +213,9 @@ func (s *sourceWalk) capture() error {
 	}
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
+	if err := s.d.wake(s.ctx); err != nil {
+		return err
+	}
 	if s.d.state != stateRunning {
 		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
 	}
@@ -456,10 +465,16 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 		}
 		b := &store.Batch{}
 		b.Put(store.Outgoing, m.d.id[:], rec)
-		if err := m.rt.store.Commit(b); err != nil {
+		b.Generation = m.d.under
+		if err := m.rt.store.Commit(b); errors.Is(err, store.ErrRefused) {
+			return migration.Failf(migration.StoreFailed, "writing the release: %v", err)
+		} else if err != nil {
 			// Whether the record is on disk is not known, so neither side may
 			// serve until a restart has read it.
 			m.d.fail(err)
+			m.mu.Lock()
+			m.doubt = true
+			m.mu.Unlock()
 			return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
 		}
 	}
@@ -548,7 +563,7 @@ func (s *sourceWalk) close() {
 // here as if nothing had happened.
 func (s *sourceWalk) leave(err error) error {
 	s.m.mu.Lock()
-	released := s.m.release != nil
+	released := s.m.release != nil || s.m.doubt
 	s.m.mu.Unlock()
 	if err == nil {
 		if s.conn != nil {
@@ -567,7 +582,7 @@ func (s *sourceWalk) leave(err error) error {
 	}
 	if s.conn != nil {
 		var refused *peerRefusal
-		if !errors.As(err, &refused) {
+		if !released && !errors.As(err, &refused) { // who hears a refusal drops the daemon
 			if sendErr := s.conn.Send(migration.NewRefuse(asError(s.ctx, err))); sendErr == nil {
 				sendErr = s.conn.Close()
 				if sendErr == nil {

@@ -123,6 +123,9 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	if err := ValidName(req.Name); err != nil {
 		return Info{}, err
 	}
+	if err := r.room(); err != nil {
+		return Info{}, err
+	}
 	d := r.newHosted(id, req.Kind, digest)
 	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, daemon
 	if d.own, err = r.ownLimits(req, from); err != nil {
@@ -145,6 +148,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	d.resume()
+	r.grown(d)
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
 		return Info{}, errors.Join(err, r.abandon(d, err))
 	}
@@ -180,6 +184,10 @@ func orDefault(s, def string) string {
 // newHosted makes a daemon that holds its events until resume.
 func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *hosted {
 	d := &hosted{rt: r, id: id, kind: kind, module: module, limits: r.limits, log: daemonLog{clock: r.clock}, epoch: 1, spawned: r.clock()}
+	if r.store != nil {
+		d.under = r.store.Generation()
+	}
+	d.used = d.spawned.UnixNano()
 	d.pause()
 	return d
 }
@@ -373,6 +381,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 			return err
 		}
 	}
+	b.Generation = d.under
 	if err := d.rt.store.Commit(b); err != nil {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
@@ -381,7 +390,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 
 // forget removes all that the store holds of the daemon.
 func forget(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming} {
+	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive} {
 		b.Delete(t, id[:])
 	}
 	b.DeleteHistory(id)

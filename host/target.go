@@ -137,6 +137,9 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if r.notReady.Load() || !r.IsReady() {
 		return false, migration.Failf(migration.NotReady, "node %s is not ready", r.self)
 	}
+	if err := r.room(); err != nil {
+		return false, migration.Failf(migration.StoreFailed, "%v", err)
+	}
 	if err := ValidName(o.Name); err != nil {
 		return false, migration.Failf(migration.ProtocolError, "%v", err)
 	}
@@ -458,6 +461,9 @@ func (in *incoming) submit(b *store.Batch, done func(error)) error {
 	defer in.mu.Unlock()
 	if in.settled {
 		return errPushedOut
+	}
+	if in.d != nil {
+		b.Generation = in.d.under
 	}
 	in.rt.store.Submit(b, done)
 	return nil

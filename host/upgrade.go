@@ -183,6 +183,7 @@ func (d *hosted) storeUpgrade(from []byte) error {
 	if err := putSnapshot(b, d.id, d.index+1, s); err != nil {
 		return err
 	}
+	b.Generation = d.under
 	if err := d.rt.store.Commit(b); err != nil {
 		return err
 	}

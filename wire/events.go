@@ -83,12 +83,13 @@ const (
 	codeEventFailed = 11 // the daemon returned an error that is no fault
 	codeSuperseded  = 12
 	codeReused      = 13
+	codeNoSpace     = 14
 )
 
 var codeErrors = map[uint8]error{
 	codeMailbox: host.ErrMailboxFull, codeTooLarge: host.ErrTooLarge, codeNotReady: host.ErrNotReady,
 	codeShutdown: host.ErrShuttingDown, codeHorizon: host.ErrHorizonFull, codePoisoned: store.ErrPoisoned,
-	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused,
+	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused, codeNoSpace: store.ErrNoSpace,
 }
 
 // remoteError is an error of another node in its own words.

@@ -30,6 +30,7 @@ import (
 type serveOptions struct {
 	data, listen, join, name, level string
 	ephemeral, noFetch              bool
+	idle                            idleOptions
 }
 
 func (a *app) serve() *cobra.Command {
@@ -54,7 +55,7 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			return a.runNode(c.Context(), o)
 		},
 	}
-	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch"} {
+	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory"} {
 		addSetting(c.Flags(), flag, "")
 	}
 	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
@@ -76,7 +77,8 @@ func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
 	f := c.Flags()
 	text := func(name string) string { return f.Lookup(name).Value.String() }
 	o := serveOptions{data: text("data"), listen: text("listen"), name: text("name"), level: text("log-level"),
-		ephemeral: text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true"}
+		ephemeral: text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true",
+		idle: idleOptions{after: text("passivate-after"), memory: text("active-memory")}}
 	switch {
 	case o.ephemeral && f.Changed("data") && f.Changed("ephemeral"):
 		return o, usagef("give either --data or --ephemeral")
@@ -126,6 +128,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, mesh.Close()) }()
 	options := host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, RefuseModules: o.noFetch}
+	if err := o.idle.apply(&options); err != nil {
+		return err
+	}
 	if !o.ephemeral {
 		options.CacheDir = filepath.Join(o.data, "cache")
 	}
@@ -152,6 +157,8 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		case <-ctx.Done():
 			logger.Info("shutting down")
 		case err = <-served:
+		case <-s.Failed():
+			err = fmt.Errorf("the node ends, for a restart to find what is on disk; nothing acknowledged is lost: %w", s.Err())
 		}
 	}
 	return errors.Join(err, shutDown(rt, server))

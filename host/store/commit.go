@@ -1,7 +1,7 @@
 package store
 
 import (
-	"fmt"
+	"errors"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -10,6 +10,10 @@ import (
 // Batch collects changes that become durable together or not at all. It is
 // used by one goroutine and handed over by Commit or Submit.
 type Batch struct {
+	// Generation, where it is not 0, is the generation of the store that the
+	// batch follows from: in any other it is refused.
+	Generation uint64
+
 	ops  []op
 	size int
 }
@@ -76,7 +80,7 @@ func (s *Store) Submit(b *Batch, done func(error)) {
 const maxQueued = 64 << 20
 
 type waiting struct {
-	batch *Batch
+	batch *Batch // nil: the store is to be reopened
 	done  func(error)
 }
 
@@ -102,11 +106,8 @@ func (q *queue) start(s *Store) {
 			if !ok {
 				return
 			}
-			err := s.write(items)
-			for i := range items {
-				items[i].done(err)
-				items[i] = waiting{}
-			}
+			s.commit(items)
+			clear(items)
 			spare = items[:0]
 		}
 	}()
@@ -122,7 +123,9 @@ func (q *queue) put(w waiting) bool {
 		return false
 	}
 	q.items = append(q.items, w)
-	q.size += w.batch.size
+	if w.batch != nil {
+		q.size += w.batch.size
+	}
 	q.changed.Broadcast()
 	return true
 }
@@ -156,33 +159,62 @@ func (q *queue) stop() bool {
 	return !was
 }
 
-// write makes the items durable with one sync. A failure poisons the store: a
+// commit writes the items, and reopens the store where one of them asks for
+// it: what was queued before has failed by then.
+func (s *Store) commit(items []waiting) {
+	start := 0
+	for i, w := range items {
+		if w.batch == nil {
+			s.finish(items[start:i])
+			s.reopen()
+			start = i + 1
+		}
+	}
+	s.finish(items[start:])
+}
+
+// finish writes the items that are of this generation with one sync, and
+// reports on all of them in order.
+func (s *Store) finish(items []waiting) {
+	generation := s.Generation()
+	var b *pebble.Batch
+	err := s.why(nil)
+	if err != nil {
+		err = errors.Join(ErrRefused, err)
+	} else if len(items) > 0 {
+		b = s.db.Load().NewBatch()
+		for i := range items {
+			if g := items[i].batch.Generation; (g == 0 || g == generation) && err == nil {
+				err = items[i].batch.apply(b)
+			}
+		}
+		if err == nil {
+			err = s.write(b)
+		}
+	}
+	for i := range items {
+		itemErr := err
+		if g := items[i].batch.Generation; g != 0 && g != generation {
+			itemErr = errStale
+		}
+		items[i].done(itemErr)
+	}
+}
+
+// write makes the batch durable with one sync. A failure poisons the store: a
 // sync that failed is never tried again, for what it would have written may be
 // lost without a trace.
-func (s *Store) write(items []waiting) (err error) {
-	if err := s.Err(); err != nil {
-		return err
+func (s *Store) write(b *pebble.Batch) error {
+	err := contained(func() error { return b.Commit(s.sync) })
+	if err == nil {
+		err = b.Close()
 	}
-	defer func() { // the engine panics on some failed writes
-		switch p := recover().(type) {
-		case nil:
-		case error:
-			err = s.poisonWith(p)
-		default:
-			err = s.poisonWith(fmt.Errorf("%v", p))
+	if err != nil {
+		if s.why(nil) == nil { // else the engine has said why
+			s.giveUp(err)
 		}
-	}()
-	b := s.db.NewBatch()
-	for _, w := range items {
-		if err := w.batch.apply(b); err != nil {
-			return s.poisonWith(err)
-		}
+		return s.why(err)
 	}
-	if err := b.Commit(s.sync); err != nil {
-		return s.poisonWith(err)
-	}
-	if err := b.Close(); err != nil {
-		return s.poisonWith(err)
-	}
+	s.space.measure()
 	return nil
 }

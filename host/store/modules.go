@@ -19,7 +19,8 @@ type Digest = [sha256.Size]byte
 
 // modules are content-addressed files: modules/<digest>.wasm.
 type modules struct {
-	dir string
+	dir  string
+	room func(more int) error // nil, or ErrNoSpace
 
 	mu     sync.Mutex
 	memory map[Digest][]byte // instead of files, when not nil
@@ -64,6 +65,9 @@ func (s *Store) PutModule(d Digest, data []byte) error {
 	}
 	if _, err := os.Stat(m.path(d)); err == nil {
 		return nil
+	}
+	if err := m.room(len(data)); err != nil {
+		return fmt.Errorf("module %x: %w", d, err)
 	}
 	return writeFile(m.path(d), data)
 }

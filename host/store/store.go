@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -35,18 +37,34 @@ type Options struct {
 	Ephemeral bool         // keep everything in memory
 	Logger    *slog.Logger // nil: slog.Default()
 	FS        vfs.FS       // nil: the machine's; a seam for faults
+
+	// Reserve is how much of the disk stays free, in bytes: below it the store
+	// takes no new records, and has room for what it needs to go on. 0: 64 MiB,
+	// or a quarter of a small disk. Negative: none.
+	Reserve int64
 }
 
 // Store is an open data directory. It is safe for concurrent use.
 type Store struct {
-	db      *pebble.DB
+	db      atomic.Pointer[pebble.DB]
+	guard   *guard // of db; the committer's after Open
+	fs      vfs.FS
+	dir     string // of the engine
+	logger  *slog.Logger
 	lock    *pebble.Lock
 	sync    *pebble.WriteOptions
 	modules modules
 	queue   queue
+	space   space
 
-	mu     sync.Mutex
-	poison error
+	mu         sync.Mutex
+	poison     error // why nothing is written; nil: all is well
+	final      bool  // only a restart helps
+	failed     chan struct{}
+	generation uint64
+	reopenings int
+	reopening  bool // the committer was asked to
+	asked      time.Time
 }
 
 // Open opens the data directory, or makes it. Another process that has it open
@@ -55,7 +73,8 @@ func Open(o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Store{sync: pebble.Sync, modules: modules{dir: filepath.Join(o.Dir, "modules")}}
+	s := &Store{sync: pebble.Sync, modules: modules{dir: filepath.Join(o.Dir, "modules")}, logger: o.Logger,
+		failed: make(chan struct{}), generation: 1}
 	fs := o.FS
 	if o.Ephemeral {
 		fs, s.sync, s.modules = vfs.NewMem(), pebble.NoSync, modules{memory: make(map[Digest][]byte)}
@@ -71,22 +90,18 @@ func Open(o Options) (*Store, error) {
 			return nil, err
 		}
 	}
-	dir := filepath.Join(o.Dir, "db")
-	if err := makeDurable(fs, dir); err != nil {
+	s.fs, s.dir = fs, filepath.Join(o.Dir, "db")
+	s.space.init(fs, o)
+	s.modules.room = s.space.room
+	if err := makeDurable(fs, s.dir); err != nil {
 		return nil, fmt.Errorf("opening the data directory: %w", classify(err))
 	}
-	lock, err := pebble.LockDirectory(dir, fs)
+	lock, err := pebble.LockDirectory(s.dir, fs)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, o.Dir, err)
 	}
-	cache := pebble.NewCache(16 << 20)
-	defer cache.Unref()
-	s.db, err = pebble.Open(dir, &pebble.Options{
-		FS: fs, Lock: lock, Cache: cache, MemTableSize: 16 << 20, Logger: quiet{o.Logger},
-		FormatMajorVersion: pebble.FormatNewest,
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the data directory %s: %w", o.Dir, classify(err)), lock.Close())
+	if err := s.openEngine(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the data directory %s: %w", o.Dir, s.why(err)), lock.Close())
 	}
 	s.lock = lock
 	s.queue.start(s)
@@ -142,40 +157,15 @@ func (s *Store) Close() error {
 	if !s.queue.stop() {
 		return ErrClosed
 	}
-	if err := errors.Join(s.db.Close(), s.lock.Close()); err != nil {
+	err := s.why(nil)
+	if err == nil {
+		err = contained(s.db.Load().Close)
+	} else { // an engine that failed may not be able to close
+		s.guard.close()
+		err = nil
+	}
+	if err := errors.Join(err, s.lock.Close()); err != nil {
 		return fmt.Errorf("closing the data directory: %w", classify(err))
 	}
 	return nil
-}
-
-// Err returns nil, or an error that wraps ErrPoisoned and the write failure
-// that poisoned the store.
-func (s *Store) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.poison
-}
-
-func (s *Store) poisonWith(cause error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.poison == nil {
-		s.poison = fmt.Errorf("%w: %w", ErrPoisoned, classify(cause))
-	}
-	return s.poison
-}
-
-// quiet sends Pebble's log to slog.
-type quiet struct{ l *slog.Logger }
-
-func (q quiet) Infof(f string, a ...any)  { q.l.Debug(fmt.Sprintf(f, a...), "component", "store") }
-func (q quiet) Errorf(f string, a ...any) { q.l.Error(fmt.Sprintf(f, a...), "component", "store") }
-func (q quiet) Fatalf(f string, a ...any) {
-	q.l.Error(fmt.Sprintf(f, a...), "component", "store")
-	for _, arg := range a {
-		if err, ok := arg.(error); ok {
-			panic(err) // which write makes the store's poison
-		}
-	}
-	panic(fmt.Sprintf(f, a...))
 }

@@ -22,6 +22,7 @@ const (
 	Kinds     Table = 'k' // by name
 	Peers     Table = 'p' // by key
 	Meta      Table = 'm' // by name
+	Passive   Table = 'z' // by identity: where a daemon stands that is on disk alone
 
 	history Table = 'h' // by identity and index
 )
@@ -40,7 +41,7 @@ func historyKey(id ID, index uint64) []byte {
 
 // Get returns the record, which is the caller's, or ErrNotFound.
 func (s *Store) Get(t Table, k []byte) ([]byte, error) {
-	v, closer, err := s.db.Get(key(t, k))
+	v, closer, err := s.db.Load().Get(key(t, k))
 	if err != nil {
 		return nil, fmt.Errorf("reading %c %x: %w", t, k, classify(err))
 	}
@@ -98,7 +99,7 @@ func (s *Store) HistoryEnd(id ID) (uint64, error) {
 }
 
 func (s *Store) scan(from, to []byte, backward bool, fn func(k, v []byte) error) (err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	it, err := s.db.Load().NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return fmt.Errorf("reading: %w", classify(err))
 	}

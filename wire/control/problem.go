@@ -118,7 +118,7 @@ var classes = []struct {
 	{ErrSocketPath, class{"socket-path", 400, ExitUsage, "Not a path for a socket", "give a shorter --socket"}},
 	{wire.ErrBadAddress, class{"bad-address", 400, ExitUsage, "Not an address to listen on", "give --listen HOST:PORT of this machine; port 0 is any"}},
 	{syscall.EADDRINUSE, class{"address-in-use", 409, ExitConflict, "The address is in use", "another program listens there: stop that one, or give another --listen"}},
-	{store.ErrNoSpace, class{"no-space", 507, ExitFailure, "The disk is full", "free space in the node's data directory, then restart it"}},
+	{store.ErrNoSpace, class{"no-space", 507, ExitFailure, "The disk is full", "free space in the node's data directory, or stop daemons: the node then goes on by itself, and nothing acknowledged is lost"}},
 	{store.ErrPoisoned, class{"store-failed", 507, ExitFailure, "The disk refused to write", "see the node's log; mend the disk, then restart the node: nothing acknowledged is lost"}},
 	{store.ErrCorrupt, class{"corrupt", 500, ExitFailure, "Damaged data", "restore the data directory from a backup"}},
 	{store.ErrLocked, class{"data-locked", 409, ExitConflict, "The data directory is in use", "another wasmhost serves it: stop that one, or give another --data"}},

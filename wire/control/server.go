@@ -88,7 +88,11 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 	}
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok") })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := rt.Ready(); err != nil {
+		if err := rt.Ready(); errors.Is(err, host.ErrNotReady) {
+			done, total := rt.Recovery()
+			writeProblem(w, fmt.Errorf("%w: %d of %d active daemons are recovered", err, done, total))
+			return
+		} else if err != nil {
 			writeProblem(w, err)
 			return
 		}

@@ -1,0 +1,178 @@
+package host
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// A daemon that is passive is an entry of the table: its code, state, key and
+// horizon are on disk alone. Its next event brings it back, under its lock.
+
+// passiveRecord is how the store keeps where a passive daemon stands.
+type passiveRecord struct {
+	_        struct{} `cbor:",toarray"`
+	Epoch    uint64
+	Sequence uint64
+	HeadHash Hash
+	Applied  uint64
+	Emitted  uint64
+	Errors   uint64
+}
+
+// idle makes daemons passive.
+type idle struct {
+	after time.Duration
+	limit int64
+	kick  chan struct{} // memory has grown over the limit
+	bytes atomic.Int64  // that the daemons in memory hold, as of their last growth
+}
+
+// keptPassive is how many log lines of a passive daemon stay in memory.
+const keptPassive = 16
+
+// lieDown makes an entry that is fresh from the store passive.
+func (d *hosted) lieDown(rec *passiveRecord) {
+	d.state, d.resumed, d.marked = statePassive, nil, true
+	d.epoch, d.applied = rec.Epoch, rec.Applied
+	d.stats = stats{processed: rec.Applied, emitted: rec.Emitted, errors: rec.Errors}
+	d.chain = Chain{head: Link{Origin: d.id, Epoch: rec.Epoch, Sequence: rec.Sequence, Horizon: rec.Applied}, headHash: rec.HeadHash}
+}
+
+// drop lets go of the daemon's code and of what can be read again. It needs
+// d.mu.
+func (d *hosted) drop() {
+	if c, ok := d.daemon.(io.Closer); ok {
+		if err := c.Close(); err != nil {
+			d.rt.logger.Warn("closing a daemon", "daemon", d.id.Origin(), "error", err)
+		}
+	}
+	d.rt.idle.bytes.Add(-d.counted)
+	d.daemon, d.counted = nil, 0
+	d.key.Wipe()
+	d.key = identity.PublicOnly(d.id)
+	d.config, d.payload, d.horizon, d.repeated = nil, nil, horizon{}, repeated{}
+	d.log.trim(keptPassive)
+	d.state = statePassive
+}
+
+// passivate stores the daemon and drops it. It reports whether it did: a
+// daemon stays that is busy, moves, or cannot be captured.
+func (r *Runtime) passivate(d *hosted) bool {
+	if !d.mu.TryLock() {
+		return false
+	}
+	defer d.mu.Unlock()
+	if d.state != stateRunning || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.stale() != nil || r.store.Err() != nil {
+		return false
+	}
+	b := &store.Batch{}
+	if d.index > d.kept {
+		s, err := d.snapshot(false)
+		if err == nil {
+			err = putSnapshot(b, d.id, d.index, s)
+		}
+		if err != nil {
+			if !errors.Is(err, ErrNotPortable) {
+				r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
+			}
+			return false
+		}
+		d.kept = d.index
+	}
+	rec, err := canon.Marshal(&passiveRecord{Epoch: d.epoch, Sequence: d.chain.Head().Sequence, HeadHash: d.chain.HeadHash(),
+		Applied: d.applied, Emitted: d.stats.emitted, Errors: d.stats.errors})
+	if err != nil {
+		r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
+		return false
+	}
+	d.marked = false // commit would take the mark away
+	b.Put(store.Passive, d.id[:], rec)
+	d.commit(b)
+	d.drop()
+	d.marked = true
+	return true
+}
+
+// grown counts the memory of a daemon that came into it. It needs d.mu.
+func (r *Runtime) grown(d *hosted) {
+	s, ok := d.daemon.(Sizer)
+	if !ok {
+		return
+	}
+	now := s.MemoryBytes()
+	total := r.idle.bytes.Add(now - d.counted)
+	d.counted = now
+	if r.idle.limit > 0 && total > r.idle.limit {
+		select {
+		case r.idle.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// startIdling makes daemons passive that are idle, or too many.
+func (r *Runtime) startIdling() {
+	if r.store == nil || r.idle.after == 0 && r.idle.limit == 0 || !r.startWork() {
+		return
+	}
+	every := 30 * time.Second
+	if r.idle.after > 0 {
+		every = max(r.idle.after/4, 10*time.Millisecond)
+	}
+	go func() {
+		defer r.work.Done()
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-r.ctx.Done():
+				return
+			case <-ticker.C:
+			case <-r.idle.kick:
+			}
+			r.putIdleAway()
+		}
+	}()
+}
+
+// putIdleAway makes passive what was idle for long, and while there is too much
+// in memory, what was idle longest.
+func (r *Runtime) putIdleAway() {
+	type candidate struct {
+		d    *hosted
+		used int64
+	}
+	r.mu.RLock()
+	all := make([]*hosted, 0, len(r.daemons))
+	for _, d := range r.daemons {
+		all = append(all, d)
+	}
+	r.mu.RUnlock()
+	candidates := make([]candidate, 0, len(all))
+	for _, d := range all {
+		if d.mu.TryLock() { // else it is busy
+			if d.state == stateRunning {
+				candidates = append(candidates, candidate{d, d.used})
+				r.grown(d)
+			}
+			d.mu.Unlock()
+		}
+	}
+	slices.SortFunc(candidates, func(a, b candidate) int { return int(min(max(a.used-b.used, -1), 1)) })
+	before := r.clock().Add(-r.idle.after).UnixNano()
+	for _, c := range candidates {
+		long := r.idle.after > 0 && c.used <= before
+		over := r.idle.limit > 0 && r.idle.bytes.Load() > r.idle.limit
+		if !long && !over || r.ctx.Err() != nil {
+			return
+		}
+		r.passivate(c.d)
+	}
+}

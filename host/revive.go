@@ -1,0 +1,182 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// progress is how far the recovery of daemons is.
+type progress struct{ done, total atomic.Int64 }
+
+// Recovery returns how many of the daemons that were active are recovered, of
+// how many. Passive ones are recovered by their next event.
+func (r *Runtime) Recovery() (done, total int) {
+	return int(r.progress.done.Load()), int(r.progress.total.Load())
+}
+
+// recoverDaemons finds all daemons, and brings those back, side by side, that
+// were not passive.
+func (r *Runtime) recoverDaemons(ctx context.Context) error {
+	passive := make(map[identity.EntityID]passiveRecord)
+	err := r.store.Scan(store.Passive, func(k, v []byte) error {
+		var rec passiveRecord
+		var id identity.EntityID
+		if errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)) == nil {
+			passive[id] = rec // else the daemon is recovered as any other
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var active []*hosted
+	err = r.store.Scan(store.Daemons, func(k, v []byte) error {
+		var id identity.EntityID
+		if err := id.UnmarshalBinary(k); err != nil {
+			return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
+		}
+		d := r.known(id, v)
+		rec, ok := passive[id]
+		if ok && d.state == statePaused {
+			d.lieDown(&rec)
+		} else if d.state == statePaused {
+			active = append(active, d)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.daemons[id], r.names[d.name] = d, id
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.progress.total.Store(int64(len(active)))
+	r.reviveAll(ctx, active)
+	return nil
+}
+
+func (r *Runtime) reviveAll(ctx context.Context, daemons []*hosted) {
+	next := make(chan *hosted)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for d := range next {
+				r.revive(ctx, d)
+				if r.idle.limit > 0 && r.idle.bytes.Load() > r.idle.limit {
+					r.passivate(d)
+				}
+				r.progress.done.Add(1)
+			}
+		})
+	}
+	said := time.Now()
+	for i, d := range daemons {
+		next <- d
+		if time.Since(said) > 5*time.Second {
+			said = time.Now()
+			r.logger.Info("recovering", "daemons", i+1, "of", len(daemons))
+		}
+	}
+	close(next)
+	workers.Wait()
+}
+
+// known makes the table's entry of a daemon from its record: what it is, and
+// not yet where it stands. A record that cannot be read makes a failed daemon.
+func (r *Runtime) known(id identity.EntityID, encoded []byte) *hosted {
+	var rec daemonRecord
+	if err := canon.Unmarshal(encoded, &rec); err != nil {
+		d := r.newHosted(id, "", nil)
+		d.name, d.key = id.Origin().String(), identity.PublicOnly(id)
+		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
+		return d
+	}
+	d := r.newHosted(id, rec.Kind, bytes.Clone(orNil(rec.Module)))
+	d.name, d.spawned, d.key = rec.Name, time.Unix(0, rec.Spawned), identity.PublicOnly(id)
+	d.previous = bytes.Clone(orNil(rec.Previous))
+	if err := d.setLimits(rec.Limits); err != nil {
+		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
+	}
+	return d
+}
+
+// revive brings back one daemon; where it cannot, the daemon is there but
+// takes no events, and its reason says why.
+func (r *Runtime) revive(ctx context.Context, d *hosted) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.rebuild(ctx); err != nil {
+		d.failLocked(err)
+		return
+	}
+	d.resume()
+	r.grown(d)
+}
+
+// rebuild brings the daemon to where the store says it stands. It needs d.mu.
+func (d *hosted) rebuild(ctx context.Context) error {
+	encoded, err := d.rt.store.Get(store.Daemons, d.id[:])
+	if err != nil {
+		return err
+	}
+	var rec daemonRecord
+	if err := canon.Unmarshal(encoded, &rec); err != nil {
+		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	}
+	d.stats, d.applied, d.payload, d.horizon, d.last = stats{errors: d.stats.errors}, 0, nil, horizon{}, nil
+	return d.rt.rebuild(ctx, d, rec.Key)
+}
+
+// stale returns nil when all that the daemon made is durable or on its way.
+func (d *hosted) stale() error {
+	if d.rt.store == nil || d.kind == "" || d.under == d.rt.store.Generation() {
+		return nil
+	}
+	return d.last.wait(context.Background()) // a reopened store has answered it
+}
+
+// wake brings a passive daemon into memory, and one whose last records were
+// lost with a full disk back to what is stored. It needs d.mu. What cannot be
+// read now may be readable later: only a daemon whose history does not hold
+// fails for good.
+func (d *hosted) wake(ctx context.Context) error {
+	if d.state == stateRunning {
+		if d.rt.store == nil || d.kind == "" || d.under == d.rt.store.Generation() {
+			return nil
+		}
+		if d.stale() == nil {
+			d.under = d.rt.store.Generation()
+			return nil
+		}
+		d.rt.logger.Info("a daemon goes back to what is stored: the disk was full", "daemon", d.id.Origin())
+		d.drop()
+	}
+	if d.state != statePassive {
+		return nil
+	}
+	if err := d.last.wait(ctx); err != nil && d.under == d.rt.store.Generation() {
+		return err
+	}
+	marked := d.marked
+	if err := d.rebuild(ctx); err != nil {
+		if errors.Is(err, store.ErrPoisoned) || ctx.Err() != nil {
+			d.drop()
+			return err
+		}
+		d.failLocked(err)
+		return d.gone
+	}
+	d.state, d.marked = stateRunning, marked
+	d.rt.grown(d)
+	return nil
+}

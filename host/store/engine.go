@@ -1,0 +1,99 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// openEngine opens an engine behind a guard of its own. It needs the lock of
+// the data directory.
+func (s *Store) openEngine() error {
+	g := &guard{FS: s.fs, failed: s.noteFailure}
+	cache := pebble.NewCache(16 << 20)
+	defer cache.Unref()
+	var db *pebble.DB
+	err := contained(func() (err error) {
+		db, err = pebble.Open(s.dir, &pebble.Options{
+			FS: unlocked{g}, Cache: cache, MemTableSize: 16 << 20, Logger: quiet{s.logger, s.giveUp},
+			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(),
+		})
+		return err
+	})
+	if err != nil {
+		g.close()
+		return err
+	}
+	s.guard = g
+	s.db.Store(db)
+	return nil
+}
+
+// listener hears of damage, which by default would end the process: whoever
+// reads what is damaged has the error, and nobody else is concerned.
+func (s *Store) listener() *pebble.EventListener {
+	return &pebble.EventListener{
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			s.logger.Error("damaged data", "component", "store", "file", i.Path, "error", i.Details)
+		},
+		BackgroundError: func(err error) {
+			s.logger.Error("the engine's background work failed", "component", "store", "error", err)
+		},
+	}
+}
+
+// unlocked takes no lock for the engine: the Store holds one, whichever engine
+// it has.
+type unlocked struct{ *guard }
+
+func (unlocked) Lock(string) (io.Closer, error) { return nopCloser{}, nil }
+
+type nopCloser struct{}
+
+func (nopCloser) Close() error { return nil }
+
+// errGone is the error of a call to the engine that ended its goroutine.
+var errGone = errors.New("the engine gave up")
+
+// contained calls fn on a goroutine of its own, which the engine may end (see
+// quiet).
+func contained(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		err := errGone
+		defer func() {
+			if p := recover(); p != nil {
+				if err, _ = p.(error); err == nil {
+					err = fmt.Errorf("%v", p)
+				}
+			}
+			done <- err
+		}()
+		err = fn()
+	}()
+	return <-done
+}
+
+// quiet sends Pebble's log to slog. What is fatal to Pebble is that a write
+// failed: the goroutine ends, the process does not.
+type quiet struct {
+	l      *slog.Logger
+	giveUp func(error)
+}
+
+func (q quiet) Infof(f string, a ...any)  { q.l.Debug(fmt.Sprintf(f, a...), "component", "store") }
+func (q quiet) Errorf(f string, a ...any) { q.l.Error(fmt.Sprintf(f, a...), "component", "store") }
+func (q quiet) Fatalf(f string, a ...any) {
+	q.l.Error(fmt.Sprintf(f, a...), "component", "store")
+	for _, arg := range a {
+		if err, ok := arg.(error); ok {
+			q.giveUp(err)
+			runtime.Goexit()
+		}
+	}
+	panic(fmt.Sprintf(f, a...)) // the engine contradicts itself
+}
