@@ -25,7 +25,8 @@ type space interface {
 	// mark makes what the memory is now that from which changed tells.
 	mark() error
 
-	// discard makes n blocks what they are in the image.
+	// discard makes n blocks what they are in the image, as they were at the
+	// last mark.
 	discard(first, n uint32)
 
 	free()

@@ -174,6 +174,9 @@ func (s *mappedSpace) discard(first, n uint32) {
 
 // advise forgets private pages: the next access reads the image again, or zero.
 func (s *mappedSpace) advise(from, to uint64) {
+	if from == to {
+		return
+	}
 	b := unsafe.Slice((*byte)(s.base), s.reserve)[from:to]
 	if err := unix.Madvise(b, unix.MADV_DONTNEED); err != nil {
 		panic(fmt.Sprintf("madvise of a mapped range: %v", err)) // a range of our own mapping cannot be refused

@@ -1,0 +1,181 @@
+package sandbox
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"wasmhost/abi"
+)
+
+func rootOf(t testing.TB, g *Guest) [32]byte {
+	t.Helper()
+	r, err := g.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func everythingGuest(t testing.TB, c Config) *Guest {
+	t.Helper()
+	m, err := engineOf(t, c).Compile(ctx, everything(), 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := m.NewGuest(Options{Limits: everythingLimits})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// Every way of failing leaves the guest as it was: right after a mark, just
+// before one, at rest, loaded, grown, and after any number of failures.
+func TestFailuresAreUndoneExactly(t *testing.T) {
+	ways := map[int]string{opTrap: "unreachable", opFail: "code 7", opLoop: abi.LimitFuel, opRecurse: abi.LimitStack,
+		opBadPointer: "outside its memory", opNoMemory: abi.LimitMemory}
+	for _, heap := range []bool{false, true} {
+		g := everythingGuest(t, Config{CacheDir: compiled, Heap: heap})
+		r := rand.New(rand.NewPCG(8, 9))
+		n := 0
+		good := func(count int) {
+			for range count {
+				n++
+				payload := everythingEvent(r)
+				payload[0] %= opTrap
+				ask(g, n, payload)
+			}
+		}
+		grow := func() {
+			for range 3 {
+				n++
+				ask(g, n, []byte{opGrow, 1, 0, 0, 0, 1, 2, 3, 4})
+			}
+		}
+		situations := []struct {
+			name string
+			to   func()
+		}{
+			{"new", func() {}}, {"used", func() { good(50) }}, {"just marked", func() {
+				for ok := false; !ok; ok = len(g.undo.since) == 0 {
+					good(1)
+				}
+			}}, {"about to be marked", func() {
+				for len(g.undo.since) < markCalls-1 {
+					n++
+					ask(g, n, []byte{opGlobalI64, 1, 0, 0, 0, 0, 0, 0, 0})
+				}
+			}}, {"grown since the mark", grow}, {"packed", g.Pack}, {"loaded", func() {
+				if err := g.Load(saved(t, g)); err != nil {
+					t.Fatal(err)
+				}
+			}}, {"loaded and used", func() {
+				if err := g.Load(saved(t, g)); err != nil {
+					t.Fatal(err)
+				}
+				good(30)
+			}}, {"packed and used", func() { g.Pack(); good(30) }},
+		}
+		for _, s := range situations {
+			s.to()
+			for round := range 2 {
+				for op, want := range ways {
+					before, size := rootOf(t, g), g.MemoryBytes()
+					n++
+					a := ask(g, n, []byte{byte(op), 1, 0, 0, 0, 0, 0, 0, 0})
+					if a.Fault == "" {
+						t.Fatalf("%s: it did not fail for %s", s.name, want)
+					}
+					if rootOf(t, g) != before || g.MemoryBytes() != size {
+						t.Fatalf("heap %v, %s, round %d, failing for %s: it is not as it was", heap, s.name, round, want)
+					}
+					if again := ask(g, n, []byte{byte(op), 1, 0, 0, 0, 0, 0, 0, 0}); !a.equal(&again) {
+						t.Fatalf("%s, failing for %s: %+v, and the next time %+v", s.name, want, a, again)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Calls are made again however long they take then: the wall limit is of the
+// machine, not of what the guest did.
+func TestReplayHasNoWallLimit(t *testing.T) {
+	g := newGuest(t, "assemblyscript/wordcount.wasm", Options{})
+	text := strings.Repeat("the quick brown fox ", 45)
+	if one(t, g, text); g.Fuel() <= 2*fuelSlice || len(g.undo.since) != 1 {
+		t.Fatalf("the event takes %d units of fuel, %d calls since the mark: it says nothing", g.Fuel(), len(g.undo.since))
+	}
+	before := rootOf(t, g)
+	g.options.Limits.Wall = -1
+	_, err := g.Process(&at, []byte(text))
+	wantFault(t, err, abi.FaultLimit, abi.LimitWall, "")
+	if rootOf(t, g) != before {
+		t.Error("it is not as it was")
+	}
+}
+
+// What is closed says so, and a guest that could not be put back is of use
+// again when a state is loaded.
+func TestGuestsThatAreOfNoUse(t *testing.T) {
+	g := everythingGuest(t, Config{CacheDir: compiled})
+	good := []byte{opNothing, 0, 0, 0, 0, 0, 0, 0, 0}
+	ask(g, 1, good)
+	state := saved(t, g)
+	i, err := g.take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.spoil(i)
+	i.mu.Unlock()
+	_, err = g.Save()
+	_, err2 := g.Process(&at, good)
+	if !errors.Is(err, ErrBroken) || !errors.Is(err2, ErrBroken) {
+		t.Errorf("a broken guest: %v, %v", err, err2)
+	}
+	if g.Pack(); g.space == nil {
+		t.Error("a broken guest was packed")
+	}
+	if err := g.Load(state); err != nil {
+		t.Fatal(err)
+	}
+	if a := ask(g, 2, good); a.Fault != "" {
+		t.Errorf("after a state was loaded: %s", a.Fault)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = g.Root()
+	_, err2 = g.Process(&at, good)
+	for _, err := range []error{err, err2, g.Load(state)} {
+		if !errors.Is(err, ErrBroken) {
+			t.Errorf("a closed guest: %v", err)
+		}
+	}
+}
+
+// The same events take the same fuel: on every run, on the heap, interpreted,
+// after load and after undo. TestGuestsThatMoveAreAsThoseLeftAlone says so of
+// long lives; this pins the figure.
+func TestFuelOfEverythingIsPinned(t *testing.T) {
+	for name, c := range map[string]Config{"mapped": {}, "heap": {Heap: true}, "interpreted": {interpret: true}, "again": {CacheDir: compiled}} {
+		g := everythingGuest(t, c)
+		for n, want := range []uint64{1334, 1323, 1323} { // the first makes an input buffer
+			a := ask(g, n, []byte{opFill, 0, 0, 0, 0, 0xff, 0x3f, 0, 0})
+			ask(g, n, []byte{opTrap, 0, 0, 0, 0, 0, 0, 0, 0})
+			if a.Fuel != want {
+				t.Errorf("%s, event %d: %d units, want %d", name, n, a.Fuel, want)
+			}
+			if err := g.Load(saved(t, g)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
