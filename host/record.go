@@ -160,16 +160,26 @@ func decodeRecord(b []byte) (record, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("%w: empty", errBadRecord)
 	}
-	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}} {
-		if r.tag() != b[0] {
-			continue
-		}
-		if err := canon.Unmarshal(b[1:], r); err != nil {
-			return nil, fmt.Errorf("%w: %w", errBadRecord, err)
-		}
-		return r, nil
+	if e, ok := readEvent(b); ok {
+		return e, nil
 	}
-	return nil, fmt.Errorf("%w: unknown tag %d", errBadRecord, b[0])
+	r := recordOf(b[0])
+	if r == nil {
+		return nil, fmt.Errorf("%w: unknown tag %d", errBadRecord, b[0])
+	}
+	if err := canon.Unmarshal(b[1:], r); err != nil {
+		return nil, fmt.Errorf("%w: %w", errBadRecord, err)
+	}
+	return r, nil
+}
+
+func recordOf(tag byte) record {
+	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}} {
+		if r.tag() == tag {
+			return r
+		}
+	}
+	return nil
 }
 
 // fault rebuilds the error that the event had.

@@ -27,6 +27,12 @@ func TestHandEncodingIsCanonical(t *testing.T) {
 		if err != nil || !bytes.Equal(e.encode(), want) {
 			t.Errorf("record with %d: %v", n, err)
 		}
+		if n <= 1<<63 {
+			got, ok := readEvent(want)
+			if ok != (int64(n) >= 0) || ok && !bytes.Equal(got.encode(), want) {
+				t.Errorf("record with %d reads back as %+v, %v", n, got, ok)
+			}
+		}
 	}
 }
 
@@ -43,6 +49,12 @@ func FuzzDecodeRecord(f *testing.F) {
 		r, err := decodeRecord(b)
 		if err != nil {
 			return
+		}
+		if e, ok := readEvent(b); ok {
+			strict := &eventRecord{}
+			if err := canon.Unmarshal(b[1:], strict); err != nil || !bytes.Equal(strict.encode(), e.encode()) {
+				t.Errorf("%x is read as %+v, and strictly as %+v, %v", b, e, strict, err)
+			}
 		}
 		if again, err := encodeRecord(r); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%x has another form %x, %v", b, again, err)

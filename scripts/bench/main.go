@@ -38,12 +38,18 @@ func main() {
 	only := flag.String("only", "", "run this comparison alone")
 	root := flag.String("root", "../..", "the repository")
 	flag.Parse()
-	for _, c := range []comparison{deliver, sendLines} {
+	for _, c := range []comparison{deliver, sendLines, durable64, durable1, replay} {
 		if *only != "" && c.name != *only {
 			continue
 		}
 		if err := c.measure(*root, *rounds); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", c.name, err)
+			os.Exit(1)
+		}
+	}
+	if *only == "" || *only == "passive" {
+		if err := manyPassive(*root, 100_000); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: passive: %v\n", err)
 			os.Exit(1)
 		}
 	}
