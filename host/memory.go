@@ -55,7 +55,7 @@ var memoryCoder = sync.OnceValue(func() (c struct {
 	if c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)); err != nil {
 		panic(err) // the options are constants
 	}
-	if c.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(chunkBlocks*sandbox.BlockBytes)); err != nil {
+	if c.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(chunkBlocks*sandbox.BlockBytes), zstd.WithDecodeAllCapLimit(true)); err != nil {
 		panic(err)
 	}
 	return c
@@ -104,25 +104,46 @@ func decodeMemory(b []byte, limit int64) (*sandbox.State, error) {
 		}
 		s.Tables = append(s.Tables, elements)
 	}
-	var part []byte
-	for _, c := range m.Chunks {
-		index, err := readU32s(c.Index)
-		if err != nil {
+	var room []byte
+	for k := range m.Chunks {
+		var err error
+		if room, err = m.Chunks[k].appendTo(s, limit, room); err != nil {
 			return nil, err
 		}
-		if n := len(index); n == 0 || n > chunkBlocks || int64(len(s.Index)+n)*sandbox.BlockBytes > limit {
-			return nil, fmt.Errorf("%w: a chunk of %d blocks", ErrBadMemory, n)
-		}
-		if part, err = memoryCoder().dec.DecodeAll(c.Blocks, part[:0]); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrBadMemory, err)
-		}
-		if len(part) != len(index)*sandbox.BlockBytes {
-			return nil, fmt.Errorf("%w: %d bytes for %d blocks", ErrBadMemory, len(part), len(index))
-		}
-		s.Blocks = append(s.Blocks, part...)
-		s.Index = append(s.Index, index...)
 	}
 	return s, nil
+}
+
+// appendTo adds the chunk's blocks to s, whose size is known. It decompresses
+// into room, which it returns, grown.
+func (c *memoryChunk) appendTo(s *sandbox.State, limit int64, room []byte) ([]byte, error) {
+	index, err := readU32s(c.Index)
+	if err != nil {
+		return nil, err
+	}
+	n := len(index)
+	if n == 0 || n > chunkBlocks || int64(len(s.Index)+n)*sandbox.BlockBytes > limit {
+		return nil, fmt.Errorf("%w: a chunk of %d blocks", ErrBadMemory, n)
+	}
+	for _, b := range index {
+		if k := len(s.Index); k > 0 && b <= s.Index[k-1] || (uint64(b)+1)*sandbox.BlockBytes > s.Size {
+			return nil, fmt.Errorf("%w: block %d out of order, or outside", ErrBadMemory, b)
+		}
+		s.Index = append(s.Index, b)
+	}
+	size := n * sandbox.BlockBytes
+	if cap(room) < size {
+		room = make([]byte, size)
+	}
+	blocks, err := memoryCoder().dec.DecodeAll(c.Blocks, room[:0:size])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadMemory, err)
+	}
+	if len(blocks) != size {
+		return nil, fmt.Errorf("%w: %d bytes for %d blocks", ErrBadMemory, len(blocks), n)
+	}
+	s.Blocks = append(s.Blocks, blocks...)
+	return room, nil
 }
 
 func readU32s(b []byte) ([]uint32, error) {
