@@ -112,6 +112,7 @@ var classes = []struct {
 	{identity.ErrMalformed, class{"malformed-identity", 400, ExitUsage, "Not an identity", "give a key file made by wasmhost identity new"}},
 	{identity.ErrKeyFilePermissions, class{"key-file-permissions", 403, ExitDenied, "The key file is open to others", "chmod 600 the file"}},
 	{identity.ErrPassphraseNeeded, class{"passphrase-needed", 403, ExitDenied, "A passphrase is needed", "give --passphrase-file FILE"}},
+	{identity.ErrUnprotected, class{"key-unprotected", 403, ExitDenied, "The key file has no passphrase", "set one: wasmhost identity protect FILE --new-passphrase-file PASS"}},
 	{identity.ErrWrongPassphrase, class{"wrong-passphrase", 403, ExitDenied, "Wrong passphrase", "check the passphrase file"}},
 	{identity.ErrInvalidSignature, class{"invalid-signature", 422, ExitVerification, "A signature does not verify", "the file was changed, or is of another identity"}},
 	{ErrSocketInUse, class{"socket-in-use", 409, ExitConflict, "The control socket is in use", "another node listens there: stop that one, or give another --socket"}},
