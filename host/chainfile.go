@@ -48,6 +48,7 @@ const (
 	itemSeal   = 4
 
 	itemUpgrade = 5 // Payload is the new module's digest
+	itemMend    = 6 // Payload is the Mended
 )
 
 // ExportChain writes the daemon's chain, as it stands, to w, sealed by the
@@ -122,6 +123,12 @@ func (c *chainWriter) record(b []byte) error {
 		return c.item(&chainItem{Tag: itemCheck, Checks: []Checkpoint{rec.Checkpoint}})
 	case *moveRecord:
 		return c.item(&chainItem{Tag: itemMove, Checks: []Checkpoint{rec.Checkpoint}, From: rec.From, To: rec.To, Epoch: rec.Epoch})
+	case *mendRecord:
+		fact, err := rec.Fact.encode()
+		if err != nil {
+			return err
+		}
+		return c.item(&chainItem{Tag: itemMend, Payload: fact, Checks: []Checkpoint{rec.Checkpoint}})
 	case *upgradeRecord:
 		return c.item(&chainItem{Tag: itemUpgrade, Payload: rec.To, Checks: []Checkpoint{rec.Checkpoint}})
 	}
@@ -138,6 +145,7 @@ type ChainReport struct {
 	Checkpoints uint64 // signatures that verified, the seal included
 	Moves       []Move
 	Upgrades    []Upgrade
+	Mended      []Mended
 	Epoch       uint64
 	Head        Hash
 }
@@ -185,6 +193,7 @@ type ChainItem struct {
 	Checkpoint *Checkpoint
 	Move       *Move
 	Upgrade    *Upgrade
+	Mended     *Mended
 }
 
 // VerifyChain reads a chain file and checks every hash and every signature. It
@@ -303,7 +312,7 @@ func (v *chainVerifier) signed(c *Checkpoint, purpose Purpose) error {
 }
 
 func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
-	if i.Tag != itemMove && (i.From != 0 || i.To != 0 || i.Epoch != 0) || i.Tag != itemOutput && i.Tag != itemUpgrade && len(i.Payload) != 0 {
+	if i.Tag != itemMove && (i.From != 0 || i.To != 0 || i.Epoch != 0) || i.Tag != itemOutput && i.Tag != itemUpgrade && i.Tag != itemMend && len(i.Payload) != 0 {
 		return false, fmt.Errorf("%w: an item of tag %d with fields of another", ErrBadChainFile, i.Tag)
 	}
 	var show ChainItem
@@ -354,6 +363,10 @@ func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
 		v.report.Module = i.Payload
 		show.Upgrade = &Upgrade{Module: i.Payload, After: v.head.Sequence}
 		v.report.Upgrades = append(v.report.Upgrades, *show.Upgrade)
+	case i.Tag == itemMend && len(i.Checks) == 1 && len(i.Links) == 0:
+		if show.Mended, err = v.mended(i); err != nil {
+			return false, err
+		}
 	case i.Tag == itemSeal && len(i.Checks) == 1 && len(i.Links) == 0:
 		if err := v.signed(&i.Checks[0], PurposeExport); err != nil {
 			return false, err

@@ -23,6 +23,7 @@ const (
 	PurposeExport   Purpose = 4 // the seal at the end of an exported chain
 	PurposeRestart  Purpose = 5 // a restored daemon's first word: its history begins here
 	PurposeUpgrade  Purpose = 6 // what follows is of other code; State says of what
+	PurposeMend     Purpose = 7 // the daemon was brought back by an operator's choice; State is that fact's hash
 )
 
 // Checkpoint is a daemon's signed statement of where its chain stands.

@@ -55,6 +55,10 @@ type Migration struct {
 	err      error
 	release  *migration.Release // what was released; nil before Cutover
 	doubt    bool               // whether release is on disk is not known
+	settling bool               // the target has confirmed
+	taken    bool               // takenBack is closed
+
+	takenBack chan struct{} // closed when an operator takes the daemon back
 }
 
 // PhaseChange is one step of a migration.
@@ -83,7 +87,7 @@ type Report struct {
 var errCancelled = migration.Failf(migration.Cancelled, "the migration was cancelled")
 
 func (r *Runtime) newMigration(entity identity.EntityID, d *hosted, target identity.NodeID, o MigrationOptions) (*Migration, error) {
-	m := &Migration{rt: r, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), phase: migration.Snapshot}
+	m := &Migration{rt: r, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), takenBack: make(chan struct{}), phase: migration.Snapshot}
 	if d != nil {
 		m.source = r.self
 	}

@@ -71,6 +71,7 @@ type hosted struct {
 	call     Call   // reused from event to event
 	also     []byte // a record to be written with the next one
 	wall     lastWall
+	mending  *mending // while a rebuild mends; else nil
 }
 
 type stats struct{ processed, emitted, errors uint64 }

@@ -167,9 +167,13 @@ func (r *Runtime) putIdleAway() {
 	}
 	slices.SortFunc(candidates, func(a, b candidate) int { return int(min(max(a.used-b.used, -1), 1)) })
 	before := r.clock().Add(-r.idle.after).UnixNano()
+	least := r.idle.limit // to leave room for some that come, if it is over the limit
+	if r.idle.bytes.Load() > least {
+		least -= least / 8
+	}
 	for _, c := range candidates {
 		long := r.idle.after > 0 && c.used <= before
-		over := r.idle.limit > 0 && r.idle.bytes.Load() > r.idle.limit
+		over := r.idle.limit > 0 && r.idle.bytes.Load() > least
 		if !long && !over || r.ctx.Err() != nil {
 			return
 		}

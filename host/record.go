@@ -115,6 +115,7 @@ func (*checkpointRecord) tag() byte { return 4 }
 func (*moveRecord) tag() byte       { return 5 }
 func (*upgradeRecord) tag() byte    { return 6 }
 func (*settledRecord) tag() byte    { return 7 }
+func (*mendRecord) tag() byte       { return 8 }
 
 // encodeRecord returns one byte that tells the record, then its canonical CBOR.
 func encodeRecord(r record) ([]byte, error) {
@@ -174,7 +175,7 @@ func decodeRecord(b []byte) (record, error) {
 }
 
 func recordOf(tag byte) record {
-	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}} {
+	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}, &mendRecord{}} {
 		if r.tag() == tag {
 			return r
 		}

@@ -115,6 +115,9 @@ func (m *Migration) resume(ctx context.Context) *migration.Error {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
+		case <-m.takenBack:
+			timer.Stop()
+			return errTakenBack
 		case <-ctx.Done():
 			timer.Stop()
 			return asError(ctx, ctx.Err())

@@ -499,6 +499,9 @@ func (s *sourceWalk) deliver() error {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
+		case <-s.m.takenBack:
+			timer.Stop()
+			return errTakenBack
 		case <-s.m.rt.ctx.Done():
 			timer.Stop()
 			return migration.Failf(migration.TargetUnavailable, "this node shut down before the target confirmed; it goes on when it starts again")
@@ -509,6 +512,11 @@ func (s *sourceWalk) deliver() error {
 		}
 	}
 	s.m.mu.Lock()
+	if s.m.taken {
+		s.m.mu.Unlock()
+		return errTakenBack
+	}
+	s.m.settling = true
 	if !s.paused.IsZero() {
 		s.m.downtime = time.Since(s.paused)
 	}

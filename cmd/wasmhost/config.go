@@ -38,6 +38,8 @@ func settings() []setting {
 		{"name", hostname(), "serve: the node's name"},
 		{"log-level", "info", "serve: debug, info, warn or error"},
 		{"no-module-fetch", "false", "serve: take no module from another node"},
+		{"key-file", "", "serve: the node's key, made at the first start; empty: node.key in the data directory"},
+		{"passphrase-file", "", "serve: file with the passphrase that the node's key must be protected by"},
 		{"passivate-after", "10m", "serve: a daemon without an event for so long leaves memory until its next; 0s: never"},
 		{"active-memory", "", "serve: memory of the daemons that are not passive, such as 512MiB or 4GiB: over it those leave that were idle longest; empty: no bound"},
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -21,7 +20,6 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/store"
-	"wasmhost/identity"
 	"wasmhost/wire"
 	"wasmhost/wire/control"
 )
@@ -30,6 +28,7 @@ import (
 type serveOptions struct {
 	data, listen, join, name, level string
 	ephemeral, noFetch              bool
+	keyFile, passFile               string
 	idle                            idleOptions
 }
 
@@ -55,7 +54,7 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			return a.runNode(c.Context(), o)
 		},
 	}
-	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory"} {
+	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file"} {
 		addSetting(c.Flags(), flag, "")
 	}
 	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
@@ -78,6 +77,7 @@ func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
 	text := func(name string) string { return f.Lookup(name).Value.String() }
 	o := serveOptions{data: text("data"), listen: text("listen"), name: text("name"), level: text("log-level"),
 		ephemeral: text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true",
+		keyFile: text("key-file"), passFile: text("passphrase-file"),
 		idle: idleOptions{after: text("passivate-after"), memory: text("active-memory")}}
 	switch {
 	case o.ephemeral && f.Changed("data") && f.Changed("ephemeral"):
@@ -202,23 +202,4 @@ func shutDown(rt *host.Runtime, server *http.Server) error {
 		}
 	}
 	return err
-}
-
-// nodeKey reads the node's key, or makes it at the first start.
-func nodeKey(o serveOptions) (*identity.KeyPair, error) {
-	if o.ephemeral {
-		return identity.Generate()
-	}
-	path := filepath.Join(o.data, "node.key")
-	key, err := identity.ReadKeyFile(path, nil)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
-	}
-	if key, err = identity.Generate(); err != nil {
-		return nil, err
-	}
-	if err := identity.WriteKeyFile(path, key, nil); err != nil {
-		return nil, fmt.Errorf("making the node's key: %w", err)
-	}
-	return key, nil
 }

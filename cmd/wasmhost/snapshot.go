@@ -155,6 +155,8 @@ func (s *chainShower) show(i host.ChainItem) error {
 		_, err = fmt.Fprintf(s.out, "%8d  epoch %d  %x  %.120q\n", l.Sequence, l.Epoch, l.Parent[:6], i.Output.Payload)
 	case i.Move != nil && s.format == "table":
 		_, err = fmt.Fprintf(s.out, "          moved from %s to %s: epoch %d\n", i.Move.From, i.Move.To, i.Move.Epoch)
+	case i.Mended != nil && s.format == "table":
+		_, err = fmt.Fprintf(s.out, "          %s\n", mendedText(control.MendedOf(*i.Mended)))
 	case i.Checkpoint != nil && s.format == "table":
 		_, err = fmt.Fprintf(s.out, "          signed through %d\n", i.Checkpoint.Sequence)
 	}
@@ -193,12 +195,16 @@ func (a *app) walkChain(path string, fn func(host.ChainItem) error) error {
 		Epoch uint64 `json:"epoch"`
 		After uint64 `json:"after_sequence"`
 	}
+	mended := []control.Mended{}
+	for _, m := range r.Mended {
+		mended = append(mended, control.MendedOf(m))
+	}
 	moves := []move{}
 	for _, m := range r.Moves {
 		moves = append(moves, move{m.From.String(), m.To.String(), m.Epoch, m.After})
 	}
 	return a.print(map[string]any{"ok": true, "origin": r.Entity.Origin().String(), "entity_id": r.Entity.String(), "kind": r.Kind,
-		"outputs": r.Outputs, "first": r.First, "last": r.Last, "epoch": r.Epoch, "moves": moves, "signatures": r.Checkpoints, "head": r.Head.String()},
+		"outputs": r.Outputs, "first": r.First, "last": r.Last, "epoch": r.Epoch, "moves": moves, "mended": mended, "signatures": r.Checkpoints, "head": r.Head.String()},
 		func(w io.Writer) {
 			fmt.Fprintf(w, "chain of %s holds: %d outputs (%d to %d), %d signatures, %d moves, epoch %d\nhead %s\n",
 				r.Entity.Origin(), r.Outputs, r.First, r.Last, r.Checkpoints, len(r.Moves), r.Epoch, r.Head)

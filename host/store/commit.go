@@ -37,6 +37,11 @@ func (b *Batch) DeleteHistory(id ID) {
 	b.add(op{'r', historyKey(id, 0), historyKey(id, ^uint64(0))})
 }
 
+// DeleteHistoryFrom removes the daemon's history from index on.
+func (b *Batch) DeleteHistoryFrom(id ID, index uint64) {
+	b.add(op{'r', historyKey(id, index), historyKey(id, ^uint64(0))})
+}
+
 func (b *Batch) add(o op) {
 	b.ops = append(b.ops, o)
 	b.size += len(o.key) + len(o.value) + 32

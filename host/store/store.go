@@ -28,9 +28,6 @@ var (
 	ErrClosed   = errors.New("the store is closed")
 )
 
-// format is the version of the layout below. It is in the file "format".
-const format = "wasmhost-data 1\n"
-
 // Options say where a store is.
 type Options struct {
 	Dir       string       // made if missing, mode 0700; not used when Ephemeral
@@ -75,7 +72,8 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{sync: pebble.Sync, modules: modules{dir: filepath.Join(o.Dir, "modules")}, logger: o.Logger,
 		failed: make(chan struct{}), generation: 1}
-	fs := o.FS
+	fs, version := o.FS, formatVersion
+	var err error
 	if o.Ephemeral {
 		fs, s.sync, s.modules = vfs.NewMem(), pebble.NoSync, modules{memory: make(map[Digest][]byte)}
 		o.Dir = "ephemeral"
@@ -83,7 +81,7 @@ func Open(o Options) (*Store, error) {
 		if fs == nil {
 			fs = vfs.Default
 		}
-		if err := prepare(o.Dir); err != nil {
+		if version, err = prepare(o.Dir); err != nil {
 			return nil, err
 		}
 		if err := s.modules.prepare(); err != nil {
@@ -105,6 +103,9 @@ func Open(o Options) (*Store, error) {
 	}
 	s.lock = lock
 	s.queue.start(s)
+	if err := s.upgrade(o.Dir, version); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -131,24 +132,6 @@ func makeDurable(fs vfs.FS, dir string) error {
 			return err
 		}
 	}
-}
-
-// prepare makes the directory and checks its format file.
-func prepare(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the data directory: %w", classify(err))
-	}
-	path := filepath.Join(dir, "format")
-	got, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return writeFile(path, []byte(format))
-	case err != nil:
-		return fmt.Errorf("opening the data directory: %w", err)
-	case string(got) != format:
-		return fmt.Errorf("%w: %s says %q, this program knows %q", ErrFormat, path, got, format)
-	}
-	return nil
 }
 
 // Close writes what was submitted, then closes. Later calls fail with

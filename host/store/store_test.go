@@ -90,11 +90,13 @@ func TestOneProcessAtATime(t *testing.T) {
 	if err := open(t, Options{Dir: dir}).Close(); err != nil {
 		t.Error(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "format"), []byte("wasmhost-data 2\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(Options{Dir: dir}); !errors.Is(err, ErrFormat) {
-		t.Errorf("a newer format: %v", err)
+	for _, other := range []string{"wasmhost-data 99\n", "wasmhost-data 1\n", "something else"} {
+		if err := os.WriteFile(filepath.Join(dir, "format"), []byte(other), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Options{Dir: dir}); !errors.Is(err, ErrFormat) {
+			t.Errorf("format %q: %v", other, err)
+		}
 	}
 }
 
@@ -281,5 +283,36 @@ func BenchmarkSubmit(b *testing.B) {
 				b.Error(err)
 			}
 		})
+	}
+}
+
+// A directory of the version before is upgraded once, also where the first
+// attempt failed.
+func TestUpgrade(t *testing.T) {
+	done := 0
+	const before = formatVersion - 1
+	upgrades[before] = func(s *Store) error {
+		if done++; done == 1 {
+			return errors.New("cut short")
+		}
+		return put(s, "upgraded", 1)
+	}
+	defer delete(upgrades, before)
+	s := open(t, Options{Ephemeral: true})
+	dir := t.TempDir()
+	if err := s.upgrade(dir, before); err == nil {
+		t.Error("a failed upgrade passes")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "format")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after a failed upgrade: %v", err)
+	}
+	if err := s.upgrade(dir, before); err != nil || done != 2 {
+		t.Errorf("%v, %d", err, done)
+	}
+	if version, err := prepare(dir); err != nil || version != formatVersion {
+		t.Errorf("after the upgrade: version %d, %v", version, err)
+	}
+	if err := errors.Join(s.upgrade(dir, formatVersion), s.Close()); err != nil || done != 2 {
+		t.Errorf("%v, %d", err, done)
 	}
 }

@@ -62,6 +62,9 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/daemons":             s.getDaemons,
 		"POST /v1/daemons":            s.owner(s.postDaemon),
 		"POST /v1/snapshots":          s.owner(s.postSnapshot),
+		"GET /v1/migrations":          s.owner(s.getUnsettled),
+
+		"POST /v1/migrations/{ref}/resolve": s.owner(s.postResolve),
 
 		"POST /v1/daemons/{ref}/events":  s.postEvent,
 		"POST /v1/daemons/{ref}/stream":  s.postStream,
@@ -71,6 +74,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/daemons/{ref}/tail":     s.needs(wire.RightRead, s.atOwner(s.getTail)),
 		"GET /v1/daemons/{ref}/snapshot": s.needs(wire.RightRead, s.atOwner(s.getSnapshot)),
 		"GET /v1/daemons/{ref}/chain":    s.needs(wire.RightRead, s.atOwner(s.getChain)),
+		"POST /v1/daemons/{ref}/mend":    s.needs(wire.RightOperate, s.atOwner(s.postMend)),
 		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.atOwner(s.postUpgrade)),
 
 		"GET /v1/daemons/{ref}/quarantine":                s.needs(wire.RightRead, s.atOwner(s.getQuarantine)),

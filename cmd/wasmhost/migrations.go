@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+func (a *app) migrations() *cobra.Command {
+	c := &cobra.Command{Use: "migrations", Short: "Migrations that wait for a node that is away", Long: `Migrations that wait for a node that is away. They settle by themselves once both
+nodes are back; resolve is for when one of them is gone for good.`}
+	ls := &cobra.Command{Use: "ls", Short: "List the migrations that are not settled, as this node knows them", Example: "  wasmhost migrations ls -o json", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+		list, err := a.client().Unsettled(c.Context())
+		if err != nil {
+			return err
+		}
+		return printList(a, list, "NAME\tORIGIN\tTHIS NODE IS\tOTHER NODE\tEPOCH\tSEQUENCE", func(u control.Unsettled) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%d", u.Name, u.Origin, u.Role, u.Peer, u.Epoch, u.Sequence)
+		}, func(u control.Unsettled) string { return u.Name })
+	}}
+	c.AddCommand(ls, a.resolve())
+	return c
+}
+
+func (a *app) resolve() *cobra.Command {
+	var takeBack, claim, drop, yes bool
+	var keyFile, passFile string
+	c := &cobra.Command{
+		Use:   "resolve DAEMON --take-back | --claim | --drop",
+		Short: "Settle a migration whose other node is gone for good",
+		Long: `Settle a migration without its other node. It must be gone for good: should it
+come back with the daemon, two nodes answer for one identity. The higher epoch,
+which is the one given here, is the one that counts, and what the other did under
+the lower one is lost.
+
+  --take-back  this node released the daemon: serve it here again
+  --claim      this node holds the daemon for its source: serve it here. Its key
+               is sealed in what the source never sent: without --identity the
+               daemon cannot sign, and its chain no longer verifies
+  --drop       this node holds the daemon for its source: let go of it`,
+		Example: "  wasmhost migrations resolve c1 --take-back --yes",
+		Args:    exact(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			req, given := control.Resolve{}, 0
+			for how, on := range map[string]bool{"take-back": takeBack, "claim": claim, "drop": drop} {
+				if on {
+					req.How = how
+					given++
+				}
+			}
+			if given != 1 || keyFile != "" && !claim {
+				return usagef("give one of --take-back, --claim and --drop; --identity goes with --claim")
+			}
+			var err error
+			if req.Identity, err = seedOf(keyFile, passFile); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.err, "WARNING: if the other node still has this daemon, or comes back with it, two nodes answer for one identity.")
+			if err := a.confirm(yes, "the other node is gone for good: "+req.How+" daemon "+args[0]); err != nil {
+				return err
+			}
+			m, err := a.client().Resolve(c.Context(), args[0], req)
+			if err != nil {
+				return err
+			}
+			return a.print(m, func(w io.Writer) { fmt.Fprintln(w, mendedText(m)) }, func() string { return args[0] })
+		},
+	}
+	c.Flags().BoolVar(&takeBack, "take-back", false, "serve the daemon that this node released")
+	c.Flags().BoolVar(&claim, "claim", false, "serve the daemon that this node holds")
+	c.Flags().BoolVar(&drop, "drop", false, "let go of the daemon that this node holds")
+	c.Flags().StringVar(&keyFile, "identity", "", "with --claim: key file of the daemon's identity")
+	c.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/identity"
+)
+
+// nodeKey reads the node's key, or makes it at the first start. With a
+// passphrase the file must be protected by it.
+func nodeKey(o serveOptions) (*identity.KeyPair, error) {
+	if o.ephemeral {
+		return identity.Generate()
+	}
+	path := o.keyFile
+	if path == "" {
+		path = filepath.Join(o.data, "node.key")
+	}
+	pass, err := passphrase(o.passFile)
+	if err != nil {
+		return nil, err
+	}
+	read := identity.ReadKeyFile
+	if len(pass) > 0 {
+		read = identity.ReadProtectedKeyFile
+	}
+	key, err := read(path, pass)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	if key, err = identity.Generate(); err != nil {
+		return nil, err
+	}
+	if err := identity.WriteKeyFile(path, key, pass); err != nil {
+		return nil, fmt.Errorf("making the node's key: %w", err)
+	}
+	return key, nil
+}
+
+// protect changes the passphrase of a key file.
+func (a *app) protect(passFile *string) *cobra.Command {
+	var newFile string
+	var remove bool
+	c := &cobra.Command{
+		Use:   "protect FILE",
+		Short: "Change, set or remove the passphrase of a key file",
+		Long: `Write a key file anew under another passphrase. The key stays the same. A node's
+is DATA/node.key, or what serve --key-file names; all keys of daemons that the
+node keeps are sealed by it. A node that runs has read its key already. What the
+disk keeps of the old file's blocks is not erased.`,
+		Example: `  wasmhost identity protect data/node.key --new-passphrase-file pass
+  wasmhost identity protect data/node.key --passphrase-file pass --new-passphrase-file better
+  wasmhost identity protect data/node.key --passphrase-file better --remove`,
+		Args: exact(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if (newFile == "") != remove {
+				return usagef("give either --new-passphrase-file FILE or --remove")
+			}
+			old, err := passphrase(*passFile)
+			if err != nil {
+				return err
+			}
+			fresh, err := passphrase(newFile)
+			if err != nil {
+				return err
+			}
+			k, err := identity.ReadKeyFile(args[0], old)
+			if err != nil {
+				return err
+			}
+			defer k.Wipe()
+			if err := identity.ReplaceKeyFile(args[0], k, fresh); err != nil {
+				return err
+			}
+			return a.printIdentity(k)
+		},
+	}
+	c.Flags().StringVar(&newFile, "new-passphrase-file", "", "file with the passphrase that is to hold")
+	c.Flags().BoolVar(&remove, "remove", false, "leave the key without a passphrase")
+	return c
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+func (a *app) recover() *cobra.Command {
+	var retry, skip, rollback, yes bool
+	c := &cobra.Command{
+		Use:   "recover DAEMON --retry | --skip | --rollback",
+		Short: "Bring back a daemon that is failed or diverged",
+		Long: `Bring back a daemon that could not be recovered: inspect says why. What is given
+up is a signed fact of its chain, under a higher epoch (chain show), and never
+chosen by the node itself.
+
+  --retry     read it from disk again, as a restart would; nothing is given up
+  --skip      where the replay of its history gives other outputs than were
+              recorded, the recorded ones stand, and the state is the replay's:
+              nothing acknowledged is lost, but the state is not what it was
+  --rollback  back to the last stored state; all that came after it is dropped,
+              outputs that were acknowledged included: their senders can send
+              again
+
+To go on with both, take its snapshot from a backup and restore it under another
+identity: one identity has one chain, so there is no --fork.`,
+		Example: `  wasmhost recover c1 --retry
+  wasmhost recover c1 --skip --yes`,
+		Args: exact(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			how, given := "", 0
+			for name, on := range map[string]bool{"retry": retry, "skip": skip, "rollback": rollback} {
+				if on {
+					how = name
+					given++
+				}
+			}
+			if given != 1 {
+				return usagef("give one of --retry, --skip and --rollback")
+			}
+			if how != "retry" {
+				d, err := a.client().Daemon(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(a.err, "daemon %s is %s: %s\n", d.Name, d.State, d.Reason)
+				if err := a.confirm(yes, "bring daemon "+args[0]+" back by "+how+", which cannot be undone"); err != nil {
+					return err
+				}
+			}
+			m, err := a.client().Mend(c.Context(), args[0], control.Mend{How: how})
+			if err != nil {
+				return err
+			}
+			return a.print(m, func(w io.Writer) { fmt.Fprintln(w, mendedText(m)) }, func() string { return args[0] })
+		},
+	}
+	c.Flags().BoolVar(&retry, "retry", false, "read it from disk again")
+	c.Flags().BoolVar(&skip, "skip", false, "let recorded outputs stand where a replay differs")
+	c.Flags().BoolVar(&rollback, "rollback", false, "go back to the last stored state")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+func mendedText(m control.Mended) string {
+	switch m.How {
+	case "skip":
+		return fmt.Sprintf("brought back after output %d: %d events whose replay differs keep their recorded outputs; epoch %d", m.After, m.Count, m.Epoch)
+	case "rollback":
+		return fmt.Sprintf("rolled back to output %d: %d records dropped, the last output among them %d; epoch %d", m.After, m.Count, m.Sequence, m.Epoch)
+	}
+	if m.How == "drop" {
+		return "dropped"
+	}
+	return fmt.Sprintf("brought back by %s, after output %d; epoch %d", m.How, m.After, m.Epoch)
+}

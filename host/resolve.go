@@ -1,0 +1,221 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// A migration that a crash of one side cut settles by itself once both are
+// back. When one side is gone for good its operator settles it: under a higher
+// epoch, as a fact of the daemon's chain. Should the other side come back after
+// all, two nodes may answer for the daemon, and the higher epoch counts.
+
+// More ways of Mend, which ResolveMigration takes.
+const (
+	// MendTakeBack makes the source of a release serve the daemon again: the
+	// target is gone.
+	MendTakeBack Mend = 3
+
+	// MendClaim makes the target of a migration serve the daemon that it holds:
+	// the source is gone. The daemon's key went with it, unless it was given.
+	MendClaim Mend = 4
+
+	// MendDrop makes the target let go of the daemon that it holds. No fact is
+	// left, for no chain goes on here.
+	MendDrop Mend = 5
+)
+
+// Unsettled is a migration whose other side has not been heard.
+type Unsettled struct {
+	Entity   identity.EntityID
+	Name     string
+	Peer     identity.NodeID // the other side
+	Outgoing bool            // this node released the daemon to Peer; else it holds it for Peer
+	Epoch    uint64          // under which the target would own it
+	Sequence uint64          // of the daemon's last output, as known here
+}
+
+// ErrSettled says that there is no unsettled migration of the daemon here.
+var ErrSettled = errors.New("no migration of this daemon is unsettled on this node")
+
+// UnsettledMigrations returns the migrations that wait for their other side, by
+// name.
+func (r *Runtime) UnsettledMigrations() []Unsettled {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []Unsettled
+	for id, m := range r.outgoing {
+		m.mu.Lock()
+		if m.release != nil {
+			out = append(out, Unsettled{Entity: id, Name: m.d.name, Peer: m.target, Outgoing: true, Epoch: m.release.Epoch, Sequence: m.release.Sequence})
+		}
+		m.mu.Unlock()
+	}
+	for id, in := range r.incoming {
+		in.mu.Lock()
+		if in.prepared && !in.settled {
+			out = append(out, Unsettled{Entity: id, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.chain.Head().Sequence})
+		}
+		in.mu.Unlock()
+	}
+	slices.SortFunc(out, func(a, b Unsettled) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// ResolveMigration settles a migration whose other side is gone for good: how
+// is MendTakeBack, MendClaim or MendDrop. ErrSettled where there is nothing to
+// settle so. key is the daemon's for MendClaim, or nil.
+func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, how Mend, key *identity.KeyPair) (Mended, error) {
+	if err := errors.Join(r.ready(), r.room()); err != nil {
+		return Mended{}, err
+	}
+	if key != nil && key.ID() != id {
+		return Mended{}, fmt.Errorf("%w: it is %s", ErrIdentityMismatch, key.ID())
+	}
+	r.mu.RLock()
+	m, in := r.outgoing[id], r.incoming[id]
+	r.mu.RUnlock()
+	switch {
+	case how == MendTakeBack && m != nil:
+		return m.takeBack(ctx)
+	case how == MendClaim && in != nil:
+		return in.claim(key)
+	case how == MendDrop && in != nil:
+		if !in.isPrepared() {
+			return Mended{}, fmt.Errorf("%w: %s is still on its way", ErrSettled, id.Origin())
+		}
+		in.discard()
+		return Mended{How: how}, nil
+	case how > MendDrop || how < MendTakeBack:
+		return Mended{}, fmt.Errorf("%w: %s", ErrNotSupported, how)
+	}
+	return Mended{}, fmt.Errorf("%w: %s", ErrSettled, id.Origin())
+}
+
+func (in *incoming) isPrepared() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.prepared && !in.settled
+}
+
+var errTakenBack = migration.Failf(migration.Cancelled, "the daemon was taken back: the target is held to be gone for good")
+
+// takeBack ends the walk that brings the release to the target, and serves the
+// daemon here.
+func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
+	m.mu.Lock()
+	rel := m.release
+	if rel == nil || m.settling {
+		m.mu.Unlock()
+		return Mended{}, fmt.Errorf("%w: %s", ErrSettled, m.d.id.Origin())
+	}
+	if !m.taken {
+		m.taken = true
+		close(m.takenBack)
+	}
+	m.mu.Unlock()
+	select {
+	case <-m.done:
+	case <-ctx.Done():
+		return Mended{}, context.Cause(ctx)
+	}
+	d := m.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state != statePaused {
+		return Mended{}, fmt.Errorf("%w: %w", ErrSettled, d.gone)
+	}
+	fact, b, err := d.fact(MendTakeBack, rel.Epoch+1)
+	if err != nil {
+		return Mended{}, err
+	}
+	b.Delete(store.Outgoing, d.id[:])
+	if err := m.rt.store.Commit(b); err != nil {
+		return Mended{}, err
+	}
+	d.index++
+	d.epoch, d.tail = fact.Epoch, nil
+	m.rt.mu.Lock()
+	delete(m.rt.outgoing, d.id)
+	m.rt.mu.Unlock()
+	d.moving.Store(false)
+	d.resume()
+	m.rt.logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", d.id.Origin(), "target", m.target, "epoch", fact.Epoch)
+	return fact, nil
+}
+
+// claim serves the daemon that is held here.
+func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.prepared || in.settled {
+		return Mended{}, fmt.Errorf("%w: %s", ErrSettled, in.offer.Entity.Origin())
+	}
+	d, id, r := in.d, in.offer.Entity, in.rt
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.key = r.expectedKey(id); key != nil {
+		d.key = key.Clone()
+	}
+	fact, b, err := d.fact(MendClaim, in.offer.Epoch+2)
+	if err != nil {
+		return Mended{}, err
+	}
+	rec, err := d.record0()
+	if err != nil {
+		return Mended{}, err
+	}
+	b.Put(store.Daemons, id[:], rec)
+	b.Delete(store.Incoming, id[:])
+	b.Delete(store.Moved, id[:])
+	if err := r.store.Commit(b); err != nil {
+		return Mended{}, err
+	}
+	d.index++
+	d.epoch = fact.Epoch
+	r.mu.Lock()
+	delete(r.incoming, id)
+	delete(r.expected, id)
+	delete(r.moved, id)
+	r.daemons[id] = d
+	r.mu.Unlock()
+	in.settled = true
+	close(in.done)
+	d.resume()
+	r.grown(d)
+	r.logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
+	return fact, nil
+}
+
+// fact makes the record of a mending at the daemon's head, in a batch. It needs
+// d.mu.
+func (d *hosted) fact(how Mend, epoch uint64) (Mended, *store.Batch, error) {
+	fact := Mended{How: how, After: d.chain.Head().Sequence, Epoch: epoch}
+	b := &store.Batch{Generation: d.under}
+	return fact, b, d.appendFact(b, &fact)
+}
+
+// appendFact adds the signed record of a mending to the batch, at the daemon's
+// index. It needs d.mu.
+func (d *hosted) appendFact(b *store.Batch, fact *Mended) error {
+	rec := &mendRecord{Fact: *fact, Time: d.now(), Checkpoint: *d.checkpointFor(PurposeMend, fact.Epoch)}
+	var err error
+	if rec.Checkpoint.State, err = fact.sum(); err != nil {
+		return err
+	}
+	if err := rec.Checkpoint.sign(d.key); err != nil {
+		return err
+	}
+	value, err := encodeRecord(rec)
+	if err == nil {
+		b.Append(d.id, d.index, value)
+	}
+	return err
+}
