@@ -130,11 +130,8 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	}
 	r.logger.Info("ordered to move a daemon", "daemon", o.Entity.Origin(), "by", from, "to", o.Target)
 	go func() { // ends with the stream
-		if _, err := receive[*migration.Refuse](c); err != nil {
-			var cancelled *peerRefusal
-			if errors.As(err, &cancelled) {
-				m.Cancel()
-			}
+		if _, err := receive[*migration.Refuse](c); err == nil {
+			m.Cancel()
 		}
 	}()
 	for p := range m.Phases(ctx) {
