@@ -62,7 +62,11 @@ func (m *Migration) follow(ctx context.Context, peer Peer) (*migration.Outcome, 
 	if err != nil {
 		return nil, err
 	}
-	defer context.AfterFunc(ctx, func() { m.rt.answer(c, migration.NewRefuse(errCancelled)) })()
+	defer context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) == errCancelled { // not: this node shuts down
+			m.rt.answer(c, migration.NewRefuse(errCancelled))
+		}
+	})()
 	for {
 		msg, err := c.Recv()
 		if err != nil {
