@@ -199,16 +199,18 @@ func (m *Migration) sent(n int) {
 	m.bytes += int64(n)
 }
 
-// asError makes a *migration.Error of whatever ended an attempt.
+// asError makes a *migration.Error of whatever ended an attempt. When ctx has
+// ended, that is why, unless the daemon was released or may have been.
 func asError(ctx context.Context, err error) *migration.Error {
-	var me *migration.Error
-	if ctx.Err() != nil && errors.As(context.Cause(ctx), &me) {
-		return me
-	}
-	if errors.As(err, &me) {
+	var me, cause *migration.Error
+	isError := errors.As(err, &me)
+	if isError && (ctx.Err() == nil || me.Code == migration.StoreFailed || me.Code == migration.SourceUnavailable) {
 		return me
 	}
 	if ctx.Err() != nil {
+		if errors.As(context.Cause(ctx), &cause) {
+			return cause
+		}
 		return migration.Failf(migration.Cancelled, "this node is shutting down")
 	}
 	code := migration.StateFailed

@@ -62,7 +62,11 @@ func (m *Migration) follow(ctx context.Context, peer Peer) (*migration.Outcome, 
 	if err != nil {
 		return nil, err
 	}
-	defer context.AfterFunc(ctx, func() { m.rt.answer(c, migration.NewRefuse(errCancelled)) })()
+	defer context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) == errCancelled { // not: this node shuts down
+			m.rt.answer(c, migration.NewRefuse(errCancelled))
+		}
+	})()
 	for {
 		msg, err := c.Recv()
 		if err != nil {
@@ -130,11 +134,8 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	}
 	r.logger.Info("ordered to move a daemon", "daemon", o.Entity.Origin(), "by", from, "to", o.Target)
 	go func() { // ends with the stream
-		if _, err := receive[*migration.Refuse](c); err != nil {
-			var cancelled *peerRefusal
-			if errors.As(err, &cancelled) {
-				m.Cancel()
-			}
+		if _, err := receive[*migration.Refuse](c); err == nil {
+			m.Cancel()
 		}
 	}()
 	for p := range m.Phases(ctx) {

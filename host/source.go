@@ -504,7 +504,7 @@ func (s *sourceWalk) deliver() error {
 			return errTakenBack
 		case <-s.m.rt.ctx.Done():
 			timer.Stop()
-			return migration.Failf(migration.TargetUnavailable, "this node shut down before the target confirmed; it goes on when it starts again")
+			return migration.Failf(migration.SourceUnavailable, "this node shut down before the target confirmed that it has the daemon; it goes on when it starts again")
 		}
 		pause = min(2*pause, 5*time.Second)
 		if s.conn, err = s.peer.OpenMigration(s.m.rt.ctx); err != nil {

@@ -351,3 +351,27 @@ func TestCutAtEveryMessage(t *testing.T) {
 		})
 	}
 }
+
+// startWith is start on disk with a native kind that is known before, and on the
+// mesh that wrap makes.
+func startWith(t *testing.T, n *hosttest.Net, key *identity.KeyPair, dir, kind string, f host.Factory, wrap func(*hosttest.Mesh) host.Mesh) *node {
+	t.Helper()
+	mesh, err := n.Join(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(store.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := host.New(ctx, host.Options{Node: key, Store: s, Mesh: wrap(mesh)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.RegisterFactory(kind, f), r.Start(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	out := &node{Runtime: r, t: t, key: key, mesh: mesh, store: s, dir: dir}
+	t.Cleanup(out.stop)
+	return out
+}

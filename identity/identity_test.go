@@ -77,8 +77,9 @@ func TestVerifyRefusesKeysOfSmallOrder(t *testing.T) {
 	}
 }
 
-// The projections are what they are for ever: they are on disks and screens.
-func TestProjectionsAreFixed(t *testing.T) {
+// The projections are what they are for ever: they are on disks and screens. A
+// daemon's and a node's of the same key are no kin.
+func TestC43_F109_ProjectionsAreFixed(t *testing.T) {
 	k, err := FromSeed(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +145,7 @@ func TestI04_I05_Signatures(t *testing.T) {
 	}
 }
 
-func TestI06_I07_PublicOnlyAndWipe(t *testing.T) {
+func TestI06_I07_F91_PublicOnlyAndWipe(t *testing.T) {
 	k := key(t)
 	id := k.ID()
 	p := PublicOnly(id)
@@ -194,7 +195,7 @@ func TestNothingPrintsTheSecret(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
+func TestR22_F21_Names(t *testing.T) {
 	id := key(t).ID()
 	if got, err := ParseEntityID(id.String()); err != nil || got != id {
 		t.Errorf("%v, %v", got, err)
@@ -204,6 +205,13 @@ func TestNames(t *testing.T) {
 	}
 	if got, err := ParseOriginHash(id.Origin().String()); err != nil || got != id.Origin() {
 		t.Errorf("%v, %v", got, err)
+	}
+	for _, o := range []OriginHash{0, 1 << 32, 1<<64 - 1, 0xb351dd87124ec8e0} { // R22: all 64 bits
+		b, err := o.MarshalText()
+		var again OriginHash
+		if err := errors.Join(err, again.UnmarshalText(b)); err != nil || again != o || len(b) != 16 {
+			t.Errorf("%s, %v", b, err)
+		}
 	}
 	for _, bad := range []string{"", "zz", id.String()[1:], id.String() + "00", strings.Repeat("g", 64), strings.Repeat("g", 16)} {
 		_, e1 := ParseEntityID(bad)
@@ -218,7 +226,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestI10_to_I19_Envelope(t *testing.T) {
+func TestI10_to_I19_F81_F82_F83_Envelope(t *testing.T) {
 	daemon, node, link := key(t), key(t), []byte("a link")
 	target, err := node.SealKey()
 	if err != nil {
@@ -273,6 +281,16 @@ func TestI10_to_I19_Envelope(t *testing.T) {
 		if k, err := open(tc.b, tc.node, []byte(tc.link), tc.who); !errors.Is(err, tc.want) || k != nil {
 			t.Errorf("%s: %v, want %v", tc.row, err, tc.want)
 		}
+	}
+	// F81: the ciphertext is bound to the link too, whatever is signed.
+	moved, elsewhere := *e, []byte("another link")
+	sig, err := daemon.SignDomain(envelopeSignDomain, moved.attested(elsewhere))
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved.signature = [64]byte(sig)
+	if k, err := moved.Open(node, elsewhere, daemon.ID()); !errors.Is(err, ErrSealOpen) || k != nil {
+		t.Errorf("F81: %v, %v", k, err)
 	}
 	if _, err := Seal(PublicOnly(daemon.ID()), target, link); !errors.Is(err, ErrReadOnly) { // I19
 		t.Errorf("I19: %v", err)

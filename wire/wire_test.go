@@ -195,7 +195,7 @@ func TestUntrustedNode(t *testing.T) {
 	}
 }
 
-func TestNodeWithoutRuntimeSaysSo(t *testing.T) {
+func TestM15_F66_NodeWithoutRuntimeSaysSo(t *testing.T) {
 	a := newNode(t, "a")
 	b := newMesh(t, Config{})
 	join(t, a.mesh, b)
@@ -206,6 +206,13 @@ func TestNodeWithoutRuntimeSaysSo(t *testing.T) {
 	}
 	if _, err := m.Wait(ctx); !errors.Is(err, &migration.Error{Code: migration.ComputeNotSupported}) {
 		t.Errorf("got %v, want ComputeNotSupported", err)
+	}
+	m, err = a.rt.StartMigrationWith(ctx, id, a.mesh.Self(), host.MigrationOptions{Source: b.Self()})
+	if err == nil {
+		_, err = m.Wait(ctx)
+	}
+	if !errors.Is(err, &migration.Error{Code: migration.ComputeNotSupported}) {
+		t.Errorf("as a source: %v, want ComputeNotSupported", err)
 	}
 }
 

@@ -2,6 +2,8 @@ package migration
 
 import (
 	"errors"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -10,7 +12,7 @@ import (
 
 // The whole machine, every combination of phase, signal and side: what has no
 // row is refused and changes nothing.
-func TestTransitions(t *testing.T) {
+func TestM31_M32_M46_M48_F32_F34_Transitions(t *testing.T) {
 	rows := map[row]Phase{
 		{Snapshot, Captured, Source}: Transfer, {Transfer, Received, Target}: Restore, {Restore, Restored, Target}: Replay,
 		{Replay, Released, Source}: Cutover, {Cutover, Activated, Target}: Complete,
@@ -35,7 +37,7 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-func TestOwnerChangesAtCutoverAlone(t *testing.T) {
+func TestM30_OwnerChangesAtCutoverAlone(t *testing.T) {
 	for p := Snapshot; p <= Aborted; p++ {
 		want := OwnerSource
 		if p == Cutover || p == Complete {
@@ -78,20 +80,23 @@ func messages() []Message {
 		&Ready{Sequence: 5, Head: head}, &Tail{From: 7, Records: [][]byte{{4}}, Last: true}, &Prepared{Sequence: 6, Applied: 8, Head: head},
 		&Release{Entity: identity.EntityID{1}, Epoch: 2, Sequence: 6, Head: head, Checkpoint: []byte("c"), Envelope: []byte("e")},
 		&Done{Epoch: 2}, &Ask{Entity: identity.EntityID{1}}, &Hold{}, &Arrived{},
+		&Order{Version: 1, Entity: identity.EntityID{1}, Target: 7, OmitIdentity: true, RetryNotReady: 30e9}, &Step{Phase: Transfer},
+		&Outcome{Epoch: 2, Bytes: 9, Downtime: 1e6, Took: []Span{{Phase: Snapshot, Took: 3}}},
+		&Outcome{Failures: []Failure{{Code: NotReadyTimeout, Text: "why", Attempts: 3}}},
 	}
 }
 
-func TestM130_M131_Codec(t *testing.T) {
-	kinds := make(map[uint8]bool)
+func TestM130_M131_F57_Codec(t *testing.T) {
+	kinds := make(map[uint8]string)
 	for _, m := range messages() {
 		b, err := Encode(nil, m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kinds[b[0]] {
-			t.Errorf("%T shares its kind", m)
+		if t0, ok := kinds[b[0]]; ok && t0 != fmt.Sprintf("%T", m) {
+			t.Errorf("%T shares its kind with %s", m, t0)
 		}
-		kinds[b[0]] = true
+		kinds[b[0]] = fmt.Sprintf("%T", m)
 		got, err := Decode(b)
 		if err != nil {
 			t.Fatalf("%T: %v", m, err)
@@ -114,13 +119,20 @@ func TestM130_M131_Codec(t *testing.T) {
 	}
 }
 
-func TestDecodeChecksContent(t *testing.T) {
+func TestM132_M133_M140_F72_F79_DecodeChecksContent(t *testing.T) {
 	head := make([]byte, 32)
 	for name, m := range map[string]Message{
 		"digest of 31 bytes": &Offer{Module: head[:31], Epoch: 1}, "epoch 0": &Offer{}, "last epoch": &Offer{Epoch: ^uint64(0)},
 		"long name":   &Offer{Name: strings.Repeat("n", 256), Epoch: 1},
 		"M133 reason": &Refuse{Code: 0xffff}, "M132 text": &Refuse{Text: strings.Repeat("x", MaxText+1)},
-		"chunk": &SnapshotChunk{Bytes: make([]byte, MaxChunk+1)}, "head": &Ready{Head: head[:5]}, "release to epoch 1": &Release{Epoch: 1, Head: head},
+		"M140 chunk": &SnapshotChunk{Bytes: make([]byte, MaxChunk+1)}, "M140 no bytes": &SnapshotChunk{Last: true},
+		"M140 module chunk": &ModuleChunk{Bytes: make([]byte, MaxChunk+1)}, "M140 no module": &ModuleChunk{},
+		"no records": &HistoryBatch{}, "no tail": &Tail{From: 3}, "retry": &Order{RetryNotReady: uint64(MaxRetryNotReady) + 1},
+		"step at the end": &Step{Phase: Complete}, "no step": &Step{}, "step beyond": &Step{Phase: Aborted + 1},
+		"no outcome": &Outcome{}, "two outcomes": &Outcome{Epoch: 2, Failures: []Failure{{}}}, "two failures": &Outcome{Failures: []Failure{{}, {}}},
+		"reason of a failure": &Outcome{Failures: []Failure{{Code: 0xffff}}}, "text of a failure": &Outcome{Failures: []Failure{{Text: strings.Repeat("x", MaxText+1)}}},
+		"attempts": &Outcome{Failures: []Failure{{Attempts: 1 << 40}}}, "long downtime": &Outcome{Epoch: 2, Downtime: 1 << 63}, "many bytes": &Outcome{Epoch: 2, Bytes: 1 << 63},
+		"phases": &Outcome{Epoch: 2, Took: make([]Span, 8)}, "no phase": &Outcome{Epoch: 2, Took: make([]Span, 1)}, "head": &Ready{Head: head[:5]}, "release to epoch 1": &Release{Epoch: 1, Head: head},
 	} {
 		b, err := Encode(nil, m)
 		if err != nil {
@@ -129,6 +141,32 @@ func TestDecodeChecksContent(t *testing.T) {
 		if _, err := Decode(b); !errors.Is(err, ErrBadMessage) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A count that the bytes after it do not bear out is refused before anything is
+// made room for.
+func TestM134_M135_F77_F78_Counts(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"4,294,967,295 records and no bytes": {5, 0x82, 0x00, 0x9a, 0xff, 0xff, 0xff, 0xff},
+		"2^64-1 records":                     {5, 0x82, 0x00, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"2,000,000 records and padding":      append([]byte{8, 0x83, 0x00, 0x9a, 0x00, 0x1e, 0x84, 0x80}, make([]byte, 1<<20)...),
+		"a record of 2^64-1 bytes":           {8, 0x83, 0x00, 0x81, 0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf5},
+		"a record of 2^63-1 bytes":           {8, 0x83, 0x00, 0x81, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf5},
+		"a chunk of 4 GiB":                   {6, 0x82, 0x5a, 0xff, 0xff, 0xff, 0xff, 0xf5},
+		"no records where some must be":      {5, 0x82, 0x00, 0x80},
+		"a message over the limit":           append([]byte{6}, make([]byte, MaxMessage)...),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Decode(b)
+		runtime.ReadMemStats(&after)
+		if allocated := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ErrBadMessage) || allocated > 64<<10 {
+			t.Errorf("%s: %v, %d bytes allocated", name, err, allocated)
+		}
+	}
+	if m, err := Decode([]byte{8, 0x83, 0x00, 0x80, 0xf5}); err != nil || len(m.(*Tail).Records) != 0 { // none, and the last
+		t.Errorf("%+v, %v", m, err)
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 	BufferFull              Code = 15 // more happened during the move than may be buffered
 	ProtocolError           Code = 16 // a peer broke the protocol
 	StoreFailed             Code = 17 // a disk refused to write
-	SourceUnavailable       Code = 18 // the ordered source cannot be heard: what it does, it alone knows
+	SourceUnavailable       Code = 18 // the source is heard no more: it ended after Cutover, or does not answer whoever ordered the migration
 )
 
 var codeNames = [...]string{
@@ -53,9 +53,8 @@ func (c Code) String() string {
 }
 
 // Error is a failed migration: the code for programs, the text for people. The
-// source serves the daemon, unless Code is SourceUnavailable or StoreFailed, or
-// the source shut down after Cutover: only the source, once it can be asked
-// again, then says whose the daemon is.
+// source serves the daemon, unless Code is SourceUnavailable or StoreFailed:
+// only the source, once it runs and can be asked, then says whose the daemon is.
 type Error struct {
 	Code     Code
 	Text     string
