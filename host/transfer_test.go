@@ -16,13 +16,13 @@ import (
 	"wasmhost/identity"
 )
 
-// heavy is a native daemon whose state is as many bytes as it was told.
-type heavy struct {
+// weighty is a native daemon whose state is as many bytes as it was told.
+type weighty struct {
 	native
 	state []byte
 }
 
-func (h *heavy) Process(_ *host.Call, p []byte) ([][]byte, error) {
+func (h *weighty) Process(_ *host.Call, p []byte) ([][]byte, error) {
 	var n int
 	if _, err := fmt.Sscan(string(p), &n); err != nil {
 		return nil, err
@@ -34,10 +34,10 @@ func (h *heavy) Process(_ *host.Call, p []byte) ([][]byte, error) {
 	return nil, nil
 }
 
-func (h *heavy) Snapshot(*host.Call) ([]byte, error) {
+func (h *weighty) Snapshot(*host.Call) ([]byte, error) {
 	return append([]byte{}, h.state...), nil
 }
-func (h *heavy) Restore(_ *host.Call, s []byte) error {
+func (h *weighty) Restore(_ *host.Call, s []byte) error {
 	h.state = slices.Clone(s)
 	return nil
 }
@@ -45,7 +45,7 @@ func (h *heavy) Restore(_ *host.Call, s []byte) error {
 func heavyNode(t *testing.T, net *hosttest.Net, change func(*host.Options)) *node {
 	t.Helper()
 	n := start(t, net, newKey(t), "", change)
-	err := n.RegisterFactory("heavy", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &heavy{}, nil }))
+	err := n.RegisterFactory("heavy", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &weighty{}, nil }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestF31_OversizeStateIsTyped(t *testing.T) {
 	}
 }
 
-// sourceOf is a node a with a heavy daemon, and what it would say of it: an
+// sourceOf is a node a with a weighty daemon, and what it would say of it: an
 // offer, and the snapshot in four chunks.
 func sourceOf(t *testing.T, net *hosttest.Net) (s *stranger, d host.Info, offer *migration.Offer, chunks []*migration.SnapshotChunk) {
 	t.Helper()

@@ -99,7 +99,6 @@ var classes = []struct {
 	{host.ErrTooLarge, class{"too-large", 413, ExitFailure, "Too large", "split it"}},
 	{host.ErrHorizonFull, class{"too-many-senders", 429, ExitFailure, "Too many senders", "reuse sender identities"}},
 	{host.ErrNotPortable, class{"not-portable", 409, ExitMigration, "The state cannot be captured", "a native daemon moves where its code implements Snapshot and Restore, and it is of a kind"}},
-	{host.ErrDiverged, class{"diverged", 409, ExitVerification, "The replay diverged", "the daemon's code or history changed; restore it from a snapshot"}},
 	{host.ErrNoHistory, class{"no-history", 409, ExitFailure, "No history", "run the node with a store"}},
 	{host.ErrNotReady, class{"not-ready", 503, ExitUnreachable, "Not ready", "try again in a moment"}},
 	{host.ErrShuttingDown, class{"shutting-down", 503, ExitUnreachable, "Shutting down", "ask another node"}},
