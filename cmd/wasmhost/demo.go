@@ -31,8 +31,9 @@ func (a *app) demo() *cobra.Command {
 daemon of it, send it every line of a text, move it to the other node half-way
 while lines keep coming, compare its totals with a count made outside of it, and
 prove its chain. Everything is real; nothing is left behind.`,
-		Args: exact(0),
-		RunE: func(c *cobra.Command, _ []string) error { return d.run(c.Context()) },
+		Example: "  wasmhost demo --input README.md",
+		Args:    exact(0),
+		RunE:    func(c *cobra.Command, _ []string) error { return d.run(c.Context()) },
 	}
 	c.Flags().StringVar(&d.input, "input", "LICENSE", "the text whose lines are sent")
 	c.Flags().StringVar(&d.module, "module", filepath.Join("testdata", "wasm", "c", "wordcount.wasm"), "the wordcount module")
@@ -160,7 +161,22 @@ func (d *demo) start(ctx context.Context, name, token string) (*demoNode, error)
 	return n, nil
 }
 
+// splitLines returns the lines as send --lines would send them. What begins with
+// ? would be a question to the daemon: a space before it makes it text.
 func splitLines(text []byte) []string {
+	if len(text) == 0 {
+		return nil
+	}
+	lines := textLines(text)
+	for i, l := range lines {
+		if strings.HasPrefix(l, "?") {
+			lines[i] = " " + l
+		}
+	}
+	return lines
+}
+
+func textLines(text []byte) []string {
 	return strings.Split(strings.TrimSuffix(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), "\n")
 }
 
@@ -210,7 +226,7 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 	started := time.Now()
 	err := one.client.SendAll(ctx, "words", "", next, func(s control.Sent) error {
 		if s.Error != nil {
-			return s.Error
+			return fmt.Errorf("line %d: %w", acked+1, s.Error)
 		}
 		acked++
 		return nil

@@ -27,7 +27,8 @@ func (a *app) doctor() *cobra.Command {
 		Long: `Look at what this machine gives to a node: each check with what it costs where
 it is not well, and the command that mends it. Nothing is changed. The exit code is
 0 whatever is found: a node runs on any of these machines.`,
-		Args: exact(0),
+		Example: "  wasmhost doctor -o json",
+		Args:    exact(0),
 		RunE: func(*cobra.Command, []string) error {
 			list := examine()
 			return printList(a, list, "CHECK\tOK\tFOUND\tCOSTS\tMEND", func(f finding) string {

@@ -194,6 +194,9 @@ func (a *app) report(ctx context.Context, err error) int {
 		if code == control.ExitNotConfirmed {
 			p.Code, p.Hint = "not-confirmed", "say yes, or give --yes"
 		}
+		if code == control.ExitVerification && p.Code == "internal" {
+			p.Code, p.Hint = "verification-failed", ""
+		}
 	case p.Code == "internal" && !errors.As(err, new(*control.Problem)):
 		p.Code, p.Hint = "failure", "" // this program's, not a node's
 	}

@@ -44,7 +44,7 @@ func (a *app) quarantine() *cobra.Command {
 	c := &cobra.Command{Use: "quarantine", Short: "Events that a daemon failed on", Long: `Events that a daemon failed on. A failed event changes nothing; where it had a
 number, the daemon's history keeps it. An event that ran too long by the clock
 is kept after its third try, any other at once, for it would fail again.`}
-	ls := &cobra.Command{Use: "ls DAEMON", Short: "List the failed events that nobody has dealt with", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	ls := &cobra.Command{Use: "ls DAEMON", Short: "List the failed events that nobody has dealt with", Example: "  wasmhost quarantine ls c1", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		list, err := a.client().Quarantine(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -53,7 +53,7 @@ is kept after its third try, any other at once, for it would fail again.`}
 			return fmt.Sprintf("%d\t%s\t%.12s\t%d\t%d\t%s", q.Index, q.Time.Format("2006-01-02 15:04:05"), q.Sender, q.Number, len(q.Payload), q.Error)
 		}, func(q control.Quarantined) string { return fmt.Sprint(q.Index) })
 	}}
-	show := &cobra.Command{Use: "show DAEMON INDEX", Short: "Show a failed event", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+	show := &cobra.Command{Use: "show DAEMON INDEX", Short: "Show a failed event", Example: "  wasmhost quarantine show c1 12 -o json", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		n, err := eventIndex(args[1])
 		if err != nil {
 			return err
@@ -71,7 +71,7 @@ is kept after its third try, any other at once, for it would fail again.`}
 		}
 		return control.NotQuarantined(args[0], n)
 	}}
-	retry := &cobra.Command{Use: "retry DAEMON INDEX", Short: "Have the daemon process a failed event again, for instance after an upgrade", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+	retry := &cobra.Command{Use: "retry DAEMON INDEX", Short: "Have the daemon process a failed event again, for instance after an upgrade", Example: "  wasmhost quarantine retry c1 12", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		n, err := eventIndex(args[1])
 		if err != nil {
 			return err
@@ -90,12 +90,15 @@ is kept after its third try, any other at once, for it would fail again.`}
 		}
 		return nil
 	}}
-	skip := &cobra.Command{Use: "skip DAEMON INDEX", Short: "Let a failed event be", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+	skip := &cobra.Command{Use: "skip DAEMON INDEX", Short: "Let a failed event be", Example: "  wasmhost quarantine skip c1 12", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		n, err := eventIndex(args[1])
 		if err != nil {
 			return err
 		}
-		return a.client().Skip(c.Context(), args[0], n)
+		if err := a.client().Skip(c.Context(), args[0], n); err != nil {
+			return err
+		}
+		return a.print(map[string]any{"index": n, "skipped": true}, func(w io.Writer) { fmt.Fprintf(w, "event %d is let be\n", n) }, func() string { return args[1] })
 	}}
 	c.AddCommand(ls, show, retry, skip)
 	return c

@@ -231,7 +231,7 @@ func (s *Server) askPeers(ctx context.Context, ref string) (best Daemon, found b
 			switch {
 			case err == nil && (!found || d.Epoch > best.Epoch):
 				best, found = d, true
-			case err != nil && !errors.As(err, &said):
+			case err != nil && !errors.As(err, &said) && !errors.Is(err, wire.ErrUntrusted):
 				silent = append(silent, p.ID)
 			}
 		})
