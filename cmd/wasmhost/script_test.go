@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 // testscript's own commands there are:
 //
 //	node NAME [FLAG...]   start a node; sets NAME_SOCKET, NAME_ID and NAME_DATA
+//	cramped NAME KIB      start a node whose files cannot grow beyond that
 //	join NAME FILE        start a node that joins with the token in a file
 //	faults DAEMON EVENT...  send events that must each fail with exit code 9
 //	halt NAME             end it as SIGTERM does
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node": startNode, "halt": endNode(syscall.SIGTERM), "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
+			"node": startNode, "cramped": cramped, "halt": endNode(syscall.SIGTERM), "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
 		},
 	})
 }
@@ -60,7 +61,19 @@ func startNode(ts *testscript.TestScript, neg bool, args []string) {
 	if !slices.Contains(args, "--ephemeral") {
 		flags = append(flags, "--data", data)
 	}
-	cmd := exec.Command("wasmhost", flags...)
+	runNode(ts, name, exec.Command("wasmhost", flags...))
+}
+
+func cramped(ts *testscript.TestScript, _ bool, args []string) {
+	name := args[0]
+	runNode(ts, name, exec.Command("bash", "-c", `ulimit -f $0 && exec wasmhost "$@"`, args[1],
+		"serve", "--listen", "127.0.0.1:0", "--socket", ts.MkAbs(name+".sock"), "--name", name, "--data", ts.MkAbs(name+".data")))
+}
+
+// runNode waits until the node is ready.
+func runNode(ts *testscript.TestScript, name string, cmd *exec.Cmd) {
+	socket, data := ts.MkAbs(name+".sock"), ts.MkAbs(name+".data")
+	cmd.Dir = ts.MkAbs(".") // where wasmhost.toml may be
 	cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
 	log, err := os.Create(ts.MkAbs(name + ".log"))
 	ts.Check(err)
