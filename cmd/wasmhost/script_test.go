@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 //	faults DAEMON EVENT...  send events that must each fail with exit code 9
 //	halt NAME             end it as SIGTERM does
 //	crash NAME            end it as a crash does
+//	gives-up NAME         wait until it has ended by itself, with an error
 //	exits CODE CMD...     run a command that must exit with CODE
 //	flip FILE             change one bit in the middle of a file
 //	same FILE JSONPATH=VALUE...  compare fields of a JSON file
@@ -45,7 +46,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node": startNode, "cramped": cramped, "halt": endNode(syscall.SIGTERM), "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
+			"node": startNode, "cramped": cramped, "gives-up": givesUp, "halt": endNode(syscall.SIGTERM), "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
 		},
 	})
 }
@@ -125,6 +126,14 @@ func endNode(sig syscall.Signal) func(*testscript.TestScript, bool, []string) {
 		if sig == syscall.SIGTERM && err != nil {
 			ts.Fatalf("node %s ended with %v: %s", args[0], err, ts.ReadFile(args[0]+".log"))
 		}
+	}
+}
+
+func givesUp(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := nodes(ts)[args[0]]
+	delete(nodes(ts), args[0])
+	if err := cmd.Wait(); err == nil {
+		ts.Fatalf("node %s ended as if all were well", args[0])
 	}
 }
 
