@@ -31,8 +31,11 @@ migration to go on by itself.`,
 				fmt.Fprintln(a.err, "detached: the migration goes on; see: wasmhost inspect", args[0])
 				return err
 			}
-			if err != nil || rep == nil {
+			if err != nil {
 				return err
+			}
+			if rep == nil {
+				return a.detached(c, args[0])
 			}
 			return a.print(rep, func(w io.Writer) {
 				fmt.Fprintf(w, "%s moved from %s to %s, epoch %d\n%d bytes sent, downtime %.1f ms\n", rep.Origin, rep.From, rep.To, rep.Epoch, rep.Bytes, rep.DowntimeMS)
@@ -43,4 +46,15 @@ migration to go on by itself.`,
 	c.Flags().BoolVar(&req.OmitIdentity, "no-identity", false, "leave the private key behind: the daemon cannot sign on the target")
 	c.Flags().BoolVar(&req.Detach, "detach", false, "return as soon as the migration has begun")
 	return c
+}
+
+// detached says which daemon is on its way.
+func (a *app) detached(c *cobra.Command, ref string) error {
+	d, err := a.client().Daemon(c.Context(), ref)
+	if err != nil {
+		return err
+	}
+	return a.print(map[string]any{"origin": d.Origin, "detached": true}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is on its way; see: wasmhost inspect %s\n", d.Origin, ref)
+	}, func() string { return d.Origin })
 }
