@@ -26,6 +26,7 @@ var imports = map[string]struct{ ours, others []string }{
 	"cmd/wasmhost":                 {ours: []string{"abi", "identity", "host", "host/store", "wire", "wire/control"}, others: []string{"github.com/spf13/cobra"}},
 	"scripts/internal/model":       {ours: []string{"host/migration"}},
 	"scripts/internal/mutants":     {},
+	"scripts/internal/rows":        {},
 	"scripts/internal/testsummary": {},
 }
 
