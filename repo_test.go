@@ -27,6 +27,7 @@ var imports = map[string]struct{ ours, others []string }{
 	"scripts/internal/crash":       {ours: []string{"host", "identity", "wire/control"}},
 	"scripts/internal/model":       {ours: []string{"host/migration"}},
 	"scripts/internal/mutants":     {},
+	"scripts/internal/rows":        {},
 	"scripts/internal/testsummary": {},
 }
 

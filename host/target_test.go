@@ -68,7 +68,7 @@ func (n *node) nothing() {
 
 // Records that do not follow on what the target has are refused at once: nothing
 // is kept for a gap to be filled, and nothing is left.
-func TestM62_M63_F36_GapsAreRefused(t *testing.T) {
+func TestM62_M63_GapsAreRefused(t *testing.T) {
 	var net hosttest.Net
 	a, b := nativeNode(t, &net), nativeNode(t, &net)
 	d := a.spawnAs("n", nil)
@@ -177,7 +177,7 @@ func (r *taps) filter(_, _ identity.NodeID, m migration.Message) bool {
 
 // What is repeated to a target that has the daemon changes nothing and is
 // answered as before; what comes late is refused.
-func TestM64_M65_M66_M67_M69_M70_M71_M72_F37_F43_F44_F45_AfterActivation(t *testing.T) {
+func TestM64_M65_M66_M67_M69_M70_M71_M72_F36_F37_F43_F44_F45_AfterActivation(t *testing.T) {
 	taps := &taps{}
 	net := hosttest.Net{Filter: taps.filter}
 	a, b := nativeNode(t, &net), nativeNode(t, &net)

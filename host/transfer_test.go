@@ -293,17 +293,19 @@ func TestM142_M143_F74_AttemptsDoNotMix(t *testing.T) {
 }
 
 // A source that falls silent is dropped after a while, whatever it parked; one
-// that goes on, however slowly, is not.
+// that goes on, however slowly, is not, whatever nonsense others say meanwhile.
 func TestM145_F75_F76_SilentSourcesAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
 		silent, d1, offer1, c1 := sourceOf(t, &net)
 		slow, d2, offer2, c2 := sourceOf(t, &net)
 		b := heavyNode(t, &net, nil)
+		noisy := newStranger(t, &net)
 		parked := silent.opened(b.Self(), offer1, c1[0], c1[1])
 		going := slow.opened(b.Self(), offer2)
 		for _, c := range c2 {
 			time.Sleep(migration.Patience - time.Second)
+			noisy.refused(migration.ProtocolError, b.Self(), c)
 			if err := going.Send(c); err != nil {
 				t.Fatal(err)
 			}
