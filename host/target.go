@@ -386,8 +386,6 @@ func (in *incoming) keepSnapshot(s *Snapshot) error {
 
 // replay applies what the source did since the snapshot.
 func (in *incoming) replay(c migration.Conn) error {
-	in.d.mu.Lock()
-	defer in.d.mu.Unlock()
 	first := in.offer.History == 0 // a source that keeps no history counts on its own
 	for {
 		t, err := receive[*migration.Tail](c)
@@ -401,12 +399,9 @@ func (in *incoming) replay(c migration.Conn) error {
 			return migration.Failf(migration.ProtocolError, "records from %d came where %d is next", t.From, in.next)
 		}
 		in.next += uint64(len(t.Records))
-		b := &store.Batch{}
-		for _, rec := range t.Records {
-			b.Append(in.offer.Entity, in.d.index, rec)
-			if err := in.d.replay(rec); err != nil {
-				return migration.Failf(migration.StateFailed, "%v", err)
-			}
+		b, err := in.apply(t.Records)
+		if err != nil {
+			return err
 		}
 		if in.rt.store != nil {
 			if err := in.submit(b, ignore); err != nil {
@@ -417,6 +412,24 @@ func (in *incoming) replay(c migration.Conn) error {
 			return nil
 		}
 	}
+}
+
+// apply replays records and returns what is to be written of them. The
+// daemon's lock is held for that alone: who drops the daemon waits for no peer.
+func (in *incoming) apply(records [][]byte) (*store.Batch, error) {
+	in.d.mu.Lock()
+	defer in.d.mu.Unlock()
+	if in.d.state == stateGone {
+		return nil, errPushedOut
+	}
+	b := &store.Batch{}
+	for _, rec := range records {
+		b.Append(in.offer.Entity, in.d.index, rec)
+		if err := in.d.replay(rec); err != nil {
+			return nil, migration.Failf(migration.StateFailed, "%v", err)
+		}
+	}
+	return b, nil
 }
 
 // incomingRecord is how the store keeps a prepared daemon.
