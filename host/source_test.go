@@ -390,43 +390,46 @@ func TestM32_M48_F29_F32_LyingTargets(t *testing.T) {
 	a := nativeNode(t, &net)
 	d := a.spawnAs("n", nil)
 	a.wantSend(d.Entity, "x", "1")
-	now, err := a.Inspect(d.Entity)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, other := now.Head[:], bytes.Repeat([]byte{9}, 32)
 	accept, arrived := &migration.Accept{}, &migration.Arrived{}
-	ready := &migration.Ready{Sequence: 1, Head: head}
-	next := 2
+	other := bytes.Repeat([]byte{9}, 32)
+	type said = []migration.Message
+	next := uint64(2) // what the daemon will put out; before it, all three counts are one less
 	for _, tc := range []struct {
 		name    string
-		answers []migration.Message
+		answers func(n uint64, head []byte) said
 		want    migration.Code
 	}{
-		{"done at once", []migration.Message{&migration.Done{Epoch: 2}}, migration.ProtocolError},
-		{"done instead of ready", []migration.Message{accept, arrived, &migration.Done{Epoch: 2}}, migration.ProtocolError},
-		{"done instead of prepared", []migration.Message{accept, arrived, ready, &migration.Done{Epoch: 2}}, migration.ProtocolError},
-		{"ready before it arrived", []migration.Message{accept, ready}, migration.ProtocolError},
-		{"another sequence", []migration.Message{accept, arrived, &migration.Ready{Sequence: 2, Head: head}}, migration.StateFailed},
-		{"another head", []migration.Message{accept, arrived, &migration.Ready{Sequence: 1, Head: other}}, migration.StateFailed},
-		{"prepared at another head", []migration.Message{accept, arrived, ready, &migration.Prepared{Sequence: 1, Applied: 1, Head: other}}, migration.StateFailed},
-		{"prepared after other events", []migration.Message{accept, arrived, ready, &migration.Prepared{Sequence: 1, Applied: 7, Head: head}}, migration.StateFailed},
-		{"prepared at another sequence", []migration.Message{accept, arrived, ready, &migration.Prepared{Sequence: 3, Applied: 1, Head: head}}, migration.StateFailed},
-		{"a module that is not there", []migration.Message{&migration.Accept{NeedModule: true}}, migration.FactoryNotFound},
+		{"done at once", func(uint64, []byte) said { return said{&migration.Done{Epoch: 2}} }, migration.ProtocolError},
+		{"done instead of ready", func(uint64, []byte) said { return said{accept, arrived, &migration.Done{Epoch: 2}} }, migration.ProtocolError},
+		{"done instead of prepared", func(n uint64, head []byte) said {
+			return said{accept, arrived, &migration.Ready{Sequence: n, Head: head}, &migration.Done{Epoch: 2}}
+		}, migration.ProtocolError},
+		{"ready before it arrived", func(n uint64, head []byte) said { return said{accept, &migration.Ready{Sequence: n, Head: head}} }, migration.ProtocolError},
+		{"another sequence", func(n uint64, head []byte) said {
+			return said{accept, arrived, &migration.Ready{Sequence: n + 1, Head: head}}
+		}, migration.StateFailed},
+		{"another head", func(n uint64, _ []byte) said {
+			return said{accept, arrived, &migration.Ready{Sequence: n, Head: other}}
+		}, migration.StateFailed},
+		{"prepared at another head", func(n uint64, head []byte) said {
+			return said{accept, arrived, &migration.Ready{Sequence: n, Head: head}, &migration.Prepared{Sequence: n, Applied: n, Head: other}}
+		}, migration.StateFailed},
+		{"prepared after other events", func(n uint64, head []byte) said {
+			return said{accept, arrived, &migration.Ready{Sequence: n, Head: head}, &migration.Prepared{Sequence: n, Applied: n + 1, Head: head}}
+		}, migration.StateFailed},
+		{"prepared at another sequence", func(n uint64, head []byte) said {
+			return said{accept, arrived, &migration.Ready{Sequence: n, Head: head}, &migration.Prepared{Sequence: n - 1, Applied: n, Head: head}}
+		}, migration.StateFailed},
+		{"a module that is not there", func(uint64, []byte) said { return said{&migration.Accept{NeedModule: true}} }, migration.FactoryNotFound},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l := &liar{tc.answers, make(chan migration.Message, 1)}
+			now, err := a.Inspect(d.Entity)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := &liar{tc.answers(now.Sequence, now.Head[:]), make(chan migration.Message, 1)}
 			s := newStranger(t, &net)
 			s.mesh.Handle(l)
-			for i := range l.answers { // what stands where the source will be by then
-				if p, ok := l.answers[i].(*migration.Ready); ok && bytes.Equal(p.Head, head) && p.Sequence == 1 {
-					now, err := a.Inspect(d.Entity)
-					if err != nil {
-						t.Fatal(err)
-					}
-					l.answers[i] = &migration.Ready{Sequence: now.Sequence, Head: now.Head[:]}
-				}
-			}
 			if err := a.moveWith(d.Entity, s.mesh.Self(), host.MigrationOptions{}); !failedWith(err, tc.want) {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}

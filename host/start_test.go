@@ -15,16 +15,19 @@ import (
 	"wasmhost/host/store"
 )
 
-// hookedMesh calls installed when a handler has been installed.
+// hookedMesh calls before and after as a handler is installed.
 type hookedMesh struct {
 	*hosttest.Mesh
-	installed func()
+	before, after func()
 }
 
 func (m *hookedMesh) Handle(h host.Handler) {
+	if h != nil && m.before != nil {
+		m.before()
+	}
 	m.Mesh.Handle(h)
-	if h != nil && m.installed != nil {
-		m.installed()
+	if h != nil && m.after != nil {
+		m.after()
 	}
 }
 
@@ -78,61 +81,70 @@ func TestR13_F1_ReadyOnlyWithAHandler(t *testing.T) {
 	}
 }
 
-// A Start that has installed its handler and recovered its daemons, and then
-// loses to Shutdown, leaves neither behind.
+// A Start that has recovered its daemons, and then loses to Shutdown just before
+// or after it has installed its handler, leaves neither behind.
 func TestR14_F2_StartLosesToShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var net hosttest.Net
-		var open, made atomic.Int64
-		s, err := store.Open(store.Options{Ephemeral: true})
+	for _, late := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) { startLoses(t, late) })
+	}
+}
+
+func startLoses(t *testing.T, late bool) {
+	var net hosttest.Net
+	var open, made atomic.Int64
+	s, err := store.Open(store.Options{Ephemeral: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	key := newKey(t)
+	mesh, err := net.Join(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooked := &hookedMesh{Mesh: mesh}
+	begin := func() *host.Runtime {
+		r, err := host.New(ctx, host.Options{Node: key, Store: s, Mesh: hooked})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close()
-		key := newKey(t)
-		mesh, err := net.Join(key)
-		if err != nil {
+		if err := r.RegisterFactory("n", closingFactory(&open, &made)); err != nil {
 			t.Fatal(err)
 		}
-		hooked := &hookedMesh{Mesh: mesh}
-		begin := func() *host.Runtime {
-			r, err := host.New(ctx, host.Options{Node: key, Store: s, Mesh: hooked})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := r.RegisterFactory("n", closingFactory(&open, &made)); err != nil {
-				t.Fatal(err)
-			}
-			return r
-		}
-		first := begin()
-		if err := first.Start(ctx); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := first.Spawn(ctx, host.SpawnRequest{Kind: "n"}); err != nil {
-			t.Fatal(err)
-		}
-		if err := first.Shutdown(ctx); err != nil {
-			t.Fatal(err)
-		}
-		r, down := begin(), make(chan error, 1)
-		hooked.installed = func() {
-			go func() { down <- r.Shutdown(ctx) }()
-			synctest.Wait() // it is shutting down now
-		}
-		if err := r.Start(ctx); !errors.Is(err, host.ErrShuttingDown) {
-			t.Errorf("start: %v", err)
-		}
-		if err := <-down; err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		if mesh.Handled() || r.IsReady() || r.DaemonCount() != 0 || open.Load() != 0 || made.Load() != 2 {
-			t.Errorf("handled %v, ready %v, %d daemons, %d of %d open", mesh.Handled(), r.IsReady(), r.DaemonCount(), open.Load(), made.Load())
-		}
-		if err := r.Start(ctx); !errors.Is(err, host.ErrShuttingDown) {
-			t.Errorf("start again: %v", err)
-		}
-	})
+		return r
+	}
+	first := begin()
+	if err := first.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Spawn(ctx, host.SpawnRequest{Kind: "n"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r, down := begin(), make(chan error, 1)
+	lose := func() {
+		go func() { down <- r.Shutdown(ctx) }()
+		synctest.Wait() // it is shutting down now
+	}
+	if late {
+		hooked.after = lose
+	} else {
+		hooked.before = lose
+	}
+	if err := r.Start(ctx); !errors.Is(err, host.ErrShuttingDown) {
+		t.Errorf("start: %v", err)
+	}
+	if err := <-down; err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+	if mesh.Handled() || r.IsReady() || r.DaemonCount() != 0 || open.Load() != 0 || made.Load() != 2 {
+		t.Errorf("handled %v, ready %v, %d daemons, %d of %d open", mesh.Handled(), r.IsReady(), r.DaemonCount(), open.Load(), made.Load())
+	}
+	if err := r.Start(ctx); !errors.Is(err, host.ErrShuttingDown) {
+		t.Errorf("start again: %v", err)
+	}
 }
 
 // Two Starts at once bring back each daemon once.

@@ -424,7 +424,7 @@ func TestM107_M108_F58_StrangersAreNotHeardMeanwhile(t *testing.T) {
 
 // A source that has released a daemon never says that it keeps it, also when it
 // has started again and cannot reach the target of its own accord.
-func TestReleaseIsNeverDenied(t *testing.T) {
+func TestM23_ReleaseIsNeverDenied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
 		keyA, dir := newKey(t), t.TempDir()
@@ -446,6 +446,9 @@ func TestReleaseIsNeverDenied(t *testing.T) {
 		a.stop()
 		if _, err := m.Wait(ctx); !failedWith(err, migration.SourceUnavailable) { // not: that it serves the daemon
 			t.Errorf("the release was made, and the migration failed with %v", err)
+		}
+		if len(a.Migrations()) != 0 {
+			t.Error("a record outlived the shutdown")
 		}
 		net.Filter = nil
 		forgetful := &forgetful{unknown: b.Self()}
