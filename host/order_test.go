@@ -64,11 +64,17 @@ func threeNodes(t *testing.T, fn func(t *testing.T, net *hosttest.Net, log *traf
 // A third node orders a migration. It says one thing and hears phases and the
 // outcome; everything else goes between source and target, and is decided there.
 func TestM81_M88_M89_M94_M100_to_M104_M123_F50_F52_F53_F65_ThirdNodeOrders(t *testing.T) {
-	threeNodes(t, func(t *testing.T, _ *hosttest.Net, log *traffic, a, b, c *node, d host.Info) {
+	threeNodes(t, func(t *testing.T, net *hosttest.Net, log *traffic, a, b, c *node, d host.Info) {
+		g := newGate(&migration.Order{})
+		net.Filter = func(from, to identity.NodeID, m migration.Message) bool {
+			return log.filter(from, to, m) && g.filter(from, to, m)
+		}
 		m := begin(t, a, d.Entity, c.Self(), host.MigrationOptions{Source: b.Self()})
+		<-g.reached
 		if m.Phase() != migration.Snapshot || m.Source() != b.Self() || m.Target() != c.Self() || m.Entity() != d.Entity { // M81
 			t.Errorf("phase %s, from %s to %s", m.Phase(), m.Source(), m.Target())
 		}
+		g.open()
 		rep, err := m.Wait(ctx)
 		if err != nil || rep.Entity != d.Entity || rep.From != b.Self() || rep.To != c.Self() || rep.Epoch != 2 || rep.Bytes == 0 || len(rep.Phases) != 5 {
 			t.Fatalf("%+v, %v", rep, err)

@@ -30,11 +30,42 @@ type Net struct {
 	down   map[identity.NodeID]bool
 	pipes  map[*conn]struct{} // the near ends of open connections
 
-	answering sync.WaitGroup // handlers of open connections
+	answering int           // handlers of open connections
+	quiet     chan struct{} // closed when there are none; nil: nobody waits for that
 }
 
-// Settle waits until no handler answers any more.
-func (n *Net) Settle() { n.answering.Wait() }
+// Settle waits until no handler answers any more. New ones may come meanwhile.
+func (n *Net) Settle() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for n.answering > 0 {
+		if n.quiet == nil {
+			n.quiet = make(chan struct{})
+		}
+		quiet := n.quiet
+		n.mu.Unlock()
+		<-quiet
+		n.mu.Lock()
+	}
+}
+
+// answer runs fn on a goroutine that Settle waits for.
+func (n *Net) answer(fn func()) {
+	n.mu.Lock()
+	n.answering++
+	n.mu.Unlock()
+	go func() {
+		defer func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if n.answering--; n.answering == 0 && n.quiet != nil {
+				close(n.quiet)
+				n.quiet = nil
+			}
+		}()
+		fn()
+	}()
+}
 
 // Join adds a node to the net, in the place of an earlier one with its key.
 func (n *Net) Join(key *identity.KeyPair) (*Mesh, error) {
@@ -154,7 +185,7 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 	to.mu.Unlock()
 	near, far := pipe(p.from, to)
 	stop := context.AfterFunc(ctx, near.Abort)
-	p.from.net.answering.Go(func() {
+	p.from.net.answer(func() {
 		defer func() {
 			stop()
 			p.from.net.mu.Lock()
