@@ -2,9 +2,15 @@ package host_test
 
 import (
 	"bytes"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"wasmhost/host"
+	"wasmhost/identity"
 )
 
 // BenchmarkDeliver is one 64-byte event to the C counter, its output chained,
@@ -36,4 +42,74 @@ func BenchmarkDeliver(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkDaemons is many daemons on one node without a disk, each of which has
+// handled an event: what spawning takes, and what memory they hold. One round
+// is enough: -benchtime 1x.
+func BenchmarkDaemons(b *testing.B) {
+	for _, many := range []struct {
+		guest string
+		n     int
+	}{{"c/counter.wasm", 100_000}, {"go/wordcount.wasm", 10_000}} {
+		b.Run(many.guest, func(b *testing.B) {
+			for b.Loop() {
+				spawnMany(b, many.guest, many.n)
+			}
+		})
+	}
+}
+
+func spawnMany(b *testing.B, file string, n int) {
+	r, err := host.New(ctx, host.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := r.Start(ctx); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := r.PushKind(ctx, "k", guest(b, file)); err != nil {
+		b.Fatal(err)
+	}
+	keys := make([]*identity.KeyPair, n)
+	for i := range keys {
+		if keys[i], err = identity.Generate(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	runtime.GC()
+	before, start := held(b), time.Now()
+	for _, k := range keys {
+		if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k", Identity: k}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "spawns/s")
+	for _, k := range keys {
+		if _, err := r.Deliver(ctx, k.ID(), host.Event{Payload: []byte("x")}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	runtime.GC()
+	after := held(b)
+	b.ReportMetric(float64(after-before)/float64(n)/1024, "KiB/daemon")
+	b.ReportMetric(float64(after>>20), "MiB")
+	if err := r.Shutdown(ctx); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// held returns the memory that the process holds (PSS), in which what many
+// mappings share counts once.
+func held(b *testing.B) int64 {
+	text, err := os.ReadFile("/proc/self/smaps_rollup")
+	if err != nil {
+		b.Skip(err)
+	}
+	_, after, _ := strings.Cut(string(text), "\nPss:")
+	n, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n << 10
 }

@@ -158,15 +158,15 @@ func TestMoreCallsAtATimeThanInstances(t *testing.T) {
 		return g
 	}
 	var held []*instance
-	for range MaxInstances {
+	for range maxInstances {
 		i, err := guest().take()
 		if err != nil {
 			t.Fatal(err)
 		}
 		held = append(held, i)
 	}
-	if n := len(m.instances); n != MaxInstances {
-		t.Errorf("%d instances for %d guests", n, MaxInstances)
+	if n := len(m.instances); n != maxInstances {
+		t.Errorf("%d instances for %d guests", n, maxInstances)
 	}
 	var wg sync.WaitGroup
 	for w := range 12 {
@@ -185,8 +185,8 @@ func TestMoreCallsAtATimeThanInstances(t *testing.T) {
 		i.mu.Unlock()
 	}
 	wg.Wait()
-	if n := len(m.instances); n > MaxInstances {
-		t.Errorf("%d instances, at most %d", n, MaxInstances)
+	if n := len(m.instances); n > maxInstances {
+		t.Errorf("%d instances, at most %d", n, maxInstances)
 	}
 	for _, g := range guests {
 		if err := g.Close(); err != nil {

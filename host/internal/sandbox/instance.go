@@ -111,8 +111,8 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 	return i, nil
 }
 
-// MaxInstances bounds how many guests of a module run at a time.
-const MaxInstances = 64
+// maxInstances bounds how many guests of a module run at a time.
+const maxInstances = 64
 
 // instance returns an instance that nobody uses, locked. It may be bound.
 func (m *Module) instance(g *Guest) (*instance, error) {
@@ -123,7 +123,7 @@ func (m *Module) instance(g *Guest) (*instance, error) {
 			return i, nil
 		}
 	}
-	if n := len(m.instances); n >= MaxInstances {
+	if n := len(m.instances); n >= maxInstances {
 		i := m.instances[m.next%n]
 		m.next++
 		m.mu.Unlock()

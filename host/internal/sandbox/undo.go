@@ -94,13 +94,6 @@ func (u *undo) mark(g *Guest, i *instance) error {
 	if err != nil {
 		return err
 	}
-	if size := uint64(len(mem)); size < u.at.size {
-		for b := range u.at.blocks {
-			if uint64(b)*blockBytes >= size {
-				delete(u.at.blocks, b)
-			}
-		}
-	}
 	u.at.size = uint64(len(mem))
 	u.at.regs.set(&g.regs)
 	u.forget()
