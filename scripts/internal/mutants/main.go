@@ -61,7 +61,7 @@ var mutants = []mutant{
 }
 
 func main() {
-	seeds := flag.Int("seeds", 400, "stories for each mutant")
+	seeds := flag.Int("seeds", 1000, "stories for each mutant")
 	only := flag.String("only", "", "run the mutants whose name contains this")
 	flag.Parse()
 	limit, err := baseline(*seeds)
