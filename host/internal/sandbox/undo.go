@@ -79,13 +79,20 @@ func (u *undo) mark(g *Guest, i *instance) error {
 	if err := i.spill(); err != nil {
 		return err
 	}
+	return u.remember(g)
+}
+
+// remember is mark for a guest whose registers are its own. It needs a space.
+func (u *undo) remember(g *Guest) error {
 	if err := u.expand(); err != nil {
 		return err
 	}
 	mem := g.space.bytes()
 	err := g.space.changed(func(first, n uint32) {
 		for b := first; b < first+n; b++ {
-			u.at.keep(g.image, b, (*block)(mem[uint64(b)*blockBytes:]))
+			if u.at.keep(g.image, b, (*block)(mem[uint64(b)*blockBytes:])) {
+				g.changedBlock(b)
+			}
 		}
 	})
 	if err == nil {
@@ -113,16 +120,22 @@ func (u *undo) expand() error {
 	return nil
 }
 
-// keep makes the block the mark's.
-func (m *mark) keep(img *Image, b uint32, now *block) {
+// keep makes the block the mark's, and reports whether it was another.
+func (m *mark) keep(img *Image, b uint32, now *block) bool {
 	old, kept := m.blocks[b]
 	switch {
 	case kept:
+		if *old == *now {
+			return false
+		}
 		*old = *now
 	case !bytes.Equal(now[:], img.block(b)[:]):
 		c := *now
 		m.blocks[b] = &c
+	default:
+		return false
 	}
+	return true
 }
 
 // block returns what the mark has.
