@@ -140,7 +140,7 @@ func (t *tape) end() []moment {
 func TestEveryCrashPointOfOneHost(t *testing.T) {
 	key, sender, dir := newKey(t), newKey(t).ID(), t.TempDir()
 	tp := newTape(1)
-	o := host.Options{Node: key, SnapshotEvery: 4, CheckpointEvery: 5, PassivateAfter: 30 * time.Millisecond}
+	o := host.Options{Node: key, Limits: host.Limits{SnapshotEvents: 4}, CheckpointEvery: 5, PassivateAfter: 30 * time.Millisecond}
 	s := openStore(t, dir, tp.disk(0))
 	r := quietHost(t, s, o)
 	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
@@ -240,7 +240,7 @@ func TestEveryCrashPointOfAMigration(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := openStore(t, dirs[i], disks[i])
-			r := quietHost(t, s, host.Options{Node: keys[i], Mesh: mesh, SnapshotEvery: 4})
+			r := quietHost(t, s, host.Options{Node: keys[i], Mesh: mesh, Limits: host.Limits{SnapshotEvents: 4}})
 			rts = append(rts, r)
 			ends = append(ends, func() error { return errors.Join(r.Shutdown(ctx), s.Close()) })
 		}
@@ -425,7 +425,7 @@ func (f fullFile) Write(b []byte) (int, error) {
 func TestFullDiskUnderLoad(t *testing.T) {
 	full := &sync.Map{}
 	s := openStore(t, t.TempDir(), fullDisk{vfs.NewMem(), full})
-	r := quietHost(t, s, host.Options{SnapshotEvery: 7})
+	r := quietHost(t, s, host.Options{Limits: host.Limits{SnapshotEvents: 7}})
 	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
 	if err != nil {
 		t.Fatal(err)

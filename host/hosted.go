@@ -59,7 +59,9 @@ type hosted struct {
 	stats    stats
 	spawned  time.Time
 	index    uint64  // of the next history record
-	kept     uint64  // index at which the stored snapshot stands
+	first    uint64  // index of the first that is kept
+	kept     uint64  // index at which the stored state stands
+	saved    saved   // what of the state is stored
 	signed   uint64  // how many periodic checkpoints are behind
 	tail     *tail   // non-nil while a migration copies records
 	last     *ticket // of the last record submitted

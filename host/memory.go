@@ -15,7 +15,15 @@ import (
 // capturer is a Daemon whose memory the runtime captures itself.
 type capturer interface {
 	saveMemory() ([]byte, error)
-	loadMemory([]byte) error
+
+	// loadMemory makes the memory what saveMemory gave, with the changes since
+	// that saveChanges gave, in order.
+	loadMemory(saved []byte, changes ...[]byte) error
+
+	// track begins anew to note what changes. saveChanges gives what did since
+	// track or the last saveChanges.
+	track() error
+	saveChanges() ([]byte, error)
 }
 
 // memoryState is the canonical CBOR form of a captured guest: its module's

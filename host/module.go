@@ -46,6 +46,7 @@ type moduleDaemon struct {
 	report *abi.Report
 	guest  *sandbox.Guest
 	limit  int64         // of memory, bytes
+	tracks *sandbox.Tracker
 	ev     sandbox.Event // reused from call to call
 }
 
@@ -111,12 +112,44 @@ func (d *moduleDaemon) saveMemory() ([]byte, error) {
 }
 
 // loadMemory implements capturer.
-func (d *moduleDaemon) loadMemory(b []byte) error {
+func (d *moduleDaemon) loadMemory(b []byte, changes ...[]byte) error {
 	s, err := decodeMemory(b, d.limit)
 	if err != nil {
 		return err
 	}
+	if len(changes) > 0 {
+		parts := make([]*sandbox.State, len(changes))
+		for i, c := range changes {
+			if parts[i], err = decodeMemory(c, d.limit); err != nil {
+				return err
+			}
+		}
+		if s, err = sandbox.Merge(s, parts...); err != nil {
+			return err
+		}
+	}
 	return d.guest.Load(s)
+}
+
+// track implements capturer.
+func (d *moduleDaemon) track() (err error) {
+	if d.tracks != nil {
+		d.tracks.Stop()
+	}
+	d.tracks, err = d.guest.Track()
+	return err
+}
+
+// saveChanges implements capturer.
+func (d *moduleDaemon) saveChanges() ([]byte, error) {
+	if d.tracks == nil {
+		return nil, sandbox.ErrUntracked
+	}
+	s, err := d.tracks.Save()
+	if err != nil {
+		return nil, err
+	}
+	return encodeMemory(s)
 }
 
 // event fills the reused event from c. Its random stream is seeded from

@@ -57,7 +57,7 @@ func (d *hosted) drop() {
 	d.daemon, d.counted = nil, 0
 	d.key.Wipe()
 	d.key = identity.PublicOnly(d.id)
-	d.config, d.payload, d.horizon, d.repeated = nil, nil, horizon{}, repeated{}
+	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, horizon{}, repeated{}, saved{}
 	d.log.trim(keptPassive)
 	d.state = statePassive
 }
@@ -74,17 +74,12 @@ func (r *Runtime) passivate(d *hosted) bool {
 	}
 	b := &store.Batch{}
 	if d.index > d.kept {
-		s, err := d.snapshot(false)
-		if err == nil {
-			err = putSnapshot(b, d.id, d.index, s)
-		}
-		if err != nil {
+		if err := d.putState(b); err != nil {
 			if !errors.Is(err, ErrNotPortable) {
 				r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 			}
 			return false
 		}
-		d.kept = d.index
 	}
 	rec, err := canon.Marshal(&passiveRecord{Epoch: d.epoch, Sequence: d.chain.Head().Sequence, HeadHash: d.chain.HeadHash(),
 		Applied: d.applied, Emitted: d.stats.emitted, Errors: d.stats.errors})

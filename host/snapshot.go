@@ -60,9 +60,11 @@ const (
 	FormNone   Form = iota // empty, and not to be restored: the daemon keeps nothing
 	FormGiven              // what the daemon's own code gave (wasmhost_snapshot), for it to restore
 	FormMemory             // captured memory, for the same module
+
+	formDelta // what changed since the snapshot before; in a store alone
 )
 
-var formNames = [...]string{"none", "given", "memory"}
+var formNames = [...]string{"none", "given", "memory", "delta"}
 
 // String returns the form's name.
 func (f Form) String() string {
@@ -121,6 +123,15 @@ type encodedSnapshot struct {
 // of the state, but no signature: that is Verify's. Every error wraps
 // ErrBadSnapshot.
 func DecodeSnapshot(b []byte) (*Snapshot, error) {
+	s, err := decodeSnapshot(b)
+	if err == nil && s.Header.Form > FormMemory {
+		return nil, fmt.Errorf("%w: state of %s", ErrBadSnapshot, s.Header.Form)
+	}
+	return s, err
+}
+
+// decodeSnapshot is DecodeSnapshot, also for what only a store holds.
+func decodeSnapshot(b []byte) (*Snapshot, error) {
 	var e encodedSnapshot
 	if err := canon.Unmarshal(b, &e); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
@@ -146,7 +157,7 @@ func (h *SnapshotHeader) check() error {
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
 	case h.Epoch == 0:
 		return errors.New("epoch 0")
-	case h.Form > FormMemory:
+	case h.Form > formDelta:
 		return fmt.Errorf("state of %s", h.Form)
 	case max(h.Epoch, h.Through, h.Applied) >= countLimit:
 		return fmt.Errorf("epoch %d, sequence %d, %d events: no daemon gets there", h.Epoch, h.Through, h.Applied)

@@ -2,10 +2,8 @@ package host
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"wasmhost/host/store"
@@ -188,6 +186,7 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 		d.under = r.store.Generation()
 	}
 	d.used = d.spawned.UnixNano()
+	d.saved.tried = d.used
 	d.pause()
 	return d
 }
@@ -303,7 +302,7 @@ func (d *hosted) init(at int64) error {
 
 // restore brings a fresh daemon to the snapshot. A stateless one is
 // initialised anew.
-func (d *hosted) restore(s *Snapshot, at int64) error {
+func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 	h := &s.Header
 	d.chain, d.payload = NewChain(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
 	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
@@ -318,7 +317,7 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 		if !ok {
 			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), ErrBadMemory)
 		}
-		err = c.loadMemory(s.State)
+		err = c.loadMemory(s.State, changes...)
 	default:
 		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, s.State)
 	}
@@ -375,7 +374,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 	forget(b, d.id)
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
-	d.index, d.kept = 1, 1
+	d.index, d.kept, d.saved.exact = 1, 1, true
 	if from != nil {
 		if err := putSnapshot(b, d.id, 1, from); err != nil {
 			return err
@@ -393,24 +392,6 @@ func forget(b *store.Batch, id identity.EntityID) {
 	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive} {
 		b.Delete(t, id[:])
 	}
+	b.DeleteUnder(store.Deltas, id[:])
 	b.DeleteHistory(id)
 }
-
-// putSnapshot stores a snapshot that stands before history record index.
-func putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
-	value := prefixed{binary.BigEndian.AppendUint64(make([]byte, 0, 1024+len(s.State)), index)}
-	if _, err := s.WriteTo(&value); err != nil {
-		return err
-	}
-	b.Put(store.Snapshots, id[:], value.b)
-	return nil
-}
-
-type prefixed struct{ b []byte }
-
-func (p *prefixed) Write(b []byte) (int, error) {
-	p.b = append(p.b, b...)
-	return len(b), nil
-}
-
-var _ io.Writer = (*prefixed)(nil)

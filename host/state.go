@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
@@ -68,12 +67,7 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 	if err := d.portable(); err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
-	s := &Snapshot{Header: SnapshotHeader{
-		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
-		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
-		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Form: form, Limits: d.own.Map(),
-		CreatedAt: d.rt.clock().UnixNano(),
-	}}
+	s := &Snapshot{Header: d.header(form, d.horizon.list())}
 	var err error
 	switch s.Header.Form {
 	case FormMemory:
@@ -89,7 +83,6 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 			return nil, fmt.Errorf("daemon %s: %w: its state has %d bytes, at most %d", d.id.Origin(), ErrTooLarge, len(s.State), d.limits.StateBytes)
 		}
 	}
-	s.Header.StateHash = sha256.Sum256(s.State)
 	if withKey && d.key.CanSign() {
 		own, err := d.rt.node.SealKey()
 		if err != nil {
@@ -101,10 +94,21 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 		}
 		s.Header.Envelope = env.Bytes()
 	}
+	s.Header.StateHash = sha256.Sum256(s.State)
 	if err := s.seal(d.key); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// header is a snapshot's, but for its state's hash. It needs d.mu.
+func (d *hosted) header(form Form, marks []SenderMark) SnapshotHeader {
+	return SnapshotHeader{
+		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
+		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
+		Applied: d.applied, LastTime: d.lastTime, Horizon: marks, Form: form, Limits: d.own.Map(),
+		CreatedAt: d.rt.clock().UnixNano(),
+	}
 }
 
 // form is how the daemon's state is captured.
@@ -116,20 +120,4 @@ func (d *hosted) form() Form {
 		return FormMemory
 	}
 	return FormGiven
-}
-
-// store submits the daemon's state to the store, so that a restart replays
-// only what comes after. It needs d.mu.
-func (d *hosted) store() error {
-	s, err := d.snapshot(false)
-	if err != nil {
-		return err
-	}
-	b := &store.Batch{}
-	if err := putSnapshot(b, d.id, d.index, s); err != nil {
-		return err
-	}
-	d.commit(b)
-	d.kept = d.index
-	return nil
 }

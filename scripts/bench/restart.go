@@ -31,7 +31,7 @@ var replay = comparison{name: "replay", n: 300_000, setup: func(root string) ([]
 	if err != nil {
 		return nil, nil, err
 	}
-	options := host.Options{SnapshotEvery: 1 << 40}
+	options := host.Options{Limits: host.Limits{SnapshotEvents: 1 << 40}}
 	r, s, _, err := openHost(filepath.Join(dir, "data"), key, options)
 	if err != nil {
 		return nil, nil, err
