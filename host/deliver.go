@@ -139,7 +139,7 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 		rec := &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
 			Applied: d.applied, Before: before, Parent: parent, Epoch: d.epoch, Outputs: raw}
 		p.ticket = d.record(rec.encode())
-		d.storeIfDue()
+		d.storeIfDue(d.used)
 	}
 	if len(outputs) > 0 && !d.feed.idle() {
 		for _, o := range outputs {
@@ -205,19 +205,9 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 			return Pending{}, encErr
 		}
 		p.ticket = d.record(rec)
-		d.storeIfDue()
+		d.storeIfDue(d.used)
 	}
 	return p, nil
-}
-
-// storeIfDue stores the state after so many events, bytes or time.
-func (d *hosted) storeIfDue() {
-	if d.rt.store == nil || d.kind == "" || !d.due() {
-		return
-	}
-	if err := d.store(); err != nil && !errors.Is(err, ErrNotPortable) {
-		d.rt.logger.Warn("storing a daemon's state", "daemon", d.id.Origin(), "error", err)
-	}
 }
 
 // recording reports whether history is kept, here or for a migration.

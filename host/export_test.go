@@ -71,3 +71,7 @@ func (h *Horizon) List() []SenderMark { return h.h.list() }
 func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error {
 	return h.h.room(sender, limit, before)
 }
+
+// PutIdleAway does at once what is done now and then: daemons that are idle
+// become passive, and states are stored that are due.
+func (r *Runtime) PutIdleAway() { r.putIdleAway() }

@@ -73,6 +73,7 @@ type hosted struct {
 	call     Call   // reused from event to event
 	also     []byte // a record to be written with the next one
 	wall     lastWall
+	trimming bool     // old history is being let go of
 	mending  *mending // while a rebuild mends; else nil
 }
 

@@ -45,7 +45,7 @@ func sandboxLimits(l Limits) sandbox.Limits {
 type moduleDaemon struct {
 	report *abi.Report
 	guest  *sandbox.Guest
-	limit  int64         // of memory, bytes
+	limit  int64 // of memory, bytes
 	tracks *sandbox.Tracker
 	ev     sandbox.Event // reused from call to call
 }

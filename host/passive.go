@@ -112,9 +112,10 @@ func (r *Runtime) grown(d *hosted) {
 	}
 }
 
-// startIdling makes daemons passive that are idle, or too many.
+// startIdling makes daemons passive that are idle, or too many, and stores the
+// state of those that had events, and then none until it was due.
 func (r *Runtime) startIdling() {
-	if r.store == nil || r.idle.after == 0 && r.idle.limit == 0 || !r.startWork() {
+	if r.store == nil || !r.startWork() {
 		return
 	}
 	every := 30 * time.Second
@@ -151,11 +152,15 @@ func (r *Runtime) putIdleAway() {
 	}
 	r.mu.RUnlock()
 	candidates := make([]candidate, 0, len(all))
+	now, well := r.clock().UnixNano(), r.store.Err() == nil
 	for _, d := range all {
 		if d.mu.TryLock() { // else it is busy
 			if d.state == stateRunning {
 				candidates = append(candidates, candidate{d, d.used})
 				r.grown(d)
+				if well && d.stale() == nil {
+					d.storeIfDue(now)
+				}
 			}
 			d.mu.Unlock()
 		}

@@ -301,10 +301,13 @@ func (s *sourceWalk) history() error {
 			return err
 		}
 		s.m.sent(size)
-		batch, size = &migration.HistoryBatch{From: batch.From + uint64(len(batch.Records))}, 0
+		batch, size = &migration.HistoryBatch{}, 0
 		return nil
 	}
-	err := s.m.rt.store.ReadHistory(s.d.id, 0, s.index, func(_ uint64, rec []byte) error {
+	err := s.m.rt.store.ReadHistory(s.d.id, 0, s.index, func(index uint64, rec []byte) error {
+		if len(batch.Records) == 0 {
+			batch.From = index
+		}
 		batch.Records = append(batch.Records, append([]byte(nil), rec...))
 		if size += len(rec); size >= migration.MaxBatchBytes || len(batch.Records) >= canon.MaxElements/2 {
 			return flush()

@@ -91,10 +91,22 @@ func (p *prefixed) Write(b []byte) (int, error) {
 
 var _ io.Writer = (*prefixed)(nil)
 
-// due reports whether the state is to be stored. It needs d.mu.
-func (d *hosted) due() bool {
+// due reports whether the state is to be stored, at a time in Unix nanoseconds.
+// It needs d.mu.
+func (d *hosted) due(now int64) bool {
 	s := &d.saved
-	return s.events >= d.limits.SnapshotEvents || s.size >= d.limits.SnapshotBytes || d.used-s.tried >= int64(d.limits.SnapshotInterval)
+	return s.events >= d.limits.SnapshotEvents || s.size >= d.limits.SnapshotBytes || now-s.tried >= int64(d.limits.SnapshotInterval)
+}
+
+// storeIfDue stores the state after so many events, bytes or time. It needs
+// d.mu.
+func (d *hosted) storeIfDue(now int64) {
+	if d.rt.store == nil || d.kind == "" || d.index <= d.kept || !d.due(now) {
+		return
+	}
+	if err := d.store(); err != nil && !errors.Is(err, ErrNotPortable) {
+		d.rt.logger.Warn("storing a daemon's state", "daemon", d.id.Origin(), "error", err)
+	}
 }
 
 // store submits the daemon's state to the store, so that a restart replays
@@ -105,6 +117,7 @@ func (d *hosted) store() error {
 		return err
 	}
 	d.commit(b)
+	d.startTrimming()
 	return nil
 }
 

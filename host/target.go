@@ -24,7 +24,8 @@ type incoming struct {
 
 	module   []byte
 	snapshot []byte
-	history  uint64 // records that came
+	first    uint64 // index of the first record that came
+	history  uint64 // index after the last record that came
 	next     uint64 // index, at the source, of the next record of the tail
 
 	mu       sync.Mutex
@@ -261,6 +262,9 @@ func (in *incoming) receive(c migration.Conn) error {
 }
 
 func (in *incoming) addHistory(m *migration.HistoryBatch) error {
+	if in.history == 0 && m.From < in.offer.History {
+		in.first, in.history = m.From, m.From // the source keeps its history from there on
+	}
 	if m.From != in.history || in.history+uint64(len(m.Records)) > in.offer.History {
 		return migration.Failf(migration.ProtocolError, "history records from %d came where %d of %d are next", m.From, in.history, in.offer.History)
 	}
@@ -347,7 +351,7 @@ func (in *incoming) restore(ctx context.Context) error {
 	if err := d.restore(s, h.LastTime); err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	d.index, d.kept = in.history, in.history
+	d.first, d.index, d.kept = in.first, in.history, in.history
 	in.next = in.history
 	if in.rt.store != nil && in.history == 0 {
 		if err := in.beginHere(s); err != nil {

@@ -56,7 +56,7 @@ type Offer struct {
 	ModuleSize uint64
 	Epoch      uint64 // the source's; the target will own Epoch+1
 	Identity   bool   // whether the daemon's key will come along
-	History    uint64 // how many history records the source has; 0 when it keeps none
+	History    uint64 // index after the source's last history record; 0 when it keeps none
 }
 
 // Accept says that the target can take the daemon. Target to source.
