@@ -101,6 +101,7 @@ func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (
 		return Pending{}, err
 	}
 	defer d.mu.Unlock()
+	defer d.show()
 	return d.apply(ev)
 }
 

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -36,6 +35,7 @@ type hosted struct {
 	own    Limits // those of them that are the daemon's own
 	log    daemonLog
 	feed   feed[emitted]
+	view   view
 
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
@@ -152,6 +152,7 @@ func (d *hosted) lock(ctx context.Context) error {
 // pause makes the daemon hold its events. It needs d.mu.
 func (d *hosted) pause() {
 	d.state, d.resumed = statePaused, make(chan struct{})
+	d.show()
 }
 
 // resume lets held events go on. It needs d.mu.
@@ -160,6 +161,7 @@ func (d *hosted) resume() {
 		d.state = stateRunning
 		close(d.resumed)
 		d.resumed = nil
+		d.show()
 	}
 }
 
@@ -187,6 +189,7 @@ func (d *hosted) end(state daemonState, err error) {
 	if state == stateGone {
 		d.key.Wipe()
 	}
+	d.show()
 }
 
 // prepareCall fills the reused Call for the next event. It needs d.mu.
@@ -218,31 +221,4 @@ func (d *hosted) portable() error {
 func (d *hosted) stateless() bool {
 	s, ok := d.daemon.(Stateless)
 	return ok && s.Stateless()
-}
-
-func (d *hosted) info() Info {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	i := Info{
-		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: d.epoch, Sequence: d.chain.Head().Sequence,
-		State: stateNames[d.state], EventsProcessed: d.stats.processed, EventsEmitted: d.stats.emitted, Errors: d.stats.errors,
-		Head: d.chain.HeadHash(), Spawned: d.spawned, Limits: d.limits,
-	}
-	if d.module != nil {
-		i.Module = fmt.Sprintf("%x", d.module)
-	}
-	if d.moving.Load() && d.state == stateRunning {
-		i.State = stateNames[statePaused]
-	}
-	if s, ok := d.daemon.(Sizer); ok && d.state <= statePaused {
-		i.MemoryBytes = s.MemoryBytes()
-	}
-	var moved *MovedError
-	if errors.As(d.gone, &moved) {
-		i.Node, i.Epoch = moved.Node, moved.Epoch
-	}
-	if d.gone != nil {
-		i.Reason = d.gone.Error()
-	}
-	return i
 }

@@ -43,6 +43,7 @@ func (d *hosted) lieDown(rec *passiveRecord) {
 	d.epoch, d.applied = rec.Epoch, rec.Applied
 	d.stats = stats{processed: rec.Applied, emitted: rec.Emitted, errors: rec.Errors}
 	d.chain = Chain{head: Link{Origin: d.id, Epoch: rec.Epoch, Sequence: rec.Sequence, Horizon: rec.Applied}, headHash: rec.HeadHash}
+	d.show()
 }
 
 // drop lets go of the daemon's code and of what can be read again. It needs
@@ -60,6 +61,7 @@ func (d *hosted) drop() {
 	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, horizon{}, repeated{}, saved{}
 	d.log.trim(keptPassive)
 	d.state = statePassive
+	d.show()
 }
 
 // passivate stores the daemon and drops it. It reports whether it did: a

@@ -210,6 +210,7 @@ func (r *Runtime) reserve(d *hosted) error {
 	if t, ok := r.moved[d.id]; ok {
 		d.epoch = t.Epoch + 1
 	}
+	d.show()
 	r.daemons[d.id], r.names[d.name] = d, d.id
 	return nil
 }
