@@ -104,7 +104,7 @@ func (g *Guest) catchUp() error {
 	if g.space == nil {
 		return nil // it was the mark when it was packed
 	}
-	if err := g.undo.remember(g); err != nil {
+	if err := g.undo.look(g); err != nil {
 		g.broken = true // the mark is neither what it was nor what it should be
 		g.letGo()
 		return fmt.Errorf("%w: %w", ErrBroken, err)
