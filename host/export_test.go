@@ -75,3 +75,9 @@ func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error 
 // PutIdleAway does at once what is done now and then: daemons that are idle
 // become passive, and states are stored that are due.
 func (r *Runtime) PutIdleAway() { r.putIdleAway() }
+
+// Passivate makes the daemon passive at once, and reports whether it could.
+func (r *Runtime) Passivate(id identity.EntityID) bool {
+	d, err := r.find(id)
+	return err == nil && r.passivate(d)
+}

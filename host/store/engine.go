@@ -13,7 +13,13 @@ import (
 // openEngine opens an engine behind a guard of its own. It needs the lock of
 // the data directory.
 func (s *Store) openEngine() error {
+	if err := errors.Join(checkManifest(s.fs, s.dir), checkLogs(s.fs, s.dir)); err != nil {
+		return err
+	}
 	g := &guard{FS: s.fs, failed: s.noteFailure}
+	if s.sync != pebble.NoSync {
+		g.dir = s.dir
+	}
 	cache := pebble.NewCache(16 << 20)
 	defer cache.Unref()
 	var db *pebble.DB
