@@ -25,7 +25,7 @@ func (s *Store) openEngine() error {
 	var db *pebble.DB
 	err := contained(func() (err error) {
 		db, err = pebble.Open(s.dir, &pebble.Options{
-			FS: unlocked{g}, Cache: cache, MemTableSize: 16 << 20, Logger: quiet{s.logger, s.giveUp},
+			FS: unlocked{g}, Cache: cache, MemTableSize: 32 << 20, L0CompactionThreshold: 8, LBaseMaxBytes: 256 << 20, Logger: quiet{s.logger, s.giveUp},
 			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(),
 		})
 		return err
