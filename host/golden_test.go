@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -66,7 +67,8 @@ func TestGoldenDataDirectories(t *testing.T) {
 			}
 			for round := range 2 { // the second time it is of the present version
 				s := openStore(t, dir, nil)
-				r, err := host.New(ctx, host.Options{Node: key, Store: s})
+				var log bytes.Buffer
+				r, err := host.New(ctx, host.Options{Node: key, Store: s, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -97,8 +99,8 @@ func TestGoldenDataDirectories(t *testing.T) {
 						t.Errorf("the chain of %s: %v", name, err)
 					}
 				}
-				if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
-					t.Error(err)
+				if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil || log.Len() > 0 {
+					t.Errorf("%v\n%s", err, log.String())
 				}
 			}
 		})

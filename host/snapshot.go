@@ -60,11 +60,12 @@ const (
 	FormNone   Form = iota // empty, and not to be restored: the daemon keeps nothing
 	FormGiven              // what the daemon's own code gave (wasmhost_snapshot), for it to restore
 	FormMemory             // captured memory, for the same module
+	FormBlocks             // what a memory is apart from its blocks; they came before, in a migration
 
 	formDelta // what changed since the snapshot before; in a store alone
 )
 
-var formNames = [...]string{"none", "given", "memory", "delta"}
+var formNames = [...]string{"none", "given", "memory", "blocks", "delta"}
 
 // String returns the form's name.
 func (f Form) String() string {
@@ -124,7 +125,7 @@ type encodedSnapshot struct {
 // ErrBadSnapshot.
 func DecodeSnapshot(b []byte) (*Snapshot, error) {
 	s, err := decodeSnapshot(b)
-	if err == nil && s.Header.Form > FormMemory {
+	if err == nil && s.Header.Form == formDelta {
 		return nil, fmt.Errorf("%w: state of %s", ErrBadSnapshot, s.Header.Form)
 	}
 	return s, err

@@ -171,8 +171,7 @@ func (d *hosted) putDelta(b *store.Batch) error {
 		d.saved.goes = false
 		return fmt.Errorf("%w: %w", errNoDelta, err)
 	}
-	h := d.header(formDelta, d.horizon.since(d.saved.time))
-	s := &Snapshot{Header: h}
+	s := d.headerWith(formDelta, d.horizon.since(d.saved.time))
 	if s.State, err = canon.Marshal(&deltaState{Version: deltaVersion, Base: d.saved.digest, Forgotten: d.horizon.forgotten, Memory: memory}); err != nil {
 		return err
 	}

@@ -8,9 +8,9 @@ type Follower struct {
 	fresh  map[uint32]struct{}                 // leaves whose ancestors are to be made again
 }
 
-// NewFollower makes a Follower that stands at the module's image.
-func (m *Module) NewFollower() *Follower {
-	f := &Follower{module: m, fresh: make(map[uint32]struct{})}
+// Follow makes a Follower that stands at the image of the guest's module.
+func (g *Guest) Follow() *Follower {
+	f := &Follower{module: g.module, fresh: make(map[uint32]struct{})}
 	for l := range f.levels {
 		f.levels[l] = make(map[uint32][32]byte)
 	}

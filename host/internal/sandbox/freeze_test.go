@@ -51,7 +51,7 @@ func TestViewsOfAGuestThatGoesOn(t *testing.T) {
 			if seed%2 == 1 {
 				g.Pack()
 			}
-			hash, theirs := g.module.NewFollower(), to.module.NewFollower()
+			hash, theirs := g.Follow(), to.Follow()
 			var last *Frozen
 			sizes := []int{}
 			for round := range 8 {

@@ -48,7 +48,7 @@ var mutants = []mutant{
 	{"forget the horizon", "host/deliver.go",
 		"d.horizon.advance(sender, number, at)\n}", "}", nil},
 	{"leave the horizon out of snapshots", "host/state.go",
-		"Horizon: d.horizon.list(),", "Horizon: []SenderMark{},", nil},
+		"d.headerWith(form, d.horizon.list())", "d.headerWith(form, []SenderMark{})", nil},
 	{"hand over without the last records", "host/source.go",
 		"return s.tail(from, records, true)", "_ = records\n\treturn s.tail(from, nil, true)", []edit{
 			{"host/source.go", "if Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {", "if false {"},
