@@ -41,6 +41,10 @@ func settings() []setting {
 		{"key-file", "", "serve: the node's key, made at the first start; empty: node.key in the data directory"},
 		{"passphrase-file", "", "serve: file with the passphrase that the node's key must be protected by"},
 		{"passivate-after", "10m", "serve: a daemon without an event for so long leaves memory until its next; 0s: never"},
+		{"snapshot-events", "10000", "serve: a daemon's state is stored after so many events; a kind or daemon can have its own"},
+		{"snapshot-bytes", "16MiB", "serve: ... or so many bytes of history"},
+		{"snapshot-interval", "5m", "serve: ... or so long, whichever comes first: what comes after is replayed at a start"},
+		{"history", "0", "serve: how many records of its history a daemon keeps at least, 65536 or more; 0: all. What is older goes behind a checkpoint that the daemon signs"},
 		{"active-memory", "", "serve: memory of the daemons that are not passive, such as 512MiB or 4GiB: over it those leave that were idle longest; empty: no bound"},
 	}
 }

@@ -42,7 +42,7 @@ unique beginning of the origin of at least four digits.`, Example: `  wasmhost s
 	return c
 }
 
-const limitHelp = "a limit of its own: memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders or state-bytes; bytes in KiB, MiB or GiB, wall as 250ms."
+const limitHelp = "a limit of its own: memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders or state-bytes; or when its state is stored: snapshot-events, snapshot-bytes, snapshot-interval; or how many records it keeps: history. Bytes in KiB, MiB or GiB, times as 250ms."
 
 // seedOf reads the seed of a key file; nil without one.
 func seedOf(keyFile, passFile string) ([]byte, error) {

@@ -30,6 +30,7 @@ type serveOptions struct {
 	ephemeral, noFetch              bool
 	keyFile, passFile               string
 	idle                            idleOptions
+	limits                          []string // NAME=VALUE, of every daemon
 }
 
 func (a *app) serve() *cobra.Command {
@@ -54,7 +55,8 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			return a.runNode(c.Context(), o)
 		},
 	}
-	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file"} {
+	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory",
+		"snapshot-events", "snapshot-bytes", "snapshot-interval", "history", "key-file", "passphrase-file"} {
 		addSetting(c.Flags(), flag, "")
 	}
 	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
@@ -79,6 +81,11 @@ func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
 		ephemeral: text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true",
 		keyFile: text("key-file"), passFile: text("passphrase-file"),
 		idle: idleOptions{after: text("passivate-after"), memory: text("active-memory")}}
+	for _, name := range []string{"snapshot-events", "snapshot-bytes", "snapshot-interval", "history"} {
+		if v := text(name); v != "0" {
+			o.limits = append(o.limits, name+"="+v)
+		}
+	}
 	switch {
 	case o.ephemeral && f.Changed("data") && f.Changed("ephemeral"):
 		return o, usagef("give either --data or --ephemeral")
@@ -130,6 +137,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	options := host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, RefuseModules: o.noFetch}
 	if err := o.idle.apply(&options); err != nil {
 		return err
+	}
+	if options.Limits, err = host.ParseLimits(o.limits); err != nil {
+		return usagef("%v", err)
 	}
 	if !o.ephemeral {
 		options.CacheDir = filepath.Join(o.data, "cache")
