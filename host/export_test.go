@@ -81,3 +81,20 @@ func (r *Runtime) Passivate(id identity.EntityID) bool {
 	d, err := r.find(id)
 	return err == nil && r.passivate(d)
 }
+
+// ReadDelta reads a stored delta as the first behind a snapshot that has the
+// digest base.
+func ReadDelta(id identity.EntityID, base Hash, value []byte) error {
+	d := &hosted{id: id, saved: saved{digest: base}}
+	_, _, _, err := d.readDelta([]byte{0, 0, 0, 0}, value)
+	return err
+}
+
+// StoredDigest names a stored snapshot.
+func StoredDigest(id identity.EntityID, value []byte) (Hash, error) {
+	index, s, err := readStored(value, id)
+	if err != nil {
+		return Hash{}, err
+	}
+	return storedDigest(index, s), nil
+}

@@ -363,3 +363,56 @@ func TestHistoryIsLetGo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever is stored where a delta should be is one that follows from the
+// snapshot, or ErrCorrupt.
+func FuzzStoredDelta(f *testing.F) {
+	s, err := store.Open(store.Options{Ephemeral: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	r, err := host.New(ctx, host.Options{Store: s, Limits: host.Limits{SnapshotEvents: 1}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := r.Start(ctx); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := r.PushKind(ctx, "k", guest(f, "c/counter.wasm")); err != nil {
+		f.Fatal(err)
+	}
+	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for range 2 {
+		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil {
+			f.Fatal(err)
+		}
+	}
+	var delta []byte
+	err = s.Commit(&store.Batch{})
+	whole, err2 := s.Get(store.Snapshots, d.Entity[:])
+	err3 := s.ScanUnder(store.Deltas, d.Entity[:], func(_, v []byte) error { delta = bytes.Clone(v); return nil })
+	if err := errors.Join(err, err2, err3); err != nil {
+		f.Fatal(err)
+	}
+	base, err := host.StoredDigest(d.Entity, whole)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := host.ReadDelta(d.Entity, base, delta); err != nil {
+		f.Fatal(err)
+	}
+	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(delta)
+	f.Add(whole)
+	f.Add(delta[:9])
+	f.Fuzz(func(t *testing.T, value []byte) {
+		if err := host.ReadDelta(d.Entity, base, value); err != nil && !errors.Is(err, store.ErrCorrupt) {
+			t.Error(err)
+		}
+	})
+}
