@@ -69,6 +69,7 @@ type Runtime struct {
 	snEvery  uint64
 	life     atomic.Int32
 	notReady atomic.Bool // SimulateNotReady
+	draining atomic.Bool
 	ctx      context.Context
 	cancel   context.CancelFunc // ends migrations and background work
 	work     sync.WaitGroup

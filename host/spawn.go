@@ -199,6 +199,9 @@ func (r *Runtime) reserve(d *hosted) error {
 	if r.life.Load() == lifeShuttingDown {
 		return ErrShuttingDown
 	}
+	if r.Draining() {
+		return ErrDraining
+	}
 	if _, ok := r.daemons[d.id]; ok {
 		return fmt.Errorf("%w: %s", ErrAlreadyPresent, d.id.Origin())
 	}
