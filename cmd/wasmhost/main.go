@@ -211,6 +211,9 @@ func (a *app) report(ctx context.Context, err error) int {
 		if p.Refused != "" {
 			line["refused"] = p.Refused
 		}
+		if p.Nodes != nil {
+			line["nodes"] = p.Nodes
+		}
 		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": line}) // there is nowhere left to say so
 		return code
 	}

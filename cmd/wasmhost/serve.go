@@ -30,10 +30,12 @@ type serveOptions struct {
 	ephemeral, noFetch              bool
 	keyFile, passFile               string
 	idle                            idleOptions
+	tags                            list
 }
 
 func (a *app) serve() *cobra.Command {
 	var join string
+	var tags list
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node",
@@ -48,6 +50,7 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			if err != nil {
 				return err
 			}
+			o.tags = tags
 			if o.join, err = a.secret(join); err != nil {
 				return err
 			}
@@ -57,6 +60,7 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file"} {
 		addSetting(c.Flags(), flag, "")
 	}
+	c.Flags().Var(&tags, "tag", strings.TrimPrefix(settingOf("tag").usage, "serve: ")+" ("+settingOf("tag").env()+")")
 	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
 	return c
 }
@@ -108,6 +112,10 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err := level.UnmarshalText([]byte(o.level)); err != nil {
 		return usagef("--log-level %q is none of debug, info, warn and error", o.level)
 	}
+	tags, err := parseTags(o.tags)
+	if err != nil {
+		return err
+	}
 	logger := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 	s, err := store.Open(store.Options{Dir: o.data, Ephemeral: o.ephemeral, Logger: logger})
 	if err != nil {
@@ -143,7 +151,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		return errors.Join(err, rt.Shutdown(ctx))
 	}
 	node := wire.NewNode(mesh, rt)
-	server := &http.Server{Handler: control.NewServer(rt, mesh, node, buildVersion(), logger), ReadHeaderTimeout: 10 * time.Second}
+	api := control.NewServer(rt, mesh, node, buildVersion(), logger)
+	api.SetTags(tags)
+	server := &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if err = rt.Start(ctx); err == nil && o.join != "" {

@@ -11,6 +11,7 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host"
 	"wasmhost/host/migration"
+	"wasmhost/host/placement"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -30,6 +31,8 @@ type Problem struct {
 	Reason    string `json:"reason,omitempty"`    // with migration-failed: a code of package migration
 	Refused   string `json:"refused,omitempty"`   // with module-refused: a code of package abi
 	Retriable bool   `json:"retriable,omitempty"` // the same again may succeed
+
+	Nodes []Verdict `json:"nodes,omitempty"` // with no-node-fits: each, and why not
 }
 
 // Fault is a guest's failure.
@@ -78,6 +81,9 @@ var classes = []struct {
 	{host.ErrNotFound, class{"daemon-not-found", 404, ExitNotFound, "No such daemon", "list the daemons with: wasmhost ps --all"}},
 	{host.ErrKindNotFound, class{"kind-not-found", 404, ExitNotFound, "No such kind", "list the kinds with: wasmhost kind ls; add one with: wasmhost kind push NAME FILE"}},
 	{host.ErrUnknownNode, class{"node-not-found", 404, ExitNotFound, "No such node", "list the nodes with: wasmhost node ls; join one with: wasmhost node token, and serve --join"}},
+	{host.ErrDraining, class{"draining", 409, ExitConflict, "The node is being drained", "ask another node, or take daemons here again: wasmhost node undrain"}},
+	{placement.ErrNoNode, class{"no-node-fits", 404, ExitNotFound, "No node meets the requirements", "ask for less, or see what nodes announce: wasmhost node inspect NODE"}},
+	{placement.ErrBadTag, class{"bad-tag", 400, ExitUsage, "Not a tag", "write KEY=VALUE, as in zone=a"}},
 	{host.ErrModuleNotFound, class{"module-not-found", 404, ExitNotFound, "No such module", "push the module again with: wasmhost kind push NAME FILE"}},
 	{host.ErrKindExists, class{"kind-exists", 409, ExitConflict, "The kind exists", "choose another name"}},
 	{host.ErrKindInUse, class{"kind-in-use", 409, ExitConflict, "The kind is in use", "stop or migrate its daemons first: wasmhost ps"}},
@@ -164,6 +170,10 @@ func NewProblem(err error) *Problem {
 	var moved *host.MovedError
 	var chain *host.ChainError
 	var tooLarge *http.MaxBytesError
+	var none *placement.NoNodeError
+	if errors.As(err, &none) {
+		p.Nodes = verdictsOf(none.Verdicts)
+	}
 	switch {
 	case errors.As(err, &fault):
 		p.Fault = &Fault{Kind: string(fault.Kind), Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text, Stack: fault.Stack}

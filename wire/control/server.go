@@ -30,6 +30,7 @@ type Server struct {
 	version string
 	logger  *slog.Logger
 	mux     *http.ServeMux
+	tags    map[string]string // of the node
 }
 
 // Bounds on requests.
@@ -81,6 +82,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons/{ref}/quarantine/{index}/retry": s.needs(wire.RightOperate, s.atOwner(s.postRetry)),
 		"DELETE /v1/daemons/{ref}/quarantine/{index}":     s.needs(wire.RightOperate, s.atOwner(s.deleteQuarantined)),
 
+		"POST /v1/daemons/{ref}/place":   s.needs(wire.RightOperate, s.atOwner(s.postPlace)),
 		"POST /v1/daemons/{ref}/migrate": s.needs(wire.RightOperate, s.naming(s.atOwner(s.postMigrate))),
 	} {
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
