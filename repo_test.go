@@ -17,6 +17,7 @@ var imports = map[string]struct{ ours, others []string }{
 	"wire/canon":                   {others: []string{"github.com/fxamacker/cbor/v2", "github.com/x448/float16"}},
 	"identity":                     {ours: []string{"wire/canon"}, others: []string{"golang.org/x/crypto"}},
 	"host/migration":               {ours: []string{"identity", "wire/canon"}},
+	"host/drain":                   {ours: []string{"host", "host/migration", "host/placement", "identity"}},
 	"host/placement":               {ours: []string{"identity"}},
 	"host/store":                   {others: []string{"github.com/cockroachdb/pebble/v2"}},
 	"host/internal/sandbox":        {ours: []string{"abi"}, others: []string{"github.com/tetratelabs/wazero", "golang.org/x/sys", "github.com/klauspost/compress"}},

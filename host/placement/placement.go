@@ -36,6 +36,7 @@ type Node struct {
 type Requirements struct {
 	Tags          map[string]string // that the node must have, with these values
 	MinFreeMemory int64             // bytes; a node that does not say what it has meets none but 0
+	Memory        int64             // bytes that the daemon takes; a node that does not say what it has may do
 }
 
 // Misses returns which requirements the node does not meet, each as a clause
@@ -56,12 +57,12 @@ func (r Requirements) Misses(n Node) []string {
 			out = append(out, fmt.Sprintf("tag %s is %q, not %q", k, have, r.Tags[k]))
 		}
 	}
-	switch {
-	case r.MinFreeMemory <= 0:
-	case n.FreeMemory <= 0 && n.TotalMemory <= 0:
+	unknown := n.FreeMemory <= 0 && n.TotalMemory <= 0
+	switch need := max(r.MinFreeMemory, r.Memory); {
+	case unknown && r.MinFreeMemory > 0:
 		out = append(out, "it does not say how much memory is free")
-	case n.FreeMemory < r.MinFreeMemory:
-		out = append(out, fmt.Sprintf("%s of memory are free, not %s", size(n.FreeMemory), size(r.MinFreeMemory)))
+	case !unknown && n.FreeMemory < need:
+		out = append(out, fmt.Sprintf("%s of memory are free, not %s", size(n.FreeMemory), size(need)))
 	}
 	return out
 }

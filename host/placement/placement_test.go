@@ -28,6 +28,8 @@ func TestMissesSayWhich(t *testing.T) {
 		{placement.Requirements{Tags: map[string]string{"zone": "b"}}, nil, `tag zone is "a", not "b"`},
 		{placement.Requirements{Tags: map[string]string{"gpu": "yes", "zone": "b"}}, nil, `it has no tag gpu|tag zone is "a", not "b"`},
 		{placement.Requirements{MinFreeMemory: 2 * gib}, nil, "1024 MiB of memory are free, not 2048 MiB"},
+		{placement.Requirements{Memory: 2 * gib, MinFreeMemory: 1}, nil, "1024 MiB of memory are free, not 2048 MiB"},
+		{placement.Requirements{Memory: 2 * gib}, func(n *placement.Node) { n.FreeMemory, n.TotalMemory = 0, 0 }, ""},
 		{placement.Requirements{MinFreeMemory: 1}, func(n *placement.Node) { n.FreeMemory, n.TotalMemory = 0, 0 }, "it does not say how much memory is free"},
 		{placement.Requirements{}, func(n *placement.Node) { n.FreeMemory, n.TotalMemory = 0, 0 }, ""},
 		{placement.Requirements{}, func(n *placement.Node) { n.Draining, n.Refuses = true, "it does not answer" }, "it does not answer|it is being drained"},
@@ -78,7 +80,8 @@ func node(t *rapid.T, id int) placement.Node {
 }
 
 func requirements(t *rapid.T) placement.Requirements {
-	return placement.Requirements{Tags: tags(t, "required"), MinFreeMemory: rapid.Int64Range(-1, 8*gib).Draw(t, "min")}
+	return placement.Requirements{Tags: tags(t, "required"), MinFreeMemory: rapid.SampledFrom([]int64{-1, 0, 1, gib, 7 * gib}).Draw(t, "min"),
+		Memory: rapid.Int64Range(0, 8*gib).Draw(t, "memory")}
 }
 
 // meets is what Misses says, in the plainest words.
@@ -87,7 +90,8 @@ func meets(r placement.Requirements, n placement.Node) bool {
 	for k, v := range r.Tags {
 		ok = ok && n.Tags[k] == v
 	}
-	return ok && (r.MinFreeMemory <= 0 || n.FreeMemory >= r.MinFreeMemory)
+	unknown := n.FreeMemory == 0 && n.TotalMemory == 0
+	return ok && (r.MinFreeMemory <= 0 || !unknown && n.FreeMemory >= r.MinFreeMemory) && (unknown || n.FreeMemory >= r.Memory)
 }
 
 func TestPickProperties(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 
 // Place asks for a node for a daemon.
 type Place struct {
-	Where   map[string]string `json:"where,omitempty"`                 // tags that the node must have
-	MinFree int64             `json:"min_free_memory_bytes,omitempty"` // at least what the daemon has now
+	Where   map[string]string `json:"where,omitempty"` // tags that the node must have
+	MinFree int64             `json:"min_free_memory_bytes,omitempty"`
 }
 
 // Placed is the node that was picked, and what was thought of each.
@@ -67,7 +67,7 @@ func (s *Server) postPlace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	req.MinFreeMemory = max(req.MinFreeMemory, d.MemoryBytes)
+	req.Memory = d.MemoryBytes
 	nodes, err := s.candidates(r.Context(), false)
 	if err != nil {
 		return err
