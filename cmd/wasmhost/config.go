@@ -34,7 +34,7 @@ func (s setting) isSwitch() bool { return s.def == "true" || s.def == "false" }
 
 // isList reports whether the setting may be several texts: a flag that may stand
 // several times, commas in the environment, an array in a file.
-func (s setting) isList() bool { return s.flag == "tag" }
+func (s setting) isList() bool { return s.flag == "tag" || s.flag == "drain-to" }
 
 // settings are all that can be configured.
 func settings() []setting {
@@ -46,6 +46,9 @@ func settings() []setting {
 		{"listen", "127.0.0.1:7433", "serve: UDP address for other nodes"},
 		{"name", hostname(), "serve: the node's name"},
 		{"tag", "", "serve: KEY=VALUE, which the node announces and daemons can require; may stand several times"},
+		{"drain", "false", "serve: on SIGTERM move every daemon to other nodes before ending"},
+		{"drain-to", "", "serve: as --drain, to these nodes alone; may stand several times"},
+		{"drain-deadline", "60s", "serve: for how long --drain may go on; what is left then stays on disk"},
 		{"log-level", "info", "serve: debug, info, warn or error"},
 		{"no-module-fetch", "false", "serve: take no module from another node"},
 		{"key-file", "", "serve: the node's key, made at the first start; empty: node.key in the data directory"},
@@ -70,10 +73,16 @@ type flagSet interface {
 	StringP(name, short, value, usage string) *string
 }
 
+// usageOf is what the flag of a setting is for.
+func usageOf(flag string) string {
+	s := settingOf(flag)
+	return strings.TrimPrefix(s.usage, "serve: ") + " (" + s.env() + ")"
+}
+
 // addSetting declares the flag of a setting.
 func addSetting(f flagSet, flag, short string) {
 	s := settingOf(flag)
-	usage := strings.TrimPrefix(s.usage, "serve: ") + " (" + s.env() + ")"
+	usage := usageOf(flag)
 	if s.isSwitch() {
 		f.BoolP(flag, short, s.def == "true", usage)
 		return

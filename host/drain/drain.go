@@ -109,7 +109,7 @@ func (d *Drain) Done() <-chan struct{} { return d.done }
 func (d *Drain) run(ctx context.Context) {
 	defer d.finish(ctx)
 	for idle := 0; idle < maxPasses; idle++ {
-		if idle > 0 && !d.sleep(ctx, passPause) {
+		if idle > 0 && !d.sleep(ctx, passPause) || errors.Is(d.rt.Ready(), host.ErrShuttingDown) {
 			return
 		}
 		queue, arriving := d.queue(), len(d.rt.Arriving()) > 0

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/drain"
 	"wasmhost/host/migration"
 	"wasmhost/host/placement"
 	"wasmhost/host/store"
@@ -61,6 +62,7 @@ const (
 	ExitGuest        = 9
 	ExitVerification = 10
 	ExitMigration    = 11
+	ExitIncomplete   = 12
 	ExitInterrupted  = 130
 )
 
@@ -82,6 +84,8 @@ var classes = []struct {
 	{host.ErrKindNotFound, class{"kind-not-found", 404, ExitNotFound, "No such kind", "list the kinds with: wasmhost kind ls; add one with: wasmhost kind push NAME FILE"}},
 	{host.ErrUnknownNode, class{"node-not-found", 404, ExitNotFound, "No such node", "list the nodes with: wasmhost node ls; join one with: wasmhost node token, and serve --join"}},
 	{host.ErrDraining, class{"draining", 409, ExitConflict, "The node is being drained", "ask another node, or take daemons here again: wasmhost node undrain"}},
+	{drain.ErrIncomplete, class{"drain-incomplete", 409, ExitIncomplete, "Not every daemon is gone", "mend the reasons, then drain again: wasmhost node drain; or take daemons here again: wasmhost node undrain"}},
+	{errDrainRunning, class{"drain-running", 409, ExitConflict, "The node is being drained already", "watch it: wasmhost node drain, without other flags; end it: wasmhost node undrain"}},
 	{placement.ErrNoNode, class{"no-node-fits", 404, ExitNotFound, "No node meets the requirements", "ask for less, or see what nodes announce: wasmhost node inspect NODE"}},
 	{placement.ErrBadTag, class{"bad-tag", 400, ExitUsage, "Not a tag", "write KEY=VALUE, as in zone=a"}},
 	{host.ErrModuleNotFound, class{"module-not-found", 404, ExitNotFound, "No such module", "push the module again with: wasmhost kind push NAME FILE"}},
