@@ -140,6 +140,9 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if r.Draining() {
 		return false, migration.Failf(migration.Draining, "%v", ErrDraining)
 	}
+	if err := r.mayRun(o.Entity); err != nil {
+		return false, migration.Failf(migration.Equivocated, "%v", err)
+	}
 	if err := r.room(); err != nil {
 		return false, migration.Failf(migration.StoreFailed, "%v", err)
 	}
@@ -331,6 +334,9 @@ func (in *incoming) restore(ctx context.Context) error {
 		if err := s.Verify(); err != nil {
 			return migration.Failf(migration.StateFailed, "%v", err)
 		}
+	}
+	if err := in.suspect(s); err != nil {
+		return migration.Failf(migration.Equivocated, "%v", err)
 	}
 	d := in.rt.newHosted(o.Entity, o.Kind, orNil(o.Module))
 	if err := d.setLimits(h.Limits); err != nil {

@@ -99,6 +99,15 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 		{"save a snapshot", wire.RightRead, func() error { _, err := peer.Snapshot(ctx, "c"); return err }},
 		{"export a chain", wire.RightRead, func() error { _, err := peer.Chain(ctx, "c"); return err }},
 		{"migrate", wire.RightOperate, func() error { _, err := peer.Migrate(ctx, "c", Migrate{To: "nobody"}, func(string) {}); return err }},
+		{"place", wire.RightOperate, func() error {
+			_, err := peer.Place(ctx, "c", Place{Where: map[string]string{"no": "such"}})
+			return err
+		}},
+		{"drain", wire.RightOperate, func() error {
+			_, err := peer.Drain(ctx, "a", Drain{To: []string{"nobody"}}, func(DrainStep) error { return nil })
+			return err
+		}},
+		{"undrain", wire.RightOperate, func() error { _, err := peer.Undrain(ctx, "a"); return err }},
 		{"stop", wire.RightOperate, func() error { _, err := peer.Stop(ctx, "c"); return err }},
 	}
 	denied := uint64(0)
