@@ -125,16 +125,15 @@ func (e *Equivocation) check() error {
 	return nil
 }
 
-// Verify returns what the proof proves. Errors wrap ErrBadProof,
-// identity.ErrInvalidSignature, ErrNoEquivocation, or say what is wrong with a
-// chain.
+// Verify returns what the proof proves. Errors wrap ErrNoEquivocation, or
+// ErrBadProof and what is wrong with a statement, as a chain's errors do.
 func (e *Equivocation) Verify() (Conflict, error) {
 	if err := e.check(); err != nil {
 		return Conflict{}, fmt.Errorf("%w: %w", ErrBadProof, err)
 	}
 	for i := range e.Statements {
 		if err := e.Statements[i].verify(e.Entity); err != nil {
-			return Conflict{}, fmt.Errorf("statement %d: %w", i+1, err)
+			return Conflict{}, fmt.Errorf("%w: statement %d: %w", ErrBadProof, i+1, err)
 		}
 	}
 	return e.conflict()

@@ -67,6 +67,10 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons":              s.owner(s.postDaemon),
 		"POST /v1/snapshots":            s.owner(s.postSnapshot),
 		"GET /v1/migrations":            s.owner(s.getUnsettled),
+		"GET /v1/proofs":                s.owner(s.getProofs),
+		"POST /v1/proofs":               s.owner(s.postProof),
+		"GET /v1/proofs/{ref}":          s.owner(s.getProof),
+		"DELETE /v1/proofs/{ref}":       s.owner(s.deleteProof),
 
 		"POST /v1/migrations/{ref}/resolve": s.owner(s.postResolve),
 
