@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"time"
 
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -97,4 +98,13 @@ func StoredDigest(id identity.EntityID, value []byte) (Hash, error) {
 		return Hash{}, err
 	}
 	return storedDigest(index, s), nil
+}
+
+// Pace returns how long the daemon waits between two events.
+func (r *Runtime) Pace(id identity.EntityID) time.Duration {
+	d, err := r.find(id)
+	if err != nil {
+		return -1
+	}
+	return d.pacer.interval()
 }

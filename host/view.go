@@ -57,6 +57,8 @@ func (d *hosted) info() Info {
 	}
 	if s.gone != nil {
 		i.Reason = s.gone.Error()
+	} else if err := d.rt.mayRun(d.id); err != nil {
+		i.State, i.Reason = "refused", err.Error()
 	}
 	return i
 }

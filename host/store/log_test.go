@@ -142,7 +142,7 @@ func rewrite(t testing.TB, fs vfs.FS, path string, b []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(b); err != nil {
+	if _, err := f.Write(slices.Clone(b)); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

@@ -25,6 +25,9 @@ const (
 	Passive   Table = 'z' // by identity: where a daemon stands that is on disk alone
 	Deltas    Table = 'e' // by identity and place, 4 bytes: what changed since the snapshot or the delta before
 
+	Witnesses Table = 'w' // by identity: the last signed word of a daemon that left
+	Proofs    Table = 'q' // by identity: that its key signed two histories
+
 	history Table = 'h' // by identity and index
 )
 
