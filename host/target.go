@@ -30,7 +30,6 @@ type incoming struct {
 	arrived  bool   // all of the snapshot
 	next     uint64 // index, at the source, of the next record of the tail
 	memory   *arrivingMemory
-	adopted  bool // records came that were not replayed
 
 	mu       sync.Mutex
 	walking  chan struct{} // closed when the stream that feeds it is done with
