@@ -228,8 +228,8 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 	d.saved.stands(index, s)
 	last, changes := s, [][]byte(nil)
 	marks := newHorizon(s.Header.Horizon)
-	err = d.rt.store.ScanUnder(store.Deltas, d.id[:], func(k, v []byte) error {
-		at, delta, state, err := d.readDelta(k, v)
+	err = d.rt.store.ScanPrefix(store.Deltas, d.id[:], func(k, v []byte) error {
+		at, delta, state, err := d.readDelta(k[len(d.id):], v)
 		if err == nil && at < index {
 			err = fmt.Errorf("%w: it stands at record %d, the one before at %d", store.ErrCorrupt, at, index)
 		}

@@ -43,8 +43,8 @@ func parts(t *testing.T, s *store.Store, id identity.EntityID) (whole uint64, de
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = s.ScanUnder(store.Deltas, id[:], func(k, v []byte) error {
-		if int(binary.BigEndian.Uint32(k)) != len(deltas) {
+	err = s.ScanPrefix(store.Deltas, id[:], func(k, v []byte) error {
+		if int(binary.BigEndian.Uint32(k[len(id):])) != len(deltas) {
 			t.Errorf("delta %x stands at place %d", k, len(deltas))
 		}
 		deltas = append(deltas, binary.BigEndian.Uint64(v))
@@ -393,7 +393,7 @@ func FuzzStoredDelta(f *testing.F) {
 	var delta []byte
 	err = s.Commit(&store.Batch{})
 	whole, err2 := s.Get(store.Snapshots, d.Entity[:])
-	err3 := s.ScanUnder(store.Deltas, d.Entity[:], func(_, v []byte) error { delta = bytes.Clone(v); return nil })
+	err3 := s.ScanPrefix(store.Deltas, d.Entity[:], func(_, v []byte) error { delta = bytes.Clone(v); return nil })
 	if err := errors.Join(err, err2, err3); err != nil {
 		f.Fatal(err)
 	}

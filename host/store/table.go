@@ -28,6 +28,8 @@ const (
 	Witnesses Table = 'w' // by identity: the last signed word of a daemon that left
 	Proofs    Table = 'q' // by identity: that its key signed two histories
 
+	Receipts Table = 'r' // by identity and epoch: what was signed of a move
+
 	history Table = 'h' // by identity and index
 )
 
@@ -63,11 +65,11 @@ func (s *Store) Scan(t Table, fn func(k, v []byte) error) error {
 	return s.scan([]byte{byte(t)}, []byte{byte(t) + 1}, false, func(k, v []byte) error { return fn(k[1:], v) })
 }
 
-// ScanUnder is Scan for the records whose keys begin with prefix, of at least
-// one byte. fn gets what follows it.
-func (s *Store) ScanUnder(t Table, prefix []byte, fn func(k, v []byte) error) error {
+// ScanPrefix is Scan of the records whose key begins with prefix, which is not
+// empty. fn gets the whole key.
+func (s *Store) ScanPrefix(t Table, prefix []byte, fn func(k, v []byte) error) error {
 	from := key(t, prefix)
-	return s.scan(from, after(from), false, func(k, v []byte) error { return fn(k[len(from):], v) })
+	return s.scan(from, after(from), false, func(k, v []byte) error { return fn(k[1:], v) })
 }
 
 // after returns the first key that comes after all that begin with b.
