@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 
 	"wasmhost/abi"
@@ -22,7 +21,7 @@ type moduleFactory struct {
 
 // New makes a guest of the module.
 func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
-	guest, err := f.module.NewGuest(sandbox.Options{Limits: sandboxLimits(env.Limits), Log: env.Log})
+	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: sandboxLimits(env.Limits), Log: env.Log})
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
 	}
@@ -119,9 +118,7 @@ func (d *moduleDaemon) loadMemory(b []byte) error {
 	return d.guest.Load(s)
 }
 
-// event fills the reused event from c. Its random stream is seeded from
-// identity, epoch and sequence, so that a replay draws the same; it is
-// not secret.
+// event fills the reused event from c.
 func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 	e := &d.ev
 	if c.Sender != identity.EntityID(e.Sender) {
@@ -130,10 +127,6 @@ func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 			e.Origin = uint64(c.Sender.Origin())
 		}
 	}
-	e.Self = c.Self
-	e.Sequence, e.Time, e.Channel = c.Sequence, c.Time, c.Channel
-	e.Seed = c.Self
-	binary.LittleEndian.PutUint64(e.Seed[8:], binary.LittleEndian.Uint64(e.Seed[8:])^c.Epoch)
-	binary.LittleEndian.PutUint64(e.Seed[16:], binary.LittleEndian.Uint64(e.Seed[16:])^c.Sequence)
+	e.Epoch, e.Sequence, e.Time, e.Channel = c.Epoch, c.Sequence, c.Time, c.Channel
 	return e
 }

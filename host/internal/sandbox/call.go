@@ -212,7 +212,7 @@ var hostFunctions = map[string]hostFunction{
 		copy(i.read(m, abi.ImportEventSender, s[0], 32), i.call.ev.Sender[:])
 	},
 	abi.ImportDaemonID: func(i *instance, m api.Module, s []uint64) {
-		copy(i.read(m, abi.ImportDaemonID, s[0], 32), i.call.ev.Self[:])
+		copy(i.read(m, abi.ImportDaemonID, s[0], 32), i.bound.options.Self[:])
 	},
 	abi.ImportEventChannel: func(i *instance, m api.Module, s []uint64) {
 		copy(i.read(m, abi.ImportEventChannel, s[0], s[1]), i.call.ev.Channel)
@@ -227,7 +227,7 @@ var hostFunctions = map[string]hostFunction{
 func (i *instance) fillRandom(b []byte) {
 	c := &i.call
 	if !c.seeded {
-		c.random.Seed(c.ev.Seed)
+		c.random.Seed(c.ev.seed(i.bound.options.Self))
 		c.seeded = true
 	}
 	if _, err := c.random.Read(b); err != nil {

@@ -27,7 +27,7 @@ type instance struct {
 	tables  []tableFunctions
 	funcs   map[uint64]uint32 // references to functions, to their index plus 1
 	fn      functions
-	ctx     context.Context // of calls: leads host functions to the instance
+	ctx     context.Context // of calls: a callContext
 	meter   meter
 	call    call
 	stack   [2]uint64
@@ -41,7 +41,18 @@ type tableFunctions struct {
 	size, grow, get, set, clear api.Function
 }
 
-type instanceKey struct{}
+// callContext leads host functions to the instance. It has no values, so that
+// the engine, which asks for some at each call, is answered at once.
+type callContext struct {
+	context.Context
+	of *instance
+}
+
+// Value implements context.Context.
+func (callContext) Value(any) any { return nil }
+
+// called returns which instance a host function is called by.
+func called(ctx context.Context) *instance { return ctx.(callContext).of }
 
 // view is the memory that the engine sees. It follows the guest that is bound.
 type view struct {
@@ -78,9 +89,9 @@ func (v *view) Free() {}
 func (m *Module) newInstance(g *Guest) (*instance, error) {
 	i := &instance{module: m}
 	i.view = view{of: g, moved: true}
-	i.ctx = context.WithValue(context.Background(), instanceKey{}, i)
+	i.ctx = callContext{context.Background(), i}
 	var err error
-	i.mod, err = m.engine.runtime.InstantiateModule(experimental.WithMemoryAllocator(i.ctx, &i.view), m.compiled,
+	i.mod, err = m.engine.runtime.InstantiateModule(experimental.WithMemoryAllocator(context.Background(), &i.view), m.compiled,
 		wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
 		return nil, fmt.Errorf("making an instance: %w", err)

@@ -89,7 +89,7 @@ func newGuest(t testing.TB, name string, o Options) *Guest {
 	return i
 }
 
-var at = Event{Self: [32]byte{1}, Sequence: 1, Time: 1_800_000_000_000_000_000, Seed: [32]byte{7}}
+var at = Event{Sequence: 1, Time: 1_800_000_000_000_000_000}
 
 func saved(t testing.TB, g *Guest) *State {
 	t.Helper()

@@ -64,11 +64,11 @@ func TestFailuresAreUndoneExactly(t *testing.T) {
 			to   func()
 		}{
 			{"new", func() {}}, {"used", func() { good(50) }}, {"just marked", func() {
-				for ok := false; !ok; ok = len(g.undo.since) == 0 {
+				for ok := false; !ok; ok = g.undo.calls == 0 {
 					good(1)
 				}
 			}}, {"about to be marked", func() {
-				for len(g.undo.since) < markCalls-1 {
+				for g.undo.calls < markCalls-1 {
 					n++
 					ask(g, n, []byte{opGlobalI64, 1, 0, 0, 0, 0, 0, 0, 0})
 				}
@@ -110,8 +110,8 @@ func TestFailuresAreUndoneExactly(t *testing.T) {
 func TestReplayHasNoWallLimit(t *testing.T) {
 	g := newGuest(t, "assemblyscript/wordcount.wasm", Options{})
 	text := strings.Repeat("the quick brown fox ", 45)
-	if one(t, g, text); g.Fuel() <= 2*fuelSlice || len(g.undo.since) != 1 {
-		t.Fatalf("the event takes %d units of fuel, %d calls since the mark: it says nothing", g.Fuel(), len(g.undo.since))
+	if one(t, g, text); g.Fuel() <= 2*fuelSlice || g.undo.calls != 1 {
+		t.Fatalf("the event takes %d units of fuel, %d calls since the mark: it says nothing", g.Fuel(), g.undo.calls)
 	}
 	before := rootOf(t, g)
 	g.options.Limits.Wall = -1
