@@ -112,6 +112,7 @@ func (i *instance) snapshot(ev *Event) ([]byte, error) {
 func (i *instance) run(f api.Function, stack []uint64) error {
 	err := f.CallWithStack(i.ctx, stack)
 	if i.call.over != "" || err != nil {
+		i.meter.nested = true
 		return i.fault(err)
 	}
 	return nil

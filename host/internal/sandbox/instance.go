@@ -103,6 +103,7 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 		}
 		return mutable
 	}
+	i.meter.nested = true
 	i.meter.fuel, i.meter.depth = global(abi.FuelGlobal), global(abi.DepthGlobal)
 	for _, name := range m.rewritten.Globals {
 		i.globals = append(i.globals, global(name))

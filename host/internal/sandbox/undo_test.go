@@ -161,6 +161,24 @@ func TestGuestsThatAreOfNoUse(t *testing.T) {
 	}
 }
 
+// A call that returns leaves the count of nested calls as it was, for it is not
+// set again before the next.
+func TestCallsThatReturnLeaveTheDepth(t *testing.T) {
+	g := everythingGuest(t, Config{CacheDir: compiled})
+	r := rand.New(rand.NewPCG(12, 13))
+	for n := range 2000 {
+		a := ask(g, n, everythingEvent(r))
+		i, err := g.take()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if depth := int32(i.meter.depth.Get()); a.Fault == "" && depth != abi.MaxDepth {
+			t.Errorf("event %d: calls can nest %d deep, not %d", n, depth, abi.MaxDepth)
+		}
+		i.mu.Unlock()
+	}
+}
+
 // The same events take the same fuel: on every run, on the heap, interpreted,
 // after load and after undo. TestGuestsThatMoveAreAsThoseLeftAlone says so of
 // long lives; this pins the figure.
