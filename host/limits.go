@@ -15,7 +15,7 @@ type Limits struct {
 	Wall         time.Duration // one event; a guard beside Fuel, which is deterministic
 	OutputBytes  int           // outputs of one event, together
 	OutputCount  int           // outputs of one event
-	LogBytes     int           // log text of one event; the rest is dropped, and counted
+	LogBytes     int           // log text of one event; the rest is dropped, and an event that logs 16 times as much fails
 	EventBytes   int           // payload of one event
 	Mailbox      int           // events that may wait for one daemon
 	Senders      int           // senders whose numbers one daemon remembers

@@ -151,15 +151,24 @@ func clip(b []byte) string {
 	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
+// logFlood is how many times as much as is kept a call may log: more is no
+// longer chatter, and ends it.
+const logFlood = 16
+
 func (i *instance) log(level int, text string) {
 	if level >= abi.LogError {
 		i.call.lastError = text
 	}
 	g := i.bound
+	i.call.logged += len(text) + 1
+	if most := g.options.Limits.LogBytes; i.call.logged > logFlood*most {
+		i.call.over, i.call.overText = abi.LimitLogBytes, fmt.Sprintf("it logged more than %d times the %d bytes that are kept", logFlood, most)
+		panic(errOverLimit)
+	}
 	if g.silent {
 		return
 	}
-	if i.call.logged += len(text) + 1; i.call.logged > g.options.Limits.LogBytes {
+	if i.call.logged > g.options.Limits.LogBytes {
 		if !i.call.dropped {
 			i.call.dropped = true
 			g.options.Log(abi.LogWarn, fmt.Sprintf("more than %d bytes of log in one event: the rest is dropped", g.options.Limits.LogBytes))
