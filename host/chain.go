@@ -54,7 +54,7 @@ func Genesis(origin identity.EntityID, epoch uint64) Link { return Link{Origin: 
 
 // Hash returns the SHA-256 of the canonical CBOR of [link, payload].
 func (l *Link) Hash(payload []byte) Hash {
-	const most = 120 // bytes that a link takes, encoded
+	const most = 120            // bytes that a link takes, encoded
 	switch n := len(payload); { // a smaller piece of the stack is cleared sooner
 	case n <= 256-most:
 		var buf [256]byte

@@ -22,7 +22,7 @@ daemons keep the module that they were spawned with, until wasmhost upgrade.`, E
 			return err
 		}
 		defer f.Close()
-		k, err := a.client().PushKind(c.Context(), args[0], f, limits...)
+		k, err := a.client().PushKind(c.Context(), args[0], f, append(a.fileLimits("kind", args[0]), limits...)...)
 		if err != nil {
 			return err
 		}

@@ -30,10 +30,12 @@ type serveOptions struct {
 	ephemeral, noFetch              bool
 	keyFile, passFile               string
 	idle                            idleOptions
+	limits                          []string // name=value
 }
 
 func (a *app) serve() *cobra.Command {
 	var join string
+	var limits []string
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node",
@@ -41,6 +43,7 @@ func (a *app) serve() *cobra.Command {
 daemon's state and ends; a second signal ends it at once. When the node is ready
 it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 		Example: `  wasmhost serve --data ./a --listen 127.0.0.1:7433 --name a
+  wasmhost serve --limit fuel=100000000 --limit wall=2s
   wasmhost serve --ephemeral --listen 127.0.0.1:0 --socket b.sock --join "$(wasmhost node token)"`,
 		Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -48,6 +51,7 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			if err != nil {
 				return err
 			}
+			o.limits = append(a.fileLimits(), limits...)
 			if o.join, err = a.secret(join); err != nil {
 				return err
 			}
@@ -57,6 +61,7 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file"} {
 		addSetting(c.Flags(), flag, "")
 	}
+	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: a limit of every daemon that has none of its own: "+limitNames+", module-bytes, tail-bytes, sender-memory; "+limitUnits)
 	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
 	return c
 }
@@ -128,6 +133,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, mesh.Close()) }()
 	options := host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, RefuseModules: o.noFetch}
+	if options.Limits, err = host.ParseNodeLimits(o.limits); err != nil {
+		return err
+	}
 	if err := o.idle.apply(&options); err != nil {
 		return err
 	}
