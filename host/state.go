@@ -68,12 +68,7 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 	if err := d.portable(); err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
-	s := &Snapshot{Header: SnapshotHeader{
-		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
-		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
-		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Form: form, Limits: d.own.Map(),
-		CreatedAt: d.rt.clock().UnixNano(),
-	}}
+	s := d.header(form)
 	var err error
 	switch s.Header.Form {
 	case FormMemory:
@@ -105,6 +100,22 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// header is a snapshot that lacks its state and signature. It needs d.mu.
+func (d *hosted) header(form Form) *Snapshot {
+	return &Snapshot{Header: SnapshotHeader{
+		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
+		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
+		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Form: form, Limits: d.own.Map(),
+		CreatedAt: d.rt.clock().UnixNano(),
+	}}
+}
+
+// describe completes a snapshot of FormBlocks.
+func (s *Snapshot) describe(manifest []byte, key *identity.KeyPair) error {
+	s.State, s.Header.StateHash = manifest, sha256.Sum256(manifest)
+	return s.seal(key)
 }
 
 // form is how the daemon's state is captured.

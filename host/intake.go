@@ -1,0 +1,213 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// The target's side of Transfer: module, history, memory and snapshot come, over
+// one connection or, where it breaks, over several.
+
+// takeUp returns the migration that the offer resumes; nil where there is none
+// that could be: the offer is then a new one.
+func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Offer) *incoming {
+	if !o.Resumed {
+		return nil
+	}
+	r.mu.RLock()
+	in := r.incoming[o.Entity]
+	r.mu.RUnlock()
+	if in == nil || in.from != from || in.offer.Migration != o.Migration {
+		return nil
+	}
+	in.mu.Lock()
+	cut, walking := in.cut, in.walking
+	in.mu.Unlock()
+	if cut == nil { // it came before this node's last start
+		return nil
+	}
+	cut() // the source has given the other connection up
+	<-walking
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.settled || in.parked == nil || !in.parked.Stop() {
+		return nil
+	}
+	in.parked, in.walking, in.cut = nil, make(chan struct{}), c.Abort
+	in.snapshot = nil // it comes anew
+	return in
+}
+
+// rest ends the work of one stream. Where the stream broke while the daemon
+// came, what came is kept for another.
+func (in *incoming) rest(err *error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	defer close(in.walking)
+	var cut *cutError
+	switch {
+	case in.prepared || in.settled || *err == nil:
+		return
+	case errors.As(*err, &cut) && !in.arrived && in.rt.life.Load() != lifeShuttingDown:
+		in.parked = time.AfterFunc(resumeFor, in.abort)
+	default:
+		in.mu.Unlock()
+		in.abort()
+		in.mu.Lock()
+	}
+}
+
+// receive takes what comes, up to the snapshot's end.
+func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
+	if in.rt.store != nil && in.history == 0 {
+		b := &store.Batch{}
+		b.DeleteHistory(in.offer.Entity)
+		if err := in.submit(b, ignore); err != nil {
+			return err
+		}
+	}
+	for {
+		msg, err := receive[migration.Message](c)
+		if err != nil {
+			return err
+		}
+		switch msg := msg.(type) {
+		case *migration.ModuleChunk:
+			if uint64(len(in.module)+len(msg.Bytes)) > in.offer.ModuleSize {
+				return migration.Failf(migration.ProtocolError, "more of the module came than the %d bytes announced", in.offer.ModuleSize)
+			}
+			in.module = append(in.module, msg.Bytes...)
+		case *migration.HistoryBatch:
+			if err := in.addHistory(msg); err != nil {
+				return err
+			}
+		case *migration.Blocks:
+			if err := in.addBlocks(ctx, msg); err != nil {
+				return err
+			}
+			in.blocks++
+		case *migration.SnapshotChunk:
+			if int64(len(in.snapshot)+len(msg.Bytes)) > in.rt.limits.StateBytes+16<<20 {
+				return migration.Failf(migration.StateFailed, "the snapshot is larger than the limit of %d bytes", in.rt.limits.StateBytes)
+			}
+			in.snapshot = append(in.snapshot, msg.Bytes...)
+			if !msg.Last {
+				continue
+			}
+			if in.history != in.offer.History {
+				return migration.Failf(migration.ProtocolError, "%d history records came, %d were announced", in.history, in.offer.History)
+			}
+			return in.addModule(ctx)
+		default:
+			return migration.Failf(migration.ProtocolError, "a %T during the transfer", msg)
+		}
+	}
+}
+
+func (in *incoming) addHistory(m *migration.HistoryBatch) error {
+	if m.From != in.history || in.history+uint64(len(m.Records)) > in.offer.History {
+		return migration.Failf(migration.ProtocolError, "history records from %d came where %d of %d are next", m.From, in.history, in.offer.History)
+	}
+	if in.rt.store != nil {
+		b := &store.Batch{}
+		for i, rec := range m.Records {
+			b.Append(in.offer.Entity, m.From+uint64(i), rec)
+		}
+		if err := in.submit(b, ignore); err != nil {
+			return err
+		}
+	}
+	in.history += uint64(len(m.Records))
+	return nil
+}
+
+// addBlocks puts blocks into the daemon's memory, which it makes before the
+// first of them.
+func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
+	if !in.offer.Memory {
+		return migration.Failf(migration.ProtocolError, "blocks came that were not announced")
+	}
+	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; !in.arrived && in.bytes > in.rt.limits.StateBytes {
+		return migration.Failf(migration.StateFailed, "more of memory came than the limit of %d bytes", in.rt.limits.StateBytes)
+	}
+	if err := in.addModule(ctx); err != nil {
+		return err
+	}
+	d, err := in.make(ctx)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state == stateGone {
+		return errPushedOut
+	}
+	return in.memory.add(m)
+}
+
+// addModule adds the module, once, and makes it the kind's where the kind is
+// not known here.
+func (in *incoming) addModule(ctx context.Context) error {
+	o := &in.offer
+	if len(o.Module) == 0 || in.known {
+		return nil
+	}
+	if in.needs {
+		if sum := sha256.Sum256(in.module); !bytes.Equal(sum[:], o.Module) {
+			return migration.Failf(migration.ModuleRefused, "the module that came has digest %x, %x was announced", sum, o.Module)
+		}
+		if _, err := in.rt.addModule(ctx, in.module, in.rt.limits.MemoryBytes); err != nil {
+			return migration.Failf(migration.ModuleRefused, "%v", err)
+		}
+	}
+	in.rt.mu.RLock()
+	_, known := in.rt.kinds[o.Kind]
+	in.rt.mu.RUnlock()
+	if !known {
+		m, err := in.rt.module(ctx, store.Digest(o.Module))
+		if err != nil {
+			return migration.Failf(migration.ModuleRefused, "%v", err)
+		}
+		if err := in.rt.setKind(o.Kind, m, m.Report().Size, Limits{}); err != nil {
+			return migration.Failf(migration.StoreFailed, "%v", err)
+		}
+	}
+	in.known = true
+	return nil
+}
+
+// make makes the daemon that what comes goes into. It holds its events, and is
+// not in the runtime's table.
+func (in *incoming) make(ctx context.Context) (*hosted, error) {
+	if in.d != nil {
+		return in.d, nil
+	}
+	o := &in.offer
+	d := in.rt.newHosted(o.Entity, o.Kind, orNil(o.Module))
+	if err := d.setLimits(o.Limits); err != nil {
+		return nil, migration.Failf(migration.StateFailed, "%v", err)
+	}
+	d.name, d.epoch, d.key = o.Name, o.Epoch, identity.PublicOnly(o.Entity)
+	factory, _, err := in.rt.factory(ctx, o.Kind, orNil(o.Module))
+	if err != nil {
+		return nil, migration.Failf(migration.FactoryNotFound, "%v", err)
+	}
+	if err := in.rt.construct(ctx, d, factory); err != nil {
+		return nil, migration.Failf(migration.StateFailed, "%v", err)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.settled {
+		d.end(stateGone, &NotFoundError{o.Entity})
+		return nil, errPushedOut
+	}
+	in.d = d
+	return d, nil
+}
