@@ -53,25 +53,6 @@ func TestK01_to_K04_K08_Links(t *testing.T) {
 	}
 }
 
-// The hash of a link is that of its canonical form with the payload, for
-// payloads of any size and numbers of any length.
-func TestHashOfALinkIsOfItsCanonicalForm(t *testing.T) {
-	l := host.Genesis(newKey(t).ID(), 1)
-	for size := range 1200 {
-		if size%7 == 0 {
-			l.Sequence, l.Epoch, l.Horizon = l.Sequence<<3+5, l.Epoch<<2, l.Horizon<<3+1
-		}
-		payload := bytes.Repeat([]byte{byte(size)}, size)
-		b, err := canon.Marshal([]any{&l, payload})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, want := l.Hash(payload), host.Hash(sha256.Sum256(b)); got != want {
-			t.Fatalf("%d bytes after %+v: %s, want %s", size, l, got, want)
-		}
-	}
-}
-
 func TestK05_LinksThatDoNotFollow(t *testing.T) {
 	id := newKey(t).ID()
 	c := host.NewChain(host.Genesis(id, 3), nil)

@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	"wasmhost/abi"
 	"wasmhost/host/internal/sandbox"
@@ -101,21 +103,41 @@ func (d *moduleDaemon) Restore(c *Call, state []byte) error {
 }
 
 // saveMemory implements capturer.
-func (d *moduleDaemon) saveMemory() ([]byte, error) {
-	s, err := d.guest.Save()
-	if err != nil {
-		return nil, err
-	}
-	return encodeMemory(s)
+func (d *moduleDaemon) saveMemory(w io.Writer) error {
+	m := &memoryWriter{w: w}
+	return d.guest.SaveTo(m.begin, chunkBlocks, m.chunk)
 }
 
-// loadMemory implements capturer.
-func (d *moduleDaemon) loadMemory(b []byte) error {
-	s, err := decodeMemory(b, d.limit)
+// loadMemory implements capturer. After an error the daemon is of no use.
+func (d *moduleDaemon) loadMemory(r io.Reader) error {
+	m, err := readMemory(r, d.limit)
 	if err != nil {
 		return err
 	}
-	return d.guest.Load(s)
+	s := m.state
+	if m.left <= 1 { // a small one is at rest until its next event
+		index, blocks, err := m.next()
+		if err == nil {
+			s.Index, s.Blocks = index, blocks
+			_, _, err = m.next()
+		}
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		return d.guest.Load(s)
+	}
+	for {
+		index, blocks, err := m.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return d.guest.Become(s)
+		case err != nil:
+			return err
+		}
+		if err := d.guest.Fill(index, blocks); err != nil {
+			return err
+		}
+	}
 }
 
 func (d *moduleDaemon) freeze(since *sandbox.Frozen) (*sandbox.Frozen, error) {

@@ -1,8 +1,11 @@
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,6 +162,58 @@ func TestGuestsThatAreOfNoUse(t *testing.T) {
 			t.Errorf("a closed guest: %v", err)
 		}
 	}
+}
+
+// A state is said piece by piece, in order, with little memory; an error of
+// whoever is told ends it, and the guest goes on.
+func TestSavingPieceByPiece(t *testing.T) {
+	m, err := engineOf(t, Config{CacheDir: compiled}).Compile(ctx, dirtier(1024, 4000, 0), 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := m.NewGuest(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	one(t, g, "x")
+	whole := saved(t, g)
+	if len(whole.Index) < 4000 {
+		t.Fatalf("%d blocks differ: it says nothing", len(whole.Index))
+	}
+	begun, next := false, 0
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err = g.SaveTo(func(s *State) error {
+		begun = true
+		if !slices.Equal(s.Index, whole.Index) || s.Blocks != nil || s.Size != whole.Size || s.Image != whole.Image || !slices.Equal(s.Globals, whole.Globals) {
+			t.Errorf("it begins with %+v", s)
+		}
+		return nil
+	}, 16, func(index []uint32, blocks []byte) error {
+		if len(index) == 0 || len(index) > 16 || !slices.Equal(index, whole.Index[next:next+len(index)]) ||
+			!bytes.Equal(blocks, whole.Blocks[next*blockBytes:(next+len(index))*blockBytes]) {
+			t.Errorf("%d blocks from the %d-th on differ", len(index), next)
+		}
+		next += len(index)
+		return nil
+	})
+	runtime.ReadMemStats(&after)
+	if err != nil || !begun || next != len(whole.Index) {
+		t.Fatalf("%v, %d blocks of %d", err, next, len(whole.Index))
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("saving %d blocks took %d bytes", next, n)
+	}
+	enough := errors.New("enough")
+	no := func(*State) error { return enough }
+	if err := g.SaveTo(no, 16, func([]uint32, []byte) error { t.Error("it went on"); return nil }); !errors.Is(err, enough) {
+		t.Errorf("refused at the beginning: %v", err)
+	}
+	if err := g.SaveTo(func(*State) error { return nil }, 16, func([]uint32, []byte) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("refused at the first blocks: %v", err)
+	}
+	one(t, g, "x")
 }
 
 // A call that returns leaves the count of nested calls as it was, for it is not

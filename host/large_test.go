@@ -1,0 +1,139 @@
+package host_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"wasmhost/host"
+	"wasmhost/host/store"
+)
+
+// A memory of many chunks comes back from the store at a restart, and from a
+// snapshot that is streamed to another runtime; a snapshot with senders enough
+// to fill more than is left before the state does as well.
+func TestLargeMemoriesComeBack(t *testing.T) {
+	s, err := store.Open(store.Options{Ephemeral: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	key := newKey(t)
+	begin := func(s *store.Store) *host.Runtime {
+		r, err := host.New(ctx, host.Options{Node: key, Store: s})
+		if err == nil {
+			err = r.Start(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	end := func(r *host.Runtime) {
+		if err := r.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	a := begin(s)
+	if _, err := a.PushKind(ctx, "words", guest(t, "go/wordcount.wasm")); err != nil {
+		t.Fatal(err)
+	}
+	d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "words", Name: "w"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(r *host.Runtime, text string, sender byte) string {
+		ev := host.Event{Payload: []byte(text)}
+		if sender != 0 {
+			ev.Sender, ev.Number = [32]byte{sender}, 1
+		}
+		res, err := r.Deliver(ctx, d.Entity, ev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, o := range res.Outputs {
+			all = append(all, string(o.Payload))
+		}
+		return strings.Join(all, "\n")
+	}
+	n := 0
+	for sender := range byte(120) { // whose marks take more than 4 KiB
+		var line []string
+		for range 300 {
+			n++
+			line = append(line, fmt.Sprintf("word%dword", n*7919))
+		}
+		send(a, strings.Join(line, " "), sender+1)
+	}
+	first, err := a.Snapshot(ctx, d.Entity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(first.State) < 1<<19 || first.Header.Form != host.FormMemory {
+		t.Fatalf("a state of %d bytes: it says nothing", len(first.State))
+	}
+	encoded, err := first.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := send(a, "?lines", 0) + send(a, "word7919word word15838word", 0)
+	last, err := a.Snapshot(ctx, d.Entity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end(a)
+
+	a = begin(s)
+	defer end(a)
+	restarted, err := a.Snapshot(ctx, d.Entity)
+	if err != nil || !bytes.Equal(restarted.State, last.State) || restarted.Header.Applied != last.Header.Applied {
+		t.Errorf("after a restart the state has %d bytes, before it %d; %v", len(restarted.State), len(last.State), err)
+	}
+	other := begin(nil)
+	defer end(other)
+	if _, err := other.PushKind(ctx, "words", guest(t, "go/wordcount.wasm")); err != nil {
+		t.Fatal(err)
+	}
+	read, err := host.ReadSnapshot(bytes.NewReader(encoded), 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.SpawnFromDecoded(ctx, host.SpawnRequest{}, read); err != nil {
+		t.Fatal(err)
+	}
+	if got := send(other, "?lines", 0) + send(other, "word7919word word15838word", 0); got != want {
+		t.Errorf("restored: %s, the original: %s", got, want)
+	}
+	again, err := other.Snapshot(ctx, d.Entity)
+	if err != nil || !bytes.Equal(again.State, last.State) {
+		t.Errorf("restored and two events later the state has %d bytes, the original's %d; %v", len(again.State), len(last.State), err)
+	}
+	small := host.Limits{StateBytes: 64 << 10}
+	tight, err := host.New(ctx, host.Options{Node: key, Limits: small})
+	if err == nil {
+		err = tight.Start(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end(tight)
+	if _, err := tight.PushKind(ctx, "words", guest(t, "go/wordcount.wasm")); err != nil {
+		t.Fatal(err)
+	}
+	if read, err = host.ReadSnapshot(bytes.NewReader(encoded), 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tight.SpawnFromDecoded(ctx, host.SpawnRequest{}, read); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tight.Snapshot(ctx, d.Entity); !errors.Is(err, host.ErrTooLarge) {
+		t.Errorf("a state over the limit: %v", err)
+	}
+}
