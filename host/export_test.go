@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"time"
 
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -70,4 +71,13 @@ func (h *Horizon) List() []SenderMark { return h.h.list() }
 // Room is room.
 func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error {
 	return h.h.room(sender, limit, before)
+}
+
+// Pace returns how long the daemon waits between two events.
+func (r *Runtime) Pace(id identity.EntityID) time.Duration {
+	d, err := r.find(id)
+	if err != nil {
+		return -1
+	}
+	return d.pacer.interval()
 }

@@ -69,6 +69,8 @@ type Runtime struct {
 	snEvery  uint64
 	life     atomic.Int32
 	notReady atomic.Bool // SimulateNotReady
+	draining atomic.Bool
+	refused  atomic.Int32 // how many of accused are not pardoned
 	ctx      context.Context
 	cancel   context.CancelFunc // ends migrations and background work
 	work     sync.WaitGroup
@@ -83,6 +85,7 @@ type Runtime struct {
 	incoming map[identity.EntityID]*incoming
 	ordered  map[identity.EntityID]*Migration // away from other nodes
 	expected map[identity.EntityID]*expectation
+	accused  map[identity.EntityID]*accused
 
 	starting sync.Mutex // one Start at a time
 	idle     idle
@@ -104,6 +107,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
+		accused: make(map[identity.EntityID]*accused),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	fill(&r.logger, slog.Default())

@@ -24,6 +24,9 @@ const (
 	Meta      Table = 'm' // by name
 	Passive   Table = 'z' // by identity: where a daemon stands that is on disk alone
 
+	Witnesses Table = 'w' // by identity: the last signed word of a daemon that left
+	Proofs    Table = 'q' // by identity: that its key signed two histories
+
 	history Table = 'h' // by identity and index
 )
 
