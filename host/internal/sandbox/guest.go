@@ -114,7 +114,7 @@ func (g *Guest) take() (*instance, error) {
 			if i.bound == g {
 				return i, nil
 			}
-			i.mu.Unlock()
+			i.unlock()
 		}
 		runtime.Gosched() // another guest is about to take the instance over
 	}
@@ -172,16 +172,16 @@ func (g *Guest) hold() (release func(), err error) {
 		return g.mu.Unlock, nil
 	}
 	if i.bound != g {
-		i.mu.Unlock()
+		i.unlock()
 		return g.hold()
 	}
 	g.mu.Lock()
 	if err := i.spill(); err != nil {
-		i.mu.Unlock()
+		i.unlock()
 		g.mu.Unlock()
 		return nil, err
 	}
-	return func() { i.mu.Unlock(); g.mu.Unlock() }, nil
+	return func() { i.unlock(); g.mu.Unlock() }, nil
 }
 
 // Init gives the guest its configuration. Without wasmhost_init, configuration
@@ -218,7 +218,7 @@ func (g *Guest) do(c callKind, ev *Event, data []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { i.mu.Unlock() }()
+	defer func() { i.unlock() }()
 	err = i.input(c, ev, data)
 	g.fuel = i.meter.used()
 	if err != nil {
@@ -256,7 +256,7 @@ func (g *Guest) Snapshot(ev *Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { i.mu.Unlock() }()
+	defer func() { i.unlock() }()
 	state, err := i.snapshot(ev)
 	g.fuel = i.meter.used()
 	var undoErr error

@@ -81,7 +81,7 @@ func (m *Module) buildImage(data []abi.Segment, pages uint32) error {
 	}
 	defer func() {
 		i.bound = nil
-		i.mu.Unlock()
+		i.unlock()
 	}()
 	i.bound = g
 	g.at.Store(i)

@@ -17,9 +17,8 @@ import (
 type instance struct {
 	module *Module
 
-	mu    sync.Mutex
-	dead  bool   // it is no longer in the pool
-	bound *Guest // whose memory and registers are in it; nil: nobody's
+	mu    sync.Mutex // let go of by unlock
+	bound *Guest     // whose memory and registers are in it; nil: nobody's
 
 	mod     api.Module
 	view    view
@@ -126,27 +125,40 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 // maxInstances bounds how many guests of a module run at a time.
 const maxInstances = 64
 
-// instance returns an instance that nobody uses, locked. It may be bound.
+// instance returns an instance that nobody uses, locked. It may be bound. Where
+// all of them are used it waits for whichever is free first.
 func (m *Module) instance(g *Guest) (*instance, error) {
+	if i, err := m.free(g); i != nil || err != nil {
+		return i, err
+	}
+	m.waiting.Add(1) // before the next look: who lets go of one after that says so
+	defer m.waiting.Add(-1)
+	for {
+		if i, err := m.free(g); i != nil || err != nil {
+			m.tell() // two may have become free, and only one was told of
+			return i, err
+		}
+		select {
+		case i := <-m.handed:
+			return i, nil
+		case <-m.freed:
+		}
+	}
+}
+
+// free returns an instance that nobody uses, locked, or makes one; nil where
+// there are as many as there may be.
+func (m *Module) free(g *Guest) (*instance, error) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, i := range m.instances {
 		if i.mu.TryLock() {
-			m.mu.Unlock()
 			return i, nil
 		}
 	}
-	if n := len(m.instances); n >= maxInstances {
-		i := m.instances[m.next%n]
-		m.next++
-		m.mu.Unlock()
-		i.mu.Lock()
-		if !i.dead {
-			return i, nil
-		}
-		i.mu.Unlock()
-		return m.instance(g)
+	if len(m.instances) >= m.most {
+		return nil, nil
 	}
-	defer m.mu.Unlock()
 	i, err := m.newInstance(g)
 	if err != nil {
 		return nil, err
@@ -155,13 +167,39 @@ func (m *Module) instance(g *Guest) (*instance, error) {
 	return i, nil
 }
 
+// unlock lets go of the instance. Who waits for one gets it as it is, locked, or
+// guests that are called again and again would take it first each time.
+func (i *instance) unlock() {
+	m := i.module
+	if m == nil {
+		i.mu.Unlock()
+		return
+	}
+	if m.waiting.Load() > 0 {
+		select {
+		case m.handed <- i:
+			return
+		default: // nobody waits yet, or any more
+		}
+	}
+	i.mu.Unlock()
+	if m.waiting.Load() > 0 {
+		m.tell()
+	}
+}
+
+// tell has somebody who waits for an instance look again.
+func (m *Module) tell() {
+	select {
+	case m.freed <- struct{}{}:
+	default: // somebody is told already
+	}
+}
+
 // discard takes an instance that cannot be put right out of the pool. It needs
 // i.mu, and lets go of it.
 func (m *Module) discard(i *instance) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	defer i.mu.Unlock()
-	i.dead = true
 	for k, other := range m.instances {
 		if other == i {
 			m.instances = append(m.instances[:k], m.instances[k+1:]...)
@@ -169,6 +207,9 @@ func (m *Module) discard(i *instance) {
 		}
 	}
 	_ = i.mod.Close(context.Background()) // memory is the guests'; there is nothing that closing could lose
+	m.mu.Unlock()
+	i.mu.Unlock()
+	m.tell() // there is room for another
 }
 
 // bind points the instance at g and gives it g's registers. It needs i.mu and
