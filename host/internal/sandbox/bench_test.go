@@ -346,3 +346,33 @@ func dirtier(pages, blocks, turns uint32) []byte {
 	code = append(append(code, uleb(uint32(len(body)))...), body...)
 	return append(wasm, section(10, code)...)
 }
+
+// BenchmarkSwitch is two guests that take turns on one instance: of the C
+// counter, and of a module that changes its tables of 8 to 40 elements.
+func BenchmarkSwitch(b *testing.B) {
+	for _, of := range []struct {
+		name    string
+		wasm    []byte
+		payload []byte
+	}{{"plain", wasmOf(b, "c/counter.wasm"), []byte("x")}, {"tables", everything(), []byte{opTableGrow, 0, 0, 0, 0, 0, 0, 0, 0}}} {
+		b.Run(of.name, func(b *testing.B) {
+			m, err := engineOf(b, Config{CacheDir: compiled}).Compile(context.Background(), of.wasm, 1024)
+			if err != nil {
+				b.Fatal(err)
+			}
+			m.most = 1
+			var guests [2]*Guest
+			for k := range guests {
+				if guests[k], err = m.NewGuest(Options{}); err != nil {
+					b.Fatal(err)
+				}
+				defer guests[k].Close()
+			}
+			for n := 0; b.Loop(); n++ {
+				if _, err := guests[n%2].Process(&at, of.payload); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -24,6 +24,7 @@ type instance struct {
 	view    view
 	globals []api.MutableGlobal
 	tables  []tableFunctions
+	have    [][]uint32 // what the tables contain, between spilling a guest and loading another
 	funcs   map[uint64]uint32 // references to functions, to their index plus 1
 	fn      functions
 	ctx     context.Context // of calls: a callContext
@@ -218,17 +219,19 @@ func (i *instance) bind(g *Guest) error {
 	if i.bound == g {
 		return nil
 	}
-	if i.bound != nil {
+	spilled := i.bound != nil
+	if spilled {
 		if err := i.spill(); err != nil {
 			return err
 		}
+		i.keepTables(i.bound.regs.tables)
 		i.bound.at.Store(nil) // from here on its registers are its own
 		i.bound = nil
 	}
 	if err := i.point(g); err != nil {
 		return err
 	}
-	if err := i.load(&g.regs); err != nil {
+	if err := i.load(&g.regs, spilled); err != nil {
 		return err
 	}
 	i.bound = g
@@ -250,12 +253,12 @@ func (i *instance) point(g *Guest) error {
 	return nil
 }
 
-// load sets the registers.
-func (i *instance) load(r *registers) error {
+// load sets the registers. spilled is as for loadTables.
+func (i *instance) load(r *registers, spilled bool) error {
 	for k, g := range i.globals {
 		g.Set(r.globals[k])
 	}
-	return i.loadTables(r.tables)
+	return i.loadTables(r.tables, spilled)
 }
 
 // spill copies the registers into the bound guest's.
@@ -266,6 +269,6 @@ func (i *instance) spill() error {
 		r.globals = append(r.globals, g.Get())
 	}
 	var err error
-	r.tables, err = i.spillTables()
+	r.tables, err = i.spillTables(r.tables)
 	return err
 }

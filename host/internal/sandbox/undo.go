@@ -196,7 +196,7 @@ func (u *undo) roll(g *Guest, i *instance) (*instance, error) {
 	g.regs.set(&u.at.regs)
 	err := i.point(g)
 	if err == nil {
-		err = i.load(&g.regs)
+		err = i.load(&g.regs, false)
 	}
 	if errors.Is(err, errTable) || i.mod.IsClosed() {
 		g.mu.Lock() // so that nobody packs it, and forgets the calls to be made again
