@@ -4,7 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -375,4 +380,61 @@ func BenchmarkSwitch(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkHeld is what a guest holds of the process's memory: spawned, after
+// its first event, and packed. One round is enough: -benchtime 1x.
+func BenchmarkHeld(b *testing.B) {
+	for _, of := range []struct {
+		file string
+		n    int
+	}{{"c/counter.wasm", 10_000}, {"go/wordcount.wasm", 2000}} {
+		b.Run(of.file, func(b *testing.B) {
+			m, err := engine(b).Compile(context.Background(), wasmOf(b, of.file), 1024)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				guests := make([]*Guest, of.n)
+				last := heldBytes(b)
+				report := func(name string) {
+					now := heldBytes(b)
+					b.ReportMetric(float64(now-last)/float64(of.n)/1024, "KiB-"+name)
+				}
+				for k := range guests {
+					if guests[k], err = m.NewGuest(Options{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				report("spawned")
+				for _, g := range guests {
+					if _, err := g.Process(&at, []byte("x")); err != nil {
+						b.Fatal(err)
+					}
+				}
+				report("after-an-event")
+				for _, g := range guests {
+					g.Pack()
+				}
+				report("packed")
+				closeAll(b, guests)
+			}
+		})
+	}
+}
+
+// heldBytes returns the memory that the process holds (PSS).
+func heldBytes(b *testing.B) int64 {
+	runtime.GC()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/smaps_rollup")
+	if err != nil {
+		b.Skip(err)
+	}
+	_, after, _ := strings.Cut(string(text), "\nPss:")
+	n, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n << 10
 }
