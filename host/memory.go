@@ -166,7 +166,7 @@ func readMemory(r io.Reader, limit int64) (*memoryReader, error) {
 // is left as it is.
 func badMemory(err error) error {
 	var form *canon.Error
-	if errors.As(err, &form) {
+	if errors.As(err, &form) || errors.Is(err, canon.ErrContent) {
 		return fmt.Errorf("%w: %w", ErrBadMemory, err)
 	}
 	return err

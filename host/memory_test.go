@@ -247,6 +247,7 @@ func FuzzDecodeMemory(f *testing.F) {
 			f.Add(b)
 		}
 	}
+	f.Add([]byte("\x880000000\x81")) // numbers below zero
 	small := someState(3)
 	small.Size = 1 << 20
 	f.Add(encoded(f, small))

@@ -119,6 +119,9 @@ func (a *app) inspect() *cobra.Command {
 			if d.Reason != "" {
 				fmt.Fprintf(w, "reason\t%s\n", d.Reason)
 			}
+			for _, r := range d.Receipts {
+				fmt.Fprintf(w, "moved\tfrom %s to %s, epoch %d, downtime %.1f ms, receipt %.16s\n", r.From, r.To, r.Epoch, r.DowntimeMS, r.Digest)
+			}
 		}, nil)
 	}}
 }

@@ -24,7 +24,7 @@ type instance struct {
 	view    view
 	globals []api.MutableGlobal
 	tables  []tableFunctions
-	have    [][]uint32 // what the tables contain, between spilling a guest and loading another
+	have    [][]uint32        // what the tables contain, between spilling a guest and loading another
 	funcs   map[uint64]uint32 // references to functions, to their index plus 1
 	fn      functions
 	ctx     context.Context // of calls: a callContext
