@@ -142,9 +142,6 @@ func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
 	if !in.offer.Memory {
 		return migration.Failf(migration.ProtocolError, "blocks came that were not announced")
 	}
-	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; !in.arrived && in.bytes > in.rt.limits.StateBytes {
-		return migration.Failf(migration.StateFailed, "more of memory came than the limit of %d bytes", in.rt.limits.StateBytes)
-	}
 	if err := in.addModule(ctx); err != nil {
 		return err
 	}
@@ -152,12 +149,10 @@ func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.state == stateGone {
-		return errPushedOut
+	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; in.bytes > d.limits.StateBytes {
+		return migration.Failf(migration.StateFailed, "more of memory came than the limit of %d bytes", d.limits.StateBytes)
 	}
-	return in.memory.add(m)
+	return in.withDaemon(func() error { return in.memory.add(m) })
 }
 
 // addModule adds the module, once, and makes it the kind's where the kind is

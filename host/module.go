@@ -1,9 +1,11 @@
 package host
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 
 	"wasmhost/abi"
 	"wasmhost/host/internal/sandbox"
@@ -22,7 +24,7 @@ type moduleFactory struct {
 
 // New makes a guest of the module.
 func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
-	guest, err := f.module.NewGuest(sandbox.Options{Limits: sandboxLimits(env.Limits), Log: env.Log})
+	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: sandboxLimits(env.Limits), Log: env.Log})
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
 	}
@@ -105,28 +107,67 @@ func (d *moduleDaemon) Restore(c *Call, state []byte) error {
 }
 
 // saveMemory implements capturer.
-func (d *moduleDaemon) saveMemory() ([]byte, error) {
-	s, err := d.guest.Save()
-	if err != nil {
-		return nil, err
-	}
-	return encodeMemory(s)
+func (d *moduleDaemon) saveMemory(w io.Writer) error {
+	m := &memoryWriter{w: w}
+	return d.guest.SaveTo(m.begin, chunkBlocks, m.chunk)
 }
 
-// loadMemory implements capturer.
-func (d *moduleDaemon) loadMemory(b []byte, changes ...[]byte) error {
-	s, err := decodeMemory(b, d.limit)
-	if err != nil {
-		return err
+// loadMemory implements capturer. After an error the daemon is of no use.
+func (d *moduleDaemon) loadMemory(saved io.Reader, changes ...[]byte) error {
+	parts := make([]*memoryReader, 0, 1+len(changes))
+	small := true
+	for i := range 1 + len(changes) {
+		if i > 0 {
+			saved = bytes.NewReader(changes[i-1])
+		}
+		m, err := readMemory(saved, d.limit)
+		if err != nil {
+			return err
+		}
+		if i > 0 && m.state.Image != parts[0].state.Image {
+			return fmt.Errorf("%w: changes of another image", ErrBadMemory)
+		}
+		parts, small = append(parts, m), small && m.left <= 1
 	}
-	if len(changes) > 0 {
-		parts := make([]*sandbox.State, len(changes))
-		for i, c := range changes {
-			if parts[i], err = decodeMemory(c, d.limit); err != nil {
+	if small {
+		return d.loadSmall(parts)
+	}
+	for _, m := range parts {
+		for {
+			index, blocks, err := m.next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err == nil {
+				err = d.guest.Fill(index, blocks)
+			}
+			if err != nil {
 				return err
 			}
 		}
-		if s, err = sandbox.Merge(s, parts...); err != nil {
+	}
+	return d.guest.Become(parts[len(parts)-1].state)
+}
+
+// loadSmall loads a memory of few blocks, which is at rest until its next event.
+func (d *moduleDaemon) loadSmall(parts []*memoryReader) error {
+	states := make([]*sandbox.State, len(parts))
+	for i, m := range parts {
+		s := m.state
+		index, blocks, err := m.next()
+		if err == nil {
+			s.Index, s.Blocks = index, blocks
+			_, _, err = m.next()
+		}
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		states[i] = s
+	}
+	s := states[0]
+	if len(states) > 1 {
+		var err error
+		if s, err = sandbox.Merge(s, states[1:]...); err != nil {
 			return err
 		}
 	}
@@ -151,7 +192,18 @@ func (d *moduleDaemon) saveChanges() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return encodeMemory(s)
+	var b bytes.Buffer
+	m := &memoryWriter{w: &b}
+	if err := m.begin(s); err != nil {
+		return nil, err
+	}
+	for first := 0; first < len(s.Index); first += chunkBlocks {
+		end := min(first+chunkBlocks, len(s.Index))
+		if err := m.chunk(s.Index[first:end], s.Blocks[first*sandbox.BlockBytes:end*sandbox.BlockBytes]); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
 }
 
 // originOf returns the sender's origin, 0 where there is no sender. A hash for
@@ -188,19 +240,13 @@ func (d *moduleDaemon) fill(index []uint32, blocks []byte) error { return d.gues
 
 func (d *moduleDaemon) become(s *sandbox.State) error { return d.guest.Become(s) }
 
-// event fills the reused event from c. Its random stream is seeded from
-// identity, epoch and sequence, so that a replay draws the same; it is
-// not secret.
+// event fills the reused event from c.
 func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 	e := &d.ev
 	if c.Sender != identity.EntityID(e.Sender) {
 		e.Origin = d.originOf(c.Sender, identity.EntityID(e.Sender).IsZero())
 		e.Sender = c.Sender
 	}
-	e.Self = c.Self
-	e.Sequence, e.Time, e.Channel = c.Sequence, c.Time, c.Channel
-	e.Seed = c.Self
-	binary.LittleEndian.PutUint64(e.Seed[8:], binary.LittleEndian.Uint64(e.Seed[8:])^c.Epoch)
-	binary.LittleEndian.PutUint64(e.Seed[16:], binary.LittleEndian.Uint64(e.Seed[16:])^c.Sequence)
+	e.Epoch, e.Sequence, e.Time, e.Channel = c.Epoch, c.Sequence, c.Time, c.Channel
 	return e
 }

@@ -272,12 +272,13 @@ func (r *Runtime) SimulateNotReady(on bool) { r.notReady.Store(on) }
 // or that the runtime is not ready.
 func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	r.mu.RLock()
-	d, ok := r.daemons[id]
+	if d, ok := r.daemons[id]; ok {
+		r.mu.RUnlock()
+		return d, nil
+	}
 	t, gone := r.moved[id]
 	r.mu.RUnlock()
 	switch {
-	case ok:
-		return d, nil
 	case gone && !t.Stopped:
 		return nil, &MovedError{t.moved(id)}
 	default:

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,19 @@ func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req SpawnRequ
 	}
 	s, err := DecodeSnapshot(snapshot)
 	if err != nil {
+		return Info{}, err
+	}
+	return r.spawnSnapshot(ctx, req, d, s)
+}
+
+// SpawnFromDecoded is SpawnFromSnapshot of one that was read already, with
+// ReadSnapshot where it is large.
+func (r *Runtime) SpawnFromDecoded(ctx context.Context, req SpawnRequest, s *Snapshot) (Info, error) {
+	return r.spawnSnapshot(ctx, req, nil, s)
+}
+
+func (r *Runtime) spawnSnapshot(ctx context.Context, req SpawnRequest, d Daemon, s *Snapshot) (_ Info, err error) {
+	if err := r.ready(); err != nil {
 		return Info{}, err
 	}
 	fill(&req.Kind, s.Header.Kind)
@@ -324,11 +338,15 @@ func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 		if !ok {
 			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), ErrBadMemory)
 		}
-		err = c.loadMemory(s.State, changes...)
+		err = c.loadMemory(bytes.NewReader(s.State), changes...)
 	case FormBlocks:
 		err = fmt.Errorf("%w: its memory went apart from it, in a migration", ErrBadSnapshot)
 	default:
-		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, s.State)
+		state := s.State
+		if d.module == nil {
+			state = bytes.Clone(state) // for native code to keep
+		}
+		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, state)
 	}
 	if err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -73,23 +72,23 @@ func putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot
 	return err
 }
 
+// put stores a part under key, and returns its size. The batch takes the
+// snapshot's state over.
 func put(b *store.Batch, t store.Table, key []byte, index uint64, s *Snapshot) (int, error) {
-	value := prefixed{binary.BigEndian.AppendUint64(make([]byte, 0, 1024+len(s.State)), index)}
-	if _, err := s.WriteTo(&value); err != nil {
+	front, err := s.front(binary.BigEndian.AppendUint64(nil, index))
+	if err != nil {
 		return 0, err
 	}
-	b.Put(t, key, value.b)
-	return len(value.b), nil
+	var value []byte
+	if at := s.room - len(front); at >= 0 { // right before the state, which so is not copied
+		copy(s.buf[at:], front)
+		value = s.buf[at:]
+	} else {
+		value = append(append(make([]byte, 0, len(front)+len(s.State)), front...), s.State...)
+	}
+	b.Put(t, key, value)
+	return len(value), nil
 }
-
-type prefixed struct{ b []byte }
-
-func (p *prefixed) Write(b []byte) (int, error) {
-	p.b = append(p.b, b...)
-	return len(b), nil
-}
-
-var _ io.Writer = (*prefixed)(nil)
 
 // due reports whether the state is to be stored, at a time in Unix nanoseconds.
 // It needs d.mu.
@@ -195,7 +194,7 @@ func readStored(value []byte, id identity.EntityID) (uint64, *Snapshot, error) {
 	if len(value) < 8 {
 		return 0, nil, fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
 	}
-	s, err := decodeSnapshot(value[8:])
+	s, err := decodeSnapshot(value[8:], formDelta)
 	if err != nil {
 		return 0, nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}

@@ -276,12 +276,8 @@ func (in *incoming) prepare() error {
 		}
 		b := &store.Batch{}
 		b.Put(store.Incoming, in.offer.Entity[:], rec)
-		durable := make(chan error, 1)
-		if err := in.submit(b, func(err error) { durable <- err }); err != nil {
+		if err := in.settleDown(b); err != nil {
 			return err
-		}
-		if err := <-durable; err != nil {
-			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 	}
 	in.mu.Lock()

@@ -54,10 +54,6 @@ func settings() []setting {
 		{"key-file", "", "serve: the node's key, made at the first start; empty: node.key in the data directory"},
 		{"passphrase-file", "", "serve: file with the passphrase that the node's key must be protected by"},
 		{"passivate-after", "10m", "serve: a daemon without an event for so long leaves memory until its next; 0s: never"},
-		{"snapshot-events", "10000", "serve: a daemon's state is stored after so many events; a kind or daemon can have its own"},
-		{"snapshot-bytes", "16MiB", "serve: ... or so many bytes of history"},
-		{"snapshot-interval", "5m", "serve: ... or so long, whichever comes first: what comes after is replayed at a start"},
-		{"history", "0", "serve: how many records of its history a daemon keeps at least, 65536 or more; 0: all. What is older goes behind a checkpoint that the daemon signs"},
 		{"active-memory", "", "serve: memory of the daemons that are not passive, such as 512MiB or 4GiB: over it those leave that were idle longest; empty: no bound"},
 	}
 }
@@ -128,6 +124,12 @@ func readConfig(path string) (map[string]string, error) {
 	out := make(map[string]string)
 next:
 	for _, k := range keys {
+		if limitTable(k) {
+			if err := readLimits(out, path, k, raw[k]); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		for _, s := range settings() {
 			if s.key() != k {
 				continue
@@ -210,7 +212,7 @@ func configure(c *cobra.Command) ([]value, error) {
 		}
 		out = append(out, v)
 	}
-	return out, nil
+	return append(out, limitValues(files)...), nil
 }
 
 func (a *app) config() *cobra.Command {
@@ -219,9 +221,15 @@ func (a *app) config() *cobra.Command {
 		Long: `Print each setting, what it comes to, and where that comes from. Flags win over
 the environment (WASMHOST_ and the key in capitals), which wins over ./wasmhost.toml,
 which wins over $XDG_CONFIG_HOME/wasmhost/config.toml (~/.config). A file holds
-lines of TOML, key = value; a key that is not listed here is an error.`,
+lines of TOML, key = value; a key that is not listed here is an error.
+
+A file can also have tables of limits, whose keys are those of --limit. [limits]
+is what serve gives to every daemon, [kind.NAME.limits] what kind push NAME gives
+to the kind, [daemon.NAME.limits] what spawn --name NAME gives to the daemon; a
+--limit flag of these commands wins.`,
 		Example: `  wasmhost config
-  echo 'listen = "0.0.0.0:7433"' >> wasmhost.toml && wasmhost config -o json`,
+  echo 'listen = "0.0.0.0:7433"' >> wasmhost.toml && wasmhost config -o json
+  printf '[kind.counter.limits]\nfuel = 5000000\nmemory = "16MiB"\n' >> wasmhost.toml`,
 		Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return printList(a, a.settings, "KEY\tVALUE\tFROM", func(v value) string {

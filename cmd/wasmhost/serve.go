@@ -30,13 +30,14 @@ type serveOptions struct {
 	ephemeral, noFetch              bool
 	keyFile, passFile               string
 	idle                            idleOptions
-	limits                          []string // NAME=VALUE, of every daemon
+	limits                          []string // name=value
 	tags                            list
 	drain                           drainOptions
 }
 
 func (a *app) serve() *cobra.Command {
 	var join string
+	var limits []string
 	var tags, drainTo list
 	c := &cobra.Command{
 		Use:   "serve",
@@ -47,6 +48,7 @@ moves its daemons to other nodes, within --drain-deadline: exit code 12 where so
 are left, which the next start brings back. When the node is ready
 it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 		Example: `  wasmhost serve --data ./a --listen 127.0.0.1:7433 --name a
+  wasmhost serve --limit fuel=100000000 --limit wall=2s
   wasmhost serve --ephemeral --listen 127.0.0.1:0 --socket b.sock --join "$(wasmhost node token)"
   wasmhost serve --data ./a --tag zone=eu --drain-to b,c --drain-deadline 5m`,
 		Args: exact(0),
@@ -55,6 +57,7 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			if err != nil {
 				return err
 			}
+			o.limits = append(a.fileLimits(), limits...)
 			o.tags = tags
 			if err := o.drain.read(c, drainTo); err != nil {
 				return err
@@ -65,10 +68,10 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			return a.runNode(c.Context(), o)
 		},
 	}
-	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory",
-		"snapshot-events", "snapshot-bytes", "snapshot-interval", "history", "key-file", "passphrase-file", "drain", "drain-deadline"} {
+	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline"} {
 		addSetting(c.Flags(), flag, "")
 	}
+	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: a limit of every daemon that has none of its own: "+limitNames+", module-bytes, tail-bytes, sender-memory; "+limitUnits)
 	c.Flags().Var(&tags, "tag", usageOf("tag"))
 	c.Flags().Var(&drainTo, "drain-to", usageOf("drain-to"))
 	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
@@ -93,11 +96,6 @@ func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
 		ephemeral: text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true",
 		keyFile: text("key-file"), passFile: text("passphrase-file"),
 		idle: idleOptions{after: text("passivate-after"), memory: text("active-memory")}}
-	for _, name := range []string{"snapshot-events", "snapshot-bytes", "snapshot-interval", "history"} {
-		if v := text(name); v != "0" {
-			o.limits = append(o.limits, name+"="+v)
-		}
-	}
 	switch {
 	case o.ephemeral && f.Changed("data") && f.Changed("ephemeral"):
 		return o, usagef("give either --data or --ephemeral")
@@ -151,11 +149,11 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, mesh.Close()) }()
 	options := host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, RefuseModules: o.noFetch}
-	if err := o.idle.apply(&options); err != nil {
+	if options.Limits, err = host.ParseNodeLimits(o.limits); err != nil {
 		return err
 	}
-	if options.Limits, err = host.ParseLimits(o.limits); err != nil {
-		return usagef("%v", err)
+	if err := o.idle.apply(&options); err != nil {
+		return err
 	}
 	if !o.ephemeral {
 		options.CacheDir = filepath.Join(o.data, "cache")

@@ -38,7 +38,15 @@ func main() {
 	only := flag.String("only", "", "run this comparison alone")
 	drains := flag.Int("drain", 1000, "daemons that are drained")
 	root := flag.String("root", "../..", "the repository")
+	sinks := flag.Bool("sink", false, "take what a bare QUIC stream brings: for migrate")
 	flag.Parse()
+	if *sinks {
+		if err := sink(); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: sink: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
 	for _, c := range []comparison{deliver, sendLines, durable64, durable1, replay} {
 		if *only != "" && c.name != *only {
 			continue
@@ -54,6 +62,12 @@ func main() {
 				fmt.Fprintf(os.Stderr, "bench: passive: %v\n", err)
 				os.Exit(1)
 			}
+		}
+	}
+	if *only == "" || *only == "migrate" {
+		if err := migrations(*root, *rounds); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: migrate: %v\n", err)
+			os.Exit(1)
 		}
 	}
 	if *only == "" || *only == "drain" {
