@@ -74,7 +74,7 @@ func transcripts(t *testing.T) []transcript {
 // every step.
 func TestGuestsAnswerTheSame(t *testing.T) {
 	for _, tr := range transcripts(t) {
-		for _, lang := range []string{"c", "rust", "assemblyscript", "go"} {
+		for _, lang := range []string{"c", "rust", "assemblyscript", "go", "zig"} {
 			file := filepath.Join(lang, tr.Guest+".wasm")
 			if _, err := os.Stat(filepath.Join("..", "testdata", "wasm", file)); err != nil {
 				if lang == "go" && errors.Is(err, os.ErrNotExist) {
@@ -129,7 +129,7 @@ func (tr *transcript) run(t *testing.T, file string, move bool) {
 func TestGuestsReadEachOthersState(t *testing.T) {
 	var net hosttest.Net
 	a := start(t, &net, newKey(t), "", nil)
-	langs := []string{"c", "rust", "assemblyscript", "go"}
+	langs := []string{"c", "rust", "assemblyscript", "go", "zig"}
 	var want []byte
 	for _, lang := range langs {
 		a.push("words-"+lang, filepath.Join(lang, "wordcount.wasm"))
