@@ -193,8 +193,9 @@ func (d *hosted) end(state daemonState, err error) {
 
 // prepareCall fills the reused Call for the next event. It needs d.mu.
 func (d *hosted) prepareCall(ev *Event, at int64) *Call {
-	d.call = Call{Self: d.id, Sender: ev.Sender, Epoch: d.epoch, Sequence: d.applied + 1, Time: at, Channel: ev.Channel}
-	return &d.call
+	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
+	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel
+	return c
 }
 
 // stateCall is the Call of a hook that is no event: at the daemon's own time,
@@ -203,11 +204,12 @@ func (d *hosted) stateCall() *Call {
 	return &Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.lastTime}
 }
 
-// now returns the time to record for an event: the clock's, but never before
-// that of the event before. It needs d.mu.
-func (d *hosted) now() int64 {
-	return max(d.rt.clock().UnixNano(), d.lastTime, 1)
-}
+// now returns the time to record: the clock's, but never before that of the
+// event before. It needs d.mu.
+func (d *hosted) now() int64 { return d.after(d.rt.clock().UnixNano()) }
+
+// after returns at, or the time of the event before where that is later.
+func (d *hosted) after(at int64) int64 { return max(at, d.lastTime, 1) }
 
 // portable returns nil when the daemon's state can travel.
 func (d *hosted) portable() error {

@@ -2,8 +2,9 @@ package host
 
 import (
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 
 	"wasmhost/abi"
 	"wasmhost/host/internal/sandbox"
@@ -22,7 +23,7 @@ type moduleFactory struct {
 
 // New makes a guest of the module.
 func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
-	guest, err := f.module.NewGuest(sandbox.Options{Limits: sandboxLimits(env.Limits), Log: env.Log})
+	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: sandboxLimits(env.Limits), Log: env.Log})
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
 	}
@@ -102,26 +103,48 @@ func (d *moduleDaemon) Restore(c *Call, state []byte) error {
 }
 
 // saveMemory implements capturer.
-func (d *moduleDaemon) saveMemory() ([]byte, error) {
-	s, err := d.guest.Save()
-	if err != nil {
-		return nil, err
-	}
-	return encodeMemory(s)
+func (d *moduleDaemon) saveMemory(w io.Writer) error {
+	m := &memoryWriter{w: w}
+	return d.guest.SaveTo(m.begin, chunkBlocks, m.chunk)
 }
 
-// loadMemory implements capturer.
-func (d *moduleDaemon) loadMemory(b []byte) error {
-	s, err := decodeMemory(b, d.limit)
+// loadMemory implements capturer. After an error the daemon is of no use.
+func (d *moduleDaemon) loadMemory(r io.Reader) error {
+	m, err := readMemory(r, d.limit)
 	if err != nil {
 		return err
 	}
-	return d.guest.Load(s)
+	s := m.state
+	if m.left <= 1 { // a small one is at rest until its next event
+		index, blocks, err := m.next()
+		if err == nil {
+			s.Index, s.Blocks = index, blocks
+			_, _, err = m.next()
+		}
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		return d.guest.Load(s)
+	}
+	for {
+		index, blocks, err := m.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return d.guest.Become(s)
+		case err != nil:
+			return err
+		}
+		if err := d.guest.Fill(index, blocks); err != nil {
+			return err
+		}
+	}
 }
 
 func (d *moduleDaemon) freeze(since *sandbox.Frozen) (*sandbox.Frozen, error) {
 	return d.guest.Freeze(since)
 }
+
+func (d *moduleDaemon) root() ([32]byte, error) { return d.guest.Root() }
 
 func (d *moduleDaemon) thaw() { d.guest.Thaw() }
 
@@ -131,9 +154,7 @@ func (d *moduleDaemon) fill(index []uint32, blocks []byte) error { return d.gues
 
 func (d *moduleDaemon) become(s *sandbox.State) error { return d.guest.Become(s) }
 
-// event fills the reused event from c. Its random stream is seeded from
-// identity, epoch and sequence, so that a replay draws the same; it is
-// not secret.
+// event fills the reused event from c.
 func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 	e := &d.ev
 	if c.Sender != identity.EntityID(e.Sender) {
@@ -142,10 +163,6 @@ func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 			e.Origin = uint64(c.Sender.Origin())
 		}
 	}
-	e.Self = c.Self
-	e.Sequence, e.Time, e.Channel = c.Sequence, c.Time, c.Channel
-	e.Seed = c.Self
-	binary.LittleEndian.PutUint64(e.Seed[8:], binary.LittleEndian.Uint64(e.Seed[8:])^c.Epoch)
-	binary.LittleEndian.PutUint64(e.Seed[16:], binary.LittleEndian.Uint64(e.Seed[16:])^c.Sequence)
+	e.Epoch, e.Sequence, e.Time, e.Channel = c.Epoch, c.Sequence, c.Time, c.Channel
 	return e
 }

@@ -81,6 +81,8 @@ type Runtime struct {
 	daemons  map[identity.EntityID]*hosted
 	names    map[string]identity.EntityID
 	moved    map[identity.EntityID]tombstone
+	receipts receipts
+	failures failures
 	outgoing map[identity.EntityID]*Migration
 	incoming map[identity.EntityID]*incoming
 	ordered  map[identity.EntityID]*Migration // away from other nodes
@@ -273,12 +275,13 @@ func (r *Runtime) SimulateNotReady(on bool) { r.notReady.Store(on) }
 // or that the runtime is not ready.
 func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	r.mu.RLock()
-	d, ok := r.daemons[id]
+	if d, ok := r.daemons[id]; ok {
+		r.mu.RUnlock()
+		return d, nil
+	}
 	t, gone := r.moved[id]
 	r.mu.RUnlock()
 	switch {
-	case ok:
-		return d, nil
 	case gone && !t.Stopped:
 		return nil, &MovedError{t.moved(id)}
 	default:

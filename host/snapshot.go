@@ -27,6 +27,11 @@ type Snapshot struct {
 	Header     SnapshotHeader
 	Checkpoint Checkpoint // PurposeSnapshot; State is the hash of the canonical header
 	State      []byte     // as Header.Form says; not nil but empty is a state too
+
+	// Where the state was captured here it is the end of buf, which begins with
+	// so much room for what stands before it.
+	buf  []byte
+	room int
 }
 
 // SnapshotHeader is everything of a snapshot but its state.
@@ -93,15 +98,10 @@ func (s *Snapshot) Encode() ([]byte, error) {
 
 // WriteTo writes the snapshot's canonical bytes.
 func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
-	head := []byte{0x83}
-	var err error
-	if head, err = canon.Append(head, &s.Header); err != nil {
-		return 0, fmt.Errorf("encoding a snapshot's header: %w", err)
+	head, err := s.front(nil)
+	if err != nil {
+		return 0, err
 	}
-	if head, err = canon.Append(head, &s.Checkpoint); err != nil {
-		return 0, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
-	}
-	head = appendHead(head, 2, uint64(len(s.State)))
 	n, err := w.Write(head)
 	if err != nil {
 		return int64(n), err
@@ -110,29 +110,145 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	return int64(n + m), err
 }
 
-// encodedSnapshot is the shape of the bytes.
-type encodedSnapshot struct {
-	_          struct{} `cbor:",toarray"`
-	Header     SnapshotHeader
-	Checkpoint Checkpoint
-	State      []byte
+// front appends what stands before the state to b.
+func (s *Snapshot) front(b []byte) ([]byte, error) {
+	b, err := canon.Append(append(b, 0x83), &s.Header)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a snapshot's header: %w", err)
+	}
+	if b, err = canon.Append(b, &s.Checkpoint); err != nil {
+		return nil, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
+	}
+	return appendHead(b, 2, uint64(len(s.State))), nil
 }
 
-// DecodeSnapshot reads what Encode wrote. It checks form, bounds and the hash
-// of the state, but no signature: that is Verify's. Every error wraps
-// ErrBadSnapshot.
+// frontRoom is how much room is left before a state that is captured: enough
+// for a header with few senders.
+const frontRoom = 4 << 10
+
+// stateBuffer takes a state that has at most limit bytes.
+type stateBuffer struct {
+	b     []byte
+	limit int64
+}
+
+func (s *stateBuffer) Write(b []byte) (int, error) {
+	if int64(len(s.b)-frontRoom+len(b)) > s.limit {
+		return 0, fmt.Errorf("%w: its state has more than %d bytes", ErrTooLarge, s.limit)
+	}
+	s.b = append(s.b, b...)
+	return len(b), nil
+}
+
+// Bounds of what stands before a snapshot's state, encoded: the header holds
+// at most 2^17 senders.
+const (
+	maxHeaderBytes     = 64 << 20
+	maxCheckpointBytes = 64 << 10
+)
+
+// DecodeSnapshot reads what Encode wrote, and keeps b: it is the state's. It
+// checks form, bounds and the hash of the state, but no signature: that is
+// Verify's. Every error wraps ErrBadSnapshot.
 func DecodeSnapshot(b []byte) (*Snapshot, error) {
-	var e encodedSnapshot
-	if err := canon.Unmarshal(b, &e); err != nil {
+	in := bytes.NewReader(b)
+	return readSnapshot(in, func(r *canon.Reader, n uint64) ([]byte, error) {
+		if n > uint64(len(b)) {
+			return nil, canon.ErrTruncated
+		}
+		// What follows the state is for the reader to see.
+		if _, err := io.CopyN(io.Discard, r, int64(n)); err != nil {
+			return nil, canon.ErrTruncated
+		}
+		end := r.Offset()
+		return b[end-int(n) : end : end], nil
+	})
+}
+
+// ReadSnapshot is DecodeSnapshot of a stream, in which a state has at most limit
+// bytes. What is wrong with the stream is returned as it is.
+func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
+	return readSnapshot(r, func(r *canon.Reader, n uint64) ([]byte, error) {
+		if n > uint64(limit) {
+			return nil, fmt.Errorf("%w: a state of %d bytes, at most %d", ErrBadSnapshot, n, limit)
+		}
+		return r.Take(n)
+	})
+}
+
+// InspectSnapshot is ReadSnapshot that lets the state go by: it returns how many
+// bytes that has, and a snapshot without it.
+func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
+	hash := sha256.New()
+	s, err = readSnapshotHead(r, func(r *canon.Reader, n uint64) (Hash, error) {
+		state = int64(n)
+		_, err := io.CopyN(hash, r, int64(n))
+		return Hash(hash.Sum(nil)), err
+	})
+	return s, state, err
+}
+
+func readSnapshot(r io.Reader, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
+	var all []byte
+	s, err := readSnapshotHead(r, func(r *canon.Reader, n uint64) (sum Hash, err error) {
+		if all, err = state(r, n); err != nil {
+			return Hash{}, err
+		}
+		return sha256.Sum256(all), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.State = all
+	return s, nil
+}
+
+// readSnapshotHead reads a snapshot. state reads its state of n bytes and
+// returns the hash.
+func readSnapshotHead(in io.Reader, state func(r *canon.Reader, n uint64) (Hash, error)) (*Snapshot, error) {
+	bad := func(err error) error {
+		var form *canon.Error
+		if errors.Is(err, ErrBadSnapshot) || !errors.As(err, &form) && !errors.Is(err, io.EOF) && !errors.Is(err, canon.ErrContent) && !errors.Is(err, canon.ErrTruncated) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+	}
+	r, s := canon.NewReader(in), &Snapshot{}
+	n, err := r.Array()
+	if err == nil && n != 3 {
+		err = fmt.Errorf("%w: an array of %d", ErrBadSnapshot, n)
+	}
+	for _, part := range []struct {
+		into any
+		most uint64
+	}{{&s.Header, maxHeaderBytes}, {&s.Checkpoint, maxCheckpointBytes}} {
+		var b []byte
+		if err == nil {
+			b, err = r.Item(part.most)
+		}
+		if err == nil {
+			err = canon.Unmarshal(b, part.into)
+		}
+	}
+	if err == nil {
+		n, err = r.String()
+	}
+	if err != nil {
+		return nil, bad(err)
+	}
+	if err := s.Header.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
-	if err := e.Header.check(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+	sum, err := state(r, n)
+	if err == nil {
+		err = r.End()
 	}
-	if sha256.Sum256(e.State) != e.Header.StateHash {
+	if err != nil {
+		return nil, bad(err)
+	}
+	if sum != s.Header.StateHash {
 		return nil, fmt.Errorf("%w: the state does not have the hash that the header names", ErrBadSnapshot)
 	}
-	s := &Snapshot{Header: e.Header, Checkpoint: e.Checkpoint, State: e.State}
 	if err := s.checkCheckpoint(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}

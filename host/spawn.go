@@ -1,11 +1,11 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"wasmhost/host/store"
@@ -69,6 +69,19 @@ func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req SpawnRequ
 	}
 	s, err := DecodeSnapshot(snapshot)
 	if err != nil {
+		return Info{}, err
+	}
+	return r.spawnSnapshot(ctx, req, d, s)
+}
+
+// SpawnFromDecoded is SpawnFromSnapshot of one that was read already, with
+// ReadSnapshot where it is large.
+func (r *Runtime) SpawnFromDecoded(ctx context.Context, req SpawnRequest, s *Snapshot) (Info, error) {
+	return r.spawnSnapshot(ctx, req, nil, s)
+}
+
+func (r *Runtime) spawnSnapshot(ctx context.Context, req SpawnRequest, d Daemon, s *Snapshot) (_ Info, err error) {
+	if err := r.ready(); err != nil {
 		return Info{}, err
 	}
 	fill(&req.Kind, s.Header.Kind)
@@ -324,11 +337,15 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 		if !ok {
 			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), ErrBadMemory)
 		}
-		err = c.loadMemory(s.State)
+		err = c.loadMemory(bytes.NewReader(s.State))
 	case FormBlocks:
 		err = fmt.Errorf("%w: its memory went apart from it, in a migration", ErrBadSnapshot)
 	default:
-		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, s.State)
+		state := s.State
+		if d.module == nil {
+			state = bytes.Clone(state) // for native code to keep
+		}
+		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, state)
 	}
 	if err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
@@ -414,19 +431,17 @@ func forget(b *store.Batch, id identity.EntityID) {
 
 // putSnapshot stores a snapshot that stands before history record index.
 func putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
-	value := prefixed{binary.BigEndian.AppendUint64(make([]byte, 0, 1024+len(s.State)), index)}
-	if _, err := s.WriteTo(&value); err != nil {
+	front, err := s.front(binary.BigEndian.AppendUint64(nil, index))
+	if err != nil {
 		return err
 	}
-	b.Put(store.Snapshots, id[:], value.b)
+	var value []byte
+	if at := s.room - len(front); at >= 0 { // right before the state, which so is not copied
+		copy(s.buf[at:], front)
+		value = s.buf[at:]
+	} else {
+		value = append(append(make([]byte, 0, len(front)+len(s.State)), front...), s.State...)
+	}
+	b.Put(store.Snapshots, id[:], value)
 	return nil
 }
-
-type prefixed struct{ b []byte }
-
-func (p *prefixed) Write(b []byte) (int, error) {
-	p.b = append(p.b, b...)
-	return len(b), nil
-}
-
-var _ io.Writer = (*prefixed)(nil)

@@ -72,7 +72,9 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 	var err error
 	switch s.Header.Form {
 	case FormMemory:
-		s.State, err = d.daemon.(capturer).saveMemory()
+		to := &stateBuffer{b: make([]byte, frontRoom), limit: d.limits.StateBytes}
+		err = d.daemon.(capturer).saveMemory(to)
+		s.buf, s.room, s.State = to.b, frontRoom, to.b[frontRoom:]
 	case FormGiven:
 		s.State, err = d.daemon.Snapshot(d.stateCall())
 	}

@@ -26,7 +26,7 @@ with what it lacks (exit code 3). On another node it begins by moving there.`, E
   wasmhost spawn counter --name c1
   wasmhost spawn counter --name c2 --identity me.key --config '{"start":5}' -o json`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
-		own, err := host.ParseLimits(limits)
+		own, err := host.ParseLimits(append(a.fileLimits("daemon", name), limits...))
 		if err != nil {
 			return err
 		}
@@ -56,7 +56,11 @@ with what it lacks (exit code 3). On another node it begins by moving there.`, E
 	return c
 }
 
-const limitHelp = "a limit of its own: memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders or state-bytes; bytes in KiB, MiB or GiB, wall as 250ms."
+const (
+	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes"
+	limitUnits = "bytes in KiB, MiB or GiB, times as 250ms"
+	limitHelp  = "a limit of its own: " + limitNames + "; " + limitUnits + "."
+)
 
 // seedOf reads the seed of a key file; nil without one.
 func seedOf(keyFile, passFile string) ([]byte, error) {
@@ -114,6 +118,9 @@ func (a *app) inspect() *cobra.Command {
 				d.EventsProcessed, d.Errors, d.EventsEmitted, d.Module, size(d.MemoryBytes), d.Head, d.Spawned.Format("2006-01-02 15:04:05Z07:00"))
 			if d.Reason != "" {
 				fmt.Fprintf(w, "reason\t%s\n", d.Reason)
+			}
+			for _, r := range d.Receipts {
+				fmt.Fprintf(w, "moved\tfrom %s to %s, epoch %d, downtime %.1f ms, receipt %.16s\n", r.From, r.To, r.Epoch, r.DowntimeMS, r.Digest)
 			}
 		}, nil)
 	}}

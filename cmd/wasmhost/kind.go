@@ -22,7 +22,7 @@ daemons keep the module that they were spawned with, until wasmhost upgrade.`, E
 			return err
 		}
 		defer f.Close()
-		k, err := a.client().PushKind(c.Context(), args[0], f, limits...)
+		k, err := a.client().PushKind(c.Context(), args[0], f, append(a.fileLimits("kind", args[0]), limits...)...)
 		if err != nil {
 			return err
 		}
@@ -103,19 +103,4 @@ func writeReport(w io.Writer, r *abi.Report) {
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "PROBLEM\t%s: %s\n\t%s\n", p.Code, p.Found, p.Mend)
 	}
-}
-
-func (a *app) check() *cobra.Command {
-	return &cobra.Command{Use: "check FILE", Short: "Say whether a module is a daemon, and what is missing", Example: "  wasmhost check counter.wasm", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		wasm, err := os.ReadFile(args[0])
-		if err != nil {
-			return err
-		}
-		report, refusal := abi.Inspect(wasm, abi.Limits{ModuleBytes: 64 << 20, MemoryPages: 1024})
-		err = a.print(report, func(w io.Writer) { writeReport(w, report) }, func() string { return report.Digest })
-		if refusal != nil {
-			return refusal
-		}
-		return err
-	}}
 }

@@ -27,6 +27,8 @@ const (
 	Witnesses Table = 'w' // by identity: the last signed word of a daemon that left
 	Proofs    Table = 'q' // by identity: that its key signed two histories
 
+	Receipts Table = 'r' // by identity and epoch: what was signed of a move
+
 	history Table = 'h' // by identity and index
 )
 
@@ -60,6 +62,19 @@ func (s *Store) Get(t Table, k []byte) ([]byte, error) {
 // call.
 func (s *Store) Scan(t Table, fn func(k, v []byte) error) error {
 	return s.scan([]byte{byte(t)}, []byte{byte(t) + 1}, false, func(k, v []byte) error { return fn(k[1:], v) })
+}
+
+// ScanPrefix is Scan of the records whose key begins with prefix, which is not
+// empty. fn gets the whole key.
+func (s *Store) ScanPrefix(t Table, prefix []byte, fn func(k, v []byte) error) error {
+	from, to := key(t, prefix), key(t, prefix)
+	for k := len(to) - 1; ; k-- { // the table's letter is below 0xff
+		if to[k]++; to[k] != 0 {
+			to = to[:k+1]
+			break
+		}
+	}
+	return s.scan(from, to, false, func(k, v []byte) error { return fn(k[1:], v) })
 }
 
 // ReadHistory calls fn with the records from index from up to, and without,

@@ -103,7 +103,7 @@ func (g *Guest) pack() bool {
 		if !i.mu.TryLock() {
 			return false
 		}
-		defer i.mu.Unlock()
+		defer i.unlock()
 		if i.bound != g || i.spill() != nil {
 			return false
 		}
