@@ -42,7 +42,23 @@ func (in *incoming) restore(ctx context.Context) error {
 	if in.rt.store == nil {
 		return nil
 	}
-	return in.submit(b, ignore) // without the daemon's lock, which whoever drops the daemon takes second
+	// Much may have come: that it is on disk is not to be waited for while the
+	// daemon holds its events.
+	return in.settleDown(b)
+}
+
+// settleDown writes the batch and returns when all of the daemon that was
+// submitted is durable. It must not be called with the daemon's lock, which
+// whoever drops the daemon takes second.
+func (in *incoming) settleDown(b *store.Batch) error {
+	durable := make(chan error, 1)
+	if err := in.submit(b, func(err error) { durable <- err }); err != nil {
+		return err
+	}
+	if err := <-durable; err != nil {
+		return migration.Failf(migration.StoreFailed, "%v", err)
+	}
+	return nil
 }
 
 // stand brings the daemon to the snapshot, and adds to b what is to be kept. It
@@ -60,7 +76,7 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	d.index, d.kept = in.history, in.history
+	d.first, d.index, d.kept = in.first, in.history, in.history
 	in.next = in.history
 	if in.rt.store == nil {
 		return nil

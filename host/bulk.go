@@ -299,7 +299,10 @@ func (s *sourceWalk) stored(from, to uint64, message func(at uint64, records [][
 		records, size = nil, 0
 		return s.sent(n, n)
 	}
-	err := s.m.rt.store.ReadHistory(s.d.id, from, to, func(_ uint64, rec []byte) error {
+	err := s.m.rt.store.ReadHistory(s.d.id, from, to, func(index uint64, rec []byte) error {
+		if len(records) == 0 {
+			from = index // what is kept may begin later
+		}
 		records = append(records, append([]byte(nil), rec...))
 		if size += len(rec); size >= migration.MaxBatchBytes || len(records) >= canon.MaxElements/2 {
 			return flush()

@@ -105,6 +105,7 @@ func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (
 		return Pending{}, err
 	}
 	defer d.mu.Unlock()
+	defer d.show()
 	return d.apply(ev)
 }
 
@@ -152,11 +153,7 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 	p := Pending{result: Result{Outputs: outputs}}
 	if rec != nil {
 		p.ticket = d.record(rec.encode())
-		if d.applied%d.rt.snEvery == 0 {
-			if err := d.store(); err != nil && !errors.Is(err, ErrNotPortable) {
-				d.rt.logger.Warn("storing a daemon's state", "daemon", d.id.Origin(), "error", err)
-			}
-		}
+		d.storeIfDue(d.used)
 	}
 	if len(outputs) > 0 && !d.feed.idle() {
 		for _, o := range outputs {
@@ -250,6 +247,7 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 			return Pending{}, encErr
 		}
 		p.ticket = d.record(rec)
+		d.storeIfDue(d.used)
 	}
 	return p, nil
 }
@@ -265,6 +263,7 @@ func (d *hosted) record(rec []byte) *ticket {
 	}
 	index := d.index
 	d.index++
+	d.saved.add(len(rec))
 	if d.rt.store == nil || d.kind == "" {
 		return nil
 	}

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -36,6 +35,7 @@ type hosted struct {
 	own    Limits // those of them that are the daemon's own
 	log    daemonLog
 	feed   feed[emitted]
+	view   view
 
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
@@ -60,7 +60,9 @@ type hosted struct {
 	stats    stats
 	spawned  time.Time
 	index    uint64  // of the next history record
-	kept     uint64  // index at which the stored snapshot stands
+	first    uint64  // index of the first that is kept
+	kept     uint64  // index at which the stored state stands
+	saved    saved   // what of the state is stored
 	signed   uint64  // how many periodic checkpoints are behind
 	tail     *tail   // non-nil while a migration copies records
 	last     *ticket // of the last record submitted
@@ -72,6 +74,7 @@ type hosted struct {
 	call     Call   // reused from event to event
 	also     []byte // a record to be written with the next one
 	wall     lastWall
+	trimming bool     // old history is being let go of
 	adopting bool     // records are taken as they are: what they changed comes otherwise
 	mending  *mending // while a rebuild mends; else nil
 }
@@ -154,6 +157,7 @@ func (d *hosted) lock(ctx context.Context) error {
 // pause makes the daemon hold its events. It needs d.mu.
 func (d *hosted) pause() {
 	d.state, d.resumed = statePaused, make(chan struct{})
+	d.show()
 }
 
 // resume lets held events go on. It needs d.mu.
@@ -162,6 +166,7 @@ func (d *hosted) resume() {
 		d.state = stateRunning
 		close(d.resumed)
 		d.resumed = nil
+		d.show()
 	}
 }
 
@@ -189,6 +194,7 @@ func (d *hosted) end(state daemonState, err error) {
 	if state == stateGone {
 		d.key.Wipe()
 	}
+	d.show()
 }
 
 // prepareCall fills the reused Call for the next event. It needs d.mu.
@@ -222,33 +228,4 @@ func (d *hosted) portable() error {
 func (d *hosted) stateless() bool {
 	s, ok := d.daemon.(Stateless)
 	return ok && s.Stateless()
-}
-
-func (d *hosted) info() Info {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	i := Info{
-		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: d.epoch, Sequence: d.chain.Head().Sequence,
-		State: stateNames[d.state], EventsProcessed: d.stats.processed, EventsEmitted: d.stats.emitted, Errors: d.stats.errors,
-		Head: d.chain.HeadHash(), Spawned: d.spawned, Limits: d.limits,
-	}
-	if d.module != nil {
-		i.Module = fmt.Sprintf("%x", d.module)
-	}
-	if d.moving.Load() && d.state == stateRunning {
-		i.State = stateNames[statePaused]
-	}
-	if s, ok := d.daemon.(Sizer); ok && d.state <= statePaused {
-		i.MemoryBytes = s.MemoryBytes()
-	}
-	var moved *MovedError
-	if errors.As(d.gone, &moved) {
-		i.Node, i.Epoch = moved.Node, moved.Epoch
-	}
-	if d.gone != nil {
-		i.Reason = d.gone.Error()
-	} else if err := d.rt.mayRun(d.id); err != nil {
-		i.State, i.Reason = "refused", err.Error()
-	}
-	return i
 }

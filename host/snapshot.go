@@ -66,9 +66,11 @@ const (
 	FormGiven              // what the daemon's own code gave (wasmhost_snapshot), for it to restore
 	FormMemory             // captured memory, for the same module
 	FormBlocks             // what a memory is apart from its blocks; they came before, in a migration
+
+	formDelta // what changed since the snapshot before; in a store alone
 )
 
-var formNames = [...]string{"none", "given", "memory", "blocks"}
+var formNames = [...]string{"none", "given", "memory", "blocks", "delta"}
 
 // String returns the form's name.
 func (f Form) String() string {
@@ -150,9 +152,12 @@ const (
 // DecodeSnapshot reads what Encode wrote, and keeps b: it is the state's. It
 // checks form, bounds and the hash of the state, but no signature: that is
 // Verify's. Every error wraps ErrBadSnapshot.
-func DecodeSnapshot(b []byte) (*Snapshot, error) {
+func DecodeSnapshot(b []byte) (*Snapshot, error) { return decodeSnapshot(b, FormBlocks) }
+
+// decodeSnapshot is DecodeSnapshot of forms up to most.
+func decodeSnapshot(b []byte, most Form) (*Snapshot, error) {
 	in := bytes.NewReader(b)
-	return readSnapshot(in, func(r *canon.Reader, n uint64) ([]byte, error) {
+	return readSnapshot(in, most, func(r *canon.Reader, n uint64) ([]byte, error) {
 		if n > uint64(len(b)) {
 			return nil, canon.ErrTruncated
 		}
@@ -168,7 +173,7 @@ func DecodeSnapshot(b []byte) (*Snapshot, error) {
 // ReadSnapshot is DecodeSnapshot of a stream, in which a state has at most limit
 // bytes. What is wrong with the stream is returned as it is.
 func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
-	return readSnapshot(r, func(r *canon.Reader, n uint64) ([]byte, error) {
+	return readSnapshot(r, FormBlocks, func(r *canon.Reader, n uint64) ([]byte, error) {
 		if n > uint64(limit) {
 			return nil, fmt.Errorf("%w: a state of %d bytes, at most %d", ErrBadSnapshot, n, limit)
 		}
@@ -180,7 +185,7 @@ func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
 // bytes that has, and a snapshot without it.
 func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
 	hash := sha256.New()
-	s, err = readSnapshotHead(r, func(r *canon.Reader, n uint64) (Hash, error) {
+	s, err = readSnapshotHead(r, FormBlocks, func(r *canon.Reader, n uint64) (Hash, error) {
 		state = int64(n)
 		_, err := io.CopyN(hash, r, int64(n))
 		return Hash(hash.Sum(nil)), err
@@ -188,9 +193,9 @@ func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
 	return s, state, err
 }
 
-func readSnapshot(r io.Reader, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
+func readSnapshot(r io.Reader, most Form, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
 	var all []byte
-	s, err := readSnapshotHead(r, func(r *canon.Reader, n uint64) (sum Hash, err error) {
+	s, err := readSnapshotHead(r, most, func(r *canon.Reader, n uint64) (sum Hash, err error) {
 		if all, err = state(r, n); err != nil {
 			return Hash{}, err
 		}
@@ -203,9 +208,9 @@ func readSnapshot(r io.Reader, state func(r *canon.Reader, n uint64) ([]byte, er
 	return s, nil
 }
 
-// readSnapshotHead reads a snapshot. state reads its state of n bytes and
-// returns the hash.
-func readSnapshotHead(in io.Reader, state func(r *canon.Reader, n uint64) (Hash, error)) (*Snapshot, error) {
+// readSnapshotHead reads a snapshot of a form up to most. state reads its state
+// of n bytes and returns the hash.
+func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (Hash, error)) (*Snapshot, error) {
 	bad := func(err error) error {
 		var form *canon.Error
 		if errors.Is(err, ErrBadSnapshot) || !errors.As(err, &form) && !errors.Is(err, io.EOF) && !errors.Is(err, canon.ErrContent) && !errors.Is(err, canon.ErrTruncated) {
@@ -236,7 +241,7 @@ func readSnapshotHead(in io.Reader, state func(r *canon.Reader, n uint64) (Hash,
 	if err != nil {
 		return nil, bad(err)
 	}
-	if err := s.Header.check(); err != nil {
+	if err := s.Header.check(most); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
 	sum, err := state(r, n)
@@ -255,7 +260,7 @@ func readSnapshotHead(in io.Reader, state func(r *canon.Reader, n uint64) (Hash,
 	return s, nil
 }
 
-func (h *SnapshotHeader) check() error {
+func (h *SnapshotHeader) check(most Form) error {
 	switch {
 	case h.Version != SnapshotVersion:
 		return fmt.Errorf("version %d, this program reads version %d", h.Version, SnapshotVersion)
@@ -263,7 +268,7 @@ func (h *SnapshotHeader) check() error {
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
 	case h.Epoch == 0:
 		return errors.New("epoch 0")
-	case h.Form > FormBlocks:
+	case h.Form > most:
 		return fmt.Errorf("state of %s", h.Form)
 	case max(h.Epoch, h.Through, h.Applied) >= countLimit:
 		return fmt.Errorf("epoch %d, sequence %d, %d events: no daemon gets there", h.Epoch, h.Through, h.Applied)

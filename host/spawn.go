@@ -3,7 +3,6 @@ package host
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -204,6 +203,7 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 		d.under = r.store.Generation()
 	}
 	d.used = d.spawned.UnixNano()
+	d.saved.tried = d.used
 	d.pause()
 	return d
 }
@@ -233,6 +233,7 @@ func (r *Runtime) reserve(d *hosted) error {
 	if t, ok := r.moved[d.id]; ok {
 		d.epoch = t.Epoch + 1
 	}
+	d.show()
 	r.daemons[d.id], r.names[d.name] = d, d.id
 	return nil
 }
@@ -325,7 +326,7 @@ func (d *hosted) init(at int64) error {
 
 // restore brings a fresh daemon to the snapshot. A stateless one is
 // initialised anew.
-func (d *hosted) restore(s *Snapshot, at int64) error {
+func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 	h := &s.Header
 	d.stand(h)
 	var err error
@@ -337,7 +338,7 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 		if !ok {
 			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), ErrBadMemory)
 		}
-		err = c.loadMemory(bytes.NewReader(s.State))
+		err = c.loadMemory(bytes.NewReader(s.State), changes...)
 	case FormBlocks:
 		err = fmt.Errorf("%w: its memory went apart from it, in a migration", ErrBadSnapshot)
 	default:
@@ -408,7 +409,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 	forget(b, d.id)
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
-	d.index, d.kept = 1, 1
+	d.index, d.kept, d.saved.exact = 1, 1, true
 	if from != nil {
 		if err := putSnapshot(b, d.id, 1, from); err != nil {
 			return err
@@ -426,22 +427,6 @@ func forget(b *store.Batch, id identity.EntityID) {
 	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive} {
 		b.Delete(t, id[:])
 	}
+	b.DeleteUnder(store.Deltas, id[:])
 	b.DeleteHistory(id)
-}
-
-// putSnapshot stores a snapshot that stands before history record index.
-func putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
-	front, err := s.front(binary.BigEndian.AppendUint64(nil, index))
-	if err != nil {
-		return err
-	}
-	var value []byte
-	if at := s.room - len(front); at >= 0 { // right before the state, which so is not copied
-		copy(s.buf[at:], front)
-		value = s.buf[at:]
-	} else {
-		value = append(append(make([]byte, 0, len(front)+len(s.State)), front...), s.State...)
-	}
-	b.Put(store.Snapshots, id[:], value)
-	return nil
 }

@@ -57,7 +57,7 @@ with what it lacks (exit code 3). On another node it begins by moving there.`, E
 }
 
 const (
-	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes"
+	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes, and of what is stored: snapshot-events, snapshot-bytes, snapshot-interval, history"
 	limitUnits = "bytes in KiB, MiB or GiB, times as 250ms"
 	limitHelp  = "a limit of its own: " + limitNames + "; " + limitUnits + "."
 )

@@ -13,15 +13,29 @@ import (
 // openEngine opens an engine behind a guard of its own. It needs the lock of
 // the data directory.
 func (s *Store) openEngine() error {
+	if err := errors.Join(checkManifest(s.fs, s.dir), checkLogs(s.fs, s.dir)); err != nil {
+		return err
+	}
 	g := &guard{FS: s.fs, failed: s.noteFailure}
+	if s.sync != pebble.NoSync {
+		g.dir = s.dir
+	}
 	cache := pebble.NewCache(16 << 20)
 	defer cache.Unref()
 	var db *pebble.DB
-	err := contained(func() (err error) {
+	name, err := currentManifest(s.fs, s.dir)
+	if err != nil {
+		return err
+	}
+	fresh := name == ""
+	err = contained(func() (err error) {
 		db, err = pebble.Open(s.dir, &pebble.Options{
-			FS: unlocked{g}, Cache: cache, MemTableSize: 16 << 20, Logger: quiet{s.logger, s.giveUp},
+			FS: unlocked{g}, Cache: cache, MemTableSize: 32 << 20, L0CompactionThreshold: 8, LBaseMaxBytes: 256 << 20, Logger: quiet{s.logger, s.giveUp},
 			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(),
 		})
+		if err == nil && fresh {
+			err = db.Flush() // its first log is of an old form, which does not say what was synced
+		}
 		return err
 	})
 	if err != nil {

@@ -62,6 +62,8 @@ type Guest struct {
 	closed bool
 	broken bool // it is not what it was before a failed call
 
+	trackers []*Tracker // of changes; held as space is
+
 	undo   undo
 	fuel   uint64 // taken by the last call
 	out    []byte // the outputs of the last call, one after the other
@@ -308,6 +310,7 @@ func (g *Guest) Close() error {
 		g.module.engine.mapped.remove(g)
 	}
 	g.space, g.packed, g.closed = nil, nil, true
+	g.untrack()
 	g.undo = undo{}
 	return nil
 }
