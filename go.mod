@@ -15,13 +15,15 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require pgregory.net/rapid v1.3.0
+require (
+	github.com/fsnotify/fsnotify v1.10.1
+	github.com/schollz/progressbar/v3 v3.19.1
+	pgregory.net/rapid v1.3.0
+)
 
 require (
-	github.com/fsnotify/fsnotify v1.10.1 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
-	github.com/schollz/progressbar/v3 v3.19.1 // indirect
 	golang.org/x/term v0.47.0 // indirect
 )
 
