@@ -240,9 +240,6 @@ func (a *arrivingMemory) add(m *migration.Blocks) error {
 	if err := of.fill(a.index, blocks); err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	for k, b := range a.index {
-		a.hash.Put(b, blocks[k*migration.BlockBytes:][:migration.BlockBytes])
-	}
 	return nil
 }
 
@@ -259,17 +256,16 @@ func (a *arrivingMemory) become(manifest []byte) error {
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	if a.root = a.hash.Root(s); a.root != root {
-		return migration.Failf(migration.StateFailed, "the memory that came has hash %x, the source's %x", a.root, root)
+	if err := a.look(); err != nil {
+		return err
 	}
-	// The blocks that came are hashed: the next look is for those after.
-	if a.view, err = of.freeze(nil); err != nil {
-		return migration.Failf(migration.StateFailed, "%v", err)
+	if a.root != root {
+		return migration.Failf(migration.StateFailed, "the memory that came has hash %x, the source's %x", a.root, root)
 	}
 	return nil
 }
 
-// look follows what a round did.
+// look follows what a round did: it hashes what is not as it was.
 func (a *arrivingMemory) look() error {
 	if !a.in.offer.Memory {
 		return nil

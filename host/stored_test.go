@@ -364,6 +364,69 @@ func TestHistoryIsLetGo(t *testing.T) {
 	}
 }
 
+// The deltas of a large memory are small, and bring it back as it was, also those
+// that take many blocks.
+func TestDeltasOfLargeMemories(t *testing.T) {
+	key, dir, disk := newKey(t), t.TempDir(), vfs.NewMem()
+	o := host.Options{Node: key, CacheDir: t.TempDir(), Limits: host.Limits{SnapshotEvents: 2}}
+	r, s := moduleHost(t, dir, disk, "c/heap.wasm", o)
+	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k", Name: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(text string) {
+		t.Helper()
+		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte(text)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := func() *host.Snapshot {
+		t.Helper()
+		snap, err := r.Snapshot(ctx, d.Entity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return snap
+	}
+	say("r 4") // 4 MiB that do not compress
+	say("w 1")
+	parts(t, s, d.Entity) // waits until what was submitted is there
+	whole, err := s.Get(store.Snapshots, d.Entity[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, words := range []string{"w 3", "w 300", "w 3"} {
+		say(words)
+		say(words)
+		if _, deltas := parts(t, s, d.Entity); len(deltas) != i+1 {
+			t.Fatalf("deltas at %v", deltas)
+		}
+		v, err := s.Get(store.Deltas, binary.BigEndian.AppendUint32(bytes.Clone(d.Entity[:]), uint32(i)))
+		if err != nil || words == "w 3" && len(v) > len(whole)/20 {
+			t.Errorf("delta %d has %d bytes, the whole state %d, %v", i, len(v), len(whole), err)
+		}
+		before := state()
+		if err := s.Commit(&store.Batch{}); err != nil {
+			t.Fatal(err)
+		}
+		crashed := vfs.NewMem()
+		if ok, err := vfs.Clone(disk, crashed, dir, dir, vfs.CloneSync); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		disk = crashed
+		r, s = moduleHost(t, dir, disk, "c/heap.wasm", o)
+		if after := state(); !bytes.Equal(after.State, before.State) {
+			t.Errorf("after %d deltas the state has %d bytes, before the restart %d", i+1, len(after.State), len(before.State))
+		}
+	}
+	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // Whatever is stored where a delta should be is one that follows from the
 // snapshot, or ErrCorrupt.
 func FuzzStoredDelta(f *testing.F) {

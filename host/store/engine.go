@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -29,10 +30,12 @@ func (s *Store) openEngine() error {
 	}
 	fresh := name == ""
 	err = contained(func() (err error) {
-		db, err = pebble.Open(s.dir, &pebble.Options{
+		o := &pebble.Options{
 			FS: unlocked{g}, Cache: cache, MemTableSize: 32 << 20, L0CompactionThreshold: 8, LBaseMaxBytes: 256 << 20, Logger: quiet{s.logger, s.giveUp},
 			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(),
-		})
+		}
+		o.Experimental.ValueSeparationPolicy = largeApart
+		db, err = pebble.Open(s.dir, o)
 		if err == nil && fresh {
 			err = db.Flush() // its first log is of an old form, which does not say what was synced
 		}
@@ -45,6 +48,13 @@ func (s *Store) openEngine() error {
 	s.guard = g
 	s.db.Store(db)
 	return nil
+}
+
+// largeApart has the engine keep large values, which are states, in files of
+// their own: whoever looks for something else reads past them, and merging
+// tables does not copy them.
+func largeApart() pebble.ValueSeparationPolicy {
+	return pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: 64 << 10, MaxBlobReferenceDepth: 10, RewriteMinimumAge: time.Minute, TargetGarbageRatio: 0.3}
 }
 
 // listener hears of damage, which by default would end the process: whoever
