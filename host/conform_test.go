@@ -7,9 +7,9 @@ import (
 	"wasmhost/host"
 )
 
-func conform(t *testing.T, name string, c host.Conformance) map[string]host.RuleVerdict {
+func conform(t *testing.T, name string, c host.Conformance, fuel int64) map[string]host.RuleVerdict {
 	t.Helper()
-	tr, err := host.NewTrial(ctx, guest(t, name), host.Limits{Fuel: 100 << 20})
+	tr, err := host.NewTrial(ctx, guest(t, name), host.Limits{Fuel: fuel})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestConformanceOfTheExamples(t *testing.T) {
 	for _, name := range []string{"c/counter.wasm", "rust/counter.wasm", "assemblyscript/counter.wasm", "zig/counter.wasm",
 		"c/echo.wasm", "zig/echo.wasm", "c/wordcount.wasm", "rust/wordcount.wasm", "zig/wordcount.wasm", "go/wordcount.wasm"} {
 		t.Run(name, func(t *testing.T) {
-			got := conform(t, name, host.Conformance{Events: [][]byte{[]byte("a b"), []byte("fail"), []byte("?totals"), []byte("c")}})
+			got := conform(t, name, host.Conformance{Events: [][]byte{[]byte("a b"), []byte("fail"), []byte("?totals"), []byte("c")}}, host.DefaultLimits.Fuel)
 			if len(got) != len(host.Rules) {
 				t.Errorf("%d verdicts of %d rules", len(got), len(host.Rules))
 			}
@@ -60,14 +60,14 @@ func TestConformanceFindsWhatIsBroken(t *testing.T) {
 		{"c/unruly.wasm", "loop", "", "many", "fuel"},
 		{"c/counter.wasm", "x", "nonsense", "init", "configuration must be"},
 	} {
-		got := conform(t, tc.name, host.Conformance{Events: texts(tc.events), Config: []byte(tc.config)})
+		got := conform(t, tc.name, host.Conformance{Events: texts(tc.events), Config: []byte(tc.config)}, 100<<20)
 		v := got[tc.rule]
 		if v.Verdict != host.Failed || !strings.Contains(v.Detail, tc.says) || v.Mend == "" {
 			t.Errorf("%s, events %q: rule %s is %+v, want it failed with %q", tc.name, tc.events, tc.rule, v, tc.says)
 		}
 	}
 	for events, says := range map[string]string{"a a since": "event 3", "a sulk a": "wasmhost_snapshot fails"} {
-		got := conform(t, "c/forgetful.wasm", host.Conformance{Events: texts(events)})
+		got := conform(t, "c/forgetful.wasm", host.Conformance{Events: texts(events)}, 100<<20)
 		if v := got["hooks"]; v.Verdict != host.Failed || !strings.Contains(v.Detail, says) {
 			t.Errorf("hooks, events %q: %+v, want it failed with %q", events, v, says)
 		}
