@@ -71,3 +71,6 @@ func (h *Horizon) List() []SenderMark { return h.h.list() }
 func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error {
 	return h.h.room(sender, limit, before)
 }
+
+// SealSnapshot signs a snapshot anew, as its daemon could.
+func SealSnapshot(s *Snapshot, key *identity.KeyPair) error { return s.seal(key) }

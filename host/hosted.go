@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/identity"
 )
 
@@ -39,6 +40,7 @@ type hosted struct {
 
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
+	binding sync.Mutex   // held while a subscription is made or ended; before mu
 
 	mu       sync.Mutex
 	module   []byte // digest, or nil
@@ -56,6 +58,8 @@ type hosted struct {
 	applied  uint64
 	lastTime int64
 	horizon  horizon
+	ledger   channel.Ledger // subscriptions
+	gathered *gathered      // while a run of events is applied: their records
 	stats    stats
 	spawned  time.Time
 	index    uint64  // of the next history record
@@ -188,7 +192,10 @@ func (d *hosted) end(state daemonState, err error) {
 
 // prepareCall fills the reused Call for the next event. It needs d.mu.
 func (d *hosted) prepareCall(ev *Event, at int64) *Call {
-	d.call = Call{Self: d.id, Sender: ev.Sender, Epoch: d.epoch, Sequence: d.applied + 1, Time: at, Channel: ev.Channel}
+	d.call = Call{Self: d.id, Sender: ev.Sender, Epoch: d.epoch, Sequence: d.applied + 1, Time: at, Channel: ev.Channel, Kind: ev.Kind}
+	if ev.Kind != EventDirect {
+		d.call.Sender = ev.From
+	}
 	return &d.call
 }
 

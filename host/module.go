@@ -131,7 +131,7 @@ func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 		}
 	}
 	e.Self = c.Self
-	e.Sequence, e.Time, e.Channel = c.Sequence, c.Time, c.Channel
+	e.Sequence, e.Time, e.Channel, e.Kind = c.Sequence, c.Time, c.Channel, uint32(c.Kind)
 	e.Seed = c.Self
 	binary.LittleEndian.PutUint64(e.Seed[8:], binary.LittleEndian.Uint64(e.Seed[8:])^c.Epoch)
 	binary.LittleEndian.PutUint64(e.Seed[16:], binary.LittleEndian.Uint64(e.Seed[16:])^c.Sequence)

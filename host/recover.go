@@ -37,6 +37,9 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.hub.recover(); err != nil {
+		return err
+	}
 	if err := r.recoverDaemons(ctx); err != nil {
 		return err
 	}
@@ -192,7 +195,7 @@ func (d *hosted) replay(b []byte) error {
 	case *eventRecord:
 		err = d.replayEvent(rec)
 	case *failureRecord:
-		d.horizon.advance(rec.Sender, rec.Number, rec.Time)
+		d.advance(rec.Sender, rec.Number, rec.Time)
 		d.stats.errors++
 	case *checkpointRecord:
 		c := &rec.Checkpoint
@@ -207,6 +210,10 @@ func (d *hosted) replay(b []byte) error {
 		d.epoch = rec.Epoch
 	case *mendRecord:
 		err = d.replayMend(rec)
+	case *bindRecord:
+		err = d.ledger.Record(rec.Binding)
+	case *unbindRecord:
+		d.ledger.Forget(rec.Publisher, rec.Channel)
 	case *settledRecord:
 	default:
 		err = fmt.Errorf("%w: a %T inside the history", errBadRecord, rec)
@@ -222,7 +229,7 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	if e.Before != d.chain.Head() || e.Parent != d.chain.HeadHash() || e.Applied != d.applied+1 || e.Epoch != d.epoch {
 		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
 	}
-	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload}
+	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From}
 	raw, err := d.daemon.Process(d.prepareCall(&ev, e.Time), e.Payload)
 	skip := d.mending != nil && d.mending.how == MendSkip
 	if err != nil && !skip {

@@ -30,6 +30,10 @@ type Options struct {
 	Logger   *slog.Logger      // nil: slog.Default()
 	Clock    func() time.Time  // nil: time.Now
 
+	// TokenSkew is by how much the clocks of those who issue permission tokens
+	// may differ from this node's; at most identity.MaxTokenSkew.
+	TokenSkew time.Duration
+
 	// RefuseModules makes the node take no module from a peer: a daemon of a
 	// module that was not pushed here cannot come here.
 	RefuseModules bool
@@ -56,22 +60,26 @@ const (
 
 // Runtime hosts daemons. It is safe for concurrent use.
 type Runtime struct {
-	node     *identity.KeyPair
-	self     identity.NodeID
-	store    *store.Store
-	mesh     Mesh
-	engine   *sandbox.Engine
-	limits   Limits
-	logger   *slog.Logger
-	clock    func() time.Time
-	refuse   bool
-	cpEvery  uint64
-	snEvery  uint64
-	life     atomic.Int32
-	notReady atomic.Bool // SimulateNotReady
-	ctx      context.Context
-	cancel   context.CancelFunc // ends migrations and background work
-	work     sync.WaitGroup
+	node    *identity.KeyPair
+	self    identity.NodeID
+	store   *store.Store
+	mesh    Mesh
+	engine  *sandbox.Engine
+	limits  Limits
+	logger  *slog.Logger
+	clock   func() time.Time
+	refuse  bool
+	cpEvery uint64
+	snEvery uint64
+
+	tokenSkew time.Duration
+	hub       *hub           // channels of this node
+	subs      *subscriptions // of this node's daemons
+	life      atomic.Int32
+	notReady  atomic.Bool // SimulateNotReady
+	ctx       context.Context
+	cancel    context.CancelFunc // ends migrations and background work
+	work      sync.WaitGroup
 
 	mu       sync.RWMutex // guards the maps; never held while user code runs
 	kinds    map[string]*kind
@@ -106,6 +114,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
+	r.tokenSkew = o.TokenSkew
 	fill(&r.logger, slog.Default())
 	fill(&r.cpEvery, 1024)
 	fill(&r.snEvery, 10_000)
@@ -119,6 +128,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		}
 	}
 	r.self = r.node.ID().Node()
+	r.hub, r.subs = newHub(r), newSubscriptions(r)
 	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes}); err != nil {
 		return nil, err
 	}
@@ -188,6 +198,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	}
 	r.resumeMigrations()
 	r.startIdling()
+	r.startChannels()
 	return nil
 }
 

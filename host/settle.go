@@ -83,6 +83,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	in.settled, in.owned = true, true
 	close(in.done)
 	d.resume()
+	in.rt.subs.start(d.id, d.ledger.All())
 	in.rt.grown(d)
 	in.rt.logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
 	return nil

@@ -9,12 +9,17 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
 
-// SnapshotVersion is the version of the snapshot format below.
-const SnapshotVersion = 1
+// SnapshotVersion is the version of the snapshot format below. A snapshot
+// without subscriptions is written as version 1, which ends before them.
+const (
+	SnapshotVersion = 2
+	plainSnapshot   = 1
+)
 
 // countLimit is what no count of a daemon's reaches. A snapshot that claims it
 // is forged, and would make the count start over.
@@ -50,6 +55,55 @@ type SnapshotHeader struct {
 	CreatedAt   int64            // Unix nanoseconds
 	Envelope    []byte           // the identity sealed to the node that took the snapshot; may be empty
 	Limits      map[string]int64 // of the daemon's own, by name
+	Bindings    []byte           // its subscriptions, as package channel encodes a ledger
+}
+
+// plainHeader is a SnapshotHeader of version 1.
+type plainHeader struct {
+	_           struct{} `cbor:",toarray"`
+	Version     uint8
+	Entity      identity.EntityID
+	Name        string
+	Kind        string
+	Module      []byte
+	Config      []byte
+	Epoch       uint64
+	Through     uint64
+	Head        Link
+	HeadPayload []byte
+	Applied     uint64
+	LastTime    int64
+	Horizon     []SenderMark
+	Form        Form
+	StateHash   Hash
+	CreatedAt   int64
+	Envelope    []byte
+	Limits      map[string]int64
+}
+
+func (h *SnapshotHeader) plain() *plainHeader {
+	return &plainHeader{Version: h.Version, Entity: h.Entity, Name: h.Name, Kind: h.Kind, Module: h.Module, Config: h.Config, Epoch: h.Epoch,
+		Through: h.Through, Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, LastTime: h.LastTime, Horizon: h.Horizon,
+		Form: h.Form, StateHash: h.StateHash, CreatedAt: h.CreatedAt, Envelope: h.Envelope, Limits: h.Limits}
+}
+
+func (p *plainHeader) full() SnapshotHeader {
+	return SnapshotHeader{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
+		Through: p.Through, Head: p.Head, HeadPayload: p.HeadPayload, Applied: p.Applied, LastTime: p.LastTime, Horizon: p.Horizon,
+		Form: p.Form, StateHash: p.StateHash, CreatedAt: p.CreatedAt, Envelope: p.Envelope, Limits: p.Limits}
+}
+
+// encode returns the header's canonical bytes.
+func (h *SnapshotHeader) encode() ([]byte, error) {
+	var v any = h
+	if h.Version == plainSnapshot {
+		v = h.plain()
+	}
+	b, err := canon.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a snapshot's header: %w", err)
+	}
+	return b, nil
 }
 
 // Form is what a snapshot's state is.
@@ -93,10 +147,11 @@ func (s *Snapshot) Encode() ([]byte, error) {
 // WriteTo writes the snapshot's canonical bytes.
 func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	head := []byte{0x83}
-	var err error
-	if head, err = canon.Append(head, &s.Header); err != nil {
-		return 0, fmt.Errorf("encoding a snapshot's header: %w", err)
+	header, err := s.Header.encode()
+	if err != nil {
+		return 0, err
 	}
+	head = append(head, header...)
 	if head, err = canon.Append(head, &s.Checkpoint); err != nil {
 		return 0, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
 	}
@@ -110,28 +165,41 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 }
 
 // encodedSnapshot is the shape of the bytes.
-type encodedSnapshot struct {
+type encodedSnapshot[H any] struct {
 	_          struct{} `cbor:",toarray"`
-	Header     SnapshotHeader
+	Header     H
 	Checkpoint Checkpoint
 	State      []byte
+}
+
+// decode reads the form that has as many fields in its header as b has.
+func (s *Snapshot) decode(b []byte) error {
+	if len(b) > 3 && b[1] == 0x92 { // an array of 18
+		var e encodedSnapshot[plainHeader]
+		err := canon.Unmarshal(b, &e)
+		s.Header, s.Checkpoint, s.State = e.Header.full(), e.Checkpoint, e.State
+		return err
+	}
+	var e encodedSnapshot[SnapshotHeader]
+	err := canon.Unmarshal(b, &e)
+	s.Header, s.Checkpoint, s.State = e.Header, e.Checkpoint, e.State
+	return err
 }
 
 // DecodeSnapshot reads what Encode wrote. It checks form, bounds and the hash
 // of the state, but no signature: that is Verify's. Every error wraps
 // ErrBadSnapshot.
 func DecodeSnapshot(b []byte) (*Snapshot, error) {
-	var e encodedSnapshot
-	if err := canon.Unmarshal(b, &e); err != nil {
+	s := &Snapshot{}
+	if err := s.decode(b); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
-	if err := e.Header.check(); err != nil {
+	if err := s.Header.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
-	if sha256.Sum256(e.State) != e.Header.StateHash {
+	if sha256.Sum256(s.State) != s.Header.StateHash {
 		return nil, fmt.Errorf("%w: the state does not have the hash that the header names", ErrBadSnapshot)
 	}
-	s := &Snapshot{Header: e.Header, Checkpoint: e.Checkpoint, State: e.State}
 	if err := s.checkCheckpoint(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
@@ -140,8 +208,10 @@ func DecodeSnapshot(b []byte) (*Snapshot, error) {
 
 func (h *SnapshotHeader) check() error {
 	switch {
-	case h.Version != SnapshotVersion:
-		return fmt.Errorf("version %d, this program reads version %d", h.Version, SnapshotVersion)
+	case h.Version != SnapshotVersion && h.Version != plainSnapshot:
+		return fmt.Errorf("version %d, this program reads versions %d and %d", h.Version, plainSnapshot, SnapshotVersion)
+	case (h.Version == plainSnapshot) != (len(h.Bindings) == 0):
+		return fmt.Errorf("version %d with %d bytes of subscriptions", h.Version, len(h.Bindings))
 	case len(h.Module) != 0 && len(h.Module) != 32:
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
 	case h.Epoch == 0:
@@ -158,6 +228,9 @@ func (h *SnapshotHeader) check() error {
 		return errors.New("the head belongs to another origin")
 	case h.Head.Epoch > h.Epoch:
 		return errors.New("the head is of a later epoch than the snapshot")
+	}
+	if _, err := channel.DecodeLedger(h.Bindings); err != nil {
+		return err
 	}
 	sorted := slices.IsSortedFunc(h.Horizon, func(a, b SenderMark) int {
 		if c := a.Sender.Compare(b.Sender); c != 0 {
@@ -185,9 +258,9 @@ func (s *Snapshot) checkCheckpoint() error {
 }
 
 func (h *SnapshotHeader) sum() (Hash, error) {
-	b, err := canon.Marshal(h)
+	b, err := h.encode()
 	if err != nil {
-		return Hash{}, fmt.Errorf("encoding a snapshot's header: %w", err)
+		return Hash{}, err
 	}
 	return sha256.Sum256(b), nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -148,6 +149,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	d.resume()
+	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
 		return Info{}, errors.Join(err, r.abandon(d, err))
@@ -217,6 +219,7 @@ func (r *Runtime) reserve(d *hosted) error {
 
 // release takes d out of the tables.
 func (r *Runtime) release(d *hosted) {
+	defer r.subs.leaveAll(d.id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.daemons[d.id] == d {
@@ -310,6 +313,9 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 	d.signed = h.Through / d.rt.cpEvery
 	d.stats.processed, d.stats.emitted = h.Applied, h.Through
 	var err error
+	if d.ledger, err = channel.DecodeLedger(h.Bindings); err != nil {
+		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
+	}
 	switch h.Form {
 	case FormNone:
 		return d.init(max(at, 1))
@@ -390,7 +396,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 
 // forget removes all that the store holds of the daemon.
 func forget(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive} {
+	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound} {
 		b.Delete(t, id[:])
 	}
 	b.DeleteHistory(id)

@@ -75,6 +75,12 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 		CreatedAt: d.rt.clock().UnixNano(),
 	}}
 	var err error
+	if s.Header.Bindings, err = d.ledger.Encode(); err != nil {
+		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
+	}
+	if len(s.Header.Bindings) == 0 {
+		s.Header.Version = plainSnapshot
+	}
 	switch s.Header.Form {
 	case FormMemory:
 		s.State, err = d.daemon.(capturer).saveMemory()

@@ -23,6 +23,10 @@ const (
 	Peers     Table = 'p' // by key
 	Meta      Table = 'm' // by name
 	Passive   Table = 'z' // by identity: where a daemon stands that is on disk alone
+	Bound     Table = 'b' // by identity: the subscriptions of a daemon
+	Channels  Table = 'c' // by name: what a channel is
+	Events    Table = 'e' // by channel and sequence: the channels' logs
+	Revoked   Table = 'r' // by issuer: below which generation its tokens are revoked
 
 	history Table = 'h' // by identity and index
 )
@@ -57,6 +61,12 @@ func (s *Store) Get(t Table, k []byte) ([]byte, error) {
 // call.
 func (s *Store) Scan(t Table, fn func(k, v []byte) error) error {
 	return s.scan([]byte{byte(t)}, []byte{byte(t) + 1}, false, func(k, v []byte) error { return fn(k[1:], v) })
+}
+
+// ScanRange is Scan of the records whose keys are from from up to, and without,
+// to.
+func (s *Store) ScanRange(t Table, from, to []byte, fn func(k, v []byte) error) error {
+	return s.scan(key(t, from), key(t, to), false, func(k, v []byte) error { return fn(k[1:], v) })
 }
 
 // ReadHistory calls fn with the records from index from up to, and without,

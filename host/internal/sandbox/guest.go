@@ -28,6 +28,7 @@ type Event struct {
 	Sequence     uint64
 	Time         int64 // Unix nanoseconds, above 0
 	Channel      string
+	Kind         uint32   // as abi.ImportEventKind
 	Seed         [32]byte // of the call's random stream
 }
 
