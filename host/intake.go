@@ -297,7 +297,8 @@ func (s *subscriptions) leave(m *member) {
 	in.poke()
 	if conn != nil && !ended {
 		go func() {
-			if err := in.send(conn, &channel.Unsubscribe{Entity: m.entity}); err != nil {
+			err := in.sendIf(conn, &channel.Unsubscribe{Entity: m.entity}, func() bool { return in.members[m.entity] == nil })
+			if err != nil {
 				in.rt.logger.Debug("unsubscribing", "channel", in.key.name, "error", err)
 			}
 		}()
@@ -379,6 +380,21 @@ func (in *intake) send(conn channel.Conn, m channel.Message) error {
 	return errors.Join(conn.Send(m), conn.Flush())
 }
 
+// sendIf sends the message where cond, which is called with in.mu, still holds:
+// what is said of one daemon by several goroutines comes in an order that ends
+// in what is so.
+func (in *intake) sendIf(conn channel.Conn, m channel.Message, cond func() bool) error {
+	in.sending.Lock()
+	defer in.sending.Unlock()
+	in.mu.Lock()
+	ok := cond()
+	in.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return errors.Join(conn.Send(m), conn.Flush())
+}
+
 // say tells the publisher what the member wants of it.
 func (in *intake) say(conn channel.Conn, m *member) {
 	if !in.rt.startWork() {
@@ -394,7 +410,7 @@ func (in *intake) say(conn channel.Conn, m *member) {
 	case gone:
 		return
 	case leaving:
-		err = in.send(conn, &channel.Unsubscribe{Entity: m.entity})
+		err = in.sendIf(conn, &channel.Unsubscribe{Entity: m.entity}, func() bool { return in.members[m.entity] == m && m.leaving })
 	default:
 		if len(sub.Token) > 0 {
 			if sub.Residence, err = in.rt.residence(in.rt.ctx, m.entity); err != nil {
@@ -405,7 +421,7 @@ func (in *intake) say(conn channel.Conn, m *member) {
 				return
 			}
 		}
-		err = in.send(conn, sub)
+		err = in.sendIf(conn, sub, func() bool { return in.members[m.entity] == m && !m.leaving })
 	}
 	if err != nil {
 		in.rt.logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
