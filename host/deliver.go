@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -135,7 +136,14 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 
 // process is apply without the checks.
 func (d *hosted) process(ev *Event, at int64) (Pending, error) {
+	var began time.Time
+	if d.tail != nil {
+		began = time.Now()
+	}
 	raw, err := d.daemon.Process(d.prepareCall(ev, at), ev.Payload)
+	if d.tail != nil {
+		d.tail.busy += time.Since(began)
+	}
 	if err != nil {
 		return d.failed(ev, at, err)
 	}

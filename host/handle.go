@@ -22,6 +22,22 @@ type MigrationOptions struct {
 	// 0: it is asked once. The pauses between grow from 0.5 s to 16 s.
 	RetryNotReady time.Duration
 
+	// Downtime is for how long senders may wait at the end, 0 for
+	// DefaultDowntime. Before, rounds send what the daemon does meanwhile, until
+	// the rest fits; where that is never, the daemon is slowed.
+	Downtime time.Duration
+
+	// MaxRounds is after how many rounds the end comes all the same, 0 for
+	// DefaultRounds.
+	MaxRounds int
+
+	// Deadline is for how long the daemon may be on its way until it is
+	// released; then the migration is given up. 0: for any time.
+	Deadline time.Duration
+
+	// Rate is how many bytes may be sent in a second. 0: any number.
+	Rate int64
+
 	// Source is the node that has the daemon, where that is another: this node
 	// asks it to move the daemon, and hears how it goes. 0: this node.
 	Source identity.NodeID
@@ -41,6 +57,7 @@ type Migration struct {
 	cancel   context.CancelCauseFunc
 	done     chan struct{}
 	changes  feed[PhaseChange]
+	progress feed[Progress]
 	resuming context.Context // of one that was released before a restart
 
 	mu       sync.Mutex
@@ -50,6 +67,10 @@ type Migration struct {
 	attempts int
 	took     []PhaseTime
 	bytes    int64
+	parts    int64 // of whole, that are done
+	whole    int64 // bytes of module, memory and records, before compression
+	passes   []Round
+	told     time.Time // when progress was published last
 	downtime time.Duration
 	epoch    uint64
 	err      error
@@ -81,6 +102,7 @@ type Report struct {
 	Bytes    int64         // of module, history, snapshot and tail that were sent
 	Downtime time.Duration // from the pause until the source heard that the target serves
 	Phases   []PhaseTime
+	Rounds   []Round // the last is the pause
 }
 
 // errCancelled is the cause of a migration that was cancelled.
@@ -90,6 +112,12 @@ func (r *Runtime) newMigration(entity identity.EntityID, d *hosted, target ident
 	m := &Migration{rt: r, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), takenBack: make(chan struct{}), phase: migration.Snapshot}
 	if d != nil {
 		m.source = r.self
+	}
+	if m.options.Downtime == 0 {
+		m.options.Downtime = DefaultDowntime
+	}
+	if m.options.MaxRounds == 0 {
+		m.options.MaxRounds = DefaultRounds
 	}
 	m.started, m.began = time.Now(), r.clock()
 	m.since = m.started
@@ -133,6 +161,15 @@ func (m *Migration) Phases(ctx context.Context) <-chan PhaseChange {
 	return m.changes.subscribe(ctx, 16, PhaseChange{m.phase, m.began})
 }
 
+// Watch returns how far the migration is, from now on: at each phase, after each
+// round, and some times a second in between. The channel is closed after the
+// last, when ctx ends, or when its reader lags by more than 256.
+func (m *Migration) Watch(ctx context.Context) <-chan Progress {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.progress.subscribe(ctx, 256, Progress{Phase: m.phase, At: m.began, Bytes: m.bytes, Done: m.parts, Whole: m.whole})
+}
+
 // Done is closed when the migration is Complete or Aborted.
 func (m *Migration) Done() <-chan struct{} { return m.done }
 
@@ -155,7 +192,7 @@ func (m *Migration) Wait(ctx context.Context) (Report, error) {
 		return Report{}, m.err
 	}
 	return Report{Entity: m.entity, From: m.source, To: m.target, Epoch: m.epoch, Bytes: m.bytes, Downtime: m.downtime,
-		Phases: append([]PhaseTime(nil), m.took...)}, nil
+		Phases: append([]PhaseTime(nil), m.took...), Rounds: append([]Round(nil), m.passes...)}, nil
 }
 
 // Cancel aborts the migration unless the daemon is released already: then it
@@ -181,6 +218,7 @@ func (m *Migration) enter(p migration.Phase) {
 	m.phase, m.since, m.began = p, now, m.rt.clock()
 	m.rt.logger.Debug("migration", "daemon", m.entity.Origin(), "phase", p)
 	m.changes.publish(PhaseChange{p, m.began})
+	m.tell(nil)
 }
 
 // again starts the phases anew, for another attempt.
@@ -190,13 +228,7 @@ func (m *Migration) again() {
 	if m.phase != migration.Snapshot {
 		m.enter(migration.Snapshot)
 	}
-	m.since, m.took, m.bytes = time.Now(), nil, 0
-}
-
-func (m *Migration) sent(n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.bytes += int64(n)
+	m.since, m.took, m.bytes, m.parts, m.whole, m.passes = time.Now(), nil, 0, 0, 0, nil
 }
 
 // asError makes a *migration.Error of whatever ended an attempt. When ctx has

@@ -41,6 +41,7 @@ type hosted struct {
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
 	binding sync.Mutex   // held while a subscription is made or ended; before mu
+	pacer   pacer        // spaces its events while it moves and does too much
 
 	mu       sync.Mutex
 	module   []byte // digest, or nil
@@ -75,6 +76,7 @@ type hosted struct {
 	call     Call   // reused from event to event
 	also     []byte // a record to be written with the next one
 	wall     lastWall
+	adopting bool     // records are taken as they are: what they changed comes otherwise
 	mending  *mending // while a rebuild mends; else nil
 }
 
@@ -98,6 +100,9 @@ func (d *hosted) enter(ctx context.Context) error {
 		return fmt.Errorf("%w: %d events wait", ErrMailboxFull, d.limits.Mailbox)
 	}
 	defer d.waiting.Add(-1)
+	if err := d.pacer.wait(ctx); err != nil {
+		return err
+	}
 	for {
 		d.mu.Lock()
 		if err := d.wake(ctx); err != nil {

@@ -50,7 +50,7 @@ func (s *stranger) say(to identity.NodeID, messages ...migration.Message) migrat
 	for {
 		m, err := c.Recv()
 		switch m.(type) {
-		case *migration.Accept, *migration.Arrived, *migration.Ready:
+		case *migration.Accept, *migration.Arrived, *migration.Ready, *migration.Caught:
 			continue
 		}
 		if err != nil {

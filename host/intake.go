@@ -1,429 +1,213 @@
 package host
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
-	"fmt"
-	"sync"
 	"time"
 
-	"wasmhost/host/channel"
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
-// subscriptions is what this node's daemons hear. For each channel there is one
-// intake, whatever the number of daemons: its events come to the node once.
-type subscriptions struct {
-	rt *Runtime
+// The target's side of Transfer: module, history, memory and snapshot come, over
+// one connection or, where it breaks, over several.
 
-	mu      sync.Mutex
-	intakes map[intakeKey]*intake
-}
-
-type intakeKey struct {
-	publisher identity.NodeID
-	name      string
-}
-
-func newSubscriptions(r *Runtime) *subscriptions {
-	return &subscriptions{rt: r, intakes: make(map[intakeKey]*intake)}
-}
-
-// intake is one channel's feed to this node. Its newest events are kept in a
-// ring, from which the daemons take them at their own pace; whoever is behind
-// the ring fetches what it lacks. The ring takes more as the fastest goes on.
-type intake struct {
-	subs *subscriptions
-	rt   *Runtime
-	key  intakeKey
-	kick chan struct{} // something is to be tried at once
-
-	sending sync.Mutex // one goroutine sends at a time
-
-	mu      sync.Mutex
-	at      identity.NodeID // whom the feed comes from
-	conn    channel.Conn    // nil: there is none
-	members map[identity.EntityID]*member
-	ring    []ringEntry
-	bytes   int
-	next    uint64 // the event that the feed brings next; 0: not known
-	owed    int    // bytes of room that the publisher has not been told of
-	head    uint64
-	changed chan struct{} // closed, and replaced, when any of this changes
-	ended   bool
-}
-
-// ringEntry is some events, or a gap.
-type ringEntry struct {
-	first, last uint64
-	events      []byte // nil: they are lost
-}
-
-// States of a member.
-const (
-	memberConnecting = iota
-	memberLive
-	memberRefused
-)
-
-var subscriptionStates = [...]string{"connecting", "live", "refused"}
-
-// member is a daemon that an intake is for. Its fields are guarded by the
-// intake's lock.
-type member struct {
-	in      *intake
-	entity  identity.EntityID
-	token   []byte
-	source  identity.EntityID // zero: it is new
-	cursor  uint64
-	state   int
-	err     error // why it is not live
-	expires time.Time
-	begun   bool              // its events are delivered
-	gone    bool              // it is no member any more
-	leaving bool              // it is to be let go of
-	answer  chan memberAnswer // to whoever waits for one; else nil
-	renewed *channel.Accepted // the channel is another now
-	retry   time.Time         // when a refused one is to ask again
-	pause   time.Duration     // until it asks once more after that
-
-	reported uint64 // cursor that the publisher knows
-	settled  uint64 // cursor once durable is
-	durable  *ticket
-}
-
-type memberAnswer struct {
-	accepted *channel.Accepted
-	err      error
-}
-
-// Bounds and pauses of intakes.
-const (
-	ringBytes        = feedWindow
-	grantBytes       = ringBytes / 16
-	intakePauseFirst = 50 * time.Millisecond
-	intakePauseMost  = 5 * time.Second
-	refusedFirst     = 5 * time.Second
-	refusedMost      = time.Minute
-	reportEvery      = time.Second
-	answerTimeout    = 15 * time.Second
-	mostMoves        = 8 // in a row, before it waits
-)
-
-// enlist returns the daemon's membership, making it, and the intake, where
-// needed. fresh says that it was made.
-func (s *subscriptions) enlist(id identity.EntityID, b channel.Binding) (m *member, fresh bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := intakeKey{b.Publisher, b.Channel}
-	in := s.intakes[key]
-	if in == nil {
-		if !s.rt.startWork() {
-			return nil, false, ErrShuttingDown
-		}
-		in = &intake{subs: s, rt: s.rt, key: key, at: b.Publisher, members: make(map[identity.EntityID]*member),
-			kick: make(chan struct{}, 1), changed: make(chan struct{})}
-		s.intakes[key] = in
-		go func() {
-			defer s.rt.work.Done()
-			in.run(s.rt.ctx)
-		}()
+// takeUp returns the migration that the offer resumes; nil where there is none
+// that could be: the offer is then a new one.
+func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Offer) *incoming {
+	if !o.Resumed {
+		return nil
 	}
+	r.mu.RLock()
+	in := r.incoming[o.Entity]
+	r.mu.RUnlock()
+	if in == nil || in.from != from || in.offer.Migration != o.Migration {
+		return nil
+	}
+	in.mu.Lock()
+	cut, walking := in.cut, in.walking
+	in.mu.Unlock()
+	if cut == nil { // it came before this node's last start
+		return nil
+	}
+	cut() // the source has given the other connection up
+	<-walking
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if m = in.members[id]; m != nil {
-		return m, false, nil
-	}
-	m = &member{in: in, entity: id, token: b.Token, source: b.Source, cursor: b.Cursor}
-	in.members[id] = m
-	return m, true, nil
-}
-
-// join asks the publisher to accept the daemon with the binding's token, and
-// waits for its answer. A daemon that was a member stays one, whatever that is.
-func (s *subscriptions) join(ctx context.Context, id identity.EntityID, b channel.Binding) (*member, *channel.Accepted, error) {
-	m, fresh, err := s.enlist(id, b)
-	if err != nil {
-		return nil, nil, err
-	}
-	in := m.in
-	in.mu.Lock()
-	old := m.token
-	m.token = b.Token
-	in.mu.Unlock()
-	a := in.ask(ctx, m)
-	if a.err != nil {
-		if fresh {
-			s.leave(m)
-		} else {
-			in.mu.Lock()
-			m.token = old
-			in.mu.Unlock()
-		}
-		return nil, nil, fmt.Errorf("subscribing to %q of node %s: %w", b.Channel, b.Publisher, a.err)
-	}
-	return m, a.accepted, nil
-}
-
-// unsubscribe has the publisher let go of the daemon. One that is no member is
-// let go of already.
-func (s *subscriptions) unsubscribe(ctx context.Context, id identity.EntityID, publisher identity.NodeID, name string) error {
-	s.mu.Lock()
-	in := s.intakes[intakeKey{publisher, name}]
-	s.mu.Unlock()
-	if in == nil {
+	if in.settled || in.parked == nil || !in.parked.Stop() {
 		return nil
 	}
+	in.parked, in.walking, in.cut = nil, make(chan struct{}), c.Abort
+	in.snapshot = nil // it comes anew
+	return in
+}
+
+// rest ends the work of one stream. Where the stream broke while the daemon
+// came, what came is kept for another.
+func (in *incoming) rest(err *error) {
 	in.mu.Lock()
-	m := in.members[id]
-	if m != nil {
-		m.leaving = true
-	}
-	in.mu.Unlock()
-	if m == nil {
-		return nil
-	}
-	if a := in.ask(ctx, m); a.err != nil {
-		in.mu.Lock()
-		m.leaving = false
+	defer in.mu.Unlock()
+	defer close(in.walking)
+	var cut *cutError
+	switch {
+	case in.prepared || in.settled || *err == nil:
+		return
+	case errors.As(*err, &cut) && !in.arrived && in.rt.life.Load() != lifeShuttingDown:
+		in.parked = time.AfterFunc(resumeFor, in.abort)
+	default:
 		in.mu.Unlock()
-		in.resubscribe(m)
-		return fmt.Errorf("unsubscribing from %q of node %s: %w", name, publisher, a.err)
+		in.abort()
+		in.mu.Lock()
 	}
-	s.leave(m)
+}
+
+// receive takes what comes, up to the snapshot's end.
+func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
+	if in.rt.store != nil && in.history == 0 {
+		b := &store.Batch{}
+		b.DeleteHistory(in.offer.Entity)
+		if err := in.submit(b, ignore); err != nil {
+			return err
+		}
+	}
+	for {
+		msg, err := receive[migration.Message](c)
+		if err != nil {
+			return err
+		}
+		switch msg := msg.(type) {
+		case *migration.ModuleChunk:
+			if uint64(len(in.module)+len(msg.Bytes)) > in.offer.ModuleSize {
+				return migration.Failf(migration.ProtocolError, "more of the module came than the %d bytes announced", in.offer.ModuleSize)
+			}
+			in.module = append(in.module, msg.Bytes...)
+		case *migration.HistoryBatch:
+			if err := in.addHistory(msg); err != nil {
+				return err
+			}
+		case *migration.Blocks:
+			if err := in.addBlocks(ctx, msg); err != nil {
+				return err
+			}
+			in.blocks++
+		case *migration.SnapshotChunk:
+			if int64(len(in.snapshot)+len(msg.Bytes)) > in.rt.limits.StateBytes+16<<20 {
+				return migration.Failf(migration.StateFailed, "the snapshot is larger than the limit of %d bytes", in.rt.limits.StateBytes)
+			}
+			in.snapshot = append(in.snapshot, msg.Bytes...)
+			if !msg.Last {
+				continue
+			}
+			if in.history != in.offer.History {
+				return migration.Failf(migration.ProtocolError, "%d history records came, %d were announced", in.history, in.offer.History)
+			}
+			return in.addModule(ctx)
+		default:
+			return migration.Failf(migration.ProtocolError, "a %T during the transfer", msg)
+		}
+	}
+}
+
+func (in *incoming) addHistory(m *migration.HistoryBatch) error {
+	if m.From != in.history || in.history+uint64(len(m.Records)) > in.offer.History {
+		return migration.Failf(migration.ProtocolError, "history records from %d came where %d of %d are next", m.From, in.history, in.offer.History)
+	}
+	if in.rt.store != nil {
+		b := &store.Batch{}
+		for i, rec := range m.Records {
+			b.Append(in.offer.Entity, m.From+uint64(i), rec)
+		}
+		if err := in.submit(b, ignore); err != nil {
+			return err
+		}
+	}
+	in.history += uint64(len(m.Records))
 	return nil
 }
 
-// ask sends what the member has to say and waits for the answer.
-func (in *intake) ask(ctx context.Context, m *member) memberAnswer {
-	answer := make(chan memberAnswer, 1)
-	in.mu.Lock()
-	m.answer = answer
-	conn := in.conn
-	in.mu.Unlock()
-	if conn != nil {
-		go in.say(conn, m)
-	} else {
-		in.poke()
+// addBlocks puts blocks into the daemon's memory, which it makes before the
+// first of them.
+func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
+	if !in.offer.Memory {
+		return migration.Failf(migration.ProtocolError, "blocks came that were not announced")
 	}
-	timer := time.NewTimer(answerTimeout)
-	defer timer.Stop()
-	var a memberAnswer
-	select {
-	case a = <-answer:
-		return a
-	case <-ctx.Done():
-		a.err = context.Cause(ctx)
-	case <-in.rt.ctx.Done():
-		a.err = ErrShuttingDown
-	case <-timer.C:
-		a.err = fmt.Errorf("%w: node %s does not answer", ErrUnreachable, in.key.publisher)
+	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; !in.arrived && in.bytes > in.rt.limits.StateBytes {
+		return migration.Failf(migration.StateFailed, "more of memory came than the limit of %d bytes", in.rt.limits.StateBytes)
 	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if m.answer == answer {
-		m.answer = nil
+	if err := in.addModule(ctx); err != nil {
+		return err
 	}
-	return a
+	d, err := in.make(ctx)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state == stateGone {
+		return errPushedOut
+	}
+	return in.memory.add(m)
 }
 
-// reply answers whoever waits. It needs in.mu.
-func (m *member) reply(a memberAnswer) {
-	if m.answer != nil {
-		m.answer <- a
-		m.answer = nil
-	}
-}
-
-func (in *intake) poke() {
-	select {
-	case in.kick <- struct{}{}:
-	default:
-	}
-}
-
-// wake needs in.mu.
-func (in *intake) wake() {
-	close(in.changed)
-	in.changed = make(chan struct{})
-}
-
-// resubscribe says again what the member has to say, where there is a
-// connection.
-func (in *intake) resubscribe(m *member) {
-	in.mu.Lock()
-	conn := in.conn
-	in.mu.Unlock()
-	if conn != nil {
-		go in.say(conn, m)
-	}
-}
-
-// begin delivers the member's events from now on.
-func (m *member) begin() {
-	in := m.in
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if m.begun || m.gone || !in.rt.startWork() {
-		return
-	}
-	m.begun = true
-	go func() {
-		defer in.rt.work.Done()
-		m.pump(in.rt.ctx)
-	}()
-}
-
-// leave takes the member off its intake, which ends with its last one. The
-// publisher is told where that is possible.
-func (s *subscriptions) leave(m *member) {
-	in := m.in
-	s.mu.Lock()
-	in.mu.Lock()
-	if in.members[m.entity] == m {
-		delete(in.members, m.entity)
-	}
-	m.gone = true
-	m.reply(memberAnswer{err: errUnbound})
-	conn := in.conn
-	if len(in.members) == 0 && s.intakes[in.key] == in {
-		delete(s.intakes, in.key)
-		in.ended = true
-	}
-	ended := in.ended
-	in.wake()
-	in.mu.Unlock()
-	s.mu.Unlock()
-	in.poke()
-	if conn != nil && !ended {
-		go func() {
-			err := in.sendIf(conn, &channel.Unsubscribe{Entity: m.entity}, func() bool { return in.members[m.entity] == nil })
-			if err != nil {
-				in.rt.logger.Debug("unsubscribing", "channel", in.key.name, "error", err)
-			}
-		}()
-	}
-}
-
-// leaveAll takes a daemon that is gone from here off everything.
-func (s *subscriptions) leaveAll(id identity.EntityID) {
-	s.mu.Lock()
-	var out []*member
-	for _, in := range s.intakes {
-		in.mu.Lock()
-		if m := in.members[id]; m != nil {
-			out = append(out, m)
-		}
-		in.mu.Unlock()
-	}
-	s.mu.Unlock()
-	for _, m := range out {
-		s.leave(m)
-	}
-}
-
-// start goes on with what a ledger has.
-func (s *subscriptions) start(id identity.EntityID, list []channel.Binding) {
-	for _, b := range list {
-		m, _, err := s.enlist(id, b)
-		if err != nil {
-			return // the runtime is shutting down
-		}
-		m.begin()
-		m.in.poke()
-		m.in.resubscribe(m)
-	}
-}
-
-// startAll goes on with the subscriptions of all daemons that serve here.
-func (s *subscriptions) startAll() {
-	s.rt.mu.RLock()
-	all := make([]*hosted, 0, len(s.rt.daemons))
-	for _, d := range s.rt.daemons {
-		all = append(all, d)
-	}
-	s.rt.mu.RUnlock()
-	for _, d := range all {
-		d.mu.Lock()
-		list := d.ledger.All()
-		serves := d.state == stateRunning || d.state == statePassive
-		d.mu.Unlock()
-		if serves {
-			s.start(d.id, list)
-		}
-	}
-}
-
-// describe says where a subscription stands.
-func (s *subscriptions) describe(id identity.EntityID, sub *Subscription) {
-	s.mu.Lock()
-	in := s.intakes[intakeKey{sub.Publisher, sub.Channel}]
-	s.mu.Unlock()
-	if in == nil {
-		return
-	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	m := in.members[id]
-	if m == nil {
-		return
-	}
-	sub.State, sub.Head, sub.Expires = subscriptionStates[m.state], max(in.head, sub.Cursor), m.expires
-	if m.err != nil {
-		sub.Reason, sub.Code = m.err.Error(), channel.CodeOf(m.err)
-	}
-}
-
-func (in *intake) send(conn channel.Conn, m channel.Message) error {
-	in.sending.Lock()
-	defer in.sending.Unlock()
-	return errors.Join(conn.Send(m), conn.Flush())
-}
-
-// sendIf sends the message where cond, which is called with in.mu, still holds:
-// what is said of one daemon by several goroutines comes in an order that ends
-// in what is so.
-func (in *intake) sendIf(conn channel.Conn, m channel.Message, cond func() bool) error {
-	in.sending.Lock()
-	defer in.sending.Unlock()
-	in.mu.Lock()
-	ok := cond()
-	in.mu.Unlock()
-	if !ok {
+// addModule adds the module, once, and makes it the kind's where the kind is
+// not known here.
+func (in *incoming) addModule(ctx context.Context) error {
+	o := &in.offer
+	if len(o.Module) == 0 || in.known {
 		return nil
 	}
-	return errors.Join(conn.Send(m), conn.Flush())
+	if in.needs {
+		if sum := sha256.Sum256(in.module); !bytes.Equal(sum[:], o.Module) {
+			return migration.Failf(migration.ModuleRefused, "the module that came has digest %x, %x was announced", sum, o.Module)
+		}
+		if _, err := in.rt.addModule(ctx, in.module, in.rt.limits.MemoryBytes); err != nil {
+			return migration.Failf(migration.ModuleRefused, "%v", err)
+		}
+	}
+	in.rt.mu.RLock()
+	_, known := in.rt.kinds[o.Kind]
+	in.rt.mu.RUnlock()
+	if !known {
+		m, err := in.rt.module(ctx, store.Digest(o.Module))
+		if err != nil {
+			return migration.Failf(migration.ModuleRefused, "%v", err)
+		}
+		if err := in.rt.setKind(o.Kind, m, m.Report().Size, Limits{}); err != nil {
+			return migration.Failf(migration.StoreFailed, "%v", err)
+		}
+	}
+	in.known = true
+	return nil
 }
 
-// say tells the publisher what the member wants of it.
-func (in *intake) say(conn channel.Conn, m *member) {
-	if !in.rt.startWork() {
-		return
+// make makes the daemon that what comes goes into. It holds its events, and is
+// not in the runtime's table.
+func (in *incoming) make(ctx context.Context) (*hosted, error) {
+	if in.d != nil {
+		return in.d, nil
 	}
-	defer in.rt.work.Done()
-	in.mu.Lock()
-	leaving, gone := m.leaving, m.gone
-	sub := &channel.Subscribe{Entity: m.entity, Token: m.token, Source: m.source, After: m.cursor}
-	in.mu.Unlock()
-	var err error
-	switch {
-	case gone:
-		return
-	case leaving:
-		err = in.sendIf(conn, &channel.Unsubscribe{Entity: m.entity}, func() bool { return in.members[m.entity] == m && m.leaving })
-	default:
-		if len(sub.Token) > 0 {
-			if sub.Residence, err = in.rt.residence(in.rt.ctx, m.entity); err != nil {
-				in.mu.Lock()
-				m.reply(memberAnswer{err: err})
-				m.err = err
-				in.mu.Unlock()
-				return
-			}
-		}
-		err = in.sendIf(conn, sub, func() bool { return in.members[m.entity] == m && !m.leaving })
+	o := &in.offer
+	d := in.rt.newHosted(o.Entity, o.Kind, orNil(o.Module))
+	if err := d.setLimits(o.Limits); err != nil {
+		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
+	d.name, d.epoch, d.key = o.Name, o.Epoch, identity.PublicOnly(o.Entity)
+	factory, _, err := in.rt.factory(ctx, o.Kind, orNil(o.Module))
 	if err != nil {
-		in.rt.logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
+		return nil, migration.Failf(migration.FactoryNotFound, "%v", err)
 	}
+	if err := in.rt.construct(ctx, d, factory); err != nil {
+		return nil, migration.Failf(migration.StateFailed, "%v", err)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.settled {
+		d.end(stateGone, &NotFoundError{o.Entity})
+		return nil, errPushedOut
+	}
+	in.d = d
+	return d, nil
 }

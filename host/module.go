@@ -119,6 +119,18 @@ func (d *moduleDaemon) loadMemory(b []byte) error {
 	return d.guest.Load(s)
 }
 
+func (d *moduleDaemon) freeze(since *sandbox.Frozen) (*sandbox.Frozen, error) {
+	return d.guest.Freeze(since)
+}
+
+func (d *moduleDaemon) thaw() { d.guest.Thaw() }
+
+func (d *moduleDaemon) follow() *sandbox.Follower { return d.guest.Follow() }
+
+func (d *moduleDaemon) fill(index []uint32, blocks []byte) error { return d.guest.Fill(index, blocks) }
+
+func (d *moduleDaemon) become(s *sandbox.State) error { return d.guest.Become(s) }
+
 // event fills the reused event from c. Its random stream is seeded from
 // identity, epoch and sequence, so that a replay draws the same; it is
 // not secret.

@@ -229,6 +229,11 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	if e.Before != d.chain.Head() || e.Parent != d.chain.HeadHash() || e.Applied != d.applied+1 || e.Epoch != d.epoch {
 		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
 	}
+	if d.adopting {
+		d.link(e.Outputs)
+		d.note(e.Sender, e.Number, e.Time)
+		return nil
+	}
 	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From}
 	raw, err := d.daemon.Process(d.prepareCall(&ev, e.Time), e.Payload)
 	skip := d.mending != nil && d.mending.how == MendSkip

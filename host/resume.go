@@ -64,7 +64,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		return err
 	}
 	for id, rec := range records {
-		in := &incoming{rt: r, from: rec.From, offer: rec.Offer, done: make(chan struct{}), prepared: true}
+		in := &incoming{rt: r, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), prepared: true}
 		d := r.newHosted(id, rec.Offer.Kind, orNil(rec.Offer.Module))
 		d.name, d.key = rec.Offer.Name, identity.PublicOnly(id)
 		in.d = d

@@ -203,7 +203,7 @@ func TestPausedDaemonIsNotHeldForEver(t *testing.T) {
 		if err := second(a.Deliver(ctx, d.Entity, host.Event{})); err != nil { // held, then applied
 			t.Error(err)
 		}
-		if took := time.Since(started); took != migration.Patience {
+		if took := time.Since(started); took != 10*time.Second {
 			t.Errorf("the event was held for %v", took)
 		}
 		if _, err := m.Wait(ctx); !failedWith(err, migration.TargetUnavailable) {
@@ -369,6 +369,7 @@ func TestM23_M146_ShutdownEndsMigrations(t *testing.T) {
 		}
 		g.open() // the stragglers of the dropped streams reach nobody
 		net.Settle()
+		time.Sleep(time.Minute) // what a broken connection left is kept for a while
 		if b.DaemonCount() != 0 || len(b.Arriving()) != 0 {
 			t.Errorf("%d daemons on the target, %d arriving", b.DaemonCount(), len(b.Arriving()))
 		}

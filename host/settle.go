@@ -82,6 +82,9 @@ func (in *incoming) activate(rel *migration.Release) error {
 	in.rt.mu.Unlock()
 	in.settled, in.owned = true, true
 	close(in.done)
+	if of, ok := d.daemon.(mover); ok {
+		of.thaw()
+	}
 	d.resume()
 	in.rt.subs.start(d.id, d.ledger.All())
 	in.rt.grown(d)

@@ -114,9 +114,10 @@ const (
 	FormNone   Form = iota // empty, and not to be restored: the daemon keeps nothing
 	FormGiven              // what the daemon's own code gave (wasmhost_snapshot), for it to restore
 	FormMemory             // captured memory, for the same module
+	FormBlocks             // what a memory is apart from its blocks; they came before, in a migration
 )
 
-var formNames = [...]string{"none", "given", "memory"}
+var formNames = [...]string{"none", "given", "memory", "blocks"}
 
 // String returns the form's name.
 func (f Form) String() string {
@@ -216,7 +217,7 @@ func (h *SnapshotHeader) check() error {
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
 	case h.Epoch == 0:
 		return errors.New("epoch 0")
-	case h.Form > FormMemory:
+	case h.Form > FormBlocks:
 		return fmt.Errorf("state of %s", h.Form)
 	case max(h.Epoch, h.Through, h.Applied) >= countLimit:
 		return fmt.Errorf("epoch %d, sequence %d, %d events: no daemon gets there", h.Epoch, h.Through, h.Applied)

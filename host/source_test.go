@@ -222,11 +222,11 @@ func TestM43_M44_M45_M47_M60_M76_M78_F38_WhatHappensMeanwhileComesAlong(t *testi
 	})
 }
 
-// A daemon that does more while it moves than may be kept goes on where it is;
-// nothing of what it did is lost.
+// A daemon that does more while it moves than may be kept in memory goes on where
+// it is, if there is no store to read it from; nothing of what it did is lost.
 func TestM51_F35_TooMuchMeanwhile(t *testing.T) {
 	var net hosttest.Net
-	a := start(t, &net, newKey(t), "", func(o *host.Options) { o.Limits.TailBytes = 4096 })
+	a := start(t, &net, newKey(t), "", func(o *host.Options) { o.Limits.TailBytes, o.Store = 4096, nil })
 	b := nativeNode(t, &net)
 	if err := a.RegisterFactory("n", nativeFactory(new(int))); err != nil {
 		t.Fatal(err)
@@ -248,13 +248,36 @@ func TestM51_F35_TooMuchMeanwhile(t *testing.T) {
 	if b.DaemonCount() != 0 || len(b.Arriving()) != 0 {
 		t.Error("the target kept something")
 	}
-	if err := a.proves(d.Entity); err != nil {
-		t.Error(err)
-	}
 	if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); err != nil { // in peace it goes
 		t.Error(err)
 	}
 	b.wantSend(d.Entity, "x", "102")
+}
+
+// Where there is a store, what does not fit is read from it.
+func TestMuchMeanwhileIsReadFromTheStore(t *testing.T) {
+	var net hosttest.Net
+	a := start(t, &net, newKey(t), "", func(o *host.Options) { o.Limits.TailBytes = 4096 })
+	b := nativeNode(t, &net)
+	if err := a.RegisterFactory("n", nativeFactory(new(int))); err != nil {
+		t.Fatal(err)
+	}
+	d := a.spawnAs("n", nil)
+	g := newGate(&migration.Arrived{})
+	net.Filter = g.filter
+	m := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{})
+	<-g.reached
+	for i := range 100 {
+		a.wantSend(d.Entity, "x", fmt.Sprint(i+1))
+	}
+	g.open()
+	if _, err := m.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.wantSend(d.Entity, "x", "101")
+	if err := b.proves(d.Entity); err != nil {
+		t.Error(err)
+	}
 }
 
 // A migration is cancelled in whatever phase, from here or by who ordered it:
@@ -433,7 +456,7 @@ func TestM32_M48_F29_F32_LyingTargets(t *testing.T) {
 			l := &liar{tc.answers(now.Sequence, now.Head[:]), make(chan migration.Message, 1)}
 			s := newStranger(t, &net)
 			s.mesh.Handle(l)
-			if err := a.moveWith(d.Entity, s.mesh.Self(), host.MigrationOptions{}); !failedWith(err, tc.want) {
+			if err := a.moveWith(d.Entity, s.mesh.Self(), leaveKey); !failedWith(err, tc.want) {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}
 			net.Settle()

@@ -308,10 +308,7 @@ func (d *hosted) init(at int64) error {
 // initialised anew.
 func (d *hosted) restore(s *Snapshot, at int64) error {
 	h := &s.Header
-	d.chain, d.payload = NewChain(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
-	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
-	d.signed = h.Through / d.rt.cpEvery
-	d.stats.processed, d.stats.emitted = h.Applied, h.Through
+	d.stand(h)
 	var err error
 	if d.ledger, err = channel.DecodeLedger(h.Bindings); err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
@@ -325,6 +322,8 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), ErrBadMemory)
 		}
 		err = c.loadMemory(s.State)
+	case FormBlocks:
+		err = fmt.Errorf("%w: its memory went apart from it, in a migration", ErrBadSnapshot)
 	default:
 		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, s.State)
 	}
@@ -333,6 +332,14 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 	}
 	d.lastTime = max(at, h.LastTime)
 	return nil
+}
+
+// stand puts the daemon where a snapshot's header says, but for its state.
+func (d *hosted) stand(h *SnapshotHeader) {
+	d.chain, d.payload = NewChain(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
+	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
+	d.signed = h.Through / d.rt.cpEvery
+	d.stats.processed, d.stats.emitted = h.Applied, h.Through
 }
 
 // daemonRecord is how the store keeps what a daemon is. The private key is

@@ -68,18 +68,9 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 	if err := d.portable(); err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
-	s := &Snapshot{Header: SnapshotHeader{
-		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
-		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
-		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Form: form, Limits: d.own.Map(),
-		CreatedAt: d.rt.clock().UnixNano(),
-	}}
-	var err error
-	if s.Header.Bindings, err = d.ledger.Encode(); err != nil {
-		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
-	}
-	if len(s.Header.Bindings) == 0 {
-		s.Header.Version = plainSnapshot
+	s, err := d.header(form)
+	if err != nil {
+		return nil, err
 	}
 	switch s.Header.Form {
 	case FormMemory:
@@ -111,6 +102,30 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// header is a snapshot that lacks its state and signature. It needs d.mu.
+func (d *hosted) header(form Form) (*Snapshot, error) {
+	bindings, err := d.ledger.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
+	}
+	s := &Snapshot{Header: SnapshotHeader{
+		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
+		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
+		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Form: form, Limits: d.own.Map(),
+		CreatedAt: d.rt.clock().UnixNano(), Bindings: bindings,
+	}}
+	if len(bindings) == 0 {
+		s.Header.Version = plainSnapshot
+	}
+	return s, nil
+}
+
+// describe completes a snapshot of FormBlocks.
+func (s *Snapshot) describe(manifest []byte, key *identity.KeyPair) error {
+	s.State, s.Header.StateHash = manifest, sha256.Sum256(manifest)
+	return s.seal(key)
 }
 
 // form is how the daemon's state is captured.

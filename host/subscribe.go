@@ -232,14 +232,25 @@ func (r *Runtime) deliverRun(ctx context.Context, id identity.EntityID, source i
 	}
 	defer d.mu.Unlock()
 	d.gather()
+	before := b.Cursor
 	err = channel.Each(first, events, func(ev channel.Event) error {
-		if ev.Sequence != b.Cursor+1 {
+		switch {
+		case ev.Sequence != b.Cursor+1:
 			return nil // it has it, or is behind by more
+		case b.Cursor > before && d.pacer.interval() > 0:
+			return errSlowed
 		}
 		return d.applyChannel(b, &Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: EventChannel, From: ev.From, Payload: ev.Payload})
 	})
+	if errors.Is(err, errSlowed) {
+		err = nil // the caller comes again with what is left
+	}
 	return b.Cursor, d.flush(), err
 }
+
+// errSlowed ends a run of events of a daemon that is slowed: each is to wait for
+// its time.
+var errSlowed = errors.New("the daemon is slowed")
 
 // deliverGap tells the daemon that a channel's events up to the last are lost.
 func (r *Runtime) deliverGap(ctx context.Context, id identity.EntityID, source identity.EntityID, last uint64) (cursor uint64, t *ticket, err error) {

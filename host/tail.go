@@ -1,6 +1,8 @@
 package host
 
 import (
+	"time"
+
 	"wasmhost/host/migration"
 )
 
@@ -10,27 +12,34 @@ type tail struct {
 	records [][]byte
 	bytes   int64
 	limit   int64
-	next    uint64 // index of the first of records
+	from    uint64 // index of the first
+	to      uint64 // index after the last
+	busy    time.Duration
+	stored  bool // the store has them too: of more than limit bytes nothing is held
 	over    bool
 }
 
 func (t *tail) add(rec []byte) {
-	if t.bytes+int64(len(rec)) > t.limit {
-		t.over = true
-	}
-	if t.over { // the migration will fail: hold no more
-		return
-	}
-	t.records = append(t.records, rec)
+	t.to++
 	t.bytes += int64(len(rec))
+	if t.bytes > t.limit {
+		t.over, t.records = true, nil
+	}
+	if !t.over {
+		t.records = append(t.records, rec)
+	}
 }
 
-// take returns what is held, and holds nothing.
-func (t *tail) take() (from uint64, records [][]byte, err error) {
-	if t.over {
-		return 0, nil, migration.Failf(migration.BufferFull, "more than %d bytes of events while the daemon moved", t.limit)
+// held says how much happened since the last take: bytes of records, and how
+// long the daemon took for them.
+func (t *tail) held() (int64, time.Duration) { return t.bytes, t.busy }
+
+// take returns what happened, and begins anew.
+func (t *tail) take() (cut, error) {
+	c := cut{from: t.from, to: t.to, records: t.records, bytes: t.bytes, busy: t.busy}
+	if t.over && !t.stored {
+		return c, migration.Failf(migration.BufferFull, "more than %d bytes of events while the daemon moved", t.limit)
 	}
-	from, records = t.next, t.records
-	t.next, t.records, t.bytes = t.next+uint64(len(records)), nil, 0
-	return from, records, nil
+	t.from, t.records, t.bytes, t.busy, t.over = t.to, nil, 0, 0, false
+	return c, nil
 }

@@ -1,12 +1,10 @@
 package host
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"sync"
+	"time"
 
-	"wasmhost/abi"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -25,9 +23,19 @@ type incoming struct {
 	module   []byte
 	snapshot []byte
 	history  uint64 // records that came
+	blocks   uint64 // messages of blocks that came
+	bytes    int64  // of blocks, uncompressed
+	needs    bool   // the module
+	known    bool   // it is here
+	arrived  bool   // all of the snapshot
 	next     uint64 // index, at the source, of the next record of the tail
+	memory   *arrivingMemory
+	adopted  bool // records came that were not replayed
 
 	mu       sync.Mutex
+	walking  chan struct{} // closed when the stream that feeds it is done with
+	cut      func()        // ends that stream
+	parked   *time.Timer   // drops it; non-nil while no stream feeds it
 	prepared bool
 	settled  bool          // activated or discarded
 	owned    bool          // activated
@@ -85,33 +93,34 @@ func (r *Runtime) answer(c migration.Conn, m migration.Message) {
 
 // takeOffer is the target's walk.
 func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer) (err error) {
-	in := &incoming{rt: r, from: from, offer: *offer, done: make(chan struct{})}
-	need, err := r.admit(in)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			in.abort()
+	in := r.takeUp(from, c, offer)
+	if in == nil {
+		in = &incoming{rt: r, from: from, offer: *offer, done: make(chan struct{}), walking: make(chan struct{}), cut: c.Abort}
+		if in.needs, err = r.admit(in); err != nil {
+			return err
 		}
-	}()
-	if err := c.Send(&migration.Accept{NeedModule: need}); err != nil {
-		return err
+		in.memory = &arrivingMemory{in: in}
 	}
-	if err := in.receive(patient{c}); err != nil {
-		return err
+	defer in.rest(&err)
+	seal, err := r.node.SealKey()
+	if err != nil {
+		return migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}
-	if err := in.addModule(ctx, need); err != nil {
+	if err := c.Send(&migration.Accept{NeedModule: in.needs, Seal: seal, HaveModule: uint64(len(in.module)), HaveHistory: in.history, HaveBlocks: in.blocks}); err != nil {
+		return cutOff(err)
+	}
+	if err := in.receive(ctx, patient{c}); err != nil {
 		return err
 	}
 	if err := c.Send(&migration.Arrived{}); err != nil {
-		return err
+		return cutOff(err)
 	}
+	in.arrived = true
 	if err := in.restore(ctx); err != nil {
 		return err
 	}
 	head := in.d.chain.HeadHash()
-	if err := c.Send(&migration.Ready{Sequence: in.d.chain.Head().Sequence, Head: head[:]}); err != nil {
+	if err := c.Send(&migration.Ready{Sequence: in.d.chain.Head().Sequence, Head: head[:], Root: in.memory.sum()}); err != nil {
 		return err
 	}
 	if err := in.replay(patient{c}); err != nil {
@@ -121,7 +130,7 @@ func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migrati
 		return err
 	}
 	head = in.d.chain.HeadHash()
-	if err := c.Send(&migration.Prepared{Sequence: in.d.chain.Head().Sequence, Applied: in.d.applied, Head: head[:]}); err != nil {
+	if err := c.Send(&migration.Prepared{Sequence: in.d.chain.Head().Sequence, Applied: in.d.applied, Head: head[:], Root: in.memory.sum()}); err != nil {
 		in.inDoubt()
 		return nil
 	}
@@ -217,232 +226,43 @@ func pad(b []byte) []byte {
 	return make([]byte, 32)
 }
 
-// receive takes module, history and snapshot.
-func (in *incoming) receive(c migration.Conn) error {
-	if in.rt.store != nil {
-		b := &store.Batch{}
-		b.DeleteHistory(in.offer.Entity)
-		if err := in.submit(b, ignore); err != nil {
-			return err
-		}
-	}
-	for {
-		msg, err := receive[migration.Message](c)
-		if err != nil {
-			return err
-		}
-		switch msg := msg.(type) {
-		case *migration.ModuleChunk:
-			if uint64(len(in.module)+len(msg.Bytes)) > in.offer.ModuleSize {
-				return migration.Failf(migration.ProtocolError, "more of the module came than the %d bytes announced", in.offer.ModuleSize)
-			}
-			in.module = append(in.module, msg.Bytes...)
-		case *migration.HistoryBatch:
-			if err := in.addHistory(msg); err != nil {
-				return err
-			}
-		case *migration.SnapshotChunk:
-			if int64(len(in.snapshot)+len(msg.Bytes)) > in.rt.limits.StateBytes+16<<20 {
-				return migration.Failf(migration.StateFailed, "the snapshot is larger than the limit of %d bytes", in.rt.limits.StateBytes)
-			}
-			in.snapshot = append(in.snapshot, msg.Bytes...)
-			if msg.Last {
-				if in.history != in.offer.History {
-					return migration.Failf(migration.ProtocolError, "%d history records came, %d were announced", in.history, in.offer.History)
-				}
-				return nil
-			}
-		case *migration.Refuse:
-			return &peerRefusal{&migration.Error{Code: msg.Code, Text: msg.Text}}
-		default:
-			return migration.Failf(migration.ProtocolError, "a %T during the transfer", msg)
-		}
-	}
-}
-
-func (in *incoming) addHistory(m *migration.HistoryBatch) error {
-	if m.From != in.history || in.history+uint64(len(m.Records)) > in.offer.History {
-		return migration.Failf(migration.ProtocolError, "history records from %d came where %d of %d are next", m.From, in.history, in.offer.History)
-	}
-	if in.rt.store != nil {
-		b := &store.Batch{}
-		for i, rec := range m.Records {
-			b.Append(in.offer.Entity, m.From+uint64(i), rec)
-		}
-		if err := in.submit(b, ignore); err != nil {
-			return err
-		}
-	}
-	in.history += uint64(len(m.Records))
-	return nil
-}
-
-func (in *incoming) addModule(ctx context.Context, need bool) error {
-	o := &in.offer
-	if need {
-		if sum := sha256.Sum256(in.module); !bytes.Equal(sum[:], o.Module) {
-			return migration.Failf(migration.ModuleRefused, "the module that came has digest %x, %x was announced", sum, o.Module)
-		}
-	}
-	if len(o.Module) == 0 {
-		return nil
-	}
-	var compiled interface{ Report() *abi.Report }
-	if need {
-		m, err := in.rt.addModule(ctx, in.module, in.rt.limits.MemoryBytes)
-		if err != nil {
-			return migration.Failf(migration.ModuleRefused, "%v", err)
-		}
-		compiled = m
-	}
-	in.rt.mu.RLock()
-	_, known := in.rt.kinds[o.Kind]
-	in.rt.mu.RUnlock()
-	if known {
-		return nil
-	}
-	m, err := in.rt.module(ctx, store.Digest(o.Module))
-	if err != nil {
-		return migration.Failf(migration.ModuleRefused, "%v", err)
-	}
-	if compiled == nil {
-		compiled = m
-	}
-	if err := in.rt.setKind(o.Kind, m, compiled.Report().Size, Limits{}); err != nil {
-		return migration.Failf(migration.StoreFailed, "%v", err)
-	}
-	return nil
-}
-
-// restore makes the daemon and brings it to the snapshot.
-func (in *incoming) restore(ctx context.Context) error {
-	s, err := DecodeSnapshot(in.snapshot)
-	if err != nil {
-		return migration.Failf(migration.StateFailed, "%v", err)
-	}
-	h, o := &s.Header, &in.offer
-	if h.Entity != o.Entity || h.Epoch != o.Epoch || h.Kind != o.Kind || !bytes.Equal(h.Module, o.Module) {
-		return migration.Failf(migration.StateFailed, "the snapshot does not match the offer: daemon %s, epoch %d, kind %q", h.Entity.Origin(), h.Epoch, h.Kind)
-	}
-	if s.Checkpoint.Signed() || o.Identity {
-		if err := s.Verify(); err != nil {
-			return migration.Failf(migration.StateFailed, "%v", err)
-		}
-	}
-	d := in.rt.newHosted(o.Entity, o.Kind, orNil(o.Module))
-	if err := d.setLimits(h.Limits); err != nil {
-		return migration.Failf(migration.StateFailed, "%v", err)
-	}
-	d.name, d.epoch, d.key = o.Name, o.Epoch, identity.PublicOnly(o.Entity)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	factory, _, err := in.rt.factory(ctx, o.Kind, orNil(o.Module))
-	if err != nil {
-		return migration.Failf(migration.FactoryNotFound, "%v", err)
-	}
-	if err := in.rt.construct(ctx, d, factory); err != nil {
-		return migration.Failf(migration.StateFailed, "%v", err)
-	}
-	in.d = d
-	if err := d.restore(s, h.LastTime); err != nil {
-		return migration.Failf(migration.StateFailed, "%v", err)
-	}
-	d.index, d.kept = in.history, in.history
-	in.next = in.history
-	if in.rt.store != nil && in.history == 0 {
-		if err := in.beginHere(s); err != nil {
-			return err
-		}
-	}
-	return in.keepSnapshot(s)
-}
-
-// beginHere starts a history for a daemon that brought none: at its snapshot,
-// which it signed.
-func (in *incoming) beginHere(s *Snapshot) error {
-	h := &s.Header
-	rec, err := encodeRecord(&beginRecord{Kind: h.Kind, Module: h.Module, Config: h.Config, Time: max(h.LastTime, 1), Epoch: h.Epoch,
-		Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, Checkpoint: s.Checkpoint})
-	if err != nil {
-		return err
-	}
-	b := &store.Batch{}
-	b.Append(in.offer.Entity, 0, rec)
-	in.d.index, in.d.kept = 1, 1
-	return in.submit(b, ignore)
-}
-
-func (in *incoming) keepSnapshot(s *Snapshot) error {
-	if in.rt.store == nil {
-		return nil
-	}
-	b := &store.Batch{}
-	if err := putSnapshot(b, in.offer.Entity, in.d.index, s); err != nil {
-		return err
-	}
-	in.snapshot, in.module = nil, nil
-	return in.submit(b, ignore)
-}
-
-// replay applies what the source did since the snapshot.
-func (in *incoming) replay(c migration.Conn) error {
-	first := in.offer.History == 0 // a source that keeps no history counts on its own
-	for {
-		t, err := receive[*migration.Tail](c)
-		if err != nil {
-			return err
-		}
-		if first {
-			in.next, first = t.From, false
-		}
-		if t.From != in.next {
-			return migration.Failf(migration.ProtocolError, "records from %d came where %d is next", t.From, in.next)
-		}
-		in.next += uint64(len(t.Records))
-		b, err := in.apply(t.Records)
-		if err != nil {
-			return err
-		}
-		if in.rt.store != nil {
-			if err := in.submit(b, ignore); err != nil {
-				return err
-			}
-		}
-		if t.Last {
-			return nil
-		}
-	}
-}
-
-// apply replays records and returns what is to be written of them. The
-// daemon's lock is held for that alone: who drops the daemon waits for no peer.
-func (in *incoming) apply(records [][]byte) (*store.Batch, error) {
-	in.d.mu.Lock()
-	defer in.d.mu.Unlock()
-	if in.d.state == stateGone {
-		return nil, errPushedOut
-	}
-	b := &store.Batch{}
-	for _, rec := range records {
-		b.Append(in.offer.Entity, in.d.index, rec)
-		if err := in.d.replay(rec); err != nil {
-			return nil, migration.Failf(migration.StateFailed, "%v", err)
-		}
-	}
-	return b, nil
-}
-
 // incomingRecord is how the store keeps a prepared daemon.
 type incomingRecord struct {
 	_     struct{} `cbor:",toarray"`
 	From  identity.NodeID
-	Offer migration.Offer
+	Offer keptOffer
+}
+
+// keptOffer is what the store keeps of an Offer, in the form that its first
+// version had.
+type keptOffer struct {
+	_          struct{} `cbor:",toarray"`
+	Version    uint8
+	Migration  migration.ID
+	Entity     identity.EntityID
+	Name       string
+	Kind       string
+	Module     []byte
+	ModuleSize uint64
+	Epoch      uint64
+	Identity   bool
+	History    uint64
+}
+
+func keepOffer(o *migration.Offer) keptOffer {
+	return keptOffer{Version: o.Version, Migration: o.Migration, Entity: o.Entity, Name: o.Name, Kind: o.Kind,
+		Module: o.Module, ModuleSize: o.ModuleSize, Epoch: o.Epoch, Identity: o.Identity, History: o.History}
+}
+
+func (k *keptOffer) offer() migration.Offer {
+	return migration.Offer{Version: k.Version, Migration: k.Migration, Entity: k.Entity, Name: k.Name, Kind: k.Kind,
+		Module: k.Module, ModuleSize: k.ModuleSize, Epoch: k.Epoch, Identity: k.Identity, History: k.History}
 }
 
 // prepare makes all that came durable. From here on the daemon may be ours.
 func (in *incoming) prepare() error {
 	if in.rt.store != nil {
-		rec, err := canon.Marshal(&incomingRecord{From: in.from, Offer: in.offer})
+		rec, err := canon.Marshal(&incomingRecord{From: in.from, Offer: keepOffer(&in.offer)})
 		if err != nil {
 			return err
 		}

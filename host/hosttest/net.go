@@ -198,10 +198,10 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 	h := to.handler
 	to.mu.Unlock()
 	near, far := pipe(p.from, to)
-	stop := context.AfterFunc(ctx, near.Abort)
+	near.stop = context.AfterFunc(ctx, near.Abort)
 	p.from.net.answer(func() {
 		defer func() {
-			stop()
+			near.stop()
 			p.from.net.mu.Lock()
 			delete(p.from.net.pipes, near)
 			p.from.net.mu.Unlock()
@@ -241,6 +241,7 @@ func pipe(from, to *Mesh) (near, far *conn) {
 
 // conn is one end of a connection. Messages cross it encoded.
 type conn struct {
+	stop       func() bool // parts the connection from its context; nil at the far end
 	net        *Net
 	meshes     [2]*Mesh // this end's, and the other's
 	in         <-chan []byte
@@ -312,6 +313,9 @@ func (c *conn) take(b []byte) (migration.Message, error) {
 }
 
 func (c *conn) Close() error {
+	if c.stop != nil {
+		c.stop()
+	}
 	c.closedOnce.Do(func() { close(c.ended) })
 	return nil
 }

@@ -46,7 +46,8 @@ func Decode(b []byte) (Message, error) {
 
 func blank(kind byte) Message {
 	for _, m := range []Message{&Offer{}, &Accept{}, &Refuse{}, &ModuleChunk{}, &HistoryBatch{}, &SnapshotChunk{},
-		&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{}} {
+		&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{},
+		&Blocks{}, &Memory{}, &Caught{}} {
 		if m.kind() == kind {
 			return m
 		}
@@ -63,6 +64,23 @@ func (m *Offer) check() error {
 	}
 	if m.Epoch == 0 || m.Epoch == ^uint64(0) {
 		return fmt.Errorf("epoch %d", m.Epoch)
+	}
+	if len(m.Limits) > maxLimits {
+		return fmt.Errorf("%d limits", len(m.Limits))
+	}
+	return nil
+}
+
+// maxLimits is more than there are limits.
+const maxLimits = 64
+
+func (m *Blocks) check() error {
+	n := len(m.Index) / 4
+	if n == 0 || n > MaxBlocks || len(m.Index)%4 != 0 {
+		return fmt.Errorf("%d bytes of indices, for 1 to %d blocks", len(m.Index), MaxBlocks)
+	}
+	if !m.S2 && len(m.Bytes) != n*BlockBytes || len(m.Bytes) > MaxBlocks*BlockBytes {
+		return fmt.Errorf("%d bytes for %d blocks", len(m.Bytes), n)
 	}
 	return nil
 }
@@ -92,10 +110,10 @@ func chunkLen(n int) error {
 func (m *HistoryBatch) check() error { return someRecords(m.Records) }
 
 func (m *Tail) check() error {
-	if m.Last {
-		return nil
+	if m.More && len(m.Records) == 0 && !m.Adopt {
+		return errors.New("no records, and more to follow")
 	}
-	return someRecords(m.Records)
+	return nil
 }
 
 func someRecords(records [][]byte) error {
@@ -105,8 +123,16 @@ func someRecords(records [][]byte) error {
 	return nil
 }
 
-func (m *Ready) check() error    { return hashLen(m.Head) }
-func (m *Prepared) check() error { return hashLen(m.Head) }
+func (m *Ready) check() error    { return errors.Join(hashLen(m.Head), rootLen(m.Root)) }
+func (m *Prepared) check() error { return errors.Join(hashLen(m.Head), rootLen(m.Root)) }
+
+func rootLen(b []byte) error {
+	if n := len(b); n != 0 && n != 32 {
+		return fmt.Errorf("hash of memory of %d bytes", n)
+	}
+	return nil
+}
+
 func (m *Release) check() error {
 	if m.Epoch < 2 {
 		return fmt.Errorf("epoch %d", m.Epoch)

@@ -9,11 +9,13 @@ import (
 
 // Version is the version of the messages below. An Offer of another version is
 // refused.
-const Version = 1
+const Version = 2
 
 // Bounds on what one message may carry.
 const (
 	MaxChunk      = 256 << 10 // bytes of module, or of snapshot, in one message
+	MaxBlocks     = 128       // blocks of memory in one message
+	BlockBytes    = 4096      // of one block
 	MaxBatchBytes = 1 << 20   // bytes of history records after which a batch is sent
 	MaxMessage    = 40 << 20  // bytes of one encoded message: the largest single record and then some
 	MaxText       = 4096      // bytes of a failure's text; longer text is cut by the sender, refused by the receiver
@@ -57,12 +59,22 @@ type Offer struct {
 	Epoch      uint64 // the source's; the target will own Epoch+1
 	Identity   bool   // whether the daemon's key will come along
 	History    uint64 // how many history records the source has; 0 when it keeps none
+	Memory     bool   // whether its memory comes in Blocks, before the snapshot
+	Resumed    bool   // the same migration over another connection: it goes on where the target stands
+
+	Limits map[string]int64 // of the daemon's own, by name
 }
 
 // Accept says that the target can take the daemon. Target to source.
 type Accept struct {
 	_          struct{} `cbor:",toarray"`
 	NeedModule bool
+	Seal       identity.SealKey // the target's: identities are sealed to it
+
+	// What came before the connection broke, of a migration that is resumed.
+	HaveModule  uint64 // bytes
+	HaveHistory uint64 // records
+	HaveBlocks  uint64 // messages
 }
 
 // Refuse ends the migration before Replay. Either side. An orchestrator cancels
@@ -93,6 +105,23 @@ type SnapshotChunk struct {
 	Last  bool
 }
 
+// Blocks carries blocks of the daemon's memory that differ from its module's
+// image or, later, that were written since the ones before. Source to target.
+type Blocks struct {
+	_     struct{} `cbor:",toarray"`
+	Index []byte   // of each block, 4 bytes, little-endian, rising; 1 to MaxBlocks of them
+	Bytes []byte   // the blocks, BlockBytes each
+	S2    bool     // whether Bytes is compressed, as one S2 block (an extension of Snappy)
+}
+
+// Memory ends the blocks of a round: what else the daemon's memory is after it.
+// Source to target.
+type Memory struct {
+	_     struct{} `cbor:",toarray"`
+	State []byte   // registers and size, as host encodes them
+	Last  bool     // as in Tail
+}
+
 // Arrived says that the target has module, history and snapshot. Target to
 // source.
 type Arrived struct {
@@ -104,16 +133,27 @@ type Ready struct {
 	_        struct{} `cbor:",toarray"`
 	Sequence uint64
 	Head     []byte // hash of the head, 32 bytes
+	Root     []byte // hash of the memory, 32 bytes; empty where it did not come in Blocks
 }
 
 // Tail carries history records made since the snapshot, for the target to
-// apply. Several may come while the source still serves; the one with Last set
-// comes after it has paused the daemon. Source to target.
+// apply. They come in rounds while the source still serves; the round with Last
+// set comes after it has paused the daemon. Where Adopt is set, the records of a
+// round are not to be replayed: what they changed in memory follows in Blocks,
+// and a Memory ends the round. Source to target.
 type Tail struct {
 	_       struct{} `cbor:",toarray"`
 	From    uint64
 	Records [][]byte
+	Adopt   bool
+	More    bool // more of the round follows
 	Last    bool
+}
+
+// Caught says that the target has applied a round that was not the last. Target
+// to source.
+type Caught struct {
+	_ struct{} `cbor:",toarray"`
 }
 
 // Prepared says that the target has applied the last Tail and holds the daemon
@@ -123,6 +163,7 @@ type Prepared struct {
 	Sequence uint64
 	Applied  uint64
 	Head     []byte
+	Root     []byte // as in Ready
 }
 
 // Release hands the daemon over. The source has written it durably and will
@@ -170,6 +211,16 @@ type Order struct {
 	Target        identity.NodeID
 	OmitIdentity  bool
 	RetryNotReady uint64 // nanoseconds
+	Bounds        Bounds
+}
+
+// Bounds are what a migration is to keep to. A zero leaves it to the source.
+type Bounds struct {
+	_        struct{} `cbor:",toarray"`
+	Downtime uint64   // nanoseconds: for how long senders may wait at the end
+	Rounds   uint64   // at most so many before the pause
+	Deadline uint64   // nanoseconds from the beginning, by which the daemon is released or stays
+	Rate     uint64   // bytes per second that may be sent
 }
 
 // Step says in which phase an ordered migration is now. Source to orchestrator.
@@ -220,6 +271,9 @@ func (*Arrived) kind() uint8       { return 14 }
 func (*Order) kind() uint8         { return 15 }
 func (*Step) kind() uint8          { return 16 }
 func (*Outcome) kind() uint8       { return 17 }
+func (*Blocks) kind() uint8        { return 18 }
+func (*Memory) kind() uint8        { return 19 }
+func (*Caught) kind() uint8        { return 20 }
 
 // Conn carries the messages of one migration between its two ends, in order.
 // One goroutine may send while another receives.

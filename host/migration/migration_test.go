@@ -83,6 +83,8 @@ func messages() []Message {
 		&Order{Version: 1, Entity: identity.EntityID{1}, Target: 7, OmitIdentity: true, RetryNotReady: 30e9}, &Step{Phase: Transfer},
 		&Outcome{Epoch: 2, Bytes: 9, Downtime: 1e6, Took: []Span{{Phase: Snapshot, Took: 3}}},
 		&Outcome{Failures: []Failure{{Code: NotReadyTimeout, Text: "why", Attempts: 3}}},
+		&Blocks{Index: make([]byte, 4), Bytes: make([]byte, BlockBytes)}, &Blocks{Index: make([]byte, 8), Bytes: Pack(nil, make([]byte, 2*BlockBytes)), S2: true},
+		&Memory{State: []byte("s"), Last: true}, &Caught{},
 	}
 }
 
@@ -127,12 +129,15 @@ func TestM132_M133_M140_F72_F79_DecodeChecksContent(t *testing.T) {
 		"M133 reason": &Refuse{Code: 0xffff}, "M132 text": &Refuse{Text: strings.Repeat("x", MaxText+1)},
 		"M140 chunk": &SnapshotChunk{Bytes: make([]byte, MaxChunk+1)}, "M140 no bytes": &SnapshotChunk{Last: true},
 		"M140 module chunk": &ModuleChunk{Bytes: make([]byte, MaxChunk+1)}, "M140 no module": &ModuleChunk{},
-		"no records": &HistoryBatch{}, "no tail": &Tail{From: 3}, "retry": &Order{RetryNotReady: uint64(MaxRetryNotReady) + 1},
+		"no records": &HistoryBatch{}, "no tail": &Tail{From: 3, More: true}, "retry": &Order{RetryNotReady: uint64(MaxRetryNotReady) + 1},
 		"step at the end": &Step{Phase: Complete}, "no step": &Step{}, "step beyond": &Step{Phase: Aborted + 1},
 		"no outcome": &Outcome{}, "two outcomes": &Outcome{Epoch: 2, Failures: []Failure{{}}}, "two failures": &Outcome{Failures: []Failure{{}, {}}},
 		"reason of a failure": &Outcome{Failures: []Failure{{Code: 0xffff}}}, "text of a failure": &Outcome{Failures: []Failure{{Text: strings.Repeat("x", MaxText+1)}}},
 		"attempts": &Outcome{Failures: []Failure{{Attempts: 1 << 40}}}, "long downtime": &Outcome{Epoch: 2, Downtime: 1 << 63}, "many bytes": &Outcome{Epoch: 2, Bytes: 1 << 63},
-		"phases": &Outcome{Epoch: 2, Took: make([]Span, 8)}, "no phase": &Outcome{Epoch: 2, Took: make([]Span, 1)}, "head": &Ready{Head: head[:5]}, "release to epoch 1": &Release{Epoch: 1, Head: head},
+		"phases": &Outcome{Epoch: 2, Took: make([]Span, 8)}, "no phase": &Outcome{Epoch: 2, Took: make([]Span, 1)}, "head": &Ready{Head: head[:5]}, "root": &Ready{Head: head, Root: head[:5]},
+		"no blocks": &Blocks{}, "half an index": &Blocks{Index: make([]byte, 3)}, "too many blocks": &Blocks{Index: make([]byte, 4*MaxBlocks+4), S2: true},
+		"a block too short":      &Blocks{Index: make([]byte, 4), Bytes: make([]byte, 9)},
+		"packed blocks too long": &Blocks{Index: make([]byte, 4), S2: true, Bytes: make([]byte, MaxBlocks*BlockBytes+1)}, "release to epoch 1": &Release{Epoch: 1, Head: head},
 	} {
 		b, err := Encode(nil, m)
 		if err != nil {
@@ -150,9 +155,9 @@ func TestM134_M135_F77_F78_Counts(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"4,294,967,295 records and no bytes": {5, 0x82, 0x00, 0x9a, 0xff, 0xff, 0xff, 0xff},
 		"2^64-1 records":                     {5, 0x82, 0x00, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-		"2,000,000 records and padding":      append([]byte{8, 0x83, 0x00, 0x9a, 0x00, 0x1e, 0x84, 0x80}, make([]byte, 1<<20)...),
-		"a record of 2^64-1 bytes":           {8, 0x83, 0x00, 0x81, 0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf5},
-		"a record of 2^63-1 bytes":           {8, 0x83, 0x00, 0x81, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf5},
+		"2,000,000 records and padding":      append([]byte{8, 0x85, 0x00, 0x9a, 0x00, 0x1e, 0x84, 0x80}, make([]byte, 1<<20)...),
+		"a record of 2^64-1 bytes":           {8, 0x85, 0x00, 0x81, 0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf4, 0xf4, 0xf5},
+		"a record of 2^63-1 bytes":           {8, 0x85, 0x00, 0x81, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf4, 0xf4, 0xf5},
 		"a chunk of 4 GiB":                   {6, 0x82, 0x5a, 0xff, 0xff, 0xff, 0xff, 0xf5},
 		"no records where some must be":      {5, 0x82, 0x00, 0x80},
 		"a message over the limit":           append([]byte{6}, make([]byte, MaxMessage)...),
@@ -165,7 +170,7 @@ func TestM134_M135_F77_F78_Counts(t *testing.T) {
 			t.Errorf("%s: %v, %d bytes allocated", name, err, allocated)
 		}
 	}
-	if m, err := Decode([]byte{8, 0x83, 0x00, 0x80, 0xf5}); err != nil || len(m.(*Tail).Records) != 0 { // none, and the last
+	if m, err := Decode([]byte{8, 0x85, 0x00, 0x80, 0xf4, 0xf4, 0xf5}); err != nil || len(m.(*Tail).Records) != 0 { // none, and the last
 		t.Errorf("%+v, %v", m, err)
 	}
 }

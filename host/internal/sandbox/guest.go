@@ -43,6 +43,8 @@ type Guest struct {
 	at   atomic.Pointer[instance] // the instance that has the registers; nil: regs has them
 	used atomic.Bool              // since the last look for one to pack
 
+	frozen atomic.Bool // views of it are being taken: it is not packed
+
 	mu     sync.Mutex // held while space, packed or regs are looked at, but by a call while at is set
 	space  space      // nil while packed
 	packed *packed

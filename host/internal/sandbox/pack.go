@@ -92,7 +92,7 @@ func (g *Guest) unpack() error {
 
 // pack lets go of g's space if nobody uses it. What g is becomes the mark.
 func (g *Guest) pack() bool {
-	if !g.mu.TryLock() {
+	if g.frozen.Load() || !g.mu.TryLock() {
 		return false
 	}
 	defer g.mu.Unlock()

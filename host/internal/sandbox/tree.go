@@ -92,7 +92,11 @@ func (t *tree) root(regs *registers, size uint64, changed map[uint32]*block) [32
 	for l := range treeLevels {
 		level = t.parents(l, level)
 	}
-	top := t.node(treeLevels, 0, level)
+	return stateRoot(t.node(treeLevels, 0, level), regs, size)
+}
+
+// stateRoot is the hash of a state whose memory's tree has top.
+func stateRoot(top [32]byte, regs *registers, size uint64) [32]byte {
 	b := append([]byte("wasmhost state 1\x00"), top[:]...)
 	b = binary.LittleEndian.AppendUint64(b, size)
 	b = binary.LittleEndian.AppendUint32(b, regs.buf)

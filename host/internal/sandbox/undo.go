@@ -36,6 +36,7 @@ type mark struct {
 	regs   registers
 	blocks overlay // nil until they are needed, where packed has them
 	packed *packed
+	line   *line // of the views taken of it; nil: none is to be told from another
 }
 
 // A new mark is made after so many calls, so many bytes of them, or so much
@@ -51,7 +52,7 @@ const (
 // begin makes what g is the mark, without looking at its memory: it is the
 // image's, or what is packed.
 func (u *undo) begin(g *Guest) {
-	u.at.size, u.at.blocks, u.at.packed = g.packed.size, nil, g.packed
+	u.at.size, u.at.blocks, u.at.packed, u.at.line = g.packed.size, nil, g.packed, nil
 	u.at.regs.set(&g.regs)
 	u.forget()
 }
@@ -79,6 +80,12 @@ func (u *undo) mark(g *Guest, i *instance) error {
 	if err := i.spill(); err != nil {
 		return err
 	}
+	return u.look(g)
+}
+
+// look makes what g is the mark. It needs g to have a space, and its registers
+// to be in g.regs.
+func (u *undo) look(g *Guest) error {
 	if err := u.expand(); err != nil {
 		return err
 	}
@@ -117,12 +124,15 @@ func (u *undo) expand() error {
 func (m *mark) keep(img *Image, b uint32, now *block) {
 	old, kept := m.blocks[b]
 	switch {
-	case kept:
+	case !kept && bytes.Equal(now[:], img.block(b)[:]), kept && *old == *now:
+		return
+	case kept && m.line.mine(b):
 		*old = *now
-	case !bytes.Equal(now[:], img.block(b)[:]):
-		c := *now
-		m.blocks[b] = &c
+		return
 	}
+	c := *now
+	m.blocks[b] = &c
+	m.line.note(b)
 }
 
 // block returns what the mark has.

@@ -1,0 +1,279 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+
+	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+)
+
+// The target's side of Restore and Replay: the daemon is brought to what it was
+// when its source began, and follows what the source does.
+
+// restore brings the daemon to the snapshot.
+func (in *incoming) restore(ctx context.Context) error {
+	s, err := DecodeSnapshot(in.snapshot)
+	if err != nil {
+		return migration.Failf(migration.StateFailed, "%v", err)
+	}
+	h, o := &s.Header, &in.offer
+	if h.Entity != o.Entity || h.Epoch != o.Epoch || h.Kind != o.Kind || !bytes.Equal(h.Module, o.Module) || (h.Form == FormBlocks) != o.Memory {
+		return migration.Failf(migration.StateFailed, "the snapshot does not match the offer: daemon %s, epoch %d, kind %q, state %s", h.Entity.Origin(), h.Epoch, h.Kind, h.Form)
+	}
+	if s.Checkpoint.Signed() || o.Identity {
+		if err := s.Verify(); err != nil {
+			return migration.Failf(migration.StateFailed, "%v", err)
+		}
+	}
+	if _, err := in.make(ctx); err != nil {
+		return err
+	}
+	b := &store.Batch{}
+	if err := in.withDaemon(func() error { return in.stand(s, b) }); err != nil {
+		return err
+	}
+	in.snapshot, in.module = nil, nil
+	if in.rt.store == nil {
+		return nil
+	}
+	return in.submit(b, ignore) // without the daemon's lock, which whoever drops the daemon takes second
+}
+
+// stand brings the daemon to the snapshot, and adds to b what is to be kept. It
+// needs the daemon's lock.
+func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
+	d, h := in.d, &s.Header
+	var err error
+	if in.offer.Memory {
+		d.stand(h)
+		d.lastTime = h.LastTime
+		err = in.memory.become(s.State)
+	} else {
+		err = d.restore(s, h.LastTime)
+	}
+	if err != nil {
+		return migration.Failf(migration.StateFailed, "%v", err)
+	}
+	d.index, d.kept = in.history, in.history
+	in.next = in.history
+	if in.rt.store == nil {
+		return nil
+	}
+	if in.history == 0 {
+		if err := in.beginHere(s, b); err != nil {
+			return err
+		}
+	}
+	if in.offer.Memory {
+		if s, err = d.snapshotOf(FormMemory, false); err != nil {
+			return migration.Failf(migration.StateFailed, "%v", err)
+		}
+	}
+	return putSnapshot(b, in.offer.Entity, d.index, s)
+}
+
+// beginHere starts a history for a daemon that brought none: at its snapshot,
+// which it signed.
+func (in *incoming) beginHere(s *Snapshot, b *store.Batch) error {
+	h := &s.Header
+	rec, err := encodeRecord(&beginRecord{Kind: h.Kind, Module: h.Module, Config: h.Config, Time: max(h.LastTime, 1), Epoch: h.Epoch,
+		Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, Checkpoint: s.Checkpoint})
+	if err != nil {
+		return err
+	}
+	b.Append(in.offer.Entity, 0, rec)
+	in.d.index, in.d.kept = 1, 1
+	return nil
+}
+
+// replay applies the rounds, and returns after the last.
+func (in *incoming) replay(c migration.Conn) error {
+	first := in.offer.History == 0 // a source that keeps no history counts on its own
+	adopting := false
+	for {
+		msg, err := receive[migration.Message](c)
+		if err != nil {
+			return err
+		}
+		more, last := true, false
+		switch msg := msg.(type) {
+		case *migration.Tail:
+			if first {
+				in.next, first = msg.From, false
+			}
+			if msg.From != in.next {
+				return migration.Failf(migration.ProtocolError, "records from %d came where %d is next", msg.From, in.next)
+			}
+			in.next += uint64(len(msg.Records))
+			if msg.Adopt && !in.offer.Memory || adopting && !msg.Adopt || msg.Adopt && (!msg.More || msg.Last) {
+				return migration.Failf(migration.ProtocolError, "records to be adopted, without the memory that is to follow")
+			}
+			adopting, more, last = msg.Adopt, msg.More, msg.Last
+			if err := in.apply(msg); err != nil {
+				return err
+			}
+		case *migration.Blocks:
+			if !adopting {
+				return migration.Failf(migration.ProtocolError, "blocks came for records that were replayed")
+			}
+			if err := in.withDaemon(func() error { return in.memory.add(msg) }); err != nil {
+				return err
+			}
+		case *migration.Memory:
+			if !adopting {
+				return migration.Failf(migration.ProtocolError, "a memory came for records that were replayed")
+			}
+			adopting, more, last = false, false, msg.Last
+			if err := in.withDaemon(func() error { return in.memory.become(msg.State) }); err != nil {
+				return err
+			}
+		default:
+			return migration.Failf(migration.ProtocolError, "a %T during the replay", msg)
+		}
+		if more {
+			continue
+		}
+		if err := in.withDaemon(in.memory.look); err != nil {
+			return err
+		}
+		if last {
+			return nil
+		}
+		if err := c.Send(&migration.Caught{}); err != nil {
+			return cutOff(err)
+		}
+	}
+}
+
+// withDaemon calls fn with the daemon's lock. It is held for that alone: who
+// drops the daemon waits for no peer.
+func (in *incoming) withDaemon(fn func() error) error {
+	in.d.mu.Lock()
+	defer in.d.mu.Unlock()
+	if in.d.state == stateGone {
+		return errPushedOut
+	}
+	return fn()
+}
+
+// apply replays records, or takes them as they are, and keeps them.
+func (in *incoming) apply(t *migration.Tail) error {
+	b := &store.Batch{}
+	err := in.withDaemon(func() error {
+		in.d.adopting = t.Adopt
+		defer func() { in.d.adopting = false }()
+		for _, rec := range t.Records {
+			b.Append(in.offer.Entity, in.d.index, rec)
+			if err := in.d.replay(rec); err != nil {
+				return migration.Failf(migration.StateFailed, "%v", err)
+			}
+		}
+		return nil
+	})
+	if err != nil || in.rt.store == nil || len(t.Records) == 0 {
+		return err
+	}
+	return in.submit(b, ignore)
+}
+
+// arrivingMemory is the memory of a daemon on its way here. Its methods need
+// the daemon's lock. Where the state does not come in blocks it does nothing.
+type arrivingMemory struct {
+	in    *incoming
+	hash  *sandbox.Follower
+	view  *sandbox.Frozen // that hash stands at
+	root  [32]byte
+	index []uint32
+	room  []byte
+}
+
+func (a *arrivingMemory) of() (mover, error) {
+	of, ok := a.in.d.daemon.(mover)
+	if !ok {
+		return nil, migration.Failf(migration.StateFailed, "a memory came for a daemon of kind %q, which has none", a.in.offer.Kind)
+	}
+	if a.hash == nil {
+		a.hash = of.follow()
+	}
+	return of, nil
+}
+
+// add writes blocks.
+func (a *arrivingMemory) add(m *migration.Blocks) error {
+	of, err := a.of()
+	if err != nil {
+		return err
+	}
+	blocks, err := m.Plain(a.room)
+	if err != nil {
+		return migration.Failf(migration.ProtocolError, "%v", err)
+	}
+	if m.S2 {
+		a.room = blocks
+	}
+	a.index = a.index[:0]
+	for i := m.Index; len(i) > 0; i = i[4:] {
+		a.index = append(a.index, binary.LittleEndian.Uint32(i))
+	}
+	if err := of.fill(a.index, blocks); err != nil {
+		return migration.Failf(migration.StateFailed, "%v", err)
+	}
+	for k, b := range a.index {
+		a.hash.Put(b, blocks[k*migration.BlockBytes:][:migration.BlockBytes])
+	}
+	return nil
+}
+
+// become completes what add wrote, and compares its hash with the source's.
+func (a *arrivingMemory) become(manifest []byte) error {
+	of, err := a.of()
+	if err != nil {
+		return err
+	}
+	s, root, err := decodeManifest(manifest)
+	if err == nil {
+		err = of.become(s)
+	}
+	if err != nil {
+		return migration.Failf(migration.StateFailed, "%v", err)
+	}
+	if a.root = a.hash.Root(s); a.root != root {
+		return migration.Failf(migration.StateFailed, "the memory that came has hash %x, the source's %x", a.root, root)
+	}
+	// The blocks that came are hashed: the next look is for those after.
+	if a.view, err = of.freeze(nil); err != nil {
+		return migration.Failf(migration.StateFailed, "%v", err)
+	}
+	return nil
+}
+
+// look follows what a round did.
+func (a *arrivingMemory) look() error {
+	if !a.in.offer.Memory {
+		return nil
+	}
+	of, err := a.of()
+	if err != nil {
+		return err
+	}
+	v, err := of.freeze(a.view)
+	if err != nil {
+		return migration.Failf(migration.StateFailed, "%v", err)
+	}
+	for k, b := range v.Index {
+		a.hash.Put(b, v.Block(k))
+	}
+	a.view, a.root = v, a.hash.Root(&v.State)
+	return nil
+}
+
+// sum is the hash of the memory; empty where it did not come in blocks.
+func (a *arrivingMemory) sum() []byte {
+	if !a.in.offer.Memory {
+		return nil
+	}
+	return a.root[:]
+}

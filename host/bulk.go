@@ -1,0 +1,375 @@
+package host
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// The beginning of the source's walk: the daemon as it was at one moment goes to
+// the target, while the daemon goes on.
+
+// sourceWalk is one attempt. Its conn is nil before offer.
+type sourceWalk struct {
+	m      *Migration
+	d      *hosted
+	ctx    context.Context
+	peer   Peer
+	conn   migration.Conn
+	seal   identity.SealKey // the target's, where the identity travels
+	snap   *Snapshot
+	index  uint64  // of the first record after the snapshot
+	last   *ticket // of the last record before it
+	module []byte
+	memory *movingMemory // nil where the state comes in the snapshot
+	head   Hash          // of the paused daemon
+	root   [32]byte      // of its memory
+	final  Round
+	paused time.Time
+	pace   pace
+}
+
+// sleep sleeps, or returns why the walk ends.
+func (s *sourceWalk) sleep(d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
+// movingMemory is the memory of a daemon that moves, as the target has it.
+type movingMemory struct {
+	of   mover
+	view *sandbox.Frozen   // the last one
+	hash *sandbox.Follower // of what is in the views so far
+	send blockSender
+}
+
+// mover is a Daemon whose memory moves while it goes on.
+type mover interface {
+	freeze(since *sandbox.Frozen) (*sandbox.Frozen, error)
+	thaw()
+	follow() *sandbox.Follower
+	fill(index []uint32, blocks []byte) error
+	become(*sandbox.State) error
+}
+
+// capture takes a view of the daemon and its header, and has it note what it
+// does from then on.
+func (s *sourceWalk) capture() error {
+	if s.d.module != nil {
+		var err error
+		if s.module, err = s.m.rt.Module(s.ctx, store.Digest(s.d.module)); err != nil && s.m.rt.store != nil {
+			return err
+		}
+	}
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	if err := s.d.wake(s.ctx); err != nil {
+		return err
+	}
+	if s.d.state != stateRunning {
+		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
+	}
+	var err error
+	if of, ok := s.d.daemon.(mover); ok && s.d.form() == FormMemory {
+		s.memory = &movingMemory{of: of, hash: of.follow()}
+		if s.memory.view, err = of.freeze(nil); err == nil {
+			s.snap, err = s.d.header(FormBlocks)
+		}
+	} else {
+		s.snap, err = s.d.snapshot(false)
+	}
+	if err != nil {
+		return err
+	}
+	s.index, s.last = s.d.index, s.d.last
+	s.d.tail = &tail{limit: s.d.limits.TailBytes, from: s.d.index, to: s.d.index, stored: s.m.rt.store != nil}
+	return s.m.signal(migration.Captured, migration.Source)
+}
+
+func (s *sourceWalk) offer() error {
+	var err error
+	if s.conn, err = s.peer.OpenMigration(s.ctx); err != nil {
+		return err
+	}
+	if s.sendsIdentity() {
+		if s.seal, err = s.peer.SealKey(s.ctx); err != nil {
+			return migration.Failf(migration.IdentityTransportFailed, "the target's seal key is not known: %v", err)
+		}
+	}
+	return s.sendOffer(false)
+}
+
+func (s *sourceWalk) sendOffer(resumed bool) error {
+	history := uint64(0)
+	if s.m.rt.store != nil {
+		history = s.index
+	}
+	return s.send(&migration.Offer{Version: migration.Version, Migration: s.m.id, Entity: s.d.id, Name: s.d.name, Kind: s.d.kind,
+		Module: s.d.module, ModuleSize: uint64(len(s.module)), Epoch: s.d.epoch, Identity: s.sendsIdentity(), History: history,
+		Memory: s.memory != nil, Resumed: resumed, Limits: s.d.own.Map()})
+}
+
+func (s *sourceWalk) sendsIdentity() bool { return !s.m.options.OmitIdentity }
+
+// transfer sends all that the daemon was at the view. Where the connection
+// breaks, another goes on from what the target has.
+func (s *sourceWalk) transfer() error {
+	for {
+		err := s.bulk()
+		if err == nil {
+			err = s.restored()
+		}
+		var cut *cutError
+		if !errors.As(err, &cut) {
+			return err
+		}
+		if err := s.reconnect(err); err != nil {
+			return err
+		}
+	}
+}
+
+// resumeFor is for how long a source tries to reach a target again whose
+// connection broke during Transfer, and for how long a target keeps what came.
+const resumeFor = 30 * time.Second
+
+func (s *sourceWalk) reconnect(cause error) error {
+	s.m.rt.logger.Warn("the connection of a migration broke; it is resumed", "daemon", s.d.id.Origin(), "to", s.m.target, "error", cause)
+	since := time.Now()
+	for pause := 50 * time.Millisecond; time.Since(since)+pause <= resumeFor; pause = min(2*pause, 2*time.Second) {
+		s.close()
+		if err := s.sleep(pause); err != nil {
+			return err
+		}
+		var err error
+		if s.conn, err = s.peer.OpenMigration(s.ctx); err != nil {
+			s.conn = nil
+			if errors.Is(err, ErrUnknownNode) {
+				return err
+			}
+			continue
+		}
+		var cut *cutError
+		if err = s.sendOffer(true); !errors.As(err, &cut) {
+			return err
+		}
+	}
+	return cause
+}
+
+// bulk sends module, history, memory and snapshot, but for what the target says
+// that it has.
+func (s *sourceWalk) bulk() error {
+	began, before := time.Now(), s.m.bytesSent()
+	have, err := receive[*migration.Accept](s.conn)
+	if err != nil {
+		return err
+	}
+	if s.sendsIdentity() && have.Seal != s.seal {
+		return migration.Failf(migration.IdentityTransportFailed, "the target's seal key is not the one that node %s was met with", s.m.target)
+	}
+	blocks := 0
+	if s.memory != nil {
+		blocks = s.memory.view.Len()
+	}
+	s.m.expect(int64(len(s.module)), have.NeedModule, int64(blocks)*migration.BlockBytes)
+	if have.NeedModule {
+		if s.module == nil {
+			return migration.Failf(migration.FactoryNotFound, "the target lacks the module, and this node keeps no copy to send")
+		}
+		rest := s.module[min(have.HaveModule, uint64(len(s.module))):]
+		if err := s.chunks(rest, func(b []byte, _ bool) migration.Message { return &migration.ModuleChunk{Bytes: b} }); err != nil {
+			return err
+		}
+	}
+	if err := s.history(have.HaveHistory); err != nil {
+		return err
+	}
+	if s.memory != nil {
+		if err := s.blocks(s.memory.view, have.HaveBlocks); err != nil {
+			return err
+		}
+		if err := s.describe(); err != nil {
+			return err
+		}
+	}
+	encoded, err := s.snap.Encode()
+	if err != nil {
+		return err
+	}
+	err = s.chunks(encoded, func(b []byte, last bool) migration.Message { return &migration.SnapshotChunk{Bytes: b, Last: last} })
+	if err != nil {
+		return err
+	}
+	if _, err := receive[*migration.Arrived](s.conn); err != nil {
+		return err
+	}
+	r := Round{How: RoundBulk, Records: int(s.index), Blocks: blocks, Bytes: s.m.bytesSent() - before, Took: time.Since(began)}
+	s.pace.sent(r.Bytes, r.Took)
+	s.m.passed(r)
+	if s.m.Phase() == migration.Restore { // it broke after that, before
+		return nil
+	}
+	return s.m.signal(migration.Received, migration.Target)
+}
+
+// describe puts the registers and the hash of the view into the snapshot, and
+// has the daemon sign it.
+func (s *sourceWalk) describe() error {
+	v := &s.memory.view.State
+	state, err := encodeManifest(v, s.memory.hash.Root(v))
+	if err != nil {
+		return err
+	}
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	if s.d.state != stateRunning {
+		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
+	}
+	return s.snap.describe(state, s.d.key)
+}
+
+func (s *sourceWalk) chunks(b []byte, message func(part []byte, last bool) migration.Message) error {
+	for len(b) > 0 {
+		n := min(len(b), migration.MaxChunk)
+		if err := s.send(message(b[:n], n == len(b))); err != nil {
+			return err
+		}
+		if err := s.sent(n, n); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// history sends the records before the view, from the one of index from, once
+// they are durable.
+func (s *sourceWalk) history(from uint64) error {
+	if s.m.rt.store == nil {
+		return nil
+	}
+	if err := s.last.wait(s.ctx); err != nil {
+		return err
+	}
+	return s.stored(from, s.index, func(at uint64, records [][]byte) migration.Message {
+		return &migration.HistoryBatch{From: at, Records: records}
+	})
+}
+
+// stored sends the records of the store from an index to another, in messages
+// of bounded size.
+func (s *sourceWalk) stored(from, to uint64, message func(at uint64, records [][]byte) migration.Message) error {
+	var records [][]byte
+	size := 0
+	flush := func() error {
+		if len(records) == 0 {
+			return nil
+		}
+		if err := s.send(message(from, records)); err != nil {
+			return err
+		}
+		from += uint64(len(records))
+		n := size
+		records, size = nil, 0
+		return s.sent(n, n)
+	}
+	err := s.m.rt.store.ReadHistory(s.d.id, from, to, func(_ uint64, rec []byte) error {
+		records = append(records, append([]byte(nil), rec...))
+		if size += len(rec); size >= migration.MaxBatchBytes || len(records) >= canon.MaxElements/2 {
+			return flush()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// blocks sends the blocks of a view, but for those of the first messages, which
+// the target has.
+func (s *sourceWalk) blocks(v *sandbox.Frozen, skip uint64) error {
+	for first := 0; first < v.Len(); first += migration.MaxBlocks {
+		end := min(first+migration.MaxBlocks, v.Len())
+		for k := first; k < end; k++ {
+			s.memory.hash.Put(v.Index[k], v.Block(k))
+		}
+		if skip > 0 {
+			skip--
+			continue
+		}
+		msg := s.memory.send.message(v, first, end)
+		if err := s.send(msg); err != nil {
+			return err
+		}
+		if err := s.sent(len(msg.Bytes)+len(msg.Index), (end-first)*migration.BlockBytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sent counts bytes that went, of a part of the whole, and waits where more
+// would go than may.
+func (s *sourceWalk) sent(bytes, part int) error {
+	s.m.sent(int64(bytes), int64(part))
+	return s.sleep(s.pace.wait(int64(bytes), s.m.options.Rate))
+}
+
+func (s *sourceWalk) restored() error {
+	ready, err := receive[*migration.Ready](s.conn)
+	if err != nil {
+		return err
+	}
+	if h := s.snap.Checkpoint.Head; Hash(ready.Head) != h || ready.Sequence != s.snap.Header.Through {
+		return migration.Failf(migration.StateFailed, "the target restored head %x, the snapshot has %s", ready.Head, h)
+	}
+	return s.m.signal(migration.Restored, migration.Target)
+}
+
+// blockSender makes messages of blocks, compressed where that pays.
+type blockSender struct {
+	plain, packed []byte
+	index         []byte
+	misses, skip  int // of those that did not become smaller
+}
+
+// message is valid until the next call.
+func (b *blockSender) message(v *sandbox.Frozen, first, end int) *migration.Blocks {
+	b.plain, b.index = b.plain[:0], b.index[:0]
+	for k := first; k < end; k++ {
+		b.index = binary.LittleEndian.AppendUint32(b.index, v.Index[k])
+		b.plain = append(b.plain, v.Block(k)...)
+	}
+	msg := &migration.Blocks{Index: b.index, Bytes: b.plain}
+	if b.skip > 0 {
+		b.skip--
+		return msg
+	}
+	if b.packed = migration.Pack(b.packed, b.plain); len(b.packed) < len(b.plain)*7/8 {
+		msg.Bytes, msg.S2 = b.packed, true
+		b.misses = 0
+		return msg
+	}
+	b.misses = min(b.misses+1, 5)
+	b.skip = 1<<b.misses - 1
+	return msg
+}

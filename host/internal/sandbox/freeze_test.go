@@ -1,0 +1,138 @@
+package sandbox
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// fill brings to up to what the view is of.
+func fill(t testing.TB, to *Guest, f *Frozen) {
+	t.Helper()
+	blocks := make([]byte, 0, f.Len()*blockBytes)
+	for k := range f.Len() {
+		blocks = append(blocks, f.Block(k)...)
+	}
+	if err := to.Fill(f.Index, blocks); err != nil {
+		t.Fatal(err)
+	}
+	s := f.State
+	s.Index = nil
+	if err := to.Become(&s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freeze(t testing.TB, g *Guest, since *Frozen) *Frozen {
+	t.Helper()
+	f, err := g.Freeze(since)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// A view is what the guest was, whatever it does afterwards; what was written
+// since a view is enough to go from it to the next; and the hash that follows
+// the blocks is that of the whole.
+func TestViewsOfAGuestThatGoesOn(t *testing.T) {
+	for _, heap := range []bool{false, true} {
+		c := Config{CacheDir: compiled, Heap: heap}
+		for seed := range uint64(6) {
+			g, to := everythingGuest(t, c), everythingGuest(t, c)
+			r := rand.New(rand.NewPCG(seed, 77))
+			n := 0
+			run := func(count int) {
+				for range count {
+					n++
+					ask(g, n, everythingEvent(r))
+				}
+			}
+			run(r.IntN(3000))
+			if seed%2 == 1 {
+				g.Pack()
+			}
+			hash, theirs := g.Follow(), to.Follow()
+			var last *Frozen
+			sizes := []int{}
+			for round := range 8 {
+				if round == 5 {
+					g.Thaw()
+					last = nil
+				}
+				want := rootOf(t, g)
+				f := freeze(t, g, last)
+				sizes = append(sizes, f.Len())
+				run(r.IntN(1500)) // the view must not see it
+				for k, b := range f.Index {
+					hash.Put(b, f.Block(k))
+				}
+				if got := hash.Root(&f.State); got != want {
+					t.Fatalf("heap %v, seed %d, round %d: the hash that follows is %x, the guest's was %x", heap, seed, round, got, want)
+				}
+				fill(t, to, f)
+				for k, b := range f.Index {
+					theirs.Put(b, f.Block(k))
+				}
+				if got := rootOf(t, to); got != want || theirs.Root(&f.State) != want {
+					t.Fatalf("heap %v, seed %d, round %d: filled it has %x, the guest had %x", heap, seed, round, got, want)
+				}
+				if g.Pack(); g.space == nil && g.packed != nil {
+					t.Fatal("a guest of which views are taken was packed")
+				}
+				last = f
+			}
+			last = freeze(t, g, last)
+			run(1)
+			if f := freeze(t, g, last); f.Len() > 16 {
+				t.Errorf("heap %v, seed %d: one event wrote %d blocks; the rounds before had %v", heap, seed, f.Len(), sizes)
+			}
+			g.Thaw()
+		}
+	}
+}
+
+// The filled guest goes on as the first would have, failures and their undoing
+// included.
+func TestAFilledGuestGoesOn(t *testing.T) {
+	for _, heap := range []bool{false, true} {
+		c := Config{CacheDir: compiled, Heap: heap}
+		g, to := everythingGuest(t, c), everythingGuest(t, c)
+		r := rand.New(rand.NewPCG(5, 6))
+		for n := 1; n <= 4000; n++ {
+			payload := everythingEvent(r)
+			a := ask(g, n, payload)
+			if n > 2000 {
+				if b := ask(to, n, payload); string(a.Outputs) != string(b.Outputs) || a.Fault != b.Fault || a.Fuel != b.Fuel {
+					t.Fatalf("heap %v: event %d gave %+v here and %+v there", heap, n, a, b)
+				}
+			}
+			if n == 2000 {
+				fill(t, to, freeze(t, g, nil))
+				g.Thaw()
+			}
+		}
+		if rootOf(t, g) != rootOf(t, to) {
+			t.Error("they end differently")
+		}
+	}
+}
+
+func TestFillRefusesWhatIsNoState(t *testing.T) {
+	g := everythingGuest(t, Config{CacheDir: compiled})
+	beyond := uint32(g.limit() / blockBytes)
+	for name, err := range map[string]error{
+		"too few bytes": g.Fill([]uint32{1, 2}, make([]byte, blockBytes)),
+		"outside":       g.Fill([]uint32{beyond}, make([]byte, blockBytes)),
+		"the end":       g.Fill([]uint32{1<<32 - 1}, make([]byte, blockBytes)),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	s := saved(t, g)
+	s.Index, s.Blocks = nil, nil
+	s.Size = 3
+	if err := g.Become(s); err == nil {
+		t.Error("a memory of 3 bytes: no error")
+	}
+}

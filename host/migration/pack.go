@@ -1,0 +1,40 @@
+package migration
+
+import (
+	"fmt"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// Pack compresses blocks into room, which it may replace. S2 keeps up with a
+// fast network, where zstd does not.
+func Pack(room, blocks []byte) []byte {
+	if n := s2.MaxEncodedLen(len(blocks)); cap(room) < n {
+		room = make([]byte, n)
+	}
+	return s2.Encode(room[:cap(room)], blocks)
+}
+
+// Plain returns the blocks, uncompressed; into room where they came
+// compressed. An error wraps ErrBadMessage.
+func (m *Blocks) Plain(room []byte) ([]byte, error) {
+	if !m.S2 {
+		return m.Bytes, nil
+	}
+	want := len(m.Index) / 4 * BlockBytes
+	n, err := s2.DecodedLen(m.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: Blocks: %w", ErrBadMessage, err)
+	}
+	if n != want {
+		return nil, fmt.Errorf("%w: Blocks of %d bytes where %d should be", ErrBadMessage, n, want)
+	}
+	if cap(room) < want {
+		room = make([]byte, want)
+	}
+	b, err := s2.Decode(room[:want], m.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: Blocks: %w", ErrBadMessage, err)
+	}
+	return b, nil
+}

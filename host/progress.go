@@ -1,0 +1,72 @@
+package host
+
+import (
+	"time"
+
+	"wasmhost/host/migration"
+)
+
+// Progress is how far a migration is.
+type Progress struct {
+	Phase migration.Phase
+	At    time.Time // by the runtime's clock
+	Bytes int64     // that were sent
+	Done  int64     // of Whole
+	Whole int64     // bytes to be sent, before compression, as far as is known: it may grow
+	Round *Round    // that has ended just now; or nil
+}
+
+// tell publishes how far the migration is. It needs m.mu.
+func (m *Migration) tell(r *Round) {
+	m.told = time.Now()
+	if !m.progress.idle() {
+		m.progress.publish(Progress{Phase: m.phase, At: m.rt.clock(), Bytes: m.bytes, Done: m.parts, Whole: m.whole, Round: r})
+	}
+}
+
+// expect says what is to be sent, as far as is known; again where it is resumed.
+func (m *Migration) expect(module int64, needed bool, memory int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.whole = memory
+	if needed {
+		m.whole += module
+	}
+	m.tell(nil)
+}
+
+// sent counts bytes that went, and what part of the whole they were.
+func (m *Migration) sent(bytes, part int64) {
+	const often = 50 * time.Millisecond
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bytes += bytes
+	m.parts += part
+	m.whole = max(m.whole, m.parts)
+	if !m.progress.idle() && time.Since(m.told) >= often {
+		m.tell(nil)
+	}
+}
+
+func (m *Migration) bytesSent() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bytes
+}
+
+// passed notes a round.
+func (m *Migration) passed(r Round) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.passes = append(m.passes, r)
+	m.tell(&r)
+	m.rt.logger.Debug("a round of a migration", "daemon", m.entity.Origin(), "round", r.Number, "how", r.How, "records", r.Records,
+		"blocks", r.Blocks, "bytes", r.Bytes, "took", r.Took, "left", r.Left)
+}
+
+// rounds returns how many rounds there were after the first.
+func (m *Migration) rounds() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.passes) - 1
+}

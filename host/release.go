@@ -1,0 +1,161 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// The end of the source's walk: the release, which is the point of no return,
+// and its way to the target.
+
+// release seals the identity, signs the hand-over and writes both durably.
+// Nobody else has the lock: the daemon is paused.
+func (s *sourceWalk) release() error {
+	rel := &migration.Release{Migration: s.m.id, Entity: s.d.id, Epoch: s.d.epoch + 1, Sequence: s.d.chain.Head().Sequence, Head: s.head[:]}
+	check := s.d.checkpointFor(PurposeHandover, rel.Epoch)
+	check.State = handover(s.m.rt.self, s.m.target)
+	err := check.sign(s.d.key)
+	if err == nil {
+		rel.Checkpoint, err = canon.Marshal(check)
+	}
+	if err == nil && s.sendsIdentity() {
+		rel.Envelope, err = s.sealed()
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.m.commit(s.ctx, rel); err != nil {
+		return err
+	}
+	return s.m.signal(migration.Released, migration.Source)
+}
+
+func (s *sourceWalk) sealed() ([]byte, error) {
+	head := s.d.chain.Head()
+	env, err := identity.Seal(s.d.key, s.seal, head.Bytes())
+	if err != nil {
+		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
+	}
+	return env.Bytes(), nil
+}
+
+// releasedRecord is how the store keeps a release until the target confirms.
+type releasedRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Target  identity.NodeID
+	Release migration.Release
+}
+
+// commit is the point of no return: once the record is durable, the target
+// owns the daemon.
+func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if m.rt.store != nil {
+		rec, err := canon.Marshal(&releasedRecord{Target: m.target, Release: *rel})
+		if err != nil {
+			return err
+		}
+		b := &store.Batch{}
+		b.Put(store.Outgoing, m.d.id[:], rec)
+		b.Generation = m.d.under
+		if err := m.rt.store.Commit(b); errors.Is(err, store.ErrRefused) {
+			return migration.Failf(migration.StoreFailed, "writing the release: %v", err)
+		} else if err != nil {
+			// Whether the record is on disk is not known, so neither side may
+			// serve until a restart has read it.
+			m.d.fail(err)
+			m.mu.Lock()
+			m.doubt = true
+			m.mu.Unlock()
+			return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
+		}
+	}
+	m.mu.Lock()
+	m.release, m.epoch = rel, rel.Epoch
+	m.mu.Unlock()
+	return nil
+}
+
+// deliver brings the release to the target, again and again until it confirms,
+// and then leaves a tombstone. Only the runtime's end stops it; the next start
+// goes on.
+func (s *sourceWalk) deliver() error {
+	pause := 50 * time.Millisecond
+	for {
+		err := s.m.hand(s.conn)
+		if err == nil {
+			break
+		}
+		s.m.rt.logger.Warn("the target has not confirmed a release yet", "daemon", s.d.id.Origin(), "to", s.m.target, "error", err)
+		s.close()
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-s.m.takenBack:
+			timer.Stop()
+			return errTakenBack
+		case <-s.m.rt.ctx.Done():
+			timer.Stop()
+			return migration.Failf(migration.SourceUnavailable, "this node shut down before the target confirmed that it has the daemon; it goes on when it starts again")
+		}
+		pause = min(2*pause, 5*time.Second)
+		if s.conn, err = s.peer.OpenMigration(s.m.rt.ctx); err != nil {
+			s.conn = nil
+		}
+	}
+	s.m.mu.Lock()
+	if s.m.taken {
+		s.m.mu.Unlock()
+		return errTakenBack
+	}
+	s.m.settling = true
+	if !s.paused.IsZero() {
+		s.m.downtime = time.Since(s.paused)
+	}
+	s.m.mu.Unlock()
+	return s.m.settle()
+}
+
+// hand sends the release and waits for Done.
+func (m *Migration) hand(conn migration.Conn) error {
+	if conn == nil {
+		return ErrUnreachable
+	}
+	if err := conn.Send(m.release); err != nil {
+		return err
+	}
+	done, err := receive[*migration.Done](conn)
+	if err != nil {
+		return err
+	}
+	if done.Epoch < m.release.Epoch {
+		return migration.Failf(migration.StaleEpoch, "the target serves epoch %d, not %d", done.Epoch, m.release.Epoch)
+	}
+	return nil
+}
+
+// settle replaces the daemon by a tombstone: its senders go to the target.
+func (m *Migration) settle() error {
+	t := tombstone{Name: m.d.name, Node: m.target, Epoch: m.release.Epoch, Time: m.rt.clock().UnixNano()}
+	m.d.mu.Lock()
+	m.d.tail = nil
+	err := m.rt.bury(m.d, t, &MovedError{t.moved(m.d.id)})
+	if err != nil { // the store is poisoned; the daemon is gone from here all the same
+		m.rt.logger.Error("storing where a daemon went", "daemon", m.d.id.Origin(), "error", err)
+		m.rt.mu.Lock()
+		m.rt.moved[m.d.id] = t
+		m.rt.mu.Unlock()
+		m.rt.release(m.d)
+		m.d.end(stateGone, &MovedError{t.moved(m.d.id)})
+	}
+	m.d.mu.Unlock()
+	return m.signal(migration.Activated, migration.Target)
+}

@@ -1,0 +1,368 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/migration"
+	"wasmhost/wire/canon"
+)
+
+// The middle of the source's walk. What the daemon did since the view goes to
+// the target in rounds, while it goes on doing more, until what is left would
+// hold up its senders for no longer than they may be.
+
+// What is sent in a round.
+const (
+	RoundBulk   = "bulk"   // all that the daemon was
+	RoundReplay = "replay" // what happened since, for the target to do as well
+	RoundPages  = "pages"  // what happened since, and what it changed in memory
+)
+
+// Round is one pass over what the target lacks.
+type Round struct {
+	Number  int // 0 for the first, of all that the daemon was
+	How     string
+	Records int // of the history
+	Blocks  int // of memory, 4 KiB each
+	Bytes   int64
+	Took    time.Duration // until the target had applied it
+	Left    time.Duration // how long the pause is expected to be, by what has gathered since
+	Slowed  time.Duration // from one event of the daemon to the next, at least, from here on; 0: it is not slowed
+}
+
+// The defaults and bounds of MigrationOptions.
+const (
+	DefaultDowntime = 50 * time.Millisecond
+	DefaultRounds   = 30
+
+	enough    = time.Millisecond      // a pause that no round is worth shortening
+	mostPace  = 20 * time.Millisecond // between two events of a daemon that is slowed
+	leastPace = 20 * time.Microsecond
+)
+
+// catchUp makes rounds until the pause would be short enough, and another would
+// not make it much shorter. A daemon that does more than a round can carry is
+// slowed. When rounds run out the pause comes all the same.
+func (s *sourceWalk) catchUp() error {
+	o := &s.m.options
+	before := time.Duration(1<<63 - 1)
+	for n := 1; n <= o.MaxRounds; n++ {
+		left := s.left()
+		if left <= enough || left <= o.Downtime && left > before/4*3 {
+			return nil
+		}
+		r, err := s.round(n, false)
+		if err != nil {
+			return err
+		}
+		if r.Left = s.left(); r.Left > o.Downtime && r.Left > left/4*3 {
+			s.slow(r)
+		}
+		r.Slowed = s.d.pacer.interval()
+		s.m.passed(r)
+		before = left
+	}
+	if left := s.left(); left > o.Downtime {
+		s.m.rt.logger.Warn("a daemon does more than the rounds of its migration could carry; its senders will wait for longer than they should",
+			"daemon", s.d.id.Origin(), "rounds", o.MaxRounds, "expected", left, "downtime", o.Downtime)
+	}
+	return nil
+}
+
+// slow has the daemon do half as much as in the last round, within bounds.
+func (s *sourceWalk) slow(r Round) {
+	now := s.d.pacer.interval()
+	next := 2 * now
+	if now == 0 {
+		next = 2 * r.Took / time.Duration(max(r.Records, 1))
+	}
+	if next = min(max(next, leastPace), mostPace); next == now {
+		return
+	}
+	s.d.pacer.set(next)
+	s.m.rt.logger.Warn("a daemon is slowed so that its migration can end", "daemon", s.d.id.Origin(), "interval", next)
+}
+
+// left is how long the pause would be now.
+func (s *sourceWalk) left() time.Duration {
+	s.d.mu.Lock()
+	bytes, busy := s.d.tail.held()
+	s.d.mu.Unlock()
+	cost := busy
+	if s.memory != nil {
+		cost = min(cost, s.pace.toSend(s.pace.blocksSince()*migration.BlockBytes))
+	}
+	return s.pace.trip + s.pace.toSend(bytes) + cost
+}
+
+// cut is what a daemon did since the last one.
+type cut struct {
+	from    uint64
+	records [][]byte // nil where they are to be read from the store
+	to      uint64
+	wait    *ticket // of the last of them, where they are
+	bytes   int64
+	busy    time.Duration
+	view    *sandbox.Frozen
+}
+
+// cut takes it. It needs d.mu.
+func (s *sourceWalk) cut() (cut, error) {
+	c, err := s.d.tail.take()
+	if err != nil {
+		return c, err
+	}
+	if c.records == nil {
+		c.wait = s.d.last
+	}
+	if s.memory != nil {
+		c.view, err = s.memory.of.freeze(s.memory.view)
+	}
+	return c, err
+}
+
+// round sends what happened since the last one. The last round begins with the
+// pause, and Prepared answers it.
+func (s *sourceWalk) round(n int, last bool) (Round, error) {
+	began, before := time.Now(), s.m.bytesSent()
+	r := Round{Number: n, How: RoundReplay}
+	s.d.mu.Lock()
+	if s.d.state != stateRunning {
+		defer s.d.mu.Unlock()
+		return r, fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
+	}
+	if last {
+		s.d.pause()
+		s.paused = began
+	}
+	c, err := s.cut()
+	s.head = s.d.chain.HeadHash()
+	s.d.mu.Unlock()
+	if err != nil {
+		return r, err
+	}
+	r.Records = int(c.to - c.from)
+	if s.memory != nil {
+		if r.Blocks = c.view.Len(); s.pace.toSend(int64(r.Blocks)*migration.BlockBytes) < c.busy {
+			r.How = RoundPages
+		}
+	}
+	if err := s.records(&c, r.How == RoundPages, last); err != nil {
+		return r, err
+	}
+	if err := s.changes(&c, r.How == RoundPages, last); err != nil {
+		return r, err
+	}
+	if !last {
+		if _, err := receive[*migration.Caught](s.conn); err != nil {
+			return r, err
+		}
+	}
+	r.Bytes, r.Took = s.m.bytesSent()-before, time.Since(began)
+	s.pace.round(r)
+	return r, nil
+}
+
+// records sends those of the cut; the last message says how the round goes on.
+func (s *sourceWalk) records(c *cut, adopt, last bool) error {
+	end := &migration.Tail{From: c.to, Adopt: adopt, More: adopt, Last: last && !adopt}
+	if c.records == nil && c.to > c.from {
+		if err := c.wait.wait(s.ctx); err != nil {
+			return err
+		}
+		err := s.stored(c.from, c.to, func(at uint64, records [][]byte) migration.Message {
+			return &migration.Tail{From: at, Records: records, Adopt: adopt, More: true}
+		})
+		if err != nil {
+			return err
+		}
+		return s.send(end)
+	}
+	from, records := c.from, c.records
+	for {
+		n, size := 0, 0
+		for n < len(records) && size < migration.MaxBatchBytes && n < canon.MaxElements/2 {
+			size += len(records[n])
+			n++
+		}
+		msg := &migration.Tail{From: from, Records: records[:n], Adopt: adopt, More: true}
+		if from, records = from+uint64(n), records[n:]; len(records) == 0 {
+			msg.More, msg.Last = end.More, end.Last
+		}
+		if err := s.send(msg); err != nil {
+			return err
+		}
+		if err := s.sent(size, size); err != nil {
+			return err
+		}
+		if len(records) == 0 {
+			return nil
+		}
+	}
+}
+
+// changes follows the memory, and sends what changed where the target is not to
+// find it by doing the same.
+func (s *sourceWalk) changes(c *cut, adopt, last bool) error {
+	if s.memory == nil {
+		return nil
+	}
+	v := c.view
+	s.memory.view = v
+	if !adopt {
+		for k, b := range v.Index {
+			s.memory.hash.Put(b, v.Block(k))
+		}
+		return nil
+	}
+	if err := s.blocks(v, 0); err != nil {
+		return err
+	}
+	state, err := encodeManifest(&v.State, s.memory.hash.Root(&v.State))
+	if err != nil {
+		return err
+	}
+	return s.send(&migration.Memory{State: state, Last: last})
+}
+
+// pause has the daemon hold its events, and sends the last of what it did.
+func (s *sourceWalk) pause() error {
+	r, err := s.round(s.m.rounds()+1, true)
+	s.final = r
+	return err
+}
+
+// prepared waits for the target while the daemon holds its events, and so not
+// for ever.
+func (s *sourceWalk) prepared() error {
+	patience := max(leastPatience, 20*s.m.options.Downtime, 4*s.final.Took)
+	impatient := time.AfterFunc(patience, s.conn.Abort)
+	p, err := receive[*migration.Prepared](s.conn)
+	if !impatient.Stop() {
+		return migration.Failf(migration.TargetUnavailable, "the target did not apply the last events within %v", patience)
+	}
+	if err != nil {
+		return err
+	}
+	s.final.Took = time.Since(s.paused)
+	s.m.passed(s.final)
+	if Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {
+		return migration.Failf(migration.StateFailed, "the target's head %x after %d events differs from the source's %s after %d",
+			p.Head, p.Applied, s.head, s.d.applied)
+	}
+	if s.memory == nil {
+		return nil
+	}
+	if s.root = s.memory.hash.Root(&s.memory.view.State); [32]byte(pad(p.Root)) != s.root {
+		return migration.Failf(migration.StateFailed, "the target's memory has hash %x, the source's %x", p.Root, s.root)
+	}
+	return nil
+}
+
+// leastPatience is for how long a daemon holds its events, at least, before a
+// target that is not heard is given up.
+const leastPatience = 10 * time.Second
+
+// pace knows how fast a migration goes.
+type pace struct {
+	rate   float64       // bytes per second; 0: not known
+	trip   time.Duration // of the shortest round
+	blocks float64       // that the daemon changes in a second
+	at     time.Time     // of the last round
+	debt   time.Duration // to be slept for the bytes that went
+	paid   time.Time
+}
+
+// sent learns from what went in a time.
+func (p *pace) sent(bytes int64, took time.Duration) {
+	p.at = time.Now()
+	if bytes >= 64<<10 && took > 0 {
+		p.rate = float64(bytes) / took.Seconds()
+	}
+}
+
+// round learns from a round.
+func (p *pace) round(r Round) {
+	since := time.Since(p.at).Seconds()
+	p.sent(r.Bytes, r.Took)
+	if p.trip == 0 || r.Took < p.trip {
+		p.trip = r.Took
+	}
+	if since > 0 {
+		p.blocks = float64(r.Blocks) / since
+	}
+}
+
+// blocksSince is how many blocks have changed since the last round, as far as
+// one can tell.
+func (p *pace) blocksSince() int64 { return int64(p.blocks * time.Since(p.at).Seconds()) }
+
+// toSend is how long bytes take.
+func (p *pace) toSend(bytes int64) time.Duration {
+	const unknown = 50 << 20 // bytes per second
+	rate := p.rate
+	if rate == 0 {
+		rate = unknown
+	}
+	return time.Duration(float64(bytes) / rate * float64(time.Second))
+}
+
+// wait returns for how long to sleep now that bytes went, so that no more than
+// rate go in a second.
+func (p *pace) wait(bytes, rate int64) time.Duration {
+	if rate <= 0 {
+		return 0
+	}
+	const burst = 10 * time.Millisecond
+	now := time.Now()
+	if !p.paid.IsZero() {
+		p.debt = max(p.debt-now.Sub(p.paid), -burst)
+	}
+	p.paid = now
+	p.debt += time.Duration(float64(bytes) / float64(rate) * float64(time.Second))
+	return max(p.debt, 0)
+}
+
+// pacer spaces a daemon's events. It is safe for concurrent use.
+type pacer struct {
+	every atomic.Int64 // nanoseconds; 0: not at all
+	next  atomic.Int64 // when the next event may begin, by time.Since(pacerStart)
+}
+
+var pacerStart = time.Now()
+
+func (p *pacer) interval() time.Duration { return time.Duration(p.every.Load()) }
+
+func (p *pacer) set(every time.Duration) { p.every.Store(int64(every)) }
+
+// wait returns when the caller's event may begin.
+func (p *pacer) wait(ctx context.Context) error {
+	every := p.every.Load()
+	if every == 0 {
+		return nil
+	}
+	now := int64(time.Since(pacerStart))
+	var mine int64
+	for {
+		next := p.next.Load()
+		mine = max(next, now)
+		if p.next.CompareAndSwap(next, mine+every) {
+			break
+		}
+	}
+	if mine == now {
+		return nil
+	}
+	timer := time.NewTimer(time.Duration(mine - now))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for a daemon that is slowed, since it is on its way to another node: %w", context.Cause(ctx))
+	}
+}
