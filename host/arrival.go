@@ -28,6 +28,9 @@ func (in *incoming) restore(ctx context.Context) error {
 			return migration.Failf(migration.StateFailed, "%v", err)
 		}
 	}
+	if err := in.suspect(s); err != nil {
+		return migration.Failf(migration.Equivocated, "%v", err)
+	}
 	if _, err := in.make(ctx); err != nil {
 		return err
 	}

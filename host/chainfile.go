@@ -220,6 +220,8 @@ type chainVerifier struct {
 	item   int
 	at     uint64
 	next   uint64 // epoch of the outputs to come
+
+	testimony *testimony // takes what the chain says; may be nil
 }
 
 func (v *chainVerifier) run() error {
@@ -273,6 +275,9 @@ func (v *chainVerifier) header() error {
 	if h.Head.Origin != h.Entity {
 		return ErrOriginMismatch
 	}
+	if v.testimony != nil {
+		v.testimony.output(&h.Head, h.Payload, v.hash)
+	}
 	purpose := PurposeRestart
 	if h.Begin.Purpose == PurposeSnapshot { // the daemon came from a node that keeps no history
 		purpose = PurposeSnapshot
@@ -308,6 +313,9 @@ func (v *chainVerifier) signed(c *Checkpoint, purpose Purpose) error {
 		return err
 	}
 	v.report.Checkpoints++
+	if v.testimony != nil {
+		v.testimony.check(c)
+	}
 	return nil
 }
 
@@ -327,6 +335,9 @@ func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
 			return false, fmt.Errorf("%w: link of epoch %d where no move to it is proven; the epoch is %d", ErrEpochBackwards, l.Epoch, v.next)
 		}
 		v.head, v.hash = *l, l.Hash(i.Payload)
+		if v.testimony != nil {
+			v.testimony.output(l, i.Payload, v.hash)
+		}
 		v.report.Outputs++
 		v.report.Last, v.report.Head = l.Sequence, v.hash
 		show.Output = &Output{Link: *l, Payload: i.Payload}

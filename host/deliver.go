@@ -98,6 +98,9 @@ func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (
 	if err := r.room(); err != nil {
 		return Pending{}, err
 	}
+	if err := r.mayRun(id); err != nil {
+		return Pending{}, err
+	}
 	if err := d.enter(ctx); err != nil {
 		return Pending{}, err
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"time"
 
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -74,3 +75,12 @@ func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error 
 
 // SealSnapshot signs a snapshot anew, as its daemon could.
 func SealSnapshot(s *Snapshot, key *identity.KeyPair) error { return s.seal(key) }
+
+// Pace returns how long the daemon waits between two events.
+func (r *Runtime) Pace(id identity.EntityID) time.Duration {
+	d, err := r.find(id)
+	if err != nil {
+		return -1
+	}
+	return d.pacer.interval()
+}

@@ -252,6 +252,8 @@ func (d *hosted) info() Info {
 	}
 	if d.gone != nil {
 		i.Reason = d.gone.Error()
+	} else if err := d.rt.mayRun(d.id); err != nil {
+		i.State, i.Reason = "refused", err.Error()
 	}
 	return i
 }

@@ -171,6 +171,26 @@ func (d *hosted) dropped(fact *Mended) {
 		return
 	}
 	fact.Count = end - min(end, d.index)
+	// What is dropped may be of higher epochs, and is known elsewhere: what
+	// follows must not be taken for it.
+	err = d.rt.store.ReadHistory(d.id, d.index, end, func(_ uint64, b []byte) error {
+		rec, err := decodeRecord(b)
+		if err != nil {
+			return nil // what is damaged says nothing of epochs
+		}
+		switch rec := rec.(type) {
+		case *eventRecord:
+			fact.Epoch = max(fact.Epoch, rec.Epoch+1)
+		case *moveRecord:
+			fact.Epoch = max(fact.Epoch, rec.Epoch+1)
+		case *mendRecord:
+			fact.Epoch = max(fact.Epoch, rec.Fact.Epoch+1)
+		}
+		return nil
+	})
+	if err != nil {
+		d.rt.logger.Warn("reading the epochs of what is dropped", "daemon", d.id.Origin(), "error", err)
+	}
 	err = d.rt.store.ReadHistoryBackward(d.id, func(index uint64, b []byte) error {
 		if index < d.index {
 			return store.ErrStop

@@ -114,6 +114,7 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 	delete(m.rt.ordered, m.entity)
 	m.rt.mu.Unlock()
 	m.changes.close()
+	m.progress.close()
 	close(m.done)
 }
 

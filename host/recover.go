@@ -20,6 +20,12 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if r.store == nil {
 		return nil
 	}
+	if err := r.recoverDraining(); err != nil {
+		return err
+	}
+	if err := r.recoverAccused(); err != nil {
+		return err
+	}
 	if err := r.recoverKinds(ctx); err != nil {
 		return err
 	}

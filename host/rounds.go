@@ -90,11 +90,11 @@ func (s *sourceWalk) slow(r Round) {
 // left is how long the pause would be now.
 func (s *sourceWalk) left() time.Duration {
 	s.d.mu.Lock()
-	bytes, busy := s.d.tail.held()
+	bytes, records, busy := s.d.tail.held()
 	s.d.mu.Unlock()
 	cost := busy
-	if s.memory != nil {
-		cost = min(cost, s.pace.toSend(s.pace.blocksSince()*migration.BlockBytes))
+	if s.memory != nil && s.pace.known {
+		cost = min(cost, s.pace.toSend(int64(s.pace.blocks*float64(records))*migration.BlockBytes))
 	}
 	return s.pace.trip + s.pace.toSend(bytes) + cost
 }
@@ -271,15 +271,14 @@ const leastPatience = 10 * time.Second
 type pace struct {
 	rate   float64       // bytes per second; 0: not known
 	trip   time.Duration // of the shortest round
-	blocks float64       // that the daemon changes in a second
-	at     time.Time     // of the last round
+	blocks float64       // of memory that a record stands for, in the last round that had some
+	known  bool          // blocks is
 	debt   time.Duration // to be slept for the bytes that went
 	paid   time.Time
 }
 
 // sent learns from what went in a time.
 func (p *pace) sent(bytes int64, took time.Duration) {
-	p.at = time.Now()
 	if bytes >= 64<<10 && took > 0 {
 		p.rate = float64(bytes) / took.Seconds()
 	}
@@ -287,19 +286,14 @@ func (p *pace) sent(bytes int64, took time.Duration) {
 
 // round learns from a round.
 func (p *pace) round(r Round) {
-	since := time.Since(p.at).Seconds()
 	p.sent(r.Bytes, r.Took)
 	if p.trip == 0 || r.Took < p.trip {
 		p.trip = r.Took
 	}
-	if since > 0 {
-		p.blocks = float64(r.Blocks) / since
+	if r.Records > 0 {
+		p.blocks, p.known = float64(r.Blocks)/float64(r.Records), true
 	}
 }
-
-// blocksSince is how many blocks have changed since the last round, as far as
-// one can tell.
-func (p *pace) blocksSince() int64 { return int64(p.blocks * time.Since(p.at).Seconds()) }
 
 // toSend is how long bytes take.
 func (p *pace) toSend(bytes int64) time.Duration {

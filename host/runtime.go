@@ -60,26 +60,28 @@ const (
 
 // Runtime hosts daemons. It is safe for concurrent use.
 type Runtime struct {
-	node    *identity.KeyPair
-	self    identity.NodeID
-	store   *store.Store
-	mesh    Mesh
-	engine  *sandbox.Engine
-	limits  Limits
-	logger  *slog.Logger
-	clock   func() time.Time
-	refuse  bool
-	cpEvery uint64
-	snEvery uint64
+	node     *identity.KeyPair
+	self     identity.NodeID
+	store    *store.Store
+	mesh     Mesh
+	engine   *sandbox.Engine
+	limits   Limits
+	logger   *slog.Logger
+	clock    func() time.Time
+	refuse   bool
+	cpEvery  uint64
+	snEvery  uint64
+	life     atomic.Int32
+	notReady atomic.Bool // SimulateNotReady
+	draining atomic.Bool
+	refused  atomic.Int32 // how many of accused are not pardoned
+	ctx      context.Context
+	cancel   context.CancelFunc // ends migrations and background work
+	work     sync.WaitGroup
 
 	tokenSkew time.Duration
 	hub       *hub           // channels of this node
 	subs      *subscriptions // of this node's daemons
-	life      atomic.Int32
-	notReady  atomic.Bool // SimulateNotReady
-	ctx       context.Context
-	cancel    context.CancelFunc // ends migrations and background work
-	work      sync.WaitGroup
 
 	mu       sync.RWMutex // guards the maps; never held while user code runs
 	kinds    map[string]*kind
@@ -91,6 +93,7 @@ type Runtime struct {
 	incoming map[identity.EntityID]*incoming
 	ordered  map[identity.EntityID]*Migration // away from other nodes
 	expected map[identity.EntityID]*expectation
+	accused  map[identity.EntityID]*accused
 
 	starting sync.Mutex // one Start at a time
 	idle     idle
@@ -112,6 +115,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
+		accused: make(map[identity.EntityID]*accused),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew = o.TokenSkew

@@ -187,6 +187,7 @@ func (m *Migration) finish(err *migration.Error) {
 		m.rt.mu.Unlock()
 	}
 	m.changes.close()
+	m.progress.close()
 	close(m.done)
 }
 

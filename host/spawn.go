@@ -32,8 +32,8 @@ type Info struct {
 	Node            identity.NodeID
 	Epoch           uint64
 	Sequence        uint64 // of the head
-	State           string // running, migrating, moved, failed or diverged
-	Reason          string // why it is failed or diverged
+	State           string // running, passive, migrating, moved, failed, diverged, or refused
+	Reason          string // why it is failed, diverged or refused
 	EventsProcessed uint64
 	EventsEmitted   uint64
 	Errors          uint64
@@ -89,6 +89,9 @@ func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req SpawnRequ
 		if err := s.Checkpoint.Verify(); err != nil {
 			return Info{}, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 		}
+	}
+	if err := r.suspectSnapshot(s); err != nil {
+		return Info{}, err
 	}
 	return r.spawn(ctx, req, d, s)
 }
@@ -200,6 +203,12 @@ func (r *Runtime) reserve(d *hosted) error {
 	defer r.mu.Unlock()
 	if r.life.Load() == lifeShuttingDown {
 		return ErrShuttingDown
+	}
+	if r.Draining() {
+		return ErrDraining
+	}
+	if err := r.mayRunLocked(d.id); err != nil {
+		return err
 	}
 	if _, ok := r.daemons[d.id]; ok {
 		return fmt.Errorf("%w: %s", ErrAlreadyPresent, d.id.Origin())

@@ -30,9 +30,9 @@ func (t *tail) add(rec []byte) {
 	}
 }
 
-// held says how much happened since the last take: bytes of records, and how
-// long the daemon took for them.
-func (t *tail) held() (int64, time.Duration) { return t.bytes, t.busy }
+// held says how much happened since the last take: bytes, records, and how long
+// the daemon took for them.
+func (t *tail) held() (int64, int, time.Duration) { return t.bytes, int(t.to - t.from), t.busy }
 
 // take returns what happened, and begins anew.
 func (t *tail) take() (cut, error) {

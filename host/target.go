@@ -30,7 +30,6 @@ type incoming struct {
 	arrived  bool   // all of the snapshot
 	next     uint64 // index, at the source, of the next record of the tail
 	memory   *arrivingMemory
-	adopted  bool // records came that were not replayed
 
 	mu       sync.Mutex
 	walking  chan struct{} // closed when the stream that feeds it is done with
@@ -145,6 +144,12 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	}
 	if r.notReady.Load() || !r.IsReady() {
 		return false, migration.Failf(migration.NotReady, "node %s is not ready", r.self)
+	}
+	if r.Draining() {
+		return false, migration.Failf(migration.Draining, "%v", ErrDraining)
+	}
+	if err := r.mayRun(o.Entity); err != nil {
+		return false, migration.Failf(migration.Equivocated, "%v", err)
 	}
 	if err := r.room(); err != nil {
 		return false, migration.Failf(migration.StoreFailed, "%v", err)

@@ -36,6 +36,9 @@ func (r *Runtime) bury(d *hosted, t tombstone, why error) error {
 		b := &store.Batch{}
 		forget(b, d.id)
 		b.Put(store.Moved, d.id[:], rec)
+		if word := r.lastWord(d, t.Stopped); word != nil {
+			b.Put(store.Witnesses, d.id[:], word)
+		}
 		if err := r.store.Commit(b); err != nil {
 			return fmt.Errorf("storing where daemon %s went: %w", d.id.Origin(), err)
 		}

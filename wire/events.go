@@ -84,12 +84,14 @@ const (
 	codeSuperseded  = 12
 	codeReused      = 13
 	codeNoSpace     = 14
+	codeEquivocated = 15
 )
 
 var codeErrors = map[uint8]error{
 	codeMailbox: host.ErrMailboxFull, codeTooLarge: host.ErrTooLarge, codeNotReady: host.ErrNotReady,
 	codeShutdown: host.ErrShuttingDown, codeHorizon: host.ErrHorizonFull, codePoisoned: store.ErrPoisoned,
 	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused, codeNoSpace: store.ErrNoSpace,
+	codeEquivocated: host.ErrEquivocated,
 }
 
 // remoteError is an error of another node in its own words.

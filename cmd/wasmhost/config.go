@@ -21,11 +21,20 @@ type setting struct {
 	usage string
 }
 
-func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }
+func (s setting) key() string {
+	if s.flag == "tag" {
+		return "tags" // the flag names one
+	}
+	return strings.ReplaceAll(s.flag, "-", "_")
+}
 func (s setting) env() string { return "WASMHOST_" + strings.ToUpper(s.key()) }
 
 // isSwitch reports whether the setting is true or false.
 func (s setting) isSwitch() bool { return s.def == "true" || s.def == "false" }
+
+// isList reports whether the setting may be several texts: a flag that may stand
+// several times, commas in the environment, an array in a file.
+func (s setting) isList() bool { return s.flag == "tag" || s.flag == "drain-to" }
 
 // settings are all that can be configured.
 func settings() []setting {
@@ -36,6 +45,10 @@ func settings() []setting {
 		{"ephemeral", "false", "serve: keep everything in memory"},
 		{"listen", "127.0.0.1:7433", "serve: UDP address for other nodes"},
 		{"name", hostname(), "serve: the node's name"},
+		{"tag", "", "serve: KEY=VALUE, which the node announces and daemons can require; may stand several times"},
+		{"drain", "false", "serve: on SIGTERM move every daemon to other nodes before ending"},
+		{"drain-to", "", "serve: as --drain, to these nodes alone; may stand several times"},
+		{"drain-deadline", "60s", "serve: for how long --drain may go on; what is left then stays on disk"},
 		{"log-level", "info", "serve: debug, info, warn or error"},
 		{"no-module-fetch", "false", "serve: take no module from another node"},
 		{"key-file", "", "serve: the node's key, made at the first start; empty: node.key in the data directory"},
@@ -60,10 +73,16 @@ type flagSet interface {
 	StringP(name, short, value, usage string) *string
 }
 
+// usageOf is what the flag of a setting is for.
+func usageOf(flag string) string {
+	s := settingOf(flag)
+	return strings.TrimPrefix(s.usage, "serve: ") + " (" + s.env() + ")"
+}
+
 // addSetting declares the flag of a setting.
 func addSetting(f flagSet, flag, short string) {
 	s := settingOf(flag)
-	usage := strings.TrimPrefix(s.usage, "serve: ") + " (" + s.env() + ")"
+	usage := usageOf(flag)
 	if s.isSwitch() {
 		f.BoolP(flag, short, s.def == "true", usage)
 		return
@@ -110,6 +129,9 @@ next:
 				continue
 			}
 			want := "a string"
+			if s.isList() {
+				want = "a string or an array of strings"
+			}
 			switch v := raw[k].(type) {
 			case string:
 				if !s.isSwitch() {
@@ -117,6 +139,14 @@ next:
 					continue next
 				}
 				want = "true or false"
+			case []any:
+				if s.isList() {
+					texts, ok := allStrings(v)
+					if ok {
+						out[k] = strings.Join(texts, ",")
+						continue next
+					}
+				}
 			case bool:
 				if s.isSwitch() {
 					out[k] = fmt.Sprint(v)
@@ -128,6 +158,17 @@ next:
 		return nil, usagef("%s: unknown key %q; wasmhost config lists the keys", path, k)
 	}
 	return out, nil
+}
+
+func allStrings(values []any) ([]string, bool) {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		var ok bool
+		if texts[i], ok = v.(string); !ok {
+			return nil, false
+		}
+	}
+	return texts, true
 }
 
 // configure fills the flags that were not given: from the environment, else

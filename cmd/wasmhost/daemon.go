@@ -16,8 +16,14 @@ import (
 func (a *app) spawn() *cobra.Command {
 	var name, keyFile, passFile, config string
 	var limits []string
+	var need where
 	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Long: `Make a daemon of a kind. It is addressed by its name, by its origin, or by a
-unique beginning of the origin of at least four digits.`, Example: `  wasmhost spawn counter --name c1
+unique beginning of the origin of at least four digits.
+
+With --where or --min-free it is made on the node, this or one that this one
+trusts, that meets these and has the most to give; where none does, each is named
+with what it lacks (exit code 3). On another node it begins by moving there.`, Example: `  wasmhost spawn counter --name c3 --where zone=b
+  wasmhost spawn counter --name c1
   wasmhost spawn counter --name c2 --identity me.key --config '{"start":5}' -o json`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
 		own, err := host.ParseLimits(limits)
@@ -25,6 +31,13 @@ unique beginning of the origin of at least four digits.`, Example: `  wasmhost s
 			return err
 		}
 		req.Limits = own.Map()
+		if need.given() {
+			p, err := need.place()
+			if err != nil {
+				return err
+			}
+			req.Place = &p
+		}
 		if req.Identity, err = seedOf(keyFile, passFile); err != nil {
 			return err
 		}
@@ -39,6 +52,7 @@ unique beginning of the origin of at least four digits.`, Example: `  wasmhost s
 	c.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
 	c.Flags().StringVar(&config, "config", "", "configuration for the daemon, as the kind takes it; usually JSON")
 	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp)
+	need.declare(c)
 	return c
 }
 

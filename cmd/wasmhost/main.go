@@ -73,6 +73,7 @@ const exitHelp = `Exit codes:
   3 not found                9 guest failed or over a limit
   4 conflict, stale epoch   10 verification failed
   5 denied                  11 migration failed, the source still serves
+                            12 drain incomplete
                            130 interrupted`
 
 func (a *app) root() *cobra.Command {
@@ -210,6 +211,9 @@ func (a *app) report(ctx context.Context, err error) int {
 		}
 		if p.Refused != "" {
 			line["refused"] = p.Refused
+		}
+		if p.Nodes != nil {
+			line["nodes"] = p.Nodes
 		}
 		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": line}) // there is nowhere left to say so
 		return code

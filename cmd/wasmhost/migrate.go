@@ -11,20 +11,31 @@ import (
 
 func (a *app) migrate() *cobra.Command {
 	var req control.Migrate
+	var auto bool
+	var need where
 	c := &cobra.Command{
-		Use:   "migrate DAEMON --to NODE",
+		Use:   "migrate DAEMON --to NODE | --auto",
 		Short: "Move a daemon to another node, live",
 		Long: `Move a daemon to another node (its id, a unique prefix of it, or its name). The
 daemon serves until the target has all of it; its senders then wait for some
 milliseconds and find it there. The command returns when it has moved. On exit
 code 11 the source serves it as if nothing had happened. Ctrl-C leaves the
-migration to go on by itself.`,
+migration to go on by itself.
+
+With --auto the node that has the daemon picks the target among those it trusts:
+one that takes daemons, has the tags of --where and room for the daemon's memory,
+and of these the one with the most free memory, the lowest load and the fewest
+daemons. Where none does, each is named with what it lacks (exit code 3).`,
 		Example: `  wasmhost migrate c1 --to b
-  wasmhost migrate c1 --to 5e5f0cbb -o json`,
+  wasmhost migrate c1 --to 5e5f0cbb -o json
+  wasmhost migrate c1 --auto --where zone=b`,
 		Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := a.autoTarget(c, args[0], auto, &need, &req.To); err != nil {
+				return err
+			}
 			if req.To == "" {
-				return usagef("migrate needs --to NODE")
+				return usagef("migrate needs --to NODE, or --auto")
 			}
 			rep, err := a.client().Migrate(c.Context(), args[0], req, func(phase string) { fmt.Fprintf(a.err, "%s\n", phase) })
 			if c.Context().Err() != nil {
@@ -43,6 +54,8 @@ migration to go on by itself.`,
 		},
 	}
 	c.Flags().StringVar(&req.To, "to", "", "the target node")
+	c.Flags().BoolVar(&auto, "auto", false, "let the node pick the target")
+	need.declare(c)
 	c.Flags().BoolVar(&req.OmitIdentity, "no-identity", false, "leave the private key behind: the daemon cannot sign on the target")
 	c.Flags().BoolVar(&req.Detach, "detach", false, "return as soon as the migration has begun")
 	return c

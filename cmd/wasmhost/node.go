@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,13 +16,14 @@ func (a *app) node() *cobra.Command {
 	c := &cobra.Command{Use: "node", Short: "Nodes: this one and those it trusts"}
 	ls := a.nodeList("ls", "List this node and its peers", false)
 	ls.Example = "  wasmhost node ls -o json"
-	inspect := &cobra.Command{Use: "inspect NODE", Short: "Show this node or a peer: id, unique beginning of an id, or name", Example: "  wasmhost node inspect b",
+	inspect := &cobra.Command{Use: "inspect NODE", Short: "Show this node or a peer: id, unique beginning of an id, or name", Long: `Show this node or a peer, and what it announces of itself: tags, free memory, load,
+daemons, whether it is being drained, and what this node may do there.`, Example: "  wasmhost node inspect b",
 		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 			n, err := a.client().NodeOf(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			return a.printNode(n)
+			return a.printCapable(n)
 		}}
 	join := &cobra.Command{Use: "join TOKEN", Short: "Make this node and the one that printed the token trust each other", Long: `Make this node and the one that printed the token trust each other, as serve --join
 does at the start. - reads the token from standard input.`, Example: `  wasmhost --socket a.sock node token | wasmhost --socket b.sock node join -`,
@@ -74,7 +77,7 @@ does at the start. - reads the token from standard input.`, Example: `  wasmhost
 	trusted := a.nodeList("ls", "List the trusted nodes, what each may do here, and how often each was denied more", true)
 	trusted.Example = "  wasmhost node trust ls -o json"
 	trust.AddCommand(trusted, grant, rm)
-	c.AddCommand(token, trust)
+	c.AddCommand(token, trust, a.drain(), a.undrain())
 	return c
 }
 
@@ -106,21 +109,53 @@ func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
 
 const nodeHead = "NODE\tNAME\tADDRESS\tSTATE\tRIGHTS"
 
-func nodeRow(n control.Node) string {
-	state := "not connected"
+func nodeState(n control.Node) string {
 	switch {
 	case n.Self:
-		state = "this node"
+		return "this node"
 	case n.Online:
-		state = "connected"
+		return "connected"
 	}
+	return "not connected"
+}
+
+func nodeRow(n control.Node) string {
 	rights := n.Rights
 	if n.Denied > 0 {
 		rights += fmt.Sprintf(" (%d denied)", n.Denied)
 	}
-	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", n.NodeID, n.Name, n.Addr, state, rights)
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", n.NodeID, n.Name, n.Addr, nodeState(n), rights)
 }
 
 func (a *app) printNode(n control.Node) error {
 	return a.print(n, func(w io.Writer) { fmt.Fprintf(w, "%s\n%s\n", nodeHead, nodeRow(n)) }, func() string { return n.NodeID })
+}
+
+// printCapable is printNode of a node that was asked what it announces.
+func (a *app) printCapable(n control.Node) error {
+	return a.print(n, func(w io.Writer) {
+		fmt.Fprintf(w, "node\t%s\nname\t%s\naddress\t%s\nstate\t%s\n", n.NodeID, n.Name, n.Addr, nodeState(n))
+		if n.Rights != "" {
+			fmt.Fprintf(w, "may do here\t%s (%d denied)\n", n.Rights, n.Denied)
+		}
+		c := n.Capabilities
+		if c == nil {
+			return
+		}
+		if c.Granted != "" {
+			fmt.Fprintf(w, "lets this node\t%s\n", c.Granted)
+		}
+		tags := make([]string, 0, len(c.Tags))
+		for k, v := range c.Tags {
+			tags = append(tags, k+"="+v)
+		}
+		slices.Sort(tags)
+		fmt.Fprintf(w, "tags\t%s\ndaemons\t%d\nmemory\t%s free of %s\n", strings.Join(tags, ", "), c.Daemons, size(c.FreeMemory), size(c.TotalMemory))
+		if c.Load != nil {
+			fmt.Fprintf(w, "load\t%.2f\n", *c.Load)
+		}
+		if c.Draining {
+			fmt.Fprintln(w, "draining\tyes")
+		}
+	}, func() string { return n.NodeID })
 }

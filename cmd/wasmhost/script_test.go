@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +28,7 @@ func TestMain(m *testing.M) {
 //	join NAME FILE        start a node that joins with the token in a file
 //	faults DAEMON EVENT...  send events that must each fail with exit code 9
 //	halt NAME             end it as SIGTERM does
+//	halt-with NAME CODE   end it as SIGTERM does, with that exit code
 //	crash NAME            end it as a crash does
 //	gives-up NAME         wait until it has ended by itself, with an error
 //	exits CODE CMD...     run a command that must exit with CODE
@@ -46,7 +49,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node": startNode, "cramped": cramped, "gives-up": givesUp, "halt": endNode(syscall.SIGTERM), "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
+			"node": startNode, "cramped": cramped, "gives-up": givesUp, "halt": endNode(syscall.SIGTERM), "halt-with": haltWith, "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
 		},
 	})
 }
@@ -126,6 +129,16 @@ func endNode(sig syscall.Signal) func(*testscript.TestScript, bool, []string) {
 		if sig == syscall.SIGTERM && err != nil {
 			ts.Fatalf("node %s ended with %v: %s", args[0], err, ts.ReadFile(args[0]+".log"))
 		}
+	}
+}
+
+func haltWith(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := nodes(ts)[args[0]]
+	delete(nodes(ts), args[0])
+	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || fmt.Sprint(exit.ExitCode()) != args[1] {
+		ts.Fatalf("node %s ended with %v, want exit code %s: %s", args[0], err, args[1], ts.ReadFile(args[0]+".log"))
 	}
 }
 

@@ -30,22 +30,32 @@ type serveOptions struct {
 	ephemeral, noFetch              bool
 	keyFile, passFile               string
 	idle                            idleOptions
+	tags                            list
+	drain                           drainOptions
 }
 
 func (a *app) serve() *cobra.Command {
 	var join string
+	var tags, drainTo list
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node",
 		Long: `Run a node until SIGTERM or SIGINT: it then takes no more events, stores every
-daemon's state and ends; a second signal ends it at once. When the node is ready
+daemon's state and ends; a second signal ends it at once. With --drain it first
+moves its daemons to other nodes, within --drain-deadline: exit code 12 where some
+are left, which the next start brings back. When the node is ready
 it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 		Example: `  wasmhost serve --data ./a --listen 127.0.0.1:7433 --name a
-  wasmhost serve --ephemeral --listen 127.0.0.1:0 --socket b.sock --join "$(wasmhost node token)"`,
+  wasmhost serve --ephemeral --listen 127.0.0.1:0 --socket b.sock --join "$(wasmhost node token)"
+  wasmhost serve --data ./a --tag zone=eu --drain-to b,c --drain-deadline 5m`,
 		Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			o, err := a.serveOptions(c)
 			if err != nil {
+				return err
+			}
+			o.tags = tags
+			if err := o.drain.read(c, drainTo); err != nil {
 				return err
 			}
 			if o.join, err = a.secret(join); err != nil {
@@ -54,9 +64,11 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			return a.runNode(c.Context(), o)
 		},
 	}
-	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file"} {
+	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline"} {
 		addSetting(c.Flags(), flag, "")
 	}
+	c.Flags().Var(&tags, "tag", usageOf("tag"))
+	c.Flags().Var(&drainTo, "drain-to", usageOf("drain-to"))
 	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
 	return c
 }
@@ -108,6 +120,10 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err := level.UnmarshalText([]byte(o.level)); err != nil {
 		return usagef("--log-level %q is none of debug, info, warn and error", o.level)
 	}
+	tags, err := parseTags(o.tags)
+	if err != nil {
+		return err
+	}
 	logger := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 	s, err := store.Open(store.Options{Dir: o.data, Ephemeral: o.ephemeral, Logger: logger})
 	if err != nil {
@@ -143,7 +159,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		return errors.Join(err, rt.Shutdown(ctx))
 	}
 	node := wire.NewNode(mesh, rt)
-	server := &http.Server{Handler: control.NewServer(rt, mesh, node, buildVersion(), logger), ReadHeaderTimeout: 10 * time.Second}
+	api := control.NewServer(rt, mesh, node, buildVersion(), logger)
+	api.SetTags(tags)
+	server := &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if err = rt.Start(ctx); err == nil && o.join != "" {
@@ -155,6 +173,8 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err == nil {
 		select {
 		case <-ctx.Done():
+			defer endOnSignal()()
+			err = o.drain.run(api, s.Failed(), logger)
 			logger.Info("shutting down")
 		case err = <-served:
 		case <-s.Failed():
@@ -178,18 +198,26 @@ func (a *app) announce(m *wire.Mesh) error {
 	}{m.Self().String(), m.Addr().String(), socket, os.Getpid()})
 }
 
-// shutDown ends the node within a few seconds; a signal meanwhile ends it at
-// once.
-func shutDown(rt *host.Runtime, server *http.Server) error {
+// endOnSignal makes the next signal end the program at once, until the function
+// that it returns is called.
+func endOnSignal() func() {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(again)
 	go func() {
 		if _, ok := <-again; ok {
 			os.Exit(control.ExitInterrupted)
 		}
 	}()
-	defer close(again)
+	return func() {
+		signal.Stop(again)
+		close(again)
+	}
+}
+
+// shutDown ends the node within a few seconds; a signal meanwhile ends it at
+// once.
+func shutDown(rt *host.Runtime, server *http.Server) error {
+	defer endOnSignal()()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 	defer cancel()
 	err := rt.Shutdown(ctx)

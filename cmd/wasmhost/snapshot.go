@@ -121,7 +121,7 @@ func (a *app) chain() *cobra.Command {
 		}
 		return errors.Join(err, out.Flush())
 	}}
-	c.AddCommand(show, export, verify)
+	c.AddCommand(show, export, verify, a.prove(), a.accuse(), a.accused(), a.proof(), a.pardon())
 	return c
 }
 

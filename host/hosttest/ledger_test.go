@@ -162,6 +162,9 @@ func (c *cluster) settle(daemon identity.EntityID, senders []*sender) {
 		if p, ok := rt.MigrationPhase(daemon); ok {
 			c.t.Errorf("on node %s a migration still stands in %s", n.name, p)
 		}
+		if all := rt.Accusations(); len(all) != 0 {
+			c.t.Errorf("node %s accuses an honest daemon: %+v", n.name, all)
+		}
 		if in := rt.Arriving(); len(in) != 0 {
 			c.t.Errorf("node %s still waits for %d daemons", n.name, len(in))
 		}

@@ -26,6 +26,8 @@ const (
 	ProtocolError           Code = 16 // a peer broke the protocol
 	StoreFailed             Code = 17 // a disk refused to write
 	SourceUnavailable       Code = 18 // the source is heard no more: it ended after Cutover, or does not answer whoever ordered the migration
+	Draining                Code = 19 // the target is being emptied
+	Equivocated             Code = 20 // the daemon's key has signed two histories, and the target has the proof
 )
 
 var codeNames = [...]string{
@@ -35,7 +37,7 @@ var codeNames = [...]string{
 	TargetUnavailable: "target-unavailable", DaemonNotFound: "daemon-not-found", Cancelled: "cancelled",
 	NotPortable: "not-portable", ModuleRefused: "module-refused", BufferFull: "buffer-full",
 	ProtocolError: "protocol-error", StoreFailed: "store-failed",
-	SourceUnavailable: "source-unavailable",
+	SourceUnavailable: "source-unavailable", Draining: "draining", Equivocated: "equivocated",
 }
 
 // Valid reports whether c is a code that this version knows.

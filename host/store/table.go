@@ -28,6 +28,9 @@ const (
 	Events    Table = 'e' // by channel and sequence: the channels' logs
 	Revoked   Table = 'r' // by issuer: below which generation its tokens are revoked
 
+	Witnesses Table = 'w' // by identity: the last signed word of a daemon that left
+	Proofs    Table = 'q' // by identity: that its key signed two histories
+
 	history Table = 'h' // by identity and index
 )
 

@@ -36,6 +36,7 @@ type comparison struct {
 func main() {
 	rounds := flag.Int("rounds", 15, "rounds of each comparison")
 	only := flag.String("only", "", "run this comparison alone")
+	drains := flag.Int("drain", 1000, "daemons that are drained")
 	root := flag.String("root", "../..", "the repository")
 	flag.Parse()
 	for _, c := range []comparison{deliver, sendLines, durable64, durable1, replay} {
@@ -50,6 +51,12 @@ func main() {
 	if *only == "" || *only == "passive" {
 		if err := manyPassive(*root, 100_000); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: passive: %v\n", err)
+			os.Exit(1)
+		}
+	}
+	if *only == "" || *only == "drain" {
+		if err := manyDrained(*root, *rounds, *drains); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: drain: %v\n", err)
 			os.Exit(1)
 		}
 	}

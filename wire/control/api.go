@@ -23,6 +23,8 @@ type Node struct {
 	Rights  string `json:"rights,omitempty"` // what the peer may do here
 	Denied  uint64 `json:"denied,omitempty"` // how often it asked for more
 	Version string `json:"version,omitempty"`
+
+	Capabilities *Capabilities `json:"capabilities,omitempty"` // of one node that was asked, and answered
 }
 
 // Kind is a kind. Report is only in the answer about one kind.
@@ -46,6 +48,8 @@ type Spawn struct {
 	Config   []byte `json:"config,omitempty"`
 
 	Limits map[string]int64 `json:"limits,omitempty"` // of its own: bytes, counts, nanoseconds
+
+	Place *Place `json:"place,omitempty"` // where; absent: on the node that is asked
 }
 
 // Daemon is a daemon and where it stands.

@@ -99,6 +99,13 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 	if err := s.notElsewhere(r.Context(), spawn); err != nil {
 		return err
 	}
+	if req.Place != nil {
+		d, err := s.spawnWhere(r.Context(), spawn, *req.Place)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, d)
+	}
 	i, err := s.rt.Spawn(r.Context(), spawn)
 	if err != nil {
 		return err

@@ -14,8 +14,6 @@ func (s *Server) self() Node {
 	return Node{NodeID: s.mesh.Self().String(), Name: s.mesh.Name(), Addr: s.mesh.Addr().String(), Self: true, Online: true, Version: s.version}
 }
 
-func (s *Server) getNode(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, s.self()) }
-
 func (s *Server) getNodes(w http.ResponseWriter, _ *http.Request) error {
 	peers, err := s.mesh.Peers()
 	if err != nil {
@@ -34,13 +32,20 @@ func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if id == s.mesh.Self() {
-		return writeJSON(w, s.self())
+		n := s.self()
+		n.Capabilities = s.capabilities()
+		return writeJSON(w, n)
 	}
 	p, err := s.mesh.FindPeer(id.String())
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, peerOf(p))
+	n := peerOf(p)
+	if n.Capabilities, err = s.ask(r.Context(), id); err != nil {
+		s.logger.Debug("a peer does not announce anything", "peer", id, "error", err)
+	}
+	n.Online = n.Online || err == nil
+	return writeJSON(w, n)
 }
 
 func peerOf(p wire.PeerInfo) Node {

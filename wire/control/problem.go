@@ -10,7 +10,9 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/drain"
 	"wasmhost/host/migration"
+	"wasmhost/host/placement"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -30,6 +32,8 @@ type Problem struct {
 	Reason    string `json:"reason,omitempty"`    // with migration-failed: a code of package migration
 	Refused   string `json:"refused,omitempty"`   // with module-refused: a code of package abi
 	Retriable bool   `json:"retriable,omitempty"` // the same again may succeed
+
+	Nodes []Verdict `json:"nodes,omitempty"` // with no-node-fits: each, and why not
 }
 
 // Fault is a guest's failure.
@@ -58,6 +62,7 @@ const (
 	ExitGuest        = 9
 	ExitVerification = 10
 	ExitMigration    = 11
+	ExitIncomplete   = 12
 	ExitInterrupted  = 130
 )
 
@@ -78,6 +83,15 @@ var classes = []struct {
 	{host.ErrNotFound, class{"daemon-not-found", 404, ExitNotFound, "No such daemon", "list the daemons with: wasmhost ps --all"}},
 	{host.ErrKindNotFound, class{"kind-not-found", 404, ExitNotFound, "No such kind", "list the kinds with: wasmhost kind ls; add one with: wasmhost kind push NAME FILE"}},
 	{host.ErrUnknownNode, class{"node-not-found", 404, ExitNotFound, "No such node", "list the nodes with: wasmhost node ls; join one with: wasmhost node token, and serve --join"}},
+	{host.ErrDraining, class{"draining", 409, ExitConflict, "The node is being drained", "ask another node, or take daemons here again: wasmhost node undrain"}},
+	{drain.ErrIncomplete, class{"drain-incomplete", 409, ExitIncomplete, "Not every daemon is gone", "mend the reasons, then drain again: wasmhost node drain; or take daemons here again: wasmhost node undrain"}},
+	{errDrainRunning, class{"drain-running", 409, ExitConflict, "The node is being drained already", "watch it: wasmhost node drain, without other flags; end it: wasmhost node undrain"}},
+	{host.ErrEquivocated, class{"equivocation", 409, ExitConflict, "The identity is refused", "see the proof: wasmhost chain accused; once it is certain which history counts: wasmhost chain pardon DAEMON"}},
+	{host.ErrNotAccused, class{"not-accused", 404, ExitNotFound, "No proof is on record", "list them with: wasmhost chain accused"}},
+	{host.ErrBadProof, class{"bad-proof", 422, ExitVerification, "The proof does not hold", "it proves nothing: make it again with wasmhost chain prove"}},
+	{host.ErrNoEquivocation, class{"no-equivocation", 422, ExitVerification, "No contradiction", "both can be true: nothing is to be done"}},
+	{placement.ErrNoNode, class{"no-node-fits", 404, ExitNotFound, "No node meets the requirements", "ask for less, or see what nodes announce: wasmhost node inspect NODE"}},
+	{placement.ErrBadTag, class{"bad-tag", 400, ExitUsage, "Not a tag", "write KEY=VALUE, as in zone=a"}},
 	{host.ErrModuleNotFound, class{"module-not-found", 404, ExitNotFound, "No such module", "push the module again with: wasmhost kind push NAME FILE"}},
 	{host.ErrKindExists, class{"kind-exists", 409, ExitConflict, "The kind exists", "choose another name"}},
 	{host.ErrKindInUse, class{"kind-in-use", 409, ExitConflict, "The kind is in use", "stop or migrate its daemons first: wasmhost ps"}},
@@ -184,6 +198,10 @@ func NewProblem(err error) *Problem {
 	var moved *host.MovedError
 	var chain *host.ChainError
 	var tooLarge *http.MaxBytesError
+	var none *placement.NoNodeError
+	if errors.As(err, &none) {
+		p.Nodes = verdictsOf(none.Verdicts)
+	}
 	switch {
 	case errors.As(err, &fault):
 		p.Fault = &Fault{Kind: string(fault.Kind), Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text, Stack: fault.Stack}

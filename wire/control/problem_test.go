@@ -45,7 +45,7 @@ func TestEveryClassOfError(t *testing.T) {
 			t.Errorf("two classes have code %s", c.code)
 		}
 		codes[c.code] = true
-		if c.exit < ExitFailure || c.exit > ExitMigration || c.exit == ExitNotConfirmed {
+		if c.exit < ExitFailure || c.exit > ExitIncomplete || c.exit == ExitNotConfirmed {
 			t.Errorf("%s has exit code %d", c.code, c.exit)
 		}
 		check(c.err, c.code, c.exit)

@@ -90,6 +90,9 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 		{"join", wire.RightOwner, func() error { _, err := peer.Join(ctx, "wh1."); return err }},
 		{"grant", wire.RightOwner, func() error { _, err := peer.Grant(ctx, "b", "all"); return err }},
 		{"distrust", wire.RightOwner, func() error { _, err := peer.Distrust(ctx, "b"); return err }},
+		{"list accusations", wire.RightOwner, func() error { _, err := peer.Accusations(ctx); return err }},
+		{"accuse", wire.RightOwner, func() error { _, err := peer.Accuse(ctx, bytes.NewReader(nil)); return err }},
+		{"pardon", wire.RightOwner, func() error { _, err := peer.Pardon(ctx, "c"); return err }},
 		{"list nodes", wire.RightRead, func() error { _, err := peer.Nodes(ctx); return err }},
 		{"show a node", wire.RightRead, func() error { _, err := peer.NodeOf(ctx, "b"); return err }},
 		{"list kinds", wire.RightRead, func() error { _, err := peer.Kinds(ctx); return err }},
@@ -99,6 +102,15 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 		{"save a snapshot", wire.RightRead, func() error { _, err := peer.Snapshot(ctx, "c"); return err }},
 		{"export a chain", wire.RightRead, func() error { _, err := peer.Chain(ctx, "c"); return err }},
 		{"migrate", wire.RightOperate, func() error { _, err := peer.Migrate(ctx, "c", Migrate{To: "nobody"}, func(string) {}); return err }},
+		{"place", wire.RightOperate, func() error {
+			_, err := peer.Place(ctx, "c", Place{Where: map[string]string{"no": "such"}})
+			return err
+		}},
+		{"drain", wire.RightOperate, func() error {
+			_, err := peer.Drain(ctx, "a", Drain{To: []string{"nobody"}}, func(DrainStep) error { return nil })
+			return err
+		}},
+		{"undrain", wire.RightOperate, func() error { _, err := peer.Undrain(ctx, "a"); return err }},
 		{"stop", wire.RightOperate, func() error { _, err := peer.Stop(ctx, "c"); return err }},
 	}
 	denied := uint64(0)

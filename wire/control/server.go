@@ -30,6 +30,8 @@ type Server struct {
 	version string
 	logger  *slog.Logger
 	mux     *http.ServeMux
+	tags    map[string]string // of the node
+	drains  drains
 }
 
 // Bounds on requests.
@@ -47,22 +49,28 @@ const (
 func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, logger *slog.Logger) *Server {
 	s := &Server{rt: rt, mesh: mesh, node: node, version: version, logger: logger, mux: http.NewServeMux()}
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /v1/node":                s.getNode,
-		"GET /v1/nodes":               s.needs(wire.RightRead, s.getNodes),
-		"GET /v1/nodes/{node}":        s.needs(wire.RightRead, s.getNodeOf),
-		"POST /v1/token":              s.owner(s.postToken),
-		"POST /v1/join":               s.owner(s.postJoin),
-		"PUT /v1/trust/{node}":        s.owner(s.putRights),
-		"DELETE /v1/trust/{node}":     s.owner(s.deleteTrust),
-		"GET /v1/kinds":               s.needs(wire.RightRead, s.getKinds),
-		"GET /v1/kinds/{kind}":        s.needs(wire.RightRead, s.getKind),
-		"PUT /v1/kinds/{kind}":        s.owner(s.putKind),
-		"DELETE /v1/kinds/{kind}":     s.owner(s.deleteKind),
-		"GET /v1/kinds/{kind}/module": s.needs(wire.RightRead, s.getModule),
-		"GET /v1/daemons":             s.getDaemons,
-		"POST /v1/daemons":            s.owner(s.postDaemon),
-		"POST /v1/snapshots":          s.owner(s.postSnapshot),
-		"GET /v1/migrations":          s.owner(s.getUnsettled),
+		"GET /v1/node":                  s.getNode,
+		"GET /v1/nodes":                 s.needs(wire.RightRead, s.getNodes),
+		"GET /v1/nodes/{node}":          s.needs(wire.RightRead, s.getNodeOf),
+		"POST /v1/nodes/{node}/drain":   s.needs(wire.RightOperate, s.atNode(s.postDrain)),
+		"DELETE /v1/nodes/{node}/drain": s.needs(wire.RightOperate, s.atNode(s.deleteDrain)),
+		"POST /v1/token":                s.owner(s.postToken),
+		"POST /v1/join":                 s.owner(s.postJoin),
+		"PUT /v1/trust/{node}":          s.owner(s.putRights),
+		"DELETE /v1/trust/{node}":       s.owner(s.deleteTrust),
+		"GET /v1/kinds":                 s.needs(wire.RightRead, s.getKinds),
+		"GET /v1/kinds/{kind}":          s.needs(wire.RightRead, s.getKind),
+		"PUT /v1/kinds/{kind}":          s.owner(s.putKind),
+		"DELETE /v1/kinds/{kind}":       s.owner(s.deleteKind),
+		"GET /v1/kinds/{kind}/module":   s.needs(wire.RightRead, s.getModule),
+		"GET /v1/daemons":               s.getDaemons,
+		"POST /v1/daemons":              s.owner(s.postDaemon),
+		"POST /v1/snapshots":            s.owner(s.postSnapshot),
+		"GET /v1/migrations":            s.owner(s.getUnsettled),
+		"GET /v1/proofs":                s.owner(s.getProofs),
+		"POST /v1/proofs":               s.owner(s.postProof),
+		"GET /v1/proofs/{ref}":          s.owner(s.getProof),
+		"DELETE /v1/proofs/{ref}":       s.owner(s.deleteProof),
 
 		"POST /v1/migrations/{ref}/resolve": s.owner(s.postResolve),
 
@@ -81,6 +89,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons/{ref}/quarantine/{index}/retry": s.needs(wire.RightOperate, s.atOwner(s.postRetry)),
 		"DELETE /v1/daemons/{ref}/quarantine/{index}":     s.needs(wire.RightOperate, s.atOwner(s.deleteQuarantined)),
 
+		"POST /v1/daemons/{ref}/place":   s.needs(wire.RightOperate, s.atOwner(s.postPlace)),
 		"POST /v1/daemons/{ref}/migrate": s.needs(wire.RightOperate, s.naming(s.atOwner(s.postMigrate))),
 	} {
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -241,8 +250,13 @@ func (s *Server) askPeers(ctx context.Context, ref string) (best Daemon, found b
 	return best, found, silent
 }
 
-// pass sends the request on to another node.
+// pass sends a request about a daemon on to another node.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request, id identity.EntityID, at identity.NodeID) error {
+	return s.passTo(w, r, "/v1/daemons/"+id.String()+tailOf(r), at)
+}
+
+// passTo sends the request on to another node.
+func (s *Server) passTo(w http.ResponseWriter, r *http.Request, path string, at identity.NodeID) error {
 	hops, err := strconv.Atoi(r.Header.Get(hopsHeader))
 	if err != nil {
 		hops = 0
@@ -254,7 +268,7 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request, id identity.Entity
 		Transport: s.mesh.HTTPTransport(at), FlushInterval: -1,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", at.String()
-			p.Out.URL.Path = "/v1/daemons/" + id.String() + tailOf(r)
+			p.Out.URL.Path = path
 			p.Out.Header.Set(hopsHeader, strconv.Itoa(hops))
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+// drainOptions are the settings that say what a node does with its daemons when
+// it is told to end.
+type drainOptions struct {
+	on       bool
+	to       []string
+	deadline time.Duration
+}
+
+func (o *drainOptions) read(c *cobra.Command, to list) (err error) {
+	text := func(name string) string { return c.Flags().Lookup(name).Value.String() }
+	o.to, o.on = to.texts, text("drain") == "true" || len(to.texts) > 0
+	if o.deadline, err = time.ParseDuration(text("drain-deadline")); err != nil || o.deadline <= 0 {
+		return usagef("--drain-deadline %q is not a duration such as 60s", text("drain-deadline"))
+	}
+	return nil
+}
+
+// run drains the node before it ends. It takes daemons again at its next start,
+// unless it was being drained before. failed ends the draining.
+func (o drainOptions) run(s *control.Server, failed <-chan struct{}, logger *slog.Logger) error {
+	if !o.on {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), o.deadline)
+	defer cancel()
+	logger.Info("draining before the end", "deadline", o.deadline)
+	d, err := s.Drain(ctx, control.Drain{To: o.to}, false)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, d.Cancel) // also of one that was begun before
+	defer stop()
+	go func() {
+		select {
+		case <-failed:
+			d.Cancel()
+		case <-d.Done():
+		}
+	}()
+	sum, err := d.Wait(context.Background()) // a cancelled one ends
+	if err != nil {
+		return err
+	}
+	logger.Info("drained", "daemons", sum.Gone, "of", sum.Total, "bytes", sum.Bytes, "took", sum.Elapsed)
+	return sum.Err()
+}

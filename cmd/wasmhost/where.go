@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/host/placement"
+	"wasmhost/wire/control"
+)
+
+// list is the value of a flag that may stand several times, or hold several
+// texts with commas between.
+type list struct{ texts []string }
+
+// Set implements pflag.Value: it adds to what was set before.
+func (l *list) Set(s string) error {
+	for _, t := range strings.Split(s, ",") {
+		if t = strings.TrimSpace(t); t != "" {
+			l.texts = append(l.texts, t)
+		}
+	}
+	return nil
+}
+
+// String implements pflag.Value.
+func (l *list) String() string { return strings.Join(l.texts, ",") }
+
+// Type implements pflag.Value.
+func (l *list) Type() string { return "list" }
+
+// where are the flags that say what a daemon requires of its node.
+type where struct {
+	tags list
+	free string
+}
+
+func (w *where) declare(c *cobra.Command) {
+	c.Flags().Var(&w.tags, "where", "KEY=VALUE: the node must have this tag; may stand several times")
+	c.Flags().StringVar(&w.free, "min-free", "", "the node must have so much memory free, such as 512MiB")
+}
+
+func (w *where) given() bool { return len(w.tags.texts) > 0 || w.free != "" }
+
+func (w *where) place() (p control.Place, err error) {
+	if p.Where, err = parseTags(w.tags); err != nil {
+		return p, err
+	}
+	p.MinFree, err = parseSize(w.free)
+	return p, err
+}
+
+func parseTags(l list) (map[string]string, error) {
+	tags, err := placement.ParseTags(l.texts)
+	if err != nil {
+		return nil, usagef("%v", err)
+	}
+	return tags, nil
+}
+
+// autoTarget fills the target of a migration that is to be picked.
+func (a *app) autoTarget(c *cobra.Command, ref string, auto bool, w *where, to *string) error {
+	switch {
+	case !auto && w.given():
+		return usagef("--where and --min-free go with --auto")
+	case !auto:
+		return nil
+	case *to != "":
+		return usagef("give either --to or --auto")
+	}
+	p, err := w.place()
+	if err != nil {
+		return err
+	}
+	picked, err := a.client().Place(c.Context(), ref, p)
+	if err != nil {
+		return err
+	}
+	*to = picked.NodeID
+	if len(picked.Verdicts) > 0 {
+		fmt.Fprintf(a.err, "to %s (%s): %s\n", picked.NodeID, picked.Name, strings.Join(picked.Verdicts[0].Reasons, ", "))
+	}
+	return nil
+}

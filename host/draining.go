@@ -1,0 +1,51 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+
+	"wasmhost/host/store"
+)
+
+// ErrDraining says that the node takes no daemons: it is being emptied.
+var ErrDraining = errors.New("the node is being drained: it takes no daemons")
+
+// drainingKey is the record in store.Meta that says that the node is draining.
+var drainingKey = []byte("draining")
+
+// SetDraining makes the node refuse new daemons, spawned or coming from other
+// nodes, or take them again. Those that it has go on, and may leave. With
+// lasting it is so after a restart too. Daemons that are on their way here
+// already still come.
+func (r *Runtime) SetDraining(on, lasting bool) error {
+	if lasting && r.store != nil {
+		b := &store.Batch{}
+		if on {
+			b.Put(store.Meta, drainingKey, []byte{1})
+		} else {
+			b.Delete(store.Meta, drainingKey)
+		}
+		if err := r.store.Commit(b); err != nil {
+			return fmt.Errorf("storing whether the node is draining: %w", err)
+		}
+	}
+	r.draining.Store(on)
+	return nil
+}
+
+// Draining reports whether the node refuses new daemons.
+func (r *Runtime) Draining() bool { return r.draining.Load() }
+
+// recoverDraining finds out whether the node was draining when it ended.
+func (r *Runtime) recoverDraining() error {
+	_, err := r.store.Get(store.Meta, drainingKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.draining.Store(true)
+	r.logger.Warn("the node is draining, as when it ended: it takes no daemons until it is undrained")
+	return nil
+}

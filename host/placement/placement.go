@@ -1,0 +1,199 @@
+// Package placement decides on which node a daemon should be: from what nodes
+// announce of themselves and what the daemon requires. It asks nobody and
+// remembers nothing.
+package placement
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"wasmhost/identity"
+)
+
+// Capabilities are what a node announces of itself.
+type Capabilities struct {
+	Tags        map[string]string
+	FreeMemory  int64 // bytes that daemons can still take; 0: not known
+	TotalMemory int64 // bytes; 0: not known
+	Daemons     int
+	Load        float64 // threads that run or want to, for each processor; below 0: not known
+	Draining    bool    // it takes no daemons
+}
+
+// Node is one candidate.
+type Node struct {
+	ID   identity.NodeID
+	Name string
+	Capabilities
+	Refuses string // why it cannot be asked, or would not take a daemon; empty: nothing is known against it
+}
+
+// Requirements are what a daemon needs of a node. The zero Requirements are met
+// by every node that takes daemons.
+type Requirements struct {
+	Tags          map[string]string // that the node must have, with these values
+	MinFreeMemory int64             // bytes; a node that does not say what it has meets none but 0
+	Memory        int64             // bytes that the daemon takes; a node that does not say what it has may do
+}
+
+// Misses returns which requirements the node does not meet, each as a clause
+// such as "tag zone is \"a\", not \"b\""; none when it may take the daemon.
+func (r Requirements) Misses(n Node) []string {
+	var out []string
+	if n.Refuses != "" {
+		out = append(out, n.Refuses)
+	}
+	if n.Draining {
+		out = append(out, "it is being drained")
+	}
+	for _, k := range sortedKeys(r.Tags) {
+		switch have, ok := n.Tags[k]; {
+		case !ok:
+			out = append(out, fmt.Sprintf("it has no tag %s", k))
+		case have != r.Tags[k]:
+			out = append(out, fmt.Sprintf("tag %s is %q, not %q", k, have, r.Tags[k]))
+		}
+	}
+	unknown := n.FreeMemory <= 0 && n.TotalMemory <= 0
+	switch need := max(r.MinFreeMemory, r.Memory); {
+	case unknown && r.MinFreeMemory > 0:
+		out = append(out, "it does not say how much memory is free")
+	case !unknown && n.FreeMemory < need:
+		out = append(out, fmt.Sprintf("%s of memory are free, not %s", size(n.FreeMemory), size(need)))
+	}
+	return out
+}
+
+// How much each part of a score weighs: together 1.
+const (
+	weightMemory  = 0.4
+	weightLoad    = 0.4
+	weightDaemons = 0.2
+)
+
+// halfDaemons is at how many daemons their part of a score is worth half.
+const halfDaemons = 100
+
+// Verdict is what one node is worth for a daemon.
+type Verdict struct {
+	Node
+	Misses  []string // requirements that it does not meet
+	Score   float64  // between 0 and 1, higher is better; 0 when it does not fit
+	Reasons []string // what the score is made of, heaviest first
+}
+
+// Fits reports whether the node may take the daemon.
+func (v Verdict) Fits() bool { return len(v.Misses) == 0 }
+
+// Score judges one node. More free memory, a lower load, and fewer daemons
+// never make it worse.
+func (r Requirements) Score(n Node) Verdict {
+	v := Verdict{Node: n, Misses: r.Misses(n)}
+	if !v.Fits() {
+		return v
+	}
+	add := func(weight, worth float64, format string, args ...any) {
+		v.Score += weight * worth
+		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...)+fmt.Sprintf(" (%.2f of %.2f)", weight*worth, weight))
+	}
+	if n.TotalMemory > 0 {
+		free := clamp(float64(n.FreeMemory) / float64(n.TotalMemory))
+		add(weightMemory, free, "%s of %s memory free", size(n.FreeMemory), size(n.TotalMemory))
+	} else {
+		add(weightMemory, 0, "free memory not known")
+	}
+	if n.Load >= 0 {
+		add(weightLoad, 1/(1+n.Load), "load %.2f", n.Load)
+	} else {
+		add(weightLoad, 0, "load not known")
+	}
+	add(weightDaemons, halfDaemons/(halfDaemons+float64(max(n.Daemons, 0))), "%d daemons", n.Daemons)
+	return v
+}
+
+func clamp(x float64) float64 { return min(max(x, 0), 1) }
+
+// NoNodeError says that no node meets the requirements, and for each node why
+// not. It is ErrNoNode.
+type NoNodeError struct {
+	Requirements Requirements
+	Verdicts     []Verdict // by name
+}
+
+// ErrNoNode is every NoNodeError.
+var ErrNoNode = errors.New("no node meets the requirements")
+
+func (e *NoNodeError) Error() string {
+	if len(e.Verdicts) == 0 {
+		return ErrNoNode.Error() + ": there is none to choose from"
+	}
+	each := make([]string, len(e.Verdicts))
+	for i, v := range e.Verdicts {
+		each[i] = fmt.Sprintf("%s: %s", v.label(), strings.Join(v.Misses, ", "))
+	}
+	return ErrNoNode.Error() + ": " + strings.Join(each, "; ")
+}
+
+// Is makes errors.Is(err, ErrNoNode) hold.
+func (e *NoNodeError) Is(target error) bool { return target == ErrNoNode }
+
+func (n Node) label() string {
+	if n.Name != "" {
+		return n.Name
+	}
+	return n.ID.String()
+}
+
+// Pick returns the node with the highest score, and the verdicts on all, best
+// first and those that do not fit last. Among equals the lower id wins, so that
+// the order of nodes does not count. Where none fits the error is a
+// *NoNodeError.
+func Pick(nodes []Node, r Requirements) (best Verdict, all []Verdict, err error) {
+	for _, n := range nodes {
+		all = append(all, r.Score(n))
+	}
+	slices.SortFunc(all, func(a, b Verdict) int {
+		return cmp.Or(cmp.Compare(len(a.Misses), len(b.Misses)), cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
+	})
+	if len(all) > 0 && all[0].Fits() {
+		return all[0], all, nil
+	}
+	refused := slices.Clone(all)
+	slices.SortFunc(refused, func(a, b Verdict) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return Verdict{}, all, &NoNodeError{Requirements: r, Verdicts: refused}
+}
+
+// Taken returns the node as it will announce itself once it has one daemon more,
+// of that many bytes of memory.
+func (n Node) Taken(bytes int64) Node {
+	n.Daemons++
+	if n.TotalMemory > 0 {
+		n.FreeMemory = max(n.FreeMemory-bytes, 0)
+	}
+	return n
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// size writes bytes for people.
+func size(n int64) string {
+	switch {
+	case n < 10<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 10<<20:
+		return fmt.Sprintf("%d KiB", n>>10)
+	case n < 10<<30:
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d GiB", n>>30)
+}

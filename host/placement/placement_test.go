@@ -1,0 +1,202 @@
+package placement_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"wasmhost/host/placement"
+	"wasmhost/identity"
+)
+
+const gib = 1 << 30
+
+func TestMissesSayWhich(t *testing.T) {
+	n := placement.Node{ID: 1, Name: "a", Capabilities: placement.Capabilities{Tags: map[string]string{"zone": "a"}, FreeMemory: gib, TotalMemory: 4 * gib}}
+	for _, c := range []struct {
+		req  placement.Requirements
+		with func(*placement.Node)
+		want string
+	}{
+		{placement.Requirements{}, nil, ""},
+		{placement.Requirements{Tags: map[string]string{"zone": "a"}, MinFreeMemory: gib}, nil, ""},
+		{placement.Requirements{Tags: map[string]string{"zone": "b"}}, nil, `tag zone is "a", not "b"`},
+		{placement.Requirements{Tags: map[string]string{"gpu": "yes", "zone": "b"}}, nil, `it has no tag gpu|tag zone is "a", not "b"`},
+		{placement.Requirements{MinFreeMemory: 2 * gib}, nil, "1024 MiB of memory are free, not 2048 MiB"},
+		{placement.Requirements{Memory: 2 * gib, MinFreeMemory: 1}, nil, "1024 MiB of memory are free, not 2048 MiB"},
+		{placement.Requirements{Memory: 2 * gib}, func(n *placement.Node) { n.FreeMemory, n.TotalMemory = 0, 0 }, ""},
+		{placement.Requirements{MinFreeMemory: 1}, func(n *placement.Node) { n.FreeMemory, n.TotalMemory = 0, 0 }, "it does not say how much memory is free"},
+		{placement.Requirements{}, func(n *placement.Node) { n.FreeMemory, n.TotalMemory = 0, 0 }, ""},
+		{placement.Requirements{}, func(n *placement.Node) { n.Draining, n.Refuses = true, "it does not answer" }, "it does not answer|it is being drained"},
+	} {
+		n := n
+		if c.with != nil {
+			c.with(&n)
+		}
+		if got := strings.Join(c.req.Misses(n), "|"); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.req, got, c.want)
+		}
+	}
+}
+
+func TestPickSaysOfEachNodeWhyNot(t *testing.T) {
+	nodes := []placement.Node{{ID: 2, Name: "b", Capabilities: placement.Capabilities{Draining: true}}, {ID: 1, Name: "a"}, {ID: 0xff}}
+	_, _, err := placement.Pick(nodes, placement.Requirements{Tags: map[string]string{"gpu": "yes"}})
+	var none *placement.NoNodeError
+	if !errors.As(err, &none) || !errors.Is(err, placement.ErrNoNode) || len(none.Verdicts) != 3 {
+		t.Fatal(err)
+	}
+	want := "no node meets the requirements: 00000000000000ff: it has no tag gpu; a: it has no tag gpu; b: it is being drained, it has no tag gpu"
+	if err.Error() != want {
+		t.Errorf("%s", err)
+	}
+	if _, _, err := placement.Pick(nil, placement.Requirements{}); !errors.Is(err, placement.ErrNoNode) {
+		t.Error(err)
+	}
+}
+
+func TestReasonsAddUp(t *testing.T) {
+	v := placement.Requirements{}.Score(placement.Node{Capabilities: placement.Capabilities{FreeMemory: gib, TotalMemory: 4 * gib, Load: 1, Daemons: 100}})
+	if got := fmt.Sprintf("%.3f", v.Score); got != "0.400" || len(v.Reasons) != 3 || v.Reasons[0] != "1024 MiB of 4096 MiB memory free (0.10 of 0.40)" {
+		t.Errorf("%s, %q", got, v.Reasons)
+	}
+}
+
+func tags(t *rapid.T, label string) map[string]string {
+	return rapid.MapOfN(rapid.SampledFrom([]string{"zone", "gpu", "disk"}), rapid.SampledFrom([]string{"a", "b"}), 0, 3).Draw(t, label)
+}
+
+func node(t *rapid.T, id int) placement.Node {
+	return placement.Node{ID: identity.NodeID(id), Name: fmt.Sprint("n", id), Refuses: rapid.SampledFrom([]string{"", "", "", "it does not answer"}).Draw(t, "refuses"),
+		Capabilities: placement.Capabilities{Tags: tags(t, "tags"),
+			FreeMemory: rapid.Int64Range(0, 8*gib).Draw(t, "free"), TotalMemory: rapid.SampledFrom([]int64{0, 8 * gib}).Draw(t, "total"),
+			Daemons: rapid.IntRange(0, 1000).Draw(t, "daemons"),
+			Load:    rapid.Float64Range(-1, 16).Draw(t, "load"), Draining: rapid.SampledFrom([]bool{false, false, false, true}).Draw(t, "draining")}}
+}
+
+func requirements(t *rapid.T) placement.Requirements {
+	return placement.Requirements{Tags: tags(t, "required"), MinFreeMemory: rapid.SampledFrom([]int64{-1, 0, 1, gib, 7 * gib}).Draw(t, "min"),
+		Memory: rapid.Int64Range(0, 8*gib).Draw(t, "memory")}
+}
+
+// meets is what Misses says, in the plainest words.
+func meets(r placement.Requirements, n placement.Node) bool {
+	ok := n.Refuses == "" && !n.Draining
+	for k, v := range r.Tags {
+		ok = ok && n.Tags[k] == v
+	}
+	unknown := n.FreeMemory == 0 && n.TotalMemory == 0
+	return ok && (r.MinFreeMemory <= 0 || !unknown && n.FreeMemory >= r.MinFreeMemory) && (unknown || n.FreeMemory >= r.Memory)
+}
+
+func TestPickProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var nodes []placement.Node
+		for i := range rapid.IntRange(0, 6).Draw(t, "nodes") {
+			nodes = append(nodes, node(t, i))
+		}
+		req := requirements(t)
+		best, all, err := placement.Pick(nodes, req)
+		shuffled, _, err2 := placement.Pick(rapid.Permutation(nodes).Draw(t, "order"), req)
+		if (err == nil) != (err2 == nil) || err == nil && best.ID != shuffled.ID {
+			t.Fatalf("the order of nodes counts: %v or %v", best, shuffled)
+		}
+		if any := slices.ContainsFunc(nodes, func(n placement.Node) bool { return meets(req, n) }); any != (err == nil) {
+			t.Fatalf("one fits: %v, but %v", any, err)
+		}
+		if len(all) != len(nodes) {
+			t.Fatalf("%d verdicts on %d nodes", len(all), len(nodes))
+		}
+		for _, v := range all {
+			if v.Fits() != meets(req, v.Node) || v.Score < 0 || v.Score > 1 || !v.Fits() && v.Score != 0 {
+				t.Fatalf("%+v", v)
+			}
+			if err == nil && v.Fits() && v.Score > best.Score {
+				t.Fatalf("%v is better than %v", v, best)
+			}
+		}
+		var none *placement.NoNodeError
+		if errors.As(err, &none) {
+			for _, v := range none.Verdicts {
+				if len(v.Misses) == 0 {
+					t.Fatalf("no node fits, and nothing is said against %s", v.Name)
+				}
+			}
+		}
+	})
+}
+
+// A node that has more to give is never worse.
+func TestScoreIsMonotone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n, req := node(t, 1), requirements(t)
+		before := req.Score(n)
+		better := n
+		better.Tags = maps.Clone(n.Tags)
+		switch rapid.IntRange(0, 3).Draw(t, "what") {
+		case 0:
+			better.FreeMemory += rapid.Int64Range(0, gib).Draw(t, "more")
+		case 1:
+			if n.Load >= 0 {
+				better.Load = rapid.Float64Range(0, n.Load).Draw(t, "less")
+			}
+		case 2:
+			better.Daemons = rapid.IntRange(0, n.Daemons).Draw(t, "fewer")
+		case 3:
+			better.Draining, better.Refuses = false, ""
+			maps.Copy(better.Tags, req.Tags)
+		}
+		after := req.Score(better)
+		if before.Fits() && !after.Fits() || after.Score < before.Score {
+			t.Fatalf("%+v is worse than %+v", after, before)
+		}
+		if taken := req.Score(n.Taken(rapid.Int64Range(0, gib).Draw(t, "bytes"))); taken.Score > before.Score {
+			t.Fatalf("with a daemon more it is better: %+v, %+v", taken, before)
+		}
+	})
+}
+
+func TestParseTags(t *testing.T) {
+	got, err := placement.ParseTags([]string{"zone=eu-west/1", "gpu=", "a.b/c=x=y"})
+	if err != nil || !maps.Equal(got, map[string]string{"zone": "eu-west/1", "gpu": "", "a.b/c": "x=y"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := placement.ParseTags(nil); got != nil || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	many := make([]string, placement.MaxTags+1)
+	for i := range many {
+		many[i] = fmt.Sprintf("k%d=v", i)
+	}
+	for _, bad := range [][]string{{"zone"}, {"=v"}, {"a b=v"}, {"é=v"}, {"a=1", "a=2"}, {"a=x,y"}, {"a=\x00"}, {"a=\xff"},
+		{strings.Repeat("k", 256) + "=v"}, {"k=" + strings.Repeat("v", 256)}, many} {
+		if _, err := placement.ParseTags(bad); !errors.Is(err, placement.ErrBadTag) {
+			t.Errorf("%.40q: %v", bad, err)
+		}
+	}
+}
+
+func FuzzParseTags(f *testing.F) {
+	for _, s := range []string{"zone=a", "a", "=", "k=v=w", "\xff=1", "k=,"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		tags, err := placement.ParseTags([]string{s})
+		if err != nil {
+			if !errors.Is(err, placement.ErrBadTag) {
+				t.Error(err)
+			}
+			return
+		}
+		for k, v := range tags {
+			if again := k + "=" + v; again != s {
+				t.Errorf("%q came back as %q", s, again)
+			}
+		}
+	})
+}

@@ -1,0 +1,124 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"wasmhost/host"
+	"wasmhost/host/placement"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// Capabilities are what a node announces of itself, to whoever may ask it
+// anything.
+type Capabilities struct {
+	Tags        map[string]string `json:"tags"`
+	FreeMemory  int64             `json:"free_memory_bytes"`  // 0: not known
+	TotalMemory int64             `json:"total_memory_bytes"` // 0: not known
+	Daemons     int               `json:"daemons"`
+	Load        *float64          `json:"load,omitempty"` // threads that run or want to, for each processor; absent: not known
+	Draining    bool              `json:"draining"`
+	Granted     string            `json:"granted,omitempty"` // what the peer that asks may do there
+}
+
+// SetTags sets what the node announces as its tags, before it serves.
+func (s *Server) SetTags(tags map[string]string) { s.tags = tags }
+
+func (s *Server) capabilities() *Capabilities {
+	l := host.ReadLoad()
+	c := &Capabilities{Tags: s.tags, FreeMemory: l.FreeMemory, TotalMemory: l.TotalMemory, Daemons: s.rt.DaemonCount(), Draining: s.rt.Draining()}
+	if c.Tags == nil {
+		c.Tags = map[string]string{}
+	}
+	if l.Threads >= 0 {
+		c.Load = &l.Threads
+	}
+	return c
+}
+
+func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
+	n := s.self()
+	n.Capabilities = s.capabilities()
+	if from, ok := wire.PeerOf(r.Context()); ok {
+		p, err := s.mesh.FindPeer(from.String())
+		if err != nil {
+			return err
+		}
+		n.Capabilities.Granted = p.Rights.String()
+	}
+	return writeJSON(w, n)
+}
+
+// ask has a peer say what it is and has. What comes is bounded.
+func (s *Server) ask(ctx context.Context, id identity.NodeID) (*Capabilities, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	res, err := NewClient(s.mesh.HTTPTransport(id)).do(ctx, "GET", "node", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Close()
+	var n Node
+	if err := json.NewDecoder(io.LimitReader(res, maxJSON)).Decode(&n); err != nil {
+		return nil, readError(ctx, err)
+	}
+	if n.Capabilities == nil {
+		return nil, fmt.Errorf("node %s announces nothing", id)
+	}
+	return n.Capabilities, placement.CheckTags(n.Capabilities.Tags)
+}
+
+// candidate is a node as placement knows it.
+func (c *Capabilities) candidate(id identity.NodeID, name string) placement.Node {
+	n := placement.Node{ID: id, Name: name, Capabilities: placement.Capabilities{Tags: c.Tags, FreeMemory: c.FreeMemory, TotalMemory: c.TotalMemory,
+		Daemons: c.Daemons, Load: -1, Draining: c.Draining}}
+	if c.Load != nil {
+		n.Load = *c.Load
+	}
+	return n
+}
+
+// candidates asks every peer what it announces. This node is among them, as one
+// where a daemon is already, unless here is set: then it is one like the others.
+func (s *Server) candidates(ctx context.Context, here bool) ([]placement.Node, error) {
+	peers, err := s.mesh.Peers()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]placement.Node, len(peers), len(peers)+1)
+	var wg sync.WaitGroup
+	for i, p := range peers {
+		wg.Go(func() {
+			c, err := s.ask(ctx, p.ID)
+			if err != nil {
+				out[i] = placement.Node{ID: p.ID, Name: p.Name, Refuses: why(err)}
+				return
+			}
+			out[i] = c.candidate(p.ID, p.Name)
+			if rights, err := wire.ParseRights(c.Granted); err != nil || rights&wire.RightMigrate == 0 {
+				out[i].Refuses = "it does not let this node move daemons there"
+			}
+		})
+	}
+	wg.Wait()
+	self := s.capabilities().candidate(s.mesh.Self(), s.mesh.Name())
+	if !here {
+		self.Refuses = "the daemon is there"
+	}
+	return append(out, self), ctx.Err()
+}
+
+// why says why a node did not announce anything.
+func why(err error) string {
+	var said *Problem
+	if errors.As(err, &said) || !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("it says: %v", err)
+	}
+	return "it does not answer"
+}

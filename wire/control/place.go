@@ -1,0 +1,137 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"wasmhost/host"
+	"wasmhost/host/placement"
+	"wasmhost/identity"
+)
+
+// Place asks for a node for a daemon.
+type Place struct {
+	Where   map[string]string `json:"where,omitempty"` // tags that the node must have
+	MinFree int64             `json:"min_free_memory_bytes,omitempty"`
+}
+
+// Placed is the node that was picked, and what was thought of each.
+type Placed struct {
+	NodeID   string    `json:"node_id"`
+	Name     string    `json:"name"`
+	Verdicts []Verdict `json:"verdicts"` // best first
+}
+
+// Verdict is what a node is worth for a daemon.
+type Verdict struct {
+	NodeID  string   `json:"node_id"`
+	Name    string   `json:"name"`
+	Fits    bool     `json:"fits"`
+	Misses  []string `json:"misses,omitempty"` // requirements that it does not meet
+	Score   float64  `json:"score"`
+	Reasons []string `json:"reasons,omitempty"` // what the score is made of
+}
+
+func verdictsOf(all []placement.Verdict) []Verdict {
+	out := []Verdict{}
+	for _, v := range all {
+		out = append(out, Verdict{NodeID: v.ID.String(), Name: v.Name, Fits: v.Fits(), Misses: v.Misses, Score: v.Score, Reasons: v.Reasons})
+	}
+	return out
+}
+
+// requirements checks what a request says.
+func (p Place) requirements() (placement.Requirements, error) {
+	if err := placement.CheckTags(p.Where); err != nil {
+		return placement.Requirements{}, fmt.Errorf("%w: where: %w", errBadRequest, err)
+	}
+	if p.MinFree < 0 {
+		return placement.Requirements{}, fmt.Errorf("%w: %d bytes of free memory", errBadRequest, p.MinFree)
+	}
+	return placement.Requirements{Tags: p.Where, MinFreeMemory: p.MinFree}, nil
+}
+
+// postPlace picks a node for a daemon that is here.
+func (s *Server) postPlace(w http.ResponseWriter, r *http.Request) error {
+	var p Place
+	if err := readJSON(w, r, &p); err != nil {
+		return err
+	}
+	req, err := p.requirements()
+	if err != nil {
+		return err
+	}
+	d, err := s.rt.Inspect(entity(r))
+	if err != nil {
+		return err
+	}
+	req.Memory = d.MemoryBytes
+	nodes, err := s.candidates(r.Context(), false)
+	if err != nil {
+		return err
+	}
+	best, all, err := placement.Pick(nodes, req)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, Placed{NodeID: best.ID.String(), Name: best.Name, Verdicts: verdictsOf(all)})
+}
+
+// spawnWhere spawns the daemon on the node that meets its requirements best. On
+// another node it is made here and moved there, for a peer makes no daemons for
+// us, but takes ours where it lets us move them.
+func (s *Server) spawnWhere(ctx context.Context, spawn host.SpawnRequest, place Place) (Daemon, error) {
+	req, err := place.requirements()
+	if err != nil {
+		return Daemon{}, err
+	}
+	nodes, err := s.candidates(ctx, true)
+	if err != nil {
+		return Daemon{}, err
+	}
+	best, _, err := placement.Pick(nodes, req)
+	if err != nil {
+		return Daemon{}, err
+	}
+	i, err := s.rt.Spawn(ctx, spawn)
+	if err != nil || best.ID == s.mesh.Self() {
+		return daemonOf(i), err
+	}
+	rep, err := s.moveFresh(ctx, i, best.ID)
+	if err != nil {
+		return Daemon{}, fmt.Errorf("the daemon was made, but did not get to node %s: %w", best.ID, err)
+	}
+	i.Node, i.Epoch = rep.To, rep.Epoch
+	return daemonOf(i), nil
+}
+
+// moveFresh moves a daemon that was just made. Where that fails nothing is left
+// of it, unless it may be on the target.
+func (s *Server) moveFresh(ctx context.Context, i host.Info, to identity.NodeID) (host.Report, error) {
+	m, err := s.rt.StartMigrationWith(ctx, i.Entity, to, host.MigrationOptions{RetryNotReady: defaultRetry})
+	var rep host.Report
+	if err == nil {
+		rep, err = m.Wait(ctx)
+	}
+	if err != nil {
+		if m != nil {
+			m.Cancel()
+		}
+		stopErr := s.rt.Stop(context.WithoutCancel(ctx), i.Entity)
+		if stopErr != nil && !errors.Is(stopErr, host.ErrNotFound) {
+			err = errors.Join(err, fmt.Errorf("daemon %s is left: %w", i.Entity.Origin(), stopErr))
+		}
+	}
+	return rep, err
+}
+
+// Place picks a node for the daemon.
+func (c *Client) Place(ctx context.Context, ref string, req Place) (out Placed, err error) {
+	body, err := jsonBody(req)
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", daemonPath(ref, "/place"), body, &out)
+}
