@@ -273,12 +273,23 @@ func (h *hub) supersede(f *outFeed, entity identity.EntityID, epoch uint64) {
 		}
 		o.mu.Unlock()
 		if earlier {
-			go func() { // its stream may be stuck
-				if err := o.tell(channel.Refuse(entity, channel.ErrSuperseded)); err != nil {
-					h.rt.logger.Debug("telling a node that its daemon moved on", "node", o.from, "error", err)
-				}
-			}()
+			go o.dismiss(entity) // its stream may be stuck
 		}
+	}
+}
+
+// dismiss tells a node that its daemon has moved on, unless it has come back.
+func (f *outFeed) dismiss(entity identity.EntityID) {
+	f.sending.Lock()
+	defer f.sending.Unlock()
+	f.mu.Lock()
+	back := f.members[entity] != nil
+	f.mu.Unlock()
+	if back {
+		return
+	}
+	if err := errors.Join(f.conn.Send(channel.Refuse(entity, channel.ErrSuperseded)), f.conn.Flush()); err != nil {
+		f.hub.rt.logger.Debug("telling a node that its daemon moved on", "node", f.from, "error", err)
 	}
 }
 

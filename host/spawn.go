@@ -317,11 +317,10 @@ func (d *hosted) init(at int64) error {
 // initialised anew.
 func (d *hosted) restore(s *Snapshot, at int64) error {
 	h := &s.Header
-	d.stand(h)
-	var err error
-	if d.ledger, err = channel.DecodeLedger(h.Bindings); err != nil {
-		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
+	if err := d.stand(h); err != nil {
+		return err
 	}
+	var err error
 	switch h.Form {
 	case FormNone:
 		return d.init(max(at, 1))
@@ -344,11 +343,15 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 }
 
 // stand puts the daemon where a snapshot's header says, but for its state.
-func (d *hosted) stand(h *SnapshotHeader) {
+func (d *hosted) stand(h *SnapshotHeader) (err error) {
+	if d.ledger, err = channel.DecodeLedger(h.Bindings); err != nil {
+		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
+	}
 	d.chain, d.payload = NewChain(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
 	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
 	d.signed = h.Through / d.rt.cpEvery
 	d.stats.processed, d.stats.emitted = h.Applied, h.Through
+	return nil
 }
 
 // daemonRecord is how the store keeps what a daemon is. The private key is

@@ -74,9 +74,17 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 			t.Fatalf("output %d is %q", i, o.Payload)
 		}
 	}
-	list, err := at.rt.Subscriptions(id)
-	if err != nil || len(list) != 1 || list[0].Cursor != events || list[0].State != "live" {
-		t.Errorf("the ledger has %+v, %v", list, err)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		list, err := at.rt.Subscriptions(id)
+		if err != nil || len(list) != 1 || list[0].Cursor != events {
+			t.Fatalf("the ledger has %d subscriptions, %v", len(list), err)
+		}
+		if list[0].State == "live" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it is %s: %s", list[0].State, list[0].Reason)
+		}
 	}
 }
 

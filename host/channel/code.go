@@ -9,20 +9,19 @@ import (
 
 // Errors of channels. Those of tokens are package identity's.
 var (
-	ErrNoChannel    = errors.New("no such channel")
-	ErrExists       = errors.New("the channel exists already")
-	ErrReserved     = errors.New("names that begin with out/ are those of daemons' outputs")
-	ErrTooMany      = errors.New("the node has as many channels as it may")
-	ErrNoToken      = errors.New("the channel asks for a permission token")
-	ErrDenied       = errors.New("the channel is not open to that node")
-	ErrThrottled    = errors.New("too many attempts were refused: wait before the next")
-	ErrResidence    = errors.New("it is not proven that the daemon is on that node")
-	ErrSuperseded   = errors.New("the daemon is subscribed from a later owner")
-	ErrNotMember    = errors.New("the daemon is not on a feed of the channel")
-	ErrPayload      = errors.New("the event is larger than channels take")
-	ErrNotReady     = errors.New("the channel's node is not ready")
-	ErrUnauthorised = errors.New("that is not permitted on the channel")
-	ErrOther        = errors.New("the channel's node answered with an error")
+	ErrNoChannel  = errors.New("no such channel")
+	ErrExists     = errors.New("the channel exists already")
+	ErrReserved   = errors.New("names that begin with out/ are those of daemons' outputs")
+	ErrTooMany    = errors.New("the node has as many channels as it may")
+	ErrNoToken    = errors.New("the channel asks for a permission token")
+	ErrDenied     = errors.New("the channel is not open to that node")
+	ErrThrottled  = errors.New("too many attempts were refused: wait before the next")
+	ErrResidence  = errors.New("it is not proven that the daemon is on that node")
+	ErrSuperseded = errors.New("the daemon is subscribed from a later owner")
+	ErrNotMember  = errors.New("the daemon is not on a feed of the channel")
+	ErrPayload    = errors.New("the event is larger than channels take")
+	ErrNotReady   = errors.New("the channel's node is not ready")
+	ErrOther      = errors.New("the channel's node answered with an error")
 )
 
 // Code is an error as it crosses the wire. The numbers are part of the
