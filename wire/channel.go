@@ -28,7 +28,7 @@ func (p *peer) OpenChannel(ctx context.Context) (channel.Conn, error) {
 func (m *Mesh) serveChannel(ctx context.Context, from identity.NodeID, h host.Handler, stream *quic.Stream) {
 	c := newChannelConn(stream)
 	if h != nil {
-		h.HandleChannel(ctx, from, m.channelAccess(from), c)
+		h.HandleChannel(ctx, from, m.ChannelAccess(from), c)
 	} else if _, err := c.Recv(); err == nil {
 		if err := c.Send(channel.Refuse(identity.EntityID{}, channel.ErrNotReady)); err != nil {
 			m.config.Logger.Debug("refusing a channel stream", "from", from, "error", err)
@@ -39,9 +39,9 @@ func (m *Mesh) serveChannel(ctx context.Context, from identity.NodeID, h host.Ha
 	}
 }
 
-// channelAccess is what the peer may do without a token. What it asks for beyond
+// ChannelAccess is what the peer may do without a token. What it asks for beyond
 // that is refused where it asks.
-func (m *Mesh) channelAccess(from identity.NodeID) (a host.ChannelAccess) {
+func (m *Mesh) ChannelAccess(from identity.NodeID) (a host.ChannelAccess) {
 	p, err := m.trusted(from)
 	if err != nil {
 		return 0

@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/identity"
+	"wasmhost/wire/control"
 )
 
 func (a *app) token() *cobra.Command {
 	c := &cobra.Command{Use: "token", Short: "Permission tokens for channels", Long: `Permission tokens for channels. A channel's roots are keys; a token is signed by
 one of them and says what its subject, a daemon or a node, may do on the channel.
 Its subject can delegate less than that to another, where the token permits it.`}
-	c.AddCommand(a.tokenIssue(), a.tokenDelegate(), a.tokenInspect())
+	c.AddCommand(a.tokenIssue(), a.tokenDelegate(), a.tokenInspect(), a.tokenRevoke())
 	return c
 }
 
@@ -123,6 +124,63 @@ takes it checks each link. It expires with the one that it was made of.`,
 	c.Flags().StringVar(&to, "subject", "", "whom the new token is for: an entity id, or a key file")
 	c.Flags().StringVar(&scope, "scope", "", scopeHelp+"; default: as before")
 	c.Flags().StringVar(&channel, "channel", "", "a channel within the token's; default: the token's")
+	return c
+}
+
+func (a *app) tokenRevoke() *cobra.Command {
+	var by signer
+	var below uint64
+	var offline bool
+	var given string
+	c := &cobra.Command{Use: "revoke", Short: "Revoke an issuer's tokens of early generations", Long: `Revoke all tokens that an issuer made of generations below one, and what was
+delegated from them. The node, and every node that it reaches, then ends the
+subscriptions that rest on them. Tokens are issued again with --generation.
+
+The printed revocation is the issuer's signed word: with --offline it is only
+printed, and another node takes it with --from FILE.`, Example: `  wasmhost token revoke --identity root.key --below 1
+  wasmhost token revoke --from root.revocation`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+		text := ""
+		if given != "" {
+			if by.keyFile != "" || below > 0 || offline {
+				return usagef("--from takes a revocation as it is")
+			}
+			var err error
+			if text, err = a.readText(given); err != nil {
+				return err
+			}
+		} else {
+			if by.keyFile == "" || below == 0 {
+				return usagef("give --identity FILE and --below GENERATION, or --from FILE")
+			}
+			key, err := by.key()
+			if err != nil {
+				return err
+			}
+			rev, err := identity.Revoke(key, below)
+			if err != nil {
+				return err
+			}
+			if text, err = rev.Text(); err != nil {
+				return err
+			}
+		}
+		rev, err := identity.ParseRevocationText(text)
+		if err != nil {
+			return err
+		}
+		out := control.Revocation{Issuer: rev.Issuer.String(), Floor: rev.Floor, Revocation: text}
+		if !offline {
+			if out, err = a.client().Revoke(c.Context(), text); err != nil {
+				return err
+			}
+		}
+		return a.print(out, func(w io.Writer) { fmt.Fprintln(w, out.Revocation) }, func() string { return out.Revocation })
+	}}
+	c.Flags().StringVar(&by.keyFile, "identity", "", "key file of the issuer")
+	c.Flags().StringVar(&by.passFile, "passphrase-file", "", "file with the key file's passphrase")
+	c.Flags().Uint64Var(&below, "below", 0, "the first generation that stays good")
+	c.Flags().BoolVar(&offline, "offline", false, "print the revocation only")
+	c.Flags().StringVar(&given, "from", "", "file with a revocation that was printed before; - is standard input")
 	return c
 }
 

@@ -50,6 +50,8 @@ type Spawn struct {
 	Limits map[string]int64 `json:"limits,omitempty"` // of its own: bytes, counts, nanoseconds
 
 	Place *Place `json:"place,omitempty"` // where; absent: on the node that is asked
+
+	Subscribe []Subscribe `json:"subscribe,omitempty"` // if one of these fails, there is no daemon
 }
 
 // Daemon is a daemon and where it stands.
@@ -72,6 +74,8 @@ type Daemon struct {
 	Spawned         time.Time `json:"spawned"`
 
 	Limits map[string]int64 `json:"limits,omitempty"` // that hold: bytes, counts, nanoseconds
+
+	Subscriptions []Subscription `json:"subscriptions,omitempty"` // in the answer about one daemon
 }
 
 func daemonOf(i host.Info) Daemon {

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/channel"
 	"wasmhost/host/drain"
 	"wasmhost/host/migration"
 	"wasmhost/host/placement"
@@ -124,6 +125,21 @@ var classes = []struct {
 	{wire.ErrTokenRefused, class{"token-refused", 403, ExitDenied, "The token was refused", "a token is good once: ask for a new one with wasmhost node token"}},
 	{wire.ErrTokenExpired, class{"token-expired", 403, ExitDenied, "The token has expired", "ask for a new one with wasmhost node token"}},
 	{wire.ErrBadToken, class{"bad-token", 400, ExitUsage, "Not a token", "copy the whole token that wasmhost node token printed"}},
+	{channel.ErrNoChannel, class{"channel-not-found", 404, ExitNotFound, "No such channel", "list a node's channels with: wasmhost channel ls; make one with: wasmhost channel create"}},
+	{channel.ErrExists, class{"channel-exists", 409, ExitConflict, "The channel exists", "choose another name, or remove it: wasmhost channel rm"}},
+	{channel.ErrReserved, class{"channel-reserved", 400, ExitUsage, "The name is reserved", "choose a name that does not begin with out/"}},
+	{channel.ErrTooMany, class{"too-many-channels", 429, ExitFailure, "Too many channels", "remove some: wasmhost channel rm"}},
+	{channel.ErrNoToken, class{"token-needed", 403, ExitDenied, "The channel asks for a token", "give one: --token FILE; a root of the channel issues it with wasmhost token issue"}},
+	{channel.ErrDenied, class{"channel-denied", 403, ExitDenied, "Denied", "have the channel's owner grant the right: wasmhost node trust grant NODE channels"}},
+	{channel.ErrThrottled, class{"throttled", 429, ExitDenied, "Too many refused attempts", "wait half a minute, and give a token that is good"}},
+	{channel.ErrResidence, class{"not-proven", 403, ExitDenied, "The daemon is not proven to be there", "subscribe it on the node that has its key: see wasmhost inspect"}},
+	{channel.ErrSuperseded, class{"subscription-superseded", 409, ExitConflict, "The daemon is elsewhere", "ask the node that has it: wasmhost inspect"}},
+	{channel.ErrNotMember, class{"not-subscribed", 409, ExitConflict, "Not subscribed", "subscribe the daemon: wasmhost subscribe"}},
+	{channel.ErrPayload, class{"event-too-large", 413, ExitFailure, "The event is too large", "split it"}},
+	{channel.ErrNotReady, class{"channel-not-ready", 503, ExitUnreachable, "Not ready", "try again in a moment"}},
+	{channel.ErrOther, class{"channel-failed", 502, ExitFailure, "The channel's node failed", "see that node's log"}},
+	{channel.ErrLedgerFull, class{"too-many-subscriptions", 429, ExitFailure, "Too many subscriptions", "end some: wasmhost unsubscribe"}},
+	{host.ErrReserved, class{"sender-reserved", 403, ExitDenied, "The sender is a channel", "send under another --id"}},
 	{identity.ErrTokenFormat, class{"permission-malformed", 400, ExitUsage, "Not a permission token", "give what wasmhost token issue or delegate printed, whole"}},
 	{identity.ErrTokenTrailing, class{"permission-trailing", 400, ExitUsage, "Not a permission token", "give what wasmhost token issue or delegate printed, and nothing more"}},
 	{identity.ErrTokenZeroTTL, class{"permission-ttl", 400, ExitUsage, "Not a lifetime", "give a --ttl of at least a second"}},
@@ -133,7 +149,7 @@ var classes = []struct {
 	{identity.ErrTokenNotYetValid, class{"permission-early", 403, ExitDenied, "The token is not valid yet", "wait, or set the clocks right: wasmhost token inspect"}},
 	{identity.ErrTokenExpired, class{"permission-expired", 403, ExitDenied, "The token has expired", "ask who issued it for another: wasmhost token issue"}},
 	{identity.ErrTokenRevoked, class{"permission-revoked", 403, ExitDenied, "The token was revoked", "ask who issued it for one of a later generation"}},
-	{identity.ErrTokenRoot, class{"permission-root", 403, ExitDenied, "The token's issuer is no root of the channel", "ask the channel's owner who its roots are"}},
+	{identity.ErrTokenRoot, class{"permission-root", 403, ExitDenied, "The token's issuer is no root of the channel", "see who its roots are: wasmhost channel inspect"}},
 	{identity.ErrTokenSubject, class{"permission-subject", 403, ExitDenied, "The token is for somebody else", "ask for one whose subject is the daemon or node that uses it"}},
 	{identity.ErrTokenScope, class{"permission-scope", 403, ExitDenied, "The token does not permit that", "see what it permits: wasmhost token inspect"}},
 	{identity.ErrTokenChannel, class{"permission-channel", 403, ExitDenied, "The token is for another channel", "see which: wasmhost token inspect"}},
