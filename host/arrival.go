@@ -29,7 +29,7 @@ func (in *incoming) restore(ctx context.Context) error {
 		}
 	}
 	if err := in.suspect(s); err != nil {
-		return migration.Failf(migration.Equivocated, "%v", err)
+		return err
 	}
 	if _, err := in.make(ctx); err != nil {
 		return err

@@ -31,7 +31,6 @@ type sourceWalk struct {
 	module []byte
 	memory *movingMemory // nil where the state comes in the snapshot
 	head   Hash          // of the paused daemon
-	root   [32]byte      // of its memory
 	final  Round
 	paused time.Time
 	pace   pace
@@ -201,6 +200,15 @@ func (s *sourceWalk) bulk() error {
 	}
 	if err := s.history(have.HaveHistory); err != nil {
 		return err
+	}
+	earlier, err := s.m.rt.earlier(s.d.id)
+	if err != nil {
+		return err
+	}
+	if len(earlier) > 0 {
+		if err := s.send(&migration.Receipts{All: earlier}); err != nil {
+			return err
+		}
 	}
 	if s.memory != nil {
 		if err := s.blocks(s.memory.view, have.HaveBlocks); err != nil {

@@ -43,17 +43,28 @@ type MigrationOptions struct {
 	Source identity.NodeID
 }
 
+// check says what is wrong with the options.
+func (o *MigrationOptions) check() error {
+	if min(o.Downtime, o.Deadline, time.Duration(o.Rate)) < 0 || o.MaxRounds < 0 || o.MaxRounds > migration.MaxRounds {
+		return migration.Failf(migration.ProtocolError, "downtime %v, deadline %v, rate %d, %d rounds: at least 0, at most %d rounds", o.Downtime, o.Deadline, o.Rate, o.MaxRounds, migration.MaxRounds)
+	}
+	return nil
+}
+
 // Migration is one daemon's move away from this node, or from another that
 // this node ordered to move it. It is safe for concurrent use.
 type Migration struct {
-	rt       *Runtime
-	d        *hosted // nil when another node is the source
-	id       migration.ID
-	entity   identity.EntityID
-	source   identity.NodeID
-	target   identity.NodeID
-	options  MigrationOptions
-	started  time.Time // monotonic, as since
+	rt      *Runtime
+	d       *hosted // nil when another node is the source
+	id      migration.ID
+	entity  identity.EntityID
+	source  identity.NodeID
+	target  identity.NodeID
+	options MigrationOptions
+	started time.Time // monotonic, as since
+
+	startedAt int64 // the same by the runtime's clock, Unix nanoseconds
+
 	cancel   context.CancelCauseFunc
 	done     chan struct{}
 	changes  feed[PhaseChange]
@@ -70,6 +81,9 @@ type Migration struct {
 	parts    int64 // of whole, that are done
 	whole    int64 // bytes of module, memory and records, before compression
 	passes   []Round
+	root     []byte // the hash of the memory that was released; nil: not known
+	queued   int64  // events that waited at the release
+	receipt  *Receipt
 	told     time.Time // when progress was published last
 	downtime time.Duration
 	epoch    uint64
@@ -102,7 +116,8 @@ type Report struct {
 	Bytes    int64         // of module, history, snapshot and tail that were sent
 	Downtime time.Duration // from the pause until the source heard that the target serves
 	Phases   []PhaseTime
-	Rounds   []Round // the last is the pause
+	Rounds   []Round  // the last is the pause
+	Receipt  *Receipt // what both hosts signed; nil where the target did not say
 }
 
 // errCancelled is the cause of a migration that was cancelled.
@@ -120,6 +135,7 @@ func (r *Runtime) newMigration(entity identity.EntityID, d *hosted, target ident
 		m.options.MaxRounds = DefaultRounds
 	}
 	m.started, m.began = time.Now(), r.clock()
+	m.startedAt = m.began.UnixNano()
 	m.since = m.started
 	if _, err := rand.Read(m.id[:]); err != nil {
 		return nil, fmt.Errorf("naming a migration: %w", err)
@@ -192,7 +208,7 @@ func (m *Migration) Wait(ctx context.Context) (Report, error) {
 		return Report{}, m.err
 	}
 	return Report{Entity: m.entity, From: m.source, To: m.target, Epoch: m.epoch, Bytes: m.bytes, Downtime: m.downtime,
-		Phases: append([]PhaseTime(nil), m.took...), Rounds: append([]Round(nil), m.passes...)}, nil
+		Phases: append([]PhaseTime(nil), m.took...), Rounds: append([]Round(nil), m.passes...), Receipt: m.receipt}, nil
 }
 
 // Cancel aborts the migration unless the daemon is released already: then it

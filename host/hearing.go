@@ -107,7 +107,7 @@ const (
 	refusedMost      = time.Minute
 	reportEvery      = time.Second
 	answerTimeout    = 15 * time.Second
-	mostMoves        = 8 // in a row, before it waits
+	mostHops         = 8 // in a row, before it waits
 )
 
 // enlist returns the daemon's membership, making it, and the intake, where

@@ -17,7 +17,7 @@ func (in *intake) run(ctx context.Context) {
 		good, err := in.once(ctx)
 		var moved *movedFeed
 		if errors.As(err, &moved) {
-			if moves++; moves <= mostMoves {
+			if moves++; moves <= mostHops {
 				continue
 			}
 		}

@@ -93,6 +93,8 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 				return err
 			}
 			in.blocks++
+		case *migration.Receipts:
+			in.addReceipts(msg.All)
 		case *migration.SnapshotChunk:
 			if int64(len(in.snapshot)+len(msg.Bytes)) > in.rt.limits.StateBytes+16<<20 {
 				return migration.Failf(migration.StateFailed, "the snapshot is larger than the limit of %d bytes", in.rt.limits.StateBytes)

@@ -123,6 +123,8 @@ func (d *moduleDaemon) freeze(since *sandbox.Frozen) (*sandbox.Frozen, error) {
 	return d.guest.Freeze(since)
 }
 
+func (d *moduleDaemon) root() ([32]byte, error) { return d.guest.Root() }
+
 func (d *moduleDaemon) thaw() { d.guest.Thaw() }
 
 func (d *moduleDaemon) follow() *sandbox.Follower { return d.guest.Follow() }

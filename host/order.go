@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"wasmhost/host/migration"
@@ -58,7 +59,8 @@ func (m *Migration) follow(ctx context.Context, peer Peer) (*migration.Outcome, 
 	}
 	defer c.Abort()
 	err = c.Send(&migration.Order{Version: migration.Version, Entity: m.entity, Target: m.target,
-		OmitIdentity: m.options.OmitIdentity, RetryNotReady: uint64(m.options.RetryNotReady)})
+		OmitIdentity: m.options.OmitIdentity, RetryNotReady: uint64(m.options.RetryNotReady),
+		Bounds: m.options.bounds()})
 	if err != nil {
 		return nil, err
 	}
@@ -75,8 +77,14 @@ func (m *Migration) follow(ctx context.Context, peer Peer) (*migration.Outcome, 
 		switch msg := msg.(type) {
 		case *migration.Step:
 			m.mu.Lock()
+			m.bytes, m.parts, m.whole = int64(msg.Bytes), int64(msg.Done), int64(msg.Whole)
 			if msg.Phase != m.phase {
 				m.enter(msg.Phase)
+			} else if len(msg.Rounds) > 0 {
+				r := roundOf(msg.Rounds[0])
+				m.tell(&r)
+			} else {
+				m.tell(nil)
 			}
 			m.mu.Unlock()
 		case *migration.Outcome:
@@ -103,6 +111,12 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 		m.enter(migration.Aborted)
 	default:
 		m.epoch, m.bytes, m.downtime = o.Epoch, int64(o.Bytes), time.Duration(o.Downtime)
+		for _, p := range o.Rounds {
+			m.passes = append(m.passes, roundOf(p))
+		}
+		if len(o.Receipt) > 0 {
+			m.receipt = m.rt.heard(o.Receipt, m.entity)
+		}
 		m.enter(migration.Complete)
 		m.took = nil
 		for _, s := range o.Took {
@@ -125,7 +139,9 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	if o.Version != migration.Version {
 		return migration.Failf(migration.ProtocolError, "version %d of the migration protocol, this node speaks %d", o.Version, migration.Version)
 	}
-	m, err := r.StartMigrationWith(ctx, o.Entity, o.Target, MigrationOptions{OmitIdentity: o.OmitIdentity, RetryNotReady: time.Duration(o.RetryNotReady)})
+	opts := MigrationOptions{OmitIdentity: o.OmitIdentity, RetryNotReady: time.Duration(o.RetryNotReady)}
+	opts.within(o.Bounds)
+	m, err := r.StartMigrationWith(ctx, o.Entity, o.Target, opts)
 	var moved *MovedError
 	if errors.As(err, &moved) && moved.Node == o.Target {
 		return c.Send(&migration.Outcome{Epoch: moved.Epoch})
@@ -139,11 +155,15 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 			m.Cancel()
 		}
 	}()
-	for p := range m.Phases(ctx) {
+	for p := range m.Watch(ctx) {
 		if p.Phase.Terminal() {
 			break
 		}
-		if err := c.Send(&migration.Step{Phase: p.Phase}); err != nil {
+		step := &migration.Step{Phase: p.Phase, Bytes: uint64(p.Bytes), Done: uint64(p.Done), Whole: uint64(p.Whole)}
+		if p.Round != nil {
+			step.Rounds = []migration.Pass{p.Round.pass()}
+		}
+		if err := c.Send(step); err != nil {
 			r.logger.Debug("whoever ordered a migration is gone", "daemon", o.Entity.Origin(), "by", from, "error", err)
 			return nil
 		}
@@ -156,5 +176,49 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	for _, p := range rep.Phases {
 		out.Took = append(out.Took, migration.Span{Phase: p.Phase, Took: uint64(p.Took)})
 	}
+	for k := range rep.Rounds {
+		out.Rounds = append(out.Rounds, rep.Rounds[k].pass())
+	}
+	if rep.Receipt != nil {
+		if out.Receipt, err = rep.Receipt.Encode(); err != nil {
+			return err
+		}
+	}
 	return c.Send(out)
+}
+
+// bounds are the options' as they cross the wire.
+func (o *MigrationOptions) bounds() migration.Bounds {
+	return migration.Bounds{Downtime: uint64(o.Downtime), Rounds: uint64(o.MaxRounds), Deadline: uint64(o.Deadline), Rate: uint64(o.Rate)}
+}
+
+func (o *MigrationOptions) within(b migration.Bounds) {
+	o.Downtime, o.MaxRounds, o.Deadline, o.Rate = time.Duration(b.Downtime), int(b.Rounds), time.Duration(b.Deadline), int64(b.Rate)
+}
+
+func (r *Round) pass() migration.Pass {
+	return migration.Pass{Number: uint64(r.Number), How: r.How, Records: uint64(r.Records), Blocks: uint64(r.Blocks), Bytes: uint64(r.Bytes),
+		Took: uint64(r.Took), Left: uint64(r.Left), Slowed: uint64(r.Slowed)}
+}
+
+func roundOf(p migration.Pass) Round {
+	return Round{Number: int(p.Number), How: p.How, Records: int(p.Records), Blocks: int(p.Blocks), Bytes: int64(p.Bytes),
+		Took: time.Duration(p.Took), Left: time.Duration(p.Left), Slowed: time.Duration(p.Slowed)}
+}
+
+// heard returns a receipt that the source of an ordered migration sent; nil
+// where it is none of that daemon, or not good.
+func (r *Runtime) heard(b []byte, id identity.EntityID) *Receipt {
+	rec, err := DecodeReceipt(b)
+	if err == nil {
+		err = rec.Verify()
+	}
+	if err == nil && rec.Facts.Entity != id {
+		err = fmt.Errorf("%w: of another daemon", ErrBadReceipt)
+	}
+	if err != nil {
+		r.logger.Warn("the source of an ordered migration sent no good receipt", "daemon", id.Origin(), "error", err)
+		return nil
+	}
+	return rec
 }

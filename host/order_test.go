@@ -84,10 +84,10 @@ func TestM81_M88_M89_M94_M100_to_M104_M123_F50_F52_F53_F65_ThirdNodeOrders(t *te
 			t.Errorf("phase %s; %d, %d and %d daemons", m.Phase(), a.DaemonCount(), b.DaemonCount(), c.DaemonCount())
 		}
 		for link, want := range map[string]string{
-			"ab": "[Order]",                                         // M81
-			"ac": "[]",                                              // M102: the hand-over is the source's
-			"ca": "[]",                                              // M94, F50
-			"bc": "[Offer HistoryBatch SnapshotChunk Tail Release]", // M100, M101, M103, M104
+			"ab": "[Order]",                                                 // M81
+			"ac": "[]",                                                      // M102: the hand-over is the source's
+			"ca": "[]",                                                      // M94, F50
+			"bc": "[Offer HistoryBatch SnapshotChunk Tail Release Receipt]", // M100, M101, M103, M104
 			"cb": "[Accept Arrived Ready Prepared Done]",
 		} {
 			if got := log.between(link); fmt.Sprint(got) != want {

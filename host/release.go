@@ -79,7 +79,7 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 		}
 	}
 	m.mu.Lock()
-	m.release, m.epoch = rel, rel.Epoch
+	m.release, m.epoch, m.queued = rel, rel.Epoch, m.d.waiting.Load()
 	m.mu.Unlock()
 	return nil
 }
@@ -89,9 +89,10 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 // goes on.
 func (s *sourceWalk) deliver() error {
 	pause := 50 * time.Millisecond
+	var done *migration.Done
 	for {
-		err := s.m.hand(s.conn)
-		if err == nil {
+		var err error
+		if done, err = s.m.hand(s.conn); err == nil {
 			break
 		}
 		s.m.rt.logger.Warn("the target has not confirmed a release yet", "daemon", s.d.id.Origin(), "to", s.m.target, "error", err)
@@ -121,41 +122,80 @@ func (s *sourceWalk) deliver() error {
 		s.m.downtime = time.Since(s.paused)
 	}
 	s.m.mu.Unlock()
-	return s.m.settle()
+	rec := s.m.countersign(done)
+	s.m.mu.Lock()
+	s.m.receipt = rec
+	s.m.mu.Unlock()
+	s.give(rec)
+	return s.m.settle(rec)
 }
 
 // hand sends the release and waits for Done.
-func (m *Migration) hand(conn migration.Conn) error {
+func (m *Migration) hand(conn migration.Conn) (*migration.Done, error) {
 	if conn == nil {
-		return ErrUnreachable
+		return nil, ErrUnreachable
 	}
 	if err := conn.Send(m.release); err != nil {
-		return err
+		return nil, err
 	}
 	done, err := receive[*migration.Done](conn)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if done.Epoch < m.release.Epoch {
-		return migration.Failf(migration.StaleEpoch, "the target serves epoch %d, not %d", done.Epoch, m.release.Epoch)
+		return nil, migration.Failf(migration.StaleEpoch, "the target serves epoch %d, not %d", done.Epoch, m.release.Epoch)
 	}
-	return nil
+	return done, nil
 }
 
-// settle replaces the daemon by a tombstone: its senders go to the target.
-func (m *Migration) settle() error {
+// settle replaces the daemon by a tombstone: its senders go to the target. They
+// need not wait for the disk, which has the release; but until it has the
+// tombstone the daemon's place is taken, lest it come back and what is kept of it
+// be forgotten.
+func (m *Migration) settle(rec *Receipt) error {
 	t := tombstone{Name: m.d.name, Node: m.target, Epoch: m.release.Epoch, Time: m.rt.clock().UnixNano()}
 	m.d.mu.Lock()
 	m.d.tail = nil
-	err := m.rt.bury(m.d, t, &MovedError{t.moved(m.d.id)})
+	grave, err := m.rt.grave(m.d, t)
+	m.d.end(stateGone, &MovedError{t.moved(m.d.id)})
+	m.d.mu.Unlock()
+	if err == nil && rec != nil {
+		err = m.rt.putReceipt(grave, rec)
+	}
+	if err == nil {
+		err = m.rt.bury(m.d, t, grave)
+	}
 	if err != nil { // the store is poisoned; the daemon is gone from here all the same
 		m.rt.logger.Error("storing where a daemon went", "daemon", m.d.id.Origin(), "error", err)
-		m.rt.mu.Lock()
-		m.rt.moved[m.d.id] = t
-		m.rt.mu.Unlock()
-		m.rt.release(m.d)
-		m.d.end(stateGone, &MovedError{t.moved(m.d.id)})
+		m.rt.forgetHere(m.d, t)
 	}
-	m.d.mu.Unlock()
 	return m.signal(migration.Activated, migration.Target)
+}
+
+// countersign makes the receipt whole; nil where the target said nothing, or
+// what is not so.
+func (m *Migration) countersign(done *migration.Done) *Receipt {
+	if len(done.Receipt) == 0 {
+		return nil
+	}
+	rec, err := m.signMove(done.Receipt)
+	if err != nil {
+		m.rt.logger.Error("the target's receipt is not of this migration", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
+		return nil
+	}
+	return rec
+}
+
+// give sends the target the receipt. It has its own half where this fails.
+func (s *sourceWalk) give(rec *Receipt) {
+	if rec == nil || s.conn == nil {
+		return
+	}
+	b, err := rec.Encode()
+	if err == nil {
+		err = s.conn.Send(&migration.Receipt{Bytes: b})
+	}
+	if err != nil {
+		s.m.rt.logger.Debug("the target did not get a receipt", "daemon", s.d.id.Origin(), "error", err)
+	}
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type Round struct {
 const (
 	DefaultDowntime = 50 * time.Millisecond
 	DefaultRounds   = 30
+	MaxRounds       = migration.MaxRounds
 
 	enough    = time.Millisecond      // a pause that no round is worth shortening
 	mostPace  = 20 * time.Millisecond // between two events of a daemon that is slowed
@@ -257,9 +259,11 @@ func (s *sourceWalk) prepared() error {
 	if s.memory == nil {
 		return nil
 	}
-	if s.root = s.memory.hash.Root(&s.memory.view.State); [32]byte(pad(p.Root)) != s.root {
-		return migration.Failf(migration.StateFailed, "the target's memory has hash %x, the source's %x", p.Root, s.root)
+	root := s.memory.hash.Root(&s.memory.view.State)
+	if !bytes.Equal(p.Root, root[:]) {
+		return migration.Failf(migration.StateFailed, "the target's memory has hash %x, the source's %x", p.Root, root)
 	}
+	s.m.root = root[:]
 	return nil
 }
 

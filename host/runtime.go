@@ -89,6 +89,8 @@ type Runtime struct {
 	daemons  map[identity.EntityID]*hosted
 	names    map[string]identity.EntityID
 	moved    map[identity.EntityID]tombstone
+	receipts receipts
+	failures failures
 	outgoing map[identity.EntityID]*Migration
 	incoming map[identity.EntityID]*incoming
 	ordered  map[identity.EntityID]*Migration // away from other nodes

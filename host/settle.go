@@ -34,8 +34,34 @@ func (in *incoming) awaitRelease(c migration.Conn) error {
 		in.inDoubt()
 		return err
 	}
-	in.rt.answer(c, &migration.Done{Epoch: rel.Epoch})
+	in.rt.done(in.from, c, rel)
 	return nil
+}
+
+// done confirms a release, and waits for the source to sign its receipt.
+func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Release) {
+	msg := &migration.Done{Epoch: rel.Epoch}
+	rec, err := r.receiptAt(rel.Entity, rel.Epoch)
+	if err == nil && rec != nil {
+		msg.Receipt, err = (&Receipt{Facts: rec.Facts, Target: rec.Target, TargetSignature: rec.TargetSignature}).Encode()
+	}
+	if err != nil {
+		r.logger.Error("reading the receipt of a migration", "daemon", rel.Entity.Origin(), "error", err)
+	}
+	if err := c.Send(msg); err != nil {
+		r.logger.Debug("answering on a migration stream", "error", err)
+		return
+	}
+	if rec == nil || rec.Whole() {
+		return
+	}
+	answer, err := receive[*migration.Receipt](patient{c})
+	if err == nil {
+		err = r.takeReceipt(from, answer.Bytes)
+	}
+	if err != nil {
+		r.logger.Info("a receipt has this node's signature only", "daemon", rel.Entity.Origin(), "from", from, "error", err)
+	}
 }
 
 // activate makes the daemon ours. It may be called again.
@@ -117,12 +143,29 @@ func (in *incoming) own(rel *migration.Release, check *Checkpoint) error {
 	if err != nil {
 		return err
 	}
+	root := []byte(nil)
+	if in.memory != nil { // else it came before this node's last start
+		root = in.memory.sum()
+	}
+	facts, err := d.facts(rel.Migration, in.from, in.rt.self, rel, root)
+	if err != nil {
+		return err
+	}
+	half, err := in.rt.signArrival(facts)
+	if err != nil {
+		return err
+	}
+	b := &store.Batch{}
+	for _, rec := range append(in.receipts, half) {
+		if err := in.rt.putReceipt(b, rec); err != nil {
+			return err
+		}
+	}
 	if in.rt.store != nil {
 		rec, err := d.record0()
 		if err != nil {
 			return err
 		}
-		b := &store.Batch{}
 		b.Put(store.Daemons, id[:], rec)
 		b.Append(id, d.index, move)
 		b.Delete(store.Incoming, id[:])
@@ -278,7 +321,8 @@ func (r *Runtime) takeRelease(from identity.NodeID, c migration.Conn, rel *migra
 	default:
 		return migration.Failf(migration.StateFailed, "node %s holds nothing of daemon %s for migration %x", r.self, rel.Entity.Origin(), rel.Migration)
 	}
-	return c.Send(&migration.Done{Epoch: rel.Epoch})
+	r.done(from, c, rel)
+	return nil
 }
 
 func (d *hosted) owns(epoch uint64) bool {

@@ -24,6 +24,9 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 	if err := r.ready(); err != nil {
 		return nil, err
 	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	if o.Source != 0 && o.Source != r.self {
 		return r.order(id, target, o)
 	}
@@ -160,6 +163,14 @@ func (m *Migration) attempt(ctx context.Context, peer Peer) (err error) {
 	return s.deliver() // Complete
 }
 
+// failed is how a migration that failed is told of.
+func (m *Migration) failed(err error) MigrationInfo {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return MigrationInfo{Entity: m.entity, Name: m.d.name, Peer: m.target, Source: true, State: MoveFailed, Phase: m.phase, Epoch: m.d.epoch + 1,
+		Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt), Ended: m.rt.clock(), Err: err}
+}
+
 // finish ends the migration, one way or the other.
 func (m *Migration) finish(err *migration.Error) {
 	m.mu.Lock()
@@ -172,6 +183,7 @@ func (m *Migration) finish(err *migration.Error) {
 			}
 			m.d.moving.Store(false)
 		}
+		m.rt.failures.add(m.failed(err))
 		m.rt.logger.Warn("migration failed", "daemon", m.d.id.Origin(), "to", m.target, "reason", err)
 	} else {
 		m.rt.logger.Info("migrated", "daemon", m.d.id.Origin(), "to", m.target, "epoch", m.epoch, "downtime", m.downtime)

@@ -30,6 +30,8 @@ type incoming struct {
 	arrived  bool   // all of the snapshot
 	next     uint64 // index, at the source, of the next record of the tail
 	memory   *arrivingMemory
+	began    time.Time  // by the runtime's clock
+	receipts []*Receipt // of earlier moves, that came with it
 
 	mu       sync.Mutex
 	walking  chan struct{} // closed when the stream that feeds it is done with
@@ -94,7 +96,7 @@ func (r *Runtime) answer(c migration.Conn, m migration.Message) {
 func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer) (err error) {
 	in := r.takeUp(from, c, offer)
 	if in == nil {
-		in = &incoming{rt: r, from: from, offer: *offer, done: make(chan struct{}), walking: make(chan struct{}), cut: c.Abort}
+		in = &incoming{rt: r, from: from, offer: *offer, done: make(chan struct{}), walking: make(chan struct{}), cut: c.Abort, began: r.clock()}
 		if in.needs, err = r.admit(in); err != nil {
 			return err
 		}

@@ -25,30 +25,37 @@ func (t tombstone) moved(id identity.EntityID) Moved {
 	return Moved{Entity: id, Node: t.Node, Epoch: t.Epoch, Time: time.Unix(0, t.Time)}
 }
 
-// bury replaces the daemon by a tombstone, in the store and in the tables. It
-// needs d.mu.
-func (r *Runtime) bury(d *hosted, t tombstone, why error) error {
+// grave is the batch that replaces the daemon by a tombstone. It needs d.mu.
+func (r *Runtime) grave(d *hosted, t tombstone) (*store.Batch, error) {
+	rec, err := canon.Marshal(&t)
+	if err != nil {
+		return nil, err
+	}
+	b := &store.Batch{}
+	forget(b, d.id)
+	b.Put(store.Moved, d.id[:], rec)
+	if word := r.lastWord(d, t.Stopped); word != nil {
+		b.Put(store.Witnesses, d.id[:], word)
+	}
+	return b, nil
+}
+
+// bury writes the grave, and takes the daemon out of the tables.
+func (r *Runtime) bury(d *hosted, t tombstone, grave *store.Batch) error {
 	if r.store != nil {
-		rec, err := canon.Marshal(&t)
-		if err != nil {
-			return err
-		}
-		b := &store.Batch{}
-		forget(b, d.id)
-		b.Put(store.Moved, d.id[:], rec)
-		if word := r.lastWord(d, t.Stopped); word != nil {
-			b.Put(store.Witnesses, d.id[:], word)
-		}
-		if err := r.store.Commit(b); err != nil {
+		if err := r.store.Commit(grave); err != nil {
 			return fmt.Errorf("storing where daemon %s went: %w", d.id.Origin(), err)
 		}
 	}
+	r.forgetHere(d, t)
+	return nil
+}
+
+func (r *Runtime) forgetHere(d *hosted, t tombstone) {
 	r.mu.Lock()
 	r.moved[d.id] = t
 	r.mu.Unlock()
 	r.release(d)
-	d.end(stateGone, why)
-	return nil
 }
 
 // Stop ends the daemon: its state, history and key are gone. A daemon that is
@@ -74,7 +81,15 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 		return d.gone
 	}
 	t := tombstone{Name: d.name, Node: r.self, Epoch: d.epoch, Time: r.clock().UnixNano(), Stopped: true}
-	return r.bury(d, t, fmt.Errorf("%w: %w", ErrStopped, &NotFoundError{id}))
+	grave, err := r.grave(d, t)
+	if err != nil {
+		return err
+	}
+	if err := r.bury(d, t, grave); err != nil {
+		return err
+	}
+	d.end(stateGone, fmt.Errorf("%w: %w", ErrStopped, &NotFoundError{id}))
+	return nil
 }
 
 // MovedDaemons returns where the daemons went that left this node.

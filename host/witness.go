@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
 
 // maxWitnessed bounds the payload that is kept with a daemon's last word.
-const maxWitnessed = 64 << 10
+const maxWitnessed = 4 << 10
 
 // lastWord is what the daemon signed last before it leaves: the hand-over, or
 // where it stood when it was stopped. nil where it signs nothing. It needs d.mu.
@@ -168,6 +169,14 @@ func (r *Runtime) suspect(id identity.EntityID, known, came source) error {
 // suspect does so with a daemon that is on its way here: its snapshot, and
 // the history that came before it.
 func (in *incoming) suspect(s *Snapshot) error {
+	err := in.compare(s)
+	if errors.Is(err, ErrEquivocated) {
+		return migration.Failf(migration.Equivocated, "%v", err)
+	}
+	return err
+}
+
+func (in *incoming) compare(s *Snapshot) error {
 	r, id := in.rt, in.offer.Entity
 	w, err := r.witness(id)
 	if err != nil || w == nil || !s.Checkpoint.Signed() {

@@ -130,6 +130,9 @@ func (a *app) inspect() *cobra.Command {
 				fmt.Fprintf(w, "reason\t%s\n", d.Reason)
 			}
 			writeSubscriptions(w, d.Subscriptions)
+			for _, r := range d.Receipts {
+				fmt.Fprintf(w, "moved\tfrom %s to %s, epoch %d, downtime %.1f ms, receipt %.16s\n", r.From, r.To, r.Epoch, r.DowntimeMS, r.Digest)
+			}
 		}, nil)
 	}}
 }

@@ -180,6 +180,20 @@ func textLines(text []byte) []string {
 	return strings.Split(strings.TrimSuffix(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), "\n")
 }
 
+// step says what happens on the way.
+func (d *demo) step() func(control.MigrationStep) {
+	phase := ""
+	return func(s control.MigrationStep) {
+		switch {
+		case s.Round != nil:
+			d.say("    %s", roundText(s.Round))
+		case s.Phase != phase:
+			d.say("      %s", s.Phase)
+		}
+		phase = s.Phase
+	}
+}
+
 // feed sends the lines through node one. Half-way it has the daemon moved; the
 // lines keep coming until it has.
 func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
@@ -192,7 +206,7 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 	begin, done := make(chan struct{}), make(chan moved, 1)
 	go func() {
 		<-begin
-		r, err := one.client.Migrate(ctx, "words", control.Migrate{To: "two"}, func(phase string) { d.say("      %s", phase) })
+		r, err := one.client.Migrate(ctx, "words", control.Migrate{To: "two"}, d.step())
 		done <- moved{report: r, err: err}
 	}()
 	var result *moved

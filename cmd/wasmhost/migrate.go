@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/host"
 	"wasmhost/wire/control"
 )
 
@@ -13,6 +16,8 @@ func (a *app) migrate() *cobra.Command {
 	var req control.Migrate
 	var auto bool
 	var need where
+	var downtime, deadline time.Duration
+	var rate, receipt string
 	c := &cobra.Command{
 		Use:   "migrate DAEMON --to NODE | --auto",
 		Short: "Move a daemon to another node, live",
@@ -22,13 +27,21 @@ milliseconds and find it there. The command returns when it has moved. On exit
 code 11 the source serves it as if nothing had happened. Ctrl-C leaves the
 migration to go on by itself.
 
+What the daemon does while it is on its way follows in rounds, until the rest fits
+the --downtime. A daemon that does more than a round can carry is slowed; when the
+rounds run out it moves all the same, with a longer pause. Both nodes sign a receipt
+of it: see "wasmhost receipt".
+
+With -o jsonl there is a line for each phase and round, and one at the end.
+
 With --auto the node that has the daemon picks the target among those it trusts:
 one that takes daemons, has the tags of --where and room for the daemon's memory,
 and of these the one with the most free memory, the lowest load and the fewest
 daemons. Where none does, each is named with what it lacks (exit code 3).`,
 		Example: `  wasmhost migrate c1 --to b
   wasmhost migrate c1 --to 5e5f0cbb -o json
-  wasmhost migrate c1 --auto --where zone=b`,
+  wasmhost migrate c1 --auto --where zone=b
+  wasmhost migrate c1 --to b --downtime 5ms --rate 20MiB --deadline 5m --receipt c1.receipt`,
 		Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := a.autoTarget(c, args[0], auto, &need, &req.To); err != nil {
@@ -37,7 +50,12 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 			if req.To == "" {
 				return usagef("migrate needs --to NODE, or --auto")
 			}
-			rep, err := a.client().Migrate(c.Context(), args[0], req, func(phase string) { fmt.Fprintf(a.err, "%s\n", phase) })
+			if err := bounds(&req, downtime, deadline, rate); err != nil {
+				return err
+			}
+			show := &moveShower{app: a}
+			rep, err := a.client().Migrate(c.Context(), args[0], req, show.step)
+			show.clear()
 			if c.Context().Err() != nil {
 				fmt.Fprintln(a.err, "detached: the migration goes on; see: wasmhost inspect", args[0])
 				return err
@@ -48,8 +66,20 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 			if rep == nil {
 				return a.detached(c, args[0])
 			}
+			if receipt != "" {
+				b, err := a.client().Receipt(c.Context(), args[0], rep.Epoch)
+				if err == nil {
+					err = a.writeTo(receipt, bytes.NewReader(b))
+				}
+				if err != nil {
+					return fmt.Errorf("the daemon moved; its receipt: %w", err)
+				}
+			}
 			return a.print(rep, func(w io.Writer) {
 				fmt.Fprintf(w, "%s moved from %s to %s, epoch %d\n%d bytes sent, downtime %.1f ms\n", rep.Origin, rep.From, rep.To, rep.Epoch, rep.Bytes, rep.DowntimeMS)
+				if rep.Receipt != "" {
+					fmt.Fprintf(w, "receipt %s\n", rep.Receipt)
+				}
 			}, func() string { return rep.Origin })
 		},
 	}
@@ -57,8 +87,29 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 	c.Flags().BoolVar(&auto, "auto", false, "let the node pick the target")
 	need.declare(c)
 	c.Flags().BoolVar(&req.OmitIdentity, "no-identity", false, "leave the private key behind: the daemon cannot sign on the target")
+	c.Flags().DurationVar(&downtime, "downtime", host.DefaultDowntime, "for how long senders may wait at the end")
+	c.Flags().IntVar(&req.MaxRounds, "max-rounds", host.DefaultRounds, "rounds before the daemon moves all the same")
+	c.Flags().DurationVar(&deadline, "deadline", 0, "give up what is not released after so long; default: never")
+	c.Flags().StringVar(&rate, "rate", "", "bytes to send in a second, as 20MiB; default: any number")
+	c.Flags().StringVar(&receipt, "receipt", "", "file to write the receipt to; - is standard output")
 	c.Flags().BoolVar(&req.Detach, "detach", false, "return as soon as the migration has begun")
 	return c
+}
+
+// bounds puts what the flags say into the request.
+func bounds(req *control.Migrate, downtime, deadline time.Duration, rate string) error {
+	if downtime < 100*time.Microsecond || deadline < 0 || deadline > 0 && deadline < time.Millisecond || req.MaxRounds < 1 || req.MaxRounds > host.MaxRounds {
+		return usagef("--downtime is at least 100us, --deadline at least 1ms, --max-rounds 1 to %d", host.MaxRounds)
+	}
+	req.DowntimeMS, req.DeadlineMS = float64(downtime)/float64(time.Millisecond), deadline.Milliseconds()
+	if rate == "" {
+		return nil
+	}
+	var err error
+	if req.Rate, err = parseSize(rate); err != nil || req.Rate < 1 {
+		return usagef("--rate %q is no number of bytes, as 20MiB", rate)
+	}
+	return nil
 }
 
 // detached says which daemon is on its way.

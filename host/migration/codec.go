@@ -47,7 +47,7 @@ func Decode(b []byte) (Message, error) {
 func blank(kind byte) Message {
 	for _, m := range []Message{&Offer{}, &Accept{}, &Refuse{}, &ModuleChunk{}, &HistoryBatch{}, &SnapshotChunk{},
 		&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{},
-		&Blocks{}, &Memory{}, &Caught{}} {
+		&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}} {
 		if m.kind() == kind {
 			return m
 		}
@@ -144,12 +144,56 @@ func (m *Order) check() error {
 	if m.RetryNotReady > uint64(MaxRetryNotReady) {
 		return fmt.Errorf("retry for %d ns, at most %v", m.RetryNotReady, MaxRetryNotReady)
 	}
+	if b := &m.Bounds; max(b.Downtime, b.Deadline, b.Rate) > math.MaxInt64 || b.Rounds > MaxRounds {
+		return fmt.Errorf("bounds %+v", *b)
+	}
 	return nil
 }
 
 func (m *Step) check() error {
 	if m.Phase < Snapshot || m.Phase.Terminal() || m.Phase > Aborted {
 		return fmt.Errorf("a step in %s", m.Phase)
+	}
+	if max(m.Bytes, m.Done, m.Whole) > math.MaxInt64 || len(m.Rounds) > 1 {
+		return fmt.Errorf("%d bytes, %d rounds", m.Bytes, len(m.Rounds))
+	}
+	return passesOK(m.Rounds)
+}
+
+func passesOK(all []Pass) error {
+	if len(all) > maxPasses {
+		return fmt.Errorf("%d rounds", len(all))
+	}
+	for _, p := range all {
+		if len(p.How) > 32 || max(p.Number, p.Records, p.Blocks, p.Bytes, p.Took, p.Left, p.Slowed) > math.MaxInt64 {
+			return fmt.Errorf("a round of %d bytes, in %d ns", p.Bytes, p.Took)
+		}
+	}
+	return nil
+}
+
+// maxPasses is more than a migration may have rounds.
+const maxPasses = 1100
+
+func (m *Done) check() error { return receiptLen(m.Receipt) }
+
+func (m *Receipt) check() error { return receiptLen(m.Bytes) }
+
+func (m *Receipts) check() error {
+	if len(m.All) > MaxReceipts {
+		return fmt.Errorf("%d receipts", len(m.All))
+	}
+	for _, b := range m.All {
+		if err := receiptLen(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func receiptLen(b []byte) error {
+	if len(b) > MaxReceipt {
+		return fmt.Errorf("a receipt of %d bytes", len(b))
 	}
 	return nil
 }
@@ -165,6 +209,9 @@ func (m *Outcome) check() error {
 		if s.Phase < Snapshot || s.Phase > Aborted || s.Took > math.MaxInt64 {
 			return fmt.Errorf("%d ns in %s", s.Took, s.Phase)
 		}
+	}
+	if err := errors.Join(receiptLen(m.Receipt), passesOK(m.Rounds)); err != nil {
+		return err
 	}
 	for _, f := range m.Failures {
 		if f.Attempts > math.MaxInt32 {

@@ -20,6 +20,10 @@ const (
 	MaxMessage    = 40 << 20  // bytes of one encoded message: the largest single record and then some
 	MaxText       = 4096      // bytes of a failure's text; longer text is cut by the sender, refused by the receiver
 
+	MaxRounds   = 1000 // that may be asked for
+	MaxReceipts = 64   // that travel with a daemon
+	MaxReceipt  = 4096 // bytes of one
+
 	MaxRetryNotReady = 24 * time.Hour // for which an Order may have a target asked
 
 	// Patience is how long one side does nothing for another that keeps the
@@ -182,8 +186,22 @@ type Release struct {
 // Done says that the target serves the daemon. It may be repeated. Target to
 // source.
 type Done struct {
+	_       struct{} `cbor:",toarray"`
+	Epoch   uint64
+	Receipt []byte // what the target has signed of it; empty where it does not know any more
+}
+
+// Receipts carries what was signed of the daemon's earlier moves. Source to
+// target, once.
+type Receipts struct {
+	_   struct{} `cbor:",toarray"`
+	All [][]byte
+}
+
+// Receipt carries what both have signed. Source to target, after Done.
+type Receipt struct {
 	_     struct{} `cbor:",toarray"`
-	Epoch uint64
+	Bytes []byte
 }
 
 // Ask is what a target in doubt asks the source. Target to source, on a stream
@@ -225,8 +243,25 @@ type Bounds struct {
 
 // Step says in which phase an ordered migration is now. Source to orchestrator.
 type Step struct {
-	_     struct{} `cbor:",toarray"`
-	Phase Phase    // none in which a migration ends: that is Outcome's
+	_      struct{} `cbor:",toarray"`
+	Phase  Phase    // none in which a migration ends: that is Outcome's
+	Bytes  uint64   // sent so far
+	Done   uint64   // of Whole
+	Whole  uint64
+	Rounds []Pass // one that has ended just now, or none
+}
+
+// Pass is a round of an ordered migration. Times are nanoseconds.
+type Pass struct {
+	_       struct{} `cbor:",toarray"`
+	Number  uint64
+	How     string
+	Records uint64
+	Blocks  uint64
+	Bytes   uint64
+	Took    uint64
+	Left    uint64
+	Slowed  uint64
 }
 
 // Outcome says how an ordered migration went. Source to orchestrator.
@@ -237,6 +272,8 @@ type Outcome struct {
 	Downtime uint64 // nanoseconds
 	Took     []Span
 	Failures []Failure // why it failed, one; none when the daemon moved
+	Rounds   []Pass
+	Receipt  []byte // what both sides signed; empty where there is none
 }
 
 // Span is how long a phase took.
@@ -274,6 +311,8 @@ func (*Outcome) kind() uint8       { return 17 }
 func (*Blocks) kind() uint8        { return 18 }
 func (*Memory) kind() uint8        { return 19 }
 func (*Caught) kind() uint8        { return 20 }
+func (*Receipts) kind() uint8      { return 21 }
+func (*Receipt) kind() uint8       { return 22 }
 
 // Conn carries the messages of one migration between its two ends, in order.
 // One goroutine may send while another receives.

@@ -26,10 +26,12 @@ const (
 	Bound     Table = 'b' // by identity: the subscriptions of a daemon
 	Channels  Table = 'c' // by name: what a channel is
 	Events    Table = 'e' // by channel and sequence: the channels' logs
-	Revoked   Table = 'r' // by issuer: below which generation its tokens are revoked
+	Revoked   Table = 'x' // by issuer: below which generation its tokens are revoked
 
 	Witnesses Table = 'w' // by identity: the last signed word of a daemon that left
 	Proofs    Table = 'q' // by identity: that its key signed two histories
+
+	Receipts Table = 'r' // by identity and epoch: what was signed of a move
 
 	history Table = 'h' // by identity and index
 )
@@ -70,6 +72,19 @@ func (s *Store) Scan(t Table, fn func(k, v []byte) error) error {
 // to.
 func (s *Store) ScanRange(t Table, from, to []byte, fn func(k, v []byte) error) error {
 	return s.scan(key(t, from), key(t, to), false, func(k, v []byte) error { return fn(k[1:], v) })
+}
+
+// ScanPrefix is Scan of the records whose key begins with prefix, which is not
+// empty. fn gets the whole key.
+func (s *Store) ScanPrefix(t Table, prefix []byte, fn func(k, v []byte) error) error {
+	from, to := key(t, prefix), key(t, prefix)
+	for k := len(to) - 1; ; k-- { // the table's letter is below 0xff
+		if to[k]++; to[k] != 0 {
+			to = to[:k+1]
+			break
+		}
+	}
+	return s.scan(from, to, false, func(k, v []byte) error { return fn(k[1:], v) })
 }
 
 // ReadHistory calls fn with the records from index from up to, and without,

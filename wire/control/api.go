@@ -73,7 +73,8 @@ type Daemon struct {
 	Head            string    `json:"head"`
 	Spawned         time.Time `json:"spawned"`
 
-	Limits map[string]int64 `json:"limits,omitempty"` // that hold: bytes, counts, nanoseconds
+	Limits   map[string]int64 `json:"limits,omitempty"`   // that hold: bytes, counts, nanoseconds
+	Receipts []Receipt        `json:"receipts,omitempty"` // of its last moves, where one daemon is asked for
 
 	Subscriptions []Subscription `json:"subscriptions,omitempty"` // in the answer about one daemon
 }
@@ -126,12 +127,21 @@ type Migrate struct {
 	To           string `json:"to"` // node id, unique prefix, or name
 	OmitIdentity bool   `json:"omit_identity,omitempty"`
 	Detach       bool   `json:"detach,omitempty"` // answer at once
+
+	DowntimeMS float64 `json:"downtime_ms,omitempty"`           // for which senders may wait; 0: 50
+	MaxRounds  int     `json:"max_rounds,omitempty"`            // before the pause; 0: 30
+	DeadlineMS int64   `json:"deadline_ms,omitempty"`           // after which it is given up; 0: none
+	Rate       int64   `json:"rate_bytes_per_second,omitempty"` // that may be sent; 0: any
 }
 
 // MigrationStep is one line of the answer to Migrate: a phase that began, or
 // the end.
 type MigrationStep struct {
 	Phase  string           `json:"phase,omitempty"`
+	Round  *Round           `json:"round,omitempty"` // that has ended
+	Bytes  int64            `json:"bytes,omitempty"` // sent so far
+	Done   int64            `json:"done,omitempty"`  // bytes of Whole, before compression
+	Whole  int64            `json:"whole,omitempty"`
 	Report *MigrationReport `json:"report,omitempty"`
 	Error  *Problem         `json:"error,omitempty"`
 }
@@ -145,6 +155,24 @@ type MigrationReport struct {
 	Bytes      int64       `json:"bytes"`
 	DowntimeMS float64     `json:"downtime_ms"`
 	Phases     []PhaseTime `json:"phases"`
+	Rounds     []Round     `json:"rounds"`            // the last is the pause
+	Receipt    string      `json:"receipt,omitempty"` // its digest
+}
+
+// Round is one pass of a migration over what the target lacks.
+type Round struct {
+	Number   int     `json:"number"`
+	How      string  `json:"how"` // bulk, replay or pages
+	Records  int     `json:"records"`
+	Blocks   int     `json:"blocks"`
+	Bytes    int64   `json:"bytes"`
+	MS       float64 `json:"ms"`
+	LeftMS   float64 `json:"left_ms"`             // how long the pause was expected to be, after it
+	SlowedMS float64 `json:"slowed_ms,omitempty"` // from one event to the next, at least
+}
+
+func roundOf(r host.Round) Round {
+	return Round{Number: r.Number, How: r.How, Records: r.Records, Blocks: r.Blocks, Bytes: r.Bytes, MS: ms(r.Took), LeftMS: ms(r.Left), SlowedMS: ms(r.Slowed)}
 }
 
 // PhaseTime is how long a phase took.
@@ -155,7 +183,15 @@ type PhaseTime struct {
 
 func reportOf(r host.Report) *MigrationReport {
 	out := &MigrationReport{Origin: r.Entity.Origin().String(), From: r.From.String(), To: r.To.String(), Epoch: r.Epoch, Bytes: r.Bytes,
-		DowntimeMS: ms(r.Downtime), Phases: []PhaseTime{}}
+		DowntimeMS: ms(r.Downtime), Phases: []PhaseTime{}, Rounds: []Round{}}
+	for _, p := range r.Rounds {
+		out.Rounds = append(out.Rounds, roundOf(p))
+	}
+	if r.Receipt != nil {
+		if sum, err := r.Receipt.Digest(); err == nil {
+			out.Receipt = sum.String()
+		}
+	}
 	for _, p := range r.Phases {
 		out.Phases = append(out.Phases, PhaseTime{Phase: p.Phase.String(), MS: ms(p.Took)})
 	}

@@ -61,8 +61,17 @@ func (c *Client) RemoveChannel(ctx context.Context, name string, at AtNode) (out
 }
 
 // PublishAll publishes the events that next returns, in order and pipelined,
-// until it returns io.EOF; fn hears which have become durable.
+// until it returns io.EOF; fn hears which have become durable. Whether it may
+// is asked first: a node that refuses a request does not read what comes with it.
 func (c *Client) PublishAll(ctx context.Context, name string, at AtNode, next func() ([]byte, error), fn func(Published) error) error {
+	path := channelPath(name, "/publish"+at.query(url.Values{}))
+	asked, err := c.do(ctx, "POST", path, nil, at.header())
+	if err != nil {
+		return err
+	}
+	if err := asked.Close(); err != nil {
+		return broken(ctx, err)
+	}
 	body, w := io.Pipe()
 	read := make(chan error, 1) // why next ended
 	go func() {
@@ -74,7 +83,7 @@ func (c *Client) PublishAll(ctx context.Context, name string, at AtNode, next fu
 		_ = w.Close() // what was read is sent to its end, and answered
 	}()
 	defer body.Close()
-	res, err := c.do(ctx, "POST", channelPath(name, "/publish"+at.query(url.Values{})), body, at.header())
+	res, err := c.do(ctx, "POST", path, body, at.header())
 	if err != nil {
 		return err
 	}

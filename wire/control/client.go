@@ -393,9 +393,9 @@ func (c *Client) Chain(ctx context.Context, ref string) (io.ReadCloser, error) {
 	return c.do(ctx, "GET", daemonPath(ref, "/chain"), nil, nil)
 }
 
-// Migrate moves the daemon and returns when it has moved; fn gets the phases as
-// they begin. With req.Detach it returns nil, nil at once.
-func (c *Client) Migrate(ctx context.Context, ref string, req Migrate, fn func(phase string)) (*MigrationReport, error) {
+// Migrate moves the daemon and returns when it has moved; fn gets what
+// happens. With req.Detach it returns nil, nil at once.
+func (c *Client) Migrate(ctx context.Context, ref string, req Migrate, fn func(MigrationStep)) (*MigrationReport, error) {
 	body, err := jsonBody(req)
 	if err != nil {
 		return nil, err
@@ -411,7 +411,7 @@ func (c *Client) Migrate(ctx context.Context, ref string, req Migrate, fn func(p
 			return s.Error
 		}
 		if s.Phase != "" {
-			fn(s.Phase)
+			fn(s)
 		}
 		report = s.Report
 		return nil

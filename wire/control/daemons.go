@@ -13,8 +13,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/migration"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -194,6 +196,10 @@ func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
 // writeDaemon answers about one daemon.
 func (s *Server) writeDaemon(w http.ResponseWriter, i host.Info) error {
 	d := daemonOf(i)
+	var err error
+	if d.Receipts, err = s.receiptsOf(i.Entity); err != nil {
+		return err
+	}
 	list, err := s.rt.Subscriptions(i.Entity)
 	if err != nil {
 		return err
@@ -331,7 +337,10 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	o := host.MigrationOptions{OmitIdentity: req.OmitIdentity, RetryNotReady: defaultRetry}
+	o, err := req.options()
+	if err != nil {
+		return err
+	}
 	m, err := s.rt.StartMigrationWith(r.Context(), entity(r), target, o)
 	if err != nil {
 		return err
@@ -340,8 +349,13 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	if req.Detach {
 		return out.write(MigrationStep{Phase: m.Phase().String()})
 	}
-	for c := range m.Phases(r.Context()) {
-		if err := out.write(MigrationStep{Phase: c.Phase.String()}); err != nil {
+	for p := range m.Watch(r.Context()) {
+		step := MigrationStep{Phase: p.Phase.String(), Bytes: p.Bytes, Done: p.Done, Whole: p.Whole}
+		if p.Round != nil {
+			r := roundOf(*p.Round)
+			step.Round = &r
+		}
+		if err := out.write(step); err != nil {
 			return nil // the client detached; the migration goes on
 		}
 	}
@@ -355,6 +369,19 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 }
 
 const defaultRetry = 30e9 // nanoseconds
+
+// options are the request's, where they are good.
+func (m *Migrate) options() (host.MigrationOptions, error) {
+	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, RetryNotReady: defaultRetry, MaxRounds: m.MaxRounds, Rate: m.Rate}
+	const most = 365 * 24 * time.Hour
+	if !(m.DowntimeMS >= 0 && m.DowntimeMS <= float64(most.Milliseconds())) || m.DeadlineMS < 0 || m.DeadlineMS > most.Milliseconds() ||
+		m.Rate < 0 || m.MaxRounds < 0 || m.MaxRounds > migration.MaxRounds {
+		return o, fmt.Errorf("%w: a downtime of %g ms, a deadline of %d ms, %d bytes a second, %d rounds: at least 0, at most a year and %d rounds",
+			errBadRequest, m.DowntimeMS, m.DeadlineMS, m.Rate, m.MaxRounds, migration.MaxRounds)
+	}
+	o.Downtime, o.Deadline = time.Duration(m.DowntimeMS*float64(time.Millisecond)), time.Duration(m.DeadlineMS)*time.Millisecond
+	return o, nil
+}
 
 // naming replaces the target's name by its id, where it is known here: the node
 // that has the daemon may know it by another name.

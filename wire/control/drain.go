@@ -314,8 +314,9 @@ func (s *Server) namedTargets(body []byte) ([]byte, error) {
 	return json.Marshal(req)
 }
 
-// Drain has the node drained that node names. fn gets each step but the last. The
-// error of a drain that left daemons behind is a *Problem, beside the summary.
+// Drain has the node drained that node names. fn, where it is not nil, gets each
+// step but the last. The error of a drain that left daemons behind is a *Problem,
+// beside the summary.
 func (c *Client) Drain(ctx context.Context, node string, req Drain, fn func(DrainStep) error) (*DrainSummary, error) {
 	body, err := jsonBody(req)
 	if err != nil {
@@ -331,6 +332,9 @@ func (c *Client) Drain(ctx context.Context, node string, req Drain, fn func(Drai
 	err = eachLine(ctx, res, func(s DrainStep) error {
 		if s.Summary != nil || s.Error != nil {
 			sum, left = s.Summary, s.Error
+			return nil
+		}
+		if fn == nil {
 			return nil
 		}
 		return fn(s)

@@ -106,6 +106,8 @@ var classes = []struct {
 	{host.ErrCannotUpgrade, class{"cannot-upgrade", 409, ExitConflict, "The daemon cannot be upgraded", "it goes on with the code that it had; see wasmhost kind inspect"}},
 	{host.ErrNotQuarantined, class{"not-quarantined", 404, ExitNotFound, "No such failed event", "list them with: wasmhost quarantine ls DAEMON"}},
 	{host.ErrBadName, class{"bad-name", 400, ExitUsage, "Not a name", "use letters, digits, - _ and ."}},
+	{host.ErrBadReceipt, class{"bad-receipt", 422, ExitVerification, "Not a valid receipt", "the file is damaged or was changed: save the receipt again"}},
+	{host.ErrNoReceipt, class{"no-receipt", 404, ExitNotFound, "No such receipt", "see wasmhost receipt ls"}},
 	{host.ErrBadSnapshot, class{"bad-snapshot", 422, ExitVerification, "Not a valid snapshot", "the file is damaged or was changed: save the snapshot again"}},
 	{host.ErrMailboxFull, class{"mailbox-full", 429, ExitFailure, "The mailbox is full", "send more slowly, or try again"}},
 	{host.ErrSuperseded, class{"superseded", 409, ExitConflict, "The event is out of order", "a sender's numbers must grow: send it under a number above the last, or another --id"}},

@@ -6,20 +6,31 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"wasmhost/host"
 	"wasmhost/identity"
 )
 
-// Unsettled is a migration whose other side has not been heard.
-type Unsettled struct {
-	Name     string `json:"name"`
-	Origin   string `json:"origin"`
-	EntityID string `json:"entity_id"`
-	Peer     string `json:"peer"`
-	Role     string `json:"role"` // source or target
-	Epoch    uint64 `json:"epoch"`
-	Sequence uint64 `json:"sequence"`
+// Migration is one that the node takes or took part in.
+type Migration struct {
+	Name       string     `json:"name,omitempty"`
+	Origin     string     `json:"origin"`
+	EntityID   string     `json:"entity_id"`
+	Peer       string     `json:"peer"`
+	Role       string     `json:"role"`  // the node's: source or target
+	State      string     `json:"state"` // running, waiting (for the other node), moved or failed
+	Phase      string     `json:"phase"`
+	Epoch      uint64     `json:"epoch"`
+	Sequence   uint64     `json:"sequence,omitempty"`
+	Bytes      int64      `json:"bytes"`
+	Done       int64      `json:"done,omitempty"`
+	Whole      int64      `json:"whole,omitempty"`
+	Rounds     int        `json:"rounds"`
+	DowntimeMS float64    `json:"downtime_ms,omitempty"`
+	Began      time.Time  `json:"began"`
+	Ended      *time.Time `json:"ended,omitempty"`
+	Reason     string     `json:"reason,omitempty"`
 }
 
 // Resolve asks for such a migration to be settled without the other side: How is
@@ -29,15 +40,27 @@ type Resolve struct {
 	Identity []byte `json:"identity,omitempty"` // with claim: the seed of the daemon's key
 }
 
-func (s *Server) getUnsettled(w http.ResponseWriter, _ *http.Request) error {
-	out := []Unsettled{}
-	for _, u := range s.rt.UnsettledMigrations() {
-		role := "target"
-		if u.Outgoing {
-			role = "source"
+func (s *Server) getMigrations(w http.ResponseWriter, r *http.Request) error {
+	all, err := s.rt.ListMigrations(r.URL.Query().Has("all"))
+	if err != nil {
+		return err
+	}
+	out := []Migration{}
+	for _, m := range all {
+		v := Migration{Name: m.Name, Origin: m.Entity.Origin().String(), EntityID: m.Entity.String(), Peer: m.Peer.String(), Role: "target", State: string(m.State),
+			Phase: m.Phase.String(), Epoch: m.Epoch, Sequence: m.Sequence, Bytes: m.Bytes, Done: m.Done, Whole: m.Whole, Rounds: m.Rounds,
+			DowntimeMS: ms(m.Downtime), Began: m.Began.UTC()}
+		if m.Source {
+			v.Role = "source"
 		}
-		out = append(out, Unsettled{Name: u.Name, Origin: u.Entity.Origin().String(), EntityID: u.Entity.String(), Peer: u.Peer.String(), Role: role,
-			Epoch: u.Epoch, Sequence: u.Sequence})
+		if !m.Ended.IsZero() {
+			ended := m.Ended.UTC()
+			v.Ended = &ended
+		}
+		if m.Err != nil {
+			v.Reason = m.Err.Error()
+		}
+		out = append(out, v)
 	}
 	return writeJSON(w, out)
 }
@@ -69,9 +92,14 @@ func (s *Server) postResolve(w http.ResponseWriter, r *http.Request) error {
 	return fmt.Errorf("%w: how is %q, not take-back, claim or drop", errBadRequest, req.How)
 }
 
-// Unsettled lists the migrations whose other side has not been heard.
-func (c *Client) Unsettled(ctx context.Context) (out []Unsettled, err error) {
-	return out, c.call(ctx, "GET", "migrations", nil, &out)
+// Migrations lists those that run or wait for the other node and, with all, those
+// that are over.
+func (c *Client) Migrations(ctx context.Context, all bool) (out []Migration, err error) {
+	path := "migrations"
+	if all {
+		path += "?all"
+	}
+	return out, c.call(ctx, "GET", path, nil, &out)
 }
 
 // Resolve settles a migration whose other side is gone for good.

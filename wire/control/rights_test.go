@@ -101,7 +101,10 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 		{"read logs", wire.RightRead, func() error { return peer.Logs(ctx, "c", false, func(LogLine) error { return nil }) }},
 		{"save a snapshot", wire.RightRead, func() error { _, err := peer.Snapshot(ctx, "c"); return err }},
 		{"export a chain", wire.RightRead, func() error { _, err := peer.Chain(ctx, "c"); return err }},
-		{"migrate", wire.RightOperate, func() error { _, err := peer.Migrate(ctx, "c", Migrate{To: "nobody"}, func(string) {}); return err }},
+		{"migrate", wire.RightOperate, func() error {
+			_, err := peer.Migrate(ctx, "c", Migrate{To: "nobody"}, func(MigrationStep) {})
+			return err
+		}},
 		{"place", wire.RightOperate, func() error {
 			_, err := peer.Place(ctx, "c", Place{Where: map[string]string{"no": "such"}})
 			return err

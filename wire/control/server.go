@@ -66,7 +66,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/daemons":               s.getDaemons,
 		"POST /v1/daemons":              s.owner(s.postDaemon),
 		"POST /v1/snapshots":            s.owner(s.postSnapshot),
-		"GET /v1/migrations":            s.owner(s.getUnsettled),
+		"GET /v1/migrations":            s.owner(s.getMigrations),
 		"GET /v1/proofs":                s.owner(s.getProofs),
 		"POST /v1/proofs":               s.owner(s.postProof),
 		"GET /v1/proofs/{ref}":          s.owner(s.getProof),
@@ -94,6 +94,10 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/daemons/{ref}/logs":     s.needs(wire.RightRead, s.atOwner(s.getLogs)),
 		"GET /v1/daemons/{ref}/tail":     s.needs(wire.RightRead, s.atOwner(s.getTail)),
 		"GET /v1/daemons/{ref}/snapshot": s.needs(wire.RightRead, s.atOwner(s.getSnapshot)),
+		"GET /v1/daemons/{ref}/receipts": s.needs(wire.RightRead, s.atOwner(s.getReceipts)),
+
+		"GET /v1/daemons/{ref}/receipts/{epoch}": s.needs(wire.RightRead, s.atOwner(s.getReceipt)),
+
 		"GET /v1/daemons/{ref}/chain":    s.needs(wire.RightRead, s.atOwner(s.getChain)),
 		"POST /v1/daemons/{ref}/mend":    s.needs(wire.RightOperate, s.atOwner(s.postMend)),
 		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.atOwner(s.postUpgrade)),

@@ -54,7 +54,7 @@ func (t *trial) move(ctx context.Context, n *node, daemon string) {
 	if n, err := t.nodes[0].client.Node(ctx); err == nil && n.NodeID == d.NodeID {
 		to = t.nodes[1]
 	}
-	if _, err = n.client.Migrate(ctx, daemon, control.Migrate{To: to.name}, func(string) {}); err != nil && t.verbose {
+	if _, err = n.client.Migrate(ctx, daemon, control.Migrate{To: to.name}, func(control.MigrationStep) {}); err != nil && t.verbose {
 		fmt.Printf("  %s to %s, asked of %s: %v\n", daemon, to.name, n.name, err)
 	}
 }

@@ -28,7 +28,7 @@ var mutants = []mutant{
 		"case stateRunning:\n\t\t\td.used", "case stateRunning, statePaused:\n\t\t\td.used", []edit{{"host/hosted.go", "case statePaused:\n\t\t\tresumed", "case 99:\n\t\t\tresumed"}}},
 	{"acknowledge before it is durable", "host/deliver.go",
 		"if err := p.ticket.wait(ctx); err != nil {", "if err := error(nil); err != nil {", nil},
-	{"release before it is durable", "host/source.go",
+	{"release before it is durable", "host/release.go",
 		"if err := m.rt.store.Commit(b); errors.Is(err, store.ErrRefused) {", "m.rt.store.Submit(b, func(error) {})\n\t\tif err := error(nil); errors.Is(err, store.ErrRefused) {", nil},
 	{"own before it is durable", "host/settle.go",
 		"if err := in.rt.store.Commit(b); err != nil {\n\t\t\treturn migration.Failf(migration.StoreFailed, \"%v\", err)\n\t\t}\n\t\td.index++",
@@ -49,9 +49,10 @@ var mutants = []mutant{
 		"d.horizon.advance(sender, number, at)\n}", "}", nil},
 	{"leave the horizon out of snapshots", "host/state.go",
 		"Horizon: d.horizon.list(),", "Horizon: []SenderMark{},", nil},
-	{"hand over without the last records", "host/source.go",
-		"return s.tail(from, records, true)", "_ = records\n\treturn s.tail(from, nil, true)", []edit{
-			{"host/source.go", "if Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {", "if false {"},
+	{"hand over without the last records", "host/rounds.go",
+		"r.Records = int(c.to - c.from)", "if last {\n\t\tc.records, c.to = nil, c.from\n\t}\n\tr.Records = int(c.to - c.from)", []edit{
+			{"host/rounds.go", "if !bytes.Equal(p.Root, root[:]) {", "if false {"},
+			{"host/rounds.go", "if Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {", "if false {"},
 			{"host/settle.go", "rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:])", "len(head) == 0"},
 			{"host/settle.go", "check.Head != head ||", "false ||"}}},
 	{"answer a repeat with nothing", "host/repeat.go",

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/schollz/progressbar/v3"
+
+	"wasmhost/wire/control"
+)
+
+// moveShower shows how a migration goes: as lines, or on a terminal as a bar.
+type moveShower struct {
+	*app
+	bar   *progressbar.ProgressBar
+	phase string
+}
+
+func (s *moveShower) step(st control.MigrationStep) {
+	if s.format == "jsonl" {
+		if st.Round != nil || st.Phase != s.phase {
+			_ = json.NewEncoder(s.out).Encode(st) // a reader that is gone is found at the end
+		}
+		s.phase = st.Phase
+		return
+	}
+	if isTerminal(s.err) {
+		s.draw(st)
+	} else if r := st.Round; r != nil {
+		fmt.Fprintln(s.err, roundText(r))
+	} else if st.Phase != s.phase {
+		fmt.Fprintln(s.err, st.Phase)
+	}
+	s.phase = st.Phase
+}
+
+// draw shows the bar. Its whole grows while it is not known.
+func (s *moveShower) draw(st control.MigrationStep) {
+	if s.bar == nil {
+		s.bar = progressbar.NewOptions64(max(st.Whole, 1), progressbar.OptionSetWriter(s.err), progressbar.OptionShowBytes(true),
+			progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
+	}
+	if st.Phase != s.phase {
+		s.bar.Describe(fmt.Sprintf("%-8s", st.Phase))
+	}
+	if st.Whole > s.bar.GetMax64() {
+		s.bar.ChangeMax64(st.Whole)
+	}
+	_ = s.bar.Set64(min(st.Done, s.bar.GetMax64()-1)) // at its end the bar would go; a terminal that is gone is found at the end
+}
+
+// clear takes the bar away.
+func (s *moveShower) clear() {
+	if s.bar != nil {
+		_ = s.bar.Clear()
+	}
+}
+
+func roundText(r *control.Round) string {
+	text := fmt.Sprintf("  round %d (%s): %d records, %d blocks, %s in %s", r.Number, r.How, r.Records, r.Blocks, size(r.Bytes), millis(r.MS))
+	if r.SlowedMS > 0 {
+		text += fmt.Sprintf("; the daemon is slowed to an event each %s", millis(r.SlowedMS))
+	}
+	return text
+}

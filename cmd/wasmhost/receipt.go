@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/host"
+	"wasmhost/wire/control"
+)
+
+func (a *app) receipt() *cobra.Command {
+	c := &cobra.Command{Use: "receipt", Short: "What two nodes signed of a daemon's move"}
+	c.AddCommand(a.receiptList(), a.receiptSave(), a.receiptVerify())
+	return c
+}
+
+func (a *app) receiptList() *cobra.Command {
+	return &cobra.Command{
+		Use: "ls DAEMON", Short: "List the receipts of a daemon's last moves",
+		Long: `List the receipts of a daemon's last 64 moves, wherever it is. They travel with it.
+One that is half has the target's signature only: the source could not bring its own.`,
+		Example: "  wasmhost receipt ls c1", Args: exact(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			all, err := a.client().Receipts(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return printList(a, all, "EPOCH\tFROM\tTO\tSEQUENCE\tBYTES\tROUNDS\tDOWNTIME\tACTIVATED\tSIGNED\tDIGEST", func(r control.Receipt) string {
+				return fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%d\t%.1f ms\t%s\t%s\t%s", r.Epoch, r.From, r.To, r.Sequence, size(int64(r.Bytes)), r.Rounds, r.DowntimeMS,
+					r.Activated.Format("2006-01-02 15:04:05Z07:00"), signedBy(r), r.Digest[:16])
+			}, func(r control.Receipt) string { return fmt.Sprint(r.Epoch) })
+		},
+	}
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.RFC3339Nano)
+}
+
+func signedBy(r control.Receipt) string {
+	if r.Whole {
+		return "both"
+	}
+	return "half"
+}
+
+func (a *app) receiptSave() *cobra.Command {
+	var out string
+	var epoch uint64
+	c := &cobra.Command{
+		Use: "save DAEMON --out FILE", Short: "Write the receipt of a daemon's move to a file",
+		Long: `Write the receipt of a daemon's last move, or of its move to an epoch, to a file.
+Whoever has the file can verify it, with no node at hand.`,
+		Example: "  wasmhost receipt save c1 --out c1.receipt\n  wasmhost receipt save c1 --epoch 3 --out -", Args: exact(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if out == "" {
+				return usagef("receipt save needs --out FILE; - is standard output")
+			}
+			if epoch == 0 {
+				all, err := a.client().Receipts(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if len(all) == 0 {
+					return fmt.Errorf("%w: daemon %s has not moved", host.ErrNoReceipt, args[0])
+				}
+				epoch = all[len(all)-1].Epoch
+			}
+			b, err := a.client().Receipt(c.Context(), args[0], epoch)
+			if err != nil {
+				return err
+			}
+			if err := a.writeTo(out, bytes.NewReader(b)); err != nil || out == "-" {
+				return err
+			}
+			r, err := host.DecodeReceipt(b)
+			if err != nil {
+				return err
+			}
+			return a.showReceipt(r, "")
+		},
+	}
+	c.Flags().StringVar(&out, "out", "", "file to write to; - is standard output")
+	c.Flags().Uint64Var(&epoch, "epoch", 0, "of the move to this epoch; default: the last")
+	return c
+}
+
+func (a *app) receiptVerify() *cobra.Command {
+	return &cobra.Command{
+		Use: "verify FILE", Short: "Check a receipt, with no node running",
+		Long: `Check that a receipt is signed by both nodes that it names, and show what it says.
+Exit code 10 where anything in it was changed, or a signature is missing. - is
+standard input.`,
+		Example: "  wasmhost receipt verify c1.receipt\n  wasmhost receipt save c1 --out - | wasmhost receipt verify -", Args: exact(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			in := a.in
+			if args[0] != "-" {
+				f, err := os.Open(args[0])
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				in = f
+			}
+			b, err := io.ReadAll(io.LimitReader(in, 1<<20))
+			if err != nil {
+				return err
+			}
+			r, err := host.DecodeReceipt(b)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if err := r.Verify(); err != nil {
+				return fmt.Errorf("%s: %w: %w", args[0], host.ErrBadReceipt, err)
+			}
+			return a.showReceipt(r, "receipt holds: ")
+		},
+	}
+}
+
+func (a *app) showReceipt(r *host.Receipt, what string) error {
+	v, err := control.ReceiptOf(r)
+	if err != nil {
+		return err
+	}
+	return a.print(v, func(w io.Writer) {
+		fmt.Fprintf(w, "%sdaemon %s moved from %s to %s, epoch %d\n", what, v.Origin, v.From, v.To, v.Epoch)
+		rows := [][2]string{{"entity", v.EntityID}, {"kind", v.Kind}, {"module", v.Module}, {"last sequence", fmt.Sprint(v.Sequence)}, {"events applied", fmt.Sprint(v.Applied)},
+			{"head", v.Head}, {"state before = after", v.State}, {"queued events", fmt.Sprint(v.Queued)}, {"sent", fmt.Sprintf("%d bytes in %d rounds", v.Bytes, v.Rounds)},
+			{"downtime", fmt.Sprintf("%.1f ms", v.DowntimeMS)}, {"started", stamp(v.Started)}, {"activated", stamp(v.Activated)}, {"confirmed", stamp(v.Confirmed)},
+			{"source key", v.FromKey}, {"target key", v.ToKey}, {"digest", v.Digest}}
+		for _, row := range rows {
+			if row[1] != "" {
+				fmt.Fprintf(w, "  %s\t%s\n", row[0], row[1])
+			}
+		}
+	}, func() string { return v.Digest })
+}

@@ -1,0 +1,143 @@
+package host
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"wasmhost/host/migration"
+	"wasmhost/identity"
+)
+
+// MigrationInfo is a migration that this node takes or took part in.
+type MigrationInfo struct {
+	Entity   identity.EntityID
+	Name     string // empty where it is not known any more
+	Peer     identity.NodeID
+	Source   bool // this node is its source; else its target
+	State    MigrationState
+	Phase    migration.Phase
+	Epoch    uint64 // under which the target owns the daemon, or would
+	Sequence uint64 // of the daemon's last output, where it is known
+	Bytes    int64
+	Done     int64 // of Whole, as in Progress
+	Whole    int64
+	Rounds   int // that have ended
+	Downtime time.Duration
+	Began    time.Time
+	Ended    time.Time // zero: it has not
+	Err      error     // why it failed
+}
+
+// MigrationState is what has become of a MigrationInfo.
+type MigrationState string
+
+// The states.
+const (
+	MoveRunning MigrationState = "running"
+	MoveWaiting MigrationState = "waiting" // for the other side, which is not heard: see ResolveMigration
+	MoveMoved   MigrationState = "moved"
+	MoveFailed  MigrationState = "failed"
+)
+
+// failures keeps the last moves that failed, for those who ask.
+type failures struct {
+	mu   sync.Mutex
+	last []MigrationInfo // oldest first
+}
+
+const mostFailures = 256
+
+func (f *failures) add(m MigrationInfo) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.last) == mostFailures {
+		f.last = slices.Delete(f.last, 0, 1)
+	}
+	f.last = append(f.last, m)
+}
+
+func (f *failures) list() []MigrationInfo {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.last)
+}
+
+// ListMigrations returns the migrations that run or wait, by when they began, and with
+// past those that are over, at most 1000: those that moved a daemon as their
+// receipts say, and the last that failed since the start.
+func (r *Runtime) ListMigrations(past bool) ([]MigrationInfo, error) {
+	out := r.present()
+	if past {
+		over, err := r.past()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, over...)
+	}
+	slices.SortStableFunc(out, func(a, b MigrationInfo) int {
+		return cmp.Or(a.Began.Compare(b.Began), cmp.Compare(a.Name, b.Name))
+	})
+	return out[max(0, len(out)-mostMoves):], nil
+}
+
+const mostMoves = 1000
+
+func (r *Runtime) present() (out []MigrationInfo) {
+	waiting := make(map[identity.EntityID]Unsettled)
+	for _, u := range r.UnsettledMigrations() {
+		waiting[u.Entity] = u
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for id, m := range r.outgoing {
+		m.mu.Lock()
+		mv := MigrationInfo{Entity: id, Name: m.d.name, Peer: m.target, Source: true, State: MoveRunning, Phase: m.phase, Epoch: m.d.epoch + 1,
+			Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt)}
+		m.mu.Unlock()
+		if u, ok := waiting[id]; ok {
+			mv.State, mv.Epoch, mv.Sequence = MoveWaiting, u.Epoch, u.Sequence
+		}
+		out = append(out, mv)
+	}
+	for id, in := range r.incoming {
+		mv := MigrationInfo{Entity: id, Name: in.offer.Name, Peer: in.from, State: MoveRunning, Phase: migration.Transfer, Epoch: in.offer.Epoch + 1, Began: in.began}
+		if u, ok := waiting[id]; ok {
+			mv.State, mv.Phase, mv.Sequence = MoveWaiting, migration.Replay, u.Sequence
+		}
+		out = append(out, mv)
+	}
+	return out
+}
+
+func (r *Runtime) past() ([]MigrationInfo, error) {
+	out := r.failures.list()
+	err := r.eachReceipt(func(rec *Receipt) error {
+		f := &rec.Facts
+		mv := MigrationInfo{Entity: f.Entity, Peer: f.To, Source: f.From == r.self, State: MoveMoved, Phase: migration.Complete, Epoch: f.Epoch, Sequence: f.Sequence,
+			Bytes: int64(rec.Source.Bytes), Rounds: int(rec.Source.Rounds), Downtime: rec.Downtime(), Ended: time.Unix(0, rec.Target.Activated)}
+		if mv.Began = mv.Ended; rec.Whole() {
+			mv.Began = time.Unix(0, rec.Source.Started)
+		}
+		if !mv.Source {
+			if mv.Peer = f.From; f.To != r.self {
+				return nil // it came with the daemon: this node took no part
+			}
+		}
+		mv.Name = r.nameOf(f.Entity)
+		out = append(out, mv)
+		return nil
+	})
+	return out, err
+}
+
+// nameOf returns the daemon's name, of one that is here or was; or empty.
+func (r *Runtime) nameOf(id identity.EntityID) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if d := r.daemons[id]; d != nil {
+		return d.name
+	}
+	return r.moved[id].Name
+}

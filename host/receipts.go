@@ -1,0 +1,265 @@
+package host
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// Receipts are made at the end of a migration: the target signs as it confirms,
+// the source when it hears that, and the target gets the whole. They are kept by
+// both, and travel with the daemon.
+
+// mostReceipts is how many are kept of one daemon: those of its last moves.
+const mostReceipts = 64
+
+// receipts keeps them where there is no store.
+type receipts struct {
+	mu sync.Mutex
+	of map[identity.EntityID]map[uint64][]byte // by epoch
+}
+
+// Receipts returns the receipts of the daemon's moves that this node knows, by
+// epoch. They are verified.
+func (r *Runtime) Receipts(id identity.EntityID) ([]*Receipt, error) {
+	var out []*Receipt
+	err := r.scanReceipts(id, func(_ uint64, b []byte) error {
+		rec, err := DecodeReceipt(b)
+		if err == nil && rec.Whole() {
+			err = rec.Verify()
+		}
+		if err != nil {
+			return fmt.Errorf("%w: a receipt of daemon %s: %w", store.ErrCorrupt, id.Origin(), err)
+		}
+		out = append(out, rec)
+		return nil
+	})
+	return out, err
+}
+
+// eachReceipt visits all that this node has.
+func (r *Runtime) eachReceipt(visit func(*Receipt) error) error {
+	decode := func(b []byte) error {
+		rec, err := DecodeReceipt(b)
+		if err != nil {
+			return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+		}
+		return visit(rec)
+	}
+	if r.store != nil {
+		return r.store.Scan(store.Receipts, func(_, v []byte) error { return decode(v) })
+	}
+	r.receipts.mu.Lock()
+	defer r.receipts.mu.Unlock()
+	for _, of := range r.receipts.of {
+		for _, b := range of {
+			if err := decode(b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// scanReceipts visits them by epoch.
+func (r *Runtime) scanReceipts(id identity.EntityID, visit func(epoch uint64, b []byte) error) error {
+	if r.store != nil {
+		return r.store.ScanPrefix(store.Receipts, id[:], func(k, v []byte) error {
+			if len(k) != len(id)+8 {
+				return fmt.Errorf("%w: receipt %x", store.ErrCorrupt, k)
+			}
+			return visit(binary.BigEndian.Uint64(k[len(id):]), v)
+		})
+	}
+	r.receipts.mu.Lock()
+	defer r.receipts.mu.Unlock()
+	epochs := make([]uint64, 0, len(r.receipts.of[id]))
+	for e := range r.receipts.of[id] {
+		epochs = append(epochs, e)
+	}
+	slices.Sort(epochs)
+	for _, e := range epochs {
+		if err := visit(e, r.receipts.of[id][e]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func receiptKey(id identity.EntityID, epoch uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, len(id)+8), id[:]...), epoch)
+}
+
+// putReceipt adds it to b, and lets go of those that are too many.
+func (r *Runtime) putReceipt(b *store.Batch, rec *Receipt) error {
+	value, err := rec.Encode()
+	if err != nil {
+		return err
+	}
+	id, epoch := rec.Facts.Entity, rec.Facts.Epoch
+	if r.store == nil {
+		r.receipts.mu.Lock()
+		defer r.receipts.mu.Unlock()
+		if r.receipts.of == nil {
+			r.receipts.of = make(map[identity.EntityID]map[uint64][]byte)
+		}
+		if r.receipts.of[id] == nil {
+			r.receipts.of[id] = make(map[uint64][]byte)
+		}
+		r.receipts.of[id][epoch] = value
+		return nil
+	}
+	var epochs []uint64
+	err = r.scanReceipts(id, func(e uint64, _ []byte) error {
+		epochs = append(epochs, e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for len(epochs) >= mostReceipts {
+		b.Delete(store.Receipts, receiptKey(id, epochs[0]))
+		epochs = epochs[1:]
+	}
+	b.Put(store.Receipts, receiptKey(id, epoch), value)
+	return nil
+}
+
+// keepReceipt stores it on its own.
+func (r *Runtime) keepReceipt(rec *Receipt) error {
+	b := &store.Batch{}
+	if err := r.putReceipt(b, rec); err != nil || r.store == nil {
+		return err
+	}
+	return r.store.Commit(b)
+}
+
+// receiptAt returns the receipt of the daemon's move to epoch; nil where there is
+// none.
+func (r *Runtime) receiptAt(id identity.EntityID, epoch uint64) (rec *Receipt, err error) {
+	err = r.scanReceipts(id, func(e uint64, b []byte) error {
+		if e == epoch {
+			rec, err = DecodeReceipt(b)
+			return err
+		}
+		return nil
+	})
+	return rec, err
+}
+
+// facts are what a receipt of a move of the daemon says. root is the hash of its
+// memory, where that is known. It needs d.mu, or the daemon to be paused.
+func (d *hosted) facts(id migration.ID, from, to identity.NodeID, rel *migration.Release, root []byte) (ReceiptFacts, error) {
+	f := ReceiptFacts{Version: ReceiptVersion, Migration: id, Entity: d.id, Kind: d.kind, Module: d.module, From: from, To: to,
+		Epoch: rel.Epoch, Sequence: rel.Sequence, Applied: d.applied, Head: Hash(rel.Head), State: root}
+	if of, ok := d.daemon.(rooter); ok && len(root) == 0 && d.form() == FormMemory {
+		root, err := of.root()
+		if err != nil {
+			return f, fmt.Errorf("hashing the memory of daemon %s: %w", d.id.Origin(), err)
+		}
+		f.State = root[:]
+	}
+	return f, nil
+}
+
+// rooter is a Daemon whose memory has a hash.
+type rooter interface{ root() ([32]byte, error) }
+
+// signArrival makes the target's half.
+func (r *Runtime) signArrival(f ReceiptFacts) (*Receipt, error) {
+	rec := &Receipt{Facts: f, Target: ReceiptTarget{Key: r.node.ID(), Activated: r.clock().UnixNano()}}
+	msg, err := rec.targetMessage()
+	if err != nil {
+		return nil, err
+	}
+	rec.TargetSignature, err = r.node.SignDomain(receiptTargetDomain, msg)
+	return rec, err
+}
+
+// signMove adds the source's half, to what the target said.
+func (m *Migration) signMove(said []byte) (*Receipt, error) {
+	rec, err := DecodeReceipt(said)
+	if err != nil {
+		return nil, err
+	}
+	mine, err := m.d.facts(m.id, m.rt.self, m.target, m.release, m.root)
+	if err != nil {
+		return nil, err
+	}
+	if !rec.sameMove(&Receipt{Facts: mine}) {
+		return nil, fmt.Errorf("%w: the target says %+v, it was %+v", ErrBadReceipt, rec.Facts, mine)
+	}
+	if err := rec.verifyTarget(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	rec.Source = ReceiptSource{Key: m.rt.node.ID(), Started: m.startedAt, Confirmed: m.rt.clock().UnixNano(), Downtime: uint64(m.downtime),
+		Queued: uint64(m.queued), Bytes: uint64(m.bytes), Rounds: uint64(max(len(m.passes)-2, 0))}
+	m.mu.Unlock()
+	msg, err := rec.sourceMessage()
+	if err != nil {
+		return nil, err
+	}
+	rec.SourceSignature, err = m.rt.node.SignDomain(receiptSourceDomain, msg)
+	return rec, err
+}
+
+// takeReceipt keeps the whole of a receipt whose half this node, the target,
+// has.
+func (r *Runtime) takeReceipt(from identity.NodeID, b []byte) error {
+	rec, err := DecodeReceipt(b)
+	if err == nil {
+		err = rec.Verify()
+	}
+	if err != nil {
+		return err
+	}
+	half, err := r.receiptAt(rec.Facts.Entity, rec.Facts.Epoch)
+	if err != nil {
+		return err
+	}
+	if half == nil || !half.sameMove(rec) || rec.Facts.From != from {
+		return fmt.Errorf("%w: it is of no move to this node", ErrBadReceipt)
+	}
+	return r.keepReceipt(rec)
+}
+
+// earlier returns the receipts that travel with the daemon.
+func (r *Runtime) earlier(id identity.EntityID) (out [][]byte, err error) {
+	err = r.scanReceipts(id, func(_ uint64, b []byte) error {
+		if rec, err := DecodeReceipt(b); err == nil && rec.Whole() {
+			out = append(out, append([]byte(nil), b...))
+		}
+		return nil
+	})
+	return out[max(0, len(out)-mostReceipts):], err
+}
+
+// addReceipts takes those that came with the daemon and are good.
+func (in *incoming) addReceipts(all [][]byte) {
+	in.receipts = nil
+	for _, b := range all {
+		rec, err := DecodeReceipt(b)
+		if err == nil {
+			err = errors.Join(rec.Verify(), in.mayKeep(rec))
+		}
+		if err != nil {
+			in.rt.logger.Warn("a receipt that came with a daemon is not kept", "daemon", in.offer.Entity.Origin(), "from", in.from, "error", err)
+			continue
+		}
+		in.receipts = append(in.receipts, rec)
+	}
+}
+
+func (in *incoming) mayKeep(rec *Receipt) error {
+	if rec.Facts.Entity != in.offer.Entity || rec.Facts.Epoch > in.offer.Epoch {
+		return fmt.Errorf("%w: of daemon %s, epoch %d", ErrBadReceipt, rec.Facts.Entity.Origin(), rec.Facts.Epoch)
+	}
+	return nil
+}
