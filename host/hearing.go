@@ -81,6 +81,7 @@ type member struct {
 	expires time.Time
 	begun   bool              // its events are delivered
 	gone    bool              // it is no member any more
+	lingers bool              // its daemon has moved on, and is not bound there yet
 	leaving bool              // it is to be let go of
 	answer  chan memberAnswer // to whoever waits for one; else nil
 	renewed *channel.Accepted // the channel is another now
@@ -131,7 +132,7 @@ func (s *subscriptions) enlist(id identity.EntityID, b channel.Binding) (m *memb
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if m = in.members[id]; m != nil {
+	if m = in.members[id]; m != nil && !m.lingers {
 		return m, false, nil
 	}
 	m = &member{in: in, entity: id, token: b.Token, source: b.Source, cursor: b.Cursor}
@@ -320,6 +321,25 @@ func (s *subscriptions) leaveAll(id identity.EntityID) {
 	for _, m := range out {
 		s.leave(m)
 	}
+}
+
+// linger stops what the daemon hears here, and leaves it on its feeds: the
+// members are to be taken off them when it is bound where it went. One that
+// comes back meanwhile takes their place.
+func (s *subscriptions) linger(id identity.EntityID) []*member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*member
+	for _, in := range s.intakes {
+		in.mu.Lock()
+		if m := in.members[id]; m != nil {
+			m.lingers = true
+			in.wake()
+			out = append(out, m)
+		}
+		in.mu.Unlock()
+	}
+	return out
 }
 
 // start goes on with what a ledger has.

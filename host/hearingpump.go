@@ -30,6 +30,10 @@ func (m *member) pump(ctx context.Context) {
 			pause = intakePauseFirst
 			continue
 		}
+		var moved *MovedError
+		if errors.As(err, &moved) {
+			return // the migration takes it off the feed
+		}
 		if final(err) {
 			m.in.subs.leave(m)
 			return
@@ -49,8 +53,7 @@ func (m *member) pump(ctx context.Context) {
 
 // final reports whether a daemon gets no more events here.
 func final(err error) bool {
-	var moved *MovedError
-	return errors.As(err, &moved) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrStopped) || errors.Is(err, ErrShuttingDown) || errors.Is(err, errUnbound)
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrStopped) || errors.Is(err, ErrShuttingDown) || errors.Is(err, errUnbound)
 }
 
 // next returns what is to be done next, or else what to wait for; neither where
@@ -59,7 +62,7 @@ func (m *member) next() (step func(context.Context) error, wait <-chan struct{})
 	in := m.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if m.gone {
+	if m.gone || m.lingers {
 		return nil, nil
 	}
 	if a := m.renewed; a != nil {

@@ -52,6 +52,7 @@ func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Re
 		r.logger.Debug("answering on a migration stream", "error", err)
 		return
 	}
+	r.tellBound(c, rel.Entity)
 	if rec == nil || rec.Whole() {
 		return
 	}

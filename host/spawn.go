@@ -228,7 +228,6 @@ func (r *Runtime) reserve(d *hosted) error {
 
 // release takes d out of the tables.
 func (r *Runtime) release(d *hosted) {
-	defer r.subs.leaveAll(d.id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.daemons[d.id] == d {
@@ -243,6 +242,7 @@ func (r *Runtime) release(d *hosted) {
 func (r *Runtime) abandon(d *hosted, why error) error {
 	d.end(stateGone, why)
 	r.release(d)
+	r.subs.leaveAll(d.id)
 	if r.store == nil || d.kind == "" {
 		return nil
 	}
