@@ -21,6 +21,7 @@ func (s *Store) openEngine() error {
 		db, err = pebble.Open(s.dir, &pebble.Options{
 			FS: unlocked{g}, Cache: cache, MemTableSize: 16 << 20, Logger: quiet{s.logger, s.giveUp},
 			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(),
+			DisableWAL: s.sync == pebble.NoSync, // what is in memory alone is not to be found again
 		})
 		return err
 	})

@@ -39,7 +39,7 @@ func main() {
 	drains := flag.Int("drain", 1000, "daemons that are drained")
 	root := flag.String("root", "../..", "the repository")
 	flag.Parse()
-	for _, c := range []comparison{deliver, sendLines, durable64, durable1, replay} {
+	for _, c := range []comparison{deliver, sendLines, channels, crowd, durable64, durable1, replay} {
 		if *only != "" && c.name != *only {
 			continue
 		}
