@@ -21,6 +21,7 @@ const (
 	LimitMemory      = "memory"
 	LimitOutputBytes = "output-bytes"
 	LimitOutputCount = "output-count"
+	LimitLogBytes    = "log-bytes"
 	LimitStack       = "call-depth"
 )
 

@@ -42,7 +42,23 @@ func (in *incoming) restore(ctx context.Context) error {
 	if in.rt.store == nil {
 		return nil
 	}
-	return in.submit(b, ignore) // without the daemon's lock, which whoever drops the daemon takes second
+	// Much may have come: that it is on disk is not to be waited for while the
+	// daemon holds its events.
+	return in.settleDown(b)
+}
+
+// settleDown writes the batch and returns when all of the daemon that was
+// submitted is durable. It must not be called with the daemon's lock, which
+// whoever drops the daemon takes second.
+func (in *incoming) settleDown(b *store.Batch) error {
+	durable := make(chan error, 1)
+	if err := in.submit(b, func(err error) { durable <- err }); err != nil {
+		return err
+	}
+	if err := <-durable; err != nil {
+		return migration.Failf(migration.StoreFailed, "%v", err)
+	}
+	return nil
 }
 
 // stand brings the daemon to the snapshot, and adds to b what is to be kept. It
@@ -61,7 +77,7 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	d.index, d.kept = in.history, in.history
+	d.first, d.index, d.kept = in.first, in.history, in.history
 	in.next = in.history
 	if in.rt.store == nil {
 		return nil
@@ -225,9 +241,6 @@ func (a *arrivingMemory) add(m *migration.Blocks) error {
 	if err := of.fill(a.index, blocks); err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	for k, b := range a.index {
-		a.hash.Put(b, blocks[k*migration.BlockBytes:][:migration.BlockBytes])
-	}
 	return nil
 }
 
@@ -244,17 +257,16 @@ func (a *arrivingMemory) become(manifest []byte) error {
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	if a.root = a.hash.Root(s); a.root != root {
-		return migration.Failf(migration.StateFailed, "the memory that came has hash %x, the source's %x", a.root, root)
+	if err := a.look(); err != nil {
+		return err
 	}
-	// The blocks that came are hashed: the next look is for those after.
-	if a.view, err = of.freeze(nil); err != nil {
-		return migration.Failf(migration.StateFailed, "%v", err)
+	if a.root != root {
+		return migration.Failf(migration.StateFailed, "the memory that came has hash %x, the source's %x", a.root, root)
 	}
 	return nil
 }
 
-// look follows what a round did.
+// look follows what a round did: it hashes what is not as it was.
 func (a *arrivingMemory) look() error {
 	if !a.in.offer.Memory {
 		return nil

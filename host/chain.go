@@ -54,9 +54,20 @@ func Genesis(origin identity.EntityID, epoch uint64) Link { return Link{Origin: 
 
 // Hash returns the SHA-256 of the canonical CBOR of [link, payload].
 func (l *Link) Hash(payload []byte) Hash {
-	var buf [512]byte
-	b := l.appendTo(append(buf[:0], 0x82), payload)
-	return sha256.Sum256(b)
+	const most = 120            // bytes that a link takes, encoded
+	switch n := len(payload); { // a smaller piece of the stack is cleared sooner
+	case n <= 256-most:
+		var buf [256]byte
+		return sha256.Sum256(l.appendTo(append(buf[:0], 0x82), payload))
+	case n <= 1024-most:
+		var buf [1024]byte
+		return sha256.Sum256(l.appendTo(append(buf[:0], 0x82), payload))
+	}
+	var buf [most]byte
+	h := sha256.New()
+	h.Write(appendHead(l.appendLink(append(buf[:0], 0x82)), 2, uint64(len(payload))))
+	h.Write(payload)
+	return Hash(h.Sum(buf[:0]))
 }
 
 // Bytes returns the link's canonical CBOR.
@@ -114,10 +125,17 @@ func (c *Chain) HeadHash() Hash { return c.headHash }
 
 // Append links payload to the chain and returns its link.
 func (c *Chain) Append(epoch, horizon uint64, payload []byte) Link {
-	l := Link{Origin: c.head.Origin, Epoch: epoch, Sequence: c.head.Sequence + 1, Parent: c.headHash, Horizon: horizon}
-	c.headHash = l.Hash(payload)
-	c.head = l
+	var l Link
+	c.next(&l, epoch, horizon, payload)
 	return l
+}
+
+// next is Append that writes the link to l.
+func (c *Chain) next(l *Link, epoch, horizon uint64, payload []byte) {
+	h := &c.head
+	h.Epoch, h.Sequence, h.Parent, h.Horizon = epoch, h.Sequence+1, c.headHash, horizon
+	c.headHash = h.Hash(payload)
+	*l = *h
 }
 
 // Follows returns nil when next, whose parent's payload hashes to parent, may

@@ -105,6 +105,7 @@ func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (
 		return Pending{}, err
 	}
 	defer d.mu.Unlock()
+	defer d.show()
 	return d.apply(ev)
 }
 
@@ -117,12 +118,12 @@ func (r *Runtime) room() error {
 }
 
 // apply has the daemon process the event, links its outputs and submits the
-// record. It needs d.mu.
+// record. The event's time is when the daemon was entered for it. It needs d.mu.
 func (d *hosted) apply(ev *Event) (Pending, error) {
 	if len(ev.Payload) > d.limits.EventBytes {
 		return Pending{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits.EventBytes)
 	}
-	at := d.now()
+	at := d.after(d.used)
 	if !ev.Sender.IsZero() {
 		if ev.Kind != EventDirect || d.ledger.Len() > 0 && d.ledger.From(ev.Sender) != nil {
 			return Pending{}, fmt.Errorf("%w: the sender is a channel, whose events come by the subscription alone", ErrReserved)
@@ -150,19 +151,18 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 	if err != nil {
 		return d.failed(ev, at, err)
 	}
-	before, parent := d.chain.Head(), d.chain.HeadHash()
+	var rec *eventRecord
+	if d.recording() {
+		rec = &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
+			Applied: d.applied + 1, Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: raw,
+			Kind: ev.Kind, From: ev.From}
+	}
 	outputs := d.link(raw)
 	d.note(ev.Sender, ev.Number, at)
 	p := Pending{result: Result{Outputs: outputs}}
-	if d.recording() {
-		rec := &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
-			Applied: d.applied, Before: before, Parent: parent, Epoch: d.epoch, Outputs: raw, Kind: ev.Kind, From: ev.From}
+	if rec != nil {
 		p.ticket = d.record(rec.encode())
-		if d.applied%d.rt.snEvery == 0 {
-			if err := d.store(); err != nil && !errors.Is(err, ErrNotPortable) {
-				d.rt.logger.Warn("storing a daemon's state", "daemon", d.id.Origin(), "error", err)
-			}
-		}
+		d.storeIfDue(d.used)
 	}
 	if len(outputs) > 0 && !d.feed.idle() {
 		for _, o := range outputs {
@@ -181,15 +181,43 @@ func (d *hosted) link(raw [][]byte) []Output {
 	for _, b := range raw {
 		size += len(b)
 	}
-	outputs, payloads := make([]Output, len(raw)), make([]byte, 0, size)
+	outputs, room := newOutputs(len(raw), size)
 	for i, b := range raw {
-		start := len(payloads)
-		payloads = append(payloads, b...)
-		outputs[i] = Output{Link: d.chain.Append(d.epoch, d.applied+1, b), Payload: payloads[start:len(payloads):len(payloads)]}
+		n := copy(room, b)
+		outputs[i].Payload, room = room[:n:n], room[n:]
+		d.chain.next(&outputs[i].Link, d.epoch, d.applied+1, b)
 	}
 	d.payload = append(d.payload[:0], raw[len(raw)-1]...)
 	d.stats.emitted += uint64(len(raw))
 	return outputs
+}
+
+// newOutputs returns n outputs and room for their payloads, which have size
+// bytes together. One output is a single piece of memory with a payload that is
+// not large.
+func newOutputs(n, size int) ([]Output, []byte) {
+	switch {
+	case n != 1 || size > 400:
+	case size <= 16:
+		o := new(struct {
+			one  [1]Output
+			room [16]byte
+		})
+		return o.one[:], o.room[:]
+	case size <= 144:
+		o := new(struct {
+			one  [1]Output
+			room [144]byte
+		})
+		return o.one[:], o.room[:]
+	default:
+		o := new(struct {
+			one  [1]Output
+			room [400]byte
+		})
+		return o.one[:], o.room[:]
+	}
+	return make([]Output, n), make([]byte, size)
 }
 
 // note counts an applied event.
@@ -240,6 +268,7 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 			return Pending{}, encErr
 		}
 		p.ticket = d.record(rec)
+		d.storeIfDue(d.used)
 	}
 	return p, nil
 }
@@ -255,6 +284,7 @@ func (d *hosted) record(rec []byte) *ticket {
 	}
 	index := d.index
 	d.index++
+	d.saved.add(len(rec))
 	if d.rt.store == nil || d.kind == "" {
 		return nil
 	}

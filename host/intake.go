@@ -114,6 +114,12 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 }
 
 func (in *incoming) addHistory(m *migration.HistoryBatch) error {
+	if in.history == 0 && len(m.Records) > 0 && m.From < in.offer.History {
+		if rec, err := decodeRecord(m.Records[0]); err != nil || rec.tag() != (*beginRecord)(nil).tag() {
+			return migration.Failf(migration.ProtocolError, "the history that came does not begin with its beginning: %T, %v", rec, err)
+		}
+		in.first, in.history = m.From, m.From // the source has let go of what was before
+	}
 	if m.From != in.history || in.history+uint64(len(m.Records)) > in.offer.History {
 		return migration.Failf(migration.ProtocolError, "history records from %d came where %d of %d are next", m.From, in.history, in.offer.History)
 	}
@@ -136,9 +142,6 @@ func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
 	if !in.offer.Memory {
 		return migration.Failf(migration.ProtocolError, "blocks came that were not announced")
 	}
-	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; !in.arrived && in.bytes > in.rt.limits.StateBytes {
-		return migration.Failf(migration.StateFailed, "more of memory came than the limit of %d bytes", in.rt.limits.StateBytes)
-	}
 	if err := in.addModule(ctx); err != nil {
 		return err
 	}
@@ -146,12 +149,10 @@ func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.state == stateGone {
-		return errPushedOut
+	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; in.bytes > d.limits.StateBytes {
+		return migration.Failf(migration.StateFailed, "more of memory came than the limit of %d bytes", d.limits.StateBytes)
 	}
-	return in.memory.add(m)
+	return in.withDaemon(func() error { return in.memory.add(m) })
 }
 
 // addModule adds the module, once, and makes it the kind's where the kind is

@@ -6,9 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"wasmhost/abi"
 	"wasmhost/host"
@@ -356,6 +359,20 @@ func TestR42_K20_K22_F80_F82_SnapshotRefusals(t *testing.T) {
 	if _, err := host.DecodeSnapshot(append(bytes.Clone(b), 0)); !errors.Is(err, host.ErrBadSnapshot) {
 		t.Errorf("a byte more: %v", err)
 	}
+	if _, err := host.ReadSnapshot(bytes.NewReader(b), int64(len(again.State))-1); !errors.Is(err, host.ErrBadSnapshot) {
+		t.Errorf("a state over the limit: %v", err)
+	}
+	broken := errors.New("the disk is bad")
+	for i := 0; i < len(b); i += 7 {
+		cut := func() io.Reader { return io.MultiReader(bytes.NewReader(b[:i]), iotest.ErrReader(broken)) }
+		_, err := host.ReadSnapshot(cut(), 1<<20)
+		_, _, err2 := host.InspectSnapshot(cut())
+		for _, err := range []error{err, err2} {
+			if !errors.Is(err, broken) || errors.Is(err, host.ErrBadSnapshot) {
+				t.Fatalf("a reader that fails after %d bytes: %v", i, err)
+			}
+		}
+	}
 	if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{}, []byte("garbage")); !errors.Is(err, host.ErrBadSnapshot) || !strings.Contains(err.Error(), "snapshot decode failed") {
 		t.Errorf("R42: %v", err)
 	}
@@ -561,11 +578,27 @@ func FuzzDecodeSnapshot(f *testing.F) {
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := host.DecodeSnapshot(b)
+		streamed, err2 := host.ReadSnapshot(bytes.NewReader(b), int64(len(b)))
+		seen, size, err3 := host.InspectSnapshot(bytes.NewReader(b))
+		if (err == nil) != (err2 == nil) || (err == nil) != (err3 == nil) {
+			t.Fatalf("at once %v, streamed %v, inspected %v", err, err2, err3)
+		}
 		if err != nil {
+			for _, err := range []error{err, err2, err3} {
+				if !errors.Is(err, host.ErrBadSnapshot) {
+					t.Fatal(err)
+				}
+			}
 			return
 		}
 		if again, err := s.Encode(); err != nil || !bytes.Equal(again, b) {
 			t.Error("another form")
+		}
+		if again, err := streamed.Encode(); err != nil || !bytes.Equal(again, b) {
+			t.Error("another form when streamed")
+		}
+		if size != int64(len(s.State)) || seen.State != nil || !reflect.DeepEqual(seen.Header, s.Header) {
+			t.Errorf("inspected: %+v with %d bytes", seen, size)
 		}
 	})
 }

@@ -15,7 +15,7 @@ type Limits struct {
 	Wall         time.Duration // one event; a guard beside Fuel, which is deterministic
 	OutputBytes  int           // outputs of one event, together
 	OutputCount  int           // outputs of one event
-	LogBytes     int           // log text of one event; the rest is dropped, and counted
+	LogBytes     int           // log text of one event; the rest is dropped, and an event that logs 16 times as much fails
 	EventBytes   int           // payload of one event
 	Mailbox      int           // events that may wait for one daemon
 	Senders      int           // senders whose numbers one daemon remembers
@@ -23,6 +23,17 @@ type Limits struct {
 	ModuleBytes  int64         // an uploaded module
 	TailBytes    int64         // records held back while a daemon moves
 	SenderMemory time.Duration // how long a silent sender is remembered once Senders is reached
+
+	// A daemon's state is stored after so many events, so many bytes of history
+	// or so long since the last time, whichever comes first: what comes after is
+	// replayed when the daemon is brought back.
+	SnapshotEvents   int64
+	SnapshotBytes    int64
+	SnapshotInterval time.Duration
+
+	// History is how many records of its history a daemon keeps at least, for
+	// its chain to be proven and its outputs read again; 0: all of them.
+	History int64
 }
 
 // DefaultLimits are the limits of a daemon for which nobody set others.
@@ -40,6 +51,10 @@ var DefaultLimits = Limits{
 	ModuleBytes:  64 << 20,
 	TailBytes:    64 << 20,
 	SenderMemory: 24 * time.Hour,
+
+	SnapshotEvents:   10_000,
+	SnapshotBytes:    16 << 20,
+	SnapshotInterval: 5 * time.Minute,
 }
 
 // maxMemory leaves out the last page of 32-bit addresses, which the sandbox
@@ -73,6 +88,10 @@ var limitFields = []limitField{
 	field("module-bytes", 1<<30, false, func(l *Limits) *int64 { return &l.ModuleBytes }),
 	field("tail-bytes", 4<<30, false, func(l *Limits) *int64 { return &l.TailBytes }),
 	field("sender-memory", math.MaxInt64, false, func(l *Limits) *time.Duration { return &l.SenderMemory }),
+	field("snapshot-events", math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotEvents }),
+	field("snapshot-bytes", math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotBytes }),
+	field("snapshot-interval", math.MaxInt64, true, func(l *Limits) *time.Duration { return &l.SnapshotInterval }),
+	field("history", math.MaxInt64, true, func(l *Limits) *int64 { return &l.History }),
 }
 
 // Validate names the first field that is out of bounds. Errors wrap
@@ -120,6 +139,15 @@ func (l Limits) Map() map[string]int64 {
 // LimitsOf is the inverse of Map, for the limits that a kind or daemon can
 // have of its own. Errors wrap ErrBadLimit.
 func LimitsOf(m map[string]int64) (Limits, error) {
+	l, err := limitsOf(m, false)
+	if err != nil {
+		return Limits{}, err
+	}
+	return l, l.checkOwn()
+}
+
+// limitsOf also takes the node's, where node says so, and checks no bounds.
+func limitsOf(m map[string]int64, node bool) (Limits, error) {
 	var l Limits
 	known := 0
 	for _, f := range limitFields {
@@ -131,11 +159,11 @@ func LimitsOf(m map[string]int64) (Limits, error) {
 	if known != len(m) {
 		for name := range m {
 			if limitNamed(name) == nil {
-				return Limits{}, fmt.Errorf("%w: there is no limit %q; there are %s", ErrBadLimit, name, strings.Join(limitNames(), ", "))
+				return Limits{}, fmt.Errorf("%w: there is no limit %q; there are %s", ErrBadLimit, name, strings.Join(limitNames(node), ", "))
 			}
 		}
 	}
-	return l, l.checkOwn()
+	return l, nil
 }
 
 func limitNamed(name string) *limitField {
@@ -147,33 +175,55 @@ func limitNamed(name string) *limitField {
 	return nil
 }
 
-func limitNames() []string {
+func limitNames(node bool) []string {
 	var names []string
 	for _, f := range limitFields {
-		if f.own {
+		if f.own || node {
 			names = append(names, f.name)
 		}
 	}
 	return names
 }
 
-// ParseLimits reads limits from texts of the form name=value: a number, with
-// KiB, MiB or GiB for bytes, or a duration such as 250ms for wall. Errors wrap
-// ErrBadLimit.
+// ParseLimits reads limits that a kind or daemon can have of its own from texts
+// of the form name=value: a number, with KiB, MiB or GiB for bytes, or a
+// duration such as 250ms for wall. Of two with one name the later counts.
+// Errors wrap ErrBadLimit.
 func ParseLimits(texts []string) (Limits, error) {
+	m, err := parseLimits(texts, false)
+	if err != nil {
+		return Limits{}, err
+	}
+	return LimitsOf(m)
+}
+
+// ParseNodeLimits is ParseLimits for those of a node: Options.Limits.
+func ParseNodeLimits(texts []string) (Limits, error) {
+	m, err := parseLimits(texts, true)
+	if err != nil {
+		return Limits{}, err
+	}
+	l, err := limitsOf(m, true)
+	if err != nil {
+		return Limits{}, err
+	}
+	return l, l.Validate()
+}
+
+func parseLimits(texts []string, node bool) (map[string]int64, error) {
 	m := make(map[string]int64)
 	for _, t := range texts {
 		name, value, ok := strings.Cut(t, "=")
 		if !ok {
-			return Limits{}, fmt.Errorf("%w: %q is not name=value; names are %s", ErrBadLimit, t, strings.Join(limitNames(), ", "))
+			return nil, fmt.Errorf("%w: %q is not name=value; names are %s", ErrBadLimit, t, strings.Join(limitNames(node), ", "))
 		}
 		n, err := parseAmount(strings.TrimSpace(value))
 		if err != nil || n <= 0 {
-			return Limits{}, fmt.Errorf("%w: %q: the value is a number above 0, with KiB, MiB or GiB, or a duration such as 250ms", ErrBadLimit, t)
+			return nil, fmt.Errorf("%w: %q: the value is a number above 0, with KiB, MiB or GiB, or a duration such as 250ms", ErrBadLimit, t)
 		}
 		m[strings.TrimSpace(name)] = n
 	}
-	return LimitsOf(m)
+	return m, nil
 }
 
 func parseAmount(s string) (int64, error) {

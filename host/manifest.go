@@ -16,7 +16,7 @@ type memoryManifest struct {
 	Root    []byte // the hash of the whole state (sandbox.Guest.Root)
 	Size    uint64
 	Globals []uint64
-	Tables  [][]byte // as in memoryState
+	Tables  [][]byte // as in memoryHead
 	Buffer  uint32
 	Room    uint32
 }
@@ -47,7 +47,7 @@ func decodeManifest(b []byte) (*sandbox.State, [32]byte, error) {
 	}
 	s := &sandbox.State{Image: [32]byte(m.Image), Size: m.Size, Globals: m.Globals, Buffer: m.Buffer, Room: m.Room}
 	for _, t := range m.Tables {
-		elements, err := readU32s(t)
+		elements, err := readU32s(nil, t)
 		if err != nil {
 			return nil, none, err
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -12,15 +14,26 @@ import (
 	"wasmhost/wire/canon"
 )
 
-// capturer is a Daemon whose memory the runtime captures itself.
+// capturer is a Daemon whose memory the runtime captures itself. Neither way
+// holds the memory a second time.
 type capturer interface {
-	saveMemory() ([]byte, error)
-	loadMemory([]byte) error
+	saveMemory(io.Writer) error
+
+	// loadMemory makes the memory what saveMemory wrote, with the changes since
+	// that saveChanges gave, in order.
+	loadMemory(saved io.Reader, changes ...[]byte) error
+
+	// track begins anew to note what changes. saveChanges gives what did since
+	// track or the last saveChanges.
+	track() error
+	saveChanges() ([]byte, error)
 }
 
-// memoryState is the canonical CBOR form of a captured guest: its module's
-// image, by hash, and what differs from it.
-type memoryState struct {
+// A captured guest is its module's image, by hash, and what differs from it:
+// in canonical CBOR an array of the fields of memoryHead and then an array of
+// chunks. A chunk is an array of the indices of 1 to chunkBlocks blocks, 4 bytes
+// each, little-endian, and of the blocks, zstd (RFC 8878).
+type memoryHead struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8
 	Image   []byte // sandbox.State.Image
@@ -29,15 +42,12 @@ type memoryState struct {
 	Tables  [][]byte // a table's elements, 4 bytes each, little-endian
 	Buffer  uint32
 	Room    uint32
-	Chunks  []memoryChunk
 }
 
-// memoryChunk is a number of blocks: at least 1, at most chunkBlocks.
-type memoryChunk struct {
-	_      struct{} `cbor:",toarray"`
-	Index  []byte   // of each block, 4 bytes, little-endian
-	Blocks []byte   // the blocks, zstd (RFC 8878)
-}
+const (
+	headFields = 7
+	maxHead    = 64 << 20 // bytes that they take
+)
 
 const (
 	memoryVersion = 1
@@ -61,19 +71,37 @@ var memoryCoder = sync.OnceValue(func() (c struct {
 	return c
 })
 
-func encodeMemory(s *sandbox.State) ([]byte, error) {
-	m := &memoryState{Version: memoryVersion, Image: s.Image[:], Size: s.Size, Globals: s.Globals, Buffer: s.Buffer, Room: s.Room}
+// memoryWriter writes what a guest is, piece by piece.
+type memoryWriter struct {
+	w    io.Writer
+	buf  []byte // reused
+	room []byte // reused
+}
+
+func (m *memoryWriter) begin(s *sandbox.State) error {
+	h := &memoryHead{Version: memoryVersion, Image: s.Image[:], Size: s.Size, Globals: s.Globals, Buffer: s.Buffer, Room: s.Room}
 	for _, t := range s.Tables {
-		m.Tables = append(m.Tables, appendU32s(nil, t))
+		h.Tables = append(h.Tables, appendU32s(nil, t))
 	}
-	index, blocks := s.Index, s.Blocks
-	for len(index) > 0 {
-		n := min(len(index), chunkBlocks)
-		size := n * sandbox.BlockBytes
-		m.Chunks = append(m.Chunks, memoryChunk{Index: appendU32s(nil, index[:n]), Blocks: memoryCoder().enc.EncodeAll(blocks[:size], nil)})
-		index, blocks = index[n:], blocks[size:]
+	b, err := canon.Marshal(h)
+	if err != nil {
+		return err
 	}
-	return canon.Marshal(m)
+	b[0]++ // an array of one more
+	_, err = m.w.Write(appendHead(b, 4, uint64((len(s.Index)+chunkBlocks-1)/chunkBlocks)))
+	return err
+}
+
+// chunk writes at most chunkBlocks blocks.
+func (m *memoryWriter) chunk(index []uint32, blocks []byte) error {
+	m.room = memoryCoder().enc.EncodeAll(blocks, m.room[:0])
+	m.buf = appendHead(append(m.buf[:0], 0x82), 2, uint64(4*len(index)))
+	m.buf = appendHead(appendU32s(m.buf, index), 2, uint64(len(m.room)))
+	if _, err := m.w.Write(m.buf); err != nil {
+		return err
+	}
+	_, err := m.w.Write(m.room)
+	return err
 }
 
 func appendU32s(b []byte, v []uint32) []byte {
@@ -83,74 +111,142 @@ func appendU32s(b []byte, v []uint32) []byte {
 	return b
 }
 
-// decodeMemory reads what encodeMemory wrote; limit bounds the memory, in
-// bytes. Every error wraps ErrBadMemory.
-func decodeMemory(b []byte, limit int64) (*sandbox.State, error) {
-	var m memoryState
-	if err := canon.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadMemory, err)
+// memoryReader reads what a memoryWriter wrote, piece by piece. Every error
+// that is not of the underlying reader wraps ErrBadMemory.
+type memoryReader struct {
+	r     *canon.Reader
+	limit int64 // of the memory, bytes
+	state *sandbox.State
+	left  uint64 // chunks
+	last  int64  // index of the last block; -1 before the first
+	count int64  // blocks so far
+
+	index         []uint32
+	sealed, plain []byte // reused
+}
+
+// readMemory reads all but the blocks.
+func readMemory(r io.Reader, limit int64) (*memoryReader, error) {
+	m := &memoryReader{r: canon.NewReader(r), limit: limit, last: -1}
+	n, err := m.r.Array()
+	if err == nil && n != headFields+1 {
+		err = fmt.Errorf("%w: an array of %d", ErrBadMemory, n)
 	}
-	if m.Version != memoryVersion {
-		return nil, fmt.Errorf("%w: version %d, this program reads version %d", ErrBadMemory, m.Version, memoryVersion)
+	b := []byte{0x80 | headFields}
+	for range headFields {
+		var item []byte
+		if err == nil {
+			item, err = m.r.Item(maxHead)
+		}
+		b = append(b, item...)
 	}
-	if len(m.Image) != 32 || int64(m.Size) < 0 || int64(m.Size) > limit {
-		return nil, fmt.Errorf("%w: %d bytes of memory, at most %d", ErrBadMemory, m.Size, limit)
+	if err == nil {
+		m.left, err = m.r.Array()
 	}
-	s := &sandbox.State{Image: [32]byte(m.Image), Size: m.Size, Globals: m.Globals, Buffer: m.Buffer, Room: m.Room}
-	for _, t := range m.Tables {
-		elements, err := readU32s(t)
+	if err != nil {
+		return nil, badMemory(err)
+	}
+	var h memoryHead
+	if err := canon.Unmarshal(b, &h); err != nil {
+		return nil, badMemory(err)
+	}
+	if h.Version != memoryVersion {
+		return nil, fmt.Errorf("%w: version %d, this program reads version %d", ErrBadMemory, h.Version, memoryVersion)
+	}
+	if len(h.Image) != 32 || int64(h.Size) < 0 || int64(h.Size) > limit {
+		return nil, fmt.Errorf("%w: %d bytes of memory, at most %d", ErrBadMemory, h.Size, limit)
+	}
+	if m.left > h.Size/sandbox.BlockBytes {
+		return nil, fmt.Errorf("%w: %d chunks of a memory of %d bytes", ErrBadMemory, m.left, h.Size)
+	}
+	m.state = &sandbox.State{Image: [32]byte(h.Image), Size: h.Size, Globals: h.Globals, Buffer: h.Buffer, Room: h.Room}
+	for _, t := range h.Tables {
+		elements, err := readU32s(nil, t)
 		if err != nil {
 			return nil, err
 		}
-		s.Tables = append(s.Tables, elements)
+		m.state.Tables = append(m.state.Tables, elements)
 	}
-	var room []byte
-	for k := range m.Chunks {
-		var err error
-		if room, err = m.Chunks[k].appendTo(s, limit, room); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	return m, nil
 }
 
-// appendTo adds the chunk's blocks to s, whose size is known. It decompresses
-// into room, which it returns, grown.
-func (c *memoryChunk) appendTo(s *sandbox.State, limit int64, room []byte) ([]byte, error) {
-	index, err := readU32s(c.Index)
-	if err != nil {
-		return nil, err
+// badMemory wraps what is wrong with the bytes; what is wrong with the reader
+// is left as it is.
+func badMemory(err error) error {
+	var form *canon.Error
+	if errors.As(err, &form) || errors.Is(err, canon.ErrContent) {
+		return fmt.Errorf("%w: %w", ErrBadMemory, err)
 	}
-	n := len(index)
-	if n == 0 || n > chunkBlocks || int64(len(s.Index)+n)*sandbox.BlockBytes > limit {
-		return nil, fmt.Errorf("%w: a chunk of %d blocks", ErrBadMemory, n)
-	}
-	for _, b := range index {
-		if k := len(s.Index); k > 0 && b <= s.Index[k-1] || (uint64(b)+1)*sandbox.BlockBytes > s.Size {
-			return nil, fmt.Errorf("%w: block %d out of order, or outside", ErrBadMemory, b)
-		}
-		s.Index = append(s.Index, b)
-	}
-	size := n * sandbox.BlockBytes
-	if cap(room) < size {
-		room = make([]byte, size)
-	}
-	blocks, err := memoryCoder().dec.DecodeAll(c.Blocks, room[:0:size])
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadMemory, err)
-	}
-	if len(blocks) != size {
-		return nil, fmt.Errorf("%w: %d bytes for %d blocks", ErrBadMemory, len(blocks), n)
-	}
-	s.Blocks = append(s.Blocks, blocks...)
-	return room, nil
+	return err
 }
 
-func readU32s(b []byte) ([]uint32, error) {
+// next returns the next blocks, which are valid until it is called again, and
+// io.EOF after the last.
+func (m *memoryReader) next() (index []uint32, blocks []byte, err error) {
+	if m.left == 0 {
+		if err := m.r.End(); err != nil {
+			return nil, nil, badMemory(err)
+		}
+		return nil, nil, io.EOF
+	}
+	m.left--
+	n, err := m.r.Array()
+	if err == nil && n != 2 {
+		err = fmt.Errorf("%w: a chunk of %d parts", ErrBadMemory, n)
+	}
+	if err == nil {
+		m.sealed, err = m.r.Bytes(m.sealed, 4*chunkBlocks)
+	}
+	if err != nil {
+		return nil, nil, badMemory(err)
+	}
+	if m.index, err = readU32s(m.index[:0], m.sealed); err != nil {
+		return nil, nil, err
+	}
+	if err := m.checkIndex(); err != nil {
+		return nil, nil, err
+	}
+	size := len(m.index) * sandbox.BlockBytes
+	if m.sealed, err = m.r.Bytes(m.sealed, maxSealed); err != nil {
+		return nil, nil, badMemory(err)
+	}
+	if cap(m.plain) < size {
+		m.plain = make([]byte, size)
+	}
+	out, err := memoryCoder().dec.DecodeAll(m.sealed, m.plain[:0:size])
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrBadMemory, err)
+	}
+	if len(out) != size {
+		return nil, nil, fmt.Errorf("%w: %d bytes for %d blocks", ErrBadMemory, len(out), len(m.index))
+	}
+	return m.index, out, nil
+}
+
+// maxSealed is how many bytes a chunk of blocks can take that do not compress.
+const maxSealed = chunkBlocks*sandbox.BlockBytes + 64<<10
+
+func (m *memoryReader) checkIndex() error {
+	n := int64(len(m.index))
+	if n == 0 || (m.count+n)*sandbox.BlockBytes > m.limit {
+		return fmt.Errorf("%w: a chunk of %d blocks", ErrBadMemory, n)
+	}
+	for _, b := range m.index {
+		if int64(b) <= m.last || (uint64(b)+1)*sandbox.BlockBytes > m.state.Size {
+			return fmt.Errorf("%w: block %d out of order, or outside", ErrBadMemory, b)
+		}
+		m.last = int64(b)
+	}
+	m.count += n
+	return nil
+}
+
+// readU32s appends the numbers to out.
+func readU32s(out []uint32, b []byte) ([]uint32, error) {
 	if len(b)%4 != 0 {
 		return nil, fmt.Errorf("%w: %d bytes of numbers of 4", ErrBadMemory, len(b))
 	}
-	out := make([]uint32, 0, len(b)/4)
+	out = slices.Grow(out, len(b)/4)
 	for ; len(b) > 0; b = b[4:] {
 		out = append(out, binary.LittleEndian.Uint32(b))
 	}

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
+	"math/rand/v2"
 	"reflect"
 	"runtime"
 	"slices"
 	"testing"
+	"testing/iotest"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -24,13 +27,134 @@ func someState(blocks int) *sandbox.State {
 	return s
 }
 
+// memoryState is the whole form at once, for the canonical encoder.
+type memoryState struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8
+	Image   []byte
+	Size    uint64
+	Globals []uint64
+	Tables  [][]byte
+	Buffer  uint32
+	Room    uint32
+	Chunks  []memoryChunk
+}
+
+type memoryChunk struct {
+	_      struct{} `cbor:",toarray"`
+	Index  []byte
+	Blocks []byte
+}
+
 func encoded(t testing.TB, s *sandbox.State) []byte {
 	t.Helper()
-	b, err := encodeMemory(s)
+	var out bytes.Buffer
+	m := &memoryWriter{w: &out}
+	err := m.begin(s)
+	for k := 0; k < len(s.Index) && err == nil; k += chunkBlocks {
+		end := min(len(s.Index), k+chunkBlocks)
+		err = m.chunk(s.Index[k:end], s.Blocks[k*sandbox.BlockBytes:end*sandbox.BlockBytes])
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return out.Bytes()
+}
+
+func decodeMemory(b []byte, limit int64) (*sandbox.State, error) {
+	m, err := readMemory(bytes.NewReader(b), limit)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		index, blocks, err := m.next()
+		if err == io.EOF {
+			return m.state, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		m.state.Index, m.state.Blocks = append(m.state.Index, index...), append(m.state.Blocks, blocks...)
+	}
+}
+
+// What is written piece by piece is the canonical form of the whole.
+func TestCapturedMemoryIsCanonical(t *testing.T) {
+	for _, blocks := range []int{0, 1, chunkBlocks, 25 * chunkBlocks} {
+		b := encoded(t, someState(blocks))
+		var whole memoryState
+		if err := canon.Unmarshal(b, &whole); err != nil {
+			t.Fatalf("%d blocks: %v", blocks, err)
+		}
+		if again, err := canon.Marshal(&whole); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%d blocks: %d bytes, written at once %d, %v", blocks, len(b), len(again), err)
+		}
+	}
+	if err := canon.Check(encoded(t, &sandbox.State{})); err != nil {
+		t.Errorf("an empty state: %v", err)
+	}
+}
+
+// However large a memory is, writing and reading it takes little more.
+func TestCapturedMemoryIsStreamed(t *testing.T) {
+	s := someState(40 * chunkBlocks)
+	s.Size = 160 << 20
+	r := rand.New(rand.NewPCG(1, 2))
+	for k := 0; k < len(s.Blocks); k += 8 { // what does not compress
+		binary.LittleEndian.PutUint64(s.Blocks[k:], r.Uint64())
+	}
+	b := encoded(t, s)
+	if len(b) < 40<<20 {
+		t.Fatalf("it takes %d bytes: it says nothing", len(b))
+	}
+	memoryCoder() // whose own memory is not of one capture
+	for name, work := range map[string]func() error{
+		"writing": func() error {
+			m := &memoryWriter{w: io.Discard}
+			err := m.begin(s)
+			for k := 0; k < len(s.Index) && err == nil; k += chunkBlocks {
+				err = m.chunk(s.Index[k:k+chunkBlocks], s.Blocks[k*sandbox.BlockBytes:(k+chunkBlocks)*sandbox.BlockBytes])
+			}
+			return err
+		},
+		"reading": func() error {
+			m, err := readMemory(bytes.NewReader(b), 160<<20)
+			for err == nil {
+				_, _, err = m.next()
+			}
+			if err == io.EOF {
+				err = nil
+			}
+			return err
+		},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := work(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 10<<20 {
+			t.Errorf("%s 40 MiB took %d bytes", name, n)
+		}
+	}
+}
+
+// The error of the reader is not one of what it read.
+func TestCapturedMemoryOfABadReader(t *testing.T) {
+	b, bad := encoded(t, someState(2*chunkBlocks)), errors.New("the disk is bad")
+	for n := 0; n < len(b); n += 1 + n/9 {
+		m, err := readMemory(io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(bad)), 64<<20)
+		for err == nil {
+			_, _, err = m.next()
+		}
+		if !errors.Is(err, bad) || errors.Is(err, ErrBadMemory) {
+			t.Fatalf("cut at %d: %v", n, err)
+		}
+		if _, err := decodeMemory(b[:n], 64<<20); !errors.Is(err, ErrBadMemory) {
+			t.Fatalf("only %d bytes: %v", n, err)
+		}
+	}
 }
 
 func TestCapturedMemoryComesBack(t *testing.T) {
@@ -123,6 +247,7 @@ func FuzzDecodeMemory(f *testing.F) {
 			f.Add(b)
 		}
 	}
+	f.Add([]byte("\x880000000\x81")) // numbers below zero
 	small := someState(3)
 	small.Size = 1 << 20
 	f.Add(encoded(f, small))

@@ -146,14 +146,10 @@ func (d *hosted) mend(ctx context.Context, how Mend) (Mended, error) {
 	d.index++
 	d.epoch = fact.Epoch
 	if how == MendSkip { // a replay of the history would differ again
-		s, err := d.snapshot(false)
-		if err != nil {
+		d.saved.goes = false // the whole state, once
+		if err := d.putState(b); err != nil {
 			return Mended{}, err
 		}
-		if err := putSnapshot(b, d.id, d.index, s); err != nil {
-			return Mended{}, err
-		}
-		d.kept = d.index
 	}
 	return fact, d.rt.store.Commit(b)
 }

@@ -1,9 +1,11 @@
 package host
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 
 	"wasmhost/abi"
 	"wasmhost/host/internal/sandbox"
@@ -22,7 +24,7 @@ type moduleFactory struct {
 
 // New makes a guest of the module.
 func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
-	guest, err := f.module.NewGuest(sandbox.Options{Limits: sandboxLimits(env.Limits), Log: env.Log})
+	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: sandboxLimits(env.Limits), Log: env.Log})
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
 	}
@@ -45,8 +47,11 @@ func sandboxLimits(l Limits) sandbox.Limits {
 type moduleDaemon struct {
 	report *abi.Report
 	guest  *sandbox.Guest
-	limit  int64         // of memory, bytes
+	limit  int64 // of memory, bytes
+	tracks *sandbox.Tracker
 	ev     sandbox.Event // reused from call to call
+
+	origins map[identity.EntityID]uint64 // of some senders
 }
 
 // errBroken says that a module daemon could not be put back after a failure.
@@ -102,21 +107,123 @@ func (d *moduleDaemon) Restore(c *Call, state []byte) error {
 }
 
 // saveMemory implements capturer.
-func (d *moduleDaemon) saveMemory() ([]byte, error) {
-	s, err := d.guest.Save()
+func (d *moduleDaemon) saveMemory(w io.Writer) error {
+	m := &memoryWriter{w: w}
+	return d.guest.SaveTo(m.begin, chunkBlocks, m.chunk)
+}
+
+// loadMemory implements capturer. After an error the daemon is of no use.
+func (d *moduleDaemon) loadMemory(saved io.Reader, changes ...[]byte) error {
+	parts := make([]*memoryReader, 0, 1+len(changes))
+	small := true
+	for i := range 1 + len(changes) {
+		if i > 0 {
+			saved = bytes.NewReader(changes[i-1])
+		}
+		m, err := readMemory(saved, d.limit)
+		if err != nil {
+			return err
+		}
+		if i > 0 && m.state.Image != parts[0].state.Image {
+			return fmt.Errorf("%w: changes of another image", ErrBadMemory)
+		}
+		parts, small = append(parts, m), small && m.left <= 1
+	}
+	if small {
+		return d.loadSmall(parts)
+	}
+	for _, m := range parts {
+		for {
+			index, blocks, err := m.next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err == nil {
+				err = d.guest.Fill(index, blocks)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return d.guest.Become(parts[len(parts)-1].state)
+}
+
+// loadSmall loads a memory of few blocks, which is at rest until its next event.
+func (d *moduleDaemon) loadSmall(parts []*memoryReader) error {
+	states := make([]*sandbox.State, len(parts))
+	for i, m := range parts {
+		s := m.state
+		index, blocks, err := m.next()
+		if err == nil {
+			s.Index, s.Blocks = index, blocks
+			_, _, err = m.next()
+		}
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		states[i] = s
+	}
+	s := states[0]
+	if len(states) > 1 {
+		var err error
+		if s, err = sandbox.Merge(s, states[1:]...); err != nil {
+			return err
+		}
+	}
+	return d.guest.Load(s)
+}
+
+// track implements capturer.
+func (d *moduleDaemon) track() (err error) {
+	if d.tracks != nil {
+		d.tracks.Stop()
+	}
+	d.tracks, err = d.guest.Track()
+	return err
+}
+
+// saveChanges implements capturer.
+func (d *moduleDaemon) saveChanges() ([]byte, error) {
+	if d.tracks == nil {
+		return nil, sandbox.ErrUntracked
+	}
+	s, err := d.tracks.Save()
 	if err != nil {
 		return nil, err
 	}
-	return encodeMemory(s)
+	var b bytes.Buffer
+	m := &memoryWriter{w: &b}
+	if err := m.begin(s); err != nil {
+		return nil, err
+	}
+	for first := 0; first < len(s.Index); first += chunkBlocks {
+		end := min(first+chunkBlocks, len(s.Index))
+		if err := m.chunk(s.Index[first:end], s.Blocks[first*sandbox.BlockBytes:end*sandbox.BlockBytes]); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
 }
 
-// loadMemory implements capturer.
-func (d *moduleDaemon) loadMemory(b []byte) error {
-	s, err := decodeMemory(b, d.limit)
-	if err != nil {
-		return err
+// originOf returns the sender's origin, 0 where there is no sender. A hash for
+// each event of senders that take turns would be a tenth of the event's time.
+func (d *moduleDaemon) originOf(sender identity.EntityID, first bool) uint64 {
+	if sender.IsZero() {
+		return 0
 	}
-	return d.guest.Load(s)
+	if first {
+		return uint64(sender.Origin())
+	}
+	origin, ok := d.origins[sender]
+	if !ok {
+		origin = uint64(sender.Origin())
+		if d.origins == nil || len(d.origins) >= 1024 {
+			d.origins = make(map[identity.EntityID]uint64)
+		}
+		d.origins[sender] = origin
+	}
+	return origin
 }
 
 func (d *moduleDaemon) freeze(since *sandbox.Frozen) (*sandbox.Frozen, error) {
@@ -133,21 +240,13 @@ func (d *moduleDaemon) fill(index []uint32, blocks []byte) error { return d.gues
 
 func (d *moduleDaemon) become(s *sandbox.State) error { return d.guest.Become(s) }
 
-// event fills the reused event from c. Its random stream is seeded from
-// identity, epoch and sequence, so that a replay draws the same; it is
-// not secret.
+// event fills the reused event from c.
 func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 	e := &d.ev
 	if c.Sender != identity.EntityID(e.Sender) {
-		e.Sender, e.Origin = c.Sender, 0
-		if !c.Sender.IsZero() {
-			e.Origin = uint64(c.Sender.Origin())
-		}
+		e.Origin = d.originOf(c.Sender, identity.EntityID(e.Sender).IsZero())
+		e.Sender = c.Sender
 	}
-	e.Self = c.Self
-	e.Sequence, e.Time, e.Channel, e.Kind = c.Sequence, c.Time, c.Channel, uint32(c.Kind)
-	e.Seed = c.Self
-	binary.LittleEndian.PutUint64(e.Seed[8:], binary.LittleEndian.Uint64(e.Seed[8:])^c.Epoch)
-	binary.LittleEndian.PutUint64(e.Seed[16:], binary.LittleEndian.Uint64(e.Seed[16:])^c.Sequence)
+	e.Epoch, e.Sequence, e.Time, e.Channel, e.Kind = c.Epoch, c.Sequence, c.Time, c.Channel, uint32(c.Kind)
 	return e
 }

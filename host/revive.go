@@ -108,6 +108,8 @@ func (r *Runtime) known(id identity.EntityID, encoded []byte) *hosted {
 	d.previous = bytes.Clone(orNil(rec.Previous))
 	if err := d.setLimits(rec.Limits); err != nil {
 		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
+	} else {
+		d.show()
 	}
 	return d
 }
@@ -195,6 +197,7 @@ func (d *hosted) wake(ctx context.Context) error {
 		return d.gone
 	}
 	d.state, d.marked = stateRunning, marked
+	d.show()
 	d.rt.grown(d)
 	return nil
 }

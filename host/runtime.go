@@ -39,9 +39,8 @@ type Options struct {
 	RefuseModules bool
 
 	// CheckpointEvery is after how many outputs a daemon signs where its chain
-	// stands; 0: 1024. SnapshotEvery is after how many events its state is
-	// stored, which bounds the replay at a restart; 0: 10,000.
-	CheckpointEvery, SnapshotEvery uint64
+	// stands; 0: 1024.
+	CheckpointEvery uint64
 
 	// PassivateAfter is after how long without an event a daemon leaves memory:
 	// it is on disk alone then, and comes back with its next event. 0: never.
@@ -70,7 +69,6 @@ type Runtime struct {
 	clock    func() time.Time
 	refuse   bool
 	cpEvery  uint64
-	snEvery  uint64
 	life     atomic.Int32
 	notReady atomic.Bool // SimulateNotReady
 	draining atomic.Bool
@@ -112,7 +110,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r := &Runtime{
 		node: o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock,
-		refuse: o.RefuseModules, cpEvery: o.CheckpointEvery, snEvery: o.SnapshotEvery,
+		refuse: o.RefuseModules, cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
@@ -123,7 +121,6 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.tokenSkew = o.TokenSkew
 	fill(&r.logger, slog.Default())
 	fill(&r.cpEvery, 1024)
-	fill(&r.snEvery, 10_000)
 	if r.clock == nil {
 		r.clock = time.Now
 	}
@@ -286,12 +283,13 @@ func (r *Runtime) SimulateNotReady(on bool) { r.notReady.Store(on) }
 // or that the runtime is not ready.
 func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	r.mu.RLock()
-	d, ok := r.daemons[id]
+	if d, ok := r.daemons[id]; ok {
+		r.mu.RUnlock()
+		return d, nil
+	}
 	t, gone := r.moved[id]
 	r.mu.RUnlock()
 	switch {
-	case ok:
-		return d, nil
 	case gone && !t.Stopped:
 		return nil, &MovedError{t.moved(id)}
 	default:

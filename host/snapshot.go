@@ -32,6 +32,11 @@ type Snapshot struct {
 	Header     SnapshotHeader
 	Checkpoint Checkpoint // PurposeSnapshot; State is the hash of the canonical header
 	State      []byte     // as Header.Form says; not nil but empty is a state too
+
+	// Where the state was captured here it is the end of buf, which begins with
+	// so much room for what stands before it.
+	buf  []byte
+	room int
 }
 
 // SnapshotHeader is everything of a snapshot but its state.
@@ -115,9 +120,11 @@ const (
 	FormGiven              // what the daemon's own code gave (wasmhost_snapshot), for it to restore
 	FormMemory             // captured memory, for the same module
 	FormBlocks             // what a memory is apart from its blocks; they came before, in a migration
+
+	formDelta // what changed since the snapshot before; in a store alone
 )
 
-var formNames = [...]string{"none", "given", "memory", "blocks"}
+var formNames = [...]string{"none", "given", "memory", "blocks", "delta"}
 
 // String returns the form's name.
 func (f Form) String() string {
@@ -147,16 +154,10 @@ func (s *Snapshot) Encode() ([]byte, error) {
 
 // WriteTo writes the snapshot's canonical bytes.
 func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
-	head := []byte{0x83}
-	header, err := s.Header.encode()
+	head, err := s.front(nil)
 	if err != nil {
 		return 0, err
 	}
-	head = append(head, header...)
-	if head, err = canon.Append(head, &s.Checkpoint); err != nil {
-		return 0, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
-	}
-	head = appendHead(head, 2, uint64(len(s.State)))
 	n, err := w.Write(head)
 	if err != nil {
 		return int64(n), err
@@ -165,40 +166,160 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	return int64(n + m), err
 }
 
-// encodedSnapshot is the shape of the bytes.
-type encodedSnapshot[H any] struct {
-	_          struct{} `cbor:",toarray"`
-	Header     H
-	Checkpoint Checkpoint
-	State      []byte
+// front appends what stands before the state to b.
+func (s *Snapshot) front(b []byte) ([]byte, error) {
+	header, err := s.Header.encode()
+	if err != nil {
+		return nil, err
+	}
+	b = append(append(b, 0x83), header...)
+	if b, err = canon.Append(b, &s.Checkpoint); err != nil {
+		return nil, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
+	}
+	return appendHead(b, 2, uint64(len(s.State))), nil
 }
 
-// decode reads the form that has as many fields in its header as b has.
-func (s *Snapshot) decode(b []byte) error {
-	if len(b) > 3 && b[1] == 0x92 { // an array of 18
-		var e encodedSnapshot[plainHeader]
-		err := canon.Unmarshal(b, &e)
-		s.Header, s.Checkpoint, s.State = e.Header.full(), e.Checkpoint, e.State
-		return err
+// frontRoom is how much room is left before a state that is captured: enough
+// for a header with few senders.
+const frontRoom = 4 << 10
+
+// stateBuffer takes a state that has at most limit bytes.
+type stateBuffer struct {
+	b     []byte
+	limit int64
+}
+
+func (s *stateBuffer) Write(b []byte) (int, error) {
+	if int64(len(s.b)-frontRoom+len(b)) > s.limit {
+		return 0, fmt.Errorf("%w: its state has more than %d bytes", ErrTooLarge, s.limit)
 	}
-	var e encodedSnapshot[SnapshotHeader]
-	err := canon.Unmarshal(b, &e)
-	s.Header, s.Checkpoint, s.State = e.Header, e.Checkpoint, e.State
+	s.b = append(s.b, b...)
+	return len(b), nil
+}
+
+// Bounds of what stands before a snapshot's state, encoded: the header holds
+// at most 2^17 senders.
+const (
+	maxHeaderBytes     = 64 << 20
+	maxCheckpointBytes = 64 << 10
+)
+
+// DecodeSnapshot reads what Encode wrote, and keeps b: it is the state's. It
+// checks form, bounds and the hash of the state, but no signature: that is
+// Verify's. Every error wraps ErrBadSnapshot.
+func DecodeSnapshot(b []byte) (*Snapshot, error) { return decodeSnapshot(b, FormBlocks) }
+
+// decodeSnapshot is DecodeSnapshot of forms up to most.
+func decodeSnapshot(b []byte, most Form) (*Snapshot, error) {
+	in := bytes.NewReader(b)
+	return readSnapshot(in, most, func(r *canon.Reader, n uint64) ([]byte, error) {
+		if n > uint64(len(b)) {
+			return nil, canon.ErrTruncated
+		}
+		// What follows the state is for the reader to see.
+		if _, err := io.CopyN(io.Discard, r, int64(n)); err != nil {
+			return nil, canon.ErrTruncated
+		}
+		end := r.Offset()
+		return b[end-int(n) : end : end], nil
+	})
+}
+
+// ReadSnapshot is DecodeSnapshot of a stream, in which a state has at most limit
+// bytes. What is wrong with the stream is returned as it is.
+func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
+	return readSnapshot(r, FormBlocks, func(r *canon.Reader, n uint64) ([]byte, error) {
+		if n > uint64(limit) {
+			return nil, fmt.Errorf("%w: a state of %d bytes, at most %d", ErrBadSnapshot, n, limit)
+		}
+		return r.Take(n)
+	})
+}
+
+// InspectSnapshot is ReadSnapshot that lets the state go by: it returns how many
+// bytes that has, and a snapshot without it.
+func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
+	hash := sha256.New()
+	s, err = readSnapshotHead(r, FormBlocks, func(r *canon.Reader, n uint64) (Hash, error) {
+		state = int64(n)
+		_, err := io.CopyN(hash, r, int64(n))
+		return Hash(hash.Sum(nil)), err
+	})
+	return s, state, err
+}
+
+// decodePart decodes header or checkpoint. A header has as many fields as its
+// version.
+func decodePart(b []byte, into any) error {
+	h, ok := into.(*SnapshotHeader)
+	if !ok || len(b) == 0 || b[0] != 0x92 { // an array of 18
+		return canon.Unmarshal(b, into)
+	}
+	var p plainHeader
+	err := canon.Unmarshal(b, &p)
+	*h = p.full()
 	return err
 }
 
-// DecodeSnapshot reads what Encode wrote. It checks form, bounds and the hash
-// of the state, but no signature: that is Verify's. Every error wraps
-// ErrBadSnapshot.
-func DecodeSnapshot(b []byte) (*Snapshot, error) {
-	s := &Snapshot{}
-	if err := s.decode(b); err != nil {
+func readSnapshot(r io.Reader, most Form, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
+	var all []byte
+	s, err := readSnapshotHead(r, most, func(r *canon.Reader, n uint64) (sum Hash, err error) {
+		if all, err = state(r, n); err != nil {
+			return Hash{}, err
+		}
+		return sha256.Sum256(all), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.State = all
+	return s, nil
+}
+
+// readSnapshotHead reads a snapshot of a form up to most. state reads its state
+// of n bytes and returns the hash.
+func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (Hash, error)) (*Snapshot, error) {
+	bad := func(err error) error {
+		var form *canon.Error
+		if errors.Is(err, ErrBadSnapshot) || !errors.As(err, &form) && !errors.Is(err, io.EOF) && !errors.Is(err, canon.ErrContent) && !errors.Is(err, canon.ErrTruncated) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+	}
+	r, s := canon.NewReader(in), &Snapshot{}
+	n, err := r.Array()
+	if err == nil && n != 3 {
+		err = fmt.Errorf("%w: an array of %d", ErrBadSnapshot, n)
+	}
+	for _, part := range []struct {
+		into any
+		most uint64
+	}{{&s.Header, maxHeaderBytes}, {&s.Checkpoint, maxCheckpointBytes}} {
+		var b []byte
+		if err == nil {
+			b, err = r.Item(part.most)
+		}
+		if err == nil {
+			err = decodePart(b, part.into)
+		}
+	}
+	if err == nil {
+		n, err = r.String()
+	}
+	if err != nil {
+		return nil, bad(err)
+	}
+	if err := s.Header.check(most); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
-	if err := s.Header.check(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+	sum, err := state(r, n)
+	if err == nil {
+		err = r.End()
 	}
-	if sha256.Sum256(s.State) != s.Header.StateHash {
+	if err != nil {
+		return nil, bad(err)
+	}
+	if sum != s.Header.StateHash {
 		return nil, fmt.Errorf("%w: the state does not have the hash that the header names", ErrBadSnapshot)
 	}
 	if err := s.checkCheckpoint(); err != nil {
@@ -207,7 +328,7 @@ func DecodeSnapshot(b []byte) (*Snapshot, error) {
 	return s, nil
 }
 
-func (h *SnapshotHeader) check() error {
+func (h *SnapshotHeader) check(most Form) error {
 	switch {
 	case h.Version != SnapshotVersion && h.Version != plainSnapshot:
 		return fmt.Errorf("version %d, this program reads versions %d and %d", h.Version, plainSnapshot, SnapshotVersion)
@@ -217,7 +338,7 @@ func (h *SnapshotHeader) check() error {
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
 	case h.Epoch == 0:
 		return errors.New("epoch 0")
-	case h.Form > FormBlocks:
+	case h.Form > most:
 		return fmt.Errorf("state of %s", h.Form)
 	case max(h.Epoch, h.Through, h.Applied) >= countLimit:
 		return fmt.Errorf("epoch %d, sequence %d, %d events: no daemon gets there", h.Epoch, h.Through, h.Applied)

@@ -1,11 +1,10 @@
 package host
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"wasmhost/host/channel"
@@ -70,6 +69,19 @@ func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req SpawnRequ
 	}
 	s, err := DecodeSnapshot(snapshot)
 	if err != nil {
+		return Info{}, err
+	}
+	return r.spawnSnapshot(ctx, req, d, s)
+}
+
+// SpawnFromDecoded is SpawnFromSnapshot of one that was read already, with
+// ReadSnapshot where it is large.
+func (r *Runtime) SpawnFromDecoded(ctx context.Context, req SpawnRequest, s *Snapshot) (Info, error) {
+	return r.spawnSnapshot(ctx, req, nil, s)
+}
+
+func (r *Runtime) spawnSnapshot(ctx context.Context, req SpawnRequest, d Daemon, s *Snapshot) (_ Info, err error) {
+	if err := r.ready(); err != nil {
 		return Info{}, err
 	}
 	fill(&req.Kind, s.Header.Kind)
@@ -193,6 +205,7 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 		d.under = r.store.Generation()
 	}
 	d.used = d.spawned.UnixNano()
+	d.saved.tried = d.used
 	d.pause()
 	return d
 }
@@ -222,6 +235,7 @@ func (r *Runtime) reserve(d *hosted) error {
 	if t, ok := r.moved[d.id]; ok {
 		d.epoch = t.Epoch + 1
 	}
+	d.show()
 	r.daemons[d.id], r.names[d.name] = d, d.id
 	return nil
 }
@@ -315,7 +329,7 @@ func (d *hosted) init(at int64) error {
 
 // restore brings a fresh daemon to the snapshot. A stateless one is
 // initialised anew.
-func (d *hosted) restore(s *Snapshot, at int64) error {
+func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 	h := &s.Header
 	if err := d.stand(h); err != nil {
 		return err
@@ -329,11 +343,15 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 		if !ok {
 			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), ErrBadMemory)
 		}
-		err = c.loadMemory(s.State)
+		err = c.loadMemory(bytes.NewReader(s.State), changes...)
 	case FormBlocks:
 		err = fmt.Errorf("%w: its memory went apart from it, in a migration", ErrBadSnapshot)
 	default:
-		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, s.State)
+		state := s.State
+		if d.module == nil {
+			state = bytes.Clone(state) // for native code to keep
+		}
+		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, state)
 	}
 	if err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
@@ -400,7 +418,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 	forget(b, d.id)
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
-	d.index, d.kept = 1, 1
+	d.index, d.kept, d.saved.exact = 1, 1, true
 	if from != nil {
 		if err := putSnapshot(b, d.id, 1, from); err != nil {
 			return err
@@ -418,24 +436,6 @@ func forget(b *store.Batch, id identity.EntityID) {
 	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound} {
 		b.Delete(t, id[:])
 	}
+	b.DeleteUnder(store.Deltas, id[:])
 	b.DeleteHistory(id)
 }
-
-// putSnapshot stores a snapshot that stands before history record index.
-func putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
-	value := prefixed{binary.BigEndian.AppendUint64(make([]byte, 0, 1024+len(s.State)), index)}
-	if _, err := s.WriteTo(&value); err != nil {
-		return err
-	}
-	b.Put(store.Snapshots, id[:], value.b)
-	return nil
-}
-
-type prefixed struct{ b []byte }
-
-func (p *prefixed) Write(b []byte) (int, error) {
-	p.b = append(p.b, b...)
-	return len(b), nil
-}
-
-var _ io.Writer = (*prefixed)(nil)

@@ -22,7 +22,8 @@ type incoming struct {
 
 	module   []byte
 	snapshot []byte
-	history  uint64 // records that came
+	first    uint64 // index of the first record that came
+	history  uint64 // index after the last record that came
 	blocks   uint64 // messages of blocks that came
 	bytes    int64  // of blocks, uncompressed
 	needs    bool   // the module
@@ -275,12 +276,8 @@ func (in *incoming) prepare() error {
 		}
 		b := &store.Batch{}
 		b.Put(store.Incoming, in.offer.Entity[:], rec)
-		durable := make(chan error, 1)
-		if err := in.submit(b, func(err error) { durable <- err }); err != nil {
+		if err := in.settleDown(b); err != nil {
 			return err
-		}
-		if err := <-durable; err != nil {
-			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 	}
 	in.mu.Lock()

@@ -124,6 +124,12 @@ func readConfig(path string) (map[string]string, error) {
 	out := make(map[string]string)
 next:
 	for _, k := range keys {
+		if limitTable(k) {
+			if err := readLimits(out, path, k, raw[k]); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		for _, s := range settings() {
 			if s.key() != k {
 				continue
@@ -206,7 +212,7 @@ func configure(c *cobra.Command) ([]value, error) {
 		}
 		out = append(out, v)
 	}
-	return out, nil
+	return append(out, limitValues(files)...), nil
 }
 
 func (a *app) config() *cobra.Command {
@@ -215,9 +221,15 @@ func (a *app) config() *cobra.Command {
 		Long: `Print each setting, what it comes to, and where that comes from. Flags win over
 the environment (WASMHOST_ and the key in capitals), which wins over ./wasmhost.toml,
 which wins over $XDG_CONFIG_HOME/wasmhost/config.toml (~/.config). A file holds
-lines of TOML, key = value; a key that is not listed here is an error.`,
+lines of TOML, key = value; a key that is not listed here is an error.
+
+A file can also have tables of limits, whose keys are those of --limit. [limits]
+is what serve gives to every daemon, [kind.NAME.limits] what kind push NAME gives
+to the kind, [daemon.NAME.limits] what spawn --name NAME gives to the daemon; a
+--limit flag of these commands wins.`,
 		Example: `  wasmhost config
-  echo 'listen = "0.0.0.0:7433"' >> wasmhost.toml && wasmhost config -o json`,
+  echo 'listen = "0.0.0.0:7433"' >> wasmhost.toml && wasmhost config -o json
+  printf '[kind.counter.limits]\nfuel = 5000000\nmemory = "16MiB"\n' >> wasmhost.toml`,
 		Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return printList(a, a.settings, "KEY\tVALUE\tFROM", func(v value) string {

@@ -28,7 +28,7 @@ with what it lacks (exit code 3). On another node it begins by moving there.`, E
   wasmhost spawn counter --name c4 --identity c4.key --subscribe a/ticks --token ticks.token
   wasmhost spawn counter --name c2 --identity me.key --config '{"start":5}' -o json`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
-		own, err := host.ParseLimits(limits)
+		own, err := host.ParseLimits(append(a.fileLimits("daemon", name), limits...))
 		if err != nil {
 			return err
 		}
@@ -70,7 +70,11 @@ with what it lacks (exit code 3). On another node it begins by moving there.`, E
 	return c
 }
 
-const limitHelp = "a limit of its own: memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders or state-bytes; bytes in KiB, MiB or GiB, wall as 250ms."
+const (
+	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes, and of what is stored: snapshot-events, snapshot-bytes, snapshot-interval, history"
+	limitUnits = "bytes in KiB, MiB or GiB, times as 250ms"
+	limitHelp  = "a limit of its own: " + limitNames + "; " + limitUnits + "."
+)
 
 // seedOf reads the seed of a key file; nil without one.
 func seedOf(keyFile, passFile string) ([]byte, error) {

@@ -16,13 +16,14 @@ func (a *app) kind() *cobra.Command {
 	var limits []string
 	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Long: `Upload a module as a kind. Another push of the name is a new version of it:
 daemons keep the module that they were spawned with, until wasmhost upgrade.`, Example: `  wasmhost kind push counter testdata/wasm/c/counter.wasm
-  wasmhost kind push counter counter.wasm --limit memory=16MiB -o json`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+  wasmhost kind push counter counter.wasm --limit memory=16MiB -o json
+  wasmhost kind push meter meter.wasm --limit snapshot-events=1000 --limit snapshot-interval=30s --limit history=1000000`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		f, err := os.Open(args[1])
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		k, err := a.client().PushKind(c.Context(), args[0], f, limits...)
+		k, err := a.client().PushKind(c.Context(), args[0], f, append(a.fileLimits("kind", args[0]), limits...)...)
 		if err != nil {
 			return err
 		}
@@ -103,19 +104,4 @@ func writeReport(w io.Writer, r *abi.Report) {
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "PROBLEM\t%s: %s\n\t%s\n", p.Code, p.Found, p.Mend)
 	}
-}
-
-func (a *app) check() *cobra.Command {
-	return &cobra.Command{Use: "check FILE", Short: "Say whether a module is a daemon, and what is missing", Example: "  wasmhost check counter.wasm", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		wasm, err := os.ReadFile(args[0])
-		if err != nil {
-			return err
-		}
-		report, refusal := abi.Inspect(wasm, abi.Limits{ModuleBytes: 64 << 20, MemoryPages: 1024})
-		err = a.print(report, func(w io.Writer) { writeReport(w, report) }, func() string { return report.Digest })
-		if refusal != nil {
-			return refusal
-		}
-		return err
-	}}
 }

@@ -30,12 +30,14 @@ type serveOptions struct {
 	ephemeral, noFetch              bool
 	keyFile, passFile               string
 	idle                            idleOptions
+	limits                          []string // name=value
 	tags                            list
 	drain                           drainOptions
 }
 
 func (a *app) serve() *cobra.Command {
 	var join string
+	var limits []string
 	var tags, drainTo list
 	c := &cobra.Command{
 		Use:   "serve",
@@ -46,6 +48,7 @@ moves its daemons to other nodes, within --drain-deadline: exit code 12 where so
 are left, which the next start brings back. When the node is ready
 it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 		Example: `  wasmhost serve --data ./a --listen 127.0.0.1:7433 --name a
+  wasmhost serve --limit fuel=100000000 --limit wall=2s
   wasmhost serve --ephemeral --listen 127.0.0.1:0 --socket b.sock --join "$(wasmhost node token)"
   wasmhost serve --data ./a --tag zone=eu --drain-to b,c --drain-deadline 5m`,
 		Args: exact(0),
@@ -54,6 +57,7 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			if err != nil {
 				return err
 			}
+			o.limits = append(a.fileLimits(), limits...)
 			o.tags = tags
 			if err := o.drain.read(c, drainTo); err != nil {
 				return err
@@ -67,6 +71,7 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline"} {
 		addSetting(c.Flags(), flag, "")
 	}
+	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: a limit of every daemon that has none of its own: "+limitNames+", module-bytes, tail-bytes, sender-memory; "+limitUnits)
 	c.Flags().Var(&tags, "tag", usageOf("tag"))
 	c.Flags().Var(&drainTo, "drain-to", usageOf("drain-to"))
 	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
@@ -144,6 +149,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, mesh.Close()) }()
 	options := host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, RefuseModules: o.noFetch}
+	if options.Limits, err = host.ParseNodeLimits(o.limits); err != nil {
+		return err
+	}
 	if err := o.idle.apply(&options); err != nil {
 		return err
 	}

@@ -25,21 +25,21 @@ func (a *app) snapshot() *cobra.Command {
 		return a.writeTo(args[1], body)
 	}}
 	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show what a snapshot is of", Example: "  wasmhost snapshot inspect c1.snap -o json", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		s, err := readSnapshot(args[0])
+		s, size, err := readSnapshot(args[0])
 		if err != nil {
 			return err
 		}
-		return a.printSnapshot(s)
+		return a.printSnapshot(s, size)
 	}}
 	verify := &cobra.Command{Use: "verify FILE", Short: "Check a snapshot's hashes and signature, with no node running", Example: "  wasmhost snapshot verify c1.snap", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		s, err := readSnapshot(args[0])
+		s, size, err := readSnapshot(args[0])
 		if err == nil {
 			err = s.Verify()
 		}
 		if err != nil {
 			return err
 		}
-		return a.printSnapshot(s)
+		return a.printSnapshot(s, size)
 	}}
 	var kind, name, keyFile, passFile string
 	restore := &cobra.Command{
@@ -73,16 +73,20 @@ this one trusts and reaches, is not made a second time.`,
 	return c
 }
 
-func readSnapshot(path string) (*host.Snapshot, error) {
-	b, err := os.ReadFile(path)
+// readSnapshot returns a snapshot without its state, and how many bytes that
+// has: a file can be larger than memory.
+func readSnapshot(path string) (*host.Snapshot, int64, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return host.DecodeSnapshot(b)
+	defer f.Close()
+	return host.InspectSnapshot(f)
 }
 
-func (a *app) printSnapshot(s *host.Snapshot) error {
+func (a *app) printSnapshot(s *host.Snapshot, state int64) error {
 	v := control.SnapshotOf(s)
+	v.State = int(state)
 	return a.print(v, func(w io.Writer) {
 		fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nmodule\t%s\nepoch\t%d\nsequence\t%d\nevents\t%d\nhead\t%s\nstate\t%s\nsigned\t%v\ncreated\t%s\n",
 			v.Name, v.Origin, v.EntityID, v.Kind, v.Module, v.Epoch, v.Through, v.Applied, v.Head, size(int64(v.State)), v.Signed, v.Created.Format("2006-01-02 15:04:05Z07:00"))

@@ -63,7 +63,7 @@ type Offer struct {
 	ModuleSize uint64
 	Epoch      uint64 // the source's; the target will own Epoch+1
 	Identity   bool   // whether the daemon's key will come along
-	History    uint64 // how many history records the source has; 0 when it keeps none
+	History    uint64 // index after the source's last history record; 0 when it keeps none
 	Memory     bool   // whether its memory comes in Blocks, before the snapshot
 	Resumed    bool   // the same migration over another connection: it goes on where the target stands
 
@@ -78,7 +78,7 @@ type Accept struct {
 
 	// What came before the connection broke, of a migration that is resumed.
 	HaveModule  uint64 // bytes
-	HaveHistory uint64 // records
+	HaveHistory uint64 // index after the last record
 	HaveBlocks  uint64 // messages
 }
 

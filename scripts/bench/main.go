@@ -38,7 +38,15 @@ func main() {
 	only := flag.String("only", "", "run this comparison alone")
 	drains := flag.Int("drain", 1000, "daemons that are drained")
 	root := flag.String("root", "../..", "the repository")
+	sinks := flag.Bool("sink", false, "take what a bare QUIC stream brings: for migrate")
 	flag.Parse()
+	if *sinks {
+		if err := sink(); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: sink: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
 	for _, c := range []comparison{deliver, sendLines, channels, crowd, durable64, durable1, replay} {
 		if *only != "" && c.name != *only {
 			continue
@@ -49,8 +57,16 @@ func main() {
 		}
 	}
 	if *only == "" || *only == "passive" {
-		if err := manyPassive(*root, 100_000); err != nil {
-			fmt.Fprintf(os.Stderr, "bench: passive: %v\n", err)
+		for file, many := range map[string]int{"c/counter.wasm": 100_000, "go/wordcount.wasm": 2000} {
+			if err := manyPassive(*root, file, many); err != nil {
+				fmt.Fprintf(os.Stderr, "bench: passive: %v\n", err)
+				os.Exit(1)
+			}
+		}
+	}
+	if *only == "" || *only == "migrate" {
+		if err := migrations(*root, *rounds); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: migrate: %v\n", err)
 			os.Exit(1)
 		}
 	}

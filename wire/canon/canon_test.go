@@ -7,8 +7,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -220,4 +222,69 @@ func FuzzUnmarshal(f *testing.F) {
 			t.Errorf("%x has another form, %x, %v", b, again, err)
 		}
 	})
+}
+
+// A Reader takes what Check does, and refuses the rest for the same reason,
+// wherever the stream is cut into pieces.
+func FuzzReader(f *testing.F) {
+	for _, s := range []string{"00", "a10102", "83010203", "fb3ff199999999999a", "6161", "f6", "1bffffffffffffffff", "a201020304", "824101420203", "5b7fffffffffffffff",
+		"9b7fffffffffffffff", "bb8000000000000000", strings.Repeat("81", MaxDepth+1) + "01", "1800", "5f", "1c", "c000", "a2020301040000"} {
+		f.Add(unhex(f, s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := NewReader(iotest.HalfReader(bytes.NewReader(b)))
+		item, err := r.Item(uint64(len(b)))
+		if err == nil {
+			err = r.End()
+		}
+		want := Check(b)
+		if (err == nil) != (want == nil) {
+			t.Fatalf("%v, Check says %v", err, want)
+		}
+		if err == nil && (!bytes.Equal(item, b) || r.Offset() != len(b)) {
+			t.Fatalf("%x, %d bytes read", item, r.Offset())
+		}
+		var reason *Error
+		if err != nil && !errors.As(err, &reason) {
+			t.Fatalf("an untyped error: %v", err)
+		}
+		if len(b) > 0 && err == nil {
+			if _, err := NewReader(bytes.NewReader(b)).Item(uint64(len(b) - 1)); !errors.Is(err, ErrTooMany) {
+				t.Fatalf("over the limit: %v", err)
+			}
+		}
+		// A byte string, piece by piece, is the same as at once.
+		if n, err := NewReader(bytes.NewReader(b)).String(); err == nil && n <= uint64(len(b)) && want == nil {
+			r := NewReader(iotest.OneByteReader(bytes.NewReader(b)))
+			got, err := r.Bytes(nil, n)
+			if err != nil || uint64(len(got)) != n || !bytes.HasSuffix(b, got) || r.End() != nil {
+				t.Fatalf("%x, %v", got, err)
+			}
+			if n > 0 {
+				if _, err := NewReader(bytes.NewReader(b)).Bytes(nil, n-1); !errors.Is(err, ErrTooMany) {
+					t.Fatalf("over the limit: %v", err)
+				}
+			}
+		}
+	})
+}
+
+// A length that is only claimed takes no memory.
+func TestReaderTakesMemoryAsBytesCome(t *testing.T) {
+	for name, read := range map[string]func(*Reader) error{
+		"an item":       func(r *Reader) error { _, err := r.Item(1 << 41); return err },
+		"a byte string": func(r *Reader) error { _, err := r.Bytes(nil, 1<<40); return err },
+		"its bytes":     func(r *Reader) error { n, _ := r.String(); _, err := r.Take(n); return err },
+	} {
+		claim := append(unhex(t, "5b000000ffffffffff"), make([]byte, 3<<20)...)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := read(NewReader(bytes.NewReader(claim))); !errors.Is(err, ErrTruncated) {
+			t.Errorf("%s: %v", name, err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 16<<20 {
+			t.Errorf("%s took %d bytes", name, n)
+		}
+	}
 }

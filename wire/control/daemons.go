@@ -136,18 +136,17 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	b, err := readAll(w, r, maxSnapshot)
-	if err != nil {
+	snap, err := host.ReadSnapshot(http.MaxBytesReader(w, r.Body, maxSnapshot), maxSnapshot)
+	switch {
+	case errors.Is(err, host.ErrBadSnapshot):
 		return err
-	}
-	snap, err := host.DecodeSnapshot(b)
-	if err != nil {
-		return err
+	case err != nil:
+		return fmt.Errorf("%w: reading the body: %w", errBadRequest, err)
 	}
 	if err := s.entityNotElsewhere(r.Context(), snap.Header.Entity); err != nil {
 		return err
 	}
-	i, err := s.rt.SpawnFromSnapshot(r.Context(), spawn, b)
+	i, err := s.rt.SpawnFromDecoded(r.Context(), spawn, snap)
 	if err != nil {
 		return err
 	}

@@ -5,13 +5,19 @@
 
 static volatile uint64_t count;
 
-static uint32_t __attribute__((noinline)) recurse(volatile uint32_t *depth) {
+static uint32_t __attribute__((noinline)) overflow(volatile uint32_t *depth) {
     volatile uint32_t here[16];
     here[*depth & 15] = *depth;
     *depth = *depth + 1;
     if (!*depth) return 0; /* after four thousand million calls */
-    return recurse(depth) + here[*depth & 15];
+    return overflow(depth) + here[*depth & 15];
 }
+
+/* recurse has nothing on the stack in memory, and calls itself by a pointer
+ * lest the compiler make a loop of it. */
+static uint32_t recurse(uint32_t depth);
+static uint32_t (*volatile itself)(uint32_t) = recurse;
+static uint32_t recurse(uint32_t depth) { return itself(depth + 1) + 1; }
 
 int32_t wh_on_event(const uint8_t *data, uint32_t size) {
     count++;
@@ -34,8 +40,10 @@ int32_t wh_on_event(const uint8_t *data, uint32_t size) {
     } else if (WH_IS(data, size, "flood")) {
         for (;;) wh_emit(data, size);
     } else if (WH_IS(data, size, "recurse")) {
+        wh_emit_text(recurse(0) ? "deep" : "deeper");
+    } else if (WH_IS(data, size, "overflow")) {
         volatile uint32_t depth = 0;
-        wh_emit_text(recurse(&depth) ? "deep" : "deeper");
+        wh_emit_text(overflow(&depth) ? "deep" : "deeper");
     } else if (WH_IS(data, size, "log")) {
         for (int i = 0; i < 100000; i++) wh_log(WH_INFO, "all work and no play makes a dull log");
     } else if (WH_IS(data, size, "fail")) {

@@ -4,7 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,31 +180,38 @@ func BenchmarkFuel(b *testing.B) {
 	}
 }
 
-// BenchmarkUndoable is a good event with and without being undoable.
+// BenchmarkUndoable is good events of a guest that is undoable and of one whose
+// calls are not remembered, in turn: it reports a single event of each, and the
+// median of their ratios.
 func BenchmarkUndoable(b *testing.B) {
+	const n = 4096
 	payload := bytes.Repeat([]byte{'x'}, 64)
-	b.Run("yes", func(b *testing.B) {
-		g := newGuest(b, "c/counter.wasm", Options{})
-		for b.Loop() {
-			if _, err := g.Process(&at, payload); err != nil {
+	yes, no := newGuest(b, "c/counter.wasm", Options{}), newGuest(b, "c/counter.wasm", Options{})
+	no.undo.stateless = true
+	ev := at
+	some := func(g *Guest) float64 {
+		start := time.Now()
+		for range n {
+			ev.Sequence++
+			ev.Time += 1000
+			if _, err := g.Process(&ev, payload); err != nil {
 				b.Fatal(err)
 			}
 		}
-	})
-	b.Run("no", func(b *testing.B) {
-		g := newGuest(b, "c/counter.wasm", Options{})
-		for b.Loop() {
-			i, err := g.take()
-			if err == nil {
-				err = i.input(callProcess, &at, payload)
-			}
-			g.fuel = i.meter.used()
-			i.mu.Unlock()
-			if err != nil || len(g.outputs()) != 1 {
-				b.Fatal(err)
-			}
-		}
-	})
+		return float64(time.Since(start).Nanoseconds()) / n
+	}
+	var with, without, ratio []float64
+	for b.Loop() {
+		with, without = append(with, some(yes)), append(without, some(no))
+		ratio = append(ratio, with[len(with)-1]/without[len(without)-1])
+	}
+	median := func(v []float64) float64 {
+		slices.Sort(v)
+		return v[len(v)/2]
+	}
+	b.ReportMetric(median(with), "undoable-ns")
+	b.ReportMetric(median(without), "not-ns")
+	b.ReportMetric(median(ratio), "ratio")
 }
 
 // BenchmarkUndo is an event that fails: of the C counter, and of a guest of 64
@@ -338,4 +350,91 @@ func dirtier(pages, blocks, turns uint32) []byte {
 	code = append(append(code, uleb(uint32(len(alloc)))...), alloc...)
 	code = append(append(code, uleb(uint32(len(body)))...), body...)
 	return append(wasm, section(10, code)...)
+}
+
+// BenchmarkSwitch is two guests that take turns on one instance: of the C
+// counter, and of a module that changes its tables of 8 to 40 elements.
+func BenchmarkSwitch(b *testing.B) {
+	for _, of := range []struct {
+		name    string
+		wasm    []byte
+		payload []byte
+	}{{"plain", wasmOf(b, "c/counter.wasm"), []byte("x")}, {"tables", everything(), []byte{opTableGrow, 0, 0, 0, 0, 0, 0, 0, 0}}} {
+		b.Run(of.name, func(b *testing.B) {
+			m, err := engineOf(b, Config{CacheDir: compiled}).Compile(context.Background(), of.wasm, 1024)
+			if err != nil {
+				b.Fatal(err)
+			}
+			m.most = 1
+			var guests [2]*Guest
+			for k := range guests {
+				if guests[k], err = m.NewGuest(Options{}); err != nil {
+					b.Fatal(err)
+				}
+				defer guests[k].Close()
+			}
+			for n := 0; b.Loop(); n++ {
+				if _, err := guests[n%2].Process(&at, of.payload); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkHeld is what a guest holds of the process's memory: spawned, after
+// its first event, and packed. One round is enough: -benchtime 1x.
+func BenchmarkHeld(b *testing.B) {
+	for _, of := range []struct {
+		file string
+		n    int
+	}{{"c/counter.wasm", 10_000}, {"go/wordcount.wasm", 2000}} {
+		b.Run(of.file, func(b *testing.B) {
+			m, err := engine(b).Compile(context.Background(), wasmOf(b, of.file), 1024)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				guests := make([]*Guest, of.n)
+				last := heldBytes(b)
+				report := func(name string) {
+					now := heldBytes(b)
+					b.ReportMetric(float64(now-last)/float64(of.n)/1024, "KiB-"+name)
+				}
+				for k := range guests {
+					if guests[k], err = m.NewGuest(Options{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				report("spawned")
+				for _, g := range guests {
+					if _, err := g.Process(&at, []byte("x")); err != nil {
+						b.Fatal(err)
+					}
+				}
+				report("after-an-event")
+				for _, g := range guests {
+					g.Pack()
+				}
+				report("packed")
+				closeAll(b, guests)
+			}
+		})
+	}
+}
+
+// heldBytes returns the memory that the process holds (PSS).
+func heldBytes(b *testing.B) int64 {
+	runtime.GC()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/smaps_rollup")
+	if err != nil {
+		b.Skip(err)
+	}
+	_, after, _ := strings.Cut(string(text), "\nPss:")
+	n, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n << 10
 }

@@ -112,6 +112,7 @@ func (i *instance) snapshot(ev *Event) ([]byte, error) {
 func (i *instance) run(f api.Function, stack []uint64) error {
 	err := f.CallWithStack(i.ctx, stack)
 	if i.call.over != "" || err != nil {
+		i.meter.nested = true
 		return i.fault(err)
 	}
 	return nil
@@ -150,15 +151,24 @@ func clip(b []byte) string {
 	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
+// logFlood is how many times as much as is kept a call may log: more is no
+// longer chatter, and ends it.
+const logFlood = 16
+
 func (i *instance) log(level int, text string) {
 	if level >= abi.LogError {
 		i.call.lastError = text
 	}
 	g := i.bound
+	i.call.logged += len(text) + 1
+	if most := g.options.Limits.LogBytes; i.call.logged > logFlood*most {
+		i.call.over, i.call.overText = abi.LimitLogBytes, fmt.Sprintf("it logged more than %d times the %d bytes that are kept", logFlood, most)
+		panic(errOverLimit)
+	}
 	if g.silent {
 		return
 	}
-	if i.call.logged += len(text) + 1; i.call.logged > g.options.Limits.LogBytes {
+	if i.call.logged > g.options.Limits.LogBytes {
 		if !i.call.dropped {
 			i.call.dropped = true
 			g.options.Log(abi.LogWarn, fmt.Sprintf("more than %d bytes of log in one event: the rest is dropped", g.options.Limits.LogBytes))
@@ -212,7 +222,7 @@ var hostFunctions = map[string]hostFunction{
 		copy(i.read(m, abi.ImportEventSender, s[0], 32), i.call.ev.Sender[:])
 	},
 	abi.ImportDaemonID: func(i *instance, m api.Module, s []uint64) {
-		copy(i.read(m, abi.ImportDaemonID, s[0], 32), i.call.ev.Self[:])
+		copy(i.read(m, abi.ImportDaemonID, s[0], 32), i.bound.options.Self[:])
 	},
 	abi.ImportEventChannel: func(i *instance, m api.Module, s []uint64) {
 		copy(i.read(m, abi.ImportEventChannel, s[0], s[1]), i.call.ev.Channel)
@@ -228,7 +238,7 @@ var hostFunctions = map[string]hostFunction{
 func (i *instance) fillRandom(b []byte) {
 	c := &i.call
 	if !c.seeded {
-		c.random.Seed(c.ev.Seed)
+		c.random.Seed(c.ev.seed(i.bound.options.Self))
 		c.seeded = true
 	}
 	if _, err := c.random.Read(b); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -182,7 +183,7 @@ func TestMoreCallsAtATimeThanInstances(t *testing.T) {
 		})
 	}
 	for _, i := range held {
-		i.mu.Unlock()
+		i.unlock()
 	}
 	wg.Wait()
 	if n := len(m.instances); n > maxInstances {
@@ -195,5 +196,69 @@ func TestMoreCallsAtATimeThanInstances(t *testing.T) {
 	}
 	if n := len(e.mapped.list); n != 0 {
 		t.Errorf("%d guests are still counted as mapped", n)
+	}
+}
+
+// Who waits for an instance gets whichever is free first, and gets one though
+// the guests that have them are called without a pause.
+func TestWaitingForAnyInstance(t *testing.T) {
+	m, err := engineOf(t, Config{CacheDir: compiled}).Compile(ctx, everything(), 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.most = 2
+	var guests []*Guest
+	for range 6 {
+		g, err := m.NewGuest(Options{Limits: everythingLimits})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		guests = append(guests, g)
+	}
+	good := []byte{opNothing, 0, 0, 0, 0, 0, 0, 0, 0}
+	for first := range 2 { // which of the two is let go of
+		held := []*instance{nil, nil}
+		for k := range held {
+			if held[k], err = guests[k].take(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var wg sync.WaitGroup
+		for _, g := range guests[2:] {
+			wg.Go(func() { ask(g, 1, good) })
+		}
+		for m.waiting.Load() < 4 {
+			runtime.Gosched()
+		}
+		held[first].unlock()
+		wg.Wait() // the four, on that one
+		held[1-first].unlock()
+	}
+
+	var stop atomic.Bool
+	var busy sync.WaitGroup
+	for _, g := range guests[:2] {
+		busy.Go(func() {
+			for n := 0; !stop.Load(); n++ {
+				ask(g, n, good)
+			}
+		})
+	}
+	var wg sync.WaitGroup
+	for _, g := range guests[2:] {
+		wg.Go(func() {
+			for n := range 50 {
+				if a := ask(g, n, good); a.Fault != "" {
+					t.Error(a.Fault)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	stop.Store(true)
+	busy.Wait()
+	if n := len(m.instances); n > 2 {
+		t.Errorf("%d instances", n)
 	}
 }

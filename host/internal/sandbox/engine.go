@@ -70,7 +70,7 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, rc)
 	_, err := e.runtime.NewHostModuleBuilder(abi.MeterModule).NewFunctionBuilder().
 		WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, _ []uint64) {
-			ctx.Value(instanceKey{}).(*instance).outOfFuel()
+			called(ctx).outOfFuel()
 		}), nil, nil).Export(abi.OutOfFuel).Instantiate(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("building the meter: %w", err), e.Close(ctx))
@@ -97,7 +97,7 @@ func (e *Engine) offer(ctx context.Context, name string, functions map[string]ho
 		f := functions[fn]
 		params, results := valueTypes(sig)
 		b = b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, stack []uint64) {
-			f(ctx.Value(instanceKey{}).(*instance), m, stack)
+			f(called(ctx), m, stack)
 		}), params, results).Export(fn)
 	}
 	_, err := b.Instantiate(ctx)

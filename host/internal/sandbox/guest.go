@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -16,6 +17,7 @@ var ErrBroken = errors.New("the guest could not be put back as it was before the
 
 // Options say how a guest runs.
 type Options struct {
+	Self   [32]byte // whom the guest is told that it is
 	Limits Limits
 	Log    func(level int, text string) // gets the guest's log lines; nil drops them
 }
@@ -23,13 +25,22 @@ type Options struct {
 // Event is what a guest can learn of the call it answers. Time and randomness
 // follow from it alone.
 type Event struct {
-	Self, Sender [32]byte
-	Origin       uint64 // the sender's, 0 when anonymous
-	Sequence     uint64
-	Time         int64 // Unix nanoseconds, above 0
-	Channel      string
-	Kind         uint32   // as abi.ImportEventKind
-	Seed         [32]byte // of the call's random stream
+	Sender   [32]byte
+	Origin   uint64 // follows from Sender; 0 when anonymous
+	Epoch    uint64
+	Sequence uint64
+	Time     int64 // Unix nanoseconds, above 0
+	Channel  string
+	Kind     uint32 // as abi.ImportEventKind
+}
+
+// seed is that of the call's random stream: it follows from who the daemon is,
+// its epoch and the event's sequence. It is not secret.
+func (e *Event) seed(self [32]byte) [32]byte {
+	s := self
+	binary.LittleEndian.PutUint64(s[8:], binary.LittleEndian.Uint64(s[8:])^e.Epoch)
+	binary.LittleEndian.PutUint64(s[16:], binary.LittleEndian.Uint64(s[16:])^e.Sequence)
+	return s
 }
 
 // Guest is one state of a module: a memory and registers. It begins as the
@@ -51,6 +62,8 @@ type Guest struct {
 	regs   registers
 	closed bool
 	broken bool // it is not what it was before a failed call
+
+	trackers []*Tracker // of changes; held as space is
 
 	undo   undo
 	fuel   uint64 // taken by the last call
@@ -104,7 +117,7 @@ func (g *Guest) take() (*instance, error) {
 			if i.bound == g {
 				return i, nil
 			}
-			i.mu.Unlock()
+			i.unlock()
 		}
 		runtime.Gosched() // another guest is about to take the instance over
 	}
@@ -162,16 +175,16 @@ func (g *Guest) hold() (release func(), err error) {
 		return g.mu.Unlock, nil
 	}
 	if i.bound != g {
-		i.mu.Unlock()
+		i.unlock()
 		return g.hold()
 	}
 	g.mu.Lock()
 	if err := i.spill(); err != nil {
-		i.mu.Unlock()
+		i.unlock()
 		g.mu.Unlock()
 		return nil, err
 	}
-	return func() { i.mu.Unlock(); g.mu.Unlock() }, nil
+	return func() { i.unlock(); g.mu.Unlock() }, nil
 }
 
 // Init gives the guest its configuration. Without wasmhost_init, configuration
@@ -208,7 +221,7 @@ func (g *Guest) do(c callKind, ev *Event, data []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { i.mu.Unlock() }()
+	defer func() { i.unlock() }()
 	err = i.input(c, ev, data)
 	g.fuel = i.meter.used()
 	if err != nil {
@@ -246,7 +259,7 @@ func (g *Guest) Snapshot(ev *Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { i.mu.Unlock() }()
+	defer func() { i.unlock() }()
 	state, err := i.snapshot(ev)
 	g.fuel = i.meter.used()
 	var undoErr error
@@ -298,6 +311,7 @@ func (g *Guest) Close() error {
 		g.module.engine.mapped.remove(g)
 	}
 	g.space, g.packed, g.closed = nil, nil, true
+	g.untrack()
 	g.undo = undo{}
 	return nil
 }

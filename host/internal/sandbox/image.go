@@ -81,20 +81,22 @@ func (m *Module) buildImage(data []abi.Segment, pages uint32) error {
 	}
 	defer func() {
 		i.bound = nil
-		i.mu.Unlock()
+		i.unlock()
 	}()
 	i.bound = g
 	g.at.Store(i)
 	for _, global := range i.globals {
 		m.narrow = append(m.narrow, global.Type() == api.ValueTypeI32 || global.Type() == api.ValueTypeF32)
 	}
-	ev := &Event{Time: imageTime, Seed: m.digest}
+	ev := &Event{Time: imageTime}
 	for _, name := range []string{abi.StartFunction, abi.ExportInitialize} {
 		f := i.mod.ExportedFunction(name)
 		if f == nil {
 			continue
 		}
 		i.begin("instantiation", ev)
+		i.call.random.Seed(m.digest)
+		i.call.seeded = true
 		if err := i.run(f, nil); err != nil {
 			return err
 		}

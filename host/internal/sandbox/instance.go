@@ -17,17 +17,17 @@ import (
 type instance struct {
 	module *Module
 
-	mu    sync.Mutex
-	dead  bool   // it is no longer in the pool
-	bound *Guest // whose memory and registers are in it; nil: nobody's
+	mu    sync.Mutex // let go of by unlock
+	bound *Guest     // whose memory and registers are in it; nil: nobody's
 
 	mod     api.Module
 	view    view
 	globals []api.MutableGlobal
 	tables  []tableFunctions
+	have    [][]uint32        // what the tables contain, between spilling a guest and loading another
 	funcs   map[uint64]uint32 // references to functions, to their index plus 1
 	fn      functions
-	ctx     context.Context // of calls: leads host functions to the instance
+	ctx     context.Context // of calls: a callContext
 	meter   meter
 	call    call
 	stack   [2]uint64
@@ -41,7 +41,18 @@ type tableFunctions struct {
 	size, grow, get, set, clear api.Function
 }
 
-type instanceKey struct{}
+// callContext leads host functions to the instance. It has no values, so that
+// the engine, which asks for some at each call, is answered at once.
+type callContext struct {
+	context.Context
+	of *instance
+}
+
+// Value implements context.Context.
+func (callContext) Value(any) any { return nil }
+
+// called returns which instance a host function is called by.
+func called(ctx context.Context) *instance { return ctx.(callContext).of }
 
 // view is the memory that the engine sees. It follows the guest that is bound.
 type view struct {
@@ -78,9 +89,9 @@ func (v *view) Free() {}
 func (m *Module) newInstance(g *Guest) (*instance, error) {
 	i := &instance{module: m}
 	i.view = view{of: g, moved: true}
-	i.ctx = context.WithValue(context.Background(), instanceKey{}, i)
+	i.ctx = callContext{context.Background(), i}
 	var err error
-	i.mod, err = m.engine.runtime.InstantiateModule(experimental.WithMemoryAllocator(i.ctx, &i.view), m.compiled,
+	i.mod, err = m.engine.runtime.InstantiateModule(experimental.WithMemoryAllocator(context.Background(), &i.view), m.compiled,
 		wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
 		return nil, fmt.Errorf("making an instance: %w", err)
@@ -92,6 +103,7 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 		}
 		return mutable
 	}
+	i.meter.nested = true
 	i.meter.fuel, i.meter.depth = global(abi.FuelGlobal), global(abi.DepthGlobal)
 	for _, name := range m.rewritten.Globals {
 		i.globals = append(i.globals, global(name))
@@ -114,27 +126,40 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 // maxInstances bounds how many guests of a module run at a time.
 const maxInstances = 64
 
-// instance returns an instance that nobody uses, locked. It may be bound.
+// instance returns an instance that nobody uses, locked. It may be bound. Where
+// all of them are used it waits for whichever is free first.
 func (m *Module) instance(g *Guest) (*instance, error) {
+	if i, err := m.free(g); i != nil || err != nil {
+		return i, err
+	}
+	m.waiting.Add(1) // before the next look: who lets go of one after that says so
+	defer m.waiting.Add(-1)
+	for {
+		if i, err := m.free(g); i != nil || err != nil {
+			m.tell() // two may have become free, and only one was told of
+			return i, err
+		}
+		select {
+		case i := <-m.handed:
+			return i, nil
+		case <-m.freed:
+		}
+	}
+}
+
+// free returns an instance that nobody uses, locked, or makes one; nil where
+// there are as many as there may be.
+func (m *Module) free(g *Guest) (*instance, error) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, i := range m.instances {
 		if i.mu.TryLock() {
-			m.mu.Unlock()
 			return i, nil
 		}
 	}
-	if n := len(m.instances); n >= maxInstances {
-		i := m.instances[m.next%n]
-		m.next++
-		m.mu.Unlock()
-		i.mu.Lock()
-		if !i.dead {
-			return i, nil
-		}
-		i.mu.Unlock()
-		return m.instance(g)
+	if len(m.instances) >= m.most {
+		return nil, nil
 	}
-	defer m.mu.Unlock()
 	i, err := m.newInstance(g)
 	if err != nil {
 		return nil, err
@@ -143,13 +168,39 @@ func (m *Module) instance(g *Guest) (*instance, error) {
 	return i, nil
 }
 
+// unlock lets go of the instance. Who waits for one gets it as it is, locked, or
+// guests that are called again and again would take it first each time.
+func (i *instance) unlock() {
+	m := i.module
+	if m == nil {
+		i.mu.Unlock()
+		return
+	}
+	if m.waiting.Load() > 0 {
+		select {
+		case m.handed <- i:
+			return
+		default: // nobody waits yet, or any more
+		}
+	}
+	i.mu.Unlock()
+	if m.waiting.Load() > 0 {
+		m.tell()
+	}
+}
+
+// tell has somebody who waits for an instance look again.
+func (m *Module) tell() {
+	select {
+	case m.freed <- struct{}{}:
+	default: // somebody is told already
+	}
+}
+
 // discard takes an instance that cannot be put right out of the pool. It needs
 // i.mu, and lets go of it.
 func (m *Module) discard(i *instance) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	defer i.mu.Unlock()
-	i.dead = true
 	for k, other := range m.instances {
 		if other == i {
 			m.instances = append(m.instances[:k], m.instances[k+1:]...)
@@ -157,6 +208,9 @@ func (m *Module) discard(i *instance) {
 		}
 	}
 	_ = i.mod.Close(context.Background()) // memory is the guests'; there is nothing that closing could lose
+	m.mu.Unlock()
+	i.mu.Unlock()
+	m.tell() // there is room for another
 }
 
 // bind points the instance at g and gives it g's registers. It needs i.mu and
@@ -165,17 +219,19 @@ func (i *instance) bind(g *Guest) error {
 	if i.bound == g {
 		return nil
 	}
-	if i.bound != nil {
+	spilled := i.bound != nil
+	if spilled {
 		if err := i.spill(); err != nil {
 			return err
 		}
+		i.keepTables(i.bound.regs.tables)
 		i.bound.at.Store(nil) // from here on its registers are its own
 		i.bound = nil
 	}
 	if err := i.point(g); err != nil {
 		return err
 	}
-	if err := i.load(&g.regs); err != nil {
+	if err := i.load(&g.regs, spilled); err != nil {
 		return err
 	}
 	i.bound = g
@@ -197,12 +253,12 @@ func (i *instance) point(g *Guest) error {
 	return nil
 }
 
-// load sets the registers.
-func (i *instance) load(r *registers) error {
+// load sets the registers. spilled is as for loadTables.
+func (i *instance) load(r *registers, spilled bool) error {
 	for k, g := range i.globals {
 		g.Set(r.globals[k])
 	}
-	return i.loadTables(r.tables)
+	return i.loadTables(r.tables, spilled)
 }
 
 // spill copies the registers into the bound guest's.
@@ -213,6 +269,6 @@ func (i *instance) spill() error {
 		r.globals = append(r.globals, g.Get())
 	}
 	var err error
-	r.tables, err = i.spillTables()
+	r.tables, err = i.spillTables(r.tables)
 	return err
 }

@@ -9,7 +9,7 @@ type Limits struct {
 	Wall        time.Duration // one event, from when it used up its first slice of fuel
 	OutputBytes int           // outputs of one event, together
 	OutputCount int           // outputs of one event
-	LogBytes    int           // log text of one call; the rest is dropped
+	LogBytes    int           // log text of one call; the rest is dropped, and a call that logs 16 times as much fails
 }
 
 // DefaultLimits returns the limits for which nobody set others.

@@ -22,6 +22,7 @@ type meter struct {
 	given       uint64 // in slices, of the limit
 	limit       uint64
 	start       time.Time // when the first slice was used up
+	nested      bool      // the depth may not be what it was before the call
 }
 
 func (m *meter) begin(limit uint64) {
@@ -29,7 +30,10 @@ func (m *meter) begin(limit uint64) {
 	m.given = min(limit, fuelSlice)
 	m.start = time.Time{}
 	m.fuel.Set(m.given)
-	m.depth.Set(abi.MaxDepth)
+	if m.nested { // calls that return put it right themselves
+		m.depth.Set(abi.MaxDepth)
+		m.nested = false
+	}
 }
 
 // used returns the fuel taken since begin.

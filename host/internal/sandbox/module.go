@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tetratelabs/wazero"
 
@@ -25,7 +26,11 @@ type Module struct {
 
 	mu        sync.Mutex
 	instances []*instance
-	next      int // of the instances, to wait for
+	most      int // how many there may be
+
+	waiting atomic.Int32   // for an instance
+	handed  chan *instance // to somebody who waits, locked
+	freed   chan struct{}  // of 1: somebody who waits is to look
 }
 
 // Compile checks the module, compiles it and makes its image, which may have
@@ -60,7 +65,7 @@ func (e *Engine) compile(ctx context.Context, report *abi.Report, rewritten *abi
 		return nil, &abi.Refusal{Code: abi.RefusedInvalid, Found: "the module does not validate: " + err.Error(),
 			Mend: "build it again, without features beyond WebAssembly 2.0"}
 	}
-	m := &Module{engine: e, report: report, compiled: compiled, rewritten: *rewritten}
+	m := &Module{engine: e, report: report, compiled: compiled, rewritten: *rewritten, most: maxInstances, handed: make(chan *instance), freed: make(chan struct{}, 1)}
 	m.rewritten.Wasm, m.rewritten.Data = nil, nil
 	if _, err := hex.Decode(m.digest[:], []byte(report.Digest)); err != nil {
 		return nil, fmt.Errorf("reading a digest: %w", err)

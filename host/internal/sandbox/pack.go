@@ -103,10 +103,13 @@ func (g *Guest) pack() bool {
 		if !i.mu.TryLock() {
 			return false
 		}
-		defer i.mu.Unlock()
+		defer i.unlock()
 		if i.bound != g || i.spill() != nil {
 			return false
 		}
+	}
+	if len(g.trackers) > 0 && g.catchUp() != nil {
+		return false
 	}
 	index, err := g.differing()
 	if err != nil {

@@ -89,7 +89,7 @@ func newGuest(t testing.TB, name string, o Options) *Guest {
 	return i
 }
 
-var at = Event{Self: [32]byte{1}, Sequence: 1, Time: 1_800_000_000_000_000_000, Seed: [32]byte{7}}
+var at = Event{Sequence: 1, Time: 1_800_000_000_000_000_000}
 
 func saved(t testing.TB, g *Guest) *State {
 	t.Helper()
@@ -170,7 +170,7 @@ func TestHooksCarryStateToAFreshInstance(t *testing.T) {
 // and on the hundredth, and leaves nothing behind.
 func TestUnrulyIsUndone(t *testing.T) {
 	limits := DefaultLimits()
-	limits.Fuel, limits.MemoryPages = 8<<20, 64
+	limits.Fuel, limits.MemoryPages = 16<<20, 64
 	i := newGuest(t, "c/unruly.wasm", Options{Limits: limits})
 	good := 0
 	for round := range 4 {
@@ -181,8 +181,10 @@ func TestUnrulyIsUndone(t *testing.T) {
 			{"trap", "", "unreachable", abi.FaultTrap},
 			{"panic", "", "asked to panic", abi.FaultTrap},
 			{"fail", "", "asked to fail", abi.FaultError},
-			{"loop", abi.LimitFuel, "8388608 units", abi.FaultLimit},
-			{"recurse", "", "out of bounds", abi.FaultTrap}, // C's own stack ends first
+			{"loop", abi.LimitFuel, "16777216 units", abi.FaultLimit},
+			{"recurse", abi.LimitStack, "nested", abi.FaultLimit},
+			{"overflow", "", "out of bounds", abi.FaultTrap}, // C's own stack ends first
+			{"log", abi.LimitLogBytes, "16 times", abi.FaultLimit},
 			{"grow", abi.LimitMemory, "no more memory", abi.FaultLimit},
 			{"flood", abi.LimitOutputCount, "4096", abi.FaultLimit},
 			{"badptr", "", "emit", abi.FaultAnswer},
@@ -254,6 +256,36 @@ func TestWallLimitGuardsWhatFuelDoesNot(t *testing.T) {
 	wantFault(t, err, abi.FaultLimit, abi.LimitWall, "20ms")
 }
 
+// The wall limit also ends a guest that spends its time in host functions,
+// where it takes next to no fuel.
+func TestWallLimitEndsAGuestThatCallsTheHost(t *testing.T) {
+	m := &assembly{}
+	none, oneOne, twoOne, twoNone := m.typ("", ""), m.typ("i", "i"), m.typ("ii", "i"), m.typ("ii", "")
+	random := m.imported(abi.ImportRandom, twoNone)
+	m.add(5, cat(0, 2)...)
+	m.export(abi.ExportMemory, 2, 0)
+	m.export(abi.ExportMarker, 0, m.fn(none, leb(0)))
+	m.export(abi.ExportAlloc, 0, m.fn(oneOne, leb(0), i32(0x10000)))
+	m.export(abi.ExportProcess, 0, m.fn(twoOne, leb(0), get(1), 0x45, 0x04, 0x40, // if the event is empty
+		0x03, 0x40, i32(0x8000), i32(1024), invoke(random), 0x0c, 0, 0x0b, 0x0b, i32(0)))
+	compiledModule, err := engineOf(t, Config{CacheDir: compiled}).Compile(ctx, m.bytes(), 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := DefaultLimits()
+	limits.Fuel, limits.Wall = 1<<50, 1
+	g, err := compiledModule.NewGuest(Options{Limits: limits})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	_, err = g.Process(&at, nil)
+	wantFault(t, err, abi.FaultLimit, abi.LimitWall, "1ns")
+	if _, err := g.Process(&at, []byte("x")); err != nil {
+		t.Errorf("the next event: %v", err)
+	}
+}
+
 // The same events take the same fuel, whatever the slices, and a limit stops
 // the guest at the same place: one unit less than it needs is too little.
 func TestFuelIsDeterministic(t *testing.T) {
@@ -286,13 +318,22 @@ func TestFuelIsDeterministic(t *testing.T) {
 func TestLogIsBounded(t *testing.T) {
 	var lines int
 	var last string
-	i := newGuest(t, "c/unruly.wasm", Options{Log: func(_ int, text string) { lines++; last = text }})
+	log := func(_ int, text string) { lines++; last = text }
+	few := DefaultLimits() // the guest logs 3.8 MB
+	few.LogBytes = 256 << 10
+	i := newGuest(t, "c/unruly.wasm", Options{Log: log, Limits: few})
 	one(t, i, "log")
-	if lines == 0 || lines > 64<<10/30 {
+	if lines == 0 || lines > 256<<10/30 {
 		t.Errorf("%d lines got through", lines)
 	}
 	if !strings.Contains(last, "the rest is dropped") {
 		t.Errorf("the last line does not say that some were dropped: %q", last)
+	}
+	flooded := newGuest(t, "c/unruly.wasm", Options{})
+	_, err := flooded.Process(&at, []byte("log"))
+	wantFault(t, err, abi.FaultLimit, abi.LimitLogBytes, "16 times the 65536 bytes")
+	if got := one(t, flooded, "count"); got != "1" {
+		t.Errorf("after a flood of logs the count is %s", got)
 	}
 }
 

@@ -22,8 +22,9 @@ type space interface {
 	// they were at the last mark or, before the first, in the image.
 	changed(visit func(first, n uint32)) error
 
-	// mark makes what the memory is now that from which changed tells.
-	mark() error
+	// mark visits as changed does, and makes what the memory is now that from
+	// which changed tells.
+	mark(visit func(first, n uint32)) error
 
 	// discard makes n blocks what they are in the image, as they were at the
 	// last mark.
@@ -70,7 +71,7 @@ func (s *heapSpace) changed(visit func(first, n uint32)) error {
 	return nil
 }
 
-func (s *heapSpace) mark() error { return nil }
+func (s *heapSpace) mark(visit func(first, n uint32)) error { return s.changed(visit) }
 
 func (s *heapSpace) discard(first, n uint32) {
 	for b := first; b < first+n; b++ {

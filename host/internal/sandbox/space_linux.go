@@ -196,21 +196,23 @@ func (s *mappedSpace) changed(visit func(first, n uint32)) error {
 // them at each mark.
 const armAt = 96
 
-func (s *mappedSpace) mark() error {
-	if !s.armed {
-		if s.m.uffd < 0 || s.m.noUffd.Load() {
-			return nil
-		}
-		private := uint32(0)
-		if err := s.changed(func(_, n uint32) { private += n }); err != nil || private < armAt {
-			return err
-		}
-		if err := s.m.register(s); err != nil {
-			s.m.noUffd.Store(true)
-			return nil
-		}
-		s.armed = true
+func (s *mappedSpace) mark(visit func(first, n uint32)) error {
+	if s.armed {
+		return s.m.scan(s, pmWriteProtect|pmCheckAsync, pageWritten, 0, 0, visit)
 	}
+	private := uint32(0)
+	err := s.changed(func(first, n uint32) {
+		private += n
+		visit(first, n)
+	})
+	if err != nil || private < armAt || !s.m.notes() {
+		return err
+	}
+	if err := s.m.register(s); err != nil {
+		s.m.noUffd.Store(true)
+		return nil
+	}
+	s.armed = true
 	return s.m.scan(s, pmWriteProtect|pmCheckAsync, pageWritten, 0, 0, func(uint32, uint32) {})
 }
 

@@ -190,7 +190,7 @@ func (c *capturing) do(cmd *command) ([]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer i.mu.Unlock()
+	defer i.unlock()
 	if cmd.Action.Type == "get" {
 		return []uint64{i.mod.ExportedGlobal(cmd.Action.Field).Get()}, nil
 	}

@@ -26,22 +26,52 @@ const BlockBytes = blockBytes
 
 // Save returns a copy of what the guest is.
 func (g *Guest) Save() (*State, error) {
-	release, err := g.hold()
+	var all *State
+	err := g.SaveTo(func(s *State) error {
+		all = s
+		all.Blocks = make([]byte, 0, len(s.Index)*blockBytes)
+		return nil
+	}, 1<<10, func(_ []uint32, blocks []byte) error {
+		all.Blocks = append(all.Blocks, blocks...)
+		return nil
+	})
 	if err != nil {
 		return nil, err
+	}
+	return all, nil
+}
+
+// SaveTo says what the guest is piece by piece: first all but the blocks, then
+// the blocks of begin's Index, at most so many at a time. They are valid during
+// the call. An error of either function is returned. Both must not call the
+// guest, which is held up meanwhile.
+func (g *Guest) SaveTo(begin func(*State) error, most int, blocks func(index []uint32, blocks []byte) error) error {
+	release, err := g.hold()
+	if err != nil {
+		return err
 	}
 	defer release()
 	index, of, size, err := g.contents()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	regs := g.regs.clone()
-	s := &State{Image: g.module.Root(), Size: size, Globals: regs.globals, Tables: regs.tables, Buffer: regs.buf, Room: regs.cap,
-		Index: index, Blocks: make([]byte, 0, len(index)*blockBytes)}
-	for _, b := range index {
-		s.Blocks = append(s.Blocks, of(b)[:]...)
+	if err := begin(&State{Image: g.module.Root(), Size: size, Globals: regs.globals, Tables: regs.tables, Buffer: regs.buf, Room: regs.cap, Index: index}); err != nil {
+		return err
 	}
-	return s, nil
+	room := make([]byte, 0, min(most, len(index))*blockBytes)
+	for len(index) > 0 {
+		some := index[:min(most, len(index))]
+		room = room[:0]
+		for _, b := range some {
+			room = append(room, of(b)[:]...)
+		}
+		if err := blocks(some, room); err != nil {
+			return err
+		}
+		index = index[len(some):]
+	}
+	return nil
 }
 
 // Load makes the guest what s says. It keeps nothing of s. Errors wrap
@@ -69,6 +99,7 @@ func (g *Guest) Load(s *State) error {
 	g.regs.set(&registers{globals: s.Globals, tables: s.Tables, buf: s.Buffer, cap: s.Room})
 	g.undo = undo{}
 	g.undo.begin(g)
+	g.untrack()
 	g.broken = false
 	return nil
 }

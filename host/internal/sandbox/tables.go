@@ -36,18 +36,24 @@ func (i *instance) findTables() error {
 	return nil
 }
 
-// spillTables returns the tables' elements.
-func (i *instance) spillTables() ([][]uint32, error) {
-	var out [][]uint32
+// spillTables returns the tables' elements, in the memory of into where there is
+// enough.
+func (i *instance) spillTables(into [][]uint32) ([][]uint32, error) {
+	out := slices.Grow(into[:0], len(i.tables))
 	for k := range i.tables {
 		t := &i.tables[k]
-		size, err := i.callTable(t.size)
+		size, err := i.callTable(t.size, 0, 0)
 		if err != nil {
 			return nil, err
 		}
-		elements := make([]uint32, size)
+		var elements []uint32
+		if k < len(into) {
+			elements = into[k][:0]
+		}
+		elements = slices.Grow(elements, int(uint32(size)))[:uint32(size)]
+		clear(elements)
 		for e := 0; t.get != nil && e < len(elements); e++ {
-			ref, err := i.callTable(t.get, uint64(e))
+			ref, err := i.callTable(t.get, uint64(e), 0)
 			if err != nil {
 				return nil, err
 			}
@@ -97,23 +103,36 @@ func lookUp(m api.Module, index, element uint32, typ abi.Type) (f api.Function) 
 	return table.LookupFunction(m, index, element, typ.Params, typ.Results)
 }
 
-// loadTables makes the tables what spillTables returned. An error that wraps
-// errTable says that the instance is of no use for that.
-func (i *instance) loadTables(tables [][]uint32) error {
+// keepTables copies tables to i.have: the guest that has them goes its own way.
+func (i *instance) keepTables(tables [][]uint32) {
+	for len(i.have) < len(tables) {
+		i.have = append(i.have, nil)
+	}
+	for k, t := range tables {
+		i.have[k] = append(i.have[k][:0], t...)
+	}
+}
+
+// loadTables makes the tables what spillTables returned. spilled says that they
+// are what i.have says. An error that wraps errTable says that the instance is
+// of no use for that.
+func (i *instance) loadTables(tables [][]uint32, spilled bool) error {
 	if len(tables) != len(i.tables) {
 		return fmt.Errorf("%d tables of %d", len(tables), len(i.tables))
 	}
-	now, err := i.spillTables()
-	if err != nil {
-		return err
+	var err error
+	if !spilled {
+		if i.have, err = i.spillTables(i.have); err != nil {
+			return err
+		}
 	}
 	for k, want := range tables {
-		t, have := &i.tables[k], now[k]
+		t, have := &i.tables[k], i.have[k]
 		if len(have) > len(want) {
 			return errTable
 		}
 		if n := len(want) - len(have); n > 0 {
-			got, err := i.callTable(t.grow, uint64(n))
+			got, err := i.callTable(t.grow, uint64(n), 0)
 			if err != nil || int32(got) < 0 {
 				return errors.Join(fmt.Errorf("growing table %d by %d elements", k, n), err)
 			}
@@ -126,7 +145,7 @@ func (i *instance) loadTables(tables [][]uint32) error {
 			switch {
 			case f == have[e]:
 			case f == 0:
-				_, err = i.callTable(t.clear, uint64(e))
+				_, err = i.callTable(t.clear, uint64(e), 0)
 			default:
 				_, err = i.callTable(t.set, uint64(e), uint64(f-1))
 			}
@@ -138,13 +157,12 @@ func (i *instance) loadTables(tables [][]uint32) error {
 	return nil
 }
 
-func (i *instance) callTable(f api.Function, args ...uint64) (uint64, error) {
-	res, err := f.Call(i.ctx, args...)
-	if err != nil {
+// callTable calls f with as many of the arguments as it takes, and returns its
+// result if it has one.
+func (i *instance) callTable(f api.Function, a, b uint64) (uint64, error) {
+	i.stack = [2]uint64{a, b}
+	if err := f.CallWithStack(i.ctx, i.stack[:]); err != nil {
 		return 0, fmt.Errorf("reaching a table: %w", err)
 	}
-	if len(res) == 0 {
-		return 0, nil
-	}
-	return res[0], nil
+	return i.stack[0], nil
 }

@@ -29,8 +29,7 @@ type answer struct {
 
 // ask sends event n, which is the same for every guest.
 func ask(g *Guest, n int, payload []byte) answer {
-	ev := Event{Self: [32]byte{1}, Sequence: uint64(n), Time: at.Time + int64(n)*1_000_000}
-	binary.LittleEndian.PutUint64(ev.Seed[:], uint64(n))
+	ev := Event{Sequence: uint64(n), Time: at.Time + int64(n)*1_000_000}
 	out, err := g.Process(&ev, payload)
 	a := answer{Fuel: g.Fuel()}
 	for _, o := range out {

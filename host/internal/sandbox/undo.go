@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // callKind is a call that changes a guest and can be replayed.
@@ -18,16 +20,26 @@ const (
 // since, which succeeded then and are deterministic. A good call pays for that
 // with being remembered, and now and then with a new mark.
 type undo struct {
-	at       mark
-	since    []pastCall
-	payloads []byte // theirs, one after the other
-	fuel     uint64 // theirs, together
+	at    mark
+	calls int    // since
+	since []byte // the calls: of each the time, the payload's length and the payload
+	runs  []run  // of the calls
+	last  *run   // the last of runs
+	fuel  int64  // that calls can take before the next mark
+
+	stateless bool // what events leave behind does not count
 }
 
-type pastCall struct {
+// callHead is how many bytes are before a payload in undo.since: 8 of the
+// time, 4 of the payload's length, little-endian.
+const callHead = 12
+
+// run is of calls one after the other that differ in payload and time alone,
+// and in sequence by one from call to call.
+type run struct {
 	kind callKind
-	ev   Event
-	end  int // of its payload in payloads; it starts where the one before ends
+	ev   Event // the first call's
+	from int   // which of the calls is the first
 }
 
 // mark is a state to go back to: the image with other blocks.
@@ -54,25 +66,57 @@ const (
 func (u *undo) begin(g *Guest) {
 	u.at.size, u.at.blocks, u.at.packed, u.at.line = g.packed.size, nil, g.packed, nil
 	u.at.regs.set(&g.regs)
+	u.stateless = g.module.stateless()
 	u.forget()
 }
 
 func (u *undo) forget() {
-	u.since, u.payloads, u.fuel = u.since[:0], u.payloads[:0], 0
+	u.calls, u.since, u.runs, u.last = 0, u.since[:0], u.runs[:0], nil
+	u.fuel = markFuel + markFuelPerBlock*int64(len(u.at.blocks))
 }
 
-// note remembers a call that succeeded. It needs i, bound to g.
+// note remembers a call that succeeded. It needs i, bound to g. It is on the
+// path of every event: what is rare is in functions of its own.
 func (u *undo) note(g *Guest, i *instance, c callKind, ev *Event, data []byte) error {
-	if c == callProcess && g.module.stateless() {
+	if u.stateless && c == callProcess {
 		return nil // what it keeps does not count
 	}
-	u.payloads = append(u.payloads, data...)
-	u.since = append(u.since, pastCall{kind: c, ev: *ev, end: len(u.payloads)})
-	u.fuel += g.fuel
-	if len(u.since) < markCalls && len(u.payloads) < markBytes && u.fuel < markFuel+markFuelPerBlock*uint64(len(u.at.blocks)) {
+	if r := u.last; r == nil || ev.Sequence-r.ev.Sequence != uint64(u.calls-r.from) || c != r.kind || ev.Epoch != r.ev.Epoch ||
+		!same(&ev.Sender, &r.ev.Sender) || len(ev.Channel)+len(r.ev.Channel) != 0 && ev.Channel != r.ev.Channel {
+		u.begins(c, ev)
+	}
+	start, end := len(u.since), len(u.since)+callHead+len(data)
+	if end > cap(u.since) {
+		u.grow(end)
+	}
+	u.since = u.since[:end]
+	past := u.since[start:end]
+	binary.LittleEndian.PutUint64(past, uint64(ev.Time))
+	binary.LittleEndian.PutUint32(past[8:], uint32(len(data)))
+	copy(past[callHead:], data)
+	u.calls++
+	u.fuel -= int64(g.fuel)
+	if u.calls < markCalls && end < markBytes && u.fuel > 0 {
 		return nil
 	}
 	return u.mark(g, i)
+}
+
+//go:noinline
+func (u *undo) begins(c callKind, ev *Event) {
+	u.runs = append(u.runs, run{kind: c, ev: *ev, from: u.calls})
+	u.last = &u.runs[len(u.runs)-1]
+}
+
+//go:noinline
+func (u *undo) grow(size int) { u.since = slices.Grow(u.since, size-len(u.since)) }
+
+// same is a == b, for which the compiler makes a call at this size.
+func same(a, b *[32]byte) bool {
+	return binary.LittleEndian.Uint64(a[:]) == binary.LittleEndian.Uint64(b[:]) &&
+		binary.LittleEndian.Uint64(a[8:]) == binary.LittleEndian.Uint64(b[8:]) &&
+		binary.LittleEndian.Uint64(a[16:]) == binary.LittleEndian.Uint64(b[16:]) &&
+		binary.LittleEndian.Uint64(a[24:]) == binary.LittleEndian.Uint64(b[24:])
 }
 
 // mark makes what g is now the mark.
@@ -90,14 +134,13 @@ func (u *undo) look(g *Guest) error {
 		return err
 	}
 	mem := g.space.bytes()
-	err := g.space.changed(func(first, n uint32) {
+	err := g.space.mark(func(first, n uint32) {
 		for b := first; b < first+n; b++ {
-			u.at.keep(g.image, b, (*block)(mem[uint64(b)*blockBytes:]))
+			if u.at.keep(g.image, b, (*block)(mem[uint64(b)*blockBytes:])) {
+				g.changedBlock(b)
+			}
 		}
 	})
-	if err == nil {
-		err = g.space.mark()
-	}
 	if err != nil {
 		return err
 	}
@@ -120,19 +163,20 @@ func (u *undo) expand() error {
 	return nil
 }
 
-// keep makes the block the mark's.
-func (m *mark) keep(img *Image, b uint32, now *block) {
+// keep makes the block the mark's, and reports whether it was another.
+func (m *mark) keep(img *Image, b uint32, now *block) bool {
 	old, kept := m.blocks[b]
 	switch {
 	case !kept && bytes.Equal(now[:], img.block(b)[:]), kept && *old == *now:
-		return
+		return false
 	case kept && m.line.mine(b):
 		*old = *now
-		return
+		return true
 	}
 	c := *now
 	m.blocks[b] = &c
 	m.line.note(b)
+	return true
 }
 
 // block returns what the mark has.
@@ -155,7 +199,7 @@ func (u *undo) roll(g *Guest, i *instance) (*instance, error) {
 	g.regs.set(&u.at.regs)
 	err := i.point(g)
 	if err == nil {
-		err = i.load(&g.regs)
+		err = i.load(&g.regs, false)
 	}
 	if errors.Is(err, errTable) || i.mod.IsClosed() {
 		g.mu.Lock() // so that nobody packs it, and forgets the calls to be made again
@@ -168,7 +212,7 @@ func (u *undo) roll(g *Guest, i *instance) (*instance, error) {
 			i.mu.Lock()
 		}
 	}
-	if err != nil || len(u.since) == 0 {
+	if err != nil || u.calls == 0 {
 		return i, err
 	}
 	return i, u.replay(g, i)
@@ -206,13 +250,21 @@ func (u *undo) restoreMemory(g *Guest) error {
 func (u *undo) replay(g *Guest, i *instance) error {
 	g.silent = true
 	defer func() { g.silent = false }()
-	start := 0
-	for k := range u.since {
-		c := &u.since[k]
-		if err := i.input(c.kind, &c.ev, u.payloads[start:c.end]); err != nil {
+	past, runs := u.since, u.runs
+	var ev Event
+	var kind callKind
+	for k := range u.calls {
+		if len(runs) > 0 && runs[0].from == k {
+			ev, kind, runs = runs[0].ev, runs[0].kind, runs[1:]
+		} else {
+			ev.Sequence++
+		}
+		ev.Time = int64(binary.LittleEndian.Uint64(past))
+		end := callHead + int(binary.LittleEndian.Uint32(past[8:]))
+		if err := i.input(kind, &ev, past[callHead:end]); err != nil {
 			return err
 		}
-		start = c.end
+		past = past[end:]
 	}
 	return u.mark(g, i)
 }

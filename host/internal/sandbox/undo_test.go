@@ -1,8 +1,11 @@
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,11 +67,11 @@ func TestFailuresAreUndoneExactly(t *testing.T) {
 			to   func()
 		}{
 			{"new", func() {}}, {"used", func() { good(50) }}, {"just marked", func() {
-				for ok := false; !ok; ok = len(g.undo.since) == 0 {
+				for ok := false; !ok; ok = g.undo.calls == 0 {
 					good(1)
 				}
 			}}, {"about to be marked", func() {
-				for len(g.undo.since) < markCalls-1 {
+				for g.undo.calls < markCalls-1 {
 					n++
 					ask(g, n, []byte{opGlobalI64, 1, 0, 0, 0, 0, 0, 0, 0})
 				}
@@ -110,8 +113,8 @@ func TestFailuresAreUndoneExactly(t *testing.T) {
 func TestReplayHasNoWallLimit(t *testing.T) {
 	g := newGuest(t, "assemblyscript/wordcount.wasm", Options{})
 	text := strings.Repeat("the quick brown fox ", 45)
-	if one(t, g, text); g.Fuel() <= 2*fuelSlice || len(g.undo.since) != 1 {
-		t.Fatalf("the event takes %d units of fuel, %d calls since the mark: it says nothing", g.Fuel(), len(g.undo.since))
+	if one(t, g, text); g.Fuel() <= 2*fuelSlice || g.undo.calls != 1 {
+		t.Fatalf("the event takes %d units of fuel, %d calls since the mark: it says nothing", g.Fuel(), g.undo.calls)
 	}
 	before := rootOf(t, g)
 	g.options.Limits.Wall = -1
@@ -158,6 +161,76 @@ func TestGuestsThatAreOfNoUse(t *testing.T) {
 		if !errors.Is(err, ErrBroken) {
 			t.Errorf("a closed guest: %v", err)
 		}
+	}
+}
+
+// A state is said piece by piece, in order, with little memory; an error of
+// whoever is told ends it, and the guest goes on.
+func TestSavingPieceByPiece(t *testing.T) {
+	m, err := engineOf(t, Config{CacheDir: compiled}).Compile(ctx, dirtier(1024, 4000, 0), 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := m.NewGuest(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	one(t, g, "x")
+	whole := saved(t, g)
+	if len(whole.Index) < 4000 {
+		t.Fatalf("%d blocks differ: it says nothing", len(whole.Index))
+	}
+	begun, next := false, 0
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err = g.SaveTo(func(s *State) error {
+		begun = true
+		if !slices.Equal(s.Index, whole.Index) || s.Blocks != nil || s.Size != whole.Size || s.Image != whole.Image || !slices.Equal(s.Globals, whole.Globals) {
+			t.Errorf("it begins with %+v", s)
+		}
+		return nil
+	}, 16, func(index []uint32, blocks []byte) error {
+		if len(index) == 0 || len(index) > 16 || !slices.Equal(index, whole.Index[next:next+len(index)]) ||
+			!bytes.Equal(blocks, whole.Blocks[next*blockBytes:(next+len(index))*blockBytes]) {
+			t.Errorf("%d blocks from the %d-th on differ", len(index), next)
+		}
+		next += len(index)
+		return nil
+	})
+	runtime.ReadMemStats(&after)
+	if err != nil || !begun || next != len(whole.Index) {
+		t.Fatalf("%v, %d blocks of %d", err, next, len(whole.Index))
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("saving %d blocks took %d bytes", next, n)
+	}
+	enough := errors.New("enough")
+	no := func(*State) error { return enough }
+	if err := g.SaveTo(no, 16, func([]uint32, []byte) error { t.Error("it went on"); return nil }); !errors.Is(err, enough) {
+		t.Errorf("refused at the beginning: %v", err)
+	}
+	if err := g.SaveTo(func(*State) error { return nil }, 16, func([]uint32, []byte) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("refused at the first blocks: %v", err)
+	}
+	one(t, g, "x")
+}
+
+// A call that returns leaves the count of nested calls as it was, for it is not
+// set again before the next.
+func TestCallsThatReturnLeaveTheDepth(t *testing.T) {
+	g := everythingGuest(t, Config{CacheDir: compiled})
+	r := rand.New(rand.NewPCG(12, 13))
+	for n := range 2000 {
+		a := ask(g, n, everythingEvent(r))
+		i, err := g.take()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if depth := int32(i.meter.depth.Get()); a.Fault == "" && depth != abi.MaxDepth {
+			t.Errorf("event %d: calls can nest %d deep, not %d", n, depth, abi.MaxDepth)
+		}
+		i.mu.Unlock()
 	}
 }
 

@@ -33,7 +33,7 @@ var mutants = []mutant{
 	{"own before it is durable", "host/settle.go",
 		"if err := in.rt.store.Commit(b); err != nil {\n\t\t\treturn migration.Failf(migration.StoreFailed, \"%v\", err)\n\t\t}\n\t\td.index++",
 		"in.rt.store.Submit(b, func(error) {})\n\t\td.index++", nil},
-	{"prepare before it is durable", "host/target.go",
+	{"prepare before it is durable", "host/arrival.go",
 		"if err := <-durable; err != nil {", "if err := error(nil); err != nil {", nil},
 	{"serve on after the release", "host/resume.go",
 		"if d.state == stateRunning || d.state == statePassive {\n\t\t\td.pause()", "if r == nil {\n\t\t\td.pause()", nil},
@@ -48,7 +48,7 @@ var mutants = []mutant{
 	{"forget the horizon", "host/deliver.go",
 		"d.horizon.advance(sender, number, at)\n}", "}", nil},
 	{"leave the horizon out of snapshots", "host/state.go",
-		"Horizon: d.horizon.list(),", "Horizon: []SenderMark{},", nil},
+		"d.headerWith(form, d.horizon.list())", "d.headerWith(form, []SenderMark{})", nil},
 	{"hand over without the last records", "host/rounds.go",
 		"r.Records = int(c.to - c.from)", "if last {\n\t\tc.records, c.to = nil, c.from\n\t}\n\tr.Records = int(c.to - c.from)", []edit{
 			{"host/rounds.go", "if !bytes.Equal(p.Root, root[:]) {", "if false {"},

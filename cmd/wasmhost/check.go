@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/abi"
+	"wasmhost/host"
+	"wasmhost/wire/control"
+)
+
+func (a *app) check() *cobra.Command {
+	var o crossOptions
+	c := &cobra.Command{
+		Use: "check FILE", Short: "Say whether a module is a daemon, and what is missing",
+		Long: `Say whether a module is a daemon, how its state is captured, and what is missing.
+
+--cross-check N compares the two ways of restoring a module that has hooks
+(wasmhost_snapshot and wasmhost_restore), with no node running. It sends the lines
+of --events to a guest; before the first and after each it restores one more guest
+from captured memory and one through the hooks, and compares what the two answer to
+the next N events. Each restore has a verdict. Where one differs, the hooks do not
+carry all of the state, and the exit code is 10.`,
+		Example: `  wasmhost check counter.wasm
+  wasmhost check counter.wasm --cross-check 10 --events events.txt
+  printf 'a\nb\nc\n' | wasmhost check counter.wasm --cross-check 2 --events - -o jsonl`,
+		Args: exact(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			wasm, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			report, refusal := abi.Inspect(wasm, abi.Limits{ModuleBytes: 64 << 20, MemoryPages: 1024})
+			if !c.Flags().Changed("cross-check") || refusal != nil {
+				if c.Flags().Changed("events") && refusal == nil {
+					return usagef("--events is for --cross-check N")
+				}
+				err = a.print(report, func(w io.Writer) { writeReport(w, report) }, func() string { return report.Digest })
+				if refusal != nil {
+					return refusal
+				}
+				return err
+			}
+			return a.crossCheck(c, wasm, report, o)
+		},
+	}
+	c.Flags().IntVar(&o.next, "cross-check", 0, "compare hooks with captured memory, on so many events after each restore")
+	c.Flags().StringVar(&o.events, "events", "", "--cross-check: a file whose lines are events; - is standard input")
+	c.Flags().StringVar(&o.config, "config", "", "--cross-check: configuration for the guest, as the module takes it")
+	return c
+}
+
+type crossOptions struct {
+	next           int
+	events, config string
+}
+
+// verdict is what a cross-check says of one restore.
+type verdict struct {
+	After    int     `json:"after"`
+	Compared int     `json:"compared"`
+	Same     bool    `json:"same"`
+	Event    int     `json:"event,omitempty"` // that was answered otherwise
+	Memory   *answer `json:"memory,omitempty"`
+	Hooks    *answer `json:"hooks,omitempty"`
+	Failure  string  `json:"failure,omitempty"` // of a hook
+}
+
+// answer is what a guest made of an event.
+type answer struct {
+	Outputs []payload `json:"outputs"`
+	Failure string    `json:"failure,omitempty"`
+}
+
+type payload struct {
+	Text    *string `json:"text,omitempty"` // when it is UTF-8
+	Payload []byte  `json:"payload"`        // base64
+}
+
+func answerOf(a host.Answer) *answer {
+	out := &answer{Outputs: []payload{}, Failure: a.Failure}
+	for _, b := range a.Outputs {
+		p := payload{Payload: b}
+		if utf8.Valid(b) {
+			text := string(b)
+			p.Text = &text
+		}
+		out.Outputs = append(out.Outputs, p)
+	}
+	return out
+}
+
+func answerText(a host.Answer) string {
+	if a.Failure != "" {
+		return a.Failure
+	}
+	if len(a.Outputs) == 0 {
+		return "nothing"
+	}
+	var texts []string
+	for _, b := range a.Outputs {
+		texts = append(texts, fmt.Sprintf("%.120q", b))
+	}
+	return strings.Join(texts, ", ")
+}
+
+func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o crossOptions) error {
+	if o.events == "" {
+		return usagef("--cross-check needs events: give --events FILE")
+	}
+	if o.next < 1 || o.next > host.MaxCrossCheck {
+		return usagef("--cross-check %d: compare 1 to %d events", o.next, host.MaxCrossCheck)
+	}
+	if report.State != abi.StateHooks {
+		return usagef("there is nothing to cross-check: %v", host.ErrNoHooks)
+	}
+	in := a.in
+	if o.events != "-" {
+		f, err := os.Open(o.events)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	out := bufio.NewWriter(a.out)
+	if a.format == "table" {
+		if err := a.print(nil, func(w io.Writer) { writeReport(w, report) }, nil); err != nil {
+			return err
+		}
+	}
+	enc, all := json.NewEncoder(out), []verdict{}
+	differ := 0
+	check := host.CrossCheck{Wasm: wasm, Config: []byte(o.config), Next: o.next}
+	err := check.Run(c.Context(), lineReader(in), func(v host.Verdict) error {
+		if !v.Same() {
+			differ++
+		}
+		all = append(all, verdictOf(v))
+		switch a.format {
+		case "json":
+			return nil
+		case "jsonl":
+			return enc.Encode(all[len(all)-1])
+		case "name":
+			if v.Same() {
+				return nil
+			}
+			_, err := fmt.Fprintln(out, v.After)
+			return err
+		}
+		_, err := fmt.Fprintln(out, verdictText(v))
+		return err
+	})
+	if err == nil && a.format == "json" {
+		err = enc.Encode(struct {
+			*abi.Report
+			CrossCheck []verdict `json:"cross_check"`
+		}{report, all})
+	}
+	if err = errors.Join(err, out.Flush()); err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return usagef("there were no events to compare")
+	}
+	if differ > 0 {
+		return &exitError{control.ExitVerification, fmt.Errorf("%d of %d restores differ: the hooks do not carry all of the state", differ, len(all))}
+	}
+	return nil
+}
+
+func verdictOf(v host.Verdict) verdict {
+	out := verdict{After: v.After, Compared: v.Compared, Same: v.Same(), Event: v.Differs}
+	if v.Differs != 0 {
+		out.Memory, out.Hooks = answerOf(v.Memory), answerOf(v.Hooks)
+	}
+	if v.Failure != nil {
+		out.Failure = v.Failure.Error()
+	}
+	return out
+}
+
+func verdictText(v host.Verdict) string {
+	at := fmt.Sprintf("restored after event %d", v.After)
+	if v.After == 0 {
+		at = "restored before the first event"
+	}
+	switch {
+	case v.Failure != nil:
+		return fmt.Sprintf("%s: FAILED %v", at, v.Failure)
+	case v.Differs != 0:
+		return fmt.Sprintf("%s: DIFFERS at event %d: captured memory answers %s; the hooks answer %s", at, v.Differs, answerText(v.Memory), answerText(v.Hooks))
+	}
+	return fmt.Sprintf("%s: same, %d compared", at, v.Compared)
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"wasmhost/host"
+)
+
+// limitTable reports whether a key of a configuration file is of limits: the
+// node's, or those of kinds or daemons by name.
+func limitTable(key string) bool { return key == "limits" || key == "kind" || key == "daemon" }
+
+// readLimits adds what a configuration file says of limits, each under the name
+// of its table and its own.
+func readLimits(out map[string]string, path, key string, raw any) error {
+	tables, ok := raw.(map[string]any)
+	if !ok {
+		return usagef("%s: %s is a table, not %v", path, key, raw)
+	}
+	if key == "limits" {
+		return readTable(out, path, key, tables, host.ParseNodeLimits)
+	}
+	for name, raw := range tables {
+		table := key + "." + name
+		of, ok := raw.(map[string]any)
+		if !ok {
+			return usagef("%s: %s is a table, not %v", path, table, raw)
+		}
+		for sub, raw := range of {
+			limits, ok := raw.(map[string]any)
+			if sub != "limits" || !ok {
+				return usagef("%s: unknown key %q in [%s]; there is [%s.limits]", path, sub, table, table)
+			}
+			if err := readTable(out, path, table+".limits", limits, host.ParseLimits); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func readTable(out map[string]string, path, table string, limits map[string]any, parse func([]string) (host.Limits, error)) error {
+	var errs []error
+	for name, raw := range limits {
+		switch raw.(type) {
+		case string, int64:
+		default:
+			errs = append(errs, usagef("%s: %s in [%s] is a number or a text such as \"16MiB\", not %v", path, name, table, raw))
+			continue
+		}
+		text := fmt.Sprint(raw)
+		if _, err := parse([]string{name + "=" + text}); err != nil {
+			errs = append(errs, usagef("%s: [%s]: %v", path, table, err))
+			continue
+		}
+		out[table+"."+name] = text
+	}
+	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
+	return errors.Join(errs...)
+}
+
+// limitValues returns what the files say of limits, by table and name; the
+// first file that says something wins.
+func limitValues(files []map[string]string) []value {
+	var out []value
+	seen := make(map[string]bool)
+	for i, f := range files {
+		for key, said := range f {
+			if table, _, _ := strings.Cut(key, "."); limitTable(table) && !seen[key] {
+				seen[key] = true
+				out = append(out, value{key, said, configFiles()[i]})
+			}
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Key < out[j].Key })
+	return out
+}
+
+// fileLimits returns the limits of a table, as flags would give them: the
+// node's, or those of the kind or daemon that is named.
+func (a *app) fileLimits(of ...string) []string {
+	table := strings.Join(append(of, "limits."), ".")
+	var out []string
+	for _, v := range a.settings {
+		if name, ok := strings.CutPrefix(v.Key, table); ok && !strings.Contains(name, ".") {
+			out = append(out, name+"="+v.Value)
+		}
+	}
+	return out
+}
