@@ -726,3 +726,41 @@ func TestC40_C42_RosterAndLedgerAgree(t *testing.T) {
 		}
 	})
 }
+
+// A daemon that is on disk alone is woken by its channel, also after a restart.
+func TestAPassiveSubscriberIsWoken(t *testing.T) {
+	var net hosttest.Net
+	key, dir := newKey(t), t.TempDir()
+	a := channelNode(t, &net, nil, "")
+	b := startWith(t, &net, key, dir, "ear", earFactory(), asItIs)
+	a.create("ticks", host.ChannelPolicy{})
+	d := b.spawnAs("ear", nil)
+	b.subscribe(d.Entity, a, "ticks", nil)
+	want := ""
+	for round := range 3 {
+		text := fmt.Sprint(round)
+		a.publish("ticks", text)
+		want += " ticks:" + text
+		hears(t, b, d.Entity, strings.TrimSpace(want))
+		for !b.Passivate(d.Entity) { // its last record may not be durable yet
+			time.Sleep(time.Millisecond)
+		}
+		if s := b.sub(d.Entity); s.Cursor != uint64(round+1) {
+			t.Errorf("round %d: %+v", round, s)
+		}
+		b.stop()
+		b = startWith(t, &net, key, dir, "ear", earFactory(), asItIs)
+		if i, err := b.Inspect(d.Entity); err != nil || i.State != "passive" {
+			t.Fatalf("round %d: it is %s, %v", round, i.State, err)
+		}
+	}
+	a.publish("ticks", "last")
+	deadline := time.Now().Add(20 * time.Second)
+	for b.sub(d.Entity).Cursor != 4 { // asking it would wake it
+		if time.Now().After(deadline) {
+			t.Fatalf("it stands at %+v", b.sub(d.Entity))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	hears(t, b, d.Entity, strings.TrimSpace(want)+" ticks:last")
+}
