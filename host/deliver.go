@@ -157,7 +157,12 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 			Applied: d.applied + 1, Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: raw,
 			Kind: ev.Kind, From: ev.From}
 	}
-	outputs := d.link(raw)
+	var outputs []Output
+	if ev.Kind == EventDirect || !d.feed.idle() {
+		outputs = d.link(raw)
+	} else {
+		d.chainOn(raw) // nobody is to have them
+	}
 	d.note(ev.Sender, ev.Number, at)
 	p := Pending{result: Result{Outputs: outputs}}
 	if rec != nil {
@@ -170,6 +175,19 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 		}
 	}
 	return p, nil
+}
+
+// chainOn puts the daemon's outputs on its chain.
+func (d *hosted) chainOn(raw [][]byte) {
+	if len(raw) == 0 {
+		return
+	}
+	var l Link
+	for _, b := range raw {
+		d.chain.next(&l, d.epoch, d.applied+1, b)
+	}
+	d.payload = append(d.payload[:0], raw[len(raw)-1]...)
+	d.stats.emitted += uint64(len(raw))
 }
 
 // link copies the daemon's outputs and puts them on its chain.
