@@ -67,9 +67,10 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 	d, h := in.d, &s.Header
 	var err error
 	if in.offer.Memory {
-		d.stand(h)
-		d.lastTime = h.LastTime
-		err = in.memory.become(s.State)
+		if err = d.stand(h); err == nil {
+			d.lastTime = h.LastTime
+			err = in.memory.become(s.State)
+		}
 	} else {
 		err = d.restore(s, h.LastTime)
 	}

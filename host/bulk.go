@@ -110,7 +110,7 @@ func (s *sourceWalk) capture() error {
 	if of, ok := s.d.daemon.(mover); ok && s.d.form() == FormMemory {
 		s.memory = &movingMemory{of: of, hash: of.follow()}
 		if s.memory.view, err = of.freeze(nil); err == nil {
-			s.snap = s.d.header(FormBlocks)
+			s.snap, err = s.d.header(FormBlocks)
 		}
 	} else {
 		s.snap, err = s.d.snapshot(false)

@@ -73,6 +73,9 @@ func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error 
 	return h.h.room(sender, limit, before)
 }
 
+// SealSnapshot signs a snapshot anew, as its daemon could.
+func SealSnapshot(s *Snapshot, key *identity.KeyPair) error { return s.seal(key) }
+
 // PutIdleAway does at once what is done now and then: daemons that are idle
 // become passive, and states are stored that are due.
 func (r *Runtime) PutIdleAway() { r.putIdleAway() }

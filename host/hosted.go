@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/identity"
 )
 
@@ -39,6 +40,7 @@ type hosted struct {
 
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
+	binding sync.Mutex   // held while a subscription is made or ended; before mu
 	pacer   pacer        // spaces its events while it moves and does too much
 
 	mu       sync.Mutex
@@ -57,6 +59,8 @@ type hosted struct {
 	applied  uint64
 	lastTime int64
 	horizon  horizon
+	ledger   channel.Ledger // subscriptions
+	gathered *gathered      // while a run of events is applied: their records
 	stats    stats
 	spawned  time.Time
 	index    uint64  // of the next history record
@@ -200,7 +204,10 @@ func (d *hosted) end(state daemonState, err error) {
 // prepareCall fills the reused Call for the next event. It needs d.mu.
 func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
-	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel
+	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind
+	if ev.Kind != EventDirect {
+		c.Sender = ev.From
+	}
 	return c
 }
 

@@ -113,6 +113,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how Mend
 	r.daemons[id], r.names[d.name] = d, id
 	r.mu.Unlock()
 	d.resume()
+	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)
 	r.logger.Warn("a daemon was mended", "daemon", id.Origin(), "how", how, "count", fact.Count, "epoch", fact.Epoch)
 	return fact, nil

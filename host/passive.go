@@ -89,6 +89,10 @@ func (r *Runtime) passivate(d *hosted) bool {
 		r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 		return false
 	}
+	if err := d.putLedger(b); err != nil {
+		r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
+		return false
+	}
 	d.marked = false // commit would take the mark away
 	b.Put(store.Passive, d.id[:], rec)
 	d.commit(b)

@@ -42,6 +42,9 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.hub.recover(); err != nil {
+		return err
+	}
 	if err := r.recoverDaemons(ctx); err != nil {
 		return err
 	}
@@ -194,7 +197,7 @@ func (d *hosted) replay(b []byte) error {
 	case *eventRecord:
 		err = d.replayEvent(rec)
 	case *failureRecord:
-		d.horizon.advance(rec.Sender, rec.Number, rec.Time)
+		d.advance(rec.Sender, rec.Number, rec.Time)
 		d.stats.errors++
 	case *checkpointRecord:
 		c := &rec.Checkpoint
@@ -209,6 +212,10 @@ func (d *hosted) replay(b []byte) error {
 		d.epoch = rec.Epoch
 	case *mendRecord:
 		err = d.replayMend(rec)
+	case *bindRecord:
+		err = d.ledger.Record(rec.Binding)
+	case *unbindRecord:
+		d.ledger.Forget(rec.Publisher, rec.Channel)
 	case *settledRecord:
 	default:
 		err = fmt.Errorf("%w: a %T inside the history", errBadRecord, rec)
@@ -230,7 +237,7 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 		d.note(e.Sender, e.Number, e.Time)
 		return nil
 	}
-	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload}
+	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From}
 	raw, err := d.daemon.Process(d.prepareCall(&ev, e.Time), e.Payload)
 	skip := d.mending != nil && d.mending.how == MendSkip
 	if err != nil && !skip {

@@ -127,7 +127,12 @@ func (s *sourceWalk) deliver() error {
 	s.m.receipt = rec
 	s.m.mu.Unlock()
 	s.give(rec)
-	return s.m.settle(rec)
+	s.d.mu.Lock()
+	bound := s.d.ledger.All()
+	s.d.mu.Unlock()
+	err := s.m.settle(rec)
+	s.rebound(bound)
+	return err
 }
 
 // hand sends the release and waits for Done.

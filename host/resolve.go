@@ -147,6 +147,7 @@ func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
 	m.rt.mu.Unlock()
 	d.moving.Store(false)
 	d.resume()
+	m.rt.subs.start(d.id, d.ledger.All())
 	m.rt.logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", d.id.Origin(), "target", m.target, "epoch", fact.Epoch)
 	return fact, nil
 }
@@ -189,6 +190,7 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	in.settled = true
 	close(in.done)
 	d.resume()
+	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)
 	r.logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
 	return fact, nil

@@ -30,6 +30,10 @@ type Options struct {
 	Logger   *slog.Logger      // nil: slog.Default()
 	Clock    func() time.Time  // nil: time.Now
 
+	// TokenSkew is by how much the clocks of those who issue permission tokens
+	// may differ from this node's; at most identity.MaxTokenSkew.
+	TokenSkew time.Duration
+
 	// RefuseModules makes the node take no module from a peer: a daemon of a
 	// module that was not pushed here cannot come here.
 	RefuseModules bool
@@ -73,6 +77,10 @@ type Runtime struct {
 	cancel   context.CancelFunc // ends migrations and background work
 	work     sync.WaitGroup
 
+	tokenSkew time.Duration
+	hub       *hub           // channels of this node
+	subs      *subscriptions // of this node's daemons
+
 	mu       sync.RWMutex // guards the maps; never held while user code runs
 	kinds    map[string]*kind
 	modules  map[store.Digest]*sandbox.Module
@@ -110,6 +118,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		accused: make(map[identity.EntityID]*accused),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
+	r.tokenSkew = o.TokenSkew
 	fill(&r.logger, slog.Default())
 	fill(&r.cpEvery, 1024)
 	if r.clock == nil {
@@ -122,6 +131,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		}
 	}
 	r.self = r.node.ID().Node()
+	r.hub, r.subs = newHub(r), newSubscriptions(r)
 	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes}); err != nil {
 		return nil, err
 	}
@@ -191,6 +201,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	}
 	r.resumeMigrations()
 	r.startIdling()
+	r.startChannels()
 	return nil
 }
 

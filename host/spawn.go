@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -163,6 +164,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	d.resume()
+	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
 		return Info{}, errors.Join(err, r.abandon(d, err))
@@ -254,6 +256,7 @@ func (r *Runtime) release(d *hosted) {
 func (r *Runtime) abandon(d *hosted, why error) error {
 	d.end(stateGone, why)
 	r.release(d)
+	r.subs.leaveAll(d.id)
 	if r.store == nil || d.kind == "" {
 		return nil
 	}
@@ -328,7 +331,9 @@ func (d *hosted) init(at int64) error {
 // initialised anew.
 func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 	h := &s.Header
-	d.stand(h)
+	if err := d.stand(h); err != nil {
+		return err
+	}
 	var err error
 	switch h.Form {
 	case FormNone:
@@ -356,11 +361,15 @@ func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 }
 
 // stand puts the daemon where a snapshot's header says, but for its state.
-func (d *hosted) stand(h *SnapshotHeader) {
+func (d *hosted) stand(h *SnapshotHeader) (err error) {
+	if d.ledger, err = channel.DecodeLedger(h.Bindings); err != nil {
+		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
+	}
 	d.chain, d.payload = NewChain(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
 	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
 	d.signed = h.Through / d.rt.cpEvery
 	d.stats.processed, d.stats.emitted = h.Applied, h.Through
+	return nil
 }
 
 // daemonRecord is how the store keeps what a daemon is. The private key is
@@ -424,7 +433,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 
 // forget removes all that the store holds of the daemon.
 func forget(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive} {
+	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound} {
 		b.Delete(t, id[:])
 	}
 	b.DeleteUnder(store.Deltas, id[:])

@@ -67,8 +67,10 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 	if err := d.portable(); err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
-	s := d.header(form)
-	var err error
+	s, err := d.header(form)
+	if err != nil {
+		return nil, err
+	}
 	switch s.Header.Form {
 	case FormMemory:
 		to := &stateBuffer{b: make([]byte, frontRoom), limit: d.limits.StateBytes}
@@ -104,15 +106,25 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 }
 
 // header is a snapshot that lacks its state and signature. It needs d.mu.
-func (d *hosted) header(form Form) *Snapshot { return d.headerWith(form, d.horizon.list()) }
+func (d *hosted) header(form Form) (*Snapshot, error) {
+	return d.headerWith(form, d.horizon.list())
+}
 
-func (d *hosted) headerWith(form Form, marks []SenderMark) *Snapshot {
-	return &Snapshot{Header: SnapshotHeader{
+func (d *hosted) headerWith(form Form, marks []SenderMark) (*Snapshot, error) {
+	bindings, err := d.ledger.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
+	}
+	s := &Snapshot{Header: SnapshotHeader{
 		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
 		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
 		Applied: d.applied, LastTime: d.lastTime, Horizon: marks, Form: form, Limits: d.own.Map(),
-		CreatedAt: d.rt.clock().UnixNano(),
+		CreatedAt: d.rt.clock().UnixNano(), Bindings: bindings,
 	}}
+	if len(bindings) == 0 {
+		s.Header.Version = plainSnapshot
+	}
+	return s, nil
 }
 
 // describe completes a snapshot of FormBlocks.

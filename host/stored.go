@@ -170,7 +170,10 @@ func (d *hosted) putDelta(b *store.Batch) error {
 		d.saved.goes = false
 		return fmt.Errorf("%w: %w", errNoDelta, err)
 	}
-	s := d.headerWith(formDelta, d.horizon.since(d.saved.time))
+	s, err := d.headerWith(formDelta, d.horizon.since(d.saved.time))
+	if err != nil {
+		return err
+	}
 	if s.State, err = canon.Marshal(&deltaState{Version: deltaVersion, Base: d.saved.digest, Forgotten: d.horizon.forgotten, Memory: memory}); err != nil {
 		return err
 	}

@@ -80,6 +80,9 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 				if rep.Receipt != "" {
 					fmt.Fprintf(w, "receipt %s\n", rep.Receipt)
 				}
+				for _, u := range rep.Unbound {
+					fmt.Fprintf(w, "not subscribed yet to %s/%s: %s (%s)\n", u.Publisher, u.Channel, u.Reason, u.Code)
+				}
 			}, func() string { return rep.Origin })
 		},
 	}

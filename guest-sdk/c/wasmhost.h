@@ -47,9 +47,14 @@ WH_IMPORT("event_sequence") uint64_t wh_event_sequence(void); /* 1 for the first
 WH_IMPORT("event_time") int64_t wh_event_time(void);          /* Unix nanoseconds, as recorded */
 WH_IMPORT("event_sender") void wh_event_sender(uint8_t id[32]); /* zeros: anonymous */
 WH_IMPORT("event_channel") uint32_t wh_event_channel(char *name, uint32_t cap); /* its length; 0: a direct event */
+WH_IMPORT("event_kind") uint32_t wh_event_kind(void);         /* one of the kinds below */
 WH_IMPORT("daemon_id") void wh_daemon_id(uint8_t id[32]);
 WH_IMPORT("now") int64_t wh_now(void);                        /* as wh_event_time */
 WH_IMPORT("random") void wh_random(void *out, uint32_t size); /* the same again on replay */
+
+/* Kinds of events: sent to the daemon; of a channel; a gap, 16 bytes: sequences of
+ * the first and the last lost event, little-endian, zeros where they are not known. */
+enum { WH_DIRECT = 0, WH_CHANNEL = 1, WH_GAP = 2 };
 
 enum { WH_DEBUG = 0, WH_INFO = 1, WH_WARN = 2, WH_ERROR = 3 };
 

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
+	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
 
@@ -77,7 +79,7 @@ func Decode(b []byte) (Message, error) {
 func blank(kind byte) Message {
 	for _, m := range []Message{&Offer{}, &Accept{}, &Refuse{}, &ModuleChunk{}, &HistoryBatch{}, &SnapshotChunk{},
 		&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{},
-		&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}} {
+		&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}, &Bound{}} {
 		if m.kind() == kind {
 			return m
 		}
@@ -209,6 +211,25 @@ func (m *Done) check() error { return receiptLen(m.Receipt) }
 
 func (m *Receipt) check() error { return receiptLen(m.Bytes) }
 
+func (m *Bound) check() error { return unboundOK(m.Unbound) }
+
+func unboundOK(list []Unbound) error {
+	if len(list) > MaxUnbound {
+		return fmt.Errorf("%d subscriptions", len(list))
+	}
+	for _, u := range list {
+		if identity.ValidChannel(u.Channel) != nil || len(u.Text) > MaxText {
+			return fmt.Errorf("a subscription to %.300q, %d bytes of text", u.Channel, len(u.Text))
+		}
+	}
+	return nil
+}
+
+// NewUnbound makes an Unbound of err, with its text cut to MaxText.
+func NewUnbound(publisher identity.NodeID, channel string, code uint16, err error) Unbound {
+	return Unbound{Publisher: publisher, Channel: channel, Code: code, Text: cut(strings.ToValidUTF8(err.Error(), "?"))}
+}
+
 func (m *Receipts) check() error {
 	if len(m.All) > MaxReceipts {
 		return fmt.Errorf("%d receipts", len(m.All))
@@ -240,7 +261,7 @@ func (m *Outcome) check() error {
 			return fmt.Errorf("%d ns in %s", s.Took, s.Phase)
 		}
 	}
-	if err := errors.Join(receiptLen(m.Receipt), passesOK(m.Rounds)); err != nil {
+	if err := errors.Join(receiptLen(m.Receipt), passesOK(m.Rounds), unboundOK(m.Unbound)); err != nil {
 		return err
 	}
 	for _, f := range m.Failures {

@@ -21,6 +21,7 @@ const (
 	MaxText       = 4096      // bytes of a failure's text; longer text is cut by the sender, refused by the receiver
 
 	MaxRounds   = 1000 // that may be asked for
+	MaxUnbound  = 1024 // subscriptions in one message
 	MaxReceipts = 64   // that travel with a daemon
 	MaxReceipt  = 4096 // bytes of one
 
@@ -274,6 +275,23 @@ type Outcome struct {
 	Failures []Failure // why it failed, one; none when the daemon moved
 	Rounds   []Pass
 	Receipt  []byte // what both sides signed; empty where there is none
+	Unbound  []Unbound
+}
+
+// Bound says, of a daemon with subscriptions, which of them the target could not
+// bind yet; it goes on trying. Target to source, after Done.
+type Bound struct {
+	_       struct{} `cbor:",toarray"`
+	Unbound []Unbound
+}
+
+// Unbound is a subscription that is not bound, and why.
+type Unbound struct {
+	_         struct{} `cbor:",toarray"`
+	Publisher identity.NodeID
+	Channel   string
+	Code      uint16 // of package channel
+	Text      string
 }
 
 // Span is how long a phase took.
@@ -313,6 +331,7 @@ func (*Memory) kind() uint8        { return 19 }
 func (*Caught) kind() uint8        { return 20 }
 func (*Receipts) kind() uint8      { return 21 }
 func (*Receipt) kind() uint8       { return 22 }
+func (*Bound) kind() uint8         { return 23 }
 
 // Conn carries the messages of one migration between its two ends, in order.
 // One goroutine may send while another receives.

@@ -42,6 +42,10 @@ func (b *Batch) DeleteHistoryFrom(id ID, index uint64) {
 	b.add(op{'r', historyKey(id, index), historyKey(id, ^uint64(0))})
 }
 
+// DeleteRange removes the records whose keys are from from up to, and without,
+// to.
+func (b *Batch) DeleteRange(t Table, from, to []byte) { b.add(op{'r', key(t, from), key(t, to)}) }
+
 // DeleteHistoryBefore removes the daemon's history before index.
 func (b *Batch) DeleteHistoryBefore(id ID, index uint64) {
 	b.add(op{'r', historyKey(id, 0), historyKey(id, index)})

@@ -33,6 +33,7 @@ func (s *Store) openEngine() error {
 		o := &pebble.Options{
 			FS: unlocked{g}, Cache: cache, MemTableSize: 32 << 20, L0CompactionThreshold: 8, LBaseMaxBytes: 256 << 20, Logger: quiet{s.logger, s.giveUp},
 			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(),
+			DisableWAL: s.sync == pebble.NoSync, // what is in memory alone is not to be found again
 		}
 		o.Experimental.ValueSeparationPolicy = largeApart
 		db, err = pebble.Open(s.dir, o)

@@ -23,6 +23,10 @@ const (
 	Peers     Table = 'p' // by key
 	Meta      Table = 'm' // by name
 	Passive   Table = 'z' // by identity: where a daemon stands that is on disk alone
+	Bound     Table = 'b' // by identity: the subscriptions of a daemon
+	Channels  Table = 'c' // by name: what a channel is
+	Events    Table = 'l' // by channel and sequence: the channels' logs
+	Revoked   Table = 'x' // by issuer: below which generation its tokens are revoked
 	Deltas    Table = 'e' // by identity and place, 4 bytes: what changed since the snapshot or the delta before
 
 	Witnesses Table = 'w' // by identity: the last signed word of a daemon that left
@@ -63,6 +67,12 @@ func (s *Store) Get(t Table, k []byte) ([]byte, error) {
 // call.
 func (s *Store) Scan(t Table, fn func(k, v []byte) error) error {
 	return s.scan([]byte{byte(t)}, []byte{byte(t) + 1}, false, func(k, v []byte) error { return fn(k[1:], v) })
+}
+
+// ScanRange is Scan of the records whose keys are from from up to, and without,
+// to.
+func (s *Store) ScanRange(t Table, from, to []byte, fn func(k, v []byte) error) error {
+	return s.scan(key(t, from), key(t, to), false, func(k, v []byte) error { return fn(k[1:], v) })
 }
 
 // ScanPrefix is Scan of the records whose key begins with prefix, which is not

@@ -47,7 +47,7 @@ func main() {
 		}
 		return
 	}
-	for _, c := range []comparison{deliver, sendLines, durable64, durable1, replay} {
+	for _, c := range []comparison{deliver, sendLines, channels, crowd, durable64, durable1, replay} {
 		if *only != "" && c.name != *only {
 			continue
 		}

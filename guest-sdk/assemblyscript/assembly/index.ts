@@ -177,3 +177,15 @@ export function abort_(message: string | null, file: string | null, line: u32, c
   fail(1, text);
   unreachable();
 }
+
+@external("wasmhost", "event_kind") declare function host_event_kind(): i32;
+
+/**
+ * What an event is to its daemon: sent to it; of a channel that it is subscribed to;
+ * or a gap in one, 16 bytes: the sequences of the first and the last lost event,
+ * little-endian, zeros where they are not known.
+ */
+export enum EventKind { Direct = 0, Channel = 1, Gap = 2 }
+
+/** What the event is. */
+export function eventKind(): EventKind { return host_event_kind(); }

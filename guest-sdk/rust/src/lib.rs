@@ -351,3 +351,30 @@ macro_rules! export_common {
         }
     };
 }
+
+/// What an event is to its daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// It was sent to the daemon.
+    Direct,
+    /// It came by a channel that the daemon is subscribed to.
+    Channel,
+    /// It stands for a channel's events that are lost: 16 bytes, the sequences of the
+    /// first and the last of them, little-endian; zeros where they are not known.
+    Gap,
+}
+
+#[link(wasm_import_module = "wasmhost")]
+extern "C" {
+    #[link_name = "event_kind"]
+    fn host_event_kind() -> u32;
+}
+
+/// What the event is.
+pub fn event_kind() -> EventKind {
+    match unsafe { host_event_kind() } {
+        1 => EventKind::Channel,
+        2 => EventKind::Gap,
+        _ => EventKind::Direct,
+    }
+}

@@ -31,6 +31,7 @@ type Event struct {
 	Sequence uint64
 	Time     int64 // Unix nanoseconds, above 0
 	Channel  string
+	Kind     uint32 // as abi.ImportEventKind
 }
 
 // seed is that of the call's random stream: it follows from who the daemon is,
