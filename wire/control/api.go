@@ -156,7 +156,8 @@ type MigrationReport struct {
 	DowntimeMS float64     `json:"downtime_ms"`
 	Phases     []PhaseTime `json:"phases"`
 	Rounds     []Round     `json:"rounds"`            // the last is the pause
-	Receipt    string      `json:"receipt,omitempty"` // its digest
+	Receipt    string      `json:"receipt,omitempty"`      // its digest
+	ReceiptRaw []byte      `json:"receipt_cbor,omitempty"` // the receipt
 
 	Unbound []Unbound `json:"unbound,omitempty"` // subscriptions that the target could not bind yet; it goes on trying
 }
@@ -200,6 +201,7 @@ func reportOf(r host.Report) *MigrationReport {
 	if r.Receipt != nil {
 		if sum, err := r.Receipt.Digest(); err == nil {
 			out.Receipt = sum.String()
+			out.ReceiptRaw, _ = r.Receipt.Encode() // what has a digest can be encoded
 		}
 	}
 	for _, p := range r.Phases {
