@@ -119,7 +119,7 @@ Exit codes: wasmhost --help
 		}
 		daemon.AddCommand(long)
 	}
-	root.AddCommand(daemon, a.serve(), a.demo(), a.check(), a.kind(), a.upgrade(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.node(), a.channel(), a.token(), a.chain(), a.receipt(), a.identity(), a.config(), a.doctor(), a.versionCommand())
+	root.AddCommand(daemon, a.serve(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.upgrade(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.node(), a.channel(), a.token(), a.chain(), a.receipt(), a.identity(), a.config(), a.doctor(), a.versionCommand())
 	group(root)
 	return root
 }

@@ -61,7 +61,14 @@ func readWhole(fs vfs.FS, path string) (b []byte, err error) {
 }
 
 // damage returns where the log's first chunk is that does not hold, and up to
-// where a chunk behind it says that the log was synced; 0 where none does.
+// where the chunks behind it show that the log was synced; 0 where they do not.
+//
+// A chunk says up to where the log was synced when it was made, but the engine
+// counts too little there: not what it wrote of blocks that were full. So what
+// grows from chunk to chunk is looked at as well. Where a second chunk says more
+// than a first, a sync ended between the two; where a third says more again,
+// another did, which began after the one before had ended, and so after the first
+// chunk was made: it covered all before that chunk.
 func damage(b []byte, number uint32) (at, synced uint64) {
 	pos := 0
 	for pos < len(b) {
@@ -76,11 +83,24 @@ func damage(b []byte, number uint32) (at, synced uint64) {
 		pos = end
 	}
 	at = uint64(pos)
+	first, said, grew := 0, uint64(0), 0
 	for next := pos + 1; next+logHeader <= len(b); next++ {
 		// What a chunk says was synced is before the chunk.
-		if _, s, ok := chunkAt(b, next, number); ok && s > synced && s <= uint64(next) {
-			synced = s
+		_, s, ok := chunkAt(b, next, number)
+		if !ok || s > uint64(next) {
+			continue
 		}
+		synced = max(synced, s)
+		switch {
+		case first == 0:
+			first, said = next, s
+		case s > said:
+			said = s
+			grew++
+		}
+	}
+	if grew >= 2 {
+		synced = max(synced, uint64(first))
 	}
 	return at, synced
 }

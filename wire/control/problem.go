@@ -112,6 +112,8 @@ var classes = []struct {
 	{host.ErrMailboxFull, class{"mailbox-full", 429, ExitFailure, "The mailbox is full", "send more slowly, or try again"}},
 	{host.ErrSuperseded, class{"superseded", 409, ExitConflict, "The event is out of order", "a sender's numbers must grow: send it under a number above the last, or another --id"}},
 	{host.ErrReused, class{"id-reused", 409, ExitConflict, "The id is another event's", "an --id stands for one event: give this one another"}},
+	{host.ErrOtherModule, class{"other-module", 409, ExitConflict, "The saved daemon is of another module", "run the module that it was saved with, write the hooks, or begin anew with another --state file"}},
+	{host.ErrBadTrial, class{"bad-state-file", 422, ExitFailure, "Not a saved daemon", "give --state a file that wasmhost run wrote, or one that is not there"}},
 	{host.ErrTooLarge, class{"too-large", 413, ExitFailure, "Too large", "split it"}},
 	{host.ErrHorizonFull, class{"too-many-senders", 429, ExitFailure, "Too many senders", "reuse sender identities"}},
 	{host.ErrNotPortable, class{"not-portable", 409, ExitMigration, "The state cannot be captured", "a native daemon moves where its code implements Snapshot and Restore, and it is of a kind"}},
