@@ -70,7 +70,7 @@ type hub struct {
 type published struct {
 	hub    *hub
 	name   string
-	rec    channelRecordOf
+	rec    storedChannel
 	source identity.EntityID
 
 	publishing sync.Mutex // held while events are put into the log, so that they are written in order
@@ -84,8 +84,8 @@ type published struct {
 	changed chan struct{} // closed, and replaced, when durable grows or removed is set
 }
 
-// channelRecordOf is how the store keeps what a channel is.
-type channelRecordOf struct {
+// storedChannel is how the store keeps what a channel is.
+type storedChannel struct {
 	_       struct{} `cbor:",toarray"`
 	Policy  ChannelPolicy
 	Born    []byte // drawn at random, 16 bytes
@@ -133,7 +133,7 @@ func (h *hub) add(name string, p ChannelPolicy) (*published, error) {
 	if len(h.channels) >= maxChannels {
 		return nil, fmt.Errorf("%w: %d", channel.ErrTooMany, maxChannels)
 	}
-	rec := channelRecordOf{Policy: p, Born: make([]byte, 16), Created: h.rt.clock().UnixNano()}
+	rec := storedChannel{Policy: p, Born: make([]byte, 16), Created: h.rt.clock().UnixNano()}
 	rec.Policy.Limits = p.Limits.Over(channel.DefaultLimits)
 	if _, err := rand.Read(rec.Born); err != nil {
 		return nil, fmt.Errorf("making channel %q: %w", name, err)
@@ -154,7 +154,7 @@ func (h *hub) add(name string, p ChannelPolicy) (*published, error) {
 	return c, nil
 }
 
-func (h *hub) open(name string, rec channelRecordOf) *published {
+func (h *hub) open(name string, rec storedChannel) *published {
 	c := &published{hub: h, name: name, rec: rec, source: channel.SourceOf(h.rt.self, [16]byte(rec.Born), name),
 		log: channel.NewLog(rec.Policy.Limits, h.rt.store != nil, 1), changed: make(chan struct{})}
 	if h.rt.store != nil {
@@ -396,7 +396,7 @@ func (c *published) reload() error {
 // recover brings back channels and revocations.
 func (h *hub) recover() error {
 	err := h.rt.store.Scan(store.Channels, func(k, v []byte) error {
-		var rec channelRecordOf
+		var rec storedChannel
 		err := canon.Unmarshal(v, &rec)
 		if err == nil && len(rec.Born) != 16 {
 			err = errors.New("its birth is not 16 bytes")

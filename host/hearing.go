@@ -12,30 +12,30 @@ import (
 )
 
 // subscriptions is what this node's daemons hear. For each channel there is one
-// intake, whatever the number of daemons: its events come to the node once.
+// hearing, whatever the number of daemons: its events come to the node once.
 type subscriptions struct {
 	rt *Runtime
 
-	mu      sync.Mutex
-	intakes map[intakeKey]*intake
+	mu       sync.Mutex
+	hearings map[hearingKey]*hearing
 }
 
-type intakeKey struct {
+type hearingKey struct {
 	publisher identity.NodeID
 	name      string
 }
 
 func newSubscriptions(r *Runtime) *subscriptions {
-	return &subscriptions{rt: r, intakes: make(map[intakeKey]*intake)}
+	return &subscriptions{rt: r, hearings: make(map[hearingKey]*hearing)}
 }
 
-// intake is one channel's feed to this node. Its newest events are kept in a
+// hearing is one channel's feed to this node. Its newest events are kept in a
 // ring, from which the daemons take them at their own pace; whoever is behind
 // the ring fetches what it lacks. The ring takes more as the fastest goes on.
-type intake struct {
+type hearing struct {
 	subs *subscriptions
 	rt   *Runtime
-	key  intakeKey
+	key  hearingKey
 	kick chan struct{} // something is to be tried at once
 
 	sending sync.Mutex // one goroutine sends at a time
@@ -68,10 +68,10 @@ const (
 
 var subscriptionStates = [...]string{"connecting", "live", "refused"}
 
-// member is a daemon that an intake is for. Its fields are guarded by the
-// intake's lock.
+// member is a daemon that a hearing is for. Its fields are guarded by the
+// hearing's lock.
 type member struct {
-	in      *intake
+	in      *hearing
 	entity  identity.EntityID
 	token   []byte
 	source  identity.EntityID // zero: it is new
@@ -98,33 +98,33 @@ type memberAnswer struct {
 	err      error
 }
 
-// Bounds and pauses of intakes.
+// Bounds and pauses of hearings.
 const (
-	ringBytes        = feedWindow
-	grantBytes       = ringBytes / 16
-	intakePauseFirst = 50 * time.Millisecond
-	intakePauseMost  = 5 * time.Second
-	refusedFirst     = 5 * time.Second
-	refusedMost      = time.Minute
-	reportEvery      = time.Second
-	answerTimeout    = 15 * time.Second
-	mostHops         = 8 // in a row, before it waits
+	ringBytes         = feedWindow
+	grantBytes        = ringBytes / 16
+	hearingPauseFirst = 50 * time.Millisecond
+	hearingPauseMost  = 5 * time.Second
+	refusedFirst      = 5 * time.Second
+	refusedMost       = time.Minute
+	reportEvery       = time.Second
+	answerTimeout     = 15 * time.Second
+	mostHops          = 8 // in a row, before it waits
 )
 
-// enlist returns the daemon's membership, making it, and the intake, where
+// enlist returns the daemon's membership, making it, and the hearing, where
 // needed. fresh says that it was made.
 func (s *subscriptions) enlist(id identity.EntityID, b channel.Binding) (m *member, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := intakeKey{b.Publisher, b.Channel}
-	in := s.intakes[key]
+	key := hearingKey{b.Publisher, b.Channel}
+	in := s.hearings[key]
 	if in == nil {
 		if !s.rt.startWork() {
 			return nil, false, ErrShuttingDown
 		}
-		in = &intake{subs: s, rt: s.rt, key: key, at: b.Publisher, members: make(map[identity.EntityID]*member),
+		in = &hearing{subs: s, rt: s.rt, key: key, at: b.Publisher, members: make(map[identity.EntityID]*member),
 			kick: make(chan struct{}, 1), changed: make(chan struct{})}
-		s.intakes[key] = in
+		s.hearings[key] = in
 		go func() {
 			defer s.rt.work.Done()
 			in.run(s.rt.ctx)
@@ -170,7 +170,7 @@ func (s *subscriptions) join(ctx context.Context, id identity.EntityID, b channe
 // let go of already.
 func (s *subscriptions) unsubscribe(ctx context.Context, id identity.EntityID, publisher identity.NodeID, name string) error {
 	s.mu.Lock()
-	in := s.intakes[intakeKey{publisher, name}]
+	in := s.hearings[hearingKey{publisher, name}]
 	s.mu.Unlock()
 	if in == nil {
 		return nil
@@ -196,7 +196,7 @@ func (s *subscriptions) unsubscribe(ctx context.Context, id identity.EntityID, p
 }
 
 // ask sends what the member has to say and waits for the answer.
-func (in *intake) ask(ctx context.Context, m *member) memberAnswer {
+func (in *hearing) ask(ctx context.Context, m *member) memberAnswer {
 	answer := make(chan memberAnswer, 1)
 	in.mu.Lock()
 	m.answer = answer
@@ -236,7 +236,7 @@ func (m *member) reply(a memberAnswer) {
 	}
 }
 
-func (in *intake) poke() {
+func (in *hearing) poke() {
 	select {
 	case in.kick <- struct{}{}:
 	default:
@@ -244,14 +244,14 @@ func (in *intake) poke() {
 }
 
 // wake needs in.mu.
-func (in *intake) wake() {
+func (in *hearing) wake() {
 	close(in.changed)
 	in.changed = make(chan struct{})
 }
 
 // resubscribe says again what the member has to say, where there is a
 // connection.
-func (in *intake) resubscribe(m *member) {
+func (in *hearing) resubscribe(m *member) {
 	in.mu.Lock()
 	conn := in.conn
 	in.mu.Unlock()
@@ -275,7 +275,7 @@ func (m *member) begin() {
 	}()
 }
 
-// leave takes the member off its intake, which ends with its last one. The
+// leave takes the member off its hearing, which ends with its last one. The
 // publisher is told where that is possible.
 func (s *subscriptions) leave(m *member) {
 	in := m.in
@@ -287,8 +287,8 @@ func (s *subscriptions) leave(m *member) {
 	m.gone = true
 	m.reply(memberAnswer{err: errUnbound})
 	conn := in.conn
-	if len(in.members) == 0 && s.intakes[in.key] == in {
-		delete(s.intakes, in.key)
+	if len(in.members) == 0 && s.hearings[in.key] == in {
+		delete(s.hearings, in.key)
 		in.ended = true
 	}
 	ended := in.ended
@@ -310,7 +310,7 @@ func (s *subscriptions) leave(m *member) {
 func (s *subscriptions) leaveAll(id identity.EntityID) {
 	s.mu.Lock()
 	var out []*member
-	for _, in := range s.intakes {
+	for _, in := range s.hearings {
 		in.mu.Lock()
 		if m := in.members[id]; m != nil {
 			out = append(out, m)
@@ -330,7 +330,7 @@ func (s *subscriptions) linger(id identity.EntityID) []*member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []*member
-	for _, in := range s.intakes {
+	for _, in := range s.hearings {
 		in.mu.Lock()
 		if m := in.members[id]; m != nil {
 			m.lingers = true
@@ -377,7 +377,7 @@ func (s *subscriptions) startAll() {
 // describe says where a subscription stands.
 func (s *subscriptions) describe(id identity.EntityID, sub *Subscription) {
 	s.mu.Lock()
-	in := s.intakes[intakeKey{sub.Publisher, sub.Channel}]
+	in := s.hearings[hearingKey{sub.Publisher, sub.Channel}]
 	s.mu.Unlock()
 	if in == nil {
 		return
@@ -394,7 +394,7 @@ func (s *subscriptions) describe(id identity.EntityID, sub *Subscription) {
 	}
 }
 
-func (in *intake) send(conn channel.Conn, m channel.Message) error {
+func (in *hearing) send(conn channel.Conn, m channel.Message) error {
 	in.sending.Lock()
 	defer in.sending.Unlock()
 	return errors.Join(conn.Send(m), conn.Flush())
@@ -403,7 +403,7 @@ func (in *intake) send(conn channel.Conn, m channel.Message) error {
 // sendIf sends the message where cond, which is called with in.mu, still holds:
 // what is said of one daemon by several goroutines comes in an order that ends
 // in what is so.
-func (in *intake) sendIf(conn channel.Conn, m channel.Message, cond func() bool) error {
+func (in *hearing) sendIf(conn channel.Conn, m channel.Message, cond func() bool) error {
 	in.sending.Lock()
 	defer in.sending.Unlock()
 	in.mu.Lock()
@@ -416,7 +416,7 @@ func (in *intake) sendIf(conn channel.Conn, m channel.Message, cond func() bool)
 }
 
 // say tells the publisher what the member wants of it.
-func (in *intake) say(conn channel.Conn, m *member) {
+func (in *hearing) say(conn channel.Conn, m *member) {
 	if !in.rt.startWork() {
 		return
 	}

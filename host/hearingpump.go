@@ -12,7 +12,7 @@ import (
 // pump gives the member's daemon its events, in order, until it is no member any
 // more.
 func (m *member) pump(ctx context.Context) {
-	pause := intakePauseFirst
+	pause := hearingPauseFirst
 	for ctx.Err() == nil {
 		step, wait := m.next()
 		if step == nil {
@@ -27,7 +27,7 @@ func (m *member) pump(ctx context.Context) {
 		}
 		err := step(ctx)
 		if err == nil {
-			pause = intakePauseFirst
+			pause = hearingPauseFirst
 			continue
 		}
 		var moved *MovedError
@@ -47,7 +47,7 @@ func (m *member) pump(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		timer.Stop()
-		pause = min(2*pause, intakePauseMost)
+		pause = min(2*pause, hearingPauseMost)
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 	"wasmhost/identity"
 )
 
-// run keeps the feed going as long as the intake has members.
-func (in *intake) run(ctx context.Context) {
-	pause, moves := intakePauseFirst, 0
+// run keeps the feed going as long as the hearing has members.
+func (in *hearing) run(ctx context.Context) {
+	pause, moves := hearingPauseFirst, 0
 	for ctx.Err() == nil && !in.over() {
 		good, err := in.once(ctx)
 		var moved *movedFeed
@@ -22,7 +22,7 @@ func (in *intake) run(ctx context.Context) {
 			}
 		}
 		if good {
-			pause, moves = intakePauseFirst, 0
+			pause, moves = hearingPauseFirst, 0
 		}
 		in.disconnected(err)
 		if in.over() {
@@ -31,7 +31,7 @@ func (in *intake) run(ctx context.Context) {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-			pause = min(2*pause, intakePauseMost)
+			pause = min(2*pause, hearingPauseMost)
 		case <-in.kick:
 		case <-ctx.Done():
 		}
@@ -40,7 +40,7 @@ func (in *intake) run(ctx context.Context) {
 	in.disconnected(ErrShuttingDown)
 }
 
-func (in *intake) over() bool {
+func (in *hearing) over() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.ended
@@ -53,7 +53,7 @@ func (m *movedFeed) Error() string { return fmt.Sprintf("it is published by node
 
 // once connects and takes what comes, until the connection ends. good says that
 // a member was accepted over it.
-func (in *intake) once(ctx context.Context) (good bool, err error) {
+func (in *hearing) once(ctx context.Context) (good bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in.mu.Lock()
@@ -116,7 +116,7 @@ func (r *Runtime) openChannel(ctx context.Context, at identity.NodeID) (channel.
 }
 
 // disconnected tells the members that nothing comes for now, and why.
-func (in *intake) disconnected(err error) {
+func (in *hearing) disconnected(err error) {
 	var refused *channel.Refusal
 	if !errors.As(err, &refused) && !errors.Is(err, ErrUnknownNode) && !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrShuttingDown) {
 		err = fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -135,7 +135,7 @@ func (in *intake) disconnected(err error) {
 }
 
 // take handles one message. accepted says that it was a member's acceptance.
-func (in *intake) take(msg channel.Message) (accepted bool, err error) {
+func (in *hearing) take(msg channel.Message) (accepted bool, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	switch msg := msg.(type) {
@@ -172,7 +172,7 @@ func (in *intake) take(msg channel.Message) (accepted bool, err error) {
 }
 
 // accept makes a member live. It needs in.mu.
-func (in *intake) accept(a *channel.Accepted) {
+func (in *hearing) accept(a *channel.Accepted) {
 	m := in.members[a.Entity]
 	if m == nil || m.leaving {
 		return
@@ -198,7 +198,7 @@ func (in *intake) accept(a *channel.Accepted) {
 }
 
 // refuse makes a member wait before it asks again. It needs in.mu.
-func (in *intake) refuse(id identity.EntityID, why *channel.Refusal) {
+func (in *hearing) refuse(id identity.EntityID, why *channel.Refusal) {
 	m := in.members[id]
 	if m == nil {
 		return
@@ -216,7 +216,7 @@ func (in *intake) refuse(id identity.EntityID, why *channel.Refusal) {
 
 // push puts an entry into the ring. One that does not follow what is there
 // begins the ring anew: the publisher has set the feed back. It needs in.mu.
-func (in *intake) push(e ringEntry) {
+func (in *hearing) push(e ringEntry) {
 	if e.last < in.next || e.first > in.next || in.next == 0 {
 		for _, old := range in.ring {
 			in.owed += len(old.events)
@@ -230,7 +230,7 @@ func (in *intake) push(e ringEntry) {
 
 // consumed makes room for what all the fastest has had. It needs in.mu, and
 // returns how many bytes the publisher is to be told of.
-func (in *intake) consumed() (room int) {
+func (in *hearing) consumed() (room int) {
 	fastest := uint64(0)
 	for _, m := range in.members {
 		fastest = max(fastest, m.cursor)
@@ -252,7 +252,7 @@ func (in *intake) consumed() (room int) {
 }
 
 // tick says how far the daemons are, and has those ask again that were refused.
-func (in *intake) tick(ctx context.Context, conn channel.Conn) {
+func (in *hearing) tick(ctx context.Context, conn channel.Conn) {
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	for {

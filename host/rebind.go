@@ -65,7 +65,7 @@ func (s *subscriptions) unbound(ctx context.Context, id identity.EntityID, list 
 // whyUnbound waits for one subscription; nil where it is bound.
 func (s *subscriptions) whyUnbound(ctx context.Context, id identity.EntityID, b channel.Binding) error {
 	s.mu.Lock()
-	in := s.intakes[intakeKey{b.Publisher, b.Channel}]
+	in := s.hearings[hearingKey{b.Publisher, b.Channel}]
 	s.mu.Unlock()
 	if in == nil {
 		return errUnbound
