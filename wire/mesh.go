@@ -27,7 +27,7 @@ import (
 type Config struct {
 	Identity *identity.KeyPair
 	Name     string     // of the node, for people; may be empty
-	Addr     string     // UDP address to listen on; port 0: any
+	Addr     string     // UDP address to listen on; port 0: any; 0.0.0.0 or ::, all addresses, also those to come
 	Trust    TrustStore // nil: in memory
 	Logger   *slog.Logger
 	Clock    func() time.Time // nil: time.Now
@@ -117,6 +117,9 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	m.tunnel.start(m)
 	m.work.Go(m.accept)
+	if everywhere(m.Addr().String()) {
+		m.work.Go(m.watchAddrs)
+	}
 	return m, nil
 }
 

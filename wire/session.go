@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -52,6 +53,8 @@ type session struct {
 	seal identity.SealKey
 	life string // the peer's, between one start and the next
 	once sync.Once
+
+	dialled bool // by this node: it leads to an address of the peer's
 }
 
 func (s *session) alive() bool { return s.conn.Context().Err() == nil }
@@ -134,17 +137,17 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 		mine.Refused = err.Error()
 		return nil, errors.Join(err, writeHello(stream, 0, mine), linger(ctx, conn))
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal, life: string(theirs.Life)}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life)}
 	s.peer.Rights = rights
 	if purpose == purposeJoin || known.Addr != s.peer.Addr || known.Name != s.peer.Name {
 		if err := m.config.Trust.Put(s.peer); err != nil {
 			return nil, err
 		}
 	}
+	m.adopt(s, false)
 	if err := writeHello(stream, 0, mine); err != nil {
 		return nil, err
 	}
-	m.adopt(s)
 	return s, nil
 }
 
@@ -157,16 +160,22 @@ func linger(ctx context.Context, conn *quic.Conn) error {
 	return nil
 }
 
-func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer) TrustedPeer {
+func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from net.Addr) TrustedPeer {
 	added := known.Added
 	if added.IsZero() {
 		added = m.config.Clock()
 	}
-	return TrustedPeer{Key: key, Name: h.Name, Addr: h.Addr, Added: added}
+	return TrustedPeer{Key: key, Name: h.Name, Addr: reached(h.Addr, from), Added: added}
 }
 
 // greet is the dialling side of the handshake.
 func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte) (*session, error) {
+	return m.greetFrom(ctx, key, addr, purpose, secret, false)
+}
+
+// greetFrom is greet, where elsewhere says that this node's addresses are others
+// than before.
+func (m *Mesh) greetFrom(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte, elsewhere bool) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	udp, err := resolve(addr)
@@ -209,7 +218,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if err != nil && !errors.Is(err, host.ErrUnknownNode) {
 		return fail(err)
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal, life: string(theirs.Life)}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life), dialled: true}
 	if s.peer.Rights = known.Rights; purpose == purposeJoin {
 		s.peer.Rights = RightsAll // whoever joins a node lets it operate; Grant narrows it
 	}
@@ -218,7 +227,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 			return fail(err)
 		}
 	}
-	m.adopt(s)
+	m.adopt(s, elsewhere)
 	m.work.Go(func() { m.serve(s) })
 	return s, nil
 }
@@ -244,16 +253,25 @@ func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
 
 // adopt makes s the session with its peer, unless there is a live one: then
 // both go on, and the older is used. A session with a peer that has restarted
-// since is closed: what waits on it would hear nothing until it times out.
-func (m *Mesh) adopt(s *session) {
+// since is closed: what waits on it would hear nothing until it times out. So is
+// one that leads to an address that its node no longer has; elsewhere says that
+// this one is the node.
+func (m *Mesh) adopt(s *session, elsewhere bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := s.peer.Key.Node()
 	old := m.sessions[id]
-	if old != nil && old.life != s.life {
+	stale := false
+	switch {
+	case old == nil:
+	case old.life != s.life:
+		stale = true
 		old.close(codeDone, "the node has restarted")
+	case s.dialled && elsewhere && !old.dialled, !s.dialled && old.dialled && old.peer.Addr != s.peer.Addr:
+		stale = true
+		old.close(codeDone, "the node has another address")
 	}
-	if old == nil || old.life != s.life || !old.alive() {
+	if old == nil || stale || !old.alive() {
 		m.sessions[id] = s
 	}
 }

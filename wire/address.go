@@ -1,0 +1,124 @@
+package wire
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// everywhere reports whether addr, of a UDP listener, stands for all addresses of
+// its machine.
+func everywhere(addr string) bool {
+	at, err := netip.ParseAddrPort(addr)
+	return err == nil && at.Addr().Unmap().IsUnspecified()
+}
+
+// reached is where a peer that listens on addr is reached: there or, where that
+// stands for all addresses of its machine, at the one that it speaks from.
+func reached(addr string, from net.Addr) string {
+	udp, ok := from.(*net.UDPAddr)
+	if !ok || !everywhere(addr) {
+		return addr
+	}
+	ip := udp.AddrPort().Addr().Unmap()
+	return netip.AddrPortFrom(ip, netip.MustParseAddrPort(addr).Port()).String()
+}
+
+// announced is the address that a token says: where the node listens on all
+// addresses, the first of its machine that others can reach.
+func (m *Mesh) announced() string {
+	addr := m.Addr().String()
+	if !everywhere(addr) {
+		return addr
+	}
+	host := "127.0.0.1"
+	for _, a := range machineAddrs() {
+		if a.IsGlobalUnicast() {
+			host = a.String()
+			break
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(netip.MustParseAddrPort(addr).Port())))
+}
+
+// machineAddrs are the machine's addresses, IPv4 first, sorted. It has none where
+// they cannot be read.
+func machineAddrs() []netip.Addr {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Addr
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, p.Addr().Unmap())
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out
+}
+
+// lookEvery is how often a node that listens on all addresses looks whether they
+// are still the same.
+const lookEvery = time.Second
+
+// watchAddrs tells the peers when the machine's addresses change. It returns when
+// the mesh closes.
+func (m *Mesh) watchAddrs() {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	last := machineAddrs()
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := machineAddrs()
+		if slices.Equal(now, last) || len(now) == 0 {
+			continue
+		}
+		last = now
+		m.config.Logger.Info("the addresses of this machine have changed", "now", now)
+		m.readdress()
+	}
+}
+
+// readdress greets every trusted node anew: what they dialled leads to an address
+// that this one no longer has, and QUIC moves a connection only with its client.
+func (m *Mesh) readdress() {
+	peers, err := m.config.Trust.List()
+	if err != nil {
+		m.config.Logger.Warn("reading the trusted nodes", "error", err)
+		return
+	}
+	for _, p := range peers {
+		m.work.Go(func() {
+			for pause := 100 * time.Millisecond; ; pause = min(2*pause, 30*time.Second) {
+				err := m.greetAnew(m.ctx, p)
+				if err == nil || sleep(m.ctx, m.ctx, pause) != nil {
+					return
+				}
+				m.config.Logger.Debug("a trusted node is not told of a new address", "peer", p.Key.Node(), "error", err)
+			}
+		})
+	}
+}
+
+// greetAnew tells a peer that this node has another address. A session that this
+// one dialled goes on: it is its client's address that has changed.
+func (m *Mesh) greetAnew(ctx context.Context, p TrustedPeer) error {
+	s, err := m.greetFrom(ctx, p.Key, p.Addr, purposeHello, nil, true)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sessions[p.Key.Node()] != s {
+		s.close(codeDone, "another session goes on")
+	}
+	return nil
+}
