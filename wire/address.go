@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"slices"
@@ -87,8 +86,8 @@ func (m *Mesh) watchAddrs() {
 	}
 }
 
-// readdress greets every trusted node anew: what they dialled leads to an address
-// that this one no longer has, and QUIC moves a connection only with its client.
+// readdress greets anew the nodes that dialled this one: they dialled an address
+// that it no longer has, and QUIC moves a connection only with its client.
 func (m *Mesh) readdress() {
 	peers, err := m.config.Trust.List()
 	if err != nil {
@@ -96,29 +95,16 @@ func (m *Mesh) readdress() {
 		return
 	}
 	for _, p := range peers {
+		m.mu.Lock()
+		s := m.sessions[p.Key.Node()]
+		m.mu.Unlock()
+		if s != nil && s.alive() && s.dialled {
+			continue
+		}
 		m.work.Go(func() {
-			for pause := 100 * time.Millisecond; ; pause = min(2*pause, 30*time.Second) {
-				err := m.greetAnew(m.ctx, p)
-				if err == nil || sleep(m.ctx, m.ctx, pause) != nil {
-					return
-				}
+			if _, err := m.greet(m.ctx, p.Key, p.Addr, purposeHello, nil); err != nil {
 				m.config.Logger.Debug("a trusted node is not told of a new address", "peer", p.Key.Node(), "error", err)
 			}
 		})
 	}
-}
-
-// greetAnew tells a peer that this node has another address. A session that this
-// one dialled goes on: it is its client's address that has changed.
-func (m *Mesh) greetAnew(ctx context.Context, p TrustedPeer) error {
-	s, err := m.greetFrom(ctx, p.Key, p.Addr, purposeHello, nil, true)
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.sessions[p.Key.Node()] != s {
-		s.close(codeDone, "another session goes on")
-	}
-	return nil
 }

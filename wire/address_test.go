@@ -2,8 +2,11 @@ package wire
 
 import (
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
 )
 
 func TestReachedAddress(t *testing.T) {
@@ -48,34 +51,60 @@ func TestListeningEverywhere(t *testing.T) {
 	}
 }
 
-// The greeting of a node that has another address takes the place of the session
-// that leads to the old one, on both sides. One that it dialled itself goes on.
-func TestGreetingFromAnotherAddress(t *testing.T) {
-	for _, dialled := range []bool{false, true} { // by the one that moved
-		moved, other := newMesh(t, Config{Name: "moved"}), newMesh(t, Config{Name: "other"})
-		if dialled {
-			join(t, other, moved)
+// A node that greets again has no use for the session before: its peer does not
+// wait for that one to time out. Where each has just dialled the other, both
+// sessions go on.
+func TestGreetingAgain(t *testing.T) {
+	for _, c := range []struct {
+		dialled bool // the first session, by the one that greets again
+		later   time.Duration
+		takes   bool
+	}{{true, 0, true}, {true, time.Minute, true}, {false, time.Minute, true}, {false, 0, false}} {
+		var later atomic.Int64
+		clock := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+		again, other := newMesh(t, Config{Name: "again", Clock: clock}), newMesh(t, Config{Name: "other", Clock: clock})
+		if c.dialled {
+			join(t, other, again)
 		} else {
-			join(t, moved, other)
+			join(t, again, other)
 		}
-		before := map[*Mesh]*session{moved: moved.current(other), other: other.current(moved)}
-		before[other].peer.Addr = "192.0.2.7:7433" // where it was
-		p, err := moved.trusted(other.Self())
+		before := map[*Mesh]*session{again: again.current(other), other: other.current(again)}
+		later.Store(int64(c.later))
+		p, err := again.trusted(other.Self())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := moved.greetAnew(ctx, p); err != nil {
+		if _, err := again.greet(ctx, p.Key, p.Addr, purposeHello, nil); err != nil {
 			t.Fatal(err)
 		}
-		for m, peer := range map[*Mesh]*Mesh{moved: other, other: moved} {
+		for m, peer := range map[*Mesh]*Mesh{again: other, other: again} {
 			s := m.current(peer)
-			if replaced := s != before[m]; replaced == dialled {
-				t.Errorf("dialled by the one that moved: %v; on %s the session is replaced: %v", dialled, m.Name(), replaced)
+			if taken := s != before[m]; taken != c.takes {
+				t.Errorf("%+v: on %s another session takes the place of the first: %v", c, m.Name(), taken)
 			}
 			if !s.alive() {
-				t.Errorf("dialled by the one that moved: %v; on %s the session is dead", dialled, m.Name())
+				t.Errorf("%+v: on %s the session is dead", c, m.Name())
 			}
 		}
+	}
+}
+
+// A session that is lost is made again, by who notices.
+func TestLostSession(t *testing.T) {
+	a, b := newMesh(t, Config{Name: "a"}), newMesh(t, Config{Name: "b"})
+	join(t, a, b)
+	lost := a.current(b)
+	if err := lost.conn.CloseWithError(codeDone, ""); err != nil { // b's end closes as if nothing had been said
+		t.Fatal(err)
+	}
+	a.greetAgain(lost, &quic.IdleTimeoutError{})
+	if s := a.current(b); s == lost || !s.alive() || !s.dialled {
+		t.Error("the session is not made again")
+	}
+	kept := a.current(b)
+	a.greetAgain(kept, &quic.ApplicationError{})
+	if a.current(b) != kept {
+		t.Error("a session that was ended is made again")
 	}
 }
 

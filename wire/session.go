@@ -54,7 +54,8 @@ type session struct {
 	life string // the peer's, between one start and the next
 	once sync.Once
 
-	dialled bool // by this node: it leads to an address of the peer's
+	dialled bool      // by this node
+	since   time.Time // when both had said hello
 }
 
 func (s *session) alive() bool { return s.conn.Context().Err() == nil }
@@ -144,7 +145,7 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 			return nil, err
 		}
 	}
-	m.adopt(s, false)
+	m.adopt(s)
 	if err := writeHello(stream, 0, mine); err != nil {
 		return nil, err
 	}
@@ -170,12 +171,6 @@ func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from n
 
 // greet is the dialling side of the handshake.
 func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte) (*session, error) {
-	return m.greetFrom(ctx, key, addr, purpose, secret, false)
-}
-
-// greetFrom is greet, where elsewhere says that this node's addresses are others
-// than before.
-func (m *Mesh) greetFrom(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte, elsewhere bool) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	udp, err := resolve(addr)
@@ -227,7 +222,7 @@ func (m *Mesh) greetFrom(ctx context.Context, key identity.EntityID, addr string
 			return fail(err)
 		}
 	}
-	m.adopt(s, elsewhere)
+	m.adopt(s)
 	m.work.Go(func() { m.serve(s) })
 	return s, nil
 }
@@ -251,29 +246,27 @@ func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
 	return s.peer.Key.Node(), nil
 }
 
-// adopt makes s the session with its peer, unless there is a live one: then
-// both go on, and the older is used. A session with a peer that has restarted
-// since is closed: what waits on it would hear nothing until it times out. So is
-// one that leads to an address that its node no longer has; elsewhere says that
-// this one is the node.
-func (m *Mesh) adopt(s *session, elsewhere bool) {
+// adopt makes s the session with its peer in place of any before it, unless both
+// nodes dialled at about the same time: then both sessions go on, and the older is
+// used. Who dials has no session, or one that leads to where it no longer is: the
+// other side would hold the one before until it times out, and what waits on it
+// would hear nothing.
+func (m *Mesh) adopt(s *session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := s.peer.Key.Node()
+	s.since = m.config.Clock()
 	old := m.sessions[id]
-	stale := false
 	switch {
-	case old == nil:
+	case old == nil || !old.alive():
 	case old.life != s.life:
-		stale = true
 		old.close(codeDone, "the node has restarted")
-	case s.dialled && elsewhere && !old.dialled, !s.dialled && old.dialled && old.peer.Addr != s.peer.Addr:
-		stale = true
-		old.close(codeDone, "the node has another address")
+	case old.dialled == s.dialled || s.since.Sub(old.since) > handshakeTimeout:
+		old.close(codeDone, "another session takes its place")
+	default:
+		return
 	}
-	if old == nil || stale || !old.alive() {
-		m.sessions[id] = s
-	}
+	m.sessions[id] = s
 }
 
 // greetAll connects to every trusted node, so that those who held a session
@@ -290,6 +283,28 @@ func (m *Mesh) greetAll() {
 				m.config.Logger.Debug("a trusted node is not there", "peer", p.Key.Node(), "error", err)
 			}
 		})
+	}
+}
+
+// greetAgainFor is for how long a node dials a peer again whose session was lost.
+const greetAgainFor = 30 * time.Second
+
+// greetAgain dials the peer of a session that neither side has ended, so that it
+// learns what became of it, and where this node is now.
+func (m *Mesh) greetAgain(s *session, lost error) {
+	if ended := (*quic.ApplicationError)(nil); errors.As(lost, &ended) {
+		return
+	}
+	id, since := s.peer.Key.Node(), time.Now()
+	for pause := 50 * time.Millisecond; m.ctx.Err() == nil && time.Since(since) < greetAgainFor; pause = min(2*pause, 2*time.Second) {
+		_, err := m.session(m.ctx, id)
+		if !errors.Is(err, host.ErrUnreachable) {
+			return
+		}
+		m.config.Logger.Debug("a session was lost", "peer", id, "error", lost, "again", err)
+		if sleep(m.ctx, m.ctx, pause) != nil {
+			return
+		}
 	}
 }
 
@@ -348,6 +363,7 @@ func (m *Mesh) serve(s *session) {
 	for {
 		stream, err := s.conn.AcceptStream(m.ctx)
 		if err != nil {
+			m.greetAgain(s, err)
 			return
 		}
 		m.work.Go(func() { m.dispatch(s.conn, from, stream) })

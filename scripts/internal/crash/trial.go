@@ -86,7 +86,9 @@ func (t *trial) setUp(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			s.Stream = i == 0
+			if i == 0 {
+				s.Batch = 120
+			}
 			t.senders = append(t.senders, s)
 		}
 	}

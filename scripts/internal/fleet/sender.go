@@ -25,7 +25,7 @@ type Sender struct {
 	Name   string
 	Daemon string
 	Nodes  []*Node                 // that it sends to, one or another each time
-	Stream bool                    // many at a time
+	Batch  int                     // at most, at a time, over one stream; 0 is 1
 	Rest   time.Duration           // at most, between events
 	Event  func(number int) []byte // nil: its name and the number
 
@@ -67,10 +67,7 @@ func (s *Sender) Run(ctx context.Context, stop <-chan struct{}) error {
 			return context.Cause(ctx)
 		default:
 		}
-		batch := 1
-		if s.Stream {
-			batch = 1 + s.rng.IntN(120)
-		}
+		batch := 1 + s.rng.IntN(max(s.Batch, 1))
 		for upto := s.Acknowledged() + batch; s.Acknowledged() < upto; {
 			limit, cancel := context.WithTimeout(ctx, 5*time.Second)
 			err := s.send(limit, s.Acknowledged()+1, upto)
@@ -99,12 +96,13 @@ func (s *Sender) Acknowledged() int {
 }
 
 // Stall returns the longest time without an acknowledgement since it was last
-// asked.
+// asked, and begins anew.
 func (s *Sender) Stall() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := s.stall
-	s.stall = 0
+	now := time.Now()
+	out := max(s.stall, now.Sub(s.last))
+	s.stall, s.last = 0, now
 	return out
 }
 
@@ -112,7 +110,7 @@ func (s *Sender) Stall() time.Duration {
 func (s *Sender) send(ctx context.Context, first, last int) error {
 	client := s.Nodes[s.rng.IntN(len(s.Nodes))].Client
 	id := control.EventID{Sender: s.id.String(), Number: uint64(first)}.String()
-	if !s.Stream || last == first {
+	if last == first {
 		sent, err := client.Send(ctx, s.Daemon, id, s.event(first))
 		if err != nil {
 			return err
@@ -151,9 +149,7 @@ func (s *Sender) note(number int, sent control.Sent) error {
 	case number == len(s.acks)+1:
 		s.acks = append(s.acks, got)
 		now := time.Now()
-		if !s.last.IsZero() {
-			s.stall = max(s.stall, now.Sub(s.last))
-		}
+		s.stall = max(s.stall, now.Sub(s.last))
 		s.last = now
 	case number > len(s.acks):
 		return fmt.Errorf("event %d is answered before %d", number, len(s.acks)+1)

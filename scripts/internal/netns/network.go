@@ -51,7 +51,7 @@ func newNetwork(ctx context.Context, names ...string) (n *network, err error) {
 		h := &netHost{name: name, space: n.prefix + name, number: i + 1}
 		n.hosts = append(n.hosts, h)
 		if err := n.plug(ctx, middle, h); err != nil {
-			return n, fmt.Errorf("%w: %w", errNotPermitted, err)
+			return n, err
 		}
 	}
 	var ends []*os.File
@@ -79,12 +79,15 @@ func newNetwork(ctx context.Context, names ...string) (n *network, err error) {
 // Frames leave it one by one and no longer than a link carries: it is them that
 // get lost.
 func (n *network) plug(ctx context.Context, middle string, h *netHost) error {
+	for _, args := range []string{"netns add " + h.space, "-n " + middle + " link add name " + h.name + " type veth peer name eth0 netns " + h.space} {
+		if err := ip(ctx, strings.Fields(args)...); err != nil {
+			return fmt.Errorf("%w: %w", errNotPermitted, err)
+		}
+	}
 	for _, args := range []string{
-		"netns add " + h.space,
-		"-n " + middle + " link add " + h.name + " type veth peer name eth0 netns " + h.space,
-		"-n " + middle + " link set " + h.name + " up",
-		"-n " + h.space + " link set eth0 gso_max_segs 1 up",
-		"-n " + h.space + " link set lo up",
+		"-n " + middle + " link set dev " + h.name + " up",
+		"-n " + h.space + " link set dev eth0 gso_max_segs 1 up",
+		"-n " + h.space + " link set dev lo up",
 		"-n " + h.space + " addr add " + h.addr() + "/24 dev eth0",
 		"netns exec " + h.space + " sysctl -qw net.ipv4.conf.eth0.promote_secondaries=1",
 	} {
@@ -114,6 +117,11 @@ func (n *network) readdress(ctx context.Context, h *netHost, gap bool) error {
 		}
 	}
 	return nil
+}
+
+// link takes the host's link up or down.
+func (h *netHost) link(ctx context.Context, to string) error {
+	return ip(ctx, "-n", h.space, "link", "set", "dev", "eth0", to)
 }
 
 // close takes everything away again. What runs in it must have ended.
