@@ -1,11 +1,14 @@
 package wire
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/quic-go/quic-go"
 )
 
 // everywhere reports whether addr, of a UDP listener, stands for all addresses of
@@ -102,9 +105,44 @@ func (m *Mesh) readdress() {
 			continue
 		}
 		m.work.Go(func() {
-			if _, err := m.greet(m.ctx, p.Key, p.Addr, purposeHello, nil); err != nil {
-				m.config.Logger.Debug("a trusted node is not told of a new address", "peer", p.Key.Node(), "error", err)
-			}
+			m.insist(p.Key.Node(), func() error {
+				_, err := m.greet(m.ctx, p.Key, p.Addr, purposeHello, nil)
+				return err
+			})
 		})
 	}
+}
+
+// noteAddr remembers, of a session that is over, where QUIC has moved it: the peer
+// that dialled it has not said so otherwise.
+func (m *Mesh) noteAddr(s *session) {
+	m.mu.Lock()
+	current := m.sessions[s.peer.Key.Node()] == s
+	m.mu.Unlock()
+	at := reached(s.listens, s.conn.RemoteAddr())
+	if s.dialled || !current || at == s.peer.Addr {
+		return
+	}
+	p, err := m.trusted(s.peer.Key.Node())
+	if err == nil && p.Key == s.peer.Key {
+		p.Addr = at
+		err = m.config.Trust.Put(p)
+	}
+	if err != nil && m.ctx.Err() == nil {
+		m.config.Logger.Warn("remembering the address of a node", "peer", s.peer.Key.Node(), "error", err)
+	}
+}
+
+// dialKey is under which the context of a connection has the time of its first
+// packet.
+type dialKey struct{}
+
+func noteDial(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	return context.WithValue(ctx, dialKey{}, time.Now()), nil
+}
+
+// dialledAt is when the first packet of an accepted connection came.
+func dialledAt(c *quic.Conn) time.Time {
+	t, _ := c.Context().Value(dialKey{}).(time.Time)
+	return t
 }

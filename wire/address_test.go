@@ -2,7 +2,6 @@ package wire
 
 import (
 	"net"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,19 +56,23 @@ func TestListeningEverywhere(t *testing.T) {
 func TestGreetingAgain(t *testing.T) {
 	for _, c := range []struct {
 		dialled bool // the first session, by the one that greets again
-		later   time.Duration
+		crossed bool // the first session came about while the other dialled
 		takes   bool
-	}{{true, 0, true}, {true, time.Minute, true}, {false, time.Minute, true}, {false, 0, false}} {
-		var later atomic.Int64
-		clock := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
-		again, other := newMesh(t, Config{Name: "again", Clock: clock}), newMesh(t, Config{Name: "other", Clock: clock})
+	}{{true, false, true}, {true, true, true}, {false, false, true}, {false, true, false}} {
+		again, other := newMesh(t, Config{Name: "again"}), newMesh(t, Config{Name: "other"})
 		if c.dialled {
 			join(t, other, again)
 		} else {
 			join(t, again, other)
 		}
 		before := map[*Mesh]*session{again: again.current(other), other: other.current(again)}
-		later.Store(int64(c.later))
+		if c.crossed {
+			for m, s := range before {
+				m.mu.Lock()
+				s.since = time.Now().Add(time.Hour)
+				m.mu.Unlock()
+			}
+		}
 		p, err := again.trusted(other.Self())
 		if err != nil {
 			t.Fatal(err)
@@ -105,6 +108,26 @@ func TestLostSession(t *testing.T) {
 	a.greetAgain(kept, &quic.ApplicationError{})
 	if a.current(b) != kept {
 		t.Error("a session that was ended is made again")
+	}
+}
+
+// What QUIC knows of a peer's address is kept when the session is over.
+func TestAddressOfLostSession(t *testing.T) {
+	a, b := newMesh(t, Config{Name: "a"}), newMesh(t, Config{Name: "b", Addr: "0.0.0.0:0"})
+	join(t, a, b)
+	s := a.current(b)
+	want := s.peer.Addr
+	stale := s.peer
+	stale.Addr = "192.0.2.7:7433"
+	a.mu.Lock()
+	s.peer.Addr = stale.Addr
+	a.mu.Unlock()
+	if err := a.config.Trust.Put(stale); err != nil {
+		t.Fatal(err)
+	}
+	a.noteAddr(s)
+	if p, err := a.trusted(b.Self()); err != nil || p.Addr != want {
+		t.Errorf("b is at %q, %v, not %q", p.Addr, err, want)
 	}
 }
 

@@ -110,7 +110,7 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening on %q: %w", c.Addr, err)
 	}
-	m.transport = &quic.Transport{Conn: conn, StatelessResetKey: reset}
+	m.transport = &quic.Transport{Conn: conn, StatelessResetKey: reset, ConnContext: noteDial}
 	if m.listener, err = m.transport.Listen(m.serverTLS(), quicConfig()); err != nil {
 		return nil, errors.Join(fmt.Errorf("listening on %q: %w", c.Addr, err), m.transport.Close(), conn.Close())
 	}

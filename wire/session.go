@@ -55,6 +55,8 @@ type session struct {
 	once sync.Once
 
 	dialled bool      // by this node
+	listens string    // where the peer says that it listens
+	began   time.Time // when the first packet was sent, or came
 	since   time.Time // when both had said hello
 }
 
@@ -138,7 +140,7 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 		mine.Refused = err.Error()
 		return nil, errors.Join(err, writeHello(stream, 0, mine), linger(ctx, conn))
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life)}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life), listens: theirs.Addr, began: dialledAt(conn)}
 	s.peer.Rights = rights
 	if purpose == purposeJoin || known.Addr != s.peer.Addr || known.Name != s.peer.Name {
 		if err := m.config.Trust.Put(s.peer); err != nil {
@@ -173,6 +175,7 @@ func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from n
 func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	began := time.Now()
 	udp, err := resolve(addr)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s at %q: %w", host.ErrUnreachable, key.Node(), addr, err)
@@ -213,7 +216,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if err != nil && !errors.Is(err, host.ErrUnknownNode) {
 		return fail(err)
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life), dialled: true}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life), dialled: true, listens: theirs.Addr, began: began}
 	if s.peer.Rights = known.Rights; purpose == purposeJoin {
 		s.peer.Rights = RightsAll // whoever joins a node lets it operate; Grant narrows it
 	}
@@ -246,8 +249,8 @@ func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
 	return s.peer.Key.Node(), nil
 }
 
-// adopt makes s the session with its peer in place of any before it, unless both
-// nodes dialled at about the same time: then both sessions go on, and the older is
+// adopt makes s the session with its peer in place of any before it, unless each
+// node dialled the other before it knew: then both sessions go on, and the older is
 // used. Who dials has no session, or one that leads to where it no longer is: the
 // other side would hold the one before until it times out, and what waits on it
 // would hear nothing.
@@ -255,13 +258,13 @@ func (m *Mesh) adopt(s *session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := s.peer.Key.Node()
-	s.since = m.config.Clock()
+	s.since = time.Now()
 	old := m.sessions[id]
 	switch {
 	case old == nil || !old.alive():
 	case old.life != s.life:
 		old.close(codeDone, "the node has restarted")
-	case old.dialled == s.dialled || s.since.Sub(old.since) > handshakeTimeout:
+	case old.dialled == s.dialled || s.began.After(old.since):
 		old.close(codeDone, "another session takes its place")
 	default:
 		return
@@ -295,13 +298,22 @@ func (m *Mesh) greetAgain(s *session, lost error) {
 	if ended := (*quic.ApplicationError)(nil); errors.As(lost, &ended) {
 		return
 	}
-	id, since := s.peer.Key.Node(), time.Now()
-	for pause := 50 * time.Millisecond; m.ctx.Err() == nil && time.Since(since) < greetAgainFor; pause = min(2*pause, 2*time.Second) {
+	id := s.peer.Key.Node()
+	m.insist(id, func() error {
 		_, err := m.session(m.ctx, id)
+		return err
+	})
+}
+
+// insist dials a peer until it is reached, or for greetAgainFor.
+func (m *Mesh) insist(id identity.NodeID, dial func() error) {
+	since := time.Now()
+	for pause := 50 * time.Millisecond; m.ctx.Err() == nil && time.Since(since) < greetAgainFor; pause = min(2*pause, 2*time.Second) {
+		err := dial()
 		if !errors.Is(err, host.ErrUnreachable) {
 			return
 		}
-		m.config.Logger.Debug("a session was lost", "peer", id, "error", lost, "again", err)
+		m.config.Logger.Debug("a trusted node is not reached", "peer", id, "error", err)
 		if sleep(m.ctx, m.ctx, pause) != nil {
 			return
 		}
@@ -363,6 +375,7 @@ func (m *Mesh) serve(s *session) {
 	for {
 		stream, err := s.conn.AcceptStream(m.ctx)
 		if err != nil {
+			m.noteAddr(s)
 			m.greetAgain(s, err)
 			return
 		}
