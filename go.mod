@@ -15,12 +15,15 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require pgregory.net/rapid v1.3.0
+require (
+	github.com/fsnotify/fsnotify v1.10.1
+	github.com/schollz/progressbar/v3 v3.19.1
+	pgregory.net/rapid v1.3.0
+)
 
 require (
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
-	github.com/schollz/progressbar/v3 v3.19.1 // indirect
 	golang.org/x/term v0.47.0 // indirect
 )
 
@@ -61,6 +64,9 @@ require (
 	golang.org/x/tools v0.51.0 // indirect
 	google.golang.org/protobuf v1.33.0 // indirect
 	honnef.co/go/tools v0.8.2 // indirect
+	wasmhost/guest-sdk/go v1.0.0
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
+
+replace wasmhost/guest-sdk/go => ./guest-sdk/go

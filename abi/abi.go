@@ -43,9 +43,17 @@ const (
 	ImportEventTime     = "event_time"     // func() i64: when the event was recorded, nanoseconds since the Unix epoch
 	ImportEventSender   = "event_sender"   // func(ptr i32): writes the sender's 32-byte EntityID, zeros when anonymous
 	ImportEventChannel  = "event_channel"  // func(ptr, cap i32) len i32: writes at most cap bytes of the channel's name; 0 for a direct event
+	ImportEventKind     = "event_kind"     // func() i32: one of the kinds below
 	ImportDaemonID      = "daemon_id"      // func(ptr i32): writes this daemon's own 32-byte EntityID
 	ImportNow           = "now"            // func() i64: the event's recorded time, as event_time
 	ImportRandom        = "random"         // func(ptr, len i32): fills with the event's deterministic random stream
+)
+
+// Kinds of events, as of ImportEventKind.
+const (
+	EventDirect  = 0 // sent to the daemon
+	EventChannel = 1 // of a channel to which it is subscribed
+	EventGap     = 2 // in place of a channel's events that are lost: 16 bytes, sequences of the first and the last of them, little-endian; zeros where they are not known
 )
 
 // Levels of ImportLog.

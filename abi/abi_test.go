@@ -189,7 +189,8 @@ func guests(t testing.TB) map[string][]byte {
 func TestInspectTakesEveryGuest(t *testing.T) {
 	for f, wasm := range guests(t) {
 		rep, err := Inspect(wasm, Limits{MemoryPages: 1024})
-		want := map[string]string{"echo.wasm": StateStateless, "unruly.wasm": StateMemory, "hidden.wasm": StateMemory, "heap.wasm": StateMemory}[filepath.Base(f)]
+		want := map[string]string{"echo.wasm": StateStateless, "unruly.wasm": StateMemory, "hidden.wasm": StateMemory, "heap.wasm": StateMemory,
+			"kv.wasm": StateMemory, "window.wasm": StateMemory, "orderbook.wasm": StateMemory}[filepath.Base(f)]
 		if want == "" {
 			want = StateHooks
 		}

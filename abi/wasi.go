@@ -23,7 +23,7 @@ var WASIFunctions = map[string]string{
 var HostFunctions = map[string]string{
 	ImportEmit: "ii:", ImportFail: "ii:", ImportLog: "iii:",
 	ImportEventOrigin: ":I", ImportEventSequence: ":I", ImportEventTime: ":I",
-	ImportEventSender: "i:", ImportEventChannel: "ii:i", ImportDaemonID: "i:",
+	ImportEventSender: "i:", ImportEventChannel: "ii:i", ImportEventKind: ":i", ImportDaemonID: "i:",
 	ImportNow: ":I", ImportRandom: "ii:",
 }
 

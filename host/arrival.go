@@ -67,16 +67,17 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 	d, h := in.d, &s.Header
 	var err error
 	if in.offer.Memory {
-		d.stand(h)
-		d.lastTime = h.LastTime
-		err = in.memory.become(s.State)
+		if err = d.stand(h); err == nil {
+			d.lastTime = h.LastTime
+			err = in.memory.become(s.State)
+		}
 	} else {
 		err = d.restore(s, h.LastTime)
 	}
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	d.index, d.kept = in.history, in.history
+	d.first, d.index, d.kept = in.first, in.history, in.history
 	in.next = in.history
 	if in.rt.store == nil {
 		return nil
@@ -240,9 +241,6 @@ func (a *arrivingMemory) add(m *migration.Blocks) error {
 	if err := of.fill(a.index, blocks); err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	for k, b := range a.index {
-		a.hash.Put(b, blocks[k*migration.BlockBytes:][:migration.BlockBytes])
-	}
 	return nil
 }
 
@@ -259,17 +257,16 @@ func (a *arrivingMemory) become(manifest []byte) error {
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	if a.root = a.hash.Root(s); a.root != root {
-		return migration.Failf(migration.StateFailed, "the memory that came has hash %x, the source's %x", a.root, root)
+	if err := a.look(); err != nil {
+		return err
 	}
-	// The blocks that came are hashed: the next look is for those after.
-	if a.view, err = of.freeze(nil); err != nil {
-		return migration.Failf(migration.StateFailed, "%v", err)
+	if a.root != root {
+		return migration.Failf(migration.StateFailed, "the memory that came has hash %x, the source's %x", a.root, root)
 	}
 	return nil
 }
 
-// look follows what a round did.
+// look follows what a round did: it hashes what is not as it was.
 func (a *arrivingMemory) look() error {
 	if !a.in.offer.Memory {
 		return nil

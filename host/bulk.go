@@ -57,6 +57,27 @@ type movingMemory struct {
 	view *sandbox.Frozen   // the last one
 	hash *sandbox.Follower // of what is in the views so far
 	send blockSender
+
+	hashed chan struct{} // closed when hash stands at the first view; nil: that has not begun
+}
+
+// beginHash hashes the first view, once, beside its being sent.
+func (m *movingMemory) beginHash() {
+	if m.hashed != nil {
+		return
+	}
+	m.hashed = make(chan struct{})
+	view := m.view
+	go func() {
+		defer close(m.hashed)
+		m.put(view)
+	}()
+}
+
+func (m *movingMemory) put(v *sandbox.Frozen) {
+	for k, b := range v.Index {
+		m.hash.Put(b, v.Block(k))
+	}
 }
 
 // mover is a Daemon whose memory moves while it goes on.
@@ -89,7 +110,7 @@ func (s *sourceWalk) capture() error {
 	if of, ok := s.d.daemon.(mover); ok && s.d.form() == FormMemory {
 		s.memory = &movingMemory{of: of, hash: of.follow()}
 		if s.memory.view, err = of.freeze(nil); err == nil {
-			s.snap = s.d.header(FormBlocks)
+			s.snap, err = s.d.header(FormBlocks)
 		}
 	} else {
 		s.snap, err = s.d.snapshot(false)
@@ -187,6 +208,7 @@ func (s *sourceWalk) bulk() error {
 	blocks := 0
 	if s.memory != nil {
 		blocks = s.memory.view.Len()
+		s.memory.beginHash()
 	}
 	s.m.expect(int64(len(s.module)), have.NeedModule, int64(blocks)*migration.BlockBytes)
 	if have.NeedModule {
@@ -214,6 +236,7 @@ func (s *sourceWalk) bulk() error {
 		if err := s.blocks(s.memory.view, have.HaveBlocks); err != nil {
 			return err
 		}
+		<-s.memory.hashed
 		if err := s.describe(); err != nil {
 			return err
 		}
@@ -299,7 +322,10 @@ func (s *sourceWalk) stored(from, to uint64, message func(at uint64, records [][
 		records, size = nil, 0
 		return s.sent(n, n)
 	}
-	err := s.m.rt.store.ReadHistory(s.d.id, from, to, func(_ uint64, rec []byte) error {
+	err := s.m.rt.store.ReadHistory(s.d.id, from, to, func(index uint64, rec []byte) error {
+		if len(records) == 0 {
+			from = index // what is kept may begin later
+		}
 		records = append(records, append([]byte(nil), rec...))
 		if size += len(rec); size >= migration.MaxBatchBytes || len(records) >= canon.MaxElements/2 {
 			return flush()
@@ -317,9 +343,6 @@ func (s *sourceWalk) stored(from, to uint64, message func(at uint64, records [][
 func (s *sourceWalk) blocks(v *sandbox.Frozen, skip uint64) error {
 	for first := 0; first < v.Len(); first += migration.MaxBlocks {
 		end := min(first+migration.MaxBlocks, v.Len())
-		for k := first; k < end; k++ {
-			s.memory.hash.Put(v.Index[k], v.Block(k))
-		}
 		if skip > 0 {
 			skip--
 			continue

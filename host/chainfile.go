@@ -91,8 +91,9 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 }
 
 type chainWriter struct {
-	w  *bufio.Writer
-	id identity.EntityID
+	w     *bufio.Writer
+	id    identity.EntityID
+	begun bool
 }
 
 func (c *chainWriter) frame(v any) error {
@@ -110,6 +111,10 @@ func (c *chainWriter) record(b []byte) error {
 	if err != nil {
 		return err
 	}
+	if _, begins := rec.(*beginRecord); begins == c.begun {
+		return fmt.Errorf("%w: a %T where the history begins: %v", errBadRecord, rec, !c.begun)
+	}
+	c.begun = true
 	switch rec := rec.(type) {
 	case *beginRecord:
 		return c.frame(&chainHeader{Entity: c.id, Kind: rec.Kind, Module: rec.Module, Head: rec.Head, Payload: rec.HeadPayload, Begin: rec.Checkpoint})

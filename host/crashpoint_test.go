@@ -135,15 +135,20 @@ func (t *tape) end() []moment {
 	return t.moments
 }
 
-// Deliveries, snapshots, spawns, stops, a daemon that becomes passive and an
-// orderly end: a crash at any point of them loses nothing that was told.
+// Deliveries, snapshots and deltas, spawns, stops, a daemon that becomes passive
+// and an orderly end: a crash at any point of them loses nothing that was told.
 func TestEveryCrashPointOfOneHost(t *testing.T) {
+	for _, kind := range []string{"n", "k"} { // native code, and a module
+		t.Run(kind, func(t *testing.T) { everyCrashPoint(t, kind) })
+	}
+}
+
+func everyCrashPoint(t *testing.T, kind string) {
 	key, sender, dir := newKey(t), newKey(t).ID(), t.TempDir()
 	tp := newTape(1)
-	o := host.Options{Node: key, SnapshotEvery: 4, CheckpointEvery: 5, PassivateAfter: 30 * time.Millisecond}
-	s := openStore(t, dir, tp.disk(0))
-	r := quietHost(t, s, o)
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
+	o := host.Options{Node: key, Limits: host.Limits{SnapshotEvents: 4}, CheckpointEvery: 5, PassivateAfter: 30 * time.Millisecond}
+	r, s := moduleHost(t, dir, tp.disk(0), "c/counter.wasm", o)
+	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: kind, Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +163,7 @@ func TestEveryCrashPointOfOneHost(t *testing.T) {
 	for n := uint64(1); n <= 10; n++ {
 		send(n)
 	}
-	e, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "e"})
+	e, err := r.Spawn(ctx, host.SpawnRequest{Kind: kind, Name: "e"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,8 +184,7 @@ func TestEveryCrashPointOfOneHost(t *testing.T) {
 		t.Fatalf("only %d points", len(moments))
 	}
 	for _, m := range moments {
-		s := openStore(t, dir, m.disks[0])
-		r := quietHost(t, s, o)
+		r, s := moduleHost(t, dir, m.disks[0], "c/counter.wasm", o)
 		m.check(t, r, d.Entity, sender)
 		if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
 			t.Errorf("%s: %v", m.what, err)
@@ -240,7 +244,7 @@ func TestEveryCrashPointOfAMigration(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := openStore(t, dirs[i], disks[i])
-			r := quietHost(t, s, host.Options{Node: keys[i], Mesh: mesh, SnapshotEvery: 4})
+			r := quietHost(t, s, host.Options{Node: keys[i], Mesh: mesh, Limits: host.Limits{SnapshotEvents: 4}})
 			rts = append(rts, r)
 			ends = append(ends, func() error { return errors.Join(r.Shutdown(ctx), s.Close()) })
 		}
@@ -425,7 +429,7 @@ func (f fullFile) Write(b []byte) (int, error) {
 func TestFullDiskUnderLoad(t *testing.T) {
 	full := &sync.Map{}
 	s := openStore(t, t.TempDir(), fullDisk{vfs.NewMem(), full})
-	r := quietHost(t, s, host.Options{SnapshotEvery: 7})
+	r := quietHost(t, s, host.Options{Limits: host.Limits{SnapshotEvents: 7}})
 	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
 	if err != nil {
 		t.Fatal(err)

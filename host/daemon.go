@@ -41,6 +41,7 @@ type Call struct {
 	Sequence uint64 // of events applied: 1 for the first
 	Time     int64  // when the event was recorded, Unix nanoseconds
 	Channel  string
+	Kind     EventKind
 }
 
 // Requirements is what a daemon needs of a node.

@@ -105,6 +105,7 @@ func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (
 		return Pending{}, err
 	}
 	defer d.mu.Unlock()
+	defer d.show()
 	return d.apply(ev)
 }
 
@@ -124,6 +125,9 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 	}
 	at := d.after(d.used)
 	if !ev.Sender.IsZero() {
+		if ev.Kind != EventDirect || d.ledger.Len() > 0 && d.ledger.From(ev.Sender) != nil {
+			return Pending{}, fmt.Errorf("%w: the sender is a channel, whose events come by the subscription alone", ErrReserved)
+		}
 		if d.horizon.seen(ev.Sender, ev.Number) {
 			return d.repeat(ev)
 		}
@@ -131,6 +135,11 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 			return Pending{}, err
 		}
 	}
+	return d.process(ev, at)
+}
+
+// process is apply without the checks.
+func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 	var began time.Time
 	if d.tail != nil {
 		began = time.Now()
@@ -145,18 +154,20 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 	var rec *eventRecord
 	if d.recording() {
 		rec = &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
-			Applied: d.applied + 1, Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: raw}
+			Applied: d.applied + 1, Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: raw,
+			Kind: ev.Kind, From: ev.From}
 	}
-	outputs := d.link(raw)
+	var outputs []Output
+	if ev.Kind == EventDirect || !d.feed.idle() {
+		outputs = d.link(raw)
+	} else {
+		d.chainOn(raw) // nobody is to have them
+	}
 	d.note(ev.Sender, ev.Number, at)
 	p := Pending{result: Result{Outputs: outputs}}
 	if rec != nil {
 		p.ticket = d.record(rec.encode())
-		if d.applied%d.rt.snEvery == 0 {
-			if err := d.store(); err != nil && !errors.Is(err, ErrNotPortable) {
-				d.rt.logger.Warn("storing a daemon's state", "daemon", d.id.Origin(), "error", err)
-			}
-		}
+		d.storeIfDue(d.used)
 	}
 	if len(outputs) > 0 && !d.feed.idle() {
 		for _, o := range outputs {
@@ -164,6 +175,19 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 		}
 	}
 	return p, nil
+}
+
+// chainOn puts the daemon's outputs on its chain.
+func (d *hosted) chainOn(raw [][]byte) {
+	if len(raw) == 0 {
+		return
+	}
+	var l Link
+	for _, b := range raw {
+		d.chain.next(&l, d.epoch, d.applied+1, b)
+	}
+	d.payload = append(d.payload[:0], raw[len(raw)-1]...)
+	d.stats.emitted += uint64(len(raw))
 }
 
 // link copies the daemon's outputs and puts them on its chain.
@@ -219,6 +243,18 @@ func (d *hosted) note(sender identity.EntityID, number uint64, at int64) {
 	d.applied++
 	d.stats.processed++
 	d.lastTime = at
+	d.advance(sender, number, at)
+}
+
+// advance records that the sender's event number has been applied, or failed
+// on. Of a channel the ledger knows it.
+func (d *hosted) advance(sender identity.EntityID, number uint64, at int64) {
+	if d.ledger.Len() > 0 {
+		if b := d.ledger.From(sender); b != nil {
+			b.Cursor = max(b.Cursor, number)
+			return
+		}
+	}
 	d.horizon.advance(sender, number, at)
 }
 
@@ -241,7 +277,7 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 	if ev.Sender.IsZero() || d.again(ev, fault) {
 		return p, nil
 	}
-	d.horizon.advance(ev.Sender, ev.Number, at)
+	d.advance(ev.Sender, ev.Number, at)
 	if d.recording() {
 		rec, encErr := encodeRecord(&failureRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
 			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text,
@@ -250,6 +286,7 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 			return Pending{}, encErr
 		}
 		p.ticket = d.record(rec)
+		d.storeIfDue(d.used)
 	}
 	return p, nil
 }
@@ -265,10 +302,14 @@ func (d *hosted) record(rec []byte) *ticket {
 	}
 	index := d.index
 	d.index++
+	d.saved.add(len(rec))
 	if d.rt.store == nil || d.kind == "" {
 		return nil
 	}
 	b := &store.Batch{}
+	if d.gathered != nil {
+		b = d.gathered.batch
+	}
 	b.Append(d.id, index, rec)
 	if d.also != nil {
 		b.Append(d.id, d.index, d.also)
@@ -306,9 +347,44 @@ func (d *hosted) checkpointFor(p Purpose, epoch uint64) *Checkpoint {
 	return &Checkpoint{Purpose: p, Entity: d.id, Epoch: epoch, Sequence: d.chain.Head().Sequence, Head: d.chain.HeadHash()}
 }
 
-// commit submits the batch.
+// commit submits the batch, after what is gathered.
 func (d *hosted) commit(b *store.Batch) *ticket {
-	t := &ticket{done: make(chan struct{})}
+	if g := d.gathered; g != nil {
+		if g.batch == b {
+			g.any = true
+			return g.ticket
+		}
+		d.flush()
+		defer d.gather()
+	}
+	return d.submit(b, &ticket{done: make(chan struct{})})
+}
+
+// gathered is the records of a run of events, to be written as one.
+type gathered struct {
+	batch  *store.Batch
+	ticket *ticket
+	any    bool
+}
+
+// gather makes records wait for flush. It needs d.mu, which is held until then.
+func (d *hosted) gather() {
+	if d.rt.store != nil && d.kind != "" {
+		d.gathered = &gathered{batch: &store.Batch{}, ticket: &ticket{done: make(chan struct{})}}
+	}
+}
+
+// flush submits what was gathered, and returns the ticket of the last record.
+func (d *hosted) flush() *ticket {
+	g := d.gathered
+	d.gathered = nil
+	if g == nil || !g.any {
+		return d.last
+	}
+	return d.submit(g.batch, g.ticket)
+}
+
+func (d *hosted) submit(b *store.Batch, t *ticket) *ticket {
 	d.last = t
 	b.Generation = d.under
 	if d.marked {

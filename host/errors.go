@@ -40,6 +40,7 @@ var (
 	ErrDiverged    = errors.New("the daemon's replay gave other outputs than its history has")
 	ErrNoHistory   = errors.New("this runtime keeps no history")
 	ErrSuperseded  = errors.New("the sender has gone past this event, and what became of it is not on record")
+	ErrReserved    = errors.New("the event cannot be delivered under that sender")
 	ErrReused      = errors.New("the sender has sent another event under this number")
 )
 

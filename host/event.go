@@ -3,6 +3,7 @@ package host
 import (
 	"time"
 
+	"wasmhost/abi"
 	"wasmhost/identity"
 )
 
@@ -17,10 +18,28 @@ type Event struct {
 	// Channel is the channel the event came by; empty for a direct event.
 	Channel string
 
+	// Kind is what the event is: EventDirect for what is delivered.
+	Kind EventKind
+
+	// From is who published a channel's event, and Sender then the channel; zero:
+	// the node's owner.
+	From identity.EntityID
+
 	// Payload is the event's content. It belongs to the caller, who must not
 	// change it until the delivery has returned.
 	Payload []byte
 }
+
+// EventKind is what an event is to its daemon. The numbers are part of the guest
+// contract.
+type EventKind uint8
+
+// The kinds.
+const (
+	EventDirect  EventKind = abi.EventDirect
+	EventChannel EventKind = abi.EventChannel
+	EventGap     EventKind = abi.EventGap // lost events of a channel
+)
 
 // Output is one link of a daemon's chain with its payload: what the daemon
 // emitted. The payload belongs to whoever receives the Output.

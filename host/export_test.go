@@ -73,6 +73,36 @@ func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error 
 	return h.h.room(sender, limit, before)
 }
 
+// SealSnapshot signs a snapshot anew, as its daemon could.
+func SealSnapshot(s *Snapshot, key *identity.KeyPair) error { return s.seal(key) }
+
+// PutIdleAway does at once what is done now and then: daemons that are idle
+// become passive, and states are stored that are due.
+func (r *Runtime) PutIdleAway() { r.putIdleAway() }
+
+// Passivate makes the daemon passive at once, and reports whether it could.
+func (r *Runtime) Passivate(id identity.EntityID) bool {
+	d, err := r.find(id)
+	return err == nil && r.passivate(d)
+}
+
+// ReadDelta reads a stored delta as the first behind a snapshot that has the
+// digest base.
+func ReadDelta(id identity.EntityID, base Hash, value []byte) error {
+	d := &hosted{id: id, saved: saved{digest: base}}
+	_, _, _, err := d.readDelta([]byte{0, 0, 0, 0}, value)
+	return err
+}
+
+// StoredDigest names a stored snapshot.
+func StoredDigest(id identity.EntityID, value []byte) (Hash, error) {
+	index, s, err := readStored(value, id)
+	if err != nil {
+		return Hash{}, err
+	}
+	return storedDigest(index, s), nil
+}
+
 // Pace returns how long the daemon waits between two events.
 func (r *Runtime) Pace(id identity.EntityID) time.Duration {
 	d, err := r.find(id)

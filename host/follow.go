@@ -34,7 +34,8 @@ func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan Output
 }
 
 // TailAfter is Tail that begins with the outputs after that of the sequence,
-// from the history: ErrNoHistory where none is kept. Whoever was cut, or
+// from the history: ErrNoHistory where none is kept, or where it begins after
+// that output. After 0 it begins with the first output that is kept. Whoever was cut, or
 // followed the daemon to another node, goes on with the last sequence it saw
 // and misses nothing.
 func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan Output, error) {
@@ -44,6 +45,15 @@ func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence 
 	}
 	if r.store == nil || d.kind == "" {
 		return nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
+	}
+	if sequence > 0 {
+		_, begin, err := r.beginning(id)
+		if err != nil {
+			return nil, err
+		}
+		if begin.Head.Sequence > sequence {
+			return nil, fmt.Errorf("%w: of daemon %s, before output %d", ErrNoHistory, id.Origin(), begin.Head.Sequence+1)
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	in := d.feed.subscribe(ctx, tailBuffer)

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
@@ -53,9 +55,9 @@ func unpack(t *testing.T, file, dir string) {
 // A data directory that a program of an earlier version left, as a crash left
 // it, is read for ever: testdata/data has one of each version. Counters c1 and
 // c2 began at 40 and had 2 events, c1 one more that failed, c2 a third after it
-// was passive; echo e1 had one; gone was stopped.
+// was passive; echo e1 had one; gone was stopped. That of version 3 has deltas.
 func TestGoldenDataDirectories(t *testing.T) {
-	for version, c2 := range map[int]int{2: 43} {
+	for version, c2 := range map[int]int{2: 43, 3: 43} {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			dir := t.TempDir()
 			unpack(t, filepath.Join("testdata", "data", fmt.Sprintf("version-%d.tgz", version)), dir)
@@ -65,9 +67,14 @@ func TestGoldenDataDirectories(t *testing.T) {
 			}
 			for round := range 2 { // the second time it is of the present version
 				s := openStore(t, dir, nil)
-				r, err := host.New(ctx, host.Options{Node: key, Store: s})
+				var log bytes.Buffer
+				r, err := host.New(ctx, host.Options{Node: key, Store: s, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 				if err != nil {
 					t.Fatal(err)
+				}
+				deltas := 0
+				if err := s.Scan(store.Deltas, func(_, _ []byte) error { deltas++; return nil }); err != nil || deltas == 0 && version > 2 && round == 0 {
+					t.Errorf("%d deltas, %v", deltas, err)
 				}
 				if err := r.Start(ctx); err != nil {
 					t.Fatal(err)
@@ -92,8 +99,8 @@ func TestGoldenDataDirectories(t *testing.T) {
 						t.Errorf("the chain of %s: %v", name, err)
 					}
 				}
-				if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
-					t.Error(err)
+				if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil || log.Len() > 0 {
+					t.Errorf("%v\n%s", err, log.String())
 				}
 			}
 		})

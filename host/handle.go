@@ -84,6 +84,7 @@ type Migration struct {
 	root     []byte // the hash of the memory that was released; nil: not known
 	queued   int64  // events that waited at the release
 	receipt  *Receipt
+	unbound  []Unbound
 	told     time.Time // when progress was published last
 	downtime time.Duration
 	epoch    uint64
@@ -118,6 +119,10 @@ type Report struct {
 	Phases   []PhaseTime
 	Rounds   []Round  // the last is the pause
 	Receipt  *Receipt // what both hosts signed; nil where the target did not say
+
+	// Unbound are the daemon's subscriptions that the target could not bind yet,
+	// and why. It goes on trying; none holds up the others.
+	Unbound []Unbound
 }
 
 // errCancelled is the cause of a migration that was cancelled.
@@ -208,7 +213,7 @@ func (m *Migration) Wait(ctx context.Context) (Report, error) {
 		return Report{}, m.err
 	}
 	return Report{Entity: m.entity, From: m.source, To: m.target, Epoch: m.epoch, Bytes: m.bytes, Downtime: m.downtime,
-		Phases: append([]PhaseTime(nil), m.took...), Rounds: append([]Round(nil), m.passes...), Receipt: m.receipt}, nil
+		Phases: append([]PhaseTime(nil), m.took...), Rounds: append([]Round(nil), m.passes...), Receipt: m.receipt, Unbound: m.unbound}, nil
 }
 
 // Cancel aborts the migration unless the daemon is released already: then it

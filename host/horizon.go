@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"wasmhost/identity"
@@ -11,7 +12,8 @@ import (
 // makes a delivery exactly-once: it is part of the daemon's state, is
 // journalled with every event and travels with the daemon.
 type horizon struct {
-	marks map[identity.EntityID]senderMark
+	marks     map[identity.EntityID]senderMark
+	forgotten int64 // senders not heard of since have been forgotten, Unix nanoseconds
 }
 
 type senderMark struct {
@@ -31,15 +33,28 @@ func (h *horizon) room(sender identity.EntityID, limit int, before int64) error 
 	if _, ok := h.marks[sender]; ok || len(h.marks) < limit {
 		return nil
 	}
+	h.forget(before)
+	if len(h.marks) >= limit {
+		return fmt.Errorf("%w: %d", ErrHorizonFull, limit)
+	}
+	return nil
+}
+
+func (h *horizon) forget(before int64) {
+	h.forgotten = max(h.forgotten, before)
 	for s, m := range h.marks {
 		if m.time < before {
 			delete(h.marks, s)
 		}
 	}
-	if len(h.marks) >= limit {
-		return fmt.Errorf("%w: %d", ErrHorizonFull, limit)
+}
+
+// merge applies what since told, and what was forgotten by then.
+func (h *horizon) merge(forgotten int64, marks []SenderMark) {
+	h.forget(forgotten)
+	for _, m := range marks {
+		h.advance(m.Sender, m.Number, m.Time)
 	}
-	return nil
 }
 
 // advance records that the sender's event number is applied; a mark never goes
@@ -51,14 +66,19 @@ func (h *horizon) advance(sender identity.EntityID, number uint64, at int64) {
 	if h.marks == nil {
 		h.marks = make(map[identity.EntityID]senderMark)
 	}
-	h.marks[sender] = senderMark{number: max(number, h.marks[sender].number), time: at}
+	h.marks[sender] = senderMark{number: max(number, h.marks[sender].number), time: max(at, h.forgotten)}
 }
 
 // list returns the marks, sorted by sender.
-func (h *horizon) list() []SenderMark {
+func (h *horizon) list() []SenderMark { return h.since(math.MinInt64) }
+
+// since is list for the senders that were heard of at that time or later.
+func (h *horizon) since(time int64) []SenderMark {
 	out := make([]SenderMark, 0, len(h.marks))
 	for s, m := range h.marks {
-		out = append(out, SenderMark{Sender: s, Number: m.number, Time: m.time})
+		if m.time >= time {
+			out = append(out, SenderMark{Sender: s, Number: m.number, Time: m.time})
+		}
 	}
 	slices.SortFunc(out, func(a, b SenderMark) int { return a.Sender.Compare(b.Sender) })
 	return out

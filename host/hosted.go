@@ -2,13 +2,13 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/identity"
 )
 
@@ -36,9 +36,11 @@ type hosted struct {
 	own    Limits // those of them that are the daemon's own
 	log    daemonLog
 	feed   feed[emitted]
+	view   view
 
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
+	binding sync.Mutex   // held while a subscription is made or ended; before mu
 	pacer   pacer        // spaces its events while it moves and does too much
 
 	mu       sync.Mutex
@@ -57,10 +59,14 @@ type hosted struct {
 	applied  uint64
 	lastTime int64
 	horizon  horizon
+	ledger   channel.Ledger // subscriptions
+	gathered *gathered      // while a run of events is applied: their records
 	stats    stats
 	spawned  time.Time
 	index    uint64  // of the next history record
-	kept     uint64  // index at which the stored snapshot stands
+	first    uint64  // index of the first that is kept
+	kept     uint64  // index at which the stored state stands
+	saved    saved   // what of the state is stored
 	signed   uint64  // how many periodic checkpoints are behind
 	tail     *tail   // non-nil while a migration copies records
 	last     *ticket // of the last record submitted
@@ -72,6 +78,7 @@ type hosted struct {
 	call     Call   // reused from event to event
 	also     []byte // a record to be written with the next one
 	wall     lastWall
+	trimming bool     // old history is being let go of
 	adopting bool     // records are taken as they are: what they changed comes otherwise
 	mending  *mending // while a rebuild mends; else nil
 }
@@ -154,6 +161,7 @@ func (d *hosted) lock(ctx context.Context) error {
 // pause makes the daemon hold its events. It needs d.mu.
 func (d *hosted) pause() {
 	d.state, d.resumed = statePaused, make(chan struct{})
+	d.show()
 }
 
 // resume lets held events go on. It needs d.mu.
@@ -162,6 +170,7 @@ func (d *hosted) resume() {
 		d.state = stateRunning
 		close(d.resumed)
 		d.resumed = nil
+		d.show()
 	}
 }
 
@@ -189,12 +198,16 @@ func (d *hosted) end(state daemonState, err error) {
 	if state == stateGone {
 		d.key.Wipe()
 	}
+	d.show()
 }
 
 // prepareCall fills the reused Call for the next event. It needs d.mu.
 func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
-	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel
+	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind
+	if ev.Kind != EventDirect {
+		c.Sender = ev.From
+	}
 	return c
 }
 
@@ -222,33 +235,4 @@ func (d *hosted) portable() error {
 func (d *hosted) stateless() bool {
 	s, ok := d.daemon.(Stateless)
 	return ok && s.Stateless()
-}
-
-func (d *hosted) info() Info {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	i := Info{
-		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: d.epoch, Sequence: d.chain.Head().Sequence,
-		State: stateNames[d.state], EventsProcessed: d.stats.processed, EventsEmitted: d.stats.emitted, Errors: d.stats.errors,
-		Head: d.chain.HeadHash(), Spawned: d.spawned, Limits: d.limits,
-	}
-	if d.module != nil {
-		i.Module = fmt.Sprintf("%x", d.module)
-	}
-	if d.moving.Load() && d.state == stateRunning {
-		i.State = stateNames[statePaused]
-	}
-	if s, ok := d.daemon.(Sizer); ok && d.state <= statePaused {
-		i.MemoryBytes = s.MemoryBytes()
-	}
-	var moved *MovedError
-	if errors.As(d.gone, &moved) {
-		i.Node, i.Epoch = moved.Node, moved.Epoch
-	}
-	if d.gone != nil {
-		i.Reason = d.gone.Error()
-	} else if err := d.rt.mayRun(d.id); err != nil {
-		i.State, i.Reason = "refused", err.Error()
-	}
-	return i
 }

@@ -114,6 +114,12 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 }
 
 func (in *incoming) addHistory(m *migration.HistoryBatch) error {
+	if in.history == 0 && len(m.Records) > 0 && m.From < in.offer.History {
+		if rec, err := decodeRecord(m.Records[0]); err != nil || rec.tag() != (*beginRecord)(nil).tag() {
+			return migration.Failf(migration.ProtocolError, "the history that came does not begin with its beginning: %T, %v", rec, err)
+		}
+		in.first, in.history = m.From, m.From // the source has let go of what was before
+	}
 	if m.From != in.history || in.history+uint64(len(m.Records)) > in.offer.History {
 		return migration.Failf(migration.ProtocolError, "history records from %d came where %d of %d are next", m.From, in.history, in.offer.History)
 	}

@@ -23,6 +23,17 @@ type Limits struct {
 	ModuleBytes  int64         // an uploaded module
 	TailBytes    int64         // records held back while a daemon moves
 	SenderMemory time.Duration // how long a silent sender is remembered once Senders is reached
+
+	// A daemon's state is stored after so many events, so many bytes of history
+	// or so long since the last time, whichever comes first: what comes after is
+	// replayed when the daemon is brought back.
+	SnapshotEvents   int64
+	SnapshotBytes    int64
+	SnapshotInterval time.Duration
+
+	// History is how many records of its history a daemon keeps at least, for
+	// its chain to be proven and its outputs read again; 0: all of them.
+	History int64
 }
 
 // DefaultLimits are the limits of a daemon for which nobody set others.
@@ -40,6 +51,10 @@ var DefaultLimits = Limits{
 	ModuleBytes:  64 << 20,
 	TailBytes:    64 << 20,
 	SenderMemory: 24 * time.Hour,
+
+	SnapshotEvents:   10_000,
+	SnapshotBytes:    16 << 20,
+	SnapshotInterval: 5 * time.Minute,
 }
 
 // maxMemory leaves out the last page of 32-bit addresses, which the sandbox
@@ -73,6 +88,10 @@ var limitFields = []limitField{
 	field("module-bytes", 1<<30, false, func(l *Limits) *int64 { return &l.ModuleBytes }),
 	field("tail-bytes", 4<<30, false, func(l *Limits) *int64 { return &l.TailBytes }),
 	field("sender-memory", math.MaxInt64, false, func(l *Limits) *time.Duration { return &l.SenderMemory }),
+	field("snapshot-events", math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotEvents }),
+	field("snapshot-bytes", math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotBytes }),
+	field("snapshot-interval", math.MaxInt64, true, func(l *Limits) *time.Duration { return &l.SnapshotInterval }),
+	field("history", math.MaxInt64, true, func(l *Limits) *int64 { return &l.History }),
 }
 
 // Validate names the first field that is out of bounds. Errors wrap

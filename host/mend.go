@@ -113,6 +113,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how Mend
 	r.daemons[id], r.names[d.name] = d, id
 	r.mu.Unlock()
 	d.resume()
+	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)
 	r.logger.Warn("a daemon was mended", "daemon", id.Origin(), "how", how, "count", fact.Count, "epoch", fact.Epoch)
 	return fact, nil
@@ -145,14 +146,10 @@ func (d *hosted) mend(ctx context.Context, how Mend) (Mended, error) {
 	d.index++
 	d.epoch = fact.Epoch
 	if how == MendSkip { // a replay of the history would differ again
-		s, err := d.snapshot(false)
-		if err != nil {
+		d.saved.goes = false // the whole state, once
+		if err := d.putState(b); err != nil {
 			return Mended{}, err
 		}
-		if err := putSnapshot(b, d.id, d.index, s); err != nil {
-			return Mended{}, err
-		}
-		d.kept = d.index
 	}
 	return fact, d.rt.store.Commit(b)
 }

@@ -42,7 +42,7 @@ func TestMending(t *testing.T) {
 				t.Helper()
 				s = openStore(t, dir, fs)
 				var err error
-				if r, err = host.New(ctx, host.Options{Node: key, Store: s, SnapshotEvery: 4}); err != nil {
+				if r, err = host.New(ctx, host.Options{Node: key, Store: s, Limits: host.Limits{SnapshotEvents: 4}}); err != nil {
 					t.Fatal(err)
 				}
 				f := host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &drifting{from: 6, by: by}, nil })

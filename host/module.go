@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,8 +47,11 @@ func sandboxLimits(l Limits) sandbox.Limits {
 type moduleDaemon struct {
 	report *abi.Report
 	guest  *sandbox.Guest
-	limit  int64         // of memory, bytes
+	limit  int64 // of memory, bytes
+	tracks *sandbox.Tracker
 	ev     sandbox.Event // reused from call to call
+
+	origins map[identity.EntityID]uint64 // of some senders
 }
 
 // errBroken says that a module daemon could not be put back after a failure.
@@ -109,13 +113,47 @@ func (d *moduleDaemon) saveMemory(w io.Writer) error {
 }
 
 // loadMemory implements capturer. After an error the daemon is of no use.
-func (d *moduleDaemon) loadMemory(r io.Reader) error {
-	m, err := readMemory(r, d.limit)
-	if err != nil {
-		return err
+func (d *moduleDaemon) loadMemory(saved io.Reader, changes ...[]byte) error {
+	parts := make([]*memoryReader, 0, 1+len(changes))
+	small := true
+	for i := range 1 + len(changes) {
+		if i > 0 {
+			saved = bytes.NewReader(changes[i-1])
+		}
+		m, err := readMemory(saved, d.limit)
+		if err != nil {
+			return err
+		}
+		if i > 0 && m.state.Image != parts[0].state.Image {
+			return fmt.Errorf("%w: changes of another image", ErrBadMemory)
+		}
+		parts, small = append(parts, m), small && m.left <= 1
 	}
-	s := m.state
-	if m.left <= 1 { // a small one is at rest until its next event
+	if small {
+		return d.loadSmall(parts)
+	}
+	for _, m := range parts {
+		for {
+			index, blocks, err := m.next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err == nil {
+				err = d.guest.Fill(index, blocks)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return d.guest.Become(parts[len(parts)-1].state)
+}
+
+// loadSmall loads a memory of few blocks, which is at rest until its next event.
+func (d *moduleDaemon) loadSmall(parts []*memoryReader) error {
+	states := make([]*sandbox.State, len(parts))
+	for i, m := range parts {
+		s := m.state
 		index, blocks, err := m.next()
 		if err == nil {
 			s.Index, s.Blocks = index, blocks
@@ -124,20 +162,68 @@ func (d *moduleDaemon) loadMemory(r io.Reader) error {
 		if !errors.Is(err, io.EOF) {
 			return err
 		}
-		return d.guest.Load(s)
+		states[i] = s
 	}
-	for {
-		index, blocks, err := m.next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return d.guest.Become(s)
-		case err != nil:
-			return err
-		}
-		if err := d.guest.Fill(index, blocks); err != nil {
+	s := states[0]
+	if len(states) > 1 {
+		var err error
+		if s, err = sandbox.Merge(s, states[1:]...); err != nil {
 			return err
 		}
 	}
+	return d.guest.Load(s)
+}
+
+// track implements capturer.
+func (d *moduleDaemon) track() (err error) {
+	if d.tracks != nil {
+		d.tracks.Stop()
+	}
+	d.tracks, err = d.guest.Track()
+	return err
+}
+
+// saveChanges implements capturer.
+func (d *moduleDaemon) saveChanges() ([]byte, error) {
+	if d.tracks == nil {
+		return nil, sandbox.ErrUntracked
+	}
+	s, err := d.tracks.Save()
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	m := &memoryWriter{w: &b}
+	if err := m.begin(s); err != nil {
+		return nil, err
+	}
+	for first := 0; first < len(s.Index); first += chunkBlocks {
+		end := min(first+chunkBlocks, len(s.Index))
+		if err := m.chunk(s.Index[first:end], s.Blocks[first*sandbox.BlockBytes:end*sandbox.BlockBytes]); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// originOf returns the sender's origin, 0 where there is no sender. A hash for
+// each event of senders that take turns would be a tenth of the event's time.
+func (d *moduleDaemon) originOf(sender identity.EntityID, first bool) uint64 {
+	if sender.IsZero() {
+		return 0
+	}
+	if first {
+		return uint64(sender.Origin())
+	}
+	origin, ok := d.origins[sender]
+	if !ok {
+		origin = uint64(sender.Origin())
+		if d.origins == nil || len(d.origins) >= 1024 {
+			d.origins = make(map[identity.EntityID]uint64)
+		}
+		d.origins[sender] = origin
+	}
+	return origin
 }
 
 func (d *moduleDaemon) freeze(since *sandbox.Frozen) (*sandbox.Frozen, error) {
@@ -158,11 +244,9 @@ func (d *moduleDaemon) become(s *sandbox.State) error { return d.guest.Become(s)
 func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 	e := &d.ev
 	if c.Sender != identity.EntityID(e.Sender) {
-		e.Sender, e.Origin = c.Sender, 0
-		if !c.Sender.IsZero() {
-			e.Origin = uint64(c.Sender.Origin())
-		}
+		e.Origin = d.originOf(c.Sender, identity.EntityID(e.Sender).IsZero())
+		e.Sender = c.Sender
 	}
-	e.Epoch, e.Sequence, e.Time, e.Channel = c.Epoch, c.Sequence, c.Time, c.Channel
+	e.Epoch, e.Sequence, e.Time, e.Channel, e.Kind = c.Epoch, c.Sequence, c.Time, c.Channel, uint32(c.Kind)
 	return e
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -117,6 +118,7 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 		if len(o.Receipt) > 0 {
 			m.receipt = m.rt.heard(o.Receipt, m.entity)
 		}
+		m.unbound = unboundOf(o.Unbound)
 		m.enter(migration.Complete)
 		m.took = nil
 		for _, s := range o.Took {
@@ -173,6 +175,9 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 		return c.Send(&migration.Outcome{Failures: []migration.Failure{migration.NewFailure(asError(r.ctx, err))}})
 	}
 	out := &migration.Outcome{Epoch: rep.Epoch, Bytes: uint64(rep.Bytes), Downtime: uint64(rep.Downtime)}
+	for _, u := range rep.Unbound {
+		out.Unbound = append(out.Unbound, migration.NewUnbound(u.Publisher, u.Channel, uint16(channel.CodeOf(u.Err)), u.Err))
+	}
 	for _, p := range rep.Phases {
 		out.Took = append(out.Took, migration.Span{Phase: p.Phase, Took: uint64(p.Took)})
 	}

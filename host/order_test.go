@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -302,6 +303,8 @@ func TestBadOrders(t *testing.T) {
 
 // answering answers whatever comes first with one message.
 type answering struct{ with migration.Message }
+
+func (*answering) HandleChannel(context.Context, identity.NodeID, host.ChannelAccess, channel.Conn) {}
 
 func (a *answering) HandleMigration(_ context.Context, _ identity.NodeID, c migration.Conn) {
 	if _, err := c.Recv(); err == nil {

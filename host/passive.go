@@ -43,6 +43,7 @@ func (d *hosted) lieDown(rec *passiveRecord) {
 	d.epoch, d.applied = rec.Epoch, rec.Applied
 	d.stats = stats{processed: rec.Applied, emitted: rec.Emitted, errors: rec.Errors}
 	d.chain = Chain{head: Link{Origin: d.id, Epoch: rec.Epoch, Sequence: rec.Sequence, Horizon: rec.Applied}, headHash: rec.HeadHash}
+	d.show()
 }
 
 // drop lets go of the daemon's code and of what can be read again. It needs
@@ -57,9 +58,10 @@ func (d *hosted) drop() {
 	d.daemon, d.counted = nil, 0
 	d.key.Wipe()
 	d.key = identity.PublicOnly(d.id)
-	d.config, d.payload, d.horizon, d.repeated = nil, nil, horizon{}, repeated{}
+	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, horizon{}, repeated{}, saved{}
 	d.log.trim(keptPassive)
 	d.state = statePassive
+	d.show()
 }
 
 // passivate stores the daemon and drops it. It reports whether it did: a
@@ -74,21 +76,20 @@ func (r *Runtime) passivate(d *hosted) bool {
 	}
 	b := &store.Batch{}
 	if d.index > d.kept {
-		s, err := d.snapshot(false)
-		if err == nil {
-			err = putSnapshot(b, d.id, d.index, s)
-		}
-		if err != nil {
+		if err := d.putState(b); err != nil {
 			if !errors.Is(err, ErrNotPortable) {
 				r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 			}
 			return false
 		}
-		d.kept = d.index
 	}
 	rec, err := canon.Marshal(&passiveRecord{Epoch: d.epoch, Sequence: d.chain.Head().Sequence, HeadHash: d.chain.HeadHash(),
 		Applied: d.applied, Emitted: d.stats.emitted, Errors: d.stats.errors})
 	if err != nil {
+		r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
+		return false
+	}
+	if err := d.putLedger(b); err != nil {
 		r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 		return false
 	}
@@ -117,9 +118,10 @@ func (r *Runtime) grown(d *hosted) {
 	}
 }
 
-// startIdling makes daemons passive that are idle, or too many.
+// startIdling makes daemons passive that are idle, or too many, and stores the
+// state of those that had events, and then none until it was due.
 func (r *Runtime) startIdling() {
-	if r.store == nil || r.idle.after == 0 && r.idle.limit == 0 || !r.startWork() {
+	if r.store == nil || !r.startWork() {
 		return
 	}
 	every := 30 * time.Second
@@ -156,11 +158,15 @@ func (r *Runtime) putIdleAway() {
 	}
 	r.mu.RUnlock()
 	candidates := make([]candidate, 0, len(all))
+	now, well := r.clock().UnixNano(), r.store.Err() == nil
 	for _, d := range all {
 		if d.mu.TryLock() { // else it is busy
 			if d.state == stateRunning {
 				candidates = append(candidates, candidate{d, d.used})
 				r.grown(d)
+				if well && d.stale() == nil {
+					d.storeIfDue(now)
+				}
 			}
 			d.mu.Unlock()
 		}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 
+	"wasmhost/host/channel"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -27,6 +28,10 @@ type Peer interface {
 	// wraps ErrUnreachable.
 	OpenMigration(ctx context.Context) (migration.Conn, error)
 
+	// OpenChannel opens a stream about channels to the peer's Handler; as
+	// OpenMigration does.
+	OpenChannel(ctx context.Context) (channel.Conn, error)
+
 	// SealKey is the key to which identities are sealed for this peer. It is
 	// known once the peer has been connected to; ctx bounds the connecting.
 	SealKey(ctx context.Context) (identity.SealKey, error)
@@ -38,4 +43,18 @@ type Handler interface {
 	// Ask, on a stream that from opened. It returns when the stream is done
 	// with; the caller closes it.
 	HandleMigration(ctx context.Context, from identity.NodeID, c migration.Conn)
+
+	// HandleChannel answers a stream about channels that from opened, which may do
+	// without a token what may says. It returns when the stream is done with; the
+	// caller closes it.
+	HandleChannel(ctx context.Context, from identity.NodeID, may ChannelAccess, c channel.Conn)
 }
+
+// ChannelAccess is what a node may do without a token.
+type ChannelAccess uint8
+
+// The accesses.
+const (
+	AccessChannels ChannelAccess = 1 << iota // use the channels that ask for no token
+	AccessOutputs                            // hear daemons' outputs
+)

@@ -147,16 +147,3 @@ func (r *Runtime) Arriving() []identity.EntityID {
 	defer r.mu.RUnlock()
 	return slices.Collect(maps.Keys(r.incoming))
 }
-
-// Subscriptions is not supported yet: ErrNotSupported.
-func (r *Runtime) Subscriptions(identity.EntityID) ([]string, error) { return nil, ErrNotSupported }
-
-// SubscribeChannel is not supported yet: ErrNotSupported.
-func (r *Runtime) SubscribeChannel(context.Context, identity.EntityID, identity.NodeID, string, []byte) error {
-	return ErrNotSupported
-}
-
-// UnsubscribeChannel is not supported yet: ErrNotSupported.
-func (r *Runtime) UnsubscribeChannel(context.Context, identity.EntityID, identity.NodeID, string) error {
-	return ErrNotSupported
-}

@@ -15,7 +15,9 @@ import (
 func readEvent(b []byte) (e *eventRecord, ok bool) {
 	r := eventReader{b: bytes.Clone(b), good: true}
 	e = &eventRecord{}
-	if string(r.take(2)) != string([]byte{e.tag(), 0x8a}) {
+	head := r.take(2)
+	byChannel := string(head) == string([]byte{(*channelRecord)(nil).tag(), 0x8c})
+	if !byChannel && string(head) != string([]byte{e.tag(), 0x8a}) {
 		return nil, false
 	}
 	r.fixed(e.Sender[:])
@@ -40,6 +42,18 @@ func readEvent(b []byte) (e *eventRecord, ok bool) {
 	e.Outputs = make([][]byte, n)
 	for i := range e.Outputs {
 		e.Outputs[i] = r.take(r.head(2))
+	}
+	if byChannel {
+		kind := r.head(0)
+		if e.Kind = EventKind(kind); kind == 0 || kind > 255 {
+			return nil, false
+		}
+		if n := r.head(2); n == 32 {
+			copy(e.From[:], r.take(32))
+			r.good = r.good && !e.From.IsZero()
+		} else if n != 0 {
+			return nil, false
+		}
 	}
 	return e, r.good && len(r.b) == 0 && e.Time >= 0 && utf8.ValidString(e.Channel)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/channel"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -48,6 +49,61 @@ type eventRecord struct {
 	Parent  Hash   // that head's hash, with its payload
 	Epoch   uint64 // of the outputs
 	Outputs [][]byte
+
+	Kind EventKind         `cbor:"-"` // of a channelRecord
+	From identity.EntityID `cbor:"-"`
+}
+
+// channelRecord is an eventRecord of an event that came by a channel: Sender and
+// Number are the channel and the event's sequence there. It is encoded and read
+// as an eventRecord with the fields that follow.
+type channelRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Sender  identity.EntityID
+	Number  uint64
+	Time    int64
+	Channel string
+	Payload []byte
+	Applied uint64
+	Before  Link
+	Parent  Hash
+	Epoch   uint64
+	Outputs [][]byte
+	Kind    EventKind
+	From    []byte // who published it, 32 bytes; empty: the node's owner
+}
+
+func (c *channelRecord) event() (*eventRecord, error) {
+	e := &eventRecord{Sender: c.Sender, Number: c.Number, Time: c.Time, Channel: c.Channel, Payload: c.Payload, Applied: c.Applied,
+		Before: c.Before, Parent: c.Parent, Epoch: c.Epoch, Outputs: c.Outputs, Kind: c.Kind}
+	if c.Kind == EventDirect {
+		return nil, errors.New("a channel's event of another kind")
+	}
+	if len(c.From) == 0 {
+		return e, nil
+	}
+	if err := e.From.UnmarshalBinary(c.From); err != nil {
+		return nil, err
+	}
+	if e.From.IsZero() {
+		return nil, errors.New("a publisher of zeros")
+	}
+	return e, nil
+}
+
+// bindRecord is a subscription that began, or was given another token or source.
+type bindRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Binding channel.Binding
+	Time    int64
+}
+
+// unbindRecord is a subscription that ended.
+type unbindRecord struct {
+	_         struct{} `cbor:",toarray"`
+	Publisher identity.NodeID
+	Channel   string
+	Time      int64
 }
 
 // links returns the outputs with their links.
@@ -108,14 +164,22 @@ type settledRecord struct {
 	Retry bool     // it was tried again and succeeded; false: it is to be skipped
 }
 
-func (*beginRecord) tag() byte      { return 1 }
-func (*eventRecord) tag() byte      { return 2 }
+func (*beginRecord) tag() byte { return 1 }
+func (e *eventRecord) tag() byte {
+	if e.Kind != EventDirect {
+		return 9
+	}
+	return 2
+}
 func (*failureRecord) tag() byte    { return 3 }
 func (*checkpointRecord) tag() byte { return 4 }
 func (*moveRecord) tag() byte       { return 5 }
 func (*upgradeRecord) tag() byte    { return 6 }
 func (*settledRecord) tag() byte    { return 7 }
 func (*mendRecord) tag() byte       { return 8 }
+func (*channelRecord) tag() byte    { return 9 }
+func (*bindRecord) tag() byte       { return 10 }
+func (*unbindRecord) tag() byte     { return 11 }
 
 // encodeRecord returns one byte that tells the record, then its canonical CBOR.
 func encodeRecord(r record) ([]byte, error) {
@@ -137,6 +201,9 @@ func (e *eventRecord) encode() []byte {
 		n += 9 + len(o)
 	}
 	b := append(make([]byte, 0, n), e.tag(), 0x8a, 0x58, 32)
+	if e.Kind != EventDirect {
+		b[1] = 0x8c
+	}
 	b = append(b, e.Sender[:]...)
 	b = appendHead(b, 0, e.Number)
 	if e.Time >= 0 {
@@ -153,6 +220,13 @@ func (e *eventRecord) encode() []byte {
 	b = appendHead(b, 4, uint64(len(e.Outputs)))
 	for _, o := range e.Outputs {
 		b = append(appendHead(b, 2, uint64(len(o))), o...)
+	}
+	if e.Kind != EventDirect {
+		b = appendHead(b, 0, uint64(e.Kind))
+		if e.From.IsZero() {
+			return append(b, 0x40)
+		}
+		b = append(append(b, 0x58, 32), e.From[:]...)
 	}
 	return b
 }
@@ -171,11 +245,18 @@ func decodeRecord(b []byte) (record, error) {
 	if err := canon.Unmarshal(b[1:], r); err != nil {
 		return nil, fmt.Errorf("%w: %w", errBadRecord, err)
 	}
+	if c, ok := r.(*channelRecord); ok {
+		e, err := c.event()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errBadRecord, err)
+		}
+		return e, nil
+	}
 	return r, nil
 }
 
 func recordOf(tag byte) record {
-	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}, &mendRecord{}} {
+	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}, &mendRecord{}, &channelRecord{}, &bindRecord{}, &unbindRecord{}} {
 		if r.tag() == tag {
 			return r
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"wasmhost/host/channel"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -27,6 +28,25 @@ func TestHandEncodingIsCanonical(t *testing.T) {
 		if err != nil || !bytes.Equal(e.encode(), want) {
 			t.Errorf("record with %d: %v", n, err)
 		}
+		for _, from := range []identity.EntityID{{}, {8}} {
+			e := *e
+			e.Kind, e.From = EventGap, from
+			c := &channelRecord{Sender: e.Sender, Number: e.Number, Time: e.Time, Channel: e.Channel, Payload: e.Payload, Applied: e.Applied,
+				Before: e.Before, Parent: e.Parent, Epoch: e.Epoch, Outputs: e.Outputs, Kind: e.Kind}
+			if !from.IsZero() {
+				c.From = from[:]
+			}
+			want, err := canon.Append([]byte{9}, c)
+			if err != nil || !bytes.Equal(e.encode(), want) {
+				t.Errorf("channel's record with %d: %v", n, err)
+			}
+			if got, ok := readEvent(want); ok != (int64(n) >= 0) || ok && (!bytes.Equal(got.encode(), want) || got.From != from) {
+				t.Errorf("channel's record with %d reads back as %+v, %v", n, got, ok)
+			}
+			if got, err := decodeRecord(want); err != nil || !bytes.Equal(got.(*eventRecord).encode(), want) {
+				t.Errorf("channel's record with %d decodes to %+v, %v", n, got, err)
+			}
+		}
 		if n <= 1<<63 {
 			got, ok := readEvent(want)
 			if ok != (int64(n) >= 0) || ok && !bytes.Equal(got.encode(), want) {
@@ -38,7 +58,8 @@ func TestHandEncodingIsCanonical(t *testing.T) {
 
 func FuzzDecodeRecord(f *testing.F) {
 	for _, r := range []record{&beginRecord{Kind: "k"}, &eventRecord{Payload: []byte("x"), Outputs: [][]byte{{1}}}, &failureRecord{Text: "no"},
-		&checkpointRecord{}, &moveRecord{Epoch: 2}} {
+		&checkpointRecord{}, &moveRecord{Epoch: 2}, &eventRecord{Kind: EventChannel, From: identity.EntityID{7}, Channel: "a"}, &eventRecord{Kind: EventGap},
+		&bindRecord{Binding: channel.Binding{Channel: "a"}}, &unbindRecord{}} {
 		b, err := encodeRecord(r)
 		if err != nil {
 			f.Fatal(err)
@@ -52,7 +73,14 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 		if e, ok := readEvent(b); ok {
 			strict := &eventRecord{}
-			if err := canon.Unmarshal(b[1:], strict); err != nil || !bytes.Equal(strict.encode(), e.encode()) {
+			err := canon.Unmarshal(b[1:], strict)
+			if e.Kind != EventDirect {
+				c := &channelRecord{}
+				if err = canon.Unmarshal(b[1:], c); err == nil {
+					strict, err = c.event()
+				}
+			}
+			if err != nil || !bytes.Equal(strict.encode(), e.encode()) {
 				t.Errorf("%x is read as %+v, and strictly as %+v, %v", b, e, strict, err)
 			}
 		}

@@ -3,7 +3,6 @@ package host
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -41,6 +40,9 @@ func (r *Runtime) recover(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := r.hub.recover(); err != nil {
 		return err
 	}
 	if err := r.recoverDaemons(ctx); err != nil {
@@ -138,14 +140,35 @@ func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
 	if d.mending != nil && d.mending.how == MendRollback {
 		return nil
 	}
+	if from > end {
+		return fmt.Errorf("%w: the stored state stands at history record %d, the history ends before %d", store.ErrCorrupt, from, end)
+	}
 	return r.store.ReadHistory(d.id, from, end, func(_ uint64, rec []byte) error { return d.replay(rec) })
 }
 
 // startingPoint restores the stored snapshot, or the daemon's beginning, and
 // returns the index of the first record to replay.
 func (d *hosted) startingPoint() (uint64, error) {
-	var begin *beginRecord
-	err := d.rt.store.ReadHistory(d.id, 0, 1, func(_ uint64, b []byte) error {
+	first, begin, err := d.rt.beginning(d.id)
+	if err != nil {
+		return 0, err
+	}
+	d.first, d.saved = first, saved{tried: d.rt.clock().UnixNano()}
+	d.index, d.kept, d.config = 1, 1, begin.Config
+	d.epoch = begin.Epoch
+	if there, err := d.loadStored(begin.Time); there || err != nil {
+		return d.index, err
+	}
+	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 {
+		return 0, fmt.Errorf("%w: the snapshot that the daemon began with is not there", store.ErrCorrupt)
+	}
+	d.chain = NewChain(begin.Head, nil)
+	return 1, d.init(begin.Time)
+}
+
+// beginning returns the first record of a daemon's history, and its index.
+func (r *Runtime) beginning(id identity.EntityID) (first uint64, begin *beginRecord, err error) {
+	err = r.store.ReadHistory(id, 0, ^uint64(0), func(index uint64, b []byte) error {
 		rec, err := decodeRecord(b)
 		if err != nil {
 			return err
@@ -154,37 +177,13 @@ func (d *hosted) startingPoint() (uint64, error) {
 		if begin, ok = rec.(*beginRecord); !ok {
 			return fmt.Errorf("%w: the history begins with a %T", errBadRecord, rec)
 		}
-		return nil
+		first = index
+		return store.ErrStop
 	})
-	if err != nil {
-		return 0, err
+	if err == nil && begin == nil {
+		err = fmt.Errorf("%w: there is no history", store.ErrCorrupt)
 	}
-	d.index, d.kept, d.config = 1, 1, begin.Config
-	d.epoch = begin.Epoch
-	value, err := d.rt.store.Get(store.Snapshots, d.id[:])
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		if begin.Head.Sequence > 0 || begin.Applied > 0 {
-			return 0, fmt.Errorf("%w: the snapshot that the daemon began with is not there", store.ErrCorrupt)
-		}
-		d.chain = NewChain(begin.Head, nil)
-		return 1, d.init(begin.Time)
-	case err != nil:
-		return 0, err
-	case len(value) < 8:
-		return 0, fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
-	}
-	s, err := DecodeSnapshot(value[8:])
-	if err != nil {
-		return 0, err
-	}
-	if s.Header.Entity != d.id {
-		return 0, fmt.Errorf("%w: the stored snapshot is of %s", store.ErrCorrupt, s.Header.Entity.Origin())
-	}
-	d.index = binary.BigEndian.Uint64(value)
-	d.kept = d.index
-	d.epoch = max(s.Header.Epoch, begin.Epoch)
-	return d.index, d.restore(s, begin.Time)
+	return first, begin, err
 }
 
 // replay applies one history record, as it was applied before. Outputs other
@@ -198,7 +197,7 @@ func (d *hosted) replay(b []byte) error {
 	case *eventRecord:
 		err = d.replayEvent(rec)
 	case *failureRecord:
-		d.horizon.advance(rec.Sender, rec.Number, rec.Time)
+		d.advance(rec.Sender, rec.Number, rec.Time)
 		d.stats.errors++
 	case *checkpointRecord:
 		c := &rec.Checkpoint
@@ -213,6 +212,10 @@ func (d *hosted) replay(b []byte) error {
 		d.epoch = rec.Epoch
 	case *mendRecord:
 		err = d.replayMend(rec)
+	case *bindRecord:
+		err = d.ledger.Record(rec.Binding)
+	case *unbindRecord:
+		d.ledger.Forget(rec.Publisher, rec.Channel)
 	case *settledRecord:
 	default:
 		err = fmt.Errorf("%w: a %T inside the history", errBadRecord, rec)
@@ -221,6 +224,7 @@ func (d *hosted) replay(b []byte) error {
 		return fmt.Errorf("history record %d: %w", d.index, err)
 	}
 	d.index++
+	d.saved.add(len(b))
 	return nil
 }
 
@@ -233,7 +237,7 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 		d.note(e.Sender, e.Number, e.Time)
 		return nil
 	}
-	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload}
+	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From}
 	raw, err := d.daemon.Process(d.prepareCall(&ev, e.Time), e.Payload)
 	skip := d.mending != nil && d.mending.how == MendSkip
 	if err != nil && !skip {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"wasmhost/host/migration"
@@ -126,8 +127,13 @@ func (s *sourceWalk) deliver() error {
 	s.m.mu.Lock()
 	s.m.receipt = rec
 	s.m.mu.Unlock()
+	s.d.mu.Lock()
+	bound := s.d.ledger.All()
+	s.d.mu.Unlock()
+	err := s.m.settle(rec)
+	s.rebound(bound)
 	s.give(rec)
-	return s.m.settle(rec)
+	return err
 }
 
 // hand sends the release and waits for Done.
@@ -186,7 +192,9 @@ func (m *Migration) countersign(done *migration.Done) *Receipt {
 	return rec
 }
 
-// give sends the target the receipt. It has its own half where this fails.
+// give sends the target the receipt, and waits for a moment until it has it: who
+// asks it when the migration is done finds the whole. It has its own half where
+// this fails.
 func (s *sourceWalk) give(rec *Receipt) {
 	if rec == nil || s.conn == nil {
 		return
@@ -194,6 +202,14 @@ func (s *sourceWalk) give(rec *Receipt) {
 	b, err := rec.Encode()
 	if err == nil {
 		err = s.conn.Send(&migration.Receipt{Bytes: b})
+	}
+	if err == nil {
+		const moment = 2 * time.Second
+		impatient := time.AfterFunc(moment, s.conn.Abort)
+		if _, err = s.conn.Recv(); errors.Is(err, io.EOF) { // it closes the stream
+			err = nil
+		}
+		impatient.Stop()
 	}
 	if err != nil {
 		s.m.rt.logger.Debug("the target did not get a receipt", "daemon", s.d.id.Origin(), "error", err)

@@ -138,10 +138,7 @@ func (d *hosted) storedLimits() error {
 	if err != nil {
 		return err
 	}
-	if len(value) < 8 {
-		return fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
-	}
-	s, err := DecodeSnapshot(value[8:])
+	_, s, err := readStored(value, d.id)
 	if err != nil {
 		return err
 	}

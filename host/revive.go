@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -49,6 +50,7 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 		rec, ok := passive[id]
 		if ok && d.state == statePaused {
 			d.lieDown(&rec)
+			d.recoverLedger()
 		} else if d.state == statePaused {
 			active = append(active, d)
 		}
@@ -106,6 +108,8 @@ func (r *Runtime) known(id identity.EntityID, encoded []byte) *hosted {
 	d.previous = bytes.Clone(orNil(rec.Previous))
 	if err := d.setLimits(rec.Limits); err != nil {
 		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
+	} else {
+		d.show()
 	}
 	return d
 }
@@ -123,6 +127,21 @@ func (r *Runtime) revive(ctx context.Context, d *hosted) {
 	r.grown(d)
 }
 
+// recoverLedger reads what a passive daemon is subscribed to. Where that cannot
+// be read, its next event finds out what it is.
+func (d *hosted) recoverLedger() {
+	enc, err := d.rt.store.Get(store.Bound, d.id[:])
+	if errors.Is(err, store.ErrNotFound) {
+		return
+	}
+	if err == nil {
+		d.ledger, err = channel.DecodeLedger(enc)
+	}
+	if err != nil {
+		d.rt.logger.Error("the subscriptions of a passive daemon cannot be read", "daemon", d.id.Origin(), "error", err)
+	}
+}
+
 // rebuild brings the daemon to where the store says it stands. It needs d.mu.
 func (d *hosted) rebuild(ctx context.Context) error {
 	encoded, err := d.rt.store.Get(store.Daemons, d.id[:])
@@ -134,6 +153,7 @@ func (d *hosted) rebuild(ctx context.Context) error {
 		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
 	d.stats, d.applied, d.payload, d.horizon, d.last = stats{errors: d.stats.errors}, 0, nil, horizon{}, nil
+	d.ledger = channel.Ledger{}
 	return d.rt.rebuild(ctx, d, rec.Key)
 }
 
@@ -177,6 +197,7 @@ func (d *hosted) wake(ctx context.Context) error {
 		return d.gone
 	}
 	d.state, d.marked = stateRunning, marked
+	d.show()
 	d.rt.grown(d)
 	return nil
 }

@@ -216,14 +216,13 @@ func (s *sourceWalk) changes(c *cut, adopt, last bool) error {
 	v := c.view
 	s.memory.view = v
 	if !adopt {
-		for k, b := range v.Index {
-			s.memory.hash.Put(b, v.Block(k))
-		}
+		s.memory.put(v)
 		return nil
 	}
 	if err := s.blocks(v, 0); err != nil {
 		return err
 	}
+	s.memory.put(v)
 	state, err := encodeManifest(&v.State, s.memory.hash.Root(&v.State))
 	if err != nil {
 		return err

@@ -30,14 +30,17 @@ type Options struct {
 	Logger   *slog.Logger      // nil: slog.Default()
 	Clock    func() time.Time  // nil: time.Now
 
+	// TokenSkew is by how much the clocks of those who issue permission tokens
+	// may differ from this node's; at most identity.MaxTokenSkew.
+	TokenSkew time.Duration
+
 	// RefuseModules makes the node take no module from a peer: a daemon of a
 	// module that was not pushed here cannot come here.
 	RefuseModules bool
 
 	// CheckpointEvery is after how many outputs a daemon signs where its chain
-	// stands; 0: 1024. SnapshotEvery is after how many events its state is
-	// stored, which bounds the replay at a restart; 0: 10,000.
-	CheckpointEvery, SnapshotEvery uint64
+	// stands; 0: 1024.
+	CheckpointEvery uint64
 
 	// PassivateAfter is after how long without an event a daemon leaves memory:
 	// it is on disk alone then, and comes back with its next event. 0: never.
@@ -66,7 +69,6 @@ type Runtime struct {
 	clock    func() time.Time
 	refuse   bool
 	cpEvery  uint64
-	snEvery  uint64
 	life     atomic.Int32
 	notReady atomic.Bool // SimulateNotReady
 	draining atomic.Bool
@@ -74,6 +76,10 @@ type Runtime struct {
 	ctx      context.Context
 	cancel   context.CancelFunc // ends migrations and background work
 	work     sync.WaitGroup
+
+	tokenSkew time.Duration
+	hub       *hub           // channels of this node
+	subs      *subscriptions // of this node's daemons
 
 	mu       sync.RWMutex // guards the maps; never held while user code runs
 	kinds    map[string]*kind
@@ -104,7 +110,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r := &Runtime{
 		node: o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock,
-		refuse: o.RefuseModules, cpEvery: o.CheckpointEvery, snEvery: o.SnapshotEvery,
+		refuse: o.RefuseModules, cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
@@ -112,9 +118,9 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		accused: make(map[identity.EntityID]*accused),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
+	r.tokenSkew = o.TokenSkew
 	fill(&r.logger, slog.Default())
 	fill(&r.cpEvery, 1024)
-	fill(&r.snEvery, 10_000)
 	if r.clock == nil {
 		r.clock = time.Now
 	}
@@ -125,6 +131,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		}
 	}
 	r.self = r.node.ID().Node()
+	r.hub, r.subs = newHub(r), newSubscriptions(r)
 	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes}); err != nil {
 		return nil, err
 	}
@@ -194,6 +201,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	}
 	r.resumeMigrations()
 	r.startIdling()
+	r.startChannels()
 	return nil
 }
 

@@ -52,6 +52,7 @@ func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Re
 		r.logger.Debug("answering on a migration stream", "error", err)
 		return
 	}
+	r.tellBound(c, rel.Entity)
 	if rec == nil || rec.Whole() {
 		return
 	}
@@ -112,6 +113,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 		of.thaw()
 	}
 	d.resume()
+	in.rt.subs.start(d.id, d.ledger.All())
 	in.rt.grown(d)
 	in.rt.logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
 	return nil

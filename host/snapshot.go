@@ -9,12 +9,17 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
 
-// SnapshotVersion is the version of the snapshot format below.
-const SnapshotVersion = 1
+// SnapshotVersion is the version of the snapshot format below. A snapshot
+// without subscriptions is written as version 1, which ends before them.
+const (
+	SnapshotVersion = 2
+	plainSnapshot   = 1
+)
 
 // countLimit is what no count of a daemon's reaches. A snapshot that claims it
 // is forged, and would make the count start over.
@@ -55,6 +60,55 @@ type SnapshotHeader struct {
 	CreatedAt   int64            // Unix nanoseconds
 	Envelope    []byte           // the identity sealed to the node that took the snapshot; may be empty
 	Limits      map[string]int64 // of the daemon's own, by name
+	Bindings    []byte           // its subscriptions, as package channel encodes a ledger
+}
+
+// plainHeader is a SnapshotHeader of version 1.
+type plainHeader struct {
+	_           struct{} `cbor:",toarray"`
+	Version     uint8
+	Entity      identity.EntityID
+	Name        string
+	Kind        string
+	Module      []byte
+	Config      []byte
+	Epoch       uint64
+	Through     uint64
+	Head        Link
+	HeadPayload []byte
+	Applied     uint64
+	LastTime    int64
+	Horizon     []SenderMark
+	Form        Form
+	StateHash   Hash
+	CreatedAt   int64
+	Envelope    []byte
+	Limits      map[string]int64
+}
+
+func (h *SnapshotHeader) plain() *plainHeader {
+	return &plainHeader{Version: h.Version, Entity: h.Entity, Name: h.Name, Kind: h.Kind, Module: h.Module, Config: h.Config, Epoch: h.Epoch,
+		Through: h.Through, Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, LastTime: h.LastTime, Horizon: h.Horizon,
+		Form: h.Form, StateHash: h.StateHash, CreatedAt: h.CreatedAt, Envelope: h.Envelope, Limits: h.Limits}
+}
+
+func (p *plainHeader) full() SnapshotHeader {
+	return SnapshotHeader{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
+		Through: p.Through, Head: p.Head, HeadPayload: p.HeadPayload, Applied: p.Applied, LastTime: p.LastTime, Horizon: p.Horizon,
+		Form: p.Form, StateHash: p.StateHash, CreatedAt: p.CreatedAt, Envelope: p.Envelope, Limits: p.Limits}
+}
+
+// encode returns the header's canonical bytes.
+func (h *SnapshotHeader) encode() ([]byte, error) {
+	var v any = h
+	if h.Version == plainSnapshot {
+		v = h.plain()
+	}
+	b, err := canon.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a snapshot's header: %w", err)
+	}
+	return b, nil
 }
 
 // Form is what a snapshot's state is.
@@ -66,9 +120,11 @@ const (
 	FormGiven              // what the daemon's own code gave (wasmhost_snapshot), for it to restore
 	FormMemory             // captured memory, for the same module
 	FormBlocks             // what a memory is apart from its blocks; they came before, in a migration
+
+	formDelta // what changed since the snapshot before; in a store alone
 )
 
-var formNames = [...]string{"none", "given", "memory", "blocks"}
+var formNames = [...]string{"none", "given", "memory", "blocks", "delta"}
 
 // String returns the form's name.
 func (f Form) String() string {
@@ -112,10 +168,11 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 
 // front appends what stands before the state to b.
 func (s *Snapshot) front(b []byte) ([]byte, error) {
-	b, err := canon.Append(append(b, 0x83), &s.Header)
+	header, err := s.Header.encode()
 	if err != nil {
-		return nil, fmt.Errorf("encoding a snapshot's header: %w", err)
+		return nil, err
 	}
+	b = append(append(b, 0x83), header...)
 	if b, err = canon.Append(b, &s.Checkpoint); err != nil {
 		return nil, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
 	}
@@ -150,9 +207,12 @@ const (
 // DecodeSnapshot reads what Encode wrote, and keeps b: it is the state's. It
 // checks form, bounds and the hash of the state, but no signature: that is
 // Verify's. Every error wraps ErrBadSnapshot.
-func DecodeSnapshot(b []byte) (*Snapshot, error) {
+func DecodeSnapshot(b []byte) (*Snapshot, error) { return decodeSnapshot(b, FormBlocks) }
+
+// decodeSnapshot is DecodeSnapshot of forms up to most.
+func decodeSnapshot(b []byte, most Form) (*Snapshot, error) {
 	in := bytes.NewReader(b)
-	return readSnapshot(in, func(r *canon.Reader, n uint64) ([]byte, error) {
+	return readSnapshot(in, most, func(r *canon.Reader, n uint64) ([]byte, error) {
 		if n > uint64(len(b)) {
 			return nil, canon.ErrTruncated
 		}
@@ -168,7 +228,7 @@ func DecodeSnapshot(b []byte) (*Snapshot, error) {
 // ReadSnapshot is DecodeSnapshot of a stream, in which a state has at most limit
 // bytes. What is wrong with the stream is returned as it is.
 func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
-	return readSnapshot(r, func(r *canon.Reader, n uint64) ([]byte, error) {
+	return readSnapshot(r, FormBlocks, func(r *canon.Reader, n uint64) ([]byte, error) {
 		if n > uint64(limit) {
 			return nil, fmt.Errorf("%w: a state of %d bytes, at most %d", ErrBadSnapshot, n, limit)
 		}
@@ -180,7 +240,7 @@ func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
 // bytes that has, and a snapshot without it.
 func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
 	hash := sha256.New()
-	s, err = readSnapshotHead(r, func(r *canon.Reader, n uint64) (Hash, error) {
+	s, err = readSnapshotHead(r, FormBlocks, func(r *canon.Reader, n uint64) (Hash, error) {
 		state = int64(n)
 		_, err := io.CopyN(hash, r, int64(n))
 		return Hash(hash.Sum(nil)), err
@@ -188,9 +248,22 @@ func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
 	return s, state, err
 }
 
-func readSnapshot(r io.Reader, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
+// decodePart decodes header or checkpoint. A header has as many fields as its
+// version.
+func decodePart(b []byte, into any) error {
+	h, ok := into.(*SnapshotHeader)
+	if !ok || len(b) == 0 || b[0] != 0x92 { // an array of 18
+		return canon.Unmarshal(b, into)
+	}
+	var p plainHeader
+	err := canon.Unmarshal(b, &p)
+	*h = p.full()
+	return err
+}
+
+func readSnapshot(r io.Reader, most Form, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
 	var all []byte
-	s, err := readSnapshotHead(r, func(r *canon.Reader, n uint64) (sum Hash, err error) {
+	s, err := readSnapshotHead(r, most, func(r *canon.Reader, n uint64) (sum Hash, err error) {
 		if all, err = state(r, n); err != nil {
 			return Hash{}, err
 		}
@@ -203,9 +276,9 @@ func readSnapshot(r io.Reader, state func(r *canon.Reader, n uint64) ([]byte, er
 	return s, nil
 }
 
-// readSnapshotHead reads a snapshot. state reads its state of n bytes and
-// returns the hash.
-func readSnapshotHead(in io.Reader, state func(r *canon.Reader, n uint64) (Hash, error)) (*Snapshot, error) {
+// readSnapshotHead reads a snapshot of a form up to most. state reads its state
+// of n bytes and returns the hash.
+func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (Hash, error)) (*Snapshot, error) {
 	bad := func(err error) error {
 		var form *canon.Error
 		if errors.Is(err, ErrBadSnapshot) || !errors.As(err, &form) && !errors.Is(err, io.EOF) && !errors.Is(err, canon.ErrContent) && !errors.Is(err, canon.ErrTruncated) {
@@ -227,7 +300,7 @@ func readSnapshotHead(in io.Reader, state func(r *canon.Reader, n uint64) (Hash,
 			b, err = r.Item(part.most)
 		}
 		if err == nil {
-			err = canon.Unmarshal(b, part.into)
+			err = decodePart(b, part.into)
 		}
 	}
 	if err == nil {
@@ -236,7 +309,7 @@ func readSnapshotHead(in io.Reader, state func(r *canon.Reader, n uint64) (Hash,
 	if err != nil {
 		return nil, bad(err)
 	}
-	if err := s.Header.check(); err != nil {
+	if err := s.Header.check(most); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
 	sum, err := state(r, n)
@@ -255,15 +328,17 @@ func readSnapshotHead(in io.Reader, state func(r *canon.Reader, n uint64) (Hash,
 	return s, nil
 }
 
-func (h *SnapshotHeader) check() error {
+func (h *SnapshotHeader) check(most Form) error {
 	switch {
-	case h.Version != SnapshotVersion:
-		return fmt.Errorf("version %d, this program reads version %d", h.Version, SnapshotVersion)
+	case h.Version != SnapshotVersion && h.Version != plainSnapshot:
+		return fmt.Errorf("version %d, this program reads versions %d and %d", h.Version, plainSnapshot, SnapshotVersion)
+	case (h.Version == plainSnapshot) != (len(h.Bindings) == 0):
+		return fmt.Errorf("version %d with %d bytes of subscriptions", h.Version, len(h.Bindings))
 	case len(h.Module) != 0 && len(h.Module) != 32:
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
 	case h.Epoch == 0:
 		return errors.New("epoch 0")
-	case h.Form > FormBlocks:
+	case h.Form > most:
 		return fmt.Errorf("state of %s", h.Form)
 	case max(h.Epoch, h.Through, h.Applied) >= countLimit:
 		return fmt.Errorf("epoch %d, sequence %d, %d events: no daemon gets there", h.Epoch, h.Through, h.Applied)
@@ -275,6 +350,9 @@ func (h *SnapshotHeader) check() error {
 		return errors.New("the head belongs to another origin")
 	case h.Head.Epoch > h.Epoch:
 		return errors.New("the head is of a later epoch than the snapshot")
+	}
+	if _, err := channel.DecodeLedger(h.Bindings); err != nil {
+		return err
 	}
 	sorted := slices.IsSortedFunc(h.Horizon, func(a, b SenderMark) int {
 		if c := a.Sender.Compare(b.Sender); c != 0 {
@@ -302,9 +380,9 @@ func (s *Snapshot) checkCheckpoint() error {
 }
 
 func (h *SnapshotHeader) sum() (Hash, error) {
-	b, err := canon.Marshal(h)
+	b, err := h.encode()
 	if err != nil {
-		return Hash{}, fmt.Errorf("encoding a snapshot's header: %w", err)
+		return Hash{}, err
 	}
 	return sha256.Sum256(b), nil
 }

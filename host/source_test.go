@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"wasmhost/host"
+	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -382,6 +383,8 @@ type liar struct {
 	answers []migration.Message
 	heard   chan migration.Message // the source's Refuse, or its Release
 }
+
+func (*liar) HandleChannel(context.Context, identity.NodeID, host.ChannelAccess, channel.Conn) {}
 
 func (l *liar) HandleMigration(_ context.Context, _ identity.NodeID, c migration.Conn) {
 	for {

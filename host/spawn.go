@@ -3,11 +3,11 @@ package host
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
 
+	"wasmhost/host/channel"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -164,6 +164,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	d.resume()
+	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
 		return Info{}, errors.Join(err, r.abandon(d, err))
@@ -204,6 +205,7 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 		d.under = r.store.Generation()
 	}
 	d.used = d.spawned.UnixNano()
+	d.saved.tried = d.used
 	d.pause()
 	return d
 }
@@ -233,6 +235,7 @@ func (r *Runtime) reserve(d *hosted) error {
 	if t, ok := r.moved[d.id]; ok {
 		d.epoch = t.Epoch + 1
 	}
+	d.show()
 	r.daemons[d.id], r.names[d.name] = d, d.id
 	return nil
 }
@@ -253,6 +256,7 @@ func (r *Runtime) release(d *hosted) {
 func (r *Runtime) abandon(d *hosted, why error) error {
 	d.end(stateGone, why)
 	r.release(d)
+	r.subs.leaveAll(d.id)
 	if r.store == nil || d.kind == "" {
 		return nil
 	}
@@ -325,9 +329,11 @@ func (d *hosted) init(at int64) error {
 
 // restore brings a fresh daemon to the snapshot. A stateless one is
 // initialised anew.
-func (d *hosted) restore(s *Snapshot, at int64) error {
+func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 	h := &s.Header
-	d.stand(h)
+	if err := d.stand(h); err != nil {
+		return err
+	}
 	var err error
 	switch h.Form {
 	case FormNone:
@@ -337,7 +343,7 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 		if !ok {
 			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), ErrBadMemory)
 		}
-		err = c.loadMemory(bytes.NewReader(s.State))
+		err = c.loadMemory(bytes.NewReader(s.State), changes...)
 	case FormBlocks:
 		err = fmt.Errorf("%w: its memory went apart from it, in a migration", ErrBadSnapshot)
 	default:
@@ -355,11 +361,15 @@ func (d *hosted) restore(s *Snapshot, at int64) error {
 }
 
 // stand puts the daemon where a snapshot's header says, but for its state.
-func (d *hosted) stand(h *SnapshotHeader) {
+func (d *hosted) stand(h *SnapshotHeader) (err error) {
+	if d.ledger, err = channel.DecodeLedger(h.Bindings); err != nil {
+		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
+	}
 	d.chain, d.payload = NewChain(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
 	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
 	d.signed = h.Through / d.rt.cpEvery
 	d.stats.processed, d.stats.emitted = h.Applied, h.Through
+	return nil
 }
 
 // daemonRecord is how the store keeps what a daemon is. The private key is
@@ -408,7 +418,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 	forget(b, d.id)
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
-	d.index, d.kept = 1, 1
+	d.index, d.kept, d.saved.exact = 1, 1, true
 	if from != nil {
 		if err := putSnapshot(b, d.id, 1, from); err != nil {
 			return err
@@ -423,25 +433,9 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 
 // forget removes all that the store holds of the daemon.
 func forget(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive} {
+	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound} {
 		b.Delete(t, id[:])
 	}
+	b.DeleteUnder(store.Deltas, id[:])
 	b.DeleteHistory(id)
-}
-
-// putSnapshot stores a snapshot that stands before history record index.
-func putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
-	front, err := s.front(binary.BigEndian.AppendUint64(nil, index))
-	if err != nil {
-		return err
-	}
-	var value []byte
-	if at := s.room - len(front); at >= 0 { // right before the state, which so is not copied
-		copy(s.buf[at:], front)
-		value = s.buf[at:]
-	} else {
-		value = append(append(make([]byte, 0, len(front)+len(s.State)), front...), s.State...)
-	}
-	b.Put(store.Snapshots, id[:], value)
-	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
@@ -68,8 +67,10 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 	if err := d.portable(); err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
-	s := d.header(form)
-	var err error
+	s, err := d.header(form)
+	if err != nil {
+		return nil, err
+	}
 	switch s.Header.Form {
 	case FormMemory:
 		to := &stateBuffer{b: make([]byte, frontRoom), limit: d.limits.StateBytes}
@@ -86,7 +87,6 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 			return nil, fmt.Errorf("daemon %s: %w: its state has %d bytes, at most %d", d.id.Origin(), ErrTooLarge, len(s.State), d.limits.StateBytes)
 		}
 	}
-	s.Header.StateHash = sha256.Sum256(s.State)
 	if withKey && d.key.CanSign() {
 		own, err := d.rt.node.SealKey()
 		if err != nil {
@@ -98,6 +98,7 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 		}
 		s.Header.Envelope = env.Bytes()
 	}
+	s.Header.StateHash = sha256.Sum256(s.State)
 	if err := s.seal(d.key); err != nil {
 		return nil, err
 	}
@@ -105,13 +106,25 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 }
 
 // header is a snapshot that lacks its state and signature. It needs d.mu.
-func (d *hosted) header(form Form) *Snapshot {
-	return &Snapshot{Header: SnapshotHeader{
+func (d *hosted) header(form Form) (*Snapshot, error) {
+	return d.headerWith(form, d.horizon.list())
+}
+
+func (d *hosted) headerWith(form Form, marks []SenderMark) (*Snapshot, error) {
+	bindings, err := d.ledger.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
+	}
+	s := &Snapshot{Header: SnapshotHeader{
 		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
 		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
-		Applied: d.applied, LastTime: d.lastTime, Horizon: d.horizon.list(), Form: form, Limits: d.own.Map(),
-		CreatedAt: d.rt.clock().UnixNano(),
+		Applied: d.applied, LastTime: d.lastTime, Horizon: marks, Form: form, Limits: d.own.Map(),
+		CreatedAt: d.rt.clock().UnixNano(), Bindings: bindings,
 	}}
+	if len(bindings) == 0 {
+		s.Header.Version = plainSnapshot
+	}
+	return s, nil
 }
 
 // describe completes a snapshot of FormBlocks.
@@ -129,20 +142,4 @@ func (d *hosted) form() Form {
 		return FormMemory
 	}
 	return FormGiven
-}
-
-// store submits the daemon's state to the store, so that a restart replays
-// only what comes after. It needs d.mu.
-func (d *hosted) store() error {
-	s, err := d.snapshot(false)
-	if err != nil {
-		return err
-	}
-	b := &store.Batch{}
-	if err := putSnapshot(b, d.id, d.index, s); err != nil {
-		return err
-	}
-	d.commit(b)
-	d.kept = d.index
-	return nil
 }

@@ -22,7 +22,8 @@ type incoming struct {
 
 	module   []byte
 	snapshot []byte
-	history  uint64 // records that came
+	first    uint64 // index of the first record that came
+	history  uint64 // index after the last record that came
 	blocks   uint64 // messages of blocks that came
 	bytes    int64  // of blocks, uncompressed
 	needs    bool   // the module

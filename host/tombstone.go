@@ -89,6 +89,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 		return err
 	}
 	d.end(stateGone, fmt.Errorf("%w: %w", ErrStopped, &NotFoundError{id}))
+	r.subs.leaveAll(id)
 	return nil
 }
 

@@ -188,6 +188,6 @@ func (d *hosted) storeUpgrade(from []byte) error {
 		return err
 	}
 	d.index++
-	d.kept = d.index
+	d.kept, d.saved = d.index, saved{tried: d.rt.clock().UnixNano()}
 	return nil
 }

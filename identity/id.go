@@ -26,9 +26,10 @@ type NodeID uint64
 
 // The domains that keep the projections apart.
 const (
-	originDomain = "wasmhost-origin-v1"
-	nodeDomain   = "wasmhost-node-v1"
-	senderDomain = "wasmhost-sender-v1"
+	originDomain  = "wasmhost-origin-v1"
+	nodeDomain    = "wasmhost-node-v1"
+	senderDomain  = "wasmhost-sender-v1"
+	channelDomain = "wasmhost-channel-v1"
 )
 
 // ErrMalformed is wrapped by the error of a name, key or envelope that does
@@ -45,6 +46,10 @@ func (id EntityID) Node() NodeID { return NodeID(id.project(nodeDomain)) }
 // NamedSender returns the id under which whoever goes by that name sends events.
 // It is nobody's public key: who knows the name is the sender.
 func NamedSender(name string) EntityID { return keyed(senderDomain, []byte(name)) }
+
+// ChannelSource returns the id under which the events of a channel come that has
+// these bytes as its name among all channels. It is nobody's public key.
+func ChannelSource(channel []byte) EntityID { return keyed(channelDomain, channel) }
 
 func (id EntityID) project(domain string) uint64 {
 	sum := keyed(domain, id[:])

@@ -95,19 +95,9 @@ func EncodeKey(k *KeyPair, passphrase []byte) ([]byte, error) {
 // DecodeKey reads what EncodeKey wrote. Errors wrap ErrMalformed,
 // ErrPassphraseNeeded or ErrWrongPassphrase.
 func DecodeKey(b, passphrase []byte) (*KeyPair, error) {
-	if len(b) > maxKeyFile {
-		return nil, fmt.Errorf("%w: a key file has at most %d bytes, not %d", ErrMalformed, maxKeyFile, len(b))
-	}
-	block, rest := pem.Decode(b)
-	if block == nil || block.Type != pemType || len(block.Headers) != 0 || len(rest) != 0 {
-		return nil, fmt.Errorf("%w: not one PEM block %q", ErrMalformed, pemType)
-	}
-	var f keyFile
-	if err := canon.Unmarshal(block.Bytes, &f); err != nil {
-		return nil, fmt.Errorf("%w: key file: %w", ErrMalformed, err)
-	}
-	if f.V != keyFileVersion {
-		return nil, fmt.Errorf("%w: key file of version %d, this program reads version %d", ErrMalformed, f.V, keyFileVersion)
+	f, err := parseKeyFile(b)
+	if err != nil {
+		return nil, err
 	}
 	seed, err := f.open(passphrase)
 	if err != nil {
@@ -122,6 +112,40 @@ func DecodeKey(b, passphrase []byte) (*KeyPair, error) {
 		return nil, fmt.Errorf("%w: the key file's key is not that of the entity it names", ErrMalformed)
 	}
 	return k, nil
+}
+
+func parseKeyFile(b []byte) (*keyFile, error) {
+	if len(b) > maxKeyFile {
+		return nil, fmt.Errorf("%w: a key file has at most %d bytes, not %d", ErrMalformed, maxKeyFile, len(b))
+	}
+	block, rest := pem.Decode(b)
+	if block == nil || block.Type != pemType || len(block.Headers) != 0 || len(rest) != 0 {
+		return nil, fmt.Errorf("%w: not one PEM block %q", ErrMalformed, pemType)
+	}
+	f := &keyFile{}
+	if err := canon.Unmarshal(block.Bytes, f); err != nil {
+		return nil, fmt.Errorf("%w: key file: %w", ErrMalformed, err)
+	}
+	if f.V != keyFileVersion {
+		return nil, fmt.Errorf("%w: key file of version %d, this program reads version %d", ErrMalformed, f.V, keyFileVersion)
+	}
+	return f, nil
+}
+
+// ReadKeyFileID returns whose key the file says that it holds. It needs no
+// passphrase and proves nothing. Errors wrap ErrMalformed.
+func ReadKeyFileID(path string) (EntityID, error) {
+	b, err := readKeyBytes(path)
+	if err != nil {
+		return EntityID{}, err
+	}
+	defer clear(b)
+	f, err := parseKeyFile(b)
+	if err != nil {
+		return EntityID{}, err
+	}
+	clear(f.Secret)
+	return f.Entity, nil
 }
 
 func (f *keyFile) open(passphrase []byte) ([]byte, error) {
@@ -206,6 +230,20 @@ func WriteKeyFile(path string, k *KeyPair, passphrase []byte) (err error) {
 // ReadKeyFile reads a key file. A file that others can read is refused with
 // ErrKeyFilePermissions.
 func ReadKeyFile(path string, passphrase []byte) (*KeyPair, error) {
+	b, err := readKeyBytes(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(b)
+	k, err := DecodeKey(b, passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("reading key file %s: %w", path, err)
+	}
+	return k, nil
+}
+
+// readKeyBytes reads a file that nobody but its owner can read.
+func readKeyBytes(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading a key file: %w", err)
@@ -225,10 +263,5 @@ func ReadKeyFile(path string, passphrase []byte) (*KeyPair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading key file %s: %w", path, err)
 	}
-	defer clear(b)
-	k, err := DecodeKey(b, passphrase)
-	if err != nil {
-		return nil, fmt.Errorf("reading key file %s: %w", path, err)
-	}
-	return k, nil
+	return b, nil
 }

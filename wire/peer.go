@@ -101,7 +101,8 @@ type migrationConn struct {
 	stream *quic.Stream
 	r      *bufio.Reader
 	w      *bufio.Writer
-	buf    []byte
+	buf    []byte // of what is sent; reused
+	in     []byte // of what is received; reused
 	stop   func() bool
 }
 
@@ -128,9 +129,12 @@ func (c *migrationConn) Send(m migration.Message) (err error) {
 }
 
 func (c *migrationConn) Recv() (migration.Message, error) {
-	b, err := canon.ReadFrame(c.r, migration.MaxMessage)
+	b, err := canon.ReadFrameInto(c.in, c.r, migration.MaxMessage)
 	if err != nil {
 		return nil, err
+	}
+	if c.in = nil; cap(b) <= 1<<20 {
+		c.in = b // what is decoded does not alias it
 	}
 	return migration.Decode(b)
 }

@@ -14,22 +14,23 @@ type Rights uint8
 
 // The rights.
 const (
-	RightRead    Rights = 1 << iota // what daemons emitted and logged, their chains and snapshots
-	RightOperate                    // stop daemons, order their migration
-	RightMigrate                    // move daemons to this node, with their modules
+	RightRead     Rights = 1 << iota // what daemons emitted and logged, their chains and snapshots
+	RightOperate                     // stop daemons, order their migration
+	RightMigrate                     // move daemons to this node, with their modules
+	RightChannels                    // use the channels here that ask for no token: publish, subscribe
 
 	RightOwner Rights = 1 << 7 // what no peer has: the node's owner alone
 
-	RightsAll = RightRead | RightOperate | RightMigrate
+	RightsAll = RightRead | RightOperate | RightMigrate | RightChannels
 )
 
 // ErrDenied says that a peer lacks the right to what it asked for.
 var ErrDenied = errors.New("the node was not granted that right")
 
 // ErrBadRights says that a text names no rights.
-var ErrBadRights = errors.New("rights are all, none, or some of read,operate,migrate")
+var ErrBadRights = errors.New("rights are all, none, or some of read,operate,migrate,channels")
 
-var rightNames = []string{"read", "operate", "migrate", 7: "the owner's own hand"} // by bit
+var rightNames = []string{"read", "operate", "migrate", "channels", 7: "the owner's own hand"} // by bit
 
 // String returns the rights' names with commas between; "all" or "none".
 func (r Rights) String() string {
@@ -59,7 +60,7 @@ func ParseRights(text string) (Rights, error) {
 	var r Rights
 next:
 	for _, word := range strings.Split(text, ",") {
-		for bit, name := range rightNames[:3] {
+		for bit, name := range rightNames[:4] {
 			if word == name {
 				r |= 1 << bit
 				continue next

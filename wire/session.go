@@ -23,6 +23,7 @@ const (
 	purposeEvents    = 3
 	purposeTunnel    = 4
 	purposeMigration = 5
+	purposeChannel   = 6
 )
 
 // protocolVersion is the version of what nodes say to one another.
@@ -403,6 +404,8 @@ func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stre
 		m.serveMigration(stream.Context(), from, handler, stream)
 	case purpose[0] == purposeEvents && events != nil:
 		events(stream.Context(), from, stream)
+	case purpose[0] == purposeChannel:
+		m.serveChannel(stream.Context(), from, handler, stream)
 	case purpose[0] == purposeTunnel:
 		m.tunnel.offer(&streamConn{Stream: stream, local: conn.LocalAddr(), remote: conn.RemoteAddr(), from: from})
 	default:

@@ -20,16 +20,22 @@ import (
 func (a *app) check() *cobra.Command {
 	var o crossOptions
 	c := &cobra.Command{
-		Use: "check FILE", Short: "Say whether a module is a daemon, and what is missing",
-		Long: `Say whether a module is a daemon, how its state is captured, and what is missing.
+		Use: "check FILE", Short: "Say whether a module is a daemon, and whether it is a good one",
+		Long: `Say whether a module is a daemon, how its state is captured, and what is missing;
+then try it, with no node running: the conformance run sends it empty, large, binary
+and many events and those of --events, saves and restores it between them, and has a
+verdict for each rule. Where one fails, the exit code is 10. Give it events that mean
+something to the daemon, and some that it is to refuse. --inspect stops before the run.
 
---cross-check N compares the two ways of restoring a module that has hooks
-(wasmhost_snapshot and wasmhost_restore), with no node running. It sends the lines
-of --events to a guest; before the first and after each it restores one more guest
-from captured memory and one through the hooks, and compares what the two answer to
-the next N events. Each restore has a verdict. Where one differs, the hooks do not
-carry all of the state, and the exit code is 10.`,
+--cross-check N compares instead the two ways of restoring a module that has hooks
+(wasmhost_snapshot and wasmhost_restore). It sends the lines of --events to a guest;
+before the first and after each it restores one more guest from captured memory and
+one through the hooks, and compares what the two answer to the next N events. Each
+restore has a verdict. Where one differs, the hooks do not carry all of the state, and
+the exit code is 10.`,
 		Example: `  wasmhost check counter.wasm
+  wasmhost check counter.wasm --events events.txt --config '{"start":7}'
+  wasmhost check counter.wasm --inspect -o json
   wasmhost check counter.wasm --cross-check 10 --events events.txt
   printf 'a\nb\nc\n' | wasmhost check counter.wasm --cross-check 2 --events - -o jsonl`,
 		Args: exact(1),
@@ -39,28 +45,32 @@ carry all of the state, and the exit code is 10.`,
 				return err
 			}
 			report, refusal := abi.Inspect(wasm, abi.Limits{ModuleBytes: 64 << 20, MemoryPages: 1024})
-			if !c.Flags().Changed("cross-check") || refusal != nil {
-				if c.Flags().Changed("events") && refusal == nil {
-					return usagef("--events is for --cross-check N")
-				}
+			if o.inspect || refusal != nil {
 				err = a.print(report, func(w io.Writer) { writeReport(w, report) }, func() string { return report.Digest })
 				if refusal != nil {
 					return refusal
 				}
 				return err
 			}
+			if !c.Flags().Changed("cross-check") {
+				return a.conform(c.Context(), wasm, o)
+			}
 			return a.crossCheck(c, wasm, report, o)
 		},
 	}
 	c.Flags().IntVar(&o.next, "cross-check", 0, "compare hooks with captured memory, on so many events after each restore")
-	c.Flags().StringVar(&o.events, "events", "", "--cross-check: a file whose lines are events; - is standard input")
-	c.Flags().StringVar(&o.config, "config", "", "--cross-check: configuration for the guest, as the module takes it")
+	c.Flags().StringVar(&o.events, "events", "", "a file whose lines are events; - is standard input")
+	c.Flags().StringVar(&o.config, "config", "", "configuration for the guest, as the module takes it")
+	c.Flags().StringArrayVar(&o.limits, "limit", nil, "NAME=VALUE: "+limitHelp)
+	c.Flags().BoolVar(&o.inspect, "inspect", false, "do not run the module")
 	return c
 }
 
 type crossOptions struct {
 	next           int
 	events, config string
+	limits         []string
+	inspect        bool
 }
 
 // verdict is what a cross-check says of one restore.
@@ -88,14 +98,18 @@ type payload struct {
 func answerOf(a host.Answer) *answer {
 	out := &answer{Outputs: []payload{}, Failure: a.Failure}
 	for _, b := range a.Outputs {
-		p := payload{Payload: b}
-		if utf8.Valid(b) {
-			text := string(b)
-			p.Text = &text
-		}
-		out.Outputs = append(out.Outputs, p)
+		out.Outputs = append(out.Outputs, payloadOf(b))
 	}
 	return out
+}
+
+func payloadOf(b []byte) payload {
+	p := payload{Payload: b}
+	if utf8.Valid(b) {
+		text := string(b)
+		p.Text = &text
+	}
+	return p
 }
 
 func answerText(a host.Answer) string {
@@ -122,14 +136,14 @@ func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o cr
 	if report.State != abi.StateHooks {
 		return usagef("there is nothing to cross-check: %v", host.ErrNoHooks)
 	}
-	in := a.in
-	if o.events != "-" {
-		f, err := os.Open(o.events)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := a.open(o.events)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	limits, err := host.ParseLimits(o.limits)
+	if err != nil {
+		return err
 	}
 	out := bufio.NewWriter(a.out)
 	if a.format == "table" {
@@ -139,8 +153,8 @@ func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o cr
 	}
 	enc, all := json.NewEncoder(out), []verdict{}
 	differ := 0
-	check := host.CrossCheck{Wasm: wasm, Config: []byte(o.config), Next: o.next}
-	err := check.Run(c.Context(), lineReader(in), func(v host.Verdict) error {
+	check := host.CrossCheck{Wasm: wasm, Config: []byte(o.config), Limits: limits, Next: o.next}
+	err = check.Run(c.Context(), lineReader(in), func(v host.Verdict) error {
 		if !v.Same() {
 			differ++
 		}

@@ -15,7 +15,8 @@ import (
 
 func (a *app) spawn() *cobra.Command {
 	var name, keyFile, passFile, config string
-	var limits []string
+	var limits, subscribe []string
+	var token string
 	var need where
 	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Long: `Make a daemon of a kind. It is addressed by its name, by its origin, or by a
 unique beginning of the origin of at least four digits.
@@ -24,6 +25,7 @@ With --where or --min-free it is made on the node, this or one that this one
 trusts, that meets these and has the most to give; where none does, each is named
 with what it lacks (exit code 3). On another node it begins by moving there.`, Example: `  wasmhost spawn counter --name c3 --where zone=b
   wasmhost spawn counter --name c1
+  wasmhost spawn counter --name c4 --identity c4.key --subscribe a/ticks --token ticks.token
   wasmhost spawn counter --name c2 --identity me.key --config '{"start":5}' -o json`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
 		own, err := host.ParseLimits(append(a.fileLimits("daemon", name), limits...))
@@ -41,6 +43,16 @@ with what it lacks (exit code 3). On another node it begins by moving there.`, E
 		if req.Identity, err = seedOf(keyFile, passFile); err != nil {
 			return err
 		}
+		for _, text := range subscribe {
+			s, err := a.subscription(text, token)
+			if err != nil {
+				return err
+			}
+			req.Subscribe = append(req.Subscribe, s)
+		}
+		if token != "" && len(subscribe) == 0 {
+			return usagef("--token is for --subscribe")
+		}
 		d, err := a.client().Spawn(c.Context(), req)
 		if err != nil {
 			return err
@@ -52,12 +64,14 @@ with what it lacks (exit code 3). On another node it begins by moving there.`, E
 	c.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
 	c.Flags().StringVar(&config, "config", "", "configuration for the daemon, as the kind takes it; usually JSON")
 	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp)
+	c.Flags().StringArrayVar(&subscribe, "subscribe", nil, "NODE/CHANNEL: a channel to subscribe it to; if that fails, there is no daemon")
+	c.Flags().StringVar(&token, "token", "", "file with a permission token for --subscribe, whose subject is the daemon")
 	need.declare(c)
 	return c
 }
 
 const (
-	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes"
+	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes, and of what is stored: snapshot-events, snapshot-bytes, snapshot-interval, history"
 	limitUnits = "bytes in KiB, MiB or GiB, times as 250ms"
 	limitHelp  = "a limit of its own: " + limitNames + "; " + limitUnits + "."
 )
@@ -119,6 +133,7 @@ func (a *app) inspect() *cobra.Command {
 			if d.Reason != "" {
 				fmt.Fprintf(w, "reason\t%s\n", d.Reason)
 			}
+			writeSubscriptions(w, d.Subscriptions)
 			for _, r := range d.Receipts {
 				fmt.Fprintf(w, "moved\tfrom %s to %s, epoch %d, downtime %.1f ms, receipt %.16s\n", r.From, r.To, r.Epoch, r.DowntimeMS, r.Digest)
 			}

@@ -156,7 +156,7 @@ func (s *drainShower) end(sum *control.DrainSummary) error {
 func drainedText(d control.Drained) string {
 	switch d.State {
 	case "moved":
-		return fmt.Sprintf("%s moved to %s: %s, downtime %.1f ms", d.Name, d.To, size(d.Bytes), d.DowntimeMS)
+		return fmt.Sprintf("%s moved to %s: %s, downtime %.1f ms, receipt %.16s", d.Name, d.To, size(d.Bytes), d.DowntimeMS, d.Receipt)
 	case "gone":
 		return d.Name + " is gone by itself"
 	}

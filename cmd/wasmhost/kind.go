@@ -16,7 +16,8 @@ func (a *app) kind() *cobra.Command {
 	var limits []string
 	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Long: `Upload a module as a kind. Another push of the name is a new version of it:
 daemons keep the module that they were spawned with, until wasmhost upgrade.`, Example: `  wasmhost kind push counter testdata/wasm/c/counter.wasm
-  wasmhost kind push counter counter.wasm --limit memory=16MiB -o json`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+  wasmhost kind push counter counter.wasm --limit memory=16MiB -o json
+  wasmhost kind push meter meter.wasm --limit snapshot-events=1000 --limit snapshot-interval=30s --limit history=1000000`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		f, err := os.Open(args[1])
 		if err != nil {
 			return err

@@ -110,8 +110,8 @@ node.
 Exit codes: wasmhost --help
 {{end}}`)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%v", err) })
-	daemon := &cobra.Command{Use: "daemon", Short: "Long forms: daemon spawn, ls, inspect, send, tail, logs, stop, migrate"}
-	for _, c := range []func() *cobra.Command{a.spawn, a.ps, a.inspect, a.send, a.tail, a.logs, a.stop, a.migrate} {
+	daemon := &cobra.Command{Use: "daemon", Short: "Long forms: daemon spawn, ls, inspect, send, tail, logs, stop, migrate, subscribe, unsubscribe"}
+	for _, c := range []func() *cobra.Command{a.spawn, a.ps, a.inspect, a.send, a.tail, a.logs, a.stop, a.migrate, a.subscribe, a.unsubscribe} {
 		root.AddCommand(c())
 		long := c()
 		if long.Name() == "ps" {
@@ -119,7 +119,7 @@ Exit codes: wasmhost --help
 		}
 		daemon.AddCommand(long)
 	}
-	root.AddCommand(daemon, a.serve(), a.demo(), a.check(), a.kind(), a.upgrade(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.node(), a.chain(), a.receipt(), a.identity(), a.config(), a.doctor(), a.versionCommand())
+	root.AddCommand(daemon, a.serve(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.upgrade(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.node(), a.channel(), a.token(), a.chain(), a.receipt(), a.identity(), a.config(), a.doctor(), a.versionCommand())
 	group(root)
 	return root
 }

@@ -67,9 +67,9 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 				return a.detached(c, args[0])
 			}
 			if receipt != "" {
-				b, err := a.client().Receipt(c.Context(), args[0], rep.Epoch)
-				if err == nil {
-					err = a.writeTo(receipt, bytes.NewReader(b))
+				err := host.ErrNoReceipt
+				if len(rep.ReceiptRaw) > 0 {
+					err = a.writeTo(receipt, bytes.NewReader(rep.ReceiptRaw))
 				}
 				if err != nil {
 					return fmt.Errorf("the daemon moved; its receipt: %w", err)
@@ -79,6 +79,9 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 				fmt.Fprintf(w, "%s moved from %s to %s, epoch %d\n%d bytes sent, downtime %.1f ms\n", rep.Origin, rep.From, rep.To, rep.Epoch, rep.Bytes, rep.DowntimeMS)
 				if rep.Receipt != "" {
 					fmt.Fprintf(w, "receipt %s\n", rep.Receipt)
+				}
+				for _, u := range rep.Unbound {
+					fmt.Fprintf(w, "not subscribed yet to %s/%s: %s (%s)\n", u.Publisher, u.Channel, u.Reason, u.Code)
 				}
 			}, func() string { return rep.Origin })
 		},

@@ -33,6 +33,7 @@ type serveOptions struct {
 	limits                          []string // name=value
 	tags                            list
 	drain                           drainOptions
+	ready                           func(*wire.Mesh) error // called when the node is ready; nil: it is announced
 }
 
 func (a *app) serve() *cobra.Command {
@@ -176,7 +177,10 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		_, err = mesh.Join(ctx, o.join)
 	}
 	if err == nil {
-		err = a.announce(mesh)
+		if o.ready == nil {
+			o.ready = a.announce
+		}
+		err = o.ready(mesh)
 	}
 	if err == nil {
 		select {

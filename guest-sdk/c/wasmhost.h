@@ -1,10 +1,15 @@
 /* wasmhost.h: write wasmhost daemons in C (or C++), contract version 1.
  *
  * Define WASMHOST_IMPLEMENTATION in exactly one file before including this
- * header, and there also one of WASMHOST_STATELESS (nothing is kept between
- * events) or WASMHOST_HOOKS (the state travels through wh_on_snapshot and
- * wh_on_restore), and WASMHOST_INIT when the daemon takes configuration. Then
- * write the functions that the daemon answers, below. No libc is needed.
+ * header, and there also what applies of
+ *
+ *   WASMHOST_INIT       the daemon takes configuration: wh_on_init
+ *   WASMHOST_HOOKS      its state can go over to another version of the code:
+ *                       wh_on_snapshot and wh_on_restore
+ *   WASMHOST_STATELESS  nothing is kept between events
+ *   WASMHOST_LIBC       a libc is linked
+ *
+ * Then write the functions that the daemon answers, below.
  */
 #ifndef WASMHOST_H
 #define WASMHOST_H
@@ -12,6 +17,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define WASMHOST_ABI_VERSION 1
+
+#ifdef WASMHOST_LIBC
+#include <stdlib.h>
+#include <string.h>
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,9 +47,14 @@ WH_IMPORT("event_sequence") uint64_t wh_event_sequence(void); /* 1 for the first
 WH_IMPORT("event_time") int64_t wh_event_time(void);          /* Unix nanoseconds, as recorded */
 WH_IMPORT("event_sender") void wh_event_sender(uint8_t id[32]); /* zeros: anonymous */
 WH_IMPORT("event_channel") uint32_t wh_event_channel(char *name, uint32_t cap); /* its length; 0: a direct event */
+WH_IMPORT("event_kind") uint32_t wh_event_kind(void);         /* one of the kinds below */
 WH_IMPORT("daemon_id") void wh_daemon_id(uint8_t id[32]);
 WH_IMPORT("now") int64_t wh_now(void);                        /* as wh_event_time */
 WH_IMPORT("random") void wh_random(void *out, uint32_t size); /* the same again on replay */
+
+/* Kinds of events: sent to the daemon; of a channel; a gap, 16 bytes: sequences of
+ * the first and the last lost event, little-endian, zeros where they are not known. */
+enum { WH_DIRECT = 0, WH_CHANNEL = 1, WH_GAP = 2 };
 
 enum { WH_DEBUG = 0, WH_INFO = 1, WH_WARN = 2, WH_ERROR = 3 };
 
@@ -51,9 +68,11 @@ static inline void wh_log(int32_t level, const char *text) { wh_log_bytes(level,
 
 /* WH_IS compares an event with a literal; it is cheap where the sizes differ. */
 #define WH_IS(data, size, literal) ((size) == sizeof(literal) - 1 && memcmp((data), (literal), sizeof(literal) - 1) == 0)
+#ifndef WASMHOST_LIBC
 int memcmp(const void *a, const void *b, size_t n);
 void *memcpy(void *dst, const void *src, size_t n);
 void *memset(void *dst, int c, size_t n);
+#endif
 
 /* wh_fail gives the text and returns the code, for return wh_fail(1, "..."). */
 static inline int32_t wh_fail(int32_t code, const char *text) {
@@ -62,18 +81,26 @@ static inline int32_t wh_fail(int32_t code, const char *text) {
 }
 
 /* wh_panic ends the call with a trap that carries the text. */
-static inline _Noreturn void wh_panic(const char *text) {
+static inline __attribute__((noreturn)) void wh_panic(const char *text) {
     wh_fail_bytes(text, wh_strlen(text));
     __builtin_trap();
 }
 
+/* WH_ASSERT panics with the condition and its place unless it holds. */
+#define WH_TEXT_(x) #x
+#define WH_TEXT(x) WH_TEXT_(x)
+#define WH_ASSERT(x) ((x) ? (void)0 : wh_panic("assertion failed: " #x " at " __FILE__ ":" WH_TEXT(__LINE__)))
+
 /* wh_grow returns size fresh bytes of memory, zeroed, for ever; 0 when there
- * are no more. It does not mix with malloc. */
+ * are no more. With WASMHOST_LIBC they are malloc's. */
 void *wh_grow(uint32_t size);
 
 #define WH_EXPORT(name) __attribute__((export_name(name), used))
 
 #ifdef WASMHOST_IMPLEMENTATION
+#ifdef WASMHOST_LIBC
+void *wh_grow(uint32_t size) { return calloc(1, size); }
+#else
 extern uint8_t __heap_base;
 static uint32_t wh_heap_next;
 
@@ -86,6 +113,7 @@ void *wh_grow(uint32_t size) {
     wh_heap_next = (uint32_t)((end + 15) & ~(uint64_t)15);
     return p;
 }
+#endif
 
 WH_EXPORT("wasmhost_abi_v1") void wh_export_abi(void) {}
 
@@ -126,6 +154,7 @@ WH_EXPORT("wasmhost_snapshot") uint64_t wh_export_snapshot(void) {
 WH_EXPORT("wasmhost_restore") int32_t wh_export_restore(const uint8_t *state, uint32_t size) { return wh_on_restore(state, size); }
 #endif
 
+#ifndef WASMHOST_LIBC
 /* The compiler may call these for copies and comparisons of its own. */
 void *memcpy(void *dst, const void *src, size_t n) {
     uint8_t *d = (uint8_t *)dst;
@@ -144,6 +173,7 @@ int memcmp(const void *a, const void *b, size_t n) {
         if (x[i] != y[i]) return x[i] < y[i] ? -1 : 1;
     return 0;
 }
+#endif
 #endif
 
 #ifdef __cplusplus

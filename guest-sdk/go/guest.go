@@ -4,8 +4,9 @@ package sdk
 
 import (
 	"errors"
-	"fmt"
 	"runtime"
+	"strconv"
+	"time"
 	"unsafe"
 )
 
@@ -14,8 +15,7 @@ var (
 	input  = make([]byte, 4096) // one buffer, reused
 )
 
-// Register makes d the module's daemon. Daemons call hooks.Register or
-// stateless.Register, which call it.
+// Register makes d the module's daemon. It is called once, in an init function.
 func Register(d Daemon) { daemon = d }
 
 // Emit emits one output.
@@ -25,34 +25,37 @@ func Emit(data []byte) { emit(unsafe.Pointer(unsafe.SliceData(data)), uint32(len
 func EmitText(text string) { emit(unsafe.Pointer(unsafe.StringData(text)), uint32(len(text))) }
 
 // Log writes a line to the daemon's log.
-func Log(level int32, text string) {
-	logLine(level, unsafe.Pointer(unsafe.StringData(text)), uint32(len(text)))
+func Log(level Level, text string) {
+	logLine(int32(level), unsafe.Pointer(unsafe.StringData(text)), uint32(len(text)))
 }
 
-// EventOrigin returns the sender's origin hash; 0 for an anonymous event.
-func EventOrigin() uint64 { return eventOrigin() }
+// Text returns the event's bytes as text.
+func (e Event) Text() string { return string(e.Data) }
 
-// EventSequence returns which event this is: 1 for the first applied.
-func EventSequence() uint64 { return eventSequence() }
+// Sequence returns which event this is: 1 for the first that the daemon applies.
+func (Event) Sequence() uint64 { return eventSequence() }
 
-// EventTime returns when the event was recorded, Unix nanoseconds.
-func EventTime() int64 { return eventTime() }
+// Time returns when the event was recorded. time.Now is that time as well, and a
+// little more with each reading.
+func (Event) Time() time.Time { return time.Unix(0, eventTime()).UTC() }
 
-// EventSender returns the sender's identity; zeros for an anonymous event.
-func EventSender() (id [32]byte) {
+// Sender returns the sender's identity; zeros when the event is anonymous.
+func (Event) Sender() (id ID) {
 	eventSender(unsafe.Pointer(&id))
 	return id
 }
 
-// EventChannel returns the channel that the event came by; empty for a direct
-// event.
-func EventChannel() string {
+// Origin returns the sender's origin hash; 0 when the event is anonymous.
+func (Event) Origin() uint64 { return eventOrigin() }
+
+// Channel returns the channel that the event came by; empty for a direct event.
+func (Event) Channel() string {
 	name := make([]byte, 255)
 	return string(name[:min(eventChannel(unsafe.Pointer(&name[0]), 255), 255)])
 }
 
 // DaemonID returns the daemon's own identity.
-func DaemonID() (id [32]byte) {
+func DaemonID() (id ID) {
 	daemonID(unsafe.Pointer(&id))
 	return id
 }
@@ -65,7 +68,7 @@ func Random(out []byte) { random(unsafe.Pointer(unsafe.SliceData(out)), uint32(l
 func Answer(call func() error) (code int32) {
 	defer func() {
 		if p := recover(); p != nil {
-			fail(fmt.Sprint("panic: ", p))
+			fail("panic: " + textOf(p))
 			panic(p)
 		}
 	}()
@@ -80,6 +83,21 @@ func Answer(call func() error) (code int32) {
 		return f.Code
 	}
 	return 1
+}
+
+// textOf writes what was panicked with, without the weight of package fmt.
+func textOf(p any) string {
+	switch v := p.(type) {
+	case error:
+		return v.Error()
+	case interface{ String() string }:
+		return v.String()
+	case string:
+		return v
+	case int:
+		return strconv.Itoa(v)
+	}
+	return "a value that is neither an error nor text"
 }
 
 func fail(text string) { failText(unsafe.Pointer(unsafe.StringData(text)), uint32(len(text))) }
@@ -113,7 +131,7 @@ func exportInit(_ unsafe.Pointer, n uint32) int32 {
 
 //go:wasmexport wasmhost_process
 func exportProcess(_ unsafe.Pointer, n uint32) int32 {
-	return Answer(func() error { return daemon.Process(Input(n)) })
+	return Answer(func() error { return daemon.Process(Event{Input(n)}) })
 }
 
 //go:wasmimport wasmhost emit

@@ -135,6 +135,10 @@ func TestDrainUnderLoad(t *testing.T) {
 		if err := at.ExportChain(ctx, d.Entity, &file); err != nil {
 			t.Fatal(err)
 		}
+		receipts, err := at.Receipts(d.Entity)
+		if err != nil || len(receipts) != 1 || receipts[0].Facts.To != at.Self() || receipts[0].Facts.From != a.Self() {
+			t.Errorf("%s: %d receipts, %v", d.Name, len(receipts), err)
+		}
 		if rep, err := host.VerifyChain(&file); err != nil || len(rep.Moves) != 1 || rep.Outputs != uint64(sent) {
 			t.Errorf("%s: %+v, %v", d.Name, rep, err)
 		}

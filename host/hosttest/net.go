@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"wasmhost/host"
+	"wasmhost/host/channel"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -24,6 +25,14 @@ type Net struct {
 	// receiver acts on it: a connection that breaks meanwhile no longer stops
 	// it. It is set before the first connection.
 	Taken func(from, to identity.NodeID, m migration.Message)
+
+	// ChannelFilter is Filter for messages about channels.
+	ChannelFilter func(from, to identity.NodeID, m channel.Message) bool
+	// Access, where it is not nil, is what a node may do without a token at
+	// another; else everything. It is set before the first connection.
+	Access func(from, to identity.NodeID) host.ChannelAccess
+
+	channels map[*channelConn]struct{} // the near ends of open ones
 
 	mu     sync.Mutex
 	meshes map[identity.NodeID]*Mesh
@@ -102,6 +111,11 @@ func (m *Mesh) Crash() {
 	m.dead = true
 	for c := range n.pipes {
 		if c.meshes[0] == m || c.meshes[1] == m {
+			c.Abort()
+		}
+	}
+	for c := range n.channels {
+		if c.from == m || c.to == m {
 			c.Abort()
 		}
 	}

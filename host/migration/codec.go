@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
+	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
 
@@ -14,11 +16,41 @@ var ErrBadMessage = errors.New("malformed migration message")
 // Encode appends m to dst: one byte that tells the message, then its canonical
 // CBOR.
 func Encode(dst []byte, m Message) ([]byte, error) {
+	if b, ok := m.(*Blocks); ok {
+		return b.append(dst), nil
+	}
 	out, err := canon.Append(append(dst, m.kind()), m)
 	if err != nil {
 		return dst, fmt.Errorf("encoding a %T: %w", m, err)
 	}
 	return out, nil
+}
+
+// append writes what canon.Append would, without reflection and a copy.
+func (m *Blocks) append(dst []byte) []byte {
+	dst = append(dst, m.kind(), 0x83)
+	for _, b := range [][]byte{m.Index, m.Bytes} {
+		dst = append(appendLength(dst, uint64(len(b))), b...)
+	}
+	if m.S2 {
+		return append(dst, 0xf5)
+	}
+	return append(dst, 0xf4)
+}
+
+// appendLength begins a CBOR byte string (RFC 8949, section 3.1).
+func appendLength(b []byte, n uint64) []byte {
+	const bytes = 2 << 5
+	switch {
+	case n < 24:
+		return append(b, bytes|byte(n))
+	case n < 1<<8:
+		return append(b, bytes|24, byte(n))
+	case n < 1<<16:
+		return append(b, bytes|25, byte(n>>8), byte(n))
+	default: // below MaxMessage
+		return append(b, bytes|26, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
 }
 
 // Decode reads what Encode wrote. The message does not alias b.
@@ -47,7 +79,7 @@ func Decode(b []byte) (Message, error) {
 func blank(kind byte) Message {
 	for _, m := range []Message{&Offer{}, &Accept{}, &Refuse{}, &ModuleChunk{}, &HistoryBatch{}, &SnapshotChunk{},
 		&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{},
-		&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}} {
+		&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}, &Bound{}} {
 		if m.kind() == kind {
 			return m
 		}
@@ -179,6 +211,25 @@ func (m *Done) check() error { return receiptLen(m.Receipt) }
 
 func (m *Receipt) check() error { return receiptLen(m.Bytes) }
 
+func (m *Bound) check() error { return unboundOK(m.Unbound) }
+
+func unboundOK(list []Unbound) error {
+	if len(list) > MaxUnbound {
+		return fmt.Errorf("%d subscriptions", len(list))
+	}
+	for _, u := range list {
+		if identity.ValidChannel(u.Channel) != nil || len(u.Text) > MaxText {
+			return fmt.Errorf("a subscription to %.300q, %d bytes of text", u.Channel, len(u.Text))
+		}
+	}
+	return nil
+}
+
+// NewUnbound makes an Unbound of err, with its text cut to MaxText.
+func NewUnbound(publisher identity.NodeID, channel string, code uint16, err error) Unbound {
+	return Unbound{Publisher: publisher, Channel: channel, Code: code, Text: cut(strings.ToValidUTF8(err.Error(), "?"))}
+}
+
 func (m *Receipts) check() error {
 	if len(m.All) > MaxReceipts {
 		return fmt.Errorf("%d receipts", len(m.All))
@@ -210,7 +261,7 @@ func (m *Outcome) check() error {
 			return fmt.Errorf("%d ns in %s", s.Took, s.Phase)
 		}
 	}
-	if err := errors.Join(receiptLen(m.Receipt), passesOK(m.Rounds)); err != nil {
+	if err := errors.Join(receiptLen(m.Receipt), passesOK(m.Rounds), unboundOK(m.Unbound)); err != nil {
 		return err
 	}
 	for _, f := range m.Failures {

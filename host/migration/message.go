@@ -21,6 +21,7 @@ const (
 	MaxText       = 4096      // bytes of a failure's text; longer text is cut by the sender, refused by the receiver
 
 	MaxRounds   = 1000 // that may be asked for
+	MaxUnbound  = 1024 // subscriptions in one message
 	MaxReceipts = 64   // that travel with a daemon
 	MaxReceipt  = 4096 // bytes of one
 
@@ -62,7 +63,7 @@ type Offer struct {
 	ModuleSize uint64
 	Epoch      uint64 // the source's; the target will own Epoch+1
 	Identity   bool   // whether the daemon's key will come along
-	History    uint64 // how many history records the source has; 0 when it keeps none
+	History    uint64 // index after the source's last history record; 0 when it keeps none
 	Memory     bool   // whether its memory comes in Blocks, before the snapshot
 	Resumed    bool   // the same migration over another connection: it goes on where the target stands
 
@@ -77,7 +78,7 @@ type Accept struct {
 
 	// What came before the connection broke, of a migration that is resumed.
 	HaveModule  uint64 // bytes
-	HaveHistory uint64 // records
+	HaveHistory uint64 // index after the last record
 	HaveBlocks  uint64 // messages
 }
 
@@ -274,6 +275,23 @@ type Outcome struct {
 	Failures []Failure // why it failed, one; none when the daemon moved
 	Rounds   []Pass
 	Receipt  []byte // what both sides signed; empty where there is none
+	Unbound  []Unbound
+}
+
+// Bound says, of a daemon with subscriptions, which of them the target could not
+// bind yet; it goes on trying. Target to source, after Done.
+type Bound struct {
+	_       struct{} `cbor:",toarray"`
+	Unbound []Unbound
+}
+
+// Unbound is a subscription that is not bound, and why.
+type Unbound struct {
+	_         struct{} `cbor:",toarray"`
+	Publisher identity.NodeID
+	Channel   string
+	Code      uint16 // of package channel
+	Text      string
 }
 
 // Span is how long a phase took.
@@ -313,6 +331,7 @@ func (*Memory) kind() uint8        { return 19 }
 func (*Caught) kind() uint8        { return 20 }
 func (*Receipts) kind() uint8      { return 21 }
 func (*Receipt) kind() uint8       { return 22 }
+func (*Bound) kind() uint8         { return 23 }
 
 // Conn carries the messages of one migration between its two ends, in order.
 // One goroutine may send while another receives.

@@ -42,6 +42,22 @@ func (b *Batch) DeleteHistoryFrom(id ID, index uint64) {
 	b.add(op{'r', historyKey(id, index), historyKey(id, ^uint64(0))})
 }
 
+// DeleteRange removes the records whose keys are from from up to, and without,
+// to.
+func (b *Batch) DeleteRange(t Table, from, to []byte) { b.add(op{'r', key(t, from), key(t, to)}) }
+
+// DeleteHistoryBefore removes the daemon's history before index.
+func (b *Batch) DeleteHistoryBefore(id ID, index uint64) {
+	b.add(op{'r', historyKey(id, 0), historyKey(id, index)})
+}
+
+// DeleteUnder removes the records whose keys begin with prefix, of at least one
+// byte.
+func (b *Batch) DeleteUnder(t Table, prefix []byte) {
+	from := key(t, prefix)
+	b.add(op{'r', from, after(from)})
+}
+
 func (b *Batch) add(o op) {
 	b.ops = append(b.ops, o)
 	b.size += len(o.key) + len(o.value) + 32

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -13,15 +14,32 @@ import (
 // openEngine opens an engine behind a guard of its own. It needs the lock of
 // the data directory.
 func (s *Store) openEngine() error {
+	if err := errors.Join(checkManifest(s.fs, s.dir), checkLogs(s.fs, s.dir)); err != nil {
+		return err
+	}
 	g := &guard{FS: s.fs, failed: s.noteFailure}
+	if s.sync != pebble.NoSync {
+		g.dir = s.dir
+	}
 	cache := pebble.NewCache(16 << 20)
 	defer cache.Unref()
 	var db *pebble.DB
-	err := contained(func() (err error) {
-		db, err = pebble.Open(s.dir, &pebble.Options{
-			FS: unlocked{g}, Cache: cache, MemTableSize: 16 << 20, Logger: quiet{s.logger, s.giveUp},
+	name, err := currentManifest(s.fs, s.dir)
+	if err != nil {
+		return err
+	}
+	fresh := name == ""
+	err = contained(func() (err error) {
+		o := &pebble.Options{
+			FS: unlocked{g}, Cache: cache, MemTableSize: 32 << 20, L0CompactionThreshold: 8, LBaseMaxBytes: 256 << 20, Logger: quiet{s.logger, s.giveUp},
 			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(),
-		})
+			DisableWAL: s.sync == pebble.NoSync, // what is in memory alone is not to be found again
+		}
+		o.Experimental.ValueSeparationPolicy = largeApart
+		db, err = pebble.Open(s.dir, o)
+		if err == nil && fresh {
+			err = db.Flush() // its first log is of an old form, which does not say what was synced
+		}
 		return err
 	})
 	if err != nil {
@@ -31,6 +49,13 @@ func (s *Store) openEngine() error {
 	s.guard = g
 	s.db.Store(db)
 	return nil
+}
+
+// largeApart has the engine keep large values, which are states, in files of
+// their own: whoever looks for something else reads past them, and merging
+// tables does not copy them.
+func largeApart() pebble.ValueSeparationPolicy {
+	return pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: 64 << 10, MaxBlobReferenceDepth: 10, RewriteMinimumAge: time.Minute, TargetGarbageRatio: 0.3}
 }
 
 // listener hears of damage, which by default would end the process: whoever

@@ -232,8 +232,15 @@ func TestPermissionLost(t *testing.T) {
 }
 
 // A bit that flips in any file is found out, or was in nothing that counts:
-// never is something else read than what was written.
+// never is something else read than what was written. Only damage in what was
+// written last before the host was killed looks like a write that a crash tore.
 func TestFlippedBitIsFoundOut(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		t.Run(fmt.Sprint("killed=", killed), func(t *testing.T) { flippedBits(t, killed) })
+	}
+}
+
+func flippedBits(t *testing.T, killed bool) {
 	const records = 60
 	mem := vfs.NewMem()
 	dir := t.TempDir()
@@ -251,8 +258,15 @@ func TestFlippedBitIsFoundOut(t *testing.T) {
 			}
 		}
 	}
+	left := vfs.NewMem() // as a kill leaves it
+	if ok, err := vfs.Clone(mem, left, dir, dir, vfs.CloneSync); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if killed {
+		mem = left
 	}
 	root := filepath.Join(dir, "db")
 	names, err := mem.List(root)
@@ -264,7 +278,11 @@ func TestFlippedBitIsFoundOut(t *testing.T) {
 		whole := readAll(t, mem, path)
 		step := max(1, len(whole)/150)
 		for at := 0; at < len(whole); at += step {
-			if what := readFlipped(t, dir, mem, path, at, records); what != "" {
+			what := readFlipped(t, dir, mem, path, at, records)
+			if killed && strings.HasSuffix(name, ".log") && what == fmt.Sprint(records-1, " records, <nil>") && at > len(whole)-300 {
+				continue
+			}
+			if what != "" {
 				t.Errorf("%s, bit %d of byte %d of %d: %s", name, at%8, at, len(whole), what)
 			}
 		}
@@ -325,7 +343,7 @@ func readFlipped(t *testing.T, dir string, mem *vfs.MemFS, path string, at, reco
 	}
 	defer s.Close()
 	n := uint64(0)
-	err = s.ReadHistory(ID{7}, 0, uint64(records), func(i uint64, rec []byte) error {
+	err = s.ReadHistory(ID{7}, 0, ^uint64(0), func(i uint64, rec []byte) error {
 		if n++; string(rec) != fmt.Sprintf("record %d %s", i, strings.Repeat("x", 50)) {
 			return fmt.Errorf("record %d reads %q", i, rec)
 		}

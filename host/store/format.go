@@ -11,14 +11,16 @@ import (
 // that its owners keep in it. Its file "format" names it. Version 1, whose
 // records had fewer fields, was in no release: it is refused.
 const (
-	formatVersion = 2
+	formatVersion = 3
 	oldestVersion = 2
 )
 
 // upgrades make of a directory of one version one of the next: there is one for
 // each version from oldestVersion on. Each may be cut short by a crash, and is
 // then done again.
-var upgrades = map[int]func(*Store) error{}
+var upgrades = map[int]func(*Store) error{
+	2: func(*Store) error { return nil }, // version 3 adds deltas, and histories that do not begin at 0
+}
 
 func formatText(version int) []byte { return fmt.Appendf(nil, "wasmhost-data %d\n", version) }
 

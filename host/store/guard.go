@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,6 +21,11 @@ type guard struct {
 
 	mu     sync.RWMutex // held for reading during a change
 	closed bool
+
+	dir     string     // whose manifest is summed; empty: none is
+	summing sync.Mutex // held while it is
+	last    sum        // that was written
+	synced  sync.Map   // by a manifest's name, how many bytes of it are durable, if it is being written
 }
 
 // close returns when no change is under way, and lets no other begin.
@@ -56,7 +62,12 @@ func (g *guard) file(open func() (vfs.File, error)) (vfs.File, error) {
 
 // Create implements vfs.FS.
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.file(func() (vfs.File, error) { return g.FS.Create(name, c) })
+	f, err := g.file(func() (vfs.File, error) { return g.FS.Create(name, c) })
+	if base := g.FS.PathBase(name); err == nil && strings.HasPrefix(base, "MANIFEST-") {
+		g.synced.Store(base, int64(0))
+		return &manifestFile{File: f, g: g, name: base}, nil
+	}
+	return f, err
 }
 
 // OpenReadWrite implements vfs.FS.
@@ -66,6 +77,9 @@ func (g *guard) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Ope
 
 // ReuseForWrite implements vfs.FS.
 func (g *guard) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := g.beforeRemoval(old); err != nil {
+		return nil, err
+	}
 	return g.file(func() (vfs.File, error) { return g.FS.ReuseForWrite(old, name, c) })
 }
 
@@ -85,6 +99,9 @@ func (g *guard) Link(old, name string) error {
 
 // Remove implements vfs.FS.
 func (g *guard) Remove(name string) error {
+	if err := g.beforeRemoval(name); err != nil {
+		return err
+	}
 	return g.change(false, func() error { return g.FS.Remove(name) })
 }
 

@@ -134,6 +134,15 @@ func makeDurable(fs vfs.FS, dir string) error {
 	}
 }
 
+// flush puts what is in the log into tables. A disk that is full keeps it in the
+// log.
+func (s *Store) flush() error {
+	if s.sync == pebble.NoSync || s.space.room(1) != nil {
+		return nil
+	}
+	return s.db.Load().Flush()
+}
+
 // Close writes what was submitted, then closes. Later calls fail with
 // ErrClosed.
 func (s *Store) Close() error {
@@ -142,7 +151,8 @@ func (s *Store) Close() error {
 	}
 	err := s.why(nil)
 	if err == nil {
-		err = contained(s.db.Load().Close)
+		err = contained(s.flush) // a log that holds nothing cannot be damaged
+		err = errors.Join(err, contained(s.db.Load().Close))
 	} else { // an engine that failed may not be able to close
 		s.guard.close()
 		err = nil

@@ -23,6 +23,11 @@ const (
 	Peers     Table = 'p' // by key
 	Meta      Table = 'm' // by name
 	Passive   Table = 'z' // by identity: where a daemon stands that is on disk alone
+	Bound     Table = 'b' // by identity: the subscriptions of a daemon
+	Channels  Table = 'c' // by name: what a channel is
+	Events    Table = 'l' // by channel and sequence: the channels' logs
+	Revoked   Table = 'x' // by issuer: below which generation its tokens are revoked
+	Deltas    Table = 'e' // by identity and place, 4 bytes: what changed since the snapshot or the delta before
 
 	Witnesses Table = 'w' // by identity: the last signed word of a daemon that left
 	Proofs    Table = 'q' // by identity: that its key signed two histories
@@ -64,25 +69,40 @@ func (s *Store) Scan(t Table, fn func(k, v []byte) error) error {
 	return s.scan([]byte{byte(t)}, []byte{byte(t) + 1}, false, func(k, v []byte) error { return fn(k[1:], v) })
 }
 
+// ScanRange is Scan of the records whose keys are from from up to, and without,
+// to.
+func (s *Store) ScanRange(t Table, from, to []byte, fn func(k, v []byte) error) error {
+	return s.scan(key(t, from), key(t, to), false, func(k, v []byte) error { return fn(k[1:], v) })
+}
+
 // ScanPrefix is Scan of the records whose key begins with prefix, which is not
 // empty. fn gets the whole key.
 func (s *Store) ScanPrefix(t Table, prefix []byte, fn func(k, v []byte) error) error {
-	from, to := key(t, prefix), key(t, prefix)
-	for k := len(to) - 1; ; k-- { // the table's letter is below 0xff
-		if to[k]++; to[k] != 0 {
-			to = to[:k+1]
-			break
+	from := key(t, prefix)
+	return s.scan(from, after(from), false, func(k, v []byte) error { return fn(k[1:], v) })
+}
+
+// after returns the first key that comes after all that begin with b.
+func after(b []byte) []byte {
+	b = append([]byte(nil), b...)
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i]++; b[i] != 0 {
+			return b[:i+1]
 		}
 	}
-	return s.scan(from, to, false, func(k, v []byte) error { return fn(k[1:], v) })
+	return nil // none does: keys begin with a table's letter
 }
 
 // ReadHistory calls fn with the records from index from up to, and without,
-// index to, in order. A missing index is ErrCorrupt.
+// index to, in order. From 0 it begins with the first record that is kept. A
+// missing index is ErrCorrupt.
 func (s *Store) ReadHistory(id ID, from, to uint64, fn func(index uint64, rec []byte) error) error {
 	next := from
 	err := s.scan(historyKey(id, from), historyKey(id, to), false, func(k, v []byte) error {
 		index := binary.BigEndian.Uint64(k[33:])
+		if from == 0 && next == 0 {
+			next = index
+		}
 		if index != next {
 			return fmt.Errorf("%w: history of %x has record %d where %d should be", ErrCorrupt, id[:8], index, next)
 		}

@@ -53,3 +53,5 @@ require (
 )
 
 replace wasmhost => ../..
+
+replace wasmhost/guest-sdk/go => ../../guest-sdk/go

@@ -47,7 +47,7 @@ func main() {
 		}
 		return
 	}
-	for _, c := range []comparison{deliver, sendLines, durable64, durable1, replay} {
+	for _, c := range []comparison{deliver, sendLines, channels, crowd, durable64, durable1, replay} {
 		if *only != "" && c.name != *only {
 			continue
 		}
@@ -57,9 +57,11 @@ func main() {
 		}
 	}
 	if *only == "" || *only == "passive" {
-		if err := manyPassive(*root, 100_000); err != nil {
-			fmt.Fprintf(os.Stderr, "bench: passive: %v\n", err)
-			os.Exit(1)
+		for file, many := range map[string]int{"c/counter.wasm": 100_000, "go/wordcount.wasm": 2000} {
+			if err := manyPassive(*root, file, many); err != nil {
+				fmt.Fprintf(os.Stderr, "bench: passive: %v\n", err)
+				os.Exit(1)
+			}
 		}
 	}
 	if *only == "" || *only == "migrate" {

@@ -30,7 +30,10 @@ func WriteFrame(w io.Writer, b []byte) error {
 
 // ReadFrame reads what WriteFrame wrote, of at most limit bytes. It returns io.EOF
 // where the reader ends between frames, io.ErrUnexpectedEOF inside one.
-func ReadFrame(r io.Reader, limit int) ([]byte, error) {
+func ReadFrame(r io.Reader, limit int) ([]byte, error) { return ReadFrameInto(nil, r, limit) }
+
+// ReadFrameInto is ReadFrame that uses room where that is large enough.
+func ReadFrameInto(room []byte, r io.Reader, limit int) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
@@ -39,7 +42,10 @@ func ReadFrame(r io.Reader, limit int) ([]byte, error) {
 	if uint64(n) > uint64(limit) {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrFrameTooLarge, n, limit)
 	}
-	buf := make([]byte, 0, min(int(n), frameStep))
+	buf := room[:0]
+	if cap(buf) < min(int(n), frameStep) {
+		buf = make([]byte, 0, min(int(n), frameStep))
+	}
 	for len(buf) < int(n) {
 		step := min(int(n)-len(buf), max(frameStep, len(buf)))
 		start := len(buf)

@@ -50,6 +50,8 @@ type Spawn struct {
 	Limits map[string]int64 `json:"limits,omitempty"` // of its own: bytes, counts, nanoseconds
 
 	Place *Place `json:"place,omitempty"` // where; absent: on the node that is asked
+
+	Subscribe []Subscribe `json:"subscribe,omitempty"` // if one of these fails, there is no daemon
 }
 
 // Daemon is a daemon and where it stands.
@@ -73,6 +75,8 @@ type Daemon struct {
 
 	Limits   map[string]int64 `json:"limits,omitempty"`   // that hold: bytes, counts, nanoseconds
 	Receipts []Receipt        `json:"receipts,omitempty"` // of its last moves, where one daemon is asked for
+
+	Subscriptions []Subscription `json:"subscriptions,omitempty"` // in the answer about one daemon
 }
 
 func daemonOf(i host.Info) Daemon {
@@ -152,7 +156,18 @@ type MigrationReport struct {
 	DowntimeMS float64     `json:"downtime_ms"`
 	Phases     []PhaseTime `json:"phases"`
 	Rounds     []Round     `json:"rounds"`            // the last is the pause
-	Receipt    string      `json:"receipt,omitempty"` // its digest
+	Receipt    string      `json:"receipt,omitempty"`      // its digest
+	ReceiptRaw []byte      `json:"receipt_cbor,omitempty"` // the receipt
+
+	Unbound []Unbound `json:"unbound,omitempty"` // subscriptions that the target could not bind yet; it goes on trying
+}
+
+// Unbound is a subscription that a target could not bind, and why.
+type Unbound struct {
+	Publisher string `json:"publisher"`
+	Channel   string `json:"channel"`
+	Code      string `json:"code"` // as of a Problem
+	Reason    string `json:"reason"`
 }
 
 // Round is one pass of a migration over what the target lacks.
@@ -186,10 +201,14 @@ func reportOf(r host.Report) *MigrationReport {
 	if r.Receipt != nil {
 		if sum, err := r.Receipt.Digest(); err == nil {
 			out.Receipt = sum.String()
+			out.ReceiptRaw, _ = r.Receipt.Encode() // what has a digest can be encoded
 		}
 	}
 	for _, p := range r.Phases {
 		out.Phases = append(out.Phases, PhaseTime{Phase: p.Phase.String(), MS: ms(p.Took)})
+	}
+	for _, u := range r.Unbound {
+		out.Unbound = append(out.Unbound, Unbound{Publisher: u.Publisher.String(), Channel: u.Channel, Code: NewProblem(u.Err).Code, Reason: u.Err.Error()})
 	}
 	return out
 }

@@ -140,6 +140,19 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader, 
 	return nil
 }
 
+// callWith is call with a header and without a body.
+func (c *Client) callWith(ctx context.Context, method, path string, header http.Header, into any) error {
+	res, err := c.do(ctx, method, path, nil, header)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	if err := json.NewDecoder(res).Decode(into); err != nil {
+		return readError(ctx, err)
+	}
+	return nil
+}
+
 func jsonBody(v any) (io.Reader, error) {
 	b, err := json.Marshal(v)
 	return bytes.NewReader(b), err

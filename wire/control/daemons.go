@@ -101,6 +101,9 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 	if err := s.notElsewhere(r.Context(), spawn); err != nil {
 		return err
 	}
+	if req.Place != nil && len(req.Subscribe) > 0 {
+		return fmt.Errorf("%w: a daemon is subscribed when it is where it is to be: give either place or subscribe", errBadRequest)
+	}
 	if req.Place != nil {
 		d, err := s.spawnWhere(r.Context(), spawn, *req.Place)
 		if err != nil {
@@ -112,7 +115,10 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, daemonOf(i))
+	if err := s.spawnSubscribed(r.Context(), i.Entity, req.Subscribe); err != nil {
+		return err
+	}
+	return s.writeDaemon(w, i)
 }
 
 // postSnapshot makes a daemon of the snapshot in the body. The seed of its
@@ -183,10 +189,21 @@ func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return s.writeDaemon(w, i)
+}
+
+// writeDaemon answers about one daemon.
+func (s *Server) writeDaemon(w http.ResponseWriter, i host.Info) error {
 	d := daemonOf(i)
+	var err error
 	if d.Receipts, err = s.receiptsOf(i.Entity); err != nil {
 		return err
 	}
+	list, err := s.rt.Subscriptions(i.Entity)
+	if err != nil {
+		return err
+	}
+	d.Subscriptions = subscriptionsOf(list)
 	return writeJSON(w, d)
 }
 

@@ -47,7 +47,8 @@ type Drained struct {
 	Bytes      int64   `json:"bytes"`
 	DowntimeMS float64 `json:"downtime_ms"`
 	Attempts   int     `json:"attempts"`
-	Reason     string  `json:"reason,omitempty"` // why it stayed
+	Receipt    string  `json:"receipt,omitempty"` // its digest, of one that moved
+	Reason     string  `json:"reason,omitempty"`  // why it stayed
 }
 
 // DrainProgress is how far a drain is.
@@ -72,6 +73,11 @@ func drainedOf(r drain.Result) *Drained {
 		Bytes: r.Report.Bytes, DowntimeMS: ms(r.Report.Downtime), Attempts: r.Attempts}
 	if r.To != 0 {
 		out.To = r.To.String()
+	}
+	if r.Report.Receipt != nil {
+		if sum, err := r.Report.Receipt.Digest(); err == nil {
+			out.Receipt = sum.String()
+		}
 	}
 	switch {
 	case r.Err != nil:

@@ -72,6 +72,19 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/proofs/{ref}":          s.owner(s.getProof),
 		"DELETE /v1/proofs/{ref}":       s.owner(s.deleteProof),
 
+		"GET /v1/channels":                    s.ofNode(s.needs(wire.RightChannels, s.getChannels)),
+		"POST /v1/channels":                   s.owner(s.postChannel),
+		"GET /v1/channels/{channel}":          s.ofNode(s.permitted(identity.ScopeAdmin, s.getChannel)),
+		"DELETE /v1/channels/{channel}":       s.ofNode(s.administered(s.deleteChannel)),
+		"POST /v1/channels/{channel}/publish": s.ofNode(s.permitted(identity.ScopePublish, s.postPublish)),
+		"GET /v1/channels/{channel}/events":   s.ofNode(s.permitted(identity.ScopeSubscribe, s.getFollow)),
+		"GET /v1/revocations":                 s.needs(wire.RightChannels, s.getRevocations),
+		"POST /v1/revocations":                s.owner(s.postRevocation),
+
+		"GET /v1/daemons/{ref}/subscriptions":    s.needs(wire.RightRead, s.atOwner(s.getSubscriptions)),
+		"POST /v1/daemons/{ref}/subscriptions":   s.needs(wire.RightOperate, s.namingPublisher(s.atOwner(s.postSubscription))),
+		"DELETE /v1/daemons/{ref}/subscriptions": s.needs(wire.RightOperate, s.namingPublisher(s.atOwner(s.deleteSubscription))),
+
 		"POST /v1/migrations/{ref}/resolve": s.owner(s.postResolve),
 
 		"POST /v1/daemons/{ref}/events":  s.postEvent,

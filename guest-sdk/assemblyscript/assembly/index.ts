@@ -2,8 +2,9 @@
 //
 // Extend Daemon, call register(new YourDaemon()) at the top level, and re-export
 // the functions that the host calls: wasmhost_abi_v1, wasmhost_alloc,
-// wasmhost_init and wasmhost_process always; with state also wasmhost_snapshot
-// and wasmhost_restore; without it wasmhost_stateless. Build with
+// wasmhost_init and wasmhost_process always; wasmhost_stateless where nothing is
+// kept between events; wasmhost_snapshot and wasmhost_restore where the state is
+// to go over to another version of the code. Build with
 // --exportStart _initialize and --use abort=assembly/index/abort_.
 
 @external("wasmhost", "emit") declare function host_emit(ptr: usize, len: i32): void;
@@ -17,14 +18,67 @@
 @external("wasmhost", "daemon_id") declare function host_daemon_id(ptr: usize): void;
 @external("wasmhost", "random") declare function host_random(ptr: usize, len: i32): void;
 
+/** The version of the contract that this package follows. */
+export const ABI_VERSION: i32 = 1;
+
+/** Levels of log. */
+export enum Level {
+  Debug = 0,
+  Info = 1,
+  Warn = 2,
+  Error = 3,
+}
+
+/** One event. What it knows of its sender is asked of the host when it is needed. */
+export class Event {
+  constructor(
+    /** The event's bytes, valid until process returns. */
+    readonly data: Uint8Array,
+  ) {}
+
+  /** The event's bytes as text. */
+  get text(): string {
+    return String.UTF8.decodeUnsafe(this.data.dataStart, this.data.length);
+  }
+
+  /** Which event this is: 1 for the first that the daemon applies. */
+  get sequence(): u64 {
+    return host_event_sequence();
+  }
+
+  /** When the event was recorded, in nanoseconds since the Unix epoch. */
+  get time(): i64 {
+    return host_event_time();
+  }
+
+  /** The sender's identity, 32 bytes; zeros when the event is anonymous. */
+  get sender(): Uint8Array {
+    const id = new Uint8Array(32);
+    host_event_sender(id.dataStart);
+    return id;
+  }
+
+  /** The sender's origin hash; 0 when the event is anonymous. */
+  get origin(): u64 {
+    return host_event_origin();
+  }
+
+  /** The channel that the event came by; empty for a direct event. */
+  get channel(): string {
+    const name = new Uint8Array(255);
+    const n = host_event_channel(name.dataStart, name.length);
+    return String.UTF8.decodeUnsafe(name.dataStart, min(n, name.length));
+  }
+}
+
 /** A daemon. A result other than 0 is an error code; give its text to fail. */
 export abstract class Daemon {
   /** Takes the configuration, which may be empty, once at spawn. */
   init(config: Uint8Array): i32 {
     return config.length == 0 ? 0 : fail(2, "the daemon takes no configuration");
   }
-  /** Applies one event. Outputs go out by emit. The bytes are valid until it returns. */
-  abstract process(event: Uint8Array): i32;
+  /** Applies one event. Outputs go out by emit. */
+  abstract process(event: Event): i32;
   /** Returns the state; null for failure. */
   snapshot(): Uint8Array | null {
     return new Uint8Array(0);
@@ -62,39 +116,15 @@ export function fail(code: i32, text: string): i32 {
   return code == 0 ? 1 : code;
 }
 
-/** Writes a line to the daemon's log: level 0 debug, 1 info, 2 warn, 3 error. */
-export function log(level: i32, text: string): void {
+/** Writes a line to the daemon's log. */
+export function log(level: Level, text: string): void {
   const b = String.UTF8.encode(text);
   host_log(level, changetype<usize>(b), b.byteLength);
-}
-
-/** The sender's origin hash; 0 for an anonymous event. */
-export function eventOrigin(): u64 {
-  return host_event_origin();
-}
-
-/** Which event this is: 1 for the first that the daemon applies. */
-export function eventSequence(): u64 {
-  return host_event_sequence();
 }
 
 /** When the event was recorded, in nanoseconds since the Unix epoch. */
 export function now(): i64 {
   return host_event_time();
-}
-
-/** The sender's identity, 32 bytes; zeros for an anonymous event. */
-export function eventSender(): Uint8Array {
-  const id = new Uint8Array(32);
-  host_event_sender(id.dataStart);
-  return id;
-}
-
-/** The channel that the event came by; empty for a direct event. */
-export function eventChannel(): string {
-  const name = new Uint8Array(255);
-  const n = host_event_channel(name.dataStart, name.length);
-  return String.UTF8.decodeUnsafe(name.dataStart, min(n, name.length));
 }
 
 /** The daemon's own identity, 32 bytes. */
@@ -127,7 +157,7 @@ export function wasmhost_init(ptr: i32, len: i32): i32 {
 }
 
 export function wasmhost_process(ptr: i32, len: i32): i32 {
-  return daemon!.process(input.subarray(0, len));
+  return daemon!.process(new Event(input.subarray(0, len)));
 }
 
 export function wasmhost_snapshot(): i64 {
@@ -147,3 +177,15 @@ export function abort_(message: string | null, file: string | null, line: u32, c
   fail(1, text);
   unreachable();
 }
+
+@external("wasmhost", "event_kind") declare function host_event_kind(): i32;
+
+/**
+ * What an event is to its daemon: sent to it; of a channel that it is subscribed to;
+ * or a gap in one, 16 bytes: the sequences of the first and the last lost event,
+ * little-endian, zeros where they are not known.
+ */
+export enum EventKind { Direct = 0, Channel = 1, Gap = 2 }
+
+/** What the event is. */
+export function eventKind(): EventKind { return host_event_kind(); }

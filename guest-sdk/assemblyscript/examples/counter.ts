@@ -1,6 +1,6 @@
 // counter counts its events and emits the count. Configuration {"start":N}
 // sets where it starts; the event "fail" fails.
-import { Daemon, emitText, fail, register } from "../assembly/index";
+import { Daemon, Event, emitText, fail, register } from "../assembly/index";
 
 function isText(b: Uint8Array, text: string): bool {
   if (b.length != text.length) return false;
@@ -38,8 +38,8 @@ class Counter extends Daemon {
     return 0;
   }
 
-  process(event: Uint8Array): i32 {
-    if (isText(event, "fail")) return fail(1, "asked to fail");
+  process(event: Event): i32 {
+    if (isText(event.data, "fail")) return fail(1, "asked to fail");
     this.count++;
     emitText(this.count.toString());
     return 0;

@@ -1,9 +1,9 @@
 // echo emits every event as it came.
-import { Daemon, emit, register } from "../assembly/index";
+import { Daemon, Event, emit, register } from "../assembly/index";
 
 class Echo extends Daemon {
-  process(event: Uint8Array): i32 {
-    emit(event);
+  process(event: Event): i32 {
+    emit(event.data);
     return 0;
   }
 }

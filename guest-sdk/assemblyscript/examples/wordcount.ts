@@ -1,7 +1,7 @@
 // wordcount counts the words of the lines it is sent. A word is a run of ASCII
 // letters and digits, lower-cased. "?totals" emits "word count" lines sorted by
 // word; "?lines" emits how many lines were counted.
-import { Daemon, emitText, fail, register } from "../assembly/index";
+import { Daemon, Event, emitText, fail, register } from "../assembly/index";
 
 function fold(c: u8): u8 {
   if (c >= 65 && c <= 90) return c + 32;
@@ -44,9 +44,9 @@ class WordCount extends Daemon {
     return list.join("\n");
   }
 
-  process(event: Uint8Array): i32 {
-    if (event.length <= 7) {
-      const text = String.UTF8.decodeUnsafe(event.dataStart, event.length);
+  process(event: Event): i32 {
+    if (event.data.length <= 7) {
+      const text = event.text;
       if (text == "?totals") {
         emitText(this.totals());
         return 0;
@@ -56,7 +56,7 @@ class WordCount extends Daemon {
         return 0;
       }
     }
-    this.count(event);
+    this.count(event.data);
     return 0;
   }
 

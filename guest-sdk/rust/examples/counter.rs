@@ -1,6 +1,6 @@
 //! counter counts its events and emits the count. Configuration {"start":N}
 //! sets where it starts; the event "fail" fails.
-use wasmhost::{emit, Daemon, Failure, Result};
+use wasmhost::{emit, Daemon, Event, Failure, Result};
 
 struct Counter {
     count: u64,
@@ -26,8 +26,8 @@ impl Daemon for Counter {
         }
     }
 
-    fn process(&mut self, event: &[u8]) -> Result<()> {
-        if event == b"fail" {
+    fn process(&mut self, event: Event<'_>) -> Result<()> {
+        if event.data() == b"fail" {
             return Err(Failure::new(1, "asked to fail"));
         }
         self.count += 1;
@@ -47,4 +47,4 @@ impl Daemon for Counter {
     }
 }
 
-wasmhost::export!(Counter);
+wasmhost::export_with_hooks!(Counter);

@@ -1,5 +1,5 @@
 //! echo emits every event as it came.
-use wasmhost::{emit, Daemon, Result};
+use wasmhost::{emit, Daemon, Event, Result};
 
 struct Echo;
 
@@ -8,8 +8,8 @@ impl Daemon for Echo {
         Ok(Echo)
     }
 
-    fn process(&mut self, event: &[u8]) -> Result<()> {
-        emit(event);
+    fn process(&mut self, event: Event<'_>) -> Result<()> {
+        emit(event.data());
         Ok(())
     }
 }

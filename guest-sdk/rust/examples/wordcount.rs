@@ -2,7 +2,7 @@
 //! letters and digits, lower-cased. "?totals" emits "word count" lines sorted by
 //! word; "?lines" emits how many lines were counted.
 use std::collections::BTreeMap;
-use wasmhost::{emit, Daemon, Failure, Result};
+use wasmhost::{emit, Daemon, Event, Failure, Result};
 
 #[derive(Default)]
 struct WordCount {
@@ -44,8 +44,8 @@ impl Daemon for WordCount {
         Ok(Self::default())
     }
 
-    fn process(&mut self, event: &[u8]) -> Result<()> {
-        match event {
+    fn process(&mut self, event: Event<'_>) -> Result<()> {
+        match event.data() {
             b"?totals" => emit(self.totals()),
             b"?lines" => emit(self.lines.to_string()),
             line => self.count(line),
@@ -63,4 +63,4 @@ impl Daemon for WordCount {
     }
 }
 
-wasmhost::export!(WordCount);
+wasmhost::export_with_hooks!(WordCount);

@@ -1,11 +1,16 @@
 //! Write wasmhost daemons in Rust (contract version 1).
 //!
 //! Implement [`Daemon`] and export it with one macro: [`export!`] for a daemon
-//! with state, [`export_stateless!`] for one that keeps nothing between events.
+//! whose memory is its state, [`export_with_hooks!`] for one whose state also goes
+//! over to the next version of the code, [`export_stateless!`] for one that keeps
+//! nothing between events.
 //! Build a `cdylib` for `wasm32-unknown-unknown`. A panic reaches whoever sent
 //! the event with its text, and the event leaves no trace.
 
 use std::cell::RefCell;
+
+/// The version of the contract that this crate follows.
+pub const ABI_VERSION: u32 = 1;
 
 /// Why an event, or a hook, failed: a code other than 0 and a text, which the
 /// sender gets.
@@ -22,6 +27,27 @@ impl Failure {
     }
 }
 
+/// Any text is a failure of code 1: `return Err("no such key".into())`.
+impl From<&str> for Failure {
+    fn from(text: &str) -> Self {
+        Failure::new(1, text)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Failure::new(1, text)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 /// What a call into the daemon returns.
 pub type Result<T> = std::result::Result<T, Failure>;
 
@@ -32,7 +58,7 @@ pub trait Daemon: Sized + 'static {
 
     /// Applies one event. Outputs go out by [`emit`]. When it fails, the host
     /// undoes everything that it changed.
-    fn process(&mut self, event: &[u8]) -> Result<()>;
+    fn process(&mut self, event: Event<'_>) -> Result<()>;
 
     /// Returns the state, for [`Daemon::restore`] to begin from.
     fn snapshot(&mut self) -> Result<Vec<u8>> {
@@ -42,6 +68,60 @@ pub trait Daemon: Sized + 'static {
     /// Makes the daemon from what `snapshot` returned.
     fn restore(_state: &[u8]) -> Result<Self> {
         Err(Failure::new(3, "the daemon takes no state"))
+    }
+}
+
+/// An identity: an ed25519 public key. All zeros is nobody.
+pub type Id = [u8; 32];
+
+/// One event. It is a `&[u8]` where one is wanted. What it knows of its sender is
+/// asked of the host when it is needed.
+#[derive(Clone, Copy)]
+pub struct Event<'a> {
+    data: &'a [u8],
+}
+
+impl<'a> Event<'a> {
+    /// The event's bytes.
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// Which event this is: 1 for the first that the daemon applies.
+    pub fn sequence(&self) -> u64 {
+        unsafe { host_event_sequence() }
+    }
+
+    /// When the event was recorded, in nanoseconds since the Unix epoch.
+    pub fn time(&self) -> i64 {
+        now()
+    }
+
+    /// The sender's identity; zeros when the event is anonymous.
+    pub fn sender(&self) -> Id {
+        let mut id = [0; 32];
+        unsafe { host_event_sender(id.as_mut_ptr()) };
+        id
+    }
+
+    /// The sender's origin hash; 0 when the event is anonymous.
+    pub fn origin(&self) -> u64 {
+        unsafe { host_event_origin() }
+    }
+
+    /// The channel that the event came by; empty for a direct event.
+    pub fn channel(&self) -> String {
+        let mut name = vec![0; 255];
+        let len = unsafe { host_event_channel(name.as_mut_ptr(), name.len()) };
+        name.truncate(len);
+        String::from_utf8_lossy(&name).into_owned()
+    }
+}
+
+impl std::ops::Deref for Event<'_> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.data
     }
 }
 
@@ -89,39 +169,14 @@ pub fn log(level: Level, text: &str) {
     unsafe { host_log(level as i32, text.as_ptr(), text.len()) }
 }
 
-/// The sender's origin hash; 0 for an anonymous event.
-pub fn event_origin() -> u64 {
-    unsafe { host_event_origin() }
-}
-
-/// Which event this is: 1 for the first that the daemon applies.
-pub fn event_sequence() -> u64 {
-    unsafe { host_event_sequence() }
-}
-
 /// When the event was recorded, in nanoseconds since the Unix epoch. It is the
 /// daemon's only clock.
 pub fn now() -> i64 {
     unsafe { host_event_time() }
 }
 
-/// The sender's identity; zeros for an anonymous event.
-pub fn event_sender() -> [u8; 32] {
-    let mut id = [0; 32];
-    unsafe { host_event_sender(id.as_mut_ptr()) };
-    id
-}
-
-/// The channel that the event came by; empty for a direct event.
-pub fn event_channel() -> String {
-    let mut name = vec![0; 255];
-    let len = unsafe { host_event_channel(name.as_mut_ptr(), name.len()) };
-    name.truncate(len);
-    String::from_utf8_lossy(&name).into_owned()
-}
-
 /// The daemon's own identity.
-pub fn daemon_id() -> [u8; 32] {
+pub fn daemon_id() -> Id {
     let mut id = [0; 32];
     unsafe { host_daemon_id(id.as_mut_ptr()) };
     id
@@ -165,6 +220,14 @@ pub mod glue {
         std::slice::from_raw_parts(ptr, len)
     }
 
+    /// What `input` is to a daemon.
+    ///
+    /// # Safety
+    /// As for `input`.
+    pub unsafe fn event<'a>(ptr: *const u8, len: usize) -> Event<'a> {
+        Event { data: input(ptr, len) }
+    }
+
     /// The code of a result; its text goes to the host.
     pub fn code<T>(r: Result<T>) -> (i32, Option<T>) {
         match r {
@@ -197,9 +260,18 @@ pub mod glue {
     }
 }
 
-/// Exports a daemon whose state travels through `snapshot` and `restore`.
+/// Exports a daemon. The host captures its memory: it needs no code for that.
 #[macro_export]
 macro_rules! export {
+    ($daemon:ty) => {
+        $crate::export_common!($daemon);
+    };
+}
+
+/// Exports a daemon that has `snapshot` and `restore`, by which its state goes over
+/// to another version of the code.
+#[macro_export]
+macro_rules! export_with_hooks {
     ($daemon:ty) => {
         $crate::export_common!($daemon);
 
@@ -275,7 +347,34 @@ macro_rules! export_common {
 
         #[no_mangle]
         pub unsafe extern "C" fn wasmhost_process(ptr: *const u8, len: usize) -> i32 {
-            wasmhost_daemon(|d| $crate::glue::code(<$daemon as $crate::Daemon>::process(d, $crate::glue::input(ptr, len))).0)
+            wasmhost_daemon(|d| $crate::glue::code(<$daemon as $crate::Daemon>::process(d, $crate::glue::event(ptr, len))).0)
         }
     };
+}
+
+/// What an event is to its daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// It was sent to the daemon.
+    Direct,
+    /// It came by a channel that the daemon is subscribed to.
+    Channel,
+    /// It stands for a channel's events that are lost: 16 bytes, the sequences of the
+    /// first and the last of them, little-endian; zeros where they are not known.
+    Gap,
+}
+
+#[link(wasm_import_module = "wasmhost")]
+extern "C" {
+    #[link_name = "event_kind"]
+    fn host_event_kind() -> u32;
+}
+
+/// What the event is.
+pub fn event_kind() -> EventKind {
+    match unsafe { host_event_kind() } {
+        1 => EventKind::Channel,
+        2 => EventKind::Gap,
+        _ => EventKind::Direct,
+    }
 }

@@ -31,6 +31,7 @@ type Event struct {
 	Sequence uint64
 	Time     int64 // Unix nanoseconds, above 0
 	Channel  string
+	Kind     uint32 // as abi.ImportEventKind
 }
 
 // seed is that of the call's random stream: it follows from who the daemon is,
@@ -61,6 +62,8 @@ type Guest struct {
 	regs   registers
 	closed bool
 	broken bool // it is not what it was before a failed call
+
+	trackers []*Tracker // of changes; held as space is
 
 	undo   undo
 	fuel   uint64 // taken by the last call
@@ -308,6 +311,7 @@ func (g *Guest) Close() error {
 		g.module.engine.mapped.remove(g)
 	}
 	g.space, g.packed, g.closed = nil, nil, true
+	g.untrack()
 	g.undo = undo{}
 	return nil
 }

@@ -108,6 +108,9 @@ func (g *Guest) pack() bool {
 			return false
 		}
 	}
+	if len(g.trackers) > 0 && g.catchUp() != nil {
+		return false
+	}
 	index, err := g.differing()
 	if err != nil {
 		return false

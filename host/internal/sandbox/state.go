@@ -99,6 +99,7 @@ func (g *Guest) Load(s *State) error {
 	g.regs.set(&registers{globals: s.Globals, tables: s.Tables, buf: s.Buffer, cap: s.Room})
 	g.undo = undo{}
 	g.undo.begin(g)
+	g.untrack()
 	g.broken = false
 	return nil
 }

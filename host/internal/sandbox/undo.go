@@ -136,7 +136,9 @@ func (u *undo) look(g *Guest) error {
 	mem := g.space.bytes()
 	err := g.space.mark(func(first, n uint32) {
 		for b := first; b < first+n; b++ {
-			u.at.keep(g.image, b, (*block)(mem[uint64(b)*blockBytes:]))
+			if u.at.keep(g.image, b, (*block)(mem[uint64(b)*blockBytes:])) {
+				g.changedBlock(b)
+			}
 		}
 	})
 	if err != nil {
@@ -161,19 +163,20 @@ func (u *undo) expand() error {
 	return nil
 }
 
-// keep makes the block the mark's.
-func (m *mark) keep(img *Image, b uint32, now *block) {
+// keep makes the block the mark's, and reports whether it was another.
+func (m *mark) keep(img *Image, b uint32, now *block) bool {
 	old, kept := m.blocks[b]
 	switch {
 	case !kept && bytes.Equal(now[:], img.block(b)[:]), kept && *old == *now:
-		return
+		return false
 	case kept && m.line.mine(b):
 		*old = *now
-		return
+		return true
 	}
 	c := *now
 	m.blocks[b] = &c
 	m.line.note(b)
+	return true
 }
 
 // block returns what the mark has.

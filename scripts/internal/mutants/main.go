@@ -48,7 +48,7 @@ var mutants = []mutant{
 	{"forget the horizon", "host/deliver.go",
 		"d.horizon.advance(sender, number, at)\n}", "}", nil},
 	{"leave the horizon out of snapshots", "host/state.go",
-		"Horizon: d.horizon.list(),", "Horizon: []SenderMark{},", nil},
+		"d.headerWith(form, d.horizon.list())", "d.headerWith(form, []SenderMark{})", nil},
 	{"hand over without the last records", "host/rounds.go",
 		"r.Records = int(c.to - c.from)", "if last {\n\t\tc.records, c.to = nil, c.from\n\t}\n\tr.Records = int(c.to - c.from)", []edit{
 			{"host/rounds.go", "if !bytes.Equal(p.Root, root[:]) {", "if false {"},

@@ -21,15 +21,15 @@ func (c *counter) Init(config []byte) error {
 	}
 	var v struct{ Start *uint64 }
 	if err := json.Unmarshal(config, &v); err != nil || v.Start == nil {
-		return &sdk.Failure{Code: 2, Text: `configuration must be {"start":N}`}
+		return sdk.Fail(2, `configuration must be {"start":N}`)
 	}
 	c.count = *v.Start
 	return nil
 }
 
-func (c *counter) Process(event []byte) error {
-	if string(event) == "fail" {
-		return &sdk.Failure{Code: 1, Text: "asked to fail"}
+func (c *counter) Process(event sdk.Event) error {
+	if event.Text() == "fail" {
+		return sdk.Fail(1, "asked to fail")
 	}
 	c.count++
 	sdk.EmitText(strconv.FormatUint(c.count, 10))
@@ -42,7 +42,7 @@ func (c *counter) Snapshot() ([]byte, error) {
 
 func (c *counter) Restore(state []byte) error {
 	if len(state) != 8 {
-		return &sdk.Failure{Code: 3, Text: "a counter's state has 8 bytes"}
+		return sdk.Fail(3, "a counter's state has 8 bytes")
 	}
 	c.count = binary.LittleEndian.Uint64(state)
 	return nil

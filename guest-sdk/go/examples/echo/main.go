@@ -10,8 +10,8 @@ import (
 
 type echo struct{}
 
-func (echo) Process(event []byte) error {
-	sdk.Emit(event)
+func (echo) Process(event sdk.Event) error {
+	sdk.Emit(event.Data)
 	return nil
 }
 

@@ -24,8 +24,8 @@ func letter(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-func (w *wordcount) Process(event []byte) error {
-	switch string(event) {
+func (w *wordcount) Process(event sdk.Event) error {
+	switch event.Text() {
 	case "?totals":
 		sdk.EmitText(w.totals())
 		return nil
@@ -33,15 +33,15 @@ func (w *wordcount) Process(event []byte) error {
 		sdk.EmitText(strconv.FormatUint(w.lines, 10))
 		return nil
 	}
-	for len(event) > 0 {
+	for line := event.Data; len(line) > 0; {
 		n := 0
-		for n < len(event) && letter(event[n]) {
+		for n < len(line) && letter(line[n]) {
 			n++
 		}
 		if n > 0 {
-			w.words[string(bytes.ToLower(event[:n]))]++
+			w.words[string(bytes.ToLower(line[:n]))]++
 		}
-		event = event[min(n+1, len(event)):]
+		line = line[min(n+1, len(line)):]
 	}
 	w.lines++
 	return nil
@@ -65,7 +65,7 @@ func (w *wordcount) Snapshot() ([]byte, error) {
 }
 
 func (w *wordcount) Restore(state []byte) error {
-	wrong := &sdk.Failure{Code: 3, Text: "malformed state"}
+	wrong := sdk.Fail(3, "malformed state")
 	first, rest, ok := strings.Cut(string(state), "\n")
 	lines, err := strconv.ParseUint(first, 10, 64)
 	if !ok || err != nil {

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+func (a *app) channel() *cobra.Command {
+	c := &cobra.Command{Use: "channel", Short: "Channels: logs of events that daemons subscribe to", Long: `Channels: logs of events that daemons subscribe to. A node owns its channels and
+publishes on them; a daemon that is subscribed gets every event once, in order,
+wherever it moves. The outputs of each daemon are a channel too, out/ORIGIN.
+
+Names are of segments of a-z 0-9 - _ . with / between them.`}
+	c.AddCommand(a.channelCreate(), a.channelList(), a.channelInspect(), a.channelRemove(), a.channelPublish(), a.channelFollow())
+	return c
+}
+
+// elsewhere are the flags of a channel of another node.
+type elsewhere struct{ node, token string }
+
+func (e *elsewhere) flags(c *cobra.Command) {
+	c.Flags().StringVar(&e.node, "node", "", "the node whose channel it is: id, unique beginning of an id, or name; default: this one")
+	c.Flags().StringVar(&e.token, "token", "", "file with a permission token whose subject is this node")
+}
+
+func (e *elsewhere) at(a *app) (control.AtNode, error) {
+	at := control.AtNode{Node: e.node}
+	if e.token == "" {
+		return at, nil
+	}
+	chain, err := a.readToken(e.token)
+	if err == nil {
+		at.Token, err = chain.Text()
+	}
+	return at, err
+}
+
+func (a *app) channelCreate() *cobra.Command {
+	var req control.CreateChannel
+	var roots []string
+	var keep time.Duration
+	c := &cobra.Command{Use: "create CHANNEL", Short: "Make a channel of this node", Long: `Make a channel of this node. With --token-roots it is gated: who publishes or
+subscribes presents a token that one of these keys issued, or that was delegated
+from one. The node's owner needs none.
+
+The log keeps the newest events within the --keep bounds. A daemon that falls
+further behind gets a gap in place of what it missed.`, Example: `  wasmhost channel create ticks
+  wasmhost channel create orders/eu --token-roots root.key --keep-events 100000
+  wasmhost channel create sensors --family --token-roots root.key`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		req.Name = args[0]
+		if keep != 0 {
+			req.KeepFor = keep.String()
+		}
+		for _, r := range roots {
+			id, err := subject(r)
+			if err != nil {
+				return fmt.Errorf("--token-roots: %w", err)
+			}
+			req.Roots = append(req.Roots, id.String())
+		}
+		ch, err := a.client().CreateChannel(c.Context(), req)
+		if err != nil {
+			return err
+		}
+		return a.printChannel(ch)
+	}}
+	c.Flags().StringSliceVar(&roots, "token-roots", nil, "keys whose tokens are good: entity ids or key files, with commas between")
+	c.Flags().BoolVar(&req.Gated, "gated", false, "ask for a token even without roots: the node's owner alone then uses it")
+	c.Flags().BoolVar(&req.Family, "family", false, "the channels beneath it come to be, with the same bounds and roots, when they are first used")
+	c.Flags().Uint64Var(&req.KeepEvents, "keep-events", 0, "how many events are kept; default 65536")
+	c.Flags().Int64Var(&req.KeepBytes, "keep-bytes", 0, "how many bytes of events are kept; default 64 MiB")
+	c.Flags().DurationVar(&keep, "keep-for", 0, "for how long events are kept; default 168h, negative: for ever")
+	return c
+}
+
+const channelHead = "CHANNEL\tNODE\tGATED\tEVENTS\tFIRST\tNEXT"
+
+func channelRow(c control.Channel) string {
+	return fmt.Sprintf("%s\t%s\t%t\t%d\t%d\t%d", c.Name, c.NodeID, c.Gated, c.Events, c.First, c.Next)
+}
+
+func (a *app) printChannel(ch control.Channel) error {
+	return a.print(ch, func(w io.Writer) { fmt.Fprintf(w, "%s\n%s\n", channelHead, channelRow(ch)) }, func() string { return ch.Name })
+}
+
+func (a *app) channelList() *cobra.Command {
+	var of elsewhere
+	c := &cobra.Command{Use: "ls", Short: "List a node's channels", Example: "  wasmhost channel ls -o json", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+		at, err := of.at(a)
+		if err != nil {
+			return err
+		}
+		list, err := a.client().Channels(c.Context(), at)
+		if err != nil {
+			return err
+		}
+		return printList(a, list, channelHead, channelRow, func(c control.Channel) string { return c.Name })
+	}}
+	c.Flags().StringVar(&of.node, "node", "", "the node whose channels are listed; default: this one")
+	return c
+}
+
+func (a *app) channelInspect() *cobra.Command {
+	var of elsewhere
+	c := &cobra.Command{Use: "inspect CHANNEL", Short: "Show a channel and who hears it", Example: "  wasmhost channel inspect ticks", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		at, err := of.at(a)
+		if err != nil {
+			return err
+		}
+		ch, err := a.client().Channel(c.Context(), args[0], at)
+		if err != nil {
+			return err
+		}
+		if err := a.printChannel(ch); err != nil || a.format != "table" {
+			return err
+		}
+		return a.print(ch, func(w io.Writer) {
+			for _, r := range ch.Roots {
+				fmt.Fprintf(w, "root\t%s\n", r)
+			}
+			fmt.Fprintf(w, "keeps\t%d events, %s, %s\n", ch.KeepEvents, size(ch.KeepBytes), ch.KeepFor)
+			for _, s := range ch.Subscribers {
+				fmt.Fprintf(w, "subscriber\t%s on node %s\tcursor %d\tlag %d\n", s.Origin, s.NodeID, s.Cursor, s.Lag)
+			}
+		}, nil)
+	}}
+	of.flags(c)
+	return c
+}
+
+func (a *app) channelRemove() *cobra.Command {
+	var of elsewhere
+	var yes bool
+	c := &cobra.Command{Use: "rm CHANNEL", Short: "Forget a channel and its events", Example: "  wasmhost channel rm ticks --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		if err := a.confirm(yes, "forget channel "+args[0]+" and its events"); err != nil {
+			return err
+		}
+		at, err := of.at(a)
+		if err != nil {
+			return err
+		}
+		ch, err := a.client().RemoveChannel(c.Context(), args[0], at)
+		if err != nil {
+			return err
+		}
+		return a.print(ch, func(w io.Writer) { fmt.Fprintf(w, "%s is removed, after %d events\n", ch.Name, ch.Next-1) }, func() string { return ch.Name })
+	}}
+	of.flags(c)
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+func (a *app) channelPublish() *cobra.Command {
+	var of elsewhere
+	var data, file, lines string
+	c := &cobra.Command{Use: "pub CHANNEL", Short: "Publish events on a channel", Long: `Publish one event (--data, or -f FILE), or each line of a file as one event, in
+order and pipelined (--lines FILE, or --lines - for standard input). What ends a
+line, LF or CRLF, is not part of its event. The command returns when the events
+are durable, and prints the sequences that they have.`, Example: `  wasmhost channel pub ticks --data hello
+  wasmhost channel pub ticks --lines events.txt -o json
+  wasmhost channel pub ticks --node b --token publish.token --data hello`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		at, err := of.at(a)
+		if err != nil {
+			return err
+		}
+		next, done, err := a.eventsOf(c, data, file, lines)
+		if err != nil {
+			return err
+		}
+		defer done()
+		sum := control.Published{}
+		err = a.client().PublishAll(c.Context(), args[0], at, next, func(p control.Published) error {
+			if sum.Count == 0 {
+				sum.First = p.First
+			}
+			sum.Count += p.Count
+			return nil
+		})
+		if err != nil {
+			if sum.Count > 0 {
+				fmt.Fprintf(a.err, "%d events are published, from %d on\n", sum.Count, sum.First)
+			}
+			return err
+		}
+		return a.print(sum, func(w io.Writer) { fmt.Fprintf(w, "%d events are published, from %d on\n", sum.Count, sum.First) },
+			func() string { return fmt.Sprint(sum.First) })
+	}}
+	of.flags(c)
+	c.Flags().StringVar(&data, "data", "", "the event, as text")
+	c.Flags().StringVarP(&file, "file", "f", "", "a file that is the event; - is standard input")
+	c.Flags().StringVar(&lines, "lines", "", "a file whose lines are events; - is standard input")
+	return c
+}
+
+// eventsOf returns what gives one event after the other, until io.EOF, of the one
+// flag that was given.
+func (a *app) eventsOf(c *cobra.Command, data, file, lines string) (next func() ([]byte, error), done func(), err error) {
+	given := 0
+	for _, f := range []string{"data", "file", "lines"} {
+		if c.Flags().Changed(f) {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, nil, usagef("give one of --data TEXT, -f FILE and --lines FILE")
+	}
+	once := func(b []byte) func() ([]byte, error) {
+		spent := false
+		return func() ([]byte, error) {
+			if spent {
+				return nil, io.EOF
+			}
+			spent = true
+			return b, nil
+		}
+	}
+	nothing := func() {}
+	switch {
+	case c.Flags().Changed("data"):
+		return once([]byte(data)), nothing, nil
+	case c.Flags().Changed("file"):
+		var b []byte
+		if file == "-" {
+			b, err = io.ReadAll(a.in)
+		} else {
+			b, err = os.ReadFile(file)
+		}
+		return once(b), nothing, err
+	}
+	in := a.in
+	if lines != "-" {
+		f, err := os.Open(lines)
+		if err != nil {
+			return nil, nil, err
+		}
+		in, done = f, func() { _ = f.Close() } // it was only read
+	} else {
+		done = nothing
+	}
+	return lineReader(in), done, nil
+}
+
+func (a *app) channelFollow() *cobra.Command {
+	var of elsewhere
+	var after, count uint64
+	c := &cobra.Command{Use: "sub CHANNEL", Short: "Print a channel's events as they are published", Long: `Print a channel's events, each once it is durable, from now on; with --after from
+that after a sequence, 0 for all that are kept. A gap is told on standard error.
+To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub ticks
+  wasmhost channel sub ticks --after 0 --count 10 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		at, err := of.at(a)
+		if err != nil {
+			return err
+		}
+		var from *uint64
+		if c.Flags().Changed("after") {
+			from = &after
+		}
+		left := count
+		err = a.client().FollowChannel(c.Context(), args[0], at, from, func(ev control.ChannelEvent) error {
+			if err := a.printChannelEvent(ev); err != nil {
+				return err
+			}
+			if ev.Lost > 0 {
+				return nil
+			}
+			if left--; left == 0 && count > 0 {
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		return untilInterrupted(c, err)
+	}}
+	of.flags(c)
+	c.Flags().Uint64Var(&after, "after", 0, "begin after the event of this sequence; default: with the next")
+	c.Flags().Uint64Var(&count, "count", 0, "end after so many events; default: never")
+	return c
+}
+
+var errEnough = errors.New("enough events were printed")
+
+func (a *app) printChannelEvent(ev control.ChannelEvent) error {
+	if a.format == "json" || a.format == "jsonl" {
+		return json.NewEncoder(a.out).Encode(ev)
+	}
+	if ev.Lost > 0 {
+		_, err := fmt.Fprintf(a.err, "events %d to %d are no longer kept\n", ev.Sequence, ev.Lost)
+		return err
+	}
+	b, err := base64.StdEncoding.DecodeString(ev.Payload)
+	if err == nil {
+		_, err = a.out.Write(append(b, '\n'))
+	}
+	return err
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"wasmhost/abi"
+	"wasmhost/host"
+	"wasmhost/wire/control"
+)
+
+// conform runs the module by the rules of a good guest.
+func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err error) {
+	limits, err := host.ParseLimits(o.limits)
+	if err != nil {
+		return err
+	}
+	var events [][]byte
+	if o.events != "" {
+		if events, err = a.readEvents(o.events); err != nil {
+			return err
+		}
+	}
+	trial, err := host.NewTrial(ctx, wasm, limits)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trial.Close(ctx)) }()
+	if a.format == "table" {
+		if err := a.print(nil, func(w io.Writer) { writeReport(w, trial.Report()) }, nil); err != nil {
+			return err
+		}
+	}
+	verdicts, failed := []host.RuleVerdict{}, 0
+	run := host.Conformance{Trial: trial, Config: []byte(o.config), Events: events}
+	if err := run.Run(ctx, func(v host.RuleVerdict) error {
+		verdicts = append(verdicts, v)
+		if v.Verdict == host.Failed {
+			failed++
+		}
+		switch a.format {
+		case "jsonl":
+			return json.NewEncoder(a.out).Encode(v)
+		case "table":
+			return writeVerdict(a.out, v)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	switch a.format {
+	case "json":
+		err = json.NewEncoder(a.out).Encode(struct {
+			*abi.Report
+			Rules []host.RuleVerdict `json:"rules"`
+		}{trial.Report(), verdicts})
+	case "name":
+		_, err = fmt.Fprintln(a.out, trial.Report().Digest)
+	}
+	if err == nil && failed > 0 {
+		err = &exitError{control.ExitVerification, fmt.Errorf("%w: %d of %d", errNotConforming, failed, len(verdicts))}
+	}
+	return err
+}
+
+// errNotConforming says that a module breaks rules.
+var errNotConforming = errors.New("the module breaks rules of a good guest")
+
+func writeVerdict(w io.Writer, v host.RuleVerdict) error {
+	mark := map[string]string{host.Passed: "ok", host.Failed: "FAILED", host.Skipped: "-"}[v.Verdict]
+	if _, err := fmt.Fprintf(w, "%-6s  %-11s  %s\n", mark, v.Rule, v.Detail); err != nil || v.Mend == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "        %-11s  mend: %s\n", "", v.Mend)
+	return err
+}
+
+// readEvents returns the lines of a file.
+func (a *app) readEvents(path string) ([][]byte, error) {
+	in, err := a.open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	var events [][]byte
+	for next := lineReader(in); ; {
+		line, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, bytes.Clone(line))
+	}
+	if len(events) == 0 {
+		return nil, usagef("%s has no events: write one a line", path)
+	}
+	return events, nil
+}

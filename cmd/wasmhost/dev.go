@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/cmd/wasmhost/project"
+	"wasmhost/wire"
+	"wasmhost/wire/control"
+)
+
+// developing is one dev command.
+type developing struct {
+	*app
+	dir string
+	*project.Settings
+
+	built  [32]byte // SHA-256 of the module that runs; zero: none does
+	unfold context.CancelFunc
+
+	mu sync.Mutex // one line of output at a time
+}
+
+func (a *app) dev() *cobra.Command {
+	return &cobra.Command{
+		Use: "dev [DIR]", Short: "Build a project at every change, and upgrade its running daemon",
+		Long: `Run a project's daemon on a node in memory, and build it again at every change: the
+daemon goes over to the new module with its state, where both versions have hooks
+(wasmhost_snapshot, wasmhost_restore), and begins anew otherwise. What the daemon logs
+and what the build says goes to standard error, outputs to standard output; each line
+of standard input is an event. Other commands reach the node by its socket. It ends
+with an interrupt, or when standard input does not come from a terminal and ends.
+
+` + project.SettingsFile + ` in the folder says what is built and how; wasmhost new writes it.`,
+		Example: `  wasmhost dev
+  wasmhost dev ./tally --socket dev.sock`,
+		Args: between(0, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			d := &developing{app: a, dir: "."}
+			if len(args) == 1 {
+				d.dir = args[0]
+			}
+			var err error
+			if d.Settings, err = project.Read(d.dir); errors.Is(err, project.ErrSettings) {
+				return usagef("%v", err)
+			} else if err != nil {
+				return fmt.Errorf("%w; wasmhost new makes a project", err)
+			}
+			return d.serve(c.Context())
+		},
+	}
+}
+
+// serve runs the node, and watches while it is up.
+func (d *developing) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ready, served := make(chan struct{}), make(chan error, 1)
+	go func() {
+		served <- d.runNode(ctx, serveOptions{ephemeral: true, listen: "127.0.0.1:0", name: "dev", level: "warn", idle: idleOptions{after: "0s"},
+			ready: func(*wire.Mesh) error { close(ready); return nil }})
+	}()
+	select {
+	case err := <-served:
+		return err
+	case <-ready:
+	}
+	err := d.watch(ctx)
+	if d.unfold != nil {
+		d.unfold()
+	}
+	interrupted := ctx.Err() != nil
+	cancel()
+	if err = errors.Join(err, <-served); interrupted && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// watch builds now and at every change.
+func (d *developing) watch(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rebuild := func() error { return d.rebuild(ctx) }
+	return d.Watch(ctx, d.dir, func() error {
+		err := rebuild()
+		go d.read(ctx, cancel) // there is a daemon, unless the build failed
+		return err
+	}, rebuild)
+}
+
+// read sends each line of standard input to the daemon, if there is one.
+func (d *developing) read(ctx context.Context, end func()) {
+	for next := lineReader(d.in); ; {
+		line, err := next()
+		if err != nil {
+			if f, ok := d.in.(*os.File); !ok || !terminal(f) {
+				end()
+			}
+			return
+		}
+		if _, err := d.client().Send(ctx, d.Name, "", bytes.Clone(line)); err != nil && ctx.Err() == nil {
+			d.say("event: %v (%s)", err, control.NewProblem(err).Code)
+		}
+	}
+}
+
+func (d *developing) say(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintf(d.err, format+"\n", args...)
+}
+
+// rebuild builds, and has the daemon go over to what was built. What is wrong
+// with the project is said; an error is returned where dev cannot go on.
+func (d *developing) rebuild(ctx context.Context) error {
+	began := time.Now()
+	cmd := exec.CommandContext(ctx, d.Build[0], d.Build[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = d.dir, d.err, d.err
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() == nil {
+			d.say("build failed: %v; waiting for a change", err)
+		}
+		return nil
+	}
+	wasm, err := os.ReadFile(filepath.Join(d.dir, d.Module))
+	if err != nil {
+		d.say("build made no module: %v; waiting for a change", err)
+		return nil
+	}
+	digest := sha256.Sum256(wasm)
+	if digest == d.built {
+		d.say("built, the same as before")
+		return nil
+	}
+	c := d.client()
+	if _, err := c.PushKind(ctx, d.Name, bytes.NewReader(wasm)); err != nil {
+		p := control.NewProblem(err)
+		d.say("not a daemon: %v (%s)\nhint: %s", err, p.Code, p.Hint)
+		return nil
+	}
+	d.say("built %x, %s, in %v", digest[:6], size(int64(len(wasm))), time.Since(began).Round(time.Millisecond))
+	if d.built != [32]byte{} {
+		_, err := c.Upgrade(ctx, d.Name, control.Upgrade{To: "latest"})
+		if err == nil {
+			d.built = digest
+			d.say("%s goes on with its state", d.Name)
+			return nil
+		}
+		d.say("%s begins anew, for its state cannot go over: %v", d.Name, err)
+		d.unfold()
+		if _, err := c.Stop(ctx, d.Name); err != nil {
+			return err
+		}
+		d.built = [32]byte{}
+	}
+	if _, err := c.Spawn(ctx, control.Spawn{Kind: d.Name, Name: d.Name, Config: []byte(d.Config)}); err != nil {
+		d.say("spawn failed: %v", err)
+		return nil
+	}
+	d.built = digest
+	d.follow(ctx)
+	d.say("%s runs: type events, a line each; or wasmhost send %s --socket %s", d.Name, d.Name, d.socket)
+	return nil
+}
+
+// follow prints what the daemon logs and emits, until d.unfold is called.
+func (d *developing) follow(ctx context.Context) {
+	ctx, d.unfold = context.WithCancel(ctx)
+	c, all := d.client(), uint64(0)
+	end := func(what string, err error) {
+		if err != nil && ctx.Err() == nil {
+			d.say("following %s: %v", what, err)
+		}
+	}
+	go func() {
+		end("its log", c.Logs(ctx, d.Name, true, func(l control.LogLine) error {
+			d.say("log %s: %s", l.Level, l.Text)
+			return nil
+		}))
+	}()
+	go func() {
+		end("its outputs", c.Tail(ctx, d.Name, &all, func(o control.Output) error {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return d.printOutput(o)
+		}))
+	}()
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/cmd/wasmhost/project"
+	"wasmhost/wire/control"
+)
+
+func (a *app) new() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "new go|rust|c|assemblyscript|zig NAME",
+		Short: "Begin a daemon: a project with a build, a test and the SDK",
+		Long: `Begin a daemon: a folder with its source, a build command, a test that runs under
+wasmhost check and wasmhost run, a README, and a copy of the language's SDK, so that
+nothing else needs to be installed but the language itself.`,
+		Example: `  wasmhost new rust tally
+  cd tally && ./test && wasmhost dev`,
+		Args: exact(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if dir == "" {
+				dir = args[1]
+			}
+			files, err := project.New(dir, args[0], args[1])
+			switch {
+			case errors.Is(err, project.ErrLanguage), errors.Is(err, project.ErrName):
+				return usagef("%v", err)
+			case errors.Is(err, project.ErrExists):
+				return &exitError{control.ExitConflict, err}
+			case err != nil:
+				return err
+			}
+			sort.Strings(files)
+			made := struct {
+				Name     string   `json:"name"`
+				Language string   `json:"language"`
+				Dir      string   `json:"dir"`
+				Files    []string `json:"files"`
+			}{args[1], args[0], dir, files}
+			err = a.print(made, func(w io.Writer) {
+				for _, f := range files {
+					fmt.Fprintf(w, "%s/%s\n", dir, f)
+				}
+			}, func() string { return args[1] })
+			if err == nil && a.format == "table" {
+				fmt.Fprintf(a.err, "next: cd %s && ./test; then wasmhost dev\n", dir)
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "", "the folder; default: the name")
+	return c
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/host"
+	"wasmhost/wire/control"
+)
+
+// running is one run command.
+type running struct {
+	*app
+	config, state, input string
+	limits               []string
+
+	daemon         *host.TrialDaemon
+	out            *bufio.Writer
+	events, failed int
+	first          error // of the failed
+}
+
+func (a *app) run() *cobra.Command {
+	r := &running{app: a}
+	c := &cobra.Command{
+		Use: "run FILE", Short: "Run a module on its own: events in, outputs out, no node",
+		Long: `Run a module on its own, with no node: each line of standard input is an event, each
+output is a line of standard output, the daemon's log goes to standard error. It is
+for those who write daemons.
+
+With --input jsonl each line is an object: {"text":"..."} or {"payload":"<base64>"},
+and optionally "time", when the event is recorded (RFC 3339; else the clock is read).
+With -o jsonl each output is an object {"event":n,"text":"...","payload":"<base64>"}.
+
+--state FILE goes on with the daemon that the file has, and saves it there at the end,
+also when interrupted; a file that is not there is a new daemon. A rebuilt module goes
+on where both it and the one before have hooks (wasmhost_snapshot, wasmhost_restore).
+
+An event that fails leaves no trace; the others go on, and the exit code is 9.`,
+		Example: `  seq 3 | wasmhost run testdata/wasm/c/counter.wasm
+  wasmhost run counter.wasm --config '{"start":7}' --state counter.state < events.txt
+  echo '{"text":"hello","time":"2027-01-01T00:00:00Z"}' | wasmhost run d.wasm --input jsonl -o jsonl`,
+		Args: exact(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if r.input != "lines" && r.input != "jsonl" {
+				return usagef("--input %q is neither lines nor jsonl", r.input)
+			}
+			if a.format == "json" || a.format == "name" {
+				return usagef("run prints outputs as they come: -o table or -o jsonl")
+			}
+			wasm, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			return r.module(c.Context(), wasm)
+		},
+	}
+	c.Flags().StringVar(&r.config, "config", "", "configuration for a new daemon, as the module takes it")
+	c.Flags().StringVar(&r.state, "state", "", "a file that keeps the daemon from run to run")
+	c.Flags().StringVar(&r.input, "input", "lines", "what a line of standard input is: lines or jsonl")
+	c.Flags().StringArrayVar(&r.limits, "limit", nil, "NAME=VALUE: "+limitHelp)
+	return c
+}
+
+func (r *running) module(ctx context.Context, wasm []byte) (err error) {
+	limits, err := host.ParseLimits(r.limits)
+	if err != nil {
+		return err
+	}
+	trial, err := host.NewTrial(ctx, wasm, limits)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trial.Close(context.WithoutCancel(ctx))) }()
+	if r.daemon, err = r.begin(ctx, trial); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.daemon.Close()) }()
+	r.out = bufio.NewWriter(r.app.out)
+	err = errors.Join(r.feed(ctx), r.out.Flush())
+	if r.state != "" && (err == nil || ctx.Err() != nil) {
+		err = errors.Join(err, r.save())
+	}
+	switch {
+	case err != nil:
+		return err
+	case r.failed > 1:
+		return fmt.Errorf("%d of %d events failed; the first: %w", r.failed, r.events, r.first)
+	}
+	return r.first
+}
+
+// begin makes the daemon, or that which the file has.
+func (r *running) begin(ctx context.Context, trial *host.Trial) (*host.TrialDaemon, error) {
+	if r.state != "" {
+		saved, err := os.ReadFile(r.state)
+		if err == nil {
+			d, err := trial.Resume(ctx, saved, r.log)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", r.state, err)
+			}
+			return d, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		fmt.Fprintf(r.err, "%s is not there: a new daemon\n", r.state)
+	}
+	return trial.Spawn(ctx, []byte(r.config), time.Now().UnixNano(), r.log)
+}
+
+func (r *running) save() error {
+	saved, err := r.daemon.Save([]byte(r.config))
+	if err != nil {
+		return err
+	}
+	return r.writeTo(r.state, bytes.NewReader(saved))
+}
+
+func (r *running) log(level int, text string) {
+	names := [...]string{"debug", "info", "warn", "error"}
+	fmt.Fprintf(r.err, "log %s: %s\n", names[min(max(level, 0), len(names)-1)], text)
+}
+
+// feed sends each line until the input ends or ctx does.
+func (r *running) feed(ctx context.Context) error {
+	type line struct {
+		b   []byte
+		err error
+	}
+	lines := make(chan line)
+	go func() { // reading cannot be interrupted
+		defer close(lines)
+		for next := lineReader(r.in); ; {
+			b, err := next()
+			select {
+			case lines <- line{bytes.Clone(b), err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case l := <-lines:
+			if errors.Is(l.err, io.EOF) {
+				return nil
+			}
+			if l.err != nil {
+				return l.err
+			}
+			if err := r.event(l.b); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// event sends one line.
+func (r *running) event(line []byte) error {
+	r.events++
+	payload, at := line, time.Now().UnixNano()
+	if r.input == "jsonl" {
+		var err error
+		if payload, at, err = parseEvent(line, at); err != nil {
+			return usagef("line %d: %v", r.events, err)
+		}
+	}
+	outputs, err := r.daemon.Send(payload, at)
+	if err != nil {
+		if !errors.As(err, new(*host.GuestError)) && !errors.Is(err, host.ErrTooLarge) {
+			return fmt.Errorf("event %d: %w", r.events, err)
+		}
+		if r.failed++; r.failed == 1 {
+			r.first = err
+		}
+		fmt.Fprintf(r.err, "event %d: %v (%s)\n", r.events, err, control.NewProblem(err).Code)
+		return nil
+	}
+	for _, b := range outputs {
+		if err := r.output(b); err != nil {
+			return err
+		}
+	}
+	return flushIdle(r.out, r.app.out)
+}
+
+func (r *running) output(b []byte) error {
+	if r.format != "jsonl" {
+		_, err := fmt.Fprintf(r.out, "%s\n", b)
+		return err
+	}
+	return json.NewEncoder(r.out).Encode(struct {
+		Event int `json:"event"`
+		payload
+	}{r.events, payloadOf(b)})
+}
+
+// parseEvent reads a line of --input jsonl.
+func parseEvent(line []byte, now int64) ([]byte, int64, error) {
+	var e struct {
+		Text    *string    `json:"text"`
+		Payload []byte     `json:"payload"`
+		Time    *time.Time `json:"time"`
+	}
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&e); err != nil {
+		return nil, 0, fmt.Errorf("not an event: %w", err)
+	}
+	if dec.More() {
+		return nil, 0, errors.New("not an event: there is more than one object")
+	}
+	if (e.Text == nil) == (e.Payload == nil) {
+		return nil, 0, errors.New(`not an event: it has one of "text" and "payload"`)
+	}
+	if e.Time != nil {
+		if now = e.Time.UnixNano(); now <= 0 {
+			return nil, 0, fmt.Errorf("not an event: %v is before 1970", e.Time)
+		}
+	}
+	if e.Text != nil {
+		return []byte(*e.Text), now, nil
+	}
+	return e.Payload, now, nil
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+// nodeChannel reads NODE/CHANNEL.
+func nodeChannel(text string) (node, name string, err error) {
+	node, name, ok := strings.Cut(text, "/")
+	if !ok || node == "" || name == "" {
+		return "", "", usagef("%q is not NODE/CHANNEL", text)
+	}
+	return node, name, nil
+}
+
+// subscription reads NODE/CHANNEL and the token's file, if any.
+func (a *app) subscription(text, tokenFile string) (control.Subscribe, error) {
+	var s control.Subscribe
+	var err error
+	if s.Publisher, s.Channel, err = nodeChannel(text); err != nil || tokenFile == "" {
+		return s, err
+	}
+	chain, err := a.readToken(tokenFile)
+	if err == nil {
+		s.Token, err = chain.Bytes()
+	}
+	return s, err
+}
+
+func (a *app) subscribe() *cobra.Command {
+	var token string
+	c := &cobra.Command{Use: "subscribe DAEMON NODE/CHANNEL", Short: "Subscribe a daemon to a channel of a node", Long: `Subscribe a daemon to a channel of a node, from the channel's next event on. The
+subscription is the daemon's: it follows every move. Where the daemon is
+subscribed already it goes on where it is, with the new token.`, Example: `  wasmhost subscribe c1 a/ticks
+  wasmhost subscribe c1 a/orders/eu --token orders.token`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+		s, err := a.subscription(args[1], token)
+		if err != nil {
+			return err
+		}
+		list, err := a.client().Subscribe(c.Context(), args[0], s)
+		if err != nil {
+			return err
+		}
+		return a.printSubscriptions(list)
+	}}
+	c.Flags().StringVar(&token, "token", "", "file with a permission token whose subject is the daemon")
+	return c
+}
+
+func (a *app) unsubscribe() *cobra.Command {
+	return &cobra.Command{Use: "unsubscribe DAEMON NODE/CHANNEL", Short: "End a daemon's subscription", Example: "  wasmhost unsubscribe c1 a/ticks", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+		node, name, err := nodeChannel(args[1])
+		if err != nil {
+			return err
+		}
+		list, err := a.client().Unsubscribe(c.Context(), args[0], node, name)
+		if err != nil {
+			return err
+		}
+		return a.printSubscriptions(list)
+	}}
+}
+
+func (a *app) printSubscriptions(list []control.Subscription) error {
+	return printList(a, list, "NODE\tCHANNEL\tCURSOR\tLAG\tSTATE", func(s control.Subscription) string {
+		return fmt.Sprintf("%s\t%s\t%d\t%d\t%s", s.Publisher, s.Channel, s.Cursor, s.Lag, stateOf(s))
+	}, func(s control.Subscription) string { return s.Publisher + "/" + s.Channel })
+}
+
+func stateOf(s control.Subscription) string {
+	if s.Reason != "" {
+		return s.State + ": " + s.Reason
+	}
+	return s.State
+}
+
+func writeSubscriptions(w io.Writer, list []control.Subscription) {
+	for _, s := range list {
+		fmt.Fprintf(w, "subscribed\t%s/%s\tcursor %d\tlag %d\t%s\n", s.Publisher, s.Channel, s.Cursor, s.Lag, stateOf(s))
+	}
+}

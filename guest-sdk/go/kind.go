@@ -1,0 +1,19 @@
+//go:build wasip1
+
+package sdk
+
+// Kind is what an event is to its daemon.
+type Kind uint32
+
+// The kinds.
+const (
+	Direct  Kind = 0 // sent to the daemon
+	Channel Kind = 1 // of a channel that it is subscribed to
+	Gap     Kind = 2 // lost events of a channel: 16 bytes, sequences of the first and the last, little-endian; zeros where they are not known
+)
+
+// EventKind returns what the event is.
+func EventKind() Kind { return Kind(eventKind()) }
+
+//go:wasmimport wasmhost event_kind
+func eventKind() uint32

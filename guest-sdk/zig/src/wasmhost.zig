@@ -1,0 +1,194 @@
+//! Write wasmhost daemons in Zig (contract version 1).
+//!
+//! A daemon is a struct with a function process, which takes an Event. Export it
+//! from the root source file:
+//!
+//!     const wasmhost = @import("wasmhost");
+//!     pub const panic = wasmhost.panic;
+//!     comptime {
+//!         wasmhost.daemon(Counter);
+//!     }
+//!
+//! It may have init(config), snapshot() with restore(state), and
+//! `pub const stateless = true`. Their types are checked when it is compiled.
+
+const std = @import("std");
+
+/// The version of the contract that this package follows.
+pub const abi_version = 1;
+
+const host = struct {
+    extern "wasmhost" fn emit(ptr: [*]const u8, len: usize) void;
+    extern "wasmhost" fn fail(ptr: [*]const u8, len: usize) void;
+    extern "wasmhost" fn log(level: i32, ptr: [*]const u8, len: usize) void;
+    extern "wasmhost" fn event_origin() u64;
+    extern "wasmhost" fn event_sequence() u64;
+    extern "wasmhost" fn event_time() i64;
+    extern "wasmhost" fn event_sender(ptr: [*]u8) void;
+    extern "wasmhost" fn event_channel(ptr: [*]u8, cap: usize) usize;
+    extern "wasmhost" fn daemon_id(ptr: [*]u8) void;
+    extern "wasmhost" fn random(ptr: [*]u8, len: usize) void;
+};
+
+/// An identity: an ed25519 public key. All zeros is nobody.
+pub const Id = [32]u8;
+
+/// One event. What it knows of its sender is asked of the host when it is needed.
+pub const Event = struct {
+    /// The event's bytes, valid until process returns.
+    data: []const u8,
+
+    /// Which event this is: 1 for the first that the daemon applies.
+    pub fn sequence(_: Event) u64 {
+        return host.event_sequence();
+    }
+
+    /// When the event was recorded, in nanoseconds since the Unix epoch.
+    pub fn time(_: Event) i64 {
+        return host.event_time();
+    }
+
+    /// The sender's identity; zeros when the event is anonymous.
+    pub fn sender(_: Event) Id {
+        var id: Id = undefined;
+        host.event_sender(&id);
+        return id;
+    }
+
+    /// The sender's origin hash; 0 when the event is anonymous.
+    pub fn origin(_: Event) u64 {
+        return host.event_origin();
+    }
+
+    /// The channel that the event came by, in buffer; empty for a direct event.
+    pub fn channel(_: Event, buffer: *[255]u8) []const u8 {
+        return buffer[0..@min(host.event_channel(buffer, buffer.len), buffer.len)];
+    }
+};
+
+/// Emits one output. The bytes are copied at once.
+pub fn emit(data: []const u8) void {
+    host.emit(data.ptr, data.len);
+}
+
+pub const Level = enum(i32) { debug = 0, info = 1, warn = 2, err = 3 };
+
+/// Writes a line to the daemon's log.
+pub fn log(level: Level, text: []const u8) void {
+    host.log(@intFromEnum(level), text.ptr, text.len);
+}
+
+/// When the event was recorded, in nanoseconds since the Unix epoch: the daemon's
+/// only clock.
+pub fn now() i64 {
+    return host.event_time();
+}
+
+/// Fills out from the event's random stream: the same again on a replay.
+pub fn random(out: []u8) void {
+    host.random(out.ptr, out.len);
+}
+
+/// The daemon's own identity.
+pub fn self() Id {
+    var id: Id = undefined;
+    host.daemon_id(&id);
+    return id;
+}
+
+pub const Error = error{Failed};
+
+var failure_code: i32 = 0;
+
+/// Gives the error that this call returns a code and a text: return
+/// fail(1, "no such key"). Another error has code 1, and its name for a text.
+pub fn fail(code: i32, text: []const u8) Error {
+    host.fail(text.ptr, text.len);
+    failure_code = code;
+    return error.Failed;
+}
+
+/// Ends the call with a trap that carries the text. It is what @panic, and a
+/// failed safety check, do where the root source file says `pub const panic =
+/// wasmhost.panic`.
+pub const panic = std.debug.FullPanic(struct {
+    fn call(text: []const u8, _: ?usize) noreturn {
+        host.fail(text.ptr, text.len);
+        @trap();
+    }
+}.call);
+
+/// Memory for as long as the daemon lives.
+pub const allocator = std.heap.wasm_allocator;
+
+var first_buffer: [4096]u8 = undefined;
+var input: []u8 = &first_buffer;
+
+fn alloc(len: usize) callconv(.c) ?[*]u8 {
+    if (len > input.len) {
+        const size = std.math.ceilPowerOfTwo(usize, len) catch return null;
+        const larger = allocator.alloc(u8, size) catch return null;
+        if (input.ptr != @as([*]u8, &first_buffer)) allocator.free(input);
+        input = larger;
+    }
+    return input.ptr;
+}
+
+fn marker() callconv(.c) void {}
+
+/// The code of a call's result.
+fn answer(result: anytype) i32 {
+    if (result) |_| {
+        return 0;
+    } else |err| {
+        const failed: anyerror = err;
+        if (failed != error.Failed) {
+            const name = @errorName(failed);
+            host.fail(name.ptr, name.len);
+            return 1;
+        }
+        return if (failure_code == 0) 1 else failure_code;
+    }
+}
+
+/// Exports Daemon as the module's daemon.
+pub fn daemon(comptime Daemon: type) void {
+    const stateless = @hasDecl(Daemon, "stateless") and Daemon.stateless;
+    const hooks = @hasDecl(Daemon, "snapshot");
+    if (hooks != @hasDecl(Daemon, "restore")) @compileError("a daemon has both of snapshot and restore, or neither");
+    if (hooks and stateless) @compileError("a daemon is stateless, or has snapshot and restore, not both");
+
+    const glue = struct {
+        var state: Daemon = .{};
+
+        fn process(ptr: [*]const u8, len: usize) callconv(.c) i32 {
+            return answer(state.process(.{ .data = ptr[0..len] }));
+        }
+
+        fn init(ptr: [*]const u8, len: usize) callconv(.c) i32 {
+            return answer(state.init(ptr[0..len]));
+        }
+
+        fn snapshot() callconv(.c) u64 {
+            const result: anyerror![]const u8 = state.snapshot();
+            const bytes = result catch |err| {
+                _ = answer(@as(anyerror!void, err));
+                return std.math.maxInt(u64);
+            };
+            return @as(u64, @intFromPtr(bytes.ptr)) << 32 | bytes.len;
+        }
+
+        fn restore(ptr: [*]const u8, len: usize) callconv(.c) i32 {
+            return answer(state.restore(ptr[0..len]));
+        }
+    };
+    @export(&marker, .{ .name = "wasmhost_abi_v1" });
+    @export(&alloc, .{ .name = "wasmhost_alloc" });
+    @export(&glue.process, .{ .name = "wasmhost_process" });
+    if (@hasDecl(Daemon, "init")) @export(&glue.init, .{ .name = "wasmhost_init" });
+    if (stateless) @export(&marker, .{ .name = "wasmhost_stateless" });
+    if (hooks) {
+        @export(&glue.snapshot, .{ .name = "wasmhost_snapshot" });
+        @export(&glue.restore, .{ .name = "wasmhost_restore" });
+    }
+}

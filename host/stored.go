@@ -1,0 +1,286 @@
+package host
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// A daemon's state is stored as a snapshot and, behind it, a chain of deltas:
+// each has what changed since the one before, which it names by its digest. A
+// stored value is the index of the first history record that it does not
+// contain, 8 bytes, and a snapshot, whose form is formDelta for a delta.
+
+// A chain of deltas ends, and a whole snapshot is stored, after so many of
+// them, or when they are together as large as that snapshot.
+const maxDeltas = 8
+
+// saved is what of the daemon is stored.
+type saved struct {
+	digest  Hash   // of the last of snapshot and deltas
+	whole   uint64 // where the snapshot stands, as kept
+	bytes   int    // of the snapshot
+	deltas  int    // behind it
+	exact   bool   // deltas is right: else there may be more
+	changes int    // bytes of the deltas
+	goes    bool   // another delta can follow: the daemon tracks what changes
+	time    int64  // the daemon's lastTime then
+
+	// What has come since the state was stored, or could not be.
+	events, size int64
+	tried        int64 // when that was, by the runtime's clock, Unix nanoseconds
+}
+
+// add counts a history record.
+func (s *saved) add(size int) {
+	s.events++
+	s.size += int64(size)
+}
+
+// deltaState is the State of a snapshot of formDelta. The header's horizon has
+// only those senders that were heard of since.
+type deltaState struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8
+	Base      Hash   // digest of the snapshot or delta before
+	Forgotten int64  // senders not heard of since are forgotten, Unix nanoseconds
+	Memory    []byte // captured memory: the blocks that changed
+}
+
+const deltaVersion = 1
+
+// storedDigest names a stored snapshot or delta: whatever is in it is in its
+// header, by hash.
+func storedDigest(index uint64, s *Snapshot) Hash {
+	return sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, index), s.Checkpoint.State...))
+}
+
+func deltaKey(id identity.EntityID, place int) []byte {
+	return binary.BigEndian.AppendUint32(append([]byte(nil), id[:]...), uint32(place))
+}
+
+// putSnapshot stores a snapshot that stands before history record index, in
+// place of all that is stored of the daemon's state.
+func putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
+	b.DeleteUnder(store.Deltas, id[:])
+	_, err := put(b, store.Snapshots, id[:], index, s)
+	return err
+}
+
+// put stores a part under key, and returns its size. The batch takes the
+// snapshot's state over.
+func put(b *store.Batch, t store.Table, key []byte, index uint64, s *Snapshot) (int, error) {
+	front, err := s.front(binary.BigEndian.AppendUint64(nil, index))
+	if err != nil {
+		return 0, err
+	}
+	var value []byte
+	if at := s.room - len(front); at >= 0 { // right before the state, which so is not copied
+		copy(s.buf[at:], front)
+		value = s.buf[at:]
+	} else {
+		value = append(append(make([]byte, 0, len(front)+len(s.State)), front...), s.State...)
+	}
+	b.Put(t, key, value)
+	return len(value), nil
+}
+
+// due reports whether the state is to be stored, at a time in Unix nanoseconds.
+// It needs d.mu.
+func (d *hosted) due(now int64) bool {
+	s := &d.saved
+	return s.events >= d.limits.SnapshotEvents || s.size >= d.limits.SnapshotBytes || now-s.tried >= int64(d.limits.SnapshotInterval)
+}
+
+// storeIfDue stores the state after so many events, bytes or time. It needs
+// d.mu.
+func (d *hosted) storeIfDue(now int64) {
+	if d.rt.store == nil || d.kind == "" || d.index <= d.kept || !d.due(now) {
+		return
+	}
+	if err := d.store(); err != nil && !errors.Is(err, ErrNotPortable) {
+		d.rt.logger.Warn("storing a daemon's state", "daemon", d.id.Origin(), "error", err)
+	}
+}
+
+// store submits the daemon's state to the store, so that a restart replays
+// only what comes after. It needs d.mu.
+func (d *hosted) store() error {
+	b := &store.Batch{}
+	if err := d.putState(b); err != nil {
+		return err
+	}
+	d.commit(b)
+	d.startTrimming()
+	return nil
+}
+
+// putState stores the daemon's state as it is: what changed since the last
+// time, or all of it. It needs d.mu. When the batch fails, the daemon must be
+// read from the store again.
+func (d *hosted) putState(b *store.Batch) error {
+	s := &d.saved
+	s.events, s.size, s.tried = 0, 0, d.rt.clock().UnixNano()
+	if s.goes && s.deltas < maxDeltas && s.changes < s.bytes && d.form() == FormMemory {
+		if err := d.putDelta(b); err == nil || !errors.Is(err, errNoDelta) {
+			return err
+		}
+	}
+	return d.putWhole(b)
+}
+
+func (d *hosted) putWhole(b *store.Batch) error {
+	s, err := d.snapshot(false)
+	if err != nil {
+		return err
+	}
+	for place := range d.saved.deltas { // fewer than a range costs
+		b.Delete(store.Deltas, deltaKey(d.id, place))
+	}
+	if !d.saved.exact {
+		b.DeleteUnder(store.Deltas, d.id[:])
+	}
+	size, err := put(b, store.Snapshots, d.id[:], d.index, s)
+	if err != nil {
+		return err
+	}
+	d.kept = d.index
+	d.saved = saved{whole: d.index, bytes: size, exact: true}
+	d.saved.stands(d.index, s)
+	d.saved.goes = s.Header.Form == FormMemory && d.daemon.(capturer).track() == nil
+	return nil
+}
+
+// stands notes the last of what is stored.
+func (s *saved) stands(index uint64, last *Snapshot) {
+	s.digest, s.time, s.tried = storedDigest(index, last), last.Header.LastTime, last.Header.CreatedAt
+}
+
+// errNoDelta says that a whole snapshot has to be stored.
+var errNoDelta = errors.New("what changed is not known")
+
+func (d *hosted) putDelta(b *store.Batch) error {
+	memory, err := d.daemon.(capturer).saveChanges()
+	if err != nil {
+		d.saved.goes = false
+		return fmt.Errorf("%w: %w", errNoDelta, err)
+	}
+	s, err := d.headerWith(formDelta, d.horizon.since(d.saved.time))
+	if err != nil {
+		return err
+	}
+	if s.State, err = canon.Marshal(&deltaState{Version: deltaVersion, Base: d.saved.digest, Forgotten: d.horizon.forgotten, Memory: memory}); err != nil {
+		return err
+	}
+	s.Header.StateHash = sha256.Sum256(s.State)
+	if err := s.seal(d.key); err != nil {
+		return err
+	}
+	size, err := put(b, store.Deltas, deltaKey(d.id, d.saved.deltas), d.index, s)
+	if err != nil {
+		return err
+	}
+	d.kept = d.index
+	d.saved.deltas++
+	d.saved.changes += size
+	d.saved.stands(d.index, s)
+	return nil
+}
+
+// readStored splits a stored value.
+func readStored(value []byte, id identity.EntityID) (uint64, *Snapshot, error) {
+	if len(value) < 8 {
+		return 0, nil, fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
+	}
+	s, err := decodeSnapshot(value[8:], formDelta)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	if s.Header.Entity != id {
+		return 0, nil, fmt.Errorf("%w: the stored snapshot is of %s", store.ErrCorrupt, s.Header.Entity.Origin())
+	}
+	return binary.BigEndian.Uint64(value), s, nil
+}
+
+// loadStored restores what is stored of the daemon's state; false where
+// nothing is. at is the least time that the daemon's clock may show. It needs
+// d.mu. A delta that does not hold is left out with those behind it, loudly:
+// the history from there is replayed in its place.
+func (d *hosted) loadStored(at int64) (bool, error) {
+	value, err := d.rt.store.Get(store.Snapshots, d.id[:])
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	index, s, err := readStored(value, d.id)
+	if err == nil && s.Header.Form > FormMemory {
+		err = fmt.Errorf("%w: a delta where the snapshot should be", store.ErrCorrupt)
+	}
+	if err != nil {
+		return false, err
+	}
+	d.saved = saved{whole: index, bytes: len(value), exact: true, goes: s.Header.Form == FormMemory}
+	d.saved.stands(index, s)
+	last, changes := s, [][]byte(nil)
+	marks := newHorizon(s.Header.Horizon)
+	err = d.rt.store.ScanPrefix(store.Deltas, d.id[:], func(k, v []byte) error {
+		at, delta, state, err := d.readDelta(k[len(d.id):], v)
+		if err == nil && at < index {
+			err = fmt.Errorf("%w: it stands at record %d, the one before at %d", store.ErrCorrupt, at, index)
+		}
+		if err != nil {
+			return fmt.Errorf("delta %d of daemon %s: %w", d.saved.deltas, d.id.Origin(), err)
+		}
+		index, last, changes = at, delta, append(changes, state.Memory)
+		marks.merge(state.Forgotten, delta.Header.Horizon)
+		d.saved.deltas++
+		d.saved.changes += len(v)
+		d.saved.stands(index, last)
+		return nil
+	})
+	if err != nil {
+		d.rt.logger.Error("a part of a daemon's stored state is damaged: its history is replayed instead", "daemon", d.id.Origin(), "error", err)
+		d.saved.goes, d.saved.exact = false, false
+	}
+	h := last.Header
+	h.Form = s.Header.Form
+	d.index, d.kept = index, index
+	d.epoch = max(d.epoch, h.Epoch)
+	if err := d.restore(&Snapshot{Header: h, State: s.State}, at, changes...); err != nil {
+		return false, err
+	}
+	d.horizon = marks
+	if c, ok := d.daemon.(capturer); ok && d.saved.goes {
+		d.saved.goes = c.track() == nil
+	}
+	return true, nil
+}
+
+// readDelta reads the next delta of the chain.
+func (d *hosted) readDelta(k, v []byte) (uint64, *Snapshot, *deltaState, error) {
+	if len(k) != 4 || int(binary.BigEndian.Uint32(k)) != d.saved.deltas {
+		return 0, nil, nil, fmt.Errorf("%w: it has place %x", store.ErrCorrupt, k)
+	}
+	at, s, err := readStored(v, d.id)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	state := &deltaState{}
+	if s.Header.Form != formDelta {
+		return 0, nil, nil, fmt.Errorf("%w: a snapshot of form %s", store.ErrCorrupt, s.Header.Form)
+	}
+	if err := canon.Unmarshal(s.State, state); err != nil {
+		return 0, nil, nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	if state.Version != deltaVersion || state.Base != d.saved.digest {
+		return 0, nil, nil, fmt.Errorf("%w: version %d, of another base (%x, not %x)", store.ErrCorrupt, state.Version, state.Base[:6], d.saved.digest[:6])
+	}
+	return at, s, state, nil
+}

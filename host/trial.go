@@ -1,0 +1,212 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"wasmhost/abi"
+	"wasmhost/host/internal/sandbox"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// Trial makes daemons of one module outside any node, for those who write
+// modules: nothing is signed, stored or sent. All daemons of a trial have the
+// same identity, so that the same events at the same times give the same
+// outputs. It is safe for concurrent use.
+type Trial struct {
+	engine *sandbox.Engine
+	module *sandbox.Module
+	limits Limits
+}
+
+// trialEntity is who a daemon of a trial is.
+var trialEntity = identity.EntityID(sha256.Sum256([]byte("wasmhost: a daemon on trial")))
+
+// NewTrial compiles the module. One that is not accepted is an *abi.Refusal.
+// Limits are those of a node where they are not set.
+func NewTrial(ctx context.Context, wasm []byte, limits Limits) (*Trial, error) {
+	if err := limits.Validate(); err != nil {
+		return nil, err
+	}
+	t := &Trial{limits: limits.over(DefaultLimits)}
+	var err error
+	if t.engine, err = sandbox.NewEngine(ctx, sandbox.Config{ModuleBytes: t.limits.ModuleBytes}); err != nil {
+		return nil, err
+	}
+	if t.module, err = t.engine.Compile(ctx, wasm, uint32(t.limits.MemoryBytes>>16)); err != nil {
+		return nil, errors.Join(err, t.engine.Close(ctx))
+	}
+	return t, nil
+}
+
+// Report returns what the module is. It is not to be changed.
+func (t *Trial) Report() *abi.Report { return t.module.Report() }
+
+// Limits returns what bounds the trial's daemons.
+func (t *Trial) Limits() Limits { return t.limits }
+
+// Close frees the module. The trial's daemons must be closed before.
+func (t *Trial) Close(ctx context.Context) error {
+	return errors.Join(t.module.Close(ctx), t.engine.Close(ctx))
+}
+
+// TrialDaemon is a daemon of a trial. Its methods must not be called
+// concurrently.
+type TrialDaemon struct {
+	trial   *Trial
+	code    *moduleDaemon
+	applied uint64
+	last    int64 // when the last event was recorded
+}
+
+// Spawn makes a daemon and gives it the configuration, at a time in Unix
+// nanoseconds. log gets its log lines; nil drops them.
+func (t *Trial) Spawn(ctx context.Context, config []byte, at int64, log func(level int, text string)) (*TrialDaemon, error) {
+	d, err := t.empty(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	d.last = at
+	if err := d.code.Init(d.call(), config); err != nil {
+		return nil, errors.Join(fmt.Errorf("initialising a daemon: %w", err), d.Close())
+	}
+	return d, nil
+}
+
+func (t *Trial) empty(ctx context.Context, log func(level int, text string)) (*TrialDaemon, error) {
+	f := moduleFactory{t.module}
+	code, err := f.New(ctx, Env{Entity: trialEntity, Limits: t.limits, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return &TrialDaemon{trial: t, code: code.(*moduleDaemon)}, nil
+}
+
+// call is what hooks are told: where the daemon stands.
+func (d *TrialDaemon) call() *Call {
+	return &Call{Self: trialEntity, Epoch: 1, Sequence: d.applied, Time: max(d.last, 1)}
+}
+
+// Send has the daemon apply one event, recorded at a time in Unix nanoseconds,
+// or at that of the event before where that is later. The outputs are the
+// caller's. An event that the daemon fails on is a *GuestError, and leaves no
+// trace.
+func (d *TrialDaemon) Send(payload []byte, at int64) ([][]byte, error) {
+	if len(payload) > d.trial.limits.EventBytes {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), d.trial.limits.EventBytes)
+	}
+	at = max(at, d.last, 1)
+	out, err := d.code.Process(&Call{Self: trialEntity, Epoch: 1, Sequence: d.applied + 1, Time: at}, payload)
+	if err != nil {
+		return nil, err
+	}
+	d.applied++
+	d.last = at
+	outputs := make([][]byte, 0, len(out))
+	for _, b := range out {
+		outputs = append(outputs, bytes.Clone(b))
+	}
+	return outputs, nil
+}
+
+// Applied returns how many events the daemon has applied.
+func (d *TrialDaemon) Applied() uint64 { return d.applied }
+
+// MemoryBytes returns the size of the daemon's memory.
+func (d *TrialDaemon) MemoryBytes() int64 { return d.code.MemoryBytes() }
+
+// Fuel returns what the last call took.
+func (d *TrialDaemon) Fuel() uint64 { return d.code.guest.Fuel() }
+
+// Given returns what the daemon's hook gives: nil where the module has none.
+func (d *TrialDaemon) Given() ([]byte, error) { return d.code.Snapshot(d.call()) }
+
+// Close frees the daemon.
+func (d *TrialDaemon) Close() error { return d.code.Close() }
+
+// ErrOtherModule says that a saved daemon is of another module, and that its
+// state cannot go over to this one.
+var ErrOtherModule = errors.New("the saved daemon is of another module")
+
+// ErrBadTrial says that bytes are no saved daemon.
+var ErrBadTrial = errors.New("not a saved daemon")
+
+// trialState is the canonical CBOR form of a saved daemon.
+type trialState struct {
+	_       struct{} `cbor:",toarray"`
+	Form    string   // trialForm
+	Module  []byte   // SHA-256
+	Applied uint64
+	Time    int64
+	Hooks   bool   // the module has them
+	Given   []byte // by its hook
+	Memory  []byte // captured; empty for a stateless daemon
+	Config  []byte // which a stateless one is made of anew
+}
+
+const trialForm = "wasmhost trial 1"
+
+// Save returns all that the daemon is. config is what it was spawned with.
+func (d *TrialDaemon) Save(config []byte) ([]byte, error) {
+	digest := d.trial.module.Digest()
+	s := &trialState{Form: trialForm, Module: digest[:], Applied: d.applied, Time: d.last, Config: config}
+	if !d.code.Stateless() {
+		var memory bytes.Buffer
+		err := d.code.saveMemory(&memory)
+		if err != nil {
+			return nil, fmt.Errorf("saving a daemon: %w", err)
+		}
+		s.Memory = memory.Bytes()
+	}
+	if d.code.report.State == abi.StateHooks {
+		if given, err := d.Given(); err == nil { // else its memory has to do
+			s.Hooks, s.Given = true, given
+		}
+	}
+	return canon.Marshal(s)
+}
+
+func readTrial(saved []byte) (*trialState, error) {
+	var s trialState
+	if err := canon.Unmarshal(saved, &s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadTrial, err)
+	}
+	if s.Form != trialForm || len(s.Module) != 32 || s.Applied >= countLimit || s.Time < 0 {
+		return nil, fmt.Errorf("%w: its form is %.40q, this program reads %q", ErrBadTrial, s.Form, trialForm)
+	}
+	return &s, nil
+}
+
+// Resume makes the daemon that was saved. One of another version of the module
+// goes over by the hooks of both, as in an upgrade; without them it is
+// ErrOtherModule. A stateless one is spawned anew.
+func (t *Trial) Resume(ctx context.Context, saved []byte, log func(level int, text string)) (*TrialDaemon, error) {
+	s, err := readTrial(saved)
+	if err != nil {
+		return nil, err
+	}
+	d, err := t.empty(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	d.applied, d.last = s.Applied, s.Time
+	digest, state := t.module.Digest(), t.module.Report().State
+	switch {
+	case state == abi.StateStateless && len(s.Memory) == 0:
+		err = d.code.Init(d.call(), s.Config)
+	case bytes.Equal(s.Module, digest[:]):
+		err = d.code.loadMemory(bytes.NewReader(s.Memory))
+	case s.Hooks && state == abi.StateHooks:
+		err = d.code.Restore(d.call(), s.Given)
+	default:
+		err = fmt.Errorf("%w: it is of module %x, this is %x, and they do not both have hooks (wasmhost_snapshot, wasmhost_restore)", ErrOtherModule, s.Module[:6], digest[:6])
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}

@@ -1,0 +1,81 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// view is what is shown of a daemon. Whoever asks does not wait for the event
+// that the daemon processes, but sees how it stood before.
+type view struct {
+	mu   sync.Mutex
+	made bool
+	at   standing
+}
+
+// standing is what of a daemon changes while it is in the runtime's tables.
+type standing struct {
+	state    daemonState
+	epoch    uint64
+	sequence uint64
+	hash     Hash
+	stats    stats
+	module   []byte
+	memory   int64
+	gone     error
+}
+
+// info returns what is shown of the daemon, which is in the tables.
+func (d *hosted) info() Info {
+	if d.mu.TryLock() {
+		d.show()
+		d.mu.Unlock()
+	}
+	d.view.mu.Lock()
+	s, made := d.view.at, d.view.made
+	d.view.mu.Unlock()
+	if !made {
+		d.mu.Lock()
+		s = d.stands()
+		d.mu.Unlock()
+	}
+	i := Info{
+		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: s.epoch, Sequence: s.sequence,
+		State: stateNames[s.state], EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
+		Head: s.hash, Spawned: d.spawned, Limits: d.limits, MemoryBytes: s.memory,
+	}
+	if s.module != nil {
+		i.Module = fmt.Sprintf("%x", s.module)
+	}
+	if s.state == stateRunning && d.moving.Load() {
+		i.State = stateNames[statePaused]
+	}
+	var moved *MovedError
+	if errors.As(s.gone, &moved) {
+		i.Node, i.Epoch = moved.Node, moved.Epoch
+	}
+	if s.gone != nil {
+		i.Reason = s.gone.Error()
+	} else if err := d.rt.mayRun(d.id); err != nil {
+		i.State, i.Reason = "refused", err.Error()
+	}
+	return i
+}
+
+// show makes what the daemon is now what is shown of it. It needs d.mu.
+func (d *hosted) show() {
+	s := d.stands()
+	d.view.mu.Lock()
+	defer d.view.mu.Unlock()
+	d.view.at, d.view.made = s, true
+}
+
+// stands needs d.mu.
+func (d *hosted) stands() standing {
+	s := standing{state: d.state, epoch: d.epoch, sequence: d.chain.Head().Sequence, hash: d.chain.HeadHash(), stats: d.stats, module: d.module, gone: d.gone}
+	if sizer, ok := d.daemon.(Sizer); ok && d.state <= statePaused {
+		s.memory = sizer.MemoryBytes()
+	}
+	return s
+}

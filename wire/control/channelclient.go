@@ -1,0 +1,151 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// AtNode names the channel of which node a request is about, and the token with
+// which a node that is not its own asks.
+type AtNode struct {
+	Node  string // id, unique prefix or name; empty: the node that is asked
+	Token string // text of a permission token; empty: none
+}
+
+func (a AtNode) query(q url.Values) string {
+	if a.Node != "" {
+		q.Set("node", a.Node)
+	}
+	if len(q) == 0 {
+		return ""
+	}
+	return "?" + q.Encode()
+}
+
+func (a AtNode) header() http.Header {
+	h := http.Header{}
+	if a.Token != "" {
+		h.Set(tokenHeader, a.Token)
+	}
+	return h
+}
+
+// CreateChannel makes a channel of the node.
+func (c *Client) CreateChannel(ctx context.Context, req CreateChannel) (out Channel, err error) {
+	body, err := jsonBody(req)
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "channels", body, &out)
+}
+
+// Channels lists the channels of a node.
+func (c *Client) Channels(ctx context.Context, at AtNode) (out []Channel, err error) {
+	return out, c.callWith(ctx, "GET", "channels"+at.query(url.Values{}), at.header(), &out)
+}
+
+func channelPath(name, rest string) string { return "channels/" + segment(name) + rest }
+
+// Channel returns one channel with its subscribers.
+func (c *Client) Channel(ctx context.Context, name string, at AtNode) (out Channel, err error) {
+	return out, c.callWith(ctx, "GET", channelPath(name, at.query(url.Values{})), at.header(), &out)
+}
+
+// RemoveChannel forgets a channel and its events.
+func (c *Client) RemoveChannel(ctx context.Context, name string, at AtNode) (out Channel, err error) {
+	return out, c.callWith(ctx, "DELETE", channelPath(name, at.query(url.Values{})), at.header(), &out)
+}
+
+// PublishAll publishes the events that next returns, in order and pipelined,
+// until it returns io.EOF; fn hears which have become durable. Whether it may
+// is asked first: a node that refuses a request does not read what comes with it.
+func (c *Client) PublishAll(ctx context.Context, name string, at AtNode, next func() ([]byte, error), fn func(Published) error) error {
+	path := channelPath(name, "/publish"+at.query(url.Values{}))
+	asked, err := c.do(ctx, "POST", path, nil, at.header())
+	if err != nil {
+		return err
+	}
+	if err := asked.Close(); err != nil {
+		return broken(ctx, err)
+	}
+	body, w := io.Pipe()
+	read := make(chan error, 1) // why next ended
+	go func() {
+		err := frames(w, next)
+		if err != io.EOF && !errors.Is(err, io.ErrClosedPipe) {
+			read <- err
+		}
+		close(read)
+		_ = w.Close() // what was read is sent to its end, and answered
+	}()
+	defer body.Close()
+	res, err := c.do(ctx, "POST", path, body, at.header())
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	err = eachLine(ctx, res, func(p Published) error {
+		if p.Error != nil {
+			_ = w.Close() // never fails; the node takes no more
+			return p.Error
+		}
+		return fn(p)
+	})
+	select {
+	case readErr := <-read:
+		if readErr != nil {
+			return readErr
+		}
+	default: // next still waits for more
+	}
+	return err
+}
+
+// FollowChannel calls fn with the channel's events from now on, or from that
+// after a sequence if one is given, until ctx ends, fn returns an error, or the
+// node is gone.
+func (c *Client) FollowChannel(ctx context.Context, name string, at AtNode, after *uint64, fn func(ChannelEvent) error) error {
+	q := url.Values{}
+	if after != nil {
+		q.Set("after", strconv.FormatUint(*after, 10))
+	}
+	res, err := c.do(ctx, "GET", channelPath(name, "/events"+at.query(q)), nil, at.header())
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	return eachLine(ctx, res, fn)
+}
+
+// Subscribe subscribes a daemon to a channel, and returns its subscriptions.
+func (c *Client) Subscribe(ctx context.Context, ref string, req Subscribe) (out []Subscription, err error) {
+	body, err := jsonBody(req)
+	if err != nil {
+		return nil, err
+	}
+	return out, c.call(ctx, "POST", daemonPath(ref, "/subscriptions"), body, &out)
+}
+
+// Unsubscribe ends a subscription, and returns those that are left.
+func (c *Client) Unsubscribe(ctx context.Context, ref, publisher, channel string) (out []Subscription, err error) {
+	q := url.Values{"publisher": {publisher}, "channel": {channel}}
+	return out, c.call(ctx, "DELETE", daemonPath(ref, "/subscriptions?"+q.Encode()), nil, &out)
+}
+
+// Revoke has the node, and its peers, take a revocation into account.
+func (c *Client) Revoke(ctx context.Context, text string) (out Revocation, err error) {
+	body, err := jsonBody(Revocation{Revocation: text})
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "revocations", body, &out)
+}
+
+// Revocations lists the revocations that the node knows.
+func (c *Client) Revocations(ctx context.Context) (out []Revocation, err error) {
+	return out, c.call(ctx, "GET", "revocations", nil, &out)
+}

@@ -1,0 +1,551 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"wasmhost/host"
+	"wasmhost/host/channel"
+	"wasmhost/identity"
+	"wasmhost/wire"
+	"wasmhost/wire/canon"
+)
+
+// Channel is a channel. Subscribers is only in the answer about one channel.
+type Channel struct {
+	Name    string    `json:"name"`
+	NodeID  string    `json:"node_id"`
+	Roots   []string  `json:"token_roots"` // entity ids
+	Gated   bool      `json:"gated"`       // it asks for a token
+	Family  bool      `json:"family"`
+	Created time.Time `json:"created"`
+	First   uint64    `json:"first_sequence"`
+	Next    uint64    `json:"next_sequence"`
+	Events  uint64    `json:"events"`
+	Bytes   int64     `json:"bytes"`
+
+	KeepEvents uint64 `json:"keep_events"`
+	KeepBytes  int64  `json:"keep_bytes"`
+	KeepFor    string `json:"keep_for"` // a duration
+
+	Subscribers []ChannelSubscriber `json:"subscribers,omitempty"`
+}
+
+// ChannelSubscriber is a daemon that hears a channel.
+type ChannelSubscriber struct {
+	Origin   string     `json:"origin"`
+	EntityID string     `json:"entity_id"`
+	NodeID   string     `json:"node_id"`
+	Cursor   uint64     `json:"cursor"`
+	Lag      uint64     `json:"lag"`
+	Expires  *time.Time `json:"expires,omitempty"` // its token
+}
+
+// CreateChannel asks for a channel.
+type CreateChannel struct {
+	Name   string   `json:"name"`
+	Roots  []string `json:"token_roots,omitempty"`
+	Gated  bool     `json:"gated,omitempty"`
+	Family bool     `json:"family,omitempty"`
+
+	KeepEvents uint64 `json:"keep_events,omitempty"`
+	KeepBytes  int64  `json:"keep_bytes,omitempty"`
+	KeepFor    string `json:"keep_for,omitempty"`
+}
+
+// ChannelEvent is one event of a channel, or a gap in it.
+type ChannelEvent struct {
+	Sequence uint64    `json:"sequence"`
+	Time     time.Time `json:"time,omitzero"`
+	From     string    `json:"from,omitempty"`    // entity id of who published it; absent: the node's owner
+	Text     *string   `json:"text,omitempty"`    // when the payload is UTF-8
+	Payload  string    `json:"payload,omitempty"` // base64
+	Lost     uint64    `json:"lost_through,omitempty"`
+}
+
+// Published says which events were published.
+type Published struct {
+	First uint64 `json:"first_sequence"`
+	Count int    `json:"count"`
+
+	Error *Problem `json:"error,omitempty"` // nothing after this is taken
+}
+
+// Subscription is one of a daemon's subscriptions.
+type Subscription struct {
+	Publisher string     `json:"publisher"` // node id
+	Channel   string     `json:"channel"`
+	Cursor    uint64     `json:"cursor"`
+	Lag       uint64     `json:"lag"`
+	State     string     `json:"state"`
+	Reason    string     `json:"reason,omitempty"`
+	Expires   *time.Time `json:"expires,omitempty"` // its token
+}
+
+// Subscribe asks for a subscription.
+type Subscribe struct {
+	Publisher string `json:"publisher"` // node id, unique prefix, or name
+	Channel   string `json:"channel"`
+	Token     []byte `json:"token,omitempty"`
+}
+
+// Revocation is a revocation of tokens.
+type Revocation struct {
+	Issuer     string `json:"issuer"`
+	Floor      uint64 `json:"floor"`
+	Revocation string `json:"revocation"` // its text
+}
+
+// tokenHeader carries the text of a permission token.
+const tokenHeader = "Wasmhost-Token"
+
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func (s *Server) channelOf(i host.ChannelInfo) Channel {
+	p := &i.Policy
+	out := Channel{Name: i.Name, NodeID: s.mesh.Self().String(), Roots: []string{}, Gated: p.Gated || len(p.Roots) > 0, Family: p.Family,
+		Created: i.Created.UTC(), First: i.First, Next: i.Next, Events: i.Events, Bytes: i.Bytes,
+		KeepEvents: p.Limits.Events, KeepBytes: p.Limits.Bytes, KeepFor: max(p.Limits.Age, 0).String()}
+	for _, r := range p.Roots {
+		out.Roots = append(out.Roots, r.String())
+	}
+	for _, m := range i.Subscribers {
+		out.Subscribers = append(out.Subscribers, ChannelSubscriber{Origin: m.Entity.Origin().String(), EntityID: m.Entity.String(), NodeID: m.Node.String(),
+			Cursor: m.Cursor, Lag: i.Next - 1 - min(m.Cursor, i.Next-1), Expires: optional(m.Expires)})
+	}
+	return out
+}
+
+func subscriptionsOf(list []host.Subscription) []Subscription {
+	out := []Subscription{}
+	for _, s := range list {
+		out = append(out, Subscription{Publisher: s.Publisher.String(), Channel: s.Channel, Cursor: s.Cursor, Lag: s.Lag(), State: s.State,
+			Reason: s.Reason, Expires: optional(s.Expires)})
+	}
+	return out
+}
+
+// ofNode answers requests for this node, and passes those with ?node=NODE on.
+func (s *Server) ofNode(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ref := r.URL.Query().Get("node")
+		if ref == "" {
+			return h(w, r)
+		}
+		id, err := s.mesh.FindNode(ref)
+		if err != nil || id == s.mesh.Self() {
+			if err == nil {
+				err = h(w, r)
+			}
+			return err
+		}
+		if r.Header.Get(hopsHeader) != "" {
+			return errTooManyHops
+		}
+		proxy := &httputil.ReverseProxy{
+			Transport: s.mesh.HTTPTransport(id), FlushInterval: -1,
+			Rewrite: func(p *httputil.ProxyRequest) {
+				p.Out.URL.Scheme, p.Out.URL.Host = "http", id.String()
+				q := p.Out.URL.Query()
+				q.Del("node")
+				p.Out.URL.RawQuery = q.Encode()
+				p.Out.Header.Set(hopsHeader, "1")
+			},
+			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+				if !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
+					err = fmt.Errorf("%w: %s: %w", host.ErrUnreachable, id, err)
+				}
+				writeProblem(w, err)
+			},
+		}
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		proxy.ServeHTTP(w, r)
+		return nil
+	}
+}
+
+// permitted lets through the owner, and a peer that may do action on the channel:
+// by its rights where the channel asks for no token, else by a token that is for
+// the peer.
+func (s *Server) permitted(action identity.Scope, h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if from, ok := wire.PeerOf(r.Context()); ok {
+			p, err := s.mesh.FindPeer(from.String())
+			if err != nil {
+				return err
+			}
+			var token []byte
+			if text := r.Header.Get(tokenHeader); text != "" {
+				chain, err := identity.ParseTokenText(text)
+				if err != nil {
+					return err
+				}
+				if token, err = chain.Bytes(); err != nil {
+					return err
+				}
+			}
+			if err := s.rt.PermitChannel(r.PathValue("channel"), p.Key, s.mesh.ChannelAccess(from), token, action); err != nil {
+				return err
+			}
+		}
+		return h(w, r)
+	}
+}
+
+// administered lets through the owner, and a peer with an admin's token. No right
+// alone lets a peer take a channel away.
+func (s *Server) administered(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if _, ok := wire.PeerOf(r.Context()); ok && r.Header.Get(tokenHeader) == "" {
+			return s.owner(h)(w, r)
+		}
+		return s.permitted(identity.ScopeAdmin, h)(w, r)
+	}
+}
+
+func (s *Server) getChannels(w http.ResponseWriter, _ *http.Request) error {
+	out := []Channel{}
+	for _, i := range s.rt.Channels() {
+		out = append(out, s.channelOf(i))
+	}
+	if err := s.rt.Ready(); err != nil {
+		return err
+	}
+	return writeJSON(w, out)
+}
+
+func (s *Server) postChannel(w http.ResponseWriter, r *http.Request) error {
+	var req CreateChannel
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	p := host.ChannelPolicy{Gated: req.Gated, Family: req.Family, Limits: channel.Limits{Events: req.KeepEvents, Bytes: req.KeepBytes}}
+	if req.KeepFor != "" {
+		var err error
+		if p.Limits.Age, err = time.ParseDuration(req.KeepFor); err != nil {
+			return fmt.Errorf("%w: keep_for: %w", errBadRequest, err)
+		}
+	}
+	for _, text := range req.Roots {
+		id, err := identity.ParseEntityID(text)
+		if err != nil {
+			return err
+		}
+		p.Roots = append(p.Roots, id)
+	}
+	i, err := s.rt.CreateChannel(r.Context(), req.Name, p)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, s.channelOf(i))
+}
+
+func (s *Server) getChannel(w http.ResponseWriter, r *http.Request) error {
+	i, err := s.rt.Channel(r.PathValue("channel"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, s.channelOf(i))
+}
+
+func (s *Server) deleteChannel(w http.ResponseWriter, r *http.Request) error {
+	i, err := s.rt.Channel(r.PathValue("channel"))
+	if err == nil {
+		err = s.rt.RemoveChannel(r.Context(), i.Name)
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, s.channelOf(i))
+}
+
+// publisher is in whose name a request publishes: the peer's, or the owner's.
+func (s *Server) publisher(r *http.Request) (identity.EntityID, error) {
+	from, ok := wire.PeerOf(r.Context())
+	if !ok {
+		return identity.EntityID{}, nil
+	}
+	p, err := s.mesh.FindPeer(from.String())
+	return p.Key, err
+}
+
+// publishAtOnce is how many events of a stream are published together.
+const publishAtOnce = 256
+
+// postPublish publishes the frames of the body, in order, and answers with a
+// line for each group of them that has become durable.
+func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("channel")
+	from, err := s.publisher(r)
+	if err == nil {
+		_, err = s.rt.SubmitPublish(name, from) // whether it can be published on at all
+	}
+	if err != nil {
+		return err
+	}
+	rc := http.NewResponseController(w)
+	if err := rc.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	w.Header().Set("Connection", "close") // what is left of the body when the answer ends is no next request
+	out := newLines(w)
+	w.WriteHeader(http.StatusOK)
+	if err := rc.Flush(); err != nil {
+		return nil // the client is gone
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	groups := make(chan publishedGroup, 64)
+	go func() {
+		defer close(groups)
+		s.publishAll(ctx, name, from, bufio.NewReaderSize(r.Body, 64<<10), groups)
+	}()
+	for g := range groups {
+		line := Published{Count: g.count}
+		err := g.err
+		if err == nil {
+			line.First, err = g.pending.Wait(ctx)
+		}
+		if err != nil {
+			line = Published{Error: NewProblem(err)}
+		}
+		if out.write(line) != nil || line.Error != nil {
+			break
+		}
+	}
+	cancel()
+	for range groups { // the reader ends now
+	}
+	return nil
+}
+
+type publishedGroup struct {
+	pending *host.PublishPending
+	count   int
+	err     error
+}
+
+// publishAll publishes frames, as many together as have come.
+func (s *Server) publishAll(ctx context.Context, name string, from identity.EntityID, body *bufio.Reader, out chan<- publishedGroup) {
+	for {
+		var payloads [][]byte
+		size := 0
+		var err error
+		for len(payloads) < publishAtOnce && size < maxJSON && (len(payloads) == 0 || body.Buffered() > 4) {
+			var p []byte
+			if p, err = canon.ReadFrame(body, channel.MaxPayload); err != nil {
+				break
+			}
+			payloads, size = append(payloads, p), size+len(p)
+		}
+		g := publishedGroup{count: len(payloads)}
+		switch {
+		case len(payloads) > 0:
+			g.pending, g.err = s.rt.SubmitPublish(name, from, payloads...)
+		case err == io.EOF:
+			return
+		case errors.Is(err, canon.ErrFrameTooLarge):
+			g.err = fmt.Errorf("%w: %w", channel.ErrPayload, err)
+		default:
+			g.err = fmt.Errorf("%w: reading an event: %w", errBadRequest, err)
+		}
+		select {
+		case out <- g:
+		case <-ctx.Done():
+			return
+		}
+		if g.err != nil {
+			_, _ = io.Copy(io.Discard, body) // it ends when the client has heard, or is gone
+			return
+		}
+		if err != nil && err != io.EOF {
+			continue // the next round says it
+		}
+	}
+}
+
+// getFollow follows a channel from now on, or from that after ?after=N.
+func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
+	var after *uint64
+	if q := r.URL.Query(); q.Has("after") {
+		n, err := strconv.ParseUint(q.Get("after"), 10, 62)
+		if err != nil {
+			return fmt.Errorf("%w: after=%q is no sequence", errBadRequest, q.Get("after"))
+		}
+		after = &n
+	}
+	name := r.PathValue("channel")
+	if _, ok := channel.IsOutputs(name); !ok {
+		if _, err := s.rt.Channel(name); err != nil {
+			return err
+		}
+	}
+	out := newLines(w)
+	w.WriteHeader(http.StatusOK)
+	if err := out.rc.Flush(); err != nil {
+		return nil // the client is gone
+	}
+	err := s.rt.FollowChannel(r.Context(), name, after, func(ev host.ChannelEvent, more bool) error {
+		if more {
+			return out.enc.Encode(eventOf(ev))
+		}
+		return out.write(eventOf(ev))
+	})
+	s.logger.Debug("following a channel ended", "channel", name, "error", err)
+	return nil
+}
+
+func eventOf(ev host.ChannelEvent) ChannelEvent {
+	out := ChannelEvent{Sequence: ev.Sequence, Lost: ev.Lost}
+	if ev.Lost > 0 {
+		return out
+	}
+	out.Time, out.Payload = time.Unix(0, ev.Time).UTC(), base64.StdEncoding.EncodeToString(ev.Payload)
+	if !ev.From.IsZero() {
+		out.From = ev.From.String()
+	}
+	if utf8.Valid(ev.Payload) {
+		text := string(ev.Payload)
+		out.Text = &text
+	}
+	return out
+}
+
+func (s *Server) getSubscriptions(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.rt.Subscriptions(entity(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, subscriptionsOf(list))
+}
+
+func (s *Server) postSubscription(w http.ResponseWriter, r *http.Request) error {
+	var req Subscribe
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if err := s.subscribe(r.Context(), entity(r), req); err != nil {
+		return err
+	}
+	return s.getSubscriptions(w, r)
+}
+
+func (s *Server) subscribe(ctx context.Context, id identity.EntityID, req Subscribe) error {
+	node, err := s.mesh.FindNode(req.Publisher)
+	if err != nil {
+		return err
+	}
+	return s.rt.SubscribeChannel(ctx, id, node, req.Channel, req.Token)
+}
+
+// namingPublisher is naming for subscriptions.
+func (s *Server) namingPublisher(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		known := func(ref string) (string, error) {
+			id, err := s.mesh.FindNode(ref)
+			if errors.Is(err, host.ErrUnknownNode) {
+				return ref, nil // the daemon's node may know it
+			}
+			return id.String(), err
+		}
+		var err error
+		if r.Method == http.MethodDelete {
+			q := r.URL.Query()
+			var id string
+			id, err = known(q.Get("publisher"))
+			q.Set("publisher", id)
+			r.URL.RawQuery = q.Encode()
+		} else {
+			var req Subscribe
+			if err = readJSON(w, r, &req); err == nil {
+				req.Publisher, err = known(req.Publisher)
+			}
+			var b []byte
+			if err == nil {
+				b, err = json.Marshal(req)
+			}
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+		}
+		if err != nil {
+			return err
+		}
+		return h(w, r)
+	}
+}
+
+func (s *Server) deleteSubscription(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	node, err := s.mesh.FindNode(q.Get("publisher"))
+	if err != nil {
+		return err
+	}
+	if err := s.rt.UnsubscribeChannel(r.Context(), entity(r), node, q.Get("channel")); err != nil {
+		return err
+	}
+	return s.getSubscriptions(w, r)
+}
+
+// spawnSubscribed subscribes a fresh daemon, or takes it away again.
+func (s *Server) spawnSubscribed(ctx context.Context, id identity.EntityID, list []Subscribe) error {
+	for _, sub := range list {
+		if err := s.subscribe(ctx, id, sub); err != nil {
+			return errors.Join(err, s.rt.Stop(context.WithoutCancel(ctx), id))
+		}
+	}
+	return nil
+}
+
+func revocationOf(r *identity.Revocation) (Revocation, error) {
+	text, err := r.Text()
+	return Revocation{Issuer: r.Issuer.String(), Floor: r.Floor, Revocation: text}, err
+}
+
+func (s *Server) getRevocations(w http.ResponseWriter, _ *http.Request) error {
+	out := []Revocation{}
+	for _, rev := range s.rt.Revocations() {
+		line, err := revocationOf(rev)
+		if err != nil {
+			return err
+		}
+		out = append(out, line)
+	}
+	return writeJSON(w, out)
+}
+
+func (s *Server) postRevocation(w http.ResponseWriter, r *http.Request) error {
+	var req Revocation
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	rev, err := identity.ParseRevocationText(req.Revocation)
+	if err != nil {
+		return err
+	}
+	if err := s.rt.Revoke(r.Context(), rev); err != nil {
+		return err
+	}
+	out, err := revocationOf(rev)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, out)
+}
