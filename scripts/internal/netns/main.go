@@ -21,7 +21,7 @@ import (
 const exitSkipped = 77
 
 func main() {
-	rounds := flag.Int("rounds", 16, "how often the daemon moves")
+	rounds := flag.Int("rounds", 20, "how often the daemon moves")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano())%1_000_000, "of all that is drawn at random; when things happen still differs from run to run")
 	only := flag.String("case", "", "of "+strings.Join(caseNames(), ", ")+": this one alone")
 	bin := flag.String("bin", "", "the program wasmhost")
@@ -39,7 +39,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "netns:", err)
 		os.Exit(1)
 	}
-	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), verbose: *verbose, ran: make(map[string]int)}
+	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), verbose: *verbose, ran: make(map[string]int), stalls: make(map[string]time.Duration)}
 	start := time.Now()
 	err = t.run(ctx, *rounds, *only)
 	err = errors.Join(err, t.end())
@@ -49,15 +49,16 @@ func main() {
 		os.Exit(exitSkipped)
 	}
 	err = errors.Join(err, t.Err())
-	var ran []string
+	var ran, stalls []string
 	for _, name := range caseNames() {
 		if t.ran[name] > 0 {
 			ran = append(ran, fmt.Sprintf("%s %d", name, t.ran[name]))
+			stalls = append(stalls, fmt.Sprintf("%s %.1f s", name, t.stalls[name].Seconds()))
 		}
 	}
 	fmt.Printf("netns: %d rounds in %.0f s: %s\n", t.rounds, time.Since(start).Seconds(), strings.Join(ran, ", "))
-	fmt.Printf("netns: %d moves, %d given up, %d settled by hand, %d transfers resumed, %d receipts, longest stall %.1f s (%s)\n",
-		t.moves, t.givenUp, t.byHand, t.resumed, t.receipts, t.longest.Seconds(), t.longestIn)
+	fmt.Printf("netns: %d moves, %d given up, %d settled by hand, %d transfers resumed, %d receipts\n", t.moves, t.givenUp, t.byHand, t.resumed, t.receipts)
+	fmt.Printf("netns: a sender waited at most: %s\n", strings.Join(stalls, ", "))
 	fmt.Printf("netns: acknowledged %d, lost %d, doubled %d\n", t.Acknowledged, t.Lost, t.Doubled)
 	if err == nil && !*keep {
 		err = os.RemoveAll(dir)

@@ -71,9 +71,7 @@ func (t *trial) round(ctx context.Context, c kase) error {
 		err = r.outcome(ctx, broken)
 	}
 	for _, s := range t.senders {
-		if stall := s.Stall(); stall > t.longest {
-			t.longest, t.longestIn = stall, r.what
-		}
+		t.stalls[c.name] = max(t.stalls[c.name], s.Stall())
 	}
 	t.ran[c.name]++
 	if t.verbose || err != nil {

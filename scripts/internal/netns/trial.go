@@ -29,9 +29,8 @@ type trial struct {
 	fleet.Tally
 
 	rounds, moves, givenUp, byHand, resumed, receipts int
-	ran                                               map[string]int // rounds, by case
-	longest                                           time.Duration  // for which a sender heard nothing
-	longestIn                                         string
+	ran                                               map[string]int           // rounds, by case
+	stalls                                            map[string]time.Duration // the longest for which a sender heard nothing, by case
 }
 
 const (
