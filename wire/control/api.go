@@ -155,7 +155,7 @@ type MigrationReport struct {
 	Bytes      int64       `json:"bytes"`
 	DowntimeMS float64     `json:"downtime_ms"`
 	Phases     []PhaseTime `json:"phases"`
-	Rounds     []Round     `json:"rounds"`            // the last is the pause
+	Rounds     []Round     `json:"rounds"`                 // the last is the pause
 	Receipt    string      `json:"receipt,omitempty"`      // its digest
 	ReceiptRaw []byte      `json:"receipt_cbor,omitempty"` // the receipt
 
