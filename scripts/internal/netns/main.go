@@ -39,7 +39,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "netns:", err)
 		os.Exit(1)
 	}
-	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), verbose: *verbose, ran: make(map[string]int), stalls: make(map[string]time.Duration)}
+	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), verbose: *verbose, ran: make(map[string]int), stalls: make(map[string]time.Duration), halves: make(map[uint64]bool)}
 	start := time.Now()
 	err = t.run(ctx, *rounds, *only)
 	err = errors.Join(err, t.end())
@@ -57,7 +57,8 @@ func main() {
 		}
 	}
 	fmt.Printf("netns: %d rounds in %.0f s: %s\n", t.rounds, time.Since(start).Seconds(), strings.Join(ran, ", "))
-	fmt.Printf("netns: %d moves, %d given up, %d settled by hand, %d transfers resumed, %d receipts\n", t.moves, t.givenUp, t.byHand, t.resumed, t.receipts)
+	fmt.Printf("netns: %d moves, %d given up, %d settled by hand, %d transfers resumed, %d receipts, %d half ones of sources that were killed\n",
+		t.moves, t.givenUp, t.byHand, t.resumed, t.receipts, len(t.halves))
 	fmt.Printf("netns: a sender waited at most: %s\n", strings.Join(stalls, ", "))
 	fmt.Printf("netns: acknowledged %d, lost %d, doubled %d\n", t.Acknowledged, t.Lost, t.Doubled)
 	if err == nil && !*keep {

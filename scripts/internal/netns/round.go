@@ -68,7 +68,7 @@ func (t *trial) round(ctx context.Context, c kase) error {
 		_, err = t.settled(ctx)
 	}
 	if err == nil {
-		err = r.outcome(ctx, broken)
+		err = r.outcome(ctx, broken, c.name == "kill")
 	}
 	for _, s := range t.senders {
 		t.stalls[c.name] = max(t.stalls[c.name], s.Stall())
@@ -128,9 +128,10 @@ func (m *move) reach(ctx context.Context, p migration.Phase) {
 	}
 }
 
-// outcome looks at what became of the move, now that the nodes agree: when it is
-// reported as done, or the chain says so, both have signed a receipt.
-func (r *round) outcome(ctx context.Context, broken int) error {
+// outcome looks at what became of the move, now that the nodes agree: both have
+// signed a receipt of it, and of those before. A source that was killed may have
+// died before it brought its own.
+func (r *round) outcome(ctx context.Context, broken int, killed bool) error {
 	if r.move.report != nil {
 		r.moves++
 		if r.broken() > broken {
@@ -139,51 +140,66 @@ func (r *round) outcome(ctx context.Context, broken int) error {
 	} else {
 		r.givenUp++
 	}
-	ctx, cancel := context.WithTimeout(ctx, settleWithin)
-	defer cancel()
+	until := time.Now().Add(settleWithin)
+	if killed {
+		until = time.Now().Add(2 * time.Second)
+	}
 	for {
-		n, err := r.verifyReceipts(ctx)
-		if err == nil {
-			r.receipts = n
+		whole, half, err := r.verifyReceipts(ctx)
+		switch late := time.Now().After(until); {
+		case err == nil && (len(half) == 0 || late && killed):
+			r.receipts = whole
+			for _, epoch := range half {
+				r.halves[epoch] = true
+			}
 			return nil
-		}
-		if ctx.Err() != nil {
-			return err
+		case ctx.Err() != nil || late && err != nil:
+			return errors.Join(err, ctx.Err())
+		case late:
+			return fmt.Errorf("the receipts of the moves to epochs %v are signed by one node only", half)
 		}
 		fleet.Pause(ctx, 50*time.Millisecond)
 	}
 }
 
-// verifyReceipts verifies those that the daemon's node has, and returns how many.
-func (r *round) verifyReceipts(ctx context.Context) (int, error) {
+// verifyReceipts verifies those that the daemon's node has, and returns how many
+// are whole and the epochs of those that are not, but for those that may.
+func (r *round) verifyReceipts(ctx context.Context) (whole int, half []uint64, err error) {
 	owner, err := r.owner(ctx)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	client := r.nodes[owner].Client
 	all, err := client.Receipts(ctx, daemon)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	mine := r.move.report == nil
 	for _, v := range all {
 		b, err := client.Receipt(ctx, daemon, v.Epoch)
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		rec, err := host.DecodeReceipt(b)
-		if err == nil {
-			err = rec.Verify()
-		}
 		if err != nil {
-			return 0, fmt.Errorf("the receipt of the move to epoch %d: %w", v.Epoch, err)
+			return 0, nil, fmt.Errorf("the receipt of the move to epoch %d: %w", v.Epoch, err)
 		}
 		mine = mine || v.Epoch == r.move.report.Epoch
+		if !rec.Whole() {
+			if !r.halves[v.Epoch] {
+				half = append(half, v.Epoch)
+			}
+			continue
+		}
+		if err := rec.Verify(); err != nil {
+			return 0, nil, fmt.Errorf("the receipt of the move to epoch %d: %w", v.Epoch, err)
+		}
+		whole++
 	}
 	if !mine {
-		return 0, fmt.Errorf("there is no receipt of the move to epoch %d", r.move.report.Epoch)
+		return 0, nil, fmt.Errorf("there is no receipt of the move to epoch %d", r.move.report.Epoch)
 	}
-	return len(all), nil
+	return whole, half, nil
 }
 
 // settled waits until one node answers for the daemon and no migration goes on at

@@ -30,6 +30,7 @@ type trial struct {
 
 	rounds, moves, givenUp, byHand, resumed, receipts int
 	ran                                               map[string]int           // rounds, by case
+	halves                                            map[uint64]bool          // epochs whose source was killed before its signature had arrived
 	stalls                                            map[string]time.Duration // the longest for which a sender heard nothing, by case
 }
 
