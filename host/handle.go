@@ -38,6 +38,8 @@ type MigrationOptions struct {
 	// Rate is how many bytes may be sent in a second. 0: any number.
 	Rate int64
 
+	watch context.Context // nil: nobody watches from the beginning on
+
 	// Source is the node that has the daemon, where that is another: this node
 	// asks it to move the daemon, and hears how it goes. 0: this node.
 	Source identity.NodeID
@@ -69,6 +71,7 @@ type Migration struct {
 	done     chan struct{}
 	changes  feed[PhaseChange]
 	progress feed[Progress]
+	watched  <-chan Progress // from the beginning on, where options.watch asks for it
 	resuming context.Context // of one that was released before a restart
 
 	mu       sync.Mutex

@@ -143,6 +143,7 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	}
 	opts := MigrationOptions{OmitIdentity: o.OmitIdentity, RetryNotReady: time.Duration(o.RetryNotReady)}
 	opts.within(o.Bounds)
+	opts.watch = ctx
 	m, err := r.StartMigrationWith(ctx, o.Entity, o.Target, opts)
 	var moved *MovedError
 	if errors.As(err, &moved) && moved.Node == o.Target {
@@ -157,12 +158,7 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 			m.Cancel()
 		}
 	}()
-	// That it has begun is said of one, too, that is over before it can be watched.
-	if err := c.Send(&migration.Step{Phase: migration.Snapshot}); err != nil {
-		r.logger.Debug("whoever ordered a migration is gone", "daemon", o.Entity.Origin(), "by", from, "error", err)
-		return nil
-	}
-	for p := range m.Watch(ctx) {
+	for p := range m.watched {
 		if p.Phase.Terminal() {
 			break
 		}

@@ -73,6 +73,9 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 		})
 		context.AfterFunc(ctx, func() { late.Stop() })
 	}
+	if o.watch != nil {
+		m.watched = m.Watch(o.watch)
+	}
 	r.mu.Lock()
 	if r.life.Load() == lifeShuttingDown {
 		r.mu.Unlock()
