@@ -28,9 +28,11 @@ var imports = map[string]struct{ ours, others []string }{
 	"wire/control":                 {ours: []string{"abi", "identity", "wire/canon", "host", "host/channel", "host/drain", "host/migration", "host/placement", "host/store", "wire"}},
 	"cmd/wasmhost":                 {ours: []string{"abi", "cmd/wasmhost/project", "identity", "host", "host/placement", "host/store", "wire", "wire/control"}, others: []string{"github.com/spf13/cobra", "github.com/BurntSushi/toml", "github.com/schollz/progressbar/v3"}},
 	"cmd/wasmhost/project":         {ours: []string{"guest-sdk", "guest-sdk/go"}, others: []string{"github.com/BurntSushi/toml", "github.com/fsnotify/fsnotify"}},
-	"scripts/internal/crash":       {ours: []string{"host", "identity", "wire/control"}},
+	"scripts/internal/crash":       {ours: []string{"host", "identity", "scripts/internal/fleet", "wire/control"}},
+	"scripts/internal/fleet":       {ours: []string{"host", "identity", "wire/control"}},
 	"scripts/internal/model":       {ours: []string{"host/migration"}},
 	"scripts/internal/mutants":     {},
+	"scripts/internal/netns":       {ours: []string{"host", "host/migration", "scripts/internal/fleet", "wire/control"}, others: []string{"golang.org/x/sys"}},
 	"scripts/internal/rows":        {},
 	"scripts/internal/testsummary": {},
 }

@@ -42,9 +42,17 @@ func (in *incoming) restore(ctx context.Context) error {
 	if in.rt.store == nil {
 		return nil
 	}
-	// Much may have come: that it is on disk is not to be waited for while the
-	// daemon holds its events.
-	return in.settleDown(b)
+	// Much may have come: that it is on disk, and the disk at rest, is not to be
+	// waited for while the daemon holds its events.
+	const much = 4 << 20
+	large := b.Bytes() > much
+	if err := in.settleDown(b); err != nil || !large {
+		return err
+	}
+	if err := in.rt.store.Flush(); err != nil {
+		return migration.Failf(migration.StoreFailed, "%v", err)
+	}
+	return nil
 }
 
 // settleDown writes the batch and returns when all of the daemon that was

@@ -45,6 +45,18 @@ func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Of
 	return in
 }
 
+// unpark takes what is kept of a stream that broke from the source that may go on
+// with it. It reports false where nothing is kept so.
+func (in *incoming) unpark() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.parked == nil || !in.parked.Stop() {
+		return false
+	}
+	in.parked = nil
+	return true
+}
+
 // rest ends the work of one stream. Where the stream broke while the daemon
 // came, what came is kept for another.
 func (in *incoming) rest(err *error) {

@@ -157,6 +157,11 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 			m.Cancel()
 		}
 	}()
+	// That it has begun is said of one, too, that is over before it can be watched.
+	if err := c.Send(&migration.Step{Phase: migration.Snapshot}); err != nil {
+		r.logger.Debug("whoever ordered a migration is gone", "daemon", o.Entity.Origin(), "by", from, "error", err)
+		return nil
+	}
 	for p := range m.Watch(ctx) {
 		if p.Phase.Terminal() {
 			break

@@ -181,6 +181,40 @@ func TestBrokenTransferGoesOn(t *testing.T) {
 	}
 }
 
+// What a target keeps of an attempt that broke does not keep the daemon from coming
+// from another node, to which it moved since.
+func TestBrokenTransferGivesWay(t *testing.T) {
+	broken := make(chan struct{})
+	var once sync.Once
+	var from identity.NodeID
+	net := hosttest.Net{Filter: func(at, _ identity.NodeID, m migration.Message) bool {
+		select {
+		case <-broken:
+			return true
+		default:
+		}
+		if _, ok := m.(*migration.SnapshotChunk); ok && at == from {
+			once.Do(func() { close(broken) })
+			return false
+		}
+		return true
+	}}
+	a, b, c := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
+	from = a.Self()
+	a.push("counter", "c/counter.wasm")
+	d := a.spawn("counter", "c")
+	m := begin(t, a, d.Entity, c.Self(), host.MigrationOptions{})
+	<-broken
+	m.Cancel()
+	if _, err := m.Wait(ctx); !failedWith(err, migration.Cancelled) {
+		t.Fatal(err)
+	}
+	net.Settle()
+	a.migrate(d.Entity, b)
+	b.migrate(d.Entity, c)
+	c.wantSend(d.Entity, "x", "1")
+}
+
 // A target that stays away is given up, and forgets what came.
 func TestBrokenTransferIsNotResumedForEver(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {

@@ -103,11 +103,13 @@ func (r *Receipt) Digest() (Hash, error) {
 	return sha256.Sum256(b), err
 }
 
-// Verify returns nil when both hosts have signed. Errors wrap ErrBadReceipt or
-// identity.ErrInvalidSignature.
+// Verify returns nil when both hosts have signed. Errors wrap ErrBadReceipt.
 func (r *Receipt) Verify() error {
 	if err := r.verifyTarget(); err != nil {
 		return err
+	}
+	if !r.Whole() {
+		return fmt.Errorf("%w: the source has not signed it", ErrBadReceipt)
 	}
 	if r.Source.Key.Node() != r.Facts.From {
 		return fmt.Errorf("%w: the source's key is of node %s, the daemon left %s", ErrBadReceipt, r.Source.Key.Node(), r.Facts.From)
@@ -117,7 +119,7 @@ func (r *Receipt) Verify() error {
 		return err
 	}
 	if err := identity.VerifyDomain(r.Source.Key, receiptSourceDomain, msg, r.SourceSignature); err != nil {
-		return fmt.Errorf("the source's signature: %w", err)
+		return fmt.Errorf("%w: the source's signature: %w", ErrBadReceipt, err)
 	}
 	return nil
 }
@@ -131,7 +133,7 @@ func (r *Receipt) verifyTarget() error {
 		return err
 	}
 	if err := identity.VerifyDomain(r.Target.Key, receiptTargetDomain, msg, r.TargetSignature); err != nil {
-		return fmt.Errorf("the target's signature: %w", err)
+		return fmt.Errorf("%w: the target's signature: %w", ErrBadReceipt, err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"wasmhost/host/migration"
@@ -126,12 +127,12 @@ func (s *sourceWalk) deliver() error {
 	s.m.mu.Lock()
 	s.m.receipt = rec
 	s.m.mu.Unlock()
-	s.give(rec)
 	s.d.mu.Lock()
 	bound := s.d.ledger.All()
 	s.d.mu.Unlock()
 	err := s.m.settle(rec)
 	s.rebound(bound)
+	s.give(rec)
 	return err
 }
 
@@ -140,6 +141,15 @@ func (m *Migration) hand(conn migration.Conn) (*migration.Done, error) {
 	if conn == nil {
 		return nil, ErrUnreachable
 	}
+	heard := make(chan struct{})
+	defer close(heard)
+	go func() {
+		select {
+		case <-m.takenBack: // who takes it back waits for nobody
+			conn.Abort()
+		case <-heard:
+		}
+	}()
 	if err := conn.Send(m.release); err != nil {
 		return nil, err
 	}
@@ -191,16 +201,72 @@ func (m *Migration) countersign(done *migration.Done) *Receipt {
 	return rec
 }
 
-// give sends the target the receipt. It has its own half where this fails.
+// give sends the target the receipt, and waits for a moment until it has it: who
+// asks it when the migration is done finds the whole. Where this fails it is tried
+// again for resumeFor, while the migration is over.
 func (s *sourceWalk) give(rec *Receipt) {
-	if rec == nil || s.conn == nil {
+	if rec == nil {
 		return
+	}
+	err := s.m.giveOver(s.conn, rec)
+	if err == nil || !s.m.rt.startWork() {
+		return
+	}
+	go func() {
+		defer s.m.rt.work.Done()
+		s.m.giveLater(s.peer, rec, err)
+	}()
+}
+
+func (m *Migration) giveLater(peer Peer, rec *Receipt, err error) {
+	since := time.Now()
+	for pause := 50 * time.Millisecond; err != nil && time.Since(since)+pause <= resumeFor; pause = min(2*pause, 5*time.Second) {
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-m.rt.ctx.Done():
+			timer.Stop()
+			return
+		}
+		err = m.giveAgain(peer, rec)
+	}
+	if err != nil {
+		m.rt.logger.Info("the target of a migration has a receipt with its own signature only", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
+	}
+}
+
+// giveAgain brings the receipt over a connection of its own: whoever hears a
+// release once more confirms it once more, and then waits for the receipt.
+func (m *Migration) giveAgain(peer Peer, rec *Receipt) error {
+	conn, err := peer.OpenMigration(m.rt.ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Abort()
+	defer time.AfterFunc(migration.Patience, conn.Abort).Stop()
+	if _, err := m.hand(conn); err != nil {
+		return err
+	}
+	return m.giveOver(conn, rec)
+}
+
+// giveOver sends the receipt and waits until the target closes the stream, which
+// says that it has it.
+func (m *Migration) giveOver(conn migration.Conn, rec *Receipt) error {
+	if conn == nil {
+		return ErrUnreachable
 	}
 	b, err := rec.Encode()
 	if err == nil {
-		err = s.conn.Send(&migration.Receipt{Bytes: b})
+		err = conn.Send(&migration.Receipt{Bytes: b})
 	}
-	if err != nil {
-		s.m.rt.logger.Debug("the target did not get a receipt", "daemon", s.d.id.Origin(), "error", err)
+	const moment = 2 * time.Second
+	defer time.AfterFunc(moment, conn.Abort).Stop()
+	for err == nil {
+		_, err = conn.Recv() // which subscriptions are bound, perhaps
 	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"wasmhost/host/migration"
@@ -48,17 +49,18 @@ var ErrSettled = errors.New("no migration of this daemon is unsettled on this no
 // UnsettledMigrations returns the migrations that wait for their other side, by
 // name.
 func (r *Runtime) UnsettledMigrations() []Unsettled {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+	r.mu.RLock() // and not below: who settles a migration locks it, and then the runtime
+	outgoing, coming := maps.Clone(r.outgoing), maps.Clone(r.incoming)
+	r.mu.RUnlock()
 	var out []Unsettled
-	for id, m := range r.outgoing {
+	for id, m := range outgoing {
 		m.mu.Lock()
 		if m.release != nil {
 			out = append(out, Unsettled{Entity: id, Name: m.d.name, Peer: m.target, Outgoing: true, Epoch: m.release.Epoch, Sequence: m.release.Sequence})
 		}
 		m.mu.Unlock()
 	}
-	for id, in := range r.incoming {
+	for id, in := range coming {
 		in.mu.Lock()
 		if in.prepared && !in.settled {
 			out = append(out, Unsettled{Entity: id, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.chain.Head().Sequence})

@@ -2,10 +2,13 @@ package host_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -138,5 +141,32 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 				end(i)
 			}
 		})
+	}
+}
+
+// An operator need not wait until the connection to a target that says nothing
+// breaks.
+func TestTakingBackFromASilentTarget(t *testing.T) {
+	silent, end := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	net := hosttest.Net{Filter: func(_, _ identity.NodeID, m migration.Message) bool {
+		if _, ok := m.(*migration.Done); ok {
+			once.Do(func() { close(silent) })
+			<-end
+		}
+		return true
+	}}
+	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
+	t.Cleanup(func() { close(end) })
+	a.push("counter", "c/counter.wasm")
+	d := a.spawn("counter", "c")
+	if _, err := a.StartMigration(ctx, d.Entity, b.Self()); err != nil {
+		t.Fatal(err)
+	}
+	<-silent
+	within, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := a.ResolveMigration(within, d.Entity, host.MendTakeBack, nil); err != nil {
+		t.Fatal(err)
 	}
 }

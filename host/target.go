@@ -171,7 +171,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if old != nil && old.from == in.from {
+	if old != nil && (old.from == in.from || old.unpark()) {
 		if err := old.giveWay(); err != nil {
 			return false, migration.Failf(migration.AlreadyMigrating, "an earlier attempt to move daemon %s here is not settled: %v", o.Entity.Origin(), err)
 		}

@@ -27,7 +27,7 @@ import (
 type Config struct {
 	Identity *identity.KeyPair
 	Name     string     // of the node, for people; may be empty
-	Addr     string     // UDP address to listen on; port 0: any
+	Addr     string     // UDP address to listen on; port 0: any; 0.0.0.0 or ::, all addresses, also those to come
 	Trust    TrustStore // nil: in memory
 	Logger   *slog.Logger
 	Clock    func() time.Time // nil: time.Now
@@ -110,13 +110,16 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening on %q: %w", c.Addr, err)
 	}
-	m.transport = &quic.Transport{Conn: conn, StatelessResetKey: reset}
+	m.transport = &quic.Transport{Conn: conn, StatelessResetKey: reset, ConnContext: noteDial}
 	if m.listener, err = m.transport.Listen(m.serverTLS(), quicConfig()); err != nil {
 		return nil, errors.Join(fmt.Errorf("listening on %q: %w", c.Addr, err), m.transport.Close(), conn.Close())
 	}
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	m.tunnel.start(m)
 	m.work.Go(m.accept)
+	if everywhere(m.Addr().String()) {
+		m.work.Go(m.watchAddrs)
+	}
 	return m, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -53,6 +54,11 @@ type session struct {
 	seal identity.SealKey
 	life string // the peer's, between one start and the next
 	once sync.Once
+
+	dialled bool      // by this node
+	listens string    // where the peer says that it listens
+	began   time.Time // when the first packet was sent, or came
+	since   time.Time // when both had said hello
 }
 
 func (s *session) alive() bool { return s.conn.Context().Err() == nil }
@@ -135,17 +141,17 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 		mine.Refused = err.Error()
 		return nil, errors.Join(err, writeHello(stream, 0, mine), linger(ctx, conn))
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal, life: string(theirs.Life)}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life), listens: theirs.Addr, began: dialledAt(conn)}
 	s.peer.Rights = rights
 	if purpose == purposeJoin || known.Addr != s.peer.Addr || known.Name != s.peer.Name {
 		if err := m.config.Trust.Put(s.peer); err != nil {
 			return nil, err
 		}
 	}
+	m.adopt(s)
 	if err := writeHello(stream, 0, mine); err != nil {
 		return nil, err
 	}
-	m.adopt(s)
 	return s, nil
 }
 
@@ -158,18 +164,19 @@ func linger(ctx context.Context, conn *quic.Conn) error {
 	return nil
 }
 
-func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer) TrustedPeer {
+func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from net.Addr) TrustedPeer {
 	added := known.Added
 	if added.IsZero() {
 		added = m.config.Clock()
 	}
-	return TrustedPeer{Key: key, Name: h.Name, Addr: h.Addr, Added: added}
+	return TrustedPeer{Key: key, Name: h.Name, Addr: reached(h.Addr, from), Added: added}
 }
 
 // greet is the dialling side of the handshake.
 func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	began := time.Now()
 	udp, err := resolve(addr)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s at %q: %w", host.ErrUnreachable, key.Node(), addr, err)
@@ -210,7 +217,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if err != nil && !errors.Is(err, host.ErrUnknownNode) {
 		return fail(err)
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known), seal: theirs.Seal, life: string(theirs.Life)}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life), dialled: true, listens: theirs.Addr, began: began}
 	if s.peer.Rights = known.Rights; purpose == purposeJoin {
 		s.peer.Rights = RightsAll // whoever joins a node lets it operate; Grant narrows it
 	}
@@ -243,20 +250,27 @@ func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
 	return s.peer.Key.Node(), nil
 }
 
-// adopt makes s the session with its peer, unless there is a live one: then
-// both go on, and the older is used. A session with a peer that has restarted
-// since is closed: what waits on it would hear nothing until it times out.
+// adopt makes s the session with its peer in place of any before it, unless each
+// node dialled the other before it knew: then both sessions go on, and the older is
+// used. Who dials has no session, or one that leads to where it no longer is: the
+// other side would hold the one before until it times out, and what waits on it
+// would hear nothing.
 func (m *Mesh) adopt(s *session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := s.peer.Key.Node()
+	s.since = time.Now()
 	old := m.sessions[id]
-	if old != nil && old.life != s.life {
+	switch {
+	case old == nil || !old.alive():
+	case old.life != s.life:
 		old.close(codeDone, "the node has restarted")
+	case old.dialled == s.dialled || s.began.After(old.since):
+		old.close(codeDone, "another session takes its place")
+	default:
+		return
 	}
-	if old == nil || old.life != s.life || !old.alive() {
-		m.sessions[id] = s
-	}
+	m.sessions[id] = s
 }
 
 // greetAll connects to every trusted node, so that those who held a session
@@ -273,6 +287,37 @@ func (m *Mesh) greetAll() {
 				m.config.Logger.Debug("a trusted node is not there", "peer", p.Key.Node(), "error", err)
 			}
 		})
+	}
+}
+
+// greetAgainFor is for how long a node dials a peer again whose session was lost.
+const greetAgainFor = 30 * time.Second
+
+// greetAgain dials the peer of a session that neither side has ended, so that it
+// learns what became of it, and where this node is now.
+func (m *Mesh) greetAgain(s *session, lost error) {
+	if ended := (*quic.ApplicationError)(nil); errors.As(lost, &ended) {
+		return
+	}
+	id := s.peer.Key.Node()
+	m.insist(id, func() error {
+		_, err := m.session(m.ctx, id)
+		return err
+	})
+}
+
+// insist dials a peer until it is reached, or for greetAgainFor.
+func (m *Mesh) insist(id identity.NodeID, dial func() error) {
+	since := time.Now()
+	for pause := 50 * time.Millisecond; m.ctx.Err() == nil && time.Since(since) < greetAgainFor; pause = min(2*pause, 2*time.Second) {
+		err := dial()
+		if !errors.Is(err, host.ErrUnreachable) {
+			return
+		}
+		m.config.Logger.Debug("a trusted node is not reached", "peer", id, "error", err)
+		if sleep(m.ctx, m.ctx, pause) != nil {
+			return
+		}
 	}
 }
 
@@ -331,6 +376,8 @@ func (m *Mesh) serve(s *session) {
 	for {
 		stream, err := s.conn.AcceptStream(m.ctx)
 		if err != nil {
+			m.noteAddr(s)
+			m.greetAgain(s, err)
 			return
 		}
 		m.work.Go(func() { m.dispatch(s.conn, from, stream) })

@@ -76,7 +76,7 @@ func (t *Token) String() string {
 // Token issues a join token that is good once, for ttl. Who joins with it gets
 // the rights here.
 func (m *Mesh) Token(ttl time.Duration, rights Rights) (string, error) {
-	t := &Token{Version: tokenVersion, Key: m.config.Identity.ID(), Addr: m.Addr().String(), Secret: make([]byte, 32),
+	t := &Token{Version: tokenVersion, Key: m.config.Identity.ID(), Addr: m.announced(), Secret: make([]byte, 32),
 		Expires: m.config.Clock().Add(ttl).Unix()}
 	if _, err := rand.Read(t.Secret); err != nil {
 		return "", fmt.Errorf("issuing a join token: %w", err)

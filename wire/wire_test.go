@@ -39,7 +39,9 @@ func newMesh(t testing.TB, c Config) *Mesh {
 		}
 		c.Identity = k
 	}
-	c.Addr = "127.0.0.1:0"
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
+	}
 	m, err := Listen(ctx, c)
 	if err != nil {
 		t.Fatal(err)

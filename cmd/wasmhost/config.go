@@ -43,7 +43,7 @@ func settings() []setting {
 		{"output", "table", "table, json, jsonl or name"},
 		{"data", defaultData(), "serve: the data directory"},
 		{"ephemeral", "false", "serve: keep everything in memory"},
-		{"listen", "127.0.0.1:7433", "serve: UDP address for other nodes"},
+		{"listen", "127.0.0.1:7433", "serve: UDP address for other nodes; 0.0.0.0:PORT is every address that the machine has or gets"},
 		{"name", hostname(), "serve: the node's name"},
 		{"tag", "", "serve: KEY=VALUE, which the node announces and daemons can require; may stand several times"},
 		{"drain", "false", "serve: on SIGTERM move every daemon to other nodes before ending"},

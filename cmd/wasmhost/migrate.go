@@ -67,9 +67,9 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 				return a.detached(c, args[0])
 			}
 			if receipt != "" {
-				b, err := a.client().Receipt(c.Context(), args[0], rep.Epoch)
-				if err == nil {
-					err = a.writeTo(receipt, bytes.NewReader(b))
+				err := host.ErrNoReceipt
+				if len(rep.ReceiptRaw) > 0 {
+					err = a.writeTo(receipt, bytes.NewReader(rep.ReceiptRaw))
 				}
 				if err != nil {
 					return fmt.Errorf("the daemon moved; its receipt: %w", err)

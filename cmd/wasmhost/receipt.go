@@ -85,7 +85,11 @@ Whoever has the file can verify it, with no node at hand.`,
 			if err != nil {
 				return err
 			}
-			return a.showReceipt(r, "")
+			what := ""
+			if !r.Whole() {
+				what = "half a receipt, without the source's signature: "
+			}
+			return a.showReceipt(r, what)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "file to write to; - is standard output")
@@ -119,7 +123,7 @@ standard input.`,
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			if err := r.Verify(); err != nil {
-				return fmt.Errorf("%s: %w: %w", args[0], host.ErrBadReceipt, err)
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			return a.showReceipt(r, "receipt holds: ")
 		},

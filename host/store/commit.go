@@ -58,6 +58,9 @@ func (b *Batch) DeleteUnder(t Table, prefix []byte) {
 	b.add(op{'r', from, after(from)})
 }
 
+// Bytes returns how much the batch holds, about.
+func (b *Batch) Bytes() int { return b.size }
+
 func (b *Batch) add(o op) {
 	b.ops = append(b.ops, o)
 	b.size += len(o.key) + len(o.value) + 32

@@ -81,6 +81,12 @@ type nopCloser struct{}
 
 func (nopCloser) Close() error { return nil }
 
+// Flush has the engine bring what its log has into its tables, and waits for it:
+// who has written much does so before its syncs must be quick.
+func (s *Store) Flush() error {
+	return classify(contained(func() error { return s.db.Load().Flush() }))
+}
+
 // errGone is the error of a call to the engine that ended its goroutine.
 var errGone = errors.New("the engine gave up")
 

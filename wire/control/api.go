@@ -155,8 +155,9 @@ type MigrationReport struct {
 	Bytes      int64       `json:"bytes"`
 	DowntimeMS float64     `json:"downtime_ms"`
 	Phases     []PhaseTime `json:"phases"`
-	Rounds     []Round     `json:"rounds"`            // the last is the pause
-	Receipt    string      `json:"receipt,omitempty"` // its digest
+	Rounds     []Round     `json:"rounds"`                 // the last is the pause
+	Receipt    string      `json:"receipt,omitempty"`      // its digest
+	ReceiptRaw []byte      `json:"receipt_cbor,omitempty"` // the receipt
 
 	Unbound []Unbound `json:"unbound,omitempty"` // subscriptions that the target could not bind yet; it goes on trying
 }
@@ -200,6 +201,7 @@ func reportOf(r host.Report) *MigrationReport {
 	if r.Receipt != nil {
 		if sum, err := r.Receipt.Digest(); err == nil {
 			out.Receipt = sum.String()
+			out.ReceiptRaw, _ = r.Receipt.Encode() // what has a digest can be encoded
 		}
 	}
 	for _, p := range r.Phases {

@@ -32,11 +32,11 @@ func main() {
 	err = t.run(ctx, *rounds)
 	t.killAll()
 	if err == nil {
-		err = t.failure()
+		err = t.Err()
 	}
 	fmt.Printf("crash: %d rounds, %d kills (%d of both nodes at once, %d while starting), %d migrations, %d snapshots, %d spawned and %d stopped, in %.0f s\n",
 		t.rounds, t.kills, t.both, t.early, t.migrations, len(t.snapshots), t.spawned, t.stopped, time.Since(start).Seconds())
-	fmt.Printf("crash: acknowledged %d, lost %d, doubled %d\n", t.acknowledged, t.lost, t.doubled)
+	fmt.Printf("crash: acknowledged %d, lost %d, doubled %d\n", t.Acknowledged, t.Lost, t.Doubled)
 	if err == nil && !*keep {
 		err = os.RemoveAll(dir)
 	}

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost/scripts/internal/fleet"
 	"wasmhost/wire/control"
 )
 
@@ -21,8 +22,9 @@ type trial struct {
 	dir, bin string
 	rng      *rand.Rand
 	verbose  bool
-	nodes    []*node
-	senders  []*sender
+	nodes    []*fleet.Node
+	senders  []*fleet.Sender
+	fleet.Tally
 
 	rounds, kills, both, early int
 	migrations                 int            // that the chains prove
@@ -32,9 +34,6 @@ type trial struct {
 	snapshots        []snapshot
 	passing          map[string]*passing // daemons that are spawned and stopped, by name
 	spawned, stopped int
-
-	acknowledged, lost, doubled int
-	problems                    []string
 }
 
 // the daemons that stay, and the guests that they run.
@@ -51,7 +50,7 @@ func (t *trial) run(ctx context.Context, rounds int) error {
 	defer giveUp()
 	ended := make(chan error, len(t.senders))
 	for _, s := range t.senders {
-		go func() { ended <- s.run(sending, stop) }()
+		go func() { ended <- s.Run(sending, stop) }()
 	}
 	var err error
 	for t.rounds = 0; t.rounds < rounds && err == nil && ctx.Err() == nil; t.rounds++ {
@@ -69,38 +68,40 @@ func (t *trial) run(ctx context.Context, rounds int) error {
 
 func (t *trial) setUp(ctx context.Context) error {
 	for _, name := range []string{"a", "b"} {
-		n, err := newNode(t.bin, t.dir, name)
+		addr, err := freeAddr()
 		if err != nil {
 			return err
 		}
-		if len(t.nodes) > 0 {
-			token, err := t.nodes[0].client.Token(ctx, time.Minute, "all")
-			if err != nil {
-				return err
-			}
-			n.join = token.Token
-		}
-		if err := n.start(ctx); err != nil {
-			return err
-		}
-		n.join = ""
-		t.nodes = append(t.nodes, n)
+		t.nodes = append(t.nodes, fleet.NewNode(t.dir, name, addr, t.bin))
+	}
+	if err := fleet.JoinAll(ctx, t.nodes); err != nil {
+		return err
 	}
 	for name, path := range residents { // node b gets the modules from a
 		if err := t.reside(ctx, name, path); err != nil {
 			return err
 		}
 		for i := range 3 {
-			s := &sender{t: t, name: fmt.Sprintf("%s-%d", name, i), daemon: name, stream: i == 0, rng: rand.New(rand.NewPCG(t.rng.Uint64(), 2))}
-			key, err := identity.Generate()
+			s, err := fleet.NewSender(fmt.Sprintf("%s-%d", name, i), name, t.nodes, t.rng.Uint64())
 			if err != nil {
 				return err
 			}
-			s.id = key.ID()
+			if i == 0 {
+				s.Batch = 120
+			}
 			t.senders = append(t.senders, s)
 		}
 	}
 	return nil
+}
+
+// freeAddr is an address with a port that is free now.
+func freeAddr() (string, error) {
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return c.LocalAddr().String(), c.Close()
 }
 
 func (t *trial) reside(ctx context.Context, name, path string) error {
@@ -108,10 +109,10 @@ func (t *trial) reside(ctx context.Context, name, path string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.nodes[0].client.PushKind(ctx, name, bytes.NewReader(wasm), "snapshot-events=20"); err != nil {
+	if _, err := t.nodes[0].Client.PushKind(ctx, name, bytes.NewReader(wasm), "snapshot-events=20"); err != nil {
 		return err
 	}
-	_, err = t.nodes[0].client.Spawn(ctx, control.Spawn{Kind: name, Name: name})
+	_, err = t.nodes[0].Client.Spawn(ctx, control.Spawn{Kind: name, Name: name})
 	return err
 }
 
@@ -122,12 +123,12 @@ func (t *trial) round(ctx context.Context) error {
 		t.start(ctx)
 	}
 	most := []int{20, 150, 600}[t.rng.IntN(3)] // milliseconds
-	pause(ctx, time.Duration(t.rng.IntN(most))*time.Millisecond)
-	victims := [][]*node{t.nodes[:1], t.nodes[1:], t.nodes}[t.rng.IntN(3)]
+	fleet.Pause(ctx, time.Duration(t.rng.IntN(most))*time.Millisecond)
+	victims := [][]*fleet.Node{t.nodes[:1], t.nodes[1:], t.nodes}[t.rng.IntN(3)]
 	var names []string
 	for _, n := range victims {
-		names = append(names, n.name)
-		if err := n.kill(); err != nil {
+		names = append(names, n.Name)
+		if err := n.Kill(); err != nil {
 			return err
 		}
 		t.kills++
@@ -136,7 +137,7 @@ func (t *trial) round(ctx context.Context) error {
 		t.both++
 	}
 	if t.rng.IntN(3) == 0 { // one of two stays away for a while
-		pause(ctx, time.Duration(t.rng.IntN(300))*time.Millisecond)
+		fleet.Pause(ctx, time.Duration(t.rng.IntN(300))*time.Millisecond)
 	}
 	for _, n := range victims {
 		if t.rng.IntN(4) == 0 {
@@ -144,11 +145,11 @@ func (t *trial) round(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := n.start(ctx); err != nil {
+		if err := n.Start(ctx); err != nil {
 			return err
 		}
 	}
-	pause(ctx, time.Duration(50+t.rng.IntN(200))*time.Millisecond)
+	fleet.Pause(ctx, time.Duration(50+t.rng.IntN(200))*time.Millisecond)
 	if t.verbose {
 		fmt.Printf("round %d: killed %s\n", t.rounds+1, strings.Join(names, ", "))
 	}
@@ -156,19 +157,19 @@ func (t *trial) round(ctx context.Context) error {
 }
 
 // stillbirth kills the node while it starts.
-func (t *trial) stillbirth(ctx context.Context, n *node) error {
-	if _, err := n.launch(); err != nil {
+func (t *trial) stillbirth(ctx context.Context, n *fleet.Node) error {
+	if _, err := n.Launch(); err != nil {
 		return err
 	}
-	pause(ctx, time.Duration(t.rng.IntN(120))*time.Millisecond)
+	fleet.Pause(ctx, time.Duration(t.rng.IntN(120))*time.Millisecond)
 	t.kills++
 	t.early++
-	return n.kill()
+	return n.Kill()
 }
 
 func (t *trial) killAll() {
 	for _, n := range t.nodes {
-		if err := n.kill(); err != nil {
+		if err := n.Kill(); err != nil {
 			fmt.Fprintln(os.Stderr, "crash:", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/identity"
+	"wasmhost/scripts/internal/fleet"
 	"wasmhost/wire/control"
 )
 
@@ -45,23 +46,23 @@ func (t *trial) start(ctx context.Context) {
 }
 
 // move moves the daemon to where it is not.
-func (t *trial) move(ctx context.Context, n *node, daemon string) {
-	d, err := n.client.Daemon(ctx, daemon)
+func (t *trial) move(ctx context.Context, n *fleet.Node, daemon string) {
+	d, err := n.Client.Daemon(ctx, daemon)
 	if err != nil {
 		return
 	}
 	to := t.nodes[0]
-	if n, err := t.nodes[0].client.Node(ctx); err == nil && n.NodeID == d.NodeID {
+	if n, err := t.nodes[0].Client.Node(ctx); err == nil && n.NodeID == d.NodeID {
 		to = t.nodes[1]
 	}
-	if _, err = n.client.Migrate(ctx, daemon, control.Migrate{To: to.name}, func(control.MigrationStep) {}); err != nil && t.verbose {
-		fmt.Printf("  %s to %s, asked of %s: %v\n", daemon, to.name, n.name, err)
+	if _, err = n.Client.Migrate(ctx, daemon, control.Migrate{To: to.Name}, func(control.MigrationStep) {}); err != nil && t.verbose {
+		fmt.Printf("  %s to %s, asked of %s: %v\n", daemon, to.Name, n.Name, err)
 	}
 }
 
 // save takes a snapshot. What it says must still hold at the end.
-func (t *trial) save(ctx context.Context, n *node, daemon string) {
-	r, err := n.client.Snapshot(ctx, daemon)
+func (t *trial) save(ctx context.Context, n *fleet.Node, daemon string) {
+	r, err := n.Client.Snapshot(ctx, daemon)
 	if err != nil {
 		return
 	}
@@ -75,7 +76,7 @@ func (t *trial) save(ctx context.Context, n *node, daemon string) {
 		return
 	}
 	if err := s.Verify(); err != nil {
-		t.problem("a snapshot of %s: %v", daemon, err)
+		t.Problem("a snapshot of %s: %v", daemon, err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -83,7 +84,7 @@ func (t *trial) save(ctx context.Context, n *node, daemon string) {
 }
 
 // pass spawns a daemon and, with stopIt, stops it again.
-func (t *trial) pass(ctx context.Context, n *node, name string, stopIt bool) {
+func (t *trial) pass(ctx context.Context, n *fleet.Node, name string, stopIt bool) {
 	p := &passing{}
 	t.mu.Lock()
 	t.passing[name] = p
@@ -96,7 +97,7 @@ func (t *trial) pass(ctx context.Context, n *node, name string, stopIt bool) {
 	if err != nil {
 		return
 	}
-	if _, err := n.client.Spawn(ctx, control.Spawn{Kind: "count", Name: name, Identity: seed}); err != nil {
+	if _, err := n.Client.Spawn(ctx, control.Spawn{Kind: "count", Name: name, Identity: seed}); err != nil {
 		return
 	}
 	t.mu.Lock()
@@ -106,17 +107,11 @@ func (t *trial) pass(ctx context.Context, n *node, name string, stopIt bool) {
 	if !stopIt {
 		return
 	}
-	if _, err := n.client.Stop(ctx, name); err != nil {
+	if _, err := n.Client.Stop(ctx, name); err != nil {
 		return
 	}
 	t.mu.Lock()
 	p.stopped = true
 	t.stopped++
 	t.mu.Unlock()
-}
-
-func (t *trial) problem(format string, args ...any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.problems = append(t.problems, fmt.Sprintf(format, args...))
 }

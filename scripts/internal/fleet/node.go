@@ -1,0 +1,153 @@
+// Package fleet runs real nodes for those who try to break them: processes that
+// are started and killed, senders that number their events, and the count of what
+// the daemons' chains have of them.
+package fleet
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"wasmhost/wire/control"
+)
+
+// Node is one data directory, and one process after another on it. It is safe for
+// concurrent use.
+type Node struct {
+	Name   string
+	Client *control.Client
+	Join   string // token for the first start
+
+	command           []string
+	dir, addr, socket string
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	gone chan struct{} // closed when cmd has ended
+}
+
+// NewNode is a node whose data, socket and log are in dir, and which listens on
+// addr. The command is the program wasmhost, after what it is to be run by.
+func NewNode(dir, name, addr string, command ...string) *Node {
+	n := &Node{Name: name, command: command, dir: dir, addr: addr, socket: filepath.Join(dir, name+".sock")}
+	n.Client = control.Dial(n.socket)
+	return n
+}
+
+// Launch starts a process; it need not be ready.
+func (n *Node) Launch() (ready <-chan error, err error) {
+	args := append(n.command[1:len(n.command):len(n.command)], "serve", "--data", filepath.Join(n.dir, n.Name), "--listen", n.addr, "--socket", n.socket, "--name", n.Name)
+	if n.Join != "" {
+		args = append(args, "--join", n.Join)
+	}
+	cmd := exec.Command(n.command[0], args...)
+	log, err := os.OpenFile(n.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	gone, announced := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(gone)
+		line, err := bufio.NewReader(out).ReadBytes('\n')
+		if err != nil || len(line) == 0 {
+			announced <- fmt.Errorf("node %s ended before it was ready; see %s", n.Name, n.Log())
+		} else {
+			announced <- nil
+		}
+		_ = cmd.Wait() // a killed process has an error
+	}()
+	n.mu.Lock()
+	n.cmd, n.gone = cmd, gone
+	n.mu.Unlock()
+	return announced, nil
+}
+
+// Log is the file that the node's processes log to.
+func (n *Node) Log() string { return filepath.Join(n.dir, n.Name+".log") }
+
+// Start launches a process and waits until it is ready.
+func (n *Node) Start(ctx context.Context) error {
+	ready, err := n.Launch()
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(30 * time.Second)
+	defer timer.Stop()
+	select {
+	case err := <-ready:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return fmt.Errorf("node %s is not ready after 30 s; see %s", n.Name, n.Log())
+	}
+}
+
+// Kill ends the process as a crash does, and waits until it is gone.
+func (n *Node) Kill() error {
+	n.mu.Lock()
+	cmd, gone := n.cmd, n.gone
+	n.cmd = nil
+	n.mu.Unlock()
+	if cmd == nil {
+		return nil
+	}
+	if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-gone
+	return nil
+}
+
+// JoinAll starts the nodes, each joined to those before it.
+func JoinAll(ctx context.Context, nodes []*Node) error {
+	for i, n := range nodes {
+		for _, before := range nodes[:i] {
+			token, err := before.Client.Token(ctx, time.Minute, "all")
+			if err != nil {
+				return err
+			}
+			if n.Join == "" {
+				n.Join = token.Token
+				err = n.Start(ctx)
+			} else {
+				_, err = n.Client.Join(ctx, token.Token)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if i == 0 {
+			if err := n.Start(ctx); err != nil {
+				return err
+			}
+		}
+		n.Join = ""
+	}
+	return nil
+}
+
+// Pause waits for d, or until ctx ends.
+func Pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
