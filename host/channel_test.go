@@ -782,6 +782,7 @@ func TestSubscriptionsOfABusyDaemon(t *testing.T) {
 		a.subscribe(d.Entity, a, "ticks", nil)
 		a.publish("ticks", "1", "2")
 		<-entered
+		synctest.Wait()
 		if s := a.sub(d.Entity); s.State != "live" || s.Head != 2 || s.Cursor != 0 {
 			t.Errorf("meanwhile it is %+v", s)
 		}
