@@ -764,3 +764,46 @@ func TestAPassiveSubscriberIsWoken(t *testing.T) {
 	}
 	hears(t, b, d.Entity, strings.TrimSpace(want)+" ticks:last")
 }
+
+// Who asks for a busy daemon's subscriptions does not wait for it.
+func TestSubscriptionsOfABusyDaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var net hosttest.Net
+		a := channelNode(t, &net, nil, "")
+		a.create("ticks", host.ChannelPolicy{})
+		gate, entered := make(chan struct{}), make(chan struct{})
+		err := a.RegisterFactory("slow", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+			return &slow{gate: gate, entered: entered}, nil
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := a.spawnAs("slow", nil)
+		a.subscribe(d.Entity, a, "ticks", nil)
+		a.publish("ticks", "1", "2")
+		<-entered
+		synctest.Wait()
+		if s := a.sub(d.Entity); s.State != "live" || s.Head != 2 || s.Cursor != 0 {
+			t.Errorf("meanwhile it is %+v", s)
+		}
+		close(gate)
+		<-entered
+		synctest.Wait()
+		if s := a.sub(d.Entity); s.Cursor != 2 {
+			t.Errorf("afterwards it is %+v", s)
+		}
+	})
+}
+
+// slow is a native daemon whose events take until the gate opens.
+type slow struct {
+	native
+	gate    <-chan struct{}
+	entered chan<- struct{}
+}
+
+func (s *slow) Process(*host.Call, []byte) ([][]byte, error) {
+	s.entered <- struct{}{}
+	<-s.gate
+	return nil, nil
+}

@@ -388,6 +388,7 @@ func (s *subscriptions) describe(id identity.EntityID, sub *Subscription) {
 	if m == nil {
 		return
 	}
+	sub.Cursor = max(sub.Cursor, m.cursor)
 	sub.State, sub.Head, sub.Expires = subscriptionStates[m.state], max(in.head, sub.Cursor), m.expires
 	if m.err != nil {
 		sub.Reason, sub.Code = m.err.Error(), channel.CodeOf(m.err)

@@ -41,7 +41,11 @@ type hosted struct {
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
 	binding sync.Mutex   // held while a subscription is made or ended; before mu
-	pacer   pacer        // spaces its events while it moves and does too much
+
+	// bound is the ledger as it was seen last: who asks does not wait for a busy
+	// daemon. nil: nobody has asked.
+	bound atomic.Pointer[[]channel.Binding]
+	pacer pacer // spaces its events while it moves and does too much
 
 	mu       sync.Mutex
 	module   []byte // digest, or nil

@@ -129,6 +129,7 @@ func (r *Runtime) UnsubscribeChannel(ctx context.Context, id identity.EntityID, 
 		return err
 	}
 	d.ledger.Forget(publisher, name)
+	d.seen()
 	t := d.recordLedger(rec)
 	d.mu.Unlock()
 	return t.wait(ctx)
@@ -151,6 +152,7 @@ func (d *hosted) bind(ctx context.Context, b channel.Binding, keep bool) (*ticke
 	if err := d.ledger.Record(b); err != nil {
 		return nil, err
 	}
+	d.seen()
 	return d.recordLedger(rec), nil
 }
 
@@ -204,9 +206,7 @@ func (r *Runtime) Subscriptions(id identity.EntityID) ([]Subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.mu.Lock()
-	list := d.ledger.All()
-	d.mu.Unlock()
+	list := d.bindings()
 	out := make([]Subscription, 0, len(list))
 	for _, b := range list {
 		s := Subscription{Publisher: b.Publisher, Channel: b.Channel, Token: bytes.Clone(b.Token), Cursor: b.Cursor, Head: b.Cursor, State: subscriptionStates[memberConnecting]}
@@ -214,6 +214,26 @@ func (r *Runtime) Subscriptions(id identity.EntityID) ([]Subscription, error) {
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// bindings returns the ledger, or what it was when the daemon was last not busy.
+func (d *hosted) bindings() []channel.Binding {
+	seen := d.bound.Load()
+	if seen == nil {
+		d.mu.Lock()
+	} else if !d.mu.TryLock() {
+		return *seen
+	}
+	defer d.mu.Unlock()
+	d.seen()
+	return *d.bound.Load()
+}
+
+// seen notes the ledger for those who ask while the daemon is busy. It needs
+// d.mu.
+func (d *hosted) seen() {
+	list := d.ledger.All()
+	d.bound.Store(&list)
 }
 
 // errUnbound says that a daemon is not, or no longer, subscribed.

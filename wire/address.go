@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"wasmhost/identity"
 )
 
 // everywhere reports whether addr, of a UDP listener, stands for all addresses of
@@ -98,23 +100,41 @@ func (m *Mesh) readdress() {
 		return
 	}
 	for _, p := range peers {
-		m.mu.Lock()
-		s := m.sessions[p.Key.Node()]
-		m.mu.Unlock()
-		if s != nil && s.alive() && s.dialled {
-			continue
-		}
-		m.work.Go(func() {
-			m.insist(p.Key.Node(), func() error {
-				_, err := m.greet(m.ctx, p.Key, p.Addr, purposeHello, nil)
-				return err
-			})
-		})
+		m.work.Go(func() { m.readdressTo(p.Key.Node()) })
 	}
 }
 
-// noteAddr remembers, of a session that is over, where QUIC has moved it: the peer
-// that dialled it has not said so otherwise.
+// readdressTo is readdress for one trusted node.
+func (m *Mesh) readdressTo(id identity.NodeID) {
+	m.mu.Lock()
+	s := m.sessions[id]
+	m.mu.Unlock()
+	if s != nil && s.alive() && s.dialled {
+		s.nudge()
+		return
+	}
+	if s != nil {
+		m.noteAddr(s)
+	}
+	m.insist(id, func() error {
+		p, err := m.trusted(id)
+		if err == nil {
+			_, err = m.greet(m.ctx, p.Key, p.Addr, purposeHello, nil)
+		}
+		return err
+	})
+}
+
+// nudge sends something over a session that may have nothing to carry for a while:
+// the peer sees from where.
+func (s *session) nudge() {
+	if stream, err := s.conn.OpenStream(); err == nil { // else there is much to carry, or no session
+		cut(stream)
+	}
+}
+
+// noteAddr remembers where QUIC has moved a session: the peer that dialled it has
+// not said so otherwise.
 func (m *Mesh) noteAddr(s *session) {
 	m.mu.Lock()
 	current := m.sessions[s.peer.Key.Node()] == s

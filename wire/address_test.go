@@ -92,6 +92,24 @@ func TestGreetingAgain(t *testing.T) {
 	}
 }
 
+// When its addresses change a node leaves to QUIC the sessions that it dialled, and
+// dials those that had dialled it.
+func TestReaddressing(t *testing.T) {
+	for _, dialled := range []bool{false, true} { // by the one that moved
+		moved, other := newMesh(t, Config{Name: "moved"}), newMesh(t, Config{Name: "other"})
+		if dialled {
+			join(t, other, moved)
+		} else {
+			join(t, moved, other)
+		}
+		before := moved.current(other)
+		moved.readdressTo(other.Self())
+		if s := moved.current(other); (s == before) != dialled || !s.alive() {
+			t.Errorf("dialled by the one that moved: %v; the session goes on: %v", dialled, s == before)
+		}
+	}
+}
+
 // A session that is lost is made again, by who notices.
 func TestLostSession(t *testing.T) {
 	a, b := newMesh(t, Config{Name: "a"}), newMesh(t, Config{Name: "b"})
