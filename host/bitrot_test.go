@@ -183,7 +183,7 @@ func TestFlippedBitsInDataDirectories(t *testing.T) {
 			}
 			each := 20
 			if testing.Short() {
-				each = 6
+				each = 2
 			}
 			rng := rand.New(rand.NewPCG(11, 12))
 			flips, found := 0, 0

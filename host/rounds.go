@@ -54,14 +54,14 @@ func (s *sourceWalk) catchUp() error {
 	before := time.Duration(1<<63 - 1)
 	for n := 1; n <= o.MaxRounds; n++ {
 		left := s.left()
-		if left <= enough || left <= o.Downtime && left > before/4*3 {
+		if left <= enough || left <= s.fits() && left > before/4*3 {
 			return nil
 		}
 		r, err := s.round(n, false)
 		if err != nil {
 			return err
 		}
-		if r.Left = s.left(); r.Left > o.Downtime && r.Left > left/4*3 {
+		if r.Left = s.left(); r.Left > s.fits() && r.Left > left/4*3 {
 			s.slow(r)
 		}
 		r.Slowed = s.d.pacer.interval()
@@ -74,6 +74,10 @@ func (s *sourceWalk) catchUp() error {
 	}
 	return nil
 }
+
+// fits is how long the pause may be: as was asked for, or what the way there and
+// back takes in any case.
+func (s *sourceWalk) fits() time.Duration { return max(s.m.options.Downtime, 2*s.pace.trip) }
 
 // slow has the daemon do half as much as in the last round, within bounds.
 func (s *sourceWalk) slow(r Round) {

@@ -330,30 +330,32 @@ func TestM145_F75_F76_SilentSourcesAreDropped(t *testing.T) {
 // The target is lost with half of the state; the daemon goes on, and moves to
 // another node.
 func TestM97_TargetIsLostHalfWay(t *testing.T) {
-	var net hosttest.Net
-	a, b, c := heavyNode(t, &net, nil), heavyNode(t, &net, nil), heavyNode(t, &net, nil)
-	d := a.spawnAs("heavy", nil)
-	a.grow(d.Entity, 10*migration.MaxChunk)
-	n := 0
-	net.Filter = func(_, _ identity.NodeID, m migration.Message) bool {
-		if _, ok := m.(*migration.SnapshotChunk); ok {
-			if n++; n == 5 {
-				b.mesh.Crash()
-				return false
+	synctest.Test(t, func(t *testing.T) {
+		var net hosttest.Net
+		a, b, c := heavyNode(t, &net, nil), heavyNode(t, &net, nil), heavyNode(t, &net, nil)
+		d := a.spawnAs("heavy", nil)
+		a.grow(d.Entity, 10*migration.MaxChunk)
+		n := 0
+		net.Filter = func(_, _ identity.NodeID, m migration.Message) bool {
+			if _, ok := m.(*migration.SnapshotChunk); ok {
+				if n++; n == 5 {
+					b.mesh.Crash()
+					return false
+				}
 			}
+			return true
 		}
-		return true
-	}
-	if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); !failedWith(err, migration.TargetUnavailable) {
-		t.Errorf("got %v", err)
-	}
-	if _, ok := a.MigrationPhase(d.Entity); ok || len(a.Migrations()) != 0 {
-		t.Error("a record is left")
-	}
-	m := begin(t, a, d.Entity, c.Self(), host.MigrationOptions{})
-	if _, err := m.Wait(ctx); err != nil || m.Target() != c.Self() || c.DaemonCount() != 1 {
-		t.Errorf("to another node: %v", err)
-	}
+		if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); !failedWith(err, migration.TargetUnavailable) {
+			t.Errorf("got %v", err)
+		}
+		if _, ok := a.MigrationPhase(d.Entity); ok || len(a.Migrations()) != 0 {
+			t.Error("a record is left")
+		}
+		m := begin(t, a, d.Entity, c.Self(), host.MigrationOptions{})
+		if _, err := m.Wait(ctx); err != nil || m.Target() != c.Self() || c.DaemonCount() != 1 {
+			t.Errorf("to another node: %v", err)
+		}
+	})
 }
 
 // A source changes its mind while chunks are under way: what straggles in
