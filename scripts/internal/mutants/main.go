@@ -51,7 +51,7 @@ var mutants = []mutant{
 		"d.headerWith(form, d.horizon.list())", "d.headerWith(form, []SenderMark{})", nil},
 	{"hand over without the last records", "host/rounds.go",
 		"r.Records = int(c.to - c.from)", "if last {\n\t\tc.records, c.to = nil, c.from\n\t}\n\tr.Records = int(c.to - c.from)", []edit{
-			{"host/rounds.go", "if !bytes.Equal(p.Root, root[:]) {", "if false {"},
+			{"host/rounds.go", "if !bytes.Equal(p.Root, root[:]) {", "if bytes.Equal(nil, root[:]) {"},
 			{"host/rounds.go", "if Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {", "if false {"},
 			{"host/settle.go", "rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:])", "len(head) == 0"},
 			{"host/settle.go", "check.Head != head ||", "false ||"}}},
