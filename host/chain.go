@@ -2,12 +2,12 @@ package host
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 
 	"wasmhost/identity"
+	"wasmhost/wire/canon"
 )
 
 // Link places one output on its daemon's chain. Its canonical form is a CBOR
@@ -65,7 +65,7 @@ func (l *Link) Hash(payload []byte) Hash {
 	}
 	var buf [most]byte
 	h := sha256.New()
-	h.Write(appendHead(l.appendLink(append(buf[:0], 0x82)), 2, uint64(len(payload))))
+	h.Write(canon.AppendHead(l.appendLink(append(buf[:0], 0x82)), 2, uint64(len(payload))))
 	h.Write(payload)
 	return Hash(h.Sum(buf[:0]))
 }
@@ -75,34 +75,17 @@ func (l *Link) Bytes() []byte { return l.appendLink(nil) }
 
 // appendTo appends link and payload as two canonical items.
 func (l *Link) appendTo(dst, payload []byte) []byte {
-	return append(appendHead(l.appendLink(dst), 2, uint64(len(payload))), payload...)
+	return append(canon.AppendHead(l.appendLink(dst), 2, uint64(len(payload))), payload...)
 }
 
 func (l *Link) appendLink(dst []byte) []byte {
 	dst = append(dst, 0x85, 0x58, 32)
 	dst = append(dst, l.Origin[:]...)
-	dst = appendHead(dst, 0, l.Epoch)
-	dst = appendHead(dst, 0, l.Sequence)
+	dst = canon.AppendHead(dst, 0, l.Epoch)
+	dst = canon.AppendHead(dst, 0, l.Sequence)
 	dst = append(dst, 0x58, 32)
 	dst = append(dst, l.Parent[:]...)
-	return appendHead(dst, 0, l.Horizon)
-}
-
-// appendHead appends a CBOR head in its shortest form.
-func appendHead(dst []byte, major byte, n uint64) []byte {
-	m := major << 5
-	switch {
-	case n < 24:
-		return append(dst, m|byte(n))
-	case n < 1<<8:
-		return append(dst, m|24, byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(dst, m|25), uint16(n))
-	case n < 1<<32:
-		return binary.BigEndian.AppendUint32(append(dst, m|26), uint32(n))
-	default:
-		return binary.BigEndian.AppendUint64(append(dst, m|27), n)
-	}
+	return canon.AppendHead(dst, 0, l.Horizon)
 }
 
 // Chain is the growing end of one daemon's chain. It is not safe for

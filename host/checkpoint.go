@@ -73,7 +73,7 @@ func handover(from, to identity.NodeID) []byte {
 // codeHash is the State of a checkpoint by which a daemon begins.
 func codeHash(kind string, module []byte) []byte {
 	h := sha256.New()
-	h.Write(appendHead(nil, 3, uint64(len(kind))))
+	h.Write(canon.AppendHead(nil, 3, uint64(len(kind))))
 	h.Write([]byte(kind))
 	h.Write(module)
 	return h.Sum(nil)

@@ -88,15 +88,15 @@ func (m *memoryWriter) begin(s *sandbox.State) error {
 		return err
 	}
 	b[0]++ // an array of one more
-	_, err = m.w.Write(appendHead(b, 4, uint64((len(s.Index)+chunkBlocks-1)/chunkBlocks)))
+	_, err = m.w.Write(canon.AppendHead(b, 4, uint64((len(s.Index)+chunkBlocks-1)/chunkBlocks)))
 	return err
 }
 
 // chunk writes at most chunkBlocks blocks.
 func (m *memoryWriter) chunk(index []uint32, blocks []byte) error {
 	m.room = memoryCoder().enc.EncodeAll(blocks, m.room[:0])
-	m.buf = appendHead(append(m.buf[:0], 0x82), 2, uint64(4*len(index)))
-	m.buf = appendHead(appendU32s(m.buf, index), 2, uint64(len(m.room)))
+	m.buf = canon.AppendHead(append(m.buf[:0], 0x82), 2, uint64(4*len(index)))
+	m.buf = canon.AppendHead(appendU32s(m.buf, index), 2, uint64(len(m.room)))
 	if _, err := m.w.Write(m.buf); err != nil {
 		return err
 	}

@@ -152,6 +152,28 @@ func TestLongEventsAreNotReplayed(t *testing.T) {
 	w.send("w 5", "s 1")
 }
 
+// The target could not do the long events again if it had to: it allows no event
+// so much fuel.
+func TestLongEventsAreNotDoneOnTheTarget(t *testing.T) {
+	var w *twins
+	var once sync.Once
+	net := hosttest.Net{Filter: func(_, _ identity.NodeID, m migration.Message) bool {
+		if _, ok := m.(*migration.Blocks); ok {
+			once.Do(func() { w.send("s 20000", "s 20000") })
+		}
+		return true
+	}}
+	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", func(o *host.Options) { o.Limits.Fuel = 1 << 20 })
+	w = newTwins(t, a)
+	w.send("r 1")
+	wait(t, begin(t, a, w.one.Entity, b.Self(), host.MigrationOptions{}))
+	w.at = b
+	w.send("w 5")
+	if _, err := b.Deliver(ctx, w.one.Entity, host.Event{Payload: []byte("s 20000")}); err == nil {
+		t.Error("the target does what it was to be unable to do")
+	}
+}
+
 // A connection that breaks while much is on its way costs what was in flight,
 // not a new beginning.
 func TestBrokenTransferGoesOn(t *testing.T) {
@@ -162,7 +184,7 @@ func TestBrokenTransferGoesOn(t *testing.T) {
 			offers.Add(1)
 		case *migration.Blocks:
 			switch sent.Add(1) {
-			case 3, 8, 13:
+			case 30, 60, 90:
 				return false
 			}
 		}
@@ -170,13 +192,13 @@ func TestBrokenTransferGoesOn(t *testing.T) {
 	}}
 	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
 	w := newTwins(t, a)
-	w.send("r 8")
+	w.send("r 48")
 	b.push("heap", "c/heap.wasm")
 	rep := wait(t, begin(t, a, w.one.Entity, b.Self(), host.MigrationOptions{}))
 	w.at = b
 	w.send("w 100")
 	need := int32(rep.Rounds[0].Blocks+migration.MaxBlocks-1) / migration.MaxBlocks
-	if n := sent.Load(); offers.Load() != 4 || n < need+3 || n > need+3*6 { // what a broken connection still held went again
+	if n := sent.Load(); offers.Load() != 4 || n < need+3 || n > need+3*18 { // what a broken connection still held went again
 		t.Errorf("%d messages of blocks over %d connections, for %d", n, offers.Load(), need)
 	}
 }

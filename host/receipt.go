@@ -153,8 +153,8 @@ func (r *Receipt) Whole() bool { return len(r.SourceSignature) > 0 }
 // Downtime returns for how long senders may have waited.
 func (r *Receipt) Downtime() time.Duration { return time.Duration(r.Source.Downtime) }
 
-func (r *Receipt) sameMove(o *Receipt) bool {
-	a, errA := canon.Marshal(&r.Facts)
-	b, errB := canon.Marshal(&o.Facts)
+func (f *ReceiptFacts) equal(o *ReceiptFacts) bool {
+	a, errA := canon.Marshal(f)
+	b, errB := canon.Marshal(o)
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }

@@ -185,3 +185,24 @@ func FuzzDecodeReceipt(f *testing.F) {
 		_ = r.Verify() // must not panic; that it fails is of no interest
 	})
 }
+
+// Of a daemon that moves often the last receipts are kept, on disk and without.
+func TestOldReceiptsGo(t *testing.T) {
+	for _, change := range []func(*host.Options){nil, func(o *host.Options) { o.Store = nil }} {
+		var net hosttest.Net
+		a, b := start(t, &net, newKey(t), "", change), start(t, &net, newKey(t), "", change)
+		for _, n := range []*node{a, b} { // without a store nobody keeps a module to send
+			n.push("counter", "c/counter.wasm")
+		}
+		d := a.spawn("counter", "c")
+		const moves, most = 70, 64
+		for range moves / 2 {
+			a.migrate(d.Entity, b)
+			b.migrate(d.Entity, a)
+		}
+		all := a.receipts(d.Entity)
+		if len(all) != most || all[0].Facts.Epoch != moves+2-most || all[most-1].Facts.Epoch != moves+1 {
+			t.Errorf("%d receipts, from epoch %d", len(all), all[0].Facts.Epoch)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -96,13 +97,18 @@ func receiptKey(id identity.EntityID, epoch uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(make([]byte, 0, len(id)+8), id[:]...), epoch)
 }
 
-// putReceipt adds it to b, and lets go of those that are too many.
-func (r *Runtime) putReceipt(b *store.Batch, rec *Receipt) error {
-	value, err := rec.Encode()
-	if err != nil {
-		return err
+// putReceipts adds those of one daemon to b, and lets go of those that are too
+// many.
+func (r *Runtime) putReceipts(b *store.Batch, all ...*Receipt) error {
+	values := make(map[uint64][]byte, len(all))
+	for _, rec := range all {
+		value, err := rec.Encode()
+		if err != nil {
+			return err
+		}
+		values[rec.Facts.Epoch] = value
 	}
-	id, epoch := rec.Facts.Entity, rec.Facts.Epoch
+	id := all[0].Facts.Entity
 	if r.store == nil {
 		r.receipts.mu.Lock()
 		defer r.receipts.mu.Unlock()
@@ -112,29 +118,36 @@ func (r *Runtime) putReceipt(b *store.Batch, rec *Receipt) error {
 		if r.receipts.of[id] == nil {
 			r.receipts.of[id] = make(map[uint64][]byte)
 		}
-		r.receipts.of[id][epoch] = value
+		of := r.receipts.of[id]
+		maps.Copy(of, values)
+		for epochs := slices.Sorted(maps.Keys(of)); len(epochs) > mostReceipts; epochs = epochs[1:] {
+			delete(of, epochs[0])
+		}
 		return nil
 	}
-	var epochs []uint64
-	err = r.scanReceipts(id, func(e uint64, _ []byte) error {
-		epochs = append(epochs, e)
+	var old []uint64 // that stay as they are, rising
+	err := r.scanReceipts(id, func(e uint64, _ []byte) error {
+		if _, again := values[e]; !again {
+			old = append(old, e)
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for len(epochs) >= mostReceipts {
-		b.Delete(store.Receipts, receiptKey(id, epochs[0]))
-		epochs = epochs[1:]
+	for ; len(old) > 0 && len(old)+len(values) > mostReceipts; old = old[1:] {
+		b.Delete(store.Receipts, receiptKey(id, old[0]))
 	}
-	b.Put(store.Receipts, receiptKey(id, epoch), value)
+	for epoch, value := range values {
+		b.Put(store.Receipts, receiptKey(id, epoch), value)
+	}
 	return nil
 }
 
 // keepReceipt stores it on its own.
 func (r *Runtime) keepReceipt(rec *Receipt) error {
 	b := &store.Batch{}
-	if err := r.putReceipt(b, rec); err != nil || r.store == nil {
+	if err := r.putReceipts(b, rec); err != nil || r.store == nil {
 		return err
 	}
 	return r.store.Commit(b)
@@ -142,15 +155,24 @@ func (r *Runtime) keepReceipt(rec *Receipt) error {
 
 // receiptAt returns the receipt of the daemon's move to epoch; nil where there is
 // none.
-func (r *Runtime) receiptAt(id identity.EntityID, epoch uint64) (rec *Receipt, err error) {
-	err = r.scanReceipts(id, func(e uint64, b []byte) error {
-		if e == epoch {
-			rec, err = DecodeReceipt(b)
-			return err
+func (r *Runtime) receiptAt(id identity.EntityID, epoch uint64) (*Receipt, error) {
+	var value []byte
+	if r.store != nil {
+		var err error
+		if value, err = r.store.Get(store.Receipts, receiptKey(id, epoch)); errors.Is(err, store.ErrNotFound) {
+			return nil, nil
+		} else if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	return rec, err
+	} else {
+		r.receipts.mu.Lock()
+		value = r.receipts.of[id][epoch]
+		r.receipts.mu.Unlock()
+		if value == nil {
+			return nil, nil
+		}
+	}
+	return DecodeReceipt(value)
 }
 
 // facts are what a receipt of a move of the daemon says. root is the hash of its
@@ -192,7 +214,7 @@ func (m *Migration) signMove(said []byte) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !rec.sameMove(&Receipt{Facts: mine}) {
+	if !rec.Facts.equal(&mine) {
 		return nil, fmt.Errorf("%w: the target says %+v, it was %+v", ErrBadReceipt, rec.Facts, mine)
 	}
 	if err := rec.verifyTarget(); err != nil {
@@ -224,7 +246,7 @@ func (r *Runtime) takeReceipt(from identity.NodeID, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if half == nil || !half.sameMove(rec) || rec.Facts.From != from {
+	if half == nil || !half.Facts.equal(&rec.Facts) || rec.Facts.From != from {
 		return fmt.Errorf("%w: it is of no move to this node", ErrBadReceipt)
 	}
 	return r.keepReceipt(rec)

@@ -205,24 +205,24 @@ func (e *eventRecord) encode() []byte {
 		b[1] = 0x8c
 	}
 	b = append(b, e.Sender[:]...)
-	b = appendHead(b, 0, e.Number)
+	b = canon.AppendHead(b, 0, e.Number)
 	if e.Time >= 0 {
-		b = appendHead(b, 0, uint64(e.Time))
+		b = canon.AppendHead(b, 0, uint64(e.Time))
 	} else {
-		b = appendHead(b, 1, uint64(-1-e.Time))
+		b = canon.AppendHead(b, 1, uint64(-1-e.Time))
 	}
-	b = append(appendHead(b, 3, uint64(len(e.Channel))), e.Channel...)
-	b = append(appendHead(b, 2, uint64(len(e.Payload))), e.Payload...)
-	b = appendHead(b, 0, e.Applied)
+	b = append(canon.AppendHead(b, 3, uint64(len(e.Channel))), e.Channel...)
+	b = append(canon.AppendHead(b, 2, uint64(len(e.Payload))), e.Payload...)
+	b = canon.AppendHead(b, 0, e.Applied)
 	b = e.Before.appendLink(b)
 	b = append(append(b, 0x58, 32), e.Parent[:]...)
-	b = appendHead(b, 0, e.Epoch)
-	b = appendHead(b, 4, uint64(len(e.Outputs)))
+	b = canon.AppendHead(b, 0, e.Epoch)
+	b = canon.AppendHead(b, 4, uint64(len(e.Outputs)))
 	for _, o := range e.Outputs {
-		b = append(appendHead(b, 2, uint64(len(o))), o...)
+		b = append(canon.AppendHead(b, 2, uint64(len(o))), o...)
 	}
 	if e.Kind != EventDirect {
-		b = appendHead(b, 0, uint64(e.Kind))
+		b = canon.AppendHead(b, 0, uint64(e.Kind))
 		if e.From.IsZero() {
 			return append(b, 0x40)
 		}

@@ -175,7 +175,7 @@ func (m *Migration) settle(rec *Receipt) error {
 	m.d.end(stateGone, &MovedError{t.moved(m.d.id)})
 	m.d.mu.Unlock()
 	if err == nil && rec != nil {
-		err = m.rt.putReceipt(grave, rec)
+		err = m.rt.putReceipts(grave, rec)
 	}
 	if err == nil {
 		err = m.rt.bury(m.d, t, grave)

@@ -157,10 +157,8 @@ func (in *incoming) own(rel *migration.Release, check *Checkpoint) error {
 		return err
 	}
 	b := &store.Batch{}
-	for _, rec := range append(in.receipts, half) {
-		if err := in.rt.putReceipt(b, rec); err != nil {
-			return err
-		}
+	if err := in.rt.putReceipts(b, append(in.receipts, half)...); err != nil {
+		return err
 	}
 	if in.rt.store != nil {
 		rec, err := d.record0()

@@ -176,7 +176,7 @@ func (s *Snapshot) front(b []byte) ([]byte, error) {
 	if b, err = canon.Append(b, &s.Checkpoint); err != nil {
 		return nil, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
 	}
-	return appendHead(b, 2, uint64(len(s.State))), nil
+	return canon.AppendHead(b, 2, uint64(len(s.State))), nil
 }
 
 // frontRoom is how much room is left before a state that is captured: enough

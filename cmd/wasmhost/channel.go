@@ -236,17 +236,11 @@ func (a *app) eventsOf(c *cobra.Command, data, file, lines string) (next func() 
 		}
 		return once(b), nothing, err
 	}
-	in := a.in
-	if lines != "-" {
-		f, err := os.Open(lines)
-		if err != nil {
-			return nil, nil, err
-		}
-		in, done = f, func() { _ = f.Close() } // it was only read
-	} else {
-		done = nothing
+	in, err := a.open(lines)
+	if err != nil {
+		return nil, nil, err
 	}
-	return lineReader(in), done, nil
+	return lineReader(in), func() { _ = in.Close() }, nil // it was only read
 }
 
 func (a *app) channelFollow() *cobra.Command {

@@ -71,15 +71,11 @@ func proveFiles(one, two string) (*host.Equivocation, error) {
 }
 
 func (a *app) verifyProof(path string) error {
-	in := a.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := a.open(path)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	proof, err := host.ReadEquivocation(in)
 	if err != nil {
 		return err
@@ -114,15 +110,11 @@ such proofs themselves, where what comes in a daemon's name contradicts its last
 word there.`,
 		Example: "  wasmhost chain accuse c1.proof", Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			in := a.in
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			in, err := a.open(args[0])
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			acc, err := a.client().Accuse(c.Context(), in)
 			if err != nil {
 				return err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -105,15 +104,11 @@ Exit code 10 where anything in it was changed, or a signature is missing. - is
 standard input.`,
 		Example: "  wasmhost receipt verify c1.receipt\n  wasmhost receipt save c1 --out - | wasmhost receipt verify -", Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			in := a.in
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			in, err := a.open(args[0])
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			b, err := io.ReadAll(io.LimitReader(in, 1<<20))
 			if err != nil {
 				return err

@@ -138,18 +138,14 @@ func lineReader(in io.Reader) func() ([]byte, error) {
 }
 
 func (s *sending) lines(path string) error {
-	in := s.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := s.open(path)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	out := bufio.NewWriterSize(s.out, 64<<10)
 	enc, all := json.NewEncoder(out), []control.Output{}
-	err := s.client().SendAll(s.ctx, s.ref, s.id, lineReader(in), func(sent control.Sent) error {
+	err = s.client().SendAll(s.ctx, s.ref, s.id, lineReader(in), func(sent control.Sent) error {
 		s.count(sent)
 		for _, o := range sent.Outputs {
 			var err error

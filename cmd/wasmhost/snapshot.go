@@ -180,15 +180,11 @@ func (s *chainShower) end() error {
 }
 
 func (a *app) walkChain(path string, fn func(host.ChainItem) error) error {
-	in := a.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := a.open(path)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	r, err := host.WalkChain(in, fn)
 	if err != nil {
 		return err

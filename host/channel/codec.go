@@ -15,8 +15,8 @@ var ErrBadMessage = errors.New("malformed channel message")
 // CBOR.
 func Encode(dst []byte, m Message) ([]byte, error) {
 	if e, ok := m.(*Events); ok { // the one that there are many of
-		dst = appendHead(appendHead(append(dst, e.kind(), 0x83), 0, e.First), 0, e.Head)
-		return append(appendHead(dst, 2, uint64(len(e.Bytes))), e.Bytes...), nil
+		dst = canon.AppendHead(canon.AppendHead(append(dst, e.kind(), 0x83), 0, e.First), 0, e.Head)
+		return append(canon.AppendHead(dst, 2, uint64(len(e.Bytes))), e.Bytes...), nil
 	}
 	out, err := canon.Append(append(dst, m.kind()), m)
 	if err != nil {

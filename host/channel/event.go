@@ -4,11 +4,11 @@
 package channel
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"wasmhost/identity"
+	"wasmhost/wire/canon"
 )
 
 // Event is one event of a channel.
@@ -46,13 +46,13 @@ var ErrBadChunk = errors.New("malformed channel events")
 
 // AppendEvent appends one event, without its sequence.
 func AppendEvent(dst []byte, at int64, from identity.EntityID, payload []byte) []byte {
-	dst = appendHead(append(dst, 0x83), 0, uint64(max(at, 0)))
+	dst = canon.AppendHead(append(dst, 0x83), 0, uint64(max(at, 0)))
 	if from.IsZero() {
 		dst = append(dst, 0x40)
 	} else {
 		dst = append(append(dst, 0x58, 32), from[:]...)
 	}
-	return append(appendHead(dst, 2, uint64(len(payload))), payload...)
+	return append(canon.AppendHead(dst, 2, uint64(len(payload))), payload...)
 }
 
 // Each calls fn with the events that b holds, the first of which has the
@@ -113,22 +113,6 @@ func (e *Event) read(b []byte) (int, error) {
 	end := pos + int(size)
 	e.Payload = b[pos:end:end]
 	return end, nil
-}
-
-// appendHead appends a CBOR head in its shortest form.
-func appendHead(dst []byte, major byte, n uint64) []byte {
-	m := major << 5
-	switch {
-	case n < 24:
-		return append(dst, m|byte(n))
-	case n < 1<<8:
-		return append(dst, m|24, byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(dst, m|25), uint16(n))
-	case n < 1<<32:
-		return binary.BigEndian.AppendUint32(append(dst, m|26), uint32(n))
-	}
-	return binary.BigEndian.AppendUint64(append(dst, m|27), n)
 }
 
 // head reads a head in its shortest form, and returns its length.

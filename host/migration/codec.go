@@ -30,27 +30,12 @@ func Encode(dst []byte, m Message) ([]byte, error) {
 func (m *Blocks) append(dst []byte) []byte {
 	dst = append(dst, m.kind(), 0x83)
 	for _, b := range [][]byte{m.Index, m.Bytes} {
-		dst = append(appendLength(dst, uint64(len(b))), b...)
+		dst = append(canon.AppendHead(dst, 2, uint64(len(b))), b...)
 	}
 	if m.S2 {
 		return append(dst, 0xf5)
 	}
 	return append(dst, 0xf4)
-}
-
-// appendLength begins a CBOR byte string (RFC 8949, section 3.1).
-func appendLength(b []byte, n uint64) []byte {
-	const bytes = 2 << 5
-	switch {
-	case n < 24:
-		return append(b, bytes|byte(n))
-	case n < 1<<8:
-		return append(b, bytes|24, byte(n))
-	case n < 1<<16:
-		return append(b, bytes|25, byte(n>>8), byte(n))
-	default: // below MaxMessage
-		return append(b, bytes|26, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-	}
 }
 
 // Decode reads what Encode wrote. The message does not alias b.

@@ -2,8 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -72,37 +70,13 @@ func (c *Client) PublishAll(ctx context.Context, name string, at AtNode, next fu
 	if err := asked.Close(); err != nil {
 		return broken(ctx, err)
 	}
-	body, w := io.Pipe()
-	read := make(chan error, 1) // why next ended
-	go func() {
-		err := frames(w, next)
-		if err != io.EOF && !errors.Is(err, io.ErrClosedPipe) {
-			read <- err
-		}
-		close(read)
-		_ = w.Close() // what was read is sent to its end, and answered
-	}()
-	defer body.Close()
-	res, err := c.do(ctx, "POST", path, body, at.header())
-	if err != nil {
-		return err
-	}
-	defer res.Close()
-	err = eachLine(ctx, res, func(p Published) error {
+	return pipeline(ctx, c, path, at.header(), next, func(p Published, enough func()) error {
 		if p.Error != nil {
-			_ = w.Close() // never fails; the node takes no more
+			enough()
 			return p.Error
 		}
 		return fn(p)
 	})
-	select {
-	case readErr := <-read:
-		if readErr != nil {
-			return readErr
-		}
-	default: // next still waits for more
-	}
-	return err
 }
 
 // FollowChannel calls fn with the channel's events from now on, or from that

@@ -281,6 +281,17 @@ func (c *Client) Send(ctx context.Context, ref, id string, payload []byte) (out 
 // in Sent.Error and stops nothing, unless Sent.Stopped says so. id, if any, is
 // that of the first event; the numbers of the others follow.
 func (c *Client) SendAll(ctx context.Context, ref, id string, next func() ([]byte, error), fn func(Sent) error) error {
+	return pipeline(ctx, c, daemonPath(ref, withID("/stream", id)), nil, next, func(s Sent, enough func()) error {
+		if s.Stopped {
+			enough()
+		}
+		return fn(s)
+	})
+}
+
+// pipeline posts what next returns, as frames, until it returns io.EOF, while fn
+// gets the lines of the answer. fn calls enough when the node takes no more.
+func pipeline[T any](ctx context.Context, c *Client, path string, header http.Header, next func() ([]byte, error), fn func(line T, enough func()) error) error {
 	body, w := io.Pipe()
 	read := make(chan error, 1) // why next ended
 	go func() {
@@ -292,17 +303,13 @@ func (c *Client) SendAll(ctx context.Context, ref, id string, next func() ([]byt
 		_ = w.Close() // what was read is sent to its end, and answered
 	}()
 	defer body.Close()
-	res, err := c.do(ctx, "POST", daemonPath(ref, withID("/stream", id)), body, nil)
+	res, err := c.do(ctx, "POST", path, body, header)
 	if err != nil {
 		return err
 	}
 	defer res.Close()
-	err = eachLine(ctx, res, func(s Sent) error {
-		if s.Stopped {
-			_ = w.Close() // never fails; the node takes no more
-		}
-		return fn(s)
-	})
+	enough := func() { _ = w.Close() } // never fails
+	err = eachLine(ctx, res, func(line T) error { return fn(line, enough) })
 	select {
 	case readErr := <-read:
 		if readErr != nil {
