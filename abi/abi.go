@@ -47,6 +47,10 @@ const (
 	ImportDaemonID      = "daemon_id"      // func(ptr i32): writes this daemon's own 32-byte EntityID
 	ImportNow           = "now"            // func() i64: the event's recorded time, as event_time
 	ImportRandom        = "random"         // func(ptr, len i32): fills with the event's deterministic random stream
+	ImportPublish       = "publish"        // func(channel, channel_len, ptr, len i32) code i32: an event on a channel; one of the answers below
+	ImportSend          = "send"           // func(id, ptr, len i32) code i32: an event to the daemon whose 32-byte EntityID is at id
+	ImportTimer         = "timer"          // func(at i64, ptr, len i32) i64: an event to this daemon at a time; the timer's number, or minus an answer
+	ImportTimerCancel   = "timer_cancel"   // func(timer i64): the timer does not fire; one that is not there is no error
 )
 
 // Kinds of events, as of ImportEventKind.
@@ -54,6 +58,23 @@ const (
 	EventDirect  = 0 // sent to the daemon
 	EventChannel = 1 // of a channel to which it is subscribed
 	EventGap     = 2 // in place of a channel's events that are lost: 16 bytes, sequences of the first and the last of them, little-endian; zeros where they are not known
+	EventTimer   = 3 // a timer of the daemon's own is due
+	EventDaemon  = 4 // another daemon sent it, which is proven
+)
+
+// Answers of ImportPublish, ImportSend and, negative, ImportTimer.
+const (
+	EffectDone     = 0
+	EffectDenied   = 1 // the daemon was not granted it
+	EffectInvalid  = 2 // no channel, daemon or time is like that
+	EffectTooLarge = 3 // the payload has more than MaxEffectBytes
+)
+
+// Bounds and price of effects.
+const (
+	MaxEffects     = 4096    // of one event
+	MaxEffectBytes = 1 << 20 // of one
+	EffectFuel     = 1000    // for each, beside what its bytes cost
 )
 
 // Levels of ImportLog.

@@ -23,6 +23,8 @@ const (
 	LimitOutputCount = "output-count"
 	LimitLogBytes    = "log-bytes"
 	LimitStack       = "call-depth"
+	LimitPending     = "pending-effects"
+	LimitTimers      = "timers"
 )
 
 // Fault is the error of a call into a guest that did not succeed. The call has

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +34,7 @@ type Report struct {
 	Exports    []Export   `json:"exports"`
 	Imports    []Import   `json:"imports"`
 	Memory     Memory     `json:"memory"`
+	Foreign    *Foreign   `json:"foreign,omitempty"` // nil: it follows the contract
 	Features   []string   `json:"features"`
 	Functions  int        `json:"functions"`
 	Globals    int        `json:"mutable_globals"`
@@ -81,7 +83,11 @@ func Inspect(wasm []byte, lim Limits) (*Report, error) {
 		rep.Problems = append(rep.Problems, refusal)
 		return rep, refusal
 	}
-	rep.checkExports(p)
+	if rep.Foreign = p.foreign; rep.Foreign == nil {
+		rep.checkExports(p)
+	} else {
+		rep.checkForeign(p)
+	}
 	rep.checkImports(p)
 	rep.checkMemory(p, lim)
 	rep.checkGlobals(p)
@@ -175,7 +181,11 @@ func (rep *Report) checkExports(p *parsed) {
 	}
 	if rep.ABI == 0 && rep.exports("_start") {
 		rep.problem(RefusedMissing, "the module is a program (it exports _start), not a daemon",
-			"build it as a library (a WASI reactor, a cdylib) that exports "+strings.Join(RequiredExports, ", ")+"; "+seeSpec)
+			"push it as one that is run anew for each event: --abi wasi-command; or build it as a library (a WASI reactor, a cdylib) that exports "+strings.Join(RequiredExports, ", ")+"; "+seeSpec)
+		return
+	}
+	if rep.ABI == 0 && slices.ContainsFunc(p.imports, func(im Import) bool { return im.Module == ExtismModule }) {
+		rep.problem(RefusedMissing, "the module is an Extism plug-in, which knows nothing of the contract", "push it as one: --abi extism, and --call NAME where it has several functions")
 		return
 	}
 	for _, name := range RequiredExports {
@@ -228,7 +238,7 @@ func describe(kind byte, sig string) string {
 func (rep *Report) checkImports(p *parsed) {
 	for _, im := range p.imports {
 		what := fmt.Sprintf("the module imports %s %s.%s", im.Kind, im.Module, im.Name)
-		offered, known := map[string]map[string]string{ImportModule: HostFunctions, WASIModule: WASIFunctions}[im.Module]
+		offered, known := rep.offered(im.Module)
 		switch sig, ok := offered[im.Name]; {
 		case im.Kind != "function":
 			rep.problem(RefusedImport, what, "define it in the module: a host gives functions only")
@@ -242,6 +252,19 @@ func (rep *Report) checkImports(p *parsed) {
 	}
 }
 
+// offered returns the functions of a module that this one may import.
+func (rep *Report) offered(module string) (functions map[string]string, known bool) {
+	switch {
+	case module == WASIModule:
+		return WASIFunctions, true
+	case module == ImportModule && rep.Foreign == nil:
+		return HostFunctions, true
+	case module == ExtismModule && rep.Foreign != nil && rep.Foreign.Convention == ConventionExtism:
+		return ExtismFunctions, true
+	}
+	return nil, false
+}
+
 func hintImport(im Import) string {
 	switch {
 	case im.Module == "env" && im.Name == "abort":
@@ -251,7 +274,9 @@ func hintImport(im Import) string {
 	case strings.HasPrefix(im.Module, "wasi:") || strings.HasPrefix(im.Module, "wasi_snapshot_preview2"):
 		return "build for WASI preview 1"
 	case im.Module == "extism:host/env":
-		return "this is an Extism plug-in: port it to a guest SDK"
+		return "this is an Extism plug-in: push it with --abi extism"
+	case im.Module == "extism:host/user":
+		return "this plug-in needs functions of the application that it was written for, which no host of daemons has"
 	}
 	return "see abi/SPEC.md"
 }
@@ -315,6 +340,10 @@ func (p *parsed) bodies(wasm []byte) []byte {
 func (rep *Report) describeCapture(p *parsed, s *survey) {
 	add := func(format string, args ...any) { rep.Capture = append(rep.Capture, fmt.Sprintf(format, args...)) }
 	if rep.State == StateStateless {
+		if rep.Foreign != nil {
+			add("nothing: the program is run anew for each event")
+			return
+		}
 		add("nothing: the module says that it keeps nothing between events")
 		return
 	}
@@ -342,6 +371,9 @@ func (rep *Report) describeCapture(p *parsed, s *survey) {
 	}
 	if n := len(s.droppedData) + len(s.droppedElems); n > 0 {
 		add("segments that the module drops: %d, by a flag each", n)
+	}
+	if rep.Foreign != nil {
+		add("variables: up to %d bytes of names and values, in order of the names", MaxVariables)
 	}
 	if rep.State == StateHooks {
 		add("hooks: wasmhost_snapshot and wasmhost_restore carry the state to other versions of the module (wasmhost upgrade)")

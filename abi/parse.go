@@ -19,6 +19,7 @@ type parsed struct {
 	start    uint32
 	elements []elements
 	customs  []string
+	foreign  *Foreign // the convention that it says that it follows
 	code     int
 	counted  bool // has a data count section, without which code may not name data segments
 	count    uint32
@@ -147,7 +148,10 @@ func order(id byte) int {
 func (p *parsed) section(id byte, r *reader) {
 	switch id {
 	case 0:
-		p.customs = append(p.customs, r.name())
+		name := r.name()
+		if p.customs = append(p.customs, name); name == foreignSection {
+			p.readConvention(r)
+		}
 	case 1:
 		r.each(func() {
 			sig, params, results := r.funcType()

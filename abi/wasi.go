@@ -25,6 +25,7 @@ var HostFunctions = map[string]string{
 	ImportEventOrigin: ":I", ImportEventSequence: ":I", ImportEventTime: ":I",
 	ImportEventSender: "i:", ImportEventChannel: "ii:i", ImportEventKind: ":i", ImportDaemonID: "i:",
 	ImportNow: ":I", ImportRandom: "ii:",
+	ImportPublish: "iiii:i", ImportSend: "iii:i", ImportTimer: "Iii:I", ImportTimerCancel: "I:",
 }
 
 // exportSignatures are the signatures that exported functions must have.

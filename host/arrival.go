@@ -42,17 +42,10 @@ func (in *incoming) restore(ctx context.Context) error {
 	if in.rt.store == nil {
 		return nil
 	}
-	// Much may have come: that it is on disk, and the disk at rest, is not to be
-	// waited for while the daemon holds its events.
-	const much = 4 << 20
-	large := b.Bytes() > much
-	if err := in.settleDown(b); err != nil || !large {
-		return err
-	}
-	if err := in.rt.store.Flush(); err != nil {
+	if err := b.Finish(); err != nil { // else others would wait for a large file
 		return migration.Failf(migration.StoreFailed, "%v", err)
 	}
-	return nil
+	return in.settleDown(b)
 }
 
 // settleDown writes the batch and returns when all of the daemon that was
@@ -96,11 +89,11 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 		}
 	}
 	if in.offer.Memory {
-		if s, err = d.snapshotOf(FormMemory, false); err != nil {
+		if s, err = d.snapshotOf(FormMemory, false, true); err != nil {
 			return migration.Failf(migration.StateFailed, "%v", err)
 		}
 	}
-	return putSnapshot(b, in.offer.Entity, d.index, s)
+	return in.rt.putSnapshot(b, in.offer.Entity, d.index, s)
 }
 
 // beginHere starts a history for a daemon that brought none: at its snapshot,
@@ -215,7 +208,7 @@ type arrivingMemory struct {
 	view  *sandbox.Frozen // that hash stands at
 	root  [32]byte
 	index []uint32
-	room  []byte
+	put   map[uint32]struct{} // blocks that came since, whose hash is there already
 }
 
 func (a *arrivingMemory) of() (mover, error) {
@@ -224,7 +217,7 @@ func (a *arrivingMemory) of() (mover, error) {
 		return nil, migration.Failf(migration.StateFailed, "a memory came for a daemon of kind %q, which has none", a.in.offer.Kind)
 	}
 	if a.hash == nil {
-		a.hash = of.follow()
+		a.hash, a.put = of.follow(), make(map[uint32]struct{})
 	}
 	return of, nil
 }
@@ -235,16 +228,19 @@ func (a *arrivingMemory) add(m *migration.Blocks) error {
 	if err != nil {
 		return err
 	}
-	blocks, err := m.Plain(a.room)
+	blocks, err := m.Plain()
 	if err != nil {
 		return migration.Failf(migration.ProtocolError, "%v", err)
-	}
-	if m.S2 {
-		a.room = blocks
 	}
 	a.index = a.index[:0]
 	for i := m.Index; len(i) > 0; i = i[4:] {
 		a.index = append(a.index, binary.LittleEndian.Uint32(i))
+	}
+	if len(blocks) == len(a.index)*sandbox.BlockBytes {
+		for k, b := range a.index {
+			a.hash.Put(b, blocks[k*sandbox.BlockBytes:][:sandbox.BlockBytes])
+			a.put[b] = struct{}{}
+		}
 	}
 	if err := of.fill(a.index, blocks); err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
@@ -287,9 +283,8 @@ func (a *arrivingMemory) look() error {
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	for k, b := range v.Index {
-		a.hash.Put(b, v.Block(k))
-	}
+	follow(a.hash, v, a.put)
+	clear(a.put)
 	a.view, a.root = v, a.hash.Root(&v.State)
 	return nil
 }

@@ -19,16 +19,20 @@ import (
 	"wasmhost/identity"
 )
 
-// large is native, with a state that the engine keeps in a file of its own.
-type large struct{ native }
+// large is native, with a state that the engine keeps in a file of its own, or the
+// store where it is larger still.
+type large struct {
+	native
+	size int
+}
 
 func (l *large) Snapshot(c *host.Call) ([]byte, error) {
 	s, err := l.native.Snapshot(c)
-	noise := rand.New(rand.NewPCG(1, uint64(l.count)))
-	for s = append(s, ' '); len(s) < 100<<10; {
-		s = append(s, byte(noise.Uint32()))
+	noise := make([]byte, l.size)
+	if _, err := rand.NewChaCha8([32]byte{byte(l.count)}).Read(noise); err != nil {
+		return nil, err
 	}
-	return s, err
+	return append(append(s, ' '), noise...), err
 }
 
 // rot is a data directory, and what its host has told.
@@ -52,8 +56,10 @@ func (r *rot) open(dir string) (rt *host.Runtime, s *store.Store, err error) {
 	rt, err = host.New(ctx, host.Options{Node: key, Store: s, CacheDir: r.cache, Logger: quiet, Limits: host.Limits{SnapshotEvents: 3}})
 	if err == nil {
 		made := 0
-		large := host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &large{}, nil })
-		err = errors.Join(rt.RegisterFactory("n", nativeFactory(&made)), rt.RegisterFactory("b", large), rt.Start(ctx))
+		of := func(size int) host.Factory {
+			return host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &large{size: size}, nil })
+		}
+		err = errors.Join(rt.RegisterFactory("n", nativeFactory(&made)), rt.RegisterFactory("b", of(100<<10)), rt.RegisterFactory("f", of(1100<<10)), rt.Start(ctx))
 	}
 	if err != nil {
 		if rt != nil {
@@ -82,7 +88,7 @@ func makeRot(t *testing.T, killed bool) *rot {
 			if _, err := rt.PushKind(ctx, "k", guest(t, "c/counter.wasm")); err != nil {
 				t.Fatal(err)
 			}
-			for name, kind := range map[string]string{"c": "k", "p": "k", "n": "n", "b": "b", "gone": "n"} {
+			for name, kind := range map[string]string{"c": "k", "p": "k", "n": "n", "b": "b", "f": "f", "gone": "n"} {
 				d, err := rt.Spawn(ctx, host.SpawnRequest{Kind: kind, Name: name})
 				if err != nil {
 					t.Fatal(err)
@@ -181,7 +187,7 @@ func TestFlippedBitsInDataDirectories(t *testing.T) {
 			if what, found := r.wrongCopy(t, func(string) {}); what != "" || found {
 				t.Fatalf("undamaged: %s, %v", what, found)
 			}
-			each := 20
+			each := 10
 			if testing.Short() {
 				each = 2
 			}

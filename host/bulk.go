@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"wasmhost/host/internal/sandbox"
@@ -74,9 +75,20 @@ func (m *movingMemory) beginHash() {
 	}()
 }
 
-func (m *movingMemory) put(v *sandbox.Frozen) {
+func (m *movingMemory) put(v *sandbox.Frozen) { follow(m.hash, v, nil) }
+
+// follow hashes what is in a view, but for blocks that were put already. It lets
+// others run now and then: events that come meanwhile would else wait until the
+// scheduler takes the processor away, 10 ms.
+func follow(hash *sandbox.Follower, v *sandbox.Frozen, put map[uint32]struct{}) {
 	for k, b := range v.Index {
-		m.hash.Put(b, v.Block(k))
+		if _, there := put[b]; there {
+			continue
+		}
+		hash.Put(b, v.Block(k))
+		if k%64 == 63 {
+			runtime.Gosched()
+		}
 	}
 }
 
@@ -354,6 +366,7 @@ func (s *sourceWalk) blocks(v *sandbox.Frozen, skip uint64) error {
 		if err := s.sent(len(msg.Bytes)+len(msg.Index), (end-first)*migration.BlockBytes); err != nil {
 			return err
 		}
+		runtime.Gosched() // see follow
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 
+	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -64,17 +65,8 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 	if r.store == nil || d.kind == "" {
 		return fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
 	}
-	if err := d.enter(ctx); err != nil {
-		return err
-	}
-	end, last := d.index, d.last
-	seal := d.checkpointFor(PurposeExport, d.epoch)
-	err = seal.sign(d.key)
-	d.mu.Unlock()
+	end, seal, err := r.sealFor(ctx, d)
 	if err != nil {
-		return err
-	}
-	if err := last.wait(ctx); err != nil {
 		return err
 	}
 	out := &chainWriter{w: bufio.NewWriterSize(w, 64<<10), id: id}
@@ -88,6 +80,55 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 		return err
 	}
 	return out.w.Flush()
+}
+
+// sealFor returns the daemon's signature under its chain as it stands, and how
+// many records that has, once they are durable. A daemon that cannot go on still
+// has what is stored.
+func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *Checkpoint, error) {
+	if err := d.enter(ctx); err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.state != stateFailed && d.state != stateDiverged {
+			return 0, nil, err
+		}
+		end, seal, sealErr := r.storedSeal(ctx, d.id)
+		if sealErr != nil {
+			return 0, nil, errors.Join(err, sealErr)
+		}
+		return end, seal, nil
+	}
+	end, last := d.index, d.last
+	seal := d.checkpointFor(PurposeExport, d.epoch)
+	err := seal.sign(d.key)
+	d.mu.Unlock()
+	if err != nil {
+		return 0, nil, err
+	}
+	return end, seal, last.wait(ctx)
+}
+
+// storedSeal is sealFor from what is stored alone.
+func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64, *Checkpoint, error) {
+	end, err := r.store.HistoryEnd(id)
+	if err != nil {
+		return 0, nil, err
+	}
+	at, err := r.beginningAt(ctx, id, end)
+	if err != nil {
+		return 0, nil, err
+	}
+	encoded, err := r.store.Get(store.Daemons, id[:])
+	if err != nil {
+		return 0, nil, err
+	}
+	d := &hosted{rt: r, id: id, key: identity.PublicOnly(id)}
+	if err := d.openKey(encoded); err != nil {
+		return 0, nil, err
+	}
+	defer d.key.Wipe()
+	seal := &Checkpoint{Purpose: PurposeExport, Entity: id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
+	return end, seal, seal.sign(d.key)
 }
 
 type chainWriter struct {
@@ -153,6 +194,7 @@ type ChainReport struct {
 	Mended      []Mended
 	Epoch       uint64
 	Head        Hash
+	Fork        *ForkRecord // how the daemon began, where it is a fork and the file begins at its genesis; else nil
 }
 
 // Move is one change of owner that a chain proves.
@@ -227,6 +269,9 @@ type chainVerifier struct {
 	next   uint64 // epoch of the outputs to come
 
 	testimony *testimony // takes what the chain says; may be nil
+
+	see      func(*Link, Hash) // called with each link that holds, the first one's predecessor included; may be nil
+	upgraded func(Upgrade)     // may be nil
 }
 
 func (v *chainVerifier) run() error {
@@ -280,6 +325,14 @@ func (v *chainVerifier) header() error {
 	if h.Head.Origin != h.Entity {
 		return ErrOriginMismatch
 	}
+	if h.Head.Sequence == 0 {
+		if err := v.genesis(&h); err != nil {
+			return err
+		}
+	}
+	if v.see != nil {
+		v.see(&h.Head, v.hash)
+	}
 	if v.testimony != nil {
 		v.testimony.output(&h.Head, h.Payload, v.hash)
 	}
@@ -298,6 +351,26 @@ func (v *chainVerifier) header() error {
 	}
 	v.next = h.Begin.Epoch
 	v.report.Epoch = v.next
+	return nil
+}
+
+// genesis checks the link before the first output: of a daemon that was spawned,
+// or of a fork.
+func (v *chainVerifier) genesis(h *chainHeader) error {
+	if len(h.Payload) == 0 {
+		if h.Head.Parent != (Hash{}) {
+			return fmt.Errorf("%w: a genesis that follows %s, and says nothing of a fork", ErrParentMismatch, h.Head.Parent)
+		}
+		return nil
+	}
+	f, err := forkOfGenesis(&h.Head, h.Payload)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(f.Module, h.Module) {
+		return fmt.Errorf("%w: it is of module %.12x, the chain of %.12x", ErrBadFork, f.Module, h.Module)
+	}
+	v.report.Fork = f
 	return nil
 }
 
@@ -340,6 +413,9 @@ func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
 			return false, fmt.Errorf("%w: link of epoch %d where no move to it is proven; the epoch is %d", ErrEpochBackwards, l.Epoch, v.next)
 		}
 		v.head, v.hash = *l, l.Hash(i.Payload)
+		if v.see != nil {
+			v.see(l, v.hash)
+		}
 		if v.testimony != nil {
 			v.testimony.output(l, i.Payload, v.hash)
 		}
@@ -379,6 +455,9 @@ func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
 		v.report.Module = i.Payload
 		show.Upgrade = &Upgrade{Module: i.Payload, After: v.head.Sequence}
 		v.report.Upgrades = append(v.report.Upgrades, *show.Upgrade)
+		if v.upgraded != nil {
+			v.upgraded(*show.Upgrade)
+		}
 	case i.Tag == itemMend && len(i.Checks) == 1 && len(i.Links) == 0:
 		if show.Mended, err = v.mended(i); err != nil {
 			return false, err

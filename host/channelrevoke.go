@@ -229,6 +229,7 @@ func (h *hub) serveRevocations(c channel.Conn, first *channel.Revocations) error
 // ready.
 func (r *Runtime) startChannels() {
 	r.subs.startAll()
+	r.startAllEffects()
 	if !r.startWork() {
 		return
 	}

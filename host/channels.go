@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -73,6 +74,7 @@ type published struct {
 	rec    storedChannel
 	source identity.EntityID
 
+	carrying   sync.Mutex // held while a daemon's effects are put into it; before publishing
 	publishing sync.Mutex // held while events are put into the log, so that they are written in order
 
 	mu      sync.Mutex
@@ -80,8 +82,12 @@ type published struct {
 	durable uint64        // sequence of the newest event that a crash does not take
 	stale   bool          // the log has what the store refused
 	under   uint64        // the store's generation that the log follows from
+	kept    uint64        // sequence of the oldest event that the store has
 	removed bool          // it is no more
 	changed chan struct{} // closed, and replaced, when durable grows or removed is set
+
+	authors map[identity.EntityID]effect.Mark // the last that daemons published here
+	last    *ticket                           // of what was published last
 }
 
 // storedChannel is how the store keeps what a channel is.
@@ -156,7 +162,7 @@ func (h *hub) add(name string, p ChannelPolicy) (*published, error) {
 
 func (h *hub) open(name string, rec storedChannel) *published {
 	c := &published{hub: h, name: name, rec: rec, source: channel.SourceOf(h.rt.self, [16]byte(rec.Born), name),
-		log: channel.NewLog(rec.Policy.Limits, h.rt.store != nil, 1), changed: make(chan struct{})}
+		log: channel.NewLog(rec.Policy.Limits, h.rt.store != nil, 1), kept: 1, changed: make(chan struct{})}
 	if h.rt.store != nil {
 		c.under = h.rt.store.Generation()
 	}
@@ -204,6 +210,7 @@ func (r *Runtime) RemoveChannel(_ context.Context, name string) error {
 		b := &store.Batch{}
 		b.Delete(store.Channels, []byte(name))
 		b.DeleteRange(store.Events, c.key(0), c.key(^uint64(0)))
+		b.DeleteUnder(store.Authors, c.rec.Born)
 		if err := r.store.Commit(b); err != nil {
 			return fmt.Errorf("forgetting channel %q: %w", name, err)
 		}
@@ -313,10 +320,12 @@ func (r *Runtime) SubmitPublish(name string, from identity.EntityID, payloads ..
 	if err != nil {
 		return nil, err
 	}
-	return c.publish(from, payloads)
+	return c.publish(from, payloads, nil)
 }
 
-func (c *published) publish(from identity.EntityID, payloads [][]byte) (*PublishPending, error) {
+// publish puts events into the log, in order. With a mark they are of a daemon's
+// effects, the last of which it names: it is written with them.
+func (c *published) publish(from identity.EntityID, payloads [][]byte, mark *effect.Mark) (*PublishPending, error) {
 	s := c.hub.rt.store
 	c.publishing.Lock()
 	defer c.publishing.Unlock()
@@ -333,8 +342,12 @@ func (c *published) publish(from identity.EntityID, payloads [][]byte) (*Publish
 	}
 	now := c.hub.rt.clock().UnixNano()
 	first := c.log.Next()
+	if mark != nil {
+		mark.Time = now
+		c.author(*mark)
+	}
 	chunks := c.log.Append(now, from, payloads)
-	trimmed := c.log.Trim(now)
+	c.log.Trim(now)
 	last := c.log.Next() - 1
 	if s == nil {
 		c.durable = last
@@ -343,14 +356,16 @@ func (c *published) publish(from identity.EntityID, payloads [][]byte) (*Publish
 		return &PublishPending{first: first}, nil
 	}
 	b := &store.Batch{Generation: c.under}
+	if mark != nil {
+		b.Put(store.Authors, append(c.rec.Born[:16:16], mark.Sender[:]...), authorValue(*mark))
+	}
 	for _, chunk := range chunks {
 		b.Put(store.Events, c.key(chunk.First), chunk.Bytes)
 	}
-	if trimmed {
-		b.DeleteRange(store.Events, c.key(0), c.key(c.log.First()))
-	}
+	c.letGo(b)
 	c.mu.Unlock()
 	t := &ticket{done: make(chan struct{})}
+	c.last = t
 	s.Submit(b, func(err error) {
 		c.mu.Lock()
 		if err != nil {
@@ -364,6 +379,20 @@ func (c *published) publish(from identity.EntityID, payloads [][]byte) (*Publish
 		close(t.done)
 	})
 	return &PublishPending{first: first, ticket: t}, nil
+}
+
+// letGo removes from the store what the log has dropped, once that is a
+// sixteenth of what it keeps. No two removals overlap: many that begin alike
+// would cost the engine the square of their number. It reports whether b removes
+// any. It needs c.mu.
+func (c *published) letGo(b *store.Batch) bool {
+	first := c.log.First()
+	if first <= c.kept || first-c.kept < (c.log.Next()-first)/16 {
+		return false
+	}
+	b.DeleteRange(store.Events, c.key(c.kept), c.key(first))
+	c.kept = first
+	return true
 }
 
 // reload reads the log from the store. It needs c.mu.
@@ -388,8 +417,13 @@ func (c *published) reload() error {
 	if err != nil {
 		return err
 	}
+	if err := c.readAuthors(); err != nil {
+		return err
+	}
 	c.log, c.stale, c.under = log, false, under
 	c.durable = log.Next() - 1
+	c.kept = log.First()
+	log.Trim(c.hub.rt.clock().UnixNano())
 	return nil
 }
 
@@ -436,14 +470,19 @@ func (h *hub) trim() {
 	for _, c := range all {
 		c.publishing.Lock()
 		c.mu.Lock()
-		trimmed := !c.stale && !c.removed && c.log.Trim(now)
-		first := c.log.First()
+		b := &store.Batch{Generation: c.under}
+		remove := false
+		if !c.stale && !c.removed {
+			c.log.Trim(now)
+			remove = h.rt.store != nil && c.letGo(b)
+		}
 		c.mu.Unlock()
-		if trimmed && h.rt.store != nil {
-			b := &store.Batch{Generation: c.under}
-			b.DeleteRange(store.Events, c.key(0), c.key(first))
+		if remove {
 			h.rt.store.Submit(b, func(err error) {
 				if err != nil {
+					c.mu.Lock()
+					c.stale = true
+					c.mu.Unlock()
 					h.rt.logger.Warn("trimming a channel's log", "channel", c.name, "error", err)
 				}
 			})

@@ -37,6 +37,8 @@ func (r *Runtime) HandleChannel(ctx context.Context, from identity.NodeID, may C
 		err = r.hub.serveFetch(ctx, from, c, msg)
 	case *channel.Publish:
 		err = r.hub.servePublish(ctx, from, may, c, msg)
+	case *channel.Carry:
+		err = r.serveCarry(ctx, from, may, c, msg)
 	case *channel.Revocations:
 		err = r.hub.serveRevocations(c, msg)
 	default:
@@ -153,7 +155,7 @@ func (h *hub) servePublish(ctx context.Context, from identity.NodeID, may Channe
 	if err != nil {
 		return err
 	}
-	p, err := c.publish(m.From, m.Payloads)
+	p, err := c.publish(m.From, m.Payloads, nil)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ const (
 	PurposeRestart  Purpose = 5 // a restored daemon's first word: its history begins here
 	PurposeUpgrade  Purpose = 6 // what follows is of other code; State says of what
 	PurposeMend     Purpose = 7 // the daemon was brought back by an operator's choice; State is that fact's hash
+	PurposeFork     Purpose = 8 // another daemon begins with this one's state; State is the hash of what its record says
 )
 
 // Checkpoint is a daemon's signed statement of where its chain stands.
@@ -34,7 +35,7 @@ type Checkpoint struct {
 	Epoch     uint64
 	Sequence  uint64
 	Head      Hash
-	State     []byte // in a snapshot, SHA-256 of its header; at a hand-over, from whom to whom; at a beginning or an upgrade, of what code; else empty
+	State     []byte // in a snapshot, SHA-256 of its header; at a hand-over, from whom to whom; at a beginning or an upgrade, of what code; of a mending or a fork, the hash of its facts; else empty
 	Signature []byte // ed25519 over the canonical CBOR of the fields above; empty when the signer holds no private key
 }
 

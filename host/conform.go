@@ -335,27 +335,10 @@ func (c *Conformance) hooks(ctx context.Context) (RuleVerdict, error) {
 	if err != nil {
 		return RuleVerdict{}, err
 	}
-	hook := "wasmhost_snapshot"
-	got, _, err := c.answers(ctx, func(d *TrialDaemon) (*TrialDaemon, error) {
-		hook = "wasmhost_snapshot"
-		state, err := d.Given()
-		if err != nil {
-			return nil, err
-		}
-		hook = "wasmhost_restore"
-		fresh, err := c.Trial.empty(ctx, nil)
-		if err != nil {
-			return nil, err
-		}
-		fresh.applied, fresh.last = d.applied, d.last
-		if err := fresh.code.Restore(fresh.call(), state); err != nil {
-			return nil, errors.Join(err, fresh.Close())
-		}
-		return fresh, nil
-	})
+	got, _, err := c.answers(ctx, func(d *TrialDaemon) (*TrialDaemon, error) { return c.Trial.byHooks(ctx, d, nil) })
 	var fault *GuestError
 	if errors.As(err, &fault) {
-		return failed("make "+hook+" take every state that the daemon can be in", "%s fails: %v", hook, fault), nil
+		return failed("make "+fault.Call+" take every state that the daemon can be in", "%s fails: %v", fault.Call, fault), nil
 	}
 	if err != nil {
 		return RuleVerdict{}, err

@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 
+	"wasmhost/host/effect"
+	"wasmhost/host/internal/sandbox"
 	"wasmhost/identity"
 )
 
@@ -42,6 +44,9 @@ type Call struct {
 	Time     int64  // when the event was recorded, Unix nanoseconds
 	Channel  string
 	Kind     EventKind
+
+	of      *hosted // whose event it is; nil: effects are not for this call
+	effects []effect.Effect
 }
 
 // Requirements is what a daemon needs of a node.
@@ -78,6 +83,8 @@ type Env struct {
 	Entity identity.EntityID
 	Limits Limits
 	Log    func(level int, text string) // to the daemon's log; levels as in package abi
+
+	rules sandbox.Rules // of a module's effects
 }
 
 // FactoryFunc is a function as a Factory.

@@ -46,6 +46,25 @@ var closedChan = func() chan struct{} {
 type ticket struct {
 	done chan struct{}
 	err  error
+
+	// Of a cluster's daemon, which answers later: closed once the record is on disk
+	// here, or storedErr says why not. nil: as done.
+	stored    chan struct{}
+	storedErr error
+}
+
+// waitStored waits for the record to be on disk here, which says nothing of
+// standbys.
+func (t *ticket) waitStored(ctx context.Context) error {
+	if t == nil || t.stored == nil {
+		return t.wait(ctx)
+	}
+	select {
+	case <-t.stored:
+		return t.storedErr
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the event to be durable: %w", context.Cause(ctx))
+	}
 }
 
 func (t *ticket) wait(ctx context.Context) error {
@@ -88,6 +107,13 @@ func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev Event) (*
 }
 
 func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (Pending, error) {
+	if r.tracer != nil {
+		return r.traced(ctx, id, ev)
+	}
+	return r.untraced(ctx, id, ev)
+}
+
+func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *Event) (Pending, error) {
 	if err := r.ready(); err != nil {
 		return Pending{}, err
 	}
@@ -106,7 +132,11 @@ func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (
 	}
 	defer d.mu.Unlock()
 	defer d.show()
-	return d.apply(ev)
+	p, err := d.apply(ev)
+	if err == nil && d.replica != nil && (p.ticket == nil || p.result.Duplicate) {
+		p.ticket = d.replica.barrier() // nothing was written, and the answer is an answer
+	}
+	return p, err
 }
 
 // room returns nil when the store takes new records.
@@ -124,11 +154,15 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 		return Pending{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits.EventBytes)
 	}
 	at := d.after(d.used)
+	if ev.Kind != EventDirect {
+		return Pending{}, fmt.Errorf("%w: an event of kind %d is not delivered from outside", ErrReserved, ev.Kind)
+	}
 	if !ev.Sender.IsZero() {
-		if ev.Kind != EventDirect || d.ledger.Len() > 0 && d.ledger.From(ev.Sender) != nil {
+		if d.ledger.Len() > 0 && d.ledger.From(ev.Sender) != nil {
 			return Pending{}, fmt.Errorf("%w: the sender is a channel, whose events come by the subscription alone", ErrReserved)
 		}
 		if d.horizon.seen(ev.Sender, ev.Number) {
+			d.events.repeats.Add(1)
 			return d.repeat(ev)
 		}
 		if err := d.horizon.room(ev.Sender, d.limits.Senders, at-int64(d.limits.SenderMemory)); err != nil {
@@ -141,12 +175,19 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 // process is apply without the checks.
 func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 	var began time.Time
-	if d.tail != nil {
+	sampled := d.sampled()
+	if sampled || d.tail != nil {
 		began = time.Now()
 	}
 	raw, err := d.daemon.Process(d.prepareCall(ev, at), ev.Payload)
-	if d.tail != nil {
-		d.tail.busy += time.Since(began)
+	if sampled || d.tail != nil {
+		took := time.Since(began)
+		if d.tail != nil {
+			d.tail.busy += took
+		}
+		if sampled {
+			d.events.process.Observe(took)
+		}
 	}
 	if err != nil {
 		return d.failed(ev, at, err)
@@ -155,7 +196,7 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 	if d.recording() {
 		rec = &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
 			Applied: d.applied + 1, Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: raw,
-			Kind: ev.Kind, From: ev.From}
+			Kind: ev.Kind, From: ev.From, SenderEpoch: ev.epoch, Effects: d.call.effects}
 	}
 	var outputs []Output
 	if ev.Kind == EventDirect || !d.feed.idle() {
@@ -163,11 +204,34 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 	} else {
 		d.chainOn(raw) // nobody is to have them
 	}
-	d.note(ev.Sender, ev.Number, at)
+	d.note(ev, at)
+	acts := len(d.call.effects) > 0
+	if acts {
+		d.acted(d.call.effects)
+	}
 	p := Pending{result: Result{Outputs: outputs}}
+	d.events.events.Add(1)
+	if len(raw) > 0 {
+		d.events.outputs.Add(uint64(len(raw)))
+	}
 	if rec != nil {
-		p.ticket = d.record(rec.encode())
+		if sampled {
+			d.timing = began
+		}
+		var enc []byte
+		if acts || ev.Kind >= EventTimer {
+			if enc, err = encodeRecord(rec); err != nil {
+				return Pending{}, err // it is of types that encode
+			}
+		} else {
+			enc = rec.encode()
+		}
+		p.ticket = d.record(enc)
+		d.timing = time.Time{}
 		d.storeIfDue(d.used)
+	}
+	if acts {
+		d.rt.startEffects(d)
 	}
 	if len(outputs) > 0 && !d.feed.idle() {
 		for _, o := range outputs {
@@ -239,16 +303,20 @@ func newOutputs(n, size int) ([]Output, []byte) {
 }
 
 // note counts an applied event.
-func (d *hosted) note(sender identity.EntityID, number uint64, at int64) {
+func (d *hosted) note(ev *Event, at int64) {
 	d.applied++
 	d.stats.processed++
 	d.lastTime = at
-	d.advance(sender, number, at)
+	d.advance(ev.Kind, ev.Sender, ev.epoch, ev.Number, at)
 }
 
 // advance records that the sender's event number has been applied, or failed
 // on. Of a channel the ledger knows it.
-func (d *hosted) advance(sender identity.EntityID, number uint64, at int64) {
+func (d *hosted) advance(kind EventKind, sender identity.EntityID, epoch, number uint64, at int64) {
+	if kind >= EventTimer {
+		d.tookEffect(kind, sender, epoch, number, at)
+		return
+	}
 	if d.ledger.Len() > 0 {
 		if b := d.ledger.From(sender); b != nil {
 			b.Cursor = max(b.Cursor, number)
@@ -262,9 +330,11 @@ func (d *hosted) advance(sender identity.EntityID, number uint64, at int64) {
 // recorded, so that a repeat of it is told the same.
 func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 	d.stats.errors++
+	d.events.failures[failureOf(err)].Add(1)
 	if errors.Is(err, errBroken) {
 		d.log.add(3, err.Error())
 		d.end(stateFailed, err)
+		d.tellOf(CannotGoOn, err.Error())
 		return Pending{}, err
 	}
 	p := Pending{err: err}
@@ -277,11 +347,11 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 	if ev.Sender.IsZero() || d.again(ev, fault) {
 		return p, nil
 	}
-	d.advance(ev.Sender, ev.Number, at)
+	d.advance(ev.Kind, ev.Sender, ev.epoch, ev.Number, at)
 	if d.recording() {
 		rec, encErr := encodeRecord(&failureRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
 			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text,
-			Channel: ev.Channel, Payload: ev.Payload})
+			Channel: ev.Channel, Payload: ev.Payload, Event: ev.Kind, SenderEpoch: ev.epoch})
 		if encErr != nil {
 			return Pending{}, encErr
 		}
@@ -391,9 +461,22 @@ func (d *hosted) submit(b *store.Batch, t *ticket) *ticket {
 		b.Delete(store.Passive, d.id[:])
 		d.marked = false
 	}
-	d.rt.store.Submit(b, func(err error) {
+	began, meter := d.timing, d.events
+	finish := func(err error) {
 		t.err = err
 		close(t.done)
-	})
+		if err == nil && !began.IsZero() {
+			meter.delivery.Observe(time.Since(began))
+		}
+	}
+	if d.replica == nil {
+		d.rt.store.Submit(b, finish)
+		return t
+	}
+	t.stored = make(chan struct{})
+	d.replica.submit(b, func(err error) {
+		t.storedErr = err
+		close(t.stored)
+	}, finish)
 	return t
 }

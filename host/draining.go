@@ -29,7 +29,13 @@ func (r *Runtime) SetDraining(on, lasting bool) error {
 			return fmt.Errorf("storing whether the node is draining: %w", err)
 		}
 	}
-	r.draining.Store(on)
+	what := DrainingEnded
+	if on {
+		what = DrainingBegan
+	}
+	if r.draining.Swap(on) != on {
+		r.tellOf(Happening{What: what})
+	}
 	return nil
 }
 

@@ -37,6 +37,7 @@ var (
 	ErrMailboxFull = errors.New("the daemon's mailbox is full")
 	ErrTooLarge    = errors.New("the event is larger than the limit")
 	ErrHorizonFull = errors.New("the daemon remembers as many senders as it may")
+	ErrComing      = errors.New("the daemon is on its way to this node")
 	ErrDiverged    = errors.New("the daemon's replay gave other outputs than its history has")
 	ErrNoHistory   = errors.New("this runtime keeps no history")
 	ErrSuperseded  = errors.New("the sender has gone past this event, and what became of it is not on record")

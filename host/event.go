@@ -25,6 +25,8 @@ type Event struct {
 	// the node's owner.
 	From identity.EntityID
 
+	epoch uint64 // of a daemon's event: under which it came about
+
 	// Payload is the event's content. It belongs to the caller, who must not
 	// change it until the delivery has returned.
 	Payload []byte
@@ -39,6 +41,8 @@ const (
 	EventDirect  EventKind = abi.EventDirect
 	EventChannel EventKind = abi.EventChannel
 	EventGap     EventKind = abi.EventGap // lost events of a channel
+	EventTimer   EventKind = abi.EventTimer
+	EventDaemon  EventKind = abi.EventDaemon // another daemon sent it
 )
 
 // Output is one link of a daemon's chain with its payload: what the daemon

@@ -1,10 +1,13 @@
 package host
 
 import (
+	"sync"
+
 	"context"
 	"time"
 
 	"wasmhost/host/migration"
+	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
@@ -89,14 +92,23 @@ func (r *Runtime) Passivate(id identity.EntityID) bool {
 // ReadDelta reads a stored delta as the first behind a snapshot that has the
 // digest base.
 func ReadDelta(id identity.EntityID, base Hash, value []byte) error {
-	d := &hosted{id: id, saved: saved{digest: base}}
+	d := &hosted{id: id, saved: saved{digest: base}, rt: withStore()}
 	_, _, _, err := d.readDelta([]byte{0, 0, 0, 0}, value)
 	return err
 }
 
+// withStore is a runtime of which only the store is there, and empty.
+var withStore = sync.OnceValue(func() *Runtime {
+	s, err := store.Open(store.Options{Ephemeral: true})
+	if err != nil {
+		panic(err)
+	}
+	return &Runtime{store: s}
+})
+
 // StoredDigest names a stored snapshot.
 func StoredDigest(id identity.EntityID, value []byte) (Hash, error) {
-	index, s, err := readStored(value, id)
+	index, s, err := withStore().readStored(value, id)
 	if err != nil {
 		return Hash{}, err
 	}

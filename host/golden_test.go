@@ -4,15 +4,19 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -52,12 +56,118 @@ func unpack(t *testing.T, file, dir string) {
 	}
 }
 
+// writeData is for whoever changes the format: the directory is then committed.
+var writeData = flag.Bool("write-data", false, "write the data directory of the present version into testdata/data")
+
+// zeros is native, with a state that is a file of its own.
+type zeros struct{ native }
+
+func (z *zeros) Snapshot(c *host.Call) ([]byte, error) {
+	s, err := z.native.Snapshot(c)
+	return append(append(s, ' '), make([]byte, 2<<20)...), err
+}
+
+func goldenHost(t *testing.T, dir string, key *identity.KeyPair, log io.Writer) (*host.Runtime, *store.Store) {
+	t.Helper()
+	s := openStore(t, dir, nil)
+	r, err := host.New(ctx, host.Options{Node: key, Store: s, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	if err == nil {
+		err = r.RegisterFactory("zeros", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &zeros{}, nil }))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, s
+}
+
+// writeGolden makes the data directory that TestGoldenDataDirectories reads, and
+// copies it while the host runs, as a crash leaves it.
+func writeGolden(t *testing.T, to string) {
+	dir, left, key := t.TempDir(), t.TempDir(), newKey(t)
+	if err := identity.WriteKeyFile(filepath.Join(dir, "node.key"), key, nil); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	r, s := goldenHost(t, dir, key, &log)
+	if err := r.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"counter", "echo", "reminder", "wordcount"} {
+		if _, err := r.PushKind(ctx, kind, guest(t, "c/"+kind+".wasm")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids := make(map[string]identity.EntityID)
+	spawn := func(req host.SpawnRequest) {
+		d, err := r.Spawn(ctx, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[req.Name] = d.Entity
+	}
+	send := func(name, payload string) {
+		if _, err := r.Deliver(ctx, ids[name], host.Event{Payload: []byte(payload)}); (err != nil) != (payload == "fail") {
+			t.Fatal(err)
+		}
+	}
+	often := host.Limits{SnapshotEvents: 2}
+	forty := []byte(`{"start":40}`)
+	spawn(host.SpawnRequest{Kind: "counter", Name: "c1", Config: forty})
+	spawn(host.SpawnRequest{Kind: "counter", Name: "c2", Config: forty})
+	spawn(host.SpawnRequest{Kind: "echo", Name: "e1"})
+	spawn(host.SpawnRequest{Kind: "echo", Name: "gone"})
+	spawn(host.SpawnRequest{Kind: "wordcount", Name: "w1", Limits: often})
+	spawn(host.SpawnRequest{Kind: "reminder", Name: "r1", Grants: effect.Grants{SendAny: true}})
+	spawn(host.SpawnRequest{Kind: "zeros", Name: "z1", Limits: often})
+	for _, step := range strings.Fields("c1:x c1:x c1:fail c2:x c2:x e1:hi z1:x z1:x z1:x z1:x z1:x") {
+		name, payload, _ := strings.Cut(step, ":")
+		send(name, payload)
+	}
+	for i := range 9 {
+		send("w1", strings.Repeat(fmt.Sprintf("w%d ", i), 200))
+	}
+	send("r1", "3650d tea")
+	if err := r.Stop(ctx, ids["gone"]); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Passivate(ids["c2"]) {
+		t.Fatal("c2 stays active")
+	}
+	send("c2", "x")
+	if err := s.Commit(&store.Batch{}); err != nil { // what was submitted before is on disk
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(z)
+	if err := errors.Join(w.AddFS(os.DirFS(left)), w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A data directory that a program of an earlier version left, as a crash left
 // it, is read for ever: testdata/data has one of each version. Counters c1 and
 // c2 began at 40 and had 2 events, c1 one more that failed, c2 a third after it
-// was passive; echo e1 had one; gone was stopped. That of version 3 has deltas.
+// was passive; echo e1 had one; gone was stopped. Those from version 3 on have
+// deltas. From version 4 on a timer of reminder r1 waits, and z1, which counted to
+// 5, has a state that is a file.
 func TestGoldenDataDirectories(t *testing.T) {
-	for version, c2 := range map[int]int{2: 43, 3: 43} {
+	if *writeData {
+		writeGolden(t, filepath.Join("testdata", "data", "version-4.tgz"))
+	}
+	for version, daemons := range map[int]int{2: 3, 3: 3, 4: 6} {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			dir := t.TempDir()
 			unpack(t, filepath.Join("testdata", "data", fmt.Sprintf("version-%d.tgz", version)), dir)
@@ -66,12 +176,8 @@ func TestGoldenDataDirectories(t *testing.T) {
 				t.Fatal(err)
 			}
 			for round := range 2 { // the second time it is of the present version
-				s := openStore(t, dir, nil)
 				var log bytes.Buffer
-				r, err := host.New(ctx, host.Options{Node: key, Store: s, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
-				if err != nil {
-					t.Fatal(err)
-				}
+				r, s := goldenHost(t, dir, key, &log)
 				deltas := 0
 				if err := s.Scan(store.Deltas, func(_, _ []byte) error { deltas++; return nil }); err != nil || deltas == 0 && version > 2 && round == 0 {
 					t.Errorf("%d deltas, %v", deltas, err)
@@ -79,10 +185,15 @@ func TestGoldenDataDirectories(t *testing.T) {
 				if err := r.Start(ctx); err != nil {
 					t.Fatal(err)
 				}
-				if n := r.DaemonCount(); n != 3 {
+				if n := r.DaemonCount(); n != daemons {
 					t.Errorf("%d daemons", n)
 				}
-				for name, want := range map[string]string{"c1": fmt.Sprint(43 + round), "c2": fmt.Sprint(c2 + 1 + round), "e1": "hi"} {
+				answers := map[string]string{"c1": fmt.Sprint(43 + round), "c2": fmt.Sprint(44 + round), "e1": "hi"}
+				if version > 3 {
+					answers["z1"] = fmt.Sprint(6 + round)
+					goldenTimer(t, r)
+				}
+				for name, want := range answers {
 					id, err := r.Resolve(name)
 					if err != nil {
 						t.Fatal(err)
@@ -104,5 +215,18 @@ func TestGoldenDataDirectories(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// goldenTimer checks the timer of r1.
+func goldenTimer(t *testing.T, r *host.Runtime) {
+	t.Helper()
+	id, err := r.Resolve("r1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := r.Effects(id)
+	if err != nil || len(e.Timers) != 1 || !e.Grants.SendAny || !strings.HasSuffix(string(e.Timers[0].Payload), "tea") {
+		t.Errorf("the effects of r1: %+v, %v", e, err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -74,28 +76,32 @@ type Migration struct {
 	watched  <-chan Progress // from the beginning on, where options.watch asks for it
 	resuming context.Context // of one that was released before a restart
 
-	mu       sync.Mutex
-	phase    migration.Phase
-	since    time.Time // when phase began
-	began    time.Time // the same by the runtime's clock
-	attempts int
-	took     []PhaseTime
-	bytes    int64
-	parts    int64 // of whole, that are done
-	whole    int64 // bytes of module, memory and records, before compression
-	passes   []Round
-	root     []byte // the hash of the memory that was released; nil: not known
-	queued   int64  // events that waited at the release
-	receipt  *Receipt
-	unbound  []Unbound
-	told     time.Time // when progress was published last
-	downtime time.Duration
-	epoch    uint64
-	err      error
-	release  *migration.Release // what was released; nil before Cutover
-	doubt    bool               // whether release is on disk is not known
-	settling bool               // the target has confirmed
-	taken    bool               // takenBack is closed
+	mu        sync.Mutex
+	phase     migration.Phase
+	since     time.Time // when phase began
+	began     time.Time // the same by the runtime's clock
+	attempts  int
+	took      []PhaseTime
+	bytes     int64
+	parts     int64 // of whole, that are done
+	whole     int64 // bytes of module, memory and records, before compression
+	passes    []Round
+	root      []byte // the hash of the memory that was released; nil: not known
+	queued    int64  // events that waited at the release
+	receipt   *Receipt
+	unbound   []Unbound
+	span      trace.Span      // nil: it is not traced
+	within    context.Context // with span
+	phaseSpan trace.Span
+	told      time.Time // when progress was published last
+	downtime  time.Duration
+	epoch     uint64
+	err       error
+	release   *migration.Release // what was released; nil before Cutover
+	asked     *migration.Release // what a cluster's directory was asked to say, and may say already
+	doubt     bool               // whether release is on disk is not known
+	settling  bool               // the target has confirmed
+	taken     bool               // takenBack is closed
 
 	takenBack chan struct{} // closed when an operator takes the daemon back
 }
@@ -243,6 +249,8 @@ func (m *Migration) enter(p migration.Phase) {
 	m.rt.logger.Debug("migration", "daemon", m.entity.Origin(), "phase", p)
 	m.changes.publish(PhaseChange{p, m.began})
 	m.tell(nil)
+	m.tellOf(MigrationPhase, nil, "")
+	m.tracePhase()
 }
 
 // again starts the phases anew, for another attempt.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/effect"
 	"wasmhost/identity"
 )
 
@@ -37,6 +38,8 @@ type hosted struct {
 	log    daemonLog
 	feed   feed[emitted]
 	view   view
+	meter  *kindMeter
+	events *eventMeter // of meter
 
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
@@ -45,6 +48,8 @@ type hosted struct {
 	// bound is the ledger as it was seen last: who asks does not wait for a busy
 	// daemon. nil: nobody has asked.
 	bound atomic.Pointer[[]channel.Binding]
+	does  atomic.Pointer[Effects] // as bound, of effects
+
 	pacer pacer // spaces its events while it moves and does too much
 
 	mu       sync.Mutex
@@ -53,6 +58,7 @@ type hosted struct {
 	name     string
 	config   []byte
 	key      *identity.KeyPair
+	replica  *replica // of a cluster's daemon; nil: it is no cluster's. Set before the daemon is in the tables
 	state    daemonState
 	resumed  chan struct{} // closed when a pause ends; nil unless paused
 	gone     error
@@ -64,6 +70,7 @@ type hosted struct {
 	lastTime int64
 	horizon  horizon
 	ledger   channel.Ledger // subscriptions
+	effects  *effect.State  // nil: none; of a passive daemon, what is needed meanwhile
 	gathered *gathered      // while a run of events is applied: their records
 	stats    stats
 	spawned  time.Time
@@ -75,12 +82,14 @@ type hosted struct {
 	tail     *tail   // non-nil while a migration copies records
 	last     *ticket // of the last record submitted
 	repeated repeated
-	under    uint64 // the store's generation that all this follows from
-	marked   bool   // the store says that the daemon is passive
-	counted  int64  // bytes of memory in idle.bytes
-	used     int64  // when it was last entered, by the runtime's clock, Unix nanoseconds
-	call     Call   // reused from event to event
-	also     []byte // a record to be written with the next one
+	under    uint64    // the store's generation that all this follows from
+	marked   bool      // the store says that the daemon is passive
+	counted  int64     // bytes of memory in idle.bytes
+	timed    uint64    // events that came, for sampled
+	timing   time.Time // when the event that is recorded next was begun; zero: it is not timed
+	used     int64     // when it was last entered, by the runtime's clock, Unix nanoseconds
+	call     Call      // reused from event to event
+	also     []byte    // a record to be written with the next one
 	wall     lastWall
 	trimming bool     // old history is being let go of
 	adopting bool     // records are taken as they are: what they changed comes otherwise
@@ -104,6 +113,7 @@ func (d *hosted) setLimits(own map[string]int64) error {
 func (d *hosted) enter(ctx context.Context) error {
 	if d.waiting.Add(1) > int64(d.limits.Mailbox) {
 		d.waiting.Add(-1)
+		d.events.refused.Add(1)
 		return fmt.Errorf("%w: %d events wait", ErrMailboxFull, d.limits.Mailbox)
 	}
 	defer d.waiting.Add(-1)
@@ -118,6 +128,15 @@ func (d *hosted) enter(ctx context.Context) error {
 		}
 		switch d.state {
 		case stateRunning:
+			if held := d.held(); held != nil {
+				d.mu.Unlock()
+				select {
+				case <-held:
+					continue
+				case <-ctx.Done():
+					return fmt.Errorf("waiting for daemon %s: %w: %w", d.id.Origin(), d.rt.Holding(), context.Cause(ctx))
+				}
+			}
 			d.used = d.rt.clock().UnixNano()
 			return nil
 		case statePaused:
@@ -134,6 +153,15 @@ func (d *hosted) enter(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// held returns what is closed when a daemon that its cluster holds may serve; nil
+// where it may now.
+func (d *hosted) held() <-chan struct{} {
+	if d.replica == nil {
+		return nil
+	}
+	return d.replica.holding()
 }
 
 // lock takes d.mu, or returns an error where ctx ends first.
@@ -211,6 +239,9 @@ func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind
 	if ev.Kind != EventDirect {
 		c.Sender = ev.From
+	}
+	if len(c.effects) > 0 {
+		c.effects = nil // those before are the state's
 	}
 	return c
 }

@@ -140,6 +140,7 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kinds[name] = k
+	r.tellOf(Happening{What: KindPushed, Kind: name})
 	return nil
 }
 
@@ -222,6 +223,7 @@ func (r *Runtime) RemoveKind(_ context.Context, name string) error {
 		}
 	}
 	delete(r.kinds, name)
+	r.tellOf(Happening{What: KindRemoved, Kind: name})
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -101,6 +102,7 @@ func (m *memoryWriter) chunk(index []uint32, blocks []byte) error {
 		return err
 	}
 	_, err := m.w.Write(m.room)
+	runtime.Gosched() // see follow
 	return err
 }
 
@@ -180,8 +182,11 @@ func badMemory(err error) error {
 	return err
 }
 
+// keep leaves to the caller the blocks that next returned last.
+func (m *memoryReader) keep() { m.plain = nil }
+
 // next returns the next blocks, which are valid until it is called again, and
-// io.EOF after the last.
+// io.EOF after the last. Who calls keep has the blocks for good.
 func (m *memoryReader) next() (index []uint32, blocks []byte, err error) {
 	if m.left == 0 {
 		if err := m.r.End(); err != nil {

@@ -33,7 +33,7 @@ const (
 	MendRollback Mend = 2
 )
 
-var mendNames = [...]string{"retry", "skip", "rollback", "take-back", "claim", "drop"}
+var mendNames = [...]string{"retry", "skip", "rollback", "take-back", "claim", "drop", "failover"}
 
 // String returns the way's name.
 func (m Mend) String() string {
@@ -109,11 +109,19 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how Mend
 		d.end(stateGone, err)
 		return Mended{}, fmt.Errorf("mending daemon %s by %s: %w", id.Origin(), how, err)
 	}
+	if old.replica != nil {
+		old.replica.end(fmt.Errorf("%w: it was mended", ErrNotReady))
+		r.cluster.attach(d)
+		defer r.cluster.lookSoon()
+	}
 	r.mu.Lock()
 	r.daemons[id], r.names[d.name] = d, id
 	r.mu.Unlock()
+	d.meter.cameBack(how.String(), stateRunning)
+	d.tellOf(WasMended, how.String())
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
+	r.startEffects(d)
 	r.grown(d)
 	r.logger.Warn("a daemon was mended", "daemon", id.Origin(), "how", how, "count", fact.Count, "epoch", fact.Epoch)
 	return fact, nil
@@ -192,8 +200,9 @@ func (d *hosted) dropped(fact *Mended) {
 		if index < d.index {
 			return store.ErrStop
 		}
-		e, ok := readEvent(b)
-		if !ok || len(e.Outputs) == 0 {
+		rec, err := decodeRecord(b)
+		e, ok := rec.(*eventRecord)
+		if err != nil || !ok || len(e.Outputs) == 0 {
 			return nil
 		}
 		links := e.links()

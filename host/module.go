@@ -24,7 +24,7 @@ type moduleFactory struct {
 
 // New makes a guest of the module.
 func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
-	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: sandboxLimits(env.Limits), Log: env.Log})
+	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: sandboxLimits(env.Limits), Log: env.Log, Rules: env.rules})
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
 	}
@@ -77,7 +77,13 @@ func (d *moduleDaemon) Init(c *Call, config []byte) error { return d.guest.Init(
 
 // Process applies one event, or leaves no trace of it.
 func (d *moduleDaemon) Process(c *Call, payload []byte) ([][]byte, error) {
-	return d.guest.Process(d.event(c), payload)
+	out, err := d.guest.Process(d.event(c), payload)
+	if err == nil {
+		if list := d.guest.Effects(); list != nil {
+			c.effects = effectsOf(list)
+		}
+	}
+	return out, err
 }
 
 // Snapshot returns what the guest's hook gives: nil where it has none.
@@ -139,6 +145,7 @@ func (d *moduleDaemon) loadMemory(saved io.Reader, changes ...[]byte) error {
 				break
 			}
 			if err == nil {
+				m.keep()
 				err = d.guest.Fill(index, blocks)
 			}
 			if err != nil {
@@ -239,6 +246,8 @@ func (d *moduleDaemon) follow() *sandbox.Follower { return d.guest.Follow() }
 func (d *moduleDaemon) fill(index []uint32, blocks []byte) error { return d.guest.Fill(index, blocks) }
 
 func (d *moduleDaemon) become(s *sandbox.State) error { return d.guest.Become(s) }
+
+func (d *moduleDaemon) adopt(s *sandbox.Shared) error { return d.guest.LoadShared(s) }
 
 // event fills the reused event from c.
 func (d *moduleDaemon) event(c *Call) *sandbox.Event {

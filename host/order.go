@@ -16,7 +16,7 @@ import (
 // hears the phases and the outcome, and may cancel.
 
 // order asks o.Source to move the daemon and returns at once.
-func (r *Runtime) order(id identity.EntityID, target identity.NodeID, o MigrationOptions) (*Migration, error) {
+func (r *Runtime) order(caller context.Context, id identity.EntityID, target identity.NodeID, o MigrationOptions) (*Migration, error) {
 	if r.mesh == nil {
 		return nil, migration.Failf(migration.SourceUnavailable, "this node has no peers")
 	}
@@ -46,6 +46,7 @@ func (r *Runtime) order(id identity.EntityID, target identity.NodeID, o Migratio
 	r.ordered[id] = m
 	r.work.Go(func() {
 		defer cancel(nil)
+		ctx := m.trace(ctx, caller, "order")
 		m.outcome(m.follow(ctx, peer))
 	})
 	return m, nil
@@ -54,7 +55,7 @@ func (r *Runtime) order(id identity.EntityID, target identity.NodeID, o Migratio
 // follow has the source move the daemon and hears how it goes. It returns what
 // the source says at the end, or why nothing more is heard of it.
 func (m *Migration) follow(ctx context.Context, peer Peer) (*migration.Outcome, error) {
-	c, err := peer.OpenMigration(m.rt.ctx) // longer than ctx: a cancellation is said over it
+	c, err := peer.OpenMigration(m.spanned(m.rt.ctx)) // longer than ctx: a cancellation is said over it
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +126,7 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 			m.took = append(m.took, PhaseTime{s.Phase, time.Duration(s.Took)})
 		}
 	}
+	m.traceEnd(m.err)
 	m.mu.Unlock()
 	m.rt.mu.Lock()
 	delete(m.rt.ordered, m.entity)

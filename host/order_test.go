@@ -16,6 +16,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
+	"wasmhost/host/standby"
 	"wasmhost/identity"
 )
 
@@ -303,6 +304,8 @@ func TestBadOrders(t *testing.T) {
 
 // answering answers whatever comes first with one message.
 type answering struct{ with migration.Message }
+
+func (*answering) HandleStandby(context.Context, identity.NodeID, standby.Conn) {}
 
 func (*answering) HandleChannel(context.Context, identity.NodeID, host.ChannelAccess, channel.Conn) {}
 

@@ -58,6 +58,7 @@ func (d *hosted) drop() {
 	d.daemon, d.counted = nil, 0
 	d.key.Wipe()
 	d.key = identity.PublicOnly(d.id)
+	d.effects = d.effects.Resting()
 	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, horizon{}, repeated{}, saved{}
 	d.log.trim(keptPassive)
 	d.state = statePassive
@@ -71,7 +72,7 @@ func (r *Runtime) passivate(d *hosted) bool {
 		return false
 	}
 	defer d.mu.Unlock()
-	if d.state != stateRunning || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.stale() != nil || r.store.Err() != nil {
+	if d.state != stateRunning || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.busyWithEffects() || d.stale() != nil || r.store.Err() != nil {
 		return false
 	}
 	b := &store.Batch{}
@@ -89,7 +90,7 @@ func (r *Runtime) passivate(d *hosted) bool {
 		r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 		return false
 	}
-	if err := d.putLedger(b); err != nil {
+	if err := errors.Join(d.putLedger(b), d.putEffects(b)); err != nil {
 		r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 		return false
 	}
@@ -98,6 +99,7 @@ func (r *Runtime) passivate(d *hosted) bool {
 	d.commit(b)
 	d.drop()
 	d.marked = true
+	d.meter.passivated.Add(1)
 	return true
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"wasmhost/host/channel"
 	"wasmhost/host/migration"
+	"wasmhost/host/standby"
 	"wasmhost/identity"
 )
 
@@ -32,6 +33,10 @@ type Peer interface {
 	// OpenMigration does.
 	OpenChannel(ctx context.Context) (channel.Conn, error)
 
+	// OpenStandby opens a stream about a daemon of this node's to the peer's Handler,
+	// for the peer to be its standby; as OpenMigration does.
+	OpenStandby(ctx context.Context) (standby.Conn, error)
+
 	// SealKey is the key to which identities are sealed for this peer. It is
 	// known once the peer has been connected to; ctx bounds the connecting.
 	SealKey(ctx context.Context) (identity.SealKey, error)
@@ -48,6 +53,10 @@ type Handler interface {
 	// without a token what may says. It returns when the stream is done with; the
 	// caller closes it.
 	HandleChannel(ctx context.Context, from identity.NodeID, may ChannelAccess, c channel.Conn)
+
+	// HandleStandby is this node's part as the standby of a daemon of from's. It
+	// returns when the stream is done with; the caller closes it.
+	HandleStandby(ctx context.Context, from identity.NodeID, c standby.Conn)
 }
 
 // ChannelAccess is what a node may do without a token.

@@ -60,6 +60,7 @@ func (m *Migration) passed(r Round) {
 	defer m.mu.Unlock()
 	m.passes = append(m.passes, r)
 	m.tell(&r)
+	m.tellOf(MigrationRound, &r, "")
 	m.rt.logger.Debug("a round of a migration", "daemon", m.entity.Origin(), "round", r.Number, "how", r.How, "records", r.Records,
 		"blocks", r.Blocks, "bytes", r.Bytes, "took", r.Took, "left", r.Left)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"wasmhost/host/directory"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -76,6 +77,12 @@ func (r *Runtime) Resolve(ref string) (identity.EntityID, error) {
 		if !t.Stopped {
 			match(id, t.Name)
 		}
+	}
+	if len(found) == 0 && r.cluster != nil {
+		r.cluster.member.Named(func(e directory.Entry) bool {
+			match(e.Entity, e.Name)
+			return false
+		})
 	}
 	switch len(found) {
 	case 0:

@@ -69,7 +69,11 @@ func TestUnboundSubscriptionsAreReported(t *testing.T) {
 // times, connections break and each host of it is restarted: what it has heard is
 // what was published, in order, once.
 func TestSubscriberMovesAndHostsFail(t *testing.T) {
-	for seed := range uint64(6) {
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
 			var net hosttest.Net

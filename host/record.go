@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/effect"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -50,8 +51,11 @@ type eventRecord struct {
 	Epoch   uint64 // of the outputs
 	Outputs [][]byte
 
-	Kind EventKind         `cbor:"-"` // of a channelRecord
+	Kind EventKind         `cbor:"-"` // of a channelRecord, and of an effectRecord
 	From identity.EntityID `cbor:"-"`
+
+	SenderEpoch uint64          `cbor:"-"` // of an effectRecord
+	Effects     []effect.Effect `cbor:"-"`
 }
 
 // channelRecord is an eventRecord of an event that came by a channel: Sender and
@@ -89,6 +93,63 @@ func (c *channelRecord) event() (*eventRecord, error) {
 		return nil, errors.New("a publisher of zeros")
 	}
 	return e, nil
+}
+
+// effectRecord is an eventRecord of an event that had effects, or came of
+// another daemon's or of a timer. It is encoded and read as an eventRecord with the
+// fields that follow.
+type effectRecord struct {
+	_           struct{} `cbor:",toarray"`
+	Sender      identity.EntityID
+	Number      uint64
+	Time        int64
+	Channel     string
+	Payload     []byte
+	Applied     uint64
+	Before      Link
+	Parent      Hash
+	Epoch       uint64
+	Outputs     [][]byte
+	Kind        EventKind
+	From        identity.EntityID
+	SenderEpoch uint64 // of a daemon's event: under which it came about
+	Effects     []effect.Effect
+}
+
+func (e *eventRecord) withEffects() *effectRecord {
+	return &effectRecord{Sender: e.Sender, Number: e.Number, Time: e.Time, Channel: e.Channel, Payload: e.Payload, Applied: e.Applied,
+		Before: e.Before, Parent: e.Parent, Epoch: e.Epoch, Outputs: e.Outputs, Kind: e.Kind, From: e.From, SenderEpoch: e.SenderEpoch, Effects: e.Effects}
+}
+
+func (c *effectRecord) event() (*eventRecord, error) {
+	if len(c.Effects) == 0 && c.Kind < EventTimer || c.Kind > EventDaemon || len(c.Effects) > effect.MaxPerEvent {
+		return nil, fmt.Errorf("%d effects of an event of kind %d", len(c.Effects), c.Kind)
+	}
+	for i := range c.Effects {
+		if err := c.Effects[i].Check(); err != nil {
+			return nil, err
+		}
+	}
+	return &eventRecord{Sender: c.Sender, Number: c.Number, Time: c.Time, Channel: c.Channel, Payload: c.Payload, Applied: c.Applied,
+		Before: c.Before, Parent: c.Parent, Epoch: c.Epoch, Outputs: c.Outputs, Kind: c.Kind, From: c.From, SenderEpoch: c.SenderEpoch, Effects: c.Effects}, nil
+}
+
+// grantRecord is what the daemon may do from here on.
+type grantRecord struct {
+	_      struct{} `cbor:",toarray"`
+	Grants effect.Grants
+	Time   int64
+}
+
+// sentRecord says that what went to a place was taken there, up to the effect of
+// that name, or is given up.
+type sentRecord struct {
+	_      struct{} `cbor:",toarray"`
+	Place  effect.Place
+	Epoch  uint64
+	Number uint64
+	Lost   string // why it is given up; empty: it was taken
+	Time   int64
 }
 
 // bindRecord is a subscription that began, or was given another token or source.
@@ -131,6 +192,40 @@ type failureRecord struct {
 
 	Channel string // the event's, so that it can be tried again
 	Payload []byte
+
+	Event       EventKind `cbor:"-"` // of a sentFailureRecord
+	SenderEpoch uint64    `cbor:"-"`
+}
+
+// sentFailureRecord is a failureRecord of a timer, or of another daemon's event.
+// It is encoded and read as a failureRecord with the fields that follow.
+type sentFailureRecord struct {
+	_           struct{} `cbor:",toarray"`
+	Sender      identity.EntityID
+	Number      uint64
+	Time        int64
+	Kind        string
+	Call        string
+	Code        int32
+	Limit       string
+	Text        string
+	Channel     string
+	Payload     []byte
+	Event       EventKind
+	SenderEpoch uint64
+}
+
+func (f *failureRecord) ofEffect() *sentFailureRecord {
+	return &sentFailureRecord{Sender: f.Sender, Number: f.Number, Time: f.Time, Kind: f.Kind, Call: f.Call, Code: f.Code, Limit: f.Limit,
+		Text: f.Text, Channel: f.Channel, Payload: f.Payload, Event: f.Event, SenderEpoch: f.SenderEpoch}
+}
+
+func (s *sentFailureRecord) failure() (*failureRecord, error) {
+	if s.Event < EventTimer || s.Event > EventDaemon {
+		return nil, fmt.Errorf("a failed event of kind %d", s.Event)
+	}
+	return &failureRecord{Sender: s.Sender, Number: s.Number, Time: s.Time, Kind: s.Kind, Call: s.Call, Code: s.Code, Limit: s.Limit,
+		Text: s.Text, Channel: s.Channel, Payload: s.Payload, Event: s.Event, SenderEpoch: s.SenderEpoch}, nil
 }
 
 // checkpointRecord is a checkpoint that the daemon signed on its way.
@@ -166,12 +261,20 @@ type settledRecord struct {
 
 func (*beginRecord) tag() byte { return 1 }
 func (e *eventRecord) tag() byte {
+	if e.Kind >= EventTimer || len(e.Effects) > 0 {
+		return 12
+	}
 	if e.Kind != EventDirect {
 		return 9
 	}
 	return 2
 }
-func (*failureRecord) tag() byte    { return 3 }
+func (f *failureRecord) tag() byte {
+	if f.Event >= EventTimer {
+		return 13
+	}
+	return 3
+}
 func (*checkpointRecord) tag() byte { return 4 }
 func (*moveRecord) tag() byte       { return 5 }
 func (*upgradeRecord) tag() byte    { return 6 }
@@ -181,10 +284,23 @@ func (*channelRecord) tag() byte    { return 9 }
 func (*bindRecord) tag() byte       { return 10 }
 func (*unbindRecord) tag() byte     { return 11 }
 
+func (*effectRecord) tag() byte      { return 12 }
+func (*sentFailureRecord) tag() byte { return 13 }
+func (*grantRecord) tag() byte       { return 14 }
+func (*sentRecord) tag() byte        { return 15 }
+
 // encodeRecord returns one byte that tells the record, then its canonical CBOR.
 func encodeRecord(r record) ([]byte, error) {
-	if e, ok := r.(*eventRecord); ok {
-		return e.encode(), nil
+	switch full := r.(type) {
+	case *eventRecord:
+		if full.tag() != (*effectRecord)(nil).tag() {
+			return full.encode(), nil
+		}
+		r = full.withEffects()
+	case *failureRecord:
+		if full.Event >= EventTimer {
+			r = full.ofEffect()
+		}
 	}
 	b, err := canon.Append([]byte{r.tag()}, r)
 	if err != nil {
@@ -245,18 +361,25 @@ func decodeRecord(b []byte) (record, error) {
 	if err := canon.Unmarshal(b[1:], r); err != nil {
 		return nil, fmt.Errorf("%w: %w", errBadRecord, err)
 	}
-	if c, ok := r.(*channelRecord); ok {
-		e, err := c.event()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errBadRecord, err)
-		}
-		return e, nil
+	var err error
+	switch c := r.(type) {
+	case *channelRecord:
+		r, err = c.event()
+	case *effectRecord:
+		r, err = c.event()
+	case *sentFailureRecord:
+		r, err = c.failure()
+	case *grantRecord:
+		err = c.Grants.Check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBadRecord, err)
 	}
 	return r, nil
 }
 
 func recordOf(tag byte) record {
-	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}, &mendRecord{}, &channelRecord{}, &bindRecord{}, &unbindRecord{}} {
+	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}, &mendRecord{}, &channelRecord{}, &bindRecord{}, &unbindRecord{}, &effectRecord{}, &sentFailureRecord{}, &grantRecord{}, &sentRecord{}} {
 		if r.tag() == tag {
 			return r
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -47,6 +48,14 @@ func (r *Runtime) recover(ctx context.Context) error {
 	}
 	if err := r.recoverDaemons(ctx); err != nil {
 		return err
+	}
+	if r.cluster != nil {
+		if err := r.cluster.recover(); err != nil {
+			return err
+		}
+		for _, d := range r.daemons {
+			r.cluster.attach(d)
+		}
 	}
 	if err := r.recoverOutgoing(); err != nil {
 		return err
@@ -107,6 +116,7 @@ func (d *hosted) failLocked(err error) {
 	}
 	d.rt.logger.Error("a daemon cannot go on", "daemon", d.id.Origin(), "name", d.name, "error", err)
 	d.end(state, fmt.Errorf("daemon %s cannot go on: %w", d.id.Origin(), err))
+	d.tellOf(CannotGoOn, err.Error())
 }
 
 // rebuild makes the daemon's code, restores its last stored state and replays
@@ -159,7 +169,7 @@ func (d *hosted) startingPoint() (uint64, error) {
 	if there, err := d.loadStored(begin.Time); there || err != nil {
 		return d.index, err
 	}
-	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 {
+	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 || len(begin.HeadPayload) > 0 {
 		return 0, fmt.Errorf("%w: the snapshot that the daemon began with is not there", store.ErrCorrupt)
 	}
 	d.chain = NewChain(begin.Head, nil)
@@ -197,7 +207,7 @@ func (d *hosted) replay(b []byte) error {
 	case *eventRecord:
 		err = d.replayEvent(rec)
 	case *failureRecord:
-		d.advance(rec.Sender, rec.Number, rec.Time)
+		d.advance(rec.Event, rec.Sender, rec.SenderEpoch, rec.Number, rec.Time)
 		d.stats.errors++
 	case *checkpointRecord:
 		c := &rec.Checkpoint
@@ -216,6 +226,12 @@ func (d *hosted) replay(b []byte) error {
 		err = d.ledger.Record(rec.Binding)
 	case *unbindRecord:
 		d.ledger.Forget(rec.Publisher, rec.Channel)
+	case *grantRecord:
+		d.grant(rec.Grants)
+	case *sentRecord:
+		if d.effects != nil {
+			d.effects.Settle(rec.Place, rec.Epoch, rec.Number)
+		}
 	case *settledRecord:
 	default:
 		err = fmt.Errorf("%w: a %T inside the history", errBadRecord, rec)
@@ -232,12 +248,11 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	if e.Before != d.chain.Head() || e.Parent != d.chain.HeadHash() || e.Applied != d.applied+1 || e.Epoch != d.epoch {
 		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
 	}
+	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From, epoch: e.SenderEpoch}
 	if d.adopting {
-		d.link(e.Outputs)
-		d.note(e.Sender, e.Number, e.Time)
+		d.replayed(&ev, e)
 		return nil
 	}
-	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From}
 	raw, err := d.daemon.Process(d.prepareCall(&ev, e.Time), e.Payload)
 	skip := d.mending != nil && d.mending.how == MendSkip
 	if err != nil && !skip {
@@ -247,15 +262,29 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	for i := 0; same && i < len(raw); i++ {
 		same = bytes.Equal(raw[i], e.Outputs[i])
 	}
+	if same && !effect.Same(d.call.effects, e.Effects) {
+		if !skip {
+			return fmt.Errorf("%w: at event %d, of %d bytes: recorded are %d effects, the replay gives %d, or others", ErrDiverged, e.Applied, len(e.Payload), len(e.Effects), len(d.call.effects))
+		}
+		same = false
+	}
 	if !same && !skip {
 		return fmt.Errorf("%w: at event %d, of %d bytes: recorded are %s, the replay gives %s", ErrDiverged, e.Applied, len(e.Payload), brief(e.Outputs), brief(raw))
 	}
 	if !same {
 		d.mending.differed++
 	}
-	d.link(e.Outputs)
-	d.note(e.Sender, e.Number, e.Time)
+	d.replayed(&ev, e)
 	return nil
+}
+
+// replayed notes an event of the history.
+func (d *hosted) replayed(ev *Event, e *eventRecord) {
+	d.link(e.Outputs)
+	d.note(ev, e.Time)
+	if len(e.Effects) > 0 {
+		d.acted(e.Effects)
+	}
 }
 
 // brief shows outputs to people.

@@ -377,6 +377,9 @@ func TestR62_M121_F64_NothingPrintsAKey(t *testing.T) {
 			}
 		}
 	}
+	if shown := fmt.Sprintf("%#v", r); shown != "runtime of node "+now.Node.String() {
+		t.Errorf("a runtime is printed as %q", shown)
+	}
 	shown := fmt.Sprintf("%+v", now)
 	for _, want := range []string{"Name:shown", "Kind:n", "Sequence:1", "EventsProcessed:1", d.Entity.String()} {
 		if !strings.Contains(shown, want) {

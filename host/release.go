@@ -79,6 +79,14 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 			return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
 		}
 	}
+	if m.d.replica != nil {
+		if err := m.rt.cluster.move(m.rt.ctx, m, rel); err != nil {
+			m.mu.Lock()
+			m.doubt = true
+			m.mu.Unlock()
+			return err
+		}
+	}
 	m.mu.Lock()
 	m.release, m.epoch, m.queued = rel, rel.Epoch, m.d.waiting.Load()
 	m.mu.Unlock()

@@ -35,7 +35,7 @@ func (d *hosted) repeat(ev *Event) (Pending, error) {
 	if d.rt.store == nil || d.kind == "" {
 		return p, nil
 	}
-	if err := d.last.wait(d.rt.ctx); err != nil {
+	if err := d.last.waitStored(d.rt.ctx); err != nil {
 		return Pending{}, err
 	}
 	f, err := d.recorded(ev)
@@ -98,11 +98,11 @@ func (l *lookup) look(index uint64, b []byte) error {
 	var f *found
 	switch rec := rec.(type) {
 	case *eventRecord:
-		if rec.Sender == l.ev.Sender {
+		if rec.Sender == l.ev.Sender && rec.Kind < EventTimer {
 			number, f = rec.Number, &found{payload: rec.Payload, outputs: rec.links()}
 		}
 	case *failureRecord:
-		if rec.Sender == l.ev.Sender {
+		if rec.Sender == l.ev.Sender && rec.Event < EventTimer {
 			number, f = rec.Number, &found{err: rec.fault()}
 		}
 	}

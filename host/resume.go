@@ -40,6 +40,9 @@ func (r *Runtime) recoverOutgoing() error {
 		}
 		m.resuming, m.cancel = context.WithCancelCause(r.ctx)
 		m.id, m.phase, m.release, m.epoch = rec.Release.Migration, migration.Cutover, &rec.Release, rec.Release.Epoch
+		if r.cluster != nil { // what the directory says of it is to be asked
+			m.release, m.asked, m.doubt = nil, &rec.Release, true
+		}
 		r.mu.Lock()
 		r.outgoing[id] = m
 		r.mu.Unlock()
@@ -108,6 +111,14 @@ func (r *Runtime) resumeMigrations() {
 
 // resume goes on with a migration that was released before a restart.
 func (m *Migration) resume(ctx context.Context) *migration.Error {
+	if m.d.replica != nil {
+		if err := m.rt.cluster.move(ctx, m, m.asked); err != nil {
+			return asError(ctx, err)
+		}
+		m.mu.Lock()
+		m.release, m.doubt = m.asked, false
+		m.mu.Unlock()
+	}
 	peer, err := m.rt.mesh.Peer(m.target)
 	for pause := 50 * time.Millisecond; err != nil; pause = min(2*pause, 5*time.Second) {
 		m.rt.logger.Warn("a daemon was released to a node that is not trusted any more: trust it again, or see wasmhost migrations",
@@ -138,7 +149,7 @@ func (d *hosted) storedLimits() error {
 	if err != nil {
 		return err
 	}
-	_, s, err := readStored(value, d.id)
+	_, s, err := d.rt.readStored(value, d.id)
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 		if ok && d.state == statePaused {
 			d.lieDown(&rec)
 			d.recoverLedger()
+			d.recoverEffects()
 		} else if d.state == statePaused {
 			active = append(active, d)
 		}
@@ -121,8 +122,10 @@ func (r *Runtime) revive(ctx context.Context, d *hosted) {
 	defer d.mu.Unlock()
 	if err := d.rebuild(ctx); err != nil {
 		d.failLocked(err)
+		d.meter.cameBack("start", d.state)
 		return
 	}
+	d.meter.cameBack("start", stateRunning)
 	d.resume()
 	r.grown(d)
 }
@@ -153,7 +156,7 @@ func (d *hosted) rebuild(ctx context.Context) error {
 		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
 	d.stats, d.applied, d.payload, d.horizon, d.last = stats{errors: d.stats.errors}, 0, nil, horizon{}, nil
-	d.ledger = channel.Ledger{}
+	d.ledger, d.effects = channel.Ledger{}, nil
 	return d.rt.rebuild(ctx, d, rec.Key)
 }
 
@@ -162,7 +165,7 @@ func (d *hosted) stale() error {
 	if d.rt.store == nil || d.kind == "" || d.under == d.rt.store.Generation() {
 		return nil
 	}
-	return d.last.wait(context.Background()) // a reopened store has answered it
+	return d.last.waitStored(context.Background()) // a reopened store has answered it
 }
 
 // wake brings a passive daemon into memory, and one whose last records were
@@ -184,7 +187,7 @@ func (d *hosted) wake(ctx context.Context) error {
 	if d.state != statePassive {
 		return nil
 	}
-	if err := d.last.wait(ctx); err != nil && d.under == d.rt.store.Generation() {
+	if err := d.last.waitStored(ctx); err != nil && d.under == d.rt.store.Generation() {
 		return err
 	}
 	marked := d.marked
@@ -194,9 +197,12 @@ func (d *hosted) wake(ctx context.Context) error {
 			return err
 		}
 		d.failLocked(err)
+		d.meter.cameBack("event", d.state)
 		return d.gone
 	}
+	d.meter.cameBack("event", stateRunning)
 	d.state, d.marked = stateRunning, marked
+	d.rt.startEffects(d)
 	d.show()
 	d.rt.grown(d)
 	return nil

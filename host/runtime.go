@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -29,6 +31,7 @@ type Options struct {
 	Limits   Limits            // of every daemon
 	Logger   *slog.Logger      // nil: slog.Default()
 	Clock    func() time.Time  // nil: time.Now
+	Tracer   trace.Tracer      // makes spans of deliveries and migrations that are traced already, by their caller's context; nil: none
 
 	// TokenSkew is by how much the clocks of those who issue permission tokens
 	// may differ from this node's; at most identity.MaxTokenSkew.
@@ -37,6 +40,10 @@ type Options struct {
 	// RefuseModules makes the node take no module from a peer: a daemon of a
 	// module that was not pushed here cannot come here.
 	RefuseModules bool
+
+	// Cluster makes the runtime a member of a cluster: its directory decides who
+	// owns a daemon. It needs a Store and a Mesh. nil: it is in none.
+	Cluster *ClusterOptions
 
 	// CheckpointEvery is after how many outputs a daemon signs where its chain
 	// stands; 0: 1024.
@@ -67,6 +74,7 @@ type Runtime struct {
 	limits   Limits
 	logger   *slog.Logger
 	clock    func() time.Time
+	tracer   trace.Tracer // nil: none
 	refuse   bool
 	cpEvery  uint64
 	life     atomic.Int32
@@ -77,9 +85,13 @@ type Runtime struct {
 	cancel   context.CancelFunc // ends migrations and background work
 	work     sync.WaitGroup
 
+	cluster *clustered // nil: it is in none
+
 	tokenSkew time.Duration
 	hub       *hub           // channels of this node
 	subs      *subscriptions // of this node's daemons
+	couriers  *couriers
+	alarms    *alarms
 
 	mu       sync.RWMutex // guards the maps; never held while user code runs
 	kinds    map[string]*kind
@@ -98,6 +110,9 @@ type Runtime struct {
 	starting sync.Mutex // one Start at a time
 	idle     idle
 	progress progress
+	meters   meters
+
+	happenings feed[Happening]
 
 	compiling sync.Mutex // one module at a time
 }
@@ -109,7 +124,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{
-		node: o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock,
+		node: o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock, tracer: o.Tracer,
 		refuse: o.RefuseModules, cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
@@ -132,10 +147,17 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r.self = r.node.ID().Node()
 	r.hub, r.subs = newHub(r), newSubscriptions(r)
+	r.couriers, r.alarms = newCouriers(r), newAlarms(r)
 	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes}); err != nil {
 		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	if o.Cluster != nil {
+		if r.store == nil || r.mesh == nil {
+			return nil, errors.Join(errors.New("a member of a cluster needs a store and a mesh"), r.engine.Close(ctx))
+		}
+		r.cluster = newClustered(r, o.Cluster)
+	}
 	return r, nil
 }
 
@@ -168,6 +190,10 @@ func (r *Runtime) open() error {
 	return nil
 }
 
+// Format implements fmt.Formatter: whatever the verb, a runtime is printed as the
+// node that it is. What it holds changes meanwhile, and has keys in it.
+func (r *Runtime) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "runtime of node %s", r.self) }
+
 // Start brings back what the store holds, installs the runtime as the mesh's
 // handler, and then makes it ready. A second Start of a ready runtime does
 // nothing; one that loses to Shutdown is ErrShuttingDown.
@@ -198,6 +224,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 			r.mesh.Handle(nil)
 		}
 		return ErrShuttingDown
+	}
+	if r.cluster != nil {
+		r.cluster.start()
 	}
 	r.resumeMigrations()
 	r.startIdling()
@@ -250,6 +279,10 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	for _, in := range waiting {
 		in.discard()
 	}
+	r.happenings.close()
+	if r.cluster != nil && was == lifeReady {
+		<-r.cluster.done
+	}
 	return errors.Join(err, r.engine.Close(ctx))
 }
 
@@ -265,7 +298,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 			err = nil // its history will be replayed
 		}
 		if err == nil {
-			err = d.last.wait(context.Background())
+			err = d.last.waitStored(context.Background())
 		}
 	}
 	d.end(stateGone, ErrShuttingDown)
@@ -280,7 +313,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 func (r *Runtime) SimulateNotReady(on bool) { r.notReady.Store(on) }
 
 // find returns the daemon, or why it is not here: *MovedError, *NotFoundError,
-// or that the runtime is not ready.
+// ErrComing, or that the runtime is not ready.
 func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	r.mu.RLock()
 	if d, ok := r.daemons[id]; ok {
@@ -289,6 +322,14 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	}
 	t, gone := r.moved[id]
 	r.mu.RUnlock()
+	if m, ok := r.Whereabouts(id); ok && (!gone || m.Epoch >= t.Epoch) {
+		if m.Node != r.self {
+			return nil, &MovedError{m}
+		}
+		if r.cluster.coming(id) {
+			return nil, fmt.Errorf("%w: %s", ErrComing, id.Origin())
+		}
+	}
 	switch {
 	case gone && !t.Stopped:
 		return nil, &MovedError{t.moved(id)}

@@ -98,6 +98,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err := in.own(rel, &check); err != nil {
 		return err
 	}
+	in.rt.cluster.attach(d)
 	in.rt.mu.Lock()
 	delete(in.rt.incoming, o.Entity)
 	if e := in.rt.expected[o.Entity]; e != nil {
@@ -113,8 +114,12 @@ func (in *incoming) activate(rel *migration.Release) error {
 		of.thaw()
 	}
 	d.resume()
+	in.rt.cluster.lookSoon()
 	in.rt.subs.start(d.id, d.ledger.All())
+	in.rt.startEffects(d)
 	in.rt.grown(d)
+	in.rt.meters.moved(o.Kind, "target", nil)
+	in.rt.tellOf(Happening{What: Came, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Peer: in.from})
 	in.rt.logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
 	return nil
 }

@@ -10,14 +10,18 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/effect"
+	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
 
 // SnapshotVersion is the version of the snapshot format below. A snapshot
-// without subscriptions is written as version 1, which ends before them.
+// without effects is written as version 2, which ends before them, and one
+// without subscriptions either as version 1, which ends before those.
 const (
-	SnapshotVersion = 2
+	SnapshotVersion = 3
+	boundSnapshot   = 2
 	plainSnapshot   = 1
 )
 
@@ -37,6 +41,8 @@ type Snapshot struct {
 	// so much room for what stands before it.
 	buf  []byte
 	room int
+
+	file *store.StateFile // that has the state, where State has not
 }
 
 // SnapshotHeader is everything of a snapshot but its state.
@@ -61,6 +67,7 @@ type SnapshotHeader struct {
 	Envelope    []byte           // the identity sealed to the node that took the snapshot; may be empty
 	Limits      map[string]int64 // of the daemon's own, by name
 	Bindings    []byte           // its subscriptions, as package channel encodes a ledger
+	Effects     []byte           // its grants, timers and what is on its way, as package effect encodes them
 }
 
 // plainHeader is a SnapshotHeader of version 1.
@@ -98,10 +105,60 @@ func (p *plainHeader) full() SnapshotHeader {
 		Form: p.Form, StateHash: p.StateHash, CreatedAt: p.CreatedAt, Envelope: p.Envelope, Limits: p.Limits}
 }
 
+// boundHeader is a SnapshotHeader of version 2.
+type boundHeader struct {
+	_           struct{} `cbor:",toarray"`
+	Version     uint8
+	Entity      identity.EntityID
+	Name        string
+	Kind        string
+	Module      []byte
+	Config      []byte
+	Epoch       uint64
+	Through     uint64
+	Head        Link
+	HeadPayload []byte
+	Applied     uint64
+	LastTime    int64
+	Horizon     []SenderMark
+	Form        Form
+	StateHash   Hash
+	CreatedAt   int64
+	Envelope    []byte
+	Limits      map[string]int64
+	Bindings    []byte
+}
+
+func (h *SnapshotHeader) bound() *boundHeader {
+	return &boundHeader{Version: h.Version, Entity: h.Entity, Name: h.Name, Kind: h.Kind, Module: h.Module, Config: h.Config, Epoch: h.Epoch,
+		Through: h.Through, Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, LastTime: h.LastTime, Horizon: h.Horizon,
+		Form: h.Form, StateHash: h.StateHash, CreatedAt: h.CreatedAt, Envelope: h.Envelope, Limits: h.Limits, Bindings: h.Bindings}
+}
+
+func (p *boundHeader) full() SnapshotHeader {
+	return SnapshotHeader{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
+		Through: p.Through, Head: p.Head, HeadPayload: p.HeadPayload, Applied: p.Applied, LastTime: p.LastTime, Horizon: p.Horizon,
+		Form: p.Form, StateHash: p.StateHash, CreatedAt: p.CreatedAt, Envelope: p.Envelope, Limits: p.Limits, Bindings: p.Bindings}
+}
+
+// formVersion is the version that a header is written as.
+func (h *SnapshotHeader) formVersion() uint8 {
+	switch {
+	case len(h.Effects) > 0:
+		return SnapshotVersion
+	case len(h.Bindings) > 0:
+		return boundSnapshot
+	}
+	return plainSnapshot
+}
+
 // encode returns the header's canonical bytes.
 func (h *SnapshotHeader) encode() ([]byte, error) {
 	var v any = h
-	if h.Version == plainSnapshot {
+	switch h.Version {
+	case boundSnapshot:
+		v = h.bound()
+	case plainSnapshot:
 		v = h.plain()
 	}
 	b, err := canon.Marshal(v)
@@ -176,22 +233,44 @@ func (s *Snapshot) front(b []byte) ([]byte, error) {
 	if b, err = canon.Append(b, &s.Checkpoint); err != nil {
 		return nil, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
 	}
-	return canon.AppendHead(b, 2, uint64(len(s.State))), nil
+	size := uint64(len(s.State))
+	if s.file != nil {
+		size = uint64(s.file.Size())
+	}
+	return canon.AppendHead(b, 2, size), nil
 }
 
 // frontRoom is how much room is left before a state that is captured: enough
 // for a header with few senders.
 const frontRoom = 4 << 10
 
-// stateBuffer takes a state that has at most limit bytes.
+// stateBuffer takes a state that has at most limit bytes. What is large goes to a
+// file, where apart makes one.
 type stateBuffer struct {
 	b     []byte
+	size  int64
 	limit int64
+	apart func() (*store.StateFile, error)
+	most  int64 // from how many bytes on
+	file  *store.StateFile
 }
 
 func (s *stateBuffer) Write(b []byte) (int, error) {
-	if int64(len(s.b)-frontRoom+len(b)) > s.limit {
+	if s.size += int64(len(b)); s.size > s.limit {
 		return 0, fmt.Errorf("%w: its state has more than %d bytes", ErrTooLarge, s.limit)
+	}
+	if s.file == nil && s.apart != nil && s.size >= s.most {
+		var err error
+		if s.file, err = s.apart(); err != nil {
+			return 0, err
+		}
+		if _, err = s.file.Write(s.b[frontRoom:]); err != nil {
+			return 0, err
+		}
+		s.b = nil
+	}
+	if s.file != nil {
+		return s.file.Write(b)
 	}
 	s.b = append(s.b, b...)
 	return len(b), nil
@@ -252,13 +331,22 @@ func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
 // version.
 func decodePart(b []byte, into any) error {
 	h, ok := into.(*SnapshotHeader)
-	if !ok || len(b) == 0 || b[0] != 0x92 { // an array of 18
+	if !ok || len(b) == 0 {
 		return canon.Unmarshal(b, into)
 	}
-	var p plainHeader
-	err := canon.Unmarshal(b, &p)
-	*h = p.full()
-	return err
+	switch b[0] {
+	case 0x92: // an array of 18
+		var p plainHeader
+		err := canon.Unmarshal(b, &p)
+		*h = p.full()
+		return err
+	case 0x93:
+		var p boundHeader
+		err := canon.Unmarshal(b, &p)
+		*h = p.full()
+		return err
+	}
+	return canon.Unmarshal(b, into)
 }
 
 func readSnapshot(r io.Reader, most Form, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
@@ -330,10 +418,10 @@ func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uin
 
 func (h *SnapshotHeader) check(most Form) error {
 	switch {
-	case h.Version != SnapshotVersion && h.Version != plainSnapshot:
-		return fmt.Errorf("version %d, this program reads versions %d and %d", h.Version, plainSnapshot, SnapshotVersion)
-	case (h.Version == plainSnapshot) != (len(h.Bindings) == 0):
-		return fmt.Errorf("version %d with %d bytes of subscriptions", h.Version, len(h.Bindings))
+	case h.Version < plainSnapshot || h.Version > SnapshotVersion:
+		return fmt.Errorf("version %d, this program reads versions %d to %d", h.Version, plainSnapshot, SnapshotVersion)
+	case h.Version != h.formVersion():
+		return fmt.Errorf("version %d with %d bytes of subscriptions and %d of effects", h.Version, len(h.Bindings), len(h.Effects))
 	case len(h.Module) != 0 && len(h.Module) != 32:
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
 	case h.Epoch == 0:
@@ -352,6 +440,9 @@ func (h *SnapshotHeader) check(most Form) error {
 		return errors.New("the head is of a later epoch than the snapshot")
 	}
 	if _, err := channel.DecodeLedger(h.Bindings); err != nil {
+		return err
+	}
+	if _, err := effect.Decode(h.Effects); err != nil {
 		return err
 	}
 	sorted := slices.IsSortedFunc(h.Horizon, func(a, b SenderMark) int {

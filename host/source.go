@@ -20,7 +20,7 @@ func (r *Runtime) StartMigration(ctx context.Context, id identity.EntityID, targ
 // once. The daemon serves until the target has all of it; its senders then wait
 // for a moment, and find it there. An error is a *migration.Error, or says that
 // the runtime is not ready; nothing has changed then.
-func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, target identity.NodeID, o MigrationOptions) (*Migration, error) {
+func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityID, target identity.NodeID, o MigrationOptions) (*Migration, error) {
 	if err := r.ready(); err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 		return nil, err
 	}
 	if o.Source != 0 && o.Source != r.self {
-		return r.order(id, target, o)
+		return r.order(caller, id, target, o)
 	}
 	d, err := r.find(id)
 	if err != nil {
@@ -61,6 +61,9 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 	if err == nil {
 		err = d.mayMove(r.ctx, o)
 	}
+	if err == nil {
+		err = r.cluster.movable(r.ctx, d, target)
+	}
 	if err != nil {
 		d.moving.Store(false)
 		return nil, asError(r.ctx, err)
@@ -86,6 +89,7 @@ func (r *Runtime) StartMigrationWith(_ context.Context, id identity.EntityID, ta
 	r.outgoing[id] = m
 	r.work.Add(1)
 	r.mu.Unlock()
+	ctx = m.trace(ctx, caller, "migrate")
 	go func() {
 		defer r.work.Done()
 		defer cancel(nil)
@@ -120,6 +124,9 @@ func (m *Migration) run(ctx context.Context, peer Peer) *migration.Error {
 	for attempt := 1; ; attempt++ {
 		m.mu.Lock()
 		m.attempts = attempt
+		if attempt == 1 {
+			m.tellOf(MigrationPhase, nil, "") // the first phase, which nothing enters
+		}
 		m.mu.Unlock()
 		err := m.attempt(ctx, peer)
 		if err == nil {
@@ -185,16 +192,21 @@ func (m *Migration) finish(err *migration.Error) {
 				m.rt.logger.Error("aborting a migration", "error", sigErr)
 			}
 			m.d.moving.Store(false)
+			m.d.replica.stays()
 		}
 		m.rt.failures.add(m.failed(err))
 		m.rt.logger.Warn("migration failed", "daemon", m.d.id.Origin(), "to", m.target, "reason", err)
 	} else {
 		m.rt.logger.Info("migrated", "daemon", m.d.id.Origin(), "to", m.target, "epoch", m.epoch, "downtime", m.downtime)
 	}
+	m.ended(err)
 	m.mu.Lock()
+	reason := ""
 	if err != nil {
-		m.err = err
+		m.err, reason = err, err.Error()
 	}
+	m.tellOf(MigrationEnded, nil, reason)
+	m.traceEnd(m.err)
 	m.mu.Unlock()
 	if err == nil || !released { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it
 		m.rt.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
+	"wasmhost/host/standby"
 	"wasmhost/identity"
 )
 
@@ -383,6 +384,8 @@ type liar struct {
 	answers []migration.Message
 	heard   chan migration.Message // the source's Refuse, or its Release
 }
+
+func (*liar) HandleStandby(context.Context, identity.NodeID, standby.Conn) {}
 
 func (*liar) HandleChannel(context.Context, identity.NodeID, host.ChannelAccess, channel.Conn) {}
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/directory"
+	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -20,6 +22,12 @@ type SpawnRequest struct {
 	Identity *identity.KeyPair // nil: drawn at random. The runtime keeps a copy
 	Config   []byte            // for the daemon's Init
 	Limits   Limits            // of its own, where set: over its kind's, which are over the node's
+	Grants   effect.Grants     // what it may do; none: of a snapshot, what it might
+
+	// Standbys is on how many other nodes of the cluster the daemon is to be kept, and
+	// Ack when one of them holds an event. On a node of no cluster: ErrNoCluster.
+	Standbys int
+	Ack      directory.Ack
 }
 
 // Info is what a daemon is, and where it stands.
@@ -44,13 +52,13 @@ type Info struct {
 
 // Spawn makes a daemon of the kind and starts its chain.
 func (r *Runtime) Spawn(ctx context.Context, req SpawnRequest) (Info, error) {
-	return r.spawn(ctx, req, nil, nil)
+	return r.spawn(ctx, req, nil, nil, nil)
 }
 
 // SpawnWithDaemon is Spawn of a native daemon that the caller made, which need
 // be of no kind: it then neither survives the runtime nor moves.
 func (r *Runtime) SpawnWithDaemon(ctx context.Context, req SpawnRequest, d Daemon) (Info, error) {
-	return r.spawn(ctx, req, d, nil)
+	return r.spawn(ctx, req, d, nil, nil)
 }
 
 // SpawnFromSnapshot makes the daemon that the snapshot is of. An empty Kind or
@@ -105,10 +113,11 @@ func (r *Runtime) spawnSnapshot(ctx context.Context, req SpawnRequest, d Daemon,
 	if err := r.suspectSnapshot(s); err != nil {
 		return Info{}, err
 	}
-	return r.spawn(ctx, req, d, s)
+	return r.spawn(ctx, req, d, s, nil)
 }
 
-func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, from *Snapshot) (info Info, err error) {
+// spawn makes a daemon afresh, of a snapshot, or as a fork.
+func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, from *Snapshot, fork *forkPoint) (info Info, err error) {
 	if err := r.ready(); err != nil {
 		return Info{}, err
 	}
@@ -117,6 +126,9 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	if daemon == nil {
 		if from != nil {
 			digest = from.Header.Module
+		}
+		if fork != nil {
+			digest = fork.header.Module
 		}
 		if factory, digest, err = r.factory(ctx, req.Kind, digest); err != nil {
 			return Info{}, err
@@ -148,6 +160,15 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	d.limits = d.own.over(r.limits)
+	if err := req.Grants.Check(); err != nil {
+		return Info{}, err
+	}
+	if req.Standbys != 0 && (r.cluster == nil || d.kind == "") {
+		return Info{}, fmt.Errorf("%w: a daemon with standbys", ErrNoCluster)
+	}
+	if r.cluster.attach(d); d.replica != nil {
+		d.replica.unsure = true // until it is claimed
+	}
 	err = r.reserve(d)
 	if made && errors.Is(err, ErrNameTaken) { // by an origin that begins alike
 		d.name = fmt.Sprintf("%.40s-%s", orDefault(req.Kind, "daemon"), id.Origin())
@@ -158,20 +179,49 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := r.begin(ctx, d, factory, from); err != nil {
+	if err := r.beginClaimed(ctx, d, factory, from, fork, req); err != nil {
 		d.end(stateGone, err)
 		r.release(d)
 		return Info{}, err
 	}
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
+	r.startEffects(d)
 	r.grown(d)
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
 		return Info{}, errors.Join(err, r.abandon(d, err))
 	}
+	d.tellOf(Spawned, "")
 	d.mu.Unlock()
 	defer d.mu.Lock()
 	return d.info(), nil
+}
+
+// beginClaimed is begin of a daemon that in a cluster is this node's first.
+func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory Factory, from *Snapshot, fork *forkPoint, req SpawnRequest) error {
+	begin := func() error {
+		if fork != nil {
+			return r.beginFork(ctx, d, factory, fork)
+		}
+		return r.begin(ctx, d, factory, from, req.Grants)
+	}
+	if d.replica == nil {
+		return begin()
+	}
+	epoch := d.epoch
+	if from != nil {
+		epoch = max(epoch, from.Header.Epoch+1)
+	}
+	e, err := r.cluster.claim(ctx, d, epoch, req.Standbys, req.Ack)
+	if err != nil {
+		return fmt.Errorf("making daemon %s known to the cluster: %w", d.id.Origin(), err)
+	}
+	d.epoch = e.Epoch
+	if err := begin(); err != nil {
+		return errors.Join(err, r.cluster.member.Delete(ctx, e))
+	}
+	d.replica.claimed(e)
+	return nil
 }
 
 // ownLimits are the request's over the snapshot's, or over the kind's.
@@ -201,9 +251,11 @@ func orDefault(s, def string) string {
 // newHosted makes a daemon that holds its events until resume.
 func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *hosted {
 	d := &hosted{rt: r, id: id, kind: kind, module: module, limits: r.limits, log: daemonLog{clock: r.clock}, epoch: 1, spawned: r.clock()}
+	d.meter, d.events = r.meterFor(id, kind)
 	if r.store != nil {
 		d.under = r.store.Generation()
 	}
+	d.call.of = d
 	d.used = d.spawned.UnixNano()
 	d.saved.tried = d.used
 	d.pause()
@@ -267,7 +319,7 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 
 // begin makes the daemon's code, brings it to where it starts and stores it.
 // It needs d.mu.
-func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *Snapshot) error {
+func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *Snapshot, grants effect.Grants) error {
 	if err := r.construct(ctx, d, factory); err != nil {
 		return err
 	}
@@ -286,6 +338,9 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 			return err
 		}
 	}
+	if !grants.IsZero() {
+		d.grant(grants)
+	}
 	if r.store == nil || d.kind == "" {
 		return nil // there is no history for it to begin
 	}
@@ -295,7 +350,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 	if err := begin.Checkpoint.sign(d.key); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
-	return d.storeBeginning(begin, from)
+	return d.storeBeginning(begin, from, grants)
 }
 
 // construct makes the daemon's code unless the caller gave it.
@@ -303,7 +358,7 @@ func (r *Runtime) construct(ctx context.Context, d *hosted, factory Factory) err
 	if d.daemon != nil {
 		return nil
 	}
-	daemon, err := factory.New(ctx, Env{Entity: d.id, Limits: d.limits, Log: d.log.add})
+	daemon, err := factory.New(ctx, d.env())
 	if err != nil {
 		return fmt.Errorf("making a daemon of kind %q: %w", d.kind, err)
 	}
@@ -365,6 +420,9 @@ func (d *hosted) stand(h *SnapshotHeader) (err error) {
 	if d.ledger, err = channel.DecodeLedger(h.Bindings); err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
 	}
+	if d.effects, err = effect.Decode(h.Effects); err != nil {
+		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
+	}
 	d.chain, d.payload = NewChain(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
 	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
 	d.signed = h.Through / d.rt.cpEvery
@@ -405,7 +463,7 @@ func (d *hosted) record0() ([]byte, error) {
 	return canon.Marshal(rec)
 }
 
-func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
+func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effect.Grants) error {
 	rec, err := d.record0()
 	if err != nil {
 		return err
@@ -420,9 +478,17 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 	b.Append(d.id, 0, first)
 	d.index, d.kept, d.saved.exact = 1, 1, true
 	if from != nil {
-		if err := putSnapshot(b, d.id, 1, from); err != nil {
+		if err := d.rt.putSnapshot(b, d.id, 1, from); err != nil {
 			return err
 		}
+	}
+	if !grants.IsZero() {
+		rec, err := encodeRecord(&grantRecord{Grants: grants.Clone(), Time: begin.Time})
+		if err != nil {
+			return err
+		}
+		b.Append(d.id, d.index, rec)
+		d.index++
 	}
 	b.Generation = d.under
 	if err := d.rt.store.Commit(b); err != nil {
@@ -433,7 +499,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot) error {
 
 // forget removes all that the store holds of the daemon.
 func forget(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound} {
+	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects} {
 		b.Delete(t, id[:])
 	}
 	b.DeleteUnder(store.Deltas, id[:])

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
@@ -46,7 +47,7 @@ func (d *hosted) snapshotForCaller(form Form) (*Snapshot, *ticket, error) {
 	if d.stateless() {
 		return nil, nil, nil
 	}
-	s, err := d.snapshotOf(form, true)
+	s, err := d.snapshotOf(form, true, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,9 +62,12 @@ func (d *hosted) snapshotForCaller(form Form) (*Snapshot, *ticket, error) {
 
 // snapshot captures the daemon; withKey seals its identity to this node. It
 // needs d.mu.
-func (d *hosted) snapshot(withKey bool) (*Snapshot, error) { return d.snapshotOf(d.form(), withKey) }
+func (d *hosted) snapshot(withKey bool) (*Snapshot, error) {
+	return d.snapshotOf(d.form(), withKey, false)
+}
 
-func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
+// snapshotOf is snapshot of a form. For the store a large state goes to a file.
+func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err error) {
 	if err := d.portable(); err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
@@ -74,7 +78,20 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 	switch s.Header.Form {
 	case FormMemory:
 		to := &stateBuffer{b: make([]byte, frontRoom), limit: d.limits.StateBytes}
+		if forStore {
+			to.most = int64(d.apartFrom())
+			to.apart = func() (*store.StateFile, error) { return d.rt.store.NewState(d.id) }
+		}
 		err = d.daemon.(capturer).saveMemory(to)
+		if s.file = to.file; s.file != nil {
+			s.Header.StateHash = s.file.Digest()
+			defer func() {
+				if err != nil {
+					s.file.Discard()
+				}
+			}()
+			break
+		}
 		s.buf, s.room, s.State = to.b, frontRoom, to.b[frontRoom:]
 	case FormGiven:
 		s.State, err = d.daemon.Snapshot(d.stateCall())
@@ -98,7 +115,9 @@ func (d *hosted) snapshotOf(form Form, withKey bool) (*Snapshot, error) {
 		}
 		s.Header.Envelope = env.Bytes()
 	}
-	s.Header.StateHash = sha256.Sum256(s.State)
+	if s.file == nil {
+		s.Header.StateHash = sha256.Sum256(s.State)
+	}
 	if err := s.seal(d.key); err != nil {
 		return nil, err
 	}
@@ -115,15 +134,17 @@ func (d *hosted) headerWith(form Form, marks []SenderMark) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
+	effects, err := d.effects.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
+	}
 	s := &Snapshot{Header: SnapshotHeader{
-		Version: SnapshotVersion, Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
+		Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
 		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
 		Applied: d.applied, LastTime: d.lastTime, Horizon: marks, Form: form, Limits: d.own.Map(),
-		CreatedAt: d.rt.clock().UnixNano(), Bindings: bindings,
+		CreatedAt: d.rt.clock().UnixNano(), Bindings: bindings, Effects: effects,
 	}}
-	if len(bindings) == 0 {
-		s.Header.Version = plainSnapshot
-	}
+	s.Header.Version = s.Header.formVersion()
 	return s, nil
 }
 

@@ -1,10 +1,12 @@
 package host
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -14,7 +16,9 @@ import (
 // A daemon's state is stored as a snapshot and, behind it, a chain of deltas:
 // each has what changed since the one before, which it names by its digest. A
 // stored value is the index of the first history record that it does not
-// contain, 8 bytes, and a snapshot, whose form is formDelta for a delta.
+// contain, 8 bytes, and a snapshot, whose form is formDelta for a delta. Where the
+// state is large it is in a file: the index has stateApart added, the digest of
+// the file follows, 32 bytes, and the snapshot ends where its state would begin.
 
 // A chain of deltas ends, and a whole snapshot is stored, after so many of
 // them, or when they are together as large as that snapshot.
@@ -64,17 +68,55 @@ func deltaKey(id identity.EntityID, place int) []byte {
 	return binary.BigEndian.AppendUint32(append([]byte(nil), id[:]...), uint32(place))
 }
 
+const (
+	stateApart = 1 << 63
+	largeState = 1 << 20 // bytes from which a state is in a file
+
+	maxStandbyState = 32 << 20 // and from which that of a daemon with standbys is
+)
+
 // putSnapshot stores a snapshot that stands before history record index, in
 // place of all that is stored of the daemon's state.
-func putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
+func (r *Runtime) putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
 	b.DeleteUnder(store.Deltas, id[:])
-	_, err := put(b, store.Snapshots, id[:], index, s)
+	_, err := r.put(b, store.Snapshots, id[:], index, s, largeState)
 	return err
 }
 
-// put stores a part under key, and returns its size. The batch takes the
-// snapshot's state over.
-func put(b *store.Batch, t store.Table, key []byte, index uint64, s *Snapshot) (int, error) {
+// apartFrom is from how many bytes the daemon's state goes to a file. One with
+// standbys is sent to them as it is stored, up to what goes into one message.
+func (d *hosted) apartFrom() int {
+	if d.replica.kept() {
+		return maxStandbyState
+	}
+	return largeState
+}
+
+// put stores a part under key, which begins with the daemon's identity, and
+// returns its size. The batch takes the snapshot's state over; one of apart bytes or
+// more goes to a file.
+func (r *Runtime) put(b *store.Batch, t store.Table, key []byte, index uint64, s *Snapshot, apart int) (int, error) {
+	if len(s.State) >= apart {
+		var err error
+		if s.file, err = r.store.NewState(s.Header.Entity); err == nil {
+			_, err = s.file.Write(s.State)
+		}
+		if err != nil {
+			s.file.Discard()
+			return 0, err
+		}
+		s.State, s.buf, s.room = nil, nil, 0
+	}
+	if s.file != nil {
+		digest := s.file.Digest()
+		value, err := s.front(append(binary.BigEndian.AppendUint64(nil, index|stateApart), digest[:]...))
+		if err != nil {
+			s.file.Discard()
+			return 0, err
+		}
+		b.PutFile(t, key, value, s.file)
+		return len(value) + int(s.file.Size()), nil
+	}
 	front, err := s.front(binary.BigEndian.AppendUint64(nil, index))
 	if err != nil {
 		return 0, err
@@ -135,7 +177,7 @@ func (d *hosted) putState(b *store.Batch) error {
 }
 
 func (d *hosted) putWhole(b *store.Batch) error {
-	s, err := d.snapshot(false)
+	s, err := d.snapshotOf(d.form(), false, true)
 	if err != nil {
 		return err
 	}
@@ -145,7 +187,7 @@ func (d *hosted) putWhole(b *store.Batch) error {
 	if !d.saved.exact {
 		b.DeleteUnder(store.Deltas, d.id[:])
 	}
-	size, err := put(b, store.Snapshots, d.id[:], d.index, s)
+	size, err := d.rt.put(b, store.Snapshots, d.id[:], d.index, s, d.apartFrom())
 	if err != nil {
 		return err
 	}
@@ -181,7 +223,7 @@ func (d *hosted) putDelta(b *store.Batch) error {
 	if err := s.seal(d.key); err != nil {
 		return err
 	}
-	size, err := put(b, store.Deltas, deltaKey(d.id, d.saved.deltas), d.index, s)
+	size, err := d.rt.put(b, store.Deltas, deltaKey(d.id, d.saved.deltas), d.index, s, d.apartFrom())
 	if err != nil {
 		return err
 	}
@@ -192,19 +234,56 @@ func (d *hosted) putDelta(b *store.Batch) error {
 	return nil
 }
 
-// readStored splits a stored value.
-func readStored(value []byte, id identity.EntityID) (uint64, *Snapshot, error) {
+// readStored splits a stored value, and reads the state that is apart.
+func (r *Runtime) readStored(value []byte, id identity.EntityID) (uint64, *Snapshot, error) {
 	if len(value) < 8 {
 		return 0, nil, fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
 	}
-	s, err := decodeSnapshot(value[8:], formDelta)
+	index, value := binary.BigEndian.Uint64(value), value[8:]
+	var s *Snapshot
+	var err error
+	if index < stateApart {
+		s, err = decodeSnapshot(value, formDelta)
+	} else {
+		index -= stateApart
+		s, err = r.readApart(value, id)
+	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}
 	if s.Header.Entity != id {
 		return 0, nil, fmt.Errorf("%w: the stored snapshot is of %s", store.ErrCorrupt, s.Header.Entity.Origin())
 	}
-	return binary.BigEndian.Uint64(value), s, nil
+	return index, s, nil
+}
+
+// storedSize is how many bytes a value has together with its file.
+func storedSize(value []byte, s *Snapshot) int {
+	if binary.BigEndian.Uint64(value) < stateApart {
+		return len(value)
+	}
+	return len(value) + len(s.State)
+}
+
+// readApart reads a snapshot whose state is in a file.
+func (r *Runtime) readApart(value []byte, id identity.EntityID) (_ *Snapshot, err error) {
+	var digest Hash
+	if copy(digest[:], value) < len(digest) {
+		return nil, errors.New("it ends before the digest of its state")
+	}
+	file, size, err := r.store.OpenState(id, digest)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return readSnapshot(bytes.NewReader(value[len(digest):]), formDelta, func(_ *canon.Reader, n uint64) ([]byte, error) {
+		if n != uint64(size) {
+			return nil, fmt.Errorf("%w: a state of %d bytes, its file has %d", ErrBadSnapshot, n, size)
+		}
+		state := make([]byte, size)
+		_, err := io.ReadFull(file, state)
+		return state, err
+	})
 }
 
 // loadStored restores what is stored of the daemon's state; false where
@@ -219,14 +298,14 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	index, s, err := readStored(value, d.id)
+	index, s, err := d.rt.readStored(value, d.id)
 	if err == nil && s.Header.Form > FormMemory {
 		err = fmt.Errorf("%w: a delta where the snapshot should be", store.ErrCorrupt)
 	}
 	if err != nil {
 		return false, err
 	}
-	d.saved = saved{whole: index, bytes: len(value), exact: true, goes: s.Header.Form == FormMemory}
+	d.saved = saved{whole: index, bytes: storedSize(value, s), exact: true, goes: s.Header.Form == FormMemory}
 	d.saved.stands(index, s)
 	last, changes := s, [][]byte(nil)
 	marks := newHorizon(s.Header.Horizon)
@@ -241,7 +320,7 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 		index, last, changes = at, delta, append(changes, state.Memory)
 		marks.merge(state.Forgotten, delta.Header.Horizon)
 		d.saved.deltas++
-		d.saved.changes += len(v)
+		d.saved.changes += storedSize(v, delta)
 		d.saved.stands(index, last)
 		return nil
 	})
@@ -268,7 +347,7 @@ func (d *hosted) readDelta(k, v []byte) (uint64, *Snapshot, *deltaState, error) 
 	if len(k) != 4 || int(binary.BigEndian.Uint32(k)) != d.saved.deltas {
 		return 0, nil, nil, fmt.Errorf("%w: it has place %x", store.ErrCorrupt, k)
 	}
-	at, s, err := readStored(v, d.id)
+	at, s, err := d.rt.readStored(v, d.id)
 	if err != nil {
 		return 0, nil, nil, err
 	}

@@ -59,7 +59,9 @@ func (r *Runtime) HandleMigration(ctx context.Context, from identity.NodeID, c m
 	}
 	switch msg := msg.(type) {
 	case *migration.Offer:
-		err = r.takeOffer(ctx, from, c, msg)
+		taking, end := r.traceTake(ctx, msg.Entity)
+		err = r.takeOffer(taking, from, c, msg)
+		end(err)
 	case *migration.Release:
 		err = r.takeRelease(from, c, msg)
 	case *migration.Ask:
@@ -95,8 +97,16 @@ func (r *Runtime) answer(c migration.Conn, m migration.Message) {
 
 // takeOffer is the target's walk.
 func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer) (err error) {
+	defer func() {
+		if err != nil {
+			r.meters.moved(r.knownKind(offer.Kind), "target", asError(ctx, err))
+		}
+	}()
 	in := r.takeUp(from, c, offer)
 	if in == nil {
+		if err := r.cluster.makeWay(ctx, offer.Entity); err != nil {
+			return err
+		}
 		in = &incoming{rt: r, from: from, offer: *offer, done: make(chan struct{}), walking: make(chan struct{}), cut: c.Abort, began: r.clock()}
 		if in.needs, err = r.admit(in); err != nil {
 			return err

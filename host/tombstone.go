@@ -80,6 +80,9 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if d.state == stateGone {
 		return d.gone
 	}
+	if err := d.replica.disown(ctx); err != nil {
+		return err
+	}
 	t := tombstone{Name: d.name, Node: r.self, Epoch: d.epoch, Time: r.clock().UnixNano(), Stopped: true}
 	grave, err := r.grave(d, t)
 	if err != nil {
@@ -87,6 +90,10 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	}
 	if err := r.bury(d, t, grave); err != nil {
 		return err
+	}
+	d.tellOf(Stopped, "")
+	if d.replica != nil {
+		d.replica.end(ErrStopped)
 	}
 	d.end(stateGone, fmt.Errorf("%w: %w", ErrStopped, &NotFoundError{id}))
 	r.subs.leaveAll(id)

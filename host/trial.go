@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"wasmhost/abi"
+	"wasmhost/host/channel"
+	"wasmhost/host/effect"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -21,7 +23,36 @@ type Trial struct {
 	engine *sandbox.Engine
 	module *sandbox.Module
 	limits Limits
+
+	// Grants are what the trial's daemons may do; nil: everything. It is set before
+	// the first is made.
+	Grants *effect.Grants
 }
+
+// trialRules are those of a trial's daemons, whose effects go nowhere.
+type trialRules struct{ *effect.Grants }
+
+func (r trialRules) Publish(name string) int32 {
+	_, outputs := channel.IsOutputs(name)
+	switch {
+	case outputs || identity.ValidChannel(name) != nil:
+		return abi.EffectInvalid
+	case r.Grants != nil && r.MayPublish(name) == nil:
+		return abi.EffectDenied
+	}
+	return abi.EffectDone
+}
+
+func (r trialRules) Send(to [32]byte) int32 {
+	if r.Grants != nil && !r.MaySend(to) {
+		return abi.EffectDenied
+	}
+	return abi.EffectDone
+}
+
+func (trialRules) Cost(payload int) int { return effect.Cost(payload) }
+
+func (trialRules) Room() (pending, bytes, timers, timerBytes int) { return (&effect.State{}).Room() }
 
 // trialEntity is who a daemon of a trial is.
 var trialEntity = identity.EntityID(sha256.Sum256([]byte("wasmhost: a daemon on trial")))
@@ -60,7 +91,9 @@ type TrialDaemon struct {
 	trial   *Trial
 	code    *moduleDaemon
 	applied uint64
-	last    int64 // when the last event was recorded
+	last    int64           // when the last event was recorded
+	effects []effect.Effect // of it
+	timers  *effect.State   // and nothing else; nil: there are none
 }
 
 // Spawn makes a daemon and gives it the configuration, at a time in Unix
@@ -79,7 +112,7 @@ func (t *Trial) Spawn(ctx context.Context, config []byte, at int64, log func(lev
 
 func (t *Trial) empty(ctx context.Context, log func(level int, text string)) (*TrialDaemon, error) {
 	f := moduleFactory{t.module}
-	code, err := f.New(ctx, Env{Entity: trialEntity, Limits: t.limits, Log: log})
+	code, err := f.New(ctx, Env{Entity: trialEntity, Limits: t.limits, Log: log, rules: trialRules{t.Grants}})
 	if err != nil {
 		return nil, err
 	}
@@ -91,18 +124,33 @@ func (d *TrialDaemon) call() *Call {
 	return &Call{Self: trialEntity, Epoch: 1, Sequence: d.applied, Time: max(d.last, 1)}
 }
 
-// Send has the daemon apply one event, recorded at a time in Unix nanoseconds,
-// or at that of the event before where that is later. The outputs are the
-// caller's. An event that the daemon fails on is a *GuestError, and leaves no
-// trace.
+// Send is Deliver of an anonymous event.
 func (d *TrialDaemon) Send(payload []byte, at int64) ([][]byte, error) {
-	if len(payload) > d.trial.limits.EventBytes {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), d.trial.limits.EventBytes)
+	return d.Deliver(Event{Payload: payload}, at)
+}
+
+// Deliver has the daemon apply one event, recorded at a time in Unix nanoseconds,
+// or at that of the event before where that is later. Its number does not count. The
+// outputs are the caller's. An event that the daemon fails on is a *GuestError, and
+// leaves no trace.
+func (d *TrialDaemon) Deliver(ev Event, at int64) ([][]byte, error) {
+	if len(ev.Payload) > d.trial.limits.EventBytes {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.trial.limits.EventBytes)
 	}
 	at = max(at, d.last, 1)
-	out, err := d.code.Process(&Call{Self: trialEntity, Epoch: 1, Sequence: d.applied + 1, Time: at}, payload)
+	call := &Call{Self: trialEntity, Sender: ev.Sender, Epoch: 1, Sequence: d.applied + 1, Time: at, Channel: ev.Channel, Kind: ev.Kind}
+	d.effects = nil
+	out, err := d.code.Process(call, ev.Payload)
 	if err != nil {
 		return nil, err
+	}
+	if d.effects = call.effects; len(d.effects) > 0 {
+		s := d.timers
+		if s == nil {
+			s = &effect.State{}
+		}
+		s.Apply(1, d.applied+1, d.effects)
+		d.timers = s.Resting()
 	}
 	d.applied++
 	d.last = at
@@ -111,6 +159,30 @@ func (d *TrialDaemon) Send(payload []byte, at int64) ([][]byte, error) {
 		outputs = append(outputs, bytes.Clone(b))
 	}
 	return outputs, nil
+}
+
+// Effects returns those of the last event; a timer's number is that of its place.
+// They are the caller's.
+func (d *TrialDaemon) Effects() []effect.Effect { return d.effects }
+
+// NextTimer returns the daemon's timer that is due first.
+func (d *TrialDaemon) NextTimer() (effect.Alarm, bool) {
+	if d.timers == nil {
+		return effect.Alarm{}, false
+	}
+	return d.timers.Next()
+}
+
+// Fire has the daemon apply its timer that is due first, at its time or that of the
+// event before, as Deliver does. It does not fire again, whatever the daemon makes of
+// it. No timer fires by itself.
+func (d *TrialDaemon) Fire() ([][]byte, error) {
+	a, ok := d.NextTimer()
+	if !ok {
+		return nil, nil
+	}
+	d.timers.Fired(a.ID)
+	return d.Deliver(Event{Sender: trialEntity, Kind: EventTimer, Payload: a.Payload}, a.At)
 }
 
 // Applied returns how many events the daemon has applied.
@@ -124,6 +196,27 @@ func (d *TrialDaemon) Fuel() uint64 { return d.code.guest.Fuel() }
 
 // Given returns what the daemon's hook gives: nil where the module has none.
 func (d *TrialDaemon) Given() ([]byte, error) { return d.code.Snapshot(d.call()) }
+
+// byHooks makes another daemon of what d's hooks carry. Errors of the hooks are a
+// *GuestError; a module without them is ErrNoHooks.
+func (t *Trial) byHooks(ctx context.Context, d *TrialDaemon, log func(level int, text string)) (*TrialDaemon, error) {
+	if t.Report().State != abi.StateHooks {
+		return nil, ErrNoHooks
+	}
+	state, err := d.Given()
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := t.empty(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	fresh.applied, fresh.last, fresh.timers = d.applied, d.last, d.timers
+	if err := fresh.code.Restore(fresh.call(), state); err != nil {
+		return nil, errors.Join(err, fresh.Close())
+	}
+	return fresh, nil
+}
 
 // Close frees the daemon.
 func (d *TrialDaemon) Close() error { return d.code.Close() }
@@ -144,13 +237,34 @@ type trialState struct {
 	Time    int64
 	Hooks   bool   // the module has them
 	Given   []byte // by its hook
+	Failure string // of its hook, which gave nothing
 	Memory  []byte // captured; empty for a stateless daemon
 	Config  []byte // which a stateless one is made of anew
 }
 
-const trialForm = "wasmhost trial 1"
+// timedState is a trialState of a daemon that has timers.
+type timedState struct {
+	_       struct{} `cbor:",toarray"`
+	Form    string   // timedForm
+	Module  []byte
+	Applied uint64
+	Time    int64
+	Hooks   bool
+	Given   []byte
+	Failure string
+	Memory  []byte
+	Config  []byte
+	Timers  []byte // as package effect encodes them
+}
 
-// Save returns all that the daemon is. config is what it was spawned with.
+const (
+	trialForm = "wasmhost trial 1"
+	timedForm = "wasmhost trial 2"
+)
+
+// Save returns all that the daemon is. config is what it was spawned with. A hook
+// that fails keeps nothing from being saved: the daemon can then go on as the same
+// module alone.
 func (d *TrialDaemon) Save(config []byte) ([]byte, error) {
 	digest := d.trial.module.Digest()
 	s := &trialState{Form: trialForm, Module: digest[:], Applied: d.applied, Time: d.last, Config: config}
@@ -162,30 +276,61 @@ func (d *TrialDaemon) Save(config []byte) ([]byte, error) {
 		}
 		s.Memory = memory.Bytes()
 	}
-	if d.code.report.State == abi.StateHooks {
-		if given, err := d.Given(); err == nil { // else its memory has to do
-			s.Hooks, s.Given = true, given
+	if s.Hooks = d.code.report.State == abi.StateHooks; s.Hooks {
+		var err error
+		var fault *GuestError
+		if s.Given, err = d.Given(); errors.As(err, &fault) {
+			s.Failure = fault.Error()
+		} else if err != nil {
+			return nil, fmt.Errorf("saving a daemon: %w", err)
 		}
 	}
-	return canon.Marshal(s)
+	timers, err := d.timers.Encode()
+	if err != nil || len(timers) == 0 {
+		return marshalUnless(s, err)
+	}
+	return marshalUnless(&timedState{Form: timedForm, Module: s.Module, Applied: s.Applied, Time: s.Time, Hooks: s.Hooks, Given: s.Given,
+		Failure: s.Failure, Memory: s.Memory, Config: s.Config, Timers: timers}, nil)
 }
 
-func readTrial(saved []byte) (*trialState, error) {
+func marshalUnless(v any, err error) ([]byte, error) {
+	if err != nil {
+		return nil, fmt.Errorf("saving a daemon: %w", err)
+	}
+	return canon.Marshal(v)
+}
+
+func readTrial(saved []byte) (*trialState, *effect.State, error) {
 	var s trialState
-	if err := canon.Unmarshal(saved, &s); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadTrial, err)
+	var timers *effect.State
+	var err error
+	if len(saved) > 0 && saved[0] == 0x8a { // an array of ten
+		var t timedState
+		if err = canon.Unmarshal(saved, &t); err == nil {
+			timers, err = effect.Decode(t.Timers)
+		}
+		if err == nil && (timers == nil || t.Form != timedForm) {
+			err = fmt.Errorf("its form is %.40q, or it has no timers", t.Form)
+		}
+		s = trialState{Form: trialForm, Module: t.Module, Applied: t.Applied, Time: t.Time, Hooks: t.Hooks, Given: t.Given, Failure: t.Failure, Memory: t.Memory, Config: t.Config}
+		timers = timers.Resting()
+	} else {
+		err = canon.Unmarshal(saved, &s)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrBadTrial, err)
 	}
 	if s.Form != trialForm || len(s.Module) != 32 || s.Applied >= countLimit || s.Time < 0 {
-		return nil, fmt.Errorf("%w: its form is %.40q, this program reads %q", ErrBadTrial, s.Form, trialForm)
+		return nil, nil, fmt.Errorf("%w: its form is %.40q, this program reads %q", ErrBadTrial, s.Form, trialForm)
 	}
-	return &s, nil
+	return &s, timers, nil
 }
 
 // Resume makes the daemon that was saved. One of another version of the module
 // goes over by the hooks of both, as in an upgrade; without them it is
 // ErrOtherModule. A stateless one is spawned anew.
 func (t *Trial) Resume(ctx context.Context, saved []byte, log func(level int, text string)) (*TrialDaemon, error) {
-	s, err := readTrial(saved)
+	s, timers, err := readTrial(saved)
 	if err != nil {
 		return nil, err
 	}
@@ -193,13 +338,15 @@ func (t *Trial) Resume(ctx context.Context, saved []byte, log func(level int, te
 	if err != nil {
 		return nil, err
 	}
-	d.applied, d.last = s.Applied, s.Time
+	d.applied, d.last, d.timers = s.Applied, s.Time, timers
 	digest, state := t.module.Digest(), t.module.Report().State
 	switch {
 	case state == abi.StateStateless && len(s.Memory) == 0:
 		err = d.code.Init(d.call(), s.Config)
 	case bytes.Equal(s.Module, digest[:]):
 		err = d.code.loadMemory(bytes.NewReader(s.Memory))
+	case s.Failure != "":
+		err = fmt.Errorf("%w: it is of module %x, this is %x, and its hook failed when it was saved: %s", ErrOtherModule, s.Module[:6], digest[:6], s.Failure)
 	case s.Hooks && state == abi.StateHooks:
 		err = d.code.Restore(d.call(), s.Given)
 	default:

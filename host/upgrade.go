@@ -38,7 +38,11 @@ func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]
 		return Info{}, err
 	}
 	err = d.upgrade(ctx, &moduleFactory{m})
+	last := d.last
 	d.mu.Unlock()
+	if err == nil {
+		err = last.wait(ctx) // until its standbys have it
+	}
 	if err != nil {
 		return Info{}, fmt.Errorf("upgrading daemon %s to module %x: %w", id.Origin(), digest[:6], err)
 	}
@@ -122,7 +126,7 @@ func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := f.New(ctx, Env{Entity: d.id, Limits: d.limits, Log: d.log.add})
+	fresh, err := f.New(ctx, d.env())
 	if err != nil {
 		return err
 	}
@@ -140,6 +144,7 @@ func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
 	if err := old.Close(); err != nil {
 		d.rt.logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
 	}
+	d.tellOf(WasUpgraded, fmt.Sprintf("%x", digest))
 	d.rt.logger.Info("upgraded", "daemon", d.id.Origin(), "module", fmt.Sprintf("%x", digest[:6]))
 	return nil
 }
@@ -180,7 +185,7 @@ func (d *hosted) storeUpgrade(from []byte) error {
 	b := &store.Batch{}
 	b.Append(d.id, d.index, rec)
 	b.Put(store.Daemons, d.id[:], entry)
-	if err := putSnapshot(b, d.id, d.index+1, s); err != nil {
+	if err := d.rt.putSnapshot(b, d.id, d.index+1, s); err != nil {
 		return err
 	}
 	b.Generation = d.under
@@ -188,6 +193,9 @@ func (d *hosted) storeUpgrade(from []byte) error {
 		return err
 	}
 	d.index++
+	if d.replica != nil {
+		d.last = d.replica.renew()
+	}
 	d.kept, d.saved = d.index, saved{tried: d.rt.clock().UnixNano()}
 	return nil
 }

@@ -85,13 +85,14 @@ const (
 	codeReused      = 13
 	codeNoSpace     = 14
 	codeEquivocated = 15
+	codeComing      = 16
 )
 
 var codeErrors = map[uint8]error{
 	codeMailbox: host.ErrMailboxFull, codeTooLarge: host.ErrTooLarge, codeNotReady: host.ErrNotReady,
 	codeShutdown: host.ErrShuttingDown, codeHorizon: host.ErrHorizonFull, codePoisoned: store.ErrPoisoned,
 	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused, codeNoSpace: store.ErrNoSpace,
-	codeEquivocated: host.ErrEquivocated,
+	codeEquivocated: host.ErrEquivocated, codeComing: host.ErrComing,
 }
 
 // remoteError is an error of another node in its own words.

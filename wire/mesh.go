@@ -76,6 +76,8 @@ type Mesh struct {
 	sessions map[identity.NodeID]*session
 	denied   map[identity.NodeID]uint64
 	dialing  map[identity.NodeID]*sync.Mutex
+
+	directory *directoryListener // nil: this node serves none
 }
 
 // Listen opens the mesh on its address.

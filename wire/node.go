@@ -26,8 +26,9 @@ type Node struct {
 	mesh  *Mesh
 	local Local
 
-	mu     sync.Mutex
-	routes map[identity.EntityID]host.Moved
+	mu      sync.Mutex
+	routes  map[identity.EntityID]host.Moved
+	senders map[identity.EntityID]map[*Sender]struct{} // that are open
 }
 
 // maxRoutes bounds how many daemons elsewhere a node remembers the place of.
@@ -35,7 +36,7 @@ const maxRoutes = 1 << 16
 
 // NewNode makes the mesh answer the events that peers send, from local.
 func NewNode(m *Mesh, local Local) *Node {
-	n := &Node{mesh: m, local: local, routes: make(map[identity.EntityID]host.Moved)}
+	n := &Node{mesh: m, local: local, routes: make(map[identity.EntityID]host.Moved), senders: make(map[identity.EntityID]map[*Sender]struct{})}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.events = n.serveEvents
@@ -53,6 +54,35 @@ func (n *Node) learn(m host.Moved) {
 		clear(n.routes) // it is a cache
 	}
 	n.routes[m.Entity] = m
+}
+
+// Moved tells of a daemon that is at another node than senders may believe: what
+// waits for an answer of the old one is sent to the new one. It does not block.
+func (n *Node) Moved(m host.Moved) {
+	n.learn(m)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for s := range n.senders[m.Entity] {
+		go s.elsewhere(m)
+	}
+}
+
+func (n *Node) opened(s *Sender) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.senders[s.id] == nil {
+		n.senders[s.id] = make(map[*Sender]struct{})
+	}
+	n.senders[s.id][s] = struct{}{}
+}
+
+func (n *Node) closed(s *Sender) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.senders[s.id], s)
+	if len(n.senders[s.id]) == 0 {
+		delete(n.senders, s.id)
+	}
 }
 
 func (n *Node) route(id identity.EntityID) (host.Moved, bool) {

@@ -133,10 +133,13 @@ func (c *migrationConn) Recv() (migration.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.in = nil; cap(b) <= 1<<20 {
-		c.in = b // what is decoded does not alias it
+	m, err := migration.Decode(b)
+	if _, kept := m.(*migration.Blocks); kept || cap(b) > 1<<20 {
+		c.in = nil // Blocks alias it, and are the caller's
+	} else {
+		c.in = b
 	}
-	return migration.Decode(b)
+	return m, err
 }
 
 func (c *migrationConn) Close() error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -26,7 +27,8 @@ type Sender struct {
 	sender identity.EntityID
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	window chan struct{} // a place for each event that is not answered
+	window chan struct{}                      // a place for each event that is not answered
+	turn   atomic.Pointer[context.CancelFunc] // ends the dialling that is under way
 
 	mu      sync.Mutex
 	number  uint64
@@ -34,6 +36,7 @@ type Sender struct {
 	remote  *remote         // the stream there; nil: none is open
 	unacked []*Ticket       // sent to a remote, in order
 	hops    int             // since an event was answered
+	came    int             // since then: how often the daemon was said to be on its way
 	failed  error
 }
 
@@ -98,11 +101,13 @@ func (n *Node) OpenSender(ctx context.Context, id identity.EntityID, at identity
 	}
 	s := &Sender{node: n, id: id, sender: sender, at: at, window: make(chan struct{}, inFlight)}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	n.opened(s)
 	return s, nil
 }
 
 // Close ends the sender. Events that are not answered stay so.
 func (s *Sender) Close() {
+	s.node.closed(s)
 	s.cancel(errors.New("the sender is closed"))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,13 +172,39 @@ func (s *Sender) push(ctx context.Context, t *Ticket) error {
 				return err
 			}
 			continue
-		case !errors.Is(err, host.ErrUnreachable) || time.Now().After(deadline):
+		case !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrComing) || time.Now().After(deadline):
 			return err
 		}
 		if err := sleep(s.ctx, ctx, pause); err != nil {
 			return err
 		}
+		if m, ok := s.node.route(s.id); ok && m.Node != s.where() && errors.Is(err, host.ErrUnreachable) {
+			if err := s.follow(m); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// where is the node that the daemon is believed to be at. It needs s.mu.
+func (s *Sender) where() identity.NodeID {
+	if s.at == 0 {
+		return s.node.mesh.id
+	}
+	return s.at
+}
+
+// elsewhere turns to where the daemon is now, and sends what is not answered there.
+func (s *Sender) elsewhere(m host.Moved) {
+	if stop := s.turn.Load(); stop != nil {
+		(*stop)()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil || m.Node == s.where() || s.ctx.Err() != nil {
+		return
+	}
+	s.again(&host.MovedError{Moved: m})
 }
 
 func sleep(a, b context.Context, d time.Duration) error {
@@ -237,12 +268,15 @@ func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
 // dial opens a stream to where the daemon is and sends again what is not
 // answered. It needs s.mu.
 func (s *Sender) dial() error {
-	at := s.at
-	if at == 0 {
-		at = s.node.mesh.id
-	}
-	stream, err := s.node.mesh.open(s.ctx, at, purposeEvents)
+	dial, stop := context.WithCancel(s.ctx)
+	defer stop()
+	s.turn.Store(&stop)
+	defer s.turn.Store(nil)
+	stream, err := s.node.mesh.open(dial, s.where(), purposeEvents)
 	if err != nil {
+		if s.ctx.Err() == nil && dial.Err() != nil {
+			err = fmt.Errorf("%w: %s: the daemon is elsewhere", host.ErrUnreachable, s.where())
+		}
 		return err
 	}
 	r := newRemote(stream)
@@ -291,13 +325,21 @@ func (s *Sender) readReplies(r *remote) {
 			return
 		}
 		res, err := reply.result(s.id)
+		if s.came++; errors.Is(err, host.ErrComing) && time.Duration(s.came)*retryFirst < retryFor { // it is asked again
+			s.hangUp()
+			if err := sleep(s.ctx, s.ctx, retryFirst); err == nil {
+				s.again(nil)
+			}
+			s.mu.Unlock()
+			return
+		}
 		var moved *host.MovedError
 		if errors.As(err, &moved) {
 			s.again(moved)
 			s.mu.Unlock()
 			return
 		}
-		s.hops = 0
+		s.hops, s.came = 0, 0
 		t := s.unacked[0]
 		s.unacked = s.unacked[1:]
 		t.finish(res, err)

@@ -24,6 +24,9 @@ const (
 	purposeTunnel    = 4
 	purposeMigration = 5
 	purposeChannel   = 6
+	purposeTraced    = 7 // the purpose follows the parent of a trace
+	purposeStandby   = 8
+	purposeDirectory = 9
 )
 
 // protocolVersion is the version of what nodes say to one another.
@@ -359,7 +362,7 @@ func (m *Mesh) open(ctx context.Context, id identity.NodeID, purpose byte) (*qui
 		}
 		stream, err := s.conn.OpenStreamSync(ctx)
 		if err == nil {
-			if _, err = stream.Write([]byte{purpose}); err == nil {
+			if _, err = stream.Write(s.opening(ctx, purpose)); err == nil {
 				return stream, nil
 			}
 		}
@@ -368,6 +371,14 @@ func (m *Mesh) open(ctx context.Context, id identity.NodeID, purpose byte) (*qui
 		}
 		s.close(codeDone, "dead")
 	}
+}
+
+// opening is how a stream begins.
+func (s *session) opening(ctx context.Context, purpose byte) []byte {
+	if purpose == purposeTunnel || purpose == purposeDirectory || s.conn.ConnectionState().TLS.NegotiatedProtocol != alpnTraced {
+		return []byte{purpose} // requests have a header for it
+	}
+	return append(traceOf(ctx), purpose)
 }
 
 // serve takes the peer's streams until the session ends.
@@ -393,6 +404,15 @@ func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stre
 		cut(stream)
 		return
 	}
+	ctx := stream.Context()
+	if purpose[0] == purposeTraced {
+		var err error
+		if ctx, purpose[0], err = readTrace(ctx, stream); err != nil {
+			m.config.Logger.Warn("a stream that is said to be traced", "from", from, "error", err)
+			cut(stream)
+			return
+		}
+	}
 	if err := stream.SetReadDeadline(time.Time{}); err != nil {
 		return
 	}
@@ -401,11 +421,15 @@ func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stre
 	m.mu.Unlock()
 	switch {
 	case purpose[0] == purposeMigration:
-		m.serveMigration(stream.Context(), from, handler, stream)
+		m.serveMigration(ctx, from, handler, stream)
 	case purpose[0] == purposeEvents && events != nil:
-		events(stream.Context(), from, stream)
+		events(ctx, from, stream)
 	case purpose[0] == purposeChannel:
-		m.serveChannel(stream.Context(), from, handler, stream)
+		m.serveChannel(ctx, from, handler, stream)
+	case purpose[0] == purposeStandby:
+		m.serveStandby(ctx, from, handler, stream)
+	case purpose[0] == purposeDirectory:
+		m.serveDirectory(conn, from, stream)
 	case purpose[0] == purposeTunnel:
 		m.tunnel.offer(&streamConn{Stream: stream, local: conn.LocalAddr(), remote: conn.RemoteAddr(), from: from})
 	default:

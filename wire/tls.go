@@ -13,8 +13,12 @@ import (
 	"wasmhost/identity"
 )
 
-// alpn names the protocol between nodes (RFC 7301).
-const alpn = "wasmhost/1"
+// The protocol between nodes (RFC 7301). Nodes that both know it speak the second,
+// in which a stream may be traced.
+const (
+	alpn       = "wasmhost/1"
+	alpnTraced = "wasmhost/1.1"
+)
 
 // certificate wraps the node's key. Nothing but the key is ever looked at.
 func certificate(k *identity.KeyPair) (tls.Certificate, error) {
@@ -34,7 +38,7 @@ func certificate(k *identity.KeyPair) (tls.Certificate, error) {
 // do, which is to join and nothing else.
 func (m *Mesh) serverTLS() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{alpn}, Certificates: []tls.Certificate{m.cert},
+		MinVersion: tls.VersionTLS13, NextProtos: []string{alpnTraced, alpn}, Certificates: []tls.Certificate{m.cert},
 		ClientAuth: tls.RequireAnyClientCert,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			_, err := peerKey(s)
@@ -46,7 +50,7 @@ func (m *Mesh) serverTLS() *tls.Config {
 // clientTLS accepts one key.
 func (m *Mesh) clientTLS(key identity.EntityID) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{alpn}, Certificates: []tls.Certificate{m.cert},
+		MinVersion: tls.VersionTLS13, NextProtos: []string{alpnTraced, alpn}, Certificates: []tls.Certificate{m.cert},
 		InsecureSkipVerify: true, // keys are pinned: VerifyConnection compares the key, names mean nothing
 		VerifyConnection: func(s tls.ConnectionState) error {
 			got, err := peerKey(s)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -27,6 +26,9 @@ and many events and those of --events, saves and restores it between them, and h
 verdict for each rule. Where one fails, the exit code is 10. Give it events that mean
 something to the daemon, and some that it is to refuse. --inspect stops before the run.
 
+--vectors FILE runs the probe of a guest SDK by the golden vectors, abi/vectors.json,
+instead; exit code 10 where one differs.
+
 --cross-check N compares instead the two ways of restoring a module that has hooks
 (wasmhost_snapshot and wasmhost_restore). It sends the lines of --events to a guest;
 before the first and after each it restores one more guest from captured memory and
@@ -36,11 +38,12 @@ the exit code is 10.`,
 		Example: `  wasmhost check counter.wasm
   wasmhost check counter.wasm --events events.txt --config '{"start":7}'
   wasmhost check counter.wasm --inspect -o json
+  wasmhost check probe.wasm --vectors abi/vectors.json
   wasmhost check counter.wasm --cross-check 10 --events events.txt
   printf 'a\nb\nc\n' | wasmhost check counter.wasm --cross-check 2 --events - -o jsonl`,
 		Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			wasm, err := os.ReadFile(args[0])
+			wasm, err := o.read(args[0])
 			if err != nil {
 				return err
 			}
@@ -52,6 +55,9 @@ the exit code is 10.`,
 				}
 				return err
 			}
+			if o.vectors != "" {
+				return a.vectors(c.Context(), wasm, o)
+			}
 			if !c.Flags().Changed("cross-check") {
 				return a.conform(c.Context(), wasm, o)
 			}
@@ -62,6 +68,8 @@ the exit code is 10.`,
 	c.Flags().StringVar(&o.events, "events", "", "a file whose lines are events; - is standard input")
 	c.Flags().StringVar(&o.config, "config", "", "configuration for the guest, as the module takes it")
 	c.Flags().StringArrayVar(&o.limits, "limit", nil, "NAME=VALUE: "+limitHelp)
+	c.Flags().StringVar(&o.vectors, "vectors", "", "a file of golden vectors, abi/vectors.json, for the probe of an SDK")
+	o.declare(c)
 	c.Flags().BoolVar(&o.inspect, "inspect", false, "do not run the module")
 	return c
 }
@@ -71,6 +79,8 @@ type crossOptions struct {
 	events, config string
 	limits         []string
 	inspect        bool
+	vectors        string
+	convention
 }
 
 // verdict is what a cross-check says of one restore.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -40,6 +41,9 @@ func (s setting) isList() bool { return s.flag == "tag" || s.flag == "drain-to" 
 func settings() []setting {
 	return []setting{
 		{"socket", defaultSocket(), "the node's control socket"},
+		{"url", "", "the node's API over TCP, such as https://host:7444, instead of the socket"},
+		{"token-file", "", "file with the API token for --url"},
+		{"ca-file", "", "file with the certificate that --url is trusted by, PEM; empty: those of the machine"},
 		{"output", "table", "table, json, jsonl or name"},
 		{"data", defaultData(), "serve: the data directory"},
 		{"ephemeral", "false", "serve: keep everything in memory"},
@@ -49,11 +53,31 @@ func settings() []setting {
 		{"drain", "false", "serve: on SIGTERM move every daemon to other nodes before ending"},
 		{"drain-to", "", "serve: as --drain, to these nodes alone; may stand several times"},
 		{"drain-deadline", "60s", "serve: for how long --drain may go on; what is left then stays on disk"},
-		{"log-level", "info", "serve: debug, info, warn or error"},
+		{"log-level", "info", "serve: debug, info, warn or error; of single parts: info,store=debug,wire=warn"},
+		{"log-format", "text", "serve: text or json"},
+		{"metrics", "", "serve: address for Prometheus, such as :9464; without a host this machine alone"},
+		{"pprof", "", "serve: loopback address for profiles, such as :6060"},
+		{"api", "", "serve: address for the API over TCP, with TLS and tokens (api token issue); without a host this machine alone"},
+		{"api-cert", "", "serve: certificate of --api, PEM; empty: one of the node's own, api.crt in the data directory"},
+		{"api-key", "", "serve: key of --api-cert, PEM"},
+		{"audit-log", "", "serve: file for the JSON lines of requests that change something or are refused; empty: the log"},
+		{"otlp", "", "serve: collector for traces, such as http://localhost:4318 (OTLP over HTTP); empty: OTEL_EXPORTER_OTLP_ENDPOINT, or none"},
+		{"otlp-sample", "1", "serve: which part of the requests that are not traced already is, between 0 and 1"},
 		{"no-module-fetch", "false", "serve: take no module from another node"},
 		{"key-file", "", "serve: the node's key, made at the first start; empty: node.key in the data directory"},
 		{"passphrase-file", "", "serve: file with the passphrase that the node's key must be protected by"},
 		{"passivate-after", "10m", "serve: a daemon without an event for so long leaves memory until its next; 0s: never"},
+		{"cluster", "false", "serve: be in a cluster whose directory the nodes keep themselves (an etcd within the first of them): the one that is joined has it, or this node begins one"},
+		{"cluster-name", "main", "serve: the cluster's name; nodes of one cluster have the same"},
+		{"cluster-listen", "", "serve: TCP address for the other members of the cluster's directory; empty: the address of --listen"},
+		{"cluster-voters", "3", "serve: how many nodes keep the directory, an odd number; the others ask them"},
+		{"lease", "2s", "serve: after so long a silence a node of the cluster has stopped, and its daemons go on at their standbys; the same on all nodes"},
+		{"etcd", "", "serve: be in a cluster whose directory is in this etcd: URLs with commas between"},
+		{"etcd-ca", "", "serve: certificate that --etcd is trusted by, PEM; empty: those of the machine"},
+		{"etcd-cert", "", "serve: this node's certificate for --etcd, PEM"},
+		{"etcd-key", "", "serve: key of --etcd-cert, PEM"},
+		{"etcd-user", "", "serve: this node's name at --etcd"},
+		{"etcd-password-file", "", "serve: file with the password of --etcd-user"},
 		{"active-memory", "", "serve: memory of the daemons that are not passive, such as 512MiB or 4GiB: over it those leave that were idle longest; empty: no bound"},
 	}
 }
@@ -181,6 +205,28 @@ func allStrings(values []any) ([]string, bool) {
 // from a file. It returns every setting, also those that the command has no
 // flag for.
 func configure(c *cobra.Command) ([]value, error) {
+	all, err := lookUp(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range settings() {
+		flag := c.Flags().Lookup(s.flag)
+		if flag == nil || flag.Changed {
+			continue
+		}
+		i := slices.IndexFunc(all, func(v value) bool { return v.Key == s.key() })
+		if v := all[i]; v.Source != "default" {
+			if err := flag.Value.Set(v.Value); err != nil {
+				return nil, usagef("%s from %s: %v", v.Key, v.Source, err)
+			}
+		}
+	}
+	return all, nil
+}
+
+// lookUp returns what every setting comes to now, with the flags that were given. It
+// changes nothing.
+func lookUp(c *cobra.Command) ([]value, error) {
 	var files []map[string]string
 	for _, path := range configFiles() {
 		f, err := readConfig(path)
@@ -205,10 +251,6 @@ func configure(c *cobra.Command) ([]value, error) {
 		}
 		if flag != nil && flag.Changed {
 			v.Value, v.Source = flag.Value.String(), "--"+s.flag
-		} else if v.Source != "default" && flag != nil {
-			if err := flag.Value.Set(v.Value); err != nil {
-				return nil, usagef("%s from %s: %v", s.key(), v.Source, err)
-			}
 		}
 		out = append(out, v)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,16 +16,27 @@ import (
 
 func (a *app) spawn() *cobra.Command {
 	var name, keyFile, passFile, config string
-	var limits, subscribe []string
-	var token string
+	var limits, subscribe, mayPublish, maySend []string
+	var token, publishToken, ack string
+	var standbys int
 	var need where
 	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Long: `Make a daemon of a kind. It is addressed by its name, by its origin, or by a
 unique beginning of the origin of at least four digits.
 
 With --where or --min-free it is made on the node, this or one that this one
 trusts, that meets these and has the most to give; where none does, each is named
-with what it lacks (exit code 3). On another node it begins by moving there.`, Example: `  wasmhost spawn counter --name c3 --where zone=b
+with what it lacks (exit code 3). On another node it begins by moving there.
+
+With --standbys N, on a node of a cluster, N other nodes keep what it does: an event
+is answered when those that are in sync hold it, and one of them goes on with the
+daemon when its node is lost. Stored states of 32 MiB and more, compressed, have none.
+
+A daemon publishes on channels, and sends to daemons, that it is granted here and on
+no others: --may-publish NODE/CHANNEL, NODE/PREFIX/* for all beneath, NODE/* for all, or
+a CHANNEL of this node; --may-send DAEMON, or '*' for all. Grants go where it goes.`, Example: `  wasmhost spawn counter --name c3 --where zone=b
   wasmhost spawn counter --name c1
+  wasmhost spawn counter --name c5 --standbys 1
+  wasmhost spawn relay --name r1 --may-publish a/news --may-publish a/alarms/* --may-send c1
   wasmhost spawn counter --name c4 --identity c4.key --subscribe a/ticks --token ticks.token
   wasmhost spawn counter --name c2 --identity me.key --config '{"start":5}' -o json`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
@@ -50,6 +62,10 @@ with what it lacks (exit code 3). On another node it begins by moving there.`, E
 			}
 			req.Subscribe = append(req.Subscribe, s)
 		}
+		if req.MayPublish, err = a.mayPublish(mayPublish, publishToken); err != nil {
+			return err
+		}
+		req.MaySend, req.Standbys, req.Ack = maySend, standbys, ack
 		if token != "" && len(subscribe) == 0 {
 			return usagef("--token is for --subscribe")
 		}
@@ -66,6 +82,11 @@ with what it lacks (exit code 3). On another node it begins by moving there.`, E
 	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp)
 	c.Flags().StringArrayVar(&subscribe, "subscribe", nil, "NODE/CHANNEL: a channel to subscribe it to; if that fails, there is no daemon")
 	c.Flags().StringVar(&token, "token", "", "file with a permission token for --subscribe, whose subject is the daemon")
+	c.Flags().StringArrayVar(&mayPublish, "may-publish", nil, "NODE/CHANNEL, NODE/PREFIX/* or NODE/*: channels that it may publish on")
+	c.Flags().StringVar(&publishToken, "publish-token", "", "file with a permission token for --may-publish, whose subject is the daemon")
+	c.Flags().StringArrayVar(&maySend, "may-send", nil, "DAEMON, or * for all: daemons that it may send to")
+	c.Flags().IntVar(&standbys, "standbys", 0, "on how many other nodes of the cluster it is kept, to go on there when its node is lost")
+	c.Flags().StringVar(&ack, "ack", "", "when a standby holds an event: memory, as soon as it has it, or disk; default: memory")
 	need.declare(c)
 	return c
 }
@@ -130,10 +151,17 @@ func (a *app) inspect() *cobra.Command {
 		return a.print(d, func(w io.Writer) {
 			fmt.Fprintf(w, "events\t%d processed, %d failed\noutputs\t%d\nmodule\t%s\nmemory\t%s\nhead\t%s\nspawned\t%s\n",
 				d.EventsProcessed, d.Errors, d.EventsEmitted, d.Module, size(d.MemoryBytes), d.Head, d.Spawned.Format("2006-01-02 15:04:05Z07:00"))
+			if f := d.Fork; f != nil {
+				fmt.Fprintf(w, "fork of\t%s, after its output %d\n", f.Parent, f.Sequence)
+			}
 			if d.Reason != "" {
 				fmt.Fprintf(w, "reason\t%s\n", d.Reason)
 			}
+			if k := d.Cluster; k != nil && k.Standbys > 0 {
+				fmt.Fprintf(w, "standbys\t%d of %d in sync (%s): %s\n", len(k.InSync), k.Standbys, k.Ack, strings.Join(k.InSync, ", "))
+			}
 			writeSubscriptions(w, d.Subscriptions)
+			writeEffects(w, d.Effects)
 			for _, r := range d.Receipts {
 				fmt.Fprintf(w, "moved\tfrom %s to %s, epoch %d, downtime %.1f ms, receipt %.16s\n", r.From, r.To, r.Epoch, r.DowntimeMS, r.Digest)
 			}

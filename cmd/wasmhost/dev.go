@@ -67,7 +67,7 @@ func (d *developing) serve(ctx context.Context) error {
 	defer cancel()
 	ready, served := make(chan struct{}), make(chan error, 1)
 	go func() {
-		served <- d.runNode(ctx, serveOptions{ephemeral: true, listen: "127.0.0.1:0", name: "dev", level: "warn", idle: idleOptions{after: "0s"},
+		served <- d.runNode(ctx, serveOptions{ephemeral: true, listen: "127.0.0.1:0", name: "dev", listenerOptions: listenerOptions{levels: "warn", form: "text"}, idle: idleOptions{after: "0s"},
 			ready: func(*wire.Mesh) error { close(ready); return nil }})
 	}()
 	select {
@@ -164,7 +164,8 @@ func (d *developing) rebuild(ctx context.Context) error {
 		}
 		d.built = [32]byte{}
 	}
-	if _, err := c.Spawn(ctx, control.Spawn{Kind: d.Name, Name: d.Name, Config: []byte(d.Config)}); err != nil {
+	if _, err := c.Spawn(ctx, control.Spawn{Kind: d.Name, Name: d.Name, Config: []byte(d.Config),
+		MayPublish: []control.MayPublish{{Pattern: "*"}}, MaySend: []string{"*"}}); err != nil {
 		d.say("spawn failed: %v", err)
 		return nil
 	}

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,30 +26,33 @@ type finding struct {
 }
 
 func (a *app) doctor() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look at what this machine gives to a node",
 		Long: `Look at what this machine gives to a node: each check with what it costs where
-it is not well, and the command that mends it. Nothing is changed. The exit code is
-0 whatever is found: a node runs on any of these machines.`,
-		Example: "  wasmhost doctor -o json",
+it is not well, and the command that mends it. Nothing is changed; what is written
+to measure the disk, in the directory that --data would be in, is removed again. The
+exit code is 0 whatever is found: a node runs on any of these machines.`,
+		Example: "  wasmhost doctor\n  wasmhost doctor --data /var/lib/wasmhost -o json",
 		Args:    exact(0),
-		RunE: func(*cobra.Command, []string) error {
-			list := examine()
+		RunE: func(c *cobra.Command, _ []string) error {
+			list := append(examine(), examineData(c.Flag("data").Value.String())...)
 			return printList(a, list, "CHECK\tOK\tFOUND\tCOSTS\tMEND", func(f finding) string {
 				return fmt.Sprintf("%s\t%t\t%s\t%s\t%s", f.Check, f.OK, f.Found, f.Costs, f.Mend)
 			}, func(f finding) string { return f.Check })
 		},
 	}
+	addSetting(c.Flags(), "data", "")
+	return c
 }
 
 func examine() []finding {
 	m := host.LookAtMachine()
-	memories := finding{Check: "memories", OK: m.Heap == nil, Found: "copy-on-write views of images"}
+	memories := finding{Check: "memories", OK: m.Heap == nil, Found: "copy-on-write views of images, by memfd and page-map scan"}
 	if !memories.OK {
 		memories.Found = "on the heap: " + m.Heap.Error()
 		memories.Costs = "a spawn copies its module's memory, and failed events and snapshots compare all of it"
-		memories.Mend = "run Linux 6.7 or later"
+		memories.Mend = "run Linux 6.7 or later, and allow memfd_create in the container's seccomp profile"
 	}
 	notes := finding{Check: "write notes", OK: m.Notes, Found: "userfaultfd notes writes"}
 	if !notes.OK {
@@ -58,7 +66,7 @@ func examine() []finding {
 		mappings.Costs = "daemons beyond that are packed and unpacked, some 20 µs each time"
 		mappings.Mend = "sysctl -w vm.max_map_count=262144"
 	}
-	return []finding{memories, notes, mappings, udp("rmem"), udp("wmem")}
+	return []finding{memories, notes, mappings, udp("rmem"), udp("wmem"), openFiles(), clockSource()}
 }
 
 // udp looks at the largest buffer that a UDP socket can have.
@@ -75,6 +83,138 @@ func udp(which string) finding {
 	if !f.OK {
 		f.Costs = "migrations over fast links lose packets, and take longer"
 		f.Mend = fmt.Sprintf("sysctl -w net.core.%s_max=%d", which, want)
+	}
+	return f
+}
+
+// openFiles looks at how many files this program may open. Go raises the soft
+// limit to the hard one by itself.
+func openFiles() finding {
+	const want = 4096 // tables of the store, streams of callers
+	n, ok := fileLimit()
+	f := finding{Check: "open files", OK: !ok || n >= want, Found: "not known on this system"}
+	if ok {
+		f.Found = fmt.Sprintf("at most %d", n)
+	}
+	if !f.OK {
+		f.Costs = "with many followers and a large store, opening files and connections fails"
+		f.Mend = fmt.Sprintf("ulimit -Hn %d, or LimitNOFILE=%d in the unit", 65536, 65536)
+	}
+	return f
+}
+
+// clockSource looks at where the kernel's clock is from: events are stamped by
+// it.
+func clockSource() finding {
+	f := finding{Check: "clock", OK: true, Found: "not known on this system"}
+	dir := "/sys/devices/system/clocksource/clocksource0/"
+	b, err := os.ReadFile(dir + "current_clocksource")
+	if err != nil {
+		return f
+	}
+	name := strings.TrimSpace(string(b))
+	f.Found = name
+	fast := []string{"tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page"}
+	if f.OK = slices.Contains(fast, name); !f.OK {
+		f.Costs = "reading the clock is a system call: an event takes a microsecond longer"
+		f.Mend = "echo tsc > " + dir + "current_clocksource, where available_clocksource has it"
+	}
+	if ahead, known := clockError(); known && ahead > time.Second {
+		f.OK, f.Found = false, fmt.Sprintf("%s; it may be wrong by %v", name, ahead.Round(time.Millisecond))
+		f.Costs = "tokens expire early or late, and receipts of two nodes disagree in their times"
+		f.Mend = "timedatectl set-ntp true"
+	}
+	return f
+}
+
+// examineData looks at the data directory, or where it would be.
+func examineData(dir string) []finding {
+	if dir == "" {
+		return nil
+	}
+	at := existing(dir)
+	out := []finding{diskSync(at)}
+	if at == dir {
+		out = append(out, keyModes(dir))
+	}
+	return out
+}
+
+// existing is the directory, or the one above it that there is.
+func existing(dir string) string {
+	for {
+		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+			return dir
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return dir
+		}
+		dir = parent
+	}
+}
+
+// diskSync measures how long a small write takes until it is durable.
+func diskSync(dir string) finding {
+	const want = 20 * time.Millisecond
+	f := finding{Check: "disk sync"}
+	median, worst, err := measureSync(dir, 15)
+	if err != nil {
+		f.Found = "cannot be measured: " + err.Error()
+		f.Costs = "nothing can be made durable there"
+		f.Mend = "give --data a directory that this user may write"
+		return f
+	}
+	f.OK, f.Found = median <= want, fmt.Sprintf("%v, at worst %v, in %s", median.Round(10*time.Microsecond), worst.Round(10*time.Microsecond), dir)
+	if !f.OK {
+		f.Costs = "each acknowledgement waits for so long, though many share one sync"
+		f.Mend = "put --data on a disk with power-loss protection, and nothing else on it"
+	}
+	return f
+}
+
+func measureSync(dir string, times int) (median, worst time.Duration, err error) {
+	file, err := os.CreateTemp(dir, ".wasmhost-doctor-*")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+	var took []time.Duration
+	for range times {
+		began := time.Now()
+		if _, err := file.Write(make([]byte, 512)); err != nil {
+			return 0, 0, err
+		}
+		if err := file.Sync(); err != nil {
+			return 0, 0, err
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took[len(took)/2], took[len(took)-1], nil
+}
+
+// keyModes looks at who may read the keys in a data directory.
+func keyModes(dir string) finding {
+	f := finding{Check: "key files", OK: true, Found: "for their owner alone"}
+	var open []string
+	for _, name := range []string{".", "node.key", "api.key"} {
+		st, err := os.Stat(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			f.OK, f.Found = false, err.Error()
+			return f
+		}
+		if st.Mode().Perm()&0o077 != 0 {
+			open = append(open, filepath.Join(dir, name))
+		}
+	}
+	if len(open) > 0 {
+		f.OK, f.Found = false, fmt.Sprintf("open to others: %s", strings.Join(open, ", "))
+		f.Costs = "who has the node's key is the node, and opens the keys of its daemons"
+		f.Mend = "chmod go= " + strings.Join(open, " ")
 	}
 	return f
 }

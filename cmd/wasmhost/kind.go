@@ -1,9 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -14,16 +14,18 @@ import (
 func (a *app) kind() *cobra.Command {
 	c := &cobra.Command{Use: "kind", Short: "Kinds: what daemons can be made of"}
 	var limits []string
+	var convention convention
 	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Long: `Upload a module as a kind. Another push of the name is a new version of it:
-daemons keep the module that they were spawned with, until wasmhost upgrade.`, Example: `  wasmhost kind push counter testdata/wasm/c/counter.wasm
+daemons keep the module that they were spawned with, until wasmhost upgrade.
+
+` + conventionHelp, Example: `  wasmhost kind push counter testdata/wasm/c/counter.wasm
   wasmhost kind push counter counter.wasm --limit memory=16MiB -o json
   wasmhost kind push meter meter.wasm --limit snapshot-events=1000 --limit snapshot-interval=30s --limit history=1000000`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
-		f, err := os.Open(args[1])
+		wasm, err := convention.read(args[1])
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		k, err := a.client().PushKind(c.Context(), args[0], f, append(a.fileLimits("kind", args[0]), limits...)...)
+		k, err := a.client().PushKind(c.Context(), args[0], bytes.NewReader(wasm), append(a.fileLimits("kind", args[0]), limits...)...)
 		if err != nil {
 			return err
 		}
@@ -31,6 +33,7 @@ daemons keep the module that they were spawned with, until wasmhost upgrade.`, E
 			fmt.Fprintf(w, "kind %s is module %.12s, %s; %s\n", k.Name, k.Digest, size(k.Size), stateText(k.State))
 		}, func() string { return k.Name })
 	}}
+	convention.declare(push)
 	push.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp+" Of daemons spawned from now on")
 	ls := &cobra.Command{Use: "ls", Short: "List the kinds", Example: "  wasmhost kind ls -o name", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 		kinds, err := a.client().Kinds(c.Context())
@@ -88,13 +91,27 @@ func stateText(state string) string {
 	}
 }
 
+func contractText(r *abi.Report) string {
+	if r.Foreign != nil {
+		return fmt.Sprintf("none: it is run by the convention %s, events are given to %s", r.Foreign.Convention, r.Foreign.Call)
+	}
+	return fmt.Sprintf("version %d", r.ABI)
+}
+
+func reportState(r *abi.Report) string {
+	if r.Foreign != nil && r.State == abi.StateStateless {
+		return "the program is run anew for each event"
+	}
+	return stateText(r.State)
+}
+
 func writeReport(w io.Writer, r *abi.Report) {
 	max := "no maximum"
 	if r.Memory.HasMax {
 		max = fmt.Sprintf("at most %d", r.Memory.Max)
 	}
-	fmt.Fprintf(w, "digest\t%s\nsize\t%s\ncontract\tversion %d\nstate\t%s: %s\nmemory\t%d pages at start, %s\nfunctions\t%d\nmutable globals\t%d\n",
-		r.Digest, size(r.Size), r.ABI, r.State, stateText(r.State), r.Memory.Min, max, r.Functions, r.Globals)
+	fmt.Fprintf(w, "digest\t%s\nsize\t%s\ncontract\t%s\nstate\t%s: %s\nmemory\t%d pages at start, %s\nfunctions\t%d\nmutable globals\t%d\n",
+		r.Digest, size(r.Size), contractText(r), r.State, reportState(r), r.Memory.Min, max, r.Functions, r.Globals)
 	for _, c := range r.Capture {
 		fmt.Fprintf(w, "captured\t%s\n", c)
 	}

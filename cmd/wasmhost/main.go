@@ -61,6 +61,7 @@ type app struct {
 	out    io.Writer
 	err    io.Writer
 	socket string
+	remote *control.Client // by --url; nil: the socket
 	format string
 
 	settings []value // what configures this run
@@ -95,6 +96,9 @@ node.
 			if a.socket == "" {
 				return usagef("the control socket has no name: give --socket PATH")
 			}
+			if err := a.dialURL(c); err != nil {
+				return err
+			}
 			switch a.format {
 			case "table", "json", "jsonl", "name":
 				return nil
@@ -105,6 +109,9 @@ node.
 		},
 	}
 	addSetting(root.PersistentFlags(), "socket", "")
+	for _, flag := range []string{"url", "token-file", "ca-file"} {
+		addSetting(root.PersistentFlags(), flag, "")
+	}
 	addSetting(root.PersistentFlags(), "output", "o")
 	root.SetUsageTemplate(root.UsageTemplate() + `{{if .HasParent}}
 Exit codes: wasmhost --help
@@ -119,7 +126,8 @@ Exit codes: wasmhost --help
 		}
 		daemon.AddCommand(long)
 	}
-	root.AddCommand(daemon, a.serve(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.upgrade(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.node(), a.channel(), a.token(), a.chain(), a.receipt(), a.identity(), a.config(), a.doctor(), a.versionCommand())
+	root.AddCommand(daemon, a.serve(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.node(), a.cluster(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
+	root.AddCommand(a.man(root))
 	group(root)
 	return root
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"github.com/spf13/cobra"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,7 +92,46 @@ func terminal(f *os.File) bool {
 }
 
 // client speaks to the node.
-func (a *app) client() *control.Client { return control.Dial(a.socket) }
+func (a *app) client() *control.Client {
+	c := a.remote
+	if c == nil {
+		c = control.Dial(a.socket)
+	}
+	return c.Trace(os.Getenv("TRACEPARENT")) // of who runs this program, if it is traced
+}
+
+// dialURL makes the client of --url, where that is given.
+func (a *app) dialURL(c *cobra.Command) error {
+	base := c.Flag("url").Value.String()
+	if base == "" {
+		return nil
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return usagef("--url %q is not https://HOST:PORT: a token must not go unprotected", base)
+	}
+	token := ""
+	if path := c.Flag("token-file").Value.String(); path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("reading the API token: %w", err)
+		}
+		token = strings.TrimSpace(string(b))
+	}
+	var roots *x509.CertPool
+	if path := c.Flag("ca-file").Value.String(); path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("reading --ca-file: %w", err)
+		}
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(b) {
+			return usagef("--ca-file %s holds no certificate", path)
+		}
+	}
+	a.remote = control.DialTLS(base, token, roots)
+	return nil
+}
 
 func defaultSocket() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {

@@ -10,9 +10,10 @@ import (
 )
 
 func (a *app) recover() *cobra.Command {
-	var retry, skip, rollback, yes bool
+	var retry, skip, rollback, fork, yes bool
+	var name string
 	c := &cobra.Command{
-		Use:   "recover DAEMON --retry | --skip | --rollback",
+		Use:   "recover DAEMON --retry | --skip | --rollback | --fork",
 		Short: "Bring back a daemon that is failed or diverged",
 		Long: `Bring back a daemon that could not be recovered: inspect says why. What is given
 up is a signed fact of its chain, under a higher epoch (chain show), and never
@@ -26,21 +27,33 @@ chosen by the node itself.
               outputs that were acknowledged included: their senders can send
               again
 
-To go on with both, take its snapshot from a backup and restore it under another
-identity: one identity has one chain, so there is no --fork.`,
+  --fork      another daemon, with a key of its own, goes on from the last record of
+              its history that can be replayed; this one stays as it is, for a
+              later choice, and its chain can be exported: see wasmhost fork`,
 		Example: `  wasmhost recover c1 --retry
-  wasmhost recover c1 --skip --yes`,
+  wasmhost recover c1 --skip --yes
+  wasmhost recover c1 --fork --name c1b`,
 		Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			how, given := "", 0
-			for name, on := range map[string]bool{"retry": retry, "skip": skip, "rollback": rollback} {
+			for name, on := range map[string]bool{"retry": retry, "skip": skip, "rollback": rollback, "fork": fork} {
 				if on {
 					how = name
 					given++
 				}
 			}
 			if given != 1 {
-				return usagef("give one of --retry, --skip and --rollback")
+				return usagef("give one of --retry, --skip, --rollback and --fork")
+			}
+			if name != "" && !fork {
+				return usagef("--name is for --fork")
+			}
+			if fork {
+				forks, err := a.client().Fork(c.Context(), args[0], control.Fork{LastGood: true, Name: name})
+				if err != nil {
+					return err
+				}
+				return a.printForks(forks)
 			}
 			if how != "retry" {
 				d, err := a.client().Daemon(c.Context(), args[0])
@@ -62,6 +75,8 @@ identity: one identity has one chain, so there is no --fork.`,
 	c.Flags().BoolVar(&retry, "retry", false, "read it from disk again")
 	c.Flags().BoolVar(&skip, "skip", false, "let recorded outputs stand where a replay differs")
 	c.Flags().BoolVar(&rollback, "rollback", false, "go back to the last stored state")
+	c.Flags().BoolVar(&fork, "fork", false, "go on as another daemon, from the last good record")
+	c.Flags().StringVar(&name, "name", "", "the fork's name")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }

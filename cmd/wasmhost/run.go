@@ -23,6 +23,8 @@ type running struct {
 	*app
 	config, state, input string
 	limits               []string
+	mayPublish, maySend  []string
+	convention
 
 	daemon         *host.TrialDaemon
 	out            *bufio.Writer
@@ -46,6 +48,11 @@ With -o jsonl each output is an object {"event":n,"text":"...","payload":"<base6
 also when interrupted; a file that is not there is a new daemon. A rebuilt module goes
 on where both it and the one before have hooks (wasmhost_snapshot, wasmhost_restore).
 
+What the daemon publishes, sends and sets timers for goes nowhere, and is shown: on
+standard error, or with -o jsonl as objects {"event":n,"effect":"publish",...}. It may
+do all of that here, unless --may-publish or --may-send say less. A timer fires before
+the first event that is not before its time; those that are left are shown at the end.
+
 An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 		Example: `  seq 3 | wasmhost run testdata/wasm/c/counter.wasm
   wasmhost run counter.wasm --config '{"start":7}' --state counter.state < events.txt
@@ -58,16 +65,19 @@ An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 			if a.format == "json" || a.format == "name" {
 				return usagef("run prints outputs as they come: -o table or -o jsonl")
 			}
-			wasm, err := os.ReadFile(args[0])
+			wasm, err := r.read(args[0])
 			if err != nil {
 				return err
 			}
 			return r.module(c.Context(), wasm)
 		},
 	}
+	r.declare(c)
 	c.Flags().StringVar(&r.config, "config", "", "configuration for a new daemon, as the module takes it")
 	c.Flags().StringVar(&r.state, "state", "", "a file that keeps the daemon from run to run")
 	c.Flags().StringVar(&r.input, "input", "lines", "what a line of standard input is: lines or jsonl")
+	c.Flags().StringArrayVar(&r.mayPublish, "may-publish", nil, "CHANNEL, PREFIX/* or *: what it may publish on; default: all")
+	c.Flags().StringArrayVar(&r.maySend, "may-send", nil, "entity id, or * for all: whom it may send to; default: all")
 	c.Flags().StringArrayVar(&r.limits, "limit", nil, "NAME=VALUE: "+limitHelp)
 	return c
 }
@@ -82,12 +92,16 @@ func (r *running) module(ctx context.Context, wasm []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, trial.Close(context.WithoutCancel(ctx))) }()
+	if trial.Grants, err = r.grants(); err != nil {
+		return err
+	}
 	if r.daemon, err = r.begin(ctx, trial); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.daemon.Close()) }()
 	r.out = bufio.NewWriter(r.app.out)
 	err = errors.Join(r.feed(ctx), r.out.Flush())
+	r.left()
 	if r.state != "" && (err == nil || ctx.Err() != nil) {
 		err = errors.Join(err, r.save())
 	}
@@ -181,7 +195,22 @@ func (r *running) event(line []byte) error {
 			return usagef("line %d: %v", r.events, err)
 		}
 	}
+	for {
+		due, ok := r.daemon.NextTimer()
+		if !ok || due.At > at {
+			break
+		}
+		outputs, err := r.daemon.Fire()
+		if err := r.answered(outputs, err); err != nil {
+			return err
+		}
+	}
 	outputs, err := r.daemon.Send(payload, at)
+	return r.answered(outputs, err)
+}
+
+// answered shows what came of an event.
+func (r *running) answered(outputs [][]byte, err error) error {
 	if err != nil {
 		if !errors.As(err, new(*host.GuestError)) && !errors.Is(err, host.ErrTooLarge) {
 			return fmt.Errorf("event %d: %w", r.events, err)
@@ -196,6 +225,9 @@ func (r *running) event(line []byte) error {
 		if err := r.output(b); err != nil {
 			return err
 		}
+	}
+	if err := r.effects(); err != nil {
+		return err
 	}
 	return flushIdle(r.out, r.app.out)
 }

@@ -5,13 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -29,6 +35,8 @@ func TestMain(m *testing.M) {
 //	faults DAEMON EVENT...  send events that must each fail with exit code 9
 //	halt NAME             end it as SIGTERM does
 //	halt-with NAME CODE   end it as SIGTERM does, with that exit code
+//	hang-up NAME          send it SIGHUP
+//	logs NAME REGEXP      wait until the node has logged it
 //	crash NAME            end it as a crash does
 //	gives-up NAME         wait until it has ended by itself, with an error
 //	exits CODE CMD...     run a command that must exit with CODE
@@ -46,12 +54,32 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("WASMHOST_SOCKET", filepath.Join(e.WorkDir, "a.sock"))
 			e.Values["nodes"] = make(map[string]*exec.Cmd)
+			e.Setenv("COLLECTOR", collect(e, filepath.Join(e.WorkDir, "spans")))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node": startNode, "cramped": cramped, "gives-up": givesUp, "halt": endNode(syscall.SIGTERM), "halt-with": haltWith, "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "faults": faults, "flip": flip, "same": same,
+			"node": startNode, "cramped": cramped, "gives-up": givesUp, "halt": endNode(syscall.SIGTERM), "hang-up": hangUp, "logs": logs, "halt-with": haltWith, "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "member": member, "faults": faults, "flip": flip, "same": same,
 		},
 	})
+}
+
+// collect is a collector of traces that keeps what it gets in a file.
+func collect(e *testscript.Env, path string) string {
+	var mu sync.Mutex
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err == nil {
+			_, err = io.Copy(f, r.Body)
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	}))
+	e.Defer(s.Close)
+	return s.URL
 }
 
 func nodes(ts *testscript.TestScript) map[string]*exec.Cmd {
@@ -100,6 +128,8 @@ func runNode(ts *testscript.TestScript, name string, cmd *exec.Cmd) {
 		Addr   string
 		Socket string
 		PID    int
+
+		API, Metrics, Pprof string
 	}
 	ts.Check(json.Unmarshal(line, &ready))
 	if ready.NodeID == "" || ready.Addr == "" || ready.Socket != socket || ready.PID != cmd.Process.Pid {
@@ -107,11 +137,19 @@ func runNode(ts *testscript.TestScript, name string, cmd *exec.Cmd) {
 	}
 	ts.Setenv(name+"_SOCKET", socket)
 	ts.Setenv(name+"_ID", ready.NodeID)
+	ts.Setenv(name+"_API", ready.API)
+	ts.Setenv(name+"_METRICS", ready.Metrics)
+	ts.Setenv(name+"_PPROF", ready.Pprof)
 	ts.Setenv(name+"_DATA", data)
 }
 
 func join(ts *testscript.TestScript, neg bool, args []string) {
 	startNode(ts, neg, []string{args[0], "--ephemeral", "--join", strings.TrimSpace(ts.ReadFile(args[1]))})
+}
+
+// member starts a node of a's cluster.
+func member(ts *testscript.TestScript, neg bool, args []string) {
+	startNode(ts, neg, []string{args[0], "--cluster", "--lease", "500ms", "--join", strings.TrimSpace(ts.ReadFile(args[1]))})
 }
 
 func faults(ts *testscript.TestScript, neg bool, args []string) {
@@ -128,6 +166,23 @@ func endNode(sig syscall.Signal) func(*testscript.TestScript, bool, []string) {
 		err := cmd.Wait()
 		if sig == syscall.SIGTERM && err != nil {
 			ts.Fatalf("node %s ended with %v: %s", args[0], err, ts.ReadFile(args[0]+".log"))
+		}
+	}
+}
+
+func hangUp(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(nodes(ts)[args[0]].Process.Signal(syscall.SIGHUP))
+}
+
+func logs(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[1])
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		log := ts.ReadFile(args[0] + ".log")
+		if want.MatchString(log) {
+			return
+		}
+		if time.Now().After(until) {
+			ts.Fatalf("node %s does not log %s: %s", args[0], args[1], log)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -20,20 +19,24 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/store"
+	"wasmhost/identity"
 	"wasmhost/wire"
 	"wasmhost/wire/control"
 )
 
 // serveOptions are the flags of serve.
 type serveOptions struct {
-	data, listen, join, name, level string
-	ephemeral, noFetch              bool
-	keyFile, passFile               string
-	idle                            idleOptions
-	limits                          []string // name=value
-	tags                            list
-	drain                           drainOptions
-	ready                           func(*wire.Mesh) error // called when the node is ready; nil: it is announced
+	data, listen, join, name string
+	listenerOptions
+	ephemeral, noFetch bool
+	keyFile, passFile  string
+	idle               idleOptions
+	limits             []string // name=value
+	tags               list
+	drain              drainOptions
+	cluster            clusterOptions
+	settings           func() ([]value, error) // what they come to now; nil: they are not read again
+	ready              func(*wire.Mesh) error  // called when the node is ready; nil: it is announced
 }
 
 func (a *app) serve() *cobra.Command {
@@ -47,11 +50,23 @@ func (a *app) serve() *cobra.Command {
 daemon's state and ends; a second signal ends it at once. With --drain it first
 moves its daemons to other nodes, within --drain-deadline: exit code 12 where some
 are left, which the next start brings back. When the node is ready
-it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
+it prints one line of JSON: {"node_id","addr","socket","pid"}, and the addresses
+"api", "metrics" and "pprof" where it was told to listen there.
+
+With --cluster the node is in a cluster: the first begins it, the others come with
+--join. A daemon that is spawned with --standbys then goes on elsewhere when its node
+is lost. See docs/cluster.md.
+
+On SIGHUP it reads the API's certificate and opens the audit log again, and takes
+from the files of settings what can change while it runs: log_level, tags, drain,
+drain_to and drain_deadline. Other settings that changed are named in the log, and
+count from the next start on. What is not good changes nothing.`,
 		Example: `  wasmhost serve --data ./a --listen 127.0.0.1:7433 --name a
   wasmhost serve --limit fuel=100000000 --limit wall=2s
   wasmhost serve --ephemeral --listen 127.0.0.1:0 --socket b.sock --join "$(wasmhost node token)"
-  wasmhost serve --data ./a --tag zone=eu --drain-to b,c --drain-deadline 5m`,
+  wasmhost serve --data ./a --tag zone=eu --drain-to b,c --drain-deadline 5m
+  wasmhost serve --data ./a --cluster
+  wasmhost serve --data ./b --cluster --join "$(wasmhost --socket a.sock node token)"`,
 		Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			o, err := a.serveOptions(c)
@@ -60,6 +75,10 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			}
 			o.limits = append(a.fileLimits(), limits...)
 			o.tags = tags
+			if o.cluster, err = readClusterOptions(c, o.ephemeral); err != nil {
+				return err
+			}
+			o.settings = func() ([]value, error) { return lookUp(c) }
 			if err := o.drain.read(c, drainTo); err != nil {
 				return err
 			}
@@ -69,7 +88,10 @@ it prints one line of JSON: {"node_id","addr","socket","pid"}.`,
 			return a.runNode(c.Context(), o)
 		},
 	}
-	for _, flag := range []string{"data", "listen", "name", "log-level", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline"} {
+	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline"} {
+		addSetting(c.Flags(), flag, "")
+	}
+	for _, flag := range clusterFlags {
 		addSetting(c.Flags(), flag, "")
 	}
 	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: a limit of every daemon that has none of its own: "+limitNames+", module-bytes, tail-bytes, sender-memory; "+limitUnits)
@@ -93,8 +115,9 @@ func hostname() string {
 func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
 	f := c.Flags()
 	text := func(name string) string { return f.Lookup(name).Value.String() }
-	o := serveOptions{data: text("data"), listen: text("listen"), name: text("name"), level: text("log-level"),
-		ephemeral: text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true",
+	o := serveOptions{data: text("data"), listen: text("listen"), name: text("name"),
+		listenerOptions: listenerOptions{metrics: text("metrics"), pprof: text("pprof"), api: text("api"), apiCert: text("api-cert"), apiKey: text("api-key"), auditLog: text("audit-log"), otlp: text("otlp"), otlpSample: text("otlp-sample"), levels: text("log-level"), form: text("log-format")},
+		ephemeral:       text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true",
 		keyFile: text("key-file"), passFile: text("passphrase-file"),
 		idle: idleOptions{after: text("passivate-after"), memory: text("active-memory")}}
 	switch {
@@ -122,16 +145,16 @@ func (a *app) secret(text string) (string, error) {
 
 // runNode composes a node and runs it.
 func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.level)); err != nil {
-		return usagef("--log-level %q is none of debug, info, warn and error", o.level)
+	logs, err := newLogging(a.err, o.levels, o.form)
+	if err != nil {
+		return err
 	}
 	tags, err := parseTags(o.tags)
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
-	s, err := store.Open(store.Options{Dir: o.data, Ephemeral: o.ephemeral, Logger: logger})
+	logger := logs.of("node")
+	s, err := store.Open(store.Options{Dir: o.data, Ephemeral: o.ephemeral, Logger: logs.of("store")})
 	if err != nil {
 		return err
 	}
@@ -144,12 +167,30 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	mesh, err := wire.Listen(ctx, wire.Config{Identity: key, Name: o.name, Addr: o.listen, Trust: trust, Logger: logger})
+	mesh, err := wire.Listen(ctx, wire.Config{Identity: key, Name: o.name, Addr: o.listen, Trust: trust, Logger: logs.of("wire")})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, mesh.Close()) }()
-	options := host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, RefuseModules: o.noFetch}
+	traces, err := newTracing(o.otlp, o.otlpSample, mesh.Self(), logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traces.close()) }()
+	var joined identity.NodeID
+	if o.cluster.on() && o.join != "" {
+		if joined, err = mesh.Join(ctx, o.join); err != nil {
+			return err
+		}
+		o.join = ""
+	}
+	o.cluster.data, o.cluster.key = o.data, key
+	engine, err := startEngine(ctx, o.cluster, mesh, joined, logs.of("cluster"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.close()) }()
+	options := host.Options{Tracer: traces.tracer(), Node: key, Store: s, Mesh: mesh, Logger: logs.of("host"), RefuseModules: o.noFetch}
 	if options.Limits, err = host.ParseNodeLimits(o.limits); err != nil {
 		return err
 	}
@@ -159,6 +200,12 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if !o.ephemeral {
 		options.CacheDir = filepath.Join(o.data, "cache")
 	}
+	var node *wire.Node // set before the runtime starts
+	if engine != nil {
+		if options.Cluster, err = engine.options(func(m host.Moved) { node.Moved(m) }); err != nil {
+			return err
+		}
+	}
 	rt, err := host.New(ctx, options)
 	if err != nil {
 		return err
@@ -167,9 +214,22 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return errors.Join(err, rt.Shutdown(ctx))
 	}
-	node := wire.NewNode(mesh, rt)
-	api := control.NewServer(rt, mesh, node, buildVersion(), logger)
+	node = wire.NewNode(mesh, rt)
+	api := control.NewServer(rt, mesh, node, buildVersion(), logs.of("control"))
 	api.SetTags(tags)
+	api.SetTracer(traces.tracer())
+	if engine != nil {
+		api.SetEngine(engine)
+	}
+	metrics := control.NewMetrics(rt, mesh, s, buildVersion(), logs.of("control"))
+	api.SetMetrics(metrics)
+	conf := newReloader(o, api, logs)
+	more, err := a.openListeners(ctx, o, s, api, metrics, logs)
+	if err != nil {
+		return errors.Join(err, listener.Close(), rt.Shutdown(ctx))
+	}
+	defer func() { err = errors.Join(err, more.close()) }()
+	more.onHangUp(conf)
 	server := &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -177,18 +237,30 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		_, err = mesh.Join(ctx, o.join)
 	}
 	if err == nil {
+		err = engine.awaitLease(ctx, rt)
+	}
+	if err == nil {
 		if o.ready == nil {
-			o.ready = a.announce
+			o.ready = func(m *wire.Mesh) error { return a.announce(m, more) }
 		}
 		err = o.ready(mesh)
+	}
+	if err == nil {
+		err = notify("READY=1")
 	}
 	if err == nil {
 		select {
 		case <-ctx.Done():
 			defer endOnSignal()()
-			err = o.drain.run(api, s.Failed(), logger)
+			err = conf.drainOptions().run(api, s.Failed(), logger)
 			logger.Info("shutting down")
+			if stopErr := notify("STOPPING=1"); stopErr != nil {
+				logger.Warn("stopping", "error", stopErr)
+			}
+		case <-engine.ended():
+			err = errRemoved
 		case err = <-served:
+		case err = <-more.failed:
 		case <-s.Failed():
 			err = fmt.Errorf("the node ends, for a restart to find what is on disk; nothing acknowledged is lost: %w", s.Err())
 		}
@@ -197,7 +269,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 }
 
 // announce prints the line that scripts wait for.
-func (a *app) announce(m *wire.Mesh) error {
+func (a *app) announce(m *wire.Mesh, more *extra) error {
 	socket, err := filepath.Abs(a.socket)
 	if err != nil {
 		return err
@@ -207,7 +279,11 @@ func (a *app) announce(m *wire.Mesh) error {
 		Addr   string `json:"addr"`
 		Socket string `json:"socket"`
 		PID    int    `json:"pid"`
-	}{m.Self().String(), m.Addr().String(), socket, os.Getpid()})
+
+		API     string `json:"api,omitempty"`
+		Metrics string `json:"metrics,omitempty"`
+		Pprof   string `json:"pprof,omitempty"`
+	}{m.Self().String(), m.Addr().String(), socket, os.Getpid(), more.addrs["api"], more.addrs["metrics"], more.addrs["pprof"]})
 }
 
 // endOnSignal makes the next signal end the program at once, until the function

@@ -20,11 +20,16 @@ type drainOptions struct {
 
 func (o *drainOptions) read(c *cobra.Command, to list) (err error) {
 	text := func(name string) string { return c.Flags().Lookup(name).Value.String() }
-	o.to, o.on = to.texts, text("drain") == "true" || len(to.texts) > 0
-	if o.deadline, err = time.ParseDuration(text("drain-deadline")); err != nil || o.deadline <= 0 {
-		return usagef("--drain-deadline %q is not a duration such as 60s", text("drain-deadline"))
+	*o, err = newDrainOptions(text("drain"), to, text("drain-deadline"))
+	return err
+}
+
+func newDrainOptions(on string, to list, deadline string) (o drainOptions, err error) {
+	o.to, o.on = to.texts, on == "true" || len(to.texts) > 0
+	if o.deadline, err = time.ParseDuration(deadline); err != nil || o.deadline <= 0 {
+		return o, usagef("--drain-deadline %q is not a duration such as 60s", deadline)
 	}
-	return nil
+	return o, nil
 }
 
 // run drains the node before it ends. It takes daemons again at its next start,

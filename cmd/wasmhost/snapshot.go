@@ -108,9 +108,15 @@ func (a *app) chain() *cobra.Command {
 		}
 		return a.writeTo(to, body)
 	}}
-	verify := &cobra.Command{Use: "verify FILE", Short: "Prove a chain file, with no node running; - is standard input", Example: "  wasmhost chain verify c1.chain", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		return a.walkChain(args[0], nil)
+	var parent string
+	verify := &cobra.Command{Use: "verify FILE", Short: "Prove a chain file, with no node running; - is standard input", Long: `Check every hash and signature of an exported chain. With --parent check a fork
+against its parent's exported chain too: that the parent had come to that output, at
+that epoch, with that hash, code and count of events. Exit code 10 where anything
+differs.`, Example: `  wasmhost chain verify c1.chain
+  wasmhost chain verify fork.chain --parent c1.chain`, Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+		return a.verifyChain(args[0], parent)
 	}}
+	verify.Flags().StringVar(&parent, "parent", "", "file with the exported chain of the daemon that this one is a fork of")
 	show := &cobra.Command{Use: "show DAEMON", Short: "Print a daemon's chain, proven on the way", Example: `  wasmhost chain show c1
   wasmhost chain show c1 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		body, err := a.client().Chain(c.Context(), args[0])
@@ -179,13 +185,24 @@ func (s *chainShower) end() error {
 	return err
 }
 
-func (a *app) walkChain(path string, fn func(host.ChainItem) error) error {
+// verifyChain proves a chain file, and with a parent that it is a fork of that.
+func (a *app) verifyChain(path, parent string) error {
 	in, err := a.open(path)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	r, err := host.WalkChain(in, fn)
+	var r host.ChainReport
+	if parent == "" {
+		r, err = host.VerifyChain(in)
+	} else {
+		var of *os.File
+		if of, err = os.Open(parent); err != nil {
+			return err
+		}
+		defer of.Close()
+		r, _, err = host.VerifyFork(in, of)
+	}
 	if err != nil {
 		return err
 	}
@@ -203,10 +220,25 @@ func (a *app) walkChain(path string, fn func(host.ChainItem) error) error {
 	for _, m := range r.Moves {
 		moves = append(moves, move{m.From.String(), m.To.String(), m.Epoch, m.After})
 	}
-	return a.print(map[string]any{"ok": true, "origin": r.Entity.Origin().String(), "entity_id": r.Entity.String(), "kind": r.Kind,
+	type fork struct {
+		*control.ForkOf
+		Checked bool `json:"checked"` // against the parent's chain
+	}
+	var began *fork
+	if r.Fork != nil {
+		began = &fork{control.ForkOfRecord(r.Fork), parent != ""}
+	}
+	return a.print(map[string]any{"ok": true, "fork": began, "origin": r.Entity.Origin().String(), "entity_id": r.Entity.String(), "kind": r.Kind,
 		"outputs": r.Outputs, "first": r.First, "last": r.Last, "epoch": r.Epoch, "moves": moves, "mended": mended, "signatures": r.Checkpoints, "head": r.Head.String()},
 		func(w io.Writer) {
 			fmt.Fprintf(w, "chain of %s holds: %d outputs (%d to %d), %d signatures, %d moves, epoch %d\nhead %s\n",
 				r.Entity.Origin(), r.Outputs, r.First, r.Last, r.Checkpoints, len(r.Moves), r.Epoch, r.Head)
+			if f := r.Fork; f != nil {
+				how := "which signed it; its chain was not given: --parent FILE"
+				if parent != "" {
+					how = "whose chain holds, and stood there"
+				}
+				fmt.Fprintf(w, "fork of %s, after output %d, epoch %d, %d events, %s\n", f.Parent.Origin(), f.Sequence, f.Epoch, f.Applied, how)
+			}
 		}, func() string { return r.Head.String() })
 }

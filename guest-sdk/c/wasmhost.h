@@ -53,8 +53,18 @@ WH_IMPORT("now") int64_t wh_now(void);                        /* as wh_event_tim
 WH_IMPORT("random") void wh_random(void *out, uint32_t size); /* the same again on replay */
 
 /* Kinds of events: sent to the daemon; of a channel; a gap, 16 bytes: sequences of
- * the first and the last lost event, little-endian, zeros where they are not known. */
-enum { WH_DIRECT = 0, WH_CHANNEL = 1, WH_GAP = 2 };
+ * the first and the last lost event, little-endian, zeros where they are not known;
+ * a timer of its own; sent by another daemon, which is proven. */
+enum { WH_DIRECT = 0, WH_CHANNEL = 1, WH_GAP = 2, WH_TIMER = 3, WH_DAEMON = 4 };
+
+/* What the daemon does to others, once the event is durable; a failed event does
+ * nothing. Payloads are copied at once. To publish and to send it must have been
+ * granted that when it was spawned. */
+enum { WH_DONE = 0, WH_DENIED = 1, WH_INVALID = 2, WH_TOO_LARGE = 3 }; /* answers */
+WH_IMPORT("publish") int32_t wh_publish_bytes(const char *channel, uint32_t channel_size, const void *data, uint32_t size);
+WH_IMPORT("send") int32_t wh_send(const uint8_t id[32], const void *data, uint32_t size); /* to a daemon, wherever it is */
+WH_IMPORT("timer") int64_t wh_timer(int64_t at, const void *data, uint32_t size); /* an event of kind WH_TIMER at that time, Unix nanoseconds; the timer's number, or minus an answer */
+WH_IMPORT("timer_cancel") void wh_timer_cancel(int64_t timer); /* one that is not there is no error */
 
 enum { WH_DEBUG = 0, WH_INFO = 1, WH_WARN = 2, WH_ERROR = 3 };
 
@@ -63,6 +73,9 @@ static inline uint32_t wh_strlen(const char *s) {
     while (s[n]) n++;
     return n;
 }
+static inline int32_t wh_publish(const char *channel, const void *data, uint32_t size) { return wh_publish_bytes(channel, wh_strlen(channel), data, size); }
+/* wh_timer_after is wh_timer at so many nanoseconds after the event. */
+static inline int64_t wh_timer_after(int64_t ns, const void *data, uint32_t size) { return wh_timer(wh_now() + ns, data, size); }
 static inline void wh_emit_text(const char *text) { wh_emit(text, wh_strlen(text)); }
 static inline void wh_log(int32_t level, const char *text) { wh_log_bytes(level, text, wh_strlen(text)); }
 

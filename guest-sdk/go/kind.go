@@ -10,6 +10,8 @@ const (
 	Direct  Kind = 0 // sent to the daemon
 	Channel Kind = 1 // of a channel that it is subscribed to
 	Gap     Kind = 2 // lost events of a channel: 16 bytes, sequences of the first and the last, little-endian; zeros where they are not known
+	Timer   Kind = 3 // a timer of its own is due
+	Peer    Kind = 4 // another daemon sent it, which is proven
 )
 
 // EventKind returns what the event is.

@@ -21,6 +21,8 @@ var (
 	ErrNotMember  = errors.New("the daemon is not on a feed of the channel")
 	ErrPayload    = errors.New("the event is larger than channels take")
 	ErrNotReady   = errors.New("the channel's node is not ready")
+	ErrNoReceiver = errors.New("no such daemon there")
+	ErrBusy       = errors.New("the daemon takes no more at present")
 	ErrOther      = errors.New("the channel's node answered with an error")
 )
 
@@ -34,7 +36,7 @@ var codes = []error{
 	identity.ErrTokenFormat, identity.ErrTokenTrailing, identity.ErrTokenLinks, identity.ErrTokenSignature, identity.ErrTokenNotYetValid,
 	identity.ErrTokenExpired, identity.ErrTokenTTL, identity.ErrTokenRevoked, identity.ErrTokenRoot, identity.ErrTokenSubject,
 	identity.ErrTokenScope, identity.ErrTokenChannel, identity.ErrTokenSigner, identity.ErrTokenBroader,
-	identity.ErrDelegationExhausted, identity.ErrDelegationNotAllowed, ErrTooMany,
+	identity.ErrDelegationExhausted, identity.ErrDelegationNotAllowed, ErrTooMany, ErrNoReceiver, ErrBusy,
 }
 
 // Valid reports whether this version knows the code.

@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -54,7 +55,7 @@ func Decode(b []byte) (Message, error) {
 
 func blank(kind byte) Message {
 	for _, m := range []Message{&Events{}, &Open{}, &Subscribe{}, &Accepted{}, &Refused{}, &Unsubscribe{}, &Released{}, &Gap{}, &Moved{},
-		&Cursors{}, &Fetch{}, &Publish{}, &Published{}, &Revocations{}, &Window{}} {
+		&Cursors{}, &Fetch{}, &Publish{}, &Published{}, &Revocations{}, &Window{}, &Carry{}, &Carried{}} {
 		if m.kind() == kind {
 			return m
 		}
@@ -168,6 +169,36 @@ func (m *Publish) check() error {
 		return err
 	}
 	return nameAndVersion(m.Channel, m.Version)
+}
+
+func (m *Carry) check() error {
+	if m.Version != Version {
+		return fmt.Errorf("version %d, this node speaks %d", m.Version, Version)
+	}
+	if m.From.IsZero() || len(m.Effects) == 0 || len(m.Effects) > MaxCarry || m.To.IsZero() == (m.Channel == "") {
+		return fmt.Errorf("%d effects of %s to %q and %s", len(m.Effects), m.From, m.Channel, m.To)
+	}
+	for i, e := range m.Effects {
+		if len(e.Payload) > MaxPayload || e.Epoch >= sequenceLimit || e.Number >= sequenceLimit {
+			return fmt.Errorf("effect %d of %d bytes", e.Number, len(e.Payload))
+		}
+		if i > 0 && cmp.Or(cmp.Compare(m.Effects[i-1].Epoch, e.Epoch), cmp.Compare(m.Effects[i-1].Number, e.Number)) >= 0 {
+			return errors.New("the effects are not in order")
+		}
+	}
+	if m.Channel != "" {
+		if err := identity.ValidChannel(m.Channel); err != nil {
+			return err
+		}
+	}
+	return credentials(m.Token, m.Residence)
+}
+
+func (m *Carried) check() error {
+	if m.Epoch >= sequenceLimit || m.Number >= sequenceLimit {
+		return errSequence
+	}
+	return nil
 }
 
 func (m *Published) check() error {

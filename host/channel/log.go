@@ -118,10 +118,8 @@ func (l *Log) Add(c Chunk) {
 	}
 }
 
-// Trim drops what is over the limits at now, and reports whether there was any:
-// First is then where the log begins.
-func (l *Log) Trim(now int64) bool {
-	trimmed := false
+// Trim drops what is over the limits at now: First is then where the log begins.
+func (l *Log) Trim(now int64) {
 	for len(l.chunks)-l.start > 1 {
 		c := &l.chunks[l.start]
 		old := l.limits.Age > 0 && c.Time < now-int64(l.limits.Age)
@@ -136,14 +134,12 @@ func (l *Log) Trim(now int64) bool {
 		*c = Chunk{}
 		l.start++
 		l.cached = max(l.cached, l.start)
-		trimmed = true
 	}
 	if l.start > 64 && l.start > len(l.chunks)/2 {
 		l.cached -= l.start
 		l.chunks = append([]Chunk(nil), l.chunks[l.start:]...)
 		l.start = 0
 	}
-	return trimmed
 }
 
 // At returns the chunk that holds the event, or the first after it; false where

@@ -17,11 +17,12 @@ const (
 	MaxCursors  = 4096    // in one message
 	MaxPublish  = 4096    // payloads in one message
 	MaxRevoke   = 1024    // revocations in one message
+	MaxCarry    = 256     // effects in one message
 	maxResident = 512     // bytes of a residence
 )
 
 // Message is one of the structs below. A stream begins with Open, Fetch,
-// Publish or Revocations.
+// Publish, Carry or Revocations.
 type Message interface{ kind() uint8 }
 
 // Open begins a feed: all events of one channel that a node's daemons hear of.
@@ -150,6 +151,39 @@ type Revocations struct {
 	_    struct{} `cbor:",toarray"`
 	List [][]byte
 }
+
+// Carry brings effects of a daemon on the sending node: to a channel of the
+// receiving node, or to a daemon that is believed to be there. It is answered by
+// Carried, Moved or Refused, and another may follow on the stream.
+type Carry struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8
+	From      identity.EntityID // the daemon
+	Residence []byte            // its word that it is on the node; may be empty within a node
+	To        identity.EntityID // zero: they go to the channel
+	Channel   string            // empty: they go to the daemon
+	Token     []byte            // for the channel
+	Effects   []Carriage        // in order
+}
+
+// Carriage is one effect. Whoever has got it, or a later one of the daemon, takes
+// it no more.
+type Carriage struct {
+	_       struct{} `cbor:",toarray"`
+	Epoch   uint64   // under which it came about
+	Number  uint64
+	Payload []byte
+}
+
+// Carried answers Carry once what it names, and all before, is durable.
+type Carried struct {
+	_      struct{} `cbor:",toarray"`
+	Epoch  uint64
+	Number uint64
+}
+
+func (*Carry) kind() uint8   { return 16 }
+func (*Carried) kind() uint8 { return 17 }
 
 func (*Open) kind() uint8        { return 1 }
 func (*Subscribe) kind() uint8   { return 2 }

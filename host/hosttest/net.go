@@ -33,6 +33,7 @@ type Net struct {
 	Access func(from, to identity.NodeID) host.ChannelAccess
 
 	channels map[*channelConn]struct{} // the near ends of open ones
+	standbys map[*standbyPipe]struct{} // the same
 
 	mu     sync.Mutex
 	meshes map[identity.NodeID]*Mesh
@@ -119,6 +120,7 @@ func (m *Mesh) Crash() {
 			c.Abort()
 		}
 	}
+	n.cutStandbys(m)
 }
 
 // Mesh is one node's view of the net. It implements host.Mesh.

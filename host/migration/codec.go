@@ -38,7 +38,25 @@ func (m *Blocks) append(dst []byte) []byte {
 	return append(dst, 0xf4)
 }
 
-// Decode reads what Encode wrote. The message does not alias b.
+// parse reads what append wrote, without a copy.
+func (m *Blocks) parse(b []byte) (err error) {
+	if len(b) == 0 || b[0] != 0x83 {
+		return fmt.Errorf("%w: not an array of 3", canon.ErrContent)
+	}
+	if m.Index, b, err = canon.CutBytes(b[1:]); err != nil {
+		return err
+	}
+	if m.Bytes, b, err = canon.CutBytes(b); err != nil {
+		return err
+	}
+	if len(b) != 1 || b[0] != 0xf4 && b[0] != 0xf5 {
+		return fmt.Errorf("%w: no boolean at its end", canon.ErrContent)
+	}
+	m.S2 = b[0] == 0xf5
+	return nil
+}
+
+// Decode reads what Encode wrote. Only Blocks alias b.
 func Decode(b []byte) (Message, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("%w: empty", ErrBadMessage)
@@ -50,7 +68,11 @@ func Decode(b []byte) (Message, error) {
 	if m == nil {
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadMessage, b[0])
 	}
-	if err := canon.Unmarshal(b[1:], m); err != nil {
+	decode := func(b []byte) error { return canon.Unmarshal(b, m) }
+	if blocks, ok := m.(*Blocks); ok {
+		decode = blocks.parse
+	}
+	if err := decode(b[1:]); err != nil {
 		return nil, fmt.Errorf("%w: %T: %w", ErrBadMessage, m, err)
 	}
 	if c, ok := m.(interface{ check() error }); ok {

@@ -338,7 +338,8 @@ func (*Bound) kind() uint8         { return 23 }
 type Conn interface {
 	// Send returns when the message is on its way; it blocks for back-pressure.
 	Send(Message) error
-	// Recv returns the next message, or an error when the other side is gone.
+	// Recv returns the next message, or an error when the other side is gone. The
+	// message is the caller's, with all that it refers to.
 	Recv() (Message, error)
 	// Close releases the connection. Messages sent before it still arrive.
 	Close() error

@@ -15,9 +15,9 @@ func Pack(room, blocks []byte) []byte {
 	return s2.Encode(room[:cap(room)], blocks)
 }
 
-// Plain returns the blocks, uncompressed; into room where they came
-// compressed. An error wraps ErrBadMessage.
-func (m *Blocks) Plain(room []byte) ([]byte, error) {
+// Plain returns the blocks, uncompressed. Where they did not come compressed they
+// are the message's own. An error wraps ErrBadMessage.
+func (m *Blocks) Plain() ([]byte, error) {
 	if !m.S2 {
 		return m.Bytes, nil
 	}
@@ -29,10 +29,7 @@ func (m *Blocks) Plain(room []byte) ([]byte, error) {
 	if n != want {
 		return nil, fmt.Errorf("%w: Blocks of %d bytes where %d should be", ErrBadMessage, n, want)
 	}
-	if cap(room) < want {
-		room = make([]byte, want)
-	}
-	b, err := s2.Decode(room[:want], m.Bytes)
+	b, err := s2.Decode(make([]byte, want), m.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: Blocks: %w", ErrBadMessage, err)
 	}

@@ -29,6 +29,7 @@ type Node struct {
 	Name string
 	Capabilities
 	Refuses string // why it cannot be asked, or would not take a daemon; empty: nothing is known against it
+	Same    int    // how many daemons are there that this one is to be spread from, or packed with
 }
 
 // Requirements are what a daemon needs of a node. The zero Requirements are met
@@ -37,7 +38,26 @@ type Requirements struct {
 	Tags          map[string]string // that the node must have, with these values
 	MinFreeMemory int64             // bytes; a node that does not say what it has meets none but 0
 	Memory        int64             // bytes that the daemon takes; a node that does not say what it has may do
+	MaxSame       int               // of daemons like it that may be on one node, this one included; 0: any number
+
+	Prefer map[string]string // tags: the more of them a node has the better, before all else
+
+	// Spread names by what daemons like this one are to be kept apart: "node", or
+	// the key of a tag. What has the fewest of them comes first. Empty: they are not.
+	Spread string
+
+	// Pack takes the node that has the most daemons already, so that others stay
+	// free. Together with Spread it decides among those that are spread equally.
+	Pack bool
+
+	// Filters are further conditions of the program's own: each returns why the
+	// node will not do, as a clause; empty: it has nothing against it. They must
+	// answer alike for like nodes, and not block.
+	Filters []func(Node) string
 }
+
+// SpreadNodes is the Spread that keeps daemons on different nodes.
+const SpreadNodes = "node"
 
 // Misses returns which requirements the node does not meet, each as a clause
 // such as "tag zone is \"a\", not \"b\""; none when it may take the daemon.
@@ -64,6 +84,14 @@ func (r Requirements) Misses(n Node) []string {
 	case !unknown && n.FreeMemory < need:
 		out = append(out, fmt.Sprintf("%s of memory are free, not %s", size(n.FreeMemory), size(need)))
 	}
+	if r.MaxSame > 0 && n.Same >= r.MaxSame {
+		out = append(out, fmt.Sprintf("it has %d like it, of at most %d", n.Same, r.MaxSame))
+	}
+	for _, f := range r.Filters {
+		if why := f(n); why != "" {
+			out = append(out, why)
+		}
+	}
 	return out
 }
 
@@ -82,7 +110,10 @@ type Verdict struct {
 	Node
 	Misses  []string // requirements that it does not meet
 	Score   float64  // between 0 and 1, higher is better; 0 when it does not fit
-	Reasons []string // what the score is made of, heaviest first
+	Reasons []string // what decides, heaviest first: preferences, spread, packing, and what the score is made of
+
+	Preferred int // how many of the preferred tags it has
+	Near      int // of daemons like it: on the node, or on nodes of the same tag
 }
 
 // Fits reports whether the node may take the daemon.
@@ -95,6 +126,13 @@ func (r Requirements) Score(n Node) Verdict {
 	if !v.Fits() {
 		return v
 	}
+	for _, k := range sortedKeys(r.Prefer) {
+		if n.Tags[k] == r.Prefer[k] {
+			v.Preferred++
+			v.Reasons = append(v.Reasons, fmt.Sprintf("preferred tag %s=%s", k, n.Tags[k]))
+		}
+	}
+	v.Near = n.Same
 	add := func(weight, worth float64, format string, args ...any) {
 		v.Score += weight * worth
 		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...)+fmt.Sprintf(" (%.2f of %.2f)", weight*worth, weight))
@@ -147,17 +185,63 @@ func (n Node) label() string {
 	return n.ID.String()
 }
 
-// Pick returns the node with the highest score, and the verdicts on all, best
-// first and those that do not fit last. Among equals the lower id wins, so that
+// spread counts for each verdict how many daemons like the one to be placed are
+// near, and says so.
+func (r Requirements) spread(all []Verdict) {
+	if r.Spread != "" && r.Spread != SpreadNodes {
+		near := make(map[string]int)
+		for _, v := range all { // those that do not fit have daemons too
+			near[v.Tags[r.Spread]] += v.Same
+		}
+		for k := range all {
+			all[k].Near = near[all[k].Tags[r.Spread]]
+		}
+	}
+	for k := range all {
+		v := &all[k]
+		var said []string
+		switch {
+		case !v.Fits():
+		case r.Spread == SpreadNodes:
+			said = append(said, fmt.Sprintf("%d like it on the node", v.Near))
+		case r.Spread != "":
+			said = append(said, fmt.Sprintf("%d like it at %s=%s", v.Near, r.Spread, v.Tags[r.Spread]))
+		}
+		if v.Fits() && r.Pack {
+			said = append(said, fmt.Sprintf("packed: %d daemons are there", v.Daemons))
+		}
+		v.Reasons = slices.Insert(v.Reasons, v.Preferred, said...)
+	}
+}
+
+// order is which of two verdicts comes first: of nodes that fit, by preference,
+// spread, packing and score, in this order.
+func (r Requirements) order(a, b Verdict) int {
+	byNear, byPack := 0, 0
+	if r.Spread != "" {
+		byNear = cmp.Compare(a.Near, b.Near)
+		if r.Spread != SpreadNodes { // within one value of the tag too
+			byNear = cmp.Or(byNear, cmp.Compare(a.Same, b.Same))
+		}
+	}
+	if r.Pack {
+		byPack = cmp.Compare(b.Daemons, a.Daemons)
+	}
+	return cmp.Or(cmp.Compare(len(a.Misses), len(b.Misses)), cmp.Compare(b.Preferred, a.Preferred), byNear, byPack,
+		cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
+}
+
+// Pick returns the node that comes first by preference, spread, packing and
+// score, and the verdicts on all, best first and those that do not fit last. Among
+// equals the lower id wins, so that
 // the order of nodes does not count. Where none fits the error is a
 // *NoNodeError.
 func Pick(nodes []Node, r Requirements) (best Verdict, all []Verdict, err error) {
 	for _, n := range nodes {
 		all = append(all, r.Score(n))
 	}
-	slices.SortFunc(all, func(a, b Verdict) int {
-		return cmp.Or(cmp.Compare(len(a.Misses), len(b.Misses)), cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
-	})
+	r.spread(all)
+	slices.SortFunc(all, r.order)
 	if len(all) > 0 && all[0].Fits() {
 		return all[0], all, nil
 	}
@@ -170,6 +254,7 @@ func Pick(nodes []Node, r Requirements) (best Verdict, all []Verdict, err error)
 // of that many bytes of memory.
 func (n Node) Taken(bytes int64) Node {
 	n.Daemons++
+	n.Same++
 	if n.TotalMemory > 0 {
 		n.FreeMemory = max(n.FreeMemory-bytes, 0)
 	}

@@ -16,7 +16,7 @@ import (
 
 const gib = 1 << 30
 
-func TestMissesSayWhich(t *testing.T) {
+func TestM93_MissesSayWhich(t *testing.T) {
 	n := placement.Node{ID: 1, Name: "a", Capabilities: placement.Capabilities{Tags: map[string]string{"zone": "a"}, FreeMemory: gib, TotalMemory: 4 * gib}}
 	for _, c := range []struct {
 		req  placement.Requirements
@@ -44,7 +44,7 @@ func TestMissesSayWhich(t *testing.T) {
 	}
 }
 
-func TestPickSaysOfEachNodeWhyNot(t *testing.T) {
+func TestM92_F49_PickSaysOfEachNodeWhyNot(t *testing.T) {
 	nodes := []placement.Node{{ID: 2, Name: "b", Capabilities: placement.Capabilities{Draining: true}}, {ID: 1, Name: "a"}, {ID: 0xff}}
 	_, _, err := placement.Pick(nodes, placement.Requirements{Tags: map[string]string{"gpu": "yes"}})
 	var none *placement.NoNodeError
@@ -94,7 +94,7 @@ func meets(r placement.Requirements, n placement.Node) bool {
 	return ok && (r.MinFreeMemory <= 0 || !unknown && n.FreeMemory >= r.MinFreeMemory) && (unknown || n.FreeMemory >= r.Memory)
 }
 
-func TestPickProperties(t *testing.T) {
+func TestM91_PickProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var nodes []placement.Node
 		for i := range rapid.IntRange(0, 6).Draw(t, "nodes") {
@@ -199,4 +199,47 @@ func FuzzParseTags(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Preferences come before spreading, that before packing, and that before the
+// score; each is said.
+func TestPickOrder(t *testing.T) {
+	at := func(id int, zone string, same, daemons int) placement.Node {
+		return placement.Node{ID: identity.NodeID(id), Name: fmt.Sprint("n", id), Same: same,
+			Capabilities: placement.Capabilities{Tags: map[string]string{"zone": zone}, FreeMemory: gib, TotalMemory: 2 * gib, Daemons: daemons}}
+	}
+	nodes := []placement.Node{at(1, "a", 2, 5), at(2, "a", 0, 9), at(3, "b", 1, 3), at(4, "c", 1, 4)}
+	for _, c := range []struct {
+		req  placement.Requirements
+		want string
+		says string
+	}{
+		{placement.Requirements{}, "3 4 1 2", "memory free"},
+		{placement.Requirements{Spread: placement.SpreadNodes}, "2 3 4 1", "0 like it on the node"},
+		{placement.Requirements{Spread: "zone"}, "3 4 2 1", "1 like it at zone=b"},
+		{placement.Requirements{Pack: true}, "2 1 4 3", "packed: 9 daemons are there"},
+		{placement.Requirements{Pack: true, Spread: "zone"}, "4 3 2 1", "1 like it at zone=c"},
+		{placement.Requirements{Prefer: map[string]string{"zone": "a"}}, "1 2 3 4", "preferred tag zone=a"},
+		{placement.Requirements{Prefer: map[string]string{"zone": "a"}, Spread: placement.SpreadNodes}, "2 1 3 4", "preferred tag zone=a"},
+		{placement.Requirements{MaxSame: 1}, "2 1 3 4", "memory free"},
+		{placement.Requirements{Filters: []func(placement.Node) string{func(n placement.Node) string {
+			if n.ID%2 == 1 {
+				return "it is odd"
+			}
+			return ""
+		}}}, "4 2 1 3", "memory free"},
+	} {
+		_, all, err := placement.Pick(nodes, c.req)
+		var got []string
+		for _, v := range all {
+			got = append(got, fmt.Sprint(uint64(v.ID)))
+		}
+		if err != nil || strings.Join(got, " ") != c.want || !strings.Contains(all[0].Reasons[0], c.says) {
+			t.Errorf("%+v: %v, %q, %v; want %s", c.req, got, all[0].Reasons, err, c.want)
+		}
+	}
+	_, _, err := placement.Pick(nodes[:1], placement.Requirements{MaxSame: 2, Filters: []func(placement.Node) string{func(placement.Node) string { return "it is odd" }}})
+	if err == nil || !strings.HasSuffix(err.Error(), "n1: it has 2 like it, of at most 2, it is odd") {
+		t.Error(err)
+	}
 }

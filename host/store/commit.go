@@ -2,7 +2,9 @@ package store
 
 import (
 	"errors"
+	"runtime"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -21,54 +23,79 @@ type Batch struct {
 type op struct {
 	kind       byte // 's'et, 'd'elete, 'r'ange delete
 	key, value []byte
+	file       *StateFile // that the value speaks of
 }
 
 // Put sets a record. The batch keeps value.
-func (b *Batch) Put(t Table, k, value []byte) { b.add(op{'s', key(t, k), value}) }
+func (b *Batch) Put(t Table, k, value []byte) { b.add(op{kind: 's', key: key(t, k), value: value}) }
 
 // Delete removes a record; one that is not there is no error.
-func (b *Batch) Delete(t Table, k []byte) { b.add(op{'d', key(t, k), nil}) }
+func (b *Batch) Delete(t Table, k []byte) { b.add(op{kind: 'd', key: key(t, k)}) }
 
 // Append sets the history record at index. The batch keeps rec.
-func (b *Batch) Append(id ID, index uint64, rec []byte) { b.add(op{'s', historyKey(id, index), rec}) }
+func (b *Batch) Append(id ID, index uint64, rec []byte) {
+	b.add(op{kind: 's', key: historyKey(id, index), value: rec})
+}
 
 // DeleteHistory removes the daemon's whole history.
 func (b *Batch) DeleteHistory(id ID) {
-	b.add(op{'r', historyKey(id, 0), historyKey(id, ^uint64(0))})
+	b.add(op{kind: 'r', key: historyKey(id, 0), value: historyKey(id, ^uint64(0))})
 }
 
 // DeleteHistoryFrom removes the daemon's history from index on.
 func (b *Batch) DeleteHistoryFrom(id ID, index uint64) {
-	b.add(op{'r', historyKey(id, index), historyKey(id, ^uint64(0))})
+	b.add(op{kind: 'r', key: historyKey(id, index), value: historyKey(id, ^uint64(0))})
 }
 
 // DeleteRange removes the records whose keys are from from up to, and without,
 // to.
-func (b *Batch) DeleteRange(t Table, from, to []byte) { b.add(op{'r', key(t, from), key(t, to)}) }
+func (b *Batch) DeleteRange(t Table, from, to []byte) {
+	b.add(op{kind: 'r', key: key(t, from), value: key(t, to)})
+}
 
 // DeleteHistoryBefore removes the daemon's history before index.
 func (b *Batch) DeleteHistoryBefore(id ID, index uint64) {
-	b.add(op{'r', historyKey(id, 0), historyKey(id, index)})
+	b.add(op{kind: 'r', key: historyKey(id, 0), value: historyKey(id, index)})
 }
 
 // DeleteUnder removes the records whose keys begin with prefix, of at least one
 // byte.
 func (b *Batch) DeleteUnder(t Table, prefix []byte) {
 	from := key(t, prefix)
-	b.add(op{'r', from, after(from)})
+	b.add(op{kind: 'r', key: from, value: after(from)})
 }
-
-// Bytes returns how much the batch holds, about.
-func (b *Batch) Bytes() int { return b.size }
 
 func (b *Batch) add(o op) {
 	b.ops = append(b.ops, o)
 	b.size += len(o.key) + len(o.value) + 32
 }
 
-func (b *Batch) apply(to *pebble.Batch) error {
+// Finish makes the files that the batch speaks of durable, which Submit would
+// do while others wait.
+func (b *Batch) Finish() error {
 	for _, o := range b.ops {
-		var err error
+		if o.file != nil {
+			if err := o.file.Finish(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Batch) discard() {
+	for _, o := range b.ops {
+		o.file.Discard()
+	}
+}
+
+func (b *Batch) apply(s *Store, to *pebble.Batch, files *staged) error {
+	for i := range b.ops {
+		o := &b.ops[i]
+		err := s.states.stage(s, to, o, files)
+		if err != nil {
+			return err
+		}
 		switch o.kind {
 		case 's':
 			err = to.Set(o.key, o.value, nil)
@@ -117,6 +144,37 @@ type queue struct {
 	size    int
 	closed  bool
 	stopped chan struct{}
+	gather  gather // the committer's
+}
+
+// gather has the committer wait for more before it writes. Those whom it has just
+// answered may come back with their next at once: who then writes the first few
+// alone makes all others wait for two syncs. It waits for no longer than half a
+// sync, and where that was in vain not the next few times.
+type gather struct {
+	answered int           // items of the last write
+	took     time.Duration // by it
+	skip     int           // so many writes until it waits again
+	vain     int           // waits since the last that was not
+}
+
+// wait returns when about as many have come anew as were answered, or too few do.
+func (g *gather) wait(waiting func() int) {
+	want := waiting() + g.answered - g.answered/4
+	if g.skip--; want <= 1 || g.skip >= 0 {
+		return
+	}
+	const most = 10_000 // looks, where a clock stands still
+	began := time.Now()
+	for look := 0; waiting() < want; look++ {
+		if time.Since(began) >= g.took/2 || look == most {
+			g.vain = min(g.vain+1, 6)
+			g.skip = 1<<g.vain - 1
+			return
+		}
+		runtime.Gosched()
+	}
+	g.vain, g.skip = 0, 0
 }
 
 func (q *queue) start(s *Store) {
@@ -126,11 +184,14 @@ func (q *queue) start(s *Store) {
 		defer close(q.stopped)
 		var spare []waiting
 		for {
+			q.gather.wait(q.waiting)
 			items, ok := q.take(spare)
 			if !ok {
 				return
 			}
+			began := time.Now()
 			s.commit(items)
+			q.gather.answered, q.gather.took = len(items), time.Since(began)
 			clear(items)
 			spare = items[:0]
 		}
@@ -152,6 +213,15 @@ func (q *queue) put(w waiting) bool {
 	}
 	q.changed.Broadcast()
 	return true
+}
+
+func (q *queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return 1 << 30
+	}
+	return len(q.items)
 }
 
 // take waits for items and returns them all; false when the queue is closed
@@ -202,6 +272,7 @@ func (s *Store) commit(items []waiting) {
 func (s *Store) finish(items []waiting) {
 	generation := s.Generation()
 	var b *pebble.Batch
+	var files staged
 	err := s.why(nil)
 	if err != nil {
 		err = errors.Join(ErrRefused, err)
@@ -209,17 +280,28 @@ func (s *Store) finish(items []waiting) {
 		b = s.db.Load().NewBatch()
 		for i := range items {
 			if g := items[i].batch.Generation; (g == 0 || g == generation) && err == nil {
-				err = items[i].batch.apply(b)
+				if err = items[i].batch.apply(s, b, &files); err != nil {
+					s.giveUp(err)
+					err = s.why(err)
+				}
 			}
 		}
 		if err == nil {
+			began := time.Now()
 			err = s.write(b)
+			s.meters.wrote(items, time.Since(began), err)
+		}
+		if err == nil && files.of != nil {
+			s.states.committed(s, &files)
 		}
 	}
 	for i := range items {
 		itemErr := err
 		if g := items[i].batch.Generation; g != 0 && g != generation {
 			itemErr = errStale
+		}
+		if itemErr != nil {
+			items[i].batch.discard()
 		}
 		items[i].done(itemErr)
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -17,7 +19,7 @@ func (s *Store) openEngine() error {
 	if err := errors.Join(checkManifest(s.fs, s.dir), checkLogs(s.fs, s.dir)); err != nil {
 		return err
 	}
-	g := &guard{FS: s.fs, failed: s.noteFailure}
+	g := &guard{FS: s.fs, failed: s.noteFailure, leaving: make(chan struct{})}
 	if s.sync != pebble.NoSync {
 		g.dir = s.dir
 	}
@@ -32,7 +34,7 @@ func (s *Store) openEngine() error {
 	err = contained(func() (err error) {
 		o := &pebble.Options{
 			FS: unlocked{g}, Cache: cache, MemTableSize: 32 << 20, L0CompactionThreshold: 8, LBaseMaxBytes: 256 << 20, Logger: quiet{s.logger, s.giveUp},
-			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(),
+			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(g),
 			DisableWAL: s.sync == pebble.NoSync, // what is in memory alone is not to be found again
 		}
 		o.Experimental.ValueSeparationPolicy = largeApart
@@ -42,11 +44,16 @@ func (s *Store) openEngine() error {
 		}
 		return err
 	})
+	if err == nil {
+		if err = s.states.open(s, g, db); err != nil {
+			g.leave()
+			err = errors.Join(err, contained(db.Close))
+		}
+	}
 	if err != nil {
 		g.close()
 		return err
 	}
-	s.guard = g
 	s.db.Store(db)
 	return nil
 }
@@ -60,14 +67,38 @@ func largeApart() pebble.ValueSeparationPolicy {
 
 // listener hears of damage, which by default would end the process: whoever
 // reads what is damaged has the error, and nobody else is concerned.
-func (s *Store) listener() *pebble.EventListener {
+func (s *Store) listener(g *guard) *pebble.EventListener {
+	var told sync.Map // the files whose damage is in the log
 	return &pebble.EventListener{
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			s.logger.Error("damaged data", "component", "store", "file", i.Path, "error", i.Details)
+			if _, before := told.LoadOrStore(i.Path, true); !before {
+				s.logger.Error("damaged data", "file", i.Path, "error", i.Details)
+			}
 		},
 		BackgroundError: func(err error) {
-			s.logger.Error("the engine's background work failed", "component", "store", "error", err)
+			if countsTables() {
+				g.slow()
+				return
+			}
+			s.logger.Error("the engine's background work failed", "error", err)
 		},
+	}
+}
+
+// countsTables reports whether the caller is the engine's goroutine that reads
+// the statistics of tables: it holds no lock, and tries again at once, for as long
+// as the engine is open, where it can't read one.
+func countsTables() bool {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, ".collectTableStats") {
+			return true
+		}
+		if !more {
+			return false
+		}
 	}
 }
 
@@ -80,12 +111,6 @@ func (unlocked) Lock(string) (io.Closer, error) { return nopCloser{}, nil }
 type nopCloser struct{}
 
 func (nopCloser) Close() error { return nil }
-
-// Flush has the engine bring what its log has into its tables, and waits for it:
-// who has written much does so before its syncs must be quick.
-func (s *Store) Flush() error {
-	return classify(contained(func() error { return s.db.Load().Flush() }))
-}
 
 // errGone is the error of a call to the engine that ended its goroutine.
 var errGone = errors.New("the engine gave up")
@@ -116,10 +141,10 @@ type quiet struct {
 	giveUp func(error)
 }
 
-func (q quiet) Infof(f string, a ...any)  { q.l.Debug(fmt.Sprintf(f, a...), "component", "store") }
-func (q quiet) Errorf(f string, a ...any) { q.l.Error(fmt.Sprintf(f, a...), "component", "store") }
+func (q quiet) Infof(f string, a ...any)  { q.l.Debug(fmt.Sprintf(f, a...)) }
+func (q quiet) Errorf(f string, a ...any) { q.l.Error(fmt.Sprintf(f, a...)) }
 func (q quiet) Fatalf(f string, a ...any) {
-	q.l.Error(fmt.Sprintf(f, a...), "component", "store")
+	q.l.Error(fmt.Sprintf(f, a...))
 	for _, arg := range a {
 		if err, ok := arg.(error); ok {
 			q.giveUp(err)

@@ -11,7 +11,7 @@ import (
 // that its owners keep in it. Its file "format" names it. Version 1, whose
 // records had fewer fields, was in no release: it is refused.
 const (
-	formatVersion = 3
+	formatVersion = 4
 	oldestVersion = 2
 )
 
@@ -20,6 +20,7 @@ const (
 // then done again.
 var upgrades = map[int]func(*Store) error{
 	2: func(*Store) error { return nil }, // version 3 adds deltas, and histories that do not begin at 0
+	3: func(*Store) error { return nil }, // version 4 adds files of states
 }
 
 func formatText(version int) []byte { return fmt.Appendf(nil, "wasmhost-data %d\n", version) }
@@ -54,7 +55,7 @@ func (s *Store) upgrade(dir string, version int) error {
 		if err := writeFile(filepath.Join(dir, "format"), formatText(version+1)); err != nil {
 			return fmt.Errorf("upgrading the data directory from version %d: %w", version, err)
 		}
-		s.logger.Info("the data directory was upgraded: earlier programs do not read it", "component", "store", "version", version+1)
+		s.logger.Info("the data directory was upgraded: earlier programs do not read it", "version", version+1)
 	}
 	return nil
 }

@@ -3,8 +3,10 @@ package store
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -19,8 +21,9 @@ type guard struct {
 	vfs.FS
 	failed func(err error, sync bool) // called for each failed change
 
-	mu     sync.RWMutex // held for reading during a change
-	closed bool
+	mu      sync.RWMutex // held for reading during a change
+	closed  bool
+	leaving chan struct{} // closed when the engine is about to be
 
 	dir     string     // whose manifest is summed; empty: none is
 	summing sync.Mutex // held while it is
@@ -33,6 +36,27 @@ func (g *guard) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
+}
+
+// leave lets go whoever is being slowed. It is called once, before the engine is
+// closed.
+func (g *guard) leave() { close(g.leaving) }
+
+// slow makes the engine's goroutine wait that would go on without end; that of an
+// engine that was given up, which nobody closes, ends.
+func (g *guard) slow() {
+	g.mu.RLock()
+	closed := g.closed
+	g.mu.RUnlock()
+	if closed {
+		runtime.Goexit()
+	}
+	t := time.NewTimer(10 * time.Second)
+	defer t.Stop()
+	select {
+	case <-g.leaving:
+	case <-t.C:
+	}
 }
 
 func (g *guard) change(sync bool, op func() error) error {
@@ -62,12 +86,29 @@ func (g *guard) file(open func() (vfs.File, error)) (vfs.File, error) {
 
 // Create implements vfs.FS.
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if g.dir != "" && strings.HasPrefix(g.FS.PathBase(name), "marker.") {
+		if err := g.syncDir(g.FS.PathDir(name)); err != nil {
+			return nil, err
+		}
+	}
 	f, err := g.file(func() (vfs.File, error) { return g.FS.Create(name, c) })
 	if base := g.FS.PathBase(name); err == nil && strings.HasPrefix(base, "MANIFEST-") {
 		g.synced.Store(base, int64(0))
 		return &manifestFile{File: f, g: g, name: base}, nil
 	}
 	return f, err
+}
+
+// syncDir makes durable that the directory has what it has. A marker names a file
+// that the engine has made just before: a crash must not leave the marker alone.
+func (g *guard) syncDir(dir string) error {
+	return g.change(true, func() error {
+		d, err := g.FS.OpenDir(dir)
+		if err != nil {
+			return err
+		}
+		return errors.Join(d.Sync(), d.Close())
+	})
 }
 
 // OpenReadWrite implements vfs.FS.

@@ -127,7 +127,7 @@ func (s *Store) reopen() {
 	}
 	s.poison = nil
 	s.generation++
-	s.logger.Info("the disk has room again", "component", "store", "generation", s.generation)
+	s.logger.Info("the disk has room again", "generation", s.generation)
 }
 
 // reopened counts a reopening; false when it was one too many.

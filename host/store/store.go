@@ -44,15 +44,17 @@ type Options struct {
 // Store is an open data directory. It is safe for concurrent use.
 type Store struct {
 	db      atomic.Pointer[pebble.DB]
-	guard   *guard // of db; the committer's after Open
+	guard   *guard // of db; the committer's after Open, who changes it under states.mu
 	fs      vfs.FS
 	dir     string // of the engine
 	logger  *slog.Logger
 	lock    *pebble.Lock
 	sync    *pebble.WriteOptions
 	modules modules
+	states  states
 	queue   queue
 	space   space
+	meters  meters
 
 	mu         sync.Mutex
 	poison     error // why nothing is written; nil: all is well
@@ -89,9 +91,10 @@ func Open(o Options) (*Store, error) {
 		}
 	}
 	s.fs, s.dir = fs, filepath.Join(o.Dir, "db")
+	s.states.dir = fs.PathJoin(o.Dir, "states")
 	s.space.init(fs, o)
 	s.modules.room = s.space.room
-	if err := makeDurable(fs, s.dir); err != nil {
+	if err := errors.Join(makeDurable(fs, s.dir), makeDurable(fs, s.states.dir)); err != nil {
 		return nil, fmt.Errorf("opening the data directory: %w", classify(err))
 	}
 	lock, err := pebble.LockDirectory(s.dir, fs)
@@ -152,6 +155,7 @@ func (s *Store) Close() error {
 	err := s.why(nil)
 	if err == nil {
 		err = contained(s.flush) // a log that holds nothing cannot be damaged
+		s.guard.leave()
 		err = errors.Join(err, contained(s.db.Load().Close))
 	} else { // an engine that failed may not be able to close
 		s.guard.close()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -291,13 +292,13 @@ func BenchmarkSubmit(b *testing.B) {
 func TestUpgrade(t *testing.T) {
 	done := 0
 	const before = formatVersion - 1
+	defer func(u func(*Store) error) { upgrades[before] = u }(upgrades[before])
 	upgrades[before] = func(s *Store) error {
 		if done++; done == 1 {
 			return errors.New("cut short")
 		}
 		return put(s, "upgraded", 1)
 	}
-	defer delete(upgrades, before)
 	s := open(t, Options{Ephemeral: true})
 	dir := t.TempDir()
 	if err := s.upgrade(dir, before); err == nil {
@@ -314,5 +315,36 @@ func TestUpgrade(t *testing.T) {
 	}
 	if err := errors.Join(s.upgrade(dir, formatVersion), s.Close()); err != nil || done != 2 {
 		t.Errorf("%v, %d", err, done)
+	}
+}
+
+// Senders that come back when they are answered share syncs, all of them; one
+// that is alone, and those that do not come back, are not waited for.
+func TestWritesGather(t *testing.T) {
+	g := gather{answered: 64, took: time.Hour}
+	here, calls := 10, 0
+	g.wait(func() int { calls++; here += 2; return here })
+	if want := 12 + 48; here < want || here > want+2 || g.vain != 0 {
+		t.Errorf("it went on with %d, want %d; %+v", here, want, g)
+	}
+	for range 3 { // nobody comes, and a clock that stands still
+		g.skip, g.took = 0, time.Hour
+		before := g.vain
+		g.wait(func() int { return 0 })
+		if g.vain != before+1 || g.skip != 1<<g.vain-1 {
+			t.Errorf("%+v", g)
+		}
+	}
+	looks := 0
+	look := func() int { looks++; return 0 }
+	for g.skip > 0 {
+		g.wait(look)
+	}
+	if looks != 7 { // one for each time it was skipped
+		t.Errorf("%d looks while it is not to wait", looks)
+	}
+	looks, g = 0, gather{answered: 1, took: time.Hour}
+	if g.wait(look); looks != 1 {
+		t.Errorf("%d looks for one that is alone", looks)
 	}
 }

@@ -27,12 +27,16 @@ const (
 	Channels  Table = 'c' // by name: what a channel is
 	Events    Table = 'l' // by channel and sequence: the channels' logs
 	Revoked   Table = 'x' // by issuer: below which generation its tokens are revoked
+	Effects   Table = 'f' // by identity: what a passive daemon may do, and its timers
+	Authors   Table = 'u' // by channel and daemon: the last that it published there
 	Deltas    Table = 'e' // by identity and place, 4 bytes: what changed since the snapshot or the delta before
 
 	Witnesses Table = 'w' // by identity: the last signed word of a daemon that left
 	Proofs    Table = 'q' // by identity: that its key signed two histories
 
 	Receipts Table = 'r' // by identity and epoch: what was signed of a move
+
+	Standbys Table = 'y' // by identity: what a daemon is of which another node's history is kept here
 
 	history Table = 'h' // by identity and index
 )
@@ -136,8 +140,12 @@ func (s *Store) HistoryEnd(id ID) (uint64, error) {
 	return end, err
 }
 
-func (s *Store) scan(from, to []byte, backward bool, fn func(k, v []byte) error) (err error) {
-	it, err := s.db.Load().NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+func (s *Store) scan(from, to []byte, backward bool, fn func(k, v []byte) error) error {
+	return scanIn(s.db.Load(), from, to, backward, fn)
+}
+
+func scanIn(db *pebble.DB, from, to []byte, backward bool, fn func(k, v []byte) error) (err error) {
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return fmt.Errorf("reading: %w", classify(err))
 	}

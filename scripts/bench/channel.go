@@ -37,9 +37,9 @@ var channels = comparison{name: "channel", n: 200_000, setup: func(root string) 
 		return nil, nil, err
 	}
 	return []contender{
-		{"quic-go alone: one stream, buffered writes", bare},
-		{"a channel to one daemon on another node, --ephemeral", one},
-		{"the same without a store, as a library can", plain},
+		{name: "quic-go alone: one stream, buffered writes", run: bare},
+		{name: "a channel to one daemon on another node, --ephemeral", run: one},
+		{name: "the same without a store, as a library can", run: plain},
 	}, func() error { return errors.Join(closeBare(), closeOne(), closePlain()) }, nil
 }}
 
@@ -53,7 +53,7 @@ var crowd = comparison{name: "channel-crowd", n: 2_000, setup: func(root string)
 		if err != nil {
 			return nil, nil, err
 		}
-		out = append(out, contender{fmt.Sprintf("a channel to %d daemons of one node", n), run})
+		out = append(out, contender{name: fmt.Sprintf("a channel to %d daemons of one node", n), run: run})
 		closers = append(closers, done)
 	}
 	return out, func() error {

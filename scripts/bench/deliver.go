@@ -16,13 +16,23 @@ import (
 	"wasmhost/host"
 )
 
-// deliver is one event of 64 bytes to a counter in C, answered with the count.
-var deliver = comparison{name: "deliver", n: 20_000, setup: func(root string) ([]contender, func() error, error) {
+// deliver is one event to a counter in C, answered with the count: of 64 bytes, and of
+// a KiB.
+var (
+	deliver   = deliverOf("deliver", 64)
+	deliver1K = deliverOf("deliver-1KiB", 1024)
+)
+
+func deliverOf(name string, size int) comparison {
+	return comparison{name: name, n: 20_000, setup: func(root string) ([]contender, func() error, error) { return deliverers(root, size) }}
+}
+
+func deliverers(root string, size int) ([]contender, func() error, error) {
 	wasm, err := guest(root, "c/counter.wasm")
 	if err != nil {
 		return nil, nil, err
 	}
-	payload := bytes.Repeat([]byte{'x'}, 64)
+	payload := bytes.Repeat([]byte{'x'}, size)
 	bare, closeBare, err := bareCall(wasm, payload)
 	if err != nil {
 		return nil, nil, err
@@ -35,14 +45,32 @@ var deliver = comparison{name: "deliver", n: 20_000, setup: func(root string) ([
 	if err != nil {
 		return nil, nil, err
 	}
+	natively, closeNative, err := nativeDeliver(payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	asActor, closeActor, err := actorCall(payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	process, closeProcess, err := pluginCall(payload)
+	if err != nil {
+		return nil, nil, err
+	}
 	return []contender{
-		{"wazero alone: CallWithStack, one host call", bare},
-		{"wasmhost: Runtime.Deliver, metered and chained", ours},
-		{"Extism go-sdk: Plugin.Call", plugin},
-	}, func() error { return errors.Join(closeBare(), closeOurs(), closePlugin()) }, nil
-}}
+			{name: "wazero alone: CallWithStack, one host call", run: bare},
+			{name: "wasmhost: Runtime.Deliver, metered and chained", run: ours},
+			{name: "wasmhost: the same, of a native Go daemon", run: natively},
+			{name: "protoactor-go: RequestFuture, one process", run: asActor},
+			{name: "Extism go-sdk: Plugin.Call", run: plugin, part: 20},
+			{name: "hashicorp/go-plugin: another process (net/rpc)", run: process, part: 20},
+		}, func() error {
+			return errors.Join(closeBare(), closeOurs(), closePlugin(), closeNative(), closeActor(), closeProcess())
+		}, nil
+}
 
-func bareCall(wasm, payload []byte) (func(int) error, func() error, error) {
+// bareRuntime is wazero with host functions that do nothing but read what is emitted.
+func bareRuntime() (wazero.Runtime, error) {
 	r := wazero.NewRuntime(ctx)
 	b := r.NewHostModuleBuilder(abi.ImportModule)
 	types := map[rune]api.ValueType{'i': api.ValueTypeI32, 'I': api.ValueTypeI64}
@@ -62,7 +90,13 @@ func bareCall(wasm, payload []byte) (func(int) error, func() error, error) {
 			}
 		}), params, results).Export(name)
 	}
-	if _, err := b.Instantiate(ctx); err != nil {
+	_, err := b.Instantiate(ctx)
+	return r, err
+}
+
+func bareCall(wasm, payload []byte) (func(int) error, func() error, error) {
+	r, err := bareRuntime()
+	if err != nil {
 		return nil, nil, err
 	}
 	m, err := r.Instantiate(ctx, wasm)

@@ -37,8 +37,8 @@ func durable(name string, senders, n int) comparison {
 			return nil, nil, err
 		}
 		return []contender{
-			{fmt.Sprintf("append and fdatasync in batches, %d writers", senders), func(n int) error { return spread(senders, n, raw.append) }},
-			{fmt.Sprintf("wasmhost: durable deliveries, %d senders", senders), func(n int) error { return spread(senders, n, ours) }},
+			{name: fmt.Sprintf("append and fdatasync in batches, %d writers", senders), run: func(n int) error { return spread(senders, n, raw.append) }},
+			{name: fmt.Sprintf("wasmhost: durable deliveries, %d senders", senders), run: func(n int) error { return spread(senders, n, ours) }},
 		}, func() error { return errors.Join(raw.close(), closeOurs(), os.RemoveAll(dir)) }, nil
 	}}
 }

@@ -1,7 +1,7 @@
 // Command bench measures wasmhost against wazero alone and against its
 // neighbours, side by side in one run, and prints ratios.
 //
-//	scripts/bench/run [-rounds N] [-only NAME]
+//	scripts/bench/run [-rounds N] [-only NAME] [-keep]
 //
 // Every contender of a comparison runs in every round, in turn; a ratio is the
 // median over the rounds of the ratio within one round, so that a machine that
@@ -10,11 +10,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,12 +27,14 @@ var ctx = context.Background()
 type contender struct {
 	name string
 	run  func(n int) error
+	part int // it does so much less, for it is slow; 0: all
 }
 
 // comparison puts the first contender beside the others.
 type comparison struct {
 	name  string
-	n     int // per round
+	n     int    // per round
+	unit  string // empty: nanoseconds for one
 	setup func(root string) ([]contender, func() error, error)
 }
 
@@ -39,7 +44,32 @@ func main() {
 	drains := flag.Int("drain", 1000, "daemons that are drained")
 	root := flag.String("root", "../..", "the repository")
 	sinks := flag.Bool("sink", false, "take what a bare QUIC stream brings: for migrate")
+	write := flag.Bool("keep", false, "with -only: write RESULTS.md and results.svg all the same, which a whole run does")
+	profile := flag.String("cpuprofile", "", "write a profile of the processor to this file: with -only, and -contender")
+	alone := flag.String("contender", "", "run the contenders whose names begin so alone")
+	asPlugin := flag.Bool("plugin", false, "be a process of go-plugin: for deliver and spawn")
+	idle := flag.String("idle", "", "hold counters of this contender and print what each costs: for idle")
 	flag.Parse()
+	contenderOnly = *alone
+	if *profile != "" {
+		stop, err := profileTo(*profile)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: profiling: %v\n", err)
+			os.Exit(1)
+		}
+		defer stop()
+	}
+	if *asPlugin {
+		servePlugin()
+		return
+	}
+	if *idle != "" {
+		if err := idleProcess(os.Stdout, *root, *idle); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: idle: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if *sinks {
 		if err := sink(); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: sink: %v\n", err)
@@ -47,12 +77,21 @@ func main() {
 		}
 		return
 	}
-	for _, c := range []comparison{deliver, sendLines, channels, crowd, durable64, durable1, replay} {
+	for _, c := range []comparison{deliver, deliver1K, spawnOne, sendLines, channels, crowd, durable64, durable1, replay} {
 		if *only != "" && c.name != *only {
 			continue
 		}
 		if err := c.measure(*root, *rounds); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", c.name, err)
+			os.Exit(1)
+		}
+	}
+	for name, measure := range map[string]func(string, int) error{"idle": idleMemory, "copies": copies} {
+		if *only != "" && *only != name {
+			continue
+		}
+		if err := measure(*root, *rounds); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", name, err)
 			os.Exit(1)
 		}
 	}
@@ -76,9 +115,15 @@ func main() {
 			os.Exit(1)
 		}
 	}
+	if *only == "" || *write {
+		if err := keep(filepath.Join(*root, "scripts", "bench")); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: keeping the results: %v\n", err)
+			os.Exit(1)
+		}
+	}
 }
 
-func (c comparison) measure(root string, rounds int) (err error) {
+func (c *comparison) measure(root string, rounds int) (err error) {
 	contenders, done, err := c.setup(root)
 	if err != nil {
 		return err
@@ -88,27 +133,47 @@ func (c comparison) measure(root string, rounds int) (err error) {
 			err = e
 		}
 	}()
+	if contenderOnly != "" {
+		contenders = slices.DeleteFunc(contenders, func(k contender) bool { return !strings.HasPrefix(k.name, contenderOnly) })
+		if len(contenders) == 0 {
+			return nil
+		}
+	}
 	per := make([][]float64, len(contenders)) // nanoseconds for one, by contender and round
 	for round := range rounds + 1 {
 		for i, k := range contenders {
 			start := time.Now()
-			if err := k.run(c.n); err != nil {
+			n := max(1, c.n/max(1, k.part))
+			if err := k.run(n); err != nil {
 				return fmt.Errorf("%s: %w", k.name, err)
 			}
 			if round > 0 { // the first warms up
-				per[i] = append(per[i], float64(time.Since(start).Nanoseconds())/float64(c.n))
+				per[i] = append(per[i], float64(time.Since(start).Nanoseconds())/float64(n))
 			}
 		}
 	}
-	fmt.Printf("%s (%d rounds of %d)\n", c.name, rounds, c.n)
-	for i, k := range contenders {
-		ratios := make([]float64, rounds)
-		for r := range ratios {
-			ratios[r] = per[i][r] / per[0][r]
-		}
-		fmt.Printf("  %-52s %10.0f ns   %10.0f /s   %7.2f times the first\n", k.name, median(per[i]), 1e9/median(per[i]), median(ratios))
-	}
+	c.report(contenders, per)
 	return nil
+}
+
+// contenderOnly is how the names of those that are run begin; empty: all are.
+var contenderOnly string
+
+// profileTo profiles this process until stop is called.
+func profileTo(path string) (stop func(), err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := f.Close(); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: profiling: %v\n", err)
+		}
+	}, nil
 }
 
 func median(v []float64) float64 {

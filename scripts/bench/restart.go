@@ -68,7 +68,7 @@ var replay = comparison{name: "replay", n: 300_000, setup: func(root string) ([]
 		return to, os.CopyFS(to, os.DirFS(data))
 	}
 	return []contender{
-		{"reading the journal alone", func(n int) error {
+		{name: "reading the journal alone", run: func(n int) error {
 			s, err := store.Open(store.Options{Dir: data, Logger: quiet})
 			if err != nil {
 				return err
@@ -76,7 +76,7 @@ var replay = comparison{name: "replay", n: 300_000, setup: func(root string) ([]
 			err = s.ReadHistory(d.Entity, 0, uint64(n), func(uint64, []byte) error { return nil })
 			return errors.Join(err, s.Close())
 		}},
-		{"wasmhost: recovery of the counter", func(n int) error {
+		{name: "wasmhost: recovery of the counter", run: func(n int) error {
 			to, err := fresh()
 			if err != nil {
 				return err

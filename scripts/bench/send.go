@@ -68,8 +68,8 @@ var sendLines = comparison{name: "send-lines", n: 10_000, setup: func(root strin
 		}
 	}
 	return []contender{
-		{"send --lines to its node, process start included", send(a)},
-		{"send --lines to another node, which forwards", send(b)},
+		{name: "send --lines to its node, process start included", run: send(a)},
+		{name: "send --lines to another node, which forwards", run: send(b)},
 	}, done, nil
 }}
 

@@ -20,3 +20,22 @@ func AppendHead(dst []byte, major byte, n uint64) []byte {
 		return binary.BigEndian.AppendUint64(append(dst, m|27), n)
 	}
 }
+
+// CutBytes reads a byte string at the beginning of b, for decoders that are on a
+// hot path, and returns its content and what follows it, which alias b. Every
+// error is an *Error, whose Offset counts from b.
+func CutBytes(b []byte) (content, rest []byte, err error) {
+	s := scanner{data: b}
+	major, _, n, reason := s.head()
+	if reason == nil && major != 2 {
+		return nil, nil, &Error{ErrContent, 0}
+	}
+	if reason == nil && n > uint64(len(b)-s.pos) {
+		reason = ErrTruncated
+	}
+	if reason != nil {
+		return nil, nil, &Error{reason, 0}
+	}
+	end := s.pos + int(n)
+	return b[s.pos:end:end], b[end:], nil
+}

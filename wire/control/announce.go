@@ -27,12 +27,15 @@ type Capabilities struct {
 	Granted     string            `json:"granted,omitempty"` // what the peer that asks may do there
 }
 
-// SetTags sets what the node announces as its tags, before it serves.
-func (s *Server) SetTags(tags map[string]string) { s.tags = tags }
+// SetTags sets what the node announces as its tags. The map must not change after.
+func (s *Server) SetTags(tags map[string]string) { s.tags.Store(&tags) }
 
 func (s *Server) capabilities() *Capabilities {
 	l := host.ReadLoad()
-	c := &Capabilities{Tags: s.tags, FreeMemory: l.FreeMemory, TotalMemory: l.TotalMemory, Daemons: s.rt.DaemonCount(), Draining: s.rt.Draining()}
+	c := &Capabilities{FreeMemory: l.FreeMemory, TotalMemory: l.TotalMemory, Daemons: s.rt.DaemonCount(), Draining: s.rt.Draining()}
+	if tags := s.tags.Load(); tags != nil {
+		c.Tags = *tags
+	}
 	if c.Tags == nil {
 		c.Tags = map[string]string{}
 	}

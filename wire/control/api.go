@@ -51,7 +51,13 @@ type Spawn struct {
 
 	Place *Place `json:"place,omitempty"` // where; absent: on the node that is asked
 
+	Standbys int    `json:"standbys,omitempty"` // on how many other nodes of the cluster it is kept
+	Ack      string `json:"ack,omitempty"`      // when one of them holds an event: memory, which is the default, or disk
+
 	Subscribe []Subscribe `json:"subscribe,omitempty"` // if one of these fails, there is no daemon
+
+	MayPublish []MayPublish `json:"may_publish,omitempty"` // on which channels; none: on no channel
+	MaySend    []string     `json:"may_send,omitempty"`    // to which daemons: names, origins, identities, or * for all
 }
 
 // Daemon is a daemon and where it stands.
@@ -77,6 +83,16 @@ type Daemon struct {
 	Receipts []Receipt        `json:"receipts,omitempty"` // of its last moves, where one daemon is asked for
 
 	Subscriptions []Subscription `json:"subscriptions,omitempty"` // in the answer about one daemon
+	Fork          *ForkOf        `json:"fork,omitempty"`          // how it began, in the answer about one daemon that is a fork
+	Cluster       *Kept          `json:"cluster,omitempty"`       // where its standbys are, on a node of a cluster; in the answer about one daemon
+	Effects       *Effects       `json:"effects,omitempty"`       // what it may do, and what is on its way; in the answer about one daemon
+}
+
+// Kept is how a daemon of a cluster is kept elsewhere.
+type Kept struct {
+	Standbys int      `json:"standbys"` // that it is to have
+	InSync   []string `json:"in_sync"`  // nodes that hold all that was acknowledged
+	Ack      string   `json:"ack"`      // memory or disk
 }
 
 func daemonOf(i host.Info) Daemon {

@@ -11,7 +11,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -167,7 +169,9 @@ func (s *Server) ofNode(h handler) handler {
 				q.Del("node")
 				p.Out.URL.RawQuery = q.Encode()
 				p.Out.Header.Set(hopsHeader, "1")
+				passTrace(p.In, p.Out)
 			},
+			ModifyResponse: func(res *http.Response) error { return nextAt(res, ref) },
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 				if !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
 					err = fmt.Errorf("%w: %s: %w", host.ErrUnreachable, id, err)
@@ -222,7 +226,7 @@ func (s *Server) administered(h handler) handler {
 	}
 }
 
-func (s *Server) getChannels(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) getChannels(w http.ResponseWriter, r *http.Request) error {
 	out := []Channel{}
 	for _, i := range s.rt.Channels() {
 		out = append(out, s.channelOf(i))
@@ -230,7 +234,9 @@ func (s *Server) getChannels(w http.ResponseWriter, _ *http.Request) error {
 	if err := s.rt.Ready(); err != nil {
 		return err
 	}
-	return writeJSON(w, out)
+	key := func(c Channel) string { return c.Name }
+	slices.SortFunc(out, func(a, b Channel) int { return strings.Compare(key(a), key(b)) })
+	return writePage(w, r, out, key)
 }
 
 func (s *Server) postChannel(w http.ResponseWriter, r *http.Request) error {
@@ -307,7 +313,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Connection", "close") // what is left of the body when the answer ends is no next request
-	out := newLines(w)
+	out := newLines(w, r)
 	w.WriteHeader(http.StatusOK)
 	if err := rc.Flush(); err != nil {
 		return nil // the client is gone
@@ -399,14 +405,14 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	out := newLines(w)
+	out := newLines(w, r)
 	w.WriteHeader(http.StatusOK)
 	if err := out.rc.Flush(); err != nil {
 		return nil // the client is gone
 	}
 	err := s.rt.FollowChannel(r.Context(), name, after, func(ev host.ChannelEvent, more bool) error {
 		if more {
-			return out.enc.Encode(eventOf(ev))
+			return out.put(eventOf(ev))
 		}
 		return out.write(eventOf(ev))
 	})
@@ -435,7 +441,10 @@ func (s *Server) getSubscriptions(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, subscriptionsOf(list))
+	out := subscriptionsOf(list)
+	key := func(v Subscription) string { return v.Publisher + "/" + v.Channel }
+	slices.SortFunc(out, func(a, b Subscription) int { return strings.Compare(key(a), key(b)) })
+	return writePage(w, r, out, key)
 }
 
 func (s *Server) postSubscription(w http.ResponseWriter, r *http.Request) error {
@@ -519,7 +528,7 @@ func revocationOf(r *identity.Revocation) (Revocation, error) {
 	return Revocation{Issuer: r.Issuer.String(), Floor: r.Floor, Revocation: text}, err
 }
 
-func (s *Server) getRevocations(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) getRevocations(w http.ResponseWriter, r *http.Request) error {
 	out := []Revocation{}
 	for _, rev := range s.rt.Revocations() {
 		line, err := revocationOf(rev)
@@ -528,7 +537,9 @@ func (s *Server) getRevocations(w http.ResponseWriter, _ *http.Request) error {
 		}
 		out = append(out, line)
 	}
-	return writeJSON(w, out)
+	key := func(v Revocation) string { return v.Issuer + number(v.Floor) }
+	slices.SortFunc(out, func(a, b Revocation) int { return strings.Compare(key(a), key(b)) })
+	return writePage(w, r, out, key)
 }
 
 func (s *Server) postRevocation(w http.ResponseWriter, r *http.Request) error {

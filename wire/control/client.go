@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -24,11 +26,32 @@ import (
 // Client speaks to one node's control API. It is safe for concurrent use. An
 // error that the node answered with is a *Problem.
 type Client struct {
-	http *http.Client
+	http  *http.Client
+	base  string // of the paths
+	token string // an API token; empty: none
+	trace string // of which trace its requests are, as W3C Trace Context writes it; empty: none
+}
+
+// Trace returns a client whose requests belong to the trace that parent names, as
+// the header traceparent of W3C Trace Context does.
+func (c *Client) Trace(parent string) *Client {
+	out := *c
+	out.trace = parent
+	return &out
 }
 
 // NewClient makes a client over any transport.
-func NewClient(t http.RoundTripper) *Client { return &Client{&http.Client{Transport: t}} }
+func NewClient(t http.RoundTripper) *Client {
+	return &Client{http: &http.Client{Transport: t}, base: "http://node"}
+}
+
+// DialTLS makes a client of the node whose API is at base, such as
+// https://host:7444, by an API token. roots are who may have signed the node's
+// certificate; nil: who the machine trusts.
+func DialTLS(base, token string, roots *x509.CertPool) *Client {
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token,
+		http: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}, ForceAttemptHTTP2: true}}}
+}
 
 // Dial makes a client of the node that listens on a unix socket.
 func Dial(socket string) *Client {
@@ -58,12 +81,24 @@ func noNode(socket string, err error) error {
 
 // do sends a request and returns the answer's body, which the caller closes.
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader, header http.Header) (io.ReadCloser, error) {
+	res, _, err := c.ask(ctx, method, path, body, header)
+	return res, err
+}
+
+// ask is do, with the answer's header.
+func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, header http.Header) (io.ReadCloser, http.Header, error) {
 	if strings.Contains(path, "/"+emptySegment) {
-		return nil, fmt.Errorf("%w: it is empty", host.ErrBadName)
+		return nil, nil, fmt.Errorf("%w: it is empty", host.ErrBadName)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://node/v1/"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/"+path, body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
+		return nil, nil, fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.trace != "" {
+		req.Header.Set("Traceparent", c.trace)
 	}
 	for k, v := range header {
 		req.Header[k] = v
@@ -74,10 +109,10 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 		if errors.As(err, &u) {
 			err = u.Err
 		}
-		return nil, broken(ctx, err)
+		return nil, nil, broken(ctx, err)
 	}
 	if res.StatusCode < 300 {
-		return res.Body, nil
+		return res.Body, res.Header, nil
 	}
 	defer res.Body.Close()
 	p := &Problem{}
@@ -86,9 +121,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 		err = json.Unmarshal(b, p)
 	}
 	if err != nil || p.Code == "" {
-		return nil, fmt.Errorf("the node answered %s: %.200s", res.Status, b)
+		return nil, nil, fmt.Errorf("the node answered %s: %.200s", res.Status, b)
 	}
-	return nil, p
+	return nil, nil, p
 }
 
 // broken is the error of a connection that broke.
@@ -209,7 +244,7 @@ func (c *Client) PushKind(ctx context.Context, name string, wasm io.Reader, limi
 
 // Kinds lists the kinds.
 func (c *Client) Kinds(ctx context.Context) (out []Kind, err error) {
-	return out, c.call(ctx, "GET", "kinds", nil, &out)
+	return pages[Kind](ctx, c, "kinds")
 }
 
 // Kind returns one kind with its report.
@@ -242,7 +277,7 @@ func (c *Client) Daemons(ctx context.Context, all bool) (out []Daemon, err error
 	if all {
 		path += "?all=1"
 	}
-	return out, c.call(ctx, "GET", path, nil, &out)
+	return pages[Daemon](ctx, c, path)
 }
 
 func daemonPath(ref, rest string) string { return "daemons/" + segment(ref) + rest }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/directory"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -46,8 +47,10 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 	if err := s.rt.Ready(); err != nil {
 		return err
 	}
+	key := func(d Daemon) string { return d.Name + "\x00" + d.EntityID }
 	if !r.URL.Query().Has("all") {
-		return writeJSON(w, out)
+		slices.SortFunc(out, func(a, b Daemon) int { return strings.Compare(key(a), key(b)) })
+		return writePage(w, r, out, key)
 	}
 	peers, err := s.mesh.Peers()
 	if err != nil {
@@ -70,7 +73,6 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	wg.Wait()
-	slices.SortStableFunc(out, func(a, b Daemon) int { return strings.Compare(a.Name, b.Name) })
 	here := make(map[string]bool)
 	for _, d := range out {
 		here[d.EntityID] = true
@@ -80,7 +82,8 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 			out = append(out, Daemon{Origin: m.Entity.Origin().String(), EntityID: m.Entity.String(), NodeID: m.Node.String(), Epoch: m.Epoch, State: "moved"})
 		}
 	}
-	return writeJSON(w, out)
+	slices.SortFunc(out, func(a, b Daemon) int { return strings.Compare(key(a), key(b)) })
+	return writePage(w, r, out, key)
 }
 
 func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
@@ -92,11 +95,17 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	spawn := host.SpawnRequest{Kind: req.Kind, Name: req.Name, Config: req.Config, Limits: own}
+	spawn := host.SpawnRequest{Kind: req.Kind, Name: req.Name, Config: req.Config, Limits: own, Standbys: req.Standbys}
+	if spawn.Ack, err = directory.ParseAck(req.Ack); err != nil {
+		return err
+	}
 	if len(req.Identity) > 0 {
 		if spawn.Identity, err = identity.FromSeed(req.Identity); err != nil {
 			return err
 		}
+	}
+	if spawn.Grants, err = s.grants(r, &req); err != nil {
+		return err
 	}
 	if err := s.notElsewhere(r.Context(), spawn); err != nil {
 		return err
@@ -204,6 +213,17 @@ func (s *Server) writeDaemon(w http.ResponseWriter, i host.Info) error {
 		return err
 	}
 	d.Subscriptions = subscriptionsOf(list)
+	fork, err := s.rt.ForkOf(i.Entity)
+	if err != nil { // what cannot be read of its beginning, its state tells
+		s.logger.Warn("how a daemon began", "daemon", d.Origin, "error", err)
+	}
+	d.Fork = ForkOfRecord(fork)
+	effects, err := s.rt.Effects(i.Entity)
+	if err != nil {
+		return err
+	}
+	d.Effects = effectsOf(effects)
+	d.Cluster = s.keptOf(i.Entity)
 	return writeJSON(w, d)
 }
 
@@ -254,19 +274,6 @@ func (s *startedWriter) Write(b []byte) (int, error) {
 	return s.w.Write(b)
 }
 
-// lines writes values as JSON lines, each at once.
-type lines struct {
-	enc *json.Encoder
-	rc  *http.ResponseController
-}
-
-func newLines(w http.ResponseWriter) lines {
-	w.Header().Set("Content-Type", "application/jsonl")
-	return lines{json.NewEncoder(w), http.NewResponseController(w)}
-}
-
-func (l lines) write(v any) error { return errors.Join(l.enc.Encode(v), l.rc.Flush()) }
-
 func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 	id := entity(r)
 	var follow <-chan host.LogLine
@@ -280,7 +287,7 @@ func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newLines(w)
+	out := newLines(w, r)
 	for _, l := range kept {
 		if err := out.write(LogLine(l)); err != nil {
 			return nil // the client is gone
@@ -300,13 +307,15 @@ func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 
 // tailOf follows the daemon's outputs from now on, or from that after ?after=N.
 func (s *Server) tailOf(r *http.Request) (<-chan host.Output, error) {
-	q := r.URL.Query()
-	if !q.Has("after") {
+	text := r.Header.Get("Last-Event-ID") // a browser that connects again
+	if q := r.URL.Query(); q.Has("after") && text == "" {
+		text = q.Get("after")
+	} else if text == "" {
 		return s.rt.Tail(r.Context(), entity(r))
 	}
-	after, err := strconv.ParseUint(q.Get("after"), 10, 64)
+	after, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("%w: after=%q is no sequence", errBadRequest, q.Get("after"))
+		return nil, fmt.Errorf("%w: after=%q is no sequence", errBadRequest, text)
 	}
 	return s.rt.TailAfter(r.Context(), entity(r), after)
 }
@@ -316,9 +325,8 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newLines(w)
-	w.WriteHeader(http.StatusOK)
-	_ = out.rc.Flush() // the client is gone if this fails, and outputs ends
+	out := newLines(w, r)
+	out.begin()
 	for o := range outputs {
 		if err := out.write(OutputOf(o)); err != nil {
 			return nil
@@ -344,7 +352,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newLines(w)
+	out := newLines(w, r)
 	if req.Detach {
 		return out.write(MigrationStep{Phase: m.Phase().String()})
 	}

@@ -204,7 +204,7 @@ func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
 		<-d.Done()
 		stop()
 	}()
-	out := newLines(w)
+	out := newLines(w, r)
 	if req.Detach {
 		_ = out.write(DrainStep{Progress: progressOf(d.Progress())}) // the client is gone if this fails
 		return nil

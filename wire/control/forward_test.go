@@ -25,9 +25,16 @@ type served struct {
 	rt     *host.Runtime
 	mesh   *wire.Mesh
 	server *Server
+	store  *store.Store
 }
 
 func serve(t *testing.T, name string) *served {
+	t.Helper()
+	return serveWith(t, name, func(*host.Options) {}, func(*Server) {})
+}
+
+// serveWith is serve of a node that is made otherwise.
+func serveWith(t *testing.T, name string, with func(*host.Options), and func(*Server)) *served {
 	t.Helper()
 	key, err := identity.Generate()
 	if err != nil {
@@ -42,7 +49,9 @@ func serve(t *testing.T, name string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rt, err := host.New(ctx, host.Options{Node: key, Store: s, Mesh: m, Logger: quiet})
+	o := host.Options{Node: key, Store: s, Mesh: m, Logger: quiet}
+	with(&o)
+	rt, err := host.New(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +63,9 @@ func serve(t *testing.T, name string) *served {
 			t.Error(err)
 		}
 	})
-	return &served{rt, m, NewServer(rt, m, wire.NewNode(m, rt), "test", quiet)}
+	server := NewServer(rt, m, wire.NewNode(m, rt), "test", quiet)
+	and(server)
+	return &served{rt, m, server, s}
 }
 
 // ask puts a request of the node's owner.

@@ -3,6 +3,8 @@ package control
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"wasmhost/host"
@@ -14,7 +16,7 @@ func (s *Server) self() Node {
 	return Node{NodeID: s.mesh.Self().String(), Name: s.mesh.Name(), Addr: s.mesh.Addr().String(), Self: true, Online: true, Version: s.version}
 }
 
-func (s *Server) getNodes(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) getNodes(w http.ResponseWriter, r *http.Request) error {
 	peers, err := s.mesh.Peers()
 	if err != nil {
 		return err
@@ -23,7 +25,14 @@ func (s *Server) getNodes(w http.ResponseWriter, _ *http.Request) error {
 	for _, p := range peers {
 		out = append(out, peerOf(p))
 	}
-	return writeJSON(w, out)
+	key := func(n Node) string { // the node itself is the first
+		if n.Self {
+			return ""
+		}
+		return n.NodeID
+	}
+	slices.SortFunc(out, func(a, b Node) int { return strings.Compare(key(a), key(b)) })
+	return writePage(w, r, out, key)
 }
 
 func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
@@ -133,7 +142,7 @@ func kindOf(k host.KindInfo, withReport bool) Kind {
 	return out
 }
 
-func (s *Server) getKinds(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) getKinds(w http.ResponseWriter, r *http.Request) error {
 	out := []Kind{}
 	for _, k := range s.rt.Kinds() {
 		out = append(out, kindOf(k, false))
@@ -141,7 +150,7 @@ func (s *Server) getKinds(w http.ResponseWriter, _ *http.Request) error {
 	if err := s.rt.Ready(); err != nil {
 		return err
 	}
-	return writeJSON(w, out)
+	return writePage(w, r, out, func(k Kind) string { return k.Name })
 }
 
 func (s *Server) getKind(w http.ResponseWriter, r *http.Request) error {

@@ -11,7 +11,9 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/directory"
 	"wasmhost/host/drain"
+	"wasmhost/host/effect"
 	"wasmhost/host/migration"
 	"wasmhost/host/placement"
 	"wasmhost/host/store"
@@ -84,11 +86,22 @@ var classes = []struct {
 	{host.ErrNotFound, class{"daemon-not-found", 404, ExitNotFound, "No such daemon", "list the daemons with: wasmhost ps --all"}},
 	{host.ErrKindNotFound, class{"kind-not-found", 404, ExitNotFound, "No such kind", "list the kinds with: wasmhost kind ls; add one with: wasmhost kind push NAME FILE"}},
 	{host.ErrUnknownNode, class{"node-not-found", 404, ExitNotFound, "No such node", "list the nodes with: wasmhost node ls; join one with: wasmhost node token, and serve --join"}},
+	{host.ErrNoCluster, class{"no-cluster", 409, ExitConflict, "The node is in no cluster", "start it with: wasmhost serve --cluster; or serve --etcd URL"}},
+	{host.ErrHolding, class{"holding", 503, ExitUnreachable, "The node does not reach its cluster", "its daemons go on when it does, or where their standbys are: wasmhost cluster status"}},
+	{host.ErrComing, class{"coming", 503, ExitUnreachable, "The daemon is on its way", "try again in a moment"}},
+	{host.ErrBadStandbys, class{"bad-standbys", 400, ExitUsage, "Not a number of standbys", "give --standbys a number from 0 to 8"}},
+	{directory.ErrBadAck, class{"bad-ack", 400, ExitUsage, "Not a way to acknowledge", "give --ack memory or --ack disk"}},
+	{ErrOtherCluster, class{"other-cluster", 409, ExitConflict, "Another cluster", "give serve the --cluster-name that the cluster has, or another --data"}},
+	{errStillHere, class{"member-present", 409, ExitConflict, "The node is there", "stop it first; its daemons with standbys go on there"}},
 	{host.ErrDraining, class{"draining", 409, ExitConflict, "The node is being drained", "ask another node, or take daemons here again: wasmhost node undrain"}},
 	{drain.ErrIncomplete, class{"drain-incomplete", 409, ExitIncomplete, "Not every daemon is gone", "mend the reasons, then drain again: wasmhost node drain; or take daemons here again: wasmhost node undrain"}},
 	{errDrainRunning, class{"drain-running", 409, ExitConflict, "The node is being drained already", "watch it: wasmhost node drain, without other flags; end it: wasmhost node undrain"}},
 	{host.ErrEquivocated, class{"equivocation", 409, ExitConflict, "The identity is refused", "see the proof: wasmhost chain accused; once it is certain which history counts: wasmhost chain pardon DAEMON"}},
 	{host.ErrNotAccused, class{"not-accused", 404, ExitNotFound, "No proof is on record", "list them with: wasmhost chain accused"}},
+	{host.ErrNoForkPoint, class{"no-fork-point", 404, ExitNotFound, "No such moment", "give --at the last output of an event: wasmhost chain show DAEMON"}},
+	{host.ErrHistoryTrimmed, class{"history-trimmed", 404, ExitNotFound, "The history does not reach back so far", "fork it where its stored state stands, or later"}},
+	{host.ErrForkMismatch, class{"fork-mismatch", 422, ExitVerification, "The fork is not of that parent's chain", "export the parent's chain anew, whole, from where it is now; if it still differs, the fork did not begin there"}},
+	{host.ErrNotFork, class{"not-a-fork", 422, ExitVerification, "Not a fork", "the chain begins with no other daemon's state: see wasmhost chain verify, without --parent"}},
 	{host.ErrBadProof, class{"bad-proof", 422, ExitVerification, "The proof does not hold", "it proves nothing: make it again with wasmhost chain prove"}},
 	{host.ErrNoEquivocation, class{"no-equivocation", 422, ExitVerification, "No contradiction", "both can be true: nothing is to be done"}},
 	{placement.ErrNoNode, class{"no-node-fits", 404, ExitNotFound, "No node meets the requirements", "ask for less, or see what nodes announce: wasmhost node inspect NODE"}},
@@ -130,6 +143,7 @@ var classes = []struct {
 	{wire.ErrTokenExpired, class{"token-expired", 403, ExitDenied, "The token has expired", "ask for a new one with wasmhost node token"}},
 	{wire.ErrBadToken, class{"bad-token", 400, ExitUsage, "Not a token", "copy the whole token that wasmhost node token printed"}},
 	{channel.ErrNoChannel, class{"channel-not-found", 404, ExitNotFound, "No such channel", "list a node's channels with: wasmhost channel ls; make one with: wasmhost channel create"}},
+	{effect.ErrBadGrant, class{"bad-grant", 400, ExitUsage, "Not a grant", "write NODE/CHANNEL, NODE/PREFIX/* or NODE/* for --may-publish, and a daemon or * for --may-send"}},
 	{channel.ErrExists, class{"channel-exists", 409, ExitConflict, "The channel exists", "choose another name, or remove it: wasmhost channel rm"}},
 	{channel.ErrReserved, class{"channel-reserved", 400, ExitUsage, "The name is reserved", "choose a name that does not begin with out/"}},
 	{channel.ErrTooMany, class{"too-many-channels", 429, ExitFailure, "Too many channels", "remove some: wasmhost channel rm"}},
@@ -180,6 +194,20 @@ var classes = []struct {
 	{store.ErrCorrupt, class{"corrupt", 500, ExitFailure, "Damaged data", "restore the data directory from a backup"}},
 	{store.ErrLocked, class{"data-locked", 409, ExitConflict, "The data directory is in use", "another wasmhost serves it: stop that one, or give another --data"}},
 	{store.ErrFormat, class{"data-format", 409, ExitFailure, "Unknown data format", "use the wasmhost that wrote it"}},
+	{ErrNoToken, class{"no-token", 401, ExitDenied, "No token", "give one: --token-file FILE, or the header Authorization: Bearer TOKEN; the node's owner issues them: wasmhost api token issue"}},
+	{ErrTokenUnknown, class{"token-unknown", 401, ExitDenied, "The token is not known", "it was revoked, or is another node's: ask the node's owner for one: wasmhost api token issue"}},
+	{ErrAPIExpired, class{"api-token-expired", 401, ExitDenied, "The token has expired", "ask the node's owner for a new one: wasmhost api token issue"}},
+	{ErrCode, class{"link-used", 401, ExitDenied, "The link is not good", "take the latest that wasmhost dashboard printed, whole"}},
+	{ErrSession, class{"no-session", 401, ExitDenied, "No session", "open the latest link that wasmhost dashboard printed"}},
+	{ErrForeign, class{"foreign-request", 403, ExitDenied, "Another page's request", "open the address that wasmhost dashboard printed, as it stands there"}},
+	{ErrReadOnly, class{"read-only", 403, ExitDenied, "To look only", "start wasmhost dashboard without --read-only"}},
+	{ErrNotPassed, class{"not-passed", 403, ExitDenied, "Not let through", "ask the node itself, with --socket or --url"}},
+	{ErrScope, class{"scope-too-small", 403, ExitDenied, "The token's scope is too small", "ask the node's owner for one of a wider scope: wasmhost api token issue --scope"}},
+	{ErrNoSuchToken, class{"api-token-not-found", 404, ExitNotFound, "No such token", "list them with: wasmhost api token ls"}},
+	{ErrTooManyTokens, class{"too-many-tokens", 409, ExitConflict, "Too many tokens", "revoke some: wasmhost api token revoke ID"}},
+	{ErrKeyReused, class{"idempotency-key-reused", 422, ExitConflict, "The key is another request's", "give each request an idempotency key of its own"}},
+	{ErrKeyInUse, class{"idempotency-key-in-use", 409, ExitConflict, "The request is being answered", "try again in a moment"}},
+	{ErrKeyLarge, class{"idempotency-answer-lost", 409, ExitConflict, "The answer was not kept", "the request was carried out: ask for what it made"}},
 	{errBadRequest, class{"bad-request", 400, ExitUsage, "Bad request", ""}},
 	{errStateless, class{"stateless", 409, ExitFailure, "The daemon keeps no state", "there is nothing to save: spawn it anew where you need it"}},
 	{errTooManyHops, class{"routing-loop", 502, ExitUnreachable, "The nodes pass the request round", "try again in a moment"}},

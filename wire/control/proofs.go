@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"wasmhost/host"
@@ -42,7 +44,7 @@ func accusationOf(a host.Accusation) Accusation {
 	return out
 }
 
-func (s *Server) getProofs(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) getProofs(w http.ResponseWriter, r *http.Request) error {
 	if err := s.rt.Ready(); err != nil {
 		return err
 	}
@@ -50,7 +52,9 @@ func (s *Server) getProofs(w http.ResponseWriter, _ *http.Request) error {
 	for _, a := range s.rt.Accusations() {
 		out = append(out, accusationOf(a))
 	}
-	return writeJSON(w, out)
+	key := func(a Accusation) string { return ordered(a.Recorded) + a.EntityID }
+	slices.SortFunc(out, func(a, b Accusation) int { return strings.Compare(key(a), key(b)) })
+	return writePage(w, r, out, key)
 }
 
 func (s *Server) postProof(w http.ResponseWriter, r *http.Request) error {

@@ -59,7 +59,7 @@ func (s *Server) getReceipts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, out)
+	return writePage(w, r, out, func(rec Receipt) string { return number(rec.Epoch) })
 }
 
 func (s *Server) receiptsOf(id identity.EntityID) ([]Receipt, error) {

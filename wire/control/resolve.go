@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"wasmhost/host"
@@ -41,6 +43,9 @@ type Resolve struct {
 }
 
 func (s *Server) getMigrations(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Query().Has("follow") {
+		return s.followMigrations(w, r)
+	}
 	all, err := s.rt.ListMigrations(r.URL.Query().Has("all"))
 	if err != nil {
 		return err
@@ -62,7 +67,9 @@ func (s *Server) getMigrations(w http.ResponseWriter, r *http.Request) error {
 		}
 		out = append(out, v)
 	}
-	return writeJSON(w, out)
+	key := func(m Migration) string { return ordered(m.Began) + m.EntityID + m.Role + number(m.Epoch) + m.State }
+	slices.SortFunc(out, func(a, b Migration) int { return strings.Compare(key(a), key(b)) })
+	return writePage(w, r, out, key)
 }
 
 func (s *Server) postResolve(w http.ResponseWriter, r *http.Request) error {
@@ -97,9 +104,9 @@ func (s *Server) postResolve(w http.ResponseWriter, r *http.Request) error {
 func (c *Client) Migrations(ctx context.Context, all bool) (out []Migration, err error) {
 	path := "migrations"
 	if all {
-		path += "?all"
+		path += "?all=1"
 	}
-	return out, c.call(ctx, "GET", path, nil, &out)
+	return pages[Migration](ctx, c, path)
 }
 
 // Resolve settles a migration whose other side is gone for good.

@@ -13,7 +13,10 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost/host"
 	"wasmhost/identity"
@@ -30,8 +33,18 @@ type Server struct {
 	version string
 	logger  *slog.Logger
 	mux     *http.ServeMux
-	tags    map[string]string // of the node
+
+	patterns []string // of the routes
+
+	tags    atomic.Pointer[map[string]string] // of the node
 	drains  drains
+	engine  Engine       // nil: the node is in no cluster
+	metrics *Metrics     // nil: none
+	audit   *slog.Logger // nil: none
+	tokens  apiTokens
+	answers answers
+	tracer  trace.Tracer                // nil: none
+	cross   *http.CrossOriginProtection // against a browser that somebody let reach the socket
 }
 
 // Bounds on requests.
@@ -47,8 +60,14 @@ const (
 
 // NewServer makes the server of a node, and lets it answer the node's peers.
 func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, logger *slog.Logger) *Server {
-	s := &Server{rt: rt, mesh: mesh, node: node, version: version, logger: logger, mux: http.NewServeMux()}
+	s := &Server{rt: rt, mesh: mesh, node: node, version: version, logger: logger, mux: http.NewServeMux(), cross: http.NewCrossOriginProtection()}
+	s.tokens = apiTokens{clock: time.Now, byID: make(map[string]*apiToken)}
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /v1/openapi.json":          getOpenAPI,
+		"GET /v1/happenings":            s.needs(wire.RightRead, s.getHappenings),
+		"POST /v1/api-tokens":           s.owner(s.postAPIToken),
+		"GET /v1/api-tokens":            s.owner(s.getAPITokens),
+		"DELETE /v1/api-tokens/{id}":    s.owner(s.deleteAPIToken),
 		"GET /v1/node":                  s.getNode,
 		"GET /v1/nodes":                 s.needs(wire.RightRead, s.getNodes),
 		"GET /v1/nodes/{node}":          s.needs(wire.RightRead, s.getNodeOf),
@@ -68,9 +87,14 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/snapshots":            s.owner(s.postSnapshot),
 		"GET /v1/migrations":            s.owner(s.getMigrations),
 		"GET /v1/proofs":                s.owner(s.getProofs),
-		"POST /v1/proofs":               s.owner(s.postProof),
-		"GET /v1/proofs/{ref}":          s.owner(s.getProof),
-		"DELETE /v1/proofs/{ref}":       s.owner(s.deleteProof),
+		"GET /v1/cluster":               s.needs(wire.RightRead, s.getCluster),
+
+		"POST /v1/cluster/members":          s.needs(wire.MemberRights, s.postMember),
+		"DELETE /v1/cluster/members/{node}": s.owner(s.deleteMember),
+
+		"POST /v1/proofs":         s.owner(s.postProof),
+		"GET /v1/proofs/{ref}":    s.owner(s.getProof),
+		"DELETE /v1/proofs/{ref}": s.owner(s.deleteProof),
 
 		"GET /v1/channels":                    s.ofNode(s.needs(wire.RightChannels, s.getChannels)),
 		"POST /v1/channels":                   s.owner(s.postChannel),
@@ -101,6 +125,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/daemons/{ref}/chain":    s.needs(wire.RightRead, s.atOwner(s.getChain)),
 		"POST /v1/daemons/{ref}/mend":    s.needs(wire.RightOperate, s.atOwner(s.postMend)),
 		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.atOwner(s.postUpgrade)),
+		"POST /v1/daemons/{ref}/fork":    s.needs(wire.RightOperate, s.atOwner(s.postFork)),
 
 		"GET /v1/daemons/{ref}/quarantine":                s.needs(wire.RightRead, s.atOwner(s.getQuarantine)),
 		"POST /v1/daemons/{ref}/quarantine/{index}/retry": s.needs(wire.RightOperate, s.atOwner(s.postRetry)),
@@ -109,13 +134,12 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons/{ref}/place":   s.needs(wire.RightOperate, s.atOwner(s.postPlace)),
 		"POST /v1/daemons/{ref}/migrate": s.needs(wire.RightOperate, s.naming(s.atOwner(s.postMigrate))),
 	} {
-		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := h(w, r); err != nil {
-				s.logger.Debug("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
-				writeProblem(w, err)
-			}
-		})
+		s.patterns = append(s.patterns, pattern)
+		s.mux.HandleFunc(pattern, s.guarded(pattern, h))
 	}
+	s.mux.HandleFunc("GET /metrics", s.scraped)
+	s.mux.Handle("GET "+dashboardPath, dashboard())
+	s.mux.Handle("GET /{$}", http.RedirectHandler(dashboardPath, http.StatusFound))
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok") })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := rt.Ready(); errors.Is(err, host.ErrNotReady) {
@@ -123,6 +147,10 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 			writeProblem(w, fmt.Errorf("%w: %d of %d active daemons are recovered", err, done, total))
 			return
 		} else if err != nil {
+			writeProblem(w, err)
+			return
+		}
+		if err := rt.Holding(); err != nil {
 			writeProblem(w, err)
 			return
 		}
@@ -135,7 +163,10 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-func writeText(w io.Writer, text string) { _, _ = io.WriteString(w, text+"\n") } // the client is gone if this fails
+func writeText(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, text+"\n") // the client is gone if this fails
+}
 
 func writeJSON(w http.ResponseWriter, v any) error {
 	w.Header().Set("Content-Type", "application/json")
@@ -287,6 +318,9 @@ func (s *Server) passTo(w http.ResponseWriter, r *http.Request, path string, at 
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", at.String()
 			p.Out.URL.Path = path
 			p.Out.Header.Set(hopsHeader, strconv.Itoa(hops))
+			passTrace(p.In, p.Out)
+			p.Out.Header.Del("Authorization") // what this node was told is for it alone
+			p.Out.Header.Del(idempotencyHeader)
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			if !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {

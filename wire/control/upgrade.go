@@ -71,7 +71,7 @@ func (s *Server) getQuarantine(w http.ResponseWriter, r *http.Request) error {
 	for _, q := range list {
 		out = append(out, quarantinedOf(q))
 	}
-	return writeJSON(w, out)
+	return writePage(w, r, out, func(q Quarantined) string { return number(q.Index) })
 }
 
 func quarantinedOf(q host.Quarantined) Quarantined {

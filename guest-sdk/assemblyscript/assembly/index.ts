@@ -183,9 +183,56 @@ export function abort_(message: string | null, file: string | null, line: u32, c
 /**
  * What an event is to its daemon: sent to it; of a channel that it is subscribed to;
  * or a gap in one, 16 bytes: the sequences of the first and the last lost event,
- * little-endian, zeros where they are not known.
+ * little-endian, zeros where they are not known; a timer of its own; or sent by another
+ * daemon, which is proven.
  */
-export enum EventKind { Direct = 0, Channel = 1, Gap = 2 }
+export enum EventKind { Direct = 0, Channel = 1, Gap = 2, Timer = 3, Daemon = 4 }
 
 /** What the event is. */
 export function eventKind(): EventKind { return host_event_kind(); }
+
+@external("wasmhost", "publish") declare function host_publish(channel: usize, size: i32, ptr: usize, len: i32): i32;
+@external("wasmhost", "send") declare function host_send(id: usize, ptr: usize, len: i32): i32;
+@external("wasmhost", "timer") declare function host_timer(at: i64, ptr: usize, len: i32): i64;
+@external("wasmhost", "timer_cancel") declare function host_timer_cancel(timer: i64): void;
+
+/**
+ * Whether something is published, sent or set: it is; the daemon was not granted that
+ * when it was spawned; no channel, daemon or time is like that; more than 1 MiB.
+ */
+export enum Answer { Done = 0, Denied = 1, Invalid = 2, TooLarge = 3 }
+
+/** Publishes an event on a channel, once this event is durable. */
+export function publish(channel: string, data: Uint8Array): Answer {
+  const name = String.UTF8.encode(channel);
+  return host_publish(changetype<usize>(name), name.byteLength, data.dataStart, data.length);
+}
+
+/** Sends an event to a daemon, 32 bytes, wherever it is, once this event is durable. */
+export function send(to: Uint8Array, data: Uint8Array): Answer {
+  return to.length == 32 ? host_send(to.dataStart, data.dataStart, data.length) : Answer.Invalid;
+}
+
+/**
+ * Has the daemon get the data as an event of kind Timer at that time, in nanoseconds
+ * since the Unix epoch: once, and late rather than never. Returns the timer's number, or
+ * minus an Answer.
+ */
+export function timer(at: i64, data: Uint8Array): i64 {
+  return host_timer(at, data.dataStart, data.length);
+}
+
+/** timer at so many nanoseconds after this event. */
+export function timerAfter(ns: i64, data: Uint8Array): i64 {
+  return timer(now() + ns, data);
+}
+
+/** Makes a timer not fire. One that has fired is no error. */
+export function cancelTimer(timer: i64): void {
+  host_timer_cancel(timer);
+}
+
+/** Text as bytes. */
+export function bytesOf(text: string): Uint8Array {
+  return Uint8Array.wrap(String.UTF8.encode(text));
+}

@@ -362,6 +362,10 @@ pub enum EventKind {
     /// It stands for a channel's events that are lost: 16 bytes, the sequences of the
     /// first and the last of them, little-endian; zeros where they are not known.
     Gap,
+    /// A timer of the daemon's own is due.
+    Timer,
+    /// Another daemon sent it, which is proven.
+    Daemon,
 }
 
 #[link(wasm_import_module = "wasmhost")]
@@ -375,6 +379,97 @@ pub fn event_kind() -> EventKind {
     match unsafe { host_event_kind() } {
         1 => EventKind::Channel,
         2 => EventKind::Gap,
+        3 => EventKind::Timer,
+        4 => EventKind::Daemon,
         _ => EventKind::Direct,
     }
+}
+
+/// Why something is not published, sent or set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The daemon was not granted that when it was spawned.
+    Denied = 1,
+    /// No channel, daemon or time is like that.
+    Invalid = 2,
+    /// The payload has more than 1 MiB.
+    TooLarge = 3,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Refused::Denied => "the daemon was not granted that",
+            Refused::Invalid => "no channel, daemon or time is like that",
+            Refused::TooLarge => "more than 1 MiB",
+        })
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// An event may end with one: `publish("news", text)?`.
+impl From<Refused> for Failure {
+    fn from(r: Refused) -> Self {
+        Failure::new(1, r.to_string())
+    }
+}
+
+#[link(wasm_import_module = "wasmhost")]
+extern "C" {
+    #[link_name = "publish"]
+    fn host_publish(channel: *const u8, channel_len: usize, ptr: *const u8, len: usize) -> i32;
+    #[link_name = "send"]
+    fn host_send(id: *const u8, ptr: *const u8, len: usize) -> i32;
+    #[link_name = "timer"]
+    fn host_timer(at: i64, ptr: *const u8, len: usize) -> i64;
+    #[link_name = "timer_cancel"]
+    fn host_timer_cancel(timer: i64);
+}
+
+fn answer(code: i32) -> std::result::Result<(), Refused> {
+    match code {
+        0 => Ok(()),
+        1 => Err(Refused::Denied),
+        3 => Err(Refused::TooLarge),
+        _ => Err(Refused::Invalid),
+    }
+}
+
+/// Publishes an event on a channel, once this event is durable.
+pub fn publish(channel: &str, data: impl AsRef<[u8]>) -> std::result::Result<(), Refused> {
+    let data = data.as_ref();
+    answer(unsafe { host_publish(channel.as_ptr(), channel.len(), data.as_ptr(), data.len()) })
+}
+
+/// Sends an event to a daemon, wherever it is, once this event is durable.
+pub fn send(to: &Id, data: impl AsRef<[u8]>) -> std::result::Result<(), Refused> {
+    let data = data.as_ref();
+    answer(unsafe { host_send(to.as_ptr(), data.as_ptr(), data.len()) })
+}
+
+/// A timer that was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer(pub i64);
+
+impl Timer {
+    /// Makes the timer not fire. One that has fired is no error.
+    pub fn cancel(self) {
+        unsafe { host_timer_cancel(self.0) }
+    }
+}
+
+/// Has the daemon get `data` as an event of [`EventKind::Timer`] at that time, in
+/// nanoseconds since the Unix epoch: once, and late rather than never.
+pub fn timer(at: i64, data: impl AsRef<[u8]>) -> std::result::Result<Timer, Refused> {
+    let data = data.as_ref();
+    match unsafe { host_timer(at, data.as_ptr(), data.len()) } {
+        n if n < 0 => answer(-n as i32).map(|_| Timer(0)),
+        n => Ok(Timer(n)),
+    }
+}
+
+/// [`timer`] at so long after this event.
+pub fn timer_after(delay: std::time::Duration, data: impl AsRef<[u8]>) -> std::result::Result<Timer, Refused> {
+    timer(now().saturating_add(delay.as_nanos() as i64), data)
 }

@@ -28,6 +28,11 @@ const host = struct {
     extern "wasmhost" fn event_channel(ptr: [*]u8, cap: usize) usize;
     extern "wasmhost" fn daemon_id(ptr: [*]u8) void;
     extern "wasmhost" fn random(ptr: [*]u8, len: usize) void;
+    extern "wasmhost" fn event_kind() u32;
+    extern "wasmhost" fn publish(channel: [*]const u8, channel_len: usize, ptr: [*]const u8, len: usize) i32;
+    extern "wasmhost" fn send(id: [*]const u8, ptr: [*]const u8, len: usize) i32;
+    extern "wasmhost" fn timer(at: i64, ptr: [*]const u8, len: usize) i64;
+    extern "wasmhost" fn timer_cancel(number: i64) void;
 };
 
 /// An identity: an ed25519 public key. All zeros is nobody.
@@ -94,6 +99,63 @@ pub fn self() Id {
     var id: Id = undefined;
     host.daemon_id(&id);
     return id;
+}
+
+/// What an event is to its daemon: sent to it; of a channel that it is subscribed to; a
+/// gap in one, 16 bytes: the sequences of the first and the last lost event,
+/// little-endian, zeros where they are not known; a timer of its own; sent by another
+/// daemon, which is proven.
+pub const Kind = enum(u32) { direct = 0, channel = 1, gap = 2, timer = 3, daemon = 4, _ };
+
+/// What the event is.
+pub fn kind() Kind {
+    return @enumFromInt(host.event_kind());
+}
+
+/// Why something is not published, sent or set: the daemon was not granted that when it
+/// was spawned; no channel, daemon or time is like that; more than 1 MiB.
+pub const Refused = error{ Denied, Invalid, TooLarge };
+
+fn allowed(code: i64) Refused!void {
+    return switch (code) {
+        0 => {},
+        1 => error.Denied,
+        3 => error.TooLarge,
+        else => error.Invalid,
+    };
+}
+
+/// Publishes an event on a channel, once this event is durable.
+pub fn publish(channel: []const u8, data: []const u8) Refused!void {
+    return allowed(host.publish(channel.ptr, channel.len, data.ptr, data.len));
+}
+
+/// Sends an event to a daemon, wherever it is, once this event is durable.
+pub fn send(to: *const Id, data: []const u8) Refused!void {
+    return allowed(host.send(to, data.ptr, data.len));
+}
+
+/// A timer that was set.
+pub const Timer = struct {
+    number: i64,
+
+    /// Makes the timer not fire. One that has fired is no error.
+    pub fn cancel(t: Timer) void {
+        host.timer_cancel(t.number);
+    }
+};
+
+/// Has the daemon get data as an event of kind timer at that time, in nanoseconds since
+/// the Unix epoch: once, and late rather than never.
+pub fn timer(at: i64, data: []const u8) Refused!Timer {
+    const number = host.timer(at, data.ptr, data.len);
+    if (number < 0) try allowed(-number);
+    return .{ .number = number };
+}
+
+/// timer at so many nanoseconds after this event.
+pub fn timerAfter(ns: i64, data: []const u8) Refused!Timer {
+    return timer(now() +| ns, data);
 }
 
 pub const Error = error{Failed};

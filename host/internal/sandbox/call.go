@@ -38,6 +38,7 @@ type call struct {
 	exited     bool
 	exitCode   int32
 	partial    [2][]byte // unfinished lines of stdout and stderr
+	input      []byte    // of a program, what it has not read yet
 }
 
 // input puts data into the guest's buffer and makes the call with it.
@@ -48,6 +49,9 @@ func (i *instance) input(kind callKind, ev *Event, data []byte) error {
 		f, name = i.fn.init, abi.ExportInit
 	case callRestore:
 		f, name = i.fn.restore, abi.ExportRestore
+	}
+	if i.module.report.Foreign != nil {
+		return i.foreign(kind, ev, data)
 	}
 	i.begin(name, ev)
 	r, n := &i.bound.regs, uint32(len(data))
@@ -122,11 +126,17 @@ func (i *instance) begin(name string, ev *Event) {
 	c := &i.call
 	c.name, c.ev = name, ev
 	i.bound.clearOutputs()
+	if i.bound.effects != nil {
+		i.bound.beginEffects()
+	}
 	c.failText, c.lastError, c.over, c.overText, c.badPointer = "", "", "", "", ""
 	c.logged, c.clock = 0, 0
 	c.dropped, c.seeded, c.exited = false, false, false
 	c.partial[0], c.partial[1] = c.partial[0][:0], c.partial[1][:0]
 	i.view.refused = false
+	if i.vars != nil {
+		i.kernel.reset()
+	}
 	i.meter.begin(i.bound.options.Limits.Fuel)
 }
 
@@ -197,11 +207,11 @@ var hostFunctions = map[string]hostFunction{
 	abi.ImportEmit: func(i *instance, m api.Module, s []uint64) {
 		b := i.read(m, abi.ImportEmit, s[0], s[1])
 		c, g, l := &i.call, i.bound, &i.bound.options.Limits
-		if len(g.out)+len(b) > l.OutputBytes {
+		if len(g.out)+len(b) > l.OutputBytes-g.spentOnEffects() {
 			c.over, c.overText = abi.LimitOutputBytes, fmt.Sprintf("it emitted more than %d bytes", l.OutputBytes)
 			panic(errOverLimit)
 		}
-		if len(g.ends) >= l.OutputCount {
+		if len(g.ends) >= l.OutputCount-g.hadEffects() {
 			c.over, c.overText = abi.LimitOutputCount, fmt.Sprintf("it emitted more than %d outputs", l.OutputCount)
 			panic(errOverLimit)
 		}

@@ -75,7 +75,7 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("building the meter: %w", err), e.Close(ctx))
 	}
-	for name, functions := range map[string]map[string]hostFunction{abi.ImportModule: hostFunctions, abi.WASIModule: wasiFunctions()} {
+	for name, functions := range map[string]map[string]hostFunction{abi.ImportModule: hostFunctions, abi.WASIModule: wasiFunctions(), abi.ExtismModule: extismFunctions()} {
 		if err := e.offer(ctx, name, functions); err != nil {
 			return nil, errors.Join(fmt.Errorf("building host module %s: %w", name, err), e.Close(ctx))
 		}
@@ -88,10 +88,7 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 type hostFunction func(i *instance, m api.Module, stack []uint64)
 
 func (e *Engine) offer(ctx context.Context, name string, functions map[string]hostFunction) error {
-	signatures := abi.HostFunctions
-	if name == abi.WASIModule {
-		signatures = abi.WASIFunctions
-	}
+	signatures := map[string]map[string]string{abi.ImportModule: abi.HostFunctions, abi.WASIModule: abi.WASIFunctions, abi.ExtismModule: abi.ExtismFunctions}[name]
 	b := e.runtime.NewHostModuleBuilder(name)
 	for fn, sig := range signatures {
 		f := functions[fn]

@@ -3,9 +3,9 @@ package sandbox
 import "fmt"
 
 // Fill writes blocks, BlockBytes each, into a guest that is being made of
-// another's state, and has its memory grow where they ask for it. It keeps
-// nothing of blocks. Until Become the guest is not to be called. Errors wrap
-// ErrState, or are of a limit; the guest is of no use then.
+// another's state, and has its memory grow where they ask for it. The blocks are
+// the guest's then. Until Become it is not to be called. Errors wrap ErrState, or
+// are of a limit; the guest is of no use then.
 func (g *Guest) Fill(index []uint32, blocks []byte) error {
 	if len(blocks) != len(index)*blockBytes {
 		return fmt.Errorf("%w: %d bytes for %d blocks", ErrState, len(blocks), len(index))
@@ -22,6 +22,12 @@ func (g *Guest) Fill(index []uint32, blocks []byte) error {
 		return err
 	}
 	g.letGo()
+	if !g.filling {
+		if err := g.undo.look(g); err != nil {
+			return err
+		}
+		g.filling = true
+	}
 	for k, b := range index {
 		end := (uint64(b) + 1) * blockBytes
 		if size := (end + pageSize - 1) &^ (pageSize - 1); size > uint64(len(g.space.bytes())) {
@@ -29,7 +35,10 @@ func (g *Guest) Fill(index []uint32, blocks []byte) error {
 				return fmt.Errorf("%w: block %d, the memory's limit is %d bytes", ErrState, b, g.limit())
 			}
 		}
-		copy(g.space.bytes()[uint64(b)*blockBytes:end], blocks[k*blockBytes:])
+		now := blocks[k*blockBytes:][:blockBytes:blockBytes]
+		copy(g.space.bytes()[uint64(b)*blockBytes:end], now)
+		g.undo.at.give(b, (*block)(now))
+		g.changedBlock(b)
 	}
 	return nil
 }
@@ -57,5 +66,9 @@ func (g *Guest) Become(s *State) error {
 		return fmt.Errorf("%w: no room for a memory of %d bytes", ErrState, s.Size)
 	}
 	g.regs.set(s.registers())
-	return g.undo.look(g)
+	if !g.filling {
+		return g.undo.look(g)
+	}
+	g.filling = false
+	return g.undo.filled(g)
 }

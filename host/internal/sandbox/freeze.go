@@ -94,7 +94,9 @@ func (g *Guest) Thaw() {
 	if err != nil {
 		return // it is of no more use
 	}
-	g.undo.at.line = nil
+	if g.undo.at.line != nil { // a line of its own, so that no block of a view is written to
+		g.undo.at.line = &line{written: make(map[uint32]uint32)}
+	}
 	release()
 }
 
@@ -104,3 +106,22 @@ func (f *Frozen) Block(k int) []byte { return f.blocks[k][:] }
 
 // Len returns how many blocks are in the view.
 func (f *Frozen) Len() int { return len(f.Index) }
+
+// Shared is what guests of one module can be made of together: they have one
+// copy of it, until each is called. It is immutable.
+type Shared struct {
+	state  State // without blocks
+	packed *packed
+}
+
+// Share makes the view what guests can be made of. The view must be of all
+// blocks.
+func (f *Frozen) Share() *Shared {
+	s := &Shared{state: f.State}
+	s.state.Index = nil
+	s.packed = pack(f.Size, f.Index, func(b uint32) *block {
+		k, _ := slices.BinarySearch(f.Index, b)
+		return f.blocks[k]
+	})
+	return s
+}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 )
@@ -91,6 +92,42 @@ func TestViewsOfAGuestThatGoesOn(t *testing.T) {
 	}
 }
 
+// A view stays what it is after Thaw too, whatever the guest writes.
+func TestViewsOutliveThaw(t *testing.T) {
+	g := everythingGuest(t, Config{CacheDir: compiled})
+	r := rand.New(rand.NewPCG(8, 9))
+	n := 0
+	run := func(count int) {
+		for range count {
+			n++
+			ask(g, n, everythingEvent(r))
+		}
+	}
+	run(2000)
+	first := freeze(t, g, nil)
+	run(100)
+	f := freeze(t, g, first)
+	want := make([]block, f.Len())
+	for k := range want {
+		want[k] = *(*block)(f.Block(k))
+	}
+	g.Thaw()
+	before := rootOf(t, g)
+	for range 4 {
+		run(2000)
+		freeze(t, g, nil)
+		g.Thaw()
+	}
+	for k := range want {
+		if want[k] != *(*block)(f.Block(k)) {
+			t.Fatalf("block %d of the view changed after Thaw", f.Index[k])
+		}
+	}
+	if len(want) == 0 || before == rootOf(t, g) {
+		t.Error("nothing happened")
+	}
+}
+
 // The filled guest goes on as the first would have, failures and their undoing
 // included.
 func TestAFilledGuestGoesOn(t *testing.T) {
@@ -134,5 +171,48 @@ func TestFillRefusesWhatIsNoState(t *testing.T) {
 	s.Size = 3
 	if err := g.Become(s); err == nil {
 		t.Error("a memory of 3 bytes: no error")
+	}
+}
+
+// Guests that are made of one view have its memory together, and what one does
+// none of the others sees.
+func TestSharedView(t *testing.T) {
+	for _, heap := range []bool{false, true} {
+		c := Config{CacheDir: compiled, Heap: heap}
+		g := everythingGuest(t, c)
+		r := rand.New(rand.NewPCG(5, 6))
+		for n := range 1500 {
+			ask(g, n+1, everythingEvent(r))
+		}
+		want := rootOf(t, g)
+		shared := freeze(t, g, nil).Share()
+		g.Thaw()
+		var made []*Guest
+		for range 3 {
+			to := everythingGuest(t, c)
+			if err := to.LoadShared(shared); err != nil {
+				t.Fatal(err)
+			}
+			made = append(made, to)
+		}
+		if made[0].packed != made[2].packed {
+			t.Error("each has a copy")
+		}
+		for n := range 300 {
+			e := everythingEvent(r)
+			ask(g, 1501+n, e)
+			ask(made[0], 1501+n, e)
+		}
+		if rootOf(t, made[0]) == want {
+			t.Error("the first went nowhere")
+		}
+		for k, to := range made[1:] {
+			if got := rootOf(t, to); got != want {
+				t.Errorf("heap %v, guest %d: %x, want %x", heap, k+1, got, want)
+			}
+		}
+		if err := everythingGuest(t, c).LoadShared(&Shared{packed: shared.packed}); !errors.Is(err, ErrState) {
+			t.Errorf("of no module: %v", err)
+		}
 	}
 }

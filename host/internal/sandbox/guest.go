@@ -20,6 +20,7 @@ type Options struct {
 	Self   [32]byte // whom the guest is told that it is
 	Limits Limits
 	Log    func(level int, text string) // gets the guest's log lines; nil drops them
+	Rules  Rules                        // of its effects; nil: it may have none
 }
 
 // Event is what a guest can learn of the call it answers. Time and randomness
@@ -63,14 +64,20 @@ type Guest struct {
 	closed bool
 	broken bool // it is not what it was before a failed call
 
+	filling bool // it is becoming another, see Fill
+
 	trackers []*Tracker // of changes; held as space is
 
-	undo   undo
-	fuel   uint64 // taken by the last call
-	out    []byte // the outputs of the last call, one after the other
-	ends   []int
-	list   [][]byte
-	silent bool // while calls are replayed
+	undo undo
+	fuel uint64 // taken by the last call
+	out  []byte // the outputs of the last call, one after the other
+	ends []int
+	list [][]byte
+
+	effects *effects // nil until it has had any
+	silent  bool     // while calls are replayed
+
+	arguments []string // of a program
 }
 
 // NewGuest makes a guest that is as the image, and takes no memory yet. A
@@ -196,6 +203,10 @@ func (g *Guest) Init(ev *Event, config []byte) error {
 		}
 		return nil
 	}
+	if g.module.command() {
+		g.arguments = arguments(config)
+		return nil
+	}
 	_, err := g.do(callInit, ev, config)
 	return err
 }
@@ -232,7 +243,12 @@ func (g *Guest) do(c callKind, ev *Event, data []byte) ([][]byte, error) {
 		}
 		return nil, err
 	}
-	if err := g.undo.note(g, i, c, ev, data); err != nil {
+	if g.module.command() { // what it leaves behind is no state
+		i, err = g.undo.roll(g, i)
+	} else {
+		err = g.undo.note(g, i, c, ev, data)
+	}
+	if err != nil {
 		g.spoil(i)
 		return nil, fmt.Errorf("%w: %w", ErrBroken, err)
 	}

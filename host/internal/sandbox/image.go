@@ -27,7 +27,7 @@ type Image struct {
 // registers are all of a guest's state that is not in its memory.
 type registers struct {
 	globals  []uint64
-	tables   [][]uint32 // elements: a function's index plus 1, or 0 for null
+	tables   [][]uint32 // elements: a function's index plus 1, or 0 for null; of a plug-in its variables after them
 	buf, cap uint32     // the input buffer
 }
 

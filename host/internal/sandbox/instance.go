@@ -30,6 +30,8 @@ type instance struct {
 	ctx     context.Context // of calls: a callContext
 	meter   meter
 	call    call
+	kernel  kernel     // of a plug-in's call
+	vars    *variables // of the bound guest; nil where the module has none
 	stack   [2]uint64
 }
 
@@ -115,6 +117,12 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 		alloc: i.mod.ExportedFunction(abi.ExportAlloc), process: i.mod.ExportedFunction(abi.ExportProcess),
 		init: i.mod.ExportedFunction(abi.ExportInit), snapshot: i.mod.ExportedFunction(abi.ExportSnapshot),
 		restore: i.mod.ExportedFunction(abi.ExportRestore),
+	}
+	if f := m.report.Foreign; f != nil {
+		i.fn.process = i.mod.ExportedFunction(f.Call)
+	}
+	if m.keepsVariables() {
+		i.vars = &variables{}
 	}
 	if err := i.findTables(); err != nil {
 		return nil, err
@@ -258,7 +266,16 @@ func (i *instance) load(r *registers, spilled bool) error {
 	for k, g := range i.globals {
 		g.Set(r.globals[k])
 	}
-	return i.loadTables(r.tables, spilled)
+	tables := r.tables
+	if i.vars != nil {
+		last := len(tables) - 1
+		var err error
+		if i.vars, err = readVariables(tables[last]); err != nil {
+			return err
+		}
+		tables = tables[:last]
+	}
+	return i.loadTables(tables, spilled)
 }
 
 // spill copies the registers into the bound guest's.
@@ -270,5 +287,8 @@ func (i *instance) spill() error {
 	}
 	var err error
 	r.tables, err = i.spillTables(r.tables)
+	if i.vars != nil {
+		r.tables = append(r.tables, i.vars.words())
+	}
 	return err
 }

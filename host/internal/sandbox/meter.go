@@ -71,7 +71,12 @@ func (i *instance) spend(n uint64) {
 	if n <= free {
 		return
 	}
-	left := i.meter.fuel.Get() - n/abi.BulkPerFuel
+	i.charge(n / abi.BulkPerFuel)
+}
+
+// charge takes fuel.
+func (i *instance) charge(units uint64) {
+	left := i.meter.fuel.Get() - units
 	i.meter.fuel.Set(left)
 	if int64(left) < 0 {
 		i.outOfFuel()

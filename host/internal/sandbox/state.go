@@ -81,6 +81,20 @@ func (g *Guest) Load(s *State) error {
 	if err != nil {
 		return err
 	}
+	return g.adopt(s, func() *packed { return pack(s.Size, s.Index, func(b uint32) *block { return blocks[b] }) })
+}
+
+// LoadShared makes the guest what s says, as Load does. Nothing of it is copied
+// before the guest is called.
+func (g *Guest) LoadShared(s *Shared) error {
+	if _, err := g.check(&s.state); err != nil {
+		return err
+	}
+	return g.adopt(&s.state, func() *packed { return s.packed })
+}
+
+// adopt makes the guest what s, which was checked, and blocks say.
+func (g *Guest) adopt(s *State, blocks func() *packed) error {
 	release, err := g.hold()
 	if err != nil {
 		return err
@@ -95,8 +109,8 @@ func (g *Guest) Load(s *State) error {
 		g.module.engine.mapped.remove(g)
 		g.space = nil
 	}
-	g.packed = pack(s.Size, s.Index, func(b uint32) *block { return blocks[b] })
-	g.regs.set(&registers{globals: s.Globals, tables: s.Tables, buf: s.Buffer, cap: s.Room})
+	g.packed = blocks()
+	g.regs.set(s.registers())
 	g.undo = undo{}
 	g.undo.begin(g)
 	g.untrack()
@@ -147,6 +161,10 @@ func (g *Guest) check(s *State) (overlay, error) {
 
 // checkTable says what is wrong with a table's elements.
 func (m *Module) checkTable(k int, elements []uint32) error {
+	if k == len(m.rewritten.Tables) {
+		_, err := readVariables(elements)
+		return err
+	}
 	t, most := &m.rewritten.Tables[k], 0 // functions
 	if t.Get != "" {
 		most = m.rewritten.Functions

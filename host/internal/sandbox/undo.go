@@ -81,7 +81,7 @@ func (u *undo) note(g *Guest, i *instance, c callKind, ev *Event, data []byte) e
 	if u.stateless && c == callProcess {
 		return nil // what it keeps does not count
 	}
-	if r := u.last; r == nil || ev.Sequence-r.ev.Sequence != uint64(u.calls-r.from) || c != r.kind || ev.Epoch != r.ev.Epoch ||
+	if r := u.last; r == nil || ev.Sequence-r.ev.Sequence != uint64(u.calls-r.from) || c != r.kind || ev.Epoch != r.ev.Epoch || ev.Kind != r.ev.Kind ||
 		!same(&ev.Sender, &r.ev.Sender) || len(ev.Channel)+len(r.ev.Channel) != 0 && ev.Channel != r.ev.Channel {
 		u.begins(c, ev)
 	}
@@ -134,17 +134,26 @@ func (u *undo) look(g *Guest) error {
 		return err
 	}
 	mem := g.space.bytes()
-	err := g.space.mark(func(first, n uint32) {
+	return u.stand(g, func(first, n uint32) {
 		for b := first; b < first+n; b++ {
 			if u.at.keep(g.image, b, (*block)(mem[uint64(b)*blockBytes:])) {
 				g.changedBlock(b)
 			}
 		}
 	})
-	if err != nil {
+}
+
+// filled makes what g is the mark, which has been given all that was written since
+// it was made.
+func (u *undo) filled(g *Guest) error { return u.stand(g, func(uint32, uint32) {}) }
+
+// stand makes the mark stand at what g is. It has the blocks after changed was
+// called for all that may differ.
+func (u *undo) stand(g *Guest, changed func(first, n uint32)) error {
+	if err := g.space.mark(changed); err != nil {
 		return err
 	}
-	u.at.size = uint64(len(mem))
+	u.at.size = uint64(len(g.space.bytes()))
 	u.at.regs.set(&g.regs)
 	u.forget()
 	return nil
@@ -177,6 +186,12 @@ func (m *mark) keep(img *Image, b uint32, now *block) bool {
 	m.blocks[b] = &c
 	m.line.note(b)
 	return true
+}
+
+// give makes the block the mark's, which keeps now.
+func (m *mark) give(b uint32, now *block) {
+	m.blocks[b] = now
+	m.line.note(b)
 }
 
 // block returns what the mark has.

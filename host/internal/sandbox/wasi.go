@@ -37,9 +37,10 @@ func wasiFunctions() map[string]hostFunction {
 		}
 		f[name] = func(_ *instance, _ api.Module, s []uint64) { s[0] = errno }
 	}
-	f["args_sizes_get"], f["environ_sizes_get"] = wasiNone, wasiNone
-	f["args_get"] = func(_ *instance, _ api.Module, s []uint64) { s[0] = errnoSuccess }
-	f["environ_get"], f["sched_yield"] = f["args_get"], func(_ *instance, _ api.Module, s []uint64) { s[0] = errnoSuccess }
+	f["args_sizes_get"], f["environ_sizes_get"] = wasiArgumentSizes, wasiNone
+	f["args_get"] = wasiArguments
+	f["environ_get"] = func(_ *instance, _ api.Module, s []uint64) { s[0] = errnoSuccess }
+	f["sched_yield"], f["fd_read"], f["fd_close"] = f["environ_get"], wasiRead, wasiClose
 	f["clock_time_get"] = wasiClockTime
 	f["clock_res_get"] = func(_ *instance, m api.Module, s []uint64) {
 		s[0] = put64(m, uint32(s[1]), tick)
@@ -93,7 +94,7 @@ func wasiClockTime(i *instance, m api.Module, s []uint64) {
 	s[0] = put64(m, uint32(s[2]), i.time())
 }
 
-func wasiFdstat(_ *instance, m api.Module, s []uint64) {
+func wasiFdstat(i *instance, m api.Module, s []uint64) {
 	if uint32(s[0]) > 2 {
 		s[0] = errnoBadF
 		return
@@ -104,8 +105,74 @@ func wasiFdstat(_ *instance, m api.Module, s []uint64) {
 		return
 	}
 	clear(b)
-	b[0] = 2                                     // a character device
-	binary.LittleEndian.PutUint64(b[8:], 1<<6|1) // rights: fd_write, fd_datasync
+	b[0] = 2                   // a character device
+	rights := uint64(1<<6 | 1) // fd_write, fd_datasync
+	if uint32(s[0]) == 0 && i.module.command() {
+		rights = 1 << 1 // fd_read
+	}
+	binary.LittleEndian.PutUint64(b[8:], rights)
+	s[0] = errnoSuccess
+}
+
+// wasiRead gives a program its input. Others have none to read.
+func wasiRead(i *instance, m api.Module, s []uint64) {
+	if uint32(s[0]) != 0 || !i.module.command() {
+		s[0] = errnoBadF
+		return
+	}
+	i.spend(8 * uint64(uint32(s[2])))
+	mem, iovs, total := m.Memory(), uint32(s[1]), uint32(0)
+	for n := uint32(s[2]); n > 0; n-- {
+		ptr, ok1 := mem.ReadUint32Le(iovs)
+		size, ok2 := mem.ReadUint32Le(iovs + 4)
+		b, ok3 := mem.Read(ptr, size)
+		if !ok1 || !ok2 || !ok3 {
+			s[0] = errnoFault
+			return
+		}
+		k := copy(b, i.call.input)
+		i.spend(uint64(k))
+		i.call.input = i.call.input[k:]
+		iovs, total = iovs+8, total+uint32(k)
+	}
+	if !mem.WriteUint32Le(uint32(s[3]), total) {
+		s[0] = errnoFault
+		return
+	}
+	s[0] = errnoSuccess
+}
+
+// wasiClose lets a program close its streams, as many do at their end.
+func wasiClose(i *instance, _ api.Module, s []uint64) {
+	if uint32(s[0]) > 2 || !i.module.command() {
+		s[0] = errnoBadF
+		return
+	}
+	s[0] = errnoSuccess
+}
+
+func wasiArgumentSizes(i *instance, m api.Module, s []uint64) {
+	size := 0
+	for _, a := range i.bound.arguments {
+		size += len(a) + 1
+	}
+	if !m.Memory().WriteUint32Le(uint32(s[0]), uint32(len(i.bound.arguments))) || !m.Memory().WriteUint32Le(uint32(s[1]), uint32(size)) {
+		s[0] = errnoFault
+		return
+	}
+	s[0] = errnoSuccess
+}
+
+func wasiArguments(i *instance, m api.Module, s []uint64) {
+	list, at := uint32(s[0]), uint32(s[1])
+	for _, a := range i.bound.arguments {
+		i.spend(uint64(len(a)))
+		if !m.Memory().WriteUint32Le(list, at) || !m.Memory().Write(at, append([]byte(a), 0)) {
+			s[0] = errnoFault
+			return
+		}
+		list, at = list+4, at+uint32(len(a))+1
+	}
 	s[0] = errnoSuccess
 }
 
@@ -126,7 +193,11 @@ func wasiWrite(i *instance, m api.Module, s []uint64) {
 			return
 		}
 		i.spend(uint64(size))
-		i.stream(int(uint32(s[0]))-1, b)
+		if uint32(s[0]) == 1 && i.module.command() {
+			i.write(b)
+		} else {
+			i.stream(int(uint32(s[0]))-1, b)
+		}
 		iovs, total = iovs+8, total+size
 	}
 	if !mem.WriteUint32Le(uint32(s[3]), total) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -68,7 +67,7 @@ func (t *trial) run(ctx context.Context, rounds int) error {
 
 func (t *trial) setUp(ctx context.Context) error {
 	for _, name := range []string{"a", "b"} {
-		addr, err := freeAddr()
+		addr, err := fleet.FreeAddr()
 		if err != nil {
 			return err
 		}
@@ -93,15 +92,6 @@ func (t *trial) setUp(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// freeAddr is an address with a port that is free now.
-func freeAddr() (string, error) {
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return c.LocalAddr().String(), c.Close()
 }
 
 func (t *trial) reside(ctx context.Context, name, path string) error {

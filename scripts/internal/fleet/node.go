@@ -22,7 +22,8 @@ import (
 type Node struct {
 	Name   string
 	Client *control.Client
-	Join   string // token for the first start
+	Join   string   // token for the first start
+	Args   []string // of serve, beside those that the node has by itself
 
 	command           []string
 	dir, addr, socket string
@@ -43,6 +44,7 @@ func NewNode(dir, name, addr string, command ...string) *Node {
 // Launch starts a process; it need not be ready.
 func (n *Node) Launch() (ready <-chan error, err error) {
 	args := append(n.command[1:len(n.command):len(n.command)], "serve", "--data", filepath.Join(n.dir, n.Name), "--listen", n.addr, "--socket", n.socket, "--name", n.Name)
+	args = append(args, n.Args...)
 	if n.Join != "" {
 		args = append(args, "--join", n.Join)
 	}
@@ -112,6 +114,17 @@ func (n *Node) Kill() error {
 	}
 	<-gone
 	return nil
+}
+
+// Signal sends the process a signal: SIGSTOP, and later SIGCONT.
+func (n *Node) Signal(sig os.Signal) error {
+	n.mu.Lock()
+	cmd := n.cmd
+	n.mu.Unlock()
+	if cmd == nil {
+		return fmt.Errorf("node %s does not run", n.Name)
+	}
+	return cmd.Process.Signal(sig)
 }
 
 // JoinAll starts the nodes, each joined to those before it.

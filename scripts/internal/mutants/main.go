@@ -25,7 +25,7 @@ type edit struct{ file, old, new string }
 
 var mutants = []mutant{
 	{"apply events while paused for a hand-over", "host/hosted.go",
-		"case stateRunning:\n\t\t\td.used", "case stateRunning, statePaused:\n\t\t\td.used", []edit{{"host/hosted.go", "case statePaused:\n\t\t\tresumed", "case 99:\n\t\t\tresumed"}}},
+		"case stateRunning:\n\t\t\tif held", "case stateRunning, statePaused:\n\t\t\tif held", []edit{{"host/hosted.go", "case statePaused:\n\t\t\tresumed", "case 99:\n\t\t\tresumed"}}},
 	{"acknowledge before it is durable", "host/deliver.go",
 		"if err := p.ticket.wait(ctx); err != nil {", "if err := error(nil); err != nil {", nil},
 	{"release before it is durable", "host/release.go",

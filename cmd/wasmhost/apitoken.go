@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+func (a *app) api() *cobra.Command {
+	c := &cobra.Command{Use: "api", Short: "Who may use the node's API over TCP"}
+	token := &cobra.Command{Use: "token", Short: "Tokens of callers over TCP"}
+	token.AddCommand(a.issueToken(), a.listTokens(), a.revokeToken())
+	c.AddCommand(token)
+	return c
+}
+
+func (a *app) issueToken() *cobra.Command {
+	var req control.IssueToken
+	var ttl time.Duration
+	c := &cobra.Command{
+		Use:   "issue --name NAME",
+		Short: "Issue a token for callers over TCP",
+		Long: `Issue a token by which a caller names itself to serve --api. It is printed once:
+the node keeps a hash. Scopes are
+
+  read     see what there is: daemons, outputs, logs, chains, snapshots, metrics
+  send     send events
+  operate  both, and stop, upgrade, mend and move daemons, and drain the node
+  owner    everything, tokens included
+
+and several can stand with commas between.`,
+		Example: "  wasmhost api token issue --name ci --scope read,send --ttl 24h -o name > ci.token",
+		Args:    exact(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if req.Name == "" {
+				return usagef("give the token a --name, to know it by")
+			}
+			req.TTL = ttl.String()
+			t, err := a.client().IssueToken(c.Context(), req)
+			if err != nil {
+				return err
+			}
+			return a.print(t, func(w io.Writer) {
+				fmt.Fprintf(w, "%s\n", t.Token)
+				fmt.Fprintf(a.err, "token %s, scope %s, until %s\n", t.ID, t.Scope, t.Expires.Format(time.RFC3339))
+			}, func() string { return t.Token })
+		},
+	}
+	c.Flags().StringVar(&req.Name, "name", "", "whose the token is")
+	c.Flags().StringVar(&req.Scope, "scope", "read", "read, send, operate or owner; several with commas between")
+	c.Flags().DurationVar(&ttl, "ttl", 24*time.Hour, "for how long it is good, at most 366 days")
+	return c
+}
+
+func (a *app) listTokens() *cobra.Command {
+	return &cobra.Command{Use: "ls", Short: "List the tokens", Example: "  wasmhost api token ls", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+		list, err := a.client().APITokens(c.Context())
+		if err != nil {
+			return err
+		}
+		return printList(a, list, "ID\tNAME\tSCOPE\tEXPIRES", func(t control.APIToken) string {
+			return t.ID + "\t" + t.Name + "\t" + t.Scope + "\t" + t.Expires.Format(time.RFC3339)
+		}, func(t control.APIToken) string { return t.ID })
+	}}
+}
+
+func (a *app) revokeToken() *cobra.Command {
+	return &cobra.Command{Use: "revoke ID", Short: "Revoke a token: what it was let in for ends", Example: "  wasmhost api token revoke 5f1c7a90d2b3e846", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		t, err := a.client().RevokeToken(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(t, func(w io.Writer) { fmt.Fprintf(w, "token %s of %s is revoked\n", t.ID, t.Name) }, func() string { return t.ID })
+	}}
+}

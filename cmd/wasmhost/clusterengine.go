@@ -1,0 +1,504 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"wasmhost/host"
+	"wasmhost/host/directory"
+	"wasmhost/host/directory/etcd"
+	"wasmhost/identity"
+	"wasmhost/wire"
+	"wasmhost/wire/control"
+)
+
+// A node comes to its cluster's engine so:
+//
+//	--etcd                         | it asks that etcd; which nodes are there is in it
+//	it was a voter before          | it starts its member of the embedded engine again
+//	a node that it trusts is in it | that one admits it: the first few vote, the others ask those
+//	none is                        | it begins a cluster, with one vote
+
+// clusterEngine is a node's part in its cluster's engine. It implements
+// control.Engine.
+type clusterEngine struct {
+	o      clusterOptions
+	mesh   *wire.Mesh
+	logger *slog.Logger
+	member *etcd.Member     // nil: this node has none
+	client *clientv3.Client // of the member, or of others'
+	done   <-chan struct{}  // closed when the member ended by itself; nil: never
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	voters []string // node ids, where the node is none
+}
+
+// engineState is what a node keeps of its part in the embedded engine.
+type engineState struct {
+	Name   string   `json:"name"`   // the cluster's
+	Voter  bool     `json:"voter"`  // it has a member
+	Addr   string   `json:"addr"`   // where that listens
+	Reach  string   `json:"reach"`  // where others reach it
+	Token  string   `json:"token"`  // of the engine's cluster
+	Others string   `json:"others"` // the members when it came; empty: it began the cluster
+	Secret []byte   `json:"secret"` // sealed by the node's key
+	Key    string   `json:"key"`    // public, of the secret
+	Voters []string `json:"voters"` // whom to ask, where it has none
+}
+
+// secretLink is what a cluster's secret at rest is bound to.
+var secretLink = []byte("wasmhost secret of a cluster")
+
+// startEngine opens the node's part. peer is the node that this one has just joined;
+// 0: none. It returns nil where the node is to be in no cluster.
+func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer identity.NodeID, logger *slog.Logger) (_ *clusterEngine, err error) {
+	if !o.on() {
+		return nil, nil
+	}
+	e := &clusterEngine{o: o, mesh: mesh, logger: logger}
+	if len(o.etcd) > 0 {
+		e.client, err = etcd.Dial(etcd.DialConfig{Endpoints: o.etcd, CAFile: o.etcdCA, CertFile: o.etcdCert, KeyFile: o.etcdKey, User: o.etcdUser, Password: o.etcdPassword, Logger: logger})
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
+	}
+	dir := filepath.Join(o.data, "cluster")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory of the node's part in the cluster: %w", err)
+	}
+	st, err := readEngineState(dir)
+	if err != nil {
+		return nil, err
+	}
+	if st == nil || !st.Voter {
+		if st, err = e.comeIn(ctx, dir, peer, st); err != nil {
+			return nil, err
+		}
+	}
+	if st.Name != o.name {
+		return nil, fmt.Errorf("%w: this node is in cluster %q, not %q", control.ErrOtherCluster, st.Name, o.name)
+	}
+	if !st.Voter {
+		if e.client == nil {
+			e.voters = st.Voters
+			e.client, err = etcd.DialNodes(st.Voters, e.dialNode, logger)
+		}
+		return e, err
+	}
+	if e.member == nil {
+		if e.member, err = e.startMember(dir, st); err != nil {
+			return nil, err
+		}
+	}
+	e.serve()
+	return e, nil
+}
+
+// serve lets the other nodes ask the member, and lets learners vote.
+func (e *clusterEngine) serve() {
+	ctx, cancel := context.WithCancel(context.Background())
+	e.client, e.cancel, e.done = e.member.Client(), cancel, e.member.Done()
+	l := e.mesh.ListenDirectory()
+	e.work.Go(func() { e.member.Promote(ctx, e.o.lease/4) })
+	e.work.Go(func() {
+		if err := e.member.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
+			e.logger.Error("serving the cluster's directory to other nodes", "error", err)
+		}
+	})
+	context.AfterFunc(ctx, func() { _ = l.Close() }) // never fails
+}
+
+// close ends the node's part; the others go on.
+func (e *clusterEngine) close() error {
+	if e == nil {
+		return nil
+	}
+	if e.member == nil {
+		return e.client.Close()
+	}
+	e.cancel()
+	e.work.Wait()
+	return e.member.Close()
+}
+
+// ended is closed when the member ended by itself. It may be nil.
+func (e *clusterEngine) ended() <-chan struct{} {
+	if e == nil {
+		return nil
+	}
+	return e.done
+}
+
+func (e *clusterEngine) dialNode(ctx context.Context, node string) (net.Conn, error) {
+	id, err := identity.ParseNodeID(strings.TrimSuffix(node, ":80"))
+	if err != nil {
+		return nil, err
+	}
+	return e.mesh.DialDirectory(ctx, id)
+}
+
+// comeIn asks the nodes that this one trusts to let it come to their cluster, and
+// begins one where none of them is in any. The joined node is asked until it
+// answers.
+func (e *clusterEngine) comeIn(ctx context.Context, dir string, joined identity.NodeID, was *engineState) (*engineState, error) {
+	addr, reach, err := e.memberAddr()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.o.comeIn)
+	defer cancel()
+	for {
+		st, err := e.askIn(ctx, addr, reach, joined)
+		switch {
+		case err == nil && st == nil && joined != 0:
+			return nil, fmt.Errorf("joining the cluster: %w: node %s, that the token is of", host.ErrNoCluster, joined)
+		case err == nil && st == nil:
+			if st, err = e.found(addr, reach); err == nil {
+				err = writeEngineState(dir, st)
+			}
+			return st, err
+		case err == nil && st.Voter:
+			// What it was told is good for as long as nobody else comes in between: it is
+			// asked again where the others are not those.
+			if e.member, err = e.startMember(dir, st); err == nil {
+				return st, writeEngineState(dir, st)
+			}
+		case err == nil:
+			return st, writeEngineState(dir, st)
+		case errors.Is(err, errNotLetIn):
+			return nil, err
+		case was != nil:
+			e.logger.Warn("asking the cluster's members: those of before are taken", "error", err)
+			return was, nil
+		}
+		e.logger.Info("joining the cluster: it is tried again", "error", err)
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("joining the cluster: %w", err)
+		}
+	}
+}
+
+// errNotLetIn says that it is of no use to ask again.
+var errNotLetIn = errors.New("the node is not let into the cluster")
+
+// askIn asks the trusted nodes, the joined one first. It returns nil where none of
+// them is in a cluster.
+func (e *clusterEngine) askIn(ctx context.Context, addr, reach string, joined identity.NodeID) (*engineState, error) {
+	peers, err := e.mesh.Peers()
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(peers, func(a, b wire.PeerInfo) int {
+		switch {
+		case a.ID == joined:
+			return -1
+		case b.ID == joined:
+			return 1
+		}
+		return 0
+	})
+	var silent error
+	for _, p := range peers {
+		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
+		in, err := control.AskIn(ask, e.mesh, p.ID, control.Admission{Cluster: e.o.name, Addr: reach})
+		cancel()
+		var said *control.Problem
+		switch {
+		case err == nil:
+			return e.admitted(in, addr, reach)
+		case errors.As(err, &said) && said.Code == "no-cluster":
+		case errors.As(err, &said) && !said.Retriable && said.Status < 500:
+			return nil, fmt.Errorf("%w: %w", errNotLetIn, said)
+		default:
+			silent = fmt.Errorf("asking node %s: %w", p.ID, err)
+		}
+		if p.ID == joined {
+			return nil, silent
+		}
+	}
+	if silent != nil {
+		silent = fmt.Errorf("a trusted node may be in a cluster already: start it, or trust it no more: %w", silent)
+	}
+	return nil, silent
+}
+
+func (e *clusterEngine) admitted(in control.Admitted, addr, reach string) (*engineState, error) {
+	st := &engineState{Name: in.Cluster, Voter: in.Voter, Token: in.Token, Others: in.Others, Voters: in.Voters}
+	if !in.Voter {
+		return st, nil
+	}
+	st.Addr, st.Reach = addr, reach
+	return st, st.seal(in.Secret, e.o.key)
+}
+
+// found is the state of a cluster that begins.
+func (e *clusterEngine) found(addr, reach string) (*engineState, error) {
+	secret, err := etcd.NewSecret()
+	if err != nil {
+		return nil, err
+	}
+	e.logger.Info("this node begins a cluster", "name", e.o.name)
+	st := &engineState{Name: e.o.name, Voter: true, Addr: addr, Reach: reach, Token: e.mesh.Self().String()}
+	return st, st.seal(secret[:], e.o.key)
+}
+
+func (st *engineState) seal(secret []byte, key *identity.KeyPair) error {
+	defer clear(secret)
+	k, err := identity.FromSeed(secret)
+	if err != nil {
+		return fmt.Errorf("%w: %w", etcd.ErrBadSecret, err)
+	}
+	defer k.Wipe()
+	to, err := key.SealKey()
+	if err != nil {
+		return err
+	}
+	env, err := identity.Seal(k, to, secretLink)
+	if err != nil {
+		return fmt.Errorf("keeping the cluster's secret: %w", err)
+	}
+	st.Secret, st.Key = env.Bytes(), k.ID().String()
+	return nil
+}
+
+func (st *engineState) secret(key *identity.KeyPair) (etcd.Secret, error) {
+	env, err := identity.ParseEnvelope(st.Secret)
+	if err != nil {
+		return etcd.Secret{}, fmt.Errorf("reading the cluster's secret: %w", err)
+	}
+	expect, err := identity.ParseEntityID(st.Key)
+	if err != nil {
+		return etcd.Secret{}, fmt.Errorf("reading the cluster's secret: %w", err)
+	}
+	k, err := env.Open(key, secretLink, expect)
+	if err != nil {
+		return etcd.Secret{}, fmt.Errorf("reading the cluster's secret: %w", err)
+	}
+	defer k.Wipe()
+	seed, err := k.Seed()
+	if err != nil {
+		return etcd.Secret{}, err
+	}
+	defer clear(seed)
+	return etcd.SecretOf(seed)
+}
+
+func (e *clusterEngine) startMember(dir string, st *engineState) (*etcd.Member, error) {
+	secret, err := st.secret(e.o.key)
+	if err != nil {
+		return nil, err
+	}
+	return etcd.Start(etcd.Config{Dir: filepath.Join(dir, "etcd"), Name: e.mesh.Self().String(), Addr: st.Addr, Reach: st.Reach, Token: st.Token, Others: st.Others,
+		Secret: secret, TTL: e.o.lease, Logger: e.logger})
+}
+
+// memberAddr is where the node's member is to listen: as was said, or else at the
+// address of the node, by TCP.
+func (e *clusterEngine) memberAddr() (addr, reach string, err error) {
+	if addr = e.o.listen; addr == "" {
+		addr = e.mesh.Addr().String()
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil && e.o.listen == "" { // a port that the system picked for UDP may be taken
+		host, _, _ := net.SplitHostPort(addr) // it is an address
+		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("listening for the cluster's members: %w", err)
+	}
+	addr = l.Addr().String()
+	if err := l.Close(); err != nil {
+		return "", "", err
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", "", err
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if host, _, err = net.SplitHostPort(e.mesh.Reach()); err != nil {
+			return "", "", err
+		}
+	}
+	return addr, net.JoinHostPort(host, port), nil
+}
+
+func readEngineState(dir string) (*engineState, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "cluster.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	st := &engineState{}
+	if err == nil {
+		err = json.Unmarshal(b, st)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the node's part in its cluster: %w", err)
+	}
+	return st, nil
+}
+
+func writeEngineState(dir string, st *engineState) error {
+	b, err := json.MarshalIndent(st, "", "  ")
+	if err == nil {
+		err = (&app{}).writeTo(filepath.Join(dir, "cluster.json"), bytes.NewReader(b))
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the node's part in its cluster: %w", err)
+	}
+	return nil
+}
+
+// newMember makes the node's part in the directory.
+func (e *clusterEngine) newMember() (*directory.Member, error) {
+	self := directory.Node{Key: e.o.key.ID(), Name: e.mesh.Name(), Addr: e.mesh.Reach(), TTL: e.o.lease}
+	return directory.NewMember(directory.Options{Engine: etcd.NewEngine(e.client, e.o.name), Self: self, Logger: e.logger})
+}
+
+// options make a runtime a node of the cluster; moved hears where daemons are.
+func (e *clusterEngine) options(moved func(host.Moved)) (*host.ClusterOptions, error) {
+	m, err := e.newMember()
+	return &host.ClusterOptions{
+		Member: m, Moved: moved, Gone: e.mesh.Lost,
+		Came: func(n directory.Node) {
+			if err := e.mesh.Introduce(n.Key, n.Name, n.Addr); err != nil {
+				e.logger.Error("a node of the cluster", "node", n.ID(), "error", err)
+			}
+		},
+	}, err
+}
+
+// awaitLease waits until the node answers for daemons. A node whose cluster has no
+// majority is ready without it after a while: others may be waiting for it to come
+// up.
+func (e *clusterEngine) awaitLease(ctx context.Context, rt *host.Runtime) error {
+	if e == nil {
+		return nil
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(max(10*time.Second, 3*e.o.lease))
+	for {
+		err := rt.Holding()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			e.logger.Warn("the node is ready without its lease: its daemons hold their events until the cluster's directory is reached", "error", err)
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// errRemoved ends a node that has no part in the cluster's engine any more.
+var errRemoved = errors.New("this node's part in the cluster's directory has ended: it was removed from the cluster, or its disk failed; see the log")
+
+// Name implements control.Engine.
+func (e *clusterEngine) Name() string { return e.o.name }
+
+// Kind implements control.Engine.
+func (e *clusterEngine) Kind() string {
+	if len(e.o.etcd) > 0 {
+		return "etcd"
+	}
+	return "embedded"
+}
+
+// Peers implements control.Engine.
+func (e *clusterEngine) Peers(ctx context.Context) (map[string]control.ClusterMember, error) {
+	out := make(map[string]control.ClusterMember)
+	if len(e.o.etcd) > 0 {
+		return out, nil
+	}
+	list, err := e.list(ctx)
+	for _, p := range list {
+		role := "voter"
+		if p.Learner {
+			role = "learner"
+		}
+		if p.Name != "" {
+			out[p.Name] = control.ClusterMember{Role: role, Leader: p.Leader, Peer: p.Addr}
+		}
+	}
+	return out, err
+}
+
+func (e *clusterEngine) list(ctx context.Context) ([]etcd.Peer, error) {
+	if e.member != nil {
+		return e.member.Members(ctx)
+	}
+	return etcd.List(ctx, e.client)
+}
+
+// Admit implements control.Engine.
+func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a control.Admission) (out control.Admitted, err error) {
+	if len(e.o.etcd) > 0 {
+		return out, fmt.Errorf("%w with an engine of its own: start the node with --etcd too", host.ErrNoCluster)
+	}
+	if a.Cluster != e.o.name {
+		return out, fmt.Errorf("%w: it is in cluster %q, not %q", control.ErrOtherCluster, e.o.name, a.Cluster)
+	}
+	out = control.Admitted{Cluster: e.o.name, Voters: e.voters}
+	if e.member == nil {
+		return out, nil
+	}
+	list, err := e.member.Members(ctx)
+	if err != nil {
+		return out, err
+	}
+	count := 0
+	for _, p := range list {
+		if p.Name == node.String() {
+			continue
+		}
+		count++
+		if p.Name != "" && !p.Learner {
+			out.Voters = append(out.Voters, p.Name)
+		}
+	}
+	if count >= e.o.voters {
+		return out, nil
+	}
+	st, err := readEngineState(filepath.Join(e.o.data, "cluster"))
+	if err != nil {
+		return out, err
+	}
+	secret, err := st.secret(e.o.key)
+	if err != nil {
+		return out, err
+	}
+	if out.Others, err = e.member.Admit(ctx, node.String(), a.Addr); err != nil {
+		return out, err
+	}
+	out.Voter, out.Token, out.Secret = true, st.Token, secret[:]
+	return out, nil
+}
+
+// Remove implements control.Engine.
+func (e *clusterEngine) Remove(ctx context.Context, node identity.NodeID) error {
+	if len(e.o.etcd) > 0 {
+		return nil
+	}
+	return etcd.Remove(ctx, e.client, node.String())
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+func (a *app) dashboard() *cobra.Command {
+	var listen string
+	var readOnly bool
+	c := &cobra.Command{
+		Use:   "dashboard",
+		Short: "Look at the node, and at those that it trusts, in a browser",
+		Long: `Let a browser of this machine look at the node: its peers, kinds and daemons, how
+many events they take, migrations as they happen, and of each daemon its chain,
+log and receipts; and move daemons. The browser does so with the rights that this
+command has, by --socket or by --url; with --read-only it can change nothing.
+
+The address that is printed is good once, for 15 minutes; when it has been used
+another is printed. Only this machine can reach it, and no other page in the browser.
+It goes on until Ctrl-C. For a node elsewhere use --url with a token, or forward the
+port by SSH and give it with --listen, which must be the same on both sides.`,
+		Example: `  wasmhost dashboard
+  wasmhost dashboard --read-only
+  wasmhost dashboard --listen 127.0.0.1:7480 --url https://node:7444 --token-file ops.token`,
+		Args: exact(0),
+		RunE: func(c *cobra.Command, _ []string) error { return a.runDashboard(c.Context(), listen, readOnly) },
+	}
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "loopback address to listen on; port 0: any that is free")
+	c.Flags().BoolVar(&readOnly, "read-only", false, "let the browser change nothing")
+	return c
+}
+
+// runDashboard serves the browser until ctx ends.
+func (a *app) runDashboard(ctx context.Context, listen string, readOnly bool) error {
+	if listen = localByDefault(listen); !isLoopback(listen) {
+		return usagef("--listen %s: give a loopback address, such as 127.0.0.1:7480: what comes here has your rights", listen)
+	}
+	client := a.client()
+	node, err := client.Node(ctx)
+	if err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", listen)
+	if err != nil {
+		return fmt.Errorf("listening for the dashboard: %w", err)
+	}
+	used := make(chan struct{}, 1)
+	gate, err := control.NewGate(client, l.Addr().String(), readOnly, func() {
+		select {
+		case used <- struct{}{}:
+		default: // another link is on its way
+		}
+	})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	server := &http.Server{Handler: gate, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	fmt.Fprintf(a.err, "node %s (%s); open in a browser of this machine, Ctrl-C ends it:\n", node.NodeID, node.Name)
+	for {
+		if err := a.printLink(gate.Link()); err != nil {
+			return errors.Join(err, server.Close())
+		}
+		select {
+		case <-used:
+			fmt.Fprintln(a.err, "a browser came in; for another:")
+		case <-ctx.Done():
+			return server.Close() // it was asked to end: that is no failure
+		case err := <-served:
+			return fmt.Errorf("serving the dashboard: %w", err)
+		}
+	}
+}
+
+func (a *app) printLink(link string) error {
+	return a.print(map[string]string{"url": link}, func(w io.Writer) { fmt.Fprintln(w, link) }, func() string { return link })
+}

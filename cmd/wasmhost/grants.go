@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"wasmhost/wire/control"
+)
+
+// mayPublish reads --may-publish, and the token's file, if any.
+func (a *app) mayPublish(texts []string, tokenFile string) ([]control.MayPublish, error) {
+	if tokenFile != "" && len(texts) == 0 {
+		return nil, usagef("--publish-token is for --may-publish")
+	}
+	var token []byte
+	if tokenFile != "" {
+		chain, err := a.readToken(tokenFile)
+		if err == nil {
+			token, err = chain.Bytes()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var out []control.MayPublish
+	for _, text := range texts {
+		g := control.MayPublish{Pattern: text, Token: token}
+		if strings.Contains(text, "/") {
+			var err error
+			if g.Node, g.Pattern, err = nodeChannel(text); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, g)
+	}
+	return out, nil
+}
+
+// writeEffects shows what a daemon may do, and what is on its way.
+func writeEffects(w io.Writer, e *control.Effects) {
+	if e == nil {
+		return
+	}
+	for _, g := range e.MayPublish {
+		fmt.Fprintf(w, "may publish\t%s/%s\n", g.Node, g.Pattern)
+	}
+	for _, id := range e.MaySend {
+		fmt.Fprintf(w, "may send to\t%s\n", id)
+	}
+	for _, p := range e.Pending {
+		to := p.Daemon
+		if p.Channel != "" {
+			to = p.Node + "/" + p.Channel
+		}
+		fmt.Fprintf(w, "on its way\tto %s\t%d events, %s", to, p.Events, size(p.Bytes))
+		if p.Reason != "" {
+			fmt.Fprintf(w, ": %s", p.Reason)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, t := range e.Timers {
+		fmt.Fprintf(w, "timer\t%d at %s\n", t.Number, t.At.Format("2006-01-02 15:04:05.000Z07:00"))
+	}
+}

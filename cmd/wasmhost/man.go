@@ -1,0 +1,24 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// man writes the manual's pages, for those who package this program.
+func (a *app) man(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{Use: "man DIR", Short: "Write a manual page for each command", Hidden: true, Example: "  wasmhost man ./man1", Args: exact(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return err
+			}
+			root.DisableAutoGenTag = true // the same input makes the same pages
+			if err := doc.GenManTree(root, &doc.GenManHeader{Title: "WASMHOST", Section: "1", Source: "wasmhost " + buildVersion(), Manual: "wasmhost"}, args[0]); err != nil {
+				return fmt.Errorf("writing manual pages: %w", err)
+			}
+			return nil
+		}}
+}

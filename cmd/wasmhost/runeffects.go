@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"wasmhost/host/effect"
+	"wasmhost/identity"
+)
+
+// grants are what run lets a daemon do; nil: everything.
+func (r *running) grants() (*effect.Grants, error) {
+	if len(r.mayPublish)+len(r.maySend) == 0 {
+		return nil, nil
+	}
+	g := &effect.Grants{}
+	for _, p := range r.mayPublish {
+		g.Publish = append(g.Publish, effect.PublishGrant{Node: 1, Pattern: p})
+	}
+	for _, text := range r.maySend {
+		if text == "*" {
+			g.SendAny = true
+			continue
+		}
+		id, err := identity.ParseEntityID(text)
+		if err != nil {
+			return nil, err
+		}
+		g.Send = append(g.Send, id)
+	}
+	return g, g.Check()
+}
+
+// effectLine is an effect as -o jsonl has it.
+type effectLine struct {
+	Event   int        `json:"event"`
+	Effect  string     `json:"effect"` // publish, send, timer or cancel
+	Channel string     `json:"channel,omitempty"`
+	To      string     `json:"to,omitempty"`
+	Timer   uint64     `json:"timer,omitempty"`
+	At      *time.Time `json:"at,omitempty"`
+	*payload
+}
+
+// effects shows those of the last event.
+func (r *running) effects() error {
+	for i, e := range r.daemon.Effects() {
+		line := effectLine{Event: r.events}
+		text := ""
+		at := time.Unix(0, e.At).UTC()
+		number := effect.Number(r.daemon.Applied(), i)
+		switch e.Kind {
+		case effect.Publish:
+			line.Effect, line.Channel = "publish", e.Channel
+			text = fmt.Sprintf("publish %s: %q", e.Channel, e.Payload)
+		case effect.Send:
+			line.Effect, line.To = "send", e.To.String()
+			text = fmt.Sprintf("send %s: %q", e.To, e.Payload)
+		case effect.Timer:
+			line.Effect, line.Timer, line.At = "timer", number, &at
+			text = fmt.Sprintf("timer %d at %s: %q", number, at.Format(time.RFC3339Nano), e.Payload)
+		case effect.Cancel:
+			line.Effect, line.Timer = "cancel", e.ID
+			text = fmt.Sprintf("cancel timer %d", e.ID)
+		}
+		if r.format != "jsonl" {
+			fmt.Fprintln(r.err, text)
+			continue
+		}
+		if e.Kind != effect.Cancel {
+			p := payloadOf(e.Payload)
+			line.payload = &p
+		}
+		if err := json.NewEncoder(r.out).Encode(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// left says which timer is still to come.
+func (r *running) left() {
+	if next, ok := r.daemon.NextTimer(); ok {
+		fmt.Fprintf(r.err, "timer %d at %s is still to come\n", next.ID, time.Unix(0, next.At).UTC().Format(time.RFC3339Nano))
+	}
+}

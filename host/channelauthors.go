@@ -1,0 +1,92 @@
+package host
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"maps"
+
+	"wasmhost/host/channel"
+	"wasmhost/host/effect"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// What a daemon publishes by an effect is on the channel once, however often it is
+// brought: the channel remembers the last effect of each daemon, written with the
+// events themselves.
+
+// maxAuthors bounds of how many daemons a channel remembers that.
+const maxAuthors = 65536
+
+// author notes the last effect of a daemon. It needs c.mu.
+func (c *published) author(m effect.Mark) {
+	if c.authors == nil {
+		c.authors = make(map[identity.EntityID]effect.Mark)
+	}
+	c.authors[m.Sender] = m
+}
+
+func authorValue(m effect.Mark) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 24), m.Epoch)
+	b = binary.BigEndian.AppendUint64(b, m.Number)
+	return binary.BigEndian.AppendUint64(b, uint64(m.Time))
+}
+
+// readAuthors reads them from the store. It needs c.mu.
+func (c *published) readAuthors() error {
+	c.authors = nil
+	return c.hub.rt.store.ScanPrefix(store.Authors, c.rec.Born, func(k, v []byte) error {
+		var id identity.EntityID
+		if len(v) != 24 || id.UnmarshalBinary(k[len(c.rec.Born):]) != nil {
+			return fmt.Errorf("%w: channel %q: who published on it: %x", store.ErrCorrupt, c.name, k)
+		}
+		c.author(effect.Mark{Sender: id, Epoch: binary.BigEndian.Uint64(v), Number: binary.BigEndian.Uint64(v[8:]), Time: int64(binary.BigEndian.Uint64(v[16:]))})
+		return nil
+	})
+}
+
+// publishEffects publishes those of a daemon's effects that are not on the channel
+// yet, and returns once all of them are durable.
+func (c *published) publishEffects(ctx context.Context, from identity.EntityID, list []channel.Carriage) error {
+	c.carrying.Lock() // what is new must not change until it is published
+	p, err := c.publishNew(from, list)
+	c.carrying.Unlock()
+	if err != nil {
+		return err
+	}
+	_, err = p.Wait(ctx)
+	return err
+}
+
+func (c *published) publishNew(from identity.EntityID, list []channel.Carriage) (*PublishPending, error) {
+	c.mu.Lock()
+	if c.stale {
+		if err := c.reload(); err != nil {
+			c.mu.Unlock()
+			return nil, err
+		}
+	}
+	mark, known := c.authors[from]
+	if !known && len(c.authors) >= maxAuthors {
+		before := c.hub.rt.clock().Add(-c.hub.rt.limits.SenderMemory).UnixNano()
+		maps.DeleteFunc(c.authors, func(_ identity.EntityID, m effect.Mark) bool { return m.Time < before })
+		if len(c.authors) >= maxAuthors {
+			c.mu.Unlock()
+			return nil, fmt.Errorf("%w: daemons that publish on %q: %d", channel.ErrTooMany, c.name, maxAuthors)
+		}
+	}
+	last := c.last
+	c.mu.Unlock()
+	var payloads [][]byte
+	for _, e := range list {
+		if !known || mark.Before(e.Epoch, e.Number) {
+			payloads = append(payloads, e.Payload)
+		}
+	}
+	if len(payloads) == 0 {
+		return &PublishPending{ticket: last}, nil
+	}
+	end := list[len(list)-1]
+	return c.publish(from, payloads, &effect.Mark{Sender: from, Epoch: end.Epoch, Number: end.Number})
+}

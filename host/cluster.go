@@ -1,0 +1,370 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"wasmhost/host/directory"
+	"wasmhost/identity"
+)
+
+// A daemon of a cluster, whole. Who owns it is what the directory says; each row
+// is one transaction there, and what follows it here.
+//
+//	the directory says           | happens                           | the directory then says
+//	nothing                      | spawn                             | owner A, epoch 1, in sync: none
+//	owner A, in sync S           | B holds all that was acknowledged | in sync S and B; A's answers wait for B from before on
+//	owner A, in sync S and B     | B lags, or is gone                | in sync S; then A's answers wait for B no longer
+//	owner A, epoch e             | planned move: Released is durable | owner T, epoch e+1, in sync S without T; then A sends the release
+//	owner A, epoch e, in sync B  | A's session is gone               | owner B, epoch e+1, in sync S without B; then B signs a failover and serves
+//	owner A                      | stop                              | nothing; then A forgets
+//
+// A answers for an event when its disk has it, every standby in sync holds it, and
+// A's lease holds at that moment. B takes nothing more of A from before it asks to
+// be the owner. So what A answered for is at B, whatever their clocks say; the
+// lease makes A stop before B starts.
+
+// ClusterOptions make a runtime a member of a cluster.
+type ClusterOptions struct {
+	Member *directory.Member // not running yet; the runtime runs it
+
+	// Came, where it is not nil, is told of each member that is there, and Gone of each
+	// that is not any more. Moved is told where daemons of other nodes are. They must
+	// not block.
+	Came  func(directory.Node)
+	Gone  func(identity.NodeID)
+	Moved func(Moved)
+
+	// Lag is for how long a standby may owe an answer before it leaves those in
+	// sync; 0: a lease's time.
+	Lag time.Duration
+}
+
+// Errors of clusters.
+var (
+	// ErrHolding says that the node's lease has ended: it answers for nothing until
+	// the directory is reached.
+	ErrHolding = errors.New("this node does not reach its cluster's directory: its daemons hold their events")
+
+	// ErrNoCluster says that a node is no member of a cluster.
+	ErrNoCluster = errors.New("this node is not a member of a cluster: start it with serve --cluster")
+
+	// errTakenOver is why a daemon is gone that another node owns by now.
+	errTakenOver = errors.New("another node took the daemon over")
+)
+
+// clustered is a runtime's part in a cluster.
+type clustered struct {
+	rt     *Runtime
+	member *directory.Member
+	came   func(directory.Node)
+	gone   func(identity.NodeID)
+	moved  func(Moved)
+	lag    time.Duration
+	done   chan struct{} // closed when the member has left
+
+	mu      sync.Mutex
+	session uint64 // that was told of
+	news    []func()
+	kick    chan struct{}
+
+	copies copies
+}
+
+func newClustered(r *Runtime, o *ClusterOptions) *clustered {
+	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), done: make(chan struct{})}
+	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
+	if c.lag == 0 {
+		c.lag = o.Member.Self().TTL
+	}
+	return c
+}
+
+// Cluster returns the node's part in its cluster; ErrNoCluster.
+func (r *Runtime) Cluster() (*directory.Member, error) {
+	if r.cluster == nil {
+		return nil, ErrNoCluster
+	}
+	return r.cluster.member, nil
+}
+
+// Holding returns ErrHolding, with why, while the node is a member of a cluster and
+// its lease does not hold.
+func (r *Runtime) Holding() error {
+	if r.cluster == nil {
+		return nil
+	}
+	if _, held := r.cluster.member.Lease(); held {
+		return nil
+	}
+	if err := r.cluster.member.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrHolding, err)
+	}
+	return ErrHolding
+}
+
+// Whereabouts returns who owns a daemon, as the directory was heard last; false
+// where it does not say, and on a node of no cluster.
+func (r *Runtime) Whereabouts(id identity.EntityID) (Moved, bool) {
+	if r.cluster == nil {
+		return Moved{}, false
+	}
+	e, ok := r.cluster.member.Look(id)
+	return Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, ok
+}
+
+// coming reports whether a daemon that the directory says is this node's is about to
+// be.
+func (c *clustered) coming(id identity.EntityID) bool {
+	c.rt.mu.RLock()
+	defer c.rt.mu.RUnlock()
+	return c.rt.incoming[id] != nil || c.copyOf(id) != nil
+}
+
+// start begins the member's work. What it hears is dealt with by one goroutine.
+func (c *clustered) start() {
+	ctx := c.rt.ctx
+	c.rt.work.Add(1) // Start is counted: Shutdown waits
+	go func() {
+		defer c.rt.work.Done()
+		c.work(ctx)
+	}()
+	go func() {
+		defer close(c.done)
+		c.member.Run(ctx, c)
+	}()
+}
+
+// tell queues a piece of news.
+func (c *clustered) tell(fn func()) {
+	c.mu.Lock()
+	c.news = append(c.news, fn)
+	c.mu.Unlock()
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (c *clustered) work(ctx context.Context) {
+	again := time.NewTicker(c.member.Self().TTL / 2)
+	defer again.Stop()
+	for {
+		select {
+		case <-c.kick:
+		case <-again.C:
+			c.look()
+		case <-ctx.Done():
+			return
+		}
+		c.mu.Lock()
+		news := c.news
+		c.news = nil
+		c.mu.Unlock()
+		for _, fn := range news {
+			if ctx.Err() != nil {
+				return
+			}
+			fn()
+		}
+	}
+}
+
+// DaemonChanged implements directory.Observer.
+func (c *clustered) DaemonChanged(id identity.EntityID, e *directory.Entry) {
+	c.tell(func() {
+		if e == nil {
+			c.dropCopy(id)
+			return
+		}
+		c.compare(*e)
+	})
+}
+
+// NodeCame implements directory.Observer.
+func (c *clustered) NodeCame(n directory.Node) {
+	c.tell(func() {
+		if n.ID() != c.rt.self && c.came != nil {
+			c.came(n)
+		}
+		c.kickReplicas()
+	})
+}
+
+// NodeGone implements directory.Observer.
+func (c *clustered) NodeGone(id identity.NodeID) {
+	c.tell(func() {
+		if c.gone != nil {
+			c.gone(id)
+		}
+		c.kickReplicas()
+		for _, e := range c.member.Daemons() {
+			if e.Owner == id {
+				c.compare(e)
+			}
+		}
+	})
+}
+
+// LeaseChanged implements directory.Observer.
+func (c *clustered) LeaseChanged(held bool) {
+	if held {
+		c.rt.logger.Info("this node's lease holds: it answers for its daemons")
+	} else {
+		c.rt.logger.Error("this node's lease has ended: its daemons hold their events until the directory is reached")
+	}
+	c.tell(func() {
+		for _, d := range c.daemons() {
+			d.replica.advance()
+		}
+	})
+}
+
+// SessionBegan implements directory.Observer.
+func (c *clustered) SessionBegan(session uint64) {
+	c.mu.Lock()
+	c.session = session
+	c.mu.Unlock()
+	c.tell(func() { c.verify(session) })
+}
+
+// daemons returns those here that the directory is to know.
+func (c *clustered) daemons() []*hosted {
+	c.rt.mu.RLock()
+	defer c.rt.mu.RUnlock()
+	var out []*hosted
+	for _, d := range c.rt.daemons {
+		if d.replica != nil {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (c *clustered) kickReplicas() {
+	for _, d := range c.daemons() {
+		d.replica.wake()
+	}
+}
+
+// verify finds, for a new session, which of the daemons here are this node's
+// still.
+func (c *clustered) verify(session uint64) {
+	for _, d := range c.daemons() {
+		e, ok := c.member.Look(d.id)
+		if !ok {
+			c.enrol(d, session)
+			continue
+		}
+		c.compareWith(d, e, session)
+	}
+	c.look()
+}
+
+// lookSoon has look look.
+func (c *clustered) lookSoon() {
+	if c != nil {
+		c.tell(c.look)
+	}
+}
+
+// look finds what is to be done that no news told of.
+func (c *clustered) look() {
+	c.mu.Lock()
+	session := c.session
+	c.mu.Unlock()
+	if session == 0 {
+		return
+	}
+	for _, d := range c.daemons() {
+		d.replica.wake()
+		if !d.replica.verifiedIn(session) {
+			if e, ok := c.member.Look(d.id); ok {
+				c.compareWith(d, e, session)
+			} else {
+				c.enrol(d, session)
+			}
+		}
+	}
+	for _, e := range c.member.Daemons() {
+		if e.InSync(c.rt.self) && !c.member.Here(e.Owner) || e.Owner == c.rt.self {
+			c.compare(e)
+		}
+	}
+}
+
+// compare holds what the directory says of a daemon against what is here.
+func (c *clustered) compare(e directory.Entry) {
+	if now, ok := c.member.Look(e.Entity); ok && now.Revision > e.Revision {
+		return // its own news is to come
+	}
+	c.rt.mu.RLock()
+	d := c.rt.daemons[e.Entity]
+	c.rt.mu.RUnlock()
+	switch {
+	case d != nil && d.replica != nil:
+		c.mu.Lock()
+		session := c.session
+		c.mu.Unlock()
+		c.compareWith(d, e, session)
+	case e.Owner == c.rt.self:
+		c.finishTakeOver(e)
+	default:
+		if c.moved != nil {
+			c.moved(Moved{Entity: e.Entity, Node: e.Owner, Epoch: e.Epoch})
+		}
+		if e.InSync(c.rt.self) && !c.member.Here(e.Owner) {
+			c.takeOver(e)
+		}
+	}
+}
+
+// compareWith is compare of a daemon that is here.
+func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
+	if d.replica.stands(e) {
+		return // what this node itself has written since is newer
+	}
+	if e.Owner == c.rt.self {
+		if epoch := d.info().Epoch; epoch > e.Epoch { // it was mended: what follows is above
+			old := e
+			e.Epoch = epoch
+			ctx, cancel := context.WithTimeout(c.rt.ctx, c.member.Self().TTL)
+			defer cancel()
+			now, err := c.member.Put(ctx, old, e.Daemon)
+			if err != nil {
+				c.rt.logger.Warn("telling the directory of a daemon's epoch", "daemon", d.id.Origin(), "error", err)
+				return // it is looked at again
+			}
+			e = now
+		}
+		d.replica.verified(e, session)
+		return
+	}
+	c.rt.mu.RLock()
+	m := c.rt.outgoing[d.id]
+	c.rt.mu.RUnlock()
+	if m != nil && m.movedTo(e) {
+		return // the migration ends by itself
+	}
+	c.supersede(d, e)
+}
+
+// enrol makes a daemon known that the directory does not know: it was made before
+// the node was a member.
+func (c *clustered) enrol(d *hosted, session uint64) {
+	ctx, cancel := context.WithTimeout(c.rt.ctx, c.member.Self().TTL)
+	defer cancel()
+	i := d.info()
+	name, epoch := i.Name, i.Epoch
+	e, err := c.member.Put(ctx, directory.Entry{}, directory.Daemon{Entity: d.id, Name: name, Owner: c.rt.self, Epoch: epoch})
+	if err != nil {
+		if e, err = c.member.Read(ctx, d.id); err != nil {
+			c.rt.logger.Warn("making a daemon known to the cluster", "daemon", d.id.Origin(), "error", err)
+			return
+		}
+	}
+	c.compareWith(d, e, session)
+}

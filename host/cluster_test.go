@@ -1,0 +1,337 @@
+package host_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/host/directory"
+	"wasmhost/host/hosttest"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// member is one node of a cluster in this process.
+type member struct {
+	t    *testing.T
+	c    *testCluster
+	key  *identity.KeyPair
+	mesh *hosttest.Mesh
+	link *directory.Link
+	s    *store.Store
+	rt   *host.Runtime
+}
+
+func (m *member) id() identity.NodeID { return m.key.ID().Node() }
+
+type testCluster struct {
+	t     *testing.T
+	net   hosttest.Net
+	mem   *directory.Memory
+	nodes []*member
+}
+
+// bubbleClock is the bubble's time.
+type bubbleClock struct{ start time.Time }
+
+func (c bubbleClock) Now() time.Duration                     { return time.Since(c.start) }
+func (c bubbleClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
+func newTestCluster(t *testing.T, n int) *testCluster {
+	c := &testCluster{t: t, mem: directory.NewMemory()}
+	for range n {
+		key, err := identity.Generate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &member{t: t, c: c, key: key}
+		if m.s, err = store.Open(store.Options{Ephemeral: true}); err != nil {
+			t.Fatal(err)
+		}
+		c.nodes = append(c.nodes, m)
+		m.start()
+		t.Cleanup(func() { m.stop(); _ = m.s.Close() })
+	}
+	time.Sleep(2 * time.Second)
+	return c
+}
+
+func (m *member) start() {
+	m.t.Helper()
+	var err error
+	if m.mesh, err = m.c.net.Join(m.key); err != nil {
+		m.t.Fatal(err)
+	}
+	m.link = m.c.mem.Link()
+	logger := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", m.id())
+	}
+	dir, err := directory.NewMember(directory.Options{Engine: m.link, Self: directory.Node{Key: m.key.ID(), TTL: 2 * time.Second}, Clock: bubbleClock{time.Now()}, Logger: logger})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.rt, err = host.New(m.t.Context(), host.Options{Node: m.key, Store: m.s, Mesh: m.mesh, Logger: logger, Cluster: &host.ClusterOptions{Member: dir}})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := errors.Join(m.rt.RegisterFactory("n", nativeFactory(new(int))), m.rt.RegisterFactory("heavy", growerFactory()), m.rt.Start(m.t.Context())); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *member) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := m.rt.Shutdown(ctx); err != nil {
+		m.t.Log(err)
+	}
+}
+
+// isolate cuts the node off: from its peers, from the engine, or mends both.
+func (m *member) isolate(peers, engine bool) {
+	m.c.net.SetDown(m.id(), peers)
+	if peers {
+		m.c.net.CutStandbys(m.mesh)
+	}
+	m.link.Set(!engine, !engine)
+}
+
+func (m *member) spawn(standbys int, ack directory.Ack) host.Info {
+	m.t.Helper()
+	d, err := m.rt.Spawn(m.t.Context(), host.SpawnRequest{Kind: "n", Name: "c1", Standbys: standbys, Ack: ack})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return d
+}
+
+// inSync waits until so many standbys are.
+func (c *testCluster) inSync(id identity.EntityID, n int) directory.Entry {
+	c.t.Helper()
+	for range 200 {
+		for _, m := range c.nodes {
+			dir, err := m.rt.Cluster()
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if e, ok := dir.Look(id); ok && len(e.Standbys) == n {
+				return e
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	c.t.Fatalf("%d standbys are not in sync", n)
+	return directory.Entry{}
+}
+
+func (c *testCluster) at(id identity.NodeID) *member {
+	for _, m := range c.nodes {
+		if m.id() == id {
+			return m
+		}
+	}
+	c.t.Fatalf("no node %s", id)
+	return nil
+}
+
+// countTo delivers event n of the sender wherever the daemon is, until it is
+// acknowledged, and holds that it is counted once.
+func (c *testCluster) countTo(id, sender identity.EntityID, n uint64) {
+	c.t.Helper()
+	var last error
+	for range 400 {
+		for _, m := range c.nodes {
+			ctx, cancel := context.WithTimeout(c.t.Context(), 200*time.Millisecond)
+			res, err := m.rt.Deliver(ctx, id, host.Event{Sender: sender, Number: n, Payload: []byte("x")})
+			cancel()
+			if err == nil {
+				if len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != fmt.Sprint(n) {
+					c.t.Fatalf("event %d gave %+v", n, res.Outputs)
+				}
+				return
+			}
+			last = err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	c.t.Fatalf("event %d was never acknowledged: %v", n, last)
+}
+
+func someone(t *testing.T) identity.EntityID {
+	k, err := identity.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k.ID()
+}
+
+func (c *testCluster) verifyChain(m *member, id identity.EntityID) host.ChainReport {
+	c.t.Helper()
+	var b bytes.Buffer
+	if err := m.rt.ExportChain(c.t.Context(), id, &b); err != nil {
+		c.t.Fatal(err)
+	}
+	report, err := host.VerifyChain(&b)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return report
+}
+
+func TestFailoverLosesNothingAcknowledged(t *testing.T) {
+	for _, ack := range []directory.Ack{directory.AckMemory, directory.AckDisk} {
+		t.Run(ack.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newTestCluster(t, 3)
+				a := c.nodes[0]
+				d := a.spawn(1, ack)
+				e := c.inSync(d.Entity, 1)
+				b := c.at(e.Standbys[0])
+				sender := someone(t)
+				for n := uint64(1); n <= 50; n++ {
+					c.countTo(d.Entity, sender, n)
+				}
+				a.isolate(true, true)
+				c.countTo(d.Entity, sender, 51)
+				for n := uint64(52); n <= 100; n++ {
+					c.countTo(d.Entity, sender, n)
+				}
+				i, err := b.rt.Inspect(d.Entity)
+				if err != nil || i.Epoch != 2 || i.EventsProcessed != 100 {
+					t.Fatalf("at the standby: %+v, %v", i, err)
+				}
+				r := c.verifyChain(b, d.Entity)
+				if r.Epoch != 2 || r.Outputs != 100 || len(r.Mended) != 1 || r.Mended[0].How != host.MendFailover {
+					t.Errorf("the chain: %+v", r)
+				}
+				a.isolate(false, false)
+				time.Sleep(10 * time.Second)
+				var moved *host.MovedError
+				if _, err := a.rt.Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.id() || moved.Epoch != 2 {
+					t.Errorf("the old owner, back again: %v", err)
+				}
+				c.inSync(d.Entity, 1)
+				for n := uint64(101); n <= 120; n++ {
+					c.countTo(d.Entity, sender, n)
+				}
+			})
+		})
+	}
+}
+
+// TestIsolatedOwnerAcknowledgesNothing delivers at the owner alone, which reaches
+// nobody.
+func TestIsolatedOwnerAcknowledgesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3)
+		a := c.nodes[0]
+		alone, kept := a.spawn(0, 0), someone(t)
+		c.countTo(alone.Entity, kept, 1)
+		a.isolate(false, true)
+		time.Sleep(time.Second) // the lease holds still
+		if _, err := a.rt.Deliver(t.Context(), alone.Entity, host.Event{Sender: kept, Number: 2, Payload: []byte("x")}); err != nil {
+			t.Errorf("within the lease: %v", err)
+		}
+		if err := a.rt.Holding(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := a.rt.Deliver(ctx, alone.Entity, host.Event{Sender: kept, Number: 3, Payload: []byte("x")}); !errors.Is(err, host.ErrHolding) {
+			t.Errorf("after the lease: %v", err)
+		}
+		var wait sync.WaitGroup
+		wait.Go(func() { // who waits goes on
+			if _, err := a.rt.Deliver(t.Context(), alone.Entity, host.Event{Sender: kept, Number: 4, Payload: []byte("x")}); err != nil {
+				t.Errorf("an event that waited: %v", err)
+			}
+		})
+		time.Sleep(5 * time.Second)
+		a.isolate(false, false)
+		wait.Wait()
+	})
+}
+
+func TestStandbyThatLagsLeavesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 2)
+		a, b := c.nodes[0], c.nodes[1]
+		d, sender := a.spawn(1, directory.AckMemory), someone(t)
+		c.inSync(d.Entity, 1)
+		c.countTo(d.Entity, sender, 1)
+		c.net.SetDown(b.id(), true) // from the nodes, not from the engine
+		c.net.CutStandbys(b.mesh)
+		began := time.Now()
+		c.countTo(d.Entity, sender, 2)
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("an event was acknowledged %v after its standby was gone, and that was in sync", took)
+		}
+		c.inSync(d.Entity, 0)
+		for n := uint64(3); n < 20; n++ {
+			c.countTo(d.Entity, sender, n)
+		}
+		c.net.SetDown(b.id(), false)
+		c.inSync(d.Entity, 1)
+		c.countTo(d.Entity, sender, 20)
+		a.isolate(true, true)
+		c.countTo(d.Entity, sender, 21)
+	})
+}
+
+func TestPlannedMoveGoesThroughTheDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3)
+		a := c.nodes[0]
+		d, sender := a.spawn(1, directory.AckMemory), someone(t)
+		e := c.inSync(d.Entity, 1)
+		c.countTo(d.Entity, sender, 1)
+		from, at := a, uint64(1)
+		for _, to := range []*member{c.at(e.Standbys[0]), c.nodes[2], a} { // the first is its standby
+			if to == from {
+				continue
+			}
+			m, err := from.rt.StartMigration(t.Context(), d.Entity, to.id())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := m.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				at++
+				c.countTo(d.Entity, sender, at)
+			}
+			time.Sleep(3 * time.Second)
+			if e := c.inSync(d.Entity, 1); e.Owner != to.id() {
+				t.Fatalf("the directory says %s, the daemon went to %s", e.Owner, to.id())
+			}
+			from = to
+		}
+		c.verifyChain(from, d.Entity)
+		if err := from.rt.Stop(t.Context(), d.Entity); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		dir, _ := a.rt.Cluster()
+		if e, ok := dir.Look(d.Entity); ok {
+			t.Errorf("the directory knows a daemon that was stopped: %+v", e)
+		}
+		from.isolate(true, true)
+		time.Sleep(10 * time.Second)
+		for _, m := range c.nodes {
+			if _, err := m.rt.Inspect(d.Entity); err == nil {
+				t.Error("a daemon that was stopped came back")
+			}
+		}
+	})
+}

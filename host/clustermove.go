@@ -1,0 +1,182 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/host/directory"
+	"wasmhost/host/migration"
+	"wasmhost/identity"
+)
+
+// What a node does with its daemons goes through the directory first.
+
+// claim makes a daemon that is being spawned known as this node's.
+func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys int, ack directory.Ack) (directory.Entry, error) {
+	if standbys < 0 || standbys > directory.MaxStandbys {
+		return directory.Entry{}, fmt.Errorf("%w: %d standbys, at most %d", ErrBadStandbys, standbys, directory.MaxStandbys)
+	}
+	if err := c.rt.Holding(); err != nil {
+		return directory.Entry{}, err
+	}
+	want := directory.Daemon{Entity: d.id, Name: d.name, Owner: c.rt.self, Epoch: epoch, Want: standbys, Ack: ack}
+	e, err := c.member.Put(ctx, directory.Entry{}, want)
+	if !errors.Is(err, directory.ErrConflict) {
+		return e, err
+	}
+	old, err := c.member.Read(ctx, d.id)
+	if err != nil {
+		return directory.Entry{}, err
+	}
+	if old.Owner != c.rt.self || len(old.Standbys) > 0 || c.copyOf(d.id) != nil {
+		return directory.Entry{}, fmt.Errorf("%w: %s is on node %s, epoch %d", ErrAlreadyPresent, d.id.Origin(), old.Owner, old.Epoch)
+	}
+	// A spawn here that a crash cut short, or a data directory that is lost.
+	want.Epoch = max(epoch, old.Epoch+1)
+	return c.member.Put(ctx, old, want)
+}
+
+// ErrBadStandbys says that a daemon cannot have so many standbys.
+var ErrBadStandbys = errors.New("the number of standbys is out of bounds")
+
+// claimed is the end of a spawn: the daemon serves.
+func (p *replica) claimed(e directory.Entry) {
+	p.mu.Lock()
+	p.unsure = false
+	p.mu.Unlock()
+	p.verified(e, p.c.sessionNow())
+}
+
+// disown takes the daemon out of the directory, before it is stopped here.
+func (p *replica) disown(ctx context.Context) error {
+	if p == nil {
+		return nil
+	}
+	if err := p.settle(ctx); err != nil {
+		return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), err)
+	}
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	p.mu.Lock()
+	e, known := p.entry, p.session != 0 && p.session == p.c.sessionNow()
+	p.mu.Unlock()
+	if !known {
+		return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), ErrHolding)
+	}
+	err := p.c.member.Delete(ctx, e)
+	if err == nil {
+		return nil
+	}
+	p.mu.Lock()
+	p.session, p.unsure = 0, true
+	p.mu.Unlock()
+	return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), err)
+}
+
+// movable says why a daemon cannot move to the target, and has the target be no
+// standby of the daemon meanwhile.
+func (c *clustered) movable(ctx context.Context, d *hosted, target identity.NodeID) error {
+	if c == nil || d.replica == nil {
+		return nil
+	}
+	if !c.member.Here(target) {
+		return migration.Failf(migration.TargetUnavailable, "node %s is not in this node's cluster, or is not there", target)
+	}
+	p := d.replica
+	p.mu.Lock()
+	p.spares = target
+	p.mu.Unlock()
+	if err := p.settle(ctx); err != nil {
+		return err
+	}
+	return p.part(ctx, target, "the daemon is to move there")
+}
+
+// stays is the end of a move that came to nothing.
+func (p *replica) stays() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	p.spares = 0
+	p.mu.Unlock()
+	p.wake()
+}
+
+// move is the point of no return of a planned move: the directory names the
+// target. The release is on disk; it is given to nobody before. It returns once what
+// became of it is known, or ctx ends.
+func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Release) error {
+	p := m.d.replica
+	m.mu.Lock()
+	m.asked = rel
+	m.mu.Unlock()
+	for {
+		now, err := c.member.Read(ctx, m.entity)
+		switch {
+		case err == nil && now.Owner == m.target && now.Epoch == rel.Epoch:
+			p.end(&MovedError{Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.rt.clock()}})
+			return nil
+		case err == nil && now.Owner != c.rt.self:
+			c.tell(func() { c.compareWith(m.d, now, c.sessionNow()) })
+			return migration.Failf(migration.StaleEpoch, "node %s owns daemon %s, epoch %d", now.Owner, m.entity.Origin(), now.Epoch)
+		case err == nil:
+			d := now.Daemon.Without(m.target)
+			d.Owner, d.Epoch = m.target, rel.Epoch
+			p.changing.Lock()
+			_, err = c.member.Put(ctx, now, d)
+			p.changing.Unlock()
+			if err == nil {
+				continue // read it
+			}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c.rt.logger.Warn("moving a daemon: the directory is asked again", "daemon", m.entity.Origin(), "error", err)
+		timer := time.NewTimer(c.member.Self().TTL / 8)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// movedTo reports whether the directory says what the migration asked for.
+func (m *Migration) movedTo(e directory.Entry) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asked != nil && e.Owner == m.target && e.Epoch == m.asked.Epoch
+}
+
+// makeWay lets a daemon come here that this node stood by for.
+func (c *clustered) makeWay(ctx context.Context, id identity.EntityID) error {
+	if c == nil || c.copyOf(id) == nil {
+		return nil
+	}
+	e, err := c.member.Read(ctx, id)
+	if err == nil && e.InSync(c.rt.self) {
+		err = errors.New("this node is a standby in sync")
+	}
+	if err != nil {
+		return migration.Failf(migration.NotReady, "%v", err)
+	}
+	c.dropCopy(id)
+	return nil
+}
+
+// renew has the standbys read the daemon anew: it is another than what they were
+// told. The ticket is answered once they have it. It needs d.mu.
+func (p *replica) renew() *ticket {
+	p.mu.Lock()
+	p.number++
+	for _, f := range p.follows {
+		f.cut()
+	}
+	p.mu.Unlock()
+	return p.barrier()
+}

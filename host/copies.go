@@ -1,0 +1,443 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+
+	"wasmhost/host/standby"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// copies are the daemons of other nodes that this one stands by for.
+type copies struct {
+	mu   sync.Mutex
+	byID map[identity.EntityID]*standbyCopy
+}
+
+// standbyCopy is one of them: history and state are in the store, as a daemon's
+// are, and the daemon is not in the tables.
+type standbyCopy struct {
+	id identity.EntityID
+
+	receiving sync.Mutex // held by the one stream that feeds it, and by who takes the daemon over
+
+	mu     sync.Mutex
+	epoch  uint64 // of the owner that feeds it, or fed it
+	owner  identity.NodeID
+	whole  bool   // it has had, since this process began, all that the owner had
+	disk   bool   // each event since is on this disk before it is acknowledged
+	said   bool   // what the store says of whole
+	module []byte // digest of the code
+	record []byte // what the daemon is, its key sealed to this node; nil: not known
+	fenced bool   // nothing more is taken: this node is to be the owner
+	cut    func() // ends the stream; nil: there is none
+}
+
+// copyRecord is how the store keeps a copy.
+type copyRecord struct {
+	_      struct{} `cbor:",toarray"`
+	Owner  identity.NodeID
+	Epoch  uint64
+	Whole  bool   // it had caught up, and each event since was acknowledged once it was on this disk
+	Record []byte // a daemonRecord; empty: not known yet
+}
+
+func (s *standbyCopy) put(b *store.Batch) error {
+	rec, err := canon.Marshal(&copyRecord{Owner: s.owner, Epoch: s.epoch, Whole: s.whole && s.disk, Record: append([]byte{}, s.record...)})
+	if err != nil {
+		return err
+	}
+	b.Put(store.Standbys, s.id[:], rec)
+	s.said = s.whole && s.disk
+	return nil
+}
+
+// say makes the store say whether the copy is whole, as its disk has it. The
+// caller has receiving, so that nothing is on its way.
+func (s *standbyCopy) say(st *store.Store, whole bool) error {
+	s.mu.Lock()
+	was := s.disk
+	s.disk = whole
+	b := &store.Batch{}
+	err := s.put(b)
+	s.disk = was
+	s.mu.Unlock()
+	if err == nil {
+		err = st.Commit(b)
+	}
+	return err
+}
+
+// recover finds the copies that the store has.
+func (c *clustered) recover() error {
+	return c.rt.store.Scan(store.Standbys, func(k, v []byte) error {
+		var rec copyRecord
+		var id identity.EntityID
+		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)); err != nil {
+			return fmt.Errorf("%w: copy %x: %w", store.ErrCorrupt, k, err)
+		}
+		// One that was acknowledged in memory may lack its end.
+		c.copies.byID[id] = &standbyCopy{id: id, owner: rec.Owner, epoch: rec.Epoch, whole: rec.Whole, disk: rec.Whole, said: rec.Whole, record: orNil(rec.Record)}
+		return nil
+	})
+}
+
+func (c *clustered) copyOf(id identity.EntityID) *standbyCopy {
+	c.copies.mu.Lock()
+	defer c.copies.mu.Unlock()
+	return c.copies.byID[id]
+}
+
+// dropCopy forgets a daemon that is no more.
+func (c *clustered) dropCopy(id identity.EntityID) {
+	s := c.copyOf(id)
+	if s == nil {
+		return
+	}
+	s.fence()
+	defer s.receiving.Unlock()
+	b := &store.Batch{}
+	for _, p := range store.ForgetParts() {
+		if err := b.AddPart(id, p); err != nil {
+			c.rt.logger.Error("forgetting a daemon's copy", "daemon", id.Origin(), "error", err)
+			return
+		}
+	}
+	b.Delete(store.Standbys, id[:])
+	if err := c.rt.store.Commit(b); err != nil {
+		c.rt.logger.Error("forgetting a daemon's copy", "daemon", id.Origin(), "error", err)
+		return
+	}
+	c.forgetCopy(id)
+}
+
+func (c *clustered) forgetCopy(id identity.EntityID) {
+	c.copies.mu.Lock()
+	defer c.copies.mu.Unlock()
+	delete(c.copies.byID, id)
+}
+
+// fence ends the stream and lets no other begin; nothing is acknowledged after it
+// returns. The caller has receiving.
+func (s *standbyCopy) fence() {
+	s.mu.Lock()
+	s.fenced = true
+	if s.cut != nil {
+		s.cut()
+	}
+	s.mu.Unlock()
+	s.receiving.Lock()
+}
+
+// unfence lets the owner go on.
+func (s *standbyCopy) unfence() {
+	s.mu.Lock()
+	s.fenced = false
+	s.mu.Unlock()
+	s.receiving.Unlock()
+}
+
+// HandleStandby implements Handler.
+func (r *Runtime) HandleStandby(ctx context.Context, from identity.NodeID, conn standby.Conn) {
+	if !r.startWork() {
+		return
+	}
+	defer r.work.Done()
+	defer context.AfterFunc(r.ctx, conn.Abort)()
+	msg, err := conn.Recv()
+	if err != nil {
+		r.logger.Debug("a standby's stream broke", "from", from, "error", err)
+		return
+	}
+	follow, ok := msg.(*standby.Follow)
+	if !ok {
+		r.logger.Warn("a stream to a standby begins otherwise", "from", from, "with", fmt.Sprintf("%T", msg))
+		return
+	}
+	s, refuse := r.standFor(ctx, from, follow)
+	if refuse == nil {
+		err = r.receive(ctx, from, s, conn, follow)
+		var no *standbyRefusal
+		if errors.As(err, &no) {
+			refuse = no
+		}
+	}
+	if refuse != nil {
+		err = errors.Join(refuse, sendNow(conn, &standby.Refuse{Epoch: refuse.epoch, Text: refuse.text}))
+	}
+	r.logger.Debug("a standby's stream ended", "daemon", follow.Entity.Origin(), "from", from, "error", err)
+}
+
+// standbyRefusal is why this node does not stand by.
+type standbyRefusal struct {
+	epoch uint64
+	text  string
+}
+
+func (e *standbyRefusal) Error() string { return e.text }
+
+// standFor finds the copy that is to be fed. Only the daemon's owner feeds it.
+func (r *Runtime) standFor(ctx context.Context, from identity.NodeID, f *standby.Follow) (*standbyCopy, *standbyRefusal) {
+	no := func(epoch uint64, format string, args ...any) *standbyRefusal {
+		return &standbyRefusal{epoch, fmt.Sprintf(format, args...)}
+	}
+	c := r.cluster
+	switch {
+	case c == nil || r.store == nil:
+		return nil, no(0, "node %s is no member of a cluster", r.self)
+	case f.Version != standby.Version:
+		return nil, no(0, "version %d of the standby protocol, this node speaks %d", f.Version, standby.Version)
+	case r.ready() != nil:
+		return nil, no(0, "%v", r.ready())
+	}
+	if err := r.mayRun(f.Entity); err != nil {
+		return nil, no(0, "%v", err)
+	}
+	e, ok := c.member.Look(f.Entity)
+	if !ok || e.Epoch < f.Epoch {
+		var err error
+		if e, err = c.member.Read(ctx, f.Entity); err != nil {
+			return nil, no(0, "%v", err)
+		}
+	}
+	if e.Owner != from || e.Epoch != f.Epoch {
+		return nil, no(e.Epoch, "node %s owns the daemon, epoch %d", e.Owner, e.Epoch)
+	}
+	r.mu.RLock()
+	here, coming := r.daemons[f.Entity] != nil, r.incoming[f.Entity] != nil
+	r.mu.RUnlock()
+	if here || coming {
+		return nil, no(0, "the daemon is here, or on its way here")
+	}
+	c.copies.mu.Lock()
+	defer c.copies.mu.Unlock()
+	s := c.copies.byID[f.Entity]
+	if s == nil {
+		s = &standbyCopy{id: f.Entity}
+		c.copies.byID[f.Entity] = s
+	}
+	return s, nil
+}
+
+// receive takes what the owner sends, until the stream ends.
+func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyCopy, conn standby.Conn, f *standby.Follow) error {
+	s.mu.Lock()
+	if s.cut != nil {
+		s.cut() // an earlier stream, that is dead
+	}
+	s.mu.Unlock()
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
+	s.mu.Lock()
+	if s.fenced || f.Epoch < s.epoch {
+		defer s.mu.Unlock()
+		return &standbyRefusal{s.epoch, fmt.Sprintf("node %s owns the daemon, or is about to", s.owner)}
+	}
+	if f.Epoch > s.epoch {
+		s.owner, s.epoch = from, f.Epoch
+	}
+	s.module, s.disk = orNil(f.Module), f.Disk
+	s.cut = conn.Abort
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.cut = nil
+		s.mu.Unlock()
+	}()
+	in := &receiving{r: r, s: s, conn: conn, disk: f.Disk}
+	if err := in.begin(ctx, f); err != nil {
+		return err
+	}
+	err := in.take(ctx)
+	// What is on its way to the disk is waited for: who takes over reads it there.
+	return errors.Join(err, r.store.Commit(&store.Batch{}))
+}
+
+// receiving is one stream.
+type receiving struct {
+	r    *Runtime
+	s    *standbyCopy
+	conn standby.Conn
+	disk bool
+	wasm []byte
+
+	sending sync.Mutex // of Held, from here or from the store's goroutine
+}
+
+func (in *receiving) begin(ctx context.Context, f *standby.Follow) error {
+	have := &standby.Have{Sum: []byte{}}
+	err := in.r.store.ReadHistoryBackward(in.s.id, func(index uint64, rec []byte) error {
+		sum := sha256.Sum256(rec)
+		have.Next, have.Sum = index+1, sum[:]
+		return store.ErrStop
+	})
+	if err != nil {
+		return err
+	}
+	if len(f.Module) == 32 {
+		_, err := in.r.module(ctx, store.Digest(f.Module)) // compiled, for the day it is needed
+		have.NeedModule = errors.Is(err, ErrModuleNotFound)
+		if have.NeedModule && in.r.refuse {
+			return &standbyRefusal{0, fmt.Sprintf("node %s does not have module %x and takes none from peers", in.r.self, f.Module)}
+		}
+		if err != nil && !have.NeedModule {
+			return err
+		}
+	}
+	return sendNow(in.conn, have)
+}
+
+func (in *receiving) take(ctx context.Context) error {
+	for {
+		msg, err := in.conn.Recv()
+		if err != nil {
+			return err
+		}
+		in.s.mu.Lock()
+		fenced := in.s.fenced
+		in.s.mu.Unlock()
+		if fenced {
+			return errTakenOver
+		}
+		switch msg := msg.(type) {
+		case *standby.Module:
+			err = in.takeModule(ctx, msg)
+		case *standby.Reset:
+			err = in.reset()
+		case *standby.Record:
+			err = in.takeRecord(msg)
+		case *standby.Batch:
+			err = in.takeBatch(msg)
+		default:
+			err = fmt.Errorf("%w: a %T", standby.ErrBadMessage, msg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (in *receiving) takeModule(ctx context.Context, m *standby.Module) error {
+	if int64(len(in.wasm)+len(m.Bytes)) > in.r.limits.ModuleBytes {
+		return fmt.Errorf("%w: a module of more than %d bytes", ErrTooLarge, in.r.limits.ModuleBytes)
+	}
+	if in.wasm = append(in.wasm, m.Bytes...); !m.Last {
+		return nil
+	}
+	wasm := in.wasm
+	in.wasm = nil
+	in.s.mu.Lock()
+	digest := in.s.module
+	in.s.mu.Unlock()
+	if got := sha256.Sum256(wasm); string(got[:]) != string(digest) {
+		return fmt.Errorf("%w: module %x came for %x", standby.ErrBadMessage, got, digest)
+	}
+	return in.keepModule(ctx, wasm)
+}
+
+func (in *receiving) keepModule(ctx context.Context, wasm []byte) error {
+	_, err := in.r.addModule(ctx, wasm, maxMemory) // its owner let it in
+	return err
+}
+
+// reset drops what is here of the daemon. That it is not whole is durable with it.
+func (in *receiving) reset() error {
+	in.s.mu.Lock()
+	in.s.whole, in.s.record = false, nil
+	b := &store.Batch{}
+	err := in.s.put(b)
+	in.s.mu.Unlock()
+	for _, p := range store.ForgetParts() {
+		err = errors.Join(err, b.AddPart(in.s.id, p))
+	}
+	if err != nil {
+		return err
+	}
+	return in.r.store.Commit(b)
+}
+
+func (in *receiving) takeRecord(m *standby.Record) error {
+	var rec daemonRecord
+	if err := canon.Unmarshal(m.Bytes, &rec); err != nil {
+		return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
+	}
+	if err := ValidName(rec.Name); err != nil {
+		return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
+	}
+	in.s.mu.Lock()
+	in.s.record = m.Bytes
+	b := &store.Batch{}
+	err := in.s.put(b)
+	in.s.mu.Unlock()
+	if err == nil {
+		err = in.r.store.Commit(b)
+	}
+	return err
+}
+
+// takeBatch writes what came, and says that it is held: at once, or once the disk
+// has it.
+func (in *receiving) takeBatch(m *standby.Batch) error {
+	b := &store.Batch{}
+	for _, p := range m.Parts {
+		if err := b.AddPart(in.s.id, p); err != nil {
+			return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
+		}
+	}
+	if m.Number == 0 {
+		in.r.store.Submit(b, in.note)
+		return nil
+	}
+	in.s.mu.Lock()
+	caughtUp := !in.s.whole || in.s.said != in.disk
+	if in.s.record == nil {
+		in.s.mu.Unlock()
+		return fmt.Errorf("%w: a batch to acknowledge before the daemon's record", standby.ErrBadMessage)
+	}
+	if caughtUp {
+		in.s.whole = true
+		if err := in.s.put(b); err != nil {
+			in.s.mu.Unlock()
+			return err
+		}
+	}
+	in.s.mu.Unlock()
+	if in.disk || caughtUp {
+		in.r.store.Submit(b, func(err error) {
+			if in.note(err); err == nil {
+				go in.hold(m.Number)
+			}
+		})
+		return nil
+	}
+	in.r.store.Submit(b, in.note)
+	return in.hold(m.Number)
+}
+
+// note ends the stream where the store does not take what came.
+func (in *receiving) note(err error) {
+	if err != nil {
+		in.r.logger.Error("keeping a daemon's copy", "daemon", in.s.id.Origin(), "error", err)
+		in.s.mu.Lock()
+		in.s.whole = false
+		in.s.mu.Unlock()
+		in.conn.Abort()
+	}
+}
+
+func (in *receiving) hold(number uint64) error {
+	in.sending.Lock()
+	defer in.sending.Unlock()
+	in.s.mu.Lock()
+	fenced, whole := in.s.fenced, in.s.whole
+	in.s.mu.Unlock()
+	if fenced || !whole {
+		return errTakenOver
+	}
+	return sendNow(in.conn, &standby.Held{Number: number})
+}

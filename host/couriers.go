@@ -1,0 +1,402 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"wasmhost/host/channel"
+	"wasmhost/host/effect"
+	"wasmhost/identity"
+)
+
+// couriers carry out what this node's daemons sent and published. For each daemon
+// and each place there is one, as long as there is something to bring: one place
+// that cannot be reached holds up no other, and what goes to one stays in order.
+type couriers struct {
+	rt *Runtime
+
+	mu    sync.Mutex
+	all   map[route]*courier
+	found map[identity.EntityID]identity.NodeID // where daemons were found last
+}
+
+type route struct {
+	daemon identity.EntityID
+	place  effect.Place
+}
+
+// courier is one route's. Its fields are its goroutine's, but for reason.
+type courier struct {
+	*couriers
+	route
+	conn   channel.Conn // to at; nil: none is open
+	at     identity.NodeID
+	lost   time.Time // since when every node that answers says that there is no such place; zero: none has
+	reason error     // why the last did not work; guarded by couriers.mu
+
+	word      []byte // the daemon's residence, under wordEpoch
+	wordEpoch uint64
+}
+
+// Bounds of couriers.
+const (
+	courierFirst   = 50 * time.Millisecond
+	courierMost    = 5 * time.Second
+	courierLost    = time.Minute // after which what has no place to go to is given up
+	courierBytes   = 1 << 20     // brought together
+	courierPatient = 30 * time.Second
+	mostFound      = 1 << 16
+)
+
+func newCouriers(r *Runtime) *couriers {
+	return &couriers{rt: r, all: make(map[route]*courier), found: make(map[identity.EntityID]identity.NodeID)}
+}
+
+// start sees to it that somebody brings what the daemon has. It needs d.mu.
+func (c *couriers) start(d *hosted) {
+	pending := d.effects.Pending()
+	if len(pending) == 0 || c.rt.life.Load() == lifeRegistering {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range pending {
+		to := route{d.id, pending[i].Place}
+		if c.all[to] != nil {
+			continue
+		}
+		if !c.rt.startWork() {
+			return
+		}
+		k := &courier{couriers: c, route: to}
+		c.all[to] = k
+		go func() {
+			defer c.rt.work.Done()
+			k.run(c.rt.ctx)
+		}()
+	}
+}
+
+// reason says why the courier has not brought what there is.
+func (c *couriers) reason(id identity.EntityID, p effect.Place) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.all[route{id, p}]; k != nil && k.reason != nil {
+		return k.reason.Error()
+	}
+	return ""
+}
+
+// run brings what there is until there is nothing.
+func (c *courier) run(ctx context.Context) {
+	defer c.hangUp()
+	wait := courierFirst
+	for ctx.Err() == nil {
+		list, ok := c.next(ctx)
+		if !ok {
+			return
+		}
+		err := c.bring(ctx, list)
+		if err == nil {
+			err = c.settle(ctx, list, "")
+		} else if err = c.givenUp(err); err != nil && errors.Is(err, errGivenUp) {
+			err = c.settle(ctx, list, err.Error())
+		}
+		c.mu.Lock()
+		c.reason = err
+		c.mu.Unlock()
+		if err == nil {
+			wait = courierFirst
+			continue
+		}
+		c.hangUp()
+		pause(ctx, wait)
+		wait = min(2*wait, courierMost)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.all, c.route)
+}
+
+func (c *courier) hangUp() {
+	if c.conn != nil {
+		c.conn.Abort()
+		c.conn = nil
+	}
+}
+
+// next returns what is to be brought now, once it is durable; false where there is
+// nothing, and the courier ends.
+func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
+	for wait := courierFirst; ; wait = min(2*wait, courierMost) {
+		d, err := c.rt.find(c.daemon)
+		if err == nil {
+			err = d.enter(ctx)
+		}
+		if err != nil {
+			if gone(err) || !pause(ctx, wait) {
+				return nil, c.later(err)
+			}
+			continue
+		}
+		var pending []effect.Pending
+		if d.effects != nil {
+			pending = d.effects.For(c.place, channel.MaxCarry, courierBytes)
+		}
+		if len(pending) == 0 {
+			c.end()
+			d.mu.Unlock()
+			return nil, false
+		}
+		last := d.last
+		d.mu.Unlock()
+		if err := last.wait(ctx); err != nil {
+			if !pause(ctx, wait) {
+				return nil, c.later(err)
+			}
+			continue // the daemon goes back to what is stored
+		}
+		list := make([]channel.Carriage, len(pending))
+		for i, p := range pending {
+			list[i] = channel.Carriage{Epoch: p.Epoch, Number: p.Number, Payload: p.Payload}
+		}
+		return list, true
+	}
+}
+
+// gone reports whether the daemon is not this node's any more, or for now.
+func gone(err error) bool {
+	var moved *MovedError
+	return errors.As(err, &moved) || final(err)
+}
+
+// pause returns false where ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// later ends the courier: the daemon is not here, or takes no events. Whoever
+// brings it back starts another. It returns false.
+func (c *courier) later(err error) bool {
+	c.rt.logger.Debug("what a daemon sent waits", "daemon", c.daemon.Origin(), "to", c.place, "error", err)
+	c.end()
+	return false
+}
+
+func (c *courier) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all[c.route] == c {
+		delete(c.all, c.route)
+	}
+}
+
+// settle notes that what was brought is settled.
+func (c *courier) settle(ctx context.Context, list []channel.Carriage, lost string) error {
+	last := list[len(list)-1]
+	d, err := c.rt.find(c.daemon)
+	if err != nil {
+		return err
+	}
+	if err := d.enter(ctx); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	if d.effects == nil {
+		return nil
+	}
+	rec, err := encodeRecord(&sentRecord{Place: c.place, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.now()})
+	if err != nil {
+		return err
+	}
+	d.effects.Settle(c.place, last.Epoch, last.Number)
+	d.did()
+	if d.recording() {
+		d.record(rec)
+	}
+	if lost != "" {
+		d.log.add(2, fmt.Sprintf("%d events that it sent to %s are given up: %s", len(list), c.place, lost))
+		c.rt.logger.Warn("what a daemon sent is given up", "daemon", c.daemon.Origin(), "to", c.place, "events", len(list), "reason", lost)
+	}
+	return nil
+}
+
+// errGivenUp says that there is no place to bring it to.
+var errGivenUp = errors.New("there is no such place on any node that answers")
+
+// givenUp turns err into errGivenUp where everybody has said for long enough that
+// there is no such place.
+func (c *courier) givenUp(err error) error {
+	if !errors.Is(err, channel.ErrNoReceiver) && !errors.Is(err, channel.ErrNoChannel) {
+		c.lost = time.Time{}
+		return err
+	}
+	now := c.rt.clock()
+	if c.lost.IsZero() {
+		c.lost = now
+	}
+	if now.Sub(c.lost) < courierLost {
+		return err
+	}
+	c.lost = time.Time{}
+	return fmt.Errorf("%w: %w", errGivenUp, err)
+}
+
+// bring carries the list to its place, wherever that is.
+func (c *courier) bring(ctx context.Context, list []channel.Carriage) error {
+	if c.place.Channel != "" {
+		return c.bringTo(ctx, c.place.Node, list)
+	}
+	asked := make(map[identity.NodeID]bool)
+	var unheard error // of a node that may have the daemon
+	at, hops := c.believed(), 0
+	for {
+		asked[at] = true
+		err := c.bringTo(ctx, at, list)
+		var moved *movedFeed
+		switch {
+		case err == nil:
+			c.mu.Lock()
+			if len(c.found) >= mostFound {
+				clear(c.found) // it is a cache
+			}
+			c.found[c.place.To] = at
+			c.mu.Unlock()
+			return nil
+		case errors.As(err, &moved):
+			if hops++; hops > mostHops {
+				return fmt.Errorf("daemon %s moved on %d times: %w", c.place.To.Origin(), hops, err)
+			}
+			at = moved.to
+			continue
+		case errors.Is(err, channel.ErrNoReceiver):
+		case errors.Is(err, ErrUnreachable), errors.Is(err, ErrUnknownNode):
+			unheard = err
+		default:
+			return err
+		}
+		next, ok := c.another(asked)
+		if !ok && unheard != nil {
+			return unheard
+		}
+		if !ok {
+			return err
+		}
+		at = next
+	}
+}
+
+// believed is where the receiving daemon is looked for first.
+func (c *courier) believed() identity.NodeID {
+	_, err := c.rt.find(c.place.To)
+	var moved *MovedError
+	switch {
+	case err == nil:
+		return c.rt.self
+	case errors.As(err, &moved):
+		return moved.Node
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at, ok := c.found[c.place.To]; ok {
+		return at
+	}
+	return c.rt.self
+}
+
+// another returns a node that was not asked.
+func (c *courier) another(asked map[identity.NodeID]bool) (identity.NodeID, bool) {
+	all := []identity.NodeID{c.rt.self}
+	if lister, ok := c.rt.mesh.(interface{ PeerIDs() []identity.NodeID }); ok {
+		all = append(all, lister.PeerIDs()...)
+	}
+	for _, id := range all {
+		if !asked[id] {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+// bringTo carries the list to a node, which has taken it then.
+func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channel.Carriage) error {
+	m := &channel.Carry{Version: channel.Version, From: c.daemon, To: c.place.To, Channel: c.place.Channel, Effects: list}
+	var err error
+	if m.Residence, m.Token, err = c.credentials(ctx); err != nil {
+		return err
+	}
+	if len(m.Residence) == 0 && at != c.rt.self {
+		return fmt.Errorf("daemon %s cannot say who it is to another node: %w", c.daemon.Origin(), identity.ErrReadOnly)
+	}
+	if c.conn == nil || c.at != at {
+		c.hangUp()
+		if c.conn, err = c.rt.openChannel(ctx, at); err != nil {
+			return err
+		}
+		c.at = at
+	}
+	defer time.AfterFunc(courierPatient, c.conn.Abort).Stop()
+	err = errors.Join(c.conn.Send(m), c.conn.Flush())
+	var msg channel.Message
+	if err == nil {
+		msg, err = c.conn.Recv()
+	}
+	if err != nil {
+		c.hangUp()
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	last := list[len(list)-1]
+	switch msg := msg.(type) {
+	case *channel.Carried:
+		if msg.Epoch != last.Epoch || msg.Number != last.Number {
+			err = fmt.Errorf("%w: it is said to have taken effect %d", channel.ErrBadMessage, msg.Number)
+		}
+	case *channel.Moved:
+		err = &movedFeed{msg.Node}
+	case *channel.Refused:
+		err = &channel.Refusal{Code: msg.Code, Text: msg.Text}
+	default:
+		err = fmt.Errorf("%w: a %T in answer to effects", channel.ErrBadMessage, msg)
+	}
+	if err != nil {
+		c.hangUp()
+	}
+	return err
+}
+
+// credentials are the daemon's word that it is here, and the token for the channel.
+func (c *courier) credentials(ctx context.Context) (residence, token []byte, err error) {
+	d, err := c.rt.find(c.daemon)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := d.enter(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer d.mu.Unlock()
+	if d.key.CanSign() {
+		if c.word == nil || c.wordEpoch != d.epoch {
+			if c.word, err = channel.NewResidence(d.key, c.rt.self, d.epoch); err != nil {
+				return nil, nil, err
+			}
+			c.wordEpoch = d.epoch
+		}
+		residence = c.word
+	}
+	if d.effects != nil && c.place.Channel != "" {
+		if g := d.effects.Grants().MayPublish(c.place.Channel); g != nil {
+			token = g.Token
+		}
+	}
+	return residence, token, nil
+}

@@ -1,0 +1,400 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/abi"
+	"wasmhost/host/channel"
+	"wasmhost/host/effect"
+	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// A daemon's effects are part of its state and of its history: what an event
+// published, sent and set is in its record, waits in package effect's State, and is
+// carried out once the record is durable. A replay of the history comes to the
+// same.
+
+// Errors of effects, as a native daemon gets them.
+var (
+	ErrNotGranted = errors.New("the daemon was not granted that")
+	ErrBadEffect  = errors.New("no such effect can be")
+)
+
+// rules are those of one daemon's effects. They are asked while it processes.
+type rules struct{ d *hosted }
+
+func (r rules) Publish(name string) int32 {
+	_, outputs := channel.IsOutputs(name)
+	switch {
+	case outputs || identity.ValidChannel(name) != nil:
+		return abi.EffectInvalid
+	case r.d.effects == nil || r.d.effects.Grants().MayPublish(name) == nil:
+		return abi.EffectDenied
+	}
+	return abi.EffectDone
+}
+
+func (r rules) Send(to [32]byte) int32 {
+	if r.d.effects == nil || !r.d.effects.Grants().MaySend(to) {
+		return abi.EffectDenied
+	}
+	return abi.EffectDone
+}
+
+func (r rules) Cost(payload int) int { return effect.Cost(payload) }
+
+func (r rules) Room() (pending, bytes, timers, timerBytes int) {
+	if r.d.effects == nil {
+		return (&effect.State{}).Room()
+	}
+	return r.d.effects.Room()
+}
+
+// effectsOf is what a guest asked for.
+func effectsOf(list []sandbox.Effect) []effect.Effect {
+	out := make([]effect.Effect, len(list))
+	for i := range list {
+		e := &list[i]
+		out[i] = effect.Effect{Kind: effect.Kind(e.Kind), Channel: e.Channel, To: e.To, At: e.At, ID: e.ID, Payload: e.Payload}
+	}
+	return out
+}
+
+// env is what a factory is told of the daemon.
+func (d *hosted) env() Env {
+	return Env{Entity: d.id, Limits: d.limits, Log: d.log.add, rules: rules{d}}
+}
+
+// Publish publishes an event on a channel that the daemon may publish on, once the
+// event that it answers is durable. The payload is copied. It is for native
+// daemons, during Process. Errors: ErrNotGranted, ErrBadEffect, ErrTooLarge, and a
+// *GuestError of a limit, which the daemon should return.
+func (c *Call) Publish(name string, payload []byte) error {
+	if c.of == nil {
+		return fmt.Errorf("%w outside an event", ErrBadEffect)
+	}
+	if err := answered(rules{c.of}.Publish(name)); err != nil {
+		return fmt.Errorf("publishing on %q: %w", name, err)
+	}
+	return c.act(effect.Effect{Kind: effect.Publish, Channel: name}, payload)
+}
+
+// Send sends an event to a daemon, wherever it is; as Publish.
+func (c *Call) Send(to identity.EntityID, payload []byte) error {
+	if c.of == nil || to.IsZero() {
+		return fmt.Errorf("%w: to send to %s", ErrBadEffect, to)
+	}
+	if err := answered(rules{c.of}.Send(to)); err != nil {
+		return fmt.Errorf("sending to %s: %w", to.Origin(), err)
+	}
+	return c.act(effect.Effect{Kind: effect.Send, To: to}, payload)
+}
+
+// SetTimer has the daemon get the payload as an event of EventTimer at that time, or
+// later where it cannot be then. The number is the timer's, and the event's. As
+// Publish.
+func (c *Call) SetTimer(at time.Time, payload []byte) (number uint64, err error) {
+	if c.of == nil || at.UnixNano() <= 0 {
+		return 0, fmt.Errorf("%w: a timer at %v", ErrBadEffect, at)
+	}
+	number = effect.Number(c.Sequence, len(c.effects))
+	return number, c.act(effect.Effect{Kind: effect.Timer, At: at.UnixNano()}, payload)
+}
+
+// CancelTimer makes a timer not fire. One that is not there is no error.
+func (c *Call) CancelTimer(number uint64) error {
+	if c.of == nil || number == 0 {
+		return fmt.Errorf("%w: to cancel timer %d", ErrBadEffect, number)
+	}
+	return c.act(effect.Effect{Kind: effect.Cancel, ID: number}, nil)
+}
+
+func answered(answer int32) error {
+	switch answer {
+	case abi.EffectDone:
+		return nil
+	case abi.EffectDenied:
+		return ErrNotGranted
+	}
+	return ErrBadEffect
+}
+
+// act notes an effect, within the limits.
+func (c *Call) act(e effect.Effect, payload []byte) error {
+	if len(payload) > effect.MaxPayload {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), effect.MaxPayload)
+	}
+	over := func(limit string) error {
+		return &GuestError{Kind: abi.FaultLimit, Call: "process", Limit: limit, Text: "more effects than a daemon may have"}
+	}
+	pending, bytes, timers, timerBytes := rules{c.of}.Room()
+	for i := range append(c.effects, e) {
+		cost, p := 0, &e
+		if i < len(c.effects) {
+			p, cost = &c.effects[i], effect.Cost(len(c.effects[i].Payload))
+		} else {
+			cost = effect.Cost(len(payload))
+		}
+		switch p.Kind {
+		case effect.Publish, effect.Send:
+			pending, bytes = pending-1, bytes-cost
+		case effect.Timer:
+			timers, timerBytes = timers-1, timerBytes-cost
+		}
+	}
+	switch {
+	case len(c.effects) >= effect.MaxPerEvent:
+		return over(abi.LimitOutputCount)
+	case pending < 0 || bytes < 0:
+		return over(abi.LimitPending)
+	case timers < 0 || timerBytes < 0:
+		return over(abi.LimitTimers)
+	}
+	e.Payload = append(make([]byte, 0, len(payload)), payload...)
+	c.effects = append(c.effects, e)
+	return nil
+}
+
+// grant sets what the daemon may do. It needs d.mu.
+func (d *hosted) grant(g effect.Grants) {
+	if d.effects == nil {
+		d.effects = &effect.State{}
+	}
+	d.effects.Grant(g)
+}
+
+// acted notes the effects of the event that was applied last. It needs d.mu.
+func (d *hosted) acted(list []effect.Effect) {
+	if d.effects == nil {
+		d.effects = &effect.State{}
+	}
+	d.effects.Apply(d.epoch, d.applied, list)
+}
+
+// tookEffect notes that a timer fired, or what came of another daemon. It needs
+// d.mu.
+func (d *hosted) tookEffect(kind EventKind, sender identity.EntityID, epoch, number uint64, at int64) {
+	if d.effects == nil {
+		d.effects = &effect.State{}
+	}
+	if kind == EventTimer {
+		d.effects.Fired(number)
+		return
+	}
+	d.effects.Hear(effect.Mark{Sender: sender, Epoch: epoch, Number: number, Time: at})
+}
+
+// busyWithEffects reports whether something of the daemon's is on its way. It needs
+// d.mu.
+func (d *hosted) busyWithEffects() bool { return d.effects != nil && len(d.effects.Pending()) > 0 }
+
+// putEffects adds what is needed of the effects while the daemon is passive. It
+// needs d.mu.
+func (d *hosted) putEffects(b *store.Batch) error {
+	enc, err := d.effects.Resting().Encode()
+	switch {
+	case err != nil:
+		return err
+	case len(enc) == 0:
+		b.Delete(store.Effects, d.id[:])
+	default:
+		b.Put(store.Effects, d.id[:], enc)
+	}
+	return nil
+}
+
+// recoverEffects is recoverLedger for effects.
+func (d *hosted) recoverEffects() {
+	enc, err := d.rt.store.Get(store.Effects, d.id[:])
+	if errors.Is(err, store.ErrNotFound) {
+		return
+	}
+	if err == nil {
+		d.effects, err = effect.Decode(enc)
+	}
+	if err != nil {
+		d.rt.logger.Error("the timers of a passive daemon cannot be read: they wait for its next event", "daemon", d.id.Origin(), "error", err)
+	}
+}
+
+// startEffects carries out what is there, and sees to the daemon's timers. It
+// needs d.mu.
+func (r *Runtime) startEffects(d *hosted) {
+	if d.effects == nil {
+		return
+	}
+	d.did()
+	r.couriers.start(d)
+	r.alarms.see(d)
+}
+
+// startAllEffects goes on with those of all daemons that serve here.
+func (r *Runtime) startAllEffects() {
+	r.mu.RLock()
+	all := make([]*hosted, 0, len(r.daemons))
+	for _, d := range r.daemons {
+		all = append(all, d)
+	}
+	r.mu.RUnlock()
+	for _, d := range all {
+		d.mu.Lock()
+		if d.state == stateRunning || d.state == statePassive {
+			r.startEffects(d)
+		}
+		d.mu.Unlock()
+	}
+	r.alarms.start()
+}
+
+// Effects is what a daemon may do, and what of it is still to come.
+type Effects struct {
+	Grants  effect.Grants
+	Pending []PendingEffects
+	Timers  []effect.Alarm
+}
+
+// PendingEffects is what has still to arrive at a place.
+type PendingEffects struct {
+	Place  effect.Place
+	Events int
+	Bytes  int64
+	Reason string // why it has not, as far as is known
+}
+
+// Effects returns what the daemon may do and what of it is still to come. While the
+// daemon is busy it is what it was before. *MovedError, *NotFoundError.
+func (r *Runtime) Effects(id identity.EntityID) (Effects, error) {
+	d, err := r.find(id)
+	if err != nil {
+		return Effects{}, err
+	}
+	seen := d.does.Load()
+	if seen == nil {
+		d.mu.Lock()
+	} else if !d.mu.TryLock() {
+		return r.withReasons(id, *seen), nil
+	}
+	d.does.Store(&Effects{})
+	d.did()
+	d.mu.Unlock()
+	return r.withReasons(id, *d.does.Load()), nil
+}
+
+func (r *Runtime) withReasons(id identity.EntityID, e Effects) Effects {
+	e.Pending = append([]PendingEffects(nil), e.Pending...)
+	for i := range e.Pending {
+		e.Pending[i].Reason = r.couriers.reason(id, e.Pending[i].Place)
+	}
+	return e
+}
+
+// did notes the effects for those who ask while the daemon is busy, where somebody
+// has. It needs d.mu.
+func (d *hosted) did() {
+	if d.does.Load() == nil {
+		return
+	}
+	var e Effects
+	if s := d.effects; s != nil {
+		e.Grants = s.Grants().Clone()
+		for _, p := range s.Places() {
+			at := PendingEffects{Place: p}
+			for _, one := range s.Pending() {
+				if one.Place == p {
+					at.Events, at.Bytes = at.Events+1, at.Bytes+int64(len(one.Payload))
+				}
+			}
+			e.Pending = append(e.Pending, at)
+		}
+		e.Timers = append([]effect.Alarm(nil), s.Timers()...)
+	}
+	d.does.Store(&e)
+}
+
+// applyOther has the daemon process an event that another daemon sent, unless it
+// has it. Events that it fails on are recorded, as every numbered one. It returns
+// nil for both once it is certain. It needs d.mu.
+func (d *hosted) applyOther(ev *Event) error {
+	if d.effects != nil {
+		if m, ok := d.effects.Heard(ev.Sender); ok && !m.Before(ev.epoch, ev.Number) {
+			return nil
+		} else if !ok && d.effects.Senders() >= d.limits.Senders {
+			if d.effects.Forget(d.after(d.used) - int64(d.limits.SenderMemory)); d.effects.Senders() >= d.limits.Senders {
+				return fmt.Errorf("%w: %d", ErrHorizonFull, d.limits.Senders)
+			}
+		}
+	}
+	if err := d.applySurely(ev); err != nil {
+		return err
+	}
+	if m, ok := d.effects.Heard(ev.Sender); !ok || m.Before(ev.epoch, ev.Number) {
+		return errAgain
+	}
+	return nil
+}
+
+// applySurely has the daemon process an event, and passes over one that it fails
+// on. It needs d.mu.
+func (d *hosted) applySurely(ev *Event) error {
+	var err error
+	if at := d.after(d.used); len(ev.Payload) > d.limits.EventBytes {
+		_, err = d.failed(ev, at, &GuestError{Kind: abi.FaultLimit, Call: "process", Limit: "event-bytes",
+			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits.EventBytes)})
+	} else {
+		_, err = d.process(ev, at)
+	}
+	if d.effects == nil && err == nil {
+		err = errAgain
+	}
+	return err
+}
+
+// fireDue has the daemon process the timers that are due, in order. next is when
+// to look again; 0: there are no timers.
+func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64, err error) {
+	for {
+		if err := errors.Join(r.ready(), r.room(), r.mayRun(id)); err != nil {
+			return 0, err
+		}
+		d, err := r.find(id)
+		if err != nil {
+			return 0, err
+		}
+		if err := d.enter(ctx); err != nil {
+			return 0, err
+		}
+		next, more, err := d.fireOne()
+		d.show()
+		d.mu.Unlock()
+		if err != nil || !more {
+			return next, err
+		}
+	}
+}
+
+// fireOne fires the timer that is due first. more says that it did. It needs d.mu.
+func (d *hosted) fireOne() (next int64, more bool, err error) {
+	if d.effects == nil {
+		return 0, false, nil
+	}
+	a, ok := d.effects.Next()
+	if !ok {
+		return 0, false, nil
+	}
+	if a.At > d.used {
+		return a.At, false, nil
+	}
+	if err := d.applySurely(&Event{Sender: d.id, From: d.id, Number: a.ID, Kind: EventTimer, Payload: a.Payload}); err != nil {
+		return 0, false, err
+	}
+	if again, ok := d.effects.Next(); ok && again.ID == a.ID {
+		return 0, false, errAgain
+	}
+	d.did()
+	return 0, true, nil
+}

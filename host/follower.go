@@ -1,0 +1,417 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/host/standby"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// follower is the owner's side of one standby of one daemon. Its fields but the
+// first are guarded by the replica's lock.
+type follower struct {
+	p      *replica
+	node   identity.NodeID
+	cancel context.CancelFunc
+
+	queue  []*standby.Batch // to be sent
+	bytes  int              // that wait
+	open   bool             // what comes is queued
+	number uint64           // of the last that was queued
+	held   uint64           // up to which the standby has all
+	level  bool             // it had caught up, on this stream
+	behind time.Duration    // since when it is not connected; 0: it is
+	more   chan struct{}
+	conn   standby.Conn // nil: none
+}
+
+// maxBehind is how much may wait for a standby until it begins anew.
+const maxBehind = 64 << 20
+
+// standbyLink is what a key that is sealed to a standby is bound to.
+var standbyLink = []byte("wasmhost identity for a standby")
+
+// follow begins to keep a standby. It needs p.mu.
+func (p *replica) follow(n identity.NodeID) {
+	if !p.c.rt.startWork() {
+		return
+	}
+	ctx, cancel := context.WithCancel(p.c.rt.ctx)
+	f := &follower{p: p, node: n, cancel: cancel, more: make(chan struct{}, 1), behind: p.c.now()}
+	p.follows[n] = f
+	go func() {
+		defer p.c.rt.work.Done()
+		defer cancel()
+		f.run(ctx)
+	}()
+}
+
+// add queues what the store came to keep. It needs p.mu.
+func (f *follower) add(number uint64, parts []store.Part) {
+	if !f.open {
+		return
+	}
+	b := &standby.Batch{Number: number, Parts: parts}
+	for i := range parts {
+		f.bytes += parts[i].Size()
+	}
+	f.queue = append(f.queue, b)
+	f.number = number
+	if f.bytes > maxBehind {
+		f.cut()
+		return
+	}
+	select {
+	case f.more <- struct{}{}:
+	default:
+	}
+}
+
+// cut ends the stream: the next begins with what the standby has. It needs p.mu.
+func (f *follower) cut() {
+	f.open, f.queue, f.bytes, f.level = false, nil, 0, false
+	if f.behind == 0 {
+		f.behind = f.p.c.now()
+	}
+	if f.conn != nil {
+		f.conn.Abort()
+	}
+}
+
+func (f *follower) run(ctx context.Context) {
+	pause := 20 * time.Millisecond
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := f.stream(ctx)
+		f.p.mu.Lock()
+		f.cut()
+		f.conn = nil
+		f.p.mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > 5*time.Second {
+			pause = 20 * time.Millisecond
+		}
+		f.p.c.rt.logger.Info("a standby's stream ended", "daemon", f.p.d.id.Origin(), "standby", f.node, "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// stream brings the standby to where the daemon is, and then sends what comes.
+func (f *follower) stream(ctx context.Context) error {
+	r, d := f.p.c.rt, f.p.d
+	peer, err := r.mesh.Peer(f.node)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn, err := peer.OpenStandby(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Abort()
+	f.p.mu.Lock()
+	e := f.p.entry
+	f.conn = conn
+	f.p.mu.Unlock()
+	d.mu.Lock()
+	module := d.module
+	d.mu.Unlock()
+	if err := sendNow(conn, &standby.Follow{Version: standby.Version, Entity: d.id, Epoch: e.Epoch, Disk: e.Ack == 1, Module: append([]byte{}, module...)}); err != nil {
+		return err
+	}
+	have, err := f.answer(conn)
+	if err != nil {
+		return err
+	}
+	if have.NeedModule {
+		if err := f.sendModule(ctx, conn, module); err != nil {
+			return err
+		}
+	}
+	// From here on what comes is queued, and all before is in the store, or on its
+	// way there before the barrier.
+	d.mu.Lock()
+	f.p.mu.Lock()
+	f.open, f.queue, f.bytes = true, nil, 0
+	start := f.p.number
+	f.number = start
+	f.queue = append(f.queue, &standby.Batch{Number: max(start, 1), Parts: []store.Part{}})
+	if start == 0 {
+		f.p.number, f.number, start = 1, 1, 1 // so that there is a number to answer
+	}
+	f.p.mu.Unlock()
+	d.mu.Unlock()
+	if err := r.store.Commit(&store.Batch{}); err != nil {
+		return err
+	}
+	if err := f.catchUp(ctx, conn, have); err != nil {
+		return err
+	}
+	heard := make(chan error, 1)
+	go func() { heard <- f.hear(conn, start) }()
+	err = f.send(ctx, conn, heard)
+	conn.Abort()
+	return err
+}
+
+// errStoredAnew ends a stream: the next one finds the state where it can be sent.
+var errStoredAnew = errors.New("the daemon's state is stored anew for its standbys")
+
+func sendNow(c standby.Conn, m standby.Message) error {
+	if err := c.Send(m); err != nil {
+		return err
+	}
+	return c.Flush()
+}
+
+// answer waits for the standby's first word.
+func (f *follower) answer(conn standby.Conn) (*standby.Have, error) {
+	defer time.AfterFunc(10*time.Second, conn.Abort).Stop()
+	msg, err := conn.Recv()
+	if err != nil {
+		return nil, err
+	}
+	switch msg := msg.(type) {
+	case *standby.Have:
+		return msg, nil
+	case *standby.Refuse:
+		return nil, fmt.Errorf("node %s does not stand by: %s", f.node, msg.Text)
+	}
+	return nil, fmt.Errorf("%w: a %T in answer", standby.ErrBadMessage, msg)
+}
+
+func (f *follower) sendModule(ctx context.Context, conn standby.Conn, digest []byte) error {
+	wasm, err := f.p.c.rt.Module(ctx, store.Digest(digest))
+	if err != nil {
+		return err
+	}
+	for {
+		n := min(len(wasm), standby.Chunk)
+		if err := conn.Send(&standby.Module{Bytes: wasm[:n], Last: n == len(wasm)}); err != nil {
+			return err
+		}
+		if wasm = wasm[n:]; len(wasm) == 0 {
+			return conn.Flush()
+		}
+	}
+}
+
+// catchUp sends what the standby lacks of what the store keeps.
+func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby.Have) error {
+	s, id := f.p.c.rt.store, f.p.d.id
+	if s.HasFiles(id) {
+		if done, err := f.p.storeAnew(); done || err != nil {
+			return errors.Join(err, errStoredAnew)
+		}
+		return fmt.Errorf("%w: a state that is in a file of its own does not go to standbys", ErrTooLarge)
+	}
+	// The state is read before the history's end is looked for, and sent after the
+	// history: what the standby has never stands behind the end of its history.
+	state := store.ForgetStateParts()
+	size := 0
+	for _, t := range []store.Table{store.Snapshots, store.Deltas} {
+		err := s.ScanPrefix(t, id[:], func(k, v []byte) error {
+			p := store.StatePart(t, bytes.Clone(k[len(id):]), bytes.Clone(v))
+			state, size = append(state, p), size+p.Size()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if size > standby.MaxMessage-standby.Chunk {
+		return fmt.Errorf("%w: a state of %d bytes, a standby takes %d", ErrTooLarge, size, standby.MaxMessage-standby.Chunk)
+	}
+	first, _, err := f.p.c.rt.beginning(id)
+	if err != nil {
+		return err
+	}
+	end, err := s.HistoryEnd(id)
+	if err != nil {
+		return err
+	}
+	from := have.Next
+	if from > 0 && from <= first {
+		from = 0
+	} else if from > 0 {
+		same := false
+		if from <= end {
+			err := s.ReadHistory(id, from-1, from, func(_ uint64, rec []byte) error {
+				sum := sha256.Sum256(rec)
+				same = bytes.Equal(sum[:], have.Sum)
+				return nil
+			})
+			if err != nil && !errors.Is(err, store.ErrCorrupt) { // it may be trimmed here
+				return err
+			}
+		}
+		if !same {
+			from = 0
+		}
+	}
+	if from == 0 {
+		// What it has is to be removed: it may not be held for one in sync meanwhile.
+		if err := f.p.part(ctx, f.node, "it has another history"); err != nil {
+			return err
+		}
+		if err := conn.Send(&standby.Reset{}); err != nil {
+			return err
+		}
+	}
+	out := gathering{conn: conn}
+	err = s.ReadHistory(id, from, end, func(index uint64, rec []byte) error {
+		return out.add(store.RecordPart(id, index, bytes.Clone(rec)))
+	})
+	if err != nil {
+		return err
+	}
+	if err := out.flush(); err != nil {
+		return err
+	}
+	if err := conn.Send(&standby.Batch{Parts: state}); err != nil {
+		return err
+	}
+	rec, err := f.record(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Send(&standby.Record{Bytes: rec})
+}
+
+// record is what the daemon is, with its key sealed to the standby.
+func (f *follower) record(ctx context.Context) ([]byte, error) {
+	r, id := f.p.c.rt, f.p.d.id
+	b, err := r.store.Get(store.Daemons, id[:])
+	if err != nil {
+		return nil, err
+	}
+	var rec daemonRecord
+	if err := canon.Unmarshal(b, &rec); err != nil {
+		return nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	}
+	if len(rec.Key) > 0 {
+		env, err := identity.ParseEnvelope(rec.Key)
+		if err != nil {
+			return nil, fmt.Errorf("the daemon's key: %w", err)
+		}
+		key, err := env.Open(r.node, atRest, id)
+		if err != nil {
+			return nil, fmt.Errorf("the daemon's key: %w", err)
+		}
+		defer key.Wipe()
+		peer, err := r.mesh.Peer(f.node)
+		if err != nil {
+			return nil, err
+		}
+		to, err := peer.SealKey(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if env, err = identity.Seal(key, to, standbyLink); err != nil {
+			return nil, fmt.Errorf("sealing the daemon's key to a standby: %w", err)
+		}
+		rec.Key = env.Bytes()
+	}
+	return canon.Marshal(&rec)
+}
+
+// gathering sends parts, many in one message.
+type gathering struct {
+	conn  standby.Conn
+	parts []store.Part
+	size  int
+}
+
+func (g *gathering) add(p store.Part) error {
+	g.parts, g.size = append(g.parts, p), g.size+p.Size()
+	if g.size < standby.Chunk {
+		return nil
+	}
+	return g.flush()
+}
+
+func (g *gathering) flush() error {
+	if len(g.parts) == 0 {
+		return nil
+	}
+	err := g.conn.Send(&standby.Batch{Parts: g.parts})
+	g.parts, g.size = nil, 0
+	return err
+}
+
+// send sends what is queued until the stream breaks.
+func (f *follower) send(ctx context.Context, conn standby.Conn, heard <-chan error) error {
+	for {
+		f.p.mu.Lock()
+		queue, open := f.queue, f.open
+		f.queue, f.bytes = nil, 0
+		f.p.mu.Unlock()
+		if !open {
+			return errors.New("it fell behind, or began anew")
+		}
+		for _, b := range queue {
+			if err := conn.Send(b); err != nil {
+				return err
+			}
+		}
+		if err := conn.Flush(); err != nil {
+			return err
+		}
+		select {
+		case <-f.more:
+		case err := <-heard:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// hear takes what the standby says that it holds.
+func (f *follower) hear(conn standby.Conn, start uint64) error {
+	for {
+		msg, err := conn.Recv()
+		if err != nil {
+			return err
+		}
+		held, ok := msg.(*standby.Held)
+		if !ok {
+			if refuse, ok := msg.(*standby.Refuse); ok {
+				return fmt.Errorf("node %s stands by no longer: %s", f.node, refuse.Text)
+			}
+			return fmt.Errorf("%w: a %T", standby.ErrBadMessage, msg)
+		}
+		f.p.mu.Lock()
+		if held.Number > f.number || held.Number < start {
+			f.p.mu.Unlock()
+			return fmt.Errorf("%w: it holds %d of %d", standby.ErrBadMessage, held.Number, f.number)
+		}
+		first := !f.level && f.open
+		if f.open && f.conn == conn {
+			f.held = max(f.held, held.Number)
+			f.level, f.behind = true, 0
+		}
+		f.p.mu.Unlock()
+		if first {
+			f.p.wake()
+		} else {
+			f.p.advance()
+		}
+	}
+}

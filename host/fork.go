@@ -1,0 +1,229 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/internal/sandbox"
+	"wasmhost/identity"
+)
+
+// A fork is a daemon of its own, with a key and a chain of its own, that begins
+// with what another was after one of its events. Its genesis carries the
+// ForkRecord by which the parent's key says so.
+
+// MaxForks is how many forks one call makes at most.
+const MaxForks = 256
+
+// Errors of forking.
+var (
+	// ErrNoForkPoint says that the daemon cannot be forked after that output: it
+	// has not emitted it, or emitted others by the same event.
+	ErrNoForkPoint = errors.New("the daemon stood nowhere right after that output")
+
+	// ErrHistoryTrimmed says that what it takes to make a daemon again as it was
+	// is not kept any more.
+	ErrHistoryTrimmed = errors.New("the history no longer reaches back so far")
+
+	// ErrBadFork says that a fork record is malformed, or does not hold.
+	ErrBadFork = errors.New("not a valid fork record")
+)
+
+// ForkRequest says what forks to make. The zero ForkRequest makes one of the
+// daemon as it is now.
+type ForkRequest struct {
+	// At is the sequence of an output of the daemon: the forks begin with its
+	// state right after the event that emitted it; 0: as it was spawned. nil: now.
+	At *uint64
+
+	// LastGood is for a daemon that is failed or diverged: the forks begin with
+	// its state after the last record of its history that can be replayed. The
+	// daemon itself stays as it is.
+	LastGood bool
+
+	Count  int    // 0: 1; at most MaxForks
+	Name   string // of the fork; of several, what comes before -1, -2, …; empty: made
+	Limits Limits // of their own, where set: over the parent's own
+}
+
+// Forked is one fork that was made.
+type Forked struct {
+	Info
+	Record ForkRecord
+}
+
+// Fork makes daemons that begin with the state of this one. All of them are made,
+// or none. A fork has the parent's kind, module, configuration and memory of
+// senders, so that an event that the state contains is not applied again, and its
+// timers; it is subscribed to nothing and granted nothing. The parent goes on. Errors: *NotFoundError, *MovedError,
+// ErrNoForkPoint, ErrHistoryTrimmed, ErrAlreadyMigrating, ErrNotPortable,
+// ErrDiverged where a replay gives other outputs than are recorded,
+// identity.ErrReadOnly where the parent has no private key here, and those of
+// Spawn.
+func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRequest) (forks []Forked, err error) {
+	if err := errors.Join(r.ready(), r.room(), req.Limits.checkOwn()); err != nil {
+		return nil, err
+	}
+	if req.Count == 0 {
+		req.Count = 1
+	}
+	if req.Count < 0 || req.Count > MaxForks {
+		return nil, fmt.Errorf("%w: %d forks, at most %d", ErrTooLarge, req.Count, MaxForks)
+	}
+	if req.Name != "" {
+		if err := ValidName(forkName(req.Name, req.Count, req.Count)); err != nil {
+			return nil, err
+		}
+	}
+	d, err := r.find(parent)
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.forkPoint(ctx, d, &req)
+	if err != nil {
+		return nil, fmt.Errorf("forking daemon %s: %w", parent.Origin(), err)
+	}
+	defer p.key.Wipe()
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, f := range forks {
+			if stopErr := r.Stop(context.WithoutCancel(ctx), f.Entity); stopErr != nil {
+				err = errors.Join(err, fmt.Errorf("fork %s is left: %w", f.Entity.Origin(), stopErr))
+			}
+		}
+		forks = nil
+	}()
+	for n := 1; n <= req.Count; n++ {
+		begun := *p
+		i, err := r.spawn(ctx, SpawnRequest{Kind: p.header.Kind, Name: forkName(req.Name, n, req.Count), Limits: req.Limits.over(p.own)}, nil, nil, &begun)
+		if err != nil {
+			return forks, fmt.Errorf("forking daemon %s: %w", parent.Origin(), err)
+		}
+		forks = append(forks, Forked{i, begun.record})
+	}
+	r.logger.Info("forked", "daemon", parent.Origin(), "after", p.header.Through, "forks", req.Count)
+	return forks, nil
+}
+
+func forkName(name string, n, of int) string {
+	if name == "" || of == 1 {
+		return name
+	}
+	return fmt.Sprintf("%s-%d", name, n)
+}
+
+// ForkOf returns the record by which the daemon began as a fork; nil where it did
+// not, or its history does not reach back to that.
+func (r *Runtime) ForkOf(id identity.EntityID) (*ForkRecord, error) {
+	d, err := r.find(id)
+	if err != nil || r.store == nil || d.kind == "" {
+		return nil, err
+	}
+	_, begin, err := r.beginning(id)
+	if err != nil || begin.Head.Sequence != 0 || len(begin.HeadPayload) == 0 {
+		return nil, err
+	}
+	return forkOfGenesis(&begin.Head, begin.HeadPayload)
+}
+
+// forkPoint is what a daemon was at one moment, for forks to begin with.
+type forkPoint struct {
+	key    *identity.KeyPair // the parent's
+	own    Limits            // of its own
+	header SnapshotHeader    // of the parent; a fork's differs in who it is
+	state  []byte            // as header.Form says
+	shared *sandbox.Shared   // of FormMemory: the same, for all forks together
+	root   []byte            // hash of the state; empty: there is none
+
+	view *sandbox.Frozen // until it is finished
+	of   forker
+
+	record ForkRecord // of the fork that was made of it
+}
+
+// forker is a Daemon whose memory forks can have together.
+type forker interface {
+	mover
+	adopt(*sandbox.Shared) error
+}
+
+// point takes what the daemon is. It holds up the daemon only for that; finish
+// does the rest. It needs d.mu.
+func (d *hosted) point() (*forkPoint, error) {
+	if err := d.portable(); err != nil {
+		return nil, err
+	}
+	if !d.key.CanSign() {
+		return nil, fmt.Errorf("%w: a fork needs the word of the daemon that it comes of", identity.ErrReadOnly)
+	}
+	s, err := d.header(d.form())
+	if err != nil {
+		return nil, err
+	}
+	p := &forkPoint{own: d.own, header: s.Header}
+	switch s.Header.Form {
+	case FormMemory:
+		of, ok := d.daemon.(forker)
+		if !ok {
+			return nil, ErrNotPortable
+		}
+		p.of = of
+		p.view, err = of.freeze(nil)
+	case FormGiven:
+		p.state, err = d.daemon.Snapshot(d.stateCall())
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.key = d.key.Clone()
+	return p, nil
+}
+
+// forkPoint finds the moment that the request names.
+func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*forkPoint, error) {
+	if d.kind == "" {
+		return nil, fmt.Errorf("%w: the daemon is of no kind that another could be made of", ErrNotPortable)
+	}
+	if !d.moving.CompareAndSwap(false, true) { // its memory has one watcher at a time
+		return nil, fmt.Errorf("%w: %s", ErrAlreadyMigrating, d.id.Origin())
+	}
+	defer d.moving.Store(false)
+	if req.LastGood {
+		return r.lastGoodPoint(ctx, d)
+	}
+	if err := d.enter(ctx); err != nil {
+		d.mu.Lock()
+		state := d.state
+		d.mu.Unlock()
+		if req.At == nil || state != stateFailed && state != stateDiverged {
+			return nil, err
+		}
+		return r.pastPoint(ctx, d, *req.At)
+	}
+	head, last := d.chain.Head(), d.last
+	if req.At != nil {
+		d.mu.Unlock()
+		if *req.At > head.Sequence {
+			return nil, fmt.Errorf("%w: output %d, it has emitted %d", ErrNoForkPoint, *req.At, head.Sequence)
+		}
+		if err := last.wait(ctx); err != nil {
+			return nil, err
+		}
+		return r.pastPoint(ctx, d, *req.At)
+	}
+	p, err := d.point()
+	d.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if err = last.wait(ctx); err == nil {
+		err = p.finish(d.limits.StateBytes)
+	}
+	if p.of != nil {
+		p.of.thaw()
+	}
+	return p, err
+}

@@ -1,0 +1,353 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/effect"
+	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// finish makes of a point what forks begin with. limit is of the state, bytes.
+func (p *forkPoint) finish(limit int64) error {
+	switch p.header.Form {
+	case FormMemory:
+		hash := p.of.follow()
+		to := &stateBuffer{b: make([]byte, frontRoom), limit: limit}
+		w := &memoryWriter{w: to}
+		v := p.view
+		if err := w.begin(&v.State); err != nil {
+			return err
+		}
+		blocks := make([]byte, 0, min(chunkBlocks, v.Len())*sandbox.BlockBytes)
+		for first := 0; first < v.Len(); first += chunkBlocks {
+			end := min(first+chunkBlocks, v.Len())
+			blocks = blocks[:0]
+			for k := first; k < end; k++ {
+				hash.Put(v.Index[k], v.Block(k))
+				blocks = append(blocks, v.Block(k)...)
+			}
+			if err := w.chunk(v.Index[first:end], blocks); err != nil {
+				return err
+			}
+		}
+		root := hash.Root(&v.State)
+		p.state, p.root, p.shared, p.view = to.b[frontRoom:], root[:], v.Share(), nil
+	case FormGiven:
+		if int64(len(p.state)) > limit {
+			return fmt.Errorf("%w: its state has %d bytes, at most %d", ErrTooLarge, len(p.state), limit)
+		}
+		p.state = bytes.Clone(p.state)
+		sum := sha256.Sum256(p.state)
+		p.root = sum[:]
+	}
+	p.header.StateHash = sha256.Sum256(p.state)
+	return nil
+}
+
+// beginFork makes d, which is fresh, the fork of p, and stores it. It needs d.mu.
+func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory Factory, p *forkPoint) error {
+	if err := r.construct(ctx, d, factory); err != nil {
+		return err
+	}
+	h := p.header
+	p.record = ForkRecord{Version: ForkVersion, Parent: h.Entity, Child: d.id, Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
+		Applied: h.Applied, Module: h.Module, State: p.root}
+	if err := p.record.sign(p.key); err != nil {
+		return fmt.Errorf("signing a fork record: %w", err)
+	}
+	head, payload, err := p.record.genesis(d.epoch)
+	if err != nil {
+		return err
+	}
+	if err := p.timersOnly(&h); err != nil {
+		return err
+	}
+	h.Bindings, h.Entity, h.Name, h.Epoch = nil, d.id, d.name, d.epoch
+	h.Version = h.formVersion()
+	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.own.Map(), r.clock().UnixNano()
+	s := &Snapshot{Header: h, State: p.state}
+	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: h.Config, Time: max(d.now(), h.LastTime), Epoch: d.epoch,
+		Head: head, HeadPayload: payload, Applied: h.Applied}
+	if p.shared != nil {
+		err = d.stand(&h)
+		if err == nil {
+			d.lastTime = begin.Time
+			err = d.daemon.(forker).adopt(p.shared)
+		}
+	} else {
+		err = d.restore(s, begin.Time)
+	}
+	if err != nil {
+		return err
+	}
+	if r.store == nil {
+		return nil
+	}
+	begin.Checkpoint = *d.checkpointFor(PurposeRestart, d.epoch)
+	begin.Checkpoint.State = codeHash(d.kind, d.module)
+	if err := errors.Join(begin.Checkpoint.sign(d.key), s.seal(d.key)); err != nil {
+		return fmt.Errorf("signing the beginning of the chain: %w", err)
+	}
+	return d.storeBeginning(begin, s, effect.Grants{})
+}
+
+// timersOnly leaves in h, of the parent, no effects but its timers.
+func (p *forkPoint) timersOnly(h *SnapshotHeader) error {
+	effects, err := effect.Decode(h.Effects)
+	if err != nil {
+		return err
+	}
+	h.Effects, err = effects.Fork().Encode()
+	return err
+}
+
+// pastPoint is what the daemon was right after output at.
+func (r *Runtime) pastPoint(ctx context.Context, d *hosted, at uint64) (*forkPoint, error) {
+	before := uint64(0) // the last output of an event that is passed
+	_, p, err := r.retrace(ctx, d.id, func(past *hosted) (bool, error) {
+		head := past.chain.Head()
+		switch {
+		case head.Sequence == at && head.Horizon == past.applied:
+			return true, nil
+		case head.Sequence > at:
+			return false, fmt.Errorf("%w: output %d is among %d to %d of one event", ErrNoForkPoint, at, before+1, head.Sequence)
+		}
+		before = head.Sequence
+		return false, nil
+	}, func(index uint64, h *SnapshotHeader) (bool, error) {
+		if h.Through != at || h.Head.Horizon != h.Applied {
+			return h.Through < at, nil
+		}
+		return r.sameSince(d.id, index, at)
+	})
+	return p, err
+}
+
+// sameSince reports whether nothing became of the daemon between its output and
+// history record index that an event does not: an upgrade, or a mending.
+func (r *Runtime) sameSince(id identity.EntityID, index, output uint64) (bool, error) {
+	same := true
+	err := r.store.ReadHistoryBackward(id, func(at uint64, b []byte) error {
+		if at >= index {
+			return nil
+		}
+		switch rec, err := decodeRecord(b); rec := rec.(type) {
+		case nil:
+			return err
+		case *upgradeRecord, *mendRecord:
+			same = false
+			return store.ErrStop
+		case *eventRecord:
+			if rec.Before.Sequence+uint64(len(rec.Outputs)) == output {
+				return store.ErrStop
+			}
+		}
+		return nil
+	})
+	return same, err
+}
+
+// lastGoodPoint is what the daemon was after the last record that can be
+// replayed.
+func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, error) {
+	d.mu.Lock()
+	state := d.state
+	d.mu.Unlock()
+	if state != stateFailed && state != stateDiverged {
+		return nil, fmt.Errorf("%w: %s", ErrNotFailed, d.id.Origin())
+	}
+	all := func(uint64, *SnapshotHeader) (bool, error) { return true, nil }
+	// The record that fails may have changed what it failed on: so once to find
+	// it, and once up to it.
+	bad, p, err := r.retrace(ctx, d.id, func(*hosted) (bool, error) { return false, nil }, all)
+	if err == nil || ctx.Err() != nil || bad == 0 {
+		return p, err
+	}
+	r.logger.Info("the history of a daemon can be replayed so far", "daemon", d.id.Origin(), "record", bad, "error", err)
+	_, p, err = r.retrace(ctx, d.id, func(past *hosted) (bool, error) { return past.index >= bad, nil }, all)
+	return p, err
+}
+
+// retrace makes the daemon again as it once was, from the stored state where
+// that may be used, else from its beginning: record by record until stop says so,
+// which is asked before the first and after each. It returns the index of the
+// record at which it ended. The daemon itself is left alone.
+func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*hosted) (bool, error), use func(uint64, *SnapshotHeader) (bool, error)) (uint64, *forkPoint, error) {
+	if r.store == nil {
+		return 0, nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
+	}
+	encoded, err := r.store.Get(store.Daemons, id[:])
+	if err != nil {
+		return 0, nil, err
+	}
+	d := r.known(id, encoded)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state != statePaused {
+		return 0, nil, d.gone
+	}
+	defer d.end(stateGone, errRetraced)
+	if err := d.openKey(encoded); err != nil {
+		return 0, nil, err
+	}
+	if err := d.standBack(ctx, use); err != nil {
+		return 0, nil, err
+	}
+	done, err := stop(d)
+	if err == nil && !done {
+		err = r.store.ReadHistory(id, d.index, ^uint64(0), func(_ uint64, b []byte) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err := d.retraceRecord(ctx, b); err != nil {
+				return err
+			}
+			if done, err = stop(d); done {
+				return store.ErrStop
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return d.index, nil, err
+	}
+	p, err := d.point()
+	if err == nil {
+		err = p.finish(d.limits.StateBytes)
+	}
+	return d.index, p, err
+}
+
+var errRetraced = errors.New("the daemon was made for a fork")
+
+// openKey gives the daemon the key of its record.
+func (d *hosted) openKey(encoded []byte) error {
+	var rec daemonRecord
+	if err := canon.Unmarshal(encoded, &rec); err != nil {
+		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	}
+	if len(rec.Key) == 0 {
+		return nil
+	}
+	env, err := identity.ParseEnvelope(rec.Key)
+	if err == nil {
+		d.key, err = env.Open(d.rt.node, atRest, d.id)
+	}
+	if err != nil {
+		return fmt.Errorf("the daemon's key: %w", err)
+	}
+	return nil
+}
+
+// standBack brings the daemon to its stored state, where it may be used, else to
+// its beginning.
+func (d *hosted) standBack(ctx context.Context, use func(uint64, *SnapshotHeader) (bool, error)) error {
+	first, begin, err := d.rt.beginning(d.id)
+	if err != nil {
+		return err
+	}
+	d.first, d.index, d.config, d.epoch = first, first+1, begin.Config, begin.Epoch
+	stored := uint64(0)
+	index, s, err := d.rt.latestStored(d.id)
+	switch {
+	case err == nil:
+		stored = s.Header.Through
+		may, err := use(index, &s.Header)
+		if err != nil {
+			return err
+		}
+		if may {
+			d.module, d.index, d.epoch = orNil(s.Header.Module), index, max(d.epoch, s.Header.Epoch)
+			if err := d.build(ctx); err != nil {
+				return err
+			}
+			return d.restore(s, begin.Time)
+		}
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 || len(begin.HeadPayload) > 0 {
+		return fmt.Errorf("%w: it begins after output %d, with a state that is not kept; the stored state stands after output %d", ErrHistoryTrimmed, begin.Head.Sequence, stored)
+	}
+	d.module, d.chain = orNil(begin.Module), NewChain(begin.Head, nil)
+	if err := d.build(ctx); err != nil {
+		return err
+	}
+	return d.init(begin.Time)
+}
+
+// latestStored reads the stored snapshot of a daemon that may store another
+// meanwhile.
+func (r *Runtime) latestStored(id identity.EntityID) (uint64, *Snapshot, error) {
+	for {
+		value, err := r.store.Get(store.Snapshots, id[:])
+		if err != nil {
+			return 0, nil, err
+		}
+		index, s, err := r.readStored(value, id)
+		if err == nil {
+			return index, s, nil
+		}
+		if now, getErr := r.store.Get(store.Snapshots, id[:]); getErr != nil || bytes.Equal(now, value) {
+			return 0, nil, errors.Join(err, getErr)
+		}
+	}
+}
+
+// build makes the code of a daemon of d.module.
+func (d *hosted) build(ctx context.Context) error {
+	f, _, err := d.rt.factory(ctx, d.kind, d.module)
+	if err != nil {
+		return err
+	}
+	return d.rt.construct(ctx, d, f)
+}
+
+// retraceRecord is replay that crosses upgrades too: the state goes through the
+// hooks of both versions once more.
+func (d *hosted) retraceRecord(ctx context.Context, b []byte) error {
+	if len(b) == 0 || b[0] != (*upgradeRecord)(nil).tag() {
+		return d.replay(b)
+	}
+	rec, err := decodeRecord(b)
+	if err != nil {
+		return fmt.Errorf("history record %d: %w", d.index, err)
+	}
+	up := rec.(*upgradeRecord)
+	old := d.daemon
+	call := d.stateCall()
+	var state []byte
+	if !d.stateless() {
+		if state, err = old.Snapshot(call); err != nil {
+			return err
+		}
+		state = bytes.Clone(state)
+	}
+	d.daemon, d.module = nil, up.To
+	if err := d.build(ctx); err != nil {
+		d.daemon = old
+		return err
+	}
+	if c, ok := old.(interface{ Close() error }); ok {
+		if err := c.Close(); err != nil {
+			d.rt.logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
+		}
+	}
+	if i, ok := d.daemon.(Initer); ok && d.stateless() {
+		err = i.Init(call, d.config)
+	} else {
+		err = d.daemon.Restore(call, state)
+	}
+	if err != nil {
+		return fmt.Errorf("history record %d, an upgrade: %w", d.index, err)
+	}
+	d.index++
+	return nil
+}

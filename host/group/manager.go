@@ -1,0 +1,444 @@
+package group
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"wasmhost/host/placement"
+	"wasmhost/identity"
+)
+
+// Nodes is what a manager does to the nodes. It is safe for concurrent use.
+type Nodes interface {
+	// Candidates returns the nodes that a member could be on, with what they
+	// announce.
+	Candidates(context.Context) ([]placement.Node, error)
+
+	// Spawn makes the daemon on the node, under an epoch of at least epoch, and
+	// returns where and at which epoch it is. Where it fails nothing is left of
+	// the daemon, unless the error says so.
+	Spawn(ctx context.Context, at identity.NodeID, r Replica) (identity.NodeID, uint64, error)
+
+	// Look finds the member, wherever it is. Gone is only what every node that
+	// could have it denies to have.
+	Look(ctx context.Context, m Member) Sight
+
+	// Stop ends a member for good, wherever it is. One that is provably nowhere is
+	// no error; one that is not found, while a node that may have it does not answer,
+	// is one.
+	Stop(ctx context.Context, m Member) error
+
+	// StopAt ends a copy of the member of an epoch below m's that the node has; no
+	// such copy is no error.
+	StopAt(ctx context.Context, at identity.NodeID, m Member) error
+}
+
+// Replica is a member to be made.
+type Replica struct {
+	Name, Kind string
+	Key        *identity.KeyPair // the callee may keep a copy
+	Config     []byte
+	Epoch      uint64 // the least
+}
+
+// Sight is what was seen of a member.
+type Sight struct {
+	Health Health
+	Node   identity.NodeID // where it is; unless it was found, 0
+	Epoch  uint64
+	Reason string
+}
+
+// lossEpochs is by how much the epoch of a member grows that was declared lost:
+// more than the moves that it could have made since it was seen last.
+const lossEpochs = 1 << 20
+
+// maxRemade bounds how many members of a group one Heal makes anew.
+const maxRemade = 4
+
+// Manager keeps groups. It is safe for concurrent use; what is done to one group
+// is done one after the other.
+type Manager struct {
+	nodes    Nodes
+	registry Registry
+	logger   *slog.Logger
+
+	mu     sync.Mutex
+	groups map[string]*kept
+}
+
+type kept struct {
+	doing sync.Mutex // held while the group is changed; before Manager.mu
+	picker
+
+	group *Group // Manager.mu guards the pointer; what it points to does not change
+}
+
+// NewManager makes a manager of the groups in the registry.
+func NewManager(nodes Nodes, registry Registry, logger *slog.Logger) (*Manager, error) {
+	m := &Manager{nodes: nodes, registry: registry, logger: logger, groups: make(map[string]*kept)}
+	all, err := registry.All()
+	if err != nil {
+		return nil, fmt.Errorf("reading the groups: %w", err)
+	}
+	for _, g := range all {
+		m.groups[g.Name] = &kept{group: g}
+	}
+	return m, nil
+}
+
+// List returns the groups by name.
+func (m *Manager) List() []*Group {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]*Group, 0, len(m.groups))
+	for _, k := range m.groups {
+		if k.group != nil {
+			out = append(out, k.group.clone())
+		}
+	}
+	slices.SortFunc(out, func(a, b *Group) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Get returns the group, or ErrNotFound.
+func (m *Manager) Get(name string) (*Group, error) {
+	_, g, err := m.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return g.clone(), nil
+}
+
+func (m *Manager) find(name string) (*kept, *Group, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.groups[name]
+	if k == nil || k.group == nil {
+		return nil, nil, fmt.Errorf("%w: %q", ErrNotFound, name)
+	}
+	return k, k.group, nil
+}
+
+// lock finds the group and keeps others from changing it. The group that it
+// returns is the caller's to change and to put.
+func (m *Manager) lock(name string) (k *kept, g *Group, err error) {
+	if k, _, err = m.find(name); err != nil {
+		return nil, nil, err
+	}
+	k.doing.Lock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k.group == nil {
+		k.doing.Unlock()
+		return nil, nil, fmt.Errorf("%w: %q", ErrNotFound, name)
+	}
+	return k, k.group.clone(), nil
+}
+
+func (m *Manager) put(k *kept, g *Group) error {
+	if err := m.registry.Put(g); err != nil {
+		return fmt.Errorf("storing group %q: %w", g.Name, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k.group = g.clone()
+	return nil
+}
+
+// Create makes a group and its members. A nil seed is drawn at random. Where a
+// member cannot be made none is left, nor the group: ErrPlacement.
+func (m *Manager) Create(ctx context.Context, s Spec, seed *[32]byte) (*Group, error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	g := &Group{Spec: s}
+	if seed != nil {
+		g.Seed = *seed
+	} else if _, err := rand.Read(g.Seed[:]); err != nil {
+		return nil, err
+	}
+	g.ID = IDOf(g.Seed)
+	k := &kept{}
+	k.doing.Lock()
+	defer k.doing.Unlock()
+	m.mu.Lock()
+	for name, other := range m.groups {
+		if name == s.Name || other.group != nil && other.group.Seed == g.Seed {
+			m.mu.Unlock()
+			return nil, fmt.Errorf("%w: %q", ErrExists, name)
+		}
+	}
+	m.groups[s.Name] = k
+	m.mu.Unlock()
+	// Before the first member: one that a crash leaves behind can be removed.
+	err := m.put(k, g)
+	if err == nil {
+		if err = m.grow(ctx, k, g); err == nil {
+			return g.clone(), nil
+		}
+	}
+	if undone := m.shrink(context.WithoutCancel(ctx), k, g, 0); undone != nil {
+		return nil, errors.Join(err, undone)
+	}
+	return nil, errors.Join(err, m.drop(k, g.Name))
+}
+
+func (m *Manager) drop(k *kept, name string) error {
+	if err := m.registry.Delete(name); err != nil {
+		return fmt.Errorf("forgetting group %q: %w", name, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k.group = nil
+	delete(m.groups, name)
+	return nil
+}
+
+// Scale makes the group that large. Members of the highest indices go, new ones
+// have the indices that follow. Where a member cannot be made, those before it
+// stay, and the error says so.
+func (m *Manager) Scale(ctx context.Context, name string, size int) (*Group, error) {
+	k, g, err := m.lock(name)
+	if err != nil {
+		return nil, err
+	}
+	defer k.doing.Unlock()
+	before := g.Size
+	g.Size = size
+	if err := g.validate(); err != nil {
+		return nil, err
+	}
+	if size < before {
+		err = m.shrink(ctx, k, g, size)
+	} else {
+		err = m.grow(ctx, k, g)
+	}
+	return g.clone(), err
+}
+
+// grow makes the members that are missing. Each is placed with those before it in
+// view, and stored before the next is made.
+func (m *Manager) grow(ctx context.Context, k *kept, g *Group) error {
+	for index := range g.Size {
+		if slices.ContainsFunc(g.Members, func(x Member) bool { return int(x.Index) == index }) {
+			continue
+		}
+		key, err := identity.Replica(g.Seed, uint8(index))
+		if err != nil {
+			return err
+		}
+		member := Member{Index: uint8(index), Entity: key.ID()}
+		err = m.make(ctx, g, &member, key)
+		key.Wipe()
+		if err != nil {
+			return errors.Join(err, m.put(k, g))
+		}
+		g.Members = append(g.Members, member)
+		slices.SortFunc(g.Members, func(a, b Member) int { return int(a.Index) - int(b.Index) })
+		if err := m.put(k, g); err != nil {
+			return err
+		}
+	}
+	return m.put(k, g)
+}
+
+// make places a member and makes it there, under an epoch above member.Epoch.
+func (m *Manager) make(ctx context.Context, g *Group, member *Member, key *identity.KeyPair) error {
+	failed := func(err error) error {
+		return fmt.Errorf("%w: %s: %w", ErrPlacement, MemberName(g.Name, member.Index), err)
+	}
+	nodes, err := m.nodes.Candidates(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	for k := range nodes {
+		for _, other := range g.Members {
+			if other.Node == nodes[k].ID && other.Index != member.Index {
+				nodes[k].Same++
+			}
+		}
+		if slices.Contains(member.Lost, nodes[k].ID) {
+			nodes[k].Refuses = "the member was lost there"
+		}
+	}
+	best, _, err := placement.Pick(nodes, g.Place)
+	if err != nil {
+		return failed(err)
+	}
+	at, epoch, err := m.nodes.Spawn(ctx, best.ID, Replica{Name: MemberName(g.Name, member.Index), Kind: g.Kind, Key: key, Config: g.Config, Epoch: member.Epoch + 1})
+	if err != nil {
+		return failed(err)
+	}
+	member.Node, member.Epoch, member.Health, member.Reason = at, epoch, Healthy, ""
+	return nil
+}
+
+// shrink ends the members of indices from size on, the highest first, and goes on
+// where one cannot be ended: it stays a member, and the error says why.
+func (m *Manager) shrink(ctx context.Context, k *kept, g *Group, size int) error {
+	var failed error
+	left := slices.Clone(g.Members)
+	slices.Reverse(left)
+	for _, member := range left {
+		if int(member.Index) < size {
+			continue
+		}
+		if err := m.nodes.Stop(ctx, member); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("ending %s: %w", MemberName(g.Name, member.Index), err))
+			continue
+		}
+		g.Members = slices.DeleteFunc(g.Members, func(x Member) bool { return x.Index == member.Index })
+	}
+	if failed != nil && len(g.Members) > 0 {
+		g.Size = max(size, int(g.Members[len(g.Members)-1].Index)+1)
+	}
+	return errors.Join(failed, m.put(k, g))
+}
+
+// Remove ends every member and forgets the group. Where a member cannot be ended
+// the group is kept, with those that are left.
+func (m *Manager) Remove(ctx context.Context, name string) error {
+	k, g, err := m.lock(name)
+	if err != nil {
+		return err
+	}
+	defer k.doing.Unlock()
+	if err := m.shrink(ctx, k, g, 0); err != nil {
+		return err
+	}
+	return m.drop(k, name)
+}
+
+// Heal looks at every member, and makes those anew, with the identities that they
+// had, that are provably nowhere: at most a few at a time. One that may still be
+// somewhere is left alone. What goes wrong with one member stops no other.
+func (m *Manager) Heal(ctx context.Context, name string) (*Group, error) {
+	k, g, err := m.lock(name)
+	if err != nil {
+		return nil, err
+	}
+	defer k.doing.Unlock()
+	var failed error
+	remade := 0
+	for i := range g.Members {
+		member := &g.Members[i]
+		sight := m.nodes.Look(ctx, *member)
+		member.Health, member.Reason = sight.Health, sight.Reason
+		if sight.Node != 0 && sight.Epoch >= member.Epoch {
+			member.Node, member.Epoch = sight.Node, sight.Epoch
+		}
+		member.Lost = slices.DeleteFunc(member.Lost, func(at identity.NodeID) bool {
+			return m.nodes.StopAt(ctx, at, *member) == nil // it has answered, and has none any more
+		})
+		if sight.Health != Gone || remade == maxRemade {
+			continue
+		}
+		remade++
+		if err := m.remake(ctx, g, member); err != nil {
+			member.Reason = err.Error()
+			failed = errors.Join(failed, err)
+			continue
+		}
+		m.logger.Warn("a member of a group was made anew", "group", g.Name, "member", member.Index, "node", member.Node, "epoch", member.Epoch)
+	}
+	if failed == nil && len(g.Members) < g.Size {
+		failed = m.grow(ctx, k, g)
+	}
+	return g.clone(), errors.Join(failed, m.put(k, g))
+}
+
+func (m *Manager) remake(ctx context.Context, g *Group, member *Member) error {
+	key, err := identity.Replica(g.Seed, member.Index)
+	if err != nil {
+		return err
+	}
+	defer key.Wipe()
+	return m.make(ctx, g, member, key)
+}
+
+// DeclareLost makes a member anew, elsewhere, though a node that may have it does
+// not answer: an operator says that it will not come back. Its epoch is above any
+// that the old one can have come to, and what comes back of it is stopped. A
+// member that is seen running is ErrMemberAlive.
+func (m *Manager) DeclareLost(ctx context.Context, name string, index uint8) (*Group, error) {
+	k, g, err := m.lock(name)
+	if err != nil {
+		return nil, err
+	}
+	defer k.doing.Unlock()
+	at := slices.IndexFunc(g.Members, func(x Member) bool { return x.Index == index })
+	if at < 0 {
+		return nil, fmt.Errorf("%w: %s", ErrUnknown, MemberName(name, index))
+	}
+	member := &g.Members[at]
+	switch sight := m.nodes.Look(ctx, *member); sight.Health {
+	case Silent:
+		if !slices.Contains(member.Lost, member.Node) {
+			member.Lost = append(member.Lost, member.Node)
+		}
+		member.Epoch += lossEpochs
+	case Gone:
+	default:
+		return nil, fmt.Errorf("%w: %s, on node %s", ErrMemberAlive, MemberName(name, index), sight.Node)
+	}
+	if err := m.put(k, g); err != nil { // before it is made: what was lost must be known as lost
+		return nil, err
+	}
+	if err := m.remake(ctx, g, member); err != nil {
+		member.Health, member.Reason = Gone, err.Error()
+		return nil, errors.Join(err, m.put(k, g))
+	}
+	return g.clone(), m.put(k, g)
+}
+
+// Route returns the member that is to have an event of that key, and a function to
+// be called once it was answered. Of an event that may be sent again, again is set:
+// it then goes where it went, whatever the strategy and the members' health, for
+// another member would apply it a second time. Members in without are left out.
+func (m *Manager) Route(name string, key []byte, again bool, without []identity.EntityID) (Member, func(), error) {
+	k, g, err := m.find(name)
+	if err != nil {
+		return Member{}, nil, err
+	}
+	strategy, candidates := g.Strategy, g.Members
+	if again {
+		strategy = Consistent
+	} else {
+		candidates = nil
+		for _, x := range g.Members {
+			if x.Health == Healthy && !slices.Contains(without, x.Entity) {
+				candidates = append(candidates, x)
+			}
+		}
+	}
+	x := k.pick(strategy, candidates, key)
+	if x == nil {
+		return Member{}, nil, fmt.Errorf("%w: %q has %d members", ErrNoHealthy, name, len(g.Members))
+	}
+	return *x, k.begin(x.Entity), nil
+}
+
+// Unreachable notes that a member does not answer: others have its events until
+// Heal sees it again.
+func (m *Manager) Unreachable(name string, id identity.EntityID, why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.groups[name]
+	if k == nil || k.group == nil {
+		return
+	}
+	g := k.group.clone()
+	for i := range g.Members {
+		if g.Members[i].Entity == id {
+			g.Members[i].Health, g.Members[i].Reason = Silent, why.Error()
+		}
+	}
+	k.group = g
+}

@@ -1,0 +1,276 @@
+package host
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"wasmhost/abi"
+	"wasmhost/host/meter"
+	"wasmhost/host/migration"
+	"wasmhost/identity"
+)
+
+// Metrics is what a runtime has done since it was made, and what it has now.
+type Metrics struct {
+	Kinds       map[string]KindMetrics // by kind; what is of more than MaxMeteredKinds kinds is together under OtherKinds
+	Moves       map[MoveOutcome]uint64 // migrations that ended, as this node saw them
+	MemoryBytes int64                  // of the daemons that are not passive, as of their last growth
+	Recovered   int64                  // of ToRecover
+	ToRecover   int64                  // daemons that the start brings back
+	Accused     int                    // identities that are refused
+}
+
+// MaxMeteredKinds bounds how many kinds are counted each by itself: peers may
+// bring kinds with daemons.
+const MaxMeteredKinds = 512
+
+// OtherKinds is under what the rest is counted.
+const OtherKinds = "(other)"
+
+// SampledEvents is of how many events one is timed.
+const SampledEvents = 16
+
+// KindMetrics is what the daemons of one kind did.
+type KindMetrics struct {
+	Events   uint64            // applied
+	Repeats  uint64            // that had been applied before
+	Outputs  uint64            // of the events applied
+	Refused  uint64            // events that found a mailbox full
+	Failures map[string]uint64 // events that failed: by the limit, or the kind of fault
+
+	Process  meter.Distribution // of one event in SampledEvents: how long its daemon took
+	Delivery meter.Distribution // of the same: from when the daemon began until it was durable
+
+	Daemons     map[string]int // by state
+	MemoryBytes int64          // that they hold
+	Passivated  uint64
+	Returned    map[Return]uint64 // daemons that were read from disk
+
+	Downtime       meter.Distribution // of migrations from here
+	MigrationBytes uint64             // sent
+	Rounds         uint64             // of migrations from here that ended
+}
+
+// MoveOutcome is how a migration ended.
+type MoveOutcome struct {
+	Kind    string
+	Role    string // this node's: source or target
+	Outcome string // moved, or a code of package migration
+}
+
+// Return is how a daemon came back from disk.
+type Return struct {
+	Why     string // start, event (of a passive one), or the name of a Mend
+	Outcome string // running, failed or diverged
+}
+
+// Failures are counted by what went wrong.
+var failureNames = [...]string{string(abi.FaultError), string(abi.FaultTrap), string(abi.FaultExit), string(abi.FaultAnswer),
+	abi.LimitFuel, abi.LimitWall, abi.LimitMemory, abi.LimitOutputBytes, abi.LimitOutputCount, abi.LimitLogBytes, abi.LimitStack, "other"}
+
+func failureOf(err error) int {
+	var f *GuestError
+	if !errors.As(err, &f) {
+		return 0
+	}
+	name := string(f.Kind)
+	if f.Kind == abi.FaultLimit {
+		name = f.Limit
+	}
+	if i := slices.Index(failureNames[:], name); i >= 0 {
+		return i
+	}
+	return len(failureNames) - 1
+}
+
+// eventMeter counts events. A kind has several, so that daemons which run at a
+// time seldom count in one: each is in memory of its own.
+type eventMeter struct {
+	events, repeats, outputs, refused meter.Counter
+	failures                          [len(failureNames)]meter.Counter
+	process, delivery                 meter.Histogram
+	_                                 [64]byte
+}
+
+const meterShards = 8 // a power of two
+
+// kindMeter counts what the daemons of a kind do.
+type kindMeter struct {
+	events [meterShards]eventMeter
+
+	passivated, bytes, rounds meter.Counter
+	downtime                  meter.Histogram
+
+	mu       sync.Mutex
+	returned map[Return]uint64
+}
+
+func (k *kindMeter) cameBack(why string, outcome daemonState) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.returned == nil {
+		k.returned = make(map[Return]uint64)
+	}
+	k.returned[Return{why, stateNames[outcome]}]++
+}
+
+// meters are those of a runtime.
+type meters struct {
+	mu    sync.Mutex
+	kinds map[string]*kindMeter
+	moves map[MoveOutcome]uint64
+}
+
+// of returns the meter of a kind.
+func (m *meters) of(kind string) *kindMeter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.kinds == nil {
+		m.kinds = make(map[string]*kindMeter)
+	}
+	kind = m.name(kind)
+	k := m.kinds[kind]
+	if k == nil {
+		k = &kindMeter{}
+		m.kinds[kind] = k
+	}
+	return k
+}
+
+// name returns under what a kind is counted. It needs m.mu.
+func (m *meters) name(kind string) string {
+	if m.kinds[kind] == nil && len(m.kinds) >= MaxMeteredKinds {
+		return OtherKinds
+	}
+	return kind
+}
+
+// moved counts a migration that ended.
+func (m *meters) moved(kind, role string, err error) {
+	m.of(kind)
+	outcome := "moved"
+	if err != nil {
+		outcome = "other"
+		var e *migration.Error
+		if errors.As(err, &e) {
+			outcome = e.Code.String()
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.moves == nil {
+		m.moves = make(map[MoveOutcome]uint64)
+	}
+	m.moves[MoveOutcome{m.name(kind), role, outcome}]++
+}
+
+// meterFor gives the daemon the meters that it counts in.
+func (r *Runtime) meterFor(id identity.EntityID, kind string) (*kindMeter, *eventMeter) {
+	k := r.meters.of(kind)
+	return k, &k.events[id[0]%meterShards]
+}
+
+// sampled reports whether the next event is timed. It needs d.mu.
+func (d *hosted) sampled() bool {
+	d.timed++
+	return d.timed%SampledEvents == 1
+}
+
+// Metrics returns what the runtime counted. It takes no daemon's lock.
+func (r *Runtime) Metrics() Metrics {
+	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.bytes.Load(), Accused: int(r.refused.Load())}
+	done, total := r.Recovery()
+	out.Recovered, out.ToRecover = int64(done), int64(total)
+	r.meters.mu.Lock()
+	kinds := maps.Clone(r.meters.kinds)
+	out.Moves = maps.Clone(r.meters.moves)
+	r.meters.mu.Unlock()
+	for name, k := range kinds {
+		out.Kinds[name] = k.read()
+	}
+	r.mu.RLock()
+	all := make([]*hosted, 0, len(r.daemons))
+	for _, d := range r.daemons {
+		all = append(all, d)
+	}
+	r.mu.RUnlock()
+	for _, d := range all {
+		name := d.kind
+		k, ok := out.Kinds[name]
+		if !ok {
+			name = OtherKinds
+			if k, ok = out.Kinds[name]; !ok {
+				continue // its kind came since
+			}
+		}
+		state, memory := d.glance()
+		k.Daemons[state]++
+		k.MemoryBytes += memory
+		out.Kinds[name] = k
+	}
+	return out
+}
+
+func (k *kindMeter) read() KindMetrics {
+	out := KindMetrics{Failures: make(map[string]uint64), Daemons: make(map[string]int), Passivated: k.passivated.Load(),
+		Downtime: k.downtime.Read(), MigrationBytes: k.bytes.Load(), Rounds: k.rounds.Load()}
+	for i := range k.events {
+		e := &k.events[i]
+		out.Events += e.events.Load()
+		out.Repeats += e.repeats.Load()
+		out.Outputs += e.outputs.Load()
+		out.Refused += e.refused.Load()
+		for f := range e.failures {
+			if n := e.failures[f].Load(); n > 0 {
+				out.Failures[failureNames[f]] += n
+			}
+		}
+		out.Process, out.Delivery = out.Process.Add(e.process.Read()), out.Delivery.Add(e.delivery.Read())
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out.Returned = maps.Clone(k.returned)
+	return out
+}
+
+// glance returns the daemon's state and memory, as they were last shown.
+func (d *hosted) glance() (state string, memory int64) {
+	d.view.mu.Lock()
+	s := d.view.at
+	d.view.mu.Unlock()
+	state = stateNames[s.state]
+	if s.state == stateRunning && d.moving.Load() {
+		state = stateNames[statePaused]
+	}
+	return state, s.memory
+}
+
+// ended counts a migration from here that ended.
+func (m *Migration) ended(err *migration.Error) {
+	kind := m.d.meter
+	m.mu.Lock()
+	bytes, rounds, downtime := m.bytes, len(m.passes), m.downtime
+	m.mu.Unlock()
+	kind.bytes.Add(uint64(max(bytes, 0)))
+	kind.rounds.Add(uint64(rounds))
+	if err != nil {
+		m.rt.meters.moved(m.d.kind, "source", err)
+		return
+	}
+	m.rt.meters.moved(m.d.kind, "source", nil)
+	if downtime > 0 { // else a restart came between
+		kind.downtime.Observe(downtime)
+	}
+}
+
+// knownKind is the kind as it is counted where a peer names it.
+func (r *Runtime) knownKind(kind string) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.kinds[kind] == nil {
+		return OtherKinds
+	}
+	return kind
+}

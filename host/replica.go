@@ -1,0 +1,526 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"wasmhost/host/directory"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// replica is what a daemon of a cluster has beside it at its owner: it holds
+// answers back until the node may give them. Its lock is taken after the daemon's.
+type replica struct {
+	c *clustered
+	d *hosted
+
+	changing sync.Mutex    // one transaction about the daemon at a time
+	kick     chan struct{} // there may be something to change
+
+	mu       sync.Mutex
+	entry    directory.Entry // as this node wrote or read it last
+	session  uint64          // in which that is known to hold; 0: in none
+	number   uint64          // of the last batch
+	queue    []unanswered
+	answered uint64 // the last batch that was
+	follows  map[identity.NodeID]*follower
+	spares   identity.NodeID // who is not to be a standby: the daemon moves there
+	joins    identity.NodeID // who is about to be in sync; 0: nobody
+	unsure   bool            // what became of a transaction is not known: nothing is answered
+	changed  chan struct{}   // closed when answers may be given again; nil: nobody waits
+	working  bool            // keep runs
+	anew     bool            // the state was stored anew, so that standbys get it
+	over     bool
+}
+
+// unanswered is a batch whose answers are held back.
+type unanswered struct {
+	number uint64
+	stored bool // the disk has answered: with err
+	err    error
+	since  time.Duration // by the lease's clock
+	finish func(error)
+}
+
+// attach makes the daemon one of the cluster's. It serves once that it is this
+// node's is known. It needs d.mu, or d is not in the tables yet.
+func (c *clustered) attach(d *hosted) {
+	if c == nil || d.kind == "" || d.replica != nil {
+		return
+	}
+	d.replica = &replica{c: c, d: d, kick: make(chan struct{}, 1), follows: make(map[identity.NodeID]*follower)}
+}
+
+// kept reports whether the daemon has standbys, or is to have some.
+func (p *replica) kept() bool {
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.entry.Want > 0 || len(p.entry.Standbys) > 0
+}
+
+// storeAnew stores the state of a daemon that came with one in a file, so that it
+// goes to standbys. It is done once; it reports whether it was.
+func (p *replica) storeAnew() (bool, error) {
+	d := p.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p.mu.Lock()
+	done := p.anew || d.state != stateRunning || d.daemon == nil || d.moving.Load()
+	p.anew = p.anew || !done
+	p.mu.Unlock()
+	if done {
+		return false, nil
+	}
+	b := &store.Batch{}
+	if err := d.putWhole(b); err != nil {
+		return false, err
+	}
+	d.commit(b)
+	return true, nil
+}
+
+// stands reports whether p knows of an entry that is as new.
+func (p *replica) stands(e directory.Entry) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.over || p.unsure || p.session != 0 && p.session == p.c.sessionNow() && p.entry.Revision >= e.Revision
+}
+
+func (c *clustered) sessionNow() uint64 {
+	session, _ := c.member.Lease()
+	return session
+}
+
+func (p *replica) verifiedIn(session uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.over || p.unsure || p.session == session
+}
+
+// needs returns whose answer each batch waits for: those in sync, and who is about
+// to be. It needs p.mu.
+func (p *replica) needs() []identity.NodeID {
+	if p.joins == 0 || p.entry.InSync(p.joins) {
+		return p.entry.Standbys
+	}
+	return append(slices.Clone(p.entry.Standbys), p.joins)
+}
+
+// verified says that the daemon is this node's, as e says, in the session.
+func (p *replica) verified(e directory.Entry, session uint64) {
+	p.mu.Lock()
+	if !p.unsure {
+		p.entry, p.session = e, session
+	}
+	p.mu.Unlock()
+	p.advance()
+	p.startKeeping()
+	p.wake()
+}
+
+// wake has keep look.
+func (p *replica) wake() {
+	p.advance()
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// end gives up all answers that are held back: the daemon is not this node's.
+func (p *replica) end(err error) {
+	p.mu.Lock()
+	queue := p.queue
+	p.queue, p.over = nil, true
+	follows := p.follows
+	p.follows = make(map[identity.NodeID]*follower)
+	p.tellWaiting()
+	p.mu.Unlock()
+	for _, f := range follows {
+		f.cancel()
+	}
+	for _, u := range queue {
+		u.finish(err)
+	}
+	p.wake()
+}
+
+// holding returns nil where the daemon may serve, or what is closed when that
+// may have changed.
+func (p *replica) holding() <-chan struct{} {
+	session, held := p.c.member.Lease()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over || held && p.session == session {
+		return nil
+	}
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return p.changed
+}
+
+// tellWaiting has who waits for the lease look again. It needs p.mu.
+func (p *replica) tellWaiting() {
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
+	}
+}
+
+// submit writes the batch here and sends it to the standbys. finish is called once
+// both have it, or with the error; it must not block. It needs d.mu.
+func (p *replica) submit(b *store.Batch, stored func(error), finish func(error)) {
+	parts := b.Parts(p.d.id)
+	p.mu.Lock()
+	if p.over {
+		p.mu.Unlock()
+		stored(errTakenOver)
+		finish(errTakenOver)
+		return
+	}
+	p.number++
+	number := p.number
+	p.queue = append(p.queue, unanswered{number: number, since: p.c.now(), finish: finish})
+	for _, f := range p.follows {
+		if b.HasFile() { // a file does not go to standbys
+			f.cut()
+			continue
+		}
+		f.add(number, parts)
+	}
+	p.mu.Unlock()
+	p.d.rt.store.Submit(b, func(err error) {
+		stored(err)
+		p.stored(number, err)
+	})
+}
+
+// barrier returns a ticket that is answered after all that was submitted, where
+// the lease holds then. It needs d.mu.
+func (p *replica) barrier() *ticket {
+	t := &ticket{done: make(chan struct{})}
+	p.mu.Lock()
+	if p.over {
+		t.err = errTakenOver
+		close(t.done)
+		p.mu.Unlock()
+		return t
+	}
+	p.queue = append(p.queue, unanswered{number: p.number, stored: true, since: p.c.now(), finish: func(err error) { t.err = err; close(t.done) }})
+	p.mu.Unlock()
+	p.advance()
+	return t
+}
+
+func (c *clustered) now() time.Duration { return c.member.Now() }
+
+func (p *replica) stored(number uint64, err error) {
+	p.mu.Lock()
+	i, _ := slices.BinarySearchFunc(p.queue, number, func(u unanswered, n uint64) int {
+		if u.number < n {
+			return -1
+		}
+		return 1 // the first of a number is the batch
+	})
+	var failed func(error)
+	if i < len(p.queue) && p.queue[i].number == number {
+		p.queue[i].stored, p.queue[i].err = true, err
+		if err != nil { // it is not in the history: standbys that have it begin anew
+			failed = p.queue[i].finish
+			p.queue[i].finish = ignore
+			for _, f := range p.follows {
+				f.cut()
+			}
+		}
+	}
+	p.mu.Unlock()
+	if failed != nil {
+		failed(err)
+	}
+	p.advance()
+}
+
+// advance gives the answers that may be given. That the lease holds is looked at
+// last: it is what the answers stand on.
+func (p *replica) advance() {
+	p.mu.Lock()
+	least := p.number
+	for _, n := range p.needs() {
+		held := uint64(0)
+		if f := p.follows[n]; f != nil {
+			held = f.held
+		}
+		least = min(least, held)
+	}
+	k := 0
+	for k < len(p.queue) && p.queue[k].stored && p.queue[k].number <= least {
+		k++
+	}
+	session, held := p.c.member.Lease()
+	if !held || session != p.session || p.over {
+		p.mu.Unlock()
+		return
+	}
+	give := slices.Clone(p.queue[:k])
+	p.queue = append(p.queue[:0], p.queue[k:]...)
+	if k > 0 {
+		p.answered = max(p.answered, give[k-1].number)
+		clear(p.queue[len(p.queue):cap(p.queue)])
+	}
+	p.tellWaiting()
+	p.mu.Unlock()
+	for _, u := range give {
+		u.finish(u.err)
+	}
+}
+
+// startKeeping has the standbys looked after, once there are to be any.
+func (p *replica) startKeeping() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.working || p.over || p.entry.Want == 0 && len(p.entry.Standbys) == 0 || !p.c.rt.startWork() {
+		return
+	}
+	p.working = true
+	go func() {
+		defer p.c.rt.work.Done()
+		p.keep(p.c.rt.ctx)
+	}()
+}
+
+// keep looks after the standbys until the daemon is another's.
+func (p *replica) keep(ctx context.Context) {
+	every := max(p.c.lag/4, 10*time.Millisecond)
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.kick:
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		timer.Reset(every)
+		p.mu.Lock()
+		over := p.over
+		p.mu.Unlock()
+		if over {
+			return
+		}
+		if _, held := p.c.member.Lease(); !held {
+			continue
+		}
+		if err := p.tend(ctx); err != nil && ctx.Err() == nil {
+			p.c.rt.logger.Warn("looking after a daemon's standbys", "daemon", p.d.id.Origin(), "error", err)
+		}
+	}
+}
+
+// tend starts and ends what follows, and says in the directory who is in sync.
+func (p *replica) tend(ctx context.Context) error {
+	if err := p.settle(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	e := p.entry
+	verified := p.session == p.c.sessionNow()
+	p.mu.Unlock()
+	if !verified {
+		return nil
+	}
+	wanted := p.wanted(e)
+	p.mu.Lock()
+	for _, n := range wanted {
+		if p.follows[n] == nil && !p.over {
+			p.follow(n)
+		}
+	}
+	for n, f := range p.follows {
+		if !slices.Contains(wanted, n) && !slices.Contains(p.needs(), n) {
+			f.cancel()
+			delete(p.follows, n)
+		}
+	}
+	var in, out []identity.NodeID
+	for _, n := range e.Standbys {
+		if p.lags(n) {
+			out = append(out, n)
+		}
+	}
+	for n, f := range p.follows {
+		if !e.InSync(n) && f.level && slices.Contains(wanted, n) {
+			in = append(in, n)
+		}
+	}
+	p.mu.Unlock()
+	for _, n := range out {
+		if err := p.part(ctx, n, "it lags or is gone"); err != nil {
+			return err
+		}
+	}
+	for _, n := range in {
+		if err := p.admit(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wanted returns who is to be a standby: those in sync first.
+func (p *replica) wanted(e directory.Entry) []identity.NodeID {
+	p.mu.Lock()
+	spares := p.spares
+	p.mu.Unlock()
+	var out []identity.NodeID
+	for _, n := range e.Standbys {
+		if p.c.member.Here(n) && len(out) < e.Want && n != spares {
+			out = append(out, n)
+		}
+	}
+	for _, n := range p.c.member.Candidates(e.Entity, p.c.rt.self) {
+		if len(out) >= e.Want {
+			break
+		}
+		if !slices.Contains(out, n) && n != spares {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// lags reports whether a standby in sync owes an answer for too long, or is gone.
+// It needs p.mu.
+func (p *replica) lags(n identity.NodeID) bool {
+	if !p.c.member.Here(n) {
+		return true
+	}
+	f := p.follows[n]
+	if f == nil {
+		return false // it is about to be
+	}
+	if f.held >= p.number {
+		return false
+	}
+	for _, u := range p.queue {
+		if u.number > f.held {
+			return p.c.now()-u.since > p.c.lag
+		}
+	}
+	return f.behind != 0 && p.c.now()-f.behind > p.c.lag
+}
+
+// admit makes a standby one in sync: from before it is said, answers wait for it.
+func (p *replica) admit(ctx context.Context, n identity.NodeID) error {
+	p.mu.Lock()
+	f := p.follows[n]
+	if f == nil || !f.level || f.held < p.answered || p.over || p.unsure {
+		p.mu.Unlock()
+		return nil
+	}
+	p.joins = n
+	p.mu.Unlock()
+	err := p.change(ctx, func(e directory.Entry) (directory.Daemon, bool) {
+		return e.With(n), !e.InSync(n)
+	})
+	p.mu.Lock()
+	if !p.unsure {
+		p.joins = 0
+	}
+	p.mu.Unlock()
+	p.advance()
+	if err == nil {
+		p.c.rt.logger.Info("a standby is in sync", "daemon", p.d.id.Origin(), "standby", n)
+	}
+	return err
+}
+
+// part makes a standby one that is not in sync; then answers wait for it no longer.
+func (p *replica) part(ctx context.Context, n identity.NodeID, why string) error {
+	err := p.change(ctx, func(e directory.Entry) (directory.Daemon, bool) {
+		return e.Without(n), e.InSync(n)
+	})
+	p.advance()
+	if err == nil {
+		p.c.rt.logger.Warn("a standby is not in sync any more", "daemon", p.d.id.Origin(), "standby", n, "why", why)
+	}
+	return err
+}
+
+// change makes a transaction about the daemon. Where what became of it is not
+// known, nothing is answered until settle knows.
+func (p *replica) change(ctx context.Context, to func(directory.Entry) (directory.Daemon, bool)) error {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	p.mu.Lock()
+	old, unsure := p.entry, p.unsure
+	p.mu.Unlock()
+	if unsure {
+		return errUnsure
+	}
+	d, any := to(old)
+	if !any {
+		return nil
+	}
+	e, err := p.c.member.Put(ctx, old, d)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		p.entry = e
+		return nil
+	}
+	p.session, p.unsure = 0, true
+	return err
+}
+
+var errUnsure = errors.New("what became of an earlier transaction is not known yet")
+
+// settle finds what became of a transaction. It writes what it read: where that
+// succeeds, nothing that was on its way can still arrive.
+func (p *replica) settle(ctx context.Context) error {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	p.mu.Lock()
+	unsure := p.unsure && !p.over
+	p.mu.Unlock()
+	if !unsure {
+		return nil
+	}
+	session := p.c.sessionNow()
+	now, err := p.c.member.Read(ctx, p.d.id)
+	if errors.Is(err, directory.ErrNotListed) { // it was to be stopped: it is made known again
+		p.mu.Lock()
+		p.unsure, p.session, p.joins = false, 0, 0
+		p.mu.Unlock()
+	}
+	if err != nil {
+		return err
+	}
+	if now.Owner != p.c.rt.self {
+		p.c.tell(func() { p.c.compareWith(p.d, now, session) })
+		p.mu.Lock()
+		p.unsure, p.session, p.joins = false, 0, 0 // the news, if it is this node's again, says the rest
+		p.mu.Unlock()
+		return fmt.Errorf("%w: node %s, epoch %d", errTakenOver, now.Owner, now.Epoch)
+	}
+	e, err := p.c.member.Put(ctx, now, now.Daemon)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.unsure, p.joins, p.entry = false, 0, e
+	if p.c.sessionNow() == session {
+		p.session = session
+	}
+	p.mu.Unlock()
+	p.advance()
+	return nil
+}

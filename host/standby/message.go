@@ -1,0 +1,168 @@
+// Package standby is what the owner of a daemon and its standbys say to each
+// other: the owner sends all that its store comes to keep of the daemon, and the
+// standby says what it holds.
+//
+//	owner                      standby
+//	Follow                 →
+//	                       ←   Have, or Refuse
+//	Module …               →                    where it lacks the code
+//	Reset                  →                    where what it has is not the beginning of what the owner has
+//	Batch (number 0) …     →                    what it lacks, up to now
+//	Record                 →                    what the daemon is, its key sealed to the standby
+//	Batch (number n)       →                    what comes, from here on; the first is empty
+//	                       ←   Held (n)         it has all up to batch n
+package standby
+
+import (
+	"errors"
+	"fmt"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// Version is the version of the protocol.
+const Version = 1
+
+// Bounds on messages.
+const (
+	MaxMessage = 80 << 20 // a state of the largest size that is kept whole
+	Chunk      = 1 << 20  // what is gathered into one message
+)
+
+// Message is one of the structs below.
+type Message interface{ kind() uint8 }
+
+// Follow is the owner's first word.
+type Follow struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8
+	Entity  identity.EntityID
+	Epoch   uint64
+	Disk    bool   // Held says that the standby's disk has it
+	Module  []byte // digest of the code; empty: native
+}
+
+// Have answers it: where the standby's history of the daemon ends.
+type Have struct {
+	_          struct{} `cbor:",toarray"`
+	Next       uint64   // index after the last record; 0: there is none
+	Sum        []byte   // SHA-256 of the last record; empty: there is none
+	NeedModule bool
+}
+
+// Refuse answers it otherwise.
+type Refuse struct {
+	_     struct{} `cbor:",toarray"`
+	Epoch uint64   // that the standby knows of; 0: that is not why
+	Text  string
+}
+
+// Module is a piece of the code.
+type Module struct {
+	_     struct{} `cbor:",toarray"`
+	Bytes []byte
+	Last  bool
+}
+
+// Reset says that nothing that the standby has of the daemon is of use.
+type Reset struct {
+	_ struct{} `cbor:",toarray"`
+}
+
+// Record is what the daemon is, as the owner's store keeps it, but for the key.
+type Record struct {
+	_     struct{} `cbor:",toarray"`
+	Bytes []byte
+}
+
+// Batch is what the owner's store came to keep of the daemon.
+type Batch struct {
+	_      struct{} `cbor:",toarray"`
+	Number uint64   // counts those that are to be acknowledged, on this stream; 0: it is not
+	Parts  []store.Part
+}
+
+// Held says that the standby has all up to a batch.
+type Held struct {
+	_      struct{} `cbor:",toarray"`
+	Number uint64
+}
+
+func (*Follow) kind() uint8 { return 1 }
+func (*Have) kind() uint8   { return 2 }
+func (*Refuse) kind() uint8 { return 3 }
+func (*Module) kind() uint8 { return 4 }
+func (*Reset) kind() uint8  { return 5 }
+func (*Record) kind() uint8 { return 6 }
+func (*Batch) kind() uint8  { return 7 }
+func (*Held) kind() uint8   { return 8 }
+
+// ErrBadMessage is wrapped by every error of Decode.
+var ErrBadMessage = errors.New("malformed message of a standby")
+
+// Encode appends m to dst: one byte that tells the message, then its canonical
+// CBOR.
+func Encode(dst []byte, m Message) ([]byte, error) {
+	out, err := canon.Append(append(dst, m.kind()), m)
+	if err != nil {
+		return dst, fmt.Errorf("encoding a %T: %w", m, err)
+	}
+	return out, nil
+}
+
+// Decode reads what Encode wrote.
+func Decode(b []byte) (Message, error) {
+	if len(b) == 0 || len(b) > MaxMessage {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadMessage, len(b), MaxMessage)
+	}
+	var m Message
+	for _, blank := range []Message{&Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}} {
+		if blank.kind() == b[0] {
+			m = blank
+		}
+	}
+	if m == nil {
+		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadMessage, b[0])
+	}
+	if err := canon.Unmarshal(b[1:], m); err != nil {
+		return nil, fmt.Errorf("%w: %T: %w", ErrBadMessage, m, err)
+	}
+	if err := check(m); err != nil {
+		return nil, fmt.Errorf("%w: %T: %w", ErrBadMessage, m, err)
+	}
+	return m, nil
+}
+
+func check(m Message) error {
+	switch m := m.(type) {
+	case *Follow:
+		if m.Entity.IsZero() || m.Epoch == 0 || len(m.Module) != 0 && len(m.Module) != 32 {
+			return fmt.Errorf("epoch %d, a digest of %d bytes", m.Epoch, len(m.Module))
+		}
+	case *Have:
+		if (m.Next == 0) != (len(m.Sum) == 0) || len(m.Sum) != 0 && len(m.Sum) != 32 {
+			return fmt.Errorf("%d records, a sum of %d bytes", m.Next, len(m.Sum))
+		}
+	case *Refuse:
+		if len(m.Text) > 4096 {
+			return fmt.Errorf("a text of %d bytes", len(m.Text))
+		}
+	}
+	return nil
+}
+
+// Conn carries messages between two nodes, in order. One goroutine may send
+// while another receives.
+type Conn interface {
+	// Send may keep the message back until Flush; it blocks for back-pressure.
+	Send(Message) error
+	Flush() error
+	// Recv returns the next message, or an error when the other side is gone.
+	Recv() (Message, error)
+	// Close releases the connection. Messages that were flushed still arrive.
+	Close() error
+	// Abort cuts the connection: a blocked Send or Recv, on either side, fails.
+	Abort()
+}

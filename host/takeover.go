@@ -1,0 +1,251 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/host/directory"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// MendFailover is the way by which a standby serves a daemon whose owner is gone.
+// The directory named it; nothing acknowledged is given up.
+const MendFailover Mend = 6
+
+// takeOver asks the directory for a daemon whose owner is gone, where the copy here
+// is whole. The one that stands first among those in sync asks at once.
+func (c *clustered) takeOver(e directory.Entry) {
+	s := c.copyOf(e.Entity)
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	able := s.whole && s.record != nil && !s.fenced && s.epoch <= e.Epoch
+	s.mu.Unlock()
+	if !able {
+		c.rt.logger.Warn("a daemon's owner is gone, and the copy here is not whole: it waits", "daemon", e.Entity.Origin(), "owner", e.Owner)
+		return
+	}
+	if !c.rt.startWork() {
+		return
+	}
+	rank := 0
+	for _, n := range e.Standbys {
+		if n == c.rt.self {
+			break
+		}
+		if c.member.Here(n) {
+			rank++
+		}
+	}
+	go func() {
+		defer c.rt.work.Done()
+		if rank > 0 {
+			timer := time.NewTimer(time.Duration(rank) * c.member.Self().TTL / 4)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-c.rt.ctx.Done():
+				return
+			}
+		}
+		if err := c.askFor(c.rt.ctx, e, s); err != nil && !errors.Is(err, directory.ErrConflict) {
+			c.rt.logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
+		}
+	}()
+}
+
+// askFor takes nothing more of the old owner, and then asks. What that one has
+// acknowledged by then is here.
+func (c *clustered) askFor(ctx context.Context, e directory.Entry, s *standbyCopy) error {
+	s.mu.Lock()
+	if s.fenced {
+		s.mu.Unlock()
+		return nil // it is being asked for
+	}
+	s.mu.Unlock()
+	s.fence()
+	s.mu.Lock()
+	whole, said := s.whole, s.said
+	s.mu.Unlock()
+	if !whole {
+		s.unfence()
+		return fmt.Errorf("the copy of daemon %s is not whole", e.Entity.Origin())
+	}
+	if err := s.say(c.rt.store, true); err != nil { // a restart goes on with it
+		s.unfence()
+		return err
+	}
+	got, err := c.member.TakeOver(ctx, e)
+	for ambiguous := err != nil && !errors.Is(err, directory.ErrConflict) && !errors.Is(err, directory.ErrNoSession); ambiguous; {
+		now, readErr := c.member.Read(ctx, e.Entity)
+		switch {
+		case readErr == nil && now.Owner == c.rt.self:
+			got, err, ambiguous = now, nil, false
+		case readErr == nil && now.Revision != e.Revision, errors.Is(readErr, directory.ErrNotListed):
+			err, ambiguous = directory.ErrConflict, false
+		case ctx.Err() != nil:
+			ambiguous = false
+		default: // as it was: the request may still arrive, or this one does
+			got, err = c.member.TakeOver(ctx, e)
+			ambiguous = err != nil
+			if ambiguous && errors.Is(err, directory.ErrConflict) {
+				if now, readErr = c.member.Read(ctx, e.Entity); readErr == nil && now.Revision == e.Revision {
+					ambiguous = false // the owner is back
+				}
+			}
+			if ambiguous {
+				select {
+				case <-time.After(50 * time.Millisecond):
+				case <-ctx.Done():
+				}
+			}
+		}
+	}
+	if err != nil {
+		err = errors.Join(err, s.say(c.rt.store, said))
+		s.unfence()
+		return err
+	}
+	return c.activateFenced(ctx, got, s)
+}
+
+// finishTakeOver activates a daemon that the directory says is this node's, and
+// that is not here yet: it was taken over before a restart, or has moved here.
+func (c *clustered) finishTakeOver(e directory.Entry) {
+	c.rt.mu.RLock()
+	coming := c.rt.incoming[e.Entity] != nil
+	c.rt.mu.RUnlock()
+	s := c.copyOf(e.Entity)
+	if s == nil || coming {
+		return
+	}
+	s.mu.Lock()
+	busy := s.fenced || !s.whole || s.record == nil || s.epoch >= e.Epoch
+	s.mu.Unlock()
+	if busy {
+		return
+	}
+	s.fence()
+	if err := c.activateFenced(c.rt.ctx, e, s); err != nil {
+		c.rt.logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
+	}
+}
+
+// activateFenced is activate, which is tried again where it fails.
+func (c *clustered) activateFenced(ctx context.Context, e directory.Entry, s *standbyCopy) error {
+	err := c.activate(ctx, e, s)
+	s.unfence()
+	return err
+}
+
+// activate makes the copy the daemon that it is of. The copy is fenced.
+func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyCopy) error {
+	r := c.rt
+	s.mu.Lock()
+	encoded, from := s.record, s.owner
+	s.mu.Unlock()
+	var rec daemonRecord
+	if err := canon.Unmarshal(encoded, &rec); err != nil {
+		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	}
+	d := r.known(e.Entity, encoded)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state != statePaused {
+		return d.gone
+	}
+	err := r.rebuild(ctx, d, nil)
+	if err == nil {
+		err = c.serve(d, e, from, rec.Key)
+	}
+	if err != nil {
+		return err
+	}
+	c.attach(d)
+	d.replica.verified(e, c.sessionNow())
+	r.mu.Lock()
+	if other, ok := r.names[d.name]; ok && other != d.id {
+		d.name = fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin())
+	}
+	r.daemons[d.id], r.names[d.name] = d, d.id
+	delete(r.moved, d.id)
+	r.mu.Unlock()
+	c.forgetCopy(d.id)
+	d.resume()
+	r.subs.start(d.id, d.ledger.All())
+	r.grown(d)
+	d.tellOf(WasMended, MendFailover.String())
+	if c.moved != nil { // senders of this node turn here
+		c.moved(Moved{Entity: d.id, Node: r.self, Epoch: d.epoch, Time: r.clock()})
+	}
+	r.logger.Warn("a daemon was taken over: its owner is gone", "daemon", d.id.Origin(), "name", d.name, "from", from, "epoch", d.epoch, "sequence", d.chain.Head().Sequence)
+	return nil
+}
+
+// serve opens the daemon's key and signs, durably, that it goes on here. It needs
+// d.mu.
+func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte) error {
+	if len(sealed) > 0 {
+		env, err := identity.ParseEnvelope(sealed)
+		if err != nil {
+			return fmt.Errorf("the daemon's key: %w", err)
+		}
+		if d.key, err = env.Open(c.rt.node, standbyLink, d.id); err != nil {
+			return fmt.Errorf("the daemon's key: %w", err)
+		}
+	}
+	fact := Mended{How: MendFailover, After: d.chain.Head().Sequence, Epoch: e.Epoch}
+	b := &store.Batch{}
+	if err := d.appendFact(b, &fact); err != nil {
+		return err
+	}
+	rec, err := d.record0()
+	if err != nil {
+		return err
+	}
+	b.Put(store.Daemons, d.id[:], rec)
+	b.Delete(store.Standbys, d.id[:])
+	b.Delete(store.Moved, d.id[:])
+	b.Generation = d.under
+	if err := c.rt.store.Commit(b); err != nil {
+		return fmt.Errorf("writing that daemon %s goes on here: %w", d.id.Origin(), err)
+	}
+	d.index++
+	d.epoch = e.Epoch
+	return nil
+}
+
+// supersede lets go of a daemon that another node owns: what was not acknowledged
+// here is nobody's. A copy is made anew where this node is to be a standby.
+func (c *clustered) supersede(d *hosted, e directory.Entry) {
+	why := &MovedError{Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.rt.clock()}}
+	d.replica.end(why)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state == stateGone {
+		return
+	}
+	t := tombstone{Name: d.name, Node: e.Owner, Epoch: e.Epoch, Time: c.rt.clock().UnixNano()}
+	rec, err := canon.Marshal(&t)
+	if err == nil {
+		b := &store.Batch{}
+		forget(b, d.id)
+		b.Put(store.Moved, d.id[:], rec)
+		err = c.rt.store.Commit(b)
+	}
+	if err != nil { // it serves nothing all the same, and the next start finds it so again
+		c.rt.logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)
+	}
+	d.end(stateGone, why)
+	c.rt.forgetHere(d, t)
+	c.rt.subs.leaveAll(d.id)
+	c.rt.logger.Warn("another node took a daemon over", "daemon", d.id.Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)
+	if c.moved != nil {
+		c.moved(why.Moved)
+	}
+}

@@ -1,0 +1,58 @@
+// Command cluster kills, stops and continues the nodes of a cluster at random
+// moments, over and over, while senders send and daemons migrate; then it counts.
+// Run it by scripts/cluster.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"slices"
+	"time"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 12, "how often something happens to a node")
+	nodes := flag.Int("nodes", 3, "how many there are, from 3")
+	lease := flag.Duration("lease", 500*time.Millisecond, "of the nodes")
+	seed := flag.Uint64("seed", uint64(time.Now().UnixNano())%1_000_000, "of all that is drawn at random; when things happen still differs from run to run")
+	bin := flag.String("bin", "", "the program wasmhost")
+	keep := flag.Bool("keep", false, "keep the data directories and logs")
+	verbose := flag.Bool("v", false, "tell each round")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	dir, err := os.MkdirTemp("", "wasmhost-cluster-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
+	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), lease: *lease, verbose: *verbose}
+	start := time.Now()
+	if *nodes < 3 {
+		err = fmt.Errorf("--nodes %d: at least 3, so that one may fail", *nodes)
+	} else {
+		err = t.run(ctx, *nodes, *rounds)
+	}
+	t.endAll()
+	if err == nil {
+		err = t.Err()
+	}
+	fmt.Printf("cluster: %d nodes, %d rounds: %d killed, %d stopped for a while, %d migrations; %d took a daemon over, in %.0f s\n",
+		*nodes, t.rounds, t.kills, t.stops, t.migrations, len(t.waits), time.Since(start).Seconds())
+	fmt.Printf("cluster: acknowledged %d, lost %d, doubled %d\n", t.Acknowledged, t.Lost, t.Doubled)
+	if len(t.waits) > 0 {
+		slices.Sort(t.waits)
+		fmt.Printf("cluster: a sender's longest wait around a loss, lease %v: median %.2f s, longest %.2f s\n", *lease, t.waits[len(t.waits)/2].Seconds(), t.waits[len(t.waits)-1].Seconds())
+	}
+	if err == nil && !*keep {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "cluster: FAILED with --seed %d: %v\ncluster: data directories and logs are in %s\n", *seed, err, dir)
+		os.Exit(1)
+	}
+}

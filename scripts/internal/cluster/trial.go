@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"time"
+
+	"wasmhost/scripts/internal/fleet"
+	"wasmhost/wire/control"
+)
+
+// trial is one run: nodes of a cluster, daemons with standbys, senders, and what
+// happens to the nodes.
+type trial struct {
+	dir, bin string
+	rng      *rand.Rand
+	lease    time.Duration
+	verbose  bool
+	nodes    []*fleet.Node
+	senders  []*fleet.Sender
+	fleet.Tally
+
+	rounds, kills, stops, migrations int
+	waits                            []time.Duration // of senders, each around the loss of their daemon's owner
+}
+
+// resident is a daemon that stays.
+type resident struct {
+	name, path string
+	standbys   int
+	ack        string
+}
+
+var residents = []resident{
+	{"count", "testdata/wasm/c/counter.wasm", 1, "memory"},
+	{"tally", "testdata/wasm/rust/counter.wasm", 2, "memory"},
+	{"echo", "testdata/wasm/c/echo.wasm", 1, "disk"},
+}
+
+func (t *trial) run(ctx context.Context, nodes, rounds int) error {
+	if err := t.setUp(ctx, nodes); err != nil {
+		return err
+	}
+	stop := make(chan struct{})
+	sending, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	ended := make(chan error, len(t.senders))
+	for _, s := range t.senders {
+		go func() { ended <- s.Run(sending, stop) }()
+	}
+	var err error
+	for t.rounds = 0; t.rounds < rounds && err == nil && ctx.Err() == nil; t.rounds++ {
+		err = t.round(ctx)
+	}
+	close(stop)
+	timer := time.AfterFunc(60*time.Second, giveUp)
+	defer timer.Stop()
+	for range t.senders {
+		err = errors.Join(err, <-ended)
+	}
+	return errors.Join(err, t.check(ctx))
+}
+
+func (t *trial) setUp(ctx context.Context, nodes int) error {
+	for i := range nodes {
+		addr, err := fleet.FreeAddr()
+		if err != nil {
+			return err
+		}
+		n := fleet.NewNode(t.dir, string(rune('a'+i)), addr, t.bin)
+		n.Args = []string{"--cluster", "--lease", t.lease.String()}
+		if i > 0 {
+			token, err := t.nodes[0].Client.Token(ctx, time.Minute, "all")
+			if err != nil {
+				return err
+			}
+			n.Join = token.Token
+		}
+		t.nodes = append(t.nodes, n)
+		if err := n.Start(ctx); err != nil {
+			return err
+		}
+		n.Join = ""
+	}
+	for i, r := range residents {
+		wasm, err := os.ReadFile(r.path)
+		if err != nil {
+			return err
+		}
+		at := t.nodes[i%len(t.nodes)].Client
+		if _, err := at.PushKind(ctx, r.name, bytes.NewReader(wasm), "snapshot-events=50"); err != nil {
+			return err
+		}
+		if _, err := at.Spawn(ctx, control.Spawn{Kind: r.name, Name: r.name, Standbys: r.standbys, Ack: r.ack}); err != nil {
+			return err
+		}
+		for j := range 2 {
+			s, err := fleet.NewSender(fmt.Sprintf("%s-%d", r.name, j), r.name, t.nodes, t.rng.Uint64())
+			if err != nil {
+				return err
+			}
+			if j == 0 {
+				s.Batch = 100
+			}
+			t.senders = append(t.senders, s)
+		}
+	}
+	return t.inSync(ctx)
+}
+
+// inSync waits until every daemon has the standbys that it is to have.
+func (t *trial) inSync(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	for {
+		s, err := t.nodes[0].Client.Cluster(ctx)
+		if err == nil && !s.Holding && s.Daemons == len(residents) && s.Wanting == 0 && s.Orphaned == 0 {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the standbys do not catch up: %d of %d daemons want some, %d are lost: %w", s.Wanting, s.Daemons, s.Orphaned, err)
+		}
+		fleet.Pause(ctx, 20*time.Millisecond)
+	}
+}
+
+// owner is the node that the directory says has the daemon.
+func (t *trial) owner(ctx context.Context, daemon string) (*fleet.Node, error) {
+	for _, n := range t.nodes {
+		list, err := n.Client.Daemons(ctx, false)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range list {
+			if d.Name == daemon {
+				return n, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("no node has daemon %s", daemon)
+}
+
+// round lets one thing happen to the owner of a daemon while all senders send, and
+// waits until every daemon has its standbys again.
+func (t *trial) round(ctx context.Context) error {
+	victim, err := t.owner(ctx, residents[t.rng.IntN(len(residents))].name)
+	if err != nil {
+		return err
+	}
+	fleet.Pause(ctx, time.Duration(t.rng.IntN(400))*time.Millisecond)
+	what := ""
+	switch t.rng.IntN(5) {
+	case 0, 1:
+		what, err = "killed", t.kill(ctx, victim)
+	case 2, 3:
+		what, err = "stopped", t.pause(ctx, victim)
+	default:
+		what, err = "migrated from", t.migrate(ctx)
+	}
+	if err == nil {
+		err = t.inSync(ctx)
+	}
+	if t.verbose {
+		fmt.Printf("round %d: %s %s\n", t.rounds+1, what, victim.Name)
+	}
+	return err
+}
+
+// waited notes the longest wait of a sender meanwhile, where the daemon was taken
+// over.
+func (t *trial) waited() {
+	longest := time.Duration(0)
+	for _, s := range t.senders {
+		longest = max(longest, s.Stall())
+	}
+	t.waits = append(t.waits, longest)
+}
+
+func (t *trial) kill(ctx context.Context, n *fleet.Node) error {
+	for _, s := range t.senders {
+		s.Stall()
+	}
+	t.kills++
+	if err := n.Kill(); err != nil {
+		return err
+	}
+	fleet.Pause(ctx, 3*t.lease+time.Duration(t.rng.Int64N(int64(2*t.lease))))
+	t.waited()
+	return n.Start(ctx)
+}
+
+// pause stops the process for up to three leases: it then goes on where it was,
+// and must find that others have its daemons.
+func (t *trial) pause(ctx context.Context, n *fleet.Node) error {
+	for _, s := range t.senders {
+		s.Stall()
+	}
+	t.stops++
+	if err := n.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	d := time.Duration(t.rng.Int64N(int64(3 * t.lease)))
+	fleet.Pause(ctx, d)
+	if d > 2*t.lease {
+		t.waited()
+	}
+	return n.Signal(syscall.SIGCONT)
+}
+
+func (t *trial) migrate(ctx context.Context) error {
+	r := residents[t.rng.IntN(len(residents))]
+	from, err := t.owner(ctx, r.name)
+	if err != nil {
+		return err
+	}
+	to := t.nodes[t.rng.IntN(len(t.nodes))]
+	if to == from {
+		return nil
+	}
+	_, err = from.Client.Migrate(ctx, r.name, control.Migrate{To: to.Name}, func(control.MigrationStep) {})
+	t.migrations++
+	return err
+}
+
+func (t *trial) endAll() {
+	for _, n := range t.nodes {
+		if err := n.Kill(); err != nil {
+			fmt.Fprintln(os.Stderr, "cluster:", err)
+		}
+	}
+}

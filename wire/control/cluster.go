@@ -1,0 +1,249 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/host/directory"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// ClusterStatus is how a node's cluster stands, as the node knows it.
+type ClusterStatus struct {
+	Name     string          `json:"name"`
+	Engine   string          `json:"engine"`  // embedded or etcd
+	Holding  bool            `json:"holding"` // the node's lease has ended: its daemons hold their events
+	LeaseMS  int64           `json:"lease_ms"`
+	Error    string          `json:"error,omitempty"` // of the engine's last answer
+	Daemons  int             `json:"daemons"`         // in the whole cluster
+	Wanting  int             `json:"wanting"`         // of them: those with fewer standbys in sync than they are to have
+	Orphaned int             `json:"orphaned"`        // of them: those whose owner is gone, and no standby is there
+	Members  []ClusterMember `json:"members"`
+}
+
+// ClusterMember is a node of a cluster.
+type ClusterMember struct {
+	NodeID   string `json:"node_id"`
+	Name     string `json:"name,omitempty"`
+	Addr     string `json:"addr,omitempty"`
+	Here     bool   `json:"here"`           // it has a session
+	Role     string `json:"role"`           // voter, learner or client: its part in the embedded engine
+	Leader   bool   `json:"leader"`         // of the embedded engine
+	Peer     string `json:"peer,omitempty"` // where it listens for the engine's members
+	LeaseMS  int64  `json:"lease_ms"`       // of its session
+	Owns     int    `json:"owns"`           // daemons
+	StandsBy int    `json:"stands_by"`      // for so many it is a standby in sync
+	Self     bool   `json:"self,omitempty"` // the node that was asked
+}
+
+// Admission is what a node asks that comes to a cluster.
+type Admission struct {
+	Cluster string `json:"cluster"` // its name
+	Addr    string `json:"addr"`    // HOST:PORT, TCP, where it would listen for the engine's members
+}
+
+// Admitted is what it is answered.
+type Admitted struct {
+	Cluster string   `json:"cluster"` // its name
+	Token   string   `json:"token,omitempty"`
+	Voter   bool     `json:"voter"`            // it is to be a member of the engine; else it asks those that are
+	Others  string   `json:"others,omitempty"` // with Voter: the members
+	Secret  []byte   `json:"secret,omitempty"` // with Voter
+	Voters  []string `json:"voters"`           // node ids of the members
+}
+
+// Engine is what the API needs of the part that a node has in its cluster's
+// engine.
+type Engine interface {
+	// Name and Kind are the cluster's name, and "embedded" or "etcd".
+	Name() string
+	Kind() string
+
+	// Peers lists the members of an embedded engine, by node id; Admit lets a node
+	// come; Remove takes one out of the members.
+	Peers(ctx context.Context) (map[string]ClusterMember, error)
+	Admit(ctx context.Context, node identity.NodeID, a Admission) (Admitted, error)
+	Remove(ctx context.Context, node identity.NodeID) error
+}
+
+// SetEngine tells the server of the node's cluster. It is called before the server
+// answers.
+func (s *Server) SetEngine(e Engine) { s.engine = e }
+
+// ErrOtherCluster says that a node is to be in one cluster and is in another.
+var ErrOtherCluster = errors.New("the cluster has another name")
+
+// errStillHere says that a node cannot be removed from its cluster.
+var errStillHere = errors.New("the node is there: stop it first")
+
+func (s *Server) clusterStatus(ctx context.Context) (ClusterStatus, error) {
+	m, err := s.rt.Cluster()
+	if err != nil || s.engine == nil {
+		return ClusterStatus{}, host.ErrNoCluster
+	}
+	out := ClusterStatus{Name: s.engine.Name(), Engine: s.engine.Kind(), Holding: s.rt.Holding() != nil, LeaseMS: m.Self().TTL.Milliseconds(), Members: []ClusterMember{}}
+	if err := m.Err(); err != nil {
+		out.Error = err.Error()
+	}
+	ask, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	peers, err := s.engine.Peers(ask)
+	if err != nil && out.Error == "" {
+		out.Error = err.Error()
+	}
+	k := keptIn(m)
+	out.Daemons, out.Wanting, out.Orphaned = k.daemons, k.wanting, k.lost
+	for _, n := range m.Nodes() {
+		v := peers[n.ID().String()]
+		if v.Role == "" {
+			v.Role = "client"
+		}
+		v.NodeID, v.Name, v.Addr, v.Here, v.LeaseMS = n.ID().String(), n.Name, n.Addr, n.Here, n.TTL.Milliseconds()
+		v.Owns, v.StandsBy, v.Self = k.owns[n.ID()], k.stands[n.ID()], n.ID() == s.mesh.Self()
+		out.Members = append(out.Members, v)
+		delete(peers, v.NodeID)
+	}
+	for id, v := range peers { // admitted, and not come yet
+		v.NodeID = id
+		out.Members = append(out.Members, v)
+	}
+	return out, nil
+}
+
+// kept is how the daemons of a cluster are kept, counted.
+type kept struct {
+	daemons, wanting, lost int
+	owns, stands           map[identity.NodeID]int // by node
+}
+
+func keptIn(m *directory.Member) kept {
+	k := kept{owns: make(map[identity.NodeID]int), stands: make(map[identity.NodeID]int)}
+	here := make(map[identity.NodeID]bool)
+	for _, n := range m.Nodes() {
+		here[n.ID()] = n.Here
+	}
+	m.Named(func(e directory.Entry) bool {
+		k.daemons++
+		k.owns[e.Owner]++
+		if len(e.Standbys) < e.Want {
+			k.wanting++
+		}
+		lost := !here[e.Owner]
+		for _, n := range e.Standbys {
+			k.stands[n]++
+			lost = lost && !here[n]
+		}
+		if lost {
+			k.lost++
+		}
+		return false
+	})
+	return k
+}
+
+// keptOf is where a daemon's standbys are; nil on a node of no cluster.
+func (s *Server) keptOf(id identity.EntityID) *Kept {
+	m, err := s.rt.Cluster()
+	if err != nil {
+		return nil
+	}
+	e, ok := m.Look(id)
+	if !ok {
+		return nil
+	}
+	k := &Kept{Standbys: e.Want, InSync: []string{}, Ack: e.Ack.String()}
+	for _, n := range e.Standbys {
+		k.InSync = append(k.InSync, n.String())
+	}
+	return k
+}
+
+func (s *Server) getCluster(w http.ResponseWriter, r *http.Request) error {
+	out, err := s.clusterStatus(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, out)
+}
+
+// postMember lets the node that asks come to the cluster.
+func (s *Server) postMember(w http.ResponseWriter, r *http.Request) error {
+	from, ok := wire.PeerOf(r.Context())
+	if !ok {
+		return fmt.Errorf("%w: a node comes to a cluster by itself: serve --cluster --join TOKEN", errBadRequest)
+	}
+	var a Admission
+	if err := readJSON(w, r, &a); err != nil {
+		return err
+	}
+	if s.engine == nil {
+		return host.ErrNoCluster
+	}
+	out, err := s.engine.Admit(r.Context(), from, a)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, out)
+}
+
+// deleteMember forgets a node that is gone for good.
+func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
+	m, err := s.rt.Cluster()
+	if err != nil || s.engine == nil {
+		return host.ErrNoCluster
+	}
+	ref := r.PathValue("node")
+	var found *directory.NodeState
+	for _, n := range m.Nodes() {
+		if n.ID().String() == ref || n.Name == ref {
+			if found != nil {
+				return &wire.AmbiguousError{Ref: ref, Nodes: []identity.NodeID{found.ID(), n.ID()}}
+			}
+			found = &n
+		}
+	}
+	if found == nil {
+		return fmt.Errorf("%w in the cluster: %q", host.ErrUnknownNode, ref)
+	}
+	if found.Here {
+		return fmt.Errorf("%w: %s", errStillHere, ref)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.engine.Remove(ctx, found.ID()); err != nil {
+		return err
+	}
+	if err := m.Remove(ctx, found.ID()); errors.Is(err, directory.ErrConflict) {
+		return fmt.Errorf("%w: %s", errStillHere, ref)
+	} else if err != nil {
+		return err
+	}
+	if err := s.mesh.Forget(found.Key); err != nil {
+		return err
+	}
+	return writeJSON(w, ClusterMember{NodeID: found.ID().String(), Name: found.Name, Addr: found.Addr})
+}
+
+// Cluster returns how the node's cluster stands.
+func (c *Client) Cluster(ctx context.Context) (out ClusterStatus, err error) {
+	return out, c.call(ctx, "GET", "cluster", nil, &out)
+}
+
+// RemoveMember forgets a node that is gone for good.
+func (c *Client) RemoveMember(ctx context.Context, node string) (out ClusterMember, err error) {
+	return out, c.call(ctx, "DELETE", "cluster/members/"+segment(node), nil, &out)
+}
+
+// AskIn asks a peer to let this node come to its cluster.
+func AskIn(ctx context.Context, m *wire.Mesh, at identity.NodeID, a Admission) (out Admitted, err error) {
+	body, err := jsonBody(a)
+	if err != nil {
+		return out, err
+	}
+	return out, NewClient(m.HTTPTransport(at)).call(ctx, "POST", "cluster/members", body, &out)
+}

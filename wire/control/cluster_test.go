@@ -1,0 +1,189 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/host/directory"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// memoryEngine is an Engine of nodes in one process.
+type memoryEngine struct {
+	removed []identity.NodeID
+	voters  map[string]ClusterMember
+}
+
+func (*memoryEngine) Name() string { return "test" }
+func (*memoryEngine) Kind() string { return "embedded" }
+func (e *memoryEngine) Peers(context.Context) (map[string]ClusterMember, error) {
+	out := make(map[string]ClusterMember)
+	for k, v := range e.voters {
+		out[k] = v
+	}
+	return out, nil
+}
+func (e *memoryEngine) Admit(_ context.Context, n identity.NodeID, a Admission) (Admitted, error) {
+	return Admitted{Cluster: "test", Voter: true, Others: n.String() + "=" + a.Addr, Secret: make([]byte, 32), Voters: []string{}}, nil
+}
+func (e *memoryEngine) Remove(_ context.Context, n identity.NodeID) error {
+	e.removed = append(e.removed, n)
+	return nil
+}
+
+type clusterNode struct {
+	mesh   *wire.Mesh
+	rt     *host.Runtime
+	server *Server
+	engine *memoryEngine
+	end    func() error
+}
+
+func serveClustered(t *testing.T, name string, mem *directory.Memory) *clusterNode {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	key := must[*identity.KeyPair](t)(identity.Generate())
+	mesh := must[*wire.Mesh](t)(wire.Listen(ctx, wire.Config{Identity: key, Name: name, Addr: "127.0.0.1:0", Logger: logger}))
+	s := must[*store.Store](t)(store.Open(store.Options{Ephemeral: true, Logger: logger}))
+	m := must[*directory.Member](t)(directory.NewMember(directory.Options{Engine: mem.Link(), Self: directory.Node{Key: key.ID(), Name: name, Addr: mesh.Addr().String(), TTL: time.Second}, Logger: logger}))
+	var node *wire.Node
+	rt := must[*host.Runtime](t)(host.New(ctx, host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, Cluster: &host.ClusterOptions{Member: m,
+		Came: func(n directory.Node) {
+			if err := mesh.Introduce(n.Key, n.Name, n.Addr); err != nil {
+				t.Error(err)
+			}
+		},
+		Gone: mesh.Lost, Moved: func(m host.Moved) { node.Moved(m) }}}))
+	node = wire.NewNode(mesh, rt)
+	n := &clusterNode{mesh: mesh, rt: rt, server: NewServer(rt, mesh, node, "test", logger), engine: &memoryEngine{voters: map[string]ClusterMember{mesh.Self().String(): {Role: "voter", Leader: true}}}}
+	n.server.SetEngine(n.engine)
+	if err := rt.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	ended := false
+	n.end = func() error {
+		if ended {
+			return nil
+		}
+		ended = true
+		return errors.Join(rt.Shutdown(ctx), mesh.Close(), s.Close())
+	}
+	t.Cleanup(func() {
+		if err := n.end(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// eventually asks again until fn has no error.
+func eventually(t *testing.T, fn func() error) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := fn()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// TestClusterAnswers walks through what the API says of a cluster: every answer is
+// as the document says, nodes trust each other by it, a daemon goes on where its
+// standby is, and a lost node is forgotten.
+func TestClusterAnswers(t *testing.T) {
+	mem := directory.NewMemory()
+	a, b := serveClustered(t, "a", mem), serveClustered(t, "b", mem)
+	checked := newConforming(t, a.server)
+	c, _ := clientOf(t, checked)
+	onB, _ := clientOf(t, b.server)
+
+	eventually(t, func() error {
+		if s := must[ClusterStatus](t)(c.Cluster(ctx)); s.Holding || len(s.Members) != 2 || !s.Members[0].Here || !s.Members[1].Here {
+			return errors.New("not all members are there")
+		}
+		return nil
+	})
+	if _, err := AskIn(ctx, b.mesh, a.mesh.Self(), Admission{Addr: "127.0.0.1:1"}); err != nil {
+		t.Errorf("a node that the cluster introduced is not let in: %v", err)
+	}
+	must[Kind](t)(onB.PushKind(ctx, "counter", bytes.NewReader(counterModule(t))))
+	must[Daemon](t)(onB.Spawn(ctx, Spawn{Kind: "counter", Name: "c1", Standbys: 1}))
+	eventually(t, func() error {
+		d := must[Daemon](t)(c.Daemon(ctx, "c1"))
+		if d.Cluster == nil || len(d.Cluster.InSync) != 1 || d.Cluster.Standbys != 1 || d.Cluster.Ack != "memory" || d.NodeID != b.mesh.Self().String() {
+			return errors.New("the standby is not in sync")
+		}
+		return nil
+	})
+	must[Sent](t)(c.Send(ctx, "c1", "", []byte("x")))
+	_, err := c.RemoveMember(ctx, "b")
+	var p *Problem
+	if !errors.As(err, &p) || p.Code != "member-present" {
+		t.Errorf("removing a node that is there: %v", err)
+	}
+	for code, req := range map[string]Spawn{"bad-standbys": {Kind: "counter", Standbys: 9}, "bad-ack": {Kind: "counter", Ack: "paper"}} {
+		if _, err := onB.Spawn(ctx, req); !errors.As(err, &p) || p.Code != code {
+			t.Errorf("%v, want %s", err, code)
+		}
+	}
+	if err := b.end(); err != nil {
+		t.Fatal(err)
+	}
+	sent := must[Sent](t)(c.Send(ctx, "c1", "", []byte("y"))) // it waits until the daemon is here
+	if len(sent.Outputs) != 1 || sent.Outputs[0].Text == nil || *sent.Outputs[0].Text != "2" || sent.Outputs[0].Epoch != 2 {
+		t.Errorf("the daemon went on with %+v", sent)
+	}
+	must[ClusterMember](t)(c.RemoveMember(ctx, b.mesh.Self().String()))
+	if len(a.engine.removed) != 1 || a.engine.removed[0] != b.mesh.Self() {
+		t.Errorf("the engine was told to remove %v", a.engine.removed)
+	}
+	if _, err := a.mesh.FindPeer(b.mesh.Self().String()); !errors.Is(err, host.ErrUnknownNode) {
+		t.Errorf("the node is trusted still: %v", err)
+	}
+	if s := must[ClusterStatus](t)(c.Cluster(ctx)); len(s.Members) != 1 || s.Daemons != 1 || s.Wanting != 1 || s.Orphaned != 0 {
+		t.Errorf("the cluster stands so: %+v", s)
+	}
+	said := NewMetrics(a.rt, a.mesh, nil, "test", slog.New(slog.DiscardHandler))
+	w := httptest.NewRecorder()
+	a.server.SetMetrics(said)
+	a.server.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, line := range []string{"wasmhost_cluster_holding 0", `wasmhost_cluster_members{here="true"} 1`, `wasmhost_cluster_daemons{state="wanting"} 1`, `wasmhost_cluster_daemons{state="lost"} 0`} {
+		if !strings.Contains(w.Body.String(), "\n"+line+"\n") {
+			t.Errorf("the metrics do not say %s", line)
+		}
+	}
+	if _, err := c.RemoveMember(ctx, "nobody"); !errors.As(err, &p) || p.Code != "node-not-found" {
+		t.Errorf("removing nobody: %v", err)
+	}
+	for _, pattern := range []string{"GET /v1/cluster", "DELETE /v1/cluster/members/{node}"} {
+		if !checked.seen[pattern] {
+			t.Errorf("%s was not answered with success", pattern)
+		}
+	}
+}
+
+// TestNoCluster asks a node of none.
+func TestNoCluster(t *testing.T) {
+	a := serve(t, "a")
+	c, _ := clientOf(t, a.server)
+	for name, err := range map[string]error{"status": errorOf(c.Cluster(ctx)), "remove": errorOf(c.RemoveMember(ctx, "b")), "standbys": errorOf(c.Spawn(ctx, Spawn{Kind: "k", Standbys: 1}))} {
+		var p *Problem
+		if !errors.As(err, &p) || p.Code != "no-cluster" && name != "standbys" || p.Code != "kind-not-found" && name == "standbys" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package control
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/host/effect"
+	"wasmhost/identity"
+)
+
+// MayPublish lets a daemon publish on channels of a node. Its code names the
+// channel alone.
+type MayPublish struct {
+	Node    string `json:"node,omitempty"` // node id, unique prefix, or name; absent: the node that is asked
+	Pattern string `json:"pattern"`        // a channel's name, PREFIX/* for all beneath, or * for all
+	Token   []byte `json:"token,omitempty"`
+}
+
+// Effects are what a daemon may do to the world, and what of it is still to come.
+type Effects struct {
+	MayPublish []MayPublish `json:"may_publish,omitempty"` // without the tokens
+	MaySend    []string     `json:"may_send,omitempty"`    // entity ids, or *
+	Pending    []Pending    `json:"pending,omitempty"`
+	Timers     []Timer      `json:"timers,omitempty"`
+}
+
+// Pending is what has not arrived yet at a channel or a daemon.
+type Pending struct {
+	Node    string `json:"node_id,omitempty"` // of the channel
+	Channel string `json:"channel,omitempty"`
+	Daemon  string `json:"entity_id,omitempty"`
+	Events  int    `json:"events"`
+	Bytes   int64  `json:"bytes"`
+	Reason  string `json:"reason,omitempty"` // why it has not, as far as is known
+}
+
+// Timer is a timer of a daemon.
+type Timer struct {
+	Number uint64    `json:"number"`
+	At     time.Time `json:"at"`
+	Bytes  int64     `json:"bytes"`
+}
+
+// effectsOf is nil where there is nothing to be shown.
+func effectsOf(e host.Effects) *Effects {
+	if e.Grants.IsZero() && len(e.Pending) == 0 && len(e.Timers) == 0 {
+		return nil
+	}
+	out := &Effects{}
+	for _, g := range e.Grants.Publish {
+		out.MayPublish = append(out.MayPublish, MayPublish{Node: g.Node.String(), Pattern: g.Pattern})
+	}
+	if e.Grants.SendAny {
+		out.MaySend = append(out.MaySend, "*")
+	}
+	for _, id := range e.Grants.Send {
+		out.MaySend = append(out.MaySend, id.String())
+	}
+	for _, p := range e.Pending {
+		line := Pending{Channel: p.Place.Channel, Events: p.Events, Bytes: p.Bytes, Reason: p.Reason}
+		if p.Place.Channel == "" {
+			line.Daemon = p.Place.To.String()
+		} else {
+			line.Node = p.Place.Node.String()
+		}
+		out.Pending = append(out.Pending, line)
+	}
+	for _, t := range e.Timers {
+		out.Timers = append(out.Timers, Timer{Number: t.ID, At: time.Unix(0, t.At).UTC(), Bytes: int64(len(t.Payload))})
+	}
+	return out
+}
+
+// grants are what a daemon that is to be spawned may do.
+func (s *Server) grants(r *http.Request, req *Spawn) (g effect.Grants, err error) {
+	for _, p := range req.MayPublish {
+		node := s.mesh.Self()
+		if p.Node != "" {
+			if node, err = s.mesh.FindNode(p.Node); err != nil {
+				return g, err
+			}
+		}
+		g.Publish = append(g.Publish, effect.PublishGrant{Node: node, Pattern: p.Pattern, Token: p.Token})
+	}
+	for _, ref := range req.MaySend {
+		if ref == "*" {
+			g.SendAny = true
+			continue
+		}
+		id, err := identity.ParseEntityID(ref)
+		if err != nil {
+			if id, _, err = s.locate(r, ref); err != nil {
+				return g, fmt.Errorf("whom it may send to: %w", err)
+			}
+		}
+		g.Send = append(g.Send, id)
+	}
+	return g, g.Check()
+}

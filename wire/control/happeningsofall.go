@@ -1,0 +1,118 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+const (
+	maxHappening = 64 << 10        // bytes of a line from a peer
+	lookForPeers = 2 * time.Second // how often nodes are looked for that are not followed yet, or no more
+)
+
+// happeningsOfAll merges what happens on this node with what its peers tell it.
+// A peer that does not answer is asked again until the client leaves.
+func (s *Server) happeningsOfAll(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithCancel(r.Context())
+	var peers sync.WaitGroup
+	defer peers.Wait()
+	defer cancel()
+	here, theirs := s.rt.Happenings(ctx), make(chan Happening)
+	peers.Go(func() { s.followPeers(ctx, theirs) })
+	out := newLines(w, r)
+	out.begin()
+	for {
+		var h Happening
+		select {
+		case mine, ok := <-here:
+			if !ok {
+				return nil
+			}
+			h = s.happeningOf(mine)
+		case h = <-theirs:
+		}
+		if err := out.write(h); err != nil {
+			return nil // the client is gone
+		}
+	}
+}
+
+// followPeers follows every peer that there is or comes, until ctx ends.
+func (s *Server) followPeers(ctx context.Context, out chan<- Happening) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	var mu sync.Mutex
+	followed := make(map[identity.NodeID]bool)
+	look := func() {
+		peers, err := s.mesh.Peers()
+		if err != nil {
+			s.logger.Warn("looking for peers to follow", "error", err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, p := range peers {
+			if followed[p.ID] {
+				continue
+			}
+			followed[p.ID] = true
+			wg.Go(func() {
+				if err := s.followPeer(ctx, p, out); err != nil && ctx.Err() == nil {
+					s.logger.Debug("a peer does not tell what happens there", "peer", p.ID, "error", err)
+				}
+				mu.Lock()
+				delete(followed, p.ID)
+				mu.Unlock()
+			})
+		}
+	}
+	again := time.NewTicker(lookForPeers)
+	defer again.Stop()
+	for {
+		look()
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// followPeer passes on what happens on one peer. What comes is bounded, and is
+// said to be the peer's whatever it says itself.
+func (s *Server) followPeer(ctx context.Context, p wire.PeerInfo, out chan<- Happening) error {
+	res, err := NewClient(s.mesh.HTTPTransport(p.ID)).do(ctx, "GET", "happenings", nil, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	h := Happening{Time: time.Now().UTC(), What: "following", Peer: p.ID.String()}
+	lines := bufio.NewScanner(res)
+	lines.Buffer(nil, maxHappening)
+	for {
+		h.NodeID = p.ID.String()
+		select {
+		case out <- h:
+		case <-ctx.Done():
+			return nil
+		}
+		if !lines.Scan() {
+			if lines.Err() != nil {
+				return lines.Err()
+			}
+			return fmt.Errorf("%w: the stream ended", host.ErrUnreachable)
+		}
+		h = Happening{}
+		if err := json.Unmarshal(lines.Bytes(), &h); err != nil {
+			return fmt.Errorf("reading what happens on %s: %w", p.ID, err)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package control
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A list is answered in pages to who asks for them: ?limit=N, and then what the
+// header Link names as next (RFC 8288). The next page begins behind the last
+// entry's key, so that what comes or goes meanwhile shifts nothing.
+
+// maxPage is how many entries a page can have.
+const maxPage = 1000
+
+// writePage answers with the list, which is sorted by key, or with the page of
+// it that is asked for.
+func writePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) error {
+	q := r.URL.Query()
+	if q.Has("after") {
+		b, err := base64.RawURLEncoding.DecodeString(q.Get("after"))
+		if err != nil {
+			return fmt.Errorf("%w: after=%q is not what a page named as next", errBadRequest, q.Get("after"))
+		}
+		list = list[sort.Search(len(list), func(i int) bool { return key(list[i]) > string(b) }):]
+	}
+	if q.Has("limit") {
+		n, err := strconv.Atoi(q.Get("limit"))
+		if err != nil || n < 1 || n > maxPage {
+			return fmt.Errorf("%w: limit=%q is not between 1 and %d", errBadRequest, q.Get("limit"), maxPage)
+		}
+		if len(list) > n {
+			list = list[:n]
+			q.Set("after", base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
+			w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
+		}
+	}
+	return writeJSON(w, list)
+}
+
+// nextAt has the link to the next page, which another node wrote, name that node.
+func nextAt(res *http.Response, node string) error {
+	next, ok := nextOf(res.Header)
+	if !ok {
+		return nil
+	}
+	u := *res.Request.URL
+	q := u.Query()
+	q.Set("after", next)
+	q.Set("node", node)
+	res.Header.Set("Link", "<"+u.Path+"?"+q.Encode()+`>; rel="next"`)
+	return nil
+}
+
+// ordered writes a time so that texts are in the order of times.
+func ordered(t time.Time) string { return fmt.Sprintf("%020d", t.UnixNano()) }
+
+// number writes a number so that texts are in the order of numbers.
+func number(n uint64) string { return fmt.Sprintf("%020d", n) }
+
+// pages reads a list page by page.
+func pages[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	out := []T{}
+	at, query, _ := strings.Cut(path, "?")
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	q.Set("limit", strconv.Itoa(maxPage))
+	for {
+		res, header, err := c.ask(ctx, "GET", at+"?"+q.Encode(), nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		var page []T
+		err = json.NewDecoder(res).Decode(&page)
+		_ = res.Close() // what it held was read
+		if err != nil {
+			return nil, readError(ctx, err)
+		}
+		out = append(out, page...)
+		next, ok := nextOf(header)
+		if !ok || len(page) == 0 {
+			return out, nil
+		}
+		q.Set("after", next)
+	}
+}
+
+// nextOf returns where the next page begins.
+func nextOf(h http.Header) (string, bool) {
+	link, ok := strings.CutPrefix(h.Get("Link"), "<")
+	target, rel, _ := strings.Cut(link, ">")
+	if !ok || !strings.Contains(rel, `rel="next"`) {
+		return "", false
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return "", false
+	}
+	return u.Query().Get("after"), u.Query().Has("after")
+}
