@@ -329,6 +329,12 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 		if r.cluster.coming(id) {
 			return nil, fmt.Errorf("%w: %s", ErrComing, id.Origin())
 		}
+		r.mu.RLock()
+		d, ok := r.daemons[id] // it may have come since the first look
+		r.mu.RUnlock()
+		if ok {
+			return d, nil
+		}
 	}
 	switch {
 	case gone && !t.Stopped:

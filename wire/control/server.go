@@ -242,7 +242,7 @@ func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identit
 		_, inspectErr := s.rt.Inspect(id)
 		var moved *host.MovedError
 		switch {
-		case inspectErr == nil:
+		case inspectErr == nil, errors.Is(inspectErr, host.ErrComing): // a sender waits for what is coming
 			return id, s.mesh.Self(), nil
 		case errors.As(inspectErr, &moved):
 			return id, moved.Node, nil
