@@ -23,6 +23,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Under the race detector every command would wait a second before it ends.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"wasmhost": main})
 }
 
@@ -52,6 +56,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("WASM", wasm)
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Setenv("WASMHOST_SOCKET", filepath.Join(e.WorkDir, "a.sock"))
 			e.Values["nodes"] = make(map[string]*exec.Cmd)
 			e.Setenv("COLLECTOR", collect(e, filepath.Join(e.WorkDir, "spans")))
