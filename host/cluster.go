@@ -349,7 +349,23 @@ func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
 	if m != nil && m.movedTo(e) {
 		return // the migration ends by itself
 	}
-	c.supersede(d, e)
+	c.confirm(d)
+}
+
+// confirm asks the directory itself whose a daemon is before it is let go of: news may
+// be from before it came here. Where the directory is not reached, it is looked at again.
+func (c *clustered) confirm(d *hosted) {
+	ctx, cancel := context.WithTimeout(c.rt.ctx, c.member.Self().TTL)
+	defer cancel()
+	session := c.sessionNow()
+	switch e, err := c.member.Read(ctx, d.id); {
+	case err != nil:
+		c.rt.logger.Warn("asking the directory whose a daemon is", "daemon", d.id.Origin(), "error", err)
+	case e.Owner == c.rt.self:
+		c.compareWith(d, e, session)
+	case !d.replica.stands(e):
+		c.supersede(d, e)
+	}
 }
 
 // enrol makes a daemon known that the directory does not know: it was made before

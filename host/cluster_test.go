@@ -300,11 +300,15 @@ func TestPlannedMoveGoesThroughTheDirectory(t *testing.T) {
 			if to == from {
 				continue
 			}
+			before := c.inSync(d.Entity, 1)
 			m, err := from.rt.StartMigration(t.Context(), d.Entity, to.id())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := m.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := to.rt.HearsOldNews(before); err != nil { // it may come after the daemon
 				t.Fatal(err)
 			}
 			for range 5 {

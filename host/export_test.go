@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"wasmhost/host/directory"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -74,6 +75,20 @@ func (h *Horizon) List() []SenderMark { return h.h.list() }
 // Room is room.
 func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error {
 	return h.h.room(sender, limit, before)
+}
+
+// HearsOldNews has a member of a cluster deal with an entry of the directory as it does
+// with one that it hears of before it has verified that the daemon is its own.
+func (r *Runtime) HearsOldNews(e directory.Entry) error {
+	d, err := r.find(e.Entity)
+	if err != nil {
+		return err
+	}
+	d.replica.mu.Lock()
+	d.replica.session = 0
+	d.replica.mu.Unlock()
+	r.cluster.compareWith(d, e, r.cluster.sessionNow())
+	return nil
 }
 
 // SealSnapshot signs a snapshot anew, as its daemon could.
