@@ -176,6 +176,9 @@ func millis(ms float64) time.Duration {
 	if d > 10*time.Second {
 		return d.Round(time.Second)
 	}
+	if d < 10*time.Millisecond {
+		return d.Round(10 * time.Microsecond)
+	}
 	return d.Round(time.Millisecond)
 }
 
