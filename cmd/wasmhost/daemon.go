@@ -23,9 +23,10 @@ func (a *app) spawn() *cobra.Command {
 	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Long: `Make a daemon of a kind. It is addressed by its name, by its origin, or by a
 unique beginning of the origin of at least four digits.
 
-With --where or --min-free it is made on the node, this or one that this one
-trusts, that meets these and has the most to give; where none does, each is named
-with what it lacks (exit code 3). On another node it begins by moving there.
+With --where, --min-free or --max-alike it is made on a node, this or one that this one
+trusts, that meets these; where none does, each is named with what it lacks (exit code
+3). --prefer, --spread and --pack say which of them comes first; without, that which has
+the most to give. "wasmhost place" explains. On another node it begins by moving there.
 
 With --standbys N, on a node of a cluster, N other nodes keep what it does: an event
 is answered when those that are in sync hold it, and one of them goes on with the

@@ -32,21 +32,33 @@ func (l *list) Type() string { return "list" }
 
 // where are the flags that say what a daemon requires of its node.
 type where struct {
-	tags list
-	free string
+	tags, prefer list
+	free, spread string
+	alike        int
+	pack         bool
 }
 
 func (w *where) declare(c *cobra.Command) {
 	c.Flags().Var(&w.tags, "where", "KEY=VALUE: the node must have this tag; may stand several times")
 	c.Flags().StringVar(&w.free, "min-free", "", "the node must have so much memory free, such as 512MiB")
+	c.Flags().Var(&w.prefer, "prefer", "KEY=VALUE: nodes that have this tag come first; may stand several times")
+	c.Flags().StringVar(&w.spread, "spread", "", "node, or the key of a tag: what has the fewest daemons of its kind comes first")
+	c.Flags().IntVar(&w.alike, "max-alike", 0, "the node may have so many daemons of its kind, this one included; 0: any number")
+	c.Flags().BoolVar(&w.pack, "pack", false, "the node that has the most daemons comes first, so that others stay free")
 }
 
-func (w *where) given() bool { return len(w.tags.texts) > 0 || w.free != "" }
+func (w *where) given() bool {
+	return len(w.tags.texts)+len(w.prefer.texts) > 0 || w.free != "" || w.spread != "" || w.alike != 0 || w.pack
+}
 
 func (w *where) place() (p control.Place, err error) {
 	if p.Where, err = parseTags(w.tags); err != nil {
 		return p, err
 	}
+	if p.Prefer, err = parseTags(w.prefer); err != nil {
+		return p, err
+	}
+	p.Spread, p.Pack, p.MaxAlike = w.spread, w.pack, w.alike
 	p.MinFree, err = parseSize(w.free)
 	return p, err
 }
@@ -63,7 +75,7 @@ func parseTags(l list) (map[string]string, error) {
 func (a *app) autoTarget(c *cobra.Command, ref string, auto bool, w *where, to *string) error {
 	switch {
 	case !auto && w.given():
-		return usagef("--where and --min-free go with --auto")
+		return usagef("--where and what else says where go with --auto")
 	case !auto:
 		return nil
 	case *to != "":

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"wasmhost/host"
@@ -22,7 +23,8 @@ type Capabilities struct {
 	FreeMemory  int64             `json:"free_memory_bytes"`  // 0: not known
 	TotalMemory int64             `json:"total_memory_bytes"` // 0: not known
 	Daemons     int               `json:"daemons"`
-	Load        *float64          `json:"load,omitempty"` // threads that run or want to, for each processor; absent: not known
+	Alike       int               `json:"alike,omitempty"` // daemons of the kind that the question named
+	Load        *float64          `json:"load,omitempty"`  // threads that run or want to, for each processor; absent: not known
 	Draining    bool              `json:"draining"`
 	Granted     string            `json:"granted,omitempty"` // what the peer that asks may do there
 }
@@ -45,9 +47,19 @@ func (s *Server) capabilities() *Capabilities {
 	return c
 }
 
+// alike is how many daemons of the kind are here.
+func (s *Server) alike(kind string) int {
+	k, err := s.rt.Kind(kind)
+	if err != nil { // it has none
+		return 0
+	}
+	return k.Daemons
+}
+
 func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 	n := s.self()
 	n.Capabilities = s.capabilities()
+	n.Capabilities.Alike = s.alike(r.URL.Query().Get("kind"))
 	if from, ok := wire.PeerOf(r.Context()); ok {
 		p, err := s.mesh.FindPeer(from.String())
 		if err != nil {
@@ -59,10 +71,10 @@ func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 }
 
 // ask has a peer say what it is and has. What comes is bounded.
-func (s *Server) ask(ctx context.Context, id identity.NodeID) (*Capabilities, error) {
+func (s *Server) ask(ctx context.Context, id identity.NodeID, kind string) (*Capabilities, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	res, err := NewClient(s.mesh.HTTPTransport(id)).do(ctx, "GET", "node", nil, nil)
+	res, err := NewClient(s.mesh.HTTPTransport(id)).do(ctx, "GET", "node?"+url.Values{"kind": {kind}}.Encode(), nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +91,7 @@ func (s *Server) ask(ctx context.Context, id identity.NodeID) (*Capabilities, er
 
 // candidate is a node as placement knows it.
 func (c *Capabilities) candidate(id identity.NodeID, name string) placement.Node {
-	n := placement.Node{ID: id, Name: name, Capabilities: placement.Capabilities{Tags: c.Tags, FreeMemory: c.FreeMemory, TotalMemory: c.TotalMemory,
+	n := placement.Node{ID: id, Name: name, Same: c.Alike, Capabilities: placement.Capabilities{Tags: c.Tags, FreeMemory: c.FreeMemory, TotalMemory: c.TotalMemory,
 		Daemons: c.Daemons, Load: -1, Draining: c.Draining}}
 	if c.Load != nil {
 		n.Load = *c.Load
@@ -88,8 +100,9 @@ func (c *Capabilities) candidate(id identity.NodeID, name string) placement.Node
 }
 
 // candidates asks every peer what it announces. This node is among them, as one
-// where a daemon is already, unless here is set: then it is one like the others.
-func (s *Server) candidates(ctx context.Context, here bool) ([]placement.Node, error) {
+// where a daemon is already, unless here is set: then it is one like the others. Each
+// says how many daemons of the kind it has.
+func (s *Server) candidates(ctx context.Context, kind string, here bool) ([]placement.Node, error) {
 	peers, err := s.mesh.Peers()
 	if err != nil {
 		return nil, err
@@ -98,7 +111,7 @@ func (s *Server) candidates(ctx context.Context, here bool) ([]placement.Node, e
 	var wg sync.WaitGroup
 	for i, p := range peers {
 		wg.Go(func() {
-			c, err := s.ask(ctx, p.ID)
+			c, err := s.ask(ctx, p.ID, kind)
 			if err != nil {
 				out[i] = placement.Node{ID: p.ID, Name: p.Name, Refuses: why(err)}
 				return
@@ -110,7 +123,9 @@ func (s *Server) candidates(ctx context.Context, here bool) ([]placement.Node, e
 		})
 	}
 	wg.Wait()
-	self := s.capabilities().candidate(s.mesh.Self(), s.mesh.Name())
+	own := s.capabilities()
+	own.Alike = s.alike(kind)
+	self := own.candidate(s.mesh.Self(), s.mesh.Name())
 	if !here {
 		self.Refuses = "the daemon is there"
 	}

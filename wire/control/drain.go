@@ -152,7 +152,7 @@ func (s *Server) drainTargets(names []string) (func(context.Context) ([]placemen
 		allowed = append(allowed, id)
 	}
 	return func(ctx context.Context) ([]placement.Node, error) {
-		all, err := s.candidates(ctx, false)
+		all, err := s.candidates(ctx, "", false)
 		return slices.DeleteFunc(all, func(n placement.Node) bool {
 			return n.ID == s.mesh.Self() || len(allowed) > 0 && !slices.Contains(allowed, n.ID)
 		}), err

@@ -50,7 +50,7 @@ func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	n := peerOf(p)
-	if n.Capabilities, err = s.ask(r.Context(), id); err != nil {
+	if n.Capabilities, err = s.ask(r.Context(), id, ""); err != nil {
 		s.logger.Debug("a peer does not announce anything", "peer", id, "error", err)
 	}
 	n.Online = n.Online || err == nil

@@ -37,7 +37,7 @@ var operations = map[string]operation{
 	"GET /v1/openapi.json": {summary: "This document.", scope: ScopeRead, binary: "application/json"},
 	"GET /v1/happenings":   {summary: "What happens on this node from now on.", scope: ScopeRead, lines: Happening{}, query: []parameter{{"all", "string", "On the nodes that it trusts too."}}},
 
-	"GET /v1/node":                  {summary: "The node itself, with what it announces.", scope: ScopeRead, answer: Node{}},
+	"GET /v1/node":                  {summary: "The node itself, with what it announces.", scope: ScopeRead, answer: Node{}, query: []parameter{{"kind", "string", "Of which its daemons are counted, as alike."}}},
 	"GET /v1/nodes":                 {summary: "The node and the nodes that it trusts.", scope: ScopeRead, answer: []Node{}, query: paging},
 	"GET /v1/nodes/{node}":          {summary: "One node, with what it announces.", scope: ScopeRead, answer: Node{}},
 	"POST /v1/nodes/{node}/drain":   {summary: "Move every daemon of a node to others.", scope: ScopeOperate, body: Drain{}, lines: DrainStep{}},
@@ -61,6 +61,7 @@ var operations = map[string]operation{
 
 	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{"all", "string", "Those of its peers too, and those that left."})},
 	"POST /v1/daemons": {summary: "Spawn a daemon.", body: Spawn{}, answer: Daemon{}},
+	"POST /v1/place":   {summary: "Where a daemon of a kind would be made, and why; none is.", scope: ScopeRead, body: PlaceKind{}, answer: Placed{}},
 	"POST /v1/snapshots": {summary: "Make a daemon of a snapshot. The header Wasmhost-Identity may hold the seed of its identity, in hexadecimal.",
 		bytes: "application/cbor", limit: maxSnapshot, answer: Daemon{}, query: []parameter{{"kind", "string", "Another kind than the snapshot's."}, {"name", "string", "Another name."}}},
 	"GET /v1/daemons/{ref}":    {summary: "One daemon, wherever it is.", scope: ScopeRead, answer: Daemon{}},

@@ -15,6 +15,17 @@ import (
 type Place struct {
 	Where   map[string]string `json:"where,omitempty"` // tags that the node must have
 	MinFree int64             `json:"min_free_memory_bytes,omitempty"`
+
+	MaxAlike int               `json:"max_alike,omitempty"` // of daemons of its kind on the node, this one included; 0: any number
+	Prefer   map[string]string `json:"prefer,omitempty"`    // tags: the more of them a node has the better, before all else
+	Spread   string            `json:"spread,omitempty"`    // what is to have few daemons of its kind: "node", or the key of a tag
+	Pack     bool              `json:"pack,omitempty"`      // the node with the most daemons comes first, so that others stay free
+}
+
+// PlaceKind asks where a daemon of a kind would be made.
+type PlaceKind struct {
+	Kind string `json:"kind"`
+	Place
 }
 
 // Placed is the node that was picked, and what was thought of each.
@@ -50,7 +61,18 @@ func (p Place) requirements() (placement.Requirements, error) {
 	if p.MinFree < 0 {
 		return placement.Requirements{}, fmt.Errorf("%w: %d bytes of free memory", errBadRequest, p.MinFree)
 	}
-	return placement.Requirements{Tags: p.Where, MinFreeMemory: p.MinFree}, nil
+	if err := placement.CheckTags(p.Prefer); err != nil {
+		return placement.Requirements{}, fmt.Errorf("%w: prefer: %w", errBadRequest, err)
+	}
+	if p.Spread != "" && p.Spread != placement.SpreadNodes {
+		if err := placement.CheckTags(map[string]string{p.Spread: "x"}); err != nil {
+			return placement.Requirements{}, fmt.Errorf("%w: spread: %w", errBadRequest, err)
+		}
+	}
+	if p.MaxAlike < 0 {
+		return placement.Requirements{}, fmt.Errorf("%w: at most %d daemons of its kind", errBadRequest, p.MaxAlike)
+	}
+	return placement.Requirements{Tags: p.Where, MinFreeMemory: p.MinFree, MaxSame: p.MaxAlike, Prefer: p.Prefer, Spread: p.Spread, Pack: p.Pack}, nil
 }
 
 // postPlace picks a node for a daemon that is here.
@@ -68,10 +90,34 @@ func (s *Server) postPlace(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	req.Memory = d.MemoryBytes
-	nodes, err := s.candidates(r.Context(), false)
+	nodes, err := s.candidates(r.Context(), d.Kind, false)
 	if err != nil {
 		return err
 	}
+	return writePlaced(w, nodes, req)
+}
+
+// postPlaceKind says where a daemon of a kind would be made, and makes none.
+func (s *Server) postPlaceKind(w http.ResponseWriter, r *http.Request) error {
+	var p PlaceKind
+	if err := readJSON(w, r, &p); err != nil {
+		return err
+	}
+	req, err := p.requirements()
+	if err != nil {
+		return err
+	}
+	if _, err := s.rt.Kind(p.Kind); err != nil {
+		return err
+	}
+	nodes, err := s.candidates(r.Context(), p.Kind, true)
+	if err != nil {
+		return err
+	}
+	return writePlaced(w, nodes, req)
+}
+
+func writePlaced(w http.ResponseWriter, nodes []placement.Node, req placement.Requirements) error {
 	best, all, err := placement.Pick(nodes, req)
 	if err != nil {
 		return err
@@ -87,7 +133,7 @@ func (s *Server) spawnWhere(ctx context.Context, spawn host.SpawnRequest, place 
 	if err != nil {
 		return Daemon{}, err
 	}
-	nodes, err := s.candidates(ctx, true)
+	nodes, err := s.candidates(ctx, spawn.Kind, true)
 	if err != nil {
 		return Daemon{}, err
 	}
@@ -134,4 +180,13 @@ func (c *Client) Place(ctx context.Context, ref string, req Place) (out Placed, 
 		return out, err
 	}
 	return out, c.call(ctx, "POST", daemonPath(ref, "/place"), body, &out)
+}
+
+// PlaceKind says where a daemon of a kind would be made.
+func (c *Client) PlaceKind(ctx context.Context, req PlaceKind) (out Placed, err error) {
+	body, err := jsonBody(req)
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "place", body, &out)
 }

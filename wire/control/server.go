@@ -84,6 +84,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/kinds/{kind}/module":   s.needs(wire.RightRead, s.getModule),
 		"GET /v1/daemons":               s.getDaemons,
 		"POST /v1/daemons":              s.owner(s.postDaemon),
+		"POST /v1/place":                s.needs(wire.RightRead, s.postPlaceKind),
 		"POST /v1/snapshots":            s.owner(s.postSnapshot),
 		"GET /v1/migrations":            s.owner(s.getMigrations),
 		"GET /v1/proofs":                s.owner(s.getProofs),

@@ -89,6 +89,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	snapshot := drop(t)(c.Snapshot(ctx, "c1"))
 	drop(t)(c.Chain(ctx, "c1"))
 	must[Placed](t)(c.Place(ctx, "c1", Place{}))
+	must[Placed](t)(c.PlaceKind(ctx, PlaceKind{Kind: "counter", Place: Place{Spread: "node", Pack: true, Prefer: map[string]string{"zone": "a"}}}))
 	forks := must[[]Daemon](t)(c.Fork(ctx, "c1", Fork{At: new(uint64), Count: 2, Name: "f"}))
 	must[Daemon](t)(c.Daemon(ctx, forks[1].Name))
 	for _, f := range forks {

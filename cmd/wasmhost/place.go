@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+func (a *app) place() *cobra.Command {
+	var need where
+	var dryRun bool
+	c := &cobra.Command{Use: "place KIND", Short: "Say where a daemon would be made, and why", Long: `Say on which node "spawn KIND" with the same flags would make a daemon, and why: the
+nodes in the order in which they come, with what decides, and those that will not do
+with what they lack. Nothing is made.
+
+--where, --min-free and --max-alike must be met. Of the nodes that meet them those come
+first that have the most of the --prefer tags; then those where --spread finds the
+fewest daemons of the kind; then, with --pack, those with the most daemons; and then
+those with the most to give: free memory, a low load, few daemons.`, Example: `  wasmhost place counter --spread node
+  wasmhost place counter --where zone=b --prefer disk=ssd --dry-run -o json`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		p, err := need.place()
+		if err != nil {
+			return err
+		}
+		if !dryRun {
+			return usagef("place makes nothing: to make a daemon there, use spawn with the same flags")
+		}
+		placed, err := a.client().PlaceKind(c.Context(), control.PlaceKind{Kind: args[0], Place: p})
+		if err != nil {
+			return err
+		}
+		return a.print(placed, func(w io.Writer) {
+			fmt.Fprintln(w, "NODE\tNAME\tSCORE\tWHY")
+			for _, v := range placed.Verdicts {
+				score, said := fmt.Sprintf("%.2f", v.Score), v.Reasons
+				if !v.Fits {
+					score, said = "no", v.Misses
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.NodeID, v.Name, score, strings.Join(said, ", "))
+			}
+		}, func() string { return placed.NodeID })
+	}}
+	need.declare(c)
+	c.Flags().BoolVar(&dryRun, "dry-run", true, "make nothing, which is all that place does")
+	return c
+}
