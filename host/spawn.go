@@ -23,6 +23,7 @@ type SpawnRequest struct {
 	Config   []byte            // for the daemon's Init
 	Limits   Limits            // of its own, where set: over its kind's, which are over the node's
 	Grants   effect.Grants     // what it may do; none: of a snapshot, what it might
+	Epoch    uint64            // at which it begins at least; 0: 1
 
 	// Standbys is on how many other nodes of the cluster the daemon is to be kept, and
 	// Ack when one of them holds an event. On a node of no cluster: ErrNoCluster.
@@ -160,6 +161,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	d.limits = d.own.over(r.limits)
+	d.epoch = max(d.epoch, req.Epoch)
 	if err := req.Grants.Check(); err != nil {
 		return Info{}, err
 	}
@@ -285,7 +287,7 @@ func (r *Runtime) reserve(d *hosted) error {
 		return fmt.Errorf("%w: %q", ErrNameTaken, d.name)
 	}
 	if t, ok := r.moved[d.id]; ok {
-		d.epoch = t.Epoch + 1
+		d.epoch = max(d.epoch, t.Epoch+1)
 	}
 	d.show()
 	r.daemons[d.id], r.names[d.name] = d, d.id

@@ -106,9 +106,12 @@ func (n *Node) OpenSender(ctx context.Context, id identity.EntityID, at identity
 }
 
 // Close ends the sender. Events that are not answered stay so.
-func (s *Sender) Close() {
+func (s *Sender) Close() { s.GiveUp(errors.New("the sender is closed")) }
+
+// GiveUp is Close, with why: what is not answered is answered with it.
+func (s *Sender) GiveUp(why error) {
 	s.node.closed(s)
-	s.cancel(errors.New("the sender is closed"))
+	s.cancel(why)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hangUp()

@@ -126,16 +126,16 @@ Exit codes: wasmhost --help
 		}
 		daemon.AddCommand(long)
 	}
-	root.AddCommand(daemon, a.serve(), a.place(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.node(), a.cluster(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
+	root.AddCommand(daemon, a.serve(), a.place(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.node(), a.cluster(), a.group(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
 	root.AddCommand(a.man(root))
-	group(root)
+	refuseOthers(root)
 	return root
 }
 
-// group makes a command that only has subcommands fail on an unknown one.
-func group(c *cobra.Command) {
+// refuseOthers makes a command that only has subcommands fail on an unknown one.
+func refuseOthers(c *cobra.Command) {
 	for _, sub := range c.Commands() {
-		group(sub)
+		refuseOthers(sub)
 	}
 	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
 		c.RunE = func(c *cobra.Command, args []string) error {

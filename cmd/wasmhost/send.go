@@ -21,6 +21,7 @@ type sending struct {
 	*app
 	ctx      context.Context
 	ref, id  string // to whom, under which id
+	key      string // by which a group chooses a member
 	answered int    // events that were
 	repeated int    // of these, those applied before
 	failed   int
@@ -29,10 +30,10 @@ type sending struct {
 }
 
 func (a *app) send() *cobra.Command {
-	var data, file, lines, id string
+	var data, file, lines, id, key string
 	c := &cobra.Command{
-		Use:   "send DAEMON [-]",
-		Short: "Send events to a daemon and print its outputs",
+		Use:   "send DAEMON|group/NAME [-]",
+		Short: "Send events to a daemon, or a group, and print the outputs",
 		Long: `Send one event (--data, -f, or - for standard input), or each line of a file as
 one event, in order and pipelined (--lines FILE, or --lines - for standard
 input). What ends a line, LF or CRLF, is not part of its event; an empty line is
@@ -48,11 +49,16 @@ number). With --lines it is the id of the first line, and those of the others
 follow. The numbers of one sender must grow. A daemon remembers 65,536 senders,
 and forgets none within a day; it looks for recorded outputs among its last 65,536
 events, and further back says superseded instead. An id that was used for other
-content is refused.`,
+content is refused.
+
+To group/NAME each event goes to one member of the group, which its strategy chooses;
+with consistent-hash all events of a --key go to the same member, while it is well. An
+event with an --id goes to the member that its key, or else its sender, is for.`,
 		Example: `  wasmhost send c1 --data hello
   wasmhost send c1 -f event.json -o json
   wasmhost send c1 --data 'charge 5' --id order-1234
-  wasmhost send c1 --lines events.txt --id import-7 -o jsonl`,
+  wasmhost send c1 --lines events.txt --id import-7 -o jsonl
+  wasmhost send group/workers --data 'charge 5' --key customer-17`,
 		Args: between(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			given := make(map[string]bool)
@@ -75,7 +81,7 @@ content is refused.`,
 					return usagef("--id: %v", err)
 				}
 			}
-			s := &sending{app: a, ctx: c.Context(), ref: args[0], id: id}
+			s := &sending{app: a, ctx: c.Context(), ref: args[0], id: id, key: key}
 			switch {
 			case given["lines"]:
 				return s.lines(lines)
@@ -91,6 +97,7 @@ content is refused.`,
 	c.Flags().StringVarP(&file, "file", "f", "", "a file that is the event; - is standard input")
 	c.Flags().StringVar(&lines, "lines", "", "a file whose lines are events; - is standard input")
 	c.Flags().StringVar(&id, "id", "", "SENDER or SENDER/NUMBER: the event's id, under which it is applied once")
+	c.Flags().StringVar(&key, "key", "", "to a group: by which its member is chosen")
 	return c
 }
 
@@ -98,7 +105,7 @@ func (s *sending) one(payload []byte, err error) error {
 	if err != nil {
 		return err
 	}
-	sent, err := s.client().Send(s.ctx, s.ref, s.id, payload)
+	sent, err := s.client().Keyed(s.key).Send(s.ctx, s.ref, s.id, payload)
 	if err != nil {
 		return err
 	}
@@ -145,7 +152,7 @@ func (s *sending) lines(path string) error {
 	defer in.Close()
 	out := bufio.NewWriterSize(s.out, 64<<10)
 	enc, all := json.NewEncoder(out), []control.Output{}
-	err = s.client().SendAll(s.ctx, s.ref, s.id, lineReader(in), func(sent control.Sent) error {
+	err = s.client().Keyed(s.key).SendAll(s.ctx, s.ref, s.id, lineReader(in), func(sent control.Sent) error {
 		s.count(sent)
 		for _, o := range sent.Outputs {
 			var err error

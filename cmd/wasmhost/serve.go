@@ -12,12 +12,14 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/host/group"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -216,6 +218,11 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	node = wire.NewNode(mesh, rt)
 	api := control.NewServer(rt, mesh, node, buildVersion(), logs.of("control"))
+	if s != nil {
+		if err := api.KeepGroups(group.NewStored(s, key)); err != nil {
+			return errors.Join(err, listener.Close(), rt.Shutdown(ctx))
+		}
+	}
 	api.SetTags(tags)
 	api.SetTracer(traces.tracer())
 	if engine != nil {
@@ -248,6 +255,11 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err == nil {
 		err = notify("READY=1")
 	}
+	healing, healed := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { api.HealGroups(healing, groupsEvery) })
+	defer work.Wait()
+	defer healed()
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -267,6 +279,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	return errors.Join(err, shutDown(rt, server))
 }
+
+// groupsEvery is how often the members of groups are looked at.
+const groupsEvery = 5 * time.Second
 
 // announce prints the line that scripts wait for.
 func (a *app) announce(m *wire.Mesh, more *extra) error {

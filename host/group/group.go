@@ -25,7 +25,6 @@ var (
 	ErrInvalid     = errors.New("not a valid group")
 	ErrNoHealthy   = errors.New("no member of the group can take events")
 	ErrPlacement   = errors.New("a member of the group could not be placed")
-	ErrNotProven   = errors.New("the member may still be somewhere: only an operator can say that it is lost")
 	ErrUnknown     = errors.New("no such member")
 	ErrMemberAlive = errors.New("the member is running")
 )
@@ -48,9 +47,14 @@ type Spec struct {
 	Name     string
 	Kind     string
 	Size     int
-	Strategy Strategy // empty: RoundRobin
-	Config   []byte   // for each member
-	Place    placement.Requirements
+	Strategy Strategy               // empty: RoundRobin
+	Config   []byte                 // for each member
+	Place    placement.Requirements // without Filters: these are not kept
+
+	// Standbys is on how many other nodes of a cluster each member is kept, and Ack
+	// when one of them holds an event, as directory.ParseAck reads it.
+	Standbys int
+	Ack      string
 }
 
 // validate checks the spec, whose name and kind the runtime checks.

@@ -25,9 +25,9 @@ type Nodes interface {
 	// the daemon, unless the error says so.
 	Spawn(ctx context.Context, at identity.NodeID, r Replica) (identity.NodeID, uint64, error)
 
-	// Look finds the member, wherever it is. Gone is only what every node that
-	// could have it denies to have.
-	Look(ctx context.Context, m Member) Sight
+	// Look finds the members, wherever they are, and returns what was seen of each.
+	// Gone is only what every node that could have it denies to have.
+	Look(ctx context.Context, members ...Member) []Sight
 
 	// Stop ends a member for good, wherever it is. One that is provably nowhere is
 	// no error; one that is not found, while a node that may have it does not answer,
@@ -45,6 +45,8 @@ type Replica struct {
 	Key        *identity.KeyPair // the callee may keep a copy
 	Config     []byte
 	Epoch      uint64 // the least
+	Standbys   int
+	Ack        string
 }
 
 // Sight is what was seen of a member.
@@ -272,7 +274,7 @@ func (m *Manager) make(ctx context.Context, g *Group, member *Member, key *ident
 	if err != nil {
 		return failed(err)
 	}
-	at, epoch, err := m.nodes.Spawn(ctx, best.ID, Replica{Name: MemberName(g.Name, member.Index), Kind: g.Kind, Key: key, Config: g.Config, Epoch: member.Epoch + 1})
+	at, epoch, err := m.nodes.Spawn(ctx, best.ID, Replica{Name: MemberName(g.Name, member.Index), Kind: g.Kind, Key: key, Config: g.Config, Epoch: member.Epoch + 1, Standbys: g.Standbys, Ack: g.Ack})
 	if err != nil {
 		return failed(err)
 	}
@@ -325,18 +327,15 @@ func (m *Manager) Heal(ctx context.Context, name string) (*Group, error) {
 		return nil, err
 	}
 	defer k.doing.Unlock()
+	m.stopLost(ctx, g)
 	var failed error
 	remade := 0
-	for i := range g.Members {
+	for i, sight := range m.nodes.Look(ctx, g.Members...) {
 		member := &g.Members[i]
-		sight := m.nodes.Look(ctx, *member)
 		member.Health, member.Reason = sight.Health, sight.Reason
 		if sight.Node != 0 && sight.Epoch >= member.Epoch {
 			member.Node, member.Epoch = sight.Node, sight.Epoch
 		}
-		member.Lost = slices.DeleteFunc(member.Lost, func(at identity.NodeID) bool {
-			return m.nodes.StopAt(ctx, at, *member) == nil // it has answered, and has none any more
-		})
 		if sight.Health != Gone || remade == maxRemade {
 			continue
 		}
@@ -352,6 +351,28 @@ func (m *Manager) Heal(ctx context.Context, name string) (*Group, error) {
 		failed = m.grow(ctx, k, g)
 	}
 	return g.clone(), errors.Join(failed, m.put(k, g))
+}
+
+// stopLost ends what is back of members that were declared lost. A node that has
+// answered, and has none any more, is asked no more.
+func (m *Manager) stopLost(ctx context.Context, g *Group) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for i := range g.Members {
+		member := &g.Members[i]
+		for _, at := range member.Lost {
+			told := *member
+			wg.Go(func() {
+				if m.nodes.StopAt(ctx, at, told) != nil {
+					return // it is asked again
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				member.Lost = slices.DeleteFunc(slices.Clone(member.Lost), func(x identity.NodeID) bool { return x == at })
+			})
+		}
+	}
+	wg.Wait()
 }
 
 func (m *Manager) remake(ctx context.Context, g *Group, member *Member) error {
@@ -378,7 +399,7 @@ func (m *Manager) DeclareLost(ctx context.Context, name string, index uint8) (*G
 		return nil, fmt.Errorf("%w: %s", ErrUnknown, MemberName(name, index))
 	}
 	member := &g.Members[at]
-	switch sight := m.nodes.Look(ctx, *member); sight.Health {
+	switch sight := m.nodes.Look(ctx, *member)[0]; sight.Health {
 	case Silent:
 		if !slices.Contains(member.Lost, member.Node) {
 			member.Lost = append(member.Lost, member.Node)

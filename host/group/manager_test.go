@@ -62,7 +62,15 @@ func (w *world) Spawn(_ context.Context, at identity.NodeID, r Replica) (identit
 	return at, r.Epoch, nil
 }
 
-func (w *world) Look(_ context.Context, m Member) (s Sight) {
+func (w *world) Look(_ context.Context, members ...Member) []Sight {
+	out := make([]Sight, len(members))
+	for i, m := range members {
+		out[i] = w.look(m)
+	}
+	return out
+}
+
+func (w *world) look(m Member) (s Sight) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s = Sight{Health: Gone}
@@ -113,20 +121,7 @@ func (w *world) running(id identity.EntityID) (on []identity.NodeID) {
 	return on
 }
 
-// memory is a Registry that ends with the test.
-type memory struct{ groups map[string]*Group }
-
-func (r *memory) All() ([]*Group, error) {
-	var out []*Group
-	for _, g := range r.groups {
-		out = append(out, g.clone())
-	}
-	return out, nil
-}
-func (r *memory) Put(g *Group) error       { r.groups[g.Name] = g.clone(); return nil }
-func (r *memory) Delete(name string) error { delete(r.groups, name); return nil }
-
-func newManager(t testing.TB, w *world, r *memory) *Manager {
+func newManager(t testing.TB, w *world, r *Memory) *Manager {
 	t.Helper()
 	if r.groups == nil {
 		r.groups = map[string]*Group{}
@@ -167,7 +162,7 @@ func TestGroupIDVectors(t *testing.T) {
 
 // Growing spreads the new members too; what cannot be placed is no member.
 func TestF92_F93_F95_GrowingPlacesFirst(t *testing.T) {
-	w, r := newWorld(3), &memory{}
+	w, r := newWorld(3), &Memory{}
 	m := newManager(t, w, r)
 	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 3, Place: placement.Requirements{Spread: placement.SpreadNodes, MaxSame: 2}}, nil)
 	if err != nil || len(perNode(g)) != 3 {
@@ -200,7 +195,7 @@ func TestF92_F93_F95_GrowingPlacesFirst(t *testing.T) {
 
 func TestSpreadByTag(t *testing.T) {
 	w := newWorld(3) // two nodes in z0, one in z1
-	m := newManager(t, w, &memory{})
+	m := newManager(t, w, &Memory{})
 	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 4, Place: placement.Requirements{Spread: "zone"}}, nil)
 	if got := perNode(g); err != nil || got[1] != 1 || got[2] != 2 || got[3] != 1 {
 		t.Errorf("%v, %v", got, err)
@@ -210,7 +205,7 @@ func TestSpreadByTag(t *testing.T) {
 // Members that cannot be ended end no loop, and stay.
 func TestF96_ScalingDownEnds(t *testing.T) {
 	w := newWorld(2)
-	m := newManager(t, w, &memory{})
+	m := newManager(t, w, &Memory{})
 	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 4}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +229,7 @@ func TestF96_ScalingDownEnds(t *testing.T) {
 // one that cannot be made stops no other.
 func TestF94_F102_F105_Healing(t *testing.T) {
 	w := newWorld(3)
-	m := newManager(t, w, &memory{})
+	m := newManager(t, w, &Memory{})
 	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 6, Place: placement.Requirements{Spread: placement.SpreadNodes}}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +277,7 @@ func TestF94_F102_F105_Healing(t *testing.T) {
 // What an operator declares lost is made anew above every epoch that it can have,
 // and stopped where it comes back.
 func TestDeclaredLost(t *testing.T) {
-	w, r := newWorld(3), &memory{}
+	w, r := newWorld(3), &Memory{}
 	m := newManager(t, w, r)
 	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 3, Place: placement.Requirements{Spread: placement.SpreadNodes}}, nil)
 	if err != nil {
@@ -314,7 +309,7 @@ func TestDeclaredLost(t *testing.T) {
 func TestHealingNeverMakesTwo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(4)
-		m, err := NewManager(w, &memory{map[string]*Group{}}, slog.New(slog.DiscardHandler))
+		m, err := NewManager(w, &Memory{}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -359,7 +354,7 @@ func TestHealingNeverMakesTwo(t *testing.T) {
 
 func TestRefusedSpecs(t *testing.T) {
 	w := newWorld(1)
-	m := newManager(t, w, &memory{})
+	m := newManager(t, w, &Memory{})
 	for _, s := range []Spec{{Kind: "k", Size: 1}, {Name: "g", Size: 1}, {Name: "g", Kind: "k"}, {Name: "g", Kind: "k", Size: MaxSize + 1},
 		{Name: "g", Kind: "k", Size: 1, Strategy: "best"}, {Name: "g", Kind: "k", Size: 1, Place: placement.Requirements{MaxSame: -1}}} {
 		if _, err := m.Create(ctx, s, nil); !errors.Is(err, ErrInvalid) {

@@ -21,7 +21,7 @@ func route(t testing.TB, m *Manager, key string, again bool, without ...identity
 
 func groupOf(t testing.TB, s Strategy) *Manager {
 	t.Helper()
-	m := newManager(t, newWorld(3), &memory{})
+	m := newManager(t, newWorld(3), &Memory{})
 	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 4, Strategy: s}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,8 @@ const (
 
 	Receipts Table = 'r' // by identity and epoch: what was signed of a move
 
+	Groups Table = 'g' // by name: the groups that this node keeps
+
 	Standbys Table = 'y' // by identity: what a daemon is of which another node's history is kept here
 
 	history Table = 'h' // by identity and index

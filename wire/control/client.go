@@ -30,6 +30,15 @@ type Client struct {
 	base  string // of the paths
 	token string // an API token; empty: none
 	trace string // of which trace its requests are, as W3C Trace Context writes it; empty: none
+	key   string // by which a group chooses a member for what is sent
+}
+
+// Keyed returns a client whose events to groups have the key: a group whose strategy is
+// consistent-hash gives all events of a key to one member, while it is well.
+func (c *Client) Keyed(key string) *Client {
+	out := *c
+	out.key = key
+	return &out
 }
 
 // Trace returns a client whose requests belong to the trace that parent names, as
@@ -297,18 +306,26 @@ func (c *Client) Stop(ctx context.Context, ref string) (out Daemon, err error) {
 	return out, c.call(ctx, "DELETE", daemonPath(ref, ""), nil, &out)
 }
 
-func withID(path, id string) string {
-	if id == "" {
+// sending is the path of what is sent under an id, and to groups by the client's key.
+func (c *Client) sending(path, id string) string {
+	q := url.Values{}
+	if id != "" {
+		q.Set("id", id)
+	}
+	if c.key != "" {
+		q.Set("key", c.key)
+	}
+	if len(q) == 0 {
 		return path
 	}
-	return path + "?id=" + url.QueryEscape(id)
+	return path + "?" + q.Encode()
 }
 
-// Send delivers one event and returns when it is durable. An event with an id,
+// Send delivers one event, to a daemon or to group/NAME, and returns when it is durable. An event with an id,
 // as ParseEventID reads it, is applied once however often it is sent; one with
 // an empty id is another event each time.
 func (c *Client) Send(ctx context.Context, ref, id string, payload []byte) (out Sent, err error) {
-	return out, c.call(ctx, "POST", daemonPath(ref, withID("/events", id)), bytes.NewReader(payload), &out)
+	return out, c.call(ctx, "POST", daemonPath(ref, c.sending("/events", id)), bytes.NewReader(payload), &out)
 }
 
 // SendAll delivers the events that next returns, in order and pipelined, until
@@ -316,7 +333,7 @@ func (c *Client) Send(ctx context.Context, ref, id string, payload []byte) (out 
 // in Sent.Error and stops nothing, unless Sent.Stopped says so. id, if any, is
 // that of the first event; the numbers of the others follow.
 func (c *Client) SendAll(ctx context.Context, ref, id string, next func() ([]byte, error), fn func(Sent) error) error {
-	return pipeline(ctx, c, daemonPath(ref, withID("/stream", id)), nil, next, func(s Sent, enough func()) error {
+	return pipeline(ctx, c, daemonPath(ref, c.sending("/stream", id)), nil, next, func(s Sent, enough func()) error {
 		if s.Stopped {
 			enough()
 		}

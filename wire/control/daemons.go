@@ -227,10 +227,17 @@ func (s *Server) writeDaemon(w http.ResponseWriter, i host.Info) error {
 	return writeJSON(w, d)
 }
 
+// deleteDaemon stops a daemon; with epoch=N only where it is under that one.
 func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
 	d, err := s.rt.Inspect(entity(r))
+	epoch := d.Epoch
+	if q := r.URL.Query(); err == nil && q.Has("epoch") {
+		if epoch, err = strconv.ParseUint(q.Get("epoch"), 10, 64); err != nil {
+			err = fmt.Errorf("%w: epoch: %w", errBadRequest, err)
+		}
+	}
 	if err == nil {
-		err = s.rt.Stop(r.Context(), d.Entity)
+		err = s.stopAt(r.Context(), d.Entity, epoch)
 	}
 	if err != nil {
 		return err
@@ -449,9 +456,9 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 // submit sends one event after those before it.
 type submit func(ctx context.Context, payload []byte) (*wire.Ticket, error)
 
-// sender opens a sender to the daemon. With ?id=SENDER/NUMBER its events are
-// that sender's, from that number on; else nobody can send them again.
-func (s *Server) sender(r *http.Request) (*wire.Sender, submit, error) {
+// sender opens a sender to the daemon, or to the group. With ?id=SENDER/NUMBER its
+// events are that sender's, from that number on; else nobody can send them again.
+func (s *Server) sender(r *http.Request) (interface{ Close() }, submit, error) {
 	var named EventID
 	if q := r.URL.Query(); q.Has("id") {
 		var err error
@@ -459,7 +466,22 @@ func (s *Server) sender(r *http.Request) (*wire.Sender, submit, error) {
 			return nil, nil, err
 		}
 	}
-	id, at, err := s.locate(r, r.PathValue("ref"))
+	numbered := func(to func(context.Context, host.Event) (*wire.Ticket, error)) submit {
+		ev := host.Event{Sender: named.entity(), Number: named.Number - 1}
+		return func(ctx context.Context, payload []byte) (*wire.Ticket, error) {
+			ev.Number, ev.Payload = ev.Number+1, payload
+			return to(ctx, ev)
+		}
+	}
+	ref := r.PathValue("ref")
+	if name, ok := strings.CutPrefix(ref, groupPrefix); ok {
+		g, err := s.openGroup(r, name, named.Sender != "")
+		if err != nil {
+			return nil, nil, err
+		}
+		return g, numbered(g.submit), nil
+	}
+	id, at, err := s.locate(r, ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -467,11 +489,7 @@ func (s *Server) sender(r *http.Request) (*wire.Sender, submit, error) {
 	if err != nil || named.Sender == "" {
 		return sender, sender.Submit, err
 	}
-	ev := host.Event{Sender: named.entity(), Number: named.Number - 1}
-	return sender, func(ctx context.Context, payload []byte) (*wire.Ticket, error) {
-		ev.Number, ev.Payload = ev.Number+1, payload
-		return sender.SubmitEvent(ctx, ev)
-	}, nil
+	return sender, numbered(sender.SubmitEvent), nil
 }
 
 func sentOf(res host.Result) Sent {

@@ -26,8 +26,9 @@ func (o operation) bodyLimit() int64 {
 }
 
 var (
-	atNode = []parameter{{"node", "string", "The node that has the channel; absent: this one."}}
-	paging = []parameter{{"limit", "integer", "At most so many entries, up to 1000; the Link header names the next page."}, {"after", "string", "Where the page begins: from the Link header."}}
+	atNode   = []parameter{{"node", "string", "The node that has the channel; absent: this one."}}
+	groupKey = parameter{"key", "string", "To a group: by which its member is chosen."}
+	paging   = []parameter{{"limit", "integer", "At most so many entries, up to 1000; the Link header names the next page."}, {"after", "string", "Where the page begins: from the Link header."}}
 )
 
 func pagedWith(more ...parameter) []parameter { return append(more, paging...) }
@@ -52,6 +53,14 @@ var operations = map[string]operation{
 	"POST /v1/cluster/members":          {summary: "Come to the node's cluster: asked by nodes alone.", body: Admission{}, answer: Admitted{}},
 	"DELETE /v1/cluster/members/{node}": {summary: "Forget a node of the cluster that is gone for good.", answer: ClusterMember{}},
 
+	"GET /v1/groups":                {summary: "The groups that the node keeps.", scope: ScopeRead, answer: []Group{}, query: pagedWith(parameter{"all", "string", "Those of its peers too."})},
+	"POST /v1/groups":               {summary: "Make a group of daemons of one kind.", body: CreateGroup{}, answer: Group{}},
+	"GET /v1/groups/{group}":        {summary: "One group, wherever it is kept.", scope: ScopeRead, answer: Group{}, query: []parameter{{"local", "string", "Ask no other node."}}},
+	"DELETE /v1/groups/{group}":     {summary: "Stop a group's members, and forget it.", scope: ScopeOperate, answer: Group{}},
+	"POST /v1/groups/{group}/scale": {summary: "Make or stop members, until there are so many.", scope: ScopeOperate, body: ScaleGroup{}, answer: Group{}},
+	"POST /v1/groups/{group}/heal":  {summary: "Look at the members, and make those anew that are lost.", scope: ScopeOperate, body: HealGroup{}, answer: Group{}},
+	"GET /v1/sightings/{entity}":    {summary: "What this node alone knows of a daemon.", scope: ScopeRead, answer: Sighting{}},
+
 	"GET /v1/kinds":        {summary: "The kinds.", scope: ScopeRead, answer: []Kind{}, query: paging},
 	"GET /v1/kinds/{kind}": {summary: "One kind, with the report on its module.", scope: ScopeRead, answer: Kind{}},
 	"PUT /v1/kinds/{kind}": {summary: "Make a module a kind.", bytes: "application/wasm", limit: maxModule, answer: Kind{},
@@ -65,11 +74,11 @@ var operations = map[string]operation{
 	"POST /v1/snapshots": {summary: "Make a daemon of a snapshot. The header Wasmhost-Identity may hold the seed of its identity, in hexadecimal.",
 		bytes: "application/cbor", limit: maxSnapshot, answer: Daemon{}, query: []parameter{{"kind", "string", "Another kind than the snapshot's."}, {"name", "string", "Another name."}}},
 	"GET /v1/daemons/{ref}":    {summary: "One daemon, wherever it is.", scope: ScopeRead, answer: Daemon{}},
-	"DELETE /v1/daemons/{ref}": {summary: "Stop a daemon: state, history and key are gone.", scope: ScopeOperate, answer: Daemon{}},
-	"POST /v1/daemons/{ref}/events": {summary: "Deliver the body as one event, and answer once it is durable.", scope: ScopeSend, bytes: "application/octet-stream", limit: maxEvent, answer: Sent{},
-		event: true, query: []parameter{{"id", "string", "SENDER/NUMBER: the event is applied once, however often it is sent."}}},
+	"DELETE /v1/daemons/{ref}": {summary: "Stop a daemon: state, history and key are gone.", scope: ScopeOperate, answer: Daemon{}, query: []parameter{{"epoch", "integer", "Only where it is under this epoch."}}},
+	"POST /v1/daemons/{ref}/events": {summary: "Deliver the body as one event, and answer once it is durable. A ref that is group/NAME, escaped, is to a member of the group.", scope: ScopeSend, bytes: "application/octet-stream", limit: maxEvent, answer: Sent{},
+		event: true, query: []parameter{{"id", "string", "SENDER/NUMBER: the event is applied once, however often it is sent."}, groupKey}},
 	"POST /v1/daemons/{ref}/stream": {summary: "Deliver a stream of events: frames of four bytes of length, big-endian, and the event.", scope: ScopeSend,
-		bytes: "application/octet-stream", lines: Sent{}, event: true, stream: true, query: []parameter{{"id", "string", "SENDER/NUMBER of the first event."}}},
+		bytes: "application/octet-stream", lines: Sent{}, event: true, stream: true, query: []parameter{{"id", "string", "SENDER/NUMBER of the first event."}, groupKey}},
 	"GET /v1/daemons/{ref}/logs":                      {summary: "The kept lines of a daemon's log.", scope: ScopeRead, lines: LogLine{}, query: []parameter{{"follow", "string", "And those that come."}}},
 	"GET /v1/daemons/{ref}/tail":                      {summary: "A daemon's outputs from now on, each once it is durable.", scope: ScopeRead, lines: Output{}, query: []parameter{{"after", "integer", "From the output after this sequence on; the header Last-Event-ID says the same."}}},
 	"GET /v1/daemons/{ref}/snapshot":                  {summary: "A daemon's snapshot.", scope: ScopeRead, binary: "application/cbor"},

@@ -14,6 +14,7 @@ import (
 	"wasmhost/host/directory"
 	"wasmhost/host/drain"
 	"wasmhost/host/effect"
+	"wasmhost/host/group"
 	"wasmhost/host/migration"
 	"wasmhost/host/placement"
 	"wasmhost/host/store"
@@ -104,6 +105,13 @@ var classes = []struct {
 	{host.ErrNotFork, class{"not-a-fork", 422, ExitVerification, "Not a fork", "the chain begins with no other daemon's state: see wasmhost chain verify, without --parent"}},
 	{host.ErrBadProof, class{"bad-proof", 422, ExitVerification, "The proof does not hold", "it proves nothing: make it again with wasmhost chain prove"}},
 	{host.ErrNoEquivocation, class{"no-equivocation", 422, ExitVerification, "No contradiction", "both can be true: nothing is to be done"}},
+	{group.ErrNotFound, class{"group-not-found", 404, ExitNotFound, "No such group", "list the groups with: wasmhost group ls"}},
+	{group.ErrExists, class{"group-exists", 409, ExitConflict, "The group exists", "choose another name, or change the size: wasmhost group scale"}},
+	{group.ErrInvalid, class{"bad-group", 400, ExitUsage, "Not a valid group", "see wasmhost group create --help"}},
+	{group.ErrUnknown, class{"member-not-found", 404, ExitNotFound, "No such member", "see wasmhost group inspect"}},
+	{group.ErrMemberAlive, class{"member-alive", 409, ExitConflict, "The member is running", "only a member whose node is gone for good is lost: see wasmhost group inspect"}},
+	{group.ErrNoHealthy, class{"no-healthy-member", 503, ExitUnreachable, "No member can take events", "see why: wasmhost group inspect; look again: wasmhost group heal"}},
+	{errOtherEpoch, class{"other-epoch", 409, ExitConflict, "The daemon is under another epoch", "see wasmhost inspect"}},
 	{placement.ErrNoNode, class{"no-node-fits", 404, ExitNotFound, "No node meets the requirements", "ask for less, or see what nodes announce: wasmhost node inspect NODE"}},
 	{placement.ErrBadTag, class{"bad-tag", 400, ExitUsage, "Not a tag", "write KEY=VALUE, as in zone=a"}},
 	{host.ErrModuleNotFound, class{"module-not-found", 404, ExitNotFound, "No such module", "push the module again with: wasmhost kind push NAME FILE"}},

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost/host"
+	"wasmhost/host/group"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -38,6 +39,7 @@ type Server struct {
 
 	tags    atomic.Pointer[map[string]string] // of the node
 	drains  drains
+	groups  *group.Manager
 	engine  Engine       // nil: the node is in no cluster
 	metrics *Metrics     // nil: none
 	audit   *slog.Logger // nil: none
@@ -61,6 +63,9 @@ const (
 // NewServer makes the server of a node, and lets it answer the node's peers.
 func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, logger *slog.Logger) *Server {
 	s := &Server{rt: rt, mesh: mesh, node: node, version: version, logger: logger, mux: http.NewServeMux(), cross: http.NewCrossOriginProtection()}
+	if err := s.KeepGroups(&group.Memory{}); err != nil {
+		panic(err) // there is nothing in it to read
+	}
 	s.tokens = apiTokens{clock: time.Now, byID: make(map[string]*apiToken)}
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/openapi.json":          getOpenAPI,
@@ -112,8 +117,8 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 
 		"POST /v1/migrations/{ref}/resolve": s.owner(s.postResolve),
 
-		"POST /v1/daemons/{ref}/events":  s.postEvent,
-		"POST /v1/daemons/{ref}/stream":  s.postStream,
+		"POST /v1/daemons/{ref}/events":  s.toGroup(s.postEvent),
+		"POST /v1/daemons/{ref}/stream":  s.toGroup(s.postStream),
 		"GET /v1/daemons/{ref}":          s.atOwner(s.getDaemon),
 		"DELETE /v1/daemons/{ref}":       s.needs(wire.RightOperate, s.atOwner(s.deleteDaemon)),
 		"GET /v1/daemons/{ref}/logs":     s.needs(wire.RightRead, s.atOwner(s.getLogs)),
@@ -135,8 +140,10 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons/{ref}/place":   s.needs(wire.RightOperate, s.atOwner(s.postPlace)),
 		"POST /v1/daemons/{ref}/migrate": s.needs(wire.RightOperate, s.naming(s.atOwner(s.postMigrate))),
 	} {
-		s.patterns = append(s.patterns, pattern)
-		s.mux.HandleFunc(pattern, s.guarded(pattern, h))
+		s.handle(pattern, h)
+	}
+	for pattern, h := range s.groupRoutes() {
+		s.handle(pattern, h)
 	}
 	s.mux.HandleFunc("GET /metrics", s.scraped)
 	s.mux.Handle("GET "+dashboardPath, dashboard())
@@ -159,6 +166,11 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 	})
 	mesh.ServeHTTP(s)
 	return s
+}
+
+func (s *Server) handle(pattern string, h handler) {
+	s.patterns = append(s.patterns, pattern)
+	s.mux.HandleFunc(pattern, s.guarded(pattern, h))
 }
 
 // ServeHTTP answers one request.

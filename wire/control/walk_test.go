@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/identity"
 	"wasmhost/wire"
 )
 
@@ -95,6 +96,21 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	for _, f := range forks {
 		must[Daemon](t)(c.Stop(ctx, f.EntityID))
 	}
+	g := must[Group](t)(c.CreateGroup(ctx, CreateGroup{Name: "g", Kind: "counter", Size: 2, Strategy: "least-loaded"}))
+	must[[]Group](t)(c.Groups(ctx, true))
+	must[Sent](t)(c.Keyed("k").Send(ctx, "group/g", "", []byte("x")))
+	seen, err := identity.ParseEntityID(g.Members[1].EntityID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must[Sighting](t)(c.Sighting(ctx, seen))
+	must[Group](t)(c.ScaleGroup(ctx, "g", 1))
+	if s := must[Sighting](t)(c.Sighting(ctx, seen)); s.Daemon != nil || s.Stopped == 0 && s.Went == nil {
+		t.Errorf("a member that was stopped is seen as %+v", s)
+	}
+	must[Group](t)(c.HealGroup(ctx, "g", HealGroup{}))
+	must[Group](t)(c.Group(ctx, "g"))
+	must[Group](t)(c.RemoveGroup(ctx, "g"))
 	must[Channel](t)(c.CreateChannel(ctx, CreateChannel{Name: "news"}))
 	must[[]Subscription](t)(c.Subscribe(ctx, "c1", Subscribe{Publisher: "a", Channel: "news"}))
 	must[Daemon](t)(c.Daemon(ctx, "c1"))
@@ -145,6 +161,8 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 		"cannot-upgrade":      errorOf(c.Upgrade(ctx, "c2", Upgrade{To: "latest"})),
 		"not-failed":          errorOf(c.Mend(ctx, "c2", Mend{How: "retry"})),
 		"no-fork-point":       errorOf(c.Fork(ctx, "c2", Fork{At: at(9)})),
+		"group-not-found":     errorOf(c.Group(ctx, "g")),
+		"bad-group":           errorOf(c.CreateGroup(ctx, CreateGroup{Name: "g", Kind: "counter", Size: 256})),
 		"settled":             errorOf(c.Resolve(ctx, "c2", Resolve{How: "drop"})),
 		"not-quarantined":     c.Skip(ctx, "c2", 1),
 		"api-token-not-found": errorOf(c.RevokeToken(ctx, "0")),

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+func (a *app) group() *cobra.Command {
+	c := &cobra.Command{Use: "group", Short: "Groups of interchangeable daemons", Long: `A group is a number of daemons of one kind that are as good as each other: what is sent
+to group/NAME goes to one of them. Their identities come from one seed, so that a member
+that is lost is made anew as the same daemon, empty. The node on which a group is created
+keeps it: it chooses the members, looks at them every few seconds, and makes those anew
+that are provably nowhere. Its peers pass on to it what is asked of them.`}
+	c.AddCommand(a.groupCreate(), a.groupList(), a.groupInspect(), a.groupScale(), a.groupHeal(), a.groupRemove())
+	return c
+}
+
+func (a *app) groupCreate() *cobra.Command {
+	var need where
+	var req control.CreateGroup
+	var config, seedFile, passFile string
+	c := &cobra.Command{Use: "create NAME KIND", Short: "Make a group and its members", Long: `Make a group of --size daemons of a kind, named NAME-0, NAME-1 and so on. They are made
+one after the other, each where it is to be as "wasmhost place" explains: --spread and
+--max-alike count the group's own members. Where one cannot be made there is no group.
+
+--strategy says which member has an event: round-robin, one after the other;
+least-loaded, who has the fewest under way from here; consistent-hash, by the --key of
+the event, so that a member that comes or goes takes no other member's keys.
+
+--seed FILE is a key file, of "wasmhost identity new", whose secret is the seed of the
+members' identities: a group that is made again with it has the same ones.`, Example: `  wasmhost group create workers counter --size 3 --spread node
+  wasmhost group create carts cart --size 8 --strategy consistent-hash --standbys 1`, Args: exact(2), RunE: func(c *cobra.Command, args []string) (err error) {
+		req.Name, req.Kind, req.Config = args[0], args[1], []byte(config)
+		if req.Place, err = need.place(); err != nil {
+			return err
+		}
+		if req.Seed, err = seedOf(seedFile, passFile); err != nil {
+			return err
+		}
+		g, err := a.client().CreateGroup(c.Context(), req)
+		if err != nil {
+			return err
+		}
+		return a.printGroup(g)
+	}}
+	c.Flags().IntVar(&req.Size, "size", 1, "how many members, 1 to 255")
+	c.Flags().StringVar(&req.Strategy, "strategy", "round-robin", "round-robin, least-loaded or consistent-hash")
+	c.Flags().StringVar(&config, "config", "", "configuration for each member, as the kind takes it; usually JSON")
+	c.Flags().StringVar(&seedFile, "seed", "", "key file whose secret is the seed of the members' identities; default: a new one")
+	c.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
+	c.Flags().IntVar(&req.Standbys, "standbys", 0, "on how many other nodes of the cluster each member is kept")
+	c.Flags().StringVar(&req.Ack, "ack", "", "when a standby holds an event: memory, as soon as it has it, or disk; default: memory")
+	need.declare(c)
+	return c
+}
+
+func (a *app) groupList() *cobra.Command {
+	return &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the groups of the node and its peers", Example: "  wasmhost group ls -o json", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+		list, err := a.client().Groups(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		return printList(a, list, "NAME\tKIND\tSIZE\tHEALTHY\tSTRATEGY\tKEPT BY", func(g control.Group) string {
+			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s", g.Name, g.Kind, g.Size, g.Healthy, g.Strategy, g.NodeID)
+		}, func(g control.Group) string { return g.Name })
+	}}
+}
+
+func (a *app) groupInspect() *cobra.Command {
+	return &cobra.Command{Use: "inspect NAME", Short: "Show a group and its members", Example: "  wasmhost group inspect workers", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		g, err := a.client().Group(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.printGroup(g)
+	}}
+}
+
+func (a *app) groupScale() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{Use: "scale NAME SIZE", Short: "Make or stop members, until there are so many", Long: `Make a group larger or smaller. Those of the highest indices are stopped, for good; new
+ones have the indices that follow, and the identities that members of these indices had
+before, empty.`, Example: "  wasmhost group scale workers 5", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+		size, err := strconv.Atoi(args[1])
+		if err != nil {
+			return usagef("SIZE is a number, not %q", args[1])
+		}
+		now, err := a.client().Group(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if size < now.Size {
+			if err := a.confirm(yes, fmt.Sprintf("end %d daemons of group %s for good", now.Size-size, args[0])); err != nil {
+				return err
+			}
+		}
+		g, err := a.client().ScaleGroup(c.Context(), args[0], size)
+		if err != nil {
+			return err
+		}
+		return a.printGroup(g)
+	}}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+func (a *app) groupHeal() *cobra.Command {
+	var req control.HealGroup
+	c := &cobra.Command{Use: "heal NAME", Short: "Look at a group's members now, and make lost ones anew", Long: `Look at the members now, and make those anew, empty, that are provably nowhere: every
+node that could have them says that it does not. A node that does not answer may still
+have one: --lost INDEX says that it will not come back with it. The member is made on
+another node, under an epoch that is above any that the lost one can have, and what comes
+back of it is stopped.`, Example: `  wasmhost group heal workers
+  wasmhost group heal workers --lost 2`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		g, err := a.client().HealGroup(c.Context(), args[0], req)
+		if err != nil {
+			return err
+		}
+		return a.printGroup(g)
+	}}
+	c.Flags().IntSliceVar(&req.Lost, "lost", nil, "index of a member that will not come back; may stand several times")
+	return c
+}
+
+func (a *app) groupRemove() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{Use: "rm NAME", Short: "Stop a group's members for good, and forget the group", Example: "  wasmhost group rm workers --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		if err := a.confirm(yes, "end all daemons of group "+args[0]+" for good"); err != nil {
+			return err
+		}
+		g, err := a.client().RemoveGroup(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(g, func(w io.Writer) { fmt.Fprintf(w, "group %s is gone, and its %d members\n", g.Name, len(g.Members)) }, func() string { return g.Name })
+	}}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+func (a *app) printGroup(g control.Group) error {
+	return a.print(g, func(w io.Writer) {
+		fmt.Fprintf(w, "group\t%s\nid\t%s\nkind\t%s\nkept by\t%s\nstrategy\t%s\nmembers\t%d of %d are healthy\n", g.Name, g.ID, g.Kind, g.NodeID, g.Strategy, g.Healthy, g.Size)
+		for _, m := range g.Members {
+			fmt.Fprintf(w, "%s\ton %s, epoch %d, %s", m.Name, m.NodeID, m.Epoch, m.Health)
+			if m.Reason != "" {
+				fmt.Fprintf(w, ": %s", m.Reason)
+			}
+			fmt.Fprintln(w)
+		}
+	}, func() string { return g.Name })
+}

@@ -1,0 +1,34 @@
+package host
+
+import "wasmhost/identity"
+
+// Sighting is what a node knows of a daemon by itself, asking nobody.
+type Sighting struct {
+	Here    *Info  // it is here
+	Coming  bool   // it may be about to be here: another node has offered it, or it is kept here
+	Went    *Moved // where it went from here
+	Stopped uint64 // under which epoch it was stopped here; 0: it was not
+}
+
+// Sight returns what this node knows of the daemon. While the node does not know yet
+// what it has, the error says so.
+func (r *Runtime) Sight(id identity.EntityID) (Sighting, error) {
+	if err := r.ready(); err != nil {
+		return Sighting{}, err
+	}
+	r.mu.RLock()
+	d, in, t := r.daemons[id], r.incoming[id], r.moved[id]
+	r.mu.RUnlock()
+	s := Sighting{Coming: in != nil || r.cluster != nil && r.cluster.copyOf(id) != nil}
+	switch {
+	case d != nil:
+		i := d.info()
+		s.Here = &i
+	case t.Stopped:
+		s.Stopped = t.Epoch
+	case t.Epoch > 0:
+		m := t.moved(id)
+		s.Went = &m
+	}
+	return s, nil
+}

@@ -1,0 +1,251 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"wasmhost/host"
+	"wasmhost/host/directory"
+	"wasmhost/host/group"
+	"wasmhost/host/placement"
+	"wasmhost/identity"
+)
+
+// Sighting is what a node knows of a daemon by itself.
+type Sighting struct {
+	Daemon  *Daemon `json:"daemon,omitempty"`        // it is there
+	Coming  bool    `json:"coming,omitempty"`        // it may be about to be
+	Went    *Moved  `json:"went,omitempty"`          // where it went from there
+	Stopped uint64  `json:"stopped_epoch,omitempty"` // under which it was stopped there
+}
+
+// Moved is where a daemon went.
+type Moved struct {
+	NodeID string `json:"node_id"`
+	Epoch  uint64 `json:"epoch"`
+}
+
+// getSighting answers with what this node alone knows of a daemon.
+func (s *Server) getSighting(w http.ResponseWriter, r *http.Request) error {
+	id, err := identity.ParseEntityID(r.PathValue("entity"))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	seen, err := s.sight(id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, seen)
+}
+
+func (s *Server) sight(id identity.EntityID) (Sighting, error) {
+	seen, err := s.rt.Sight(id)
+	if err != nil {
+		return Sighting{}, err
+	}
+	out := Sighting{Coming: seen.Coming, Stopped: seen.Stopped}
+	if seen.Here != nil {
+		d := daemonOf(*seen.Here)
+		out.Daemon = &d
+	}
+	if seen.Went != nil {
+		out.Went = &Moved{NodeID: seen.Went.Node.String(), Epoch: seen.Went.Epoch}
+	}
+	return out, nil
+}
+
+// Sighting returns what the node knows of a daemon by itself.
+func (c *Client) Sighting(ctx context.Context, id identity.EntityID) (out Sighting, err error) {
+	return out, c.call(ctx, "GET", "sightings/"+id.String(), nil, &out)
+}
+
+// groupNodes is what the groups that this node keeps do to nodes: group.Nodes.
+type groupNodes struct{ s *Server }
+
+// Candidates implements group.Nodes.
+func (n groupNodes) Candidates(ctx context.Context) ([]placement.Node, error) {
+	return n.s.candidates(ctx, "", true)
+}
+
+// Spawn implements group.Nodes. On another node the member is made here and moved there.
+func (n groupNodes) Spawn(ctx context.Context, at identity.NodeID, r group.Replica) (identity.NodeID, uint64, error) {
+	req := host.SpawnRequest{Kind: r.Kind, Name: r.Name, Identity: r.Key, Config: r.Config, Epoch: r.Epoch, Standbys: r.Standbys}
+	var err error
+	if req.Ack, err = directory.ParseAck(r.Ack); err != nil {
+		return 0, 0, err
+	}
+	if err := n.disown(ctx, r); err != nil {
+		return 0, 0, err
+	}
+	i, err := n.s.rt.Spawn(ctx, req)
+	if err != nil || at == n.s.mesh.Self() {
+		return i.Node, i.Epoch, err
+	}
+	rep, err := n.s.moveFresh(ctx, i, at)
+	return rep.To, rep.Epoch, err
+}
+
+// disown takes a member out of the cluster's directory whose node is gone, and which
+// is to be made anew: it was declared lost.
+func (n groupNodes) disown(ctx context.Context, r group.Replica) error {
+	m, err := n.s.rt.Cluster()
+	if err != nil {
+		return nil // there is none
+	}
+	e, err := m.Read(ctx, r.Key.ID())
+	switch {
+	case errors.Is(err, directory.ErrNotListed):
+		return nil
+	case err != nil:
+		return err
+	case m.Here(e.Owner) || e.Epoch >= r.Epoch:
+		return fmt.Errorf("%w: on node %s, epoch %d", host.ErrAlreadyPresent, e.Owner, e.Epoch)
+	}
+	return m.Delete(ctx, e)
+}
+
+// Look implements group.Nodes. A member is gone where every node denies to have it, and
+// where none says that it went to another.
+func (n groupNodes) Look(ctx context.Context, members ...group.Member) []group.Sight {
+	s, out := n.s, make([]group.Sight, len(members))
+	peers, err := s.mesh.Peers()
+	if err != nil {
+		for i := range out {
+			out[i] = group.Sight{Health: group.Silent, Reason: err.Error()}
+		}
+		return out
+	}
+	ids := []identity.NodeID{s.mesh.Self()}
+	for _, p := range peers {
+		ids = append(ids, p.ID)
+	}
+	seen, failed := make([][]Sighting, len(members)), make([][]error, len(members)) // by member and node
+	for i := range members {
+		seen[i], failed[i] = make([]Sighting, len(ids)), make([]error, len(ids))
+	}
+	var wg sync.WaitGroup
+	for at, id := range ids {
+		wg.Go(func() {
+			var quiet error // a node that does not answer is not asked again
+			for i, m := range members {
+				if quiet == nil {
+					seen[i][at], quiet = n.ask(ctx, id, m.Entity)
+				}
+				failed[i][at] = quiet
+			}
+		})
+	}
+	wg.Wait()
+	cluster, inNone := s.rt.Cluster()
+	for i, m := range members {
+		out[i] = sightOf(m, ids, seen[i], failed[i])
+		if inNone != nil || out[i].Health != group.Gone {
+			continue
+		}
+		if e, ok := cluster.Look(m.Entity); ok {
+			out[i] = group.Sight{Health: group.Silent, Reason: fmt.Sprintf("the directory says that it is on node %s", e.Owner)}
+		}
+	}
+	return out
+}
+
+func (n groupNodes) ask(ctx context.Context, at identity.NodeID, id identity.EntityID) (Sighting, error) {
+	if at == n.s.mesh.Self() {
+		return n.s.sight(id)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return NewClient(n.s.mesh.HTTPTransport(at)).Sighting(ctx, id)
+}
+
+// sightOf is what the answers of all nodes say of a member together.
+func sightOf(m group.Member, ids []identity.NodeID, seen []Sighting, failed []error) group.Sight {
+	best, stopped, asked := -1, uint64(0), false
+	var doubts []string
+	for i, s := range seen {
+		asked = asked || ids[i] == m.Node
+		stopped = max(stopped, s.Stopped)
+		if s.Daemon != nil && (best < 0 || s.Daemon.Epoch > seen[best].Daemon.Epoch) {
+			best = i
+		}
+		switch {
+		case failed[i] != nil:
+			doubts = append(doubts, fmt.Sprintf("node %s: %s", ids[i], why(failed[i])))
+		case s.Coming:
+			doubts = append(doubts, fmt.Sprintf("node %s is about to have it", ids[i]))
+		}
+	}
+	if best >= 0 && seen[best].Daemon.Epoch >= m.Epoch {
+		d := seen[best].Daemon
+		out := group.Sight{Health: group.Healthy, Node: ids[best], Epoch: d.Epoch}
+		if d.State == "failed" || d.State == "diverged" || d.State == "refused" {
+			out.Health, out.Reason = group.Failed, d.State+": "+d.Reason
+		}
+		return out
+	}
+	for i, s := range seen {
+		if s.Went != nil && s.Went.Epoch > stopped {
+			doubts = append(doubts, fmt.Sprintf("it went from node %s to %s, which does not have it", ids[i], s.Went.NodeID))
+		}
+	}
+	if !asked {
+		doubts = append(doubts, fmt.Sprintf("node %s, where it was last, is not asked: it is not trusted", m.Node))
+	}
+	if len(doubts) > 0 {
+		return group.Sight{Health: group.Silent, Reason: strings.Join(doubts, "; ")}
+	}
+	return group.Sight{Health: group.Gone, Reason: "no node has it"}
+}
+
+// Stop implements group.Nodes.
+func (n groupNodes) Stop(ctx context.Context, m group.Member) error {
+	switch at := n.Look(ctx, m)[0]; at.Health {
+	case group.Gone:
+		return nil
+	case group.Silent:
+		return fmt.Errorf("%w: %s", host.ErrUnreachable, at.Reason)
+	default:
+		return n.stop(ctx, at.Node, m.Entity, at.Epoch)
+	}
+}
+
+// StopAt implements group.Nodes.
+func (n groupNodes) StopAt(ctx context.Context, at identity.NodeID, m group.Member) error {
+	seen, err := n.ask(ctx, at, m.Entity)
+	if err != nil || seen.Daemon == nil || seen.Daemon.Epoch >= m.Epoch {
+		return err
+	}
+	return n.stop(ctx, at, m.Entity, seen.Daemon.Epoch)
+}
+
+// stop ends the daemon that is there under that epoch.
+func (n groupNodes) stop(ctx context.Context, at identity.NodeID, id identity.EntityID, epoch uint64) error {
+	if at == n.s.mesh.Self() {
+		return n.s.stopAt(ctx, id, epoch)
+	}
+	_, err := NewClient(n.s.mesh.HTTPTransport(at)).stopAt(ctx, id.String(), epoch)
+	return err
+}
+
+// stopAt stops the daemon where it is here, and under that epoch; errOtherEpoch.
+func (s *Server) stopAt(ctx context.Context, id identity.EntityID, epoch uint64) error {
+	switch d, err := s.rt.Inspect(id); {
+	case err != nil:
+		return err
+	case d.Epoch != epoch:
+		return fmt.Errorf("%w: %s is at epoch %d, not %d", errOtherEpoch, id.Origin(), d.Epoch, epoch)
+	}
+	return s.rt.Stop(ctx, id)
+}
+
+// errOtherEpoch says that a daemon is not the one that was meant.
+var errOtherEpoch = errors.New("the daemon is under another epoch")
+
+func (c *Client) stopAt(ctx context.Context, ref string, epoch uint64) (out Daemon, err error) {
+	return out, c.call(ctx, "DELETE", daemonPath(ref, "?epoch="+strconv.FormatUint(epoch, 10)), nil, &out)
+}

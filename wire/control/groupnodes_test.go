@@ -1,0 +1,53 @@
+package control
+
+import (
+	"errors"
+	"testing"
+
+	"wasmhost/host/group"
+	"wasmhost/identity"
+)
+
+// TestWhatTheNodesSayOfAMember: only what no node can have is gone.
+func TestWhatTheNodesSayOfAMember(t *testing.T) {
+	at := func(epoch uint64, state string) Sighting {
+		return Sighting{Daemon: &Daemon{Epoch: epoch, State: state}}
+	}
+	went := func(epoch uint64) Sighting { return Sighting{Went: &Moved{NodeID: "c", Epoch: epoch}} }
+	stopped := func(epoch uint64) Sighting { return Sighting{Stopped: epoch} }
+	no, quiet := Sighting{}, errors.New("it is quiet")
+	for name, c := range map[string]struct {
+		seen   []Sighting
+		failed []error
+		last   identity.NodeID // where it was
+		want   group.Sight
+	}{
+		"it runs":                           {seen: []Sighting{no, at(3, "running"), no}, want: group.Sight{Health: group.Healthy, Node: 2, Epoch: 3}},
+		"it runs, and a node is quiet":      {seen: []Sighting{at(3, "passive"), no, no}, failed: []error{nil, nil, quiet}, want: group.Sight{Health: group.Healthy, Node: 1, Epoch: 3}},
+		"it has failed":                     {seen: []Sighting{at(3, "failed"), no, no}, want: group.Sight{Health: group.Failed, Node: 1, Epoch: 3}},
+		"two have it: the later counts":     {seen: []Sighting{at(3, "running"), at(4, "running"), no}, want: group.Sight{Health: group.Healthy, Node: 2, Epoch: 4}},
+		"nobody has it":                     {seen: []Sighting{no, no, no}, want: group.Sight{Health: group.Gone}},
+		"nobody has it, and one is quiet":   {seen: []Sighting{no, no, no}, failed: []error{nil, quiet, nil}, want: group.Sight{Health: group.Silent}},
+		"it was stopped":                    {seen: []Sighting{no, stopped(3), no}, want: group.Sight{Health: group.Gone}},
+		"it moved, and was stopped there":   {seen: []Sighting{went(3), stopped(3), no}, want: group.Sight{Health: group.Gone}},
+		"it is between two nodes":           {seen: []Sighting{went(4), no, no}, want: group.Sight{Health: group.Silent}},
+		"it was stopped, came back, moved":  {seen: []Sighting{stopped(3), went(5), no}, want: group.Sight{Health: group.Silent}},
+		"a node is about to have it":        {seen: []Sighting{no, {Coming: true}, no}, want: group.Sight{Health: group.Silent}},
+		"it was where nobody is asked":      {seen: []Sighting{no, no, no}, last: 9, want: group.Sight{Health: group.Silent}},
+		"only what was lost is there again": {seen: []Sighting{at(1, "running"), no, no}, want: group.Sight{Health: group.Gone}},
+	} {
+		if c.failed == nil {
+			c.failed = make([]error, len(c.seen))
+		}
+		if c.last == 0 {
+			c.last = 1
+		}
+		got := sightOf(group.Member{Node: c.last, Epoch: 2}, []identity.NodeID{1, 2, 3}, c.seen, c.failed)
+		if (got.Reason == "") != (got.Health == group.Healthy) {
+			t.Errorf("%s: the reason is %q", name, got.Reason)
+		}
+		if got.Reason = ""; got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,345 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/host/group"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// Group is a group of interchangeable daemons, as its node knows it.
+type Group struct {
+	Name     string        `json:"name"`
+	ID       string        `json:"id"` // of its seed: eight hexadecimal digits
+	Kind     string        `json:"kind"`
+	NodeID   string        `json:"node_id"` // which keeps the group
+	Size     int           `json:"size"`
+	Strategy string        `json:"strategy"`
+	Standbys int           `json:"standbys,omitempty"` // of each member
+	Healthy  int           `json:"healthy"`
+	Members  []GroupMember `json:"members"`
+}
+
+// GroupMember is one daemon of a group.
+type GroupMember struct {
+	Index    int    `json:"index"`
+	Name     string `json:"name"`
+	EntityID string `json:"entity_id"`
+	NodeID   string `json:"node_id"` // where it was seen last
+	Epoch    uint64 `json:"epoch"`
+	Health   string `json:"health"` // healthy, silent, failed or gone
+	Reason   string `json:"reason,omitempty"`
+}
+
+// CreateGroup asks for a group.
+type CreateGroup struct {
+	Name     string `json:"name"`
+	Kind     string `json:"kind"`
+	Size     int    `json:"size"`
+	Strategy string `json:"strategy,omitempty"` // round-robin, least-loaded or consistent-hash; absent: round-robin
+	Config   []byte `json:"config,omitempty"`   // of each member
+	Seed     []byte `json:"seed,omitempty"`     // 32 bytes, from which the members' identities come; absent: drawn at random
+	Place    Place  `json:"place,omitzero"`     // of each member; max_alike and spread are of the group's own members
+
+	Standbys int    `json:"standbys,omitempty"` // of each member
+	Ack      string `json:"ack,omitempty"`
+}
+
+// ScaleGroup asks for another size.
+type ScaleGroup struct {
+	Size int `json:"size"`
+}
+
+// HealGroup asks that a group's members are looked at now.
+type HealGroup struct {
+	Lost []int `json:"lost,omitempty"` // indices of members that will not come back: they are made anew
+}
+
+func (s *Server) groupOf(g *group.Group) Group {
+	out := Group{Name: g.Name, ID: fmt.Sprintf("%08x", g.ID), Kind: g.Kind, NodeID: s.mesh.Self().String(), Size: g.Size, Strategy: string(g.Strategy), Standbys: g.Standbys, Members: []GroupMember{}}
+	for _, m := range g.Members {
+		if m.Health == group.Healthy {
+			out.Healthy++
+		}
+		out.Members = append(out.Members, GroupMember{Index: int(m.Index), Name: group.MemberName(g.Name, m.Index), EntityID: m.Entity.String(), NodeID: m.Node.String(), Epoch: m.Epoch, Health: m.Health.String(), Reason: m.Reason})
+	}
+	return out
+}
+
+// KeepGroups has the node keep groups in the registry. It is called before the server
+// answers; without it groups are forgotten when the node ends.
+func (s *Server) KeepGroups(in group.Registry) (err error) {
+	s.groups, err = group.NewManager(groupNodes{s}, in, s.logger)
+	return err
+}
+
+// HealGroups looks at the members of all groups that this node keeps, over and over,
+// until ctx ends.
+func (s *Server) HealGroups(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, g := range s.groups.List() {
+			if _, err := s.groups.Heal(ctx, g.Name); err != nil && ctx.Err() == nil {
+				s.logger.Warn("healing a group", "group", g.Name, "error", err)
+			}
+		}
+	}
+}
+
+// getGroups lists the groups of this node; with all=1 those of its peers too.
+func (s *Server) getGroups(w http.ResponseWriter, r *http.Request) error {
+	out := []Group{}
+	for _, g := range s.groups.List() {
+		out = append(out, s.groupOf(g))
+	}
+	key := func(g Group) string { return g.Name + "\x00" + g.NodeID }
+	if r.URL.Query().Has("all") {
+		theirs, _, err := askAll(r.Context(), s, func(ctx context.Context, c *Client) ([]Group, error) { return c.Groups(ctx, false) })
+		if err != nil {
+			return err
+		}
+		for _, list := range theirs {
+			out = append(out, list...)
+		}
+	}
+	slices.SortFunc(out, func(a, b Group) int { return strings.Compare(key(a), key(b)) })
+	return writePage(w, r, out, key)
+}
+
+// askAll asks every trusted node the same. What a node answers is under its id; silent
+// are those that did not answer.
+func askAll[T any](ctx context.Context, s *Server, ask func(context.Context, *Client) (T, error)) (said map[identity.NodeID]T, silent []identity.NodeID, err error) {
+	peers, err := s.mesh.Peers()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	said = make(map[identity.NodeID]T)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, p := range peers {
+		wg.Go(func() {
+			v, err := ask(ctx, NewClient(s.mesh.HTTPTransport(p.ID)))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				s.logger.Debug("a peer does not answer", "peer", p.ID, "error", err)
+				silent = append(silent, p.ID)
+				return
+			}
+			said[p.ID] = v
+		})
+	}
+	wg.Wait()
+	slices.Sort(silent)
+	return said, silent, nil
+}
+
+// keeper finds the node that keeps a group; group.ErrNotFound.
+func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
+	_, err := s.groups.Get(name)
+	if err == nil {
+		return s.mesh.Self(), nil
+	}
+	if r.Header.Get(hopsHeader) != "" || r.URL.Query().Has("local") {
+		return 0, err
+	}
+	theirs, silent, askErr := askAll(r.Context(), s, func(ctx context.Context, c *Client) (Group, error) {
+		g, err := c.localGroup(ctx, name)
+		if p := (*Problem)(nil); errors.As(err, &p) && p.Code == "group-not-found" {
+			err = nil
+		}
+		return g, err
+	})
+	switch {
+	case askErr != nil:
+		return 0, askErr
+	case len(silent) > 0:
+		err = fmt.Errorf("%w: group %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, name, silent)
+	}
+	for id, g := range theirs {
+		if g.Name != "" {
+			return id, nil
+		}
+	}
+	return 0, err
+}
+
+// atKeeper answers requests about a group that is kept here, and passes others to the
+// node that keeps it.
+func (s *Server) atKeeper(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		at, err := s.keeper(r, r.PathValue("group"))
+		if err != nil {
+			return err
+		}
+		if at == s.mesh.Self() {
+			return h(w, r)
+		}
+		return s.passTo(w, r, r.URL.Path, at)
+	}
+}
+
+func (s *Server) postGroup(w http.ResponseWriter, r *http.Request) error {
+	var req CreateGroup
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if err := host.ValidName(group.MemberName(req.Name, group.MaxSize)); err != nil {
+		return err
+	}
+	if _, err := s.rt.Kind(req.Kind); err != nil {
+		return err
+	}
+	spec := group.Spec{Name: req.Name, Kind: req.Kind, Size: req.Size, Strategy: group.Strategy(req.Strategy), Config: req.Config, Standbys: req.Standbys, Ack: req.Ack}
+	var err error
+	if spec.Place, err = req.Place.requirements(); err != nil {
+		return err
+	}
+	var seed *[32]byte
+	if len(req.Seed) > 0 {
+		if len(req.Seed) != len(seed) {
+			return fmt.Errorf("%w: a seed has %d bytes, not %d", errBadRequest, len(seed), len(req.Seed))
+		}
+		seed = (*[32]byte)(req.Seed)
+	}
+	if at, err := s.keeper(r, req.Name); err == nil {
+		return fmt.Errorf("%w: %q, on node %s", group.ErrExists, req.Name, at)
+	}
+	g, err := s.groups.Create(r.Context(), spec, seed)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, s.groupOf(g))
+}
+
+func (s *Server) getGroup(w http.ResponseWriter, r *http.Request) error {
+	g, err := s.groups.Get(r.PathValue("group"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, s.groupOf(g))
+}
+
+func (s *Server) deleteGroup(w http.ResponseWriter, r *http.Request) error {
+	g, err := s.groups.Get(r.PathValue("group"))
+	if err == nil {
+		err = s.groups.Remove(r.Context(), g.Name)
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, s.groupOf(g))
+}
+
+func (s *Server) postScale(w http.ResponseWriter, r *http.Request) error {
+	var req ScaleGroup
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	g, err := s.groups.Scale(r.Context(), r.PathValue("group"), req.Size)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, s.groupOf(g))
+}
+
+func (s *Server) postHeal(w http.ResponseWriter, r *http.Request) error {
+	var req HealGroup
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	name := r.PathValue("group")
+	for _, index := range req.Lost {
+		if index < 0 || index >= group.MaxSize {
+			return fmt.Errorf("%w: %d", group.ErrUnknown, index)
+		}
+		if _, err := s.groups.DeclareLost(r.Context(), name, uint8(index)); err != nil {
+			return err
+		}
+	}
+	g, err := s.groups.Heal(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, s.groupOf(g))
+}
+
+// groupRoutes are those of groups.
+func (s *Server) groupRoutes() map[string]handler {
+	return map[string]handler{
+		"GET /v1/groups":                s.needs(wire.RightRead, s.getGroups),
+		"POST /v1/groups":               s.owner(s.postGroup),
+		"GET /v1/groups/{group}":        s.needs(wire.RightRead, s.atKeeper(s.getGroup)),
+		"DELETE /v1/groups/{group}":     s.needs(wire.RightOperate, s.atKeeper(s.deleteGroup)),
+		"POST /v1/groups/{group}/scale": s.needs(wire.RightOperate, s.atKeeper(s.postScale)),
+		"POST /v1/groups/{group}/heal":  s.needs(wire.RightOperate, s.atKeeper(s.postHeal)),
+		"GET /v1/sightings/{entity}":    s.getSighting,
+	}
+}
+
+// CreateGroup makes a group and its members.
+func (c *Client) CreateGroup(ctx context.Context, req CreateGroup) (out Group, err error) {
+	body, err := jsonBody(req)
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "groups", body, &out)
+}
+
+// Groups lists the node's groups, and with all those of its peers.
+func (c *Client) Groups(ctx context.Context, all bool) ([]Group, error) {
+	path := "groups"
+	if all {
+		path += "?all=1"
+	}
+	return pages[Group](ctx, c, path)
+}
+
+// Group returns a group, wherever it is kept.
+func (c *Client) Group(ctx context.Context, name string) (out Group, err error) {
+	return out, c.call(ctx, "GET", "groups/"+segment(name), nil, &out)
+}
+
+func (c *Client) localGroup(ctx context.Context, name string) (out Group, err error) {
+	return out, c.call(ctx, "GET", "groups/"+segment(name)+"?local=1", nil, &out)
+}
+
+// RemoveGroup ends a group's members, and forgets it.
+func (c *Client) RemoveGroup(ctx context.Context, name string) (out Group, err error) {
+	return out, c.call(ctx, "DELETE", "groups/"+segment(name), nil, &out)
+}
+
+// ScaleGroup makes or ends members, until there are so many.
+func (c *Client) ScaleGroup(ctx context.Context, name string, size int) (out Group, err error) {
+	body, err := jsonBody(ScaleGroup{size})
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "groups/"+segment(name)+"/scale", body, &out)
+}
+
+// HealGroup looks at a group's members, and makes those anew that are lost.
+func (c *Client) HealGroup(ctx context.Context, name string, req HealGroup) (out Group, err error) {
+	body, err := jsonBody(req)
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "groups/"+segment(name)+"/heal", body, &out)
+}

@@ -1,0 +1,185 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/host/group"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// groupPrefix is how a reference to a daemon begins that is to a group: one of its
+// members has each event.
+const groupPrefix = "group/"
+
+// memberPatience is for how long a member's node is tried before another member has
+// the event, and how long a member may owe an answer before it is looked for.
+const memberPatience = 2 * time.Second
+
+// groupSender sends each event to a member of a group that is kept here. It is for one
+// caller at a time.
+type groupSender struct {
+	s     *Server
+	ctx   context.Context // of the request
+	name  string
+	key   []byte // by which consistent-hash chooses
+	again bool   // the events have ids, and may have been sent before
+	to    map[identity.EntityID]*memberSender
+	left  []*memberSender // that gave an event up; what they were given before may still be answered
+}
+
+// memberSender is the sender to one member.
+type memberSender struct {
+	*wire.Sender
+	owed chan int // 1 for each event that it is given, -1 for each that is answered
+}
+
+func (s *Server) openGroup(r *http.Request, name string, again bool) (*groupSender, error) {
+	if _, err := s.groups.Get(name); err != nil {
+		return nil, err
+	}
+	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(r.URL.Query().Get("key")), again: again, to: make(map[identity.EntityID]*memberSender)}, nil
+}
+
+// submit sends an event to the member whose turn it is. A member whose node does not
+// answer is passed over, where it has not been given the event; one that may have it
+// keeps it.
+func (g *groupSender) submit(ctx context.Context, ev host.Event) (*wire.Ticket, error) {
+	var without []identity.EntityID
+	var first error
+	for {
+		m, done, err := g.s.groups.Route(g.name, g.keyOf(ev), g.again, without)
+		if err != nil {
+			return nil, errors.Join(err, first)
+		}
+		t, to, err := g.submitTo(ctx, m, ev)
+		if err == nil {
+			go func() {
+				defer done()
+				to.owe(g.ctx, 1)
+				defer to.owe(g.ctx, -1)
+				select {
+				case <-t.Ready():
+				case <-g.ctx.Done():
+				}
+			}()
+			return t, nil
+		}
+		done()
+		away := errors.Is(err, host.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, host.ErrNotFound) || errors.Is(err, host.ErrComing)
+		if !away || ctx.Err() != nil || g.again {
+			return nil, err
+		}
+		g.s.groups.Unreachable(g.name, m.Entity, err)
+		without = append(without, m.Entity)
+		if first == nil {
+			first = err
+		}
+	}
+}
+
+func (m *memberSender) owe(ctx context.Context, n int) {
+	select {
+	case m.owed <- n:
+	case <-ctx.Done():
+	}
+}
+
+// watch gives up what a member owes that is nowhere to be found: whether it has been
+// applied is not known then.
+func (g *groupSender) watch(m group.Member, to *memberSender) {
+	owed := 0
+	late := time.NewTimer(memberPatience)
+	defer late.Stop()
+	for {
+		select {
+		case n := <-to.owed:
+			if owed += n; n < 0 || owed == 1 {
+				late.Reset(memberPatience)
+			}
+		case <-late.C:
+			if owed > 0 {
+				if at := (groupNodes{g.s}).Look(g.ctx, m)[0]; at.Health != group.Healthy && g.ctx.Err() == nil {
+					why := fmt.Errorf("%w: member %d of the group owes an answer: %s; the event may have been applied", host.ErrUnreachable, m.Index, at.Reason)
+					g.s.groups.Unreachable(g.name, m.Entity, why)
+					to.GiveUp(why)
+				}
+			}
+			late.Reset(memberPatience)
+		case <-g.ctx.Done():
+			return
+		}
+	}
+}
+
+// keyOf is by what the member is chosen: of an event that may have been sent before,
+// without a key, by its sender.
+func (g *groupSender) keyOf(ev host.Event) []byte {
+	if len(g.key) == 0 && g.again {
+		return ev.Sender[:]
+	}
+	return g.key
+}
+
+func (g *groupSender) submitTo(ctx context.Context, m group.Member, ev host.Event) (*wire.Ticket, *memberSender, error) {
+	ctx, cancel := context.WithTimeout(ctx, memberPatience)
+	defer cancel()
+	to := g.to[m.Entity]
+	if to == nil {
+		sender, err := g.s.node.OpenSender(g.ctx, m.Entity, m.Node, identity.EntityID{})
+		if err != nil {
+			return nil, nil, err
+		}
+		to = &memberSender{Sender: sender, owed: make(chan int)}
+		g.to[m.Entity] = to
+		go g.watch(m, to)
+	}
+	var t *wire.Ticket
+	var err error
+	if g.again {
+		t, err = to.SubmitEvent(ctx, ev)
+	} else {
+		t, err = to.Submit(ctx, ev.Payload)
+	}
+	if err != nil {
+		delete(g.to, m.Entity)
+		g.left = append(g.left, to)
+	}
+	return t, to, err
+}
+
+func (g *groupSender) Close() {
+	for _, s := range g.left {
+		s.Close()
+	}
+	for _, s := range g.to {
+		s.Close()
+	}
+}
+
+// toGroup passes requests that deliver events to a group on to the node that keeps it.
+func (s *Server) toGroup(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		name, ok := strings.CutPrefix(r.PathValue("ref"), groupPrefix)
+		if !ok {
+			return h(w, r)
+		}
+		at, err := s.keeper(r, name)
+		if err != nil {
+			return err
+		}
+		if at == s.mesh.Self() {
+			return h(w, r)
+		}
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		return s.passTo(w, r, r.URL.Path, at)
+	}
+}
