@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -21,12 +22,13 @@ type trial struct {
 	rng      *rand.Rand
 	lease    time.Duration
 	verbose  bool
+	killOnly bool
 	nodes    []*fleet.Node
 	senders  []*fleet.Sender
 	fleet.Tally
 
 	rounds, kills, stops, migrations int
-	waits                            []time.Duration // of senders, each around the loss of their daemon's owner
+	waits                            []time.Duration // of senders whose daemon's owner was killed
 }
 
 // resident is a daemon that stays.
@@ -110,7 +112,33 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 			t.senders = append(t.senders, s)
 		}
 	}
+	if err := t.voting(ctx); err != nil {
+		return err
+	}
 	return t.inSync(ctx)
+}
+
+// voting waits until the first three nodes have a vote in the engine: with fewer none
+// may fail.
+func (t *trial) voting(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	for {
+		s, err := t.nodes[0].Client.Cluster(ctx)
+		voters := 0
+		for _, m := range s.Members {
+			if m.Role == "voter" {
+				voters++
+			}
+		}
+		if err == nil && voters >= 3 {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%d nodes have a vote in the engine, not 3: %w", voters, err)
+		}
+		fleet.Pause(ctx, 20*time.Millisecond)
+	}
 }
 
 // inSync waits until every daemon has the standbys that it is to have.
@@ -154,7 +182,11 @@ func (t *trial) round(ctx context.Context) error {
 	}
 	fleet.Pause(ctx, time.Duration(t.rng.IntN(400))*time.Millisecond)
 	what := ""
-	switch t.rng.IntN(5) {
+	draw := t.rng.IntN(5)
+	if t.killOnly {
+		draw = 0
+	}
+	switch draw {
 	case 0, 1:
 		what, err = "killed", t.kill(ctx, victim)
 	case 2, 3:
@@ -171,17 +203,14 @@ func (t *trial) round(ctx context.Context) error {
 	return err
 }
 
-// waited notes the longest wait of a sender meanwhile, where the daemon was taken
-// over.
-func (t *trial) waited() {
-	longest := time.Duration(0)
-	for _, s := range t.senders {
-		longest = max(longest, s.Stall())
-	}
-	t.waits = append(t.waits, longest)
-}
-
+// kill ends the node, starts it again after the others have gone on with its daemons,
+// and notes how long these daemons' senders waited: from the last answer by the old
+// owner to the first by the new.
 func (t *trial) kill(ctx context.Context, n *fleet.Node) error {
+	list, err := n.Client.Daemons(ctx, false)
+	if err != nil {
+		return err
+	}
 	for _, s := range t.senders {
 		s.Stall()
 	}
@@ -190,25 +219,24 @@ func (t *trial) kill(ctx context.Context, n *fleet.Node) error {
 		return err
 	}
 	fleet.Pause(ctx, 3*t.lease+time.Duration(t.rng.Int64N(int64(2*t.lease))))
-	t.waited()
+	for _, s := range t.senders {
+		stall := s.Stall()
+		if slices.ContainsFunc(list, func(d control.Daemon) bool { return d.Name == s.Daemon }) {
+			t.waits = append(t.waits, stall)
+		}
+	}
 	return n.Start(ctx)
 }
 
 // pause stops the process for up to three leases: it then goes on where it was,
 // and must find that others have its daemons.
 func (t *trial) pause(ctx context.Context, n *fleet.Node) error {
-	for _, s := range t.senders {
-		s.Stall()
-	}
 	t.stops++
 	if err := n.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
 	d := time.Duration(t.rng.Int64N(int64(3 * t.lease)))
 	fleet.Pause(ctx, d)
-	if d > 2*t.lease {
-		t.waited()
-	}
 	return n.Signal(syscall.SIGCONT)
 }
 

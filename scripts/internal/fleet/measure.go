@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -14,13 +15,26 @@ import (
 	"strings"
 )
 
-// FreeAddr is a UDP address of this machine with a port that is free now.
+// FreeAddr is an address of this machine whose port is free now, for UDP and for TCP. It
+// is below those that the system gives to who asks for any: a node that is started again
+// finds it free still.
 func FreeAddr() (string, error) {
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const from, to, tries = 20_000, 32_000, 100
+	var err error
+	for range tries {
+		addr := fmt.Sprintf("127.0.0.1:%d", from+rand.IntN(to-from))
+		var udp net.PacketConn
+		if udp, err = net.ListenPacket("udp", addr); err != nil {
+			continue
+		}
+		var tcp net.Listener
+		if tcp, err = net.Listen("tcp", addr); err != nil {
+			err = errors.Join(err, udp.Close())
+			continue
+		}
+		return addr, errors.Join(udp.Close(), tcp.Close())
 	}
-	return c.LocalAddr().String(), c.Close()
+	return "", fmt.Errorf("no port is free: %w", err)
 }
 
 // Usage is what a node's process and its data directory hold.
