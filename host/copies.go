@@ -266,7 +266,10 @@ type receiving struct {
 	disk bool
 	wasm []byte
 
+	owes uint64 // the last batch that is held and was not said to be; 0: none
+
 	sending sync.Mutex // of Held, from here or from the store's goroutine
+	said    uint64     // the last that was sent
 }
 
 func (in *receiving) begin(ctx context.Context, f *standby.Follow) error {
@@ -294,6 +297,12 @@ func (in *receiving) begin(ctx context.Context, f *standby.Follow) error {
 
 func (in *receiving) take(ctx context.Context) error {
 	for {
+		if in.owes > 0 && !in.conn.More() { // one answer for all that came together
+			if err := in.hold(in.owes); err != nil {
+				return err
+			}
+			in.owes = 0
+		}
 		msg, err := in.conn.Recv()
 		if err != nil {
 			return err
@@ -416,7 +425,8 @@ func (in *receiving) takeBatch(m *standby.Batch) error {
 		return nil
 	}
 	in.r.store.Submit(b, in.note)
-	return in.hold(m.Number)
+	in.owes = m.Number
+	return nil
 }
 
 // note ends the stream where the store does not take what came.
@@ -430,14 +440,19 @@ func (in *receiving) note(err error) {
 	}
 }
 
+// hold says that all up to the batch is held, unless a later one was said to be.
 func (in *receiving) hold(number uint64) error {
 	in.sending.Lock()
 	defer in.sending.Unlock()
+	if number <= in.said {
+		return nil
+	}
 	in.s.mu.Lock()
 	fenced, whole := in.s.fenced, in.s.whole
 	in.s.mu.Unlock()
 	if fenced || !whole {
 		return errTakenOver
 	}
+	in.said = number
 	return sendNow(in.conn, &standby.Held{Number: number})
 }

@@ -265,6 +265,10 @@ func (p *replica) advance() {
 	for k < len(p.queue) && p.queue[k].stored && p.queue[k].number <= least {
 		k++
 	}
+	if k == 0 && p.changed == nil {
+		p.mu.Unlock()
+		return
+	}
 	session, held := p.c.member.Lease()
 	if !held || session != p.session || p.over {
 		p.mu.Unlock()

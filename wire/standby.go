@@ -79,6 +79,8 @@ func (c *standbyConn) Recv() (standby.Message, error) {
 	return standby.Decode(b)
 }
 
+func (c *standbyConn) More() bool { return c.r.Buffered() > 0 }
+
 func (c *standbyConn) Close() error {
 	c.stop()
 	err := c.Flush()

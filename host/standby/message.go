@@ -161,6 +161,8 @@ type Conn interface {
 	Flush() error
 	// Recv returns the next message, or an error when the other side is gone.
 	Recv() (Message, error)
+	// More reports whether some of what Recv returns next is here already.
+	More() bool
 	// Close releases the connection. Messages that were flushed still arrive.
 	Close() error
 	// Abort cuts the connection: a blocked Send or Recv, on either side, fails.

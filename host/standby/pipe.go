@@ -66,6 +66,9 @@ func (p *pipeEnd) Recv() (Message, error) {
 	}
 }
 
+// More implements Conn.
+func (p *pipeEnd) More() bool { return len(p.in) > 0 }
+
 // Close implements Conn.
 func (p *pipeEnd) Close() error {
 	p.once.Do(func() { close(p.done) })

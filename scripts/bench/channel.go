@@ -67,8 +67,8 @@ var crowd = comparison{name: "channel-crowd", n: 2_000, setup: func(root string)
 
 const channelEvent = 64
 
-// bareStream sends messages over a QUIC stream of its own.
-func bareStream() (func(int) error, func() error, error) {
+// quicPair is a QUIC connection over loopback: who listens, and who dialled.
+func quicPair() (*quic.Listener, *quic.Conn, error) {
 	pub, priv, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, nil, err
@@ -79,6 +79,19 @@ func bareStream() (func(int) error, func() error, error) {
 	}
 	server := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: priv}}, NextProtos: []string{"bench"}}
 	l, err := quic.ListenAddr("127.0.0.1:0", server, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := quic.DialAddr(ctx, l.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"bench"}}, nil)
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	return l, c, nil
+}
+
+// bareStream sends messages over a QUIC stream of its own.
+func bareStream() (func(int) error, func() error, error) {
+	l, c, err := quicPair()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,10 +118,6 @@ func bareStream() (func(int) error, func() error, error) {
 			read <- err
 		}
 	}()
-	c, err := quic.DialAddr(ctx, l.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"bench"}}, nil)
-	if err != nil {
-		return nil, nil, err
-	}
 	s, err := c.OpenStreamSync(ctx)
 	if err != nil {
 		return nil, nil, err

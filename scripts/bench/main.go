@@ -77,7 +77,7 @@ func main() {
 		}
 		return
 	}
-	for _, c := range []comparison{deliver, deliver1K, spawnOne, sendLines, channels, crowd, durable64, durable1, replay} {
+	for _, c := range []comparison{deliver, deliver1K, spawnOne, sendLines, channels, crowd, durable64, durable1, standby1, standby64, replay} {
 		if *only != "" && c.name != *only {
 			continue
 		}
@@ -101,6 +101,12 @@ func main() {
 				fmt.Fprintf(os.Stderr, "bench: passive: %v\n", err)
 				os.Exit(1)
 			}
+		}
+	}
+	if *only == "" || *only == "directory" {
+		if err := largeDirectory(*root, 100_000); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: directory: %v\n", err)
+			os.Exit(1)
 		}
 	}
 	if *only == "" || *only == "migrate" {
