@@ -18,19 +18,20 @@ const (
 	RightOperate                     // stop daemons, order their migration
 	RightMigrate                     // move daemons to this node, with their modules
 	RightChannels                    // use the channels here that ask for no token: publish, subscribe
+	RightKinds                       // push kinds to this node
 
 	RightOwner Rights = 1 << 7 // what no peer has: the node's owner alone
 
-	RightsAll = RightRead | RightOperate | RightMigrate | RightChannels
+	RightsAll = RightRead | RightOperate | RightMigrate | RightChannels | RightKinds
 )
 
 // ErrDenied says that a peer lacks the right to what it asked for.
 var ErrDenied = errors.New("the node was not granted that right")
 
 // ErrBadRights says that a text names no rights.
-var ErrBadRights = errors.New("rights are all, none, or some of read,operate,migrate,channels")
+var ErrBadRights = errors.New("rights are all, none, or some of read,operate,migrate,channels,kinds")
 
-var rightNames = []string{"read", "operate", "migrate", "channels", 7: "the owner's own hand"} // by bit
+var rightNames = []string{"read", "operate", "migrate", "channels", "kinds", 7: "the owner's own hand"} // by bit
 
 // String returns the rights' names with commas between; "all" or "none".
 func (r Rights) String() string {
@@ -60,7 +61,7 @@ func ParseRights(text string) (Rights, error) {
 	var r Rights
 next:
 	for _, word := range strings.Split(text, ",") {
-		for bit, name := range rightNames[:4] {
+		for bit, name := range rightNames[:5] {
 			if word == name {
 				r |= 1 << bit
 				continue next

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,9 +15,14 @@ import (
 func (a *app) kind() *cobra.Command {
 	c := &cobra.Command{Use: "kind", Short: "Kinds: what daemons can be made of"}
 	var limits []string
+	var to list
 	var convention convention
 	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Long: `Upload a module as a kind. Another push of the name is a new version of it:
 daemons keep the module that they were spawned with, until wasmhost upgrade.
+
+--to NODE, which may stand several times, or --to all, pushes it on to nodes that this one
+trusts, and that let it push kinds ("wasmhost node trust grant"). Where some do not take
+it the others, and this one, have it: the exit code is 12.
 
 ` + conventionHelp, Example: `  wasmhost kind push counter testdata/wasm/c/counter.wasm
   wasmhost kind push counter counter.wasm --limit memory=16MiB -o json
@@ -25,15 +31,24 @@ daemons keep the module that they were spawned with, until wasmhost upgrade.
 		if err != nil {
 			return err
 		}
-		k, err := a.client().PushKind(c.Context(), args[0], bytes.NewReader(wasm), append(a.fileLimits("kind", args[0]), limits...)...)
+		k, err := a.client().PushKindTo(c.Context(), args[0], bytes.NewReader(wasm), to.texts, append(a.fileLimits("kind", args[0]), limits...)...)
 		if err != nil {
 			return err
 		}
-		return a.print(k, func(w io.Writer) {
+		if err := a.print(k, func(w io.Writer) {
 			fmt.Fprintf(w, "kind %s is module %.12s, %s; %s\n", k.Name, k.Digest, size(k.Size), stateText(k.State))
-		}, func() string { return k.Name })
+			for _, n := range k.Nodes {
+				if n.Error == nil {
+					fmt.Fprintf(w, "node %s (%s) has it\n", n.NodeID, n.Name)
+				}
+			}
+		}, func() string { return k.Name }); err != nil {
+			return err
+		}
+		return pushedEverywhere(k.Nodes)
 	}}
 	convention.declare(push)
+	push.Flags().Var(&to, "to", "node that is to have it as well, or all; may stand several times")
 	push.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp+" Of daemons spawned from now on")
 	ls := &cobra.Command{Use: "ls", Short: "List the kinds", Example: "  wasmhost kind ls -o name", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 		kinds, err := a.client().Kinds(c.Context())
@@ -121,4 +136,18 @@ func writeReport(w io.Writer, r *abi.Report) {
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "PROBLEM\t%s: %s\n\t%s\n", p.Code, p.Found, p.Mend)
 	}
+}
+
+// pushedEverywhere says which nodes did not take a kind, and why.
+func pushedEverywhere(nodes []control.PushedTo) error {
+	var missing []string
+	for _, n := range nodes {
+		if n.Error != nil {
+			missing = append(missing, fmt.Sprintf("node %s (%s): %s (%s)", n.NodeID, n.Name, n.Error.Detail, n.Error.Code))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d: %s", control.ErrNotEverywhere, len(missing), len(nodes), strings.Join(missing, "; "))
 }

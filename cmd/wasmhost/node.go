@@ -51,7 +51,7 @@ does at the start. - reads the token from standard input.`, Example: `  wasmhost
 			return a.print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) }, func() string { return t.Token })
 		}}
 	token.Flags().DurationVar(&ttl, "ttl", time.Hour, "for how long the token is good")
-	token.Flags().StringVar(&rights, "rights", "all", "what the node that joins may do here: all, none, or some of read,operate,migrate,channels")
+	token.Flags().StringVar(&rights, "rights", "all", "what the node that joins may do here: all, none, or some of read,operate,migrate,channels,kinds")
 	trust := &cobra.Command{Use: "trust", Short: "Trusted nodes"}
 	var yes bool
 	rm := &cobra.Command{Use: "rm NODE", Short: "Trust a node no longer", Example: "  wasmhost node trust rm b --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
@@ -65,7 +65,7 @@ does at the start. - reads the token from standard input.`, Example: `  wasmhost
 		return a.printNode(n)
 	}}
 	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	grant := &cobra.Command{Use: "grant NODE RIGHTS", Short: "Set what a trusted node may do here: all, none, or some of read,operate,migrate,channels", Long: grantHelp,
+	grant := &cobra.Command{Use: "grant NODE RIGHTS", Short: "Set what a trusted node may do here: all, none, or some of read,operate,migrate,channels,kinds", Long: grantHelp,
 		Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 			n, err := a.client().Grant(c.Context(), args[0], args[1])
 			if err != nil {
@@ -90,9 +90,10 @@ where daemons are. Beside that there are:
   migrate   move daemons to this node, with their modules
   channels  publish on this node's channels that ask for no token, and subscribe
             daemons to them
+  kinds     push kinds here, and new versions of them
 
-RIGHTS is all, none, or some of these with commas between. Kinds are pushed,
-daemons spawned and tokens issued by the node's owner alone.`
+RIGHTS is all, none, or some of these with commas between. Daemons are spawned, kinds
+forgotten and tokens issued by the node's owner alone.`
 
 func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {

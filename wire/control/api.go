@@ -38,6 +38,15 @@ type Kind struct {
 	Report  *abi.Report `json:"report,omitempty"`
 
 	Limits map[string]int64 `json:"limits,omitempty"` // of its own: bytes, counts, nanoseconds
+
+	Nodes []PushedTo `json:"nodes,omitempty"` // to which it was pushed as well
+}
+
+// PushedTo is what became of a kind at a node that it was pushed on to.
+type PushedTo struct {
+	NodeID string   `json:"node_id"`
+	Name   string   `json:"name,omitempty"`
+	Error  *Problem `json:"error,omitempty"` // it did not take it
 }
 
 // Spawn asks for a daemon.

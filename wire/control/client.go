@@ -244,9 +244,15 @@ func (c *Client) Distrust(ctx context.Context, node string) (out Node, err error
 
 // PushKind uploads a module.
 func (c *Client) PushKind(ctx context.Context, name string, wasm io.Reader, limits ...string) (out Kind, err error) {
+	return c.PushKindTo(ctx, name, wasm, nil, limits...)
+}
+
+// PushKindTo is PushKind to the node and to others that it trusts: by name, or "all". What
+// these say against it is in the answer's Nodes.
+func (c *Client) PushKindTo(ctx context.Context, name string, wasm io.Reader, to []string, limits ...string) (out Kind, err error) {
 	path := "kinds/" + segment(name)
-	if len(limits) > 0 {
-		path += "?" + url.Values{"limit": limits}.Encode()
+	if q := (url.Values{"limit": limits, "to": to}).Encode(); q != "" {
+		path += "?" + q
 	}
 	return out, c.call(ctx, "PUT", path, wasm, &out)
 }

@@ -1,10 +1,13 @@
 package control
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"wasmhost/host"
@@ -178,7 +181,55 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, kindOf(k, true))
+	out := kindOf(k, true)
+	if out.Nodes, err = s.pushOn(r, wasm); err != nil {
+		return err
+	}
+	return writeJSON(w, out)
+}
+
+// ErrNotEverywhere says that not every node took a kind that was pushed to it.
+var ErrNotEverywhere = errors.New("some nodes did not take the kind")
+
+// pushOn pushes a kind that this node has taken to the nodes that the request names
+// with to=NODE, or to=all. What a node says against it is in the answer.
+func (s *Server) pushOn(r *http.Request, wasm []byte) ([]PushedTo, error) {
+	q := r.URL.Query()
+	var to []wire.PeerInfo
+	for _, ref := range q["to"] {
+		if _, byPeer := wire.PeerOf(r.Context()); byPeer {
+			return nil, fmt.Errorf("%w: a peer pushes to this node alone", errBadRequest)
+		}
+		if ref == "all" {
+			peers, err := s.mesh.Peers()
+			if err != nil {
+				return nil, err
+			}
+			to = append(to, peers...)
+			continue
+		}
+		p, err := s.mesh.FindPeer(ref)
+		if err != nil {
+			return nil, err
+		}
+		to = append(to, p)
+	}
+	out := make([]PushedTo, len(to))
+	var wg sync.WaitGroup
+	for i, p := range to {
+		wg.Go(func() {
+			out[i] = PushedTo{NodeID: p.ID.String(), Name: p.Name}
+			if _, err := s.ask(r.Context(), p.ID, ""); err != nil { // known sooner than of a large upload
+				out[i].Error = NewProblem(err)
+				return
+			}
+			if _, err := NewClient(s.mesh.HTTPTransport(p.ID)).PushKind(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), q["limit"]...); err != nil {
+				out[i].Error = NewProblem(err)
+			}
+		})
+	}
+	wg.Wait()
+	return out, nil
 }
 
 func (s *Server) deleteKind(w http.ResponseWriter, r *http.Request) error {

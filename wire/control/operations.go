@@ -44,9 +44,9 @@ var operations = map[string]operation{
 	"POST /v1/nodes/{node}/drain":   {summary: "Move every daemon of a node to others.", scope: ScopeOperate, body: Drain{}, lines: DrainStep{}},
 	"DELETE /v1/nodes/{node}/drain": {summary: "End a drain: the node takes daemons again.", scope: ScopeOperate, answer: Node{}},
 	"POST /v1/token": {summary: "Issue a token by which another node joins this one.", answer: Token{},
-		query: []parameter{{"ttl", "string", "How long it is good, such as 1h."}, {"rights", "string", "all, none, or some of read,operate,migrate."}}},
+		query: []parameter{{"ttl", "string", "How long it is good, such as 1h."}, {"rights", "string", "all, none, or some of read,operate,migrate,channels,kinds."}}},
 	"POST /v1/join":           {summary: "Join the node that issued a token.", body: Token{}, answer: Node{}},
-	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{"rights", "string", "all, none, or some of read,operate,migrate."}}},
+	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{"rights", "string", "all, none, or some of read,operate,migrate,channels,kinds."}}},
 	"DELETE /v1/trust/{node}": {summary: "Trust a node no more.", answer: Node{}},
 
 	"GET /v1/cluster":                   {summary: "How the node's cluster stands.", scope: ScopeRead, answer: ClusterStatus{}},
@@ -64,7 +64,7 @@ var operations = map[string]operation{
 	"GET /v1/kinds":        {summary: "The kinds.", scope: ScopeRead, answer: []Kind{}, query: paging},
 	"GET /v1/kinds/{kind}": {summary: "One kind, with the report on its module.", scope: ScopeRead, answer: Kind{}},
 	"PUT /v1/kinds/{kind}": {summary: "Make a module a kind.", bytes: "application/wasm", limit: maxModule, answer: Kind{},
-		query: []parameter{{"limit", "string", "NAME=VALUE, a limit of the kind's daemons; may stand several times."}}},
+		query: []parameter{{"limit", "string", "NAME=VALUE, a limit of the kind's daemons; may stand several times."}, {"to", "string", "A node that is to have it as well, or all; may stand several times."}}},
 	"DELETE /v1/kinds/{kind}":     {summary: "Forget a kind that has no daemons.", answer: Kind{}},
 	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm"},
 

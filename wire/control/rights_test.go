@@ -82,7 +82,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 		right wire.Rights
 		do    func() error
 	}{
-		{"push a kind", wire.RightOwner, func() error { _, err := peer.PushKind(ctx, "mine", bytes.NewReader(wasm)); return err }},
+		{"push a kind", wire.RightKinds, func() error { _, err := peer.PushKind(ctx, "mine", bytes.NewReader(wasm)); return err }},
 		{"forget a kind", wire.RightOwner, func() error { _, err := peer.RemoveKind(ctx, "counter"); return err }},
 		{"spawn", wire.RightOwner, func() error { _, err := peer.Spawn(ctx, Spawn{Kind: "counter"}); return err }},
 		{"restore", wire.RightOwner, func() error { _, err := peer.Restore(ctx, bytes.NewReader(nil), "", "", nil); return err }},
@@ -151,7 +151,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 			t.Errorf("with %v: %+v, %v; %d were denied", rights, p, err, denied)
 		}
 	}
-	if kinds := a.rt.Kinds(); len(kinds) != 1 || len(a.rt.Daemons()) != 1 || a.rt.Daemons()[0].Entity != d.Entity {
+	if kinds := a.rt.Kinds(); len(kinds) != 2 /* counter, and mine once it was allowed */ || len(a.rt.Daemons()) != 1 || a.rt.Daemons()[0].Entity != d.Entity {
 		t.Errorf("kinds %v, daemons %v", kinds, a.rt.Daemons())
 	}
 }

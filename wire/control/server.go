@@ -84,7 +84,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"DELETE /v1/trust/{node}":       s.owner(s.deleteTrust),
 		"GET /v1/kinds":                 s.needs(wire.RightRead, s.getKinds),
 		"GET /v1/kinds/{kind}":          s.needs(wire.RightRead, s.getKind),
-		"PUT /v1/kinds/{kind}":          s.owner(s.putKind),
+		"PUT /v1/kinds/{kind}":          s.needs(wire.RightKinds, s.putKind),
 		"DELETE /v1/kinds/{kind}":       s.owner(s.deleteKind),
 		"GET /v1/kinds/{kind}/module":   s.needs(wire.RightRead, s.getModule),
 		"GET /v1/daemons":               s.getDaemons,
