@@ -156,6 +156,9 @@ func (r *Runtime) addModule(ctx context.Context, wasm []byte, memory int64) (*sa
 	if m != nil {
 		return m, nil
 	}
+	if err := r.mayRunModule(digest); err != nil { // whatever runs here comes by here
+		return nil, err
+	}
 	m, err := r.engine.Compile(ctx, wasm, uint32(memory>>16))
 	if err != nil {
 		return nil, err

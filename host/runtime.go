@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,10 @@ type Options struct {
 	// module that was not pushed here cannot come here.
 	RefuseModules bool
 
+	// ModuleKeys, where there are any, are those one of which must have signed a module
+	// that is to run here, wherever it comes from.
+	ModuleKeys []identity.EntityID
+
 	// Cluster makes the runtime a member of a cluster: its directory decides who
 	// owns a daemon. It needs a Store and a Mesh. nil: it is in none.
 	Cluster *ClusterOptions
@@ -66,24 +71,27 @@ const (
 
 // Runtime hosts daemons. It is safe for concurrent use.
 type Runtime struct {
-	node     *identity.KeyPair
-	self     identity.NodeID
-	store    *store.Store
-	mesh     Mesh
-	engine   *sandbox.Engine
-	limits   Limits
-	logger   *slog.Logger
-	clock    func() time.Time
-	tracer   trace.Tracer // nil: none
-	refuse   bool
-	cpEvery  uint64
-	life     atomic.Int32
-	notReady atomic.Bool // SimulateNotReady
-	draining atomic.Bool
-	refused  atomic.Int32 // how many of accused are not pardoned
-	ctx      context.Context
-	cancel   context.CancelFunc // ends migrations and background work
-	work     sync.WaitGroup
+	node   *identity.KeyPair
+	self   identity.NodeID
+	store  *store.Store
+	mesh   Mesh
+	engine *sandbox.Engine
+	limits Limits
+	logger *slog.Logger
+	clock  func() time.Time
+	tracer trace.Tracer // nil: none
+	refuse bool
+
+	moduleKeys []identity.EntityID
+	signatures map[[32]byte][]identity.EntityID // of modules, where there is no store; by mu
+	cpEvery    uint64
+	life       atomic.Int32
+	notReady   atomic.Bool // SimulateNotReady
+	draining   atomic.Bool
+	refused    atomic.Int32 // how many of accused are not pardoned
+	ctx        context.Context
+	cancel     context.CancelFunc // ends migrations and background work
+	work       sync.WaitGroup
 
 	cluster *clustered // nil: it is in none
 
@@ -125,7 +133,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r := &Runtime{
 		node: o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock, tracer: o.Tracer,
-		refuse: o.RefuseModules, cpEvery: o.CheckpointEvery,
+		refuse: o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),

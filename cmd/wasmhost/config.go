@@ -64,6 +64,7 @@ func settings() []setting {
 		{"otlp", "", "serve: collector for traces, such as http://localhost:4318 (OTLP over HTTP); empty: OTEL_EXPORTER_OTLP_ENDPOINT, or none"},
 		{"otlp-sample", "1", "serve: which part of the requests that are not traced already is, between 0 and 1"},
 		{"no-module-fetch", "false", "serve: take no module from another node"},
+		{"kind-keys", "", "serve: keys one of which must have signed a module that is to run: entity ids or key files, with commas between; empty: no module need be signed"},
 		{"key-file", "", "serve: the node's key, made at the first start; empty: node.key in the data directory"},
 		{"passphrase-file", "", "serve: file with the passphrase that the node's key must be protected by"},
 		{"passivate-after", "10m", "serve: a daemon without an event for so long leaves memory until its next; 0s: never"},

@@ -16,6 +16,7 @@ func (a *app) kind() *cobra.Command {
 	c := &cobra.Command{Use: "kind", Short: "Kinds: what daemons can be made of"}
 	var limits []string
 	var to list
+	var signed []string
 	var convention convention
 	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Long: `Upload a module as a kind. Another push of the name is a new version of it:
 daemons keep the module that they were spawned with, until wasmhost upgrade.
@@ -24,6 +25,9 @@ daemons keep the module that they were spawned with, until wasmhost upgrade.
 trusts, and that let it push kinds ("wasmhost node trust grant"). Where some do not take
 it the others, and this one, have it: the exit code is 12.
 
+A node that was started with --kind-keys runs no module that none of these keys has
+signed, wherever it comes from: --signature goes with the push, and on to others.
+
 ` + conventionHelp, Example: `  wasmhost kind push counter testdata/wasm/c/counter.wasm
   wasmhost kind push counter counter.wasm --limit memory=16MiB -o json
   wasmhost kind push meter meter.wasm --limit snapshot-events=1000 --limit snapshot-interval=30s --limit history=1000000`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
@@ -31,7 +35,11 @@ it the others, and this one, have it: the exit code is 12.
 		if err != nil {
 			return err
 		}
-		k, err := a.client().PushKindTo(c.Context(), args[0], bytes.NewReader(wasm), to.texts, append(a.fileLimits("kind", args[0]), limits...)...)
+		signatures, err := a.signatures(signed)
+		if err != nil {
+			return err
+		}
+		k, err := a.client().PushKindTo(c.Context(), args[0], bytes.NewReader(wasm), control.PushTo{Limits: append(a.fileLimits("kind", args[0]), limits...), Nodes: to.texts, Signatures: signatures})
 		if err != nil {
 			return err
 		}
@@ -48,6 +56,7 @@ it the others, and this one, have it: the exit code is 12.
 		return pushedEverywhere(k.Nodes)
 	}}
 	convention.declare(push)
+	push.Flags().StringArrayVar(&signed, "signature", nil, "file with a signature of the module, of wasmhost kind sign; may stand several times")
 	push.Flags().Var(&to, "to", "node that is to have it as well, or all; may stand several times")
 	push.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp+" Of daemons spawned from now on")
 	ls := &cobra.Command{Use: "ls", Short: "List the kinds", Example: "  wasmhost kind ls -o name", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
@@ -91,7 +100,7 @@ it the others, and this one, have it: the exit code is 12.
 		defer body.Close()
 		return a.writeTo(args[1], body)
 	}}
-	c.AddCommand(push, ls, inspect, rm, pull)
+	c.AddCommand(push, a.kindSign(), ls, inspect, rm, pull)
 	return c
 }
 

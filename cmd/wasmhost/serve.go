@@ -31,6 +31,7 @@ type serveOptions struct {
 	data, listen, join, name string
 	listenerOptions
 	ephemeral, noFetch bool
+	kindKeys           string
 	keyFile, passFile  string
 	idle               idleOptions
 	limits             []string // name=value
@@ -90,7 +91,7 @@ count from the next start on. What is not good changes nothing.`,
 			return a.runNode(c.Context(), o)
 		},
 	}
-	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline"} {
+	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "kind-keys", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline"} {
 		addSetting(c.Flags(), flag, "")
 	}
 	for _, flag := range clusterFlags {
@@ -119,7 +120,7 @@ func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
 	text := func(name string) string { return f.Lookup(name).Value.String() }
 	o := serveOptions{data: text("data"), listen: text("listen"), name: text("name"),
 		listenerOptions: listenerOptions{metrics: text("metrics"), pprof: text("pprof"), api: text("api"), apiCert: text("api-cert"), apiKey: text("api-key"), auditLog: text("audit-log"), otlp: text("otlp"), otlpSample: text("otlp-sample"), levels: text("log-level"), form: text("log-format")},
-		ephemeral:       text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true",
+		ephemeral:       text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true", kindKeys: text("kind-keys"),
 		keyFile: text("key-file"), passFile: text("passphrase-file"),
 		idle: idleOptions{after: text("passivate-after"), memory: text("active-memory")}}
 	switch {
@@ -193,6 +194,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, engine.close()) }()
 	options := host.Options{Tracer: traces.tracer(), Node: key, Store: s, Mesh: mesh, Logger: logs.of("host"), RefuseModules: o.noFetch}
+	if options.ModuleKeys, err = moduleKeys(o.kindKeys); err != nil {
+		return err
+	}
 	if options.Limits, err = host.ParseNodeLimits(o.limits); err != nil {
 		return err
 	}

@@ -244,17 +244,32 @@ func (c *Client) Distrust(ctx context.Context, node string) (out Node, err error
 
 // PushKind uploads a module.
 func (c *Client) PushKind(ctx context.Context, name string, wasm io.Reader, limits ...string) (out Kind, err error) {
-	return c.PushKindTo(ctx, name, wasm, nil, limits...)
+	return c.PushKindTo(ctx, name, wasm, PushTo{Limits: limits})
 }
 
-// PushKindTo is PushKind to the node and to others that it trusts: by name, or "all". What
-// these say against it is in the answer's Nodes.
-func (c *Client) PushKindTo(ctx context.Context, name string, wasm io.Reader, to []string, limits ...string) (out Kind, err error) {
+// PushTo is what goes with a kind that is pushed.
+type PushTo struct {
+	Limits     []string // NAME=VALUE, as host.ParseLimits reads them
+	Nodes      []string // that are to have it beside the node that is asked; or "all"
+	Signatures []string // of the module, as host.ParseModuleSignature reads them
+}
+
+// PushKindTo is PushKind to the node and to others that it trusts. What these say against
+// it is in the answer's Nodes.
+func (c *Client) PushKindTo(ctx context.Context, name string, wasm io.Reader, p PushTo) (out Kind, err error) {
 	path := "kinds/" + segment(name)
-	if q := (url.Values{"limit": limits, "to": to}).Encode(); q != "" {
+	if q := (url.Values{"limit": p.Limits, "to": p.Nodes}).Encode(); q != "" {
 		path += "?" + q
 	}
-	return out, c.call(ctx, "PUT", path, wasm, &out)
+	res, err := c.do(ctx, "PUT", path, wasm, http.Header{signatureHeader: p.Signatures})
+	if err != nil {
+		return out, err
+	}
+	defer res.Close()
+	if err := json.NewDecoder(res).Decode(&out); err != nil {
+		return out, readError(ctx, err)
+	}
+	return out, nil
 }
 
 // Kinds lists the kinds.

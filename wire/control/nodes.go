@@ -169,15 +169,23 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var k host.KindInfo
+	var own *host.Limits
 	if texts := r.URL.Query()["limit"]; len(texts) > 0 {
-		var own host.Limits
-		if own, err = host.ParseLimits(texts); err == nil {
-			k, err = s.rt.PushKindWith(r.Context(), r.PathValue("kind"), wasm, own)
+		l, err := host.ParseLimits(texts)
+		if err != nil {
+			return err
 		}
-	} else {
-		k, err = s.rt.PushKind(r.Context(), r.PathValue("kind"), wasm)
+		own = &l
 	}
+	var signatures []host.ModuleSignature
+	for _, text := range r.Header.Values(signatureHeader) {
+		sig, err := host.ParseModuleSignature(text)
+		if err != nil {
+			return err
+		}
+		signatures = append(signatures, sig)
+	}
+	k, err := s.rt.PushSignedKind(r.Context(), r.PathValue("kind"), wasm, own, signatures)
 	if err != nil {
 		return err
 	}
@@ -187,6 +195,9 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 	}
 	return writeJSON(w, out)
 }
+
+// signatureHeader has a signature of the module that is pushed; it may stand several times.
+const signatureHeader = "Wasmhost-Signature"
 
 // ErrNotEverywhere says that not every node took a kind that was pushed to it.
 var ErrNotEverywhere = errors.New("some nodes did not take the kind")
@@ -223,7 +234,7 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]PushedTo, error) {
 				out[i].Error = NewProblem(err)
 				return
 			}
-			if _, err := NewClient(s.mesh.HTTPTransport(p.ID)).PushKind(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), q["limit"]...); err != nil {
+			if _, err := NewClient(s.mesh.HTTPTransport(p.ID)).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), PushTo{Limits: q["limit"], Signatures: r.Header.Values(signatureHeader)}); err != nil {
 				out[i].Error = NewProblem(err)
 			}
 		})

@@ -63,7 +63,7 @@ var operations = map[string]operation{
 
 	"GET /v1/kinds":        {summary: "The kinds.", scope: ScopeRead, answer: []Kind{}, query: paging},
 	"GET /v1/kinds/{kind}": {summary: "One kind, with the report on its module.", scope: ScopeRead, answer: Kind{}},
-	"PUT /v1/kinds/{kind}": {summary: "Make a module a kind.", bytes: "application/wasm", limit: maxModule, answer: Kind{},
+	"PUT /v1/kinds/{kind}": {summary: "Make a module a kind. Headers Wasmhost-Signature may hold signatures of it.", bytes: "application/wasm", limit: maxModule, answer: Kind{},
 		query: []parameter{{"limit", "string", "NAME=VALUE, a limit of the kind's daemons; may stand several times."}, {"to", "string", "A node that is to have it as well, or all; may stand several times."}}},
 	"DELETE /v1/kinds/{kind}":     {summary: "Forget a kind that has no daemons.", answer: Kind{}},
 	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm"},
