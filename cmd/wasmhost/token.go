@@ -48,7 +48,7 @@ func subject(text string) (identity.EntityID, error) {
 		return id, nil
 	}
 	if _, err := os.Stat(text); err != nil {
-		return identity.EntityID{}, usagef("--subject %q is neither 64 hexadecimal digits nor a key file", text)
+		return identity.EntityID{}, usagef("%q is neither 64 hexadecimal digits nor a key file", text)
 	}
 	return identity.ReadKeyFileID(text)
 }
