@@ -24,6 +24,7 @@ type member struct {
 	t    *testing.T
 	c    *testCluster
 	key  *identity.KeyPair
+	rate float64 // of its clock
 	mesh *hosttest.Mesh
 	link *directory.Link
 	s    *store.Store
@@ -39,20 +40,37 @@ type testCluster struct {
 	nodes []*member
 }
 
-// bubbleClock is the bubble's time.
-type bubbleClock struct{ start time.Time }
+// bubbleClock is the bubble's time, at a rate of its own.
+type bubbleClock struct {
+	start time.Time
+	rate  float64
+}
 
-func (c bubbleClock) Now() time.Duration                     { return time.Since(c.start) }
-func (c bubbleClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+func (c bubbleClock) Now() time.Duration {
+	return time.Duration(float64(time.Since(c.start)) * c.rate)
+}
+
+func (c bubbleClock) After(d time.Duration) <-chan time.Time {
+	return time.After(time.Duration(float64(d) / c.rate))
+}
 
 func newTestCluster(t *testing.T, n int) *testCluster {
+	rates := make([]float64, n)
+	for i := range rates {
+		rates[i] = 1
+	}
+	return newDriftingCluster(t, rates)
+}
+
+// newDriftingCluster is a cluster of nodes whose clocks run at these rates.
+func newDriftingCluster(t *testing.T, rates []float64) *testCluster {
 	c := &testCluster{t: t, mem: directory.NewMemory()}
-	for range n {
+	for _, rate := range rates {
 		key, err := identity.Generate()
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &member{t: t, c: c, key: key}
+		m := &member{t: t, c: c, key: key, rate: rate}
 		if m.s, err = store.Open(store.Options{Ephemeral: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +93,7 @@ func (m *member) start() {
 	if testing.Verbose() {
 		logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", m.id())
 	}
-	dir, err := directory.NewMember(directory.Options{Engine: m.link, Self: directory.Node{Key: m.key.ID(), TTL: 2 * time.Second}, Clock: bubbleClock{time.Now()}, Logger: logger})
+	dir, err := directory.NewMember(directory.Options{Engine: m.link, Self: directory.Node{Key: m.key.ID(), TTL: 2 * time.Second}, Clock: bubbleClock{time.Now(), m.rate}, Logger: logger})
 	if err != nil {
 		m.t.Fatal(err)
 	}

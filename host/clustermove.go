@@ -57,8 +57,10 @@ func (p *replica) disown(ctx context.Context) error {
 	if err := p.settle(ctx); err != nil {
 		return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), err)
 	}
-	p.changing.Lock()
-	defer p.changing.Unlock()
+	if err := p.claimTurn(ctx); err != nil {
+		return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), err)
+	}
+	defer p.endTurn()
 	p.mu.Lock()
 	e, known := p.entry, p.session != 0 && p.session == p.c.sessionNow()
 	p.mu.Unlock()
@@ -125,9 +127,10 @@ func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Relea
 		case err == nil:
 			d := now.Daemon.Without(m.target)
 			d.Owner, d.Epoch = m.target, rel.Epoch
-			p.changing.Lock()
-			_, err = c.member.Put(ctx, now, d)
-			p.changing.Unlock()
+			if err = p.claimTurn(ctx); err == nil {
+				_, err = c.member.Put(ctx, now, d)
+				p.endTurn()
+			}
 			if err == nil {
 				continue // read it
 			}

@@ -24,7 +24,7 @@ type copies struct {
 type standbyCopy struct {
 	id identity.EntityID
 
-	receiving sync.Mutex // held by the one stream that feeds it, and by who takes the daemon over
+	receiving chan struct{} // full while the one stream that feeds it runs, and while the daemon is taken over
 
 	mu     sync.Mutex
 	epoch  uint64 // of the owner that feeds it, or fed it
@@ -82,7 +82,7 @@ func (c *clustered) recover() error {
 			return fmt.Errorf("%w: copy %x: %w", store.ErrCorrupt, k, err)
 		}
 		// One that was acknowledged in memory may lack its end.
-		c.copies.byID[id] = &standbyCopy{id: id, owner: rec.Owner, epoch: rec.Epoch, whole: rec.Whole, disk: rec.Whole, said: rec.Whole, record: orNil(rec.Record)}
+		c.copies.byID[id] = &standbyCopy{id: id, receiving: make(chan struct{}, 1), owner: rec.Owner, epoch: rec.Epoch, whole: rec.Whole, disk: rec.Whole, said: rec.Whole, record: orNil(rec.Record)}
 		return nil
 	})
 }
@@ -100,7 +100,7 @@ func (c *clustered) dropCopy(id identity.EntityID) {
 		return
 	}
 	s.fence()
-	defer s.receiving.Unlock()
+	defer func() { <-s.receiving }()
 	b := &store.Batch{}
 	for _, p := range store.ForgetParts() {
 		if err := b.AddPart(id, p); err != nil {
@@ -131,7 +131,7 @@ func (s *standbyCopy) fence() {
 		s.cut()
 	}
 	s.mu.Unlock()
-	s.receiving.Lock()
+	s.receiving <- struct{}{}
 }
 
 // unfence lets the owner go on.
@@ -139,7 +139,7 @@ func (s *standbyCopy) unfence() {
 	s.mu.Lock()
 	s.fenced = false
 	s.mu.Unlock()
-	s.receiving.Unlock()
+	<-s.receiving
 }
 
 // HandleStandby implements Handler.
@@ -218,7 +218,7 @@ func (r *Runtime) standFor(ctx context.Context, from identity.NodeID, f *standby
 	defer c.copies.mu.Unlock()
 	s := c.copies.byID[f.Entity]
 	if s == nil {
-		s = &standbyCopy{id: f.Entity}
+		s = &standbyCopy{id: f.Entity, receiving: make(chan struct{}, 1)}
 		c.copies.byID[f.Entity] = s
 	}
 	return s, nil
@@ -231,8 +231,12 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 		s.cut() // an earlier stream, that is dead
 	}
 	s.mu.Unlock()
-	s.receiving.Lock()
-	defer s.receiving.Unlock()
+	select {
+	case s.receiving <- struct{}{}:
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	}
+	defer func() { <-s.receiving }()
 	s.mu.Lock()
 	if s.fenced || f.Epoch < s.epoch {
 		defer s.mu.Unlock()

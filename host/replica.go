@@ -19,7 +19,7 @@ type replica struct {
 	c *clustered
 	d *hosted
 
-	changing sync.Mutex    // one transaction about the daemon at a time
+	changing chan struct{} // one transaction about the daemon at a time: see claimTurn
 	kick     chan struct{} // there may be something to change
 
 	mu       sync.Mutex
@@ -53,7 +53,7 @@ func (c *clustered) attach(d *hosted) {
 	if c == nil || d.kind == "" || d.replica != nil {
 		return
 	}
-	d.replica = &replica{c: c, d: d, kick: make(chan struct{}, 1), follows: make(map[identity.NodeID]*follower)}
+	d.replica = &replica{c: c, d: d, changing: make(chan struct{}, 1), kick: make(chan struct{}, 1), follows: make(map[identity.NodeID]*follower)}
 }
 
 // kept reports whether the daemon has standbys, or is to have some.
@@ -459,11 +459,26 @@ func (p *replica) part(ctx context.Context, n identity.NodeID, why string) error
 	return err
 }
 
+// claimTurn waits until no other transaction about the daemon is under way; endTurn lets
+// the next begin.
+func (p *replica) claimTurn(ctx context.Context) error {
+	select {
+	case p.changing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *replica) endTurn() { <-p.changing }
+
 // change makes a transaction about the daemon. Where what became of it is not
 // known, nothing is answered until settle knows.
 func (p *replica) change(ctx context.Context, to func(directory.Entry) (directory.Daemon, bool)) error {
-	p.changing.Lock()
-	defer p.changing.Unlock()
+	if err := p.claimTurn(ctx); err != nil {
+		return err
+	}
+	defer p.endTurn()
 	p.mu.Lock()
 	old, unsure := p.entry, p.unsure
 	p.mu.Unlock()
@@ -490,8 +505,10 @@ var errUnsure = errors.New("what became of an earlier transaction is not known y
 // settle finds what became of a transaction. It writes what it read: where that
 // succeeds, nothing that was on its way can still arrive.
 func (p *replica) settle(ctx context.Context) error {
-	p.changing.Lock()
-	defer p.changing.Unlock()
+	if err := p.claimTurn(ctx); err != nil {
+		return err
+	}
+	defer p.endTurn()
 	p.mu.Lock()
 	unsure := p.unsure && !p.over
 	p.mu.Unlock()

@@ -35,6 +35,7 @@ type Sender struct {
 	at      identity.NodeID // where the daemon is; 0: here
 	remote  *remote         // the stream there; nil: none is open
 	unacked []*Ticket       // sent to a remote, in order
+	here    []*given        // to the daemon here, in order; those that it has answered are let go of
 	hops    int             // since an event was answered
 	came    int             // since then: how often the daemon was said to be on its way
 	failed  error
@@ -48,22 +49,34 @@ const (
 	retryFor   = 30 * time.Second
 )
 
+// given is an event that the daemon here has taken.
+type given struct {
+	ticket  *Ticket
+	pending *host.Pending
+	on      bool // the daemon gave it up, for another node has it, and it was sent on there
+}
+
 // Ticket is an event that was sent.
 type Ticket struct {
 	event   host.Event
-	pending *host.Pending // of a local daemon
-	done    chan struct{} // of a remote one; closed when res and err are set
+	sender  *Sender
+	given   *given        // to a local daemon, first; nil: to a remote one
+	done    chan struct{} // closed when res and err are set, where it was sent to a remote
 	res     host.Result
 	err     error
 	release func()
-	sent    bool // to a remote: done, not pending, says when it is answered
+	sent    bool // to a remote: done says when it is answered
 }
 
 // Wait returns what became of the event once it is durable.
 func (t *Ticket) Wait(ctx context.Context) (host.Result, error) {
-	if t.pending != nil {
-		defer t.release()
-		return t.pending.Wait(ctx)
+	if t.given != nil {
+		res, err := t.given.pending.Wait(ctx)
+		var moved *host.MovedError
+		if !errors.As(err, &moved) || !t.sender.sendOn(t.given, moved.Moved) {
+			t.release()
+			return res, err
+		}
 	}
 	select {
 	case <-t.done:
@@ -75,8 +88,8 @@ func (t *Ticket) Wait(ctx context.Context) (host.Result, error) {
 
 // Ready returns a channel that is closed when Wait no longer blocks.
 func (t *Ticket) Ready() <-chan struct{} {
-	if t.pending != nil {
-		return t.pending.Ready()
+	if t.given != nil {
+		return t.given.pending.Ready()
 	}
 	return t.done
 }
@@ -147,7 +160,7 @@ func (s *Sender) SubmitEvent(ctx context.Context, ev host.Event) (*Ticket, error
 		return nil, context.Cause(s.ctx)
 	}
 	once := sync.Once{}
-	t := &Ticket{event: ev, done: make(chan struct{}), release: func() { once.Do(func() { <-s.window }) }}
+	t := &Ticket{event: ev, sender: s, done: make(chan struct{}), release: func() { once.Do(func() { <-s.window }) }}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed != nil {
@@ -229,12 +242,73 @@ func (s *Sender) follow(m host.Moved) error {
 		return fmt.Errorf("daemon %s moved %d times before it answered: %w", s.id.Origin(), s.hops, &host.MovedError{Moved: m})
 	}
 	s.node.learn(m)
+	here := s.at == 0
 	s.at = m.Node
 	if s.at == s.node.mesh.id {
 		s.at = 0
 	}
 	s.hangUp()
+	if here && s.at != 0 {
+		return s.sendOnAll()
+	}
 	return nil
+}
+
+// give notes what the daemon here has taken, and lets go of what it has answered. It
+// needs s.mu.
+func (s *Sender) give(g *given) {
+	for len(s.here) > 0 {
+		select {
+		case <-s.here[0].pending.Ready():
+		default:
+			s.here = append(s.here, g)
+			return
+		}
+		if s.here[0].gaveUp(s.ctx) {
+			break
+		}
+		s.here = s.here[1:]
+	}
+	s.here = append(s.here, g)
+}
+
+// gaveUp waits until the daemon here has answered, and reports whether it did not, for
+// another node has it.
+func (g *given) gaveUp(ctx context.Context) bool {
+	var moved *host.MovedError
+	_, err := g.pending.Wait(ctx)
+	return errors.As(err, &moved)
+}
+
+// sendOnAll sends on what the daemon gave up that was here, in order and before all
+// else, so that no event overtakes one before it. It needs s.mu.
+func (s *Sender) sendOnAll() error {
+	here := s.here
+	s.here = nil
+	for _, g := range here {
+		if !g.gaveUp(s.ctx) {
+			continue
+		}
+		g.on = true
+		if err := s.push(s.ctx, g.ticket); err != nil {
+			g.ticket.finish(host.Result{}, err)
+			return err
+		}
+	}
+	return nil
+}
+
+// sendOn sees to it that what the daemon here gave up goes to where it is now; false: the
+// sender has ended.
+func (s *Sender) sendOn(g *given, m host.Moved) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !g.on && s.failed == nil && s.ctx.Err() == nil && s.at == 0 {
+		if err := s.follow(m); err != nil {
+			s.fail(err)
+		}
+	}
+	return g.on
 }
 
 func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
@@ -249,11 +323,13 @@ func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
 			return err
 		}
 		s.hops = 0
+		g := &given{ticket: t, pending: p}
 		if t.sent { // to a remote before, and the daemon came here
-			go t.answer(s.ctx, p)
+			go g.answer(s.ctx)
 		} else {
-			t.pending = p
+			t.given = g
 		}
+		s.give(g)
 		return nil
 	}
 	if s.remote == nil {
@@ -363,18 +439,15 @@ func stops(code uint8) bool {
 
 // again sends what is not answered to where the daemon is now. It needs s.mu.
 func (s *Sender) again(moved *host.MovedError) {
-	var err error
-	if moved != nil {
-		err = s.follow(moved.Moved)
-	}
-	if len(s.unacked) == 0 || err != nil {
-		if err != nil {
-			s.fail(err)
-		}
-		return
-	}
 	waiting := s.unacked
 	s.unacked = nil
+	if moved != nil {
+		if err := s.follow(moved.Moved); err != nil {
+			s.unacked = append(s.unacked, waiting...)
+			s.fail(err)
+			return
+		}
+	}
 	for i, t := range waiting {
 		if err := s.push(s.ctx, t); err != nil {
 			s.unacked = append(s.unacked, waiting[i:]...)
@@ -385,9 +458,13 @@ func (s *Sender) again(moved *host.MovedError) {
 }
 
 // answer answers a ticket whose event is applied here after all.
-func (t *Ticket) answer(ctx context.Context, p *host.Pending) {
-	res, err := p.Wait(ctx)
-	t.finish(res, err)
+func (g *given) answer(ctx context.Context) {
+	res, err := g.pending.Wait(ctx)
+	var moved *host.MovedError
+	if errors.As(err, &moved) && g.ticket.sender.sendOn(g, moved.Moved) {
+		return
+	}
+	g.ticket.finish(res, err)
 }
 
 // fail ends the sender: nothing that is not answered will be. It needs s.mu.

@@ -68,14 +68,15 @@ func (s *Sender) Run(ctx context.Context, stop <-chan struct{}) error {
 		default:
 		}
 		batch := 1 + s.rng.IntN(max(s.Batch, 1))
+		var last error // of the attempts before
 		for upto := s.Acknowledged() + batch; s.Acknowledged() < upto; {
 			limit, cancel := context.WithTimeout(ctx, 5*time.Second)
 			err := s.send(limit, s.Acknowledged()+1, upto)
 			cancel()
 			if ctx.Err() != nil {
-				return fmt.Errorf("sender %s: event %d is not acknowledged: %w", s.Name, s.Acknowledged()+1, err)
+				return fmt.Errorf("sender %s: event %d is not acknowledged: %w; before that: %v", s.Name, s.Acknowledged()+1, err, last)
 			}
-			if err != nil {
+			if last = err; err != nil {
 				Pause(ctx, time.Duration(5+s.rng.IntN(20))*time.Millisecond)
 			}
 		}
