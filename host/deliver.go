@@ -18,6 +18,16 @@ type Pending struct {
 	ticket *ticket
 }
 
+// NewPending returns an event that something else than a Runtime has taken, and what
+// answers it, which is called once.
+func NewPending() (*Pending, func(Result, error)) {
+	p := &Pending{ticket: &ticket{done: make(chan struct{})}}
+	return p, func(res Result, err error) {
+		p.result, p.err = res, err
+		close(p.ticket.done)
+	}
+}
+
 // Wait returns what became of the event, once it is durable. An event that the
 // daemon failed on is a *GuestError or the native daemon's error. When ctx ends
 // first the event may be applied all the same.

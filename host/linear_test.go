@@ -31,9 +31,9 @@ var counting = porcupine.Model{
 // different rates, and the daemon moves. What the clients saw must be one order
 // (linearizability: Herlihy and Wing, 1990).
 func TestCounterIsLinearizable(t *testing.T) {
-	seeds := uint64(300)
+	seeds := uint64(40)
 	if testing.Short() {
-		seeds = 3
+		seeds = 8
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
