@@ -259,7 +259,10 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 	}
 	err := in.take(ctx)
 	// What is on its way to the disk is waited for: who takes over reads it there.
-	return errors.Join(err, r.store.Commit(&store.Batch{}))
+	// Nobody sends on the stream after that.
+	err = errors.Join(err, r.store.Commit(&store.Batch{}))
+	in.holding.Wait()
+	return err
 }
 
 // receiving is one stream.
@@ -272,8 +275,9 @@ type receiving struct {
 
 	owes uint64 // the last batch that is held and was not said to be; 0: none
 
-	sending sync.Mutex // of Held, from here or from the store's goroutine
-	said    uint64     // the last that was sent
+	sending sync.Mutex     // of Held, from here or once the disk has it
+	holding sync.WaitGroup // of those that send it then
+	said    uint64         // the last that was sent
 }
 
 func (in *receiving) begin(ctx context.Context, f *standby.Follow) error {
@@ -423,7 +427,7 @@ func (in *receiving) takeBatch(m *standby.Batch) error {
 	if in.disk || caughtUp {
 		in.r.store.Submit(b, func(err error) {
 			if in.note(err); err == nil {
-				go in.hold(m.Number)
+				in.holding.Go(func() { _ = in.hold(m.Number) }) // its stream ends where this fails
 			}
 		})
 		return nil
