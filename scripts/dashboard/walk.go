@@ -28,6 +28,8 @@ type watched struct {
 
 	mu  sync.Mutex
 	bad []string
+
+	broke []string // requests that did not end well, with why
 }
 
 func (w *watched) event(ev any) {
@@ -41,6 +43,8 @@ func (w *watched) event(ev any) {
 		if strings.Contains(e.Request.URL, "code=") {
 			w.bad = append(w.bad, "the code went along with a request: "+e.Request.URL)
 		}
+	case *network.EventLoadingFailed:
+		w.broke = append(w.broke, fmt.Sprintf("%s %s", e.Type, e.ErrorText))
 	case *runtime.EventExceptionThrown:
 		w.bad = append(w.bad, "an exception: "+e.ExceptionDetails.Text)
 	case *runtime.EventConsoleAPICalled:
@@ -111,7 +115,7 @@ func (s *stage) walk(ctx context.Context, browser, profile, screenshot string) e
 		err := errors.Join(chromedp.Do(within, st.do...), w.err())
 		if err != nil {
 			if page, readErr := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText`)); readErr == nil {
-				err = fmt.Errorf("%w; the page:\n%.3000s", err, page)
+				err = fmt.Errorf("%w; requests that broke: %v; the page:\n%.3000s", err, w.broke, page)
 			}
 			cancel()
 			return fmt.Errorf("%s: %w", st.what, err)
