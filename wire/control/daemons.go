@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"wasmhost/host"
@@ -52,27 +51,16 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 		slices.SortFunc(out, func(a, b Daemon) int { return strings.Compare(key(a), key(b)) })
 		return writePage(w, r, out, key)
 	}
-	peers, err := s.mesh.Peers()
+	theirs, silent, err := askAll(r.Context(), s, func(ctx context.Context, c *Client) ([]Daemon, error) { return c.Daemons(ctx, false) })
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for _, p := range peers {
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(r.Context(), askTimeout)
-			defer cancel()
-			theirs, err := NewClient(s.mesh.HTTPTransport(p.ID)).Daemons(ctx, false)
-			if err != nil {
-				s.logger.Warn("a peer does not list its daemons", "peer", p.ID, "error", err)
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			out = append(out, theirs...)
-		})
+	for _, list := range theirs {
+		out = append(out, list...)
 	}
-	wg.Wait()
+	if len(silent) > 0 {
+		s.logger.Warn("peers do not list their daemons", "peers", silent)
+	}
 	here := make(map[string]bool)
 	for _, d := range out {
 		here[d.EntityID] = true

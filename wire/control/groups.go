@@ -2,12 +2,10 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"wasmhost/host"
@@ -121,36 +119,6 @@ func (s *Server) getGroups(w http.ResponseWriter, r *http.Request) error {
 	return writePage(w, r, out, key)
 }
 
-// askAll asks every trusted node the same. What a node answers is under its id; silent
-// are those that did not answer.
-func askAll[T any](ctx context.Context, s *Server, ask func(context.Context, *Client) (T, error)) (said map[identity.NodeID]T, silent []identity.NodeID, err error) {
-	peers, err := s.mesh.Peers()
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	said = make(map[identity.NodeID]T)
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for _, p := range peers {
-		wg.Go(func() {
-			v, err := ask(ctx, NewClient(s.mesh.HTTPTransport(p.ID)))
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				s.logger.Debug("a peer does not answer", "peer", p.ID, "error", err)
-				silent = append(silent, p.ID)
-				return
-			}
-			said[p.ID] = v
-		})
-	}
-	wg.Wait()
-	slices.Sort(silent)
-	return said, silent, nil
-}
-
 // keeper finds the node that keeps a group; group.ErrNotFound.
 func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 	_, err := s.groups.Get(name)
@@ -161,11 +129,7 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 		return 0, err
 	}
 	theirs, silent, askErr := askAll(r.Context(), s, func(ctx context.Context, c *Client) (Group, error) {
-		g, err := c.localGroup(ctx, name)
-		if p := (*Problem)(nil); errors.As(err, &p) && p.Code == "group-not-found" {
-			err = nil
-		}
-		return g, err
+		return c.localGroup(ctx, name)
 	})
 	switch {
 	case askErr != nil:
@@ -173,10 +137,8 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 	case len(silent) > 0:
 		err = fmt.Errorf("%w: group %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, name, silent)
 	}
-	for id, g := range theirs {
-		if g.Name != "" {
-			return id, nil
-		}
+	for id := range theirs {
+		return id, nil
 	}
 	return 0, err
 }

@@ -10,9 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -283,31 +281,15 @@ func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identit
 // askPeers asks every trusted node for the daemon, and takes the answer of the
 // highest epoch. silent are the nodes that did not say whether they have it.
 func (s *Server) askPeers(ctx context.Context, ref string) (best Daemon, found bool, silent []identity.NodeID) {
-	peers, err := s.mesh.Peers()
+	said, silent, err := askAll(ctx, s, func(ctx context.Context, c *Client) (Daemon, error) { return c.local(ctx, ref) })
 	if err != nil {
 		s.logger.Warn("asking the peers", "error", err)
-		return best, false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for _, p := range peers {
-		wg.Go(func() {
-			d, err := NewClient(s.mesh.HTTPTransport(p.ID)).local(ctx, ref)
-			mu.Lock()
-			defer mu.Unlock()
-			var said *Problem
-			switch {
-			case err == nil && (!found || d.Epoch > best.Epoch):
-				best, found = d, true
-			case err != nil && !errors.As(err, &said) && !errors.Is(err, wire.ErrUntrusted):
-				silent = append(silent, p.ID)
-			}
-		})
+	for _, d := range said {
+		if !found || d.Epoch > best.Epoch {
+			best, found = d, true
+		}
 	}
-	wg.Wait()
-	slices.Sort(silent)
 	return best, found, silent
 }
 
