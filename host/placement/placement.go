@@ -16,7 +16,7 @@ import (
 // Capabilities are what a node announces of itself.
 type Capabilities struct {
 	Tags        map[string]string
-	FreeMemory  int64 // bytes that daemons can still take; 0: not known
+	FreeMemory  int64 // bytes that daemons can still take; where TotalMemory is not known, neither is this
 	TotalMemory int64 // bytes; 0: not known
 	Daemons     int
 	Load        float64 // threads that run or want to, for each processor; below 0: not known
@@ -77,7 +77,7 @@ func (r Requirements) Misses(n Node) []string {
 			out = append(out, fmt.Sprintf("tag %s is %q, not %q", k, have, r.Tags[k]))
 		}
 	}
-	unknown := n.FreeMemory <= 0 && n.TotalMemory <= 0
+	unknown := n.TotalMemory <= 0
 	switch need := max(r.MinFreeMemory, r.Memory); {
 	case unknown && r.MinFreeMemory > 0:
 		out = append(out, "it does not say how much memory is free")

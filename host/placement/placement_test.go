@@ -90,7 +90,7 @@ func meets(r placement.Requirements, n placement.Node) bool {
 	for k, v := range r.Tags {
 		ok = ok && n.Tags[k] == v
 	}
-	unknown := n.FreeMemory == 0 && n.TotalMemory == 0
+	unknown := n.TotalMemory == 0
 	return ok && (r.MinFreeMemory <= 0 || !unknown && n.FreeMemory >= r.MinFreeMemory) && (unknown || n.FreeMemory >= r.Memory)
 }
 
@@ -132,6 +132,20 @@ func TestM91_PickProperties(t *testing.T) {
 }
 
 // A node that has more to give is never worse.
+// TestFreeMemoryAloneSaysNothing: a node that does not say how much memory it has in all
+// is one that is not known, whatever it says is free.
+func TestFreeMemoryAloneSaysNothing(t *testing.T) {
+	need := placement.Requirements{Memory: 2}
+	for _, free := range []int64{0, 1, 3} {
+		if m := need.Misses(placement.Node{Capabilities: placement.Capabilities{FreeMemory: free}}); len(m) > 0 {
+			t.Errorf("%d bytes free of an unknown number: %v", free, m)
+		}
+	}
+	if m := need.Misses(placement.Node{Capabilities: placement.Capabilities{FreeMemory: 1, TotalMemory: 8}}); len(m) != 1 {
+		t.Errorf("1 byte free of 8: %v", m)
+	}
+}
+
 func TestScoreIsMonotone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n, req := node(t, 1), requirements(t)
