@@ -36,15 +36,16 @@ var imports = map[string]struct{ ours, others []string }{
 	"cmd/wasmhost/otlp":            {others: []string{"go.opentelemetry.io/otel"}},
 	"cmd/wasmhost/project":         {ours: []string{"guest-sdk", "guest-sdk/go"}, others: []string{"github.com/BurntSushi/toml", "github.com/fsnotify/fsnotify"}},
 	"scripts/internal/channels":    {ours: []string{"scripts/internal/fleet", "wire/control"}},
-	"scripts/internal/cluster":     {ours: []string{"scripts/internal/fleet", "wire/control"}},
+	"scripts/internal/cluster":     {ours: []string{"scripts/internal/fleet", "scripts/internal/spaces", "wire/control"}},
 	"scripts/internal/crash":       {ours: []string{"host", "identity", "scripts/internal/fleet", "wire/control"}},
 	"scripts/internal/fleet":       {ours: []string{"host", "identity", "wire/control"}},
 	"scripts/internal/model":       {ours: []string{"host/migration"}},
 	"scripts/internal/mutants":     {},
-	"scripts/internal/netns":       {ours: []string{"host", "host/migration", "scripts/internal/fleet", "wire/control"}, others: []string{"golang.org/x/sys"}},
+	"scripts/internal/netns":       {ours: []string{"host", "host/migration", "scripts/internal/fleet", "scripts/internal/spaces", "wire/control"}},
 	"scripts/internal/rows":        {},
 	"scripts/internal/sbom":        {},
 	"scripts/internal/soak":        {ours: []string{"scripts/internal/fleet", "wire/control"}},
+	"scripts/internal/spaces":      {others: []string{"golang.org/x/sys"}},
 	"scripts/internal/testsummary": {},
 }
 

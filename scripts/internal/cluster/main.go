@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -12,7 +13,12 @@ import (
 	"os/signal"
 	"slices"
 	"time"
+
+	"wasmhost/scripts/internal/spaces"
 )
+
+// exitSkipped says that this machine makes no network namespaces.
+const exitSkipped = 77
 
 func main() {
 	rounds := flag.Int("rounds", 12, "how often something happens to a node")
@@ -22,6 +28,7 @@ func main() {
 	bin := flag.String("bin", "", "the program wasmhost")
 	keep := flag.Bool("keep", false, "keep the data directories and logs")
 	killOnly := flag.Bool("kill", false, "only kill: how long failovers take")
+	netns := flag.Bool("netns", false, "run the nodes in network namespaces, and cut and spoil their links too; it takes root")
 	verbose := flag.Bool("v", false, "tell each round")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -31,19 +38,24 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}
-	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), lease: *lease, verbose: *verbose, killOnly: *killOnly}
+	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), lease: *lease, verbose: *verbose, killOnly: *killOnly, spaces: *netns}
 	start := time.Now()
 	if *nodes < 3 {
 		err = fmt.Errorf("--nodes %d: at least 3, so that one may fail", *nodes)
 	} else {
 		err = t.run(ctx, *nodes, *rounds)
 	}
-	t.endAll()
+	err = errors.Join(err, t.endAll())
+	if errors.Is(err, spaces.ErrNotPermitted) {
+		fmt.Println("cluster: SKIPPED:", err)
+		_ = os.RemoveAll(dir) // it is empty
+		os.Exit(exitSkipped)
+	}
 	if err == nil {
 		err = t.Err()
 	}
-	fmt.Printf("cluster: %d nodes, %d rounds: %d killed, %d stopped for a while, %d migrations; in %.0f s\n",
-		*nodes, t.rounds, t.kills, t.stops, t.migrations, time.Since(start).Seconds())
+	fmt.Printf("cluster: %d nodes, %d rounds: %d killed, %d stopped for a while, %d migrations, %d partitions, %d bad links; in %.0f s\n",
+		*nodes, t.rounds, t.kills, t.stops, t.migrations, t.cuts, t.bad, time.Since(start).Seconds())
 	fmt.Printf("cluster: acknowledged %d, lost %d, doubled %d\n", t.Acknowledged, t.Lost, t.Doubled)
 	if len(t.waits) > 0 {
 		slices.Sort(t.waits)

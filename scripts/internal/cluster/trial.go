@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/scripts/internal/fleet"
+	"wasmhost/scripts/internal/spaces"
 	"wasmhost/wire/control"
 )
 
@@ -23,12 +24,14 @@ type trial struct {
 	lease    time.Duration
 	verbose  bool
 	killOnly bool
+	spaces   bool // nodes are in network namespaces, whose links are cut too
+	net      *spaces.Network
 	nodes    []*fleet.Node
 	senders  []*fleet.Sender
 	fleet.Tally
 
-	rounds, kills, stops, migrations int
-	waits                            []time.Duration // of senders whose daemon's owner was killed
+	rounds, kills, stops, migrations, cuts, bad int
+	waits                                       []time.Duration // of senders whose daemon's owner was killed
 }
 
 // resident is a daemon that stays.
@@ -69,12 +72,10 @@ func (t *trial) run(ctx context.Context, nodes, rounds int) error {
 }
 
 func (t *trial) setUp(ctx context.Context, nodes int) error {
-	for i := range nodes {
-		addr, err := fleet.FreeAddr()
-		if err != nil {
-			return err
-		}
-		n := fleet.NewNode(t.dir, string(rune('a'+i)), addr, t.bin)
+	if err := t.places(ctx, nodes); err != nil {
+		return err
+	}
+	for i, n := range t.nodes {
 		n.Args = []string{"--cluster", "--lease", t.lease.String()}
 		if i > 0 {
 			token, err := t.nodes[0].Client.Token(ctx, time.Minute, "all")
@@ -83,7 +84,6 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 			}
 			n.Join = token.Token
 		}
-		t.nodes = append(t.nodes, n)
 		if err := n.Start(ctx); err != nil {
 			return err
 		}
@@ -116,6 +116,30 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 		return err
 	}
 	return t.inSync(ctx)
+}
+
+// places says where the nodes are to run.
+func (t *trial) places(ctx context.Context, nodes int) (err error) {
+	var names []string
+	for i := range nodes {
+		names = append(names, string(rune('a'+i)))
+	}
+	if t.spaces {
+		if t.net, err = spaces.New(ctx, names...); err != nil {
+			return err
+		}
+	}
+	for i, name := range names {
+		command, addr := []string{t.bin}, ""
+		if t.spaces {
+			h := t.net.Hosts[i]
+			command, addr = append(h.Command(), t.bin), h.Addr()+":7433"
+		} else if addr, err = fleet.FreeAddr(); err != nil {
+			return err
+		}
+		t.nodes = append(t.nodes, fleet.NewNode(t.dir, name, addr, command...))
+	}
+	return nil
 }
 
 // voting waits until the first three nodes have a vote in the engine: with fewer none
@@ -182,17 +206,23 @@ func (t *trial) round(ctx context.Context) error {
 	}
 	fleet.Pause(ctx, time.Duration(t.rng.IntN(400))*time.Millisecond)
 	what := ""
-	draw := t.rng.IntN(5)
+	kinds := 5
+	if t.spaces {
+		kinds = 13
+	}
+	draw := t.rng.IntN(kinds)
 	if t.killOnly {
 		draw = 0
 	}
-	switch draw {
-	case 0, 1:
+	switch {
+	case draw < 2:
 		what, err = "killed", t.kill(ctx, victim)
-	case 2, 3:
+	case draw < 4:
 		what, err = "stopped", t.pause(ctx, victim)
-	default:
+	case draw < 5:
 		what, err = "migrated from", t.migrate(ctx)
+	default:
+		what, err = t.cut(ctx, slices.Index(t.nodes, victim))
 	}
 	if err == nil {
 		err = t.inSync(ctx)
@@ -255,10 +285,14 @@ func (t *trial) migrate(ctx context.Context) error {
 	return err
 }
 
-func (t *trial) endAll() {
+func (t *trial) endAll() (err error) {
 	for _, n := range t.nodes {
 		if err := n.Kill(); err != nil {
 			fmt.Fprintln(os.Stderr, "cluster:", err)
 		}
 	}
+	if t.net != nil {
+		err = t.net.Close()
+	}
+	return err
 }

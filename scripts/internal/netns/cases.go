@@ -7,13 +7,14 @@ import (
 
 	"wasmhost/host/migration"
 	"wasmhost/scripts/internal/fleet"
+	"wasmhost/scripts/internal/spaces"
 )
 
 // round is one move of the daemon, and what happens meanwhile.
 type round struct {
 	*trial
 	source, target int // nodes
-	now            weather
+	now            spaces.Weather
 	what           string
 	move           *move
 	forever        bool // the link stays cut until it is settled how the daemon stands
@@ -23,20 +24,20 @@ type round struct {
 // while it goes on.
 type kase struct {
 	name    string
-	weather func(r *round) weather
+	weather func(r *round) spaces.Weather
 	during  func(ctx context.Context, r *round) error // nil: nothing
 	rate    int64                                     // at most, in bytes a second, so that there is a while; 0: any
 }
 
 var cases = []kase{
-	{name: "delay", weather: func(r *round) weather { return weather{delay: r.ms(1, 200)} }},
-	{name: "loss", weather: func(r *round) weather { return weather{loss: float64(1+r.rng.IntN(10)) / 100} }},
-	{name: "reorder", weather: func(r *round) weather {
-		return weather{delay: r.ms(2, 20), reorder: float64(5+r.rng.IntN(25)) / 100}
+	{name: "delay", weather: func(r *round) spaces.Weather { return spaces.Weather{Delay: r.ms(1, 200)} }},
+	{name: "loss", weather: func(r *round) spaces.Weather { return spaces.Weather{Loss: float64(1+r.rng.IntN(10)) / 100} }},
+	{name: "reorder", weather: func(r *round) spaces.Weather {
+		return spaces.Weather{Delay: r.ms(2, 20), Reorder: float64(5+r.rng.IntN(25)) / 100}
 	}},
-	{name: "slow", weather: func(*round) weather { return weather{rate: 10e6 / 8} }},
-	{name: "rough", weather: func(r *round) weather {
-		return weather{delay: r.ms(1, 20), loss: float64(1+r.rng.IntN(3)) / 100, reorder: 0.1, rate: 10e6 / 8}
+	{name: "slow", weather: func(*round) spaces.Weather { return spaces.Weather{Rate: 10e6 / 8} }},
+	{name: "rough", weather: func(r *round) spaces.Weather {
+		return spaces.Weather{Delay: r.ms(1, 20), Loss: float64(1+r.rng.IntN(3)) / 100, Reorder: 0.1, Rate: 10e6 / 8}
 	}},
 	{name: "address", weather: near, during: changeAddress, rate: mib << 20},
 	{name: "cut", weather: near, during: cutForOneSecond, rate: mib << 20},
@@ -58,7 +59,7 @@ func (r *round) ms(least, most int) time.Duration {
 }
 
 // near is a link on which each phase takes a few milliseconds.
-func near(r *round) weather { return weather{delay: r.ms(2, 15)} }
+func near(r *round) spaces.Weather { return spaces.Weather{Delay: r.ms(2, 15)} }
 
 // somewhere waits for the moment at which something is to happen: the beginning
 // of a phase, or some time after.
@@ -85,7 +86,7 @@ func changeAddress(ctx context.Context, r *round) error {
 		r.what += ", after none"
 	}
 	r.somewhere(ctx)
-	return r.net.readdress(ctx, r.net.hosts[i], gap)
+	return r.net.Readdress(ctx, r.net.Hosts[i], gap)
 }
 
 // cutForOneSecond cuts the link between both sides, or one side off, for a second.
@@ -95,7 +96,7 @@ func cutForOneSecond(ctx context.Context, r *round) error {
 	r.somewhere(ctx)
 	cut()
 	fleet.Pause(ctx, time.Second)
-	r.net.setAll(before)
+	r.net.SetAll(before)
 	return nil
 }
 
@@ -105,12 +106,12 @@ func unplug(ctx context.Context, r *round) error {
 	i := r.oneSide()
 	r.what += " of " + r.nodes[i].Name
 	r.somewhere(ctx)
-	h := r.net.hosts[i]
-	if err := h.link(ctx, "down"); err != nil {
+	h := r.net.Hosts[i]
+	if err := h.Link(ctx, "down"); err != nil {
 		return err
 	}
 	fleet.Pause(ctx, time.Second)
-	return h.link(ctx, "up")
+	return h.Link(ctx, "up")
 }
 
 // cutForEver cuts the link between both sides, or one side off, until it is settled
@@ -126,17 +127,17 @@ func cutForEver(ctx context.Context, r *round) error {
 // cutSome draws what is to be cut, and returns what cuts it.
 func (r *round) cutSome() func() {
 	w := r.now
-	w.cut = true
+	w.Cut = true
 	if r.rng.IntN(2) == 0 {
 		r.what += fmt.Sprintf(" of %s and %s", r.nodes[r.source].Name, r.nodes[r.target].Name)
-		return func() { r.net.set(r.source, r.target, w) }
+		return func() { r.net.Set(r.source, r.target, w) }
 	}
 	i := r.oneSide()
 	r.what += " of " + r.nodes[i].Name + " and all others"
 	return func() {
 		for j := range r.nodes {
 			if j != i {
-				r.net.set(i, j, w)
+				r.net.Set(i, j, w)
 			}
 		}
 	}

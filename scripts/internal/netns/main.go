@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"wasmhost/scripts/internal/spaces"
 )
 
 // exitSkipped says that this machine makes no such network.
@@ -43,7 +45,7 @@ func main() {
 	start := time.Now()
 	err = t.run(ctx, *rounds, *only)
 	err = errors.Join(err, t.end())
-	if errors.Is(err, errNotPermitted) {
+	if errors.Is(err, spaces.ErrNotPermitted) {
 		fmt.Println("netns: SKIPPED:", err)
 		_ = os.RemoveAll(dir) // it is empty
 		os.Exit(exitSkipped)

@@ -12,6 +12,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/migration"
 	"wasmhost/scripts/internal/fleet"
+	"wasmhost/scripts/internal/spaces"
 	"wasmhost/wire/control"
 )
 
@@ -40,7 +41,7 @@ func (t *trial) round(ctx context.Context, c kase) error {
 	}
 	r := &round{trial: t, source: owner, target: (owner + 1 + t.rng.IntN(len(t.nodes)-1)) % len(t.nodes), what: c.name}
 	r.now = c.weather(r)
-	t.net.setAll(r.now)
+	t.net.SetAll(r.now)
 	for _, s := range t.senders {
 		s.Stall()
 	}
@@ -63,7 +64,7 @@ func (t *trial) round(ctx context.Context, c kase) error {
 		detach() // it would try for ever
 	}
 	<-r.move.ended
-	t.net.setAll(weather{})
+	t.net.SetAll(spaces.Weather{})
 	if err == nil {
 		_, err = t.settled(ctx)
 	}

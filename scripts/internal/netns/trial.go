@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmhost/scripts/internal/fleet"
+	"wasmhost/scripts/internal/spaces"
 	"wasmhost/wire/control"
 )
 
@@ -23,7 +24,7 @@ type trial struct {
 	dir, bin string
 	rng      *rand.Rand
 	verbose  bool
-	net      *network
+	net      *spaces.Network
 	nodes    []*fleet.Node
 	senders  []*fleet.Sender
 	fleet.Tally
@@ -77,11 +78,11 @@ func (t *trial) run(ctx context.Context, rounds int, only string) error {
 
 func (t *trial) setUp(ctx context.Context) (err error) {
 	names := []string{"a", "b", "c"}
-	if t.net, err = newNetwork(ctx, names...); err != nil {
+	if t.net, err = spaces.New(ctx, names...); err != nil {
 		return err
 	}
 	for i, name := range names {
-		t.nodes = append(t.nodes, fleet.NewNode(t.dir, name, "0.0.0.0"+port, "ip", "netns", "exec", t.net.hosts[i].space, t.bin))
+		t.nodes = append(t.nodes, fleet.NewNode(t.dir, name, "0.0.0.0"+port, append(t.net.Hosts[i].Command(), t.bin)...))
 	}
 	if err := fleet.JoinAll(ctx, t.nodes); err != nil {
 		return err
@@ -166,7 +167,7 @@ func (t *trial) end() error {
 	}
 	all.Wait()
 	if t.net != nil {
-		err = t.net.close()
+		err = t.net.Close()
 	}
 	return err
 }

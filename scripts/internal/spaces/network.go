@@ -1,4 +1,6 @@
-package main
+// Package spaces makes hosts in network namespaces, and wires between them that can
+// be made slow, lossy or be cut, one way or both.
+package spaces
 
 import (
 	"context"
@@ -13,53 +15,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// network is hosts in namespaces of their own, each at one end of a veth pair;
+// Network is hosts in namespaces of their own, each at one end of a veth pair;
 // the other ends are in one more namespace, where cable passes frames between
 // them.
-type network struct {
+type Network struct {
+	Hosts  []*Host
 	prefix string
-	hosts  []*netHost
 	*cable
 }
 
-type netHost struct {
+// Host is a namespace with one address.
+type Host struct {
 	name, space string
 	number      int // the last byte of its address
 }
 
-func (h *netHost) addr() string { return fmt.Sprintf("10.77.0.%d", h.number) }
+// Addr is the host's address.
+func (h *Host) Addr() string { return fmt.Sprintf("10.77.0.%d", h.number) }
 
-// errNotPermitted says that this machine, or this user, makes no such network.
-var errNotPermitted = errors.New("no network of namespaces can be made here")
+// Command is what a program is to be run by in order to run on the host.
+func (h *Host) Command() []string { return []string{"ip", "netns", "exec", h.space} }
 
-func newNetwork(ctx context.Context, names ...string) (n *network, err error) {
+// ErrNotPermitted says that this machine, or this user, makes no such network.
+var ErrNotPermitted = errors.New("no network of namespaces can be made here")
+
+// New makes a network of hosts with these names. It takes root. ErrNotPermitted.
+func New(ctx context.Context, names ...string) (n *Network, err error) {
 	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("%w: it takes root", errNotPermitted)
+		return nil, fmt.Errorf("%w: it takes root", ErrNotPermitted)
 	}
-	n = &network{prefix: fmt.Sprintf("wh%d-", os.Getpid())}
+	n = &Network{prefix: fmt.Sprintf("wh%d-", os.Getpid())}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, n.close())
+			err = errors.Join(err, n.Close())
 			n = nil
 		}
 	}()
 	middle := n.prefix + "cable"
 	if err := ip(ctx, "netns", "add", middle); err != nil {
-		return n, fmt.Errorf("%w: %w", errNotPermitted, err)
+		return n, fmt.Errorf("%w: %w", ErrNotPermitted, err)
 	}
 	for i, name := range names {
-		h := &netHost{name: name, space: n.prefix + name, number: i + 1}
-		n.hosts = append(n.hosts, h)
+		h := &Host{name: name, space: n.prefix + name, number: i + 1}
+		n.Hosts = append(n.Hosts, h)
 		if err := n.plug(ctx, middle, h); err != nil {
 			return n, err
 		}
 	}
 	var ends []*os.File
 	err = inside(middle, func() error {
-		for _, h := range n.hosts {
+		for _, h := range n.Hosts {
 			f, err := openEnd(h.name)
 			if err != nil {
-				return fmt.Errorf("%w: the end of %s's cable: %w", errNotPermitted, h.name, err)
+				return fmt.Errorf("%w: the end of %s's cable: %w", ErrNotPermitted, h.name, err)
 			}
 			ends = append(ends, f)
 		}
@@ -78,17 +86,17 @@ func newNetwork(ctx context.Context, names ...string) (n *network, err error) {
 // plug makes the namespace of a host and the veth pair from it to the middle.
 // Frames leave it one by one and no longer than a link carries: it is them that
 // get lost.
-func (n *network) plug(ctx context.Context, middle string, h *netHost) error {
+func (n *Network) plug(ctx context.Context, middle string, h *Host) error {
 	for _, args := range []string{"netns add " + h.space, "-n " + middle + " link add name " + h.name + " type veth peer name eth0 netns " + h.space} {
 		if err := ip(ctx, strings.Fields(args)...); err != nil {
-			return fmt.Errorf("%w: %w", errNotPermitted, err)
+			return fmt.Errorf("%w: %w", ErrNotPermitted, err)
 		}
 	}
 	for _, args := range []string{
 		"-n " + middle + " link set dev " + h.name + " up",
 		"-n " + h.space + " link set dev eth0 gso_max_segs 1 up",
 		"-n " + h.space + " link set dev lo up",
-		"-n " + h.space + " addr add " + h.addr() + "/24 dev eth0",
+		"-n " + h.space + " addr add " + h.Addr() + "/24 dev eth0",
 		"netns exec " + h.space + " sysctl -qw net.ipv4.conf.eth0.promote_secondaries=1",
 	} {
 		if err := ip(ctx, strings.Fields(args)...); err != nil {
@@ -98,15 +106,15 @@ func (n *network) plug(ctx context.Context, middle string, h *netHost) error {
 	return nil
 }
 
-// readdress gives the host another address. With gap it has none in between.
-func (n *network) readdress(ctx context.Context, h *netHost, gap bool) error {
+// Readdress gives the host another address. With gap it has none in between.
+func (n *Network) Readdress(ctx context.Context, h *Host, gap bool) error {
 	add := []string{"-n", h.space, "addr", "add", "", "dev", "eth0"}
-	del := []string{"-n", h.space, "addr", "del", h.addr() + "/24", "dev", "eth0"}
-	h.number += len(n.hosts)
+	del := []string{"-n", h.space, "addr", "del", h.Addr() + "/24", "dev", "eth0"}
+	h.number += len(n.Hosts)
 	if h.number > 254 {
-		h.number = 1 + (h.number-1)%len(n.hosts)
+		h.number = 1 + (h.number-1)%len(n.Hosts)
 	}
-	add[4] = h.addr() + "/24"
+	add[4] = h.Addr() + "/24"
 	steps := [][]string{add, del}
 	if gap {
 		steps = [][]string{del, add}
@@ -119,13 +127,13 @@ func (n *network) readdress(ctx context.Context, h *netHost, gap bool) error {
 	return nil
 }
 
-// link takes the host's link up or down.
-func (h *netHost) link(ctx context.Context, to string) error {
+// Link takes the host's link up or down.
+func (h *Host) Link(ctx context.Context, to string) error {
 	return ip(ctx, "-n", h.space, "link", "set", "dev", "eth0", to)
 }
 
-// close takes everything away again. What runs in it must have ended.
-func (n *network) close() error {
+// Close takes everything away again. What runs in it must have ended.
+func (n *Network) Close() error {
 	var err error
 	if n.cable != nil {
 		err = n.cable.close()
@@ -138,9 +146,9 @@ func (n *network) close() error {
 	return err
 }
 
-func (n *network) spaces() []string {
+func (n *Network) spaces() []string {
 	var out []string
-	for _, h := range n.hosts {
+	for _, h := range n.Hosts {
 		out = append(out, h.space)
 	}
 	return out

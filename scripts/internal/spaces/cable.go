@@ -1,4 +1,4 @@
-package main
+package spaces
 
 import (
 	"errors"
@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// weather is what happens to frames on their way from one host to another.
-type weather struct {
-	delay   time.Duration // one way
-	loss    float64       // of those that are sent, which get lost
-	reorder float64       // which overtake those before them, where there is a delay
-	rate    float64       // bytes in a second; 0: any number
-	cut     bool          // nothing gets through
+// Weather is what happens to frames on their way from one host to another.
+type Weather struct {
+	Delay   time.Duration // one way
+	Loss    float64       // of those that are sent, which get lost
+	Reorder float64       // which overtake those before them, where there is a delay
+	Rate    float64       // bytes in a second; 0: any number
+	Cut     bool          // nothing gets through
 }
 
 // cable passes Ethernet frames between the hosts, as a switch with long wires
@@ -34,7 +34,7 @@ type cable struct {
 // line is one direction between two hosts.
 type line struct {
 	out   *os.File
-	now   atomic.Pointer[weather]
+	now   atomic.Pointer[Weather]
 	queue chan frame
 
 	free time.Time // when the frames before are on the wire
@@ -62,7 +62,7 @@ func newCable(ends []*os.File) *cable {
 				continue
 			}
 			l := &line{out: out, queue: make(chan frame, queued)}
-			l.now.Store(&weather{})
+			l.now.Store(&Weather{})
 			lines[j] = l
 			c.writers.Go(l.run)
 		}
@@ -74,17 +74,20 @@ func newCable(ends []*os.File) *cable {
 	return c
 }
 
-// set changes the weather between two hosts, both ways.
-func (c *cable) set(i, j int, w weather) {
-	c.lines[i][j].now.Store(&w)
-	c.lines[j][i].now.Store(&w)
+// Set changes the weather between two hosts, both ways.
+func (c *cable) Set(i, j int, w Weather) {
+	c.SetOneWay(i, j, w)
+	c.SetOneWay(j, i, w)
 }
 
-// setAll changes the weather between all hosts.
-func (c *cable) setAll(w weather) {
+// SetOneWay changes the weather for what one host sends to another.
+func (c *cable) SetOneWay(from, to int, w Weather) { c.lines[from][to].now.Store(&w) }
+
+// SetAll changes the weather between all hosts.
+func (c *cable) SetAll(w Weather) {
 	for i := range c.ends {
 		for j := range i {
-			c.set(i, j, w)
+			c.Set(i, j, w)
 		}
 	}
 }
@@ -135,25 +138,25 @@ func (c *cable) read(from int) {
 // pass sends a frame on its way, or loses it.
 func (l *line) pass(b []byte) {
 	w := l.now.Load()
-	if w.cut || w.loss > 0 && rand.Float64() < w.loss {
+	if w.Cut || w.Loss > 0 && rand.Float64() < w.Loss {
 		return
 	}
 	now := time.Now()
 	if l.free.Before(now) {
 		l.free = now
 	}
-	if w.rate > 0 {
+	if w.Rate > 0 {
 		if l.free.Sub(now) > backlog {
 			return // as a router does whose queue is full
 		}
-		l.free = l.free.Add(time.Duration(float64(len(b)-header) / w.rate * float64(time.Second)))
+		l.free = l.free.Add(time.Duration(float64(len(b)-header) / w.Rate * float64(time.Second)))
 	}
-	if w.reorder > 0 && rand.Float64() < w.reorder {
+	if w.Reorder > 0 && rand.Float64() < w.Reorder {
 		l.write(b)
 		return
 	}
 	select {
-	case l.queue <- frame{l.free.Add(w.delay), b}:
+	case l.queue <- frame{l.free.Add(w.Delay), b}:
 	default:
 	}
 }
@@ -165,7 +168,7 @@ func (l *line) run() {
 		if d := time.Until(f.due); d > 0 {
 			time.Sleep(d)
 		}
-		if !l.now.Load().cut {
+		if !l.now.Load().Cut {
 			l.write(f.b)
 		}
 	}
