@@ -375,7 +375,12 @@ func (c *clustered) enrol(d *hosted, session uint64) {
 	defer cancel()
 	i := d.info()
 	name, epoch := i.Name, i.Epoch
-	e, err := c.member.Put(ctx, directory.Entry{}, directory.Daemon{Entity: d.id, Name: name, Owner: c.rt.self, Epoch: epoch})
+	known := directory.Daemon{Entity: d.id, Name: name, Owner: c.rt.self, Epoch: epoch}
+	e, err := c.member.Create(ctx, known)
+	if taken := new(directory.NameTakenError); errors.As(err, &taken) {
+		c.rt.logger.Warn("a daemon from before this node was in the cluster has a name twice: ask for it by its id", "daemon", d.id.Origin(), "name", name, "other", taken.By.Origin(), "node", taken.Owner)
+		e, err = c.member.Put(ctx, directory.Entry{}, known)
+	}
 	if err != nil {
 		if e, err = c.member.Read(ctx, d.id); err != nil {
 			c.rt.logger.Warn("making a daemon known to the cluster", "daemon", d.id.Origin(), "error", err)

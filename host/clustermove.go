@@ -22,7 +22,13 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 		return directory.Entry{}, err
 	}
 	want := directory.Daemon{Entity: d.id, Name: d.name, Owner: c.rt.self, Epoch: epoch, Want: standbys, Ack: ack}
-	e, err := c.member.Put(ctx, directory.Entry{}, want)
+	e, err := c.member.Create(ctx, want)
+	if taken := new(directory.NameTakenError); errors.As(err, &taken) {
+		if err := c.forgetUnborn(ctx, taken); err != nil {
+			return e, err
+		}
+		e, err = c.member.Create(ctx, want)
+	}
 	if !errors.Is(err, directory.ErrConflict) {
 		return e, err
 	}
@@ -36,6 +42,26 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 	// A spawn here that a crash cut short, or a data directory that is lost.
 	want.Epoch = max(epoch, old.Epoch+1)
 	return c.member.Put(ctx, old, want)
+}
+
+// forgetUnborn removes from the directory who has a name, where that is a daemon whose
+// spawn here was cut short after it was claimed. ErrNameTaken where it is not.
+func (c *clustered) forgetUnborn(ctx context.Context, taken *directory.NameTakenError) error {
+	c.rt.mu.RLock()
+	_, here := c.rt.daemons[taken.By]
+	_, gone := c.rt.moved[taken.By]
+	c.rt.mu.RUnlock()
+	if taken.Owner != c.rt.self || here || gone || c.coming(taken.By) {
+		return fmt.Errorf("%w: %w", ErrNameTaken, taken)
+	}
+	e, err := c.member.Read(ctx, taken.By)
+	if err != nil {
+		return err
+	}
+	if e.Owner != c.rt.self || len(e.Standbys) > 0 {
+		return fmt.Errorf("%w: %w", ErrNameTaken, taken)
+	}
+	return c.member.Delete(ctx, e)
 }
 
 // ErrBadStandbys says that a daemon cannot have so many standbys.

@@ -21,7 +21,7 @@ var ErrNoSession = errors.New("this node has no session with the cluster's direc
 var ErrNotListed = errors.New("the directory does not know the daemon")
 
 // Put makes d what the directory says of the daemon, where it says old by now, an
-// entry of revision 0 being none; of a new owner it is the old owner's hand that
+// entry of revision 0 being none, and leaves who has its name; of a new owner it is the old owner's hand that
 // makes it. ErrConflict: it says otherwise. After any other error, whether it was
 // made is not known, and Read tells.
 func (m *Member) Put(ctx context.Context, old Entry, d Daemon) (Entry, error) {
@@ -39,13 +39,7 @@ func (m *Member) TakeOver(ctx context.Context, old Entry) (Entry, error) {
 	return m.put(ctx, old, &d, []Condition{{sessionKey(old.Owner), 0}})
 }
 
-// Delete removes what the directory says of a daemon.
-func (m *Member) Delete(ctx context.Context, old Entry) error {
-	_, err := m.put(ctx, old, nil, nil)
-	return err
-}
-
-func (m *Member) put(ctx context.Context, old Entry, d *Daemon, also []Condition) (Entry, error) {
+func (m *Member) put(ctx context.Context, old Entry, d *Daemon, also []Condition, writes ...Write) (Entry, error) {
 	m.mu.Lock()
 	session := m.revision
 	m.mu.Unlock()
@@ -64,7 +58,7 @@ func (m *Member) put(ctx context.Context, old Entry, d *Daemon, also []Condition
 	}
 	ask, done := m.ask(ctx)
 	defer done()
-	revision, err := m.engine.Commit(ask, append([]Condition{{sessionKey(m.id), session}, {w.Key, old.Revision}}, also...), []Write{w})
+	revision, err := m.engine.Commit(ask, append([]Condition{{sessionKey(m.id), session}, {w.Key, old.Revision}}, also...), append(writes, w))
 	if err != nil {
 		return Entry{}, err
 	}

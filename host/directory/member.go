@@ -443,9 +443,12 @@ func (l *listing) take(c *Change) {
 // see takes one change into what is known, and tells of it.
 func (m *Member) see(o Observer, c *Change) {
 	kind, name, _ := strings.Cut(c.Key, "/")
-	if kind == "daemon" {
+	switch kind {
+	case "daemon":
 		m.seeDaemon(o, name, c)
 		return
+	case "name":
+		return // it is asked for when it matters
 	}
 	id, err := identity.ParseNodeID(name)
 	if err != nil {

@@ -163,6 +163,7 @@ func decodeNode(b []byte) (Node, error) {
 // The keys. A member is known until it is removed; a session is one life of its
 // process, and its beats say that it goes on.
 func daemonKey(id identity.EntityID) string { return "daemon/" + id.String() }
+func nameKey(name string) string            { return "name/" + name }
 func memberKey(id identity.NodeID) string   { return "member/" + id.String() }
 func sessionKey(id identity.NodeID) string  { return "session/" + id.String() }
 func beatKey(id identity.NodeID) string     { return "beat/" + id.String() }

@@ -55,6 +55,25 @@ func FuzzDecodeNode(f *testing.F) {
 	})
 }
 
+func FuzzDecodeName(f *testing.F) {
+	b, err := encodeName(someKey(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add(b[:len(b)-1])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		id, err := decodeName(b)
+		if err != nil {
+			return
+		}
+		again, err := encodeName(id)
+		if err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%x decodes to what encodes to %x, %v", b, again, err)
+		}
+	})
+}
+
 func TestRecordsOutOfBoundsAreRefused(t *testing.T) {
 	good := Daemon{Entity: someKey(t), Owner: 7, Epoch: 1}
 	for name, d := range map[string]Daemon{
