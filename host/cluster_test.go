@@ -280,6 +280,38 @@ func TestIsolatedOwnerAcknowledgesNothing(t *testing.T) {
 	})
 }
 
+// TestWhatWaitedForALeaseIsToldWhereTheDaemonWent has events wait at an owner that is cut
+// off, until it hears that a standby has the daemon: each is told where, and no other
+// error, so that whoever sent them sends them on.
+func TestWhatWaitedForALeaseIsToldWhereTheDaemonWent(t *testing.T) {
+	for range 50 { // who is first, those that wait or the news, differs from time to time
+		synctest.Test(t, waitForALease)
+	}
+}
+
+func waitForALease(t *testing.T) {
+	c := newTestCluster(t, 3)
+	a := c.nodes[0]
+	d := a.spawn(1, directory.AckMemory)
+	e := c.inSync(d.Entity, 1)
+	c.countTo(d.Entity, someone(t), 1)
+	a.isolate(true, true)
+	time.Sleep(3 * time.Second)
+	var wait sync.WaitGroup
+	for range 50 {
+		sender := someone(t)
+		wait.Go(func() {
+			var moved *host.MovedError
+			if _, err := a.rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: 1, Payload: []byte("x")}); !errors.As(err, &moved) || moved.Node != e.Standbys[0] {
+				t.Errorf("an event that waited: %v", err)
+			}
+		})
+	}
+	time.Sleep(5 * time.Second)
+	a.isolate(false, false)
+	wait.Wait()
+}
+
 func TestStandbyThatLagsLeavesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCluster(t, 2)

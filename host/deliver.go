@@ -23,7 +23,7 @@ type Pending struct {
 func NewPending() (*Pending, func(Result, error)) {
 	p := &Pending{ticket: &ticket{done: make(chan struct{})}}
 	return p, func(res Result, err error) {
-		p.result, p.err = res, err
+		p.result, p.ticket.err = res, err
 		close(p.ticket.done)
 	}
 }
@@ -37,6 +37,10 @@ func (p *Pending) Wait(ctx context.Context) (Result, error) {
 	}
 	return p.result, p.err
 }
+
+// Durable returns nil once what became of the event is durable, and else why it is not:
+// a *MovedError where another node has the daemon. What it became, Wait says.
+func (p *Pending) Durable(ctx context.Context) error { return p.ticket.wait(ctx) }
 
 // Ready returns a channel that is closed when Wait no longer blocks.
 func (p *Pending) Ready() <-chan struct{} {

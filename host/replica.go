@@ -35,7 +35,7 @@ type replica struct {
 	changed  chan struct{}   // closed when answers may be given again; nil: nobody waits
 	working  bool            // keep runs
 	anew     bool            // the state was stored anew, so that standbys get it
-	over     bool
+	over     error           // why the daemon is not this node's any more
 }
 
 // unanswered is a batch whose answers are held back.
@@ -91,7 +91,7 @@ func (p *replica) storeAnew() (bool, error) {
 func (p *replica) stands(e directory.Entry) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.over || p.unsure || p.session != 0 && p.session == p.c.sessionNow() && p.entry.Revision >= e.Revision
+	return p.over != nil || p.unsure || p.session != 0 && p.session == p.c.sessionNow() && p.entry.Revision >= e.Revision
 }
 
 func (c *clustered) sessionNow() uint64 {
@@ -102,7 +102,7 @@ func (c *clustered) sessionNow() uint64 {
 func (p *replica) verifiedIn(session uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.over || p.unsure || p.session == session
+	return p.over != nil || p.unsure || p.session == session
 }
 
 // needs returns whose answer each batch waits for: those in sync, and who is about
@@ -139,7 +139,7 @@ func (p *replica) wake() {
 func (p *replica) end(err error) {
 	p.mu.Lock()
 	queue := p.queue
-	p.queue, p.over = nil, true
+	p.queue, p.over = nil, err
 	follows := p.follows
 	p.follows = make(map[identity.NodeID]*follower)
 	p.tellWaiting()
@@ -159,7 +159,7 @@ func (p *replica) holding() <-chan struct{} {
 	session, held := p.c.member.Lease()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over || held && p.session == session {
+	if p.over != nil || held && p.session == session {
 		return nil
 	}
 	if p.changed == nil {
@@ -181,10 +181,10 @@ func (p *replica) tellWaiting() {
 func (p *replica) submit(b *store.Batch, stored func(error), finish func(error)) {
 	parts := b.Parts(p.d.id)
 	p.mu.Lock()
-	if p.over {
+	if why := p.over; why != nil {
 		p.mu.Unlock()
-		stored(errTakenOver)
-		finish(errTakenOver)
+		stored(why)
+		finish(why)
 		return
 	}
 	p.number++
@@ -209,8 +209,8 @@ func (p *replica) submit(b *store.Batch, stored func(error), finish func(error))
 func (p *replica) barrier() *ticket {
 	t := &ticket{done: make(chan struct{})}
 	p.mu.Lock()
-	if p.over {
-		t.err = errTakenOver
+	if p.over != nil {
+		t.err = p.over
 		close(t.done)
 		p.mu.Unlock()
 		return t
@@ -270,7 +270,7 @@ func (p *replica) advance() {
 		return
 	}
 	session, held := p.c.member.Lease()
-	if !held || session != p.session || p.over {
+	if !held || session != p.session || p.over != nil {
 		p.mu.Unlock()
 		return
 	}
@@ -291,7 +291,7 @@ func (p *replica) advance() {
 func (p *replica) startKeeping() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.working || p.over || p.entry.Want == 0 && len(p.entry.Standbys) == 0 || !p.c.rt.startWork() {
+	if p.working || p.over != nil || p.entry.Want == 0 && len(p.entry.Standbys) == 0 || !p.c.rt.startWork() {
 		return
 	}
 	p.working = true
@@ -315,7 +315,7 @@ func (p *replica) keep(ctx context.Context) {
 		}
 		timer.Reset(every)
 		p.mu.Lock()
-		over := p.over
+		over := p.over != nil
 		p.mu.Unlock()
 		if over {
 			return
@@ -344,7 +344,7 @@ func (p *replica) tend(ctx context.Context) error {
 	wanted := p.wanted(e)
 	p.mu.Lock()
 	for _, n := range wanted {
-		if p.follows[n] == nil && !p.over {
+		if p.follows[n] == nil && p.over == nil {
 			p.follow(n)
 		}
 	}
@@ -426,7 +426,7 @@ func (p *replica) lags(n identity.NodeID) bool {
 func (p *replica) admit(ctx context.Context, n identity.NodeID) error {
 	p.mu.Lock()
 	f := p.follows[n]
-	if f == nil || !f.level || f.held < p.answered || p.over || p.unsure {
+	if f == nil || !f.level || f.held < p.answered || p.over != nil || p.unsure {
 		p.mu.Unlock()
 		return nil
 	}
@@ -510,7 +510,7 @@ func (p *replica) settle(ctx context.Context) error {
 	}
 	defer p.endTurn()
 	p.mu.Lock()
-	unsure := p.unsure && !p.over
+	unsure := p.unsure && p.over == nil
 	p.mu.Unlock()
 	if !unsure {
 		return nil

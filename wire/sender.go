@@ -35,7 +35,7 @@ type Sender struct {
 	at      identity.NodeID // where the daemon is; 0: here
 	remote  *remote         // the stream there; nil: none is open
 	unacked []*Ticket       // sent to a remote, in order
-	here    []*given        // to the daemon here, in order; those that it has answered are let go of
+	here    []*taken        // by the daemon here, in order; those that it has answered are let go of
 	hops    int             // since an event was answered
 	came    int             // since then: how often the daemon was said to be on its way
 	failed  error
@@ -49,8 +49,8 @@ const (
 	retryFor   = 30 * time.Second
 )
 
-// given is an event that the daemon here has taken.
-type given struct {
+// taken is an event that the daemon here has taken.
+type taken struct {
 	ticket  *Ticket
 	pending *host.Pending
 	on      bool // the daemon gave it up, for another node has it, and it was sent on there
@@ -60,7 +60,7 @@ type given struct {
 type Ticket struct {
 	event   host.Event
 	sender  *Sender
-	given   *given        // to a local daemon, first; nil: to a remote one
+	given   *taken        // to a local daemon, first; nil: to a remote one
 	done    chan struct{} // closed when res and err are set, where it was sent to a remote
 	res     host.Result
 	err     error
@@ -254,30 +254,22 @@ func (s *Sender) follow(m host.Moved) error {
 	return nil
 }
 
-// give notes what the daemon here has taken, and lets go of what it has answered. It
-// needs s.mu.
-func (s *Sender) give(g *given) {
-	for len(s.here) > 0 {
+// settled lets go of the first events that a daemon here has taken, as far as what
+// became of them is durable. An error: of one it never will be, so that none after it
+// may be taken; a *host.MovedError says where it is to be sent on to. It does not block.
+func settled[T any](ctx context.Context, list []T, of func(T) *host.Pending) ([]T, error) {
+	for len(list) > 0 {
 		select {
-		case <-s.here[0].pending.Ready():
+		case <-of(list[0]).Ready():
 		default:
-			s.here = append(s.here, g)
-			return
+			return list, nil
 		}
-		if s.here[0].gaveUp(s.ctx) {
-			break
+		if err := of(list[0]).Durable(ctx); err != nil {
+			return list, err
 		}
-		s.here = s.here[1:]
+		list = list[1:]
 	}
-	s.here = append(s.here, g)
-}
-
-// gaveUp waits until the daemon here has answered, and reports whether it did not, for
-// another node has it.
-func (g *given) gaveUp(ctx context.Context) bool {
-	var moved *host.MovedError
-	_, err := g.pending.Wait(ctx)
-	return errors.As(err, &moved)
+	return list, nil
 }
 
 // sendOnAll sends on what the daemon gave up that was here, in order and before all
@@ -286,21 +278,27 @@ func (s *Sender) sendOnAll() error {
 	here := s.here
 	s.here = nil
 	for _, g := range here {
-		if !g.gaveUp(s.ctx) {
+		var moved *host.MovedError
+		err := g.pending.Durable(s.ctx)
+		if err == nil {
 			continue
 		}
-		g.on = true
-		if err := s.push(s.ctx, g.ticket); err != nil {
+		if g.ticket.sent = true; errors.As(err, &moved) {
+			g.on = true
+			if err = s.push(s.ctx, g.ticket); err == nil {
+				continue
+			}
 			g.ticket.finish(host.Result{}, err)
-			return err
 		}
+		s.fail(err)
+		return err
 	}
 	return nil
 }
 
 // sendOn sees to it that what the daemon here gave up goes to where it is now; false: the
 // sender has ended.
-func (s *Sender) sendOn(g *given, m host.Moved) bool {
+func (s *Sender) sendOn(g *taken, m host.Moved) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !g.on && s.failed == nil && s.ctx.Err() == nil && s.at == 0 {
@@ -313,6 +311,10 @@ func (s *Sender) sendOn(g *given, m host.Moved) bool {
 
 func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
 	if s.at == 0 && len(s.unacked) == 0 {
+		var err error
+		if s.here, err = settled(s.ctx, s.here, func(g *taken) *host.Pending { return g.pending }); err != nil {
+			return err
+		}
 		p, err := s.node.local.Submit(ctx, s.id, t.event)
 		if errors.Is(err, host.ErrNotFound) {
 			if m, ok := s.node.route(s.id); ok && m.Node != s.node.mesh.id {
@@ -323,13 +325,13 @@ func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
 			return err
 		}
 		s.hops = 0
-		g := &given{ticket: t, pending: p}
+		g := &taken{ticket: t, pending: p}
 		if t.sent { // to a remote before, and the daemon came here
 			go g.answer(s.ctx)
 		} else {
 			t.given = g
 		}
-		s.give(g)
+		s.here = append(s.here, g)
 		return nil
 	}
 	if s.remote == nil {
@@ -458,7 +460,7 @@ func (s *Sender) again(moved *host.MovedError) {
 }
 
 // answer answers a ticket whose event is applied here after all.
-func (g *given) answer(ctx context.Context) {
+func (g *taken) answer(ctx context.Context) {
 	res, err := g.pending.Wait(ctx)
 	var moved *host.MovedError
 	if errors.As(err, &moved) && g.ticket.sender.sendOn(g, moved.Moved) {

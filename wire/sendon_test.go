@@ -18,6 +18,7 @@ type owner struct {
 	took  []uint64         // the numbers of the events, in order
 	hold  bool             // nothing is answered
 	held  []func(error)    // what answers those that are not
+	came  chan struct{}    // closed when another event is taken; nil: nobody waits
 	moved *host.MovedError // where the daemon went
 }
 
@@ -28,6 +29,10 @@ func (o *owner) Submit(_ context.Context, _ identity.EntityID, ev host.Event) (*
 		return nil, o.moved
 	}
 	o.took = append(o.took, ev.Number)
+	if o.came != nil {
+		close(o.came)
+		o.came = nil
+	}
 	p, answer := host.NewPending()
 	if o.hold {
 		o.held = append(o.held, func(err error) { answer(host.Result{}, err) })
@@ -35,6 +40,38 @@ func (o *owner) Submit(_ context.Context, _ identity.EntityID, ev host.Event) (*
 		answer(host.Result{Outputs: []host.Output{{Payload: fmt.Append(nil, ev.Number)}}}, nil)
 	}
 	return p, nil
+}
+
+// wait waits until so many events are taken.
+func (o *owner) wait(t *testing.T, n int) {
+	t.Helper()
+	for {
+		o.mu.Lock()
+		took := len(o.took)
+		if o.came == nil {
+			o.came = make(chan struct{})
+		}
+		came := o.came
+		o.mu.Unlock()
+		if took >= n {
+			return
+		}
+		select {
+		case <-came:
+		case <-t.Context().Done():
+			t.Fatalf("%d of %d events came", took, n)
+		}
+	}
+}
+
+// fail answers what is not answered with err, and goes on.
+func (o *owner) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, answer := range o.held {
+		answer(err)
+	}
+	o.held, o.hold = nil, false
 }
 
 // lose gives the daemon up: what is not answered is told where it went.
@@ -103,6 +140,97 @@ func TestWhatALostOwnerTookGoesOnInOrder(t *testing.T) {
 			defer next.mu.Unlock()
 			if want := []uint64{3, 4, 5, 6}; !slices.Equal(next.took, want) {
 				t.Errorf("the next owner took %v, not %v", next.took, want)
+			}
+		})
+	}
+}
+
+// TestNothingFollowsWhatIsLost has an owner that can not keep some events, and takes
+// others after that, as one does whose disk was full.
+func TestNothingFollowsWhatIsLost(t *testing.T) {
+	lost := errors.New("the disk is full")
+	for _, where := range []string{"here", "there"} {
+		t.Run(where, func(t *testing.T) {
+			a, b := newMesh(t, Config{Identity: someKey(t), Name: "a"}), newMesh(t, Config{Identity: someKey(t), Name: "b"})
+			join(t, a, b)
+			o := &owner{hold: true}
+			at, from := NewNode(a, o), NewNode(b, &owner{moved: &host.MovedError{Moved: host.Moved{Node: a.Self(), Epoch: 1}}})
+			if where == "here" {
+				from = at
+			}
+			s, err := from.OpenSender(t.Context(), identity.EntityID{7}, a.Self(), identity.EntityID{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			first, err := s.Submit(t.Context(), []byte("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.wait(t, 1)
+			o.fail(lost)
+			if _, err := first.Wait(t.Context()); err == nil {
+				t.Error("an event that is lost was answered")
+			}
+			if ticket, err := s.Submit(t.Context(), []byte("x")); err == nil {
+				if _, err := ticket.Wait(t.Context()); err == nil {
+					t.Error("the event after one that is lost was answered")
+				}
+			}
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if !slices.Equal(o.took, []uint64{1}) {
+				t.Errorf("the owner took %v", o.took)
+			}
+		})
+	}
+}
+
+// TestWhatWasGivenUpComesFirstWhereTheDaemonIsBack has an owner that loses the daemon and
+// has it again before it is sent the next event.
+func TestWhatWasGivenUpComesFirstWhereTheDaemonIsBack(t *testing.T) {
+	for _, where := range []string{"here", "there"} {
+		t.Run(where, func(t *testing.T) {
+			a, b := newMesh(t, Config{Identity: someKey(t), Name: "a"}), newMesh(t, Config{Identity: someKey(t), Name: "b"})
+			join(t, a, b)
+			id := identity.EntityID{7}
+			o := &owner{hold: true}
+			other := &owner{moved: &host.MovedError{Moved: host.Moved{Entity: id, Node: a.Self(), Epoch: 3}}}
+			from, back := NewNode(a, o), NewNode(b, other)
+			if where == "there" {
+				from = back
+			}
+			s, err := from.OpenSender(t.Context(), id, a.Self(), identity.EntityID{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			var tickets []*Ticket
+			send := func() {
+				ticket, err := s.Submit(t.Context(), []byte("x"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				tickets = append(tickets, ticket)
+			}
+			send()
+			send()
+			send()
+			o.wait(t, 3)
+			o.lose(host.Moved{Entity: id, Node: b.Self(), Epoch: 2})
+			o.mu.Lock()
+			o.moved, o.took, o.hold = nil, nil, false
+			o.mu.Unlock()
+			send()
+			for i, ticket := range tickets {
+				if res, err := ticket.Wait(t.Context()); err != nil || string(res.Outputs[0].Payload) != fmt.Sprint(i+1) {
+					t.Errorf("event %d: %+v, %v", i+1, res, err)
+				}
+			}
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if !slices.Equal(o.took, []uint64{1, 2, 3, 4}) {
+				t.Errorf("the owner took %v", o.took)
 			}
 		})
 	}

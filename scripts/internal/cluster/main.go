@@ -54,8 +54,8 @@ func main() {
 	if err == nil {
 		err = t.Err()
 	}
-	fmt.Printf("cluster: %d nodes, %d rounds: %d killed, %d stopped for a while, %d migrations, %d partitions, %d bad links; in %.0f s\n",
-		*nodes, t.rounds, t.kills, t.stops, t.migrations, t.cuts, t.bad, time.Since(start).Seconds())
+	fmt.Printf("cluster: %d nodes, %d rounds: %d killed, %d stopped for a while, %d migrations and %d refused, %d partitions, %d bad links; in %.0f s\n",
+		*nodes, t.rounds, t.kills, t.stops, t.migrations, t.refused, t.cuts, t.bad, time.Since(start).Seconds())
 	fmt.Printf("cluster: acknowledged %d, lost %d, doubled %d\n", t.Acknowledged, t.Lost, t.Doubled)
 	if len(t.waits) > 0 {
 		slices.Sort(t.waits)

@@ -30,7 +30,7 @@ type trial struct {
 	senders  []*fleet.Sender
 	fleet.Tally
 
-	rounds, kills, stops, migrations, cuts, bad int
+	rounds, kills, stops, migrations, refused, cuts, bad int
 	waits                                       []time.Duration // of senders whose daemon's owner was killed
 }
 
@@ -281,6 +281,10 @@ func (t *trial) migrate(ctx context.Context) error {
 		return nil
 	}
 	_, err = from.Client.Migrate(ctx, r.name, control.Migrate{To: to.Name}, func(control.MigrationStep) {})
+	if said := new(control.Problem); errors.As(err, &said) { // the target has just come back, or the daemon went elsewhere
+		t.refused++
+		return nil
+	}
 	t.migrations++
 	return err
 }
