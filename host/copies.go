@@ -432,7 +432,7 @@ func (in *receiving) takeBatch(m *standby.Batch) error {
 		})
 		return nil
 	}
-	in.r.store.Submit(b, in.note)
+	in.r.store.SubmitLater(b, in.note)
 	in.owes = m.Number
 	return nil
 }

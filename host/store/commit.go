@@ -128,11 +128,25 @@ func (s *Store) Submit(b *Batch, done func(error)) {
 	}
 }
 
-const maxQueued = 64 << 20
+// SubmitLater is Submit of what nobody waits for: it has no sync of its own for a
+// while, unless much of it comes together, or something else is to be written.
+func (s *Store) SubmitLater(b *Batch, done func(error)) {
+	if !s.queue.put(waiting{batch: b, done: done, later: true}) {
+		done(ErrClosed)
+	}
+}
+
+// Bounds on what waits.
+const (
+	maxQueued = 64 << 20
+	maxLater  = 1 << 20
+	later     = 20 * time.Millisecond
+)
 
 type waiting struct {
 	batch *Batch // nil: the store is to be reopened
 	done  func(error)
+	later bool
 }
 
 // queue is the group commit: one goroutine takes all that waits, writes it as
@@ -142,6 +156,8 @@ type queue struct {
 	changed sync.Cond // on mu: something was put, taken, or the queue closed
 	items   []waiting
 	size    int
+	due     bool        // the items are to be written now
+	timer   *time.Timer // sets due; nil: it does not run
 	closed  bool
 	stopped chan struct{}
 	gather  gather // the committer's
@@ -152,7 +168,7 @@ type queue struct {
 // alone makes all others wait for two syncs. It waits for no longer than half a
 // sync, and where that was in vain not the next few times.
 type gather struct {
-	answered int           // items of the last write
+	answered int           // items of the last write that somebody waited for
 	took     time.Duration // by it
 	skip     int           // so many writes until it waits again
 	vain     int           // waits since the last that was not
@@ -191,7 +207,12 @@ func (q *queue) start(s *Store) {
 			}
 			began := time.Now()
 			s.commit(items)
-			q.gather.answered, q.gather.took = len(items), time.Since(began)
+			q.gather.answered, q.gather.took = 0, time.Since(began)
+			for i := range items {
+				if !items[i].later {
+					q.gather.answered++
+				}
+			}
 			clear(items)
 			spare = items[:0]
 		}
@@ -211,8 +232,21 @@ func (q *queue) put(w waiting) bool {
 	if w.batch != nil {
 		q.size += w.batch.size
 	}
-	q.changed.Broadcast()
+	switch {
+	case !w.later || q.size > maxLater:
+		q.due = true
+		q.changed.Broadcast()
+	case !q.due && q.timer == nil:
+		q.timer = time.AfterFunc(later, q.fallDue)
+	}
 	return true
+}
+
+func (q *queue) fallDue() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.due, q.timer = true, nil
+	q.changed.Broadcast()
 }
 
 func (q *queue) waiting() int {
@@ -229,14 +263,17 @@ func (q *queue) waiting() int {
 func (q *queue) take(spare []waiting) ([]waiting, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.items) == 0 {
+	for len(q.items) == 0 || !q.due && !q.closed {
 		if q.closed {
 			return nil, false
 		}
 		q.changed.Wait()
 	}
 	items := q.items
-	q.items, q.size = spare, 0
+	q.items, q.size, q.due = spare, 0, false
+	if q.timer != nil && q.timer.Stop() {
+		q.timer = nil
+	}
 	q.changed.Broadcast()
 	return items, true
 }
