@@ -68,6 +68,10 @@ func (f *follower) add(number uint64, parts []store.Part) {
 		f.cut()
 		return
 	}
+}
+
+// wake has send look.
+func (f *follower) wake() {
 	select {
 	case f.more <- struct{}{}:
 	default:

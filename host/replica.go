@@ -198,10 +198,19 @@ func (p *replica) submit(b *store.Batch, stored func(error), finish func(error))
 		f.add(number, parts)
 	}
 	p.mu.Unlock()
-	p.d.rt.store.Submit(b, func(err error) {
+	p.d.rt.store.SubmitBegun(b, p.sendOn, func(err error) {
 		stored(err)
 		p.stored(number, err)
 	})
+}
+
+// sendOn has the followers send what they have.
+func (p *replica) sendOn() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.follows {
+		f.wake()
+	}
 }
 
 // barrier returns a ticket that is answered after all that was submitted, where

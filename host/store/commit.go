@@ -128,6 +128,14 @@ func (s *Store) Submit(b *Batch, done func(error)) {
 	}
 }
 
+// SubmitBegun is Submit of what is also told when it begins to be written, with all
+// that is written with it. begun must not block.
+func (s *Store) SubmitBegun(b *Batch, begun func(), done func(error)) {
+	if !s.queue.put(waiting{batch: b, done: done, begun: begun}) {
+		done(ErrClosed)
+	}
+}
+
 // SubmitLater is Submit of what nobody waits for: it has no sync of its own for a
 // while, unless much of it comes together, or something else is to be written.
 func (s *Store) SubmitLater(b *Batch, done func(error)) {
@@ -146,6 +154,7 @@ const (
 type waiting struct {
 	batch *Batch // nil: the store is to be reopened
 	done  func(error)
+	begun func() // nil: nothing
 	later bool
 }
 
@@ -206,6 +215,11 @@ func (q *queue) start(s *Store) {
 				return
 			}
 			began := time.Now()
+			for i := range items {
+				if items[i].begun != nil {
+					items[i].begun()
+				}
+			}
 			s.commit(items)
 			q.gather.answered, q.gather.took = 0, time.Since(began)
 			for i := range items {
