@@ -208,7 +208,7 @@ type arrivingMemory struct {
 	view  *sandbox.Frozen // that hash stands at
 	root  [32]byte
 	index []uint32
-	put   map[uint32]struct{} // blocks that came since, whose hash is there already
+	put   blockSet // blocks that came since, whose hash is there already
 }
 
 func (a *arrivingMemory) of() (mover, error) {
@@ -217,7 +217,7 @@ func (a *arrivingMemory) of() (mover, error) {
 		return nil, migration.Failf(migration.StateFailed, "a memory came for a daemon of kind %q, which has none", a.in.offer.Kind)
 	}
 	if a.hash == nil {
-		a.hash, a.put = of.follow(), make(map[uint32]struct{})
+		a.hash = of.follow()
 	}
 	return of, nil
 }
@@ -236,14 +236,12 @@ func (a *arrivingMemory) add(m *migration.Blocks) error {
 	for i := m.Index; len(i) > 0; i = i[4:] {
 		a.index = append(a.index, binary.LittleEndian.Uint32(i))
 	}
-	if len(blocks) == len(a.index)*sandbox.BlockBytes {
-		for k, b := range a.index {
-			a.hash.Put(b, blocks[k*sandbox.BlockBytes:][:sandbox.BlockBytes])
-			a.put[b] = struct{}{}
-		}
-	}
-	if err := of.fill(a.index, blocks); err != nil {
+	if err := of.fill(a.index, blocks); err != nil { // it knows what there is room for
 		return migration.Failf(migration.StateFailed, "%v", err)
+	}
+	for k, b := range a.index {
+		a.hash.Put(b, blocks[k*sandbox.BlockBytes:][:sandbox.BlockBytes])
+		a.put.add(b)
 	}
 	return nil
 }
@@ -284,10 +282,22 @@ func (a *arrivingMemory) look() error {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
 	follow(a.hash, v, a.put)
-	clear(a.put)
+	a.put = a.put[:0]
 	a.view, a.root = v, a.hash.Root(&v.State)
 	return nil
 }
+
+// blockSet is a set of blocks by their numbers.
+type blockSet []uint64
+
+func (s *blockSet) add(b uint32) {
+	if n := int(b/64) + 1; n > len(*s) {
+		*s = append(*s, make(blockSet, n-len(*s))...)
+	}
+	(*s)[b/64] |= 1 << (b % 64)
+}
+
+func (s blockSet) has(b uint32) bool { return int(b/64) < len(s) && s[b/64]>>(b%64)&1 != 0 }
 
 // sum is the hash of the memory; empty where it did not come in blocks.
 func (a *arrivingMemory) sum() []byte {

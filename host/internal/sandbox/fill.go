@@ -28,17 +28,40 @@ func (g *Guest) Fill(index []uint32, blocks []byte) error {
 		}
 		g.filling = true
 	}
-	for k, b := range index {
-		end := (uint64(b) + 1) * blockBytes
-		if size := (end + pageSize - 1) &^ (pageSize - 1); size > uint64(len(g.space.bytes())) {
-			if size > g.limit() || !g.space.resize(size) {
-				return fmt.Errorf("%w: block %d, the memory's limit is %d bytes", ErrState, b, g.limit())
-			}
+	for len(index) > 0 {
+		n := following(index)
+		if err := g.fillRun(index[0], uint32(n), blocks[:n*blockBytes]); err != nil {
+			return err
 		}
-		now := blocks[k*blockBytes:][:blockBytes:blockBytes]
-		copy(g.space.bytes()[uint64(b)*blockBytes:end], now)
-		g.undo.at.give(b, (*block)(now))
-		g.changedBlock(b)
+		index, blocks = index[n:], blocks[n*blockBytes:]
+	}
+	return nil
+}
+
+// following returns how many blocks follow each other from the first on.
+func following(index []uint32) int {
+	n := 1
+	for n < len(index) && index[n] == index[n-1]+1 {
+		n++
+	}
+	return n
+}
+
+// fillRun writes n blocks from the first on.
+func (g *Guest) fillRun(first, n uint32, blocks []byte) error {
+	from, end := uint64(first)*blockBytes, (uint64(first)+uint64(n))*blockBytes
+	if size := (end + pageSize - 1) &^ (pageSize - 1); size > uint64(len(g.space.bytes())) {
+		if size > g.limit() || !g.space.resize(size) {
+			return fmt.Errorf("%w: block %d, the memory's limit is %d bytes", ErrState, first+n-1, g.limit())
+		}
+	}
+	if n > 1 {
+		g.space.expect(first, n)
+	}
+	copy(g.space.bytes()[from:end], blocks)
+	for k := range n {
+		g.undo.at.give(first+k, (*block)(blocks[uint64(k)*blockBytes:]))
+		g.changedBlock(first + k)
 	}
 	return nil
 }

@@ -30,6 +30,9 @@ type space interface {
 	// last mark.
 	discard(first, n uint32)
 
+	// expect says that n blocks are about to be written.
+	expect(first, n uint32)
+
 	free()
 }
 
@@ -70,6 +73,8 @@ func (s *heapSpace) changed(visit func(first, n uint32)) error {
 	visit(0, uint32(len(s.buf)/blockBytes))
 	return nil
 }
+
+func (s *heapSpace) expect(uint32, uint32) {}
 
 func (s *heapSpace) mark(visit func(first, n uint32)) error { return s.changed(visit) }
 

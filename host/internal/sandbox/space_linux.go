@@ -183,6 +183,12 @@ func (s *mappedSpace) advise(from, to uint64) {
 	}
 }
 
+// expect makes the pages private at once: one by one, as each is written first, takes
+// several times as long. A kernel before 5.14 does that.
+func (s *mappedSpace) expect(first, n uint32) {
+	_ = unix.Madvise(s.bytes()[uint64(first)*blockBytes:][:uint64(n)*blockBytes], unix.MADV_POPULATE_WRITE)
+}
+
 func (s *mappedSpace) changed(visit func(first, n uint32)) error {
 	if s.armed {
 		return s.m.scan(s, pmCheckAsync, pageWritten, 0, 0, visit)
