@@ -53,6 +53,7 @@ func settings() []setting {
 		{"drain", "false", "serve: on SIGTERM move every daemon to other nodes before ending"},
 		{"drain-to", "", "serve: as --drain, to these nodes alone; may stand several times"},
 		{"drain-deadline", "60s", "serve: for how long --drain may go on; what is left then stays on disk"},
+		{"rebalance", "0s", "serve: look so often whether another node has clearly less, and move one daemon there: 1s or more; 0s: never"},
 		{"log-level", "info", "serve: debug, info, warn or error; of single parts: info,store=debug,wire=warn"},
 		{"log-format", "text", "serve: text or json"},
 		{"metrics", "", "serve: address for Prometheus, such as :9464; without a host this machine alone"},

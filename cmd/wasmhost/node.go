@@ -77,7 +77,7 @@ does at the start. - reads the token from standard input.`, Example: `  wasmhost
 	trusted := a.nodeList("ls", "List the trusted nodes, what each may do here, and how often each was denied more", true)
 	trusted.Example = "  wasmhost node trust ls -o json"
 	trust.AddCommand(trusted, grant, rm)
-	c.AddCommand(token, trust, a.drain(), a.undrain())
+	c.AddCommand(token, trust, a.drain(), a.undrain(), a.rebalance())
 	return c
 }
 

@@ -37,6 +37,7 @@ type serveOptions struct {
 	limits             []string // name=value
 	tags               list
 	drain              drainOptions
+	rebalance          time.Duration // 0: never
 	cluster            clusterOptions
 	settings           func() ([]value, error) // what they come to now; nil: they are not read again
 	ready              func(*wire.Mesh) error  // called when the node is ready; nil: it is announced
@@ -85,13 +86,16 @@ count from the next start on. What is not good changes nothing.`,
 			if err := o.drain.read(c, drainTo); err != nil {
 				return err
 			}
+			if o.rebalance, err = readRebalance(c.Flags().Lookup("rebalance").Value.String()); err != nil {
+				return err
+			}
 			if o.join, err = a.secret(join); err != nil {
 				return err
 			}
 			return a.runNode(c.Context(), o)
 		},
 	}
-	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "kind-keys", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline"} {
+	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "kind-keys", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline", "rebalance"} {
 		addSetting(c.Flags(), flag, "")
 	}
 	for _, flag := range clusterFlags {
@@ -262,6 +266,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	healing, healed := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	work.Go(func() { api.HealGroups(healing, groupsEvery) })
+	if o.rebalance > 0 {
+		work.Go(func() { api.KeepBalanced(healing, o.rebalance) })
+	}
 	defer work.Wait()
 	defer healed()
 	if err == nil {

@@ -99,6 +99,7 @@ var classes = []struct {
 	{host.ErrBadSignature, class{"bad-signature", 422, ExitVerification, "Not a signature of the module", "sign the module as it is: wasmhost kind sign"}},
 	{ErrNotEverywhere, class{"kind-not-everywhere", 409, ExitIncomplete, "Not every node has the kind", "mend the reasons, then push it again: the nodes that have it lose nothing"}},
 	{drain.ErrIncomplete, class{"drain-incomplete", 409, ExitIncomplete, "Not every daemon is gone", "mend the reasons, then drain again: wasmhost node drain; or take daemons here again: wasmhost node undrain"}},
+	{errUneven, class{"node-draining", 409, ExitConflict, "The node is being drained", "let it take daemons again: wasmhost node undrain"}},
 	{errDrainRunning, class{"drain-running", 409, ExitConflict, "The node is being drained already", "watch it: wasmhost node drain, without other flags; end it: wasmhost node undrain"}},
 	{host.ErrEquivocated, class{"equivocation", 409, ExitConflict, "The identity is refused", "see the proof: wasmhost chain accused; once it is certain which history counts: wasmhost chain pardon DAEMON"}},
 	{host.ErrNotAccused, class{"not-accused", 404, ExitNotFound, "No proof is on record", "list them with: wasmhost chain accused"}},

@@ -37,6 +37,7 @@ type Server struct {
 
 	tags    atomic.Pointer[map[string]string] // of the node
 	drains  drains
+	balance balance
 	groups  *group.Manager
 	engine  Engine       // nil: the node is in no cluster
 	metrics *Metrics     // nil: none
@@ -88,6 +89,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/daemons":               s.getDaemons,
 		"POST /v1/daemons":              s.owner(s.postDaemon),
 		"POST /v1/place":                s.needs(wire.RightRead, s.postPlaceKind),
+		"POST /v1/rebalance":            s.needs(wire.RightOperate, s.postRebalance),
 		"POST /v1/snapshots":            s.owner(s.postSnapshot),
 		"GET /v1/migrations":            s.owner(s.getMigrations),
 		"GET /v1/proofs":                s.owner(s.getProofs),

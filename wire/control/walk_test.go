@@ -139,6 +139,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	must[[]Accusation](t)(c.Accusations(ctx))
 	must[Daemon](t)(c.Stop(ctx, "c1"))
 	must[Daemon](t)(c.Spawn(ctx, Spawn{Kind: "counter", Name: "c2"}))
+	must[Rebalanced](t)(c.Rebalance(ctx, Rebalance{DryRun: true}))
 	must[*DrainSummary](t)(c.Drain(ctx, "a", Drain{}, nil))
 	must[Node](t)(c.Undrain(ctx, "a"))
 	issued := must[APIToken](t)(c.IssueToken(ctx, IssueToken{Name: "ci", Scope: "read", TTL: "1h"}))
