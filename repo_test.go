@@ -14,6 +14,7 @@ import (
 // others' only it may. Imports flow one way.
 var imports = map[string]struct{ ours, others []string }{
 	"abi":                          {},
+	"wire/canon/canontest":         {ours: []string{"wire/canon"}},
 	"wire/canon":                   {others: []string{"github.com/fxamacker/cbor/v2", "github.com/x448/float16"}},
 	"identity":                     {ours: []string{"wire/canon"}, others: []string{"golang.org/x/crypto"}},
 	"host/channel":                 {ours: []string{"identity", "wire/canon"}},

@@ -26,6 +26,7 @@ func main() {
 	lease := flag.Duration("lease", 500*time.Millisecond, "of the nodes")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano())%1_000_000, "of all that is drawn at random; when things happen still differs from run to run")
 	bin := flag.String("bin", "", "the program wasmhost")
+	other := flag.String("other", "", "another build of wasmhost: nodes begin with it, and each start draws one of both")
 	keep := flag.Bool("keep", false, "keep the data directories and logs")
 	killOnly := flag.Bool("kill", false, "only kill: how long failovers take")
 	netns := flag.Bool("netns", false, "run the nodes in network namespaces, and cut and spoil their links too; it takes root")
@@ -38,7 +39,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}
-	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), lease: *lease, verbose: *verbose, killOnly: *killOnly, spaces: *netns}
+	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), lease: *lease, verbose: *verbose, killOnly: *killOnly, spaces: *netns, other: *other, runs: make(map[string]string)}
 	start := time.Now()
 	if *nodes < 3 {
 		err = fmt.Errorf("--nodes %d: at least 3, so that one may fail", *nodes)
@@ -57,6 +58,9 @@ func main() {
 	fmt.Printf("cluster: %d nodes, %d rounds: %d killed, %d stopped for a while, %d migrations and %d refused, %d partitions, %d bad links; in %.0f s\n",
 		*nodes, t.rounds, t.kills, t.stops, t.migrations, t.refused, t.cuts, t.bad, time.Since(start).Seconds())
 	fmt.Printf("cluster: acknowledged %d, lost %d, doubled %d\n", t.Acknowledged, t.Lost, t.Doubled)
+	if *other != "" {
+		fmt.Printf("cluster: nodes changed their build %d times\n", t.changed)
+	}
 	if len(t.waits) > 0 {
 		slices.Sort(t.waits)
 		fmt.Printf("cluster: from the last answer of a killed owner to the first of the next, lease %v, %d senders: median %.2f s, longest %.2f s\n", *lease, len(t.waits), t.waits[len(t.waits)/2].Seconds(), t.waits[len(t.waits)-1].Seconds())

@@ -20,6 +20,7 @@ import (
 // happens to the nodes.
 type trial struct {
 	dir, bin string
+	other    string // another build: nodes begin with it, and each start draws one of both; empty: none
 	rng      *rand.Rand
 	lease    time.Duration
 	verbose  bool
@@ -30,8 +31,10 @@ type trial struct {
 	senders  []*fleet.Sender
 	fleet.Tally
 
+	changed                                              int // starts of the other build than before
 	rounds, kills, stops, migrations, refused, cuts, bad int
-	waits                                       []time.Duration // of senders whose daemon's owner was killed
+	runs                                                 map[string]string // which build each node runs
+	waits                                                []time.Duration   // of senders whose daemon's owner was killed
 }
 
 // resident is a daemon that stays.
@@ -137,7 +140,12 @@ func (t *trial) places(ctx context.Context, nodes int) (err error) {
 		} else if addr, err = fleet.FreeAddr(); err != nil {
 			return err
 		}
-		t.nodes = append(t.nodes, fleet.NewNode(t.dir, name, addr, command...))
+		n := fleet.NewNode(t.dir, name, addr, command...)
+		if t.other != "" {
+			n.Use(t.other)
+			t.runs[name] = t.other
+		}
+		t.nodes = append(t.nodes, n)
 	}
 	return nil
 }
@@ -253,6 +261,13 @@ func (t *trial) kill(ctx context.Context, n *fleet.Node) error {
 		stall := s.Stall()
 		if slices.ContainsFunc(list, func(d control.Daemon) bool { return d.Name == s.Daemon }) {
 			t.waits = append(t.waits, stall)
+		}
+	}
+	if t.other != "" {
+		if draw := []string{t.bin, t.other}[t.rng.IntN(2)]; draw != t.runs[n.Name] {
+			n.Use(draw)
+			t.runs[n.Name] = draw
+			t.changed++
 		}
 	}
 	return n.Start(ctx)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,14 +42,24 @@ func NewNode(dir, name, addr string, command ...string) *Node {
 	return n
 }
 
+// Use has the next process be of another build of the program.
+func (n *Node) Use(bin string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.command = append(slices.Clone(n.command[:len(n.command)-1]), bin)
+}
+
 // Launch starts a process; it need not be ready.
 func (n *Node) Launch() (ready <-chan error, err error) {
-	args := append(n.command[1:len(n.command):len(n.command)], "serve", "--data", filepath.Join(n.dir, n.Name), "--listen", n.addr, "--socket", n.socket, "--name", n.Name)
+	n.mu.Lock()
+	command := n.command
+	n.mu.Unlock()
+	args := append(slices.Clone(command[1:]), "serve", "--data", filepath.Join(n.dir, n.Name), "--listen", n.addr, "--socket", n.socket, "--name", n.Name)
 	args = append(args, n.Args...)
 	if n.Join != "" {
 		args = append(args, "--join", n.Join)
 	}
-	cmd := exec.Command(n.command[0], args...)
+	cmd := exec.Command(command[0], args...)
 	log, err := os.OpenFile(n.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,14 @@
+package standby
+
+import (
+	"testing"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon/canontest"
+)
+
+func TestMessagesAreAsTheyWere(t *testing.T) {
+	canontest.Golden(t, "testdata/golden/version1.txt", &Follow{Version: Version}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{},
+		&Batch{Parts: []store.Part{store.RecordPart(identity.EntityID{7}, 9, []byte("record")), store.StatePart(store.Snapshots, []byte("key"), []byte("state"))}}, &Held{})
+}
