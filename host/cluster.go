@@ -31,12 +31,14 @@ import (
 type ClusterOptions struct {
 	Member *directory.Member // not running yet; the runtime runs it
 
-	// Came, where it is not nil, is told of each member that is there, and Gone of each
-	// that is not any more. Moved is told where daemons of other nodes are. They must
+	// Came, where it is not nil, is told of each member that is there, Gone of each that
+	// is not any more, and Removed of each that never is to be trusted again unless it is
+	// let in anew. Moved is told where daemons of other nodes are. They must
 	// not block.
-	Came  func(directory.Node)
-	Gone  func(identity.NodeID)
-	Moved func(Moved)
+	Came    func(directory.Node)
+	Gone    func(identity.NodeID)
+	Removed func(directory.Node)
+	Moved   func(Moved)
 
 	// Lag is for how long a standby may owe an answer before it leaves those in
 	// sync; 0: a lease's time.
@@ -62,6 +64,7 @@ type clustered struct {
 	member *directory.Member
 	came   func(directory.Node)
 	gone   func(identity.NodeID)
+	remove func(directory.Node)
 	moved  func(Moved)
 	lag    time.Duration
 	done   chan struct{} // closed when the member has left
@@ -75,7 +78,7 @@ type clustered struct {
 }
 
 func newClustered(r *Runtime, o *ClusterOptions) *clustered {
-	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), done: make(chan struct{})}
+	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), done: make(chan struct{})}
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	if c.lag == 0 {
 		c.lag = o.Member.Self().TTL
@@ -207,6 +210,13 @@ func (c *clustered) NodeGone(id identity.NodeID) {
 			}
 		}
 	})
+}
+
+// NodeRemoved implements directory.Observer.
+func (c *clustered) NodeRemoved(n directory.Node) {
+	if c.remove != nil && n.ID() != c.rt.self {
+		c.tell(func() { c.remove(n) })
+	}
 }
 
 // LeaseChanged implements directory.Observer.

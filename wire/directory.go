@@ -103,6 +103,10 @@ func (m *Mesh) Introduce(key identity.EntityID, name, addr string) error {
 	return nil
 }
 
+// OnJoin has fn called for each node that comes to be trusted by a token, until ctx
+// ends, which is when the mesh closes.
+func (m *Mesh) OnJoin(fn func(ctx context.Context, key identity.EntityID)) { m.joined.Store(&fn) }
+
 func (m *Mesh) connected(id identity.NodeID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -69,6 +70,7 @@ type Mesh struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
+	joined    atomic.Pointer[func(context.Context, identity.EntityID)] // see OnJoin
 
 	mu       sync.Mutex
 	handler  host.Handler

@@ -152,6 +152,9 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 		}
 	}
 	m.adopt(s)
+	if joined := m.joined.Load(); joined != nil && purpose == purposeJoin {
+		m.work.Go(func() { (*joined)(m.ctx, key) })
+	}
 	if err := writeHello(stream, 0, mine); err != nil {
 		return nil, err
 	}

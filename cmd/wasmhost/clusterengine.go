@@ -375,8 +375,18 @@ func (e *clusterEngine) newMember() (*directory.Member, error) {
 // options make a runtime a node of the cluster; moved hears where daemons are.
 func (e *clusterEngine) options(moved func(host.Moved)) (*host.ClusterOptions, error) {
 	m, err := e.newMember()
+	e.mesh.OnJoin(func(ctx context.Context, key identity.EntityID) {
+		if err := m.LetIn(ctx, key.Node()); err != nil {
+			e.logger.Error("letting a node into the cluster", "node", key.Node(), "error", err)
+		}
+	})
 	return &host.ClusterOptions{
 		Member: m, Moved: moved, Gone: e.mesh.Lost,
+		Removed: func(n directory.Node) {
+			if err := e.mesh.Forget(n.Key); err != nil {
+				e.logger.Error("a node that was removed from the cluster", "node", n.ID(), "error", err)
+			}
+		},
 		Came: func(n directory.Node) {
 			if err := e.mesh.Introduce(n.Key, n.Name, n.Addr); err != nil {
 				e.logger.Error("a node of the cluster", "node", n.ID(), "error", err)

@@ -87,12 +87,38 @@ func (m *Member) Read(ctx context.Context, id identity.EntityID) (Entry, error) 
 	return Entry{d, revision}, nil
 }
 
-// Remove forgets a node that has no session. ErrConflict where it has one.
-func (m *Member) Remove(ctx context.Context, id identity.NodeID) error {
+// Remove forgets a node that has no session: it gets none until it is let in anew, and
+// every member hears of it. ErrConflict where it has one.
+func (m *Member) Remove(ctx context.Context, n Node) error {
+	record, err := n.encode()
+	if err != nil {
+		return err
+	}
 	ask, done := m.ask(ctx)
 	defer done()
-	_, err := m.engine.Commit(ask, []Condition{{sessionKey(id), 0}}, []Write{{Key: memberKey(id)}})
+	_, err = m.engine.Commit(ask, []Condition{{sessionKey(n.ID()), 0}}, []Write{{Key: memberKey(n.ID())}, {removedKey(n.ID()), record}})
 	return err
+}
+
+// LetIn lets a node be a member again that was removed.
+func (m *Member) LetIn(ctx context.Context, id identity.NodeID) error {
+	ask, done := m.ask(ctx)
+	defer done()
+	_, err := m.engine.Commit(ask, nil, []Write{{Key: removedKey(id)}})
+	return err
+}
+
+// ErrRemoved says that this node was removed from its cluster.
+var ErrRemoved = errors.New("this node was removed from the cluster: to let it in anew, join one of its nodes with a token")
+
+// removed returns ErrRemoved where this node was.
+func (m *Member) removed(ctx context.Context) error {
+	ask, done := m.ask(ctx)
+	defer done()
+	if _, revision, err := m.engine.Get(ask, removedKey(m.id)); err != nil || revision == 0 {
+		return err
+	}
+	return ErrRemoved
 }
 
 // Look returns what was heard last of a daemon.

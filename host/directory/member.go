@@ -44,6 +44,9 @@ type Observer interface {
 	NodeCame(n Node)
 	NodeGone(id identity.NodeID)
 
+	// NodeRemoved tells of a node that was removed: nobody is to trust it any more.
+	NodeRemoved(n Node)
+
 	// SessionBegan tells that this node has a session. All that was told by then is
 	// at least as new as the session: of what this node owned, what is its own still
 	// stays so while the session lasts.
@@ -223,8 +226,11 @@ func (m *Member) begin(ctx context.Context, session, beat int64) error {
 	ask, done := m.ask(ctx)
 	defer done()
 	sent := m.clock.Now()
-	revision, err := m.engine.Commit(ask, []Condition{{sessionKey(m.id), session}, {beatKey(m.id), beat}},
+	revision, err := m.engine.Commit(ask, []Condition{{sessionKey(m.id), session}, {beatKey(m.id), beat}, {removedKey(m.id), 0}},
 		[]Write{{sessionKey(m.id), m.life}, {memberKey(m.id), record}, {beatKey(m.id), record}})
+	if errors.Is(err, ErrConflict) {
+		err = errors.Join(err, m.removed(ctx))
+	}
 	if err != nil {
 		return err
 	}
@@ -455,6 +461,10 @@ func (m *Member) see(o Observer, c *Change) {
 		m.logger.Warn("the directory holds a key that is none of ours", "key", c.Key)
 		return
 	}
+	if kind == "removed" {
+		m.seeRemoved(o, c)
+		return
+	}
 	m.mu.Lock()
 	s := m.nodes[id]
 	if s == nil {
@@ -507,6 +517,20 @@ func (m *Member) see(o Observer, c *Change) {
 	} else {
 		o.NodeGone(id)
 	}
+}
+
+func (m *Member) seeRemoved(o Observer, c *Change) {
+	if c.Value == nil {
+		return // let in again, it shows by its session
+	}
+	n, err := decodeNode(c.Value)
+	if err != nil || removedKey(n.ID()) != c.Key {
+		m.logger.Error("the directory's record of a node that was removed", "key", c.Key, "error", errors.Join(err, ErrBadRecord))
+		return
+	}
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	o.NodeRemoved(n)
 }
 
 func (m *Member) seeDaemon(o Observer, name string, c *Change) {

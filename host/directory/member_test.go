@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,7 @@ type node struct {
 	verified uint64
 	entries  map[identity.EntityID]directory.Entry
 	leases   []bool
+	removed  []identity.NodeID
 	wake     chan struct{}
 }
 
@@ -55,6 +57,11 @@ func (n *node) DaemonChanged(id identity.EntityID, e *directory.Entry) {
 }
 func (n *node) NodeCame(directory.Node)  { n.kick() }
 func (n *node) NodeGone(identity.NodeID) { n.kick() }
+func (n *node) NodeRemoved(o directory.Node) {
+	n.mu.Lock()
+	n.removed = append(n.removed, o.ID())
+	n.mu.Unlock()
+}
 func (n *node) SessionBegan(session uint64) {
 	n.mu.Lock()
 	n.verified = session
@@ -323,4 +330,41 @@ func TestOneOwnerWhateverIsCut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestARemovedNodeStaysAway is a node that is removed while it is not there: the others
+// hear of it, also those that come later, and it gets no session until it is let in.
+func TestARemovedNodeStaysAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1, 1)
+		time.Sleep(time.Second)
+		a, b := c.nodes[0], c.nodes[1]
+		if err := a.member.Remove(t.Context(), b.member.Self()); !errors.Is(err, directory.ErrConflict) {
+			t.Errorf("removing one that is there: %v", err)
+		}
+		b.stop()
+		if err := a.member.Remove(t.Context(), b.member.Self()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !slices.Equal(a.removed, []identity.NodeID{b.id()}) {
+			t.Errorf("a heard of %v", a.removed)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		work.Go(func() { b.member.Run(ctx, b) })
+		defer work.Wait()
+		defer cancel()
+		time.Sleep(10 * time.Second)
+		if _, held := b.member.Lease(); held || !errors.Is(b.member.Err(), directory.ErrRemoved) || a.member.Here(b.id()) {
+			t.Errorf("a node that was removed is there: %v", b.member.Err())
+		}
+		if err := a.member.LetIn(t.Context(), b.id()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if _, held := b.member.Lease(); !held || !a.member.Here(b.id()) {
+			t.Errorf("a node that was let in is not there: %v", b.member.Err())
+		}
+	})
 }

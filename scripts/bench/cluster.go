@@ -345,6 +345,7 @@ type beginning struct{ began chan struct{} }
 
 func (beginning) DaemonChanged(identity.EntityID, *directory.Entry) {}
 func (beginning) NodeCame(directory.Node)                           {}
+func (beginning) NodeRemoved(directory.Node)                        {}
 func (beginning) NodeGone(identity.NodeID)                          {}
 func (beginning) LeaseChanged(bool)                                 {}
 func (b beginning) SessionBegan(uint64) {

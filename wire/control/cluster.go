@@ -218,7 +218,7 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 	if err := s.engine.Remove(ctx, found.ID()); err != nil {
 		return err
 	}
-	if err := m.Remove(ctx, found.ID()); errors.Is(err, directory.ErrConflict) {
+	if err := m.Remove(ctx, found.Node); errors.Is(err, directory.ErrConflict) {
 		return fmt.Errorf("%w: %s", errStillHere, ref)
 	} else if err != nil {
 		return err
