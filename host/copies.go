@@ -257,6 +257,7 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 	if err := in.begin(ctx, f); err != nil {
 		return err
 	}
+	defer in.discard()
 	err := in.take(ctx)
 	// What is on its way to the disk is waited for: who takes over reads it there.
 	// Nobody sends on the stream after that.
@@ -272,6 +273,8 @@ type receiving struct {
 	conn standby.Conn
 	disk bool
 	wasm []byte
+
+	files map[store.Digest]*arrivingFile // that came, or come, and no batch has taken
 
 	owes uint64 // the last batch that is held and was not said to be; 0: none
 
@@ -328,6 +331,8 @@ func (in *receiving) take(ctx context.Context) error {
 			err = in.reset()
 		case *standby.Record:
 			err = in.takeRecord(msg)
+		case *standby.File:
+			err = in.takeFile(msg)
 		case *standby.Batch:
 			err = in.takeBatch(msg)
 		default:
@@ -400,11 +405,9 @@ func (in *receiving) takeRecord(m *standby.Record) error {
 // takeBatch writes what came, and says that it is held: at once, or once the disk
 // has it.
 func (in *receiving) takeBatch(m *standby.Batch) error {
-	b := &store.Batch{}
-	for _, p := range m.Parts {
-		if err := b.AddPart(in.s.id, p); err != nil {
-			return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
-		}
+	b, err := in.batch(m)
+	if err != nil {
+		return err
 	}
 	if m.Number == 0 {
 		in.r.store.Submit(b, in.note)

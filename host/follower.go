@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"wasmhost/host/standby"
@@ -21,15 +22,23 @@ type follower struct {
 	node   identity.NodeID
 	cancel context.CancelFunc
 
-	queue  []*standby.Batch // to be sent
-	bytes  int              // that wait
-	open   bool             // what comes is queued
-	number uint64           // of the last that was queued
-	held   uint64           // up to which the standby has all
-	level  bool             // it had caught up, on this stream
-	behind time.Duration    // since when it is not connected; 0: it is
+	queue  []sending     // to be sent
+	bytes  int           // that wait
+	open   bool          // what comes is queued
+	number uint64        // of the last that was queued
+	held   uint64        // up to which the standby has all
+	level  bool          // it had caught up, on this stream
+	behind time.Duration // since when it is not connected; 0: it is
 	more   chan struct{}
 	conn   standby.Conn // nil: none
+}
+
+// sending is a batch to be sent, after the files that it speaks of, which can be read once
+// written is closed.
+type sending struct {
+	*standby.Batch
+	files   []store.Digest
+	written <-chan struct{}
 }
 
 // maxBehind is how much may wait for a standby until it begins anew.
@@ -54,16 +63,15 @@ func (p *replica) follow(n identity.NodeID) {
 }
 
 // add queues what the store came to keep. It needs p.mu.
-func (f *follower) add(number uint64, parts []store.Part) {
+func (f *follower) add(b sending) {
 	if !f.open {
 		return
 	}
-	b := &standby.Batch{Number: number, Parts: parts}
-	for i := range parts {
-		f.bytes += parts[i].Size()
+	for i := range b.Parts {
+		f.bytes += b.Parts[i].Size()
 	}
 	f.queue = append(f.queue, b)
-	f.number = number
+	f.number = b.Number
 	if f.bytes > maxBehind {
 		f.cut()
 		return
@@ -155,7 +163,7 @@ func (f *follower) stream(ctx context.Context) error {
 	f.open, f.queue, f.bytes = true, nil, 0
 	start := f.p.number
 	f.number = start
-	f.queue = append(f.queue, &standby.Batch{Number: max(start, 1), Parts: []store.Part{}})
+	f.queue = append(f.queue, sending{Batch: &standby.Batch{Number: max(start, 1), Parts: []store.Part{}}})
 	if start == 0 {
 		f.p.number, f.number, start = 1, 1, 1 // so that there is a number to answer
 	}
@@ -219,11 +227,10 @@ func (f *follower) sendModule(ctx context.Context, conn standby.Conn, digest []b
 // catchUp sends what the standby lacks of what the store keeps.
 func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby.Have) error {
 	s, id := f.p.c.rt.store, f.p.d.id
-	if s.HasFiles(id) {
+	if s.HasFiles(id) { // it came with that, and may not need one here
 		if done, err := f.p.storeAnew(); done || err != nil {
 			return errors.Join(err, errStoredAnew)
 		}
-		return fmt.Errorf("%w: a state that is in a file of its own does not go to standbys", ErrTooLarge)
 	}
 	// The state is read before the history's end is looked for, and sent after the
 	// history: what the standby has never stands behind the end of its history.
@@ -288,7 +295,16 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 	if err := out.flush(); err != nil {
 		return err
 	}
-	if err := conn.Send(&standby.Batch{Parts: state}); err != nil {
+	b := sending{Batch: &standby.Batch{Parts: state}}
+	for i := range state {
+		if d, ok := apartIn(&state[i]); ok {
+			b.files = append(b.files, d)
+		}
+	}
+	if err := f.sendFiles(ctx, conn, b); err != nil {
+		return err
+	}
+	if err := conn.Send(b.Batch); err != nil {
 		return err
 	}
 	rec, err := f.record(ctx)
@@ -359,6 +375,43 @@ func (g *gathering) flush() error {
 	return err
 }
 
+// sendFiles sends the files that the batch speaks of. One that was replaced since ends the
+// stream: the next begins with what is there.
+func (f *follower) sendFiles(ctx context.Context, conn standby.Conn, b sending) error {
+	if len(b.files) > 0 && b.written != nil {
+		select {
+		case <-b.written:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	for _, d := range b.files {
+		if err := f.sendFile(conn, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *follower) sendFile(conn standby.Conn, d store.Digest) (err error) {
+	file, size, err := f.p.c.rt.store.OpenState(f.p.d.id, d)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	for buf := make([]byte, standby.Chunk); size > 0; {
+		part := buf[:min(size, int64(len(buf)))]
+		if _, err := io.ReadFull(file, part); err != nil {
+			return fmt.Errorf("reading a state: %w", err)
+		}
+		size -= int64(len(part))
+		if err := conn.Send(&standby.File{Digest: d[:], Bytes: part, Last: size == 0}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // send sends what is queued until the stream breaks.
 func (f *follower) send(ctx context.Context, conn standby.Conn, heard <-chan error) error {
 	for {
@@ -370,7 +423,10 @@ func (f *follower) send(ctx context.Context, conn standby.Conn, heard <-chan err
 			return errors.New("it fell behind, or began anew")
 		}
 		for _, b := range queue {
-			if err := conn.Send(b); err != nil {
+			if err := f.sendFiles(ctx, conn, b); err != nil {
+				return err
+			}
+			if err := conn.Send(b.Batch); err != nil {
 				return err
 			}
 		}

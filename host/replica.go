@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host/directory"
+	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -179,7 +180,8 @@ func (p *replica) tellWaiting() {
 // submit writes the batch here and sends it to the standbys. finish is called once
 // both have it, or with the error; it must not block. It needs d.mu.
 func (p *replica) submit(b *store.Batch, stored func(error), finish func(error)) {
-	parts := b.Parts(p.d.id)
+	parts, files := b.Parts(p.d.id), b.Files()
+	written := make(chan struct{})
 	p.mu.Lock()
 	if why := p.over; why != nil {
 		p.mu.Unlock()
@@ -191,14 +193,11 @@ func (p *replica) submit(b *store.Batch, stored func(error), finish func(error))
 	number := p.number
 	p.queue = append(p.queue, unanswered{number: number, since: p.c.now(), finish: finish})
 	for _, f := range p.follows {
-		if b.HasFile() { // a file does not go to standbys
-			f.cut()
-			continue
-		}
-		f.add(number, parts)
+		f.add(sending{&standby.Batch{Number: number, Parts: parts}, files, written})
 	}
 	p.mu.Unlock()
 	p.d.rt.store.SubmitBegun(b, p.sendOn, func(err error) {
+		close(written)
 		stored(err)
 		p.stored(number, err)
 	})

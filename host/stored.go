@@ -75,6 +75,15 @@ const (
 	maxStandbyState = 32 << 20 // and from which that of a daemon with standbys is
 )
 
+// apartIn returns the digest of the file that a part's value speaks of; false where it
+// speaks of none.
+func apartIn(p *store.Part) (d store.Digest, ok bool) {
+	if t := store.Table(p.Table); p.Kind != 's' || t != store.Snapshots && t != store.Deltas || len(p.Value) < 8+len(d) || binary.BigEndian.Uint64(p.Value) < stateApart {
+		return d, false
+	}
+	return store.Digest(p.Value[8:]), true
+}
+
 // putSnapshot stores a snapshot that stands before history record index, in
 // place of all that is stored of the daemon's state.
 func (r *Runtime) putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {

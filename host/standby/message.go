@@ -84,6 +84,15 @@ type Batch struct {
 	Parts  []store.Part
 }
 
+// File is a piece of a state that the owner keeps in a file of its own. It comes before
+// the Batch whose part speaks of it.
+type File struct {
+	_      struct{} `cbor:",toarray"`
+	Digest []byte   // of the whole, SHA-256
+	Bytes  []byte   // up to Chunk
+	Last   bool
+}
+
 // Held says that the standby has all up to a batch.
 type Held struct {
 	_      struct{} `cbor:",toarray"`
@@ -98,6 +107,7 @@ func (*Reset) kind() uint8  { return 5 }
 func (*Record) kind() uint8 { return 6 }
 func (*Batch) kind() uint8  { return 7 }
 func (*Held) kind() uint8   { return 8 }
+func (*File) kind() uint8   { return 9 }
 
 // ErrBadMessage is wrapped by every error of Decode.
 var ErrBadMessage = errors.New("malformed message of a standby")
@@ -118,7 +128,7 @@ func Decode(b []byte) (Message, error) {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadMessage, len(b), MaxMessage)
 	}
 	var m Message
-	for _, blank := range []Message{&Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}} {
+	for _, blank := range []Message{&Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{}} {
 		if blank.kind() == b[0] {
 			m = blank
 		}
@@ -144,6 +154,10 @@ func check(m Message) error {
 	case *Have:
 		if (m.Next == 0) != (len(m.Sum) == 0) || len(m.Sum) != 0 && len(m.Sum) != 32 {
 			return fmt.Errorf("%d records, a sum of %d bytes", m.Next, len(m.Sum))
+		}
+	case *File:
+		if len(m.Digest) != 32 || len(m.Bytes) > Chunk {
+			return fmt.Errorf("%d bytes of a file, a digest of %d", len(m.Bytes), len(m.Digest))
 		}
 	case *Refuse:
 		if len(m.Text) > 4096 {

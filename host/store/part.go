@@ -25,14 +25,16 @@ var ErrBadPart = errors.New("a change of something else than the daemon")
 
 func partial(t Table) bool { return t == history || t == Snapshots || t == Deltas }
 
-// HasFile reports whether the batch speaks of a file, which is no part.
-func (b *Batch) HasFile() bool {
+// Files returns the digests of the files that the batch speaks of. They are no parts, but
+// values of parts name them.
+func (b *Batch) Files() []Digest {
+	var out []Digest
 	for i := range b.ops {
-		if b.ops[i].file != nil {
-			return true
+		if f := b.ops[i].file; f != nil {
+			out = append(out, f.Digest())
 		}
 	}
-	return false
+	return out
 }
 
 // HasFiles reports whether a state of the daemon is in a file of its own.
@@ -65,14 +67,21 @@ func (b *Batch) Parts(id ID) []Part {
 
 // AddPart adds a change of what the store keeps of the daemon. The batch keeps
 // the part's bytes.
-func (b *Batch) AddPart(id ID, p Part) error {
+func (b *Batch) AddPart(id ID, p Part) error { return b.AddPartFile(id, p, nil) }
+
+// AddPartFile is AddPart of a part that sets a value which speaks of the file; the batch
+// takes that over where there is no error.
+func (b *Batch) AddPartFile(id ID, p Part, f *StateFile) error {
+	if f != nil && (p.Kind != 's' || Table(p.Table) == history) {
+		return fmt.Errorf("%w: a file with a change of kind %q of table %q", ErrBadPart, p.Kind, p.Table)
+	}
 	if t := Table(p.Table); !partial(t) || len(p.Key) > 16 || p.Kind == 's' && t == history && len(p.Key) != 8 {
 		return fmt.Errorf("%w: table %q, key %x", ErrBadPart, p.Table, p.Key)
 	}
 	k := append(key(Table(p.Table), id[:]), p.Key...)
 	switch p.Kind {
 	case 's':
-		b.add(op{kind: 's', key: k, value: p.Value})
+		b.add(op{kind: 's', key: k, value: p.Value, file: f})
 	case 'd':
 		b.add(op{kind: 'd', key: k})
 	case 'r':

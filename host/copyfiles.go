@@ -1,0 +1,84 @@
+package host
+
+import (
+	"fmt"
+
+	"wasmhost/host/standby"
+	"wasmhost/host/store"
+)
+
+// States that are files of their own come to a standby before the batch that speaks of
+// them.
+
+// arrivingFile is one that comes.
+type arrivingFile struct {
+	*store.StateFile
+	whole bool
+}
+
+// maxArriving is how many may be here that no batch has taken.
+const maxArriving = 4
+
+func (in *receiving) takeFile(m *standby.File) error {
+	d := store.Digest(m.Digest)
+	f := in.files[d]
+	if f == nil {
+		if len(in.files) == maxArriving {
+			return fmt.Errorf("%w: more than %d states that nothing speaks of", standby.ErrBadMessage, maxArriving)
+		}
+		file, err := in.r.store.NewState(in.s.id)
+		if err != nil {
+			return err
+		}
+		if in.files == nil {
+			in.files = make(map[store.Digest]*arrivingFile)
+		}
+		f = &arrivingFile{StateFile: file}
+		in.files[d] = f
+	}
+	if f.whole {
+		return fmt.Errorf("%w: more of a state that is whole", standby.ErrBadMessage)
+	}
+	if size, most := f.Size()+int64(len(m.Bytes)), in.r.limits.StateBytes; size > most {
+		return fmt.Errorf("%w: a state of more than %d bytes", ErrTooLarge, most)
+	}
+	if _, err := f.Write(m.Bytes); err != nil {
+		return err
+	}
+	if f.whole = m.Last; m.Last && f.Digest() != d {
+		return fmt.Errorf("%w: state %x came for %x", standby.ErrBadMessage, f.Digest(), d)
+	}
+	return nil
+}
+
+// batch makes the batch that the message asks for, with the files that it speaks of, which
+// are durable when it returns.
+func (in *receiving) batch(m *standby.Batch) (*store.Batch, error) {
+	b := &store.Batch{}
+	for i := range m.Parts {
+		var file *store.StateFile
+		d, apart := apartIn(&m.Parts[i])
+		if apart {
+			f := in.files[d]
+			if f == nil || !f.whole {
+				return nil, fmt.Errorf("%w: a state whose file has not come", standby.ErrBadMessage)
+			}
+			if err := f.Finish(); err != nil { // else others would wait for it
+				return nil, err
+			}
+			file = f.StateFile
+		}
+		if err := b.AddPartFile(in.s.id, m.Parts[i], file); err != nil {
+			return nil, fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
+		}
+		delete(in.files, d)
+	}
+	return b, nil
+}
+
+// discard removes what no batch has taken.
+func (in *receiving) discard() {
+	for _, f := range in.files {
+		f.Discard()
+	}
+}
