@@ -58,9 +58,9 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 	}}
 	var yes bool
 	remove := &cobra.Command{Use: "remove NODE", Short: "Forget a node that is gone for good", Long: `Forget a node of the cluster that is gone for good: it has no vote in the engine any
-more, and the nodes trust it no more where this is asked. Its daemons that had
-standbys are there; others stay listed as lost. A node that is there is not removed:
-stop it first.`, Example: "  wasmhost cluster remove c --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+more, no node of the cluster trusts it, and it does not come back unless it joins one
+with a token. Its daemons that had standbys are there; others stay listed as lost. A
+node that is there is not removed: stop it first.`, Example: "  wasmhost cluster remove c --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		if err := a.confirm(yes, "forget node "+args[0]+" of the cluster"); err != nil {
 			return err
 		}

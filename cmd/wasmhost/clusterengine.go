@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -101,13 +102,51 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 		}
 		return e, err
 	}
+	moved := false
 	if e.member == nil {
+		if moved, err = e.placeMember(dir, st); err != nil {
+			return nil, err
+		}
 		if e.member, err = e.startMember(dir, st); err != nil {
 			return nil, err
 		}
 	}
 	e.serve()
+	if moved {
+		ctx, cancel := context.WithCancel(context.Background())
+		e.work.Go(func() { e.member.Moved(ctx, st.Reach) })
+		stop := e.cancel
+		e.cancel = func() { stop(); cancel() }
+	}
 	return e, nil
+}
+
+// placeMember gives a member that was elsewhere before an address here, and reports
+// whether it has another now. It stays where it was unless it is told another host, or
+// its address is none of this machine's.
+func (e *clusterEngine) placeMember(dir string, st *engineState) (bool, error) {
+	host, _, err := net.SplitHostPort(st.Addr)
+	if err != nil {
+		return false, fmt.Errorf("reading the node's part in its cluster: %w", err)
+	}
+	told, _, _ := net.SplitHostPort(e.o.listen) // empty: it is not told
+	l, err := net.Listen("tcp", st.Addr)
+	switch {
+	case err == nil:
+		if err := l.Close(); err != nil {
+			return false, err
+		}
+		if told == "" || told == host {
+			return false, nil
+		}
+	case !errors.Is(err, syscall.EADDRNOTAVAIL):
+		return false, nil // what is wrong the member says
+	}
+	if st.Addr, st.Reach, err = e.memberAddr(); err != nil {
+		return false, err
+	}
+	e.logger.Info("the node's part in the cluster's directory has another address", "address", st.Reach)
+	return true, writeEngineState(dir, st)
 }
 
 // serve lets the other nodes ask the member, and lets learners vote.

@@ -93,6 +93,28 @@ func (m *Member) Client() *clientv3.Client { return m.client }
 // Done is closed when the member has ended; Close ends it.
 func (m *Member) Done() <-chan struct{} { return m.etcd.Server.StopNotify() }
 
+// Moved tells the others where they reach this member from now on, again and again until
+// they know, or ctx ends. Until then it hears of what they decide by asking them.
+func (m *Member) Moved(ctx context.Context, reach string) {
+	id := uint64(m.etcd.Server.MemberID())
+	for {
+		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
+		_, err := m.client.MemberUpdate(ask, id, []string{PeerURL(reach)})
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		m.logger.Warn("telling the cluster's members of this one's address: it is tried again", "error", err)
+		timer := time.NewTimer(time.Second)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
 // Serve answers clients that come by l, such as nodes that are no members, until l
 // closes.
 func (m *Member) Serve(l net.Listener) error {
