@@ -202,6 +202,15 @@ func (r *Runtime) Module(_ context.Context, digest [32]byte) ([]byte, error) {
 	return wasm, err
 }
 
+// TakesModules returns how many bytes a module of another node may have; 0: the runtime
+// takes none.
+func (r *Runtime) TakesModules() int64 {
+	if r.refuse {
+		return 0
+	}
+	return r.limits.ModuleBytes
+}
+
 // RemoveKind forgets the kind. Daemons of it keep it: ErrKindInUse.
 func (r *Runtime) RemoveKind(_ context.Context, name string) error {
 	if err := r.open(); err != nil {

@@ -98,6 +98,9 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 	if err := s.notElsewhere(r.Context(), spawn); err != nil {
 		return err
 	}
+	if err := s.learnKind(r.Context(), req.Kind); err != nil {
+		return err
+	}
 	if req.Place != nil && len(req.Subscribe) > 0 {
 		return fmt.Errorf("%w: a daemon is subscribed when it is where it is to be: give either place or subscribe", errBadRequest)
 	}

@@ -166,7 +166,7 @@ func (s *Server) postGroup(w http.ResponseWriter, r *http.Request) error {
 	if err := host.ValidName(group.MemberName(req.Name, group.MaxSize)); err != nil {
 		return err
 	}
-	if _, err := s.rt.Kind(req.Kind); err != nil {
+	if err := s.learnKind(r.Context(), req.Kind); err != nil {
 		return err
 	}
 	spec := group.Spec{Name: req.Name, Kind: req.Kind, Size: req.Size, Strategy: group.Strategy(req.Strategy), Config: req.Config, Standbys: req.Standbys, Ack: req.Ack}

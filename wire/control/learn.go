@@ -1,0 +1,81 @@
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"wasmhost/host"
+	"wasmhost/wire"
+)
+
+// errKindDiffers says that a kind is not known here, and that those who know it do not
+// agree on what it is.
+var errKindDiffers = errors.New("nodes have different modules under the kind's name")
+
+// learnKind makes a kind known here that nodes have which may push kinds to this one, as
+// all nodes of its cluster may. host.ErrKindNotFound where none has it.
+func (s *Server) learnKind(ctx context.Context, name string) error {
+	_, unknown := s.rt.Kind(name)
+	if !errors.Is(unknown, host.ErrKindNotFound) || host.ValidName(name) != nil || s.rt.TakesModules() == 0 {
+		return unknown
+	}
+	said, _, err := askAll(ctx, s, func(ctx context.Context, c *Client) (Kind, error) { return c.Kind(ctx, name) })
+	if err != nil {
+		return err
+	}
+	peers, err := s.mesh.Peers()
+	if err != nil {
+		return err
+	}
+	var from wire.PeerInfo
+	var has []string
+	for _, p := range peers {
+		k, ok := said[p.ID]
+		if !ok || k.Digest == "" || p.Rights&wire.RightKinds == 0 {
+			continue
+		}
+		from = p
+		if !slices.Contains(has, k.Digest) {
+			has = append(has, k.Digest)
+		}
+	}
+	switch len(has) {
+	case 0:
+		return unknown
+	case 1:
+	default:
+		return fmt.Errorf("%w: %q is %s", errKindDiffers, name, strings.Join(has, ", "))
+	}
+	id := from.ID
+	own, err := host.LimitsOf(said[id].Limits)
+	if err != nil {
+		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
+	}
+	r, err := NewClient(s.mesh.HTTPTransport(id)).PullKind(ctx, name)
+	if err != nil {
+		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
+	}
+	defer r.Close()
+	most := s.rt.TakesModules()
+	wasm, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(wasm)) > most {
+		err = fmt.Errorf("%w: a module of more than %d bytes", host.ErrTooLarge, most)
+	}
+	if sum := sha256.Sum256(wasm); err == nil && hex.EncodeToString(sum[:]) != has[0] {
+		err = fmt.Errorf("%w: another module comes than it says", host.ErrModuleNotFound)
+	}
+	if err == nil {
+		_, err = s.rt.PushKindWith(ctx, name, wasm, own)
+	}
+	if err != nil {
+		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
+	}
+	s.logger.Info("took a kind from another node", "kind", name, "module", has[0], "from", id)
+	return nil
+}
