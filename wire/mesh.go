@@ -77,7 +77,7 @@ type Mesh struct {
 	events   func(ctx context.Context, from identity.NodeID, s *quic.Stream)
 	sessions map[identity.NodeID]*session
 	denied   map[identity.NodeID]uint64
-	dialing  map[identity.NodeID]*sync.Mutex
+	dialing  map[identity.NodeID]chan struct{} // a place for who dials a peer
 
 	directory *directoryListener // nil: this node serves none
 }
@@ -93,7 +93,7 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]*sync.Mutex),
+	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]chan struct{}),
 		denied: make(map[identity.NodeID]uint64)}
 	m.tokens.clock = c.Clock
 	var err error

@@ -29,6 +29,7 @@ type Sender struct {
 	cancel context.CancelCauseFunc
 	window chan struct{}                      // a place for each event that is not answered
 	turn   atomic.Pointer[context.CancelFunc] // ends the dialling that is under way
+	news   atomic.Pointer[host.Moved]         // where the daemon is, that no dialling may begin without
 
 	mu      sync.Mutex
 	number  uint64
@@ -212,11 +213,13 @@ func (s *Sender) where() identity.NodeID {
 
 // elsewhere turns to where the daemon is now, and sends what is not answered there.
 func (s *Sender) elsewhere(m host.Moved) {
+	s.news.Store(&m) // before: who begins to dial meanwhile sees it, or is stopped
 	if stop := s.turn.Load(); stop != nil {
 		(*stop)()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.news.CompareAndSwap(&m, nil)
 	if s.failed != nil || m.Node == s.where() || s.ctx.Err() != nil {
 		return
 	}
@@ -353,6 +356,9 @@ func (s *Sender) dial() error {
 	defer stop()
 	s.turn.Store(&stop)
 	defer s.turn.Store(nil)
+	if m := s.news.Load(); m != nil && m.Node != s.where() {
+		return &host.MovedError{Moved: *m}
+	}
 	stream, err := s.node.mesh.open(dial, s.where(), purposeEvents)
 	if err != nil {
 		if s.ctx.Err() == nil && dial.Err() != nil {

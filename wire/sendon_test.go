@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -234,6 +236,74 @@ func TestWhatWasGivenUpComesFirstWhereTheDaemonIsBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNobodyDialsWhereTheDaemonWas has a sender hear where the daemon is right before it
+// dials the node that had it, which is gone: it does not wait for that one.
+func TestNobodyDialsWhereTheDaemonWas(t *testing.T) {
+	a, b := newMesh(t, Config{Identity: someKey(t), Name: "a"}), newMesh(t, Config{Identity: someKey(t), Name: "b"})
+	join(t, a, b)
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	gone := someKey(t)
+	if err := a.Introduce(gone.ID(), "gone", silent.LocalAddr().String()); err != nil {
+		t.Fatal(err)
+	}
+	id := identity.EntityID{7}
+	s, err := NewNode(a, &owner{}).OpenSender(t.Context(), id, gone.ID().Node(), identity.EntityID{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	went := host.Moved{Entity: id, Node: b.Self(), Epoch: 2}
+	s.mu.Lock()
+	heard := make(chan struct{})
+	go func() { defer close(heard); s.elsewhere(went) }()
+	for s.news.Load() == nil {
+		runtime.Gosched()
+	}
+	err = s.dial()
+	s.mu.Unlock()
+	var moved *host.MovedError
+	if !errors.As(err, &moved) || moved.Node != b.Self() {
+		t.Errorf("it dialled: %v", err)
+	}
+	<-heard
+	if s.where() != b.Self() || s.news.Load() != nil {
+		t.Errorf("it is at %s", s.where())
+	}
+
+	// Who waits for another to dial the node stops waiting when it is told to.
+	first, second := make(chan struct{}), make(chan error)
+	dialling, stop := context.WithCancel(t.Context())
+	go func() {
+		defer close(first)
+		_, _ = a.open(dialling, gone.ID().Node(), purposeEvents) // it is stopped
+	}()
+	for turn := (chan struct{})(nil); len(turn) == 0; runtime.Gosched() {
+		a.mu.Lock()
+		turn = a.dialing[gone.ID().Node()]
+		a.mu.Unlock()
+	}
+	waiting, leave := context.WithCancel(t.Context())
+	go func() {
+		_, err := a.open(waiting, gone.ID().Node(), purposeEvents)
+		second <- err
+	}()
+	leave()
+	if err := <-second; !errors.Is(err, host.ErrUnreachable) {
+		t.Error(err)
+	}
+	select {
+	case <-first:
+		t.Error("the one that dials has ended as well")
+	default:
+	}
+	stop()
+	<-first
 }
 
 // TestAClosedSenderSaysWhereTheDaemonWent has nobody to send on what the owner gave up.

@@ -331,17 +331,21 @@ func (m *Mesh) insist(id identity.NodeID, dial func() error) {
 // none.
 func (m *Mesh) session(ctx context.Context, id identity.NodeID) (*session, error) {
 	m.mu.Lock()
-	s, lock := m.sessions[id], m.dialing[id]
-	if lock == nil {
-		lock = &sync.Mutex{}
-		m.dialing[id] = lock
+	s, turn := m.sessions[id], m.dialing[id]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		m.dialing[id] = turn
 	}
 	m.mu.Unlock()
 	if s != nil && s.alive() {
 		return s, nil
 	}
-	lock.Lock()
-	defer lock.Unlock()
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %s: %w", host.ErrUnreachable, id, context.Cause(ctx))
+	}
+	defer func() { <-turn }()
 	m.mu.Lock()
 	s = m.sessions[id]
 	m.mu.Unlock()
