@@ -74,7 +74,7 @@ func (s *Server) KeepBalanced(ctx context.Context, every time.Duration) {
 		}
 		m, err := s.nextMove(ctx, placement.Balance{Rest: rested * every})
 		if err != nil || m == nil {
-			if err != nil && ctx.Err() == nil {
+			if err != nil && ctx.Err() == nil && !errors.Is(err, errUneven) {
 				s.logger.Warn("looking whether a daemon should move to even nodes out", "error", err)
 			}
 			continue
