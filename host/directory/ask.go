@@ -97,7 +97,13 @@ func (m *Member) Remove(ctx context.Context, n Node) error {
 	ask, done := m.ask(ctx)
 	defer done()
 	_, err = m.engine.Commit(ask, []Condition{{sessionKey(n.ID()), 0}}, []Write{{Key: memberKey(n.ID())}, {removedKey(n.ID()), record}})
-	return err
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.members, n.ID()) // who asks here sees it at once; others hear of it
+	return nil
 }
 
 // LetIn lets a node be a member again that was removed.
