@@ -208,7 +208,7 @@ type arrivingMemory struct {
 	view  *sandbox.Frozen // that hash stands at
 	root  [32]byte
 	index []uint32
-	put   blockSet // blocks that came since, whose hash is there already
+	put   sandbox.BlockSet // blocks that came since, whose hash is there already
 }
 
 func (a *arrivingMemory) of() (mover, error) {
@@ -241,7 +241,7 @@ func (a *arrivingMemory) add(m *migration.Blocks) error {
 	}
 	for k, b := range a.index {
 		a.hash.Put(b, blocks[k*sandbox.BlockBytes:][:sandbox.BlockBytes])
-		a.put.add(b)
+		a.put.Add(b)
 	}
 	return nil
 }
@@ -286,18 +286,6 @@ func (a *arrivingMemory) look() error {
 	a.view, a.root = v, a.hash.Root(&v.State)
 	return nil
 }
-
-// blockSet is a set of blocks by their numbers.
-type blockSet []uint64
-
-func (s *blockSet) add(b uint32) {
-	if n := int(b/64) + 1; n > len(*s) {
-		*s = append(*s, make(blockSet, n-len(*s))...)
-	}
-	(*s)[b/64] |= 1 << (b % 64)
-}
-
-func (s blockSet) has(b uint32) bool { return int(b/64) < len(s) && s[b/64]>>(b%64)&1 != 0 }
 
 // sum is the hash of the memory; empty where it did not come in blocks.
 func (a *arrivingMemory) sum() []byte {

@@ -80,9 +80,9 @@ func (m *movingMemory) put(v *sandbox.Frozen) { follow(m.hash, v, nil) }
 // follow hashes what is in a view, but for blocks that were put already. It lets
 // others run now and then: events that come meanwhile would else wait until the
 // scheduler takes the processor away, 10 ms.
-func follow(hash *sandbox.Follower, v *sandbox.Frozen, put blockSet) {
+func follow(hash *sandbox.Follower, v *sandbox.Frozen, put sandbox.BlockSet) {
 	for k, b := range v.Index {
-		if put.has(b) {
+		if put.Has(b) {
 			continue
 		}
 		hash.Put(b, v.Block(k))

@@ -37,6 +37,7 @@ type testCluster struct {
 	t     *testing.T
 	net   hosttest.Net
 	mem   *directory.Memory
+	own   host.Limits // of the nodes
 	nodes []*member
 }
 
@@ -54,17 +55,24 @@ func (c bubbleClock) After(d time.Duration) <-chan time.Time {
 	return time.After(time.Duration(float64(d) / c.rate))
 }
 
-func newTestCluster(t *testing.T, n int) *testCluster {
+func newTestCluster(t *testing.T, n int) *testCluster { return newLimitedCluster(t, n, host.Limits{}) }
+
+// newLimitedCluster is a cluster of nodes with these limits.
+func newLimitedCluster(t *testing.T, n int, own host.Limits) *testCluster {
 	rates := make([]float64, n)
 	for i := range rates {
 		rates[i] = 1
 	}
-	return newDriftingCluster(t, rates)
+	return startCluster(t, rates, own)
 }
 
 // newDriftingCluster is a cluster of nodes whose clocks run at these rates.
 func newDriftingCluster(t *testing.T, rates []float64) *testCluster {
-	c := &testCluster{t: t, mem: directory.NewMemory()}
+	return startCluster(t, rates, host.Limits{})
+}
+
+func startCluster(t *testing.T, rates []float64, own host.Limits) *testCluster {
+	c := &testCluster{t: t, mem: directory.NewMemory(), own: own}
 	for _, rate := range rates {
 		key, err := identity.Generate()
 		if err != nil {
@@ -97,7 +105,7 @@ func (m *member) start() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.rt, err = host.New(m.t.Context(), host.Options{Node: m.key, Store: m.s, Mesh: m.mesh, Logger: logger, Cluster: &host.ClusterOptions{Member: dir}})
+	m.rt, err = host.New(m.t.Context(), host.Options{Node: m.key, Store: m.s, Mesh: m.mesh, Logger: logger, Limits: m.c.own, Cluster: &host.ClusterOptions{Member: dir}})
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -23,11 +23,11 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 	}
 	want := directory.Daemon{Entity: d.id, Name: d.name, Owner: c.rt.self, Epoch: epoch, Want: standbys, Ack: ack}
 	e, err := c.member.Create(ctx, want)
-	if taken := new(directory.NameTakenError); errors.As(err, &taken) {
-		if err := c.forgetUnborn(ctx, taken); err != nil {
-			return e, err
-		}
+	if taken := new(directory.NameTakenError); errors.As(err, &taken) && c.forgetCutShort(ctx, taken) {
 		e, err = c.member.Create(ctx, want)
+	}
+	if errors.As(err, new(*directory.NameTakenError)) {
+		return e, fmt.Errorf("%w: %w", ErrNameTaken, err)
 	}
 	if !errors.Is(err, directory.ErrConflict) {
 		return e, err
@@ -44,24 +44,24 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 	return c.member.Put(ctx, old, want)
 }
 
-// forgetUnborn removes from the directory who has a name, where that is a daemon whose
-// spawn here was cut short after it was claimed. ErrNameTaken where it is not.
-func (c *clustered) forgetUnborn(ctx context.Context, taken *directory.NameTakenError) error {
+// forgetCutShort removes from the directory who has a name, where that is a daemon whose
+// spawn here was cut short after it was claimed, and reports whether it did.
+func (c *clustered) forgetCutShort(ctx context.Context, taken *directory.NameTakenError) bool {
 	c.rt.mu.RLock()
 	_, here := c.rt.daemons[taken.By]
 	_, gone := c.rt.moved[taken.By]
 	c.rt.mu.RUnlock()
 	if taken.Owner != c.rt.self || here || gone || c.coming(taken.By) {
-		return fmt.Errorf("%w: %w", ErrNameTaken, taken)
+		return false
 	}
 	e, err := c.member.Read(ctx, taken.By)
+	if err == nil && e.Owner == c.rt.self && len(e.Standbys) == 0 {
+		err = c.member.Delete(ctx, e)
+	}
 	if err != nil {
-		return err
+		c.rt.logger.Warn("freeing the name of a spawn that was cut short", "name", taken.Name, "daemon", taken.By.Origin(), "error", err)
 	}
-	if e.Owner != c.rt.self || len(e.Standbys) > 0 {
-		return fmt.Errorf("%w: %w", ErrNameTaken, taken)
-	}
-	return c.member.Delete(ctx, e)
+	return err == nil
 }
 
 // ErrBadStandbys says that a daemon cannot have so many standbys.

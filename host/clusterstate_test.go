@@ -126,13 +126,13 @@ func TestLargeStatesGoToStandbys(t *testing.T) {
 }
 
 // TestStatesInFilesGoToStandbys lets a daemon go on whose state is so large that it is a
-// file of its own: at a standby that was there when it was stored, and then at one that
-// came later.
+// file of its own, and above what the nodes allow others: at a standby that was there when
+// it was stored, and then at one that came later.
 func TestStatesInFilesGoToStandbys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := stateCluster{newTestCluster(t, 3)}
+		c := stateCluster{newLimitedCluster(t, 3, host.Limits{StateBytes: 1 << 20})}
 		a := c.nodes[0]
-		d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "huge", Standbys: 1, Limits: host.Limits{SnapshotEvents: 2}})
+		d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "huge", Standbys: 1, Limits: host.Limits{SnapshotEvents: 2, StateBytes: 64 << 20}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -405,6 +405,12 @@ func (in *receiving) takeRecord(m *standby.Record) error {
 // takeBatch writes what came, and says that it is held: at once, or once the disk
 // has it.
 func (in *receiving) takeBatch(m *standby.Batch) error {
+	in.s.mu.Lock()
+	known := in.s.record != nil
+	in.s.mu.Unlock()
+	if m.Number != 0 && !known {
+		return fmt.Errorf("%w: a batch to acknowledge before the daemon's record", standby.ErrBadMessage)
+	}
 	b, err := in.batch(m)
 	if err != nil {
 		return err
@@ -415,10 +421,6 @@ func (in *receiving) takeBatch(m *standby.Batch) error {
 	}
 	in.s.mu.Lock()
 	caughtUp := !in.s.whole || in.s.said != in.disk
-	if in.s.record == nil {
-		in.s.mu.Unlock()
-		return fmt.Errorf("%w: a batch to acknowledge before the daemon's record", standby.ErrBadMessage)
-	}
 	if caughtUp {
 		in.s.whole = true
 		if err := in.s.put(b); err != nil {

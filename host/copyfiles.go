@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"slices"
 
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
@@ -39,8 +40,8 @@ func (in *receiving) takeFile(m *standby.File) error {
 	if f.whole {
 		return fmt.Errorf("%w: more of a state that is whole", standby.ErrBadMessage)
 	}
-	if size, most := f.Size()+int64(len(m.Bytes)), in.r.limits.StateBytes; size > most {
-		return fmt.Errorf("%w: a state of more than %d bytes", ErrTooLarge, most)
+	if f.Size()+int64(len(m.Bytes)) > maxState { // a daemon's own limit may be above the node's
+		return fmt.Errorf("%w: a state of more than %d bytes", ErrTooLarge, int64(maxState))
 	}
 	if _, err := f.Write(m.Bytes); err != nil {
 		return err
@@ -52,25 +53,27 @@ func (in *receiving) takeFile(m *standby.File) error {
 }
 
 // batch makes the batch that the message asks for, with the files that it speaks of, which
-// are durable when it returns.
+// are durable when it returns. Where there is an error the files stay in.files.
 func (in *receiving) batch(m *standby.Batch) (*store.Batch, error) {
 	b := &store.Batch{}
+	var took []store.Digest
 	for i := range m.Parts {
 		var file *store.StateFile
-		d, apart := apartIn(&m.Parts[i])
-		if apart {
+		if d, apart := apartIn(&m.Parts[i]); apart {
 			f := in.files[d]
-			if f == nil || !f.whole {
+			if f == nil || !f.whole || slices.Contains(took, d) {
 				return nil, fmt.Errorf("%w: a state whose file has not come", standby.ErrBadMessage)
 			}
-			if err := f.Finish(); err != nil { // else others would wait for it
-				return nil, err
-			}
-			file = f.StateFile
+			file, took = f.StateFile, append(took, d)
 		}
 		if err := b.AddPartFile(in.s.id, m.Parts[i], file); err != nil {
 			return nil, fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
 		}
+	}
+	if err := b.Finish(); err != nil { // else others would wait for it
+		return nil, err
+	}
+	for _, d := range took {
 		delete(in.files, d)
 	}
 	return b, nil

@@ -25,13 +25,15 @@ func TestFilesThatAreNotWhatTheySay(t *testing.T) {
 		return &standby.Batch{Parts: []store.Part{store.StatePart(table, []byte{}, append(binary.BigEndian.AppendUint64(nil, 1<<63|4), digest...))}}
 	}
 	for name, messages := range map[string][]standby.Message{
-		"another digest":          {file(1, true)},
-		"more of what is whole":   {&standby.File{Digest: sum[:], Bytes: state, Last: true}, &standby.File{Digest: sum[:], Bytes: state}},
-		"many":                    {file(1, false), file(2, false), file(3, false), file(4, false), file(5, false)},
-		"spoken of, never came":   {speaks(store.Snapshots, sum[:])},
-		"spoken of, not whole":    {&standby.File{Digest: sum[:], Bytes: state}, speaks(store.Snapshots, sum[:])},
-		"spoken of in no state":   {&standby.File{Digest: sum[:], Bytes: state, Last: true}, speaks(store.Table('h'), sum[:])},
-		"spoken of twice at once": {&standby.File{Digest: sum[:], Bytes: state, Last: true}, &standby.Batch{Parts: append(speaks(store.Snapshots, sum[:]).Parts, speaks(store.Deltas, sum[:]).Parts...)}},
+		"another digest":           {file(1, true)},
+		"more of what is whole":    {&standby.File{Digest: sum[:], Bytes: state, Last: true}, &standby.File{Digest: sum[:], Bytes: state}},
+		"many":                     {file(1, false), file(2, false), file(3, false), file(4, false), file(5, false)},
+		"spoken of, never came":    {speaks(store.Snapshots, sum[:])},
+		"spoken of, not whole":     {&standby.File{Digest: sum[:], Bytes: state}, speaks(store.Snapshots, sum[:])},
+		"spoken of in no state":    {&standby.File{Digest: sum[:], Bytes: state, Last: true}, speaks(store.Table('h'), sum[:])},
+		"beside what is no part":   {&standby.File{Digest: sum[:], Bytes: state, Last: true}, &standby.Batch{Parts: append(speaks(store.Snapshots, sum[:]).Parts, store.Part{Table: 'x', Kind: 's'})}},
+		"to be acknowledged first": {&standby.File{Digest: sum[:], Bytes: state, Last: true}, &standby.Batch{Number: 1, Parts: speaks(store.Snapshots, sum[:]).Parts}},
+		"spoken of twice at once":  {&standby.File{Digest: sum[:], Bytes: state, Last: true}, &standby.Batch{Parts: append(speaks(store.Snapshots, sum[:]).Parts, speaks(store.Deltas, sum[:]).Parts...)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -66,8 +68,13 @@ func TestFilesThatAreNotWhatTheySay(t *testing.T) {
 					}
 				}
 				time.Sleep(time.Second)
+				for _, digest := range []store.Digest{sum, store.Digest(file(1, true).Digest)} {
+					if r, _, err := b.s.OpenState(d.Entity, digest); err == nil {
+						t.Errorf("a file is kept: %v", r.Close())
+					}
+				}
 				if b.s.HasFiles(d.Entity) {
-					t.Error("a file is kept")
+					t.Error("the store knows of a file")
 				}
 			})
 		})

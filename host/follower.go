@@ -34,7 +34,7 @@ type follower struct {
 }
 
 // sending is a batch to be sent, after the files that it speaks of, which can be read once
-// written is closed.
+// written is closed; nil: now.
 type sending struct {
 	*standby.Batch
 	files   []store.Digest
@@ -74,7 +74,6 @@ func (f *follower) add(b sending) {
 	f.number = b.Number
 	if f.bytes > maxBehind {
 		f.cut()
-		return
 	}
 }
 
@@ -378,7 +377,7 @@ func (g *gathering) flush() error {
 // sendFiles sends the files that the batch speaks of. One that was replaced since ends the
 // stream: the next begins with what is there.
 func (f *follower) sendFiles(ctx context.Context, conn standby.Conn, b sending) error {
-	if len(b.files) > 0 && b.written != nil {
+	if b.written != nil {
 		select {
 		case <-b.written:
 		case <-ctx.Done():

@@ -61,6 +61,9 @@ var DefaultLimits = Limits{
 // needs.
 const maxMemory = 4<<30 - 64<<10
 
+// maxState is what a daemon's limit on its state may be.
+const maxState = 4 << 30
+
 // limitField is one of the limits, by its stable name.
 type limitField struct {
 	name string
@@ -84,7 +87,7 @@ var limitFields = []limitField{
 	field("event-bytes", 16<<20, true, func(l *Limits) *int { return &l.EventBytes }),
 	field("mailbox", 1<<20, true, func(l *Limits) *int { return &l.Mailbox }),
 	field("senders", 1<<24, true, func(l *Limits) *int { return &l.Senders }),
-	field("state-bytes", 4<<30, true, func(l *Limits) *int64 { return &l.StateBytes }),
+	field("state-bytes", maxState, true, func(l *Limits) *int64 { return &l.StateBytes }),
 	field("module-bytes", 1<<30, false, func(l *Limits) *int64 { return &l.ModuleBytes }),
 	field("tail-bytes", 4<<30, false, func(l *Limits) *int64 { return &l.TailBytes }),
 	field("sender-memory", math.MaxInt64, false, func(l *Limits) *time.Duration { return &l.SenderMemory }),

@@ -181,7 +181,10 @@ func (p *replica) tellWaiting() {
 // both have it, or with the error; it must not block. It needs d.mu.
 func (p *replica) submit(b *store.Batch, stored func(error), finish func(error)) {
 	parts, files := b.Parts(p.d.id), b.Files()
-	written := make(chan struct{})
+	var written chan struct{}
+	if len(files) > 0 {
+		written = make(chan struct{})
+	}
 	p.mu.Lock()
 	if why := p.over; why != nil {
 		p.mu.Unlock()
@@ -197,7 +200,9 @@ func (p *replica) submit(b *store.Batch, stored func(error), finish func(error))
 	}
 	p.mu.Unlock()
 	p.d.rt.store.SubmitBegun(b, p.sendOn, func(err error) {
-		close(written)
+		if written != nil {
+			close(written)
+		}
 		stored(err)
 		p.stored(number, err)
 	})

@@ -139,7 +139,7 @@ func (n *Node) readEvents(ctx context.Context, r *bufio.Reader, answers chan<- a
 	if err := canon.Unmarshal(b, &open); err != nil {
 		return fmt.Errorf("opening an events stream: %w", err)
 	}
-	var taken []*host.Pending // in order
+	var before []*host.Pending // in order
 	for {
 		b, err := canon.ReadFrame(r, maxEventFrame)
 		if err != nil {
@@ -150,7 +150,7 @@ func (n *Node) readEvents(ctx context.Context, r *bufio.Reader, answers chan<- a
 			return err
 		}
 		// The daemon may have gone, and be back: what it gave up comes first then.
-		if taken, err = settled(ctx, taken, func(p *host.Pending) *host.Pending { return p }); err != nil {
+		if before, err = settled(ctx, before, func(p *host.Pending) *host.Pending { return p }); err != nil {
 			return errStopped
 		}
 		p, err := n.local.Submit(ctx, open.Entity, host.Event{Sender: ev.Sender, Number: ev.Number, Channel: ev.Channel, Payload: ev.Payload})
@@ -161,7 +161,7 @@ func (n *Node) readEvents(ctx context.Context, r *bufio.Reader, answers chan<- a
 		}
 		switch {
 		case err == nil:
-			taken = append(taken, p)
+			before = append(before, p)
 		case !PassesOn(err):
 			return errStopped
 		}

@@ -286,8 +286,8 @@ func (s *Sender) sendOnAll() error {
 		if err == nil {
 			continue
 		}
-		if g.ticket.sent = true; errors.As(err, &moved) {
-			g.on = true
+		if errors.As(err, &moved) {
+			g.on, g.ticket.sent = true, true // whoever waits for it waits for what is heard of it now
 			if err = s.push(s.ctx, g.ticket); err == nil {
 				continue
 			}

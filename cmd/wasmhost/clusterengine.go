@@ -123,24 +123,22 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 
 // placeMember gives a member that was elsewhere before an address here, and reports
 // whether it has another now. It stays where it was unless it is told another host, or
-// its address is none of this machine's.
+// is reached at an address that is none of this machine's.
 func (e *clusterEngine) placeMember(dir string, st *engineState) (bool, error) {
 	host, _, err := net.SplitHostPort(st.Addr)
-	if err != nil {
+	reach, _, reachErr := net.SplitHostPort(st.Reach)
+	if err := errors.Join(err, reachErr); err != nil {
 		return false, fmt.Errorf("reading the node's part in its cluster: %w", err)
 	}
 	told, _, _ := net.SplitHostPort(e.o.listen) // empty: it is not told
-	l, err := net.Listen("tcp", st.Addr)
-	switch {
-	case err == nil:
-		if err := l.Close(); err != nil {
-			return false, err
+	if told == "" || told == host {
+		l, err := net.Listen("tcp", net.JoinHostPort(reach, "0"))
+		if err == nil {
+			return false, l.Close()
 		}
-		if told == "" || told == host {
-			return false, nil
+		if !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return false, fmt.Errorf("looking whether the member of the cluster's directory is reached at %s: %w", st.Reach, err)
 		}
-	case !errors.Is(err, syscall.EADDRNOTAVAIL):
-		return false, nil // what is wrong the member says
 	}
 	if st.Addr, st.Reach, err = e.memberAddr(); err != nil {
 		return false, err
@@ -414,9 +412,12 @@ func (e *clusterEngine) newMember() (*directory.Member, error) {
 // options make a runtime a node of the cluster; moved hears where daemons are.
 func (e *clusterEngine) options(moved func(host.Moved)) (*host.ClusterOptions, error) {
 	m, err := e.newMember()
+	if err != nil {
+		return nil, err
+	}
 	e.mesh.OnJoin(func(ctx context.Context, key identity.EntityID) {
 		if err := m.LetIn(ctx, key.Node()); err != nil {
-			e.logger.Error("letting a node into the cluster", "node", key.Node(), "error", err)
+			e.logger.Error("letting a node into the cluster: where it was removed before, have it join with another token", "node", key.Node(), "error", err)
 		}
 	})
 	return &host.ClusterOptions{
@@ -431,7 +432,7 @@ func (e *clusterEngine) options(moved func(host.Moved)) (*host.ClusterOptions, e
 				e.logger.Error("a node of the cluster", "node", n.ID(), "error", err)
 			}
 		},
-	}, err
+	}, nil
 }
 
 // awaitLease waits until the node answers for daemons. A node whose cluster has no

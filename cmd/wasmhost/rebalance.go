@@ -38,7 +38,7 @@ three of these intervals.`,
 				case req.DryRun:
 					fmt.Fprintf(w, "%s would move to %s: %s\n", out.Name, out.To, out.Reason)
 				default:
-					fmt.Fprintf(w, "%s moved to %s: %s; downtime %.1f ms\n", out.Name, out.To, out.Reason, out.Downtime)
+					fmt.Fprintf(w, "%s moved to %s: %s; downtime %.1f ms\n", out.Name, out.To, out.Reason, out.DowntimeMS)
 				}
 			}, func() string { return out.Name })
 		},

@@ -21,9 +21,9 @@ var ErrNoSession = errors.New("this node has no session with the cluster's direc
 var ErrNotListed = errors.New("the directory does not know the daemon")
 
 // Put makes d what the directory says of the daemon, where it says old by now, an
-// entry of revision 0 being none, and leaves who has its name; of a new owner it is the old owner's hand that
-// makes it. ErrConflict: it says otherwise. After any other error, whether it was
-// made is not known, and Read tells.
+// entry of revision 0 being none, and leaves who has its name; of a new owner it is the
+// old owner's hand that makes it. ErrConflict: it says otherwise. After any other error,
+// whether it was made is not known, and Read tells.
 func (m *Member) Put(ctx context.Context, old Entry, d Daemon) (Entry, error) {
 	return m.put(ctx, old, &d, nil)
 }

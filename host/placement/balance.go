@@ -25,8 +25,8 @@ const DefaultGap = 0.2
 // Of daemons a node must have so many more than another, or such a share more,
 // whatever their memory.
 const (
-	moreDaemons  = 10
-	sharedDaemon = 0.25
+	moreDaemons = 10
+	moreShare   = 0.25
 )
 
 // A node whose load is higher by this gets nothing.
@@ -49,14 +49,15 @@ type Move struct {
 }
 
 // Moves returns the moves off a node that would even out most, the best first, one for
-// each kind of daemon; none where the nodes are even enough. Only nodes that have all
+// each kind of daemon and each node that it may go to; none where the nodes are even enough. Only nodes that have all
 // tags of this one are considered, for a daemon may be here for the sake of them. Each
 // is for what the nodes have now: after one, they are to be asked again.
 func (b Balance) Moves(self Node, others []Node, daemons []Daemon) []Move {
 	type way struct {
 		to          Node
-		least, most int64 // of memory that is to move
-		by          float64
+		memory      bool    // it is memory that is to be even, else the number of daemons
+		by          float64 // which of that this node has more, as a share
+		least, most int64   // bytes that the daemon may have
 		reason      string
 	}
 	gap := cmp.Or(b.Gap, DefaultGap)
@@ -69,25 +70,27 @@ func (b Balance) Moves(self Node, others []Node, daemons []Daemon) []Move {
 		switch more := here - there; {
 		case more > gap:
 			room := int64(more / 4 * float64(min(self.TotalMemory, o.TotalMemory)))
-			ways = append(ways, way{o, room / 16, min(room, o.FreeMemory), 1 + more, fmt.Sprintf("%.0f %% of memory is used here, %.0f %% there", 100*here, 100*there)})
+			ways = append(ways, way{o, true, more, room / 16, min(room, o.FreeMemory), fmt.Sprintf("%.0f %% of memory is used here, %.0f %% there", 100*here, 100*there)})
 		case more >= -gap/2 || math.IsNaN(more):
-			if n := o.Daemons + max(moreDaemons, int(sharedDaemon*float64(o.Daemons))); self.Daemons > n {
+			if n := o.Daemons + max(moreDaemons, int(moreShare*float64(o.Daemons))); self.Daemons > n {
 				most := int64(math.MaxInt64)
 				if o.TotalMemory > 0 {
 					most = o.FreeMemory
 				}
-				ways = append(ways, way{o, 0, most, 1 - float64(o.Daemons)/float64(self.Daemons), fmt.Sprintf("%d daemons are here, %d there", self.Daemons, o.Daemons)})
+				ways = append(ways, way{o, false, 1 - float64(o.Daemons)/float64(self.Daemons), 0, most, fmt.Sprintf("%d daemons are here, %d there", self.Daemons, o.Daemons)})
 			}
 		}
 	}
-	slices.SortStableFunc(ways, func(a, b way) int { return cmp.Or(cmp.Compare(b.by, a.by), cmp.Compare(a.to.ID, b.to.ID)) })
+	slices.SortStableFunc(ways, func(a, b way) int {
+		return cmp.Or(boolFirst(a.memory, b.memory), cmp.Compare(b.by, a.by), cmp.Compare(a.to.ID, b.to.ID))
+	})
 	var out []Move
 	seen := make(map[string]bool)
 	for _, w := range ways {
 		fit := slices.DeleteFunc(slices.Clone(daemons), func(d Daemon) bool { return d.Here < b.Rest || d.Memory < w.least || d.Memory > w.most })
 		slices.SortStableFunc(fit, func(a, b Daemon) int {
 			byMemory := cmp.Compare(a.Memory, b.Memory) // for the number's sake the least
-			if w.by > 1 {
+			if w.memory {
 				byMemory = -byMemory
 			}
 			return cmp.Or(byMemory, cmp.Compare(b.Here, a.Here), slices.Compare(a.Entity[:], b.Entity[:]))
@@ -100,6 +103,16 @@ func (b Balance) Moves(self Node, others []Node, daemons []Daemon) []Move {
 		}
 	}
 	return out
+}
+
+func boolFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }
 
 // takes reports whether a node may get daemons of another.

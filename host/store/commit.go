@@ -122,25 +122,23 @@ func (s *Store) Commit(b *Batch) error {
 // error; on the committer's goroutine, in the order of Submit, and it must not
 // block. Batches of many callers share one sync. Submit blocks while more than
 // maxQueued bytes wait.
-func (s *Store) Submit(b *Batch, done func(error)) {
-	if !s.queue.put(waiting{batch: b, done: done}) {
-		done(ErrClosed)
-	}
-}
+func (s *Store) Submit(b *Batch, done func(error)) { s.submit(waiting{batch: b, done: done}) }
 
 // SubmitBegun is Submit of what is also told when it begins to be written, with all
 // that is written with it. begun must not block.
 func (s *Store) SubmitBegun(b *Batch, begun func(), done func(error)) {
-	if !s.queue.put(waiting{batch: b, done: done, begun: begun}) {
-		done(ErrClosed)
-	}
+	s.submit(waiting{batch: b, done: done, begun: begun})
 }
 
 // SubmitLater is Submit of what nobody waits for: it has no sync of its own for a
 // while, unless much of it comes together, or something else is to be written.
 func (s *Store) SubmitLater(b *Batch, done func(error)) {
-	if !s.queue.put(waiting{batch: b, done: done, later: true}) {
-		done(ErrClosed)
+	s.submit(waiting{batch: b, done: done, later: true})
+}
+
+func (s *Store) submit(w waiting) {
+	if !s.queue.put(w) {
+		w.done(ErrClosed)
 	}
 }
 

@@ -21,13 +21,13 @@ type Rebalance struct {
 
 // Rebalanced is what moved; all but Reason are empty where nothing did.
 type Rebalanced struct {
-	Name     string  `json:"name,omitempty"`
-	EntityID string  `json:"entity_id,omitempty"`
-	To       string  `json:"to,omitempty"` // node id
-	ToName   string  `json:"to_name,omitempty"`
-	Epoch    uint64  `json:"epoch,omitempty"` // after the move; 0: nothing has moved
-	Downtime float64 `json:"downtime_ms,omitempty"`
-	Reason   string  `json:"reason"`
+	Name       string  `json:"name,omitempty"`
+	EntityID   string  `json:"entity_id,omitempty"`
+	To         string  `json:"to,omitempty"` // node id
+	ToName     string  `json:"to_name,omitempty"`
+	Epoch      uint64  `json:"epoch,omitempty"` // after the move; 0: nothing has moved
+	DowntimeMS float64 `json:"downtime_ms,omitempty"`
+	Reason     string  `json:"reason"`
 }
 
 // rested is after how many intervals a daemon that came may leave again.
@@ -143,7 +143,7 @@ func (s *Server) even(ctx context.Context, m *placement.Move) (Rebalanced, error
 	if err != nil {
 		return out, err
 	}
-	out.Epoch, out.Downtime = rep.Epoch, ms(rep.Downtime)
+	out.Epoch, out.DowntimeMS = rep.Epoch, ms(rep.Downtime)
 	return out, nil
 }
 

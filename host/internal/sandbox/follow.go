@@ -7,7 +7,8 @@ import "slices"
 type Follower struct {
 	module *Module
 	levels [treeLevels + 1]nodes // of what differs from the image, or did; leaves at 0
-	fresh  []uint32              // leaves whose ancestors are to be made again, some twice
+	fresh  []uint32              // leaves whose ancestors are to be made again
+	noted  BlockSet              // those in fresh
 }
 
 // Follow makes a Follower that stands at the image of the guest's module.
@@ -16,7 +17,9 @@ func (g *Guest) Follow() *Follower { return &Follower{module: g.module} }
 // Put says what a block is now: BlockBytes of it.
 func (f *Follower) Put(index uint32, b []byte) {
 	f.levels[0].set(index, leafHash((*block)(b)))
-	f.fresh = append(f.fresh, index)
+	if f.noted.Add(index) {
+		f.fresh = append(f.fresh, index)
+	}
 }
 
 // Root returns the hash of the state that has the blocks that were put, and the
@@ -36,7 +39,7 @@ func (f *Follower) Root(s *State) [32]byte {
 		}
 		level = up
 	}
-	f.fresh = f.fresh[:0]
+	f.fresh, f.noted = f.fresh[:0], f.noted[:0]
 	return stateRoot(f.node(treeLevels, 0), s.registers(), s.Size)
 }
 
@@ -80,3 +83,20 @@ func (n *nodes) set(i uint32, h [32]byte) {
 	page.has |= 1 << (i % 64)
 	page.at[i%64] = h
 }
+
+// BlockSet is a set of blocks by their numbers. A nil one is empty, and so is one that was
+// cut to no length. It is not safe for concurrent use.
+type BlockSet []uint64
+
+// Add adds a block, and reports whether it was not there.
+func (s *BlockSet) Add(b uint32) bool {
+	if n := int(b/64) + 1; n > len(*s) {
+		*s = append(*s, make(BlockSet, n-len(*s))...)
+	}
+	added := !s.Has(b)
+	(*s)[b/64] |= 1 << (b % 64)
+	return added
+}
+
+// Has reports whether a block is there.
+func (s BlockSet) Has(b uint32) bool { return int(b/64) < len(s) && s[b/64]>>(b%64)&1 != 0 }

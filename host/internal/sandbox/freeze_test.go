@@ -216,3 +216,29 @@ func TestSharedView(t *testing.T) {
 		}
 	}
 }
+
+// TestAFollowerHoldsWhatDiffersOnce is told the same blocks again and again, as a peer can:
+// it holds no more for that, and stands where it stood.
+func TestAFollowerHoldsWhatDiffersOnce(t *testing.T) {
+	g := everythingGuest(t, Config{CacheDir: compiled})
+	f, once := g.Follow(), g.Follow()
+	b := make([]byte, BlockBytes)
+	b[0] = 1
+	once.Put(3, b)
+	once.Put(900, b)
+	for range 1000 {
+		f.Put(900, b)
+		f.Put(3, b)
+	}
+	if len(f.fresh) != 2 {
+		t.Errorf("it notes %d blocks, not 2", len(f.fresh))
+	}
+	s := &State{Size: 64 << 20}
+	if f.Root(s) != once.Root(s) || f.Root(s) != once.Root(s) {
+		t.Error("the hashes differ")
+	}
+	f.Put(3, make([]byte, BlockBytes))
+	if f.Root(s) == once.Root(s) {
+		t.Error("a block that changed after the hash was asked for does not count")
+	}
+}

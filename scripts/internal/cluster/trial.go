@@ -296,7 +296,7 @@ func (t *trial) migrate(ctx context.Context) error {
 		return nil
 	}
 	_, err = from.Client.Migrate(ctx, r.name, control.Migrate{To: to.Name}, func(control.MigrationStep) {})
-	if said := new(control.Problem); errors.As(err, &said) { // the target has just come back, or the daemon went elsewhere
+	if said := new(control.Problem); errors.As(err, &said) && (said.Status < 500 || said.Retriable) { // the target has just come back, or the daemon went elsewhere
 		t.refused++
 		return nil
 	}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"log/slog"
+	"net"
+	"testing"
+
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// TestAMemberIsPlacedWhereItsMachineIs starts members of a cluster's directory again that
+// are kept as reached at some address.
+func TestAMemberIsPlacedWhereItsMachineIs(t *testing.T) {
+	key, err := identity.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	mesh, err := wire.Listen(t.Context(), wire.Config{Identity: key, Addr: "0.0.0.0:0", Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mesh.Close()
+	here, _, err := net.SplitHostPort(mesh.Reach())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const elsewhere = "192.0.2.1" // of nobody (RFC 5737)
+	for name, c := range map[string]struct {
+		told, addr, reach string
+		moves             bool
+	}{
+		"where it was":                         {"", here + ":7433", here + ":7433", false},
+		"at all addresses, where it was":       {"", "0.0.0.0:7433", here + ":7433", false},
+		"told so, where it was":                {"0.0.0.0:7433", "0.0.0.0:7433", here + ":7433", false},
+		"on another machine":                   {"", elsewhere + ":7433", elsewhere + ":7433", true},
+		"at all addresses, on another machine": {"", "0.0.0.0:7433", elsewhere + ":7433", true},
+		"told so, on another machine":          {"0.0.0.0:0", "0.0.0.0:7433", elsewhere + ":7433", true},
+		"told another host":                    {"127.0.0.1:0", here + ":7433", here + ":7433", here != "127.0.0.1"},
+	} {
+		dir := t.TempDir()
+		e := &clusterEngine{o: clusterOptions{listen: c.told}, mesh: mesh, logger: logger}
+		st := &engineState{Addr: c.addr, Reach: c.reach}
+		moved, err := e.placeMember(dir, st)
+		if err != nil || moved != c.moves {
+			t.Errorf("%s: moved %v, %v", name, moved, err)
+			continue
+		}
+		if !moved {
+			if st.Addr != c.addr || st.Reach != c.reach {
+				t.Errorf("%s: it is at %s, reached at %s", name, st.Addr, st.Reach)
+			}
+			continue
+		}
+		kept, err := readEngineState(dir)
+		if err != nil || kept.Addr != st.Addr || kept.Reach != st.Reach {
+			t.Errorf("%s: it is kept as %+v, %v", name, kept, err)
+		}
+		if host, _, err := net.SplitHostPort(st.Reach); err != nil || host == elsewhere {
+			t.Errorf("%s: it is reached at %s, %v", name, st.Reach, err)
+		}
+	}
+	if _, err := (&clusterEngine{}).placeMember("", &engineState{Addr: "here", Reach: "there"}); err == nil {
+		t.Error("addresses that are none are taken")
+	}
+}
