@@ -56,6 +56,7 @@ func (h *house) move(i int, m placement.Move) {
 func drawHouse(t *rapid.T) *house {
 	h := &house{}
 	known := rapid.Bool().Draw(t, "memory is known")
+	largest := rapid.SampledFrom([]int64{gib / 4, 6 * gib}).Draw(t, "the largest daemon")
 	n := byte(0)
 	for i := range rapid.IntRange(2, 5).Draw(t, "nodes") {
 		total := int64(0)
@@ -68,7 +69,7 @@ func drawHouse(t *rapid.T) *house {
 		for range rapid.IntRange(0, 50).Draw(t, "daemons") {
 			n++
 			all = append(all, placement.Daemon{Entity: identity.EntityID{byte(i + 1), n}, Kind: rapid.SampledFrom([]string{"k", "l"}).Draw(t, "kind"),
-				Memory: rapid.Int64Range(1<<16, gib/4).Draw(t, "memory"), Here: time.Hour})
+				Memory: rapid.Int64Range(1<<16, largest).Draw(t, "memory"), Here: time.Hour})
 		}
 		h.daemons = append(h.daemons, all)
 	}
