@@ -234,8 +234,10 @@ func TestAFollowerHoldsWhatDiffersOnce(t *testing.T) {
 		t.Errorf("it notes %d blocks, not 2", len(f.fresh))
 	}
 	s := &State{Size: 64 << 20}
-	if f.Root(s) != once.Root(s) || f.Root(s) != once.Root(s) {
-		t.Error("the hashes differ")
+	for range 2 { // asked again, it has nothing to make anew
+		if f.Root(s) != once.Root(s) {
+			t.Error("the hashes differ")
+		}
 	}
 	f.Put(3, make([]byte, BlockBytes))
 	if f.Root(s) == once.Root(s) {
