@@ -36,6 +36,7 @@ var imports = map[string]struct{ ours, others []string }{
 	"cmd/wasmhost":                 {ours: []string{"abi", "cmd/wasmhost/otlp", "cmd/wasmhost/project", "identity", "host", "host/directory", "host/directory/etcd", "host/effect", "host/group", "host/placement", "host/store", "wire", "wire/control"}, others: []string{"github.com/spf13/cobra", "github.com/BurntSushi/toml", "github.com/schollz/progressbar/v3", "go.etcd.io/etcd/client/v3", "golang.org/x/sys", "go.opentelemetry.io/otel"}},
 	"cmd/wasmhost/otlp":            {others: []string{"go.opentelemetry.io/otel"}},
 	"cmd/wasmhost/project":         {ours: []string{"guest-sdk", "guest-sdk/go"}, others: []string{"github.com/BurntSushi/toml", "github.com/fsnotify/fsnotify"}},
+	"scripts/internal/attack":      {ours: []string{"identity", "scripts/internal/fleet"}, others: []string{"github.com/fxamacker/cbor/v2", "github.com/quic-go/quic-go"}},
 	"scripts/internal/channels":    {ours: []string{"scripts/internal/fleet", "wire/control"}},
 	"scripts/internal/cluster":     {ours: []string{"scripts/internal/fleet", "scripts/internal/spaces", "wire/control"}},
 	"scripts/internal/crash":       {ours: []string{"host", "identity", "scripts/internal/fleet", "wire/control"}},

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"wasmhost/scripts/internal/fleet"
+)
+
+// loadAttacks are guests and clients that are allowed what they do, and do too much of
+// it: the light daemon beside must keep its latency.
+var loadAttacks = []attack{
+	{
+		name: "timer-loop", tries: "four daemons whose timer arms itself again, at once",
+		want:   []string{"4 loop"},
+		bounds: bounds{p99: 150 * time.Millisecond},
+		run:    timers(4, 0),
+	},
+	{
+		name: "timer-loop-1000", tries: "1,000 of them",
+		want:   []string{"1000 loop"},
+		bounds: bounds{p99: 300 * time.Millisecond},
+		run:    timers(1000, 0),
+	},
+	{
+		name: "timer-loop-large", tries: "eight of them, with payloads of 256 KiB",
+		want:   []string{"8 loop"},
+		bounds: bounds{p99: 300 * time.Millisecond},
+		run:    timers(8, 256<<10),
+	},
+	{
+		name: "readers-and-mailbox", tries: "16 readers of one busy daemon with a mailbox of 4, then one sender",
+		want: []string{"200"},
+		run:  readersBesideSender,
+	},
+	{
+		name: "unread-answers", tries: "a client that sends 2,000 large events on a stream and reads no answer",
+		want: []string{"held"},
+		run:  unreadAnswers,
+	},
+}
+
+// timerLoop is a daemon that sets a timer at once, at every event.
+func timerLoop(payload int64) []byte {
+	g := guest{pages: 8, imports: []string{imported("timer", typeTimer)}, process: join(i64(1), i32(0), i32(payload), call(0), []byte{0x1a}, ok)}
+	return g.bytes()
+}
+
+func timers(n int, payload int64) func(context.Context, *scene) (string, error) {
+	return func(ctx context.Context, s *scene) (string, error) {
+		said, err := s.many(ctx, n, timerLoop(payload), "loop")
+		fleet.Pause(ctx, 3*time.Second)
+		return said, err
+	}
+}
+
+// many spawns n daemons of the module and sends one event to each.
+func (s *scene) many(ctx context.Context, n int, wasm []byte, what string) (string, error) {
+	one := s.one()
+	if _, err := one.must(ctx, "PUT", "/v1/kinds/many", wasm); err != nil {
+		return "", err
+	}
+	for i := range n {
+		name := fmt.Sprintf("many-%d", i)
+		if err := one.spawn(ctx, "many", name, nil); err != nil {
+			return "", err
+		}
+		if _, err := one.must(ctx, "POST", "/v1/daemons/"+name+"/events", []byte("x")); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%d %s", n, what), nil
+}
+
+// slow is a daemon that computes for about a second, by its fuel.
+func slow() []byte {
+	loop := join([]byte{0x03, 0x40, 0x20, 2}, i64(1), []byte{0x7c, 0x22, 2}, i64(300_000_000), []byte{0x54, 0x0d, 0, 0x0b})
+	g := guest{locals: []byte{1, 1, 0x7e}, process: join(loop, ok)}
+	return g.bytes()
+}
+
+func readersBesideSender(ctx context.Context, s *scene) (string, error) {
+	one := s.one()
+	if _, err := one.must(ctx, "PUT", "/v1/kinds/slow", slow()); err != nil {
+		return "", err
+	}
+	if err := one.spawn(ctx, "slow", "slow", map[string]any{"mailbox": 4, "fuel": int64(100e9), "wall": int64(60e9)}); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+	background := func(method, path string) {
+		work.Go(func() {
+			_, _, _ = one.do(ctx, method, path, []byte("x")) // what counts is what the sender below is answered
+		})
+	}
+	background("POST", "/v1/daemons/slow/events")
+	fleet.Pause(ctx, 200*time.Millisecond)
+	for range 4 {
+		for _, path := range []string{"/tail?after=0", "/chain", "/snapshot", "/quarantine"} {
+			background("GET", "/v1/daemons/slow"+path)
+		}
+	}
+	fleet.Pause(ctx, 300*time.Millisecond)
+	return one.say(ctx, "POST", "/v1/daemons/slow/events", []byte("two"))
+}
+
+// unreadAnswers writes a stream of events by hand, and never reads.
+func unreadAnswers(ctx context.Context, s *scene) (string, error) {
+	one := s.one()
+	wasm, err := os.ReadFile(filepath.Join("testdata", "wasm", "c", "echo.wasm"))
+	if err != nil {
+		return "", err
+	}
+	if _, err := one.must(ctx, "PUT", "/v1/kinds/echo", wasm); err != nil {
+		return "", err
+	}
+	if err := one.spawn(ctx, "echo", "loud", nil); err != nil {
+		return "", err
+	}
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", one.sock)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if _, err := fmt.Fprint(c, "POST /v1/daemons/loud/stream HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: chunked\r\n\r\n"); err != nil {
+		return "", err
+	}
+	const size = 1 << 20
+	event := append([]byte{0, 0x10, 0, 0}, make([]byte, size)...) // its length, big-endian, then the payload
+	chunk := append(fmt.Appendf(nil, "%x\r\n", len(event)), append(event, "\r\n"...)...)
+	sent := 0
+	for range 2000 {
+		if err := c.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
+			return "", err
+		}
+		if _, err := c.Write(chunk); err != nil {
+			break // the node takes no more until answers are read, which is what is wanted
+		}
+		sent++
+	}
+	if sent == 2000 {
+		return fmt.Sprintf("took all %d MiB without an answer read", sent), nil
+	}
+	return fmt.Sprintf("held at %d MiB", sent), nil
+}
