@@ -1,0 +1,4 @@
+package main
+
+// mended take out, one at a time, what holds against guests, loads, clients and peers.
+var mended []hunt
