@@ -34,6 +34,31 @@ var loadAttacks = []attack{
 		run:    timers(8, 256<<10),
 	},
 	{
+		name: "sends-to-itself", tries: "four daemons that send themselves an event at every event",
+		want:   []string{"4 loop"},
+		bounds: bounds{p99: 150 * time.Millisecond},
+		run: loops(4, guest{imports: []string{imported("daemon_id", typePtr), imported("send", typeSend)},
+			process: join(i32(1024), call(0), i32(1024), i32(0), i32(0), call(1), []byte{0x1a}, ok)}),
+	},
+	{
+		name: "answers-twice", tries: "two daemons that answer each event of the other with two",
+		want:   []string{"2 loop"},
+		bounds: bounds{p99: 150 * time.Millisecond},
+		run:    pair,
+	},
+	{
+		name: "publishes-what-it-hears", tries: "a daemon that publishes twice, on a channel that it is subscribed to",
+		want:   []string{"200"},
+		bounds: bounds{p99: 150 * time.Millisecond},
+		run:    echoOnChannel,
+	},
+	{
+		name: "many-busy-daemons", tries: "400 daemons that compute for 50 ms at each event, with a client each",
+		want:   []string{"400 busy"},
+		bounds: bounds{p99: 1500 * time.Millisecond, pause: 2 * time.Second},
+		run:    busy(400),
+	},
+	{
 		name: "readers-and-mailbox", tries: "16 readers of one busy daemon with a mailbox of 4, then one sender",
 		want: []string{"200"},
 		run:  readersBesideSender,
@@ -45,17 +70,87 @@ var loadAttacks = []attack{
 	},
 }
 
-// timerLoop is a daemon that sets a timer at once, at every event.
-func timerLoop(payload int64) []byte {
-	g := guest{pages: 8, imports: []string{imported("timer", typeTimer)}, process: join(i64(1), i32(0), i32(payload), call(0), []byte{0x1a}, ok)}
-	return g.bytes()
+func timers(n int, payload int64) func(context.Context, *scene) (string, error) {
+	return loops(n, guest{pages: 8, imports: []string{imported("timer", typeTimer)}, process: join(i64(1), i32(0), i32(payload), call(0), []byte{0x1a}, ok)})
 }
 
-func timers(n int, payload int64) func(context.Context, *scene) (string, error) {
+// loops are n daemons that go on by themselves once an event has come. They are
+// watched for three seconds.
+func loops(n int, g guest) func(context.Context, *scene) (string, error) {
 	return func(ctx context.Context, s *scene) (string, error) {
-		said, err := s.many(ctx, n, timerLoop(payload), "loop")
+		said, err := s.many(ctx, n, g.bytes(), "loop")
 		fleet.Pause(ctx, 3*time.Second)
 		return said, err
+	}
+}
+
+// pair has two daemons answer one another: the first gets the second's id as an event.
+func pair(ctx context.Context, s *scene) (string, error) {
+	twice := join(times(2, join(i32(1024), i32(0), i32(0), call(2), []byte{0x1a})), ok)
+	g := guest{imports: []string{imported("event_kind", typeKind), imported("event_sender", typePtr), imported("send", typeSend)},
+		// A daemon's event is answered to its sender; a client's names whom to begin with.
+		process: join(call(0), []byte{0x04, 0x40}, i32(1024), call(1), []byte{0x05}, i32(1024), []byte{0x20, 0}, i32(32), []byte{0xfc, 10, 0, 0}, []byte{0x0b}, twice)}
+	one := s.one()
+	if _, err := one.must(ctx, "PUT", "/v1/kinds/pair", g.bytes()); err != nil {
+		return "", err
+	}
+	for _, name := range []string{"ping", "pong"} {
+		if err := one.spawn(ctx, "pair", name, nil); err != nil {
+			return "", err
+		}
+	}
+	pong, err := s.entity(ctx, "pong")
+	if err != nil {
+		return "", err
+	}
+	_, err = one.must(ctx, "POST", "/v1/daemons/ping/events", pong)
+	fleet.Pause(ctx, 4*time.Second)
+	return "2 loop", err
+}
+
+// echoOnChannel has a daemon publish on the channel that it hears.
+func echoOnChannel(ctx context.Context, s *scene) (string, error) {
+	// The channel's name is written to memory, then it is published on twice.
+	store := join(i32(1024), i32(0x6f6f6c), []byte{0x36, 0, 0}) // "loo"
+	g := guest{imports: []string{imported("publish", typePublish)},
+		process: join(store, times(2, join(i32(1024), i32(3), i32(0), i32(0), call(0), []byte{0x1a})), ok)}
+	one := s.one()
+	if _, err := one.must(ctx, "PUT", "/v1/kinds/loud", g.bytes()); err != nil {
+		return "", err
+	}
+	if _, err := one.must(ctx, "POST", "/v1/channels", []byte(`{"name":"loo"}`)); err != nil {
+		return "", err
+	}
+	if _, err := one.must(ctx, "POST", "/v1/daemons", []byte(`{"kind":"loud","name":"loud","may_publish":[{"pattern":"loo"}]}`)); err != nil {
+		return "", err
+	}
+	if _, err := one.must(ctx, "POST", "/v1/daemons/loud/subscriptions", []byte(`{"publisher":"one","channel":"loo"}`)); err != nil {
+		return "", err
+	}
+	said, err := one.say(ctx, "POST", "/v1/daemons/loud/events", []byte("x"))
+	fleet.Pause(ctx, 3*time.Second)
+	return said, err
+}
+
+// busy are n daemons, each with a client that sends one event after another.
+func busy(n int) func(context.Context, *scene) (string, error) {
+	return func(ctx context.Context, s *scene) (string, error) {
+		one := s.one()
+		if said, err := s.many(ctx, n, spin(20_000_000), "busy"); err != nil {
+			return said, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+		defer cancel()
+		var work sync.WaitGroup
+		for i := range n {
+			work.Go(func() {
+				for ctx.Err() == nil {
+					_, _, _ = one.do(ctx, "POST", fmt.Sprintf("/v1/daemons/many-%d/events", i), []byte("x")) // they only load the node
+				}
+			})
+		}
+		work.Wait()
+		return fmt.Sprintf("%d busy", n), nil
 	}
 }
 
@@ -77,16 +172,16 @@ func (s *scene) many(ctx context.Context, n int, wasm []byte, what string) (stri
 	return fmt.Sprintf("%d %s", n, what), nil
 }
 
-// slow is a daemon that computes for about a second, by its fuel.
-func slow() []byte {
-	loop := join([]byte{0x03, 0x40, 0x20, 2}, i64(1), []byte{0x7c, 0x22, 2}, i64(300_000_000), []byte{0x54, 0x0d, 0, 0x0b})
+// spin is a daemon that goes round a loop n times at every event.
+func spin(n int64) []byte {
+	loop := join([]byte{0x03, 0x40, 0x20, 2}, i64(1), []byte{0x7c, 0x22, 2}, i64(n), []byte{0x54, 0x0d, 0, 0x0b})
 	g := guest{locals: []byte{1, 1, 0x7e}, process: join(loop, ok)}
 	return g.bytes()
 }
 
 func readersBesideSender(ctx context.Context, s *scene) (string, error) {
 	one := s.one()
-	if _, err := one.must(ctx, "PUT", "/v1/kinds/slow", slow()); err != nil {
+	if _, err := one.must(ctx, "PUT", "/v1/kinds/slow", spin(300_000_000)); err != nil {
 		return "", err
 	}
 	if err := one.spawn(ctx, "slow", "slow", map[string]any{"mailbox": 4, "fuel": int64(100e9), "wall": int64(60e9)}); err != nil {

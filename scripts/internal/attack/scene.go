@@ -150,7 +150,7 @@ func (n *node) must(ctx context.Context, method, path string, body []byte) ([]by
 }
 
 func (n *node) spawn(ctx context.Context, kind, name string, limits map[string]any) error {
-	body := map[string]any{"kind": kind, "name": name}
+	body := map[string]any{"kind": kind, "name": name, "may_send": []string{"*"}}
 	if limits != nil {
 		body["limits"] = limits
 	}

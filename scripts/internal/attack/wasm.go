@@ -8,36 +8,33 @@ import (
 // guest is a module that an attack is made of. Its functions come after its imports;
 // the ABI's exports are added by bytes.
 type guest struct {
-	pages   int    // of memory at the start
-	types   []byte // after those below: whole function types
-	ntypes  int
+	pages   int      // of memory at the start
 	imports []string // of module wasmhost, with the type's index behind: "emit\x04"
 	tables  []byte   // the table section's content
 	locals  []byte   // of process: the declarations
 	process []byte   // the body, without its end; parameters are 0 and 1, the result is 0
-	more    [][]byte // further function bodies, whole, of type func()
-	exports []byte   // whole
-	nexport int
-	start   []byte // a body for _initialize, without its end
+	start   []byte   // a body for _initialize, without its end
 }
 
 // Indices of the types that every guest has.
 const (
-	typeNone  = iota // func()
-	typeAlloc        // func(i32) -> i32
-	typeCall         // func(i32, i32) -> i32
-	typeLong         // func() -> i64
-	typeEmit         // func(i32, i32)
-	typeTimer        // func(i64, i32, i32) -> i64
-	typeSend         // func(i32, i32, i32) -> i32
-	typeKind         // func() -> i32
-	typePublish
+	typeNone    = iota // func()
+	typeAlloc          // func(i32) -> i32
+	typeCall           // func(i32, i32) -> i32
+	typeLong           // func() -> i64
+	typeEmit           // func(i32, i32)
+	typeTimer          // func(i64, i32, i32) -> i64
+	typeSend           // func(i32, i32, i32) -> i32
+	typeKind           // func() -> i32
+	typePublish        // func(i32, i32, i32, i32) -> i32
+	typePtr            // func(i32)
 	ownTypes
 )
 
 var typeBytes = [ownTypes][]byte{
 	{0x60, 0, 0}, {0x60, 1, 0x7f, 1, 0x7f}, {0x60, 2, 0x7f, 0x7f, 1, 0x7f}, {0x60, 0, 1, 0x7e}, {0x60, 2, 0x7f, 0x7f, 0},
 	{0x60, 3, 0x7e, 0x7f, 0x7f, 1, 0x7e}, {0x60, 3, 0x7f, 0x7f, 0x7f, 1, 0x7f}, {0x60, 0, 1, 0x7f}, {0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f},
+	{0x60, 1, 0x7f, 0},
 }
 
 // imported says an import of the module wasmhost.
@@ -51,7 +48,7 @@ func (g *guest) bytes() []byte {
 		out = append(append(append(out, id), uleb(uint64(len(body)))...), body...)
 	}
 
-	section(1, len(typeBytes)+g.ntypes, append(typeBytes[:], g.types)...)
+	section(1, len(typeBytes), typeBytes[:]...)
 	if n > 0 {
 		var list []byte
 		for _, im := range g.imports {
@@ -60,22 +57,16 @@ func (g *guest) bytes() []byte {
 		section(2, n, list)
 	}
 	funcs := []byte{typeNone, typeAlloc, typeCall, typeNone}
-	for range g.more {
-		funcs = append(funcs, typeNone)
-	}
 	section(3, len(funcs), funcs)
 	if g.tables != nil {
 		section(4, 1, g.tables)
 	}
 	section(5, 1, []byte{0}, uleb(uint64(max(g.pages, 2))))
-	section(7, 4+g.nexport+1, name("memory"), []byte{2, 0}, name("wasmhost_abi_v1"), funcExport(n), name("wasmhost_alloc"), funcExport(n+1),
-		name("wasmhost_process"), funcExport(n+2), name("_initialize"), funcExport(n+3), g.exports)
+	section(7, 5, name("memory"), []byte{2, 0}, name("wasmhost_abi_v1"), funcExport(n), name("wasmhost_alloc"), funcExport(n+1),
+		name("wasmhost_process"), funcExport(n+2), name("_initialize"), funcExport(n+3))
 
 	bodies := join(body(nil, nil), body(nil, []byte{0x41, 0x80, 0x80, 4}), body(g.locals, g.process), body(nil, g.start))
-	for _, b := range g.more {
-		bodies = join(bodies, b)
-	}
-	section(10, 4+len(g.more), bodies)
+	section(10, 4, bodies)
 	return out
 }
 
