@@ -59,6 +59,7 @@ type Budget struct {
 type root struct {
 	mu      sync.Mutex
 	waiting int
+	refused uint64
 	asked   uint64 // numbers the waiters
 }
 
@@ -109,6 +110,7 @@ func (b *Budget) TryAcquire(n int64) error {
 	defer b.root.mu.Unlock()
 	if full := b.lacks(n, nil); full != nil {
 		full.refused++
+		b.root.refused++
 		return &FullError{Name: b.name, Level: full.level, Want: n, Limit: full.limit, Never: n > full.limit}
 	}
 	b.take(n)
@@ -126,6 +128,7 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 	for up := b; up != nil; up = up.parent {
 		if n > up.limit {
 			up.refused++
+			b.root.refused++
 			b.root.mu.Unlock()
 			return &FullError{Name: b.name, Level: up.level, Want: n, Limit: up.limit, Never: true}
 		}
@@ -209,6 +212,22 @@ func (b *Budget) Use() Use {
 	b.root.mu.Lock()
 	defer b.root.mu.Unlock()
 	return Use{Name: b.name, Level: b.level, Used: b.used, Peak: b.peak, Limit: b.limit, Waiting: b.queue.Len(), Refused: b.refused}
+}
+
+// Contended reports whether others wait for room that b's parents lack: what b holds
+// keeps them waiting.
+func (b *Budget) Contended() bool {
+	if b == nil {
+		return false
+	}
+	b.root.mu.Lock()
+	defer b.root.mu.Unlock()
+	for up := b.parent; up != nil; up = up.parent {
+		if up.queue.Len() > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // lacks returns the lowest budget that has no room for n, or in whose queue others
