@@ -116,6 +116,16 @@ func hostname() string {
 	return name
 }
 
+// defaultName is the machine's name if it can name a node; else empty: the node then
+// has no name, only an id.
+func defaultName() string {
+	name := hostname()
+	if host.ValidNodeName(name) != nil {
+		return ""
+	}
+	return name
+}
+
 // serveOptions reads the flags. Of --data and --ephemeral one rules out the
 // other; where one is given, what a file or the environment says of the other
 // does not count.
@@ -135,8 +145,10 @@ func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
 	case o.data == "":
 		return o, usagef("the data directory has no name: give --data DIR, or --ephemeral")
 	}
-	if len(o.name) > 255 {
-		return o, usagef("the node's name has %d bytes, at most 255", len(o.name))
+	if o.name != "" { // empty: the default of a machine whose name cannot name a node
+		if err := host.ValidNodeName(o.name); err != nil {
+			return o, usagef("--name: %v", err)
+		}
 	}
 	return o, nil
 }
