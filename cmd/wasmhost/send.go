@@ -91,7 +91,7 @@ event with an --id goes to the member that its key, or else its sender, is for.`
 			case given["-"], given["file"] && file == "-":
 				return s.one(io.ReadAll(a.in))
 			case given["file"]:
-				return s.one(os.ReadFile(file))
+				return s.one(a.readFile(file))
 			}
 			return s.one([]byte(data), nil)
 		},
