@@ -44,7 +44,11 @@ func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may Chann
 		return err
 	}
 	if m.Channel == "" {
-		return r.takeSent(ctx, m)
+		via := from
+		if from == r.self {
+			via = 0
+		}
+		return r.takeSent(ctx, via, m)
 	}
 	if _, ok := channel.IsOutputs(m.Channel); ok {
 		return fmt.Errorf("%w: %q", channel.ErrReserved, m.Channel)
@@ -76,8 +80,9 @@ func (r *Runtime) provenSender(from identity.NodeID, m *channel.Carry) error {
 	return nil
 }
 
-// takeSent has a daemon of this node take what another sent.
-func (r *Runtime) takeSent(ctx context.Context, m *channel.Carry) error {
+// takeSent has a daemon of this node take what another sent. via is the peer that
+// brings it; 0: none.
+func (r *Runtime) takeSent(ctx context.Context, via identity.NodeID, m *channel.Carry) error {
 	for i := 0; i < len(m.Effects); {
 		if err := errors.Join(r.ready(), r.room(), r.mayRun(m.To)); err != nil {
 			return err
@@ -91,7 +96,7 @@ func (r *Runtime) takeSent(ctx context.Context, m *channel.Carry) error {
 		} else if err != nil {
 			return err
 		}
-		n, t, err := d.takeSome(m.From, m.Effects[i:])
+		n, t, err := d.takeSome(m.From, via, m.Effects[i:])
 		d.show()
 		d.mu.Unlock()
 		if err == nil {
@@ -107,11 +112,11 @@ func (r *Runtime) takeSent(ctx context.Context, m *channel.Carry) error {
 
 // takeSome applies effects that are new to the daemon, and returns of how many
 // this is true now: all, unless the daemon is slowed. It needs d.mu.
-func (d *hosted) takeSome(from identity.EntityID, list []channel.Carriage) (n int, t *ticket, err error) {
+func (d *hosted) takeSome(from identity.EntityID, via identity.NodeID, list []channel.Carriage) (n int, t *ticket, err error) {
 	d.gather()
 	for n < len(list) {
 		e := &list[n]
-		if err = d.applyOther(&Event{Sender: from, From: from, Number: e.Number, epoch: e.Epoch, Kind: EventDaemon, Payload: e.Payload}); err != nil {
+		if err = d.applyOther(&Event{Sender: from, From: from, Via: via, Number: e.Number, epoch: e.Epoch, Kind: EventDaemon, Payload: e.Payload}); err != nil {
 			break
 		}
 		if n++; d.pacer.interval() > 0 {

@@ -131,6 +131,9 @@ func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *Event)
 	if err := r.ready(); err != nil {
 		return Pending{}, err
 	}
+	if err := ev.direct(); err != nil {
+		return Pending{}, err
+	}
 	d, err := r.find(id)
 	if err != nil {
 		return Pending{}, err
@@ -168,9 +171,7 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 		return Pending{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits.EventBytes)
 	}
 	at := d.after(d.used)
-	if ev.Kind != EventDirect {
-		return Pending{}, fmt.Errorf("%w: an event of kind %d is not delivered from outside", ErrReserved, ev.Kind)
-	}
+	added := false // a sender that is new
 	if !ev.Sender.IsZero() {
 		if d.ledger.Len() > 0 && d.ledger.From(ev.Sender) != nil {
 			return Pending{}, fmt.Errorf("%w: the sender is a channel, whose events come by the subscription alone", ErrReserved)
@@ -179,11 +180,48 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 			d.events.repeats.Add(1)
 			return d.repeat(ev)
 		}
-		if err := d.horizon.room(ev.Sender, d.limits.Senders, at-int64(d.limits.SenderMemory)); err != nil {
-			return Pending{}, err
+		if added = !d.horizon.knows(ev.Sender); added {
+			if err := d.placeFor(ev, at); err != nil {
+				return Pending{}, err
+			}
 		}
 	}
-	return d.process(ev, at)
+	if err := d.veil(); err != nil {
+		return Pending{}, err
+	}
+
+	p, err := d.process(ev, at)
+	if added && d.horizon.knows(ev.Sender) {
+		d.via.take(ev.Via)
+	}
+	return p, err
+}
+
+// direct returns nil if the event can come from outside: what a daemon has of its
+// channels, its timers and other daemons comes by those alone.
+func (ev *Event) direct() error {
+	switch {
+	case ev.Kind != EventDirect:
+		return fmt.Errorf("%w: an event of kind %d is not delivered from outside", ErrReserved, ev.Kind)
+	case ev.Channel != "":
+		return fmt.Errorf("%w: a direct event names a channel, in %d bytes", ErrReserved, len(ev.Channel))
+	case !ev.From.IsZero():
+		return fmt.Errorf("%w: a direct event names an origin without proof", ErrReserved)
+	case ev.Sender == veilSender:
+		return fmt.Errorf("%w: %s", ErrReserved, ev.Sender)
+	case !ev.Sender.IsZero() && (ev.Number == 0 || ev.Number > MaxEventNumber):
+		return fmt.Errorf("%w, not %d", ErrEventNumber, ev.Number)
+	}
+	return nil
+}
+
+// placeFor returns nil if the event's sender, which is new, can be remembered: in its
+// scope's share, and in that of the peer that passed the event on.
+func (d *hosted) placeFor(ev *Event, at int64) error {
+	if err := d.via.room(ev.Via, d.limits.Senders, at, d.limits.SenderMemory); err != nil {
+		return err
+	}
+	return d.horizon.room(ev.Sender, d.limits.Senders, at-int64(d.limits.SenderMemory))
 }
 
 // process is apply without the checks.

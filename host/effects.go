@@ -329,11 +329,24 @@ func (d *hosted) applyOther(ev *Event) error {
 			}
 		}
 	}
+	known := false
+	if d.effects != nil {
+		_, known = d.effects.Heard(ev.Sender)
+	}
+	if !known {
+		if err := d.via.room(ev.Via, d.limits.Senders, d.after(d.used), d.limits.SenderMemory); err != nil {
+			return err
+		}
+	}
+
 	if err := d.applySurely(ev); err != nil {
 		return err
 	}
 	if m, ok := d.effects.Heard(ev.Sender); !ok || m.Before(ev.epoch, ev.Number) {
 		return errAgain
+	}
+	if !known {
+		d.via.take(ev.Via)
 	}
 	return nil
 }

@@ -37,6 +37,8 @@ var (
 	ErrMailboxFull = errors.New("the daemon's mailbox is full")
 	ErrTooLarge    = errors.New("the event is larger than the limit")
 	ErrHorizonFull = errors.New("the daemon remembers as many senders as it may")
+	ErrSenderQuota = errors.New("the daemon remembers as many senders of this peer or token as it may")
+	ErrEventNumber = errors.New("an event's number is between 1 and 2^63-1")
 	ErrComing      = errors.New("the daemon is on its way to this node")
 	ErrDiverged    = errors.New("the daemon's replay gave other outputs than its history has")
 	ErrNoHistory   = errors.New("this runtime keeps no history")

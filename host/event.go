@@ -11,9 +11,13 @@ import (
 type Event struct {
 	// Sender and Number name the event: the same pair is applied at most once.
 	// A sender's numbers must grow; gaps are allowed. An event with a zero
-	// Sender is anonymous and never taken for a repeat.
+	// Sender is anonymous and never taken for a repeat. The guest does not see the
+	// Sender: nothing proves it.
 	Sender identity.EntityID
-	Number uint64
+	Number uint64 // 1 to MaxEventNumber, unless Sender is zero
+
+	// Via is the peer that passed a direct event on; 0: none. It is not recorded.
+	Via identity.NodeID
 
 	// Channel is the channel the event came by; empty for a direct event.
 	Channel string
@@ -21,8 +25,9 @@ type Event struct {
 	// Kind is what the event is: EventDirect for what is delivered.
 	Kind EventKind
 
-	// From is who published a channel's event, and Sender then the channel; zero:
-	// the node's owner.
+	// From is whom the guest sees as the sender: who published a channel's event, and
+	// Sender is then the channel; the daemon that sent an event of EventDaemon. Zero: the
+	// node's owner, or nobody who proved a key. A direct event has none.
 	From identity.EntityID
 
 	epoch uint64 // of a daemon's event: under which it came about
@@ -31,6 +36,9 @@ type Event struct {
 	// change it until the delivery has returned.
 	Payload []byte
 }
+
+// MaxEventNumber is the highest number of an event.
+const MaxEventNumber = 1<<63 - 1
 
 // EventKind is what an event is to its daemon. The numbers are part of the guest
 // contract.

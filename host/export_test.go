@@ -138,3 +138,17 @@ func (r *Runtime) Pace(id identity.EntityID) time.Duration {
 	}
 	return d.pacer.interval()
 }
+
+// RecordLegacyEvent returns a history record of a direct event as versions wrote it
+// whose guests saw Event.Sender: it follows what the daemon has.
+func (r *Runtime) RecordLegacyEvent(id identity.EntityID, ev Event, at int64, outputs [][]byte) (index uint64, rec []byte, err error) {
+	d, err := r.find(id)
+	if err != nil {
+		return 0, nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e := &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Payload: ev.Payload, Applied: d.applied + 1,
+		Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: outputs}
+	return d.index, e.encode(), nil
+}

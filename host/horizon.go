@@ -14,6 +14,10 @@ import (
 type horizon struct {
 	marks     map[identity.EntityID]senderMark
 	forgotten int64 // senders not heard of since have been forgotten, Unix nanoseconds
+
+	counts counts // of marks, by scope
+	oldest int64  // no mark is older, Unix nanoseconds; 0: not known
+	veiled bool   // the guest does not see the senders of direct events: see veilSender
 }
 
 type senderMark struct {
@@ -27,25 +31,52 @@ func (h *horizon) seen(sender identity.EntityID, number uint64) bool {
 	return ok && number <= m.number
 }
 
-// room makes sure that sender can be remembered: where the horizon is full it
-// forgets the senders that were silent since before.
+// knows reports whether the sender has a place.
+func (h *horizon) knows(sender identity.EntityID) bool {
+	_, ok := h.marks[sender]
+	return ok
+}
+
+// room returns nil if sender can be remembered. A horizon that is full, or in which
+// the sender's scope has its share, first forgets the senders that were silent since
+// before. ErrHorizonFull, ErrSenderQuota.
 func (h *horizon) room(sender identity.EntityID, limit int, before int64) error {
-	if _, ok := h.marks[sender]; ok || len(h.marks) < limit {
+	if h.knows(sender) {
 		return nil
 	}
+	err := h.roomNow(sender, limit)
+	if err == nil || before <= h.oldest {
+		return err
+	}
 	h.forget(before)
-	if len(h.marks) >= limit {
+	return h.roomNow(sender, limit)
+}
+
+func (h *horizon) roomNow(sender identity.EntityID, limit int) error {
+	if scope, _ := sender.Scope(); scope != identity.LaneScope && h.senders()-h.counts.lanes() >= limit {
 		return fmt.Errorf("%w: %d", ErrHorizonFull, limit)
 	}
-	return nil
+	return h.counts.room(sender, limit)
+}
+
+// senders is how many senders are remembered.
+func (h *horizon) senders() int {
+	if h.veiled {
+		return len(h.marks) - 1
+	}
+	return len(h.marks)
 }
 
 func (h *horizon) forget(before int64) {
 	h.forgotten = max(h.forgotten, before)
+	h.oldest = math.MaxInt64
 	for s, m := range h.marks {
 		if m.time < before {
 			delete(h.marks, s)
+			h.counts.add(s, -1)
+			continue
 		}
+		h.oldest = min(h.oldest, m.time)
 	}
 }
 
@@ -66,7 +97,14 @@ func (h *horizon) advance(sender identity.EntityID, number uint64, at int64) {
 	if h.marks == nil {
 		h.marks = make(map[identity.EntityID]senderMark)
 	}
-	h.marks[sender] = senderMark{number: max(number, h.marks[sender].number), time: max(at, h.forgotten)}
+	old, known := h.marks[sender]
+	if !known {
+		h.counts.add(sender, 1)
+		h.veiled = h.veiled || sender == veilSender
+	}
+	mark := senderMark{number: max(number, old.number), time: max(at, h.forgotten)}
+	h.oldest = min(h.oldest, mark.time)
+	h.marks[sender] = mark
 }
 
 // list returns the marks, sorted by sender.

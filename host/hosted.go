@@ -69,6 +69,7 @@ type hosted struct {
 	applied  uint64
 	lastTime int64
 	horizon  horizon
+	via      viaPeers
 	ledger   channel.Ledger // subscriptions
 	effects  *effect.State  // nil: none; of a passive daemon, what is needed meanwhile
 	gathered *gathered      // while a run of events is applied: their records
@@ -237,7 +238,7 @@ func (d *hosted) end(state daemonState, err error) {
 func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
 	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind
-	if ev.Kind != EventDirect {
+	if ev.Kind != EventDirect || d.horizon.veiled {
 		c.Sender = ev.From
 	}
 	if len(c.effects) > 0 {

@@ -233,6 +233,9 @@ func (d *hosted) replay(b []byte) error {
 			d.effects.Settle(rec.Place, rec.Epoch, rec.Number)
 		}
 	case *settledRecord:
+		if rec.Index == veilIndex {
+			d.horizon.veil()
+		}
 	default:
 		err = fmt.Errorf("%w: a %T inside the history", errBadRecord, rec)
 	}
@@ -240,7 +243,9 @@ func (d *hosted) replay(b []byte) error {
 		return fmt.Errorf("history record %d: %w", d.index, err)
 	}
 	d.index++
-	d.saved.add(len(b))
+	if s, ok := rec.(*settledRecord); !ok || s.Index != veilIndex {
+		d.saved.add(len(b))
+	}
 	return nil
 }
 

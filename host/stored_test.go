@@ -252,7 +252,7 @@ func TestStateIsStoredAfterBytesAndTime(t *testing.T) {
 		wait  time.Duration
 		bytes int    // of the event that comes then; 0: none comes
 		want  uint64 // where the stored state stands then
-	}{{0, 5000, 0}, {0, 5000, 3}, {0, 1, 3}, {59 * time.Minute, 1, 3}, {time.Minute, 1, 6}, {0, 1, 6}, {time.Hour, 0, 7}, {24 * time.Hour, 0, 7}} {
+	}{{0, 5000, 0}, {0, 5000, 4}, {0, 1, 4}, {59 * time.Minute, 1, 4}, {time.Minute, 1, 7}, {0, 1, 7}, {time.Hour, 0, 8}, {24 * time.Hour, 0, 8}} {
 		later.Add(int64(step.wait))
 		if step.bytes > 0 {
 			send(step.bytes)

@@ -86,6 +86,9 @@ const (
 	codeNoSpace     = 14
 	codeEquivocated = 15
 	codeComing      = 16
+	codeSenderQuota = 17
+	codeReserved    = 18
+	codeEventNumber = 19
 )
 
 var codeErrors = map[uint8]error{
@@ -93,6 +96,7 @@ var codeErrors = map[uint8]error{
 	codeShutdown: host.ErrShuttingDown, codeHorizon: host.ErrHorizonFull, codePoisoned: store.ErrPoisoned,
 	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused, codeNoSpace: store.ErrNoSpace,
 	codeEquivocated: host.ErrEquivocated, codeComing: host.ErrComing,
+	codeSenderQuota: host.ErrSenderQuota, codeReserved: host.ErrReserved, codeEventNumber: host.ErrEventNumber,
 }
 
 // remoteError is an error of another node in its own words.
@@ -107,7 +111,8 @@ func (e *remoteError) Unwrap() error { return e.is }
 // PassesOn reports whether events may follow one that was refused with err:
 // nothing would change if it came again, so that none after it overtakes it.
 func PassesOn(err error) bool {
-	return errors.Is(err, host.ErrTooLarge) || errors.Is(err, host.ErrSuperseded) || errors.Is(err, host.ErrReused)
+	return errors.Is(err, host.ErrTooLarge) || errors.Is(err, host.ErrSuperseded) || errors.Is(err, host.ErrReused) ||
+		errors.Is(err, host.ErrReserved) || errors.Is(err, host.ErrEventNumber)
 }
 
 // ErrRemote is wrapped by an error of another node that has no type of its

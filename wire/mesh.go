@@ -79,6 +79,8 @@ type Mesh struct {
 	denied   map[identity.NodeID]uint64
 	dialing  map[identity.NodeID]chan struct{} // a place for who dials a peer
 
+	grants atomic.Uint64 // how often rights changed
+
 	directory *directoryListener // nil: this node serves none
 }
 

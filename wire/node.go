@@ -25,6 +25,7 @@ type Local interface {
 type Node struct {
 	mesh  *Mesh
 	local Local
+	lanes lanes
 
 	mu      sync.Mutex
 	routes  map[identity.EntityID]host.Moved
@@ -108,7 +109,7 @@ func (n *Node) serveEvents(ctx context.Context, from identity.NodeID, stream *qu
 			cancel()
 		}
 	}()
-	err := n.readEvents(ctx, bufio.NewReaderSize(stream, 64<<10), answers)
+	err := n.readEvents(ctx, from, bufio.NewReaderSize(stream, 64<<10), answers)
 	close(answers)
 	<-done
 	if err != nil && !errors.Is(err, errStopped) && !errors.Is(err, io.EOF) {
@@ -130,7 +131,7 @@ type answer struct {
 // that none after it overtakes it.
 var errStopped = errors.New("an event was not applied")
 
-func (n *Node) readEvents(ctx context.Context, r *bufio.Reader, answers chan<- answer) error {
+func (n *Node) readEvents(ctx context.Context, from identity.NodeID, r *bufio.Reader, answers chan<- answer) error {
 	b, err := canon.ReadFrame(r, 1024)
 	if err != nil {
 		return err
@@ -139,6 +140,7 @@ func (n *Node) readEvents(ctx context.Context, r *bufio.Reader, answers chan<- a
 	if err := canon.Unmarshal(b, &open); err != nil {
 		return fmt.Errorf("opening an events stream: %w", err)
 	}
+	sender := senderOf{mesh: n.mesh, peer: from}
 	var before []*host.Pending // in order
 	for {
 		b, err := canon.ReadFrame(r, maxEventFrame)
@@ -153,7 +155,11 @@ func (n *Node) readEvents(ctx context.Context, r *bufio.Reader, answers chan<- a
 		if before, err = settled(ctx, before, func(p *host.Pending) *host.Pending { return p }); err != nil {
 			return errStopped
 		}
-		p, err := n.local.Submit(ctx, open.Entity, host.Event{Sender: ev.Sender, Number: ev.Number, Channel: ev.Channel, Payload: ev.Payload})
+		event := host.Event{Number: ev.Number, Via: from, Channel: ev.Channel, Payload: ev.Payload}
+		var p *host.Pending
+		if event.Sender, err = sender.of(ev.Sender); err == nil {
+			p, err = n.local.Submit(ctx, open.Entity, event)
+		}
 		select {
 		case answers <- answer{p, err}:
 		case <-ctx.Done():

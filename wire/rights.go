@@ -93,5 +93,6 @@ func (m *Mesh) Grant(key identity.EntityID, rights Rights) error {
 		return err
 	}
 	p.Rights = rights & RightsAll
+	defer m.grants.Add(1)
 	return m.config.Trust.Put(p)
 }

@@ -3,7 +3,6 @@ package wire
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -22,7 +21,9 @@ import (
 // sent again under the same number, and the daemon applies it once. A Sender
 // is used by one goroutine at a time; tickets may be waited for by others.
 type Sender struct {
-	node   *Node
+	node     *Node
+	giveBack func() // of a lane; nil: the sender has a name
+
 	id     identity.EntityID
 	sender identity.EntityID
 	ctx    context.Context
@@ -102,18 +103,21 @@ func (t *Ticket) finish(res host.Result, err error) {
 }
 
 // OpenSender makes a sender to the daemon. at is where it is believed to be;
-// 0: here, or where it was last heard of. sender names who sends; a zero
-// sender is drawn at random. Close it when done.
+// 0: here, or where it was last heard of. sender names who sends; where it is zero
+// the node does, by a lane: ErrTooManySenders. Close it when done.
 func (n *Node) OpenSender(ctx context.Context, id identity.EntityID, at identity.NodeID, sender identity.EntityID) (*Sender, error) {
-	if sender.IsZero() {
-		if _, err := rand.Read(sender[:]); err != nil {
-			return nil, fmt.Errorf("naming a sender: %w", err)
-		}
-	}
 	if at == n.mesh.id {
 		at = 0
 	}
 	s := &Sender{node: n, id: id, sender: sender, at: at, window: make(chan struct{}, inFlight)}
+	if sender.IsZero() {
+		l, err := n.lanes.take()
+		if err != nil {
+			return nil, err
+		}
+		s.sender, s.number = l.sender, l.number
+		s.giveBack = sync.OnceFunc(func() { n.lanes.give(lane{s.sender, s.number}) })
+	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	n.opened(s)
 	return s, nil
@@ -130,10 +134,13 @@ func (s *Sender) GiveUp(why error) {
 	defer s.mu.Unlock()
 	s.hangUp()
 	s.fail(context.Cause(s.ctx))
+	if s.giveBack != nil {
+		s.giveBack() // the next to have the lane goes on above the last number
+	}
 }
 
-// From sets the number of the event that Submit sends next. A new sender begins
-// with 1.
+// From sets the number of the event that a named sender's Submit sends next. A new
+// sender begins with 1.
 func (s *Sender) From(number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -232,7 +231,7 @@ func (a *app) eventsOf(c *cobra.Command, data, file, lines string) (next func() 
 		if file == "-" {
 			b, err = io.ReadAll(a.in)
 		} else {
-			b, err = os.ReadFile(file)
+			b, err = a.readFile(file)
 		}
 		return once(b), nothing, err
 	}

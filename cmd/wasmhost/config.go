@@ -48,7 +48,7 @@ func settings() []setting {
 		{"data", defaultData(), "serve: the data directory"},
 		{"ephemeral", "false", "serve: keep everything in memory"},
 		{"listen", "127.0.0.1:7433", "serve: UDP address for other nodes; 0.0.0.0:PORT is every address that the machine has or gets"},
-		{"name", hostname(), "serve: the node's name"},
+		{"name", defaultName(), "serve: the node's name: letters, digits, - _ . after a letter or digit, at most 255; not all, no id"},
 		{"tag", "", "serve: KEY=VALUE, which the node announces and daemons can require; may stand several times"},
 		{"drain", "false", "serve: on SIGTERM move every daemon to other nodes before ending"},
 		{"drain-to", "", "serve: as --drain, to these nodes alone; may stand several times"},

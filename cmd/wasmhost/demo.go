@@ -72,6 +72,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.end()) }()
+	d.grace.ending.Store(true) // the nodes end with ctx
 
 	d.say("1. two nodes")
 	one, err := d.start(ctx, "one", "")

@@ -35,11 +35,3 @@ func (a *app) writeTo(path string, r io.Reader) error {
 	}
 	return nil
 }
-
-// open opens a file to read; - is standard input.
-func (a *app) open(path string) (io.ReadCloser, error) {
-	if path == "-" {
-		return io.NopCloser(a.in), nil
-	}
-	return os.Open(path)
-}

@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -26,20 +24,27 @@ func main() { os.Exit(run()) }
 
 // run is main, for tests.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signalled(context.Background())
 	defer stop()
 	return execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
+// execute runs the command line until it has ended, or ctx has and the command does not
+// end for it.
+
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{in: in, out: out, err: errOut, format: formatOf(args)}
+	f, ok := in.(*os.File)
+	a := &app{ctx: ctx, asks: ok && terminal(f), out: out, err: errOut, format: formatOf(args)}
+	a.in = a.grace.reader(ctx, in, "standard input")
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(in)
+	root.SetIn(a.in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
-	return a.report(ctx, err)
+	if code, ended := a.grace.await(ctx, func() int { return a.report(ctx, root.ExecuteContext(ctx)) }); ended {
+		return code
+	}
+	return (&app{err: errOut, format: formatOf(args)}).report(ctx, fmt.Errorf("%w: %w", errInterrupted, ctx.Err()))
 }
 
 // formatOf is the format that errors of the command line itself are told in.
@@ -57,9 +62,12 @@ func formatOf(args []string) string {
 
 // app is one run of the command line.
 type app struct {
-	in     io.Reader
+	ctx    context.Context // of the run; nil: a test's
+	in     io.Reader       // ends with ctx
+	asks   bool            // in is a terminal
 	out    io.Writer
 	err    io.Writer
+	grace  graces
 	socket string
 	remote *control.Client // by --url; nil: the socket
 	format string
@@ -194,7 +202,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	p := control.NewProblem(err)
 	code := p.Exit()
 	switch {
-	case ctx.Err() != nil && errors.Is(err, context.Canceled) && !errors.As(err, &exit):
+	case ctx.Err() != nil && (a.grace.cut.Load() || errors.Is(err, context.Canceled) && !errors.As(err, &exit)):
 		code, p.Code, p.Hint = control.ExitInterrupted, "interrupted", ""
 	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag"):
 		code, p.Code, p.Hint = control.ExitUsage, "usage", "see --help"

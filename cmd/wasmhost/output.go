@@ -67,12 +67,11 @@ func (a *app) confirm(yes bool, what string) error {
 		return nil
 	}
 	refused := &exitError{control.ExitNotConfirmed, fmt.Errorf("%s: not confirmed", what)}
-	f, ok := a.in.(*os.File)
-	if !ok || !terminal(f) {
+	if !a.asks {
 		return refused
 	}
 	fmt.Fprintf(a.err, "%s? [y/N] ", what)
-	line, err := bufio.NewReader(f).ReadString('\n')
+	line, err := bufio.NewReader(a.in).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return err
 	}
@@ -112,7 +111,7 @@ func (a *app) dialURL(c *cobra.Command) error {
 	}
 	token := ""
 	if path := c.Flag("token-file").Value.String(); path != "" {
-		b, err := os.ReadFile(path)
+		b, err := a.readFile(path)
 		if err != nil {
 			return fmt.Errorf("reading the API token: %w", err)
 		}
@@ -120,7 +119,7 @@ func (a *app) dialURL(c *cobra.Command) error {
 	}
 	var roots *x509.CertPool
 	if path := c.Flag("ca-file").Value.String(); path != "" {
-		b, err := os.ReadFile(path)
+		b, err := a.readFile(path)
 		if err != nil {
 			return fmt.Errorf("reading --ca-file: %w", err)
 		}

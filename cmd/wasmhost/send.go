@@ -47,9 +47,12 @@ applied again, and its recorded outputs are printed. An id is SENDER or
 SENDER/NUMBER: a name of your choice, and which of its events this is (1 without a
 number). With --lines it is the id of the first line, and those of the others
 follow. The numbers of one sender must grow. A daemon remembers 65,536 senders,
-and forgets none within a day; it looks for recorded outputs among its last 65,536
-events, and further back says superseded instead. An id that was used for other
-content is refused.
+8,192 of one API token or peer, and forgets none within a day: many events are better
+numbered by one sender (--id import/1, --id import/2) than sent by one each. It looks
+for recorded outputs among its last 65,536 events, and further back says superseded
+instead. An id that was used for other content is refused. Each API token, and each
+peer that may not operate the node's daemons, has names of its own. An event without
+an id takes no place among the senders.
 
 To group/NAME each event goes to one member of the group, which its strategy chooses;
 with consistent-hash all events of a --key go to the same member, while it is well. An
@@ -88,7 +91,7 @@ event with an --id goes to the member that its key, or else its sender, is for.`
 			case given["-"], given["file"] && file == "-":
 				return s.one(io.ReadAll(a.in))
 			case given["file"]:
-				return s.one(os.ReadFile(file))
+				return s.one(a.readFile(file))
 			}
 			return s.one([]byte(data), nil)
 		},

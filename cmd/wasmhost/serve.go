@@ -9,11 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,6 +114,16 @@ func hostname() string {
 	return name
 }
 
+// defaultName is the machine's name if it can name a node; else empty: the node then
+// has no name, only an id.
+func defaultName() string {
+	name := hostname()
+	if host.ValidNodeName(name) != nil {
+		return ""
+	}
+	return name
+}
+
 // serveOptions reads the flags. Of --data and --ephemeral one rules out the
 // other; where one is given, what a file or the environment says of the other
 // does not count.
@@ -135,8 +143,10 @@ func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
 	case o.data == "":
 		return o, usagef("the data directory has no name: give --data DIR, or --ephemeral")
 	}
-	if len(o.name) > 255 {
-		return o, usagef("the node's name has %d bytes, at most 255", len(o.name))
+	if o.name != "" { // empty: the default of a machine whose name cannot name a node
+		if err := host.ValidNodeName(o.name); err != nil {
+			return o, usagef("--name: %v", err)
+		}
 	}
 	return o, nil
 }
@@ -152,6 +162,7 @@ func (a *app) secret(text string) (string, error) {
 
 // runNode composes a node and runs it.
 func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
+	a.grace.set(serveGrace)
 	logs, err := newLogging(a.err, o.levels, o.form)
 	if err != nil {
 		return err
@@ -274,7 +285,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err == nil {
 		select {
 		case <-ctx.Done():
-			defer endOnSignal()()
+			a.grace.ending.Store(true)
 			err = conf.drainOptions().run(api, s.Failed(), logger)
 			logger.Info("shutting down")
 			if stopErr := notify("STOPPING=1"); stopErr != nil {
@@ -312,26 +323,9 @@ func (a *app) announce(m *wire.Mesh, more *extra) error {
 	}{m.Self().String(), m.Addr().String(), socket, os.Getpid(), more.addrs["api"], more.addrs["metrics"], more.addrs["pprof"]})
 }
 
-// endOnSignal makes the next signal end the program at once, until the function
-// that it returns is called.
-func endOnSignal() func() {
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		if _, ok := <-again; ok {
-			os.Exit(control.ExitInterrupted)
-		}
-	}()
-	return func() {
-		signal.Stop(again)
-		close(again)
-	}
-}
-
 // shutDown ends the node within a few seconds; a signal meanwhile ends it at
 // once.
 func shutDown(rt *host.Runtime, server *http.Server) error {
-	defer endOnSignal()()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 	defer cancel()
 	err := rt.Shutdown(ctx)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -25,14 +24,14 @@ func (a *app) snapshot() *cobra.Command {
 		return a.writeTo(args[1], body)
 	}}
 	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show what a snapshot is of", Example: "  wasmhost snapshot inspect c1.snap -o json", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		s, size, err := readSnapshot(args[0])
+		s, size, err := a.readSnapshot(args[0])
 		if err != nil {
 			return err
 		}
 		return a.printSnapshot(s, size)
 	}}
 	verify := &cobra.Command{Use: "verify FILE", Short: "Check a snapshot's hashes and signature, with no node running", Example: "  wasmhost snapshot verify c1.snap", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		s, size, err := readSnapshot(args[0])
+		s, size, err := a.readSnapshot(args[0])
 		if err == nil {
 			err = s.Verify()
 		}
@@ -54,7 +53,7 @@ this one trusts and reaches, is not made a second time.`,
 			if err != nil {
 				return err
 			}
-			f, err := os.Open(args[0])
+			f, err := a.open(args[0])
 			if err != nil {
 				return err
 			}
@@ -75,8 +74,8 @@ this one trusts and reaches, is not made a second time.`,
 
 // readSnapshot returns a snapshot without its state, and how many bytes that
 // has: a file can be larger than memory.
-func readSnapshot(path string) (*host.Snapshot, int64, error) {
-	f, err := os.Open(path)
+func (a *app) readSnapshot(path string) (*host.Snapshot, int64, error) {
+	f, err := a.open(path)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -196,8 +195,8 @@ func (a *app) verifyChain(path, parent string) error {
 	if parent == "" {
 		r, err = host.VerifyChain(in)
 	} else {
-		var of *os.File
-		if of, err = os.Open(parent); err != nil {
+		var of io.ReadCloser
+		if of, err = a.open(parent); err != nil {
 			return err
 		}
 		defer of.Close()

@@ -214,7 +214,7 @@ func (a *app) readText(path string) (string, error) {
 	if path == "-" {
 		return a.secret("-")
 	}
-	f, err := os.Open(path)
+	f, err := a.open(path)
 	if err != nil {
 		return "", err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"wasmhost/host"
 	"wasmhost/wire/control"
@@ -20,7 +19,7 @@ type wrongStep struct {
 
 // vectors runs a probe by golden vectors.
 func (a *app) vectors(ctx context.Context, wasm []byte, o crossOptions) (err error) {
-	b, err := os.ReadFile(o.vectors)
+	b, err := a.readFile(o.vectors)
 	if err != nil {
 		return err
 	}

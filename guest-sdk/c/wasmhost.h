@@ -45,7 +45,7 @@ WH_IMPORT("log") void wh_log_bytes(int32_t level, const char *text, uint32_t siz
 WH_IMPORT("event_origin") uint64_t wh_event_origin(void);     /* the sender's origin hash; 0: anonymous */
 WH_IMPORT("event_sequence") uint64_t wh_event_sequence(void); /* 1 for the first event applied */
 WH_IMPORT("event_time") int64_t wh_event_time(void);          /* Unix nanoseconds, as recorded */
-WH_IMPORT("event_sender") void wh_event_sender(uint8_t id[32]); /* zeros: anonymous */
+WH_IMPORT("event_sender") void wh_event_sender(uint8_t id[32]); /* zeros: no key is proven */
 WH_IMPORT("event_channel") uint32_t wh_event_channel(char *name, uint32_t cap); /* its length; 0: a direct event */
 WH_IMPORT("event_kind") uint32_t wh_event_kind(void);         /* one of the kinds below */
 WH_IMPORT("daemon_id") void wh_daemon_id(uint8_t id[32]);

@@ -263,7 +263,7 @@ func SnapshotOf(s *host.Snapshot) Snapshot {
 	h := &s.Header
 	return Snapshot{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Kind: h.Kind, Module: hex.EncodeToString(h.Module),
 		Epoch: h.Epoch, Through: h.Through, Applied: h.Applied, Head: h.Head.Hash(h.HeadPayload).String(), State: len(s.State),
-		Senders: len(h.Horizon), Signed: s.Checkpoint.Signed(), Identity: len(h.Envelope) > 0, Created: s.Created()}
+		Senders: host.SendersOf(h.Horizon), Signed: s.Checkpoint.Signed(), Identity: len(h.Envelope) > 0, Created: s.Created()}
 }
 
 // Token is a join token.

@@ -450,15 +450,18 @@ type submit func(ctx context.Context, payload []byte) (*wire.Ticket, error)
 // sender opens a sender to the daemon, or to the group. With ?id=SENDER/NUMBER its
 // events are that sender's, from that number on; else nobody can send them again.
 func (s *Server) sender(r *http.Request) (interface{ Close() }, submit, error) {
-	var named EventID
-	if q := r.URL.Query(); q.Has("id") {
-		var err error
-		if named, err = ParseEventID(q.Get("id")); err != nil {
+	named, err := eventIDOf(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	var from identity.EntityID // zero: nobody's
+	if named.Sender != "" {
+		if from, err = s.account(r, named); err != nil {
 			return nil, nil, err
 		}
 	}
 	numbered := func(to func(context.Context, host.Event) (*wire.Ticket, error)) submit {
-		ev := host.Event{Sender: named.entity(), Number: named.Number - 1}
+		ev := host.Event{Sender: from, Number: named.Number - 1}
 		return func(ctx context.Context, payload []byte) (*wire.Ticket, error) {
 			ev.Number, ev.Payload = ev.Number+1, payload
 			return to(ctx, ev)
@@ -476,9 +479,12 @@ func (s *Server) sender(r *http.Request) (interface{ Close() }, submit, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sender, err := s.node.OpenSender(r.Context(), id, at, identity.EntityID{})
-	if err != nil || named.Sender == "" {
-		return sender, sender.Submit, err
+	sender, err := s.node.OpenSender(r.Context(), id, at, from)
+	if err != nil {
+		return nil, nil, err
+	}
+	if named.Sender == "" {
+		return sender, sender.Submit, nil
 	}
 	return sender, numbered(sender.SubmitEvent), nil
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"wasmhost/identity"
 )
 
 // EventID names an event, so that it can be sent again without being applied
@@ -40,5 +38,3 @@ func ParseEventID(text string) (EventID, error) {
 
 // String returns what ParseEventID reads.
 func (id EventID) String() string { return id.Sender + "/" + strconv.FormatUint(id.Number, 10) }
-
-func (id EventID) entity() identity.EntityID { return identity.NamedSender(id.Sender) }

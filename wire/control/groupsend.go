@@ -132,7 +132,11 @@ func (g *groupSender) submitTo(ctx context.Context, m group.Member, ev host.Even
 	defer cancel()
 	to := g.to[m.Entity]
 	if to == nil {
-		sender, err := g.s.node.OpenSender(g.ctx, m.Entity, m.Node, identity.EntityID{})
+		var from identity.EntityID // zero: nobody's
+		if g.again {
+			from = ev.Sender
+		}
+		sender, err := g.s.node.OpenSender(g.ctx, m.Entity, m.Node, from)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -178,6 +182,9 @@ func (s *Server) toGroup(h handler) handler {
 			return h(w, r)
 		}
 		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		if err := s.stateSender(r); err != nil {
 			return err
 		}
 		return s.passTo(w, r, r.URL.Path, at)

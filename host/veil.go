@@ -1,0 +1,54 @@
+package host
+
+import (
+	"math"
+
+	"wasmhost/identity"
+)
+
+// A guest sees who sent an event only where a key proves it (Event.From). Histories
+// of earlier versions were made by guests that saw the unproven Event.Sender of direct
+// events, and must give the same when they are replayed. So a daemon's history says from
+// where on its guest does not: a settledRecord of veilIndex, which earlier versions pass
+// over, and from then on a mark of veilSender in its horizon, which its snapshots carry.
+
+// veilIndex is the index of no record.
+const veilIndex = math.MaxUint64
+
+// veilSender is no sender's id.
+var veilSender = identity.NamedSender("\x00wasmhost: the guest sees no senders of direct events")
+
+// veil marks the horizon. The mark is never forgotten.
+func (h *horizon) veil() { h.advance(veilSender, 1, math.MaxInt64) }
+
+// veil makes the guest see no sender of direct events from here on. It needs d.mu.
+func (d *hosted) veil() error {
+	if d.horizon.veiled {
+		return nil
+	}
+	d.horizon.veil()
+	if !d.recording() {
+		return nil
+	}
+	rec, err := encodeRecord(&settledRecord{Index: veilIndex})
+	if err != nil {
+		return err
+	}
+
+	also, saved := d.also, d.saved // the one goes with the event; to the other this is none
+	d.also = nil
+	d.record(rec)
+	d.also, d.saved = also, saved
+	return nil
+}
+
+// SendersOf returns how many senders the marks are of.
+func SendersOf(marks []SenderMark) int {
+	n := len(marks)
+	for i := range marks {
+		if marks[i].Sender == veilSender {
+			n--
+		}
+	}
+	return n
+}
