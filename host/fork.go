@@ -72,7 +72,7 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 		return nil, fmt.Errorf("%w: %d forks, at most %d", ErrTooLarge, req.Count, MaxForks)
 	}
 	if req.Name != "" {
-		if err := ValidName(forkName(req.Name, req.Count, req.Count)); err != nil {
+		if err := ValidDaemonName(forkName(req.Name, req.Count, req.Count)); err != nil {
 			return nil, err
 		}
 	}

@@ -537,23 +537,6 @@ func TestTailAndLogs(t *testing.T) {
 	}
 }
 
-func TestResolve(t *testing.T) {
-	var net hosttest.Net
-	a := start(t, &net, newKey(t), "", nil)
-	a.push("echo", "c/echo.wasm")
-	d := a.spawn("echo", "e1")
-	for _, ref := range []string{"e1", d.Entity.String(), d.Entity.String()[:8], d.Entity.Origin().String(), d.Entity.Origin().String()[:6]} {
-		if id, err := a.Resolve(ref); err != nil || id != d.Entity {
-			t.Errorf("%q: %v, %v", ref, id, err)
-		}
-	}
-	for _, ref := range []string{"", "e", "e2", d.Entity.String()[:3]} {
-		if _, err := a.Resolve(ref); !errors.Is(err, host.ErrNotFound) {
-			t.Errorf("%q: %v", ref, err)
-		}
-	}
-}
-
 func FuzzDecodeSnapshot(f *testing.F) {
 	f.Add([]byte{0x83})
 	r, err := host.New(ctx, host.Options{})

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/host/directory"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -38,69 +37,28 @@ func (r *Runtime) Inspect(id identity.EntityID) (Info, error) {
 	return d.info(), nil
 }
 
-// AmbiguousError is the error of a prefix that more than one daemon has.
+// AmbiguousError is the error of a reference, or of the beginning of an id, that
+// several daemons have.
 type AmbiguousError struct {
 	Ref     string
 	Matches []identity.EntityID
 }
 
 func (e *AmbiguousError) Error() string {
-	return fmt.Sprintf("%q is the beginning of %d daemons' names or ids", e.Ref, len(e.Matches))
+	return fmt.Sprintf("%q means %d daemons: %s", e.Ref, len(e.Matches), e.some())
 }
 
-// Resolve returns the daemon that ref names: by its name, its hexadecimal
-// origin or entity id, or a unique prefix of at least four digits of these.
-// Daemons that moved away are found too. Errors: ErrNotFound, *AmbiguousError,
-// and ErrNotReady while daemons are being recovered.
-func (r *Runtime) Resolve(ref string) (identity.EntityID, error) {
-	if r.life.Load() == lifeRegistering {
-		return identity.EntityID{}, ErrNotReady
+// some are the first of the matches.
+func (e *AmbiguousError) some() string {
+	const shown = 4
+	var out []string
+	for _, id := range e.Matches[:min(shown, len(e.Matches))] {
+		out = append(out, id.String())
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if id, ok := r.names[ref]; ok {
-		return id, nil
+	if len(e.Matches) > shown {
+		out = append(out, "…")
 	}
-	if id, err := identity.ParseEntityID(ref); err == nil {
-		return id, nil
-	}
-	found := make(map[identity.EntityID]bool)
-	match := func(id identity.EntityID, name string) {
-		if name == ref || len(ref) >= 4 && (strings.HasPrefix(id.Origin().String(), ref) || strings.HasPrefix(id.String(), ref)) {
-			found[id] = true
-		}
-	}
-	for id, d := range r.daemons {
-		match(id, d.name)
-	}
-	for id, t := range r.moved {
-		if !t.Stopped {
-			match(id, t.Name)
-		}
-	}
-	if len(found) == 0 && r.cluster != nil {
-		r.cluster.member.Named(func(e directory.Entry) bool {
-			match(e.Entity, e.Name)
-			return false
-		})
-	}
-	switch len(found) {
-	case 0:
-		if err := r.ready(); err != nil {
-			return identity.EntityID{}, err
-		}
-		return identity.EntityID{}, fmt.Errorf("%w: %q", ErrNotFound, ref)
-	case 1:
-		for id := range found {
-			return id, nil
-		}
-	}
-	e := &AmbiguousError{Ref: ref}
-	for id := range found {
-		e.Matches = append(e.Matches, id)
-	}
-	slices.SortFunc(e.Matches, identity.EntityID.Compare)
-	return identity.EntityID{}, e
+	return strings.Join(out, ", ")
 }
 
 // Logs returns the daemon's last log lines, oldest first.

@@ -47,6 +47,9 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 			return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
 		}
 		d := r.known(id, v)
+		if LooksLikeID(d.name) && d.name != id.Origin().String() {
+			r.logger.Warn("a daemon's name looks like an id: write name: before it", "daemon", id.Origin(), "name", d.name)
+		}
 		rec, ok := passive[id]
 		if ok && d.state == statePaused {
 			d.lieDown(&rec)

@@ -149,7 +149,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	if made {
 		req.Name = fmt.Sprintf("%.40s-%.8s", orDefault(req.Kind, "daemon"), id.Origin())
 	}
-	if err := ValidName(req.Name); err != nil {
+	if err := ValidDaemonName(req.Name); err != nil {
 		return Info{}, err
 	}
 	if err := r.room(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"wasmhost/host/store"
@@ -198,27 +197,36 @@ func (r *Runtime) Accusations() []Accusation {
 	return out
 }
 
-// FindAccused returns the identity against which a proof is on record that ref
-// names: as Resolve does, or by its id or origin, or the beginning of these.
-func (r *Runtime) FindAccused(ref string) (identity.EntityID, error) {
-	all := r.Accusations()
+// FindAccused returns the identity that a reference names and against which a proof is
+// on record: as Resolve does, or by its whole id or origin. Errors: ErrBadRef,
+// ErrNotAccused, *AmbiguousError.
+func (r *Runtime) FindAccused(text string) (identity.EntityID, error) {
+	ref, err := ParseRef(text)
+	if err != nil {
+		return identity.EntityID{}, err
+	}
+	id, err := r.ResolveRef(ref)
+	known := err == nil
+	return r.accusedOf(text, func(a identity.EntityID) bool { return known && a == id || ref.by != byName && ref.Names(a, "") })
+}
+
+// AccusedBegunBy is FindAccused by the beginning of an id, for those who look.
+func (r *Runtime) AccusedBegunBy(text string) (identity.EntityID, error) {
+	return r.accusedOf(text, func(a identity.EntityID) bool { return CanBegin(text) && BeginsID(a, text) })
+}
+
+// accusedOf returns the only accused that match holds of.
+func (r *Runtime) accusedOf(text string, match func(identity.EntityID) bool) (identity.EntityID, error) {
 	var found []identity.EntityID
-	id, err := r.Resolve(ref)
-	for _, a := range all {
-		switch {
-		case err == nil && a.Entity == id:
-			return id, nil
-		case len(ref) >= 4 && (strings.HasPrefix(a.Entity.String(), ref) || strings.HasPrefix(a.Entity.Origin().String(), ref)):
+	for _, a := range r.Accusations() {
+		if match(a.Entity) {
 			found = append(found, a.Entity)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return identity.EntityID{}, fmt.Errorf("%w: %q", ErrNotAccused, ref)
-	case 1:
-		return found[0], nil
+	if len(found) == 0 {
+		return identity.EntityID{}, fmt.Errorf("%w: %q", ErrNotAccused, text)
 	}
-	return identity.EntityID{}, &AmbiguousError{Ref: ref, Matches: found}
+	return onlyOne(text, found)
 }
 
 // Proof returns the proof on record against the daemon: ErrNotAccused, and

@@ -162,7 +162,13 @@ func TestAccused(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.b.refuses(f, true)
-	if id, err := f.b.FindAccused(f.d.Origin().String()[:6]); err != nil || id != f.d {
+	if _, err := f.b.FindAccused(f.d.Origin().String()[:6]); !errors.Is(err, host.ErrNotAccused) {
+		t.Errorf("by the beginning of its origin: %v, want ErrNotAccused", err)
+	}
+	if id, err := f.b.AccusedBegunBy(f.d.Origin().String()[:6]); err != nil || id != f.d {
+		t.Errorf("looking by the beginning of its origin: %v, %v", id, err)
+	}
+	if id, err := f.b.FindAccused(f.d.Origin().String()); err != nil || id != f.d {
 		t.Errorf("%s, %v", id, err)
 	}
 	if _, err := f.b.FindAccused("nobody"); !errors.Is(err, host.ErrNotAccused) {

@@ -167,7 +167,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if err := r.room(); err != nil {
 		return false, migration.Failf(migration.StoreFailed, "%v", err)
 	}
-	if err := ValidName(o.Name); err != nil {
+	if err := ValidDaemonName(o.Name); err != nil {
 		return false, migration.Failf(migration.ProtocolError, "%v", err)
 	}
 	if need, err := r.needsModule(o); err != nil {

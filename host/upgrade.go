@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"wasmhost/abi"
 	"wasmhost/host/store"
@@ -64,9 +65,8 @@ func (r *Runtime) RollBack(ctx context.Context, id identity.EntityID) (Info, err
 	return r.Upgrade(ctx, id, [32]byte(previous))
 }
 
-// ModuleNamed returns the digest of the kind's module that version names: its
-// beginning in hexadecimal, or "latest". ErrModuleNotFound where no module
-// begins so; also where several do: a longer beginning tells them apart.
+// ModuleNamed returns the digest of the kind's module that version names: its whole
+// digest in hexadecimal, or "latest". ErrModuleNotFound where there is no such module.
 func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
 	if version == "latest" {
 		r.mu.RLock()
@@ -77,35 +77,24 @@ func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
 		}
 		return [32]byte(k.digest), nil
 	}
-	var found [32]byte
-	n := 0
-	see := func(d [32]byte) {
-		if d != found && len(version) > 0 && len(version) <= 64 && hex.EncodeToString(d[:])[:len(version)] == version {
-			found = d
-			n++
-		}
+	var want [32]byte
+	if n, err := hex.Decode(want[:], []byte(version[:min(len(version), 2*len(want))])); err != nil || n != len(want) || len(version) != 2*n {
+		return [32]byte{}, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", ErrModuleNotFound, version)
 	}
 	r.mu.RLock()
-	for d := range r.modules {
-		see(d)
-	}
+	_, known := r.modules[want]
 	r.mu.RUnlock()
-	if r.store != nil {
+	if !known && r.store != nil {
 		stored, err := r.store.Modules()
 		if err != nil {
 			return [32]byte{}, err
 		}
-		for _, d := range stored {
-			see(d)
-		}
+		known = slices.ContainsFunc(stored, func(d store.Digest) bool { return d == store.Digest(want) })
 	}
-	switch n {
-	case 0:
-		return [32]byte{}, fmt.Errorf("%w: none begins with %q", ErrModuleNotFound, version)
-	case 1:
-		return found, nil
+	if !known {
+		return [32]byte{}, fmt.Errorf("%w: %q", ErrModuleNotFound, version)
 	}
-	return [32]byte{}, fmt.Errorf("%w: several begin with %q; give more of it", ErrModuleNotFound, version)
+	return want, nil
 }
 
 // upgrade needs d.mu.

@@ -43,8 +43,11 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if short, err := a.ModuleNamed("counter", fmt.Sprintf("%x", latest[:4])); err != nil || short != latest {
-		t.Errorf("%x, %v", short, err)
+	if whole, err := a.ModuleNamed("counter", fmt.Sprintf("%x", latest)); err != nil || whole != latest {
+		t.Errorf("a whole digest: %x, %v", whole, err)
+	}
+	if got, err := a.ModuleNamed("counter", fmt.Sprintf("%x", latest[:4])); !errors.Is(err, host.ErrModuleNotFound) {
+		t.Errorf("the beginning of a digest: %x, %v, want ErrModuleNotFound", got, err)
 	}
 	i, err := a.Upgrade(ctx, d.Entity, latest)
 	if err != nil || i.Module != fmt.Sprintf("%x", latest) || i.Sequence != 3 || i.Epoch != d.Epoch {

@@ -244,8 +244,8 @@ func (m *Mesh) Forget(key identity.EntityID) error {
 	return nil
 }
 
-// AmbiguousError is the error of a name, or beginning of an id, that more than
-// one node has.
+// AmbiguousError is the error of a reference, or of the beginning of an id, that
+// several nodes have.
 type AmbiguousError struct {
 	Ref   string
 	Nodes []identity.NodeID
@@ -256,49 +256,70 @@ func (e *AmbiguousError) Error() string {
 }
 
 // FindNode is FindPeer among the trusted nodes and this one.
-func (m *Mesh) FindNode(ref string) (identity.NodeID, error) {
+func (m *Mesh) FindNode(text string) (identity.NodeID, error) {
 	peers, err := m.Peers()
 	if err != nil {
 		return 0, err
 	}
-	p, err := findNode(append(peers, PeerInfo{ID: m.id, Name: m.config.Name}), ref)
+	p, err := findNode(append(peers, m.here()), text)
 	return p.ID, err
 }
 
-// FindPeer returns the trusted node that ref names: by id, name, or a unique
-// prefix of the id of at least four digits. An unknown one is
-// host.ErrUnknownNode; a name or prefix of several is an *AmbiguousError.
-func (m *Mesh) FindPeer(ref string) (PeerInfo, error) {
+// FindPeer returns the trusted node that a reference names (host.ParseRef). Errors:
+// host.ErrBadRef, host.ErrUnknownNode, and *AmbiguousError where several have the name.
+func (m *Mesh) FindPeer(text string) (PeerInfo, error) {
 	peers, err := m.Peers()
 	if err != nil {
 		return PeerInfo{}, err
 	}
-	return findNode(peers, ref)
+	return findNode(peers, text)
 }
 
-func findNode(nodes []PeerInfo, ref string) (PeerInfo, error) {
-	var named, begun []PeerInfo
+// LookForNode is FindNode, and where nothing has the reference also by the beginning of
+// an id, of at least four digits. It is for commands that look.
+func (m *Mesh) LookForNode(text string) (identity.NodeID, error) {
+	id, err := m.FindNode(text)
+	if !errors.Is(err, host.ErrUnknownNode) || !host.CanBegin(text) {
+		return id, err
+	}
+	peers, err := m.Peers()
+	if err != nil {
+		return 0, err
+	}
+	p, err := onlyNode(append(peers, m.here()), text, func(p PeerInfo) bool {
+		return strings.HasPrefix(p.ID.String(), strings.ToLower(text))
+	})
+	return p.ID, err
+}
+
+func (m *Mesh) here() PeerInfo {
+	return PeerInfo{ID: m.id, Key: m.config.Identity.ID(), Name: m.config.Name}
+}
+
+func findNode(nodes []PeerInfo, text string) (PeerInfo, error) {
+	ref, err := host.ParseRef(text)
+	if err != nil {
+		return PeerInfo{}, err
+	}
+	return onlyNode(nodes, text, func(p PeerInfo) bool { return ref.NamesNode(p.ID, p.Key, p.Name) })
+}
+
+// onlyNode returns the only node that match holds of.
+func onlyNode(nodes []PeerInfo, text string, match func(PeerInfo) bool) (PeerInfo, error) {
+	var found []PeerInfo
 	for _, p := range nodes {
-		switch {
-		case p.ID.String() == ref:
-			return p, nil
-		case p.Name == ref && ref != "":
-			named = append(named, p)
-		case len(ref) >= 4 && strings.HasPrefix(p.ID.String(), ref):
-			begun = append(begun, p)
+		if match(p) {
+			found = append(found, p)
 		}
 	}
-	if len(named) == 0 {
-		named = begun
-	}
-	switch len(named) {
+	switch len(found) {
 	case 1:
-		return named[0], nil
+		return found[0], nil
 	case 0:
-		return PeerInfo{}, fmt.Errorf("%w: %q", host.ErrUnknownNode, ref)
+		return PeerInfo{}, fmt.Errorf("%w: %q", host.ErrUnknownNode, text)
 	}
-	e := &AmbiguousError{Ref: ref}
-	for _, p := range named {
+	e := &AmbiguousError{Ref: text}
+	for _, p := range found {
 		e.Nodes = append(e.Nodes, p.ID)
 	}
 	return PeerInfo{}, e

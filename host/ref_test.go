@@ -1,0 +1,128 @@
+package host_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"wasmhost/host"
+	"wasmhost/host/hosttest"
+	"wasmhost/identity"
+)
+
+func TestParseRef(t *testing.T) {
+	origin, key := strings.Repeat("0f", 8), strings.Repeat("0F", 32)
+	for _, text := range []string{"a", "aac2", origin[:15], origin + "0", "name:" + origin, "name:" + key, "name:a", "id:" + origin, "id:" + key, "a.b-c_d"} {
+		if r, err := host.ParseRef(text); err != nil || r.String() != text {
+			t.Errorf("%q: %v, %v", text, r, err)
+		}
+	}
+	for _, text := range []string{"", "name:", "id:", "id:a", "id:" + origin[:15], "id:" + strings.Repeat("g", 16), "a\nb", "\x1b[1m", "\xff", strings.Repeat("a", 261)} {
+		if _, err := host.ParseRef(text); !errors.Is(err, host.ErrBadRef) {
+			t.Errorf("%q: %v, want ErrBadRef", text, err)
+		}
+	}
+}
+
+func FuzzParseRef(f *testing.F) {
+	for _, text := range []string{"", "c1", "aac2", "name:c1", "id:0123456789abcdef", "0123456789abcdef", strings.Repeat("5a", 32), "id:x", "name:id:0123456789abcdef", "\x00"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := host.ParseRef(text)
+		if err != nil {
+			if !errors.Is(err, host.ErrBadRef) {
+				t.Fatalf("%q: %v, which is not ErrBadRef", text, err)
+			}
+			return
+		}
+		again, err := host.ParseRef(r.String())
+		if err != nil || again != r {
+			t.Fatalf("%q: parsed again it is %v, %v", text, again, err)
+		}
+		if host.LooksLikeID(text) && r.Names(identity.EntityID{}, text) != r.Names(identity.EntityID{}, "") {
+			t.Fatalf("%q is taken for a name", text)
+		}
+	})
+}
+
+// Only whole names, origins and entity ids name a daemon. Their beginnings do for those
+// who look.
+func TestResolveIsExact(t *testing.T) {
+	var net hosttest.Net
+	a := start(t, &net, newKey(t), "", nil)
+	a.push("echo", "c/echo.wasm")
+	d := a.spawn("echo", "e1")
+	id, origin := d.Entity.String(), d.Entity.Origin().String()
+	for _, ref := range []string{"e1", "name:e1", id, "id:" + id, origin, "id:" + origin, strings.ToUpper(origin)} {
+		if got, err := a.Resolve(ref); err != nil || got != d.Entity {
+			t.Errorf("%q: %v, %v, want %v", ref, got, err, d.Entity)
+		}
+	}
+	for _, ref := range []string{"e", "e2", "name:" + origin, id[:8], id[:63], origin[:6], origin[:15]} {
+		if got, err := a.Resolve(ref); !errors.Is(err, host.ErrNotFound) {
+			t.Errorf("%q: %v, %v, want ErrNotFound", ref, got, err)
+		}
+	}
+	for _, ref := range []string{"", "name:", "id:" + origin[:6], "a b", "../e1"} {
+		if _, err := a.Resolve(ref); !errors.Is(err, host.ErrBadRef) {
+			t.Errorf("%q: %v, want ErrBadRef", ref, err)
+		}
+	}
+	for _, text := range []string{id[:8], id, origin[:6], strings.ToUpper(origin[:4])} {
+		if got, err := a.DaemonsBegunBy(text); err != nil || len(got) != 1 || got[0] != d.Entity {
+			t.Errorf("those that %q begins: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "e1", origin[:3], id + "0"} {
+		if got, err := a.DaemonsBegunBy(text); !errors.Is(err, host.ErrBadRef) {
+			t.Errorf("those that %q begins: %v, %v, want ErrBadRef", text, got, err)
+		}
+	}
+}
+
+// A daemon that moved away keeps its name here, though another's id begins alike.
+func TestNameOfAMovedDaemonIsExact(t *testing.T) {
+	var net hosttest.Net
+	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
+	a.push("echo", "c/echo.wasm")
+	stranger := a.spawn("echo", "stranger")
+	name := stranger.Entity.Origin().String()[:4]
+	d := a.spawn("echo", name)
+	m, err := a.StartMigration(ctx, d.Entity, b.Self())
+	if err == nil {
+		_, err = m.Wait(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := a.Resolve(name); err != nil || got != d.Entity {
+		t.Errorf("%q: %v, %v, want %v", name, got, err, d.Entity)
+	}
+}
+
+// No daemon gets a name that looks like an id.
+func TestNamesThatLookLikeIDsAreRefused(t *testing.T) {
+	var net hosttest.Net
+	a := start(t, &net, newKey(t), "", nil)
+	a.push("counter", "c/counter.wasm")
+	d := a.spawn("counter", "e1")
+	for _, name := range []string{d.Entity.Origin().String(), strings.ToUpper(d.Entity.Origin().String()), "1234567890123456", d.Entity.String()} {
+		if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: name}); !errors.Is(err, host.ErrBadName) {
+			t.Errorf("spawning %q: %v, want ErrBadName", name, err)
+		}
+		if _, err := a.Fork(ctx, d.Entity, host.ForkRequest{Name: name}); !errors.Is(err, host.ErrBadName) {
+			t.Errorf("forking as %q: %v, want ErrBadName", name, err)
+		}
+		snap, err := a.Snapshot(ctx, d.Entity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.SpawnFromDecoded(ctx, host.SpawnRequest{Name: name}, snap); !errors.Is(err, host.ErrBadName) {
+			t.Errorf("restoring as %q: %v, want ErrBadName", name, err)
+		}
+	}
+	if got := a.Daemons(); len(got) != 1 {
+		t.Errorf("daemons %v, want e1 alone", got)
+	}
+}
