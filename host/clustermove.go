@@ -41,7 +41,13 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 	}
 	// A spawn here that a crash cut short, or a data directory that is lost.
 	want.Epoch = max(epoch, old.Epoch+1)
-	return c.member.Put(ctx, old, want)
+	if old.Name == want.Name {
+		return c.member.Put(ctx, old, want)
+	}
+	if err := c.member.Delete(ctx, old); err != nil {
+		return directory.Entry{}, err
+	}
+	return c.member.Create(ctx, want)
 }
 
 // forgetCutShort removes from the directory who has a name, where that is a daemon whose

@@ -96,7 +96,7 @@ func (m *Member) Remove(ctx context.Context, n Node) error {
 	}
 	ask, done := m.ask(ctx)
 	defer done()
-	_, err = m.engine.Commit(ask, []Condition{{sessionKey(n.ID()), 0}}, []Write{{Key: memberKey(n.ID())}, {removedKey(n.ID()), record}})
+	_, err = m.engine.Commit(ask, []Condition{{sessionKey(n.ID()), 0}}, []Write{{Key: memberKey(n.ID())}, {Key: grantedKey(n.ID())}, {removedKey(n.ID()), record}})
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,10 @@ type Options struct {
 	Self   Node
 	Clock  Clock        // nil: the machine's
 	Logger *slog.Logger // nil: slog.Default()
+
+	// Granted, if it is not nil, is called with what another node was granted, before
+	// the observer hears of that node. It must not block.
+	Granted func(Grant)
 }
 
 // Member is a node's part in a cluster. It is safe for concurrent use.
@@ -83,9 +87,12 @@ type Member struct {
 	nodes    map[identity.NodeID]*seen
 	members  map[identity.NodeID]Node
 	daemons  map[identity.EntityID]Entry
+	owned    map[identity.NodeID]int // how many of daemons a node has
+	grants   map[identity.NodeID]Grant
 	lastErr  error
 
 	telling sync.Mutex // one call of the observer at a time
+	granted func(Grant)
 }
 
 // seen is another node's session as it was seen last.
@@ -102,7 +109,8 @@ func NewMember(o Options) (*Member, error) {
 		return nil, fmt.Errorf("a lease of %v: from %v to %v", o.Self.TTL, MinTTL, MaxTTL)
 	}
 	m := &Member{engine: o.Engine, self: o.Self, id: o.Self.ID(), life: make([]byte, 16), clock: o.Clock, logger: o.Logger,
-		nodes: make(map[identity.NodeID]*seen), members: make(map[identity.NodeID]Node), daemons: make(map[identity.EntityID]Entry)}
+		nodes: make(map[identity.NodeID]*seen), members: make(map[identity.NodeID]Node), daemons: make(map[identity.EntityID]Entry),
+		owned: make(map[identity.NodeID]int), grants: make(map[identity.NodeID]Grant), granted: o.Granted}
 	if m.clock == nil {
 		m.clock = machineClock{}
 	}
@@ -432,12 +440,21 @@ func (l *listing) take(c *Change) {
 				gone = append(gone, memberKey(id))
 			}
 		}
+		for id := range l.m.grants {
+			if fresh[grantedKey(id)] == nil {
+				gone = append(gone, grantedKey(id))
+			}
+		}
 		l.m.mu.Unlock()
 		for _, k := range gone {
 			l.m.see(l.o, &Change{Key: k})
 		}
-		for _, c := range fresh {
-			l.m.see(l.o, c)
+		for _, first := range []bool{true, false} { // what a node was granted is known before it comes
+			for k, c := range fresh {
+				if strings.HasPrefix(k, "granted/") == first {
+					l.m.see(l.o, c)
+				}
+			}
 		}
 	case l.fresh != nil:
 		l.fresh[c.Key] = &Change{Key: c.Key, Value: c.Value, Revision: c.Revision}
@@ -461,8 +478,12 @@ func (m *Member) see(o Observer, c *Change) {
 		m.logger.Warn("the directory holds a key that is none of ours", "key", c.Key)
 		return
 	}
-	if kind == "removed" {
+	switch kind {
+	case "removed":
 		m.seeRemoved(o, c)
+		return
+	case "granted":
+		m.seeGrant(id, c)
 		return
 	}
 	m.mu.Lock()
@@ -552,13 +573,25 @@ func (m *Member) seeDaemon(o Observer, name string, c *Change) {
 		m.mu.Unlock()
 		return
 	}
-	if e == nil {
-		delete(m.daemons, id)
-	} else {
+	m.disown(id)
+	if e != nil {
 		m.daemons[id] = *e
+		m.owned[e.Owner]++
 	}
 	m.mu.Unlock()
 	m.telling.Lock()
 	defer m.telling.Unlock()
 	o.DaemonChanged(id, e)
+}
+
+// disown forgets a daemon. It needs m.mu.
+func (m *Member) disown(id identity.EntityID) {
+	old, ok := m.daemons[id]
+	if !ok {
+		return
+	}
+	delete(m.daemons, id)
+	if m.owned[old.Owner]--; m.owned[old.Owner] == 0 {
+		delete(m.owned, old.Owner)
+	}
 }
