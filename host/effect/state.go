@@ -108,6 +108,18 @@ func (s *State) Room() (pending, bytes, timers, timerBytes int) {
 	return MaxPending - len(s.pending), MaxPendingBytes - s.bytes, MaxTimers - len(s.timers), MaxTimerBytes - s.alarms
 }
 
+// RoomAfter is Room while the timer of that number fires: it counts no more. 0: none
+// fires.
+func (s *State) RoomAfter(firing uint64) (pending, bytes, timers, timerBytes int) {
+	pending, bytes, timers, timerBytes = s.Room()
+	for i := range s.timers {
+		if firing != 0 && s.timers[i].ID == firing {
+			return pending, bytes, timers + 1, timerBytes + Cost(len(s.timers[i].Payload))
+		}
+	}
+	return pending, bytes, timers, timerBytes
+}
+
 // Cost is what an effect counts for, bytes.
 func Cost(payload int) int { return overhead + payload }
 
@@ -165,6 +177,16 @@ func (s *State) Next() (Alarm, bool) {
 		return Alarm{}, false
 	}
 	return s.timers[0], true
+}
+
+// NextBefore is Next among the timers whose numbers are below limit.
+func (s *State) NextBefore(limit uint64) (Alarm, bool) {
+	for i := range s.timers {
+		if s.timers[i].ID < limit {
+			return s.timers[i], true
+		}
+	}
+	return Alarm{}, false
 }
 
 // Timers returns the timers, the first due first; they are not to be changed.
