@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"wasmhost/abi"
 	"wasmhost/host/meter"
@@ -42,6 +43,8 @@ type KindMetrics struct {
 
 	PassedOver map[string]uint64 // events that failed and that nobody tries again: by InternalSources
 	Roomless   uint64            // tries of such events that found no room, and are made again
+
+	InternalTime time.Duration // of the processor, for events that the node delivers by itself
 
 	Process  meter.Distribution // of one event in SampledEvents: how long its daemon took
 	Delivery meter.Distribution // of the same: from when the daemon began until it was durable
@@ -97,6 +100,7 @@ func failureOf(err error) int {
 // time seldom count in one: each is in memory of its own.
 type eventMeter struct {
 	events, repeats, outputs, refused meter.Counter
+	internal                          meter.Counter                  // nanoseconds of turns
 	roomless                          meter.Counter                  // tries of events that found no room
 	passed                            [EventDaemon + 1]meter.Counter // events that are not tried again, by what they were
 	failures                          [len(failureNames)]meter.Counter
@@ -233,6 +237,7 @@ func (k *kindMeter) read() KindMetrics {
 		out.Outputs += e.outputs.Load()
 		out.Refused += e.refused.Load()
 		out.Roomless += e.roomless.Load()
+		out.InternalTime += time.Duration(e.internal.Load())
 		for _, source := range InternalSources {
 			for _, kind := range internalSource[source] {
 				out.PassedOver[source] += e.passed[kind].Load()

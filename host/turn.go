@@ -38,7 +38,7 @@ func (d *hosted) turn(ctx context.Context, fn func(t *fair.Turn) error) error {
 	if err != nil {
 		return err
 	}
-	defer t.End()
+	defer func() { d.events.internal.Add(uint64(t.End())) }()
 	if !d.tryEnter() {
 		t.Park()
 		err := d.admit(ctx)

@@ -130,8 +130,8 @@ func (t *Turn) Resume() {
 // Took returns for how long the turn has run.
 func (t *Turn) Took() time.Duration { return t.ran + time.Since(t.began) }
 
-// End charges the flow for the turn.
-func (t *Turn) End() {
+// End charges the flow for the turn, and returns how long it ran.
+func (t *Turn) End() time.Duration {
 	if t.parked {
 		t.Resume()
 	}
@@ -145,6 +145,7 @@ func (t *Turn) End() {
 	s.running--
 	s.consider(f)
 	s.dispatch()
+	return took
 }
 
 // Fly says that a batch of so many bytes was handed to the store. Stored and Land must
