@@ -121,6 +121,9 @@ func (r *Runtime) takeTurn(ctx context.Context, m *channel.Carry, list []channel
 	}
 	var t *ticket
 	err = d.turn(ctx, func(turn *fair.Turn) (err error) {
+		if err := d.going(); err != nil {
+			return fmt.Errorf("%w: %w", channel.ErrBusy, err)
+		}
 		n, t, err = d.takeSome(turn, m.From, list, lost)
 		if errors.Is(err, errNoRoom) {
 			why := channel.ErrNoRoom

@@ -145,6 +145,10 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 		var last *ticket
 		if err == nil {
 			err = d.turn(ctx, func(*fair.Turn) error {
+				if err := d.going(); err != nil {
+					c.end() // who starts it again starts another
+					return err
+				}
 				if d.effects != nil {
 					pending = d.effects.For(c.place, channel.MaxCarry, courierBytes)
 				}
@@ -180,7 +184,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 // gone reports whether the daemon is not this node's any more, or for now.
 func gone(err error) bool {
 	var moved *MovedError
-	return errors.As(err, &moved) || final(err)
+	return errors.As(err, &moved) || errors.Is(err, ErrHalted) || final(err)
 }
 
 // pause returns false where ctx ends first.

@@ -167,6 +167,9 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 	if len(ev.Payload) > d.limits.EventBytes {
 		return Pending{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits.EventBytes)
 	}
+	if err := d.going(); err != nil {
+		return Pending{}, err
+	}
 	at := d.after(d.used)
 	if ev.Kind != EventDirect {
 		return Pending{}, fmt.Errorf("%w: an event of kind %d is not delivered from outside", ErrReserved, ev.Kind)

@@ -226,7 +226,7 @@ func (d *hosted) recoverEffects() {
 // startEffects carries out what is there, and sees to the daemon's timers. It
 // needs d.mu.
 func (r *Runtime) startEffects(d *hosted) {
-	if d.effects == nil {
+	if d.effects == nil || d.halted() {
 		return
 	}
 	d.did()
@@ -381,6 +381,9 @@ func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64
 		var last *ticket
 		more := false
 		err = d.turn(ctx, func(t *fair.Turn) (err error) {
+			if err := d.going(); err != nil {
+				return err
+			}
 			if limit == 0 {
 				if limit = d.beginRound(); limit == 0 {
 					next = d.nextRound()

@@ -261,7 +261,7 @@ func (d *hosted) glance() (state string, memory int64) {
 	d.view.mu.Lock()
 	s := d.view.at
 	d.view.mu.Unlock()
-	state = stateNames[s.state]
+	state = s.name()
 	if s.state == stateRunning && d.moving.Load() {
 		state = stateNames[statePaused]
 	}

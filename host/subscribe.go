@@ -300,6 +300,9 @@ func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identit
 		return err
 	}
 	return d.turn(ctx, func(t *fair.Turn) error {
+		if err := d.going(); err != nil {
+			return err
+		}
 		b := d.ledger.From(source)
 		if b == nil {
 			return errUnbound

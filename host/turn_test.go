@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/effect"
+	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
@@ -343,5 +345,95 @@ func TestADirectEventThatFindsNoRoomMayComeAgain(t *testing.T) {
 		if got := len(strings.Fields(b.send(to, "what"))); got != 5000 {
 			t.Errorf("%d arrived, want 5000", got)
 		}
+	})
+}
+
+// A stopped daemon takes nothing, wherever it is and whatever happens; when it is
+// started all that waited goes on.
+func TestAStoppedDaemonWaitsUntilItIsStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(3, 4))
+		s := newStage(t, 2)
+		a, b := s.nodes[0], s.nodes[1]
+		d, from, to := a.actor(anybody()).Entity, b.actor(anybody()).Entity, b.actor(effect.Grants{}).Entity
+		s.net.SetDown(b.Self(), true)
+		a.send(d, "timer 1m own\nsend "+to.String()+" out")
+		for range 2 { // the second changes nothing
+			if err := a.Halt(ctx, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.net.SetDown(b.Self(), false)
+		b.send(from, "send "+d.String()+" in")
+		check := func(when string) {
+			t.Helper()
+			time.Sleep(10 * time.Minute)
+			at := s.where(d)
+			if _, err := at.Deliver(ctx, d, host.Event{Payload: []byte("what")}); !errors.Is(err, host.ErrHalted) {
+				t.Errorf("%s an event was taken: %v", when, err)
+			}
+			i, err := at.Inspect(d)
+			if err != nil || i.State != host.HaltedState || i.EventsProcessed != 1 || i.Errors != 0 {
+				t.Errorf("%s it is %+v, %v", when, i, err)
+			}
+			e, err := at.Effects(d)
+			if err != nil || len(e.Timers) != 1 || len(e.Pending) != 1 {
+				t.Errorf("%s there is %+v, %v", when, e, err)
+			}
+		}
+		check("stopped")
+		s.kill(0, rng)
+		check("after a crash")
+		s.nodes[0].migrate(d, s.nodes[1])
+		check("elsewhere")
+		s.kill(1, rng)
+		check("after a crash elsewhere")
+		forks, err := s.nodes[1].Fork(ctx, d, host.ForkRequest{})
+		if err != nil || forks[0].State != "running" {
+			t.Errorf("a fork of it is %+v, %v", forks, err)
+		}
+		if err := s.nodes[1].Resume(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := s.heard(d); got != fmt.Sprintf("timer:own %.4s:in", from) && got != fmt.Sprintf("%.4s:in timer:own", from) {
+			t.Errorf("it heard %q", got)
+		}
+		if got := s.heard(to); got != fmt.Sprintf("%.4s:out", d) {
+			t.Errorf("what it sent before is %q", got)
+		}
+		if err := s.nodes[1].proves(d); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A stopped daemon that rests on disk is stopped there.
+func TestAStoppedDaemonRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, 1)
+		n := s.nodes[0]
+		d := n.actor(effect.Grants{}).Entity
+		n.send(d, "timer 1m own")
+		if err := n.Halt(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+		for !n.Passivate(d) {
+			time.Sleep(time.Second)
+		}
+		if err := n.store.Commit(&store.Batch{}); err != nil { // what was submitted before is there
+			t.Fatal(err)
+		}
+		s.kill(0, rand.New(rand.NewPCG(5, 6)))
+		n = s.nodes[0]
+		time.Sleep(time.Hour)
+		if i, err := n.Inspect(d); err != nil || i.State != host.HaltedState {
+			t.Errorf("it is %+v, %v", i, err)
+		}
+		if err := n.Resume(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		n.wantSend(d, "what", "timer:own")
 	})
 }

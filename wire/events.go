@@ -86,13 +86,14 @@ const (
 	codeNoSpace     = 14
 	codeEquivocated = 15
 	codeComing      = 16
+	codeHalted      = 17
 )
 
 var codeErrors = map[uint8]error{
 	codeMailbox: host.ErrMailboxFull, codeTooLarge: host.ErrTooLarge, codeNotReady: host.ErrNotReady,
 	codeShutdown: host.ErrShuttingDown, codeHorizon: host.ErrHorizonFull, codePoisoned: store.ErrPoisoned,
 	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused, codeNoSpace: store.ErrNoSpace,
-	codeEquivocated: host.ErrEquivocated, codeComing: host.ErrComing,
+	codeEquivocated: host.ErrEquivocated, codeComing: host.ErrComing, codeHalted: host.ErrHalted,
 }
 
 // remoteError is an error of another node in its own words.
