@@ -17,49 +17,72 @@ type alarms struct {
 	kick chan struct{} // the first of them is another
 
 	mu    sync.Mutex
-	due   map[identity.EntityID]int64
-	queue alarmQueue                 // holds what due has, and what it had before
+	due   map[identity.EntityID]*alarm
+	queue alarmQueue                 // of due
 	busy  map[identity.EntityID]bool // whose timers are being fired; true: another is due meanwhile
 }
 
-type alarmAt struct {
-	at int64 // Unix nanoseconds
-	id identity.EntityID
+type alarm struct {
+	at    int64 // Unix nanoseconds
+	id    identity.EntityID
+	index int // in the queue
 }
 
 // alarmQueue is a heap.
-type alarmQueue []alarmAt
+type alarmQueue []*alarm
 
 func (q alarmQueue) Len() int           { return len(q) }
 func (q alarmQueue) Less(i, j int) bool { return q[i].at < q[j].at }
-func (q alarmQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *alarmQueue) Push(x any)        { *q = append(*q, x.(alarmAt)) }
+func (q alarmQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+func (q *alarmQueue) Push(x any) {
+	a := x.(*alarm)
+	a.index = len(*q)
+	*q = append(*q, a)
+}
+
 func (q *alarmQueue) Pop() any {
 	old := *q
 	last := old[len(old)-1]
+	old[len(old)-1] = nil
 	*q = old[:len(old)-1]
 	return last
 }
 
 func newAlarms(r *Runtime) *alarms {
-	return &alarms{rt: r, kick: make(chan struct{}, 1), due: make(map[identity.EntityID]int64), busy: make(map[identity.EntityID]bool)}
+	return &alarms{rt: r, kick: make(chan struct{}, 1), due: make(map[identity.EntityID]*alarm), busy: make(map[identity.EntityID]bool)}
 }
 
 // see looks at the daemon's first timer. It needs d.mu.
 func (a *alarms) see(d *hosted) {
-	if first, ok := d.effects.Next(); ok {
-		a.set(d.id, first.At)
+	if at := d.nextRound(); at > 0 {
+		a.set(d.id, at)
 	}
 }
 
+// set has the daemon looked at then, or earlier where that was asked for. A daemon has
+// one place in the queue, however often it is set.
 func (a *alarms) set(id identity.EntityID, at int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.due[id] == at {
+	one := a.due[id]
+	switch {
+	case one == nil:
+		one = &alarm{at: at, id: id}
+		a.due[id] = one
+		heap.Push(&a.queue, one)
+	case one.at <= at:
+		return
+	default:
+		one.at = at
+		heap.Fix(&a.queue, one.index)
+	}
+	if a.queue[0] != one {
 		return
 	}
-	a.due[id] = at
-	heap.Push(&a.queue, alarmAt{at, id})
 	select {
 	case a.kick <- struct{}{}:
 	default:
@@ -101,13 +124,10 @@ func (a *alarms) fire() time.Duration {
 	now := a.rt.clock().UnixNano()
 	for len(a.queue) > 0 {
 		first := a.queue[0]
-		if a.due[first.id] == first.at && first.at > now {
+		if first.at > now {
 			return min(time.Duration(first.at-now), longestSleep)
 		}
 		heap.Pop(&a.queue)
-		if a.due[first.id] != first.at {
-			continue // it was set anew
-		}
 		delete(a.due, first.id)
 		if _, ok := a.busy[first.id]; ok {
 			a.busy[first.id] = true
@@ -135,7 +155,7 @@ func (a *alarms) fireOf(ctx context.Context, id identity.EntityID) {
 	switch {
 	case err == nil && again:
 		a.set(id, a.rt.clock().UnixNano())
-	case err == nil && next == 0, errors.As(err, &moved), errors.Is(err, ErrNotFound), errors.Is(err, ErrStopped), ctx.Err() != nil:
+	case err == nil && next == 0, errors.As(err, &moved), errors.Is(err, ErrNotFound), errors.Is(err, ErrStopped), errors.Is(err, ErrHalted), ctx.Err() != nil:
 	case err == nil:
 		a.set(id, next)
 	default:

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/fair"
 	"wasmhost/identity"
 )
 
@@ -15,10 +17,11 @@ import (
 // serveCarry takes effects of a daemon on another node, or on this one.
 func (r *Runtime) serveCarry(ctx context.Context, from identity.NodeID, may ChannelAccess, conn channel.Conn, m *channel.Carry) error {
 	for {
-		if err := r.takeCarry(ctx, from, may, m); err != nil {
+		taken, err := r.takeCarry(ctx, from, may, m)
+		if err != nil && (taken == 0 || errors.Is(err, channel.ErrPassedOver)) {
 			return err // which is the last word
 		}
-		last := m.Effects[len(m.Effects)-1]
+		last := m.Effects[taken-1] // the sender brings the rest again
 		if err := errors.Join(conn.Send(&channel.Carried{Epoch: last.Epoch, Number: last.Number}), conn.Flush()); err != nil {
 			return err
 		}
@@ -34,14 +37,15 @@ func (r *Runtime) serveCarry(ctx context.Context, from identity.NodeID, may Chan
 	}
 }
 
-// takeCarry returns once all of the message is durable here.
-func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may ChannelAccess, m *channel.Carry) error {
+// takeCarry returns how many effects of the message are durable here, in order: all,
+// or err says why not.
+func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may ChannelAccess, m *channel.Carry) (taken int, err error) {
 	if err := r.hub.attempt(from); err != nil {
-		return err
+		return 0, err
 	}
 	if err := r.provenSender(from, m); err != nil {
 		r.hub.throttle.Note(from, true, r.clock())
-		return err
+		return 0, err
 	}
 	if m.Channel == "" {
 		via := from
@@ -51,17 +55,20 @@ func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may Chann
 		return r.takeSent(ctx, via, m)
 	}
 	if _, ok := channel.IsOutputs(m.Channel); ok {
-		return fmt.Errorf("%w: %q", channel.ErrReserved, m.Channel)
+		return 0, fmt.Errorf("%w: %q", channel.ErrReserved, m.Channel)
 	}
 	c, err := r.hub.find(m.Channel)
 	if err == nil {
 		_, err = r.hub.permit(&c.rec.Policy, m.Channel, from, may, m.From, m.Token, m.Residence, identity.ScopePublish)
 		r.hub.throttle.Note(from, err != nil, r.clock())
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = c.publishEffects(ctx, m.From, m.Effects)
 	}
-	return c.publishEffects(ctx, m.From, m.Effects)
+	if err != nil {
+		return 0, err
+	}
+	return len(m.Effects), nil
 }
 
 // provenSender returns nil where the daemon has said that it is on the node, under
@@ -80,50 +87,88 @@ func (r *Runtime) provenSender(from identity.NodeID, m *channel.Carry) error {
 	return nil
 }
 
-// takeSent has a daemon of this node take what another sent. via is the peer that
-// brings it; 0: none.
-func (r *Runtime) takeSent(ctx context.Context, via identity.NodeID, m *channel.Carry) error {
-	for i := 0; i < len(m.Effects); {
-		if err := errors.Join(r.ready(), r.room(), r.mayRun(m.To)); err != nil {
-			return err
-		}
-		d, err := r.receiverOf(m.To)
-		if err != nil {
-			return err
-		}
-		if err := d.enter(ctx); errors.Is(err, ErrMailboxFull) {
-			return fmt.Errorf("%w: %w", channel.ErrBusy, err)
-		} else if err != nil {
-			return err
-		}
-		n, t, err := d.takeSome(m.From, via, m.Effects[i:])
-		d.show()
-		d.mu.Unlock()
-		if err == nil {
-			err = t.wait(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		i += n
+// longestDebt is for how long who brings events waits here for the receiver's rate:
+// where that is longer, it comes again.
+const longestDebt = 5 * time.Second
+
+// takeSent has a daemon of this node take what another sent, and returns how many are
+// durable. via is the peer that brings it; 0: none. A *lostError says that some of them were passed over.
+func (r *Runtime) takeSent(ctx context.Context, via identity.NodeID, m *channel.Carry) (taken int, err error) {
+	var lost lostError
+	for err == nil && taken < len(m.Effects) {
+		var n int
+		n, err = r.takeTurn(ctx, via, m, m.Effects[taken:], &lost)
+		taken += n
 	}
-	return nil
+	if lost.events > 0 { // of another error the sender hears when it comes again
+		return taken, &lost
+	}
+	return taken, err
+}
+
+// takeTurn has the daemon take effects in one turn, and returns how many are taken
+// and durable.
+func (r *Runtime) takeTurn(ctx context.Context, via identity.NodeID, m *channel.Carry, list []channel.Carriage, lost *lostError) (n int, err error) {
+	if err := errors.Join(r.ready(), r.room(), r.mayRun(m.To)); err != nil {
+		return 0, err
+	}
+	d, err := r.receiverOf(m.To)
+	if err != nil {
+		return 0, err
+	}
+	owes := d.share.OwesBytes()
+	if owes > longestDebt {
+		return 0, fmt.Errorf("%w: daemon %s has used up its limit internal-bytes", channel.ErrBusy, m.To.Origin())
+	}
+	if err := fair.Sleep(ctx, owes); err != nil {
+		return 0, err
+	}
+	var t *ticket
+	err = d.turn(ctx, func(turn *fair.Turn) (err error) {
+		if err := d.going(); err != nil {
+			return fmt.Errorf("%w: %w", channel.ErrBusy, err)
+		}
+		n, t, err = d.takeSome(turn, m.From, via, list, lost)
+		if errors.Is(err, errNoRoom) {
+			why := channel.ErrNoRoom
+			if r.couriers.blocked(m.To) {
+				why = channel.ErrBusy
+			}
+			err = fmt.Errorf("%w: %w", why, err)
+		}
+		return err
+	})
+	if n == 0 {
+		return 0, err
+	}
+	if err := t.wait(ctx); err != nil {
+		return 0, err
+	}
+	return n, err
 }
 
 // takeSome applies effects that are new to the daemon, and returns of how many
-// this is true now: all, unless the daemon is slowed. It needs d.mu.
-func (d *hosted) takeSome(from identity.EntityID, via identity.NodeID, list []channel.Carriage) (n int, t *ticket, err error) {
+// this is true now: all, unless the turn is over. It needs d.mu.
+func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage, lost *lostError) (n int, t *ticket, err error) {
 	d.gather()
 	for n < len(list) {
 		e := &list[n]
+		before := d.stats.errors
 		if err = d.applyOther(&Event{Sender: from, From: from, Via: via, Number: e.Number, epoch: e.Epoch, Kind: EventDaemon, Payload: e.Payload}); err != nil {
 			break
 		}
-		if n++; d.pacer.interval() > 0 {
-			break // each is to wait for its time
+		if d.stats.errors > before {
+			if lost.events++; lost.first == nil {
+				lost.first = fmt.Errorf("event %d: %w", e.Number, d.fault)
+			}
+		}
+		if n++; d.over(turn) {
+			break
 		}
 	}
-	return n, d.flush(), err
+	t = d.flush()
+	d.share.Made(0, int64(d.flown))
+	return n, t, err
 }
 
 // receiverOf returns a daemon of this node. One that is on its way here is not

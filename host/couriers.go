@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
+	"wasmhost/host/fair"
 	"wasmhost/identity"
 )
 
@@ -99,15 +101,18 @@ func (c *courier) run(ctx context.Context) {
 		if !ok {
 			return
 		}
-		err := c.bring(ctx, list)
+		taken, err := c.bring(ctx, list)
 		if err == nil {
-			err = c.settle(ctx, list, "")
+			err = c.settle(ctx, taken, "")
 		} else if err = c.givenUp(err); err != nil && errors.Is(err, errGivenUp) {
 			err = c.settle(ctx, list, err.Error())
 		}
 		c.mu.Lock()
 		c.reason = err
 		c.mu.Unlock()
+		if errors.Is(err, channel.ErrPassedOver) {
+			c.tellLost(list, err)
+		}
 		if err == nil {
 			wait = courierFirst
 			continue
@@ -134,25 +139,34 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 	for wait := courierFirst; ; wait = min(2*wait, courierMost) {
 		d, err := c.rt.find(c.daemon)
 		if err == nil {
-			err = d.enter(ctx)
-		}
-		if err != nil {
-			if gone(err) || !pause(ctx, wait) {
-				return nil, c.later(err)
-			}
-			continue
+			err = fair.Sleep(ctx, d.share.Owes())
 		}
 		var pending []effect.Pending
-		if d.effects != nil {
-			pending = d.effects.For(c.place, channel.MaxCarry, courierBytes)
+		var last *ticket
+		if err == nil {
+			err = d.turn(ctx, func(*fair.Turn) error {
+				if err := d.going(); err != nil {
+					c.end() // who starts it again starts another
+					return err
+				}
+				if d.effects != nil {
+					pending = d.effects.For(c.place, channel.MaxCarry, courierBytes)
+				}
+				if len(pending) == 0 {
+					c.end()
+				}
+				last = d.last
+				return nil
+			})
 		}
-		if len(pending) == 0 {
-			c.end()
-			d.mu.Unlock()
+		switch {
+		case err != nil && (gone(err) || !pause(ctx, wait)):
+			return nil, c.later(err)
+		case err != nil:
+			continue
+		case len(pending) == 0:
 			return nil, false
 		}
-		last := d.last
-		d.mu.Unlock()
 		if err := last.wait(ctx); err != nil {
 			if !pause(ctx, wait) {
 				return nil, c.later(err)
@@ -170,7 +184,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 // gone reports whether the daemon is not this node's any more, or for now.
 func gone(err error) bool {
 	var moved *MovedError
-	return errors.As(err, &moved) || final(err)
+	return errors.As(err, &moved) || errors.Is(err, ErrHalted) || final(err)
 }
 
 // pause returns false where ctx ends first.
@@ -208,10 +222,11 @@ func (c *courier) settle(ctx context.Context, list []channel.Carriage, lost stri
 	if err != nil {
 		return err
 	}
-	if err := d.enter(ctx); err != nil {
-		return err
-	}
-	defer d.mu.Unlock()
+	return d.turn(ctx, func(*fair.Turn) error { return c.settled(d, list, last, lost) })
+}
+
+// settled needs d.mu.
+func (c *courier) settled(d *hosted, list []channel.Carriage, last channel.Carriage, lost string) error {
 	if d.effects == nil {
 		return nil
 	}
@@ -224,11 +239,60 @@ func (c *courier) settle(ctx context.Context, list []channel.Carriage, lost stri
 	if d.recording() {
 		d.record(rec)
 	}
+	bytes := 0
+	for i := range list {
+		bytes += effect.Cost(len(list[i].Payload))
+	}
+	d.share.Made(len(list), int64(bytes))
+	d.madeRoom()
 	if lost != "" {
+		d.lost.sent.Add(uint64(len(list)))
 		d.log.add(2, fmt.Sprintf("%d events that it sent to %s are given up: %s", len(list), c.place, lost))
 		c.rt.logger.Warn("what a daemon sent is given up", "daemon", c.daemon.Origin(), "to", c.place, "events", len(list), "reason", lost)
 	}
 	return nil
+}
+
+// tellLost tells the daemon that who was to have what it sent passed some of it over:
+// it has taken the rest of what came before.
+func (c *courier) tellLost(list []channel.Carriage, why error) {
+	d, err := c.rt.find(c.daemon)
+	if err != nil {
+		return
+	}
+	d.lost.sent.Add(uint64(lostOf(why, len(list))))
+	d.log.add(2, fmt.Sprintf("of what it sent to %s: %v", c.place, why))
+	c.rt.logger.Warn("what a daemon sent was passed over", "daemon", c.daemon.Origin(), "to", c.place, "reason", why)
+}
+
+// stuck reports whether all that the daemon has still to bring goes to who has no room
+// for it.
+func (c *couriers) stuck(id identity.EntityID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	any := false
+	for to, k := range c.all {
+		if to.daemon != id {
+			continue
+		}
+		if any = true; !errors.Is(k.reason, channel.ErrNoRoom) {
+			return false
+		}
+	}
+	return any
+}
+
+// blocked reports whether something of the daemon's waits for another reason than a
+// daemon that takes no more: the reason passes by itself.
+func (c *couriers) blocked(id identity.EntityID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for to, k := range c.all {
+		if to.daemon == id && k.reason != nil && !errors.Is(k.reason, channel.ErrNoRoom) && !errors.Is(k.reason, channel.ErrBusy) && !errors.Is(k.reason, channel.ErrPassedOver) {
+			return true
+		}
+	}
+	return false
 }
 
 // errGivenUp says that there is no place to bring it to.
@@ -252,8 +316,9 @@ func (c *courier) givenUp(err error) error {
 	return fmt.Errorf("%w: %w", errGivenUp, err)
 }
 
-// bring carries the list to its place, wherever that is.
-func (c *courier) bring(ctx context.Context, list []channel.Carriage) error {
+// bring carries the list to its place, wherever that is, and returns as much of it as
+// was taken there, one at least.
+func (c *courier) bring(ctx context.Context, list []channel.Carriage) (taken []channel.Carriage, err error) {
 	if c.place.Channel != "" {
 		return c.bringTo(ctx, c.place.Node, list)
 	}
@@ -262,7 +327,7 @@ func (c *courier) bring(ctx context.Context, list []channel.Carriage) error {
 	at, hops := c.believed(), 0
 	for {
 		asked[at] = true
-		err := c.bringTo(ctx, at, list)
+		taken, err := c.bringTo(ctx, at, list)
 		var moved *movedFeed
 		switch {
 		case err == nil:
@@ -272,10 +337,10 @@ func (c *courier) bring(ctx context.Context, list []channel.Carriage) error {
 			}
 			c.found[c.place.To] = at
 			c.mu.Unlock()
-			return nil
+			return taken, nil
 		case errors.As(err, &moved):
 			if hops++; hops > mostHops {
-				return fmt.Errorf("daemon %s moved on %d times: %w", c.place.To.Origin(), hops, err)
+				return nil, fmt.Errorf("daemon %s moved on %d times: %w", c.place.To.Origin(), hops, err)
 			}
 			at = moved.to
 			continue
@@ -283,14 +348,14 @@ func (c *courier) bring(ctx context.Context, list []channel.Carriage) error {
 		case errors.Is(err, ErrUnreachable), errors.Is(err, ErrUnknownNode):
 			unheard = err
 		default:
-			return err
+			return nil, err
 		}
 		next, ok := c.another(asked)
 		if !ok && unheard != nil {
-			return unheard
+			return nil, unheard
 		}
 		if !ok {
-			return err
+			return nil, err
 		}
 		at = next
 	}
@@ -328,20 +393,19 @@ func (c *courier) another(asked map[identity.NodeID]bool) (identity.NodeID, bool
 	return 0, false
 }
 
-// bringTo carries the list to a node, which has taken it then.
-func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channel.Carriage) error {
+// bringTo carries the list to a node, and returns as much of it as is taken there.
+func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channel.Carriage) (taken []channel.Carriage, err error) {
 	m := &channel.Carry{Version: channel.Version, From: c.daemon, To: c.place.To, Channel: c.place.Channel, Effects: list}
-	var err error
 	if m.Residence, m.Token, err = c.credentials(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if len(m.Residence) == 0 && at != c.rt.self {
-		return fmt.Errorf("daemon %s cannot say who it is to another node: %w", c.daemon.Origin(), identity.ErrReadOnly)
+		return nil, fmt.Errorf("daemon %s cannot say who it is to another node: %w", c.daemon.Origin(), identity.ErrReadOnly)
 	}
 	if c.conn == nil || c.at != at {
 		c.hangUp()
 		if c.conn, err = c.rt.openChannel(ctx, at); err != nil {
-			return err
+			return nil, err
 		}
 		c.at = at
 	}
@@ -353,12 +417,12 @@ func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channe
 	}
 	if err != nil {
 		c.hangUp()
-		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	last := list[len(list)-1]
 	switch msg := msg.(type) {
 	case *channel.Carried:
-		if msg.Epoch != last.Epoch || msg.Number != last.Number {
+		n := slices.IndexFunc(list, func(e channel.Carriage) bool { return e.Epoch == msg.Epoch && e.Number == msg.Number })
+		if taken = list[:n+1]; n < 0 {
 			err = fmt.Errorf("%w: it is said to have taken effect %d", channel.ErrBadMessage, msg.Number)
 		}
 	case *channel.Moved:
@@ -371,7 +435,7 @@ func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channe
 	if err != nil {
 		c.hangUp()
 	}
-	return err
+	return taken, err
 }
 
 // credentials are the daemon's word that it is here, and the token for the channel.
@@ -380,10 +444,15 @@ func (c *courier) credentials(ctx context.Context) (residence, token []byte, err
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := d.enter(ctx); err != nil {
-		return nil, nil, err
-	}
-	defer d.mu.Unlock()
+	err = d.turn(ctx, func(*fair.Turn) (err error) {
+		residence, token, err = c.credentialsOf(d)
+		return err
+	})
+	return residence, token, err
+}
+
+// credentialsOf needs d.mu.
+func (c *courier) credentialsOf(d *hosted) (residence, token []byte, err error) {
 	if d.key.CanSign() {
 		if c.word == nil || c.wordEpoch != d.epoch {
 			if c.word, err = channel.NewResidence(d.key, c.rt.self, d.epoch); err != nil {

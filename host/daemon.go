@@ -47,6 +47,7 @@ type Call struct {
 
 	of      *hosted // whose event it is; nil: effects are not for this call
 	effects []effect.Effect
+	firing  uint64 // the timer that the event is of, which counts no more; 0: none
 }
 
 // Requirements is what a daemon needs of a node.

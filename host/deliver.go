@@ -170,6 +170,9 @@ func (d *hosted) apply(ev *Event) (Pending, error) {
 	if len(ev.Payload) > d.limits.EventBytes {
 		return Pending{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits.EventBytes)
 	}
+	if err := d.going(); err != nil {
+		return Pending{}, err
+	}
 	at := d.after(d.used)
 	added := false // a sender that is new
 	if !ev.Sender.IsZero() {
@@ -285,6 +288,9 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 	if acts {
 		d.rt.startEffects(d)
 	}
+	if ev.Kind != EventDirect {
+		d.madeRoom()
+	}
 	if len(outputs) > 0 && !d.feed.idle() {
 		for _, o := range outputs {
 			d.feed.publish(emitted{o, p.ticket})
@@ -381,6 +387,14 @@ func (d *hosted) advance(kind EventKind, sender identity.EntityID, epoch, number
 // failed handles an event that the daemon returned err for. A numbered one is
 // recorded, so that a repeat of it is told the same.
 func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
+	if d.waitsForRoom(ev, err) {
+		if ev.Kind != EventDirect {
+			return Pending{}, fmt.Errorf("%w: %w", errNoRoom, err)
+		}
+		d.stats.errors++
+		d.events.failures[failureOf(err)].Add(1)
+		return Pending{err: err}, nil
+	}
 	d.stats.errors++
 	d.events.failures[failureOf(err)].Add(1)
 	if errors.Is(err, errBroken) {
@@ -400,6 +414,7 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 		return p, nil
 	}
 	d.advance(ev.Kind, ev.Sender, ev.epoch, ev.Number, at)
+	d.passedOver(ev, err)
 	if d.recording() {
 		rec, encErr := encodeRecord(&failureRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
 			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text,
@@ -521,6 +536,10 @@ func (d *hosted) submit(b *store.Batch, t *ticket) *ticket {
 			meter.delivery.Observe(time.Since(began))
 		}
 	}
+	stored := func() {}
+	if d.inTurn {
+		finish, stored = d.fly(b.Size(), finish)
+	}
 	if d.replica == nil {
 		d.rt.store.Submit(b, finish)
 		return t
@@ -529,6 +548,7 @@ func (d *hosted) submit(b *store.Batch, t *ticket) *ticket {
 	d.replica.submit(b, func(err error) {
 		t.storedErr = err
 		close(t.stored)
+		stored()
 	}, finish)
 	return t
 }

@@ -9,6 +9,7 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
+	"wasmhost/host/fair"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -52,7 +53,7 @@ func (r rules) Room() (pending, bytes, timers, timerBytes int) {
 	if r.d.effects == nil {
 		return (&effect.State{}).Room()
 	}
-	return r.d.effects.Room()
+	return r.d.effects.RoomAfter(r.d.call.firing)
 }
 
 // effectsOf is what a guest asked for.
@@ -225,7 +226,7 @@ func (d *hosted) recoverEffects() {
 // startEffects carries out what is there, and sees to the daemon's timers. It
 // needs d.mu.
 func (r *Runtime) startEffects(d *hosted) {
-	if d.effects == nil {
+	if d.effects == nil || d.halted() {
 		return
 	}
 	d.did()
@@ -256,6 +257,10 @@ type Effects struct {
 	Grants  effect.Grants
 	Pending []PendingEffects
 	Timers  []effect.Alarm
+
+	// Since the daemon came here, or the node began.
+	PassedOver uint64 // events of timers, daemons and channels that it failed on: nobody tries them again
+	Lost       uint64 // events that it sent or published and that were passed over, or given up
 }
 
 // PendingEffects is what has still to arrive at a place.
@@ -286,6 +291,9 @@ func (r *Runtime) Effects(id identity.EntityID) (Effects, error) {
 }
 
 func (r *Runtime) withReasons(id identity.EntityID, e Effects) Effects {
+	if d, err := r.find(id); err == nil {
+		e.PassedOver, e.Lost = d.lost.taken.Load(), d.lost.sent.Load()
+	}
 	e.Pending = append([]PendingEffects(nil), e.Pending...)
 	for i := range e.Pending {
 		e.Pending[i].Reason = r.couriers.reason(id, e.Pending[i].Place)
@@ -367,9 +375,11 @@ func (d *hosted) applySurely(ev *Event) error {
 	return err
 }
 
-// fireDue has the daemon process the timers that are due, in order. next is when
-// to look again; 0: there are no timers.
+// fireDue has the daemon process the timers that are due, in order, in a round: one
+// that is set meanwhile is of the next round. next is when to look again; 0: there
+// are no timers.
 func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64, err error) {
+	var limit uint64 // numbers from here on are of the next round; 0: the round has not begun
 	for {
 		if err := errors.Join(r.ready(), r.room(), r.mayRun(id)); err != nil {
 			return 0, err
@@ -378,36 +388,93 @@ func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64
 		if err != nil {
 			return 0, err
 		}
-		if err := d.enter(ctx); err != nil {
-			return 0, err
+		if owes := d.share.Owes(); owes > 0 {
+			return r.clock().UnixNano() + int64(owes), nil
 		}
-		next, more, err := d.fireOne()
-		d.show()
-		d.mu.Unlock()
+		var last *ticket
+		more := false
+		err = d.turn(ctx, func(t *fair.Turn) (err error) {
+			if err := d.going(); err != nil {
+				return err
+			}
+			if limit == 0 {
+				if limit = d.beginRound(); limit == 0 {
+					next = d.nextRound()
+					return nil
+				}
+			}
+			last, more, err = d.fireSome(t, limit)
+			next = d.nextRound()
+			return err
+		})
+		if waitErr := last.wait(ctx); err == nil {
+			err = waitErr
+		}
 		if err != nil || !more {
 			return next, err
 		}
 	}
 }
 
-// fireOne fires the timer that is due first. more says that it did. It needs d.mu.
-func (d *hosted) fireOne() (next int64, more bool, err error) {
+// beginRound returns the number that the next timer will have, or 0 where a round
+// may not begin yet. It needs d.mu.
+func (d *hosted) beginRound() uint64 {
+	interval := int64(d.limits.TimerInterval)
+	if wait := d.round - d.used; wait > 0 && wait <= interval { // else the clock was set back
+		return 0
+	}
+	d.round = d.used + interval
+	return effect.Number(d.applied+1, 0)
+}
+
+// nextRound returns when the daemon's timers are to be looked at again; 0: it has
+// none. It needs d.mu.
+func (d *hosted) nextRound() int64 {
 	if d.effects == nil {
-		return 0, false, nil
+		return 0
 	}
-	a, ok := d.effects.Next()
+	first, ok := d.effects.Next()
 	if !ok {
-		return 0, false, nil
+		return 0
 	}
-	if a.At > d.used {
-		return a.At, false, nil
+	return max(first.At, d.round)
+}
+
+// fireSome fires timers that are due and whose numbers are below limit, as many as
+// a turn takes, and returns the ticket of the last record. more says that others
+// are left. It needs d.mu.
+func (d *hosted) fireSome(t *fair.Turn, limit uint64) (last *ticket, more bool, err error) {
+	d.gather()
+	fired := 0
+	for {
+		if more, err = d.fireOne(limit); err != nil || !more {
+			break
+		}
+		if fired++; d.over(t) {
+			break
+		}
+	}
+	last = d.flush()
+	d.share.Made(fired, int64(d.flown))
+	d.did()
+	return last, more, err
+}
+
+// fireOne fires the timer that is due first of those whose numbers are below limit.
+// fired says that there was one. It needs d.mu.
+func (d *hosted) fireOne(limit uint64) (fired bool, err error) {
+	if d.effects == nil {
+		return false, nil
+	}
+	a, ok := d.effects.NextBefore(limit)
+	if !ok || a.At > d.used {
+		return false, nil
 	}
 	if err := d.applySurely(&Event{Sender: d.id, From: d.id, Number: a.ID, Kind: EventTimer, Payload: a.Payload}); err != nil {
-		return 0, false, err
+		return false, err
 	}
-	if again, ok := d.effects.Next(); ok && again.ID == a.ID {
-		return 0, false, errAgain
+	if again, ok := d.effects.NextBefore(limit); ok && again.ID == a.ID {
+		return false, errAgain
 	}
-	d.did()
-	return 0, true, nil
+	return true, nil
 }

@@ -34,6 +34,7 @@ var (
 
 // Errors of delivery.
 var (
+	ErrHalted      = errors.New("the daemon is stopped: it takes no events until it is started")
 	ErrMailboxFull = errors.New("the daemon's mailbox is full")
 	ErrTooLarge    = errors.New("the event is larger than the limit")
 	ErrHorizonFull = errors.New("the daemon remembers as many senders as it may")

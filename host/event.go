@@ -31,6 +31,7 @@ type Event struct {
 	From identity.EntityID
 
 	epoch uint64 // of a daemon's event: under which it came about
+	once  bool   // it is not tried again, for what reason it may fail
 
 	// Payload is the event's content. It belongs to the caller, who must not
 	// change it until the delivery has returned.

@@ -33,7 +33,9 @@ type What string
 // The sorts.
 const (
 	Spawned        What = "spawned"
-	Stopped        What = "stopped"
+	Removed        What = "removed"
+	Stopped        What = "stopped" // until it is started
+	Started        What = "started"
 	CannotGoOn     What = "failed" // a daemon is failed or diverged: Reason
 	WasMended      What = "mended"
 	WasUpgraded    What = "upgraded"

@@ -179,8 +179,28 @@ func (m *member) fetch(ctx context.Context, after, until uint64) error {
 		default:
 			return fmt.Errorf("%w: a %T in answer to a fetch", channel.ErrBadMessage, msg)
 		}
-		if err := m.deliver(ctx, e); err != nil {
+		if err := m.deliverAll(ctx, e); err != nil {
 			return err
 		}
 	}
+}
+
+// deliverAll is deliver until the daemon has all of the entry, or nothing of it is
+// new to it.
+func (m *member) deliverAll(ctx context.Context, e ringEntry) error {
+	for {
+		before := m.at()
+		if err := m.deliver(ctx, e); err != nil {
+			return err
+		}
+		if at := m.at(); at >= e.last || at == before {
+			return nil
+		}
+	}
+}
+
+func (m *member) at() uint64 {
+	m.in.mu.Lock()
+	defer m.in.mu.Unlock()
+	return m.cursor
 }

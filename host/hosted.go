@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
+	"wasmhost/host/fair"
 	"wasmhost/identity"
 )
 
@@ -51,6 +52,12 @@ type hosted struct {
 	does  atomic.Pointer[Effects] // as bound, of effects
 
 	pacer pacer // spaces its events while it moves and does too much
+
+	share *fair.Flow // of the node, for work that the node begins by itself
+	lost  struct {
+		taken atomic.Uint64 // events that it was to have and that were passed over
+		sent  atomic.Uint64 // events that it sent and that were passed over or given up
+	}
 
 	mu       sync.Mutex
 	module   []byte // digest, or nil
@@ -95,6 +102,11 @@ type hosted struct {
 	trimming bool     // old history is being let go of
 	adopting bool     // records are taken as they are: what they changed comes otherwise
 	mending  *mending // while a rebuild mends; else nil
+	inTurn   bool     // what is submitted is of a turn of share
+	flown    int      // bytes that the turn has submitted
+	round    int64    // when the next round of timers may begin, Unix nanoseconds
+	fault    error    // of the event that was passed over last
+	roomless roomless // since when its effects have found no room
 }
 
 type stats struct{ processed, emitted, errors uint64 }
@@ -106,6 +118,7 @@ func (d *hosted) setLimits(own map[string]int64) error {
 		return err
 	}
 	d.own, d.limits = l, l.over(d.rt.limits)
+	d.share.Limit(d.limits.internalRate())
 	return nil
 }
 
@@ -118,6 +131,11 @@ func (d *hosted) enter(ctx context.Context) error {
 		return fmt.Errorf("%w: %d events wait", ErrMailboxFull, d.limits.Mailbox)
 	}
 	defer d.waiting.Add(-1)
+	return d.admit(ctx)
+}
+
+// admit is enter without the mailbox: the caller has another bound on how many wait.
+func (d *hosted) admit(ctx context.Context) error {
 	if err := d.pacer.wait(ctx); err != nil {
 		return err
 	}
@@ -238,6 +256,9 @@ func (d *hosted) end(state daemonState, err error) {
 func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
 	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind
+	if c.firing = 0; ev.Kind == EventTimer {
+		c.firing = ev.Number
+	}
 	if ev.Kind != EventDirect || d.horizon.veiled {
 		c.Sender = ev.From
 	}

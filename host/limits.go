@@ -31,6 +31,12 @@ type Limits struct {
 	SnapshotBytes    int64
 	SnapshotInterval time.Duration
 
+	// What a daemon may make of its own accord: events of its timers, and what it
+	// sends and publishes. More waits.
+	InternalRate  int64         // events a second
+	InternalBytes int64         // bytes a second of what is written for them
+	TimerInterval time.Duration // between two rounds of its timers, at least
+
 	// History is how many records of its history a daemon keeps at least, for
 	// its chain to be proven and its outputs read again; 0: all of them.
 	History int64
@@ -55,6 +61,10 @@ var DefaultLimits = Limits{
 	SnapshotEvents:   10_000,
 	SnapshotBytes:    16 << 20,
 	SnapshotInterval: 5 * time.Minute,
+
+	InternalRate:  1000,
+	InternalBytes: 2 << 20,
+	TimerInterval: 10 * time.Millisecond,
 }
 
 // maxMemory leaves out the last page of 32-bit addresses, which the sandbox
@@ -94,6 +104,9 @@ var limitFields = []limitField{
 	field("snapshot-events", math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotEvents }),
 	field("snapshot-bytes", math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotBytes }),
 	field("snapshot-interval", math.MaxInt64, true, func(l *Limits) *time.Duration { return &l.SnapshotInterval }),
+	field("internal-rate", 1<<20, true, func(l *Limits) *int64 { return &l.InternalRate }),
+	field("internal-bytes", 1<<30, true, func(l *Limits) *int64 { return &l.InternalBytes }),
+	field("timer-interval", int64(time.Hour), true, func(l *Limits) *time.Duration { return &l.TimerInterval }),
 	field("history", math.MaxInt64, true, func(l *Limits) *int64 { return &l.History }),
 }
 

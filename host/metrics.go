@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"wasmhost/abi"
 	"wasmhost/host/meter"
@@ -40,6 +41,11 @@ type KindMetrics struct {
 	Refused  uint64            // events that found a mailbox full
 	Failures map[string]uint64 // events that failed: by the limit, or the kind of fault
 
+	PassedOver map[string]uint64 // events that failed and that nobody tries again: by InternalSources
+	Roomless   uint64            // tries of such events that found no room, and are made again
+
+	InternalTime time.Duration // of the processor, for events that the node delivers by itself
+
 	Process  meter.Distribution // of one event in SampledEvents: how long its daemon took
 	Delivery meter.Distribution // of the same: from when the daemon began until it was durable
 
@@ -52,6 +58,11 @@ type KindMetrics struct {
 	MigrationBytes uint64             // sent
 	Rounds         uint64             // of migrations from here that ended
 }
+
+// InternalSources are the sorts of events that the node delivers by itself.
+var InternalSources = [...]string{"channel", "timer", "daemon"}
+
+var internalSource = map[string][]EventKind{"channel": {EventChannel, EventGap}, "timer": {EventTimer}, "daemon": {EventDaemon}}
 
 // MoveOutcome is how a migration ended.
 type MoveOutcome struct {
@@ -68,7 +79,7 @@ type Return struct {
 
 // Failures are counted by what went wrong.
 var failureNames = [...]string{string(abi.FaultError), string(abi.FaultTrap), string(abi.FaultExit), string(abi.FaultAnswer),
-	abi.LimitFuel, abi.LimitWall, abi.LimitMemory, abi.LimitOutputBytes, abi.LimitOutputCount, abi.LimitLogBytes, abi.LimitStack, "other"}
+	abi.LimitFuel, abi.LimitWall, abi.LimitMemory, abi.LimitOutputBytes, abi.LimitOutputCount, abi.LimitLogBytes, abi.LimitStack, abi.LimitPending, abi.LimitTimers, "other"}
 
 func failureOf(err error) int {
 	var f *GuestError
@@ -89,6 +100,9 @@ func failureOf(err error) int {
 // time seldom count in one: each is in memory of its own.
 type eventMeter struct {
 	events, repeats, outputs, refused meter.Counter
+	internal                          meter.Counter                  // nanoseconds of turns
+	roomless                          meter.Counter                  // tries of events that found no room
+	passed                            [EventDaemon + 1]meter.Counter // events that are not tried again, by what they were
 	failures                          [len(failureNames)]meter.Counter
 	process, delivery                 meter.Histogram
 	_                                 [64]byte
@@ -214,7 +228,7 @@ func (r *Runtime) Metrics() Metrics {
 }
 
 func (k *kindMeter) read() KindMetrics {
-	out := KindMetrics{Failures: make(map[string]uint64), Daemons: make(map[string]int), Passivated: k.passivated.Load(),
+	out := KindMetrics{Failures: make(map[string]uint64), PassedOver: make(map[string]uint64), Daemons: make(map[string]int), Passivated: k.passivated.Load(),
 		Downtime: k.downtime.Read(), MigrationBytes: k.bytes.Load(), Rounds: k.rounds.Load()}
 	for i := range k.events {
 		e := &k.events[i]
@@ -222,6 +236,13 @@ func (k *kindMeter) read() KindMetrics {
 		out.Repeats += e.repeats.Load()
 		out.Outputs += e.outputs.Load()
 		out.Refused += e.refused.Load()
+		out.Roomless += e.roomless.Load()
+		out.InternalTime += time.Duration(e.internal.Load())
+		for _, source := range InternalSources {
+			for _, kind := range internalSource[source] {
+				out.PassedOver[source] += e.passed[kind].Load()
+			}
+		}
 		for f := range e.failures {
 			if n := e.failures[f].Load(); n > 0 {
 				out.Failures[failureNames[f]] += n
@@ -240,7 +261,7 @@ func (d *hosted) glance() (state string, memory int64) {
 	d.view.mu.Lock()
 	s := d.view.at
 	d.view.mu.Unlock()
-	state = stateNames[s.state]
+	state = s.name()
 	if s.state == stateRunning && d.moving.Load() {
 		state = stateNames[statePaused]
 	}

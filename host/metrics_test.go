@@ -106,7 +106,7 @@ func TestMetricsCountWhatDaemonsDid(t *testing.T) {
 	if k := r.Metrics().Kinds["counted"]; k.Events != good+1 || len(k.Daemons) != 0 {
 		t.Errorf("after its end: %d events, daemons %v", k.Events, k.Daemons)
 	}
-	if h := <-happened; h.What != host.Stopped || h.Entity != d.Entity || h.Kind != "counted" {
+	if h := <-happened; h.What != host.Removed || h.Entity != d.Entity || h.Kind != "counted" {
 		t.Errorf("happened: %+v", h)
 	}
 }

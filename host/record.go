@@ -379,7 +379,7 @@ func decodeRecord(b []byte) (record, error) {
 }
 
 func recordOf(tag byte) record {
-	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}, &mendRecord{}, &channelRecord{}, &bindRecord{}, &unbindRecord{}, &effectRecord{}, &sentFailureRecord{}, &grantRecord{}, &sentRecord{}} {
+	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}, &mendRecord{}, &channelRecord{}, &bindRecord{}, &unbindRecord{}, &effectRecord{}, &sentFailureRecord{}, &grantRecord{}, &sentRecord{}, &haltRecord{}} {
 		if r.tag() == tag {
 			return r
 		}

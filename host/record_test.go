@@ -60,7 +60,7 @@ func TestHandEncodingIsCanonical(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	for _, r := range []record{&beginRecord{Kind: "k"}, &eventRecord{Payload: []byte("x"), Outputs: [][]byte{{1}}}, &failureRecord{Text: "no"},
 		&checkpointRecord{}, &moveRecord{Epoch: 2}, &eventRecord{Kind: EventChannel, From: identity.EntityID{7}, Channel: "a"}, &eventRecord{Kind: EventGap},
-		&bindRecord{Binding: channel.Binding{Channel: "a"}}, &unbindRecord{}, &sentRecord{Lost: "no"},
+		&bindRecord{Binding: channel.Binding{Channel: "a"}}, &unbindRecord{}, &sentRecord{Lost: "no"}, &haltRecord{Stopped: true},
 		&eventRecord{Kind: EventDaemon, From: identity.EntityID{7}, SenderEpoch: 3}, &failureRecord{Event: EventTimer, Number: 3},
 		&eventRecord{Effects: []effect.Effect{{Kind: effect.Publish, Channel: "a"}, {Kind: effect.Send, To: identity.EntityID{3}, Payload: []byte("x")}, {Kind: effect.Timer, At: 3}}},
 		&grantRecord{Grants: effect.Grants{SendAny: true, Publish: []effect.PublishGrant{{Node: 3, Pattern: "*"}}}}} {

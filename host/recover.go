@@ -228,6 +228,8 @@ func (d *hosted) replay(b []byte) error {
 		d.ledger.Forget(rec.Publisher, rec.Channel)
 	case *grantRecord:
 		d.grant(rec.Grants)
+	case *haltRecord:
+		d.halt(rec.Stopped)
 	case *sentRecord:
 		if d.effects != nil {
 			d.effects.Settle(rec.Place, rec.Epoch, rec.Number)

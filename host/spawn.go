@@ -161,6 +161,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	d.limits = d.own.over(r.limits)
+	d.share.Limit(d.limits.internalRate())
 	d.epoch = max(d.epoch, req.Epoch)
 	if err := req.Grants.Check(); err != nil {
 		return Info{}, err
@@ -257,6 +258,8 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 	if r.store != nil {
 		d.under = r.store.Generation()
 	}
+	d.share = r.shares.Flow()
+	d.share.Limit(d.limits.internalRate())
 	d.call.of = d
 	d.used = d.spawned.UnixNano()
 	d.saved.tried = d.used

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/fair"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -160,21 +161,18 @@ func (d *hosted) bind(ctx context.Context, b channel.Binding, keep bool) (*ticke
 // and what was lost of the earlier one is not known. Both are written as one, so
 // that the daemon cannot miss that it missed something.
 func (r *Runtime) resource(ctx context.Context, id identity.EntityID, old identity.EntityID, accepted *channel.Accepted) error {
-	d, b, err := r.receiver(ctx, id, old)
-	if err != nil {
+	return r.hear(ctx, id, old, func(d *hosted, b *channel.Binding, _ *fair.Turn) error {
+		b.Source, b.Cursor = accepted.Source, accepted.After
+		rec, err := encodeRecord(&bindRecord{Binding: *b, Time: d.now()})
+		if err != nil {
+			return err
+		}
+		d.gather()
+		d.recordLedger(rec)
+		_, err = d.process(&Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(0, 0), once: true}, d.now())
+		d.flush()
 		return err
-	}
-	defer d.mu.Unlock()
-	b.Source, b.Cursor = accepted.Source, accepted.After
-	rec, err := encodeRecord(&bindRecord{Binding: *b, Time: d.now()})
-	if err != nil {
-		return err
-	}
-	d.gather()
-	d.recordLedger(rec)
-	_, err = d.process(&Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(0, 0)}, d.now())
-	d.flush()
-	return err
+	})
 }
 
 // recordLedger writes a change of the ledger. It needs d.mu.
@@ -243,68 +241,74 @@ var errUnbound = errors.New("the daemon is not subscribed to the channel")
 var errAgain = errors.New("the event is to come again")
 
 // deliverRun applies a channel's events that follow one another, without those
-// that the daemon has. It returns the last event that the daemon has now, and
-// the ticket of the last record.
+// that the daemon has, as many as a turn takes. It returns the last event that the
+// daemon has now, and the ticket of the last record.
 func (r *Runtime) deliverRun(ctx context.Context, id identity.EntityID, source identity.EntityID, first uint64, events []byte) (cursor uint64, t *ticket, err error) {
-	d, b, err := r.receiver(ctx, id, source)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer d.mu.Unlock()
-	d.gather()
-	before := b.Cursor
-	err = channel.Each(first, events, func(ev channel.Event) error {
-		switch {
-		case ev.Sequence != b.Cursor+1:
-			return nil // it has it, or is behind by more
-		case b.Cursor > before && d.pacer.interval() > 0:
-			return errSlowed
+	err = r.hear(ctx, id, source, func(d *hosted, b *channel.Binding, turn *fair.Turn) error {
+		d.gather()
+		before, internal := b.Cursor, false
+		err := channel.Each(first, events, func(ev channel.Event) error {
+			switch {
+			case ev.Sequence != b.Cursor+1:
+				return nil // it has it, or is behind by more
+			case b.Cursor > before && d.over(turn):
+				return errTurnOver
+			}
+			internal = internal || r.isDaemon(ev.From)
+			return d.applyChannel(b, &Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: EventChannel, From: ev.From, Payload: ev.Payload})
+		})
+		if errors.Is(err, errTurnOver) {
+			err = nil // the caller comes again with what is left
 		}
-		return d.applyChannel(b, &Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: EventChannel, From: ev.From, Payload: ev.Payload})
+		cursor, t = b.Cursor, d.flush()
+		if internal {
+			d.share.Made(0, int64(d.flown))
+		}
+		return err
 	})
-	if errors.Is(err, errSlowed) {
-		err = nil // the caller comes again with what is left
-	}
-	return b.Cursor, d.flush(), err
+	return cursor, t, err
 }
 
-// errSlowed ends a run of events of a daemon that is slowed: each is to wait for
-// its time.
-var errSlowed = errors.New("the daemon is slowed")
+// errTurnOver ends a run of events: others are to have their turn.
+var errTurnOver = errors.New("the daemon's turn is over")
 
 // deliverGap tells the daemon that a channel's events up to the last are lost.
 func (r *Runtime) deliverGap(ctx context.Context, id identity.EntityID, source identity.EntityID, last uint64) (cursor uint64, t *ticket, err error) {
-	d, b, err := r.receiver(ctx, id, source)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer d.mu.Unlock()
-	if b.Cursor >= last {
-		return b.Cursor, d.last, nil
-	}
-	d.gather()
-	err = d.applyChannel(b, &Event{Sender: source, Number: last, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(b.Cursor+1, last)})
-	return b.Cursor, d.flush(), err
+	err = r.hear(ctx, id, source, func(d *hosted, b *channel.Binding, _ *fair.Turn) error {
+		if b.Cursor >= last {
+			cursor, t = b.Cursor, d.last
+			return nil
+		}
+		d.gather()
+		err := d.applyChannel(b, &Event{Sender: source, Number: last, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(b.Cursor+1, last)})
+		cursor, t = b.Cursor, d.flush()
+		return err
+	})
+	return cursor, t, err
 }
 
-// receiver enters a daemon that is subscribed. The caller unlocks it.
-func (r *Runtime) receiver(ctx context.Context, id identity.EntityID, source identity.EntityID) (*hosted, *channel.Binding, error) {
+// hear runs fn in a turn of a daemon that is subscribed.
+func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identity.EntityID, fn func(*hosted, *channel.Binding, *fair.Turn) error) error {
 	if err := errors.Join(r.ready(), r.room()); err != nil {
-		return nil, nil, err
+		return err
 	}
 	d, err := r.find(id)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if err := d.enter(ctx); err != nil {
-		return nil, nil, err
+	if err := fair.Sleep(ctx, min(d.share.OwesBytes(), longestDebt)); err != nil {
+		return err
 	}
-	b := d.ledger.From(source)
-	if b == nil {
-		d.mu.Unlock()
-		return nil, nil, errUnbound
-	}
-	return d, b, nil
+	return d.turn(ctx, func(t *fair.Turn) error {
+		if err := d.going(); err != nil {
+			return err
+		}
+		b := d.ledger.From(source)
+		if b == nil {
+			return errUnbound
+		}
+		return fn(d, b, t)
+	})
 }
 
 // applyChannel has the daemon process one event of a channel. One that it fails

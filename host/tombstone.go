@@ -91,7 +91,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if err := r.bury(d, t, grave); err != nil {
 		return err
 	}
-	d.tellOf(Stopped, "")
+	d.tellOf(Removed, "")
 	if d.replica != nil {
 		d.replica.end(ErrStopped)
 	}

@@ -24,6 +24,7 @@ type standing struct {
 	module   []byte
 	memory   int64
 	gone     error
+	halted   bool
 }
 
 // info returns what is shown of the daemon, which is in the tables.
@@ -42,7 +43,7 @@ func (d *hosted) info() Info {
 	}
 	i := Info{
 		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: s.epoch, Sequence: s.sequence,
-		State: stateNames[s.state], EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
+		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
 		Head: s.hash, Spawned: d.spawned, Limits: d.limits, MemoryBytes: s.memory,
 	}
 	if s.module != nil {
@@ -63,6 +64,16 @@ func (d *hosted) info() Info {
 	return i
 }
 
+// HaltedState is the state of a daemon that is stopped until it is started again.
+const HaltedState = "stopped"
+
+func (s *standing) name() string {
+	if s.halted && (s.state == stateRunning || s.state == statePassive) {
+		return HaltedState
+	}
+	return stateNames[s.state]
+}
+
 // show makes what the daemon is now what is shown of it. It needs d.mu.
 func (d *hosted) show() {
 	s := d.stands()
@@ -73,7 +84,7 @@ func (d *hosted) show() {
 
 // stands needs d.mu.
 func (d *hosted) stands() standing {
-	s := standing{state: d.state, epoch: d.epoch, sequence: d.chain.Head().Sequence, hash: d.chain.HeadHash(), stats: d.stats, module: d.module, gone: d.gone}
+	s := standing{state: d.state, epoch: d.epoch, sequence: d.chain.Head().Sequence, hash: d.chain.HeadHash(), stats: d.stats, module: d.module, gone: d.gone, halted: d.halted()}
 	if sizer, ok := d.daemon.(Sizer); ok && d.state <= statePaused {
 		s.memory = sizer.MemoryBytes()
 	}

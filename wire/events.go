@@ -89,6 +89,7 @@ const (
 	codeSenderQuota = 17
 	codeReserved    = 18
 	codeEventNumber = 19
+	codeHalted      = 20
 )
 
 var codeErrors = map[uint8]error{
@@ -97,6 +98,7 @@ var codeErrors = map[uint8]error{
 	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused, codeNoSpace: store.ErrNoSpace,
 	codeEquivocated: host.ErrEquivocated, codeComing: host.ErrComing,
 	codeSenderQuota: host.ErrSenderQuota, codeReserved: host.ErrReserved, codeEventNumber: host.ErrEventNumber,
+	codeHalted: host.ErrHalted,
 }
 
 // remoteError is an error of another node in its own words.

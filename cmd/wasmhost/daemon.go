@@ -93,7 +93,7 @@ a CHANNEL of this node; --may-send DAEMON, or '*' for all. Grants go where it go
 }
 
 const (
-	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes, and of what is stored: snapshot-events, snapshot-bytes, snapshot-interval, history"
+	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes, and of what is stored: snapshot-events, snapshot-bytes, snapshot-interval, history; and of what it makes of its own accord: internal-rate, internal-bytes, timer-interval"
 	limitUnits = "bytes in KiB, MiB or GiB, times as 250ms"
 	limitHelp  = "a limit of its own: " + limitNames + "; " + limitUnits + "."
 )
@@ -172,15 +172,43 @@ func (a *app) inspect() *cobra.Command {
 
 func (a *app) stop() *cobra.Command {
 	var yes bool
-	c := &cobra.Command{Use: "stop DAEMON", Short: "End a daemon: its state, history and key are gone", Example: "  wasmhost stop c1 --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		if err := a.confirm(yes, "end daemon "+args[0]+" for good"); err != nil {
-			return err
-		}
+	c := &cobra.Command{Use: "stop DAEMON", Short: "Stop a daemon until it is started", Long: `Stop a daemon until it is started: events are refused with daemon-stopped, and its
+timers, what it sent, and what daemons and channels have for it wait. Its state stays;
+it can be inspected, moved, saved and forked. It stays stopped when its node starts
+again, and where it moves to.`, Example: "  wasmhost stop c1\n  wasmhost start c1", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		d, err := a.client().Stop(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
-		return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s is stopped, after %d outputs\n", d.Name, d.Sequence) }, func() string { return d.Name })
+		return a.print(d, func(w io.Writer) {
+			fmt.Fprintf(w, "%s is stopped, after %d outputs; wasmhost start %s undoes it\n", d.Name, d.Sequence, d.Name)
+		}, func() string { return d.Name })
+	}}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask: nothing is asked")
+	return c
+}
+
+func (a *app) start() *cobra.Command {
+	return &cobra.Command{Use: "start DAEMON", Short: "Start a daemon that was stopped", Example: "  wasmhost start c1", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		d, err := a.client().Start(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s is started, after %d outputs\n", d.Name, d.Sequence) }, func() string { return d.Name })
+	}}
+}
+
+func (a *app) rm() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{Use: "rm DAEMON", Short: "Remove a daemon for good: its state, history and key are gone", Example: "  wasmhost rm c1 --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		if err := a.confirm(yes, "remove daemon "+args[0]+" for good"); err != nil {
+			return err
+		}
+		d, err := a.client().Remove(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s is removed, after %d outputs\n", d.Name, d.Sequence) }, func() string { return d.Name })
 	}}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c

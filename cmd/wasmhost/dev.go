@@ -159,7 +159,7 @@ func (d *developing) rebuild(ctx context.Context) error {
 		}
 		d.say("%s begins anew, for its state cannot go over: %v", d.Name, err)
 		d.unfold()
-		if _, err := c.Stop(ctx, d.Name); err != nil {
+		if _, err := c.Remove(ctx, d.Name); err != nil {
 			return err
 		}
 		d.built = [32]byte{}

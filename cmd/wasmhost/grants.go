@@ -59,6 +59,12 @@ func writeEffects(w io.Writer, e *control.Effects) {
 		}
 		fmt.Fprintln(w)
 	}
+	if e.PassedOver > 0 {
+		fmt.Fprintf(w, "passed over\t%d events of timers, daemons and channels\n", e.PassedOver)
+	}
+	if e.Lost > 0 {
+		fmt.Fprintf(w, "lost\t%d events that it sent\n", e.Lost)
+	}
 	for _, t := range e.Timers {
 		fmt.Fprintf(w, "timer\t%d at %s\n", t.Number, t.At.Format("2006-01-02 15:04:05.000Z07:00"))
 	}

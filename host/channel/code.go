@@ -23,6 +23,8 @@ var (
 	ErrNotReady   = errors.New("the channel's node is not ready")
 	ErrNoReceiver = errors.New("no such daemon there")
 	ErrBusy       = errors.New("the daemon takes no more at present")
+	ErrNoRoom     = errors.New("the daemon has no room for what the event would send")
+	ErrPassedOver = errors.New("events were passed over")
 	ErrOther      = errors.New("the channel's node answered with an error")
 )
 
@@ -37,6 +39,7 @@ var codes = []error{
 	identity.ErrTokenExpired, identity.ErrTokenTTL, identity.ErrTokenRevoked, identity.ErrTokenRoot, identity.ErrTokenSubject,
 	identity.ErrTokenScope, identity.ErrTokenChannel, identity.ErrTokenSigner, identity.ErrTokenBroader,
 	identity.ErrDelegationExhausted, identity.ErrDelegationNotAllowed, ErrTooMany, ErrNoReceiver, ErrBusy,
+	ErrNoRoom, ErrPassedOver,
 }
 
 // Valid reports whether this version knows the code.

@@ -20,6 +20,7 @@ type State struct {
 	timers  []Alarm   // by time, then number
 	alarms  int       // bytes that timers count for
 	heard   map[identity.EntityID]Mark
+	halted  bool
 }
 
 // Pending is an effect that is to be carried out. Epoch and Number name it:
@@ -81,8 +82,14 @@ func (s *State) Grant(g Grants) { s.grants = g.Clone() }
 
 // Empty reports whether there is nothing to be kept.
 func (s *State) Empty() bool {
-	return s.grants.IsZero() && len(s.pending) == 0 && len(s.timers) == 0 && len(s.heard) == 0
+	return s.grants.IsZero() && len(s.pending) == 0 && len(s.timers) == 0 && len(s.heard) == 0 && !s.halted
 }
+
+// Halt notes that the daemon is stopped until it is started again, or that it is not.
+func (s *State) Halt(stop bool) { s.halted = stop }
+
+// Halted reports whether the daemon is stopped.
+func (s *State) Halted() bool { return s.halted }
 
 // Resting returns what of the state is needed while its daemon rests: grants and
 // timers; nil of nil.
@@ -90,7 +97,7 @@ func (s *State) Resting() *State {
 	if s == nil {
 		return nil
 	}
-	return &State{grants: s.grants, timers: s.timers, alarms: s.alarms}
+	return &State{grants: s.grants, timers: s.timers, alarms: s.alarms, halted: s.halted}
 }
 
 // Fork returns what a fork of the daemon begins with: the timers, which its state
@@ -106,6 +113,18 @@ func (s *State) Fork() *State {
 // room for.
 func (s *State) Room() (pending, bytes, timers, timerBytes int) {
 	return MaxPending - len(s.pending), MaxPendingBytes - s.bytes, MaxTimers - len(s.timers), MaxTimerBytes - s.alarms
+}
+
+// RoomAfter is Room while the timer of that number fires: it counts no more. 0: none
+// fires.
+func (s *State) RoomAfter(firing uint64) (pending, bytes, timers, timerBytes int) {
+	pending, bytes, timers, timerBytes = s.Room()
+	for i := range s.timers {
+		if firing != 0 && s.timers[i].ID == firing {
+			return pending, bytes, timers + 1, timerBytes + Cost(len(s.timers[i].Payload))
+		}
+	}
+	return pending, bytes, timers, timerBytes
 }
 
 // Cost is what an effect counts for, bytes.
@@ -165,6 +184,16 @@ func (s *State) Next() (Alarm, bool) {
 		return Alarm{}, false
 	}
 	return s.timers[0], true
+}
+
+// NextBefore is Next among the timers whose numbers are below limit.
+func (s *State) NextBefore(limit uint64) (Alarm, bool) {
+	for i := range s.timers {
+		if s.timers[i].ID < limit {
+			return s.timers[i], true
+		}
+	}
+	return Alarm{}, false
 }
 
 // Timers returns the timers, the first due first; they are not to be changed.
@@ -254,6 +283,33 @@ type stored struct {
 
 const version = 1
 
+// haltedState is that of a daemon that is stopped. Others are as they were before
+// daemons could be stopped.
+type haltedState struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8
+	Grants  Grants
+	Pending []Pending
+	Timers  []Alarm
+	Heard   []Mark
+	Halted  bool
+}
+
+const haltedVersion = 2
+
+// read returns what b holds.
+func read(b []byte) (in stored, halted bool, err error) {
+	const haltedArray = 0x86 // of six
+	if b[0] != haltedArray {
+		return in, false, canon.Unmarshal(b, &in)
+	}
+	var h haltedState
+	if err = canon.Unmarshal(b, &h); err == nil && (h.Version != haltedVersion || !h.Halted) {
+		err = fmt.Errorf("version %d of a stopped daemon: %v", h.Version, h.Halted)
+	}
+	return stored{Version: version, Grants: h.Grants, Pending: h.Pending, Timers: h.Timers, Heard: h.Heard}, true, err
+}
+
 // Encode returns the state's canonical CBOR; nothing of an empty one, or of nil.
 func (s *State) Encode() ([]byte, error) {
 	if s == nil || s.Empty() {
@@ -261,7 +317,13 @@ func (s *State) Encode() ([]byte, error) {
 	}
 	out := stored{Version: version, Grants: s.grants, Pending: s.pending, Timers: s.timers}
 	out.Heard = slices.SortedFunc(maps.Values(s.heard), func(a, b Mark) int { return a.Sender.Compare(b.Sender) })
-	b, err := canon.Marshal(&out)
+	var b []byte
+	var err error
+	if s.halted {
+		b, err = canon.Marshal(&haltedState{Version: haltedVersion, Grants: out.Grants, Pending: out.Pending, Timers: out.Timers, Heard: out.Heard, Halted: true})
+	} else {
+		b, err = canon.Marshal(&out)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encoding effects: %w", err)
 	}
@@ -273,8 +335,8 @@ func Decode(b []byte) (*State, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
-	var in stored
-	if err := canon.Unmarshal(b, &in); err != nil {
+	in, halted, err := read(b)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadState, err)
 	}
 	if in.Version != version || len(in.Pending) > MaxPending || len(in.Timers) > MaxTimers {
@@ -287,6 +349,7 @@ func Decode(b []byte) (*State, error) {
 		return nil, fmt.Errorf("%w: the grants are not in order", ErrBadState)
 	}
 	s := New(in.Grants)
+	s.halted = halted
 	last := Mark{}
 	for _, p := range in.Pending {
 		if err := p.check(); err != nil || !last.Before(p.Epoch, p.Number) {

@@ -63,7 +63,9 @@ func TestGrantsMatch(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, s := range []*State{full(), New(Grants{Send: []identity.EntityID{me, you}}), full().Resting()} {
+	stopped := full()
+	stopped.Halt(true)
+	for _, s := range []*State{full(), stopped, New(Grants{Send: []identity.EntityID{me, you}}), full().Resting()} {
 		b, err := s.Encode()
 		if err != nil {
 			f.Fatal(err)

@@ -83,6 +83,9 @@ func (b *Batch) Finish() error {
 	return nil
 }
 
+// Size is about how many bytes of memory the batch takes while it waits.
+func (b *Batch) Size() int { return batchOverhead + len(b.ops)*opOverhead + b.size }
+
 func (b *Batch) discard() {
 	for _, o := range b.ops {
 		o.file.Discard()
@@ -147,6 +150,11 @@ const (
 	maxQueued = 64 << 20
 	maxLater  = 1 << 20
 	later     = 20 * time.Millisecond
+
+	// What a batch and each of its changes take beside keys and values: themselves,
+	// who is told of them, and their places in the engine's batch and index.
+	batchOverhead = 512
+	opOverhead    = 128
 )
 
 type waiting struct {
@@ -242,7 +250,7 @@ func (q *queue) put(w waiting) bool {
 	}
 	q.items = append(q.items, w)
 	if w.batch != nil {
-		q.size += w.batch.size
+		q.size += w.batch.Size()
 	}
 	switch {
 	case !w.later || q.size > maxLater:

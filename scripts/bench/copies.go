@@ -102,7 +102,7 @@ func (p *pair) stopAndCopy(name string, seed []byte, k int) (time.Duration, erro
 	if err := errors.Join(err, body.Close()); err != nil {
 		return 0, err
 	}
-	if _, err := from.Stop(ctx, name); err != nil {
+	if _, err := from.Remove(ctx, name); err != nil {
 		return 0, err
 	}
 	if _, err := to.Restore(ctx, bytes.NewReader(snapshot), "", name, seed); err != nil {

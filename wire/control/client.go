@@ -322,9 +322,19 @@ func (c *Client) local(ctx context.Context, ref string) (out Daemon, err error) 
 	return out, c.call(ctx, "GET", daemonPath(ref, "?local=1"), nil, &out)
 }
 
-// Stop ends a daemon, and returns where it stood.
-func (c *Client) Stop(ctx context.Context, ref string) (out Daemon, err error) {
+// Remove ends a daemon for good, and returns where it stood.
+func (c *Client) Remove(ctx context.Context, ref string) (out Daemon, err error) {
 	return out, c.call(ctx, "DELETE", daemonPath(ref, ""), nil, &out)
+}
+
+// Stop stops a daemon until Start.
+func (c *Client) Stop(ctx context.Context, ref string) (out Daemon, err error) {
+	return out, c.call(ctx, "POST", daemonPath(ref, "/stop"), nil, &out)
+}
+
+// Start starts a daemon that Stop stopped.
+func (c *Client) Start(ctx context.Context, ref string) (out Daemon, err error) {
+	return out, c.call(ctx, "POST", daemonPath(ref, "/start"), nil, &out)
 }
 
 // sending is the path of what is sent under an id, and to groups by the client's key.

@@ -218,7 +218,23 @@ func (s *Server) writeDaemon(w http.ResponseWriter, i host.Info) error {
 	return writeJSON(w, d)
 }
 
-// deleteDaemon stops a daemon; with epoch=N only where it is under that one.
+// postStop stops a daemon until it is started.
+func (s *Server) postStop(w http.ResponseWriter, r *http.Request) error {
+	if err := s.rt.Halt(r.Context(), entity(r)); err != nil {
+		return err
+	}
+	return s.getDaemon(w, r)
+}
+
+// postStart starts a daemon that was stopped.
+func (s *Server) postStart(w http.ResponseWriter, r *http.Request) error {
+	if err := s.rt.Resume(r.Context(), entity(r)); err != nil {
+		return err
+	}
+	return s.getDaemon(w, r)
+}
+
+// deleteDaemon removes a daemon; with epoch=N only where it is under that one.
 func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
 	d, err := s.rt.Inspect(entity(r))
 	epoch := d.Epoch
@@ -233,7 +249,7 @@ func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d.State = "stopped"
+	d.State = "removed"
 	return writeJSON(w, daemonOf(d))
 }
 

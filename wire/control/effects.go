@@ -24,6 +24,8 @@ type Effects struct {
 	MaySend    []string     `json:"may_send,omitempty"`    // entity ids, or *
 	Pending    []Pending    `json:"pending,omitempty"`
 	Timers     []Timer      `json:"timers,omitempty"`
+	PassedOver uint64       `json:"passed_over,omitempty"` // events of timers, daemons and channels that it failed on and nobody tries again, since it came to the node
+	Lost       uint64       `json:"lost,omitempty"`        // events that it sent or published and that were passed over or given up, since then
 }
 
 // Pending is what has not arrived yet at a channel or a daemon.
@@ -45,10 +47,10 @@ type Timer struct {
 
 // effectsOf is nil where there is nothing to be shown.
 func effectsOf(e host.Effects) *Effects {
-	if e.Grants.IsZero() && len(e.Pending) == 0 && len(e.Timers) == 0 {
+	if e.Grants.IsZero() && len(e.Pending) == 0 && len(e.Timers) == 0 && e.PassedOver == 0 && e.Lost == 0 {
 		return nil
 	}
-	out := &Effects{}
+	out := &Effects{PassedOver: e.PassedOver, Lost: e.Lost}
 	for _, g := range e.Grants.Publish {
 		out.MayPublish = append(out.MayPublish, MayPublish{Node: g.Node.String(), Pattern: g.Pattern})
 	}

@@ -115,6 +115,8 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 		}},
 		{"undrain", wire.RightOperate, func() error { _, err := peer.Undrain(ctx, "a"); return err }},
 		{"stop", wire.RightOperate, func() error { _, err := peer.Stop(ctx, "c"); return err }},
+		{"start", wire.RightOperate, func() error { _, err := peer.Start(ctx, "c"); return err }},
+		{"remove", wire.RightOperate, func() error { _, err := peer.Remove(ctx, "c"); return err }},
 	}
 	denied := uint64(0)
 	for _, rights := range []wire.Rights{0, wire.RightRead, wire.RightOperate, wire.RightMigrate, wire.RightsAll} {
@@ -135,7 +137,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 			if refused {
 				denied++
 			}
-			if r.name == "stop" && !refused { // it was right to: bring it back
+			if r.name == "remove" && !refused { // it was right to: bring it back
 				if d, err = a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}); err != nil {
 					t.Fatal(err)
 				}

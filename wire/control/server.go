@@ -129,6 +129,8 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/daemons/{ref}/receipts/{epoch}": s.needs(wire.RightRead, s.atOwner(s.getReceipt)),
 
 		"GET /v1/daemons/{ref}/chain":    s.needs(wire.RightRead, s.atOwner(s.getChain)),
+		"POST /v1/daemons/{ref}/stop":    s.needs(wire.RightOperate, s.atOwner(s.postStop)),
+		"POST /v1/daemons/{ref}/start":   s.needs(wire.RightOperate, s.atOwner(s.postStart)),
 		"POST /v1/daemons/{ref}/mend":    s.needs(wire.RightOperate, s.atOwner(s.postMend)),
 		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.atOwner(s.postUpgrade)),
 		"POST /v1/daemons/{ref}/fork":    s.needs(wire.RightOperate, s.atOwner(s.postFork)),

@@ -94,7 +94,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	forks := must[[]Daemon](t)(c.Fork(ctx, "c1", Fork{At: new(uint64), Count: 2, Name: "f"}))
 	must[Daemon](t)(c.Daemon(ctx, forks[1].Name))
 	for _, f := range forks {
-		must[Daemon](t)(c.Stop(ctx, f.EntityID))
+		must[Daemon](t)(c.Remove(ctx, f.EntityID))
 	}
 	g := must[Group](t)(c.CreateGroup(ctx, CreateGroup{Name: "g", Kind: "counter", Size: 2, Strategy: "least-loaded"}))
 	must[[]Group](t)(c.Groups(ctx, true))
@@ -137,7 +137,15 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	receipts := must[[]Receipt](t)(c.Receipts(ctx, "c1"))
 	must[[]byte](t)(c.Receipt(ctx, "c1", receipts[0].Epoch))
 	must[[]Accusation](t)(c.Accusations(ctx))
-	must[Daemon](t)(c.Stop(ctx, "c1"))
+	if d := must[Daemon](t)(c.Stop(ctx, "c1")); d.State != host.HaltedState {
+		t.Errorf("a stopped daemon is %s", d.State)
+	}
+	var stopped *Problem
+	if _, err := c.Send(ctx, "c1", "", []byte("x")); !errors.As(err, &stopped) || stopped.Code != "daemon-stopped" {
+		t.Errorf("to send to a stopped daemon: %v", err)
+	}
+	must[Daemon](t)(c.Start(ctx, "c1"))
+	must[Daemon](t)(c.Remove(ctx, "c1"))
 	must[Daemon](t)(c.Spawn(ctx, Spawn{Kind: "counter", Name: "c2"}))
 	must[Rebalanced](t)(c.Rebalance(ctx, Rebalance{DryRun: true}))
 	must[*DrainSummary](t)(c.Drain(ctx, "a", Drain{}, nil))

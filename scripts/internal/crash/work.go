@@ -107,7 +107,7 @@ func (t *trial) pass(ctx context.Context, n *fleet.Node, name string, stopIt boo
 	if !stopIt {
 		return
 	}
-	if _, err := n.Client.Stop(ctx, name); err != nil {
+	if _, err := n.Client.Remove(ctx, name); err != nil {
 		return
 	}
 	t.mu.Lock()

@@ -1,0 +1,188 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/abi"
+	"wasmhost/host/channel"
+	"wasmhost/host/fair"
+	"wasmhost/identity"
+)
+
+// Work that the node begins by itself, for a timer, a daemon's event or a channel,
+// is done in turns: package fair shares the node among the daemons that have such
+// work, and each waits for what it made to be durable.
+
+// Bounds of a turn: it ends after the event that passes one of them.
+const (
+	turnTime  = 2 * time.Millisecond
+	turnBytes = 1 << 20 // for the store
+)
+
+// internalBurst is for how long a daemon's rate may be saved up.
+const internalBurst = 4 * time.Second
+
+// internalRate is what the limits let the daemon make of its own accord.
+func (l *Limits) internalRate() fair.Rate {
+	burst := int64(internalBurst / time.Second)
+	return fair.Rate{Events: l.InternalRate, EventBurst: burst * l.InternalRate, Bytes: l.InternalBytes, ByteBurst: burst * l.InternalBytes}
+}
+
+// turn runs fn with the daemon entered, when it is its turn. It takes no place of
+// the mailbox: a daemon has one turn at a time.
+func (d *hosted) turn(ctx context.Context, fn func(t *fair.Turn) error) error {
+	t, err := d.share.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { d.events.internal.Add(uint64(t.End())) }()
+	if !d.tryEnter() {
+		t.Park()
+		err := d.admit(ctx)
+		t.Resume()
+		if err != nil {
+			return err
+		}
+	}
+	defer d.mu.Unlock()
+	defer d.show()
+	d.inTurn, d.flown = true, 0
+	defer func() { d.inTurn = false }()
+	return fn(t)
+}
+
+// tryEnter is enter where that needs no waiting.
+func (d *hosted) tryEnter() bool {
+	if d.pacer.interval() > 0 || !d.mu.TryLock() {
+		return false
+	}
+	if d.state != stateRunning || d.held() != nil {
+		d.mu.Unlock()
+		return false
+	}
+	d.used = d.rt.clock().UnixNano()
+	return true
+}
+
+// over reports whether a turn that gathers records is to end. It needs d.mu.
+func (d *hosted) over(t *fair.Turn) bool {
+	flown := d.flown
+	if d.gathered != nil {
+		flown += d.gathered.batch.Size()
+	}
+	return flown >= turnBytes || t.Took() >= turnTime || d.pacer.interval() > 0
+}
+
+// fly counts a batch of a turn until it is durable: finish then says so. stored is
+// for a daemon with standbys, once this node's disk has answered. It needs d.mu.
+func (d *hosted) fly(bytes int, inner func(error)) (finish func(error), stored func()) {
+	d.flown += bytes
+	f := d.share
+	f.Fly(bytes)
+	if d.replica != nil {
+		return func(err error) { inner(err); f.Land(bytes) }, func() { f.Stored(bytes) }
+	}
+	return func(err error) { inner(err); f.Stored(bytes); f.Land(bytes) }, nil
+}
+
+// isDaemon reports whether the identity is that of a daemon of this node.
+func (r *Runtime) isDaemon(id identity.EntityID) bool {
+	if id.IsZero() {
+		return false
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.daemons[id] != nil
+}
+
+// roomless says since when a daemon's events have found no room for their effects,
+// while nothing made room.
+type roomless struct{ since time.Time }
+
+// roomPatience is how long an event waits for room where nothing leaves the daemon
+// although all to whom it sends can be reached: they wait for room themselves.
+const roomPatience = 30 * time.Second
+
+// errNoRoom says that an event of a timer, a daemon or a channel waits.
+var errNoRoom = errors.New("the daemon has no room for what the event would send: it is tried again")
+
+// waitsForRoom reports whether the event, which failed, is to be tried again since
+// the reason passes: it left no trace. It needs d.mu.
+func (d *hosted) waitsForRoom(ev *Event, err error) bool {
+	var fault *GuestError
+	if !errors.As(err, &fault) || fault.Kind != abi.FaultLimit || d.effects == nil || ev.once {
+		return false
+	}
+	switch fault.Limit {
+	case abi.LimitPending:
+		if len(d.effects.Pending()) == 0 {
+			return false // it asks for more than there ever is
+		}
+	case abi.LimitTimers:
+		if n := len(d.effects.Timers()); n == 0 || n == 1 && ev.Kind == EventTimer {
+			return false
+		}
+	default:
+		return false
+	}
+	if ev.Kind == EventDirect {
+		return true // its sender sees it
+	}
+	d.events.roomless.Add(1)
+	now := time.Now()
+	if d.roomless.since.IsZero() {
+		d.roomless.since = now
+		d.log.add(2, fmt.Sprintf("an event waits: %s: %s", fault.Limit, fault.Text))
+		return true
+	}
+	if now.Sub(d.roomless.since) < roomPatience || fault.Limit == abi.LimitPending && !d.rt.couriers.stuck(d.id) {
+		return true
+	}
+	d.roomless.since = time.Time{}
+	return false
+}
+
+// madeRoom says that something left the daemon, or that an event found room. It
+// needs d.mu.
+func (d *hosted) madeRoom() {
+	if d.roomless.since.IsZero() {
+		return
+	}
+	d.roomless.since = time.Time{}
+	d.rt.alarms.see(d) // a timer may wait
+}
+
+// passedOver notes an event that failed with err, and that nobody will try again. It needs d.mu.
+func (d *hosted) passedOver(ev *Event, err error) {
+	if ev.Kind == EventDirect {
+		return
+	}
+	d.events.passed[ev.Kind].Add(1)
+	d.lost.taken.Add(1)
+	d.fault = err
+}
+
+// lostError tells who sent events to a daemon that some of them were passed over.
+type lostError struct {
+	events int
+	first  error
+}
+
+func (e *lostError) Error() string {
+	return fmt.Sprintf("%d events were passed over, the first: %v", e.events, e.first)
+}
+
+func (e *lostError) Unwrap() error { return channel.ErrPassedOver }
+
+// events returns of how many events the answer of a place says that they are lost,
+// at most so many as were brought.
+func lostOf(err error, brought int) int {
+	n := 1
+	if _, scanErr := fmt.Sscanf(err.Error(), "%d events", &n); scanErr != nil {
+		return 1
+	}
+	return min(max(n, 1), brought)
+}
