@@ -37,11 +37,11 @@ func (s *moveShower) step(st control.MigrationStep) {
 // draw shows the bar. Its whole grows while it is not known.
 func (s *moveShower) draw(st control.MigrationStep) {
 	if s.bar == nil {
-		s.bar = progressbar.NewOptions64(max(st.Whole, 1), progressbar.OptionSetWriter(s.err), progressbar.OptionShowBytes(true),
+		s.bar = progressbar.NewOptions64(max(st.Whole, 1), progressbar.OptionSetWriter(bare(s.err)), progressbar.OptionShowBytes(true),
 			progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
 	}
 	if st.Phase != s.phase {
-		s.bar.Describe(fmt.Sprintf("%-8s", st.Phase))
+		s.bar.Describe(fmt.Sprintf("%-8s", oneLine(st.Phase)))
 	}
 	if st.Whole > s.bar.GetMax64() {
 		s.bar.ChangeMax64(st.Whole)

@@ -293,7 +293,7 @@ func (a *app) printChannelEvent(ev control.ChannelEvent) error {
 	}
 	b, err := base64.StdEncoding.DecodeString(ev.Payload)
 	if err == nil {
-		_, err = a.out.Write(append(b, '\n'))
+		_, err = a.payloads().Write(append(b, '\n'))
 	}
 	return err
 }

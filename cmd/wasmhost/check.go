@@ -124,7 +124,7 @@ func payloadOf(b []byte) payload {
 
 func answerText(a host.Answer) string {
 	if a.Failure != "" {
-		return a.Failure
+		return oneLine(a.Failure)
 	}
 	if len(a.Outputs) == 0 {
 		return "nothing"
@@ -220,7 +220,7 @@ func verdictText(v host.Verdict) string {
 	}
 	switch {
 	case v.Failure != nil:
-		return fmt.Sprintf("%s: FAILED %v", at, v.Failure)
+		return oneLine(fmt.Sprintf("%s: FAILED %v", at, v.Failure))
 	case v.Differs != 0:
 		return fmt.Sprintf("%s: DIFFERS at event %d: captured memory answers %s; the hooks answer %s", at, v.Differs, answerText(v.Memory), answerText(v.Hooks))
 	}

@@ -72,10 +72,10 @@ var errNotConforming = errors.New("the module breaks rules of a good guest")
 
 func writeVerdict(w io.Writer, v host.RuleVerdict) error {
 	mark := map[string]string{host.Passed: "ok", host.Failed: "FAILED", host.Skipped: "-"}[v.Verdict]
-	if _, err := fmt.Fprintf(w, "%-6s  %-11s  %s\n", mark, v.Rule, v.Detail); err != nil || v.Mend == "" {
+	if _, err := fmt.Fprintf(w, "%-6s  %-11s  %s\n", mark, v.Rule, oneLine(v.Detail)); err != nil || v.Mend == "" {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "        %-11s  mend: %s\n", "", v.Mend)
+	_, err := fmt.Fprintf(w, "        %-11s  mend: %s\n", "", oneLine(v.Mend))
 	return err
 }
 

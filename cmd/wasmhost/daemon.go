@@ -229,7 +229,7 @@ with what it logs from now on, wherever it moves, until it is stopped.`, Example
 			case a.format == "json" || a.format == "jsonl":
 				return enc.Encode(l)
 			}
-			_, err := fmt.Fprintf(a.out, "%s %-5s %s\n", l.Time.Format("15:04:05.000"), l.Level, l.Text)
+			_, err := fmt.Fprintf(a.out, "%s %-5s %s\n", l.Time.Format("15:04:05.000"), oneLine(l.Level), oneLine(l.Text))
 			return err
 		})
 		if err == nil && a.format == "json" && !follow {
@@ -271,7 +271,7 @@ func (a *app) printOutput(o control.Output) error {
 	if a.format == "json" || a.format == "jsonl" {
 		return json.NewEncoder(a.out).Encode(o)
 	}
-	return writePayload(a.out, o)
+	return writePayload(a.payloads(), o)
 }
 
 func passphrase(path string) ([]byte, error) {

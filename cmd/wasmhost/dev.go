@@ -104,7 +104,7 @@ func (d *developing) read(ctx context.Context, end func()) {
 	for next := lineReader(d.in); ; {
 		line, err := next()
 		if err != nil {
-			if f, ok := d.in.(*os.File); !ok || !terminal(f) {
+			if !d.asks {
 				end()
 			}
 			return

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -97,11 +96,6 @@ func (a *app) nodeOr(c *cobra.Command, args []string) (string, error) {
 	return n.NodeID, err
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && terminal(f)
-}
-
 // drainShower shows how a drain goes: as lines, or on a terminal as a bar.
 type drainShower struct {
 	*app
@@ -124,7 +118,7 @@ func (s *drainShower) step(st control.DrainStep) error {
 		s.clear()
 		fmt.Fprintln(s.err, drainedText(*d))
 	case p != nil && s.bar:
-		fmt.Fprintf(s.err, "\r\x1b[K%s", barText(p))
+		fmt.Fprintf(bare(s.err), "\r\x1b[K%s", oneLine(barText(p)))
 		s.drawn = true
 	}
 	return nil
@@ -133,7 +127,7 @@ func (s *drainShower) step(st control.DrainStep) error {
 // clear takes the bar away.
 func (s *drainShower) clear() {
 	if s.drawn {
-		fmt.Fprint(s.err, "\r\x1b[K")
+		fmt.Fprint(bare(s.err), "\r\x1b[K")
 		s.drawn = false
 	}
 }

@@ -11,7 +11,7 @@ import (
 // replaced when all of r has come, and else left as it was.
 func (a *app) writeTo(path string, r io.Reader) error {
 	if path == "-" {
-		_, err := io.Copy(a.out, r)
+		_, err := io.Copy(a.payloads(), r)
 		return err
 	}
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {

@@ -137,13 +137,13 @@ func writeReport(w io.Writer, r *abi.Report) {
 	fmt.Fprintf(w, "digest\t%s\nsize\t%s\ncontract\t%s\nstate\t%s: %s\nmemory\t%d pages at start, %s\nfunctions\t%d\nmutable globals\t%d\n",
 		r.Digest, size(r.Size), contractText(r), r.State, reportState(r), r.Memory.Min, max, r.Functions, r.Globals)
 	for _, c := range r.Capture {
-		fmt.Fprintf(w, "captured\t%s\n", c)
+		fmt.Fprintf(w, "captured\t%s\n", oneLine(c))
 	}
 	for _, i := range r.Imports {
-		fmt.Fprintf(w, "import\t%s.%s\n", i.Module, i.Name)
+		fmt.Fprintf(w, "import\t%s.%s\n", oneLine(i.Module), oneLine(i.Name))
 	}
 	for _, p := range r.Problems {
-		fmt.Fprintf(w, "PROBLEM\t%s: %s\n\t%s\n", p.Code, p.Found, p.Mend)
+		fmt.Fprintf(w, "PROBLEM\t%s: %s\n\t%s\n", p.Code, oneLine(p.Found), oneLine(p.Mend))
 	}
 }
 

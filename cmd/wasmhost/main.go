@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,17 +35,27 @@ func run() int {
 
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	f, ok := in.(*os.File)
-	a := &app{ctx: ctx, asks: ok && terminal(f), out: out, err: errOut, format: formatOf(args)}
+	a := &app{ctx: ctx, asks: ok && terminal(f), out: newPrintable(out), err: newPrintable(errOut), format: formatOf(args)}
+	defer a.endOutput()
 	a.in = a.grace.reader(ctx, in, "standard input")
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(a.in)
-	root.SetOut(out)
-	root.SetErr(errOut)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
 	if code, ended := a.grace.await(ctx, func() int { return a.report(ctx, root.ExecuteContext(ctx)) }); ended {
 		return code
 	}
-	return (&app{err: errOut, format: formatOf(args)}).report(ctx, fmt.Errorf("%w: %w", errInterrupted, ctx.Err()))
+	said := make(chan int, 1)
+	go func() {
+		said <- (&app{err: a.err, format: formatOf(args)}).report(ctx, fmt.Errorf("%w: %w", errInterrupted, ctx.Err()))
+	}()
+	select {
+	case code := <-said:
+		return code
+	case <-time.After(interruptGrace): // nobody reads standard error
+		return control.ExitInterrupted
+	}
 }
 
 // formatOf is the format that errors of the command line itself are told in.
@@ -234,12 +245,12 @@ func (a *app) report(ctx context.Context, err error) int {
 		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": line}) // there is nowhere left to say so
 		return code
 	}
-	fmt.Fprintf(a.err, "error: %v (%s)\n", err, p.Code)
+	fmt.Fprintf(a.err, "error: %s (%s)\n", strings.ReplaceAll(err.Error(), "\n", "\n  "), oneLine(p.Code)) // each further line is seen to belong to it
 	if p.Fault != nil && p.Fault.Stack != "" {
-		fmt.Fprintf(a.err, "guest stack:\n  %s\n", strings.ReplaceAll(p.Fault.Stack, "\n", "\n  "))
+		fmt.Fprintf(a.err, "guest stack:\n  %s\n", strings.NewReplacer("\n", "\n  ", `\n`, "\n  ").Replace(p.Fault.Stack))
 	}
 	if p.Hint != "" {
-		fmt.Fprintf(a.err, "hint: %s\n", p.Hint)
+		fmt.Fprintf(a.err, "hint: %s\n", oneLine(p.Hint))
 	}
 	return code
 }

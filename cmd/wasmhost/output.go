@@ -96,6 +96,9 @@ func (a *app) client() *control.Client {
 	if c == nil {
 		c = control.Dial(a.socket)
 	}
+	if a.format == "table" || a.format == "name" {
+		c = c.Printable()
+	}
 	return c.Trace(os.Getenv("TRACEPARENT")) // of who runs this program, if it is traced
 }
 

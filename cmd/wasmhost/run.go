@@ -99,7 +99,7 @@ func (r *running) module(ctx context.Context, wasm []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.daemon.Close()) }()
-	r.out = bufio.NewWriter(r.app.out)
+	r.out = bufio.NewWriter(r.payloads())
 	err = errors.Join(r.feed(ctx), r.out.Flush())
 	r.left()
 	if r.state != "" && (err == nil || ctx.Err() != nil) {
@@ -143,7 +143,7 @@ func (r *running) save() error {
 
 func (r *running) log(level int, text string) {
 	names := [...]string{"debug", "info", "warn", "error"}
-	fmt.Fprintf(r.err, "log %s: %s\n", names[min(max(level, 0), len(names)-1)], text)
+	fmt.Fprintf(r.err, "log %s: %s\n", names[min(max(level, 0), len(names)-1)], oneLine(text))
 }
 
 // feed sends each line until the input ends or ctx does.
@@ -218,7 +218,7 @@ func (r *running) answered(outputs [][]byte, err error) error {
 		if r.failed++; r.failed == 1 {
 			r.first = err
 		}
-		fmt.Fprintf(r.err, "event %d: %v (%s)\n", r.events, err, control.NewProblem(err).Code)
+		fmt.Fprintf(r.err, "event %d: %s (%s)\n", r.events, oneLine(err.Error()), control.NewProblem(err).Code)
 		return nil
 	}
 	for _, b := range outputs {

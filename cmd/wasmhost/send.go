@@ -153,7 +153,7 @@ func (s *sending) lines(path string) error {
 		return err
 	}
 	defer in.Close()
-	out := bufio.NewWriterSize(s.out, 64<<10)
+	out := bufio.NewWriterSize(s.payloads(), 64<<10)
 	enc, all := json.NewEncoder(out), []control.Output{}
 	err = s.client().Keyed(s.key).SendAll(s.ctx, s.ref, s.id, lineReader(in), func(sent control.Sent) error {
 		s.count(sent)
@@ -195,7 +195,7 @@ func (s *sending) count(sent control.Sent) {
 		s.first = sent.Error
 	}
 	s.stopped = sent.Stopped
-	fmt.Fprintf(s.err, "event %d: %s (%s)\n", s.answered, sent.Error.Detail, sent.Error.Code)
+	fmt.Fprintf(s.err, "event %d: %s (%s)\n", s.answered, oneLine(sent.Error.Detail), oneLine(sent.Error.Code))
 }
 
 // ended says how sending lines ended, err being what cut it short.
@@ -221,7 +221,7 @@ func (s *sending) ended(err error) error {
 // flushIdle lets a person, or a program at the other end of a pipe, see each
 // output at once; a regular file is written in blocks.
 func flushIdle(out *bufio.Writer, to io.Writer) error {
-	if f, ok := to.(*os.File); ok {
+	if f, ok := bare(to).(*os.File); ok {
 		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
 			return nil
 		}

@@ -88,7 +88,7 @@ func (a *app) printSnapshot(s *host.Snapshot, state int64) error {
 	v.State = int(state)
 	return a.print(v, func(w io.Writer) {
 		fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nmodule\t%s\nepoch\t%d\nsequence\t%d\nevents\t%d\nhead\t%s\nstate\t%s\nsigned\t%v\ncreated\t%s\n",
-			v.Name, v.Origin, v.EntityID, v.Kind, v.Module, v.Epoch, v.Through, v.Applied, v.Head, size(int64(v.State)), v.Signed, v.Created.Format("2006-01-02 15:04:05Z07:00"))
+			oneLine(v.Name), v.Origin, v.EntityID, oneLine(v.Kind), v.Module, v.Epoch, v.Through, v.Applied, v.Head, size(int64(v.State)), v.Signed, v.Created.Format("2006-01-02 15:04:05Z07:00"))
 	}, func() string { return v.Origin })
 }
 

@@ -69,8 +69,12 @@ func NewGate(c *Client, addr string, readOnly bool, entered func()) (*Gate, erro
 		entered = func() {}
 	}
 	g := &Gate{host: host, port: port, readOnly: readOnly, entered: entered, now: time.Now, sessions: make(map[string]time.Time)}
+	transport := c.http.Transport
+	if p, ok := transport.(printableTransport); ok {
+		transport = p.RoundTripper
+	}
 	g.proxy = &httputil.ReverseProxy{
-		Transport: c.http.Transport, FlushInterval: -1,
+		Transport: transport, FlushInterval: -1,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = base.Scheme, base.Host, base.Host
 			for _, name := range []string{"Authorization", "Cookie", "Origin", "Referer", hopsHeader} {
