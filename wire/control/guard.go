@@ -60,6 +60,12 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 			err = who.may(op)
 		}
 		if err == nil {
+			err = checkQuery(r.URL.RawQuery, op.query)
+		}
+		if err == nil {
+			err = checkHeaders(r, op)
+		}
+		if err == nil {
 			err = s.once(out, r, pattern, who, h)
 		}
 		if err != nil {
