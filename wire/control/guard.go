@@ -65,8 +65,13 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 		if err == nil {
 			err = checkHeaders(r, op)
 		}
+		if err == nil && !op.follows() {
+			var cancel context.CancelFunc
+			r, cancel = outlasting(r, who, s.tokens.clock())
+			defer cancel()
+		}
 		if err == nil {
-			err = s.once(out, r, pattern, who, h)
+			err = outcome(r, s.once(out, r, pattern, who, h))
 		}
 		if err != nil {
 			s.logger.Debug("request failed", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -87,7 +87,7 @@ func (s *Server) once(w *response, r *http.Request, pattern string, who caller, 
 		w.ResponseWriter = keep.ResponseWriter
 		s.answers.end(k, w.code(), w.Header(), ended)
 	}()
-	err = h(w, r)
+	err = outcome(r, h(w, r))
 	if err != nil {
 		w.problem = NewProblem(err)
 		writeProblem(w, err)

@@ -23,6 +23,9 @@ func (o operation) bodyLimit() int64 {
 	return maxJSON
 }
 
+// follows reports whether the operation tells what happens until its client leaves.
+func (o operation) follows() bool { return o.lines != nil && o.body == nil && o.bytes == "" }
+
 var (
 	atNode   = []parameter{{name: "node", is: "string", what: "The node that has the channel; absent: this one."}}
 	groupKey = parameter{name: "key", is: "string", what: "To a group: by which its member is chosen."}
