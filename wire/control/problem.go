@@ -132,7 +132,7 @@ var classes = []struct {
 	{host.ErrNotFailed, class{"not-failed", 409, ExitConflict, "The daemon is well", "only a failed or diverged daemon is brought back: see wasmhost inspect"}},
 	{host.ErrCannotUpgrade, class{"cannot-upgrade", 409, ExitConflict, "The daemon cannot be upgraded", "it goes on with the code that it had; see wasmhost kind inspect"}},
 	{host.ErrNotQuarantined, class{"not-quarantined", 404, ExitNotFound, "No such failed event", "list them with: wasmhost quarantine ls DAEMON"}},
-	{host.ErrBadName, class{"bad-name", 400, ExitUsage, "Not a name", "use letters, digits, - _ and ."}},
+	{host.ErrBadName, class{"bad-name", 400, ExitUsage, "Not a name", "use letters, digits, - _ and .; 16 or 64 hexadecimal digits are an id"}},
 	{host.ErrBadReceipt, class{"bad-receipt", 422, ExitVerification, "Not a valid receipt", "the file is damaged or was changed: save the receipt again"}},
 	{host.ErrNoReceipt, class{"no-receipt", 404, ExitNotFound, "No such receipt", "see wasmhost receipt ls"}},
 	{host.ErrBadSnapshot, class{"bad-snapshot", 422, ExitVerification, "Not a valid snapshot", "the file is damaged or was changed: save the snapshot again"}},
