@@ -99,6 +99,9 @@ func refOfID(text, digits string) (Ref, error) {
 
 func isControl(c rune) bool { return c < ' ' || c >= 0x7f && c < 0xa0 }
 
+// RefTo returns the reference to the daemon of that id.
+func RefTo(id identity.EntityID) Ref { return Ref{text: id.String(), by: byKey, key: id} }
+
 // String returns the text that was parsed.
 func (r Ref) String() string { return r.text }
 

@@ -1,10 +1,8 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +11,7 @@ import (
 
 	"wasmhost/host/effect"
 	"wasmhost/identity"
+	"wasmhost/wire/canon"
 )
 
 // Vectors are calls of a guest and what they must give: how an SDK's own test
@@ -75,9 +74,7 @@ var ErrVectors = errors.New("not vectors")
 // ReadVectors reads JSON.
 func ReadVectors(b []byte) (*Vectors, error) {
 	var v Vectors
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&v); err != nil {
+	if err := canon.UnmarshalJSON(b, &v); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVectors, err)
 	}
 	if v.ABI != 1 || len(v.Steps) == 0 {

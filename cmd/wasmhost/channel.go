@@ -27,7 +27,7 @@ Names are of segments of a-z 0-9 - _ . with / between them.`}
 type elsewhere struct{ node, token string }
 
 func (e *elsewhere) flags(c *cobra.Command) {
-	c.Flags().StringVar(&e.node, "node", "", "the node whose channel it is: id, unique beginning of an id, or name; default: this one")
+	c.Flags().StringVar(&e.node, "node", "", "the node whose channel it is: id or name, whole; default: this one")
 	c.Flags().StringVar(&e.token, "token", "", "file with a permission token whose subject is this node")
 }
 

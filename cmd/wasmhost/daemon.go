@@ -20,8 +20,10 @@ func (a *app) spawn() *cobra.Command {
 	var token, publishToken, ack string
 	var standbys int
 	var need where
-	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Long: `Make a daemon of a kind. It is addressed by its name, by its origin, or by a
-unique beginning of the origin of at least four digits.
+	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Long: `Make a daemon of a kind. It is addressed by its whole name, origin or entity
+id. Commands that only look (inspect, logs, tail, chain show, receipt ls, quarantine ls)
+take a unique beginning of the origin or entity id too, of at least four digits. A name
+of 16 or 64 hexadecimal digits is refused; name:NAME addresses one from before.
 
 With --where, --min-free or --max-alike it is made on a node, this or one that this one
 trusts, that meets these; where none does, each is named with what it lacks (exit code
@@ -34,7 +36,8 @@ daemon when its node is lost. Stored states of 32 MiB and more, compressed, have
 
 A daemon publishes on channels, and sends to daemons, that it is granted here and on
 no others: --may-publish NODE/CHANNEL, NODE/PREFIX/* for all beneath, NODE/* for all, or
-a CHANNEL of this node; --may-send DAEMON, or '*' for all. Grants go where it goes.`, Example: `  wasmhost spawn counter --name c3 --where zone=b
+a CHANNEL of this node; --may-send DAEMON, or '*' for all. A name means the daemon that
+has it now, and is refused where none has. Grants go where it goes.`, Example: `  wasmhost spawn counter --name c3 --where zone=b
   wasmhost spawn counter --name c1
   wasmhost spawn counter --name c5 --standbys 1
   wasmhost spawn relay --name r1 --may-publish a/news --may-publish a/alarms/* --may-send c1
@@ -139,7 +142,7 @@ func (a *app) ps() *cobra.Command {
 
 func (a *app) inspect() *cobra.Command {
 	return &cobra.Command{Use: "inspect DAEMON", Short: "Show a daemon, wherever it is", Example: "  wasmhost inspect c1 -o json", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		d, err := a.client().Daemon(c.Context(), args[0])
+		d, err := a.client().Looking().Daemon(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -221,7 +224,7 @@ with what it logs from now on, wherever it moves, until it is stopped.`, Example
   wasmhost logs -f c1 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		lines := []control.LogLine{}
 		enc := json.NewEncoder(a.out)
-		err := a.client().Logs(c.Context(), args[0], follow, func(l control.LogLine) error {
+		err := a.client().Looking().Logs(c.Context(), args[0], follow, func(l control.LogLine) error {
 			switch {
 			case a.format == "json" && !follow:
 				lines = append(lines, l)
@@ -259,7 +262,7 @@ moves, without a gap, until it is stopped.`, Example: `  wasmhost tail c1
 		if c.Flags().Changed("after") {
 			from = &after
 		}
-		err := a.client().Tail(c.Context(), args[0], from, a.printOutput)
+		err := a.client().Looking().Tail(c.Context(), args[0], from, a.printOutput)
 		return untilInterrupted(c, err)
 	}}
 	c.Flags().Uint64Var(&after, "after", 0, "begin after the output of this sequence; default: with the next")

@@ -21,7 +21,7 @@ func (a *app) migrate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "migrate DAEMON --to NODE | --auto",
 		Short: "Move a daemon to another node, live",
-		Long: `Move a daemon to another node (its id, a unique prefix of it, or its name). The
+		Long: `Move a daemon to another node (its id or its name, whole). The
 daemon serves until the target has all of it; its senders then wait for some
 milliseconds and find it there. The command returns when it has moved. On exit
 code 11 the source serves it as if nothing had happened. Ctrl-C leaves the

@@ -12,14 +12,17 @@ import (
 	"wasmhost/wire/control"
 )
 
+// defaultRights are what a node may do that joins by a token which says nothing else.
+const defaultRights = "read,operate,migrate,channels"
+
 func (a *app) node() *cobra.Command {
 	c := &cobra.Command{Use: "node", Short: "Nodes: this one and those it trusts"}
 	ls := a.nodeList("ls", "List this node and its peers", false)
 	ls.Example = "  wasmhost node ls -o json"
-	inspect := &cobra.Command{Use: "inspect NODE", Short: "Show this node or a peer: id, unique beginning of an id, or name", Long: `Show this node or a peer, and what it announces of itself: tags, free memory, load,
+	inspect := &cobra.Command{Use: "inspect NODE", Short: "Show this node or a peer", Long: `Show this node or a peer, by its id, its name or a unique beginning of its id, and what it announces of itself: tags, free memory, load,
 daemons, whether it is being drained, and what this node may do there.`, Example: "  wasmhost node inspect b",
 		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-			n, err := a.client().NodeOf(c.Context(), args[0])
+			n, err := a.client().Looking().NodeOf(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -41,17 +44,22 @@ does at the start. - reads the token from standard input.`, Example: `  wasmhost
 	c.AddCommand(ls, inspect, join)
 	var ttl time.Duration
 	var rights string
-	token := &cobra.Command{Use: "token", Short: "Print a token with which another node can join, once", Long: `Print a token with which another node can join, once. Treat it as a password.`,
+	token := &cobra.Command{Use: "token", Short: "Print a token with which another node can join, once", Long: `Print a token with which another node can join, once. Treat it as a password.
+
+--rights says what the node that joins may do here ("wasmhost node trust grant --help");
+without, read,operate,migrate,channels: all but to push kinds, for a kind is code that
+runs here.`,
 		Example: `  wasmhost node token --ttl 10m
   wasmhost node token --rights read,migrate -o json`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 			t, err := a.client().Token(c.Context(), ttl, rights)
 			if err != nil {
 				return err
 			}
+			fmt.Fprintf(a.err, "the node that joins with it may do here: %s\n", rights)
 			return a.print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) }, func() string { return t.Token })
 		}}
 	token.Flags().DurationVar(&ttl, "ttl", time.Hour, "for how long the token is good")
-	token.Flags().StringVar(&rights, "rights", "all", "what the node that joins may do here: all, none, or some of read,operate,migrate,channels,kinds")
+	token.Flags().StringVar(&rights, "rights", defaultRights, "what the node that joins may do here: all, none, or some of read,operate,migrate,channels,kinds")
 	trust := &cobra.Command{Use: "trust", Short: "Trusted nodes"}
 	var yes bool
 	rm := &cobra.Command{Use: "rm NODE", Short: "Trust a node no longer", Example: "  wasmhost node trust rm b --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {

@@ -151,7 +151,7 @@ func (a *app) proof() *cobra.Command {
 		Use: "proof DAEMON [FILE]", Short: "Write the proof on record against a daemon to a file, or to standard output",
 		Example: "  wasmhost chain proof c1 c1.proof", Args: between(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			body, err := a.client().Proof(c.Context(), args[0])
+			body, err := a.client().Looking().Proof(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

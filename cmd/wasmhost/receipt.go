@@ -25,7 +25,7 @@ func (a *app) receiptList() *cobra.Command {
 One that is half has the target's signature only: the source could not bring its own.`,
 		Example: "  wasmhost receipt ls c1", Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			all, err := a.client().Receipts(c.Context(), args[0])
+			all, err := a.client().Looking().Receipts(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/wire/canon"
 	"wasmhost/wire/control"
 )
 
@@ -250,13 +251,8 @@ func parseEvent(line []byte, now int64) ([]byte, int64, error) {
 		Payload []byte     `json:"payload"`
 		Time    *time.Time `json:"time"`
 	}
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&e); err != nil {
+	if err := canon.UnmarshalJSON(line, &e); err != nil {
 		return nil, 0, fmt.Errorf("not an event: %w", err)
-	}
-	if dec.More() {
-		return nil, 0, errors.New("not an event: there is more than one object")
 	}
 	if (e.Text == nil) == (e.Payload == nil) {
 		return nil, 0, errors.New(`not an event: it has one of "text" and "payload"`)

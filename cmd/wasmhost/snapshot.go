@@ -118,7 +118,7 @@ differs.`, Example: `  wasmhost chain verify c1.chain
 	verify.Flags().StringVar(&parent, "parent", "", "file with the exported chain of the daemon that this one is a fork of")
 	show := &cobra.Command{Use: "show DAEMON", Short: "Print a daemon's chain, proven on the way", Example: `  wasmhost chain show c1
   wasmhost chain show c1 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		body, err := a.client().Chain(c.Context(), args[0])
+		body, err := a.client().Looking().Chain(c.Context(), args[0])
 		if err != nil {
 			return err
 		}

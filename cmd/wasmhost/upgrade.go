@@ -15,7 +15,7 @@ func (a *app) upgrade() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "upgrade DAEMON --to VERSION | --rollback",
 		Short: "Give a daemon another version of its code, with its state",
-		Long: `Give a daemon another version of its code: a module by the beginning of its
+		Long: `Give a daemon another version of its code: a module by its whole
 digest, or "latest" for what its kind is now. The state goes through the hooks
 of both versions (wasmhost_snapshot, wasmhost_restore); identity, chain and
 waiting events stay, and the chain records the change. Where it cannot work the
@@ -35,7 +35,7 @@ daemon goes on with the code that it had.`,
 			return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s now runs module %.12s\n", d.Name, d.Module) }, func() string { return d.Name })
 		},
 	}
-	c.Flags().StringVar(&req.To, "to", "", `the module: its digest, the beginning of it, or "latest"`)
+	c.Flags().StringVar(&req.To, "to", "", `the module: its whole digest, or "latest"`)
 	c.Flags().BoolVar(&req.Rollback, "rollback", false, "back to the module before the last upgrade; the state stays what it is now")
 	return c
 }
@@ -45,7 +45,7 @@ func (a *app) quarantine() *cobra.Command {
 number, the daemon's history keeps it. An event that ran too long by the clock
 is kept after its third try, any other at once, for it would fail again.`}
 	ls := &cobra.Command{Use: "ls DAEMON", Short: "List the failed events that nobody has dealt with", Example: "  wasmhost quarantine ls c1", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		list, err := a.client().Quarantine(c.Context(), args[0])
+		list, err := a.client().Looking().Quarantine(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ is kept after its third try, any other at once, for it would fail again.`}
 		if err != nil {
 			return err
 		}
-		list, err := a.client().Quarantine(c.Context(), args[0])
+		list, err := a.client().Looking().Quarantine(c.Context(), args[0])
 		if err != nil {
 			return err
 		}

@@ -48,9 +48,9 @@ func (s *Server) stateSender(r *http.Request) error {
 
 // eventIDOf returns the event's id that the request names; zero: none.
 func eventIDOf(r *http.Request) (EventID, error) {
-	q := r.URL.Query()
-	if !q.Has("id") {
+	q := queryOf(r)
+	if !q.has("id") {
 		return EventID{}, nil
 	}
-	return ParseEventID(q.Get("id"))
+	return ParseEventID(q.text("id"))
 }

@@ -59,7 +59,7 @@ func (s *Server) alike(kind string) int {
 func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 	n := s.self()
 	n.Capabilities = s.capabilities()
-	n.Capabilities.Alike = s.alike(r.URL.Query().Get("kind"))
+	n.Capabilities.Alike = s.alike(queryOf(r).text("kind"))
 	if from, ok := wire.PeerOf(r.Context()); ok {
 		p, err := s.mesh.FindPeer(from.String())
 		if err != nil {
@@ -74,7 +74,7 @@ func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) ask(ctx context.Context, id identity.NodeID, kind string) (*Capabilities, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	res, err := NewClient(s.mesh.HTTPTransport(id)).do(ctx, "GET", "node?"+url.Values{"kind": {kind}}.Encode(), nil, nil)
+	res, err := NewClient(s.mesh.HTTPTransport(id)).do(ctx, "GET", "node"+kindQuery(kind), nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +87,13 @@ func (s *Server) ask(ctx context.Context, id identity.NodeID, kind string) (*Cap
 		return nil, fmt.Errorf("node %s announces nothing", id)
 	}
 	return n.Capabilities, placement.CheckTags(n.Capabilities.Tags)
+}
+
+func kindQuery(kind string) string {
+	if kind == "" {
+		return ""
+	}
+	return "?" + url.Values{"kind": {kind}}.Encode()
 }
 
 // candidate is a node as placement knows it.

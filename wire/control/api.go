@@ -66,7 +66,7 @@ type Spawn struct {
 	Subscribe []Subscribe `json:"subscribe,omitempty"` // if one of these fails, there is no daemon
 
 	MayPublish []MayPublish `json:"may_publish,omitempty"` // on which channels; none: on no channel
-	MaySend    []string     `json:"may_send,omitempty"`    // to which daemons: names, origins, identities, or * for all
+	MaySend    []string     `json:"may_send,omitempty"`    // to which daemons: names, origins or entity ids, whole, or * for all; a name means the daemon that has it now
 }
 
 // Daemon is a daemon and where it stands.
@@ -149,7 +149,7 @@ type LogLine struct {
 
 // Migrate asks for a migration.
 type Migrate struct {
-	To           string `json:"to"` // node id, unique prefix, or name
+	To           string `json:"to"` // node id or name, whole
 	OmitIdentity bool   `json:"omit_identity,omitempty"`
 	Detach       bool   `json:"detach,omitempty"` // answer at once
 

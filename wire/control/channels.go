@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -97,7 +96,7 @@ type Subscription struct {
 
 // Subscribe asks for a subscription.
 type Subscribe struct {
-	Publisher string `json:"publisher"` // node id, unique prefix, or name
+	Publisher string `json:"publisher"` // node id or name, whole
 	Channel   string `json:"channel"`
 	Token     []byte `json:"token,omitempty"`
 }
@@ -147,7 +146,7 @@ func subscriptionsOf(list []host.Subscription) []Subscription {
 // ofNode answers requests for this node, and passes those with ?node=NODE on.
 func (s *Server) ofNode(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		ref := r.URL.Query().Get("node")
+		ref := queryOf(r).text("node")
 		if ref == "" {
 			return h(w, r)
 		}
@@ -392,10 +391,9 @@ func (s *Server) publishAll(ctx context.Context, name string, from identity.Enti
 // getFollow follows a channel from now on, or from that after ?after=N.
 func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	var after *uint64
-	if q := r.URL.Query(); q.Has("after") {
-		n, err := strconv.ParseUint(q.Get("after"), 10, 62)
-		if err != nil {
-			return fmt.Errorf("%w: after=%q is no sequence", errBadRequest, q.Get("after"))
+	if n, ok := queryOf(r).number("after"); ok {
+		if n >= 1<<62 {
+			return fmt.Errorf("%w: the parameter %q: %d is no sequence", errBadRequest, "after", n)
 		}
 		after = &n
 	}
@@ -478,11 +476,10 @@ func (s *Server) namingPublisher(h handler) handler {
 		}
 		var err error
 		if r.Method == http.MethodDelete {
-			q := r.URL.Query()
+			q := queryOf(r)
 			var id string
-			id, err = known(q.Get("publisher"))
-			q.Set("publisher", id)
-			r.URL.RawQuery = q.Encode()
+			id, err = known(q.text("publisher"))
+			q.with(r, "publisher", id)
 		} else {
 			var req Subscribe
 			if err = readJSON(w, r, &req); err == nil {
@@ -502,12 +499,12 @@ func (s *Server) namingPublisher(h handler) handler {
 }
 
 func (s *Server) deleteSubscription(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	node, err := s.mesh.FindNode(q.Get("publisher"))
+	q := queryOf(r)
+	node, err := s.mesh.FindNode(q.text("publisher"))
 	if err != nil {
 		return err
 	}
-	if err := s.rt.UnsubscribeChannel(r.Context(), entity(r), node, q.Get("channel")); err != nil {
+	if err := s.rt.UnsubscribeChannel(r.Context(), entity(r), node, q.text("channel")); err != nil {
 		return err
 	}
 	return s.getSubscriptions(w, r)

@@ -31,6 +31,28 @@ type Client struct {
 	token string // an API token; empty: none
 	trace string // of which trace its requests are, as W3C Trace Context writes it; empty: none
 	key   string // by which a group chooses a member for what is sent
+	looks bool   // beginnings of ids do where it reads about a daemon, node or proof
+}
+
+// Looking returns a client whose questions about one daemon, node or proof take the
+// beginning of an id, of at least four digits, where nothing is named so. What changes
+// something takes whole references from it too.
+func (c *Client) Looking() *Client {
+	out := *c
+	out.looks = true
+	return &out
+}
+
+// lookedFor is the path of a question, which begins with a beginning of an id if need be.
+func (c *Client) lookedFor(method, path string) string {
+	head, _, one := strings.Cut(path, "/")
+	if !c.looks || method != http.MethodGet || !one || head != "daemons" && head != "nodes" && head != "proofs" {
+		return path
+	}
+	if strings.Contains(path, "?") {
+		return path + "&prefix=true"
+	}
+	return path + "?prefix=true"
 }
 
 // Keyed returns a client whose events to groups have the key: a group whose strategy is
@@ -99,7 +121,7 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 	if strings.Contains(path, "/"+emptySegment) {
 		return nil, nil, fmt.Errorf("%w: it is empty", host.ErrBadName)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/"+c.lookedFor(method, path), body)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errBadRequest, err)
 	}
@@ -212,7 +234,7 @@ func (c *Client) Nodes(ctx context.Context) (out []Node, err error) {
 	return out, c.call(ctx, "GET", "nodes", nil, &out)
 }
 
-// NodeOf returns the node, or a peer of it, by id, unique prefix or name.
+// NodeOf returns the node, or a peer of it, by a whole reference.
 func (c *Client) NodeOf(ctx context.Context, ref string) (out Node, err error) {
 	return out, c.call(ctx, "GET", "nodes/"+segment(ref), nil, &out)
 }
@@ -305,7 +327,7 @@ func (c *Client) Spawn(ctx context.Context, req Spawn) (out Daemon, err error) {
 func (c *Client) Daemons(ctx context.Context, all bool) (out []Daemon, err error) {
 	path := "daemons"
 	if all {
-		path += "?all=1"
+		path += "?all=true"
 	}
 	return pages[Daemon](ctx, c, path)
 }
@@ -319,7 +341,7 @@ func (c *Client) Daemon(ctx context.Context, ref string) (out Daemon, err error)
 
 // local is Daemon of a daemon on this very node.
 func (c *Client) local(ctx context.Context, ref string) (out Daemon, err error) {
-	return out, c.call(ctx, "GET", daemonPath(ref, "?local=1"), nil, &out)
+	return out, c.call(ctx, "GET", daemonPath(ref, "?local=true"), nil, &out)
 }
 
 // Remove ends a daemon for good, and returns where it stood.
@@ -469,8 +491,17 @@ func (c *Client) Restore(ctx context.Context, snapshot io.Reader, kind, name str
 	if seed != nil {
 		h.Set(identityHeader, hex.EncodeToString(seed))
 	}
-	q := url.Values{"kind": {kind}, "name": {name}}
-	res, err := c.do(ctx, "POST", "snapshots?"+q.Encode(), snapshot, h)
+	path, q := "snapshots", url.Values{}
+	if kind != "" {
+		q.Set("kind", kind)
+	}
+	if name != "" {
+		q.Set("name", name)
+	}
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	res, err := c.do(ctx, "POST", path, snapshot, h)
 	if err != nil {
 		return out, err
 	}

@@ -197,21 +197,25 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || s.engine == nil {
 		return host.ErrNoCluster
 	}
-	ref := r.PathValue("node")
+	text := r.PathValue("node")
+	ref, err := host.ParseRef(text)
+	if err != nil {
+		return err
+	}
 	var found *directory.NodeState
 	for _, n := range m.Nodes() {
-		if n.ID().String() == ref || n.Name == ref {
+		if ref.NamesNode(n.ID(), n.Key, n.Name) {
 			if found != nil {
-				return &wire.AmbiguousError{Ref: ref, Nodes: []identity.NodeID{found.ID(), n.ID()}}
+				return &wire.AmbiguousError{Ref: text, Nodes: []identity.NodeID{found.ID(), n.ID()}}
 			}
 			found = &n
 		}
 	}
 	if found == nil {
-		return fmt.Errorf("%w in the cluster: %q", host.ErrUnknownNode, ref)
+		return fmt.Errorf("%w in the cluster: %q", host.ErrUnknownNode, text)
 	}
 	if found.Here {
-		return fmt.Errorf("%w: %s", errStillHere, ref)
+		return fmt.Errorf("%w: %s", errStillHere, text)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 	defer cancel()
@@ -219,7 +223,7 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := m.Remove(ctx, found.Node); errors.Is(err, directory.ErrConflict) {
-		return fmt.Errorf("%w: %s", errStillHere, ref)
+		return fmt.Errorf("%w: %s", errStillHere, text)
 	} else if err != nil {
 		return err
 	}

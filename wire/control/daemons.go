@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +35,7 @@ func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error
 	return buf.Bytes(), nil
 }
 
-// getDaemons lists the daemons of this node; with all=1 those that left too,
+// getDaemons lists the daemons of this node; with all those that left too,
 // and the peers'.
 func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 	out := []Daemon{}
@@ -47,7 +46,7 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key := func(d Daemon) string { return d.Name + "\x00" + d.EntityID }
-	if !r.URL.Query().Has("all") {
+	if !queryOf(r).is("all") {
 		slices.SortFunc(out, func(a, b Daemon) int { return strings.Compare(key(a), key(b)) })
 		return writePage(w, r, out, key)
 	}
@@ -124,8 +123,8 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 // postSnapshot makes a daemon of the snapshot in the body. The seed of its
 // identity may stand in the header Wasmhost-Identity, in hexadecimal.
 func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	spawn := host.SpawnRequest{Kind: q.Get("kind"), Name: q.Get("name")}
+	q := queryOf(r)
+	spawn := host.SpawnRequest{Kind: q.text("kind"), Name: q.text("name")}
 	if h := r.Header.Get(identityHeader); h != "" {
 		var seed [32]byte
 		if err := hexInto(seed[:], h); err != nil {
@@ -162,21 +161,21 @@ func (s *Server) notElsewhere(ctx context.Context, spawn host.SpawnRequest) erro
 		}
 	}
 	id, err := s.rt.Resolve(spawn.Name)
-	if err != nil {
+	if err != nil || host.LooksLikeID(spawn.Name) { // such a name is refused where the daemon is made
 		return nil
 	}
 	var moved *host.MovedError
 	if _, err := s.rt.Inspect(id); !errors.As(err, &moved) {
 		return nil
 	}
-	if d, ok, _ := s.askPeers(ctx, id.String()); ok && d.Name == spawn.Name {
+	if d, ok := s.askForEntity(ctx, id); ok && d.Name == spawn.Name {
 		return fmt.Errorf("%w: %q is on node %s", host.ErrNameTaken, d.Name, d.NodeID)
 	}
 	return nil
 }
 
 func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) error {
-	if d, ok, _ := s.askPeers(ctx, id.String()); ok {
+	if d, ok := s.askForEntity(ctx, id); ok {
 		return fmt.Errorf("%w: %s is on node %s", host.ErrAlreadyPresent, d.Origin, d.NodeID)
 	}
 	return nil
@@ -238,10 +237,8 @@ func (s *Server) postStart(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
 	d, err := s.rt.Inspect(entity(r))
 	epoch := d.Epoch
-	if q := r.URL.Query(); err == nil && q.Has("epoch") {
-		if epoch, err = strconv.ParseUint(q.Get("epoch"), 10, 64); err != nil {
-			err = fmt.Errorf("%w: epoch: %w", errBadRequest, err)
-		}
+	if n, ok := queryOf(r).number("epoch"); ok {
+		epoch = n
 	}
 	if err == nil {
 		err = s.stopAt(r.Context(), d.Entity, epoch)
@@ -291,7 +288,7 @@ func (s *startedWriter) Write(b []byte) (int, error) {
 func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 	id := entity(r)
 	var follow <-chan host.LogLine
-	if r.URL.Query().Has("follow") {
+	if queryOf(r).is("follow") {
 		var err error
 		if follow, err = s.rt.FollowLogs(r.Context(), id); err != nil {
 			return err
@@ -322,14 +319,14 @@ func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 // tailOf follows the daemon's outputs from now on, or from that after ?after=N.
 func (s *Server) tailOf(r *http.Request) (<-chan host.Output, error) {
 	text := r.Header.Get("Last-Event-ID") // a browser that connects again
-	if q := r.URL.Query(); q.Has("after") && text == "" {
-		text = q.Get("after")
+	if q := queryOf(r); q.has("after") && text == "" {
+		text = q.text("after")
 	} else if text == "" {
 		return s.rt.Tail(r.Context(), entity(r))
 	}
-	after, err := strconv.ParseUint(text, 10, 64)
+	after, err := parseNumber(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: after=%q is no sequence", errBadRequest, text)
+		return nil, fmt.Errorf("%w: after: %w", errBadRequest, err)
 	}
 	return s.rt.TailAfter(r.Context(), entity(r), after)
 }

@@ -304,8 +304,8 @@ func (s *Server) atNode(h handler) handler {
 // namedTargets replaces the names of targets that are known here by ids.
 func (s *Server) namedTargets(body []byte) ([]byte, error) {
 	var req Drain
-	if err := json.Unmarshal(body, &req); err != nil {
-		return nil, fmt.Errorf("%w: the body: %w", errBadRequest, err)
+	if err := parseJSON(body, &req); err != nil {
+		return nil, err
 	}
 	for i, name := range req.To {
 		id, err := s.target(name)

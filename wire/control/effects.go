@@ -13,7 +13,7 @@ import (
 // MayPublish lets a daemon publish on channels of a node. Its code names the
 // channel alone.
 type MayPublish struct {
-	Node    string `json:"node,omitempty"` // node id, unique prefix, or name; absent: the node that is asked
+	Node    string `json:"node,omitempty"` // node id or name, whole; absent: the node that is asked
 	Pattern string `json:"pattern"`        // a channel's name, PREFIX/* for all beneath, or * for all
 	Token   []byte `json:"token,omitempty"`
 }
@@ -75,6 +75,20 @@ func effectsOf(e host.Effects) *Effects {
 	return out
 }
 
+// entityNamed returns the entity that a whole reference names: an entity id names one
+// that need not exist yet, a name or origin the daemon that has it now.
+func (s *Server) entityNamed(r *http.Request, text string) (identity.EntityID, error) {
+	ref, err := host.ParseRef(text)
+	if err != nil {
+		return identity.EntityID{}, err
+	}
+	if id, ok := ref.Entity(); ok {
+		return id, nil
+	}
+	id, _, err := s.locateRef(r, ref)
+	return id, err
+}
+
 // grants are what a daemon that is to be spawned may do.
 func (s *Server) grants(r *http.Request, req *Spawn) (g effect.Grants, err error) {
 	for _, p := range req.MayPublish {
@@ -91,11 +105,9 @@ func (s *Server) grants(r *http.Request, req *Spawn) (g effect.Grants, err error
 			g.SendAny = true
 			continue
 		}
-		id, err := identity.ParseEntityID(ref)
+		id, err := s.entityNamed(r, ref)
 		if err != nil {
-			if id, _, err = s.locate(r, ref); err != nil {
-				return g, fmt.Errorf("whom it may send to: %w", err)
-			}
+			return g, fmt.Errorf("whom it may send to: %w", err)
 		}
 		g.Send = append(g.Send, id)
 	}

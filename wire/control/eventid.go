@@ -26,8 +26,8 @@ func ParseEventID(text string) (EventID, error) {
 		switch {
 		case err == nil && n > 0 && digits[0] != '+':
 			id.Sender, id.Number = text[:slash], n
-		case strings.Trim(digits, "0123456789") == "":
-			return EventID{}, fmt.Errorf("%w: event id %q: a number is between 1 and 2^63-1", errBadRequest, text)
+		case strings.Trim(strings.TrimLeft(digits, "+- "), "0123456789") == "":
+			return EventID{}, fmt.Errorf("%w: event id %q: a number is between 1 and 2^63-1, in digits alone", errBadRequest, text)
 		}
 	}
 	if id.Sender == "" || len(id.Sender) > maxSender {

@@ -14,8 +14,6 @@ func TestParseEventID(t *testing.T) {
 		"a/b/7":                         {"a/b", 7},
 		"a/b":                           {"a/b", 1},
 		"a/7x":                          {"a/7x", 1},
-		"a/-7":                          {"a/-7", 1},
-		"a/+7":                          {"a/+7", 1},
 		"a/007":                         {"a", 7},
 		"grüße €":                       {"grüße €", 1},
 		"x/9223372036854775807":         {"x", 1<<63 - 1},
@@ -29,7 +27,7 @@ func TestParseEventID(t *testing.T) {
 			t.Errorf("%q reads back as %+v, %v", got, again, err)
 		}
 	}
-	for _, bad := range []string{"", "/", "/1", "a/", "a/0", "a/00", "a/9223372036854775808", "a/99999999999999999999", strings.Repeat("x", 256)} {
+	for _, bad := range []string{"", "/", "/1", "a/", "a/0", "a/00", "a/9223372036854775808", "a/-7", "a/+7", "a/-", "a/--7", "a/99999999999999999999", strings.Repeat("x", 256)} {
 		if got, err := ParseEventID(bad); !errors.Is(err, errBadRequest) {
 			t.Errorf("%q: %+v, %v", bad, got, err)
 		}

@@ -26,7 +26,7 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(LogL
 			at, last = d.NodeID, time.Time{}
 		}
 		seen := last
-		return stream(ctx, c, daemonPath(d.EntityID, "/logs?follow=1"), func(l LogLine) error {
+		return stream(ctx, c, daemonPath(d.EntityID, "/logs?follow=true"), func(l LogLine) error {
 			if !l.Time.After(seen) {
 				return nil
 			}

@@ -232,7 +232,7 @@ func TestThePage(t *testing.T) {
 func TestWhatHappensOnAllNodes(t *testing.T) {
 	a, b := serve(t, "a"), serve(t, "b")
 	_, base := clientOf(t, newConforming(t, a.server))
-	all := follow(t, base+"/v1/happenings?all=1", "application/jsonl")
+	all := follow(t, base+"/v1/happenings?all=true", "application/jsonl")
 	must[host.KindInfo](t)(a.rt.PushKind(ctx, "mine", counterModule(t)))
 	wait := func(what, node string) Happening {
 		t.Helper()

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -99,14 +100,14 @@ func (s *Server) HealGroups(ctx context.Context, every time.Duration) {
 	}
 }
 
-// getGroups lists the groups of this node; with all=1 those of its peers too.
+// getGroups lists the groups of this node; with all those of its peers too.
 func (s *Server) getGroups(w http.ResponseWriter, r *http.Request) error {
 	out := []Group{}
 	for _, g := range s.groups.List() {
 		out = append(out, s.groupOf(g))
 	}
 	key := func(g Group) string { return g.Name + "\x00" + g.NodeID }
-	if r.URL.Query().Has("all") {
+	if queryOf(r).is("all") {
 		theirs, _, err := askAll(r.Context(), s, func(ctx context.Context, c *Client) ([]Group, error) { return c.Groups(ctx, false) })
 		if err != nil {
 			return err
@@ -125,7 +126,7 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 	if err == nil {
 		return s.mesh.Self(), nil
 	}
-	if r.Header.Get(hopsHeader) != "" || r.URL.Query().Has("local") {
+	if r.Header.Get(hopsHeader) != "" || queryOf(r).is("local") {
 		return 0, err
 	}
 	theirs, silent, askErr := askAll(r.Context(), s, func(ctx context.Context, c *Client) (Group, error) {
@@ -137,10 +138,20 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 	case len(silent) > 0:
 		err = fmt.Errorf("%w: group %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, name, silent)
 	}
-	for id := range theirs {
-		return id, nil
+	var at []identity.NodeID
+	for id, g := range theirs {
+		if g.Name == name {
+			at = append(at, id)
+		}
 	}
-	return 0, err
+	slices.Sort(at)
+	switch len(at) {
+	case 0:
+		return 0, err
+	case 1:
+		return at[0], nil
+	}
+	return 0, &wire.AmbiguousError{Ref: name, Nodes: at}
 }
 
 // atKeeper answers requests about a group that is kept here, and passes others to the
@@ -163,7 +174,7 @@ func (s *Server) postGroup(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	if err := host.ValidName(group.MemberName(req.Name, group.MaxSize)); err != nil {
+	if err := errors.Join(host.ValidDaemonName(req.Name), host.ValidName(group.MemberName(req.Name, group.MaxSize))); err != nil {
 		return err
 	}
 	if err := s.learnKind(r.Context(), req.Kind); err != nil {
@@ -269,7 +280,7 @@ func (c *Client) CreateGroup(ctx context.Context, req CreateGroup) (out Group, e
 func (c *Client) Groups(ctx context.Context, all bool) ([]Group, error) {
 	path := "groups"
 	if all {
-		path += "?all=1"
+		path += "?all=true"
 	}
 	return pages[Group](ctx, c, path)
 }
@@ -280,7 +291,7 @@ func (c *Client) Group(ctx context.Context, name string) (out Group, err error) 
 }
 
 func (c *Client) localGroup(ctx context.Context, name string) (out Group, err error) {
-	return out, c.call(ctx, "GET", "groups/"+segment(name)+"?local=1", nil, &out)
+	return out, c.call(ctx, "GET", "groups/"+segment(name)+"?local=true", nil, &out)
 }
 
 // RemoveGroup ends a group's members, and forgets it.

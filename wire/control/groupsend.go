@@ -44,7 +44,7 @@ func (s *Server) openGroup(r *http.Request, name string, again bool) (*groupSend
 	if _, err := s.groups.Get(name); err != nil {
 		return nil, err
 	}
-	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(r.URL.Query().Get("key")), again: again, to: make(map[identity.EntityID]*memberSender)}, nil
+	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(queryOf(r).text("key")), again: again, to: make(map[identity.EntityID]*memberSender)}, nil
 }
 
 // submit sends an event to the member whose turn it is. A member whose node does not

@@ -60,7 +60,18 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 			err = who.may(op)
 		}
 		if err == nil {
-			err = s.once(out, r, pattern, who, h)
+			err = checkQuery(r.URL.RawQuery, op.query)
+		}
+		if err == nil {
+			err = checkHeaders(r, op)
+		}
+		if err == nil && !op.follows() {
+			var cancel context.CancelFunc
+			r, cancel = outlasting(r, who, s.tokens.clock())
+			defer cancel()
+		}
+		if err == nil {
+			err = outcome(r, s.once(out, r, pattern, who, h))
 		}
 		if err != nil {
 			s.logger.Debug("request failed", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -50,7 +50,7 @@ func (s *Server) happeningOf(h host.Happening) Happening {
 // getHappenings tells what happens on this node from now on; with all, what
 // happens on the nodes that it trusts too.
 func (s *Server) getHappenings(w http.ResponseWriter, r *http.Request) error {
-	if _, peer := wire.PeerOf(r.Context()); !peer && r.URL.Query().Has("all") {
+	if _, peer := wire.PeerOf(r.Context()); !peer && queryOf(r).is("all") {
 		return s.happeningsOfAll(w, r)
 	}
 	return s.happenings(w, r, func(host.Happening) bool { return true })

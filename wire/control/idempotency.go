@@ -60,9 +60,6 @@ func (s *Server) once(w *response, r *http.Request, pattern string, who caller, 
 	if key == "" || !changes(r.Method) || op.event {
 		return h(w, r)
 	}
-	if len(key) > maxKey {
-		return fmt.Errorf("%w: an idempotency key has at most %d bytes, not %d", errBadRequest, maxKey, len(key))
-	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s\n", r.Method, r.URL.RequestURI())
 	body, err := readAll(w, r, op.bodyLimit())
@@ -90,7 +87,7 @@ func (s *Server) once(w *response, r *http.Request, pattern string, who caller, 
 		w.ResponseWriter = keep.ResponseWriter
 		s.answers.end(k, w.code(), w.Header(), ended)
 	}()
-	err = h(w, r)
+	err = outcome(r, h(w, r))
 	if err != nil {
 		w.problem = NewProblem(err)
 		writeProblem(w, err)

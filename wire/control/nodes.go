@@ -39,7 +39,11 @@ func (s *Server) getNodes(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
-	id, err := s.mesh.FindNode(r.PathValue("node"))
+	find := s.mesh.FindNode
+	if queryOf(r).is(byPrefix.name) {
+		find = s.mesh.LookForNode
+	}
+	id, err := find(r.PathValue("node"))
 	if err != nil {
 		return err
 	}
@@ -85,18 +89,15 @@ const maxTokenTTL = 7 * 24 * time.Hour
 
 func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 	ttl := time.Hour
-	if q := r.URL.Query().Get("ttl"); q != "" {
+	if q := queryOf(r).text("ttl"); q != "" {
 		var err error
 		if ttl, err = time.ParseDuration(q); err != nil || ttl <= 0 || ttl > maxTokenTTL {
 			return fmt.Errorf("%w: ttl %q is not a duration between 0 and %v", errBadRequest, q, maxTokenTTL)
 		}
 	}
-	rights := wire.RightsAll
-	if q := r.URL.Query().Get("rights"); q != "" {
-		var err error
-		if rights, err = wire.ParseRights(q); err != nil {
-			return fmt.Errorf("%w: %w", errBadRequest, err)
-		}
+	rights, err := rightsOf(r)
+	if err != nil {
+		return err
 	}
 	token, err := s.mesh.Token(ttl, rights)
 	if err != nil {
@@ -105,14 +106,23 @@ func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, Token{Token: token, Expires: time.Now().Add(ttl).UTC()})
 }
 
+// rightsOf are the rights that the request names. There is no default.
+func rightsOf(r *http.Request) (wire.Rights, error) {
+	rights, err := wire.ParseRights(queryOf(r).text("rights"))
+	if err != nil {
+		return 0, fmt.Errorf("%w: the parameter %q: %w", errBadRequest, "rights", err)
+	}
+	return rights, nil
+}
+
 func (s *Server) putRights(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.mesh.FindPeer(r.PathValue("node"))
 	if err != nil {
 		return err
 	}
-	rights, err := wire.ParseRights(r.URL.Query().Get("rights"))
+	rights, err := rightsOf(r)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errBadRequest, err)
+		return err
 	}
 	if err := s.mesh.Grant(p.Key, rights); err != nil {
 		return err
@@ -170,7 +180,7 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var own *host.Limits
-	if texts := r.URL.Query()["limit"]; len(texts) > 0 {
+	if texts := queryOf(r).all("limit"); len(texts) > 0 {
 		l, err := host.ParseLimits(texts)
 		if err != nil {
 			return err
@@ -205,9 +215,9 @@ var ErrNotEverywhere = errors.New("some nodes did not take the kind")
 // pushOn pushes a kind that this node has taken to the nodes that the request names
 // with to=NODE, or to=all. What a node says against it is in the answer.
 func (s *Server) pushOn(r *http.Request, wasm []byte) ([]PushedTo, error) {
-	q := r.URL.Query()
+	q := queryOf(r)
 	var to []wire.PeerInfo
-	for _, ref := range q["to"] {
+	for _, ref := range q.all("to") {
 		if _, byPeer := wire.PeerOf(r.Context()); byPeer {
 			return nil, fmt.Errorf("%w: a peer pushes to this node alone", errBadRequest)
 		}
@@ -234,7 +244,7 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]PushedTo, error) {
 				out[i].Error = NewProblem(err)
 				return
 			}
-			if _, err := NewClient(s.mesh.HTTPTransport(p.ID)).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), PushTo{Limits: q["limit"], Signatures: r.Header.Values(signatureHeader)}); err != nil {
+			if _, err := NewClient(s.mesh.HTTPTransport(p.ID)).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), PushTo{Limits: q.all("limit"), Signatures: r.Header.Values(signatureHeader)}); err != nil {
 				out[i].Error = NewProblem(err)
 			}
 		})

@@ -143,7 +143,11 @@ func (s *schemas) operation(pattern, method, path string, op operation) object {
 		params = append(params, object{"name": m[1], "in": "path", "required": true, "schema": object{"type": "string"}})
 	}
 	for _, p := range op.query {
-		params = append(params, object{"name": p.name, "in": "query", "description": p.what, "schema": object{"type": p.is}})
+		schema := object{"type": p.is}
+		if p.many {
+			schema = object{"type": "array", "items": schema}
+		}
+		params = append(params, object{"name": p.name, "in": "query", "description": p.what, "schema": schema})
 	}
 	if changes(method) && !op.event {
 		params = append(params, object{"$ref": "#/components/parameters/IdempotencyKey"})
@@ -178,7 +182,7 @@ func (s *schemas) operation(pattern, method, path string, op operation) object {
 	} else {
 		status = "204"
 	}
-	if slices.ContainsFunc(op.query, func(p parameter) bool { return p.name == "after" && len(op.query) > 1 }) {
+	if slices.ContainsFunc(op.query, func(p parameter) bool { return p.name == "limit" && p.is == "integer" }) {
 		ok["headers"] = object{"Link": object{"description": `The next page, as rel="next".`, "schema": object{"type": "string"}}}
 	}
 	out["responses"] = object{status: ok, "default": object{"$ref": "#/components/responses/Problem"}}

@@ -16,8 +16,6 @@ type operation struct {
 	stream  bool   // the body is a stream without a bound; its frames have one
 }
 
-type parameter struct{ name, is, what string }
-
 func (o operation) bodyLimit() int64 {
 	if o.limit > 0 {
 		return o.limit
@@ -25,10 +23,13 @@ func (o operation) bodyLimit() int64 {
 	return maxJSON
 }
 
+// follows reports whether the operation tells what happens until its client leaves.
+func (o operation) follows() bool { return o.lines != nil && o.body == nil && o.bytes == "" }
+
 var (
-	atNode   = []parameter{{"node", "string", "The node that has the channel; absent: this one."}}
-	groupKey = parameter{"key", "string", "To a group: by which its member is chosen."}
-	paging   = []parameter{{"limit", "integer", "At most so many entries, up to 1000; the Link header names the next page."}, {"after", "string", "Where the page begins: from the Link header."}}
+	atNode   = []parameter{{name: "node", is: "string", what: "The node that has the channel; absent: this one."}}
+	groupKey = parameter{name: "key", is: "string", what: "To a group: by which its member is chosen."}
+	paging   = []parameter{{name: "limit", is: "integer", what: "At most so many entries, up to 1000; the Link header names the next page."}, {name: "after", is: "string", what: "Where the page begins: from the Link header.", empty: true}}
 )
 
 func pagedWith(more ...parameter) []parameter { return append(more, paging...) }
@@ -36,26 +37,26 @@ func pagedWith(more ...parameter) []parameter { return append(more, paging...) }
 // operations are those of the API, by the pattern of their route.
 var operations = map[string]operation{
 	"GET /v1/openapi.json": {summary: "This document.", scope: ScopeRead, binary: "application/json"},
-	"GET /v1/happenings":   {summary: "What happens on this node from now on.", scope: ScopeRead, lines: Happening{}, query: []parameter{{"all", "string", "On the nodes that it trusts too."}}},
+	"GET /v1/happenings":   {summary: "What happens on this node from now on.", scope: ScopeRead, lines: Happening{}, query: []parameter{{name: "all", is: "boolean", what: "On the nodes that it trusts too."}}},
 
-	"GET /v1/node":                  {summary: "The node itself, with what it announces.", scope: ScopeRead, answer: Node{}, query: []parameter{{"kind", "string", "Of which its daemons are counted, as alike."}}},
+	"GET /v1/node":                  {summary: "The node itself, with what it announces.", scope: ScopeRead, answer: Node{}, query: []parameter{{name: "kind", is: "string", what: "Of which its daemons are counted, as alike.", empty: true}}},
 	"GET /v1/nodes":                 {summary: "The node and the nodes that it trusts.", scope: ScopeRead, answer: []Node{}, query: paging},
-	"GET /v1/nodes/{node}":          {summary: "One node, with what it announces.", scope: ScopeRead, answer: Node{}},
+	"GET /v1/nodes/{node}":          {summary: "One node, with what it announces.", scope: ScopeRead, answer: Node{}, query: []parameter{byPrefix}},
 	"POST /v1/nodes/{node}/drain":   {summary: "Move every daemon of a node to others.", scope: ScopeOperate, body: Drain{}, lines: DrainStep{}},
 	"DELETE /v1/nodes/{node}/drain": {summary: "End a drain: the node takes daemons again.", scope: ScopeOperate, answer: Node{}},
 	"POST /v1/token": {summary: "Issue a token by which another node joins this one.", answer: Token{},
-		query: []parameter{{"ttl", "string", "How long it is good, such as 1h."}, {"rights", "string", "all, none, or some of read,operate,migrate,channels,kinds."}}},
+		query: []parameter{{name: "ttl", is: "string", what: "How long it is good, such as 1h; absent: an hour."}, {name: "rights", is: "string", what: "Needed: all, none, or some of read,operate,migrate,channels,kinds."}}},
 	"POST /v1/join":           {summary: "Join the node that issued a token.", body: Token{}, answer: Node{}},
-	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{"rights", "string", "all, none, or some of read,operate,migrate,channels,kinds."}}},
+	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{name: "rights", is: "string", what: "Needed: all, none, or some of read,operate,migrate,channels,kinds."}}},
 	"DELETE /v1/trust/{node}": {summary: "Trust a node no more.", answer: Node{}},
 
 	"GET /v1/cluster":                   {summary: "How the node's cluster stands.", scope: ScopeRead, answer: ClusterStatus{}},
 	"POST /v1/cluster/members":          {summary: "Come to the node's cluster: asked by nodes alone.", body: Admission{}, answer: Admitted{}},
 	"DELETE /v1/cluster/members/{node}": {summary: "Forget a node of the cluster that is gone for good.", answer: ClusterMember{}},
 
-	"GET /v1/groups":                {summary: "The groups that the node keeps.", scope: ScopeRead, answer: []Group{}, query: pagedWith(parameter{"all", "string", "Those of its peers too."})},
+	"GET /v1/groups":                {summary: "The groups that the node keeps.", scope: ScopeRead, answer: []Group{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too."})},
 	"POST /v1/groups":               {summary: "Make a group of daemons of one kind.", body: CreateGroup{}, answer: Group{}},
-	"GET /v1/groups/{group}":        {summary: "One group, wherever it is kept.", scope: ScopeRead, answer: Group{}, query: []parameter{{"local", "string", "Ask no other node."}}},
+	"GET /v1/groups/{group}":        {summary: "One group, wherever it is kept.", scope: ScopeRead, answer: Group{}, query: []parameter{{name: "local", is: "boolean", what: "Ask no other node."}}},
 	"DELETE /v1/groups/{group}":     {summary: "Stop a group's members, and forget it.", scope: ScopeOperate, answer: Group{}},
 	"POST /v1/groups/{group}/scale": {summary: "Make or stop members, until there are so many.", scope: ScopeOperate, body: ScaleGroup{}, answer: Group{}},
 	"POST /v1/groups/{group}/heal":  {summary: "Look at the members, and make those anew that are lost.", scope: ScopeOperate, body: HealGroup{}, answer: Group{}},
@@ -64,36 +65,36 @@ var operations = map[string]operation{
 	"GET /v1/kinds":        {summary: "The kinds.", scope: ScopeRead, answer: []Kind{}, query: paging},
 	"GET /v1/kinds/{kind}": {summary: "One kind, with the report on its module.", scope: ScopeRead, answer: Kind{}},
 	"PUT /v1/kinds/{kind}": {summary: "Make a module a kind. Headers Wasmhost-Signature may hold signatures of it.", bytes: "application/wasm", limit: maxModule, answer: Kind{},
-		query: []parameter{{"limit", "string", "NAME=VALUE, a limit of the kind's daemons; may stand several times."}, {"to", "string", "A node that is to have it as well, or all; may stand several times."}}},
+		query: []parameter{{name: "limit", is: "string", what: "NAME=VALUE, a limit of the kind's daemons; may stand several times.", many: true}, {name: "to", is: "string", what: "A node that is to have it as well, or all; may stand several times.", many: true}}},
 	"DELETE /v1/kinds/{kind}":     {summary: "Forget a kind that has no daemons.", answer: Kind{}},
 	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm"},
 
-	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{"all", "string", "Those of its peers too, and those that left."})},
+	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too, and those that left."})},
 	"POST /v1/daemons": {summary: "Spawn a daemon.", body: Spawn{}, answer: Daemon{}},
 	"GET /v1/top": {summary: "The daemons of this node that use most, over an interval.", scope: ScopeRead, answer: []Top{},
-		query: []parameter{{"interval", "string", "How long to look; 1s unless it is said, at most 1m."}, {"daemons", "integer", "How many daemons at most; 20 unless it is said."}}},
+		query: []parameter{{name: "interval", is: "string", what: "How long to look; 1s unless it is said, at most 1m."}, {name: "daemons", is: "integer", what: "How many daemons at most; 20 unless it is said."}}},
 	"POST /v1/rebalance": {summary: "Move one daemon to a node that has clearly less, or say which would move.", scope: ScopeOperate, body: Rebalance{}, answer: Rebalanced{}},
 	"POST /v1/place":     {summary: "Where a daemon of a kind would be made, and why; none is.", scope: ScopeRead, body: PlaceKind{}, answer: Placed{}},
 	"POST /v1/snapshots": {summary: "Make a daemon of a snapshot. The header Wasmhost-Identity may hold the seed of its identity, in hexadecimal.",
-		bytes: "application/cbor", limit: maxSnapshot, answer: Daemon{}, query: []parameter{{"kind", "string", "Another kind than the snapshot's."}, {"name", "string", "Another name."}}},
-	"GET /v1/daemons/{ref}":    {summary: "One daemon, wherever it is.", scope: ScopeRead, answer: Daemon{}},
-	"DELETE /v1/daemons/{ref}": {summary: "Remove a daemon: state, history and key are gone.", scope: ScopeOperate, answer: Daemon{}, query: []parameter{{"epoch", "integer", "Only where it is under this epoch."}}},
+		bytes: "application/cbor", limit: maxSnapshot, answer: Daemon{}, query: []parameter{{name: "kind", is: "string", what: "Another kind than the snapshot's."}, {name: "name", is: "string", what: "Another name."}}},
+	"GET /v1/daemons/{ref}":    {summary: "One daemon, wherever it is.", scope: ScopeRead, answer: Daemon{}, query: []parameter{byPrefix, {name: "local", is: "boolean", what: "Ask no other node."}}},
+	"DELETE /v1/daemons/{ref}": {summary: "Remove a daemon: state, history and key are gone.", scope: ScopeOperate, answer: Daemon{}, query: []parameter{{name: "epoch", is: "integer", what: "Only where it is under this epoch."}}},
 	"POST /v1/daemons/{ref}/events": {summary: "Deliver the body as one event, and answer once it is durable. A ref that is group/NAME, escaped, is to a member of the group.", scope: ScopeSend, bytes: "application/octet-stream", limit: maxEvent, answer: Sent{},
-		event: true, query: []parameter{{"id", "string", "SENDER/NUMBER: the event is applied once, however often it is sent."}, groupKey}},
+		event: true, query: []parameter{{name: "id", is: "string", what: "SENDER/NUMBER: the event is applied once, however often it is sent."}, groupKey}},
 	"POST /v1/daemons/{ref}/stream": {summary: "Deliver a stream of events: frames of four bytes of length, big-endian, and the event.", scope: ScopeSend,
-		bytes: "application/octet-stream", lines: Sent{}, event: true, stream: true, query: []parameter{{"id", "string", "SENDER/NUMBER of the first event."}, groupKey}},
-	"GET /v1/daemons/{ref}/logs":                      {summary: "The kept lines of a daemon's log.", scope: ScopeRead, lines: LogLine{}, query: []parameter{{"follow", "string", "And those that come."}}},
-	"GET /v1/daemons/{ref}/tail":                      {summary: "A daemon's outputs from now on, each once it is durable.", scope: ScopeRead, lines: Output{}, query: []parameter{{"after", "integer", "From the output after this sequence on; the header Last-Event-ID says the same."}}},
-	"GET /v1/daemons/{ref}/snapshot":                  {summary: "A daemon's snapshot.", scope: ScopeRead, binary: "application/cbor"},
-	"GET /v1/daemons/{ref}/chain":                     {summary: "A daemon's chain, as a file that can be verified offline.", scope: ScopeRead, binary: "application/octet-stream"},
-	"GET /v1/daemons/{ref}/receipts":                  {summary: "The receipts of a daemon's moves.", scope: ScopeRead, answer: []Receipt{}, query: paging},
-	"GET /v1/daemons/{ref}/receipts/{epoch}":          {summary: "One receipt, as it was signed.", scope: ScopeRead, binary: "application/cbor"},
+		bytes: "application/octet-stream", lines: Sent{}, event: true, stream: true, query: []parameter{{name: "id", is: "string", what: "SENDER/NUMBER of the first event."}, groupKey}},
+	"GET /v1/daemons/{ref}/logs":                      {summary: "The kept lines of a daemon's log.", scope: ScopeRead, lines: LogLine{}, query: []parameter{byPrefix, {name: "follow", is: "boolean", what: "And those that come."}}},
+	"GET /v1/daemons/{ref}/tail":                      {summary: "A daemon's outputs from now on, each once it is durable.", scope: ScopeRead, lines: Output{}, query: []parameter{byPrefix, {name: "after", is: "integer", what: "From the output after this sequence on; the header Last-Event-ID says the same."}}},
+	"GET /v1/daemons/{ref}/snapshot":                  {summary: "A daemon's snapshot.", scope: ScopeRead, binary: "application/cbor", query: []parameter{byPrefix}},
+	"GET /v1/daemons/{ref}/chain":                     {summary: "A daemon's chain, as a file that can be verified offline.", scope: ScopeRead, binary: "application/octet-stream", query: []parameter{byPrefix}},
+	"GET /v1/daemons/{ref}/receipts":                  {summary: "The receipts of a daemon's moves.", scope: ScopeRead, answer: []Receipt{}, query: pagedWith(byPrefix)},
+	"GET /v1/daemons/{ref}/receipts/{epoch}":          {summary: "One receipt, as it was signed.", scope: ScopeRead, binary: "application/cbor", query: []parameter{byPrefix}},
 	"POST /v1/daemons/{ref}/stop":                     {summary: "Stop a daemon until it is started: events are refused, and its timers and what it sends wait.", scope: ScopeOperate, answer: Daemon{}},
 	"POST /v1/daemons/{ref}/start":                    {summary: "Start a daemon that was stopped.", scope: ScopeOperate, answer: Daemon{}},
 	"POST /v1/daemons/{ref}/mend":                     {summary: "Bring back a daemon that cannot go on.", scope: ScopeOperate, body: Mend{}, answer: Mended{}},
 	"POST /v1/daemons/{ref}/upgrade":                  {summary: "Give a daemon another version of its code.", scope: ScopeOperate, body: Upgrade{}, answer: Daemon{}},
 	"POST /v1/daemons/{ref}/fork":                     {summary: "Make daemons that begin with the state of this one.", scope: ScopeOperate, body: Fork{}, answer: []Daemon{}},
-	"GET /v1/daemons/{ref}/quarantine":                {summary: "Events that a daemon failed on.", scope: ScopeRead, answer: []Quarantined{}, query: paging},
+	"GET /v1/daemons/{ref}/quarantine":                {summary: "Events that a daemon failed on.", scope: ScopeRead, answer: []Quarantined{}, query: pagedWith(byPrefix)},
 	"POST /v1/daemons/{ref}/quarantine/{index}/retry": {summary: "Have a daemon process a failed event again.", scope: ScopeOperate, answer: Sent{}},
 	"DELETE /v1/daemons/{ref}/quarantine/{index}":     {summary: "Settle a failed event without trying it again.", scope: ScopeOperate},
 	"POST /v1/daemons/{ref}/place":                    {summary: "Pick a node for a daemon.", scope: ScopeOperate, body: Place{}, answer: Placed{}},
@@ -105,20 +106,20 @@ var operations = map[string]operation{
 	"DELETE /v1/channels/{channel}": {summary: "Take a channel away.", query: atNode, answer: Channel{}},
 	"POST /v1/channels/{channel}/publish": {summary: "Publish a stream of events: frames of four bytes of length, big-endian, and the event.", scope: ScopeSend,
 		bytes: "application/octet-stream", lines: Published{}, event: true, stream: true, query: atNode},
-	"GET /v1/channels/{channel}/events":    {summary: "Follow a channel from now on.", scope: ScopeRead, lines: ChannelEvent{}, query: []parameter{atNode[0], {"after", "integer", "From the event after this sequence on."}}},
+	"GET /v1/channels/{channel}/events":    {summary: "Follow a channel from now on.", scope: ScopeRead, lines: ChannelEvent{}, query: []parameter{atNode[0], {name: "after", is: "integer", what: "From the event after this sequence on."}}},
 	"GET /v1/revocations":                  {summary: "Revocations of channel permissions.", scope: ScopeRead, answer: []Revocation{}, query: paging},
 	"POST /v1/revocations":                 {summary: "Revoke permissions to channels.", body: Revocation{}, answer: Revocation{}},
-	"GET /v1/daemons/{ref}/subscriptions":  {summary: "What a daemon is subscribed to.", scope: ScopeRead, answer: []Subscription{}, query: paging},
+	"GET /v1/daemons/{ref}/subscriptions":  {summary: "What a daemon is subscribed to.", scope: ScopeRead, answer: []Subscription{}, query: pagedWith(byPrefix)},
 	"POST /v1/daemons/{ref}/subscriptions": {summary: "Subscribe a daemon to a channel.", scope: ScopeOperate, body: Subscribe{}, answer: []Subscription{}},
 	"DELETE /v1/daemons/{ref}/subscriptions": {summary: "End a subscription.", scope: ScopeOperate, answer: []Subscription{},
-		query: []parameter{{"publisher", "string", "The node that has the channel."}, {"channel", "string", "The channel."}}},
+		query: []parameter{{name: "publisher", is: "string", what: "The node that has the channel."}, {name: "channel", is: "string", what: "The channel."}}},
 
 	"GET /v1/migrations": {summary: "Migrations that run or wait.", scope: ScopeRead, answer: []Migration{}, lines: Happening{},
-		query: pagedWith(parameter{"all", "string", "Those that are over too."}, parameter{"follow", "string", "Not a list, but how migrations go from now on, one happening a line."})},
+		query: pagedWith(parameter{name: "all", is: "boolean", what: "Those that are over too."}, parameter{name: "follow", is: "boolean", what: "Not a list, but how migrations go from now on, one happening a line."})},
 	"POST /v1/migrations/{ref}/resolve": {summary: "Settle a migration whose other node is gone for good.", body: Resolve{}, answer: Mended{}},
 	"GET /v1/proofs":                    {summary: "Proofs on record that a key signed two histories.", answer: []Accusation{}, query: paging},
 	"POST /v1/proofs":                   {summary: "Put a proof on record: the node refuses the identity.", bytes: "application/octet-stream", answer: Accusation{}},
-	"GET /v1/proofs/{ref}":              {summary: "One proof.", binary: "application/octet-stream"},
+	"GET /v1/proofs/{ref}":              {summary: "One proof.", binary: "application/octet-stream", query: []parameter{byPrefix}},
 	"DELETE /v1/proofs/{ref}":           {summary: "Pardon an identity.", answer: Accusation{}},
 
 	"POST /v1/api-tokens":        {summary: "Issue a token for callers over TCP.", body: IssueToken{}, answer: APIToken{}},

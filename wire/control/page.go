@@ -23,23 +23,22 @@ const maxPage = 1000
 // writePage answers with the list, which is sorted by key, or with the page of
 // it that is asked for.
 func writePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) error {
-	q := r.URL.Query()
-	if q.Has("after") {
-		b, err := base64.RawURLEncoding.DecodeString(q.Get("after"))
-		if err != nil {
-			return fmt.Errorf("%w: after=%q is not what a page named as next", errBadRequest, q.Get("after"))
+	q := queryOf(r)
+	if q.has("after") {
+		b, err := base64.RawURLEncoding.Strict().DecodeString(q.text("after"))
+		if err != nil || strings.ContainsAny(q.text("after"), "\r\n") {
+			return fmt.Errorf("%w: after=%q is not what a page named as next", errBadRequest, q.text("after"))
 		}
 		list = list[sort.Search(len(list), func(i int) bool { return key(list[i]) > string(b) }):]
 	}
-	if q.Has("limit") {
-		n, err := strconv.Atoi(q.Get("limit"))
-		if err != nil || n < 1 || n > maxPage {
-			return fmt.Errorf("%w: limit=%q is not between 1 and %d", errBadRequest, q.Get("limit"), maxPage)
+	if n, ok := q.number("limit"); ok {
+		if n < 1 || n > maxPage {
+			return fmt.Errorf("%w: limit=%q is not between 1 and %d", errBadRequest, q.text("limit"), maxPage)
 		}
-		if len(list) > n {
+		if uint64(len(list)) > n {
 			list = list[:n]
-			q.Set("after", base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
-			w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
+			q.values.Set("after", base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
+			w.Header().Set("Link", "<"+r.URL.Path+"?"+q.values.Encode()+`>; rel="next"`)
 		}
 	}
 	return writeJSON(w, list)

@@ -85,6 +85,7 @@ var classes = []struct {
 	class
 }{
 	{host.ErrNotFound, class{"daemon-not-found", 404, ExitNotFound, "No such daemon", "list the daemons with: wasmhost ps --all"}},
+	{host.ErrBadRef, class{"bad-reference", 400, ExitUsage, "Not a reference", "write a whole name, origin or entity id; name:NAME for a name that looks like an id"}},
 	{errKindDiffers, class{"kind-differs", 409, ExitConflict, "The kind is not the same on all nodes", "push the one that is meant: wasmhost kind push NAME FILE --to all"}},
 	{host.ErrKindNotFound, class{"kind-not-found", 404, ExitNotFound, "No such kind", "list the kinds with: wasmhost kind ls; add one with: wasmhost kind push NAME FILE"}},
 	{host.ErrUnknownNode, class{"node-not-found", 404, ExitNotFound, "No such node", "list the nodes with: wasmhost node ls; join one with: wasmhost node token, and serve --join"}},
@@ -131,7 +132,7 @@ var classes = []struct {
 	{host.ErrNotFailed, class{"not-failed", 409, ExitConflict, "The daemon is well", "only a failed or diverged daemon is brought back: see wasmhost inspect"}},
 	{host.ErrCannotUpgrade, class{"cannot-upgrade", 409, ExitConflict, "The daemon cannot be upgraded", "it goes on with the code that it had; see wasmhost kind inspect"}},
 	{host.ErrNotQuarantined, class{"not-quarantined", 404, ExitNotFound, "No such failed event", "list them with: wasmhost quarantine ls DAEMON"}},
-	{host.ErrBadName, class{"bad-name", 400, ExitUsage, "Not a name", "use letters, digits, - _ and ."}},
+	{host.ErrBadName, class{"bad-name", 400, ExitUsage, "Not a name", "use letters, digits, - _ and .; 16 or 64 hexadecimal digits are an id"}},
 	{host.ErrBadReceipt, class{"bad-receipt", 422, ExitVerification, "Not a valid receipt", "the file is damaged or was changed: save the receipt again"}},
 	{host.ErrNoReceipt, class{"no-receipt", 404, ExitNotFound, "No such receipt", "see wasmhost receipt ls"}},
 	{host.ErrBadSnapshot, class{"bad-snapshot", 422, ExitVerification, "Not a valid snapshot", "the file is damaged or was changed: save the snapshot again"}},
@@ -225,6 +226,7 @@ var classes = []struct {
 	{ErrKeyReused, class{"idempotency-key-reused", 422, ExitConflict, "The key is another request's", "give each request an idempotency key of its own"}},
 	{ErrKeyInUse, class{"idempotency-key-in-use", 409, ExitConflict, "The request is being answered", "try again in a moment"}},
 	{ErrKeyLarge, class{"idempotency-answer-lost", 409, ExitConflict, "The answer was not kept", "the request was carried out: ask for what it made"}},
+	{ErrOutcomeUnknown, class{"outcome-unknown", 504, ExitTimeout, "The outcome is not known", "an event that has an id can be sent again under it; else look what became of the request before it is put again"}},
 	{errBadRequest, class{"bad-request", 400, ExitUsage, "Bad request", ""}},
 	{errStateless, class{"stateless", 409, ExitFailure, "The daemon keeps no state", "there is nothing to save: spawn it anew where you need it"}},
 	{errTooManyHops, class{"routing-loop", 502, ExitUnreachable, "The nodes pass the request round", "try again in a moment"}},

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -74,7 +75,11 @@ func (s *Server) postProof(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getProof(w http.ResponseWriter, r *http.Request) error {
-	id, err := s.rt.FindAccused(r.PathValue("ref"))
+	text := r.PathValue("ref")
+	id, err := s.rt.FindAccused(text)
+	if errors.Is(err, host.ErrNotAccused) && queryOf(r).is(byPrefix.name) {
+		id, err = s.rt.AccusedBegunBy(text)
+	}
 	if err != nil {
 		return err
 	}

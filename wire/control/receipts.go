@@ -79,7 +79,7 @@ func (s *Server) receiptsOf(id identity.EntityID) ([]Receipt, error) {
 }
 
 func (s *Server) getReceipt(w http.ResponseWriter, r *http.Request) error {
-	epoch, err := strconv.ParseUint(r.PathValue("epoch"), 10, 64)
+	epoch, err := parseNumber(r.PathValue("epoch"))
 	if err != nil {
 		return fmt.Errorf("%w: epoch %q", errBadRequest, r.PathValue("epoch"))
 	}

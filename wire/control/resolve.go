@@ -43,10 +43,10 @@ type Resolve struct {
 }
 
 func (s *Server) getMigrations(w http.ResponseWriter, r *http.Request) error {
-	if r.URL.Query().Has("follow") {
+	if queryOf(r).is("follow") {
 		return s.followMigrations(w, r)
 	}
-	all, err := s.rt.ListMigrations(r.URL.Query().Has("all"))
+	all, err := s.rt.ListMigrations(queryOf(r).is("all"))
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (s *Server) postResolve(w http.ResponseWriter, r *http.Request) error {
 func (c *Client) Migrations(ctx context.Context, all bool) (out []Migration, err error) {
 	path := "migrations"
 	if all {
-		path += "?all=1"
+		path += "?all=true"
 	}
 	return pages[Migration](ctx, c, path)
 }
@@ -115,5 +115,5 @@ func (c *Client) Resolve(ctx context.Context, ref string, req Resolve) (out Mend
 	if err != nil {
 		return out, err
 	}
-	return out, c.call(ctx, "POST", "migrations/"+ref+"/resolve", bytes.NewReader(body), &out)
+	return out, c.call(ctx, "POST", "migrations/"+segment(ref)+"/resolve", bytes.NewReader(body), &out)
 }

@@ -190,15 +190,6 @@ func writeJSON(w http.ResponseWriter, v any) error {
 	return nil
 }
 
-func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJSON))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("%w: the body: %w", errBadRequest, err)
-	}
-	return nil
-}
-
 type handler = func(http.ResponseWriter, *http.Request) error
 
 // owner refuses what comes from a peer.
@@ -250,10 +241,32 @@ func (s *Server) atOwner(h handler) handler {
 	}
 }
 
-// locate finds the daemon that ref names: here, by a tombstone, or by asking
-// the peers. Peers that ask are not asked back.
-func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identity.NodeID, error) {
-	id, err := s.rt.Resolve(ref)
+// locate finds the daemon that text names: here, by a tombstone, or by asking the peers.
+// Peers that ask are not asked back. Only a request that looks finds a daemon by the
+// beginning of its id.
+func (s *Server) locate(r *http.Request, text string) (identity.EntityID, identity.NodeID, error) {
+	ref, err := host.ParseRef(text)
+	if err != nil {
+		return identity.EntityID{}, 0, err
+	}
+	id, at, err := s.locateRef(r, ref)
+	none := errors.Is(err, host.ErrNotFound) || errors.Is(err, host.ErrUnreachable)
+	if !none || !queryOf(r).is(byPrefix.name) || !host.CanBegin(text) {
+		return id, at, err
+	}
+	begun, lookErr := s.lookFor(r, text)
+	if errors.Is(lookErr, host.ErrNotFound) {
+		return id, 0, err
+	}
+	if lookErr != nil {
+		return id, 0, lookErr
+	}
+	return s.locateRef(r, begun)
+}
+
+// locateRef is locate of a whole reference.
+func (s *Server) locateRef(r *http.Request, ref host.Ref) (identity.EntityID, identity.NodeID, error) {
+	id, err := s.rt.ResolveRef(ref)
 	if err == nil {
 		_, inspectErr := s.rt.Inspect(id)
 		var moved *host.MovedError
@@ -265,17 +278,18 @@ func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identit
 		}
 		err = inspectErr
 	}
-	if !errors.Is(err, host.ErrNotFound) || r.URL.Query().Has("local") || r.Header.Get(hopsHeader) != "" {
+	if !errors.Is(err, host.ErrNotFound) || queryOf(r).is("local") || r.Header.Get(hopsHeader) != "" {
 		return id, 0, err
 	}
-	d, ok, silent := s.askPeers(r.Context(), ref)
-	if ok {
-		found, parseErr := identity.ParseEntityID(d.EntityID)
-		node, nodeErr := identity.ParseNodeID(d.NodeID)
-		if err := errors.Join(parseErr, nodeErr); err != nil {
+	found, silent := s.askPeers(r.Context(), ref)
+	if len(found) > 0 {
+		d, err := named(ref.String(), found)
+		if err != nil {
 			return id, 0, err
 		}
-		return found, node, nil
+		at, nodeErr := identity.ParseNodeID(d.NodeID)
+		id, err := identity.ParseEntityID(d.EntityID)
+		return id, at, errors.Join(err, nodeErr)
 	}
 	if len(silent) > 0 {
 		return id, 0, fmt.Errorf("%w: %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, ref, silent)
@@ -283,19 +297,24 @@ func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identit
 	return id, 0, fmt.Errorf("%w: %q", host.ErrNotFound, ref)
 }
 
-// askPeers asks every trusted node for the daemon, and takes the answer of the
-// highest epoch. silent are the nodes that did not say whether they have it.
-func (s *Server) askPeers(ctx context.Context, ref string) (best Daemon, found bool, silent []identity.NodeID) {
-	said, silent, err := askAll(ctx, s, func(ctx context.Context, c *Client) (Daemon, error) { return c.local(ctx, ref) })
+// askPeers asks every trusted node for what ref names, and returns of each daemon the
+// answer of the highest epoch. silent are the nodes that did not say whether they have
+// it.
+func (s *Server) askPeers(ctx context.Context, ref host.Ref) (found []Daemon, silent []identity.NodeID) {
+	said, silent, err := askAll(ctx, s, func(ctx context.Context, c *Client) (Daemon, error) { return c.local(ctx, ref.String()) })
 	if err != nil {
 		s.logger.Warn("asking the peers", "error", err)
 	}
-	for _, d := range said {
-		if !found || d.Epoch > best.Epoch {
-			best, found = d, true
-		}
+	return latest(said, ref.Names), silent
+}
+
+// askForEntity is askPeers for the daemon of that id.
+func (s *Server) askForEntity(ctx context.Context, id identity.EntityID) (d Daemon, ok bool) {
+	found, _ := s.askPeers(ctx, host.RefTo(id))
+	if len(found) == 0 {
+		return Daemon{}, false
 	}
-	return best, found, silent
+	return found[0], true
 }
 
 // pass sends a request about a daemon on to another node.
@@ -305,9 +324,9 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request, id identity.Entity
 
 // passTo sends the request on to another node.
 func (s *Server) passTo(w http.ResponseWriter, r *http.Request, path string, at identity.NodeID) error {
-	hops, err := strconv.Atoi(r.Header.Get(hopsHeader))
+	hops, err := hopsOf(r)
 	if err != nil {
-		hops = 0
+		return err
 	}
 	if hops++; hops > maxHops {
 		return errTooManyHops

@@ -45,13 +45,13 @@ const (
 func (s *Server) getTop(w http.ResponseWriter, r *http.Request) error {
 	interval, most := TopInterval, TopDaemons
 	var err error
-	if q := r.URL.Query(); q.Has("interval") {
-		if interval, err = time.ParseDuration(q.Get("interval")); err != nil || interval < leastTopWait || interval > MaxTopInterval {
+	if q := queryOf(r); q.has("interval") {
+		if interval, err = time.ParseDuration(q.text("interval")); err != nil || interval < leastTopWait || interval > MaxTopInterval {
 			return fmt.Errorf("%w: interval: it is a duration from %v to %v", errBadRequest, leastTopWait, MaxTopInterval)
 		}
 	}
-	if q := r.URL.Query(); q.Has("daemons") {
-		if most, err = strconv.Atoi(q.Get("daemons")); err != nil || most < 1 || most > MaxTopDaemons {
+	if q := queryOf(r); q.has("daemons") {
+		if most, err = strconv.Atoi(q.text("daemons")); err != nil || most < 1 || most > MaxTopDaemons {
 			return fmt.Errorf("%w: daemons: it is a number from 1 to %d", errBadRequest, MaxTopDaemons)
 		}
 	}

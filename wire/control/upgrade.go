@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -15,7 +14,7 @@ import (
 
 // Upgrade asks that a daemon go over to another version of its code.
 type Upgrade struct {
-	To       string `json:"to,omitempty"` // the module's digest or its beginning, or "latest": the kind's own
+	To       string `json:"to,omitempty"` // the module's whole digest, or "latest": the kind's own
 	Rollback bool   `json:"rollback,omitempty"`
 }
 
@@ -83,7 +82,7 @@ func quarantinedOf(q host.Quarantined) Quarantined {
 }
 
 func index(r *http.Request) (uint64, error) {
-	n, err := strconv.ParseUint(r.PathValue("index"), 10, 64)
+	n, err := parseNumber(r.PathValue("index"))
 	if err != nil {
 		return 0, fmt.Errorf("%w: %q is no index", errBadRequest, r.PathValue("index"))
 	}

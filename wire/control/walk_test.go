@@ -65,7 +65,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	must[Kind](t)(c.RemoveKind(ctx, "spare"))
 
 	followed := follow(t, base+"/v1/happenings", "application/jsonl")
-	moves := follow(t, base+"/v1/migrations?follow", "text/event-stream")
+	moves := follow(t, base+"/v1/migrations?follow=true", "text/event-stream")
 	d := must[Daemon](t)(c.Spawn(ctx, Spawn{Kind: "counter", Name: "c1"}))
 	outputs := follow(t, base+"/v1/daemons/c1/tail", "text/event-stream")
 	must[Sent](t)(c.Send(ctx, "c1", "order-7", []byte("x")))
@@ -356,7 +356,7 @@ func TestIdempotencyKeys(t *testing.T) {
 	if w := post(strings.Repeat("k", maxKey+1), "/v1/daemons", `{"kind":"counter"}`); w.Code != 400 || s.rt.DaemonCount() != 1 {
 		t.Errorf("a key that is too long: %d", w.Code)
 	}
-	if w := post("m", "/v1/token?ttl=1h", strings.Repeat(" ", maxJSON+1)); w.Code != 413 {
+	if w := post("m", "/v1/daemons", strings.Repeat(" ", maxJSON+1)); w.Code != 413 {
 		t.Errorf("a body that is too long: %d %s", w.Code, w.Body)
 	}
 }

@@ -20,7 +20,7 @@ const nodeName = (id) => {
 
 async function look() {
   const asked = await get("nodes");
-  const [each, k, d] = await Promise.all([Promise.all(asked.map((n) => get("nodes/" + n.node_id).catch(() => n))), list("kinds", 1000), list("daemons?all=1", mostDaemons)]);
+  const [each, k, d] = await Promise.all([Promise.all(asked.map((n) => get("nodes/" + n.node_id).catch(() => n))), list("kinds", 1000), list("daemons?all=true", mostDaemons)]);
   nodes = each;
   kinds = k.items;
   daemons = d.items;
@@ -207,7 +207,7 @@ function happeningText(h) {
 async function listen() {
   for (;;) {
     try {
-      await lines("happenings?all=1", happened);
+      await lines("happenings?all=true", happened);
     } catch (e) {
       lost(e);
     }
@@ -286,7 +286,7 @@ async function start() {
   $("login").hidden = true;
   $("main").hidden = false;
   await tick();
-  for (const m of await get("migrations?all=1").catch(() => [])) moves.past(m, self);
+  for (const m of await get("migrations?all=true").catch(() => [])) moves.past(m, self);
   moves.show(nodeName);
   if (listening) return;
   listening = true;

@@ -67,7 +67,7 @@ async function outputs(id, signal) {
 async function log(id, signal) {
   const pre = $("log");
   pre.replaceChildren();
-  await lines(`daemons/${id}/logs?follow=1`, (l) => {
+  await lines(`daemons/${id}/logs?follow=true`, (l) => {
     if (signal.aborted) return;
     const end = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 20;
     pre.append(el("span", { class: l.level === "error" ? "bad" : l.level === "warn" ? "warn" : "" }, `${clock(at(l.time))} ${l.level} ${l.text}\n`));
