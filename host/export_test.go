@@ -138,3 +138,14 @@ func (r *Runtime) Pace(id identity.EntityID) time.Duration {
 	}
 	return d.pacer.interval()
 }
+
+// CompileWaiters returns how many callers wait for modules.
+func CompileWaiters(r *Runtime) int {
+	r.compiles.mu.Lock()
+	defer r.compiles.mu.Unlock()
+	n := 0
+	for _, f := range r.compiles.flights {
+		n += f.waiting
+	}
+	return n
+}
