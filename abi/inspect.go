@@ -12,6 +12,7 @@ import (
 type Limits struct {
 	ModuleBytes int64
 	MemoryPages uint32 // of 64 KiB
+	Shape       bool   // Bounds hold
 }
 
 // How a daemon's state can be captured.
@@ -40,7 +41,12 @@ type Report struct {
 	Globals    int        `json:"mutable_globals"`
 	CustomSecs []string   `json:"custom_sections,omitempty"`
 	Problems   []*Refusal `json:"problems"`
+
+	shape Shape
 }
+
+// Shape returns what decides how dear the module is to compile.
+func (rep *Report) Shape() *Shape { return &rep.shape }
 
 // Export is one export.
 type Export struct {
@@ -77,7 +83,8 @@ func Inspect(wasm []byte, lim Limits) (*Report, error) {
 			"strip debug sections and optimise for size, or raise the limit")
 		return rep, rep.Problems[0]
 	}
-	p, refusal := parse(wasm)
+	p := &parsed{bounded: lim.Shape}
+	refusal := p.parse(wasm)
 	rep.fill(p)
 	if refusal != nil {
 		rep.Problems = append(rep.Problems, refusal)
@@ -95,7 +102,13 @@ func Inspect(wasm []byte, lim Limits) (*Report, error) {
 	if len(rep.Problems) > 0 {
 		return rep, rep.Problems[0]
 	}
-	rep.describeCapture(p, p.survey(p.bodies(wasm)))
+	s := p.survey(p.bodies(wasm))
+	rep.shape = p.shape
+	if s.fail != nil && lim.Shape && s.fail.isShape() {
+		rep.Problems = append(rep.Problems, s.fail)
+		return rep, s.fail
+	}
+	rep.describeCapture(p, s)
 	return rep, nil
 }
 

@@ -27,6 +27,8 @@ type parsed struct {
 	results  [][]byte // of each type, as they are encoded
 	params   [][]byte
 	declared map[uint32]bool // functions that code may refer to by ref.func
+	shape    Shape
+	bounded  bool // its shape is
 }
 
 type section struct {
@@ -78,10 +80,14 @@ type export struct {
 // parse reads the module's structure. Function bodies, elements and data are
 // passed over; the engine validates them.
 func parse(wasm []byte) (*parsed, *Refusal) {
-	if r := preamble(wasm); r != nil {
-		return &parsed{}, r
-	}
 	p := &parsed{}
+	return p, p.parse(wasm)
+}
+
+func (p *parsed) parse(wasm []byte) *Refusal {
+	if r := preamble(wasm); r != nil {
+		return r
+	}
 	r := &reader{b: wasm, pos: 8}
 	last := -1
 	for r.fail == nil && r.left() > 0 {
@@ -107,6 +113,12 @@ func parse(wasm []byte) (*parsed, *Refusal) {
 			last = o
 		}
 		s.id = id
+		if id == 0 {
+			p.shape.Customs++
+			if p.hold(r, boundCustoms, p.shape.Customs); r.fail != nil {
+				break
+			}
+		}
 		p.sections = append(p.sections, s)
 		sub := &reader{b: wasm[:s.end], pos: s.body}
 		p.section(id, sub)
@@ -115,7 +127,10 @@ func parse(wasm []byte) (*parsed, *Refusal) {
 		}
 		r.fail = sub.fail
 	}
-	return p, r.fail
+	s := &p.shape
+	s.Types, s.Imports, s.Functions, s.Tables, s.Globals = len(p.types), len(p.imports), len(p.funcs), len(p.tables), len(p.globals)
+	s.Exports, s.Elements, s.Data = len(p.exports), len(p.elements), len(p.data)
+	return r.fail
 }
 
 func preamble(wasm []byte) *Refusal {
@@ -148,28 +163,31 @@ func order(id byte) int {
 func (p *parsed) section(id byte, r *reader) {
 	switch id {
 	case 0:
-		name := r.name()
+		name := p.name(r)
 		if p.customs = append(p.customs, name); name == foreignSection {
 			p.readConvention(r)
 		}
 	case 1:
-		r.each(func() {
-			sig, params, results := r.funcType()
+		p.each(r, boundTypes, 0, func() {
+			sig, params, results := p.funcType(r)
 			p.types, p.params, p.results = append(p.types, sig), append(p.params, params), append(p.results, results)
 		})
 	case 2:
-		r.each(func() { p.readImport(r) })
+		p.each(r, boundImports, 0, func() { p.readImport(r) })
 	case 3:
-		r.each(func() { p.funcs = append(p.funcs, r.u32()) })
+		p.each(r, boundFunctions, len(p.funcs), func() { p.funcs = append(p.funcs, r.u32()) })
 	case 4:
-		r.each(func() {
+		p.each(r, boundTables, len(p.tables), func() {
 			kind := r.byte()
-			p.tables = append(p.tables, table{limits: r.limits(), kind: kind})
+			t := table{limits: r.limits(), kind: kind}
+			p.hold(r, boundTable, int(t.min))
+			p.shape.MostTable = max(p.shape.MostTable, int(t.min))
+			p.tables = append(p.tables, t)
 		})
 	case 5:
 		r.each(func() { p.memories = append(p.memories, r.limits()) })
 	case 6:
-		r.each(func() {
+		p.each(r, boundGlobals, len(p.globals), func() {
 			g := global{kind: r.byte(), mutable: r.byte() == 1}
 			start := r.pos
 			p.initialiser(r)
@@ -179,8 +197,8 @@ func (p *parsed) section(id byte, r *reader) {
 			p.globals = append(p.globals, g)
 		})
 	case 7:
-		r.each(func() {
-			e := export{name: r.name(), kind: r.byte(), idx: r.u32()}
+		p.each(r, boundExports, 0, func() {
+			e := export{name: p.name(r), kind: r.byte(), idx: r.u32()}
 			if e.kind == 3 && int64(e.idx) < int64(len(p.globals)) {
 				p.globals[e.idx].exported = true
 			}
@@ -192,11 +210,11 @@ func (p *parsed) section(id byte, r *reader) {
 	case 8:
 		p.hasStart, p.start = true, r.u32()
 	case 9:
-		r.each(func() { p.readElements(r) })
+		p.each(r, boundElements, 0, func() { p.readElements(r) })
 	case 10:
 		p.code = r.count()
 	case 11:
-		r.each(func() { p.readData(r) })
+		p.each(r, boundData, 0, func() { p.readData(r) })
 	case 12:
 		p.counted, p.count = true, r.u32()
 	case 13:
@@ -230,7 +248,7 @@ func (r *reader) each(f func()) {
 }
 
 func (p *parsed) readImport(r *reader) {
-	im := Import{Module: r.name(), Name: r.name()}
+	im := Import{Module: p.name(r), Name: p.name(r)}
 	switch kind := r.byte(); kind {
 	case 0:
 		im.Kind = "function"
@@ -282,7 +300,8 @@ func (p *parsed) readElements(r *reader) {
 			e.kind = kind
 		}
 	}
-	r.each(func() {
+	p.each(r, boundItems, p.shape.Items, func() {
+		p.shape.Items++
 		if flags&4 != 0 {
 			p.initialiser(r)
 		} else {
@@ -332,21 +351,26 @@ func (r *reader) limits() limits {
 }
 
 // funcType reads a function type as a signature; as encoded, too.
-func (r *reader) funcType() (signature string, params, results []byte) {
+func (p *parsed) funcType(r *reader) (signature string, params, results []byte) {
 	if f := r.byte(); f != 0x60 {
 		r.refuse(RefusedFeature, "a type of form 0x%02x (garbage-collected types)", f)
 		return "", nil, nil
 	}
 	var sig strings.Builder
-	params = r.bytes(uint32(r.count()))
+	n := r.count()
+	p.hold(r, boundParams, n)
+	params = r.bytes(uint32(n))
 	for _, t := range params {
 		sig.WriteByte(letter(t))
 	}
 	sig.WriteByte(':')
-	results = r.bytes(uint32(r.count()))
+	n = r.count()
+	p.hold(r, boundResults, n)
+	results = r.bytes(uint32(n))
 	for _, t := range results {
 		sig.WriteByte(letter(t))
 	}
+	p.shape.MostParams, p.shape.MostResults = max(p.shape.MostParams, len(params)), max(p.shape.MostResults, len(results))
 	return sig.String(), params, results
 }
 

@@ -26,21 +26,33 @@ type survey struct {
 // not refuse with a better place to name.
 func (p *parsed) survey(code []byte) *survey {
 	s := &survey{droppedData: make(map[uint32]bool), droppedElems: make(map[uint32]bool)}
-	r := &reader{b: code}
-	r.each(func() { s.functions = append(s.functions, s.body(p, &reader{b: r.bytes(r.u32())})) })
+	r, shape := &reader{b: code}, &bodyShape{}
+	imported := p.importedFuncs()
+	r.each(func() {
+		body := r.bytes(r.u32())
+		params, results := p.funcArity(imported + len(s.functions))
+		shape.begin(params, results)
+		s.functions = append(s.functions, s.body(p, &reader{b: body}, shape))
+		if p.shape.add(shape, len(body)); p.bounded && r.fail == nil {
+			r.fail = p.shape.holdBody(shape, len(body), imported+len(s.functions)-1)
+		}
+	})
 	s.fail = r.fail
 	return s
 }
 
-func (s *survey) body(p *parsed, r *reader) (u usage) {
+func (s *survey) body(p *parsed, r *reader, shape *bodyShape) (u usage) {
 	r.each(func() {
-		r.u32()
+		shape.declare(r.u32())
 		r.byte()
 	})
 	all := ^uint32(0)
 	b := &bounds{funcs: all, types: all, locals: all, globals: all, labels: all}
 	for r.left() > 0 && r.fail == nil {
-		switch in := r.instr(b); in.op {
+		start := r.pos
+		in := r.instr(b)
+		shape.see(p, in, r.b[start:r.pos])
+		switch in.op {
 		case opCall, opCallInd:
 			u |= usesCalls
 		case opMemoryInit:

@@ -152,3 +152,14 @@ func (r *Runtime) RecordLegacyEvent(id identity.EntityID, ev Event, at int64, ou
 		Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: outputs}
 	return d.index, e.encode(), nil
 }
+
+// CompileWaiters returns how many callers wait for modules.
+func CompileWaiters(r *Runtime) int {
+	r.compiles.mu.Lock()
+	defer r.compiles.mu.Unlock()
+	n := 0
+	for _, f := range r.compiles.flights {
+		n += f.waiting
+	}
+	return n
+}

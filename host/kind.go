@@ -3,7 +3,6 @@ package host
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -95,7 +94,7 @@ func (r *Runtime) PushKind(ctx context.Context, name string, wasm []byte) (KindI
 // PushKindWith makes the module the kind's, and own the limits of daemons
 // spawned from now on, where they are set. The kind's daemons keep the module
 // and the limits that they were spawned with. A module that is not accepted is
-// an *abi.Refusal, and nothing changes.
+// an *abi.Refusal or a *CompileError, and nothing changes.
 func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, own Limits) (KindInfo, error) {
 	if err := own.checkOwn(); err != nil {
 		return KindInfo{}, err
@@ -112,7 +111,7 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 	if old != nil && old.digest == nil {
 		return KindInfo{}, &KindError{name, ErrKindExists}
 	}
-	m, err := r.addModule(ctx, wasm, own.over(r.limits).MemoryBytes)
+	m, err := r.addModule(ctx, wasm, own.over(r.limits).MemoryBytes, false)
 	if err != nil {
 		return KindInfo{}, err
 	}
@@ -144,36 +143,6 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits
 	return nil
 }
 
-// addModule compiles the module and keeps it. memory is how many bytes of it
-// the module may have before its first call.
-func (r *Runtime) addModule(ctx context.Context, wasm []byte, memory int64) (*sandbox.Module, error) {
-	digest := sha256.Sum256(wasm)
-	r.compiling.Lock()
-	defer r.compiling.Unlock()
-	r.mu.RLock()
-	m := r.modules[digest]
-	r.mu.RUnlock()
-	if m != nil {
-		return m, nil
-	}
-	if err := r.mayRunModule(digest); err != nil { // whatever runs here comes by here
-		return nil, err
-	}
-	m, err := r.engine.Compile(ctx, wasm, uint32(memory>>16))
-	if err != nil {
-		return nil, err
-	}
-	if r.store != nil {
-		if err := r.store.PutModule(digest, wasm); err != nil {
-			return nil, errors.Join(fmt.Errorf("storing module %x: %w", digest, err), m.Close(ctx))
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.modules[digest] = m
-	return m, nil
-}
-
 // module returns the compiled module, from the store where it must.
 func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Module, error) {
 	r.mu.RLock()
@@ -186,7 +155,7 @@ func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Mod
 	if err != nil {
 		return nil, err
 	}
-	return r.addModule(ctx, wasm, maxMemory) // it was let in once
+	return r.addModule(ctx, wasm, maxMemory, true) // it was let in once
 }
 
 // Module returns the bytes of a module that is stored here; an error that

@@ -30,7 +30,7 @@ type Options struct {
 	Node     *identity.KeyPair // who the node is; nil: drawn at random
 	Store    *store.Store      // nil: nothing outlives the runtime and no history is kept; stays the caller's
 	Mesh     Mesh              // nil: no peers; stays the caller's
-	CacheDir string            // for compiled modules; empty: none
+	CacheDir string            // for compiled modules; empty: none. With Compiler it is this runtime's alone
 	Limits   Limits            // of every daemon
 	Logger   *slog.Logger      // nil: slog.Default()
 	Clock    func() time.Time  // nil: time.Now
@@ -39,6 +39,13 @@ type Options struct {
 	// TokenSkew is by how much the clocks of those who issue permission tokens
 	// may differ from this node's; at most identity.MaxTokenSkew.
 	TokenSkew time.Duration
+
+	// Compiler compiles modules in other processes; it needs CacheDir. nil: they
+	// are compiled in this process, and have at most MaxInProcess bytes.
+	// CompileLimits bound each compile of a module that comes; where a field is
+	// zero, DefaultCompileLimits does.
+	Compiler      Compiler
+	CompileLimits CompileLimits
 
 	// RefuseModules makes the node take no module from a peer: a daemon of a
 	// module that was not pushed here cannot come here.
@@ -125,7 +132,7 @@ type Runtime struct {
 
 	happenings feed[Happening]
 
-	compiling sync.Mutex // one module at a time
+	compiles *compiles
 }
 
 // New makes a runtime. It takes factories and kinds, and no daemons until
@@ -160,7 +167,11 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.hub, r.subs = newHub(r), newSubscriptions(r)
 	r.couriers, r.alarms = newCouriers(r), newAlarms(r)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
-	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes}); err != nil {
+	r.compiles = newCompiles(&o)
+	if o.Compiler != nil && o.CacheDir == "" {
+		return nil, errors.New("a Compiler needs a CacheDir")
+	}
+	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes, Index: o.Compiler != nil}); err != nil {
 		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())

@@ -21,6 +21,7 @@ type Config struct {
 	ModuleBytes int64  // of an uploaded module at most; 0: 64 MiB
 	MaxMapped   int    // guests whose memory is mapped at a time; 0: as many as the kernel has room for
 	Heap        bool   // keep memories on Go's heap, as where the kernel lacks what mapping takes
+	Index       bool   // keep an index of CacheDir, which no other engine uses: for Load and Adopt
 	interpret   bool   // compile to no native code
 }
 
@@ -37,6 +38,7 @@ type Engine struct {
 	mapping *mapping // nil: memories are on the heap
 	why     error    // why they are
 	mapped  mappedGuests
+	machine string // what CacheDir is for: engine and processor; with Config.Index
 
 	mu     sync.Mutex
 	images map[*Image]bool // that are open
@@ -66,6 +68,11 @@ func NewEngine(ctx context.Context, c Config) (*Engine, error) {
 			return nil, fmt.Errorf("opening the compilation cache: %w", err)
 		}
 		rc = rc.WithCompilationCache(e.cache)
+		if c.Index {
+			if err := e.openIndex(ctx); err != nil {
+				return nil, fmt.Errorf("opening the compilation cache: %w", err)
+			}
+		}
 	}
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, rc)
 	_, err := e.runtime.NewHostModuleBuilder(abi.MeterModule).NewFunctionBuilder().

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -33,27 +32,20 @@ type Module struct {
 	freed   chan struct{}  // of 1: somebody who waits is to look
 }
 
-// Compile checks the module, compiles it and makes its image, which may have
-// so many pages of memory (64 KiB each). A module that is not accepted is an
-// *abi.Refusal.
+// Compile checks the module, compiles it in this process and makes its image,
+// which may have so many pages of memory (64 KiB each). A module that is not
+// accepted is an *abi.Refusal.
 func (e *Engine) Compile(ctx context.Context, wasm []byte, pages uint32) (*Module, error) {
-	report, err := abi.Inspect(wasm, abi.Limits{ModuleBytes: e.config.ModuleBytes, MemoryPages: pages})
+	p, err := e.Prepare(wasm, pages, false)
 	if err != nil {
 		return nil, err
 	}
-	rewritten, err := abi.Rewrite(wasm, abi.Options{Capture: true})
+	m, err := p.Compile(ctx)
 	if err != nil {
 		return nil, err
 	}
-	compiled := sha256.Sum256(rewritten.Wasm)
-	report.Compiled = hex.EncodeToString(compiled[:])
-	m, err := e.compile(ctx, report, rewritten)
-	if err != nil {
+	if err := p.Begin(ctx, m); err != nil {
 		return nil, err
-	}
-	if err := m.buildImage(rewritten.Data, pages); err != nil {
-		return nil, errors.Join(&abi.Refusal{Code: abi.RefusedStart, Found: "the module fails before its first call: " + err.Error(),
-			Mend: "mend its start function or _initialize; a host runs them once, at upload, without arguments, files or environment"}, m.Close(ctx))
 	}
 	return m, nil
 }
@@ -62,8 +54,7 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte, pages uint32) (*Modul
 func (e *Engine) compile(ctx context.Context, report *abi.Report, rewritten *abi.Rewritten) (*Module, error) {
 	compiled, err := e.runtime.CompileModule(ctx, rewritten.Wasm)
 	if err != nil {
-		return nil, &abi.Refusal{Code: abi.RefusedInvalid, Found: "the module does not validate: " + err.Error(),
-			Mend: "build it again, without features beyond WebAssembly 2.0"}
+		return nil, invalid(err)
 	}
 	m := &Module{engine: e, report: report, compiled: compiled, rewritten: *rewritten, most: maxInstances, handed: make(chan *instance), freed: make(chan struct{}, 1)}
 	m.rewritten.Wasm, m.rewritten.Data = nil, nil
