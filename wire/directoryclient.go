@@ -23,7 +23,8 @@ type DirectoryClient struct {
 	cluster string
 
 	mu     sync.Mutex
-	voters []identity.NodeID // whom to ask; the first is asked first
+	voters []identity.NodeID             // whom to ask; the first is asked first
+	follow map[*directoryStream]struct{} // watches
 }
 
 // maxSilence is how long a watch waits for a word of the other side.
@@ -31,7 +32,7 @@ const maxSilence = 5 * directory.AliveEvery
 
 // AskDirectory makes a client of the nodes with a vote.
 func (m *Mesh) AskDirectory(cluster string, voters []identity.NodeID) *DirectoryClient {
-	return &DirectoryClient{mesh: m, cluster: cluster, voters: slices.Clone(voters)}
+	return &DirectoryClient{mesh: m, cluster: cluster, voters: slices.Clone(voters), follow: make(map[*directoryStream]struct{})}
 }
 
 // order returns whom to ask: who was asked last, then those with a session, then others.
@@ -54,10 +55,15 @@ func (c *DirectoryClient) order() []identity.NodeID {
 	return out
 }
 
-// failed has others asked before the node.
+// failed has others asked before the node, and ends what is watched there.
 func (c *DirectoryClient) failed(id identity.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for s := range c.follow {
+		if s.at == id {
+			s.CancelRead(codeDone)
+		}
+	}
 	if i := slices.Index(c.voters, id); i >= 0 {
 		c.voters = append(slices.Delete(c.voters, i, i+1), id)
 	}
@@ -145,15 +151,24 @@ func (c *DirectoryClient) Watch(ctx context.Context, prefix string, fn func(*dir
 		if stream, err = c.open(ctx, id, b); err != nil {
 			continue
 		}
-		err = c.follow(ctx, stream, fn)
+		err = c.changes(ctx, stream, fn)
 		c.failed(id)
 		return err
 	}
 	return c.because(ctx, err)
 }
 
-func (c *DirectoryClient) follow(ctx context.Context, s *directoryStream, fn func(*directory.Change)) error {
-	defer s.close()
+// changes calls fn with what a watch is answered.
+func (c *DirectoryClient) changes(ctx context.Context, s *directoryStream, fn func(*directory.Change)) error {
+	c.mu.Lock()
+	c.follow[s] = struct{}{}
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.follow, s)
+		s.close()
+	}()
 	for {
 		if err := s.SetReadDeadline(time.Now().Add(maxSilence)); err != nil {
 			return err
