@@ -21,6 +21,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/directory"
 	"wasmhost/identity"
 )
 
@@ -70,7 +71,7 @@ type Mesh struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
-	joined    atomic.Pointer[func(context.Context, identity.EntityID)] // see OnJoin
+	joined    atomic.Pointer[func(context.Context, identity.EntityID, Rights)] // see OnJoin
 
 	mu       sync.Mutex
 	handler  host.Handler
@@ -81,7 +82,8 @@ type Mesh struct {
 
 	grants atomic.Uint64 // how often rights changed
 
-	directory *directoryListener // nil: this node serves none
+	directory *directory.Guard // nil: this node serves none
+	asking    map[identity.NodeID]*directoryLoad
 }
 
 // Listen opens the mesh on its address.
@@ -96,7 +98,7 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 		c.Clock = time.Now
 	}
 	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]chan struct{}),
-		denied: make(map[identity.NodeID]uint64)}
+		denied: make(map[identity.NodeID]uint64), asking: make(map[identity.NodeID]*directoryLoad)}
 	m.tokens.clock = c.Clock
 	var err error
 	if m.seal, err = c.Identity.SealKey(); err != nil {

@@ -19,25 +19,35 @@ const (
 	RightMigrate                     // move daemons to this node, with their modules
 	RightChannels                    // use the channels here that ask for no token: publish, subscribe
 	RightKinds                       // push kinds to this node
+	RightJoin                        // come into this node's cluster; not among RightsAll
 
 	RightOwner Rights = 1 << 7 // what no peer has: the node's owner alone
 
+	// RightsAll are the rights over a node and its daemons. Who may join the node's
+	// cluster is said by itself.
 	RightsAll = RightRead | RightOperate | RightMigrate | RightChannels | RightKinds
+
+	// RightsVoter are what a node needs to get a vote in the cluster's directory, and to
+	// decide who else is in it.
+	RightsVoter = RightsAll | RightJoin
 )
 
 // ErrDenied says that a peer lacks the right to what it asked for.
 var ErrDenied = errors.New("the node was not granted that right")
 
 // ErrBadRights says that a text names no rights.
-var ErrBadRights = errors.New("rights are all, none, or some of read,operate,migrate,channels,kinds")
+var ErrBadRights = errors.New("rights are none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join")
 
-var rightNames = []string{"read", "operate", "migrate", "channels", "kinds", 7: "the owner's own hand"} // by bit
+var rightNames = []string{"read", "operate", "migrate", "channels", "kinds", "join", 7: "the owner's own hand"} // by bit
 
-// String returns the rights' names with commas between; "all" or "none".
+// String returns the rights' names with commas between; "all", which join may follow, or
+// "none".
 func (r Rights) String() string {
 	switch r {
 	case RightsAll:
 		return "all"
+	case RightsVoter:
+		return "all,join"
 	case 0:
 		return "none"
 	}
@@ -52,17 +62,18 @@ func (r Rights) String() string {
 
 // ParseRights reads what String writes. Errors wrap ErrBadRights.
 func ParseRights(text string) (Rights, error) {
-	switch text {
-	case "all":
-		return RightsAll, nil
-	case "none":
+	if text == "none" {
 		return 0, nil
 	}
 	var r Rights
 next:
 	for _, word := range strings.Split(text, ",") {
-		for bit, name := range rightNames[:5] {
-			if word == name {
+		if word == "all" && r&RightsAll == 0 {
+			r |= RightsAll
+			continue
+		}
+		for bit, name := range rightNames[:6] {
+			if word == name && r&(1<<bit) == 0 {
 				r |= 1 << bit
 				continue next
 			}
@@ -79,11 +90,16 @@ func (m *Mesh) Allow(peer identity.NodeID, right Rights, what string) error {
 	if err == nil && known.Rights&right == right {
 		return nil
 	}
-	m.mu.Lock()
-	m.denied[peer]++
-	m.mu.Unlock()
+	m.noteDenied(peer)
 	m.config.Logger.Warn("denied", "peer", peer, "what", what, "needs", right, "has", known.Rights)
 	return fmt.Errorf("%w: %s, which needs %s", ErrDenied, what, right)
+}
+
+// noteDenied counts that a peer asked for what it may not do.
+func (m *Mesh) noteDenied(peer identity.NodeID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.denied[peer]++
 }
 
 // Grant sets what a trusted node may do.
@@ -92,7 +108,7 @@ func (m *Mesh) Grant(key identity.EntityID, rights Rights) error {
 	if err != nil {
 		return err
 	}
-	p.Rights = rights & RightsAll
+	p.Rights = rights & RightsVoter
 	defer m.grants.Add(1)
 	return m.config.Trust.Put(p)
 }

@@ -249,7 +249,7 @@ func TestNobodyDialsWhereTheDaemonWas(t *testing.T) {
 	}
 	defer silent.Close()
 	gone := someKey(t)
-	if err := a.Introduce(gone.ID(), "gone", silent.LocalAddr().String()); err != nil {
+	if err := errors.Join(a.Introduce(gone.ID(), RightsAll), a.Met(gone.ID(), "gone", silent.LocalAddr().String())); err != nil {
 		t.Fatal(err)
 	}
 	id := identity.EntityID{7}

@@ -26,7 +26,8 @@ const (
 	purposeChannel   = 6
 	purposeTraced    = 7 // the purpose follows the parent of a trace
 	purposeStandby   = 8
-	purposeDirectory = 9
+	purposeRaw       = 9 // what purposeDirectory was in earlier versions; refused
+	purposeDirectory = 10
 )
 
 // protocolVersion is the version of what nodes say to one another.
@@ -153,7 +154,7 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 	}
 	m.adopt(s)
 	if joined := m.joined.Load(); joined != nil && purpose == purposeJoin {
-		m.work.Go(func() { (*joined)(m.ctx, key) })
+		m.work.Go(func() { (*joined)(m.ctx, key, rights) })
 	}
 	if err := writeHello(stream, 0, mine); err != nil {
 		return nil, err
@@ -436,7 +437,11 @@ func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stre
 	case purpose[0] == purposeStandby:
 		m.serveStandby(ctx, from, handler, stream)
 	case purpose[0] == purposeDirectory:
-		m.serveDirectory(conn, from, stream)
+		m.serveDirectory(ctx, conn, from, stream)
+	case purpose[0] == purposeRaw:
+		m.config.Logger.Warn("refused a node that speaks the directory's protocol of an earlier version: upgrade it", "from", from)
+		m.noteDenied(from)
+		cut(stream)
 	case purpose[0] == purposeTunnel:
 		m.tunnel.offer(&streamConn{Stream: stream, local: conn.LocalAddr(), remote: conn.RemoteAddr(), from: from})
 	default:

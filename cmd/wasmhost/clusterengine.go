@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -40,13 +39,16 @@ type clusterEngine struct {
 	o      clusterOptions
 	mesh   *wire.Mesh
 	logger *slog.Logger
-	member *etcd.Member     // nil: this node has none
-	client *clientv3.Client // of the member, or of others'
-	done   <-chan struct{}  // closed when the member ended by itself; nil: never
+	member *etcd.Member          // nil: this node has none
+	client *clientv3.Client      // of the member, or of an etcd that is not the nodes'
+	remote *wire.DirectoryClient // where the node has neither: asks nodes with a vote
+	guard  *directory.Guard      // with member: what other nodes ask
+	done   <-chan struct{}       // closed when the member ended by itself; nil: never
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
-	voters []string // node ids, where the node is none
+	view    *directory.Member // set before the member runs
+	granted sync.Map          // identity.NodeID → struct{}: whose grants this process has looked after
 }
 
 // engineState is what a node keeps of its part in the embedded engine.
@@ -96,11 +98,12 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 		return nil, fmt.Errorf("%w: this node is in cluster %q, not %q", control.ErrOtherCluster, st.Name, o.name)
 	}
 	if !st.Voter {
-		if e.client == nil {
-			e.voters = st.Voters
-			e.client, err = etcd.DialNodes(st.Voters, e.dialNode, logger)
+		voters, err := nodeIDs(st.Voters)
+		if err != nil {
+			return nil, fmt.Errorf("reading the node's part in its cluster: %w", err)
 		}
-		return e, err
+		e.remote = mesh.AskDirectory(o.name, voters)
+		return e, nil
 	}
 	moved := false
 	if e.member == nil {
@@ -151,19 +154,29 @@ func (e *clusterEngine) placeMember(dir string, st *engineState) (bool, error) {
 func (e *clusterEngine) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.client, e.cancel, e.done = e.member.Client(), cancel, e.member.Done()
-	l := e.mesh.ListenDirectory()
+	e.guard = directory.NewGuard(directory.GuardOptions{Engine: e.directory(), Cluster: e.o.name, Logger: e.logger, Voters: e.list,
+		RemoveVoter: func(ctx context.Context, id identity.NodeID) error { return etcd.Remove(ctx, e.client, id.String()) }})
+	e.mesh.ServeDirectory(e.guard)
 	e.work.Go(func() { e.member.Promote(ctx, e.o.lease/4) })
-	e.work.Go(func() {
-		if err := e.member.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
-			e.logger.Error("serving the cluster's directory to other nodes", "error", err)
-		}
-	})
-	context.AfterFunc(ctx, func() { _ = l.Close() }) // never fails
+	e.work.Go(func() { e.grantSelf(ctx) })
+	context.AfterFunc(ctx, func() { e.mesh.ServeDirectory(nil) })
+}
+
+// directory is the engine as this node reaches it.
+func (e *clusterEngine) directory() directory.Engine {
+	if e.remote != nil {
+		return e.remote
+	}
+	return etcd.NewEngine(e.client, e.o.name)
 }
 
 // close ends the node's part; the others go on.
 func (e *clusterEngine) close() error {
 	if e == nil {
+		return nil
+	}
+	if e.remote != nil {
+		e.work.Wait()
 		return nil
 	}
 	if e.member == nil {
@@ -182,12 +195,15 @@ func (e *clusterEngine) ended() <-chan struct{} {
 	return e.done
 }
 
-func (e *clusterEngine) dialNode(ctx context.Context, node string) (net.Conn, error) {
-	id, err := identity.ParseNodeID(strings.TrimSuffix(node, ":80"))
-	if err != nil {
-		return nil, err
+func nodeIDs(texts []string) ([]identity.NodeID, error) {
+	out := make([]identity.NodeID, len(texts))
+	for i, text := range texts {
+		var err error
+		if out[i], err = identity.ParseNodeID(text); err != nil {
+			return nil, err
+		}
 	}
-	return e.mesh.DialDirectory(ctx, id)
+	return out, nil
 }
 
 // comeIn asks the nodes that this one trusts to let it come to their cluster, and
@@ -252,16 +268,23 @@ func (e *clusterEngine) askIn(ctx context.Context, addr, reach string, joined id
 		}
 		return 0
 	})
-	var silent error
+	var silent, denied error
 	for _, p := range peers {
 		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
-		in, err := control.AskIn(ask, e.mesh, p.ID, control.Admission{Cluster: e.o.name, Addr: reach})
+		in, err := control.AskIn(ask, e.mesh, p.ID, control.Admission{Cluster: e.o.name, Addr: reach, Directory: directory.ProtocolVersion})
 		cancel()
 		var said *control.Problem
+		if err == nil && !in.Voter && in.Directory != directory.ProtocolVersion {
+			err = fmt.Errorf("%w: node %s", directory.ErrVersion, p.ID)
+		}
 		switch {
 		case err == nil:
 			return e.admitted(in, addr, reach)
 		case errors.As(err, &said) && said.Code == "no-cluster":
+		case errors.As(err, &said) && said.Code == "removed": // a token may let it in at this moment
+			silent = fmt.Errorf("asking node %s: %w", p.ID, err)
+		case errors.As(err, &said) && said.Code == "denied" && p.ID != joined:
+			denied = fmt.Errorf("%w: node %s: %w", errNotLetIn, p.ID, said)
 		case errors.As(err, &said) && !said.Retriable && said.Status < 500:
 			return nil, fmt.Errorf("%w: %w", errNotLetIn, said)
 		default:
@@ -270,6 +293,9 @@ func (e *clusterEngine) askIn(ctx context.Context, addr, reach string, joined id
 		if p.ID == joined {
 			return nil, silent
 		}
+	}
+	if denied != nil {
+		return nil, denied
 	}
 	if silent != nil {
 		silent = fmt.Errorf("a trusted node may be in a cluster already: start it, or trust it no more: %w", silent)
@@ -280,10 +306,31 @@ func (e *clusterEngine) askIn(ctx context.Context, addr, reach string, joined id
 func (e *clusterEngine) admitted(in control.Admitted, addr, reach string) (*engineState, error) {
 	st := &engineState{Name: in.Cluster, Voter: in.Voter, Token: in.Token, Others: in.Others, Voters: in.Voters}
 	if !in.Voter {
-		return st, nil
+		return st, e.introduced(in.Nodes)
 	}
 	st.Addr, st.Reach = addr, reach
 	return st, st.seal(in.Secret, e.o.key)
+}
+
+// introduced makes the members trusted that a node has been told of when it was let in.
+func (e *clusterEngine) introduced(nodes []control.AdmittedNode) error {
+	for _, n := range nodes {
+		key, err := identity.ParseEntityID(n.Key)
+		if err != nil {
+			return fmt.Errorf("reading who is in the cluster: %w", err)
+		}
+		rights, err := wire.ParseRights(n.Rights)
+		if err != nil {
+			return fmt.Errorf("reading who is in the cluster: %w", err)
+		}
+		if err := e.mesh.Introduce(key, rights); err != nil {
+			return err
+		}
+		if err := e.mesh.Met(key, n.Name, n.Addr); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // found is the state of a cluster that begins.
@@ -406,7 +453,11 @@ func writeEngineState(dir string, st *engineState) error {
 // newMember makes the node's part in the directory.
 func (e *clusterEngine) newMember() (*directory.Member, error) {
 	self := directory.Node{Key: e.o.key.ID(), Name: e.mesh.Name(), Addr: e.mesh.Reach(), TTL: e.o.lease}
-	return directory.NewMember(directory.Options{Engine: etcd.NewEngine(e.client, e.o.name), Self: self, Logger: e.logger})
+	m, err := directory.NewMember(directory.Options{Engine: e.directory(), Self: self, Logger: e.logger, Granted: e.introduce})
+	if err == nil && e.guard != nil {
+		e.guard.See(m)
+	}
+	return m, err
 }
 
 // options make a runtime a node of the cluster; moved hears where daemons are.
@@ -415,7 +466,11 @@ func (e *clusterEngine) options(moved func(host.Moved)) (*host.ClusterOptions, e
 	if err != nil {
 		return nil, err
 	}
-	e.mesh.OnJoin(func(ctx context.Context, key identity.EntityID) {
+	e.view = m
+	e.mesh.OnJoin(func(ctx context.Context, key identity.EntityID, rights wire.Rights) {
+		if rights&wire.RightJoin == 0 {
+			return
+		}
 		if err := m.LetIn(ctx, key.Node()); err != nil {
 			e.logger.Error("letting a node into the cluster: where it was removed before, have it join with another token", "node", key.Node(), "error", err)
 		}
@@ -423,15 +478,12 @@ func (e *clusterEngine) options(moved func(host.Moved)) (*host.ClusterOptions, e
 	return &host.ClusterOptions{
 		Member: m, Moved: moved, Gone: e.mesh.Lost,
 		Removed: func(n directory.Node) {
+			e.granted.Delete(n.ID())
 			if err := e.mesh.Forget(n.Key); err != nil {
 				e.logger.Error("a node that was removed from the cluster", "node", n.ID(), "error", err)
 			}
 		},
-		Came: func(n directory.Node) {
-			if err := e.mesh.Introduce(n.Key, n.Name, n.Addr); err != nil {
-				e.logger.Error("a node of the cluster", "node", n.ID(), "error", err)
-			}
-		},
+		Came: func(n directory.Node) { e.came(m, n) },
 	}, nil
 }
 
@@ -481,7 +533,11 @@ func (e *clusterEngine) Peers(ctx context.Context) (map[string]control.ClusterMe
 	if len(e.o.etcd) > 0 {
 		return out, nil
 	}
-	list, err := e.list(ctx)
+	ask := e.list
+	if e.remote != nil {
+		ask = e.remote.Voters
+	}
+	list, err := ask(ctx)
 	for _, p := range list {
 		role := "voter"
 		if p.Learner {
@@ -494,61 +550,23 @@ func (e *clusterEngine) Peers(ctx context.Context) (map[string]control.ClusterMe
 	return out, err
 }
 
-func (e *clusterEngine) list(ctx context.Context) ([]etcd.Peer, error) {
-	if e.member != nil {
-		return e.member.Members(ctx)
-	}
-	return etcd.List(ctx, e.client)
-}
-
-// Admit implements control.Engine.
-func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a control.Admission) (out control.Admitted, err error) {
-	if len(e.o.etcd) > 0 {
-		return out, fmt.Errorf("%w with an engine of its own: start the node with --etcd too", host.ErrNoCluster)
-	}
-	if a.Cluster != e.o.name {
-		return out, fmt.Errorf("%w: it is in cluster %q, not %q", control.ErrOtherCluster, e.o.name, a.Cluster)
-	}
-	out = control.Admitted{Cluster: e.o.name, Voters: e.voters}
-	if e.member == nil {
-		return out, nil
-	}
+// list returns the members as the one of this node knows them.
+func (e *clusterEngine) list(ctx context.Context) ([]directory.Voter, error) {
 	list, err := e.member.Members(ctx)
-	if err != nil {
-		return out, err
+	out := make([]directory.Voter, len(list))
+	for i, p := range list {
+		out[i] = directory.Voter{Name: p.Name, Addr: p.Addr, Learner: p.Learner, Leader: p.Leader}
 	}
-	count := 0
-	for _, p := range list {
-		if p.Name == node.String() {
-			continue
-		}
-		count++
-		if p.Name != "" && !p.Learner {
-			out.Voters = append(out.Voters, p.Name)
-		}
-	}
-	if count >= e.o.voters {
-		return out, nil
-	}
-	st, err := readEngineState(filepath.Join(e.o.data, "cluster"))
-	if err != nil {
-		return out, err
-	}
-	secret, err := st.secret(e.o.key)
-	if err != nil {
-		return out, err
-	}
-	if out.Others, err = e.member.Admit(ctx, node.String(), a.Addr); err != nil {
-		return out, err
-	}
-	out.Voter, out.Token, out.Secret = true, st.Token, secret[:]
-	return out, nil
+	return out, err
 }
 
 // Remove implements control.Engine.
 func (e *clusterEngine) Remove(ctx context.Context, node identity.NodeID) error {
 	if len(e.o.etcd) > 0 {
 		return nil
+	}
+	if e.remote != nil {
+		return e.remote.RemoveVoter(ctx, node)
 	}
 	return etcd.Remove(ctx, e.client, node.String())
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/wire"
 	"wasmhost/wire/control"
 )
 
@@ -48,9 +51,19 @@ does at the start. - reads the token from standard input.`, Example: `  wasmhost
 
 --rights says what the node that joins may do here ("wasmhost node trust grant --help");
 without, read,operate,migrate,channels: all but to push kinds, for a kind is code that
-runs here.`,
+runs here.
+
+On a node of a cluster the token lets the other into the cluster too: its rights are
+all,join unless --rights says otherwise. A node with other rights than that gets no vote
+in the cluster's directory; one without join does not come in.`,
 		Example: `  wasmhost node token --ttl 10m
   wasmhost node token --rights read,migrate -o json`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+			if !c.Flags().Changed("rights") {
+				var err error
+				if rights, err = a.tokenRights(c.Context()); err != nil {
+					return err
+				}
+			}
 			t, err := a.client().Token(c.Context(), ttl, rights)
 			if err != nil {
 				return err
@@ -59,7 +72,7 @@ runs here.`,
 			return a.print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) }, func() string { return t.Token })
 		}}
 	token.Flags().DurationVar(&ttl, "ttl", time.Hour, "for how long the token is good")
-	token.Flags().StringVar(&rights, "rights", defaultRights, "what the node that joins may do here: all, none, or some of read,operate,migrate,channels,kinds")
+	token.Flags().StringVar(&rights, "rights", "", "what the node that joins may do here: none, or some of all,read,operate,migrate,channels,kinds,join (default: "+defaultRights+"; on a node of a cluster all,join)")
 	trust := &cobra.Command{Use: "trust", Short: "Trusted nodes"}
 	var yes bool
 	rm := &cobra.Command{Use: "rm NODE", Short: "Trust a node no longer", Example: "  wasmhost node trust rm b --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
@@ -73,7 +86,7 @@ runs here.`,
 		return a.printNode(n)
 	}}
 	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	grant := &cobra.Command{Use: "grant NODE RIGHTS", Short: "Set what a trusted node may do here: all, none, or some of read,operate,migrate,channels,kinds", Long: grantHelp,
+	grant := &cobra.Command{Use: "grant NODE RIGHTS", Short: "Set what a trusted node may do here: none, or some of all,read,operate,migrate,channels,kinds,join", Long: grantHelp,
 		Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 			n, err := a.client().Grant(c.Context(), args[0], args[1])
 			if err != nil {
@@ -89,6 +102,19 @@ runs here.`,
 	return c
 }
 
+// tokenRights are what a token gives if nothing else was said.
+func (a *app) tokenRights(ctx context.Context) (string, error) {
+	s, err := a.client().Cluster(ctx)
+	var p *control.Problem
+	switch {
+	case err == nil && s.Engine == "embedded":
+		return wire.RightsVoter.String(), nil
+	case err == nil, errors.As(err, &p) && p.Code == "no-cluster":
+		return defaultRights, nil
+	}
+	return "", err
+}
+
 const grantHelp = `Set what a trusted node may do here. Every trusted node may send events and ask
 where daemons are. Beside that there are:
 
@@ -99,8 +125,10 @@ where daemons are. Beside that there are:
   channels  publish on this node's channels that ask for no token, and subscribe
             daemons to them
   kinds     push kinds here, and new versions of them
+  join      come into this node's cluster; with all the others, get a vote there, and
+            decide who else is in it
 
-RIGHTS is all, none, or some of these with commas between. Daemons are spawned, kinds
+RIGHTS is none, or some of these with commas between; all stands for every one but join. Daemons are spawned, kinds
 forgotten and tokens issued by the node's owner alone.`
 
 func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {

@@ -64,6 +64,7 @@ type Guard struct {
 	voters      func(context.Context) ([]Voter, error)
 	removeVoter func(context.Context, identity.NodeID) error
 	view        atomic.Pointer[Member] // of the node that has it
+	onRefused   atomic.Pointer[func(identity.NodeID)]
 }
 
 // NewGuard makes one.
@@ -78,11 +79,17 @@ func NewGuard(o GuardOptions) *Guard {
 // evicted.
 func (g *Guard) See(m *Member) { g.view.Store(m) }
 
+// OnRefused has fn called with each node whose request is denied or malformed.
+func (g *Guard) OnRefused(fn func(identity.NodeID)) { g.onRefused.Store(&fn) }
+
 func (g *Guard) tick(d time.Duration) *time.Ticker { return time.NewTicker(d) }
 
 func (g *Guard) refused(c Caller, err error) {
 	if errors.Is(err, ErrDenied) || errors.Is(err, ErrMalformed) || errors.Is(err, ErrVersion) {
 		g.logger.Warn("refused a request to the cluster's directory", "node", c.id(), "error", err)
+		if fn := g.onRefused.Load(); fn != nil {
+			(*fn)(c.id())
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"wasmhost/host"
@@ -45,6 +46,10 @@ type ClusterMember struct {
 type Admission struct {
 	Cluster string `json:"cluster"` // its name
 	Addr    string `json:"addr"`    // HOST:PORT, TCP, where it would listen for the engine's members
+
+	// Directory is the version of the protocol by which the node would ask the
+	// directory, if it gets no vote; 0: one that is answered no more.
+	Directory int `json:"directory,omitempty"`
 }
 
 // Admitted is what it is answered.
@@ -55,6 +60,17 @@ type Admitted struct {
 	Others  string   `json:"others,omitempty"` // with Voter: the members
 	Secret  []byte   `json:"secret,omitempty"` // with Voter
 	Voters  []string `json:"voters"`           // node ids of the members
+
+	Directory int            `json:"directory,omitempty"` // as in Admission: what the members answer
+	Nodes     []AdmittedNode `json:"nodes,omitempty"`     // the members, for a node that does not know them
+}
+
+// AdmittedNode introduces a node of the cluster to one that comes.
+type AdmittedNode struct {
+	Key    string `json:"key"`
+	Name   string `json:"name,omitempty"`
+	Addr   string `json:"addr,omitempty"`
+	Rights string `json:"rights"` // what it was granted in the cluster
 }
 
 // Engine is what the API needs of the part that a node has in its cluster's
@@ -65,7 +81,8 @@ type Engine interface {
 	Kind() string
 
 	// Peers lists the members of an embedded engine, by node id; Admit lets a node
-	// come; Remove takes one out of the members.
+	// come that is a member of the cluster or has wire.RightJoin; Remove takes one out of
+	// the members.
 	Peers(ctx context.Context) (map[string]ClusterMember, error)
 	Admit(ctx context.Context, node identity.NodeID, a Admission) (Admitted, error)
 	Remove(ctx context.Context, node identity.NodeID) error
@@ -169,6 +186,28 @@ func (s *Server) getCluster(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, out)
+}
+
+// joins refuses peers that have not the right to come to the cluster, and are not in it.
+func (s *Server) joins(h handler) handler {
+	needs := s.needs(wire.RightJoin, h)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if from, ok := wire.PeerOf(r.Context()); ok && s.isMember(from) {
+			return h(w, r)
+		}
+		return needs(w, r)
+	}
+}
+
+// isMember reports whether a peer is a member of this node's cluster, under the key that
+// it has here.
+func (s *Server) isMember(id identity.NodeID) bool {
+	m, err := s.rt.Cluster()
+	if err != nil {
+		return false
+	}
+	p, err := s.mesh.FindPeer(id.String())
+	return err == nil && slices.ContainsFunc(m.Nodes(), func(n directory.NodeState) bool { return n.Key == p.Key })
 }
 
 // postMember lets the node that asks come to the cluster.

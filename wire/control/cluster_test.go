@@ -58,7 +58,7 @@ func serveClustered(t *testing.T, name string, mem *directory.Memory) *clusterNo
 	var node *wire.Node
 	rt := must[*host.Runtime](t)(host.New(ctx, host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, Cluster: &host.ClusterOptions{Member: m,
 		Came: func(n directory.Node) {
-			if err := mesh.Introduce(n.Key, n.Name, n.Addr); err != nil {
+			if err := errors.Join(mesh.Introduce(n.Key, wire.RightsAll), mesh.Met(n.Key, n.Name, n.Addr)); err != nil {
 				t.Error(err)
 			}
 		},
@@ -184,6 +184,39 @@ func TestNoCluster(t *testing.T) {
 		var p *Problem
 		if !errors.As(err, &p) || p.Code != "no-cluster" && name != "standbys" || p.Code != "kind-not-found" && name == "standbys" {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOnlyJoinLetsANodeIn has a peer that is in no cluster ask to come in, with each
+// right, and then do whatever else there is to do about a cluster.
+func TestOnlyJoinLetsANodeIn(t *testing.T) {
+	a := serveClustered(t, "a", directory.NewMemory())
+	peer := newNode(t, "peer")
+	token := must[string](t)(a.mesh.Token(time.Minute, 0))
+	must[identity.NodeID](t)(peer.mesh.Join(ctx, token))
+	c := NewClient(peer.mesh.HTTPTransport(a.mesh.Self()))
+	key := must[wire.PeerInfo](t)(a.mesh.FindPeer(peer.mesh.Self().String())).Key
+	for _, rights := range []wire.Rights{0, wire.RightRead, wire.RightOperate, wire.RightMigrate, wire.RightOperate | wire.RightMigrate, wire.RightChannels, wire.RightKinds, wire.RightsAll, wire.RightJoin} {
+		if err := a.mesh.Grant(key, rights); err != nil {
+			t.Fatal(err)
+		}
+		in, err := AskIn(ctx, peer.mesh, a.mesh.Self(), Admission{Cluster: "test", Addr: "127.0.0.1:1", Directory: directory.ProtocolVersion})
+		var p *Problem
+		if rights&wire.RightJoin != 0 {
+			if err != nil {
+				t.Errorf("with %v: %v", rights, err)
+			}
+			continue
+		}
+		if !errors.As(err, &p) || p.Code != "denied" || len(in.Secret) != 0 {
+			t.Errorf("with %v: got %v and a secret of %d bytes, want denied", rights, err, len(in.Secret))
+		}
+		if _, err := c.RemoveMember(ctx, "a"); !errors.As(err, &p) || p.Code != "denied" {
+			t.Errorf("with %v, removing a member: got %v, want denied", rights, err)
+		}
+		if _, err := c.Cluster(ctx); rights&wire.RightRead == 0 && (!errors.As(err, &p) || p.Code != "denied") {
+			t.Errorf("with %v, asking how the cluster stands: got %v, want denied", rights, err)
 		}
 	}
 }

@@ -45,9 +45,9 @@ var operations = map[string]operation{
 	"POST /v1/nodes/{node}/drain":   {summary: "Move every daemon of a node to others.", scope: ScopeOperate, body: Drain{}, lines: DrainStep{}},
 	"DELETE /v1/nodes/{node}/drain": {summary: "End a drain: the node takes daemons again.", scope: ScopeOperate, answer: Node{}},
 	"POST /v1/token": {summary: "Issue a token by which another node joins this one.", answer: Token{},
-		query: []parameter{{name: "ttl", is: "string", what: "How long it is good, such as 1h; absent: an hour."}, {name: "rights", is: "string", what: "Needed: all, none, or some of read,operate,migrate,channels,kinds."}}},
+		query: []parameter{{name: "ttl", is: "string", what: "How long it is good, such as 1h; absent: an hour."}, {name: "rights", is: "string", what: "Needed: none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join."}}},
 	"POST /v1/join":           {summary: "Join the node that issued a token.", body: Token{}, answer: Node{}},
-	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{name: "rights", is: "string", what: "Needed: all, none, or some of read,operate,migrate,channels,kinds."}}},
+	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{name: "rights", is: "string", what: "Needed: none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join."}}},
 	"DELETE /v1/trust/{node}": {summary: "Trust a node no more.", answer: Node{}},
 
 	"GET /v1/cluster":                   {summary: "How the node's cluster stands.", scope: ScopeRead, answer: ClusterStatus{}},

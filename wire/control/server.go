@@ -96,7 +96,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"GET /v1/proofs":                s.owner(s.getProofs),
 		"GET /v1/cluster":               s.needs(wire.RightRead, s.getCluster),
 
-		"POST /v1/cluster/members":          s.needs(wire.MemberRights, s.postMember),
+		"POST /v1/cluster/members":          s.joins(s.postMember),
 		"DELETE /v1/cluster/members/{node}": s.owner(s.deleteMember),
 
 		"POST /v1/proofs":         s.owner(s.postProof),

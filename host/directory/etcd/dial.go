@@ -14,7 +14,6 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
 )
 
 // DialConfig says where an etcd is, and who asks.
@@ -72,21 +71,6 @@ func Dial(c DialConfig) (*clientv3.Client, error) {
 	client, err := clientv3.New(config)
 	if err != nil {
 		return nil, fmt.Errorf("asking etcd: %w", err)
-	}
-	return client, nil
-}
-
-// DialNodes makes a client of members that nodes run, by dial. The caller closes it.
-func DialNodes(nodes []string, dial func(ctx context.Context, node string) (net.Conn, error), l *slog.Logger) (*clientv3.Client, error) {
-	endpoints := make([]string, len(nodes))
-	for i, n := range nodes {
-		endpoints[i] = "http://" + n // the session between the nodes is encrypted
-	}
-	config := clientConfig(endpoints, l)
-	config.DialOptions = []grpc.DialOption{grpc.WithContextDialer(dial)}
-	client, err := clientv3.New(config)
-	if err != nil {
-		return nil, fmt.Errorf("asking the cluster's members: %w", err)
 	}
 	return client, nil
 }

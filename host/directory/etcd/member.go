@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
 )
 
 // Config says what a member of the embedded etcd is made of.
@@ -113,12 +111,6 @@ func (m *Member) Moved(ctx context.Context, reach string) {
 			return
 		}
 	}
-}
-
-// Serve answers clients that come by l, such as nodes that are no members, until l
-// closes.
-func (m *Member) Serve(l net.Listener) error {
-	return v3rpc.Server(m.etcd.Server, nil, nil).Serve(l)
 }
 
 // Close ends the member; the others go on. A second call does nothing.

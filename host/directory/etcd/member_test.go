@@ -2,10 +2,12 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -159,5 +161,49 @@ func TestNoStranger(t *testing.T) {
 	if m, err := Start(Config{Dir: filepath.Join(t.TempDir(), "etcd"), Name: "b", Addr: addr, Others: others, Token: "test", Secret: other, TTL: time.Second, Logger: slog.New(slog.DiscardHandler)}); err == nil {
 		_ = m.Close()
 		t.Error("it takes part")
+	}
+}
+
+// TestAMemberHasOnePortAndItAsksForACertificate looks at what a member listens on, and
+// speaks to it without the cluster's key.
+func TestAMemberHasOnePortAndItAsksForACertificate(t *testing.T) {
+	secret, err := NewSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := NewSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := start(t, Config{Dir: filepath.Join(t.TempDir(), "etcd"), Name: "a", Addr: freeAddr(t), Secret: secret})
+	if len(a.etcd.Clients) != 0 || len(a.etcd.Peers) != 1 {
+		t.Errorf("it listens for clients %d times, for members %d times; want 0 and 1", len(a.etcd.Clients), len(a.etcd.Peers))
+	}
+	files, err := other.write(t.TempDir(), "stranger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := tls.LoadX509KeyPair(files.cert, files.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]*tls.Config{
+		"without a certificate":             {InsecureSkipVerify: true},
+		"with one of another cluster's key": {InsecureSkipVerify: true, Certificates: []tls.Certificate{stranger}},
+	} {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: c, DisableKeepAlives: true}}
+		for _, path := range []string{"/members", "/version", "/raft", "/v3/kv/range"} {
+			res, err := client.Get(PeerURL(a.config.Addr) + path)
+			if err == nil {
+				_ = res.Body.Close()
+				t.Errorf("%s, %s was answered: %s", what, path, res.Status)
+			}
+		}
+	}
+	if res, err := http.Get("http://" + a.config.Addr + "/members"); err == nil {
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("without TLS it was answered: %s", res.Status)
+		}
 	}
 }

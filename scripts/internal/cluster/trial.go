@@ -81,7 +81,10 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 	for i, n := range t.nodes {
 		n.Args = []string{"--cluster", "--lease", t.lease.String()}
 		if i > 0 {
-			token, err := t.nodes[0].Client.Token(ctx, time.Minute, "all")
+			token, err := t.nodes[0].Client.Token(ctx, time.Minute, "all,join")
+			if err != nil && t.other != "" { // a build that has no such right
+				token, err = t.nodes[0].Client.Token(ctx, time.Minute, "all")
+			}
 			if err != nil {
 				return err
 			}
