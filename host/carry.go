@@ -86,7 +86,7 @@ func (r *Runtime) takeSent(ctx context.Context, m *channel.Carry) error {
 		if err != nil {
 			return err
 		}
-		if err := d.enter(ctx); errors.Is(err, ErrMailboxFull) {
+		if err := d.enter(ctx, carried(m.Effects[i:])); errors.Is(err, ErrMailboxFull) {
 			return fmt.Errorf("%w: %w", channel.ErrBusy, err)
 		} else if err != nil {
 			return err
@@ -103,6 +103,15 @@ func (r *Runtime) takeSent(ctx context.Context, m *channel.Carry) error {
 		i += n
 	}
 	return nil
+}
+
+// carried returns how many bytes of payload the effects have.
+func carried(list []channel.Carriage) int {
+	n := 0
+	for i := range list {
+		n += len(list[i].Payload)
+	}
+	return n
 }
 
 // takeSome applies effects that are new to the daemon, and returns of how many

@@ -134,7 +134,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 	for wait := courierFirst; ; wait = min(2*wait, courierMost) {
 		d, err := c.rt.find(c.daemon)
 		if err == nil {
-			err = d.enter(ctx)
+			err = d.attend(ctx)
 		}
 		if err != nil {
 			if gone(err) || !pause(ctx, wait) {
@@ -208,7 +208,7 @@ func (c *courier) settle(ctx context.Context, list []channel.Carriage, lost stri
 	if err != nil {
 		return err
 	}
-	if err := d.enter(ctx); err != nil {
+	if err := d.attend(ctx); err != nil {
 		return err
 	}
 	defer d.mu.Unlock()
@@ -380,7 +380,7 @@ func (c *courier) credentials(ctx context.Context) (residence, token []byte, err
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := d.enter(ctx); err != nil {
+	if err := d.attend(ctx); err != nil {
 		return nil, nil, err
 	}
 	defer d.mu.Unlock()

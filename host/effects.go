@@ -275,7 +275,9 @@ func (r *Runtime) Effects(id identity.EntityID) (Effects, error) {
 	}
 	seen := d.does.Load()
 	if seen == nil {
-		d.mu.Lock()
+		if err := d.peek(r.ctx); err != nil {
+			return Effects{}, err
+		}
 	} else if !d.mu.TryLock() {
 		return r.withReasons(id, *seen), nil
 	}
@@ -365,7 +367,7 @@ func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64
 		if err != nil {
 			return 0, err
 		}
-		if err := d.enter(ctx); err != nil {
+		if err := d.enter(ctx, 0); err != nil {
 			return 0, err
 		}
 		next, more, err := d.fireOne()

@@ -35,6 +35,7 @@ var (
 // Errors of delivery.
 var (
 	ErrMailboxFull = errors.New("the daemon's mailbox is full")
+	ErrManyReaders = errors.New("too many callers wait to look at the daemon")
 	ErrTooLarge    = errors.New("the event is larger than the limit")
 	ErrHorizonFull = errors.New("the daemon remembers as many senders as it may")
 	ErrComing      = errors.New("the daemon is on its way to this node")

@@ -17,6 +17,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"wasmhost/host/budget"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -60,6 +61,10 @@ type Options struct {
 	// together: above it those leave that were idle longest. 0: no bound.
 	PassivateAfter time.Duration
 	ActiveBytes    int64
+
+	// Budgets bound the bytes that queues hold; the node's mesh has the same. nil: of
+	// the default sizes.
+	Budgets *budget.Set
 }
 
 // Where a runtime stands in its life. There is no way back.
@@ -121,6 +126,7 @@ type Runtime struct {
 	meters   meters
 
 	happenings feed[Happening]
+	budgets    *budget.Set
 
 	compiling sync.Mutex // one module at a time
 }
@@ -142,6 +148,9 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew = o.TokenSkew
+	if r.budgets = o.Budgets; r.budgets == nil {
+		r.budgets = budget.NewSet(budget.Sizes{})
+	}
 	fill(&r.logger, slog.Default())
 	fill(&r.cpEvery, 1024)
 	if r.clock == nil {
@@ -167,6 +176,14 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		r.cluster = newClustered(r, o.Cluster)
 	}
 	return r, nil
+}
+
+// Budgets returns what bounds the bytes that queues hold.
+func (r *Runtime) Budgets() *budget.Set { return r.budgets }
+
+// following is the budget of those who follow what the node publishes.
+func (r *Runtime) following() followBudget {
+	return followBudget{r.budgets.Followers, budget.OneFollower}
 }
 
 // Self returns the node's id.
