@@ -21,6 +21,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/identity"
 )
 
@@ -32,6 +33,7 @@ type Config struct {
 	Trust    TrustStore // nil: in memory
 	Logger   *slog.Logger
 	Clock    func() time.Time // nil: time.Now
+	Budgets  *budget.Set      // of bytes that peers can make the node hold; nil: of the default sizes
 }
 
 // Bounds on what a peer can make a node hold.
@@ -49,6 +51,7 @@ const (
 	codeUntrusted = 1
 	codeProtocol  = 2
 	codeAborted   = 3
+	codeSlow      = 4 // answers that the peer does not read hold up others
 )
 
 // ErrUntrusted says that one of the two nodes does not trust the other's key.
@@ -92,6 +95,9 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.Budgets == nil {
+		c.Budgets = budget.NewSet(budget.Sizes{})
 	}
 	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]chan struct{}),
 		denied: make(map[identity.NodeID]uint64)}

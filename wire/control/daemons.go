@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/host/directory"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -31,6 +32,9 @@ func hexInto(dst []byte, s string) error {
 func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
 	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
+		if errors.Is(err, ErrBodiesFull) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: reading the body: %w", errBadRequest, err)
 	}
 	return buf.Bytes(), nil
@@ -138,7 +142,7 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	}
 	snap, err := host.ReadSnapshot(http.MaxBytesReader(w, r.Body, maxSnapshot), maxSnapshot)
 	switch {
-	case errors.Is(err, host.ErrBadSnapshot):
+	case errors.Is(err, host.ErrBadSnapshot), errors.Is(err, ErrBodiesFull):
 		return err
 	case err != nil:
 		return fmt.Errorf("%w: reading the body: %w", errBadRequest, err)
@@ -323,10 +327,11 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newLines(w, r)
+	out := s.following(w, r)
+	defer out.leave()
 	out.begin()
 	for o := range outputs {
-		if err := out.write(OutputOf(o)); err != nil {
+		if err := out.hold(len(o.Payload), func() error { return out.write(OutputOf(o)) }); err != nil {
 			return nil
 		}
 	}
@@ -428,7 +433,9 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sender, submit, err := s.sender(r)
+	room, leave := s.answerRoom(r.Context())
+	defer leave()
+	sender, submit, err := s.sender(r, room, nil)
 	if err != nil {
 		return err
 	}
@@ -437,19 +444,23 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	defer t.Release()
 	res, err := t.Wait(r.Context())
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, sentOf(res))
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(guard(w, room).Writer(w)).Encode(sentOf(res)) // the client is gone if this fails
+	return nil
 }
 
 // submit sends one event after those before it.
 type submit func(ctx context.Context, payload []byte) (*wire.Ticket, error)
 
 // sender opens a sender to the daemon, or to the group. With ?id=SENDER/NUMBER its
-// events are that sender's, from that number on; else nobody can send them again.
-func (s *Server) sender(r *http.Request) (interface{ Close() }, submit, error) {
+// events are that sender's, from that number on; else nobody can send them again. Of
+// answers see wire.Sender.Hold.
+func (s *Server) sender(r *http.Request, room, wanted *budget.Budget) (interface{ Close() }, submit, error) {
 	var named EventID
 	if q := r.URL.Query(); q.Has("id") {
 		var err error
@@ -466,7 +477,7 @@ func (s *Server) sender(r *http.Request) (interface{ Close() }, submit, error) {
 	}
 	ref := r.PathValue("ref")
 	if name, ok := strings.CutPrefix(ref, groupPrefix); ok {
-		g, err := s.openGroup(r, name, named.Sender != "")
+		g, err := s.openGroup(r, name, named.Sender != "", room, wanted)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -477,6 +488,9 @@ func (s *Server) sender(r *http.Request) (interface{ Close() }, submit, error) {
 		return nil, nil, err
 	}
 	sender, err := s.node.OpenSender(r.Context(), id, at, identity.EntityID{})
+	if err == nil {
+		sender.Hold(room, nil)
+	}
 	if err != nil || named.Sender == "" {
 		return sender, sender.Submit, err
 	}
