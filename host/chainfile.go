@@ -86,12 +86,14 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 // many records that has, once they are durable. A daemon that cannot go on still
 // has what is stored.
 func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *Checkpoint, error) {
-	if err := d.enter(ctx); err != nil {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.state != stateFailed && d.state != stateDiverged {
+	if err := d.look(ctx); err != nil {
+		if ctx.Err() != nil || !d.cannotGoOn() {
 			return 0, nil, err
 		}
+		if peekErr := d.peek(ctx); peekErr != nil {
+			return 0, nil, errors.Join(err, peekErr)
+		}
+		defer d.mu.Unlock()
 		end, seal, sealErr := r.storedSeal(ctx, d.id)
 		if sealErr != nil {
 			return 0, nil, errors.Join(err, sealErr)

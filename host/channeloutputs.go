@@ -68,13 +68,18 @@ func (s *outputsOf) head() uint64 {
 	if err != nil {
 		return 0
 	}
-	d.mu.Lock()
+	if !d.mu.TryLock() {
+		return d.info().Sequence // as it was before the event that it processes
+	}
 	defer d.mu.Unlock()
 	return d.chain.Head().Sequence
 }
 
 // outputsAtOnce is how many outputs are sent together.
-const outputsAtOnce = 64
+const (
+	outputsAtOnce = 64
+	outputsBytes  = 1 << 20 // after which no further one is
+)
 
 func (s *outputsOf) read(ctx context.Context, sequence uint64) (chunk channel.Chunk, lost uint64, wait <-chan struct{}, err error) {
 	for {
@@ -163,9 +168,16 @@ func (t *outputsTail) hold(o Output, ok bool) {
 	t.ended = !ok
 }
 
-// take returns what is there, up to outputsAtOnce.
+func payloads(list []Output) (n int) {
+	for i := range list {
+		n += len(list[i].Payload)
+	}
+	return n
+}
+
+// take returns what is there, up to outputsAtOnce and outputsBytes.
 func (t *outputsTail) take() []Output {
-	for len(t.held) < outputsAtOnce && !t.ended {
+	for len(t.held) < outputsAtOnce && payloads(t.held) < outputsBytes && !t.ended {
 		select {
 		case o, ok := <-t.from:
 			t.hold(o, ok)

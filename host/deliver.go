@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/budget"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -16,6 +17,18 @@ type Pending struct {
 	result Result
 	err    error
 	ticket *ticket
+	hold   *budget.Hold // of the result, where the event's caller has a budget
+}
+
+// Release says that the result is passed on: its bytes no longer count in the budget
+// that the event was given. It must be called for every event that has a budget.
+func (p *Pending) Release() { p.hold.Done() }
+
+// Drop is Release for a caller whom alone Wait serves: Wait returns an empty result
+// from then on, and nothing keeps its bytes.
+func (p *Pending) Drop() {
+	p.Release()
+	p.result = Result{}
 }
 
 // NewPending returns an event that something else than a Runtime has taken, and what
@@ -144,16 +157,66 @@ func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *Event)
 	if err := r.mayRun(id); err != nil {
 		return Pending{}, err
 	}
-	if err := d.enter(ctx); err != nil {
+	if err := d.enter(ctx, len(ev.Payload)); err != nil {
+		return Pending{}, err
+	}
+	hold, err := d.roomForAnswer(ctx, ev)
+	if err != nil {
 		return Pending{}, err
 	}
 	defer d.mu.Unlock()
 	defer d.show()
 	p, err := d.apply(ev)
+	if p.hold = hold; err != nil {
+		hold.Done()
+	} else if hold != nil {
+		hold.Set(p.result.held())
+	}
 	if err == nil && d.replica != nil && (p.ticket == nil || p.result.Duplicate) {
 		p.ticket = d.replica.barrier() // nothing was written, and the answer is an answer
 	}
 	return p, err
+}
+
+// outputCost is what an output takes besides its payload, pendingCost what an event
+// does that is not yet answered.
+const (
+	outputCost  = 192
+	pendingCost = 512
+)
+
+// held returns how many bytes the result takes.
+func (r *Result) held() int64 {
+	n := int64(pendingCost)
+	for i := range r.Outputs {
+		n += outputCost + int64(len(r.Outputs[i].Payload))
+	}
+	return n
+}
+
+// roomForAnswer reserves the most that the event's answer can take, in the budget that
+// the event has: an event whose answer has no room is not processed. Where that has to
+// be waited for, the daemon goes on with others and is entered again. It needs d.mu,
+// which it has released where it returns an error.
+func (d *hosted) roomForAnswer(ctx context.Context, ev *Event) (*budget.Hold, error) {
+	if ev.Answers == nil {
+		return nil, nil
+	}
+	most := pendingCost + int64(d.limits.OutputBytes) + outputCost*int64(d.limits.OutputCount)
+	most = min(most, ev.Answers.Limit())
+	if hold := ev.Answers.TakeHold(most); hold != nil {
+		return hold, nil
+	}
+	d.mu.Unlock()
+	hold, err := ev.Answers.Reserve(ctx, most)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.enter(ctx, len(ev.Payload)); err != nil {
+		hold.Done()
+		return nil, err
+	}
+	return hold, nil
 }
 
 // room returns nil when the store takes new records.

@@ -280,7 +280,9 @@ func (r *Runtime) Effects(id identity.EntityID) (Effects, error) {
 	}
 	seen := d.does.Load()
 	if seen == nil {
-		d.mu.Lock()
+		if err := d.peek(r.ctx); err != nil {
+			return Effects{}, err
+		}
 	} else if !d.mu.TryLock() {
 		return r.withReasons(id, *seen), nil
 	}

@@ -36,6 +36,7 @@ var (
 var (
 	ErrHalted      = errors.New("the daemon is stopped: it takes no events until it is started")
 	ErrMailboxFull = errors.New("the daemon's mailbox is full")
+	ErrManyReaders = errors.New("too many callers wait to look at the daemon")
 	ErrTooLarge    = errors.New("the event is larger than the limit")
 	ErrHorizonFull = errors.New("the daemon remembers as many senders as it may")
 	ErrSenderQuota = errors.New("the daemon remembers as many senders of this peer or token as it may")

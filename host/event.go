@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"wasmhost/abi"
+	"wasmhost/host/budget"
 	"wasmhost/identity"
 )
 
@@ -36,6 +37,11 @@ type Event struct {
 	// Payload is the event's content. It belongs to the caller, who must not
 	// change it until the delivery has returned.
 	Payload []byte
+
+	// Answers is where the bytes of the event's result count until Pending.Release; an
+	// event for whose result there is no room waits and is not processed meanwhile.
+	// nil: they count nowhere, and Release is not needed.
+	Answers *budget.Budget
 }
 
 // MaxEventNumber is the highest number of an event.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"runtime"
 	"sync"
 
 	"context"
@@ -27,7 +28,7 @@ func (r *Runtime) Grasp(id identity.EntityID) (func(Event) (Result, error), erro
 		return nil, err
 	}
 	return func(ev Event) (Result, error) {
-		if err := d.enter(context.Background()); err != nil {
+		if err := d.enter(context.Background(), 0); err != nil {
 			return Result{}, err
 		}
 		defer d.mu.Unlock()
@@ -162,4 +163,27 @@ func CompileWaiters(r *Runtime) int {
 		n += f.waiting
 	}
 	return n
+}
+
+// AwaitReaders waits until so many readers wait for the daemon; -1: until none do.
+func (r *Runtime) AwaitReaders(id identity.EntityID, n int64) {
+	d, err := r.find(id)
+	for err == nil && (n > 0 && d.readers.Load() < n || n < 0 && d.readers.Load() > 0) {
+		runtime.Gosched()
+	}
+}
+
+// AwaitBrought waits until events of so many bytes wait for the daemon.
+func (r *Runtime) AwaitBrought(id identity.EntityID, n int) {
+	d, err := r.find(id)
+	for err == nil && d.brought.Load() < int64(n) {
+		runtime.Gosched()
+	}
+}
+
+// AwaitFollowers waits until followers hold so many bytes.
+func (r *Runtime) AwaitFollowers(n int64) {
+	for r.budgets.Followers.Use().Used != n {
+		runtime.Gosched()
+	}
 }

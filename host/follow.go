@@ -14,8 +14,14 @@ type emitted struct {
 	ticket *ticket
 }
 
-// tailBuffer is how far who tails a daemon may lag before it is cut.
+// tailBuffer is by how many outputs who tails a daemon may lag before it is cut; in
+// bytes, its budget says it.
 const tailBuffer = 4096
+
+// followOutputs begins to follow the daemon's outputs.
+func (d *hosted) followOutputs(ctx context.Context) *queue[emitted] {
+	return d.feed.follow(ctx, tailBuffer, d.rt.following(), func(e *emitted) int64 { return int64(len(e.Payload)) })
+}
 
 // Tail returns the daemon's outputs from now on, each once it is durable. The
 // channel is closed as that of FollowLogs.
@@ -25,9 +31,10 @@ func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan Output
 		return nil, err
 	}
 	out := make(chan Output)
-	in := d.feed.subscribe(ctx, tailBuffer)
+	in := d.followOutputs(ctx)
 	go func() {
 		defer close(out)
+		defer in.stop()
 		_ = relay(ctx, out, in, 0) // the closed channel says that it ended
 	}()
 	return out, nil
@@ -55,42 +62,96 @@ func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence 
 			return nil, fmt.Errorf("%w: of daemon %s, before output %d", ErrNoHistory, id.Origin(), begin.Head.Sequence+1)
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	in := d.feed.subscribe(ctx, tailBuffer)
-	if err := d.enter(ctx); err != nil {
-		cancel()
+	t := &tailing{d: d, out: make(chan Output), sequence: sequence}
+	if err := t.begin(ctx); err != nil {
 		return nil, err
 	}
-	end, last := d.index, d.last
-	d.mu.Unlock()
-	if !r.startWork() {
-		cancel()
-		return nil, ErrShuttingDown
+	return t.out, nil
+}
+
+// tailing is a tail that begins in the history.
+type tailing struct {
+	d        *hosted
+	out      chan Output
+	in       *queue[emitted]
+	sequence uint64 // of the output that was handed on last
+	cancel   context.CancelFunc
+	stop     func() bool // unlinks it from the runtime's end
+
+	end  uint64  // index of the record at which the history ends, and in begins
+	last *ticket // of the record before
+}
+
+// begin starts to hand on outputs. It does not wait for the event that the daemon
+// processes, nor for one that is on its way: the outputs do.
+func (t *tailing) begin(ctx context.Context) error {
+	d := t.d
+	if err := d.readerPlace(); err != nil {
+		return err
 	}
-	stop := context.AfterFunc(r.ctx, cancel)
-	out := make(chan Output)
-	go func() {
-		defer r.work.Done()
-		defer close(out)
-		defer cancel()
-		defer stop()
-		err := last.wait(ctx)
-		if err == nil {
-			sequence, err = r.pastOutputs(ctx, id, sequence, end, out)
-		}
-		if err == nil {
-			err = relay(ctx, out, in, sequence)
-		}
-		if err != nil && ctx.Err() == nil {
-			r.logger.Warn("following a daemon's outputs", "daemon", id.Origin(), "error", err)
-		}
-	}()
-	return out, nil
+	if err := t.glance(); err != nil {
+		d.leavePlace()
+		return err
+	}
+	if !d.rt.startWork() {
+		d.leavePlace()
+		return ErrShuttingDown
+	}
+	ctx, t.cancel = context.WithCancel(ctx)
+	t.stop = context.AfterFunc(d.rt.ctx, t.cancel)
+	t.in = d.followOutputs(ctx)
+	go t.past(ctx)
+	return nil
+}
+
+// glance returns why the daemon takes no more events, where it takes none and is not
+// busy.
+func (t *tailing) glance() error {
+	if !t.d.mu.TryLock() {
+		return nil
+	}
+	defer t.d.mu.Unlock()
+	return t.d.gone
+}
+
+// past hands on the outputs of the history, and then has those that come handed on by
+// a goroutine whose stack is small.
+func (t *tailing) past(ctx context.Context) {
+	err := t.d.lookPlaced(ctx)
+	if err == nil {
+		t.end, t.last = t.d.index, t.d.last
+		t.d.mu.Unlock()
+		err = t.last.wait(ctx)
+	}
+	if err == nil {
+		t.sequence, err = t.d.rt.pastOutputs(ctx, t.d.id, t.sequence, t.end, t.out)
+	}
+	t.last = nil
+	if err != nil {
+		t.ended(ctx, err)
+		return
+	}
+	go func() { t.ended(ctx, relay(ctx, t.out, t.in, t.sequence)) }()
+}
+
+func (t *tailing) ended(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		t.d.rt.logger.Warn("following a daemon's outputs", "daemon", t.d.id.Origin(), "error", err)
+	}
+	t.in.stop()
+	t.stop()
+	t.cancel()
+	close(t.out)
+	t.d.rt.work.Done()
 }
 
 // relay hands on what comes after the sequence.
-func relay(ctx context.Context, out chan<- Output, in <-chan emitted, sequence uint64) error {
-	for o := range in {
+func relay(ctx context.Context, out chan<- Output, in *queue[emitted], sequence uint64) error {
+	for {
+		o, ok := in.next(ctx)
+		if !ok {
+			return ctx.Err()
+		}
 		if o.Link.Sequence <= sequence {
 			continue
 		}
@@ -103,7 +164,6 @@ func relay(ctx context.Context, out chan<- Output, in <-chan emitted, sequence u
 			return ctx.Err()
 		}
 	}
-	return nil
 }
 
 // pastOutputs hands on the outputs after the sequence that records before end

@@ -194,11 +194,8 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 	if req.LastGood {
 		return r.lastGoodPoint(ctx, d)
 	}
-	if err := d.enter(ctx); err != nil {
-		d.mu.Lock()
-		state := d.state
-		d.mu.Unlock()
-		if req.At == nil || state != stateFailed && state != stateDiverged {
+	if err := d.look(ctx); err != nil {
+		if req.At == nil || ctx.Err() != nil || !d.cannotGoOn() {
 			return nil, err
 		}
 		return r.pastPoint(ctx, d, *req.At)

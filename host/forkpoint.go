@@ -157,10 +157,7 @@ func (r *Runtime) sameSince(id identity.EntityID, index, output uint64) (bool, e
 // lastGoodPoint is what the daemon was after the last record that can be
 // replayed.
 func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, error) {
-	d.mu.Lock()
-	state := d.state
-	d.mu.Unlock()
-	if state != stateFailed && state != stateDiverged {
+	if !d.cannotGoOn() {
 		return nil, fmt.Errorf("%w: %s", ErrNotFailed, d.id.Origin())
 	}
 	all := func(uint64, *SnapshotHeader) (bool, error) { return true, nil }

@@ -54,9 +54,9 @@ const happeningsBuffer = 4096
 
 // Happenings returns what happens on this node from now on. The channel is
 // closed when ctx ends, when the runtime shuts down, or when its reader lags by
-// more than 4096.
+// more than 4096, or by more bytes than its budget has.
 func (r *Runtime) Happenings(ctx context.Context) <-chan Happening {
-	return r.happenings.subscribe(ctx, happeningsBuffer)
+	return r.happenings.stream(ctx, happeningsBuffer, r.following(), func(h *Happening) int64 { return int64(len(h.Name) + len(h.Kind) + len(h.Reason)) })
 }
 
 // tellOf publishes what happened. It blocks nobody, and may be called under any

@@ -42,7 +42,9 @@ type hosted struct {
 	meter  *kindMeter
 	events *eventMeter // of meter
 
-	waiting atomic.Int64 // callers at the lock or behind a pause
+	waiting atomic.Int64 // senders at the lock or behind a pause: the mailbox
+	brought atomic.Int64 // bytes of the events that they bring
+	readers atomic.Int64 // that wait, of MaxReaders
 	moving  atomic.Bool  // a migration is under way
 	binding sync.Mutex   // held while a subscription is made or ended; before mu
 
@@ -123,15 +125,22 @@ func (d *hosted) setLimits(own map[string]int64) error {
 	return nil
 }
 
-// enter takes the lock for a caller that wants the daemon to process. It waits
-// while the daemon is paused. The caller unlocks.
-func (d *hosted) enter(ctx context.Context) error {
+// enter takes the lock for a sender, who brings an event of so many bytes and has a
+// place in the mailbox meanwhile. It waits while the daemon is paused. The caller
+// unlocks. Callers that bring no event use look, peek or attend.
+func (d *hosted) enter(ctx context.Context, bytes int) error {
 	if d.waiting.Add(1) > int64(d.limits.Mailbox) {
 		d.waiting.Add(-1)
 		d.events.refused.Add(1)
 		return fmt.Errorf("%w: %d events wait", ErrMailboxFull, d.limits.Mailbox)
 	}
 	defer d.waiting.Add(-1)
+	if d.brought.Add(int64(bytes)) > MailboxBytes {
+		d.brought.Add(-int64(bytes))
+		d.events.refused.Add(1)
+		return fmt.Errorf("%w: %d bytes of events wait", ErrMailboxFull, MailboxBytes)
+	}
+	defer d.brought.Add(-int64(bytes))
 	return d.admit(ctx)
 }
 
@@ -140,8 +149,21 @@ func (d *hosted) admit(ctx context.Context) error {
 	if err := d.pacer.wait(ctx); err != nil {
 		return err
 	}
-	for {
+	return d.inside(ctx, func(context.Context) error {
 		d.mu.Lock()
+		return nil
+	})
+}
+
+// MailboxBytes bounds the payloads of the events that wait for one daemon.
+const MailboxBytes = 64 << 20
+
+// inside takes d.mu by lock once the daemon serves. The caller unlocks.
+func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) error {
+	for {
+		if err := lock(ctx); err != nil {
+			return err
+		}
 		if err := d.wake(ctx); err != nil {
 			d.mu.Unlock()
 			return err
@@ -186,28 +208,8 @@ func (d *hosted) held() <-chan struct{} {
 
 // lock takes d.mu, or returns an error where ctx ends first.
 func (d *hosted) lock(ctx context.Context) error {
-	if d.mu.TryLock() {
-		return nil
-	}
-	if ctx.Done() == nil {
-		d.mu.Lock()
-		return nil
-	}
-	got := make(chan struct{})
-	go func() {
-		d.mu.Lock()
-		select {
-		case got <- struct{}{}:
-		case <-ctx.Done():
-			d.mu.Unlock()
-		}
-	}()
-	select {
-	case <-got:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the event that daemon %s processes: %w", d.id.Origin(), context.Cause(ctx))
-	}
+	_, err := d.lockOrLeave(ctx, func() {})
+	return err
 }
 
 // pause makes the daemon hold its events. It needs d.mu.

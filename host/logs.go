@@ -67,10 +67,12 @@ func (l *daemonLog) all() []LogLine {
 type feed[T any] struct {
 	mu     sync.Mutex
 	subs   map[chan T]struct{}
+	queues map[*queue[T]]struct{}
 	closed bool
 }
 
-// subscribe returns a channel of first, and of the values published from now
+// subscribe is for values that are few and small: its buffer is made at once. Others
+// use follow. It returns a channel of first, and of the values published from now
 // on. It is closed when ctx ends, when the feed closes, or when its reader lags
 // by more than buffer values.
 func (f *feed[T]) subscribe(ctx context.Context, buffer int, first ...T) <-chan T {
@@ -114,13 +116,16 @@ func (f *feed[T]) publish(v T) {
 			f.drop(c)
 		}
 	}
+	for q := range f.queues {
+		q.add(v)
+	}
 }
 
 // idle reports whether nobody is subscribed.
 func (f *feed[T]) idle() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.subs) == 0
+	return len(f.subs)+len(f.queues) == 0
 }
 
 func (f *feed[T]) close() {
@@ -129,5 +134,8 @@ func (f *feed[T]) close() {
 	f.closed = true
 	for c := range f.subs {
 		f.drop(c)
+	}
+	for q := range f.queues {
+		q.end()
 	}
 }

@@ -28,22 +28,24 @@ const wallTries = 3
 
 // Quarantine returns the failed events that nobody has dealt with, the latest
 // first, as far as the last 65,536 history records go.
-func (r *Runtime) Quarantine(_ context.Context, id identity.EntityID) ([]Quarantined, error) {
+func (r *Runtime) Quarantine(ctx context.Context, id identity.EntityID) ([]Quarantined, error) {
 	d, err := r.find(id)
 	if err != nil {
 		return nil, err
 	}
-	return d.quarantine()
+	return d.quarantine(ctx)
 }
 
-func (d *hosted) quarantine() ([]Quarantined, error) {
+func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
 	if d.rt.store == nil {
 		return nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, d.id.Origin())
 	}
-	d.mu.Lock()
+	if err := d.peek(ctx); err != nil {
+		return nil, err
+	}
 	last := d.last
 	d.mu.Unlock()
-	if err := last.wait(d.rt.ctx); err != nil {
+	if err := last.wait(ctx); err != nil {
 		return nil, err
 	}
 	var out []Quarantined
@@ -78,7 +80,7 @@ func (d *hosted) quarantine() ([]Quarantined, error) {
 // anonymous one. Success settles it, in the same write; failure leaves it.
 // ErrNotQuarantined where there is no such event.
 func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, index uint64) (Result, error) {
-	d, q, err := r.quarantined(id, index)
+	d, q, err := r.quarantined(ctx, id, index)
 	if err != nil {
 		return Result{}, err
 	}
@@ -86,7 +88,7 @@ func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, in
 	if err != nil {
 		return Result{}, err
 	}
-	if err := d.enter(ctx); err != nil {
+	if err := d.enter(ctx, len(q.Payload)); err != nil {
 		return Result{}, err
 	}
 	d.also = settle
@@ -101,7 +103,7 @@ func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, in
 
 // SkipQuarantined settles the failed event without trying it again.
 func (r *Runtime) SkipQuarantined(ctx context.Context, id identity.EntityID, index uint64) error {
-	d, _, err := r.quarantined(id, index)
+	d, _, err := r.quarantined(ctx, id, index)
 	if err != nil {
 		return err
 	}
@@ -109,7 +111,7 @@ func (r *Runtime) SkipQuarantined(ctx context.Context, id identity.EntityID, ind
 	if err != nil {
 		return err
 	}
-	if err := d.enter(ctx); err != nil {
+	if err := d.look(ctx); err != nil {
 		return err
 	}
 	t := d.record(rec)
@@ -117,7 +119,7 @@ func (r *Runtime) SkipQuarantined(ctx context.Context, id identity.EntityID, ind
 	return t.wait(ctx)
 }
 
-func (r *Runtime) quarantined(id identity.EntityID, index uint64) (*hosted, Quarantined, error) {
+func (r *Runtime) quarantined(ctx context.Context, id identity.EntityID, index uint64) (*hosted, Quarantined, error) {
 	if err := r.ready(); err != nil {
 		return nil, Quarantined{}, err
 	}
@@ -125,7 +127,7 @@ func (r *Runtime) quarantined(id identity.EntityID, index uint64) (*hosted, Quar
 	if err != nil {
 		return nil, Quarantined{}, err
 	}
-	list, err := d.quarantine()
+	list, err := d.quarantine(ctx)
 	if err != nil {
 		return nil, Quarantined{}, err
 	}

@@ -77,7 +77,7 @@ func (r *Runtime) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan 
 	if err != nil {
 		return nil, err
 	}
-	return d.log.feed.subscribe(ctx, keptLines), nil
+	return d.log.feed.stream(ctx, keptLines, r.following(), func(l *LogLine) int64 { return int64(len(l.Text)) }), nil
 }
 
 // MigrationPhase returns where the daemon's migration stands that leaves this

@@ -18,6 +18,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"wasmhost/host/budget"
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
@@ -69,6 +70,10 @@ type Options struct {
 	// together: above it those leave that were idle longest. 0: no bound.
 	PassivateAfter time.Duration
 	ActiveBytes    int64
+
+	// Budgets bound the bytes that queues hold; the node's mesh has the same. nil: of
+	// the default sizes.
+	Budgets *budget.Set
 }
 
 // Where a runtime stands in its life. There is no way back.
@@ -131,6 +136,7 @@ type Runtime struct {
 	meters   meters
 
 	happenings feed[Happening]
+	budgets    *budget.Set
 
 	compiles *compiles
 }
@@ -152,6 +158,9 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew = o.TokenSkew
+	if r.budgets = o.Budgets; r.budgets == nil {
+		r.budgets = budget.NewSet(budget.Sizes{})
+	}
 	fill(&r.logger, slog.Default())
 	fill(&r.cpEvery, 1024)
 	if r.clock == nil {
@@ -182,6 +191,14 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		r.cluster = newClustered(r, o.Cluster)
 	}
 	return r, nil
+}
+
+// Budgets returns what bounds the bytes that queues hold.
+func (r *Runtime) Budgets() *budget.Set { return r.budgets }
+
+// following is the budget of those who follow what the node publishes.
+func (r *Runtime) following() followBudget {
+	return followBudget{r.budgets.Followers, budget.OneFollower}
 }
 
 // Self returns the node's id.

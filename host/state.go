@@ -31,7 +31,7 @@ func (r *Runtime) snapshotAs(ctx context.Context, id identity.EntityID, form fun
 	if err != nil {
 		return nil, err
 	}
-	if err := d.enter(ctx); err != nil {
+	if err := d.look(ctx); err != nil {
 		return nil, err
 	}
 	s, last, err := d.snapshotForCaller(form(d))

@@ -51,7 +51,7 @@ func (r *Runtime) SubscribeChannel(ctx context.Context, id identity.EntityID, pu
 	}
 	d.binding.Lock() // one at a time changes the daemon's ledger
 	defer d.binding.Unlock()
-	if err := d.enter(ctx); err != nil {
+	if err := d.look(ctx); err != nil {
 		return err
 	}
 	b := channel.Binding{Publisher: publisher, Channel: name, Token: bytes.Clone(token)}
@@ -110,7 +110,7 @@ func (r *Runtime) UnsubscribeChannel(ctx context.Context, id identity.EntityID, 
 	}
 	d.binding.Lock()
 	defer d.binding.Unlock()
-	if err := d.enter(ctx); err != nil {
+	if err := d.look(ctx); err != nil {
 		return err
 	}
 	b := d.ledger.Get(publisher, name)
@@ -121,7 +121,7 @@ func (r *Runtime) UnsubscribeChannel(ctx context.Context, id identity.EntityID, 
 	if err := r.subs.unsubscribe(ctx, id, publisher, name); err != nil {
 		return err
 	}
-	if err := d.enter(ctx); err != nil {
+	if err := d.attend(ctx); err != nil {
 		return err
 	}
 	rec, err := encodeRecord(&unbindRecord{Publisher: publisher, Channel: name, Time: d.now()})
@@ -139,7 +139,7 @@ func (r *Runtime) UnsubscribeChannel(ctx context.Context, id identity.EntityID, 
 // bind records a subscription. One that was there before has gone on meanwhile:
 // keep leaves it its cursor, unless the source is another.
 func (d *hosted) bind(ctx context.Context, b channel.Binding, keep bool) (*ticket, error) {
-	if err := d.enter(ctx); err != nil {
+	if err := d.attend(ctx); err != nil {
 		return nil, err
 	}
 	defer d.mu.Unlock()
@@ -204,7 +204,10 @@ func (r *Runtime) Subscriptions(id identity.EntityID) ([]Subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := d.bindings()
+	list, err := d.bindings()
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Subscription, 0, len(list))
 	for _, b := range list {
 		s := Subscription{Publisher: b.Publisher, Channel: b.Channel, Token: bytes.Clone(b.Token), Cursor: b.Cursor, Head: b.Cursor, State: subscriptionStates[memberConnecting]}
@@ -215,16 +218,18 @@ func (r *Runtime) Subscriptions(id identity.EntityID) ([]Subscription, error) {
 }
 
 // bindings returns the ledger, or what it was when the daemon was last not busy.
-func (d *hosted) bindings() []channel.Binding {
+func (d *hosted) bindings() ([]channel.Binding, error) {
 	seen := d.bound.Load()
 	if seen == nil {
-		d.mu.Lock()
+		if err := d.peek(d.rt.ctx); err != nil {
+			return nil, err
+		}
 	} else if !d.mu.TryLock() {
-		return *seen
+		return *seen, nil
 	}
 	defer d.mu.Unlock()
 	d.seen()
-	return *d.bound.Load()
+	return *d.bound.Load(), nil
 }
 
 // seen notes the ledger for those who ask while the daemon is busy. It needs
@@ -344,7 +349,7 @@ func (r *Runtime) residence(ctx context.Context, id identity.EntityID) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	if err := d.enter(ctx); err != nil {
+	if err := d.attend(ctx); err != nil {
 		return nil, err
 	}
 	defer d.mu.Unlock()

@@ -35,7 +35,7 @@ func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]
 		return Info{}, fmt.Errorf("%w: it is on its way to another node", ErrCannotUpgrade)
 	}
 	defer d.moving.Store(false)
-	if err := d.enter(ctx); err != nil {
+	if err := d.look(ctx); err != nil {
 		return Info{}, err
 	}
 	err = d.upgrade(ctx, &moduleFactory{m})
@@ -56,7 +56,9 @@ func (r *Runtime) RollBack(ctx context.Context, id identity.EntityID) (Info, err
 	if err != nil {
 		return Info{}, err
 	}
-	d.mu.Lock()
+	if err := d.peek(ctx); err != nil {
+		return Info{}, err
+	}
 	previous := d.previous
 	d.mu.Unlock()
 	if len(previous) != 32 {

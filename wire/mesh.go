@@ -21,6 +21,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/host/directory"
 	"wasmhost/identity"
 )
@@ -33,6 +34,7 @@ type Config struct {
 	Trust    TrustStore // nil: in memory
 	Logger   *slog.Logger
 	Clock    func() time.Time // nil: time.Now
+	Budgets  *budget.Set      // of bytes that peers can make the node hold; nil: of the default sizes
 }
 
 // Bounds on what a peer can make a node hold.
@@ -50,6 +52,7 @@ const (
 	codeUntrusted = 1
 	codeProtocol  = 2
 	codeAborted   = 3
+	codeSlow      = 4 // answers that the peer does not read hold up others
 )
 
 // ErrUntrusted says that one of the two nodes does not trust the other's key.
@@ -96,6 +99,9 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.Budgets == nil {
+		c.Budgets = budget.NewSet(budget.Sizes{})
 	}
 	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]chan struct{}),
 		denied: make(map[identity.NodeID]uint64), asking: make(map[identity.NodeID]*directoryLoad)}

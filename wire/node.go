@@ -11,6 +11,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -93,25 +94,45 @@ func (n *Node) route(id identity.EntityID) (host.Moved, bool) {
 	return m, ok
 }
 
-// Bounds on what one events stream holds at this end.
+// inFlight is how many events of one events stream are not answered, at either end. In
+// bytes, budget.StreamRequests and budget.StreamAnswers bound a stream at this end.
 const inFlight = 1024
+
+// peerName is the peer as the budgets of callers know it.
+func peerName(id identity.NodeID) string { return "peer:" + id.String() }
+
+// taking is an events stream that a peer opened.
+type taking struct {
+	node     *Node
+	requests *budget.Budget // of events that are read and not yet applied
+	replies  *budget.Budget // of results that the peer has not read
+}
 
 // serveEvents applies what a peer sends, in order, and answers in order.
 func (n *Node) serveEvents(ctx context.Context, from identity.NodeID, stream *quic.Stream) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(budget.WithCaller(ctx, peerName(from)))
 	defer cancel()
+	requests, leave := n.mesh.config.Budgets.Requests.Of(ctx)
+	defer leave()
+	replies, leave := n.mesh.config.Budgets.Answers.Of(ctx)
+	defer leave()
+	t := &taking{n, requests.Lone("stream", budget.StreamRequests), replies.Lone("stream", budget.StreamAnswers)}
 	answers := make(chan answer, inFlight)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := writeAnswers(ctx, bufio.NewWriterSize(stream, 64<<10), answers); err != nil {
+		out := budget.Guard{Contended: t.contended, Cut: func() { stream.CancelWrite(codeSlow) }}.Writer(stream)
+		if err := writeAnswers(ctx, bufio.NewWriterSize(out, 64<<10), answers); err != nil {
 			n.mesh.config.Logger.Debug("answering events", "from", from, "error", err)
 			cancel()
 		}
 	}()
-	err := n.readEvents(ctx, from, bufio.NewReaderSize(stream, 64<<10), answers)
+	err := t.readEvents(ctx, from, bufio.NewReaderSize(stream, 64<<10), answers)
 	close(answers)
 	<-done
+	for a := range answers { // which nobody writes any more
+		a.release()
+	}
 	if err != nil && !errors.Is(err, errStopped) && !errors.Is(err, io.EOF) {
 		n.mesh.config.Logger.Debug("taking events", "from", from, "error", err)
 	}
@@ -121,17 +142,26 @@ func (n *Node) serveEvents(ctx context.Context, from identity.NodeID, stream *qu
 	}
 }
 
+func (t *taking) contended() bool { return t.replies.Contended() || t.requests.Contended() }
+
 // answer is a reply that is there, or one to wait for.
 type answer struct {
 	pending *host.Pending
 	err     error
 }
 
+// release says that the answer is written, or never will be.
+func (a *answer) release() {
+	if a.pending != nil {
+		a.pending.Drop()
+	}
+}
+
 // errStopped ends an events stream after an event that was not applied, so
 // that none after it overtakes it.
 var errStopped = errors.New("an event was not applied")
 
-func (n *Node) readEvents(ctx context.Context, from identity.NodeID, r *bufio.Reader, answers chan<- answer) error {
+func (t *taking) readEvents(ctx context.Context, from identity.NodeID, r *bufio.Reader, answers chan<- answer) error {
 	b, err := canon.ReadFrame(r, 1024)
 	if err != nil {
 		return err
@@ -140,29 +170,23 @@ func (n *Node) readEvents(ctx context.Context, from identity.NodeID, r *bufio.Re
 	if err := canon.Unmarshal(b, &open); err != nil {
 		return fmt.Errorf("opening an events stream: %w", err)
 	}
-	sender := senderOf{mesh: n.mesh, peer: from}
+	sender := senderOf{mesh: t.node.mesh, peer: from}
 	var before []*host.Pending // in order
 	for {
-		b, err := canon.ReadFrame(r, maxEventFrame)
-		if err != nil {
-			return err
-		}
-		ev, err := decodeEvent(b)
-		if err != nil {
-			return err
-		}
 		// The daemon may have gone, and be back: what it gave up comes first then.
-		if before, err = settled(ctx, before, func(p *host.Pending) *host.Pending { return p }); err != nil {
-			return errStopped
+		p, err := t.next(ctx, r, open.Entity, &sender, func() error {
+			var err error
+			before, err = settled(ctx, before, func(p *host.Pending) *host.Pending { return p })
+			return err
+		})
+		if errors.Is(err, errStopped) || errors.Is(err, errUnread) {
+			return err
 		}
-		event := host.Event{Number: ev.Number, Via: from, Channel: ev.Channel, Payload: ev.Payload}
-		var p *host.Pending
-		if event.Sender, err = sender.of(ev.Sender); err == nil {
-			p, err = n.local.Submit(ctx, open.Entity, event)
-		}
+		a := answer{p, err}
 		select {
-		case answers <- answer{p, err}:
+		case answers <- a:
 		case <-ctx.Done():
+			a.release()
 			return ctx.Err()
 		}
 		switch {
@@ -172,6 +196,38 @@ func (n *Node) readEvents(ctx context.Context, from identity.NodeID, r *bufio.Re
 			return errStopped
 		}
 	}
+}
+
+// errUnread wraps why an event could not be read from a stream.
+var errUnread = errors.New("reading an event")
+
+// next reads an event and gives it to its daemon. Its bytes count in the budget of
+// requests until it is applied. settle says whether those before it allow that.
+func (t *taking) next(ctx context.Context, r *bufio.Reader, to identity.EntityID, sender *senderOf, settle func() error) (*host.Pending, error) {
+	size := int64(0)
+	defer func() { t.requests.Release(size) }()
+	b, err := canon.ReadFrameAdmitted(r, maxEventFrame, func(n int) error {
+		err := t.requests.Acquire(ctx, int64(n))
+		if err == nil {
+			size = int64(n)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnread, err)
+	}
+	ev, err := decodeEvent(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnread, err)
+	}
+	if settle() != nil {
+		return nil, errStopped
+	}
+	event := host.Event{Number: ev.Number, Via: sender.peer, Channel: ev.Channel, Payload: ev.Payload, Answers: t.replies}
+	if event.Sender, err = sender.of(ev.Sender); err != nil {
+		return nil, err
+	}
+	return t.node.local.Submit(ctx, to, event)
 }
 
 func writeAnswers(ctx context.Context, w *bufio.Writer, answers <-chan answer) error {
@@ -188,7 +244,9 @@ func writeAnswers(ctx context.Context, w *bufio.Writer, answers <-chan answer) e
 			}
 			res, err = a.pending.Wait(ctx)
 		}
-		if err := writeItem(w, replyOf(res, err)); err != nil {
+		err = writeItem(w, replyOf(res, err))
+		a.release()
+		if err != nil {
 			return err
 		}
 		if len(answers) == 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -29,6 +30,8 @@ type Sender struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	window chan struct{}                      // a place for each event that is not answered
+	room   *budget.Budget                     // of answers, until their tickets are released; nil: they count nowhere
+	wanted *budget.Budget                     // of an answer that its ticket's Wait waits for; nil: as room
 	turn   atomic.Pointer[context.CancelFunc] // ends the dialling that is under way
 	news   atomic.Pointer[host.Moved]         // where the daemon is, that no dialling may begin without
 
@@ -68,15 +71,63 @@ type Ticket struct {
 	err     error
 	release func()
 	sent    bool // to a remote: done says when it is answered
+
+	await  chan struct{} // closed once Wait was called; nil: nobody needs to know
+	begun  sync.Once
+	waited bool // Wait has returned what the daemon here answered
+
+	freeing  sync.Mutex
+	frees    []func() // give back what the answer holds
+	released bool
 }
+
+// Release says that the event's result is passed on, so that its bytes no longer
+// count. It is called for each ticket of a sender that Hold was called of, by the
+// goroutine that called Wait, or instead of it.
+func (t *Ticket) Release() {
+	t.freeing.Lock()
+	frees := t.frees
+	t.frees, t.released = nil, true
+	t.freeing.Unlock()
+	for _, free := range frees {
+		free()
+	}
+	if t.waited { // it is durable: nobody sends the event again
+		t.given.pending.Drop()
+		t.event.Payload = nil
+	}
+}
+
+// onRelease has Release call free, which is called at once where Release was.
+func (t *Ticket) onRelease(free func()) {
+	t.freeing.Lock()
+	released := t.released
+	if !released {
+		t.frees = append(t.frees, free)
+	}
+	t.freeing.Unlock()
+	if released {
+		free()
+	}
+}
+
+// Hold makes the bytes of answers count in room until their tickets are released:
+// events wait while their answers have none. An answer that comes while Wait waits for
+// it counts in wanted, where that is not nil: what others hold does not keep it away.
+// It is called before the first event.
+func (s *Sender) Hold(room, wanted *budget.Budget) { s.room, s.wanted = room, wanted }
 
 // Wait returns what became of the event once it is durable.
 func (t *Ticket) Wait(ctx context.Context) (host.Result, error) {
+	if t.await != nil {
+		t.begun.Do(func() { close(t.await) })
+	}
 	if t.given != nil {
 		res, err := t.given.pending.Wait(ctx)
 		var moved *host.MovedError
 		if !errors.As(err, &moved) || !t.sender.sendOn(t.given, moved.Moved) {
 			t.release()
+			t.waited = err == nil
 			return res, err
 		}
 	}
@@ -169,6 +220,10 @@ func (s *Sender) SubmitEvent(ctx context.Context, ev host.Event) (*Ticket, error
 	}
 	once := sync.Once{}
 	t := &Ticket{event: ev, sender: s, done: make(chan struct{}), release: func() { once.Do(func() { <-s.window }) }}
+	t.event.Answers = s.room
+	if s.wanted != nil {
+		t.await = make(chan struct{})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed != nil {
@@ -334,6 +389,9 @@ func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
 		if err != nil {
 			return err
 		}
+		if s.room != nil {
+			t.onRelease(p.Release)
+		}
 		s.hops = 0
 		g := &taken{ticket: t, pending: p}
 		if t.sent { // to a remote before, and the daemon came here
@@ -402,7 +460,11 @@ func (s *Sender) hangUp() {
 func (s *Sender) readReplies(r *remote) {
 	in := bufio.NewReaderSize(r.stream, 64<<10)
 	for {
-		b, err := canon.ReadFrame(in, maxReplyFrame)
+		var hold *budget.Hold
+		b, err := canon.ReadFrameAdmitted(in, maxReplyFrame, func(n int) (err error) {
+			hold, err = s.admit(int64(n))
+			return err
+		})
 		var reply *replyFrame
 		if err == nil {
 			reply, err = decodeReply(b)
@@ -410,9 +472,11 @@ func (s *Sender) readReplies(r *remote) {
 		s.mu.Lock()
 		if s.remote != r {
 			s.mu.Unlock()
+			hold.Done()
 			return
 		}
 		if err != nil || len(s.unacked) == 0 {
+			hold.Done()
 			s.hangUp()
 			s.again(nil)
 			s.mu.Unlock()
@@ -420,6 +484,7 @@ func (s *Sender) readReplies(r *remote) {
 		}
 		res, err := reply.result(s.id)
 		if s.came++; errors.Is(err, host.ErrComing) && time.Duration(s.came)*retryFirst < retryFor { // it is asked again
+			hold.Done()
 			s.hangUp()
 			if err := sleep(s.ctx, s.ctx, retryFirst); err == nil {
 				s.again(nil)
@@ -429,6 +494,7 @@ func (s *Sender) readReplies(r *remote) {
 		}
 		var moved *host.MovedError
 		if errors.As(err, &moved) {
+			hold.Done()
 			s.again(moved)
 			s.mu.Unlock()
 			return
@@ -436,6 +502,7 @@ func (s *Sender) readReplies(r *remote) {
 		s.hops, s.came = 0, 0
 		t := s.unacked[0]
 		s.unacked = s.unacked[1:]
+		t.onRelease(hold.Done)
 		t.finish(res, err)
 		if stops(reply.Code) { // the other side takes nothing more on this stream
 			s.hangUp()
@@ -445,6 +512,34 @@ func (s *Sender) readReplies(r *remote) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// admit waits for room for the answer that comes next, of n bytes. That of a ticket
+// which Wait waits for has room of its own.
+func (s *Sender) admit(n int64) (*budget.Hold, error) {
+	s.mu.Lock()
+	var await chan struct{}
+	if len(s.unacked) > 0 {
+		await = s.unacked[0].await
+	}
+	s.mu.Unlock()
+	if await == nil {
+		return s.room.Reserve(s.ctx, n)
+	}
+	ctx, stop := context.WithCancel(s.ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-await:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	hold, err := s.room.Reserve(ctx, n)
+	if err != nil && s.ctx.Err() == nil && ctx.Err() != nil {
+		return s.wanted.Reserve(s.ctx, n)
+	}
+	return hold, err
 }
 
 // stops reports whether a reply ends its stream.

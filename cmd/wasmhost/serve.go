@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/host/group"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -185,7 +186,8 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	mesh, err := wire.Listen(ctx, wire.Config{Identity: key, Name: o.name, Addr: o.listen, Trust: trust, Logger: logs.of("wire")})
+	budgets := budget.NewSet(budget.Sizes{})
+	mesh, err := wire.Listen(ctx, wire.Config{Budgets: budgets, Identity: key, Name: o.name, Addr: o.listen, Trust: trust, Logger: logs.of("wire")})
 	if err != nil {
 		return err
 	}
@@ -208,7 +210,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.close()) }()
-	options := host.Options{Tracer: traces.tracer(), Node: key, Store: s, Mesh: mesh, Logger: logs.of("host"), RefuseModules: o.noFetch}
+	options := host.Options{Budgets: budgets, Tracer: traces.tracer(), Node: key, Store: s, Mesh: mesh, Logger: logs.of("host"), RefuseModules: o.noFetch}
 	if options.ModuleKeys, err = moduleKeys(o.kindKeys); err != nil {
 		return err
 	}

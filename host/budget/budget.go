@@ -45,6 +45,7 @@ type Budget struct {
 	name   string
 	level  string
 	limit  int64
+	lone   bool // what is over the limit fits where nothing else is held
 	parent *Budget
 	root   *root
 
@@ -87,15 +88,33 @@ func (b *Budget) Child(level string, limit int64) *Budget {
 	return &Budget{name: b.name, level: level, limit: limit, parent: b, root: b.root}
 }
 
+// Lone is Child in which one acquisition over the limit fits while nothing else is
+// held: for streams whose single items may be larger than what they may queue.
+func (b *Budget) Lone(level string, limit int64) *Budget {
+	c := b.Child(level, limit)
+	if c != nil {
+		c.lone = true
+	}
+	return c
+}
+
+// fits needs root.mu.
+func (b *Budget) fits(n int64) bool { return n <= b.limit-b.used || b.lone && b.used == 0 }
+
+// never reports whether n bytes do not even fit while nothing is held.
+func (b *Budget) never(n int64) bool { return n > b.limit && !b.lone }
+
 // Limit returns the most that can be acquired at a time: the smallest limit of b
 // and those above it.
 func (b *Budget) Limit() int64 {
 	if b == nil {
 		return 1<<63 - 1
 	}
-	least := b.limit
-	for up := b.parent; up != nil; up = up.parent {
-		least = min(least, up.limit)
+	least := int64(1<<63 - 1)
+	for up := b; up != nil; up = up.parent {
+		if !up.lone {
+			least = min(least, up.limit)
+		}
 	}
 	return least
 }
@@ -111,10 +130,25 @@ func (b *Budget) TryAcquire(n int64) error {
 	if full := b.lacks(n, nil); full != nil {
 		full.refused++
 		b.root.refused++
-		return &FullError{Name: b.name, Level: full.level, Want: n, Limit: full.limit, Never: n > full.limit}
+		return &FullError{Name: b.name, Level: full.level, Want: n, Limit: full.limit, Never: full.never(n)}
 	}
 	b.take(n)
 	return nil
+}
+
+// Take is TryAcquire for a caller that waits where there is no room: what does not fit
+// is no refusal.
+func (b *Budget) Take(n int64) bool {
+	if b == nil || n <= 0 {
+		return true
+	}
+	b.root.mu.Lock()
+	defer b.root.mu.Unlock()
+	if b.lacks(n, nil) != nil {
+		return false
+	}
+	b.take(n)
+	return true
 }
 
 // Acquire takes n bytes as soon as they fit. It returns a *FullError at once where
@@ -126,7 +160,7 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 	}
 	b.root.mu.Lock()
 	for up := b; up != nil; up = up.parent {
-		if n > up.limit {
+		if up.never(n) {
 			up.refused++
 			b.root.refused++
 			b.root.mu.Unlock()
@@ -235,7 +269,7 @@ func (b *Budget) Contended() bool {
 func (b *Budget) lacks(n int64, w *waiter) *Budget {
 	for up := b; up != nil; up = up.parent {
 		first := up.queue.Front()
-		if n > up.limit-up.used || first != nil && (w == nil || first.Value.(*waiter).order < w.order) {
+		if !up.fits(n) || first != nil && (w == nil || first.Value.(*waiter).order < w.order) {
 			return up
 		}
 	}

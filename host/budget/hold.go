@@ -23,6 +23,14 @@ func (b *Budget) Reserve(ctx context.Context, n int64) (*Hold, error) {
 	return &Hold{of: b, n: n}, nil
 }
 
+// TakeHold is Reserve that does not wait: nil where there is no room.
+func (b *Budget) TakeHold(n int64) *Hold {
+	if !b.Take(n) {
+		return nil
+	}
+	return &Hold{of: b, n: n}
+}
+
 // Grow takes n bytes more, as Budget.Acquire.
 func (h *Hold) Grow(ctx context.Context, n int64) error {
 	if err := h.of.Acquire(ctx, n); err != nil {

@@ -71,6 +71,7 @@ type Sizes struct {
 	AnswersCaller   int64
 	Followers       int64 // outputs, log lines and happenings that wait for those who follow
 	FollowersCaller int64
+	Uploads         int64 // modules and snapshots in bodies of requests; one caller may have all
 }
 
 // Defaults of the pools, and the share that one stream has of its caller's.
@@ -81,10 +82,13 @@ const (
 	DefaultAnswersCaller   = 128 << 20
 	DefaultFollowers       = 256 << 20
 	DefaultFollowersCaller = 128 << 20
+	DefaultUploads         = 1<<30 + 64<<20 // one of the largest, and small ones
 
-	StreamRequests = 20 << 20 // an event has at most 16 MiB
-	StreamAnswers  = 20 << 20 // so has an answer
-	OneFollower    = 8 << 20
+	// What one stream or follower may queue. A single event, answer or output that is
+	// larger passes alone (Budget.Lone).
+	StreamRequests = 4 << 20
+	StreamAnswers  = 8 << 20
+	OneFollower    = 4 << 20
 )
 
 // Set is the pools of a node.
@@ -92,6 +96,13 @@ type Set struct {
 	Requests  *Pool
 	Answers   *Pool
 	Followers *Pool
+
+	// Early is of answers by members of a group that others' answers must precede. It
+	// is a pool of its own, so that those can always come.
+	Early *Pool
+
+	// Uploads is of bodies that are modules and snapshots.
+	Uploads *Pool
 }
 
 // NewSet makes the pools of a node.
@@ -105,13 +116,15 @@ func NewSet(s Sizes) *Set {
 	return &Set{
 		Requests:  NewPool("requests", or(s.Requests, DefaultRequests), or(s.RequestsCaller, DefaultRequestsCaller)),
 		Answers:   NewPool("answers", or(s.Answers, DefaultAnswers), or(s.AnswersCaller, DefaultAnswersCaller)),
+		Early:     NewPool("early-answers", or(s.Answers, DefaultAnswers), or(s.AnswersCaller, DefaultAnswersCaller)),
+		Uploads:   NewPool("uploads", or(s.Uploads, DefaultUploads), or(s.Uploads, DefaultUploads)),
 		Followers: NewPool("followers", or(s.Followers, DefaultFollowers), or(s.FollowersCaller, DefaultFollowersCaller)),
 	}
 }
 
 // Uses returns what each pool holds, by name.
 func (s *Set) Uses() []Use {
-	out := []Use{s.Answers.Use(), s.Followers.Use(), s.Requests.Use()}
+	out := []Use{s.Answers.Use(), s.Early.Use(), s.Followers.Use(), s.Requests.Use(), s.Uploads.Use()}
 	slices.SortFunc(out, func(a, b Use) int {
 		if a.Name < b.Name {
 			return -1

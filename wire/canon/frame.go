@@ -32,8 +32,19 @@ func WriteFrame(w io.Writer, b []byte) error {
 // where the reader ends between frames, io.ErrUnexpectedEOF inside one.
 func ReadFrame(r io.Reader, limit int) ([]byte, error) { return ReadFrameInto(nil, r, limit) }
 
+// ReadFrameAdmitted is ReadFrame that asks admit for room for the frame's bytes once
+// its length is known, before it reads and allocates them. An error of admit is
+// returned as it is.
+func ReadFrameAdmitted(r io.Reader, limit int, admit func(n int) error) ([]byte, error) {
+	return readFrame(nil, r, limit, admit)
+}
+
 // ReadFrameInto is ReadFrame that uses room where that is large enough.
 func ReadFrameInto(room []byte, r io.Reader, limit int) ([]byte, error) {
+	return readFrame(room, r, limit, func(int) error { return nil })
+}
+
+func readFrame(room []byte, r io.Reader, limit int, admit func(n int) error) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
@@ -41,6 +52,9 @@ func ReadFrameInto(room []byte, r io.Reader, limit int) ([]byte, error) {
 	n := binary.BigEndian.Uint32(head[:])
 	if uint64(n) > uint64(limit) {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrFrameTooLarge, n, limit)
+	}
+	if err := admit(int(n)); err != nil {
+		return nil, err
 	}
 	buf := room[:0]
 	if cap(buf) < min(int(n), frameStep) {

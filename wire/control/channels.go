@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -157,7 +158,7 @@ func (s *Server) ofNode(h handler) handler {
 			}
 			return err
 		}
-		if r.Header.Get(hopsHeader) != "" {
+		if _, peer := wire.PeerOf(r.Context()); peer || r.Header.Get(hopsHeader) != "" { // this node's rights there are not the peer's
 			return errTooManyHops
 		}
 		proxy := &httputil.ReverseProxy{
@@ -210,7 +211,7 @@ func (s *Server) permitted(action identity.Scope, h handler) handler {
 				return err
 			}
 		}
-		return h(w, r)
+		return s.admitted(w, r, h)
 	}
 }
 
@@ -320,9 +321,12 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	groups := make(chan publishedGroup, 64)
+	requests, leave := s.rt.Budgets().Requests.Of(r.Context())
+	defer leave()
+	room := requests.Lone("stream", budget.StreamRequests)
 	go func() {
 		defer close(groups)
-		s.publishAll(ctx, name, from, bufio.NewReaderSize(r.Body, 64<<10), groups)
+		s.publishAll(ctx, name, from, bufio.NewReaderSize(r.Body, 64<<10), room, groups)
 	}()
 	for g := range groups {
 		line := Published{Count: g.count}
@@ -333,12 +337,14 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			line = Published{Error: NewProblem(err)}
 		}
+		g.hold.Done()
 		if out.write(line) != nil || line.Error != nil {
 			break
 		}
 	}
 	cancel()
-	for range groups { // the reader ends now
+	for g := range groups { // the reader ends now
+		g.hold.Done()
 	}
 	return nil
 }
@@ -346,27 +352,40 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 type publishedGroup struct {
 	pending *host.PublishPending
 	count   int
+	hold    *budget.Hold // of the events
 	err     error
 }
 
 // publishAll publishes frames, as many together as have come.
-func (s *Server) publishAll(ctx context.Context, name string, from identity.EntityID, body *bufio.Reader, out chan<- publishedGroup) {
+func (s *Server) publishAll(ctx context.Context, name string, from identity.EntityID, body *bufio.Reader, room *budget.Budget, out chan<- publishedGroup) {
 	for {
 		var payloads [][]byte
+		var hold *budget.Hold
 		size := 0
 		var err error
 		for len(payloads) < publishAtOnce && size < maxJSON && (len(payloads) == 0 || body.Buffered() > 4) {
 			var p []byte
-			if p, err = canon.ReadFrame(body, channel.MaxPayload); err != nil {
+			if p, err = canon.ReadFrameAdmitted(body, channel.MaxPayload, func(int) error {
+				if hold != nil {
+					return nil
+				}
+				var err error
+				hold, err = room.Reserve(ctx, maxJSON+channel.MaxPayload) // the most that are published together
+				return err
+			}); err != nil {
 				break
 			}
 			payloads, size = append(payloads, p), size+len(p)
 		}
-		g := publishedGroup{count: len(payloads)}
+		if hold != nil {
+			hold.Set(int64(size))
+		}
+		g := publishedGroup{count: len(payloads), hold: hold}
 		switch {
 		case len(payloads) > 0:
 			g.pending, g.err = s.rt.SubmitPublish(name, from, payloads...)
 		case err == io.EOF:
+			hold.Done()
 			return
 		case errors.Is(err, canon.ErrFrameTooLarge):
 			g.err = fmt.Errorf("%w: %w", channel.ErrPayload, err)
@@ -376,6 +395,7 @@ func (s *Server) publishAll(ctx context.Context, name string, from identity.Enti
 		select {
 		case out <- g:
 		case <-ctx.Done():
+			hold.Done()
 			return
 		}
 		if g.err != nil {
@@ -403,16 +423,19 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	out := newLines(w, r)
+	out := s.following(w, r)
+	defer out.leave()
 	w.WriteHeader(http.StatusOK)
 	if err := out.rc.Flush(); err != nil {
 		return nil // the client is gone
 	}
 	err := s.rt.FollowChannel(r.Context(), name, after, func(ev host.ChannelEvent, more bool) error {
-		if more {
-			return out.put(eventOf(ev))
-		}
-		return out.write(eventOf(ev))
+		return out.hold(len(ev.Payload), func() error {
+			if more {
+				return out.put(eventOf(ev))
+			}
+			return out.write(eventOf(ev))
+		})
 	})
 	s.logger.Debug("following a channel ended", "channel", name, "error", err)
 	return nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/host/directory"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -30,6 +31,9 @@ func hexInto(dst []byte, s string) error {
 func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
 	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
+		if errors.Is(err, ErrBodiesFull) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: reading the body: %w", errBadRequest, err)
 	}
 	return buf.Bytes(), nil
@@ -137,7 +141,7 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	}
 	snap, err := host.ReadSnapshot(http.MaxBytesReader(w, r.Body, maxSnapshot), maxSnapshot)
 	switch {
-	case errors.Is(err, host.ErrBadSnapshot):
+	case errors.Is(err, host.ErrBadSnapshot), errors.Is(err, ErrBodiesFull):
 		return err
 	case err != nil:
 		return fmt.Errorf("%w: reading the body: %w", errBadRequest, err)
@@ -336,10 +340,11 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newLines(w, r)
+	out := s.following(w, r)
+	defer out.leave()
 	out.begin()
 	for o := range outputs {
-		if err := out.write(OutputOf(o)); err != nil {
+		if err := out.hold(len(o.Payload), func() error { return out.write(OutputOf(o)) }); err != nil {
 			return nil
 		}
 	}
@@ -441,7 +446,9 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sender, submit, err := s.sender(r)
+	room, leave := s.answerRoom(r.Context())
+	defer leave()
+	sender, submit, err := s.sender(r, room, nil)
 	if err != nil {
 		return err
 	}
@@ -450,19 +457,23 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	defer t.Release()
 	res, err := t.Wait(r.Context())
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, sentOf(res))
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(guard(w, room).Writer(w)).Encode(sentOf(res)) // the client is gone if this fails
+	return nil
 }
 
 // submit sends one event after those before it.
 type submit func(ctx context.Context, payload []byte) (*wire.Ticket, error)
 
 // sender opens a sender to the daemon, or to the group. With ?id=SENDER/NUMBER its
-// events are that sender's, from that number on; else nobody can send them again.
-func (s *Server) sender(r *http.Request) (interface{ Close() }, submit, error) {
+// events are that sender's, from that number on; else nobody can send them again. Of
+// answers see wire.Sender.Hold.
+func (s *Server) sender(r *http.Request, room, wanted *budget.Budget) (interface{ Close() }, submit, error) {
 	named, err := eventIDOf(r)
 	if err != nil {
 		return nil, nil, err
@@ -482,7 +493,7 @@ func (s *Server) sender(r *http.Request) (interface{ Close() }, submit, error) {
 	}
 	ref := r.PathValue("ref")
 	if name, ok := strings.CutPrefix(ref, groupPrefix); ok {
-		g, err := s.openGroup(r, name, named.Sender != "")
+		g, err := s.openGroup(r, name, named.Sender != "", room, wanted)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -496,6 +507,7 @@ func (s *Server) sender(r *http.Request) (interface{ Close() }, submit, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	sender.Hold(room, nil)
 	if named.Sender == "" {
 		return sender, sender.Submit, nil
 	}

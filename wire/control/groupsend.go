@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/host/group"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -31,6 +32,8 @@ type groupSender struct {
 	key   []byte // by which consistent-hash chooses
 	again bool   // the events have ids, and may have been sent before
 	to    map[identity.EntityID]*memberSender
+	room  *budget.Budget  // of answers that others' must precede
+	first *budget.Budget  // of the answer that is written next; nil: as room
 	left  []*memberSender // that gave an event up; what they were given before may still be answered
 }
 
@@ -40,11 +43,11 @@ type memberSender struct {
 	owed chan int // 1 for each event that it is given, -1 for each that is answered
 }
 
-func (s *Server) openGroup(r *http.Request, name string, again bool) (*groupSender, error) {
+func (s *Server) openGroup(r *http.Request, name string, again bool, room, wanted *budget.Budget) (*groupSender, error) {
 	if _, err := s.groups.Get(name); err != nil {
 		return nil, err
 	}
-	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(queryOf(r).text("key")), again: again, to: make(map[identity.EntityID]*memberSender)}, nil
+	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(queryOf(r).text("key")), again: again, room: room, first: wanted, to: make(map[identity.EntityID]*memberSender)}, nil
 }
 
 // submit sends an event to the member whose turn it is. A member whose node does not
@@ -140,6 +143,7 @@ func (g *groupSender) submitTo(ctx context.Context, m group.Member, ev host.Even
 		if err != nil {
 			return nil, nil, err
 		}
+		sender.Hold(g.room, g.first)
 		to = &memberSender{Sender: sender, owed: make(chan int)}
 		g.to[m.Entity] = to
 		go g.watch(m, to)

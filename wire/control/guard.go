@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"wasmhost/host/budget"
 	"wasmhost/wire"
 )
 
@@ -47,6 +48,8 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		who := callerOf(r)
+		r = r.WithContext(budget.WithCaller(r.Context(), who.name))
+		defer s.counted(r, op)()
 		if !op.stream {
 			r.Body = http.MaxBytesReader(w, r.Body, op.bodyLimit())
 		}
@@ -71,7 +74,7 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 			defer cancel()
 		}
 		if err == nil {
-			err = outcome(r, s.once(out, r, pattern, who, h))
+			err = outcome(r, h(out, r.WithContext(context.WithValue(r.Context(), admissionKey{}, &admission{out, pattern, who}))))
 		}
 		if err != nil {
 			s.logger.Debug("request failed", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -51,6 +52,25 @@ type keptAnswer struct {
 	status  int
 	header  http.Header
 	body    []byte
+}
+
+// admission is a request on its way to the check of its caller's rights.
+type admission struct {
+	out     *response
+	pattern string
+	who     caller
+}
+
+type admissionKey struct{}
+
+// admitted has h answer a request whose caller may put it: what comes with it is read
+// from here on. Every check of rights ends here.
+func (s *Server) admitted(w http.ResponseWriter, r *http.Request, h handler) error {
+	a, _ := r.Context().Value(admissionKey{}).(*admission)
+	if a == nil {
+		return h(w, r)
+	}
+	return s.once(a.out, r.WithContext(context.WithValue(r.Context(), admissionKey{}, (*admission)(nil))), a.pattern, a.who, h)
 }
 
 // once has h answer the request, or answers as before where its key was seen.

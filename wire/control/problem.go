@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/host/directory"
 	"wasmhost/host/drain"
@@ -140,6 +141,9 @@ var classes = []struct {
 	{host.ErrNoReceipt, class{"no-receipt", 404, ExitNotFound, "No such receipt", "see wasmhost receipt ls"}},
 	{host.ErrBadSnapshot, class{"bad-snapshot", 422, ExitVerification, "Not a valid snapshot", "the file is damaged or was changed: save the snapshot again"}},
 	{host.ErrHalted, class{"daemon-stopped", 409, ExitConflict, "The daemon is stopped", "start it: wasmhost start DAEMON"}},
+	{host.ErrManyReaders, class{"too-many-readers", 429, ExitFailure, "Too many callers look at the daemon", "wait until it is less busy, or end some of those that follow it"}},
+	{ErrBodiesFull, class{"bodies-full", 503, ExitFailure, "The node holds too many bytes of requests", "try again, with fewer or smaller requests at a time"}},
+	{budget.ErrFull, class{"bytes-full", 503, ExitFailure, "A budget of bytes is used up", "try again, with fewer or smaller requests at a time"}},
 	{host.ErrMailboxFull, class{"mailbox-full", 429, ExitFailure, "The mailbox is full", "send more slowly, or try again"}},
 	{host.ErrSuperseded, class{"superseded", 409, ExitConflict, "The event is out of order", "a sender's numbers must grow: send it under a number above the last, or another --id"}},
 	{host.ErrReused, class{"id-reused", 409, ExitConflict, "The id is another event's", "an --id stands for one event: give this one another"}},

@@ -204,7 +204,7 @@ func (s *Server) needs(right wire.Rights, h handler) handler {
 				return err
 			}
 		}
-		return h(w, r)
+		return s.admitted(w, r, h)
 	}
 }
 

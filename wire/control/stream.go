@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
+	"wasmhost/host/budget"
 	"wasmhost/wire"
 	"wasmhost/wire/canon"
 )
@@ -22,7 +24,18 @@ const streamWindow = 1024
 
 // postStream delivers many events, pipelined.
 func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
-	sender, submit, err := s.sender(r)
+	caller, leave := s.rt.Budgets().Answers.Of(r.Context())
+	defer leave()
+	room, wanted := caller.Lone("stream", budget.StreamAnswers), (*budget.Budget)(nil)
+	if strings.HasPrefix(r.PathValue("ref"), groupPrefix) { // members answer in any order, the stream in that of the events
+		early, leave := s.rt.Budgets().Early.Of(r.Context())
+		defer leave()
+		room, wanted = early.Lone("stream", budget.StreamAnswers), caller
+	}
+	requests, leaveRequests := s.rt.Budgets().Requests.Of(r.Context())
+	defer leaveRequests()
+	bodies := requests.Lone("stream", budget.StreamRequests)
+	sender, submit, err := s.sender(r, room, wanted)
 	if err != nil {
 		return err
 	}
@@ -42,27 +55,31 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 	tickets := make(chan sentTicket, streamWindow)
 	go func() {
 		defer close(tickets)
-		submitAll(ctx, submit, bufio.NewReaderSize(r.Body, 64<<10), tickets)
+		submitAll(ctx, submit, bufio.NewReaderSize(r.Body, 64<<10), bodies, tickets)
 	}()
-	out := bufio.NewWriterSize(w, 64<<10)
+	writes := guard(w, caller, room, bodies)
+	out := bufio.NewWriterSize(writes.Writer(w), 64<<10)
+	flush := func() error { return errors.Join(out.Flush(), writes.Do(rc.Flush)) }
 	for t := range tickets {
 		if !t.ready() { // let the client have what is answered before waiting
-			if err := errors.Join(out.Flush(), rc.Flush()); err != nil {
+			if err := flush(); err != nil {
 				break
 			}
 		}
 		err := json.NewEncoder(out).Encode(t.wait(ctx))
+		t.release()
 		if err == nil && len(tickets) == 0 {
-			err = errors.Join(out.Flush(), rc.Flush())
+			err = flush()
 		}
 		if err != nil {
 			break
 		}
 	}
 	cancel()
-	for range tickets { // the reader ends now
+	for t := range tickets { // the reader ends now
+		t.release()
 	}
-	_ = errors.Join(out.Flush(), rc.Flush()) // the client is gone if this fails
+	_ = flush() // the client is gone if this fails
 	return nil
 }
 
@@ -71,6 +88,16 @@ type sentTicket struct {
 	ticket *wire.Ticket
 	err    error
 	stops  bool // no event after it is taken
+
+	body *budget.Hold // the event's bytes
+}
+
+// release says that the answer is written, or never will be.
+func (t sentTicket) release() {
+	t.body.Done()
+	if t.ticket != nil {
+		t.ticket.Release()
+	}
 }
 
 func (t sentTicket) ready() bool {
@@ -100,13 +127,17 @@ func (t sentTicket) wait(ctx context.Context) Sent {
 // submitAll reads events and sends them until the body ends, or one cannot be
 // sent and none may overtake it: the rest of the body is then read and dropped,
 // so that the client comes to hear of it.
-func submitAll(ctx context.Context, submit submit, body io.Reader, out chan<- sentTicket) {
+func submitAll(ctx context.Context, submit submit, body io.Reader, room *budget.Budget, out chan<- sentTicket) {
 	for {
-		payload, err := canon.ReadFrame(body, maxEvent)
+		var hold *budget.Hold
+		payload, err := canon.ReadFrameAdmitted(body, maxEvent, func(n int) (err error) {
+			hold, err = room.Reserve(ctx, int64(n))
+			return err
+		})
 		if err == io.EOF {
 			return
 		}
-		t := sentTicket{}
+		t := sentTicket{body: hold}
 		if err != nil {
 			t.err = fmt.Errorf("%w: reading an event: %w", errBadRequest, err)
 		} else {
@@ -116,6 +147,7 @@ func submitAll(ctx context.Context, submit submit, body io.Reader, out chan<- se
 		select {
 		case out <- t:
 		case <-ctx.Done():
+			t.release()
 			return
 		}
 		if t.stops {

@@ -1,0 +1,66 @@
+package host
+
+import (
+	"context"
+	"testing"
+
+	"wasmhost/host/budget"
+)
+
+func TestAQueueIsCutByItsBytes(t *testing.T) {
+	set := budget.NewSet(budget.Sizes{})
+	of := followBudget{set.Followers, 4 * (1000 + followerCost)}
+	var f feed[[]byte]
+	size := func(b *[]byte) int64 { return int64(len(*b)) }
+	slow, quick := f.follow(t.Context(), 100, of, size), f.follow(t.Context(), 100, of, size)
+	for i := range 10 {
+		f.publish(make([]byte, 1000))
+		if v, ok := quick.next(t.Context()); !ok || len(v) != 1000 {
+			t.Fatalf("value %d: %d bytes, %v", i, len(v), ok)
+		}
+		if got := set.Followers.Use().Used; got > of.one {
+			t.Fatalf("%d bytes are held, at most %d", got, of.one)
+		}
+	}
+	n := 0
+	for {
+		if _, ok := slow.next(t.Context()); !ok {
+			break
+		}
+		n++
+	}
+	if n != 4 {
+		t.Errorf("the slow one has %d values before it is cut, want 4", n)
+	}
+	slow.stop()
+	quick.stop()
+	quick.stop()
+	if got := set.Followers.Use().Used; got != 0 {
+		t.Errorf("%d bytes are held at the end", got)
+	}
+	if !f.idle() {
+		t.Error("somebody still follows")
+	}
+}
+
+func TestAQueueGivesWhatWaitsWhenItsFeedCloses(t *testing.T) {
+	var f feed[int]
+	q := f.follow(t.Context(), 10, followBudget{}, func(*int) int64 { return 0 })
+	for i := range 5 {
+		f.publish(i)
+	}
+	f.close()
+	for i := range 5 {
+		if v, ok := q.next(t.Context()); !ok || v != i {
+			t.Fatalf("got %d, %v, want %d", v, ok, i)
+		}
+	}
+	if _, ok := q.next(t.Context()); ok {
+		t.Error("a value after the end")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, ok := f.follow(t.Context(), 1, followBudget{}, func(*int) int64 { return 0 }).next(ctx); ok {
+		t.Error("a value of a feed that is closed")
+	}
+}

@@ -1,0 +1,103 @@
+package host
+
+import (
+	"context"
+	"fmt"
+)
+
+// MaxReaders is how many callers that only look may wait for one daemon at a time:
+// those that save a snapshot, export a chain, follow outputs, fork, list or settle
+// failed events, change subscriptions or upgrade. They take no places in its mailbox.
+const MaxReaders = 256
+
+// look takes the lock for a caller that asks of the daemon what is no event. It waits
+// while the daemon is paused, as enter does, but takes no place in the mailbox.
+// ErrManyReaders where MaxReaders wait. The caller unlocks.
+func (d *hosted) look(ctx context.Context) error {
+	if err := d.readerPlace(); err != nil {
+		return err
+	}
+	return d.lookPlaced(ctx)
+}
+
+// lookPlaced is look for a caller that has a reader's place, and gives it back.
+func (d *hosted) lookPlaced(ctx context.Context) error {
+	kept := false // an abandoned wait for the lock keeps the place until it ends
+	err := d.inside(ctx, func(ctx context.Context) error {
+		left, err := d.lockOrLeave(ctx, d.leavePlace)
+		kept = left
+		return err
+	})
+	if !kept {
+		d.leavePlace()
+	}
+	return err
+}
+
+// peek takes the lock for a reader as the daemon is: paused, passive or gone. The
+// caller unlocks.
+func (d *hosted) peek(ctx context.Context) error {
+	if err := d.readerPlace(); err != nil {
+		return err
+	}
+	left, err := d.lockOrLeave(ctx, d.leavePlace)
+	if !left {
+		d.leavePlace()
+	}
+	return err
+}
+
+// attend takes the lock for the runtime's own book-keeping about the daemon. Its
+// callers are bounded by themselves: one courier a place, one subscription at a time.
+func (d *hosted) attend(ctx context.Context) error {
+	return d.inside(ctx, func(context.Context) error {
+		d.mu.Lock()
+		return nil
+	})
+}
+
+func (d *hosted) readerPlace() error {
+	if d.readers.Add(1) > MaxReaders {
+		d.readers.Add(-1)
+		return fmt.Errorf("%w: %d wait for daemon %s", ErrManyReaders, MaxReaders, d.id.Origin())
+	}
+	return nil
+}
+
+func (d *hosted) leavePlace() { d.readers.Add(-1) }
+
+// lockOrLeave takes d.mu, or returns an error where ctx ends first. A goroutine then
+// still waits for the lock: left is true, and ended is called when it no longer does.
+func (d *hosted) lockOrLeave(ctx context.Context, ended func()) (left bool, err error) {
+	if d.mu.TryLock() {
+		return false, nil
+	}
+	if ctx.Done() == nil {
+		d.mu.Lock()
+		return false, nil
+	}
+	got := make(chan struct{})
+	go func() {
+		d.mu.Lock()
+		select {
+		case got <- struct{}{}:
+		case <-ctx.Done():
+			d.mu.Unlock()
+			ended()
+		}
+	}()
+	select {
+	case <-got:
+		return false, nil
+	case <-ctx.Done():
+		return true, fmt.Errorf("waiting for the event that daemon %s processes: %w", d.id.Origin(), context.Cause(ctx))
+	}
+}
+
+// cannotGoOn reports whether the daemon is failed or diverged, as it was last shown:
+// the caller does not wait for a busy daemon.
+func (d *hosted) cannotGoOn() bool {
+	d.view.mu.Lock()
+	defer d.view.mu.Unlock()
+	return d.view.at.state == stateFailed || d.view.at.state == stateDiverged
+}

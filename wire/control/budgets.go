@@ -1,0 +1,131 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"wasmhost/host/budget"
+)
+
+// Bodies of requests and answers count in the node's budgets while they are in memory,
+// each as its caller's.
+
+// largeBody is from which limit on the body of a route is an upload.
+const largeBody = 64 << 20
+
+// bodyStep is by how much the room for a body grows at a time.
+const bodyStep = 64 << 10
+
+// ErrBodiesFull says that the bodies of other requests leave no room for one.
+var ErrBodiesFull = errors.New("the node holds too many bytes of requests: try again")
+
+// countedBody counts what is read of a body, until the request ends. It waits for room
+// for all of a body whose length is known and that is no upload. Else it never waits:
+// bodies that wait for one another's room would hold theirs meanwhile.
+type countedBody struct {
+	io.ReadCloser
+	ctx    context.Context
+	room   *budget.Budget
+	length int64 // of the body; 0: not known, or of an upload
+	read   int64
+	held   int64
+}
+
+func (c *countedBody) Read(b []byte) (int, error) {
+	if c.held == 0 && c.length > 0 {
+		if err := c.room.Acquire(c.ctx, c.length); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrBodiesFull, err)
+		}
+		c.held = c.length
+	}
+	if c.length == 0 {
+		if c.read == c.held {
+			if err := c.room.TryAcquire(bodyStep); err != nil {
+				return 0, fmt.Errorf("%w: %w", ErrBodiesFull, err)
+			}
+			c.held += bodyStep
+		}
+		b = b[:min(int64(len(b)), c.held-c.read)]
+	}
+	n, err := c.ReadCloser.Read(b)
+	c.read += int64(n)
+	return n, err
+}
+
+func (c *countedBody) release() {
+	c.room.Release(c.held)
+	c.held = 0
+}
+
+// counted makes what is read of the request's body count until end is called.
+func (s *Server) counted(r *http.Request, op operation) (end func()) {
+	if op.stream || r.Body == nil || r.Body == http.NoBody {
+		return func() {}
+	}
+	pool, upload := s.rt.Budgets().Requests, op.bodyLimit() >= largeBody
+	if upload {
+		pool = s.rt.Budgets().Uploads
+	}
+	room, leave := pool.Of(r.Context())
+	body := &countedBody{ReadCloser: r.Body, ctx: r.Context(), room: room}
+	if !upload && r.ContentLength > 0 {
+		body.length = min(r.ContentLength, op.bodyLimit())
+	}
+	r.Body = body
+	return func() {
+		body.release()
+		leave()
+	}
+}
+
+// answerRoom is where the answers of one stream of events count, and what to call when
+// it is over.
+func (s *Server) answerRoom(ctx context.Context) (*budget.Budget, func()) {
+	caller, leave := s.rt.Budgets().Answers.Of(ctx)
+	return caller.Lone("stream", budget.StreamAnswers), leave
+}
+
+// guard ends writes of an answer that last while others wait for what one of the
+// budgets holds.
+func guard(w http.ResponseWriter, rooms ...*budget.Budget) budget.Guard {
+	return budget.Guard{
+		Contended: func() bool { return slices.ContainsFunc(rooms, (*budget.Budget).Contended) },
+		Cut: func() {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now()) // where it cannot be set, the write ends with its connection
+		},
+	}
+}
+
+// following bounds the values of a stream for a follower while they are written: the
+// value, its text, and its JSON are in memory then.
+type following struct {
+	lines
+	ctx   context.Context
+	room  *budget.Budget
+	guard budget.Guard
+	leave func()
+}
+
+func (s *Server) following(w http.ResponseWriter, r *http.Request) following {
+	caller, leave := s.rt.Budgets().Followers.Of(r.Context())
+	room := caller.Lone("writer", budget.OneFollower)
+	return following{newLines(w, r), r.Context(), room, guard(w, room), leave}
+}
+
+// formsOf is how many times a payload is in memory while it is written.
+const formsOf = 4
+
+// hold calls write while a payload of so many bytes counts.
+func (f following) hold(payload int, write func() error) error {
+	n := formsOf * int64(payload)
+	if err := f.room.Acquire(f.ctx, n); err != nil {
+		return err
+	}
+	defer f.room.Release(n)
+	return f.guard.Do(write)
+}
