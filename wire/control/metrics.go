@@ -101,6 +101,11 @@ var (
 	descHolding    = desc("cluster_holding", "1 while the node's lease has ended: its daemons hold their events.")
 	descMembers    = desc("cluster_members", "Nodes of the cluster, by whether they are there.", "here")
 	descKept       = desc("cluster_daemons", "Daemons of the cluster that have too few standbys in sync (wanting), or are nowhere (lost).", "state")
+	descCompiles   = desc("compiles_total", "Modules that were to be compiled, by what became of it: compiled, cached, over-budget, cancelled, refused, remembered (it failed a while ago) or error.", "result")
+	descCompiling  = desc("compiles_running", "Modules that are being compiled.")
+	descCompileQ   = desc("compiles_waiting", "Modules that are being compiled, or wait for that.")
+	descCompileCPU = desc("compile_cpu_seconds_total", "Processor time of the processes that compiled modules.")
+	descCompileMem = desc("compile_peak_memory_bytes", "The most memory that a process which compiled a module had.")
 	descReady      = desc("ready", "1 while the node takes events.")
 	descBuild      = desc("build_info", "1, with the version of the node.", "version")
 
@@ -177,6 +182,14 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(descBuild, 1, c.version)
 	c.peers(count, gauge)
 	c.cluster(gauge)
+	compiles := c.rt.Compiles()
+	for result, n := range compiles.Results {
+		count(descCompiles, n, result)
+	}
+	gauge(descCompiling, float64(compiles.Running))
+	gauge(descCompileQ, float64(compiles.Waiting))
+	gauge(descCompileMem, float64(compiles.Memory))
+	out <- prometheus.MustNewConstMetric(descCompileCPU, prometheus.CounterValue, compiles.CPU.Seconds())
 	if c.store != nil {
 		c.stored(count, gauge, histogram)
 	}
