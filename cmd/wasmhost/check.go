@@ -47,7 +47,7 @@ the exit code is 10.`,
 			if err != nil {
 				return err
 			}
-			report, refusal := abi.Inspect(wasm, abi.Limits{ModuleBytes: 64 << 20, MemoryPages: 1024})
+			report, refusal := abi.Inspect(wasm, abi.Limits{ModuleBytes: 64 << 20, MemoryPages: 1024, Shape: true})
 			if o.inspect || refusal != nil {
 				err = a.print(report, func(w io.Writer) { writeReport(w, report) }, func() string { return report.Digest })
 				if refusal != nil {

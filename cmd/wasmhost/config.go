@@ -81,6 +81,8 @@ func settings() []setting {
 		{"etcd-user", "", "serve: this node's name at --etcd"},
 		{"etcd-password-file", "", "serve: file with the password of --etcd-user"},
 		{"active-memory", "", "serve: memory of the daemons that are not passive, such as 512MiB or 4GiB: over it those leave that were idle longest; empty: no bound"},
+		{"compile-memory", "2GiB", "serve: memory that compiling one module may take, in a process of its own"},
+		{"compile-time", "2m", "serve: processor time that compiling one module may take; on the clock, five times as much"},
 	}
 }
 

@@ -67,7 +67,7 @@ func (d *developing) serve(ctx context.Context) error {
 	defer cancel()
 	ready, served := make(chan struct{}), make(chan error, 1)
 	go func() {
-		served <- d.runNode(ctx, serveOptions{ephemeral: true, listen: "127.0.0.1:0", name: "dev", listenerOptions: listenerOptions{levels: "warn", form: "text"}, idle: idleOptions{after: "0s"},
+		served <- d.runNode(ctx, serveOptions{ephemeral: true, listen: "127.0.0.1:0", name: "dev", listenerOptions: listenerOptions{levels: "warn", form: "text"}, idle: idleOptions{after: "0s"}, compile: compileDefaults(),
 			ready: func(*wire.Mesh) error { close(ready); return nil }})
 	}()
 	select {

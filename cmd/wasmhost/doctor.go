@@ -66,7 +66,7 @@ func examine() []finding {
 		mappings.Costs = "daemons beyond that are packed and unpacked, some 20 µs each time"
 		mappings.Mend = "sysctl -w vm.max_map_count=262144"
 	}
-	return []finding{memories, notes, mappings, udp("rmem"), udp("wmem"), openFiles(), clockSource()}
+	return []finding{memories, notes, mappings, udp("rmem"), udp("wmem"), openFiles(), clockSource(), examineCompiler()}
 }
 
 // udp looks at the largest buffer that a UDP socket can have.

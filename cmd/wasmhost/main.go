@@ -25,6 +25,9 @@ func main() { os.Exit(run()) }
 
 // run is main, for tests.
 func run() int {
+	if len(os.Args) > 1 && os.Args[1] == compileCommand {
+		return compileChild(os.Args[2:], os.Stdin, os.Stdout)
+	}
 	ctx, stop := signalled(context.Background())
 	defer stop()
 	return execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)

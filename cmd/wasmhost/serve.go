@@ -33,6 +33,7 @@ type serveOptions struct {
 	kindKeys           string
 	keyFile, passFile  string
 	idle               idleOptions
+	compile            compileOptions
 	limits             []string // name=value
 	tags               list
 	drain              drainOptions
@@ -94,7 +95,7 @@ count from the next start on. What is not good changes nothing.`,
 			return a.runNode(c.Context(), o)
 		},
 	}
-	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "kind-keys", "passivate-after", "active-memory", "key-file", "passphrase-file", "drain", "drain-deadline", "rebalance"} {
+	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "kind-keys", "passivate-after", "active-memory", "compile-memory", "compile-time", "key-file", "passphrase-file", "drain", "drain-deadline", "rebalance"} {
 		addSetting(c.Flags(), flag, "")
 	}
 	for _, flag := range clusterFlags {
@@ -135,7 +136,7 @@ func (a *app) serveOptions(c *cobra.Command) (serveOptions, error) {
 		listenerOptions: listenerOptions{metrics: text("metrics"), pprof: text("pprof"), api: text("api"), apiCert: text("api-cert"), apiKey: text("api-key"), auditLog: text("audit-log"), otlp: text("otlp"), otlpSample: text("otlp-sample"), levels: text("log-level"), form: text("log-format")},
 		ephemeral:       text("ephemeral") == "true", noFetch: text("no-module-fetch") == "true", kindKeys: text("kind-keys"),
 		keyFile: text("key-file"), passFile: text("passphrase-file"),
-		idle: idleOptions{after: text("passivate-after"), memory: text("active-memory")}}
+		idle: idleOptions{after: text("passivate-after"), memory: text("active-memory")}, compile: compileOptions{memory: text("compile-memory"), time: text("compile-time")}}
 	switch {
 	case o.ephemeral && f.Changed("data") && f.Changed("ephemeral"):
 		return o, usagef("give either --data or --ephemeral")
@@ -220,8 +221,20 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err := o.idle.apply(&options); err != nil {
 		return err
 	}
-	if !o.ephemeral {
+	if err := o.compile.apply(&options); err != nil {
+		return err
+	}
+	if o.ephemeral {
+		var removeCache func() error
+		if options.CacheDir, removeCache, err = openEphemeralCache(os.TempDir()); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, removeCache()) }()
+	} else {
 		options.CacheDir = filepath.Join(o.data, "cache")
+		if err := keepPrivate(options.CacheDir); err != nil {
+			return err
+		}
 	}
 	var node *wire.Node // set before the runtime starts
 	if engine != nil {

@@ -111,6 +111,11 @@ var (
 	descBudgetPeak  = desc("budget_peak_bytes", "The most that was held at a time since the node started.", "budget")
 	descBudgetWait  = desc("budget_waiting", "Callers that wait for room in a budget.", "budget")
 	descBudgetFull  = desc("budget_refusals_total", "Requests for which a budget had no room, and followers that were cut.", "budget")
+	descCompiles    = desc("compiles_total", "Modules that were to be compiled, by what became of it: compiled, cached, over-budget, cancelled, refused, remembered (it failed a while ago) or error.", "result")
+	descCompiling   = desc("compiles_running", "Modules that are being compiled.")
+	descCompileQ    = desc("compiles_waiting", "Modules that are being compiled, or wait for that.")
+	descCompileCPU  = desc("compile_cpu_seconds_total", "Processor time of the processes that compiled modules.")
+	descCompileMem  = desc("compile_peak_memory_bytes", "The most memory that a process which compiled a module had.")
 
 	descBatches  = desc("store_batches_total", "Batches that were made durable.")
 	descSyncs    = desc("store_syncs_total", "Syncs that made batches durable: many share one.")
@@ -197,6 +202,14 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	c.peers(count, gauge)
 	c.cluster(gauge)
+	compiles := c.rt.Compiles()
+	for result, n := range compiles.Results {
+		count(descCompiles, n, result)
+	}
+	gauge(descCompiling, float64(compiles.Running))
+	gauge(descCompileQ, float64(compiles.Waiting))
+	gauge(descCompileMem, float64(compiles.Memory))
+	out <- prometheus.MustNewConstMetric(descCompileCPU, prometheus.CounterValue, compiles.CPU.Seconds())
 	if c.store != nil {
 		c.stored(count, gauge, histogram)
 	}

@@ -101,6 +101,8 @@ var classes = []struct {
 	{directory.ErrDenied, class{"denied", 403, ExitDenied, "Denied", "ask on a node that has a vote: wasmhost cluster members"}},
 	{errStillHere, class{"member-present", 409, ExitConflict, "The node is there", "stop it first; its daemons with standbys go on there"}},
 	{host.ErrDraining, class{"draining", 409, ExitConflict, "The node is being drained", "ask another node, or take daemons here again: wasmhost node undrain"}},
+	{host.ErrCompileBudget, class{"compile-budget", 422, ExitGuest, "The module takes too much to compile", "split its largest functions, or build it with less inlining; the node's owner can raise serve --compile-memory and --compile-time"}},
+	{host.ErrCompileQueue, class{"compile-queue-full", 429, ExitFailure, "Too many modules wait to be compiled", "try again in a moment"}},
 	{host.ErrModuleUnsigned, class{"module-unsigned", 403, ExitDenied, "The module is not signed", "sign it with a key that the node trusts (serve --kind-keys): wasmhost kind sign; then kind push --signature"}},
 	{host.ErrBadSignature, class{"bad-signature", 422, ExitVerification, "Not a signature of the module", "sign the module as it is: wasmhost kind sign"}},
 	{ErrNotEverywhere, class{"kind-not-everywhere", 409, ExitIncomplete, "Not every node has the kind", "mend the reasons, then push it again: the nodes that have it lose nothing"}},
