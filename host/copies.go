@@ -363,7 +363,7 @@ func (in *receiving) takeModule(ctx context.Context, m *standby.Module) error {
 }
 
 func (in *receiving) keepModule(ctx context.Context, wasm []byte) error {
-	_, err := in.r.addModule(ctx, wasm, maxMemory) // its owner let it in
+	_, err := in.r.addModule(ctx, wasm, maxMemory, true) // its owner let it in
 	return err
 }
 

@@ -46,6 +46,7 @@ type Call struct {
 	Kind     EventKind
 
 	of      *hosted // whose event it is; nil: effects are not for this call
+	replay  bool    // it succeeded once: as sandbox.Event.Replay
 	effects []effect.Effect
 }
 

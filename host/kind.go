@@ -112,7 +112,7 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 	if old != nil && old.digest == nil {
 		return KindInfo{}, &KindError{name, ErrKindExists}
 	}
-	m, err := r.addModule(ctx, wasm, own.over(r.limits).MemoryBytes)
+	m, err := r.addModule(ctx, wasm, own.over(r.limits).MemoryBytes, false)
 	if err != nil {
 		return KindInfo{}, err
 	}
@@ -145,8 +145,8 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits
 }
 
 // addModule compiles the module and keeps it. memory is how many bytes of it
-// the module may have before its first call.
-func (r *Runtime) addModule(ctx context.Context, wasm []byte, memory int64) (*sandbox.Module, error) {
+// the module may have before its first call; again says that a node let it in once.
+func (r *Runtime) addModule(ctx context.Context, wasm []byte, memory int64, again bool) (*sandbox.Module, error) {
 	digest := sha256.Sum256(wasm)
 	r.compiling.Lock()
 	defer r.compiling.Unlock()
@@ -159,7 +159,11 @@ func (r *Runtime) addModule(ctx context.Context, wasm []byte, memory int64) (*sa
 	if err := r.mayRunModule(digest); err != nil { // whatever runs here comes by here
 		return nil, err
 	}
-	m, err := r.engine.Compile(ctx, wasm, uint32(memory>>16))
+	compile := r.engine.Compile
+	if again {
+		compile = r.engine.CompileAgain
+	}
+	m, err := compile(ctx, wasm, uint32(memory>>16))
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +190,7 @@ func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Mod
 	if err != nil {
 		return nil, err
 	}
-	return r.addModule(ctx, wasm, maxMemory) // it was let in once
+	return r.addModule(ctx, wasm, maxMemory, true) // it was let in once
 }
 
 // Module returns the bytes of a module that is stored here; an error that

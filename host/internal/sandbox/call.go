@@ -119,6 +119,9 @@ func (i *instance) run(f api.Function, stack []uint64) error {
 		i.meter.nested = true
 		return i.fault(err)
 	}
+	if i.outOfLimit() { // by what was paid last
+		return i.overLimit(i.call.over, i.call.overText)
+	}
 	return nil
 }
 
@@ -137,7 +140,11 @@ func (i *instance) begin(name string, ev *Event) {
 	if i.vars != nil {
 		i.kernel.reset()
 	}
-	i.meter.begin(i.bound.options.Limits.Fuel)
+	fuel := i.bound.options.Limits.Fuel
+	if i.replayed() {
+		fuel += replayFuel
+	}
+	i.meter.begin(fuel)
 }
 
 // text is what the guest said of its failure.

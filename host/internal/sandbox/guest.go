@@ -33,6 +33,11 @@ type Event struct {
 	Time     int64 // Unix nanoseconds, above 0
 	Channel  string
 	Kind     uint32 // as abi.ImportEventKind
+
+	// Replay says that the call succeeded once, on this host or another, perhaps
+	// under version 1 of abi.FuelVersion: its fuel is bounded by replayFuel more than
+	// the limit, its time on the clock is not.
+	Replay bool
 }
 
 // seed is that of the call's random stream: it follows from who the daemon is,

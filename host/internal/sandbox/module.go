@@ -37,6 +37,16 @@ type Module struct {
 // so many pages of memory (64 KiB each). A module that is not accepted is an
 // *abi.Refusal.
 func (e *Engine) Compile(ctx context.Context, wasm []byte, pages uint32) (*Module, error) {
+	return e.compileAs(ctx, wasm, pages, false)
+}
+
+// CompileAgain is Compile of a module whose image was made once: Event.Replay holds
+// for its start function and _initialize.
+func (e *Engine) CompileAgain(ctx context.Context, wasm []byte, pages uint32) (*Module, error) {
+	return e.compileAs(ctx, wasm, pages, true)
+}
+
+func (e *Engine) compileAs(ctx context.Context, wasm []byte, pages uint32, again bool) (*Module, error) {
 	report, err := abi.Inspect(wasm, abi.Limits{ModuleBytes: e.config.ModuleBytes, MemoryPages: pages})
 	if err != nil {
 		return nil, err
@@ -51,7 +61,7 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte, pages uint32) (*Modul
 	if err != nil {
 		return nil, err
 	}
-	if err := m.buildImage(rewritten.Data, pages); err != nil {
+	if err := m.buildImage(rewritten.Data, pages, again); err != nil {
 		return nil, errors.Join(&abi.Refusal{Code: abi.RefusedStart, Found: "the module fails before its first call: " + err.Error(),
 			Mend: "mend its start function or _initialize; a host runs them once, at upload, without arguments, files or environment"}, m.Close(ctx))
 	}
