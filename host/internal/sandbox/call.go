@@ -212,6 +212,10 @@ var errBadPointer = fmt.Errorf("a pointer outside the guest's memory")
 // hostFunctions answer abi.HostFunctions.
 var hostFunctions = map[string]hostFunction{
 	abi.ImportEmit: func(i *instance, m api.Module, s []uint64) {
+		if i.call.name == abi.ExportSnapshot && !i.replayed() {
+			i.call.badPointer = "it called emit in wasmhost_snapshot: outputs belong to events"
+			panic(errBadPointer)
+		}
 		b := i.read(m, abi.ImportEmit, s[0], s[1])
 		c, g, l := &i.call, i.bound, &i.bound.options.Limits
 		if len(g.out)+len(b) > l.OutputBytes-g.spentOnEffects() {

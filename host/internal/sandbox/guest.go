@@ -270,8 +270,8 @@ func (g *Guest) spoil(i *instance) {
 	}
 }
 
-// Snapshot returns a copy of the state that the guest's hook gives. It leaves
-// no trace.
+// Snapshot returns a copy of the state that the guest's hook gives. Whatever the
+// hook changes is undone; one that emits or has effects is a fault.
 func (g *Guest) Snapshot(ev *Event) ([]byte, error) {
 	if g.module.report.State != abi.StateHooks {
 		return nil, &abi.Fault{Kind: abi.FaultAnswer, Call: abi.ExportSnapshot, Text: "the module does not export it"}
