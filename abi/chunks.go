@@ -6,9 +6,10 @@ import (
 )
 
 // A bulk instruction of a memory that moves more than BulkPiece is done piece by
-// piece, with OutOfFuel called between pieces, in a function that is added, which
-// calls it before the first too where there is no fuel left. An instruction that does not fit into the memory, or its segment, traps before anything is written,
-// as it does in one piece.
+// piece in a function that is added. The function calls OutOfFuel between pieces, and
+// before the first where there is no fuel left. An instruction whose range does not fit
+// into the memory or the segment traps before anything is written, as it does in one
+// piece.
 
 // chunked is an instruction that has such a function.
 type chunked struct{ op, segment uint32 }
