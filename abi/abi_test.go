@@ -228,7 +228,7 @@ func FuzzInspect(f *testing.F) {
 			t.Fatal(err)
 		}
 		p, refusal := parse(out.Wasm)
-		if refusal != nil || len(p.exports) != len(rep.Exports)+len(out.Globals)+2 {
+		if refusal != nil || len(p.exports) != len(rep.Exports)+len(out.Globals)+meterGlobals {
 			t.Errorf("the rewritten module: %v", refusal)
 		}
 	})

@@ -15,7 +15,7 @@ type addedGlobal struct{ encoded []byte }
 func (m *meter) addGlobals() {
 	add := func(encoded ...byte) int {
 		m.added = append(m.added, addedGlobal{encoded})
-		return m.fuel + 1 + len(m.added)
+		return m.fuel + meterGlobals - 1 + len(m.added)
 	}
 	flags := func(segments map[uint32]bool) map[uint32]int {
 		out := make(map[uint32]int, len(segments))

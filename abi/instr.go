@@ -8,6 +8,7 @@ type instr struct {
 
 // Opcodes (core specification 2.0, section 5.4) that metering looks at.
 const (
+	opTraps      = 0x00 // unreachable
 	opBlock      = 0x02
 	opLoop       = 0x03
 	opIf         = 0x04
@@ -24,6 +25,7 @@ const (
 	opGlobalSet  = 0x24
 	opTableGet   = 0x25
 	opTableSet   = 0x26
+	opMemoryGrow = 0x40
 	opMemoryInit = 0xfc<<16 | 8
 	opDataDrop   = 0xfc<<16 | 9
 	opMemoryCopy = 0xfc<<16 | 10

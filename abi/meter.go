@@ -13,22 +13,26 @@ import (
 //	end
 //	depth += weight
 //
-// and one that calls nothing is not counted in depth: it cannot recurse.
+// and one that calls nothing is not counted in depth: it cannot recurse. Whether
+// fuel is left is looked at before what was paid for runs, but where a br_table leads
+// to: what runs from there to the next look is bounded by pace.go, which also keeps a
+// long stretch of paid instructions from running without a call of OutOfFuel.
 type meter struct {
 	p          *parsed
 	survey     *survey
-	capture    bool             // what Options.Capture asks
-	types      int              // of the module
-	out        uint32           // index of OutOfFuel: after the imported functions
-	fuel       int              // index of FuelGlobal; DepthGlobal is the next
-	added      []addedGlobal    // after DepthGlobal
-	dataFlags  map[uint32]int   // segment to the global that says it was dropped
-	elemFlags  map[uint32]int   // the same for element segments
-	vectors    map[uint32]int   // vector global to the first of the two that stand for it
-	blockTypes [][]byte         // types added, the first for functions of several results
-	blockIndex map[string]int32 // by results
-	accessors  []accessor       // functions added after the module's own
-	functions  bool             // a table of all functions is added
+	capture    bool               // what Options.Capture asks
+	types      int                // of the module
+	out        uint32             // index of OutOfFuel: after the imported functions
+	fuel       int                // index of FuelGlobal; DepthGlobal and PaceGlobal are the next
+	added      []addedGlobal      // after PaceGlobal
+	dataFlags  map[uint32]int     // segment to the global that says it was dropped
+	elemFlags  map[uint32]int     // the same for element segments
+	vectors    map[uint32]int     // vector global to the first of the two that stand for it
+	blockTypes [][]byte           // types added, the first for functions of several results
+	blockIndex map[string]int32   // by results
+	accessors  []accessor         // functions added after the module's own
+	chunked    map[chunked]uint32 // what moves much to the added function that does it in pieces
+	functions  bool               // a table of all functions is added
 	exported   []string
 	fail       *Refusal
 }
@@ -53,6 +57,7 @@ func newMeter(p *parsed, s *survey, capture bool) *meter {
 		}
 	}
 	m.addAccessors()
+	m.addChunked()
 	return m
 }
 
@@ -101,15 +106,19 @@ type function struct {
 	blocks []block
 	heads  []head // in order; the first is the function's entry
 	uses   usage
+	since  uint32 // as pace.go says
 	left   uint32 // index of the scratch local: i64
-	count  uint32 // index of the first scratch local of type i32: one with usesBulk, three with usesSegments
+	count  uint32 // index of the first scratch local of type i32: as many as usage.counts says
 	vector uint32 // index of the scratch local: v128, with usesVectors
 }
 
 // block is an open block, the function's own first.
 type block struct {
-	around int  // the head whose segment the block began in
-	target bool // of a br_table
+	around int    // the head whose segment the block began in
+	target bool   // of a br_table
+	op     uint32 // what opened it; the function's own: opBlock
+	began  uint32 // function.since where it began
+	since  uint32 // the most that function.since was at a branch to its end
 }
 
 // head is a place where fuel is taken, for the instructions of its segment:
@@ -123,7 +132,7 @@ type head struct {
 }
 
 func (f *function) rewrite(r *reader, typ uint32, uses usage) {
-	f.r, f.out, f.blocks, f.heads, f.uses = r, f.out[:0], f.blocks[:0], f.heads[:0], uses
+	f.r, f.out, f.blocks, f.heads, f.uses, f.since = r, f.out[:0], f.blocks[:0], f.heads[:0], uses, 0
 	params, _, _ := strings.Cut(f.m.p.types[typ], ":")
 	locals := f.locals(len(params))
 	body := r.pos
@@ -144,6 +153,9 @@ func (f *function) rewrite(r *reader, typ uint32, uses usage) {
 	}
 	f.body(bounds{funcs: uint32(len(f.m.p.funcs)), types: uint32(f.m.types), locals: locals, globals: uint32(len(f.m.p.globals))})
 	if f.uses&usesCalls != 0 {
+		if f.since >= paceAtEnd {
+			f.pace()
+		}
 		f.deeper(int32(weight))
 		f.out = append(f.out, opEnd)
 	}
@@ -176,11 +188,7 @@ func (f *function) declare(old []byte, next uint32) {
 	added := []byte{1, typeI64}
 	f.left = next
 	next++
-	if f.uses&(usesBulk|usesSegments) != 0 {
-		n := byte(1)
-		if f.uses&usesSegments != 0 {
-			n = 3
-		}
+	if n := f.uses.counts(); n > 0 {
 		added = append(added, n, typeI32)
 		f.count = next
 		next += uint32(n)
@@ -197,7 +205,7 @@ func (f *function) declare(old []byte, next uint32) {
 // body copies the instructions.
 func (f *function) body(b bounds) {
 	r := f.r
-	f.blocks = append(f.blocks, block{})
+	f.blocks = append(f.blocks, block{op: opBlock})
 	at := 0 // the head that pays
 	for r.fail == nil && len(f.blocks) > 0 {
 		start := r.pos
@@ -209,15 +217,16 @@ func (f *function) body(b bounds) {
 		if in.op > opIf || in.op == 0 {
 			f.heads[at].cost++
 		}
+		f.walk(in)
 		switch in.op {
 		case opLoop:
 			f.out = append(f.out, r.b[start:r.pos]...)
-			f.blocks = append(f.blocks, block{around: at})
+			f.blocks = append(f.blocks, block{around: at, op: opLoop})
 			at = f.head()
 			f.take(at)
 			continue
 		case opBlock, opIf:
-			f.blocks = append(f.blocks, block{around: at})
+			f.blocks = append(f.blocks, block{around: at, op: in.op, began: f.since})
 		case opEnd:
 			b := f.blocks[len(f.blocks)-1]
 			f.blocks, at = f.blocks[:len(f.blocks)-1], b.around
@@ -225,9 +234,11 @@ func (f *function) body(b bounds) {
 				f.out = append(f.out, opEnd)
 				at = f.head()
 				f.pay(at)
-				f.emit(0x24, uint32(f.m.fuel))
+				f.emit(0x24, uint32(f.m.fuel)) // looked at with the next: as many blocks more would make compiling dear
 				continue
 			}
+		case opElse:
+			at = f.blocks[len(f.blocks)-1].around
 		case opBrTable:
 			f.targets(r.b[start+1 : r.pos])
 		case opRefFunc:
@@ -243,13 +254,19 @@ func (f *function) body(b bounds) {
 				f.emit(opBr, uint32(len(f.blocks)-1))
 				continue
 			}
-		case opMemoryCopy, opMemoryFill, opTableCopy, opTableGrow, opTableFill:
+		case opTableCopy, opTableGrow, opTableFill:
 			f.takeBulk()
+		case opMemoryCopy, opMemoryFill:
+			f.inPieces(in, r.b[start:r.pos])
+			continue
 		case opMemoryInit, opTableInit:
-			f.takeBulk()
-			if f.fromSegment(in, r.b[start:r.pos]) {
-				continue
+			if !f.fromSegment(in, r.b[start:r.pos]) {
+				f.inPieces(in, r.b[start:r.pos])
 			}
+			continue
+		case opMemoryGrow:
+			f.grow(r.b[start:r.pos])
+			continue
 		case opDataDrop, opElemDrop:
 			if f.drop(in) {
 				continue
@@ -275,13 +292,22 @@ func (f *function) head() int {
 func (f *function) targets(labels []byte) {
 	r := &reader{b: labels}
 	for n := r.count(); n >= 0; n-- {
-		f.blocks[len(f.blocks)-1-int(r.u32())].target = true
+		label := r.u32()
+		f.blocks[len(f.blocks)-1-int(label)].target = true
+		f.leads(label)
 	}
+	f.since = 0
 }
 
 // take emits: left = fuel - cost; fuel = left; if left < 0, call OutOfFuel.
 func (f *function) take(h int) {
 	f.pay(h)
+	f.check()
+}
+
+// check emits: fuel = left, for what is on top of the stack; if left < 0, call
+// OutOfFuel.
+func (f *function) check() {
 	f.emit(0x22, f.left)           // local.tee
 	f.emit(0x24, uint32(f.m.fuel)) // global.set
 	f.emit(0x20, f.left)           // local.get
@@ -298,14 +324,35 @@ func (f *function) pay(h int) {
 	f.out = append(f.out, 0, 0, 0, 0, 0, 0x7d) // i64.sub
 }
 
-// takeBulk emits: fuel -= n / BulkPerFuel, for the n on top of the stack. The
-// next head checks: what one instruction moves is bounded by a memory's size.
+// takeBulk emits: fuel -= n / BulkPerFuel, and a check, for the n on top of the
+// stack: what is not paid for does not run.
 func (f *function) takeBulk() {
+	f.payBulk()
+	f.check()
+}
+
+// payBulk emits: count = n; fuel - n / BulkPerFuel, left on the stack.
+func (f *function) payBulk() {
 	f.emit(0x22, f.count)
 	f.emit(0x23, uint32(f.m.fuel))
 	f.emit(0x20, f.count)
 	f.out = append(f.out, 0xad, 0x42, 4, 0x88, 0x7d) // i64.extend_i32_u; i64.const 4; i64.shr_u; i64.sub
-	f.emit(0x24, uint32(f.m.fuel))
+}
+
+// grow emits a memory.grow and, where it succeeded, takes fuel for the pages: one
+// for every BulkPerFuel bytes of them. What fails costs nothing, since guests ask
+// for more than there is to learn how much there is.
+func (f *function) grow(raw []byte) {
+	f.emit(0x22, f.count)
+	f.out = append(f.out, raw...)
+	f.emit(0x22, f.count+1)
+	f.out = append(f.out, 0x41, 0x7f, 0x47, 0x04, 0x40) // i32.const -1; i32.ne; if
+	f.emit(0x23, uint32(f.m.fuel))
+	f.emit(0x20, f.count)
+	f.out = append(f.out, 0xad, 0x42, 12, 0x86, 0x7d) // i64.extend_i32_u; i64.const 12; i64.shl; i64.sub
+	f.check()
+	f.out = append(f.out, opEnd)
+	f.emit(0x20, f.count+1)
 }
 
 // deeper emits: depth += by.

@@ -13,13 +13,24 @@ const (
 
 	FuelGlobal    = "__wasmhost_fuel"  // mutable i64: what is left before OutOfFuel is called
 	DepthGlobal   = "__wasmhost_depth" // mutable i32: how many call frames may still be entered
+	PaceGlobal    = "__wasmhost_pace"  // mutable i32: how much that is paid for may still run before OutOfFuel is called
 	MeterModule   = "__wasmhost"       // imported: the module of OutOfFuel
 	StartFunction = "__wasmhost_start" // func(): the module's start function, where it was taken out
-	OutOfFuel     = "out"              // func(): called when either global is below zero; sets fuel anew, or does not return
+	OutOfFuel     = "out"              // func(): called when one of the globals is below zero, and between pieces of BulkPiece; sets fuel and pace anew, or does not return
 	MaxDepth      = 1 << 16            // what DepthGlobal begins with, in frames of up to 8 locals
 	BulkPerFuel   = 16                 // bytes, or table elements, that a bulk instruction moves for one unit of fuel
+	BulkPiece     = 1 << 20            // bytes that a bulk instruction moves at most before OutOfFuel is called
 	localsWeight  = 8                  // locals that count as one frame more
+	meterGlobals  = 3                  // of fuel, depth and pace
 )
+
+// FuelVersion is that of the charging. Version 1 looked at what was taken at function
+// entry and loop heads alone, and took nothing for memory.grow: a call that ended
+// before the next look could take more than its limit. What succeeds under version 2
+// does so under version 1, with the same fuel but for memory.grow and the same
+// results, so that a host of either replays what the other has recorded; a host of
+// version 2 gives to what it replays the fuel that version 1 may have overlooked.
+const FuelVersion = 2
 
 // Rewritten is a module with what a host needs to meter and capture it.
 type Rewritten struct {
@@ -72,7 +83,8 @@ type Options struct {
 // Fuel is taken at function entry, at the head of each loop, and where a
 // br_table leads to, each time for the instructions that belong to that place
 // and to no other, whether branches skip some of them or not. Bulk instructions cost one more per
-// BulkPerFuel bytes or elements.
+// BulkPerFuel bytes or elements, before they run, and memory.grow as much for the
+// pages that it added. Whenever what is left is below zero OutOfFuel is called at once.
 //
 // State that an embedder cannot reach is made of globals that it can: a vector
 // global becomes two of 64 bits, and whether a segment was dropped becomes a
@@ -164,13 +176,14 @@ func (m *meter) section(s section, body []byte) ([]byte, bool) {
 		out = m.memories(r)
 	case 6:
 		n := r.count()
-		out = appendU32(nil, uint32(n+2+len(m.added)))
+		out = appendU32(nil, uint32(n+meterGlobals+len(m.added)))
 		for range n {
 			out = append(out, r.byte(), r.byte())
 			out = m.constExpr(r, out)
 		}
 		out = append(out, typeI64, 1, 0x42, 0, 0x0b)                                           // (mut i64) 0: the first check asks
 		out = append(append(append(out, typeI32, 1, 0x41), appendS32(nil, MaxDepth)...), 0x0b) // (mut i32)
+		out = append(out, typeI32, 1, 0x41, 0, 0x0b)                                           // (mut i32) 0
 		for _, g := range m.added {
 			out = append(out, g.encoded...)
 		}
@@ -239,10 +252,11 @@ func (m *meter) exports(r *reader) []byte {
 		}
 	}
 	for i := range m.added {
-		state(m.fuel + 2 + i)
+		state(m.fuel + meterGlobals + i)
 	}
 	add(FuelGlobal, m.fuel)
 	add(DepthGlobal, m.fuel+1)
+	add(PaceGlobal, m.fuel+2)
 	function := func(name string, idx uint32) {
 		n++
 		out = appendU32(append(appendName(out, name), 0), idx)
@@ -251,7 +265,9 @@ func (m *meter) exports(r *reader) []byte {
 		function(StartFunction, m.shift(m.p.start))
 	}
 	for i, a := range m.accessors {
-		function(a.name, uint32(len(m.p.funcs)+1+i))
+		if a.name != "" {
+			function(a.name, uint32(len(m.p.funcs)+1+i))
+		}
 	}
 	return append(appendU32(nil, uint32(n)), out...)
 }

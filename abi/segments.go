@@ -162,6 +162,8 @@ func (f *function) fromSegment(in instr, raw []byte) bool {
 	if !ok {
 		return false
 	}
+	f.payBulk()
+	f.check()
 	for k := range uint32(3) {
 		f.emit(0x21, f.count+k) // local.set
 	}
@@ -176,6 +178,7 @@ func (f *function) fromSegment(in instr, raw []byte) bool {
 	f.out = append(appendU32(appendU32(append(f.out, 0xfc), op), empty), raw[r.pos:]...)
 	f.out = append(f.out, opElse)
 	operands()
-	f.out = append(append(f.out, raw...), opEnd)
+	f.move(in, raw)
+	f.out = append(f.out, opEnd)
 	return true
 }

@@ -8,7 +8,21 @@ const (
 	usesBulk                       // bulk instructions, whose cost is known only when they run
 	usesSegments                   // takes from a segment that may have been dropped
 	usesVectors                    // sets a vector global
+	usesGrow                       // grows the memory
 )
+
+// counts is how many scratch locals of type i32 the rewriting takes.
+func (u usage) counts() byte {
+	switch {
+	case u&usesSegments != 0:
+		return 3
+	case u&usesGrow != 0:
+		return 2
+	case u&usesBulk != 0:
+		return 1
+	}
+	return 0
+}
 
 // survey is what all bodies of a module ask, found before anything is written.
 type survey struct {
@@ -18,14 +32,17 @@ type survey struct {
 	data         bool // some code names a data segment
 	tables       bool // a table is changed after it is made
 	tableGrow    bool
-	refs         bool // some code makes a reference to a function
+	refs         bool            // some code makes a reference to a function
+	fills        bool            // some code has memory.fill
+	copies       bool            // some code has memory.copy
+	inits        map[uint32]bool // data segments that a memory.init names
 	fail         *Refusal
 }
 
 // survey looks at every body. Nothing is refused here that the rewriting would
 // not refuse with a better place to name.
 func (p *parsed) survey(code []byte) *survey {
-	s := &survey{droppedData: make(map[uint32]bool), droppedElems: make(map[uint32]bool)}
+	s := &survey{droppedData: make(map[uint32]bool), droppedElems: make(map[uint32]bool), inits: make(map[uint32]bool)}
 	r, shape := &reader{b: code}, &bodyShape{}
 	imported := p.importedFuncs()
 	r.each(func() {
@@ -57,12 +74,19 @@ func (s *survey) body(p *parsed, r *reader, shape *bodyShape) (u usage) {
 			u |= usesCalls
 		case opMemoryInit:
 			s.data = true
+			s.inits[in.index] = true
 			u |= usesBulk | usesSegments
 		case opTableInit:
 			s.tables = true
 			u |= usesBulk | usesSegments
-		case opMemoryCopy, opMemoryFill:
+		case opMemoryCopy:
+			s.copies = true
 			u |= usesBulk
+		case opMemoryFill:
+			s.fills = true
+			u |= usesBulk
+		case opMemoryGrow:
+			u |= usesGrow
 		case opRefFunc:
 			s.refs = true
 		case opTableSet:

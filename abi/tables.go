@@ -26,7 +26,7 @@ type Table struct {
 
 // accessor is a function that is added.
 type accessor struct {
-	name string
+	name string // it is exported as; empty: it is not
 	typ  uint32
 	body []byte // its size excluded
 }

@@ -46,6 +46,7 @@ type Call struct {
 	Kind     EventKind
 
 	of      *hosted // whose event it is; nil: effects are not for this call
+	replay  bool    // it succeeded once: as sandbox.Event.Replay
 	effects []effect.Effect
 	firing  uint64 // the timer that the event is of, which counts no more; 0: none
 }

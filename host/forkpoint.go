@@ -191,6 +191,7 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 		return 0, nil, d.gone
 	}
 	defer d.end(stateGone, errRetraced)
+	d.remade = true
 	if err := d.openKey(encoded); err != nil {
 		return 0, nil, err
 	}
@@ -277,7 +278,7 @@ func (d *hosted) standBack(ctx context.Context, use func(uint64, *SnapshotHeader
 	if err := d.build(ctx); err != nil {
 		return err
 	}
-	return d.init(begin.Time)
+	return d.init(begin.Time, true)
 }
 
 // latestStored reads the stored snapshot of a daemon that may store another

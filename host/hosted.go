@@ -103,6 +103,7 @@ type hosted struct {
 	also     []byte    // a record to be written with the next one
 	wall     lastWall
 	trimming bool     // old history is being let go of
+	remade   bool     // it is being made of its history: what its code is asked to do succeeded once
 	adopting bool     // records are taken as they are: what they changed comes otherwise
 	mending  *mending // while a rebuild mends; else nil
 	inTurn   bool     // what is submitted is of a turn of share
@@ -258,7 +259,7 @@ func (d *hosted) end(state daemonState, err error) {
 // prepareCall fills the reused Call for the next event. It needs d.mu.
 func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
-	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind
+	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind, c.replay = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind, false
 	if c.firing = 0; ev.Kind == EventTimer {
 		c.firing = ev.Number
 	}
@@ -274,7 +275,7 @@ func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 // stateCall is the Call of a hook that is no event: at the daemon's own time,
 // for the event it applied last. It needs d.mu.
 func (d *hosted) stateCall() *Call {
-	return &Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.lastTime}
+	return &Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.lastTime, replay: d.remade}
 }
 
 // now returns the time to record: the clock's, but never before that of the

@@ -256,6 +256,6 @@ func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 		e.Origin = d.originOf(c.Sender, identity.EntityID(e.Sender).IsZero())
 		e.Sender = c.Sender
 	}
-	e.Epoch, e.Sequence, e.Time, e.Channel, e.Kind = c.Epoch, c.Sequence, c.Time, c.Channel, uint32(c.Kind)
+	e.Epoch, e.Sequence, e.Time, e.Channel, e.Kind, e.Replay = c.Epoch, c.Sequence, c.Time, c.Channel, uint32(c.Kind), c.replay
 	return e
 }

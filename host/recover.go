@@ -122,6 +122,8 @@ func (d *hosted) failLocked(err error) {
 // rebuild makes the daemon's code, restores its last stored state and replays
 // its history from there. It needs d.mu.
 func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
+	d.remade = true
+	defer func() { d.remade = false }()
 	if len(sealed) > 0 {
 		env, err := identity.ParseEnvelope(sealed)
 		if err != nil {
@@ -173,7 +175,7 @@ func (d *hosted) startingPoint() (uint64, error) {
 		return 0, fmt.Errorf("%w: the snapshot that the daemon began with is not there", store.ErrCorrupt)
 	}
 	d.chain = NewChain(begin.Head, nil)
-	return 1, d.init(begin.Time)
+	return 1, d.init(begin.Time, true)
 }
 
 // beginning returns the first record of a daemon's history, and its index.
@@ -260,7 +262,9 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 		d.replayed(&ev, e)
 		return nil
 	}
-	raw, err := d.daemon.Process(d.prepareCall(&ev, e.Time), e.Payload)
+	call := d.prepareCall(&ev, e.Time)
+	call.replay = true
+	raw, err := d.daemon.Process(call, e.Payload)
 	skip := d.mending != nil && d.mending.how == MendSkip
 	if err != nil && !skip {
 		return fmt.Errorf("%w: event %d succeeded then and fails now: %w", ErrDiverged, e.Applied, err)

@@ -339,7 +339,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 		}
 	} else {
 		d.chain = NewChain(begin.Head, nil)
-		if err := d.init(begin.Time); err != nil {
+		if err := d.init(begin.Time, false); err != nil {
 			return err
 		}
 	}
@@ -371,8 +371,9 @@ func (r *Runtime) construct(ctx context.Context, d *hosted, factory Factory) err
 	return nil
 }
 
-// init gives a fresh daemon its configuration.
-func (d *hosted) init(at int64) error {
+// init gives a fresh daemon its configuration; replay says that one like it took it
+// once.
+func (d *hosted) init(at int64, replay bool) error {
 	d.lastTime = at
 	i, ok := d.daemon.(Initer)
 	if !ok {
@@ -381,7 +382,7 @@ func (d *hosted) init(at int64) error {
 		}
 		return nil
 	}
-	if err := i.Init(&Call{Self: d.id, Epoch: d.epoch, Time: at}, d.config); err != nil {
+	if err := i.Init(&Call{Self: d.id, Epoch: d.epoch, Time: at, replay: replay}, d.config); err != nil {
 		return fmt.Errorf("initialising daemon %s: %w", d.id.Origin(), err)
 	}
 	return nil
@@ -397,7 +398,7 @@ func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 	var err error
 	switch h.Form {
 	case FormNone:
-		return d.init(max(at, 1))
+		return d.init(max(at, 1), true)
 	case FormMemory:
 		c, ok := d.daemon.(capturer)
 		if !ok {
@@ -411,7 +412,7 @@ func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 		if d.module == nil {
 			state = bytes.Clone(state) // for native code to keep
 		}
-		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1)}, state)
+		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1), replay: d.remade}, state)
 	}
 	if err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)

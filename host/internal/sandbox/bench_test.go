@@ -47,6 +47,7 @@ func newPlain(b *testing.B, wasm []byte, rc wazero.RuntimeConfig) *plain {
 					m.Memory().Read(uint32(s[0]), uint32(s[1]))
 				case abi.OutOfFuel:
 					m.ExportedGlobal(abi.FuelGlobal).(api.MutableGlobal).Set(1 << 62)
+					m.ExportedGlobal(abi.PaceGlobal).(api.MutableGlobal).Set(1 << 30)
 				default:
 					if len(results) > 0 {
 						s[0] = 0

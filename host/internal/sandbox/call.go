@@ -119,6 +119,9 @@ func (i *instance) run(f api.Function, stack []uint64) error {
 		i.meter.nested = true
 		return i.fault(err)
 	}
+	if i.outOfLimit() { // by what was paid last
+		return i.overLimit(i.call.over, i.call.overText)
+	}
 	return nil
 }
 
@@ -137,7 +140,11 @@ func (i *instance) begin(name string, ev *Event) {
 	if i.vars != nil {
 		i.kernel.reset()
 	}
-	i.meter.begin(i.bound.options.Limits.Fuel)
+	fuel := i.bound.options.Limits.Fuel
+	if i.replayed() {
+		fuel += replayFuel
+	}
+	i.meter.begin(fuel)
 }
 
 // text is what the guest said of its failure.
@@ -205,6 +212,10 @@ var errBadPointer = fmt.Errorf("a pointer outside the guest's memory")
 // hostFunctions answer abi.HostFunctions.
 var hostFunctions = map[string]hostFunction{
 	abi.ImportEmit: func(i *instance, m api.Module, s []uint64) {
+		if i.call.name == abi.ExportSnapshot && !i.replayed() {
+			i.call.badPointer = "it called emit in wasmhost_snapshot: outputs belong to events"
+			panic(errBadPointer)
+		}
 		b := i.read(m, abi.ImportEmit, s[0], s[1])
 		c, g, l := &i.call, i.bound, &i.bound.options.Limits
 		if len(g.out)+len(b) > l.OutputBytes-g.spentOnEffects() {

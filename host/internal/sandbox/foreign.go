@@ -101,8 +101,10 @@ func (i *instance) configure(config []byte) error {
 func (i *instance) plugin(input []byte) error {
 	k := &i.kernel
 	if len(input) > 0 {
-		k.input, k.inputSize = i.allocate(uint64(len(input))), uint64(len(input))
-		copy(k.arena[k.input:], input)
+		if err := i.within(func() { k.input = i.keep(input) }); err != nil {
+			return err
+		}
+		k.inputSize = uint64(len(input))
 	}
 	i.stack[0] = 0
 	if err := i.run(i.fn.process, i.stack[:1]); err != nil {
@@ -119,6 +121,22 @@ func (i *instance) plugin(input []byte) error {
 		g.out = append(g.out, k.arena[k.output:k.output+k.outputSize]...)
 		g.ends = append(g.ends, len(g.out))
 	}
+	return nil
+}
+
+// within does, before the guest runs, what host functions do while it runs: going
+// over a limit is the call's fault.
+func (i *instance) within(do func()) (err error) {
+	defer func() {
+		switch r := recover(); r {
+		case nil:
+		case errOverLimit:
+			err = i.overLimit(i.call.over, i.call.overText)
+		default:
+			panic(r)
+		}
+	}()
+	do()
 	return nil
 }
 

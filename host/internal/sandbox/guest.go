@@ -33,6 +33,11 @@ type Event struct {
 	Time     int64 // Unix nanoseconds, above 0
 	Channel  string
 	Kind     uint32 // as abi.ImportEventKind
+
+	// Replay says that the call succeeded once, on this host or another, perhaps
+	// under version 1 of abi.FuelVersion: its fuel is bounded by replayFuel more than
+	// the limit, its time on the clock is not.
+	Replay bool
 }
 
 // seed is that of the call's random stream: it follows from who the daemon is,
@@ -265,8 +270,8 @@ func (g *Guest) spoil(i *instance) {
 	}
 }
 
-// Snapshot returns a copy of the state that the guest's hook gives. It leaves
-// no trace.
+// Snapshot returns a copy of the state that the guest's hook gives. Whatever the
+// hook changes is undone; one that emits or has effects is a fault.
 func (g *Guest) Snapshot(ev *Event) ([]byte, error) {
 	if g.module.report.State != abi.StateHooks {
 		return nil, &abi.Fault{Kind: abi.FaultAnswer, Call: abi.ExportSnapshot, Text: "the module does not export it"}

@@ -63,7 +63,7 @@ func (img *Image) block(b uint32) *block {
 const imageTime = 1704067200_000000000
 
 // buildImage runs what a module does before its first call.
-func (m *Module) buildImage(data []abi.Segment, pages uint32) error {
+func (m *Module) buildImage(data []abi.Segment, pages uint32, again bool) error {
 	limits := DefaultLimits()
 	limits.MemoryPages = pages
 	blank := &Image{size: uint64(m.report.Memory.Min) * pageSize, fd: -1}
@@ -88,7 +88,7 @@ func (m *Module) buildImage(data []abi.Segment, pages uint32) error {
 	for _, global := range i.globals {
 		m.narrow = append(m.narrow, global.Type() == api.ValueTypeI32 || global.Type() == api.ValueTypeF32)
 	}
-	ev := &Event{Time: imageTime}
+	ev := &Event{Time: imageTime, Replay: again}
 	for _, name := range []string{abi.StartFunction, abi.ExportInitialize} {
 		f := i.mod.ExportedFunction(name)
 		if f == nil {

@@ -106,7 +106,7 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 		return mutable
 	}
 	i.meter.nested = true
-	i.meter.fuel, i.meter.depth = global(abi.FuelGlobal), global(abi.DepthGlobal)
+	i.meter.fuel, i.meter.depth, i.meter.pace = global(abi.FuelGlobal), global(abi.DepthGlobal), global(abi.PaceGlobal)
 	for _, name := range m.rewritten.Globals {
 		i.globals = append(i.globals, global(name))
 	}

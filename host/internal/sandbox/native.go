@@ -38,11 +38,13 @@ type Prepared struct {
 	report    *abi.Report
 	rewritten *abi.Rewritten
 	pages     uint32
+	trusted   bool
 }
 
 // Prepare checks the module and rewrites it, in time and memory linear in its
 // size. What it becomes may have so many pages of memory. One that is not
-// accepted is an *abi.Refusal; where trusted, its shape is not looked at.
+// accepted is an *abi.Refusal. Where trusted, its image was made once: its shape is not
+// looked at, and Event.Replay holds for its start function and _initialize.
 func (e *Engine) Prepare(wasm []byte, pages uint32, trusted bool) (*Prepared, error) {
 	report, err := abi.Inspect(wasm, abi.Limits{ModuleBytes: e.config.ModuleBytes, MemoryPages: pages, Shape: !trusted})
 	if err != nil {
@@ -54,7 +56,7 @@ func (e *Engine) Prepare(wasm []byte, pages uint32, trusted bool) (*Prepared, er
 	}
 	compiled := sha256.Sum256(rewritten.Wasm)
 	report.Compiled = hex.EncodeToString(compiled[:])
-	return &Prepared{e, report, rewritten, pages}, nil
+	return &Prepared{e, report, rewritten, pages, trusted}, nil
 }
 
 // Report returns what the module is.
@@ -111,7 +113,7 @@ func (p *Prepared) Compile(ctx context.Context) (*Module, error) {
 // Begin makes the image of a module that has its native code: it runs what the
 // module does before its first call. A module that fails is closed.
 func (p *Prepared) Begin(ctx context.Context, m *Module) error {
-	if err := m.buildImage(p.rewritten.Data, p.pages); err != nil {
+	if err := m.buildImage(p.rewritten.Data, p.pages, p.trusted); err != nil {
 		return errors.Join(&abi.Refusal{Code: abi.RefusedStart, Found: "the module fails before its first call: " + err.Error(),
 			Mend: "mend its start function or _initialize; a host runs them once, at upload, without arguments, files or environment"}, m.Close(ctx))
 	}

@@ -112,7 +112,7 @@ func (c *capturing) instantiate(wasm []byte, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	if err := m.buildImage(rewritten.Data, maxPages); err != nil {
+	if err := m.buildImage(rewritten.Data, maxPages, false); err != nil {
 		return err
 	}
 	s := &spec{m: m}

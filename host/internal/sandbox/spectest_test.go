@@ -107,6 +107,7 @@ func newWorld(t *testing.T, features api.CoreFeatures, host []byte, rewrite bool
 				panic(errOverLimit)
 			}
 			m.ExportedGlobal(abi.FuelGlobal).(api.MutableGlobal).Set(math.MaxInt64)
+			m.ExportedGlobal(abi.PaceGlobal).(api.MutableGlobal).Set(math.MaxInt32)
 		}), nil, nil).Export(abi.OutOfFuel).Instantiate(ctx)
 	if err != nil {
 		t.Fatal(err)
