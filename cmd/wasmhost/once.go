@@ -42,7 +42,8 @@ func isPlain(text string) bool {
 }
 
 // refuseRepeated makes every flag of the command and those below it, but for lists, an
-// error where it stands twice.
+// error where it stands twice. Of serve's flags, and of those of all commands, the last
+// one wins: they are settings, which a wrapper's arguments override.
 func refuseRepeated(c *cobra.Command) {
 	wrap := func(f *pflag.Flag) {
 		switch f.Value.Type() {
@@ -53,8 +54,9 @@ func refuseRepeated(c *cobra.Command) {
 			f.Value = &once{Value: f.Value}
 		}
 	}
-	c.PersistentFlags().VisitAll(wrap)
-	c.Flags().VisitAll(wrap)
+	if c.HasParent() && c.Name() != "serve" {
+		c.Flags().VisitAll(wrap)
+	}
 	for _, sub := range c.Commands() {
 		refuseRepeated(sub)
 	}

@@ -11,7 +11,7 @@ import (
 // A flag that stands twice, or a number that is not written plainly, is a mistake and
 // nothing is done.
 func TestFlagsAreStrict(t *testing.T) {
-	for _, line := range []string{"send d --data x --id a --id b", "send d --data x --data y", "migrate d --to b --to c", "spawn k --name a --name b", "stop d --yes --yes", "ps -o json -o table", "--socket a --socket b ps",
+	for _, line := range []string{"send d --data x --id a --id b", "send d --data x --data y", "migrate d --to b --to c", "spawn k --name a --name b", "stop d --yes --yes",
 		"receipt save d --out x --epoch 010", "receipt save d --out x --epoch 0x10", "receipt save d --out x --epoch +1", "spawn k --standbys 1e0"} {
 		var out, errOut bytes.Buffer
 		if code := execute(t.Context(), strings.Fields(line), strings.NewReader(""), &out, &errOut); code != control.ExitUsage || out.Len() > 0 {
