@@ -169,7 +169,7 @@ func (m *Mesh) Met(key identity.EntityID, name, addr string) error {
 	if p.Name == name && p.Addr == addr || m.connected(key.Node()) {
 		return nil
 	}
-	p.Name, p.Addr = name, addr
+	p.Name, p.Addr = m.peerName(p, key, name, false), addr
 	if err := m.config.Trust.Put(p); err != nil {
 		return fmt.Errorf("keeping where node %s is: %w", key.Node(), err)
 	}

@@ -145,7 +145,7 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 		mine.Refused = err.Error()
 		return nil, errors.Join(err, writeHello(stream, 0, mine), linger(ctx, conn))
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life), listens: theirs.Addr, began: dialledAt(conn)}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr(), purpose), seal: theirs.Seal, life: string(theirs.Life), listens: theirs.Addr, began: dialledAt(conn)}
 	s.peer.Rights = rights
 	if purpose == purposeJoin || known.Addr != s.peer.Addr || known.Name != s.peer.Name {
 		if err := m.config.Trust.Put(s.peer); err != nil {
@@ -171,12 +171,12 @@ func linger(ctx context.Context, conn *quic.Conn) error {
 	return nil
 }
 
-func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from net.Addr) TrustedPeer {
+func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from net.Addr, purpose byte) TrustedPeer {
 	added := known.Added
 	if added.IsZero() {
 		added = m.config.Clock()
 	}
-	return TrustedPeer{Key: key, Name: h.Name, Addr: reached(h.Addr, from), Added: added}
+	return TrustedPeer{Key: key, Name: m.peerName(known, key, h.Name, purpose == purposeJoin), Addr: reached(h.Addr, from), Added: added}
 }
 
 // greet is the dialling side of the handshake.
@@ -224,7 +224,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if err != nil && !errors.Is(err, host.ErrUnknownNode) {
 		return fail(err)
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr()), seal: theirs.Seal, life: string(theirs.Life), dialled: true, listens: theirs.Addr, began: began}
+	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr(), purpose), seal: theirs.Seal, life: string(theirs.Life), dialled: true, listens: theirs.Addr, began: began}
 	if s.peer.Rights = known.Rights; purpose == purposeJoin {
 		s.peer.Rights = RightsAll // whoever joins a node lets it operate; Grant narrows it
 	}

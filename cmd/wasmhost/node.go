@@ -115,8 +115,9 @@ func (a *app) tokenRights(ctx context.Context) (string, error) {
 	return "", err
 }
 
-const grantHelp = `Set what a trusted node may do here. Every trusted node may send events and ask
-where daemons are. Beside that there are:
+const grantHelp = `Set what a trusted node may do here. Every trusted node may send events,
+list daemons and see what inspect shows of them, and see what this node announces of
+itself. Beside that there are:
 
   read      what daemons emitted and logged, their chains and snapshots; kinds,
             their modules, and which nodes are trusted here
