@@ -111,6 +111,9 @@ node.
 			if a.settings, err = configure(c); err != nil {
 				return err
 			}
+			if err := refuseEmpty(c); err != nil {
+				return err
+			}
 			a.socket, a.format = c.Flag("socket").Value.String(), c.Flag("output").Value.String()
 			if a.socket == "" {
 				return usagef("the control socket has no name: give --socket PATH")
