@@ -47,6 +47,7 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		who := callerOf(r)
+		defer timeBody(w, r, op.stream)()
 		if !op.stream {
 			r.Body = http.MaxBytesReader(w, r.Body, op.bodyLimit())
 		}
@@ -169,6 +170,7 @@ func (s *Server) TCP() http.Handler {
 			s.ServeHTTP(w, r)
 			return
 		}
+		startBody(w, r)
 		text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		var t *apiToken
 		err := error(ErrNoToken)

@@ -224,6 +224,7 @@ var classes = []struct {
 	{ErrKeyReused, class{"idempotency-key-reused", 422, ExitConflict, "The key is another request's", "give each request an idempotency key of its own"}},
 	{ErrKeyInUse, class{"idempotency-key-in-use", 409, ExitConflict, "The request is being answered", "try again in a moment"}},
 	{ErrKeyLarge, class{"idempotency-answer-lost", 409, ExitConflict, "The answer was not kept", "the request was carried out: ask for what it made"}},
+	{ErrSlowBody, class{"body-timeout", 408, ExitTimeout, "The body did not come in time", "send it faster: 4 KiB a second at least; a stream of events may rest for an hour"}},
 	{errBadRequest, class{"bad-request", 400, ExitUsage, "Bad request", ""}},
 	{errStateless, class{"stateless", 409, ExitFailure, "The daemon keeps no state", "there is nothing to save: spawn it anew where you need it"}},
 	{errTooManyHops, class{"routing-loop", 502, ExitUnreachable, "The nodes pass the request round", "try again in a moment"}},
