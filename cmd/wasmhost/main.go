@@ -79,6 +79,8 @@ type app struct {
 	out    io.Writer
 	err    io.Writer
 	grace  graces
+
+	logsJSON bool // standard error has lines of JSON alone
 	socket string
 	remote *control.Client // by --url; nil: the socket
 	format string
@@ -114,6 +116,8 @@ node.
 			if err := refuseEmpty(c); err != nil {
 				return err
 			}
+			form := c.Flags().Lookup("log-format")
+			a.logsJSON = form != nil && form.Value.String() == "json"
 			a.socket, a.format = c.Flag("socket").Value.String(), c.Flag("output").Value.String()
 			if a.socket == "" {
 				return usagef("the control socket has no name: give --socket PATH")
@@ -231,7 +235,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	case p.Code == "internal" && !errors.As(err, new(*control.Problem)):
 		p.Code, p.Hint = "failure", "" // this program's, not a node's
 	}
-	if a.format == "json" || a.format == "jsonl" {
+	if a.format == "json" || a.format == "jsonl" || a.logsJSON {
 		line := map[string]any{"code": p.Code, "message": err.Error(), "hint": p.Hint, "exit": code}
 		if p.Fault != nil {
 			line["fault"] = p.Fault
