@@ -73,17 +73,17 @@ func formatOf(args []string) string {
 
 // app is one run of the command line.
 type app struct {
-	ctx    context.Context // of the run; nil: a test's
-	in     io.Reader       // ends with ctx
-	asks   bool            // in is a terminal
-	out    io.Writer
-	err    io.Writer
-	grace  graces
+	ctx   context.Context // of the run; nil: a test's
+	in    io.Reader       // ends with ctx
+	asks  bool            // in is a terminal
+	out   io.Writer
+	err   io.Writer
+	grace graces
 
 	logsJSON bool // standard error has lines of JSON alone
-	socket string
-	remote *control.Client // by --url; nil: the socket
-	format string
+	socket   string
+	remote   *control.Client // by --url; nil: the socket
+	format   string
 
 	settings []value // what configures this run
 }
