@@ -195,6 +195,7 @@ are durable, and prints the sequences that they have.`, Example: `  wasmhost cha
 	}}
 	of.flags(c)
 	c.Flags().StringVar(&data, "data", "", "the event, as text")
+	mayBeEmpty(c, "data")
 	c.Flags().StringVarP(&file, "file", "f", "", "a file that is the event; - is standard input")
 	c.Flags().StringVar(&lines, "lines", "", "a file whose lines are events; - is standard input")
 	return c

@@ -67,6 +67,7 @@ the exit code is 10.`,
 	c.Flags().IntVar(&o.next, "cross-check", 0, "compare hooks with captured memory, on so many events after each restore")
 	c.Flags().StringVar(&o.events, "events", "", "a file whose lines are events; - is standard input")
 	c.Flags().StringVar(&o.config, "config", "", "configuration for the guest, as the module takes it")
+	mayBeEmpty(c, "config")
 	c.Flags().StringArrayVar(&o.limits, "limit", nil, "NAME=VALUE: "+limitHelp)
 	c.Flags().StringVar(&o.vectors, "vectors", "", "a file of golden vectors, abi/vectors.json, for the probe of an SDK")
 	o.declare(c)

@@ -168,6 +168,9 @@ next:
 			}
 			switch v := raw[k].(type) {
 			case string:
+				if v == "" {
+					return nil, usagef("%s: %s has an empty value: give one, or leave the key out", path, k)
+				}
 				if !s.isSwitch() {
 					out[k] = v
 					continue next
@@ -176,6 +179,9 @@ next:
 			case []any:
 				if s.isList() {
 					texts, ok := allStrings(v)
+					if ok && slices.Contains(texts, "") {
+						return nil, usagef("%s: %s has an empty value: give one, or leave it out", path, k)
+					}
 					if ok {
 						out[k] = strings.Join(texts, ",")
 						continue next
@@ -231,6 +237,9 @@ func configure(c *cobra.Command) ([]value, error) {
 // lookUp returns what every setting comes to now, with the flags that were given. It
 // changes nothing.
 func lookUp(c *cobra.Command) ([]value, error) {
+	if err := refuseEmptyEnv(); err != nil {
+		return nil, err
+	}
 	var files []map[string]string
 	for _, path := range configFiles() {
 		f, err := readConfig(path)
@@ -266,7 +275,8 @@ func (a *app) config() *cobra.Command {
 		Use: "config", Short: "Print each setting and where it comes from",
 		Long: `Print each setting, what it comes to, and where that comes from. Flags win over
 the environment (WASMHOST_ and the key in capitals), which wins over ./wasmhost.toml,
-which wins over $XDG_CONFIG_HOME/wasmhost/config.toml (~/.config). A file holds
+which wins over $XDG_CONFIG_HOME/wasmhost/config.toml (~/.config). An empty value is
+an error in all of them: leave out what is to be the default. A file holds
 lines of TOML, key = value; a key that is not listed here is an error.
 
 A file can also have tables of limits, whose keys are those of --limit. [limits]

@@ -83,6 +83,7 @@ has it now, and is refused where none has. Grants go where it goes.`, Example: `
 	c.Flags().StringVar(&keyFile, "identity", "", "key file of the daemon's identity; default: a new identity")
 	c.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
 	c.Flags().StringVar(&config, "config", "", "configuration for the daemon, as the kind takes it; usually JSON")
+	mayBeEmpty(c, "config")
 	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp)
 	c.Flags().StringArrayVar(&subscribe, "subscribe", nil, "NODE/CHANNEL: a channel to subscribe it to; if that fails, there is no daemon")
 	c.Flags().StringVar(&token, "token", "", "file with a permission token for --subscribe, whose subject is the daemon")

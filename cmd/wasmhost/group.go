@@ -51,6 +51,7 @@ members' identities: a group that is made again with it has the same ones.`, Exa
 	c.Flags().IntVar(&req.Size, "size", 1, "how many members, 1 to 255")
 	c.Flags().StringVar(&req.Strategy, "strategy", "round-robin", "round-robin, least-loaded or consistent-hash")
 	c.Flags().StringVar(&config, "config", "", "configuration for each member, as the kind takes it; usually JSON")
+	mayBeEmpty(c, "config")
 	c.Flags().StringVar(&seedFile, "seed", "", "key file whose secret is the seed of the members' identities; default: a new one")
 	c.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
 	c.Flags().IntVar(&req.Standbys, "standbys", 0, "on how many other nodes of the cluster each member is kept")

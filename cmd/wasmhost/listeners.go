@@ -102,7 +102,7 @@ func (a *app) openListeners(ctx context.Context, o serveOptions, s *store.Store,
 		for _, path := range []string{"GET /healthz", "GET /readyz"} {
 			mux.Handle(path, api)
 		}
-		if err := x.listen(ctx, "metrics", localByDefault(o.metrics), mux, nil); err != nil {
+		if err := x.listen(ctx, "metrics", localByDefault(o.metrics), control.TimeBodies(mux), nil); err != nil {
 			return nil, err
 		}
 	}
@@ -117,7 +117,7 @@ func (a *app) openListeners(ctx context.Context, o serveOptions, s *store.Store,
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		if err := x.listen(ctx, "pprof", addr, mux, nil); err != nil {
+		if err := x.listen(ctx, "pprof", addr, control.TimeBodies(mux), nil); err != nil {
 			return nil, err
 		}
 	}
@@ -264,5 +264,5 @@ func makeCertificate(certFile, keyFile, addr string) error {
 	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
+	return os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
 }

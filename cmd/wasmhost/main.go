@@ -76,15 +76,17 @@ func formatOf(args []string) string {
 
 // app is one run of the command line.
 type app struct {
-	ctx    context.Context // of the run; nil: a test's
-	in     io.Reader       // ends with ctx
-	asks   bool            // in is a terminal
-	out    io.Writer
-	err    io.Writer
-	grace  graces
-	socket string
-	remote *control.Client // by --url; nil: the socket
-	format string
+	ctx   context.Context // of the run; nil: a test's
+	in    io.Reader       // ends with ctx
+	asks  bool            // in is a terminal
+	out   io.Writer
+	err   io.Writer
+	grace graces
+
+	logsJSON bool // standard error has lines of JSON alone
+	socket   string
+	remote   *control.Client // by --url; nil: the socket
+	format   string
 
 	settings []value // what configures this run
 }
@@ -114,6 +116,11 @@ node.
 			if a.settings, err = configure(c); err != nil {
 				return err
 			}
+			if err := refuseEmpty(c); err != nil {
+				return err
+			}
+			form := c.Flags().Lookup("log-format")
+			a.logsJSON = form != nil && form.Value.String() == "json"
 			a.socket, a.format = c.Flag("socket").Value.String(), c.Flag("output").Value.String()
 			if a.socket == "" {
 				return usagef("the control socket has no name: give --socket PATH")
@@ -232,7 +239,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	case p.Code == "internal" && !errors.As(err, new(*control.Problem)):
 		p.Code, p.Hint = "failure", "" // this program's, not a node's
 	}
-	if a.format == "json" || a.format == "jsonl" {
+	if a.format == "json" || a.format == "jsonl" || a.logsJSON {
 		line := map[string]any{"code": p.Code, "message": err.Error(), "hint": p.Hint, "exit": code}
 		if p.Fault != nil {
 			line["fault"] = p.Fault

@@ -75,6 +75,7 @@ An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 	}
 	r.declare(c)
 	c.Flags().StringVar(&r.config, "config", "", "configuration for a new daemon, as the module takes it")
+	mayBeEmpty(c, "config")
 	c.Flags().StringVar(&r.state, "state", "", "a file that keeps the daemon from run to run")
 	c.Flags().StringVar(&r.input, "input", "lines", "what a line of standard input is: lines or jsonl")
 	c.Flags().StringArrayVar(&r.mayPublish, "may-publish", nil, "CHANNEL, PREFIX/* or *: what it may publish on; default: all")

@@ -101,6 +101,7 @@ event with an --id goes to the member that its key, or else its sender, is for.`
 	c.Flags().StringVar(&lines, "lines", "", "a file whose lines are events; - is standard input")
 	c.Flags().StringVar(&id, "id", "", "SENDER or SENDER/NUMBER: the event's id, under which it is applied once")
 	c.Flags().StringVar(&key, "key", "", "to a group: by which its member is chosen")
+	mayBeEmpty(c, "data")
 	return c
 }
 

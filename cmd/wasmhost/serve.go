@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -92,6 +93,12 @@ count from the next start on. What is not good changes nothing.`,
 			if o.join, err = a.secret(join); err != nil {
 				return err
 			}
+			privateFiles()
+			if !o.ephemeral {
+				if err := makePrivate(o.data); err != nil {
+					return err
+				}
+			}
 			return a.runNode(c.Context(), o)
 		},
 	}
@@ -174,6 +181,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		return err
 	}
 	logger := logs.of("node")
+	slog.SetDefault(logger) // for libraries that log by themselves, by package log too
 	s, err := store.Open(store.Options{Dir: o.data, Ephemeral: o.ephemeral, Logger: logs.of("store")})
 	if err != nil {
 		return err
@@ -271,7 +279,8 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, more.close()) }()
 	more.onHangUp(conf)
-	server := &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if err = rt.Start(ctx); err == nil && o.join != "" {

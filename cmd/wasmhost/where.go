@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -17,9 +18,10 @@ type list struct{ texts []string }
 // Set implements pflag.Value: it adds to what was set before.
 func (l *list) Set(s string) error {
 	for _, t := range strings.Split(s, ",") {
-		if t = strings.TrimSpace(t); t != "" {
-			l.texts = append(l.texts, t)
+		if t = strings.TrimSpace(t); t == "" {
+			return errors.New("it has an empty part")
 		}
+		l.texts = append(l.texts, t)
 	}
 	return nil
 }

@@ -157,6 +157,7 @@ func (g *Gate) known(r *http.Request) bool {
 
 // ServeHTTP answers a browser.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer timeBody(w, r, r.URL.Path != "/session")()
 	if err := g.serve(w, r); err != nil {
 		writeProblem(w, err)
 	}

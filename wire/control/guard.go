@@ -50,6 +50,7 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 		who := callerOf(r)
 		r = r.WithContext(budget.WithCaller(r.Context(), who.name))
 		defer s.counted(r, op)()
+		defer timeBody(w, r, op.stream)()
 		if !op.stream {
 			r.Body = http.MaxBytesReader(w, r.Body, op.bodyLimit())
 		}
@@ -183,6 +184,7 @@ func (s *Server) TCP() http.Handler {
 			s.ServeHTTP(w, r)
 			return
 		}
+		startBody(w, r)
 		text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		var t *apiToken
 		err := error(ErrNoToken)

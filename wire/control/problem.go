@@ -236,6 +236,7 @@ var classes = []struct {
 	{ErrKeyInUse, class{"idempotency-key-in-use", 409, ExitConflict, "The request is being answered", "try again in a moment"}},
 	{ErrKeyLarge, class{"idempotency-answer-lost", 409, ExitConflict, "The answer was not kept", "the request was carried out: ask for what it made"}},
 	{ErrOutcomeUnknown, class{"outcome-unknown", 504, ExitTimeout, "The outcome is not known", "an event that has an id can be sent again under it; else look what became of the request before it is put again"}},
+	{ErrSlowBody, class{"body-timeout", 408, ExitTimeout, "The body did not come in time", "send it faster: 4 KiB a second at least; a stream of events may rest for an hour"}},
 	{errBadRequest, class{"bad-request", 400, ExitUsage, "Bad request", ""}},
 	{errStateless, class{"stateless", 409, ExitFailure, "The daemon keeps no state", "there is nothing to save: spawn it anew where you need it"}},
 	{errTooManyHops, class{"routing-loop", 502, ExitUnreachable, "The nodes pass the request round", "try again in a moment"}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,10 +21,14 @@ var ErrSocketPath = errors.New("the path is too long for a socket")
 // host.ErrUnreachable.
 var ErrNoNode = errors.New("no node answers")
 
+// ErrOtherUser says that a process of another user connected to the control socket.
+var ErrOtherUser = errors.New("a process of another user")
+
 // maxSocketPath is what fits into a socket's address (unix(7)).
 const maxSocketPath = 107
 
-// ListenSocket opens the control socket: mode 0600, for its owner alone. What
+// ListenSocket opens the control socket: mode 0600, for its owner alone, and on Linux
+// whoever connects must be of that user, or root. What
 // a dead node left is replaced; a live one's is ErrSocketInUse.
 func ListenSocket(path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
@@ -43,12 +48,40 @@ func ListenSocket(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("replacing a dead node's socket: %w", err)
 		}
 	}
-	l, err := net.Listen("unix", path)
+	l, err := listenPrivate(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the control socket: %w", err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := os.Chmod(path, 0o600); err != nil { // it was 0700 at most
 		return nil, errors.Join(fmt.Errorf("opening the control socket: %w", err), l.Close())
 	}
-	return l, nil
+	return &ownListener{l}, nil
+}
+
+// ownListener takes connections of the process's own user, and of root, alone: whatever
+// mode the socket is given.
+type ownListener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l *ownListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		err = checkCaller(c)
+		if err == nil {
+			return c, nil
+		}
+		slog.Warn("a caller at the control socket is refused", "error", err)
+		_ = c.Close() // it was not served
+	}
+}
+
+// allowedUser returns nil if the user may operate a node of the user own.
+func allowedUser(user, own uint32) error {
+	if user != own && user != 0 {
+		return fmt.Errorf("%w: %d, not %d", ErrOtherUser, user, own)
+	}
+	return nil
 }

@@ -2,10 +2,12 @@ package etcd
 
 import (
 	"context"
+	"io"
 	"log/slog"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc/grpclog"
 )
 
 // zapTo is a logger of etcd's kind that writes to l, with what etcd calls
@@ -16,6 +18,10 @@ func zapTo(l *slog.Logger) *zap.Logger {
 	}
 	return zap.New(&slogCore{l: l})
 }
+
+// gRPC writes its errors to standard error, in a form of its own; whoever made the call
+// has them too.
+func init() { grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)) }
 
 // slogCore is a zapcore.Core over slog.
 type slogCore struct {
