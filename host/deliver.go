@@ -204,6 +204,9 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 		}
 		if sampled {
 			d.events.process.Observe(took)
+			if ev.Kind == EventDirect {
+				d.work.time.Add(int64(took) * SampledEvents)
+			}
 		}
 	}
 	if err != nil {
@@ -228,6 +231,7 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 	}
 	p := Pending{result: Result{Outputs: outputs}}
 	d.events.events.Add(1)
+	d.work.events[ev.Kind].Add(1)
 	if len(raw) > 0 {
 		d.events.outputs.Add(uint64(len(raw)))
 	}
@@ -402,6 +406,7 @@ func (d *hosted) record(rec []byte) *ticket {
 	index := d.index
 	d.index++
 	d.saved.add(len(rec))
+	d.work.bytes.Add(int64(len(rec)))
 	if d.rt.store == nil || d.kind == "" {
 		return nil
 	}

@@ -54,6 +54,7 @@ type hosted struct {
 	pacer pacer // spaces its events while it moves and does too much
 
 	share *fair.Flow // of the node, for work that the node begins by itself
+	work  work
 	lost  struct {
 		taken atomic.Uint64 // events that it was to have and that were passed over
 		sent  atomic.Uint64 // events that it sent and that were passed over or given up

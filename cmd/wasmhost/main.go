@@ -117,8 +117,8 @@ node.
 Exit codes: wasmhost --help
 {{end}}`)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%v", err) })
-	daemon := &cobra.Command{Use: "daemon", Short: "Long forms: daemon spawn, ls, inspect, send, tail, logs, stop, migrate, subscribe, unsubscribe"}
-	for _, c := range []func() *cobra.Command{a.spawn, a.ps, a.inspect, a.send, a.tail, a.logs, a.stop, a.start, a.rm, a.migrate, a.subscribe, a.unsubscribe} {
+	daemon := &cobra.Command{Use: "daemon", Short: "Long forms: daemon spawn, ls, inspect, send, tail, logs, top, stop, start, rm, migrate, subscribe, unsubscribe"}
+	for _, c := range []func() *cobra.Command{a.spawn, a.ps, a.inspect, a.send, a.tail, a.logs, a.top, a.stop, a.start, a.rm, a.migrate, a.subscribe, a.unsubscribe} {
 		root.AddCommand(c())
 		long := c()
 		if long.Name() == "ps" {

@@ -68,8 +68,10 @@ var operations = map[string]operation{
 	"DELETE /v1/kinds/{kind}":     {summary: "Forget a kind that has no daemons.", answer: Kind{}},
 	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm"},
 
-	"GET /v1/daemons":    {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{"all", "string", "Those of its peers too, and those that left."})},
-	"POST /v1/daemons":   {summary: "Spawn a daemon.", body: Spawn{}, answer: Daemon{}},
+	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{"all", "string", "Those of its peers too, and those that left."})},
+	"POST /v1/daemons": {summary: "Spawn a daemon.", body: Spawn{}, answer: Daemon{}},
+	"GET /v1/top": {summary: "The daemons of this node that use most, over an interval.", scope: ScopeRead, answer: Busiest{},
+		query: []parameter{{"interval", "string", "How long to look; 1s unless it is said, at most 1m."}, {"daemons", "integer", "How many daemons at most; 20 unless it is said."}}},
 	"POST /v1/rebalance": {summary: "Move one daemon to a node that has clearly less, or say which would move.", scope: ScopeOperate, body: Rebalance{}, answer: Rebalanced{}},
 	"POST /v1/place":     {summary: "Where a daemon of a kind would be made, and why; none is.", scope: ScopeRead, body: PlaceKind{}, answer: Placed{}},
 	"POST /v1/snapshots": {summary: "Make a daemon of a snapshot. The header Wasmhost-Identity may hold the seed of its identity, in hexadecimal.",

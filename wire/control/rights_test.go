@@ -114,6 +114,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 			return err
 		}},
 		{"undrain", wire.RightOperate, func() error { _, err := peer.Undrain(ctx, "a"); return err }},
+		{"top", wire.RightRead, func() error { _, err := peer.Top(ctx, 10*time.Millisecond, 1); return err }},
 		{"stop", wire.RightOperate, func() error { _, err := peer.Stop(ctx, "c"); return err }},
 		{"start", wire.RightOperate, func() error { _, err := peer.Start(ctx, "c"); return err }},
 		{"remove", wire.RightOperate, func() error { _, err := peer.Remove(ctx, "c"); return err }},

@@ -87,6 +87,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"DELETE /v1/kinds/{kind}":       s.owner(s.deleteKind),
 		"GET /v1/kinds/{kind}/module":   s.needs(wire.RightRead, s.getModule),
 		"GET /v1/daemons":               s.getDaemons,
+		"GET /v1/top":                   s.needs(wire.RightRead, s.getTop),
 		"POST /v1/daemons":              s.owner(s.postDaemon),
 		"POST /v1/place":                s.needs(wire.RightRead, s.postPlaceKind),
 		"POST /v1/rebalance":            s.needs(wire.RightOperate, s.postRebalance),

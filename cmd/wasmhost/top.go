@@ -1,0 +1,37 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+func (a *app) top() *cobra.Command {
+	var interval time.Duration
+	var most int
+	var watch bool
+	c := &cobra.Command{Use: "top", Short: "Show the daemons that use most", Long: `Show the daemons of the node that use most, the heaviest first: processor time, bytes
+of history, and events a second by where they come from: from outside (DIRECT), of
+their own timers, of other daemons, of channels. WAITING events have not begun.`,
+		Example: "  wasmhost top\n  wasmhost top -w --interval 5s -n 5", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+			for {
+				busiest, err := a.client().Top(c.Context(), interval, most)
+				if err != nil {
+					return err
+				}
+				err = printList(a, busiest.Daemons, "NAME\tKIND\tSTATE\tCPU\tBYTES/S\tDIRECT/S\tTIMERS/S\tDAEMONS/S\tCHANNELS/S\tWAITING", func(t control.Top) string {
+					return fmt.Sprintf("%s\t%s\t%s\t%.1f%%\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%d", t.Name, t.Kind, t.State, 100*t.CPU, size(int64(t.Bytes)), t.Direct, t.Timers, t.Daemons, t.Channels, t.Waiting)
+				}, func(t control.Top) string { return t.Name })
+				if err != nil || !watch {
+					return err
+				}
+			}
+		}}
+	c.Flags().DurationVar(&interval, "interval", control.TopInterval, "how long to look")
+	c.Flags().IntVarP(&most, "number", "n", control.TopDaemons, "how many daemons at most")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "again and again")
+	return c
+}

@@ -1,0 +1,54 @@
+package host
+
+import (
+	"sync/atomic"
+	"time"
+
+	"wasmhost/identity"
+)
+
+// work counts what a daemon has used since it came to this node.
+type work struct {
+	time   atomic.Int64 // nanoseconds of events from outside; those of turns are the share's
+	bytes  atomic.Int64
+	events [EventDaemon + 1]atomic.Uint64
+}
+
+// Usage is what one daemon has used since it came to this node, or the node began.
+type Usage struct {
+	Entity identity.EntityID
+	Name   string
+	Kind   string
+	State  string
+
+	Time     time.Duration // of the processor. Of events from outside one in SampledEvents is timed
+	Bytes    int64         // of its history
+	Direct   uint64        // events from outside
+	Timers   uint64        // events of its timers
+	Daemons  uint64        // events of other daemons
+	Channels uint64        // events of channels, and gaps in them
+	Waiting  int           // events from outside that wait
+	Turns    int           // timers, daemons and channels that wait for a turn
+}
+
+// Usages returns what the daemons of this node have used, in no order. It takes no
+// daemon's lock.
+func (r *Runtime) Usages() []Usage {
+	r.mu.RLock()
+	all := make([]*hosted, 0, len(r.daemons))
+	for _, d := range r.daemons {
+		all = append(all, d)
+	}
+	r.mu.RUnlock()
+	out := make([]Usage, 0, len(all))
+	for _, d := range all {
+		state, _ := d.glance()
+		w := &d.work
+		out = append(out, Usage{Entity: d.id, Name: d.name, Kind: d.kind, State: state,
+			Time: time.Duration(w.time.Load()) + d.share.Used().Time, Bytes: w.bytes.Load(),
+			Direct: w.events[EventDirect].Load(), Timers: w.events[EventTimer].Load(), Daemons: w.events[EventDaemon].Load(),
+			Channels: w.events[EventChannel].Load() + w.events[EventGap].Load(),
+			Waiting:  int(d.waiting.Load()), Turns: d.share.Waiting()})
+	}
+	return out
+}
