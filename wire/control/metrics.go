@@ -84,6 +84,7 @@ var (
 	descRefused    = desc("mailbox_refusals_total", "Events that found a mailbox full.", "kind")
 	descPassedOver = desc("events_passed_over_total", "Events of timers, daemons and channels that a daemon failed on and that nobody tries again, by where they came from.", "kind", "source")
 	descRoomless   = desc("event_room_waits_total", "Tries of such events that found no room for their effects and are made again.", "kind")
+	descRateWaits  = desc("internal_rate_waits_total", "How often daemons waited since they do more of their own accord than their limits internal-rate and internal-bytes allow.", "kind")
 	descInternal   = desc("internal_seconds_total", "Processor time of events that the node delivers by itself: of timers, daemons and channels.", "kind")
 	descProcess    = desc("event_process_duration_seconds", "How long a daemon took for an event. One event in 16 is timed.", "kind")
 	descDelivery   = desc("event_delivery_duration_seconds", "From when a daemon began with an event until it was durable. One event in 16 is timed.", "kind")
@@ -160,6 +161,7 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 		histogram(descDelivery, k.Delivery, kind)
 		histogram(descDowntime, k.Downtime, kind)
 		count(descRoomless, k.Roomless, kind)
+		count(descRateWaits, k.RateWaits, kind)
 		out <- prometheus.MustNewConstMetric(descInternal, prometheus.CounterValue, k.InternalTime.Seconds(), kind)
 		for source, n := range k.PassedOver {
 			count(descPassedOver, n, kind, source)
