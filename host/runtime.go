@@ -103,6 +103,7 @@ type Runtime struct {
 	couriers  *couriers
 	alarms    *alarms
 	shares    *fair.Scheduler // of work that the node begins by itself
+	foreign   *fair.Flow      // of what daemons elsewhere publish here
 
 	mu       sync.RWMutex // guards the maps; never held while user code runs
 	kinds    map[string]*kind
@@ -160,6 +161,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.hub, r.subs = newHub(r), newSubscriptions(r)
 	r.couriers, r.alarms = newCouriers(r), newAlarms(r)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
+	r.foreign = r.shares.Flow()
 	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes}); err != nil {
 		return nil, err
 	}
