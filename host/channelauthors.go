@@ -49,13 +49,28 @@ func (c *published) readAuthors() error {
 // publishEffects publishes those of a daemon's effects that are not on the channel
 // yet, and returns once all of them are durable.
 func (c *published) publishEffects(ctx context.Context, from identity.EntityID, list []channel.Carriage) error {
-	c.carrying.Lock() // what is new must not change until it is published
-	p, err := c.publishNew(from, list)
-	c.carrying.Unlock()
+	flow := c.hub.rt.foreign
+	if d, err := c.hub.rt.find(from); err == nil {
+		flow = d.share
+	}
+	turn, err := flow.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = p.Wait(ctx)
+	bytes := 0
+	for i := range list {
+		bytes += effect.Cost(len(list[i].Payload))
+	}
+	flow.Fly(bytes)
+	c.carrying.Lock() // what is new must not change until it is published
+	p, err := c.publishNew(from, list)
+	c.carrying.Unlock()
+	turn.End()
+	if err == nil {
+		_, err = p.Wait(ctx)
+	}
+	flow.Stored(bytes)
+	flow.Land(bytes)
 	return err
 }
 

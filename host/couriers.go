@@ -139,7 +139,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 	for wait := courierFirst; ; wait = min(2*wait, courierMost) {
 		d, err := c.rt.find(c.daemon)
 		if err == nil {
-			err = fair.Sleep(ctx, d.share.Owes())
+			err = fair.Sleep(ctx, d.owes())
 		}
 		var pending []effect.Pending
 		var last *ticket

@@ -390,7 +390,7 @@ func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64
 		if err != nil {
 			return 0, err
 		}
-		if owes := d.share.Owes(); owes > 0 {
+		if owes := d.owes(); owes > 0 {
 			return r.clock().UnixNano() + int64(owes), nil
 		}
 		var last *ticket

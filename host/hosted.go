@@ -57,7 +57,10 @@ type hosted struct {
 
 	share *fair.Flow // of the node, for work that the node begins by itself
 	work  work
-	lost  struct {
+
+	paceNoted atomic.Int64 // when the log last said that it waits for its rate, Unix nanoseconds; 0: never
+
+	lost struct {
 		taken atomic.Uint64 // events that it was to have and that were passed over
 		sent  atomic.Uint64 // events that it sent and that were passed over or given up
 	}

@@ -44,6 +44,7 @@ type KindMetrics struct {
 	PassedOver map[string]uint64 // events that failed and that nobody tries again: by InternalSources
 	Roomless   uint64            // tries of such events that found no room, and are made again
 
+	RateWaits    uint64        // how often daemons waited for internal-rate or internal-bytes
 	InternalTime time.Duration // of the processor, for events that the node delivers by itself
 
 	Process  meter.Distribution // of one event in SampledEvents: how long its daemon took
@@ -101,6 +102,7 @@ func failureOf(err error) int {
 type eventMeter struct {
 	events, repeats, outputs, refused meter.Counter
 	internal                          meter.Counter                  // nanoseconds of turns
+	paced                             meter.Counter                  // waits for a rate
 	roomless                          meter.Counter                  // tries of events that found no room
 	passed                            [EventDaemon + 1]meter.Counter // events that are not tried again, by what they were
 	failures                          [len(failureNames)]meter.Counter
@@ -237,6 +239,7 @@ func (k *kindMeter) read() KindMetrics {
 		out.Outputs += e.outputs.Load()
 		out.Refused += e.refused.Load()
 		out.Roomless += e.roomless.Load()
+		out.RateWaits += e.paced.Load()
 		out.InternalTime += time.Duration(e.internal.Load())
 		for _, source := range InternalSources {
 			for _, kind := range internalSource[source] {

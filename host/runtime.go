@@ -115,6 +115,7 @@ type Runtime struct {
 	couriers  *couriers
 	alarms    *alarms
 	shares    *fair.Scheduler // of work that the node begins by itself
+	foreign   *fair.Flow      // of what daemons elsewhere publish here
 
 	mu       sync.RWMutex // guards the maps; never held while user code runs
 	kinds    map[string]*kind
@@ -176,6 +177,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.hub, r.subs = newHub(r), newSubscriptions(r)
 	r.couriers, r.alarms = newCouriers(r), newAlarms(r)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
+	r.foreign = r.shares.Flow()
 	r.compiles = newCompiles(&o)
 	if o.Compiler != nil && o.CacheDir == "" {
 		return nil, errors.New("a Compiler needs a CacheDir")

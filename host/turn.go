@@ -31,6 +31,25 @@ func (l *Limits) internalRate() fair.Rate {
 	return fair.Rate{Events: l.InternalRate, EventBurst: burst * l.InternalRate, Bytes: l.InternalBytes, ByteBurst: burst * l.InternalBytes}
 }
 
+// paceNoted is how often the log says of one daemon that it waits for its rate.
+const paceNoted = 10 * time.Minute
+
+// owes returns how long the daemon must wait before it may make more of its own
+// accord, and counts that it must.
+func (d *hosted) owes() time.Duration {
+	owes := d.share.Owes()
+	if owes == 0 {
+		return 0
+	}
+	d.events.paced.Add(1)
+	now := time.Now().UnixNano()
+	if last := d.paceNoted.Load(); (last == 0 || now-last >= int64(paceNoted)) && d.paceNoted.CompareAndSwap(last, now) {
+		d.rt.logger.Warn("a daemon does more of its own accord than its limits internal-rate and internal-bytes allow: it waits", "daemon", d.id.Origin(), "name", d.name, "kind", d.kind)
+		d.log.add(2, "it does more of its own accord than its limits internal-rate and internal-bytes allow: the rest waits")
+	}
+	return owes
+}
+
 // turn runs fn with the daemon entered, when it is its turn. It takes no place of
 // the mailbox: a daemon has one turn at a time.
 func (d *hosted) turn(ctx context.Context, fn func(t *fair.Turn) error) error {

@@ -437,3 +437,65 @@ func TestAStoppedDaemonRests(t *testing.T) {
 		n.wantSend(d, "what", "timer:own")
 	})
 }
+
+// echoer is a native daemon that publishes what it hears on a channel to the same one.
+type echoer struct{ native }
+
+func (*echoer) Process(c *host.Call, p []byte) ([][]byte, error) {
+	if c.Kind != host.EventChannel && string(p) != "begin" {
+		return nil, nil
+	}
+	return nil, c.Publish("loop", []byte("x"))
+}
+
+// A daemon that hears what it publishes goes no faster than its rate.
+func TestAPublishLoopHasARate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newStage(t, 1).nodes[0]
+		err := n.RegisterFactory("echoer", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &echoer{}, nil }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.create("loop", host.ChannelPolicy{})
+		own, err := host.ParseLimits([]string{"internal-rate=100"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := n.Spawn(ctx, host.SpawnRequest{Kind: "echoer", Limits: own, Grants: effect.Grants{Publish: []effect.PublishGrant{{Node: n.Self(), Pattern: "loop"}}}})
+		if err == nil {
+			err = n.SubscribeChannel(ctx, i.Entity, n.Self(), "loop", nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			n.tell(i.Entity, "begin")
+		}
+		time.Sleep(time.Minute)
+		within(t, "events of a loop in 10 s, a rate of 100", n.did(i.Entity, 10*time.Second), 900, 1100)
+		if _, err := n.Deliver(ctx, i.Entity, host.Event{Payload: []byte("other")}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Daemons that wait for one receiver take no place of its mailbox, and wait for
+// nobody who is outside.
+func TestManySendersTakeNoPlaceOfTheMailbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := busyStage(t, 1).nodes[0]
+		to := n.busy(anybody(), "mailbox=1")
+		n.tell(to, fmt.Sprintf("to %s 0", to))
+		const senders = 200
+		for range senders {
+			d := n.busy(anybody())
+			n.tell(d, fmt.Sprintf("to %s 5", to))
+			n.tell(d, "go")
+			if _, err := n.Deliver(ctx, to, host.Event{Payload: []byte("other")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		within(t, "events that the receiver took", n.processed(to), 1+6*senders, 1+6*senders)
+	})
+}

@@ -18,11 +18,11 @@ of history, and events a second by where they come from: from outside (DIRECT), 
 their own timers, of other daemons, of channels. WAITING events have not begun.`,
 		Example: "  wasmhost top\n  wasmhost top -w --interval 5s -n 5", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 			for {
-				list, err := a.client().Top(c.Context(), interval, most)
+				busiest, err := a.client().Top(c.Context(), interval, most)
 				if err != nil {
 					return err
 				}
-				err = printList(a, list, "NAME\tKIND\tSTATE\tCPU\tBYTES/S\tDIRECT/S\tTIMERS/S\tDAEMONS/S\tCHANNELS/S\tWAITING", func(t control.Top) string {
+				err = printList(a, busiest.Daemons, "NAME\tKIND\tSTATE\tCPU\tBYTES/S\tDIRECT/S\tTIMERS/S\tDAEMONS/S\tCHANNELS/S\tWAITING", func(t control.Top) string {
 					return fmt.Sprintf("%s\t%s\t%s\t%.1f%%\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%d", t.Name, t.Kind, t.State, 100*t.CPU, size(int64(t.Bytes)), t.Direct, t.Timers, t.Daemons, t.Channels, t.Waiting)
 				}, func(t control.Top) string { return t.Name })
 				if err != nil || !watch {

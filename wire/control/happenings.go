@@ -13,7 +13,7 @@ import (
 type Happening struct {
 	Time     time.Time `json:"time"`
 	NodeID   string    `json:"node_id"` // where
-	What     string    `json:"what"`    // spawned, stopped, failed, mended, upgraded, migration-phase, migration-round, migration-ended, came, kind-pushed, kind-removed, draining or undrained; of all nodes: following, from when on a node's are told
+	What     string    `json:"what"`    // spawned, removed, stopped, started, failed, mended, upgraded, migration-phase, migration-round, migration-ended, came, kind-pushed, kind-removed, draining or undrained; of all nodes: following, from when on a node's are told
 	Name     string    `json:"name,omitempty"`
 	EntityID string    `json:"entity_id,omitempty"`
 	Origin   string    `json:"origin,omitempty"`

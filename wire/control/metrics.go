@@ -116,6 +116,7 @@ var (
 	descCompileQ    = desc("compiles_waiting", "Modules that are being compiled, or wait for that.")
 	descCompileCPU  = desc("compile_cpu_seconds_total", "Processor time of the processes that compiled modules.")
 	descCompileMem  = desc("compile_peak_memory_bytes", "The most memory that a process which compiled a module had.")
+	descRateWaits   = desc("internal_rate_waits_total", "How often daemons waited since they do more of their own accord than their limits internal-rate and internal-bytes allow.", "kind")
 
 	descBatches  = desc("store_batches_total", "Batches that were made durable.")
 	descSyncs    = desc("store_syncs_total", "Syncs that made batches durable: many share one.")
@@ -170,6 +171,7 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 		histogram(descDelivery, k.Delivery, kind)
 		histogram(descDowntime, k.Downtime, kind)
 		count(descRoomless, k.Roomless, kind)
+		count(descRateWaits, k.RateWaits, kind)
 		out <- prometheus.MustNewConstMetric(descInternal, prometheus.CounterValue, k.InternalTime.Seconds(), kind)
 		for source, n := range k.PassedOver {
 			count(descPassedOver, n, kind, source)

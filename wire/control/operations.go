@@ -71,7 +71,7 @@ var operations = map[string]operation{
 
 	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too, and those that left."})},
 	"POST /v1/daemons": {summary: "Spawn a daemon.", body: Spawn{}, answer: Daemon{}},
-	"GET /v1/top": {summary: "The daemons of this node that use most, over an interval.", scope: ScopeRead, answer: []Top{},
+	"GET /v1/top": {summary: "The daemons of this node that use most, over an interval.", scope: ScopeRead, answer: Busiest{},
 		query: []parameter{{name: "interval", is: "string", what: "How long to look; 1s unless it is said, at most 1m."}, {name: "daemons", is: "integer", what: "How many daemons at most; 20 unless it is said."}}},
 	"POST /v1/rebalance": {summary: "Move one daemon to a node that has clearly less, or say which would move.", scope: ScopeOperate, body: Rebalance{}, answer: Rebalanced{}},
 	"POST /v1/place":     {summary: "Where a daemon of a kind would be made, and why; none is.", scope: ScopeRead, body: PlaceKind{}, answer: Placed{}},

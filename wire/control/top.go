@@ -14,6 +14,12 @@ import (
 	"wasmhost/identity"
 )
 
+// Busiest are the daemons of a node that use most, the heaviest first.
+type Busiest struct {
+	Seconds float64 `json:"seconds"` // for how long it was looked
+	Daemons []Top   `json:"daemons"`
+}
+
 // Top is what one daemon uses, a second, over a while.
 type Top struct {
 	Name     string  `json:"name"`
@@ -63,7 +69,8 @@ func (s *Server) getTop(w http.ResponseWriter, r *http.Request) error {
 	case <-r.Context().Done():
 		return context.Cause(r.Context())
 	}
-	return writeJSON(w, topOf(before, s.rt.Usages(), time.Since(began), most))
+	passed := time.Since(began)
+	return writeJSON(w, Busiest{passed.Seconds(), topOf(before, s.rt.Usages(), passed, most)})
 }
 
 // topOf returns the daemons that used most between two looks, the heaviest first.
@@ -93,9 +100,8 @@ func (t *Top) weight() float64 {
 	return t.CPU + t.Bytes/fullTopBytes + (t.Direct+t.Timers+t.Daemons+t.Channels)/fullTopInternal
 }
 
-// Top returns the daemons of the node that use most over an interval, the heaviest
-// first.
-func (c *Client) Top(ctx context.Context, interval time.Duration, most int) (out []Top, err error) {
+// Top returns the daemons of the node that use most over an interval.
+func (c *Client) Top(ctx context.Context, interval time.Duration, most int) (out Busiest, err error) {
 	q := url.Values{"interval": {interval.String()}, "daemons": {strconv.Itoa(most)}}
 	return out, c.call(ctx, "GET", "top?"+q.Encode(), nil, &out)
 }

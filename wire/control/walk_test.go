@@ -84,6 +84,9 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	}
 	must[Daemon](t)(c.Daemon(ctx, "c1"))
 	must[[]Daemon](t)(c.Daemons(ctx, true))
+	if top := must[Busiest](t)(c.Top(ctx, 10*time.Millisecond, 1)); len(top.Daemons) != 1 {
+		t.Errorf("the busiest daemon is %+v", top)
+	}
 	if err := c.Logs(ctx, "c1", false, func(LogLine) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
