@@ -41,6 +41,8 @@ type hosted struct {
 	meter  *kindMeter
 	events *eventMeter // of meter
 
+	came *Checkpoint // by which it came here last; nil: not looked for. Guarded by mu
+
 	waiting atomic.Int64 // callers at the lock or behind a pause
 	moving  atomic.Bool  // a migration is under way
 	binding sync.Mutex   // held while a subscription is made or ended; before mu

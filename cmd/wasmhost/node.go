@@ -82,7 +82,8 @@ does at the start. - reads the token from standard input.`, Example: `  wasmhost
 }
 
 const grantHelp = `Set what a trusted node may do here. Every trusted node may send events and ask
-where daemons are. Beside that there are:
+where daemons are. Only one with operate or migrate is asked for daemons and groups
+that this node does not know of, and picked for daemons. Beside that there are:
 
   read      what daemons emitted and logged, their chains and snapshots; kinds,
             their modules, and which nodes are trusted here

@@ -259,7 +259,7 @@ func TestDaemonsThatCannotMoveStay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := b.StartMigrationWith(ctx, i.Entity, a.Self(), host.MigrationOptions{OmitIdentity: true})
+		m, err := b.StartMigrationWith(ctx, i.Entity, a.Self(), host.MigrationOptions{PublicOnly: true})
 		if err == nil {
 			_, err = m.Wait(ctx)
 		}

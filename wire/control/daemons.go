@@ -125,7 +125,7 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 // identity may stand in the header Wasmhost-Identity, in hexadecimal.
 func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	spawn := host.SpawnRequest{Kind: q.Get("kind"), Name: q.Get("name")}
+	spawn := host.SpawnRequest{Kind: q.Get("kind"), Name: q.Get("name"), Unsigned: q.Get("unsigned") == "1"}
 	if h := r.Header.Get(identityHeader); h != "" {
 		var seed [32]byte
 		if err := hexInto(seed[:], h); err != nil {
@@ -377,7 +377,7 @@ const defaultRetry = 30e9 // nanoseconds
 
 // options are the request's, where they are good.
 func (m *Migrate) options() (host.MigrationOptions, error) {
-	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, RetryNotReady: defaultRetry, MaxRounds: m.MaxRounds, Rate: m.Rate}
+	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, PublicOnly: m.PublicOnly, RetryNotReady: defaultRetry, MaxRounds: m.MaxRounds, Rate: m.Rate}
 	const most = 365 * 24 * time.Hour
 	if !(m.DowntimeMS >= 0 && m.DowntimeMS <= float64(most.Milliseconds())) || m.DeadlineMS < 0 || m.DeadlineMS > most.Milliseconds() ||
 		m.Rate < 0 || m.MaxRounds < 0 || m.MaxRounds > migration.MaxRounds {
