@@ -138,3 +138,6 @@ func (r *Runtime) Pace(id identity.EntityID) time.Duration {
 	}
 	return d.pacer.interval()
 }
+
+// SignResidence signs a statement by whatever keys are given.
+func SignResidence(s *Residence, daemon, node *identity.KeyPair) error { return s.sign(daemon, node) }

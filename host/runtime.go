@@ -101,6 +101,7 @@ type Runtime struct {
 	subs      *subscriptions // of this node's daemons
 	couriers  *couriers
 	arriving  arrivalRoom
+	resided   resided // proofs of where daemons are
 	alarms    *alarms
 
 	mu       sync.RWMutex // guards the maps; never held while user code runs

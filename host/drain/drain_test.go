@@ -266,6 +266,10 @@ func TestDaemonsThatCannotMoveStay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// Without a key it goes only where it is named, with where it comes from.
+		if err := errors.Join(c.ExpectMigration("n", i.Entity), c.BindMigrationSource(i.Entity, a.Self())); err != nil {
+			t.Fatal(err)
+		}
 		s := a.drain(drain.Options{Targets: to(c)})
 		if s.Gone != 2 || len(s.Stayed) != 1 || s.Stayed[0].Name != "native" || !errors.Is(s.Stayed[0].Err, &migration.Error{Code: migration.NotPortable}) {
 			t.Errorf("%+v\n%s", s, stayed(s))

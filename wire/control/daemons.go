@@ -51,7 +51,7 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 		slices.SortFunc(out, func(a, b Daemon) int { return strings.Compare(key(a), key(b)) })
 		return writePage(w, r, out, key)
 	}
-	theirs, silent, err := askAll(r.Context(), s, func(ctx context.Context, c *Client) ([]Daemon, error) { return c.Daemons(ctx, false) })
+	theirs, silent, err := s.askOwnersAll(r.Context(), func(ctx context.Context, c *Client) ([]Daemon, error) { return c.Daemons(ctx, false) })
 	if err != nil {
 		return err
 	}
@@ -169,15 +169,18 @@ func (s *Server) notElsewhere(ctx context.Context, spawn host.SpawnRequest) erro
 	if _, err := s.rt.Inspect(id); !errors.As(err, &moved) {
 		return nil
 	}
-	if d, ok, _ := s.askPeers(ctx, id.String()); ok && d.Name == spawn.Name {
-		return fmt.Errorf("%w: %q is on node %s", host.ErrNameTaken, d.Name, d.NodeID)
+	claims, _, _ := s.askOwners(ctx, id.String())
+	for _, c := range claims {
+		if c.said.Name == spawn.Name {
+			return fmt.Errorf("%w: %q is on node %s", host.ErrNameTaken, c.said.Name, c.Node)
+		}
 	}
 	return nil
 }
 
 func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) error {
-	if d, ok, _ := s.askPeers(ctx, id.String()); ok {
-		return fmt.Errorf("%w: %s is on node %s", host.ErrAlreadyPresent, d.Origin, d.NodeID)
+	if claims, _, _ := s.askOwners(ctx, id.String()); len(claims) > 0 {
+		return fmt.Errorf("%w: %s is on node %s", host.ErrAlreadyPresent, id.Origin(), claims[0].Node)
 	}
 	return nil
 }

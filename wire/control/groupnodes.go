@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,7 +123,10 @@ func (n groupNodes) Look(ctx context.Context, members ...group.Member) []group.S
 	}
 	ids := []identity.NodeID{s.mesh.Self()}
 	for _, p := range peers {
-		ids = append(ids, p.ID)
+		at := func(m group.Member) bool { return m.Node == p.ID }
+		if mayOwn(p.Rights) || slices.ContainsFunc(members, at) {
+			ids = append(ids, p.ID)
+		}
 	}
 	seen, failed := make([][]Sighting, len(members)), make([][]error, len(members)) // by member and node
 	for i := range members {
@@ -160,7 +164,15 @@ func (n groupNodes) ask(ctx context.Context, at identity.NodeID, id identity.Ent
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return NewClient(n.s.mesh.HTTPTransport(at)).Sighting(ctx, id)
+	seen, err := NewClient(n.s.mesh.HTTPTransport(at)).Sighting(ctx, id)
+	if err != nil || seen.Daemon == nil {
+		return seen, err
+	}
+	p, err := n.s.rt.Believe(ctx, id, at, 0)
+	if err == nil && p.Node != at {
+		err = fmt.Errorf("%w: node %s has it", host.ErrUnproven, p.Node)
+	}
+	return seen, err
 }
 
 // sightOf is what the answers of all nodes say of a member together.

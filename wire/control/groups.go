@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -128,7 +129,11 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 	if r.Header.Get(hopsHeader) != "" || r.URL.Query().Has("local") {
 		return 0, err
 	}
-	theirs, silent, askErr := askAll(r.Context(), s, func(ctx context.Context, c *Client) (Group, error) {
+	owners, askErr := s.owners()
+	if askErr != nil {
+		return 0, askErr
+	}
+	theirs, silent, askErr := askThese(r.Context(), s, owners, func(ctx context.Context, c *Client) (Group, error) {
 		return c.localGroup(ctx, name)
 	})
 	switch {
@@ -136,6 +141,9 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 		return 0, askErr
 	case len(silent) > 0:
 		err = fmt.Errorf("%w: group %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, name, silent)
+	}
+	if len(theirs) > 1 { // nothing proves which of them is meant
+		return 0, fmt.Errorf("%w: nodes %v each say that they keep group %q", host.ErrUnproven, slices.Sorted(maps.Keys(theirs)), name)
 	}
 	for id := range theirs {
 		return id, nil

@@ -265,14 +265,18 @@ func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identit
 	if !errors.Is(err, host.ErrNotFound) || r.URL.Query().Has("local") || r.Header.Get(hopsHeader) != "" {
 		return id, 0, err
 	}
-	d, ok, silent := s.askPeers(r.Context(), ref)
-	if ok {
-		found, parseErr := identity.ParseEntityID(d.EntityID)
-		node, nodeErr := identity.ParseNodeID(d.NodeID)
-		if err := errors.Join(parseErr, nodeErr); err != nil {
-			return id, 0, err
+	claims, silent, unproven := s.askOwners(r.Context(), ref)
+	if best, err := pick(ref, claims); err != nil {
+		return id, 0, err
+	} else if best != nil {
+		if len(silent) > 0 && !best.Follows && best.Rank < best.Epoch {
+			return id, 0, fmt.Errorf("%w: node %s claims %q at epoch %d and accounts for epoch %d; who knows better may be silent: %v", host.ErrUnproven, best.Node, ref, best.Epoch, best.Rank, silent)
 		}
-		return found, node, nil
+		s.rt.Remember(best.Proven)
+		return best.entity, best.Node, nil
+	}
+	if unproven != nil {
+		return id, 0, unproven
 	}
 	if len(silent) > 0 {
 		return id, 0, fmt.Errorf("%w: %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, ref, silent)
@@ -280,23 +284,13 @@ func (s *Server) locate(r *http.Request, ref string) (identity.EntityID, identit
 	return id, 0, fmt.Errorf("%w: %q", host.ErrNotFound, ref)
 }
 
-// askPeers asks every trusted node for the daemon, and takes the answer of the
-// highest epoch. silent are the nodes that did not say whether they have it.
-func (s *Server) askPeers(ctx context.Context, ref string) (best Daemon, found bool, silent []identity.NodeID) {
-	said, silent, err := askAll(ctx, s, func(ctx context.Context, c *Client) (Daemon, error) { return c.local(ctx, ref) })
-	if err != nil {
-		s.logger.Warn("asking the peers", "error", err)
-	}
-	for _, d := range said {
-		if !found || d.Epoch > best.Epoch {
-			best, found = d, true
-		}
-	}
-	return best, found, silent
-}
-
-// pass sends a request about a daemon on to another node.
+// pass sends a request about a daemon on to another node, which proves first that it
+// has it.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request, id identity.EntityID, at identity.NodeID) error {
+	at, err := s.proven(r.Context(), id, at)
+	if err != nil {
+		return err
+	}
 	return s.passTo(w, r, "/v1/daemons/"+id.String()+tailOf(r), at)
 }
 
