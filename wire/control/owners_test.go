@@ -86,7 +86,7 @@ func TestWhoClaimsADaemonGetsNothingWithoutProof(t *testing.T) {
 					t.Errorf("the group: got %s, want group-not-found", got)
 				}
 			}
-			seen, err := (groupNodes{a.server}).ask(ctx, m.mesh.Self(), id)
+			seen, err := (groupNodes{a.server}).askProven(ctx, m.mesh.Self(), id)
 			if !errors.Is(err, host.ErrUnproven) && !errors.Is(err, host.ErrNotFound) && err == nil {
 				t.Errorf("a sighting counts: %+v", seen)
 			}
