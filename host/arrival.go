@@ -23,10 +23,11 @@ func (in *incoming) restore(ctx context.Context) error {
 	if h.Entity != o.Entity || h.Epoch != o.Epoch || h.Kind != o.Kind || !bytes.Equal(h.Module, o.Module) || (h.Form == FormBlocks) != o.Memory {
 		return migration.Failf(migration.StateFailed, "the snapshot does not match the offer: daemon %s, epoch %d, kind %q, state %s", h.Entity.Origin(), h.Epoch, h.Kind, h.Form)
 	}
-	if s.Checkpoint.Signed() || o.Identity {
-		if err := s.Verify(); err != nil {
-			return migration.Failf(migration.StateFailed, "%v", err)
-		}
+	if err := in.authorise(s.Verify()); err != nil {
+		return err
+	}
+	if err := in.reserve(); err != nil {
+		return err
 	}
 	if err := in.suspect(s); err != nil {
 		return err
@@ -38,6 +39,7 @@ func (in *incoming) restore(ctx context.Context) error {
 	if err := in.withDaemon(func() error { return in.stand(s, b) }); err != nil {
 		return err
 	}
+	in.shrink(int64(len(in.snapshot) + len(in.module)))
 	in.snapshot, in.module = nil, nil
 	if in.rt.store == nil {
 		return nil

@@ -153,12 +153,30 @@ func (s *sourceWalk) sendOffer(resumed bool) error {
 	if s.m.rt.store != nil {
 		history = s.index
 	}
-	return s.send(&migration.Offer{Version: migration.Version, Migration: s.m.id, Entity: s.d.id, Name: s.d.name, Kind: s.d.kind,
+	o := migration.Offer{Version: migration.Version, Migration: s.m.id, Entity: s.d.id, Name: s.d.name, Kind: s.d.kind,
 		Module: s.d.module, ModuleSize: uint64(len(s.module)), Epoch: s.d.epoch, Identity: s.sendsIdentity(), History: history,
-		Memory: s.memory != nil, Resumed: resumed, Limits: s.d.own.Map()})
+		Memory: s.memory != nil, Resumed: resumed, Limits: s.d.own.Map()}
+	if !s.sendsIdentity() {
+		return s.send(&migration.BareOffer{Offer: o, PublicOnly: s.m.options.PublicOnly})
+	}
+	return s.send(&o)
 }
 
-func (s *sourceWalk) sendsIdentity() bool { return !s.m.options.OmitIdentity }
+func (s *sourceWalk) sendsIdentity() bool {
+	return !s.m.options.OmitIdentity && !s.m.options.PublicOnly
+}
+
+// held hears the target prove that it has the key which does not come along.
+func (s *sourceWalk) held() error {
+	if !s.m.options.OmitIdentity {
+		return nil
+	}
+	holds, err := receive[*migration.Holds](s.conn)
+	if err != nil {
+		return err
+	}
+	return verifyHolds(s.d.id, s.m.id, s.m.rt.self, s.m.target, holds)
+}
 
 // transfer sends all that the daemon was at the view. Where the connection
 // breaks, another goes on from what the target has.
@@ -212,6 +230,9 @@ func (s *sourceWalk) bulk() error {
 	began, before := time.Now(), s.m.bytesSent()
 	have, err := receive[*migration.Accept](s.conn)
 	if err != nil {
+		return err
+	}
+	if err := s.held(); err != nil {
 		return err
 	}
 	if s.sendsIdentity() && have.Seal != s.seal {

@@ -43,7 +43,7 @@ func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may Chann
 	if err := r.hub.attempt(from); err != nil {
 		return 0, err
 	}
-	if err := r.provenSender(from, m); err != nil {
+	if err := r.provenSender(ctx, from, m); err != nil {
 		r.hub.throttle.Note(from, true, r.clock())
 		return 0, err
 	}
@@ -73,7 +73,7 @@ func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may Chann
 
 // provenSender returns nil where the daemon has said that it is on the node, under
 // no earlier epoch than that of the effects. What is on this node needs no proof.
-func (r *Runtime) provenSender(from identity.NodeID, m *channel.Carry) error {
+func (r *Runtime) provenSender(ctx context.Context, from identity.NodeID, m *channel.Carry) error {
 	if from == r.self {
 		return nil
 	}
@@ -81,6 +81,16 @@ func (r *Runtime) provenSender(from identity.NodeID, m *channel.Carry) error {
 	if err != nil {
 		return err
 	}
+	// Whoever had the daemon once can sign that. What it says of its epoch holds where
+	// the node proves that it has the daemon.
+	proven, err := r.Believe(ctx, m.From, from, 0)
+	if err == nil && proven.Node != from {
+		err = fmt.Errorf("%w: node %s has it", ErrUnproven, proven.Node)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", channel.ErrResidence, m.From.Origin(), err)
+	}
+	epoch = min(epoch, proven.Epoch)
 	if last := m.Effects[len(m.Effects)-1]; last.Epoch > epoch {
 		return fmt.Errorf("%w: it was so under epoch %d, the effect is of epoch %d", channel.ErrResidence, epoch, last.Epoch)
 	}

@@ -195,7 +195,7 @@ func TestK26_K27_F80_OnlyTheNewest(t *testing.T) {
 	c := newStranger(t, &net)
 	d := a.spawnAs("n", nil)
 	offer := func(epoch uint64) *migration.Offer {
-		return &migration.Offer{Version: migration.Version, Entity: d.Entity, Name: d.Name, Kind: "n", Epoch: epoch}
+		return &migration.Offer{Version: migration.Version, Identity: true, Entity: d.Entity, Name: d.Name, Kind: "n", Epoch: epoch}
 	}
 	if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); err != nil { // b has epoch 2
 		t.Fatal(err)

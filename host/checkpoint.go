@@ -53,8 +53,12 @@ func (c *Checkpoint) sign(key *identity.KeyPair) error {
 	return err
 }
 
-// Verify returns nil when the checkpoint is signed by its own entity.
+// Verify returns nil when the checkpoint is signed by its own entity. One without a
+// signature is ErrUnsigned, which is an identity.ErrInvalidSignature.
 func (c *Checkpoint) Verify() error {
+	if len(c.Signature) == 0 {
+		return fmt.Errorf("checkpoint at sequence %d: %w", c.Sequence, ErrUnsigned)
+	}
 	msg, err := c.message()
 	if err != nil {
 		return err
@@ -71,6 +75,9 @@ func handover(from, to identity.NodeID) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(to))
 }
 
+// handoverPublic is handover where the daemon's key stays with from.
+func handoverPublic(from, to identity.NodeID) []byte { return append(handover(from, to), 1) }
+
 // codeHash is the State of a checkpoint by which a daemon begins.
 func codeHash(kind string, module []byte) []byte {
 	h := sha256.New()
@@ -80,8 +87,18 @@ func codeHash(kind string, module []byte) []byte {
 	return h.Sum(nil)
 }
 
-// Signed reports whether the checkpoint carries a signature at all.
-func (c *Checkpoint) Signed() bool { return len(c.Signature) != 0 }
+// verifiedCheckpoint is a checkpoint whose signature holds. Only verified makes one,
+// so that who asks for it cannot be given one that was not looked at, or has none.
+type verifiedCheckpoint struct{ c *Checkpoint }
+
+// verified returns the checkpoint where it is signed by its own entity:
+// identity.ErrInvalidSignature where it is not, or not at all.
+func (c *Checkpoint) verified() (verifiedCheckpoint, error) {
+	if err := c.Verify(); err != nil {
+		return verifiedCheckpoint{}, err
+	}
+	return verifiedCheckpoint{c}, nil
+}
 
 func (c *Checkpoint) message() ([]byte, error) {
 	bare := *c

@@ -324,10 +324,10 @@ func (c *courier) bring(ctx context.Context, list []channel.Carriage) (taken []c
 	}
 	asked := make(map[identity.NodeID]bool)
 	var unheard error // of a node that may have the daemon
-	at, hops := c.believed(), 0
+	at, by, hops := c.believed(), c.rt.self, 0
 	for {
 		asked[at] = true
-		taken, err := c.bringTo(ctx, at, list)
+		taken, err := c.bringProven(ctx, at, by, list)
 		var moved *movedFeed
 		switch {
 		case err == nil:
@@ -342,10 +342,10 @@ func (c *courier) bring(ctx context.Context, list []channel.Carriage) (taken []c
 			if hops++; hops > mostHops {
 				return nil, fmt.Errorf("daemon %s moved on %d times: %w", c.place.To.Origin(), hops, err)
 			}
-			at = moved.to
+			at, by = moved.to, at
 			continue
 		case errors.Is(err, channel.ErrNoReceiver):
-		case errors.Is(err, ErrUnreachable), errors.Is(err, ErrUnknownNode):
+		case errors.Is(err, ErrUnreachable), errors.Is(err, ErrUnknownNode), errors.Is(err, ErrUnproven):
 			unheard = err
 		default:
 			return nil, err
@@ -357,8 +357,26 @@ func (c *courier) bring(ctx context.Context, list []channel.Carriage) (taken []c
 		if !ok {
 			return nil, err
 		}
-		at = next
+		at, by = next, 0
 	}
+}
+
+// bringProven is bringTo where the node proves that it has the receiving daemon. by is
+// the node that said so; 0: none did.
+func (c *courier) bringProven(ctx context.Context, at, by identity.NodeID, list []channel.Carriage) (taken []channel.Carriage, err error) {
+	if c.conn == nil || c.at != at { // where one is open, it was proven
+		p, err := c.rt.Believe(ctx, c.place.To, at, by)
+		var moved *MovedError
+		switch {
+		case errors.As(err, &moved):
+			return nil, &movedFeed{moved.Node}
+		case err != nil:
+			return nil, err
+		case p.Node != at:
+			return nil, &movedFeed{p.Node}
+		}
+	}
+	return c.bringTo(ctx, at, list)
 }
 
 // believed is where the receiving daemon is looked for first.

@@ -65,7 +65,7 @@ func (c *toldChain) source(t *testimony) error {
 		case StatedLink:
 			t.output(&i.Link, i.Payload, i.Link.Hash(i.Payload))
 		case Checkpoint:
-			t.check(&i)
+			t.stated(&i)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 
 	"wasmhost/host/migration"
@@ -47,7 +48,8 @@ func (r *Runtime) expect(kind string, entity identity.EntityID, key *identity.Ke
 }
 
 // BindMigrationSource lets an expected daemon come from that node alone, whoever
-// else may move daemons here. It may be said again. Of a daemon that is not
+// else may move daemons here. From there it may come without its own signature, as one
+// does that has no private key. It may be said again. Of a daemon that is not
 // expected it is a *NotFoundError, of one that is bound to another node
 // ErrTargetKnown.
 func (r *Runtime) BindMigrationSource(entity identity.EntityID, source identity.NodeID) error {
@@ -78,15 +80,45 @@ func (r *Runtime) mayCome(from identity.NodeID, o *migration.Offer) error {
 	return nil
 }
 
-// expectedKey returns the key that was registered for the daemon, or its
-// public half.
+// expectedKey returns the key that was registered for the daemon, or kept when it
+// went public-only, or its public half.
 func (r *Runtime) expectedKey(entity identity.EntityID) *identity.KeyPair {
 	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if e := r.expected[entity]; e != nil && e.key != nil {
+	e := r.expected[entity]
+	if e != nil && e.key != nil {
+		defer r.mu.RUnlock()
 		return e.key.Clone()
 	}
+	r.mu.RUnlock()
+	key, err := r.KeptIdentity(entity)
+	switch {
+	case err == nil:
+		return key
+	case !errors.Is(err, ErrNotKept):
+		r.logger.Error("reading a key that is kept", "daemon", entity.Origin(), "error", err)
+	}
 	return identity.PublicOnly(entity)
+}
+
+// named reports whether this node was told that the daemon is to come from that node,
+// so that it may come without its own signature: by its operator, or because it went
+// there from here without its key.
+func (r *Runtime) named(entity identity.EntityID, from identity.NodeID) bool {
+	r.mu.RLock()
+	e, t := r.expected[entity], r.moved[entity]
+	r.mu.RUnlock()
+	if e != nil && e.source != 0 {
+		return e.source == from
+	}
+	if t.Stopped || t.Node != from {
+		return false
+	}
+	key, err := r.KeptIdentity(entity)
+	if err != nil {
+		return false
+	}
+	key.Wipe()
+	return true
 }
 
 func (e *expectation) wipe() {

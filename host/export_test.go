@@ -187,3 +187,6 @@ func (r *Runtime) AwaitFollowers(n int64) {
 		runtime.Gosched()
 	}
 }
+
+// SignResidence signs a statement by whatever keys are given.
+func SignResidence(s *Residence, daemon, node *identity.KeyPair) error { return s.sign(daemon, node) }

@@ -16,9 +16,17 @@ import (
 
 // MigrationOptions say how a daemon moves.
 type MigrationOptions struct {
-	// OmitIdentity leaves the daemon's private key behind: on the target the
-	// daemon cannot sign, unless its identity was registered there.
+	// OmitIdentity does not send the daemon's private key: the target must have it, by
+	// RegisterMigrationTargetIdentity, and proves that it does. Else the migration fails
+	// with IdentityTransportFailed, and nothing has changed.
 	OmitIdentity bool
+
+	// PublicOnly moves the daemon without its private key. On the target it signs
+	// nothing: what it emits there cannot be proven, and its chain verifies no further
+	// than the move, which says so. Its key stays on this node, at rest, where
+	// KeptIdentity finds it; the daemon has it again when it comes back here. A migration
+	// that another node orders cannot be one.
+	PublicOnly bool
 
 	// RetryNotReady is for how long a target that is not ready is asked again;
 	// 0: it is asked once. The pauses between grow from 0.5 s to 16 s.
@@ -49,6 +57,9 @@ type MigrationOptions struct {
 
 // check says what is wrong with the options.
 func (o *MigrationOptions) check() error {
+	if o.PublicOnly && o.OmitIdentity {
+		return migration.Failf(migration.IdentityTransportFailed, "a migration either leaves the key to a target that has it, or is public-only")
+	}
 	if min(o.Downtime, o.Deadline, time.Duration(o.Rate)) < 0 || o.MaxRounds < 0 || o.MaxRounds > migration.MaxRounds {
 		return migration.Failf(migration.ProtocolError, "downtime %v, deadline %v, rate %d, %d rounds: at least 0, at most %d rounds", o.Downtime, o.Deadline, o.Rate, o.MaxRounds, migration.MaxRounds)
 	}

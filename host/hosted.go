@@ -42,6 +42,8 @@ type hosted struct {
 	meter  *kindMeter
 	events *eventMeter // of meter
 
+	came *Checkpoint // by which it came here last; nil: not looked for. Guarded by mu
+
 	waiting atomic.Int64 // senders at the lock or behind a pause: the mailbox
 	brought atomic.Int64 // bytes of the events that they bring
 	readers atomic.Int64 // that wait, of MaxReaders

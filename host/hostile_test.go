@@ -121,7 +121,7 @@ func TestBadOffersLeaveNothing(t *testing.T) {
 
 	other := newKey(t).ID()
 	offer := func(change func(*migration.Offer)) *migration.Offer {
-		o := &migration.Offer{Version: migration.Version, Entity: other, Name: "n", Kind: "counter", Module: digest[:], ModuleSize: uint64(len(wasm)), Epoch: 1}
+		o := &migration.Offer{Version: migration.Version, Identity: true, Entity: other, Name: "n", Kind: "counter", Module: digest[:], ModuleSize: uint64(len(wasm)), Epoch: 1}
 		change(o)
 		return o
 	}
@@ -186,8 +186,8 @@ func TestLateOfferPushesNobodyOut(t *testing.T) {
 	<-at
 	digest := sha256.Sum256(guest(t, "c/counter.wasm"))
 	late := &stranger{t, a.mesh}
-	answer := late.say(b.Self(), &migration.Offer{Version: migration.Version, Migration: migration.ID{9}, Entity: d.Entity, Name: "c", Kind: "counter",
-		Module: digest[:], Epoch: 1, Identity: true})
+	answer := late.say(b.Self(), &migration.Offer{Version: migration.Version, Identity: true, Migration: migration.ID{9}, Entity: d.Entity, Name: "c", Kind: "counter",
+		Module: digest[:], Epoch: 1})
 	if r, ok := answer.(*migration.Refuse); !ok || r.Code != migration.AlreadyPresent && r.Code != migration.AlreadyMigrating {
 		t.Errorf("the late offer was answered with %+v", answer)
 	}

@@ -41,6 +41,7 @@ func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Of
 		return nil
 	}
 	in.parked, in.walking, in.cut = nil, make(chan struct{}), c.Abort
+	in.shrink(int64(len(in.snapshot)))
 	in.snapshot = nil // it comes anew
 	return in
 }
@@ -95,6 +96,9 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 			if uint64(len(in.module)+len(msg.Bytes)) > in.offer.ModuleSize {
 				return migration.Failf(migration.ProtocolError, "more of the module came than the %d bytes announced", in.offer.ModuleSize)
 			}
+			if err := in.grow(len(msg.Bytes)); err != nil {
+				return err
+			}
 			in.module = append(in.module, msg.Bytes...)
 		case *migration.HistoryBatch:
 			if err := in.addHistory(msg); err != nil {
@@ -108,8 +112,11 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 		case *migration.Receipts:
 			in.addReceipts(msg.All)
 		case *migration.SnapshotChunk:
-			if int64(len(in.snapshot)+len(msg.Bytes)) > in.rt.limits.StateBytes+16<<20 {
+			if int64(len(in.snapshot)+len(msg.Bytes)) > in.rt.limits.StateBytes+snapshotSlack {
 				return migration.Failf(migration.StateFailed, "the snapshot is larger than the limit of %d bytes", in.rt.limits.StateBytes)
+			}
+			if err := in.grow(len(msg.Bytes)); err != nil {
+				return err
 			}
 			in.snapshot = append(in.snapshot, msg.Bytes...)
 			if !msg.Last {
@@ -136,6 +143,9 @@ func (in *incoming) addHistory(m *migration.HistoryBatch) error {
 		return migration.Failf(migration.ProtocolError, "history records from %d came where %d of %d are next", m.From, in.history, in.offer.History)
 	}
 	if in.rt.store != nil {
+		if err := in.rt.room(); err != nil {
+			return migration.Failf(migration.StoreFailed, "%v", err)
+		}
 		b := &store.Batch{}
 		for i, rec := range m.Records {
 			b.Append(in.offer.Entity, m.From+uint64(i), rec)
@@ -163,6 +173,9 @@ func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
 	}
 	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; in.bytes > d.limits.StateBytes {
 		return migration.Failf(migration.StateFailed, "more of memory came than the limit of %d bytes", d.limits.StateBytes)
+	}
+	if err := in.grow(len(m.Index) / 4 * migration.BlockBytes); err != nil {
+		return err
 	}
 	return in.withDaemon(func() error { return in.memory.add(m) })
 }

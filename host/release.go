@@ -21,6 +21,9 @@ func (s *sourceWalk) release() error {
 	rel := &migration.Release{Migration: s.m.id, Entity: s.d.id, Epoch: s.d.epoch + 1, Sequence: s.d.chain.Head().Sequence, Head: s.head[:]}
 	check := s.d.checkpointFor(PurposeHandover, rel.Epoch)
 	check.State = handover(s.m.rt.self, s.m.target)
+	if s.m.options.PublicOnly {
+		check.State = handoverPublic(s.m.rt.self, s.m.target)
+	}
 	err := check.sign(s.d.key)
 	if err == nil {
 		rel.Checkpoint, err = canon.Marshal(check)
@@ -67,6 +70,11 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 		b := &store.Batch{}
 		b.Put(store.Outgoing, m.d.id[:], rec)
 		b.Generation = m.d.under
+		if m.options.PublicOnly {
+			if err := m.d.keepKey(b); err != nil {
+				return err
+			}
+		}
 		if err := m.rt.store.Commit(b); errors.Is(err, store.ErrRefused) {
 			return migration.Failf(migration.StoreFailed, "writing the release: %v", err)
 		} else if err != nil {
@@ -78,6 +86,11 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 			m.mu.Unlock()
 			return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
 		}
+	}
+	if m.rt.store == nil && m.options.PublicOnly && m.d.key.CanSign() {
+		m.rt.mu.Lock()
+		m.rt.kept[m.d.id] = m.d.key.Clone()
+		m.rt.mu.Unlock()
 	}
 	if m.d.replica != nil {
 		if err := m.rt.cluster.move(m.rt.ctx, m, rel); err != nil {

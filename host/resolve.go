@@ -139,6 +139,7 @@ func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
 		return Mended{}, err
 	}
 	b.Delete(store.Outgoing, d.id[:])
+	b.Delete(store.Meta, keptKey(d.id)) // it has its key
 	if err := m.rt.store.Commit(b); err != nil {
 		return Mended{}, err
 	}
@@ -190,6 +191,7 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	r.daemons[id] = d
 	r.mu.Unlock()
 	in.settled = true
+	in.ungrow()
 	close(in.done)
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())

@@ -53,11 +53,11 @@ func (r *Runtime) recoverOutgoing() error {
 // recoverIncoming finds the daemons that were prepared before a crash: whether
 // they are ours only the source knows.
 func (r *Runtime) recoverIncoming(ctx context.Context) error {
-	records := make(map[identity.EntityID]incomingRecord)
+	records := make(map[identity.EntityID]namedRecord)
 	err := r.store.Scan(store.Incoming, func(k, v []byte) error {
-		var rec incomingRecord
 		var id identity.EntityID
-		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(bytes.Clone(v), &rec)); err != nil {
+		rec, err := readIncoming(bytes.Clone(v))
+		if err := errors.Join(id.UnmarshalBinary(k), err); err != nil {
 			return fmt.Errorf("%w: prepared daemon %x: %w", store.ErrCorrupt, k, err)
 		}
 		records[id] = rec
@@ -67,7 +67,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		return err
 	}
 	for id, rec := range records {
-		in := &incoming{rt: r, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), prepared: true}
+		in := &incoming{rt: r, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), prepared: true, named: rec.Named}
 		d := r.newHosted(id, rec.Offer.Kind, orNil(rec.Offer.Module))
 		d.name, d.key = rec.Offer.Name, identity.PublicOnly(id)
 		in.d = d

@@ -97,7 +97,8 @@ type Runtime struct {
 	refuse bool
 
 	moduleKeys []identity.EntityID
-	signatures map[[32]byte][]identity.EntityID // of modules, where there is no store; by mu
+	signatures map[[32]byte][]identity.EntityID        // of modules, where there is no store; by mu
+	kept       map[identity.EntityID]*identity.KeyPair // of daemons that went public-only, where there is no store; by mu
 	cpEvery    uint64
 	life       atomic.Int32
 	notReady   atomic.Bool // SimulateNotReady
@@ -113,6 +114,8 @@ type Runtime struct {
 	hub       *hub           // channels of this node
 	subs      *subscriptions // of this node's daemons
 	couriers  *couriers
+	arriving  arrivalRoom
+	resided   resided // proofs of where daemons are
 	alarms    *alarms
 	shares    *fair.Scheduler // of work that the node begins by itself
 	foreign   *fair.Flow      // of what daemons elsewhere publish here
@@ -149,13 +152,14 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{
-		node: o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock, tracer: o.Tracer,
+		arriving: newArrivalRoom(o.Limits.over(DefaultLimits)),
+		node:     o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock, tracer: o.Tracer,
 		refuse: o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
-		accused: make(map[identity.EntityID]*accused),
+		accused: make(map[identity.EntityID]*accused), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew = o.TokenSkew

@@ -10,7 +10,6 @@ import (
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
 )
 
 // What becomes of a prepared daemon: its source's release makes it ours, its
@@ -82,20 +81,16 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if rel.Migration != o.Migration || rel.Entity != o.Entity || rel.Epoch != o.Epoch+1 || rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:]) {
 		return migration.Failf(migration.ProtocolError, "the release is not of the daemon that was prepared")
 	}
-	var check Checkpoint
-	if err := canon.Unmarshal(rel.Checkpoint, &check); err != nil {
-		return migration.Failf(migration.ProtocolError, "the hand-over's checkpoint: %v", err)
-	}
-	if check.Purpose != PurposeHandover || check.Entity != o.Entity || check.Epoch != rel.Epoch || check.Head != head ||
-		!bytes.Equal(check.State, handover(in.from, in.rt.self)) || (check.Signed() || o.Identity) && check.Verify() != nil {
-		return migration.Failf(migration.ProtocolError, "the hand-over is not signed by the daemon")
+	check, err := in.handedOver(rel, head)
+	if err != nil {
+		return err
 	}
 	key, err := in.key(rel)
 	if err != nil {
 		return err
 	}
 	d.key = key
-	if err := in.own(rel, &check); err != nil {
+	if err := in.own(rel, check); err != nil {
 		return err
 	}
 	in.rt.cluster.attach(d)
@@ -109,6 +104,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	in.rt.daemons[o.Entity] = d
 	in.rt.mu.Unlock()
 	in.settled, in.owned = true, true
+	in.ungrow()
 	close(in.done)
 	if of, ok := d.daemon.(mover); ok {
 		of.thaw()
@@ -143,9 +139,9 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 }
 
 // own writes durably that the daemon is ours. It needs d.mu.
-func (in *incoming) own(rel *migration.Release, check *Checkpoint) error {
+func (in *incoming) own(rel *migration.Release, hand handoff) error {
 	d, id := in.d, in.offer.Entity
-	move, err := encodeRecord(&moveRecord{From: in.from, To: in.rt.self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: *check})
+	move, err := encodeRecord(&moveRecord{From: in.from, To: in.rt.self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.check})
 	if err != nil {
 		return err
 	}
@@ -174,13 +170,16 @@ func (in *incoming) own(rel *migration.Release, check *Checkpoint) error {
 		b.Append(id, d.index, move)
 		b.Delete(store.Incoming, id[:])
 		b.Delete(store.Moved, id[:])
+		if d.key.CanSign() {
+			b.Delete(store.Meta, keptKey(id)) // it is the daemon's again
+		}
 		b.Generation = d.under
 		if err := in.rt.store.Commit(b); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 		d.index++
 	}
-	d.epoch = rel.Epoch
+	d.epoch, d.came = rel.Epoch, &hand.check
 	return nil
 }
 
@@ -217,6 +216,7 @@ func (in *incoming) discard() {
 		return
 	}
 	in.settled = true
+	in.ungrow()
 	close(in.done)
 	r, o := in.rt, &in.offer
 	if in.d != nil {
@@ -229,6 +229,9 @@ func (in *incoming) discard() {
 		b.Delete(store.Snapshots, o.Entity[:])
 		b.Delete(store.Incoming, o.Entity[:])
 		b.DeleteHistory(o.Entity)
+		if in.lent {
+			b.Delete(store.Meta, keptKey(o.Entity))
+		}
 		if err := r.store.Commit(b); err != nil {
 			r.logger.Error("dropping a daemon that did not come", "daemon", o.Entity.Origin(), "error", err)
 		}

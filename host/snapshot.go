@@ -492,10 +492,10 @@ func (s *Snapshot) seal(key *identity.KeyPair) error {
 
 // Verify returns nil when the snapshot is signed by the daemon it is of.
 func (s *Snapshot) Verify() error {
-	if !s.Checkpoint.Signed() {
-		return fmt.Errorf("%w: the snapshot is not signed: it was taken where the daemon had no private key", identity.ErrInvalidSignature)
+	if err := s.Checkpoint.Verify(); err != nil {
+		return fmt.Errorf("the snapshot: %w", err)
 	}
-	return s.Checkpoint.Verify()
+	return nil
 }
 
 // OpenIdentity opens the sealed identity with the key of the node that took

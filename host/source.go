@@ -28,6 +28,9 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 		return nil, err
 	}
 	if o.Source != 0 && o.Source != r.self {
+		if o.PublicOnly {
+			return nil, migration.Failf(migration.IdentityTransportFailed, "a public-only migration is begun on the node that has the daemon, which keeps its key")
+		}
 		return r.order(caller, id, target, o)
 	}
 	d, err := r.find(id)
@@ -109,8 +112,8 @@ func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
 	if d.state != stateRunning {
 		return fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
 	}
-	if !o.OmitIdentity && !d.key.CanSign() {
-		return fmt.Errorf("daemon %s: %w; it can only move without", d.id.Origin(), identity.ErrReadOnly)
+	if !o.OmitIdentity && !o.PublicOnly && !d.key.CanSign() {
+		return migration.Failf(migration.IdentityTransportFailed, "daemon %s: %v; it can only move without, public-only or to a node that has the key", d.id.Origin(), identity.ErrReadOnly)
 	}
 	return d.portable()
 }

@@ -25,6 +25,10 @@ type SpawnRequest struct {
 	Grants   effect.Grants     // what it may do; none: of a snapshot, what it might
 	Epoch    uint64            // at which it begins at least; 0: 1
 
+	// Unsigned takes a snapshot that its daemon has not signed: the caller answers for
+	// what is in it. Else such a one is ErrBadSnapshot, and ErrUnsigned.
+	Unsigned bool
+
 	// Standbys is on how many other nodes of the cluster the daemon is to be kept, and
 	// Ack when one of them holds an event. On a node of no cluster: ErrNoCluster.
 	Standbys int
@@ -106,10 +110,8 @@ func (r *Runtime) spawnSnapshot(ctx context.Context, req SpawnRequest, d Daemon,
 	if req.Identity.ID() != s.Header.Entity {
 		return Info{}, fmt.Errorf("%w: it is of %s, the identity is %s", ErrIdentityMismatch, s.Header.Entity, req.Identity.ID())
 	}
-	if s.Checkpoint.Signed() {
-		if err := s.Checkpoint.Verify(); err != nil {
-			return Info{}, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
-		}
+	if err := s.Verify(); err != nil && !(req.Unsigned && errors.Is(err, ErrUnsigned)) {
+		return Info{}, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
 	if err := r.suspectSnapshot(s); err != nil {
 		return Info{}, err

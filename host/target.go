@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/budget"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -26,6 +27,10 @@ type incoming struct {
 	history  uint64 // index after the last record that came
 	blocks   uint64 // messages of blocks that came
 	bytes    int64  // of blocks, uncompressed
+	named    bool   // it may come without its own signature: see Runtime.named
+	bare     bool   // its key is not to come along, and this node proves that it has it
+	public   bool   // its key is not to come along, and stays with the source
+	lent     bool   // its key was stored when it was prepared
 	needs    bool   // the module
 	known    bool   // it is here
 	arrived  bool   // all of the snapshot
@@ -33,6 +38,12 @@ type incoming struct {
 	memory   *arrivingMemory
 	began    time.Time  // by the runtime's clock
 	receipts []*Receipt // of earlier moves, that came with it
+
+	roomMu   sync.Mutex // guards these; taken last
+	room     *budget.Budget
+	leave    func() // gives room back
+	roomHeld int64
+	roomDone bool
 
 	mu       sync.Mutex
 	walking  chan struct{} // closed when the stream that feeds it is done with
@@ -60,7 +71,11 @@ func (r *Runtime) HandleMigration(ctx context.Context, from identity.NodeID, c m
 	switch msg := msg.(type) {
 	case *migration.Offer:
 		taking, end := r.traceTake(ctx, msg.Entity)
-		err = r.takeOffer(taking, from, c, msg)
+		err = r.takeOffer(taking, from, c, msg, nil)
+		end(err)
+	case *migration.BareOffer:
+		taking, end := r.traceTake(ctx, msg.Offer.Entity)
+		err = r.takeOffer(taking, from, c, &msg.Offer, msg)
 		end(err)
 	case *migration.Release:
 		err = r.takeRelease(from, c, msg)
@@ -95,8 +110,9 @@ func (r *Runtime) answer(c migration.Conn, m migration.Message) {
 	}
 }
 
-// takeOffer is the target's walk.
-func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer) (err error) {
+// takeOffer is the target's walk. bare says on what terms the key stays behind, where
+// the source says so.
+func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer, bare *migration.BareOffer) (err error) {
 	defer func() {
 		if err != nil {
 			r.meters.moved(r.knownKind(offer.Kind), "target", asError(ctx, err))
@@ -108,6 +124,7 @@ func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migrati
 			return err
 		}
 		in = &incoming{rt: r, from: from, offer: *offer, done: make(chan struct{}), walking: make(chan struct{}), cut: c.Abort, began: r.clock()}
+		in.bare, in.public = bare != nil && !bare.PublicOnly, bare != nil && bare.PublicOnly
 		if in.needs, err = r.admit(in); err != nil {
 			return err
 		}
@@ -120,6 +137,15 @@ func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migrati
 	}
 	if err := c.Send(&migration.Accept{NeedModule: in.needs, Seal: seal, HaveModule: uint64(len(in.module)), HaveHistory: in.history, HaveBlocks: in.blocks}); err != nil {
 		return cutOff(err)
+	}
+	if in.bare {
+		proof, err := in.holds()
+		if err != nil {
+			return err
+		}
+		if err := c.Send(proof); err != nil {
+			return cutOff(err)
+		}
 	}
 	if err := in.receive(ctx, patient{c}); err != nil {
 		return err
@@ -181,6 +207,10 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if !o.Identity && !in.public && r.keyless(o.Entity) {
+		return false, errNoKeyHere(r.self, o.Entity)
+	}
+	in.named = r.named(o.Entity, in.from)
 	if old != nil && (old.from == in.from || old.unpark()) {
 		if err := old.giveWay(); err != nil {
 			return false, migration.Failf(migration.AlreadyMigrating, "an earlier attempt to move daemon %s here is not settled: %v", o.Entity.Origin(), err)
@@ -191,16 +221,19 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if _, ok := r.incoming[o.Entity]; ok {
 		return false, migration.Failf(migration.AlreadyMigrating, "daemon %s is on its way to node %s already", o.Entity.Origin(), r.self)
 	}
+	if err := r.placeFor(in.from); err != nil {
+		return false, err
+	}
 	if _, ok := r.daemons[o.Entity]; ok {
 		return false, migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.self, o.Entity.Origin())
 	}
-	if _, ok := r.names[o.Name]; ok {
-		return false, migration.Failf(migration.AlreadyPresent, "node %s has another daemon named %q", r.self, o.Name)
+	if err := r.nameTaken(o); err != nil {
+		return false, err
 	}
 	if t, ok := r.moved[o.Entity]; ok && (o.Epoch < t.Epoch || t.Stopped && o.Epoch == t.Epoch) {
 		return false, migration.Failf(migration.StaleEpoch, "node %s knows epoch %d of daemon %s, the offer is of epoch %d", r.self, t.Epoch, o.Entity.Origin(), o.Epoch)
 	}
-	r.incoming[o.Entity], r.names[o.Name] = in, o.Entity
+	r.incoming[o.Entity] = in // its name is taken when its state has come: see reserve
 	return needModule, nil
 }
 
@@ -251,6 +284,23 @@ type incomingRecord struct {
 	Offer keptOffer
 }
 
+// namedRecord is an incomingRecord of a daemon that came without its own signature.
+type namedRecord struct {
+	_     struct{} `cbor:",toarray"`
+	From  identity.NodeID
+	Offer keptOffer
+	Named bool
+}
+
+// readIncoming reads either.
+func readIncoming(b []byte) (rec namedRecord, err error) {
+	var plain incomingRecord
+	if err = canon.Unmarshal(b, &plain); err == nil {
+		return namedRecord{From: plain.From, Offer: plain.Offer}, nil
+	}
+	return rec, canon.Unmarshal(b, &rec)
+}
+
 // keptOffer is what the store keeps of an Offer, in the form that its first
 // version had.
 type keptOffer struct {
@@ -280,12 +330,10 @@ func (k *keptOffer) offer() migration.Offer {
 // prepare makes all that came durable. From here on the daemon may be ours.
 func (in *incoming) prepare() error {
 	if in.rt.store != nil {
-		rec, err := canon.Marshal(&incomingRecord{From: in.from, Offer: keepOffer(&in.offer)})
-		if err != nil {
+		b := &store.Batch{}
+		if err := in.keep(b); err != nil {
 			return err
 		}
-		b := &store.Batch{}
-		b.Put(store.Incoming, in.offer.Entity[:], rec)
 		if err := in.settleDown(b); err != nil {
 			return err
 		}

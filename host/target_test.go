@@ -52,7 +52,7 @@ func (n *node) script(d host.Info, after int) (say []migration.Message, tail [][
 		n.send(d.Entity, "x")
 	}
 	say = []migration.Message{
-		&migration.Offer{Version: migration.Version, Migration: migration.ID{1}, Entity: d.Entity, Name: d.Name, Kind: d.Kind, Epoch: d.Epoch, History: uint64(len(history))},
+		&migration.Offer{Version: migration.Version, Identity: true, Migration: migration.ID{1}, Entity: d.Entity, Name: d.Name, Kind: d.Kind, Epoch: d.Epoch, History: uint64(len(history))},
 		&migration.HistoryBatch{Records: history}, &migration.SnapshotChunk{Bytes: encoded, Last: true},
 	}
 	return say, n.records(d.Entity)[len(history):]

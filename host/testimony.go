@@ -32,10 +32,16 @@ func (t *testimony) output(l *Link, payload []byte, hash Hash) {
 }
 
 // check adds a checkpoint that stands on the last link, or before all that are
-// known. One without a signature says nothing.
-func (t *testimony) check(c *Checkpoint) {
-	if c.Signed() {
-		t.checks, t.at = append(t.checks, *c), append(t.at, len(t.outputs))
+// known.
+func (t *testimony) check(c verifiedCheckpoint) {
+	t.checks, t.at = append(t.checks, *c.c), append(t.at, len(t.outputs))
+}
+
+// stated is check of a checkpoint that nobody has verified. One that the daemon has
+// not signed says nothing.
+func (t *testimony) stated(c *Checkpoint) {
+	if proven, err := c.verified(); err == nil {
+		t.check(proven)
 	}
 }
 

@@ -155,7 +155,7 @@ func sourceOf(t *testing.T, net *hosttest.Net) (s *stranger, d host.Info, offer 
 		chunks = append(chunks, &migration.SnapshotChunk{Bytes: part})
 	}
 	chunks[3].Last = true
-	return &stranger{t, a.mesh}, d, &migration.Offer{Version: migration.Version, Migration: migration.ID{1}, Entity: d.Entity, Name: d.Name, Kind: "heavy", Epoch: 1}, chunks
+	return &stranger{t, a.mesh}, d, &migration.Offer{Version: migration.Version, Identity: true, Migration: migration.ID{1}, Entity: d.Entity, Name: d.Name, Kind: "heavy", Epoch: 1}, chunks
 }
 
 // Chunks carry no number: the stream keeps their order. A source that sends them

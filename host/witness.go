@@ -39,8 +39,8 @@ func (r *Runtime) lastWord(d *hosted, stopped bool) []byte {
 			return nil
 		}
 	}
-	if !check.Signed() {
-		return nil
+	if check.Verify() != nil {
+		return nil // it says nothing
 	}
 	s := Statement{Links: []StatedLink{}, Checkpoint: *check}
 	if head := d.chain.Head(); len(d.payload) <= maxWitnessed && head.Hash(d.payload) == check.Head {
@@ -79,7 +79,7 @@ func (s *Statement) source(t *testimony) error {
 		l := &s.Links[i]
 		t.output(&l.Link, l.Payload, l.Link.Hash(l.Payload))
 	}
-	t.check(&s.Checkpoint)
+	t.stated(&s.Checkpoint)
 	return nil
 }
 
@@ -100,7 +100,7 @@ func (r *Runtime) historySource(id identity.EntityID, sequence, end uint64, last
 	return func(t *testimony) error {
 		err := r.store.ReadHistory(id, from, end, func(_ uint64, b []byte) error { return t.record(b) })
 		if err == nil && last != nil {
-			t.check(last)
+			t.stated(last)
 		}
 		return err
 	}, nil
@@ -115,19 +115,19 @@ func (t *testimony) record(b []byte) error {
 	switch rec := rec.(type) {
 	case *beginRecord:
 		t.output(&rec.Head, rec.HeadPayload, rec.Head.Hash(rec.HeadPayload))
-		t.check(&rec.Checkpoint)
+		t.stated(&rec.Checkpoint)
 	case *eventRecord:
 		for _, o := range rec.links() {
 			t.output(&o.Link, o.Payload, o.Link.Hash(o.Payload))
 		}
 	case *checkpointRecord:
-		t.check(&rec.Checkpoint)
+		t.stated(&rec.Checkpoint)
 	case *moveRecord:
-		t.check(&rec.Checkpoint)
+		t.stated(&rec.Checkpoint)
 	case *upgradeRecord:
-		t.check(&rec.Checkpoint)
+		t.stated(&rec.Checkpoint)
 	case *mendRecord:
-		t.check(&rec.Checkpoint)
+		t.stated(&rec.Checkpoint)
 	}
 	return nil
 }
@@ -135,7 +135,7 @@ func (t *testimony) record(b []byte) error {
 // source is what a snapshot says of a chain: its head, signed.
 func (s *Snapshot) source(t *testimony) error {
 	t.output(&s.Header.Head, s.Header.HeadPayload, s.Checkpoint.Head)
-	t.check(&s.Checkpoint)
+	t.stated(&s.Checkpoint)
 	return nil
 }
 
@@ -179,7 +179,7 @@ func (in *incoming) suspect(s *Snapshot) error {
 func (in *incoming) compare(s *Snapshot) error {
 	r, id := in.rt, in.offer.Entity
 	w, err := r.witness(id)
-	if err != nil || w == nil || !s.Checkpoint.Signed() {
+	if err != nil || w == nil {
 		return err
 	}
 	if in.history == 0 {
@@ -211,7 +211,7 @@ func (s *Statement) from() uint64 {
 // daemon itself, where it is here.
 func (r *Runtime) suspectSnapshot(s *Snapshot) error {
 	id := s.Header.Entity
-	if r.store == nil || !s.Checkpoint.Signed() {
+	if r.store == nil {
 		return nil
 	}
 	r.mu.RLock()

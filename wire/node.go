@@ -19,6 +19,10 @@ import (
 // Local is what a Node needs of its runtime.
 type Local interface {
 	Submit(ctx context.Context, id identity.EntityID, ev host.Event) (*host.Pending, error)
+
+	// Believe returns where the daemon is, on proof, where by says that a node has it: as
+	// host.Runtime does.
+	Believe(ctx context.Context, id identity.EntityID, node, by identity.NodeID) (host.Proven, error)
 }
 
 // Node routes events to wherever their daemon is. It is safe for concurrent

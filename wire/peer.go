@@ -84,7 +84,7 @@ func (c *guardedConn) Recv() (migration.Message, error) {
 		return msg, err
 	}
 	switch msg.(type) {
-	case *migration.Offer:
+	case *migration.Offer, *migration.BareOffer:
 		err = c.mesh.Allow(c.from, RightMigrate, "moving a daemon here")
 	case *migration.Order:
 		err = c.mesh.Allow(c.from, RightOperate, "ordering a migration")
@@ -103,6 +103,7 @@ type migrationConn struct {
 	w      *bufio.Writer
 	buf    []byte // of what is sent; reused
 	in     []byte // of what is received; reused
+	begun  bool   // a message was received
 	stop   func() bool
 }
 
@@ -129,10 +130,15 @@ func (c *migrationConn) Send(m migration.Message) (err error) {
 }
 
 func (c *migrationConn) Recv() (migration.Message, error) {
-	b, err := canon.ReadFrameInto(c.in, c.r, migration.MaxMessage)
+	most := migration.MaxMessage
+	if !c.begun {
+		most = migration.MaxOpening
+	}
+	b, err := canon.ReadFrameInto(c.in, c.r, most)
 	if err != nil {
 		return nil, err
 	}
+	c.begun = true
 	m, err := migration.Decode(b)
 	if _, kept := m.(*migration.Blocks); kept || cap(b) > 1<<20 {
 		c.in = nil // Blocks alias it, and are the caller's

@@ -13,6 +13,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/channel"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -38,6 +39,7 @@ type Sender struct {
 	mu      sync.Mutex
 	number  uint64
 	at      identity.NodeID // where the daemon is; 0: here
+	by      identity.NodeID // who said so; 0: nobody that counts
 	remote  *remote         // the stream there; nil: none is open
 	unacked []*Ticket       // sent to a remote, in order
 	here    []*taken        // by the daemon here, in order; those that it has answered are let go of
@@ -306,8 +308,8 @@ func (s *Sender) follow(m host.Moved) error {
 	if s.hops++; s.hops > maxHops {
 		return fmt.Errorf("daemon %s moved %d times before it answered: %w", s.id.Origin(), s.hops, &host.MovedError{Moved: m})
 	}
-	s.node.learn(m)
 	here := s.at == 0
+	s.by = s.where()
 	s.at = m.Node
 	if s.at == s.node.mesh.id {
 		s.at = 0
@@ -424,7 +426,7 @@ func (s *Sender) dial() error {
 	if m := s.news.Load(); m != nil && m.Node != s.where() {
 		return &host.MovedError{Moved: *m}
 	}
-	stream, err := s.node.mesh.open(dial, s.where(), purposeEvents)
+	stream, err := s.openProven(dial)
 	if err != nil {
 		if s.ctx.Err() == nil && dial.Err() != nil {
 			err = fmt.Errorf("%w: %s: the daemon is elsewhere", host.ErrUnreachable, s.where())
@@ -445,6 +447,39 @@ func (s *Sender) dial() error {
 	s.remote = r
 	go s.readReplies(r)
 	return nil
+}
+
+// openProven opens a stream to where the daemon is said to be, once that node has proven
+// that it has it. A *host.MovedError says that it is elsewhere. It needs s.mu.
+func (s *Sender) openProven(ctx context.Context) (*quic.Stream, error) {
+	at := s.where()
+	if at != s.node.mesh.id {
+		p, err := s.node.local.Believe(ctx, s.id, at, s.by)
+		var refused *channel.Refusal
+		switch {
+		case errors.As(err, &refused):
+			return nil, notThere(s.id, refused)
+		case err != nil:
+			return nil, err
+		case p.Node != at:
+			return nil, &host.MovedError{Moved: p.Moved}
+		}
+		s.node.learn(p.Moved)
+	}
+	return s.node.mesh.open(ctx, at, purposeEvents)
+}
+
+// notThere is what a node's refusal to prove that it has the daemon means to a sender.
+func notThere(id identity.EntityID, refused *channel.Refusal) error {
+	switch {
+	case errors.Is(refused, channel.ErrNoReceiver):
+		return &host.NotFoundError{Entity: id}
+	case errors.Is(refused, channel.ErrBusy):
+		return fmt.Errorf("%w: %w", host.ErrComing, refused)
+	case errors.Is(refused, channel.ErrNotReady):
+		return fmt.Errorf("%w: %w", host.ErrUnreachable, refused)
+	}
+	return refused
 }
 
 // hangUp leaves the stream. It needs s.mu.

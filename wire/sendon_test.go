@@ -44,6 +44,11 @@ func (o *owner) Submit(_ context.Context, _ identity.EntityID, ev host.Event) (*
 	return p, nil
 }
 
+// Believe implements Local: it takes every claim for proven.
+func (o *owner) Believe(_ context.Context, id identity.EntityID, node, _ identity.NodeID) (host.Proven, error) {
+	return host.Proven{Moved: host.Moved{Entity: id, Node: node}}, nil
+}
+
 // wait waits until so many events are taken.
 func (o *owner) wait(t *testing.T, n int) {
 	t.Helper()

@@ -39,7 +39,7 @@ func (a *app) identity() *cobra.Command {
 		return a.printIdentity(k)
 	}}
 	c.PersistentFlags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
-	c.AddCommand(fresh, show, a.protect(&passFile))
+	c.AddCommand(fresh, show, a.protect(&passFile), a.exportIdentity())
 	return c
 }
 

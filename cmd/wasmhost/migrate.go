@@ -32,6 +32,14 @@ the --downtime. A daemon that does more than a round can carry is slowed; when t
 rounds run out it moves all the same, with a longer pause. Both nodes sign a receipt
 of it: see "wasmhost receipt".
 
+The daemon's private key goes along, sealed for the target. With --no-identity it is
+not sent: the target must have it already, and proves that it does; else the
+migration fails (exit code 11, identity-transport-failed) and nothing has changed.
+With --public-only the daemon moves without a key. On the target it signs nothing:
+its outputs there cannot be proven, and "chain verify" holds only up to the move,
+which says so. The key stays on the node that the daemon leaves, which gives it back
+when the daemon returns; "identity export" writes it to a file.
+
 With -o jsonl there is a line for each phase and round, and one at the end.
 
 With --auto the node that has the daemon picks the target among those it trusts:
@@ -89,7 +97,9 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 	c.Flags().StringVar(&req.To, "to", "", "the target node")
 	c.Flags().BoolVar(&auto, "auto", false, "let the node pick the target")
 	need.declare(c)
-	c.Flags().BoolVar(&req.OmitIdentity, "no-identity", false, "leave the private key behind: the daemon cannot sign on the target")
+	c.Flags().BoolVar(&req.OmitIdentity, "no-identity", false, "do not send the private key: the target must have been given it")
+	c.Flags().BoolVar(&req.PublicOnly, "public-only", false, "keep the private key on this node: the daemon signs nothing on the target")
+	c.MarkFlagsMutuallyExclusive("no-identity", "public-only")
 	c.Flags().DurationVar(&downtime, "downtime", host.DefaultDowntime, "for how long senders may wait at the end")
 	c.Flags().IntVar(&req.MaxRounds, "max-rounds", host.DefaultRounds, "rounds before the daemon moves all the same")
 	c.Flags().DurationVar(&deadline, "deadline", 0, "give up what is not released after so long; default: never")

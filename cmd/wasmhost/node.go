@@ -117,7 +117,8 @@ func (a *app) tokenRights(ctx context.Context) (string, error) {
 
 const grantHelp = `Set what a trusted node may do here. Every trusted node may send events,
 list daemons and see what inspect shows of them, and see what this node announces of
-itself. Beside that there are:
+itself. Only one with operate or migrate is asked for daemons and groups that this node
+does not know of, and picked for daemons. Beside that there are:
 
   read      what daemons emitted and logged, their chains and snapshots; kinds,
             their modules, and which nodes are trusted here

@@ -19,7 +19,7 @@ func nodeKey(o serveOptions) (*identity.KeyPair, error) {
 	}
 	path := o.keyFile
 	if path == "" {
-		path = filepath.Join(o.data, "node.key")
+		path = nodeKeyFile(o.data)
 	}
 	pass, err := passphrase(o.passFile)
 	if err != nil {
@@ -41,6 +41,9 @@ func nodeKey(o serveOptions) (*identity.KeyPair, error) {
 	}
 	return key, nil
 }
+
+// nodeKeyFile is where a node's key is, unless serve --key-file says otherwise.
+func nodeKeyFile(data string) string { return filepath.Join(data, "node.key") }
 
 // protect changes the passphrase of a key file.
 func (a *app) protect(passFile *string) *cobra.Command {

@@ -41,11 +41,15 @@ func (a *app) snapshot() *cobra.Command {
 		return a.printSnapshot(s, size)
 	}}
 	var kind, name, keyFile, passFile string
+	var unsigned bool
 	restore := &cobra.Command{
 		Use: "restore FILE", Short: "Make the daemon that a snapshot is of",
 		Long: `Make the daemon that a snapshot is of. Its identity is opened from the snapshot on
 the node that took it; anywhere else it is given by --identity. A daemon that runs, here or on a node that
-this one trusts and reaches, is not made a second time.`,
+this one trusts and reaches, is not made a second time.
+
+The snapshot must be signed by the daemon. One that was taken where the daemon had no
+private key is not: --unsigned takes it, on your word for what is in it.`,
 		Example: `  wasmhost snapshot restore c1.snap
   wasmhost snapshot restore c1.snap --name c1-again --identity me.key`,
 		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
@@ -58,7 +62,11 @@ this one trusts and reaches, is not made a second time.`,
 				return err
 			}
 			defer f.Close()
-			d, err := a.client().Restore(c.Context(), f, kind, name, seed)
+			restore := a.client().Restore
+			if unsigned {
+				restore = a.client().RestoreUnsigned
+			}
+			d, err := restore(c.Context(), f, kind, name, seed)
 			if err != nil {
 				return err
 			}
@@ -68,6 +76,7 @@ this one trusts and reaches, is not made a second time.`,
 	restore.Flags().StringVar(&name, "name", "", "the name; default: the snapshot's")
 	restore.Flags().StringVar(&keyFile, "identity", "", "key file of the daemon's identity")
 	restore.Flags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
+	restore.Flags().BoolVar(&unsigned, "unsigned", false, "take a snapshot that the daemon has not signed")
 	c.AddCommand(save, inspect, verify, restore)
 	return c
 }

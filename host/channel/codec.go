@@ -55,7 +55,7 @@ func Decode(b []byte) (Message, error) {
 
 func blank(kind byte) Message {
 	for _, m := range []Message{&Events{}, &Open{}, &Subscribe{}, &Accepted{}, &Refused{}, &Unsubscribe{}, &Released{}, &Gap{}, &Moved{},
-		&Cursors{}, &Fetch{}, &Publish{}, &Published{}, &Revocations{}, &Window{}, &Carry{}, &Carried{}} {
+		&Cursors{}, &Fetch{}, &Publish{}, &Published{}, &Revocations{}, &Window{}, &Carry{}, &Carried{}, &Locate{}, &Located{}} {
 		if m.kind() == kind {
 			return m
 		}

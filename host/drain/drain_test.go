@@ -259,11 +259,15 @@ func TestDaemonsThatCannotMoveStay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := b.StartMigrationWith(ctx, i.Entity, a.Self(), host.MigrationOptions{OmitIdentity: true})
+		m, err := b.StartMigrationWith(ctx, i.Entity, a.Self(), host.MigrationOptions{PublicOnly: true})
 		if err == nil {
 			_, err = m.Wait(ctx)
 		}
 		if err != nil {
+			t.Fatal(err)
+		}
+		// Without a key it goes only where it is named, with where it comes from.
+		if err := errors.Join(c.ExpectMigration("n", i.Entity), c.BindMigrationSource(i.Entity, a.Self())); err != nil {
 			t.Fatal(err)
 		}
 		s := a.drain(drain.Options{Targets: to(c)})

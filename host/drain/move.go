@@ -18,7 +18,7 @@ func (d *Drain) move(ctx context.Context, i host.Info) bool {
 	r := Result{Entity: i.Entity, Name: i.Name}
 	req := placement.Requirements{Memory: i.MemoryBytes}
 	tried := make(map[identity.NodeID]error)
-	omit := false // the daemon's key is not here, so that nothing is given up by not sending it
+	keyless := false // the daemon's key is not here, so that nothing is given up by not sending it
 	for ctx.Err() == nil {
 		to, err := d.targets.pick(ctx, req, tried)
 		if err != nil {
@@ -27,7 +27,7 @@ func (d *Drain) move(ctx context.Context, i host.Info) bool {
 			return false
 		}
 		r.To, r.Attempts = to, r.Attempts+1
-		rep, started, err := d.attempt(ctx, i, to, omit)
+		rep, started, err := d.attempt(ctx, i, to, keyless)
 		if err == nil {
 			r.Report, r.Err = rep, nil
 			d.final(r)
@@ -49,8 +49,8 @@ func (d *Drain) move(ctx context.Context, i host.Info) bool {
 		case next == later:
 			d.keep(r, true)
 			return false
-		case next == withoutKey && !omit:
-			omit, r.Attempts = true, r.Attempts-1
+		case next == withoutKey && !keyless:
+			keyless, r.Attempts = true, r.Attempts-1
 		case next == elsewhere:
 			d.targets.avoid(to)
 			fallthrough
@@ -126,8 +126,8 @@ var errReleased = errors.New("released, and not confirmed")
 
 // attempt moves the daemon to one target. When ctx ends the attempt ends too,
 // unless the daemon is released. started says that the migration began.
-func (d *Drain) attempt(ctx context.Context, i host.Info, to identity.NodeID, omit bool) (rep host.Report, started bool, err error) {
-	m, err := d.rt.StartMigrationWith(ctx, i.Entity, to, host.MigrationOptions{OmitIdentity: omit, RetryNotReady: notReady})
+func (d *Drain) attempt(ctx context.Context, i host.Info, to identity.NodeID, keyless bool) (rep host.Report, started bool, err error) {
+	m, err := d.rt.StartMigrationWith(ctx, i.Entity, to, host.MigrationOptions{PublicOnly: keyless, RetryNotReady: notReady})
 	if err != nil {
 		return rep, false, err
 	}

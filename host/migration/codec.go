@@ -86,7 +86,7 @@ func Decode(b []byte) (Message, error) {
 func blank(kind byte) Message {
 	for _, m := range []Message{&Offer{}, &Accept{}, &Refuse{}, &ModuleChunk{}, &HistoryBatch{}, &SnapshotChunk{},
 		&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{},
-		&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}, &Bound{}} {
+		&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}, &Bound{}, &BareOffer{}, &Holds{}} {
 		if m.kind() == kind {
 			return m
 		}
@@ -107,8 +107,16 @@ func (m *Offer) check() error {
 	if len(m.Limits) > maxLimits {
 		return fmt.Errorf("%d limits", len(m.Limits))
 	}
+	for name := range m.Limits {
+		if len(name) > maxLimitName {
+			return fmt.Errorf("a limit with a name of %d bytes", len(name))
+		}
+	}
 	return nil
 }
+
+// maxLimitName is more bytes than a limit's name has.
+const maxLimitName = 64
 
 // maxLimits is more than there are limits.
 const maxLimits = 64
@@ -176,8 +184,14 @@ func (m *Release) check() error {
 	if m.Epoch < 2 {
 		return fmt.Errorf("epoch %d", m.Epoch)
 	}
+	if len(m.Checkpoint) > maxSigned || len(m.Envelope) > maxSigned {
+		return fmt.Errorf("a checkpoint of %d bytes, an envelope of %d; at most %d", len(m.Checkpoint), len(m.Envelope), maxSigned)
+	}
 	return hashLen(m.Head)
 }
+
+// maxSigned is more bytes than a checkpoint has, or a sealed identity.
+const maxSigned = 4096
 
 func (m *Order) check() error {
 	if m.RetryNotReady > uint64(MaxRetryNotReady) {

@@ -18,6 +18,7 @@ const (
 	BlockBytes    = 4096      // of one block
 	MaxBatchBytes = 1 << 20   // bytes of history records after which a batch is sent
 	MaxMessage    = 40 << 20  // bytes of one encoded message: the largest single record and then some
+	MaxOpening    = 128 << 10 // bytes of the first message of a stream, which comes before anybody's right to it is known
 	MaxText       = 4096      // bytes of a failure's text; longer text is cut by the sender, refused by the receiver
 
 	MaxRounds   = 1000 // that may be asked for

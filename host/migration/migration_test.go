@@ -80,6 +80,7 @@ func messages() []Message {
 		&Ready{Sequence: 5, Head: head}, &Tail{From: 7, Records: [][]byte{{4}}, Last: true}, &Prepared{Sequence: 6, Applied: 8, Head: head},
 		&Release{Entity: identity.EntityID{1}, Epoch: 2, Sequence: 6, Head: head, Checkpoint: []byte("c"), Envelope: []byte("e")},
 		&Done{Epoch: 2}, &Ask{Entity: identity.EntityID{1}}, &Hold{}, &Arrived{},
+		&BareOffer{Offer: Offer{Version: Version, Entity: identity.EntityID{1}, Name: "n", Kind: "k", Epoch: 2}, PublicOnly: true}, &Holds{Signature: make([]byte, 64)},
 		&Order{Version: 1, Entity: identity.EntityID{1}, Target: 7, OmitIdentity: true, RetryNotReady: 30e9}, &Step{Phase: Transfer},
 		&Outcome{Epoch: 2, Bytes: 9, Downtime: 1e6, Took: []Span{{Phase: Snapshot, Took: 3}}},
 		&Bound{Unbound: []Unbound{{Publisher: 7, Channel: "a/b", Code: 16, Text: "expired"}}}, &Bound{},
@@ -125,6 +126,8 @@ func TestM130_M131_F57_Codec(t *testing.T) {
 func TestM132_M133_M140_F72_F79_DecodeChecksContent(t *testing.T) {
 	head := make([]byte, 32)
 	for name, m := range map[string]Message{
+		"bare with an identity": &BareOffer{Offer: Offer{Epoch: 1, Identity: true}}, "bare at epoch 0": &BareOffer{}, "half a signature": &Holds{Signature: make([]byte, 32)},
+		"a long name of a limit": &Offer{Epoch: 1, Limits: map[string]int64{strings.Repeat("x", 65): 1}}, "a long checkpoint": &Release{Epoch: 2, Head: head, Checkpoint: make([]byte, 4097)},
 		"digest of 31 bytes": &Offer{Module: head[:31], Epoch: 1}, "epoch 0": &Offer{}, "last epoch": &Offer{Epoch: ^uint64(0)},
 		"long name":   &Offer{Name: strings.Repeat("n", 256), Epoch: 1},
 		"M133 reason": &Refuse{Code: 0xffff}, "M132 text": &Refuse{Text: strings.Repeat("x", MaxText+1)},

@@ -124,6 +124,10 @@ func (s *Server) candidates(ctx context.Context, kind string, here bool) ([]plac
 				return
 			}
 			out[i] = c.candidate(p.ID, p.Name)
+			if !mayOwn(p.Rights) {
+				out[i].Refuses = "it may not have this node's daemons: it has neither the right migrate nor operate here"
+				return
+			}
 			if rights, err := wire.ParseRights(c.Granted); err != nil || rights&wire.RightMigrate == 0 {
 				out[i].Refuses = "it does not let this node move daemons there"
 			}

@@ -149,9 +149,10 @@ type LogLine struct {
 
 // Migrate asks for a migration.
 type Migrate struct {
-	To           string `json:"to"` // node id or name, whole
-	OmitIdentity bool   `json:"omit_identity,omitempty"`
-	Detach       bool   `json:"detach,omitempty"` // answer at once
+	To           string `json:"to"`                      // node id or name, whole
+	OmitIdentity bool   `json:"omit_identity,omitempty"` // the target has the key, or the migration fails
+	PublicOnly   bool   `json:"public_only,omitempty"`   // the key stays here: the daemon signs nothing on the target
+	Detach       bool   `json:"detach,omitempty"`        // answer at once
 
 	DowntimeMS float64 `json:"downtime_ms,omitempty"`           // for which senders may wait; 0: 50
 	MaxRounds  int     `json:"max_rounds,omitempty"`            // before the pause; 0: 30
@@ -263,7 +264,7 @@ func SnapshotOf(s *host.Snapshot) Snapshot {
 	h := &s.Header
 	return Snapshot{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Kind: h.Kind, Module: hex.EncodeToString(h.Module),
 		Epoch: h.Epoch, Through: h.Through, Applied: h.Applied, Head: h.Head.Hash(h.HeadPayload).String(), State: len(s.State),
-		Senders: host.SendersOf(h.Horizon), Signed: s.Checkpoint.Signed(), Identity: len(h.Envelope) > 0, Created: s.Created()}
+		Senders: host.SendersOf(h.Horizon), Signed: s.Verify() == nil, Identity: len(h.Envelope) > 0, Created: s.Created()}
 }
 
 // Token is a join token.

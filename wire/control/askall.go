@@ -18,6 +18,11 @@ func askAll[T any](ctx context.Context, s *Server, ask func(context.Context, *Cl
 	if err != nil {
 		return nil, nil, err
 	}
+	return askThese(ctx, s, peers, ask)
+}
+
+// askThese is askAll of some of the trusted nodes.
+func askThese[T any](ctx context.Context, s *Server, peers []wire.PeerInfo, ask func(context.Context, *Client) (T, error)) (said map[identity.NodeID]T, silent []identity.NodeID, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	said = make(map[identity.NodeID]T)

@@ -487,17 +487,26 @@ func (c *Client) Snapshot(ctx context.Context, ref string) (io.ReadCloser, error
 // Restore makes a daemon of a snapshot. seed is its identity's, or nil when
 // the snapshot carries it for this node.
 func (c *Client) Restore(ctx context.Context, snapshot io.Reader, kind, name string, seed []byte) (out Daemon, err error) {
+	return c.restore(ctx, snapshot, url.Values{"kind": {kind}, "name": {name}}, seed)
+}
+
+// RestoreUnsigned is Restore of a snapshot that its daemon has not signed: the caller
+// answers for what is in it.
+func (c *Client) RestoreUnsigned(ctx context.Context, snapshot io.Reader, kind, name string, seed []byte) (out Daemon, err error) {
+	return c.restore(ctx, snapshot, url.Values{"kind": {kind}, "name": {name}, "unsigned": {"1"}}, seed)
+}
+
+func (c *Client) restore(ctx context.Context, snapshot io.Reader, q url.Values, seed []byte) (out Daemon, err error) {
 	h := http.Header{}
 	if seed != nil {
 		h.Set(identityHeader, hex.EncodeToString(seed))
 	}
-	path, q := "snapshots", url.Values{}
-	if kind != "" {
-		q.Set("kind", kind)
+	for name, values := range q {
+		if values[0] == "" {
+			q.Del(name) // an empty parameter is refused
+		}
 	}
-	if name != "" {
-		q.Set("name", name)
-	}
+	path := "snapshots"
 	if len(q) > 0 {
 		path += "?" + q.Encode()
 	}

@@ -54,7 +54,7 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 		slices.SortFunc(out, func(a, b Daemon) int { return strings.Compare(key(a), key(b)) })
 		return writePage(w, r, out, key)
 	}
-	theirs, silent, err := askAll(r.Context(), s, func(ctx context.Context, c *Client) ([]Daemon, error) { return c.Daemons(ctx, false) })
+	theirs, silent, err := s.askOwnersAll(r.Context(), func(ctx context.Context, c *Client) ([]Daemon, error) { return c.Daemons(ctx, false) })
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 // identity may stand in the header Wasmhost-Identity, in hexadecimal.
 func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	spawn := host.SpawnRequest{Kind: q.text("kind"), Name: q.text("name")}
+	spawn := host.SpawnRequest{Kind: q.text("kind"), Name: q.text("name"), Unsigned: q.is("unsigned")}
 	if h := r.Header.Get(identityHeader); h != "" {
 		var seed [32]byte
 		if err := hexInto(seed[:], h); err != nil {
@@ -172,15 +172,18 @@ func (s *Server) notElsewhere(ctx context.Context, spawn host.SpawnRequest) erro
 	if _, err := s.rt.Inspect(id); !errors.As(err, &moved) {
 		return nil
 	}
-	if d, ok := s.askForEntity(ctx, id); ok && d.Name == spawn.Name {
-		return fmt.Errorf("%w: %q is on node %s", host.ErrNameTaken, d.Name, d.NodeID)
+	claims, _, _ := s.askOwners(ctx, host.RefTo(id))
+	for _, c := range claims {
+		if c.said.Name == spawn.Name {
+			return fmt.Errorf("%w: %q is on node %s", host.ErrNameTaken, c.said.Name, c.Node)
+		}
 	}
 	return nil
 }
 
 func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) error {
-	if d, ok := s.askForEntity(ctx, id); ok {
-		return fmt.Errorf("%w: %s is on node %s", host.ErrAlreadyPresent, d.Origin, d.NodeID)
+	if claims, _, _ := s.askOwners(ctx, host.RefTo(id)); len(claims) > 0 {
+		return fmt.Errorf("%w: %s is on node %s", host.ErrAlreadyPresent, id.Origin(), claims[0].Node)
 	}
 	return nil
 }
@@ -395,7 +398,7 @@ const defaultRetry = 30e9 // nanoseconds
 
 // options are the request's, where they are good.
 func (m *Migrate) options() (host.MigrationOptions, error) {
-	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, RetryNotReady: defaultRetry, MaxRounds: m.MaxRounds, Rate: m.Rate}
+	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, PublicOnly: m.PublicOnly, RetryNotReady: defaultRetry, MaxRounds: m.MaxRounds, Rate: m.Rate}
 	const most = 365 * 24 * time.Hour
 	if !(m.DowntimeMS >= 0 && m.DowntimeMS <= float64(most.Milliseconds())) || m.DeadlineMS < 0 || m.DeadlineMS > most.Milliseconds() ||
 		m.Rate < 0 || m.MaxRounds < 0 || m.MaxRounds > migration.MaxRounds {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,7 +123,10 @@ func (n groupNodes) Look(ctx context.Context, members ...group.Member) []group.S
 	}
 	ids := []identity.NodeID{s.mesh.Self()}
 	for _, p := range peers {
-		ids = append(ids, p.ID)
+		at := func(m group.Member) bool { return m.Node == p.ID }
+		if mayOwn(p.Rights) || slices.ContainsFunc(members, at) {
+			ids = append(ids, p.ID)
+		}
 	}
 	seen, failed := make([][]Sighting, len(members)), make([][]error, len(members)) // by member and node
 	for i := range members {
@@ -133,10 +137,13 @@ func (n groupNodes) Look(ctx context.Context, members ...group.Member) []group.S
 		wg.Go(func() {
 			var quiet error // a node that does not answer is not asked again
 			for i, m := range members {
-				if quiet == nil {
-					seen[i][at], quiet = n.ask(ctx, id, m.Entity)
+				if failed[i][at] = quiet; quiet != nil {
+					continue
 				}
-				failed[i][at] = quiet
+				seen[i][at], failed[i][at] = n.askProven(ctx, id, m.Entity)
+				if !errors.Is(failed[i][at], host.ErrUnproven) {
+					quiet = failed[i][at]
+				}
 			}
 		})
 	}
@@ -161,6 +168,24 @@ func (n groupNodes) ask(ctx context.Context, at identity.NodeID, id identity.Ent
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	return NewClient(n.s.mesh.HTTPTransport(at)).Sighting(ctx, id)
+}
+
+// askProven is ask, where a node that says that it has the daemon proves it.
+func (n groupNodes) askProven(ctx context.Context, at identity.NodeID, id identity.EntityID) (Sighting, error) {
+	seen, err := n.ask(ctx, at, id)
+	if err != nil || seen.Daemon == nil || at == n.s.mesh.Self() {
+		return seen, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	p, err := n.s.rt.Believe(ctx, id, at, 0)
+	if err == nil && p.Node != at {
+		err = fmt.Errorf("node %s has it", p.Node)
+	}
+	if err != nil {
+		return Sighting{}, fmt.Errorf("%w: node %s claims daemon %s: %w", host.ErrUnproven, at, id.Origin(), err)
+	}
+	return seen, nil
 }
 
 // sightOf is what the answers of all nodes say of a member together.

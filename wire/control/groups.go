@@ -129,7 +129,11 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 	if r.Header.Get(hopsHeader) != "" || queryOf(r).is("local") {
 		return 0, err
 	}
-	theirs, silent, askErr := askAll(r.Context(), s, func(ctx context.Context, c *Client) (Group, error) {
+	owners, askErr := s.owners()
+	if askErr != nil {
+		return 0, askErr
+	}
+	theirs, silent, askErr := askThese(r.Context(), s, owners, func(ctx context.Context, c *Client) (Group, error) {
 		return c.localGroup(ctx, name)
 	})
 	switch {

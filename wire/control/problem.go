@@ -87,6 +87,8 @@ var classes = []struct {
 }{
 	{host.ErrNotFound, class{"daemon-not-found", 404, ExitNotFound, "No such daemon", "list the daemons with: wasmhost ps --all"}},
 	{host.ErrBadRef, class{"bad-reference", 400, ExitUsage, "Not a reference", "write a whole name, origin or entity id; name:NAME for a name that looks like an id"}},
+	{host.ErrUnproven, class{"residence-unproven", 502, ExitUnreachable, "The node does not prove that it has the daemon", "nothing was sent there; a node of an older version cannot prove it, unless both are in one cluster; see wasmhost where"}},
+	{host.ErrNotKept, class{"identity-not-kept", 404, ExitNotFound, "No such key", "give the data directory of the node that the daemon left with: wasmhost migrate --public-only"}},
 	{errKindDiffers, class{"kind-differs", 409, ExitConflict, "The kind is not the same on all nodes", "push the one that is meant: wasmhost kind push NAME FILE --to all"}},
 	{host.ErrKindNotFound, class{"kind-not-found", 404, ExitNotFound, "No such kind", "list the kinds with: wasmhost kind ls; add one with: wasmhost kind push NAME FILE"}},
 	{host.ErrUnknownNode, class{"node-not-found", 404, ExitNotFound, "No such node", "list the nodes with: wasmhost node ls; join one with: wasmhost node token, and serve --join"}},

@@ -284,15 +284,18 @@ func (s *Server) locateRef(r *http.Request, ref host.Ref) (identity.EntityID, id
 	if !errors.Is(err, host.ErrNotFound) || queryOf(r).is("local") || r.Header.Get(hopsHeader) != "" {
 		return id, 0, err
 	}
-	found, silent := s.askPeers(r.Context(), ref)
-	if len(found) > 0 {
-		d, err := named(ref.String(), found)
-		if err != nil {
-			return id, 0, err
+	claims, silent, unproven := s.askOwners(r.Context(), ref)
+	if best, err := pick(ref.String(), claims); err != nil {
+		return id, 0, err
+	} else if best != nil {
+		if len(silent) > 0 && !best.Follows && best.Rank < best.Epoch {
+			return id, 0, fmt.Errorf("%w: node %s claims %q at epoch %d and accounts for epoch %d; who knows better may be silent: %v", host.ErrUnproven, best.Node, ref, best.Epoch, best.Rank, silent)
 		}
-		at, nodeErr := identity.ParseNodeID(d.NodeID)
-		id, err := identity.ParseEntityID(d.EntityID)
-		return id, at, errors.Join(err, nodeErr)
+		s.rt.Remember(best.Proven)
+		return best.entity, best.Node, nil
+	}
+	if unproven != nil {
+		return id, 0, unproven
 	}
 	if len(silent) > 0 {
 		return id, 0, fmt.Errorf("%w: %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, ref, silent)
@@ -300,28 +303,13 @@ func (s *Server) locateRef(r *http.Request, ref host.Ref) (identity.EntityID, id
 	return id, 0, fmt.Errorf("%w: %q", host.ErrNotFound, ref)
 }
 
-// askPeers asks every trusted node for what ref names, and returns of each daemon the
-// answer of the highest epoch. silent are the nodes that did not say whether they have
-// it.
-func (s *Server) askPeers(ctx context.Context, ref host.Ref) (found []Daemon, silent []identity.NodeID) {
-	said, silent, err := askAll(ctx, s, func(ctx context.Context, c *Client) (Daemon, error) { return c.local(ctx, ref.String()) })
-	if err != nil {
-		s.logger.Warn("asking the peers", "error", err)
-	}
-	return latest(said, ref.Names), silent
-}
-
-// askForEntity is askPeers for the daemon of that id.
-func (s *Server) askForEntity(ctx context.Context, id identity.EntityID) (d Daemon, ok bool) {
-	found, _ := s.askPeers(ctx, host.RefTo(id))
-	if len(found) == 0 {
-		return Daemon{}, false
-	}
-	return found[0], true
-}
-
-// pass sends a request about a daemon on to another node.
+// pass sends a request about a daemon on to another node, which proves first that it
+// has it.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request, id identity.EntityID, at identity.NodeID) error {
+	at, err := s.proven(r.Context(), id, at)
+	if err != nil {
+		return err
+	}
 	return s.passTo(w, r, "/v1/daemons/"+id.String()+tailOf(r), at)
 }
 

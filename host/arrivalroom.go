@@ -1,0 +1,109 @@
+package host
+
+import (
+	"wasmhost/host/budget"
+	"wasmhost/host/migration"
+	"wasmhost/identity"
+)
+
+// What daemons on their way here may take before they are this node's: memory for
+// modules, snapshots and blocks, and places in the table. A peer has its share, so that
+// one cannot take all of it.
+
+// Bounds on unfinished arrivals. Those of bytes are at least what one daemon of the
+// node's limits needs.
+const (
+	ArrivalsOfPeer = 64  // that one peer may have at a time
+	ArrivalsOfNode = 256 // of all peers
+
+	arrivalBytesOfPeer = 512 << 20
+)
+
+// arrivalRoom counts the bytes. Its zero value is not ready for use.
+type arrivalRoom struct {
+	node  *budget.Budget
+	peers *budget.Shares[identity.NodeID]
+}
+
+func newArrivalRoom(l Limits) arrivalRoom {
+	peer := max(arrivalBytesOfPeer, l.StateBytes+l.ModuleBytes+snapshotSlack)
+	node := budget.New("arriving daemons", "node", 2*peer)
+	return arrivalRoom{node, budget.NewShares[identity.NodeID](node, "peer", peer)}
+}
+
+// snapshotSlack is by how much a snapshot may be larger than its state.
+const snapshotSlack = 16 << 20
+
+// grow counts bytes that came, or refuses them: BufferFull. One
+// stream at a time feeds an arrival.
+func (in *incoming) grow(n int) error {
+	in.roomMu.Lock()
+	defer in.roomMu.Unlock()
+	if in.roomDone {
+		return errPushedOut
+	}
+	if in.room == nil {
+		in.room, in.leave = in.rt.arriving.peers.Of(in.from)
+	}
+	if err := in.room.TryAcquire(int64(n)); err != nil {
+		return migration.Failf(migration.BufferFull, "%v", err)
+	}
+	in.roomHeld += int64(n)
+	return nil
+}
+
+// shrink gives bytes back.
+func (in *incoming) shrink(n int64) {
+	in.roomMu.Lock()
+	defer in.roomMu.Unlock()
+	if n = min(n, in.roomHeld); n > 0 {
+		in.room.Release(n)
+		in.roomHeld -= n
+	}
+}
+
+// ungrow gives everything back: the daemon is this node's, or dropped. It may be called
+// again.
+func (in *incoming) ungrow() {
+	in.roomMu.Lock()
+	defer in.roomMu.Unlock()
+	if in.roomDone {
+		return
+	}
+	in.roomDone = true
+	if in.room != nil {
+		in.room.Release(in.roomHeld)
+		in.leave()
+	}
+}
+
+// placeFor returns an error where the peer, or all together, have as many unfinished
+// arrivals here as they may: BufferFull. It needs r.mu.
+func (r *Runtime) placeFor(from identity.NodeID) error {
+	if len(r.incoming) >= ArrivalsOfNode {
+		return migration.Failf(migration.BufferFull, "%d daemons are on their way to node %s, and not here yet; at most %d may be", len(r.incoming), r.self, ArrivalsOfNode)
+	}
+	n := 0
+	for _, in := range r.incoming {
+		if in.from == from {
+			n++
+		}
+	}
+	if n >= ArrivalsOfPeer {
+		return migration.Failf(migration.BufferFull, "%d daemons are on their way from node %s to node %s, and not here yet; at most %d may be", n, from, r.self, ArrivalsOfPeer)
+	}
+	return nil
+}
+
+// Arrivals is what daemons on their way here take.
+type Arrivals struct {
+	Unfinished int
+	Bytes      budget.Use
+}
+
+// Arrivals returns what daemons on their way here take.
+func (r *Runtime) Arrivals() Arrivals {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return Arrivals{len(r.incoming), r.arriving.node.Use()}
+}

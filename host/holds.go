@@ -1,0 +1,111 @@
+package host
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/migration"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// A key that does not travel with its daemon is either at the target already, which
+// the target proves before the source lets its own go, or stays at home.
+
+// holdsDomain separates the proof that a target has a key from every other signature.
+const holdsDomain = "wasmhost-holds-key-v1"
+
+// holdsMessage is what a target signs with the daemon's key: which migration it is,
+// from where to where.
+func holdsMessage(m migration.ID, from, to identity.NodeID) []byte {
+	b := append(make([]byte, 0, 32), m[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(from))
+	return binary.BigEndian.AppendUint64(b, uint64(to))
+}
+
+// holds proves that this node has the daemon's key.
+func (in *incoming) holds() (*migration.Holds, error) {
+	key := in.rt.expectedKey(in.offer.Entity)
+	defer key.Wipe()
+	sig, err := key.SignDomain(holdsDomain, holdsMessage(in.offer.Migration, in.from, in.rt.self))
+	if err != nil {
+		return nil, errNoKeyHere(in.rt.self, in.offer.Entity)
+	}
+	return &migration.Holds{Signature: sig}, nil
+}
+
+func errNoKeyHere(node identity.NodeID, id identity.EntityID) *migration.Error {
+	return migration.Failf(migration.IdentityTransportFailed, "the key of daemon %s is to stay behind, and node %s was not given it", id.Origin(), node)
+}
+
+// verifyHolds returns nil where the target has proven that it has the key.
+func verifyHolds(id identity.EntityID, m migration.ID, from, to identity.NodeID, proof *migration.Holds) error {
+	if err := identity.VerifyDomain(id, holdsDomain, holdsMessage(m, from, to), proof.Signature); err != nil {
+		return migration.Failf(migration.IdentityTransportFailed, "node %s does not prove that it has the key of daemon %s: %v", to, id.Origin(), err)
+	}
+	return nil
+}
+
+// keptKey is where the store keeps the key of a daemon that went public-only.
+func keptKey(id identity.EntityID) []byte { return append([]byte("kept-key/"), id[:]...) }
+
+// keepKey adds to the batch that the daemon's key stays here, sealed as at rest. It
+// needs d.mu.
+func (d *hosted) keepKey(b *store.Batch) error {
+	if !d.key.CanSign() {
+		return nil // it has been without before
+	}
+	own, err := d.rt.node.SealKey()
+	if err != nil {
+		return fmt.Errorf("sealing a key that is kept: %w", err)
+	}
+	env, err := identity.Seal(d.key, own, atRest)
+	if err != nil {
+		return fmt.Errorf("sealing a key that is kept: %w", err)
+	}
+	b.Put(store.Meta, keptKey(d.id), env.Bytes())
+	return nil
+}
+
+// ErrNotKept says that the node keeps no key of that identity: only that of a daemon
+// which moved away public-only is kept.
+var ErrNotKept = errors.New("this node keeps no key of that identity")
+
+// KeptIdentity returns the key of a daemon that moved away public-only; ErrNotKept.
+// The caller wipes it.
+func (r *Runtime) KeptIdentity(id identity.EntityID) (*identity.KeyPair, error) {
+	if r.store == nil {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		if key := r.kept[id]; key != nil {
+			return key.Clone(), nil
+		}
+		return nil, fmt.Errorf("%w: %s", ErrNotKept, id.Origin())
+	}
+	return KeptIn(r.store, r.node, id)
+}
+
+// KeptIn is KeptIdentity of a store that no runtime has, with the key of its node.
+func KeptIn(s *store.Store, node *identity.KeyPair, id identity.EntityID) (*identity.KeyPair, error) {
+	sealed, err := s.Get(store.Meta, keptKey(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %s", ErrNotKept, id.Origin())
+	}
+	if err != nil {
+		return nil, err
+	}
+	env, err := identity.ParseEnvelope(sealed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a key that is kept: %w", store.ErrCorrupt, err)
+	}
+	return env.Open(node, atRest, id)
+}
+
+// keyless reports whether this node has no key for the daemon, unless the daemon
+// brings it.
+func (r *Runtime) keyless(id identity.EntityID) bool {
+	key := r.expectedKey(id)
+	defer key.Wipe()
+	return !key.CanSign()
+}

@@ -1,0 +1,325 @@
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"wasmhost/host/channel"
+	"wasmhost/host/directory"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// Where a daemon is, on proof: what a node says of a daemon that it claims to have is
+// asked for before anything is sent to it. In a cluster the directory is the proof.
+
+// locatePatience is how long a node has to prove that it has a daemon.
+const locatePatience = 5 * time.Second
+
+// mostResided is how many proofs are kept.
+const mostResided = 1 << 16
+
+// resided are the proofs that hold still, and who was proven an owner last.
+type resided struct {
+	mu    sync.Mutex
+	until map[residing]provenUntil
+	last  map[identity.EntityID]lastKnown
+}
+
+type residing struct {
+	entity identity.EntityID
+	node   identity.NodeID
+}
+
+type provenUntil struct {
+	epoch, rank uint64
+	until       time.Time
+}
+
+func (c *resided) get(at residing, now time.Time) (provenUntil, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.until[at]
+	return p, ok && now.Before(p.until)
+}
+
+func (c *resided) put(at residing, p provenUntil) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.until == nil || len(c.until) >= mostResided {
+		c.until = make(map[residing]provenUntil) // it is a cache
+	}
+	if c.last == nil || len(c.last) >= mostResided {
+		c.last = make(map[identity.EntityID]lastKnown)
+	}
+	if old, ok := c.last[at.entity]; ok && old.node != at.node {
+		delete(c.until, residing{at.entity, old.node}) // it is not there any more
+	}
+	c.until[at], c.last[at.entity] = p, lastKnown{at.node, p.epoch}
+}
+
+// lastOwner returns who this node knows, on proof, to have owned the daemon last.
+func (r *Runtime) lastOwner(id identity.EntityID) (lastKnown, bool) {
+	r.mu.RLock()
+	t := r.moved[id]
+	r.mu.RUnlock()
+	r.resided.mu.Lock()
+	last, ok := r.resided.last[id]
+	r.resided.mu.Unlock()
+	if t.Epoch > 0 && !t.Stopped && (!ok || t.Epoch > last.epoch) {
+		return lastKnown{t.Node, t.Epoch}, true // this node itself gave it away
+	}
+	return last, ok
+}
+
+// Proven is where a daemon is, on proof.
+type Proven struct {
+	Moved
+	Rank    uint64 // the epoch up to which its owners are accounted for; of two claims that cannot both be true the higher one counts
+	Follows bool   // it follows on what this node knew, or the directory says so
+
+	until time.Time // zero: nothing is to be kept of it
+}
+
+// Believe is Weigh of the one claim that there is, which is kept for as long as its
+// statement holds, a minute at most.
+func (r *Runtime) Believe(ctx context.Context, id identity.EntityID, node, by identity.NodeID) (Proven, error) {
+	p, err := r.Weigh(ctx, id, node, by)
+	if err == nil {
+		r.Remember(p)
+	}
+	return p, err
+}
+
+// Remember keeps a claim that Weigh returned and that counts.
+func (r *Runtime) Remember(p Proven) {
+	if !p.until.IsZero() {
+		r.resided.put(residing{p.Entity, p.Node}, provenUntil{p.Epoch, p.Rank, p.until})
+	}
+}
+
+// Weigh returns where the daemon is, where a node is said to have it: there, on that
+// node's proof, or where the cluster's directory says that it is. by is the node that
+// said so, where that is known: the last owner's own word is proof that it gave the
+// daemon away. Errors: ErrUnproven, ErrUnreachable, channel.ErrNoReceiver where the
+// node says that it does not have it, *MovedError where it says that it gave it away.
+func (r *Runtime) Weigh(ctx context.Context, id identity.EntityID, node, by identity.NodeID) (Proven, error) {
+	if node == r.self {
+		return Proven{Moved: Moved{Entity: id, Node: node}, Follows: true}, nil
+	}
+	if p, listed, err := r.listed(ctx, id, node); listed || err != nil {
+		return p, err
+	}
+	at := residing{id, node}
+	if p, ok := r.resided.get(at, r.clock()); ok {
+		return Proven{Moved: Moved{Entity: id, Node: node, Epoch: p.epoch}, Rank: p.rank, Follows: true}, nil
+	}
+	asked := r.clock()
+	proof, err := r.askWhere(ctx, id, node)
+	if err != nil {
+		return Proven{}, err
+	}
+	last, known := r.lastOwner(id)
+	if known && by != last.node && !r.succeeds(ctx, id, proof, last) {
+		return Proven{}, fmt.Errorf("%w: node %s claims daemon %s at epoch %d, and node %s, which had it at epoch %d, is not known to have given it away",
+			ErrUnproven, node, id.Origin(), proof.epoch, last.node, last.epoch)
+	}
+	return Proven{Moved: Moved{Entity: id, Node: node, Epoch: proof.epoch, Time: asked}, Rank: proof.rank(), Follows: known, until: asked.Add(proof.holds)}, nil
+}
+
+// listed is what the directory says, where this node is in a cluster and the daemon is
+// listed there.
+func (r *Runtime) listed(ctx context.Context, id identity.EntityID, node identity.NodeID) (Proven, bool, error) {
+	if r.cluster == nil {
+		return Proven{}, false, nil
+	}
+	e, ok := r.cluster.member.Look(id)
+	if ok && e.Owner != node { // what was heard last may be old
+		ctx, cancel := context.WithTimeout(ctx, locatePatience)
+		defer cancel()
+		now, err := r.cluster.member.Read(ctx, id)
+		switch {
+		case err == nil:
+			e = now
+		case errors.Is(err, directory.ErrNotListed):
+			return Proven{}, false, nil
+		default:
+			return Proven{}, true, fmt.Errorf("%w: node %s, and the directory names node %s as daemon %s's owner: %w", ErrUnproven, node, e.Owner, id.Origin(), err)
+		}
+	}
+	return Proven{Moved: Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, Rank: e.Epoch, Follows: true}, ok, nil
+}
+
+// succeeds reports whether the last known owner has given the daemon away to the
+// claimant, over whatever nodes: by their receipts, or by their own words.
+func (r *Runtime) succeeds(ctx context.Context, id identity.EntityID, claim *provenResidence, last lastKnown) bool {
+	if claim.node == last.node {
+		return claim.epoch >= last.epoch
+	}
+	if last.led(claim.moves, claim.node) || r.named(id, claim.node) {
+		return true
+	}
+	at := last.node
+	for range mostHops {
+		if at == r.self {
+			to, ok := r.gaveTo(ctx, id)
+			if !ok {
+				return false
+			}
+			at = to
+		} else {
+			var moved *MovedError
+			if _, err := r.askWhere(ctx, id, at); !errors.As(err, &moved) {
+				return false
+			}
+			at = moved.Node
+		}
+		if at == claim.node {
+			return true
+		}
+	}
+	return false
+}
+
+// gaveTo returns the node that this one gave the daemon away to. It waits for a move that
+// is at its end.
+func (r *Runtime) gaveTo(ctx context.Context, id identity.EntityID) (identity.NodeID, bool) {
+	d, err := r.find(id)
+	if err == nil {
+		if err = d.look(ctx); err == nil {
+			d.mu.Unlock()
+		}
+	}
+	var moved *MovedError
+	if !errors.As(err, &moved) {
+		return 0, false
+	}
+	return moved.Node, true
+}
+
+// askWhere has a node prove that it has the daemon.
+func (r *Runtime) askWhere(ctx context.Context, id identity.EntityID, node identity.NodeID) (*provenResidence, error) {
+	ctx, cancel := context.WithTimeout(ctx, locatePatience)
+	defer cancel()
+	conn, err := r.openChannel(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Abort()
+	ask := &channel.Locate{Version: channel.Version, Entity: id, Nonce: make([]byte, residenceNonce)}
+	_, _ = rand.Read(ask.Nonce) // never fails
+	err = errors.Join(conn.Send(ask), conn.Flush())
+	var msg channel.Message
+	if err == nil {
+		msg, err = conn.Recv()
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, node, context.Cause(ctx))
+		}
+		// The stream broke, which an older version does that does not know the question. It
+		// may be asked again.
+		return nil, fmt.Errorf("%w: %w: node %s gives no answer to where daemon %s is; an older version has none: %w", ErrUnproven, ErrUnreachable, node, id.Origin(), err)
+	}
+	switch msg := msg.(type) {
+	case *channel.Located:
+		s, err := decodeResidence(msg.Statement)
+		if err != nil {
+			return nil, err
+		}
+		return s.verify(id, node, ask.Nonce, r.named(id, node))
+	case *channel.Moved:
+		return nil, &MovedError{Moved{Entity: id, Node: msg.Node}}
+	case *channel.Refused:
+		return nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
+	}
+	return nil, fmt.Errorf("%w: node %s answers with a %T", ErrUnproven, node, msg)
+}
+
+// serveLocate proves that this node has a daemon.
+func (r *Runtime) serveLocate(ctx context.Context, conn channel.Conn, m *channel.Locate) error {
+	ctx, cancel := context.WithTimeout(ctx, locatePatience)
+	defer cancel()
+	s, err := r.stateResidence(ctx, m.Entity, m.Nonce)
+	if err != nil {
+		return err
+	}
+	b, err := canon.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return errors.Join(conn.Send(&channel.Located{Statement: b}), conn.Flush())
+}
+
+// stateResidence makes the statement that a daemon is here.
+func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonce []byte) (*Residence, error) {
+	if err := r.Holding(); err != nil {
+		return nil, fmt.Errorf("%w: %w", channel.ErrNotReady, err)
+	}
+	moves, err := r.earlier(id)
+	if err != nil {
+		return nil, err
+	}
+	d, err := r.receiverOf(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.look(ctx); err != nil {
+		d.mu.Lock()
+		if (d.state != stateFailed && d.state != stateDiverged) || !d.key.CanSign() {
+			d.mu.Unlock()
+			return nil, err
+		}
+		// It is here, and says itself why it takes no events.
+	}
+	defer d.mu.Unlock()
+	now := r.clock()
+	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.node.ID(), Epoch: d.epoch, Index: d.index, Head: d.chain.HeadHash(), Nonce: nonce,
+		Time: now.UnixNano(), Expires: now.Add(residenceFor).UnixNano()}
+	for _, b := range moves {
+		if rec, err := DecodeReceipt(b); err == nil && rec.Facts.Epoch <= d.epoch {
+			s.Moves = append(s.Moves, b)
+		}
+	}
+	if !d.key.CanSign() {
+		if s.Handover, err = d.cameBy(); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.sign(d.key, r.node)
+}
+
+// cameBy returns the checkpoint by which the daemon came here last, encoded. It needs
+// d.mu.
+func (d *hosted) cameBy() ([]byte, error) {
+	if d.came != nil {
+		return canon.Marshal(d.came)
+	}
+	if d.rt.store == nil {
+		return nil, fmt.Errorf("%w: daemon %s has no key here, and no history", channel.ErrResidence, d.id.Origin())
+	}
+	err := d.rt.store.ReadHistoryBackward(d.id, func(_ uint64, b []byte) error {
+		rec, err := decodeRecord(b)
+		if err != nil {
+			return err
+		}
+		if move, ok := rec.(*moveRecord); ok && move.To == d.rt.self {
+			c := move.Checkpoint
+			d.came = &c
+			return store.ErrStop
+		}
+		return nil
+	})
+	if err == nil && d.came == nil {
+		err = fmt.Errorf("%w: daemon %s has no key here, and came from nowhere", channel.ErrResidence, d.id.Origin())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return canon.Marshal(d.came)
+}

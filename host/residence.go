@@ -1,0 +1,193 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// ResidenceVersion is the version of the statement below.
+const ResidenceVersion = 1
+
+// The domains of a residence statement's two signatures.
+const (
+	residenceDaemonDomain = "wasmhost-residence-daemon-v1"
+	residenceNodeDomain   = "wasmhost-residence-node-v1"
+)
+
+// Bounds of a residence statement.
+const (
+	residenceFor   = time.Minute // for which it holds at most
+	residenceNonce = 16          // bytes
+)
+
+// ErrUnproven says that a node did not prove that it has the daemon. Nothing is sent
+// there.
+var ErrUnproven = errors.New("the node does not prove that it has the daemon")
+
+// Residence is the statement that a daemon is on a node: signed by the daemon's key,
+// and by the node's. Whoever had the daemon once has had its key. So it also carries
+// the receipts of the daemon's moves, which the nodes it left have signed.
+type Residence struct {
+	_             struct{} `cbor:",toarray"`
+	Version       uint8
+	Entity        identity.EntityID
+	Node          identity.EntityID // the node's key
+	Epoch         uint64
+	Index         uint64 // how many records its history has
+	Head          Hash
+	Nonce         []byte   // the asker's
+	Time, Expires int64    // Unix nanoseconds, by the node's clock
+	Moves         [][]byte // receipts with both signatures, by rising epoch
+	Handover      []byte   // of a daemon whose key is not there: the checkpoint by which it came, signed by it; else empty
+	Daemon        []byte   // the daemon's signature over the fields above; empty where its key is not there
+	Signature     []byte   // the node's, over all of the above
+}
+
+// sign fills both signatures.
+func (s *Residence) sign(daemon, node *identity.KeyPair) error {
+	s.Daemon, s.Signature = nil, nil
+	msg, err := canon.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if daemon.CanSign() {
+		if s.Daemon, err = daemon.SignDomain(residenceDaemonDomain, msg); err != nil {
+			return err
+		}
+		if msg, err = canon.Marshal(s); err != nil {
+			return err
+		}
+	}
+	s.Signature, err = node.SignDomain(residenceNodeDomain, msg)
+	return err
+}
+
+// provenResidence is what a verified statement says. Only verify makes one.
+type provenResidence struct {
+	node  identity.NodeID
+	epoch uint64
+	holds time.Duration // from when it was asked for
+	moves []*Receipt    // verified
+}
+
+// decodeResidence reads a statement, strictly; it checks no signature. Errors wrap
+// ErrUnproven.
+func decodeResidence(b []byte) (*Residence, error) {
+	s := &Residence{}
+	if err := canon.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnproven, err)
+	}
+	switch {
+	case s.Version != ResidenceVersion:
+		return nil, fmt.Errorf("%w: a statement of version %d", ErrUnproven, s.Version)
+	case s.Epoch == 0 || s.Epoch >= countLimit || s.Index >= countLimit:
+		return nil, fmt.Errorf("%w: epoch %d, %d records: no daemon gets there", ErrUnproven, s.Epoch, s.Index)
+	case len(s.Moves) > mostReceipts:
+		return nil, fmt.Errorf("%w: %d moves, at most %d", ErrUnproven, len(s.Moves), mostReceipts)
+	case s.Expires <= s.Time || time.Duration(s.Expires-s.Time) > residenceFor || s.Time < 0:
+		return nil, fmt.Errorf("%w: it is to hold for %v, at most %v", ErrUnproven, time.Duration(s.Expires-s.Time), residenceFor)
+	case (len(s.Daemon) == 0) == (len(s.Handover) == 0):
+		return nil, fmt.Errorf("%w: either the daemon or the hand-over is to have signed", ErrUnproven)
+	}
+	return s, nil
+}
+
+// verify returns what the statement proves of the entity at the node, to who drew the
+// nonce. named says that the operator has named that node for that daemon, so that one
+// without a key needs no hand-over. Errors wrap ErrUnproven.
+func (s *Residence) verify(id identity.EntityID, node identity.NodeID, nonce []byte, named bool) (*provenResidence, error) {
+	if s.Entity != id || s.Node.Node() != node || !bytes.Equal(s.Nonce, nonce) {
+		return nil, fmt.Errorf("%w: it is of daemon %s on node %s, or another's answer", ErrUnproven, s.Entity.Origin(), s.Node.Node())
+	}
+	bare := *s
+	bare.Signature = nil
+	msg, err := canon.Marshal(&bare)
+	if err == nil {
+		err = identity.VerifyDomain(s.Node, residenceNodeDomain, msg, s.Signature)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: the node's signature: %w", ErrUnproven, err)
+	}
+	if len(s.Handover) > 0 {
+		err = s.verifyHandover(named)
+	} else {
+		bare.Daemon = nil
+		if msg, err = canon.Marshal(&bare); err == nil {
+			err = identity.VerifyDomain(s.Entity, residenceDaemonDomain, msg, s.Daemon)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: the daemon's signature: %w", ErrUnproven, err)
+	}
+	out := &provenResidence{node: node, epoch: s.Epoch, holds: time.Duration(s.Expires - s.Time)}
+	for _, b := range s.Moves {
+		rec, err := DecodeReceipt(b)
+		if err == nil {
+			err = rec.Verify()
+		}
+		if err == nil && (rec.Facts.Entity != id || rec.Facts.Epoch > s.Epoch || len(out.moves) > 0 && rec.Facts.Epoch <= out.moves[len(out.moves)-1].Facts.Epoch) {
+			err = fmt.Errorf("%w: a move of daemon %s to epoch %d", ErrBadReceipt, rec.Facts.Entity.Origin(), rec.Facts.Epoch)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnproven, err)
+		}
+		out.moves = append(out.moves, rec)
+	}
+	return out, nil
+}
+
+// verifyHandover returns nil where the daemon itself has handed itself to the node.
+func (s *Residence) verifyHandover(named bool) error {
+	var c Checkpoint
+	if err := canon.Unmarshal(s.Handover, &c); err != nil {
+		return err
+	}
+	if c.Entity != s.Entity || c.Purpose != PurposeHandover || c.Epoch > s.Epoch || len(c.State) < 16 || !bytes.Equal(c.State[8:16], handover(0, s.Node.Node())[8:]) {
+		return errors.New("the hand-over is another's")
+	}
+	if err := c.Verify(); err != nil && !(named && errors.Is(err, ErrUnsigned)) {
+		return err
+	}
+	return nil
+}
+
+// lastKnown is who owned a daemon when its owner was proven last.
+type lastKnown struct {
+	node  identity.NodeID
+	epoch uint64
+}
+
+// led reports whether the moves lead from the last known owner to the node: each is
+// signed by the node that gave the daemon away.
+func (l lastKnown) led(moves []*Receipt, to identity.NodeID) bool {
+	at, epoch := l.node, l.epoch
+	for _, m := range moves {
+		if f := &m.Facts; f.Epoch > epoch && f.From == at {
+			at, epoch = f.To, f.Epoch
+		}
+	}
+	return at == to
+}
+
+// rank is the epoch up to which the moves account for the daemon's owners without a
+// gap, from its first on: a claim goes no further than its proof.
+func (p *provenResidence) rank() uint64 {
+	epoch := uint64(1)
+	at := identity.NodeID(0)
+	for _, m := range p.moves {
+		f := &m.Facts
+		if f.Epoch != epoch+1 || at != 0 && f.From != at {
+			break
+		}
+		epoch, at = f.Epoch, f.To
+	}
+	if at != 0 && at != p.node {
+		return 0 // it was given away
+	}
+	return epoch
+}
