@@ -24,37 +24,50 @@ const bodyStep = 64 << 10
 // ErrBodiesFull says that the bodies of other requests leave no room for one.
 var ErrBodiesFull = errors.New("the node holds too many bytes of requests: try again")
 
-// countedBody counts what is read of a body, until the request ends. It waits for room
-// for all of a body whose length is known and that is no upload. Else it never waits:
-// bodies that wait for one another's room would hold theirs meanwhile.
+// bodyWait is for how long a body that holds room waits for more: bodies that wait for
+// one another's room would else wait for good.
+const bodyWait = 5 * time.Second
+
+// countedBody counts what is read of a body, until the request ends. Room is taken as the
+// bytes come, a step at a time: a length that is only announced holds none.
 type countedBody struct {
 	io.ReadCloser
-	ctx    context.Context
-	room   *budget.Budget
-	length int64 // of the body; 0: not known, or of an upload
-	read   int64
-	held   int64
+	ctx  context.Context
+	room *budget.Budget
+	most int64 // that the body may have
+	wait bool  // for room; an upload does not
+	read int64
+	held int64
 }
 
 func (c *countedBody) Read(b []byte) (int, error) {
-	if c.held == 0 && c.length > 0 {
-		if err := c.room.Acquire(c.ctx, c.length); err != nil {
+	if c.read == c.held && c.held < c.most {
+		step := min(bodyStep, c.most-c.held)
+		if err := c.take(step); err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrBodiesFull, err)
 		}
-		c.held = c.length
+		c.held += step
 	}
-	if c.length == 0 {
-		if c.read == c.held {
-			if err := c.room.TryAcquire(bodyStep); err != nil {
-				return 0, fmt.Errorf("%w: %w", ErrBodiesFull, err)
-			}
-			c.held += bodyStep
-		}
+	if c.held < c.most {
 		b = b[:min(int64(len(b)), c.held-c.read)]
 	}
 	n, err := c.ReadCloser.Read(b)
 	c.read += int64(n)
 	return n, err
+}
+
+// take takes room for the next bytes.
+func (c *countedBody) take(n int64) error {
+	if !c.wait || c.held+n > c.room.Limit() { // waiting does not help what holds the rest itself
+		return c.room.TryAcquire(n)
+	}
+	ctx := c.ctx
+	if c.held > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, bodyWait)
+		defer cancel()
+	}
+	return c.room.Acquire(ctx, n)
 }
 
 func (c *countedBody) release() {
@@ -72,9 +85,9 @@ func (s *Server) counted(r *http.Request, op operation) (end func()) {
 		pool = s.rt.Budgets().Uploads
 	}
 	room, leave := pool.Of(r.Context())
-	body := &countedBody{ReadCloser: r.Body, ctx: r.Context(), room: room}
-	if !upload && r.ContentLength > 0 {
-		body.length = min(r.ContentLength, op.bodyLimit())
+	body := &countedBody{ReadCloser: r.Body, ctx: r.Context(), room: room, most: op.bodyLimit(), wait: !upload}
+	if r.ContentLength > 0 {
+		body.most = min(r.ContentLength, body.most)
 	}
 	r.Body = body
 	return func() {

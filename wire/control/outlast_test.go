@@ -75,7 +75,7 @@ func TestHalfClosedClientsAreAnswered(t *testing.T) {
 				body := string(must[[]byte](t)(io.ReadAll(res.Body)))
 				want := "done"
 				if name == "stop" {
-					want = `"stopped"`
+					want = `"removed"`
 				}
 				if res.StatusCode != 200 || !strings.Contains(body, want) {
 					t.Errorf("%s %s, want 200 and %s", res.Status, body, want)

@@ -29,6 +29,7 @@ var peerNeeds = map[string]wire.Rights{
 	"GET /v1/kinds":                          wire.RightRead,
 	"GET /v1/kinds/{kind}":                   wire.RightRead,
 	"GET /v1/kinds/{kind}/module":            wire.RightRead,
+	"GET /v1/top":                            wire.RightRead,
 	"POST /v1/place":                         wire.RightRead,
 	"GET /v1/cluster":                        wire.RightRead,
 	"GET /v1/groups":                         wire.RightRead,

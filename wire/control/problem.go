@@ -100,7 +100,7 @@ var classes = []struct {
 	{ErrOtherCluster, class{"other-cluster", 409, ExitConflict, "Another cluster", "give serve the --cluster-name that the cluster has, or another --data"}},
 	{directory.ErrRemoved, class{"removed", 403, ExitDenied, "The node was removed from the cluster", "let it in with another token: wasmhost node token, and serve --cluster --join TOKEN"}},
 	{directory.ErrVersion, class{"other-version", 409, ExitConflict, "Versions that do not speak", "upgrade the older node"}},
-	{directory.ErrDenied, class{"denied", 403, ExitDenied, "Denied", "ask on a node that has a vote: wasmhost cluster members"}},
+	{directory.ErrDenied, class{"directory-denied", 403, ExitDenied, "Denied", "ask on a node that has a vote: wasmhost cluster members"}},
 	{errStillHere, class{"member-present", 409, ExitConflict, "The node is there", "stop it first; its daemons with standbys go on there"}},
 	{host.ErrDraining, class{"draining", 409, ExitConflict, "The node is being drained", "ask another node, or take daemons here again: wasmhost node undrain"}},
 	{host.ErrCompileBudget, class{"compile-budget", 422, ExitGuest, "The module takes too much to compile", "split its largest functions, or build it with less inlining; the node's owner can raise serve --compile-memory and --compile-time"}},
