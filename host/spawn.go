@@ -53,6 +53,14 @@ type Info struct {
 	Head            Hash
 	Spawned         time.Time
 	Limits          Limits // that hold
+	Waiting         Waiting
+}
+
+// Waiting is what waits for a daemon, of what may.
+type Waiting struct {
+	Events  int64 // of Limits.Mailbox
+	Bytes   int64 // of their payloads, of MailboxBytes
+	Readers int64 // callers that look at the daemon, of MaxReaders
 }
 
 // Spawn makes a daemon of the kind and starts its chain.

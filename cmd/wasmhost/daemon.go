@@ -156,6 +156,7 @@ func (a *app) inspect() *cobra.Command {
 		return a.print(d, func(w io.Writer) {
 			fmt.Fprintf(w, "events\t%d processed, %d failed\noutputs\t%d\nmodule\t%s\nmemory\t%s\nhead\t%s\nspawned\t%s\n",
 				d.EventsProcessed, d.Errors, d.EventsEmitted, d.Module, size(d.MemoryBytes), d.Head, d.Spawned.Format("2006-01-02 15:04:05Z07:00"))
+			writeUsed(w, d.Used)
 			if f := d.Fork; f != nil {
 				fmt.Fprintf(w, "fork of\t%s, after its output %d\n", f.Parent, f.Sequence)
 			}
@@ -172,6 +173,20 @@ func (a *app) inspect() *cobra.Command {
 			}
 		}, nil)
 	}}
+}
+
+// writeUsed writes how much of its bounds a daemon takes, where it takes any.
+func writeUsed(w io.Writer, list []control.Used) {
+	for _, u := range list {
+		if u.Used == 0 || u.Limit == "memory" {
+			continue
+		}
+		if strings.HasSuffix(u.Limit, "bytes") {
+			fmt.Fprintf(w, "used\t%s: %s of %s\n", u.Limit, size(u.Used), size(u.Most))
+		} else {
+			fmt.Fprintf(w, "used\t%s: %d of %d\n", u.Limit, u.Used, u.Most)
+		}
+	}
 }
 
 func (a *app) stop() *cobra.Command {

@@ -94,6 +94,7 @@ type Daemon struct {
 	Subscriptions []Subscription `json:"subscriptions,omitempty"` // in the answer about one daemon
 	Fork          *ForkOf        `json:"fork,omitempty"`          // how it began, in the answer about one daemon that is a fork
 	Cluster       *Kept          `json:"cluster,omitempty"`       // where its standbys are, on a node of a cluster; in the answer about one daemon
+	Used          []Used         `json:"used,omitempty"`          // of its bounds, in the answer about one daemon
 	Effects       *Effects       `json:"effects,omitempty"`       // what it may do, and what is on its way; in the answer about one daemon
 }
 

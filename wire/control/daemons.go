@@ -220,6 +220,7 @@ func (s *Server) writeDaemon(w http.ResponseWriter, i host.Info) error {
 		return err
 	}
 	d.Effects = effectsOf(effects)
+	d.Used = usedOf(i, effects)
 	d.Cluster = s.keptOf(i.Entity)
 	return writeJSON(w, d)
 }
