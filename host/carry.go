@@ -157,15 +157,6 @@ func (r *Runtime) takeTurn(ctx context.Context, via identity.NodeID, m *channel.
 	return n, err
 }
 
-// carried returns how many bytes of payload the effects have.
-func carried(list []channel.Carriage) int {
-	n := 0
-	for i := range list {
-		n += len(list[i].Payload)
-	}
-	return n
-}
-
 // takeSome applies effects that are new to the daemon, and returns of how many
 // this is true now: all, unless the turn is over. It needs d.mu.
 func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage, lost *lostError) (n int, t *ticket, err error) {

@@ -17,23 +17,6 @@ import (
 // byPrefix is the parameter of operations that look.
 var byPrefix = parameter{name: "prefix", is: "boolean", what: "The reference may be the beginning of an id, of at least four digits, where nothing is named so."}
 
-// named returns the one daemon among those that were found; *host.AmbiguousError.
-func named(text string, found []Daemon) (Daemon, error) {
-	if len(found) == 1 {
-		return found[0], nil
-	}
-	e := &host.AmbiguousError{Ref: text}
-	for _, d := range found {
-		id, err := identity.ParseEntityID(d.EntityID)
-		if err != nil {
-			return Daemon{}, err
-		}
-		e.Matches = append(e.Matches, id)
-	}
-	slices.SortFunc(e.Matches, identity.EntityID.Compare)
-	return Daemon{}, e
-}
-
 // latest returns, of what the peers said, the daemons that match holds of: of each the
 // answer of the highest epoch. Answers that are about something else are left out.
 func latest(said map[identity.NodeID]Daemon, match func(identity.EntityID, string) bool) []Daemon {
