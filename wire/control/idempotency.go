@@ -76,10 +76,14 @@ func (s *Server) admitted(w http.ResponseWriter, r *http.Request, h handler) err
 // once has h answer the request, or answers as before where its key was seen.
 func (s *Server) once(w *response, r *http.Request, pattern string, who caller, h handler) error {
 	key := r.Header.Get(idempotencyHeader)
-	op := operations[pattern]
-	if key == "" || !changes(r.Method) || op.event {
-		return h(w, r)
+	if key == "" || !changes(r.Method) || operations[pattern].event {
+		return h(w, r) // a follower waits in here: what it has on its stack is small
 	}
+	return s.onceKeyed(w, r, key, operations[pattern], who, h)
+}
+
+// onceKeyed is once of a request that has a key.
+func (s *Server) onceKeyed(w *response, r *http.Request, key string, op operation, who caller, h handler) error {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s\n", r.Method, r.URL.RequestURI())
 	body, err := readAll(w, r, op.bodyLimit())
