@@ -114,7 +114,9 @@ func newMemberNode(dir string, mem *directory.Memory) (*memberNode, error) {
 	if err != nil {
 		return nil, err
 	}
-	came := func(n directory.Node) { _ = mesh.Introduce(n.Key, n.Name, n.Addr) } // what fails shows as a standby that does not come
+	came := func(n directory.Node) { // what fails shows as a standby that does not come
+		_ = errors.Join(mesh.Introduce(n.Key, wire.RightsVoter), mesh.Met(n.Key, n.Name, n.Addr))
+	}
 	rt, err := host.New(ctx, host.Options{Node: key, Store: s, Mesh: mesh, Logger: quiet, Cluster: &host.ClusterOptions{Member: m, Came: came}})
 	if err == nil {
 		err = rt.Start(ctx)
