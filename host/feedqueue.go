@@ -76,20 +76,28 @@ func (f *feed[T]) stream(ctx context.Context, most int, of followBudget, size fu
 
 // next waits for a value; false at the end, or when ctx ends.
 func (q *queue[T]) next(ctx context.Context) (v T, ok bool) {
+	if !q.await(ctx) {
+		return v, false
+	}
+	q.of.mu.Lock()
+	defer q.of.mu.Unlock()
+	return q.take(), true
+}
+
+// await waits until next has a value; false at the end, or when ctx ends. It has no value
+// on its stack: thousands may wait here.
+func (q *queue[T]) await(ctx context.Context) bool {
 	for {
 		q.of.mu.Lock()
-		if q.first < len(q.waiting) {
-			v, ok = q.take(), true
-		}
-		ended := q.ended
+		waits, ended := q.first < len(q.waiting), q.ended
 		q.of.mu.Unlock()
-		if ok || ended {
-			return v, ok
+		if waits || ended {
+			return waits
 		}
 		select {
 		case <-q.more:
 		case <-ctx.Done():
-			return v, false
+			return false
 		}
 	}
 }

@@ -147,22 +147,30 @@ func (t *tailing) ended(ctx context.Context, err error) {
 
 // relay hands on what comes after the sequence.
 func relay(ctx context.Context, out chan<- Output, in *queue[emitted], sequence uint64) error {
-	for {
-		o, ok := in.next(ctx)
-		if !ok {
-			return ctx.Err()
-		}
-		if o.Link.Sequence <= sequence {
-			continue
-		}
-		if err := o.ticket.wait(ctx); err != nil {
+	for in.await(ctx) {
+		if err := relayOne(ctx, out, in, sequence); err != nil {
 			return err
 		}
-		select {
-		case out <- o.Output:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	}
+	return ctx.Err()
+}
+
+// relayOne hands on the next output, which is there.
+//
+//go:noinline
+func relayOne(ctx context.Context, out chan<- Output, in *queue[emitted], sequence uint64) error {
+	o, ok := in.next(ctx)
+	if !ok || o.Link.Sequence <= sequence {
+		return nil
+	}
+	if err := o.ticket.wait(ctx); err != nil {
+		return err
+	}
+	select {
+	case out <- o.Output:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/host"
 	"wasmhost/host/budget"
 )
 
@@ -124,17 +125,22 @@ type following struct {
 	leave func()
 }
 
-func (s *Server) following(w http.ResponseWriter, r *http.Request) following {
+func (s *Server) following(w http.ResponseWriter, r *http.Request) *following {
 	caller, leave := s.rt.Budgets().Followers.Of(r.Context())
 	room := caller.Lone("writer", budget.OneFollower)
-	return following{newLines(w, r), r.Context(), room, guard(w, room), leave}
+	return &following{newLines(w, r), r.Context(), room, guard(w, room), leave}
+}
+
+// output writes one output of a daemon.
+func (f *following) output(o *host.Output) error {
+	return f.hold(len(o.Payload), func() error { return f.write(OutputOf(*o)) })
 }
 
 // formsOf is how many times a payload is in memory while it is written.
 const formsOf = 4
 
 // hold calls write while a payload of so many bytes counts.
-func (f following) hold(payload int, write func() error) error {
+func (f *following) hold(payload int, write func() error) error {
 	n := formsOf * int64(payload)
 	if err := f.room.Acquire(f.ctx, n); err != nil {
 		return err

@@ -348,8 +348,8 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	defer out.leave()
 	out.begin()
 	for o := range outputs {
-		if err := out.hold(len(o.Payload), func() error { return out.write(OutputOf(o)) }); err != nil {
-			return nil
+		if out.output(&o) != nil {
+			return nil // the client is gone, or was cut
 		}
 	}
 	return nil

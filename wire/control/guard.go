@@ -48,13 +48,13 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		who := callerOf(r)
-		r = r.WithContext(budget.WithCaller(r.Context(), who.name))
+		out := &response{ResponseWriter: w}
+		r = r.WithContext(context.WithValue(budget.WithCaller(r.Context(), who.name), admissionKey{}, &admission{out, pattern, who}))
 		defer s.counted(r, op)()
 		defer timeBody(w, r, op.stream)()
 		if !op.stream {
 			r.Body = http.MaxBytesReader(w, r.Body, op.bodyLimit())
 		}
-		out := &response{ResponseWriter: w}
 		r, end := s.traced(r, pattern)
 		defer end(out)
 		err := s.cross.Check(r)
@@ -75,7 +75,7 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 			defer cancel()
 		}
 		if err == nil {
-			err = outcome(r, h(out, r.WithContext(context.WithValue(r.Context(), admissionKey{}, &admission{out, pattern, who}))))
+			err = outcome(r, h(out, r))
 		}
 		if err != nil {
 			s.logger.Debug("request failed", "method", r.Method, "path", r.URL.Path, "error", err)

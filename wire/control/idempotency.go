@@ -67,23 +67,21 @@ type admissionKey struct{}
 // from here on. Every check of rights ends here.
 func (s *Server) admitted(w http.ResponseWriter, r *http.Request, h handler) error {
 	a, _ := r.Context().Value(admissionKey{}).(*admission)
-	if a == nil {
-		return h(w, r)
+	if a == nil || !keyed(r) {
+		return h(w, r) // a follower waits in here: what it has on its stack is small
 	}
 	return s.once(a.out, r.WithContext(context.WithValue(r.Context(), admissionKey{}, (*admission)(nil))), a.pattern, a.who, h)
 }
 
+// keyed reports whether the request is to be carried out once.
+func keyed(r *http.Request) bool { return changes(r.Method) && r.Header.Get(idempotencyHeader) != "" }
+
 // once has h answer the request, or answers as before where its key was seen.
 func (s *Server) once(w *response, r *http.Request, pattern string, who caller, h handler) error {
-	key := r.Header.Get(idempotencyHeader)
-	if key == "" || !changes(r.Method) || operations[pattern].event {
-		return h(w, r) // a follower waits in here: what it has on its stack is small
+	key, op := r.Header.Get(idempotencyHeader), operations[pattern]
+	if op.event {
+		return h(w, r)
 	}
-	return s.onceKeyed(w, r, key, operations[pattern], who, h)
-}
-
-// onceKeyed is once of a request that has a key.
-func (s *Server) onceKeyed(w *response, r *http.Request, key string, op operation, who caller, h handler) error {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s\n", r.Method, r.URL.RequestURI())
 	body, err := readAll(w, r, op.bodyLimit())
