@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,16 +123,17 @@ func TestHistoriesWithVisibleSendersReplay(t *testing.T) {
 // The places of one scope are bounded, and full they are full for it alone.
 func TestSendersHaveShares(t *testing.T) {
 	const limit = 64
-	now := time.Unix(1_800_000_000, 0)
+	var now atomic.Int64 // Unix nanoseconds
+	now.Store(time.Unix(1_800_000_000, 0).UnixNano())
 	var net hosttest.Net
 	a := start(t, &net, newKey(t), "", func(o *host.Options) {
 		o.Limits.Senders = limit
-		o.Clock = func() time.Time { return now }
+		o.Clock = func() time.Time { return time.Unix(0, now.Load()) }
 	})
 	a.push("counter", "c/counter.wasm")
 	d := a.spawn("counter", "c")
 	send := func(sender identity.EntityID, number uint64, via identity.NodeID) error {
-		now = now.Add(1)
+		now.Add(1)
 		_, err := a.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: number, Via: via})
 		return err
 	}
@@ -175,7 +177,7 @@ func TestSendersHaveShares(t *testing.T) {
 		}
 	}
 
-	now = now.Add(25 * time.Hour)
+	now.Add(int64(25 * time.Hour))
 	for what, sender := range map[string]identity.EntityID{"a token": of("token:1")(999), "the owner": named("o")(999)} {
 		if err := send(sender, 1, 0); err != nil {
 			t.Errorf("%s a day later: %v", what, err)

@@ -35,15 +35,6 @@ func TestInterruptionEndsEveryWait(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	t.Setenv("XDG_CONFIG_HOME", dir)
-	fifo := filepath.Join(dir, "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Skip(err)
-	}
-	module, err := filepath.Abs(fifo)
-	if err != nil {
-		t.Fatal(err)
-	}
-
 	for name, c := range map[string]struct {
 		args string
 		in   bool // it waits for standard input, else for a FIFO
@@ -74,12 +65,17 @@ func TestInterruptionEndsEveryWait(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			place := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
+			fifo := place + ".fifo" // of its own: another case's opening of it would end its wait
+			if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+				t.Skip(err)
+			}
 			in, out := newStuck(), newStuck()
 			var to io.Writer = io.Discard
 			if c.out {
 				to = out
 			}
-			args := append([]string{"--socket", filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))}, strings.Fields(strings.ReplaceAll(c.args, "FIFO", module))...)
+			args := append([]string{"--socket", place}, strings.Fields(strings.ReplaceAll(c.args, "FIFO", fifo))...)
 			var told bytes.Buffer
 			code := make(chan int, 1)
 			go func() { code <- execute(ctx, args, in, to, &told) }()

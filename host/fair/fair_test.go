@@ -3,6 +3,7 @@ package fair_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,14 +15,14 @@ var ctx = context.Background()
 
 // work has the flow take turns of that length until the context ends, and counts
 // them.
-func work(ctx context.Context, f *fair.Flow, took time.Duration, turns *int) {
+func work(ctx context.Context, f *fair.Flow, took time.Duration, turns *atomic.Int64) {
 	for {
 		t, err := f.Begin(ctx)
 		if err != nil {
 			return
 		}
 		time.Sleep(took)
-		*turns++
+		turns.Add(1)
 		t.End()
 	}
 }
@@ -30,16 +31,17 @@ func TestFlowsShareByWhatTheyTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := fair.New(1)
 		ctx, cancel := context.WithCancel(ctx)
-		var long, short, crowd int
-		go work(ctx, s.Flow(), 9*time.Millisecond, &long)
-		go work(ctx, s.Flow(), time.Millisecond, &short)
+		var n [3]atomic.Int64
+		go work(ctx, s.Flow(), 9*time.Millisecond, &n[0])
+		go work(ctx, s.Flow(), time.Millisecond, &n[1])
 		many := s.Flow() // a flow has no more for having many that wait
 		for range 50 {
-			go work(ctx, many, time.Millisecond, &crowd)
+			go work(ctx, many, time.Millisecond, &n[2])
 		}
 		time.Sleep(27 * time.Second)
 		cancel()
 		time.Sleep(time.Second) // turns that have begun end
+		long, short, crowd := n[0].Load(), n[1].Load(), n[2].Load()
 		if long < 990 || long > 1010 || short < 8900 || short > 9100 || crowd < 8900 || crowd > 9100 {
 			t.Errorf("of 27 s, turns of 9 ms: %d, of 1 ms: %d, of 1 ms by many: %d; want 1000, 9000, 9000", long, short, crowd)
 		}
@@ -50,7 +52,7 @@ func TestABusyNodeKeepsNoFlowThatWasIdleWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := fair.New(1)
 		ctx, cancel := context.WithCancel(ctx)
-		turns := 0
+		var turns atomic.Int64
 		for range 1000 {
 			go work(ctx, s.Flow(), time.Millisecond, &turns)
 		}
