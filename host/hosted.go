@@ -141,12 +141,23 @@ func (d *hosted) enter(ctx context.Context, bytes int) error {
 		return fmt.Errorf("%w: %d events wait", ErrMailboxFull, d.limits.Mailbox)
 	}
 	defer d.waiting.Add(-1)
-	if d.brought.Add(int64(bytes)) > MailboxBytes {
-		d.brought.Add(-int64(bytes))
+	if bytes > uncounted {
+		return d.enterCounted(ctx, int64(bytes))
+	}
+	return d.admit(ctx)
+}
+
+// uncounted is up to how many bytes an event is bounded well enough by the number of
+// those that wait.
+const uncounted = 4 << 10
+
+// enterCounted is enter of an event whose bytes count, which has its place.
+func (d *hosted) enterCounted(ctx context.Context, bytes int64) error {
+	defer d.brought.Add(-bytes)
+	if d.brought.Add(bytes) > MailboxBytes {
 		d.events.refused.Add(1)
 		return fmt.Errorf("%w: %d bytes of events wait", ErrMailboxFull, MailboxBytes)
 	}
-	defer d.brought.Add(-int64(bytes))
 	return d.admit(ctx)
 }
 
@@ -161,7 +172,8 @@ func (d *hosted) admit(ctx context.Context) error {
 	})
 }
 
-// MailboxBytes bounds the payloads of the events that wait for one daemon.
+// MailboxBytes bounds the payloads of the events that wait for one daemon, of those with
+// more than 4 KiB.
 const MailboxBytes = 64 << 20
 
 // inside takes d.mu by lock once the daemon serves. The caller unlocks.

@@ -11,7 +11,7 @@ import (
 type work struct {
 	time   atomic.Int64 // nanoseconds of events from outside; those of turns are the share's
 	bytes  atomic.Int64
-	events [EventDaemon + 1]atomic.Uint64
+	events [EventDaemon + 1]atomic.Uint64 // but EventDirect: those are what is left of all
 }
 
 // Usage is what one daemon has used since it came to this node, or the node began.
@@ -23,7 +23,7 @@ type Usage struct {
 
 	Time     time.Duration // of the processor. Of events from outside one in SampledEvents is timed
 	Bytes    int64         // of its history
-	Direct   uint64        // events from outside
+	Direct   uint64        // events from outside, and all from before it came here: of use in differences
 	Timers   uint64        // events of its timers
 	Daemons  uint64        // events of other daemons
 	Channels uint64        // events of channels, and gaps in them
@@ -44,11 +44,20 @@ func (r *Runtime) Usages() []Usage {
 	for _, d := range all {
 		state, _ := d.glance()
 		w := &d.work
+		timers, daemons := w.events[EventTimer].Load(), w.events[EventDaemon].Load()
+		channels := w.events[EventChannel].Load() + w.events[EventGap].Load()
+		direct := d.processed() - timers - daemons - channels
 		out = append(out, Usage{Entity: d.id, Name: d.name, Kind: d.kind, State: state,
 			Time: time.Duration(w.time.Load()) + d.share.Used().Time, Bytes: w.bytes.Load(),
-			Direct: w.events[EventDirect].Load(), Timers: w.events[EventTimer].Load(), Daemons: w.events[EventDaemon].Load(),
-			Channels: w.events[EventChannel].Load() + w.events[EventGap].Load(),
-			Waiting:  int(d.waiting.Load()), Turns: d.share.Waiting()})
+			Direct: direct, Timers: timers, Daemons: daemons, Channels: channels,
+			Waiting: int(d.waiting.Load()), Turns: d.share.Waiting()})
 	}
 	return out
+}
+
+// processed is how many events the daemon had applied when it was last shown.
+func (d *hosted) processed() uint64 {
+	d.view.mu.Lock()
+	defer d.view.mu.Unlock()
+	return d.view.at.stats.processed
 }
