@@ -47,6 +47,12 @@ var guestAttacks = []attack{
 		run:  limited(3000, guest{process: join(i32(1), []byte{0x40, 0, 0x1a}, ok)}),
 	},
 	{
+		name: "unpaid-at-the-end", tries: "code behind a br_table, as the last of a call, over what is left of the fuel",
+		want: []string{"limit-exceeded"},
+		run: limited(3000, guest{process: join([]byte{0x02, 0x40}, i32(0), []byte{0x0e, 1, 0, 0, 0x0b},
+			times(5000, join(i32(0), []byte{0x1a})), ok)}),
+	},
+	{
 		name: "compile-br-table", tries: "one br_table of 300,000 targets, 300 KB",
 		want: []string{"br_table targets"},
 		run:  bomb(guest{process: join([]byte{0x02, 0x40}, i32(0), []byte{0x0e}, uleb(300_000), make([]byte, 300_001), []byte{0x0b}, ok)}),
