@@ -81,6 +81,10 @@ func main() {
 	seeds := flag.Int("seeds", 1000, "stories for each mutant")
 	only := flag.String("only", "", "run the mutants whose name contains this")
 	flag.Parse()
+	if err := os.Setenv("GOFLAGS", "-trimpath"); err != nil { // what a mutant leaves alone is built once, wherever its copy is
+		fmt.Fprintf(os.Stderr, "mutants: %v\n", err)
+		os.Exit(2)
+	}
 	var chosen []hunt
 	stories := false
 	for _, m := range hunts() {

@@ -2,8 +2,6 @@ package main
 
 // mended take out, one at a time, what holds against guests, loads, clients and peers.
 var mended = []hunt{
-	{mutant{"a call that ran out of fuel at its end succeeds", "host/internal/sandbox/call.go",
-		"if i.outOfLimit() {", "if false && i.outOfLimit() {", nil}, attackRow("unpaid-at-the-end")},
 	{mutant{"bulk instructions run before they are paid for", "abi/chunks.go",
 		"0x42, 0, 0x53) // i64.const 0; i64.lt_s", "0x42, 0, 0x53, 0x1a, 0x41, 0) // i64.const 0; i64.lt_s", nil}, goTest{"./host/internal/sandbox", "TestNothingRunsUnpaid"}},
 	{mutant{"a snapshot hook may emit", "host/internal/sandbox/call.go",
