@@ -181,7 +181,7 @@ func spin(n int64) []byte {
 
 func readersBesideSender(ctx context.Context, s *scene) (string, error) {
 	one := s.one()
-	if _, err := one.must(ctx, "PUT", "/v1/kinds/slow", spin(300_000_000)); err != nil {
+	if _, err := one.must(ctx, "PUT", "/v1/kinds/slow", spin(600_000_000)); err != nil {
 		return "", err
 	}
 	if err := one.spawn(ctx, "slow", "slow", map[string]any{"mailbox": 4, "fuel": int64(100e9), "wall": int64(60e9)}); err != nil {

@@ -68,17 +68,22 @@ var searched = []mutant{
 		"r.moved[d.id] = t\n\tr.mu.Unlock()\n\tr.release(d)", "r.mu.Unlock()\n\tr.release(d)", nil},
 }
 
-// hunts are all of them.
-func hunts() []hunt {
-	var all []hunt
+// hunts are those for which CI has the time; with all, every one.
+func hunts(all bool) []hunt {
+	var list []hunt
 	for _, m := range searched {
-		all = append(all, hunt{mutant: m})
+		list = append(list, hunt{mutant: m})
 	}
-	return append(all, mended...)
+	list = append(list, mended...)
+	if all {
+		list = append(list, more...)
+	}
+	return list
 }
 
 func main() {
 	seeds := flag.Int("seeds", 1000, "stories for each mutant")
+	all := flag.Bool("all", false, "also those that take longer than CI has")
 	only := flag.String("only", "", "run the mutants whose name contains this")
 	flag.Parse()
 	if err := os.Setenv("GOFLAGS", "-trimpath"); err != nil { // what a mutant leaves alone is built once, wherever its copy is
@@ -87,7 +92,7 @@ func main() {
 	}
 	var chosen []hunt
 	stories := false
-	for _, m := range hunts() {
+	for _, m := range hunts(*all || *only != "") {
 		if strings.Contains(m.name, *only) {
 			chosen = append(chosen, m)
 			stories = stories || m.by == nil
