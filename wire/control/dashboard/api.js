@@ -26,6 +26,7 @@ const broken = (e) => (e.name === "AbortError" ? e : new Problem(0, { detail: "n
 async function ask(path, options = {}) {
   const headers = { Accept: options.accept || "application/json" };
   if (session.key) headers.Authorization = "Bearer " + session.key;
+  if (options.body && path.startsWith("/v1/")) headers["Content-Type"] = "application/json";
   const r = await fetch(path, {
     method: options.method || "GET", headers, body: options.body, signal: options.signal,
     credentials: "omit", cache: "no-store", redirect: "error",
