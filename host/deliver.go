@@ -115,8 +115,8 @@ func (t *ticket) wait(ctx context.Context) error {
 // *NotFoundError, *MovedError, ErrMailboxFull, ErrTooLarge, *GuestError, and
 // the context's while the daemon is on its way to another node.
 func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev Event) (Result, error) {
-	p, err := r.submit(ctx, id, &ev)
-	if err != nil {
+	var p Pending
+	if err := r.submit(ctx, id, &ev, &p); err != nil {
 		return Result{}, err
 	}
 	return p.Wait(ctx)
@@ -126,47 +126,55 @@ func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev Event) (
 // the other are applied in that order, and become durable together. Errors are
 // those of Deliver, but that of the event itself, which Wait returns.
 func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev Event) (*Pending, error) {
-	p, err := r.submit(ctx, id, &ev)
-	if err != nil {
+	p := new(Pending)
+	if err := r.submit(ctx, id, &ev, p); err != nil {
 		return nil, err
 	}
-	return &p, nil
+	return p, nil
 }
 
-func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event) (Pending, error) {
+// submit is Submit to p, which is zero: a Pending takes more words than results are
+// returned in.
+func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event, p *Pending) error {
 	if r.tracer != nil {
-		return r.traced(ctx, id, ev)
+		return r.traced(ctx, id, ev, p)
 	}
-	return r.untraced(ctx, id, ev)
+	return r.untraced(ctx, id, ev, p)
 }
 
-func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *Event) (Pending, error) {
+func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *Event, p *Pending) error {
 	if err := r.ready(); err != nil {
-		return Pending{}, err
+		return err
 	}
 	if err := ev.direct(); err != nil {
-		return Pending{}, err
+		return err
 	}
 	d, err := r.find(id)
 	if err != nil {
-		return Pending{}, err
+		return err
 	}
 	if err := r.room(); err != nil {
-		return Pending{}, err
+		return err
 	}
 	if err := r.mayRun(id); err != nil {
-		return Pending{}, err
+		return err
 	}
 	if err := d.enter(ctx, len(ev.Payload)); err != nil {
-		return Pending{}, err
+		return err
 	}
 	hold, err := d.roomForAnswer(ctx, ev)
 	if err != nil {
-		return Pending{}, err
+		return err
 	}
+	return d.answer(ev, hold, p)
+}
+
+// answer has the daemon, which was entered, apply the event, and leaves it. The hold
+// becomes what the answer takes. A defer is cheap in a function with few returns only.
+func (d *hosted) answer(ev *Event, hold *budget.Hold, p *Pending) error {
 	defer d.mu.Unlock()
 	defer d.show()
-	p, err := d.apply(ev)
+	err := d.apply(ev, p)
 	if p.hold = hold; err != nil {
 		hold.Done()
 	} else if hold != nil {
@@ -175,7 +183,7 @@ func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *Event)
 	if err == nil && d.replica != nil && (p.ticket == nil || p.result.Duplicate) {
 		p.ticket = d.replica.barrier() // nothing was written, and the answer is an answer
 	}
-	return p, err
+	return err
 }
 
 // outputCost is what an output takes besides its payload, pendingCost what an event
@@ -228,39 +236,42 @@ func (r *Runtime) room() error {
 }
 
 // apply has the daemon process the event, links its outputs and submits the
-// record. The event's time is when the daemon was entered for it. It needs d.mu.
-func (d *hosted) apply(ev *Event) (Pending, error) {
+// record, to p, which is zero. The event's time is when the daemon was entered for it. It
+// needs d.mu.
+func (d *hosted) apply(ev *Event, p *Pending) error {
 	if len(ev.Payload) > d.limits.EventBytes {
-		return Pending{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits.EventBytes)
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits.EventBytes)
 	}
 	if err := d.going(); err != nil {
-		return Pending{}, err
+		return err
 	}
 	at := d.after(d.used)
 	added := false // a sender that is new
 	if !ev.Sender.IsZero() {
 		if d.ledger.Len() > 0 && d.ledger.From(ev.Sender) != nil {
-			return Pending{}, fmt.Errorf("%w: the sender is a channel, whose events come by the subscription alone", ErrReserved)
+			return fmt.Errorf("%w: the sender is a channel, whose events come by the subscription alone", ErrReserved)
 		}
 		if d.horizon.seen(ev.Sender, ev.Number) {
 			d.events.repeats.Add(1)
-			return d.repeat(ev)
+			var err error
+			*p, err = d.repeat(ev)
+			return err
 		}
 		if added = !d.horizon.knows(ev.Sender); added {
 			if err := d.placeFor(ev, at); err != nil {
-				return Pending{}, err
+				return err
 			}
 		}
 	}
 	if err := d.veil(); err != nil {
-		return Pending{}, err
+		return err
 	}
 
-	p, err := d.process(ev, at)
+	err := d.process(ev, at, p)
 	if added && d.horizon.knows(ev.Sender) {
 		d.via.take(ev.Via)
 	}
-	return p, err
+	return err
 }
 
 // direct returns nil if the event can come from outside: what a daemon has of its
@@ -291,7 +302,7 @@ func (d *hosted) placeFor(ev *Event, at int64) error {
 }
 
 // process is apply without the checks.
-func (d *hosted) process(ev *Event, at int64) (Pending, error) {
+func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 	var began time.Time
 	sampled := d.sampled()
 	if sampled || d.tail != nil {
@@ -311,7 +322,8 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 		}
 	}
 	if err != nil {
-		return d.failed(ev, at, err)
+		*p, err = d.failed(ev, at, err)
+		return err
 	}
 	var rec *eventRecord
 	if d.recording() {
@@ -330,7 +342,7 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 	if acts {
 		d.acted(d.call.effects)
 	}
-	p := Pending{result: Result{Outputs: outputs}}
+	p.result.Outputs = outputs
 	d.events.events.Add(1)
 	d.work.events[ev.Kind].Add(1)
 	if len(raw) > 0 {
@@ -343,7 +355,7 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 		var enc []byte
 		if acts || ev.Kind >= EventTimer {
 			if enc, err = encodeRecord(rec); err != nil {
-				return Pending{}, err // it is of types that encode
+				return err // it is of types that encode
 			}
 		} else {
 			enc = rec.encode()
@@ -363,7 +375,7 @@ func (d *hosted) process(ev *Event, at int64) (Pending, error) {
 			d.feed.publish(emitted{o, p.ticket})
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // chainOn puts the daemon's outputs on its chain.

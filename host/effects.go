@@ -369,7 +369,7 @@ func (d *hosted) applySurely(ev *Event) error {
 		_, err = d.failed(ev, at, &GuestError{Kind: abi.FaultLimit, Call: "process", Limit: "event-bytes",
 			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits.EventBytes)})
 	} else {
-		_, err = d.process(ev, at)
+		err = d.process(ev, at, new(Pending))
 	}
 	if d.effects == nil && err == nil {
 		err = errAgain

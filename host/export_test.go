@@ -32,8 +32,8 @@ func (r *Runtime) Grasp(id identity.EntityID) (func(Event) (Result, error), erro
 			return Result{}, err
 		}
 		defer d.mu.Unlock()
-		p, err := d.apply(&ev)
-		if err != nil {
+		var p Pending
+		if err := d.apply(&ev, &p); err != nil {
 			return Result{}, err
 		}
 		return p.result, p.err

@@ -92,7 +92,8 @@ func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, in
 		return Result{}, err
 	}
 	d.also = settle
-	p, err := d.apply(&Event{Channel: q.Channel, Payload: q.Payload})
+	var p Pending
+	err = d.apply(&Event{Channel: q.Channel, Payload: q.Payload}, &p)
 	d.also = nil
 	d.mu.Unlock()
 	if err != nil {

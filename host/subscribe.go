@@ -169,7 +169,7 @@ func (r *Runtime) resource(ctx context.Context, id identity.EntityID, old identi
 		}
 		d.gather()
 		d.recordLedger(rec)
-		_, err = d.process(&Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(0, 0), once: true}, d.now())
+		err = d.process(&Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(0, 0), once: true}, d.now(), new(Pending))
 		d.flush()
 		return err
 	})
@@ -325,7 +325,7 @@ func (d *hosted) applyChannel(b *channel.Binding, ev *Event) error {
 		_, err = d.failed(ev, at, &GuestError{Kind: "limit", Call: "process", Limit: "event-bytes",
 			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits.EventBytes)})
 	} else {
-		_, err = d.process(ev, at)
+		err = d.process(ev, at, new(Pending))
 	}
 	if err == nil && b.Cursor == before {
 		err = errAgain

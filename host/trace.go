@@ -15,13 +15,13 @@ import (
 // nothing is looked at.
 
 // traced applies the event within a span of its own, which ends once it is durable.
-func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *Event) (Pending, error) {
+func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *Event, p *Pending) error {
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
-		return r.untraced(ctx, id, ev)
+		return r.untraced(ctx, id, ev, p)
 	}
 	ctx, span := r.tracer.Start(ctx, "deliver", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(r.spanAttributes(id)...))
 	span.SetAttributes(attribute.Int("wasmhost.event.bytes", len(ev.Payload)))
-	p, err := r.untraced(ctx, id, ev)
+	err := r.untraced(ctx, id, ev, p)
 	switch {
 	case err != nil:
 		endSpan(span, err)
@@ -30,12 +30,12 @@ func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *Event) (
 	default:
 		span.AddEvent("processed")
 		span.SetAttributes(attribute.Int("wasmhost.outputs", len(p.result.Outputs)), attribute.Bool("wasmhost.duplicate", p.result.Duplicate))
-		go func(t *ticket) {
+		go func(t *ticket, failed error) {
 			<-t.done
-			endSpan(span, errors.Join(t.err, p.err))
-		}(p.ticket)
+			endSpan(span, errors.Join(t.err, failed))
+		}(p.ticket, p.err)
 	}
-	return p, err
+	return err
 }
 
 // spanAttributes are those of every span about a daemon.

@@ -71,7 +71,10 @@ func keyed(domain string, parts ...[]byte) [32]byte {
 }
 
 // IsZero reports whether the id is all zeros, which no key is.
-func (id EntityID) IsZero() bool { return id == EntityID{} }
+func (id EntityID) IsZero() bool { // four words: every event asks
+	w := binary.NativeEndian
+	return w.Uint64(id[:])|w.Uint64(id[8:])|w.Uint64(id[16:])|w.Uint64(id[24:]) == 0
+}
 
 // Compare orders ids bytewise, as bytes.Compare does.
 func (id EntityID) Compare(other EntityID) int { return bytes.Compare(id[:], other[:]) }
