@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/wire/control"
 )
 
 // finding is one thing that doctor looked at.
@@ -28,15 +29,21 @@ type finding struct {
 func (a *app) doctor() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look at what this machine gives to a node",
+		Short: "Look at what this machine gives to a node, and what a node uses of its bounds",
 		Long: `Look at what this machine gives to a node: each check with what it costs where
-it is not well, and the command that mends it. Nothing is changed; what is written
-to measure the disk, in the directory that --data would be in, is removed again. The
-exit code is 0 whatever is found: a node runs on any of these machines.`,
+it is not well, and the command that mends it. Where a node answers at --socket or
+--url, also how much it uses of each bound on the bytes that it holds for callers, the
+most that it has used, and whether callers wait or were refused; inspect shows the same
+of one daemon. Nothing is changed; what is written to measure the disk, in the directory
+that --data would be in, is removed again. The exit code is 0 whatever is found: a node
+runs on any of these machines.`,
 		Example: "  wasmhost doctor\n  wasmhost doctor --data /var/lib/wasmhost -o json",
 		Args:    exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			list := append(examine(), examineData(c.Flag("data").Value.String())...)
+			if n, err := a.client().Node(c.Context()); err == nil { // else no node is to be looked at
+				list = append(list, examineBudgets(n.Budgets)...)
+			}
 			return printList(a, list, "CHECK\tOK\tFOUND\tCOSTS\tMEND", func(f finding) string {
 				return fmt.Sprintf("%s\t%t\t%s\t%s\t%s", f.Check, f.OK, f.Found, f.Costs, f.Mend)
 			}, func(f finding) string { return f.Check })
@@ -67,6 +74,22 @@ func examine() []finding {
 		mappings.Mend = "sysctl -w vm.max_map_count=262144"
 	}
 	return []finding{memories, notes, mappings, udp("rmem"), udp("wmem"), openFiles(), clockSource(), examineCompiler()}
+}
+
+// examineBudgets looks at what a node uses of its bounds.
+func examineBudgets(budgets []control.NodeBudget) []finding {
+	var out []finding
+	for _, b := range budgets {
+		f := finding{Check: "room for " + b.Name, OK: b.Waiting == 0 && b.Refused == 0,
+			Found: fmt.Sprintf("%s of %s, at most %s since the node started", size(b.Used), size(b.Most), size(b.Peak))}
+		if !f.OK {
+			f.Found += fmt.Sprintf("; %d callers wait, %d requests were refused", b.Waiting, b.Refused)
+			f.Costs = "callers wait for one another, or are answered 503"
+			f.Mend = "wasmhost top, for what takes it"
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 // udp looks at the largest buffer that a UDP socket can have.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"wasmhost/wire/control"
 )
 
 // What is not well says what it costs and how to mend it; what is well says
@@ -45,5 +47,20 @@ func TestDoctorOfADataDirectory(t *testing.T) {
 	}
 	if list := examineData(filepath.Join(dir, "not", "there")); len(list) != 1 || list[0].Check != "disk sync" {
 		t.Errorf("of a directory that is yet to be made: %+v", list)
+	}
+}
+
+// What a node refused for want of room is found, with what it costs.
+func TestDoctorOfBudgets(t *testing.T) {
+	list := examineBudgets([]control.NodeBudget{
+		{Name: "answers", Used: 1 << 20, Peak: 2 << 20, Most: 4 << 20},
+		{Name: "requests", Used: 4 << 20, Peak: 4 << 20, Most: 4 << 20, Waiting: 3, Refused: 7},
+	})
+	if len(list) != 2 || !list[0].OK || list[0].Check != "room for answers" || list[0].Found != "1024 KiB of 4096 KiB, at most 2048 KiB since the node started" {
+		t.Fatalf("%+v", list)
+	}
+	f := list[1]
+	if f.OK || !strings.Contains(f.Found, "3 callers wait, 7 requests were refused") || f.Costs == "" || f.Mend == "" {
+		t.Errorf("%+v", f)
 	}
 }

@@ -66,7 +66,9 @@ func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		n.Capabilities.Granted = p.Rights.String()
+		return writeJSON(w, n)
 	}
+	n.Budgets = s.budgets()
 	return writeJSON(w, n)
 }
 

@@ -25,6 +25,17 @@ type Node struct {
 	Version string `json:"version,omitempty"`
 
 	Capabilities *Capabilities `json:"capabilities,omitempty"` // of one node that was asked, and answered
+	Budgets      []NodeBudget  `json:"budgets,omitempty"`      // of the node itself, for callers that are no nodes
+}
+
+// NodeBudget is one of a node's bounds on the bytes that it holds for callers.
+type NodeBudget struct {
+	Name    string `json:"name"`
+	Used    int64  `json:"used"` // bytes, as Peak and Most
+	Peak    int64  `json:"peak"` // since the node started
+	Most    int64  `json:"most"`
+	Waiting int    `json:"waiting"` // callers
+	Refused uint64 `json:"refused"` // requests, since the node started
 }
 
 // Kind is a kind. Report is only in the answer about one kind.

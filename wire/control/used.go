@@ -2,6 +2,7 @@ package control
 
 import (
 	"wasmhost/host"
+	"wasmhost/host/budget"
 	"wasmhost/host/effect"
 )
 
@@ -27,4 +28,13 @@ func usedOf(i host.Info, e host.Effects) []Used {
 		{"pending-effects", int64(events), effect.MaxPending},
 		{"pending-bytes", bytes, effect.MaxPendingBytes},
 	}
+}
+
+// budgets returns what is taken of the node's bounds on the bytes that it holds.
+func (s *Server) budgets() []NodeBudget {
+	var out []NodeBudget
+	for _, u := range append([]budget.Use{s.rt.Arrivals().Bytes}, s.rt.Budgets().Uses()...) {
+		out = append(out, NodeBudget{Name: u.Name, Used: u.Used, Peak: u.Peak, Most: u.Limit, Waiting: u.Waiting, Refused: u.Refused})
+	}
+	return out
 }
