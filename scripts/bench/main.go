@@ -2,6 +2,7 @@
 // neighbours, side by side in one run, and prints ratios.
 //
 //	scripts/bench/run [-rounds N] [-only NAME] [-keep]
+//	scripts/bench/run -against COMMIT [-benchmark NAME] [-rounds N]
 //
 // Every contender of a comparison runs in every round, in turn; a ratio is the
 // median over the rounds of the ratio within one round, so that a machine that
@@ -49,6 +50,8 @@ func main() {
 	alone := flag.String("contender", "", "run the contenders whose names begin so alone")
 	asPlugin := flag.Bool("plugin", false, "be a process of go-plugin: for deliver and spawn")
 	idle := flag.String("idle", "", "hold counters of this contender and print what each costs: for idle")
+	commit := flag.String("against", "", "compare a benchmark of package host with what it was at this commit, and nothing else")
+	benchmark := flag.String("benchmark", "Deliver", "which one: with -against")
 	flag.Parse()
 	contenderOnly = *alone
 	if *profile != "" {
@@ -66,6 +69,13 @@ func main() {
 	if *idle != "" {
 		if err := idleProcess(os.Stdout, *root, *idle); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: idle: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *commit != "" {
+		if err := against(*root, *commit, *benchmark, *rounds); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: against: %v\n", err)
 			os.Exit(1)
 		}
 		return

@@ -16,7 +16,17 @@ var peerAttacks = []attack{
 	{
 		name: "unsigned-arrival", tries: "with `migrate`, a daemon that node two has, unsigned, under epoch 1001",
 		want: []string{"refused"}, nodes: 2,
-		run: asPeer("migrate", func(ctx context.Context, s *scene, p *peer) (string, error) { return p.steal(ctx, s, 1000) }),
+		run: asPeer("migrate", func(ctx context.Context, s *scene, p *peer) (string, error) { return p.steal(ctx, s, 1000, keyless) }),
+	},
+	{
+		name: "unsigned-public-arrival", tries: "the same, offered as a daemon that is to sign nothing here",
+		want: []string{"without its own signature"}, nodes: 2,
+		run: asPeer("migrate", func(ctx context.Context, s *scene, p *peer) (string, error) { return p.steal(ctx, s, 1000, publicOnly) }),
+	},
+	{
+		name: "unsigned-keyed-arrival", tries: "the same, offered as a daemon whose key comes last",
+		want: []string{"without its own signature"}, nodes: 2,
+		run: asPeer("migrate", func(ctx context.Context, s *scene, p *peer) (string, error) { return p.steal(ctx, s, 1000, keyed) }),
 	},
 	{
 		name: "false-residence", tries: "with no rights, a peer says that it has every daemon, under epoch 2^62",

@@ -24,12 +24,22 @@ const (
 	msgRelease  = 10
 	msgDone     = 11
 	msgArrived  = 14
+	msgBare     = 24
+)
+
+// offering is how a daemon is offered whose key the offerer does not have.
+type offering byte
+
+const (
+	keyless    offering = iota // as one whose key the target has
+	publicOnly                 // as one that is to sign nothing on the target
+	keyed                      // as one whose key is to come with the hand-over
 )
 
 // steal moves a daemon that node two has to node one, from this peer, by a copy of its
 // snapshot with the signatures left out and an epoch of its choice. It returns where
 // node one refuses, or that it took the daemon.
-func (p *peer) steal(ctx context.Context, s *scene, epoch uint64) (string, error) {
+func (p *peer) steal(ctx context.Context, s *scene, epoch uint64, how offering) (string, error) {
 	two := s.nodes[1]
 	if err := two.counter(ctx, "bank"); err != nil {
 		return "", err
@@ -44,9 +54,13 @@ func (p *peer) steal(ctx context.Context, s *scene, epoch uint64) (string, error
 	}
 
 	id := make([]byte, 16)
-	st, err := p.open(ctx, append([]byte{toMigrate}, message(msgOffer, cborUint(2), cborBytes(id), cborBytes(forged.entity), cborText("bank"),
-		cborText("counter"), cborBytes(forged.module), cborUint(0), cborUint(epoch), cborBool(false), cborUint(0), cborBool(false), cborBool(false),
-		cborMap())...))
+	offer := [][]byte{cborUint(2), cborBytes(id), cborBytes(forged.entity), cborText("bank"), cborText("counter"), cborBytes(forged.module),
+		cborUint(0), cborUint(epoch), cborBool(how == keyed), cborUint(0), cborBool(false), cborBool(false), cborMap()}
+	first := message(msgOffer, offer...)
+	if how == publicOnly {
+		first = message(msgBare, cborList(offer...), cborBool(true))
+	}
+	st, err := p.open(ctx, append([]byte{toMigrate}, first...))
 	if err != nil {
 		return "", err
 	}
