@@ -178,21 +178,27 @@ func relayOne(ctx context.Context, out chan<- Output, in *queue[emitted], sequen
 // hold, and returns the sequence of the last.
 func (r *Runtime) pastOutputs(ctx context.Context, id identity.EntityID, sequence, end uint64, out chan<- Output) (uint64, error) {
 	start := uint64(0)
-	err := r.store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
-		rec, err := decodeRecord(b)
+	if sequence > 0 {
+		err := r.store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
+			rec, err := decodeRecord(b)
+			if err != nil {
+				return err
+			}
+			if e, ok := rec.(*eventRecord); ok && e.Before.Sequence <= sequence {
+				start = index
+				return store.ErrStop
+			}
+			return nil
+		})
 		if err != nil {
-			return err
+			return sequence, err
 		}
-		if e, ok := rec.(*eventRecord); ok && e.Before.Sequence <= sequence {
-			start = index
-			return store.ErrStop
-		}
-		return nil
-	})
-	if err != nil || start >= end {
-		return sequence, err
 	}
-	err = r.store.ReadHistory(id, start, end, func(_ uint64, b []byte) error {
+	if start >= end {
+		return sequence, nil
+	}
+
+	err := r.store.ReadHistory(id, start, end, func(_ uint64, b []byte) error {
 		rec, err := decodeRecord(b)
 		e, ok := rec.(*eventRecord)
 		if err != nil || !ok {

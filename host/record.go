@@ -354,8 +354,8 @@ func decodeRecord(b []byte) (record, error) {
 	if e, ok := readEvent(b); ok {
 		return e, nil
 	}
-	r := recordOf(b[0])
-	if r == nil {
+	r, known := recordVariants.New(b[0])
+	if !known {
 		return nil, fmt.Errorf("%w: unknown tag %d", errBadRecord, b[0])
 	}
 	if err := canon.Unmarshal(b[1:], r); err != nil {
@@ -378,14 +378,8 @@ func decodeRecord(b []byte) (record, error) {
 	return r, nil
 }
 
-func recordOf(tag byte) record {
-	for _, r := range []record{&eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{}, &settledRecord{}, &mendRecord{}, &channelRecord{}, &bindRecord{}, &unbindRecord{}, &effectRecord{}, &sentFailureRecord{}, &grantRecord{}, &sentRecord{}, &haltRecord{}} {
-		if r.tag() == tag {
-			return r
-		}
-	}
-	return nil
-}
+var recordVariants = canon.VariantsOf[record](record.tag, &eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{},
+	&settledRecord{}, &mendRecord{}, &channelRecord{}, &bindRecord{}, &unbindRecord{}, &effectRecord{}, &sentFailureRecord{}, &grantRecord{}, &sentRecord{}, &haltRecord{})
 
 // fault rebuilds the error that the event had.
 func (f *failureRecord) fault() *GuestError {

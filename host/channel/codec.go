@@ -35,8 +35,8 @@ func Decode(b []byte) (Message, error) {
 	if len(b) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadMessage, len(b), MaxMessage)
 	}
-	m := blank(b[0])
-	if m == nil {
+	m, known := variants.New(b[0])
+	if !known {
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadMessage, b[0])
 	}
 	var err error
@@ -53,15 +53,8 @@ func Decode(b []byte) (Message, error) {
 	return m, nil
 }
 
-func blank(kind byte) Message {
-	for _, m := range []Message{&Events{}, &Open{}, &Subscribe{}, &Accepted{}, &Refused{}, &Unsubscribe{}, &Released{}, &Gap{}, &Moved{},
-		&Cursors{}, &Fetch{}, &Publish{}, &Published{}, &Revocations{}, &Window{}, &Carry{}, &Carried{}, &Locate{}, &Located{}} {
-		if m.kind() == kind {
-			return m
-		}
-	}
-	return nil
-}
+var variants = canon.VariantsOf[Message](Message.kind, &Events{}, &Open{}, &Subscribe{}, &Accepted{}, &Refused{}, &Unsubscribe{}, &Released{}, &Gap{}, &Moved{},
+	&Cursors{}, &Fetch{}, &Publish{}, &Published{}, &Revocations{}, &Window{}, &Carry{}, &Carried{}, &Locate{}, &Located{})
 
 func (e *Events) decode(b []byte) error {
 	if len(b) == 0 || b[0] != 0x83 {

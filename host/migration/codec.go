@@ -64,8 +64,8 @@ func Decode(b []byte) (Message, error) {
 	if len(b) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadMessage, len(b), MaxMessage)
 	}
-	m := blank(b[0])
-	if m == nil {
+	m, known := variants.New(b[0])
+	if !known {
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadMessage, b[0])
 	}
 	decode := func(b []byte) error { return canon.Unmarshal(b, m) }
@@ -83,16 +83,9 @@ func Decode(b []byte) (Message, error) {
 	return m, nil
 }
 
-func blank(kind byte) Message {
-	for _, m := range []Message{&Offer{}, &Accept{}, &Refuse{}, &ModuleChunk{}, &HistoryBatch{}, &SnapshotChunk{},
-		&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{},
-		&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}, &Bound{}, &BareOffer{}, &Holds{}} {
-		if m.kind() == kind {
-			return m
-		}
-	}
-	return nil
-}
+var variants = canon.VariantsOf[Message](Message.kind, &Offer{}, &Accept{}, &Refuse{}, &ModuleChunk{}, &HistoryBatch{}, &SnapshotChunk{},
+	&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{},
+	&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}, &Bound{}, &BareOffer{}, &Holds{})
 
 func (m *Offer) check() error {
 	if n := len(m.Module); n != 0 && n != 32 {

@@ -122,18 +122,15 @@ func Encode(dst []byte, m Message) ([]byte, error) {
 	return out, nil
 }
 
+var variants = canon.VariantsOf[Message](Message.kind, &Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{})
+
 // Decode reads what Encode wrote.
 func Decode(b []byte) (Message, error) {
 	if len(b) == 0 || len(b) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadMessage, len(b), MaxMessage)
 	}
-	var m Message
-	for _, blank := range []Message{&Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{}} {
-		if blank.kind() == b[0] {
-			m = blank
-		}
-	}
-	if m == nil {
+	m, known := variants.New(b[0])
+	if !known {
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadMessage, b[0])
 	}
 	if err := canon.Unmarshal(b[1:], m); err != nil {
