@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -67,6 +69,11 @@ var loadAttacks = []attack{
 		name: "unread-answers", tries: "a client that sends 2,000 large events on a stream and reads no answer",
 		want: []string{"held"},
 		run:  unreadAnswers,
+	},
+	{
+		name: "unread-large-answers", tries: "2,000 events of a byte that are answered with a MiB each, and no answer is read",
+		want: []string{"waits"}, bounds: bounds{peak: 320 << 20},
+		run: unreadLargeAnswers,
 	},
 }
 
@@ -209,6 +216,41 @@ func readersBesideSender(ctx context.Context, s *scene) (string, error) {
 }
 
 // unreadAnswers writes a stream of events by hand, and never reads.
+// unreadLargeAnswers returns how many of the events were processed.
+func unreadLargeAnswers(ctx context.Context, s *scene) (string, error) {
+	one, g := s.one(), guest{pages: 17, imports: []string{imported("emit", typeEmit)}, process: join(i32(1024), i32(1<<20), call(0), ok)}
+	if _, err := one.must(ctx, "PUT", "/v1/kinds/loud", g.bytes()); err != nil {
+		return "", err
+	}
+	if err := one.spawn(ctx, "loud", "loud", nil); err != nil {
+		return "", err
+	}
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", one.sock)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	events := bytes.Repeat([]byte{0, 0, 0, 1, 'x'}, 2000) // each its length, big-endian, then the payload
+	if _, err := fmt.Fprintf(c, "POST /v1/daemons/loud/stream HTTP/1.1\r\nHost: n\r\nContent-Length: %d\r\n\r\n%s", len(events), events); err != nil {
+		return "", err
+	}
+	fleet.Pause(ctx, 3*time.Second)
+	b, err := one.must(ctx, "GET", "/v1/daemons/loud", nil)
+	if err != nil {
+		return "", err
+	}
+	var d struct {
+		Processed int `json:"events_processed"`
+	}
+	if err := json.Unmarshal(b, &d); err != nil {
+		return "", err
+	}
+	if d.Processed == 0 || d.Processed > 200 {
+		return fmt.Sprintf("%d were processed", d.Processed), nil
+	}
+	return fmt.Sprintf("waits after %d", d.Processed), nil
+}
+
 func unreadAnswers(ctx context.Context, s *scene) (string, error) {
 	one := s.one()
 	wasm, err := os.ReadFile(filepath.Join("testdata", "wasm", "c", "echo.wasm"))

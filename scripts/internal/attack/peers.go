@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // peerAttacks are a trusted node that lies.
@@ -154,24 +156,30 @@ func readAnswer(r io.Reader) (string, error) {
 	return answerText(res.StatusCode, b), err
 }
 
-// flood sends large bodies, several at a time, with a key that makes the node keep
-// them, and returns what the first says.
+// flood begins so many large bodies, all but the last byte of each, with keys that make
+// the node keep what it reads of them, and returns what the first says.
 func (p *peer) flood(ctx context.Context, method, path string, size, streams int) (string, error) {
-	piece := make([]byte, 256<<10)
-	var said string
+	said := make([]string, streams)
+	errs := make([]error, streams)
+	var all sync.WaitGroup
 	for i := range streams {
-		st, err := p.open(ctx, append([]byte{toAsk}, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: n\r\nIdempotency-Key: k%d\r\nContent-Length: %d\r\n\r\n", method, path, i, size)...))
-		if err != nil {
-			return "", err
-		}
-		for sent := 0; sent < size-1; sent += len(piece) {
-			if _, err := st.Write(piece[:min(len(piece), size-1-sent)]); err != nil {
-				break // the node has answered, and reads no more
-			}
-		}
-		if said, err = readAnswer(st); err != nil {
-			return "", fmt.Errorf("stream %d: %w", i, err)
+		all.Go(func() { said[i], errs[i] = p.withhold(ctx, method, path, fmt.Sprintf("k%d", i), size) })
+	}
+	all.Wait()
+	return said[0], errors.Join(errs...)
+}
+
+// withhold sends a body without its last byte, and returns the answer.
+func (p *peer) withhold(ctx context.Context, method, path, key string, size int) (string, error) {
+	st, err := p.open(ctx, append([]byte{toAsk}, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: n\r\nIdempotency-Key: %s\r\nContent-Length: %d\r\n\r\n", method, path, key, size)...))
+	if err != nil {
+		return "", err
+	}
+	piece := make([]byte, 256<<10)
+	for sent := 0; sent < size-1; sent += len(piece) {
+		if _, err := st.Write(piece[:min(len(piece), size-1-sent)]); err != nil {
+			break // the node has answered, and reads no more
 		}
 	}
-	return said, nil
+	return readAnswer(st)
 }
