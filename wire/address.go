@@ -143,6 +143,9 @@ func (m *Mesh) noteAddr(s *session) {
 	if s.dialled || !current || at == s.peer.Addr {
 		return
 	}
+
+	m.trusting.Lock()
+	defer m.trusting.Unlock()
 	p, err := m.trusted(s.peer.Key.Node())
 	if err == nil && p.Key == s.peer.Key {
 		p.Addr = at

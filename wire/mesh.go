@@ -76,6 +76,8 @@ type Mesh struct {
 	work      sync.WaitGroup
 	joined    atomic.Pointer[func(context.Context, identity.EntityID, Rights)] // see OnJoin
 
+	trusting sync.Mutex // held while the trusted nodes are read and changed, and their sessions with them; before mu
+
 	mu       sync.Mutex
 	handler  host.Handler
 	events   func(ctx context.Context, from identity.NodeID, s *quic.Stream)
@@ -239,6 +241,9 @@ func (m *Mesh) Peers() ([]PeerInfo, error) {
 
 // Forget ends the trust in a node and any session with it.
 func (m *Mesh) Forget(key identity.EntityID) error {
+	m.trusting.Lock()
+	defer m.trusting.Unlock()
+
 	if err := m.config.Trust.Delete(key); err != nil {
 		return fmt.Errorf("forgetting node %s: %w", key.Node(), err)
 	}

@@ -104,6 +104,9 @@ func (m *Mesh) noteDenied(peer identity.NodeID) {
 
 // Grant sets what a trusted node may do.
 func (m *Mesh) Grant(key identity.EntityID, rights Rights) error {
+	m.trusting.Lock()
+	defer m.trusting.Unlock()
+
 	p, err := m.trusted(key.Node())
 	if err != nil {
 		return err

@@ -105,8 +105,6 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := m.trusted(key.Node())
-	trusted := err == nil && known.Key == key
 	ctx, cancel := context.WithTimeout(m.ctx, handshakeTimeout)
 	defer cancel()
 	stream, err := conn.AcceptStream(ctx)
@@ -128,33 +126,31 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	rights := known.Rights
-	switch {
-	case theirs.Version != protocolVersion:
-		err = fmt.Errorf("node %s speaks version %d of the protocol, this one %d", key.Node(), theirs.Version, protocolVersion)
-	case purpose == purposeJoin:
-		var good bool
-		if rights, good = m.tokens.redeem(theirs.Secret); !good {
-			err = ErrTokenRefused
+
+	s := &session{conn: conn, seal: theirs.Seal, life: string(theirs.Life), listens: theirs.Addr, began: dialledAt(conn)}
+	err = m.meet(s, theirs, key, purpose, func(known *TrustedPeer) (Rights, error) {
+		switch {
+		case theirs.Version != protocolVersion:
+			return 0, fmt.Errorf("node %s speaks version %d of the protocol, this one %d", key.Node(), theirs.Version, protocolVersion)
+		case purpose == purposeJoin:
+			rights, good := m.tokens.redeem(theirs.Secret)
+			if !good {
+				return 0, ErrTokenRefused
+			}
+			return rights, nil
+		case known == nil:
+			return 0, fmt.Errorf("%w: %s", ErrUntrusted, key)
 		}
-	case purpose == purposeHello && !trusted:
-		err = fmt.Errorf("%w: %s", ErrUntrusted, key)
-	}
+		return known.Rights, nil
+	})
 	mine := m.hello(nil)
 	if err != nil {
 		mine.Refused = err.Error()
 		return nil, errors.Join(err, writeHello(stream, 0, mine), linger(ctx, conn))
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr(), purpose), seal: theirs.Seal, life: string(theirs.Life), listens: theirs.Addr, began: dialledAt(conn)}
-	s.peer.Rights = rights
-	if purpose == purposeJoin || known.Addr != s.peer.Addr || known.Name != s.peer.Name {
-		if err := m.config.Trust.Put(s.peer); err != nil {
-			return nil, err
-		}
-	}
-	m.adopt(s)
+
 	if joined := m.joined.Load(); joined != nil && purpose == purposeJoin {
-		m.work.Go(func() { (*joined)(m.ctx, key, rights) })
+		m.work.Go(func() { (*joined)(m.ctx, key, s.peer.Rights) })
 	}
 	if err := writeHello(stream, 0, mine); err != nil {
 		return nil, err
@@ -168,6 +164,43 @@ func linger(ctx context.Context, conn *quic.Conn) error {
 	case <-conn.Context().Done():
 	case <-ctx.Done():
 	}
+	return nil
+}
+
+// meet makes s the session with the peer that said h, if rights returns which rights it
+// has from now on. known is the peer as it is trusted at this moment; nil: it is not.
+// Whatever the operator changes while a peer takes its time with its hello holds: nobody
+// changes the trusted nodes until meet returns. Errors: those of rights and of the trust
+// store.
+func (m *Mesh) meet(s *session, h *hello, key identity.EntityID, purpose byte, rights func(known *TrustedPeer) (Rights, error)) error {
+	m.trusting.Lock()
+	defer m.trusting.Unlock()
+
+	p, err := m.trusted(key.Node())
+	if err != nil && !errors.Is(err, host.ErrUnknownNode) {
+		return err
+	}
+	var known *TrustedPeer
+	if err == nil && p.Key == key {
+		known = &p
+	}
+
+	has, err := rights(known)
+	if err != nil {
+		return err
+	}
+
+	is := m.peerOf(key, h, p, s.conn.RemoteAddr(), purpose)
+	is.Rights = has
+	if purpose == purposeJoin || p.Name != is.Name || !s.dialled && p.Addr != is.Addr {
+		if err := m.config.Trust.Put(is); err != nil {
+			return err
+		}
+		m.grants.Add(1)
+	}
+
+	s.peer = is
+	m.adopt(s)
 	return nil
 }
 
@@ -220,20 +253,24 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if theirs.Version != protocolVersion {
 		return fail(fmt.Errorf("it speaks version %d of the protocol, this node %d", theirs.Version, protocolVersion))
 	}
-	known, err := m.trusted(key.Node())
-	if err != nil && !errors.Is(err, host.ErrUnknownNode) {
+
+	s := &session{conn: conn, seal: theirs.Seal, life: string(theirs.Life), dialled: true, listens: theirs.Addr, began: began}
+	err = m.meet(s, theirs, key, purpose, func(known *TrustedPeer) (Rights, error) {
+		switch {
+		case purpose == purposeJoin:
+			return RightsAll, nil // whoever joins a node lets it operate; Grant narrows it
+		case known == nil:
+			return 0, fmt.Errorf("%w: %s", ErrUntrusted, key)
+		}
+		return known.Rights, nil
+	})
+	if errors.Is(err, ErrUntrusted) {
+		_ = conn.CloseWithError(codeUntrusted, "") // it is of no further use
+		return nil, err
+	}
+	if err != nil {
 		return fail(err)
 	}
-	s := &session{conn: conn, peer: m.peerOf(key, theirs, known, conn.RemoteAddr(), purpose), seal: theirs.Seal, life: string(theirs.Life), dialled: true, listens: theirs.Addr, began: began}
-	if s.peer.Rights = known.Rights; purpose == purposeJoin {
-		s.peer.Rights = RightsAll // whoever joins a node lets it operate; Grant narrows it
-	}
-	if purpose == purposeJoin || known.Name != s.peer.Name {
-		if err := m.config.Trust.Put(s.peer); err != nil {
-			return fail(err)
-		}
-	}
-	m.adopt(s)
 	m.work.Go(func() { m.serve(s) })
 	return s, nil
 }

@@ -1,0 +1,88 @@
+package wire
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/quic-go/quic-go"
+
+	"wasmhost/host"
+	"wasmhost/identity"
+)
+
+// held is a connection of a peer that has begun its hello and not said it.
+type held struct {
+	m      *Mesh
+	conn   *quic.Conn
+	stream *quic.Stream
+}
+
+// holdHello dials a as the peer of that key does, and holds its hello back. When it
+// returns, a has taken the connection: a peer that dialled later has its session.
+func holdHello(t *testing.T, key *identity.KeyPair, a *Mesh) *held {
+	t.Helper()
+	m := newMesh(t, Config{Identity: key, Name: "b"})
+	udp, err := resolve(a.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := m.transport.Dial(t.Context(), udp, m.clientTLS(a.config.Identity.ID()), quicConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := conn.OpenStreamSync(t.Context())
+	if err == nil {
+		_, err = stream.Write([]byte{purposeHello})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	joinWith(t, newMesh(t, Config{}), a, 0)
+	return &held{m, conn, stream}
+}
+
+// say says the hello, and returns why it is refused; empty: it is not.
+func (h *held) say(t *testing.T) string {
+	t.Helper()
+	if err := writeHello(h.stream, 0, h.m.hello(nil)); err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := readHello(t.Context(), h.stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return theirs.Refused
+}
+
+// TestAHelloHeldBackUndoesNothing has the operator take rights, and trust, from a peer
+// that has connected and says its hello only then, from another address than before.
+func TestAHelloHeldBackUndoesNothing(t *testing.T) {
+	a, key := newMesh(t, Config{Name: "a"}), someKey(t)
+	b := newMesh(t, Config{Identity: key, Name: "b"})
+	joinWith(t, b, a, RightsAll)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	h := holdHello(t, key, a)
+	if err := a.Grant(key.ID(), RightRead); err != nil {
+		t.Fatal(err)
+	}
+	if refused := h.say(t); refused != "" {
+		t.Errorf("a peer with fewer rights is refused: %s", refused)
+	}
+	if p, err := a.FindPeer("b"); err != nil || p.Rights != RightRead {
+		t.Errorf("after its hello the peer has rights %s, want %s: %v", p.Rights, RightRead, err)
+	}
+
+	h = holdHello(t, key, a)
+	if err := a.Forget(key.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if refused := h.say(t); refused == "" {
+		t.Error("a peer that is trusted no more has a session")
+	}
+	if p, err := a.FindPeer(key.ID().Node().String()); !errors.Is(err, host.ErrUnknownNode) {
+		t.Errorf("after its hello the peer is trusted again: %+v, %v", p, err)
+	}
+}
