@@ -17,14 +17,22 @@ import (
 	"wasmhost/host"
 )
 
-// gated is a native daemon whose events take until the gate opens.
-type gated struct{ gate <-chan struct{} }
+// gated is a native daemon whose events take until the gate opens. It sends to began as
+// the first begins.
+type gated struct {
+	gate  <-chan struct{}
+	began chan<- struct{} // of 1
+}
 
 func (*gated) Name() string                        { return "gated" }
 func (*gated) Requirements() (r host.Requirements) { return }
 func (*gated) Snapshot(*host.Call) ([]byte, error) { return []byte{}, nil }
 func (*gated) Restore(*host.Call, []byte) error    { return nil }
 func (g *gated) Process(*host.Call, []byte) ([][]byte, error) {
+	select {
+	case g.began <- struct{}{}:
+	default:
+	}
 	<-g.gate
 	return [][]byte{[]byte("done")}, nil
 }
@@ -40,9 +48,9 @@ func TestHalfClosedClientsAreAnswered(t *testing.T) {
 			"stop":   "DELETE /v1/daemons/g HTTP/1.1\r\nHost: n\r\n\r\n",
 		} {
 			t.Run(network+" "+name, func(t *testing.T) {
-				gate := make(chan struct{})
+				gate, began := make(chan struct{}), make(chan struct{}, 1)
 				s := serve(t, "a")
-				err := s.rt.RegisterFactory("gated", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &gated{gate}, nil }))
+				err := s.rt.RegisterFactory("gated", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &gated{gate, began}, nil }))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -53,6 +61,7 @@ func TestHalfClosedClientsAreAnswered(t *testing.T) {
 						_, err := s.rt.Deliver(ctx, g.Entity, host.Event{Payload: []byte("first")})
 						busy <- err
 					}()
+					<-began
 					defer func() {
 						if err := <-busy; err != nil {
 							t.Error(err)
