@@ -76,7 +76,7 @@ func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) ask(ctx context.Context, id identity.NodeID, kind string) (*Capabilities, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	res, err := NewClient(s.mesh.HTTPTransport(id)).do(ctx, "GET", "node"+kindQuery(kind), nil, nil)
+	res, err := peerClient(s.mesh, id).do(ctx, "GET", "node"+kindQuery(kind), nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func askThese[T any](ctx context.Context, s *Server, peers []wire.PeerInfo, ask 
 	var wg sync.WaitGroup
 	for _, p := range peers {
 		wg.Go(func() {
-			v, err := ask(ctx, NewClient(s.mesh.HTTPTransport(p.ID)))
+			v, err := ask(ctx, peerClient(s.mesh, p.ID))
 			mu.Lock()
 			defer mu.Unlock()
 			var problem *Problem

@@ -92,7 +92,7 @@ func (c *Client) FollowChannel(ctx context.Context, name string, at AtNode, afte
 		return err
 	}
 	defer res.Close()
-	return eachLine(ctx, res, fn)
+	return eachLine(ctx, c, res, fn)
 }
 
 // Subscribe subscribes a daemon to a channel, and returns its subscriptions.

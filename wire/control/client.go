@@ -32,6 +32,7 @@ type Client struct {
 	trace string // of which trace its requests are, as W3C Trace Context writes it; empty: none
 	key   string // by which a group chooses a member for what is sent
 	looks bool   // beginnings of ids do where it reads about a daemon, node or proof
+	most  int64  // bytes of JSON that it reads of one answer; 0: maxAnswer
 }
 
 // Looking returns a client whose questions about one daemon, node or proof take the
@@ -170,7 +171,7 @@ func broken(ctx context.Context, err error) error {
 func readError(ctx context.Context, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
-	if errors.As(err, &syntax) || errors.As(err, &kind) {
+	if errors.As(err, &syntax) || errors.As(err, &kind) || errors.Is(err, ErrAnswerTooLarge) {
 		return fmt.Errorf("reading the node's answer: %w", err)
 	}
 	return broken(ctx, err)
@@ -200,10 +201,7 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader, 
 	if into == nil {
 		return nil
 	}
-	if err := json.NewDecoder(res).Decode(into); err != nil {
-		return readError(ctx, err)
-	}
-	return nil
+	return c.answer(res).decode(ctx, into)
 }
 
 // callWith is call with a header and without a body.
@@ -213,10 +211,7 @@ func (c *Client) callWith(ctx context.Context, method, path string, header http.
 		return err
 	}
 	defer res.Close()
-	if err := json.NewDecoder(res).Decode(into); err != nil {
-		return readError(ctx, err)
-	}
-	return nil
+	return c.answer(res).decode(ctx, into)
 }
 
 func jsonBody(v any) (io.Reader, error) {
@@ -288,10 +283,7 @@ func (c *Client) PushKindTo(ctx context.Context, name string, wasm io.Reader, p 
 		return out, err
 	}
 	defer res.Close()
-	if err := json.NewDecoder(res).Decode(&out); err != nil {
-		return out, readError(ctx, err)
-	}
-	return out, nil
+	return out, c.answer(res).decode(ctx, &out)
 }
 
 // Kinds lists the kinds.
@@ -414,7 +406,7 @@ func pipeline[T any](ctx context.Context, c *Client, path string, header http.He
 	}
 	defer res.Close()
 	enough := func() { _ = w.Close() } // never fails
-	err = eachLine(ctx, res, func(line T) error { return fn(line, enough) })
+	err = eachLine(ctx, c, res, func(line T) error { return fn(line, enough) })
 	select {
 	case readErr := <-read:
 		if readErr != nil {
@@ -463,10 +455,13 @@ func frames(w io.Writer, next func() ([]byte, error)) error {
 	}
 }
 
-// eachLine decodes JSON lines until the end.
-func eachLine[T any](ctx context.Context, r io.Reader, fn func(T) error) error {
-	d := json.NewDecoder(bufio.NewReaderSize(r, 64<<10))
+// eachLine decodes the JSON lines that c is answered until the end.
+func eachLine[T any](ctx context.Context, c *Client, r io.Reader, fn func(T) error) error {
+	a := c.answer(r)
+	most := a.left
+	d := json.NewDecoder(bufio.NewReaderSize(a, 64<<10))
 	for {
+		a.left = most // of each line
 		var v T
 		if err := d.Decode(&v); err == io.EOF {
 			return nil
@@ -515,7 +510,7 @@ func (c *Client) restore(ctx context.Context, snapshot io.Reader, q url.Values, 
 		return out, err
 	}
 	defer res.Close()
-	return out, json.NewDecoder(res).Decode(&out)
+	return out, c.answer(res).decode(ctx, &out)
 }
 
 // Chain returns the daemon's chain file. The caller closes it.
@@ -536,7 +531,7 @@ func (c *Client) Migrate(ctx context.Context, ref string, req Migrate, fn func(M
 	}
 	defer res.Close()
 	var report *MigrationReport
-	err = eachLine(ctx, res, func(s MigrationStep) error {
+	err = eachLine(ctx, c, res, func(s MigrationStep) error {
 		if s.Error != nil {
 			return s.Error
 		}

@@ -288,5 +288,5 @@ func AskIn(ctx context.Context, m *wire.Mesh, at identity.NodeID, a Admission) (
 	if err != nil {
 		return out, err
 	}
-	return out, NewClient(m.HTTPTransport(at)).call(ctx, "POST", "cluster/members", body, &out)
+	return out, peerClient(m, at).call(ctx, "POST", "cluster/members", body, &out)
 }

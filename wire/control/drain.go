@@ -335,7 +335,7 @@ func (c *Client) Drain(ctx context.Context, node string, req Drain, fn func(Drai
 	defer res.Close()
 	var sum *DrainSummary
 	var left *Problem
-	err = eachLine(ctx, res, func(s DrainStep) error {
+	err = eachLine(ctx, c, res, func(s DrainStep) error {
 		if s.Summary != nil || s.Error != nil {
 			sum, left = s.Summary, s.Error
 			return nil

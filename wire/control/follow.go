@@ -67,7 +67,7 @@ func stream[T any](ctx context.Context, c *Client, path string, fn func(T) error
 		return err
 	}
 	defer res.Close()
-	err = eachLine(ctx, res, func(v T) error {
+	err = eachLine(ctx, c, res, func(v T) error {
 		if err := fn(v); err != nil {
 			return &callbackError{err}
 		}

@@ -167,7 +167,7 @@ func (n groupNodes) ask(ctx context.Context, at identity.NodeID, id identity.Ent
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return NewClient(n.s.mesh.HTTPTransport(at)).Sighting(ctx, id)
+	return peerClient(n.s.mesh, at).Sighting(ctx, id)
 }
 
 // askProven is ask, where a node that says that it has the daemon proves it.
@@ -253,7 +253,7 @@ func (n groupNodes) stop(ctx context.Context, at identity.NodeID, id identity.En
 	if at == n.s.mesh.Self() {
 		return n.s.stopAt(ctx, id, epoch)
 	}
-	_, err := NewClient(n.s.mesh.HTTPTransport(at)).stopAt(ctx, id.String(), epoch)
+	_, err := peerClient(n.s.mesh, at).stopAt(ctx, id.String(), epoch)
 	return err
 }
 

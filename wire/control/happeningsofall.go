@@ -89,7 +89,7 @@ func (s *Server) followPeers(ctx context.Context, out chan<- Happening) {
 // followPeer passes on what happens on one peer. What comes is bounded, and is
 // said to be the peer's whatever it says itself.
 func (s *Server) followPeer(ctx context.Context, p wire.PeerInfo, out chan<- Happening) error {
-	res, err := NewClient(s.mesh.HTTPTransport(p.ID)).do(ctx, "GET", "happenings", nil, nil)
+	res, err := peerClient(s.mesh, p.ID).do(ctx, "GET", "happenings", nil, nil)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
 	}
-	r, err := NewClient(s.mesh.HTTPTransport(id)).PullKind(ctx, name)
+	r, err := peerClient(s.mesh, id).PullKind(ctx, name)
 	if err != nil {
 		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
 	}

@@ -244,7 +244,7 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]PushedTo, error) {
 				out[i].Error = NewProblem(err)
 				return
 			}
-			if _, err := NewClient(s.mesh.HTTPTransport(p.ID)).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), PushTo{Limits: q.all("limit"), Signatures: r.Header.Values(signatureHeader)}); err != nil {
+			if _, err := peerClient(s.mesh, p.ID).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), PushTo{Limits: q.all("limit"), Signatures: r.Header.Values(signatureHeader)}); err != nil {
 				out[i].Error = NewProblem(err)
 			}
 		})

@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -73,20 +72,22 @@ func pages[T any](ctx context.Context, c *Client, path string) ([]T, error) {
 		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
 	}
 	q.Set("limit", strconv.Itoa(maxPage))
+	a := c.answer(nil)
+	a.left *= listAnswers
 	for {
 		res, header, err := c.ask(ctx, "GET", at+"?"+q.Encode(), nil, nil)
 		if err != nil {
 			return nil, err
 		}
-		var page []T
-		err = json.NewDecoder(res).Decode(&page)
+		before := len(out)
+		a.Reader = res
+		out, err = appendList(ctx, a, out)
 		_ = res.Close() // what it held was read
 		if err != nil {
-			return nil, readError(ctx, err)
+			return nil, err
 		}
-		out = append(out, page...)
 		next, ok := nextOf(header)
-		if !ok || len(page) == 0 {
+		if !ok || len(out) == before {
 			return out, nil
 		}
 		q.Set("after", next)

@@ -146,6 +146,7 @@ var classes = []struct {
 	{host.ErrBadSnapshot, class{"bad-snapshot", 422, ExitVerification, "Not a valid snapshot", "the file is damaged or was changed: save the snapshot again"}},
 	{host.ErrHalted, class{"daemon-stopped", 409, ExitConflict, "The daemon is stopped", "start it: wasmhost start DAEMON"}},
 	{host.ErrManyReaders, class{"too-many-readers", 429, ExitFailure, "Too many callers look at the daemon", "wait until it is less busy, or end some of those that follow it"}},
+	{ErrAnswerTooLarge, class{"answer-too-large", 502, ExitFailure, "The node's answer is too large", "ask for less at a time"}},
 	{ErrBodiesFull, class{"bodies-full", 503, ExitFailure, "The node holds too many bytes of requests", "try again, with fewer or smaller requests at a time"}},
 	{budget.ErrFull, class{"bytes-full", 503, ExitFailure, "A budget of bytes is used up", "try again, with fewer or smaller requests at a time"}},
 	{host.ErrMailboxFull, class{"mailbox-full", 429, ExitFailure, "The mailbox is full", "send more slowly, or try again"}},

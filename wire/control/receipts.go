@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -108,7 +107,7 @@ func (c *Client) Receipts(ctx context.Context, ref string) (out []Receipt, err e
 		return nil, err
 	}
 	defer res.Close()
-	return out, json.NewDecoder(res).Decode(&out)
+	return out, c.answer(res).decode(ctx, &out)
 }
 
 // Receipt returns the bytes of the receipt of the daemon's move to an epoch.
