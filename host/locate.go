@@ -270,7 +270,12 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 		return nil, err
 	}
 	if err := d.look(ctx); err != nil {
-		d.mu.Lock()
+		if ctx.Err() != nil || !d.cannotGoOn() {
+			return nil, err
+		}
+		if peekErr := d.peek(ctx); peekErr != nil {
+			return nil, errors.Join(err, peekErr)
+		}
 		if (d.state != stateFailed && d.state != stateDiverged) || !d.key.CanSign() {
 			d.mu.Unlock()
 			return nil, err
@@ -278,6 +283,7 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 		// It is here, and says itself why it takes no events.
 	}
 	defer d.mu.Unlock()
+
 	now := r.clock()
 	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.node.ID(), Epoch: d.epoch, Index: d.index, Head: d.chain.HeadHash(), Nonce: nonce,
 		Time: now.UnixNano(), Expires: now.Add(residenceFor).UnixNano()}

@@ -1,0 +1,50 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// quiet is a native daemon that does nothing.
+type quiet struct{}
+
+func (quiet) Name() string                            { return "quiet" }
+func (quiet) Requirements() (r Requirements)          { return }
+func (quiet) Snapshot(*Call) ([]byte, error)          { return []byte{}, nil }
+func (quiet) Restore(*Call, []byte) error             { return nil }
+func (quiet) Process(*Call, []byte) ([][]byte, error) { return nil, nil }
+
+// TestWhoAsksWhereABusyDaemonIsGivesUp asks for a residence statement of a daemon that is
+// busy with an event, for as long as the asker waits.
+func TestWhoAsksWhereABusyDaemonIsGivesUp(t *testing.T) {
+	r, err := New(t.Context(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	i, err := r.SpawnWithDaemon(t.Context(), SpawnRequest{Name: "busy"}, quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := r.find(i.Entity)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	d.mu.Lock() // as while it processes an event
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = r.stateResidence(ctx, i.Entity, make([]byte, residenceNonce))
+	d.mu.Unlock()
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that the asker has gone", err)
+	}
+}
