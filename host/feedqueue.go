@@ -127,8 +127,9 @@ func (q *queue[T]) add(v T) {
 	}
 	q.bytes += n
 	if q.first > 0 && len(q.waiting) == cap(q.waiting) { // the places of those taken
-		q.waiting = append(q.waiting[:0], q.waiting[q.first:]...)
-		q.first = 0
+		n := copy(q.waiting, q.waiting[q.first:])
+		clear(q.waiting[n:])
+		q.waiting, q.first = q.waiting[:n], 0
 	}
 	q.waiting = append(q.waiting, v)
 	q.wake()

@@ -64,3 +64,34 @@ func TestAQueueGivesWhatWaitsWhenItsFeedCloses(t *testing.T) {
 		t.Error("a value of a feed that is closed")
 	}
 }
+
+// TestAQueueKeepsNothingThatWasTaken looks at all places of a queue that has moved its
+// values to the front: what was taken no longer counts, so nothing may hold it.
+func TestAQueueKeepsNothingThatWasTaken(t *testing.T) {
+	var f feed[[]byte]
+	q := f.follow(t.Context(), 100, followBudget{}, func(*[]byte) int64 { return 0 })
+	for i := range 1000 {
+		f.publish([]byte{byte(i)})
+		if i%4 == 0 {
+			continue // it falls behind, so that places are used again
+		}
+		if _, ok := q.next(t.Context()); !ok {
+			t.Fatal("it ended")
+		}
+		if len(q.waiting)-q.first > 50 {
+			for range 40 {
+				q.next(t.Context())
+			}
+		}
+		held := 0
+		for _, v := range q.waiting[:cap(q.waiting)] {
+			if v != nil {
+				held++
+			}
+		}
+		if held != len(q.waiting)-q.first {
+			t.Fatalf("after %d values it holds %d, of which %d wait", i+1, held, len(q.waiting)-q.first)
+		}
+	}
+	q.stop()
+}
