@@ -193,7 +193,7 @@ func (s *Server) joins(h handler) handler {
 	needs := s.needs(wire.RightJoin, h)
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if from, ok := wire.PeerOf(r.Context()); ok && s.isMember(from) {
-			return h(w, r)
+			return s.admitted(w, r, h)
 		}
 		return needs(w, r)
 	}

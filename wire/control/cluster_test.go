@@ -3,10 +3,14 @@ package control
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,8 +23,9 @@ import (
 
 // memoryEngine is an Engine of nodes in one process.
 type memoryEngine struct {
-	removed []identity.NodeID
-	voters  map[string]ClusterMember
+	removed  []identity.NodeID
+	admitted atomic.Int64
+	voters   map[string]ClusterMember
 }
 
 func (*memoryEngine) Name() string { return "test" }
@@ -33,6 +38,7 @@ func (e *memoryEngine) Peers(context.Context) (map[string]ClusterMember, error) 
 	return out, nil
 }
 func (e *memoryEngine) Admit(_ context.Context, n identity.NodeID, a Admission) (Admitted, error) {
+	e.admitted.Add(1)
 	return Admitted{Cluster: "test", Voter: true, Others: n.String() + "=" + a.Addr, Secret: make([]byte, 32), Voters: []string{}}, nil
 }
 func (e *memoryEngine) Remove(_ context.Context, n identity.NodeID) error {
@@ -218,5 +224,34 @@ func TestOnlyJoinLetsANodeIn(t *testing.T) {
 		if _, err := c.Cluster(ctx); rights&wire.RightRead == 0 && (!errors.As(err, &p) || p.Code != "denied") {
 			t.Errorf("with %v, asking how the cluster stands: got %v, want denied", rights, err)
 		}
+	}
+}
+
+// TestAMemberIsAdmittedOnceByItsKey has a member of the cluster ask to come in twice under
+// one idempotency key.
+func TestAMemberIsAdmittedOnceByItsKey(t *testing.T) {
+	mem := directory.NewMemory()
+	a, b := serveClustered(t, "a", mem), serveClustered(t, "b", mem)
+	eventually(t, func() error {
+		if !a.server.isMember(b.mesh.Self()) {
+			return errors.New("b is no member at a")
+		}
+		return nil
+	})
+
+	c := NewClient(b.mesh.HTTPTransport(a.mesh.Self()))
+	for range 2 {
+		body := must[io.Reader](t)(jsonBody(Admission{Cluster: "test", Addr: "127.0.0.1:1", Directory: directory.ProtocolVersion}))
+		var in Admitted
+		res, err := c.do(ctx, "POST", "cluster/members", body, http.Header{idempotencyHeader: {"once"}})
+		if err == nil {
+			err = errors.Join(json.NewDecoder(res).Decode(&in), res.Close())
+		}
+		if err != nil || !in.Voter {
+			t.Fatalf("got %+v, %v", in, err)
+		}
+	}
+	if n := a.engine.admitted.Load(); n != 1 {
+		t.Errorf("it was admitted %d times, want once", n)
 	}
 }
