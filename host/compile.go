@@ -222,16 +222,14 @@ func (r *Runtime) compiled(digest store.Digest) *sandbox.Module {
 // compile makes the module, stores it and keeps it.
 func (r *Runtime) compile(ctx context.Context, key flightKey, wasm []byte) (*sandbox.Module, error) {
 	m, p, err := r.native(ctx, key, wasm)
-	if err == nil && r.compiled(key.digest) == nil {
-		err = r.makeImage(ctx, m, p)
-	} else if err == nil {
-		err = m.Close(ctx)
-	}
 	if err != nil {
 		return nil, err
 	}
 	if kept := r.compiled(key.digest); kept != nil { // under another limit, meanwhile
-		return kept, nil
+		return kept, m.Close(ctx)
+	}
+	if err := r.makeImage(ctx, m, p); err != nil {
+		return nil, err
 	}
 	if r.store != nil {
 		if err := r.store.PutModule(key.digest, wasm); err != nil {
