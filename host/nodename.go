@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -30,7 +29,7 @@ func ValidNodeName(s string) error {
 	if strings.EqualFold(s, "all") {
 		return fmt.Errorf("%w: %q means every node", ErrBadName, s)
 	}
-	if _, err := hex.DecodeString(s); err == nil && (len(s) == 16 || len(s) == 64) {
+	if LooksLikeID(s) {
 		return fmt.Errorf("%w: %q has the form of an id", ErrBadName, s)
 	}
 	return nil

@@ -16,13 +16,14 @@ import (
 // ErrPeerName says that a peer cannot have the name that it gives itself.
 var ErrPeerName = errors.New("the node is listed without a name")
 
-// reservedNames stand for something else where a node is named.
-var reservedNames = map[string]bool{"all": true, "none": true, "self": true}
+// reservedNames stand for something else where a node is named, beside those that no
+// node can have (host.ValidNodeName).
+var reservedNames = map[string]bool{"none": true, "self": true}
 
 // checkPeerName returns why a peer of that key is not listed under a name: it is none, or
 // another node's.
 func (m *Mesh) checkPeerName(key identity.EntityID, name string) error {
-	if err := host.ValidDaemonName(name); err != nil { // the same grammar; nothing that may be an id
+	if err := host.ValidNodeName(name); err != nil {
 		return fmt.Errorf("%w: %w", ErrPeerName, err)
 	}
 	if reservedNames[name] {

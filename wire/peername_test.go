@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,7 +66,7 @@ func TestNamesThatAreNotTaken(t *testing.T) {
 	a := newMesh(t, Config{Name: "a"})
 	first := newMesh(t, Config{Name: "b"})
 	joinWith(t, first, a, RightsAll)
-	for _, name := range []string{"a", "b", "all", "none", first.Self().String(), first.config.Identity.ID().String(), "0123456789abcdef", "a/b", "..", "a b", "\x1b]0;x\a", "é"} {
+	for _, name := range []string{"a", "b", "all", "All", "none", first.Self().String(), first.config.Identity.ID().String(), "0123456789abcdef", "a/b", "..", "a b", "\x1b]0;x\a", "é"} {
 		m := newMesh(t, Config{Name: name})
 		joinWith(t, m, a, 0)
 		p, err := a.FindPeer(m.Self().String())
@@ -75,6 +76,21 @@ func TestNamesThatAreNotTaken(t *testing.T) {
 	}
 	if p, err := a.FindPeer("b"); err != nil || p.ID != first.Self() {
 		t.Errorf("the first b: %+v, %v", p, err)
+	}
+}
+
+// TestTheNameOfANodeIsOneOfAPeer has nodes join under names that serve --name takes.
+func TestTheNameOfANodeIsOneOfAPeer(t *testing.T) {
+	a := newMesh(t, Config{Name: "a"})
+	for _, name := range []string{"10.0.0.1", strings.Repeat("rack-7.", 9) + "example.org", strings.Repeat("n", host.MaxNodeName)} {
+		if err := host.ValidNodeName(name); err != nil {
+			t.Fatal(err)
+		}
+		m := newMesh(t, Config{Name: name})
+		joinWith(t, m, a, 0)
+		if p, err := a.FindPeer(name); err != nil || p.ID != m.Self() {
+			t.Errorf("a node of a name of %d bytes: %+v, %v", len(name), p, err)
+		}
 	}
 }
 
