@@ -31,21 +31,6 @@ func (b *Budget) TakeHold(n int64) *Hold {
 	return &Hold{of: b, n: n}
 }
 
-// Grow takes n bytes more, as Budget.Acquire.
-func (h *Hold) Grow(ctx context.Context, n int64) error {
-	if err := h.of.Acquire(ctx, n); err != nil {
-		return err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.done {
-		h.of.Release(n)
-		return nil
-	}
-	h.n += n
-	return nil
-}
-
 // Set makes the hold one of n bytes: what is reserved beyond them is given back,
 // and what it lacks is counted (Budget.Add).
 func (h *Hold) Set(n int64) {

@@ -1,9 +1,6 @@
 package budget
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // Pool is the budget of one purpose: the node's, and below it one for each caller.
 type Pool struct {
@@ -18,14 +15,6 @@ func NewPool(name string, node, caller int64) *Pool {
 	return &Pool{node: b, callers: NewShares[string](b, "caller", caller)}
 }
 
-// Node returns the budget of the whole node; nil of a nil pool.
-func (p *Pool) Node() *Budget {
-	if p == nil {
-		return nil
-	}
-	return p.node
-}
-
 // Of returns the budget of the caller that the context names (WithCaller), and what
 // to call once everything that was acquired from it is released. What the node does
 // of its own accord counts as one caller.
@@ -33,7 +22,7 @@ func (p *Pool) Of(ctx context.Context) (*Budget, func()) {
 	if p == nil {
 		return nil, func() {}
 	}
-	return p.callers.Of(CallerOf(ctx))
+	return p.callers.Of(callerOf(ctx))
 }
 
 // Use returns what the pool holds. Waiting and Refused are those of the node and of
@@ -55,8 +44,8 @@ func WithCaller(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, callerKey{}, name)
 }
 
-// CallerOf returns the name that WithCaller gave; node where it gave none.
-func CallerOf(ctx context.Context) string {
+// callerOf returns the name that WithCaller gave; node where it gave none.
+func callerOf(ctx context.Context) string {
 	if name, ok := ctx.Value(callerKey{}).(string); ok {
 		return name
 	}
@@ -124,12 +113,5 @@ func NewSet(s Sizes) *Set {
 
 // Uses returns what each pool holds, by name.
 func (s *Set) Uses() []Use {
-	out := []Use{s.Answers.Use(), s.Early.Use(), s.Followers.Use(), s.Requests.Use(), s.Uploads.Use()}
-	slices.SortFunc(out, func(a, b Use) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
-	return out
+	return []Use{s.Answers.Use(), s.Early.Use(), s.Followers.Use(), s.Requests.Use(), s.Uploads.Use()}
 }
