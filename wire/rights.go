@@ -38,6 +38,9 @@ var ErrDenied = errors.New("the node was not granted that right")
 // ErrBadRights says that a text names no rights.
 var ErrBadRights = errors.New("rights are none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join")
 
+// rightsOfPeers is how many rights a peer can have: the first of rightNames.
+const rightsOfPeers = 6
+
 var rightNames = []string{"read", "operate", "migrate", "channels", "kinds", "join", 7: "the owner's own hand"} // by bit
 
 // String returns the rights' names with commas between; "all", which join may follow, or
@@ -72,7 +75,7 @@ next:
 			r |= RightsAll
 			continue
 		}
-		for bit, name := range rightNames[:6] {
+		for bit, name := range rightNames[:rightsOfPeers] {
 			if word == name && r&(1<<bit) == 0 {
 				r |= 1 << bit
 				continue next

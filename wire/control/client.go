@@ -488,7 +488,7 @@ func (c *Client) Restore(ctx context.Context, snapshot io.Reader, kind, name str
 // RestoreUnsigned is Restore of a snapshot that its daemon has not signed: the caller
 // answers for what is in it.
 func (c *Client) RestoreUnsigned(ctx context.Context, snapshot io.Reader, kind, name string, seed []byte) (out Daemon, err error) {
-	return c.restore(ctx, snapshot, url.Values{"kind": {kind}, "name": {name}, "unsigned": {"1"}}, seed)
+	return c.restore(ctx, snapshot, url.Values{"kind": {kind}, "name": {name}, "unsigned": {"true"}}, seed)
 }
 
 func (c *Client) restore(ctx context.Context, snapshot io.Reader, q url.Values, seed []byte) (out Daemon, err error) {

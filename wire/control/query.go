@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -143,7 +144,7 @@ func (p *parameter) check(value string) error {
 		if p.empty {
 			return nil
 		}
-		return fmt.Errorf("it is empty; leave it out where it says nothing")
+		return errors.New("it is empty; leave it out where it says nothing")
 	}
 	var err error
 	switch p.is {

@@ -49,18 +49,20 @@ const (
 
 // getTop answers with the daemons that use most, over an interval.
 func (s *Server) getTop(w http.ResponseWriter, r *http.Request) error {
-	interval, most := TopInterval, TopDaemons
-	var err error
-	if q := queryOf(r); q.has("interval") {
+	q, interval, most := queryOf(r), TopInterval, TopDaemons
+	if q.has("interval") {
+		var err error
 		if interval, err = time.ParseDuration(q.text("interval")); err != nil || interval < leastTopWait || interval > MaxTopInterval {
 			return fmt.Errorf("%w: interval: it is a duration from %v to %v", errBadRequest, leastTopWait, MaxTopInterval)
 		}
 	}
-	if q := queryOf(r); q.has("daemons") {
-		if most, err = strconv.Atoi(q.text("daemons")); err != nil || most < 1 || most > MaxTopDaemons {
+	if n, ok := q.number("daemons"); ok {
+		if n < 1 || n > MaxTopDaemons {
 			return fmt.Errorf("%w: daemons: it is a number from 1 to %d", errBadRequest, MaxTopDaemons)
 		}
+		most = int(n)
 	}
+
 	began, before := time.Now(), s.rt.Usages()
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
