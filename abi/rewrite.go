@@ -16,7 +16,7 @@ const (
 	PaceGlobal    = "__wasmhost_pace"  // mutable i32: how much that is paid for may still run before OutOfFuel is called
 	MeterModule   = "__wasmhost"       // imported: the module of OutOfFuel
 	StartFunction = "__wasmhost_start" // func(): the module's start function, where it was taken out
-	OutOfFuel     = "out"              // func(): called when one of the globals is below zero, and between pieces of BulkPiece; sets fuel and pace anew, or does not return
+	OutOfFuel     = "out"              // func(): called when one of the globals is below zero, and between pieces of BulkPiece; refills fuel and pace, or does not return
 	MaxDepth      = 1 << 16            // what DepthGlobal begins with, in frames of up to 8 locals
 	BulkPerFuel   = 16                 // bytes, or table elements, that a bulk instruction moves for one unit of fuel
 	BulkPiece     = 1 << 20            // bytes that a bulk instruction moves at most before OutOfFuel is called

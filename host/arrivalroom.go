@@ -34,8 +34,8 @@ func newArrivalRoom(l Limits) arrivalRoom {
 // snapshotSlack is by how much a snapshot may be larger than its state.
 const snapshotSlack = 16 << 20
 
-// grow counts bytes that came, or refuses them: BufferFull. One
-// stream at a time feeds an arrival.
+// grow counts n bytes that came, or refuses them: BufferFull. One stream at a time feeds
+// an arrival.
 func (in *incoming) grow(n int) error {
 	in.roomMu.Lock()
 	defer in.roomMu.Unlock()

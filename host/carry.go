@@ -81,8 +81,8 @@ func (r *Runtime) provenSender(ctx context.Context, from identity.NodeID, m *cha
 	if err != nil {
 		return err
 	}
-	// Whoever had the daemon once can sign that. What it says of its epoch holds where
-	// the node proves that it has the daemon.
+	// A node that had the daemon before can sign that, too. What it says of its epoch
+	// holds where the node proves that it has the daemon.
 	proven, err := r.Believe(ctx, m.From, from, 0)
 	if err == nil && proven.Node != from {
 		err = fmt.Errorf("%w: node %s has it", ErrUnproven, proven.Node)
@@ -97,12 +97,14 @@ func (r *Runtime) provenSender(ctx context.Context, from identity.NodeID, m *cha
 	return nil
 }
 
-// longestDebt is for how long who brings events waits here for the receiver's rate:
-// where that is longer, it comes again.
+// longestDebt is the longest that a node which brings events waits here for the
+// receiver's rate. Where it would wait longer, it is refused with channel.ErrBusy and tries
+// again.
 const longestDebt = 5 * time.Second
 
-// takeSent has a daemon of this node take what another sent, and returns how many are
-// durable. via is the peer that brings it; 0: none. A *lostError says that some of them were passed over.
+// takeSent has a daemon of this node take what another sent, and returns how many events
+// are durable. via is the peer that brings them; 0: none. A *lostError says that some of
+// them were passed over.
 func (r *Runtime) takeSent(ctx context.Context, via identity.NodeID, m *channel.Carry) (taken int, err error) {
 	var lost lostError
 	for err == nil && taken < len(m.Effects) {

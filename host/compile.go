@@ -270,7 +270,7 @@ func (r *Runtime) native(ctx context.Context, key flightKey, wasm []byte) (*sand
 	}
 	report := p.Report()
 	work := time.Duration(report.Shape().Work(report.Size))
-	p = nil // it is large, and who waits should not be
+	p = nil // it is large: a compile that waits for its place does not keep it
 	done, err := takeSlot(ctx, c.classes[classOf(work)])
 	if err != nil {
 		return nil, nil, err

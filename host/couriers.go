@@ -253,8 +253,8 @@ func (c *courier) settled(d *hosted, list []channel.Carriage, last channel.Carri
 	return nil
 }
 
-// tellLost tells the daemon that who was to have what it sent passed some of it over:
-// it has taken the rest of what came before.
+// tellLost notes in the daemon's log and in its count of lost events that the receiver
+// passed some of what it sent over.
 func (c *courier) tellLost(list []channel.Carriage, why error) {
 	d, err := c.rt.find(c.daemon)
 	if err != nil {

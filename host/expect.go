@@ -47,8 +47,8 @@ func (r *Runtime) expect(kind string, entity identity.EntityID, key *identity.Ke
 	return nil
 }
 
-// BindMigrationSource lets an expected daemon come from that node alone, whoever
-// else may move daemons here. From there it may come without its own signature, as one
+// BindMigrationSource lets an expected daemon come from that node alone, whichever nodes
+// may move other daemons here. From there it may come without its own signature, as one
 // does that has no private key. It may be said again. Of a daemon that is not
 // expected it is a *NotFoundError, of one that is bound to another node
 // ErrTargetKnown.

@@ -14,8 +14,8 @@ type emitted struct {
 	ticket *ticket
 }
 
-// tailBuffer is by how many outputs who tails a daemon may lag before it is cut; in
-// bytes, its budget says it.
+// tailBuffer is how many outputs may wait for one that tails a daemon before it is cut.
+// Its budget bounds their bytes.
 const tailBuffer = 4096
 
 // followOutputs begins to follow the daemon's outputs.

@@ -11,7 +11,7 @@ import (
 )
 
 // A key that does not travel with its daemon is either at the target already, which
-// the target proves before the source lets its own go, or stays at home.
+// the target proves before the source destroys its own, or stays at home.
 
 // holdsDomain separates the proof that a target has a key from every other signature.
 const holdsDomain = "wasmhost-holds-key-v1"

@@ -30,8 +30,8 @@ const (
 var ErrUnproven = errors.New("the node does not prove that it has the daemon")
 
 // Residence is the statement that a daemon is on a node: signed by the daemon's key,
-// and by the node's. Whoever had the daemon once has had its key. So it also carries
-// the receipts of the daemon's moves, which the nodes it left have signed.
+// and by the node's. Each node that had the daemon before has had its key, so it also
+// carries the receipts of the daemon's moves, which the nodes that it left have signed.
 type Residence struct {
 	_             struct{} `cbor:",toarray"`
 	Version       uint8

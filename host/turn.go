@@ -174,7 +174,7 @@ func (d *hosted) madeRoom() {
 	d.rt.alarms.see(d) // a timer may wait
 }
 
-// passedOver notes an event that failed with err, and that nobody will try again. It needs d.mu.
+// passedOver notes an event that failed with err and is not tried again. It needs d.mu.
 func (d *hosted) passedOver(ev *Event, err error) {
 	if ev.Kind == EventDirect {
 		return
@@ -196,8 +196,8 @@ func (e *lostError) Error() string {
 
 func (e *lostError) Unwrap() error { return channel.ErrPassedOver }
 
-// events returns of how many events the answer of a place says that they are lost,
-// at most so many as were brought.
+// lostOf returns how many events were passed over by the text of the receiving node's
+// answer, a lostError: from 1 to as many as were brought.
 func lostOf(err error, brought int) int {
 	n := 1
 	if _, scanErr := fmt.Sscanf(err.Error(), "%d events", &n); scanErr != nil {

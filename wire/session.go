@@ -258,7 +258,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	err = m.meet(s, theirs, key, purpose, func(known *TrustedPeer) (Rights, error) {
 		switch {
 		case purpose == purposeJoin:
-			return RightsAll, nil // whoever joins a node lets it operate; Grant narrows it
+			return RightsAll, nil // its operator chose the node that issued the token; Grant narrows it
 		case known == nil:
 			return 0, fmt.Errorf("%w: %s", ErrUntrusted, key)
 		}

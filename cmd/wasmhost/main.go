@@ -33,9 +33,8 @@ func run() int {
 	return execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
-// execute runs the command line until it has ended, or ctx has and the command does not
-// end for it.
-
+// execute runs the command line until it has ended, or until ctx has ended and the command
+// outlasts its grace. It returns the exit code.
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	f, ok := in.(*os.File)
 	a := &app{ctx: ctx, asks: ok && terminal(f), out: newPrintable(out), err: newPrintable(errOut), format: formatOf(args)}

@@ -21,8 +21,7 @@ const outlastFor = time.Minute
 var ErrOutcomeUnknown = errors.New("the request was begun, and its outcome is not known; it may have been carried out")
 
 // outlasting returns the request with a context that ends outlastFor after its client
-// closed the connection, or its side of it, or when its
-// caller's token does.
+// closed the connection, or its side of it, or when its caller's token ends.
 func outlasting(r *http.Request, who caller, now time.Time) (*http.Request, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	end := func() { cancel(context.Canceled) }

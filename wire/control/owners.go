@@ -42,8 +42,9 @@ type claim struct {
 }
 
 // askOwners asks the peers for the daemon that ref names, and returns what they have
-// proven. An answer about a daemon that ref does not name is left out. silent are those that did not say whether they have it. unproven is why a
-// claim does not count; nil: all do.
+// proven. An answer about a daemon that ref does not name is left out. silent are those
+// that did not say whether they have it. unproven is why a claim does not count; nil: all
+// do.
 func (s *Server) askOwners(ctx context.Context, ref host.Ref) (proven []claim, silent []identity.NodeID, unproven error) {
 	peers, err := s.owners()
 	if err != nil {

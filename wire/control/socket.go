@@ -27,9 +27,9 @@ var ErrOtherUser = errors.New("a process of another user")
 // maxSocketPath is what fits into a socket's address (unix(7)).
 const maxSocketPath = 107
 
-// ListenSocket opens the control socket: mode 0600, for its owner alone, and on Linux
-// whoever connects must be of that user, or root. What
-// a dead node left is replaced; a live one's is ErrSocketInUse.
+// ListenSocket opens the control socket: mode 0600, for its owner alone. On Linux a
+// process of another user than the owner and root is refused. What a dead node left is
+// replaced; a live one's is ErrSocketInUse.
 func ListenSocket(path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d", ErrSocketPath, path, len(path), maxSocketPath)

@@ -19,8 +19,8 @@ func zapTo(l *slog.Logger) *zap.Logger {
 	return zap.New(&slogCore{l: l})
 }
 
-// gRPC writes its errors to standard error, in a form of its own; whoever made the call
-// has them too.
+// gRPC writes its errors to standard error, in a form of its own. The caller is returned
+// them too.
 func init() { grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)) }
 
 // slogCore is a zapcore.Core over slog.

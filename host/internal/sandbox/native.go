@@ -77,7 +77,7 @@ func (p *Prepared) Load(ctx context.Context) (*Module, error) {
 	if err == nil {
 		return m, nil
 	}
-	// The file is damaged: it would be for ever.
+	// The file is damaged. Without it the module is compiled the next time.
 	return nil, errors.Join(ErrNotCached, removeAll(index, file))
 }
 
