@@ -32,7 +32,9 @@ daemons, whether it is being drained, and what this node may do there.`, Example
 			return a.printCapable(n)
 		}}
 	join := &cobra.Command{Use: "join TOKEN", Short: "Make this node and the one that printed the token trust each other", Long: `Make this node and the one that printed the token trust each other, as serve --join
-does at the start. - reads the token from standard input.`, Example: `  wasmhost --socket a.sock node token | wasmhost --socket b.sock node join -`,
+does at the start. - reads the token from standard input. This node gets there the
+rights of the token; the other gets all but join here, until "wasmhost node trust grant"
+says otherwise.`, Example: `  wasmhost --socket a.sock node token | wasmhost --socket b.sock node join -`,
 		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 			token, err := a.secret(args[0])
 			if err != nil {
