@@ -3,7 +3,7 @@ package canon
 import "testing"
 
 type shape interface{ kind() byte }
-type square struct{ side int }
+type square struct{}
 type circle struct{ radius int }
 type disc struct{ circle }
 
