@@ -15,7 +15,7 @@ type Shape struct {
 	MostLocals  int // parameters included
 	MostNesting int // blocks that are open at a time
 	MostLoops   int
-	MostBlocks  int // basic blocks: 1 for a block, 2 for a br_if, 3 for an if, 6 for a loop
+	MostBlocks  int // basic blocks: 1 for a block, 2 for a br_if, 3 for an if or a bulk instruction, 6 for a loop or memory.grow
 	MostTargets int // of a function's br_tables together
 	MostHeavy   int // instructions that become many: 1 for a load, store or call, 2 for a conversion that traps, 4 for an indirect call or a bulk instruction
 	MostValues  int // that a function's blocks, branches and calls pass on
@@ -115,6 +115,12 @@ func (b *bodyShape) see(p *parsed, in instr, raw []byte) {
 		b.heavy += 2
 	case op == opTableGet, op == opTableSet:
 		b.heavy += 2
+	case op == opMemoryGrow: // what is paid for it is six blocks
+		b.heavy += 4
+		b.blocks += 6
+	case op>>16 == 0xfc && op&0xffff >= 8: // bulk instructions, whose payment is three
+		b.heavy += 4
+		b.blocks += 3
 	case op>>16 == 0xfc:
 		b.heavy += 4
 	case op>>16 == 0xfd:

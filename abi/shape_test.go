@@ -193,3 +193,35 @@ func TestSpecSaysBounds(t *testing.T) {
 		t.Errorf("SPEC.md has %d bounds, there are %d", len(said), len(Bounds))
 	}
 }
+
+// What Rewrite adds to pay for an instruction counts as blocks: 32,000 memory.grow, 160
+// KB, took over two minutes to compile.
+func TestWhatIsPaidForCountsAsBlocks(t *testing.T) {
+	for name, one := range map[string]string{
+		"memory.grow": "\x41\x00\x40\x00\x1a",
+		"memory.fill": "\x41\x00\x41\x00\x41\x00\xfc\x0b\x00",
+		"memory.copy": "\x41\x00\x41\x00\x41\x00\xfc\x0a\x00\x00",
+	} {
+		wasm := daemonOf{body: manyTimes(one, 500)}.bytes()
+		counted, err := Measure(wasm)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		out, err := Rewrite(wasm, Options{})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		made, err := Measure(out.Wasm)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		added := made.MostBlocks - counted.MostBlocks // what is paid for is there still, and counts again
+		if counted.MostBlocks < 1500 || added > counted.MostBlocks+100 {
+			t.Errorf("%s: %d blocks are counted, and %d are added", name, counted.MostBlocks, added)
+		}
+	}
+	var r *Refusal
+	if _, err := Inspect(daemonOf{body: manyTimes("\x41\x00\x40\x00\x1a", 32_000)}.bytes(), Limits{Shape: true}); !errors.As(err, &r) || r.Code != RefusedBlocks {
+		t.Errorf("32,000 memory.grow: %v", err)
+	}
+}
