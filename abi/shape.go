@@ -17,7 +17,7 @@ type Shape struct {
 	MostLoops   int
 	MostBlocks  int // basic blocks: 1 for a block, 2 for a br_if, 3 for an if or a bulk instruction, 6 for a loop or memory.grow
 	MostTargets int // of a function's br_tables together
-	MostHeavy   int // instructions that become many: 1 for a load, store or call, 2 for a conversion that traps, 4 for an indirect call or a bulk instruction
+	MostHeavy   int // instructions that become many: 1 for a load, store or call, 2 for a conversion that traps, 4 for an indirect call, memory.grow or a bulk instruction
 	MostValues  int // that a function's blocks, branches and calls pass on
 	MostJoins   int // locals × basic blocks
 	MostChurn   int // locals × loops, each loop counted as often as it is nested
@@ -115,10 +115,10 @@ func (b *bodyShape) see(p *parsed, in instr, raw []byte) {
 		b.heavy += 2
 	case op == opTableGet, op == opTableSet:
 		b.heavy += 2
-	case op == opMemoryGrow: // what is paid for it is six blocks
+	case op == opMemoryGrow: // Rewrite pays for it in six blocks
 		b.heavy += 4
 		b.blocks += 6
-	case op>>16 == 0xfc && op&0xffff >= 8: // bulk instructions, whose payment is three
+	case op>>16 == 0xfc && op&0xffff >= 8: // a bulk instruction: Rewrite pays for it in three
 		b.heavy += 4
 		b.blocks += 3
 	case op>>16 == 0xfc:

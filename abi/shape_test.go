@@ -194,15 +194,17 @@ func TestSpecSaysBounds(t *testing.T) {
 	}
 }
 
-// What Rewrite adds to pay for an instruction counts as blocks: 32,000 memory.grow, 160
-// KB, took over two minutes to compile.
+// What Rewrite adds to pay for an instruction counts as blocks.
 func TestWhatIsPaidForCountsAsBlocks(t *testing.T) {
 	for name, one := range map[string]string{
 		"memory.grow": "\x41\x00\x40\x00\x1a",
 		"memory.fill": "\x41\x00\x41\x00\x41\x00\xfc\x0b\x00",
 		"memory.copy": "\x41\x00\x41\x00\x41\x00\xfc\x0a\x00\x00",
+		"table.fill":  "\x41\x00\xd0\x70\x41\x00\xfc\x11\x00",
+		"table.grow":  "\xd0\x70\x41\x00\xfc\x0f\x00\x1a",
+		"table.copy":  "\x41\x00\x41\x00\x41\x00\xfc\x0e\x00\x00",
 	} {
-		wasm := daemonOf{body: manyTimes(one, 500)}.bytes()
+		wasm := daemonOf{body: manyTimes(one, 500), sections: map[byte]string{4: "\x01\x70\x00\x01"}}.bytes()
 		counted, err := Measure(wasm)
 		if err != nil {
 			t.Fatal(name, err)

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"crypto/sha256"
 	"log/slog"
 	"os"
@@ -31,18 +30,7 @@ func images(t *testing.T) (n int) {
 // TestAModuleIsKeptOnce has a module compiled under two limits at a time: both get the
 // one that is kept, and nothing of the other is left.
 func TestAModuleIsKeptOnce(t *testing.T) {
-	r, err := New(t.Context(), Options{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := r.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
+	r := started(t, Options{Logger: slog.New(slog.DiscardHandler)})
 	wasm, err := os.ReadFile(filepath.Join("..", "testdata", "wasm", "c", "echo.wasm"))
 	if err != nil {
 		t.Fatal(err)

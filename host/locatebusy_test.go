@@ -15,21 +15,28 @@ func (quiet) Snapshot(*Call) ([]byte, error)          { return []byte{}, nil }
 func (quiet) Restore(*Call, []byte) error             { return nil }
 func (quiet) Process(*Call, []byte) ([][]byte, error) { return nil, nil }
 
-// TestWhoAsksWhereABusyDaemonIsGivesUp asks for a residence statement of a daemon that is
-// busy with an event, for as long as the asker waits.
-func TestWhoAsksWhereABusyDaemonIsGivesUp(t *testing.T) {
-	r, err := New(t.Context(), Options{})
+// started returns a runtime that has started, until the test ends.
+func started(t *testing.T, o Options) *Runtime {
+	t.Helper()
+	r, err := New(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Start(t.Context()); err != nil {
+	if err := r.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := r.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return r
+}
+
+// TestWhoAsksWhereABusyDaemonIsGivesUp asks for a residence statement of a daemon that is
+// busy with an event, for as long as the asker waits.
+func TestWhoAsksWhereABusyDaemonIsGivesUp(t *testing.T) {
+	r := started(t, Options{})
 	i, err := r.SpawnWithDaemon(t.Context(), SpawnRequest{Name: "busy"}, quiet{})
 	if err != nil {
 		t.Fatal(err)

@@ -143,6 +143,9 @@ func (m *Mesh) Introduce(key identity.EntityID, rights Rights) error {
 	if key.Node() == m.id {
 		return nil
 	}
+	m.trusting.Lock()
+	defer m.trusting.Unlock()
+
 	_, err := m.trusted(key.Node())
 	if !errors.Is(err, host.ErrUnknownNode) {
 		return err
@@ -159,6 +162,9 @@ func (m *Mesh) Met(key identity.EntityID, name, addr string) error {
 	if key.Node() == m.id {
 		return nil
 	}
+	m.trusting.Lock()
+	defer m.trusting.Unlock()
+
 	p, err := m.trusted(key.Node())
 	if err != nil {
 		return err

@@ -86,3 +86,62 @@ func TestAHelloHeldBackUndoesNothing(t *testing.T) {
 		t.Errorf("after its hello the peer is trusted again: %+v, %v", p, err)
 	}
 }
+
+// lockedTrust is a trust store that sees whether the mesh holds trusting at each change.
+type lockedTrust struct {
+	memoryTrust
+	m       *Mesh
+	changes int
+	loose   []string // changes without it
+}
+
+func (l *lockedTrust) Put(p TrustedPeer) error {
+	l.see("Put of " + p.Name)
+	return l.memoryTrust.Put(p)
+}
+
+func (l *lockedTrust) Delete(key identity.EntityID) error {
+	l.see("Delete")
+	return l.memoryTrust.Delete(key)
+}
+
+func (l *lockedTrust) see(what string) {
+	l.changes++
+	if l.m.trusting.TryLock() {
+		l.m.trusting.Unlock()
+		l.loose = append(l.loose, what)
+	}
+}
+
+// TestTrustIsChangedByOneAtATime has the trusted nodes changed in every way: a change that
+// is made of what was read before another's change would undo that.
+func TestTrustIsChangedByOneAtATime(t *testing.T) {
+	trust := &lockedTrust{}
+	a, key := newMesh(t, Config{Name: "a", Trust: trust}), someKey(t)
+	trust.m = a
+	for what, change := range map[string]func() error{
+		"introduced": func() error { return a.Introduce(key.ID(), RightRead) },
+		"met":        func() error { return a.Met(key.ID(), "far", "127.0.0.1:9") },
+		"granted":    func() error { return a.Grant(key.ID(), RightOperate) },
+		"forgotten":  func() error { return a.Forget(key.ID()) },
+	} {
+		if err := trust.memoryTrust.Put(TrustedPeer{Key: key.ID(), Name: "near"}); what != "introduced" && err != nil {
+			t.Fatal(err)
+		} else if what == "introduced" {
+			if err := trust.memoryTrust.Delete(key.ID()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := trust.changes
+		if err := change(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if trust.changes != before+1 {
+			t.Errorf("%s: %d changes", what, trust.changes-before)
+		}
+	}
+	joinWith(t, newMesh(t, Config{}), a, 0)
+	if trust.changes < 5 || len(trust.loose) > 0 {
+		t.Errorf("of %d changes %v were made beside others", trust.changes, trust.loose)
+	}
+}

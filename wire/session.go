@@ -169,9 +169,9 @@ func linger(ctx context.Context, conn *quic.Conn) error {
 
 // meet makes s the session with the peer that said h, if rights returns which rights it
 // has from now on. known is the peer as it is trusted at this moment; nil: it is not.
-// Whatever the operator changes while a peer takes its time with its hello holds: nobody
-// changes the trusted nodes until meet returns. Errors: those of rights and of the trust
-// store.
+// meet reads the peer after its hello has come and holds trusting until it has the session:
+// a Grant or Forget that came before the hello holds. Errors: those of rights and of the
+// trust store.
 func (m *Mesh) meet(s *session, h *hello, key identity.EntityID, purpose byte, rights func(known *TrustedPeer) (Rights, error)) error {
 	m.trusting.Lock()
 	defer m.trusting.Unlock()

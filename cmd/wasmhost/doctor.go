@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,9 +42,7 @@ runs on any of these machines.`,
 		Args:    exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			list := append(examine(), examineData(c.Flag("data").Value.String())...)
-			if n, err := a.client().Node(c.Context()); err == nil { // else no node is to be looked at
-				list = append(list, examineBudgets(n.Budgets)...)
-			}
+			list = append(list, a.examineNode(c.Context())...)
 			return printList(a, list, "CHECK\tOK\tFOUND\tCOSTS\tMEND", func(f finding) string {
 				return fmt.Sprintf("%s\t%t\t%s\t%s\t%s", f.Check, f.OK, f.Found, f.Costs, f.Mend)
 			}, func(f finding) string { return f.Check })
@@ -74,6 +73,21 @@ func examine() []finding {
 		mappings.Mend = "sysctl -w vm.max_map_count=262144"
 	}
 	return []finding{memories, notes, mappings, udp("rmem"), udp("wmem"), openFiles(), clockSource(), examineCompiler()}
+}
+
+// examineNode looks at the node that answers. None does where none runs, which is well.
+func (a *app) examineNode(ctx context.Context) []finding {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	n, err := a.client().Node(ctx)
+	switch {
+	case errors.Is(err, control.ErrNoNode):
+		return nil
+	case err != nil:
+		return []finding{{Check: "node", Found: "it cannot be asked: " + err.Error(), Costs: "what it uses of its bounds is not known",
+			Mend: "wasmhost node ls, whose error says what to do"}}
+	}
+	return examineBudgets(n.Budgets)
 }
 
 // examineBudgets looks at what a node uses of its bounds.

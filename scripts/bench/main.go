@@ -73,6 +73,10 @@ func main() {
 		}
 		return
 	}
+	if *rounds < 1 {
+		fmt.Fprintf(os.Stderr, "bench: -rounds is %d, not 1 or more\n", *rounds)
+		os.Exit(2)
+	}
 	if *commit != "" {
 		if err := against(*root, *commit, *benchmark, *rounds); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: against: %v\n", err)
