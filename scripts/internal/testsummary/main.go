@@ -1,6 +1,6 @@
 // Command testsummary reads the output of go test -json and prints a line for
-// each package, all that failed tests said, and how many passed, failed and
-// were skipped. It fails when a test failed or none ran.
+// each package, all that tests said that failed or did not end, and how many passed,
+// failed and were skipped. It fails when a test failed or none ran.
 package main
 
 import (
@@ -31,6 +31,7 @@ func main() {
 
 func summarise(r io.Reader, w io.Writer) (passed, failed int, err error) {
 	said := make(map[string][]string)
+	running := make(map[string]string) // tests that have not ended, and their packages
 	var bad []string
 	skipped := 0
 	in := bufio.NewScanner(r)
@@ -43,6 +44,8 @@ func summarise(r io.Reader, w io.Writer) (passed, failed int, err error) {
 		}
 		key := e.Package + " " + e.Test
 		switch e.Action {
+		case "run":
+			running[key] = e.Package
 		case "output":
 			said[key] = append(said[key], e.Output)
 		case "build-output":
@@ -53,9 +56,15 @@ func summarise(r io.Reader, w io.Writer) (passed, failed int, err error) {
 				if e.Action == "fail" {
 					failed++ // a package that did not build, or died
 					bad = append(bad, key)
+					for test, pkg := range running { // it died in one of these, which has the stacks
+						if pkg == e.Package {
+							bad = append(bad, test)
+						}
+					}
 				}
 				continue
 			}
+			delete(running, key)
 			switch e.Action {
 			case "pass":
 				passed++
