@@ -225,33 +225,40 @@ func (c *DirectoryClient) ask(ctx context.Context, r *directory.Request) (*direc
 			return a, err
 		}
 		c.failed(id)
-		if changes {
+		if changes && s.cut == nil {
 			break
 		}
 	}
 	return nil, c.because(ctx, err)
 }
 
+// directoryRequest is an encoded request.
+type directoryRequest []byte
+
 // directoryStream is a request that was sent.
 type directoryStream struct {
 	*quic.Stream
 	at   identity.NodeID
 	stop func() bool
+	cut  error // why the request did not go out whole: a node may answer before it has read it
 }
 
-func (c *DirectoryClient) open(ctx context.Context, id identity.NodeID, request []byte) (*directoryStream, error) {
+func (c *DirectoryClient) open(ctx context.Context, id identity.NodeID, request directoryRequest) (*directoryStream, error) {
 	s, err := c.mesh.open(ctx, id, purposeDirectory)
 	if err != nil {
 		c.failed(id)
 		return nil, err
 	}
+	return request.writeTo(ctx, s, id), nil
+}
+
+// writeTo sends the request on s, a new stream to node id.
+func (r directoryRequest) writeTo(ctx context.Context, s *quic.Stream, id identity.NodeID) *directoryStream {
 	out := &directoryStream{Stream: s, at: id, stop: context.AfterFunc(ctx, func() { cut(s) })}
-	if err := errors.Join(canon.WriteFrame(s, request), s.Close()); err != nil {
-		out.close()
-		c.failed(id)
-		return nil, fmt.Errorf("asking node %s: %w", id, err)
+	if out.cut = canon.WriteFrame(s, r); out.cut == nil {
+		_ = s.Close() // fails where the node has read what it wants, and says so
 	}
-	return out, nil
+	return out
 }
 
 func (s *directoryStream) read() (*directory.Answer, error) {
@@ -262,7 +269,7 @@ func (s *directoryStream) read() (*directory.Answer, error) {
 	if e := (*quic.StreamError)(nil); errors.As(err, &e) && e.Remote && e.ErrorCode == codeAborted {
 		return nil, fmt.Errorf("%w: node %s answers none of this version's requests, or was stopped", directory.ErrVersion, s.at)
 	}
-	return nil, fmt.Errorf("%w: node %s: %w", directory.ErrEngine, s.at, err)
+	return nil, fmt.Errorf("%w: node %s: %w", directory.ErrEngine, s.at, errors.Join(s.cut, err))
 }
 
 // close ends both directions.
