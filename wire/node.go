@@ -236,21 +236,7 @@ func (t *taking) next(ctx context.Context, r *bufio.Reader, to identity.EntityID
 
 func writeAnswers(ctx context.Context, w *bufio.Writer, answers <-chan answer) error {
 	for a := range answers {
-		var res host.Result
-		err := a.err
-		if a.pending != nil {
-			select {
-			case <-a.pending.Ready():
-			default:
-				if err := w.Flush(); err != nil {
-					return err
-				}
-			}
-			res, err = a.pending.Wait(ctx)
-		}
-		err = writeItem(w, replyOf(res, err))
-		a.release()
-		if err != nil {
+		if err := a.writeTo(ctx, w); err != nil {
 			return err
 		}
 		if len(answers) == 0 {
@@ -260,4 +246,23 @@ func writeAnswers(ctx context.Context, w *bufio.Writer, answers <-chan answer) e
 		}
 	}
 	return w.Flush()
+}
+
+// writeTo waits for the answer, after a flush of those before it, writes it, and releases
+// it in any case.
+func (a *answer) writeTo(ctx context.Context, w *bufio.Writer) error {
+	defer a.release()
+	var res host.Result
+	err := a.err
+	if a.pending != nil {
+		select {
+		case <-a.pending.Ready():
+		default:
+			if err := w.Flush(); err != nil {
+				return err
+			}
+		}
+		res, err = a.pending.Wait(ctx)
+	}
+	return writeItem(w, replyOf(res, err))
 }

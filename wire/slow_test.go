@@ -23,13 +23,15 @@ func (loud) Requirements() host.Requirements      { return host.Requirements{} }
 func (loud) Snapshot(*host.Call) ([]byte, error)  { return nil, nil }
 func (loud) Restore(_ *host.Call, _ []byte) error { return nil }
 
+func newLoud(context.Context, host.Env) (host.Daemon, error) { return loud{}, nil }
+
 // A peer that sends and never reads makes the node hold no more than its budget:
 // further events are not processed, and those of others are. Once it reads, every
 // answer comes, once and in order.
 func TestAPeerThatReadsNothingIsHeldBack(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b")
 	join(t, a.mesh, b.mesh)
-	if err := a.rt.RegisterFactory("loud", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return loud{}, nil })); err != nil {
+	if err := a.rt.RegisterFactory("loud", host.FactoryFunc(newLoud)); err != nil {
 		t.Fatal(err)
 	}
 	var ids [2]identity.EntityID
@@ -108,7 +110,7 @@ func TestAPeerThatReadsNothingIsHeldBack(t *testing.T) {
 func TestAPeerThatLeavesHoldsNothing(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b")
 	join(t, a.mesh, b.mesh)
-	if err := a.rt.RegisterFactory("loud", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return loud{}, nil })); err != nil {
+	if err := a.rt.RegisterFactory("loud", host.FactoryFunc(newLoud)); err != nil {
 		t.Fatal(err)
 	}
 	d, err := a.rt.Spawn(ctx, host.SpawnRequest{Kind: "loud"})

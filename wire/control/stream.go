@@ -61,13 +61,7 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 	out := bufio.NewWriterSize(writes.Writer(w), 64<<10)
 	flush := func() error { return errors.Join(out.Flush(), writes.Do(rc.Flush)) }
 	for t := range tickets {
-		if !t.ready() { // let the client have what is answered before waiting
-			if err := flush(); err != nil {
-				break
-			}
-		}
-		err := json.NewEncoder(out).Encode(t.wait(ctx))
-		t.release()
+		err := t.writeTo(ctx, out, flush)
 		if err == nil && len(tickets) == 0 {
 			err = flush()
 		}
@@ -98,6 +92,18 @@ func (t sentTicket) release() {
 	if t.ticket != nil {
 		t.ticket.Release()
 	}
+}
+
+// writeTo waits for the answer, after a flush of those before it, writes it, and releases
+// it in any case.
+func (t sentTicket) writeTo(ctx context.Context, out io.Writer, flush func() error) error {
+	defer t.release()
+	if !t.ready() {
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	return json.NewEncoder(out).Encode(t.wait(ctx))
 }
 
 func (t sentTicket) ready() bool {
