@@ -17,7 +17,8 @@ func (a *app) upgrade() *cobra.Command {
 		Use:   "upgrade DAEMON --to VERSION | --rollback",
 		Short: "Give a daemon another version of its code, with its state",
 		Long: `Give a daemon another version of its code: a module by its whole
-digest, or "latest" for what its kind is now. The state goes through the hooks
+digest, or "latest" for what its kind is now on the node that is asked; the
+daemon's node takes the module from it, if it may push kinds there. The state goes through the hooks
 of both versions (wasmhost_snapshot, wasmhost_restore); identity, chain and
 waiting events stay, and the chain records the change. Where it cannot work the
 daemon goes on with the code that it had.`,

@@ -301,6 +301,12 @@ func (c *Client) PullKind(ctx context.Context, name string) (io.ReadCloser, erro
 	return c.do(ctx, "GET", "kinds/"+segment(name)+"/module", nil, nil)
 }
 
+// PullModule is PullKind of a module of that digest, which may have been the kind's
+// before.
+func (c *Client) PullModule(ctx context.Context, kind string, digest [32]byte) (io.ReadCloser, error) {
+	return c.do(ctx, "GET", "kinds/"+segment(kind)+"/module?digest="+hex.EncodeToString(digest[:]), nil, nil)
+}
+
 // RemoveKind forgets a kind, and returns what it was.
 func (c *Client) RemoveKind(ctx context.Context, name string) (out Kind, err error) {
 	return out, c.call(ctx, "DELETE", "kinds/"+segment(name), nil, &out)

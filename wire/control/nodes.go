@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"wasmhost/host"
-	"wasmhost/host/store"
 	"wasmhost/wire"
 )
 
@@ -269,11 +268,15 @@ func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var digest store.Digest
-	if k.Digest == "" {
+	named := k.Digest
+	if text := queryOf(r).text("digest"); text != "" {
+		named = text
+	}
+	if named == "" {
 		return fmt.Errorf("%w: kind %q is native", host.ErrModuleNotFound, k.Name)
 	}
-	if err := hexInto(digest[:], k.Digest); err != nil {
+	digest, err := s.rt.ModuleNamed(k.Name, named)
+	if err != nil {
 		return err
 	}
 	wasm, err := s.rt.Module(r.Context(), digest)

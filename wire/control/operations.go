@@ -66,8 +66,9 @@ var operations = map[string]operation{
 	"GET /v1/kinds/{kind}": {summary: "One kind, with the report on its module.", scope: ScopeRead, answer: Kind{}},
 	"PUT /v1/kinds/{kind}": {summary: "Make a module a kind. Headers Wasmhost-Signature may hold signatures of it.", bytes: "application/wasm", limit: maxModule, answer: Kind{},
 		query: []parameter{{name: "limit", is: "string", what: "NAME=VALUE, a limit of the kind's daemons; may stand several times.", many: true}, {name: "to", is: "string", what: "A node that is to have it as well, or all; may stand several times.", many: true}}},
-	"DELETE /v1/kinds/{kind}":     {summary: "Forget a kind that has no daemons.", answer: Kind{}},
-	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm"},
+	"DELETE /v1/kinds/{kind}": {summary: "Forget a kind that has no daemons.", answer: Kind{}},
+	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm",
+		query: []parameter{{name: "digest", is: "string", what: "Another module that the node has, such as the kind's before; in hexadecimal."}}},
 
 	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too, and those that left."})},
 	"POST /v1/daemons": {summary: "Spawn a daemon.", body: Spawn{}, answer: Daemon{}},

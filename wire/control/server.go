@@ -133,7 +133,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons/{ref}/stop":    s.needs(wire.RightOperate, s.atOwner(s.postStop)),
 		"POST /v1/daemons/{ref}/start":   s.needs(wire.RightOperate, s.atOwner(s.postStart)),
 		"POST /v1/daemons/{ref}/mend":    s.needs(wire.RightOperate, s.atOwner(s.postMend)),
-		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.atOwner(s.postUpgrade)),
+		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.namingModule(s.atOwner(s.postUpgrade))),
 		"POST /v1/daemons/{ref}/fork":    s.needs(wire.RightOperate, s.atOwner(s.postFork)),
 
 		"GET /v1/daemons/{ref}/quarantine":                s.needs(wire.RightRead, s.atOwner(s.getQuarantine)),

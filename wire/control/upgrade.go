@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -14,7 +15,7 @@ import (
 
 // Upgrade asks that a daemon go over to another version of its code.
 type Upgrade struct {
-	To       string `json:"to,omitempty"` // the module's whole digest, or "latest": the kind's own
+	To       string `json:"to,omitempty"` // the module's whole digest, or "latest": the kind's own on the node that is asked
 	Rollback bool   `json:"rollback,omitempty"`
 }
 
@@ -53,6 +54,9 @@ func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	digest, err := s.rt.ModuleNamed(now.Kind, req.To)
+	if errors.Is(err, host.ErrModuleNotFound) && hexInto(digest[:], req.To) == nil {
+		err = s.takeModule(r.Context(), now.Kind, digest)
+	}
 	if err != nil {
 		return err
 	}
