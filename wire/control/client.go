@@ -249,6 +249,15 @@ func (c *Client) Join(ctx context.Context, token string) (out Node, err error) {
 	return out, c.call(ctx, "POST", "join", body, &out)
 }
 
+// JoinWith is Join that grants only these rights to the node that issued the token.
+func (c *Client) JoinWith(ctx context.Context, token, rights string) (out Node, err error) {
+	body, err := jsonBody(Token{Token: token})
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "join?rights="+url.QueryEscape(rights), body, &out)
+}
+
 // Grant sets what a trusted node may do.
 func (c *Client) Grant(ctx context.Context, node, rights string) (out Node, err error) {
 	return out, c.call(ctx, "PUT", "trust/"+segment(node)+"?rights="+url.QueryEscape(rights), nil, &out)

@@ -72,7 +72,17 @@ func (s *Server) postJoin(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &t); err != nil {
 		return err
 	}
-	id, err := s.mesh.Join(r.Context(), t.Token)
+	grants := wire.RightsAll
+	if queryOf(r).has("rights") {
+		var err error
+		if grants, err = rightsOf(r); err != nil {
+			return err
+		}
+		if grants&^wire.RightsAll != 0 {
+			return fmt.Errorf("%w: the right join is granted to nodes that are to come, not to the one that is joined", errBadRequest)
+		}
+	}
+	id, err := s.mesh.JoinWith(r.Context(), t.Token, grants)
 	if err != nil {
 		return err
 	}

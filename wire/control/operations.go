@@ -46,7 +46,8 @@ var operations = map[string]operation{
 	"DELETE /v1/nodes/{node}/drain": {summary: "End a drain: the node takes daemons again.", scope: ScopeOperate, answer: Node{}},
 	"POST /v1/token": {summary: "Issue a token by which another node joins this one.", answer: Token{},
 		query: []parameter{{name: "ttl", is: "string", what: "How long it is good, such as 1h; absent: an hour."}, {name: "rights", is: "string", what: "Needed: none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join."}}},
-	"POST /v1/join":           {summary: "Join the node that issued a token.", body: Token{}, answer: Node{}},
+	"POST /v1/join": {summary: "Join the node that issued a token.", body: Token{}, answer: Node{},
+		query: []parameter{{name: "rights", is: "string", what: "What that node may do here: none, or some of all,read,operate,migrate,channels,kinds; absent: all."}}},
 	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{name: "rights", is: "string", what: "Needed: none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join."}}},
 	"DELETE /v1/trust/{node}": {summary: "Trust a node no more.", answer: Node{}},
 
