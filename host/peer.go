@@ -16,7 +16,8 @@ type Mesh interface {
 	Peer(id identity.NodeID) (Peer, error)
 
 	// Handle installs h as the answerer of what peers start; nil removes it.
-	// Without a handler the mesh answers ComputeNotSupported.
+	// Without a handler the mesh answers migration.NotReady and channel.ErrNotReady:
+	// its node starts, or ends.
 	Handle(h Handler)
 }
 
