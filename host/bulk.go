@@ -107,7 +107,7 @@ type mover interface {
 func (s *sourceWalk) capture() error {
 	if s.d.module != nil {
 		var err error
-		if s.module, err = s.m.rt.Module(s.ctx, store.Digest(s.d.module)); err != nil && s.m.rt.store != nil {
+		if s.module, err = s.m.rt.Module(s.ctx, store.Digest(s.d.module)); err != nil {
 			return err
 		}
 	}

@@ -216,6 +216,13 @@ func (m *Mesh) Handle(h host.Handler) {
 	}
 }
 
+// Handled implements host.Mesh.
+func (m *Mesh) Handled() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.handler != nil
+}
+
 // PeerInfo is what is known of a trusted node.
 type PeerInfo struct {
 	ID        identity.NodeID
