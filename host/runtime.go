@@ -103,6 +103,7 @@ type Runtime struct {
 	cpEvery    uint64
 	life       atomic.Int32
 	handling   atomic.Bool // it is, or was, the mesh's handler
+	hurry      atomic.Bool // events that modules still process are to end
 	notReady   atomic.Bool // SimulateNotReady
 	draining   atomic.Bool
 	refused    atomic.Int32 // how many of accused are not pardoned
@@ -283,10 +284,16 @@ func (r *Runtime) Start(ctx context.Context) error {
 	return nil
 }
 
+// lastEvents is how long events that are being processed may go on after Shutdown has
+// begun. One of a module is then ended, without a trace.
+const lastEvents = time.Second
+
 // Shutdown takes no more events, lets migrations that can still fail fail,
 // stores every daemon's state and frees everything. Neither mesh nor store is
-// closed. A second Shutdown does nothing. ctx bounds the waiting for work in
-// progress: a daemon that is still processing then is left as it is.
+// closed. A second Shutdown does nothing. Events that wait for their daemon end with
+// ErrShuttingDown, and after a second so does one that a module still processes. ctx
+// bounds the waiting for work in progress: a daemon of native code that is still
+// processing then is left as it is.
 func (r *Runtime) Shutdown(ctx context.Context) error {
 	r.mu.Lock() // startWork counts under this lock: who was counted before is waited for below
 	was := r.life.Swap(lifeShuttingDown)
@@ -298,6 +305,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 		r.mesh.Handle(nil)
 	}
 	r.cancel()
+	defer time.AfterFunc(lastEvents, func() { r.hurry.Store(true) }).Stop()
 	done := make(chan struct{})
 	go func() {
 		r.work.Wait()
