@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/backoff"
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
@@ -45,13 +46,14 @@ type courier struct {
 
 // Bounds of couriers.
 const (
-	courierFirst   = 50 * time.Millisecond
-	courierMost    = 5 * time.Second
 	courierLost    = time.Minute // after which what has no place to go to is given up
 	courierBytes   = 1 << 20     // brought together
 	courierPatient = 30 * time.Second
 	mostFound      = 1 << 16
 )
+
+// courierRetry spaces the tries to bring what a daemon sent.
+var courierRetry = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Second}
 
 func newCouriers(r *Runtime) *couriers {
 	return &couriers{rt: r, all: make(map[route]*courier), found: make(map[identity.EntityID]identity.NodeID)}
@@ -95,7 +97,7 @@ func (c *couriers) reason(id identity.EntityID, p effect.Place) string {
 // run brings what there is until there is nothing.
 func (c *courier) run(ctx context.Context) {
 	defer c.hangUp()
-	wait := courierFirst
+	tries := courierRetry.Start()
 	for ctx.Err() == nil {
 		list, ok := c.next(ctx)
 		if !ok {
@@ -114,12 +116,13 @@ func (c *courier) run(ctx context.Context) {
 			c.tellLost(list, err)
 		}
 		if err == nil {
-			wait = courierFirst
+			tries.Reset()
 			continue
 		}
 		c.hangUp()
-		pause(ctx, wait)
-		wait = min(2*wait, courierMost)
+		if tries.Wait(ctx, nil) != nil {
+			break
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +139,7 @@ func (c *courier) hangUp() {
 // next returns what is to be brought now, once it is durable; false where there is
 // nothing, and the courier ends.
 func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
-	for wait := courierFirst; ; wait = min(2*wait, courierMost) {
+	for tries := courierRetry.Start(); ; {
 		d, err := c.rt.find(c.daemon)
 		if err == nil {
 			err = fair.Sleep(ctx, d.owes())
@@ -160,7 +163,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 			})
 		}
 		switch {
-		case err != nil && (gone(err) || !pause(ctx, wait)):
+		case err != nil && (gone(err) || tries.Wait(ctx, nil) != nil):
 			return nil, c.later(err)
 		case err != nil:
 			continue
@@ -168,7 +171,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 			return nil, false
 		}
 		if err := last.wait(ctx); err != nil {
-			if !pause(ctx, wait) {
+			if tries.Wait(ctx, nil) != nil {
 				return nil, c.later(err)
 			}
 			continue // the daemon goes back to what is stored
@@ -185,18 +188,6 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 func gone(err error) bool {
 	var moved *MovedError
 	return errors.As(err, &moved) || errors.Is(err, ErrHalted) || final(err)
-}
-
-// pause returns false where ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // later ends the courier: the daemon is not here, or takes no events. Whoever

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/budget"
+	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -320,6 +321,9 @@ func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 				d.work.time.Add(int64(took) * SampledEvents)
 			}
 		}
+	}
+	if errors.Is(err, sandbox.ErrStopped) {
+		return fmt.Errorf("%w: the event was not applied", ErrShuttingDown)
 	}
 	if err != nil {
 		*p, err = d.failed(ev, at, err)

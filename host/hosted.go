@@ -181,7 +181,11 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 		if err := lock(ctx); err != nil {
 			return err
 		}
-		if err := d.wake(ctx); err != nil {
+		err := d.rt.open() // those that wait for a long event are told so in turn
+		if err == nil {
+			err = d.wake(ctx)
+		}
+		if err != nil {
 			d.mu.Unlock()
 			return err
 		}
@@ -192,6 +196,8 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 				select {
 				case <-held:
 					continue
+				case <-d.rt.ctx.Done():
+					return ErrShuttingDown
 				case <-ctx.Done():
 					return fmt.Errorf("waiting for daemon %s: %w: %w", d.id.Origin(), d.rt.Holding(), context.Cause(ctx))
 				}
@@ -203,6 +209,8 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 			d.mu.Unlock()
 			select {
 			case <-resumed:
+			case <-d.rt.ctx.Done():
+				return ErrShuttingDown
 			case <-ctx.Done():
 				return fmt.Errorf("waiting for daemon %s, which is on its way to another node: %w", d.id.Origin(), context.Cause(ctx))
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/backoff"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -359,14 +360,14 @@ func (m *Mesh) greetAgain(s *session, lost error) {
 
 // insist dials a peer until it is reached, or for greetAgainFor.
 func (m *Mesh) insist(id identity.NodeID, dial func() error) {
-	since := time.Now()
-	for pause := 50 * time.Millisecond; m.ctx.Err() == nil && time.Since(since) < greetAgainFor; pause = min(2*pause, 2*time.Second) {
+	tries := backoff.Policy{First: 50 * time.Millisecond, Most: 2 * time.Second, For: greetAgainFor}.Start()
+	for m.ctx.Err() == nil {
 		err := dial()
 		if !errors.Is(err, host.ErrUnreachable) {
 			return
 		}
 		m.config.Logger.Debug("a trusted node is not reached", "peer", id, "error", err)
-		if sleep(m.ctx, m.ctx, pause) != nil {
+		if tries.Wait(m.ctx, nil) != nil {
 			return
 		}
 	}
@@ -476,6 +477,8 @@ func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stre
 		m.serveMigration(ctx, from, handler, stream)
 	case purpose[0] == purposeEvents && events != nil:
 		events(ctx, from, stream)
+	case purpose[0] == purposeEvents:
+		m.refuseEvents(from, stream)
 	case purpose[0] == purposeChannel:
 		m.serveChannel(ctx, from, handler, stream)
 	case purpose[0] == purposeStandby:

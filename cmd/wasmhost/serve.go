@@ -358,7 +358,7 @@ func shutDown(rt *host.Runtime, server *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 	defer cancel()
 	err := rt.Shutdown(ctx)
-	soon, cancelSoon := context.WithTimeout(ctx, 500*time.Millisecond)
+	soon, cancelSoon := context.WithTimeout(ctx, time.Second)
 	defer cancelSoon()
 	if closeErr := server.Shutdown(soon); closeErr != nil { // followers of logs and tails are cut
 		closeErr = server.Close()

@@ -122,7 +122,11 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 	if strings.Contains(path, "/"+emptySegment) {
 		return nil, nil, fmt.Errorf("%w: it is empty", host.ErrBadName)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/"+c.lookedFor(method, path), body)
+	target := c.base + path // of what is no part of the API's version, as /readyz is
+	if !strings.HasPrefix(path, "/") {
+		target = c.base + "/v1/" + c.lookedFor(method, path)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errBadRequest, err)
 	}
@@ -156,6 +160,16 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 		return nil, nil, fmt.Errorf("the node answered %s: %.200s", res.Status, b)
 	}
 	return nil, nil, p
+}
+
+// Ready returns nil where the node takes events, or why not: a *Problem, such as not-ready,
+// shutting-down or holding.
+func (c *Client) Ready(ctx context.Context) error {
+	res, err := c.do(ctx, http.MethodGet, "/readyz", nil, nil)
+	if err != nil {
+		return err
+	}
+	return res.Close()
 }
 
 // broken is the error of a connection that broke.
