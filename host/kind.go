@@ -77,6 +77,7 @@ func (r *Runtime) RegisterFactory(name string, f Factory) error {
 		return &KindError{name, ErrKindExists}
 	}
 	r.kinds[name] = &kind{name: name, factory: f, pushed: r.clock()}
+	r.meters.of(name)
 	return nil
 }
 
@@ -139,6 +140,7 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kinds[name] = k
+	r.meters.of(name)
 	r.tellOf(Happening{What: KindPushed, Kind: name})
 	return nil
 }
