@@ -64,7 +64,23 @@ func (c *testCluster) killAll(disks map[*member]*vfs.MemFS) {
 		}
 	}
 	for _, m := range c.nodes {
+		m.link.Set(false, false)
+		m.mesh.Crash()
+	}
+	for _, m := range c.nodes {
 		m.kill(disks[m])
+	}
+}
+
+// backAll starts all nodes, the owner first: it has its session before others may end it.
+func (c *testCluster) backAll(owner *member) {
+	c.t.Helper()
+	owner.back()
+	time.Sleep(4 * time.Second)
+	for _, m := range c.nodes {
+		if m != owner {
+			m.back()
+		}
 	}
 }
 
@@ -89,7 +105,8 @@ func (c *testCluster) serving(id identity.EntityID) (*member, host.Info) {
 }
 
 // TestOwnerOnOlderDataHandsOver sets the owner back to what its disk had at 10 of 20
-// acknowledged events while all nodes are down: the standby in sync goes on with all 20.
+// acknowledged events while all nodes are down. A standby in sync on disk goes on with
+// all 20; where the standby had them in memory alone, what is lost is said.
 func TestOwnerOnOlderDataHandsOver(t *testing.T) {
 	for _, ack := range []directory.Ack{directory.AckDisk, directory.AckMemory} {
 		t.Run(ack.String(), func(t *testing.T) {
@@ -101,15 +118,28 @@ func TestOwnerOnOlderDataHandsOver(t *testing.T) {
 				for n := uint64(1); n <= 10; n++ {
 					c.countTo(d.Entity, sender, n)
 				}
-				old := a.backup(false)
+				c.killAll(map[*member]*vfs.MemFS{}) // as a backup is taken of a node that is stopped
+				old := a.backup(true)
+				c.backAll(a)
+				if m, _ := c.serving(d.Entity); m != a {
+					t.Fatalf("node %s serves, the owner is %s", m.id(), a.id())
+				}
+				e = c.inSync(d.Entity, 1)
 				for n := uint64(11); n <= 20; n++ {
 					c.countTo(d.Entity, sender, n)
 				}
 				c.killAll(map[*member]*vfs.MemFS{a: old})
-				for _, m := range c.nodes {
-					m.back()
-				}
+				c.backAll(a)
 				m, i := c.serving(d.Entity)
+				if ack == directory.AckMemory { // nobody has the rest
+					if l := i.Loss; i.EventsProcessed != 10 || l == nil || l.From != 11 || l.To != 0 || l.Epoch != 1 || m.rt.Metrics().Lossy != 1 {
+						t.Errorf("after what was in memory alone is gone: %d events, loss %v", i.EventsProcessed, l)
+					}
+					return
+				}
+				if i.Loss != nil {
+					t.Errorf("a loss, where nothing is lost: %v", i.Loss)
+				}
 				if m.id() != e.Standbys[0] || i.EventsProcessed != 20 || i.Epoch != 2 {
 					t.Fatalf("node %s (the standby is %s) serves %d of 20 events, epoch %d", m.id(), e.Standbys[0], i.EventsProcessed, i.Epoch)
 				}
@@ -142,8 +172,10 @@ func TestOwnerWaitsForASilentStandby(t *testing.T) {
 					c.countTo(d.Entity, sender, n)
 				}
 				c.killAll(map[*member]*vfs.MemFS{a: old})
+				a.back()
+				time.Sleep(4 * time.Second)
 				for _, m := range c.nodes {
-					if m != b {
+					if m != b && m != a {
 						m.back()
 					}
 				}
@@ -194,4 +226,62 @@ func (c *testCluster) standsBy(m *member, id identity.EntityID) bool {
 	}
 	e, _ := dir.Look(id)
 	return e.InSync(m.id())
+}
+
+// TestOrderlyStopNeedsNoStandby stops all nodes in order, and starts the owner alone:
+// it serves at once. After a crash of the owner it does not.
+func TestOrderlyStopNeedsNoStandby(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newDiskCluster(t, 3)
+		a := c.nodes[0]
+		d, sender := a.spawn(1, directory.AckDisk), someone(t)
+		e := c.inSync(d.Entity, 1)
+		b := c.at(e.Standbys[0])
+		c.countTo(d.Entity, sender, 1)
+		down := func(m *member) {
+			m.stop()
+			m.mesh.Crash()
+			if err := m.s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		downAll := func() { // the owner last of the two, and nobody is left to take over
+			for _, m := range c.nodes {
+				if m != a && m != b {
+					down(m)
+				}
+			}
+			b.kill(b.backup(true))
+			down(a)
+			time.Sleep(10 * time.Second)
+		}
+		downAll()
+		stopped := a.backup(true)
+		a.back()
+		time.Sleep(1500 * time.Millisecond)
+		if i, err := a.rt.Inspect(d.Entity); err != nil || i.State != "running" || !a.rt.Serves(d.Entity) {
+			t.Fatalf("after an orderly stop: %s (%s), %v", i.State, i.Reason, err)
+		}
+		for _, m := range c.nodes {
+			if m != a {
+				m.back()
+			}
+		}
+		time.Sleep(10 * time.Second)
+		c.inSync(d.Entity, 1)
+		c.countTo(d.Entity, sender, 2)
+		c.killAll(map[*member]*vfs.MemFS{a: stopped}) // the mark of a stop that was not the last
+		a.back()
+		time.Sleep(10 * time.Second)
+		if i, err := a.rt.Inspect(d.Entity); err == nil && a.rt.Serves(d.Entity) {
+			t.Fatalf("on data of an earlier orderly stop it serves: %s", i.State)
+		}
+		for _, m := range c.nodes {
+			if m != a {
+				m.back()
+			}
+		}
+		c.serving(d.Entity)
+		c.countTo(d.Entity, sender, 3)
+	})
 }

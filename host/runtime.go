@@ -135,6 +135,7 @@ type Runtime struct {
 	expected map[identity.EntityID]*expectation
 	accused  map[identity.EntityID]*accused
 	holds    map[identity.EntityID]*holdRecord
+	losses   map[identity.EntityID]*Loss
 
 	starting sync.Mutex // one Start at a time
 	idle     idle
@@ -161,7 +162,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
-		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), kept: make(map[identity.EntityID]*identity.KeyPair),
+		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew = o.TokenSkew
@@ -296,6 +297,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	if r.mesh != nil {
 		r.mesh.Handle(nil)
 	}
+	inOrder := was == lifeReady && r.cluster.announceStop(ctx)
 	r.cancel()
 	done := make(chan struct{})
 	go func() {
@@ -326,6 +328,9 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	}
 	for _, in := range waiting {
 		in.discard()
+	}
+	if inOrder && err == nil && r.store.Err() == nil {
+		err = r.cluster.stopped()
 	}
 	r.happenings.close()
 	if r.cluster != nil && was == lifeReady {
