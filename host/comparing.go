@@ -521,10 +521,6 @@ func (c *clustered) waits(id identity.EntityID) *HeldDaemon {
 	return nil
 }
 
-// nobodyFurther returns ErrFurther where a node that answers now proves more of the
-// daemon than this one has.
-func (r *Runtime) nobodyFurther(context.Context, identity.EntityID) error { return nil }
-
 // answerCompare tells the daemon's owner, or another standby in sync, how far the copy
 // here reaches.
 func (r *Runtime) answerCompare(ctx context.Context, from identity.NodeID, conn standby.Conn, m *standby.Compare) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,8 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/directory"
+	"wasmhost/host/hosttest"
+	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
@@ -284,4 +287,159 @@ func TestOrderlyStopNeedsNoStandby(t *testing.T) {
 		c.serving(d.Entity)
 		c.countTo(d.Entity, sender, 3)
 	})
+}
+
+// pair is two nodes of no cluster, with disks.
+type pair struct {
+	t     *testing.T
+	net   hosttest.Net
+	nodes [2]*alone
+}
+
+// alone is one of them.
+type alone struct {
+	p    *pair
+	key  *identity.KeyPair
+	mesh *hosttest.Mesh
+	disk *vfs.MemFS
+	s    *store.Store
+	rt   *host.Runtime
+}
+
+func newPair(t *testing.T) *pair {
+	p := &pair{t: t}
+	for i := range p.nodes {
+		key, err := identity.Generate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.nodes[i] = &alone{p: p, key: key, disk: vfs.NewCrashableMem()}
+		p.nodes[i].start()
+	}
+	t.Cleanup(func() {
+		for _, n := range p.nodes {
+			n.kill()
+		}
+	})
+	return p
+}
+
+func (n *alone) start() {
+	t := n.p.t
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	var err error
+	if n.mesh, err = n.p.net.Join(n.key); err != nil {
+		t.Fatal(err)
+	}
+	if n.s, err = store.Open(store.Options{Dir: "data", FS: n.disk, Logger: quiet}); err != nil {
+		t.Fatal(err)
+	}
+	if n.rt, err = host.New(t.Context(), host.Options{Node: n.key, Store: n.s, Mesh: n.mesh, Logger: quiet, CheckpointEvery: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(n.rt.RegisterFactory("n", nativeFactory(new(int))), n.rt.Start(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *alone) kill() {
+	n.mesh.Crash()
+	if err := errors.Join(n.rt.Shutdown(context.Background()), n.s.Close()); err != nil {
+		n.p.t.Log(err)
+	}
+}
+
+// TestOlderOfTwoNodesHoldsItsCopy moves a daemon from a to b, and sets a back to a backup
+// of before: a holds its copy, whether b is there when a starts or comes later.
+func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprint(late), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPair(t)
+				a, b := p.nodes[0], p.nodes[1]
+				d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c1"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				sender := someone(t)
+				send := func(n *alone, number uint64, text string) error {
+					_, err := n.rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: number, Payload: []byte(text)})
+					return err
+				}
+				for n := uint64(1); n <= 10; n++ {
+					if err := send(a, n, "x"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				old := a.disk.CrashClone(vfs.CrashCloneCfg{})
+				for n := uint64(11); n <= 20; n++ {
+					if err := send(a, n, "x"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				m, err := a.rt.StartMigration(t.Context(), d.Entity, b.rt.Self())
+				if err == nil {
+					_, err = m.Wait(t.Context())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := send(b, 21, "x"); err != nil {
+					t.Fatal(err)
+				}
+				a.kill()
+				a.disk = old
+				if late {
+					p.net.SetDown(b.rt.Self(), true)
+				}
+				a.start()
+				if late {
+					time.Sleep(time.Minute)
+					if err := send(a, 11, "another"); err != nil { // nobody is there to say otherwise
+						t.Fatal(err)
+					}
+					p.net.SetDown(b.rt.Self(), false)
+					a.rt.PeerCame(b.rt.Self())
+					time.Sleep(time.Second)
+				}
+				var held *host.HeldError
+				if err := send(a, 12, "x"); !errors.As(err, &held) || held.Reason != host.HoldSurpassed {
+					t.Fatalf("an event to the older copy: %v", err)
+				}
+				list := a.rt.HeldDaemons()
+				if len(list) != 1 || list[0].Node != b.rt.Self() || list[0].Epoch != 2 {
+					t.Errorf("the held daemons: %+v", list)
+				}
+				if err := send(b, 22, "x"); err != nil {
+					t.Errorf("the copy that went further: %v", err)
+				}
+				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrFurther) {
+					t.Errorf("confirming the older copy while the other answers: %v", err)
+				}
+				if late {
+					proof, err := a.rt.HeldProof(d.Entity)
+					if err != nil {
+						t.Fatalf("the proof that two histories were signed: %v", err)
+					}
+					if c, err := proof.Verify(); err != nil || c.Epoch != 1 || c.Sequence != 11 {
+						t.Errorf("the proof is of epoch %d, sequence %d: %v", c.Epoch, c.Sequence, err)
+					}
+				}
+				if _, err := a.rt.YieldHeld(t.Context(), d.Entity); err != nil {
+					t.Fatal(err)
+				}
+				var moved *host.MovedError
+				if err := send(a, 12, "x"); !errors.As(err, &moved) || moved.Node != b.rt.Self() {
+					t.Errorf("after yielding: %v", err)
+				}
+				if list, err := a.rt.Evidence(d.Entity); err != nil || len(list) != 1 || list[0].Epoch != 1 {
+					t.Errorf("what is kept of the copy that was yielded: %+v, %v", list, err)
+				}
+				if len(b.rt.HeldDaemons()) > 0 {
+					t.Errorf("the copy that went further is held: %+v", b.rt.HeldDaemons())
+				}
+			})
+		})
+	}
 }

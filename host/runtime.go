@@ -111,6 +111,7 @@ type Runtime struct {
 
 	cluster *clustered // nil: it is in none
 
+	exchanges *exchanges
 	tokenSkew time.Duration
 	hub       *hub           // channels of this node
 	subs      *subscriptions // of this node's daemons
@@ -165,7 +166,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
-	r.tokenSkew = o.TokenSkew
+	r.tokenSkew, r.exchanges = o.TokenSkew, newExchanges()
 	if r.budgets = o.Budgets; r.budgets == nil {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
@@ -265,6 +266,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 		}
 		return fmt.Errorf("recovering: %w", err)
 	}
+	r.askPeers(ctx, startPatience)
 	if r.mesh != nil {
 		r.mesh.Handle(r)
 	}
@@ -277,6 +279,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	if r.cluster != nil {
 		r.cluster.start()
 	}
+	r.peersCame()
 	r.resumeMigrations()
 	r.startIdling()
 	r.startChannels()
