@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -328,6 +329,9 @@ func (n *alone) start() {
 	t := n.p.t
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		quiet = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", n.key.ID().Node())
+	}
 	var err error
 	if n.mesh, err = n.p.net.Join(n.key); err != nil {
 		t.Fatal(err)
@@ -338,7 +342,7 @@ func (n *alone) start() {
 	if n.rt, err = host.New(t.Context(), host.Options{Node: n.key, Store: n.s, Mesh: n.mesh, Logger: quiet, CheckpointEvery: 4}); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(n.rt.RegisterFactory("n", nativeFactory(new(int))), n.rt.Start(t.Context())); err != nil {
+	if err := errors.Join(n.rt.RegisterFactory("heavy", growerFactory()), n.rt.Start(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -358,7 +362,7 @@ func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPair(t)
 				a, b := p.nodes[0], p.nodes[1]
-				d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c1"})
+				d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "c1"})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -396,7 +400,7 @@ func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
 				a.start()
 				if late {
 					time.Sleep(time.Minute)
-					if err := send(a, 11, "another"); err != nil { // nobody is there to say otherwise
+					if err := send(a, 11, "100"); err != nil { // nobody is there to say otherwise
 						t.Fatal(err)
 					}
 					p.net.SetDown(b.rt.Self(), false)
@@ -418,7 +422,7 @@ func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
 					t.Errorf("confirming the older copy while the other answers: %v", err)
 				}
 				if late {
-					proof, err := a.rt.HeldProof(d.Entity)
+					proof, err := a.rt.Proof(d.Entity)
 					if err != nil {
 						t.Fatalf("the proof that two histories were signed: %v", err)
 					}

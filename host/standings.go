@@ -209,6 +209,9 @@ func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 	if err := r.hold(s.Entity, h); err != nil {
 		return err
 	}
+	if err := r.accuseHeld(ctx, d, h.Node); err != nil {
+		r.logger.Warn("looking for a proof that two histories were signed", "daemon", s.Entity.Origin(), "node", h.Node, "error", err)
+	}
 	return nil
 }
 
@@ -329,10 +332,4 @@ func (r *Runtime) points(id identity.EntityID, to *holdRecord) {
 	if err := h.commit(r.store, id); err != nil {
 		r.logger.Error("noting who has more of a held daemon", "daemon", id.Origin(), "error", err)
 	}
-}
-
-// HeldProof returns the proof that the daemon's key has signed two histories, of which a
-// held copy has one: ErrNotHeld, and ErrNoEquivocation where there is none.
-func (r *Runtime) HeldProof(id identity.EntityID) (*Equivocation, error) {
-	return nil, ErrNoEquivocation
 }

@@ -60,10 +60,10 @@ func (d *hosted) info() Info {
 	}
 	if s.gone != nil {
 		i.Reason = s.gone.Error()
-	} else if err := d.rt.mayRun(d.id); err != nil {
-		i.State, i.Reason = "refused", err.Error()
 	} else if h := d.rt.holdOf(d.id); h != nil {
 		i.State, i.Reason = HeldState, h.err(d.id).Error()
+	} else if err := d.rt.mayRun(d.id); err != nil {
+		i.State, i.Reason = "refused", err.Error()
 	} else if h := d.replica.waitsFor(); h != nil {
 		i.State, i.Reason = WaitingState, h.err().Error()
 	}

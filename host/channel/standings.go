@@ -9,6 +9,9 @@ import (
 // MaxStandings is of how many daemons one message speaks.
 const MaxStandings = 1024
 
+// MaxTestimony bounds the statement of a Testified, in bytes.
+const MaxTestimony = 1 << 20
+
 // Standing is where a daemon stands on a node, as that says. It proves nothing: Locate
 // asks for the proof.
 type Standing struct {
@@ -32,6 +35,39 @@ type Standings struct {
 type Further struct {
 	_       struct{} `cbor:",toarray"`
 	Daemons []Standing
+}
+
+// Testify asks what the daemon signed at a place of its chain: of the outputs of the
+// epoch up to the sequence, the last. It is answered by Testified, or by Refused.
+type Testify struct {
+	_        struct{} `cbor:",toarray"`
+	Version  uint8
+	Entity   identity.EntityID
+	Epoch    uint64
+	Sequence uint64
+}
+
+// Testified answers Testify.
+type Testified struct {
+	_         struct{} `cbor:",toarray"`
+	Statement []byte   // as package host encodes it
+}
+
+func (*Testify) kind() uint8   { return 22 }
+func (*Testified) kind() uint8 { return 23 }
+
+func (m *Testify) check() error {
+	if m.Version != Version || m.Entity.IsZero() || m.Epoch == 0 {
+		return fmt.Errorf("version %d, epoch %d", m.Version, m.Epoch)
+	}
+	return nil
+}
+
+func (m *Testified) check() error {
+	if len(m.Statement) == 0 || len(m.Statement) > MaxTestimony {
+		return fmt.Errorf("a statement of %d bytes, at most %d are allowed", len(m.Statement), MaxTestimony)
+	}
+	return nil
 }
 
 func (*Standings) kind() uint8 { return 20 }
