@@ -26,6 +26,12 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.recoverAccused(); err != nil {
 		return err
 	}
+	if err := r.recoverLosses(); err != nil {
+		return err
+	}
+	if err := r.recoverHolds(); err != nil {
+		return err
+	}
 	if err := r.recoverKinds(ctx); err != nil {
 		return err
 	}
@@ -54,7 +60,9 @@ func (r *Runtime) recover(ctx context.Context) error {
 			return err
 		}
 		for _, d := range r.daemons {
-			r.cluster.attach(d)
+			if r.cluster.attach(d); d.replica != nil {
+				d.replica.compared = false
+			}
 		}
 	}
 	if err := r.recoverOutgoing(); err != nil {

@@ -323,6 +323,9 @@ func (m *Mesh) adopt(s *session) {
 		return
 	}
 	m.sessions[id] = s
+	if h, ok := m.handler.(interface{ PeerCame(identity.NodeID) }); ok {
+		go h.PeerCame(id) // it takes locks of the host, and does not block
+	}
 }
 
 // greetAll connects to every trusted node, so that those who held a session
