@@ -30,6 +30,7 @@ import (
 //	another, or under an epoch never granted | same epoch              | held (HoldForked) until an operator decides
 //	epoch below the directory's           | none has more              | held (HoldSurpassed) until an operator decides
 //	any                                   | does not answer            | waits; asked again every half lease
+//	any                                   | was removed from the cluster | not asked: the operator gave it up
 //	any                                   | speaks no version of this  | counts as having less: it cannot prove more
 //
 // A copy that this node is to serve, and that no owner has fed in this process, is
@@ -167,6 +168,10 @@ func (c *clustered) compareWithStandbys(ctx context.Context, id identity.EntityI
 	var work sync.WaitGroup
 	for _, n := range e.Standbys {
 		if n == c.rt.self {
+			continue
+		}
+		if c.member.Left(n) {
+			c.rt.logger.Warn("a standby in sync was removed from the cluster: what it alone may have of the daemon is given up", "daemon", id.Origin(), "standby", n)
 			continue
 		}
 		work.Go(func() {

@@ -86,6 +86,7 @@ type Member struct {
 	beaten   time.Duration // when the last beat was answered
 	nodes    map[identity.NodeID]*seen
 	members  map[identity.NodeID]Node
+	left     map[identity.NodeID]bool // that were removed
 	daemons  map[identity.EntityID]Entry
 	owned    map[identity.NodeID]int // how many of daemons a node has
 	grants   map[identity.NodeID]Grant
@@ -103,13 +104,21 @@ type seen struct {
 	at      time.Duration // when the beat was seen, or the engine was away until
 }
 
+// Left reports whether the node was removed from the cluster, as the directory was heard
+// last.
+func (m *Member) Left(id identity.NodeID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.left[id]
+}
+
 // NewMember makes the node's part; Run begins it.
 func NewMember(o Options) (*Member, error) {
 	if o.Self.TTL < MinTTL || o.Self.TTL > MaxTTL {
 		return nil, fmt.Errorf("a lease of %v: from %v to %v", o.Self.TTL, MinTTL, MaxTTL)
 	}
 	m := &Member{engine: o.Engine, self: o.Self, id: o.Self.ID(), life: make([]byte, 16), clock: o.Clock, logger: o.Logger,
-		nodes: make(map[identity.NodeID]*seen), members: make(map[identity.NodeID]Node), daemons: make(map[identity.EntityID]Entry),
+		nodes: make(map[identity.NodeID]*seen), members: make(map[identity.NodeID]Node), left: make(map[identity.NodeID]bool), daemons: make(map[identity.EntityID]Entry),
 		owned: make(map[identity.NodeID]int), grants: make(map[identity.NodeID]Grant), granted: o.Granted}
 	if m.clock == nil {
 		m.clock = machineClock{}
@@ -480,7 +489,7 @@ func (m *Member) see(o Observer, c *Change) {
 	}
 	switch kind {
 	case "removed":
-		m.seeRemoved(o, c)
+		m.seeRemoved(o, id, c)
 		return
 	case "granted":
 		m.seeGrant(id, c)
@@ -540,7 +549,12 @@ func (m *Member) see(o Observer, c *Change) {
 	}
 }
 
-func (m *Member) seeRemoved(o Observer, c *Change) {
+func (m *Member) seeRemoved(o Observer, id identity.NodeID, c *Change) {
+	m.mu.Lock()
+	if m.left[id] = true; c.Value == nil {
+		delete(m.left, id)
+	}
+	m.mu.Unlock()
 	if c.Value == nil {
 		return // let in again, it shows by its session
 	}
