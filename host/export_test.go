@@ -201,12 +201,3 @@ func (r *Runtime) Serves(id identity.EntityID) bool {
 func (r *Runtime) SignReach(id identity.EntityID, epoch, next uint64, sum [32]byte) ([]byte, error) {
 	return r.proveReach(id, extent{epoch: epoch, next: next, sum: sum})
 }
-
-// DecodeReach is decodeReach.
-func DecodeReach(b []byte) error { _, err := decodeReach(b); return err }
-
-// ErrBadReach is errBadReach.
-var ErrBadReach = errBadReach
-
-// DecodeStatement is decodeStatement.
-func DecodeStatement(b []byte) (*Statement, error) { return decodeStatement(b) }
