@@ -46,4 +46,12 @@ var more = []hunt{
 		"err = checkQuery(r.URL.RawQuery, op.query)", "err = error(nil)", nil}, attackRow("lost-id")},
 	{mutant{"JSON may trail and repeat", "wire/control/body.go",
 		"canon.UnmarshalJSON(b, into)", "json.Unmarshal(b, into)", []edit{{"wire/control/body.go", "\t\"wasmhost/wire/canon\"\n", ""}, {"wire/control/body.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"}}}, attackRow("loose-json")},
+	{mutant{"an owner on older data wins over its standby", "host/compare.go",
+		"case r == oursPrefix:\n\t\treturn theirsGoesOn", "case r == oursPrefix:\n\t\treturn oursGoesOn", nil}, goTest{"./host", "TestOwnerOnOlderDataHandsOver|TestOwnerWithACutLogHandsOver"}},
+	{mutant{"a standby throws its copy away for less", "host/copies.go",
+		"if !sound {", "if true {", nil}, goTest{"./host", "TestStandbyKeepsItsCopyUnlessMoreIsProven"}},
+	{mutant{"a node that proves a higher epoch holds nobody", "host/standings.go",
+		"case proof.epoch > epoch && (led || proof.rank() > epoch):", "case proof.epoch > epoch && led && false:", nil}, goTest{"./host", "TestOlderOfTwoNodesHoldsItsCopy"}},
+	{mutant{"an owner serves while its standby cannot be asked", "host/comparing.go",
+		"silent = &silentError{n, err}", "_ = &silentError{n, err}", nil}, goTest{"./host", "TestOwnerWaitsForASilentStandby"}},
 }
