@@ -24,7 +24,9 @@ func (o operation) bodyLimit() int64 {
 }
 
 // follows reports whether the operation tells what happens until its client leaves.
-func (o operation) follows() bool { return o.lines != nil && o.body == nil && o.bytes == "" }
+func (o operation) follows() bool {
+	return o.lines != nil && o.answer == nil && o.body == nil && o.bytes == ""
+}
 
 var (
 	atNode   = []parameter{{name: "node", is: "string", what: "The node that has the channel; absent: this one."}}
@@ -71,7 +73,7 @@ var operations = map[string]operation{
 	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm",
 		query: []parameter{{name: "digest", is: "string", what: "Another module that the node has, such as the kind's before; in hexadecimal."}}},
 
-	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too, and those that left."})},
+	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, lines: Daemon{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too, and those that left."})},
 	"POST /v1/daemons": {summary: "Spawn a daemon.", body: Spawn{}, answer: Daemon{}},
 	"GET /v1/top": {summary: "The daemons of this node that use most, over an interval.", scope: ScopeRead, answer: Busiest{},
 		query: []parameter{{name: "interval", is: "string", what: "How long to look; 1s unless it is said, at most 1m."}, {name: "daemons", is: "integer", what: "How many daemons at most; 20 unless it is said."}}},

@@ -22,6 +22,10 @@ var mended = []hunt{
 		"if n := len(l.free); n > 0 {", "if n := 0; n > 0 {", nil}, attackRow("one-shot-senders")},
 	{mutant{"the beginning of an id names a daemon", "host/ref.go",
 		"return r.key == id\n\tcase byShort:\n\t\treturn identity.OriginHash(r.short) == id.Origin()\n\t}\n\treturn r.name == name", "return r.key == id\n\tcase byShort:\n\t\treturn identity.OriginHash(r.short) == id.Origin()\n\t}\n\treturn r.name == name || BeginsID(id, r.name)", nil}, attackRow("prefix-of-a-stranger")},
+	{mutant{"a node that starts is taken for one without daemons", "wire/peer.go",
+		"if m.config.NoDaemons {", "if true {", nil}, goTest{"./wire", "TestNodeThatStartsIsNotReady"}},
+	{mutant{"the last pause is not cut to what is left", "host/backoff/backoff.go",
+		"return min(t.pause, left), true", "return t.pause, t.pause <= left", nil}, goTest{"./host/backoff", "TestBudgetIsUsedToItsEnd"}},
 }
 
 // more are further ones of the kind, for -all: each builds the program or tests of host.
@@ -54,4 +58,10 @@ var more = []hunt{
 		"case proof.epoch > epoch && (led || proof.rank() > epoch):", "case proof.epoch > epoch && led && false:", nil}, goTest{"./host", "TestOlderOfTwoNodesHoldsItsCopy"}},
 	{mutant{"an owner serves while its standby cannot be asked", "host/comparing.go",
 		"silent = &silentError{n, err}", "_ = &silentError{n, err}", nil}, goTest{"./host", "TestOwnerWaitsForASilentStandby"}},
+	{mutant{"a runtime takes any mesh", "host/options.go",
+		"; mesh != node {", "; mesh == 0 && node == 0 {", nil}, goTest{"./host", "TestOptionsThatCannotWorkAreRefused"}},
+	{mutant{"an unread daemon that somebody waits for has no turn", "host/unread.go",
+		"g.wanted = append(g.wanted, d)", "g.rest = append(g.rest, d)", nil}, goTest{"./host", "TestUnreadDaemons"}},
+	{mutant{"those who wait are not told that the node ends", "host/hosted.go",
+		"err := d.rt.open() //", "err := error(nil) //", nil}, goTest{"./cmd/wasmhost", "TestTermAnswersThoseWhoWait"}},
 }
