@@ -40,6 +40,8 @@ const (
 
 	Standbys Table = 'y' // by identity: what a daemon is of which another node's history is kept here
 
+	Known Table = 'n' // by identity: what the directory said of a daemon last
+
 	history Table = 'h' // by identity and index
 )
 
