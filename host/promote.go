@@ -69,11 +69,20 @@ func (d *hosted) promote(ctx context.Context, at Standing, epoch uint64) error {
 		return fmt.Errorf("%w: %s", ErrAlreadyMigrating, d.id.Origin())
 	}
 	defer d.moving.Store(false)
-	if err := d.look(ctx); err != nil {
+	if err := d.peek(ctx); err != nil { // held as it is, nothing else may look at it
 		return err
 	}
 	defer d.mu.Unlock()
-	if d.epoch == epoch {
+	if err := d.wake(ctx); err != nil {
+		return err
+	}
+	if d.state != stateRunning {
+		return fmt.Errorf("%w: %s", ErrNotReady, d.id.Origin())
+	}
+	if err := d.last.waitStored(ctx); err != nil {
+		return err
+	}
+	if d.epoch == epoch { // it was promoted before
 		return nil
 	}
 	if stands := (Standing{d.epoch, d.chain.Head().Sequence, d.chain.HeadHash()}); stands != at {

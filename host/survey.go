@@ -23,13 +23,13 @@ type Copy struct {
 	Owned  bool            // the daemon is here; otherwise this node stood by for it
 	Owner  identity.NodeID // the node itself, or the one that fed the copy last
 	Epoch  uint64          // of that owner
-	Index  uint64          // how many records its history has
+	Index  uint64          // how many records its history has; see CopyIndex
 	InSync bool            // the directory called it the owner, or a standby in sync, when it was heard last
 	Whole  bool            // it has had all that its owner had
 	State  string          // of a daemon that is here, as Info.State; otherwise standby
 }
 
-// Copies returns what this node has of its cluster's daemons, by entity.
+// Copies returns what this node has of its cluster's daemons, by entity, without Index.
 func (r *Runtime) Copies() []Copy {
 	c := r.cluster
 	if c == nil || r.store == nil {
@@ -39,7 +39,7 @@ func (r *Runtime) Copies() []Copy {
 	for _, d := range c.daemons() {
 		i := d.info()
 		was, known := c.recall(d.id)
-		out = append(out, Copy{Entity: d.id, Name: i.Name, Owned: true, Owner: r.self, Epoch: i.Epoch, Index: r.historyEnd(d.id), InSync: known && was.Owner == r.self, Whole: true, State: i.State})
+		out = append(out, Copy{Entity: d.id, Name: i.Name, Owned: true, Owner: r.self, Epoch: i.Epoch, InSync: known && was.Owner == r.self, Whole: true, State: i.State})
 	}
 	c.copies.mu.Lock()
 	copies := make([]*standbyCopy, 0, len(c.copies.byID))
@@ -58,15 +58,18 @@ func (r *Runtime) Copies() []Copy {
 		}
 		was, known := c.recall(s.id)
 		v.InSync = known && was.InSync(r.self)
-		v.Index = r.historyEnd(s.id)
 		out = append(out, v)
 	}
 	slices.SortFunc(out, func(a, b Copy) int { return bytes.Compare(a.Entity[:], b.Entity[:]) })
 	return out
 }
 
-// historyEnd is how many records a daemon's history has; 0 if that cannot be read.
-func (r *Runtime) historyEnd(id identity.EntityID) uint64 {
+// CopyIndex returns how many records the history of a daemon has here; 0 if that cannot be
+// read.
+func (r *Runtime) CopyIndex(id identity.EntityID) uint64 {
+	if r.store == nil {
+		return 0
+	}
 	end, err := r.store.HistoryEnd(id)
 	if err != nil {
 		r.logger.Error("reading how far a daemon's copy goes", "daemon", id.Origin(), "error", err)
@@ -75,26 +78,32 @@ func (r *Runtime) historyEnd(id identity.EntityID) uint64 {
 }
 
 // ExportCopy writes the chain of what this node has of a daemon, sealed by the daemon's
-// key, as ExportChain does of a daemon that is here. A standby's copy is sealed where its
-// history ends. *NotFoundError if the node has none.
+// key where its stored history ends. It waits for no lease. *NotFoundError if the node has none.
 func (r *Runtime) ExportCopy(ctx context.Context, id identity.EntityID, w io.Writer) error {
 	if err := r.ready(); err != nil {
 		return err
 	}
-	r.mu.RLock()
-	here := r.daemons[id] != nil
-	r.mu.RUnlock()
-	if here {
-		return r.ExportChain(ctx, id, w)
-	}
 	if r.cluster == nil || r.store == nil {
 		return &NotFoundError{id}
 	}
+	r.mu.RLock()
+	d := r.daemons[id]
+	r.mu.RUnlock()
 	s := r.cluster.copyOf(id)
-	if s == nil {
+	var end uint64
+	var seal *Checkpoint
+	var err error
+	switch {
+	case d != nil: // it may be held: what is stored is looked at
+		if err = d.peek(ctx); err == nil {
+			end, seal, err = r.storedSeal(ctx, id)
+			d.mu.Unlock()
+		}
+	case s != nil:
+		end, seal, err = s.seal(ctx, r)
+	default:
 		return &NotFoundError{id}
 	}
-	end, seal, err := s.seal(ctx, r)
 	if err != nil {
 		return fmt.Errorf("exporting the copy of daemon %s: %w", id.Origin(), err)
 	}
@@ -113,6 +122,9 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *Checkpoint
 	var rec daemonRecord
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
 		return 0, nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	}
+	if err := r.store.Commit(&store.Batch{}); err != nil { // what is acknowledged in memory may be on its way there
+		return 0, nil, err
 	}
 	end, err := r.store.HistoryEnd(s.id)
 	if err != nil {
@@ -181,3 +193,41 @@ func (s Standing) Compare(o Standing) int {
 
 // ErrOtherStanding says that a copy is not as it was when it was chosen.
 var ErrOtherStanding = errors.New("the copy goes further, or less far, than when it was chosen")
+
+// Candidate is a node's copy of a daemon, and how far it goes as its chain proves.
+type Candidate struct {
+	Node identity.NodeID
+	Copy
+	Standing
+	Err error // why the chain proves nothing; nil: Standing is proven
+}
+
+// Complete reports whether the copy has all that the daemon acknowledged, as far as its
+// node knows.
+func (c *Candidate) Complete() bool { return c.Owned || c.InSync && c.Whole }
+
+// Longest returns the index of the copy that goes furthest, -1 if none proves anything.
+// Of copies that go equally far, one that is complete counts first, then one with more
+// records, then the owner's.
+func Longest(candidates []Candidate) int {
+	best := -1
+	for i := range candidates {
+		if candidates[i].Err == nil && (best < 0 || longer(&candidates[i], &candidates[best])) {
+			best = i
+		}
+	}
+	return best
+}
+
+func longer(a, b *Candidate) bool {
+	order := cmp.Or(a.Standing.Compare(b.Standing), truth(a.Complete())-truth(b.Complete()),
+		cmp.Compare(a.Index, b.Index), truth(a.Owned)-truth(b.Owned), cmp.Compare(b.Node, a.Node))
+	return order > 0
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -22,17 +22,26 @@ const maxPage = 1000
 // writePage answers with the list, which is sorted by key, or with the page of
 // it that is asked for.
 func writePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) error {
+	list, err := page(w, r, list, key)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, list)
+}
+
+// page returns what writePage writes, and names the next page in the header.
+func page[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) ([]T, error) {
 	q := queryOf(r)
 	if q.has("after") {
 		b, err := base64.RawURLEncoding.Strict().DecodeString(q.text("after"))
 		if err != nil || strings.ContainsAny(q.text("after"), "\r\n") {
-			return fmt.Errorf("%w: after=%q is not what a page named as next", errBadRequest, q.text("after"))
+			return nil, fmt.Errorf("%w: after=%q is not what a page named as next", errBadRequest, q.text("after"))
 		}
 		list = list[sort.Search(len(list), func(i int) bool { return key(list[i]) > string(b) }):]
 	}
 	if n, ok := q.number("limit"); ok {
 		if n < 1 || n > maxPage {
-			return fmt.Errorf("%w: limit=%q is not between 1 and %d", errBadRequest, q.text("limit"), maxPage)
+			return nil, fmt.Errorf("%w: limit=%q is not between 1 and %d", errBadRequest, q.text("limit"), maxPage)
 		}
 		if uint64(len(list)) > n {
 			list = list[:n]
@@ -40,7 +49,7 @@ func writePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func
 			w.Header().Set("Link", "<"+r.URL.Path+"?"+q.values.Encode()+`>; rel="next"`)
 		}
 	}
-	return writeJSON(w, list)
+	return list, nil
 }
 
 // nextAt has the link to the next page, which another node wrote, name that node.
