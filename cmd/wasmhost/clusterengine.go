@@ -47,6 +47,10 @@ type clusterEngine struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
+	restart chan struct{} // closed when the node is to restart, for another part in the cluster
+	once    sync.Once     // of restart
+	state   *engineState
+
 	view    *directory.Member // set before the member runs
 	granted sync.Map          // identity.NodeID → struct{}: whose grants this process has looked after
 }
@@ -62,6 +66,8 @@ type engineState struct {
 	Secret []byte   `json:"secret"` // sealed by the node's key
 	Key    string   `json:"key"`    // public, of the secret
 	Voters []string `json:"voters"` // whom to ask, where it has none
+
+	Follows string `json:"follows,omitempty"` // the node that began the directory anew, until this one has come to it
 }
 
 // secretLink is what a cluster's secret at rest is bound to.
@@ -73,7 +79,7 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 	if !o.on() {
 		return nil, nil
 	}
-	e := &clusterEngine{o: o, mesh: mesh, logger: logger}
+	e := &clusterEngine{o: o, mesh: mesh, logger: logger, restart: make(chan struct{})}
 	if len(o.etcd) > 0 {
 		e.client, err = etcd.Dial(etcd.DialConfig{Endpoints: o.etcd, CAFile: o.etcdCA, CertFile: o.etcdCert, KeyFile: o.etcdKey, User: o.etcdUser, Password: o.etcdPassword, Logger: logger})
 		if err != nil {
@@ -85,15 +91,23 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory of the node's part in the cluster: %w", err)
 	}
+	begun, err := e.beginAnew(dir)
+	if err != nil {
+		return nil, err
+	}
 	st, err := readEngineState(dir)
 	if err != nil {
 		return nil, err
 	}
 	if st == nil || !st.Voter {
+		if peer == 0 && st != nil {
+			peer = st.follows()
+		}
 		if st, err = e.comeIn(ctx, dir, peer, st); err != nil {
 			return nil, err
 		}
 	}
+	e.state = st
 	if st.Name != o.name {
 		return nil, fmt.Errorf("%w: this node is in cluster %q, not %q", control.ErrOtherCluster, st.Name, o.name)
 	}
@@ -114,7 +128,15 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 			return nil, err
 		}
 	}
+	if begun != nil {
+		if err := e.seed(ctx, dir, begun); err != nil {
+			return nil, errors.Join(err, e.member.Close())
+		}
+	}
 	e.serve()
+	if begun != nil {
+		e.call(begun)
+	}
 	if moved {
 		ctx, cancel := context.WithCancel(context.Background())
 		e.work.Go(func() { e.member.Moved(ctx, st.Reach) })
@@ -453,7 +475,7 @@ func writeEngineState(dir string, st *engineState) error {
 // newMember makes the node's part in the directory.
 func (e *clusterEngine) newMember() (*directory.Member, error) {
 	self := directory.Node{Key: e.o.key.ID(), Name: e.mesh.Name(), Addr: e.mesh.Reach(), TTL: e.o.lease}
-	m, err := directory.NewMember(directory.Options{Engine: e.directory(), Self: self, Logger: e.logger, Granted: e.introduce})
+	m, err := directory.NewMember(directory.Options{Engine: e.directory(), Self: self, Logger: e.logger, Granted: e.introduce, Sweeps: e.remote == nil})
 	if err == nil && e.guard != nil {
 		e.guard.See(m)
 	}

@@ -26,6 +26,8 @@ type memoryEngine struct {
 	removed  []identity.NodeID
 	admitted atomic.Int64
 	voters   map[string]ClusterMember
+	begun    []NewDirectory
+	follows  []identity.NodeID
 }
 
 func (*memoryEngine) Name() string { return "test" }
@@ -43,6 +45,15 @@ func (e *memoryEngine) Admit(_ context.Context, n identity.NodeID, a Admission) 
 }
 func (e *memoryEngine) Remove(_ context.Context, n identity.NodeID) error {
 	e.removed = append(e.removed, n)
+	return nil
+}
+
+func (e *memoryEngine) Recover(_ context.Context, d NewDirectory) error {
+	e.begun = append(e.begun, d)
+	return nil
+}
+func (e *memoryEngine) Follow(_ context.Context, n identity.NodeID) error {
+	e.follows = append(e.follows, n)
 	return nil
 }
 

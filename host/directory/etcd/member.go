@@ -125,6 +125,17 @@ func (m *Member) Close() (err error) {
 	return err
 }
 
+// Names returns the names of the members, as this one's disk has them: it asks nobody.
+func (m *Member) Names() []string {
+	var out []string
+	for _, p := range m.etcd.Server.Cluster().Members() {
+		if p.Name != "" {
+			out = append(out, p.Name)
+		}
+	}
+	return out
+}
+
 // Peer is a member as the cluster's list has it.
 type Peer struct {
 	ID      uint64
