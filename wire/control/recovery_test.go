@@ -1,12 +1,16 @@
 package control
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
+	"strings"
 	"testing"
-	"time"
 
 	"wasmhost/host"
 	"wasmhost/host/directory"
+	"wasmhost/identity"
 	"wasmhost/wire"
 )
 
@@ -15,38 +19,38 @@ import (
 // on where it is, one of which no copy is left is named.
 func TestAClusterIsRecovered(t *testing.T) {
 	mem := directory.NewMemory()
-	links := &links{}
-	a, b, c := serveLinked(t, "a", mem, links), serveLinked(t, "b", mem, links), serveLinked(t, "c", mem, links)
-	for _, n := range []*clusterNode{a, b, c} {
-		n.server.rt.RegisterFactory("k", nativeKind())
+	a, b, c := serveClustered(t, "a", mem), serveClustered(t, "b", mem), serveClustered(t, "c", mem)
+	checked := newConforming(t, b.server)
+	client, _ := clientOf(t, checked)
+	stands := func(daemons int) {
+		t.Helper()
+		eventually(t, func() error {
+			s, err := client.Cluster(ctx)
+			if err == nil && (s.Holding || len(s.Members) != 3 || s.Daemons != daemons || s.Wanting != 0) {
+				err = fmt.Errorf("the cluster stands so: %+v", s)
+			}
+			return err
+		})
 	}
-	client, checked := clientOf(t, b.server)
-	eventually(t, func() error {
-		s, err := client.Cluster(ctx)
-		if err == nil && (s.Holding || len(s.Members) != 3) {
-			err = errors.New("not all are there")
-		}
-		return err
-	})
-	of := func(n *clusterNode, name string, standbys int) Daemon {
+	stands(0)
+	spawn := func(n *clusterNode, name string, standbys int) Daemon {
 		t.Helper()
 		at, _ := clientOf(t, n.server)
-		return must[Daemon](t)(at.Spawn(ctx, Spawn{Kind: "k", Name: name, Standbys: standbys}))
+		must[Kind](t)(at.PushKind(ctx, "counter", bytes.NewReader(counterModule(t))))
+		d := must[Daemon](t)(at.Spawn(ctx, Spawn{Kind: "counter", Name: name, Standbys: standbys}))
+		must[Sent](t)(at.Send(ctx, name, "", []byte("x")))
+		return d
 	}
-	of(a, "kept", 2)
-	lost := of(a, "lost", 0)
-	of(b, "here", 0)
-	eventually(t, func() error {
-		s, err := client.Cluster(ctx)
-		if err == nil && (s.Wanting != 0 || s.Daemons != 3) {
-			err = errors.New("not all are in sync")
-		}
-		return err
-	})
+	kept := spawn(a, "kept", 2)
+	lost := spawn(a, "lost", 0)
+	spawn(b, "here", 0)
+	stands(3)
 	if _, err := client.Recover(ctx, true); !isProblem(err, "directory-present") {
 		t.Errorf("while the directory answers: %v", err)
 	}
-	links.cut()
+	for _, n := range []*clusterNode{a, b, c} {
+		n.link.Set(false, false)
+	}
 	if err := a.end(); err != nil {
 		t.Fatal(err)
 	}
@@ -81,13 +85,35 @@ func TestAClusterIsRecovered(t *testing.T) {
 	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); !isProblem(err, "denied") {
 		t.Errorf("a node without the right has another come to its directory: %v", err)
 	}
-	if err := c.mesh.Grant(b.mesh.Key(), wire.RightsVoter); err != nil {
+	if err := c.mesh.Grant(b.key.ID(), wire.RightsVoter); err != nil {
 		t.Fatal(err)
 	}
 	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); err != nil || len(c.engine.follows) != 1 || c.engine.follows[0] != b.mesh.Self() {
 		t.Errorf("%v, it follows %v", err, c.engine.follows)
 	}
-	_ = checked
-	_ = time.Second
-	_ = host.ErrNoCluster
+	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "another"); !isProblem(err, "other-cluster") {
+		t.Errorf("to the directory of another cluster: %v", err)
+	}
+	must[[]KnownDaemon](t)(client.Known(ctx))
+	must[[]Copy](t)(client.Copies(ctx))
+	chain := must[io.ReadCloser](t)(client.CopyChain(ctx, must[identity.EntityID](t)(identity.ParseEntityID(kept.EntityID))))
+	if r, err := host.VerifyChain(chain); err != nil || r.Outputs != 1 || r.Epoch < 1 {
+		t.Errorf("the copy's chain: %+v, %v", r, err)
+	}
+	if err := chain.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := client.Promote(ctx, Promotion{Entity: kept.EntityID, Epoch: 9, Sequence: 90, Head: strings.Repeat("00", 32), To: 10}); !isProblem(err, "other-standing") {
+		t.Errorf("promoting what is not there: %v", err)
+	}
+	for _, pattern := range []string{"POST /v1/cluster/recovery", "GET /v1/cluster/copies", "GET /v1/cluster/copies/{entity}/chain", "GET /v1/cluster/known"} {
+		if !checked.seen[pattern] {
+			t.Errorf("%s was not answered with success", pattern)
+		}
+	}
+}
+
+func isProblem(err error, code string) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Code == code
 }
