@@ -335,7 +335,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 				logger.Warn("stopping", "error", stopErr)
 			}
 		case <-engine.ended():
-			err = errRemoved
+			err = engine.endedBy()
 		case <-engine.restarts():
 			err = &otherPart{mesh.Addr().String()}
 		case err = <-served:
