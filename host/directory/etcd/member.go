@@ -165,10 +165,9 @@ func (m *Member) Moved(ctx context.Context, reach string) {
 func (m *Member) Close() (err error) {
 	m.once.Do(func() {
 		err = m.client.Close()
-		if m.Err() != nil {
-			return // a goroutine of it stands still, for which its end would wait
+		if m.Err() == nil { // else a goroutine of it stands still, for which its end would wait
+			m.etcd.Close()
 		}
-		m.etcd.Close()
 		if errors.Is(err, context.Canceled) {
 			err = nil
 		}
