@@ -148,3 +148,35 @@ func TestTheLongestCopyIsChosen(t *testing.T) {
 		}
 	}
 }
+
+// TestACopyIsNotBelieved reads copies that are of another daemon, cut, or changed.
+func TestACopyIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 2)
+		a := c.nodes[0]
+		d, sender := a.spawn(0, 0), someone(t)
+		c.countTo(d.Entity, sender, 1)
+		c.countTo(d.Entity, sender, 2)
+		var b bytes.Buffer
+		if err := a.rt.ExportCopy(t.Context(), d.Entity, &b); err != nil {
+			t.Fatal(err)
+		}
+		chain := b.Bytes()
+		if _, err := host.StandingOf(someone(t), bytes.NewReader(chain)); !errors.Is(err, host.ErrOriginMismatch) {
+			t.Errorf("of another daemon: %v", err)
+		}
+		for i := range chain {
+			if _, err := host.StandingOf(d.Entity, bytes.NewReader(chain[:i])); err == nil {
+				t.Fatalf("%d bytes of it prove something", i)
+			}
+			changed := bytes.Clone(chain)
+			changed[i] ^= 1
+			if at, err := host.StandingOf(d.Entity, bytes.NewReader(changed)); err == nil {
+				t.Fatalf("with byte %d changed it proves %+v", i, at)
+			}
+		}
+		if err := a.rt.ExportCopy(t.Context(), someone(t), &b); !errors.As(err, new(*host.NotFoundError)) {
+			t.Errorf("of nobody: %v", err)
+		}
+	})
+}

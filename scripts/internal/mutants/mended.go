@@ -22,6 +22,10 @@ var mended = []hunt{
 		"if n := len(l.free); n > 0 {", "if n := 0; n > 0 {", nil}, attackRow("one-shot-senders")},
 	{mutant{"the beginning of an id names a daemon", "host/ref.go",
 		"return r.key == id\n\tcase byShort:\n\t\treturn identity.OriginHash(r.short) == id.Origin()\n\t}\n\treturn r.name == name", "return r.key == id\n\tcase byShort:\n\t\treturn identity.OriginHash(r.short) == id.Origin()\n\t}\n\treturn r.name == name || BeginsID(id, r.name)", nil}, attackRow("prefix-of-a-stranger")},
+	{mutant{"absence deletes a copy", "host/cluster.go",
+		"return // a copy here stays until the daemon is removed", "c.tell(func() { c.dropCopy(id) })\n\t\treturn", nil}, goTest{"./host", "TestAMissingEntryDropsNoCopy"}},
+	{mutant{"a recovery takes the shortest copy", "host/survey.go",
+		"return order > 0", "return order < 0", nil}, goTest{"./host", "TestTheLongestCopyIsChosen"}},
 }
 
 // more are further ones of the kind, for -all: each builds the program or tests of host.
@@ -46,4 +50,8 @@ var more = []hunt{
 		"err = checkQuery(r.URL.RawQuery, op.query)", "err = error(nil)", nil}, attackRow("lost-id")},
 	{mutant{"JSON may trail and repeat", "wire/control/body.go",
 		"canon.UnmarshalJSON(b, into)", "json.Unmarshal(b, into)", []edit{{"wire/control/body.go", "\t\"wasmhost/wire/canon\"\n", ""}, {"wire/control/body.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"}}}, attackRow("loose-json")},
+	{mutant{"a removal need not be signed", "host/remember.go",
+		"if !r.Signed() || !older {", "if !older {", nil}, goTest{"./host", "TestAnUnsignedRemovalDropsNoCopy"}},
+	{mutant{"a copy is promoted as it was chosen, wherever it stands", "host/promote.go",
+		"if stands != at {", "if false {", nil}, goTest{"./host", "TestAStandbysCopyIsPromoted"}},
 }
