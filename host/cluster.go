@@ -74,12 +74,17 @@ type clustered struct {
 	news    []func()
 	kick    chan struct{}
 
+	comparisons chan struct{} // a place of those that run
+
+	lifeTurn chan struct{} // full while one goroutine has life
+	life     life
+
 	copies copies
 	memory memory
 }
 
 func newClustered(r *Runtime, o *ClusterOptions) *clustered {
-	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), done: make(chan struct{})}
+	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
 	c.memory.daemons = make(map[identity.EntityID]directory.Daemon)
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	if c.lag == 0 {
@@ -246,6 +251,14 @@ func (c *clustered) SessionBegan(session uint64) {
 	c.session = session
 	c.mu.Unlock()
 	c.tell(func() { c.verify(session) })
+	if c.rt.startWork() {
+		go func() {
+			defer c.rt.work.Done()
+			if _, err := c.lineage(c.rt.ctx); err != nil && c.rt.ctx.Err() == nil {
+				c.rt.logger.Warn("the mark of this node's life", "error", err)
+			}
+		}()
+	}
 }
 
 // daemons returns those here that the directory is to know.
@@ -345,19 +358,7 @@ func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
 		return // what this node itself has written since is newer
 	}
 	if e.Owner == c.rt.self {
-		if epoch := d.info().Epoch; epoch > e.Epoch { // it was mended: what follows is above
-			old := e
-			e.Epoch = epoch
-			ctx, cancel := context.WithTimeout(c.rt.ctx, c.member.Self().TTL)
-			defer cancel()
-			now, err := c.member.Put(ctx, old, e.Daemon)
-			if err != nil {
-				c.rt.logger.Warn("telling the directory of a daemon's epoch", "daemon", d.id.Origin(), "error", err)
-				return // it is looked at again
-			}
-			e = now
-		}
-		d.replica.verified(e, session)
+		c.compareFirst(d, e, session)
 		return
 	}
 	c.rt.mu.RLock()

@@ -184,7 +184,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 // gone reports whether the daemon is not this node's any more, or for now.
 func gone(err error) bool {
 	var moved *MovedError
-	return errors.As(err, &moved) || errors.Is(err, ErrHalted) || final(err)
+	return errors.As(err, &moved) || errors.Is(err, ErrHalted) || errors.Is(err, ErrHeld) || final(err)
 }
 
 // pause returns false where ctx ends first.
@@ -413,19 +413,19 @@ func (c *courier) another(asked map[identity.NodeID]bool) (identity.NodeID, bool
 
 // bringTo carries the list to a node, and returns as much of it as is taken there.
 func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channel.Carriage) (taken []channel.Carriage, err error) {
-	m := &channel.Carry{Version: channel.Version, From: c.daemon, To: c.place.To, Channel: c.place.Channel, Effects: list}
-	if m.Residence, m.Token, err = c.credentials(ctx); err != nil {
-		return nil, err
-	}
-	if len(m.Residence) == 0 && at != c.rt.self {
-		return nil, fmt.Errorf("daemon %s cannot say who it is to another node: %w", c.daemon.Origin(), identity.ErrReadOnly)
-	}
 	if c.conn == nil || c.at != at {
 		c.hangUp()
 		if c.conn, err = c.rt.openChannel(ctx, at); err != nil {
 			return nil, err
 		}
 		c.at = at
+	}
+	m := &channel.Carry{Version: channel.Version, From: c.daemon, To: c.place.To, Channel: c.place.Channel, Effects: list}
+	if m.Residence, m.Token, err = c.credentials(ctx); err != nil {
+		return nil, err
+	}
+	if len(m.Residence) == 0 && at != c.rt.self {
+		return nil, fmt.Errorf("daemon %s cannot say who it is to another node: %w", c.daemon.Origin(), identity.ErrReadOnly)
 	}
 	defer time.AfterFunc(courierPatient, c.conn.Abort).Stop()
 	err = errors.Join(c.conn.Send(m), c.conn.Flush())
@@ -457,12 +457,16 @@ func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channe
 }
 
 // credentials are the daemon's word that it is here, and the token for the channel.
+// ErrHalted where it was stopped since its effects were listed.
 func (c *courier) credentials(ctx context.Context) (residence, token []byte, err error) {
 	d, err := c.rt.find(c.daemon)
 	if err != nil {
 		return nil, nil, err
 	}
-	err = d.turn(ctx, func(*fair.Turn) (err error) {
+	err = d.turn(ctx, func(*fair.Turn) error {
+		if err := d.going(); err != nil {
+			return err
+		}
 		residence, token, err = c.credentialsOf(d)
 		return err
 	})

@@ -105,7 +105,6 @@ type hosted struct {
 	timing   time.Time // when the event that is recorded next was begun; zero: it is not timed
 	used     int64     // when it was last entered, by the runtime's clock, Unix nanoseconds
 	call     Call      // reused from event to event
-	also     []byte    // a record to be written with the next one
 	wall     lastWall
 	trimming bool     // old history is being let go of
 	remade   bool     // it is being made of its history: what its code is asked to do succeeded once
@@ -182,6 +181,10 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 		if err := lock(ctx); err != nil {
 			return err
 		}
+		if err := d.rt.mayServe(d.id); err != nil {
+			d.mu.Unlock()
+			return err
+		}
 		if err := d.wake(ctx); err != nil {
 			d.mu.Unlock()
 			return err
@@ -194,7 +197,7 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 				case <-held:
 					continue
 				case <-ctx.Done():
-					return fmt.Errorf("waiting for daemon %s: %w: %w", d.id.Origin(), d.rt.Holding(), context.Cause(ctx))
+					return fmt.Errorf("waiting for daemon %s: %w: %w", d.id.Origin(), d.heldFor(), context.Cause(ctx))
 				}
 			}
 			d.used = d.rt.clock().UnixNano()
@@ -222,6 +225,17 @@ func (d *hosted) held() <-chan struct{} {
 		return nil
 	}
 	return d.replica.holding()
+}
+
+// heldFor says why the cluster holds the daemon.
+func (d *hosted) heldFor() error {
+	if h := d.replica.waitsFor(); h != nil {
+		return h.err()
+	}
+	if err := d.rt.Holding(); err != nil {
+		return err
+	}
+	return ErrHolding
 }
 
 // lock takes d.mu, or returns an error where ctx ends first.
@@ -277,7 +291,7 @@ func (d *hosted) end(state daemonState, err error) {
 func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
 	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind, c.replay = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind, false
-	if c.firing = 0; ev.Kind == EventTimer {
+	if c.firing = 0; ev.Kind == EventTimer && ev.retry == 0 {
 		c.firing = ev.Number
 	}
 	if ev.Kind != EventDirect || d.horizon.veiled {

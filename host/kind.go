@@ -171,6 +171,19 @@ func (r *Runtime) Module(_ context.Context, digest [32]byte) ([]byte, error) {
 	return wasm, err
 }
 
+// AddModule keeps a module that is no kind's, so that daemons can be upgraded to it. Its
+// errors are those of PushKind.
+func (r *Runtime) AddModule(ctx context.Context, wasm []byte) error {
+	if err := r.ready(); err != nil {
+		return err
+	}
+	if int64(len(wasm)) > r.limits.ModuleBytes {
+		return fmt.Errorf("%w: a module of %d bytes, at most %d", ErrTooLarge, len(wasm), r.limits.ModuleBytes)
+	}
+	_, err := r.addModule(ctx, wasm, r.limits.MemoryBytes, false)
+	return err
+}
+
 // TakesModules returns how many bytes a module of another node may have; 0: the runtime
 // takes none.
 func (r *Runtime) TakesModules() int64 {

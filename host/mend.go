@@ -33,7 +33,7 @@ const (
 	MendRollback Mend = 2
 )
 
-var mendNames = [...]string{"retry", "skip", "rollback", "take-back", "claim", "drop", "failover", "recovery"}
+var mendNames = [...]string{"retry", "skip", "rollback", "take-back", "claim", "drop", "failover", "confirm", "recovery"}
 
 // String returns the way's name.
 func (m Mend) String() string {
@@ -112,6 +112,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how Mend
 	if old.replica != nil {
 		old.replica.end(fmt.Errorf("%w: it was mended", ErrNotReady))
 		r.cluster.attach(d)
+		d.replica.compared = false
 		defer r.cluster.lookSoon()
 	}
 	r.mu.Lock()

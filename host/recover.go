@@ -26,6 +26,12 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.recoverAccused(); err != nil {
 		return err
 	}
+	if err := r.recoverLosses(); err != nil {
+		return err
+	}
+	if err := r.recoverHolds(); err != nil {
+		return err
+	}
 	if err := r.recoverKinds(ctx); err != nil {
 		return err
 	}
@@ -54,7 +60,9 @@ func (r *Runtime) recover(ctx context.Context) error {
 			return err
 		}
 		for _, d := range r.daemons {
-			r.cluster.attach(d)
+			if r.cluster.attach(d); d.replica != nil {
+				d.replica.compared = false
+			}
 		}
 	}
 	if err := r.recoverOutgoing(); err != nil {
@@ -257,7 +265,7 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	if e.Before != d.chain.Head() || e.Parent != d.chain.HeadHash() || e.Applied != d.applied+1 || e.Epoch != d.epoch {
 		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
 	}
-	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From, epoch: e.SenderEpoch}
+	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From, epoch: e.SenderEpoch, retry: e.Retry}
 	if d.adopting {
 		d.replayed(&ev, e)
 		return nil

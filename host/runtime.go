@@ -104,12 +104,14 @@ type Runtime struct {
 	notReady   atomic.Bool // SimulateNotReady
 	draining   atomic.Bool
 	refused    atomic.Int32 // how many of accused are not pardoned
+	held       atomic.Int32 // how many holds there are
 	ctx        context.Context
 	cancel     context.CancelFunc // ends migrations and background work
 	work       sync.WaitGroup
 
 	cluster *clustered // nil: it is in none
 
+	exchanges *exchanges
 	tokenSkew time.Duration
 	hub       *hub           // channels of this node
 	subs      *subscriptions // of this node's daemons
@@ -133,6 +135,8 @@ type Runtime struct {
 	ordered  map[identity.EntityID]*Migration // away from other nodes
 	expected map[identity.EntityID]*expectation
 	accused  map[identity.EntityID]*accused
+	holds    map[identity.EntityID]*holdRecord
+	losses   map[identity.EntityID]*Loss
 
 	starting sync.Mutex // one Start at a time
 	idle     idle
@@ -159,10 +163,10 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
-		accused: make(map[identity.EntityID]*accused), kept: make(map[identity.EntityID]*identity.KeyPair),
+		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
-	r.tokenSkew = o.TokenSkew
+	r.tokenSkew, r.exchanges = o.TokenSkew, newExchanges()
 	if r.budgets = o.Budgets; r.budgets == nil {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
@@ -262,6 +266,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 		}
 		return fmt.Errorf("recovering: %w", err)
 	}
+	r.askPeers(ctx, startPatience)
 	if r.mesh != nil {
 		r.mesh.Handle(r)
 	}
@@ -274,6 +279,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	if r.cluster != nil {
 		r.cluster.start()
 	}
+	r.peersCame()
 	r.resumeMigrations()
 	r.startIdling()
 	r.startChannels()
@@ -294,6 +300,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	if r.mesh != nil {
 		r.mesh.Handle(nil)
 	}
+	inOrder := was == lifeReady && r.cluster.announceStop(ctx)
 	r.cancel()
 	done := make(chan struct{})
 	go func() {
@@ -324,6 +331,9 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	}
 	for _, in := range waiting {
 		in.discard()
+	}
+	if inOrder && err == nil && r.store.Err() == nil {
+		err = r.cluster.stopped()
 	}
 	r.happenings.close()
 	if r.cluster != nil && was == lifeReady {

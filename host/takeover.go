@@ -16,6 +16,10 @@ import (
 // The directory named it; nothing acknowledged is given up.
 const MendFailover Mend = 6
 
+// MendConfirm is the way by which an operator lets a held copy go on: what another copy
+// had beyond it is given up.
+const MendConfirm Mend = 7
+
 // takeOver asks the directory for a daemon whose owner is gone, where the copy here
 // is whole. The one that stands first among those in sync asks at once.
 func (c *clustered) takeOver(e directory.Entry) {
@@ -30,6 +34,15 @@ func (c *clustered) takeOver(e directory.Entry) {
 		c.rt.logger.Warn("a daemon's owner is gone, and the copy here is not whole: it waits", "daemon", e.Entity.Origin(), "owner", e.Owner)
 		return
 	}
+	if s.isFed() {
+		c.takeOverInTurn(e, s)
+		return
+	}
+	c.fromDisk(e, s, func() { c.takeOverInTurn(e, s) })
+}
+
+// takeOverInTurn is takeOver of a copy that may go on.
+func (c *clustered) takeOverInTurn(e directory.Entry, s *standbyCopy) {
 	if !c.rt.startWork() {
 		return
 	}
@@ -125,15 +138,29 @@ func (c *clustered) finishTakeOver(e directory.Entry) {
 		return
 	}
 	s.mu.Lock()
-	busy := s.fenced || !s.whole || s.record == nil || s.epoch >= e.Epoch
+	busy := s.fenced || !s.whole && !s.sound || s.record == nil || s.epoch >= e.Epoch
 	s.mu.Unlock()
 	if busy {
 		return
 	}
-	s.fence()
-	if err := c.activateFenced(c.rt.ctx, e, s); err != nil {
-		c.rt.logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
+	activate := func() {
+		s.fence()
+		if err := c.activateFenced(c.rt.ctx, e, s); err != nil {
+			c.rt.logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
+		}
 	}
+	if s.isFed() {
+		activate()
+		return
+	}
+	c.fromDisk(e, s, activate)
+}
+
+// isFed reports whether the copy needs no comparison with other standbys.
+func (s *standbyCopy) isFed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fed
 }
 
 // activateFenced is activate, which is tried again where it fails.
@@ -147,7 +174,7 @@ func (c *clustered) activateFenced(ctx context.Context, e directory.Entry, s *st
 func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyCopy) error {
 	r := c.rt
 	s.mu.Lock()
-	encoded, from := s.record, s.owner
+	encoded, from, whole := s.record, s.owner, s.whole
 	s.mu.Unlock()
 	var rec daemonRecord
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
@@ -167,6 +194,12 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 		return err
 	}
 	c.attach(d)
+	if !whole {
+		err := r.recordLoss(d.id, d.chain.Head().Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
+		if err != nil {
+			r.logger.Error("recording a loss", "daemon", d.id.Origin(), "error", err)
+		}
+	}
 	how := MendFailover
 	if e.Revision == 0 {
 		how = MendRecovery // no directory names the owner yet
@@ -188,7 +221,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if c.moved != nil { // senders of this node turn here
 		c.moved(Moved{Entity: d.id, Node: r.self, Epoch: d.epoch, Time: r.clock()})
 	}
-	r.logger.Warn("a daemon was taken over: its owner is gone", "daemon", d.id.Origin(), "name", d.name, "from", from, "epoch", d.epoch, "sequence", d.chain.Head().Sequence)
+	r.logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.id.Origin(), "name", d.name, "from", from, "epoch", d.epoch, "sequence", d.chain.Head().Sequence)
 	return nil
 }
 
@@ -219,6 +252,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 	}
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Delete(store.Standbys, d.id[:])
+	b.Delete(store.Meta, soundKey(d.id))
 	b.Delete(store.Moved, d.id[:])
 	b.Generation = d.under
 	if err := c.rt.store.Commit(b); err != nil {

@@ -212,8 +212,8 @@ func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from n
 	return TrustedPeer{Key: key, Name: m.peerName(known, key, h.Name, purpose == purposeJoin), Addr: reached(h.Addr, from), Added: added}
 }
 
-// greet is the dialling side of the handshake.
-func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte) (*session, error) {
+// greet is the dialling side of the handshake. Who is joined gets grants here.
+func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte, grants Rights) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	began := time.Now()
@@ -258,7 +258,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	err = m.meet(s, theirs, key, purpose, func(known *TrustedPeer) (Rights, error) {
 		switch {
 		case purpose == purposeJoin:
-			return RightsAll, nil // its operator chose the node that issued the token; Grant narrows it
+			return grants, nil
 		case known == nil:
 			return 0, fmt.Errorf("%w: %s", ErrUntrusted, key)
 		}
@@ -275,8 +275,15 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	return s, nil
 }
 
-// Join makes this node and the one that issued the token trust each other.
+// Join makes this node and the one that issued the token trust each other. That one gets
+// RightsAll here: this node's operator chose it.
 func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
+	return m.JoinWith(ctx, text, RightsAll)
+}
+
+// JoinWith is Join that grants other rights, of RightsAll, to the node that issued the
+// token.
+func (m *Mesh) JoinWith(ctx context.Context, text string, grants Rights) (identity.NodeID, error) {
 	t, err := ParseToken(text)
 	if err != nil {
 		return 0, err
@@ -287,7 +294,7 @@ func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
 	if t.Key == m.config.Identity.ID() {
 		return 0, fmt.Errorf("%w: it is this node's own", ErrTokenRefused)
 	}
-	s, err := m.greet(ctx, t.Key, t.Addr, purposeJoin, t.Secret)
+	s, err := m.greet(ctx, t.Key, t.Addr, purposeJoin, t.Secret, grants&RightsAll)
 	if err != nil {
 		return 0, fmt.Errorf("joining node %s: %w", t.Key.Node(), err)
 	}
@@ -315,6 +322,9 @@ func (m *Mesh) adopt(s *session) {
 		return
 	}
 	m.sessions[id] = s
+	if h, ok := m.handler.(interface{ PeerCame(identity.NodeID) }); ok {
+		go h.PeerCame(id) // it takes locks of the host, and does not block
+	}
 }
 
 // greetAll connects to every trusted node, so that those who held a session
@@ -394,7 +404,7 @@ func (m *Mesh) session(ctx context.Context, id identity.NodeID) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	return m.greet(ctx, p.Key, p.Addr, purposeHello, nil)
+	return m.greet(ctx, p.Key, p.Addr, purposeHello, nil, 0)
 }
 
 // open opens a stream to the peer for a purpose. A session that has died

@@ -40,7 +40,10 @@ const (
 
 	Standbys Table = 'y' // by identity: what a daemon is of which another node's history is kept here
 
-	Known Table = 'n' // by identity: what the directory said of a daemon last
+	Holds    Table = 't' // by identity: why a daemon serves nothing until an operator decides
+	Evidence Table = 'n' // by identity, epoch and index: history of a copy that lost to another
+
+	Known Table = 'j' // by identity: what the directory said of a daemon last
 
 	history Table = 'h' // by identity and index
 )

@@ -249,6 +249,15 @@ func (c *Client) Join(ctx context.Context, token string) (out Node, err error) {
 	return out, c.call(ctx, "POST", "join", body, &out)
 }
 
+// JoinWith is Join that grants only these rights to the node that issued the token.
+func (c *Client) JoinWith(ctx context.Context, token, rights string) (out Node, err error) {
+	body, err := jsonBody(Token{Token: token})
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "join?rights="+url.QueryEscape(rights), body, &out)
+}
+
 // Grant sets what a trusted node may do.
 func (c *Client) Grant(ctx context.Context, node, rights string) (out Node, err error) {
 	return out, c.call(ctx, "PUT", "trust/"+segment(node)+"?rights="+url.QueryEscape(rights), nil, &out)
@@ -299,6 +308,12 @@ func (c *Client) Kind(ctx context.Context, name string) (out Kind, err error) {
 // PullKind returns the kind's module. The caller closes it.
 func (c *Client) PullKind(ctx context.Context, name string) (io.ReadCloser, error) {
 	return c.do(ctx, "GET", "kinds/"+segment(name)+"/module", nil, nil)
+}
+
+// PullModule is PullKind of a module of that digest, which may have been the kind's
+// before.
+func (c *Client) PullModule(ctx context.Context, kind string, digest [32]byte) (io.ReadCloser, error) {
+	return c.do(ctx, "GET", "kinds/"+segment(kind)+"/module?digest="+hex.EncodeToString(digest[:]), nil, nil)
 }
 
 // RemoveKind forgets a kind, and returns what it was.
