@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"wasmhost/host/directory"
 	"wasmhost/host/store"
@@ -15,6 +16,7 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	daemons map[identity.EntityID]directory.Daemon
+	silent  time.Duration // when the directory did not answer last, by the lease's clock; 0: it was not asked
 }
 
 // remember keeps what the directory says of a daemon. It need not be on disk soon: the
