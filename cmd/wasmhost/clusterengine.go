@@ -122,6 +122,11 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 	}
 	moved := false
 	if e.member == nil {
+		if begun == nil {
+			if err = e.refuseOlder(ctx); err != nil {
+				return nil, err
+			}
+		}
 		if moved, err = e.placeMember(dir, st); err != nil {
 			return nil, err
 		}

@@ -16,8 +16,8 @@ import (
 func (a *app) clusterRecover() *cobra.Command {
 	var yes, dry bool
 	var timeout time.Duration
-	c := &cobra.Command{Use: "recover", Short: "Begin the directory anew after every voter is lost for good", Long: `Begin the cluster's directory anew, on a node that is left, after the nodes that kept
-it are lost for good. While the directory answers the command changes nothing (exit
+	c := &cobra.Command{Use: "recover", Short: "Begin the directory anew after its voters are lost for good", Long: `Begin the cluster's directory anew, on a node that is left, after the nodes that kept
+it, or a majority of them, are lost for good. While the directory answers the command changes nothing (exit
 code 4).
 
 The node asks every node that it trusts which copies of daemons it has, its own and
@@ -31,8 +31,8 @@ in its data directory, under cluster/lost-TIME.
 A copy that is not complete may lack what its daemon acknowledged after the copy left
 those in sync. Daemons that a node remembers and of which no copy is left are listed as
 lost; then the exit code is 12. Look at --dry-run first: it prints the same, and changes
-nothing. Run the command only when no node with a vote runs any more: two directories at
-the same time can name two owners.`, Example: `  wasmhost cluster recover --dry-run
+nothing. Run the command only when the voters that do not answer never run again on what
+they had: two directories at the same time can name two owners.`, Example: `  wasmhost cluster recover --dry-run
   wasmhost cluster recover --yes
   wasmhost cluster recover --dry-run -o json`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 		if !dry {

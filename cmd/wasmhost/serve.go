@@ -238,6 +238,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		o.join = ""
 	}
 	o.cluster.data, o.cluster.key = o.data, key
+	o.cluster.older = func(life []byte) (bool, error) { return host.OlderThan(s, life) }
 	engine, err := startEngine(ctx, o.cluster, mesh, joined, logs.of("cluster"))
 	if err != nil {
 		return err
