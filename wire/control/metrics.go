@@ -272,7 +272,7 @@ func (c *nodeCollector) cluster(gauge func(*prometheus.Desc, float64, ...string)
 	}
 	gauge(descMembers, float64(here), "true")
 	gauge(descMembers, float64(gone), "false")
-	k := keptIn(m)
+	k := keptIn(m, c.rt.Remembered())
 	gauge(descKept, float64(k.wanting), "wanting")
 	gauge(descKept, float64(k.lost), "lost")
 }

@@ -53,9 +53,15 @@ var operations = map[string]operation{
 	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{name: "rights", is: "string", what: "Needed: none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join."}}},
 	"DELETE /v1/trust/{node}": {summary: "Trust a node no more.", answer: Node{}},
 
-	"GET /v1/cluster":                   {summary: "How the node's cluster stands.", scope: ScopeRead, answer: ClusterStatus{}},
-	"POST /v1/cluster/members":          {summary: "Come to the node's cluster: asked by nodes alone.", body: Admission{}, answer: Admitted{}},
-	"DELETE /v1/cluster/members/{node}": {summary: "Forget a node of the cluster that is gone for good.", answer: ClusterMember{}},
+	"GET /v1/cluster":                       {summary: "How the node's cluster stands.", scope: ScopeRead, answer: ClusterStatus{}},
+	"POST /v1/cluster/members":              {summary: "Come to the node's cluster: asked by nodes alone.", body: Admission{}, answer: Admitted{}},
+	"DELETE /v1/cluster/members/{node}":     {summary: "Forget a node of the cluster that is gone for good.", answer: ClusterMember{}},
+	"POST /v1/cluster/recovery":             {summary: "Begin a new directory in place of one that is lost for good, with the longest provable copy of each daemon.", body: RecoveryRequest{}, answer: Recovery{}},
+	"GET /v1/cluster/copies":                {summary: "What the node itself has of its cluster's daemons.", scope: ScopeRead, answer: []Copy{}, query: paging},
+	"GET /v1/cluster/copies/{entity}/chain": {summary: "The chain of what the node itself has of a daemon, sealed by the daemon's key.", scope: ScopeRead, binary: "application/octet-stream"},
+	"GET /v1/cluster/known":                 {summary: "What the node remembers that the directory said of daemons.", scope: ScopeRead, answer: []KnownDaemon{}, query: paging},
+	"POST /v1/cluster/promotions":           {summary: "Make the node's copy of a daemon the daemon, while there is no directory: asked by nodes alone.", body: Promotion{}, answer: Promotion{}},
+	"PUT /v1/cluster/directory":             {summary: "Come to the new directory of the node that asks: asked by nodes alone.", body: ToDirectory{}, answer: ToDirectory{}},
 
 	"GET /v1/groups":                {summary: "The groups that the node keeps.", scope: ScopeRead, answer: []Group{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too."})},
 	"POST /v1/groups":               {summary: "Make a group of daemons of one kind.", body: CreateGroup{}, answer: Group{}},

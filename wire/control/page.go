@@ -22,9 +22,18 @@ const maxPage = 1000
 // writePage answers with the list, which is sorted by key, or with the page of
 // it that is asked for.
 func writePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) error {
-	after, n, err := pageOf(r)
+	list, err := page(w, r, list, key)
 	if err != nil {
 		return err
+	}
+	return writeJSON(w, list)
+}
+
+// page returns what writePage writes, and names the next page in the header.
+func page[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) ([]T, error) {
+	after, n, err := pageOf(r)
+	if err != nil {
+		return nil, err
 	}
 	if queryOf(r).has("after") { // the first entry's key may be empty
 		list = list[sort.Search(len(list), func(i int) bool { return key(list[i]) > after }):]
@@ -36,7 +45,7 @@ func writePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func
 			w.Header().Set("Link", "<"+r.URL.Path+"?"+q.values.Encode()+`>; rel="next"`)
 		}
 	}
-	return writeJSON(w, list)
+	return list, nil
 }
 
 // pageOf returns which page of a list is asked for: the key before its first entry, where

@@ -26,6 +26,10 @@ var mended = []hunt{
 		"if m.config.NoDaemons {", "if true {", nil}, goTest{"./wire", "TestNodeThatStartsIsNotReady"}},
 	{mutant{"the last pause is not cut to what is left", "host/backoff/backoff.go",
 		"return min(t.pause, left), true", "return t.pause, t.pause <= left", nil}, goTest{"./host/backoff", "TestBudgetIsUsedToItsEnd"}},
+	{mutant{"absence deletes a copy", "host/cluster.go",
+		"return // a copy here stays until the daemon is removed", "c.tell(func() { c.dropCopy(id) })\n\t\treturn", nil}, goTest{"./host", "TestAMissingEntryDropsNoCopy"}},
+	{mutant{"a recovery takes the shortest copy", "host/survey.go",
+		"return order > 0", "return order < 0", nil}, goTest{"./host", "TestTheLongestCopyIsChosen"}},
 }
 
 // more are further ones of the kind, for -all: each builds the program or tests of host.
@@ -64,4 +68,8 @@ var more = []hunt{
 		"g.wanted = append(g.wanted, d)", "g.rest = append(g.rest, d)", nil}, goTest{"./host", "TestUnreadDaemons"}},
 	{mutant{"those who wait are not told that the node ends", "host/hosted.go",
 		"err := d.rt.open() //", "err := error(nil) //", nil}, goTest{"./cmd/wasmhost", "TestTermAnswersThoseWhoWait"}},
+	{mutant{"a removal need not be signed", "host/remember.go",
+		"if !r.Signed() || !older {", "if !older {", nil}, goTest{"./host", "TestAnUnsignedRemovalDropsNoCopy"}},
+	{mutant{"a copy is promoted as it was chosen, wherever it stands", "host/promote.go",
+		"if stands != at {", "if false {", nil}, goTest{"./host", "TestAStandbysCopyIsPromoted"}},
 }
