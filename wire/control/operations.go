@@ -75,6 +75,7 @@ var operations = map[string]operation{
 		query: []parameter{{name: "interval", is: "string", what: "How long to look; 1s unless it is said, at most 1m."}, {name: "daemons", is: "integer", what: "How many daemons at most; 20 unless it is said."}}},
 	"POST /v1/rebalance": {summary: "Move one daemon to a node that has clearly less, or say which would move.", scope: ScopeOperate, body: Rebalance{}, answer: Rebalanced{}},
 	"POST /v1/place":     {summary: "Where a daemon of a kind would be made, and why; none is.", scope: ScopeRead, body: PlaceKind{}, answer: Placed{}},
+	"POST /v1/backup": {summary: "The node's data directory as it is at one moment, while the node goes on: a tar stream that ends with the signed manifest.", body: Backup{}, limit: maxBackup, binary: "application/x-tar"},
 	"POST /v1/snapshots": {summary: "Make a daemon of a snapshot. The header Wasmhost-Identity may hold the seed of its identity, in hexadecimal.",
 		bytes: "application/cbor", limit: maxSnapshot, answer: Daemon{}, query: []parameter{{name: "kind", is: "string", what: "Another kind than the snapshot's."}, {name: "name", is: "string", what: "Another name."},
 			{name: "unsigned", is: "boolean", what: "Take a snapshot that its daemon has not signed; the caller answers for what is in it."}}},

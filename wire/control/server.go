@@ -43,6 +43,7 @@ type Server struct {
 	metrics *Metrics     // nil: none
 	audit   *slog.Logger // nil: none
 	tokens  apiTokens
+	backups *backups     // nil: the node gives none
 	answers answers
 	tracer  trace.Tracer                // nil: none
 	cross   *http.CrossOriginProtection // against a browser that somebody let reach the socket
@@ -92,6 +93,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/place":                s.needs(wire.RightRead, s.postPlaceKind),
 		"POST /v1/rebalance":            s.needs(wire.RightOperate, s.postRebalance),
 		"POST /v1/snapshots":            s.owner(s.postSnapshot),
+		"POST /v1/backup":               s.owner(s.postBackup),
 		"GET /v1/migrations":            s.owner(s.getMigrations),
 		"GET /v1/proofs":                s.owner(s.getProofs),
 		"GET /v1/cluster":               s.needs(wire.RightRead, s.getCluster),
