@@ -155,7 +155,7 @@ func (a *alarms) fireOf(ctx context.Context, id identity.EntityID) {
 	switch {
 	case err == nil && again:
 		a.set(id, a.rt.clock().UnixNano())
-	case err == nil && next == 0, errors.As(err, &moved), errors.Is(err, ErrNotFound), errors.Is(err, ErrStopped), errors.Is(err, ErrHalted), ctx.Err() != nil:
+	case err == nil && next == 0, errors.As(err, &moved), errors.Is(err, ErrNotFound), errors.Is(err, ErrStopped), errors.Is(err, ErrHalted), errors.Is(err, ErrHeld), ctx.Err() != nil:
 	case err == nil:
 		a.set(id, next)
 	default:

@@ -87,7 +87,7 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 // has what is stored.
 func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *Checkpoint, error) {
 	if err := d.look(ctx); err != nil {
-		if ctx.Err() != nil || !d.cannotGoOn() {
+		if ctx.Err() != nil || !d.cannotGoOn() && !errors.Is(err, ErrHeld) {
 			return 0, nil, err
 		}
 		if peekErr := d.peek(ctx); peekErr != nil {

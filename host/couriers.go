@@ -184,7 +184,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 // gone reports whether the daemon is not this node's any more, or for now.
 func gone(err error) bool {
 	var moved *MovedError
-	return errors.As(err, &moved) || errors.Is(err, ErrHalted) || final(err)
+	return errors.As(err, &moved) || errors.Is(err, ErrHalted) || errors.Is(err, ErrHeld) || final(err)
 }
 
 // pause returns false where ctx ends first.

@@ -226,7 +226,7 @@ func (d *hosted) recoverEffects() {
 // startEffects carries out what is there, and sees to the daemon's timers. It
 // needs d.mu.
 func (r *Runtime) startEffects(d *hosted) {
-	if d.effects == nil || d.halted() {
+	if d.effects == nil || d.halted() || d.rt.holdOf(d.id) != nil {
 		return
 	}
 	d.did()

@@ -38,6 +38,7 @@ const (
 	Started        What = "started"
 	CannotGoOn     What = "failed" // a daemon is failed or diverged: Reason
 	WasMended      What = "mended"
+	WasHeld        What = "held" // Reason; Peer has more, where that is known
 	WasUpgraded    What = "upgraded"
 	MigrationPhase What = "migration-phase"
 	MigrationRound What = "migration-round"

@@ -182,6 +182,10 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 		if err := lock(ctx); err != nil {
 			return err
 		}
+		if err := d.rt.mayServe(d.id); err != nil {
+			d.mu.Unlock()
+			return err
+		}
 		if err := d.wake(ctx); err != nil {
 			d.mu.Unlock()
 			return err

@@ -21,6 +21,7 @@ type Metrics struct {
 	Recovered   int64                  // of ToRecover
 	ToRecover   int64                  // daemons that the start brings back
 	Accused     int                    // identities that are refused
+	Held        int                    // daemons that are held or wait for a standby
 }
 
 // MaxMeteredKinds bounds how many kinds are counted each by itself: peers may
@@ -196,7 +197,7 @@ func (d *hosted) sampled() bool {
 
 // Metrics returns what the runtime counted. It takes no daemon's lock.
 func (r *Runtime) Metrics() Metrics {
-	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.bytes.Load(), Accused: int(r.refused.Load())}
+	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.bytes.Load(), Accused: int(r.refused.Load()), Held: len(r.HeldDaemons())}
 	done, total := r.Recovery()
 	out.Recovered, out.ToRecover = int64(done), int64(total)
 	r.meters.mu.Lock()

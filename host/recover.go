@@ -26,6 +26,9 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.recoverAccused(); err != nil {
 		return err
 	}
+	if err := r.recoverHolds(); err != nil {
+		return err
+	}
 	if err := r.recoverKinds(ctx); err != nil {
 		return err
 	}

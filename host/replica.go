@@ -558,3 +558,18 @@ func (p *replica) settle(ctx context.Context) error {
 	p.advance()
 	return nil
 }
+
+// again has the directory told of the daemon's epoch, and the standbys begin anew: the
+// history was written to beside them. It needs d.mu.
+func (p *replica) again() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	p.session = 0
+	for _, f := range p.follows {
+		f.cut()
+	}
+	p.mu.Unlock()
+	p.c.lookSoon()
+}

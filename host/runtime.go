@@ -104,6 +104,7 @@ type Runtime struct {
 	notReady   atomic.Bool // SimulateNotReady
 	draining   atomic.Bool
 	refused    atomic.Int32 // how many of accused are not pardoned
+	held       atomic.Int32 // how many holds there are
 	ctx        context.Context
 	cancel     context.CancelFunc // ends migrations and background work
 	work       sync.WaitGroup
@@ -133,6 +134,7 @@ type Runtime struct {
 	ordered  map[identity.EntityID]*Migration // away from other nodes
 	expected map[identity.EntityID]*expectation
 	accused  map[identity.EntityID]*accused
+	holds    map[identity.EntityID]*holdRecord
 
 	starting sync.Mutex // one Start at a time
 	idle     idle
@@ -159,7 +161,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
-		accused: make(map[identity.EntityID]*accused), kept: make(map[identity.EntityID]*identity.KeyPair),
+		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew = o.TokenSkew

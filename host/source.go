@@ -106,6 +106,9 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.rt.mayServe(d.id); err != nil {
+		return err
+	}
 	if err := d.wake(ctx); err != nil {
 		return err
 	}

@@ -44,8 +44,8 @@ type Info struct {
 	Node            identity.NodeID
 	Epoch           uint64
 	Sequence        uint64 // of the head
-	State           string // running, passive, migrating, moved, failed, diverged, or refused
-	Reason          string // why it is failed, diverged or refused
+	State           string // running, passive, migrating, moved, failed, diverged, refused, held, or waiting
+	Reason          string // why it is failed, diverged, refused, held or waiting
 	EventsProcessed uint64
 	EventsEmitted   uint64
 	Errors          uint64
@@ -515,7 +515,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 
 // forget removes all that the store holds of the daemon.
 func forget(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects} {
+	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects, store.Holds, store.Stops} {
 		b.Delete(t, id[:])
 	}
 	b.DeleteUnder(store.Deltas, id[:])

@@ -16,6 +16,10 @@ import (
 // The directory named it; nothing acknowledged is given up.
 const MendFailover Mend = 6
 
+// MendConfirm is the way by which an operator lets a held copy go on: what another copy
+// had beyond it is given up.
+const MendConfirm Mend = 7
+
 // takeOver asks the directory for a daemon whose owner is gone, where the copy here
 // is whole. The one that stands first among those in sync asks at once.
 func (c *clustered) takeOver(e directory.Entry) {

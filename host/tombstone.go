@@ -54,6 +54,8 @@ func (r *Runtime) bury(d *hosted, t tombstone, grave *store.Batch) error {
 func (r *Runtime) forgetHere(d *hosted, t tombstone) {
 	r.mu.Lock()
 	r.moved[d.id] = t
+	delete(r.holds, d.id)
+	r.held.Store(int32(len(r.holds)))
 	r.mu.Unlock()
 	r.release(d)
 }

@@ -78,7 +78,7 @@ func (d *hosted) tryEnter() bool {
 	if d.pacer.interval() > 0 || !d.mu.TryLock() {
 		return false
 	}
-	if d.state != stateRunning || d.held() != nil {
+	if d.state != stateRunning || d.held() != nil || d.rt.holdOf(d.id) != nil {
 		d.mu.Unlock()
 		return false
 	}

@@ -61,6 +61,8 @@ func (d *hosted) info() Info {
 		i.Reason = s.gone.Error()
 	} else if err := d.rt.mayRun(d.id); err != nil {
 		i.State, i.Reason = "refused", err.Error()
+	} else if h := d.rt.holdOf(d.id); h != nil {
+		i.State, i.Reason = HeldState, h.err(d.id).Error()
 	}
 	return i
 }

@@ -90,6 +90,7 @@ const (
 	codeReserved    = 18
 	codeEventNumber = 19
 	codeHalted      = 20
+	codeHeld        = 21
 )
 
 var codeErrors = map[uint8]error{
@@ -98,7 +99,7 @@ var codeErrors = map[uint8]error{
 	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused, codeNoSpace: store.ErrNoSpace,
 	codeEquivocated: host.ErrEquivocated, codeComing: host.ErrComing,
 	codeSenderQuota: host.ErrSenderQuota, codeReserved: host.ErrReserved, codeEventNumber: host.ErrEventNumber,
-	codeHalted: host.ErrHalted,
+	codeHalted: host.ErrHalted, codeHeld: host.ErrHeld,
 }
 
 // remoteError is an error of another node in its own words.

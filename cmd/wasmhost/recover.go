@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -10,11 +11,11 @@ import (
 )
 
 func (a *app) recover() *cobra.Command {
-	var retry, skip, rollback, fork, yes bool
+	var retry, skip, rollback, fork, confirm, yield, yes bool
 	var name string
 	c := &cobra.Command{
-		Use:   "recover DAEMON --retry | --skip | --rollback | --fork",
-		Short: "Bring back a daemon that is failed or diverged",
+		Use:   "recover DAEMON --retry | --skip | --rollback | --fork | --confirm | --yield",
+		Short: "Bring back a daemon that is failed, diverged or held",
 		Long: `Bring back a daemon that could not be recovered: inspect says why. What is given
 up is a signed fact of its chain, under a higher epoch (chain show), and never
 chosen by the node itself.
@@ -27,6 +28,13 @@ chosen by the node itself.
               outputs that were acknowledged included: their senders can send
               again
 
+A daemon that is held serves nothing, because another copy of it may have gone further:
+
+  --confirm   the copy on this node goes on, under a higher epoch; what another copy
+              has beyond it is lost. Refused while a node that answers proves more
+  --yield     the copy on this node is dropped for the one that has more; its history
+              is kept as evidence
+
   --fork      another daemon, with a key of its own, goes on from the last record of
               its history that can be replayed; this one stays as it is, for a
               later choice, and its chain can be exported: see wasmhost fork`,
@@ -36,14 +44,14 @@ chosen by the node itself.
 		Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			how, given := "", 0
-			for name, on := range map[string]bool{"retry": retry, "skip": skip, "rollback": rollback, "fork": fork} {
+			for name, on := range map[string]bool{"retry": retry, "skip": skip, "rollback": rollback, "fork": fork, "confirm": confirm, "yield": yield} {
 				if on {
 					how = name
 					given++
 				}
 			}
 			if given != 1 {
-				return usagef("give one of --retry, --skip, --rollback and --fork")
+				return usagef("give one of --retry, --skip, --rollback, --fork, --confirm and --yield")
 			}
 			if name != "" && !fork {
 				return usagef("--name is for --fork")
@@ -54,6 +62,13 @@ chosen by the node itself.
 					return err
 				}
 				return a.printForks(forks)
+			}
+			if confirm || yield {
+				m, err := a.decideHeld(c.Context(), args[0], confirm, yes)
+				if err != nil {
+					return err
+				}
+				return a.print(m, func(w io.Writer) { fmt.Fprintln(w, mendedText(m)) }, func() string { return args[0] })
 			}
 			if how != "retry" {
 				d, err := a.client().Daemon(c.Context(), args[0])
@@ -76,9 +91,34 @@ chosen by the node itself.
 	c.Flags().BoolVar(&skip, "skip", false, "let recorded outputs stand where a replay differs")
 	c.Flags().BoolVar(&rollback, "rollback", false, "go back to the last stored state")
 	c.Flags().BoolVar(&fork, "fork", false, "go on as another daemon, from the last good record")
+	c.Flags().BoolVar(&confirm, "confirm", false, "let the held copy on this node go on")
+	c.Flags().BoolVar(&yield, "yield", false, "drop the held copy on this node for the one that has more")
 	c.Flags().StringVar(&name, "name", "", "the fork's name")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
+}
+
+// decideHeld ends a hold, after it was asked for.
+func (a *app) decideHeld(ctx context.Context, ref string, confirm, yes bool) (control.Mended, error) {
+	held, err := a.client().Held(ctx)
+	if err != nil {
+		return control.Mended{}, err
+	}
+	for _, h := range held {
+		if h.Name == ref || h.Origin == ref || h.EntityID == ref {
+			fmt.Fprintf(a.err, "daemon %s is held (%s): %s\n", h.Name, h.Code, h.Why)
+		}
+	}
+	if confirm {
+		if err := a.confirm(yes, "let the copy of daemon "+ref+" on this node go on, and lose what another copy has beyond it"); err != nil {
+			return control.Mended{}, err
+		}
+		return a.client().Confirm(ctx, ref)
+	}
+	if err := a.confirm(yes, "drop the copy of daemon "+ref+" on this node for the one that has more"); err != nil {
+		return control.Mended{}, err
+	}
+	return a.client().Yield(ctx, ref)
 }
 
 func mendedText(m control.Mended) string {

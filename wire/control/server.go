@@ -96,6 +96,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/backup":               s.owner(s.postBackup),
 		"GET /v1/migrations":            s.owner(s.getMigrations),
 		"GET /v1/proofs":                s.owner(s.getProofs),
+		"GET /v1/held":                  s.needs(wire.RightRead, s.getHeld),
 		"GET /v1/cluster":               s.needs(wire.RightRead, s.getCluster),
 
 		"POST /v1/cluster/members":          s.joins(s.postMember),
@@ -135,6 +136,8 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons/{ref}/stop":    s.needs(wire.RightOperate, s.atOwner(s.postStop)),
 		"POST /v1/daemons/{ref}/start":   s.needs(wire.RightOperate, s.atOwner(s.postStart)),
 		"POST /v1/daemons/{ref}/mend":    s.needs(wire.RightOperate, s.atOwner(s.postMend)),
+		"POST /v1/daemons/{ref}/confirm": s.needs(wire.RightOperate, s.atHeld(s.postConfirm)),
+		"POST /v1/daemons/{ref}/yield":   s.needs(wire.RightOperate, s.atHeld(s.postYield)),
 		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.atOwner(s.postUpgrade)),
 		"POST /v1/daemons/{ref}/fork":    s.needs(wire.RightOperate, s.atOwner(s.postFork)),
 

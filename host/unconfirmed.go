@@ -1,0 +1,335 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// A held daemon is here and serves nothing: no events, no timers, no channels, no
+// effects, no moves. This node does not know whether its copy is the one that goes on.
+// An operator ends the hold: ConfirmHeld lets this copy go on, under a higher epoch;
+// YieldHeld drops it for the one that has more. The hold survives restarts.
+
+// HeldState is the state of a daemon that is held.
+const HeldState = "held"
+
+// HoldReason says why a daemon is held.
+type HoldReason uint8
+
+// The reasons. The numbers are part of the format.
+const (
+	// HoldUnconfirmed: the copy comes from a backup, and nobody has confirmed that no
+	// node has gone further since.
+	HoldUnconfirmed HoldReason = 1
+
+	// HoldSurpassed: another node has proven a higher epoch.
+	HoldSurpassed HoldReason = 2
+
+	// HoldForked: another node has another history, and nothing decides between them.
+	HoldForked HoldReason = 3
+
+	// HoldUnreachable: a standby in sync cannot be compared with. It ends by itself
+	// once the standby answers.
+	HoldUnreachable HoldReason = 4
+)
+
+var holdReasons = map[HoldReason]string{HoldUnconfirmed: "unconfirmed", HoldSurpassed: "stale-epoch", HoldForked: "forked", HoldUnreachable: "waiting"}
+
+// String returns the reason's name.
+func (h HoldReason) String() string {
+	if name, ok := holdReasons[h]; ok {
+		return name
+	}
+	return fmt.Sprintf("reason %d", uint8(h))
+}
+
+// Errors of held daemons.
+var (
+	// ErrHeld is every HeldError.
+	ErrHeld = errors.New("the daemon is held")
+
+	// ErrNotHeld says that there is no hold to end.
+	ErrNotHeld = errors.New("the daemon is not held")
+
+	// ErrFurther says that a node has proven a longer history than the copy that is to
+	// be confirmed.
+	ErrFurther = errors.New("another node has proven a longer history of the daemon")
+
+	// ErrNoneFurther says that a copy cannot be yielded: no node is known to have more.
+	ErrNoneFurther = errors.New("no other node is known to have more of the daemon")
+)
+
+// HeldError is the error of whatever a held daemon is asked to do.
+type HeldError struct {
+	Entity identity.EntityID
+	Reason HoldReason
+	Why    string
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("daemon %s is held (%s): %s", e.Entity.Origin(), e.Reason, e.Why)
+}
+
+// Is makes errors.Is(err, ErrHeld) hold.
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }
+
+// HeldDaemon is a daemon that is held.
+type HeldDaemon struct {
+	Entity identity.EntityID
+	Name   string
+	Reason HoldReason
+	Why    string
+	Since  time.Time
+	Node   identity.NodeID // that has more, or may have; 0: not known
+	Epoch  uint64          // of that node's copy; 0: not known
+	Index  uint64          // history records that it has
+}
+
+// holdRecord is how the store keeps a hold.
+type holdRecord struct {
+	_      struct{} `cbor:",toarray"`
+	Reason HoldReason
+	Why    string
+	Time   int64
+	Node   identity.NodeID
+	Epoch  uint64
+	Index  uint64
+	Proof  []byte // the other node's signed statement; empty: there is none
+}
+
+// maxWhy bounds the text of a hold.
+const maxWhy = 1 << 10
+
+// MarkUnconfirmed holds a daemon, durably, as a copy of which nobody has confirmed that
+// it is the last. It may be called before Start, and for a daemon that is not here yet.
+// The first hold of a daemon stays until an operator ends it.
+func (r *Runtime) MarkUnconfirmed(id identity.EntityID, why string) error {
+	return r.hold(id, &holdRecord{Reason: HoldUnconfirmed, Why: why})
+}
+
+// MarkUnconfirmedIn is MarkUnconfirmed in a store that no runtime has.
+func MarkUnconfirmedIn(s *store.Store, id identity.EntityID, why string, at time.Time) error {
+	return (&holdRecord{Reason: HoldUnconfirmed, Why: clipWhy(why), Time: at.UnixNano(), Proof: []byte{}}).commit(s, id)
+}
+
+func clipWhy(why string) string { return why[:min(len(why), maxWhy)] }
+
+func (h *holdRecord) commit(s *store.Store, id identity.EntityID) error {
+	value, err := canon.Marshal(h)
+	if err != nil {
+		return err
+	}
+	b := &store.Batch{}
+	b.Put(store.Holds, id[:], value)
+	if err := s.Commit(b); err != nil {
+		return fmt.Errorf("holding daemon %s: %w", id.Origin(), err)
+	}
+	return nil
+}
+
+// hold holds the daemon unless it is held already. In memory it holds even where the
+// store fails.
+func (r *Runtime) hold(id identity.EntityID, h *holdRecord) error {
+	h.Why, h.Time = clipWhy(h.Why), r.clock().UnixNano()
+	if h.Proof == nil {
+		h.Proof = []byte{}
+	}
+	if !r.setHold(id, h) {
+		return nil
+	}
+	r.logger.Error("a daemon is held: it serves nothing until an operator decides", "daemon", id.Origin(), "name", r.nameOf(id), "reason", h.Reason, "why", h.Why,
+		"node", h.Node, "epoch", h.Epoch, "decide with", "wasmhost recover DAEMON --confirm or --yield")
+	r.tellOf(Happening{What: WasHeld, Entity: id, Name: r.nameOf(id), Epoch: h.Epoch, Reason: h.Why, Peer: h.Node})
+	if r.store == nil {
+		return nil
+	}
+	return h.commit(r.store, id)
+}
+
+// setHold puts the hold into the table, and reports whether there was none.
+func (r *Runtime) setHold(id identity.EntityID, h *holdRecord) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.holds[id] != nil {
+		return false
+	}
+	r.holds[id] = h
+	r.held.Store(int32(len(r.holds)))
+	return true
+}
+
+func (r *Runtime) dropHold(id identity.EntityID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.holds, id)
+	r.held.Store(int32(len(r.holds)))
+}
+
+// holdOf returns the daemon's hold; nil: there is none.
+func (r *Runtime) holdOf(id identity.EntityID) *holdRecord {
+	if r.held.Load() == 0 { // nearly always
+		return nil
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.holds[id]
+}
+
+// mayServe returns nil, or a *HeldError where the daemon is held.
+func (r *Runtime) mayServe(id identity.EntityID) error {
+	if h := r.holdOf(id); h != nil {
+		return h.err(id)
+	}
+	return nil
+}
+
+func (h *holdRecord) err(id identity.EntityID) error { return &HeldError{id, h.Reason, h.Why} }
+
+// HeldDaemons returns the daemons that are held here, by name.
+func (r *Runtime) HeldDaemons() []HeldDaemon {
+	r.mu.RLock()
+	out := make([]HeldDaemon, 0, len(r.holds))
+	for id, h := range r.holds {
+		d := HeldDaemon{Entity: id, Reason: h.Reason, Why: h.Why, Since: time.Unix(0, h.Time), Node: h.Node, Epoch: h.Epoch, Index: h.Index}
+		if here := r.daemons[id]; here != nil {
+			d.Name = here.name
+		}
+		out = append(out, d)
+	}
+	r.mu.RUnlock()
+	out = append(out, r.cluster.waiting()...)
+	slices.SortFunc(out, func(a, b HeldDaemon) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), a.Entity.Compare(b.Entity))
+	})
+	return out
+}
+
+// recoverHolds brings back the holds that the store keeps.
+func (r *Runtime) recoverHolds() error {
+	return r.store.Scan(store.Holds, func(k, v []byte) error {
+		h := &holdRecord{}
+		var id identity.EntityID
+		if err := cmp.Or(id.UnmarshalBinary(k), canon.Unmarshal(v, h)); err != nil {
+			return fmt.Errorf("%w: hold %x: %w", store.ErrCorrupt, k, err)
+		}
+		r.setHold(id, h)
+		return nil
+	})
+}
+
+// heldHere returns the held daemon, paused for the operator's decision: the caller
+// has its lock, and end ends that.
+func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted, h *holdRecord, end func(), err error) {
+	if err := errors.Join(r.ready(), r.room()); err != nil {
+		return nil, nil, nil, err
+	}
+	if d, err = r.find(id); err != nil {
+		return nil, nil, nil, err
+	}
+	if h = r.holdOf(id); h == nil {
+		return nil, nil, nil, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
+	}
+	if !d.moving.CompareAndSwap(false, true) {
+		return nil, nil, nil, fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
+	}
+	if err := d.lock(ctx); err != nil {
+		d.moving.Store(false)
+		return nil, nil, nil, err
+	}
+	end = func() {
+		d.mu.Unlock()
+		d.moving.Store(false)
+	}
+	if err = d.wake(ctx); err == nil && d.state != stateRunning {
+		if err = d.gone; err == nil {
+			err = fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
+		}
+	}
+	if err != nil {
+		end()
+		return nil, nil, nil, err
+	}
+	return d, h, end, nil
+}
+
+// ConfirmHeld ends a hold: the copy here goes on, under a higher epoch, which its chain
+// says (MendConfirm). What another copy has beyond it is lost. Errors: *NotFoundError,
+// *MovedError, ErrNotHeld, ErrFurther where a node that answers now proves more, and
+// ErrUnsigned where the daemon's key is not here.
+func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (Mended, error) {
+	if c := r.cluster; c != nil && c.waits(id) != nil {
+		return c.confirmWaiting(ctx, id)
+	}
+	if h := r.holdOf(id); h != nil {
+		if err := r.nobodyFurther(ctx, id); err != nil {
+			return Mended{}, err
+		}
+	}
+	d, h, end, err := r.heldHere(ctx, id)
+	if err != nil {
+		return Mended{}, err
+	}
+	defer end()
+	fact, b, err := d.fact(MendConfirm, max(d.epoch, h.Epoch)+1)
+	if err != nil {
+		return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+	}
+	b.Delete(store.Holds, id[:])
+	if r.store != nil {
+		if err := r.store.Commit(b); err != nil {
+			return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+		}
+	}
+	d.index++
+	d.epoch = fact.Epoch
+	r.dropHold(id)
+	d.show()
+	r.logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,
+		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
+	d.tellOf(WasMended, MendConfirm.String())
+	r.subs.start(id, d.ledger.All())
+	r.startEffects(d)
+	d.replica.again()
+	return fact, nil
+}
+
+// YieldHeld ends a hold: the copy here is dropped for the one that has more, which its
+// callers are sent to. Its history is kept as evidence first. Errors: *NotFoundError,
+// *MovedError, ErrNotHeld, ErrNoneFurther.
+func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, error) {
+	d, h, end, err := r.heldHere(ctx, id)
+	if err != nil {
+		return Mended{}, err
+	}
+	defer end()
+	if h.Node == 0 {
+		return Mended{}, fmt.Errorf("%w: %s", ErrNoneFurther, id.Origin())
+	}
+	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
+	t := tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.clock().UnixNano()}
+	grave, err := r.grave(d, t)
+	if err != nil {
+		return Mended{}, err
+	}
+	if err := r.keepEvidence(d.id, d.epoch, fmt.Sprintf("yielded to node %s", h.Node)); err != nil {
+		return Mended{}, err
+	}
+	if err := r.bury(d, t, grave); err != nil {
+		return Mended{}, err
+	}
+	if d.replica != nil {
+		d.replica.end(&MovedError{t.moved(id)})
+	}
+	d.end(stateGone, &MovedError{t.moved(id)})
+	r.subs.leaveAll(id)
+	r.logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
+	return fact, nil
+}

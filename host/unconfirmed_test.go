@@ -1,0 +1,107 @@
+package host_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"wasmhost/host"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// TestUnconfirmedDaemonServesNothingUntilItIsConfirmed holds a daemon, restarts the node
+// and confirms the copy.
+func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
+	s, err := store.Open(store.Options{Ephemeral: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	key, err := identity.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func() *host.Runtime {
+		rt, err := host.New(t.Context(), host.Options{Store: s, Node: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(rt.RegisterFactory("n", nativeFactory(new(int))), rt.Start(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		return rt
+	}
+	rt := start()
+	d, err := rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender := someone(t)
+	deliver := func(n uint64) error {
+		_, err := rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: n, Payload: []byte("x")})
+		return err
+	}
+	if err := deliver(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := rt.MarkUnconfirmed(d.Entity, "restored from a backup of yesterday"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var held *host.HeldError
+		if err := deliver(2); !errors.As(err, &held) || !errors.Is(err, host.ErrHeld) || held.Reason != host.HoldUnconfirmed {
+			t.Fatalf("an event to a held daemon: %v", err)
+		}
+		if _, err := rt.Snapshot(t.Context(), d.Entity); !errors.Is(err, host.ErrHeld) {
+			t.Errorf("a snapshot of a held daemon: %v", err)
+		}
+		if _, err := rt.Fork(t.Context(), d.Entity, host.ForkRequest{}); !errors.Is(err, host.ErrHeld) {
+			t.Errorf("a fork of a held daemon: %v", err)
+		}
+		if i, err := rt.Inspect(d.Entity); err != nil || i.State != host.HeldState || i.Reason == "" {
+			t.Errorf("a held daemon is shown as %s (%s), %v", i.State, i.Reason, err)
+		}
+		if list := rt.HeldDaemons(); len(list) != 1 || list[0].Entity != d.Entity || list[0].Name != "c1" || rt.Metrics().Held != 1 {
+			t.Errorf("the held daemons: %+v", list)
+		}
+		var b bytes.Buffer
+		if err := rt.ExportChain(t.Context(), d.Entity, &b); err != nil {
+			t.Errorf("the chain of a held daemon: %v", err)
+		}
+		if _, err := rt.YieldHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrNoneFurther) {
+			t.Errorf("yielding to nobody: %v", err)
+		}
+		if err := rt.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		rt = start()
+	}
+	fact, err := rt.ConfirmHeld(t.Context(), d.Entity)
+	if err != nil || fact.How != host.MendConfirm || fact.Epoch != 2 {
+		t.Fatalf("confirming: %+v, %v", fact, err)
+	}
+	if _, err := rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrNotHeld) {
+		t.Errorf("confirming again: %v", err)
+	}
+	if err := deliver(2); err != nil {
+		t.Errorf("after it was confirmed: %v", err)
+	}
+	if err := rt.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rt = start()
+	if err := deliver(3); err != nil {
+		t.Errorf("after another start: %v", err)
+	}
+	var b bytes.Buffer
+	if err := rt.ExportChain(t.Context(), d.Entity, &b); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := host.VerifyChain(&b); err != nil || r.Epoch != 2 || r.Outputs != 3 || len(r.Mended) != 1 || r.Mended[0].How != host.MendConfirm {
+		t.Errorf("the chain: %+v, %v", r, err)
+	}
+	if err := rt.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,96 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"wasmhost/host"
+	"wasmhost/identity"
+)
+
+// Held is a daemon that serves nothing until an operator decides, or until a standby
+// answers.
+type Held struct {
+	Name     string    `json:"name,omitempty"`
+	Origin   string    `json:"origin"`
+	EntityID string    `json:"entity_id"`
+	Code     string    `json:"code"` // unconfirmed, stale-epoch, forked or waiting
+	Why      string    `json:"why"`
+	Since    time.Time `json:"since"`
+	NodeID   string    `json:"node_id,omitempty"` // that has more, or may have
+	Epoch    uint64    `json:"epoch,omitempty"`   // of that node's copy
+	Index    uint64    `json:"records,omitempty"` // of that node's history
+}
+
+func heldOf(h *host.HeldDaemon) Held {
+	out := Held{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Code: h.Reason.String(), Why: h.Why, Since: h.Since.UTC(), Epoch: h.Epoch, Index: h.Index}
+	if h.Node != 0 {
+		out.NodeID = h.Node.String()
+	}
+	return out
+}
+
+func (s *Server) getHeld(w http.ResponseWriter, r *http.Request) error {
+	if err := s.rt.Ready(); err != nil {
+		return err
+	}
+	out := []Held{}
+	for _, h := range s.rt.HeldDaemons() {
+		out = append(out, heldOf(&h))
+	}
+	return writePage(w, r, out, func(h Held) string { return h.Name + "/" + h.EntityID })
+}
+
+// atHeld runs h on this node where the daemon is held here, and else on the daemon's
+// node: the node that goes further has it too.
+func (s *Server) atHeld(h handler) handler {
+	elsewhere := s.atOwner(h)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ref, err := host.ParseRef(r.PathValue("ref"))
+		if err != nil {
+			return err
+		}
+		for _, held := range s.rt.HeldDaemons() {
+			if ref.Names(held.Entity, held.Name) {
+				return h(w, r.WithContext(context.WithValue(r.Context(), entityKey{}, held.Entity)))
+			}
+		}
+		return elsewhere(w, r)
+	}
+}
+
+func (s *Server) postConfirm(w http.ResponseWriter, r *http.Request) error {
+	return decide(w, r, s.rt.ConfirmHeld)
+}
+
+func (s *Server) postYield(w http.ResponseWriter, r *http.Request) error {
+	return decide(w, r, s.rt.YieldHeld)
+}
+
+func decide(w http.ResponseWriter, r *http.Request, by func(context.Context, identity.EntityID) (host.Mended, error)) error {
+	fact, err := by(r.Context(), entity(r))
+	if moved := new(host.MovedError); errors.As(err, &moved) {
+		return host.ErrNotHeld // another node has it, and nothing is held here
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, MendedOf(fact))
+}
+
+// Held lists the daemons that are held on the node.
+func (c *Client) Held(ctx context.Context) (out []Held, err error) {
+	return out, c.call(ctx, "GET", "held", nil, &out)
+}
+
+// Confirm ends a hold: the copy here goes on.
+func (c *Client) Confirm(ctx context.Context, ref string) (out Mended, err error) {
+	return out, c.call(ctx, "POST", daemonPath(ref, "/confirm"), nil, &out)
+}
+
+// Yield ends a hold: the copy here is dropped for the one that has more.
+func (c *Client) Yield(ctx context.Context, ref string) (out Mended, err error) {
+	return out, c.call(ctx, "POST", daemonPath(ref, "/yield"), nil, &out)
+}
