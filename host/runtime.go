@@ -96,18 +96,19 @@ type Runtime struct {
 	tracer trace.Tracer // nil: none
 	refuse bool
 
-	moduleKeys []identity.EntityID
-	signatures map[[32]byte][]identity.EntityID        // of modules, where there is no store; by mu
-	kept       map[identity.EntityID]*identity.KeyPair // of daemons that went public-only, where there is no store; by mu
-	cpEvery    uint64
-	life       atomic.Int32
-	notReady   atomic.Bool // SimulateNotReady
-	draining   atomic.Bool
-	refused    atomic.Int32 // how many of accused are not pardoned
-	held       atomic.Int32 // how many holds there are
-	ctx        context.Context
-	cancel     context.CancelFunc // ends migrations and background work
-	work       sync.WaitGroup
+	moduleKeys  []identity.EntityID
+	signatures  map[[32]byte][]identity.EntityID        // of modules, where there is no store; by mu
+	kept        map[identity.EntityID]*identity.KeyPair // of daemons that went public-only, where there is no store; by mu
+	cpEvery     uint64
+	life        atomic.Int32
+	notReady    atomic.Bool // SimulateNotReady
+	draining    atomic.Bool
+	incarnation atomic.Pointer[Incarnation] // nil: the node was never restored
+	refused     atomic.Int32                // how many of accused are not pardoned
+	held        atomic.Int32                // how many holds there are
+	ctx         context.Context
+	cancel      context.CancelFunc // ends migrations and background work
+	work        sync.WaitGroup
 
 	cluster *clustered // nil: it is in none
 

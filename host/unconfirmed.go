@@ -313,6 +313,9 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, 
 	if h.Node == 0 {
 		return Mended{}, fmt.Errorf("%w: %s", ErrNoneFurther, id.Origin())
 	}
+	if h.Node == r.self {
+		return r.leaveToTwin(d, h)
+	}
 	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
 	t := tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.clock().UnixNano()}
 	grave, err := r.grave(d, t)

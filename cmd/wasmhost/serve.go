@@ -265,6 +265,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 			return errors.Join(err, listener.Close(), rt.Shutdown(ctx))
 		}
 	}
+	if err := serveBackups(api, s, key, o.ephemeral); err != nil {
+		return errors.Join(err, listener.Close(), rt.Shutdown(ctx))
+	}
 	api.SetTags(tags)
 	api.SetTracer(traces.tracer())
 	if engine != nil {

@@ -76,7 +76,7 @@ func OpenArchive(name string) (_ *Archive, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrNotABackup, name, err)
 		}
-		if h.Typeflag != tar.TypeReg || !validName(h.Name) || len(a.entries) > MaxFiles {
+		if h.Typeflag != tar.TypeReg || !ValidName(h.Name) || len(a.entries) > MaxFiles {
 			return nil, fmt.Errorf("%w: %s has the entry %.80q", ErrNotABackup, name, h.Name)
 		}
 		at, err := f.Seek(0, io.SeekCurrent)
@@ -98,7 +98,7 @@ func OpenArchive(name string) (_ *Archive, err error) {
 func (a *Archive) Put(ctx context.Context, name string, size int64, r io.Reader) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.tar == nil || !validName(name) {
+	if a.tar == nil || !ValidName(name) {
 		return fmt.Errorf("writing a backup: %w: %.80q", ErrNotABackup, name)
 	}
 	if _, ok := a.entries[name]; ok {

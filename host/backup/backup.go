@@ -62,8 +62,8 @@ func objectName(digest string) string { return objectPrefix + digest }
 
 func manifestName(id string) string { return manifestPrefix + id + manifestSuffix }
 
-// validName reports whether a place may hold an object of the name.
-func validName(name string) bool {
+// ValidName reports whether a place may hold an object of the name.
+func ValidName(name string) bool {
 	if digest, ok := strings.CutPrefix(name, objectPrefix); ok {
 		return validDigest(digest)
 	}

@@ -68,7 +68,7 @@ func OpenDir(name string, create bool) (_ *Dir, err error) {
 
 // place is the path of an object. Objects are spread over 256 folders.
 func (d *Dir) place(name string) (string, error) {
-	if !validName(name) {
+	if !ValidName(name) {
 		return "", fmt.Errorf("%w: an object %.80q", ErrNotFound, name)
 	}
 	if digest, ok := strings.CutPrefix(name, objectPrefix); ok {
@@ -181,7 +181,7 @@ func (d *Dir) List(ctx context.Context, prefix string, fn func(string, int64) er
 		if prefix == objectPrefix {
 			name = objectPrefix + path.Base(at)
 		}
-		if e.IsDir() || !validName(name) {
+		if e.IsDir() || !ValidName(name) {
 			return nil
 		}
 		info, err := e.Info()

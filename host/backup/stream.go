@@ -216,7 +216,7 @@ func receive(ctx context.Context, to Objects, t *tar.Reader, h *tar.Header, now 
 		now.Done += size
 		return digest, size, nil
 	}
-	if !validName(h.Name) || h.Typeflag != tar.TypeReg || len(h.Name) <= len(objectPrefix) || h.Name[:len(objectPrefix)] != objectPrefix {
+	if !ValidName(h.Name) || h.Typeflag != tar.TypeReg || len(h.Name) <= len(objectPrefix) || h.Name[:len(objectPrefix)] != objectPrefix {
 		return "", 0, damaged("the node sends %.80q", h.Name)
 	}
 	digest = h.Name[len(objectPrefix):]

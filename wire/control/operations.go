@@ -76,6 +76,8 @@ var operations = map[string]operation{
 	"GET /v1/held":       {summary: "The daemons of this node that are held, and why.", scope: ScopeRead, answer: []Held{}, query: paging},
 	"POST /v1/rebalance": {summary: "Move one daemon to a node that has clearly less, or say which would move.", scope: ScopeOperate, body: Rebalance{}, answer: Rebalanced{}},
 	"POST /v1/place":     {summary: "Where a daemon of a kind would be made, and why; none is.", scope: ScopeRead, body: PlaceKind{}, answer: Placed{}},
+	"GET /v1/incarnation":          {summary: "Which life of the node this is: how often it was restored from a backup, and whether that is confirmed.", scope: ScopeRead, answer: Incarnation{}},
+	"POST /v1/incarnation/confirm": {summary: "Confirm a node that was restored, once none of its daemons is held as unconfirmed: its channels are open again.", answer: Incarnation{}},
 	"POST /v1/backup": {summary: "The node's data directory as it is at one moment, while the node goes on: a tar stream that ends with the signed manifest.", body: Backup{}, limit: maxBackup, binary: "application/x-tar"},
 	"POST /v1/snapshots": {summary: "Make a daemon of a snapshot. The header Wasmhost-Identity may hold the seed of its identity, in hexadecimal.",
 		bytes: "application/cbor", limit: maxSnapshot, answer: Daemon{}, query: []parameter{{name: "kind", is: "string", what: "Another kind than the snapshot's."}, {name: "name", is: "string", what: "Another name."},

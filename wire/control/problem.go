@@ -246,6 +246,7 @@ var classes = []struct {
 	{ErrOutcomeUnknown, class{"outcome-unknown", 504, ExitTimeout, "The outcome is not known", "an event that has an id can be sent again under it; else look what became of the request before it is put again"}},
 	{ErrSlowBody, class{"body-timeout", 408, ExitTimeout, "The body did not come in time", "send it faster: 4 KiB a second at least; a stream of events may rest for an hour"}},
 	{errBadRequest, class{"bad-request", 400, ExitUsage, "Bad request", ""}},
+	{host.ErrUnconfirmed, class{"unconfirmed", 503, ExitUnreachable, "The node was restored from a backup", "see what it holds: wasmhost backup pending; decide: wasmhost backup confirm or give-way"}},
 	{errNoBackup, class{"nothing-to-back-up", 409, ExitConflict, "The node keeps nothing on disk", "serve without --ephemeral"}},
 	{store.ErrCheckpointing, class{"backup-running", 409, ExitConflict, "A backup of the node is being made", "wait until it has ended"}},
 	{backup.ErrNotFound, class{"backup-not-found", 404, ExitNotFound, "No such backup", "list them with: wasmhost backup ls PLACE"}},

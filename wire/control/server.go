@@ -94,6 +94,8 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/rebalance":            s.needs(wire.RightOperate, s.postRebalance),
 		"POST /v1/snapshots":            s.owner(s.postSnapshot),
 		"POST /v1/backup":               s.owner(s.postBackup),
+		"GET /v1/incarnation":           s.needs(wire.RightRead, s.getIncarnation),
+		"POST /v1/incarnation/confirm":  s.owner(s.postIncarnation),
 		"GET /v1/migrations":            s.owner(s.getMigrations),
 		"GET /v1/proofs":                s.owner(s.getProofs),
 		"GET /v1/held":                  s.needs(wire.RightRead, s.getHeld),
