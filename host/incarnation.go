@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"wasmhost/host/channel"
@@ -139,14 +140,18 @@ func (r *Runtime) channelsOpen() error {
 }
 
 // ConfirmNode ends the holding of the node's channels: this incarnation goes on. While
-// a daemon is held as unconfirmed it is ErrHeld. A node that is confirmed stays so.
-func (r *Runtime) ConfirmNode(context.Context) error {
+// a daemon is held as unconfirmed it is ErrHeld, and ErrTwin
+// while another incarnation is reached. A node that is confirmed stays so.
+func (r *Runtime) ConfirmNode(ctx context.Context) error {
 	if err := errors.Join(r.ready(), r.room()); err != nil {
 		return err
 	}
 	in := r.Incarnation()
 	if in.Confirmed {
 		return nil
+	}
+	if err := r.noTwin(ctx); err != nil {
+		return err
 	}
 	for _, h := range r.HeldDaemons() {
 		if h.Reason == HoldUnconfirmed {
@@ -194,27 +199,25 @@ func (r *Runtime) Standings() []Standing {
 	return out
 }
 
-// TwinServes tells the runtime how far another incarnation of this node is, which it
-// reached at addr just now and which has the node's key. Daemons that are held as
-// unconfirmed stay held, and say so.
-func (r *Runtime) TwinServes(addr string, theirs []Standing) error {
+// twinServes notes how far the twin is with the daemons that are held as unconfirmed.
+// They stay held, and say so.
+func (r *Runtime) twinServes(t *Twin) error {
 	b := &store.Batch{}
-	for _, s := range theirs {
+	for _, s := range t.Standings {
 		h := r.holdOf(s.Entity)
 		here, err := r.Inspect(s.Entity)
 		if h == nil || h.Reason != HoldUnconfirmed || err != nil {
 			continue
 		}
 		mine := Standing{s.Entity, here.Epoch, here.Sequence, here.EventsProcessed}
-		next := *h
+		how := "serves it"
 		if s.Further(mine) {
-			next.Node, next.Epoch, next.Index = r.self, s.Epoch, s.Applied
-			next.Why = fmt.Sprintf("this node itself still runs at %s and has gone further: it has applied %d events under epoch %d, this copy %d under epoch %d", addr, s.Applied, s.Epoch, mine.Applied, mine.Epoch)
-		} else {
-			next.Node = r.self
-			next.Why = fmt.Sprintf("this node itself still runs at %s and serves it: it has applied %d events under epoch %d, this copy %d under epoch %d", addr, s.Applied, s.Epoch, mine.Applied, mine.Epoch)
-			next.Epoch, next.Index = s.Epoch, s.Applied
+			how = "has gone further"
 		}
+		next := *h
+		next.Node, next.Epoch, next.Index = r.self, s.Epoch, s.Applied
+		next.Why = clipWhy(fmt.Sprintf("this node itself, from before it was restored, runs at %s and %s: it has applied %d events under epoch %d, this copy %d under epoch %d",
+			t.Addr, how, s.Applied, s.Epoch, mine.Applied, mine.Epoch))
 		if next.Why == h.Why {
 			continue
 		}
@@ -228,7 +231,9 @@ func (r *Runtime) TwinServes(addr string, theirs []Standing) error {
 			r.holds[s.Entity] = &next
 		}
 		r.mu.Unlock()
-		r.logger.Error("a restored daemon is served by another incarnation of this node", "daemon", s.Entity.Origin(), "name", here.Name, "why", next.Why, "decide with", "wasmhost backup give-way DAEMON")
+		if h.Node != r.self {
+			r.logger.Error("a restored daemon is served by another incarnation of this node", "daemon", s.Entity.Origin(), "name", here.Name, "why", next.Why, "decide with", "wasmhost backup give-way DAEMON")
+		}
 	}
 	if err := r.store.Commit(b); err != nil {
 		return fmt.Errorf("storing why daemons are held: %w", err)
@@ -239,7 +244,10 @@ func (r *Runtime) TwinServes(addr string, theirs []Standing) error {
 // leaveToTwin drops the held daemon for the other incarnation of this node, which goes
 // further with it: no tombstone, for the node that has it is this one by its key. It
 // needs d.mu.
-func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord) (Mended, error) {
+func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (Mended, error) {
+	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s Standing) bool { return s.Entity == d.id }) {
+		return Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", ErrNoneFurther)
+	}
 	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
 	if mine := (Standing{d.id, d.epoch, d.chain.Head().Sequence, d.applied}); mine.Further(Standing{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
 		return Mended{}, fmt.Errorf("%w: the copy here has applied %d events under epoch %d, the other %d under epoch %d", ErrNoneFurther, mine.Applied, mine.Epoch, h.Index, h.Epoch)

@@ -103,6 +103,7 @@ type Runtime struct {
 	life        atomic.Int32
 	notReady    atomic.Bool // SimulateNotReady
 	draining    atomic.Bool
+	twin        func(context.Context) *Twin // looks for another incarnation of this node; nil: there is none to look for
 	incarnation atomic.Pointer[Incarnation] // nil: the node was never restored
 	refused     atomic.Int32                // how many of accused are not pardoned
 	held        atomic.Int32                // how many holds there are
@@ -265,6 +266,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 		}
 		return fmt.Errorf("recovering: %w", err)
 	}
+	if r.twin != nil && !r.Incarnation().Confirmed {
+		r.twin(ctx) // before the mesh speaks for this node
+	}
 	if r.mesh != nil {
 		r.mesh.Handle(r)
 	}
@@ -280,6 +284,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	r.resumeMigrations()
 	r.startIdling()
 	r.startChannels()
+	r.startTwin()
 	return nil
 }
 

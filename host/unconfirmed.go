@@ -269,6 +269,9 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (Mended
 		return c.confirmWaiting(ctx, id)
 	}
 	if h := r.holdOf(id); h != nil {
+		if err := r.noTwin(ctx); err != nil {
+			return Mended{}, err
+		}
 		if err := r.nobodyFurther(ctx, id); err != nil {
 			return Mended{}, err
 		}
@@ -305,6 +308,10 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (Mended
 // callers are sent to. Its history is kept as evidence first. Errors: *NotFoundError,
 // *MovedError, ErrNotHeld, ErrNoneFurther.
 func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, error) {
+	twin, err := r.seeTwin(ctx)
+	if err != nil {
+		return Mended{}, err
+	}
 	d, h, end, err := r.heldHere(ctx, id)
 	if err != nil {
 		return Mended{}, err
@@ -314,7 +321,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, 
 		return Mended{}, fmt.Errorf("%w: %s", ErrNoneFurther, id.Origin())
 	}
 	if h.Node == r.self {
-		return r.leaveToTwin(d, h)
+		return r.leaveToTwin(d, h, twin)
 	}
 	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
 	t := tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.clock().UnixNano()}

@@ -6,14 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
 	"wasmhost/host/backup"
-	"wasmhost/host/store"
 	"wasmhost/identity"
+	"wasmhost/wire"
 	"wasmhost/wire/control"
 )
 
@@ -273,15 +274,23 @@ func nameOr(name, or string) string {
 	return name
 }
 
-// serveBackups lets a node with a data directory give backups of it.
-func serveBackups(api *control.Server, s *store.Store, key *identity.KeyPair, ephemeral bool) error {
-	if ephemeral {
+// twinFinder returns what looks for the node that a restored one was made of; nil where
+// there is none to look for. A mesh whose twin is reached is isolated.
+func twinFinder(in host.Incarnation, mesh *wire.Mesh, logger *slog.Logger) func(context.Context) *host.Twin {
+	if in.Confirmed || in.Addr == "" {
 		return nil
 	}
-	in, err := host.IncarnationOf(s)
-	if err != nil {
-		return err
+	return func(ctx context.Context) *host.Twin {
+		found, standings, err := mesh.Twin(ctx, in.Addr)
+		if err != nil {
+			logger.Debug("looking for another incarnation of this node", "address", in.Addr, "reached", found, "error", err)
+		}
+		if ctx.Err() == nil {
+			mesh.Isolate(found)
+		}
+		if !found {
+			return nil
+		}
+		return &host.Twin{Addr: in.Addr, Standings: standings}
 	}
-	api.ServeBackups(s, key, in.Number)
-	return nil
 }

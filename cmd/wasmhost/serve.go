@@ -201,6 +201,16 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, mesh.Close()) }()
+	life, err := host.IncarnationOf(s)
+	if err != nil {
+		return err
+	}
+	twin := twinFinder(life, mesh, logger)
+	if twin != nil && o.cluster.on() { // before its cluster hears of this node
+		if t := twin(ctx); t != nil {
+			return fmt.Errorf("%w, at %s: a restored node comes to its cluster when that has ended", host.ErrTwin, t.Addr)
+		}
+	}
 	traces, err := newTracing(o.otlp, o.otlpSample, mesh.Self(), logger)
 	if err != nil {
 		return err
@@ -254,6 +264,8 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	rt.LookForTwin(twin)
+	mesh.ServeStandings(rt.Standings)
 	listener, err := control.ListenSocket(a.socket)
 	if err != nil {
 		return errors.Join(err, rt.Shutdown(ctx))
@@ -265,8 +277,8 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 			return errors.Join(err, listener.Close(), rt.Shutdown(ctx))
 		}
 	}
-	if err := serveBackups(api, s, key, o.ephemeral); err != nil {
-		return errors.Join(err, listener.Close(), rt.Shutdown(ctx))
+	if !o.ephemeral {
+		api.ServeBackups(s, key, life.Number)
 	}
 	api.SetTags(tags)
 	api.SetTracer(traces.tracer())

@@ -112,11 +112,11 @@ func (req *Backup) check() (identity.SealKey, map[string]bool, error) {
 
 // manifest is that of the checkpoint, without the files' digests.
 func (s *Server) manifest(c *store.Checkpoint, req *Backup) (*backup.Manifest, error) {
-	now := time.Now().UTC().Truncate(time.Second)
+	now := time.Now().UTC().Truncate(time.Millisecond)
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails
-	m := &backup.Manifest{Version: backup.Version, ID: fmt.Sprintf("%s-%x", now.Format("20060102T150405Z"), random), Parent: req.Parent, Created: now,
-		NodeID: s.mesh.Self().String(), NodeName: s.mesh.Name(), Addr: s.mesh.Addr().String(), Incarnation: s.backups.incarnation, Program: s.version,
+	m := &backup.Manifest{Version: backup.Version, ID: fmt.Sprintf("%s%03dZ-%x", now.Format("20060102T150405"), now.UnixMilli()%1000, random), Parent: req.Parent, Created: now,
+		NodeID: s.mesh.Self().String(), NodeName: s.mesh.Name(), Addr: s.mesh.Reach(), Incarnation: s.backups.incarnation, Program: s.version,
 		Key: backup.SealedKey{Recipient: req.Recipient, Holder: req.Holder}}
 	files, err := c.Files()
 	if err != nil {

@@ -86,6 +86,8 @@ var classes = []struct {
 	err error
 	class
 }{
+	{host.ErrUnconfirmed, class{"unconfirmed", 503, ExitUnreachable, "The node was restored from a backup", "see what it holds: wasmhost backup pending; decide: wasmhost backup confirm or give-way"}},
+	{host.ErrTwin, class{"twin-runs", 409, ExitConflict, "Another incarnation of this node runs", "end that node first; or give up what this one has: wasmhost backup give-way"}},
 	{host.ErrNotFound, class{"daemon-not-found", 404, ExitNotFound, "No such daemon", "list the daemons with: wasmhost ps --all"}},
 	{host.ErrBadRef, class{"bad-reference", 400, ExitUsage, "Not a reference", "write a whole name, origin or entity id; name:NAME for a name that looks like an id"}},
 	{host.ErrUnproven, class{"residence-unproven", 502, ExitUnreachable, "The node does not prove that it has the daemon", "nothing was sent there; a node of an older version cannot prove it, unless both are in one cluster; see wasmhost where"}},
@@ -246,7 +248,6 @@ var classes = []struct {
 	{ErrOutcomeUnknown, class{"outcome-unknown", 504, ExitTimeout, "The outcome is not known", "an event that has an id can be sent again under it; else look what became of the request before it is put again"}},
 	{ErrSlowBody, class{"body-timeout", 408, ExitTimeout, "The body did not come in time", "send it faster: 4 KiB a second at least; a stream of events may rest for an hour"}},
 	{errBadRequest, class{"bad-request", 400, ExitUsage, "Bad request", ""}},
-	{host.ErrUnconfirmed, class{"unconfirmed", 503, ExitUnreachable, "The node was restored from a backup", "see what it holds: wasmhost backup pending; decide: wasmhost backup confirm or give-way"}},
 	{errNoBackup, class{"nothing-to-back-up", 409, ExitConflict, "The node keeps nothing on disk", "serve without --ephemeral"}},
 	{store.ErrCheckpointing, class{"backup-running", 409, ExitConflict, "A backup of the node is being made", "wait until it has ended"}},
 	{backup.ErrNotFound, class{"backup-not-found", 404, ExitNotFound, "No such backup", "list them with: wasmhost backup ls PLACE"}},

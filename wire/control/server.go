@@ -43,7 +43,7 @@ type Server struct {
 	metrics *Metrics     // nil: none
 	audit   *slog.Logger // nil: none
 	tokens  apiTokens
-	backups *backups     // nil: the node gives none
+	backups *backups // nil: the node gives none
 	answers answers
 	tracer  trace.Tracer                // nil: none
 	cross   *http.CrossOriginProtection // against a browser that somebody let reach the socket
