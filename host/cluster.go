@@ -74,11 +74,13 @@ type clustered struct {
 	news    []func()
 	kick    chan struct{}
 
+	comparisons chan struct{} // a place of those that run
+
 	copies copies
 }
 
 func newClustered(r *Runtime, o *ClusterOptions) *clustered {
-	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), done: make(chan struct{})}
+	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), done: make(chan struct{})}
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	if c.lag == 0 {
 		c.lag = o.Member.Self().TTL
@@ -338,19 +340,7 @@ func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
 		return // what this node itself has written since is newer
 	}
 	if e.Owner == c.rt.self {
-		if epoch := d.info().Epoch; epoch > e.Epoch { // it was mended: what follows is above
-			old := e
-			e.Epoch = epoch
-			ctx, cancel := context.WithTimeout(c.rt.ctx, c.member.Self().TTL)
-			defer cancel()
-			now, err := c.member.Put(ctx, old, e.Daemon)
-			if err != nil {
-				c.rt.logger.Warn("telling the directory of a daemon's epoch", "daemon", d.id.Origin(), "error", err)
-				return // it is looked at again
-			}
-			e = now
-		}
-		d.replica.verified(e, session)
+		c.compareFirst(d, e, session)
 		return
 	}
 	c.rt.mu.RLock()

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"wasmhost/host"
 	"wasmhost/host/directory"
 	"wasmhost/host/hosttest"
@@ -27,6 +29,7 @@ type member struct {
 	rate float64 // of its clock
 	mesh *hosttest.Mesh
 	link *directory.Link
+	disk *vfs.MemFS // nil: the store is in memory
 	s    *store.Store
 	rt   *host.Runtime
 }
@@ -38,6 +41,7 @@ type testCluster struct {
 	net   hosttest.Net
 	mem   *directory.Memory
 	own   host.Limits // of the nodes
+	disks bool        // the nodes have disks
 	nodes []*member
 }
 
@@ -72,22 +76,41 @@ func newDriftingCluster(t *testing.T, rates []float64) *testCluster {
 }
 
 func startCluster(t *testing.T, rates []float64, own host.Limits) *testCluster {
-	c := &testCluster{t: t, mem: directory.NewMemory(), own: own}
+	return (&testCluster{t: t, mem: directory.NewMemory(), own: own}).begin(rates)
+}
+
+// begin starts the nodes.
+func (c *testCluster) begin(rates []float64) *testCluster {
+	t := c.t
 	for _, rate := range rates {
 		key, err := identity.Generate()
 		if err != nil {
 			t.Fatal(err)
 		}
 		m := &member{t: t, c: c, key: key, rate: rate}
-		if m.s, err = store.Open(store.Options{Ephemeral: true}); err != nil {
-			t.Fatal(err)
+		if c.disks {
+			m.disk = vfs.NewCrashableMem()
 		}
+		m.open()
 		c.nodes = append(c.nodes, m)
 		m.start()
 		t.Cleanup(func() { m.stop(); _ = m.s.Close() })
 	}
 	time.Sleep(2 * time.Second)
 	return c
+}
+
+// open opens the node's store.
+func (m *member) open() {
+	m.t.Helper()
+	o := store.Options{Ephemeral: true}
+	if m.disk != nil {
+		o = store.Options{Dir: "data", FS: m.disk, Logger: slog.New(slog.DiscardHandler)}
+	}
+	var err error
+	if m.s, err = store.Open(o); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 func (m *member) start() {

@@ -2,21 +2,615 @@ package host
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
 
+	"wasmhost/host/directory"
+	"wasmhost/host/standby"
+	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
+// An owner that comes back believes no disk, its own least of all. Before a daemon
+// serves for the first time in a process (after a start, a mend or a confirmation),
+// its history is compared with that of every standby that the directory calls in sync:
+//
+//	the daemon here                       | a standby in sync          | what follows
+//	any                                   | none                       | it serves
+//	stopped in order, as the directory has it | not asked              | it serves
+//	epoch above the directory's           |                            | the directory is told the epoch, then as below
+//	the same, or more                     | has as much or less        | it serves once all have answered so
+//	less                                  | has an extension           | handed over: the directory names the standby, epoch+1
+//	another                               | epoch higher, and granted  | handed over; the history here is kept as evidence
+//	another                               | epoch lower                | it serves; the standby keeps its history as evidence
+//	another, or under an epoch never granted | same epoch              | held (HoldForked) until an operator decides
+//	epoch below the directory's           | none has more              | held (HoldSurpassed) until an operator decides
+//	any                                   | does not answer            | waits; asked again every half lease
+//	any                                   | speaks no version of this  | counts as having less: it cannot prove more
+//
+// A copy that this node is to serve, and that no owner has fed in this process, is
+// compared with the other standbys in sync in the same way. A new session of a
+// process whose daemon has served already needs no comparison: while the directory
+// names the same owner and epoch, nobody else served.
+
+// comparePatience is how long a standby has to answer.
+const comparePatience = 5 * time.Second
+
+// maxComparing is how many daemons are compared at a time.
+const maxComparing = 32
+
+// errStandbySilent says that a standby in sync cannot be compared with.
+var errStandbySilent = errors.New("a standby in sync does not answer")
+
+// compareFirst has the daemon, which the directory says is this node's, serve once it
+// may. It does not block.
+func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
+	p := d.replica
+	epoch := d.info().Epoch
+	p.mu.Lock()
+	if !p.compared && len(e.Standbys) == 0 && epoch == e.Epoch && !c.rt.isHeld(d.id) {
+		p.compared = true
+	}
+	if p.compared && epoch <= e.Epoch {
+		p.waits = nil
+		p.mu.Unlock()
+		p.verified(e, session)
+		return
+	}
+	busy := p.comparing || p.over != nil || c.rt.isHeld(d.id)
+	p.comparing = p.comparing || !busy
+	p.mu.Unlock()
+	if busy || !c.rt.startWork() {
+		return
+	}
+	go func() {
+		defer c.rt.work.Done()
+		select {
+		case c.comparisons <- struct{}{}:
+			defer func() { <-c.comparisons }()
+		case <-c.rt.ctx.Done():
+			return
+		}
+		err := c.settleFirst(c.rt.ctx, d, e, session)
+		p.mu.Lock()
+		p.comparing = false
+		p.mu.Unlock()
+		if err != nil && c.rt.ctx.Err() == nil {
+			c.rt.logger.Warn("a daemon waits: comparing it with its standbys", "daemon", d.id.Origin(), "error", err)
+		}
+	}()
+}
+
+// settleFirst is compareFirst's work: one row of the table. Where it returns an error,
+// the daemon is looked at again.
+func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entry, session uint64) error {
+	p := d.replica
+	ours, err := c.rt.extentOf(d.id)
+	if err != nil { // a history that cannot be read is none
+		c.rt.logger.Error("a daemon's history cannot be read", "daemon", d.id.Origin(), "error", err)
+		ours = extent{}
+	}
+	if epoch := max(d.info().Epoch, ours.epoch); epoch > e.Epoch { // it was mended, or confirmed
+		old := e
+		e.Epoch = epoch
+		ask, cancel := context.WithTimeout(ctx, c.member.Self().TTL)
+		defer cancel()
+		if e, err = c.member.Put(ask, old, e.Daemon); err != nil {
+			return fmt.Errorf("telling the directory of its epoch: %w", err)
+		}
+	}
+	p.mu.Lock()
+	compared := p.compared
+	p.mu.Unlock()
+	if !compared && !c.stoppedInOrder(ctx, d.id) {
+		to, err := c.compareWithStandbys(ctx, d.id, ours, e)
+		switch {
+		case err != nil:
+			p.wait(heldBy(d.id, err))
+			return err
+		case to != nil && to.verdict == theirsGoesOn:
+			return c.handOver(ctx, d, e, to)
+		case to != nil:
+			return c.rt.hold(d.id, &holdRecord{Reason: HoldForked, Node: to.node, Epoch: to.has.epoch, Index: to.has.next, Proof: to.proof,
+				Why: fmt.Sprintf("standby %s, which is in sync, has another history: %d records up to epoch %d, here are %d up to epoch %d", to.node, to.has.next, to.has.epoch, ours.next, ours.epoch)})
+		case ours.epoch < e.Epoch && ours.next > 0:
+			return c.rt.hold(d.id, &holdRecord{Reason: HoldSurpassed, Epoch: e.Epoch,
+				Why: fmt.Sprintf("the directory granted this node epoch %d, and the history here ends in epoch %d: the data directory is older", e.Epoch, ours.epoch)})
+		}
+	}
+	if now, ok := c.member.Look(d.id); ok && now.Revision > e.Revision {
+		c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
+		return nil
+	}
+	p.mu.Lock()
+	p.compared, p.waits = true, nil
+	p.mu.Unlock()
+	d.show()
+	p.verified(e, session)
+	return nil
+}
+
+// rival is a standby whose history stands in the way.
+type rival struct {
+	node    identity.NodeID
+	verdict verdict // theirsGoesOn or undecided
+	forked  bool
+	has     extent
+	sound   bool
+	whole   bool
+	proof   []byte
+}
+
+// compareWithStandbys asks all standbys in sync, but this node, how far their copies
+// reach. It returns the one that is furthest of those that stand in the way; nil: none
+// does. Where one does not answer and none has more, it returns errStandbySilent.
+func (c *clustered) compareWithStandbys(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (*rival, error) {
+	ctx, cancel := context.WithTimeout(ctx, comparePatience)
+	defer cancel()
+	var mu sync.Mutex
+	var best *rival
+	var silent error
+	var work sync.WaitGroup
+	for _, n := range e.Standbys {
+		if n == c.rt.self {
+			continue
+		}
+		work.Go(func() {
+			r, err := c.compareWithOne(ctx, n, id, ours, e)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+				silent = &silentError{n, err}
+			case r != nil && (best == nil || r.before(best)):
+				best = r
+			}
+		})
+	}
+	work.Wait()
+	if best != nil && (best.verdict == theirsGoesOn || silent == nil) {
+		return best, nil // the standby compares itself with the others before it serves
+	}
+	return nil, silent
+}
+
+// before reports whether r is rather to go on than o.
+func (r *rival) before(o *rival) bool {
+	if r.verdict != o.verdict {
+		return r.verdict == theirsGoesOn
+	}
+	return r.has.supersedes(o.has)
+}
+
+// silentError is an errStandbySilent.
+type silentError struct {
+	node identity.NodeID
+	err  error
+}
+
+func (e *silentError) Error() string {
+	return fmt.Sprintf("standby %s is in sync and cannot be compared with: %v", e.node, e.err)
+}
+func (e *silentError) Is(target error) bool { return target == errStandbySilent }
+func (e *silentError) Unwrap() error        { return e.err }
+
+func heldBy(id identity.EntityID, err error) *HeldDaemon {
+	h := &HeldDaemon{Entity: id, Reason: HoldUnreachable, Why: err.Error()}
+	var silent *silentError
+	if errors.As(err, &silent) {
+		h.Node = silent.node
+	}
+	return h
+}
+
+// compareWithOne returns the standby where it stands in the way.
+func (c *clustered) compareWithOne(ctx context.Context, n identity.NodeID, id identity.EntityID, ours extent, e directory.Entry) (*rival, error) {
+	nonce := make([]byte, standby.NonceSize)
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, err
+	}
+	m := &standby.Compare{Version: standby.Proving, Entity: id, Epoch: e.Epoch, Next: ours.next, Sum: []byte{}, Nonce: nonce}
+	if ours.next > 0 {
+		m.Sum = ours.sum[:]
+	}
+	s, err := c.askStandby(ctx, n, m)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	theirs := extent{epoch: s.Epoch, next: s.Next}
+	copy(theirs.sum[:], s.Sum)
+	var oursAt []byte
+	if theirs.next > 0 && theirs.next < ours.next {
+		if oursAt, err = c.rt.sumAt(id, theirs.next-1); err != nil {
+			return nil, err
+		}
+	}
+	rel := relate(ours, theirs, oursAt, orNil(s.At))
+	r := &rival{node: n, verdict: judge(rel, ours, theirs, e.Epoch), forked: rel == forkedHistories, has: theirs, sound: s.Sound, whole: s.Whole, proof: s.Proof}
+	if r.verdict == oursGoesOn {
+		return nil, nil
+	}
+	if proven, err := verifyReach(s.Proof, id, n, nonce); len(s.Proof) > 0 && (err != nil || proven != theirs) {
+		return nil, fmt.Errorf("%w: it says that it has %d records: %v", errBadReach, theirs.next, err)
+	}
+	if len(s.Proof) == 0 || !s.Sound { // it cannot go on, and what is here is not all
+		r.verdict = undecided
+	}
+	return r, nil
+}
+
+// askStandby asks one standby. nil, nil: it is of a version that cannot answer.
+func (c *clustered) askStandby(ctx context.Context, n identity.NodeID, m *standby.Compare) (*standby.Stands, error) {
+	peer, err := c.rt.mesh.Peer(n)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := peer.OpenStandby(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Abort()
+	if err := sendNow(conn, m); err != nil {
+		return nil, err
+	}
+	msg, err := conn.Recv()
+	switch msg := msg.(type) {
+	case *standby.Stands:
+		return msg, nil
+	case *standby.Refuse:
+		return nil, errors.New(msg.Text)
+	}
+	if err == nil {
+		return nil, fmt.Errorf("%w: a %T in answer", standby.ErrBadMessage, msg)
+	}
+	if c.isOfVersion1(ctx, peer, m) {
+		c.rt.logger.Warn("a standby of an older version cannot be compared with", "daemon", m.Entity.Origin(), "standby", n)
+		return nil, nil
+	}
+	return nil, err
+}
+
+// isOfVersion1 reports whether the peer refuses version 2 of the protocol by its number.
+func (c *clustered) isOfVersion1(ctx context.Context, peer Peer, m *standby.Compare) bool {
+	conn, err := peer.OpenStandby(ctx)
+	if err != nil {
+		return false
+	}
+	defer conn.Abort()
+	if err := sendNow(conn, &standby.Follow{Version: standby.Proving, Entity: m.Entity, Epoch: m.Epoch, Module: []byte{}}); err != nil {
+		return false
+	}
+	msg, err := conn.Recv()
+	refuse, ok := msg.(*standby.Refuse)
+	return err == nil && ok && strings.HasPrefix(refuse.Text, standby.RefusedVersion)
+}
+
+// handOver names a standby that has more the daemon's owner. What is here is kept as
+// evidence where it is no beginning of that.
+func (c *clustered) handOver(ctx context.Context, d *hosted, e directory.Entry, to *rival) error {
+	if to.forked {
+		if err := c.rt.keepEvidence(d.id, e.Epoch, fmt.Sprintf("standby %s, which is in sync, has another history under a higher epoch", to.node)); err != nil {
+			return err
+		}
+	}
+	now, err := c.nameOwner(ctx, e, to.node)
+	if err != nil {
+		return fmt.Errorf("handing it over to standby %s, which has more: %w", to.node, err)
+	}
+	c.rt.logger.Error("the history here is older than a standby's: the daemon goes on there", "daemon", d.id.Origin(), "name", d.name, "standby", to.node,
+		"records there", to.has.next, "epoch", now.Epoch)
+	c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
+	return nil
+}
+
+// nameOwner makes another node, a standby in sync, the owner of a daemon of this one.
+func (c *clustered) nameOwner(ctx context.Context, e directory.Entry, to identity.NodeID) (directory.Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.member.Self().TTL)
+	defer cancel()
+	d := e.Daemon.Without(to)
+	d.Owner, d.Epoch = to, e.Epoch+1
+	return c.member.Put(ctx, e, d)
+}
+
+// wait shows that the daemon waits, and for whom.
+func (p *replica) wait(h *HeldDaemon) {
+	p.mu.Lock()
+	if p.waits != nil {
+		h.Since = p.waits.Since
+	} else {
+		h.Since = p.c.rt.clock()
+	}
+	h.Name, p.waits = p.d.name, h
+	p.mu.Unlock()
+}
+
+// waitsFor returns for whom the daemon waits; nil: it does not.
+func (p *replica) waitsFor() *HeldDaemon {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waits
+}
+
+func (h *HeldDaemon) err() error { return &HeldError{h.Entity, h.Reason, h.Why} }
+
 // waiting returns the daemons that wait for a standby to be compared with.
-func (c *clustered) waiting() []HeldDaemon { return nil }
+func (c *clustered) waiting() []HeldDaemon {
+	if c == nil {
+		return nil
+	}
+	var out []HeldDaemon
+	for _, d := range c.daemons() {
+		if h := d.replica.waitsFor(); h != nil {
+			out = append(out, *h)
+		}
+	}
+	c.copies.mu.Lock()
+	defer c.copies.mu.Unlock()
+	for _, s := range c.copies.byID {
+		s.mu.Lock()
+		if s.waits != nil {
+			out = append(out, *s.waits)
+		}
+		s.mu.Unlock()
+	}
+	return out
+}
 
-// waits is waiting of one daemon; nil: it does not wait.
-func (c *clustered) waits(identity.EntityID) *HeldDaemon { return nil }
+// compareCopy returns nil where the copy here may go on: no other standby in sync has
+// more. e is what the directory says.
+func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *standbyCopy) (*rival, error) {
+	ours, err := c.rt.extentOf(e.Entity)
+	if err != nil {
+		return nil, err
+	}
+	to, err := c.compareWithStandbys(ctx, e.Entity, ours, e)
+	var waits *HeldDaemon
+	switch {
+	case err != nil:
+		waits = heldBy(e.Entity, err)
+	case to != nil && to.verdict == undecided:
+		waits = &HeldDaemon{Entity: e.Entity, Reason: HoldForked, Node: to.node, Epoch: to.has.epoch, Index: to.has.next,
+			Why: fmt.Sprintf("standby %s, which is in sync, has another history than the copy here", to.node)}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if waits != nil {
+		waits.Name, waits.Since = e.Name, c.rt.clock()
+		if s.waits != nil {
+			waits.Since = s.waits.Since
+		}
+	}
+	s.waits = waits
+	return to, err
+}
 
-// confirmWaiting lets a daemon serve that waits for a standby, as an operator says.
-func (c *clustered) confirmWaiting(context.Context, identity.EntityID) (Mended, error) {
-	return Mended{}, ErrNotHeld
+// fromDisk runs compareCopy for a copy that no owner has fed in this process, and next
+// once the copy here may go on. It does not block, and does nothing where that is under
+// way.
+func (c *clustered) fromDisk(e directory.Entry, s *standbyCopy, next func()) {
+	s.mu.Lock()
+	busy := s.comparing
+	s.comparing = true
+	s.mu.Unlock()
+	if busy || !c.rt.startWork() {
+		return
+	}
+	go func() {
+		defer c.rt.work.Done()
+		defer func() {
+			s.mu.Lock()
+			s.comparing = false
+			s.mu.Unlock()
+		}()
+		to, err := c.compareCopy(c.rt.ctx, e, s)
+		switch {
+		case err != nil:
+			if c.rt.ctx.Err() == nil {
+				c.rt.logger.Warn("a daemon waits: comparing the copy here with other standbys", "daemon", e.Entity.Origin(), "error", err)
+			}
+		case to == nil:
+			next()
+		case to.verdict == theirsGoesOn && e.Owner == c.rt.self:
+			if _, err := c.nameOwner(c.rt.ctx, e, to.node); err != nil {
+				c.rt.logger.Warn("handing a daemon over to a standby that has more", "daemon", e.Entity.Origin(), "standby", to.node, "error", err)
+			}
+		case to.verdict == theirsGoesOn:
+			c.rt.logger.Info("another standby has more of a daemon: it takes that over", "daemon", e.Entity.Origin(), "standby", to.node)
+		}
+	}()
+}
+
+// confirmWaiting lets a daemon go on that waits for a standby, as an operator says: what
+// that standby has beyond the copy here is lost.
+func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (Mended, error) {
+	c.rt.mu.RLock()
+	d := c.rt.daemons[id]
+	c.rt.mu.RUnlock()
+	if d == nil {
+		return c.confirmCopy(ctx, id)
+	}
+	if err := d.lock(ctx); err != nil {
+		return Mended{}, err
+	}
+	defer d.mu.Unlock()
+	if err := d.wake(ctx); err != nil {
+		return Mended{}, err
+	}
+	if d.state != stateRunning {
+		return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, ErrNotHeld))
+	}
+	e, ok := c.member.Look(id)
+	if !ok || e.Owner != c.rt.self {
+		return Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
+	}
+	fact, b, err := d.fact(MendConfirm, max(d.epoch, e.Epoch)+1)
+	if err != nil {
+		return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+	}
+	if err := c.rt.store.Commit(b); err != nil {
+		return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+	}
+	d.index++
+	d.epoch = fact.Epoch
+	c.rt.logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
+	d.tellOf(WasMended, MendConfirm.String())
+	d.replica.mu.Lock()
+	d.replica.compared, d.replica.waits = true, nil
+	d.replica.mu.Unlock()
+	d.show()
+	d.replica.again()
+	return fact, nil
+}
+
+// confirmCopy is confirmWaiting of a copy that this node is to serve.
+func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (Mended, error) {
+	s := c.copyOf(id)
+	e, ok := c.member.Look(id)
+	if s == nil || !ok {
+		return Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
+	}
+	if e.Owner == c.rt.self { // the silent standby may have more under this epoch
+		old := e
+		e.Epoch++
+		var err error
+		if e, err = c.member.Put(ctx, old, e.Daemon); err != nil {
+			return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+		}
+	}
+	s.mu.Lock()
+	s.fed, s.waits = true, nil
+	s.mu.Unlock()
+	c.rt.logger.Warn("an operator confirmed a copy that waited for another standby: what that has beyond it is lost", "daemon", id.Origin(), "name", e.Name)
+	c.lookSoon()
+	return Mended{How: MendConfirm, Epoch: e.Epoch}, nil
+}
+
+// waits returns for whom a daemon or copy here waits; nil: it does not.
+func (c *clustered) waits(id identity.EntityID) *HeldDaemon {
+	c.rt.mu.RLock()
+	d := c.rt.daemons[id]
+	c.rt.mu.RUnlock()
+	if d != nil {
+		return d.replica.waitsFor()
+	}
+	if s := c.copyOf(id); s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.waits
+	}
+	return nil
 }
 
 // nobodyFurther returns ErrFurther where a node that answers now proves more of the
 // daemon than this one has.
 func (r *Runtime) nobodyFurther(context.Context, identity.EntityID) error { return nil }
+
+// answerCompare tells the daemon's owner, or another standby in sync, how far the copy
+// here reaches.
+func (r *Runtime) answerCompare(ctx context.Context, from identity.NodeID, conn standby.Conn, m *standby.Compare) {
+	s, err := r.comparedWith(ctx, from, m)
+	var out standby.Message = s
+	if err != nil {
+		r.logger.Warn("a node compares itself with the copy here, and is refused", "daemon", m.Entity.Origin(), "from", from, "error", err)
+		text := err.Error()
+		out = &standby.Refuse{Text: text[:min(len(text), 1024)]}
+	}
+	if err := sendNow(conn, out); err != nil {
+		r.logger.Debug("answering a comparison", "from", from, "error", err)
+	}
+}
+
+// comparedWith makes the answer to a Compare.
+func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *standby.Compare) (*standby.Stands, error) {
+	c := r.cluster
+	switch {
+	case c == nil || r.store == nil:
+		return nil, ErrNoCluster
+	case m.Version != standby.Proving:
+		return nil, fmt.Errorf("version %d of the standby protocol, this node speaks %d", m.Version, standby.Proving)
+	case r.ready() != nil:
+		return nil, r.ready()
+	}
+	e, err := c.member.Read(ctx, m.Entity)
+	if err != nil {
+		return nil, err
+	}
+	if e.Owner != from && !e.InSync(from) || e.Epoch != m.Epoch {
+		return nil, fmt.Errorf("node %s owns the daemon, epoch %d", e.Owner, e.Epoch)
+	}
+	s := c.copyOf(m.Entity)
+	if s == nil {
+		r.mu.RLock()
+		here := r.daemons[m.Entity] != nil
+		r.mu.RUnlock()
+		if here {
+			return nil, errors.New("the daemon itself is here")
+		}
+		return &standby.Stands{Sum: []byte{}, At: []byte{}, Proof: []byte{}}, nil
+	}
+	s.mu.Lock()
+	if s.fenced {
+		s.mu.Unlock()
+		return nil, errors.New("this node is about to own the daemon")
+	}
+	if s.cut != nil && e.Owner == from {
+		s.cut() // an earlier stream of the owner, that is dead
+	}
+	s.mu.Unlock()
+	if e.Owner == from {
+		select {
+		case s.receiving <- struct{}{}:
+			defer func() { <-s.receiving }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-r.ctx.Done():
+			return nil, ErrShuttingDown
+		}
+	}
+	return r.standsAt(s, m)
+}
+
+func (r *Runtime) standsAt(s *standbyCopy, m *standby.Compare) (*standby.Stands, error) {
+	has, err := r.extentOf(s.id)
+	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, errBadRecord) { // it is of no use
+		return &standby.Stands{Sum: []byte{}, At: []byte{}, Proof: []byte{}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	out := &standby.Stands{Epoch: has.epoch, Next: has.next, Sum: []byte{}, At: []byte{}, Sound: s.sound && s.record != nil, Whole: s.whole, Proof: []byte{}}
+	encoded := s.record
+	s.mu.Unlock()
+	if has.next == 0 {
+		return out, nil
+	}
+	out.Sum = has.sum[:]
+	if m.Next > 0 && m.Next <= has.next {
+		at, err := r.sumAt(s.id, m.Next-1)
+		if err != nil {
+			return nil, err
+		}
+		out.At = append(out.At, at...)
+	}
+	if encoded == nil {
+		return out, nil
+	}
+	rec, err := decodeDaemonRecord(encoded)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := r.signReach(s.id, has, rec.Key, standbyLink, m.Nonce)
+	if err != nil {
+		r.logger.Warn("signing how far a copy reaches", "daemon", s.id.Origin(), "error", err)
+	}
+	out.Proof = append(out.Proof, proof...)
+	return out, nil
+}

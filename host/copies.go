@@ -35,7 +35,12 @@ type standbyCopy struct {
 	module []byte // digest of the code
 	record []byte // what the daemon is, its key sealed to this node; nil: not known
 	fenced bool   // nothing more is taken: this node is to be the owner
-	cut    func() // ends the stream; nil: there is none
+	sound  bool   // it had caught up once: a daemon can be made of it, which may lack its end
+	fed    bool   // it has had, from an owner in this process, all that the owner had; or an operator trusts it
+
+	comparing bool        // a goroutine compares it with other standbys
+	waits     *HeldDaemon // for whom it waits to be compared with; nil: it does not wait
+	cut       func()      // ends the stream; nil: there is none
 }
 
 // copyRecord is how the store keeps a copy.
@@ -53,8 +58,20 @@ func (s *standbyCopy) put(b *store.Batch) error {
 		return err
 	}
 	b.Put(store.Standbys, s.id[:], rec)
+	if s.sound = s.sound || s.whole; s.sound {
+		b.Put(store.Meta, soundKey(s.id), []byte{1})
+	}
 	s.said = s.whole && s.disk
 	return nil
+}
+
+// soundKey is where the store says that a copy is sound.
+func soundKey(id identity.EntityID) []byte { return append([]byte("sound-copy/"), id[:]...) }
+
+// unsound makes the store say that the copy is not sound.
+func (s *standbyCopy) unsound(b *store.Batch) {
+	s.sound, s.fed = false, false
+	b.Delete(store.Meta, soundKey(s.id))
 }
 
 // say makes the store say whether the copy is whole, as its disk has it. The
@@ -82,7 +99,8 @@ func (c *clustered) recover() error {
 			return fmt.Errorf("%w: copy %x: %w", store.ErrCorrupt, k, err)
 		}
 		// One that was acknowledged in memory may lack its end.
-		c.copies.byID[id] = &standbyCopy{id: id, receiving: make(chan struct{}, 1), owner: rec.Owner, epoch: rec.Epoch, whole: rec.Whole, disk: rec.Whole, said: rec.Whole, record: orNil(rec.Record)}
+		_, err := c.rt.store.Get(store.Meta, soundKey(id))
+		c.copies.byID[id] = &standbyCopy{id: id, receiving: make(chan struct{}, 1), owner: rec.Owner, epoch: rec.Epoch, whole: rec.Whole, disk: rec.Whole, said: rec.Whole, sound: rec.Whole || err == nil, record: orNil(rec.Record)}
 		return nil
 	})
 }
@@ -109,6 +127,7 @@ func (c *clustered) dropCopy(id identity.EntityID) {
 		}
 	}
 	b.Delete(store.Standbys, id[:])
+	b.Delete(store.Meta, soundKey(id))
 	if err := c.rt.store.Commit(b); err != nil {
 		c.rt.logger.Error("forgetting a daemon's copy", "daemon", id.Origin(), "error", err)
 		return
@@ -154,6 +173,10 @@ func (r *Runtime) HandleStandby(ctx context.Context, from identity.NodeID, conn 
 		r.logger.Debug("a standby's stream broke", "from", from, "error", err)
 		return
 	}
+	if compare, ok := msg.(*standby.Compare); ok {
+		r.answerCompare(ctx, from, conn, compare)
+		return
+	}
 	follow, ok := msg.(*standby.Follow)
 	if !ok {
 		r.logger.Warn("a stream to a standby begins otherwise", "from", from, "with", fmt.Sprintf("%T", msg))
@@ -190,8 +213,8 @@ func (r *Runtime) standFor(ctx context.Context, from identity.NodeID, f *standby
 	switch {
 	case c == nil || r.store == nil:
 		return nil, no(0, "node %s is no member of a cluster", r.self)
-	case f.Version != standby.Version:
-		return nil, no(0, "version %d of the standby protocol, this node speaks %d", f.Version, standby.Version)
+	case !standby.Speaks(f.Version):
+		return nil, no(0, "version %d of the standby protocol, this node speaks %d", f.Version, standby.Proving)
 	case r.ready() != nil:
 		return nil, no(0, "%v", r.ready())
 	}
@@ -253,7 +276,7 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 		s.cut = nil
 		s.mu.Unlock()
 	}()
-	in := &receiving{r: r, s: s, conn: conn, disk: f.Disk}
+	in := &receiving{r: r, s: s, from: from, conn: conn, disk: f.Disk}
 	if err := in.begin(ctx, f); err != nil {
 		return err
 	}
@@ -270,11 +293,14 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 type receiving struct {
 	r    *Runtime
 	s    *standbyCopy
+	from identity.NodeID
 	conn standby.Conn
 	disk bool
 	wasm []byte
 
 	files map[store.Digest]*arrivingFile // that came, or come, and no batch has taken
+
+	proof *extent // how far the owner has proven that its history goes; nil: it has not
 
 	owes uint64 // the last batch that is held and was not said to be; 0: none
 
@@ -327,6 +353,8 @@ func (in *receiving) take(ctx context.Context) error {
 		switch msg := msg.(type) {
 		case *standby.Module:
 			err = in.takeModule(ctx, msg)
+		case *standby.Proof:
+			err = in.takeProof(msg)
 		case *standby.Reset:
 			err = in.reset()
 		case *standby.Record:
@@ -367,11 +395,58 @@ func (in *receiving) keepModule(ctx context.Context, wasm []byte) error {
 	return err
 }
 
+// takeProof takes the owner's proof of how far its history goes.
+func (in *receiving) takeProof(m *standby.Proof) error {
+	e, err := verifyReach(m.Bytes, in.s.id, in.from, []byte{})
+	if err != nil {
+		return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
+	}
+	in.proof = &e
+	return nil
+}
+
+// mayReset returns nil where what is here of the daemon may be dropped, or why not. A
+// copy that had caught up is given up only for a history that is proven to be longer,
+// or for one under an epoch that the directory has granted since; its end is kept as
+// evidence then.
+func (in *receiving) mayReset() error {
+	in.s.mu.Lock()
+	sound, granted := in.s.sound, in.s.epoch
+	in.s.mu.Unlock()
+	if !sound {
+		return nil // it is part of a copy only
+	}
+	have, err := in.r.extentOf(in.s.id)
+	if err != nil && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, errBadRecord) {
+		return err
+	}
+	if err != nil || have.next == 0 {
+		return nil // it is of no use
+	}
+	switch {
+	case granted > have.epoch:
+	case in.proof != nil && in.proof.supersedes(have):
+	case in.proof != nil:
+		return &standbyRefusal{have.epoch, fmt.Sprintf("the copy here has %d records, up to epoch %d, and the owner proves %d, up to epoch %d: it is not thrown away", have.next, have.epoch, in.proof.next, in.proof.epoch)}
+	default:
+		return &standbyRefusal{have.epoch, fmt.Sprintf("the copy here has %d records, up to epoch %d, and the owner proves nothing: it is not thrown away", have.next, have.epoch)}
+	}
+	return in.r.keepEvidence(in.s.id, have.epoch, fmt.Sprintf("node %s proved a longer history", in.from))
+}
+
 // reset drops what is here of the daemon. That it is not whole is durable with it.
 func (in *receiving) reset() error {
+	if err := in.mayReset(); err != nil {
+		var refused *standbyRefusal
+		if errors.As(err, &refused) {
+			in.r.logger.Error("a node has this one throw a daemon's copy away, and does not prove that it has more", "daemon", in.s.id.Origin(), "node", in.from, "why", refused.text)
+		}
+		return err
+	}
 	in.s.mu.Lock()
 	in.s.whole, in.s.record = false, nil
 	b := &store.Batch{}
+	in.s.unsound(b)
 	err := in.s.put(b)
 	in.s.mu.Unlock()
 	for _, p := range store.ForgetParts() {
@@ -421,6 +496,7 @@ func (in *receiving) takeBatch(m *standby.Batch) error {
 	}
 	in.s.mu.Lock()
 	caughtUp := !in.s.whole || in.s.said != in.disk
+	in.s.fed = true
 	if caughtUp {
 		in.s.whole = true
 		if err := in.s.put(b); err != nil {

@@ -190,3 +190,9 @@ func (r *Runtime) AwaitFollowers(n int64) {
 
 // SignResidence signs a statement by whatever keys are given.
 func SignResidence(s *Residence, daemon, node *identity.KeyPair) error { return s.sign(daemon, node) }
+
+// Serves reports whether the daemon may answer here at this moment.
+func (r *Runtime) Serves(id identity.EntityID) bool {
+	d, err := r.find(id)
+	return err == nil && (d.replica == nil || d.replica.holding() == nil) && !r.isHeld(id)
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"wasmhost/host/standby"
@@ -31,6 +32,9 @@ type follower struct {
 	behind time.Duration // since when it is not connected; 0: it is
 	more   chan struct{}
 	conn   standby.Conn // nil: none
+
+	proves bool // the standby speaks version 2; run's alone
+	older  bool // the standby refused version 2 of the protocol a moment ago; run's alone
 }
 
 // sending is a batch to be sent, after the files that it speaks of, which can be read once
@@ -143,13 +147,18 @@ func (f *follower) stream(ctx context.Context) error {
 	d.mu.Lock()
 	module := d.module
 	d.mu.Unlock()
-	if err := sendNow(conn, &standby.Follow{Version: standby.Version, Entity: d.id, Epoch: e.Epoch, Disk: e.Ack == 1, Module: append([]byte{}, module...)}); err != nil {
+	version := uint8(standby.Proving)
+	if f.older {
+		version, f.older = standby.Version, false
+	}
+	if err := sendNow(conn, &standby.Follow{Version: version, Entity: d.id, Epoch: e.Epoch, Disk: e.Ack == 1, Module: append([]byte{}, module...)}); err != nil {
 		return err
 	}
 	have, err := f.answer(conn)
 	if err != nil {
 		return err
 	}
+	f.proves = version == standby.Proving
 	if have.NeedModule {
 		if err := f.sendModule(ctx, conn, module); err != nil {
 			return err
@@ -202,6 +211,7 @@ func (f *follower) answer(conn standby.Conn) (*standby.Have, error) {
 	case *standby.Have:
 		return msg, nil
 	case *standby.Refuse:
+		f.older = strings.HasPrefix(msg.Text, standby.RefusedVersion)
 		return nil, fmt.Errorf("node %s does not stand by: %s", f.node, msg.Text)
 	}
 	return nil, fmt.Errorf("%w: a %T in answer", standby.ErrBadMessage, msg)
@@ -280,6 +290,9 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 		if err := f.p.part(ctx, f.node, "it has another history"); err != nil {
 			return err
 		}
+		if err := f.prove(conn); err != nil {
+			return err
+		}
 		if err := conn.Send(&standby.Reset{}); err != nil {
 			return err
 		}
@@ -311,6 +324,24 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 		return err
 	}
 	return conn.Send(&standby.Record{Bytes: rec})
+}
+
+// prove sends the standby the proof of how far the history here goes, so that it drops
+// its copy for that. A daemon without its key here proves nothing.
+func (f *follower) prove(conn standby.Conn) error {
+	if !f.proves {
+		return nil
+	}
+	r, id := f.p.c.rt, f.p.d.id
+	ours, err := r.extentOf(id)
+	if err != nil {
+		return err
+	}
+	proof, err := r.proveReach(id, ours)
+	if err != nil || proof == nil {
+		return err
+	}
+	return conn.Send(&standby.Proof{Bytes: proof})
 }
 
 // record is what the daemon is, with its key sealed to the standby.

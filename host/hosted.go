@@ -198,7 +198,7 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 				case <-held:
 					continue
 				case <-ctx.Done():
-					return fmt.Errorf("waiting for daemon %s: %w: %w", d.id.Origin(), d.rt.Holding(), context.Cause(ctx))
+					return fmt.Errorf("waiting for daemon %s: %w: %w", d.id.Origin(), d.heldFor(), context.Cause(ctx))
 				}
 			}
 			d.used = d.rt.clock().UnixNano()
@@ -226,6 +226,17 @@ func (d *hosted) held() <-chan struct{} {
 		return nil
 	}
 	return d.replica.holding()
+}
+
+// heldFor says why the cluster holds the daemon.
+func (d *hosted) heldFor() error {
+	if h := d.replica.waitsFor(); h != nil {
+		return h.err()
+	}
+	if err := d.rt.Holding(); err != nil {
+		return err
+	}
+	return ErrHolding
 }
 
 // lock takes d.mu, or returns an error where ctx ends first.

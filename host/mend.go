@@ -112,6 +112,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how Mend
 	if old.replica != nil {
 		old.replica.end(fmt.Errorf("%w: it was mended", ErrNotReady))
 		r.cluster.attach(d)
+		d.replica.compared = false
 		defer r.cluster.lookSoon()
 	}
 	r.mu.Lock()

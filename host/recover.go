@@ -60,7 +60,9 @@ func (r *Runtime) recover(ctx context.Context) error {
 			return err
 		}
 		for _, d := range r.daemons {
-			r.cluster.attach(d)
+			if r.cluster.attach(d); d.replica != nil {
+				d.replica.compared = false
+			}
 		}
 	}
 	if err := r.recoverOutgoing(); err != nil {

@@ -23,20 +23,23 @@ type replica struct {
 	changing chan struct{} // one transaction about the daemon at a time: see claimTurn
 	kick     chan struct{} // there may be something to change
 
-	mu       sync.Mutex
-	entry    directory.Entry // as this node wrote or read it last
-	session  uint64          // in which that is known to hold; 0: in none
-	number   uint64          // of the last batch
-	queue    []unanswered
-	answered uint64 // the last batch that was
-	follows  map[identity.NodeID]*follower
-	spares   identity.NodeID // who is not to be a standby: the daemon moves there
-	joins    identity.NodeID // who is about to be in sync; 0: nobody
-	unsure   bool            // what became of a transaction is not known: nothing is answered
-	changed  chan struct{}   // closed when answers may be given again; nil: nobody waits
-	working  bool            // keep runs
-	anew     bool            // the state was stored anew, so that standbys get it
-	over     error           // why the daemon is not this node's any more
+	mu        sync.Mutex
+	entry     directory.Entry // as this node wrote or read it last
+	session   uint64          // in which that is known to hold; 0: in none
+	number    uint64          // of the last batch
+	queue     []unanswered
+	answered  uint64 // the last batch that was
+	follows   map[identity.NodeID]*follower
+	spares    identity.NodeID // who is not to be a standby: the daemon moves there
+	joins     identity.NodeID // who is about to be in sync; 0: nobody
+	unsure    bool            // what became of a transaction is not known: nothing is answered
+	changed   chan struct{}   // closed when answers may be given again; nil: nobody waits
+	working   bool            // keep runs
+	anew      bool            // the state was stored anew, so that standbys get it
+	compared  bool            // it may serve where the directory names this node: see compareFirst
+	comparing bool            // a goroutine compares it
+	waits     *HeldDaemon     // for whom it waits to be compared with; nil: it does not wait
+	over      error           // why the daemon is not this node's any more
 }
 
 // unanswered is a batch whose answers are held back.
@@ -48,13 +51,13 @@ type unanswered struct {
 	finish func(error)
 }
 
-// attach makes the daemon one of the cluster's. It serves once that it is this
-// node's is known. It needs d.mu, or d is not in the tables yet.
+// attach makes the daemon one of the cluster's, whose history needs no comparison. It
+// serves once that it is this node's is known. It needs d.mu, or d is not in the tables yet.
 func (c *clustered) attach(d *hosted) {
 	if c == nil || d.kind == "" || d.replica != nil {
 		return
 	}
-	d.replica = &replica{c: c, d: d, changing: make(chan struct{}, 1), kick: make(chan struct{}, 1), follows: make(map[identity.NodeID]*follower)}
+	d.replica = &replica{c: c, d: d, changing: make(chan struct{}, 1), kick: make(chan struct{}, 1), follows: make(map[identity.NodeID]*follower), compared: true}
 }
 
 // kept reports whether the daemon has standbys, or is to have some.

@@ -34,6 +34,15 @@ func (c *clustered) takeOver(e directory.Entry) {
 		c.rt.logger.Warn("a daemon's owner is gone, and the copy here is not whole: it waits", "daemon", e.Entity.Origin(), "owner", e.Owner)
 		return
 	}
+	if s.isFed() {
+		c.takeOverInTurn(e, s)
+		return
+	}
+	c.fromDisk(e, s, func() { c.takeOverInTurn(e, s) })
+}
+
+// takeOverInTurn is takeOver of a copy that may go on.
+func (c *clustered) takeOverInTurn(e directory.Entry, s *standbyCopy) {
 	if !c.rt.startWork() {
 		return
 	}
@@ -129,15 +138,29 @@ func (c *clustered) finishTakeOver(e directory.Entry) {
 		return
 	}
 	s.mu.Lock()
-	busy := s.fenced || !s.whole || s.record == nil || s.epoch >= e.Epoch
+	busy := s.fenced || !s.whole && !s.sound || s.record == nil || s.epoch >= e.Epoch
 	s.mu.Unlock()
 	if busy {
 		return
 	}
-	s.fence()
-	if err := c.activateFenced(c.rt.ctx, e, s); err != nil {
-		c.rt.logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
+	activate := func() {
+		s.fence()
+		if err := c.activateFenced(c.rt.ctx, e, s); err != nil {
+			c.rt.logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
+		}
 	}
+	if s.isFed() {
+		activate()
+		return
+	}
+	c.fromDisk(e, s, activate)
+}
+
+// isFed reports whether the copy needs no comparison with other standbys.
+func (s *standbyCopy) isFed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fed
 }
 
 // activateFenced is activate, which is tried again where it fails.
@@ -214,6 +237,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 	}
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Delete(store.Standbys, d.id[:])
+	b.Delete(store.Meta, soundKey(d.id))
 	b.Delete(store.Moved, d.id[:])
 	b.Generation = d.under
 	if err := c.rt.store.Commit(b); err != nil {

@@ -21,6 +21,9 @@ import (
 // HeldState is the state of a daemon that is held.
 const HeldState = "held"
 
+// WaitingState is the state of a daemon that waits for a standby in sync.
+const WaitingState = "waiting"
+
 // HoldReason says why a daemon is held.
 type HoldReason uint8
 
@@ -182,6 +185,8 @@ func (r *Runtime) holdOf(id identity.EntityID) *holdRecord {
 	defer r.mu.RUnlock()
 	return r.holds[id]
 }
+
+func (r *Runtime) isHeld(id identity.EntityID) bool { return r.holdOf(id) != nil }
 
 // mayServe returns nil, or a *HeldError where the daemon is held.
 func (r *Runtime) mayServe(id identity.EntityID) error {

@@ -63,6 +63,8 @@ func (d *hosted) info() Info {
 		i.State, i.Reason = "refused", err.Error()
 	} else if h := d.rt.holdOf(d.id); h != nil {
 		i.State, i.Reason = HeldState, h.err(d.id).Error()
+	} else if h := d.replica.waitsFor(); h != nil {
+		i.State, i.Reason = WaitingState, h.err().Error()
 	}
 	return i
 }

@@ -11,6 +11,14 @@
 //	Record                 →                    what the daemon is, its key sealed to the standby
 //	Batch (number n)       →                    what comes, from here on; the first is empty
 //	                       ←   Held (n)         it has all up to batch n
+//
+// From version 2 on, a Proof of how far the owner's history reaches comes before Reset:
+// a standby whose copy has something does not throw it away for less. And before the
+// owner serves, it compares itself with each standby in sync, on a stream of its own:
+//
+//	owner                      standby
+//	Compare                →
+//	                       ←   Stands, or Refuse
 package standby
 
 import (
@@ -22,13 +30,25 @@ import (
 	"wasmhost/wire/canon"
 )
 
-// Version is the version of the protocol.
-const Version = 1
+// Versions of the protocol.
+const (
+	Version = 1 // the first
+	Proving = 2 // in which an owner proves its history before Reset, and may Compare
+)
+
+// Speaks reports whether this program speaks the version.
+func Speaks(v uint8) bool { return v == Version || v == Proving }
+
+// RefusedVersion is how the text of a Refuse begins by which a node of version 1 refuses
+// version 2.
+const RefusedVersion = "version 2 of the standby protocol"
 
 // Bounds on messages.
 const (
 	MaxMessage = 80 << 20 // a state of the largest size that is kept whole
 	Chunk      = 1 << 20  // what is gathered into one message
+	MaxProof   = 1 << 10  // of a signed statement
+	NonceSize  = 16
 )
 
 // Message is one of the structs below.
@@ -99,6 +119,36 @@ type Held struct {
 	Number uint64
 }
 
+// Compare asks how far the standby's copy reaches. It ends the stream by which an earlier
+// owner feeds that, so that the answer does not grow old.
+type Compare struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8
+	Entity  identity.EntityID
+	Epoch   uint64 // under which the directory says that the asker owns the daemon
+	Next    uint64 // index after the owner's last record; 0: it has none
+	Sum     []byte // SHA-256 of that record; empty: there is none
+	Nonce   []byte // drawn by the owner: it is in the standby's signature
+}
+
+// Stands answers it.
+type Stands struct {
+	_     struct{} `cbor:",toarray"`
+	Epoch uint64   // of the copy's last record; 0: it has none
+	Next  uint64   // index after the copy's last record; 0: there is none
+	Sum   []byte   // SHA-256 of that record; empty: there is none
+	At    []byte   // SHA-256 of the copy's record where the owner's last one stands; empty: it has none there
+	Sound bool     // the copy had caught up once: a daemon can be made of it
+	Whole bool     // it has all that it acknowledged
+	Proof []byte   // the daemon's signature over it; empty: the standby does not have its key
+}
+
+// Proof is the owner's signed statement of how far its history reaches, before Reset.
+type Proof struct {
+	_     struct{} `cbor:",toarray"`
+	Bytes []byte
+}
+
 func (*Follow) kind() uint8 { return 1 }
 func (*Have) kind() uint8   { return 2 }
 func (*Refuse) kind() uint8 { return 3 }
@@ -108,6 +158,10 @@ func (*Record) kind() uint8 { return 6 }
 func (*Batch) kind() uint8  { return 7 }
 func (*Held) kind() uint8   { return 8 }
 func (*File) kind() uint8   { return 9 }
+
+func (*Compare) kind() uint8 { return 10 }
+func (*Stands) kind() uint8  { return 11 }
+func (*Proof) kind() uint8   { return 12 }
 
 // ErrBadMessage is wrapped by every error of Decode.
 var ErrBadMessage = errors.New("malformed message of a standby")
@@ -122,7 +176,7 @@ func Encode(dst []byte, m Message) ([]byte, error) {
 	return out, nil
 }
 
-var variants = canon.VariantsOf[Message](Message.kind, &Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{})
+var variants = canon.VariantsOf[Message](Message.kind, &Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{}, &Compare{}, &Stands{}, &Proof{})
 
 // Decode reads what Encode wrote.
 func Decode(b []byte) (Message, error) {
@@ -156,10 +210,32 @@ func check(m Message) error {
 		if len(m.Digest) != 32 || len(m.Bytes) > Chunk {
 			return fmt.Errorf("%d bytes of a file, a digest of %d", len(m.Bytes), len(m.Digest))
 		}
+	case *Compare:
+		if m.Entity.IsZero() || m.Epoch == 0 || len(m.Nonce) != NonceSize {
+			return fmt.Errorf("epoch %d, a nonce of %d bytes", m.Epoch, len(m.Nonce))
+		}
+		return checkEnd(m.Next, m.Sum)
+	case *Stands:
+		if len(m.At) != 0 && len(m.At) != 32 || len(m.Proof) > MaxProof || (m.Next == 0) != (m.Epoch == 0) {
+			return fmt.Errorf("epoch %d, a sum of %d bytes, a proof of %d", m.Epoch, len(m.At), len(m.Proof))
+		}
+		return checkEnd(m.Next, m.Sum)
+	case *Proof:
+		if len(m.Bytes) > MaxProof {
+			return fmt.Errorf("a proof of %d bytes", len(m.Bytes))
+		}
 	case *Refuse:
 		if len(m.Text) > 4096 {
 			return fmt.Errorf("a text of %d bytes", len(m.Text))
 		}
+	}
+	return nil
+}
+
+// checkEnd checks where a history ends: its last record has a sum.
+func checkEnd(next uint64, sum []byte) error {
+	if (next == 0) != (len(sum) == 0) || len(sum) != 0 && len(sum) != 32 {
+		return fmt.Errorf("%d records, a sum of %d bytes", next, len(sum))
 	}
 	return nil
 }
