@@ -46,4 +46,12 @@ var more = []hunt{
 		"err = checkQuery(r.URL.RawQuery, op.query)", "err = error(nil)", nil}, attackRow("lost-id")},
 	{mutant{"JSON may trail and repeat", "wire/control/body.go",
 		"canon.UnmarshalJSON(b, into)", "json.Unmarshal(b, into)", []edit{{"wire/control/body.go", "\t\"wasmhost/wire/canon\"\n", ""}, {"wire/control/body.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"}}}, attackRow("loose-json")},
+	{mutant{"a manifest of a backup may name any file", "host/backup/manifest.go",
+		"if !validPath(f.Path) {", "if false {", nil}, goTest{"./host/backup", "TestManifestsAreNotBelieved"}},
+	{mutant{"a state that is replaced during a checkpoint is missing in it", "host/store/states.go",
+		"if keep != \"\" {", "if false {", nil}, goTest{"./host/store", "TestCheckpointUnderLoad"}},
+	{mutant{"silence confirms a restored daemon", "host/confirmcluster.go",
+		"return vouched > 0, nil", "return true, nil", nil}, goTest{"./host", "TestRestoredOwnerAsksItsStandbys"}},
+	{mutant{"a restored node is confirmed beside its twin", "host/twin.go",
+		"if t != nil {\n\t\treturn fmt.Errorf(\"%w, at", "if false {\n\t\treturn fmt.Errorf(\"%w, at", nil}, goTest{"./host", "TestRestoredNodeBesideItsTwin"}},
 }
