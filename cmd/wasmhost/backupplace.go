@@ -27,7 +27,11 @@ func (o *placeOptions) declare(c *cobra.Command) {
 // open opens a place, to read backups of it or to make one.
 func (o *placeOptions) open(place string, create bool) (backup.Objects, error) {
 	if strings.HasPrefix(place, "s3://") {
-		return asObjects(s3.Open(s3.Config{URL: place, Endpoint: o.endpoint, Region: o.region}))
+		at, err := s3.Open(s3.Config{URL: place, Endpoint: o.endpoint, Region: o.region})
+		if errors.Is(err, s3.ErrPlace) {
+			return nil, usagef("%v", err)
+		}
+		return asObjects(at, err)
 	}
 	info, err := os.Stat(place)
 	switch {

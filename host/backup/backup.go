@@ -22,14 +22,16 @@ import (
 
 // Errors of backups.
 var (
-	ErrNotFound   = errors.New("no such backup")
-	ErrNotABackup = errors.New("not a place of backups")
-	ErrDamaged    = errors.New("the backup is damaged")
-	ErrManifest   = errors.New("not a manifest of a backup")
-	ErrVersion    = errors.New("the backup is of a version that this program does not know")
-	ErrCut        = errors.New("the node's answer ended before the backup did")
-	ErrWrongKey   = errors.New("the backup is not sealed for this key")
-	ErrExists     = errors.New("the place holds something already")
+	ErrNotFound    = errors.New("no such backup")
+	ErrNotABackup  = errors.New("not a place of backups")
+	ErrDamaged     = errors.New("the backup is damaged")
+	ErrManifest    = errors.New("not a manifest of a backup")
+	ErrVersion     = errors.New("the backup is of a version that this program does not know")
+	ErrCut         = errors.New("the node's answer ended before the backup did")
+	ErrWrongKey    = errors.New("the backup is not sealed for this key")
+	ErrDenied      = errors.New("the store of backups refuses the credentials")
+	ErrUnreachable = errors.New("the store of backups cannot be reached")
+	ErrExists      = errors.New("the place holds something already")
 )
 
 // Objects is a place where backups are. Its methods can be called concurrently.

@@ -257,6 +257,8 @@ var classes = []struct {
 	{backup.ErrVersion, class{"backup-version", 409, ExitFailure, "Unknown version of backups", "use the wasmhost that wrote it"}},
 	{backup.ErrCut, class{"backup-cut", 502, ExitUnreachable, "The node's answer ended early", "see the node's log, and make the backup again; no half backup is left"}},
 	{backup.ErrWrongKey, class{"wrong-recipient", 403, ExitDenied, "The backup is sealed for another key", "give --identity FILE with the key of the recipient that wasmhost backup ls names, or --passphrase-file"}},
+	{backup.ErrDenied, class{"store-denied", 403, ExitDenied, "The store of backups refuses", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do in the bucket"}},
+	{backup.ErrUnreachable, class{"store-unreachable", 502, ExitUnreachable, "The store of backups cannot be reached", "check --s3-endpoint"}},
 	{backup.ErrExists, class{"place-taken", 409, ExitConflict, "There is something already", "choose another name, or a directory for several backups"}},
 	{errStateless, class{"stateless", 409, ExitFailure, "The daemon keeps no state", "there is nothing to save: spawn it anew where you need it"}},
 	{errTooManyHops, class{"routing-loop", 502, ExitUnreachable, "The nodes pass the request round", "try again in a moment"}},

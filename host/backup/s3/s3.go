@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"wasmhost/host/backup"
 )
@@ -40,6 +42,9 @@ func Open(c Config) (*Place, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Scheme != "s3" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("%w: %.200q; write s3://BUCKET/PREFIX", ErrPlace, c.URL)
+	}
+	if err := s3utils.CheckValidBucketName(u.Host); err != nil {
+		return nil, fmt.Errorf("%w: %.200q: %w", ErrPlace, c.URL, err)
 	}
 	at, secure, err := endpoint(c.Endpoint)
 	if err != nil {
@@ -116,6 +121,16 @@ func (p *Place) failed(what, name string, err error) error {
 	answer := minio.ToErrorResponse(err)
 	if answer.StatusCode == http.StatusNotFound && answer.Code != "NoSuchBucket" {
 		return fmt.Errorf("%w: %s is not in s3://%s/%s", backup.ErrNotFound, name, p.bucket, p.prefix)
+	}
+	kind := error(nil)
+	switch {
+	case answer.StatusCode == http.StatusForbidden || answer.StatusCode == http.StatusUnauthorized:
+		kind = backup.ErrDenied
+	case answer.StatusCode == 0 && errors.As(err, new(net.Error)):
+		kind = backup.ErrUnreachable
+	}
+	if kind != nil {
+		return fmt.Errorf("%s %s in s3://%s/%s: %w: %w", what, name, p.bucket, p.prefix, kind, err)
 	}
 	return fmt.Errorf("%s %s in s3://%s/%s: %w", what, name, p.bucket, p.prefix, err)
 }
