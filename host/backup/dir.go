@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 )
 
 // markName is the file that says that a directory is a place of backups.
@@ -22,7 +23,7 @@ const (
 
 // syncEvery is after how many bytes of a file the disk is made to write them: what
 // is left for the last sync does not hold up a node on the same disk for long.
-const syncEvery = 4 << 20
+const syncEvery = 1 << 20
 
 // Dir is a directory of backups.
 type Dir struct {
@@ -136,12 +137,16 @@ func copySynced(ctx context.Context, f *os.File, r io.Reader, size int64) error 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		began := time.Now()
 		n, err := io.CopyN(f, r, min(left, syncEvery))
 		left -= n
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		if err = errors.Join(err, f.Sync()); err != nil {
+		if err = errors.Join(err, f.Sync()); err == nil {
+			err = rest(ctx, began)
+		}
+		if err != nil {
 			return err
 		}
 	}

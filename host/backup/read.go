@@ -138,7 +138,7 @@ func readObject(ctx context.Context, at Objects, f File, w io.Writer, read func(
 		return damaged("the object %s has %d bytes, not %d", f.SHA256, size, f.Size)
 	}
 	h := sha256.New()
-	n, err := copyWithin(ctx, io.MultiWriter(w, h, counter(read)), io.LimitReader(r, f.Size+1))
+	n, err := copyWithin(ctx, io.MultiWriter(w, h, counter(read)), io.LimitReader(r, f.Size+1), false)
 	if err != nil {
 		return err
 	}

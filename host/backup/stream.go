@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"strconv"
+	"time"
 )
 
 // A node gives a backup as a tar stream: plan, which says how much comes; an
@@ -98,7 +99,7 @@ func digestOf(ctx context.Context, src Source, f *File) (_ string, err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	h := sha256.New()
-	n, err := copyWithin(ctx, h, r)
+	n, err := copyWithin(ctx, h, r, true)
 	if err != nil {
 		return "", fmt.Errorf("reading %s: %w", f.Path, err)
 	}
@@ -117,17 +118,34 @@ func sendFile(ctx context.Context, t *tar.Writer, src Source, f *File) (err erro
 	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: objectName(f.SHA256), Size: f.Size, Format: tar.FormatPAX}); err != nil {
 		return err
 	}
-	n, err := copyWithin(ctx, t, io.LimitReader(r, f.Size))
+	n, err := copyWithin(ctx, t, io.LimitReader(r, f.Size), true)
 	if err == nil && n != f.Size {
 		err = fmt.Errorf("%w: %s has %d bytes, and had %d", ErrDamaged, f.Path, n, f.Size)
 	}
 	return err
 }
 
-// copyWithin is io.Copy that ends with ctx.
-func copyWithin(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) {
+// maxRest bounds for how long a backup rests after each part of its work.
+const maxRest = 10 * time.Millisecond
+
+// rest makes a backup take no more than half of a processor's time and of a disk's from
+// those who send events meanwhile: it waits for as long as the work since began took.
+func rest(ctx context.Context, began time.Time) error {
+	t := time.NewTimer(min(time.Since(began), maxRest))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// copyWithin is io.Copy that ends with ctx, and rests after each part if it is told to.
+func copyWithin(ctx context.Context, w io.Writer, r io.Reader, rests bool) (n int64, err error) {
 	buf := make([]byte, streamBuffer)
 	for {
+		began := time.Now()
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
@@ -137,6 +155,11 @@ func copyWithin(ctx context.Context, w io.Writer, r io.Reader) (n int64, err err
 				return n, err
 			}
 			n += int64(k)
+			if rests {
+				if err := rest(ctx, began); err != nil {
+					return n, err
+				}
+			}
 		}
 		if err == io.EOF {
 			return n, nil

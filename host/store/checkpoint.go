@@ -75,6 +75,11 @@ func (s *Store) Checkpoint() (_ *Checkpoint, err error) {
 	if err := s.modules.linkInto(modules); err != nil {
 		return nil, err
 	}
+	// What is in the log is put into tables first, which are linked and not copied, and
+	// are the same in the next checkpoint. Writers go on meanwhile.
+	if err := contained(s.flush); err != nil {
+		return nil, err
+	}
 	s.states.keepRemoved(states) // before the engine's files are chosen
 	defer s.states.keepRemoved("")
 	if err := contained(func() error { return s.db.Load().Checkpoint(s.fs.PathJoin(c.dir, "db")) }); err != nil {
