@@ -41,6 +41,7 @@ var imports = map[string]struct{ ours, others []string }{
 	"cmd/wasmhost/otlp":            {others: []string{"go.opentelemetry.io/otel"}},
 	"cmd/wasmhost/project":         {ours: []string{"guest-sdk", "guest-sdk/go"}, others: []string{"github.com/BurntSushi/toml", "github.com/fsnotify/fsnotify"}},
 	"scripts/internal/attack":      {ours: []string{"identity", "scripts/internal/fleet"}, others: []string{"github.com/fxamacker/cbor/v2", "github.com/quic-go/quic-go"}},
+	"scripts/internal/backup":      {ours: []string{"scripts/internal/fleet", "wire/control"}},
 	"scripts/internal/channels":    {ours: []string{"scripts/internal/fleet", "wire/control"}},
 	"scripts/internal/cluster":     {ours: []string{"scripts/internal/fleet", "scripts/internal/spaces", "wire/control"}},
 	"scripts/internal/crash":       {ours: []string{"host", "identity", "scripts/internal/fleet", "wire/control"}},
