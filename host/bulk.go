@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"wasmhost/host/backoff"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -106,7 +107,7 @@ type mover interface {
 func (s *sourceWalk) capture() error {
 	if s.d.module != nil {
 		var err error
-		if s.module, err = s.m.rt.Module(s.ctx, store.Digest(s.d.module)); err != nil && s.m.rt.store != nil {
+		if s.module, err = s.m.rt.Module(s.ctx, store.Digest(s.d.module)); err != nil {
 			return err
 		}
 	}
@@ -202,13 +203,16 @@ const resumeFor = 30 * time.Second
 
 func (s *sourceWalk) reconnect(cause error) error {
 	s.m.rt.logger.Warn("the connection of a migration broke; it is resumed", "daemon", s.d.id.Origin(), "to", s.m.target, "error", cause)
-	since := time.Now()
-	for pause := 50 * time.Millisecond; time.Since(since)+pause <= resumeFor; pause = min(2*pause, 2*time.Second) {
+	tries := backoff.Policy{First: 50 * time.Millisecond, Most: 2 * time.Second, For: resumeFor}.Start()
+	for {
 		s.close()
-		if err := s.sleep(pause); err != nil {
+		err := tries.Wait(s.ctx, nil)
+		if errors.Is(err, backoff.ErrSpent) {
+			return cause
+		}
+		if err != nil {
 			return err
 		}
-		var err error
 		if s.conn, err = s.peer.OpenMigration(s.ctx); err != nil {
 			s.conn = nil
 			if errors.Is(err, ErrUnknownNode) {
@@ -221,7 +225,6 @@ func (s *sourceWalk) reconnect(cause error) error {
 			return err
 		}
 	}
-	return cause
 }
 
 // bulk sends module, history, memory and snapshot, but for what the target says

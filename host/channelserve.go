@@ -41,6 +41,10 @@ func (r *Runtime) HandleChannel(ctx context.Context, from identity.NodeID, may C
 		err = r.serveCarry(ctx, from, may, c, msg)
 	case *channel.Locate:
 		err = r.serveLocate(ctx, c, msg)
+	case *channel.Standings:
+		err = r.serveStandings(c, from, msg)
+	case *channel.Testify:
+		err = r.serveTestify(c, msg)
 	case *channel.Revocations:
 		err = r.hub.serveRevocations(c, msg)
 	default:

@@ -1,11 +1,152 @@
 package host
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 
-	"wasmhost/identity"
+	"wasmhost/host/directory"
+	"wasmhost/host/store"
+	"wasmhost/wire/canon"
 )
 
-// stoppedInOrder reports whether the daemon stands where the node's last orderly stop
-// left it.
-func (c *clustered) stoppedInOrder(context.Context, identity.EntityID) bool { return false }
+// A node's life is one run of its process. Each has a mark, drawn at random, that the
+// store keeps and the directory keeps; an orderly stop adds to both that it was one.
+// At the next start the two are held against each other, before any daemon with
+// standbys serves:
+//
+//	the store has     | the directory has | the data directory
+//	mark, stopped     | the same          | is as the orderly stop left it: no standby is asked
+//	mark              | the same mark     | is that of the last life, which crashed
+//	another, or none  | a mark            | is older than the last life: it was set back, or lost
+//	any               | nothing           | nothing is known
+
+// lifeRecord is how the store keeps the marks. One that is pending may be the
+// directory's already.
+type lifeRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Mark    []byte   // of the last life whose mark the directory took; empty: there was none
+	Pending []byte   // of the life that is to be told; empty: none
+	Stopped bool     // the life of Mark ended in order
+}
+
+// lifeMark is how many bytes a mark has; the directory's value has one more where the
+// life ended in order.
+const lifeMark = 16
+
+var lifeKey = []byte("life")
+
+// lineage is what the marks say of the data directory.
+type lineage struct {
+	clean bool // it is as an orderly stop left it
+	older bool // it is older than the node's last life
+}
+
+// life is this process's.
+type life struct {
+	mark     []byte
+	before   lifeRecord // as the store had it at the start
+	known    *lineage   // nil: the directory was not asked yet
+	revision int64      // of the directory's mark
+}
+
+// recoverLife reads what the life before left.
+func (c *clustered) recoverLife() error {
+	c.life.mark = make([]byte, lifeMark)
+	if _, err := rand.Read(c.life.mark); err != nil {
+		return err
+	}
+	b, err := c.rt.store.Get(store.Meta, lifeKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = canon.Unmarshal(b, &c.life.before)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: the mark of the node's life: %w", store.ErrCorrupt, err)
+	}
+	return nil
+}
+
+func (c *clustered) putLife(rec *lifeRecord) error {
+	value, err := canon.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	b := &store.Batch{}
+	b.Put(store.Meta, lifeKey, value)
+	return c.rt.store.Commit(b)
+}
+
+// lineage holds the marks against each other, once, and makes this process's the last.
+// It asks the directory: the goroutine that hears the directory's news must not call it.
+func (c *clustered) lineage(ctx context.Context) (lineage, error) {
+	select {
+	case c.lifeTurn <- struct{}{}:
+		defer func() { <-c.lifeTurn }()
+	case <-ctx.Done():
+		return lineage{}, context.Cause(ctx)
+	}
+	l := &c.life
+	if l.known != nil {
+		return *l.known, nil
+	}
+	said, revision, err := c.member.Life(ctx)
+	if errors.Is(err, directory.ErrMalformed) { // the directory is of a version that keeps no marks
+		l.known = &lineage{}
+		return lineage{}, nil
+	}
+	if err != nil {
+		return lineage{}, fmt.Errorf("asking the directory for the mark of this node's last life: %w", err)
+	}
+	stopped := len(said) == lifeMark+1
+	mark := said[:min(len(said), lifeMark)]
+	ours := bytes.Equal(mark, l.mark) // an attempt before has arrived
+	same := len(mark) > 0 && (bytes.Equal(mark, l.before.Mark) || bytes.Equal(mark, l.before.Pending))
+	found := lineage{clean: same && stopped && l.before.Stopped && bytes.Equal(mark, l.before.Mark), older: len(mark) > 0 && !same && !ours}
+	if !ours {
+		if err := c.putLife(&lifeRecord{Mark: append([]byte{}, l.before.Mark...), Pending: l.mark}); err != nil {
+			return lineage{}, err
+		}
+		if revision, err = c.member.SetLife(ctx, l.mark, revision); err != nil {
+			return lineage{}, fmt.Errorf("telling the directory of this node's life: %w", err)
+		}
+	}
+	if err := c.putLife(&lifeRecord{Mark: l.mark, Pending: []byte{}}); err != nil {
+		return lineage{}, err
+	}
+	if found.older {
+		c.rt.logger.Error("this node's data directory is older than its last run: it was set back, restored or lost")
+	}
+	l.known, l.revision = &found, revision
+	return found, nil
+}
+
+// announceStop tells the directory that this life ends in order. It reports whether
+// the directory has it.
+func (c *clustered) announceStop(ctx context.Context) bool {
+	if c == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.member.Self().TTL/2)
+	defer cancel()
+	select {
+	case c.lifeTurn <- struct{}{}:
+		defer func() { <-c.lifeTurn }()
+	case <-ctx.Done():
+		return false
+	}
+	if _, held := c.member.Lease(); !held || c.life.known == nil || c.life.revision == 0 {
+		return false
+	}
+	_, err := c.member.SetLife(ctx, append(bytes.Clone(c.life.mark), 1), c.life.revision)
+	return err == nil
+}
+
+// stopped makes the store say that the life ended in order, as its last word.
+func (c *clustered) stopped() error {
+	return c.putLife(&lifeRecord{Mark: c.life.mark, Pending: []byte{}, Stopped: true})
+}

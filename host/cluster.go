@@ -76,11 +76,14 @@ type clustered struct {
 
 	comparisons chan struct{} // a place of those that run
 
+	lifeTurn chan struct{} // full while one goroutine has life
+	life     life
+
 	copies copies
 }
 
 func newClustered(r *Runtime, o *ClusterOptions) *clustered {
-	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), done: make(chan struct{})}
+	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	if c.lag == 0 {
 		c.lag = o.Member.Self().TTL
@@ -241,6 +244,14 @@ func (c *clustered) SessionBegan(session uint64) {
 	c.session = session
 	c.mu.Unlock()
 	c.tell(func() { c.verify(session) })
+	if c.rt.startWork() {
+		go func() {
+			defer c.rt.work.Done()
+			if _, err := c.lineage(c.rt.ctx); err != nil && c.rt.ctx.Err() == nil {
+				c.rt.logger.Warn("the mark of this node's life", "error", err)
+			}
+		}()
+	}
 }
 
 // daemons returns those here that the directory is to know.

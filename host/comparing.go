@@ -112,8 +112,12 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 	p.mu.Lock()
 	compared := p.compared
 	p.mu.Unlock()
-	if !compared && !c.stoppedInOrder(ctx, d.id) {
-		to, err := c.compareWithStandbys(ctx, d.id, ours, e)
+	data, err := c.lineage(ctx)
+	if err != nil {
+		return err
+	}
+	if !compared && !data.clean {
+		to, whole, err := c.compareWithStandbys(ctx, d.id, ours, e)
 		switch {
 		case err != nil:
 			p.wait(heldBy(d.id, err))
@@ -126,6 +130,11 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 		case ours.epoch < e.Epoch && ours.next > 0:
 			return c.rt.hold(d.id, &holdRecord{Reason: HoldSurpassed, Epoch: e.Epoch,
 				Why: fmt.Sprintf("the directory granted this node epoch %d, and the history here ends in epoch %d: the data directory is older", e.Epoch, ours.epoch)})
+		case data.older && !whole && len(e.Standbys) > 0:
+			err := c.rt.recordLoss(d.id, d.info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
+			if err != nil {
+				return err
+			}
 		}
 	}
 	if now, ok := c.member.Look(d.id); ok && now.Revision > e.Revision {
@@ -140,10 +149,10 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 	return nil
 }
 
-// rival is a standby whose history stands in the way.
+// rival is a standby in sync, as it answered.
 type rival struct {
 	node    identity.NodeID
-	verdict verdict // theirsGoesOn or undecided
+	verdict verdict
 	forked  bool
 	has     extent
 	sound   bool
@@ -153,8 +162,9 @@ type rival struct {
 
 // compareWithStandbys asks all standbys in sync, but this node, how far their copies
 // reach. It returns the one that is furthest of those that stand in the way; nil: none
-// does. Where one does not answer and none has more, it returns errStandbySilent.
-func (c *clustered) compareWithStandbys(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (*rival, error) {
+// does. whole says that one has all that it acknowledged. Where one does not answer and
+// none has more, it returns errStandbySilent.
+func (c *clustered) compareWithStandbys(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (_ *rival, whole bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, comparePatience)
 	defer cancel()
 	var mu sync.Mutex
@@ -172,16 +182,19 @@ func (c *clustered) compareWithStandbys(ctx context.Context, id identity.EntityI
 			switch {
 			case err != nil:
 				silent = &silentError{n, err}
-			case r != nil && (best == nil || r.before(best)):
+			case r == nil:
+			case r.verdict == oursGoesOn:
+				whole = whole || r.whole
+			case best == nil || r.before(best):
 				best = r
 			}
 		})
 	}
 	work.Wait()
 	if best != nil && (best.verdict == theirsGoesOn || silent == nil) {
-		return best, nil // the standby compares itself with the others before it serves
+		return best, whole, nil // the standby compares itself with the others before it serves
 	}
-	return nil, silent
+	return nil, whole, silent
 }
 
 // before reports whether r is rather to go on than o.
@@ -213,7 +226,7 @@ func heldBy(id identity.EntityID, err error) *HeldDaemon {
 	return h
 }
 
-// compareWithOne returns the standby where it stands in the way.
+// compareWithOne returns how the standby stands; nil where it cannot say.
 func (c *clustered) compareWithOne(ctx context.Context, n identity.NodeID, id identity.EntityID, ours extent, e directory.Entry) (*rival, error) {
 	nonce := make([]byte, standby.NonceSize)
 	if _, err := rand.Read(nonce); err != nil {
@@ -238,7 +251,7 @@ func (c *clustered) compareWithOne(ctx context.Context, n identity.NodeID, id id
 	rel := relate(ours, theirs, oursAt, orNil(s.At))
 	r := &rival{node: n, verdict: judge(rel, ours, theirs, e.Epoch), forked: rel == forkedHistories, has: theirs, sound: s.Sound, whole: s.Whole, proof: s.Proof}
 	if r.verdict == oursGoesOn {
-		return nil, nil
+		return r, nil
 	}
 	if proven, err := verifyReach(s.Proof, id, n, nonce); len(s.Proof) > 0 && (err != nil || proven != theirs) {
 		return nil, fmt.Errorf("%w: it says that it has %d records: %v", errBadReach, theirs.next, err)
@@ -376,7 +389,7 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 	if err != nil {
 		return nil, err
 	}
-	to, err := c.compareWithStandbys(ctx, e.Entity, ours, e)
+	to, _, err := c.compareWithStandbys(ctx, e.Entity, ours, e)
 	var waits *HeldDaemon
 	switch {
 	case err != nil:
@@ -516,10 +529,6 @@ func (c *clustered) waits(id identity.EntityID) *HeldDaemon {
 	}
 	return nil
 }
-
-// nobodyFurther returns ErrFurther where a node that answers now proves more of the
-// daemon than this one has.
-func (r *Runtime) nobodyFurther(context.Context, identity.EntityID) error { return nil }
 
 // answerCompare tells the daemon's owner, or another standby in sync, how far the copy
 // here reaches.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -240,6 +241,9 @@ func (r *Runtime) compile(ctx context.Context, key flightKey, wasm []byte) (*san
 	kept := r.modules[key.digest]
 	if kept == nil {
 		r.modules[key.digest] = m
+		if r.store == nil {
+			r.wasm[key.digest] = bytes.Clone(wasm)
+		}
 	}
 	r.mu.Unlock()
 	if kept != nil {

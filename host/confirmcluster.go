@@ -29,7 +29,7 @@ func (c *clustered) settleUnconfirmed(ctx context.Context, d *hosted, e director
 	if err != nil {
 		return fmt.Errorf("reading a held daemon's history: %w", err)
 	}
-	to, err := c.compareWithStandbys(ctx, d.id, ours, e)
+	to, _, err := c.compareWithStandbys(ctx, d.id, ours, e)
 	switch {
 	case err != nil:
 		return err

@@ -92,6 +92,9 @@ func (s *standbyCopy) say(st *store.Store, whole bool) error {
 
 // recover finds the copies that the store has.
 func (c *clustered) recover() error {
+	if err := c.recoverLife(); err != nil {
+		return err
+	}
 	return c.rt.store.Scan(store.Standbys, func(k, v []byte) error {
 		var rec copyRecord
 		var id identity.EntityID

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/backoff"
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
@@ -45,13 +46,14 @@ type courier struct {
 
 // Bounds of couriers.
 const (
-	courierFirst   = 50 * time.Millisecond
-	courierMost    = 5 * time.Second
 	courierLost    = time.Minute // after which what has no place to go to is given up
 	courierBytes   = 1 << 20     // brought together
 	courierPatient = 30 * time.Second
 	mostFound      = 1 << 16
 )
+
+// courierRetry spaces the tries to bring what a daemon sent.
+var courierRetry = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Second}
 
 func newCouriers(r *Runtime) *couriers {
 	return &couriers{rt: r, all: make(map[route]*courier), found: make(map[identity.EntityID]identity.NodeID)}
@@ -95,7 +97,7 @@ func (c *couriers) reason(id identity.EntityID, p effect.Place) string {
 // run brings what there is until there is nothing.
 func (c *courier) run(ctx context.Context) {
 	defer c.hangUp()
-	wait := courierFirst
+	tries := courierRetry.Start()
 	for ctx.Err() == nil {
 		list, ok := c.next(ctx)
 		if !ok {
@@ -114,12 +116,13 @@ func (c *courier) run(ctx context.Context) {
 			c.tellLost(list, err)
 		}
 		if err == nil {
-			wait = courierFirst
+			tries.Reset()
 			continue
 		}
 		c.hangUp()
-		pause(ctx, wait)
-		wait = min(2*wait, courierMost)
+		if tries.Wait(ctx, nil) != nil {
+			break
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +139,7 @@ func (c *courier) hangUp() {
 // next returns what is to be brought now, once it is durable; false where there is
 // nothing, and the courier ends.
 func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
-	for wait := courierFirst; ; wait = min(2*wait, courierMost) {
+	for tries := courierRetry.Start(); ; {
 		d, err := c.rt.find(c.daemon)
 		if err == nil {
 			err = fair.Sleep(ctx, d.owes())
@@ -160,7 +163,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 			})
 		}
 		switch {
-		case err != nil && (gone(err) || !pause(ctx, wait)):
+		case err != nil && (gone(err) || tries.Wait(ctx, nil) != nil):
 			return nil, c.later(err)
 		case err != nil:
 			continue
@@ -168,7 +171,7 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 			return nil, false
 		}
 		if err := last.wait(ctx); err != nil {
-			if !pause(ctx, wait) {
+			if tries.Wait(ctx, nil) != nil {
 				return nil, c.later(err)
 			}
 			continue // the daemon goes back to what is stored
@@ -185,18 +188,6 @@ func (c *courier) next(ctx context.Context) ([]channel.Carriage, bool) {
 func gone(err error) bool {
 	var moved *MovedError
 	return errors.As(err, &moved) || errors.Is(err, ErrHalted) || errors.Is(err, ErrHeld) || final(err)
-}
-
-// pause returns false where ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // later ends the courier: the daemon is not here, or takes no events. Whoever
@@ -413,19 +404,19 @@ func (c *courier) another(asked map[identity.NodeID]bool) (identity.NodeID, bool
 
 // bringTo carries the list to a node, and returns as much of it as is taken there.
 func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channel.Carriage) (taken []channel.Carriage, err error) {
-	m := &channel.Carry{Version: channel.Version, From: c.daemon, To: c.place.To, Channel: c.place.Channel, Effects: list}
-	if m.Residence, m.Token, err = c.credentials(ctx); err != nil {
-		return nil, err
-	}
-	if len(m.Residence) == 0 && at != c.rt.self {
-		return nil, fmt.Errorf("daemon %s cannot say who it is to another node: %w", c.daemon.Origin(), identity.ErrReadOnly)
-	}
 	if c.conn == nil || c.at != at {
 		c.hangUp()
 		if c.conn, err = c.rt.openChannel(ctx, at); err != nil {
 			return nil, err
 		}
 		c.at = at
+	}
+	m := &channel.Carry{Version: channel.Version, From: c.daemon, To: c.place.To, Channel: c.place.Channel, Effects: list}
+	if m.Residence, m.Token, err = c.credentials(ctx); err != nil {
+		return nil, err
+	}
+	if len(m.Residence) == 0 && at != c.rt.self {
+		return nil, fmt.Errorf("daemon %s cannot say who it is to another node: %w", c.daemon.Origin(), identity.ErrReadOnly)
 	}
 	defer time.AfterFunc(courierPatient, c.conn.Abort).Stop()
 	err = errors.Join(c.conn.Send(m), c.conn.Flush())
@@ -457,12 +448,16 @@ func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channe
 }
 
 // credentials are the daemon's word that it is here, and the token for the channel.
+// ErrHalted where it was stopped since its effects were listed.
 func (c *courier) credentials(ctx context.Context) (residence, token []byte, err error) {
 	d, err := c.rt.find(c.daemon)
 	if err != nil {
 		return nil, nil, err
 	}
-	err = d.turn(ctx, func(*fair.Turn) (err error) {
+	err = d.turn(ctx, func(*fair.Turn) error {
+		if err := d.going(); err != nil {
+			return err
+		}
 		residence, token, err = c.credentialsOf(d)
 		return err
 	})

@@ -87,6 +87,7 @@ type Env struct {
 	Log    func(level int, text string) // to the daemon's log; levels as in package abi
 
 	rules sandbox.Rules // of a module's effects
+	stop  func() bool   // whether its event is to be ended: the node ends
 }
 
 // FactoryFunc is a function as a Factory.

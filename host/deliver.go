@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/budget"
+	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -321,6 +322,9 @@ func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 			}
 		}
 	}
+	if errors.Is(err, sandbox.ErrStopped) {
+		return fmt.Errorf("%w: the event was not applied", ErrShuttingDown)
+	}
 	if err != nil {
 		*p, err = d.failed(ev, at, err)
 		return err
@@ -329,10 +333,10 @@ func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 	if d.recording() {
 		rec = &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
 			Applied: d.applied + 1, Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: raw,
-			Kind: ev.Kind, From: ev.From, SenderEpoch: ev.epoch, Effects: d.call.effects}
+			Kind: ev.Kind, From: ev.From, SenderEpoch: ev.epoch, Effects: d.call.effects, Retry: ev.retry}
 	}
 	var outputs []Output
-	if ev.Kind == EventDirect || !d.feed.idle() {
+	if ev.Kind == EventDirect || ev.retry != 0 || !d.feed.idle() {
 		outputs = d.link(raw)
 	} else {
 		d.chainOn(raw) // nobody is to have them
@@ -353,7 +357,7 @@ func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 			d.timing = began
 		}
 		var enc []byte
-		if acts || ev.Kind >= EventTimer {
+		if acts || ev.Kind >= EventTimer || ev.retry != 0 {
 			if enc, err = encodeRecord(rec); err != nil {
 				return err // it is of types that encode
 			}
@@ -443,8 +447,10 @@ func newOutputs(n, size int) ([]Output, []byte) {
 func (d *hosted) note(ev *Event, at int64) {
 	d.applied++
 	d.stats.processed++
-	d.lastTime = at
-	d.advance(ev.Kind, ev.Sender, ev.epoch, ev.Number, at)
+	d.lastTime = max(d.lastTime, at)
+	if ev.retry == 0 { // else it was when it failed
+		d.advance(ev.Kind, ev.Sender, ev.epoch, ev.Number, at)
+	}
 }
 
 // advance records that the sender's event number has been applied, or failed
@@ -489,7 +495,7 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 	} else {
 		d.log.add(3, err.Error())
 	}
-	if ev.Sender.IsZero() || d.again(ev, fault) {
+	if ev.Sender.IsZero() || ev.retry != 0 || d.again(ev, fault) {
 		return p, nil
 	}
 	d.advance(ev.Kind, ev.Sender, ev.epoch, ev.Number, at)
@@ -497,7 +503,7 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 	if d.recording() {
 		rec, encErr := encodeRecord(&failureRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
 			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text,
-			Channel: ev.Channel, Payload: ev.Payload, Event: ev.Kind, SenderEpoch: ev.epoch})
+			Channel: ev.Channel, Payload: ev.Payload, Event: ev.Kind, SenderEpoch: ev.epoch, From: ev.From})
 		if encErr != nil {
 			return Pending{}, encErr
 		}
@@ -528,13 +534,6 @@ func (d *hosted) record(rec []byte) *ticket {
 		b = d.gathered.batch
 	}
 	b.Append(d.id, index, rec)
-	if d.also != nil {
-		b.Append(d.id, d.index, d.also)
-		if d.tail != nil {
-			d.tail.add(d.also)
-		}
-		d.index++
-	}
 	if d.chain.Head().Sequence/d.rt.cpEvery > d.signed {
 		d.checkpoint(b)
 	}

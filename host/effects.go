@@ -68,7 +68,7 @@ func effectsOf(list []sandbox.Effect) []effect.Effect {
 
 // env is what a factory is told of the daemon.
 func (d *hosted) env() Env {
-	return Env{Entity: d.id, Limits: d.limits, Log: d.log.add, rules: rules{d}}
+	return Env{Entity: d.id, Limits: d.limits, Log: d.log.add, rules: rules{d}, stop: d.rt.hurry.Load}
 }
 
 // Publish publishes an event on a channel that the daemon may publish on, once the

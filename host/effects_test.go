@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,6 +99,8 @@ type stage struct {
 	disks []*vfs.MemFS
 	dirs  []string
 	nodes []*node
+
+	broken atomic.Bool // daemons of kind "picky" fail
 }
 
 func newStage(t *testing.T, nodes int) *stage {
@@ -123,7 +126,7 @@ func (s *stage) begin(i int) {
 	st := openStore(s.t, s.dirs[i], s.disks[i])
 	r, err := host.New(ctx, host.Options{Node: s.keys[i], Store: st, Mesh: mesh})
 	if err == nil {
-		err = errors.Join(r.RegisterFactory("actor", actorFactory()), r.RegisterFactory("ear", earFactory()), r.Start(ctx))
+		err = errors.Join(r.RegisterFactory("actor", actorFactory()), r.RegisterFactory("ear", earFactory()), r.RegisterFactory("picky", pickyFactory(&s.broken)), r.Start(ctx))
 	}
 	if err != nil {
 		s.t.Fatal(err)

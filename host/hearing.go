@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/backoff"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
 )
@@ -100,16 +101,17 @@ type memberAnswer struct {
 
 // Bounds and pauses of hearings.
 const (
-	ringBytes         = feedWindow
-	grantBytes        = ringBytes / 16
-	hearingPauseFirst = 50 * time.Millisecond
-	hearingPauseMost  = 5 * time.Second
-	refusedFirst      = 5 * time.Second
-	refusedMost       = time.Minute
-	reportEvery       = time.Second
-	answerTimeout     = 15 * time.Second
-	mostHops          = 8 // in a row, before it waits
+	ringBytes     = feedWindow
+	grantBytes    = ringBytes / 16
+	refusedFirst  = 5 * time.Second
+	refusedMost   = time.Minute
+	reportEvery   = time.Second
+	answerTimeout = 15 * time.Second
+	mostHops      = 8 // in a row, before it waits
 )
+
+// hearingRetry spaces the tries to connect a feed again, or to give a daemon its next event.
+var hearingRetry = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Second}
 
 // enlist returns the daemon's membership, making it, and the hearing, where
 // needed. fresh says that it was made.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"wasmhost/host/channel"
 )
@@ -12,7 +11,7 @@ import (
 // pump gives the member's daemon its events, in order, until it is no member any
 // more.
 func (m *member) pump(ctx context.Context) {
-	pause := hearingPauseFirst
+	tries := hearingRetry.Start()
 	for ctx.Err() == nil {
 		step, wait := m.next()
 		if step == nil {
@@ -27,7 +26,7 @@ func (m *member) pump(ctx context.Context) {
 		}
 		err := step(ctx)
 		if err == nil {
-			pause = hearingPauseFirst
+			tries.Reset()
 			continue
 		}
 		var moved *MovedError
@@ -41,13 +40,9 @@ func (m *member) pump(ctx context.Context) {
 		m.in.mu.Lock()
 		m.err = err
 		m.in.mu.Unlock()
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
+		if tries.Wait(ctx, nil) != nil {
+			return
 		}
-		timer.Stop()
-		pause = min(2*pause, hearingPauseMost)
 	}
 }
 

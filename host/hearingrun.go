@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/backoff"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
 )
 
 // run keeps the feed going as long as the hearing has members.
 func (in *hearing) run(ctx context.Context) {
-	pause, moves := hearingPauseFirst, 0
+	tries, moves := hearingRetry.Start(), 0
 	for ctx.Err() == nil && !in.over() {
 		good, err := in.once(ctx)
 		var moved *movedFeed
@@ -22,20 +23,16 @@ func (in *hearing) run(ctx context.Context) {
 			}
 		}
 		if good {
-			pause, moves = hearingPauseFirst, 0
+			tries.Reset()
+			moves = 0
 		}
 		in.disconnected(err)
 		if in.over() {
 			return
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-			pause = min(2*pause, hearingPauseMost)
-		case <-in.kick:
-		case <-ctx.Done():
+		if err := tries.Wait(ctx, in.kick); err != nil && !errors.Is(err, backoff.ErrStopped) {
+			break
 		}
-		timer.Stop()
 	}
 	in.disconnected(ErrShuttingDown)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +15,8 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/directory"
+	"wasmhost/host/hosttest"
+	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
@@ -64,7 +68,23 @@ func (c *testCluster) killAll(disks map[*member]*vfs.MemFS) {
 		}
 	}
 	for _, m := range c.nodes {
+		m.link.Set(false, false)
+		m.mesh.Crash()
+	}
+	for _, m := range c.nodes {
 		m.kill(disks[m])
+	}
+}
+
+// backAll starts all nodes, the owner first: it has its session before others may end it.
+func (c *testCluster) backAll(owner *member) {
+	c.t.Helper()
+	owner.back()
+	time.Sleep(4 * time.Second)
+	for _, m := range c.nodes {
+		if m != owner {
+			m.back()
+		}
 	}
 }
 
@@ -89,7 +109,8 @@ func (c *testCluster) serving(id identity.EntityID) (*member, host.Info) {
 }
 
 // TestOwnerOnOlderDataHandsOver sets the owner back to what its disk had at 10 of 20
-// acknowledged events while all nodes are down: the standby in sync goes on with all 20.
+// acknowledged events while all nodes are down. A standby in sync on disk goes on with
+// all 20; where the standby had them in memory alone, what is lost is said.
 func TestOwnerOnOlderDataHandsOver(t *testing.T) {
 	for _, ack := range []directory.Ack{directory.AckDisk, directory.AckMemory} {
 		t.Run(ack.String(), func(t *testing.T) {
@@ -101,15 +122,28 @@ func TestOwnerOnOlderDataHandsOver(t *testing.T) {
 				for n := uint64(1); n <= 10; n++ {
 					c.countTo(d.Entity, sender, n)
 				}
-				old := a.backup(false)
+				c.killAll(map[*member]*vfs.MemFS{}) // as a backup is taken of a node that is stopped
+				old := a.backup(true)
+				c.backAll(a)
+				if m, _ := c.serving(d.Entity); m != a {
+					t.Fatalf("node %s serves, the owner is %s", m.id(), a.id())
+				}
+				e = c.inSync(d.Entity, 1)
 				for n := uint64(11); n <= 20; n++ {
 					c.countTo(d.Entity, sender, n)
 				}
 				c.killAll(map[*member]*vfs.MemFS{a: old})
-				for _, m := range c.nodes {
-					m.back()
-				}
+				c.backAll(a)
 				m, i := c.serving(d.Entity)
+				if ack == directory.AckMemory { // nobody has the rest
+					if l := i.Loss; i.EventsProcessed != 10 || l == nil || l.From != 11 || l.To != 0 || l.Epoch != 1 || m.rt.Metrics().Lossy != 1 {
+						t.Errorf("after what was in memory alone is gone: %d events, loss %v", i.EventsProcessed, l)
+					}
+					return
+				}
+				if i.Loss != nil {
+					t.Errorf("a loss, where nothing is lost: %v", i.Loss)
+				}
 				if m.id() != e.Standbys[0] || i.EventsProcessed != 20 || i.Epoch != 2 {
 					t.Fatalf("node %s (the standby is %s) serves %d of 20 events, epoch %d", m.id(), e.Standbys[0], i.EventsProcessed, i.Epoch)
 				}
@@ -142,8 +176,10 @@ func TestOwnerWaitsForASilentStandby(t *testing.T) {
 					c.countTo(d.Entity, sender, n)
 				}
 				c.killAll(map[*member]*vfs.MemFS{a: old})
+				a.back()
+				time.Sleep(4 * time.Second)
 				for _, m := range c.nodes {
-					if m != b {
+					if m != b && m != a {
 						m.back()
 					}
 				}
@@ -194,4 +230,220 @@ func (c *testCluster) standsBy(m *member, id identity.EntityID) bool {
 	}
 	e, _ := dir.Look(id)
 	return e.InSync(m.id())
+}
+
+// TestOrderlyStopNeedsNoStandby stops all nodes in order, and starts the owner alone:
+// it serves at once. After a crash of the owner it does not.
+func TestOrderlyStopNeedsNoStandby(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newDiskCluster(t, 3)
+		a := c.nodes[0]
+		d, sender := a.spawn(1, directory.AckDisk), someone(t)
+		e := c.inSync(d.Entity, 1)
+		b := c.at(e.Standbys[0])
+		c.countTo(d.Entity, sender, 1)
+		down := func(m *member) {
+			m.stop()
+			m.mesh.Crash()
+			if err := m.s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		downAll := func() { // the owner last of the two, and nobody is left to take over
+			for _, m := range c.nodes {
+				if m != a && m != b {
+					down(m)
+				}
+			}
+			b.kill(b.backup(true))
+			down(a)
+			time.Sleep(10 * time.Second)
+		}
+		downAll()
+		stopped := a.backup(true)
+		a.back()
+		time.Sleep(1500 * time.Millisecond)
+		if i, err := a.rt.Inspect(d.Entity); err != nil || i.State != "running" || !a.rt.Serves(d.Entity) {
+			t.Fatalf("after an orderly stop: %s (%s), %v", i.State, i.Reason, err)
+		}
+		for _, m := range c.nodes {
+			if m != a {
+				m.back()
+			}
+		}
+		time.Sleep(10 * time.Second)
+		c.inSync(d.Entity, 1)
+		c.countTo(d.Entity, sender, 2)
+		c.killAll(map[*member]*vfs.MemFS{a: stopped}) // the mark of a stop that was not the last
+		a.back()
+		time.Sleep(10 * time.Second)
+		if i, err := a.rt.Inspect(d.Entity); err == nil && a.rt.Serves(d.Entity) {
+			t.Fatalf("on data of an earlier orderly stop it serves: %s", i.State)
+		}
+		for _, m := range c.nodes {
+			if m != a {
+				m.back()
+			}
+		}
+		c.serving(d.Entity)
+		c.countTo(d.Entity, sender, 3)
+	})
+}
+
+// pair is two nodes of no cluster, with disks.
+type pair struct {
+	t     *testing.T
+	net   hosttest.Net
+	nodes [2]*alone
+}
+
+// alone is one of them.
+type alone struct {
+	p    *pair
+	key  *identity.KeyPair
+	mesh *hosttest.Mesh
+	disk *vfs.MemFS
+	s    *store.Store
+	rt   *host.Runtime
+}
+
+func newPair(t *testing.T) *pair {
+	p := &pair{t: t}
+	for i := range p.nodes {
+		key, err := identity.Generate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.nodes[i] = &alone{p: p, key: key, disk: vfs.NewCrashableMem()}
+		p.nodes[i].start()
+	}
+	t.Cleanup(func() {
+		for _, n := range p.nodes {
+			n.kill()
+		}
+	})
+	return p
+}
+
+func (n *alone) start() {
+	t := n.p.t
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		quiet = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", n.key.ID().Node())
+	}
+	var err error
+	if n.mesh, err = n.p.net.Join(n.key); err != nil {
+		t.Fatal(err)
+	}
+	if n.s, err = store.Open(store.Options{Dir: "data", FS: n.disk, Logger: quiet}); err != nil {
+		t.Fatal(err)
+	}
+	if n.rt, err = host.New(t.Context(), host.Options{Node: n.key, Store: n.s, Mesh: n.mesh, Logger: quiet, CheckpointEvery: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(n.rt.RegisterFactory("heavy", growerFactory()), n.rt.Start(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *alone) kill() {
+	n.mesh.Crash()
+	if err := errors.Join(n.rt.Shutdown(context.Background()), n.s.Close()); err != nil {
+		n.p.t.Log(err)
+	}
+}
+
+// TestOlderOfTwoNodesHoldsItsCopy moves a daemon from a to b, and sets a back to a backup
+// of before: a holds its copy, whether b is there when a starts or comes later.
+func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprint(late), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPair(t)
+				a, b := p.nodes[0], p.nodes[1]
+				d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "c1"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				sender := someone(t)
+				send := func(n *alone, number uint64, text string) error {
+					_, err := n.rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: number, Payload: []byte(text)})
+					return err
+				}
+				for n := uint64(1); n <= 10; n++ {
+					if err := send(a, n, "x"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				old := a.disk.CrashClone(vfs.CrashCloneCfg{})
+				for n := uint64(11); n <= 20; n++ {
+					if err := send(a, n, "x"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				m, err := a.rt.StartMigration(t.Context(), d.Entity, b.rt.Self())
+				if err == nil {
+					_, err = m.Wait(t.Context())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := send(b, 21, "x"); err != nil {
+					t.Fatal(err)
+				}
+				a.kill()
+				a.disk = old
+				if late {
+					p.net.SetDown(b.rt.Self(), true)
+				}
+				a.start()
+				if late {
+					time.Sleep(time.Minute)
+					if err := send(a, 11, "100"); err != nil { // nobody is there to say otherwise
+						t.Fatal(err)
+					}
+					p.net.SetDown(b.rt.Self(), false)
+					a.rt.PeerCame(b.rt.Self())
+					time.Sleep(time.Second)
+				}
+				var held *host.HeldError
+				if err := send(a, 12, "x"); !errors.As(err, &held) || held.Reason != host.HoldSurpassed {
+					t.Fatalf("an event to the older copy: %v", err)
+				}
+				list := a.rt.HeldDaemons()
+				if len(list) != 1 || list[0].Node != b.rt.Self() || list[0].Epoch != 2 {
+					t.Errorf("the held daemons: %+v", list)
+				}
+				if err := send(b, 22, "x"); err != nil {
+					t.Errorf("the copy that went further: %v", err)
+				}
+				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrFurther) {
+					t.Errorf("confirming the older copy while the other answers: %v", err)
+				}
+				if late {
+					proof, err := a.rt.Proof(d.Entity)
+					if err != nil {
+						t.Fatalf("the proof that two histories were signed: %v", err)
+					}
+					if c, err := proof.Verify(); err != nil || c.Epoch != 1 || c.Sequence != 11 {
+						t.Errorf("the proof is of epoch %d, sequence %d: %v", c.Epoch, c.Sequence, err)
+					}
+				}
+				if _, err := a.rt.YieldHeld(t.Context(), d.Entity); err != nil {
+					t.Fatal(err)
+				}
+				var moved *host.MovedError
+				if err := send(a, 12, "x"); !errors.As(err, &moved) || moved.Node != b.rt.Self() {
+					t.Errorf("after yielding: %v", err)
+				}
+				if list, err := a.rt.Evidence(d.Entity); err != nil || len(list) != 1 || list[0].Epoch != 1 {
+					t.Errorf("what is kept of the copy that was yielded: %+v, %v", list, err)
+				}
+				if len(b.rt.HeldDaemons()) > 0 {
+					t.Errorf("the copy that went further is held: %+v", b.rt.HeldDaemons())
+				}
+			})
+		})
+	}
 }

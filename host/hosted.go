@@ -105,7 +105,6 @@ type hosted struct {
 	timing   time.Time // when the event that is recorded next was begun; zero: it is not timed
 	used     int64     // when it was last entered, by the runtime's clock, Unix nanoseconds
 	call     Call      // reused from event to event
-	also     []byte    // a record to be written with the next one
 	wall     lastWall
 	trimming bool     // old history is being let go of
 	remade   bool     // it is being made of its history: what its code is asked to do succeeded once
@@ -182,11 +181,14 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 		if err := lock(ctx); err != nil {
 			return err
 		}
-		if err := d.rt.mayServe(d.id); err != nil {
-			d.mu.Unlock()
-			return err
+		err := d.rt.open() // those that wait for a long event are told so in turn
+		if err == nil {
+			err = d.rt.mayServe(d.id)
 		}
-		if err := d.wake(ctx); err != nil {
+		if err == nil {
+			err = d.wake(ctx)
+		}
+		if err != nil {
 			d.mu.Unlock()
 			return err
 		}
@@ -197,6 +199,8 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 				select {
 				case <-held:
 					continue
+				case <-d.rt.ctx.Done():
+					return ErrShuttingDown
 				case <-ctx.Done():
 					return fmt.Errorf("waiting for daemon %s: %w: %w", d.id.Origin(), d.heldFor(), context.Cause(ctx))
 				}
@@ -208,6 +212,8 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 			d.mu.Unlock()
 			select {
 			case <-resumed:
+			case <-d.rt.ctx.Done():
+				return ErrShuttingDown
 			case <-ctx.Done():
 				return fmt.Errorf("waiting for daemon %s, which is on its way to another node: %w", d.id.Origin(), context.Cause(ctx))
 			}
@@ -292,7 +298,7 @@ func (d *hosted) end(state daemonState, err error) {
 func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
 	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind, c.replay = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind, false
-	if c.firing = 0; ev.Kind == EventTimer {
+	if c.firing = 0; ev.Kind == EventTimer && ev.retry == 0 {
 		c.firing = ev.Number
 	}
 	if ev.Kind != EventDirect || d.horizon.veiled {

@@ -77,6 +77,7 @@ func (r *Runtime) RegisterFactory(name string, f Factory) error {
 		return &KindError{name, ErrKindExists}
 	}
 	r.kinds[name] = &kind{name: name, factory: f, pushed: r.clock()}
+	r.meters.of(name)
 	return nil
 }
 
@@ -139,6 +140,7 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kinds[name] = k
+	r.meters.of(name)
 	r.tellOf(Happening{What: KindPushed, Kind: name})
 	return nil
 }
@@ -158,17 +160,36 @@ func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Mod
 	return r.addModule(ctx, wasm, maxMemory, true) // it was let in once
 }
 
-// Module returns the bytes of a module that is stored here; an error that
-// wraps ErrModuleNotFound where it is not.
+// Module returns the bytes of a module that is kept here, which the caller does not
+// change; an error that wraps ErrModuleNotFound where it is not.
 func (r *Runtime) Module(_ context.Context, digest [32]byte) ([]byte, error) {
 	if r.store == nil {
-		return nil, fmt.Errorf("%w: %x: this runtime stores none", ErrModuleNotFound, digest)
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		wasm, ok := r.wasm[digest]
+		if !ok {
+			return nil, fmt.Errorf("%w: %x", ErrModuleNotFound, digest)
+		}
+		return wasm, nil
 	}
 	wasm, err := r.store.Module(digest)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %x", ErrModuleNotFound, digest)
 	}
 	return wasm, err
+}
+
+// AddModule keeps a module that is no kind's, so that daemons can be upgraded to it. Its
+// errors are those of PushKind.
+func (r *Runtime) AddModule(ctx context.Context, wasm []byte) error {
+	if err := r.ready(); err != nil {
+		return err
+	}
+	if int64(len(wasm)) > r.limits.ModuleBytes {
+		return fmt.Errorf("%w: a module of %d bytes, at most %d", ErrTooLarge, len(wasm), r.limits.ModuleBytes)
+	}
+	_, err := r.addModule(ctx, wasm, r.limits.MemoryBytes, false)
+	return err
 }
 
 // TakesModules returns how many bytes a module of another node may have; 0: the runtime

@@ -204,11 +204,17 @@ func (r *Runtime) gaveTo(ctx context.Context, id identity.EntityID) (identity.No
 
 // askWhere has a node prove that it has the daemon.
 func (r *Runtime) askWhere(ctx context.Context, id identity.EntityID, node identity.NodeID) (*provenResidence, error) {
+	proof, _, err := r.askResidence(ctx, id, node)
+	return proof, err
+}
+
+// askResidence is askWhere with the statement that proves it.
+func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node identity.NodeID) (*provenResidence, *Residence, error) {
 	ctx, cancel := context.WithTimeout(ctx, locatePatience)
 	defer cancel()
 	conn, err := r.openChannel(ctx, node)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer conn.Abort()
 	ask := &channel.Locate{Version: channel.Version, Entity: id, Nonce: make([]byte, residenceNonce)}
@@ -220,25 +226,26 @@ func (r *Runtime) askWhere(ctx context.Context, id identity.EntityID, node ident
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, node, context.Cause(ctx))
+			return nil, nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, node, context.Cause(ctx))
 		}
 		// The stream broke, which an older version does that does not know the question. It
 		// may be asked again.
-		return nil, fmt.Errorf("%w: %w: node %s gives no answer to where daemon %s is; an older version has none: %w", ErrUnproven, ErrUnreachable, node, id.Origin(), err)
+		return nil, nil, fmt.Errorf("%w: %w: node %s gives no answer to where daemon %s is; an older version has none: %w", ErrUnproven, ErrUnreachable, node, id.Origin(), err)
 	}
 	switch msg := msg.(type) {
 	case *channel.Located:
 		s, err := decodeResidence(msg.Statement)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return s.verify(id, node, ask.Nonce, r.named(id, node))
+		proof, err := s.verify(id, node, ask.Nonce, r.named(id, node))
+		return proof, s, err
 	case *channel.Moved:
-		return nil, &MovedError{Moved{Entity: id, Node: msg.Node}}
+		return nil, nil, &MovedError{Moved{Entity: id, Node: msg.Node}}
 	case *channel.Refused:
-		return nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
+		return nil, nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
 	}
-	return nil, fmt.Errorf("%w: node %s answers with a %T", ErrUnproven, node, msg)
+	return nil, nil, fmt.Errorf("%w: node %s answers with a %T", ErrUnproven, node, msg)
 }
 
 // serveLocate proves that this node has a daemon.

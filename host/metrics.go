@@ -13,7 +13,8 @@ import (
 	"wasmhost/identity"
 )
 
-// Metrics is what a runtime has done since it was made, and what it has now.
+// Metrics is what a runtime has done since it was made, and what it has now. Every count
+// of a kind is there from when the kind is known, at 0, with all its labels.
 type Metrics struct {
 	Kinds       map[string]KindMetrics // by kind; what is of more than MaxMeteredKinds kinds is together under OtherKinds
 	Moves       map[MoveOutcome]uint64 // migrations that ended, as this node saw them
@@ -21,6 +22,7 @@ type Metrics struct {
 	Recovered   int64                  // of ToRecover
 	ToRecover   int64                  // daemons that the start brings back
 	Accused     int                    // identities that are refused
+	Lossy       int                    // daemons of which acknowledged outputs are lost
 	Held        int                    // daemons that are held or wait for a standby
 }
 
@@ -195,14 +197,40 @@ func (d *hosted) sampled() bool {
 	return d.timed%SampledEvents == 1
 }
 
+// returns are all the ways back from disk, and moveOutcomes all ends of migrations.
+var (
+	returns      []Return
+	moveOutcomes = []string{"moved", "other"}
+)
+
+func init() {
+	for _, why := range append([]string{"start", "event"}, mendNames[:]...) {
+		for _, outcome := range []daemonState{stateRunning, stateFailed, stateDiverged} {
+			returns = append(returns, Return{why, stateNames[outcome]})
+		}
+	}
+	for c := migration.Code(0); c.Valid(); c++ {
+		moveOutcomes = append(moveOutcomes, c.String())
+	}
+}
+
 // Metrics returns what the runtime counted. It takes no daemon's lock.
 func (r *Runtime) Metrics() Metrics {
 	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.bytes.Load(), Accused: int(r.refused.Load()), Held: len(r.HeldDaemons())}
+	r.mu.RLock()
+	out.Lossy = len(r.losses)
+	r.mu.RUnlock()
 	done, total := r.Recovery()
 	out.Recovered, out.ToRecover = int64(done), int64(total)
 	r.meters.mu.Lock()
 	kinds := maps.Clone(r.meters.kinds)
-	out.Moves = maps.Clone(r.meters.moves)
+	out.Moves = make(map[MoveOutcome]uint64, 2*len(moveOutcomes)*len(kinds))
+	for kind := range kinds {
+		for _, outcome := range moveOutcomes {
+			out.Moves[MoveOutcome{kind, "source", outcome}], out.Moves[MoveOutcome{kind, "target", outcome}] = 0, 0
+		}
+	}
+	maps.Copy(out.Moves, r.meters.moves)
 	r.meters.mu.Unlock()
 	for name, k := range kinds {
 		out.Kinds[name] = k.read()
@@ -248,15 +276,17 @@ func (k *kindMeter) read() KindMetrics {
 			}
 		}
 		for f := range e.failures {
-			if n := e.failures[f].Load(); n > 0 {
-				out.Failures[failureNames[f]] += n
-			}
+			out.Failures[failureNames[f]] += e.failures[f].Load()
 		}
 		out.Process, out.Delivery = out.Process.Add(e.process.Read()), out.Delivery.Add(e.delivery.Read())
 	}
+	out.Returned = make(map[Return]uint64, len(returns))
+	for _, r := range returns {
+		out.Returned[r] = 0
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	out.Returned = maps.Clone(k.returned)
+	maps.Copy(out.Returned, k.returned)
 	return out
 }
 

@@ -209,7 +209,7 @@ func TestM16_M17_M113_M118_RefusedOrders(t *testing.T) {
 		started := time.Now()
 		err := a.moveWith(d.Entity, c.Self(), host.MigrationOptions{Source: b.Self(), RetryNotReady: 2 * time.Second})
 		var e *migration.Error
-		if !errors.As(err, &e) || e.Code != migration.NotReadyTimeout || e.Attempts != 3 || time.Since(started) > 2*time.Second { // M17
+		if !errors.As(err, &e) || e.Code != migration.NotReadyTimeout || e.Attempts != 4 || time.Since(started) > 2*time.Second { // M17
 			t.Errorf("a target that is not ready: %v after %v", err, time.Since(started))
 		}
 		time.AfterFunc(700*time.Millisecond, func() { c.SimulateNotReady(false) })
@@ -224,7 +224,7 @@ func TestM16_M17_M113_M118_RefusedOrders(t *testing.T) {
 		}
 		// A source that does not run yet, or no more.
 		b.stop()
-		if err := a.moveWith(d.Entity, a.Self(), from(b)); !failedWith(err, migration.ComputeNotSupported) {
+		if err := a.moveWith(d.Entity, a.Self(), from(b)); !failedWith(err, migration.NotReady) {
 			t.Errorf("a source that has shut down: %v", err)
 		}
 	})

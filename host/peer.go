@@ -12,12 +12,19 @@ import (
 // Mesh is what a runtime needs of a network. host declares it; wire implements
 // it over QUIC, hosttest over channels. A runtime never owns its mesh.
 type Mesh interface {
+	// Self returns the id of the node that the mesh is: its runtime's.
+	Self() identity.NodeID
+
 	// Peer returns the peer of that id, or an error that wraps ErrUnknownNode.
 	Peer(id identity.NodeID) (Peer, error)
 
 	// Handle installs h as the answerer of what peers start; nil removes it.
-	// Without a handler the mesh answers ComputeNotSupported.
+	// Without a handler the mesh answers migration.NotReady and channel.ErrNotReady:
+	// its node starts, or ends.
 	Handle(h Handler)
+
+	// Handled reports whether a handler is installed.
+	Handled() bool
 }
 
 // Peer is another node, trusted and reachable or not.

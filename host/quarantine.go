@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,12 +14,34 @@ import (
 // nothing; the history keeps it, so that it can be tried again.
 type Quarantined struct {
 	Index   uint64 // of its record in the daemon's history; names it
+	Kind    EventKind
 	Sender  identity.EntityID
+	From    identity.EntityID // whom the guest sees as the sender, as in an Event
 	Number  uint64
 	Time    time.Time
 	Channel string
 	Payload []byte
 	Fault   *GuestError
+
+	epoch uint64 // of a daemon's event
+}
+
+func quarantinedOf(index uint64, f *failureRecord) Quarantined {
+	q := Quarantined{Index: index, Kind: f.Event, Sender: f.Sender, From: f.From, Number: f.Number, Time: time.Unix(0, f.Time),
+		Channel: f.Channel, Payload: f.Payload, Fault: f.fault(), epoch: f.SenderEpoch}
+	switch {
+	case q.Kind >= EventTimer:
+		q.From = q.Sender
+	case q.Kind == EventDirect && q.Channel != "": // of a history from before failures said so
+		q.Kind = EventChannel
+	}
+	return q
+}
+
+// event is the event once more.
+func (q *Quarantined) event() *Event {
+	return &Event{Kind: q.Kind, Sender: q.Sender, From: q.From, Number: q.Number, epoch: q.epoch, Channel: q.Channel, Payload: q.Payload,
+		once: true, retry: q.Index}
 }
 
 // wallTries is how often an event may go over its wall time, which can be the
@@ -62,10 +85,11 @@ func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
 		switch rec := rec.(type) {
 		case *settledRecord:
 			settled[rec.Index] = true
+		case *eventRecord:
+			settled[rec.Retry] = true // 0 is the index of no failure
 		case *failureRecord:
 			if !settled[index] {
-				out = append(out, Quarantined{Index: index, Sender: rec.Sender, Number: rec.Number, Time: time.Unix(0, rec.Time),
-					Channel: rec.Channel, Payload: rec.Payload, Fault: rec.fault()})
+				out = append(out, quarantinedOf(index, rec))
 			}
 		}
 		return nil
@@ -76,30 +100,35 @@ func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
 	return out, nil
 }
 
-// RetryQuarantined has the daemon process the failed event again, as an
-// anonymous one. Success settles it, in the same write; failure leaves it.
-// ErrNotQuarantined where there is no such event.
+// RetryQuarantined has the daemon process the failed event again, as what it was: of its
+// kind, sender, number and channel, and at its time. Success settles it, in the same
+// record; failure leaves it. ErrNotQuarantined where there is no such event.
 func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, index uint64) (Result, error) {
 	d, q, err := r.quarantined(ctx, id, index)
-	if err != nil {
-		return Result{}, err
-	}
-	settle, err := encodeRecord(&settledRecord{Index: index, Retry: true})
 	if err != nil {
 		return Result{}, err
 	}
 	if err := d.enter(ctx, len(q.Payload)); err != nil {
 		return Result{}, err
 	}
-	d.also = settle
 	var p Pending
-	err = d.apply(&Event{Channel: q.Channel, Payload: q.Payload}, &p)
-	d.also = nil
+	err = d.applyAgain(&q, &p)
 	d.mu.Unlock()
 	if err != nil {
 		return Result{}, err
 	}
 	return p.Wait(ctx)
+}
+
+// applyAgain needs d.mu.
+func (d *hosted) applyAgain(q *Quarantined, p *Pending) error {
+	if len(q.Payload) > d.limits.EventBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(q.Payload), d.limits.EventBytes)
+	}
+	if err := errors.Join(d.going(), d.veil()); err != nil {
+		return err
+	}
+	return d.process(q.event(), max(q.Time.UnixNano(), 1), p)
 }
 
 // SkipQuarantined settles the failed event without trying it again.

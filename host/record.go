@@ -56,6 +56,8 @@ type eventRecord struct {
 
 	SenderEpoch uint64          `cbor:"-"` // of an effectRecord
 	Effects     []effect.Effect `cbor:"-"`
+
+	Retry uint64 `cbor:"-"` // of a retryRecord
 }
 
 // channelRecord is an eventRecord of an event that came by a channel: Sender and
@@ -122,16 +124,66 @@ func (e *eventRecord) withEffects() *effectRecord {
 }
 
 func (c *effectRecord) event() (*eventRecord, error) {
-	if len(c.Effects) == 0 && c.Kind < EventTimer || c.Kind > EventDaemon || len(c.Effects) > effect.MaxPerEvent {
+	if len(c.Effects) == 0 && c.Kind < EventTimer || c.Kind > EventDaemon {
 		return nil, fmt.Errorf("%d effects of an event of kind %d", len(c.Effects), c.Kind)
 	}
-	for i := range c.Effects {
-		if err := c.Effects[i].Check(); err != nil {
-			return nil, err
-		}
+	if err := checkEffects(c.Effects); err != nil {
+		return nil, err
 	}
 	return &eventRecord{Sender: c.Sender, Number: c.Number, Time: c.Time, Channel: c.Channel, Payload: c.Payload, Applied: c.Applied,
 		Before: c.Before, Parent: c.Parent, Epoch: c.Epoch, Outputs: c.Outputs, Kind: c.Kind, From: c.From, SenderEpoch: c.SenderEpoch, Effects: c.Effects}, nil
+}
+
+// retryRecord is an eventRecord of an event that the daemon failed on before, which it
+// settles: who sent it has had its number counted then. It is encoded and read as an
+// eventRecord with the fields that follow.
+type retryRecord struct {
+	_           struct{} `cbor:",toarray"`
+	Sender      identity.EntityID
+	Number      uint64
+	Time        int64
+	Channel     string
+	Payload     []byte
+	Applied     uint64
+	Before      Link
+	Parent      Hash
+	Epoch       uint64
+	Outputs     [][]byte
+	Kind        EventKind
+	From        identity.EntityID
+	SenderEpoch uint64
+	Effects     []effect.Effect
+	Retry       uint64 // the index of its failureRecord
+}
+
+func (e *eventRecord) asRetry() *retryRecord {
+	return &retryRecord{Sender: e.Sender, Number: e.Number, Time: e.Time, Channel: e.Channel, Payload: e.Payload, Applied: e.Applied,
+		Before: e.Before, Parent: e.Parent, Epoch: e.Epoch, Outputs: e.Outputs, Kind: e.Kind, From: e.From, SenderEpoch: e.SenderEpoch,
+		Effects: e.Effects, Retry: e.Retry}
+}
+
+func (c *retryRecord) event() (*eventRecord, error) {
+	if c.Retry == 0 || c.Kind > EventDaemon {
+		return nil, fmt.Errorf("an event of kind %d is tried again, for the failure %d", c.Kind, c.Retry)
+	}
+	if err := checkEffects(c.Effects); err != nil {
+		return nil, err
+	}
+	return &eventRecord{Sender: c.Sender, Number: c.Number, Time: c.Time, Channel: c.Channel, Payload: c.Payload, Applied: c.Applied,
+		Before: c.Before, Parent: c.Parent, Epoch: c.Epoch, Outputs: c.Outputs, Kind: c.Kind, From: c.From, SenderEpoch: c.SenderEpoch,
+		Effects: c.Effects, Retry: c.Retry}, nil
+}
+
+func checkEffects(list []effect.Effect) error {
+	if len(list) > effect.MaxPerEvent {
+		return fmt.Errorf("%d effects of an event", len(list))
+	}
+	for i := range list {
+		if err := list[i].Check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // grantRecord is what the daemon may do from here on.
@@ -193,8 +245,9 @@ type failureRecord struct {
 	Channel string // the event's, so that it can be tried again
 	Payload []byte
 
-	Event       EventKind `cbor:"-"` // of a sentFailureRecord
-	SenderEpoch uint64    `cbor:"-"`
+	Event       EventKind         `cbor:"-"` // of a sentFailureRecord, and of a channelFailureRecord
+	SenderEpoch uint64            `cbor:"-"`
+	From        identity.EntityID `cbor:"-"` // of a channelFailureRecord
 }
 
 // sentFailureRecord is a failureRecord of a timer, or of another daemon's event.
@@ -228,6 +281,38 @@ func (s *sentFailureRecord) failure() (*failureRecord, error) {
 		Text: s.Text, Channel: s.Channel, Payload: s.Payload, Event: s.Event, SenderEpoch: s.SenderEpoch}, nil
 }
 
+// channelFailureRecord is a failureRecord of an event that came by a channel. It is
+// encoded and read as a failureRecord with the fields that follow. Before there were any,
+// a failureRecord with a channel was of such an event, and did not say who published it.
+type channelFailureRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Sender  identity.EntityID
+	Number  uint64
+	Time    int64
+	Kind    string
+	Call    string
+	Code    int32
+	Limit   string
+	Text    string
+	Channel string
+	Payload []byte
+	Event   EventKind
+	From    identity.EntityID
+}
+
+func (f *failureRecord) ofChannel() *channelFailureRecord {
+	return &channelFailureRecord{Sender: f.Sender, Number: f.Number, Time: f.Time, Kind: f.Kind, Call: f.Call, Code: f.Code, Limit: f.Limit,
+		Text: f.Text, Channel: f.Channel, Payload: f.Payload, Event: f.Event, From: f.From}
+}
+
+func (s *channelFailureRecord) failure() (*failureRecord, error) {
+	if s.Event != EventChannel && s.Event != EventGap {
+		return nil, fmt.Errorf("a failed event of a channel, of kind %d", s.Event)
+	}
+	return &failureRecord{Sender: s.Sender, Number: s.Number, Time: s.Time, Kind: s.Kind, Call: s.Call, Code: s.Code, Limit: s.Limit,
+		Text: s.Text, Channel: s.Channel, Payload: s.Payload, Event: s.Event, From: s.From}, nil
+}
+
 // checkpointRecord is a checkpoint that the daemon signed on its way.
 type checkpointRecord struct {
 	_          struct{} `cbor:",toarray"`
@@ -256,11 +341,14 @@ type upgradeRecord struct {
 type settledRecord struct {
 	_     struct{} `cbor:",toarray"`
 	Index uint64   // of its failureRecord
-	Retry bool     // it was tried again and succeeded; false: it is to be skipped
+	Retry bool     // it was tried again and succeeded, before there was a retryRecord; false: it is to be skipped
 }
 
 func (*beginRecord) tag() byte { return 1 }
 func (e *eventRecord) tag() byte {
+	if e.Retry != 0 {
+		return 17
+	}
 	if e.Kind >= EventTimer || len(e.Effects) > 0 {
 		return 12
 	}
@@ -270,8 +358,11 @@ func (e *eventRecord) tag() byte {
 	return 2
 }
 func (f *failureRecord) tag() byte {
-	if f.Event >= EventTimer {
+	switch {
+	case f.Event >= EventTimer:
 		return 13
+	case f.Event != EventDirect:
+		return 18
 	}
 	return 3
 }
@@ -289,17 +380,27 @@ func (*sentFailureRecord) tag() byte { return 13 }
 func (*grantRecord) tag() byte       { return 14 }
 func (*sentRecord) tag() byte        { return 15 }
 
+func (*retryRecord) tag() byte          { return 17 }
+func (*channelFailureRecord) tag() byte { return 18 }
+
 // encodeRecord returns one byte that tells the record, then its canonical CBOR.
 func encodeRecord(r record) ([]byte, error) {
 	switch full := r.(type) {
 	case *eventRecord:
-		if full.tag() != (*effectRecord)(nil).tag() {
+		switch full.tag() {
+		case (*retryRecord)(nil).tag():
+			r = full.asRetry()
+		case (*effectRecord)(nil).tag():
+			r = full.withEffects()
+		default:
 			return full.encode(), nil
 		}
-		r = full.withEffects()
 	case *failureRecord:
-		if full.Event >= EventTimer {
+		switch full.tag() {
+		case (*sentFailureRecord)(nil).tag():
 			r = full.ofEffect()
+		case (*channelFailureRecord)(nil).tag():
+			r = full.ofChannel()
 		}
 	}
 	b, err := canon.Append([]byte{r.tag()}, r)
@@ -367,7 +468,11 @@ func decodeRecord(b []byte) (record, error) {
 		r, err = c.event()
 	case *effectRecord:
 		r, err = c.event()
+	case *retryRecord:
+		r, err = c.event()
 	case *sentFailureRecord:
+		r, err = c.failure()
+	case *channelFailureRecord:
 		r, err = c.failure()
 	case *grantRecord:
 		err = c.Grants.Check()
@@ -379,7 +484,8 @@ func decodeRecord(b []byte) (record, error) {
 }
 
 var recordVariants = canon.VariantsOf[record](record.tag, &eventRecord{}, &failureRecord{}, &checkpointRecord{}, &moveRecord{}, &beginRecord{}, &upgradeRecord{},
-	&settledRecord{}, &mendRecord{}, &channelRecord{}, &bindRecord{}, &unbindRecord{}, &effectRecord{}, &sentFailureRecord{}, &grantRecord{}, &sentRecord{}, &haltRecord{})
+	&settledRecord{}, &mendRecord{}, &channelRecord{}, &bindRecord{}, &unbindRecord{}, &effectRecord{}, &sentFailureRecord{}, &grantRecord{}, &sentRecord{}, &haltRecord{},
+	&retryRecord{}, &channelFailureRecord{})
 
 // fault rebuilds the error that the event had.
 func (f *failureRecord) fault() *GuestError {

@@ -29,6 +29,9 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.recoverAccused(); err != nil {
 		return err
 	}
+	if err := r.recoverLosses(); err != nil {
+		return err
+	}
 	if err := r.recoverHolds(); err != nil {
 		return err
 	}
@@ -96,6 +99,7 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 		}
 		r.mu.Lock()
 		if _, ok := r.kinds[name]; !ok {
+			r.meters.of(name)
 			r.kinds[name] = &kind{name: name, factory: &moduleFactory{m}, digest: rec.Digest, size: rec.Size,
 				pushed: time.Unix(0, rec.Pushed), report: m.Report(), limits: own}
 		}
@@ -265,7 +269,7 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	if e.Before != d.chain.Head() || e.Parent != d.chain.HeadHash() || e.Applied != d.applied+1 || e.Epoch != d.epoch {
 		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
 	}
-	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From, epoch: e.SenderEpoch}
+	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From, epoch: e.SenderEpoch, retry: e.Retry}
 	if d.adopting {
 		d.replayed(&ev, e)
 		return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"wasmhost/host/backoff"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -110,7 +111,7 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 // and then leaves a tombstone. Only the runtime's end stops it; the next start
 // goes on.
 func (s *sourceWalk) deliver() error {
-	pause := 50 * time.Millisecond
+	tries := retryPolicy.Start()
 	var done *migration.Done
 	for {
 		var err error
@@ -119,17 +120,12 @@ func (s *sourceWalk) deliver() error {
 		}
 		s.m.rt.logger.Warn("the target has not confirmed a release yet", "daemon", s.d.id.Origin(), "to", s.m.target, "error", err)
 		s.close()
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-s.m.takenBack:
-			timer.Stop()
+		switch err := tries.Wait(s.m.rt.ctx, s.m.takenBack); {
+		case errors.Is(err, backoff.ErrStopped):
 			return errTakenBack
-		case <-s.m.rt.ctx.Done():
-			timer.Stop()
+		case err != nil:
 			return migration.Failf(migration.SourceUnavailable, "this node shut down before the target confirmed that it has the daemon; it goes on when it starts again")
 		}
-		pause = min(2*pause, 5*time.Second)
 		if s.conn, err = s.peer.OpenMigration(s.m.rt.ctx); err != nil {
 			s.conn = nil
 		}
@@ -240,19 +236,16 @@ func (s *sourceWalk) give(rec *Receipt) {
 }
 
 func (m *Migration) giveLater(peer Peer, rec *Receipt, err error) {
-	since := time.Now()
-	for pause := 50 * time.Millisecond; err != nil && time.Since(since)+pause <= resumeFor; pause = min(2*pause, 5*time.Second) {
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-m.rt.ctx.Done():
-			timer.Stop()
+	tries := backoff.Policy{First: retryPolicy.First, Most: retryPolicy.Most, For: resumeFor}.Start()
+	for err != nil {
+		switch waited := tries.Wait(m.rt.ctx, nil); {
+		case errors.Is(waited, backoff.ErrSpent):
+			m.rt.logger.Info("the target of a migration has a receipt with its own signature only", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
+			return
+		case waited != nil:
 			return
 		}
 		err = m.giveAgain(peer, rec)
-	}
-	if err != nil {
-		m.rt.logger.Info("the target of a migration has a receipt with its own signature only", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
 	}
 }
 

@@ -98,7 +98,7 @@ func (l *lookup) look(index uint64, b []byte) error {
 	var f *found
 	switch rec := rec.(type) {
 	case *eventRecord:
-		if rec.Sender == l.ev.Sender && rec.Kind < EventTimer {
+		if rec.Sender == l.ev.Sender && rec.Kind < EventTimer && rec.Retry == 0 {
 			number, f = rec.Number, &found{payload: rec.Payload, outputs: rec.links()}
 		}
 	case *failureRecord:

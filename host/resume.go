@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
+	"wasmhost/host/backoff"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -120,17 +120,13 @@ func (m *Migration) resume(ctx context.Context) *migration.Error {
 		m.mu.Unlock()
 	}
 	peer, err := m.rt.mesh.Peer(m.target)
-	for pause := 50 * time.Millisecond; err != nil; pause = min(2*pause, 5*time.Second) {
+	for tries := retryPolicy.Start(); err != nil; {
 		m.rt.logger.Warn("a daemon was released to a node that is not trusted any more: trust it again, or see wasmhost migrations",
 			"daemon", m.d.id.Origin(), "to", m.target, "error", err)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-m.takenBack:
-			timer.Stop()
+		switch err := tries.Wait(ctx, m.takenBack); {
+		case errors.Is(err, backoff.ErrStopped):
 			return errTakenBack
-		case <-ctx.Done():
-			timer.Stop()
+		case err != nil:
 			return asError(ctx, ctx.Err())
 		}
 		peer, err = m.rt.mesh.Peer(m.target)

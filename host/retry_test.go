@@ -68,6 +68,7 @@ func TestM15_F66_NodeWithoutRuntime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		mesh.NoDaemons()
 		for _, o := range []host.MigrationOptions{{}, {RetryNotReady: time.Minute}} {
 			started := time.Now()
 			err := a.moveWith(d.Entity, mesh.Self(), o)
@@ -80,6 +81,30 @@ func TestM15_F66_NodeWithoutRuntime(t *testing.T) {
 			t.Errorf("as a source: %v", err)
 		}
 		a.wantSend(d.Entity, "x", "1")
+	})
+}
+
+// A node that starts is waited for: its mesh answers before its runtime does.
+func TestNodeThatStartsIsWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, _ *node, d host.Info) {
+		key := newKey(t)
+		mesh, err := net.Join(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.moveWith(d.Entity, mesh.Self(), host.MigrationOptions{}); !failedWith(err, migration.NotReady) {
+			t.Errorf("without a budget: %v, want not-ready", err)
+		}
+		m := begin(t, a, d.Entity, mesh.Self(), host.MigrationOptions{RetryNotReady: 10 * time.Second})
+		time.Sleep(9 * time.Second)
+		c := start(t, net, key, "", nil)
+		if err := c.RegisterFactory("n", nativeFactory(new(int))); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Wait(ctx); err != nil {
+			t.Fatalf("moving to a node that started meanwhile: %v", err)
+		}
+		c.wantSend(d.Entity, "x", "1")
 	})
 }
 
@@ -111,8 +136,9 @@ func TestM17_NotReadyTimeout(t *testing.T) {
 		attempts int
 		took     time.Duration
 	}{
-		{400 * time.Millisecond, 1, 0}, {1500 * time.Millisecond, 3, 1500 * time.Millisecond},
-		{30 * time.Second, 6, 15500 * time.Millisecond}, {64 * time.Second, 9, 63500 * time.Millisecond}, // pauses of 0.5, 1, 2, 4, 8, 16, 16, 16 s
+		// Pauses of 0.5, 1, 2, 4, 8, 16, 16, 16 s, the last cut to what is left.
+		{400 * time.Millisecond, 2, 400 * time.Millisecond}, {1500 * time.Millisecond, 3, 1500 * time.Millisecond},
+		{30 * time.Second, 7, 30 * time.Second}, {64 * time.Second, 10, 64 * time.Second},
 	} {
 		inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d host.Info) {
 			b.SimulateNotReady(true)

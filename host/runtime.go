@@ -30,7 +30,7 @@ import (
 type Options struct {
 	Node     *identity.KeyPair // who the node is; nil: drawn at random
 	Store    *store.Store      // nil: nothing outlives the runtime and no history is kept; stays the caller's
-	Mesh     Mesh              // nil: no peers; stays the caller's
+	Mesh     Mesh              // Node's, and of no other runtime; nil: no peers; stays the caller's
 	CacheDir string            // for compiled modules; empty: none. With Compiler it is this runtime's alone
 	Limits   Limits            // of every daemon
 	Logger   *slog.Logger      // nil: slog.Default()
@@ -68,6 +68,7 @@ type Options struct {
 	// it is on disk alone then, and comes back with its next event. 0: never.
 	// ActiveBytes bounds the memory of the daemons that are not passive,
 	// together: above it those leave that were idle longest. 0: no bound.
+	// Both need a Store.
 	PassivateAfter time.Duration
 	ActiveBytes    int64
 
@@ -101,6 +102,8 @@ type Runtime struct {
 	kept        map[identity.EntityID]*identity.KeyPair // of daemons that went public-only, where there is no store; by mu
 	cpEvery     uint64
 	life        atomic.Int32
+	handling    atomic.Bool // it is, or was, the mesh's handler
+	hurry       atomic.Bool // events that modules still process are to end
 	notReady    atomic.Bool // SimulateNotReady
 	draining    atomic.Bool
 	twin        func(context.Context) *Twin // looks for another incarnation of this node; nil: there is none to look for
@@ -113,6 +116,7 @@ type Runtime struct {
 
 	cluster *clustered // nil: it is in none
 
+	exchanges *exchanges
 	tokenSkew time.Duration
 	hub       *hub           // channels of this node
 	subs      *subscriptions // of this node's daemons
@@ -126,6 +130,7 @@ type Runtime struct {
 	mu       sync.RWMutex // guards the maps; never held while user code runs
 	kinds    map[string]*kind
 	modules  map[store.Digest]*sandbox.Module
+	wasm     map[store.Digest][]byte // of modules, where there is no store: what a daemon that moves takes along
 	daemons  map[identity.EntityID]*hosted
 	names    map[string]identity.EntityID
 	moved    map[identity.EntityID]tombstone
@@ -137,6 +142,7 @@ type Runtime struct {
 	expected map[identity.EntityID]*expectation
 	accused  map[identity.EntityID]*accused
 	holds    map[identity.EntityID]*holdRecord
+	losses   map[identity.EntityID]*Loss
 
 	starting sync.Mutex // one Start at a time
 	idle     idle
@@ -150,23 +156,30 @@ type Runtime struct {
 }
 
 // New makes a runtime. It takes factories and kinds, and no daemons until
-// Start.
+// Start. Options that cannot work are an *OptionsError, limits that cannot hold
+// ErrBadLimit.
 func New(ctx context.Context, o Options) (*Runtime, error) {
-	if err := o.Limits.Validate(); err != nil {
+	if o.Node == nil {
+		var err error
+		if o.Node, err = identity.Generate(); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.check(); err != nil {
 		return nil, err
 	}
 	r := &Runtime{
 		arriving: newArrivalRoom(o.Limits.over(DefaultLimits)),
 		node:     o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock, tracer: o.Tracer,
 		refuse: o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
-		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module),
+		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
-		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), kept: make(map[identity.EntityID]*identity.KeyPair),
+		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
-	r.tokenSkew = o.TokenSkew
+	r.tokenSkew, r.exchanges = o.TokenSkew, newExchanges()
 	if r.budgets = o.Budgets; r.budgets == nil {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
@@ -175,29 +188,18 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	if r.clock == nil {
 		r.clock = time.Now
 	}
-	var err error
-	if r.node == nil {
-		if r.node, err = identity.Generate(); err != nil {
-			return nil, err
-		}
-	}
 	r.self = r.node.ID().Node()
 	r.hub, r.subs = newHub(r), newSubscriptions(r)
 	r.couriers, r.alarms = newCouriers(r), newAlarms(r)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
 	r.compiles = newCompiles(&o)
-	if o.Compiler != nil && o.CacheDir == "" {
-		return nil, errors.New("a Compiler needs a CacheDir")
-	}
+	var err error
 	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes, Index: o.Compiler != nil}); err != nil {
 		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if o.Cluster != nil {
-		if r.store == nil || r.mesh == nil {
-			return nil, errors.Join(errors.New("a member of a cluster needs a store and a mesh"), r.engine.Close(ctx))
-		}
 		r.cluster = newClustered(r, o.Cluster)
 	}
 	return r, nil
@@ -269,7 +271,12 @@ func (r *Runtime) Start(ctx context.Context) error {
 	if r.twin != nil && !r.Incarnation().Confirmed {
 		r.twin(ctx) // before the mesh speaks for this node
 	}
+	r.askPeers(ctx, startPatience)
 	if r.mesh != nil {
+		if r.mesh.Handled() {
+			return &OptionsError{"Mesh", "has a handler already: another runtime that has it was started first"}
+		}
+		r.handling.Store(true)
 		r.mesh.Handle(r)
 	}
 	if !r.life.CompareAndSwap(lifeRegistering, lifeReady) && !r.IsReady() {
@@ -281,6 +288,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	if r.cluster != nil {
 		r.cluster.start()
 	}
+	r.peersCame()
 	r.resumeMigrations()
 	r.startIdling()
 	r.startChannels()
@@ -288,10 +296,16 @@ func (r *Runtime) Start(ctx context.Context) error {
 	return nil
 }
 
+// lastEvents is how long events that are being processed may go on after Shutdown has
+// begun. One of a module is then ended, without a trace.
+const lastEvents = time.Second
+
 // Shutdown takes no more events, lets migrations that can still fail fail,
 // stores every daemon's state and frees everything. Neither mesh nor store is
-// closed. A second Shutdown does nothing. ctx bounds the waiting for work in
-// progress: a daemon that is still processing then is left as it is.
+// closed. A second Shutdown does nothing. Events that wait for their daemon end with
+// ErrShuttingDown, and after a second so does one that a module still processes. ctx
+// bounds the waiting for work in progress: a daemon of native code that is still
+// processing then is left as it is.
 func (r *Runtime) Shutdown(ctx context.Context) error {
 	r.mu.Lock() // startWork counts under this lock: who was counted before is waited for below
 	was := r.life.Swap(lifeShuttingDown)
@@ -299,10 +313,12 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	if was == lifeShuttingDown {
 		return nil
 	}
-	if r.mesh != nil {
+	if r.handling.Load() {
 		r.mesh.Handle(nil)
 	}
+	inOrder := was == lifeReady && r.cluster.announceStop(ctx)
 	r.cancel()
+	defer time.AfterFunc(lastEvents, func() { r.hurry.Store(true) }).Stop()
 	done := make(chan struct{})
 	go func() {
 		r.work.Wait()
@@ -332,6 +348,9 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	}
 	for _, in := range waiting {
 		in.discard()
+	}
+	if inOrder && err == nil && r.store.Err() == nil {
+		err = r.cluster.stopped()
 	}
 	r.happenings.close()
 	if r.cluster != nil && was == lifeReady {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/backoff"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -246,6 +247,9 @@ func (in *incoming) discard() {
 	}
 }
 
+// retryPolicy spaces what a node asks another for until it is answered.
+var retryPolicy = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Second}
+
 // inDoubt asks the source, again and again, what became of the migration.
 func (in *incoming) inDoubt() {
 	r := in.rt
@@ -254,19 +258,12 @@ func (in *incoming) inDoubt() {
 	}
 	go func() {
 		defer r.work.Done()
-		for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		for tries := retryPolicy.Start(); ; {
 			if err := in.ask(); err != nil {
 				r.logger.Warn("a daemon is held until its source is heard", "daemon", in.offer.Entity.Origin(), "source", in.from, "error", err)
 			}
-			timer := time.NewTimer(pause)
-			select {
-			case <-in.done:
-				timer.Stop()
+			if tries.Wait(r.ctx, in.done) != nil {
 				return
-			case <-r.ctx.Done():
-				timer.Stop()
-				return
-			case <-timer.C:
 			}
 		}
 	}()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/backoff"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -122,11 +123,10 @@ func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
 }
 
 // run is the source's walk: it asks until the target is ready or the budget is
-// spent.
+// spent; it asks for the last time when the budget ends.
 func (m *Migration) run(ctx context.Context, peer Peer) *migration.Error {
-	const first, most = 500 * time.Millisecond, 16 * time.Second
 	budget := m.options.RetryNotReady
-	pause := first
+	tries := backoff.Policy{First: 500 * time.Millisecond, Most: 16 * time.Second, For: budget}.Since(m.started)
 	for attempt := 1; ; attempt++ {
 		m.mu.Lock()
 		m.attempts = attempt
@@ -142,17 +142,12 @@ func (m *Migration) run(ctx context.Context, peer Peer) *migration.Error {
 		if !e.Code.Retriable() || budget == 0 {
 			return e
 		}
-		if time.Since(m.started)+pause > budget {
+		switch err := tries.Wait(ctx, nil); {
+		case errors.Is(err, backoff.ErrSpent):
 			return &migration.Error{Code: migration.NotReadyTimeout, Text: e.Text, Attempts: attempt}
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		case err != nil:
 			return asError(ctx, ctx.Err())
 		}
-		pause = min(2*pause, most)
 		m.again()
 	}
 }

@@ -54,6 +54,7 @@ type Info struct {
 	Spawned         time.Time
 	Limits          Limits // that hold
 	Waiting         Waiting
+	Loss            *Loss // what of it is known to be lost; nil: nothing is
 }
 
 // Waiting is what waits for a daemon, of what may.
@@ -515,9 +516,10 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 
 // forget removes all that the store holds of the daemon.
 func forget(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects, store.Holds, store.Stops} {
+	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects, store.Holds} {
 		b.Delete(t, id[:])
 	}
+	b.Delete(store.Meta, lossKey(id))
 	b.DeleteUnder(store.Deltas, id[:])
 	b.DeleteHistory(id)
 }

@@ -54,11 +54,12 @@ func closingFactory(open, made *atomic.Int64) host.Factory {
 func TestR13_F1_ReadyOnlyWithAHandler(t *testing.T) {
 	for range 64 {
 		var net hosttest.Net
-		mesh, err := net.Join(newKey(t))
+		key := newKey(t)
+		mesh, err := net.Join(key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := host.New(ctx, host.Options{Mesh: mesh})
+		r, err := host.New(ctx, host.Options{Node: key, Mesh: mesh})
 		if err != nil {
 			t.Fatal(err)
 		}

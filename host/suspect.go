@@ -78,6 +78,9 @@ func (r *Runtime) mayRun(id identity.EntityID) error {
 
 // mayRunLocked needs r.mu.
 func (r *Runtime) mayRunLocked(id identity.EntityID) error {
+	if h := r.holds[id]; h != nil {
+		return h.err(id)
+	}
 	if a := r.accused[id]; a != nil && a.Pardoned.IsZero() {
 		return a.err()
 	}

@@ -174,7 +174,7 @@ func (c *clustered) activateFenced(ctx context.Context, e directory.Entry, s *st
 func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyCopy) error {
 	r := c.rt
 	s.mu.Lock()
-	encoded, from := s.record, s.owner
+	encoded, from, whole := s.record, s.owner, s.whole
 	s.mu.Unlock()
 	var rec daemonRecord
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
@@ -194,6 +194,12 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 		return err
 	}
 	c.attach(d)
+	if !whole {
+		err := r.recordLoss(d.id, d.chain.Head().Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
+		if err != nil {
+			r.logger.Error("recording a loss", "daemon", d.id.Origin(), "error", err)
+		}
+	}
 	d.replica.verified(e, c.sessionNow())
 	r.mu.Lock()
 	if other, ok := r.names[d.name]; ok && other != d.id {
@@ -210,7 +216,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if c.moved != nil { // senders of this node turn here
 		c.moved(Moved{Entity: d.id, Node: r.self, Epoch: d.epoch, Time: r.clock()})
 	}
-	r.logger.Warn("a daemon was taken over: its owner is gone", "daemon", d.id.Origin(), "name", d.name, "from", from, "epoch", d.epoch, "sequence", d.chain.Head().Sequence)
+	r.logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.id.Origin(), "name", d.name, "from", from, "epoch", d.epoch, "sequence", d.chain.Head().Sequence)
 	return nil
 }
 

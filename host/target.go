@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmhost/host/budget"
+	"wasmhost/host/channel"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -201,6 +202,9 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	} else if needModule = need; need && r.refuse {
 		return false, migration.Failf(migration.FactoryNotFound, "node %s does not have module %x and takes none from peers", r.self, o.Module)
 	}
+	if err := r.presentAlready(in); err != nil {
+		return false, err
+	}
 	r.mu.RLock()
 	old, err := r.incoming[o.Entity], r.mayCome(in.from, o)
 	r.mu.RUnlock()
@@ -367,3 +371,25 @@ func (in *incoming) submit(b *store.Batch, done func(error)) error {
 // ignore is for writes whose failure shows in prepare: the store is poisoned
 // then.
 func ignore(error) {}
+
+// presentAlready returns AlreadyPresent where the daemon is here. Where the source has
+// it under an epoch that is not lower, it is asked for its proof first, which holds the
+// copy here.
+func (r *Runtime) presentAlready(in *incoming) error {
+	o := &in.offer
+	r.mu.RLock()
+	d := r.daemons[o.Entity]
+	r.mu.RUnlock()
+	if d == nil {
+		return nil
+	}
+	if s, ok := d.standing(); ok && o.Epoch >= s.Epoch && !r.isHeld(d.id) {
+		if err := r.exchangeSome(r.ctx, in.from, []channel.Standing{s}); err != nil {
+			r.logger.Debug("telling a migration's source where the daemon stands", "daemon", d.id.Origin(), "source", in.from, "error", err)
+		}
+	}
+	if err := r.mayServe(d.id); err != nil {
+		return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s: %v", r.self, o.Entity.Origin(), err)
+	}
+	return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.self, o.Entity.Origin())
+}

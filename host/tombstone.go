@@ -55,6 +55,7 @@ func (r *Runtime) forgetHere(d *hosted, t tombstone) {
 	r.mu.Lock()
 	r.moved[d.id] = t
 	delete(r.holds, d.id)
+	delete(r.losses, d.id)
 	r.held.Store(int32(len(r.holds)))
 	r.mu.Unlock()
 	r.release(d)

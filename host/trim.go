@@ -103,7 +103,7 @@ func (r *Runtime) beginningAt(ctx context.Context, id store.ID, to uint64) (*beg
 		}
 		switch rec := rec.(type) {
 		case *eventRecord:
-			begin.Applied, begin.Time = rec.Applied, rec.Time
+			begin.Applied, begin.Time = rec.Applied, max(begin.Time, rec.Time)
 			if links := rec.links(); len(links) > 0 {
 				last := links[len(links)-1]
 				begin.Head, begin.HeadPayload = last.Link, last.Payload

@@ -67,10 +67,13 @@ func (r *Runtime) RollBack(ctx context.Context, id identity.EntityID) (Info, err
 	return r.Upgrade(ctx, id, [32]byte(previous))
 }
 
+// LatestModule names the module that a kind has now.
+const LatestModule = "latest"
+
 // ModuleNamed returns the digest of the kind's module that version names: its whole
 // digest in hexadecimal, or "latest". ErrModuleNotFound where there is no such module.
 func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
-	if version == "latest" {
+	if version == LatestModule {
 		r.mu.RLock()
 		k := r.kinds[kind]
 		r.mu.RUnlock()

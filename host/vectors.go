@@ -165,9 +165,11 @@ func effectLines(list []effect.Effect) []string {
 // take returns what is wrong with the answer.
 func (s *VectorStep) take(d *TrialDaemon) (string, error) {
 	ev := Event{Payload: []byte(strings.Repeat(s.Send, max(s.Repeat, 1))), Channel: s.Channel, Kind: s.Event}
-	if _, err := hex.Decode(ev.Sender[:], []byte(s.Sender)); err != nil {
-		return "", err
+	sender, err := hex.DecodeString(s.Sender)
+	if err != nil || len(sender) > len(ev.Sender) {
+		return "", fmt.Errorf("the sender %q is not at most %d bytes in hexadecimal", s.Sender, len(ev.Sender))
 	}
+	copy(ev.Sender[:], sender)
 	at := int64(conformTime)
 	if !s.Time.IsZero() {
 		at = s.Time.UnixNano()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"wasmhost/host"
@@ -104,6 +105,11 @@ func TestVectorsFindWhatIsWrong(t *testing.T) {
 	v.Steps[10].Code = 8
 	if err := v.Run(ctx, trial(t, "c/probe.wasm"), note); err != nil || !slices.Equal(wrong, []int{1, 10, 11}) {
 		t.Errorf("steps %v, %v; want 1, 10 and 11", wrong, err)
+	}
+	v = vectors(t)
+	v.Steps[0].Sender = strings.Repeat("0", 66)
+	if err := v.Run(ctx, trial(t, "c/probe.wasm"), note); err == nil || !strings.Contains(err.Error(), "at most 32 bytes") {
+		t.Errorf("a sender of 33 bytes: %v", err)
 	}
 }
 

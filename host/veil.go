@@ -35,10 +35,9 @@ func (d *hosted) veil() error {
 		return err
 	}
 
-	also, saved := d.also, d.saved // the one goes with the event; to the other this is none
-	d.also = nil
+	saved := d.saved // in which this is no event
 	d.record(rec)
-	d.also, d.saved = also, saved
+	d.saved = saved
 	return nil
 }
 

@@ -45,6 +45,7 @@ func (d *hosted) info() Info {
 		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: s.epoch, Sequence: s.sequence,
 		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
 		Head: s.hash, Spawned: d.spawned, Limits: d.limits, MemoryBytes: s.memory,
+		Loss:    d.rt.LossOf(d.id),
 		Waiting: Waiting{d.waiting.Load(), d.brought.Load(), d.readers.Load()},
 	}
 	if s.module != nil {
@@ -59,10 +60,10 @@ func (d *hosted) info() Info {
 	}
 	if s.gone != nil {
 		i.Reason = s.gone.Error()
-	} else if err := d.rt.mayRun(d.id); err != nil {
-		i.State, i.Reason = "refused", err.Error()
 	} else if h := d.rt.holdOf(d.id); h != nil {
 		i.State, i.Reason = HeldState, h.err(d.id).Error()
+	} else if err := d.rt.mayRun(d.id); err != nil {
+		i.State, i.Reason = "refused", err.Error()
 	} else if h := d.replica.waitsFor(); h != nil {
 		i.State, i.Reason = WaitingState, h.err().Error()
 	}

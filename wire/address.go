@@ -119,7 +119,7 @@ func (m *Mesh) readdressTo(id identity.NodeID) {
 	m.insist(id, func() error {
 		p, err := m.trusted(id)
 		if err == nil {
-			_, err = m.greet(m.ctx, p.Key, p.Addr, purposeHello, nil)
+			_, err = m.greet(m.ctx, p.Key, p.Addr, purposeHello, nil, 0)
 		}
 		return err
 	})

@@ -77,7 +77,7 @@ func TestGreetingAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := again.greet(ctx, p.Key, p.Addr, purposeHello, nil); err != nil {
+		if _, err := again.greet(ctx, p.Key, p.Addr, purposeHello, nil, 0); err != nil {
 			t.Fatal(err)
 		}
 		for m, peer := range map[*Mesh]*Mesh{again: other, other: again} {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"wasmhost/abi"
 	"wasmhost/host"
 	"wasmhost/host/store"
@@ -150,6 +152,32 @@ func replyOf(res host.Result, err error) *replyFrame {
 		}
 	}
 	return r
+}
+
+// refuseEvents answers an events stream of a node that takes none, or none yet: the
+// sender of the first event hears that before it is read.
+func (m *Mesh) refuseEvents(from identity.NodeID, stream *quic.Stream) {
+	var open openEvents
+	b, err := canon.ReadFrame(stream, 1024)
+	if err == nil {
+		err = canon.Unmarshal(b, &open)
+	}
+	if err == nil {
+		why := fmt.Errorf("%w: node %s starts", host.ErrNotReady, m.id)
+		if m.config.NoDaemons {
+			why = &host.NotFoundError{Entity: open.Entity}
+		}
+		err = writeItem(stream, replyOf(host.Result{}, why))
+	}
+	if err != nil {
+		m.config.Logger.Debug("refusing events", "from", from, "error", err)
+		cut(stream)
+		return
+	}
+	stream.CancelRead(codeDone)
+	if err := stream.Close(); err != nil {
+		m.config.Logger.Debug("closing an events stream", "from", from, "error", err)
+	}
 }
 
 func clip(s string, n int) string {

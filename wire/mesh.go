@@ -35,6 +35,11 @@ type Config struct {
 	Logger   *slog.Logger
 	Clock    func() time.Time // nil: time.Now
 	Budgets  *budget.Set      // of bytes that peers can make the node hold; nil: of the default sizes
+
+	// NoDaemons says that no runtime ever uses the mesh: it refuses daemons for good,
+	// with migration.ComputeNotSupported. Otherwise a mesh without a handler belongs to
+	// a node that starts or ends, and answers that it is not ready.
+	NoDaemons bool
 }
 
 // Bounds on what a peer can make a node hold.
@@ -212,6 +217,13 @@ func (m *Mesh) Handle(h host.Handler) {
 	if m.handler = h; h != nil {
 		m.greeted.Do(m.greetAll)
 	}
+}
+
+// Handled implements host.Mesh.
+func (m *Mesh) Handled() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.handler != nil
 }
 
 // PeerInfo is what is known of a trusted node.

@@ -51,15 +51,22 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 	return c, nil
 }
 
-// serveMigration gives a migration stream to the host, or says that there is
+// refusal is the error of what peers start while the mesh has no handler.
+func (m *Mesh) refusal() *migration.Error {
+	if m.config.NoDaemons {
+		return migration.Failf(migration.ComputeNotSupported, "node %s runs no daemons", m.id)
+	}
+	return migration.Failf(migration.NotReady, "node %s is not ready: it starts, or ends", m.id)
+}
+
+// serveMigration gives a migration stream to the host, or refuses it where there is
 // none.
 func (m *Mesh) serveMigration(ctx context.Context, from identity.NodeID, h host.Handler, stream *quic.Stream) {
 	c := newMigrationConn(stream)
 	if h != nil {
 		h.HandleMigration(ctx, from, &guardedConn{c, m, from})
 	} else if _, err := c.Recv(); err == nil {
-		refuse := migration.NewRefuse(migration.Failf(migration.ComputeNotSupported, "node %s runs no daemons", m.id))
-		if err := c.Send(refuse); err != nil {
+		if err := c.Send(migration.NewRefuse(m.refusal())); err != nil {
 			m.config.Logger.Debug("refusing a migration", "from", from, "error", err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/backoff"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
@@ -44,16 +45,18 @@ type Sender struct {
 	unacked []*Ticket       // sent to a remote, in order
 	here    []*taken        // by the daemon here, in order; those that it has answered are let go of
 	hops    int             // since an event was answered
-	came    int             // since then: how often the daemon was said to be on its way
+	tries   *backoff.Tries  // to have the first event answered, by a node that does not yet; nil: it was not tried again
 	failed  error
 }
 
-// Bounds on a daemon that is chased and never caught.
-const (
-	maxHops    = 64
-	retryFirst = 20 * time.Millisecond
-	retryMost  = 2 * time.Second
-	retryFor   = 30 * time.Second
+// maxHops bounds how often a daemon is followed that is never caught.
+const maxHops = 64
+
+// How tries are spaced.
+var (
+	dialRetry   = backoff.Policy{First: 20 * time.Millisecond, Most: 2 * time.Second, For: 30 * time.Second}        // to reach the daemon's node
+	comingRetry = backoff.Policy{First: 20 * time.Millisecond, Most: 20 * time.Millisecond, For: 30 * time.Second}  // while a daemon is on its way to it
+	answerRetry = backoff.Policy{First: 20 * time.Millisecond, Most: 500 * time.Millisecond, For: 30 * time.Second} // while it is not ready, or ends streams without an answer
 )
 
 // taken is an event that the daemon here has taken.
@@ -241,8 +244,7 @@ func (s *Sender) SubmitEvent(ctx context.Context, ev host.Event) (*Ticket, error
 
 // push sends t to where the daemon is, following it. It needs s.mu.
 func (s *Sender) push(ctx context.Context, t *Ticket) error {
-	deadline := time.Now().Add(retryFor)
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+	for tries := dialRetry.Start(); ; {
 		err := s.pushOnce(ctx, t)
 		var moved *host.MovedError
 		switch {
@@ -253,11 +255,13 @@ func (s *Sender) push(ctx context.Context, t *Ticket) error {
 				return err
 			}
 			continue
-		case !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrComing) || time.Now().After(deadline):
+		case !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrComing):
 			return err
 		}
-		if err := sleep(s.ctx, ctx, pause); err != nil {
+		if waited := s.pause(ctx, tries); errors.Is(waited, backoff.ErrSpent) {
 			return err
+		} else if waited != nil {
+			return waited
 		}
 		if m, ok := s.node.route(s.id); ok && m.Node != s.where() && errors.Is(err, host.ErrUnreachable) {
 			if err := s.follow(m); err != nil {
@@ -290,17 +294,29 @@ func (s *Sender) elsewhere(m host.Moved) {
 	s.again(&host.MovedError{Moved: m})
 }
 
-func sleep(a, b context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-a.Done():
-		return context.Cause(a)
-	case <-b.Done():
-		return context.Cause(b)
+// pause waits until the next try is due; an error says that none is.
+func (s *Sender) pause(ctx context.Context, tries *backoff.Tries) error {
+	err := tries.Wait(ctx, s.ctx.Done())
+	if errors.Is(err, backoff.ErrStopped) {
+		return context.Cause(s.ctx)
 	}
+	return err
+}
+
+// later sends what is not answered again after a pause; false: that was tried for long
+// enough. It needs s.mu, and that the stream r, which ended, is let go of.
+func (s *Sender) later(r *remote, p backoff.Policy) bool {
+	if s.tries == nil || time.Since(r.began) > p.For {
+		s.tries = p.Start()
+	}
+	err := s.pause(s.ctx, s.tries)
+	if errors.Is(err, backoff.ErrSpent) {
+		return false
+	}
+	if err == nil {
+		s.again(nil)
+	}
+	return true
 }
 
 // follow turns to another node. It needs s.mu.
@@ -513,19 +529,18 @@ func (s *Sender) readReplies(r *remote) {
 		if err != nil || len(s.unacked) == 0 {
 			hold.Done()
 			s.hangUp()
-			s.again(nil)
+			s.broken(r, err)
 			s.mu.Unlock()
 			return
 		}
 		res, err := reply.result(s.id)
-		if s.came++; errors.Is(err, host.ErrComing) && time.Duration(s.came)*retryFirst < retryFor { // it is asked again
-			hold.Done()
+		if p, ok := retryOf(err); ok {
 			s.hangUp()
-			if err := sleep(s.ctx, s.ctx, retryFirst); err == nil {
-				s.again(nil)
+			if s.later(r, p) {
+				hold.Done()
+				s.mu.Unlock()
+				return
 			}
-			s.mu.Unlock()
-			return
 		}
 		var moved *host.MovedError
 		if errors.As(err, &moved) {
@@ -534,7 +549,7 @@ func (s *Sender) readReplies(r *remote) {
 			s.mu.Unlock()
 			return
 		}
-		s.hops, s.came = 0, 0
+		s.hops, s.tries, r.answered = 0, nil, true
 		t := s.unacked[0]
 		s.unacked = s.unacked[1:]
 		t.onRelease(hold.Done)
@@ -546,6 +561,29 @@ func (s *Sender) readReplies(r *remote) {
 			return
 		}
 		s.mu.Unlock()
+	}
+}
+
+// retryOf is how an event is tried again that was answered with err; false: it is not.
+func retryOf(err error) (backoff.Policy, bool) {
+	switch {
+	case errors.Is(err, host.ErrComing):
+		return comingRetry, true
+	case errors.Is(err, host.ErrNotReady):
+		return answerRetry, true
+	}
+	return backoff.Policy{}, false
+}
+
+// broken goes on after the stream r, which ended with err: at once, unless it was of no
+// use. It needs s.mu.
+func (s *Sender) broken(r *remote, err error) {
+	if r.answered || len(s.unacked) == 0 {
+		s.again(nil)
+		return
+	}
+	if !s.later(r, answerRetry) {
+		s.fail(fmt.Errorf("%w: %s answers no event: %w", host.ErrUnreachable, s.where(), err))
 	}
 }
 
@@ -626,15 +664,17 @@ func (s *Sender) fail(err error) {
 // remote is an events stream to another node. What is sent is gathered while
 // a write is under way.
 type remote struct {
-	stream *quic.Stream
-	kick   chan struct{} // something was gathered
+	stream   *quic.Stream
+	kick     chan struct{} // something was gathered
+	began    time.Time
+	answered bool // an event; guarded by the sender's mu
 
 	mu sync.Mutex
 	w  *bufio.Writer
 }
 
 func newRemote(s *quic.Stream) *remote {
-	r := &remote{stream: s, kick: make(chan struct{}, 1), w: bufio.NewWriterSize(s, 64<<10)}
+	r := &remote{stream: s, began: time.Now(), kick: make(chan struct{}, 1), w: bufio.NewWriterSize(s, 64<<10)}
 	go r.flusher()
 	return r
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/backoff"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -223,8 +224,8 @@ func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from n
 	return TrustedPeer{Key: key, Name: m.peerName(known, key, h.Name, purpose == purposeJoin), Addr: reached(h.Addr, from), Added: added}
 }
 
-// greet is the dialling side of the handshake.
-func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte) (*session, error) {
+// greet is the dialling side of the handshake. Who is joined gets grants here.
+func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte, grants Rights) (*session, error) {
 	if m.isolated.Load() {
 		return nil, fmt.Errorf("%w: %s: %w", host.ErrUnreachable, key.Node(), ErrIsolated)
 	}
@@ -272,7 +273,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	err = m.meet(s, theirs, key, purpose, func(known *TrustedPeer) (Rights, error) {
 		switch {
 		case purpose == purposeJoin:
-			return RightsAll, nil // its operator chose the node that issued the token; Grant narrows it
+			return grants, nil
 		case known == nil:
 			return 0, fmt.Errorf("%w: %s", ErrUntrusted, key)
 		}
@@ -289,8 +290,15 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	return s, nil
 }
 
-// Join makes this node and the one that issued the token trust each other.
+// Join makes this node and the one that issued the token trust each other. That one gets
+// RightsAll here: this node's operator chose it.
 func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
+	return m.JoinWith(ctx, text, RightsAll)
+}
+
+// JoinWith is Join that grants other rights, of RightsAll, to the node that issued the
+// token.
+func (m *Mesh) JoinWith(ctx context.Context, text string, grants Rights) (identity.NodeID, error) {
 	t, err := ParseToken(text)
 	if err != nil {
 		return 0, err
@@ -301,7 +309,7 @@ func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
 	if t.Key == m.config.Identity.ID() {
 		return 0, fmt.Errorf("%w: it is this node's own", ErrTokenRefused)
 	}
-	s, err := m.greet(ctx, t.Key, t.Addr, purposeJoin, t.Secret)
+	s, err := m.greet(ctx, t.Key, t.Addr, purposeJoin, t.Secret, grants&RightsAll)
 	if err != nil {
 		return 0, fmt.Errorf("joining node %s: %w", t.Key.Node(), err)
 	}
@@ -329,6 +337,9 @@ func (m *Mesh) adopt(s *session) {
 		return
 	}
 	m.sessions[id] = s
+	if h, ok := m.handler.(interface{ PeerCame(identity.NodeID) }); ok {
+		go h.PeerCame(id) // it takes locks of the host, and does not block
+	}
 }
 
 // greetAll connects to every trusted node, so that those who held a session
@@ -366,14 +377,14 @@ func (m *Mesh) greetAgain(s *session, lost error) {
 
 // insist dials a peer until it is reached, or for greetAgainFor.
 func (m *Mesh) insist(id identity.NodeID, dial func() error) {
-	since := time.Now()
-	for pause := 50 * time.Millisecond; m.ctx.Err() == nil && time.Since(since) < greetAgainFor; pause = min(2*pause, 2*time.Second) {
+	tries := backoff.Policy{First: 50 * time.Millisecond, Most: 2 * time.Second, For: greetAgainFor}.Start()
+	for m.ctx.Err() == nil {
 		err := dial()
 		if !errors.Is(err, host.ErrUnreachable) {
 			return
 		}
 		m.config.Logger.Debug("a trusted node is not reached", "peer", id, "error", err)
-		if sleep(m.ctx, m.ctx, pause) != nil {
+		if tries.Wait(m.ctx, nil) != nil {
 			return
 		}
 	}
@@ -408,7 +419,7 @@ func (m *Mesh) session(ctx context.Context, id identity.NodeID) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	return m.greet(ctx, p.Key, p.Addr, purposeHello, nil)
+	return m.greet(ctx, p.Key, p.Addr, purposeHello, nil, 0)
 }
 
 // open opens a stream to the peer for a purpose. A session that has died
@@ -483,6 +494,8 @@ func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stre
 		m.serveMigration(ctx, from, handler, stream)
 	case purpose[0] == purposeEvents && events != nil:
 		events(ctx, from, stream)
+	case purpose[0] == purposeEvents:
+		m.refuseEvents(from, stream)
 	case purpose[0] == purposeChannel:
 		m.serveChannel(ctx, from, handler, stream)
 	case purpose[0] == purposeStandby:

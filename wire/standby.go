@@ -31,7 +31,7 @@ func (m *Mesh) serveStandby(ctx context.Context, from identity.NodeID, h host.Ha
 	if err == nil && h != nil {
 		h.HandleStandby(ctx, from, c)
 	} else {
-		text := "the node runs no daemons"
+		text := m.refusal().Text
 		if err != nil {
 			text = err.Error()
 		}

@@ -76,7 +76,7 @@ func TestIsolatedMeshTakesNoSessions(t *testing.T) {
 	if _, err := again.session(t.Context(), peer.Self()); !errors.Is(err, ErrIsolated) || !errors.Is(err, host.ErrUnreachable) {
 		t.Errorf("dialling: got %v, want ErrIsolated", err)
 	}
-	if _, err := peer.greet(t.Context(), key.ID(), again.Addr().String(), purposeHello, nil); err == nil {
+	if _, err := peer.greet(t.Context(), key.ID(), again.Addr().String(), purposeHello, nil, 0); err == nil {
 		t.Error("an isolated mesh takes a session")
 	}
 	if p, err := peer.trusted(old.Self()); err != nil || p.Addr != old.Addr().String() {

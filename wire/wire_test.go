@@ -199,7 +199,7 @@ func TestUntrustedNode(t *testing.T) {
 
 func TestM15_F66_NodeWithoutRuntimeSaysSo(t *testing.T) {
 	a := newNode(t, "a")
-	b := newMesh(t, Config{})
+	b := newMesh(t, Config{NoDaemons: true})
 	join(t, a.mesh, b)
 	id := counter(t, a)
 	m, err := a.rt.StartMigration(ctx, id, b.Self())

@@ -36,6 +36,7 @@ func (s *moveShower) step(st control.MigrationStep) {
 
 // draw shows the bar. Its whole grows while it is not known.
 func (s *moveShower) draw(st control.MigrationStep) {
+	s.spoke.Store(true)
 	if s.bar == nil {
 		s.bar = progressbar.NewOptions64(max(st.Whole, 1), progressbar.OptionSetWriter(bare(s.err)), progressbar.OptionShowBytes(true),
 			progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))

@@ -390,6 +390,9 @@ func (e *clusterEngine) startMember(dir string, st *engineState) (*etcd.Member, 
 	if err != nil {
 		return nil, err
 	}
+	if err := roomForMember(filepath.Join(dir, "etcd")); err != nil {
+		return nil, err
+	}
 	return etcd.Start(etcd.Config{Dir: filepath.Join(dir, "etcd"), Name: e.mesh.Self().String(), Addr: st.Addr, Reach: st.Reach, Token: st.Token, Others: st.Others,
 		Secret: secret, TTL: e.o.lease, Logger: e.logger})
 }

@@ -118,6 +118,7 @@ func (s *drainShower) step(st control.DrainStep) error {
 		s.clear()
 		fmt.Fprintln(s.err, drainedText(*d))
 	case p != nil && s.bar:
+		s.spoke.Store(true)
 		fmt.Fprintf(bare(s.err), "\r\x1b[K%s", oneLine(barText(p)))
 		s.drawn = true
 	}

@@ -87,6 +87,8 @@ type interruptible struct {
 	what string
 	cut  *atomic.Bool // set when ctx ended a Read
 
+	reading atomic.Bool // a Read waits
+
 	buf  []byte
 	left []byte        // of buf, to be read
 	got  chan readDone // of the read under way; nil: none is
@@ -132,6 +134,8 @@ func (i *interruptible) fill() error {
 			got <- readDone{n, err}
 		}()
 	}
+	i.reading.Store(true)
+	defer i.reading.Store(false)
 	select {
 	case d := <-i.got:
 		i.got, i.left, i.err = nil, i.buf[:d.n], d.err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +38,8 @@ func run() int {
 // outlasts its grace. It returns the exit code.
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	f, ok := in.(*os.File)
-	a := &app{ctx: ctx, asks: ok && terminal(f), out: newPrintable(out), err: newPrintable(errOut), format: formatOf(args)}
+	a := &app{ctx: ctx, asks: ok && terminal(f), format: formatOf(args)}
+	a.out, a.err = &printable{to: out, spoke: &a.spoke}, &printable{to: errOut, spoke: &a.spoke}
 	defer a.endOutput()
 	a.in = a.grace.reader(ctx, in, "standard input")
 	root := a.root()
@@ -81,6 +83,8 @@ type app struct {
 	out   io.Writer
 	err   io.Writer
 	grace graces
+	asked atomic.Bool // a node, for something
+	spoke atomic.Bool // something was printed
 
 	logsJSON bool // standard error has lines of JSON alone
 	socket   string
@@ -156,6 +160,7 @@ Exit codes: wasmhost --help
 	}
 	root.AddCommand(daemon, a.serve(), a.place(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.backup(), a.node(), a.cluster(), a.group(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
 	root.AddCommand(a.man(root))
+	a.boundWaits(root)
 	refuseOthers(root)
 	refuseRepeated(root)
 	return root

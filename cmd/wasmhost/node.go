@@ -31,21 +31,24 @@ daemons, whether it is being drained, and what this node may do there.`, Example
 			}
 			return a.printCapable(n)
 		}}
+	grants := "all"
 	join := &cobra.Command{Use: "join TOKEN", Short: "Make this node and the one that printed the token trust each other", Long: `Make this node and the one that printed the token trust each other, as serve --join
 does at the start. - reads the token from standard input. This node gets there the
-rights of the token; the other gets all but join here, until "wasmhost node trust grant"
-says otherwise.`, Example: `  wasmhost --socket a.sock node token | wasmhost --socket b.sock node join -`,
+rights of the token; the other gets here what --rights says, until "wasmhost node trust
+grant" says otherwise.`, Example: `  wasmhost --socket a.sock node token | wasmhost --socket b.sock node join -
+  wasmhost node join - --rights read,migrate < token`,
 		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 			token, err := a.secret(args[0])
 			if err != nil {
 				return err
 			}
-			n, err := a.client().Join(c.Context(), token)
+			n, err := a.client().JoinWith(c.Context(), token, grants)
 			if err != nil {
 				return err
 			}
 			return a.printNode(n)
 		}}
+	join.Flags().StringVar(&grants, "rights", grants, "what the node that printed the token may do here: none, or some of all,read,operate,migrate,channels,kinds")
 	c.AddCommand(ls, inspect, join)
 	var ttl time.Duration
 	var rights string

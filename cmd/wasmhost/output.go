@@ -92,6 +92,7 @@ func terminal(f *os.File) bool {
 
 // client speaks to the node.
 func (a *app) client() *control.Client {
+	a.asked.Store(true)
 	c := a.remote
 	if c == nil {
 		c = control.Dial(a.socket)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -21,7 +22,8 @@ import (
 // of text, separators of lines other than \n, and what is no UTF-8, as escapes: \u001b,
 // \x9b. In JSON that is the same text. It is safe for concurrent use.
 type printable struct {
-	to io.Writer
+	to    io.Writer
+	spoke *atomic.Bool // set when something is written; nil: nobody asks
 
 	mu   sync.Mutex
 	part []byte // the beginning of a character
@@ -34,6 +36,9 @@ func newPrintable(to io.Writer) *printable { return &printable{to: to} }
 func (p *printable) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.spoke != nil {
+		p.spoke.Store(true)
+	}
 
 	all := b
 	if len(p.part) > 0 {

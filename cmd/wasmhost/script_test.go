@@ -152,7 +152,7 @@ func runNode(ts *testscript.TestScript, name string, cmd *exec.Cmd) {
 }
 
 func join(ts *testscript.TestScript, neg bool, args []string) {
-	startNode(ts, neg, []string{args[0], "--ephemeral", "--join", strings.TrimSpace(ts.ReadFile(args[1]))})
+	startNode(ts, neg, append([]string{args[0], "--ephemeral", "--join", strings.TrimSpace(ts.ReadFile(args[1]))}, args[2:]...))
 }
 
 // member starts a node of a's cluster.

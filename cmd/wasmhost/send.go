@@ -185,6 +185,7 @@ func (s *sending) lines(path string) error {
 
 // count notes what became of one event.
 func (s *sending) count(sent control.Sent) {
+	s.spoke.Store(true)
 	s.answered++
 	if sent.Duplicate {
 		s.repeated++

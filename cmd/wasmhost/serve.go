@@ -29,6 +29,7 @@ import (
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	data, listen, join, name string
+	joinRights               wire.Rights // that the node gets which is joined
 	listenerOptions
 	ephemeral, noFetch bool
 	kindKeys           string
@@ -45,7 +46,7 @@ type serveOptions struct {
 }
 
 func (a *app) serve() *cobra.Command {
-	var join string
+	var join, joinRights string
 	var limits []string
 	var tags, drainTo list
 	c := &cobra.Command{
@@ -93,6 +94,9 @@ count from the next start on. What is not good changes nothing.`,
 			if o.join, err = a.secret(join); err != nil {
 				return err
 			}
+			if o.joinRights, err = wire.ParseRights(joinRights); err != nil || o.joinRights&^wire.RightsAll != 0 {
+				return usagef("--join-rights %q: none, or some of all,read,operate,migrate,channels,kinds", joinRights)
+			}
 			privateFiles()
 			if !o.ephemeral {
 				if err := makePrivate(o.data); err != nil {
@@ -112,6 +116,7 @@ count from the next start on. What is not good changes nothing.`,
 	c.Flags().Var(&tags, "tag", usageOf("tag"))
 	c.Flags().Var(&drainTo, "drain-to", usageOf("drain-to"))
 	c.Flags().StringVar(&join, "join", os.Getenv("WASMHOST_JOIN"), "join the node that printed this token; - reads it from standard input (WASMHOST_JOIN)")
+	c.Flags().StringVar(&joinRights, "join-rights", "all", "what the node that is joined may do here: none, or some of all,read,operate,migrate,channels,kinds")
 	return c
 }
 
@@ -218,7 +223,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	defer func() { err = errors.Join(err, traces.close()) }()
 	var joined identity.NodeID
 	if o.cluster.on() && o.join != "" {
-		if joined, err = mesh.Join(ctx, o.join); err != nil {
+		if joined, err = mesh.JoinWith(ctx, o.join, o.joinRights); err != nil {
 			return err
 		}
 		o.join = ""
@@ -299,7 +304,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if err = rt.Start(ctx); err == nil && o.join != "" {
-		_, err = mesh.Join(ctx, o.join)
+		_, err = mesh.JoinWith(ctx, o.join, o.joinRights)
 	}
 	if err == nil {
 		err = engine.awaitLease(ctx, rt)
@@ -368,7 +373,7 @@ func shutDown(rt *host.Runtime, server *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 	defer cancel()
 	err := rt.Shutdown(ctx)
-	soon, cancelSoon := context.WithTimeout(ctx, 500*time.Millisecond)
+	soon, cancelSoon := context.WithTimeout(ctx, time.Second)
 	defer cancelSoon()
 	if closeErr := server.Shutdown(soon); closeErr != nil { // followers of logs and tails are cut
 		closeErr = server.Close()

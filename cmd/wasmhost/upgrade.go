@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -16,7 +17,8 @@ func (a *app) upgrade() *cobra.Command {
 		Use:   "upgrade DAEMON --to VERSION | --rollback",
 		Short: "Give a daemon another version of its code, with its state",
 		Long: `Give a daemon another version of its code: a module by its whole
-digest, or "latest" for what its kind is now. The state goes through the hooks
+digest, or "latest" for what its kind is now on the node that is asked; the
+daemon's node takes the module from it, if it may push kinds there. The state goes through the hooks
 of both versions (wasmhost_snapshot, wasmhost_restore); identity, chain and
 waiting events stay, and the chain records the change. Where it cannot work the
 daemon goes on with the code that it had.`,
@@ -43,14 +45,16 @@ daemon goes on with the code that it had.`,
 func (a *app) quarantine() *cobra.Command {
 	c := &cobra.Command{Use: "quarantine", Short: "Events that a daemon failed on", Long: `Events that a daemon failed on. A failed event changes nothing; where it had a
 number, the daemon's history keeps it. An event that ran too long by the clock
-is kept after its third try, any other at once, for it would fail again.`}
+is kept after its third try, any other at once, for it would fail again. retry gives
+the daemon the same event once more: of its kind (direct, channel, gap, timer, daemon),
+sender, channel and number, and at its time.`}
 	ls := &cobra.Command{Use: "ls DAEMON", Short: "List the failed events that nobody has dealt with", Example: "  wasmhost quarantine ls c1", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		list, err := a.client().Looking().Quarantine(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
-		return printList(a, list, "INDEX\tTIME\tSENDER\tNUMBER\tBYTES\tERROR", func(q control.Quarantined) string {
-			return fmt.Sprintf("%d\t%s\t%.12s\t%d\t%d\t%s", q.Index, q.Time.Format("2006-01-02 15:04:05"), q.Sender, q.Number, len(q.Payload), q.Error)
+		return printList(a, list, "INDEX\tTIME\tKIND\tSENDER\tCHANNEL\tNUMBER\tBYTES\tERROR", func(q control.Quarantined) string {
+			return fmt.Sprintf("%d\t%s\t%s\t%.12s\t%s\t%d\t%d\t%s", q.Index, q.Time.Format("2006-01-02 15:04:05"), q.Kind, q.Sender, cmp.Or(q.Channel, "-"), q.Number, len(q.Payload), q.Error)
 		}, func(q control.Quarantined) string { return fmt.Sprint(q.Index) })
 	}}
 	show := &cobra.Command{Use: "show DAEMON INDEX", Short: "Show a failed event", Example: "  wasmhost quarantine show c1 12 -o json", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
@@ -65,7 +69,7 @@ is kept after its third try, any other at once, for it would fail again.`}
 		for _, q := range list {
 			if q.Index == n {
 				return a.print(q, func(w io.Writer) {
-					fmt.Fprintf(w, "index\t%d\ntime\t%s\nsender\t%s\nnumber\t%d\nerror\t%s\nbytes\t%d\n%s\n", q.Index, q.Time.Format("2006-01-02 15:04:05Z07:00"), q.Sender, q.Number, q.Error, len(q.Payload), q.Text)
+					fmt.Fprintf(w, "index\t%d\ntime\t%s\nkind\t%s\nsender\t%s\nfrom\t%s\nchannel\t%s\nnumber\t%d\nerror\t%s\nbytes\t%d\n%s\n", q.Index, q.Time.Format("2006-01-02 15:04:05Z07:00"), q.Kind, q.Sender, cmp.Or(q.From, "-"), cmp.Or(q.Channel, "-"), q.Number, q.Error, len(q.Payload), q.Text)
 				}, func() string { return fmt.Sprint(q.Index) })
 			}
 		}

@@ -29,6 +29,8 @@ func messages(t testing.TB) []Message {
 		&Carry{Version: Version, From: entity, Channel: "a/b", Token: []byte("t"), Residence: []byte("r"), Effects: []Carriage{{Epoch: 1, Number: 2, Payload: []byte("x")}, {Epoch: 2, Number: 1, Payload: []byte{}}}},
 		&Carry{Version: Version, From: entity, To: entity, Token: []byte{}, Residence: []byte{}, Effects: []Carriage{{Payload: []byte{}}}},
 		&Carried{Epoch: 1, Number: 2}, &Locate{Version: Version, Entity: identity.EntityID{1}, Nonce: make([]byte, NonceBytes)}, &Located{Statement: []byte("s")},
+		&Standings{Version: Version, Daemons: []Standing{{Entity: identity.EntityID{1}, Node: 2, Epoch: 3, Index: 4}}}, &Further{Daemons: []Standing{{Entity: identity.EntityID{1}, Node: 2, Epoch: 3}}},
+		&Testify{Version: Version, Entity: identity.EntityID{1}, Epoch: 2, Sequence: 3}, &Testified{Statement: []byte("s")},
 	}
 }
 

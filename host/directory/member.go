@@ -470,7 +470,7 @@ func (m *Member) see(o Observer, c *Change) {
 	case "daemon":
 		m.seeDaemon(o, name, c)
 		return
-	case "name":
+	case "name", "life":
 		return // it is asked for when it matters
 	}
 	id, err := identity.ParseNodeID(name)

@@ -325,7 +325,7 @@ func parseKey(key string) (k parsedKey, err error) {
 		if !validName(rest) {
 			err = fmt.Errorf("%q is not a daemon's name", clipText(rest))
 		}
-	case "session", "beat", "member", "removed", "granted":
+	case "session", "beat", "member", "removed", "granted", "life":
 		k.node, err = identity.ParseNodeID(rest)
 		again = k.kind + "/" + k.node.String()
 	default:

@@ -162,10 +162,11 @@ func decodeNode(b []byte) (Node, error) {
 
 // The keys. A member is known until it is removed; a session is one life of its
 // process, and its beats say that it goes on. One that was removed gets no session until
-// it is let in anew.
+// it is let in anew. A life is what a node says of its last process.
 func daemonKey(id identity.EntityID) string { return "daemon/" + id.String() }
 func nameKey(name string) string            { return "name/" + name }
 func removedKey(id identity.NodeID) string  { return "removed/" + id.String() }
 func memberKey(id identity.NodeID) string   { return "member/" + id.String() }
 func sessionKey(id identity.NodeID) string  { return "session/" + id.String() }
+func lifeKey(id identity.NodeID) string     { return "life/" + id.String() }
 func beatKey(id identity.NodeID) string     { return "beat/" + id.String() }

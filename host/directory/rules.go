@@ -310,6 +310,9 @@ func (g *Guard) judge(ctx context.Context, t *transaction) error {
 	if t.only(beatKey(t.self)) && t.sets(beatKey(t.self)) {
 		return t.beat()
 	}
+	if t.only(lifeKey(t.self)) {
+		return t.life()
+	}
 	if _, k, ok := t.of("session"); ok && t.only(sessionKey(k.node), beatKey(k.node)) && !t.sets(sessionKey(k.node)) && !t.sets(beatKey(k.node)) {
 		return g.judgeEnd(t, k.node)
 	}
@@ -350,6 +353,17 @@ func (t *transaction) beat() error {
 		return t.deny("a beat without its session")
 	}
 	return t.ownRecord(t.writes[beatKey(t.self)])
+}
+
+// life is a node's word about its process.
+func (t *transaction) life() error {
+	if n := len(t.writes[lifeKey(t.self)]); n == 0 || n > maxLife {
+		return t.deny("a life of %d bytes, from 1 to %d", n, maxLife)
+	}
+	if _, ok := t.asks[lifeKey(t.self)]; !ok || !t.hasSession() {
+		return t.deny("a life without its session, or without the revision of the life before")
+	}
+	return nil
 }
 
 // judgeEnd is leave and evict.

@@ -132,6 +132,25 @@ type Mesh struct {
 
 	mu      sync.Mutex
 	handler host.Handler
+	none    bool // see NoDaemons
+}
+
+// NoDaemons makes the mesh that of a node that never runs daemons: without a handler
+// it answers migration.ComputeNotSupported.
+func (m *Mesh) NoDaemons() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.none = true
+}
+
+// refusal is the answer to a migration while there is no handler.
+func (m *Mesh) refusal() *migration.Refuse {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.none {
+		return migration.NewRefuse(migration.Failf(migration.ComputeNotSupported, "node %s runs no daemons", m.id))
+	}
+	return migration.NewRefuse(migration.Failf(migration.NotReady, "node %s is not ready: it starts, or ends", m.id))
 }
 
 // Self returns the node's id.
@@ -210,7 +229,7 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 		}()
 		if h == nil {
 			if _, err := far.Recv(); err == nil {
-				err = far.Send(migration.NewRefuse(migration.Failf(migration.ComputeNotSupported, "node %s runs no daemons", p.id)))
+				err = far.Send(to.refusal())
 				if err != nil {
 					far.Abort()
 				}

@@ -31,9 +31,17 @@ func (s *Store) openEngine() error {
 		return err
 	}
 	fresh := name == ""
-	err = contained(func() (err error) {
+	gaveUp := make(chan error, 1)
+	giveUp := func(err error) {
+		s.giveUp(err)
+		select {
+		case gaveUp <- err:
+		default: // nobody waits for it, or it is not the first
+		}
+	}
+	err = containedUnless(gaveUp, func() (err error) {
 		o := &pebble.Options{
-			FS: unlocked{g}, Cache: cache, MemTableSize: 32 << 20, L0CompactionThreshold: 8, LBaseMaxBytes: 256 << 20, Logger: quiet{s.logger, s.giveUp},
+			FS: unlocked{g}, Cache: cache, MemTableSize: 32 << 20, L0CompactionThreshold: 8, LBaseMaxBytes: 256 << 20, Logger: quiet{s.logger, giveUp},
 			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(g),
 			DisableWAL: s.sync == pebble.NoSync, // what is in memory alone is not to be found again
 		}
@@ -117,7 +125,11 @@ var errGone = errors.New("the engine gave up")
 
 // contained calls fn on a goroutine of its own, which the engine may end (see
 // quiet).
-func contained(fn func() error) error {
+func contained(fn func() error) error { return containedUnless(nil, fn) }
+
+// containedUnless is contained, but returns the error that comes from gaveUp if that
+// comes first: another goroutine of the engine ended then, for which fn may wait for ever.
+func containedUnless(gaveUp <-chan error, fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		err := errGone
@@ -131,7 +143,12 @@ func contained(fn func() error) error {
 		}()
 		err = fn()
 	}()
-	return <-done
+	select {
+	case err := <-done:
+		return err
+	case err := <-gaveUp:
+		return err
+	}
 }
 
 // quiet sends Pebble's log to slog. What is fatal to Pebble is that a write

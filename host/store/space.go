@@ -79,3 +79,9 @@ func (s *space) room(more int) error {
 	}
 	return nil
 }
+
+// Free returns how many bytes of a directory's disk are free for its owner.
+func Free(dir string) (uint64, error) {
+	u, err := vfs.Default.GetDiskUsage(dir)
+	return u.AvailBytes, err
+}

@@ -42,7 +42,6 @@ const (
 
 	Holds    Table = 't' // by identity: why a daemon serves nothing until an operator decides
 	Evidence Table = 'n' // by identity, epoch and index: history of a copy that lost to another
-	Stops    Table = 'j' // by identity: where a daemon stood when the node was stopped in order
 
 	history Table = 'h' // by identity and index
 )

@@ -122,7 +122,11 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 	if strings.Contains(path, "/"+emptySegment) {
 		return nil, nil, fmt.Errorf("%w: it is empty", host.ErrBadName)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/"+c.lookedFor(method, path), body)
+	target := c.base + path // of what is no part of the API's version, as /readyz is
+	if !strings.HasPrefix(path, "/") {
+		target = c.base + "/v1/" + c.lookedFor(method, path)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errBadRequest, err)
 	}
@@ -156,6 +160,16 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 		return nil, nil, fmt.Errorf("the node answered %s: %.200s", res.Status, b)
 	}
 	return nil, nil, p
+}
+
+// Ready returns nil where the node takes events, or why not: a *Problem, such as not-ready,
+// shutting-down or holding.
+func (c *Client) Ready(ctx context.Context) error {
+	res, err := c.do(ctx, http.MethodGet, "/readyz", nil, nil)
+	if err != nil {
+		return err
+	}
+	return res.Close()
 }
 
 // broken is the error of a connection that broke.
@@ -249,6 +263,15 @@ func (c *Client) Join(ctx context.Context, token string) (out Node, err error) {
 	return out, c.call(ctx, "POST", "join", body, &out)
 }
 
+// JoinWith is Join that grants only these rights to the node that issued the token.
+func (c *Client) JoinWith(ctx context.Context, token, rights string) (out Node, err error) {
+	body, err := jsonBody(Token{Token: token})
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, "POST", "join?rights="+url.QueryEscape(rights), body, &out)
+}
+
 // Grant sets what a trusted node may do.
 func (c *Client) Grant(ctx context.Context, node, rights string) (out Node, err error) {
 	return out, c.call(ctx, "PUT", "trust/"+segment(node)+"?rights="+url.QueryEscape(rights), nil, &out)
@@ -299,6 +322,12 @@ func (c *Client) Kind(ctx context.Context, name string) (out Kind, err error) {
 // PullKind returns the kind's module. The caller closes it.
 func (c *Client) PullKind(ctx context.Context, name string) (io.ReadCloser, error) {
 	return c.do(ctx, "GET", "kinds/"+segment(name)+"/module", nil, nil)
+}
+
+// PullModule is PullKind of a module of that digest, which may have been the kind's
+// before.
+func (c *Client) PullModule(ctx context.Context, kind string, digest [32]byte) (io.ReadCloser, error) {
+	return c.do(ctx, "GET", "kinds/"+segment(kind)+"/module?digest="+hex.EncodeToString(digest[:]), nil, nil)
 }
 
 // RemoveKind forgets a kind, and returns what it was.

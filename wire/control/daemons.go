@@ -22,7 +22,10 @@ import (
 )
 
 func hexInto(dst []byte, s string) error {
-	if n, err := hex.Decode(dst, []byte(s)); err != nil || n != len(dst) {
+	if len(s) != 2*len(dst) {
+		return fmt.Errorf("%w: %d characters are not %d bytes in hexadecimal", errBadRequest, len(s), len(dst))
+	}
+	if _, err := hex.Decode(dst, []byte(s)); err != nil {
 		return fmt.Errorf("%w: %q is not %d bytes in hexadecimal", errBadRequest, s, len(dst))
 	}
 	return nil

@@ -2,11 +2,8 @@ package control
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -57,18 +54,11 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
 	}
-	r, err := peerClient(s.mesh, id).PullKind(ctx, name)
-	if err != nil {
-		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
-	}
-	defer r.Close()
-	most := s.rt.TakesModules()
-	wasm, err := io.ReadAll(io.LimitReader(r, most+1))
-	if err == nil && int64(len(wasm)) > most {
-		err = fmt.Errorf("%w: a module of more than %d bytes", host.ErrTooLarge, most)
-	}
-	if sum := sha256.Sum256(wasm); err == nil && hex.EncodeToString(sum[:]) != has[0] {
-		err = fmt.Errorf("%w: another module comes than it says", host.ErrModuleNotFound)
+	var digest [32]byte
+	err = hexInto(digest[:], has[0])
+	var wasm []byte
+	if err == nil {
+		wasm, err = s.pullModule(ctx, id, name, digest)
 	}
 	if err == nil {
 		_, err = s.rt.PushKindWith(ctx, name, wasm, own)

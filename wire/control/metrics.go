@@ -35,6 +35,16 @@ func NewMetrics(rt *host.Runtime, mesh *wire.Mesh, s *store.Store, version strin
 			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9)}, []string{"route"}),
 		denied: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wasmhost_api_denied_total", Help: "Requests that were refused for want of a token or of its scope, by the code of the refusal."}, []string{"code"}),
 	}
+	for _, c := range classes { // counters are there before the first of their events
+		if c.status == http.StatusUnauthorized || c.status == http.StatusForbidden {
+			m.denied.WithLabelValues(c.code)
+		}
+	}
+	for route := range operations {
+		for _, status := range []int{http.StatusOK, http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable} {
+			m.requests.WithLabelValues(route, strconv.Itoa(status))
+		}
+	}
 	m.registry.MustRegister(m.requests, m.took, m.denied, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&nodeCollector{rt: rt, mesh: mesh, store: s, version: version, logger: logger})
 	return m

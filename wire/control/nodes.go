@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"wasmhost/host"
-	"wasmhost/host/store"
 	"wasmhost/wire"
 )
 
@@ -73,7 +72,17 @@ func (s *Server) postJoin(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &t); err != nil {
 		return err
 	}
-	id, err := s.mesh.Join(r.Context(), t.Token)
+	grants := wire.RightsAll
+	if queryOf(r).has("rights") {
+		var err error
+		if grants, err = rightsOf(r); err != nil {
+			return err
+		}
+		if grants&^wire.RightsAll != 0 {
+			return fmt.Errorf("%w: the right join is granted to nodes that are to come, not to the one that is joined", errBadRequest)
+		}
+	}
+	id, err := s.mesh.JoinWith(r.Context(), t.Token, grants)
 	if err != nil {
 		return err
 	}
@@ -269,11 +278,15 @@ func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var digest store.Digest
-	if k.Digest == "" {
+	named := k.Digest
+	if text := queryOf(r).text("digest"); text != "" {
+		named = text
+	}
+	if named == "" {
 		return fmt.Errorf("%w: kind %q is native", host.ErrModuleNotFound, k.Name)
 	}
-	if err := hexInto(digest[:], k.Digest); err != nil {
+	digest, err := s.rt.ModuleNamed(k.Name, named)
+	if err != nil {
 		return err
 	}
 	wasm, err := s.rt.Module(r.Context(), digest)

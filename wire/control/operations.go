@@ -46,7 +46,8 @@ var operations = map[string]operation{
 	"DELETE /v1/nodes/{node}/drain": {summary: "End a drain: the node takes daemons again.", scope: ScopeOperate, answer: Node{}},
 	"POST /v1/token": {summary: "Issue a token by which another node joins this one.", answer: Token{},
 		query: []parameter{{name: "ttl", is: "string", what: "How long it is good, such as 1h; absent: an hour."}, {name: "rights", is: "string", what: "Needed: none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join."}}},
-	"POST /v1/join":           {summary: "Join the node that issued a token.", body: Token{}, answer: Node{}},
+	"POST /v1/join": {summary: "Join the node that issued a token.", body: Token{}, answer: Node{},
+		query: []parameter{{name: "rights", is: "string", what: "What that node may do here: none, or some of all,read,operate,migrate,channels,kinds; absent: all."}}},
 	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{name: "rights", is: "string", what: "Needed: none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join."}}},
 	"DELETE /v1/trust/{node}": {summary: "Trust a node no more.", answer: Node{}},
 
@@ -66,8 +67,9 @@ var operations = map[string]operation{
 	"GET /v1/kinds/{kind}": {summary: "One kind, with the report on its module.", scope: ScopeRead, answer: Kind{}},
 	"PUT /v1/kinds/{kind}": {summary: "Make a module a kind. Headers Wasmhost-Signature may hold signatures of it.", bytes: "application/wasm", limit: maxModule, answer: Kind{},
 		query: []parameter{{name: "limit", is: "string", what: "NAME=VALUE, a limit of the kind's daemons; may stand several times.", many: true}, {name: "to", is: "string", what: "A node that is to have it as well, or all; may stand several times.", many: true}}},
-	"DELETE /v1/kinds/{kind}":     {summary: "Forget a kind that has no daemons.", answer: Kind{}},
-	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm"},
+	"DELETE /v1/kinds/{kind}": {summary: "Forget a kind that has no daemons.", answer: Kind{}},
+	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm",
+		query: []parameter{{name: "digest", is: "string", what: "Another module that the node has, such as the kind's before; in hexadecimal."}}},
 
 	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too, and those that left."})},
 	"POST /v1/daemons": {summary: "Spawn a daemon.", body: Spawn{}, answer: Daemon{}},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -14,14 +15,16 @@ import (
 
 // Upgrade asks that a daemon go over to another version of its code.
 type Upgrade struct {
-	To       string `json:"to,omitempty"` // the module's whole digest, or "latest": the kind's own
+	To       string `json:"to,omitempty"` // the module's whole digest, or "latest": the kind's own on the node that is asked
 	Rollback bool   `json:"rollback,omitempty"`
 }
 
 // Quarantined is an event that a daemon failed on.
 type Quarantined struct {
 	Index   uint64    `json:"index"`
+	Kind    string    `json:"kind"` // direct, channel, gap, timer or daemon: what the event is to the daemon
 	Sender  string    `json:"sender"`
+	From    string    `json:"from,omitempty"` // whom the guest sees as the sender, where a key proves one
 	Number  uint64    `json:"number"`
 	Time    time.Time `json:"time"`
 	Channel string    `json:"channel,omitempty"`
@@ -51,6 +54,9 @@ func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	digest, err := s.rt.ModuleNamed(now.Kind, req.To)
+	if errors.Is(err, host.ErrModuleNotFound) && hexInto(digest[:], req.To) == nil {
+		err = s.takeModule(r.Context(), now.Kind, digest)
+	}
 	if err != nil {
 		return err
 	}
@@ -73,8 +79,15 @@ func (s *Server) getQuarantine(w http.ResponseWriter, r *http.Request) error {
 	return writePage(w, r, out, func(q Quarantined) string { return number(q.Index) })
 }
 
+// eventKinds are the names of what events are to their daemon.
+var eventKinds = map[host.EventKind]string{host.EventDirect: "direct", host.EventChannel: "channel", host.EventGap: "gap",
+	host.EventTimer: "timer", host.EventDaemon: "daemon"}
+
 func quarantinedOf(q host.Quarantined) Quarantined {
-	out := Quarantined{Index: q.Index, Sender: q.Sender.String(), Number: q.Number, Time: q.Time, Channel: q.Channel, Payload: q.Payload, Error: q.Fault.Error()}
+	out := Quarantined{Index: q.Index, Kind: eventKinds[q.Kind], Sender: q.Sender.String(), Number: q.Number, Time: q.Time, Channel: q.Channel, Payload: q.Payload, Error: q.Fault.Error()}
+	if !q.From.IsZero() {
+		out.From = q.From.String()
+	}
 	if utf8.Valid(q.Payload) {
 		out.Text = string(q.Payload)
 	}

@@ -117,6 +117,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	must[Channel](t)(c.CreateChannel(ctx, CreateChannel{Name: "news"}))
 	must[[]Subscription](t)(c.Subscribe(ctx, "c1", Subscribe{Publisher: "a", Channel: "news"}))
 	must[Daemon](t)(c.Daemon(ctx, "c1"))
+	drop(t)(c.do(ctx, "GET", "held", nil, nil))
 	drop(t)(c.do(ctx, "GET", "daemons/c1/subscriptions", nil, nil))
 	next, _ = pull(slices.Values([]string{"one", "two"}))
 	if err := c.PublishAll(ctx, "news", AtNode{}, next, func(Published) error { return nil }); err != nil {
@@ -204,7 +205,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	for pattern := range operations {
 		switch pattern {
 		case "GET /v1/cluster", "POST /v1/cluster/members", "DELETE /v1/cluster/members/{node}": // TestClusterAnswers
-		case "POST /v1/snapshots", "POST /v1/revocations", "GET /v1/channels/{channel}/events", "POST /v1/daemons/{ref}/upgrade", "POST /v1/daemons/{ref}/mend", "POST /v1/migrations/{ref}/resolve", "POST /v1/proofs", "GET /v1/proofs/{ref}", "DELETE /v1/proofs/{ref}",
+		case "POST /v1/snapshots", "POST /v1/revocations", "GET /v1/channels/{channel}/events", "POST /v1/daemons/{ref}/upgrade", "POST /v1/daemons/{ref}/mend", "POST /v1/daemons/{ref}/confirm", "POST /v1/daemons/{ref}/yield", "POST /v1/migrations/{ref}/resolve", "POST /v1/proofs", "GET /v1/proofs/{ref}", "DELETE /v1/proofs/{ref}",
 			"POST /v1/daemons/{ref}/quarantine/{index}/retry", "DELETE /v1/daemons/{ref}/quarantine/{index}",
 			"GET /v1/happenings", "GET /v1/daemons/{ref}/tail": // those that follow end after the test has
 		default:

@@ -43,6 +43,7 @@ type call struct {
 
 // input puts data into the guest's buffer and makes the call with it.
 func (i *instance) input(kind callKind, ev *Event, data []byte) error {
+	i.stoppable = kind == callProcess
 	f, name := i.fn.process, abi.ExportProcess
 	switch kind {
 	case callInit:
@@ -97,6 +98,7 @@ func (i *instance) alloc(n uint32) error {
 
 // snapshot asks the guest's hook for its state.
 func (i *instance) snapshot(ev *Event) ([]byte, error) {
+	i.stoppable = false
 	i.begin(abi.ExportSnapshot, ev)
 	if err := i.run(i.fn.snapshot, i.stack[:1]); err != nil {
 		return nil, err

@@ -12,6 +12,12 @@ import (
 // errOverLimit ends a call that went over the limit that call.over names.
 var errOverLimit = errors.New("over a limit")
 
+// ErrStopped ends an event by Options.Stop. The event left no trace.
+var ErrStopped = errors.New("the host has ended the event")
+
+// overStopped is what call.over is then: no limit.
+const overStopped = "stopped"
+
 // broke makes the fault of the call in progress.
 func (i *instance) broke(kind abi.FaultKind, code int32, text string) *abi.Fault {
 	return &abi.Fault{Kind: kind, Call: i.call.name, Code: code, Text: text}
@@ -28,6 +34,8 @@ func (i *instance) fault(err error) error {
 	var exit *sys.ExitError
 	said := i.call.text()
 	switch {
+	case i.call.over == overStopped:
+		return ErrStopped
 	case i.call.over != "":
 		f := i.overLimit(i.call.over, i.call.overText)
 		_, f.Stack = split(err)

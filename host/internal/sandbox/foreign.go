@@ -131,7 +131,9 @@ func (i *instance) within(do func()) (err error) {
 		switch r := recover(); r {
 		case nil:
 		case errOverLimit:
-			err = i.overLimit(i.call.over, i.call.overText)
+			if err = ErrStopped; i.call.over != overStopped {
+				err = i.overLimit(i.call.over, i.call.overText)
+			}
 		default:
 			panic(r)
 		}

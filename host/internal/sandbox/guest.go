@@ -21,6 +21,7 @@ type Options struct {
 	Limits Limits
 	Log    func(level int, text string) // gets the guest's log lines; nil drops them
 	Rules  Rules                        // of its effects; nil: it may have none
+	Stop   func() bool                  // asked while an event is processed: whether to end that with ErrStopped; nil: never
 }
 
 // Event is what a guest can learn of the call it answers. Time and randomness

@@ -33,6 +33,8 @@ type instance struct {
 	kernel  kernel     // of a plug-in's call
 	vars    *variables // of the bound guest; nil where the module has none
 	stack   [2]uint64
+
+	stoppable bool // the call may be ended by Options.Stop
 }
 
 type functions struct {

@@ -66,6 +66,9 @@ func (i *instance) outOfFuel() {
 	case !i.replayed() && now.Sub(m.start) > i.bound.options.Limits.Wall:
 		c.over, c.overText = abi.LimitWall, fmt.Sprintf("it ran for more than %v", i.bound.options.Limits.Wall)
 		panic(errOverLimit)
+	case i.stopped():
+		c.over = overStopped
+		panic(errOverLimit)
 	}
 	if now.Sub(m.yielded) > yieldAfter {
 		runtime.Gosched()
@@ -86,6 +89,12 @@ func (i *instance) outOfLimit() bool {
 	}
 	c.over, c.overText = abi.LimitFuel, fmt.Sprintf("it ran for more than %d units of fuel", m.limit)
 	return true
+}
+
+// stopped reports whether the host ends the event.
+func (i *instance) stopped() bool {
+	stop := i.bound.options.Stop
+	return stop != nil && i.stoppable && !i.replayed() && stop()
 }
 
 // replayed reports whether the call is known to have succeeded once.

@@ -29,6 +29,7 @@ func main() {
 	other := flag.String("other", "", "another build of wasmhost: nodes begin with it, and each start draws one of both")
 	keep := flag.Bool("keep", false, "keep the data directories and logs")
 	killOnly := flag.Bool("kill", false, "only kill: how long failovers take")
+	diskOnly := flag.Bool("disks", false, "only make the disks of nodes older, shorter or empty; four nodes unless it is said")
 	netns := flag.Bool("netns", false, "run the nodes in network namespaces, and cut and spoil their links too; it takes root")
 	verbose := flag.Bool("v", false, "tell each round")
 	flag.Parse()
@@ -39,12 +40,15 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}
-	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), lease: *lease, verbose: *verbose, killOnly: *killOnly, spaces: *netns, other: *other, runs: make(map[string]string)}
+	t := &trial{dir: dir, bin: *bin, rng: rand.New(rand.NewPCG(*seed, 1)), lease: *lease, verbose: *verbose, killOnly: *killOnly, diskOnly: *diskOnly, spaces: *netns, other: *other, runs: make(map[string]string)}
 	start := time.Now()
 	if *nodes < 3 {
 		err = fmt.Errorf("--nodes %d: at least 3, so that one may fail", *nodes)
 	} else {
 		err = t.run(ctx, *nodes, *rounds)
+	}
+	if err != nil && ctx.Err() == nil {
+		t.dump()
 	}
 	err = errors.Join(err, t.endAll())
 	if errors.Is(err, spaces.ErrNotPermitted) {
@@ -57,6 +61,9 @@ func main() {
 	}
 	fmt.Printf("cluster: %d nodes, %d rounds: %d killed, %d stopped for a while, %d migrations and %d refused, %d partitions, %d bad links; in %.0f s\n",
 		*nodes, t.rounds, t.kills, t.stops, t.migrations, t.refused, t.cuts, t.bad, time.Since(start).Seconds())
+	if *diskOnly {
+		fmt.Printf("cluster: %d disks were made older, shorter or empty\n", t.disks)
+	}
 	fmt.Printf("cluster: acknowledged %d, lost %d, doubled %d\n", t.Acknowledged, t.Lost, t.Doubled)
 	if *other != "" {
 		fmt.Printf("cluster: nodes changed their build %d times\n", t.changed)

@@ -25,6 +25,7 @@ type trial struct {
 	lease    time.Duration
 	verbose  bool
 	killOnly bool
+	diskOnly bool // what happens, happens to the disks of the nodes without a vote
 	spaces   bool // nodes are in network namespaces, whose links are cut too
 	net      *spaces.Network
 	nodes    []*fleet.Node
@@ -32,6 +33,7 @@ type trial struct {
 	fleet.Tally
 
 	changed                                              int // starts of the other build than before
+	disks                                                int // that were made older, shorter, or empty
 	rounds, kills, stops, migrations, refused, cuts, bad int
 	runs                                                 map[string]string // which build each node runs
 	waits                                                []time.Duration   // of senders whose daemon's owner was killed
@@ -80,6 +82,9 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 	}
 	for i, n := range t.nodes {
 		n.Args = []string{"--cluster", "--lease", t.lease.String()}
+		if t.diskOnly { // the first node has the one vote, and keeps its disk
+			n.Args = append(n.Args, "--cluster-voters", "1")
+		}
 		if i > 0 {
 			token, err := t.nodes[0].Client.Token(ctx, time.Minute, "all,join")
 			if err != nil && t.other != "" { // a build that has no such right
@@ -96,6 +101,9 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 		n.Join = ""
 	}
 	for i, r := range residents {
+		if t.diskOnly {
+			r.ack = "disk"
+		}
 		wasm, err := os.ReadFile(r.path)
 		if err != nil {
 			return err
@@ -118,8 +126,10 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 			t.senders = append(t.senders, s)
 		}
 	}
-	if err := t.voting(ctx); err != nil {
-		return err
+	if !t.diskOnly {
+		if err := t.voting(ctx); err != nil {
+			return err
+		}
 	}
 	return t.inSync(ctx)
 }
@@ -211,6 +221,16 @@ func (t *trial) owner(ctx context.Context, daemon string) (*fleet.Node, error) {
 // round lets one thing happen to the owner of a daemon while all senders send, and
 // waits until every daemon has its standbys again.
 func (t *trial) round(ctx context.Context) error {
+	if t.diskOnly {
+		what, err := t.disk(ctx)
+		if t.verbose {
+			fmt.Printf("round %d: %s\n", t.rounds+1, what)
+		}
+		if err == nil {
+			err = t.inSync(ctx)
+		}
+		return err
+	}
 	victim, err := t.owner(ctx, residents[t.rng.IntN(len(residents))].name)
 	if err != nil {
 		return err
@@ -305,6 +325,15 @@ func (t *trial) migrate(ctx context.Context) error {
 	}
 	t.migrations++
 	return err
+}
+
+// dump has the nodes write to their logs what each goroutine waits for, and end.
+func (t *trial) dump() {
+	for _, n := range t.nodes {
+		if err := n.Signal(syscall.SIGQUIT); err == nil {
+			n.Wait(10 * time.Second)
+		}
+	}
 }
 
 func (t *trial) endAll() (err error) {

@@ -54,7 +54,7 @@ func (n *Node) Launch() (ready <-chan error, err error) {
 	n.mu.Lock()
 	command := n.command
 	n.mu.Unlock()
-	args := append(slices.Clone(command[1:]), "serve", "--data", filepath.Join(n.dir, n.Name), "--listen", n.addr, "--socket", n.socket, "--name", n.Name)
+	args := append(slices.Clone(command[1:]), "serve", "--data", n.Data(), "--listen", n.addr, "--socket", n.socket, "--name", n.Name)
 	args = append(args, n.Args...)
 	if n.Join != "" {
 		args = append(args, "--join", n.Join)
@@ -89,6 +89,9 @@ func (n *Node) Launch() (ready <-chan error, err error) {
 	n.mu.Unlock()
 	return announced, nil
 }
+
+// Data is the node's data directory.
+func (n *Node) Data() string { return filepath.Join(n.dir, n.Name) }
 
 // Log is the file that the node's processes log to.
 func (n *Node) Log() string { return filepath.Join(n.dir, n.Name+".log") }
@@ -125,6 +128,22 @@ func (n *Node) Kill() error {
 	}
 	<-gone
 	return nil
+}
+
+// Wait waits until the process has ended by itself, for d at most.
+func (n *Node) Wait(d time.Duration) {
+	n.mu.Lock()
+	gone := n.gone
+	n.mu.Unlock()
+	if gone == nil {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-gone:
+	case <-timer.C:
+	}
 }
 
 // Signal sends the process a signal: SIGSTOP, and later SIGCONT.

@@ -1,0 +1,172 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/channel"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// A copy that is held because another node has the daemon may have gone on beside that:
+// then the daemon's key has signed two histories. The node of the held copy asks the
+// other what was signed where its own history ends, and puts the contradiction on
+// record, if there is one.
+
+// accuseHeld holds what the node has signed against the history here.
+func (r *Runtime) accuseHeld(ctx context.Context, d *hosted, node identity.NodeID) error {
+	if r.store == nil || d.kind == "" {
+		return nil
+	}
+	end, seal, err := r.storedSeal(ctx, d.id)
+	if err != nil {
+		return err
+	}
+	head, err := r.lastOutput(d.id)
+	if err != nil || head.Sequence == 0 {
+		return err
+	}
+	theirs, err := r.askTestimony(ctx, node, d.id, head.Epoch, head.Sequence)
+	if err != nil {
+		return err
+	}
+	if err := theirs.verify(d.id); err != nil {
+		return fmt.Errorf("%w: %w", ErrBadProof, err)
+	}
+	ours, err := r.historySource(d.id, theirs.from(), end, seal)
+	if err != nil {
+		return err
+	}
+	if err := r.suspect(d.id, ours, theirs.source); err != nil && !errors.Is(err, ErrEquivocated) {
+		return err
+	}
+	return nil
+}
+
+// lastOutput returns the link of the last output in the store's history; the zero
+// link where there is none.
+func (r *Runtime) lastOutput(id identity.EntityID) (Link, error) {
+	var out Link
+	err := r.store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
+		if e, ok := readEvent(b); ok && len(e.Outputs) > 0 {
+			links := e.links()
+			out = links[len(links)-1].Link
+			return store.ErrStop
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (r *Runtime) askTestimony(ctx context.Context, node identity.NodeID, id identity.EntityID, epoch, sequence uint64) (*Statement, error) {
+	conn, err := r.openChannel(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Abort()
+	if err := errors.Join(conn.Send(&channel.Testify{Version: channel.Version, Entity: id, Epoch: epoch, Sequence: sequence}), conn.Flush()); err != nil {
+		return nil, err
+	}
+	msg, err := conn.Recv()
+	if err != nil {
+		return nil, err
+	}
+	switch msg := msg.(type) {
+	case *channel.Testified:
+		return decodeStatement(msg.Statement)
+	case *channel.Refused:
+		return nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
+	}
+	return nil, fmt.Errorf("%w: a %T in answer", channel.ErrBadMessage, msg)
+}
+
+// decodeStatement reads a statement, strictly; it verifies nothing. Errors wrap
+// ErrBadProof.
+func decodeStatement(b []byte) (*Statement, error) {
+	s := &Statement{}
+	if err := canon.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadProof, err)
+	}
+	if len(s.Links) > maxStatedLinks {
+		return nil, fmt.Errorf("%w: a statement of %d links, at most %d", ErrBadProof, len(s.Links), maxStatedLinks)
+	}
+	return s, nil
+}
+
+// serveTestify answers what a daemon that is here has signed at a place of its chain.
+func (r *Runtime) serveTestify(conn channel.Conn, m *channel.Testify) error {
+	s, err := r.testify(m.Entity, m.Epoch, m.Sequence)
+	if err != nil {
+		return err
+	}
+	b, err := canon.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if len(b) > channel.MaxTestimony {
+		return fmt.Errorf("%w: a statement of %d bytes", ErrTooLarge, len(b))
+	}
+	return errors.Join(conn.Send(&channel.Testified{Statement: b}), conn.Flush())
+}
+
+// maxTestified is how many history records are read to find what was signed.
+const maxTestified = 1 << 14
+
+// testify makes the statement of the last output of the epoch up to the sequence, by
+// the checkpoint that signs it. ErrNoForkPoint where there is none within bounds.
+func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*Statement, error) {
+	if r.store == nil {
+		return nil, ErrNoHistory
+	}
+	if _, err := r.find(id); err != nil {
+		return nil, err
+	}
+	at, found := uint64(0), false
+	err := r.store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
+		e, ok := readEvent(b)
+		if !ok || len(e.Outputs) == 0 {
+			return nil
+		}
+		if e.Epoch < epoch {
+			return store.ErrStop
+		}
+		if links := e.links(); e.Epoch == epoch && links[0].Link.Sequence <= sequence {
+			at, found = index, true
+			return store.ErrStop
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("%w: daemon %s has no output of epoch %d up to %d", ErrNoForkPoint, id.Origin(), epoch, sequence)
+	}
+	again := func(t *testimony) error {
+		read := 0
+		return r.store.ReadHistory(id, at, ^uint64(0), func(_ uint64, b []byte) error {
+			if read++; read > maxTestified {
+				return store.ErrStop
+			}
+			return t.record(b)
+		})
+	}
+	var t testimony
+	if err := again(&t); err != nil {
+		return nil, err
+	}
+	var best *stated
+	for _, s := range t.statements() {
+		if s.epoch == epoch && s.sequence <= sequence && s.cost <= channel.MaxTestimony/2 && (best == nil || s.sequence > best.sequence || s.sequence == best.sequence && s.cost < best.cost) {
+			best = &s
+		}
+	}
+	if best == nil {
+		return nil, fmt.Errorf("%w: nothing near output %d of daemon %s is signed", ErrNoForkPoint, sequence, id.Origin())
+	}
+	out, err := t.statement(*best, again)
+	return &out, err
+}

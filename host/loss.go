@@ -1,0 +1,86 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// Loss says what of a daemon's acknowledged outputs is gone, as far as is known.
+type Loss struct {
+	From  uint64 // sequence of the first output that may be gone
+	To    uint64 // of the last that is known to be gone; 0: it is not known how far they went
+	Epoch uint64 // under which they were acknowledged
+	Why   string
+	Time  time.Time
+}
+
+// String says it in a sentence.
+func (l *Loss) String() string {
+	if l.To > 0 {
+		return fmt.Sprintf("outputs %d to %d, acknowledged in epoch %d, are lost: %s", l.From, l.To, l.Epoch, l.Why)
+	}
+	return fmt.Sprintf("outputs from %d on, if any were acknowledged in epoch %d, are lost: %s", l.From, l.Epoch, l.Why)
+}
+
+// lossRecord is how the store keeps a Loss.
+type lossRecord struct {
+	_        struct{} `cbor:",toarray"`
+	From, To uint64
+	Epoch    uint64
+	Why      string
+	Time     int64
+}
+
+var lossPrefix = []byte("loss/")
+
+func lossKey(id identity.EntityID) []byte { return append(bytes.Clone(lossPrefix), id[:]...) }
+
+// recordLoss keeps that what came after the output of the sequence is lost. A later loss
+// takes the place of an earlier one, which the log has.
+func (r *Runtime) recordLoss(id identity.EntityID, after, epoch uint64, why string) error {
+	l := &lossRecord{From: after + 1, Epoch: epoch, Why: clipWhy(why), Time: r.clock().UnixNano()}
+	value, err := canon.Marshal(l)
+	if err != nil {
+		return err
+	}
+	b := &store.Batch{}
+	b.Put(store.Meta, lossKey(id), value)
+	if err := r.store.Commit(b); err != nil {
+		return fmt.Errorf("recording what daemon %s lost: %w", id.Origin(), err)
+	}
+	r.setLoss(id, l)
+	r.logger.Error("what was acknowledged of a daemon is lost", "daemon", id.Origin(), "name", r.nameOf(id), "from", l.From, "to", "not known", "epoch", epoch, "why", why)
+	return nil
+}
+
+func (r *Runtime) setLoss(id identity.EntityID, l *lossRecord) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.losses[id] = &Loss{From: l.From, To: l.To, Epoch: l.Epoch, Why: l.Why, Time: time.Unix(0, l.Time)}
+}
+
+// LossOf returns what of the daemon is known to be lost; nil: nothing is.
+func (r *Runtime) LossOf(id identity.EntityID) *Loss {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.losses[id]
+}
+
+// recoverLosses brings back what the store says is lost.
+func (r *Runtime) recoverLosses() error {
+	return r.store.ScanPrefix(store.Meta, lossPrefix, func(k, v []byte) error {
+		l := &lossRecord{}
+		var id identity.EntityID
+		if err := errors.Join(id.UnmarshalBinary(k[len(lossPrefix):]), canon.Unmarshal(v, l)); err != nil {
+			return fmt.Errorf("%w: a loss: %w", store.ErrCorrupt, err)
+		}
+		r.setLoss(id, l)
+		return nil
+	})
+}
