@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -165,4 +166,55 @@ func TestRestoredNodeBesideItsTwin(t *testing.T) {
 			t.Errorf("confirming the node: got %v, want ErrTwin", err)
 		}
 	})
+}
+
+// A restored copy of a daemon that moved on after the backup is held for the proof of the
+// node that has it, whenever that comes, and gives way to it.
+func TestRestoredDaemonThatMovedNamesItsNode(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprint(late), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPair(t)
+				a, b := p.nodes[0], p.nodes[1]
+				d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "c1"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				old := a.disk.CrashClone(vfs.CrashCloneCfg{})
+				m, err := a.rt.StartMigration(t.Context(), d.Entity, b.rt.Self())
+				if err == nil {
+					_, err = m.Wait(t.Context())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				a.kill()
+				a.disk = restored(t, old)
+				p.net.SetDown(b.rt.Self(), late)
+				a.start()
+				if late {
+					time.Sleep(time.Minute)
+					if held := a.rt.HeldDaemons(); len(held) != 1 || held[0].Reason != host.HoldUnconfirmed {
+						t.Errorf("while the other node is away: %+v", held)
+					}
+					p.net.SetDown(b.rt.Self(), false)
+					a.rt.PeerCame(b.rt.Self())
+					time.Sleep(time.Second)
+				}
+				if held := a.rt.HeldDaemons(); len(held) != 1 || held[0].Reason != host.HoldSurpassed || held[0].Node != b.rt.Self() {
+					t.Errorf("it is held as %+v", held)
+				}
+				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrFurther) {
+					t.Errorf("confirming: got %v, want ErrFurther", err)
+				}
+				if _, err := a.rt.YieldHeld(t.Context(), d.Entity); err != nil {
+					t.Fatal(err)
+				}
+				var moved *host.MovedError
+				if _, err := a.rt.Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.rt.Self() {
+					t.Errorf("after it gave way: %v", err)
+				}
+			})
+		})
+	}
 }
