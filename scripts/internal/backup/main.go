@@ -18,6 +18,7 @@ func main() {
 	mib := flag.Int("mib", 32, "how much the node keeps beside its daemons")
 	seconds := flag.Int("seconds", 4, "for how long pauses are measured, without backups and with")
 	endpoint := flag.String("s3", "", "address of an S3 store with the bucket backups; empty: none")
+	pauses := flag.Bool("pauses", false, "measure pauses, and restore nothing")
 	keep := flag.Bool("keep", false, "keep the data directories and logs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -28,7 +29,7 @@ func main() {
 		os.Exit(1)
 	}
 	began := time.Now()
-	t := &trial{dir: dir, bin: *bin, mib: *mib, length: time.Duration(*seconds) * time.Second, endpoint: *endpoint, place: filepath.Join(dir, "backups") + "/"}
+	t := &trial{dir: dir, bin: *bin, mib: *mib, length: time.Duration(*seconds) * time.Second, endpoint: *endpoint, pauses: *pauses, place: filepath.Join(dir, "backups") + "/"}
 	err = t.run(ctx)
 	t.killAll()
 	if err != nil {

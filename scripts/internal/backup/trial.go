@@ -26,6 +26,7 @@ type trial struct {
 	length   time.Duration
 	endpoint string
 	place    string // of the backups
+	pauses   bool   // restore nothing
 
 	old, peer *fleet.Node
 	nodes     []*fleet.Node // all that were started
@@ -55,6 +56,9 @@ func (t *trial) run(ctx context.Context) error {
 	} {
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
+		}
+		if t.pauses && len(t.before) > 0 {
+			return nil
 		}
 	}
 	return nil
