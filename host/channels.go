@@ -171,7 +171,7 @@ func (h *hub) open(name string, rec storedChannel) *published {
 
 // find returns the channel, which a family may bring forth.
 func (h *hub) find(name string) (*published, error) {
-	if err := identity.ValidChannel(name); err != nil {
+	if err := errors.Join(identity.ValidChannel(name), h.rt.channelsOpen()); err != nil {
 		return nil, err
 	}
 	h.mu.Lock()

@@ -389,6 +389,9 @@ func (c *clustered) confirm(d *hosted) {
 // enrol makes a daemon known that the directory does not know: it was made before
 // the node was a member.
 func (c *clustered) enrol(d *hosted, session uint64) {
+	if c.rt.unconfirmed(d.id) {
+		return // that the directory knows nothing of it does not make it this node's
+	}
 	ctx, cancel := context.WithTimeout(c.rt.ctx, c.member.Self().TTL)
 	defer cancel()
 	i := d.info()

@@ -63,6 +63,7 @@ func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
 		p.verified(e, session)
 		return
 	}
+	restored := c.rt.unconfirmed(d.id)
 	busy := p.comparing || p.over != nil
 	p.comparing = p.comparing || !busy
 	p.mu.Unlock()
@@ -77,7 +78,12 @@ func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
 		case <-c.rt.ctx.Done():
 			return
 		}
-		err := c.settleFirst(c.rt.ctx, d, e, session)
+		var err error
+		if restored {
+			err = c.settleUnconfirmed(c.rt.ctx, d, e)
+		} else {
+			err = c.settleFirst(c.rt.ctx, d, e, session)
+		}
 		p.mu.Lock()
 		p.comparing = false
 		p.mu.Unlock()
@@ -433,6 +439,9 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 	case to != nil && to.verdict == undecided:
 		waits = &HeldDaemon{Entity: e.Entity, Reason: HoldForked, Node: to.node, Epoch: to.has.epoch, Index: to.has.next,
 			Why: fmt.Sprintf("standby %s, which is in sync, has another history than the copy here", to.node)}
+	case to == nil && !c.rt.Incarnation().Confirmed:
+		err = ErrUnconfirmed
+		waits = &HeldDaemon{Entity: e.Entity, Reason: HoldUnconfirmed, Why: "the copy on this node comes from a backup, and no other node in sync is there to go on"}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,9 +20,9 @@ var ErrDirectoryHere = errors.New("the cluster's directory answers: nothing is t
 // Promote makes this node's copy of a daemon the daemon, under a higher epoch, while the
 // cluster has no directory: the chosen copy must stand where at says. The daemon answers
 // for nothing until a new directory names this node its owner. A second call with the
-// same epoch does nothing. Errors: ErrDirectoryHere, ErrOtherStanding, *NotFoundError,
+// same epoch does nothing. Errors: ErrDirectoryHere, ErrOtherEnd, *NotFoundError,
 // and those of reading the daemon.
-func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at Standing, epoch uint64) error {
+func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at ChainEnd, epoch uint64) error {
 	if err := errors.Join(r.ready(), r.WithoutDirectory(ctx)); err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (r *Runtime) WithoutDirectory(ctx context.Context) error {
 }
 
 // promote raises the epoch of a daemon that is here.
-func (d *hosted) promote(ctx context.Context, at Standing, epoch uint64) error {
+func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
 	if !d.moving.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: %s", ErrAlreadyMigrating, d.id.Origin())
 	}
@@ -92,8 +92,8 @@ func (d *hosted) promote(ctx context.Context, at Standing, epoch uint64) error {
 	if d.epoch == epoch { // it was promoted before
 		return nil
 	}
-	if stands := (Standing{d.epoch, d.chain.Head().Sequence, d.chain.HeadHash()}); stands != at {
-		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherStanding, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
+	if stands := (ChainEnd{d.epoch, d.chain.Head().Sequence, d.chain.HeadHash()}); stands != at {
+		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherEnd, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
 	}
 	fact, b, err := d.fact(MendRecovery, epoch)
 	if err == nil {
@@ -110,7 +110,7 @@ func (d *hosted) promote(ctx context.Context, at Standing, epoch uint64) error {
 }
 
 // promoteCopy makes a standby's copy the daemon.
-func (c *clustered) promoteCopy(ctx context.Context, s *standbyCopy, at Standing, epoch uint64) error {
+func (c *clustered) promoteCopy(ctx context.Context, s *standbyCopy, at ChainEnd, epoch uint64) error {
 	s.mu.Lock()
 	fenced := s.fenced
 	s.mu.Unlock()
@@ -123,9 +123,9 @@ func (c *clustered) promoteCopy(ctx context.Context, s *standbyCopy, at Standing
 	if err != nil {
 		return err
 	}
-	stands := Standing{seal.Epoch, seal.Sequence, seal.Head}
+	stands := ChainEnd{seal.Epoch, seal.Sequence, seal.Head}
 	if stands != at {
-		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherStanding, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
+		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherEnd, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
 	}
 	return c.activate(ctx, directory.Entry{Daemon: directory.Daemon{Entity: s.id, Owner: c.rt.self, Epoch: epoch}}, s)
 }

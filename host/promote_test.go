@@ -13,13 +13,13 @@ import (
 )
 
 // standing is what the node's copy of a daemon proves.
-func (m *member) standing(id identity.EntityID) host.Standing {
+func (m *member) standing(id identity.EntityID) host.ChainEnd {
 	m.t.Helper()
 	var b bytes.Buffer
 	if err := m.rt.ExportCopy(m.t.Context(), id, &b); err != nil {
 		m.t.Fatal(err)
 	}
-	at, err := host.StandingOf(id, &b)
+	at, err := host.ChainEndOf(id, &b)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestAStandbysCopyIsPromoted(t *testing.T) {
 				}
 				other := at
 				other.Sequence--
-				if err := b.rt.Promote(t.Context(), d.Entity, other, 2); !errors.Is(err, host.ErrOtherStanding) {
+				if err := b.rt.Promote(t.Context(), d.Entity, other, 2); !errors.Is(err, host.ErrOtherEnd) {
 					t.Errorf("as it does not stand: %v", err)
 				}
 				if err := b.rt.Promote(t.Context(), d.Entity, at, 7); err != nil {
@@ -125,7 +125,7 @@ func TestAnOwnerIsPromoted(t *testing.T) {
 
 // TestTheLongestCopyIsChosen ranks copies.
 func TestTheLongestCopyIsChosen(t *testing.T) {
-	at := func(epoch, sequence uint64) host.Standing { return host.Standing{Epoch: epoch, Sequence: sequence} }
+	at := func(epoch, sequence uint64) host.ChainEnd { return host.ChainEnd{Epoch: epoch, Sequence: sequence} }
 	whole := host.Copy{InSync: true, Whole: true, Index: 5}
 	behind := host.Copy{Index: 9}
 	owner := host.Copy{Owned: true, InSync: true, Whole: true, Index: 5}
@@ -136,12 +136,12 @@ func TestTheLongestCopyIsChosen(t *testing.T) {
 	}{
 		"none":                       {nil, -1},
 		"none is proven":             {[]host.Candidate{{Err: broken}}, -1},
-		"more outputs":               {[]host.Candidate{{Standing: at(1, 10)}, {Standing: at(1, 20)}, {Standing: at(1, 15)}}, 1},
-		"a higher epoch":             {[]host.Candidate{{Standing: at(2, 10)}, {Standing: at(1, 20)}}, 0},
-		"what is not proven":         {[]host.Candidate{{Standing: at(9, 90), Err: broken}, {Standing: at(1, 1)}}, 1},
-		"equally far, one complete":  {[]host.Candidate{{Copy: behind, Standing: at(1, 10)}, {Copy: whole, Standing: at(1, 10)}}, 1},
-		"equally far, the owner":     {[]host.Candidate{{Copy: whole, Standing: at(1, 10)}, {Copy: owner, Standing: at(1, 10)}}, 1},
-		"equally far, the same node": {[]host.Candidate{{Node: 2, Copy: whole, Standing: at(1, 10)}, {Node: 1, Copy: whole, Standing: at(1, 10)}}, 1},
+		"more outputs":               {[]host.Candidate{{ChainEnd: at(1, 10)}, {ChainEnd: at(1, 20)}, {ChainEnd: at(1, 15)}}, 1},
+		"a higher epoch":             {[]host.Candidate{{ChainEnd: at(2, 10)}, {ChainEnd: at(1, 20)}}, 0},
+		"what is not proven":         {[]host.Candidate{{ChainEnd: at(9, 90), Err: broken}, {ChainEnd: at(1, 1)}}, 1},
+		"equally far, one complete":  {[]host.Candidate{{Copy: behind, ChainEnd: at(1, 10)}, {Copy: whole, ChainEnd: at(1, 10)}}, 1},
+		"equally far, the owner":     {[]host.Candidate{{Copy: whole, ChainEnd: at(1, 10)}, {Copy: owner, ChainEnd: at(1, 10)}}, 1},
+		"equally far, the same node": {[]host.Candidate{{Node: 2, Copy: whole, ChainEnd: at(1, 10)}, {Node: 1, Copy: whole, ChainEnd: at(1, 10)}}, 1},
 	} {
 		if got := host.Longest(c.candidates); got != c.want {
 			t.Errorf("%s: copy %d is chosen, want %d", name, got, c.want)
@@ -162,16 +162,16 @@ func TestACopyIsNotBelieved(t *testing.T) {
 			t.Fatal(err)
 		}
 		chain := b.Bytes()
-		if _, err := host.StandingOf(someone(t), bytes.NewReader(chain)); !errors.Is(err, host.ErrOriginMismatch) {
+		if _, err := host.ChainEndOf(someone(t), bytes.NewReader(chain)); !errors.Is(err, host.ErrOriginMismatch) {
 			t.Errorf("of another daemon: %v", err)
 		}
 		for i := range chain {
-			if _, err := host.StandingOf(d.Entity, bytes.NewReader(chain[:i])); err == nil {
+			if _, err := host.ChainEndOf(d.Entity, bytes.NewReader(chain[:i])); err == nil {
 				t.Fatalf("%d bytes of it prove something", i)
 			}
 			changed := bytes.Clone(chain)
 			changed[i] ^= 1
-			if at, err := host.StandingOf(d.Entity, bytes.NewReader(changed)); err == nil {
+			if at, err := host.ChainEndOf(d.Entity, bytes.NewReader(changed)); err == nil {
 				t.Fatalf("with byte %d changed it proves %+v", i, at)
 			}
 		}

@@ -23,6 +23,9 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.recoverDraining(); err != nil {
 		return err
 	}
+	if err := r.recoverIncarnation(); err != nil {
+		return err
+	}
 	if err := r.recoverAccused(); err != nil {
 		return err
 	}

@@ -97,20 +97,22 @@ type Runtime struct {
 	tracer trace.Tracer // nil: none
 	refuse bool
 
-	moduleKeys []identity.EntityID
-	signatures map[[32]byte][]identity.EntityID        // of modules, where there is no store; by mu
-	kept       map[identity.EntityID]*identity.KeyPair // of daemons that went public-only, where there is no store; by mu
-	cpEvery    uint64
-	life       atomic.Int32
-	handling   atomic.Bool // it is, or was, the mesh's handler
-	hurry      atomic.Bool // events that modules still process are to end
-	notReady   atomic.Bool // SimulateNotReady
-	draining   atomic.Bool
-	refused    atomic.Int32 // how many of accused are not pardoned
-	held       atomic.Int32 // how many holds there are
-	ctx        context.Context
-	cancel     context.CancelFunc // ends migrations and background work
-	work       sync.WaitGroup
+	moduleKeys  []identity.EntityID
+	signatures  map[[32]byte][]identity.EntityID        // of modules, where there is no store; by mu
+	kept        map[identity.EntityID]*identity.KeyPair // of daemons that went public-only, where there is no store; by mu
+	cpEvery     uint64
+	life        atomic.Int32
+	handling    atomic.Bool // it is, or was, the mesh's handler
+	hurry       atomic.Bool // events that modules still process are to end
+	notReady    atomic.Bool // SimulateNotReady
+	draining    atomic.Bool
+	twin        func(context.Context) *Twin // looks for another incarnation of this node; nil: there is none to look for
+	incarnation atomic.Pointer[Incarnation] // nil: the node was never restored
+	refused     atomic.Int32                // how many of accused are not pardoned
+	held        atomic.Int32                // how many holds there are
+	ctx         context.Context
+	cancel      context.CancelFunc // ends migrations and background work
+	work        sync.WaitGroup
 
 	cluster *clustered // nil: it is in none
 
@@ -273,6 +275,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 		}
 		return fmt.Errorf("recovering: %w", err)
 	}
+	if r.twin != nil && !r.Incarnation().Confirmed {
+		r.twin(ctx) // before the mesh speaks for this node
+	}
 	r.askPeers(ctx, startPatience)
 	if r.mesh != nil {
 		if r.mesh.Handled() {
@@ -295,6 +300,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	r.startIdling()
 	r.startChannels()
 	r.readRest()
+	r.startTwin()
 	return nil
 }
 

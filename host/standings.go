@@ -192,8 +192,8 @@ func (r *Runtime) serveStandings(conn channel.Conn, from identity.NodeID, m *cha
 // where it stands.
 func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 	d, err := r.find(s.Entity)
-	if err != nil || r.isHeld(s.Entity) {
-		return nil // it is not here any more, or is held already
+	if err != nil || r.isHeld(s.Entity) && !r.unconfirmed(s.Entity) {
+		return nil // it is not here any more, or is held for a proof already
 	}
 	ours, ok := d.standing()
 	if !ok {
@@ -290,7 +290,7 @@ func (r *Runtime) nobodyFurther(ctx context.Context, id identity.EntityID) error
 	ctx, cancel := context.WithTimeout(ctx, exchangePatience)
 	defer cancel()
 	nodes := []identity.NodeID{h.Node}
-	if known, ok := r.mesh.(interface{ PeerIDs() []identity.NodeID }); ok && h.Node == 0 {
+	if known, ok := r.mesh.(interface{ PeerIDs() []identity.NodeID }); ok && (h.Node == 0 || h.Node == r.self) {
 		nodes = known.PeerIDs()
 	}
 	var mu sync.Mutex

@@ -165,41 +165,41 @@ func (r *Runtime) writeChain(id identity.EntityID, end uint64, seal *Checkpoint,
 	return out.w.Flush()
 }
 
-// Standing is how far a copy goes, as its chain proves.
-type Standing struct {
+// ChainEnd is how far a copy goes, as its chain proves.
+type ChainEnd struct {
 	Epoch    uint64
 	Sequence uint64 // of its last output
 	Head     Hash   // of that
 }
 
-// StandingOf verifies a chain file and returns how far it goes. The chain must be the
+// ChainEndOf verifies a chain file and returns how far it goes. The chain must be the
 // daemon's. Errors are those of VerifyChain, and ErrOriginMismatch.
-func StandingOf(id identity.EntityID, r io.Reader) (Standing, error) {
+func ChainEndOf(id identity.EntityID, r io.Reader) (ChainEnd, error) {
 	report, err := VerifyChain(r)
 	if err == nil && report.Entity != id {
 		err = ErrOriginMismatch
 	}
 	if err != nil {
-		return Standing{}, err
+		return ChainEnd{}, err
 	}
-	return Standing{Epoch: report.Epoch, Sequence: report.Last, Head: report.Head}, nil
+	return ChainEnd{Epoch: report.Epoch, Sequence: report.Last, Head: report.Head}, nil
 }
 
 // Compare orders standings: the one of the higher epoch goes further, then the one with
 // more outputs.
-func (s Standing) Compare(o Standing) int {
+func (s ChainEnd) Compare(o ChainEnd) int {
 	return cmp.Or(cmp.Compare(s.Epoch, o.Epoch), cmp.Compare(s.Sequence, o.Sequence))
 }
 
-// ErrOtherStanding says that a copy is not as it was when it was chosen.
-var ErrOtherStanding = errors.New("the copy goes further, or less far, than when it was chosen")
+// ErrOtherEnd says that a copy is not as it was when it was chosen.
+var ErrOtherEnd = errors.New("the copy goes further, or less far, than when it was chosen")
 
 // Candidate is a node's copy of a daemon, and how far it goes as its chain proves.
 type Candidate struct {
 	Node identity.NodeID
 	Copy
-	Standing
-	Err error // why the chain proves nothing; nil: Standing is proven
+	ChainEnd
+	Err error // why the chain proves nothing; nil: ChainEnd is proven
 }
 
 // Complete reports whether the copy has all that the daemon acknowledged, as far as its
@@ -220,7 +220,7 @@ func Longest(candidates []Candidate) int {
 }
 
 func longer(a, b *Candidate) bool {
-	order := cmp.Or(a.Standing.Compare(b.Standing), truth(a.Complete())-truth(b.Complete()),
+	order := cmp.Or(a.ChainEnd.Compare(b.ChainEnd), truth(a.Complete())-truth(b.Complete()),
 		cmp.Compare(a.Index, b.Index), truth(a.Owned)-truth(b.Owned), cmp.Compare(b.Node, a.Node))
 	return order > 0
 }

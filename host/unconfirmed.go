@@ -113,7 +113,8 @@ const maxWhy = 1 << 10
 
 // MarkUnconfirmed holds a daemon, durably, as a copy of which nobody has confirmed that
 // it is the last. It may be called before Start, and for a daemon that is not here yet.
-// The first hold of a daemon stays until an operator ends it.
+// The first hold of a daemon stays until an operator ends it, but one as unconfirmed gives
+// way to one by a proof.
 func (r *Runtime) MarkUnconfirmed(id identity.EntityID, why string) error {
 	return r.hold(id, &holdRecord{Reason: HoldUnconfirmed, Why: why})
 }
@@ -157,11 +158,12 @@ func (r *Runtime) hold(id identity.EntityID, h *holdRecord) error {
 	return h.commit(r.store, id)
 }
 
-// setHold puts the hold into the table, and reports whether there was none.
+// setHold puts the hold into the table, and reports whether it did: where there was
+// none, or one for lack of a proof and this has one.
 func (r *Runtime) setHold(id identity.EntityID, h *holdRecord) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.holds[id] != nil {
+	if was := r.holds[id]; was != nil && (was.Reason != HoldUnconfirmed || h.Reason == HoldUnconfirmed || len(h.Proof) == 0) {
 		return false
 	}
 	r.holds[id] = h
@@ -274,6 +276,9 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (Mended
 		return c.confirmWaiting(ctx, id)
 	}
 	if h := r.holdOf(id); h != nil {
+		if err := r.noTwin(ctx); err != nil {
+			return Mended{}, err
+		}
 		if err := r.nobodyFurther(ctx, id); err != nil {
 			return Mended{}, err
 		}
@@ -310,6 +315,10 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (Mended
 // callers are sent to. Its history is kept as evidence first. Errors: *NotFoundError,
 // *MovedError, ErrNotHeld, ErrNoneFurther.
 func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, error) {
+	twin, err := r.seeTwin(ctx)
+	if err != nil {
+		return Mended{}, err
+	}
 	d, h, end, err := r.heldHere(ctx, id)
 	if err != nil {
 		return Mended{}, err
@@ -317,6 +326,9 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, 
 	defer end()
 	if h.Node == 0 {
 		return Mended{}, fmt.Errorf("%w: %s", ErrNoneFurther, id.Origin())
+	}
+	if h.Node == r.self {
+		return r.leaveToTwin(d, h, twin)
 	}
 	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
 	if d.replica != nil {

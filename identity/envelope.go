@@ -110,11 +110,8 @@ func Seal(daemon *KeyPair, target SealKey, link []byte) (*Envelope, error) {
 // ErrSealOpen or ErrReadOnly; who signed is checked before anything is
 // decrypted.
 func (e *Envelope) Open(node *KeyPair, link []byte, expect EntityID) (*KeyPair, error) {
-	if e.signer != expect {
-		return nil, ErrInvalidSigner
-	}
-	if err := VerifyDomain(e.signer, envelopeSignDomain, e.attested(link), e.signature[:]); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidAttestation, err)
+	if err := e.Verify(link, expect); err != nil {
+		return nil, err
 	}
 	priv, err := node.sealPrivate()
 	if err != nil {
@@ -152,6 +149,19 @@ func (e *Envelope) Open(node *KeyPair, link []byte, expect EntityID) (*KeyPair, 
 		return nil, fmt.Errorf("%w: the sealed key is another's", ErrInvalidAttestation)
 	}
 	return daemon, nil
+}
+
+// Verify checks that the daemon expect has signed the envelope at link. It needs no
+// private key, and says nothing of what is sealed. Errors are ErrInvalidSigner or
+// ErrInvalidAttestation.
+func (e *Envelope) Verify(link []byte, expect EntityID) error {
+	if e.signer != expect {
+		return ErrInvalidSigner
+	}
+	if err := VerifyDomain(e.signer, envelopeSignDomain, e.attested(link), e.signature[:]); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidAttestation, err)
+	}
+	return nil
 }
 
 func (e *Envelope) nonce() []byte {

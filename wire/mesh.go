@@ -90,6 +90,9 @@ type Mesh struct {
 	denied   map[identity.NodeID]uint64
 	dialing  map[identity.NodeID]chan struct{} // a place for who dials a peer
 
+	isolated  atomic.Bool                            // see Isolate
+	standings atomic.Pointer[func() []host.Standing] // that a twin is told
+
 	grants atomic.Uint64 // how often rights changed
 
 	directory *directory.Guard // nil: this node serves none

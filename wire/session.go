@@ -29,6 +29,7 @@ const (
 	purposeStandby   = 8
 	purposeRaw       = 9 // what purposeDirectory was in earlier versions; refused
 	purposeDirectory = 10
+	purposeTwin      = 11 // the first stream of a connection between nodes of one key
 )
 
 // protocolVersion is the version of what nodes say to one another.
@@ -94,6 +95,10 @@ func (m *Mesh) accept() {
 				_ = conn.CloseWithError(code, err.Error()) // it is of no further use
 				return
 			}
+			if s == nil {
+				_ = conn.CloseWithError(codeDone, "") // a twin has its answer
+				return
+			}
 			m.serve(s)
 		})
 	}
@@ -120,6 +125,12 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 		return nil, fmt.Errorf("reading hello: %w", err)
 	}
 	purpose := first[0]
+	if purpose == purposeTwin {
+		return nil, m.answerTwin(ctx, conn, stream, key)
+	}
+	if m.isolated.Load() {
+		return nil, fmt.Errorf("%w: %s", ErrIsolated, key.Node())
+	}
 	if purpose != purposeHello && purpose != purposeJoin {
 		return nil, fmt.Errorf("%w: %s opened a stream of purpose %d before hello", ErrUntrusted, key, purpose)
 	}
@@ -215,6 +226,9 @@ func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from n
 
 // greet is the dialling side of the handshake. Who is joined gets grants here.
 func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte, grants Rights) (*session, error) {
+	if m.isolated.Load() {
+		return nil, fmt.Errorf("%w: %s: %w", host.ErrUnreachable, key.Node(), ErrIsolated)
+	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	began := time.Now()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
 	"io"
 
@@ -45,7 +46,11 @@ func (a *app) identity() *cobra.Command {
 
 func (a *app) printIdentity(k *identity.KeyPair) error {
 	id := k.ID()
-	return a.print(map[string]string{"entity_id": id.String(), "origin": id.Origin().String()}, func(w io.Writer) {
-		fmt.Fprintf(w, "entity id\t%s\norigin\t%s\n", id, id.Origin())
+	seal, err := k.SealKey()
+	if err != nil {
+		return err
+	}
+	return a.print(map[string]string{"entity_id": id.String(), "origin": id.Origin().String(), "seal_key": hex.EncodeToString(seal[:])}, func(w io.Writer) {
+		fmt.Fprintf(w, "entity id\t%s\norigin\t%s\nseal key\t%x\n", id, id.Origin(), seal)
 	}, id.String)
 }

@@ -225,6 +225,16 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, mesh.Close()) }()
+	life, err := host.IncarnationOf(s)
+	if err != nil {
+		return err
+	}
+	twin := twinFinder(life, mesh, logger)
+	if twin != nil && o.cluster.on() { // before its cluster hears of this node
+		if t := twin(ctx); t != nil {
+			return fmt.Errorf("%w, at %s: a restored node comes to its cluster when that has ended", host.ErrTwin, t.Addr)
+		}
+	}
 	traces, err := newTracing(o.otlp, o.otlpSample, mesh.Self(), logger)
 	if err != nil {
 		return err
@@ -279,6 +289,8 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	rt.LookForTwin(twin)
+	mesh.ServeStandings(rt.Standings)
 	listener, err := control.ListenSocket(a.socket)
 	if err != nil {
 		return errors.Join(err, rt.Shutdown(ctx))
@@ -289,6 +301,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		if err := api.KeepGroups(group.NewStored(s, key)); err != nil {
 			return errors.Join(err, listener.Close(), rt.Shutdown(ctx))
 		}
+	}
+	if !o.ephemeral {
+		api.ServeBackups(s, key, life.Number)
 	}
 	api.SetTags(tags)
 	api.SetTracer(traces.tracer())

@@ -92,7 +92,7 @@ func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 		}
 	}
 	f, err := g.file(func() (vfs.File, error) { return g.FS.Create(name, c) })
-	if base := g.FS.PathBase(name); err == nil && strings.HasPrefix(base, "MANIFEST-") {
+	if base := g.FS.PathBase(name); err == nil && g.FS.PathDir(name) == g.dir && strings.HasPrefix(base, "MANIFEST-") { // a checkpoint's has the same name
 		g.synced.Store(base, int64(0))
 		return &manifestFile{File: f, g: g, name: base}, nil
 	}

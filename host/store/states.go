@@ -31,6 +31,7 @@ type states struct {
 	mu   sync.Mutex
 	next uint64 // name of the next file that is being written
 	of   map[ID][]Digest
+	keep string // a checkpoint's folder, to which what is removed is linked first; empty: none
 }
 
 // StateFile is a state on its way into a file. Each is handed to a batch, by
@@ -276,8 +277,14 @@ func (st *states) committed(s *Store, all *staged) {
 			delete(st.of, id)
 		}
 	}
+	keep := st.keep
 	st.mu.Unlock()
 	for _, path := range all.dead {
+		if keep != "" {
+			if err := linkOnce(s.fs, path, s.fs.PathJoin(keep, s.fs.PathBase(path))); err != nil {
+				s.logger.Warn("keeping a state for a checkpoint, which will lack it", "file", path, "error", err)
+			}
+		}
 		if err := s.guard.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			s.logger.Warn("removing a state that was replaced", "file", path, "error", err)
 		}

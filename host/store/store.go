@@ -56,6 +56,8 @@ type Store struct {
 	space   space
 	meters  meters
 
+	checkpointing sync.Mutex // held while a checkpoint is in use
+
 	mu         sync.Mutex
 	poison     error // why nothing is written; nil: all is well
 	final      bool  // only a restart helps
@@ -100,6 +102,11 @@ func Open(o Options) (*Store, error) {
 	lock, err := pebble.LockDirectory(s.dir, fs)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, o.Dir, err)
+	}
+	if !o.Ephemeral {
+		if err := removeCheckpoint(fs, o.Dir); err != nil {
+			return nil, errors.Join(err, lock.Close())
+		}
 	}
 	if err := s.openEngine(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the data directory %s: %w", o.Dir, s.why(err)), lock.Close())

@@ -143,7 +143,7 @@ func (s *Server) postPromotion(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, err := identity.ParseEntityID(p.Entity)
-	at := host.Standing{Epoch: p.Epoch, Sequence: p.Sequence}
+	at := host.ChainEnd{Epoch: p.Epoch, Sequence: p.Sequence}
 	if err == nil {
 		err = at.Head.UnmarshalText([]byte(p.Head))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/backup"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/host/directory"
@@ -88,6 +89,8 @@ var classes = []struct {
 	err error
 	class
 }{
+	{host.ErrUnconfirmed, class{"unconfirmed", 503, ExitUnreachable, "The node was restored from a backup", "see what it holds: wasmhost backup pending; decide: wasmhost backup confirm or give-way"}},
+	{host.ErrTwin, class{"twin-runs", 409, ExitConflict, "Another incarnation of this node runs", "end that node first; or give up what this one has: wasmhost backup give-way"}},
 	{host.ErrNotFound, class{"daemon-not-found", 404, ExitNotFound, "No such daemon", "list the daemons with: wasmhost ps --all"}},
 	{host.ErrBadRef, class{"bad-reference", 400, ExitUsage, "Not a reference", "write a whole name, origin or entity id; name:NAME for a name that looks like an id"}},
 	{host.ErrUnproven, class{"residence-unproven", 502, ExitUnreachable, "The node does not prove that it has the daemon", "nothing was sent there; a node of an older version cannot prove it, unless both are in one cluster; see wasmhost where"}},
@@ -107,7 +110,7 @@ var classes = []struct {
 	{directory.ErrOlder, class{"directory-older", 409, ExitConflict, "An older copy of the directory", rejoinHint}},
 	{directory.ErrDamaged, class{"directory-damaged", 500, ExitVerification, "The directory on this node is damaged", rejoinHint}},
 	{host.ErrDirectoryHere, class{"directory-present", 409, ExitConflict, "The directory is there", "nothing is lost: see wasmhost cluster status"}},
-	{host.ErrOtherStanding, class{"other-standing", 409, ExitConflict, "The copy has changed", "run wasmhost cluster recover again"}},
+	{host.ErrOtherEnd, class{"copy-changed", 409, ExitConflict, "The copy has changed", "run wasmhost cluster recover again"}},
 	{errLost, class{"daemons-lost", 409, ExitIncomplete, "Daemons are lost", "a node that is only away enters its daemons when it is back"}},
 	{errRecovering, class{"recovery-running", 409, ExitConflict, "A recovery runs already", "wait until it ends"}},
 	{errNotEmbedded, class{"external-directory", 409, ExitConflict, "The directory is not the nodes' own", "restore the etcd from its own backup, then start the nodes as they were"}},
@@ -255,6 +258,18 @@ var classes = []struct {
 	{ErrOutcomeUnknown, class{"outcome-unknown", 504, ExitTimeout, "The outcome is not known", "an event that has an id can be sent again under it; else look what became of the request before it is put again"}},
 	{ErrSlowBody, class{"body-timeout", 408, ExitTimeout, "The body did not come in time", "send it faster: 4 KiB a second at least; a stream of events may rest for an hour"}},
 	{errBadRequest, class{"bad-request", 400, ExitUsage, "Bad request", ""}},
+	{errNoBackup, class{"nothing-to-back-up", 409, ExitConflict, "The node keeps nothing on disk", "serve without --ephemeral"}},
+	{store.ErrCheckpointing, class{"backup-running", 409, ExitConflict, "A backup of the node is being made", "wait until it has ended"}},
+	{backup.ErrNotFound, class{"backup-not-found", 404, ExitNotFound, "No such backup", "list them with: wasmhost backup ls PLACE"}},
+	{backup.ErrNotABackup, class{"not-a-backup", 422, ExitUsage, "Not a place of backups", "give a directory, file or s3://BUCKET/PREFIX that wasmhost backup create wrote, or a new one"}},
+	{backup.ErrDamaged, class{"backup-damaged", 422, ExitVerification, "The backup is damaged", "take an earlier one: wasmhost backup ls PLACE; make a new one while the node is there"}},
+	{backup.ErrManifest, class{"bad-manifest", 422, ExitVerification, "Not a manifest of a backup", "the file was changed: take another backup"}},
+	{backup.ErrVersion, class{"backup-version", 409, ExitFailure, "Unknown version of backups", "use the wasmhost that wrote it"}},
+	{backup.ErrCut, class{"backup-cut", 502, ExitUnreachable, "The node's answer ended early", "see the node's log, and make the backup again; no half backup is left"}},
+	{backup.ErrWrongKey, class{"wrong-recipient", 403, ExitDenied, "The backup is sealed for another key", "give --identity FILE with the key of the recipient that wasmhost backup ls names, or --passphrase-file"}},
+	{backup.ErrDenied, class{"store-denied", 403, ExitDenied, "The store of backups refuses", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do in the bucket"}},
+	{backup.ErrUnreachable, class{"store-unreachable", 502, ExitUnreachable, "The store of backups cannot be reached", "check --s3-endpoint"}},
+	{backup.ErrExists, class{"place-taken", 409, ExitConflict, "There is something already", "choose another name, or a directory for several backups"}},
 	{errStateless, class{"stateless", 409, ExitFailure, "The daemon keeps no state", "there is nothing to save: spawn it anew where you need it"}},
 	{errTooManyHops, class{"routing-loop", 502, ExitUnreachable, "The nodes pass the request round", "try again in a moment"}},
 	{context.DeadlineExceeded, class{"timeout", 504, ExitTimeout, "Timed out", "try again, or allow more time"}},

@@ -260,26 +260,26 @@ func (v *survey) prove(ctx context.Context) {
 	each(v.entities(), func(id identity.EntityID) {
 		for i := range v.copies[id] {
 			c := &v.copies[id][i]
-			c.Standing, c.Err = v.standing(ctx, c.Node, id)
+			c.ChainEnd, c.Err = v.standing(ctx, c.Node, id)
 		}
 	})
 }
 
-func (v *survey) standing(ctx context.Context, node identity.NodeID, id identity.EntityID) (host.Standing, error) {
+func (v *survey) standing(ctx context.Context, node identity.NodeID, id identity.EntityID) (host.ChainEnd, error) {
 	ctx, cancel := context.WithTimeout(ctx, chainTime)
 	defer cancel()
 	if node != v.s.mesh.Self() {
 		chain, err := peerClient(v.s.mesh, node).CopyChain(ctx, id)
 		if err != nil {
-			return host.Standing{}, err
+			return host.ChainEnd{}, err
 		}
 		defer chain.Close()
-		return host.StandingOf(id, chain)
+		return host.ChainEndOf(id, chain)
 	}
 	chain, w := io.Pipe()
 	go func() { w.CloseWithError(v.s.rt.ExportCopy(ctx, id, w)) }()
 	defer chain.Close()
-	return host.StandingOf(id, chain)
+	return host.ChainEndOf(id, chain)
 }
 
 // entities returns every daemon that a node has or remembers, by name.
@@ -320,7 +320,7 @@ func (v *survey) epoch(id identity.EntityID) uint64 {
 	var top uint64
 	for _, c := range v.copies[id] {
 		if c.Err == nil {
-			top = max(top, c.Standing.Epoch)
+			top = max(top, c.ChainEnd.Epoch)
 		}
 	}
 	proven := top
@@ -417,7 +417,7 @@ func (v *survey) goOn(ctx context.Context, id identity.EntityID, dry bool) (*Rec
 			err := v.promote(ctx, c, id, epoch)
 			if err != nil && c.Owned { // it is here, and needs no promotion
 				v.s.logger.Warn("a daemon keeps its epoch", "daemon", id.Origin(), "node", c.Node, "error", err)
-				r.Epoch, r.NotRaised = c.Standing.Epoch, err.Error()
+				r.Epoch, r.NotRaised = c.ChainEnd.Epoch, err.Error()
 				d.Epoch = r.Epoch
 				err = nil
 			}
@@ -436,15 +436,15 @@ func (v *survey) promote(ctx context.Context, c *host.Candidate, id identity.Ent
 	ctx, cancel := context.WithTimeout(ctx, chainTime)
 	defer cancel()
 	if c.Node == v.s.mesh.Self() {
-		return v.s.rt.Promote(ctx, id, c.Standing, epoch)
+		return v.s.rt.Promote(ctx, id, c.ChainEnd, epoch)
 	}
-	return peerClient(v.s.mesh, c.Node).Promote(ctx, Promotion{Entity: id.String(), Epoch: c.Standing.Epoch, Sequence: c.Sequence, Head: c.Head.String(), To: epoch})
+	return peerClient(v.s.mesh, c.Node).Promote(ctx, Promotion{Entity: id.String(), Epoch: c.ChainEnd.Epoch, Sequence: c.Sequence, Head: c.Head.String(), To: epoch})
 }
 
 func (v *survey) surveyed(id identity.EntityID) []SurveyedCopy {
 	out := []SurveyedCopy{}
 	for _, c := range v.copies[id] {
-		s := SurveyedCopy{Node: c.Node.String(), Copy: copyOf(c.Copy, c.Index), ProvenEpoch: c.Standing.Epoch, ProvenSequence: c.Sequence}
+		s := SurveyedCopy{Node: c.Node.String(), Copy: copyOf(c.Copy, c.Index), ProvenEpoch: c.ChainEnd.Epoch, ProvenSequence: c.Sequence}
 		if c.Err != nil {
 			s.Error = c.Err.Error()
 		}

@@ -103,7 +103,7 @@ func TestAClusterIsRecovered(t *testing.T) {
 	if err := chain.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := client.Promote(ctx, Promotion{Entity: kept.EntityID, Epoch: 9, Sequence: 90, Head: strings.Repeat("00", 32), To: 10}); !isProblem(err, "other-standing") {
+	if err := client.Promote(ctx, Promotion{Entity: kept.EntityID, Epoch: 9, Sequence: 90, Head: strings.Repeat("00", 32), To: 10}); !isProblem(err, "copy-changed") {
 		t.Errorf("promoting what is not there: %v", err)
 	}
 	for _, pattern := range []string{"POST /v1/cluster/recovery", "GET /v1/cluster/copies", "GET /v1/cluster/copies/{entity}/chain", "GET /v1/cluster/known"} {

@@ -44,6 +44,7 @@ type Server struct {
 	metrics    *Metrics     // nil: none
 	audit      *slog.Logger // nil: none
 	tokens     apiTokens
+	backups    *backups // nil: the node gives none
 	answers    answers
 	recovering sync.Mutex                  // held by the recovery of the cluster that runs
 	tracer     trace.Tracer                // nil: none
@@ -94,6 +95,9 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/place":                s.needs(wire.RightRead, s.postPlaceKind),
 		"POST /v1/rebalance":            s.needs(wire.RightOperate, s.postRebalance),
 		"POST /v1/snapshots":            s.owner(s.postSnapshot),
+		"POST /v1/backup":               s.owner(s.postBackup),
+		"GET /v1/incarnation":           s.needs(wire.RightRead, s.getIncarnation),
+		"POST /v1/incarnation/confirm":  s.owner(s.postIncarnation),
 		"GET /v1/migrations":            s.owner(s.getMigrations),
 		"GET /v1/proofs":                s.owner(s.getProofs),
 		"GET /v1/held":                  s.needs(wire.RightRead, s.getHeld),

@@ -72,4 +72,12 @@ var more = []hunt{
 		"if !r.Signed() || !older {", "if !older {", nil}, goTest{"./host", "TestAnUnsignedRemovalDropsNoCopy"}},
 	{mutant{"a copy is promoted as it was chosen, wherever it stands", "host/promote.go",
 		"if stands != at {", "if false {", nil}, goTest{"./host", "TestAStandbysCopyIsPromoted"}},
+	{mutant{"a manifest of a backup may name any file", "host/backup/manifest.go",
+		"if !validPath(f.Path) {", "if false {", nil}, goTest{"./host/backup", "TestManifestsAreNotBelieved"}},
+	{mutant{"a state that is replaced during a checkpoint is missing in it", "host/store/states.go",
+		"if keep != \"\" {", "if false {", nil}, goTest{"./host/store", "TestCheckpointUnderLoad"}},
+	{mutant{"silence confirms a restored daemon", "host/confirmcluster.go",
+		"return vouched > 0, nil", "return true, nil", nil}, goTest{"./host", "TestRestoredOwnerAsksItsStandbys"}},
+	{mutant{"a restored node is confirmed beside its twin", "host/twin.go",
+		"if t != nil {\n\t\treturn fmt.Errorf(\"%w, at", "if false {\n\t\treturn fmt.Errorf(\"%w, at", nil}, goTest{"./host", "TestRestoredNodeBesideItsTwin"}},
 }

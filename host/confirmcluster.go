@@ -1,0 +1,81 @@
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"wasmhost/host/directory"
+	"wasmhost/host/standby"
+	"wasmhost/identity"
+)
+
+// In a cluster, a daemon that is held as unconfirmed is confirmed by its standbys, where
+// the directory says that it is this node's. What was acknowledged is with every standby
+// in sync, so that a copy which has as much as they have is the last:
+//
+//	the standbys in sync                         | what follows
+//	none                                         | it stays held: silence confirms nothing
+//	one does not answer, or cannot compare       | it stays held
+//	one has nothing, or nothing of this epoch    | it stays held: it merely knows nothing later
+//	one has an extension                         | handed over, as by compareFirst
+//	one has another history                      | it stays held
+//	all have as much of this epoch, or less      | confirmed, under a higher epoch
+
+// settleUnconfirmed is the table for one daemon. Where it returns an error, the daemon
+// is looked at again.
+func (c *clustered) settleUnconfirmed(ctx context.Context, d *hosted, e directory.Entry) error {
+	ours, err := c.rt.extentOf(d.id)
+	if err != nil {
+		return fmt.Errorf("reading a held daemon's history: %w", err)
+	}
+	to, _, err := c.compareWithStandbys(ctx, d.id, ours, e)
+	switch {
+	case err != nil:
+		return err
+	case to != nil && to.verdict == theirsGoesOn:
+		return c.handOver(ctx, d, e, to)
+	case to != nil:
+		c.rt.logger.Warn("a restored daemon stays held: a standby in sync has another history", "daemon", d.id.Origin(), "standby", to.node)
+		return nil
+	}
+	vouch, err := c.vouched(ctx, d.id, ours, e)
+	if !vouch || err != nil {
+		return err
+	}
+	c.rt.logger.Warn("a restored daemon is confirmed: the directory names this node its owner, and no standby in sync has more", "daemon", d.id.Origin(), "name", d.name, "records", ours.next)
+	_, err = c.rt.ConfirmHeld(ctx, d.id)
+	return err
+}
+
+// vouched reports whether every standby in sync, of which there is one at least, has
+// records of the daemon under the epoch that the directory names.
+func (c *clustered) vouched(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, comparePatience)
+	defer cancel()
+	vouched := 0
+	for _, n := range e.Standbys {
+		if n == c.rt.self {
+			continue
+		}
+		nonce := make([]byte, standby.NonceSize)
+		if _, err := rand.Read(nonce); err != nil {
+			return false, err
+		}
+		s, err := c.askStandby(ctx, n, &standby.Compare{Version: standby.Proving, Entity: id, Epoch: e.Epoch, Next: ours.next, Sum: ours.sum[:], Nonce: nonce})
+		if err != nil {
+			return false, &silentError{n, err}
+		}
+		if s == nil || s.Next == 0 || s.Epoch != e.Epoch || s.Next > ours.next {
+			return false, nil
+		}
+		vouched++
+	}
+	return vouched > 0, nil
+}
+
+// unconfirmed reports whether the daemon is held as one that comes from a backup.
+func (r *Runtime) unconfirmed(id identity.EntityID) bool {
+	h := r.holdOf(id)
+	return h != nil && h.Reason == HoldUnconfirmed
+}

@@ -1,0 +1,123 @@
+package host_test
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"wasmhost/host"
+	"wasmhost/host/directory"
+	"wasmhost/host/store"
+)
+
+// restored makes a disk one of a node that was restored from a backup.
+func restored(t *testing.T, disk *vfs.MemFS) *vfs.MemFS {
+	t.Helper()
+	s, err := store.Open(store.Options{Dir: "data", FS: disk, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := host.Incarnation{Number: 1, Backup: "b", Taken: time.Now(), Restored: time.Now()}
+	if n, err := host.MarkRestored(s, in); err != nil || n != 1 {
+		t.Fatalf("%d daemons are marked, %v", n, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return disk
+}
+
+// TestRestoredOwnerAsksItsStandbys restores an owner from a backup while all nodes are
+// down. An in-sync standby with no more confirms it, one with more goes on, and one that
+// is silent, or none at all, confirms nothing.
+func TestRestoredOwnerAsksItsStandbys(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		standbys int
+		after    uint64 // events after the backup
+		silent   bool   // the standby does not come back
+		serves   string // owner, standby or nobody
+	}{
+		{"no more than the backup", 1, 0, false, "owner"},
+		{"more than the backup", 1, 10, false, "standby"},
+		{"silence", 1, 0, true, "nobody"},
+		{"no standby", 0, 0, false, "nobody"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newDiskCluster(t, 3)
+				a := c.nodes[0]
+				d, sender := a.spawn(test.standbys, directory.AckDisk), someone(t)
+				e := c.inSync(d.Entity, test.standbys)
+				for n := uint64(1); n <= 10; n++ {
+					c.countTo(d.Entity, sender, n)
+				}
+				old := a.backup(false)
+				for n := uint64(11); n <= 10+test.after; n++ {
+					c.countTo(d.Entity, sender, n)
+				}
+				c.killAll(map[*member]*vfs.MemFS{a: old})
+				restored(t, a.disk)
+				for _, m := range c.nodes {
+					if !test.silent || m.id() != e.Standbys[0] {
+						m.back()
+					}
+				}
+				if test.serves == "nobody" {
+					time.Sleep(2 * time.Minute)
+					if i, err := a.rt.Inspect(d.Entity); err != nil || i.State != host.HeldState {
+						t.Fatalf("after two minutes: %s (%s), %v", i.State, i.Reason, err)
+					}
+					if _, err := a.rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: 30, Payload: []byte("x")}); !errors.Is(err, host.ErrHeld) {
+						t.Errorf("an event: got %v, want ErrHeld", err)
+					}
+					if err := a.rt.ConfirmNode(t.Context()); !errors.Is(err, host.ErrHeld) {
+						t.Errorf("confirming the node first: got %v, want ErrHeld", err)
+					}
+					return
+				}
+				m, i := c.serving(d.Entity)
+				if (m == a) != (test.serves == "owner") || i.EventsProcessed != 10+test.after || i.Epoch != 2 {
+					t.Fatalf("node %s (the owner was %s) serves %d events, epoch %d", m.id(), a.id(), i.EventsProcessed, i.Epoch)
+				}
+				c.countTo(d.Entity, sender, 11+test.after)
+				c.inSync(d.Entity, 1)
+			})
+		})
+	}
+}
+
+// TestRestoredDaemonIsNotEnrolled restores a node whose daemon the directory does not
+// know: that makes it nobody's.
+func TestRestoredDaemonIsNotEnrolled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newDiskCluster(t, 2)
+		a := c.nodes[0]
+		d := a.spawn(0, directory.AckDisk)
+		c.inSync(d.Entity, 0)
+		c.killAll(map[*member]*vfs.MemFS{})
+		c.mem = directory.NewMemory()
+		restored(t, a.disk)
+		for _, m := range c.nodes {
+			m.back()
+		}
+		time.Sleep(time.Minute)
+		dir, err := c.nodes[1].rt.Cluster()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := dir.Look(d.Entity); ok {
+			t.Errorf("the directory has %+v", e)
+		}
+		if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); err != nil {
+			t.Fatal(err)
+		}
+		if m, _ := c.serving(d.Entity); m != a {
+			t.Errorf("after it was confirmed node %s serves it", m.id())
+		}
+	})
+}

@@ -1,0 +1,272 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"wasmhost/host/channel"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// A node that was restored from a backup is the same node, by its key, in another
+// incarnation. Each daemon of it is held as unconfirmed: the node, or another to which
+// the daemon moved, may have gone further since the backup. So are the channels of the
+// node, until an operator has confirmed the node as a whole.
+//
+//	restored     -> unconfirmed: daemons held, channels closed; silence changes nothing
+//	unconfirmed  -> confirmed:   by ConfirmNode, once no daemon is held as unconfirmed
+
+// ErrUnconfirmed says that a node which was restored from a backup is not confirmed
+// yet. Where it stands for a channel, it is also channel.ErrNotReady.
+var ErrUnconfirmed = errors.New("the node was restored from a backup, and nobody has confirmed it")
+
+// Incarnation says which life of a node a data directory is of.
+type Incarnation struct {
+	Number    uint64    // how often the node was restored; 0: never
+	Backup    string    // id of the backup; empty: never restored
+	Taken     time.Time // when the backup was made
+	Restored  time.Time
+	Addr      string // where the node listened when the backup was made; empty: not known
+	Confirmed bool   // an operator has confirmed the node, or it was never restored
+}
+
+// incarnationKey is the record in store.Meta.
+var incarnationKey = []byte("incarnation")
+
+// storedIncarnation is how the store keeps an Incarnation.
+type storedIncarnation struct {
+	_         struct{} `cbor:",toarray"`
+	Number    uint64
+	Backup    string
+	Taken     int64
+	Restored  int64
+	Addr      string
+	Confirmed bool
+}
+
+// IncarnationOf returns the incarnation of the node that a store is of.
+func IncarnationOf(s *store.Store) (Incarnation, error) {
+	b, err := s.Get(store.Meta, incarnationKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return Incarnation{Confirmed: true}, nil
+	}
+	var in storedIncarnation
+	if err == nil {
+		err = canon.Unmarshal(b, &in)
+	}
+	if err != nil {
+		return Incarnation{}, fmt.Errorf("%w: the node's incarnation: %w", store.ErrCorrupt, err)
+	}
+	return Incarnation{Number: in.Number, Backup: in.Backup, Taken: time.Unix(0, in.Taken), Restored: time.Unix(0, in.Restored), Addr: in.Addr, Confirmed: in.Confirmed}, nil
+}
+
+func (in Incarnation) put(b *store.Batch) error {
+	rec, err := canon.Marshal(&storedIncarnation{Number: in.Number, Backup: in.Backup, Taken: in.Taken.UnixNano(), Restored: in.Restored.UnixNano(), Addr: in.Addr, Confirmed: in.Confirmed})
+	if err != nil {
+		return err
+	}
+	b.Put(store.Meta, incarnationKey, rec)
+	return nil
+}
+
+// MarkRestored makes a store, which no runtime has, one of a restored node: it holds
+// every daemon as unconfirmed, and returns how many there are. in.Confirmed is ignored.
+// All of it is durable at once.
+func MarkRestored(s *store.Store, in Incarnation) (daemons int, err error) {
+	in.Confirmed = false
+	why := fmt.Sprintf("it comes from backup %s of %s; a node may have gone further with it since, and none has been proven not to", in.Backup, in.Taken.UTC().Format(time.RFC3339))
+	rec, err := canon.Marshal(&holdRecord{Reason: HoldUnconfirmed, Why: clipWhy(why), Time: in.Restored.UnixNano(), Proof: []byte{}})
+	if err != nil {
+		return 0, err
+	}
+	b := &store.Batch{}
+	for _, t := range []store.Table{store.Daemons, store.Incoming} {
+		err := s.Scan(t, func(k, _ []byte) error {
+			var id identity.EntityID
+			if err := id.UnmarshalBinary(k); err != nil {
+				return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
+			}
+			b.Put(store.Holds, id[:], rec)
+			daemons++
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	if err := in.put(b); err != nil {
+		return 0, err
+	}
+	if err := s.Commit(b); err != nil {
+		return 0, fmt.Errorf("marking what was restored: %w", err)
+	}
+	return daemons, nil
+}
+
+// recoverIncarnation finds out which life of the node this is.
+func (r *Runtime) recoverIncarnation() error {
+	in, err := IncarnationOf(r.store)
+	if err != nil {
+		return err
+	}
+	r.incarnation.Store(&in)
+	if !in.Confirmed {
+		r.logger.Error("this node was restored from a backup: its daemons and channels are held until they are confirmed", "backup", in.Backup, "of", in.Taken, "incarnation", in.Number,
+			"decide with", "wasmhost backup pending")
+	}
+	return nil
+}
+
+// Incarnation returns which life of the node this is.
+func (r *Runtime) Incarnation() Incarnation {
+	if in := r.incarnation.Load(); in != nil {
+		return *in
+	}
+	return Incarnation{Confirmed: true}
+}
+
+// channelsOpen returns nil, or why the node's own channels are closed: another node of
+// the same key may have published more there.
+func (r *Runtime) channelsOpen() error {
+	if in := r.incarnation.Load(); in != nil && !in.Confirmed {
+		return fmt.Errorf("%w: %w", channel.ErrNotReady, ErrUnconfirmed)
+	}
+	return nil
+}
+
+// ConfirmNode ends the holding of the node's channels: this incarnation goes on. While
+// a daemon is held as unconfirmed it is ErrHeld, and ErrTwin
+// while another incarnation is reached. A node that is confirmed stays so.
+func (r *Runtime) ConfirmNode(ctx context.Context) error {
+	if err := errors.Join(r.ready(), r.room()); err != nil {
+		return err
+	}
+	in := r.Incarnation()
+	if in.Confirmed {
+		return nil
+	}
+	if err := r.noTwin(ctx); err != nil {
+		return err
+	}
+	for _, h := range r.HeldDaemons() {
+		if h.Reason == HoldUnconfirmed {
+			return &HeldError{h.Entity, h.Reason, "it must be confirmed or given up before the node is"}
+		}
+	}
+	in.Confirmed = true
+	b := &store.Batch{}
+	if err := in.put(b); err != nil {
+		return err
+	}
+	if err := r.store.Commit(b); err != nil {
+		return fmt.Errorf("confirming the node: %w", err)
+	}
+	r.incarnation.Store(&in)
+	r.logger.Warn("an operator confirmed the restored node: what another incarnation of it did after the backup is lost", "backup", in.Backup, "incarnation", in.Number)
+	return nil
+}
+
+// Standing is how far a node is with a daemon.
+type Standing struct {
+	Entity   identity.EntityID
+	Epoch    uint64
+	Sequence uint64 // of the last output
+	Applied  uint64 // events
+}
+
+// Further reports whether s is beyond o, as far as numbers tell.
+func (s Standing) Further(o Standing) bool {
+	if s.Epoch != o.Epoch {
+		return s.Epoch > o.Epoch
+	}
+	return s.Applied > o.Applied || s.Applied == o.Applied && s.Sequence > o.Sequence
+}
+
+// Standings returns how far this node is with the daemons that it serves. Those that
+// it holds are not among them.
+func (r *Runtime) Standings() []Standing {
+	var out []Standing
+	for _, i := range r.Daemons() {
+		if r.holdOf(i.Entity) == nil {
+			out = append(out, Standing{i.Entity, i.Epoch, i.Sequence, i.EventsProcessed})
+		}
+	}
+	return out
+}
+
+// twinServes notes how far the twin is with the daemons that are held as unconfirmed.
+// They stay held, and say so.
+func (r *Runtime) twinServes(t *Twin) error {
+	b := &store.Batch{}
+	for _, s := range t.Standings {
+		h := r.holdOf(s.Entity)
+		here, err := r.Inspect(s.Entity)
+		if h == nil || h.Reason != HoldUnconfirmed || err != nil {
+			continue
+		}
+		mine := Standing{s.Entity, here.Epoch, here.Sequence, here.EventsProcessed}
+		how := "serves it"
+		if s.Further(mine) {
+			how = "has gone further"
+		}
+		next := *h
+		next.Node, next.Epoch, next.Index = r.self, s.Epoch, s.Applied
+		next.Why = clipWhy(fmt.Sprintf("this node itself, from before it was restored, runs at %s and %s: it has applied %d events under epoch %d, this copy %d under epoch %d",
+			t.Addr, how, s.Applied, s.Epoch, mine.Applied, mine.Epoch))
+		if next.Why == h.Why {
+			continue
+		}
+		value, err := canon.Marshal(&next)
+		if err != nil {
+			return err
+		}
+		b.Put(store.Holds, s.Entity[:], value)
+		r.mu.Lock()
+		if r.holds[s.Entity] == h {
+			r.holds[s.Entity] = &next
+		}
+		r.mu.Unlock()
+		if h.Node != r.self {
+			r.logger.Error("a restored daemon is served by another incarnation of this node", "daemon", s.Entity.Origin(), "name", here.Name, "why", next.Why, "decide with", "wasmhost backup give-way DAEMON")
+		}
+	}
+	if err := r.store.Commit(b); err != nil {
+		return fmt.Errorf("storing why daemons are held: %w", err)
+	}
+	return nil
+}
+
+// leaveToTwin drops the held daemon for the other incarnation of this node, which goes
+// further with it: no tombstone, for the node that has it is this one by its key. It
+// needs d.mu.
+func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (Mended, error) {
+	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s Standing) bool { return s.Entity == d.id }) {
+		return Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", ErrNoneFurther)
+	}
+	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
+	if mine := (Standing{d.id, d.epoch, d.chain.Head().Sequence, d.applied}); mine.Further(Standing{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
+		return Mended{}, fmt.Errorf("%w: the copy here has applied %d events under epoch %d, the other %d under epoch %d", ErrNoneFurther, mine.Applied, mine.Epoch, h.Index, h.Epoch)
+	}
+	if err := r.keepEvidence(d.id, d.epoch, "given up for another incarnation of this node"); err != nil {
+		return Mended{}, err
+	}
+	b := &store.Batch{}
+	forget(b, d.id)
+	if err := r.store.Commit(b); err != nil {
+		return Mended{}, fmt.Errorf("giving up daemon %s: %w", d.id.Origin(), err)
+	}
+	r.dropHold(d.id)
+	r.release(d)
+	if d.replica != nil {
+		d.replica.end(ErrStopped)
+	}
+	d.end(stateGone, &NotFoundError{d.id})
+	r.subs.leaveAll(d.id)
+	r.logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.id.Origin(), "name", d.name, "epoch", h.Epoch)
+	return fact, nil
+}
