@@ -425,7 +425,7 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 	case err != nil || to != nil:
 	case data.older:
 		err = errOlderData
-	case e.Owner != c.rt.self && !data.clean && !whole:
+	case e.Owner != c.rt.self && !data.clean && !whole && c.member.Knows(e.Owner):
 		err = errOwnerAway
 	}
 	var waits *HeldDaemon
