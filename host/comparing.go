@@ -34,8 +34,8 @@ import (
 //	any                                   | speaks no version of this  | counts as having less: it cannot prove more
 //
 // A copy that this node is to serve, and that no owner has fed in this process, is
-// compared with the other standbys in sync in the same way; on a data directory that was
-// set back it waits for the owner, or for an operator. A new session of a
+// compared with the other standbys in sync in the same way. Where none of them bears it
+// out, or its data directory was set back, it waits for the owner, or for an operator. A new session of a
 // process whose daemon has served already needs no comparison: while the directory
 // names the same owner and epoch, nobody else served.
 
@@ -217,6 +217,9 @@ func (r *rival) before(o *rival) bool {
 // errOlderData says that a copy is of a data directory that was set back: it is in sync
 // no longer, whatever the directory says.
 var errOlderData = errors.New("the copy here is of a data directory that is older than the node's last run: the daemon waits for its owner or another standby")
+
+// errOwnerAway says that nobody bears out a copy: its owner may have more.
+var errOwnerAway = errors.New("no owner has fed the copy here since this node's start, and no other standby bears it out: the daemon waits for its owner, which may have more")
 
 // silentError is an errStandbySilent.
 type silentError struct {
@@ -428,9 +431,13 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 	if err != nil {
 		return nil, err
 	}
-	to, _, err := c.compareWithStandbys(ctx, e.Entity, ours, e)
-	if err == nil && to == nil && data.older {
+	to, whole, err := c.compareWithStandbys(ctx, e.Entity, ours, e)
+	switch {
+	case err != nil || to != nil:
+	case data.older:
 		err = errOlderData
+	case e.Owner != c.rt.self && !data.clean && !whole && c.member.Knows(e.Owner):
+		err = errOwnerAway
 	}
 	var waits *HeldDaemon
 	switch {

@@ -1,6 +1,10 @@
 package directory
 
-import "context"
+import (
+	"context"
+
+	"wasmhost/identity"
+)
 
 // Life returns what the node said of its process last, nil: nothing, and the revision
 // of that.
@@ -22,4 +26,12 @@ func (m *Member) SetLife(ctx context.Context, life []byte, revision int64) (int6
 	ask, done := m.ask(ctx)
 	defer done()
 	return m.engine.Commit(ask, []Condition{{sessionKey(m.id), session}, {lifeKey(m.id), revision}}, []Write{{lifeKey(m.id), life}})
+}
+
+// Knows reports whether the node is a member: it was not removed.
+func (m *Member) Knows(id identity.NodeID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.members[id]
+	return ok
 }
