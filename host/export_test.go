@@ -196,3 +196,8 @@ func (r *Runtime) Serves(id identity.EntityID) bool {
 	d, err := r.find(id)
 	return err == nil && (d.replica == nil || d.replica.holding() == nil) && !r.isHeld(id)
 }
+
+// SignReach signs that the history here of the daemon goes so far.
+func (r *Runtime) SignReach(id identity.EntityID, epoch, next uint64, sum [32]byte) ([]byte, error) {
+	return r.proveReach(id, extent{epoch: epoch, next: next, sum: sum})
+}

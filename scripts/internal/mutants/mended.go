@@ -54,4 +54,12 @@ var more = []hunt{
 		"if !r.Signed() || !older {", "if !older {", nil}, goTest{"./host", "TestAnUnsignedRemovalDropsNoCopy"}},
 	{mutant{"a copy is promoted as it was chosen, wherever it stands", "host/promote.go",
 		"if stands != at {", "if false {", nil}, goTest{"./host", "TestAStandbysCopyIsPromoted"}},
+	{mutant{"an owner on older data wins over its standby", "host/compare.go",
+		"case r == oursPrefix:\n\t\treturn theirsGoesOn", "case r == oursPrefix:\n\t\treturn oursGoesOn", nil}, goTest{"./host", "TestOwnerOnOlderDataHandsOver|TestOwnerWithACutLogHandsOver"}},
+	{mutant{"a standby throws its copy away for less", "host/copies.go",
+		"if !sound {", "if true {", nil}, goTest{"./host", "TestStandbyKeepsItsCopyUnlessMoreIsProven"}},
+	{mutant{"a node that proves a higher epoch holds nobody", "host/standings.go",
+		"case proof.epoch > epoch && (led || proof.rank() > epoch):", "case proof.epoch > epoch && led && false:", nil}, goTest{"./host", "TestOlderOfTwoNodesHoldsItsCopy"}},
+	{mutant{"an owner serves while its standby cannot be asked", "host/comparing.go",
+		"silent = &silentError{n, err}", "_ = &silentError{n, err}", nil}, goTest{"./host", "TestOwnerWaitsForASilentStandby"}},
 }
