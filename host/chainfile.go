@@ -69,17 +69,7 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 	if err != nil {
 		return err
 	}
-	out := &chainWriter{w: bufio.NewWriterSize(w, 64<<10), id: id}
-	if _, err := out.w.WriteString(chainMagic); err != nil {
-		return err
-	}
-	if err := r.store.ReadHistory(id, 0, end, func(_ uint64, b []byte) error { return out.record(b) }); err != nil {
-		return fmt.Errorf("exporting the chain of daemon %s: %w", id.Origin(), err)
-	}
-	if err := out.item(&chainItem{Tag: itemSeal, Checks: []Checkpoint{*seal}}); err != nil {
-		return err
-	}
-	return out.w.Flush()
+	return r.writeChain(id, end, seal, w)
 }
 
 // sealFor returns the daemon's signature under its chain as it stands, and how

@@ -80,10 +80,12 @@ type clustered struct {
 	life     life
 
 	copies copies
+	memory memory
 }
 
 func newClustered(r *Runtime, o *ClusterOptions) *clustered {
 	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
+	c.memory.daemons = make(map[identity.EntityID]directory.Daemon)
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	if c.lag == 0 {
 		c.lag = o.Member.Self().TTL
@@ -183,13 +185,18 @@ func (c *clustered) work(ctx context.Context) {
 
 // DaemonChanged implements directory.Observer.
 func (c *clustered) DaemonChanged(id identity.EntityID, e *directory.Entry) {
+	if e == nil {
+		return // a copy here stays until the daemon is removed
+	}
 	c.tell(func() {
-		if e == nil {
-			c.dropCopy(id)
-			return
-		}
+		c.remember(*e)
 		c.compare(*e)
 	})
+}
+
+// DaemonRemoved implements directory.Observer.
+func (c *clustered) DaemonRemoved(r directory.Removal) {
+	c.tell(func() { c.removed(r) })
 }
 
 // NodeCame implements directory.Observer.
@@ -390,6 +397,9 @@ func (c *clustered) enrol(d *hosted, session uint64) {
 	i := d.info()
 	name, epoch := i.Name, i.Epoch
 	known := directory.Daemon{Entity: d.id, Name: name, Owner: c.rt.self, Epoch: epoch}
+	if was, ok := c.recall(d.id); ok { // the directory was made anew
+		known.Want, known.Ack = was.Want, was.Ack
+	}
 	e, err := c.member.Create(ctx, known)
 	if taken := new(directory.NameTakenError); errors.As(err, &taken) {
 		c.rt.logger.Warn("a daemon from before this node was in the cluster has a name twice: ask for it by its id", "daemon", d.id.Origin(), "name", name, "other", taken.By.Origin(), "node", taken.Owner)

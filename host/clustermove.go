@@ -21,6 +21,7 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 	if err := c.rt.Holding(); err != nil {
 		return directory.Entry{}, err
 	}
+	epoch = max(epoch, c.member.RemovedAt(d.id)+1) // its removal is not of what begins now
 	want := directory.Daemon{Entity: d.id, Name: d.name, Owner: c.rt.self, Epoch: epoch, Want: standbys, Ack: ack}
 	e, err := c.member.Create(ctx, want)
 	if taken := new(directory.NameTakenError); errors.As(err, &taken) && c.forgetCutShort(ctx, taken) {
@@ -81,7 +82,8 @@ func (p *replica) claimed(e directory.Entry) {
 	p.verified(e, p.c.sessionNow())
 }
 
-// disown takes the daemon out of the directory, before it is stopped here.
+// disown takes the daemon out of the directory, before it is stopped here. The removal
+// is signed by the daemon: other nodes drop their copies by it. It needs d.mu.
 func (p *replica) disown(ctx context.Context) error {
 	if p == nil {
 		return nil
@@ -99,7 +101,11 @@ func (p *replica) disown(ctx context.Context) error {
 	if !known {
 		return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), ErrHolding)
 	}
-	err := p.c.member.Delete(ctx, e)
+	removal := directory.Removal{Entity: e.Entity, Epoch: e.Epoch, Time: p.c.rt.clock()}
+	err := removal.Sign(p.d.key)
+	if err == nil {
+		err = p.c.member.Retire(ctx, e, removal)
+	}
 	if err == nil {
 		return nil
 	}

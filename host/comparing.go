@@ -30,10 +30,12 @@ import (
 //	another, or under an epoch never granted | same epoch              | held (HoldForked) until an operator decides
 //	epoch below the directory's           | none has more              | held (HoldSurpassed) until an operator decides
 //	any                                   | does not answer            | waits; asked again every half lease
+//	any                                   | was removed from the cluster | not asked: the operator gave it up
 //	any                                   | speaks no version of this  | counts as having less: it cannot prove more
 //
 // A copy that this node is to serve, and that no owner has fed in this process, is
-// compared with the other standbys in sync in the same way. A new session of a
+// compared with the other standbys in sync in the same way; on a data directory that was
+// set back it waits for the owner, or for an operator. A new session of a
 // process whose daemon has served already needs no comparison: while the directory
 // names the same owner and epoch, nobody else served.
 
@@ -62,7 +64,7 @@ func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
 		return
 	}
 	restored := c.rt.unconfirmed(d.id)
-	busy := p.comparing || p.over != nil || !restored && c.rt.isHeld(d.id)
+	busy := p.comparing || p.over != nil
 	p.comparing = p.comparing || !busy
 	p.mu.Unlock()
 	if busy || !c.rt.startWork() {
@@ -137,6 +139,9 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 			}
 		}
 	}
+	if c.rt.isHeld(d.id) { // it was compared, for a standby that has more goes on at once
+		return nil
+	}
 	if now, ok := c.member.Look(d.id); ok && now.Revision > e.Revision {
 		c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
 		return nil
@@ -175,6 +180,10 @@ func (c *clustered) compareWithStandbys(ctx context.Context, id identity.EntityI
 		if n == c.rt.self {
 			continue
 		}
+		if c.member.Left(n) {
+			c.rt.logger.Warn("a standby in sync was removed from the cluster: what it alone may have of the daemon is given up", "daemon", id.Origin(), "standby", n)
+			continue
+		}
 		work.Go(func() {
 			r, err := c.compareWithOne(ctx, n, id, ours, e)
 			mu.Lock()
@@ -204,6 +213,10 @@ func (r *rival) before(o *rival) bool {
 	}
 	return r.has.supersedes(o.has)
 }
+
+// errOlderData says that a copy is of a data directory that was set back: it is in sync
+// no longer, whatever the directory says.
+var errOlderData = errors.New("the copy here is of a data directory that is older than the node's last run: the daemon waits for its owner or another standby")
 
 // silentError is an errStandbySilent.
 type silentError struct {
@@ -326,6 +339,28 @@ func (c *clustered) handOver(ctx context.Context, d *hosted, e directory.Entry, 
 	return nil
 }
 
+// yield names a standby in sync the daemon's owner, as an operator says, and returns the
+// epoch of that. The copy here is dropped once the directory's news come. It needs d.mu.
+func (c *clustered) yield(ctx context.Context, d *hosted, to identity.NodeID) (uint64, error) {
+	e, err := c.member.Read(ctx, d.id)
+	if err != nil {
+		return 0, err
+	}
+	if e.Owner != c.rt.self || !e.InSync(to) {
+		return 0, fmt.Errorf("%w: node %s is no standby in sync of daemon %s any more", ErrNoneFurther, to, d.id.Origin())
+	}
+	if err := c.rt.keepEvidence(d.id, d.epoch, fmt.Sprintf("yielded to standby %s", to)); err != nil {
+		return 0, err
+	}
+	now, err := c.nameOwner(ctx, e, to)
+	if err != nil {
+		return 0, fmt.Errorf("yielding it to standby %s: %w", to, err)
+	}
+	c.rt.logger.Warn("an operator yielded a held daemon to a standby", "daemon", d.id.Origin(), "standby", to, "epoch", now.Epoch)
+	c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
+	return now.Epoch, nil
+}
+
 // nameOwner makes another node, a standby in sync, the owner of a daemon of this one.
 func (c *clustered) nameOwner(ctx context.Context, e directory.Entry, to identity.NodeID) (directory.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.member.Self().TTL)
@@ -389,7 +424,14 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 	if err != nil {
 		return nil, err
 	}
+	data, err := c.lineage(ctx)
+	if err != nil {
+		return nil, err
+	}
 	to, _, err := c.compareWithStandbys(ctx, e.Entity, ours, e)
+	if err == nil && to == nil && data.older {
+		err = errOlderData
+	}
 	var waits *HeldDaemon
 	switch {
 	case err != nil:

@@ -243,6 +243,9 @@ func (r *Runtime) startAllEffects() {
 	}
 	r.mu.RUnlock()
 	for _, d := range all {
+		if d.unread.Load() {
+			continue // they are started when it is read
+		}
 		d.mu.Lock()
 		if d.state == stateRunning || d.state == statePassive {
 			r.startEffects(d)

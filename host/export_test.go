@@ -196,3 +196,45 @@ func (r *Runtime) Serves(id identity.EntityID) bool {
 	d, err := r.find(id)
 	return err == nil && (d.replica == nil || d.replica.holding() == nil) && !r.isHeld(id)
 }
+
+// SignReach signs that the history here of the daemon goes so far.
+func (r *Runtime) SignReach(id identity.EntityID, epoch, next uint64, sum [32]byte) ([]byte, error) {
+	return r.proveReach(id, extent{epoch: epoch, next: next, sum: sum})
+}
+
+// EagerMost is how many daemons are read before the node is ready.
+const EagerMost = eagerMost
+
+// Readers is how many unread daemons are read at a time.
+func Readers() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+
+// Unread reports whether a daemon is yet to be read.
+func Unread(r *Runtime, id identity.EntityID) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.daemons[id].unread.Load()
+}
+
+// AwaitWanted returns when somebody waits for an unread daemon.
+func AwaitWanted(r *Runtime, id identity.EntityID) {
+	r.mu.RLock()
+	d := r.daemons[id]
+	r.mu.RUnlock()
+	for wanted := false; !wanted; runtime.Gosched() {
+		r.reading.mu.Lock()
+		wanted = d.wanted
+		r.reading.mu.Unlock()
+	}
+}
+
+// NextUnread returns the daemon that is read next.
+func NextUnread(r *Runtime) identity.EntityID {
+	r.reading.mu.Lock()
+	defer r.reading.mu.Unlock()
+	for _, d := range append(append([]*hosted(nil), r.reading.wanted...), r.reading.rest...) {
+		if d.unread.Load() {
+			return d.id
+		}
+	}
+	return identity.EntityID{}
+}

@@ -366,6 +366,9 @@ func (s *subscriptions) startAll() {
 	}
 	s.rt.mu.RUnlock()
 	for _, d := range all {
+		if d.unread.Load() {
+			continue // they go on when it is read
+		}
 		d.mu.Lock()
 		list := d.ledger.All()
 		serves := d.state == stateRunning || d.state == statePassive

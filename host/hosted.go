@@ -48,6 +48,8 @@ type hosted struct {
 	brought atomic.Int64 // bytes of the events that they bring
 	readers atomic.Int64 // that wait, of MaxReaders
 	moving  atomic.Bool  // a migration is under way
+	unread  atomic.Bool  // recovery holds mu until it has read the daemon
+	wanted  bool         // while it is unread somebody waits for it; guarded by reading's mu
 	binding sync.Mutex   // held while a subscription is made or ended; before mu
 
 	// bound is the ledger as it was seen last: who asks does not wait for a busy
@@ -177,6 +179,7 @@ const MailboxBytes = 64 << 20
 
 // inside takes d.mu by lock once the daemon serves. The caller unlocks.
 func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) error {
+	d.want()
 	for {
 		if err := lock(ctx); err != nil {
 			return err

@@ -72,6 +72,7 @@ func (d *hosted) lockOrLeave(ctx context.Context, ended func()) (left bool, err 
 	if d.mu.TryLock() {
 		return false, nil
 	}
+	d.want()
 	if ctx.Done() == nil {
 		d.mu.Lock()
 		return false, nil

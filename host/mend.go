@@ -33,7 +33,7 @@ const (
 	MendRollback Mend = 2
 )
 
-var mendNames = [...]string{"retry", "skip", "rollback", "take-back", "claim", "drop", "failover", "confirm"}
+var mendNames = [...]string{"retry", "skip", "rollback", "take-back", "claim", "drop", "failover", "confirm", "recovery"}
 
 // String returns the way's name.
 func (m Mend) String() string {

@@ -59,7 +59,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 		return err
 	}
 	if r.cluster != nil {
-		if err := r.cluster.recover(); err != nil {
+		if err := errors.Join(r.cluster.recover(), r.cluster.recoverMemory()); err != nil {
 			return err
 		}
 		for _, d := range r.daemons {

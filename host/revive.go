@@ -20,7 +20,8 @@ import (
 type progress struct{ done, total atomic.Int64 }
 
 // Recovery returns how many of the daemons that were active are recovered, of
-// how many. Passive ones are recovered by their next event.
+// how many. Passive ones are recovered by their next event. A node with many daemons
+// is ready before all are recovered.
 func (r *Runtime) Recovery() (done, total int) {
 	return int(r.progress.done.Load()), int(r.progress.total.Load())
 }
@@ -67,7 +68,11 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 		return err
 	}
 	r.progress.total.Store(int64(len(active)))
-	r.reviveAll(ctx, active)
+	now, err := r.putOff(active)
+	if err != nil {
+		return err
+	}
+	r.reviveAll(ctx, now)
 	return nil
 }
 
@@ -123,6 +128,11 @@ func (r *Runtime) known(id identity.EntityID, encoded []byte) *hosted {
 func (r *Runtime) revive(ctx context.Context, d *hosted) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	r.reviveLocked(ctx, d)
+}
+
+// reviveLocked is revive. It needs d.mu.
+func (r *Runtime) reviveLocked(ctx context.Context, d *hosted) {
 	if err := d.rebuild(ctx); err != nil {
 		d.failLocked(err)
 		d.meter.cameBack("start", d.state)

@@ -145,6 +145,7 @@ type Runtime struct {
 	losses   map[identity.EntityID]*Loss
 
 	starting sync.Mutex // one Start at a time
+	reading  reading
 	idle     idle
 	progress progress
 	meters   meters
@@ -247,7 +248,8 @@ func (r *Runtime) open() error {
 func (r *Runtime) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "runtime of node %s", r.self) }
 
 // Start brings back what the store holds, installs the runtime as the mesh's
-// handler, and then makes it ready. A second Start of a ready runtime does
+// handler, and then makes it ready. Of many daemons it reads some afterwards: events
+// for those wait. A second Start of a ready runtime does
 // nothing; one that loses to Shutdown is ErrShuttingDown.
 func (r *Runtime) Start(ctx context.Context) error {
 	if !r.startWork() {
@@ -262,6 +264,11 @@ func (r *Runtime) Start(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()
+	defer func() {
+		if !r.IsReady() {
+			r.dropUnread()
+		}
+	}()
 	if err := r.recover(ctx); err != nil {
 		if r.open() != nil {
 			return ErrShuttingDown
@@ -292,6 +299,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	r.resumeMigrations()
 	r.startIdling()
 	r.startChannels()
+	r.readRest()
 	r.startTwin()
 	return nil
 }

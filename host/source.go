@@ -105,6 +105,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 // mayMove says what stands in the way of moving the daemon as o asks. A key
 // that is to travel must be here: that it is not is never passed over.
 func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
+	d.want()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.rt.mayServe(d.id); err != nil {

@@ -200,7 +200,12 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 			r.logger.Error("recording a loss", "daemon", d.id.Origin(), "error", err)
 		}
 	}
-	d.replica.verified(e, c.sessionNow())
+	how := MendFailover
+	if e.Revision == 0 {
+		how = MendRecovery // no directory names the owner yet
+	} else {
+		d.replica.verified(e, c.sessionNow())
+	}
 	r.mu.Lock()
 	if other, ok := r.names[d.name]; ok && other != d.id {
 		d.name = fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin())
@@ -212,7 +217,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)
-	d.tellOf(WasMended, MendFailover.String())
+	d.tellOf(WasMended, how.String())
 	if c.moved != nil { // senders of this node turn here
 		c.moved(Moved{Entity: d.id, Node: r.self, Epoch: d.epoch, Time: r.clock()})
 	}
@@ -232,7 +237,11 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
 	}
-	fact := Mended{How: MendFailover, After: d.chain.Head().Sequence, Epoch: e.Epoch}
+	how := MendFailover
+	if e.Revision == 0 {
+		how = MendRecovery
+	}
+	fact := Mended{How: how, After: d.chain.Head().Sequence, Epoch: e.Epoch}
 	b := &store.Batch{}
 	if err := d.appendFact(b, &fact); err != nil {
 		return err

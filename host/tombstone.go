@@ -53,10 +53,10 @@ func (r *Runtime) bury(d *hosted, t tombstone, grave *store.Batch) error {
 
 func (r *Runtime) forgetHere(d *hosted, t tombstone) {
 	r.mu.Lock()
-	r.moved[d.id] = t
 	delete(r.holds, d.id)
 	delete(r.losses, d.id)
 	r.held.Store(int32(len(r.holds)))
+	r.moved[d.id] = t
 	r.mu.Unlock()
 	r.release(d)
 }

@@ -331,6 +331,10 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, 
 		return r.leaveToTwin(d, h, twin)
 	}
 	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
+	if d.replica != nil {
+		fact.Epoch, err = r.cluster.yield(ctx, d, h.Node)
+		return fact, err
+	}
 	t := tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.clock().UnixNano()}
 	grave, err := r.grave(d, t)
 	if err != nil {
@@ -341,9 +345,6 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, 
 	}
 	if err := r.bury(d, t, grave); err != nil {
 		return Mended{}, err
-	}
-	if d.replica != nil {
-		d.replica.end(&MovedError{t.moved(id)})
 	}
 	d.end(stateGone, &MovedError{t.moved(id)})
 	r.subs.leaveAll(id)

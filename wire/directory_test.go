@@ -146,6 +146,7 @@ type hears struct {
 
 func (h *hears) SessionBegan(uint64)                             { h.once.Do(func() { close(h.began) }) }
 func (*hears) DaemonChanged(identity.EntityID, *directory.Entry) {}
+func (*hears) DaemonRemoved(directory.Removal)                   {}
 func (*hears) NodeCame(directory.Node)                           {}
 func (*hears) NodeGone(identity.NodeID)                          {}
 func (*hears) NodeRemoved(directory.Node)                        {}

@@ -91,7 +91,7 @@ type Mesh struct {
 	dialing  map[identity.NodeID]chan struct{} // a place for who dials a peer
 
 	isolated  atomic.Bool                            // see Isolate
-	standings atomic.Pointer[func() []host.Standing] // that a twin is told
+	standings atomic.Pointer[func() []host.TwinStanding] // that a twin is told
 
 	grants atomic.Uint64 // how often rights changed
 

@@ -71,7 +71,7 @@ node that is there is not removed: stop it first.`, Example: "  wasmhost cluster
 		return a.print(m, func(w io.Writer) { fmt.Fprintf(w, "node %s is forgotten\n", m.NodeID) }, func() string { return m.NodeID })
 	}}
 	remove.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.AddCommand(status, members, remove)
+	c.AddCommand(status, members, remove, a.clusterRecover())
 	return c
 }
 

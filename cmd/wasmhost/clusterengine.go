@@ -47,21 +47,28 @@ type clusterEngine struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
+	restart chan struct{} // closed when the node is to restart, for another part in the cluster
+	once    sync.Once     // of restart
+	state   *engineState
+
 	view    *directory.Member // set before the member runs
 	granted sync.Map          // identity.NodeID → struct{}: whose grants this process has looked after
 }
 
 // engineState is what a node keeps of its part in the embedded engine.
 type engineState struct {
-	Name   string   `json:"name"`   // the cluster's
-	Voter  bool     `json:"voter"`  // it has a member
-	Addr   string   `json:"addr"`   // where that listens
-	Reach  string   `json:"reach"`  // where others reach it
-	Token  string   `json:"token"`  // of the engine's cluster
-	Others string   `json:"others"` // the members when it came; empty: it began the cluster
-	Secret []byte   `json:"secret"` // sealed by the node's key
-	Key    string   `json:"key"`    // public, of the secret
-	Voters []string `json:"voters"` // whom to ask, where it has none
+	Name   string   `json:"name"`           // the cluster's
+	Voter  bool     `json:"voter"`          // it has a member
+	Addr   string   `json:"addr"`           // where that listens
+	Reach  string   `json:"reach"`          // where others reach it
+	Node   string   `json:"node,omitempty"` // where the node listened then, by UDP
+	Token  string   `json:"token"`          // of the engine's cluster
+	Others string   `json:"others"`         // the members when it came; empty: it began the cluster
+	Secret []byte   `json:"secret"`         // sealed by the node's key
+	Key    string   `json:"key"`            // public, of the secret
+	Voters []string `json:"voters"`         // whom to ask, where it has none
+
+	Follows string `json:"follows,omitempty"` // the node that began the directory anew, until this one has come to it
 }
 
 // secretLink is what a cluster's secret at rest is bound to.
@@ -73,7 +80,7 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 	if !o.on() {
 		return nil, nil
 	}
-	e := &clusterEngine{o: o, mesh: mesh, logger: logger}
+	e := &clusterEngine{o: o, mesh: mesh, logger: logger, restart: make(chan struct{})}
 	if len(o.etcd) > 0 {
 		e.client, err = etcd.Dial(etcd.DialConfig{Endpoints: o.etcd, CAFile: o.etcdCA, CertFile: o.etcdCert, KeyFile: o.etcdKey, User: o.etcdUser, Password: o.etcdPassword, Logger: logger})
 		if err != nil {
@@ -85,15 +92,23 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory of the node's part in the cluster: %w", err)
 	}
+	begun, err := e.beginAnew(dir)
+	if err != nil {
+		return nil, err
+	}
 	st, err := readEngineState(dir)
 	if err != nil {
 		return nil, err
 	}
 	if st == nil || !st.Voter {
+		if peer == 0 && st != nil {
+			peer = st.follows()
+		}
 		if st, err = e.comeIn(ctx, dir, peer, st); err != nil {
 			return nil, err
 		}
 	}
+	e.state = st
 	if st.Name != o.name {
 		return nil, fmt.Errorf("%w: this node is in cluster %q, not %q", control.ErrOtherCluster, st.Name, o.name)
 	}
@@ -107,6 +122,11 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 	}
 	moved := false
 	if e.member == nil {
+		if begun == nil {
+			if err = e.refuseOlder(ctx); err != nil {
+				return nil, err
+			}
+		}
 		if moved, err = e.placeMember(dir, st); err != nil {
 			return nil, err
 		}
@@ -114,7 +134,15 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 			return nil, err
 		}
 	}
+	if begun != nil {
+		if err := e.seed(ctx, dir, begun); err != nil {
+			return nil, errors.Join(err, e.member.Close())
+		}
+	}
 	e.serve()
+	if begun != nil {
+		e.call(begun)
+	}
 	if moved {
 		ctx, cancel := context.WithCancel(context.Background())
 		e.work.Go(func() { e.member.Moved(ctx, st.Reach) })
@@ -125,29 +153,51 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 }
 
 // placeMember gives a member that was elsewhere before an address here, and reports
-// whether it has another now. It stays where it was unless it is told another host, or
-// is reached at an address that is none of this machine's.
+// whether it has another now. It stays where it was unless it is told another host or
+// port, the node itself has another port, or the address is taken or is none of this
+// machine's.
 func (e *clusterEngine) placeMember(dir string, st *engineState) (bool, error) {
-	host, _, err := net.SplitHostPort(st.Addr)
-	reach, _, reachErr := net.SplitHostPort(st.Reach)
-	if err := errors.Join(err, reachErr); err != nil {
-		return false, fmt.Errorf("reading the node's part in its cluster: %w", err)
-	}
-	told, _, _ := net.SplitHostPort(e.o.listen) // empty: it is not told
-	if told == "" || told == host {
-		l, err := net.Listen("tcp", net.JoinHostPort(reach, "0"))
-		if err == nil {
-			return false, l.Close()
-		}
-		if !errors.Is(err, syscall.EADDRNOTAVAIL) {
-			return false, fmt.Errorf("looking whether the member of the cluster's directory is reached at %s: %w", st.Reach, err)
-		}
+	stays, err := e.memberStays(st)
+	if stays || err != nil {
+		return false, err
 	}
 	if st.Addr, st.Reach, err = e.memberAddr(); err != nil {
 		return false, err
 	}
+	st.Node = e.mesh.Addr().String()
 	e.logger.Info("the node's part in the cluster's directory has another address", "address", st.Reach)
 	return true, writeEngineState(dir, st)
+}
+
+// memberStays reports whether the member can be where it was.
+func (e *clusterEngine) memberStays(st *engineState) (bool, error) {
+	host, port, err := net.SplitHostPort(st.Addr)
+	reach, _, reachErr := net.SplitHostPort(st.Reach)
+	if err := errors.Join(err, reachErr); err != nil {
+		return false, fmt.Errorf("reading the node's part in its cluster: %w", err)
+	}
+	toldHost, toldPort, _ := net.SplitHostPort(e.o.listen) // empty: it is not told
+	if toldHost != "" && toldHost != host || toldPort != "" && toldPort != "0" && toldPort != port {
+		return false, nil
+	}
+	if _, was, err := net.SplitHostPort(st.Node); err == nil && e.o.listen == "" {
+		if _, now, err := net.SplitHostPort(e.mesh.Addr().String()); err == nil && now != was {
+			return false, nil // the member is at the node's port, where that is free
+		}
+	}
+	for _, addr := range []string{net.JoinHostPort(reach, "0"), st.Addr} {
+		l, err := net.Listen("tcp", addr)
+		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EADDRINUSE) {
+			return false, nil
+		}
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil {
+			return false, fmt.Errorf("looking whether the member of the cluster's directory can be at %s: %w", st.Reach, err)
+		}
+	}
+	return true, nil
 }
 
 // serve lets the other nodes ask the member, and lets learners vote.
@@ -308,7 +358,7 @@ func (e *clusterEngine) admitted(in control.Admitted, addr, reach string) (*engi
 	if !in.Voter {
 		return st, e.introduced(in.Nodes)
 	}
-	st.Addr, st.Reach = addr, reach
+	st.Addr, st.Reach, st.Node = addr, reach, e.mesh.Addr().String()
 	return st, st.seal(in.Secret, e.o.key)
 }
 
@@ -340,7 +390,7 @@ func (e *clusterEngine) found(addr, reach string) (*engineState, error) {
 		return nil, err
 	}
 	e.logger.Info("this node begins a cluster", "name", e.o.name)
-	st := &engineState{Name: e.o.name, Voter: true, Addr: addr, Reach: reach, Token: e.mesh.Self().String()}
+	st := &engineState{Name: e.o.name, Voter: true, Addr: addr, Reach: reach, Node: e.mesh.Addr().String(), Token: e.mesh.Self().String()}
 	return st, st.seal(secret[:], e.o.key)
 }
 
@@ -456,7 +506,7 @@ func writeEngineState(dir string, st *engineState) error {
 // newMember makes the node's part in the directory.
 func (e *clusterEngine) newMember() (*directory.Member, error) {
 	self := directory.Node{Key: e.o.key.ID(), Name: e.mesh.Name(), Addr: e.mesh.Reach(), TTL: e.o.lease}
-	m, err := directory.NewMember(directory.Options{Engine: e.directory(), Self: self, Logger: e.logger, Granted: e.introduce})
+	m, err := directory.NewMember(directory.Options{Engine: e.directory(), Self: self, Logger: e.logger, Granted: e.introduce, Sweeps: e.remote == nil})
 	if err == nil && e.guard != nil {
 		e.guard.See(m)
 	}
@@ -518,6 +568,14 @@ func (e *clusterEngine) awaitLease(ctx context.Context, rt *host.Runtime) error 
 
 // errRemoved ends a node that has no part in the cluster's engine any more.
 var errRemoved = errors.New("this node's part in the cluster's directory has ended: it was removed from the cluster, or its disk failed; see the log")
+
+// endedBy is why the member ended by itself.
+func (e *clusterEngine) endedBy() error {
+	if err := e.member.Err(); err != nil {
+		return err
+	}
+	return errRemoved
+}
 
 // Name implements control.Engine.
 func (e *clusterEngine) Name() string { return e.o.name }

@@ -28,6 +28,8 @@ type clusterOptions struct {
 
 	data string            // the node's data directory
 	key  *identity.KeyPair // the node's
+
+	older func(life []byte) (bool, error) // whether the node's store is older than that life of it
 }
 
 // clusterFlags are the settings that clusterOptions are read from.

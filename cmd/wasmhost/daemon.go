@@ -163,6 +163,9 @@ func (a *app) inspect() *cobra.Command {
 			if d.Reason != "" {
 				fmt.Fprintf(w, "reason\t%s\n", d.Reason)
 			}
+			if l := d.Loss; l != nil {
+				fmt.Fprintf(w, "lost\t%s\n", lossText(l))
+			}
 			if k := d.Cluster; k != nil && k.Standbys > 0 {
 				fmt.Fprintf(w, "standbys\t%d of %d in sync (%s): %s\n", len(k.InSync), k.Standbys, k.Ack, strings.Join(k.InSync, ", "))
 			}

@@ -32,7 +32,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	}
 	walk(root)
 	for _, code := range []string{"0 ok", "1 failure", "2 usage", "3 not found", "4 conflict", "5 denied", "6 cannot reach", "7 timeout",
-		"8 confirmation refused", "9 guest failed", "10 verification failed", "11 migration failed", "12 drain incomplete", "130 interrupted"} {
+		"8 confirmation refused", "9 guest failed", "10 verification failed", "11 migration failed", "12 drain or recovery incomplete", "130 interrupted"} {
 		if !strings.Contains(root.Long, code) {
 			t.Errorf("the help does not name exit code %q", code)
 		}

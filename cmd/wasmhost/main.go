@@ -101,7 +101,7 @@ const exitHelp = `Exit codes:
   3 not found                9 guest failed or over a limit
   4 conflict, stale epoch   10 verification failed
   5 denied                  11 migration failed, the source still serves
-                            12 drain incomplete
+                            12 drain or recovery incomplete
                            130 interrupted`
 
 func (a *app) root() *cobra.Command {

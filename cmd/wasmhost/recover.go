@@ -133,3 +133,11 @@ func mendedText(m control.Mended) string {
 	}
 	return fmt.Sprintf("brought back by %s, after output %d; epoch %d", m.How, m.After, m.Epoch)
 }
+
+// lossText says what of a daemon's outputs is lost.
+func lossText(l *control.Loss) string {
+	if l.To > 0 {
+		return fmt.Sprintf("outputs %d to %d of epoch %d: %s", l.From, l.To, l.Epoch, l.Why)
+	}
+	return fmt.Sprintf("outputs from %d on, if any were acknowledged in epoch %d: %s", l.From, l.Epoch, l.Why)
+}

@@ -103,7 +103,7 @@ count from the next start on. What is not good changes nothing.`,
 					return err
 				}
 			}
-			return a.runNode(c.Context(), o)
+			return a.runAgain(c.Context(), o)
 		},
 	}
 	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "kind-keys", "passivate-after", "active-memory", "compile-memory", "compile-time", "key-file", "passphrase-file", "drain", "drain-deadline", "rebalance"} {
@@ -174,6 +174,25 @@ func (a *app) secret(text string) (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
+// runAgain runs the node, and again where it ends for another part in its cluster.
+func (a *app) runAgain(ctx context.Context, o serveOptions) error {
+	for {
+		err := a.runNode(ctx, o)
+		var other *otherPart
+		if !errors.As(err, &other) {
+			return err
+		}
+		o.join = "" // the token was good once
+		o.listen = other.addr
+	}
+}
+
+// otherPart ends a node that is to run again at its address: its part in the cluster is
+// another.
+type otherPart struct{ addr string }
+
+func (*otherPart) Error() string { return "the node restarts: its part in the cluster is another" }
+
 // runNode composes a node and runs it.
 func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	a.grace.set(serveGrace)
@@ -229,6 +248,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 		o.join = ""
 	}
 	o.cluster.data, o.cluster.key = o.data, key
+	o.cluster.older = func(life []byte) (bool, error) { return host.OlderThan(s, life) }
 	engine, err := startEngine(ctx, o.cluster, mesh, joined, logs.of("cluster"))
 	if err != nil {
 		return err
@@ -336,7 +356,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 				logger.Warn("stopping", "error", stopErr)
 			}
 		case <-engine.ended():
-			err = errRemoved
+			err = engine.endedBy()
+		case <-engine.restarts():
+			err = &otherPart{mesh.Addr().String()}
 		case err = <-served:
 		case err = <-more.failed:
 		case <-s.Failed():

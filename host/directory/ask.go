@@ -58,7 +58,7 @@ func (m *Member) put(ctx context.Context, old Entry, d *Daemon, also []Condition
 	}
 	ask, done := m.ask(ctx)
 	defer done()
-	revision, err := m.engine.Commit(ask, append([]Condition{{sessionKey(m.id), session}, {w.Key, old.Revision}}, also...), append(writes, w))
+	revision, err := m.engine.Commit(ask, append([]Condition{{sessionKey(m.id), session}, {w.Key, old.Revision}}, also...), append([]Write{w}, writes...))
 	if err != nil {
 		return Entry{}, err
 	}
@@ -85,6 +85,14 @@ func (m *Member) Read(ctx context.Context, id identity.EntityID) (Entry, error) 
 		return Entry{}, err
 	}
 	return Entry{d, revision}, nil
+}
+
+// Answers returns nil if the engine answers a read.
+func (m *Member) Answers(ctx context.Context) error {
+	ask, done := m.ask(ctx)
+	defer done()
+	_, _, err := m.engine.Get(ask, memberKey(m.id))
+	return err
 }
 
 // Remove forgets a node that has no session: it gets none until it is let in anew, and

@@ -45,3 +45,14 @@ type Change struct {
 
 // ErrConflict says that the directory is not as a transaction expects it.
 var ErrConflict = errors.New("the directory says otherwise by now")
+
+// Errors of a node's own part in the engine. The node takes no part then: what it has
+// must not come back, and is not rolled forward by itself.
+var (
+	// ErrOlder says that the node's part is older than what it has acknowledged: it was
+	// restored from a backup.
+	ErrOlder = errors.New("this node's part in the cluster's directory is older than what the node has acknowledged: it was restored from a backup")
+
+	// ErrDamaged says that the node's part cannot be read, or contradicts itself.
+	ErrDamaged = errors.New("this node's part in the cluster's directory is damaged")
+)

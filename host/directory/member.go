@@ -37,8 +37,13 @@ func held(ttl time.Duration) time.Duration { return ttl - ttl/8 }
 // Observer hears what the directory says. Its methods are called one at a time
 // and must not block.
 type Observer interface {
-	// DaemonChanged tells what is said of a daemon; nil: nothing any more.
+	// DaemonChanged tells what is said of a daemon; nil: nothing any more. That nothing
+	// is said does not mean that the daemon is no more.
 	DaemonChanged(id identity.EntityID, e *Entry)
+
+	// DaemonRemoved tells that a daemon was removed of which the directory says nothing
+	// now. The signature is not checked.
+	DaemonRemoved(r Removal)
 
 	// NodeCame and NodeGone tell of sessions.
 	NodeCame(n Node)
@@ -66,6 +71,10 @@ type Options struct {
 	// Granted, if it is not nil, is called with what another node was granted, before
 	// the observer hears of that node. It must not block.
 	Granted func(Grant)
+
+	// Sweeps says that the member removes old removals from the directory: its node
+	// writes to the engine itself.
+	Sweeps bool
 }
 
 // Member is a node's part in a cluster. It is safe for concurrent use.
@@ -86,10 +95,15 @@ type Member struct {
 	beaten   time.Duration // when the last beat was answered
 	nodes    map[identity.NodeID]*seen
 	members  map[identity.NodeID]Node
+	left     map[identity.NodeID]bool // that were removed
 	daemons  map[identity.EntityID]Entry
 	owned    map[identity.NodeID]int // how many of daemons a node has
 	grants   map[identity.NodeID]Grant
+	gone     map[identity.EntityID]uint64 // epochs of the removals
 	lastErr  error
+
+	sweeps   bool
+	sweeping chan struct{} // full while maxSweeping removals are being removed
 
 	telling sync.Mutex // one call of the observer at a time
 	granted func(Grant)
@@ -103,14 +117,23 @@ type seen struct {
 	at      time.Duration // when the beat was seen, or the engine was away until
 }
 
+// Left reports whether the node was removed from the cluster, as the directory was heard
+// last.
+func (m *Member) Left(id identity.NodeID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.left[id]
+}
+
 // NewMember makes the node's part; Run begins it.
 func NewMember(o Options) (*Member, error) {
 	if o.Self.TTL < MinTTL || o.Self.TTL > MaxTTL {
 		return nil, fmt.Errorf("a lease of %v: from %v to %v", o.Self.TTL, MinTTL, MaxTTL)
 	}
 	m := &Member{engine: o.Engine, self: o.Self, id: o.Self.ID(), life: make([]byte, 16), clock: o.Clock, logger: o.Logger,
-		nodes: make(map[identity.NodeID]*seen), members: make(map[identity.NodeID]Node), daemons: make(map[identity.EntityID]Entry),
-		owned: make(map[identity.NodeID]int), grants: make(map[identity.NodeID]Grant), granted: o.Granted}
+		nodes: make(map[identity.NodeID]*seen), members: make(map[identity.NodeID]Node), left: make(map[identity.NodeID]bool), daemons: make(map[identity.EntityID]Entry),
+		owned: make(map[identity.NodeID]int), grants: make(map[identity.NodeID]Grant), granted: o.Granted,
+		gone: make(map[identity.EntityID]uint64), sweeps: o.Sweeps, sweeping: make(chan struct{}, maxSweeping)}
 	if m.clock == nil {
 		m.clock = machineClock{}
 	}
@@ -445,13 +468,18 @@ func (l *listing) take(c *Change) {
 				gone = append(gone, grantedKey(id))
 			}
 		}
+		for id := range l.m.gone {
+			if fresh[goneKey(id)] == nil {
+				gone = append(gone, goneKey(id))
+			}
+		}
 		l.m.mu.Unlock()
 		for _, k := range gone {
 			l.m.see(l.o, &Change{Key: k})
 		}
-		for _, first := range []bool{true, false} { // what a node was granted is known before it comes
+		for turn := range turns {
 			for k, c := range fresh {
-				if strings.HasPrefix(k, "granted/") == first {
+				if turnOf(k) == turn {
 					l.m.see(l.o, c)
 				}
 			}
@@ -463,12 +491,31 @@ func (l *listing) take(c *Change) {
 	}
 }
 
+// turns is how many turns the keys of a listing come in.
+const turns = 3
+
+// turnOf returns in which turn a listing's key is taken in: what a node was granted
+// before the node itself, and removals once all daemons are known.
+func turnOf(key string) int {
+	switch {
+	case strings.HasPrefix(key, "granted/"):
+		return 0
+	case strings.HasPrefix(key, "gone/"):
+		return 2
+	default:
+		return 1
+	}
+}
+
 // see takes one change into what is known, and tells of it.
 func (m *Member) see(o Observer, c *Change) {
 	kind, name, _ := strings.Cut(c.Key, "/")
 	switch kind {
 	case "daemon":
 		m.seeDaemon(o, name, c)
+		return
+	case "gone":
+		m.seeRemoval(o, name, c)
 		return
 	case "name", "life":
 		return // it is asked for when it matters
@@ -480,7 +527,7 @@ func (m *Member) see(o Observer, c *Change) {
 	}
 	switch kind {
 	case "removed":
-		m.seeRemoved(o, c)
+		m.seeRemoved(o, id, c)
 		return
 	case "granted":
 		m.seeGrant(id, c)
@@ -540,7 +587,12 @@ func (m *Member) see(o Observer, c *Change) {
 	}
 }
 
-func (m *Member) seeRemoved(o Observer, c *Change) {
+func (m *Member) seeRemoved(o Observer, id identity.NodeID, c *Change) {
+	m.mu.Lock()
+	if m.left[id] = true; c.Value == nil {
+		delete(m.left, id)
+	}
+	m.mu.Unlock()
 	if c.Value == nil {
 		return // let in again, it shows by its session
 	}

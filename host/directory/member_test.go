@@ -38,6 +38,7 @@ type node struct {
 	entries  map[identity.EntityID]directory.Entry
 	leases   []bool
 	removed  []identity.NodeID
+	retired  []directory.Removal
 	wake     chan struct{}
 }
 
@@ -53,6 +54,12 @@ func (n *node) DaemonChanged(id identity.EntityID, e *directory.Entry) {
 	if delete(n.entries, id); e != nil {
 		n.entries[id] = *e
 	}
+	n.kick()
+}
+func (n *node) DaemonRemoved(r directory.Removal) {
+	n.mu.Lock()
+	n.retired = append(n.retired, r)
+	n.mu.Unlock()
 	n.kick()
 }
 func (n *node) NodeCame(directory.Node)  { n.kick() }

@@ -320,6 +320,9 @@ func parseKey(key string) (k parsedKey, err error) {
 	case "daemon":
 		k.entity, err = identity.ParseEntityID(rest)
 		again = daemonKey(k.entity)
+	case "gone":
+		k.entity, err = identity.ParseEntityID(rest)
+		again = goneKey(k.entity)
 	case "name":
 		k.name, again = rest, key
 		if !validName(rest) {

@@ -102,12 +102,12 @@ func (m *Member) named(ctx context.Context, name string) (*NameTakenError, int64
 	}
 }
 
-// Delete removes what the directory says of a daemon, and frees its name. ErrConflict
-// as for Put, and if another node owns the daemon and has a session.
-func (m *Member) Delete(ctx context.Context, old Entry) error {
-	var gone []Condition
+// remove removes what the directory says of a daemon, frees its name, and makes the
+// other writes with it.
+func (m *Member) remove(ctx context.Context, old Entry, writes ...Write) error {
+	var also []Condition
 	if old.Owner != m.id {
-		gone = append(gone, Condition{sessionKey(old.Owner), 0})
+		also = append(also, Condition{sessionKey(old.Owner), 0})
 	}
 	ask, done := m.ask(ctx)
 	b, revision, err := m.engine.Get(ask, nameKey(old.Name))
@@ -117,10 +117,10 @@ func (m *Member) Delete(ctx context.Context, old Entry) error {
 	}
 	if revision != 0 {
 		if id, err := decodeName(b); err == nil && id == old.Entity {
-			_, err = m.put(ctx, old, nil, append(gone, Condition{nameKey(old.Name), revision}), Write{Key: nameKey(old.Name)})
-			return err
+			also = append(also, Condition{nameKey(old.Name), revision})
+			writes = append(writes, Write{Key: nameKey(old.Name)})
 		}
 	}
-	_, err = m.put(ctx, old, nil, gone)
+	_, err = m.put(ctx, old, nil, also, writes...)
 	return err
 }

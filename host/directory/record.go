@@ -128,6 +128,15 @@ func (d *Daemon) encode() ([]byte, error) {
 	return canon.Marshal(&daemonRecord{Version: recordVersion, Entity: d.Entity, Name: d.Name, Owner: d.Owner, Epoch: d.Epoch, Want: uint8(d.Want), Ack: d.Ack, Standbys: append([]identity.NodeID{}, d.Standbys...)})
 }
 
+// MarshalBinary returns the daemon as the directory's record has it.
+func (d Daemon) MarshalBinary() ([]byte, error) { return d.encode() }
+
+// UnmarshalBinary reads what MarshalBinary wrote, strictly: ErrBadRecord.
+func (d *Daemon) UnmarshalBinary(b []byte) (err error) {
+	*d, err = decodeDaemon(b)
+	return err
+}
+
 func decodeDaemon(b []byte) (Daemon, error) {
 	var r daemonRecord
 	if err := canon.Unmarshal(b, &r); err != nil {

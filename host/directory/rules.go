@@ -27,7 +27,7 @@ import (
 //	change      | daemon, owned by self           | its session, the daemon as it was             | its owner; its name stays, its epoch does not fall
 //	hand over   | daemon, owned by another        | its session, the daemon as it was             | its owner; the epoch rises
 //	take over   | daemon, owned by self           | its session, no session of the old owner      | a standby in sync; the epoch rises by one
-//	delete      | removes daemon, its name        | its session, the daemon as it was             | its owner; or who decides, if the owner has no session
+//	delete      | removes daemon, its name; writes its removal | its session, the daemon as it was | its owner; or who decides, if the owner has no session
 //	grant       | granted of a node               |                                               | who decides, and grants no more than it was granted
 //	remove      | removed of a node; removes member, granted | no session of the node             | who decides
 //	let in      | removes removed of a node       |                                               | who decides
@@ -567,11 +567,16 @@ func (g *Guard) judgeDelete(ctx context.Context, t *transaction, key string, old
 	if old.Owner != t.self && !t.absent(sessionKey(old.Owner)) {
 		return t.deny("it deletes daemon %s without asking whether its owner has a session", old.Entity.Origin())
 	}
-	name := nameKey(old.Name)
-	if t.only(key) {
+	name, gone := nameKey(old.Name), goneKey(old.Entity)
+	if _, ok := t.writes[gone]; ok {
+		if err := t.removal(gone, old); err != nil {
+			return err
+		}
+	}
+	if t.only(key) || t.only(key, gone) {
 		return nil
 	}
-	if !t.only(key, name) || t.sets(name) {
+	if !t.only(key, name) && !t.only(key, name, gone) || t.sets(name) {
 		return t.deny("no transaction of the directory writes %v", t.order)
 	}
 	at, ok := t.asks[name]
@@ -586,6 +591,19 @@ func (g *Guard) judgeDelete(ctx context.Context, t *transaction, key string, old
 		return t.deny("the name %q is not daemon %s's", old.Name, old.Entity.Origin())
 	}
 	return nil // at another revision it conflicts
+}
+
+// removal returns why a transaction may not write the removal of a daemon. One that is
+// signed is signed by the daemon.
+func (t *transaction) removal(key string, old *Daemon) error {
+	r, err := decodeRemoval(t.writes[key])
+	if err != nil || r.Entity != old.Entity || r.Epoch != old.Epoch {
+		return fmt.Errorf("%w: the removal of daemon %s: %w", ErrMalformed, old.Entity.Origin(), errors.Join(err, ErrBadRecord))
+	}
+	if len(r.Signature) > 0 && !r.Signed() {
+		return t.deny("the removal of daemon %s is not signed by it", old.Entity.Origin())
+	}
+	return nil
 }
 
 // MaxOwned is how many daemons a node without a vote may have in the directory.

@@ -43,6 +43,9 @@ func prepare(dir string) (version int, err error) {
 			return version, nil
 		}
 	}
+	if _, err := fmt.Sscanf(string(got), "wasmhost-data %d\n", &version); err == nil && version > formatVersion {
+		return 0, fmt.Errorf("%w: %s is of version %d, which a newer wasmhost wrote; this program reads versions %d to %d: upgrade it", ErrFormat, dir, version, oldestVersion, formatVersion)
+	}
 	return 0, fmt.Errorf("%w: %s says %.100q, this program reads versions %d to %d", ErrFormat, path, got, oldestVersion, formatVersion)
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -98,6 +99,20 @@ func TestOneProcessAtATime(t *testing.T) {
 		if _, err := Open(Options{Dir: dir}); !errors.Is(err, ErrFormat) {
 			t.Errorf("format %q: %v", other, err)
 		}
+	}
+}
+
+// The page on compatibility names the versions that the program reads.
+func TestFormatIsDocumented(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "compatibility.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("| data directory | %d | %d to %d |", formatVersion, oldestVersion, formatVersion); !strings.Contains(string(page), want) {
+		t.Errorf("docs/compatibility.md lacks the row %q", want)
+	}
+	if len(upgrades) != formatVersion-oldestVersion {
+		t.Errorf("%d upgrades lead from version %d to %d", len(upgrades), oldestVersion, formatVersion)
 	}
 }
 

@@ -43,6 +43,8 @@ const (
 	Holds    Table = 't' // by identity: why a daemon serves nothing until an operator decides
 	Evidence Table = 'n' // by identity, epoch and index: history of a copy that lost to another
 
+	Known Table = 'j' // by identity: what the directory said of a daemon last
+
 	history Table = 'h' // by identity and index
 )
 

@@ -346,6 +346,7 @@ func enter(engine directory.Engine, owner identity.EntityID, many int) error {
 type beginning struct{ began chan struct{} }
 
 func (beginning) DaemonChanged(identity.EntityID, *directory.Entry) {}
+func (beginning) DaemonRemoved(directory.Removal)                   {}
 func (beginning) NodeCame(directory.Node)                           {}
 func (beginning) NodeRemoved(directory.Node)                        {}
 func (beginning) NodeGone(identity.NodeID)                          {}

@@ -117,6 +117,12 @@ func main() {
 			}
 		}
 	}
+	if *only == "" || *only == "live" {
+		if err := manyLive(*root, "c/counter.wasm", 100_000); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: live: %v\n", err)
+			os.Exit(1)
+		}
+	}
 	if *only == "" || *only == "directory" {
 		if err := largeDirectory(*root, 100_000); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: directory: %v\n", err)

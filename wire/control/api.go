@@ -91,6 +91,7 @@ type Daemon struct {
 	Sequence        uint64    `json:"sequence"`
 	State           string    `json:"state"`
 	Reason          string    `json:"reason,omitempty"`
+	Loss            *Loss     `json:"loss,omitempty"` // of outputs that were acknowledged
 	EventsProcessed uint64    `json:"events_processed"`
 	EventsEmitted   uint64    `json:"events_emitted"`
 	Errors          uint64    `json:"errors"`
@@ -116,9 +117,25 @@ type Kept struct {
 	Ack      string   `json:"ack"`      // memory or disk
 }
 
+// Loss says what of a daemon's acknowledged outputs is gone, as far as is known.
+type Loss struct {
+	From  uint64    `json:"from_sequence"`
+	To    uint64    `json:"to_sequence,omitempty"` // absent: it is not known how far they went
+	Epoch uint64    `json:"epoch"`
+	Why   string    `json:"why"`
+	Time  time.Time `json:"time"`
+}
+
+func lossOf(l *host.Loss) *Loss {
+	if l == nil {
+		return nil
+	}
+	return &Loss{From: l.From, To: l.To, Epoch: l.Epoch, Why: l.Why, Time: l.Time.UTC()}
+}
+
 func daemonOf(i host.Info) Daemon {
 	return Daemon{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
-		Epoch: i.Epoch, Sequence: i.Sequence, State: i.State, Reason: i.Reason, EventsProcessed: i.EventsProcessed,
+		Epoch: i.Epoch, Sequence: i.Sequence, State: i.State, Reason: i.Reason, Loss: lossOf(i.Loss), EventsProcessed: i.EventsProcessed,
 		EventsEmitted: i.EventsEmitted, Errors: i.Errors, Module: i.Module, MemoryBytes: i.MemoryBytes, Head: i.Head.String(), Spawned: i.Spawned, Limits: i.Limits.Map()}
 }
 

@@ -86,6 +86,12 @@ type Engine interface {
 	Peers(ctx context.Context) (map[string]ClusterMember, error)
 	Admit(ctx context.Context, node identity.NodeID, a Admission) (Admitted, error)
 	Remove(ctx context.Context, node identity.NodeID) error
+
+	// Recover has this node begin a new embedded engine in place of one that is lost, and
+	// Follow has it come to the one that another node has begun. The node restarts for
+	// that once the caller has its answer.
+	Recover(ctx context.Context, d NewDirectory) error
+	Follow(ctx context.Context, node identity.NodeID) error
 }
 
 // SetEngine tells the server of the node's cluster. It is called before the server
@@ -113,7 +119,7 @@ func (s *Server) clusterStatus(ctx context.Context) (ClusterStatus, error) {
 	if err != nil && out.Error == "" {
 		out.Error = err.Error()
 	}
-	k := keptIn(m)
+	k := keptIn(m, s.rt.Remembered())
 	out.Daemons, out.Wanting, out.Orphaned = k.daemons, k.wanting, k.lost
 	for _, n := range m.Nodes() {
 		v := peers[n.ID().String()]
@@ -138,13 +144,17 @@ type kept struct {
 	owns, stands           map[identity.NodeID]int // by node
 }
 
-func keptIn(m *directory.Member) kept {
+// keptIn counts what the directory says, and what this node remembers of daemons that the
+// directory does not know any more: these are lost.
+func keptIn(m *directory.Member, remembered []directory.Daemon) kept {
 	k := kept{owns: make(map[identity.NodeID]int), stands: make(map[identity.NodeID]int)}
 	here := make(map[identity.NodeID]bool)
 	for _, n := range m.Nodes() {
 		here[n.ID()] = n.Here
 	}
+	listed := make(map[identity.EntityID]bool)
 	m.Named(func(e directory.Entry) bool {
+		listed[e.Entity] = true
 		k.daemons++
 		k.owns[e.Owner]++
 		if len(e.Standbys) < e.Want {
@@ -160,6 +170,15 @@ func keptIn(m *directory.Member) kept {
 		}
 		return false
 	})
+	session, _ := m.Lease()
+	for _, d := range remembered {
+		if listed[d.Entity] {
+			continue
+		}
+		if k.daemons++; session != 0 { // else the directory has not been heard yet
+			k.lost++
+		}
+	}
 	return k
 }
 

@@ -26,6 +26,8 @@ type memoryEngine struct {
 	removed  []identity.NodeID
 	admitted atomic.Int64
 	voters   map[string]ClusterMember
+	begun    []NewDirectory
+	follows  []identity.NodeID
 }
 
 func (*memoryEngine) Name() string { return "test" }
@@ -46,11 +48,22 @@ func (e *memoryEngine) Remove(_ context.Context, n identity.NodeID) error {
 	return nil
 }
 
+func (e *memoryEngine) Recover(_ context.Context, d NewDirectory) error {
+	e.begun = append(e.begun, d)
+	return nil
+}
+func (e *memoryEngine) Follow(_ context.Context, n identity.NodeID) error {
+	e.follows = append(e.follows, n)
+	return nil
+}
+
 type clusterNode struct {
 	mesh   *wire.Mesh
 	rt     *host.Runtime
 	server *Server
 	engine *memoryEngine
+	link   *directory.Link
+	key    *identity.KeyPair
 	end    func() error
 }
 
@@ -60,7 +73,8 @@ func serveClustered(t *testing.T, name string, mem *directory.Memory) *clusterNo
 	key := must[*identity.KeyPair](t)(identity.Generate())
 	mesh := must[*wire.Mesh](t)(wire.Listen(ctx, wire.Config{Identity: key, Name: name, Addr: "127.0.0.1:0", Logger: logger}))
 	s := must[*store.Store](t)(store.Open(store.Options{Ephemeral: true, Logger: logger}))
-	m := must[*directory.Member](t)(directory.NewMember(directory.Options{Engine: mem.Link(), Self: directory.Node{Key: key.ID(), Name: name, Addr: mesh.Addr().String(), TTL: time.Second}, Logger: logger}))
+	link := mem.Link()
+	m := must[*directory.Member](t)(directory.NewMember(directory.Options{Engine: link, Self: directory.Node{Key: key.ID(), Name: name, Addr: mesh.Addr().String(), TTL: time.Second}, Logger: logger}))
 	var node *wire.Node
 	rt := must[*host.Runtime](t)(host.New(ctx, host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, Cluster: &host.ClusterOptions{Member: m,
 		Came: func(n directory.Node) {
@@ -70,7 +84,7 @@ func serveClustered(t *testing.T, name string, mem *directory.Memory) *clusterNo
 		},
 		Gone: mesh.Lost, Moved: func(m host.Moved) { node.Moved(m) }}}))
 	node = wire.NewNode(mesh, rt)
-	n := &clusterNode{mesh: mesh, rt: rt, server: NewServer(rt, mesh, node, "test", logger), engine: &memoryEngine{voters: map[string]ClusterMember{mesh.Self().String(): {Role: "voter", Leader: true}}}}
+	n := &clusterNode{link: link, key: key, mesh: mesh, rt: rt, server: NewServer(rt, mesh, node, "test", logger), engine: &memoryEngine{voters: map[string]ClusterMember{mesh.Self().String(): {Role: "voter", Leader: true}}}}
 	n.server.SetEngine(n.engine)
 	if err := rt.Start(ctx); err != nil {
 		t.Fatal(err)

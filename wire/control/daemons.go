@@ -45,17 +45,15 @@ func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error
 // getDaemons lists the daemons of this node; with all those that left too,
 // and the peers'.
 func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
+	if !queryOf(r).is("all") {
+		return s.listHere(w, r)
+	}
 	out := []Daemon{}
 	for _, i := range s.rt.Daemons() {
 		out = append(out, daemonOf(i))
 	}
 	if err := s.rt.Ready(); err != nil {
 		return err
-	}
-	key := func(d Daemon) string { return d.Name + "\x00" + d.EntityID }
-	if !queryOf(r).is("all") {
-		slices.SortFunc(out, func(a, b Daemon) int { return strings.Compare(key(a), key(b)) })
-		return writePage(w, r, out, key)
 	}
 	theirs, silent, err := s.askOwnersAll(r.Context(), func(ctx context.Context, c *Client) ([]Daemon, error) { return c.Daemons(ctx, false) })
 	if err != nil {
@@ -76,8 +74,8 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 			out = append(out, Daemon{Origin: m.Entity.Origin().String(), EntityID: m.Entity.String(), NodeID: m.Node.String(), Epoch: m.Epoch, State: "moved"})
 		}
 	}
-	slices.SortFunc(out, func(a, b Daemon) int { return strings.Compare(key(a), key(b)) })
-	return writePage(w, r, out, key)
+	slices.SortFunc(out, func(a, b Daemon) int { return strings.Compare(daemonKey(a), daemonKey(b)) })
+	return writePage(w, r, out, daemonKey)
 }
 
 func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {

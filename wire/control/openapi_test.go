@@ -168,7 +168,7 @@ func (s *schemas) operation(pattern, method, path string, op operation) object {
 	if op.lines != nil {
 		line := s.of(reflect.TypeOf(op.lines))
 		content["application/jsonl"] = object{"x-line": line}
-		if !op.event {
+		if !op.event && op.answer == nil {
 			content["text/event-stream"] = object{"x-line": line}
 		}
 	}

@@ -24,7 +24,9 @@ func (o operation) bodyLimit() int64 {
 }
 
 // follows reports whether the operation tells what happens until its client leaves.
-func (o operation) follows() bool { return o.lines != nil && o.body == nil && o.bytes == "" }
+func (o operation) follows() bool {
+	return o.lines != nil && o.answer == nil && o.body == nil && o.bytes == ""
+}
 
 var (
 	atNode   = []parameter{{name: "node", is: "string", what: "The node that has the channel; absent: this one."}}
@@ -51,9 +53,15 @@ var operations = map[string]operation{
 	"PUT /v1/trust/{node}":    {summary: "Set what a trusted node may do.", answer: Node{}, query: []parameter{{name: "rights", is: "string", what: "Needed: none, or some of all,read,operate,migrate,channels,kinds,join; all is every one but join."}}},
 	"DELETE /v1/trust/{node}": {summary: "Trust a node no more.", answer: Node{}},
 
-	"GET /v1/cluster":                   {summary: "How the node's cluster stands.", scope: ScopeRead, answer: ClusterStatus{}},
-	"POST /v1/cluster/members":          {summary: "Come to the node's cluster: asked by nodes alone.", body: Admission{}, answer: Admitted{}},
-	"DELETE /v1/cluster/members/{node}": {summary: "Forget a node of the cluster that is gone for good.", answer: ClusterMember{}},
+	"GET /v1/cluster":                       {summary: "How the node's cluster stands.", scope: ScopeRead, answer: ClusterStatus{}},
+	"POST /v1/cluster/members":              {summary: "Come to the node's cluster: asked by nodes alone.", body: Admission{}, answer: Admitted{}},
+	"DELETE /v1/cluster/members/{node}":     {summary: "Forget a node of the cluster that is gone for good.", answer: ClusterMember{}},
+	"POST /v1/cluster/recovery":             {summary: "Begin a new directory in place of one that is lost for good, with the longest provable copy of each daemon.", body: RecoveryRequest{}, answer: Recovery{}},
+	"GET /v1/cluster/copies":                {summary: "What the node itself has of its cluster's daemons.", scope: ScopeRead, answer: []Copy{}, query: paging},
+	"GET /v1/cluster/copies/{entity}/chain": {summary: "The chain of what the node itself has of a daemon, sealed by the daemon's key.", scope: ScopeRead, binary: "application/octet-stream"},
+	"GET /v1/cluster/known":                 {summary: "What the node remembers that the directory said of daemons.", scope: ScopeRead, answer: []KnownDaemon{}, query: paging},
+	"POST /v1/cluster/promotions":           {summary: "Make the node's copy of a daemon the daemon, while there is no directory: asked by nodes alone.", body: Promotion{}, answer: Promotion{}},
+	"PUT /v1/cluster/directory":             {summary: "Come to the new directory of the node that asks: asked by nodes alone.", body: ToDirectory{}, answer: ToDirectory{}},
 
 	"GET /v1/groups":                {summary: "The groups that the node keeps.", scope: ScopeRead, answer: []Group{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too."})},
 	"POST /v1/groups":               {summary: "Make a group of daemons of one kind.", body: CreateGroup{}, answer: Group{}},
@@ -71,7 +79,7 @@ var operations = map[string]operation{
 	"GET /v1/kinds/{kind}/module": {summary: "A kind's module.", scope: ScopeRead, binary: "application/wasm",
 		query: []parameter{{name: "digest", is: "string", what: "Another module that the node has, such as the kind's before; in hexadecimal."}}},
 
-	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too, and those that left."})},
+	"GET /v1/daemons":  {summary: "The daemons of this node.", scope: ScopeRead, answer: []Daemon{}, lines: Daemon{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too, and those that left."})},
 	"POST /v1/daemons": {summary: "Spawn a daemon.", body: Spawn{}, answer: Daemon{}},
 	"GET /v1/top": {summary: "The daemons of this node that use most, over an interval.", scope: ScopeRead, answer: Busiest{},
 		query: []parameter{{name: "interval", is: "string", what: "How long to look; 1s unless it is said, at most 1m."}, {name: "daemons", is: "integer", what: "How many daemons at most; 20 unless it is said."}}},

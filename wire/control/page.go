@@ -22,25 +22,50 @@ const maxPage = 1000
 // writePage answers with the list, which is sorted by key, or with the page of
 // it that is asked for.
 func writePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) error {
-	q := queryOf(r)
-	if q.has("after") {
-		b, err := base64.RawURLEncoding.Strict().DecodeString(q.text("after"))
-		if err != nil || strings.ContainsAny(q.text("after"), "\r\n") {
-			return fmt.Errorf("%w: after=%q is not what a page named as next", errBadRequest, q.text("after"))
-		}
-		list = list[sort.Search(len(list), func(i int) bool { return key(list[i]) > string(b) }):]
+	list, err := page(w, r, list, key)
+	if err != nil {
+		return err
 	}
-	if n, ok := q.number("limit"); ok {
-		if n < 1 || n > maxPage {
-			return fmt.Errorf("%w: limit=%q is not between 1 and %d", errBadRequest, q.text("limit"), maxPage)
-		}
-		if uint64(len(list)) > n {
+	return writeJSON(w, list)
+}
+
+// page returns what writePage writes, and names the next page in the header.
+func page[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) ([]T, error) {
+	after, n, err := pageOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if queryOf(r).has("after") { // the first entry's key may be empty
+		list = list[sort.Search(len(list), func(i int) bool { return key(list[i]) > after }):]
+	}
+	if q := queryOf(r); n > 0 {
+		if len(list) > n {
 			list = list[:n]
 			q.values.Set("after", base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
 			w.Header().Set("Link", "<"+r.URL.Path+"?"+q.values.Encode()+`>; rel="next"`)
 		}
 	}
-	return writeJSON(w, list)
+	return list, nil
+}
+
+// pageOf returns which page of a list is asked for: the key before its first entry, where
+// the request has one, and of how many entries; 0: of all.
+func pageOf(r *http.Request) (after string, limit int, err error) {
+	q := queryOf(r)
+	if q.has("after") {
+		b, err := base64.RawURLEncoding.Strict().DecodeString(q.text("after"))
+		if err != nil || strings.ContainsAny(q.text("after"), "\r\n") {
+			return "", 0, fmt.Errorf("%w: after=%q is not what a page named as next", errBadRequest, q.text("after"))
+		}
+		after = string(b)
+	}
+	if n, ok := q.number("limit"); ok {
+		if n < 1 || n > maxPage {
+			return "", 0, fmt.Errorf("%w: limit=%q is not between 1 and %d", errBadRequest, q.text("limit"), maxPage)
+		}
+		limit = int(n)
+	}
+	return after, limit, nil
 }
 
 // nextAt has the link to the next page, which another node wrote, name that node.

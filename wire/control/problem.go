@@ -81,6 +81,9 @@ type class struct {
 	hint   string
 }
 
+// rejoinHint is the way out for a node whose part in the directory cannot be used.
+const rejoinHint = "on another node: wasmhost cluster remove THIS-NODE; then move cluster/ out of this node's data directory, and start it with serve --cluster --join TOKEN"
+
 // classes is the one table of errors: the first row whose error matches.
 var classes = []struct {
 	err error
@@ -104,6 +107,13 @@ var classes = []struct {
 	{host.ErrComing, class{"coming", 503, ExitUnreachable, "The daemon is on its way", "try again in a moment"}},
 	{host.ErrBadStandbys, class{"bad-standbys", 400, ExitUsage, "Not a number of standbys", "give --standbys a number from 0 to 8"}},
 	{directory.ErrBadAck, class{"bad-ack", 400, ExitUsage, "Not a way to acknowledge", "give --ack memory or --ack disk"}},
+	{directory.ErrOlder, class{"directory-older", 409, ExitConflict, "An older copy of the directory", rejoinHint}},
+	{directory.ErrDamaged, class{"directory-damaged", 500, ExitVerification, "The directory on this node is damaged", rejoinHint}},
+	{host.ErrDirectoryHere, class{"directory-present", 409, ExitConflict, "The directory is there", "nothing is lost: see wasmhost cluster status"}},
+	{host.ErrOtherStanding, class{"other-standing", 409, ExitConflict, "The copy has changed", "run wasmhost cluster recover again"}},
+	{errLost, class{"daemons-lost", 409, ExitIncomplete, "Daemons are lost", "a node that is only away enters its daemons when it is back"}},
+	{errRecovering, class{"recovery-running", 409, ExitConflict, "A recovery runs already", "wait until it ends"}},
+	{errNotEmbedded, class{"external-directory", 409, ExitConflict, "The directory is not the nodes' own", "restore the etcd from its own backup, then start the nodes as they were"}},
 	{ErrOtherCluster, class{"other-cluster", 409, ExitConflict, "Another cluster", "give serve the --cluster-name that the cluster has, or another --data"}},
 	{directory.ErrRemoved, class{"removed", 403, ExitDenied, "The node was removed from the cluster", "let it in with another token: wasmhost node token, and serve --cluster --join TOKEN"}},
 	{directory.ErrVersion, class{"other-version", 409, ExitConflict, "Versions that do not speak", "upgrade the older node"}},

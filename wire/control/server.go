@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,18 +36,19 @@ type Server struct {
 
 	patterns []string // of the routes
 
-	tags    atomic.Pointer[map[string]string] // of the node
-	drains  drains
-	balance balance
-	groups  *group.Manager
-	engine  Engine       // nil: the node is in no cluster
-	metrics *Metrics     // nil: none
-	audit   *slog.Logger // nil: none
-	tokens  apiTokens
-	backups *backups // nil: the node gives none
-	answers answers
-	tracer  trace.Tracer                // nil: none
-	cross   *http.CrossOriginProtection // against a browser that somebody let reach the socket
+	tags       atomic.Pointer[map[string]string] // of the node
+	drains     drains
+	balance    balance
+	groups     *group.Manager
+	engine     Engine       // nil: the node is in no cluster
+	metrics    *Metrics     // nil: none
+	audit      *slog.Logger // nil: none
+	tokens     apiTokens
+	backups    *backups // nil: the node gives none
+	answers    answers
+	recovering sync.Mutex                  // held by the recovery of the cluster that runs
+	tracer     trace.Tracer                // nil: none
+	cross      *http.CrossOriginProtection // against a browser that somebody let reach the socket
 }
 
 // Bounds on requests.
@@ -103,6 +105,13 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 
 		"POST /v1/cluster/members":          s.joins(s.postMember),
 		"DELETE /v1/cluster/members/{node}": s.owner(s.deleteMember),
+
+		"POST /v1/cluster/recovery":             s.owner(s.postRecovery),
+		"GET /v1/cluster/copies":                s.needs(wire.RightRead, s.getCopies),
+		"GET /v1/cluster/copies/{entity}/chain": s.needs(wire.RightRead, s.getCopyChain),
+		"GET /v1/cluster/known":                 s.needs(wire.RightRead, s.getKnown),
+		"POST /v1/cluster/promotions":           s.needs(wire.RightsVoter, s.postPromotion),
+		"PUT /v1/cluster/directory":             s.needs(wire.RightsVoter, s.putDirectory),
 
 		"POST /v1/proofs":         s.owner(s.postProof),
 		"GET /v1/proofs/{ref}":    s.owner(s.getProof),

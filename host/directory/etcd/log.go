@@ -19,6 +19,12 @@ func zapTo(l *slog.Logger) *zap.Logger {
 	return zap.New(&slogCore{l: l})
 }
 
+// zapOf is zapTo for a member: where etcd means to panic or to end the process, with what
+// it says, the goroutine that does stops for good instead, and the member has failed.
+func zapOf(l *slog.Logger, f *failure) *zap.Logger {
+	return zapTo(l).WithOptions(zap.WithPanicHook(f), zap.WithFatalHook(f))
+}
+
 // gRPC writes its errors to standard error, in a form of its own. The caller is returned
 // them too.
 func init() { grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)) }

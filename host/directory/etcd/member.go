@@ -37,6 +37,8 @@ type Member struct {
 	client *clientv3.Client
 	logger *slog.Logger
 	once   sync.Once
+	failed *failure
+	done   chan struct{} // closed when it has ended
 }
 
 // maxLearners is how many may be coming at a time.
@@ -46,7 +48,9 @@ const maxLearners = 3
 const compactEvery = "5m"
 
 // Start starts the member. That it answers is not said: the others may not be
-// there. Close it.
+// there. Close it. Errors wrap directory.ErrOlder or directory.ErrDamaged if what the
+// member has on disk cannot take part; a member that finds that out later ends with them.
+// Files and goroutines of such a member are left until the process ends.
 func Start(c Config) (*Member, error) {
 	files, err := c.Secret.write(filepath.Dir(c.Dir), c.Name)
 	if err != nil {
@@ -72,12 +76,45 @@ func Start(c Config) (*Member, error) {
 	e.PreVote = true
 	e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModePeriodic, compactEvery
 	e.MaxLearners = maxLearners
-	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(c.Logger))
-	server, err := embed.StartEtcd(e)
+	f := newFailure()
+	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapOf(c.Logger, f))
+	server, err := startServer(e, f)
 	if err != nil {
 		return nil, fmt.Errorf("starting this node's part of the cluster's directory: %w", err)
 	}
-	return &Member{etcd: server, client: v3client.New(server.Server), logger: c.Logger}, nil
+	m := &Member{etcd: server, client: v3client.New(server.Server), logger: c.Logger, failed: f, done: make(chan struct{})}
+	go func() {
+		defer close(m.done)
+		select {
+		case <-server.Server.StopNotify():
+		case <-f.done:
+		}
+	}()
+	return m, nil
+}
+
+// startServer is embed.StartEtcd, which may fail by a panic.
+func startServer(c *embed.Config, f *failure) (*embed.Etcd, error) {
+	type result struct {
+		server *embed.Etcd
+		err    error
+	}
+	started := make(chan result, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				f.fail(fmt.Sprint(p))
+			}
+		}()
+		server, err := embed.StartEtcd(c)
+		started <- result{server, err}
+	}()
+	select {
+	case r := <-started:
+		return r.server, r.err
+	case <-f.done:
+		return nil, f.err
+	}
 }
 
 func urls(addr string) []url.URL { return []url.URL{{Scheme: "https", Host: addr}} }
@@ -89,7 +126,18 @@ func PeerURL(addr string) string { return "https://" + addr }
 func (m *Member) Client() *clientv3.Client { return m.client }
 
 // Done is closed when the member has ended; Close ends it.
-func (m *Member) Done() <-chan struct{} { return m.etcd.Server.StopNotify() }
+func (m *Member) Done() <-chan struct{} { return m.done }
+
+// Err returns why the member has failed by itself: directory.ErrOlder or
+// directory.ErrDamaged; nil: it has not.
+func (m *Member) Err() error {
+	select {
+	case <-m.failed.done:
+		return m.failed.err
+	default:
+		return nil
+	}
+}
 
 // Moved tells the others where they reach this member from now on, again and again until
 // they know, or ctx ends. Until then it hears of what they decide by asking them.
@@ -117,12 +165,25 @@ func (m *Member) Moved(ctx context.Context, reach string) {
 func (m *Member) Close() (err error) {
 	m.once.Do(func() {
 		err = m.client.Close()
-		m.etcd.Close()
+		if m.Err() == nil { // else a goroutine of it stands still, for which its end would wait
+			m.etcd.Close()
+		}
 		if errors.Is(err, context.Canceled) {
 			err = nil
 		}
 	})
 	return err
+}
+
+// Names returns the names of the members, as this one's disk has them: it asks nobody.
+func (m *Member) Names() []string {
+	var out []string
+	for _, p := range m.etcd.Server.Cluster().Members() {
+		if p.Name != "" {
+			out = append(out, p.Name)
+		}
+	}
+	return out
 }
 
 // Peer is a member as the cluster's list has it.

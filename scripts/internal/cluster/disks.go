@@ -80,6 +80,33 @@ func (t *trial) disk(ctx context.Context) (string, error) {
 	return what, err
 }
 
+// current waits until every copy that the directory calls in sync is: each daemon has
+// acknowledged events since all nodes are there.
+func (t *trial) current(ctx context.Context) error {
+	limit, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	for _, n := range t.nodes {
+		for n.Client.Ready(limit) != nil {
+			if limit.Err() != nil {
+				return fmt.Errorf("node %s is not ready", n.Name)
+			}
+			fleet.Pause(limit, 20*time.Millisecond)
+		}
+	}
+	for _, s := range t.senders {
+		if s.Batch > 0 {
+			continue // it may have answers from before
+		}
+		for upto := s.Acknowledged() + 2; s.Acknowledged() < upto; {
+			if limit.Err() != nil {
+				return fmt.Errorf("daemon %s acknowledges nothing", s.Daemon)
+			}
+			fleet.Pause(limit, 5*time.Millisecond)
+		}
+	}
+	return t.inSync(ctx)
+}
+
 // copyDisk keeps a copy of the node's data directory, as it is while the node is down.
 func (t *trial) copyDisk(ctx context.Context, n *fleet.Node) error {
 	if err := n.Kill(); err != nil {
@@ -129,7 +156,10 @@ func (t *trial) replace(ctx context.Context, i int) error {
 				id = m.NodeID
 			}
 		}
-		if err == nil && id != "" {
+		if err == nil && id == "" {
+			err = errors.New("the voter does not know it yet")
+		}
+		if err == nil {
 			_, err = voter.RemoveMember(limit, id)
 		}
 		if err == nil {

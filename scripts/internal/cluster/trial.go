@@ -190,13 +190,17 @@ func (t *trial) voting(ctx context.Context) error {
 func (t *trial) inSync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
+	var last control.ClusterStatus
 	for {
 		s, err := t.nodes[0].Client.Cluster(ctx)
+		if err == nil {
+			last = s
+		}
 		if err == nil && !s.Holding && s.Daemons == len(residents) && s.Wanting == 0 && s.Orphaned == 0 {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("the standbys do not catch up: %d of %d daemons want some, %d are lost: %w", s.Wanting, s.Daemons, s.Orphaned, err)
+			return fmt.Errorf("the standbys do not catch up: %d of %d daemons want some, %d are lost: %w", last.Wanting, last.Daemons, last.Orphaned, err)
 		}
 		fleet.Pause(ctx, 20*time.Millisecond)
 	}
@@ -227,7 +231,7 @@ func (t *trial) round(ctx context.Context) error {
 			fmt.Printf("round %d: %s\n", t.rounds+1, what)
 		}
 		if err == nil {
-			err = t.inSync(ctx)
+			err = t.current(ctx)
 		}
 		return err
 	}

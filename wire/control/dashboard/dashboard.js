@@ -104,7 +104,7 @@ function showDaemons() {
     if (!session.readOnly) r.lastChild.append(el("button", { type: "button", onclick: () => askMove(find(d.entity_id)) }, "Move…"));
     return r;
   }, (e, d) => {
-    const moving = moves.isMoving(d.entity_id), bad = d.state === "failed" || d.state === "diverged";
+    const moving = moves.isMoving(d.entity_id), bad = ["failed", "diverged", "held", "waiting", "refused"].includes(d.state);
     e.className = (moving ? "moving " : "") + (one.chosen() === d.entity_id ? "chosen" : "");
     put(e.children[0].firstChild, d.name || d.origin);
     put(e.children[1], d.kind || "–");

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"wasmhost/abi"
+	"wasmhost/host/channel"
+	"wasmhost/host/directory"
+	"wasmhost/host/migration"
+	"wasmhost/host/standby"
+)
+
+// The page on compatibility names the versions of the protocols.
+func TestVersionsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "compatibility.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, version := range map[string]int{"migration": migration.Version, "channels": channel.Version, "standbys": standby.Version,
+		"cluster directory": directory.ProtocolVersion, "guest ABI": abi.Version, "fuel": abi.FuelVersion} {
+		if row := fmt.Sprintf("| %s | %d |", name, version); !strings.Contains(string(page), row) {
+			t.Errorf("docs/compatibility.md lacks a row that begins %q", row)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/directory"
+	"wasmhost/identity"
+)
+
+// MendRecovery is the way by which a daemon goes on after its cluster has lost its
+// directory: an operator had the longest copy chosen that could be proven. What the
+// daemon acknowledged beyond that copy is given up.
+const MendRecovery Mend = 8
+
+// ErrDirectoryHere says that nothing is recovered while the directory answers.
+var ErrDirectoryHere = errors.New("the cluster's directory answers: nothing is to be recovered")
+
+// Promote makes this node's copy of a daemon the daemon, under a higher epoch, while the
+// cluster has no directory: the chosen copy must stand where at says. The daemon answers
+// for nothing until a new directory names this node its owner. A second call with the
+// same epoch does nothing. Errors: ErrDirectoryHere, ErrOtherStanding, *NotFoundError,
+// and those of reading the daemon.
+func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at Standing, epoch uint64) error {
+	if err := errors.Join(r.ready(), r.WithoutDirectory(ctx)); err != nil {
+		return err
+	}
+	if epoch <= at.Epoch {
+		return fmt.Errorf("%w: epoch %d after %d", ErrEpochBackwards, epoch, at.Epoch)
+	}
+	r.mu.RLock()
+	d, moving := r.daemons[id], r.outgoing[id] != nil || r.incoming[id] != nil
+	r.mu.RUnlock()
+	if moving {
+		return fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
+	}
+	if d != nil {
+		return d.promote(ctx, at, epoch)
+	}
+	s := r.cluster.copyOf(id)
+	if s == nil {
+		return &NotFoundError{id}
+	}
+	return r.cluster.promoteCopy(ctx, s, at, epoch)
+}
+
+// WithoutDirectory returns nil if the node is in a cluster whose directory does not
+// answer: the node's lease has ended, and a read fails. ErrDirectoryHere, ErrNoCluster.
+func (r *Runtime) WithoutDirectory(ctx context.Context) error {
+	if r.cluster == nil || r.store == nil {
+		return ErrNoCluster
+	}
+	if r.Holding() == nil {
+		return ErrDirectoryHere
+	}
+	c := r.cluster
+	c.memory.mu.Lock()
+	asked := c.memory.silent
+	c.memory.mu.Unlock()
+	if asked != 0 && c.now()-asked < c.member.Self().TTL { // many daemons are promoted one after another
+		return nil
+	}
+	if c.member.Answers(ctx) == nil {
+		return ErrDirectoryHere
+	}
+	c.memory.mu.Lock()
+	c.memory.silent = c.now()
+	c.memory.mu.Unlock()
+	return nil
+}
+
+// promote raises the epoch of a daemon that is here.
+func (d *hosted) promote(ctx context.Context, at Standing, epoch uint64) error {
+	if !d.moving.CompareAndSwap(false, true) {
+		return fmt.Errorf("%w: %s", ErrAlreadyMigrating, d.id.Origin())
+	}
+	defer d.moving.Store(false)
+	if err := d.peek(ctx); err != nil { // held as it is, nothing else may look at it
+		return err
+	}
+	defer d.mu.Unlock()
+	if err := d.wake(ctx); err != nil {
+		return err
+	}
+	if d.state != stateRunning {
+		return fmt.Errorf("%w: %s", ErrNotReady, d.id.Origin())
+	}
+	if err := d.last.waitStored(ctx); err != nil {
+		return err
+	}
+	if d.epoch == epoch { // it was promoted before
+		return nil
+	}
+	if stands := (Standing{d.epoch, d.chain.Head().Sequence, d.chain.HeadHash()}); stands != at {
+		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherStanding, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
+	}
+	fact, b, err := d.fact(MendRecovery, epoch)
+	if err == nil {
+		err = d.rt.store.Commit(b)
+	}
+	if err != nil {
+		return fmt.Errorf("writing that daemon %s goes on under epoch %d: %w", d.id.Origin(), epoch, err)
+	}
+	d.index++
+	d.epoch = fact.Epoch
+	d.show()
+	d.tellOf(WasMended, MendRecovery.String())
+	return nil
+}
+
+// promoteCopy makes a standby's copy the daemon.
+func (c *clustered) promoteCopy(ctx context.Context, s *standbyCopy, at Standing, epoch uint64) error {
+	s.mu.Lock()
+	fenced := s.fenced
+	s.mu.Unlock()
+	if fenced {
+		return fmt.Errorf("%w: %s", ErrComing, s.id.Origin())
+	}
+	s.fence()
+	defer s.unfence()
+	_, seal, err := s.seal(ctx, c.rt)
+	if err != nil {
+		return err
+	}
+	stands := Standing{seal.Epoch, seal.Sequence, seal.Head}
+	if stands != at {
+		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherStanding, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
+	}
+	return c.activate(ctx, directory.Entry{Daemon: directory.Daemon{Entity: s.id, Owner: c.rt.self, Epoch: epoch}}, s)
+}

@@ -1,0 +1,106 @@
+package host
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"testing"
+
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+func signedReach(t testing.TB, key *identity.KeyPair, node identity.NodeID, nonce []byte) []byte {
+	t.Helper()
+	sum := sha256.Sum256([]byte("record"))
+	s := &reach{Entity: key.ID(), Node: node, Epoch: 2, Next: 7, Sum: sum[:], Nonce: nonce}
+	b, err := s.sign(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestReachIsSignedByTheDaemonForTheAsker(t *testing.T) {
+	daemon, other := residenceKey(t, 1), residenceKey(t, 2)
+	nonce := bytes.Repeat([]byte{5}, 16)
+	b := signedReach(t, daemon, 9, nonce)
+	if e, err := verifyReach(b, daemon.ID(), 9, nonce); err != nil || e.epoch != 2 || e.next != 7 {
+		t.Fatalf("a proof is read as %+v, %v", e, err)
+	}
+	forged := &reach{Entity: daemon.ID(), Node: 9, Epoch: 2, Next: 7, Sum: make([]byte, 32), Nonce: nonce}
+	byAnother, err := forged.sign(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	high := &reach{Entity: daemon.ID(), Node: 9, Epoch: countLimit, Next: 7, Sum: make([]byte, 32), Nonce: nonce}
+	tooHigh, err := high.sign(daemon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		b     []byte
+		id    identity.EntityID
+		node  identity.NodeID
+		nonce []byte
+	}{
+		"another daemon's":        {b, other.ID(), 9, nonce},
+		"another node's":          {b, daemon.ID(), 8, nonce},
+		"an answer of before":     {b, daemon.ID(), 9, bytes.Repeat([]byte{6}, 16)},
+		"signed by another":       {byAnother, daemon.ID(), 9, nonce},
+		"of an epoch beyond all":  {tooHigh, daemon.ID(), 9, nonce},
+		"cut":                     {b[:len(b)-1], daemon.ID(), 9, nonce},
+		"with a byte more":        {append(bytes.Clone(b), 0), daemon.ID(), 9, nonce},
+		"empty":                   {nil, daemon.ID(), 9, nonce},
+		"with a changed sequence": {bytes.Replace(b, []byte{2, 7}, []byte{2, 8}, 1), daemon.ID(), 9, nonce},
+	} {
+		if e, err := verifyReach(c.b, c.id, c.node, c.nonce); !errors.Is(err, errBadReach) {
+			t.Errorf("%s: got %+v, %v, want errBadReach", name, e, err)
+		}
+	}
+}
+
+func FuzzDecodeReach(f *testing.F) {
+	f.Add(signedReach(f, residenceKey(f, 1), 9, []byte{}))
+	f.Add(signedReach(f, residenceKey(f, 2), 1, bytes.Repeat([]byte{5}, 16)))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := decodeReach(b)
+		if err != nil {
+			if !errors.Is(err, errBadReach) {
+				t.Errorf("got %v, want errBadReach", err)
+			}
+			return
+		}
+		if again, err := canon.Marshal(s); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%x has another form %x, %v", b, again, err)
+		}
+	})
+}
+
+func FuzzDecodeStatement(f *testing.F) {
+	daemon := residenceKey(f, 1)
+	c := &Checkpoint{Purpose: PurposeExport, Entity: daemon.ID(), Epoch: 1, Sequence: 3}
+	if err := c.sign(daemon); err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []*Statement{{Links: []StatedLink{}, Checkpoint: *c}, {Links: []StatedLink{{Link: Link{Origin: daemon.ID(), Epoch: 1, Sequence: 3}, Payload: []byte("x")}}, Checkpoint: *c}} {
+		b, err := canon.Marshal(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := decodeStatement(b)
+		if err != nil {
+			if !errors.Is(err, ErrBadProof) {
+				t.Errorf("got %v, want ErrBadProof", err)
+			}
+			return
+		}
+		if again, err := canon.Marshal(s); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%x has another form %x, %v", b, again, err)
+		}
+	})
+}

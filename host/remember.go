@@ -1,0 +1,112 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"wasmhost/host/directory"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// memory is what the directory said of each daemon last. It outlives the directory: a
+// node whose cluster has lost it still names every daemon that was there.
+type memory struct {
+	mu      sync.Mutex
+	daemons map[identity.EntityID]directory.Daemon
+	silent  time.Duration // when the directory did not answer last, by the lease's clock; 0: it was not asked
+}
+
+// remember keeps what the directory says of a daemon. It need not be on disk soon: the
+// directory says it again after a restart.
+func (c *clustered) remember(e directory.Entry) {
+	c.memory.mu.Lock()
+	c.memory.daemons[e.Entity] = e.Daemon
+	c.memory.mu.Unlock()
+	if c.rt.store == nil {
+		return
+	}
+	rec, err := e.Daemon.MarshalBinary()
+	if err != nil {
+		c.rt.logger.Error("remembering a daemon of the cluster", "daemon", e.Entity.Origin(), "error", err)
+		return
+	}
+	b := &store.Batch{}
+	b.Put(store.Known, e.Entity[:], rec)
+	c.rt.store.SubmitLater(b, c.noteMemory)
+}
+
+func (c *clustered) noteMemory(err error) {
+	if err != nil {
+		c.rt.logger.Warn("remembering the daemons of the cluster", "error", err)
+	}
+}
+
+// removed forgets a daemon that was removed. The copy here is dropped if the daemon
+// signed that it is no more.
+func (c *clustered) removed(r directory.Removal) {
+	if _, listed := c.member.Look(r.Entity); listed {
+		return // it was made anew
+	}
+	if s := c.copyOf(r.Entity); s != nil {
+		s.mu.Lock()
+		older := s.epoch <= r.Epoch
+		s.mu.Unlock()
+		if !r.Signed() || !older {
+			c.rt.logger.Warn("the copy of a daemon stays that the cluster has removed without the daemon's signature", "daemon", r.Entity.Origin(), "epoch", r.Epoch)
+		} else {
+			c.dropCopy(r.Entity)
+		}
+	}
+	c.memory.mu.Lock()
+	was, ok := c.memory.daemons[r.Entity]
+	if ok = ok && was.Epoch <= r.Epoch; ok {
+		delete(c.memory.daemons, r.Entity)
+	}
+	c.memory.mu.Unlock()
+	if ok && c.rt.store != nil {
+		b := &store.Batch{}
+		b.Delete(store.Known, r.Entity[:])
+		c.rt.store.SubmitLater(b, c.noteMemory)
+	}
+}
+
+// recall returns what the directory said of a daemon last.
+func (c *clustered) recall(id identity.EntityID) (directory.Daemon, bool) {
+	c.memory.mu.Lock()
+	defer c.memory.mu.Unlock()
+	d, ok := c.memory.daemons[id]
+	return d, ok
+}
+
+// recoverMemory reads what the node remembers.
+func (c *clustered) recoverMemory() error {
+	return c.rt.store.Scan(store.Known, func(k, v []byte) error {
+		var id identity.EntityID
+		var d directory.Daemon
+		if err := errors.Join(id.UnmarshalBinary(k), d.UnmarshalBinary(v)); err != nil || d.Entity != id {
+			return fmt.Errorf("%w: what was remembered of daemon %x: %w", store.ErrCorrupt, k, err)
+		}
+		c.memory.daemons[id] = d
+		return nil
+	})
+}
+
+// Remembered returns what the directory said of the daemons last, in no order: those
+// that no removal has ended, whether or not the directory still lists them. It is empty
+// on a node of no cluster.
+func (r *Runtime) Remembered() []directory.Daemon {
+	if r.cluster == nil {
+		return nil
+	}
+	c := r.cluster
+	c.memory.mu.Lock()
+	defer c.memory.mu.Unlock()
+	out := make([]directory.Daemon, 0, len(c.memory.daemons))
+	for _, d := range c.memory.daemons {
+		out = append(out, d)
+	}
+	return out
+}

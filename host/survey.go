@@ -1,0 +1,233 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire/canon"
+)
+
+// Copy is what a node says that it has of a daemon of its cluster. What it proves is in
+// ExportCopy.
+type Copy struct {
+	Entity identity.EntityID
+	Name   string
+	Owned  bool            // the daemon is here; otherwise this node stood by for it
+	Owner  identity.NodeID // the node itself, or the one that fed the copy last
+	Epoch  uint64          // of that owner
+	Index  uint64          // how many records its history has; see CopyIndex
+	InSync bool            // the directory called it the owner, or a standby in sync, when it was heard last
+	Whole  bool            // it has had all that its owner had
+	State  string          // of a daemon that is here, as Info.State; otherwise standby
+}
+
+// Copies returns what this node has of its cluster's daemons, by entity, without Index.
+func (r *Runtime) Copies() []Copy {
+	c := r.cluster
+	if c == nil || r.store == nil {
+		return nil
+	}
+	var out []Copy
+	for _, d := range c.daemons() {
+		i := d.info()
+		was, known := c.recall(d.id)
+		out = append(out, Copy{Entity: d.id, Name: i.Name, Owned: true, Owner: r.self, Epoch: i.Epoch, InSync: known && was.Owner == r.self, Whole: true, State: i.State})
+	}
+	c.copies.mu.Lock()
+	copies := make([]*standbyCopy, 0, len(c.copies.byID))
+	for _, s := range c.copies.byID {
+		copies = append(copies, s)
+	}
+	c.copies.mu.Unlock()
+	for _, s := range copies {
+		s.mu.Lock()
+		v := Copy{Entity: s.id, Owner: s.owner, Epoch: s.epoch, Whole: s.whole, State: "standby"}
+		encoded := s.record
+		s.mu.Unlock()
+		var rec daemonRecord
+		if canon.Unmarshal(encoded, &rec) == nil {
+			v.Name = rec.Name
+		}
+		was, known := c.recall(s.id)
+		v.InSync = known && was.InSync(r.self)
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b Copy) int { return bytes.Compare(a.Entity[:], b.Entity[:]) })
+	return out
+}
+
+// CopyIndex returns how many records the history of a daemon has here; 0 if that cannot be
+// read.
+func (r *Runtime) CopyIndex(id identity.EntityID) uint64 {
+	if r.store == nil {
+		return 0
+	}
+	end, err := r.store.HistoryEnd(id)
+	if err != nil {
+		r.logger.Error("reading how far a daemon's copy goes", "daemon", id.Origin(), "error", err)
+	}
+	return end
+}
+
+// ExportCopy writes the chain of what this node has of a daemon, sealed by the daemon's
+// key where its stored history ends. It waits for no lease. *NotFoundError if the node has none.
+func (r *Runtime) ExportCopy(ctx context.Context, id identity.EntityID, w io.Writer) error {
+	if err := r.ready(); err != nil {
+		return err
+	}
+	if r.cluster == nil || r.store == nil {
+		return &NotFoundError{id}
+	}
+	r.mu.RLock()
+	d := r.daemons[id]
+	r.mu.RUnlock()
+	s := r.cluster.copyOf(id)
+	var end uint64
+	var seal *Checkpoint
+	var err error
+	switch {
+	case d != nil: // it may be held: what is stored is looked at
+		if err = d.peek(ctx); err == nil {
+			end, seal, err = r.storedSeal(ctx, id)
+			d.mu.Unlock()
+		}
+	case s != nil:
+		end, seal, err = s.seal(ctx, r)
+	default:
+		return &NotFoundError{id}
+	}
+	if err != nil {
+		return fmt.Errorf("exporting the copy of daemon %s: %w", id.Origin(), err)
+	}
+	return r.writeChain(id, end, seal, w)
+}
+
+// seal returns the daemon's signature under what the copy has, and how many records that
+// is.
+func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *Checkpoint, error) {
+	s.mu.Lock()
+	encoded := s.record
+	s.mu.Unlock()
+	if encoded == nil {
+		return 0, nil, fmt.Errorf("%w: its record has not come", ErrNoHistory)
+	}
+	var rec daemonRecord
+	if err := canon.Unmarshal(encoded, &rec); err != nil {
+		return 0, nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	}
+	if err := r.store.Commit(&store.Batch{}); err != nil { // what is acknowledged in memory may be on its way there
+		return 0, nil, err
+	}
+	end, err := r.store.HistoryEnd(s.id)
+	if err != nil {
+		return 0, nil, err
+	}
+	at, err := r.beginningAt(ctx, s.id, end)
+	if err != nil {
+		return 0, nil, err
+	}
+	seal := &Checkpoint{Purpose: PurposeExport, Entity: s.id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
+	if len(rec.Key) == 0 {
+		return end, seal, nil
+	}
+	env, err := identity.ParseEnvelope(rec.Key)
+	if err != nil {
+		return 0, nil, fmt.Errorf("the daemon's key: %w", err)
+	}
+	key, err := env.Open(r.node, standbyLink, s.id)
+	if err != nil {
+		return 0, nil, fmt.Errorf("the daemon's key: %w", err)
+	}
+	defer key.Wipe()
+	return end, seal, seal.sign(key)
+}
+
+// writeChain writes the first records of a daemon's history as a chain file.
+func (r *Runtime) writeChain(id identity.EntityID, end uint64, seal *Checkpoint, w io.Writer) error {
+	out := &chainWriter{w: bufio.NewWriterSize(w, 64<<10), id: id}
+	if _, err := out.w.WriteString(chainMagic); err != nil {
+		return err
+	}
+	if err := r.store.ReadHistory(id, 0, end, func(_ uint64, b []byte) error { return out.record(b) }); err != nil {
+		return fmt.Errorf("exporting the chain of daemon %s: %w", id.Origin(), err)
+	}
+	if err := out.item(&chainItem{Tag: itemSeal, Checks: []Checkpoint{*seal}}); err != nil {
+		return err
+	}
+	return out.w.Flush()
+}
+
+// Standing is how far a copy goes, as its chain proves.
+type Standing struct {
+	Epoch    uint64
+	Sequence uint64 // of its last output
+	Head     Hash   // of that
+}
+
+// StandingOf verifies a chain file and returns how far it goes. The chain must be the
+// daemon's. Errors are those of VerifyChain, and ErrOriginMismatch.
+func StandingOf(id identity.EntityID, r io.Reader) (Standing, error) {
+	report, err := VerifyChain(r)
+	if err == nil && report.Entity != id {
+		err = ErrOriginMismatch
+	}
+	if err != nil {
+		return Standing{}, err
+	}
+	return Standing{Epoch: report.Epoch, Sequence: report.Last, Head: report.Head}, nil
+}
+
+// Compare orders standings: the one of the higher epoch goes further, then the one with
+// more outputs.
+func (s Standing) Compare(o Standing) int {
+	return cmp.Or(cmp.Compare(s.Epoch, o.Epoch), cmp.Compare(s.Sequence, o.Sequence))
+}
+
+// ErrOtherStanding says that a copy is not as it was when it was chosen.
+var ErrOtherStanding = errors.New("the copy goes further, or less far, than when it was chosen")
+
+// Candidate is a node's copy of a daemon, and how far it goes as its chain proves.
+type Candidate struct {
+	Node identity.NodeID
+	Copy
+	Standing
+	Err error // why the chain proves nothing; nil: Standing is proven
+}
+
+// Complete reports whether the copy has all that the daemon acknowledged, as far as its
+// node knows.
+func (c *Candidate) Complete() bool { return c.Owned || c.InSync && c.Whole }
+
+// Longest returns the index of the copy that goes furthest, -1 if none proves anything.
+// Of copies that go equally far, one that is complete counts first, then one with more
+// records, then the owner's.
+func Longest(candidates []Candidate) int {
+	best := -1
+	for i := range candidates {
+		if candidates[i].Err == nil && (best < 0 || longer(&candidates[i], &candidates[best])) {
+			best = i
+		}
+	}
+	return best
+}
+
+func longer(a, b *Candidate) bool {
+	order := cmp.Or(a.Standing.Compare(b.Standing), truth(a.Complete())-truth(b.Complete()),
+		cmp.Compare(a.Index, b.Index), truth(a.Owned)-truth(b.Owned), cmp.Compare(b.Node, a.Node))
+	return order > 0
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,185 @@
+package host
+
+import (
+	"context"
+	"runtime"
+	"sync"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// A node with many daemons is ready before it has read them all. Those that are unread
+// are in the table, and recovery holds their locks: to everybody else they are busy, and
+// they are shown as their histories end. They are read one after the other, those first
+// that somebody waits for.
+
+// eagerMost is how many daemons are read before the node is ready. A node with more
+// finds what is wrong with the others later.
+const eagerMost = 1024
+
+// endRecords is how far back the end of a history is looked for that says where its
+// daemon stands.
+const endRecords = 8
+
+// reading is what is left to be read.
+type reading struct {
+	mu     sync.Mutex
+	rest   []*hosted // in order; some have been read meanwhile
+	wanted []*hosted // before those
+}
+
+// want has a daemon read next that somebody waits for.
+func (d *hosted) want() {
+	if !d.unread.Load() {
+		return
+	}
+	g := &d.rt.reading
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !d.wanted {
+		d.wanted = true
+		g.wanted = append(g.wanted, d)
+	}
+}
+
+// next returns the daemon to be read now, which is the caller's; nil: there is none.
+func (g *reading) next() *hosted {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, list := range []*[]*hosted{&g.wanted, &g.rest} {
+		for len(*list) > 0 {
+			d := (*list)[0]
+			(*list)[0], *list = nil, (*list)[1:]
+			if d.unread.CompareAndSwap(true, false) {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// putOff leaves daemons unread that can be, and returns the others.
+func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
+	if len(active) <= eagerMost || r.cluster != nil { // a cluster's standbys are told how far each is
+		return active, nil
+	}
+	released := make(map[identity.EntityID]bool)
+	err = r.store.Scan(store.Outgoing, func(k, _ []byte) error {
+		var id identity.EntityID
+		copy(id[:], k)
+		released[id] = true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	stands := make([]*passiveRecord, len(active))
+	var work sync.WaitGroup
+	parts := runtime.GOMAXPROCS(0)
+	for part := range parts {
+		work.Go(func() {
+			for i := eagerMost + part; i < len(active); i += parts {
+				if !released[active[i].id] {
+					stands[i] = r.endOf(active[i].id)
+				}
+			}
+		})
+	}
+	work.Wait()
+	for i, d := range active {
+		if stands[i] == nil {
+			now = append(now, d)
+			continue
+		}
+		d.mu.Lock() // until it is read
+		d.unread.Store(true)
+		d.view.mu.Lock()
+		s := &d.view.at
+		s.state, s.epoch, s.sequence, s.hash = statePassive, stands[i].Epoch, stands[i].Sequence, stands[i].HeadHash
+		s.stats = stats{processed: stands[i].Applied, emitted: stands[i].Emitted}
+		d.view.made = true
+		d.view.mu.Unlock()
+		r.reading.rest = append(r.reading.rest, d)
+	}
+	return now, nil
+}
+
+// endOf returns where a daemon stands by the end of its history; nil where the last few
+// records do not say.
+func (r *Runtime) endOf(id identity.EntityID) (out *passiveRecord) {
+	looked := 0
+	err := r.store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
+		if looked++; looked > endRecords {
+			return store.ErrStop
+		}
+		rec, err := decodeRecord(b)
+		if err != nil {
+			return err
+		}
+		switch rec := rec.(type) {
+		case *eventRecord:
+			c := Chain{head: rec.Before, headHash: rec.Parent}
+			for _, o := range rec.Outputs {
+				c.Append(rec.Epoch, rec.Applied, o)
+			}
+			out = &passiveRecord{Epoch: rec.Epoch, Sequence: c.head.Sequence, HeadHash: c.headHash, Applied: rec.Applied, Emitted: c.head.Sequence}
+			return store.ErrStop
+		case *beginRecord:
+			c := NewChain(rec.Head, rec.HeadPayload)
+			out = &passiveRecord{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.headHash, Applied: rec.Applied, Emitted: rec.Head.Sequence}
+			return store.ErrStop
+		case *checkpointRecord, *failureRecord:
+			return nil
+		default:
+			return store.ErrStop
+		}
+	})
+	if err != nil {
+		return nil // who reads the whole says what is wrong
+	}
+	return out
+}
+
+// readRest reads the unread daemons, until there are none or the runtime ends. It returns
+// at once.
+func (r *Runtime) readRest() {
+	for range max(1, runtime.GOMAXPROCS(0)/2) { // the rest of the machine serves
+		r.work.Go(func() {
+			for d := r.reading.next(); d != nil; d = r.reading.next() {
+				r.read(r.ctx, d)
+			}
+		})
+	}
+}
+
+// read reads an unread daemon, whose lock it gives back.
+func (r *Runtime) read(ctx context.Context, d *hosted) {
+	if ctx.Err() != nil {
+		d.end(stateGone, ErrShuttingDown)
+		d.mu.Unlock()
+		return
+	}
+	r.reviveLocked(ctx, d)
+	r.progress.done.Add(1)
+	serves := d.state == stateRunning
+	if serves {
+		r.startEffects(d)
+	}
+	list := d.ledger.All()
+	d.mu.Unlock()
+	if serves {
+		r.subs.start(d.id, list)
+	}
+	if r.idle.limit > 0 && r.idle.bytes.Load() > r.idle.limit {
+		r.passivate(d)
+	}
+}
+
+// dropUnread gives up what a runtime that did not start has not read.
+func (r *Runtime) dropUnread() {
+	for d := r.reading.next(); d != nil; d = r.reading.next() {
+		d.end(stateGone, ErrShuttingDown)
+		d.mu.Unlock()
+	}
+}

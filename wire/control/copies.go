@@ -1,0 +1,182 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+
+	"wasmhost/host"
+	"wasmhost/host/directory"
+	"wasmhost/identity"
+)
+
+// Copy is what a node says that it has of a daemon of its cluster.
+type Copy struct {
+	Entity string `json:"entity"`
+	Name   string `json:"name,omitempty"`
+	Role   string `json:"role"`    // owner or standby
+	Epoch  uint64 `json:"epoch"`   // of the owner that wrote it
+	Index  uint64 `json:"index"`   // how many records its history has
+	InSync bool   `json:"in_sync"` // the directory called the node the owner, or a standby in sync, when it was heard last
+	Whole  bool   `json:"whole"`   // it has had all that its owner had
+	State  string `json:"state"`   // as of a daemon; otherwise standby
+}
+
+// KnownDaemon is what a node remembers that its cluster's directory said of a daemon.
+type KnownDaemon struct {
+	Entity string   `json:"entity"`
+	Name   string   `json:"name"`
+	Owner  string   `json:"owner"` // node id
+	Epoch  uint64   `json:"epoch"`
+	Want   int      `json:"want"` // how many standbys it is to have
+	Ack    string   `json:"ack"`
+	InSync []string `json:"in_sync"` // node ids of the standbys
+}
+
+// Promotion asks a node to make its copy of a daemon the daemon.
+type Promotion struct {
+	Entity   string `json:"entity"`
+	Epoch    uint64 `json:"epoch"`    // of the copy, as its chain proves
+	Sequence uint64 `json:"sequence"` // of its last output
+	Head     string `json:"head"`     // hash of that, in hexadecimal
+	To       uint64 `json:"to"`       // the epoch from here on
+}
+
+func (s *Server) getCopies(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.rt.Cluster(); err != nil {
+		return err
+	}
+	list, err := page(w, r, s.rt.Copies(), func(c host.Copy) string { return c.Entity.String() })
+	if err != nil {
+		return err
+	}
+	out := make([]Copy, len(list))
+	for i, c := range list {
+		out[i] = copyOf(c, s.rt.CopyIndex(c.Entity))
+	}
+	return writeJSON(w, out)
+}
+
+func copyOf(c host.Copy, index uint64) Copy {
+	role := "standby"
+	if c.Owned {
+		role = "owner"
+	}
+	return Copy{Entity: c.Entity.String(), Name: c.Name, Role: role, Epoch: c.Epoch, Index: index, InSync: c.InSync, Whole: c.Whole, State: c.State}
+}
+
+// host returns the copy as package host has it.
+func (c *Copy) host() (out host.Copy, err error) {
+	out = host.Copy{Name: c.Name, Owned: c.Role == "owner", Epoch: c.Epoch, Index: c.Index, InSync: c.InSync, Whole: c.Whole, State: c.State}
+	out.Entity, err = identity.ParseEntityID(c.Entity)
+	return out, err
+}
+
+func (s *Server) getKnown(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.rt.Cluster(); err != nil {
+		return err
+	}
+	list := s.rt.Remembered()
+	slices.SortFunc(list, func(a, b directory.Daemon) int { return bytes.Compare(a.Entity[:], b.Entity[:]) })
+	list, err := page(w, r, list, func(d directory.Daemon) string { return d.Entity.String() })
+	if err != nil {
+		return err
+	}
+	out := make([]KnownDaemon, len(list))
+	for i, d := range list {
+		out[i] = KnownDaemon{Entity: d.Entity.String(), Name: d.Name, Owner: d.Owner.String(), Epoch: d.Epoch, Want: d.Want, Ack: d.Ack.String(), InSync: []string{}}
+		for _, n := range d.Standbys {
+			out[i].InSync = append(out[i].InSync, n.String())
+		}
+	}
+	return writeJSON(w, out)
+}
+
+// directory returns what was known as package directory has it.
+func (k *KnownDaemon) directory() (d directory.Daemon, err error) {
+	d = directory.Daemon{Name: k.Name, Epoch: k.Epoch, Want: k.Want}
+	if d.Entity, err = identity.ParseEntityID(k.Entity); err != nil {
+		return d, err
+	}
+	if d.Owner, err = identity.ParseNodeID(k.Owner); err != nil {
+		return d, err
+	}
+	if d.Ack, err = directory.ParseAck(k.Ack); err != nil {
+		return d, err
+	}
+	for _, text := range k.InSync {
+		n, err := identity.ParseNodeID(text)
+		if err != nil {
+			return d, err
+		}
+		d.Standbys = append(d.Standbys, n)
+	}
+	slices.Sort(d.Standbys)
+	b, err := d.MarshalBinary() // holds it to the bounds of the directory's records
+	if err != nil {
+		return d, err
+	}
+	return d, d.UnmarshalBinary(b)
+}
+
+// getCopyChain answers with the chain of what this node itself has of a daemon.
+func (s *Server) getCopyChain(w http.ResponseWriter, r *http.Request) error {
+	id, err := identity.ParseEntityID(r.PathValue("entity"))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	started := &startedWriter{w: w}
+	err = s.rt.ExportCopy(r.Context(), id, started)
+	if err != nil && started.any {
+		panic(http.ErrAbortHandler) // cut the stream: the client must not take it for whole
+	}
+	return err
+}
+
+// postPromotion makes this node's copy of a daemon the daemon.
+func (s *Server) postPromotion(w http.ResponseWriter, r *http.Request) error {
+	var p Promotion
+	if err := readJSON(w, r, &p); err != nil {
+		return err
+	}
+	id, err := identity.ParseEntityID(p.Entity)
+	at := host.Standing{Epoch: p.Epoch, Sequence: p.Sequence}
+	if err == nil {
+		err = at.Head.UnmarshalText([]byte(p.Head))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	if err := s.rt.Promote(r.Context(), id, at, p.To); err != nil {
+		return err
+	}
+	return writeJSON(w, p)
+}
+
+// Copies returns what the node says that it has of its cluster's daemons.
+func (c *Client) Copies(ctx context.Context) ([]Copy, error) {
+	return pages[Copy](ctx, c, "cluster/copies")
+}
+
+// Known returns what the node remembers of its cluster's daemons.
+func (c *Client) Known(ctx context.Context) ([]KnownDaemon, error) {
+	return pages[KnownDaemon](ctx, c, "cluster/known")
+}
+
+// CopyChain returns the chain of what the node itself has of a daemon. The caller closes
+// it, and verifies it.
+func (c *Client) CopyChain(ctx context.Context, id identity.EntityID) (io.ReadCloser, error) {
+	return c.do(ctx, "GET", "cluster/copies/"+id.String()+"/chain", nil, nil)
+}
+
+// Promote makes the node's copy of a daemon the daemon.
+func (c *Client) Promote(ctx context.Context, p Promotion) error {
+	body, err := jsonBody(p)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, "POST", "cluster/promotions", body, &p)
+}
