@@ -171,8 +171,8 @@ func (r *Runtime) ConfirmNode(ctx context.Context) error {
 	return nil
 }
 
-// Standing is how far a node is with a daemon.
-type Standing struct {
+// TwinStanding is how far a node is with a daemon.
+type TwinStanding struct {
 	Entity   identity.EntityID
 	Epoch    uint64
 	Sequence uint64 // of the last output
@@ -180,7 +180,7 @@ type Standing struct {
 }
 
 // Further reports whether s is beyond o, as far as numbers tell.
-func (s Standing) Further(o Standing) bool {
+func (s TwinStanding) Further(o TwinStanding) bool {
 	if s.Epoch != o.Epoch {
 		return s.Epoch > o.Epoch
 	}
@@ -189,11 +189,11 @@ func (s Standing) Further(o Standing) bool {
 
 // Standings returns how far this node is with the daemons that it serves. Those that
 // it holds are not among them.
-func (r *Runtime) Standings() []Standing {
-	var out []Standing
+func (r *Runtime) Standings() []TwinStanding {
+	var out []TwinStanding
 	for _, i := range r.Daemons() {
 		if r.holdOf(i.Entity) == nil {
-			out = append(out, Standing{i.Entity, i.Epoch, i.Sequence, i.EventsProcessed})
+			out = append(out, TwinStanding{i.Entity, i.Epoch, i.Sequence, i.EventsProcessed})
 		}
 	}
 	return out
@@ -209,7 +209,7 @@ func (r *Runtime) twinServes(t *Twin) error {
 		if h == nil || h.Reason != HoldUnconfirmed || err != nil {
 			continue
 		}
-		mine := Standing{s.Entity, here.Epoch, here.Sequence, here.EventsProcessed}
+		mine := TwinStanding{s.Entity, here.Epoch, here.Sequence, here.EventsProcessed}
 		how := "serves it"
 		if s.Further(mine) {
 			how = "has gone further"
@@ -245,11 +245,11 @@ func (r *Runtime) twinServes(t *Twin) error {
 // further with it: no tombstone, for the node that has it is this one by its key. It
 // needs d.mu.
 func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (Mended, error) {
-	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s Standing) bool { return s.Entity == d.id }) {
+	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s TwinStanding) bool { return s.Entity == d.id }) {
 		return Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", ErrNoneFurther)
 	}
 	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
-	if mine := (Standing{d.id, d.epoch, d.chain.Head().Sequence, d.applied}); mine.Further(Standing{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
+	if mine := (TwinStanding{d.id, d.epoch, d.chain.Head().Sequence, d.applied}); mine.Further(TwinStanding{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
 		return Mended{}, fmt.Errorf("%w: the copy here has applied %d events under epoch %d, the other %d under epoch %d", ErrNoneFurther, mine.Applied, mine.Epoch, h.Index, h.Epoch)
 	}
 	if err := r.keepEvidence(d.id, d.epoch, "given up for another incarnation of this node"); err != nil {

@@ -130,7 +130,7 @@ func TestRestoredNodeBesideItsTwin(t *testing.T) {
 		var twin *host.Twin
 		rt, id, end := restoredNode(t, func() *host.Twin { return twin })
 		defer end()
-		twin = &host.Twin{Addr: "10.0.0.1:7433", Standings: []host.Standing{{Entity: id, Epoch: 1, Applied: 9}}}
+		twin = &host.Twin{Addr: "10.0.0.1:7433", Standings: []host.TwinStanding{{Entity: id, Epoch: 1, Applied: 9}}}
 		time.Sleep(time.Minute)
 		held := rt.HeldDaemons()
 		if len(held) != 1 || !strings.Contains(held[0].Why, "10.0.0.1:7433 and serves it: it has applied 9 events") {
@@ -142,7 +142,7 @@ func TestRestoredNodeBesideItsTwin(t *testing.T) {
 		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, host.ErrNoneFurther) {
 			t.Errorf("giving way to one that has less: got %v, want ErrNoneFurther", err)
 		}
-		twin = &host.Twin{Addr: "10.0.0.1:7433", Standings: []host.Standing{{Entity: id, Epoch: 1, Applied: 20}}}
+		twin = &host.Twin{Addr: "10.0.0.1:7433", Standings: []host.TwinStanding{{Entity: id, Epoch: 1, Applied: 20}}}
 		time.Sleep(time.Minute)
 		if held = rt.HeldDaemons(); len(held) != 1 || !strings.Contains(held[0].Why, "has gone further: it has applied 20 events") {
 			t.Errorf("it is held as %+v", held)

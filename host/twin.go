@@ -17,7 +17,7 @@ import (
 // Twin is another incarnation of this node.
 type Twin struct {
 	Addr      string
-	Standings []Standing // empty: it does not say
+	Standings []TwinStanding // empty: it does not say
 }
 
 // ErrTwin says that another incarnation of this node runs.

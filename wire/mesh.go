@@ -90,8 +90,8 @@ type Mesh struct {
 	denied   map[identity.NodeID]uint64
 	dialing  map[identity.NodeID]chan struct{} // a place for who dials a peer
 
-	isolated  atomic.Bool                            // see Isolate
-	standings atomic.Pointer[func() []host.Standing] // that a twin is told
+	isolated  atomic.Bool                                // see Isolate
+	standings atomic.Pointer[func() []host.TwinStanding] // that a twin is told
 
 	grants atomic.Uint64 // how often rights changed
 

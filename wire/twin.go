@@ -70,7 +70,7 @@ func (m *Mesh) Isolate(on bool) {
 
 // ServeStandings lets a twin ask how far this node is with its daemons. It is called
 // before the mesh is handled.
-func (m *Mesh) ServeStandings(standings func() []host.Standing) { m.standings.Store(&standings) }
+func (m *Mesh) ServeStandings(standings func() []host.TwinStanding) { m.standings.Store(&standings) }
 
 // answerTwin answers another node with this one's key.
 func (m *Mesh) answerTwin(ctx context.Context, conn *quic.Conn, stream *quic.Stream, key identity.EntityID) error {
@@ -84,7 +84,7 @@ func (m *Mesh) answerTwin(ctx context.Context, conn *quic.Conn, stream *quic.Str
 	if err := writeHello(stream, 0, m.hello(nil)); err != nil {
 		return err
 	}
-	var all []host.Standing
+	var all []host.TwinStanding
 	if standings := m.standings.Load(); standings != nil {
 		all = (*standings)()
 	}
@@ -111,7 +111,7 @@ func (m *Mesh) answerTwin(ctx context.Context, conn *quic.Conn, stream *quic.Str
 // Twin asks whether another node with this one's key is at the address. found is true
 // where one is, even if it does not say how far it is with its daemons. This node itself
 // is none.
-func (m *Mesh) Twin(ctx context.Context, addr string) (found bool, standings []host.Standing, err error) {
+func (m *Mesh) Twin(ctx context.Context, addr string) (found bool, standings []host.TwinStanding, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	udp, err := resolve(addr)
@@ -147,7 +147,7 @@ func (m *Mesh) Twin(ctx context.Context, addr string) (found bool, standings []h
 			return true, standings, fmt.Errorf("asking the twin at %s: %w", addr, err)
 		}
 		for _, s := range page.Standings {
-			standings = append(standings, host.Standing{Entity: s.Entity, Epoch: s.Epoch, Sequence: s.Sequence, Applied: s.Applied})
+			standings = append(standings, host.TwinStanding{Entity: s.Entity, Epoch: s.Epoch, Sequence: s.Sequence, Applied: s.Applied})
 		}
 		if more = page.More; len(standings) > maxTwinStands {
 			return true, standings, fmt.Errorf("asking the twin at %s: more than %d daemons", addr, maxTwinStands)

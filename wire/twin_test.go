@@ -15,11 +15,11 @@ import (
 func TestTwinIsFound(t *testing.T) {
 	key := someKey(t)
 	old, again, stranger := newMesh(t, Config{Identity: key}), newMesh(t, Config{Identity: key}), newMesh(t, Config{})
-	var want []host.Standing
+	var want []host.TwinStanding
 	for i := range 2*twinPage + 1 {
-		want = append(want, host.Standing{Entity: identity.EntityID{byte(i), byte(i >> 8), 1}, Epoch: 1, Sequence: uint64(i), Applied: uint64(i)})
+		want = append(want, host.TwinStanding{Entity: identity.EntityID{byte(i), byte(i >> 8), 1}, Epoch: 1, Sequence: uint64(i), Applied: uint64(i)})
 	}
-	old.ServeStandings(func() []host.Standing { return want })
+	old.ServeStandings(func() []host.TwinStanding { return want })
 	found, got, err := again.Twin(t.Context(), old.Addr().String())
 	if !found || err != nil || !slices.Equal(got, want) {
 		t.Errorf("the twin: %v, %d standings, %v", found, len(got), err)
@@ -37,7 +37,7 @@ func TestTwinTellsNoPeer(t *testing.T) {
 	a, b := newMesh(t, Config{}), newMesh(t, Config{})
 	join(t, a, b)
 	told := false
-	a.ServeStandings(func() []host.Standing {
+	a.ServeStandings(func() []host.TwinStanding {
 		told = true
 		return nil
 	})

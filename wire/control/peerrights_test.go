@@ -58,6 +58,7 @@ var peerNeeds = map[string]wire.Rights{
 	"DELETE /v1/daemons/{ref}/subscriptions":          wire.RightOperate,
 	"DELETE /v1/daemons/{ref}":                        wire.RightOperate,
 	"GET /v1/held":                                    wire.RightRead,
+	"GET /v1/incarnation":                             wire.RightRead,
 	"POST /v1/daemons/{ref}/confirm":                  wire.RightOperate,
 	"POST /v1/daemons/{ref}/yield":                    wire.RightOperate,
 	"POST /v1/daemons/{ref}/mend":                     wire.RightOperate,
