@@ -168,7 +168,8 @@ func (s *schemas) operation(pattern, method, path string, op operation) object {
 	if op.lines != nil {
 		line := s.of(reflect.TypeOf(op.lines))
 		content["application/jsonl"] = object{"x-line": line}
-		if !op.event && op.answer == nil {
+		list := op.answer != nil && reflect.TypeOf(op.answer) == reflect.SliceOf(reflect.TypeOf(op.lines)) // it ends, and is no stream of events
+		if !op.event && !list {
 			content["text/event-stream"] = object{"x-line": line}
 		}
 	}
