@@ -202,6 +202,9 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	followed.end()
 	moves.end()
 	outputs.end()
+	if err := a.rt.Shutdown(ctx); err != nil { // what their clients left ends now, not when it has something to write
+		t.Error(err)
+	}
 	checked.mu.Lock()
 	defer checked.mu.Unlock()
 	for pattern := range operations {
