@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -105,7 +106,7 @@ func (m *member) open() {
 	m.t.Helper()
 	o := store.Options{Ephemeral: true}
 	if m.disk != nil {
-		o = store.Options{Dir: "data", FS: m.disk, Logger: slog.New(slog.DiscardHandler)}
+		o = store.Options{Dir: filepath.Join(compiled, "data"), FS: m.disk, Logger: slog.New(slog.DiscardHandler)}
 	}
 	var err error
 	if m.s, err = store.Open(o); err != nil {

@@ -3,6 +3,7 @@ package host_test
 import (
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ import (
 // restored makes a disk one of a node that was restored from a backup.
 func restored(t *testing.T, disk *vfs.MemFS) *vfs.MemFS {
 	t.Helper()
-	s, err := store.Open(store.Options{Dir: "data", FS: disk, Logger: slog.New(slog.DiscardHandler)})
+	s, err := store.Open(store.Options{Dir: filepath.Join(compiled, "data"), FS: disk, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

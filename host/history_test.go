@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -336,7 +337,7 @@ func (n *alone) start() {
 	if n.mesh, err = n.p.net.Join(n.key); err != nil {
 		t.Fatal(err)
 	}
-	if n.s, err = store.Open(store.Options{Dir: "data", FS: n.disk, Logger: quiet}); err != nil {
+	if n.s, err = store.Open(store.Options{Dir: filepath.Join(compiled, "data"), FS: n.disk, Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
 	if n.rt, err = host.New(t.Context(), host.Options{Node: n.key, Store: n.s, Mesh: n.mesh, Logger: quiet, CheckpointEvery: 4}); err != nil {

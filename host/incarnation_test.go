@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,7 +26,7 @@ func restoredNode(t *testing.T, twin func() *host.Twin) (*host.Runtime, identity
 	t.Helper()
 	disk, key := vfs.NewMem(), someKeyPair(t)
 	open := func() *store.Store {
-		s, err := store.Open(store.Options{Dir: "data", FS: disk, Logger: slog.New(slog.DiscardHandler)})
+		s, err := store.Open(store.Options{Dir: filepath.Join(compiled, "data"), FS: disk, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
