@@ -181,16 +181,16 @@ func (r *rot) wrong(dir string) (what string, found bool) {
 // no events. Never is an answer wrong. One thing cannot be told from a write
 // that a crash tore: damage in what was written last before the host was killed.
 func TestFlippedBitsInDataDirectories(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it computes for long, one thing after another")
+	}
 	for _, killed := range []bool{false, true} {
 		t.Run(fmt.Sprint("killed=", killed), func(t *testing.T) {
 			r := makeRot(t, killed)
 			if what, found := r.wrongCopy(t, func(string) {}); what != "" || found {
 				t.Fatalf("undamaged: %s, %v", what, found)
 			}
-			each := 10
-			if testing.Short() {
-				each = 2
-			}
+			const each = 10
 			rng := rand.New(rand.NewPCG(11, 12))
 			flips, found := 0, 0
 			files := make(map[string]int64)

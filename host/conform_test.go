@@ -28,6 +28,9 @@ func conform(t *testing.T, name string, c host.Conformance, fuel int64) map[stri
 
 // Every example guest keeps every rule.
 func TestConformanceOfTheExamples(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it computes for long, one thing after another")
+	}
 	for _, name := range []string{"c/counter.wasm", "rust/counter.wasm", "assemblyscript/counter.wasm", "zig/counter.wasm",
 		"c/echo.wasm", "zig/echo.wasm", "c/wordcount.wasm", "rust/wordcount.wasm", "zig/wordcount.wasm", "go/wordcount.wasm"} {
 		t.Run(name, func(t *testing.T) {

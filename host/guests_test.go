@@ -84,6 +84,9 @@ func TestGuestsAnswerTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Run(lang+"/"+tr.Guest, func(t *testing.T) {
+				if lang == "go" && testing.Short() {
+					t.Skip("it computes for long, one thing after another")
+				}
 				t.Parallel()
 				tr.run(t, file, false)
 				tr.run(t, file, true)

@@ -60,6 +60,9 @@ func parts(t *testing.T, s *store.Store, id identity.EntityID) (whole uint64, de
 // life goes on where the last one was, from a snapshot and at most eight deltas,
 // and replays no more than what came since.
 func TestDeltasAcrossKills(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it computes for long, one thing after another")
+	}
 	for _, file := range []string{"c/wordcount.wasm", "rust/wordcount.wasm"} {
 		t.Run(file, func(t *testing.T) {
 			const every = 3
@@ -271,6 +274,9 @@ func TestStateIsStoredAfterBytesAndTime(t *testing.T) {
 // A daemon that keeps a part of its history lets go of the rest: what is left
 // is proven from where it begins, repeats are answered, and it moves.
 func TestHistoryIsLetGo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it computes for long, one thing after another")
+	}
 	const keep, events = 70_000, 110_000
 	key, sender, dir, disk := newKey(t), newKey(t).ID(), t.TempDir(), vfs.NewMem()
 	s := openStore(t, dir, disk)

@@ -421,6 +421,9 @@ func TestReturnsYield(t *testing.T) {
 
 // Every export that a host calls ends by fuel, whatever it does.
 func TestNoCallTakesMoreThanItsFuel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it computes for long, one thing after another")
+	}
 	limits := DefaultLimits()
 	limits.Fuel = 16 << 20
 	arm := func(b []byte) []byte {

@@ -289,6 +289,9 @@ func TestWallLimitEndsAGuestThatCallsTheHost(t *testing.T) {
 // The same events take the same fuel, whatever the slices, and a limit stops
 // the guest at the same place: one unit less than it needs is too little.
 func TestFuelIsDeterministic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it computes for long, one thing after another")
+	}
 	for _, name := range []string{"c/wordcount.wasm", "rust/wordcount.wasm", "assemblyscript/wordcount.wasm", "go/wordcount.wasm"} {
 		text := []byte(strings.Repeat("the quick brown fox ", 5000))
 		measure := func(limit uint64) (uint64, error) {

@@ -79,6 +79,9 @@ func whole(img *Image) []byte {
 // discarding and marks at random. The space tells of every block that differs
 // from the last mark, and few others where it can.
 func TestSpacesTellWhatChanged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it computes for long, one thing after another")
+	}
 	eachSpace(t, func(t *testing.T, _ *Engine, img *Image, limit uint64, s space) {
 		model := whole(img)
 		if !bytes.Equal(s.bytes(), model) {
