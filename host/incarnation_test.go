@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,10 +129,10 @@ func TestRestoredNodeWaitsForItsOperator(t *testing.T) {
 // to it where that has as much at least.
 func TestRestoredNodeBesideItsTwin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var twin *host.Twin
-		rt, id, end := restoredNode(t, func() *host.Twin { return twin })
+		var twin atomic.Pointer[host.Twin]
+		rt, id, end := restoredNode(t, twin.Load)
 		defer end()
-		twin = &host.Twin{Addr: "10.0.0.1:7433", Standings: []host.TwinStanding{{Entity: id, Epoch: 1, Applied: 9}}}
+		twin.Store(&host.Twin{Addr: "10.0.0.1:7433", Standings: []host.TwinStanding{{Entity: id, Epoch: 1, Applied: 9}}})
 		time.Sleep(time.Minute)
 		held := rt.HeldDaemons()
 		if len(held) != 1 || !strings.Contains(held[0].Why, "10.0.0.1:7433 and serves it: it has applied 9 events") {
@@ -143,17 +144,16 @@ func TestRestoredNodeBesideItsTwin(t *testing.T) {
 		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, host.ErrNoneFurther) {
 			t.Errorf("giving way to one that has less: got %v, want ErrNoneFurther", err)
 		}
-		twin = &host.Twin{Addr: "10.0.0.1:7433", Standings: []host.TwinStanding{{Entity: id, Epoch: 1, Applied: 20}}}
+		twin.Store(&host.Twin{Addr: "10.0.0.1:7433", Standings: []host.TwinStanding{{Entity: id, Epoch: 1, Applied: 20}}})
 		time.Sleep(time.Minute)
 		if held = rt.HeldDaemons(); len(held) != 1 || !strings.Contains(held[0].Why, "has gone further: it has applied 20 events") {
 			t.Errorf("it is held as %+v", held)
 		}
-		there := twin
-		twin = nil
+		there := twin.Swap(nil)
 		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, host.ErrNoneFurther) {
 			t.Errorf("giving way to one that is gone: got %v, want ErrNoneFurther", err)
 		}
-		twin = there
+		twin.Store(there)
 		if _, err := rt.YieldHeld(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func cutLog(t *testing.T, disk *vfs.MemFS, part float64) {
 			walk(path.Join(at, name))
 		}
 	}
-	walk("data")
+	walk(filepath.Join(compiled, "data"))
 	if newest == "" {
 		t.Fatal("the engine has no log")
 	}

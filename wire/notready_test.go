@@ -91,6 +91,8 @@ func TestEventsWaitForANodeThatStarts(t *testing.T) {
 	if res, err := ticket.Wait(ctx); err != nil || len(res.Outputs) != 1 {
 		t.Fatalf("the event is answered %+v, %v", res, err)
 	}
+	refused.owner.mu.Lock()
+	defer refused.owner.mu.Unlock()
 	if got := refused.owner.took; len(got) != 1 || got[0] != 1 {
 		t.Errorf("the daemon took %v, want event 1 once", got)
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/quic-go/quic-go"
@@ -90,7 +91,9 @@ func TestAHelloHeldBackUndoesNothing(t *testing.T) {
 // lockedTrust is a trust store that sees whether the mesh holds trusting at each change.
 type lockedTrust struct {
 	memoryTrust
-	m       *Mesh
+	m *Mesh
+
+	seeing  sync.Mutex
 	changes int
 	loose   []string // changes without it
 }
@@ -106,11 +109,19 @@ func (l *lockedTrust) Delete(key identity.EntityID) error {
 }
 
 func (l *lockedTrust) see(what string) {
+	l.seeing.Lock()
+	defer l.seeing.Unlock()
 	l.changes++
 	if l.m.trusting.TryLock() {
 		l.m.trusting.Unlock()
 		l.loose = append(l.loose, what)
 	}
+}
+
+func (l *lockedTrust) seen() (changes int, loose []string) {
+	l.seeing.Lock()
+	defer l.seeing.Unlock()
+	return l.changes, l.loose
 }
 
 // TestTrustIsChangedByOneAtATime has the trusted nodes changed in every way: a change that
@@ -132,16 +143,16 @@ func TestTrustIsChangedByOneAtATime(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		before := trust.changes
+		before, _ := trust.seen()
 		if err := change(); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-		if trust.changes != before+1 {
-			t.Errorf("%s: %d changes", what, trust.changes-before)
+		if after, _ := trust.seen(); after != before+1 {
+			t.Errorf("%s: %d changes", what, after-before)
 		}
 	}
 	joinWith(t, newMesh(t, Config{}), a, 0)
-	if trust.changes < 5 || len(trust.loose) > 0 {
-		t.Errorf("of %d changes %v were made beside others", trust.changes, trust.loose)
+	if changes, loose := trust.seen(); changes < 5 || len(loose) > 0 {
+		t.Errorf("of %d changes %v were made beside others", changes, loose)
 	}
 }
