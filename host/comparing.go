@@ -373,16 +373,20 @@ func (c *clustered) nameOwner(ctx context.Context, e directory.Entry, to identit
 	return c.member.Put(ctx, e, d)
 }
 
-// wait shows that the daemon waits, and for whom.
+// wait shows that the daemon waits, and for whom, unless an operator has let it go on
+// meanwhile.
 func (p *replica) wait(h *HeldDaemon) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.compared {
+		return
+	}
 	if p.waits != nil {
 		h.Since = p.waits.Since
 	} else {
 		h.Since = p.c.rt.clock()
 	}
 	h.Name, p.waits = p.d.name, h
-	p.mu.Unlock()
 }
 
 // waitsFor returns for whom the daemon waits; nil: it does not.
@@ -452,6 +456,9 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fed { // an operator has let it go on meanwhile
+		waits = nil
+	}
 	if waits != nil {
 		waits.Name, waits.Since = e.Name, c.rt.clock()
 		if s.waits != nil {
