@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -84,15 +85,16 @@ func TestOwnerWithACutLogHandsOver(t *testing.T) {
 	})
 }
 
+var oldDisks = flag.Uint64("olddisks", 0, "how many stories of disks that are set back are tried")
+
 // TestOldAndShortDisksNeverWin sets nodes back at random, one at a time, to older copies
 // of their disks or to logs without an end, while others are killed: no event that was
 // acknowledged on disk is lost, none is applied twice.
 func TestOldAndShortDisksNeverWin(t *testing.T) {
-	seeds := uint64(40)
-	if testing.Short() {
-		seeds = 6
+	if *oldDisks == 0 {
+		t.Skip("a search: -olddisks=N, as scripts/full gives it")
 	}
-	for seed := range seeds {
+	for seed := range *oldDisks {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { setBack(t, seed) })
 		})
