@@ -71,8 +71,10 @@ type clustered struct {
 
 	mu      sync.Mutex
 	session uint64 // that was told of
-	news    []func()
-	kick    chan struct{}
+
+	givingUp map[identity.EntityID]bool // for which giveUp runs
+	news     []func()
+	kick     chan struct{}
 
 	comparisons chan struct{} // a place of those that run
 
@@ -87,6 +89,7 @@ func newClustered(r *Runtime, o *ClusterOptions) *clustered {
 	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
 	c.memory.daemons = make(map[identity.EntityID]directory.Daemon)
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
+	c.givingUp = make(map[identity.EntityID]bool)
 	if c.lag == 0 {
 		c.lag = o.Member.Self().TTL
 	}

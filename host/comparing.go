@@ -25,6 +25,7 @@ import (
 //	epoch above the directory's           |                            | the directory is told the epoch, then as below
 //	the same, or more                     | has as much or less        | it serves once all have answered so
 //	less                                  | has an extension           | handed over: the directory names the standby, epoch+1
+//	nothing, and no copy that can go on   | proves what it has         | the same (giveUp)
 //	another                               | epoch higher, and granted  | handed over; the history here is kept as evidence
 //	another                               | epoch lower                | it serves; the standby keeps its history as evidence
 //	another, or under an epoch never granted | same epoch              | held (HoldForked) until an operator decides

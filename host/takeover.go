@@ -134,12 +134,21 @@ func (c *clustered) finishTakeOver(e directory.Entry) {
 	coming := c.rt.incoming[e.Entity] != nil
 	c.rt.mu.RUnlock()
 	s := c.copyOf(e.Entity)
-	if s == nil || coming {
+	if coming {
+		return
+	}
+	if s == nil {
+		c.giveUp(e)
 		return
 	}
 	s.mu.Lock()
-	busy := s.fenced || !s.whole && !s.sound || s.record == nil || s.epoch >= e.Epoch
+	useless := !s.fenced && (!s.whole && !s.sound || s.record == nil)
+	busy := s.fenced || s.epoch >= e.Epoch
 	s.mu.Unlock()
+	if useless {
+		c.giveUp(e)
+		return
+	}
 	if busy {
 		return
 	}
@@ -154,6 +163,58 @@ func (c *clustered) finishTakeOver(e directory.Entry) {
 		return
 	}
 	c.fromDisk(e, s, activate)
+}
+
+// giveUp hands a daemon to a standby in sync that proves what it has: the directory says
+// that it is this node's, whose disk has neither the daemon nor a copy that can go on. It
+// does not block, and runs once at a time for a daemon.
+func (c *clustered) giveUp(e directory.Entry) {
+	c.mu.Lock()
+	busy := c.givingUp[e.Entity] || len(e.Standbys) == 0
+	if !busy {
+		c.givingUp[e.Entity] = true
+	}
+	c.mu.Unlock()
+	if busy {
+		return
+	}
+	done := func() {
+		c.mu.Lock()
+		delete(c.givingUp, e.Entity)
+		c.mu.Unlock()
+	}
+	if !c.rt.startWork() {
+		done()
+		return
+	}
+	go func() {
+		defer c.rt.work.Done()
+		defer done()
+		to, _, err := c.compareWithStandbys(c.rt.ctx, e.Entity, extent{}, e)
+		if err == nil && (to == nil || to.verdict != theirsGoesOn) {
+			err = errors.New("no standby in sync proves that it has more")
+		}
+		if err == nil && c.hasSince(e.Entity) {
+			return
+		}
+		if err == nil {
+			_, err = c.nameOwner(c.rt.ctx, e, to.node)
+		}
+		switch {
+		case err == nil:
+			c.rt.logger.Error("this node's disk has nothing of a daemon that is its own by the directory: the daemon goes on at a standby", "daemon", e.Entity.Origin(), "name", e.Name, "standby", to.node)
+		case c.rt.ctx.Err() == nil:
+			c.rt.logger.Warn("a daemon waits: this node's disk has nothing of it that can go on", "daemon", e.Entity.Origin(), "name", e.Name, "error", err)
+		}
+	}()
+}
+
+// hasSince reports whether the daemon, of which this node had nothing, is here by now or
+// about to be.
+func (c *clustered) hasSince(id identity.EntityID) bool {
+	c.rt.mu.RLock()
+	defer c.rt.mu.RUnlock()
+	return c.rt.daemons[id] != nil || c.rt.incoming[id] != nil
 }
 
 // isFed reports whether the copy needs no comparison with other standbys.
