@@ -20,7 +20,7 @@ func (p *peer) OpenChannel(ctx context.Context) (channel.Conn, error) {
 		return nil, err
 	}
 	c := newChannelConn(stream)
-	c.stop = context.AfterFunc(ctx, c.Abort)
+	c.stop = context.AfterFunc(ctx, func() { cut(stream) })
 	return c, nil
 }
 

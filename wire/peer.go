@@ -47,7 +47,7 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 		return nil, err
 	}
 	c := newMigrationConn(stream)
-	c.stop = context.AfterFunc(ctx, c.Abort)
+	c.stop = context.AfterFunc(ctx, func() { cut(stream) })
 	return c, nil
 }
 

@@ -19,7 +19,7 @@ func (p *peer) OpenStandby(ctx context.Context) (standby.Conn, error) {
 		return nil, err
 	}
 	c := newStandbyConn(stream)
-	c.stop = context.AfterFunc(ctx, c.Abort)
+	c.stop = context.AfterFunc(ctx, func() { cut(stream) })
 	return c, nil
 }
 
