@@ -75,6 +75,10 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if in.settled {
 		return nil
 	}
+	if !in.prepared {
+		return migration.Failf(migration.StateFailed, "a release came of daemon %s, which is not prepared here yet", in.offer.Entity.Origin())
+	}
+
 	d, o := in.d, &in.offer
 	d.mu.Lock()
 	defer d.mu.Unlock()
