@@ -35,10 +35,15 @@ func (s *sourceWalk) release() error {
 	if err != nil {
 		return err
 	}
-	if err := s.m.commit(s.ctx, rel); err != nil {
+	s.m.mu.Lock()
+	if err = s.m.step(migration.Agreed, migration.Source); err == nil {
+		s.m.release = rel
+	}
+	s.m.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	return s.m.signal(migration.Released, migration.Source)
+	return s.m.commit(s.ctx, rel)
 }
 
 func (s *sourceWalk) sealed() ([]byte, error) {
@@ -82,9 +87,7 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 			// Whether the record is on disk is not known, so neither side may
 			// serve until a restart has read it.
 			m.d.fail(err)
-			m.mu.Lock()
-			m.doubt = true
-			m.mu.Unlock()
+			err = errors.Join(err, m.signal(migration.Unsure, migration.Source))
 			return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
 		}
 	}
@@ -95,16 +98,14 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 	}
 	if m.d.replica != nil {
 		if err := m.rt.cluster.move(m.rt.ctx, m, rel); err != nil {
-			m.mu.Lock()
-			m.doubt = true
-			m.mu.Unlock()
-			return err
+			return errors.Join(err, m.signal(migration.Unsure, migration.Source))
 		}
 	}
+
 	m.mu.Lock()
-	m.release, m.epoch, m.queued = rel, rel.Epoch, m.d.waiting.Load()
-	m.mu.Unlock()
-	return nil
+	defer m.mu.Unlock()
+	m.epoch, m.queued = rel.Epoch, m.d.waiting.Load()
+	return m.step(migration.Released, migration.Source)
 }
 
 // deliver brings the release to the target, again and again until it confirms,
@@ -131,11 +132,10 @@ func (s *sourceWalk) deliver() error {
 		}
 	}
 	s.m.mu.Lock()
-	if s.m.taken {
+	if err := s.m.step(migration.Confirmed, migration.Target); err != nil {
 		s.m.mu.Unlock()
 		return errTakenBack
 	}
-	s.m.settling = true
 	if !s.paused.IsZero() {
 		s.m.downtime = time.Since(s.paused)
 	}

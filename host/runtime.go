@@ -355,7 +355,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, r.putAway(ctx, d))
 	}
 	for _, in := range waiting {
-		in.discard()
+		in.shutDown()
 	}
 	if inOrder && err == nil && r.store.Err() == nil {
 		err = r.cluster.stopped()
