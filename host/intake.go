@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -227,7 +228,7 @@ func (in *incoming) make(ctx context.Context) (*hosted, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.at.Phase().Terminal() {
-		d.end(stateGone, &NotFoundError{o.Entity})
+		d.end(lifecycle.Leave, &NotFoundError{o.Entity})
 		return nil, errPushedOut
 	}
 	in.d = d

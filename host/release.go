@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -189,7 +190,7 @@ func (m *Migration) settle(rec *Receipt) error {
 	m.d.mu.Lock()
 	m.d.tail = nil
 	grave, err := m.rt.grave(m.d, t)
-	m.d.end(stateGone, &MovedError{t.moved(m.d.id)})
+	m.d.end(lifecycle.Leave, &MovedError{t.moved(m.d.id)})
 	m.d.mu.Unlock()
 	if err == nil && rec != nil {
 		err = m.rt.putReceipts(grave, rec)

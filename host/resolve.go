@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -124,7 +125,7 @@ func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
 	d := m.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.state != statePaused {
+	if d.life.State() != lifecycle.Migrating {
 		return Mended{}, fmt.Errorf("%w: %w", ErrSettled, d.gone)
 	}
 	fact, b, err := d.fact(MendTakeBack, rel.Epoch+1)

@@ -29,7 +29,7 @@ func (r *Runtime) recoverOutgoing() error {
 			return fmt.Errorf("%w: daemon %s was released and is not there", store.ErrCorrupt, id.Origin())
 		}
 		d.mu.Lock()
-		if d.state == stateRunning || d.state == statePassive {
+		if d.life.State().Serves() {
 			d.pause()
 		}
 		d.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -214,7 +215,7 @@ func (in *incoming) discard(by migration.Role) bool {
 	r, o := in.rt, &in.offer
 	if in.d != nil {
 		in.d.mu.Lock()
-		in.d.end(stateGone, &NotFoundError{o.Entity})
+		in.d.end(lifecycle.Leave, &NotFoundError{o.Entity})
 		in.d.mu.Unlock()
 	}
 	if r.store != nil && r.life.Load() != lifeShuttingDown {
@@ -253,7 +254,7 @@ func (in *incoming) shutDown() {
 	}
 	in.end()
 	in.d.mu.Lock()
-	in.d.end(stateGone, &NotFoundError{in.offer.Entity})
+	in.d.end(lifecycle.Leave, &NotFoundError{in.offer.Entity})
 	in.d.mu.Unlock()
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -114,7 +115,7 @@ func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
 	if err := d.wake(ctx); err != nil {
 		return err
 	}
-	if d.state != stateRunning {
+	if d.life.State() != lifecycle.Running {
 		return fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
 	}
 	if !o.OmitIdentity && !o.PublicOnly && !d.key.CanSign() {
