@@ -20,6 +20,7 @@ import (
 
 	"wasmhost/host/budget"
 	"wasmhost/host/fair"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -355,7 +356,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, r.putAway(ctx, d))
 	}
 	for _, in := range waiting {
-		in.discard()
+		in.shutDown()
 	}
 	if inOrder && err == nil && r.store.Err() == nil {
 		err = r.cluster.stopped()
@@ -374,7 +375,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
 	defer d.mu.Unlock()
-	if r.store != nil && r.store.Err() == nil && d.state == stateRunning && d.stale() == nil && d.kind != "" && d.index > d.kept {
+	if r.store != nil && r.store.Err() == nil && d.life.State() == lifecycle.Running && d.stale() == nil && d.kind != "" && d.index > d.kept {
 		if err = d.store(); errors.Is(err, ErrNotPortable) {
 			err = nil // its history will be replayed
 		}
@@ -382,7 +383,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 			err = d.last.waitStored(context.Background())
 		}
 	}
-	d.end(stateGone, ErrShuttingDown)
+	d.end(lifecycle.Leave, ErrShuttingDown)
 	if err != nil {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}

@@ -10,6 +10,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/directory"
 	"wasmhost/host/effect"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -194,7 +195,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := r.beginClaimed(ctx, d, factory, from, fork, req); err != nil {
-		d.end(stateGone, err)
+		d.end(lifecycle.Leave, err)
 		r.release(d)
 		return Info{}, err
 	}
@@ -274,7 +275,7 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 	d.call.of = d
 	d.used = d.spawned.UnixNano()
 	d.saved.tried = d.used
-	d.pause()
+	d.resumed = make(chan struct{})
 	return d
 }
 
@@ -322,7 +323,7 @@ func (r *Runtime) release(d *hosted) {
 
 // abandon undoes a spawn that lost to Shutdown. It needs d.mu.
 func (r *Runtime) abandon(d *hosted, why error) error {
-	d.end(stateGone, why)
+	d.end(lifecycle.Leave, why)
 	r.release(d)
 	r.subs.leaveAll(d.id)
 	if r.store == nil || d.kind == "" {
