@@ -31,8 +31,8 @@ type hunt struct {
 type edit struct{ file, old, new string }
 
 var searched = []mutant{
-	{"apply events while paused for a hand-over", "host/hosted.go",
-		"case lifecycle.Running:\n\t\t\tif held", "case lifecycle.Running, lifecycle.Migrating:\n\t\t\tif held", []edit{{"host/hosted.go", "case lifecycle.Migrating:\n\t\t\tresumed", "case 99:\n\t\t\tresumed"}}},
+	{"apply events while paused for a hand-over", "host/internal/lifecycle/admission.go",
+		"case q.State == Migrating:", "case false:", nil},
 	{"acknowledge before it is durable", "host/deliver.go",
 		"if err := p.ticket.wait(ctx); err != nil {", "if err := error(nil); err != nil {", nil},
 	{"release before it is durable", "host/release.go",
