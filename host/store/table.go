@@ -36,7 +36,8 @@ const (
 
 	Receipts Table = 'r' // by identity and epoch: what was signed of a move
 
-	Groups Table = 'g' // by name: the groups that this node keeps
+	Groups   Table = 'g' // by name: the groups that this node keeps
+	Bindings Table = 'a' // by a group's name and a sender: which member has the sender's events
 
 	Standbys Table = 'y' // by identity: what a daemon is of which another node's history is kept here
 
