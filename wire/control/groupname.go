@@ -38,6 +38,7 @@ func (e *AmbiguousGroupError) Error() string {
 type names struct {
 	mu     sync.Mutex
 	byName map[string]*nameCheck
+	making map[string]int // groups that are being made
 }
 
 // nameCheck is what was heard of one name.
@@ -62,6 +63,29 @@ func (n *names) of(name string) *nameCheck {
 		n.byName[name] = c
 	}
 	return c
+}
+
+// make notes that a group is being made, until the function that it returns is called.
+func (n *names) make(name string) (made func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.making == nil {
+		n.making = make(map[string]int)
+	}
+	n.making[name]++
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.making[name]--; n.making[name] == 0 {
+			delete(n.making, name)
+		}
+	}
+}
+
+func (n *names) isMade(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.making[name] > 0
 }
 
 func (n *names) forget(name string) {
@@ -151,6 +175,9 @@ func (s *Server) askRivals(ctx context.Context, c *nameCheck, name string, again
 			rivals = append(rivals, id)
 		}
 	}
+	if keeper := s.claimName(ctx, name); keeper != 0 && !slices.Contains(rivals, keeper) {
+		rivals = append(rivals, keeper)
+	}
 	slices.Sort(rivals)
 
 	c.mu.Lock()
@@ -210,28 +237,4 @@ func (s *Server) keptAt(ctx context.Context, name string) (at identity.NodeID, s
 	default:
 		return 0, silent, &AmbiguousGroupError{Name: name, Nodes: slices.Concat(nodes...)}
 	}
-}
-
-// createGroup makes a group whose name no other node has. Two nodes that make one at the
-// same moment see each other's once both are stored; then neither is made.
-func (s *Server) createGroup(ctx context.Context, spec group.Spec, seed *[32]byte) (*group.Group, error) {
-	if err := s.nameIsFree(ctx, spec.Name); err != nil {
-		return nil, err
-	}
-	s.names.forget(spec.Name) // of a group of the name before
-	defer func() { s.metrics.countAmbiguous(s.names.ambiguous()) }()
-	g, err := s.groups.Create(ctx, spec, seed, func() error { return s.soleKeeper(ctx, spec.Name) })
-	if err != nil {
-		s.names.forget(spec.Name)
-	}
-	return g, err
-}
-
-func (s *Server) removeGroup(ctx context.Context, name string) error {
-	err := s.groups.Remove(ctx, name)
-	if err == nil {
-		s.names.forget(name)
-		s.metrics.countAmbiguous(s.names.ambiguous())
-	}
-	return err
 }

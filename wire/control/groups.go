@@ -103,6 +103,7 @@ func (s *Server) HealGroups(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		}
+		s.freeNames(ctx)
 		for _, g := range s.groups.List() {
 			if _, err := s.askRivals(ctx, s.names.of(g.Name), g.Name, true); err != nil && ctx.Err() == nil {
 				s.logger.Warn("asking who else keeps a group's name", "group", g.Name, "error", err)
