@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/directory"
 	"wasmhost/host/group"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -218,5 +219,55 @@ func TestTwoGroupsOfOneName(t *testing.T) {
 		if sent, err := client.Send(ctx, "group/v", "before", []byte("x")); err != nil || !sent.Duplicate {
 			t.Errorf("at %s, one of the groups being left: %+v, %v", at, sent, err)
 		}
+	}
+}
+
+// In a cluster one of the nodes that make a group of one name at the same moment has it.
+func TestOneNodeOfAClusterKeepsAGroup(t *testing.T) {
+	mem := directory.NewMemory()
+	nodes := []*clusterNode{serveClustered(t, "a", mem), serveClustered(t, "b", mem)}
+	var clients []*Client
+	for _, n := range nodes {
+		must[host.KindInfo](t)(n.rt.PushKind(ctx, "counter", counterModule(t)))
+		c, _ := clientOf(t, n.server)
+		clients = append(clients, c)
+		eventually(t, n.rt.Holding)
+		eventually(t, func() error {
+			if peers := must[[]wire.PeerInfo](t)(n.mesh.Peers()); len(peers) != 1 {
+				return fmt.Errorf("%d peers", len(peers))
+			}
+			return nil
+		})
+	}
+	for round := range 10 {
+		var all sync.WaitGroup
+		made := make([]error, len(clients))
+		for i, c := range clients {
+			all.Go(func() { _, made[i] = c.CreateGroup(ctx, CreateGroup{Name: "v", Kind: "counter", Size: 2}) })
+		}
+		all.Wait()
+		kept := 0
+		for i, err := range made {
+			if err == nil {
+				kept++
+			} else if code := refusalOf(err); code != "group-exists" {
+				t.Errorf("round %d, node %d: %v", round, i, err)
+			}
+		}
+		if kept != 1 {
+			t.Fatalf("round %d: %d nodes keep one group", round, kept)
+		}
+		for _, c := range clients {
+			must[Sent](t)(c.Send(ctx, "group/v", "", []byte("x")))
+		}
+		must[Group](t)(clients[round%2].RemoveGroup(ctx, "v"))
+	}
+	for i, n := range nodes {
+		eventually(t, func() error {
+			if names := must[*directory.Member](t)(n.rt.Cluster()).Keeps(n.mesh.Self()); len(names) > 0 {
+				return fmt.Errorf("node %d still has the names %q", i, names)
+			}
+			return nil
+		})
 	}
 }
