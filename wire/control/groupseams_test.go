@@ -271,3 +271,53 @@ func TestOneNodeOfAClusterKeepsAGroup(t *testing.T) {
 		})
 	}
 }
+
+// A member that is ended by hand, wherever it runs, costs no sender of the group an
+// answer that a daemon is not found: what it was not given another member has, and an
+// event with an id is refused by name or applied once.
+func TestMembersThatVanish(t *testing.T) {
+	a, client := keeper(t, "a")
+	b, _ := keeper(t, "b")
+	meet(t, a, b)
+	must[Group](t)(client.CreateGroup(ctx, CreateGroup{Name: "v", Kind: "counter", Size: 4, Place: Place{Spread: "node"}}))
+	var stop atomic.Bool
+	var sent atomic.Int64
+	var wrong sync.Map
+	var work sync.WaitGroup
+	for worker := range 8 {
+		work.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				id := ""
+				if worker%2 == 0 {
+					id = fmt.Sprintf("w%d-%d", worker, i)
+				}
+				got, err := client.Send(ctx, "group/v", id, []byte("x"))
+				sent.Add(1)
+				switch code := refusalOf(err); {
+				case err == nil && !got.Duplicate:
+				case err != nil && id != "" && (code == "member-away" || code == "binding-gone"):
+				case err != nil && code == "no-healthy-member": // all were ended before one was made anew
+				default:
+					wrong.Store(fmt.Sprintf("id %q: %s, duplicate %v", id, code, got.Duplicate), err)
+				}
+			}
+		})
+	}
+	for range 12 {
+		g := must[Group](t)(client.Group(ctx, "v"))
+		for _, m := range g.Members[:2] {
+			at := a
+			if m.NodeID == b.mesh.Self().String() {
+				at = b
+			}
+			if err := at.rt.Stop(ctx, must[identity.EntityID](t)(identity.ParseEntityID(m.EntityID))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		must[Group](t)(client.HealGroup(ctx, "v", HealGroup{}))
+	}
+	stop.Store(true)
+	work.Wait()
+	wrong.Range(func(what, err any) bool { t.Errorf("%v: %v", what, err); return true })
+	t.Logf("%d events", sent.Load())
+}
