@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -74,6 +75,8 @@ func (m *Manager) routeBound(k *kept, b *bound, name string, number uint64, key 
 		return g.born(run.Born)
 	})
 	switch {
+	case errors.Is(err, ErrNotFound):
+		return Member{}, nil, err
 	case err != nil:
 		return Member{}, nil, fmt.Errorf("%w: number %d; send what was not sent before under a number above %d, or another id", ErrMemberGone, number, b.high)
 	case other != nil && other.Born != member.Born:

@@ -20,11 +20,14 @@ func (s *Server) createGroup(ctx context.Context, spec group.Spec, seed *[32]byt
 		return nil, err
 	}
 	if m, err := s.rt.Cluster(); err == nil {
-		if err := m.ClaimGroup(ctx, spec.Name); err != nil {
-			var taken *directory.GroupTakenError
-			if errors.As(err, &taken) {
-				err = fmt.Errorf("%w: %w", group.ErrExists, err)
-			}
+		err := m.ClaimGroup(ctx, spec.Name)
+		var taken *directory.GroupTakenError
+		switch {
+		case errors.As(err, &taken):
+			return nil, fmt.Errorf("%w: %w", group.ErrExists, err)
+		case errors.Is(err, directory.ErrMalformed):
+			s.logger.Warn("the directory is served by a node of an earlier version: the name of a group is claimed once that is upgraded", "group", spec.Name)
+		case err != nil:
 			return nil, err
 		}
 	}
