@@ -165,9 +165,9 @@ func writeGolden(t *testing.T, to string) {
 // 5, has a state that is a file.
 func TestGoldenDataDirectories(t *testing.T) {
 	if *writeData {
-		writeGolden(t, filepath.Join("testdata", "data", "version-4.tgz"))
+		writeGolden(t, filepath.Join("testdata", "data", "version-5.tgz"))
 	}
-	for version, daemons := range map[int]int{2: 3, 3: 3, 4: 6} {
+	for version, daemons := range map[int]int{2: 3, 3: 3, 4: 6, 5: 6} {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			dir := t.TempDir()
 			unpack(t, filepath.Join("testdata", "data", fmt.Sprintf("version-%d.tgz", version)), dir)

@@ -18,6 +18,10 @@ const (
 	lanePlaces = 4096
 )
 
+// SenderMemory is for how long the node's daemons remember a silent sender once they
+// remember as many as they may.
+func (r *Runtime) SenderMemory() time.Duration { return r.limits.SenderMemory }
+
 func shareOf(limit, part int) int { return max(1, limit/part) }
 
 // counts are the places that are taken by senders of scopes.

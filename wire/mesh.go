@@ -94,6 +94,7 @@ type Mesh struct {
 	standings atomic.Pointer[func() []host.TwinStanding] // that a twin is told
 
 	grants atomic.Uint64 // how often rights changed
+	met    atomic.Uint64 // how often a session with a peer began
 
 	directory *directory.Guard // nil: this node serves none
 	asking    map[identity.NodeID]*directoryLoad
@@ -186,6 +187,10 @@ func quicConfig() *quic.Config {
 
 // Self returns the node's id.
 func (m *Mesh) Self() identity.NodeID { return m.id }
+
+// Encounters grows whenever a session with a peer begins, and whenever what peers may do
+// changes: what was asked of all peers before may have another answer since.
+func (m *Mesh) Encounters() uint64 { return m.grants.Load() + m.met.Load() }
 
 // Name returns the node's name.
 func (m *Mesh) Name() string { return m.config.Name }

@@ -76,6 +76,7 @@ type Ticket struct {
 	err     error
 	release func()
 	sent    bool // to a remote: done says when it is answered
+	again   bool // more than once
 
 	await  chan struct{} // closed once Wait was called; nil: nobody needs to know
 	begun  sync.Once
@@ -143,6 +144,10 @@ func (t *Ticket) Wait(ctx context.Context) (host.Result, error) {
 		return host.Result{}, fmt.Errorf("waiting for an event to be answered: %w", context.Cause(ctx))
 	}
 }
+
+// SentAgain reports whether the event was sent more than once, so that an answer which
+// denies it may not be its first. It is called once Wait has returned.
+func (t *Ticket) SentAgain() bool { return t.again }
 
 // Ready returns a channel that is closed when Wait no longer blocks.
 func (t *Ticket) Ready() <-chan struct{} {
@@ -455,6 +460,7 @@ func (s *Sender) dial() error {
 		return fmt.Errorf("%w: %w", host.ErrUnreachable, err)
 	}
 	for _, t := range s.unacked {
+		t.again = true
 		if err := r.send(&t.event); err != nil {
 			r.abort()
 			return fmt.Errorf("%w: %w", host.ErrUnreachable, err)
@@ -630,6 +636,9 @@ func (s *Sender) again(moved *host.MovedError) {
 			s.fail(err)
 			return
 		}
+	}
+	for _, t := range waiting {
+		t.again = true
 	}
 	for i, t := range waiting {
 		if err := s.push(s.ctx, t); err != nil {

@@ -337,6 +337,7 @@ func (m *Mesh) adopt(s *session) {
 		return
 	}
 	m.sessions[id] = s
+	m.met.Add(1)
 	if h, ok := m.handler.(interface{ PeerCame(identity.NodeID) }); ok {
 		go h.PeerCame(id) // it takes locks of the host, and does not block
 	}

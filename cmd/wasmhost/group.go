@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,8 @@ func (a *app) group() *cobra.Command {
 to group/NAME goes to one of them. Their identities come from one seed, so that a member
 that is lost is made anew as the same daemon, empty. The node on which a group is created
 keeps it: it chooses the members, looks at them every few seconds, and makes those anew
-that are provably nowhere. Its peers pass on to it what is asked of them.`}
+that are provably nowhere. Its peers pass on to it what is asked of them. A group's name is
+one node's: where two nodes keep a group of one name, nothing is sent to either.`}
 	c.AddCommand(a.groupCreate(), a.groupList(), a.groupInspect(), a.groupScale(), a.groupHeal(), a.groupRemove())
 	return c
 }
@@ -67,26 +69,47 @@ func (a *app) groupList() *cobra.Command {
 			return err
 		}
 		return printList(a, list, "NAME\tKIND\tSIZE\tHEALTHY\tSTRATEGY\tKEPT BY", func(g control.Group) string {
-			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s", g.Name, g.Kind, g.Size, g.Healthy, g.Strategy, g.NodeID)
+			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s", g.Name, g.Kind, g.Size, g.Healthy, g.Strategy, keptBy(g))
 		}, func(g control.Group) string { return g.Name })
 	}}
 }
 
+// keptBy is the node that keeps a group, and those that keep another of the name.
+func keptBy(g control.Group) string {
+	if len(g.AlsoAt) == 0 {
+		return g.NodeID
+	}
+	return g.NodeID + ", ambiguous: also " + strings.Join(g.AlsoAt, ", ")
+}
+
+// hereUsage is of the flag --here.
+const hereUsage = "the group that the node itself keeps, though other nodes keep one of the name"
+
 func (a *app) groupInspect() *cobra.Command {
-	return &cobra.Command{Use: "inspect NAME", Short: "Show a group and its members", Example: "  wasmhost group inspect workers", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		g, err := a.client().Group(c.Context(), args[0])
+	var here bool
+	c := &cobra.Command{Use: "inspect NAME", Short: "Show a group and its members", Example: "  wasmhost group inspect workers", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+		get := a.client().Group
+		if here {
+			get = a.client().GroupHere
+		}
+		g, err := get(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		return a.printGroup(g)
 	}}
+	c.Flags().BoolVar(&here, "here", false, hereUsage)
+	return c
 }
 
 func (a *app) groupScale() *cobra.Command {
 	var yes bool
-	c := &cobra.Command{Use: "scale NAME SIZE", Short: "Make or stop members, until there are so many", Long: `Make a group larger or smaller. Those of the highest indices are stopped, for good; new
-ones have the indices that follow, and the identities that members of these indices had
-before, empty.`, Example: "  wasmhost group scale workers 5", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "scale NAME SIZE", Short: "Make or stop members, until there are so many", Long: `Make a group larger or smaller. Those of the highest indices get no events from then on,
+answer those that they have, and are stopped for good; new ones have the indices that
+follow, and the identities that members of these indices had before, empty.
+
+An event with an id that a member had which is gone is not applied again: it is refused
+with binding-gone.`, Example: "  wasmhost group scale workers 5", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		size, err := strconv.Atoi(args[1])
 		if err != nil {
 			return usagef("SIZE is a number, not %q", args[1])
@@ -116,7 +139,8 @@ func (a *app) groupHeal() *cobra.Command {
 node that could have them says that it does not. A node that does not answer may still
 have one: --lost INDEX says that it will not come back with it. The member is made on
 another node, under an epoch that is above any that the lost one can have, and what comes
-back of it is stopped.`, Example: `  wasmhost group heal workers
+back of it is stopped. An event with an id that the lost one had is not applied again: it
+is refused with binding-gone.`, Example: `  wasmhost group heal workers
   wasmhost group heal workers --lost 2`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		g, err := a.client().HealGroup(c.Context(), args[0], req)
 		if err != nil {
@@ -129,24 +153,29 @@ back of it is stopped.`, Example: `  wasmhost group heal workers
 }
 
 func (a *app) groupRemove() *cobra.Command {
-	var yes bool
+	var yes, here bool
 	c := &cobra.Command{Use: "rm NAME", Short: "Stop a group's members for good, and forget the group", Example: "  wasmhost group rm workers --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		if err := a.confirm(yes, "end all daemons of group "+args[0]+" for good"); err != nil {
 			return err
 		}
-		g, err := a.client().RemoveGroup(c.Context(), args[0])
+		remove := a.client().RemoveGroup
+		if here {
+			remove = a.client().RemoveGroupHere
+		}
+		g, err := remove(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		return a.print(g, func(w io.Writer) { fmt.Fprintf(w, "group %s is gone, and its %d members\n", g.Name, len(g.Members)) }, func() string { return g.Name })
 	}}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&here, "here", false, hereUsage)
 	return c
 }
 
 func (a *app) printGroup(g control.Group) error {
 	return a.print(g, func(w io.Writer) {
-		fmt.Fprintf(w, "group\t%s\nid\t%s\nkind\t%s\nkept by\t%s\nstrategy\t%s\nmembers\t%d of %d are healthy\n", g.Name, g.ID, g.Kind, g.NodeID, g.Strategy, g.Healthy, g.Size)
+		fmt.Fprintf(w, "group\t%s\nid\t%s\nkind\t%s\nkept by\t%s\nstrategy\t%s\nsenders\t%d are remembered\nmembers\t%d of %d are healthy\n", g.Name, g.ID, g.Kind, keptBy(g), g.Strategy, g.Senders, g.Healthy, g.Size)
 		for _, m := range g.Members {
 			fmt.Fprintf(w, "%s\ton %s, epoch %d, %s", m.Name, m.NodeID, m.Epoch, m.Health)
 			if m.Reason != "" {

@@ -85,7 +85,7 @@ func (n node) back(t testing.TB, to Objects, m *Manifest, content files) int64 {
 	return last.Fresh
 }
 
-var content = files{"format": "wasmhost-data 4\n", "db/000004.sst": strings.Repeat("table ", 1000), "db/MANIFEST-000001": "manifest", "states/aa-bb": "state", "modules/cc.wasm": "state", "db/empty": ""}
+var content = files{"format": "wasmhost-data 5\n", "db/000004.sst": strings.Repeat("table ", 1000), "db/MANIFEST-000001": "manifest", "states/aa-bb": "state", "modules/cc.wasm": "state", "db/empty": ""}
 
 // checkRestored restores the backup and compares each file.
 func checkRestored(t *testing.T, at Objects, id string, want files) {

@@ -8,6 +8,7 @@ import (
 
 func TestRecordsAreAsTheyWere(t *testing.T) {
 	canontest.Golden(t, "testdata/golden/version1.txt", &daemonRecord{Version: recordVersion}, &nodeRecord{Version: recordVersion}, &nameRecord{Version: recordVersion}, &grantRecord{Version: recordVersion}, &removalRecord{Version: recordVersion})
+	canontest.Golden(t, "testdata/golden/group1.txt", &groupRecord{Version: recordVersion})
 }
 
 func TestMessagesAreAsTheyWere(t *testing.T) {

@@ -100,6 +100,7 @@ type Member struct {
 	owned    map[identity.NodeID]int // how many of daemons a node has
 	grants   map[identity.NodeID]Grant
 	gone     map[identity.EntityID]uint64 // epochs of the removals
+	groups   map[string]identity.NodeID   // who keeps them, by name
 	lastErr  error
 
 	sweeps   bool
@@ -133,7 +134,7 @@ func NewMember(o Options) (*Member, error) {
 	m := &Member{engine: o.Engine, self: o.Self, id: o.Self.ID(), life: make([]byte, 16), clock: o.Clock, logger: o.Logger,
 		nodes: make(map[identity.NodeID]*seen), members: make(map[identity.NodeID]Node), left: make(map[identity.NodeID]bool), daemons: make(map[identity.EntityID]Entry),
 		owned: make(map[identity.NodeID]int), grants: make(map[identity.NodeID]Grant), granted: o.Granted,
-		gone: make(map[identity.EntityID]uint64), sweeps: o.Sweeps, sweeping: make(chan struct{}, maxSweeping)}
+		gone: make(map[identity.EntityID]uint64), groups: make(map[string]identity.NodeID), sweeps: o.Sweeps, sweeping: make(chan struct{}, maxSweeping)}
 	if m.clock == nil {
 		m.clock = machineClock{}
 	}
@@ -473,6 +474,11 @@ func (l *listing) take(c *Change) {
 				gone = append(gone, goneKey(id))
 			}
 		}
+		for name := range l.m.groups {
+			if fresh[groupKey(name)] == nil {
+				gone = append(gone, groupKey(name))
+			}
+		}
 		l.m.mu.Unlock()
 		for _, k := range gone {
 			l.m.see(l.o, &Change{Key: k})
@@ -516,6 +522,9 @@ func (m *Member) see(o Observer, c *Change) {
 		return
 	case "gone":
 		m.seeRemoval(o, name, c)
+		return
+	case "group":
+		m.seeGroup(name, c)
 		return
 	case "name", "life":
 		return // it is asked for when it matters

@@ -305,7 +305,7 @@ type parsedKey struct {
 	kind   string
 	node   identity.NodeID   // of the kinds that are of a node
 	entity identity.EntityID // of daemon
-	name   string            // of name
+	name   string            // of name and group
 }
 
 // parseKey reads a key, of which there is one form only.
@@ -327,6 +327,11 @@ func parseKey(key string) (k parsedKey, err error) {
 		k.name, again = rest, key
 		if !validName(rest) {
 			err = fmt.Errorf("%q is not a daemon's name", clipText(rest))
+		}
+	case "group":
+		k.name, again = rest, key
+		if !validName(rest) {
+			err = fmt.Errorf("%q is not a group's name", clipText(rest))
 		}
 	case "session", "beat", "member", "removed", "granted", "life":
 		k.node, err = identity.ParseNodeID(rest)

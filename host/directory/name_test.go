@@ -124,3 +124,48 @@ func TestNamesOfBefore(t *testing.T) {
 		}
 	})
 }
+
+func TestAGroupIsOneNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1, 1, 1)
+		time.Sleep(time.Second)
+		for round := range 50 {
+			var all sync.WaitGroup
+			kept := make([]bool, len(c.nodes))
+			for i, n := range c.nodes {
+				all.Go(func() {
+					err := n.member.ClaimGroup(t.Context(), "g")
+					taken := new(directory.GroupTakenError)
+					if kept[i] = err == nil; err != nil && !errors.As(err, &taken) {
+						t.Errorf("round %d: node %d: %v", round, i, err)
+					}
+				})
+			}
+			all.Wait()
+			count := 0
+			for i, n := range c.nodes {
+				if kept[i] {
+					count++
+					if err := n.member.ClaimGroup(t.Context(), "g"); err != nil {
+						t.Errorf("round %d: once more: %v", round, err)
+					}
+				}
+				if err := n.member.ReleaseGroup(t.Context(), "g"); err != nil { // of another's nothing is released
+					t.Fatal(err)
+				}
+			}
+			if count != 1 {
+				t.Fatalf("round %d: %d nodes keep one group", round, count)
+			}
+		}
+		if err := c.nodes[0].member.ClaimGroup(t.Context(), "g"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for i, n := range c.nodes {
+			if got := n.member.Keeps(c.nodes[0].id()); len(got) != 1 || got[0] != "g" {
+				t.Errorf("node %d hears that node 0 keeps %q", i, got)
+			}
+		}
+	})
+}

@@ -92,3 +92,21 @@ func TestRecordsOutOfBoundsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func FuzzDecodeGroup(f *testing.F) {
+	b, err := encodeGroup(7)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add(b[:len(b)-1])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		keeper, err := decodeGroup(b)
+		if err != nil {
+			return
+		}
+		if again, err := encodeGroup(keeper); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%x decodes to what encodes to %x, %v", b, again, err)
+		}
+	})
+}

@@ -28,6 +28,8 @@ import (
 //	hand over   | daemon, owned by another        | its session, the daemon as it was             | its owner; the epoch rises
 //	take over   | daemon, owned by self           | its session, no session of the old owner      | a standby in sync; the epoch rises by one
 //	delete      | removes daemon, its name; writes its removal | its session, the daemon as it was | its owner; or who decides, if the owner has no session
+//	keep        | group, kept by self             | its session, the group as it was              | anyone, if nobody keeps it but a node that is removed
+//	keep no more | removes group                  | its session, the group as it was              | its keeper
 //	grant       | granted of a node               |                                               | who decides, and grants no more than it was granted
 //	remove      | removed of a node; removes member, granted | no session of the node             | who decides
 //	let in      | removes removed of a node       |                                               | who decides
@@ -300,6 +302,9 @@ func (g *Guard) judge(ctx context.Context, t *transaction) error {
 	}
 	if key, k, ok := t.of("daemon"); ok {
 		return g.judgeDaemon(ctx, t, key, k.entity)
+	}
+	if key, k, ok := t.of("group"); ok {
+		return g.judgeGroup(ctx, t, key, k.name)
 	}
 	if _, k, ok := t.of("removed"); ok {
 		return t.judgeRemoved(k.node)

@@ -105,6 +105,8 @@ func TestANodeWritesItsOwnRecordsOnly(t *testing.T) {
 		return must[[]byte](t)(g.encode())
 	}
 	fresh := Daemon{Entity: r.free, Name: "fresh", Owner: self, Epoch: 1}
+	group := func(keeper identity.NodeID) []byte { return must[[]byte](t)(encodeGroup(keeper)) }
+	r.put(groupKey("theirs"), group(owner))
 	denied := map[string]try{
 		"another's session":                         {nil, []Write{{sessionKey(owner), []byte("mine")}}},
 		"another's beat":                            {[]Condition{session}, []Write{{beatKey(owner), r.node(r.owner)}}},
@@ -135,6 +137,13 @@ func TestANodeWritesItsOwnRecordsOnly(t *testing.T) {
 		"a new daemon, another's name record":       {[]Condition{session, is(daemonKey(r.free)), is(nameKey("fresh"))}, []Write{{nameKey("fresh"), theirName}, {daemonKey(r.free), r.daemon(fresh)}}},
 		"a new daemon without its name":             {[]Condition{session, is(daemonKey(r.free))}, []Write{{daemonKey(r.free), r.daemon(fresh)}}},
 		"a new daemon with an odd name":             {[]Condition{session, is(daemonKey(r.free))}, []Write{{daemonKey(r.free), with(fresh, func(d *Daemon) { d.Name = "fresh/../x" })}}},
+		"another's group":                           {[]Condition{session, is(groupKey("theirs"))}, []Write{{groupKey("theirs"), group(self)}}},
+		"another's group, removed":                  {[]Condition{session, is(groupKey("theirs"))}, []Write{{Key: groupKey("theirs")}}},
+		"a group that is another's":                 {[]Condition{session, is(groupKey("new"))}, []Write{{groupKey("new"), group(owner)}}},
+		"a group without a session":                 {[]Condition{is(groupKey("new"))}, []Write{{groupKey("new"), group(self)}}},
+		"a group with no revision":                  {[]Condition{session}, []Write{{groupKey("new"), group(self)}}},
+		"a group that is no record":                 {[]Condition{session, is(groupKey("new"))}, []Write{{groupKey("new"), []byte{1}}}},
+		"a group and a name":                        {[]Condition{session, is(groupKey("new")), is(nameKey("new"))}, []Write{{groupKey("new"), group(self)}, {nameKey("new"), name}}},
 		"a grant":                                   {nil, []Write{{grantedKey(r.free.Node()), grant(0)}}},
 		"a removal":                                 {[]Condition{{sessionKey(third), 0}}, []Write{{Key: memberKey(third)}, {removedKey(third), r.node(r.third)}}},
 		"letting in":                                {nil, []Write{{Key: removedKey(third)}}},
@@ -163,6 +172,7 @@ func TestANodeWritesItsOwnRecordsOnly(t *testing.T) {
 	for what, x := range map[string]try{
 		"evicting a node that beats": {[]Condition{session, is(sessionKey(owner)), is(beatKey(owner))}, []Write{{Key: sessionKey(owner)}, {Key: beatKey(owner)}}},
 		"taking a name":              {[]Condition{session, is(daemonKey(r.free)), is(nameKey("theirs"))}, []Write{{nameKey("theirs"), name}, {daemonKey(r.free), with(fresh, func(d *Daemon) { d.Name = "theirs" })}}},
+		"a group that another took":  {[]Condition{session, {groupKey("theirs"), 0}}, []Write{{groupKey("theirs"), group(self)}}},
 		"its daemon, as it was not":  {[]Condition{session, {mine, 1}}, []Write{{mine, r.daemon(r.mine)}}},
 	} {
 		if _, err := r.guard.Commit(t.Context(), r.self, x.conditions, x.writes); !errors.Is(err, ErrConflict) {
@@ -185,6 +195,13 @@ func TestANodeMakesItsOwnTransactions(t *testing.T) {
 		}
 	}
 	ok("beat", []Condition{session}, Write{beatKey(self), r.node(r.self.Key)})
+	group := must[[]byte](t)(encodeGroup(self))
+	ok("keep", []Condition{session, is(groupKey("g"))}, Write{groupKey("g"), group})
+	ok("keep no more", []Condition{session, is(groupKey("g"))}, Write{Key: groupKey("g")})
+	r.put(groupKey("g"), must[[]byte](t)(encodeGroup(r.third.Node())))
+	r.put(removedKey(r.third.Node()), r.node(r.third))
+	ok("keep what a removed node kept", []Condition{session, is(groupKey("g")), is(removedKey(r.third.Node()))}, Write{groupKey("g"), group})
+	r.put(removedKey(r.third.Node()), nil)
 	d := Daemon{Entity: r.free, Name: "fresh", Owner: self, Epoch: 1}
 	key, name := daemonKey(r.free), nameKey("fresh")
 	ok("create", []Condition{session, is(key), is(name)}, Write{name, must[[]byte](t)(encodeName(r.free))}, Write{key, r.daemon(d)})

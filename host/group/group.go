@@ -84,6 +84,10 @@ type Member struct {
 	Health Health
 	Reason string // why it is not healthy
 
+	// Born tells the member from those of its index before: it is another whenever the
+	// member is made anew, empty. No two members of a group have the same.
+	Born uint64
+
 	// Lost are nodes on which it may be found again, though it was declared lost
 	// and made anew elsewhere under a higher epoch: what comes back there is
 	// stopped.
@@ -111,8 +115,19 @@ type Group struct {
 	Spec
 	ID      uint32 // the low half of the XXH3-64 of the seed
 	Seed    [32]byte
-	Members []Member // by index; there may be fewer than Size after a failure
+	Members []Member // by index; there may be fewer than Size after a failure; those from Size on leave
+	Made    uint64   // the highest Born that was given to a member
 }
+
+// bear returns what the next member is told by. The group is to be stored before the
+// member is there.
+func (g *Group) bear() uint64 {
+	g.Made++
+	return g.Made
+}
+
+// serves reports whether a member is one that events are sent to.
+func (g *Group) serves(m *Member) bool { return int(m.Index) < g.Size }
 
 // IDOf returns the id of the group of that seed.
 func IDOf(seed [32]byte) uint32 { return uint32(xxh3.Hash(seed[:])) }
@@ -133,6 +148,12 @@ func MemberName(group string, index uint8) string { return fmt.Sprintf("%s-%d", 
 // of a cluster see. It is safe for concurrent use. What it returns is the caller's.
 type Registry interface {
 	All() ([]*Group, error)
-	Put(*Group) error // durably, in place of what was there
-	Delete(name string) error
+	Put(*Group) error         // durably, in place of what was there
+	Delete(name string) error // with the bindings
+
+	// Bindings calls fn with each binding of the group's senders. Bind stores one,
+	// durably, in place of the sender's before; Unbind forgets those of senders.
+	Bindings(group string, fn func(Binding) error) error
+	Bind(group string, b Binding) error
+	Unbind(group string, senders []identity.EntityID) error
 }

@@ -69,6 +69,7 @@ const maxRemade = 4
 type Manager struct {
 	nodes    Nodes
 	registry Registry
+	memory   SenderMemory
 	logger   *slog.Logger
 
 	mu     sync.Mutex
@@ -78,21 +79,32 @@ type Manager struct {
 type kept struct {
 	doing sync.Mutex // held while the group is changed; before Manager.mu
 	picker
+	bound *bindings
 
 	group *Group // Manager.mu guards the pointer; what it points to does not change
 }
 
-// NewManager makes a manager of the groups in the registry.
-func NewManager(nodes Nodes, registry Registry, logger *slog.Logger) (*Manager, error) {
-	m := &Manager{nodes: nodes, registry: registry, logger: logger, groups: make(map[string]*kept)}
+// NewManager makes a manager of the groups in the registry, which remember senders
+// within the bounds of memory.
+func NewManager(nodes Nodes, registry Registry, memory SenderMemory, logger *slog.Logger) (*Manager, error) {
+	m := &Manager{nodes: nodes, registry: registry, memory: memory.filled(), logger: logger, groups: make(map[string]*kept)}
 	all, err := registry.All()
 	if err != nil {
 		return nil, fmt.Errorf("reading the groups: %w", err)
 	}
 	for _, g := range all {
-		m.groups[g.Name] = &kept{group: g}
+		k := m.newKept(g.Name)
+		k.group = g
+		if err := registry.Bindings(g.Name, func(b Binding) error { k.bound.add(b); return nil }); err != nil {
+			return nil, fmt.Errorf("reading what group %q remembers: %w", g.Name, err)
+		}
+		m.groups[g.Name] = k
 	}
 	return m, nil
+}
+
+func (m *Manager) newKept(name string) *kept {
+	return &kept{bound: newBindings(m.memory, func(senders []identity.EntityID) error { return m.registry.Unbind(name, senders) })}
 }
 
 // List returns the groups by name.
@@ -148,15 +160,22 @@ func (m *Manager) put(k *kept, g *Group) error {
 	if err := m.registry.Put(g); err != nil {
 		return fmt.Errorf("storing group %q: %w", g.Name, err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	k.group = g.clone()
+	m.publish(k, g)
 	return nil
 }
 
-// Create makes a group and its members. A nil seed is drawn at random. Where a
-// member cannot be made none is left, nor the group: ErrPlacement.
-func (m *Manager) Create(ctx context.Context, s Spec, seed *[32]byte) (*Group, error) {
+// publish makes events be sent by the group as it is here.
+func (m *Manager) publish(k *kept, g *Group) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k.group = g.clone()
+}
+
+// Create makes a group and its members. A nil seed is drawn at random. named is called
+// once the group is stored under its name, before it has members: an error of it ends the
+// group; it may be nil. Where a member cannot be made none is left, nor the group:
+// ErrPlacement.
+func (m *Manager) Create(ctx context.Context, s Spec, seed *[32]byte, named func() error) (*Group, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
@@ -167,7 +186,7 @@ func (m *Manager) Create(ctx context.Context, s Spec, seed *[32]byte) (*Group, e
 		return nil, err
 	}
 	g.ID = IDOf(g.Seed)
-	k := &kept{}
+	k := m.newKept(s.Name)
 	k.doing.Lock()
 	defer k.doing.Unlock()
 	m.mu.Lock()
@@ -181,6 +200,9 @@ func (m *Manager) Create(ctx context.Context, s Spec, seed *[32]byte) (*Group, e
 	m.mu.Unlock()
 	// Before the first member: one that a crash leaves behind can be removed.
 	err := m.put(k, g)
+	if err == nil && named != nil {
+		err = named()
+	}
 	if err == nil {
 		if err = m.grow(ctx, k, g); err == nil {
 			return g.clone(), nil
@@ -218,6 +240,7 @@ func (m *Manager) Scale(ctx context.Context, name string, size int) (*Group, err
 		return nil, err
 	}
 	if size < before {
+		g.Size = before
 		err = m.shrink(ctx, k, g, size)
 	} else {
 		err = m.grow(ctx, k, g)
@@ -236,7 +259,7 @@ func (m *Manager) grow(ctx context.Context, k *kept, g *Group) error {
 		if err != nil {
 			return err
 		}
-		member := Member{Index: uint8(index), Entity: key.ID()}
+		member := Member{Index: uint8(index), Entity: key.ID(), Born: g.bear()}
 		err = m.make(ctx, g, &member, key)
 		key.Wipe()
 		if err != nil {
@@ -282,42 +305,6 @@ func (m *Manager) make(ctx context.Context, g *Group, member *Member, key *ident
 	return nil
 }
 
-// shrink ends the members of indices from size on, the highest first, and goes on
-// where one cannot be ended: it stays a member, and the error says why.
-func (m *Manager) shrink(ctx context.Context, k *kept, g *Group, size int) error {
-	var failed error
-	left := slices.Clone(g.Members)
-	slices.Reverse(left)
-	for _, member := range left {
-		if int(member.Index) < size {
-			continue
-		}
-		if err := m.nodes.Stop(ctx, member); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("ending %s: %w", MemberName(g.Name, member.Index), err))
-			continue
-		}
-		g.Members = slices.DeleteFunc(g.Members, func(x Member) bool { return x.Index == member.Index })
-	}
-	if failed != nil && len(g.Members) > 0 {
-		g.Size = max(size, int(g.Members[len(g.Members)-1].Index)+1)
-	}
-	return errors.Join(failed, m.put(k, g))
-}
-
-// Remove ends every member and forgets the group. Where a member cannot be ended
-// the group is kept, with those that are left.
-func (m *Manager) Remove(ctx context.Context, name string) error {
-	k, g, err := m.lock(name)
-	if err != nil {
-		return err
-	}
-	defer k.doing.Unlock()
-	if err := m.shrink(ctx, k, g, 0); err != nil {
-		return err
-	}
-	return m.drop(k, name)
-}
-
 // Heal looks at every member, and makes those anew, with the identities that they
 // had, that are provably nowhere: at most a few at a time. One that may still be
 // somewhere is left alone. What goes wrong with one member stops no other.
@@ -328,7 +315,7 @@ func (m *Manager) Heal(ctx context.Context, name string) (*Group, error) {
 	}
 	defer k.doing.Unlock()
 	m.stopLost(ctx, g)
-	var failed error
+	failed := m.finishLeaving(ctx, k, g)
 	remade := 0
 	for i, sight := range m.nodes.Look(ctx, g.Members...) {
 		member := &g.Members[i]
@@ -340,7 +327,7 @@ func (m *Manager) Heal(ctx context.Context, name string) (*Group, error) {
 			continue
 		}
 		remade++
-		if err := m.remake(ctx, g, member); err != nil {
+		if err := m.remake(ctx, k, g, member); err != nil {
 			member.Reason = err.Error()
 			failed = errors.Join(failed, err)
 			continue
@@ -375,7 +362,13 @@ func (m *Manager) stopLost(ctx context.Context, g *Group) {
 	wg.Wait()
 }
 
-func (m *Manager) remake(ctx context.Context, g *Group, member *Member) error {
+// remake makes a member anew, as another that remembers nothing. That is stored first:
+// what was sent to the one before is not sent to it.
+func (m *Manager) remake(ctx context.Context, k *kept, g *Group, member *Member) error {
+	member.Born, member.Health = g.bear(), Gone
+	if err := m.put(k, g); err != nil {
+		return err
+	}
 	key, err := identity.Replica(g.Seed, member.Index)
 	if err != nil {
 		return err
@@ -409,41 +402,11 @@ func (m *Manager) DeclareLost(ctx context.Context, name string, index uint8) (*G
 	default:
 		return nil, fmt.Errorf("%w: %s, on node %s", ErrMemberAlive, MemberName(name, index), sight.Node)
 	}
-	if err := m.put(k, g); err != nil { // before it is made: what was lost must be known as lost
-		return nil, err
-	}
-	if err := m.remake(ctx, g, member); err != nil {
+	if err := m.remake(ctx, k, g, member); err != nil { // what was lost is known as lost before
 		member.Health, member.Reason = Gone, err.Error()
 		return nil, errors.Join(err, m.put(k, g))
 	}
 	return g.clone(), m.put(k, g)
-}
-
-// Route returns the member that is to have an event of that key, and a function to
-// be called once it was answered. Of an event that may be sent again, again is set:
-// it then goes where it went, whatever the strategy and the members' health, for
-// another member would apply it a second time. Members in without are left out.
-func (m *Manager) Route(name string, key []byte, again bool, without []identity.EntityID) (Member, func(), error) {
-	k, g, err := m.find(name)
-	if err != nil {
-		return Member{}, nil, err
-	}
-	strategy, candidates := g.Strategy, g.Members
-	if again {
-		strategy = Consistent
-	} else {
-		candidates = nil
-		for _, x := range g.Members {
-			if x.Health == Healthy && !slices.Contains(without, x.Entity) {
-				candidates = append(candidates, x)
-			}
-		}
-	}
-	x := k.pick(strategy, candidates, key)
-	if x == nil {
-		return Member{}, nil, fmt.Errorf("%w: %q has %d members", ErrNoHealthy, name, len(g.Members))
-	}
-	return *x, k.begin(x.Entity), nil
 }
 
 // Unreachable notes that a member does not answer: others have its events until

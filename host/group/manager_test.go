@@ -126,7 +126,7 @@ func newManager(t testing.TB, w *world, r *Memory) *Manager {
 	if r.groups == nil {
 		r.groups = map[string]*Group{}
 	}
-	m, err := NewManager(w, r, slog.New(slog.DiscardHandler))
+	m, err := NewManager(w, r, SenderMemory{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestGroupIDVectors(t *testing.T) {
 func TestF92_F93_F95_GrowingPlacesFirst(t *testing.T) {
 	w, r := newWorld(3), &Memory{}
 	m := newManager(t, w, r)
-	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 3, Place: placement.Requirements{Spread: placement.SpreadNodes, MaxSame: 2}}, nil)
+	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 3, Place: placement.Requirements{Spread: placement.SpreadNodes, MaxSame: 2}}, nil, nil)
 	if err != nil || len(perNode(g)) != 3 {
 		t.Fatal(g, err)
 	}
@@ -185,7 +185,7 @@ func TestF92_F93_F95_GrowingPlacesFirst(t *testing.T) {
 	}
 	before := len(w.nodes[1])
 	w.fails["h-2"] = errors.New("no")
-	if _, err := m.Create(ctx, Spec{Name: "h", Kind: "k", Size: 3}, nil); !errors.Is(err, ErrPlacement) {
+	if _, err := m.Create(ctx, Spec{Name: "h", Kind: "k", Size: 3}, nil, nil); !errors.Is(err, ErrPlacement) {
 		t.Error(err)
 	}
 	if _, err := m.Get("h"); !errors.Is(err, ErrNotFound) || len(w.nodes[1]) != before {
@@ -196,7 +196,7 @@ func TestF92_F93_F95_GrowingPlacesFirst(t *testing.T) {
 func TestSpreadByTag(t *testing.T) {
 	w := newWorld(3) // two nodes in z0, one in z1
 	m := newManager(t, w, &Memory{})
-	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 4, Place: placement.Requirements{Spread: "zone"}}, nil)
+	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 4, Place: placement.Requirements{Spread: "zone"}}, nil, nil)
 	if got := perNode(g); err != nil || got[1] != 1 || got[2] != 2 || got[3] != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -206,7 +206,7 @@ func TestSpreadByTag(t *testing.T) {
 func TestF96_ScalingDownEnds(t *testing.T) {
 	w := newWorld(2)
 	m := newManager(t, w, &Memory{})
-	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 4}, nil); err != nil {
+	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 4}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.stuck = true
@@ -230,7 +230,7 @@ func TestF96_ScalingDownEnds(t *testing.T) {
 func TestF94_F102_F105_Healing(t *testing.T) {
 	w := newWorld(3)
 	m := newManager(t, w, &Memory{})
-	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 6, Place: placement.Requirements{Spread: placement.SpreadNodes}}, nil)
+	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 6, Place: placement.Requirements{Spread: placement.SpreadNodes}}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestF94_F102_F105_Healing(t *testing.T) {
 func TestDeclaredLost(t *testing.T) {
 	w, r := newWorld(3), &Memory{}
 	m := newManager(t, w, r)
-	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 3, Place: placement.Requirements{Spread: placement.SpreadNodes}}, nil)
+	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 3, Place: placement.Requirements{Spread: placement.SpreadNodes}}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,11 +309,11 @@ func TestDeclaredLost(t *testing.T) {
 func TestHealingNeverMakesTwo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(4)
-		m, err := NewManager(w, &Memory{}, slog.New(slog.DiscardHandler))
+		m, err := NewManager(w, &Memory{}, SenderMemory{}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: rapid.IntRange(1, 8).Draw(t, "size")}, nil)
+		g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: rapid.IntRange(1, 8).Draw(t, "size")}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -357,24 +357,24 @@ func TestRefusedSpecs(t *testing.T) {
 	m := newManager(t, w, &Memory{})
 	for _, s := range []Spec{{Kind: "k", Size: 1}, {Name: "g", Size: 1}, {Name: "g", Kind: "k"}, {Name: "g", Kind: "k", Size: MaxSize + 1},
 		{Name: "g", Kind: "k", Size: 1, Strategy: "best"}, {Name: "g", Kind: "k", Size: 1, Place: placement.Requirements{MaxSame: -1}}} {
-		if _, err := m.Create(ctx, s, nil); !errors.Is(err, ErrInvalid) {
+		if _, err := m.Create(ctx, s, nil, nil); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
 	seed := [32]byte{1}
-	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 1}, &seed); err != nil {
+	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 1}, &seed, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 1}, nil); !errors.Is(err, ErrExists) {
+	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 1}, nil, nil); !errors.Is(err, ErrExists) {
 		t.Error(err)
 	}
-	if _, err := m.Create(ctx, Spec{Name: "h", Kind: "k", Size: 1}, &seed); !errors.Is(err, ErrExists) {
+	if _, err := m.Create(ctx, Spec{Name: "h", Kind: "k", Size: 1}, &seed, nil); !errors.Is(err, ErrExists) {
 		t.Errorf("two groups of one seed: %v", err)
 	}
 	if _, err := m.Scale(ctx, "g", 0); !errors.Is(err, ErrInvalid) {
 		t.Error(err)
 	}
-	if _, _, err := m.Route("x", nil, false, nil); !errors.Is(err, ErrNotFound) {
+	if _, _, err := m.Route("x", nil, nil); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
 }

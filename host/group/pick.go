@@ -1,13 +1,12 @@
 package group
 
 import (
+	"context"
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
 
 	"github.com/zeebo/xxh3"
-
-	"wasmhost/identity"
 )
 
 // rendezvous returns the member of the highest weight for the key: highest random
@@ -34,7 +33,8 @@ type picker struct {
 	turn atomic.Uint64
 
 	mu   sync.Mutex
-	busy map[identity.EntityID]int // events under way
+	busy map[uint64]int           // events under way, by Member.Born
+	idle map[uint64]chan struct{} // closed when there are none any more; only where somebody waits
 }
 
 // pick returns who of the candidates is to have an event; nil where there is none.
@@ -53,7 +53,7 @@ func (p *picker) pick(s Strategy, candidates []Member, key []byte) *Member {
 	defer p.mu.Unlock()
 	best := &candidates[turn] // among equals, in turn
 	for k := range candidates {
-		if m := &candidates[(turn+k)%len(candidates)]; p.busy[m.Entity] < p.busy[best.Entity] {
+		if m := &candidates[(turn+k)%len(candidates)]; p.busy[m.Born] < p.busy[best.Born] {
 			best = m
 		}
 	}
@@ -61,18 +61,51 @@ func (p *picker) pick(s Strategy, candidates []Member, key []byte) *Member {
 }
 
 // begin counts an event under way, until the function that it returns is called.
-func (p *picker) begin(id identity.EntityID) (end func()) {
+func (p *picker) begin(born uint64) (end func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.busy == nil {
-		p.busy = make(map[identity.EntityID]int)
+		p.busy = make(map[uint64]int)
 	}
-	p.busy[id]++
+	p.busy[born]++
 	return sync.OnceFunc(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.busy[id]--; p.busy[id] == 0 {
-			delete(p.busy, id)
+		if p.busy[born]--; p.busy[born] > 0 {
+			return
+		}
+		delete(p.busy, born)
+		if idle := p.idle[born]; idle != nil {
+			close(idle)
+			delete(p.idle, born)
 		}
 	})
+}
+
+// await waits until no event is under way at the member, and returns how many are when
+// ctx ends first.
+func (p *picker) await(ctx context.Context, born uint64) int {
+	p.mu.Lock()
+	if p.busy[born] == 0 {
+		p.mu.Unlock()
+		return 0
+	}
+	if p.idle == nil {
+		p.idle = make(map[uint64]chan struct{})
+	}
+	idle := p.idle[born]
+	if idle == nil {
+		idle = make(chan struct{})
+		p.idle[born] = idle
+	}
+	p.mu.Unlock()
+
+	select {
+	case <-idle:
+		return 0
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy[born]
 }

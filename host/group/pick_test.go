@@ -12,7 +12,14 @@ import (
 
 func route(t testing.TB, m *Manager, key string, again bool, without ...identity.EntityID) (Member, func()) {
 	t.Helper()
-	x, end, err := m.Route("g", []byte(key), again, without)
+	var x Member
+	var end func()
+	var err error
+	if again {
+		x, end, err = m.RouteOnce("g", identity.NamedSender(key), 1, nil)
+	} else {
+		x, end, err = m.Route("g", []byte(key), without)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +29,7 @@ func route(t testing.TB, m *Manager, key string, again bool, without ...identity
 func groupOf(t testing.TB, s Strategy) *Manager {
 	t.Helper()
 	m := newManager(t, newWorld(3), &Memory{})
-	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 4, Strategy: s}, nil); err != nil {
+	if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 4, Strategy: s}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	return m
@@ -129,7 +136,7 @@ func TestEventsThatAreSentAgain(t *testing.T) {
 		for _, x := range g.Members {
 			all = append(all, x.Entity)
 		}
-		if _, _, err := m.Route("g", nil, false, all); !errors.Is(err, ErrNoHealthy) {
+		if _, _, err := m.Route("g", nil, all); !errors.Is(err, ErrNoHealthy) {
 			t.Errorf("%s: %v", s, err)
 		}
 	}

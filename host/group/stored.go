@@ -3,7 +3,6 @@ package group
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"wasmhost/host/placement"
 	"wasmhost/host/store"
@@ -35,6 +34,7 @@ type groupRecord struct {
 	Signer   identity.EntityID // whose seed it is
 	Seed     []byte            // an envelope of its key
 	Members  []memberRecord
+	Made     uint64
 }
 
 type placeRecord struct {
@@ -55,6 +55,7 @@ type memberRecord struct {
 	Health Health
 	Reason string
 	Lost   []identity.NodeID
+	Born   uint64
 }
 
 // sealed is the link to which a group's seed is bound.
@@ -89,10 +90,10 @@ func (s *Stored) Put(g *Group) error {
 	if err != nil {
 		return err
 	}
-	rec := groupRecord{Name: g.Name, Kind: g.Kind, Size: g.Size, Strategy: g.Strategy, Config: g.Config, Standbys: g.Standbys, Ack: g.Ack, Signer: key.ID(), Seed: env.Bytes(),
+	rec := groupRecord{Name: g.Name, Kind: g.Kind, Size: g.Size, Strategy: g.Strategy, Config: g.Config, Standbys: g.Standbys, Ack: g.Ack, Signer: key.ID(), Seed: env.Bytes(), Made: g.Made,
 		Place: placeRecord{Tags: g.Place.Tags, Prefer: g.Place.Prefer, MinFreeMemory: g.Place.MinFreeMemory, MaxSame: g.Place.MaxSame, Spread: g.Place.Spread, Pack: g.Place.Pack}}
 	for _, m := range g.Members {
-		rec.Members = append(rec.Members, memberRecord{Index: m.Index, Entity: m.Entity, Node: m.Node, Epoch: m.Epoch, Health: m.Health, Reason: m.Reason, Lost: m.Lost})
+		rec.Members = append(rec.Members, memberRecord{Index: m.Index, Entity: m.Entity, Node: m.Node, Epoch: m.Epoch, Health: m.Health, Reason: m.Reason, Lost: m.Lost, Born: m.Born})
 	}
 	encoded, err := canon.Marshal(&rec)
 	if err != nil {
@@ -107,12 +108,13 @@ func (s *Stored) Put(g *Group) error {
 func (s *Stored) Delete(name string) error {
 	b := &store.Batch{}
 	b.Delete(store.Groups, []byte(name))
+	b.DeleteUnder(store.Bindings, bindingKey(name, identity.EntityID{})[:len(name)+1])
 	return s.store.Commit(b)
 }
 
 func (s *Stored) decode(b []byte) (*Group, error) {
-	var rec groupRecord
-	if err := canon.Unmarshal(b, &rec); err != nil {
+	rec, err := decodeGroup(b)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}
 	env, err := identity.ParseEnvelope(rec.Seed)
@@ -129,7 +131,7 @@ func (s *Stored) decode(b []byte) (*Group, error) {
 		return nil, err
 	}
 	defer clear(seed)
-	g := &Group{Spec: Spec{Name: rec.Name, Kind: rec.Kind, Size: rec.Size, Strategy: rec.Strategy, Config: rec.Config, Standbys: rec.Standbys, Ack: rec.Ack,
+	g := &Group{Made: rec.Made, Spec: Spec{Name: rec.Name, Kind: rec.Kind, Size: rec.Size, Strategy: rec.Strategy, Config: rec.Config, Standbys: rec.Standbys, Ack: rec.Ack,
 		Place: placement.Requirements{Tags: rec.Place.Tags, Prefer: rec.Place.Prefer, MinFreeMemory: rec.Place.MinFreeMemory, MaxSame: rec.Place.MaxSame, Spread: rec.Place.Spread, Pack: rec.Place.Pack}}}
 	copy(g.Seed[:], seed)
 	g.ID = IDOf(g.Seed)
@@ -137,46 +139,10 @@ func (s *Stored) decode(b []byte) (*Group, error) {
 		if int(m.Health) >= len(healthNames) {
 			return nil, fmt.Errorf("%w: a member's health is %d", store.ErrCorrupt, m.Health)
 		}
-		g.Members = append(g.Members, Member{Index: m.Index, Entity: m.Entity, Node: m.Node, Epoch: m.Epoch, Health: m.Health, Reason: m.Reason, Lost: m.Lost})
+		g.Members = append(g.Members, Member{Index: m.Index, Entity: m.Entity, Node: m.Node, Epoch: m.Epoch, Health: m.Health, Reason: m.Reason, Lost: m.Lost, Born: m.Born})
 	}
 	if err := g.validate(); err != nil {
 		return nil, errors.Join(store.ErrCorrupt, err)
 	}
 	return g, nil
-}
-
-// Memory is a Registry that forgets all when the program ends.
-type Memory struct {
-	mu     sync.Mutex
-	groups map[string]*Group
-}
-
-// All implements Registry.
-func (m *Memory) All() ([]*Group, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var out []*Group
-	for _, g := range m.groups {
-		out = append(out, g.clone())
-	}
-	return out, nil
-}
-
-// Put implements Registry.
-func (m *Memory) Put(g *Group) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.groups == nil {
-		m.groups = make(map[string]*Group)
-	}
-	m.groups[g.Name] = g.clone()
-	return nil
-}
-
-// Delete implements Registry.
-func (m *Memory) Delete(name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.groups, name)
-	return nil
 }

@@ -11,7 +11,7 @@ import (
 // that its owners keep in it. Its file "format" names it. Version 1, whose
 // records had fewer fields, was in no release: it is refused.
 const (
-	formatVersion = 4
+	formatVersion = 5
 	oldestVersion = 2
 )
 
@@ -21,6 +21,7 @@ const (
 var upgrades = map[int]func(*Store) error{
 	2: func(*Store) error { return nil }, // version 3 adds deltas, and histories that do not begin at 0
 	3: func(*Store) error { return nil }, // version 4 adds files of states
+	4: func(*Store) error { return nil }, // version 5 adds bindings of groups, and fields of a group
 }
 
 func formatText(version int) []byte { return fmt.Appendf(nil, "wasmhost-data %d\n", version) }

@@ -36,7 +36,8 @@ const (
 
 	Receipts Table = 'r' // by identity and epoch: what was signed of a move
 
-	Groups Table = 'g' // by name: the groups that this node keeps
+	Groups   Table = 'g' // by name: the groups that this node keeps
+	Bindings Table = 'G' // by a group's name and a sender: which member has the sender's events
 
 	Standbys Table = 'y' // by identity: what a daemon is of which another node's history is kept here
 
@@ -47,6 +48,11 @@ const (
 
 	history Table = 'h' // by identity and index
 )
+
+// No two tables have one letter: this would not compile.
+var _ = map[Table]struct{}{Daemons: {}, Snapshots: {}, Moved: {}, Outgoing: {}, Incoming: {}, Kinds: {}, Peers: {}, Meta: {}, Passive: {}, Bound: {}, Channels: {},
+	Events: {}, Revoked: {}, Effects: {}, Authors: {}, Deltas: {}, Witnesses: {}, Proofs: {}, Receipts: {}, Groups: {}, Bindings: {}, Standbys: {}, Holds: {}, Evidence: {},
+	Known: {}, history: {}, apart: {}}
 
 // ID names a daemon: its identity's 32 bytes.
 type ID = [32]byte

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -48,4 +49,22 @@ func askThese[T any](ctx context.Context, s *Server, peers []wire.PeerInfo, ask 
 	wg.Wait()
 	slices.Sort(silent)
 	return said, silent, nil
+}
+
+// agreed sorts the nodes by what they said: those whose answers are the same by key are
+// together, and the nodes and the answers are in order of the nodes' ids. Where it returns
+// more than one, the nodes do not agree; none of them is to be believed for answering
+// first.
+func agreed[T any, K comparable](said map[identity.NodeID]T, key func(identity.NodeID, T) K) (nodes [][]identity.NodeID) {
+	place := make(map[K]int)
+	for _, id := range slices.Sorted(maps.Keys(said)) {
+		k := key(id, said[id])
+		at, known := place[k]
+		if !known {
+			at, place[k] = len(nodes), len(nodes)
+			nodes = append(nodes, nil)
+		}
+		nodes[at] = append(nodes[at], id)
+	}
+	return nodes
 }

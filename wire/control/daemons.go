@@ -473,7 +473,7 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 }
 
 // submit sends one event after those before it.
-type submit func(ctx context.Context, payload []byte) (*wire.Ticket, error)
+type submit func(ctx context.Context, payload []byte) (ticket, error)
 
 // sender opens a sender to the daemon, or to the group. With ?id=SENDER/NUMBER its
 // events are that sender's, from that number on; else nobody can send them again. Of
@@ -489,9 +489,9 @@ func (s *Server) sender(r *http.Request, room, wanted *budget.Budget) (interface
 			return nil, nil, err
 		}
 	}
-	numbered := func(to func(context.Context, host.Event) (*wire.Ticket, error)) submit {
+	numbered := func(to func(context.Context, host.Event) (ticket, error)) submit {
 		ev := host.Event{Sender: from, Number: named.Number - 1}
-		return func(ctx context.Context, payload []byte) (*wire.Ticket, error) {
+		return func(ctx context.Context, payload []byte) (ticket, error) {
 			ev.Number, ev.Payload = ev.Number+1, payload
 			return to(ctx, ev)
 		}
@@ -514,9 +514,19 @@ func (s *Server) sender(r *http.Request, room, wanted *budget.Budget) (interface
 	}
 	sender.Hold(room, nil)
 	if named.Sender == "" {
-		return sender, sender.Submit, nil
+		return sender, func(ctx context.Context, payload []byte) (ticket, error) {
+			return ticketOf(sender.Submit(ctx, payload))
+		}, nil
 	}
-	return sender, numbered(sender.SubmitEvent), nil
+	return sender, numbered(func(ctx context.Context, ev host.Event) (ticket, error) { return ticketOf(sender.SubmitEvent(ctx, ev)) }), nil
+}
+
+// ticketOf keeps a nil *wire.Ticket from being a ticket that is not nil.
+func ticketOf(t *wire.Ticket, err error) (ticket, error) {
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 func sentOf(res host.Result) Sent {

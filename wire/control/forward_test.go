@@ -26,6 +26,8 @@ type served struct {
 	mesh   *wire.Mesh
 	server *Server
 	store  *store.Store
+
+	nodeKey *identity.KeyPair // to which the groups that it keeps are sealed; nil: it keeps none
 }
 
 func serve(t *testing.T, name string) *served {
@@ -65,7 +67,7 @@ func serveWith(t *testing.T, name string, with func(*host.Options), and func(*Se
 	})
 	server := NewServer(rt, m, wire.NewNode(m, rt), "test", quiet)
 	and(server)
-	return &served{rt, m, server, s}
+	return &served{rt: rt, mesh: m, server: server, store: s}
 }
 
 // ask puts a request of the node's owner.

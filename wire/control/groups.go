@@ -17,15 +17,21 @@ import (
 
 // Group is a group of interchangeable daemons, as its node knows it.
 type Group struct {
-	Name     string        `json:"name"`
-	ID       string        `json:"id"` // of its seed: eight hexadecimal digits
-	Kind     string        `json:"kind"`
-	NodeID   string        `json:"node_id"` // which keeps the group
-	Size     int           `json:"size"`
-	Strategy string        `json:"strategy"`
-	Standbys int           `json:"standbys,omitempty"` // of each member
-	Healthy  int           `json:"healthy"`
-	Members  []GroupMember `json:"members"`
+	Name     string `json:"name"`
+	ID       string `json:"id"` // of its seed: eight hexadecimal digits
+	Kind     string `json:"kind"`
+	NodeID   string `json:"node_id"` // which keeps the group
+	Size     int    `json:"size"`
+	Strategy string `json:"strategy"`
+	Standbys int    `json:"standbys,omitempty"` // of each member
+	Healthy  int    `json:"healthy"`
+	Senders  int    `json:"senders"` // whose events with ids it remembers the members of
+
+	// AlsoAt are other nodes that keep a group of the name: while there are some, nothing
+	// is sent to either.
+	AlsoAt []string `json:"also_at,omitempty"`
+
+	Members []GroupMember `json:"members"`
 }
 
 // GroupMember is one daemon of a group.
@@ -64,7 +70,11 @@ type HealGroup struct {
 }
 
 func (s *Server) groupOf(g *group.Group) Group {
-	out := Group{Name: g.Name, ID: fmt.Sprintf("%08x", g.ID), Kind: g.Kind, NodeID: s.mesh.Self().String(), Size: g.Size, Strategy: string(g.Strategy), Standbys: g.Standbys, Members: []GroupMember{}}
+	out := Group{Name: g.Name, ID: fmt.Sprintf("%08x", g.ID), Kind: g.Kind, NodeID: s.mesh.Self().String(), Size: g.Size, Strategy: string(g.Strategy), Standbys: g.Standbys, Senders: s.groups.Senders(g.Name), Members: []GroupMember{}}
+	rivals, _ := s.names.of(g.Name).current(0)
+	for _, id := range rivals {
+		out.AlsoAt = append(out.AlsoAt, id.String())
+	}
 	for _, m := range g.Members {
 		if m.Health == group.Healthy {
 			out.Healthy++
@@ -77,7 +87,8 @@ func (s *Server) groupOf(g *group.Group) Group {
 // KeepGroups has the node keep groups in the registry. It is called before the server
 // answers; without it groups are forgotten when the node ends.
 func (s *Server) KeepGroups(in group.Registry) (err error) {
-	s.groups, err = group.NewManager(groupNodes{s}, in, s.logger)
+	memory := group.SenderMemory{For: s.rt.SenderMemory()}
+	s.groups, err = group.NewManager(groupNodes{s}, in, memory, s.logger)
 	return err
 }
 
@@ -92,7 +103,11 @@ func (s *Server) HealGroups(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		}
+		s.freeNames(ctx)
 		for _, g := range s.groups.List() {
+			if _, err := s.askRivals(ctx, s.names.of(g.Name), g.Name, true); err != nil && ctx.Err() == nil {
+				s.logger.Warn("asking who else keeps a group's name", "group", g.Name, "error", err)
+			}
 			if _, err := s.groups.Heal(ctx, g.Name); err != nil && ctx.Err() == nil {
 				s.logger.Warn("healing a group", "group", g.Name, "error", err)
 			}
@@ -115,47 +130,53 @@ func (s *Server) getGroups(w http.ResponseWriter, r *http.Request) error {
 		for _, list := range theirs {
 			out = append(out, list...)
 		}
+		markRivals(out)
 	}
 	slices.SortFunc(out, func(a, b Group) int { return strings.Compare(key(a), key(b)) })
 	return writePage(w, r, out, key)
 }
 
-// keeper finds the node that keeps a group; group.ErrNotFound.
+// markRivals says of each group of a list which others of it have its name.
+func markRivals(list []Group) {
+	at := make(map[string][]string)
+	for _, g := range list {
+		at[g.Name] = append(at[g.Name], g.NodeID)
+	}
+	for i := range list {
+		g := &list[i]
+		for _, id := range at[g.Name] {
+			if id != g.NodeID && !slices.Contains(g.AlsoAt, id) {
+				g.AlsoAt = append(g.AlsoAt, id)
+			}
+		}
+		slices.Sort(g.AlsoAt)
+	}
+}
+
+// keeper finds the node that keeps a group; group.ErrNotFound, *AmbiguousGroupError. With
+// ?local=true only a group of this node is meant, though others keep one of the name.
 func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 	_, err := s.groups.Get(name)
-	if err == nil {
+	local := queryOf(r).is("local")
+	switch {
+	case err == nil && !local:
+		err = s.soleKeeper(r.Context(), name)
+		return s.mesh.Self(), err
+	case err == nil:
 		return s.mesh.Self(), nil
-	}
-	if r.Header.Get(hopsHeader) != "" || queryOf(r).is("local") {
+	case local || r.Header.Get(hopsHeader) != "":
 		return 0, err
 	}
-	owners, askErr := s.owners()
-	if askErr != nil {
-		return 0, askErr
-	}
-	theirs, silent, askErr := askThese(r.Context(), s, owners, func(ctx context.Context, c *Client) (Group, error) {
-		return c.localGroup(ctx, name)
-	})
+	at, silent, askErr := s.keptAt(r.Context(), name)
 	switch {
 	case askErr != nil:
 		return 0, askErr
+	case at != 0:
+		return at, nil
 	case len(silent) > 0:
-		err = fmt.Errorf("%w: group %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, name, silent)
+		return 0, fmt.Errorf("%w: group %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, name, silent)
 	}
-	var at []identity.NodeID
-	for id, g := range theirs {
-		if g.Name == name {
-			at = append(at, id)
-		}
-	}
-	slices.Sort(at)
-	switch len(at) {
-	case 0:
-		return 0, err
-	case 1:
-		return at[0], nil
-	}
-	return 0, &wire.AmbiguousError{Ref: name, Nodes: at}
+	return 0, err
 }
 
 // atKeeper answers requests about a group that is kept here, and passes others to the
@@ -196,10 +217,7 @@ func (s *Server) postGroup(w http.ResponseWriter, r *http.Request) error {
 		}
 		seed = (*[32]byte)(req.Seed)
 	}
-	if at, err := s.keeper(r, req.Name); err == nil {
-		return fmt.Errorf("%w: %q, on node %s", group.ErrExists, req.Name, at)
-	}
-	g, err := s.groups.Create(r.Context(), spec, seed)
+	g, err := s.createGroup(r.Context(), spec, seed)
 	if err != nil {
 		return err
 	}
@@ -217,7 +235,7 @@ func (s *Server) getGroup(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) deleteGroup(w http.ResponseWriter, r *http.Request) error {
 	g, err := s.groups.Get(r.PathValue("group"))
 	if err == nil {
-		err = s.groups.Remove(r.Context(), g.Name)
+		err = s.removeGroup(r.Context(), g.Name)
 	}
 	if err != nil {
 		return err
@@ -294,6 +312,12 @@ func (c *Client) Group(ctx context.Context, name string) (out Group, err error) 
 	return out, c.call(ctx, "GET", "groups/"+segment(name), nil, &out)
 }
 
+// GroupHere returns the group that the node itself keeps, though others keep one of the
+// name.
+func (c *Client) GroupHere(ctx context.Context, name string) (Group, error) {
+	return c.localGroup(ctx, name)
+}
+
 func (c *Client) localGroup(ctx context.Context, name string) (out Group, err error) {
 	return out, c.call(ctx, "GET", "groups/"+segment(name)+"?local=true", nil, &out)
 }
@@ -301,6 +325,12 @@ func (c *Client) localGroup(ctx context.Context, name string) (out Group, err er
 // RemoveGroup ends a group's members, and forgets it.
 func (c *Client) RemoveGroup(ctx context.Context, name string) (out Group, err error) {
 	return out, c.call(ctx, "DELETE", "groups/"+segment(name), nil, &out)
+}
+
+// RemoveGroupHere is RemoveGroup of the group that the node itself keeps, though others
+// keep one of the name.
+func (c *Client) RemoveGroupHere(ctx context.Context, name string) (out Group, err error) {
+	return out, c.call(ctx, "DELETE", "groups/"+segment(name)+"?local=true", nil, &out)
 }
 
 // ScaleGroup makes or ends members, until there are so many.

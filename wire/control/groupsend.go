@@ -29,12 +29,12 @@ type groupSender struct {
 	s     *Server
 	ctx   context.Context // of the request
 	name  string
-	key   []byte // by which consistent-hash chooses
-	again bool   // the events have ids, and may have been sent before
-	to    map[identity.EntityID]*memberSender
-	room  *budget.Budget  // of answers that others' must precede
-	first *budget.Budget  // of the answer that is written next; nil: as room
-	left  []*memberSender // that gave an event up; what they were given before may still be answered
+	key   []byte                   // by which consistent-hash chooses
+	again bool                     // the events have ids, and may have been sent before
+	to    map[uint64]*memberSender // by group.Member.Born
+	room  *budget.Budget           // of answers that others' must precede
+	first *budget.Budget           // of the answer that is written next; nil: as room
+	left  []*memberSender          // that gave an event up; what they were given before may still be answered
 }
 
 // memberSender is the sender to one member.
@@ -47,17 +47,20 @@ func (s *Server) openGroup(r *http.Request, name string, again bool, room, wante
 	if _, err := s.groups.Get(name); err != nil {
 		return nil, err
 	}
-	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(queryOf(r).text("key")), again: again, room: room, first: wanted, to: make(map[identity.EntityID]*memberSender)}, nil
+	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(queryOf(r).text("key")), again: again, room: room, first: wanted, to: make(map[uint64]*memberSender)}, nil
 }
 
 // submit sends an event to the member whose turn it is. A member whose node does not
 // answer is passed over, where it has not been given the event; one that may have it
 // keeps it.
-func (g *groupSender) submit(ctx context.Context, ev host.Event) (*wire.Ticket, error) {
+func (g *groupSender) submit(ctx context.Context, ev host.Event) (ticket, error) {
 	var without []identity.EntityID
 	var first error
 	for {
-		m, done, err := g.s.groups.Route(g.name, g.keyOf(ev), g.again, without)
+		if err := g.s.soleKeeper(ctx, g.name); err != nil {
+			return nil, err
+		}
+		m, done, err := g.route(ev, without)
 		if err != nil {
 			return nil, errors.Join(err, first)
 		}
@@ -72,19 +75,46 @@ func (g *groupSender) submit(ctx context.Context, ev host.Event) (*wire.Ticket, 
 				case <-g.ctx.Done():
 				}
 			}()
-			return t, nil
+			return &groupTicket{Ticket: t, group: g, member: m, event: ev}, nil
 		}
 		done()
-		away := errors.Is(err, host.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, host.ErrNotFound) || errors.Is(err, host.ErrComing)
-		if !away || ctx.Err() != nil || g.again {
+		if !isAway(err) || ctx.Err() != nil {
 			return nil, err
 		}
 		g.s.groups.Unreachable(g.name, m.Entity, err)
+		if g.again {
+			return nil, notHere(m, err)
+		}
 		without = append(without, m.Entity)
 		if first == nil {
-			first = err
+			first = notHere(m, err)
 		}
 	}
+}
+
+func (g *groupSender) route(ev host.Event, without []identity.EntityID) (group.Member, func(), error) {
+	if g.again {
+		return g.s.groups.RouteOnce(g.name, ev.Sender, ev.Number, g.key)
+	}
+	return g.s.groups.Route(g.name, g.key, without)
+}
+
+// isAway reports whether a member that refused an event with err has not been given it,
+// so that another member may have it.
+func isAway(err error) bool {
+	return errors.Is(err, host.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, host.ErrNotFound) || errors.Is(err, host.ErrComing)
+}
+
+// errMemberAway says that the member that was to have an event is not where it was.
+var errMemberAway = errors.New("the member is not where it was")
+
+// notHere is err as the sender of a group is told it: that a member is not found does not
+// mean that the group is not.
+func notHere(m group.Member, err error) error {
+	if errors.Is(err, host.ErrNotFound) {
+		return fmt.Errorf("%w: member %d: %v", errMemberAway, m.Index, err)
+	}
+	return err
 }
 
 func (m *memberSender) owe(ctx context.Context, n int) {
@@ -121,19 +151,10 @@ func (g *groupSender) watch(m group.Member, to *memberSender) {
 	}
 }
 
-// keyOf is by what the member is chosen: of an event that may have been sent before,
-// without a key, by its sender.
-func (g *groupSender) keyOf(ev host.Event) []byte {
-	if len(g.key) == 0 && g.again {
-		return ev.Sender[:]
-	}
-	return g.key
-}
-
 func (g *groupSender) submitTo(ctx context.Context, m group.Member, ev host.Event) (*wire.Ticket, *memberSender, error) {
 	ctx, cancel := context.WithTimeout(ctx, memberPatience)
 	defer cancel()
-	to := g.to[m.Entity]
+	to := g.to[m.Born]
 	if to == nil {
 		var from identity.EntityID // zero: nobody's
 		if g.again {
@@ -145,7 +166,7 @@ func (g *groupSender) submitTo(ctx context.Context, m group.Member, ev host.Even
 		}
 		sender.Hold(g.room, g.first)
 		to = &memberSender{Sender: sender, owed: make(chan int)}
-		g.to[m.Entity] = to
+		g.to[m.Born] = to
 		go g.watch(m, to)
 	}
 	var t *wire.Ticket
@@ -156,7 +177,7 @@ func (g *groupSender) submitTo(ctx context.Context, m group.Member, ev host.Even
 		t, err = to.Submit(ctx, ev.Payload)
 	}
 	if err != nil {
-		delete(g.to, m.Entity)
+		delete(g.to, m.Born)
 		g.left = append(g.left, to)
 	}
 	return t, to, err

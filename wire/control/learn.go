@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"wasmhost/host"
+	"wasmhost/identity"
 	"wasmhost/wire"
 )
 
@@ -30,32 +32,31 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	var from wire.PeerInfo
-	var has []string
+	kinds := make(map[identity.NodeID]Kind)
 	for _, p := range peers {
-		k, ok := said[p.ID]
-		if !ok || k.Digest == "" || p.Rights&wire.RightKinds == 0 {
-			continue
-		}
-		from = p
-		if !slices.Contains(has, k.Digest) {
-			has = append(has, k.Digest)
+		if k, ok := said[p.ID]; ok && k.Digest != "" && p.Rights&wire.RightKinds != 0 {
+			kinds[p.ID] = k
 		}
 	}
-	switch len(has) {
+	nodes := agreed(kinds, func(_ identity.NodeID, k Kind) string { return whatIs(k) })
+	switch len(nodes) {
 	case 0:
 		return unknown
 	case 1:
 	default:
-		return fmt.Errorf("%w: %q is %s", errKindDiffers, name, strings.Join(has, ", "))
+		var has []string
+		for _, n := range nodes {
+			has = append(has, whatIs(kinds[n[0]]))
+		}
+		return fmt.Errorf("%w: %q is %s", errKindDiffers, name, strings.Join(has, "; "))
 	}
-	id := from.ID
+	id := nodes[0][0]
 	own, err := host.LimitsOf(said[id].Limits)
 	if err != nil {
 		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
 	}
 	var digest [32]byte
-	err = hexInto(digest[:], has[0])
+	err = hexInto(digest[:], kinds[id].Digest)
 	var wasm []byte
 	if err == nil {
 		wasm, err = s.pullModule(ctx, id, name, digest)
@@ -66,6 +67,16 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
 	}
-	s.logger.Info("took a kind from another node", "kind", name, "module", has[0], "from", id)
+	s.logger.Info("took a kind from another node", "kind", name, "module", kinds[id].Digest, "from", id)
 	return nil
+}
+
+// whatIs says in words what a kind is on the node that answered: its module, and the
+// limits of its own.
+func whatIs(k Kind) string {
+	out := k.Digest
+	for _, limit := range slices.Sorted(maps.Keys(k.Limits)) {
+		out += fmt.Sprintf(", %s=%v", limit, k.Limits[limit])
+	}
+	return out
 }

@@ -63,6 +63,10 @@ func TestAKindIsTakenFromWhoeverMayPushIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("kind-differs")
+	if _, err := c.rt.PushKind(ctx, "counter", counter); err != nil { // the same module, without the limits
+		t.Fatal(err)
+	}
+	refused("kind-differs")
 	if _, err := c.rt.PushKindWith(ctx, "counter", counter, own); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,8 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 	denied   *prometheus.CounterVec
+
+	ambiguousGroups prometheus.Gauge
 }
 
 // NewMetrics makes the metrics of a node. s may be nil: the node stores nothing.
@@ -33,7 +35,8 @@ func NewMetrics(rt *host.Runtime, mesh *wire.Mesh, s *store.Store, version strin
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wasmhost_api_requests_total", Help: "Requests of the control API that were answered, by route and status."}, []string{"route", "status"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "wasmhost_api_request_duration_seconds", Help: "How long requests of the control API took, streams included.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9)}, []string{"route"}),
-		denied: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wasmhost_api_denied_total", Help: "Requests that were refused for want of a token or of its scope, by the code of the refusal."}, []string{"code"}),
+		denied:          prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wasmhost_api_denied_total", Help: "Requests that were refused for want of a token or of its scope, by the code of the refusal."}, []string{"code"}),
+		ambiguousGroups: prometheus.NewGauge(prometheus.GaugeOpts{Name: "wasmhost_groups_ambiguous", Help: "Groups of this node whose name another node has a group of, too: nothing is sent to them."}),
 	}
 	for _, c := range classes { // counters are there before the first of their events
 		if c.status == http.StatusUnauthorized || c.status == http.StatusForbidden {
@@ -45,7 +48,7 @@ func NewMetrics(rt *host.Runtime, mesh *wire.Mesh, s *store.Store, version strin
 			m.requests.WithLabelValues(route, strconv.Itoa(status))
 		}
 	}
-	m.registry.MustRegister(m.requests, m.took, m.denied, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	m.registry.MustRegister(m.requests, m.took, m.denied, m.ambiguousGroups, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&nodeCollector{rt: rt, mesh: mesh, store: s, version: version, logger: logger})
 	return m
 }
@@ -67,6 +70,14 @@ func (m *Metrics) answered(route string, status int, took time.Duration) {
 // SetMetrics makes the server count its requests in m and answer GET /metrics
 // with it, before it serves.
 func (s *Server) SetMetrics(m *Metrics) { s.metrics = m }
+
+// countAmbiguous says how many of the node's groups have a name that another node's has.
+// m may be nil.
+func (m *Metrics) countAmbiguous(n int) {
+	if m != nil {
+		m.ambiguousGroups.Set(float64(n))
+	}
+}
 
 // scraped answers a scrape of the node's owner.
 func (s *Server) scraped(w http.ResponseWriter, r *http.Request) {

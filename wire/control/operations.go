@@ -66,7 +66,7 @@ var operations = map[string]operation{
 	"GET /v1/groups":                {summary: "The groups that the node keeps.", scope: ScopeRead, answer: []Group{}, query: pagedWith(parameter{name: "all", is: "boolean", what: "Those of its peers too."})},
 	"POST /v1/groups":               {summary: "Make a group of daemons of one kind.", body: CreateGroup{}, answer: Group{}},
 	"GET /v1/groups/{group}":        {summary: "One group, wherever it is kept.", scope: ScopeRead, answer: Group{}, query: []parameter{{name: "local", is: "boolean", what: "Ask no other node."}}},
-	"DELETE /v1/groups/{group}":     {summary: "Stop a group's members, and forget it.", scope: ScopeOperate, answer: Group{}},
+	"DELETE /v1/groups/{group}":     {summary: "Stop a group's members, and forget it.", scope: ScopeOperate, answer: Group{}, query: []parameter{{name: "local", is: "boolean", what: "The one that this node keeps, though others keep one of the name."}}},
 	"POST /v1/groups/{group}/scale": {summary: "Make or stop members, until there are so many.", scope: ScopeOperate, body: ScaleGroup{}, answer: Group{}},
 	"POST /v1/groups/{group}/heal":  {summary: "Look at the members, and make those anew that are lost.", scope: ScopeOperate, body: HealGroup{}, answer: Group{}},
 	"GET /v1/sightings/{entity}":    {summary: "What this node alone knows of a daemon.", scope: ScopeRead, answer: Sighting{}},

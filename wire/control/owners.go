@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"wasmhost/host"
@@ -51,8 +52,16 @@ func (s *Server) askOwners(ctx context.Context, ref host.Ref) (proven []claim, s
 		s.logger.Warn("asking the peers", "error", err)
 		return nil, nil, nil
 	}
-	said, silent, _ := askThese(ctx, s, peers, func(ctx context.Context, c *Client) (Daemon, error) { return c.local(ctx, ref.String()) })
-	for from, d := range said {
+	said, silent, _ := askThese(ctx, s, peers, func(ctx context.Context, c *Client) (looked, error) {
+		d, err := c.local(ctx, ref.String())
+		return lookedOf(d, err)
+	})
+	for _, from := range slices.Sorted(maps.Keys(said)) {
+		d := said[from].Daemon
+		if several := said[from].several; several != nil { // it has several, and names none
+			unproven = several
+			continue
+		}
 		id, err := identity.ParseEntityID(d.EntityID)
 		if err == nil && !ref.Names(id, d.Name) {
 			continue

@@ -141,6 +141,11 @@ var classes = []struct {
 	{group.ErrInvalid, class{"bad-group", 400, ExitUsage, "Not a valid group", "see wasmhost group create --help"}},
 	{group.ErrUnknown, class{"member-not-found", 404, ExitNotFound, "No such member", "see wasmhost group inspect"}},
 	{group.ErrMemberAlive, class{"member-alive", 409, ExitConflict, "The member is running", "only a member whose node is gone for good is lost: see wasmhost group inspect"}},
+	{group.ErrMemberGone, class{"binding-gone", 409, ExitConflict, "The member that had the event is gone", "what it was sent is not applied again: whether it was applied, that member alone knew; a new event needs a new id"}},
+	{group.ErrTooManySenders, class{"group-senders-full", 429, ExitFailure, "The group remembers too many senders", "use one sender with rising numbers, such as --id import/1, --id import/2: each name is remembered for a day (limit sender-memory)"}},
+	{group.ErrSenderQuota, class{"group-sender-quota", 429, ExitFailure, "Too many senders of one token or peer", "use one sender with rising numbers, such as --id import/1, --id import/2; a token or peer may use an eighth of what a group remembers"}},
+	{group.ErrBusy, class{"member-busy", 503, ExitTimeout, "The member still has events under way", "nothing was ended: try again once they are answered"}},
+	{errMemberAway, class{"member-away", 503, ExitUnreachable, "The member is not where it was", "send an event that has an id again: where the member is made anew it is refused by name; see wasmhost group inspect"}},
 	{group.ErrNoHealthy, class{"no-healthy-member", 503, ExitUnreachable, "No member can take events", "see why: wasmhost group inspect; look again: wasmhost group heal"}},
 	{errOtherEpoch, class{"other-epoch", 409, ExitConflict, "The daemon is under another epoch", "see wasmhost inspect"}},
 	{placement.ErrNoNode, class{"no-node-fits", 404, ExitNotFound, "No node meets the requirements", "ask for less, or see what nodes announce: wasmhost node inspect NODE"}},
@@ -304,6 +309,7 @@ func NewProblem(err error) *Problem {
 	var failed *migration.Error
 	var ambiguous *host.AmbiguousError
 	var ambiguousNode *wire.AmbiguousError
+	var ambiguousGroup *AmbiguousGroupError
 	var moved *host.MovedError
 	var chain *host.ChainError
 	var tooLarge *http.MaxBytesError
@@ -328,6 +334,9 @@ func NewProblem(err error) *Problem {
 		return p.fill(migrationClass(failed.Code))
 	case errors.As(err, &chain):
 		return p.fill(classChain)
+	case errors.As(err, &ambiguousGroup):
+		p.Hint = "look at each on its own node: wasmhost group inspect NAME --here; then remove one there: wasmhost group rm NAME --here"
+		return p.fill(classAmbiguous)
 	case errors.As(err, &ambiguous), errors.As(err, &ambiguousNode):
 		return p.fill(classAmbiguous)
 	case errors.As(err, &moved):

@@ -69,11 +69,7 @@ func (s *Server) lookAtPeers(ctx context.Context, text string) ([]identity.Entit
 	var several error
 	said, _, err := askAll(ctx, s, func(ctx context.Context, c *Client) (looked, error) {
 		d, err := c.begun(ctx, text)
-		var p *Problem
-		if errors.As(err, &p) && p.Code == classAmbiguous.code {
-			return looked{several: p}, nil
-		}
-		return looked{Daemon: d}, err
+		return lookedOf(d, err)
 	})
 	if err != nil {
 		return nil, err
@@ -100,10 +96,18 @@ func (s *Server) lookAtPeers(ctx context.Context, text string) ([]identity.Entit
 	return out, nil
 }
 
-// looked is what a peer has whose id begins as was asked.
+// looked is what a peer has that is named as was asked: a daemon, or several.
 type looked struct {
 	Daemon
-	several *Problem
+	several *Problem // that says so
+}
+
+func lookedOf(d Daemon, err error) (looked, error) {
+	var p *Problem
+	if errors.As(err, &p) && p.Code == classAmbiguous.code {
+		return looked{several: p}, nil
+	}
+	return looked{Daemon: d}, err
 }
 
 // begun is local by the beginning of an id.

@@ -40,6 +40,7 @@ type Server struct {
 	drains     drains
 	balance    balance
 	groups     *group.Manager
+	names      names        // of groups
 	engine     Engine       // nil: the node is in no cluster
 	metrics    *Metrics     // nil: none
 	audit      *slog.Logger // nil: none

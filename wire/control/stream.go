@@ -79,7 +79,7 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 
 // sentTicket is an event that was sent, or why it was not.
 type sentTicket struct {
-	ticket *wire.Ticket
+	ticket ticket
 	err    error
 	stops  bool // no event after it is taken
 
