@@ -39,6 +39,8 @@ type incoming struct {
 	memory   *arrivingMemory
 	began    time.Time  // by the runtime's clock
 	receipts []*Receipt // of earlier moves, that came with it
+	lasting  *lasting   // what it keeps for life; nil: the source does not say it
+	earlier  arrivingModule
 
 	roomMu   sync.Mutex // guards these; taken last
 	room     *budget.Budget
@@ -179,8 +181,8 @@ func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migrati
 // admit decides whether the daemon may come, and reserves its place.
 func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	o := &in.offer
-	if o.Version != migration.Version {
-		return false, migration.Failf(migration.ProtocolError, "version %d of the migration protocol, this node speaks %d", o.Version, migration.Version)
+	if !migration.Speaks(o.Version) {
+		return false, migration.RefusedVersion(o.Version)
 	}
 	if r.notReady.Load() || !r.IsReady() {
 		return false, migration.Failf(migration.NotReady, "node %s is not ready", r.self)
@@ -322,7 +324,8 @@ type keptOffer struct {
 }
 
 func keepOffer(o *migration.Offer) keptOffer {
-	return keptOffer{Version: o.Version, Migration: o.Migration, Entity: o.Entity, Name: o.Name, Kind: o.Kind,
+	return keptOffer{Version: migration.PlainVersion, // what is kept is the same in each version
+		Migration: o.Migration, Entity: o.Entity, Name: o.Name, Kind: o.Kind,
 		Module: o.Module, ModuleSize: o.ModuleSize, Epoch: o.Epoch, Identity: o.Identity, History: o.History}
 }
 
