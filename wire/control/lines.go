@@ -71,7 +71,10 @@ func (l lines) put(v any) error {
 	}
 	head := "event: " + eventName(v) + "\n"
 	if o, ok := v.(Output); ok {
-		head += "id: " + strconv.FormatUint(o.Sequence, 10) + "\n"
+		head += "id: " + o.Origin + ":" + strconv.FormatUint(o.Sequence, 10) + "\n"
+	}
+	if ev, ok := v.(ChannelEvent); ok && ev.Cursor != "" {
+		head += "id: " + ev.Cursor + "\n"
 	}
 	_, err := io.WriteString(l.w, head+"data: ")
 	if err == nil {
