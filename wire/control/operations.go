@@ -110,6 +110,7 @@ var operations = map[string]operation{
 	"POST /v1/daemons/{ref}/confirm":                  {summary: "End a hold: the copy of the daemon on this node goes on, under a higher epoch.", scope: ScopeOperate, answer: Mended{}},
 	"POST /v1/daemons/{ref}/yield":                    {summary: "End a hold: the copy of the daemon on this node is dropped for the one that has more.", scope: ScopeOperate, answer: Mended{}},
 	"POST /v1/daemons/{ref}/upgrade":                  {summary: "Give a daemon another version of its code.", scope: ScopeOperate, body: Upgrade{}, answer: Daemon{}},
+	"POST /v1/upgrades":                               {summary: "Give all daemons of a kind, or of a group, on all nodes, another version of their code, several at a time.", scope: ScopeOperate, body: Rollout{}, lines: RolloutStep{}},
 	"POST /v1/daemons/{ref}/fork":                     {summary: "Make daemons that begin with the state of this one.", scope: ScopeOperate, body: Fork{}, answer: []Daemon{}},
 	"GET /v1/daemons/{ref}/quarantine":                {summary: "Events that a daemon failed on.", scope: ScopeRead, answer: []Quarantined{}, query: pagedWith(byPrefix)},
 	"POST /v1/daemons/{ref}/quarantine/{index}/retry": {summary: "Have a daemon process a failed event again.", scope: ScopeOperate, answer: Sent{}},

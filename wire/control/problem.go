@@ -125,6 +125,7 @@ var classes = []struct {
 	{host.ErrModuleUnsigned, class{"module-unsigned", 403, ExitDenied, "The module is not signed", "sign it with a key that the node trusts (serve --kind-keys): wasmhost kind sign; then kind push --signature"}},
 	{host.ErrBadSignature, class{"bad-signature", 422, ExitVerification, "Not a signature of the module", "sign the module as it is: wasmhost kind sign"}},
 	{ErrNotEverywhere, class{"kind-not-everywhere", 409, ExitIncomplete, "Not every node has the kind", "mend the reasons, then push it again: the nodes that have it lose nothing"}},
+	{ErrRollout, class{"upgrade-incomplete", 409, ExitIncomplete, "Not every daemon was upgraded", "mend the reasons, then give the command again: those that are done are passed over"}},
 	{drain.ErrIncomplete, class{"drain-incomplete", 409, ExitIncomplete, "Not every daemon is gone", "mend the reasons, then drain again: wasmhost node drain; or take daemons here again: wasmhost node undrain"}},
 	{errUneven, class{"node-draining", 409, ExitConflict, "The node is being drained", "let it take daemons again: wasmhost node undrain"}},
 	{errDrainRunning, class{"drain-running", 409, ExitConflict, "The node is being drained already", "watch it: wasmhost node drain, without other flags; end it: wasmhost node undrain"}},
