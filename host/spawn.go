@@ -48,11 +48,11 @@ type Info struct {
 	Reason          string // why it is failed, diverged, refused, held or waiting
 	EventsProcessed uint64
 	EventsEmitted   uint64
-	Errors          uint64
+	Errors          uint64 // events that it failed on; after a crash or a failover those that its history keeps
 	MemoryBytes     int64
 	Head            Hash
-	Spawned         time.Time
-	Limits          Limits // that hold
+	Spawned         time.Time // when it was made, wherever that was; of a fork, when it was forked
+	Limits          Limits    // that hold
 	Waiting         Waiting
 	Loss            *Loss // what of it is known to be lost; nil: nothing is
 }
