@@ -65,9 +65,13 @@ func (c ChannelCursor) check(name string, src feedSource) error {
 	return nil
 }
 
-// outputsReach returns nil where the daemon has made an output of that sequence, or more;
-// ErrCursorGone.
-func (r *Runtime) outputsReach(ctx context.Context, d *hosted, sequence uint64) error {
+// ReachesOutput returns nil where the daemon has made an output of that sequence, or more;
+// ErrCursorGone. ctx bounds the waiting for the event that the daemon is processing.
+func (r *Runtime) ReachesOutput(ctx context.Context, id identity.EntityID, sequence uint64) error {
+	d, err := r.find(id)
+	if err != nil {
+		return err
+	}
 	if sequence <= d.info().Sequence {
 		return nil
 	}

@@ -36,12 +36,8 @@ func (r *Runtime) FollowChannel(ctx context.Context, name string, after *Channel
 		}
 		next = after.Sequence + 1
 	}
-	if o, ok := src.(*outputsOf); ok && after != nil {
-		d, err := r.find(o.daemon)
-		if err == nil {
-			err = r.outputsReach(ctx, d, after.Sequence)
-		}
-		if err != nil {
+	if o, ok := src.(*outputsOf); ok && after != nil && after.Birth != "" {
+		if err := r.ReachesOutput(ctx, o.daemon, after.Sequence); err != nil {
 			return err
 		}
 	}

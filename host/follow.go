@@ -62,9 +62,6 @@ func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence 
 			return nil, fmt.Errorf("%w: of daemon %s, before output %d", ErrNoHistory, id.Origin(), begin.Head.Sequence+1)
 		}
 	}
-	if err := r.outputsReach(ctx, d, sequence); err != nil {
-		return nil, err
-	}
 	t := &tailing{d: d, out: make(chan Output), sequence: sequence}
 	if err := t.begin(ctx); err != nil {
 		return nil, err

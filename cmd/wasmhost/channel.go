@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/host"
 	"wasmhost/wire/control"
 )
 
@@ -257,6 +258,9 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 		at, err := of.at(a)
 		if err != nil {
 			return err
+		}
+		if _, err := host.ParseChannelCursor(after); after != "" && err != nil {
+			return usagef("--after %q is neither a sequence nor a cursor", after)
 		}
 		left := count
 		err = a.client().FollowChannel(c.Context(), args[0], at, after, func(ev control.ChannelEvent) error {

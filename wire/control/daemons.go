@@ -344,6 +344,11 @@ func (s *Server) tailOf(r *http.Request) (<-chan host.Output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: after: %w", errBadRequest, err)
 	}
+	if whole {
+		if err := s.rt.ReachesOutput(r.Context(), entity(r), after); err != nil {
+			return nil, err
+		}
+	}
 	return s.rt.TailAfter(r.Context(), entity(r), after)
 }
 

@@ -71,7 +71,7 @@ func (l lines) put(v any) error {
 	}
 	head := "event: " + eventName(v) + "\n"
 	if o, ok := v.(Output); ok {
-		head += "id: " + o.Origin + ":" + strconv.FormatUint(o.Sequence, 10) + "\n"
+		head += "id: " + strconv.FormatUint(o.Sequence, 10) + "\n"
 	}
 	if ev, ok := v.(ChannelEvent); ok && ev.Cursor != "" {
 		head += "id: " + ev.Cursor + "\n"
