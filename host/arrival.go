@@ -33,6 +33,10 @@ func (in *incoming) restore(ctx context.Context) error {
 	if err := in.suspect(s); err != nil {
 		return err
 	}
+	if in.lasting, err = h.lastingOf(); err != nil {
+		return migration.Failf(migration.StateFailed, "%v", err)
+	}
+	in.keepEarlier(ctx)
 	if _, err := in.make(ctx); err != nil {
 		return err
 	}
@@ -81,6 +85,7 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
+	d.remember(in.lasting)
 	d.first, d.index, d.kept = in.first, in.history, in.history
 	in.next = in.history
 	if in.rt.store == nil {
@@ -95,6 +100,9 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 		if s, err = d.snapshotOf(FormMemory, false, true); err != nil {
 			return migration.Failf(migration.StateFailed, "%v", err)
 		}
+	}
+	if s, err = s.forStore(d.key); err != nil {
+		return err
 	}
 	return in.rt.putSnapshot(b, in.offer.Entity, d.index, s)
 }

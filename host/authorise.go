@@ -90,6 +90,18 @@ func (in *incoming) keep(b *store.Batch) error {
 		return err
 	}
 	b.Put(store.Incoming, in.offer.Entity[:], rec)
+	if len(in.receipts) > 0 {
+		if err := in.rt.putReceipts(b, in.receipts...); err != nil {
+			return err
+		}
+	}
+	if in.lasting != nil {
+		facts, err := in.lasting.encode()
+		if err != nil {
+			return err
+		}
+		b.Put(store.Meta, arrivingKey(in.offer.Entity), facts)
+	}
 	if in.offer.Identity || in.public {
 		return nil
 	}

@@ -22,21 +22,24 @@ import (
 
 // sourceWalk is one attempt. Its conn is nil before offer.
 type sourceWalk struct {
-	m      *Migration
-	d      *hosted
-	ctx    context.Context
-	peer   Peer
-	conn   migration.Conn
-	seal   identity.SealKey // the target's, where the identity travels
-	snap   *Snapshot
-	index  uint64  // of the first record after the snapshot
-	last   *ticket // of the last record before it
-	module []byte
-	memory *movingMemory // nil where the state comes in the snapshot
-	head   Hash          // of the paused daemon
-	final  Round
-	paused time.Time
-	pace   pace
+	m       *Migration
+	d       *hosted
+	ctx     context.Context
+	peer    Peer
+	conn    migration.Conn
+	seal    identity.SealKey // the target's, where the identity travels
+	snap    *Snapshot
+	index   uint64  // of the first record after the snapshot
+	last    *ticket // of the last record before it
+	module  []byte
+	plain   bool          // the target does not take what Lasting adds
+	lasting []byte        // what the daemon keeps for life, encoded
+	before  []byte        // digest of the module before the last upgrade; nil: there was none
+	memory  *movingMemory // nil where the state comes in the snapshot
+	head    Hash          // of the paused daemon
+	final   Round
+	paused  time.Time
+	pace    pace
 }
 
 // sleep sleeps, or returns why the walk ends.
@@ -132,6 +135,10 @@ func (s *sourceWalk) capture() error {
 	if err != nil {
 		return err
 	}
+	if s.lasting, err = s.d.lastingNow(); err != nil {
+		return err
+	}
+	s.before = s.d.previous
 	s.index, s.last = s.d.index, s.d.last
 	s.d.tail = &tail{limit: s.d.limits.TailBytes, from: s.d.index, to: s.d.index, stored: s.m.rt.store != nil}
 	return s.m.signal(migration.Captured, migration.Source)
@@ -155,7 +162,7 @@ func (s *sourceWalk) sendOffer(resumed bool) error {
 	if s.m.rt.store != nil {
 		history = s.index
 	}
-	o := migration.Offer{Version: migration.Version, Migration: s.m.id, Entity: s.d.id, Name: s.d.name, Kind: s.d.kind,
+	o := migration.Offer{Version: s.version(), Migration: s.m.id, Entity: s.d.id, Name: s.d.name, Kind: s.d.kind,
 		Module: s.d.module, ModuleSize: uint64(len(s.module)), Epoch: s.d.epoch, Identity: s.sendsIdentity(), History: history,
 		Memory: s.memory != nil, Resumed: resumed, Limits: s.d.own.Map()}
 	if !s.sendsIdentity() {
@@ -232,7 +239,7 @@ func (s *sourceWalk) reconnect(cause error) error {
 // that it has.
 func (s *sourceWalk) bulk() error {
 	began, before := time.Now(), s.m.bytesSent()
-	have, err := receive[*migration.Accept](s.conn)
+	have, err := s.accepted()
 	if err != nil {
 		return err
 	}
@@ -256,6 +263,9 @@ func (s *sourceWalk) bulk() error {
 		if err := s.chunks(rest, func(b []byte, _ bool) migration.Message { return &migration.ModuleChunk{Bytes: b} }); err != nil {
 			return err
 		}
+	}
+	if err := s.tellLasting(); err != nil {
+		return err
 	}
 	if err := s.history(have.HaveHistory); err != nil {
 		return err

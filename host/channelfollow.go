@@ -9,15 +9,18 @@ import (
 // ChannelEvent is an event of a channel, or a gap in it.
 type ChannelEvent struct {
 	channel.Event
-	Lost uint64 // with a gap: the last of the events that are lost; Sequence is the first
+	Birth string // of the channel, as in a ChannelCursor
+	Lost  uint64 // with a gap: the last of the events that are lost; Sequence is the first
 }
 
 // FollowChannel calls fn with the channel's events after that of the sequence,
-// or from now on without one, until ctx ends or fn returns an error. more says
-// that another comes at once. The payload is fn's only for the call. Errors:
-// those of the context and of fn, channel.ErrNoChannel, and for a daemon's
-// outputs *MovedError.
-func (r *Runtime) FollowChannel(ctx context.Context, name string, after *uint64, fn func(ev ChannelEvent, more bool) error) error {
+// or from now on without one, until ctx ends or fn returns an error. begun, if not nil, is
+// called once the channel is found and the cursor good. more says that another comes at
+// once. The payload is fn's only for the call. Errors: those of the context and of fn,
+// channel.ErrNoChannel, channel.ErrChanged where the cursor is of another channel of that
+// name, channel.ErrRemoved once the channel is removed; and for a daemon's outputs
+// ErrCursorGone and *MovedError.
+func (r *Runtime) FollowChannel(ctx context.Context, name string, after *ChannelCursor, begun func() error, fn func(ev ChannelEvent, more bool) error) error {
 	if err := r.ready(); err != nil {
 		return err
 	}
@@ -28,8 +31,22 @@ func (r *Runtime) FollowChannel(ctx context.Context, name string, after *uint64,
 	defer src.close()
 	next := src.head() + 1
 	if after != nil {
-		next = *after + 1
+		if err := after.check(name, src); err != nil {
+			return err
+		}
+		next = after.Sequence + 1
 	}
+	if o, ok := src.(*outputsOf); ok && after != nil && after.Birth != "" {
+		if err := r.ReachesOutput(ctx, o.daemon, after.Sequence); err != nil {
+			return err
+		}
+	}
+	if begun != nil {
+		if err := begun(); err != nil {
+			return err
+		}
+	}
+	birth := birthOf(src.id())
 	for {
 		chunk, lost, wait, err := src.read(ctx, next)
 		switch {
@@ -44,7 +61,7 @@ func (r *Runtime) FollowChannel(ctx context.Context, name string, after *uint64,
 				return ErrShuttingDown
 			}
 		case lost > 0:
-			if err := fn(ChannelEvent{Event: channel.Event{Sequence: next}, Lost: lost}, false); err != nil {
+			if err := fn(ChannelEvent{Event: channel.Event{Sequence: next}, Birth: birth, Lost: lost}, false); err != nil {
 				return err
 			}
 			next = lost + 1
@@ -54,7 +71,7 @@ func (r *Runtime) FollowChannel(ctx context.Context, name string, after *uint64,
 				if ev.Sequence < next {
 					return nil
 				}
-				return fn(ChannelEvent{Event: ev}, ev.Sequence < last)
+				return fn(ChannelEvent{Event: ev, Birth: birth}, ev.Sequence < last)
 			})
 			if err != nil {
 				return err

@@ -38,6 +38,7 @@ const (
 // ChannelInfo is what a channel is, and where it stands.
 type ChannelInfo struct {
 	Name        string
+	Birth       string // as in a ChannelCursor
 	Policy      ChannelPolicy
 	Created     time.Time
 	First       uint64 // sequence of the oldest event that is kept; Next where none is
@@ -255,7 +256,7 @@ func (r *Runtime) Channel(name string) (ChannelInfo, error) {
 func (c *published) info() ChannelInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := ChannelInfo{Name: c.name, Policy: c.rec.Policy, Created: time.Unix(0, c.rec.Created), First: c.log.First(), Next: c.log.Next()}
+	i := ChannelInfo{Name: c.name, Birth: birthOf(c.source), Policy: c.rec.Policy, Created: time.Unix(0, c.rec.Created), First: c.log.First(), Next: c.log.Next()}
 	i.Events, i.Bytes = c.log.Size()
 	return i
 }
@@ -499,7 +500,7 @@ func (c *published) read(sequence uint64) (chunk channel.Chunk, lost uint64, wai
 	defer c.mu.Unlock()
 	switch {
 	case c.removed:
-		return chunk, 0, nil, fmt.Errorf("%w: %q was removed from node %s", channel.ErrNoChannel, c.name, c.hub.rt.self)
+		return chunk, 0, nil, fmt.Errorf("%w: %q, from node %s (%w)", channel.ErrRemoved, c.name, c.hub.rt.self, channel.ErrNoChannel)
 	case sequence > c.durable:
 		return chunk, 0, c.changed, nil
 	case sequence < c.log.First():

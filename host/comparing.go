@@ -323,7 +323,7 @@ func (c *clustered) isOfVersion1(ctx context.Context, peer Peer, m *standby.Comp
 	}
 	msg, err := conn.Recv()
 	refuse, ok := msg.(*standby.Refuse)
-	return err == nil && ok && strings.HasPrefix(refuse.Text, standby.RefusedVersion)
+	return err == nil && ok && strings.HasPrefix(refuse.Text, standby.RefusedVersion(standby.Proving))
 }
 
 // handOver names a standby that has more the daemon's owner. What is here is kept as

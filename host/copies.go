@@ -131,6 +131,7 @@ func (c *clustered) dropCopy(id identity.EntityID) {
 	}
 	b.Delete(store.Standbys, id[:])
 	b.Delete(store.Meta, soundKey(id))
+	b.Delete(store.Meta, arrivingKey(id))
 	if err := c.rt.store.Commit(b); err != nil {
 		c.rt.logger.Error("forgetting a daemon's copy", "daemon", id.Origin(), "error", err)
 		return
@@ -217,7 +218,7 @@ func (r *Runtime) standFor(ctx context.Context, from identity.NodeID, f *standby
 	case c == nil || r.store == nil:
 		return nil, no(0, "node %s is no member of a cluster", r.self)
 	case !standby.Speaks(f.Version):
-		return nil, no(0, "version %d of the standby protocol, this node speaks %d", f.Version, standby.Proving)
+		return nil, no(0, "%s, this node speaks %d", standby.RefusedVersion(f.Version), standby.Lasting)
 	case r.ready() != nil:
 		return nil, no(0, "%v", r.ready())
 	}
@@ -279,7 +280,7 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 		s.cut = nil
 		s.mu.Unlock()
 	}()
-	in := &receiving{r: r, s: s, from: from, conn: conn, disk: f.Disk}
+	in := &receiving{r: r, s: s, from: from, conn: conn, disk: f.Disk, version: f.Version}
 	if err := in.begin(ctx, f); err != nil {
 		return err
 	}
@@ -294,12 +295,14 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 
 // receiving is one stream.
 type receiving struct {
-	r    *Runtime
-	s    *standbyCopy
-	from identity.NodeID
-	conn standby.Conn
-	disk bool
-	wasm []byte
+	r       *Runtime
+	s       *standbyCopy
+	from    identity.NodeID
+	conn    standby.Conn
+	disk    bool
+	wasm    []byte
+	version uint8
+	earlier arrivingModule // the module before the last upgrade, which the owner was asked for
 
 	files map[store.Digest]*arrivingFile // that came, or come, and no batch has taken
 
@@ -366,6 +369,10 @@ func (in *receiving) take(ctx context.Context) error {
 			err = in.takeFile(msg)
 		case *standby.Batch:
 			err = in.takeBatch(msg)
+		case *standby.Facts:
+			err = in.takeLasting(ctx, msg)
+		case *standby.Earlier:
+			err = in.takeEarlier(ctx, msg)
 		default:
 			err = fmt.Errorf("%w: a %T", standby.ErrBadMessage, msg)
 		}

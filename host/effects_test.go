@@ -387,8 +387,7 @@ func TestEffectsArriveOnceWhateverHappens(t *testing.T) {
 					t.Errorf("%d timers fired: %q", len(timers), timers)
 				}
 				stop := errors.New("all")
-				zero := uint64(0)
-				err := s.nodes[2].FollowChannel(ctx, "news", &zero, func(ev host.ChannelEvent, _ bool) error {
+				err := s.nodes[2].FollowChannel(ctx, "news", &host.ChannelCursor{}, nil, func(ev host.ChannelEvent, _ bool) error {
 					if ev.From != from {
 						t.Errorf("event %d is from %s", ev.Sequence, ev.From)
 					}

@@ -238,3 +238,8 @@ func NextUnread(r *Runtime) identity.EntityID {
 	}
 	return identity.EntityID{}
 }
+
+// SetLoss records that what came after an output is lost.
+func (r *Runtime) SetLoss(id identity.EntityID, after uint64, why string) error {
+	return r.recordLoss(id, after, 1, why)
+}

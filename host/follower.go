@@ -33,8 +33,8 @@ type follower struct {
 	more   chan struct{}
 	conn   standby.Conn // nil: none
 
-	proves bool // the standby speaks version 2; run's alone
-	older  bool // the standby refused version 2 of the protocol a moment ago; run's alone
+	version uint8  // of the protocol, that the standby has not refused; 0: the newest. run's alone
+	needs   []byte // digest of the module that the standby asked for; nil: none
 }
 
 // sending is a batch to be sent, after the files that it speaks of, which can be read once
@@ -147,18 +147,16 @@ func (f *follower) stream(ctx context.Context) error {
 	d.mu.Lock()
 	module := d.module
 	d.mu.Unlock()
-	version := uint8(standby.Proving)
-	if f.older {
-		version, f.older = standby.Version, false
+	if f.version == 0 {
+		f.version = standby.Lasting
 	}
-	if err := sendNow(conn, &standby.Follow{Version: version, Entity: d.id, Epoch: e.Epoch, Disk: e.Ack == 1, Module: append([]byte{}, module...)}); err != nil {
+	if err := sendNow(conn, &standby.Follow{Version: f.version, Entity: d.id, Epoch: e.Epoch, Disk: e.Ack == 1, Module: append([]byte{}, module...)}); err != nil {
 		return err
 	}
 	have, err := f.answer(conn)
 	if err != nil {
 		return err
 	}
-	f.proves = version == standby.Proving
 	if have.NeedModule {
 		if err := f.sendModule(ctx, conn, module); err != nil {
 			return err
@@ -211,7 +209,11 @@ func (f *follower) answer(conn standby.Conn) (*standby.Have, error) {
 	case *standby.Have:
 		return msg, nil
 	case *standby.Refuse:
-		f.older = strings.HasPrefix(msg.Text, standby.RefusedVersion)
+		if strings.HasPrefix(msg.Text, standby.RefusedVersion(f.version)) && f.version > standby.Version {
+			f.version--
+		} else {
+			f.version = 0 // it may have been upgraded since
+		}
 		return nil, fmt.Errorf("node %s does not stand by: %s", f.node, msg.Text)
 	}
 	return nil, fmt.Errorf("%w: a %T in answer", standby.ErrBadMessage, msg)
@@ -323,13 +325,16 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 	if err != nil {
 		return err
 	}
-	return conn.Send(&standby.Record{Bytes: rec})
+	if err := conn.Send(&standby.Record{Bytes: rec}); err != nil {
+		return err
+	}
+	return f.tellLasting(conn)
 }
 
 // prove sends the standby the proof of how far the history here goes, so that it drops
 // its copy for that. A daemon without its key here proves nothing.
 func (f *follower) prove(conn standby.Conn) error {
-	if !f.proves {
+	if f.version < standby.Proving {
 		return nil
 	}
 	r, id := f.p.c.rt, f.p.d.id
@@ -460,6 +465,9 @@ func (f *follower) send(ctx context.Context, conn standby.Conn, heard <-chan err
 				return err
 			}
 		}
+		if err := f.sendEarlier(ctx, conn); err != nil {
+			return err
+		}
 		if err := conn.Flush(); err != nil {
 			return err
 		}
@@ -479,6 +487,13 @@ func (f *follower) hear(conn standby.Conn, start uint64) error {
 		msg, err := conn.Recv()
 		if err != nil {
 			return err
+		}
+		if need, ok := msg.(*standby.Need); ok && f.version >= standby.Lasting {
+			f.p.mu.Lock()
+			f.needs = need.Module
+			f.p.mu.Unlock()
+			f.wake()
+			continue
 		}
 		held, ok := msg.(*standby.Held)
 		if !ok {

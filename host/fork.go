@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -54,9 +55,10 @@ type Forked struct {
 }
 
 // Fork makes daemons that begin with the state of this one. All of them are made,
-// or none. A fork has the parent's kind, module, configuration and memory of
-// senders, so that an event that the state contains is not applied again, and its
-// timers; it is subscribed to nothing and granted nothing. The parent goes on. Errors: *NotFoundError, *MovedError,
+// or none. A fork has the parent's kind, module, the module before that (which it can be
+// rolled back to), configuration, timers and memory of senders, so that an event that the
+// state contains is not applied again; it is subscribed to nothing and granted nothing. It
+// was spawned when it was forked, and has failed on nothing. The parent goes on. Errors: *NotFoundError, *MovedError,
 // ErrNoForkPoint, ErrHistoryTrimmed, ErrAlreadyMigrating, ErrNotPortable,
 // ErrDiverged where a replay gives other outputs than are recorded,
 // identity.ErrReadOnly where the parent has no private key here, and those of
@@ -131,12 +133,13 @@ func (r *Runtime) ForkOf(id identity.EntityID) (*ForkRecord, error) {
 
 // forkPoint is what a daemon was at one moment, for forks to begin with.
 type forkPoint struct {
-	key    *identity.KeyPair // the parent's
-	own    Limits            // of its own
-	header SnapshotHeader    // of the parent; a fork's differs in who it is
-	state  []byte            // as header.Form says
-	shared *sandbox.Shared   // of FormMemory: the same, for all forks together
-	root   []byte            // hash of the state; empty: there is none
+	key      *identity.KeyPair // the parent's
+	own      Limits            // of its own
+	header   SnapshotHeader    // of the parent; a fork's differs in who it is
+	previous []byte            // the parent's module before its last upgrade; nil: there was none
+	state    []byte            // as header.Form says
+	shared   *sandbox.Shared   // of FormMemory: the same, for all forks together
+	root     []byte            // hash of the state; empty: there is none
 
 	view *sandbox.Frozen // until it is finished
 	of   forker
@@ -163,7 +166,7 @@ func (d *hosted) point() (*forkPoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &forkPoint{own: d.own, header: s.Header}
+	p := &forkPoint{own: d.own, header: s.Header, previous: bytes.Clone(d.previous)}
 	switch s.Header.Form {
 	case FormMemory:
 		of, ok := d.daemon.(forker)

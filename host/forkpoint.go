@@ -58,6 +58,7 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory Factory, p *
 		return err
 	}
 	h := p.header
+	d.previous = orNil(p.previous)
 	p.record = ForkRecord{Version: ForkVersion, Parent: h.Entity, Child: d.id, Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
 		Applied: h.Applied, Module: h.Module, State: p.root}
 	if err := p.record.sign(p.key); err != nil {
@@ -275,7 +276,7 @@ func (d *hosted) standBack(ctx context.Context, use func(uint64, *SnapshotHeader
 	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 || len(begin.HeadPayload) > 0 {
 		return fmt.Errorf("%w: it begins after output %d, with a state that is not kept; the stored state stands after output %d", ErrHistoryTrimmed, begin.Head.Sequence, stored)
 	}
-	d.module, d.chain = orNil(begin.Module), NewChain(begin.Head, nil)
+	d.module, d.previous, d.chain = orNil(begin.Module), nil, NewChain(begin.Head, nil)
 	if err := d.build(ctx); err != nil {
 		return err
 	}
@@ -329,7 +330,7 @@ func (d *hosted) retraceRecord(ctx context.Context, b []byte) error {
 		}
 		state = bytes.Clone(state)
 	}
-	d.daemon, d.module = nil, up.To
+	d.daemon, d.module, d.previous = nil, up.To, up.From
 	if err := d.build(ctx); err != nil {
 		d.daemon = old
 		return err

@@ -132,7 +132,7 @@ func TestBadOffersLeaveNothing(t *testing.T) {
 		want migration.Code
 		say  []migration.Message
 	}{
-		{"another version", migration.ProtocolError, []migration.Message{offer(func(o *migration.Offer) { o.Version++ })}},
+		{"another version", migration.ProtocolError, []migration.Message{offer(func(o *migration.Offer) { o.Version = migration.Lasting + 1 })}},
 		{"a stale epoch", migration.StaleEpoch, []migration.Message{offer(func(o *migration.Offer) { o.Entity = d.Entity })}},
 		{"a bad name", migration.ProtocolError, []migration.Message{offer(func(o *migration.Offer) { o.Name = "no spaces" })}},
 		{"a module over the limit", migration.ModuleRefused, []migration.Message{offer(func(o *migration.Offer) { o.ModuleSize, o.Module, o.Kind = 1<<40, make([]byte, 32), "k" })}},

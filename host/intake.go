@@ -104,6 +104,14 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 				return err
 			}
 			in.blocks++
+		case *migration.Earlier:
+			if err := in.announced(ctx, c, msg); err != nil {
+				return err
+			}
+		case *migration.EarlierChunk:
+			if err := in.addEarlier(msg.Bytes); err != nil {
+				return err
+			}
 		case *migration.Receipts:
 			in.addReceipts(msg.All)
 		case *migration.SnapshotChunk:

@@ -70,7 +70,7 @@ type ReceiptSource struct {
 	Downtime  uint64            // nanoseconds from the pause to Confirmed; 0 where a restart came between
 	Queued    uint64            // events that waited then
 	Bytes     uint64            // sent
-	Rounds    uint64            // before the pause
+	Rounds    uint64            // the first, of all that the daemon was, and the pause among them; 0 where a restart came between
 }
 
 // DecodeReceipt reads a receipt, strictly; it checks no signature. Every error

@@ -222,7 +222,7 @@ func (m *Migration) signMove(said []byte) (*Receipt, error) {
 	}
 	m.mu.Lock()
 	rec.Source = ReceiptSource{Key: m.rt.node.ID(), Started: m.startedAt, Confirmed: m.rt.clock().UnixNano(), Downtime: uint64(m.downtime),
-		Queued: uint64(m.queued), Bytes: uint64(m.bytes), Rounds: uint64(max(len(m.passes)-2, 0))}
+		Queued: uint64(m.queued), Bytes: uint64(m.bytes), Rounds: uint64(len(m.passes))}
 	m.mu.Unlock()
 	msg, err := rec.sourceMessage()
 	if err != nil {

@@ -72,6 +72,10 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		d.mu.Lock()
 		err := d.storedLimits()
 		if err == nil {
+			in.lasting, err = r.storedLasting(id)
+		}
+		if err == nil {
+			d.remember(in.lasting)
 			err = r.rebuild(ctx, d, nil)
 		}
 		d.mu.Unlock()

@@ -164,7 +164,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff) error {
 		return err
 	}
 	b := &store.Batch{}
-	if err := in.rt.putReceipts(b, append(in.receipts, half)...); err != nil {
+	if err := errors.Join(in.rt.putReceipts(b, append(in.receipts, half)...), in.lasting.keepLoss(b, id)); err != nil {
 		return err
 	}
 	if in.rt.store != nil {
@@ -175,6 +175,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff) error {
 		b.Put(store.Daemons, id[:], rec)
 		b.Append(id, d.index, move)
 		b.Delete(store.Incoming, id[:])
+		b.Delete(store.Meta, arrivingKey(id))
 		b.Delete(store.Moved, id[:])
 		if d.key.CanSign() {
 			b.Delete(store.Meta, keptKey(id)) // it is the daemon's again
@@ -185,6 +186,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff) error {
 		}
 		d.index++
 	}
+	in.lasting.showLoss(in.rt, id)
 	d.epoch, d.came = rel.Epoch, &hand.check
 	return nil
 }
@@ -222,6 +224,7 @@ func (in *incoming) discard(by migration.Role) bool {
 		b := &store.Batch{}
 		b.Delete(store.Snapshots, o.Entity[:])
 		b.Delete(store.Incoming, o.Entity[:])
+		b.Delete(store.Meta, arrivingKey(o.Entity))
 		b.DeleteHistory(o.Entity)
 		if in.lent {
 			b.Delete(store.Meta, keptKey(o.Entity))

@@ -16,11 +16,13 @@ import (
 	"wasmhost/wire/canon"
 )
 
-// SnapshotVersion is the version of the snapshot format below. A snapshot
-// without effects is written as version 2, which ends before them, and one
-// without subscriptions either as version 1, which ends before those.
+// SnapshotVersion is the version of the snapshot format below. What the store keeps has
+// no lasting facts: without them a snapshot is written as version 3, which ends before
+// them, without effects either as version 2, and without subscriptions either as
+// version 1.
 const (
-	SnapshotVersion = 3
+	SnapshotVersion = 4
+	effectSnapshot  = 3
 	boundSnapshot   = 2
 	plainSnapshot   = 1
 )
@@ -68,6 +70,7 @@ type SnapshotHeader struct {
 	Limits      map[string]int64 // of the daemon's own, by name
 	Bindings    []byte           // its subscriptions, as package channel encodes a ledger
 	Effects     []byte           // its grants, timers and what is on its way, as package effect encodes them
+	Lasting     []byte           // what it keeps for life; see Spawned, Previous. Empty: not said
 }
 
 // plainHeader is a SnapshotHeader of version 1.
@@ -141,11 +144,50 @@ func (p *boundHeader) full() SnapshotHeader {
 		Form: p.Form, StateHash: p.StateHash, CreatedAt: p.CreatedAt, Envelope: p.Envelope, Limits: p.Limits, Bindings: p.Bindings}
 }
 
+// effectHeader is a SnapshotHeader of version 3.
+type effectHeader struct {
+	_           struct{} `cbor:",toarray"`
+	Version     uint8
+	Entity      identity.EntityID
+	Name        string
+	Kind        string
+	Module      []byte
+	Config      []byte
+	Epoch       uint64
+	Through     uint64
+	Head        Link
+	HeadPayload []byte
+	Applied     uint64
+	LastTime    int64
+	Horizon     []SenderMark
+	Form        Form
+	StateHash   Hash
+	CreatedAt   int64
+	Envelope    []byte
+	Limits      map[string]int64
+	Bindings    []byte
+	Effects     []byte
+}
+
+func (h *SnapshotHeader) effect() *effectHeader {
+	return &effectHeader{Version: h.Version, Entity: h.Entity, Name: h.Name, Kind: h.Kind, Module: h.Module, Config: h.Config, Epoch: h.Epoch,
+		Through: h.Through, Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, LastTime: h.LastTime, Horizon: h.Horizon,
+		Form: h.Form, StateHash: h.StateHash, CreatedAt: h.CreatedAt, Envelope: h.Envelope, Limits: h.Limits, Bindings: h.Bindings, Effects: h.Effects}
+}
+
+func (p *effectHeader) full() SnapshotHeader {
+	return SnapshotHeader{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
+		Through: p.Through, Head: p.Head, HeadPayload: p.HeadPayload, Applied: p.Applied, LastTime: p.LastTime, Horizon: p.Horizon,
+		Form: p.Form, StateHash: p.StateHash, CreatedAt: p.CreatedAt, Envelope: p.Envelope, Limits: p.Limits, Bindings: p.Bindings, Effects: p.Effects}
+}
+
 // formVersion is the version that a header is written as.
 func (h *SnapshotHeader) formVersion() uint8 {
 	switch {
-	case len(h.Effects) > 0:
+	case len(h.Lasting) > 0:
 		return SnapshotVersion
+	case len(h.Effects) > 0:
+		return effectSnapshot
 	case len(h.Bindings) > 0:
 		return boundSnapshot
 	}
@@ -156,6 +198,8 @@ func (h *SnapshotHeader) formVersion() uint8 {
 func (h *SnapshotHeader) encode() ([]byte, error) {
 	var v any = h
 	switch h.Version {
+	case effectSnapshot:
+		v = h.effect()
 	case boundSnapshot:
 		v = h.bound()
 	case plainSnapshot:
@@ -345,6 +389,11 @@ func decodePart(b []byte, into any) error {
 		err := canon.Unmarshal(b, &p)
 		*h = p.full()
 		return err
+	case 0x94:
+		var p effectHeader
+		err := canon.Unmarshal(b, &p)
+		*h = p.full()
+		return err
 	}
 	return canon.Unmarshal(b, into)
 }
@@ -421,7 +470,7 @@ func (h *SnapshotHeader) check(most Form) error {
 	case h.Version < plainSnapshot || h.Version > SnapshotVersion:
 		return fmt.Errorf("version %d, this program reads versions %d to %d", h.Version, plainSnapshot, SnapshotVersion)
 	case h.Version != h.formVersion():
-		return fmt.Errorf("version %d with %d bytes of subscriptions and %d of effects", h.Version, len(h.Bindings), len(h.Effects))
+		return fmt.Errorf("version %d with %d bytes of subscriptions, %d of effects and %d of facts", h.Version, len(h.Bindings), len(h.Effects), len(h.Lasting))
 	case len(h.Module) != 0 && len(h.Module) != 32:
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
 	case h.Epoch == 0:
@@ -443,6 +492,9 @@ func (h *SnapshotHeader) check(most Form) error {
 		return err
 	}
 	if _, err := effect.Decode(h.Effects); err != nil {
+		return err
+	}
+	if _, err := h.lastingOf(); err != nil {
 		return err
 	}
 	sorted := slices.IsSortedFunc(h.Horizon, func(a, b SenderMark) int {

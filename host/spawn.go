@@ -49,11 +49,11 @@ type Info struct {
 	Reason          string // why it is failed, diverged, refused, held or waiting
 	EventsProcessed uint64
 	EventsEmitted   uint64
-	Errors          uint64
+	Errors          uint64 // events that it failed on; after a crash or a failover those that its history keeps
 	MemoryBytes     int64
 	Head            Hash
-	Spawned         time.Time
-	Limits          Limits // that hold
+	Spawned         time.Time // when it was made, wherever that was; of a fork, when it was forked
+	Limits          Limits    // that hold
 	Waiting         Waiting
 	Loss            *Loss // what of it is known to be lost; nil: nothing is
 }
@@ -349,6 +349,14 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 		if err := d.restore(from, begin.Time); err != nil {
 			return err
 		}
+		lasting, err := from.Header.lastingOf()
+		if err != nil {
+			return err
+		}
+		d.remember(lasting)
+		if r.store == nil || d.kind == "" {
+			lasting.showLoss(r, d.id)
+		}
 	} else {
 		d.chain = NewChain(begin.Head, nil)
 		if err := d.init(begin.Time, false); err != nil {
@@ -495,8 +503,18 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
 	d.index, d.kept, d.saved.exact = 1, 1, true
+	var lasting *lasting
 	if from != nil {
-		if err := d.rt.putSnapshot(b, d.id, 1, from); err != nil {
+		if lasting, err = from.Header.lastingOf(); err == nil {
+			err = lasting.keepLoss(b, d.id)
+		}
+		if err == nil {
+			from, err = from.forStore(d.key)
+		}
+		if err == nil {
+			err = d.rt.putSnapshot(b, d.id, 1, from)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -512,6 +530,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 	if err := d.rt.store.Commit(b); err != nil {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
+	lasting.showLoss(d.rt, d.id)
 	return nil
 }
 
@@ -521,6 +540,7 @@ func forget(b *store.Batch, id identity.EntityID) {
 		b.Delete(t, id[:])
 	}
 	b.Delete(store.Meta, lossKey(id))
+	b.Delete(store.Meta, arrivingKey(id))
 	b.DeleteUnder(store.Deltas, id[:])
 	b.DeleteHistory(id)
 }

@@ -51,6 +51,14 @@ func (d *hosted) snapshotForCaller(form Form) (*Snapshot, *ticket, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	lasting, err := d.lastingNow()
+	if err != nil {
+		return nil, nil, err
+	}
+	s.Header.setLasting(lasting)
+	if err := s.seal(d.key); err != nil {
+		return nil, nil, err
+	}
 	if s.State == nil { // the code gives none
 		if _, ok := d.daemon.(capturer); ok {
 			return nil, nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), ErrNotPortable)

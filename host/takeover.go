@@ -248,9 +248,15 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if d.life.State() != lifecycle.Migrating {
 		return d.gone
 	}
-	err := r.rebuild(ctx, d, nil)
+	lasting, err := r.storedLasting(e.Entity)
 	if err == nil {
-		err = c.serve(d, e, from, rec.Key)
+		err = r.rebuild(ctx, d, nil)
+	}
+	if err == nil {
+		if lasting != nil { // the record may be newer in all else
+			d.stats.errors = max(d.stats.errors, lasting.Errors)
+		}
+		err = c.serve(d, e, from, rec.Key, lasting)
 	}
 	if err != nil {
 		return err
@@ -289,7 +295,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 
 // serve opens the daemon's key and signs, durably, that it goes on here. It needs
 // d.mu.
-func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte) error {
+func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *lasting) error {
 	if len(sealed) > 0 {
 		env, err := identity.ParseEnvelope(sealed)
 		if err != nil {
@@ -315,11 +321,16 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Delete(store.Standbys, d.id[:])
 	b.Delete(store.Meta, soundKey(d.id))
+	b.Delete(store.Meta, arrivingKey(d.id))
 	b.Delete(store.Moved, d.id[:])
+	if err := lasting.keepLoss(b, d.id); err != nil {
+		return err
+	}
 	b.Generation = d.under
 	if err := c.rt.store.Commit(b); err != nil {
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.id.Origin(), err)
 	}
+	lasting.showLoss(c.rt, d.id)
 	d.index++
 	d.epoch = e.Epoch
 	return nil

@@ -68,8 +68,8 @@ func (r *Runtime) answer(c migration.Conn, m migration.Message) {
 // admit decides whether the daemon may come, and reserves its place.
 func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	o := &in.offer
-	if o.Version != migration.Version {
-		return false, migration.Failf(migration.ProtocolError, "version %d of the migration protocol, this node speaks %d", o.Version, migration.Version)
+	if !migration.Speaks(o.Version) {
+		return false, migration.RefusedVersion(o.Version)
 	}
 	if r.notReady.Load() || !r.IsReady() {
 		return false, migration.Failf(migration.NotReady, "node %s is not ready", r.self)
@@ -211,7 +211,8 @@ type keptOffer struct {
 }
 
 func keepOffer(o *migration.Offer) keptOffer {
-	return keptOffer{Version: o.Version, Migration: o.Migration, Entity: o.Entity, Name: o.Name, Kind: o.Kind,
+	return keptOffer{Version: migration.PlainVersion, // what is kept is the same in each version
+		Migration: o.Migration, Entity: o.Entity, Name: o.Name, Kind: o.Kind,
 		Module: o.Module, ModuleSize: o.ModuleSize, Epoch: o.Epoch, Identity: o.Identity, History: o.History}
 }
 

@@ -38,6 +38,8 @@ type incoming struct {
 	memory   *arrivingMemory
 	began    time.Time  // by the runtime's clock
 	receipts []*Receipt // of earlier moves, that came with it
+	lasting  *lasting   // what it keeps for life; nil: the source does not say it
+	earlier  arrivingModule
 
 	roomMu   sync.Mutex // guards these; taken last
 	room     *budget.Budget

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/host"
 	"wasmhost/wire/control"
 )
 
@@ -245,21 +246,24 @@ func (a *app) eventsOf(c *cobra.Command, data, file, lines string) (next func() 
 
 func (a *app) channelFollow() *cobra.Command {
 	var of elsewhere
-	var after, count uint64
+	var after string
+	var count uint64
 	c := &cobra.Command{Use: "sub CHANNEL", Short: "Print a channel's events as they are published", Long: `Print a channel's events, each once it is durable, from now on; with --after from
-that after a sequence, 0 for all that are kept. A gap is told on standard error.
+that after a sequence, 0 for all that are kept, or after a cursor. -o jsonl gives each
+event's cursor: it names the channel's birth, so that one of a channel that was removed and
+made anew under its name is refused (channel-changed) instead of missing events. A gap is
+told on standard error; when the channel is removed the command fails with channel-removed.
 To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub ticks
   wasmhost channel sub ticks --after 0 --count 10 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		at, err := of.at(a)
 		if err != nil {
 			return err
 		}
-		var from *uint64
-		if c.Flags().Changed("after") {
-			from = &after
+		if _, err := host.ParseChannelCursor(after); after != "" && err != nil {
+			return usagef("--after %q is neither a sequence nor a cursor", after)
 		}
 		left := count
-		err = a.client().FollowChannel(c.Context(), args[0], at, from, func(ev control.ChannelEvent) error {
+		err = a.client().FollowChannel(c.Context(), args[0], at, after, func(ev control.ChannelEvent) error {
 			if err := a.printChannelEvent(ev); err != nil {
 				return err
 			}
@@ -277,7 +281,7 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 		return untilInterrupted(c, err)
 	}}
 	of.flags(c)
-	c.Flags().Uint64Var(&after, "after", 0, "begin after the event of this sequence; default: with the next")
+	c.Flags().StringVar(&after, "after", "", "begin after the event of this sequence, or cursor; default: with the next")
 	c.Flags().Uint64Var(&count, "count", 0, "end after so many events; default: never")
 	return c
 }

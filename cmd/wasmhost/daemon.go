@@ -272,19 +272,19 @@ func untilInterrupted(c *cobra.Command, err error) error {
 }
 
 func (a *app) tail() *cobra.Command {
-	var after uint64
+	var after string
 	c := &cobra.Command{Use: "tail DAEMON", Short: "Print a daemon's outputs as they become durable", Long: `Print a daemon's outputs, each once it is durable, from now on; with --after from
-that after a sequence, 0 for all of them. The tail follows the daemon wherever it
+that after a sequence, 0 for all of them. ORIGIN:SEQUENCE holds for that daemon alone: of
+another one of its name, or where it has made no such output, it is refused (cursor-gone). The tail follows the daemon wherever it
 moves, without a gap, until it is stopped.`, Example: `  wasmhost tail c1
   wasmhost tail c1 --after 0 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		var from *uint64
-		if c.Flags().Changed("after") {
-			from = &after
+		if _, err := host.ParseChannelCursor(after); after != "" && err != nil {
+			return usagef("--after %q is neither a sequence nor ORIGIN:SEQUENCE", after)
 		}
-		err := a.client().Looking().Tail(c.Context(), args[0], from, a.printOutput)
+		err := a.client().Looking().Tail(c.Context(), args[0], after, a.printOutput)
 		return untilInterrupted(c, err)
 	}}
-	c.Flags().Uint64Var(&after, "after", 0, "begin after the output of this sequence; default: with the next")
+	c.Flags().StringVar(&after, "after", "", "begin after the output of this sequence, or ORIGIN:SEQUENCE; default: with the next")
 	return c
 }
 

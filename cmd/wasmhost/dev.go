@@ -178,7 +178,7 @@ func (d *developing) rebuild(ctx context.Context) error {
 // follow prints what the daemon logs and emits, until d.unfold is called.
 func (d *developing) follow(ctx context.Context) {
 	ctx, d.unfold = context.WithCancel(ctx)
-	c, all := d.client(), uint64(0)
+	c := d.client()
 	end := func(what string, err error) {
 		if err != nil && ctx.Err() == nil {
 			d.say("following %s: %v", what, err)
@@ -191,7 +191,7 @@ func (d *developing) follow(ctx context.Context) {
 		}))
 	}()
 	go func() {
-		end("its outputs", c.Tail(ctx, d.Name, &all, func(o control.Output) error {
+		end("its outputs", c.Tail(ctx, d.Name, "0", func(o control.Output) error {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			return d.printOutput(o)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,9 +97,17 @@ func (a *app) printSnapshot(s *host.Snapshot, state int64) error {
 	v := control.SnapshotOf(s)
 	v.State = int(state)
 	return a.print(v, func(w io.Writer) {
-		fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nmodule\t%s\nepoch\t%d\nsequence\t%d\nevents\t%d\nhead\t%s\nstate\t%s\nsigned\t%v\ncreated\t%s\n",
-			oneLine(v.Name), v.Origin, v.EntityID, oneLine(v.Kind), v.Module, v.Epoch, v.Through, v.Applied, v.Head, size(int64(v.State)), v.Signed, v.Created.Format("2006-01-02 15:04:05Z07:00"))
+		fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nmodule\t%s\nepoch\t%d\nsequence\t%d\nevents\t%d\nhead\t%s\nstate\t%s\nsigned\t%v\ncreated\t%s\nspawned\t%s\nprevious module\t%s\n",
+			oneLine(v.Name), v.Origin, v.EntityID, oneLine(v.Kind), v.Module, v.Epoch, v.Through, v.Applied, v.Head, size(int64(v.State)), v.Signed, v.Created.Format("2006-01-02 15:04:05Z07:00"), spawnedText(v), cmp.Or(v.Previous, "-"))
 	}, func() string { return v.Origin })
+}
+
+// spawnedText is when the snapshot's daemon was made.
+func spawnedText(v control.Snapshot) string {
+	if v.Spawned.IsZero() {
+		return "not said"
+	}
+	return v.Spawned.Format("2006-01-02 15:04:05Z07:00")
 }
 
 func (a *app) chain() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,32 +14,66 @@ import (
 
 func (a *app) upgrade() *cobra.Command {
 	var req control.Upgrade
+	many := control.Rollout{}
 	c := &cobra.Command{
-		Use:   "upgrade DAEMON --to VERSION | --rollback",
-		Short: "Give a daemon another version of its code, with its state",
+		Use:   "upgrade {DAEMON | group/NAME | --kind KIND} {--to VERSION | --rollback}",
+		Short: "Give daemons another version of their code, with their state",
 		Long: `Give a daemon another version of its code: a module by its whole
 digest, or "latest" for what its kind is now on the node that is asked; the
 daemon's node takes the module from it, if it may push kinds there. The state goes through the hooks
 of both versions (wasmhost_snapshot, wasmhost_restore); identity, chain and
 waiting events stay, and the chain records the change. Where it cannot work the
-daemon goes on with the code that it had.`,
+daemon goes on with the code that it had. --rollback goes back to the module before
+the last upgrade, also after the daemon moved, failed over or was restored.
+
+group/NAME and --kind upgrade all members of a group, or all daemons of a kind, on all
+nodes that this one asks for daemons: --parallel at a time, in the order of their names.
+After more than --max-failures failures the command begins with no other daemon and
+rolls back those that it upgraded, to the module that each had; with --no-rollback they
+stay. Given again it passes over those that are of the module already. When it is
+interrupted, or --timeout is over, it begins with no other and rolls nothing back. Exit
+code 12 says that a daemon was not upgraded.`,
 		Example: `  wasmhost kind push counter counter-v2.wasm
   wasmhost upgrade c1 --to latest
-  wasmhost upgrade c1 --rollback`,
-		Args: exact(1),
+  wasmhost upgrade c1 --rollback
+  wasmhost upgrade --kind counter --to latest --parallel 8 --dry-run
+  wasmhost upgrade group/votes --to latest --max-failures 2`,
+		Args: between(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 && many.Kind == "" || len(args) == 1 && many.Kind != "" {
+				return usagef("upgrade needs one of DAEMON, group/NAME and --kind KIND")
+			}
 			if (req.To == "") == !req.Rollback {
 				return usagef("upgrade needs either --to VERSION or --rollback")
 			}
-			d, err := a.client().Upgrade(c.Context(), args[0], req)
-			if err != nil {
-				return err
+			if len(args) == 1 {
+				many.Group, _ = strings.CutPrefix(args[0], groupRef)
 			}
-			return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s now runs module %.12s\n", d.Name, d.Module) }, func() string { return d.Name })
+			if many.Kind != "" || many.Group != "" && many.Group != args[0] {
+				if req.Rollback {
+					return usagef("--rollback is of one daemon: each may have had another module; give --to")
+				}
+				if many.Parallel < 1 || many.Parallel > control.MaxRolloutParallel || many.MaxFailures < 0 {
+					return usagef("--parallel is 1 to %d, --max-failures at least 0", control.MaxRolloutParallel)
+				}
+				many.To = req.To
+				return a.rollOut(c, many)
+			}
+			for _, flag := range []string{"parallel", "max-failures", "no-rollback", "dry-run"} {
+				if c.Flags().Changed(flag) {
+					return usagef("--%s is of group/NAME and --kind", flag)
+				}
+			}
+			return a.upgradeOne(c, args[0], req)
 		},
 	}
 	c.Flags().StringVar(&req.To, "to", "", `the module: its whole digest, or "latest"`)
 	c.Flags().BoolVar(&req.Rollback, "rollback", false, "back to the module before the last upgrade; the state stays what it is now")
+	c.Flags().StringVar(&many.Kind, "kind", "", "all daemons of this kind, on all nodes")
+	c.Flags().IntVar(&many.Parallel, "parallel", control.DefaultRolloutParallel, "how many daemons of a kind or group are upgraded at a time")
+	c.Flags().IntVar(&many.MaxFailures, "max-failures", 0, "how many of them may fail before the command stops")
+	c.Flags().BoolVar(&many.NoRollback, "no-rollback", false, "when it stops, leave those upgraded that are")
+	c.Flags().BoolVar(&many.DryRun, "dry-run", false, "say which daemons would be upgraded, and upgrade none")
 	return c
 }
 

@@ -25,6 +25,9 @@ var (
 	ErrBusy       = errors.New("the daemon takes no more at present")
 	ErrNoRoom     = errors.New("the daemon has no room for what the event would send")
 	ErrPassedOver = errors.New("events were passed over")
+	ErrRemoved    = errors.New("the channel was removed")
+	ErrChanged    = errors.New("the channel is not the one that the cursor is of")
+	ErrBadCursor  = errors.New("not a cursor: it is SEQUENCE, or BIRTH:SEQUENCE as it was printed")
 	ErrOther      = errors.New("the channel's node answered with an error")
 )
 

@@ -21,6 +21,9 @@ type Net struct {
 	// cuts the connection by returning false. It is set before the first
 	// connection.
 	Filter func(from, to identity.NodeID, m migration.Message) bool
+	// Rewrite, where it is not nil, returns what arrives in place of a message that was
+	// sent. It is set before the first connection.
+	Rewrite func(m migration.Message) migration.Message
 	// Taken, where it is not nil, sees every message that arrived before the
 	// receiver acts on it: a connection that breaks meanwhile no longer stops
 	// it. It is set before the first connection.
@@ -277,6 +280,9 @@ type conn struct {
 func (c *conn) Send(m migration.Message) error {
 	if f := c.net.Filter; f != nil && !f(c.meshes[0].id, c.meshes[1].id, m) {
 		c.Abort()
+	}
+	if rewrite := c.net.Rewrite; rewrite != nil {
+		m = rewrite(m)
 	}
 	b, err := migration.Encode(nil, m)
 	if err != nil {

@@ -85,7 +85,7 @@ func Decode(b []byte) (Message, error) {
 
 var variants = canon.VariantsOf[Message](Message.kind, &Offer{}, &Accept{}, &Refuse{}, &ModuleChunk{}, &HistoryBatch{}, &SnapshotChunk{},
 	&Ready{}, &Tail{}, &Prepared{}, &Release{}, &Done{}, &Ask{}, &Hold{}, &Arrived{}, &Order{}, &Step{}, &Outcome{},
-	&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}, &Bound{}, &BareOffer{}, &Holds{})
+	&Blocks{}, &Memory{}, &Caught{}, &Receipts{}, &Receipt{}, &Bound{}, &BareOffer{}, &Holds{}, &Earlier{}, &EarlierWanted{}, &EarlierChunk{})
 
 func (m *Offer) check() error {
 	if n := len(m.Module); n != 0 && n != 32 {

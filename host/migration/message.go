@@ -7,8 +7,8 @@ import (
 	"wasmhost/identity"
 )
 
-// Version is the version of the messages below. An Offer of another version is
-// refused.
+// Version is the version of the messages below, and of an Order. An Offer may be of a
+// later one: see Lasting. An Offer of an unknown version is refused.
 const Version = 2
 
 // Bounds on what one message may carry.

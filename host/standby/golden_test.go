@@ -11,4 +11,5 @@ import (
 func TestMessagesAreAsTheyWere(t *testing.T) {
 	canontest.Golden(t, "testdata/golden/version1.txt", &Follow{Version: Version}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{},
 		&Batch{Parts: []store.Part{store.RecordPart(identity.EntityID{7}, 9, []byte("record")), store.StatePart(store.Snapshots, []byte("key"), []byte("state"))}}, &Held{}, &File{}, &Compare{Nonce: make([]byte, NonceSize)}, &Stands{}, &Proof{})
+	canontest.Golden(t, "testdata/golden/version3.txt", &Facts{}, &Need{}, &Earlier{})
 }

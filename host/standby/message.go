@@ -12,6 +12,9 @@
 //	Batch (number n)       →                    what comes, from here on; the first is empty
 //	                       ←   Held (n)         it has all up to batch n
 //
+// From version 3 on, Facts follow each Record; a standby that lacks the module before the
+// daemon's last upgrade answers them by Need, and Earlier messages bring it, among Batches.
+//
 // From version 2 on, a Proof of how far the owner's history reaches comes before Reset:
 // a standby whose copy has something does not throw it away for less. And before the
 // owner serves, it compares itself with each standby in sync, on a stream of its own:
@@ -34,21 +37,25 @@ import (
 const (
 	Version = 1 // the first
 	Proving = 2 // in which an owner proves its history before Reset, and may Compare
+	Lasting = 3 // in which it tells what the daemon keeps for life
 )
 
 // Speaks reports whether this program speaks the version.
-func Speaks(v uint8) bool { return v == Version || v == Proving }
+func Speaks(v uint8) bool { return v >= Version && v <= Lasting }
 
-// RefusedVersion is how the text of a Refuse begins by which a node of version 1 refuses
-// version 2.
-const RefusedVersion = "version 2 of the standby protocol"
+// RefusedVersion is how the text of a Refuse begins by which a node refuses a version that
+// it does not know.
+func RefusedVersion(v uint8) string { return fmt.Sprintf("version %d of the standby protocol", v) }
 
 // Bounds on messages.
 const (
-	MaxMessage = 80 << 20 // a state of the largest size that is kept whole
-	Chunk      = 1 << 20  // what is gathered into one message
-	MaxProof   = 1 << 10  // of a signed statement
-	NonceSize  = 16
+	MaxMessage  = 80 << 20 // a state of the largest size that is kept whole
+	Chunk       = 1 << 20  // what is gathered into one message
+	MaxProof    = 1 << 10  // of a signed statement
+	MaxFacts    = 8 << 10  // of what a daemon keeps for life, encoded
+	MaxReceipts = 64       // of moves
+	MaxReceipt  = 4 << 10  // of one, encoded
+	NonceSize   = 16
 )
 
 // Message is one of the structs below.
@@ -149,6 +156,27 @@ type Proof struct {
 	Bytes []byte
 }
 
+// Facts is what the daemon keeps for life, as the owner has it now.
+type Facts struct {
+	_        struct{} `cbor:",toarray"`
+	Bytes    []byte   // as host encodes them
+	Receipts [][]byte // of the daemon's moves, the last MaxReceipts
+}
+
+// Need asks the owner for the module before the daemon's last upgrade, as Facts name it.
+type Need struct {
+	_      struct{} `cbor:",toarray"`
+	Module []byte   // digest
+}
+
+// Earlier is a piece of that module.
+type Earlier struct {
+	_      struct{} `cbor:",toarray"`
+	Module []byte   // digest of the whole
+	Bytes  []byte   // up to Chunk
+	Last   bool
+}
+
 func (*Follow) kind() uint8 { return 1 }
 func (*Have) kind() uint8   { return 2 }
 func (*Refuse) kind() uint8 { return 3 }
@@ -162,6 +190,9 @@ func (*File) kind() uint8   { return 9 }
 func (*Compare) kind() uint8 { return 10 }
 func (*Stands) kind() uint8  { return 11 }
 func (*Proof) kind() uint8   { return 12 }
+func (*Facts) kind() uint8   { return 13 }
+func (*Need) kind() uint8    { return 14 }
+func (*Earlier) kind() uint8 { return 15 }
 
 // ErrBadMessage is wrapped by every error of Decode.
 var ErrBadMessage = errors.New("malformed message of a standby")
@@ -176,7 +207,7 @@ func Encode(dst []byte, m Message) ([]byte, error) {
 	return out, nil
 }
 
-var variants = canon.VariantsOf[Message](Message.kind, &Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{}, &Compare{}, &Stands{}, &Proof{})
+var variants = canon.VariantsOf[Message](Message.kind, &Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{}, &Compare{}, &Stands{}, &Proof{}, &Facts{}, &Need{}, &Earlier{})
 
 // Decode reads what Encode wrote.
 func Decode(b []byte) (Message, error) {
@@ -223,6 +254,23 @@ func check(m Message) error {
 	case *Proof:
 		if len(m.Bytes) > MaxProof {
 			return fmt.Errorf("a proof of %d bytes", len(m.Bytes))
+		}
+	case *Facts:
+		if len(m.Bytes) > MaxFacts || len(m.Receipts) > MaxReceipts {
+			return fmt.Errorf("%d bytes of facts, %d receipts", len(m.Bytes), len(m.Receipts))
+		}
+		for _, b := range m.Receipts {
+			if len(b) > MaxReceipt {
+				return fmt.Errorf("a receipt of %d bytes", len(b))
+			}
+		}
+	case *Need:
+		if len(m.Module) != 32 {
+			return fmt.Errorf("a digest of %d bytes", len(m.Module))
+		}
+	case *Earlier:
+		if len(m.Module) != 32 || len(m.Bytes) > Chunk {
+			return fmt.Errorf("%d bytes of a module, a digest of %d", len(m.Bytes), len(m.Module))
 		}
 	case *Refuse:
 		if len(m.Text) > 4096 {

@@ -68,7 +68,7 @@ func TestANodesAnswersAreBounded(t *testing.T) {
 			return err
 		}},
 		{"a line", endless{begin: `{"text":"`, again: "x"}, func(c *Client) error {
-			return c.FollowChannel(t.Context(), "c", AtNode{}, nil, func(ChannelEvent) error { return nil })
+			return c.FollowChannel(t.Context(), "c", AtNode{}, "", func(ChannelEvent) error { return nil })
 		}},
 	} {
 		if err := c.ask(client(&c.node)); !errors.Is(err, ErrAnswerTooLarge) || errors.Is(err, host.ErrUnreachable) {
@@ -83,7 +83,7 @@ func TestLinesAreBoundedEach(t *testing.T) {
 	c, lines := NewClient(&endless{again: line}), 0
 	c.most = 64 << 10
 	enough := errors.New("enough")
-	err := c.FollowChannel(t.Context(), "c", AtNode{}, nil, func(ChannelEvent) error {
+	err := c.FollowChannel(t.Context(), "c", AtNode{}, "", func(ChannelEvent) error {
 		if lines++; lines*len(line) > 4<<20 {
 			return enough
 		}

@@ -94,11 +94,11 @@ type Daemon struct {
 	Loss            *Loss     `json:"loss,omitempty"` // of outputs that were acknowledged
 	EventsProcessed uint64    `json:"events_processed"`
 	EventsEmitted   uint64    `json:"events_emitted"`
-	Errors          uint64    `json:"errors"`
+	Errors          uint64    `json:"errors"` // events that it failed on; after a crash or a failover those that its history keeps
 	Module          string    `json:"module"`
 	MemoryBytes     int64     `json:"memory_bytes"`
 	Head            string    `json:"head"`
-	Spawned         time.Time `json:"spawned"`
+	Spawned         time.Time `json:"spawned"` // when it was made, wherever that was
 
 	Limits   map[string]int64 `json:"limits,omitempty"`   // that hold: bytes, counts, nanoseconds
 	Receipts []Receipt        `json:"receipts,omitempty"` // of its last moves, where one daemon is asked for
@@ -286,6 +286,8 @@ type Snapshot struct {
 	Signed   bool      `json:"signed"`
 	Identity bool      `json:"identity_sealed"`
 	Created  time.Time `json:"created"`
+	Spawned  time.Time `json:"spawned,omitzero"`          // when the daemon was made; absent: the snapshot does not say it
+	Previous string    `json:"previous_module,omitempty"` // the module before the last upgrade, to which it can be rolled back
 }
 
 // SnapshotOf says what s is.
@@ -293,7 +295,7 @@ func SnapshotOf(s *host.Snapshot) Snapshot {
 	h := &s.Header
 	return Snapshot{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Kind: h.Kind, Module: hex.EncodeToString(h.Module),
 		Epoch: h.Epoch, Through: h.Through, Applied: h.Applied, Head: h.Head.Hash(h.HeadPayload).String(), State: len(s.State),
-		Senders: host.SendersOf(h.Horizon), Signed: s.Verify() == nil, Identity: len(h.Envelope) > 0, Created: s.Created()}
+		Senders: host.SendersOf(h.Horizon), Signed: s.Verify() == nil, Identity: len(h.Envelope) > 0, Created: s.Created(), Spawned: h.Spawned().UTC(), Previous: hex.EncodeToString(h.Previous())}
 }
 
 // Token is a join token.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strconv"
 )
 
 // AtNode names the channel of which node a request is about, and the token with
@@ -79,20 +78,26 @@ func (c *Client) PublishAll(ctx context.Context, name string, at AtNode, next fu
 	})
 }
 
-// FollowChannel calls fn with the channel's events from now on, or from that
-// after a sequence if one is given, until ctx ends, fn returns an error, or the
-// node is gone.
-func (c *Client) FollowChannel(ctx context.Context, name string, at AtNode, after *uint64, fn func(ChannelEvent) error) error {
+// FollowChannel calls fn with the channel's events from now on, or from that after a
+// cursor if it is not empty (a sequence, or BIRTH:SEQUENCE as events and channels say it),
+// until ctx ends, fn returns an error, or the stream ends. A *Problem says why the node
+// ended it: channel-removed, or channel-changed for a cursor of another channel of the name.
+func (c *Client) FollowChannel(ctx context.Context, name string, at AtNode, after string, fn func(ChannelEvent) error) error {
 	q := url.Values{}
-	if after != nil {
-		q.Set("after", strconv.FormatUint(*after, 10))
+	if after != "" {
+		q.Set("after", after)
 	}
 	res, err := c.do(ctx, "GET", channelPath(name, "/events"+at.query(q)), nil, at.header())
 	if err != nil {
 		return err
 	}
 	defer res.Close()
-	return eachLine(ctx, c, res, fn)
+	return eachLine(ctx, c, res, func(ev ChannelEvent) error {
+		if ev.Error != nil {
+			return ev.Error
+		}
+		return fn(ev)
+	})
 }
 
 // Subscribe subscribes a daemon to a channel, and returns its subscriptions.

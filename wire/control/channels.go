@@ -32,6 +32,8 @@ type Channel struct {
 	Gated   bool      `json:"gated"`       // it asks for a token
 	Family  bool      `json:"family"`
 	Created time.Time `json:"created"`
+	Birth   string    `json:"birth"`  // of a channel that is made anew under its name it is another
+	Cursor  string    `json:"cursor"` // of the newest event: BIRTH:SEQUENCE
 	First   uint64    `json:"first_sequence"`
 	Next    uint64    `json:"next_sequence"`
 	Events  uint64    `json:"events"`
@@ -69,11 +71,14 @@ type CreateChannel struct {
 // ChannelEvent is one event of a channel, or a gap in it.
 type ChannelEvent struct {
 	Sequence uint64    `json:"sequence"`
+	Cursor   string    `json:"cursor"` // BIRTH:SEQUENCE: what follows the event, or the gap, is got with after=CURSOR
 	Time     time.Time `json:"time,omitzero"`
 	From     string    `json:"from,omitempty"`    // entity id of who published it; absent: the node's owner
 	Text     *string   `json:"text,omitempty"`    // when the payload is UTF-8
 	Payload  string    `json:"payload,omitempty"` // base64
 	Lost     uint64    `json:"lost_through,omitempty"`
+
+	Error *Problem `json:"error,omitempty"` // why the stream ends: the last line, with nothing else
 }
 
 // Published says which events were published.
@@ -123,7 +128,7 @@ func optional(t time.Time) *time.Time {
 func (s *Server) channelOf(i host.ChannelInfo) Channel {
 	p := &i.Policy
 	out := Channel{Name: i.Name, NodeID: s.mesh.Self().String(), Roots: []string{}, Gated: p.Gated || len(p.Roots) > 0, Family: p.Family,
-		Created: i.Created.UTC(), First: i.First, Next: i.Next, Events: i.Events, Bytes: i.Bytes,
+		Created: i.Created.UTC(), Birth: i.Birth, Cursor: host.ChannelCursor{Birth: i.Birth, Sequence: i.Next - 1}.String(), First: i.First, Next: i.Next, Events: i.Events, Bytes: i.Bytes,
 		KeepEvents: p.Limits.Events, KeepBytes: p.Limits.Bytes, KeepFor: max(p.Limits.Age, 0).String()}
 	for _, r := range p.Roots {
 		out.Roots = append(out.Roots, r.String())
@@ -408,14 +413,20 @@ func (s *Server) publishAll(ctx context.Context, name string, from identity.Enti
 	}
 }
 
-// getFollow follows a channel from now on, or from that after ?after=N.
+// getFollow follows a channel from now on, or from that after ?after=CURSOR. What ends the
+// stream after it began is its last line.
 func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
-	var after *uint64
-	if n, ok := queryOf(r).number("after"); ok {
-		if n >= 1<<62 {
-			return fmt.Errorf("%w: the parameter %q: %d is no sequence", errBadRequest, "after", n)
+	var after *host.ChannelCursor
+	text := r.Header.Get("Last-Event-ID") // a browser that connects again
+	if q := queryOf(r); text == "" && q.has("after") {
+		text = q.text("after")
+	}
+	if text != "" {
+		c, err := host.ParseChannelCursor(text)
+		if err != nil {
+			return fmt.Errorf("%w: the parameter %q: %w", errBadRequest, "after", err)
 		}
-		after = &n
+		after = &c
 	}
 	name := r.PathValue("channel")
 	if _, ok := channel.IsOutputs(name); !ok {
@@ -425,11 +436,13 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := s.following(w, r)
 	defer out.leave()
-	w.WriteHeader(http.StatusOK)
-	if err := out.rc.Flush(); err != nil {
-		return nil // the client is gone
+	began := false
+	begin := func() error {
+		began = true
+		w.WriteHeader(http.StatusOK)
+		return out.rc.Flush()
 	}
-	err := s.rt.FollowChannel(r.Context(), name, after, func(ev host.ChannelEvent, more bool) error {
+	err := s.rt.FollowChannel(r.Context(), name, after, begin, func(ev host.ChannelEvent, more bool) error {
 		return out.hold(len(ev.Payload), func() error {
 			if more {
 				return out.put(eventOf(ev))
@@ -437,12 +450,18 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 			return out.write(eventOf(ev))
 		})
 	})
+	if !began {
+		return err
+	}
 	s.logger.Debug("following a channel ended", "channel", name, "error", err)
+	if err != nil && r.Context().Err() == nil {
+		_ = out.write(ChannelEvent{Error: NewProblem(err)}) // a client that is gone needs no word
+	}
 	return nil
 }
 
 func eventOf(ev host.ChannelEvent) ChannelEvent {
-	out := ChannelEvent{Sequence: ev.Sequence, Lost: ev.Lost}
+	out := ChannelEvent{Sequence: ev.Sequence, Cursor: host.ChannelCursor{Birth: ev.Birth, Sequence: max(ev.Sequence, ev.Lost)}.String(), Lost: ev.Lost}
 	if ev.Lost > 0 {
 		return out
 	}

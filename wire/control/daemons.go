@@ -325,7 +325,8 @@ func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// tailOf follows the daemon's outputs from now on, or from that after ?after=N.
+// tailOf follows the daemon's outputs from now on, or from that after
+// ?after=ORIGIN:N or ?after=N.
 func (s *Server) tailOf(r *http.Request) (<-chan host.Output, error) {
 	text := r.Header.Get("Last-Event-ID") // a browser that connects again
 	if q := queryOf(r); q.has("after") && text == "" {
@@ -333,9 +334,20 @@ func (s *Server) tailOf(r *http.Request) (<-chan host.Output, error) {
 	} else if text == "" {
 		return s.rt.Tail(r.Context(), entity(r))
 	}
-	after, err := parseNumber(text)
+	origin, sequence, whole := strings.Cut(text, ":")
+	if !whole {
+		sequence = text
+	} else if origin != entity(r).Origin().String() {
+		return nil, fmt.Errorf("%w: the daemon is %s, the cursor is of an output of %s", host.ErrCursorGone, entity(r).Origin(), origin)
+	}
+	after, err := parseNumber(sequence)
 	if err != nil {
 		return nil, fmt.Errorf("%w: after: %w", errBadRequest, err)
+	}
+	if whole {
+		if err := s.rt.ReachesOutput(r.Context(), entity(r), after); err != nil {
+			return nil, err
+		}
 	}
 	return s.rt.TailAfter(r.Context(), entity(r), after)
 }

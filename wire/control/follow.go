@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -37,20 +38,21 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(LogL
 }
 
 // Tail calls fn with the daemon's outputs, each once it is durable, from now
-// on, or from that after the sequence if one is given; wherever the daemon
-// moves, until ctx ends or the daemon does.
-func (c *Client) Tail(ctx context.Context, ref string, after *uint64, fn func(Output) error) error {
+// on, or from that after the cursor if it is not empty (a sequence, or ORIGIN:SEQUENCE);
+// wherever the daemon moves, until ctx ends or the daemon does. A *Problem with the code
+// cursor-gone says that the daemon has made no such output.
+func (c *Client) Tail(ctx context.Context, ref, after string, fn func(Output) error) error {
 	d, err := c.Daemon(ctx, ref)
 	if err != nil {
 		return err
 	}
-	seen := d.Sequence
-	if after != nil {
-		seen = *after
+	seen := strconv.FormatUint(d.Sequence, 10)
+	if after != "" {
+		seen = after
 	}
 	return c.follow(ctx, d.EntityID, func(d Daemon) error {
-		return stream(ctx, c, daemonPath(d.EntityID, "/tail?after="+strconv.FormatUint(seen, 10)), func(o Output) error {
-			seen = o.Sequence
+		return stream(ctx, c, daemonPath(d.EntityID, "/tail?after="+url.QueryEscape(seen)), func(o Output) error {
+			seen = strconv.FormatUint(o.Sequence, 10)
 			return fn(o)
 		})
 	})

@@ -73,6 +73,9 @@ func (l lines) put(v any) error {
 	if o, ok := v.(Output); ok {
 		head += "id: " + strconv.FormatUint(o.Sequence, 10) + "\n"
 	}
+	if ev, ok := v.(ChannelEvent); ok && ev.Cursor != "" {
+		head += "id: " + ev.Cursor + "\n"
+	}
 	_, err := io.WriteString(l.w, head+"data: ")
 	if err == nil {
 		err = l.enc.Encode(v) // one line

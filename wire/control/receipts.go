@@ -31,7 +31,7 @@ type Receipt struct {
 	State      string    `json:"state,omitempty"` // the hash of the memory
 	Queued     uint64    `json:"queued"`
 	Bytes      uint64    `json:"bytes"`
-	Rounds     uint64    `json:"rounds"`
+	Rounds     uint64    `json:"rounds"` // of the migration, the first and the pause among them; 0: a restart came between
 	DowntimeMS float64   `json:"downtime_ms"`
 	Started    time.Time `json:"started"`
 	Activated  time.Time `json:"activated"`

@@ -150,6 +150,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/daemons/{ref}/mend":    s.needs(wire.RightOperate, s.atOwner(s.postMend)),
 		"POST /v1/daemons/{ref}/confirm": s.needs(wire.RightOperate, s.atHeld(s.postConfirm)),
 		"POST /v1/daemons/{ref}/yield":   s.needs(wire.RightOperate, s.atHeld(s.postYield)),
+		"POST /v1/upgrades":              s.owner(s.postRollout),
 		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.namingModule(s.atOwner(s.postUpgrade))),
 		"POST /v1/daemons/{ref}/fork":    s.needs(wire.RightOperate, s.atOwner(s.postFork)),
 

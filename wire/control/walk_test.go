@@ -212,7 +212,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 		case "GET /v1/cluster", "POST /v1/cluster/members", "DELETE /v1/cluster/members/{node}": // TestClusterAnswers
 		case "POST /v1/cluster/recovery", "GET /v1/cluster/copies", "GET /v1/cluster/copies/{entity}/chain", "GET /v1/cluster/known", "POST /v1/cluster/promotions", "PUT /v1/cluster/directory": // TestAClusterIsRecovered
 		case "POST /v1/backup": // TestBackupIsAStream
-		case "POST /v1/snapshots", "POST /v1/revocations", "GET /v1/channels/{channel}/events", "POST /v1/daemons/{ref}/upgrade", "POST /v1/daemons/{ref}/mend", "POST /v1/daemons/{ref}/confirm", "POST /v1/daemons/{ref}/yield", "POST /v1/migrations/{ref}/resolve", "POST /v1/proofs", "GET /v1/proofs/{ref}", "DELETE /v1/proofs/{ref}",
+		case "POST /v1/snapshots", "POST /v1/revocations", "GET /v1/channels/{channel}/events", "POST /v1/daemons/{ref}/upgrade", "POST /v1/upgrades", "POST /v1/daemons/{ref}/mend", "POST /v1/daemons/{ref}/confirm", "POST /v1/daemons/{ref}/yield", "POST /v1/migrations/{ref}/resolve", "POST /v1/proofs", "GET /v1/proofs/{ref}", "DELETE /v1/proofs/{ref}",
 			"POST /v1/daemons/{ref}/quarantine/{index}/retry", "DELETE /v1/daemons/{ref}/quarantine/{index}",
 			"GET /v1/happenings", "GET /v1/daemons/{ref}/tail": // those that follow end after the test has
 		default:

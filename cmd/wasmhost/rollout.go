@@ -1,0 +1,133 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/wire/control"
+)
+
+// groupRef is how a group is told from a daemon.
+const groupRef = "group/"
+
+// rollOut upgrades all daemons of a kind or a group.
+func (a *app) rollOut(c *cobra.Command, req control.Rollout) error {
+	s := &rolloutShower{app: a, dry: req.DryRun}
+	sum, err := a.client().Rollout(c.Context(), req, s.step)
+	if c.Context().Err() != nil {
+		fmt.Fprintf(a.err, "stopped: %s; no other daemon is begun with, and none is rolled back; give the command again to go on\n", rolloutText(s.last, s.dry))
+		return err
+	}
+	if sum == nil {
+		return err
+	}
+	for _, n := range sum.Unasked {
+		fmt.Fprintf(a.err, "node %s does not say which daemons it has: %s\n", orID(n.Name, n.NodeID), n.Reason)
+	}
+	if printErr := s.end(sum); printErr != nil {
+		return printErr
+	}
+	return err
+}
+
+func orID(name, id string) string {
+	if name == "" {
+		return id
+	}
+	return name
+}
+
+// rolloutShower shows how a rollout goes.
+type rolloutShower struct {
+	*app
+	dry  bool
+	last control.RolloutProgress
+	said time.Time
+	all  []control.Rolled
+}
+
+// rolloutLine is after how long another line says how far a rollout is.
+const rolloutLine = time.Second
+
+func (s *rolloutShower) step(st control.RolloutStep) error {
+	if st.Progress != nil {
+		s.last = *st.Progress
+	}
+	d := st.Daemon
+	if d == nil {
+		return nil
+	}
+	switch s.format {
+	case "jsonl":
+		return json.NewEncoder(s.out).Encode(d)
+	case "json":
+		s.all = append(s.all, *d)
+		return nil
+	case "name":
+		if d.State == "upgraded" || d.State == "would-upgrade" {
+			_, err := fmt.Fprintln(s.out, d.Name)
+			return err
+		}
+	}
+	switch d.State {
+	case "failed", "left":
+		fmt.Fprintf(s.err, "%s: %s: %s (%s)\n", d.Name, rolledText[d.State], d.Reason, d.Code)
+	case "rolled-back", "would-upgrade":
+		fmt.Fprintf(s.err, "%s: %s, from module %.12s\n", d.Name, rolledText[d.State], d.From)
+	default:
+		if now := time.Now(); now.Sub(s.said) >= rolloutLine {
+			s.said = now
+			fmt.Fprintln(s.err, rolloutText(s.last, s.dry))
+		}
+	}
+	return nil
+}
+
+var rolledText = map[string]string{"failed": "is not upgraded", "left": "stays upgraded, for it cannot be rolled back", "rolled-back": "is rolled back", "would-upgrade": "would be upgraded"}
+
+func (s *rolloutShower) end(sum *control.RolloutSummary) error {
+	text := fmt.Sprintf("%s to module %.12s in %s", rolloutText(sum.RolloutProgress, s.dry), sum.Module, millis(sum.ElapsedMS))
+	switch s.format {
+	case "jsonl", "name":
+		fmt.Fprintln(s.err, text)
+		return nil
+	case "json":
+		if s.all == nil {
+			s.all = []control.Rolled{}
+		}
+		return json.NewEncoder(s.out).Encode(map[string]any{"summary": sum, "daemons": s.all, "dry_run": s.dry})
+	}
+	_, err := fmt.Fprintln(s.out, text)
+	return err
+}
+
+func rolloutText(p control.RolloutProgress, dry bool) string {
+	done := "are upgraded"
+	if dry {
+		done = "would be upgraded"
+	}
+	parts := []string{fmt.Sprintf("%d of %d daemons %s", p.Upgraded, p.Total, done)}
+	for _, more := range []struct {
+		n    int
+		text string
+	}{{p.Already, "%d were already"}, {p.Failed, "%d failed"}, {p.RolledBack, "%d are rolled back"}, {p.Left, "%d could not be rolled back"}, {p.Untouched, "%d are untouched"}} {
+		if more.n > 0 {
+			parts = append(parts, fmt.Sprintf(more.text, more.n))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// upgradeOne upgrades a daemon.
+func (a *app) upgradeOne(c *cobra.Command, ref string, req control.Upgrade) error {
+	d, err := a.client().Upgrade(c.Context(), ref, req)
+	if err != nil {
+		return err
+	}
+	return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s now runs module %.12s\n", d.Name, d.Module) }, func() string { return d.Name })
+}

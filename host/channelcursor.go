@@ -1,0 +1,87 @@
+package host
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"wasmhost/host/channel"
+	"wasmhost/identity"
+)
+
+// ErrCursorGone says that a daemon's outputs do not reach to the cursor: it is of another
+// daemon, or the outputs were dropped by a rollback.
+var ErrCursorGone = errors.New("the daemon has no output of that cursor")
+
+// ChannelCursor names an event of a channel. A channel that is removed and made anew under
+// its name has another birth, and counts its events from 1 again.
+type ChannelCursor struct {
+	Birth    string // 16 hexadecimal digits; empty: of the channel that there is
+	Sequence uint64 // of the event; 0: before the first
+}
+
+// birthDigits is how many hexadecimal digits a birth has.
+const birthDigits = 16
+
+// birthOf is the birth of the channel whose events have that sender.
+func birthOf(source identity.EntityID) string { return hex.EncodeToString(source[:birthDigits/2]) }
+
+// String returns BIRTH:SEQUENCE; the sequence alone where the cursor has no birth.
+func (c ChannelCursor) String() string {
+	n := strconv.FormatUint(c.Sequence, 10)
+	if c.Birth == "" {
+		return n
+	}
+	return c.Birth + ":" + n
+}
+
+// ParseChannelCursor reads what String writes. channel.ErrBadCursor.
+func ParseChannelCursor(text string) (c ChannelCursor, err error) {
+	birth, n, whole := strings.Cut(text, ":")
+	if !whole {
+		birth, n = "", text
+	} else if b, err := hex.DecodeString(birth); err != nil || 2*len(b) != birthDigits || strings.ToLower(birth) != birth {
+		return c, fmt.Errorf("%w: %q", channel.ErrBadCursor, text)
+	}
+	c = ChannelCursor{Birth: birth}
+	if c.Sequence, err = strconv.ParseUint(n, 10, 64); err != nil || c.Sequence >= countLimit || n != strconv.FormatUint(c.Sequence, 10) {
+		return ChannelCursor{}, fmt.Errorf("%w: %q", channel.ErrBadCursor, text)
+	}
+	return c, nil
+}
+
+// check returns nil where the cursor is of that channel; channel.ErrChanged.
+func (c ChannelCursor) check(name string, src feedSource) error {
+	birth := birthOf(src.id())
+	if c.Birth != "" && c.Birth != birth {
+		return fmt.Errorf("%w: %q is of birth %s now, the cursor of %s", channel.ErrChanged, name, birth, c.Birth)
+	}
+	if _, log := src.(logSource); log && c.Sequence > src.head() {
+		return fmt.Errorf("%w: %q has %d events, the cursor is of event %d", channel.ErrChanged, name, src.head(), c.Sequence)
+	}
+	return nil
+}
+
+// ReachesOutput returns nil where the daemon has made an output of that sequence, or more;
+// ErrCursorGone. ctx bounds the waiting for the event that the daemon is processing.
+func (r *Runtime) ReachesOutput(ctx context.Context, id identity.EntityID, sequence uint64) error {
+	d, err := r.find(id)
+	if err != nil {
+		return err
+	}
+	if sequence <= d.info().Sequence {
+		return nil
+	}
+	if err := d.peek(ctx); err != nil { // an event that is processed may be newer than what is shown
+		return err
+	}
+	head := d.chain.Head().Sequence
+	d.mu.Unlock()
+	if sequence > head {
+		return fmt.Errorf("%w: daemon %s has made %d outputs, the cursor is of output %d", ErrCursorGone, d.id.Origin(), head, sequence)
+	}
+	return nil
+}

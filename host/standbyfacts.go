@@ -1,0 +1,141 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/standby"
+	"wasmhost/host/store"
+)
+
+// What a daemon keeps for life goes to its standbys beside its record.
+
+// tellLasting sends it, where the standby knows it.
+func (f *follower) tellLasting(conn standby.Conn) error {
+	if f.version < standby.Lasting {
+		return nil
+	}
+	d := f.p.d
+	receipts, err := d.rt.earlier(d.id)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	facts, err := d.lastingNow()
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return conn.Send(&standby.Facts{Bytes: facts, Receipts: append([][]byte{}, receipts...)})
+}
+
+// sendEarlier sends the module before the daemon's last upgrade, where the standby asked for
+// that. It sends no other.
+func (f *follower) sendEarlier(ctx context.Context, conn standby.Conn) error {
+	f.p.mu.Lock()
+	digest := f.needs
+	f.needs = nil
+	f.p.mu.Unlock()
+	if digest == nil {
+		return nil
+	}
+	d := f.p.d
+	d.mu.Lock()
+	previous := d.previous
+	d.mu.Unlock()
+	if !bytes.Equal(digest, previous) {
+		return fmt.Errorf("%w: module %x is wanted, and is not the daemon's", standby.ErrBadMessage, digest)
+	}
+	wasm, err := d.rt.Module(ctx, store.Digest(digest))
+	if errors.Is(err, ErrModuleNotFound) {
+		return nil // the daemon cannot be rolled back here either
+	}
+	for err == nil {
+		n := min(len(wasm), standby.Chunk)
+		err = conn.Send(&standby.Earlier{Module: digest, Bytes: wasm[:n], Last: n == len(wasm)})
+		if wasm = wasm[n:]; len(wasm) == 0 {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return conn.Flush()
+}
+
+// takeLasting keeps what the daemon keeps for life until the copy is the daemon, and asks
+// for the module before its last upgrade where this node's rules let it in.
+func (in *receiving) takeLasting(ctx context.Context, m *standby.Facts) error {
+	if in.version < standby.Lasting {
+		return fmt.Errorf("%w: a %T in version %d", standby.ErrBadMessage, m, in.version)
+	}
+	l, err := decodeLasting(m.Bytes)
+	if err != nil {
+		return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
+	}
+	b := &store.Batch{}
+	b.Put(store.Meta, arrivingKey(in.s.id), bytes.Clone(m.Bytes))
+	if receipts := in.goodReceipts(m.Receipts); len(receipts) > 0 {
+		if err := in.r.putReceipts(b, receipts...); err != nil {
+			return err
+		}
+	}
+	if err := in.r.store.Commit(b); err != nil {
+		return err
+	}
+	in.earlier = arrivingModule{}
+	if len(l.Previous) != 32 || !in.r.wantsEarlier(ctx, store.Digest(l.Previous), 1) {
+		return nil
+	}
+	in.earlier = arrivingModule{digest: store.Digest(l.Previous), size: uint64(in.r.limits.ModuleBytes)}
+	in.sending.Lock()
+	defer in.sending.Unlock()
+	return sendNow(in.conn, &standby.Need{Module: l.Previous})
+}
+
+// goodReceipts are those of the daemon's moves that hold.
+func (in *receiving) goodReceipts(all [][]byte) (out []*Receipt) {
+	for _, b := range all {
+		rec, err := DecodeReceipt(b)
+		if err == nil {
+			err = rec.Verify()
+		}
+		if err == nil && rec.Facts.Entity != in.s.id {
+			err = fmt.Errorf("%w: of daemon %s", ErrBadReceipt, rec.Facts.Entity.Origin())
+		}
+		if err != nil {
+			in.r.logger.Warn("a receipt that came with a daemon's copy is not kept", "daemon", in.s.id.Origin(), "from", in.from, "error", err)
+			continue
+		}
+		out = append(out, rec)
+	}
+	return out
+}
+
+// takeEarlier takes some of the module that was asked for. One that is not accepted is left
+// out: the copy is good all the same.
+func (in *receiving) takeEarlier(ctx context.Context, m *standby.Earlier) error {
+	e := &in.earlier
+	if e.size == 0 || !bytes.Equal(m.Module, e.digest[:]) {
+		return fmt.Errorf("%w: module %x was not asked for", standby.ErrBadMessage, m.Module)
+	}
+	if uint64(len(e.wasm)+len(m.Bytes)) > e.size {
+		return fmt.Errorf("%w: a module of more than %d bytes", ErrTooLarge, e.size)
+	}
+	if e.wasm = append(e.wasm, m.Bytes...); !m.Last {
+		return nil
+	}
+	wasm := e.wasm
+	digest := e.digest
+	in.earlier = arrivingModule{}
+	if sum := sha256.Sum256(wasm); sum != digest {
+		return fmt.Errorf("%w: module %x came for %x", standby.ErrBadMessage, sum, digest)
+	}
+	if err := in.keepModule(ctx, wasm); err != nil {
+		in.r.logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "daemon", in.s.id.Origin(), "from", in.from, "error", err)
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// ErrRollout says that a rollout left daemons that are not of the module it was to give
+// them, or was stopped.
+var ErrRollout = errors.New("not every daemon was upgraded")
+
+// Bounds of a rollout.
+const (
+	DefaultRolloutParallel = 4
+	MaxRolloutParallel     = 64
+	rolloutPatience        = 2 * time.Minute // with one daemon
+)
+
+// Rolled is what became of one daemon of a rollout.
+type Rolled struct {
+	Name     string `json:"name"`
+	EntityID string `json:"entity_id"`
+	NodeID   string `json:"node_id"`          // where it was
+	From     string `json:"from_module"`      // before
+	State    string `json:"state"`            // already, would-upgrade, upgraded, failed, rolled-back or left: upgraded, and could not be rolled back
+	Reason   string `json:"reason,omitempty"` // of failed and left
+
+	Code string `json:"code,omitempty"` // of the reason, as of a Problem
+}
+
+// RolloutProgress is how far a rollout is. A daemon that was rolled back is not counted as
+// upgraded any more.
+type RolloutProgress struct {
+	Total      int `json:"total"`
+	Already    int `json:"already"` // they were of the module before
+	Upgraded   int `json:"upgraded"`
+	Failed     int `json:"failed"`
+	RolledBack int `json:"rolled_back"`
+	Left       int `json:"left"`      // upgraded, and could not be rolled back
+	Untouched  int `json:"untouched"` // the rollout stopped before them, or has not come to them
+}
+
+// rollout gives many daemons a module, several at a time. Its fields are set before run.
+type rollout struct {
+	daemons     []Rolled
+	to          string // digest
+	parallel    int
+	maxFailures int
+	noRollback  bool
+
+	upgrade func(ctx context.Context, d Rolled, to string) error // of one daemon, to a module
+	module  func(ctx context.Context, d Rolled) (string, error)  // that a daemon has now
+	tell    func(Rolled, RolloutProgress)                        // what became of a daemon; one call at a time
+
+	mu       sync.Mutex
+	progress RolloutProgress
+}
+
+// run upgrades the daemons, in order. After more than maxFailures it begins with no other
+// and, unless noRollback is set, rolls back those that it upgraded; ErrRollout then, and
+// where some failed. When ctx ends it begins with no other, and rolls nothing back: it may
+// be run again, and passes over what is done.
+func (r *rollout) run(ctx context.Context) (RolloutProgress, error) {
+	r.progress = RolloutProgress{Total: len(r.daemons), Untouched: len(r.daemons)}
+	var tried []Rolled
+	r.each(ctx, r.daemons, r.goesOn, func(d Rolled) {
+		if d.From == r.to {
+			r.note(d, "already", nil)
+			return
+		}
+		err := r.one(ctx, d, r.to)
+		if d.State = "upgraded"; err != nil {
+			d.State = "failed"
+		}
+		r.mu.Lock()
+		tried = append(tried, d)
+		r.mu.Unlock()
+		r.note(d, d.State, err)
+	})
+	if ctx.Err() != nil {
+		return r.progress, context.Cause(ctx)
+	}
+	if r.progress.Failed > r.maxFailures && !r.noRollback {
+		r.each(ctx, tried, func() bool { return true }, func(d Rolled) { r.back(ctx, d) })
+	}
+	if r.progress.Failed > 0 {
+		return r.progress, ErrRollout
+	}
+	return r.progress, nil
+}
+
+// goesOn reports whether another daemon may be begun with.
+func (r *rollout) goesOn() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.progress.Failed <= r.maxFailures
+}
+
+// each calls do for the daemons, several at a time, in order, while goesOn and ctx let it,
+// and returns when all that were begun with are done.
+func (r *rollout) each(ctx context.Context, list []Rolled, goesOn func() bool, do func(Rolled)) {
+	places := make(chan struct{}, max(r.parallel, 1))
+	var work sync.WaitGroup
+	defer work.Wait()
+	for _, d := range list {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		if ctx.Err() != nil || !goesOn() {
+			return
+		}
+		work.Go(func() {
+			defer func() { <-places }()
+			do(d)
+		})
+	}
+}
+
+// one upgrades a daemon within rolloutPatience.
+func (r *rollout) one(ctx context.Context, d Rolled, to string) error {
+	ctx, cancel := context.WithTimeout(ctx, rolloutPatience)
+	defer cancel()
+	return r.upgrade(ctx, d, to)
+}
+
+// back rolls back a daemon that was tried. What became of one that failed is not always
+// known, so it is looked at.
+func (r *rollout) back(ctx context.Context, d Rolled) {
+	now, err := r.module(ctx, d)
+	if err == nil && now != r.to {
+		return // it was not upgraded, or another hand gave it a third module
+	}
+	if err == nil {
+		err = r.one(ctx, d, d.From)
+	}
+	if err != nil {
+		r.note(d, "left", err)
+		return
+	}
+	r.note(d, "rolled-back", nil)
+}
+
+// note counts what became of a daemon, and tells it.
+func (r *rollout) note(d Rolled, state string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := d.State
+	d.State = state
+	if err != nil {
+		p := NewProblem(err)
+		d.Reason, d.Code = err.Error(), p.Code
+	}
+	p := &r.progress
+	switch state {
+	case "already":
+		p.Already++
+		p.Untouched--
+	case "upgraded":
+		p.Upgraded++
+		p.Untouched--
+	case "failed":
+		p.Failed++
+		p.Untouched--
+	case "rolled-back":
+		p.RolledBack++
+		if was == "upgraded" {
+			p.Upgraded--
+		}
+	case "left":
+		p.Left++
+	}
+	r.tell(d, *p)
+}
