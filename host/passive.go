@@ -78,9 +78,7 @@ func (r *Runtime) passivate(d *hosted) bool {
 	b := &store.Batch{}
 	if d.index > d.kept {
 		if err := d.putState(b); err != nil {
-			if !errors.Is(err, ErrNotPortable) {
-				r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
-			}
+			d.noteUnstored(err)
 			return false
 		}
 	}

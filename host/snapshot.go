@@ -257,7 +257,7 @@ type stateBuffer struct {
 
 func (s *stateBuffer) Write(b []byte) (int, error) {
 	if s.size += int64(len(b)); s.size > s.limit {
-		return 0, fmt.Errorf("%w: its state has more than %d bytes", ErrTooLarge, s.limit)
+		return 0, fmt.Errorf("%w: it has more than %d bytes", ErrStateTooLarge, s.limit)
 	}
 	if s.file == nil && s.apart != nil && s.size >= s.most {
 		var err error

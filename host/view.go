@@ -44,7 +44,7 @@ func (d *hosted) info() Info {
 	i := Info{
 		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: s.epoch, Sequence: s.sequence,
 		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
-		Head: s.hash, Spawned: d.spawned, Limits: d.limits, MemoryBytes: s.memory,
+		Head: s.hash, Spawned: d.spawned, Limits: *d.limits(), OwnLimits: d.own(), MemoryBytes: s.memory,
 		Loss:    d.rt.LossOf(d.id),
 		Waiting: Waiting{d.waiting.Load(), d.brought.Load(), d.readers.Load()},
 	}
