@@ -46,9 +46,24 @@ func (r *Runtime) bury(d *hosted, t tombstone, grave *store.Batch) error {
 		if err := r.store.Commit(grave); err != nil {
 			return fmt.Errorf("storing where daemon %s went: %w", d.id.Origin(), err)
 		}
+		r.giveBack(d.id)
 	}
 	r.forgetHere(d, t)
 	return nil
+}
+
+// giveBack has the store give back the space of a daemon's history, which was deleted,
+// beside other work. Where that fails the engine does it later.
+func (r *Runtime) giveBack(id identity.EntityID) {
+	if !r.startWork() {
+		return
+	}
+	go func() {
+		defer r.work.Done()
+		if err := r.store.ReclaimDaemon(r.ctx, id); err != nil && r.ctx.Err() == nil {
+			r.logger.Warn("giving back the space of a daemon that is gone", "daemon", id.Origin(), "error", err)
+		}
+	}()
 }
 
 func (r *Runtime) forgetHere(d *hosted, t tombstone) {
