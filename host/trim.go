@@ -68,9 +68,6 @@ func (d *hosted) startTrimmingTo(to uint64, now bool) {
 		if err == nil {
 			err = d.trim(d.rt.ctx, to, now)
 		}
-		if err == nil {
-			err = d.rt.store.ReclaimHistory(d.rt.ctx, d.id, to-1, now)
-		}
 		d.mu.Lock()
 		d.trimming = false
 		if d.trimAgain {
@@ -84,13 +81,21 @@ func (d *hosted) startTrimmingTo(to uint64, now bool) {
 	}()
 }
 
-// trim makes record to-1 the beginning of the history, durably.
+// trim makes record to-1 the beginning of the history, durably, and gives the space of what
+// was before back, where that is much or is asked for now.
 func (d *hosted) trim(ctx context.Context, to uint64, now bool) error {
-	t, err := d.trimmed(ctx, to, now)
+	large, err := d.rt.store.HistoryIsLarge(d.id, to-1)
 	if err != nil {
 		return err
 	}
-	return t.waitStored(ctx)
+	t, err := d.trimmed(ctx, to, now)
+	if err == nil {
+		err = t.waitStored(ctx)
+	}
+	if err != nil || !large && !now {
+		return err
+	}
+	return d.rt.store.Reclaim(ctx, d.id, to-1)
 }
 
 func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, error) {
