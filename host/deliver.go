@@ -316,6 +316,7 @@ func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 			d.tail.busy += took
 		}
 		if sampled {
+			d.noteNear()
 			d.events.process.Observe(took)
 			if ev.Kind == EventDirect {
 				d.work.time.Add(int64(took) * SampledEvents)

@@ -109,6 +109,7 @@ type hosted struct {
 	wall      lastWall
 	trimming  bool     // old history is being let go of
 	trimAgain bool     // and is to be looked at again then: its limit was set
+	near      uint8    // limits that it was near when that was looked at last: nearLimits
 	unstored  error    // why the state could not be stored last; nil: it was
 	remade    bool     // it is being made of its history: what its code is asked to do succeeded once
 	adopting  bool     // records are taken as they are: what they changed comes otherwise

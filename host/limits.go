@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"wasmhost/host/budget"
 	"wasmhost/wire/canon"
 )
 
@@ -75,21 +76,31 @@ var DefaultLimits = Limits{
 // needs.
 const maxMemory = 4<<30 - 64<<10
 
-// maxState is what a daemon's limit on its state may be: at least the largest memory.
+// maxState is how many bytes a daemon's limit on its state may be: at least the largest memory.
 const maxState = 4 << 30
 
 // captureSlack is by how much a captured memory may be larger than the memory: what stands
 // before its blocks, and what they take where they do not compress.
 const captureSlack = maxHead + maxState/256
 
-// maxStored is what any state takes that is stored.
+// MaxSnapshotBytes is how many bytes any snapshot takes, encoded.
+const MaxSnapshotBytes = maxStored + maxHeaderBytes
+
+// UploadBytes is how many bytes of requests a node of such limits must be able to hold for
+// the largest of its snapshots to be restored.
+func (l Limits) UploadBytes() int64 {
+	l = l.over(DefaultLimits)
+	return max(budget.DefaultUploads, l.StateBytes+captureSlack+maxHeaderBytes)
+}
+
+// maxStored is how many bytes any state takes that is stored.
 const maxStored = maxState + captureSlack
 
 // Of what one array can have in a stored record or a message, canon.MaxElements, there may
 // not be more: what is stored must be readable.
 const (
-	maxOutputs = canon.MaxElements
-	maxSenders = canon.MaxElements
+	maxOutputs = canon.MaxElements // outputs of one event: its record is one array
+	maxSenders = canon.MaxElements // senders that a daemon remembers: a snapshot has them in one array
 )
 
 // limitField is one of the limits, by its stable name.
@@ -141,7 +152,6 @@ func (l Limits) Validate() error {
 	return nil
 }
 
-// over returns l where its fields are set, and below's where not.
 func (l Limits) over(below Limits) Limits {
 	for _, f := range limitFields {
 		if f.get(&l) == 0 {
@@ -150,6 +160,9 @@ func (l Limits) over(below Limits) Limits {
 	}
 	return l
 }
+
+// Over returns l where its fields are set, and below's where not.
+func (l Limits) Over(below Limits) Limits { return l.over(below) }
 
 // checkOwn is Validate for what a kind or daemon has of its own.
 func (l Limits) checkOwn() error {
@@ -236,6 +249,16 @@ func ParseLimits(texts []string) (Limits, error) {
 // ParseNodeLimits is ParseLimits for those of a node: Options.Limits. Those that do not
 // fit one another are an *UnfitError, which is ErrBadLimit too.
 func ParseNodeLimits(texts []string) (Limits, error) {
+	l, err := ParseNodeLimit(texts)
+	if err != nil {
+		return Limits{}, err
+	}
+	return l, l.Fit()
+}
+
+// ParseNodeLimit is ParseNodeLimits of one limit or several that are not compared with one
+// another.
+func ParseNodeLimit(texts []string) (Limits, error) {
 	m, err := parseLimits(texts, true)
 	if err != nil {
 		return Limits{}, err
@@ -244,10 +267,7 @@ func ParseNodeLimits(texts []string) (Limits, error) {
 	if err != nil {
 		return Limits{}, err
 	}
-	if err := l.Validate(); err != nil {
-		return Limits{}, err
-	}
-	return l, l.Fit()
+	return l, l.Validate()
 }
 
 func parseLimits(texts []string, node bool) (map[string]int64, error) {
@@ -322,4 +342,22 @@ func LimitText(name string, v int64) string {
 		return f.unit.text(v)
 	}
 	return Bytes.text(v)
+}
+
+// SettableLimit is one of the limits as documentation shows it.
+type SettableLimit struct {
+	Name          string
+	Unit          Unit
+	Default, Most int64 // 0: no bound
+	Own           bool  // a kind or a daemon can have its own
+	What          string
+}
+
+// SettableLimits returns the limits that can be set.
+func SettableLimits() []SettableLimit {
+	out := make([]SettableLimit, len(limitFields))
+	for i, f := range limitFields {
+		out[i] = SettableLimit{f.name, f.unit, f.get(&DefaultLimits), f.most, f.own, f.what}
+	}
+	return out
 }

@@ -31,9 +31,12 @@ func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
 	return &moduleDaemon{report: f.module.Report(), guest: guest, most: env.Limits.MemoryBytes}, nil
 }
 
+// sandboxPage is how many bytes a page of linear memory has.
+const sandboxPage = 64 << 10
+
 func sandboxLimits(l Limits) sandbox.Limits {
 	s := sandbox.DefaultLimits()
-	s.MemoryPages = uint32(l.MemoryBytes / (64 << 10))
+	s.MemoryPages = uint32(l.MemoryBytes / sandboxPage)
 	s.Fuel = uint64(l.Fuel)
 	s.Wall = l.Wall
 	s.OutputBytes = l.OutputBytes

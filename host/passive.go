@@ -164,6 +164,7 @@ func (r *Runtime) putIdleAway() {
 			if d.state == stateRunning {
 				candidates = append(candidates, candidate{d, d.used})
 				r.grown(d)
+				d.noteNear()
 				if well && d.stale() == nil {
 					d.storeIfDue(now)
 				}

@@ -279,8 +279,8 @@ func (s *stateBuffer) Write(b []byte) (int, error) {
 // Bounds of what stands before a snapshot's state, encoded: the header holds
 // at most 2^17 senders.
 const (
-	maxHeaderBytes     = 64 << 20
-	maxCheckpointBytes = 64 << 10
+	maxHeaderBytes     = 64 << 20 // bytes of a snapshot's header
+	maxCheckpointBytes = 64 << 10 // bytes of its checkpoint
 )
 
 // DecodeSnapshot reads what Encode wrote, and keeps b: it is the state's. It

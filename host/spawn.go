@@ -15,6 +15,12 @@ import (
 	"wasmhost/wire/canon"
 )
 
+// MaxConfigBytes is how many bytes of configuration a daemon is made with.
+const MaxConfigBytes = 512 << 10
+
+// ErrConfigTooLarge says that a daemon's configuration is larger than MaxConfigBytes.
+var ErrConfigTooLarge = errors.New("the configuration is too large")
+
 // SpawnRequest says what to spawn.
 type SpawnRequest struct {
 	Kind     string
@@ -54,6 +60,10 @@ type Info struct {
 	Spawned         time.Time
 	Limits          Limits // that hold
 	OwnLimits       Limits // those of them that are the daemon's own
+	StateBytes      int64  // of its state, as it was stored last; 0: not known
+	Senders         int    // that it remembers
+	near            uint8  // see Near
+	Unstored        string // why its state could not be stored last; empty: it could
 	Waiting         Waiting
 	Loss            *Loss // what of it is known to be lost; nil: nothing is
 }
@@ -163,6 +173,9 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	}
 	if err := ValidDaemonName(req.Name); err != nil {
 		return Info{}, err
+	}
+	if len(req.Config) > MaxConfigBytes {
+		return Info{}, fmt.Errorf("%w: %d bytes, at most %d", ErrConfigTooLarge, len(req.Config), MaxConfigBytes)
 	}
 	if err := r.room(); err != nil {
 		return Info{}, err

@@ -72,7 +72,7 @@ const (
 	stateApart = 1 << 63
 	largeState = 1 << 20 // bytes from which a state is in a file
 
-	maxStandbyState = 16 << 20 // and from which that of a daemon with standbys is: with the largest header it goes into one message
+	maxStandbyState = 16 << 20 // bytes from which the state of a daemon with standbys is in a file: a smaller one goes into one message, with the largest header
 )
 
 // apartIn returns the digest of the file that a part's value speaks of; false where it

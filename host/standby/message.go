@@ -45,9 +45,9 @@ const RefusedVersion = "version 2 of the standby protocol"
 
 // Bounds on messages.
 const (
-	MaxMessage = 80 << 20 // a state of the largest size that is kept whole
+	MaxMessage = 80 << 20 // bytes of one message: a state of the largest size that is kept whole, with its header
 	Chunk      = 1 << 20  // what is gathered into one message
-	MaxProof   = 1 << 10  // of a signed statement
+	MaxProof   = 1 << 10  // bytes of a signed statement
 	NonceSize  = 16
 )
 
