@@ -32,7 +32,7 @@ the most to give. "wasmhost place" explains. On another node it begins by moving
 
 With --standbys N, on a node of a cluster, N other nodes keep what it does: an event
 is answered when those that are in sync hold it, and one of them goes on with the
-daemon when its node is lost. Stored states of 32 MiB and more, compressed, have none.
+daemon when its node is lost.
 
 A daemon publishes on channels, and sends to daemons, that it is granted here and on
 no others: --may-publish NODE/CHANNEL, NODE/PREFIX/* for all beneath, NODE/* for all, or
