@@ -72,8 +72,8 @@ const (
 
 // Bounds and price of effects.
 const (
-	MaxEffects     = 4096    // of one event
-	MaxEffectBytes = 1 << 20 // of one
+	MaxEffects     = 4096    // effects of one event
+	MaxEffectBytes = 1 << 20 // bytes of one effect's payload
 	EffectFuel     = 1000    // for each, beside what its bytes cost
 )
 

@@ -140,7 +140,7 @@ func (s *sourceWalk) capture() error {
 	}
 	s.before = s.d.previous
 	s.index, s.last = s.d.index, s.d.last
-	s.d.tail = &tail{limit: s.d.limits.TailBytes, from: s.d.index, to: s.d.index, stored: s.m.rt.store != nil}
+	s.d.tail = &tail{limit: s.d.limits().TailBytes, from: s.d.index, to: s.d.index, stored: s.m.rt.store != nil}
 	return s.m.signal(migration.Captured, migration.Source)
 }
 
@@ -164,7 +164,7 @@ func (s *sourceWalk) sendOffer(resumed bool) error {
 	}
 	o := migration.Offer{Version: s.version(), Migration: s.m.id, Entity: s.d.id, Name: s.d.name, Kind: s.d.kind,
 		Module: s.d.module, ModuleSize: uint64(len(s.module)), Epoch: s.d.epoch, Identity: s.sendsIdentity(), History: history,
-		Memory: s.memory != nil, Resumed: resumed, Limits: s.d.own.Map()}
+		Memory: s.memory != nil, Resumed: resumed, Limits: s.d.own().Map()}
 	if !s.sendsIdentity() {
 		return s.send(&migration.BareOffer{Offer: o, PublicOnly: s.m.options.PublicOnly})
 	}

@@ -219,7 +219,7 @@ func TestK26_K27_F80_OnlyTheNewest(t *testing.T) {
 
 func TestK25_LargeStates(t *testing.T) {
 	var net hosttest.Net
-	a := heavyNode(t, &net, func(o *host.Options) { o.Limits.StateBytes = 4 << 20 })
+	a := heavyNode(t, &net, func(o *host.Options) { o.Limits.StateBytes, o.Limits.MemoryBytes = 4<<20, 4<<20 })
 	d := a.spawnAs("heavy", nil)
 	a.grow(d.Entity, 4<<20)
 	s, err := a.Snapshot(ctx, d.Entity)
@@ -234,7 +234,7 @@ func TestK25_LargeStates(t *testing.T) {
 		t.Error(err)
 	}
 	a.grow(d.Entity, 4<<20+1)
-	if _, err := a.Snapshot(ctx, d.Entity); !errors.Is(err, host.ErrTooLarge) {
+	if _, err := a.Snapshot(ctx, d.Entity); !errors.Is(err, host.ErrStateTooLarge) {
 		t.Errorf("over the limit: %v", err)
 	}
 	a.grow(d.Entity, 1)

@@ -17,7 +17,7 @@ import (
 // events themselves.
 
 // maxAuthors bounds of how many daemons a channel remembers that.
-const maxAuthors = 65536
+const maxAuthors = 65536 // daemons whose last number a channel remembers
 
 // author notes the last effect of a daemon. It needs c.mu.
 func (c *published) author(m effect.Mark) {

@@ -31,8 +31,8 @@ func (p *ChannelPolicy) gated() bool { return p.Gated || len(p.Roots) > 0 }
 
 // Bounds of what a node keeps of channels.
 const (
-	maxChannels = 4096
-	maxRoots    = 64
+	maxChannels = 4096 // channels of a node
+	maxRoots    = 64   // root keys of a channel
 )
 
 // ChannelInfo is what a channel is, and where it stands.

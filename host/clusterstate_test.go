@@ -130,9 +130,9 @@ func TestLargeStatesGoToStandbys(t *testing.T) {
 // it was stored, and then at one that came later.
 func TestStatesInFilesGoToStandbys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := stateCluster{newLimitedCluster(t, 3, host.Limits{StateBytes: 1 << 20})}
+		c := stateCluster{newLimitedCluster(t, 3, host.Limits{StateBytes: 1 << 20, MemoryBytes: 1 << 20})}
 		a := c.nodes[0]
-		d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "huge", Standbys: 1, Limits: host.Limits{SnapshotEvents: 2, StateBytes: 64 << 20}})
+		d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "huge", Standbys: 1, Limits: host.Limits{SnapshotEvents: 2, StateBytes: 64 << 20, MemoryBytes: 64 << 20}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -57,8 +57,8 @@ type failedCompile struct {
 }
 
 const (
-	maxFlights      = 128
-	maxFailed       = 1024
+	maxFlights      = 128  // modules that are compiled, or wait for it
+	maxFailed       = 1024 // modules that are remembered to have failed to compile
 	rememberFailure = 10 * time.Minute
 )
 

@@ -40,8 +40,8 @@ func (in *receiving) takeFile(m *standby.File) error {
 	if f.whole {
 		return fmt.Errorf("%w: more of a state that is whole", standby.ErrBadMessage)
 	}
-	if f.Size()+int64(len(m.Bytes)) > maxState { // a daemon's own limit may be above the node's
-		return fmt.Errorf("%w: a state of more than %d bytes", ErrTooLarge, int64(maxState))
+	if f.Size()+int64(len(m.Bytes)) > maxStored { // a daemon's own limit may be above the node's
+		return fmt.Errorf("%w: a state of more than %d bytes", ErrStateTooLarge, int64(maxStored))
 	}
 	if _, err := f.Write(m.Bytes); err != nil {
 		return err

@@ -49,7 +49,7 @@ const (
 	courierLost    = time.Minute // after which what has no place to go to is given up
 	courierBytes   = 1 << 20     // brought together
 	courierPatient = 30 * time.Second
-	mostFound      = 1 << 16
+	mostFound      = 1 << 16 // destinations whose place is remembered
 )
 
 // courierRetry spaces the tries to bring what a daemon sent.

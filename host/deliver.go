@@ -209,7 +209,7 @@ func (d *hosted) roomForAnswer(ctx context.Context, ev *Event) (*budget.Hold, er
 	if ev.Answers == nil {
 		return nil, nil
 	}
-	most := pendingCost + int64(d.limits.OutputBytes) + outputCost*int64(d.limits.OutputCount)
+	most := pendingCost + int64(d.limits().OutputBytes) + outputCost*int64(d.limits().OutputCount)
 	most = min(most, ev.Answers.Limit())
 	if hold := ev.Answers.TakeHold(most); hold != nil {
 		return hold, nil
@@ -238,8 +238,8 @@ func (r *Runtime) room() error {
 // record, to p, which is zero. The event's time is when the daemon was entered for it. It
 // needs d.mu.
 func (d *hosted) apply(ev *Event, p *Pending) error {
-	if len(ev.Payload) > d.limits.EventBytes {
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits.EventBytes)
+	if len(ev.Payload) > d.limits().EventBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits().EventBytes)
 	}
 	if err := d.going(); err != nil {
 		return err
@@ -294,10 +294,10 @@ func (ev *Event) direct() error {
 // placeFor returns nil if the event's sender, which is new, can be remembered: in its
 // scope's share, and in that of the peer that passed the event on.
 func (d *hosted) placeFor(ev *Event, at int64) error {
-	if err := d.via.room(ev.Via, d.limits.Senders, at, d.limits.SenderMemory); err != nil {
+	if err := d.via.room(ev.Via, d.limits().Senders, at, d.limits().SenderMemory); err != nil {
 		return err
 	}
-	return d.horizon.room(ev.Sender, d.limits.Senders, at-int64(d.limits.SenderMemory))
+	return d.horizon.room(ev.Sender, d.limits().Senders, at-int64(d.limits().SenderMemory))
 }
 
 // process is apply without the checks.
@@ -314,6 +314,7 @@ func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 			d.tail.busy += took
 		}
 		if sampled {
+			d.noteNear()
 			d.events.process.Observe(took)
 			if ev.Kind == EventDirect {
 				d.work.time.Add(int64(took) * SampledEvents)

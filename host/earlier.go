@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 )
@@ -77,7 +78,7 @@ func (s *sourceWalk) sealLasting() error {
 	}
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	if s.d.state != stateRunning {
+	if s.d.life.State() != lifecycle.Running {
 		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
 	}
 	return s.snap.seal(s.d.key)

@@ -68,7 +68,7 @@ func effectsOf(list []sandbox.Effect) []effect.Effect {
 
 // env is what a factory is told of the daemon.
 func (d *hosted) env() Env {
-	return Env{Entity: d.id, Limits: d.limits, Log: d.log.add, rules: rules{d}, stop: d.rt.hurry.Load}
+	return Env{Entity: d.id, Limits: *d.limits(), Log: d.log.add, rules: rules{d}, stop: d.rt.hurry.Load}
 }
 
 // Publish publishes an event on a channel that the daemon may publish on, once the
@@ -336,9 +336,9 @@ func (d *hosted) applyOther(ev *Event) error {
 	if d.effects != nil {
 		if m, ok := d.effects.Heard(ev.Sender); ok && !m.Before(ev.epoch, ev.Number) {
 			return nil
-		} else if !ok && d.effects.Senders() >= d.limits.Senders {
-			if d.effects.Forget(d.after(d.used) - int64(d.limits.SenderMemory)); d.effects.Senders() >= d.limits.Senders {
-				return fmt.Errorf("%w: %d", ErrHorizonFull, d.limits.Senders)
+		} else if !ok && d.effects.Senders() >= d.limits().Senders {
+			if d.effects.Forget(d.after(d.used) - int64(d.limits().SenderMemory)); d.effects.Senders() >= d.limits().Senders {
+				return fmt.Errorf("%w: %d", ErrHorizonFull, d.limits().Senders)
 			}
 		}
 	}
@@ -347,7 +347,7 @@ func (d *hosted) applyOther(ev *Event) error {
 		_, known = d.effects.Heard(ev.Sender)
 	}
 	if !known {
-		if err := d.via.room(ev.Via, d.limits.Senders, d.after(d.used), d.limits.SenderMemory); err != nil {
+		if err := d.via.room(ev.Via, d.limits().Senders, d.after(d.used), d.limits().SenderMemory); err != nil {
 			return err
 		}
 	}
@@ -368,9 +368,9 @@ func (d *hosted) applyOther(ev *Event) error {
 // on. It needs d.mu.
 func (d *hosted) applySurely(ev *Event) error {
 	var err error
-	if at := d.after(d.used); len(ev.Payload) > d.limits.EventBytes {
+	if at := d.after(d.used); len(ev.Payload) > d.limits().EventBytes {
 		_, err = d.failed(ev, at, &GuestError{Kind: abi.FaultLimit, Call: "process", Limit: "event-bytes",
-			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits.EventBytes)})
+			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits().EventBytes)})
 	} else {
 		err = d.process(ev, at, new(Pending))
 	}
@@ -424,7 +424,7 @@ func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64
 // beginRound returns the number that the next timer will have, or 0 where a round
 // may not begin yet. It needs d.mu.
 func (d *hosted) beginRound() uint64 {
-	interval := int64(d.limits.TimerInterval)
+	interval := int64(d.limits().TimerInterval)
 	if wait := d.round - d.used; wait > 0 && wait <= interval { // else the clock was set back
 		return 0
 	}

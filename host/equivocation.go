@@ -45,7 +45,7 @@ type StatedLink struct {
 
 // Bounds of a proof.
 const (
-	maxStatedLinks = 8192     // of one statement
+	maxStatedLinks = 8192     // links of one statement
 	MaxProof       = 64 << 20 // bytes of an encoded proof
 )
 

@@ -57,6 +57,7 @@ var (
 	ErrNotPortable      = errors.New("the daemon's state cannot be captured: its code gives none")
 	ErrIdentityMismatch = errors.New("the snapshot is of another identity")
 	ErrBadSnapshot      = errors.New("snapshot decode failed")
+	ErrStateTooLarge    = errors.New("the daemon's state is larger than its limit state-bytes")
 	ErrStatelessState   = errors.New("a stateless daemon takes no state")
 )
 

@@ -19,8 +19,8 @@ import (
 
 // Bounds of the evidence of one copy: its last records.
 const (
-	maxEvidence      = 1 << 14 // records
-	maxEvidenceBytes = 32 << 20
+	maxEvidence      = 1 << 14  // records of a copy that lost which are kept
+	maxEvidenceBytes = 32 << 20 // bytes of them
 )
 
 // EvidenceOf says what is kept of a copy that lost.

@@ -46,7 +46,7 @@ type sending struct {
 }
 
 // maxBehind is how much may wait for a standby until it begins anew.
-const maxBehind = 64 << 20
+const maxBehind = 64 << 20 // bytes that may wait for a standby before it begins anew
 
 // standbyLink is what a key that is sealed to a standby is bound to.
 var standbyLink = []byte("wasmhost identity for a standby")

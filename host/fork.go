@@ -100,7 +100,7 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 	}()
 	for n := 1; n <= req.Count; n++ {
 		begun := *p
-		i, err := r.spawn(ctx, SpawnRequest{Kind: p.header.Kind, Name: forkName(req.Name, n, req.Count), Limits: req.Limits.over(p.own)}, nil, nil, &begun)
+		i, err := r.spawn(ctx, SpawnRequest{Kind: p.header.Kind, Name: forkName(req.Name, n, req.Count), Limits: req.Limits}, nil, nil, &begun)
 		if err != nil {
 			return forks, fmt.Errorf("forking daemon %s: %w", parent.Origin(), err)
 		}
@@ -166,7 +166,7 @@ func (d *hosted) point() (*forkPoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &forkPoint{own: d.own, header: s.Header, previous: bytes.Clone(d.previous)}
+	p := &forkPoint{own: d.own(), header: s.Header, previous: bytes.Clone(d.previous)}
 	switch s.Header.Form {
 	case FormMemory:
 		of, ok := d.daemon.(forker)
@@ -220,7 +220,7 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 		return nil, err
 	}
 	if err = last.wait(ctx); err == nil {
-		err = p.finish(d.limits.StateBytes)
+		err = p.finish(d.limits().StateBytes)
 	}
 	if p.of != nil {
 		p.of.thaw()

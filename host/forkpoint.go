@@ -20,7 +20,7 @@ func (p *forkPoint) finish(limit int64) error {
 	switch p.header.Form {
 	case FormMemory:
 		hash := p.of.follow()
-		to := &stateBuffer{b: make([]byte, frontRoom), limit: limit}
+		to := &stateBuffer{b: make([]byte, frontRoom), limit: limit + captureSlack}
 		w := &memoryWriter{w: to}
 		v := p.view
 		if err := w.begin(&v.State); err != nil {
@@ -42,7 +42,7 @@ func (p *forkPoint) finish(limit int64) error {
 		p.state, p.root, p.shared, p.view = to.b[frontRoom:], root[:], v.Share(), nil
 	case FormGiven:
 		if int64(len(p.state)) > limit {
-			return fmt.Errorf("%w: its state has %d bytes, at most %d", ErrTooLarge, len(p.state), limit)
+			return fmt.Errorf("%w: it has %d bytes, at most %d", ErrStateTooLarge, len(p.state), limit)
 		}
 		p.state = bytes.Clone(p.state)
 		sum := sha256.Sum256(p.state)
@@ -73,7 +73,7 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory Factory, p *
 	}
 	h.Bindings, h.Entity, h.Name, h.Epoch = nil, d.id, d.name, d.epoch
 	h.Version = h.formVersion()
-	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.own.Map(), r.clock().UnixNano()
+	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.own().Map(), r.clock().UnixNano()
 	s := &Snapshot{Header: h, State: p.state}
 	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: h.Config, Time: max(d.now(), h.LastTime), Epoch: d.epoch,
 		Head: head, HeadPayload: payload, Applied: h.Applied}
@@ -220,7 +220,7 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 	}
 	p, err := d.point()
 	if err == nil {
-		err = p.finish(d.limits.StateBytes)
+		err = p.finish(d.limits().StateBytes)
 	}
 	return d.index, p, err
 }

@@ -21,8 +21,7 @@ type hosted struct {
 	rt     *Runtime
 	id     identity.EntityID
 	kind   string
-	limits Limits // that hold
-	own    Limits // those of them that are the daemon's own
+	bounds atomic.Pointer[bounds]
 	log    daemonLog
 	feed   feed[emitted]
 	view   view
@@ -56,77 +55,69 @@ type hosted struct {
 		sent  atomic.Uint64 // events that it sent and that were passed over or given up
 	}
 
-	mu       sync.Mutex
-	module   []byte // digest, or nil
-	previous []byte // the module before the last upgrade; nil: there was none
-	name     string
-	config   []byte
-	key      *identity.KeyPair
-	replica  *replica // of a cluster's daemon; nil: it is no cluster's. Set before the daemon is in the tables
-	life     lifecycle.Machine
-	resumed  chan struct{} // closed when a pause ends; nil unless paused
-	gone     error
-	daemon   Daemon
-	chain    Chain
-	payload  []byte // the head's
-	epoch    uint64
-	applied  uint64
-	lastTime int64
-	horizon  horizon
-	via      viaPeers
-	ledger   channel.Ledger // subscriptions
-	effects  *effect.State  // nil: none; of a passive daemon, what is needed meanwhile
-	gathered *gathered      // while a run of events is applied: their records
-	stats    stats
-	spawned  time.Time
-	index    uint64  // of the next history record
-	first    uint64  // index of the first that is kept
-	kept     uint64  // index at which the stored state stands
-	saved    saved   // what of the state is stored
-	signed   uint64  // how many periodic checkpoints are behind
-	tail     *tail   // non-nil while a migration copies records
-	last     *ticket // of the last record submitted
-	repeated repeated
-	under    uint64    // the store's generation that all this follows from
-	marked   bool      // the store says that the daemon is passive
-	counted  int64     // bytes of memory in idle.bytes
-	timed    uint64    // events that came, for sampled
-	timing   time.Time // when the event that is recorded next was begun; zero: it is not timed
-	used     int64     // when it was last entered, by the runtime's clock, Unix nanoseconds
-	call     Call      // reused from event to event
-	wall     lastWall
-	trimming bool     // old history is being let go of
-	remade   bool     // it is being made of its history: what its code is asked to do succeeded once
-	adopting bool     // records are taken as they are: what they changed comes otherwise
-	mending  *mending // while a rebuild mends; else nil
-	inTurn   bool     // what is submitted is of a turn of share
-	flown    int      // bytes that the turn has submitted
-	round    int64    // when the next round of timers may begin, Unix nanoseconds
-	fault    error    // of the event that was passed over last
-	roomless roomless // since when its effects have found no room
+	mu        sync.Mutex
+	module    []byte // digest, or nil
+	previous  []byte // the module before the last upgrade; nil: there was none
+	name      string
+	config    []byte
+	key       *identity.KeyPair
+	replica   *replica // of a cluster's daemon; nil: it is no cluster's. Set before the daemon is in the tables
+	life      lifecycle.Machine
+	resumed   chan struct{} // closed when a pause ends; nil unless paused
+	gone      error
+	daemon    Daemon
+	chain     Chain
+	payload   []byte // the head's
+	epoch     uint64
+	applied   uint64
+	lastTime  int64
+	horizon   horizon
+	via       viaPeers
+	ledger    channel.Ledger // subscriptions
+	effects   *effect.State  // nil: none; of a passive daemon, what is needed meanwhile
+	gathered  *gathered      // while a run of events is applied: their records
+	stats     stats
+	spawned   time.Time
+	index     uint64  // of the next history record
+	first     uint64  // index of the first that is kept
+	kept      uint64  // index at which the stored state stands
+	saved     saved   // what of the state is stored
+	signed    uint64  // how many periodic checkpoints are behind
+	tail      *tail   // non-nil while a migration copies records
+	last      *ticket // of the last record submitted
+	repeated  repeated
+	under     uint64    // the store's generation that all this follows from
+	marked    bool      // the store says that the daemon is passive
+	counted   int64     // bytes of memory in idle.bytes
+	timed     uint64    // events that came, for sampled
+	timing    time.Time // when the event that is recorded next was begun; zero: it is not timed
+	used      int64     // when it was last entered, by the runtime's clock, Unix nanoseconds
+	call      Call      // reused from event to event
+	wall      lastWall
+	trimming  bool     // old history is being let go of
+	trimAgain bool     // and is to be looked at again then: its limit was set
+	near      uint8    // limits that it was near when that was looked at last: nearLimits
+	unstored  error    // why the state could not be stored last; nil: it was
+	remade    bool     // it is being made of its history: what its code is asked to do succeeded once
+	adopting  bool     // records are taken as they are: what they changed comes otherwise
+	mending   *mending // while a rebuild mends; else nil
+	inTurn    bool     // what is submitted is of a turn of share
+	flown     int      // bytes that the turn has submitted
+	round     int64    // when the next round of timers may begin, Unix nanoseconds
+	fault     error    // of the event that was passed over last
+	roomless  roomless // since when its effects have found no room
 }
 
 type stats struct{ processed, emitted, errors uint64 }
-
-// setLimits gives the daemon limits of its own, by name.
-func (d *hosted) setLimits(own map[string]int64) error {
-	l, err := LimitsOf(own)
-	if err != nil {
-		return err
-	}
-	d.own, d.limits = l, l.over(d.rt.limits)
-	d.share.Limit(d.limits.internalRate())
-	return nil
-}
 
 // enter takes the lock for a sender, who brings an event of so many bytes and has a
 // place in the mailbox meanwhile. It waits while the daemon is paused. The caller
 // unlocks. Callers that bring no event use look, peek or attend.
 func (d *hosted) enter(ctx context.Context, bytes int) error {
-	if d.waiting.Add(1) > int64(d.limits.Mailbox) {
+	if d.waiting.Add(1) > int64(d.limits().Mailbox) {
 		d.waiting.Add(-1)
 		d.events.refused.Add(1)
-		return fmt.Errorf("%w: %d events wait", ErrMailboxFull, d.limits.Mailbox)
+		return fmt.Errorf("%w: %d events wait", ErrMailboxFull, d.limits().Mailbox)
 	}
 	defer d.waiting.Add(-1)
 	if bytes > uncounted {

@@ -115,8 +115,8 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 		case *migration.Receipts:
 			in.addReceipts(msg.All)
 		case *migration.SnapshotChunk:
-			if int64(len(in.snapshot)+len(msg.Bytes)) > in.rt.limits.StateBytes+snapshotSlack {
-				return migration.Failf(migration.StateFailed, "the snapshot is larger than the limit of %d bytes", in.rt.limits.StateBytes)
+			if int64(len(in.snapshot)+len(msg.Bytes)) > in.limits.StateBytes+snapshotSlack {
+				return migration.Failf(migration.StateFailed, "the snapshot is larger than the daemon's limit state-bytes of %d", in.limits.StateBytes)
 			}
 			if err := in.grow(len(msg.Bytes)); err != nil {
 				return err
@@ -174,8 +174,8 @@ func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
 	if err != nil {
 		return err
 	}
-	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; in.bytes > d.limits.StateBytes {
-		return migration.Failf(migration.StateFailed, "more of memory came than the limit of %d bytes", d.limits.StateBytes)
+	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; in.bytes > d.limits().StateBytes {
+		return migration.Failf(migration.StateFailed, "more of memory came than the daemon's limit state-bytes of %d", d.limits().StateBytes)
 	}
 	if err := in.grow(len(m.Index) / 4 * migration.BlockBytes); err != nil {
 		return err

@@ -94,10 +94,14 @@ func (r *Runtime) PushKind(ctx context.Context, name string, wasm []byte) (KindI
 
 // PushKindWith makes the module the kind's, and own the limits of daemons
 // spawned from now on, where they are set. The kind's daemons keep the module
-// and the limits that they were spawned with. A module that is not accepted is
-// an *abi.Refusal or a *CompileError, and nothing changes.
+// and the limits that they were spawned with. Limits that do not fit one another are an
+// *UnfitError, a module that is not accepted an *abi.Refusal or a *CompileError, and
+// nothing changes.
 func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, own Limits) (KindInfo, error) {
 	if err := own.checkOwn(); err != nil {
+		return KindInfo{}, err
+	}
+	if err := r.fits(own); err != nil {
 		return KindInfo{}, err
 	}
 	if err := r.open(); err != nil {
@@ -126,22 +130,31 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits) error {
 	digest := m.Digest()
 	k := &kind{name: name, factory: &moduleFactory{m}, digest: digest[:], size: size, pushed: r.clock(), report: m.Report(), limits: own}
-	if r.store != nil {
-		rec, err := canon.Marshal(&kindRecord{Digest: k.digest, Size: size, Pushed: k.pushed.UnixNano(), Limits: own.Map()})
-		if err != nil {
-			return err
-		}
-		var b store.Batch
-		b.Put(store.Kinds, []byte(name), rec)
-		if err := r.store.Commit(&b); err != nil {
-			return fmt.Errorf("storing kind %q: %w", name, err)
-		}
+	if err := r.putKind(k); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kinds[name] = k
 	r.meters.of(name)
 	r.tellOf(Happening{What: KindPushed, Kind: name})
+	return nil
+}
+
+// putKind stores what a kind is. One that the program registers is not stored.
+func (r *Runtime) putKind(k *kind) error {
+	if r.store == nil || k.digest == nil {
+		return nil
+	}
+	rec, err := canon.Marshal(&kindRecord{Digest: k.digest, Size: k.size, Pushed: k.pushed.UnixNano(), Limits: k.limits.Map()})
+	if err != nil {
+		return err
+	}
+	var b store.Batch
+	b.Put(store.Kinds, []byte(k.name), rec)
+	if err := r.store.Commit(&b); err != nil {
+		return fmt.Errorf("storing kind %q: %w", k.name, err)
+	}
 	return nil
 }
 

@@ -2,7 +2,6 @@ package host_test
 
 import (
 	"bytes"
-	"errors"
 	"testing"
 
 	"wasmhost/host"
@@ -104,32 +103,4 @@ func TestLargeMemoriesComeBack(t *testing.T) {
 	if err != nil || !bytes.Equal(again.State, last.State) {
 		t.Errorf("restored and an event later the state has %d bytes, the original's %d; %v", len(again.State), len(last.State), err)
 	}
-}
-
-// A state over the limit is refused while it is captured.
-func TestCapturedMemoryOverTheLimit(t *testing.T) {
-	r, err := host.New(ctx, host.Options{Limits: host.Limits{StateBytes: 100}})
-	if err == nil {
-		err = r.Start(ctx)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := r.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-	}()
-	if _, err := r.PushKind(ctx, "counter", guest(t, "c/counter.wasm")); err != nil {
-		t.Fatal(err)
-	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	deliver(t, r, d.Entity, "1")
-	if _, err := r.Snapshot(ctx, d.Entity); !errors.Is(err, host.ErrTooLarge) {
-		t.Errorf("it was taken: %v", err)
-	}
-	deliver(t, r, d.Entity, "2")
 }

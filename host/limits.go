@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"wasmhost/host/budget"
+	"wasmhost/wire/canon"
 )
 
 // Limits bound what one daemon may take. A zero field means its default.
@@ -37,8 +40,10 @@ type Limits struct {
 	InternalBytes int64         // bytes a second of what is written for them
 	TimerInterval time.Duration // between two rounds of its timers, at least
 
-	// History is how many records of its history a daemon keeps at least, for
-	// its chain to be proven and its outputs read again; 0: all of them.
+	// History is how many records of its history a daemon keeps, for its chain to be
+	// proven, its outputs read again, and repeated events answered as they were; 0: all
+	// of them. Up to half as many more, and what came since its state was stored, stay
+	// for a while.
 	History int64
 }
 
@@ -71,43 +76,69 @@ var DefaultLimits = Limits{
 // needs.
 const maxMemory = 4<<30 - 64<<10
 
-// maxState is what a daemon's limit on its state may be.
+// maxState is how many bytes a daemon's limit on its state may be: at least the largest memory.
 const maxState = 4 << 30
+
+// captureSlack is by how much a captured memory may be larger than the memory: what stands
+// before its blocks, and what they take where they do not compress.
+const captureSlack = maxHead + maxState/256
+
+// MaxSnapshotBytes is how many bytes any snapshot takes, encoded.
+const MaxSnapshotBytes = maxStored + maxHeaderBytes
+
+// UploadBytes is how many bytes of requests a node of such limits must be able to hold for
+// the largest of its snapshots to be restored.
+func (l Limits) UploadBytes() int64 {
+	l = l.over(DefaultLimits)
+	return max(budget.DefaultUploads, l.StateBytes+captureSlack+maxHeaderBytes)
+}
+
+// maxStored is how many bytes any state takes that is stored.
+const maxStored = maxState + captureSlack
+
+// Of what one array can have in a stored record or a message, canon.MaxElements, there may
+// not be more: what is stored must be readable.
+const (
+	maxOutputs = canon.MaxElements // outputs of one event: its record is one array
+	maxSenders = canon.MaxElements // senders that a daemon remembers: a snapshot has them in one array
+)
 
 // limitField is one of the limits, by its stable name.
 type limitField struct {
 	name string
+	unit Unit
 	most int64
 	own  bool // a kind or a daemon can have its own
+	what string
 	get  func(*Limits) int64
 	set  func(*Limits, int64)
 }
 
-func field[T ~int | ~int64](name string, most int64, own bool, at func(*Limits) *T) limitField {
-	return limitField{name, most, own, func(l *Limits) int64 { return int64(*at(l)) }, func(l *Limits, v int64) { *at(l) = T(v) }}
+func field[T ~int | ~int64](name string, unit Unit, most int64, own bool, at func(*Limits) *T, what string) limitField {
+	return limitField{name, unit, most, own, what, func(l *Limits) int64 { return int64(*at(l)) }, func(l *Limits, v int64) { *at(l) = T(v) }}
 }
 
 var limitFields = []limitField{
-	field("memory", maxMemory, true, func(l *Limits) *int64 { return &l.MemoryBytes }),
-	field("fuel", 1<<50, true, func(l *Limits) *int64 { return &l.Fuel }),
-	field("wall", int64(time.Hour), true, func(l *Limits) *time.Duration { return &l.Wall }),
-	field("output-bytes", 16<<20, true, func(l *Limits) *int { return &l.OutputBytes }),
-	field("output-count", 1<<20, true, func(l *Limits) *int { return &l.OutputCount }),
-	field("log-bytes", 64<<20, true, func(l *Limits) *int { return &l.LogBytes }),
-	field("event-bytes", 16<<20, true, func(l *Limits) *int { return &l.EventBytes }),
-	field("mailbox", 1<<20, true, func(l *Limits) *int { return &l.Mailbox }),
-	field("senders", 1<<24, true, func(l *Limits) *int { return &l.Senders }),
-	field("state-bytes", maxState, true, func(l *Limits) *int64 { return &l.StateBytes }),
-	field("module-bytes", 1<<30, false, func(l *Limits) *int64 { return &l.ModuleBytes }),
-	field("tail-bytes", 4<<30, false, func(l *Limits) *int64 { return &l.TailBytes }),
-	field("sender-memory", math.MaxInt64, false, func(l *Limits) *time.Duration { return &l.SenderMemory }),
-	field("snapshot-events", math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotEvents }),
-	field("snapshot-bytes", math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotBytes }),
-	field("snapshot-interval", math.MaxInt64, true, func(l *Limits) *time.Duration { return &l.SnapshotInterval }),
-	field("internal-rate", 1<<20, true, func(l *Limits) *int64 { return &l.InternalRate }),
-	field("internal-bytes", 1<<30, true, func(l *Limits) *int64 { return &l.InternalBytes }),
-	field("timer-interval", int64(time.Hour), true, func(l *Limits) *time.Duration { return &l.TimerInterval }),
-	field("history", math.MaxInt64, true, func(l *Limits) *int64 { return &l.History }),
+	field("memory", Bytes, maxMemory, true, func(l *Limits) *int64 { return &l.MemoryBytes }, "linear memory"),
+	field("fuel", Count, 1<<50, true, func(l *Limits) *int64 { return &l.Fuel }, "one event, in units of about one instruction"),
+	field("wall", Nanoseconds, int64(time.Hour), true, func(l *Limits) *time.Duration { return &l.Wall }, "one event, by the clock"),
+	field("output-bytes", Bytes, 16<<20, true, func(l *Limits) *int { return &l.OutputBytes }, "outputs and effects of one event, together"),
+	field("output-count", Count, maxOutputs, true, func(l *Limits) *int { return &l.OutputCount }, "outputs and effects of one event"),
+	field("log-bytes", Bytes, 64<<20, true, func(l *Limits) *int { return &l.LogBytes }, "log text of one event; the rest is dropped, and an event that logs 16 times as much fails"),
+	field("event-bytes", Bytes, 16<<20, true, func(l *Limits) *int { return &l.EventBytes }, "payload of one event"),
+	field("mailbox", Count, 1<<20, true, func(l *Limits) *int { return &l.Mailbox }, "events that may wait for one daemon"),
+	field("senders", Count, maxSenders, true, func(l *Limits) *int { return &l.Senders }, "senders whose numbers one daemon remembers"),
+	field("state-bytes", Bytes, maxState, true, func(l *Limits) *int64 { return &l.StateBytes }, "a state that is saved or moved; at least the memory"),
+	field("module-bytes", Bytes, 1<<30, false, func(l *Limits) *int64 { return &l.ModuleBytes }, "an uploaded module"),
+	field("tail-bytes", Bytes, 4<<30, false, func(l *Limits) *int64 { return &l.TailBytes }, "records held in memory while a daemon moves"),
+	field("sender-memory", Nanoseconds, math.MaxInt64, false, func(l *Limits) *time.Duration { return &l.SenderMemory }, "how long a silent sender is remembered once `senders` is reached"),
+	field("snapshot-events", Count, math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotEvents }, "events after which the state is stored"),
+	field("snapshot-bytes", Bytes, math.MaxInt64, true, func(l *Limits) *int64 { return &l.SnapshotBytes }, "bytes of history after which the state is stored"),
+	field("snapshot-interval", Nanoseconds, math.MaxInt64, true, func(l *Limits) *time.Duration { return &l.SnapshotInterval }, "time after which the state is stored"),
+	field("internal-rate", Count, 1<<20, true, func(l *Limits) *int64 { return &l.InternalRate }, "events a second of its timers, and that it sends or publishes"),
+	field("internal-bytes", Bytes, 1<<30, true, func(l *Limits) *int64 { return &l.InternalBytes }, "bytes a second that are written for these"),
+	field("timer-interval", Nanoseconds, int64(time.Hour), true, func(l *Limits) *time.Duration { return &l.TimerInterval }, "least time between two rounds of its timers"),
+	field("history", Count, math.MaxInt64, true, func(l *Limits) *int64 { return &l.History }, "records of its history that are kept, for its chain to be proven and its outputs and answers to be read again; without it, all"),
 }
 
 // Validate names the first field that is out of bounds. Errors wrap
@@ -121,7 +152,6 @@ func (l Limits) Validate() error {
 	return nil
 }
 
-// over returns l where its fields are set, and below's where not.
 func (l Limits) over(below Limits) Limits {
 	for _, f := range limitFields {
 		if f.get(&l) == 0 {
@@ -130,6 +160,9 @@ func (l Limits) over(below Limits) Limits {
 	}
 	return l
 }
+
+// Over returns l where its fields are set, and below's where not.
+func (l Limits) Over(below Limits) Limits { return l.over(below) }
 
 // checkOwn is Validate for what a kind or daemon has of its own.
 func (l Limits) checkOwn() error {
@@ -213,8 +246,19 @@ func ParseLimits(texts []string) (Limits, error) {
 	return LimitsOf(m)
 }
 
-// ParseNodeLimits is ParseLimits for those of a node: Options.Limits.
+// ParseNodeLimits is ParseLimits for those of a node: Options.Limits. Those that do not
+// fit one another are an *UnfitError, which is ErrBadLimit too.
 func ParseNodeLimits(texts []string) (Limits, error) {
+	l, err := ParseNodeLimit(texts)
+	if err != nil {
+		return Limits{}, err
+	}
+	return l, l.Fit()
+}
+
+// ParseNodeLimit is ParseNodeLimits of one limit or several that are not compared with one
+// another.
+func ParseNodeLimit(texts []string) (Limits, error) {
 	m, err := parseLimits(texts, true)
 	if err != nil {
 		return Limits{}, err
@@ -264,4 +308,56 @@ func fill[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
+}
+
+// Unit is what a limit counts.
+type Unit uint8
+
+// The units.
+const (
+	Count Unit = iota
+	Bytes
+	Nanoseconds
+)
+
+// text writes an amount as ParseLimits reads it.
+func (u Unit) text(v int64) string {
+	switch u {
+	case Bytes:
+		for i, name := range []string{"GiB", "MiB", "KiB"} {
+			if shift := 10 * (3 - i); v >= 1<<shift && v%(1<<shift) == 0 {
+				return strconv.FormatInt(v>>shift, 10) + name
+			}
+		}
+	case Nanoseconds:
+		return time.Duration(v).String()
+	}
+	return strconv.FormatInt(v, 10)
+}
+
+// LimitText writes the value of the limit of that name as ParseLimits reads it: 64MiB, 10s,
+// 4096. What is no limit is written as bytes.
+func LimitText(name string, v int64) string {
+	if f := limitNamed(name); f != nil {
+		return f.unit.text(v)
+	}
+	return Bytes.text(v)
+}
+
+// SettableLimit is one of the limits as documentation shows it.
+type SettableLimit struct {
+	Name          string
+	Unit          Unit
+	Default, Most int64 // 0: no bound
+	Own           bool  // a kind or a daemon can have its own
+	What          string
+}
+
+// SettableLimits returns the limits that can be set.
+func SettableLimits() []SettableLimit {
+	out := make([]SettableLimit, len(limitFields))
+	for i, f := range limitFields {
+		out[i] = SettableLimit{f.name, f.unit, f.get(&DefaultLimits), f.most, f.own, f.what}
+	}
+	return out
 }

@@ -47,7 +47,7 @@ type failures struct {
 	last []MigrationInfo // oldest first
 }
 
-const mostFailures = 256
+const mostFailures = 256 // failed events of a daemon that are listed
 
 func (f *failures) add(m MigrationInfo) {
 	f.mu.Lock()
@@ -82,7 +82,7 @@ func (r *Runtime) ListMigrations(past bool) ([]MigrationInfo, error) {
 	return out[max(0, len(out)-mostMoves):], nil
 }
 
-const mostMoves = 1000
+const mostMoves = 1000 // migrations that are over and still listed
 
 func (r *Runtime) present() (out []MigrationInfo) {
 	waiting := make(map[identity.EntityID]Unsettled)

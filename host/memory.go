@@ -47,7 +47,7 @@ type memoryHead struct {
 
 const (
 	headFields = 7
-	maxHead    = 64 << 20 // bytes that they take
+	maxHead    = 64 << 20 // bytes of a captured memory's registers and tables
 )
 
 const (

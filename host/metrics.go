@@ -55,6 +55,7 @@ type KindMetrics struct {
 	Delivery meter.Distribution // of the same: from when the daemon began until it was durable
 
 	Daemons     map[string]int // by state
+	Near        map[string]int // that are near a limit, by its name
 	MemoryBytes int64          // that they hold
 	Passivated  uint64
 	Returned    map[Return]uint64 // daemons that were read from disk
@@ -251,9 +252,12 @@ func (r *Runtime) Metrics() Metrics {
 				continue // its kind came since
 			}
 		}
-		state, memory := d.glance()
+		state, memory, near := d.glance()
 		k.Daemons[state]++
 		k.MemoryBytes += memory
+		for _, name := range nearNames(near) {
+			k.Near[name]++
+		}
 		out.Kinds[name] = k
 	}
 	return out
@@ -281,6 +285,10 @@ func (k *kindMeter) read() KindMetrics {
 		}
 		out.Process, out.Delivery = out.Process.Add(e.process.Read()), out.Delivery.Add(e.delivery.Read())
 	}
+	out.Near = make(map[string]int, len(nearLimits))
+	for i := range nearLimits {
+		out.Near[nearLimits[i].name] = 0
+	}
 	out.Returned = make(map[Return]uint64, len(returns))
 	for _, r := range returns {
 		out.Returned[r] = 0
@@ -292,7 +300,7 @@ func (k *kindMeter) read() KindMetrics {
 }
 
 // glance returns the daemon's state and memory, as they were last shown.
-func (d *hosted) glance() (state string, memory int64) {
+func (d *hosted) glance() (state string, memory int64, near uint8) {
 	d.view.mu.Lock()
 	s := d.view.at
 	d.view.mu.Unlock()
@@ -300,7 +308,7 @@ func (d *hosted) glance() (state string, memory int64) {
 	if s.state == lifecycle.Running && d.moving.Load() {
 		state = lifecycle.Migrating.String()
 	}
-	return state, s.memory
+	return state, s.memory, s.near(d.limits())
 }
 
 // ended counts a migration from here that ended.

@@ -28,12 +28,15 @@ func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
 	}
-	return &moduleDaemon{report: f.module.Report(), guest: guest, limit: env.Limits.MemoryBytes}, nil
+	return &moduleDaemon{report: f.module.Report(), guest: guest, most: env.Limits.MemoryBytes}, nil
 }
+
+// sandboxPage is how many bytes a page of linear memory has.
+const sandboxPage = 64 << 10
 
 func sandboxLimits(l Limits) sandbox.Limits {
 	s := sandbox.DefaultLimits()
-	s.MemoryPages = uint32(l.MemoryBytes / (64 << 10))
+	s.MemoryPages = uint32(l.MemoryBytes / sandboxPage)
 	s.Fuel = uint64(l.Fuel)
 	s.Wall = l.Wall
 	s.OutputBytes = l.OutputBytes
@@ -47,7 +50,7 @@ func sandboxLimits(l Limits) sandbox.Limits {
 type moduleDaemon struct {
 	report *abi.Report
 	guest  *sandbox.Guest
-	limit  int64 // of memory, bytes
+	most   int64 // of memory, bytes
 	tracks *sandbox.Tracker
 	ev     sandbox.Event // reused from call to call
 
@@ -112,6 +115,12 @@ func (d *moduleDaemon) Restore(c *Call, state []byte) error {
 	return nil
 }
 
+// limit implements limited.
+func (d *moduleDaemon) limit(l Limits) error {
+	d.most = l.MemoryBytes
+	return d.guest.Limit(sandboxLimits(l))
+}
+
 // saveMemory implements capturer.
 func (d *moduleDaemon) saveMemory(w io.Writer) error {
 	m := &memoryWriter{w: w}
@@ -126,7 +135,7 @@ func (d *moduleDaemon) loadMemory(saved io.Reader, changes ...[]byte) error {
 		if i > 0 {
 			saved = bytes.NewReader(changes[i-1])
 		}
-		m, err := readMemory(saved, d.limit)
+		m, err := readMemory(saved, d.most)
 		if err != nil {
 			return err
 		}

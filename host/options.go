@@ -15,9 +15,12 @@ type OptionsError struct {
 
 func (e *OptionsError) Error() string { return fmt.Sprintf("host.Options.%s: %s", e.Field, e.Why) }
 
-// check returns nil, ErrBadLimit or an *OptionsError. The node's key is drawn already.
+// check returns nil, ErrBadLimit, an *UnfitError or an *OptionsError. The node's key is drawn already.
 func (o *Options) check() error {
 	if err := o.Limits.Validate(); err != nil {
+		return err
+	}
+	if err := o.Limits.Fit(); err != nil {
 		return err
 	}
 	for _, check := range []func() error{o.checkMesh, o.checkCluster, o.checkIdle} {

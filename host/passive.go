@@ -80,9 +80,7 @@ func (r *Runtime) passivate(d *hosted) bool {
 	b := &store.Batch{}
 	if d.index > d.kept {
 		if err := d.putState(b); err != nil {
-			if !errors.Is(err, ErrNotPortable) {
-				r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
-			}
+			d.noteUnstored(err)
 			return false
 		}
 	}
@@ -168,6 +166,7 @@ func (r *Runtime) putIdleAway() {
 			if d.life.State() == lifecycle.Running {
 				candidates = append(candidates, candidate{d, d.used})
 				r.grown(d)
+				d.noteNear()
 				if well && d.stale() == nil {
 					d.storeIfDue(now)
 				}

@@ -122,8 +122,8 @@ func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, in
 
 // applyAgain needs d.mu.
 func (d *hosted) applyAgain(q *Quarantined, p *Pending) error {
-	if len(q.Payload) > d.limits.EventBytes {
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(q.Payload), d.limits.EventBytes)
+	if len(q.Payload) > d.limits().EventBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(q.Payload), d.limits().EventBytes)
 	}
 	if err := errors.Join(d.going(), d.veil()); err != nil {
 		return err

@@ -94,7 +94,7 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 			r.logger.Error("a kind cannot be brought back", "kind", name, "error", err)
 			continue
 		}
-		own, err := LimitsOf(rec.Limits)
+		own, err := storedLimits(rec.Limits)
 		if err != nil {
 			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, name, err)
 		}

@@ -40,7 +40,7 @@ type Round struct {
 const (
 	DefaultDowntime = 50 * time.Millisecond
 	DefaultRounds   = 30
-	MaxRounds       = migration.MaxRounds
+	MaxRounds       = migration.MaxRounds // rounds of a migration before its pause
 
 	enough    = time.Millisecond      // a pause that no round is worth shortening
 	mostPace  = 20 * time.Millisecond // between two events of a daemon that is slowed

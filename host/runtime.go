@@ -93,6 +93,7 @@ type Runtime struct {
 	mesh   Mesh
 	engine *sandbox.Engine
 	limits Limits
+	plain  *bounds // of daemons that have no limits of their own
 	logger *slog.Logger
 	clock  func() time.Time
 	tracer trace.Tracer // nil: none
@@ -180,6 +181,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
 		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
+	r.plain = boundsOf(Limits{}, r.limits)
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew, r.exchanges = o.TokenSkew, newExchanges()
 	if r.budgets = o.Budgets; r.budgets == nil {

@@ -301,7 +301,7 @@ type stateBuffer struct {
 
 func (s *stateBuffer) Write(b []byte) (int, error) {
 	if s.size += int64(len(b)); s.size > s.limit {
-		return 0, fmt.Errorf("%w: its state has more than %d bytes", ErrTooLarge, s.limit)
+		return 0, fmt.Errorf("%w: it has more than %d bytes", ErrStateTooLarge, s.limit)
 	}
 	if s.file == nil && s.apart != nil && s.size >= s.most {
 		var err error
@@ -323,8 +323,8 @@ func (s *stateBuffer) Write(b []byte) (int, error) {
 // Bounds of what stands before a snapshot's state, encoded: the header holds
 // at most 2^17 senders.
 const (
-	maxHeaderBytes     = 64 << 20
-	maxCheckpointBytes = 64 << 10
+	maxHeaderBytes     = 64 << 20 // bytes of a snapshot's header
+	maxCheckpointBytes = 64 << 10 // bytes of its checkpoint
 )
 
 // DecodeSnapshot reads what Encode wrote, and keeps b: it is the state's. It

@@ -16,6 +16,12 @@ import (
 	"wasmhost/wire/canon"
 )
 
+// MaxConfigBytes is how many bytes of configuration a daemon is made with.
+const MaxConfigBytes = 512 << 10
+
+// ErrConfigTooLarge says that a daemon's configuration is larger than MaxConfigBytes.
+var ErrConfigTooLarge = errors.New("the configuration is too large")
+
 // SpawnRequest says what to spawn.
 type SpawnRequest struct {
 	Kind     string
@@ -54,6 +60,11 @@ type Info struct {
 	Head            Hash
 	Spawned         time.Time // when it was made, wherever that was; of a fork, when it was forked
 	Limits          Limits    // that hold
+	OwnLimits       Limits    // those of them that are the daemon's own
+	StateBytes      int64     // of its state, as it was stored last; 0: not known
+	Senders         int       // that it remembers
+	near            uint8     // see Near
+	Unstored        string    // why its state could not be stored last; empty: it could
 	Waiting         Waiting
 	Loss            *Loss // what of it is known to be lost; nil: nothing is
 }
@@ -164,16 +175,19 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	if err := ValidDaemonName(req.Name); err != nil {
 		return Info{}, err
 	}
+	if len(req.Config) > MaxConfigBytes {
+		return Info{}, fmt.Errorf("%w: %d bytes, at most %d", ErrConfigTooLarge, len(req.Config), MaxConfigBytes)
+	}
 	if err := r.room(); err != nil {
 		return Info{}, err
 	}
 	d := r.newHosted(id, req.Kind, digest)
 	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, daemon
-	if d.own, err = r.ownLimits(req, from); err != nil {
+	own, err := r.ownLimits(req, from, fork)
+	if err != nil {
 		return Info{}, err
 	}
-	d.limits = d.own.over(r.limits)
-	d.share.Limit(d.limits.internalRate())
+	d.limitTo(own)
 	d.epoch = max(d.epoch, req.Epoch)
 	if err := req.Grants.Check(); err != nil {
 		return Info{}, err
@@ -239,21 +253,33 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory Factory, 
 	return nil
 }
 
-// ownLimits are the request's over the snapshot's, or over the kind's.
-func (r *Runtime) ownLimits(req SpawnRequest, from *Snapshot) (Limits, error) {
+// ownLimits are the request's over the snapshot's or the parent's, or over the kind's.
+// A daemon that is made afresh, or is given limits, has those that fit one another.
+func (r *Runtime) ownLimits(req SpawnRequest, from *Snapshot, fork *forkPoint) (own Limits, err error) {
 	if err := req.Limits.checkOwn(); err != nil {
 		return Limits{}, err
 	}
-	if from != nil {
-		saved, err := LimitsOf(from.Header.Limits)
-		return req.Limits.over(saved), err
+	given := req.Limits != (Limits{})
+	switch {
+	case from != nil:
+		if own, err = storedLimits(from.Header.Limits); err != nil {
+			return Limits{}, err
+		}
+	case fork != nil:
+		own = fork.own
+	default:
+		given = true
+		r.mu.RLock()
+		if k := r.kinds[req.Kind]; k != nil {
+			own = k.limits
+		}
+		r.mu.RUnlock()
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if k := r.kinds[req.Kind]; k != nil {
-		return req.Limits.over(k.limits), nil
+	own = req.Limits.over(own)
+	if given {
+		return own, r.fits(own)
 	}
-	return req.Limits, nil
+	return own, r.takes(own.over(r.limits).settled())
 }
 
 func orDefault(s, def string) string {
@@ -265,13 +291,13 @@ func orDefault(s, def string) string {
 
 // newHosted makes a daemon that holds its events until resume.
 func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *hosted {
-	d := &hosted{rt: r, id: id, kind: kind, module: module, limits: r.limits, log: daemonLog{clock: r.clock}, epoch: 1, spawned: r.clock()}
+	d := &hosted{rt: r, id: id, kind: kind, module: module, log: daemonLog{clock: r.clock}, epoch: 1, spawned: r.clock()}
 	d.meter, d.events = r.meterFor(id, kind)
 	if r.store != nil {
 		d.under = r.store.Generation()
 	}
 	d.share = r.shares.Flow()
-	d.share.Limit(d.limits.internalRate())
+	d.limitTo(Limits{})
 	d.call.of = d
 	d.used = d.spawned.UnixNano()
 	d.saved.tried = d.used
@@ -474,7 +500,7 @@ type daemonRecord struct {
 var atRest = []byte("wasmhost identity at rest")
 
 func (d *hosted) record0() ([]byte, error) {
-	rec := &daemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.own.Map(), Previous: d.previous}
+	rec := &daemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.own().Map(), Previous: d.previous}
 	if d.key.CanSign() {
 		own, err := d.rt.node.SealKey()
 		if err != nil {

@@ -42,7 +42,7 @@ type exchanges struct {
 	under map[identity.NodeID]bool // true: another is due after the one that runs
 }
 
-const maxExchanges = 8
+const maxExchanges = 8 // exchanges of where daemons stand with peers, at a time
 
 func newExchanges() *exchanges {
 	return &exchanges{places: make(chan struct{}, maxExchanges), under: make(map[identity.NodeID]bool)}

@@ -85,7 +85,7 @@ func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err
 	}
 	switch s.Header.Form {
 	case FormMemory:
-		to := &stateBuffer{b: make([]byte, frontRoom), limit: d.limits.StateBytes}
+		to := &stateBuffer{b: make([]byte, frontRoom), limit: d.limits().StateBytes + captureSlack}
 		if forStore {
 			to.most = int64(d.apartFrom())
 			to.apart = func() (*store.StateFile, error) { return d.rt.store.NewState(d.id) }
@@ -107,10 +107,8 @@ func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err
 	if err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
-	if s.Header.Form != FormNone {
-		if int64(len(s.State)) > d.limits.StateBytes {
-			return nil, fmt.Errorf("daemon %s: %w: its state has %d bytes, at most %d", d.id.Origin(), ErrTooLarge, len(s.State), d.limits.StateBytes)
-		}
+	if s.Header.Form == FormGiven && int64(len(s.State)) > d.limits().StateBytes {
+		return nil, fmt.Errorf("daemon %s: %w: it has %d bytes, at most %d", d.id.Origin(), ErrStateTooLarge, len(s.State), d.limits().StateBytes)
 	}
 	if withKey && d.key.CanSign() {
 		own, err := d.rt.node.SealKey()
@@ -149,7 +147,7 @@ func (d *hosted) headerWith(form Form, marks []SenderMark) (*Snapshot, error) {
 	s := &Snapshot{Header: SnapshotHeader{
 		Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
 		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
-		Applied: d.applied, LastTime: d.lastTime, Horizon: marks, Form: form, Limits: d.own.Map(),
+		Applied: d.applied, LastTime: d.lastTime, Horizon: marks, Form: form, Limits: d.own().Map(),
 		CreatedAt: d.rt.clock().UnixNano(), Bindings: bindings, Effects: effects,
 	}}
 	s.Header.Version = s.Header.formVersion()

@@ -72,7 +72,7 @@ const (
 	stateApart = 1 << 63
 	largeState = 1 << 20 // bytes from which a state is in a file
 
-	maxStandbyState = 32 << 20 // and from which that of a daemon with standbys is
+	maxStandbyState = 16 << 20 // bytes from which the state of a daemon with standbys is in a file: a smaller one goes into one message, with the largest header
 )
 
 // apartIn returns the digest of the file that a part's value speaks of; false where it
@@ -145,7 +145,7 @@ func (r *Runtime) put(b *store.Batch, t store.Table, key []byte, index uint64, s
 // It needs d.mu.
 func (d *hosted) due(now int64) bool {
 	s := &d.saved
-	return s.events >= d.limits.SnapshotEvents || s.size >= d.limits.SnapshotBytes || now-s.tried >= int64(d.limits.SnapshotInterval)
+	return s.events >= d.limits().SnapshotEvents || s.size >= d.limits().SnapshotBytes || now-s.tried >= int64(d.limits().SnapshotInterval)
 }
 
 // storeIfDue stores the state after so many events, bytes or time. It needs
@@ -154,8 +154,23 @@ func (d *hosted) storeIfDue(now int64) {
 	if d.rt.store == nil || d.kind == "" || d.index <= d.kept || !d.due(now) {
 		return
 	}
-	if err := d.store(); err != nil && !errors.Is(err, ErrNotPortable) {
-		d.rt.logger.Warn("storing a daemon's state", "daemon", d.id.Origin(), "error", err)
+	d.noteUnstored(d.store())
+}
+
+// noteUnstored says once in the log that the daemon's state cannot be stored, and once that
+// it is again.
+func (d *hosted) noteUnstored(err error) {
+	if errors.Is(err, ErrNotPortable) {
+		return
+	}
+	before := d.unstored
+	d.unstored = err
+	switch {
+	case err != nil && before == nil:
+		d.rt.logger.Warn("a daemon's state is not stored: its history grows, and is replayed at a start", "daemon", d.id.Origin(), "name", d.name, "error", err)
+		d.log.add(2, "its state is not stored: "+err.Error())
+	case err == nil && before != nil:
+		d.rt.logger.Info("a daemon's state is stored again", "daemon", d.id.Origin(), "name", d.name)
 	}
 }
 
@@ -177,7 +192,9 @@ func (d *hosted) store() error {
 func (d *hosted) putState(b *store.Batch) error {
 	s := &d.saved
 	s.events, s.size, s.tried = 0, 0, d.rt.clock().UnixNano()
-	if s.goes && s.deltas < maxDeltas && s.changes < s.bytes && d.form() == FormMemory {
+	history := uint64(d.limits().History)
+	holds := history != 0 && d.index-s.whole >= history // records that are to go wait for a whole snapshot
+	if s.goes && s.deltas < maxDeltas && s.changes < s.bytes && !holds && d.form() == FormMemory {
 		if err := d.putDelta(b); err == nil || !errors.Is(err, errNoDelta) {
 			return err
 		}

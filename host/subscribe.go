@@ -321,9 +321,9 @@ func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identit
 func (d *hosted) applyChannel(b *channel.Binding, ev *Event) error {
 	before := b.Cursor
 	var err error
-	if at := d.after(d.used); len(ev.Payload) > d.limits.EventBytes {
+	if at := d.after(d.used); len(ev.Payload) > d.limits().EventBytes {
 		_, err = d.failed(ev, at, &GuestError{Kind: "limit", Call: "process", Limit: "event-bytes",
-			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits.EventBytes)})
+			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits().EventBytes)})
 	} else {
 		err = d.process(ev, at, new(Pending))
 	}

@@ -86,6 +86,9 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if err := ValidDaemonName(o.Name); err != nil {
 		return false, migration.Failf(migration.ProtocolError, "%v", err)
 	}
+	if in.limits, err = r.arrivingLimits(o); err != nil {
+		return false, migration.Failf(migration.StateFailed, "node %s: %v", r.self, err)
+	}
 	if need, err := r.needsModule(o); err != nil {
 		return false, err
 	} else if needModule = need; need && r.refuse {

@@ -28,6 +28,7 @@ type incoming struct {
 	history  uint64 // index after the last record that came
 	blocks   uint64 // messages of blocks that came
 	bytes    int64  // of blocks, uncompressed
+	limits   Limits // that the daemon will have here
 	named    bool   // it may come without its own signature: see Runtime.named
 	bare     bool   // its key is not to come along, and this node proves that it has it
 	public   bool   // its key is not to come along, and stays with the source

@@ -44,12 +44,33 @@ func (r *Runtime) grave(d *hosted, t tombstone) (*store.Batch, error) {
 // bury writes the grave, and takes the daemon out of the tables.
 func (r *Runtime) bury(d *hosted, t tombstone, grave *store.Batch) error {
 	if r.store != nil {
-		if err := r.store.Commit(grave); err != nil {
+		large, err := r.store.HistoryIsLarge(d.id, ^uint64(0))
+		if err == nil {
+			err = r.store.Commit(grave)
+		}
+		if err != nil {
 			return fmt.Errorf("storing where daemon %s went: %w", d.id.Origin(), err)
+		}
+		if large {
+			r.giveBack(d.id)
 		}
 	}
 	r.forgetHere(d, t)
 	return nil
+}
+
+// giveBack has the store give back the space of a daemon's history, which was deleted,
+// beside other work. Where that fails the engine does it later.
+func (r *Runtime) giveBack(id identity.EntityID) {
+	if !r.startWork() {
+		return
+	}
+	go func() {
+		defer r.work.Done()
+		if err := r.store.Reclaim(r.ctx, id, ^uint64(0)); err != nil && r.ctx.Err() == nil {
+			r.logger.Warn("giving back the space of a daemon that is gone", "daemon", id.Origin(), "error", err)
+		}
+	}()
 }
 
 func (r *Runtime) forgetHere(d *hosted, t tombstone) {

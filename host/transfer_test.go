@@ -124,7 +124,7 @@ func TestM95_M100_M112_M136_F26_F27_Chunks(t *testing.T) {
 // A state over its limit fails the migration by type, at the source.
 func TestF31_OversizeStateIsTyped(t *testing.T) {
 	var net hosttest.Net
-	a, b := heavyNode(t, &net, func(o *host.Options) { o.Limits.StateBytes = 1 << 20 }), heavyNode(t, &net, nil)
+	a, b := heavyNode(t, &net, func(o *host.Options) { o.Limits.StateBytes, o.Limits.MemoryBytes = 1<<20, 1<<20 }), heavyNode(t, &net, nil)
 	d := a.spawnAs("heavy", nil)
 	a.grow(d.Entity, 1<<20+1)
 	if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); !failedWith(err, migration.StateFailed) {
@@ -207,9 +207,9 @@ func TestM33_M61_M96_M137_to_M139_M141_F28_F30_F71_F72_F73_ChunksThatDoNotFit(t 
 func TestM144_F75_ParkedBytesAreBounded(t *testing.T) {
 	var net hosttest.Net
 	source, _, offer, _ := sourceOf(t, &net)
-	b := heavyNode(t, &net, func(o *host.Options) { o.Limits.StateBytes = 1 << 20 })
+	b := heavyNode(t, &net, func(o *host.Options) { o.Limits.StateBytes, o.Limits.MemoryBytes = 1<<20, 1<<20 })
 	say := []migration.Message{offer}
-	for range (17<<20)/migration.MaxChunk + 1 {
+	for range (65<<20)/migration.MaxChunk + 1 {
 		say = append(say, &migration.SnapshotChunk{Bytes: make([]byte, migration.MaxChunk)})
 	}
 	source.refused(migration.StateFailed, b.Self(), say...)

@@ -63,6 +63,9 @@ func NewTrial(ctx context.Context, wasm []byte, limits Limits) (*Trial, error) {
 	if err := limits.Validate(); err != nil {
 		return nil, err
 	}
+	if err := limits.FitOn(Limits{}); err != nil {
+		return nil, err
+	}
 	t := &Trial{limits: limits.over(DefaultLimits)}
 	var err error
 	if t.engine, err = sandbox.NewEngine(ctx, sandbox.Config{ModuleBytes: t.limits.ModuleBytes}); err != nil {

@@ -10,29 +10,55 @@ import (
 )
 
 // A daemon whose history is bounded (Limits.History) lets go of its oldest
-// records now and then. What is kept begins with a beginRecord that the daemon
+// records now and then, and of all beyond when that limit is set. What is kept begins with a beginRecord that the daemon
 // signs: at which head, after how many events, of what code. Its chain is
 // proven from there on.
 
 // trimmable returns before which record the history can go; 0: nothing is to
-// be done. What is behind the stored state stays, and so do the records in
-// which repeated events are looked for. It needs d.mu.
-func (d *hosted) trimmable() uint64 {
-	keep := max(uint64(d.limits.History), recordedDepth)
-	if d.limits.History == 0 || d.index < d.first+keep+keep/2 || d.moving.Load() || d.tail != nil || !d.key.CanSign() {
+// be done. What is behind the stored state stays. Without now a good part must go, for it
+// to be worth while. It needs d.mu.
+func (d *hosted) trimmable(now bool) uint64 {
+	keep := uint64(d.limits().History)
+	if keep == 0 || d.moving.Load() || d.tail != nil || !d.key.CanSign() || d.rt.store == nil || d.kind == "" {
+		return 0
+	}
+	slack := uint64(0)
+	if !now {
+		slack = keep / 2
+	}
+	if d.index <= d.first+keep+slack {
 		return 0
 	}
 	to := min(d.index-keep, d.saved.whole)
-	if to < d.first+keep/4 { // little would go
+	if to <= d.first+1+slack/2 { // little would go
 		return 0
 	}
 	return to
 }
 
 // startTrimming lets go of old records beside the daemon's work. It needs d.mu.
-func (d *hosted) startTrimming() {
-	to := d.trimmable()
-	if to == 0 || d.trimming || !d.rt.startWork() {
+func (d *hosted) startTrimming() { d.startTrimmingTo(d.trimmable(false), false) }
+
+// trimNow lets go of all that is beyond the daemon's history, however little, and gives the
+// space back. It stores the state first where that keeps records from going. It needs d.mu.
+func (d *hosted) trimNow() {
+	if keep := uint64(d.limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.rt.store != nil && d.kind != "" && d.index > d.saved.whole+keep {
+		b := &store.Batch{}
+		if err := d.putWhole(b); err == nil {
+			d.commit(b)
+		} else if !errors.Is(err, ErrNotPortable) {
+			d.rt.logger.Warn("storing a daemon's state before its history is let go of", "daemon", d.id.Origin(), "error", err)
+		}
+	}
+	d.startTrimmingTo(d.trimmable(true), true)
+}
+
+func (d *hosted) startTrimmingTo(to uint64, now bool) {
+	if d.trimming {
+		d.trimAgain = d.trimAgain || now
+		return
+	}
+	if to == 0 || !d.rt.startWork() {
 		return
 	}
 	d.trimming = true
@@ -41,46 +67,66 @@ func (d *hosted) startTrimming() {
 		defer d.rt.work.Done()
 		err := begun.wait(d.rt.ctx)
 		if err == nil {
-			err = d.trim(d.rt.ctx, to)
+			err = d.trim(d.rt.ctx, to, now)
 		}
 		d.mu.Lock()
-		defer d.mu.Unlock()
 		d.trimming = false
+		if d.trimAgain {
+			d.trimAgain = false
+			d.trimNow()
+		}
+		d.mu.Unlock()
 		if err != nil && d.rt.ctx.Err() == nil {
 			d.rt.logger.Warn("letting go of old history", "daemon", d.id.Origin(), "error", err)
 		}
 	}()
 }
 
-// trim makes record to-1 the beginning of the history.
-func (d *hosted) trim(ctx context.Context, to uint64) error {
-	begin, err := d.rt.beginningAt(ctx, d.id, to)
+// trim makes record to-1 the beginning of the history, durably, and gives the space of what
+// was before back, where that is much or is asked for now.
+func (d *hosted) trim(ctx context.Context, to uint64, now bool) error {
+	large, err := d.rt.store.HistoryIsLarge(d.id, to-1)
 	if err != nil {
 		return err
 	}
+	t, err := d.trimmed(ctx, to, now)
+	if err == nil {
+		err = t.waitStored(ctx)
+	}
+	if err != nil || !large && !now {
+		return err
+	}
+	return d.rt.store.Reclaim(ctx, d.id, to-1)
+}
+
+func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, error) {
+	begin, err := d.rt.beginningAt(ctx, d.id, to)
+	if err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.moving.Load() || d.stale() != nil || to > d.saved.whole || d.trimmable() == 0 {
-		return nil // another time
+	if d.life.State() != lifecycle.Running || d.moving.Load() || d.stale() != nil || to > d.saved.whole || d.trimmable(now) == 0 {
+		return nil, nil // another time
 	}
 	begin.Checkpoint = Checkpoint{Purpose: PurposeRestart, Entity: d.id, Epoch: begin.Epoch, Sequence: begin.Head.Sequence,
 		Head: begin.Head.Hash(begin.HeadPayload), State: codeHash(begin.Kind, begin.Module)}
 	if err := begin.Checkpoint.sign(d.key); err != nil {
-		return err
+		return nil, err
 	}
 	rec, err := encodeRecord(begin)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b := &store.Batch{}
 	b.DeleteHistoryBefore(d.id, to-1)
 	b.Append(d.id, to-1, rec)
-	d.commit(b)
+	t := d.commit(b)
 	d.first = to - 1
 	if d.repeated.index < to {
 		d.repeated = repeated{}
 	}
-	return nil
+	return t, nil
 }
 
 // beginningAt returns the beginRecord of a history that begins before record

@@ -110,7 +110,7 @@ type holdRecord struct {
 }
 
 // maxWhy bounds the text of a hold.
-const maxWhy = 1 << 10
+const maxWhy = 1 << 10 // bytes of the text of a hold
 
 // MarkUnconfirmed holds a daemon, durably, as a copy of which nobody has confirmed that
 // it is the last. It may be called before Start, and for a daemon that is not here yet.

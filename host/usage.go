@@ -42,7 +42,7 @@ func (r *Runtime) Usages() []Usage {
 	r.mu.RUnlock()
 	out := make([]Usage, 0, len(all))
 	for _, d := range all {
-		state, _ := d.glance()
+		state, _, _ := d.glance()
 		w := &d.work
 		timers, daemons := w.events[EventTimer].Load(), w.events[EventDaemon].Load()
 		channels := w.events[EventChannel].Load() + w.events[EventGap].Load()

@@ -25,6 +25,10 @@ type standing struct {
 	stats    stats
 	module   []byte
 	memory   int64
+	least    int64 // memory that it has at least; 0: not known
+	stored   int64 // bytes of its state, as it was stored last; 0: not known
+	senders  int   // that it remembers
+	unstored error // why its state could not be stored last
 	gone     error
 	halted   bool
 }
@@ -46,9 +50,13 @@ func (d *hosted) info() Info {
 	i := Info{
 		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: s.epoch, Sequence: s.sequence,
 		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
-		Head: s.hash, Spawned: d.spawned, Limits: d.limits, MemoryBytes: s.memory,
+		Head: s.hash, Spawned: d.spawned, Limits: *d.limits(), OwnLimits: d.own(), MemoryBytes: s.memory,
+		StateBytes: s.stored, Senders: s.senders, near: s.near(d.limits()),
 		Loss:    d.rt.LossOf(d.id),
 		Waiting: Waiting{d.waiting.Load(), d.brought.Load(), d.readers.Load()},
+	}
+	if s.unstored != nil {
+		i.Unstored = s.unstored.Error()
 	}
 	if s.module != nil {
 		i.Module = fmt.Sprintf("%x", s.module)
@@ -95,8 +103,12 @@ func (d *hosted) show() {
 func (d *hosted) stands(s *standing) {
 	s.state, s.epoch, s.sequence, s.hash = d.life.State(), d.epoch, d.chain.head.Sequence, d.chain.headHash
 	s.stats, s.module, s.gone, s.halted = d.stats, d.module, d.gone, d.halted()
-	s.memory = 0
+	s.stored, s.senders, s.unstored = int64(d.saved.bytes+d.saved.changes), len(d.horizon.marks), d.unstored
+	s.memory, s.least = 0, 0
 	if sizer, ok := d.daemon.(Sizer); ok && d.life.State().InMemory() {
 		s.memory = sizer.MemoryBytes()
+	}
+	if m, ok := d.daemon.(*moduleDaemon); ok {
+		s.least = int64(m.report.Memory.Min) * sandboxPage
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // maxWitnessed bounds the payload that is kept with a daemon's last word.
-const maxWitnessed = 4 << 10
+const maxWitnessed = 4 << 10 // bytes of the payload that is kept with a daemon's last word
 
 // lastWord is what the daemon signed last before it leaves: the hand-over, or
 // where it stood when it was stopped. nil where it signs nothing. It needs d.mu.

@@ -26,7 +26,7 @@ var (
 const (
 	pemType        = "WASMHOST PRIVATE KEY"
 	keyFileVersion = 1
-	maxKeyFile     = 4096
+	maxKeyFile     = 4096 // bytes of a key file
 )
 
 // kdfParams are Argon2id's (RFC 9106): the second recommended option.
@@ -42,10 +42,10 @@ var defaultKDF = kdfParams{Time: 3, Memory: 64 << 10, Threads: 4}
 
 // Bounds on the parameters that a file may ask for.
 const (
-	maxKDFTime    = 16
-	maxKDFMemory  = 1 << 20 // KiB: 1 GiB
-	maxKDFThreads = 16
-	maxKDFWork    = 4 << 20 // Time × Memory
+	maxKDFTime    = 16      // passes of the key derivation that a key file may ask for
+	maxKDFMemory  = 1 << 20 // KiB of memory that it may ask for
+	maxKDFThreads = 16      // threads that it may ask for
+	maxKDFWork    = 4 << 20 // passes times KiB
 )
 
 // keyFile is the content of the PEM block, as canonical CBOR. Without a

@@ -71,8 +71,8 @@ next:
 const (
 	MaxTokenTTL   = 365 * 24 * time.Hour // between a token's NotBefore and NotAfter
 	MaxTokenSkew  = 300 * time.Second    // by which a verifier's clock may be off
-	MaxTokenLinks = 8                    // of a chain
-	maxTokenBytes = 8 << 10              // of an encoded chain
+	MaxTokenLinks = 8                    // links of a chain of tokens
+	maxTokenBytes = 8 << 10              // bytes of an encoded chain of tokens
 )
 
 // Errors of tokens. Each check has its own.

@@ -33,8 +33,8 @@ type TokenVerifier struct {
 
 // Bounds of a verifier.
 const (
-	maxFloors = 1 << 16 // issuers with a floor
-	maxSeen   = 1 << 12 // chains whose signatures are known to hold
+	maxFloors = 1 << 16 // issuers whose tokens have a floor
+	maxSeen   = 1 << 12 // chains of tokens whose signatures are remembered to hold
 )
 
 // NewTokenVerifier makes a verifier. A nil clock is time.Now. skew is by how

@@ -21,8 +21,8 @@ import (
 
 // Bounds on what one peer has open at this node's directory.
 const (
-	maxDirectoryRequests = 64
-	maxDirectoryWatches  = 4
+	maxDirectoryRequests = 64               // requests that one peer has open at this node's directory
+	maxDirectoryWatches  = 4                // watches that one peer has open there
 	directoryWriteWait   = 10 * time.Second // for a peer to take an answer
 )
 

@@ -64,9 +64,9 @@ type faultFrame struct {
 
 // Bounds of one frame: an event, and the outputs of one event.
 const (
-	maxEventFrame = 17 << 20
-	maxReplyFrame = 33 << 20
-	maxReplyText  = 8 << 10
+	maxEventFrame = 17 << 20 // bytes of one event between nodes
+	maxReplyFrame = 33 << 20 // bytes of what answers it
+	maxReplyText  = 8 << 10  // bytes of an error's text
 )
 
 // Codes of a replyFrame. Append-only.

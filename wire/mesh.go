@@ -44,7 +44,7 @@ type Config struct {
 
 // Bounds on what a peer can make a node hold.
 const (
-	maxStreams       = 1280 // that one peer has open: one for each channel that its daemons hear, and others
+	maxStreams       = 1280 // streams that one peer has open: one for each channel that its daemons hear, and others
 	handshakeTimeout = 5 * time.Second
 	dialTimeout      = 3 * time.Second
 	idleTimeout      = 30 * time.Second

@@ -49,7 +49,7 @@ type hello struct {
 }
 
 const (
-	maxHello  = 4096
+	maxHello  = 4096 // bytes of what two nodes say first
 	lifeBytes = 8
 )
 

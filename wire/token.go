@@ -34,8 +34,8 @@ type Token struct {
 const (
 	tokenPrefix  = "wh1."
 	tokenVersion = 1
-	maxToken     = 1024
-	maxTokens    = 1024 // issued and not used
+	maxToken     = 1024 // bytes of a join token
+	maxTokens    = 1024 // join tokens that are issued and not used
 )
 
 // ParseToken reads a token's text. Errors wrap ErrBadToken.

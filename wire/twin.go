@@ -23,7 +23,7 @@ import (
 const (
 	twinFrame     = 64 << 10 // bytes
 	twinPage      = 512      // standings in a frame
-	maxTwinStands = 1 << 20
+	maxTwinStands = 1 << 20  // daemons of which a twin speaks
 )
 
 // twinPageOf is one frame of a twin's answer.

@@ -25,6 +25,7 @@ then try it, with no node running: the conformance run sends it empty, large, bi
 and many events and those of --events, saves and restores it between them, and has a
 verdict for each rule. Where one fails, the exit code is 10. Give it events that mean
 something to the daemon, and some that it is to refuse. --inspect stops before the run.
+Limits (--limit) that do not fit one another, or a node with no others, are said first.
 
 --vectors FILE runs the probe of a guest SDK by the golden vectors, abi/vectors.json,
 instead; exit code 10 where one differs.
@@ -45,6 +46,9 @@ the exit code is 10.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			wasm, err := o.read(args[0])
 			if err != nil {
+				return err
+			}
+			if err := checkLimits(o.limits); err != nil {
 				return err
 			}
 			report, refusal := abi.Inspect(wasm, abi.Limits{ModuleBytes: 64 << 20, MemoryPages: 1024, Shape: true})
@@ -226,4 +230,14 @@ func verdictText(v host.Verdict) string {
 		return fmt.Sprintf("%s: DIFFERS at event %d: captured memory answers %s; the hooks answer %s", at, v.Differs, answerText(v.Memory), answerText(v.Hooks))
 	}
 	return fmt.Sprintf("%s: same, %d compared", at, v.Compared)
+}
+
+// checkLimits compares the limits that a daemon is to have with one another, and with those
+// of a node that was started without others.
+func checkLimits(texts []string) error {
+	own, err := host.ParseLimits(texts)
+	if err != nil {
+		return err
+	}
+	return own.FitOn(host.Limits{})
 }

@@ -32,7 +32,7 @@ the most to give. "wasmhost place" explains. On another node it begins by moving
 
 With --standbys N, on a node of a cluster, N other nodes keep what it does: an event
 is answered when those that are in sync hold it, and one of them goes on with the
-daemon when its node is lost. Stored states of 32 MiB and more, compressed, have none.
+daemon when its node is lost.
 
 A daemon publishes on channels, and sends to daemons, that it is granted here and on
 no others: --may-publish NODE/CHANNEL, NODE/PREFIX/* for all beneath, NODE/* for all, or
@@ -163,6 +163,9 @@ func (a *app) inspect() *cobra.Command {
 			if d.Reason != "" {
 				fmt.Fprintf(w, "reason\t%s\n", d.Reason)
 			}
+			if d.Unstored != "" {
+				fmt.Fprintf(w, "not stored\t%s\n", d.Unstored)
+			}
 			if l := d.Loss; l != nil {
 				fmt.Fprintf(w, "lost\t%s\n", lossText(l))
 			}
@@ -181,13 +184,17 @@ func (a *app) inspect() *cobra.Command {
 // writeUsed writes how much of its bounds a daemon takes, where it takes any.
 func writeUsed(w io.Writer, list []control.Used) {
 	for _, u := range list {
-		if u.Used == 0 || u.Limit == "memory" {
+		if u.Used == 0 || !u.Near && (u.Limit == "memory" || u.Limit == "state-bytes") {
 			continue
 		}
+		label := "used"
+		if u.Near {
+			label = "NEAR ITS LIMIT"
+		}
 		if strings.HasSuffix(u.Limit, "bytes") {
-			fmt.Fprintf(w, "used\t%s: %s of %s\n", u.Limit, size(u.Used), size(u.Most))
+			fmt.Fprintf(w, "%s\t%s: %s of %s\n", label, u.Limit, size(u.Used), size(u.Most))
 		} else {
-			fmt.Fprintf(w, "used\t%s: %d of %d\n", u.Limit, u.Used, u.Most)
+			fmt.Fprintf(w, "%s\t%s: %d of %d\n", label, u.Limit, u.Used, u.Most)
 		}
 	}
 }

@@ -42,6 +42,7 @@ runs on any of these machines.`,
 		Args:    exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			list := append(examine(), examineData(c.Flag("data").Value.String())...)
+			list = append(list, a.examineLimits())
 			list = append(list, a.examineNode(c.Context())...)
 			return printList(a, list, "CHECK\tOK\tFOUND\tCOSTS\tMEND", func(f finding) string {
 				return fmt.Sprintf("%s\t%t\t%s\t%s\t%s", f.Check, f.OK, f.Found, f.Costs, f.Mend)
@@ -73,6 +74,38 @@ func examine() []finding {
 		mappings.Mend = "sysctl -w vm.max_map_count=262144"
 	}
 	return []finding{memories, notes, mappings, udp("rmem"), udp("wmem"), openFiles(), clockSource(), examineCompiler()}
+}
+
+// examineLimits compares the limits that the settings give to the node, and to kinds and
+// daemons by name, with one another.
+func (a *app) examineLimits() finding {
+	f := finding{Check: "limits", OK: true, Found: "those of the settings fit one another"}
+	node, err := host.ParseNodeLimits(a.fileLimits())
+	errs := []error{err}
+	seen := make(map[string]bool)
+	for _, v := range a.settings {
+		parts := strings.Split(v.Key, ".")
+		if len(parts) < 4 || !limitTable(parts[0]) {
+			continue
+		}
+		of := strings.Join(parts[1:len(parts)-2], ".")
+		if table := parts[0] + "." + of; !seen[table] {
+			seen[table] = true
+			own, err := host.ParseLimits(a.fileLimits(parts[0], of))
+			if err == nil {
+				err = own.FitOn(node)
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s %s: %w", parts[0], of, err))
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		f.OK, f.Found = false, oneLine(err.Error())
+		f.Costs = "the node does not start, or the push or spawn is refused"
+		f.Mend = "set in wasmhost.toml what the text says"
+	}
+	return f
 }
 
 // examineNode looks at the node that answers. None does where none runs, which is well.

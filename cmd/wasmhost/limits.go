@@ -21,7 +21,11 @@ func readLimits(out map[string]string, path, key string, raw any) error {
 		return usagef("%s: %s is a table, not %v", path, key, raw)
 	}
 	if key == "limits" {
-		return readTable(out, path, key, tables, host.ParseNodeLimits)
+		if err := readTable(out, path, key, tables, host.ParseNodeLimit); err != nil {
+			return err
+		}
+		_, err := host.ParseNodeLimits(tableOf(out, key))
+		return inFile(path, key, err)
 	}
 	for name, raw := range tables {
 		table := key + "." + name
@@ -35,6 +39,9 @@ func readLimits(out map[string]string, path, key string, raw any) error {
 				return usagef("%s: unknown key %q in [%s]; there is [%s.limits]", path, sub, table, table)
 			}
 			if err := readTable(out, path, table+".limits", limits, host.ParseLimits); err != nil {
+				return err
+			}
+			if err := inFile(path, table+".limits", fitsItself(tableOf(out, table+".limits"))); err != nil {
 				return err
 			}
 		}
@@ -90,4 +97,36 @@ func (a *app) fileLimits(of ...string) []string {
 		}
 	}
 	return out
+}
+
+// tableOf returns what a table says, as flags would give it.
+func tableOf(all map[string]string, table string) []string {
+	var out []string
+	for key, said := range all {
+		if name, ok := strings.CutPrefix(key, table+"."); ok {
+			out = append(out, name+"="+said)
+		}
+	}
+	return out
+}
+
+// inFile says where limits stand that do not fit one another.
+func inFile(path, table string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return usagef("%s: [%s]: %v", path, table, err)
+}
+
+// fitsItself compares the limits of a kind or daemon with one another alone: the node on
+// which they will hold may have others than the defaults, and compares them with those.
+func fitsItself(texts []string) error {
+	own, err := host.ParseLimits(texts)
+	if err != nil {
+		return err
+	}
+	if own.MemoryBytes != 0 && own.StateBytes != 0 || own.MemoryBytes != 0 && own.EventBytes != 0 {
+		return own.FitOn(host.Limits{StateBytes: max(own.MemoryBytes, own.StateBytes, host.DefaultLimits.StateBytes)})
+	}
+	return nil
 }

@@ -158,7 +158,7 @@ Exit codes: wasmhost --help
 		}
 		daemon.AddCommand(long)
 	}
-	root.AddCommand(daemon, a.serve(), a.place(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.backup(), a.node(), a.cluster(), a.group(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
+	root.AddCommand(daemon, a.serve(), a.place(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.limits(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.backup(), a.node(), a.cluster(), a.group(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
 	root.AddCommand(a.man(root))
 	a.boundWaits(root)
 	refuseOthers(root)

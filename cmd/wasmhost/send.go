@@ -128,7 +128,7 @@ func (s *sending) one(payload []byte, err error) error {
 }
 
 // maxLine bounds one line: the largest event that any node takes.
-const maxLine = 16 << 20
+const maxLine = 16 << 20 // bytes of one line: the largest event that any node takes
 
 // lineReader returns a function that returns the next line, until io.EOF.
 func lineReader(in io.Reader) func() ([]byte, error) {

@@ -204,6 +204,10 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	limits, err := host.ParseNodeLimits(o.limits) // before anything is opened or joined
+	if err != nil {
+		return err
+	}
 	logger := logs.of("node")
 	slog.SetDefault(logger) // for libraries that log by themselves, by package log too
 	s, err := store.Open(store.Options{Dir: o.data, Ephemeral: o.ephemeral, Logger: logs.of("store")})
@@ -219,7 +223,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	budgets := budget.NewSet(budget.Sizes{})
+	budgets := budget.NewSet(budget.Sizes{Uploads: limits.UploadBytes()})
 	mesh, err := wire.Listen(ctx, wire.Config{Budgets: budgets, Identity: key, Name: o.name, Addr: o.listen, Trust: trust, Logger: logs.of("wire")})
 	if err != nil {
 		return err
@@ -258,9 +262,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if options.ModuleKeys, err = moduleKeys(o.kindKeys); err != nil {
 		return err
 	}
-	if options.Limits, err = host.ParseNodeLimits(o.limits); err != nil {
-		return err
-	}
+	options.Limits = limits
 	if err := o.idle.apply(&options); err != nil {
 		return err
 	}

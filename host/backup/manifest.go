@@ -19,10 +19,10 @@ const Version = 1
 
 // Bounds on a manifest.
 const (
-	MaxManifest = 64 << 20 // bytes
-	MaxFiles    = 1 << 18
-	maxPath     = 255 // bytes
-	maxText     = 255 // bytes of a name or an address
+	MaxManifest = 64 << 20 // bytes of a manifest
+	MaxFiles    = 1 << 18  // files of a backup
+	maxPath     = 255      // bytes of a file's path
+	maxText     = 255      // bytes of a name or an address
 )
 
 // Manifest says what a backup is.

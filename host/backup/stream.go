@@ -24,7 +24,7 @@ const (
 	hadPrefix    = "had/"
 	manifestEnd  = "manifest"
 	sizeRecord   = "WASMHOST.size"
-	maxPlan      = 1 << 10 // bytes
+	maxPlan      = 1 << 10 // bytes of a stream's plan
 	streamBuffer = 256 << 10
 )
 

@@ -21,9 +21,9 @@ type Event struct {
 
 // Bounds of events.
 const (
-	MaxPayload  = 1 << 20 // bytes of one event
-	maxChunk    = 256     // events of one chunk
-	maxChunkLen = 256 << 10
+	MaxPayload  = 1 << 20   // bytes of one channel event's payload
+	maxChunk    = 256       // events of one chunk
+	maxChunkLen = 256 << 10 // bytes of one chunk of events
 )
 
 // Chunk is events that follow one another, as they are stored and sent: for

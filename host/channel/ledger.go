@@ -22,8 +22,8 @@ type Binding struct {
 
 // MaxBindings bounds the subscriptions of one daemon, MaxTokenBytes a token.
 const (
-	MaxBindings   = 1024
-	MaxTokenBytes = 8 << 10
+	MaxBindings   = 1024    // subscriptions of one daemon
+	MaxTokenBytes = 8 << 10 // bytes of a subscription's token
 )
 
 // ErrBadLedger is wrapped by every error of DecodeLedger.

@@ -13,7 +13,7 @@ const Version = 1
 // Bounds on what one message may carry.
 const (
 	MaxMessage  = 2 << 20 // bytes of one encoded message
-	MaxText     = 4096    // of a refusal
+	MaxText     = 4096    // bytes of a refusal's text
 	MaxCursors  = 4096    // in one message
 	MaxPublish  = 4096    // payloads in one message
 	MaxRevoke   = 1024    // revocations in one message

@@ -7,7 +7,7 @@ import (
 )
 
 // MaxStandings is of how many daemons one message speaks.
-const MaxStandings = 1024
+const MaxStandings = 1024 // daemons of which one message speaks
 
 // MaxTestimony bounds the statement of a Testified, in bytes.
 const MaxTestimony = 1 << 20

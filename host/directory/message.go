@@ -30,14 +30,14 @@ const (
 
 // Bounds of the messages.
 const (
-	MaxRequest = 8 << 10  // bytes, encoded
-	MaxAnswer  = 64 << 10 // bytes, encoded
+	MaxRequest = 8 << 10  // bytes of an encoded request
+	MaxAnswer  = 64 << 10 // bytes of an encoded answer
 
-	maxConditions = 6
-	maxWrites     = 4
-	maxKey        = 300
-	maxValue      = 4 << 10
-	maxPeers      = 64
+	maxConditions = 6       // conditions of a transaction
+	maxWrites     = 4       // writes of a transaction
+	maxKey        = 300     // bytes of a key
+	maxValue      = 4 << 10 // bytes of a value
+	maxPeers      = 64      // nodes that an answer names
 )
 
 // Request is what a node asks.

@@ -92,10 +92,10 @@ func (n *Node) ID() identity.NodeID { return n.Key.Node() }
 
 // Bounds on records.
 const (
-	MaxStandbys = 8
-	maxText     = 255
+	MaxStandbys = 8   // standbys of a daemon
+	maxText     = 255 // bytes of a text in a record
 	MinTTL      = 200 * time.Millisecond
-	MaxTTL      = 5 * time.Minute
+	MaxTTL      = 5 * time.Minute // how long a node's lease may be
 )
 
 // ErrBadRecord is wrapped by every error of a record that cannot be read.

@@ -351,7 +351,7 @@ func (t *transaction) begin() error {
 }
 
 // maxLife bounds what names one life of a node's process.
-const maxLife = 64
+const maxLife = 64 // bytes of what names one life of a node's process
 
 func (t *transaction) beat() error {
 	if !t.hasSession() {

@@ -31,7 +31,7 @@ type Options struct {
 const DefaultParallel = 4
 
 // MaxParallel bounds that.
-const MaxParallel = 64
+const MaxParallel = 64 // daemons that a drain moves at a time
 
 // How long is waited for what.
 const (

@@ -35,12 +35,12 @@ type Effect struct {
 
 // Bounds of effects.
 const (
-	MaxPerEvent     = 1 << perEvent // of one event
-	MaxPending      = 4096          // of one daemon, that are not carried out yet
-	MaxPendingBytes = 16 << 20      // of their payloads
-	MaxTimers       = 1024          // of one daemon
-	MaxTimerBytes   = 1 << 20       // of their payloads
-	MaxPayload      = 1 << 20       // of one effect
+	MaxPerEvent     = 1 << perEvent // effects of one event
+	MaxPending      = 4096          // effects of one daemon that are not carried out yet
+	MaxPendingBytes = 16 << 20      // bytes of their payloads
+	MaxTimers       = 1024          // timers of one daemon
+	MaxTimerBytes   = 1 << 20       // bytes of their payloads
+	MaxPayload      = 1 << 20       // bytes of one effect's payload
 
 	perEvent = 12
 	overhead = 128 // what an effect without a payload counts for, bytes

@@ -29,9 +29,9 @@ type PublishGrant struct {
 
 // Bounds of grants.
 const (
-	MaxPublishGrants = 64
-	MaxSendGrants    = 1024
-	maxTokenBytes    = 8 << 10
+	MaxPublishGrants = 64      // channels or patterns that a daemon may publish on
+	MaxSendGrants    = 1024    // daemons that a daemon may send to
+	maxTokenBytes    = 8 << 10 // bytes of a token of a grant
 )
 
 // Check returns nil, or what is wrong; that wraps ErrBadGrant.

@@ -17,7 +17,7 @@ import (
 // durable.
 const (
 	MaxFlight      = 4 << 20 // bytes in flight of all flows; the one turn that passes it is let through
-	MaxFlowFlight  = 1 << 20 // of one flow
+	MaxFlowFlight  = 1 << 20 // bytes in flight of one flow
 	MaxFlowRecords = 64      // batches in flight of one flow
 
 	// A turn is charged its running time, this much at least, and this much for

@@ -109,10 +109,10 @@ func (m *Offer) check() error {
 }
 
 // maxLimitName is more bytes than a limit's name has.
-const maxLimitName = 64
+const maxLimitName = 64 // bytes of a limit's name
 
 // maxLimits is more than there are limits.
-const maxLimits = 64
+const maxLimits = 64 // limits of a daemon in an offer
 
 func (m *Blocks) check() error {
 	n := len(m.Index) / 4

@@ -23,8 +23,8 @@ const (
 
 	MaxRounds   = 1000 // that may be asked for
 	MaxUnbound  = 1024 // subscriptions in one message
-	MaxReceipts = 64   // that travel with a daemon
-	MaxReceipt  = 4096 // bytes of one
+	MaxReceipts = 64   // receipts that travel with a daemon
+	MaxReceipt  = 4096 // bytes of one receipt
 
 	MaxRetryNotReady = 24 * time.Hour // for which an Order may have a target asked
 

@@ -8,8 +8,8 @@ import (
 
 // Bounds on tags, which peers send.
 const (
-	MaxTags = 64
-	MaxTag  = 255 // bytes of a key or value
+	MaxTags = 64  // tags of a node
+	MaxTag  = 255 // bytes of a tag's key or value
 )
 
 // ErrBadTag says that a text is no tag.

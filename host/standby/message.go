@@ -49,9 +49,9 @@ func RefusedVersion(v uint8) string { return fmt.Sprintf("version %d of the stan
 
 // Bounds on messages.
 const (
-	MaxMessage  = 80 << 20 // a state of the largest size that is kept whole
+	MaxMessage  = 80 << 20 // bytes of one message: a state of the largest size that is kept whole, with its header
 	Chunk       = 1 << 20  // what is gathered into one message
-	MaxProof    = 1 << 10  // of a signed statement
+	MaxProof    = 1 << 10  // bytes of a signed statement
 	MaxFacts    = 8 << 10  // of what a daemon keeps for life, encoded
 	MaxReceipts = 64       // of moves
 	MaxReceipt  = 4 << 10  // of one, encoded

@@ -147,8 +147,8 @@ func (s *Store) submit(w waiting) {
 
 // Bounds on what waits.
 const (
-	maxQueued = 64 << 20
-	maxLater  = 1 << 20
+	maxQueued = 64 << 20 // bytes that wait to be written, before callers wait
+	maxLater  = 1 << 20  // bytes that wait though nobody waits for them
 	later     = 20 * time.Millisecond
 
 	// What a batch and each of its changes take beside keys and values: themselves,

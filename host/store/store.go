@@ -57,6 +57,7 @@ type Store struct {
 	meters  meters
 
 	checkpointing sync.Mutex // held while a checkpoint is in use
+	reclaiming    sync.Mutex // held while the space of what was deleted is given back
 
 	mu         sync.Mutex
 	poison     error // why nothing is written; nil: all is well

@@ -20,7 +20,7 @@ import (
 // Bounds of every decoded item.
 const (
 	MaxDepth    = 16      // arrays and maps inside one another
-	MaxElements = 1 << 17 // of one array or map: fields may be much larger in memory than on the wire
+	MaxElements = 1 << 17 // elements of one array or map: fields may be much larger in memory than on the wire
 )
 
 var (

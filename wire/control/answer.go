@@ -13,8 +13,8 @@ import (
 
 // Bounds on what a client reads of one JSON answer, or of one line of a stream.
 const (
-	maxAnswer     = 1 << 30  // bytes, of the node that a program asks
-	maxPeerAnswer = 16 << 20 // bytes, of a peer that a node asks
+	maxAnswer     = 1 << 30  // bytes of JSON of the node that a program asks
+	maxPeerAnswer = 16 << 20 // bytes of JSON of a peer that a node asks
 	listAnswers   = 4        // answers that the pages of one list may come to, with what their values take in memory
 )
 

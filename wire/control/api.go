@@ -91,7 +91,8 @@ type Daemon struct {
 	Sequence        uint64    `json:"sequence"`
 	State           string    `json:"state"`
 	Reason          string    `json:"reason,omitempty"`
-	Loss            *Loss     `json:"loss,omitempty"` // of outputs that were acknowledged
+	Loss            *Loss     `json:"loss,omitempty"`     // of outputs that were acknowledged
+	Unstored        string    `json:"unstored,omitempty"` // why its state could not be stored last
 	EventsProcessed uint64    `json:"events_processed"`
 	EventsEmitted   uint64    `json:"events_emitted"`
 	Errors          uint64    `json:"errors"` // events that it failed on; after a crash or a failover those that its history keeps
@@ -135,7 +136,7 @@ func lossOf(l *host.Loss) *Loss {
 
 func daemonOf(i host.Info) Daemon {
 	return Daemon{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
-		Epoch: i.Epoch, Sequence: i.Sequence, State: i.State, Reason: i.Reason, Loss: lossOf(i.Loss), EventsProcessed: i.EventsProcessed,
+		Epoch: i.Epoch, Sequence: i.Sequence, State: i.State, Reason: i.Reason, Loss: lossOf(i.Loss), Unstored: i.Unstored, EventsProcessed: i.EventsProcessed,
 		EventsEmitted: i.EventsEmitted, Errors: i.Errors, Module: i.Module, MemoryBytes: i.MemoryBytes, Head: i.Head.String(), Spawned: i.Spawned, Limits: i.Limits.Map()}
 }
 

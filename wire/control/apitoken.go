@@ -90,9 +90,9 @@ type IssueToken struct {
 
 // Bounds on tokens.
 const (
-	maxAPITokens = 1024
-	maxAPITTL    = 366 * 24 * time.Hour
-	maxTokenName = 255
+	maxAPITokens = 1024                 // API tokens of a node
+	maxAPITTL    = 366 * 24 * time.Hour // how long an API token may be good
+	maxTokenName = 255                  // bytes of an API token's name
 )
 
 // tokenPrefix begins every token, for scanners of leaked secrets to know it by.

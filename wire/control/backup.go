@@ -27,8 +27,8 @@ type Backup struct {
 
 // Bounds on what asks for a backup.
 const (
-	maxBackup = 20 << 20 // bytes of the request
-	maxHolder = 4096     // bytes
+	maxBackup = 20 << 20 // bytes of a request for a backup
+	maxHolder = 4096     // bytes of what names the holder
 
 	// MaxHave is how many objects a request can name.
 	MaxHave = 250_000

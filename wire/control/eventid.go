@@ -15,7 +15,7 @@ type EventID struct {
 }
 
 // maxSender bounds a sender's name.
-const maxSender = 255
+const maxSender = 255 // bytes of a sender's name
 
 // ParseEventID reads SENDER or SENDER/NUMBER; without one the number is 1.
 func ParseEventID(text string) (EventID, error) {

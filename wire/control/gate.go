@@ -38,7 +38,7 @@ type Gate struct {
 const (
 	codeTTL     = 15 * time.Minute
 	sessionTTL  = 12 * time.Hour
-	maxSessions = 16
+	maxSessions = 16 // sessions of the dashboard
 )
 
 // Errors of a Gate.

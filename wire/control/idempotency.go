@@ -21,10 +21,10 @@ const idempotencyHeader = "Idempotency-Key"
 
 // Bounds on what is remembered.
 const (
-	maxKey         = 255
-	maxKeys        = 4096
-	maxKeptAnswer  = 1 << 20
-	maxKeptAnswers = 64 << 20
+	maxKey         = 255      // bytes of an idempotency key
+	maxKeys        = 4096     // keys that are remembered
+	maxKeptAnswer  = 1 << 20  // bytes of an answer that is remembered
+	maxKeptAnswers = 64 << 20 // bytes of all of them
 	keysKept       = 24 * time.Hour
 )
 

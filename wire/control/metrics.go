@@ -110,6 +110,7 @@ var (
 	descDelivery    = desc("event_delivery_duration_seconds", "From when a daemon began with an event until it was durable. One event in 16 is timed.", "kind")
 	descDaemons     = desc("daemons", "Daemons of this node, by state.", "kind", "state")
 	descMemory      = desc("daemon_memory_bytes", "Memory that daemons hold.", "kind")
+	descNear        = desc("daemons_near_limit", "Daemons that are near a limit which grows with what they keep: events that would pass it will fail.", "kind", "limit")
 	descActive      = desc("active_memory_bytes", "Memory of the daemons that are not passive, which serve --active-memory bounds.")
 	descPassivated  = desc("passivations_total", "Daemons that left memory because they were idle.", "kind")
 	descReturned    = desc("recoveries_total", "Daemons that were read from disk: at the start, for an event while they were passive, or by wasmhost recover.", "kind", "why", "outcome")
@@ -206,6 +207,9 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 		}
 		for state, n := range k.Daemons {
 			gauge(descDaemons, float64(n), kind, state)
+		}
+		for limit, n := range k.Near {
+			gauge(descNear, float64(n), kind, limit)
 		}
 		for how, n := range k.Returned {
 			count(descReturned, n, kind, how.Why, how.Outcome)

@@ -16,7 +16,7 @@ import (
 // what is misspelt, repeated, malformed or empty is never left out without a word.
 
 // maxQuery bounds the text of a query.
-const maxQuery = 64 << 10
+const maxQuery = 64 << 10 // bytes of a query
 
 // parameter is one of an operation's query parameters.
 type parameter struct {

@@ -54,11 +54,11 @@ type Server struct {
 
 // Bounds on requests.
 const (
-	maxJSON     = 1 << 20
-	maxModule   = 1 << 30 // the runtime's own limit is lower and says so
-	maxSnapshot = 1 << 30
-	maxEvent    = 16<<20 + 1
-	maxHops     = 8
+	maxJSON     = 1 << 20               // bytes of a JSON body
+	maxModule   = 1 << 30               // bytes of a module in a body; the limit module-bytes is lower
+	maxSnapshot = host.MaxSnapshotBytes // bytes of a snapshot in a body; the node's room for uploads may be lower
+	maxEvent    = 16<<20 + 1            // bytes of an event in a body
+	maxHops     = 8                     // nodes that a request is passed over
 	hopsHeader  = "Wasmhost-Hops"
 	askTimeout  = 2 * time.Second
 )
@@ -153,6 +153,11 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 		"POST /v1/upgrades":              s.owner(s.postRollout),
 		"POST /v1/daemons/{ref}/upgrade": s.needs(wire.RightOperate, s.namingModule(s.atOwner(s.postUpgrade))),
 		"POST /v1/daemons/{ref}/fork":    s.needs(wire.RightOperate, s.atOwner(s.postFork)),
+		"GET /v1/daemons/{ref}/limits":   s.needs(wire.RightRead, s.atOwner(s.getDaemonLimits)),
+		"PUT /v1/daemons/{ref}/limits":   s.needs(wire.RightOperate, s.atOwner(s.putDaemonLimits)),
+		"GET /v1/kinds/{kind}/limits":    s.needs(wire.RightRead, s.getKindLimits),
+		"PUT /v1/kinds/{kind}/limits":    s.needs(wire.RightKinds, s.putKindLimits),
+		"GET /v1/limits":                 s.needs(wire.RightRead, s.getNodeLimits),
 
 		"GET /v1/daemons/{ref}/quarantine":                s.needs(wire.RightRead, s.atOwner(s.getQuarantine)),
 		"POST /v1/daemons/{ref}/quarantine/{index}/retry": s.needs(wire.RightOperate, s.atOwner(s.postRetry)),

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"slices"
+
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/host/effect"
@@ -11,6 +13,7 @@ type Used struct {
 	Limit string `json:"limit"` // its name, as abi/SPEC.md has it
 	Used  int64  `json:"used"`  // events, bytes, callers or timers
 	Most  int64  `json:"most"`
+	Near  bool   `json:"near,omitempty"` // it will soon be used up, for good: an event that would pass it fails
 }
 
 // usedOf returns what is taken of the bounds on what a daemon holds.
@@ -19,15 +22,22 @@ func usedOf(i host.Info, e host.Effects) []Used {
 	for _, p := range e.Pending {
 		events, bytes = events+p.Events, bytes+p.Bytes
 	}
-	return []Used{
-		{"memory", i.MemoryBytes, i.Limits.MemoryBytes},
-		{"mailbox", i.Waiting.Events, int64(i.Limits.Mailbox)},
-		{"mailbox-bytes", i.Waiting.Bytes, host.MailboxBytes},
-		{"readers", i.Waiting.Readers, host.MaxReaders},
-		{"timers", int64(len(e.Timers)), effect.MaxTimers},
-		{"pending-effects", int64(events), effect.MaxPending},
-		{"pending-bytes", bytes, effect.MaxPendingBytes},
+	list := []Used{
+		{Limit: "memory", Used: i.MemoryBytes, Most: i.Limits.MemoryBytes},
+		{Limit: "state-bytes", Used: i.StateBytes, Most: i.Limits.StateBytes},
+		{Limit: "senders", Used: int64(i.Senders), Most: int64(i.Limits.Senders)},
+		{Limit: "mailbox", Used: i.Waiting.Events, Most: int64(i.Limits.Mailbox)},
+		{Limit: "mailbox-bytes", Used: i.Waiting.Bytes, Most: host.MailboxBytes},
+		{Limit: "readers", Used: i.Waiting.Readers, Most: host.MaxReaders},
+		{Limit: "timers", Used: int64(len(e.Timers)), Most: effect.MaxTimers},
+		{Limit: "pending-effects", Used: int64(events), Most: effect.MaxPending},
+		{Limit: "pending-bytes", Used: bytes, Most: effect.MaxPendingBytes},
 	}
+	near := i.Near()
+	for k := range list {
+		list[k].Near = slices.Contains(near, list[k].Limit)
+	}
+	return list
 }
 
 // budgets returns what is taken of the node's bounds on the bytes that it holds.

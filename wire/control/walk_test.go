@@ -85,6 +85,15 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	must[Daemon](t)(c.Daemon(ctx, "c1"))
+	must[NodeLimits](t)(c.NodeLimits(ctx))
+	if l := must[DaemonLimits](t)(c.SetDaemonLimits(ctx, "c1", SetLimits{map[string]int64{"fuel": 2000000}})); l.Own["fuel"] != 2000000 || l.Limits["fuel"] != 2000000 {
+		t.Errorf("limits that were set: %+v", l)
+	}
+	must[DaemonLimits](t)(c.DaemonLimits(ctx, "c1"))
+	if l := must[KindLimits](t)(c.SetKindLimits(ctx, "counter", SetLimits{map[string]int64{"fuel": 3000000}})); l.Own["fuel"] != 3000000 || len(l.Kept) != 1 || l.Kept[0].Name != "c1" {
+		t.Errorf("limits of a kind that were set: %+v", l)
+	}
+	must[KindLimits](t)(c.KindLimits(ctx, "counter"))
 	must[[]Daemon](t)(c.Daemons(ctx, true))
 	if top := must[Busiest](t)(c.Top(ctx, 10*time.Millisecond, 1)); len(top.Daemons) != 1 {
 		t.Errorf("the busiest daemon is %+v", top)

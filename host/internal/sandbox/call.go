@@ -69,7 +69,12 @@ func (i *instance) input(kind callKind, ev *Event, data []byte) error {
 		return err
 	}
 	if code := int32(i.stack[0]); code != 0 {
-		return i.broke(abi.FaultError, code, i.call.text())
+		fault := i.broke(abi.FaultError, code, i.call.text())
+		if i.view.refused { // it may be why
+			fault.Limit = abi.LimitMemory
+			fault.Text = strings.TrimSpace(fault.Text + fmt.Sprintf(" (it asked for more memory than its limit of %d bytes)", i.bound.limit()))
+		}
+		return fault
 	}
 	return nil
 }

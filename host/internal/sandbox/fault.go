@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/tetratelabs/wazero/sys"
@@ -51,7 +52,7 @@ func (i *instance) fault(err error) error {
 	case strings.Contains(reason, "stack overflow"):
 		f = i.overLimit(abi.LimitStack, reason)
 	case i.view.refused:
-		f = i.overLimit(abi.LimitMemory, "it asked for more memory than its limit, and then failed: "+reason)
+		f = i.overLimit(abi.LimitMemory, fmt.Sprintf("it asked for more memory than its limit of %d bytes, and then failed: %s", i.bound.limit(), reason))
 	case i.call.badPointer != "":
 		f = i.broke(abi.FaultAnswer, 0, i.call.badPointer)
 	default:

@@ -1,0 +1,43 @@
+package host
+
+// bounds are the limits of one daemon. They do not change: others take their place.
+type bounds struct {
+	own Limits // of the daemon's own, as they were given: they travel with it
+	all Limits // that hold
+}
+
+// boundsOf makes the bounds of a daemon on a node with such limits.
+func boundsOf(own, node Limits) *bounds {
+	return &bounds{own: own, all: own.over(node).settled()}
+}
+
+// limits returns what bounds the daemon. The caller changes nothing of it.
+func (d *hosted) limits() *Limits { return &d.bounds.Load().all }
+
+// own returns those limits that are the daemon's own.
+func (d *hosted) own() Limits { return d.bounds.Load().own }
+
+// limitTo gives the daemon limits of its own. It needs d.mu, or d is not in the
+// tables yet. Code that there is already does not hear of them.
+func (d *hosted) limitTo(own Limits) {
+	b := d.rt.plain // most daemons have none
+	if own != (Limits{}) {
+		b = boundsOf(own, d.rt.limits)
+	}
+	d.bounds.Store(b)
+	d.share.Limit(b.all.internalRate())
+}
+
+// limited is a Daemon whose limits can change while it is there. limit is called as its
+// other methods are, one at a time.
+type limited interface{ limit(Limits) error }
+
+// setLimits gives the daemon limits of its own, by name, as they were stored or sent.
+func (d *hosted) setLimits(own map[string]int64) error {
+	l, err := storedLimits(own)
+	if err != nil {
+		return err
+	}
+	d.limitTo(l)
+	return nil
+}

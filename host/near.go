@@ -1,0 +1,76 @@
+package host
+
+import "fmt"
+
+// A daemon that comes near one of the limits that grow with what it keeps is named before
+// it gets there: in what inspect shows, in the metrics, and once in the log.
+
+// NearPercent is from how much of a limit on a daemon is near it.
+const NearPercent = 80
+
+// isNear reports whether what is used is near the most that may be.
+func isNear(used, most int64) bool {
+	return most > 0 && used >= most/100*NearPercent+most%100*NearPercent/100
+}
+
+// nearLimits are the limits that a daemon is told to be near. A memory that cannot grow is
+// near none, nor is one that has not grown.
+var nearLimits = [...]struct {
+	name string
+	used func(*standing) int64
+	most func(*Limits) int64
+}{
+	{"memory", func(s *standing) int64 {
+		if s.memory <= s.least {
+			return 0
+		}
+		return s.memory
+	}, func(l *Limits) int64 { return l.MemoryBytes }},
+	{"state-bytes", func(s *standing) int64 { return s.stored }, func(l *Limits) int64 { return l.StateBytes }},
+	{"senders", func(s *standing) int64 { return int64(s.senders) }, func(l *Limits) int64 { return int64(l.Senders) }},
+}
+
+// near returns which of nearLimits the daemon is near, a bit for each.
+func (s *standing) near(l *Limits) (set uint8) {
+	for i := range nearLimits {
+		if n := &nearLimits[i]; isNear(n.used(s), n.most(l)) {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+// nearNames are the names of a set.
+func nearNames(set uint8) []string {
+	var names []string
+	for i := range nearLimits {
+		if set&(1<<i) != 0 {
+			names = append(names, nearLimits[i].name)
+		}
+	}
+	return names
+}
+
+// Near returns the limits that the daemon is near: of memory, state-bytes and senders.
+func (i *Info) Near() []string { return nearNames(i.near) }
+
+// noteNear says in the log that the daemon has come near a limit. It needs d.mu.
+func (d *hosted) noteNear() {
+	var s standing
+	d.stands(&s)
+	set := s.near(d.limits())
+	fresh := set &^ d.near
+	d.near = set
+	if fresh == 0 {
+		return
+	}
+	for i := range nearLimits {
+		n := &nearLimits[i]
+		if fresh&(1<<i) == 0 {
+			continue
+		}
+		used, most := LimitText(n.name, n.used(&s)), LimitText(n.name, n.most(d.limits()))
+		d.rt.logger.Warn("a daemon is near a limit: events that would pass it will fail", "daemon", d.id.Origin(), "name", d.name, "kind", d.kind, "limit", n.name, "used", used, "most", most)
+		d.log.add(2, fmt.Sprintf("it is near its limit %s: %s of %s; events that would pass it will fail", n.name, used, most))
+	}
+}

@@ -1,0 +1,272 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// Limits are changed while daemons run. A daemon's are part of its record, which is
+// durable, moves with it, and goes to its standbys.
+
+// SetLimits changes the limits that a daemon has of its own: change has them by name, in
+// bytes, counts and nanoseconds; 0 takes one away, so that the node's holds. What is not
+// named stays. They hold from the daemon's next event on, and are durable when SetLimits
+// returns. With a shorter history, what is beyond it is let go of, and its space on disk
+// given back, in the background.
+//
+// Errors: *NotFoundError, *MovedError, ErrBadLimit, an *UnfitError where they would not fit
+// one another, the node, or the memory that the daemon has, ErrAlreadyMigrating, and those
+// of the store. After an error nothing has changed.
+func (r *Runtime) SetLimits(ctx context.Context, id identity.EntityID, change map[string]int64) (Info, error) {
+	if err := r.ready(); err != nil {
+		return Info{}, err
+	}
+	if _, err := changed(Limits{}, change); err != nil {
+		return Info{}, err
+	}
+	d, err := r.find(id)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := d.relimitStill(ctx, change); err != nil {
+		return Info{}, fmt.Errorf("setting limits of daemon %s: %w", id.Origin(), err)
+	}
+	r.logger.Info("limits set", "daemon", id.Origin(), "name", d.name, "limits", change)
+	if _, named := change["history"]; named {
+		d.mu.Lock()
+		d.trimNow()
+		d.mu.Unlock()
+	}
+	return d.info(), nil
+}
+
+// relimitStill is relimit of a daemon that does not move meanwhile: what moves has told its
+// limits already. It returns when the limits are durable.
+func (d *hosted) relimitStill(ctx context.Context, change map[string]int64) error {
+	if !d.moving.CompareAndSwap(false, true) {
+		return fmt.Errorf("%w: set its limits where it arrives", ErrAlreadyMigrating)
+	}
+	defer d.moving.Store(false)
+	if err := d.look(ctx); err != nil {
+		return err
+	}
+	last, err := d.relimit(change)
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return last.wait(ctx)
+}
+
+// changed returns the limits with the change.
+func changed(own Limits, change map[string]int64) (Limits, error) {
+	set, err := LimitsOf(change)
+	if err != nil {
+		return Limits{}, err
+	}
+	for name := range change {
+		f := limitNamed(name)
+		if !f.own {
+			return Limits{}, fmt.Errorf("%w: %s is the node's: a kind or daemon has none of its own", ErrBadLimit, name)
+		}
+		f.set(&own, f.get(&set))
+	}
+	return own, nil
+}
+
+// concern returns the error where the change has to do with it: what did not fit before
+// does not keep other limits from being set.
+func concern(err error, change map[string]int64) error {
+	var unfit *UnfitError
+	if !errors.As(err, &unfit) {
+		return err
+	}
+	var pairs []Unfit
+	for _, p := range unfit.Pairs {
+		_, one := change[p.Limit]
+		_, other := change[p.Against]
+		if one || other {
+			pairs = append(pairs, p)
+		}
+	}
+	return fitError(pairs)
+}
+
+// replayed are the limits that decide what becomes of an event.
+var replayed = []string{"memory", "output-bytes", "output-count", "log-bytes"}
+
+// relimit needs d.mu, and d to run.
+func (d *hosted) relimit(change map[string]int64) (*ticket, error) {
+	before := d.own()
+	own, err := changed(before, change)
+	if err != nil {
+		return nil, err
+	}
+	if err := concern(d.rt.fits(own), change); err != nil {
+		return nil, err
+	}
+	if own == before {
+		return d.last, nil
+	}
+	all := own.over(d.rt.limits).settled()
+	if sizer, ok := d.daemon.(Sizer); ok && sizer.MemoryBytes() > all.MemoryBytes {
+		return nil, &UnfitError{[]Unfit{{"memory", all.MemoryBytes, "the daemon's memory now", sizer.MemoryBytes(), "a memory does not shrink",
+			"memory to at least " + LimitText("memory", sizer.MemoryBytes())}}}
+	}
+
+	d.limitTo(own)
+	t, err := d.storeLimits(before, change)
+	if err != nil {
+		d.limitTo(before)
+		return nil, err
+	}
+	if code, ok := d.daemon.(limited); ok {
+		if err := code.limit(all); err != nil {
+			d.failLocked(err)
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// storeLimits submits the daemon's record. Where the change could make a replay of what the
+// daemon did before differ, its state goes along, so that none is made.
+func (d *hosted) storeLimits(before Limits, change map[string]int64) (*ticket, error) {
+	if d.rt.store == nil || d.kind == "" {
+		return d.last, nil
+	}
+	rec, err := d.record0()
+	if err != nil {
+		return nil, err
+	}
+	b := &store.Batch{}
+	anew := slices.ContainsFunc(replayed, func(name string) bool {
+		f, own := limitNamed(name), d.own()
+		_, named := change[name]
+		return named && f.get(&before) != f.get(&own)
+	})
+	if anew && d.index > d.kept {
+		if err := d.putWhole(b); err != nil && !errors.Is(err, ErrNotPortable) {
+			return nil, err
+		}
+	}
+	b.Put(store.Daemons, d.id[:], rec)
+	t := d.commit(b)
+	if d.replica != nil {
+		t = d.replica.renew()
+		d.last = t
+	}
+	return t, nil
+}
+
+// KindLimits says what SetKindLimits did.
+type KindLimits struct {
+	Kind    KindInfo
+	Changed int          // daemons of this node that have the new limits
+	Kept    []KeptLimits // those that have not, by name
+}
+
+// KeptLimits is a daemon whose limits are not the kind's new ones.
+type KeptLimits struct {
+	Name   string
+	Entity identity.EntityID
+	Why    error // nil: it has others of its own
+}
+
+// SetKindLimits is SetLimits of a kind: for daemons that are made of it from now on, and for
+// those of this node that had the kind's. A daemon that was given another value of its own
+// keeps that. The kind's are set where the error is nil; what kept single daemons from
+// taking them is in the answer.
+func (r *Runtime) SetKindLimits(ctx context.Context, name string, change map[string]int64) (KindLimits, error) {
+	if err := r.ready(); err != nil {
+		return KindLimits{}, err
+	}
+	r.mu.RLock()
+	k := r.kinds[name]
+	r.mu.RUnlock()
+	if k == nil {
+		return KindLimits{}, &KindError{name, ErrKindNotFound}
+	}
+	own, err := changed(k.limits, change)
+	if err != nil {
+		return KindLimits{}, err
+	}
+	if err := concern(r.fits(own), change); err != nil {
+		return KindLimits{}, err
+	}
+	before := k.limits
+	if err := r.storeKindLimits(k, own); err != nil {
+		return KindLimits{}, err
+	}
+
+	var out KindLimits
+	for _, d := range r.ofKind(name) {
+		mine, others := ofKindsOwn(d.own(), before, change)
+		if len(mine) > 0 {
+			if _, err := r.SetLimits(ctx, d.id, mine); err != nil {
+				out.Kept = append(out.Kept, KeptLimits{d.name, d.id, err})
+				continue
+			}
+			out.Changed++
+		}
+		if others {
+			out.Kept = append(out.Kept, KeptLimits{d.name, d.id, nil})
+		}
+	}
+	out.Kind, err = r.Kind(name)
+	return out, err
+}
+
+// ofKindsOwn returns what of a change of a kind's limits is for a daemon that has such limits
+// of its own: those that it had of the kind. others says that it has another value of some.
+func ofKindsOwn(own, kind Limits, change map[string]int64) (mine map[string]int64, others bool) {
+	mine = make(map[string]int64)
+	for name, v := range change {
+		f := limitNamed(name)
+		if now := f.get(&own); now == 0 || now == f.get(&kind) {
+			mine[name] = v
+		} else if now != v {
+			others = true
+		}
+	}
+	return mine, others
+}
+
+// ofKind returns the daemons of this node that are of the kind, by name.
+func (r *Runtime) ofKind(name string) []*hosted {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var list []*hosted
+	for _, d := range r.daemons {
+		if d.kind == name {
+			list = append(list, d)
+		}
+	}
+	slices.SortFunc(list, func(a, b *hosted) int { return a.id.Compare(b.id) })
+	return list
+}
+
+// storeKindLimits durably makes own the limits of the kind. A kind that was pushed meanwhile
+// has those of the push.
+func (r *Runtime) storeKindLimits(k *kind, own Limits) error {
+	fresh := *k
+	fresh.limits = own
+	if err := r.putKind(&fresh); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kinds[k.name] != k {
+		return &KindError{k.name, fmt.Errorf("%w: it was pushed meanwhile", ErrKindInUse)}
+	}
+	r.kinds[k.name] = &fresh
+	return nil
+}
+
+// NodeLimits returns the limits that hold for daemons without others.
+func (r *Runtime) NodeLimits() Limits { return r.limits }
