@@ -193,7 +193,12 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := r.beginClaimed(ctx, d, factory, from, fork, req); err != nil {
+	back, err := r.goOnAbove(d, req.Identity != nil)
+	if err == nil {
+		err = r.beginClaimed(ctx, d, factory, from, fork, req)
+		back()
+	}
+	if err != nil {
 		d.end(stateGone, err)
 		r.release(d)
 		return Info{}, err
@@ -300,12 +305,25 @@ func (r *Runtime) reserve(d *hosted) error {
 	if _, ok := r.names[d.name]; ok {
 		return fmt.Errorf("%w: %q", ErrNameTaken, d.name)
 	}
-	if t, ok := r.moved[d.id]; ok {
-		d.epoch = max(d.epoch, t.Epoch+1)
-	}
 	d.show()
 	r.daemons[d.id], r.names[d.name] = d, d.id
 	return nil
+}
+
+// goOnAbove puts a daemon that is in the tables above every epoch that its identity, which
+// was given or has just been made, had here. What was known of it stays known until back
+// is called. It needs d.mu.
+func (r *Runtime) goOnAbove(d *hosted, given bool) (back func(), err error) {
+	if given {
+		d.epoch = max(d.epoch, r.departed.lowest())
+	}
+	t, settled, err := r.departed.returns(d.id)
+	if err != nil {
+		return nil, err
+	}
+	d.epoch = max(d.epoch, t.Epoch+1)
+	d.show()
+	return func() { settled(false) }, nil
 }
 
 // release takes d out of the tables.
@@ -328,8 +346,14 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 	if r.store == nil || d.kind == "" {
 		return nil
 	}
+	t := tombstone{Node: r.self, Epoch: d.epoch, Time: r.clock().UnixNano(), Stopped: true}
+	rec, err := canon.Marshal(&t)
+	if err != nil {
+		return err
+	}
 	var b store.Batch
 	forget(&b, d.id)
+	t.bury(&b, d.id, rec) // it may have signed something
 	return r.store.Commit(&b)
 }
 

@@ -248,10 +248,16 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 		return d.gone
 	}
 	err := r.rebuild(ctx, d, nil)
-	if err == nil {
-		err = c.serve(d, e, from, rec.Key)
-	}
 	if err != nil {
+		return err
+	}
+	went, back, err := r.departed.returns(d.id)
+	if err != nil {
+		return err
+	}
+	serves := false
+	defer func() { back(serves) }()
+	if err := c.serve(d, e, from, rec.Key, went); err != nil {
 		return err
 	}
 	c.attach(d)
@@ -272,8 +278,8 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 		d.name = fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin())
 	}
 	r.daemons[d.id], r.names[d.name] = d, d.id
-	delete(r.moved, d.id)
 	r.mu.Unlock()
+	serves = true
 	c.forgetCopy(d.id)
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
@@ -286,9 +292,9 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	return nil
 }
 
-// serve opens the daemon's key and signs, durably, that it goes on here. It needs
-// d.mu.
-func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte) error {
+// serve opens the daemon's key and signs, durably, that it goes on here, and is no
+// longer where it went. It needs d.mu.
+func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, went tombstone) error {
 	if len(sealed) > 0 {
 		env, err := identity.ParseEnvelope(sealed)
 		if err != nil {
@@ -314,7 +320,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Delete(store.Standbys, d.id[:])
 	b.Delete(store.Meta, soundKey(d.id))
-	b.Delete(store.Moved, d.id[:])
+	went.raise(b, d.id)
 	b.Generation = d.under
 	if err := c.rt.store.Commit(b); err != nil {
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.id.Origin(), err)
@@ -339,14 +345,14 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	if err == nil {
 		b := &store.Batch{}
 		forget(b, d.id)
-		b.Put(store.Moved, d.id[:], rec)
+		t.bury(b, d.id, rec)
 		err = c.rt.store.Commit(b)
 	}
 	if err != nil { // it serves nothing all the same, and the next start finds it so again
 		c.rt.logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)
 	}
 	d.end(stateGone, why)
-	c.rt.forgetHere(d, t)
+	c.rt.forgetHere(d, t, err == nil)
 	c.rt.subs.leaveAll(d.id)
 	c.rt.logger.Warn("another node took a daemon over", "daemon", d.id.Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)
 	if c.moved != nil {

@@ -50,6 +50,7 @@ func main() {
 	alone := flag.String("contender", "", "run the contenders whose names begin so alone")
 	asPlugin := flag.Bool("plugin", false, "be a process of go-plugin: for deliver and spawn")
 	idle := flag.String("idle", "", "hold counters of this contender and print what each costs: for idle")
+	past := flag.String("past", "", "start on this data directory and print what that takes: for stopped")
 	commit := flag.String("against", "", "compare a benchmark of package host with what it was at this commit, and nothing else")
 	benchmark := flag.String("benchmark", "Deliver", "which one: with -against")
 	flag.Parse()
@@ -69,6 +70,13 @@ func main() {
 	if *idle != "" {
 		if err := idleProcess(os.Stdout, *root, *idle); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: idle: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *past != "" {
+		if err := startOnPast(os.Stdout, *past); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: past: %v\n", err)
 			os.Exit(1)
 		}
 		return
@@ -120,6 +128,12 @@ func main() {
 	if *only == "" || *only == "live" {
 		if err := manyLive(*root, "c/counter.wasm", 100_000); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: live: %v\n", err)
+			os.Exit(1)
+		}
+	}
+	if *only == "" || *only == "stopped" {
+		if err := manyStopped(*root, 100_000); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: stopped: %v\n", err)
 			os.Exit(1)
 		}
 	}
