@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -359,6 +360,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	for _, in := range waiting {
 		in.discard()
 	}
+	r.cluster.feedLast(ctx, slices.Collect(maps.Values(daemons)))
 	if inOrder && err == nil && r.store.Err() == nil {
 		err = r.cluster.stopped()
 	}
@@ -376,7 +378,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
 	defer d.mu.Unlock()
-	if r.store != nil && r.store.Err() == nil && d.state == stateRunning && d.stale() == nil && d.kind != "" && d.index > d.kept {
+	if r.store != nil && r.store.Err() == nil && d.state == stateRunning && d.stale() == nil && d.kind != "" && d.index > d.kept && !d.dearForStandbys() {
 		if err = d.store(); errors.Is(err, ErrNotPortable) {
 			err = nil // its history will be replayed
 		}

@@ -540,10 +540,17 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 
 // forget removes all that the store holds of the daemon.
 func forget(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects, store.Holds} {
+	forgetRole(b, id)
+	b.Delete(store.Snapshots, id[:])
+	b.DeleteUnder(store.Deltas, id[:])
+	b.DeleteHistory(id)
+}
+
+// forgetRole removes all that makes the daemon this node's, but for its history and
+// state.
+func forgetRole(b *store.Batch, id identity.EntityID) {
+	for _, t := range []store.Table{store.Daemons, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects, store.Holds} {
 		b.Delete(t, id[:])
 	}
 	b.Delete(store.Meta, lossKey(id))
-	b.DeleteUnder(store.Deltas, id[:])
-	b.DeleteHistory(id)
 }

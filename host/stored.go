@@ -177,12 +177,18 @@ func (d *hosted) store() error {
 func (d *hosted) putState(b *store.Batch) error {
 	s := &d.saved
 	s.events, s.size, s.tried = 0, 0, d.rt.clock().UnixNano()
-	if s.goes && s.deltas < maxDeltas && s.changes < s.bytes && d.form() == FormMemory {
+	if d.nextIsDelta() {
 		if err := d.putDelta(b); err == nil || !errors.Is(err, errNoDelta) {
 			return err
 		}
 	}
 	return d.putWhole(b)
+}
+
+// nextIsDelta reports whether what is stored next is what changed since. It needs d.mu.
+func (d *hosted) nextIsDelta() bool {
+	s := &d.saved
+	return s.goes && s.deltas < maxDeltas && s.changes < s.bytes && d.form() == FormMemory
 }
 
 func (d *hosted) putWhole(b *store.Batch) error {

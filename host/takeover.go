@@ -331,7 +331,8 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 }
 
 // supersede lets go of a daemon that another node owns: what was not acknowledged
-// here is nobody's. A copy is made anew where this node is to be a standby.
+// here is nobody's. Where this node is to be a standby, history and state stay, as a copy
+// that is of no use until the owner has fed it: most of it need not be sent again.
 func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	why := &MovedError{Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.rt.clock()}}
 	d.replica.end(why)
@@ -344,9 +345,24 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	rec, err := canon.Marshal(&t)
 	if err == nil {
 		b := &store.Batch{}
-		forget(b, d.id)
+		var s *standbyCopy
+		if goesOn := d.state == stateRunning || d.state == statePassive; goesOn && c.wants(e) {
+			s = &standbyCopy{id: d.id, receiving: make(chan struct{}, 1), owner: e.Owner, epoch: e.Epoch}
+			forgetRole(b, d.id)
+			s.unsound(b)
+			err = s.put(b)
+		} else {
+			forget(b, d.id)
+		}
 		t.bury(b, d.id, rec)
-		err = c.rt.store.Commit(b)
+		if err == nil {
+			err = c.rt.store.Commit(b)
+		}
+		if err == nil && s != nil {
+			c.copies.mu.Lock()
+			c.copies.byID[d.id] = s
+			c.copies.mu.Unlock()
+		}
 	}
 	if err != nil { // it serves nothing all the same, and the next start finds it so again
 		c.rt.logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)
@@ -358,4 +374,33 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	if c.moved != nil {
 		c.moved(why.Moved)
 	}
+}
+
+// wants reports whether this node is to be a standby of another's daemon, as far as it
+// knows: its owner decides.
+func (c *clustered) wants(e directory.Entry) bool {
+	if e.Want == 0 {
+		return false
+	}
+	rest := e.Want
+	for _, n := range e.Standbys {
+		if n == c.rt.self {
+			return true
+		}
+		if c.member.Here(n) {
+			rest--
+		}
+	}
+	for _, n := range c.member.Candidates(e.Entity, e.Owner) {
+		if rest <= 0 {
+			break
+		}
+		if n == c.rt.self {
+			return true
+		}
+		if !e.InSync(n) {
+			rest--
+		}
+	}
+	return false
 }

@@ -12,6 +12,9 @@
 //	Batch (number n)       →                    what comes, from here on; the first is empty
 //	                       ←   Held (n)         it has all up to batch n
 //
+// From version 3 on, State comes after Have, and the owner sends of the daemon's state
+// only what the standby does not have.
+//
 // From version 2 on, a Proof of how far the owner's history reaches comes before Reset:
 // a standby whose copy has something does not throw it away for less. And before the
 // owner serves, it compares itself with each standby in sync, on a stream of its own:
@@ -24,6 +27,7 @@ package standby
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -34,14 +38,22 @@ import (
 const (
 	Version = 1 // the first
 	Proving = 2 // in which an owner proves its history before Reset, and may Compare
+	Keeping = 3 // in which the standby says what it has of the daemon's state
 )
 
 // Speaks reports whether this program speaks the version.
-func Speaks(v uint8) bool { return v == Version || v == Proving }
+func Speaks(v uint8) bool { return v >= Version && v <= Keeping }
 
-// RefusedVersion is how the text of a Refuse begins by which a node of version 1 refuses
-// version 2.
-const RefusedVersion = "version 2 of the standby protocol"
+// Refused is the text of a Refuse by which a node refuses a version that it does not
+// speak. Those that do read its beginning: it stays as it is.
+func Refused(v uint8) string {
+	return fmt.Sprintf("version %d of the standby protocol, this node speaks %d", v, Keeping)
+}
+
+// IsRefused reports whether the text of a Refuse refuses the version.
+func IsRefused(text string, v uint8) bool {
+	return strings.HasPrefix(text, fmt.Sprintf("version %d of the standby protocol", v))
+}
 
 // Bounds on messages.
 const (
@@ -49,6 +61,8 @@ const (
 	Chunk      = 1 << 20  // what is gathered into one message
 	MaxProof   = 1 << 10  // of a signed statement
 	NonceSize  = 16
+	MaxHeld    = 64 // parts of a state; a daemon has a snapshot and a few deltas
+	maxKey     = 16 // of a part, behind the daemon's id
 )
 
 // Message is one of the structs below.
@@ -70,6 +84,20 @@ type Have struct {
 	Next       uint64   // index after the last record; 0: there is none
 	Sum        []byte   // SHA-256 of the last record; empty: there is none
 	NeedModule bool
+}
+
+// State follows Have: what the standby's store has of the daemon's state.
+type State struct {
+	_     struct{} `cbor:",toarray"`
+	Parts []HeldPart
+}
+
+// HeldPart is the record under one key, by its digest. What a file has is in that, too.
+type HeldPart struct {
+	_     struct{} `cbor:",toarray"`
+	Table byte     // as of a store.Part
+	Key   []byte
+	Sum   []byte // SHA-256 of the record
 }
 
 // Refuse answers it otherwise.
@@ -162,6 +190,7 @@ func (*File) kind() uint8   { return 9 }
 func (*Compare) kind() uint8 { return 10 }
 func (*Stands) kind() uint8  { return 11 }
 func (*Proof) kind() uint8   { return 12 }
+func (*State) kind() uint8   { return 13 }
 
 // ErrBadMessage is wrapped by every error of Decode.
 var ErrBadMessage = errors.New("malformed message of a standby")
@@ -176,7 +205,7 @@ func Encode(dst []byte, m Message) ([]byte, error) {
 	return out, nil
 }
 
-var variants = canon.VariantsOf[Message](Message.kind, &Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{}, &Compare{}, &Stands{}, &Proof{})
+var variants = canon.VariantsOf[Message](Message.kind, &Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{}, &Compare{}, &Stands{}, &Proof{}, &State{})
 
 // Decode reads what Encode wrote.
 func Decode(b []byte) (Message, error) {
@@ -205,6 +234,16 @@ func check(m Message) error {
 	case *Have:
 		if (m.Next == 0) != (len(m.Sum) == 0) || len(m.Sum) != 0 && len(m.Sum) != 32 {
 			return fmt.Errorf("%d records, a sum of %d bytes", m.Next, len(m.Sum))
+		}
+	case *State:
+		if len(m.Parts) > MaxHeld {
+			return fmt.Errorf("%d parts of a state", len(m.Parts))
+		}
+		for i := range m.Parts {
+			p := &m.Parts[i]
+			if t := store.Table(p.Table); t != store.Snapshots && t != store.Deltas || len(p.Key) > maxKey || len(p.Sum) != 32 {
+				return fmt.Errorf("a record of table %q, a key of %d bytes, a sum of %d", p.Table, len(p.Key), len(p.Sum))
+			}
 		}
 	case *File:
 		if len(m.Digest) != 32 || len(m.Bytes) > Chunk {
