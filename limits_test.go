@@ -55,8 +55,8 @@ var (
 	also     = []string{"ArrivalsOfPeer", "ArrivalsOfNode", "MailboxBytes", "keptLines", "recordedDepth", "publishAtOnce"}
 )
 
-// rooms are the parts of the page, by folders.
-var rooms = []struct{ title, dir string }{
+// parts are those of the page, by folders.
+var parts = []struct{ title, dir string }{
 	{"Daemons, kinds and modules", "host"},
 	{"Effects: what daemons send, publish and set timers for", "host/effect"},
 	{"Channels", "host/channel"},
@@ -119,7 +119,7 @@ the metric `+"`wasmhost_daemons_near_limit`"+`, and once in the log.
 ## Bounds that cannot be set
 `, amount(512<<20, "bytes"), host.NearPercent)
 	all := constantsOf(t)
-	for _, room := range rooms {
+	for _, room := range parts {
 		var list []*bound
 		for _, c := range all[room.dir] {
 			if (bounding.MatchString(c.name) || slices.Contains(also, c.name)) && c.name != "MaxDrift" { // a ratio
@@ -143,7 +143,7 @@ the metric `+"`wasmhost_daemons_near_limit`"+`, and once in the log.
 		}
 	}
 	for dir, list := range all {
-		if !slices.ContainsFunc(rooms, func(r struct{ title, dir string }) bool { return r.dir == dir }) {
+		if !slices.ContainsFunc(parts, func(r struct{ title, dir string }) bool { return r.dir == dir }) {
 			for _, c := range list {
 				if bounding.MatchString(c.name) && !strings.Contains(dir, "/internal/") && !strings.HasPrefix(dir, "scripts") && !strings.HasPrefix(dir, "guest-sdk") && !strings.HasPrefix(dir, "testdata") &&
 					!slices.Contains([]string{"cmd/wasmhost/otlp", "cmd/wasmhost/project", "host/directory/etcd", "host/hosttest"}, dir) {

@@ -22,12 +22,16 @@ func (r *Runtime) byOrigin(o identity.OriginHash) (*hosted, error) {
 			id = e
 		}
 	}
-	for e, t := range r.moved {
-		if id.IsZero() && !t.Stopped && e.Origin() == o {
-			id = e
+	r.mu.RUnlock()
+	if id.IsZero() {
+		gone, err := r.movedAs(originEntry(o), func(e identity.EntityID, _ string) bool { return e.Origin() == o })
+		if err != nil {
+			return nil, err
+		}
+		if len(gone) > 0 {
+			id = gone[0]
 		}
 	}
-	r.mu.RUnlock()
 	if id.IsZero() {
 		return nil, fmt.Errorf("%w: node %s has no daemon %s", channel.ErrNoChannel, r.self, o)
 	}

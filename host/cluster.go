@@ -83,6 +83,12 @@ type clustered struct {
 
 	copies copies
 	memory memory
+
+	feeding context.Context // of those who follow: it outlives the runtime's for a moment, see feedLast
+	endFeed context.CancelFunc
+	feeds   sync.WaitGroup // of them; added to under mu
+	fedLast bool           // under mu: nobody follows any more
+	fed     chan struct{}  // a standby has more, or is gone
 }
 
 func newClustered(r *Runtime, o *ClusterOptions) *clustered {
@@ -90,6 +96,8 @@ func newClustered(r *Runtime, o *ClusterOptions) *clustered {
 	c.memory.daemons = make(map[identity.EntityID]directory.Daemon)
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	c.givingUp = make(map[identity.EntityID]bool)
+	c.feeding, c.endFeed = context.WithCancel(context.Background())
+	c.fed = make(chan struct{}, 1)
 	if c.lag == 0 {
 		c.lag = o.Member.Self().TTL
 	}

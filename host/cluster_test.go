@@ -95,7 +95,12 @@ func (c *testCluster) begin(rates []float64) *testCluster {
 		m.open()
 		c.nodes = append(c.nodes, m)
 		m.start()
-		t.Cleanup(func() { m.stop(); _ = m.s.Close() })
+		t.Cleanup(func() {
+			if m.s != nil { // it was opened
+				m.stop()
+				_ = m.s.Close()
+			}
+		})
 	}
 	time.Sleep(2 * time.Second)
 	return c

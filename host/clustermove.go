@@ -54,14 +54,17 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 // forgetCutShort removes from the directory who has a name, where that is a daemon whose
 // spawn here was cut short after it was claimed, and reports whether it did.
 func (c *clustered) forgetCutShort(ctx context.Context, taken *directory.NameTakenError) bool {
-	c.rt.mu.RLock()
-	_, here := c.rt.daemons[taken.By]
-	_, gone := c.rt.moved[taken.By]
-	c.rt.mu.RUnlock()
-	if taken.Owner != c.rt.self || here || gone || c.coming(taken.By) {
+	if taken.Owner != c.rt.self || c.coming(taken.By) {
 		return false
 	}
-	e, err := c.member.Read(ctx, taken.By)
+	w, err := c.rt.whereIs(taken.By)
+	if err == nil && (w.here != nil || w.went.known()) {
+		return false
+	}
+	var e directory.Entry
+	if err == nil {
+		e, err = c.member.Read(ctx, taken.By)
+	}
 	if err == nil && e.Owner == c.rt.self && len(e.Standbys) == 0 {
 		err = c.member.Delete(ctx, e)
 	}

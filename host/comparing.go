@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -323,7 +322,7 @@ func (c *clustered) isOfVersion1(ctx context.Context, peer Peer, m *standby.Comp
 	}
 	msg, err := conn.Recv()
 	refuse, ok := msg.(*standby.Refuse)
-	return err == nil && ok && strings.HasPrefix(refuse.Text, standby.RefusedVersion(standby.Proving))
+	return err == nil && ok && standby.IsRefused(refuse.Text, standby.Proving)
 }
 
 // handOver names a standby that has more the daemon's owner. What is here is kept as

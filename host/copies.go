@@ -218,7 +218,7 @@ func (r *Runtime) standFor(ctx context.Context, from identity.NodeID, f *standby
 	case c == nil || r.store == nil:
 		return nil, no(0, "node %s is no member of a cluster", r.self)
 	case !standby.Speaks(f.Version):
-		return nil, no(0, "%s, this node speaks %d", standby.RefusedVersion(f.Version), standby.Lasting)
+		return nil, no(0, "%s", standby.Refused(f.Version))
 	case r.ready() != nil:
 		return nil, no(0, "%v", r.ready())
 	}
@@ -335,7 +335,13 @@ func (in *receiving) begin(ctx context.Context, f *standby.Follow) error {
 			return err
 		}
 	}
-	return sendNow(in.conn, have)
+	if f.Version < standby.Keeping {
+		return sendNow(in.conn, have)
+	}
+	if err := in.conn.Send(have); err != nil {
+		return err
+	}
+	return in.sayState()
 }
 
 func (in *receiving) take(ctx context.Context) error {

@@ -105,12 +105,17 @@ func (r *Runtime) expectedKey(entity identity.EntityID) *identity.KeyPair {
 // there from here without its key.
 func (r *Runtime) named(entity identity.EntityID, from identity.NodeID) bool {
 	r.mu.RLock()
-	e, t := r.expected[entity], r.moved[entity]
+	e := r.expected[entity]
 	r.mu.RUnlock()
 	if e != nil && e.source != 0 {
 		return e.source == from
 	}
-	if t.Stopped || t.Node != from {
+	w, err := r.whereIs(entity)
+	if err != nil {
+		r.logger.Error("whether a daemon may come without its signature", "daemon", entity.Origin(), "error", err)
+		return false
+	}
+	if t := w.went; !t.known() || t.Stopped || t.Node != from {
 		return false
 	}
 	key, err := r.KeptIdentity(entity)

@@ -243,3 +243,23 @@ func NextUnread(r *Runtime) identity.EntityID {
 func (r *Runtime) SetLoss(id identity.EntityID, after uint64, why string) error {
 	return r.recordLoss(id, after, 1, why)
 }
+
+// HoldsOf makes a runtime without a store hold at most so many tombstones.
+func (r *Runtime) HoldsOf(tombstones int) { r.departed.most = tombstones }
+
+// Remembers has the runtime keep last words and receipts of so many daemons that left,
+// and lets go of the others.
+func (r *Runtime) Remembers(daemons int) error {
+	r.departed.keep = daemons
+	if err := r.trimDeparted(r.ctx); err != nil {
+		return err
+	}
+	return r.store.Commit(&store.Batch{}) // what was let go of is written
+}
+
+// IndexFits reports whether those who ask for a daemon that moved away are answered by
+// the index.
+func (r *Runtime) IndexFits() bool { return r.departed.index.fits.Load() }
+
+// CheckIndex checks it, as a start does.
+func (r *Runtime) CheckIndex() error { return r.departed.checkIndex(r.ctx) }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"wasmhost/host/standby"
@@ -33,8 +32,9 @@ type follower struct {
 	more   chan struct{}
 	conn   standby.Conn // nil: none
 
-	version uint8  // of the protocol, that the standby has not refused; 0: the newest. run's alone
-	needs   []byte // digest of the module that the standby asked for; nil: none
+	speaks uint8  // version of the protocol on this stream; run's alone
+	older  uint8  // the version before the one that the standby refused a moment ago; 0: it refused none; run's alone
+	needs  []byte // digest of the module that the standby asked for; nil: none
 }
 
 // sending is a batch to be sent, after the files that it speaks of, which can be read once
@@ -53,17 +53,18 @@ var standbyLink = []byte("wasmhost identity for a standby")
 
 // follow begins to keep a standby. It needs p.mu.
 func (p *replica) follow(n identity.NodeID) {
-	if !p.c.rt.startWork() {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	if p.c.rt.open() != nil || p.c.fedLast {
 		return
 	}
-	ctx, cancel := context.WithCancel(p.c.rt.ctx)
+	ctx, cancel := context.WithCancel(p.c.feeding)
 	f := &follower{p: p, node: n, cancel: cancel, more: make(chan struct{}, 1), behind: p.c.now()}
 	p.follows[n] = f
-	go func() {
-		defer p.c.rt.work.Done()
+	p.c.feeds.Go(func() {
 		defer cancel()
 		f.run(ctx)
-	}()
+	})
 }
 
 // add queues what the store came to keep. It needs p.mu.
@@ -109,6 +110,7 @@ func (f *follower) run(ctx context.Context) {
 		f.cut()
 		f.conn = nil
 		f.p.mu.Unlock()
+		f.p.c.heard()
 		if ctx.Err() != nil {
 			return
 		}
@@ -147,13 +149,13 @@ func (f *follower) stream(ctx context.Context) error {
 	d.mu.Lock()
 	module := d.module
 	d.mu.Unlock()
-	if f.version == 0 {
-		f.version = standby.Lasting
+	if f.speaks = standby.Keeping; f.older > 0 {
+		f.speaks, f.older = f.older, 0
 	}
-	if err := sendNow(conn, &standby.Follow{Version: f.version, Entity: d.id, Epoch: e.Epoch, Disk: e.Ack == 1, Module: append([]byte{}, module...)}); err != nil {
+	if err := sendNow(conn, &standby.Follow{Version: f.speaks, Entity: d.id, Epoch: e.Epoch, Disk: e.Ack == 1, Module: append([]byte{}, module...)}); err != nil {
 		return err
 	}
-	have, err := f.answer(conn)
+	have, held, err := f.answer(conn)
 	if err != nil {
 		return err
 	}
@@ -178,7 +180,7 @@ func (f *follower) stream(ctx context.Context) error {
 	if err := r.store.Commit(&store.Batch{}); err != nil {
 		return err
 	}
-	if err := f.catchUp(ctx, conn, have); err != nil {
+	if err := f.catchUp(ctx, conn, have, held); err != nil {
 		return err
 	}
 	heard := make(chan error, 1)
@@ -198,25 +200,24 @@ func sendNow(c standby.Conn, m standby.Message) error {
 	return c.Flush()
 }
 
-// answer waits for the standby's first word.
-func (f *follower) answer(conn standby.Conn) (*standby.Have, error) {
+// answer waits for the standby's first words.
+func (f *follower) answer(conn standby.Conn) (*standby.Have, []standby.HeldPart, error) {
 	defer time.AfterFunc(10*time.Second, conn.Abort).Stop()
 	msg, err := conn.Recv()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	switch msg := msg.(type) {
 	case *standby.Have:
-		return msg, nil
+		held, err := f.heldState(conn)
+		return msg, held, err
 	case *standby.Refuse:
-		if strings.HasPrefix(msg.Text, standby.RefusedVersion(f.version)) && f.version > standby.Version {
-			f.version--
-		} else {
-			f.version = 0 // it may have been upgraded since
+		if f.speaks > standby.Version && standby.IsRefused(msg.Text, f.speaks) {
+			f.older = f.speaks - 1
 		}
-		return nil, fmt.Errorf("node %s does not stand by: %s", f.node, msg.Text)
+		return nil, nil, fmt.Errorf("node %s does not stand by: %s", f.node, msg.Text)
 	}
-	return nil, fmt.Errorf("%w: a %T in answer", standby.ErrBadMessage, msg)
+	return nil, nil, fmt.Errorf("%w: a %T in answer", standby.ErrBadMessage, msg)
 }
 
 func (f *follower) sendModule(ctx context.Context, conn standby.Conn, digest []byte) error {
@@ -235,56 +236,26 @@ func (f *follower) sendModule(ctx context.Context, conn standby.Conn, digest []b
 	}
 }
 
-// catchUp sends what the standby lacks of what the store keeps.
-func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby.Have) error {
+// catchUp sends what the standby lacks of what the store keeps. held is what it has of
+// the state.
+func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby.Have, held []standby.HeldPart) error {
 	s, id := f.p.c.rt.store, f.p.d.id
-	if s.HasFiles(id) { // it came with that, and may not need one here
-		if done, err := f.p.storeAnew(); done || err != nil {
-			return errors.Join(err, errStoredAnew)
-		}
-	}
 	// The state is read before the history's end is looked for, and sent after the
 	// history: what the standby has never stands behind the end of its history.
-	state := store.ForgetStateParts()
-	size := 0
-	for _, t := range []store.Table{store.Snapshots, store.Deltas} {
-		err := s.ScanPrefix(t, id[:], func(k, v []byte) error {
-			p := store.StatePart(t, bytes.Clone(k[len(id):]), bytes.Clone(v))
-			state, size = append(state, p), size+p.Size()
-			return nil
-		})
-		if err != nil {
+	state, err := f.lacks(held)
+	if err != nil {
+		return err
+	}
+	from, end, err := f.goesOnFrom(have)
+	if err != nil {
+		return err
+	}
+	if from == 0 && have.Next > 0 { // what it has of the state goes with its history
+		if state, err = f.lacks(nil); err != nil {
 			return err
 		}
-	}
-	if size > standby.MaxMessage-standby.Chunk {
-		return fmt.Errorf("%w: a state of %d bytes, a standby takes %d", ErrTooLarge, size, standby.MaxMessage-standby.Chunk)
-	}
-	first, _, err := f.p.c.rt.beginning(id)
-	if err != nil {
-		return err
-	}
-	end, err := s.HistoryEnd(id)
-	if err != nil {
-		return err
-	}
-	from := have.Next
-	if from > 0 && from <= first {
-		from = 0
-	} else if from > 0 {
-		same := false
-		if from <= end {
-			err := s.ReadHistory(id, from-1, from, func(_ uint64, rec []byte) error {
-				sum := sha256.Sum256(rec)
-				same = bytes.Equal(sum[:], have.Sum)
-				return nil
-			})
-			if err != nil && !errors.Is(err, store.ErrCorrupt) { // it may be trimmed here
-				return err
-			}
-		}
-		if !same {
-			from = 0
+		if from, end, err = f.goesOnFrom(have); err != nil {
+			return err
 		}
 	}
 	if from == 0 {
@@ -309,17 +280,13 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 	if err := out.flush(); err != nil {
 		return err
 	}
-	b := sending{Batch: &standby.Batch{Parts: state}}
-	for i := range state {
-		if d, ok := apartIn(&state[i]); ok {
-			b.files = append(b.files, d)
+	if len(state.Parts) > 0 {
+		if err := f.sendFiles(ctx, conn, state); err != nil {
+			return err
 		}
-	}
-	if err := f.sendFiles(ctx, conn, b); err != nil {
-		return err
-	}
-	if err := conn.Send(b.Batch); err != nil {
-		return err
+		if err := conn.Send(state.Batch); err != nil {
+			return err
+		}
 	}
 	rec, err := f.record(ctx)
 	if err != nil {
@@ -331,10 +298,39 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 	return f.tellLasting(conn)
 }
 
+// goesOnFrom returns from which record on the standby is sent the history, and where that
+// ends: 0, where what it has is not the beginning of what is here.
+func (f *follower) goesOnFrom(have *standby.Have) (from, end uint64, err error) {
+	s, id := f.p.c.rt.store, f.p.d.id
+	first, _, err := f.p.c.rt.beginning(id)
+	if err != nil {
+		return 0, 0, err
+	}
+	if end, err = s.HistoryEnd(id); err != nil {
+		return 0, 0, err
+	}
+	if from = have.Next; from == 0 || from <= first || from > end {
+		return 0, end, nil
+	}
+	same := false
+	err = s.ReadHistory(id, from-1, from, func(_ uint64, rec []byte) error {
+		sum := sha256.Sum256(rec)
+		same = bytes.Equal(sum[:], have.Sum)
+		return nil
+	})
+	if err != nil && !errors.Is(err, store.ErrCorrupt) { // it may be trimmed here
+		return 0, 0, err
+	}
+	if !same {
+		from = 0
+	}
+	return from, end, nil
+}
+
 // prove sends the standby the proof of how far the history here goes, so that it drops
 // its copy for that. A daemon without its key here proves nothing.
 func (f *follower) prove(conn standby.Conn) error {
-	if f.version < standby.Proving {
+	if f.speaks < standby.Proving {
 		return nil
 	}
 	r, id := f.p.c.rt, f.p.d.id
@@ -488,7 +484,7 @@ func (f *follower) hear(conn standby.Conn, start uint64) error {
 		if err != nil {
 			return err
 		}
-		if need, ok := msg.(*standby.Need); ok && f.version >= standby.Lasting {
+		if need, ok := msg.(*standby.Need); ok && f.speaks >= standby.Lasting {
 			f.p.mu.Lock()
 			f.needs = need.Module
 			f.p.mu.Unlock()
@@ -513,6 +509,7 @@ func (f *follower) hear(conn standby.Conn, start uint64) error {
 			f.level, f.behind = true, 0
 		}
 		f.p.mu.Unlock()
+		f.p.c.heard()
 		if first {
 			f.p.wake()
 		} else {

@@ -157,8 +157,8 @@ func TestRestoredNodeBesideItsTwin(t *testing.T) {
 		if _, err := rt.YieldHeld(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := rt.Inspect(id); !errors.Is(err, host.ErrNotFound) || len(rt.MovedDaemons()) != 0 {
-			t.Errorf("after it gave way: %v, moved %v", err, rt.MovedDaemons())
+		if _, err := rt.Inspect(id); !errors.Is(err, host.ErrNotFound) || len(movedDaemons(t, rt)) != 0 {
+			t.Errorf("after it gave way: %v, moved %v", err, movedDaemons(t, rt))
 		}
 		if kept, err := rt.Evidence(id); err != nil || len(kept) != 1 {
 			t.Errorf("the evidence of what it had: %+v, %v", kept, err)

@@ -132,12 +132,15 @@ func (r *Runtime) past() ([]MigrationInfo, error) {
 	return out, err
 }
 
-// nameOf returns the daemon's name, of one that is here or was; or empty.
+// nameOf returns the daemon's name, of one that is here or went elsewhere; empty where
+// it is not known.
 func (r *Runtime) nameOf(id identity.EntityID) string {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if d := r.daemons[id]; d != nil {
-		return d.name
+	w, err := r.whereIs(id)
+	if err != nil {
+		r.logger.Error("looking up a daemon's name", "daemon", id.Origin(), "error", err)
 	}
-	return r.moved[id].Name
+	if w.here != nil {
+		return w.here.name
+	}
+	return w.went.Name
 }

@@ -64,17 +64,19 @@ func (c *resided) put(at residing, p provenUntil) {
 }
 
 // lastOwner returns who this node knows, on proof, to have owned the daemon last.
-func (r *Runtime) lastOwner(id identity.EntityID) (lastKnown, bool) {
-	r.mu.RLock()
-	t := r.moved[id]
-	r.mu.RUnlock()
+func (r *Runtime) lastOwner(id identity.EntityID) (lastKnown, bool, error) {
+	w, err := r.whereIs(id)
+	if err != nil {
+		return lastKnown{}, false, err
+	}
+	t := w.went
 	r.resided.mu.Lock()
 	last, ok := r.resided.last[id]
 	r.resided.mu.Unlock()
 	if t.Epoch > 0 && !t.Stopped && (!ok || t.Epoch > last.epoch) {
-		return lastKnown{t.Node, t.Epoch}, true // this node itself gave it away
+		return lastKnown{t.Node, t.Epoch}, true, nil // this node itself gave it away
 	}
-	return last, ok
+	return last, ok, nil
 }
 
 // Proven is where a daemon is, on proof.
@@ -124,7 +126,10 @@ func (r *Runtime) Weigh(ctx context.Context, id identity.EntityID, node, by iden
 	if err != nil {
 		return Proven{}, err
 	}
-	last, known := r.lastOwner(id)
+	last, known, err := r.lastOwner(id)
+	if err != nil {
+		return Proven{}, err
+	}
 	if known && by != last.node && !r.succeeds(ctx, id, proof, last) {
 		return Proven{}, fmt.Errorf("%w: node %s claims daemon %s at epoch %d, and node %s, which had it at epoch %d, is not known to have given it away",
 			ErrUnproven, node, id.Origin(), proof.epoch, last.node, last.epoch)

@@ -17,13 +17,21 @@ import (
 // the source when it hears that, and the target gets the whole. They are kept by
 // both, and travel with the daemon.
 
-// mostReceipts is how many are kept of one daemon: those of its last moves.
+// mostReceipts is how many are kept of one daemon: those of its last moves. Of how
+// many daemons that left, see mostRemembered.
 const mostReceipts = 64
 
 // receipts keeps them where there is no store.
 type receipts struct {
 	mu sync.Mutex
 	of map[identity.EntityID]map[uint64][]byte // by epoch
+}
+
+// forget drops the receipts of a daemon that left.
+func (r *receipts) forget(id identity.EntityID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.of, id)
 }
 
 // Receipts returns the receipts of the daemon's moves that this node knows, by

@@ -14,7 +14,7 @@ import (
 	"wasmhost/wire/canon"
 )
 
-// recover brings back kinds, tombstones, daemons and migrations from the
+// recover brings back kinds, daemons and migrations from the
 // store. A daemon that cannot be brought back is kept as failed or diverged,
 // with the reason, and stops no other.
 func (r *Runtime) recover(ctx context.Context) error {
@@ -37,20 +37,6 @@ func (r *Runtime) recover(ctx context.Context) error {
 		return err
 	}
 	if err := r.recoverKinds(ctx); err != nil {
-		return err
-	}
-	err := r.store.Scan(store.Moved, func(k, v []byte) error {
-		var t tombstone
-		var id identity.EntityID
-		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &t)); err != nil {
-			return fmt.Errorf("%w: tombstone %x: %w", store.ErrCorrupt, k, err)
-		}
-		r.mu.Lock()
-		r.moved[id] = t
-		r.mu.Unlock()
-		return nil
-	})
-	if err != nil {
 		return err
 	}
 	if err := r.hub.recover(); err != nil {

@@ -163,14 +163,20 @@ func (r *Runtime) ResolveRef(ref Ref) (identity.EntityID, error) {
 	if err := ValidName(ref.name); ref.by == byName && err != nil {
 		return identity.EntityID{}, fmt.Errorf("%w: %w", ErrBadRef, err)
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+	entry := originEntry(identity.OriginHash(ref.short))
 	if ref.by == byName {
-		if id, ok := r.names[ref.name]; ok {
+		r.mu.RLock()
+		id, ok := r.names[ref.name]
+		r.mu.RUnlock()
+		if ok {
 			return id, nil
 		}
+		entry = nameEntry(ref.name)
 	}
-	found := r.matching(ref.Names)
+	found, err := r.matching(ref.Names, func() ([]identity.EntityID, error) { return r.movedAs(entry, ref.Names) })
+	if err != nil {
+		return identity.EntityID{}, err
+	}
 	if len(found) == 0 {
 		if err := r.ready(); err != nil {
 			return identity.EntityID{}, err
@@ -193,9 +199,8 @@ func (r *Runtime) DaemonsBegunBy(text string) ([]identity.EntityID, error) {
 	if !CanBegin(text) {
 		return nil, fmt.Errorf("%w: %q; the beginning of an id has %d to %d hexadecimal digits", ErrBadRef, text, minPrefix, keyDigits)
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.matching(func(id identity.EntityID, _ string) bool { return BeginsID(id, text) }), nil
+	begun := func(id identity.EntityID, _ string) bool { return BeginsID(id, text) }
+	return r.matching(begun, func() ([]identity.EntityID, error) { return r.movedBegunBy(text, begun) })
 }
 
 // CanBegin reports whether text can be the beginning of an id.
@@ -209,35 +214,32 @@ func BeginsID(id identity.EntityID, text string) bool {
 	return strings.HasPrefix(id.Origin().String(), text) || strings.HasPrefix(id.String(), text)
 }
 
-// matching returns the daemons that match holds of, by id: those that are here, that
-// left, and, where there are none, those that the cluster's directory lists. It needs
-// r.mu.
-func (r *Runtime) matching(match func(identity.EntityID, string) bool) []identity.EntityID {
-	found := make(map[identity.EntityID]bool)
+// matching returns the daemons that match holds of, by id: those that are here, those
+// that moved says left, and, where there are none, those that the cluster's directory
+// lists.
+func (r *Runtime) matching(match func(identity.EntityID, string) bool, moved func() ([]identity.EntityID, error)) ([]identity.EntityID, error) {
+	var out []identity.EntityID
+	r.mu.RLock()
 	for id, d := range r.daemons {
 		if match(id, d.name) {
-			found[id] = true
+			out = append(out, id)
 		}
 	}
-	for id, t := range r.moved {
-		if !t.Stopped && match(id, t.Name) {
-			found[id] = true
-		}
+	r.mu.RUnlock()
+	gone, err := moved()
+	if err != nil {
+		return nil, err
 	}
-	if len(found) == 0 && r.cluster != nil {
+	if out = append(out, gone...); len(out) == 0 && r.cluster != nil {
 		r.cluster.member.Named(func(e directory.Entry) bool {
 			if match(e.Entity, e.Name) {
-				found[e.Entity] = true
+				out = append(out, e.Entity)
 			}
 			return false
 		})
 	}
-	out := make([]identity.EntityID, 0, len(found))
-	for id := range found {
-		out = append(out, id)
-	}
 	slices.SortFunc(out, identity.EntityID.Compare)
-	return out
+	return slices.Compact(out), nil
 }
 
 // onlyOne returns the only daemon of found, which is not empty; *AmbiguousError.

@@ -200,7 +200,7 @@ func (m *Migration) settle(rec *Receipt) error {
 	}
 	if err != nil { // the store is poisoned; the daemon is gone from here all the same
 		m.rt.logger.Error("storing where a daemon went", "daemon", m.d.id.Origin(), "error", err)
-		m.rt.forgetHere(m.d, t)
+		m.rt.forgetHere(m.d, t, false)
 	}
 	return m.signal(migration.Activated, migration.Target)
 }

@@ -166,13 +166,18 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	if err != nil {
 		return Mended{}, err
 	}
+	went, back, err := r.departed.returns(id)
+	if err != nil {
+		return Mended{}, err
+	}
+	defer func() { back(in.at.Phase() == migration.Claimed) }()
 	rec, err := d.record0()
 	if err != nil {
 		return Mended{}, err
 	}
 	b.Put(store.Daemons, id[:], rec)
 	b.Delete(store.Incoming, id[:])
-	b.Delete(store.Moved, id[:])
+	went.raise(b, id)
 	if err := r.store.Commit(b); err != nil {
 		return Mended{}, err
 	}
@@ -181,7 +186,6 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	r.mu.Lock()
 	delete(r.incoming, id)
 	delete(r.expected, id)
-	delete(r.moved, id)
 	r.daemons[id] = d
 	r.mu.Unlock()
 	if err := in.step(migration.Overruled, migration.Operator); err != nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -135,7 +136,7 @@ type Runtime struct {
 	wasm     map[store.Digest][]byte // of modules, where there is no store: what a daemon that moves takes along
 	daemons  map[identity.EntityID]*hosted
 	names    map[string]identity.EntityID
-	moved    map[identity.EntityID]tombstone
+	departed *departed
 	receipts receipts
 	failures failures
 	outgoing map[identity.EntityID]*Migration
@@ -177,7 +178,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		refuse: o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
-		moved: make(map[identity.EntityID]tombstone), outgoing: make(map[identity.EntityID]*Migration),
+		outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
 		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
@@ -193,6 +194,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		r.clock = time.Now
 	}
 	r.self = r.node.ID().Node()
+	r.departed = newDeparted(o.Store, r.receipts.forget)
 	r.hub, r.subs = newHub(r), newSubscriptions(r)
 	r.couriers, r.alarms = newCouriers(r), newAlarms(r)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
@@ -303,6 +305,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	r.startIdling()
 	r.startChannels()
 	r.readRest()
+	r.tidyDeparted()
 	r.startTwin()
 	return nil
 }
@@ -360,6 +363,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	for _, in := range waiting {
 		in.shutDown()
 	}
+	r.cluster.feedLast(ctx, slices.Collect(maps.Values(daemons)))
 	if inOrder && err == nil && r.store.Err() == nil {
 		err = r.cluster.stopped()
 	}
@@ -377,7 +381,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
 	defer d.mu.Unlock()
-	if r.store != nil && r.store.Err() == nil && d.life.State() == lifecycle.Running && d.stale() == nil && d.kind != "" && d.index > d.kept {
+	if r.store != nil && r.store.Err() == nil && d.life.State() == lifecycle.Running && d.stale() == nil && d.kind != "" && d.index > d.kept && !d.dearForStandbys() {
 		if err = d.store(); errors.Is(err, ErrNotPortable) {
 			err = nil // its history will be replayed
 		}
@@ -404,9 +408,13 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 		r.mu.RUnlock()
 		return d, nil
 	}
-	t, gone := r.moved[id]
 	r.mu.RUnlock()
-	if m, ok := r.Whereabouts(id); ok && (!gone || m.Epoch >= t.Epoch) {
+	w, err := r.whereIs(id)
+	if w.here != nil {
+		return w.here, nil
+	}
+	t := w.went
+	if m, ok := r.Whereabouts(id); ok && (!t.known() || m.Epoch >= t.Epoch) {
 		if m.Node != r.self {
 			return nil, &MovedError{m}
 		}
@@ -420,15 +428,16 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 			return d, nil
 		}
 	}
-	switch {
-	case gone && !t.Stopped:
+	if t.known() && !t.Stopped {
 		return nil, &MovedError{t.moved(id)}
-	default:
-		if err := r.ready(); err != nil {
-			return nil, err // what is not here now may be when it is ready, or was
-		}
-		return nil, &NotFoundError{id}
 	}
+	if err := r.ready(); err != nil {
+		return nil, err // what is not here now may be when it is ready, or was
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, &NotFoundError{id}
 }
 
 // DaemonCount returns how many daemons this node answers for.

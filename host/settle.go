@@ -96,7 +96,12 @@ func (in *incoming) activate(rel *migration.Release) error {
 		return err
 	}
 	d.key = key
-	if err := in.own(rel, check); err != nil {
+	went, back, err := in.rt.departed.returns(o.Entity)
+	if err != nil {
+		return migration.Failf(migration.StoreFailed, "%v", err)
+	}
+	defer func() { back(in.at.Phase() == migration.Complete) }()
+	if err := in.own(rel, check, went); err != nil {
 		return err
 	}
 	in.rt.cluster.attach(d)
@@ -106,7 +111,6 @@ func (in *incoming) activate(rel *migration.Release) error {
 		e.wipe()
 		delete(in.rt.expected, o.Entity)
 	}
-	delete(in.rt.moved, o.Entity)
 	in.rt.daemons[o.Entity] = d
 	in.rt.mu.Unlock()
 	if err := in.step(migration.Released, migration.Source); err != nil {
@@ -144,8 +148,9 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 	return key, nil
 }
 
-// own writes durably that the daemon is ours. It needs d.mu.
-func (in *incoming) own(rel *migration.Release, hand handoff) error {
+// own writes durably that the daemon is ours, which went has been until now. It needs
+// d.mu.
+func (in *incoming) own(rel *migration.Release, hand handoff, went tombstone) error {
 	d, id := in.d, in.offer.Entity
 	move, err := encodeRecord(&moveRecord{From: in.from, To: in.rt.self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.check})
 	if err != nil {
@@ -176,7 +181,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff) error {
 		b.Append(id, d.index, move)
 		b.Delete(store.Incoming, id[:])
 		b.Delete(store.Meta, arrivingKey(id))
-		b.Delete(store.Moved, id[:])
+		went.raise(b, id)
 		if d.key.CanSign() {
 			b.Delete(store.Meta, keptKey(id)) // it is the daemon's again
 		}
@@ -327,9 +332,11 @@ func (in *incoming) ask() error {
 
 // takeRelease answers a source that repeats its release.
 func (r *Runtime) takeRelease(from identity.NodeID, c migration.Conn, rel *migration.Release) error {
-	r.mu.RLock()
-	in, d, t := r.incoming[rel.Entity], r.daemons[rel.Entity], r.moved[rel.Entity]
-	r.mu.RUnlock()
+	w, err := r.whereIs(rel.Entity)
+	if err != nil {
+		return migration.Failf(migration.StoreFailed, "%v", err)
+	}
+	in, d, t := w.coming, w.here, w.went
 	switch {
 	case in != nil && in.from == from:
 		if err := in.activate(rel); err != nil {

@@ -16,9 +16,11 @@ func (r *Runtime) Sight(id identity.EntityID) (Sighting, error) {
 	if err := r.ready(); err != nil {
 		return Sighting{}, err
 	}
-	r.mu.RLock()
-	d, in, t := r.daemons[id], r.incoming[id], r.moved[id]
-	r.mu.RUnlock()
+	w, err := r.whereIs(id)
+	if err != nil {
+		return Sighting{}, err
+	}
+	d, in, t := w.here, w.coming, w.went
 	s := Sighting{Coming: in != nil || r.cluster != nil && r.cluster.copyOf(id) != nil}
 	switch {
 	case d != nil:

@@ -182,6 +182,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	d := r.newHosted(id, req.Kind, digest)
+	d.fresh = req.Identity == nil
 	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, daemon
 	own, err := r.ownLimits(req, from, fork)
 	if err != nil {
@@ -208,7 +209,12 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := r.beginClaimed(ctx, d, factory, from, fork, req); err != nil {
+	back, err := r.goOnAbove(d, req.Identity != nil)
+	if err == nil {
+		err = r.beginClaimed(ctx, d, factory, from, fork, req)
+		back()
+	}
+	if err != nil {
 		d.end(lifecycle.Leave, err)
 		r.release(d)
 		return Info{}, err
@@ -327,12 +333,25 @@ func (r *Runtime) reserve(d *hosted) error {
 	if _, ok := r.names[d.name]; ok {
 		return fmt.Errorf("%w: %q", ErrNameTaken, d.name)
 	}
-	if t, ok := r.moved[d.id]; ok {
-		d.epoch = max(d.epoch, t.Epoch+1)
-	}
 	d.show()
 	r.daemons[d.id], r.names[d.name] = d, d.id
 	return nil
+}
+
+// goOnAbove puts a daemon that is in the tables above every epoch that its identity, which
+// was given or has just been made, had here. What was known of it stays known until back
+// is called. It needs d.mu.
+func (r *Runtime) goOnAbove(d *hosted, given bool) (back func(), err error) {
+	if given {
+		d.epoch = max(d.epoch, r.departed.lowest())
+	}
+	t, settled, err := r.departed.returns(d.id)
+	if err != nil {
+		return nil, err
+	}
+	d.epoch = max(d.epoch, t.Epoch+1)
+	d.show()
+	return func() { settled(false) }, nil
 }
 
 // release takes d out of the tables.
@@ -355,8 +374,14 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 	if r.store == nil || d.kind == "" {
 		return nil
 	}
+	t := tombstone{Node: r.self, Epoch: d.epoch, Time: r.clock().UnixNano(), Stopped: true}
+	rec, err := canon.Marshal(&t)
+	if err != nil {
+		return err
+	}
 	var b store.Batch
-	forget(&b, d.id)
+	d.forget(&b)
+	t.bury(&b, d.id, rec) // it may have signed something
 	return r.store.Commit(&b)
 }
 
@@ -525,7 +550,9 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 		return err
 	}
 	b := &store.Batch{}
-	forget(b, d.id)
+	if !d.fresh {
+		forget(b, d.id)
+	}
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
 	d.index, d.kept, d.saved.exact = 1, 1, true
@@ -560,13 +587,40 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 	return nil
 }
 
+// fewRecords is up to how many records of a history are deleted one by one.
+const fewRecords = 256
+
+// forget removes all that the store holds of the daemon. It needs d.mu.
+func (d *hosted) forget(b *store.Batch) {
+	if d.life.State() != lifecycle.Running && d.life.State() != lifecycle.Migrating || d.remade || !d.saved.exact || d.index-d.first > fewRecords {
+		forget(b, d.id)
+		return
+	}
+	forgetRole(b, d.id)
+	b.Delete(store.Snapshots, d.id[:])
+	for place := range d.saved.deltas {
+		b.Delete(store.Deltas, deltaKey(d.id, place))
+	}
+	for i := d.first; i < d.index; i++ {
+		b.DeleteRecord(d.id, i)
+	}
+}
+
 // forget removes all that the store holds of the daemon.
 func forget(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Snapshots, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects, store.Holds} {
-		b.Delete(t, id[:])
-	}
+	forgetRole(b, id)
+	b.Delete(store.Snapshots, id[:])
 	b.Delete(store.Meta, lossKey(id))
 	b.Delete(store.Meta, arrivingKey(id))
 	b.DeleteUnder(store.Deltas, id[:])
 	b.DeleteHistory(id)
+}
+
+// forgetRole removes all that makes the daemon this node's, but for its history and
+// state.
+func forgetRole(b *store.Batch, id identity.EntityID) {
+	for _, t := range []store.Table{store.Daemons, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects, store.Holds} {
+		b.Delete(t, id[:])
+	}
+	b.Delete(store.Meta, lossKey(id))
 }

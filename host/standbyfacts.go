@@ -15,7 +15,7 @@ import (
 
 // tellLasting sends it, where the standby knows it.
 func (f *follower) tellLasting(conn standby.Conn) error {
-	if f.version < standby.Lasting {
+	if f.speaks < standby.Lasting {
 		return nil
 	}
 	d := f.p.d

@@ -172,9 +172,11 @@ func (r *Runtime) askStandings(ctx context.Context, peer identity.NodeID, ours [
 func (r *Runtime) serveStandings(conn channel.Conn, from identity.NodeID, m *channel.Standings) error {
 	out := &channel.Further{Daemons: []channel.Standing{}}
 	for _, s := range m.Daemons {
-		r.mu.RLock()
-		d, t := r.daemons[s.Entity], r.moved[s.Entity]
-		r.mu.RUnlock()
+		w, err := r.whereIs(s.Entity)
+		if err != nil {
+			return err
+		}
+		d, t := w.here, w.went
 		switch {
 		case d != nil:
 			if ours, ok := d.standing(); ok && ours.Epoch >= s.Epoch && !r.isHeld(s.Entity) {

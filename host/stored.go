@@ -192,14 +192,20 @@ func (d *hosted) store() error {
 func (d *hosted) putState(b *store.Batch) error {
 	s := &d.saved
 	s.events, s.size, s.tried = 0, 0, d.rt.clock().UnixNano()
-	history := uint64(d.limits().History)
-	holds := history != 0 && d.index-s.whole >= history // records that are to go wait for a whole snapshot
-	if s.goes && s.deltas < maxDeltas && s.changes < s.bytes && !holds && d.form() == FormMemory {
+	if d.nextIsDelta() {
 		if err := d.putDelta(b); err == nil || !errors.Is(err, errNoDelta) {
 			return err
 		}
 	}
 	return d.putWhole(b)
+}
+
+// nextIsDelta reports whether what is stored next is what changed since. It needs d.mu.
+func (d *hosted) nextIsDelta() bool {
+	s := &d.saved
+	history := uint64(d.limits().History)
+	holds := history != 0 && d.index-s.whole >= history // records that are to go wait for a whole snapshot
+	return s.goes && s.deltas < maxDeltas && s.changes < s.bytes && !holds && d.form() == FormMemory
 }
 
 func (d *hosted) putWhole(b *store.Batch) error {

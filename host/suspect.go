@@ -159,8 +159,7 @@ func (r *Runtime) Pardon(_ context.Context, id identity.EntityID) (Accusation, e
 		return Accusation{}, err
 	}
 	r.mu.RLock()
-	old, d := r.accused[id], r.daemons[id]
-	t := r.moved[id]
+	old := r.accused[id]
 	r.mu.RUnlock()
 	if old == nil || !old.Pardoned.IsZero() {
 		return Accusation{}, fmt.Errorf("%w: %s", ErrNotAccused, id.Origin())
@@ -175,10 +174,14 @@ func (r *Runtime) Pardon(_ context.Context, id identity.EntityID) (Accusation, e
 			return Accusation{}, err
 		}
 	}
+	w, err := r.whereIs(id)
+	if err != nil {
+		return Accusation{}, err
+	}
 	a := *old
-	a.Pardoned, a.through = r.clock().UTC(), max(a.through, t.Epoch)
-	if d != nil {
-		a.through = max(a.through, d.info().Epoch)
+	a.Pardoned, a.through = r.clock().UTC(), max(a.through, w.went.Epoch)
+	if w.here != nil {
+		a.through = max(a.through, w.here.info().Epoch)
 	}
 	if err := r.putAccusation(&a, encoded); err != nil {
 		return Accusation{}, err

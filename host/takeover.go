@@ -252,13 +252,19 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if err == nil {
 		err = r.rebuild(ctx, d, nil)
 	}
-	if err == nil {
-		if lasting != nil { // the record may be newer in all else
-			d.stats.errors = max(d.stats.errors, lasting.Errors)
-		}
-		err = c.serve(d, e, from, rec.Key, lasting)
-	}
 	if err != nil {
+		return err
+	}
+	if lasting != nil { // the record may be newer in all else
+		d.stats.errors = max(d.stats.errors, lasting.Errors)
+	}
+	went, back, err := r.departed.returns(d.id)
+	if err != nil {
+		return err
+	}
+	serves := false
+	defer func() { back(serves) }()
+	if err := c.serve(d, e, from, rec.Key, lasting, went); err != nil {
 		return err
 	}
 	c.attach(d)
@@ -279,8 +285,8 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 		d.name = fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin())
 	}
 	r.daemons[d.id], r.names[d.name] = d, d.id
-	delete(r.moved, d.id)
 	r.mu.Unlock()
+	serves = true
 	c.forgetCopy(d.id)
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
@@ -293,9 +299,9 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	return nil
 }
 
-// serve opens the daemon's key and signs, durably, that it goes on here. It needs
-// d.mu.
-func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *lasting) error {
+// serve opens the daemon's key and signs, durably, that it goes on here, and is no
+// longer where it went. It needs d.mu.
+func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *lasting, went tombstone) error {
 	if len(sealed) > 0 {
 		env, err := identity.ParseEnvelope(sealed)
 		if err != nil {
@@ -322,10 +328,10 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 	b.Delete(store.Standbys, d.id[:])
 	b.Delete(store.Meta, soundKey(d.id))
 	b.Delete(store.Meta, arrivingKey(d.id))
-	b.Delete(store.Moved, d.id[:])
 	if err := lasting.keepLoss(b, d.id); err != nil {
 		return err
 	}
+	went.raise(b, d.id)
 	b.Generation = d.under
 	if err := c.rt.store.Commit(b); err != nil {
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.id.Origin(), err)
@@ -337,7 +343,8 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 }
 
 // supersede lets go of a daemon that another node owns: what was not acknowledged
-// here is nobody's. A copy is made anew where this node is to be a standby.
+// here is nobody's. Where this node is to be a standby, history and state stay, as a copy
+// that is of no use until the owner has fed it: most of it need not be sent again.
 func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	why := &MovedError{Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.rt.clock()}}
 	d.replica.end(why)
@@ -350,18 +357,62 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	rec, err := canon.Marshal(&t)
 	if err == nil {
 		b := &store.Batch{}
-		forget(b, d.id)
-		b.Put(store.Moved, d.id[:], rec)
-		err = c.rt.store.Commit(b)
+		var s *standbyCopy
+		if goesOn := d.life.State().Serves(); goesOn && c.wants(e) {
+			s = &standbyCopy{id: d.id, receiving: make(chan struct{}, 1), owner: e.Owner, epoch: e.Epoch}
+			forgetRole(b, d.id)
+			s.unsound(b)
+			err = s.put(b)
+		} else {
+			forget(b, d.id)
+		}
+		t.bury(b, d.id, rec)
+		if err == nil {
+			err = c.rt.store.Commit(b)
+		}
+		if err == nil && s != nil {
+			c.copies.mu.Lock()
+			c.copies.byID[d.id] = s
+			c.copies.mu.Unlock()
+		}
 	}
 	if err != nil { // it serves nothing all the same, and the next start finds it so again
 		c.rt.logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)
 	}
 	d.end(lifecycle.Leave, why)
-	c.rt.forgetHere(d, t)
+	c.rt.forgetHere(d, t, err == nil)
 	c.rt.subs.leaveAll(d.id)
 	c.rt.logger.Warn("another node took a daemon over", "daemon", d.id.Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)
 	if c.moved != nil {
 		c.moved(why.Moved)
 	}
+}
+
+// wants reports whether this node is to be a standby of another's daemon, as far as it
+// knows: its owner decides.
+func (c *clustered) wants(e directory.Entry) bool {
+	if e.Want == 0 {
+		return false
+	}
+	rest := e.Want
+	for _, n := range e.Standbys {
+		if n == c.rt.self {
+			return true
+		}
+		if c.member.Here(n) {
+			rest--
+		}
+	}
+	for _, n := range c.member.Candidates(e.Entity, e.Owner) {
+		if rest <= 0 {
+			break
+		}
+		if n == c.rt.self {
+			return true
+		}
+		if !e.InSync(n) {
+			rest--
+		}
+	}
+	return false
 }

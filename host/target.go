@@ -112,25 +112,45 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 			return false, migration.Failf(migration.AlreadyMigrating, "an earlier attempt to move daemon %s here is not settled: %v", o.Entity.Origin(), err)
 		}
 	}
+	if err := r.expectFrom(in); err != nil {
+		return false, err
+	}
+	w, err := r.whereIs(o.Entity) // nothing of it leaves now that its place is taken
+	if err == nil {
+		if t := w.went; !t.known() || o.Epoch > t.Epoch || o.Epoch == t.Epoch && !t.Stopped {
+			return needModule, nil
+		}
+		err = migration.Failf(migration.StaleEpoch, "node %s knows epoch %d of daemon %s, the offer is of epoch %d", r.self, w.went.Epoch, o.Entity.Origin(), o.Epoch)
+	} else {
+		err = migration.Failf(migration.StoreFailed, "%v", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.incoming[o.Entity] == in {
+		delete(r.incoming, o.Entity)
+	}
+	return false, err
+}
+
+// expectFrom reserves the place of a daemon that comes.
+func (r *Runtime) expectFrom(in *incoming) error {
+	o := &in.offer
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.incoming[o.Entity]; ok {
-		return false, migration.Failf(migration.AlreadyMigrating, "daemon %s is on its way to node %s already", o.Entity.Origin(), r.self)
+		return migration.Failf(migration.AlreadyMigrating, "daemon %s is on its way to node %s already", o.Entity.Origin(), r.self)
 	}
 	if err := r.placeFor(in.from); err != nil {
-		return false, err
+		return err
 	}
 	if _, ok := r.daemons[o.Entity]; ok {
-		return false, migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.self, o.Entity.Origin())
+		return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.self, o.Entity.Origin())
 	}
 	if err := r.nameTaken(o); err != nil {
-		return false, err
-	}
-	if t, ok := r.moved[o.Entity]; ok && (o.Epoch < t.Epoch || t.Stopped && o.Epoch == t.Epoch) {
-		return false, migration.Failf(migration.StaleEpoch, "node %s knows epoch %d of daemon %s, the offer is of epoch %d", r.self, t.Epoch, o.Entity.Origin(), o.Epoch)
+		return err
 	}
 	r.incoming[o.Entity] = in // its name is taken when its state has come: see reserve
-	return needModule, nil
+	return nil
 }
 
 // needsModule reports whether the source must send the module; an error when

@@ -11,11 +11,11 @@ import (
 	"wasmhost/wire/canon"
 )
 
-// tombstone is what a node keeps of a daemon that it answers for no more:
+// tombstone is what a node keeps for ever of a daemon that it answers for no more:
 // where it went, or that it was stopped. Its epoch fences whatever is older.
 type tombstone struct {
-	_       struct{} `cbor:",toarray"`
-	Name    string
+	_       struct{}        `cbor:",toarray"`
+	Name    string          // empty when Stopped: nobody is to find it by that
 	Node    identity.NodeID // where it went; the own node's when Stopped
 	Epoch   uint64          // under which Node owns it, or owned it when it was stopped
 	Time    int64
@@ -33,8 +33,8 @@ func (r *Runtime) grave(d *hosted, t tombstone) (*store.Batch, error) {
 		return nil, err
 	}
 	b := &store.Batch{}
-	forget(b, d.id)
-	b.Put(store.Moved, d.id[:], rec)
+	d.forget(b)
+	t.bury(b, d.id, rec)
 	if word := r.lastWord(d, t.Stopped); word != nil {
 		b.Put(store.Witnesses, d.id[:], word)
 	}
@@ -55,7 +55,7 @@ func (r *Runtime) bury(d *hosted, t tombstone, grave *store.Batch) error {
 			r.giveBack(d.id)
 		}
 	}
-	r.forgetHere(d, t)
+	r.forgetHere(d, t, true)
 	return nil
 }
 
@@ -73,13 +73,15 @@ func (r *Runtime) giveBack(id identity.EntityID) {
 	}()
 }
 
-func (r *Runtime) forgetHere(d *hosted, t tombstone) {
+// forgetHere takes the daemon out of the tables; stored says that the store has its
+// tombstone.
+func (r *Runtime) forgetHere(d *hosted, t tombstone, stored bool) {
 	r.mu.Lock()
 	delete(r.holds, d.id)
 	delete(r.losses, d.id)
 	r.held.Store(int32(len(r.holds)))
-	r.moved[d.id] = t
 	r.mu.Unlock()
+	r.departed.went(d.id, t, stored)
 	r.release(d)
 }
 
@@ -108,7 +110,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if err := d.replica.disown(ctx); err != nil {
 		return err
 	}
-	t := tombstone{Name: d.name, Node: r.self, Epoch: d.epoch, Time: r.clock().UnixNano(), Stopped: true}
+	t := tombstone{Node: r.self, Epoch: d.epoch, Time: r.clock().UnixNano(), Stopped: true}
 	grave, err := r.grave(d, t)
 	if err != nil {
 		return err
@@ -125,15 +127,19 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	return nil
 }
 
-// MovedDaemons returns where the daemons went that left this node.
-func (r *Runtime) MovedDaemons() []Moved {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+// MovedDaemons returns where the daemons went that left this node. ErrShuttingDown once
+// the runtime ends.
+func (r *Runtime) MovedDaemons() ([]Moved, error) {
+	if !r.startWork() {
+		return nil, ErrShuttingDown
+	}
+	defer r.work.Done()
 	var out []Moved
-	for id, t := range r.moved {
+	err := r.departed.each(func(id identity.EntityID, t tombstone) error {
 		if !t.Stopped {
 			out = append(out, t.moved(id))
 		}
-	}
-	return out
+		return nil
+	})
+	return out, err
 }

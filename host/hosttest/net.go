@@ -11,6 +11,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/channel"
 	"wasmhost/host/migration"
+	"wasmhost/host/standby"
 	"wasmhost/identity"
 )
 
@@ -34,6 +35,10 @@ type Net struct {
 	// Access, where it is not nil, is what a node may do without a token at
 	// another; else everything. It is set before the first connection.
 	Access func(from, to identity.NodeID) host.ChannelAccess
+
+	// WrapStandby, where it is not nil, stands between a node and the near end of a
+	// stream that it opens to a standby. It is set before the first connection.
+	WrapStandby func(from, to identity.NodeID, c standby.Conn) standby.Conn
 
 	channels map[*channelConn]struct{} // the near ends of open ones
 	standbys map[*standbyPipe]struct{} // the same

@@ -38,6 +38,9 @@ func (p *peer) OpenStandby(ctx context.Context) (standby.Conn, error) {
 		}
 		_ = far.Close() // a pipe's never fails
 	}()
+	if n.WrapStandby != nil {
+		return n.WrapStandby(p.from.id, to.id, near), nil
+	}
 	return near, nil
 }
 

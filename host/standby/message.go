@@ -14,6 +14,8 @@
 //
 // From version 3 on, Facts follow each Record; a standby that lacks the module before the
 // daemon's last upgrade answers them by Need, and Earlier messages bring it, among Batches.
+// From version 4 on, State comes after Have, and the owner sends of the daemon's state
+// only what the standby does not have.
 //
 // From version 2 on, a Proof of how far the owner's history reaches comes before Reset:
 // a standby whose copy has something does not throw it away for less. And before the
@@ -27,6 +29,7 @@ package standby
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -38,14 +41,22 @@ const (
 	Version = 1 // the first
 	Proving = 2 // in which an owner proves its history before Reset, and may Compare
 	Lasting = 3 // in which it tells what the daemon keeps for life
+	Keeping = 4 // in which the standby says what it has of the daemon's state
 )
 
 // Speaks reports whether this program speaks the version.
-func Speaks(v uint8) bool { return v >= Version && v <= Lasting }
+func Speaks(v uint8) bool { return v >= Version && v <= Keeping }
 
-// RefusedVersion is how the text of a Refuse begins by which a node refuses a version that
-// it does not know.
-func RefusedVersion(v uint8) string { return fmt.Sprintf("version %d of the standby protocol", v) }
+// Refused is the text of a Refuse by which a node refuses a version that it does not
+// speak. Those that do read its beginning: it stays as it is.
+func Refused(v uint8) string {
+	return fmt.Sprintf("version %d of the standby protocol, this node speaks %d", v, Keeping)
+}
+
+// IsRefused reports whether the text of a Refuse refuses the version.
+func IsRefused(text string, v uint8) bool {
+	return strings.HasPrefix(text, fmt.Sprintf("version %d of the standby protocol", v))
+}
 
 // Bounds on messages.
 const (
@@ -56,6 +67,8 @@ const (
 	MaxReceipts = 64       // of moves
 	MaxReceipt  = 4 << 10  // of one, encoded
 	NonceSize   = 16
+	MaxHeld     = 64 // parts of a state; a daemon has a snapshot and a few deltas
+	maxKey      = 16 // of a part, behind the daemon's id
 )
 
 // Message is one of the structs below.
@@ -77,6 +90,20 @@ type Have struct {
 	Next       uint64   // index after the last record; 0: there is none
 	Sum        []byte   // SHA-256 of the last record; empty: there is none
 	NeedModule bool
+}
+
+// State follows Have: what the standby's store has of the daemon's state.
+type State struct {
+	_     struct{} `cbor:",toarray"`
+	Parts []HeldPart
+}
+
+// HeldPart is the record under one key, by its digest. What a file has is in that, too.
+type HeldPart struct {
+	_     struct{} `cbor:",toarray"`
+	Table byte     // as of a store.Part
+	Key   []byte
+	Sum   []byte // SHA-256 of the record
 }
 
 // Refuse answers it otherwise.
@@ -193,6 +220,7 @@ func (*Proof) kind() uint8   { return 12 }
 func (*Facts) kind() uint8   { return 13 }
 func (*Need) kind() uint8    { return 14 }
 func (*Earlier) kind() uint8 { return 15 }
+func (*State) kind() uint8   { return 16 }
 
 // ErrBadMessage is wrapped by every error of Decode.
 var ErrBadMessage = errors.New("malformed message of a standby")
@@ -207,7 +235,7 @@ func Encode(dst []byte, m Message) ([]byte, error) {
 	return out, nil
 }
 
-var variants = canon.VariantsOf[Message](Message.kind, &Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{}, &Compare{}, &Stands{}, &Proof{}, &Facts{}, &Need{}, &Earlier{})
+var variants = canon.VariantsOf[Message](Message.kind, &Follow{}, &Have{}, &Refuse{}, &Module{}, &Reset{}, &Record{}, &Batch{}, &Held{}, &File{}, &Compare{}, &Stands{}, &Proof{}, &Facts{}, &Need{}, &Earlier{}, &State{})
 
 // Decode reads what Encode wrote.
 func Decode(b []byte) (Message, error) {
@@ -236,6 +264,16 @@ func check(m Message) error {
 	case *Have:
 		if (m.Next == 0) != (len(m.Sum) == 0) || len(m.Sum) != 0 && len(m.Sum) != 32 {
 			return fmt.Errorf("%d records, a sum of %d bytes", m.Next, len(m.Sum))
+		}
+	case *State:
+		if len(m.Parts) > MaxHeld {
+			return fmt.Errorf("%d parts of a state", len(m.Parts))
+		}
+		for i := range m.Parts {
+			p := &m.Parts[i]
+			if t := store.Table(p.Table); t != store.Snapshots && t != store.Deltas || len(p.Key) > maxKey || len(p.Sum) != 32 {
+				return fmt.Errorf("a record of table %q, a key of %d bytes, a sum of %d", p.Table, len(p.Key), len(p.Sum))
+			}
 		}
 	case *File:
 		if len(m.Digest) != 32 || len(m.Bytes) > Chunk {

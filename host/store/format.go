@@ -21,7 +21,7 @@ const (
 var upgrades = map[int]func(*Store) error{
 	2: func(*Store) error { return nil }, // version 3 adds deltas, and histories that do not begin at 0
 	3: func(*Store) error { return nil }, // version 4 adds files of states
-	4: func(*Store) error { return nil }, // version 5 adds bindings of groups, and fields of a group
+	4: func(*Store) error { return nil }, // version 5 adds bindings of groups, fields of a group, what a daemon keeps for life, and an index of those that moved away
 }
 
 func formatText(version int) []byte { return fmt.Appendf(nil, "wasmhost-data %d\n", version) }

@@ -59,6 +59,9 @@ type Store struct {
 	checkpointing sync.Mutex // held while a checkpoint is in use
 	reclaiming    sync.Mutex // held while the space of what was deleted is given back
 
+	gate sync.RWMutex // held while one record is read
+	shut bool         // under gate: nothing is read any more
+
 	mu         sync.Mutex
 	poison     error // why nothing is written; nil: all is well
 	final      bool  // only a restart helps
@@ -160,6 +163,9 @@ func (s *Store) Close() error {
 	if !s.queue.stop() {
 		return ErrClosed
 	}
+	s.gate.Lock()
+	s.shut = true
+	s.gate.Unlock()
 	err := s.why(nil)
 	if err == nil {
 		err = contained(s.flush) // a log that holds nothing cannot be damaged

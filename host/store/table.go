@@ -17,6 +17,7 @@ const (
 	Daemons   Table = 'd' // by identity: what a daemon is
 	Snapshots Table = 's' // by identity: its latest snapshot
 	Moved     Table = 'v' // by identity: where it went
+	Departed  Table = 'V' // by a hash of name or origin, and the beginning of the identity: who is in Moved and went elsewhere
 	Outgoing  Table = 'o' // by identity: released to another node, not yet confirmed
 	Incoming  Table = 'i' // by identity: prepared for another node, not yet released
 	Kinds     Table = 'k' // by name
@@ -52,7 +53,7 @@ const (
 // No two tables have one letter: this would not compile.
 var _ = map[Table]struct{}{Daemons: {}, Snapshots: {}, Moved: {}, Outgoing: {}, Incoming: {}, Kinds: {}, Peers: {}, Meta: {}, Passive: {}, Bound: {}, Channels: {},
 	Events: {}, Revoked: {}, Effects: {}, Authors: {}, Deltas: {}, Witnesses: {}, Proofs: {}, Receipts: {}, Groups: {}, Bindings: {}, Standbys: {}, Holds: {}, Evidence: {},
-	Known: {}, history: {}, apart: {}}
+	Known: {}, Departed: {}, history: {}, apart: {}}
 
 // ID names a daemon: its identity's 32 bytes.
 type ID = [32]byte
@@ -66,8 +67,14 @@ func historyKey(id ID, index uint64) []byte {
 	return binary.BigEndian.AppendUint64(b, index)
 }
 
-// Get returns the record, which is the caller's, or ErrNotFound.
+// Get returns the record, which is the caller's, or ErrNotFound; ErrClosed once the
+// store is.
 func (s *Store) Get(t Table, k []byte) ([]byte, error) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.shut {
+		return nil, ErrClosed
+	}
 	v, closer, err := s.db.Load().Get(key(t, k))
 	if err != nil {
 		return nil, fmt.Errorf("reading %c %x: %w", t, k, classify(err))

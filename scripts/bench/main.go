@@ -50,6 +50,8 @@ func main() {
 	alone := flag.String("contender", "", "run the contenders whose names begin so alone")
 	asPlugin := flag.Bool("plugin", false, "be a process of go-plugin: for deliver and spawn")
 	idle := flag.String("idle", "", "hold counters of this contender and print what each costs: for idle")
+	stops := flag.Int("stop", 100_000, "daemons that are removed: for stopped")
+	past := flag.String("past", "", "start on this data directory and print what that takes: for stopped")
 	commit := flag.String("against", "", "compare a benchmark of package host with what it was at this commit, and nothing else")
 	benchmark := flag.String("benchmark", "Deliver", "which one: with -against")
 	flag.Parse()
@@ -69,6 +71,13 @@ func main() {
 	if *idle != "" {
 		if err := idleProcess(os.Stdout, *root, *idle); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: idle: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *past != "" {
+		if err := startOnPast(os.Stdout, *past); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: past: %v\n", err)
 			os.Exit(1)
 		}
 		return
@@ -120,6 +129,12 @@ func main() {
 	if *only == "" || *only == "live" {
 		if err := manyLive(*root, "c/counter.wasm", 100_000); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: live: %v\n", err)
+			os.Exit(1)
+		}
+	}
+	if *only == "" || *only == "stopped" {
+		if err := manyStopped(*root, *stops); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: stopped: %v\n", err)
 			os.Exit(1)
 		}
 	}

@@ -69,7 +69,11 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 	for _, d := range out {
 		here[d.EntityID] = true
 	}
-	for _, m := range s.rt.MovedDaemons() {
+	moved, err := s.rt.MovedDaemons()
+	if err != nil {
+		return err
+	}
+	for _, m := range moved {
 		if !here[m.Entity.String()] { // its node did not answer
 			out = append(out, Daemon{Origin: m.Entity.Origin().String(), EntityID: m.Entity.String(), NodeID: m.Node.String(), Epoch: m.Epoch, State: "moved"})
 		}
