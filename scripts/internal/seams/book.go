@@ -160,6 +160,7 @@ const (
 type crew struct {
 	r     *round
 	stop  chan struct{}
+	once  sync.Once
 	ended sync.WaitGroup
 }
 
@@ -225,9 +226,9 @@ func (c *crew) more(ctx context.Context, events int) error {
 	})
 }
 
-// done has the senders end, when what they have sent is settled.
+// done has the senders end, when what they have sent is settled. It may be called again.
 func (c *crew) done() {
-	close(c.stop)
+	c.once.Do(func() { close(c.stop) })
 	c.ended.Wait()
 }
 

@@ -148,9 +148,14 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 	if err := victim.Kill(); err != nil {
 		return err
 	}
+	if r.clustered { // its members go on where their standbys are: nothing is lost
+		if err := until(ctx, patience, "the standbys go on", func(ctx context.Context) error { return well(ctx, keeper, g.Size) }); err != nil {
+			return err
+		}
+	}
 	var lost []int
 	for _, m := range g.Members {
-		if m.NodeID == self.NodeID {
+		if m.NodeID == self.NodeID && !r.clustered {
 			lost = append(lost, m.Index)
 			r.book.renew(m.EntityID)
 		}
@@ -158,7 +163,7 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 	err = until(ctx, patience, fmt.Sprintf("members %v are declared lost", lost), func(ctx context.Context) error {
 		for _, index := range lost {
 			_, err := keeper.Client.HealGroup(ctx, team, control.HealGroup{Lost: []int{index}})
-			if err != nil && code(err) != "member-alive" { // its standby goes on with it
+			if err != nil && code(err) != "member-alive" { // it has been made anew
 				return err
 			}
 		}

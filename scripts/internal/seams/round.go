@@ -215,3 +215,6 @@ func code(err error) string {
 	}
 	return ""
 }
+
+// contains reports whether the error says the text.
+func contains(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }
