@@ -109,6 +109,7 @@ func (r *round) try(ctx context.Context, n *fleet.Node, e *event) (settled bool,
 	}
 	b.refused(name)
 	e.refused = append(e.refused, name)
+	e.doubt = e.doubt || name == "guest-failed" // it waits, and may be tried again
 	if b.allow != nil && !slices.Contains(b.allow, name) {
 		r.problem("event %q to %s, at node %s: want it applied, got %s: %v", e.text, e.to, n.Name, name, err)
 	}

@@ -30,6 +30,9 @@ var seams = []seam{
 	{"channels", channels}, {"limits", limits}, {"facts", facts},
 }
 
+// mix spreads the numbers of rounds, so that those that follow each other draw differently.
+const mix = 0x9e3779b97f4a7c15
+
 // roundTime bounds one round.
 const roundTime = 2 * time.Minute
 
@@ -58,7 +61,7 @@ func main() {
 	began, failed, sum := time.Now(), 0, newTotals()
 	for n := *first; n < *first+*rounds && ctx.Err() == nil && (*length == 0 || time.Since(began) < *length); n++ {
 		s := chosen[(n-1)%len(chosen)]
-		r := &round{number: n, dir: filepath.Join(dir, fmt.Sprint(n)), bin: *bin, seed: *seed, rng: rand.New(rand.NewPCG(*seed, uint64(n))), totals: sum, book: newBook(sum)}
+		r := &round{number: n, dir: filepath.Join(dir, fmt.Sprint(n)), bin: *bin, seed: *seed, rng: rand.New(rand.NewPCG(*seed, uint64(n)*mix)), totals: sum, book: newBook(sum)}
 		start := time.Now()
 		err := r.run(ctx, s)
 		sum.rounds++

@@ -42,7 +42,7 @@ func (w *weather) blow(ctx context.Context) error {
 		} else {
 			w.move(ctx)
 		}
-		pause := time.NewTimer(time.Duration(10+w.rng.IntN(150)) * time.Millisecond)
+		pause := time.NewTimer(time.Duration(10+w.rng.IntN(90)) * time.Millisecond)
 		select {
 		case <-pause.C:
 		case <-w.stop:
@@ -58,17 +58,15 @@ func (w *weather) blow(ctx context.Context) error {
 func (w *weather) move(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	from := w.r.any(w.rng)
-	list, err := from.Client.Daemons(ctx, false)
+	list, err := w.r.any(w.rng).Client.Daemons(ctx, true)
 	if err != nil || len(list) == 0 {
 		return
 	}
-	d := list[w.rng.IntN(len(list))]
-	to := w.r.any(w.rng)
-	if to == from {
+	d, to := list[w.rng.IntN(len(list))], w.r.any(w.rng)
+	if self, err := to.Client.Node(ctx); err != nil || self.NodeID == d.NodeID {
 		return
 	}
-	w.r.moved(ctx, from, d.EntityID, to)
+	w.r.moved(ctx, w.r.any(w.rng), d.EntityID, to)
 }
 
 // moved moves a daemon and reports whether it did.
