@@ -19,7 +19,7 @@ func channels(ctx context.Context, r *round) error {
 		return err
 	}
 	a := r.nodes[0]
-	d, _, _, err := r.pair(ctx)
+	d, _, err := r.pair(ctx)
 	if err != nil {
 		return err
 	}

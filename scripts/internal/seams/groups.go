@@ -13,14 +13,25 @@ import (
 
 const team = "team"
 
-// groups changes a group while events with ids are sent to it.
+// groups changes a group, some times, while events with ids are sent to it, daemons move
+// and nodes die.
 func groups(ctx context.Context, r *round) error {
-	change := choice(r.rng, "grow", "shrink", "heal", "lost", "remade", "twins")
-	if change == "twins" {
+	switch r.rng.IntN(6) {
+	case 0:
 		return twins(ctx, r)
+	case 1:
+		return r.group(ctx, "lost")
 	}
+	var changes []string
+	for range 1 + r.rng.IntN(3) {
+		changes = append(changes, choice(r.rng, "grow", "shrink", "heal", "remade"))
+	}
+	return r.group(ctx, changes...)
+}
+
+func (r *round) group(ctx context.Context, changes ...string) error {
 	strategy := choice(r.rng, "round-robin", "least-loaded", "consistent-hash")
-	r.does("group %s, %s", strategy, change)
+	r.does("group %s", strategy)
 	if err := r.start(ctx, 3); err != nil {
 		return err
 	}
@@ -28,17 +39,19 @@ func groups(ctx context.Context, r *round) error {
 	if _, err := push(ctx, keeper, 1); err != nil {
 		return err
 	}
-	g, err := r.team(ctx, keeper, strategy, 3+r.rng.IntN(2))
-	if err != nil {
+	if _, err := r.team(ctx, keeper, strategy, 3+r.rng.IntN(2)); err != nil {
 		return err
 	}
 	c := r.senders(ctx, "group/"+team, numbered, alone, alone, anonymous)
-	err = r.change(ctx, c, g, change)
-	c.done()
-	if err != nil {
+	defer c.done()
+	if err := c.more(ctx, 40); err != nil {
 		return err
 	}
-	if err := until(ctx, patience, "the group is well", func(ctx context.Context) error { return well(ctx, keeper, g.Size) }); err != nil {
+	if err := r.change(ctx, c, changes...); err != nil {
+		return err
+	}
+	c.done()
+	if err := r.well(ctx); err != nil {
 		return err
 	}
 	r.repeatAll(ctx)
@@ -59,48 +72,54 @@ func (r *round) team(ctx context.Context, keeper *fleet.Node, strategy string, s
 	return g, err
 }
 
-func well(ctx context.Context, keeper *fleet.Node, size int) error {
-	now, err := keeper.Client.HealGroup(ctx, team, control.HealGroup{})
-	if err == nil && now.Healthy != now.Size {
-		err = fmt.Errorf("%d of %d members are well: %+v", now.Healthy, now.Size, now.Members)
-	}
-	return err
+// well waits until the node that keeps the group finds all of its members well.
+func (r *round) well(ctx context.Context) error {
+	return until(ctx, patience, "the group is well", func(ctx context.Context) error {
+		now, err := r.nodes[0].Client.HealGroup(ctx, team, control.HealGroup{})
+		if err == nil && now.Healthy != now.Size {
+			err = fmt.Errorf("%d of %d members are well: %+v", now.Healthy, now.Size, now.Members)
+		}
+		return err
+	})
 }
 
-// change lets some events come, changes the group while more come, and daemons move and
-// nodes die, and lets some more come.
-func (r *round) change(ctx context.Context, c *crew, g control.Group, change string) (err error) {
-	if err := c.more(ctx, 40); err != nil {
-		return err
-	}
-	for _, m := range g.Members { // what members that go have applied so far
-		if err := r.readSoon(ctx, m.EntityID); err != nil {
-			return err
-		}
-	}
+// change makes the changes, one after the other; after each some more events come.
+func (r *round) change(ctx context.Context, c *crew, changes ...string) (err error) {
 	keeper := r.nodes[0]
-	if change == "lost" {
-		if err := r.lose(ctx, c, keeper, g); err != nil {
+	if !slices.Contains(changes, "lost") {
+		w := r.storm(ctx, r.rng.IntN(2) == 0, keeper)
+		defer func() { err = errors.Join(err, w.calm()) }()
+	}
+	for _, change := range changes {
+		g, err := keeper.Client.Group(ctx, team)
+		if err != nil {
 			return err
 		}
-		return c.more(ctx, 20)
+		for _, m := range g.Members { // what members that go have applied so far
+			if err := r.readSoon(ctx, m.EntityID); err != nil {
+				return err
+			}
+		}
+		switch change {
+		case "grow":
+			err = r.scale(ctx, keeper, g.Size+1+r.rng.IntN(2))
+		case "shrink":
+			err = r.scale(ctx, keeper, max(1, g.Size-1-r.rng.IntN(2)))
+		case "heal":
+			err = r.heal(ctx, keeper, g)
+		case "remade":
+			err = r.remake(ctx, keeper, g)
+		case "lost":
+			err = r.lose(ctx, c, keeper, g)
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.more(ctx, 20); err != nil {
+			return err
+		}
 	}
-	w := r.storm(ctx, r.rng.IntN(2) == 0, keeper)
-	defer func() { err = errors.Join(err, w.calm()) }()
-	switch change {
-	case "grow":
-		err = r.scale(ctx, keeper, g.Size+1+r.rng.IntN(2))
-	case "shrink":
-		err = r.scale(ctx, keeper, 1+r.rng.IntN(g.Size-1))
-	case "heal":
-		err = r.heal(ctx, keeper, g)
-	case "remade":
-		err = r.remake(ctx, keeper, g)
-	}
-	if err == nil {
-		err = c.more(ctx, 20)
-	}
-	return err
+	return nil
 }
 
 func (r *round) readSoon(ctx context.Context, daemon string) error {
@@ -133,7 +152,7 @@ func (r *round) heal(ctx context.Context, keeper *fleet.Node, g control.Group) e
 	if err != nil {
 		return err
 	}
-	return until(ctx, patience, "the member is made anew", func(ctx context.Context) error { return well(ctx, keeper, g.Size) })
+	return r.well(ctx)
 }
 
 // lose kills a node, declares its members lost, and starts the node again.
@@ -149,7 +168,7 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 		return err
 	}
 	if r.clustered { // its members go on where their standbys are: nothing is lost
-		if err := until(ctx, patience, "the standbys go on", func(ctx context.Context) error { return well(ctx, keeper, g.Size) }); err != nil {
+		if err := r.well(ctx); err != nil {
 			return err
 		}
 	}
@@ -167,8 +186,11 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 				return err
 			}
 		}
-		return well(ctx, keeper, g.Size)
+		return nil
 	})
+	if err == nil {
+		err = r.well(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -179,7 +201,7 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 		return err
 	}
 	return until(ctx, patience, "what came back of the lost members is stopped", func(ctx context.Context) error {
-		if err := well(ctx, keeper, g.Size); err != nil {
+		if _, err := keeper.Client.HealGroup(ctx, team, control.HealGroup{}); err != nil {
 			return err
 		}
 		owners := make(map[string][]string)
@@ -200,6 +222,7 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 
 // remake removes the group, and makes one of the same name.
 func (r *round) remake(ctx context.Context, keeper *fleet.Node, g control.Group) error {
+	r.does("made again")
 	err := until(ctx, patience, "the group is removed", func(ctx context.Context) error {
 		_, err := keeper.Client.RemoveGroup(ctx, team)
 		if code(err) == "group-not-found" {

@@ -16,8 +16,8 @@ func quarantine(ctx context.Context, r *round) error {
 	if err := r.start(ctx, 3); err != nil {
 		return err
 	}
-	a, b := r.nodes[0], r.nodes[1]
-	d, other, digest, err := r.pair(ctx)
+	a := r.nodes[0]
+	d, other, err := r.pair(ctx)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,15 @@ func quarantine(ctx context.Context, r *round) error {
 	if err := r.listed(ctx, list); err != nil {
 		return err
 	}
-	if _, err := b.Client.Upgrade(ctx, "d", control.Upgrade{To: digest}); err != nil {
+	at, err := r.home(ctx, "d")
+	if err != nil {
+		return err
+	}
+	digest, err := push(ctx, at, 2)
+	if err != nil {
+		return err
+	}
+	if _, err := at.Client.Upgrade(ctx, "d", control.Upgrade{To: digest}); err != nil {
 		return err
 	}
 	w = r.storm(ctx, false)
@@ -75,8 +83,8 @@ func texts(list []control.Quarantined) (out []string) {
 }
 
 // pair makes the daemon d, which hears node a's channel news, and another, which sends to
-// it; both of version 1. The digest is version 2's.
-func (r *round) pair(ctx context.Context) (d, other control.Daemon, digest string, err error) {
+// it; both of version 1.
+func (r *round) pair(ctx context.Context) (d, other control.Daemon, err error) {
 	a, b := r.nodes[0], r.nodes[1]
 	if _, err = push(ctx, b, 1); err != nil {
 		return
@@ -87,10 +95,7 @@ func (r *round) pair(ctx context.Context) (d, other control.Daemon, digest strin
 	if d, err = b.Client.Spawn(ctx, control.Spawn{Kind: kind, Name: "d", Standbys: r.standbys(), Subscribe: []control.Subscribe{{Publisher: "a", Channel: "news"}}}); err != nil {
 		return
 	}
-	if other, err = b.Client.Spawn(ctx, control.Spawn{Kind: kind, Name: "other", Standbys: r.standbys(), MaySend: []string{"*"}}); err != nil {
-		return
-	}
-	digest, err = push(ctx, b, 2)
+	other, err = b.Client.Spawn(ctx, control.Spawn{Kind: kind, Name: "other", Standbys: r.standbys(), MaySend: []string{"*"}})
 	return
 }
 

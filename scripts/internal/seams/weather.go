@@ -34,7 +34,8 @@ func (w *weather) calm() error {
 }
 
 func (w *weather) blow(ctx context.Context) error {
-	for ctx.Err() == nil {
+	const least = 4 // things that happen
+	for done := 1; ctx.Err() == nil; done++ {
 		if w.kills && w.rng.IntN(3) == 0 {
 			if err := w.kill(ctx); err != nil {
 				return err
@@ -46,8 +47,9 @@ func (w *weather) blow(ctx context.Context) error {
 		select {
 		case <-pause.C:
 		case <-w.stop:
-			pause.Stop()
-			return nil
+			if pause.Stop(); done >= least {
+				return nil
+			}
 		}
 	}
 	return context.Cause(ctx)
