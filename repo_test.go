@@ -52,6 +52,7 @@ var imports = map[string]struct{ ours, others []string }{
 	"scripts/internal/netns":       {ours: []string{"host", "host/migration", "scripts/internal/fleet", "scripts/internal/spaces", "wire/control"}},
 	"scripts/internal/rows":        {},
 	"scripts/internal/sbom":        {},
+	"scripts/internal/seams":       {ours: []string{"host", "identity", "scripts/internal/fleet", "wire/control"}},
 	"scripts/internal/soak":        {ours: []string{"scripts/internal/fleet", "wire/control"}},
 	"scripts/internal/spaces":      {others: []string{"golang.org/x/sys"}},
 	"scripts/internal/testsummary": {},

@@ -33,10 +33,11 @@ type book struct {
 	texts   map[string]*event
 	places  map[string][]string // by text: lines of chains
 	renewed map[string]bool     // daemons, by entity id, that lost what they had, as somebody asked
+	buried  map[string]bool     // daemons of a group that was removed: what they applied, another of its name may apply
 }
 
 func newBook(t *totals) *book {
-	return &book{totals: t, texts: make(map[string]*event), places: make(map[string][]string), renewed: make(map[string]bool)}
+	return &book{totals: t, texts: make(map[string]*event), places: make(map[string][]string), renewed: make(map[string]bool), buried: make(map[string]bool)}
 }
 
 // enter notes an event that is about to be sent.
@@ -70,7 +71,7 @@ func (b *book) acknowledged() (n int) {
 
 // passing are errors after which the same event may be sent again.
 var passing = []string{"unreachable", "timeout", "moved", "not-ready", "coming", "holding", "shutting-down", "mailbox-full", "outcome-unknown",
-	"already-migrating", "bodies-full", "bytes-full", "too-many-open", "residence-unproven", "waiting", "no-healthy-member", "channel-not-ready", "held"}
+	"already-migrating", "bodies-full", "bytes-full", "too-many-open", "residence-unproven", "waiting", "no-healthy-member", "channel-not-ready", "held", "member-away"}
 
 // isPassing reports whether the error may pass by itself.
 func isPassing(err error) bool {

@@ -104,7 +104,13 @@ func (r *round) change(ctx context.Context, c *crew, changes ...string) (err err
 		case "grow":
 			err = r.scale(ctx, keeper, g.Size+1+r.rng.IntN(2))
 		case "shrink":
-			err = r.scale(ctx, keeper, max(1, g.Size-1-r.rng.IntN(2)))
+			size := max(1, g.Size-1-r.rng.IntN(2))
+			for _, m := range g.Members { // grown again, it has these again, empty
+				if m.Index >= size {
+					r.book.renew(m.EntityID)
+				}
+			}
+			err = r.scale(ctx, keeper, size)
 		case "heal":
 			err = r.heal(ctx, keeper, g)
 		case "remade":
@@ -223,6 +229,9 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 // remake removes the group, and makes one of the same name.
 func (r *round) remake(ctx context.Context, keeper *fleet.Node, g control.Group) error {
 	r.does("made again")
+	for _, m := range g.Members {
+		r.book.bury(m.EntityID)
+	}
 	err := until(ctx, patience, "the group is removed", func(ctx context.Context) error {
 		_, err := keeper.Client.RemoveGroup(ctx, team)
 		if code(err) == "group-not-found" {

@@ -45,6 +45,21 @@ func (b *book) renew(entity string) {
 	b.renewed[entity] = true
 }
 
+// bury notes that the daemon's group was removed.
+func (b *book) bury(entity string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.buried[entity] = true
+}
+
+// standing are those of the lines that a daemon said which is not buried. It needs b.mu.
+func (b *book) standing(lines []string) []string {
+	return slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		h, err := parseHeard(line)
+		return err == nil && b.buried[h.daemon]
+	})
+}
+
 // judge holds the book against the chains of the daemons, by entity id, that are there:
 // every event is applied once where it is acknowledged, once at most where its sender does
 // not know, and never where it was refused alone.
@@ -58,7 +73,8 @@ func (r *round) judge(ctx context.Context, n *fleet.Node, daemons ...string) err
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.order {
-		places, all := b.places[e.text], slices.Clone(e.answers)
+		places, answers := b.standing(b.places[e.text]), b.standing(e.answers)
+		all := slices.Clone(answers)
 		for _, p := range places {
 			if !slices.Contains(all, p) {
 				all = append(all, p)
@@ -70,9 +86,9 @@ func (r *round) judge(ctx context.Context, n *fleet.Node, daemons ...string) err
 				all[i] = brief(all[i])
 			}
 			r.problem("event %q with id %q to %s: want it applied once, it is applied as %s", e.text, e.id, e.to, strings.Join(all, " and as "))
-		case len(e.answers) > 0 && len(places) == 0:
-			if h, err := parseHeard(e.answers[0]); err != nil || slices.Contains(daemons, h.daemon) && !b.renewed[h.daemon] {
-				r.problem("event %q to %s: acknowledged as %s, which is in no chain", e.text, e.to, brief(e.answers[0]))
+		case len(answers) > 0 && len(places) == 0:
+			if h, err := parseHeard(answers[0]); err != nil || slices.Contains(daemons, h.daemon) && !b.renewed[h.daemon] {
+				r.problem("event %q to %s: acknowledged as %s, which is in no chain", e.text, e.to, brief(answers[0]))
 			}
 		case len(e.answers) == 0 && !e.doubt && len(places) > 0:
 			r.problem("event %q to %s: refused (%s), and applied as %s", e.text, e.to, strings.Join(e.refused, ", "), brief(places[0]))

@@ -8,6 +8,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -37,7 +38,7 @@ const mix = 0x9e3779b97f4a7c15
 const roundTime = 2 * time.Minute
 
 func main() {
-	rounds := flag.Int("rounds", 21, "how many; each has nodes of its own")
+	rounds := flag.Int("rounds", 0, "how many; each has nodes of its own; 0: 21, or as many as fit in --for")
 	length := flag.Duration("for", 0, "begin no round after this time; 0: do all")
 	first := flag.Int("first", 1, "number of the first round")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano())%1_000_000, "of all that is drawn at random; when things happen still differs from run to run")
@@ -47,9 +48,15 @@ func main() {
 	verbose := flag.Bool("v", false, "tell each round")
 	flag.Parse()
 	chosen, err := choose(*only)
-	if err != nil || flag.NArg() > 0 || *rounds < 1 || *first < 1 {
+	if err != nil || flag.NArg() > 0 || *rounds < 0 || *first < 1 {
 		fmt.Fprintln(os.Stderr, "seams: usage: scripts/seams [--rounds N] [--for D] [--first N] [--seed S] [--only SEAM,...] [--keep] [-v]", err)
 		os.Exit(2)
+	}
+	switch {
+	case *rounds == 0 && *length == 0:
+		*rounds = 3 * len(seams)
+	case *rounds == 0:
+		*rounds = math.MaxInt32
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
