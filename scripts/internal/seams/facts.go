@@ -71,8 +71,8 @@ func (r *round) rich(ctx context.Context, name string) (seed []byte, err error) 
 	if seed, err = key.Seed(); err != nil {
 		return nil, err
 	}
-	_, err = at.Client.Spawn(ctx, control.Spawn{
-		Kind: kind, Name: name, Identity: seed, Standbys: r.standbys(), Limits: map[string]int64{"mailbox": 512, "snapshot-events": 7},
+	_, err = r.spawn(ctx, at, control.Spawn{
+		Name: name, Identity: seed, Limits: map[string]int64{"mailbox": 512, "snapshot-events": 7},
 		Subscribe:  []control.Subscribe{{Publisher: "a", Channel: "news"}},
 		MayPublish: []control.MayPublish{{Node: "a", Pattern: "said/*"}}, MaySend: []string{"*"},
 	})

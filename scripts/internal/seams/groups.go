@@ -66,6 +66,9 @@ func (r *round) group(ctx context.Context, changes ...string) error {
 func (r *round) team(ctx context.Context, keeper *fleet.Node, strategy string, size int) (control.Group, error) {
 	var g control.Group
 	err := until(ctx, patience, "the group is made", func(ctx context.Context) (err error) {
+		if g, err = keeper.Client.Group(ctx, team); err == nil { // an attempt before this one did it
+			return nil
+		}
 		g, err = keeper.Client.CreateGroup(ctx, control.CreateGroup{Name: team, Kind: kind, Size: size, Strategy: strategy, Standbys: r.standbys(), Place: control.Place{Spread: "node"}})
 		return err
 	})

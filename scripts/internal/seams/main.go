@@ -71,15 +71,18 @@ func main() {
 		r := &round{number: n, dir: filepath.Join(dir, fmt.Sprint(n)), bin: *bin, seed: *seed, rng: rand.New(rand.NewPCG(*seed, uint64(n)*mix)), totals: sum, book: newBook(sum)}
 		start := time.Now()
 		err := r.run(ctx, s)
+		if ctx.Err() != nil {
+			break
+		}
 		sum.rounds++
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			failed++
 			fmt.Fprintf(os.Stderr, "seams: FAILED: seed %d, round %d, %s\n  %v\nseams: again: scripts/seams --seed %d --only %s --first %d --rounds 1\nseams: data directories and logs are in %s\n",
 				*seed, n, r.story(s), err, *seed, *only, n, r.dir)
 		} else if *verbose {
 			fmt.Printf("round %d: %s, in %.1f s\n", n, r.story(s), time.Since(start).Seconds())
 		}
-		if err == nil && !*keep || ctx.Err() != nil {
+		if err == nil && !*keep {
 			if err := os.RemoveAll(r.dir); err != nil {
 				fmt.Fprintln(os.Stderr, "seams:", err)
 			}

@@ -92,10 +92,10 @@ func (r *round) pair(ctx context.Context) (d, other control.Daemon, err error) {
 	if _, err = a.Client.CreateChannel(ctx, control.CreateChannel{Name: "news"}); err != nil {
 		return
 	}
-	if d, err = b.Client.Spawn(ctx, control.Spawn{Kind: kind, Name: "d", Standbys: r.standbys(), Subscribe: []control.Subscribe{{Publisher: "a", Channel: "news"}}}); err != nil {
+	if d, err = r.spawn(ctx, b, control.Spawn{Name: "d", Subscribe: []control.Subscribe{{Publisher: "a", Channel: "news"}}}); err != nil {
 		return
 	}
-	other, err = b.Client.Spawn(ctx, control.Spawn{Kind: kind, Name: "other", Standbys: r.standbys(), MaySend: []string{"*"}})
+	other, err = r.spawn(ctx, b, control.Spawn{Name: "other", MaySend: []string{"*"}})
 	return
 }
 

@@ -125,6 +125,21 @@ func (r *round) place(count int) error {
 	return nil
 }
 
+// spawn makes a daemon on the node, with standbys in a cluster, whose directory may need
+// some tries.
+func (r *round) spawn(ctx context.Context, n *fleet.Node, req control.Spawn) (d control.Daemon, err error) {
+	req.Kind, req.Standbys = kind, r.standbys()
+	tried := 0
+	err = until(ctx, patience, "daemon "+req.Name+" is made", func(ctx context.Context) (err error) {
+		d, err = n.Client.Spawn(ctx, req)
+		if tried++; tried > 1 && (code(err) == "name-taken" || code(err) == "already-present") { // the attempt before did it
+			d, err = n.Client.Daemon(ctx, req.Name)
+		}
+		return err
+	})
+	return d, err
+}
+
 // standbys is how many a daemon of the round has.
 func (r *round) standbys() int {
 	if r.clustered {
