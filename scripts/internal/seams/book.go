@@ -82,7 +82,7 @@ func isPassing(err error) bool {
 // try sends the event once, and reports whether it is settled: acknowledged, or refused
 // for good.
 func (r *round) try(ctx context.Context, n *fleet.Node, e *event) (settled bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	sent, err := n.Client.Send(ctx, e.to, e.id, []byte(e.text))
 	b := r.book
