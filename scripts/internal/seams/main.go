@@ -78,7 +78,7 @@ func main() {
 		if err != nil {
 			failed++
 			fmt.Fprintf(os.Stderr, "seams: FAILED: seed %d, round %d, %s\n  %v\nseams: again: scripts/seams --seed %d --only %s --first %d --rounds 1\nseams: data directories and logs are in %s\n",
-				*seed, n, r.story(s), err, *seed, *only, n, r.dir)
+				*seed, n, r.story(s), err, *seed, s.name, n, r.dir)
 		} else if *verbose {
 			fmt.Printf("round %d: %s, in %.1f s\n", n, r.story(s), time.Since(start).Seconds())
 		}
