@@ -208,14 +208,16 @@ func (m *Member) ask(ctx context.Context) (context.Context, context.CancelFunc) 
 	go func() {
 		select {
 		case <-late:
-			cancel(errLate)
+			cancel(ErrLate)
 		case <-ctx.Done():
 		}
 	}()
 	return ctx, func() { cancel(nil) }
 }
 
-var errLate = errors.New("the directory does not answer in time")
+// ErrLate says that the directory did not answer in a quarter of a lease, as while its
+// members elect a leader. What was asked for may have been done.
+var ErrLate = errors.New("the directory does not answer in time")
 
 // register asks for a session. One of an earlier life is waited for.
 func (m *Member) register(ctx context.Context) error {

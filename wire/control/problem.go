@@ -117,6 +117,7 @@ var classes = []struct {
 	{ErrOtherCluster, class{"other-cluster", 409, ExitConflict, "Another cluster", "give serve the --cluster-name that the cluster has, or another --data"}},
 	{directory.ErrRemoved, class{"removed", 403, ExitDenied, "The node was removed from the cluster", "let it in with another token: wasmhost node token, and serve --cluster --join TOKEN"}},
 	{directory.ErrVersion, class{"other-version", 409, ExitConflict, "Versions that do not speak", "upgrade the older node"}},
+	{directory.ErrLate, class{"directory-late", 503, ExitUnreachable, "The cluster's directory does not answer in time", "look what became of it, then try again; if it stays so: wasmhost cluster status"}},
 	{directory.ErrDenied, class{"directory-denied", 403, ExitDenied, "Denied", "ask on a node that has a vote: wasmhost cluster members"}},
 	{errStillHere, class{"member-present", 409, ExitConflict, "The node is there", "stop it first; its daemons with standbys go on there"}},
 	{host.ErrDraining, class{"draining", 409, ExitConflict, "The node is being drained", "ask another node, or take daemons here again: wasmhost node undrain"}},

@@ -127,7 +127,7 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 		}
 	}
 	if !t.diskOnly {
-		if err := t.voting(ctx); err != nil {
+		if err := fleet.Voting(ctx, t.nodes[0], 3); err != nil {
 			return err
 		}
 	}
@@ -161,29 +161,6 @@ func (t *trial) places(ctx context.Context, nodes int) (err error) {
 		t.nodes = append(t.nodes, n)
 	}
 	return nil
-}
-
-// voting waits until the first three nodes have a vote in the engine: with fewer none
-// may fail.
-func (t *trial) voting(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	for {
-		s, err := t.nodes[0].Client.Cluster(ctx)
-		voters := 0
-		for _, m := range s.Members {
-			if m.Role == "voter" {
-				voters++
-			}
-		}
-		if err == nil && voters >= 3 {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%d nodes have a vote in the engine, not 3: %w", voters, err)
-		}
-		fleet.Pause(ctx, 20*time.Millisecond)
-	}
 }
 
 // inSync waits until every daemon has the standbys that it is to have.

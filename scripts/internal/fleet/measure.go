@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net"
@@ -93,22 +94,36 @@ func anonymous(status string) (int64, error) {
 	return total, nil
 }
 
-// metric reads one metric without labels.
-func (n *Node) metric(ctx context.Context, name string) (int64, error) {
+// Get asks the node's API for what is at the path, and returns the body, which the caller
+// closes. An answer other than 200 is an error.
+func (n *Node) Get(ctx context.Context, path string) (io.ReadCloser, error) {
 	t := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", n.socket)
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://node/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://node"+path, nil)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	res, err := t.RoundTrip(req)
 	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		said, err := io.ReadAll(io.LimitReader(res.Body, 4096))
+		return nil, errors.Join(fmt.Errorf("node %s answers %s to %s: %s", n.Name, res.Status, path, said), err, res.Body.Close())
+	}
+	return res.Body, nil
+}
+
+// metric reads one metric without labels.
+func (n *Node) metric(ctx context.Context, name string) (int64, error) {
+	body, err := n.Get(ctx, "/metrics")
+	if err != nil {
 		return 0, err
 	}
-	defer res.Body.Close()
-	lines := bufio.NewScanner(res.Body)
+	defer body.Close()
+	lines := bufio.NewScanner(body)
 	for lines.Scan() {
 		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
 			v, err := strconv.ParseFloat(text, 64)

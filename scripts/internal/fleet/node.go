@@ -90,6 +90,20 @@ func (n *Node) Launch() (ready <-chan error, err error) {
 	return announced, nil
 }
 
+// Run runs a command of the program at the node, and returns what it wrote, to both of its
+// outputs, and its exit code. An error says that it did not run, or was killed.
+func (n *Node) Run(ctx context.Context, args ...string) (string, int, error) {
+	n.mu.Lock()
+	command := n.command
+	n.mu.Unlock()
+	cmd := exec.CommandContext(ctx, command[0], slices.Concat(command[1:], []string{"--socket", n.socket}, args)...)
+	out, err := cmd.CombinedOutput()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.Exited() {
+		return string(out), exit.ExitCode(), nil
+	}
+	return string(out), 0, err
+}
+
 // Data is the node's data directory.
 func (n *Node) Data() string { return filepath.Join(n.dir, n.Name) }
 
