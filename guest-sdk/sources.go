@@ -6,5 +6,8 @@ import "embed"
 
 // Sources are the SDKs' files, each under the folder of its language.
 //
-//go:embed c/wasmhost.h rust/Cargo.toml rust/src assemblyscript/package.json assemblyscript/assembly zig/build.zig zig/build.zig.zon zig/src
+//go:embed c/*.h c/README.md
+//go:embed rust/Cargo.toml rust/README.md rust/src
+//go:embed assemblyscript/package.json assemblyscript/README.md assemblyscript/assembly
+//go:embed zig/build.zig zig/build.zig.zon zig/README.md zig/src
 var Sources embed.FS

@@ -14,7 +14,11 @@ const (
 	Peer    Kind = 4 // another daemon sent it, which is proven
 )
 
-// EventKind returns what the event is.
+// Kind returns what the event is. A module that calls it gets gaps of channels as
+// events of kind Gap.
+func (Event) Kind() Kind { return EventKind() }
+
+// EventKind is Kind of the event that is processed now.
 func EventKind() Kind { return Kind(eventKind()) }
 
 //go:wasmimport wasmhost event_kind

@@ -4,8 +4,8 @@ package sdk
 
 import "embed"
 
-// Sources are the files of this module, but for its go.mod and this one, for
-// wasmhost new to put into projects.
+// Sources are the files of this module, without its examples, for wasmhost new to put
+// into projects; it leaves out this file and tests.
 //
-//go:embed sdk.go guest.go hooks/hooks.go stateless/stateless.go
+//go:embed go.mod README.md *.go */*.go
 var Sources embed.FS

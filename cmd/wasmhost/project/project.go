@@ -34,22 +34,18 @@ var (
 	ErrExists   = errors.New("there is something of that name already")
 )
 
-// sdkFiles says where the files of each language's SDK come from, and where in
-// a project they go.
+// sdkFiles says where the files of each language's SDK come from. In a project they
+// are below the folder sdk.
 var sdkFiles = map[string]struct {
 	from fs.FS
 	root string // of the files to take
-	to   string
 }{
-	"go":             {gosdk.Sources, ".", "sdk"},
-	"rust":           {guestsdk.Sources, "rust", "sdk"},
-	"c":              {guestsdk.Sources, "c", "."},
-	"assemblyscript": {guestsdk.Sources, "assemblyscript", "sdk"},
-	"zig":            {guestsdk.Sources, "zig", "sdk"},
+	"go":             {gosdk.Sources, "."},
+	"rust":           {guestsdk.Sources, "rust"},
+	"c":              {guestsdk.Sources, "c"},
+	"assemblyscript": {guestsdk.Sources, "assemblyscript"},
+	"zig":            {guestsdk.Sources, "zig"},
 }
-
-// goMod is that of the Go SDK's copy.
-const goMod = "module wasmhost/guest-sdk/go\n\ngo 1.24\n"
 
 // values are what templates can name.
 type values struct {
@@ -81,11 +77,8 @@ func New(dir, language, name string) ([]string, error) {
 			return nil, err
 		}
 	}
-	if err := copySDK(files, sdk.from, sdk.root, sdk.to); err != nil {
+	if err := copySDK(files, sdk.from, sdk.root); err != nil {
 		return nil, err
-	}
-	if language == "go" {
-		files["sdk/go.mod"] = []byte(goMod)
 	}
 	return write(dir, files)
 }
@@ -139,9 +132,11 @@ func render(files map[string][]byte, from string, v values) error {
 	})
 }
 
-func copySDK(files map[string][]byte, from fs.FS, root, to string) error {
+// copySDK adds an SDK's files. Tests, and what only wasmhost itself needs of the Go
+// module, are left out.
+func copySDK(files map[string][]byte, from fs.FS, root string) error {
 	return fs.WalkDir(from, root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || p == "sources.go" || strings.HasSuffix(p, "_test.go") {
 			return err
 		}
 		b, err := fs.ReadFile(from, p)
@@ -151,7 +146,7 @@ func copySDK(files map[string][]byte, from fs.FS, root, to string) error {
 		if root != "." {
 			p = strings.TrimPrefix(p, root+"/")
 		}
-		files[path.Join(to, p)] = b
+		files[path.Join("sdk", p)] = b
 		return nil
 	})
 }
