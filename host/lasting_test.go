@@ -219,7 +219,6 @@ func TestATargetOfTheVersionBefore(t *testing.T) {
 		switch m.(type) {
 		case *migration.Earlier, *migration.EarlierChunk:
 			t.Errorf("a %T for a target of version 2", m)
-		case *migration.SnapshotChunk:
 		}
 		return m
 	}

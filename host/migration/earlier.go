@@ -60,8 +60,8 @@ const (
 // Speaks reports whether this program takes offers of the version.
 func Speaks(version uint8) bool { return version == PlainVersion || version == Lasting }
 
-// RefusedVersion says by which text a target refuses an offer of a version that it does
-// not know; RefusesVersion reports whether a refusal is one.
+// RefusedVersion is the error by which a target refuses an offer of a version that it does
+// not know.
 func RefusedVersion(version uint8) *Error {
 	return Failf(ProtocolError, "%s, this node speaks %d to %d", versionText(version), PlainVersion, Lasting)
 }
