@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"wasmhost/host"
 	"wasmhost/host/hosttest"
@@ -294,4 +295,27 @@ func TestLimitsOfAKind(t *testing.T) {
 	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
 		t.Error(err)
 	}
+}
+
+// Limits that were set go to the daemon's standbys, and hold where it goes on when its node
+// is lost.
+func TestLimitsThatWereSetAreTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := stateCluster{newLimitedCluster(t, 3, host.Limits{})}
+		a := c.nodes[0]
+		d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "d", Standbys: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.inSync(d.Entity, 1)
+		c.deliver(a, d, "100")
+		if _, err := a.rt.SetLimits(t.Context(), d.Entity, map[string]int64{"mailbox": 7, "history": 1000}); err != nil {
+			t.Fatal(err)
+		}
+		last := c.deliver(a, d, "look")
+		b := c.goesOn(a, d, last)
+		if i, err := b.rt.Inspect(d.Entity); err != nil || i.OwnLimits != (host.Limits{Mailbox: 7, History: 1000}) {
+			t.Errorf("where it goes on it has %v, %v", i.OwnLimits.Map(), err)
+		}
+	})
 }
