@@ -48,6 +48,7 @@ type hosted struct {
 	brought atomic.Int64 // bytes of the events that they bring
 	readers atomic.Int64 // that wait, of MaxReaders
 	moving  atomic.Bool  // a migration is under way
+	fresh   bool         // its identity was made with it: the store has nothing of that
 	unread  atomic.Bool  // recovery holds mu until it has read the daemon
 	wanted  bool         // while it is unread somebody waits for it; guarded by reading's mu
 	binding sync.Mutex   // held while a subscription is made or ended; before mu

@@ -167,6 +167,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		return Info{}, err
 	}
 	d := r.newHosted(id, req.Kind, digest)
+	d.fresh = req.Identity == nil
 	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, daemon
 	if d.own, err = r.ownLimits(req, from); err != nil {
 		return Info{}, err
@@ -352,7 +353,7 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 		return err
 	}
 	var b store.Batch
-	forget(&b, d.id)
+	d.forget(&b)
 	t.bury(&b, d.id, rec) // it may have signed something
 	return r.store.Commit(&b)
 }
@@ -514,7 +515,9 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 		return err
 	}
 	b := &store.Batch{}
-	forget(b, d.id)
+	if !d.fresh {
+		forget(b, d.id)
+	}
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
 	d.index, d.kept, d.saved.exact = 1, 1, true
@@ -536,6 +539,25 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
 	return nil
+}
+
+// fewRecords is up to how many records of a history are deleted one by one.
+const fewRecords = 256
+
+// forget removes all that the store holds of the daemon. It needs d.mu.
+func (d *hosted) forget(b *store.Batch) {
+	if d.state != stateRunning && d.state != statePaused || d.remade || !d.saved.exact || d.index-d.first > fewRecords {
+		forget(b, d.id)
+		return
+	}
+	forgetRole(b, d.id)
+	b.Delete(store.Snapshots, d.id[:])
+	for place := range d.saved.deltas {
+		b.Delete(store.Deltas, deltaKey(d.id, place))
+	}
+	for i := d.first; i < d.index; i++ {
+		b.DeleteRecord(d.id, i)
+	}
 }
 
 // forget removes all that the store holds of the daemon.

@@ -32,7 +32,7 @@ func (r *Runtime) grave(d *hosted, t tombstone) (*store.Batch, error) {
 		return nil, err
 	}
 	b := &store.Batch{}
-	forget(b, d.id)
+	d.forget(b)
 	t.bury(b, d.id, rec)
 	if word := r.lastWord(d, t.Stopped); word != nil {
 		b.Put(store.Witnesses, d.id[:], word)

@@ -37,7 +37,13 @@ func (b *Batch) Append(id ID, index uint64, rec []byte) {
 	b.add(op{kind: 's', key: historyKey(id, index), value: rec})
 }
 
-// DeleteHistory removes the daemon's whole history.
+// DeleteRecord removes the history record at index; one that is not there is no error.
+func (b *Batch) DeleteRecord(id ID, index uint64) {
+	b.add(op{kind: 'd', key: historyKey(id, index)})
+}
+
+// DeleteHistory removes the daemon's whole history. Many ranges that are deleted make
+// the engine slow until it has merged them: few records are better deleted one by one.
 func (b *Batch) DeleteHistory(id ID) {
 	b.add(op{kind: 'r', key: historyKey(id, 0), value: historyKey(id, ^uint64(0))})
 }

@@ -50,6 +50,7 @@ func main() {
 	alone := flag.String("contender", "", "run the contenders whose names begin so alone")
 	asPlugin := flag.Bool("plugin", false, "be a process of go-plugin: for deliver and spawn")
 	idle := flag.String("idle", "", "hold counters of this contender and print what each costs: for idle")
+	stops := flag.Int("stop", 100_000, "daemons that are removed: for stopped")
 	past := flag.String("past", "", "start on this data directory and print what that takes: for stopped")
 	commit := flag.String("against", "", "compare a benchmark of package host with what it was at this commit, and nothing else")
 	benchmark := flag.String("benchmark", "Deliver", "which one: with -against")
@@ -132,7 +133,7 @@ func main() {
 		}
 	}
 	if *only == "" || *only == "stopped" {
-		if err := manyStopped(*root, 100_000); err != nil {
+		if err := manyStopped(*root, *stops); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: stopped: %v\n", err)
 			os.Exit(1)
 		}

@@ -92,6 +92,12 @@ var peerAttacks = []attack{
 			return said + "; directory closed", nil
 		}),
 	},
+	{
+		name: "standby-reset", tries: "with its owner's own node key, a daemon's standby told to drop the copy, and no proof of more",
+		args: []string{"--cluster"}, nodes: 2, rights: "all,join",
+		want: []string{"it is not thrown away", "the copy is as it was: true"},
+		run:  resetStandby,
+	},
 }
 
 // asPeer runs an attack as a peer with the rights.

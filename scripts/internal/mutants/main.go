@@ -65,7 +65,7 @@ var searched = []mutant{
 	{"answer a repeat with nothing", "host/repeat.go",
 		"p.result.Outputs, p.err = f.outputs, f.err", "_ = f", nil},
 	{"leave no tombstone", "host/tombstone.go",
-		"r.moved[d.id] = t\n\tr.mu.Unlock()\n\tr.release(d)", "r.mu.Unlock()\n\tr.release(d)", nil},
+		"t.bury(b, d.id, rec)\n\tif word", "_ = rec\n\tif word", nil},
 }
 
 // hunts are those for which CI has the time; with all, every one.
