@@ -15,15 +15,22 @@ import (
 	"wasmhost/host/store"
 )
 
-// restored makes a disk one of a node that was restored from a backup.
+// restored makes a disk one of a node that was restored from a backup, and owned one
+// daemon.
 func restored(t *testing.T, disk *vfs.MemFS) *vfs.MemFS {
+	t.Helper()
+	return restoredOf(t, disk, 1)
+}
+
+// restoredOf is restored of a node that owned so many daemons.
+func restoredOf(t *testing.T, disk *vfs.MemFS, daemons int) *vfs.MemFS {
 	t.Helper()
 	s, err := store.Open(store.Options{Dir: filepath.Join(compiled, "data"), FS: disk, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	in := host.Incarnation{Number: 1, Backup: "b", Taken: time.Now(), Restored: time.Now()}
-	if n, err := host.MarkRestored(s, in); err != nil || n != 1 {
+	if n, err := host.MarkRestored(s, in); err != nil || n != daemons {
 		t.Fatalf("%d daemons are marked, %v", n, err)
 	}
 	if err := s.Close(); err != nil {
@@ -119,6 +126,63 @@ func TestRestoredDaemonIsNotEnrolled(t *testing.T) {
 		}
 		if m, _ := c.serving(d.Entity); m != a {
 			t.Errorf("after it was confirmed node %s serves it", m.id())
+		}
+	})
+}
+
+// TestRestoredStandbyWaitsForItsOwner restores a node that owns nothing and stands by for
+// one daemon, from a backup that lacks the last events. By itself it serves nothing. Once
+// the owner is back it is fed, and then it goes on for it as any standby does.
+func TestRestoredStandbyWaitsForItsOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newDiskCluster(t, 2)
+		a := c.nodes[0]
+		d, sender := a.spawn(1, directory.AckDisk), someone(t)
+		b := c.at(c.inSync(d.Entity, 1).Standbys[0])
+		count := uint64(0)
+		more := func(n uint64) {
+			t.Helper()
+			for range n {
+				count++
+				c.countTo(d.Entity, sender, count)
+			}
+		}
+		more(10)
+		old := b.backup(false)
+		more(5)
+		c.killAll(map[*member]*vfs.MemFS{b: old})
+		restoredOf(t, b.disk, 0)
+		b.back()
+		time.Sleep(time.Minute)
+		if i, err := b.rt.Inspect(d.Entity); err == nil || b.rt.Serves(d.Entity) {
+			t.Fatalf("alone, on a copy of 10 events of 15, it serves: %+v", i)
+		}
+		if b.rt.Incarnation().Confirmed {
+			t.Error("silence confirmed it")
+		}
+		a.back()
+		if m, i := c.serving(d.Entity); m != a || i.EventsProcessed != 15 {
+			t.Fatalf("node %s serves %d events", m.id(), i.EventsProcessed)
+		}
+		more(1)
+		c.inSync(d.Entity, 1)
+		a.kill(a.backup(true))
+		time.Sleep(10 * time.Second)
+		m, i := b, host.Info{}
+		for range 600 { // the other runtime has ended
+			var err error
+			if i, err = b.rt.Inspect(d.Entity); err == nil && b.rt.Serves(d.Entity) {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if i.EventsProcessed != 16 || !m.rt.Serves(d.Entity) {
+			t.Errorf("fed by its owner, it went on with %d events of 16: %+v", i.EventsProcessed, i)
+		}
+		a.back()
+		more(1)
+		if r := c.verifyChain(b, d.Entity); r.Outputs != count {
+			t.Errorf("the chain has %d outputs of %d", r.Outputs, count)
 		}
 	})
 }
