@@ -21,8 +21,9 @@ func (a *app) receipt() *cobra.Command {
 func (a *app) receiptList() *cobra.Command {
 	return &cobra.Command{
 		Use: "ls DAEMON", Short: "List the receipts of a daemon's last moves",
-		Long: `List the receipts of a daemon's last 64 moves, wherever it is. They travel with it.
-One that is half has the target's signature only: the source could not bring its own.`,
+		Long: `List the receipts of a daemon's last 64 moves, wherever it is. They travel with it. A node
+that it left keeps them for 90 days, and of the last 10,000 daemons that left: save what is
+to last. One that is half has the target's signature only: the source could not bring its own.`,
 		Example: "  wasmhost receipt ls c1", Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			all, err := a.client().Looking().Receipts(c.Context(), args[0])
