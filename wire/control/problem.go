@@ -118,6 +118,8 @@ var classes = []struct {
 	{directory.ErrRemoved, class{"removed", 403, ExitDenied, "The node was removed from the cluster", "let it in with another token: wasmhost node token, and serve --cluster --join TOKEN"}},
 	{directory.ErrVersion, class{"other-version", 409, ExitConflict, "Versions that do not speak", "upgrade the older node"}},
 	{directory.ErrLate, class{"directory-late", 503, ExitUnreachable, "The cluster's directory does not answer in time", "look what became of it, then try again; if it stays so: wasmhost cluster status"}},
+	{directory.ErrEngine, class{"directory-unreachable", 503, ExitUnreachable, "The cluster's directory does not answer", "see wasmhost cluster status; try again when a majority of its members is there"}},
+	{directory.ErrBusy, class{"directory-busy", 429, ExitFailure, "Too many requests at the cluster's directory", "try again in a moment"}},
 	{directory.ErrDenied, class{"directory-denied", 403, ExitDenied, "Denied", "ask on a node that has a vote: wasmhost cluster members"}},
 	{errStillHere, class{"member-present", 409, ExitConflict, "The node is there", "stop it first; its daemons with standbys go on there"}},
 	{host.ErrDraining, class{"draining", 409, ExitConflict, "The node is being drained", "ask another node, or take daemons here again: wasmhost node undrain"}},

@@ -71,7 +71,7 @@ func (b *book) acknowledged() (n int) {
 
 // passing are errors after which the same event may be sent again.
 var passing = []string{"unreachable", "timeout", "moved", "not-ready", "coming", "holding", "shutting-down", "mailbox-full", "outcome-unknown",
-	"already-migrating", "bodies-full", "bytes-full", "too-many-open", "residence-unproven", "waiting", "no-healthy-member", "channel-not-ready", "held", "member-away", "directory-late"}
+	"already-migrating", "bodies-full", "bytes-full", "too-many-open", "residence-unproven", "waiting", "no-healthy-member", "channel-not-ready", "held", "member-away", "directory-late", "directory-unreachable", "directory-busy"}
 
 // isPassing reports whether the error may pass by itself.
 func isPassing(err error) bool {
