@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -176,7 +177,7 @@ func (in *incoming) replay(c migration.Conn) error {
 func (in *incoming) withDaemon(fn func() error) error {
 	in.d.mu.Lock()
 	defer in.d.mu.Unlock()
-	if in.d.state == stateGone {
+	if in.d.life.State() == lifecycle.Moved {
 		return errPushedOut
 	}
 	return fn()

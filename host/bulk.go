@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -116,7 +117,7 @@ func (s *sourceWalk) capture() error {
 	if err := s.d.wake(s.ctx); err != nil {
 		return err
 	}
-	if s.d.state != stateRunning {
+	if s.d.life.State() != lifecycle.Running {
 		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
 	}
 	var err error
@@ -307,7 +308,7 @@ func (s *sourceWalk) describe() error {
 	}
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	if s.d.state != stateRunning {
+	if s.d.life.State() != lifecycle.Running {
 		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
 	}
 	return s.snap.describe(state, s.d.key)

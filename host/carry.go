@@ -121,7 +121,7 @@ func (r *Runtime) takeSent(ctx context.Context, via identity.NodeID, m *channel.
 // takeTurn has the daemon take effects in one turn, and returns how many are taken
 // and durable.
 func (r *Runtime) takeTurn(ctx context.Context, via identity.NodeID, m *channel.Carry, list []channel.Carriage, lost *lostError) (n int, err error) {
-	if err := errors.Join(r.ready(), r.room(), r.mayRun(m.To)); err != nil {
+	if err := r.mayTake(m.To); err != nil {
 		return 0, err
 	}
 	d, err := r.receiverOf(m.To)

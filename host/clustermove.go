@@ -153,9 +153,6 @@ func (p *replica) stays() {
 // became of it is known, or ctx ends.
 func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Release) error {
 	p := m.d.replica
-	m.mu.Lock()
-	m.asked = rel
-	m.mu.Unlock()
 	for {
 		now, err := c.member.Read(ctx, m.entity)
 		switch {
@@ -194,7 +191,7 @@ func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Relea
 func (m *Migration) movedTo(e directory.Entry) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.asked != nil && e.Owner == m.target && e.Epoch == m.asked.Epoch
+	return m.release != nil && e.Owner == m.target && e.Epoch == m.release.Epoch
 }
 
 // makeWay lets a daemon come here that this node stood by for.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host/directory"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -521,7 +522,7 @@ func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (M
 	if err := d.wake(ctx); err != nil {
 		return Mended{}, err
 	}
-	if d.state != stateRunning {
+	if d.life.State() != lifecycle.Running {
 		return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, ErrNotHeld))
 	}
 	e, ok := c.member.Look(id)

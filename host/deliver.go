@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/budget"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -154,10 +155,7 @@ func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *Event,
 	if err != nil {
 		return err
 	}
-	if err := r.room(); err != nil {
-		return err
-	}
-	if err := r.mayRun(id); err != nil {
+	if err := r.mayTake(id); err != nil {
 		return err
 	}
 	if err := d.enter(ctx, len(ev.Payload)); err != nil {
@@ -484,7 +482,7 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 	d.events.failures[failureOf(err)].Add(1)
 	if errors.Is(err, errBroken) {
 		d.log.add(3, err.Error())
-		d.end(stateFailed, err)
+		d.end(lifecycle.Fail, err)
 		d.tellOf(CannotGoOn, err.Error())
 		return Pending{}, err
 	}

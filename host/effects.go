@@ -247,7 +247,7 @@ func (r *Runtime) startAllEffects() {
 			continue // they are started when it is read
 		}
 		d.mu.Lock()
-		if d.state == stateRunning || d.state == statePassive {
+		if d.life.State().Serves() {
 			r.startEffects(d)
 		}
 		d.mu.Unlock()
@@ -386,7 +386,7 @@ func (d *hosted) applySurely(ev *Event) error {
 func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64, err error) {
 	var limit uint64 // numbers from here on are of the next round; 0: the round has not begun
 	for {
-		if err := errors.Join(r.ready(), r.room(), r.mayRun(id)); err != nil {
+		if err := r.mayTake(id); err != nil {
 			return 0, err
 		}
 		d, err := r.find(id)

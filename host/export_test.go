@@ -58,7 +58,7 @@ func (r *Runtime) Held(id identity.EntityID) (activate func(*migration.Release) 
 	if in == nil {
 		return nil, nil
 	}
-	return in.activate, in.discard
+	return in.activate, func() { in.discard(migration.Source) }
 }
 
 // Horizon is the horizon of one daemon.

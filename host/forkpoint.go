@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/effect"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -187,10 +188,10 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 	d := r.known(id, encoded)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.state != statePaused {
+	if d.life.State() != lifecycle.Migrating {
 		return 0, nil, d.gone
 	}
-	defer d.end(stateGone, errRetraced)
+	defer d.end(lifecycle.Leave, errRetraced)
 	d.remade = true
 	if err := d.openKey(encoded); err != nil {
 		return 0, nil, err

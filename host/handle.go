@@ -88,8 +88,8 @@ type Migration struct {
 	resuming context.Context // of one that was released before a restart
 
 	mu        sync.Mutex
-	phase     migration.Phase
-	since     time.Time // when phase began
+	at        migration.Machine
+	since     time.Time // when the phase that users see began
 	began     time.Time // the same by the runtime's clock
 	attempts  int
 	took      []PhaseTime
@@ -108,11 +108,7 @@ type Migration struct {
 	downtime  time.Duration
 	epoch     uint64
 	err       error
-	release   *migration.Release // what was released; nil before Cutover
-	asked     *migration.Release // what a cluster's directory was asked to say, and may say already
-	doubt     bool               // whether release is on disk is not known
-	settling  bool               // the target has confirmed
-	taken     bool               // takenBack is closed
+	release   *migration.Release // from Releasing on
 
 	takenBack chan struct{} // closed when an operator takes the daemon back
 }
@@ -149,9 +145,9 @@ type Report struct {
 var errCancelled = migration.Failf(migration.Cancelled, "the migration was cancelled")
 
 func (r *Runtime) newMigration(entity identity.EntityID, d *hosted, target identity.NodeID, o MigrationOptions) (*Migration, error) {
-	m := &Migration{rt: r, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), takenBack: make(chan struct{}), phase: migration.Snapshot}
+	m := &Migration{rt: r, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), takenBack: make(chan struct{}), at: migration.NewOrchestrator()}
 	if d != nil {
-		m.source = r.self
+		m.source, m.at = r.self, migration.NewSource()
 	}
 	if m.options.Downtime == 0 {
 		m.options.Downtime = DefaultDowntime
@@ -189,7 +185,7 @@ func (m *Migration) Retries() int {
 func (m *Migration) Phase() migration.Phase {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.phase
+	return m.at.Phase().Shown()
 }
 
 // Phases returns the phases from now on; the first is the present one, and no
@@ -199,7 +195,7 @@ func (m *Migration) Phase() migration.Phase {
 func (m *Migration) Phases(ctx context.Context) <-chan PhaseChange {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.changes.subscribe(ctx, 16, PhaseChange{m.phase, m.began})
+	return m.changes.subscribe(ctx, 16, PhaseChange{m.at.Phase().Shown(), m.began})
 }
 
 // Watch returns how far the migration is, from now on: at each phase, after each
@@ -208,7 +204,7 @@ func (m *Migration) Phases(ctx context.Context) <-chan PhaseChange {
 func (m *Migration) Watch(ctx context.Context) <-chan Progress {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.progress.subscribe(ctx, 256, Progress{Phase: m.phase, At: m.began, Bytes: m.bytes, Done: m.parts, Whole: m.whole})
+	return m.progress.subscribe(ctx, 256, Progress{Phase: m.at.Phase().Shown(), At: m.began, Bytes: m.bytes, Done: m.parts, Whole: m.whole})
 }
 
 // Done is closed when the migration is Complete or Aborted.
@@ -244,20 +240,41 @@ func (m *Migration) Cancel() { m.cancel(errCancelled) }
 func (m *Migration) signal(s migration.Signal, by migration.Role) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	next, err := migration.Next(m.phase, s, by)
-	if err != nil {
+	return m.step(s, by)
+}
+
+// step is signal. It needs m.mu.
+func (m *Migration) step(s migration.Signal, by migration.Role) error {
+	was := m.at.Phase()
+	if err := m.at.Signal(s, by); err != nil {
 		return migration.Failf(migration.ProtocolError, "%v", err)
 	}
-	m.enter(next)
+	m.entered(was)
 	return nil
 }
 
-// enter begins the phase, and tells who follows. It needs m.mu.
-func (m *Migration) enter(p migration.Phase) {
+// hear takes the phase of which the source of an ordered migration tells. It needs m.mu.
+func (m *Migration) hear(p migration.Phase) error {
+	was := m.at.Phase()
+	if err := m.at.Hear(p); err != nil {
+		return migration.Failf(migration.ProtocolError, "%v", err)
+	}
+	m.entered(was)
+	return nil
+}
+
+// entered tells who follows that the migration has left phase was, where users see
+// another now. It needs m.mu.
+func (m *Migration) entered(was migration.Phase) {
+	m.rt.logger.Debug("migration", "daemon", m.entity.Origin(), "phase", m.at.Phase())
+	p := m.at.Phase().Shown()
+	if p == was.Shown() {
+		return
+	}
+
 	now := time.Now()
-	m.took = append(m.took, PhaseTime{m.phase, now.Sub(m.since)})
-	m.phase, m.since, m.began = p, now, m.rt.clock()
-	m.rt.logger.Debug("migration", "daemon", m.entity.Origin(), "phase", p)
+	m.took = append(m.took, PhaseTime{was.Shown(), now.Sub(m.since)})
+	m.since, m.began = now, m.rt.clock()
 	m.changes.publish(PhaseChange{p, m.began})
 	m.tell(nil)
 	m.tellOf(MigrationPhase, nil, "")
@@ -265,13 +282,23 @@ func (m *Migration) enter(p migration.Phase) {
 }
 
 // again starts the phases anew, for another attempt.
-func (m *Migration) again() {
+func (m *Migration) again() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.phase != migration.Snapshot {
-		m.enter(migration.Snapshot)
+	if err := m.step(migration.Again, migration.Source); err != nil {
+		return err
 	}
+	m.release = nil
 	m.since, m.took, m.bytes, m.parts, m.whole, m.passes = time.Now(), nil, 0, 0, 0, nil
+	return nil
+}
+
+// committed reports whether the release is durable, or may be: nothing makes the
+// migration fail then.
+func (m *Migration) committed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.at.Phase().Committed()
 }
 
 // asError makes a *migration.Error of whatever ended an attempt. When ctx has

@@ -81,5 +81,5 @@ func (m *Migration) tellOf(what What, round *Round, reason string) {
 		return
 	}
 	m.rt.tellOf(Happening{What: what, Entity: m.entity, Name: m.d.name, Kind: m.d.kind, Epoch: m.epoch, Reason: reason, Peer: m.target, Source: true,
-		Phase: m.phase, Round: round, Bytes: m.bytes, Downtime: m.downtime})
+		Phase: m.at.Phase().Shown(), Round: round, Bytes: m.bytes, Downtime: m.downtime})
 }

@@ -371,7 +371,7 @@ func (s *subscriptions) startAll() {
 		}
 		d.mu.Lock()
 		list := d.ledger.All()
-		serves := d.state == stateRunning || d.state == statePassive
+		serves := d.life.State().Serves()
 		d.mu.Unlock()
 		if serves {
 			s.start(d.id, list)

@@ -11,22 +11,9 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
 )
-
-// daemonState is whether a hosted daemon takes events.
-type daemonState uint8
-
-const (
-	stateRunning  daemonState = iota // takes events
-	statePaused                      // holds them: the last of a migration
-	stateGone                        // takes none for ever; hosted.gone says why
-	stateFailed                      // takes none: the daemon cannot go on; hosted.gone says why
-	stateDiverged                    // as stateFailed, for a replay that differs from the history
-	statePassive                     // takes events; its code and state are on disk alone until the next one
-)
-
-var stateNames = [...]string{"running", "migrating", "moved", "failed", "diverged", "passive"}
 
 // hosted is one daemon on this runtime. Its lock is held while the daemon
 // processes: the daemon has one caller at a time.
@@ -77,7 +64,7 @@ type hosted struct {
 	config   []byte
 	key      *identity.KeyPair
 	replica  *replica // of a cluster's daemon; nil: it is no cluster's. Set before the daemon is in the tables
-	state    daemonState
+	life     lifecycle.Machine
 	resumed  chan struct{} // closed when a pause ends; nil unless paused
 	gone     error
 	daemon   Daemon
@@ -178,77 +165,6 @@ func (d *hosted) admit(ctx context.Context) error {
 // more than 4 KiB.
 const MailboxBytes = 64 << 20
 
-// inside takes d.mu by lock once the daemon serves. The caller unlocks.
-func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) error {
-	d.want()
-	for {
-		if err := lock(ctx); err != nil {
-			return err
-		}
-		err := d.rt.open() // those that wait for a long event are told so in turn
-		if err == nil {
-			err = d.rt.mayServe(d.id)
-		}
-		if err == nil {
-			err = d.wake(ctx)
-		}
-		if err != nil {
-			d.mu.Unlock()
-			return err
-		}
-		switch d.state {
-		case stateRunning:
-			if held := d.held(); held != nil {
-				d.mu.Unlock()
-				select {
-				case <-held:
-					continue
-				case <-d.rt.ctx.Done():
-					return ErrShuttingDown
-				case <-ctx.Done():
-					return fmt.Errorf("waiting for daemon %s: %w: %w", d.id.Origin(), d.heldFor(), context.Cause(ctx))
-				}
-			}
-			d.used = d.rt.clock().UnixNano()
-			return nil
-		case statePaused:
-			resumed := d.resumed
-			d.mu.Unlock()
-			select {
-			case <-resumed:
-			case <-d.rt.ctx.Done():
-				return ErrShuttingDown
-			case <-ctx.Done():
-				return fmt.Errorf("waiting for daemon %s, which is on its way to another node: %w", d.id.Origin(), context.Cause(ctx))
-			}
-		default:
-			err := d.gone
-			d.mu.Unlock()
-			return err
-		}
-	}
-}
-
-// held returns what is closed when a daemon that its cluster holds may serve; nil
-// where it may now.
-func (d *hosted) held() <-chan struct{} {
-	if d.replica == nil {
-		return nil
-	}
-	return d.replica.holding()
-}
-
-// heldFor says why the cluster holds the daemon.
-func (d *hosted) heldFor() error {
-	if h := d.replica.waitsFor(); h != nil {
-		return h.err()
-	}
-	if err := d.rt.Holding(); err != nil {
-		return err
-	}
-	return ErrHolding
-}
-
 // lock takes d.mu, or returns an error where ctx ends first.
 func (d *hosted) lock(ctx context.Context) error {
 	_, err := d.lockOrLeave(ctx, func() {})
@@ -257,14 +173,15 @@ func (d *hosted) lock(ctx context.Context) error {
 
 // pause makes the daemon hold its events. It needs d.mu.
 func (d *hosted) pause() {
-	d.state, d.resumed = statePaused, make(chan struct{})
-	d.show()
+	if d.life.Signal(lifecycle.Pause) {
+		d.resumed = make(chan struct{})
+		d.show()
+	}
 }
 
 // resume lets held events go on. It needs d.mu.
 func (d *hosted) resume() {
-	if d.state == statePaused {
-		d.state = stateRunning
+	if d.life.Signal(lifecycle.Resume) {
 		close(d.resumed)
 		d.resumed = nil
 		d.show()
@@ -272,14 +189,14 @@ func (d *hosted) resume() {
 }
 
 // end makes the daemon take no more events, for the reason err, and frees its
-// code. Held events fail with err. It needs d.mu; a second call changes
-// nothing.
-func (d *hosted) end(state daemonState, err error) {
-	if d.state == stateGone || d.state == stateFailed || d.state == stateDiverged {
+// code; why is lifecycle.Leave, Fail or Diverge. Held events fail with err. It needs
+// d.mu; a second call changes nothing.
+func (d *hosted) end(why lifecycle.Signal, err error) {
+	if !d.life.Signal(why) {
 		return
 	}
 	resumed := d.resumed
-	d.state, d.gone, d.resumed = state, err, nil
+	d.gone, d.resumed = err, nil
 	if resumed != nil {
 		close(resumed)
 	}
@@ -292,7 +209,7 @@ func (d *hosted) end(state daemonState, err error) {
 	d.counted = 0
 	d.feed.close()
 	d.log.feed.close()
-	if state == stateGone {
+	if why == lifecycle.Leave {
 		d.key.Wipe()
 	}
 	d.show()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -265,7 +266,7 @@ func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (Mended, err
 	if d.replica != nil {
 		d.replica.end(ErrStopped)
 	}
-	d.end(stateGone, &NotFoundError{d.id})
+	d.end(lifecycle.Leave, &NotFoundError{d.id})
 	r.subs.leaveAll(d.id)
 	r.logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.id.Origin(), "name", d.name, "epoch", h.Epoch)
 	return fact, nil

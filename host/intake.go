@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -28,19 +29,20 @@ func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Of
 		return nil
 	}
 	in.mu.Lock()
-	cut, walking := in.cut, in.walking
+	cut, walking, at := in.cut, in.walking, in.at.Phase()
 	in.mu.Unlock()
-	if cut == nil { // it came before this node's last start
+	if at == migration.Pending {
 		return nil
 	}
+
 	cut() // the source has given the other connection up
 	<-walking
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.settled || in.parked == nil || !in.parked.Stop() {
+	if in.at.Phase() != migration.Parked || !in.late.Stop() || in.step(migration.Resumed, migration.Source) != nil {
 		return nil
 	}
-	in.parked, in.walking, in.cut = nil, make(chan struct{}), c.Abort
+	in.walking, in.cut = make(chan struct{}), c.Abort
 	in.shrink(int64(len(in.snapshot)))
 	in.snapshot = nil // it comes anew
 	return in
@@ -51,11 +53,7 @@ func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Of
 func (in *incoming) unpark() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.parked == nil || !in.parked.Stop() {
-		return false
-	}
-	in.parked = nil
-	return true
+	return in.at.Phase() == migration.Parked && in.late.Stop()
 }
 
 // rest ends the work of one stream. Where the stream broke while the daemon
@@ -65,16 +63,13 @@ func (in *incoming) rest(err *error) {
 	defer in.mu.Unlock()
 	defer close(in.walking)
 	var cut *cutError
-	switch {
-	case in.prepared || in.settled || *err == nil:
+	if errors.As(*err, &cut) && in.rt.life.Load() != lifeShuttingDown && in.step(migration.Cut, migration.Target) == nil {
+		in.late = time.AfterFunc(resumeFor, func() { in.discard(migration.Target) })
 		return
-	case errors.As(*err, &cut) && !in.arrived && in.rt.life.Load() != lifeShuttingDown:
-		in.parked = time.AfterFunc(resumeFor, in.abort)
-	default:
-		in.mu.Unlock()
-		in.abort()
-		in.mu.Lock()
 	}
+	in.mu.Unlock()
+	in.discard(migration.Target)
+	in.mu.Lock()
 }
 
 // receive takes what comes, up to the snapshot's end.
@@ -232,8 +227,8 @@ func (in *incoming) make(ctx context.Context) (*hosted, error) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.settled {
-		d.end(stateGone, &NotFoundError{o.Entity})
+	if in.at.Phase().Terminal() {
+		d.end(lifecycle.Leave, &NotFoundError{o.Entity})
 		return nil, errPushedOut
 	}
 	in.d = d

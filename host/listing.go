@@ -93,7 +93,7 @@ func (r *Runtime) present() (out []MigrationInfo) {
 	defer r.mu.RUnlock()
 	for id, m := range r.outgoing {
 		m.mu.Lock()
-		mv := MigrationInfo{Entity: id, Name: m.d.name, Peer: m.target, Source: true, State: MoveRunning, Phase: m.phase, Epoch: m.d.epoch + 1,
+		mv := MigrationInfo{Entity: id, Name: m.d.name, Peer: m.target, Source: true, State: MoveRunning, Phase: m.at.Phase().Shown(), Epoch: m.d.epoch + 1,
 			Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt)}
 		m.mu.Unlock()
 		if u, ok := waiting[id]; ok {

@@ -288,7 +288,7 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 		if peekErr := d.peek(ctx); peekErr != nil {
 			return nil, errors.Join(err, peekErr)
 		}
-		if (d.state != stateFailed && d.state != stateDiverged) || !d.key.CanSign() {
+		if !d.life.State().Broken() || !d.key.CanSign() {
 			d.mu.Unlock()
 			return nil, err
 		}

@@ -100,5 +100,5 @@ func (d *hosted) lockOrLeave(ctx context.Context, ended func()) (left bool, err 
 func (d *hosted) cannotGoOn() bool {
 	d.view.mu.Lock()
 	defer d.view.mu.Unlock()
-	return d.view.at.state == stateFailed || d.view.at.state == stateDiverged
+	return d.view.at.state.Broken()
 }

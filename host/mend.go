@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -90,7 +91,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how Mend
 	defer old.moving.Store(false)
 	old.mu.Lock()
 	defer old.mu.Unlock()
-	if r.store == nil || old.state != stateFailed && old.state != stateDiverged {
+	if r.store == nil || !old.life.State().Broken() {
 		return Mended{}, fmt.Errorf("%w: %s", ErrNotFailed, id.Origin())
 	}
 	encoded, err := r.store.Get(store.Daemons, id[:])
@@ -100,13 +101,13 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how Mend
 	d := r.known(id, encoded)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.state != statePaused {
+	if d.life.State() != lifecycle.Migrating {
 		return Mended{}, d.gone
 	}
 	d.stats.errors = old.stats.errors
 	fact, err := d.mend(ctx, how)
 	if err != nil {
-		d.end(stateGone, err)
+		d.end(lifecycle.Leave, err)
 		return Mended{}, fmt.Errorf("mending daemon %s by %s: %w", id.Origin(), how, err)
 	}
 	if old.replica != nil {
@@ -118,7 +119,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how Mend
 	r.mu.Lock()
 	r.daemons[id], r.names[d.name] = d, id
 	r.mu.Unlock()
-	d.meter.cameBack(how.String(), stateRunning)
+	d.meter.cameBack(how.String(), lifecycle.Running)
 	d.tellOf(WasMended, how.String())
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/abi"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/meter"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -126,13 +127,13 @@ type kindMeter struct {
 	returned map[Return]uint64
 }
 
-func (k *kindMeter) cameBack(why string, outcome daemonState) {
+func (k *kindMeter) cameBack(why string, outcome lifecycle.State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.returned == nil {
 		k.returned = make(map[Return]uint64)
 	}
-	k.returned[Return{why, stateNames[outcome]}]++
+	k.returned[Return{why, outcome.String()}]++
 }
 
 // meters are those of a runtime.
@@ -205,8 +206,8 @@ var (
 
 func init() {
 	for _, why := range append([]string{"start", "event"}, mendNames[:]...) {
-		for _, outcome := range []daemonState{stateRunning, stateFailed, stateDiverged} {
-			returns = append(returns, Return{why, stateNames[outcome]})
+		for _, outcome := range []lifecycle.State{lifecycle.Running, lifecycle.Failed, lifecycle.Diverged} {
+			returns = append(returns, Return{why, outcome.String()})
 		}
 	}
 	for c := migration.Code(0); c.Valid(); c++ {
@@ -296,8 +297,8 @@ func (d *hosted) glance() (state string, memory int64) {
 	s := d.view.at
 	d.view.mu.Unlock()
 	state = s.name()
-	if s.state == stateRunning && d.moving.Load() {
-		state = stateNames[statePaused]
+	if s.state == lifecycle.Running && d.moving.Load() {
+		state = lifecycle.Migrating.String()
 	}
 	return state, s.memory
 }

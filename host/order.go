@@ -80,8 +80,8 @@ func (m *Migration) follow(ctx context.Context, peer Peer) (*migration.Outcome, 
 		case *migration.Step:
 			m.mu.Lock()
 			m.bytes, m.parts, m.whole = int64(msg.Bytes), int64(msg.Done), int64(msg.Whole)
-			if msg.Phase != m.phase {
-				m.enter(msg.Phase)
+			if msg.Phase != m.at.Phase() {
+				err = m.hear(msg.Phase)
 			} else if len(msg.Rounds) > 0 {
 				r := roundOf(msg.Rounds[0])
 				m.tell(&r)
@@ -89,6 +89,9 @@ func (m *Migration) follow(ctx context.Context, peer Peer) (*migration.Outcome, 
 				m.tell(nil)
 			}
 			m.mu.Unlock()
+			if err != nil {
+				return nil, err
+			}
 		case *migration.Outcome:
 			return msg, nil
 		case *migration.Refuse:
@@ -110,7 +113,9 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 			m.source, m.entity.Origin(), m.target, err)
 	case len(o.Failures) > 0:
 		m.err = o.Failures[0].Err()
-		m.enter(migration.Aborted)
+		if err := m.hear(migration.Aborted); err != nil {
+			m.err = err
+		}
 	default:
 		m.epoch, m.bytes, m.downtime = o.Epoch, int64(o.Bytes), time.Duration(o.Downtime)
 		for _, p := range o.Rounds {
@@ -120,7 +125,9 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 			m.receipt = m.rt.heard(o.Receipt, m.entity)
 		}
 		m.unbound = unboundOf(o.Unbound)
-		m.enter(migration.Complete)
+		if err := m.hear(migration.Complete); err != nil {
+			m.err = err
+		}
 		m.took = nil
 		for _, s := range o.Took {
 			m.took = append(m.took, PhaseTime{s.Phase, time.Duration(s.Took)})

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -39,7 +40,8 @@ const keptPassive = 16
 
 // lieDown makes an entry that is fresh from the store passive.
 func (d *hosted) lieDown(rec *passiveRecord) {
-	d.state, d.resumed, d.marked = statePassive, nil, true
+	d.life.Signal(lifecycle.Rest)
+	d.resumed, d.marked = nil, true
 	d.epoch, d.applied = rec.Epoch, rec.Applied
 	d.stats = stats{processed: rec.Applied, emitted: rec.Emitted, errors: rec.Errors}
 	d.chain = Chain{head: Link{Origin: d.id, Epoch: rec.Epoch, Sequence: rec.Sequence, Horizon: rec.Applied}, headHash: rec.HeadHash}
@@ -61,7 +63,7 @@ func (d *hosted) drop() {
 	d.effects = d.effects.Resting()
 	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, horizon{}, repeated{}, saved{}
 	d.log.trim(keptPassive)
-	d.state = statePassive
+	d.life.Signal(lifecycle.Rest)
 	d.show()
 }
 
@@ -72,7 +74,7 @@ func (r *Runtime) passivate(d *hosted) bool {
 		return false
 	}
 	defer d.mu.Unlock()
-	if d.state != stateRunning || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.busyWithEffects() || d.stale() != nil || r.store.Err() != nil {
+	if d.life.State() != lifecycle.Running || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.busyWithEffects() || d.stale() != nil || r.store.Err() != nil {
 		return false
 	}
 	b := &store.Batch{}
@@ -163,7 +165,7 @@ func (r *Runtime) putIdleAway() {
 	now, well := r.clock().UnixNano(), r.store.Err() == nil
 	for _, d := range all {
 		if d.mu.TryLock() { // else it is busy
-			if d.state == stateRunning {
+			if d.life.State() == lifecycle.Running {
 				candidates = append(candidates, candidate{d, d.used})
 				r.grown(d)
 				if well && d.stale() == nil {

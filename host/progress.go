@@ -20,7 +20,7 @@ type Progress struct {
 func (m *Migration) tell(r *Round) {
 	m.told = time.Now()
 	if !m.progress.idle() {
-		m.progress.publish(Progress{Phase: m.phase, At: m.rt.clock(), Bytes: m.bytes, Done: m.parts, Whole: m.whole, Round: r})
+		m.progress.publish(Progress{Phase: m.at.Phase().Shown(), At: m.rt.clock(), Bytes: m.bytes, Done: m.parts, Whole: m.whole, Round: r})
 	}
 }
 

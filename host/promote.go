@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/directory"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
 )
 
@@ -83,7 +84,7 @@ func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
 	if err := d.wake(ctx); err != nil {
 		return err
 	}
-	if d.state != stateRunning {
+	if d.life.State() != lifecycle.Running {
 		return fmt.Errorf("%w: %s", ErrNotReady, d.id.Origin())
 	}
 	if err := d.last.waitStored(ctx); err != nil {

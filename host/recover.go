@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/effect"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -108,12 +109,12 @@ func (d *hosted) fail(err error) {
 }
 
 func (d *hosted) failLocked(err error) {
-	state := stateFailed
+	why := lifecycle.Fail
 	if errors.Is(err, ErrDiverged) {
-		state = stateDiverged
+		why = lifecycle.Diverge
 	}
 	d.rt.logger.Error("a daemon cannot go on", "daemon", d.id.Origin(), "name", d.name, "error", err)
-	d.end(state, fmt.Errorf("daemon %s cannot go on: %w", d.id.Origin(), err))
+	d.end(why, fmt.Errorf("daemon %s cannot go on: %w", d.id.Origin(), err))
 	d.tellOf(CannotGoOn, err.Error())
 }
 

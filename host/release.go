@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -35,10 +36,15 @@ func (s *sourceWalk) release() error {
 	if err != nil {
 		return err
 	}
-	if err := s.m.commit(s.ctx, rel); err != nil {
+	s.m.mu.Lock()
+	if err = s.m.step(migration.Agreed, migration.Source); err == nil {
+		s.m.release = rel
+	}
+	s.m.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	return s.m.signal(migration.Released, migration.Source)
+	return s.m.commit(s.ctx, rel)
 }
 
 func (s *sourceWalk) sealed() ([]byte, error) {
@@ -82,9 +88,7 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 			// Whether the record is on disk is not known, so neither side may
 			// serve until a restart has read it.
 			m.d.fail(err)
-			m.mu.Lock()
-			m.doubt = true
-			m.mu.Unlock()
+			err = errors.Join(err, m.signal(migration.Unsure, migration.Source))
 			return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
 		}
 	}
@@ -95,16 +99,14 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 	}
 	if m.d.replica != nil {
 		if err := m.rt.cluster.move(m.rt.ctx, m, rel); err != nil {
-			m.mu.Lock()
-			m.doubt = true
-			m.mu.Unlock()
-			return err
+			return errors.Join(err, m.signal(migration.Unsure, migration.Source))
 		}
 	}
+
 	m.mu.Lock()
-	m.release, m.epoch, m.queued = rel, rel.Epoch, m.d.waiting.Load()
-	m.mu.Unlock()
-	return nil
+	defer m.mu.Unlock()
+	m.epoch, m.queued = rel.Epoch, m.d.waiting.Load()
+	return m.step(migration.Released, migration.Source)
 }
 
 // deliver brings the release to the target, again and again until it confirms,
@@ -131,11 +133,10 @@ func (s *sourceWalk) deliver() error {
 		}
 	}
 	s.m.mu.Lock()
-	if s.m.taken {
+	if err := s.m.step(migration.Confirmed, migration.Target); err != nil {
 		s.m.mu.Unlock()
 		return errTakenBack
 	}
-	s.m.settling = true
 	if !s.paused.IsZero() {
 		s.m.downtime = time.Since(s.paused)
 	}
@@ -189,7 +190,7 @@ func (m *Migration) settle(rec *Receipt) error {
 	m.d.mu.Lock()
 	m.d.tail = nil
 	grave, err := m.rt.grave(m.d, t)
-	m.d.end(stateGone, &MovedError{t.moved(m.d.id)})
+	m.d.end(lifecycle.Leave, &MovedError{t.moved(m.d.id)})
 	m.d.mu.Unlock()
 	if err == nil && rec != nil {
 		err = m.rt.putReceipts(grave, rec)

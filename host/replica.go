@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host/directory"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -77,7 +78,7 @@ func (p *replica) storeAnew() (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p.mu.Lock()
-	done := p.anew || d.state != stateRunning || d.daemon == nil || d.moving.Load()
+	done := p.anew || d.life.State() != lifecycle.Running || d.daemon == nil || d.moving.Load()
 	p.anew = p.anew || !done
 	p.mu.Unlock()
 	if done {

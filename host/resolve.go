@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -55,14 +56,14 @@ func (r *Runtime) UnsettledMigrations() []Unsettled {
 	var out []Unsettled
 	for id, m := range outgoing {
 		m.mu.Lock()
-		if m.release != nil {
+		if m.at.Phase().Owner() == migration.OwnerTarget {
 			out = append(out, Unsettled{Entity: id, Name: m.d.name, Peer: m.target, Outgoing: true, Epoch: m.release.Epoch, Sequence: m.release.Sequence})
 		}
 		m.mu.Unlock()
 	}
 	for id, in := range coming {
 		in.mu.Lock()
-		if in.prepared && !in.settled {
+		if in.at.Phase() == migration.Pending {
 			out = append(out, Unsettled{Entity: id, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.chain.Head().Sequence})
 		}
 		in.mu.Unlock()
@@ -90,21 +91,14 @@ func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, ho
 	case how == MendClaim && in != nil:
 		return in.claim(key)
 	case how == MendDrop && in != nil:
-		if !in.isPrepared() {
-			return Mended{}, fmt.Errorf("%w: %s is still on its way", ErrSettled, id.Origin())
+		if !in.discard(migration.Operator) {
+			return Mended{}, fmt.Errorf("%w: %s is still on its way, or settled", ErrSettled, id.Origin())
 		}
-		in.discard()
 		return Mended{How: how}, nil
 	case how > MendDrop || how < MendTakeBack:
 		return Mended{}, fmt.Errorf("%w: %s", ErrNotSupported, how)
 	}
 	return Mended{}, fmt.Errorf("%w: %s", ErrSettled, id.Origin())
-}
-
-func (in *incoming) isPrepared() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.prepared && !in.settled
 }
 
 var errTakenBack = migration.Failf(migration.Cancelled, "the daemon was taken back: the target is held to be gone for good")
@@ -113,16 +107,16 @@ var errTakenBack = migration.Failf(migration.Cancelled, "the daemon was taken ba
 // daemon here.
 func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
 	m.mu.Lock()
-	rel := m.release
-	if rel == nil || m.settling {
-		m.mu.Unlock()
-		return Mended{}, fmt.Errorf("%w: %s", ErrSettled, m.d.id.Origin())
-	}
-	if !m.taken {
-		m.taken = true
+	if m.at.Phase() != migration.TakenBack {
+		if err := m.step(migration.Overruled, migration.Operator); err != nil {
+			m.mu.Unlock()
+			return Mended{}, fmt.Errorf("%w: %s: %w", ErrSettled, m.d.id.Origin(), err)
+		}
 		close(m.takenBack)
 	}
+	rel := m.release
 	m.mu.Unlock()
+
 	select {
 	case <-m.done:
 	case <-ctx.Done():
@@ -131,7 +125,7 @@ func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
 	d := m.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.state != statePaused {
+	if d.life.State() != lifecycle.Migrating {
 		return Mended{}, fmt.Errorf("%w: %w", ErrSettled, d.gone)
 	}
 	fact, b, err := d.fact(MendTakeBack, rel.Epoch+1)
@@ -159,7 +153,7 @@ func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
 func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if !in.prepared || in.settled {
+	if in.at.Phase() != migration.Pending {
 		return Mended{}, fmt.Errorf("%w: %s", ErrSettled, in.offer.Entity.Origin())
 	}
 	d, id, r := in.d, in.offer.Entity, in.rt
@@ -176,7 +170,8 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	if err != nil {
 		return Mended{}, err
 	}
-	defer func() { back(in.settled) }()
+	here := false
+	defer func() { back(here) }()
 	rec, err := d.record0()
 	if err != nil {
 		return Mended{}, err
@@ -194,9 +189,10 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	delete(r.expected, id)
 	r.daemons[id] = d
 	r.mu.Unlock()
-	in.settled = true
-	in.ungrow()
-	close(in.done)
+	here = true
+	if err := in.step(migration.Overruled, migration.Operator); err != nil {
+		return Mended{}, err
+	}
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)

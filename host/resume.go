@@ -29,7 +29,7 @@ func (r *Runtime) recoverOutgoing() error {
 			return fmt.Errorf("%w: daemon %s was released and is not there", store.ErrCorrupt, id.Origin())
 		}
 		d.mu.Lock()
-		if d.state == stateRunning || d.state == statePassive {
+		if d.life.State().Serves() {
 			d.pause()
 		}
 		d.mu.Unlock()
@@ -39,10 +39,8 @@ func (r *Runtime) recoverOutgoing() error {
 			return err
 		}
 		m.resuming, m.cancel = context.WithCancelCause(r.ctx)
-		m.id, m.phase, m.release, m.epoch = rec.Release.Migration, migration.Cutover, &rec.Release, rec.Release.Epoch
-		if r.cluster != nil { // what the directory says of it is to be asked
-			m.release, m.asked, m.doubt = nil, &rec.Release, true
-		}
+		m.id, m.release, m.epoch = rec.Release.Migration, &rec.Release, rec.Release.Epoch
+		m.at = migration.ResumeSource(r.cluster != nil)
 		r.mu.Lock()
 		r.outgoing[id] = m
 		r.mu.Unlock()
@@ -67,7 +65,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		return err
 	}
 	for id, rec := range records {
-		in := &incoming{rt: r, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), prepared: true, named: rec.Named}
+		in := &incoming{rt: r, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
 		d := r.newHosted(id, rec.Offer.Kind, orNil(rec.Offer.Module))
 		d.name, d.key = rec.Offer.Name, identity.PublicOnly(id)
 		in.d = d
@@ -112,12 +110,13 @@ func (r *Runtime) resumeMigrations() {
 // resume goes on with a migration that was released before a restart.
 func (m *Migration) resume(ctx context.Context) *migration.Error {
 	if m.d.replica != nil {
-		if err := m.rt.cluster.move(ctx, m, m.asked); err != nil {
+		err := m.rt.cluster.move(ctx, m, m.release)
+		if err == nil {
+			err = m.signal(migration.Released, migration.Source)
+		}
+		if err != nil {
 			return asError(ctx, err)
 		}
-		m.mu.Lock()
-		m.release, m.doubt = m.asked, false
-		m.mu.Unlock()
 	}
 	peer, err := m.rt.mesh.Peer(m.target)
 	for tries := retryPolicy.Start(); err != nil; {

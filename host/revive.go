@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -52,11 +53,11 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 			r.logger.Warn("a daemon's name looks like an id: write name: before it", "daemon", id.Origin(), "name", d.name)
 		}
 		rec, ok := passive[id]
-		if ok && d.state == statePaused {
+		if ok && d.life.State() == lifecycle.Migrating {
 			d.lieDown(&rec)
 			d.recoverLedger()
 			d.recoverEffects()
-		} else if d.state == statePaused {
+		} else if d.life.State() == lifecycle.Migrating {
 			active = append(active, d)
 		}
 		r.mu.Lock()
@@ -135,10 +136,10 @@ func (r *Runtime) revive(ctx context.Context, d *hosted) {
 func (r *Runtime) reviveLocked(ctx context.Context, d *hosted) {
 	if err := d.rebuild(ctx); err != nil {
 		d.failLocked(err)
-		d.meter.cameBack("start", d.state)
+		d.meter.cameBack("start", d.life.State())
 		return
 	}
-	d.meter.cameBack("start", stateRunning)
+	d.meter.cameBack("start", lifecycle.Running)
 	d.resume()
 	r.grown(d)
 }
@@ -181,24 +182,30 @@ func (d *hosted) stale() error {
 	return d.last.waitStored(context.Background()) // a reopened store has answered it
 }
 
+// asleep reports whether what is in memory of a daemon that serves is not what is stored.
+// It needs d.mu.
+func (d *hosted) asleep() bool {
+	if d.life.State() == lifecycle.Running {
+		return d.rt.store != nil && d.kind != "" && d.under != d.rt.store.Generation()
+	}
+	return d.life.State() == lifecycle.Passive
+}
+
 // wake brings a passive daemon into memory, and one whose last records were
 // lost with a full disk back to what is stored. It needs d.mu. What cannot be
 // read now may be readable later: only a daemon whose history does not hold
 // fails for good.
 func (d *hosted) wake(ctx context.Context) error {
-	if d.state == stateRunning {
-		if d.rt.store == nil || d.kind == "" || d.under == d.rt.store.Generation() {
-			return nil
-		}
+	if !d.asleep() {
+		return nil
+	}
+	if d.life.State() == lifecycle.Running {
 		if d.stale() == nil {
 			d.under = d.rt.store.Generation()
 			return nil
 		}
 		d.rt.logger.Info("a daemon goes back to what is stored: the disk was full", "daemon", d.id.Origin())
 		d.drop()
-	}
-	if d.state != statePassive {
-		return nil
 	}
 	if err := d.last.waitStored(ctx); err != nil && d.under == d.rt.store.Generation() {
 		return err
@@ -210,11 +217,12 @@ func (d *hosted) wake(ctx context.Context) error {
 			return err
 		}
 		d.failLocked(err)
-		d.meter.cameBack("event", d.state)
+		d.meter.cameBack("event", d.life.State())
 		return d.gone
 	}
-	d.meter.cameBack("event", stateRunning)
-	d.state, d.marked = stateRunning, marked
+	d.meter.cameBack("event", lifecycle.Running)
+	d.life.Signal(lifecycle.Wake)
+	d.marked = marked
 	d.rt.startEffects(d)
 	d.show()
 	d.rt.grown(d)

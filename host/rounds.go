@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/migration"
 	"wasmhost/wire/canon"
@@ -137,7 +138,7 @@ func (s *sourceWalk) round(n int, last bool) (Round, error) {
 	began, before := time.Now(), s.m.bytesSent()
 	r := Round{Number: n, How: RoundReplay}
 	s.d.mu.Lock()
-	if s.d.state != stateRunning {
+	if s.d.life.State() != lifecycle.Running {
 		defer s.d.mu.Unlock()
 		return r, fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
 	}

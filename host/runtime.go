@@ -21,6 +21,7 @@ import (
 
 	"wasmhost/host/budget"
 	"wasmhost/host/fair"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -358,7 +359,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, r.putAway(ctx, d))
 	}
 	for _, in := range waiting {
-		in.discard()
+		in.shutDown()
 	}
 	r.cluster.feedLast(ctx, slices.Collect(maps.Values(daemons)))
 	if inOrder && err == nil && r.store.Err() == nil {
@@ -378,7 +379,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
 	defer d.mu.Unlock()
-	if r.store != nil && r.store.Err() == nil && d.state == stateRunning && d.stale() == nil && d.kind != "" && d.index > d.kept && !d.dearForStandbys() {
+	if r.store != nil && r.store.Err() == nil && d.life.State() == lifecycle.Running && d.stale() == nil && d.kind != "" && d.index > d.kept && !d.dearForStandbys() {
 		if err = d.store(); errors.Is(err, ErrNotPortable) {
 			err = nil // its history will be replayed
 		}
@@ -386,7 +387,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 			err = d.last.waitStored(context.Background())
 		}
 	}
-	d.end(stateGone, ErrShuttingDown)
+	d.end(lifecycle.Leave, ErrShuttingDown)
 	if err != nil {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}

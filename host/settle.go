@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -23,7 +24,7 @@ func (in *incoming) awaitRelease(c migration.Conn) error {
 	var refused *peerRefusal
 	switch {
 	case errors.As(err, &refused):
-		in.discard()
+		in.discard(migration.Source)
 		in.rt.logger.Info("the source kept a daemon", "daemon", in.offer.Entity.Origin(), "reason", refused)
 		return nil
 	case err != nil:
@@ -69,12 +70,16 @@ func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Re
 func (in *incoming) activate(rel *migration.Release) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.settled && !in.owned {
-		return errPushedOut
-	}
-	if in.settled {
+	switch in.at.Phase() {
+	case migration.Pending:
+	case migration.Complete:
 		return nil
+	case migration.Claimed, migration.Aborted:
+		return errPushedOut
+	default:
+		return migration.Failf(migration.StateFailed, "a release came of daemon %s, which is not prepared here yet", in.offer.Entity.Origin())
 	}
+
 	d, o := in.d, &in.offer
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,7 +100,8 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
 	}
-	defer func() { back(in.owned) }()
+	here := false
+	defer func() { back(here) }()
 	if err := in.own(rel, check, went); err != nil {
 		return err
 	}
@@ -108,9 +114,10 @@ func (in *incoming) activate(rel *migration.Release) error {
 	}
 	in.rt.daemons[o.Entity] = d
 	in.rt.mu.Unlock()
-	in.settled, in.owned = true, true
-	in.ungrow()
-	close(in.done)
+	here = true
+	if err := in.step(migration.Released, migration.Source); err != nil {
+		return err
+	}
 	if of, ok := d.daemon.(mover); ok {
 		of.thaw()
 	}
@@ -189,45 +196,33 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went tombstone) er
 	return nil
 }
 
-// abort drops a daemon that is not prepared.
-func (in *incoming) abort() {
-	in.mu.Lock()
-	prepared := in.prepared
-	in.mu.Unlock()
-	if !prepared {
-		in.discard()
-	}
-}
-
 // giveWay makes room for another attempt of the same source, where that is
 // safe. Of a prepared daemon only the source can say: the other attempt's offer
 // may be an old one that comes late.
 func (in *incoming) giveWay() error {
+	in.discard(migration.Target)
 	in.mu.Lock()
-	prepared := in.prepared
+	pending := in.at.Phase() == migration.Pending
 	in.mu.Unlock()
-	if !prepared {
-		in.discard()
+	if !pending {
 		return nil
 	}
 	return in.ask()
 }
 
-// discard drops the daemon: the source serves it, or it came by another
-// attempt.
-func (in *incoming) discard() {
+// discard drops the daemon where by may have it dropped: the source serves it, or it
+// came by another attempt. It reports whether it did.
+func (in *incoming) discard(by migration.Role) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.settled {
-		return
+	if in.step(migration.Failed, by) != nil {
+		return false
 	}
-	in.settled = true
-	in.ungrow()
-	close(in.done)
+
 	r, o := in.rt, &in.offer
 	if in.d != nil {
 		in.d.mu.Lock()
-		in.d.end(stateGone, &NotFoundError{o.Entity})
+		in.d.end(lifecycle.Leave, &NotFoundError{o.Entity})
 		in.d.mu.Unlock()
 	}
 	if r.store != nil && r.life.Load() != lifeShuttingDown {
@@ -250,6 +245,24 @@ func (in *incoming) discard() {
 	if r.names[o.Name] == o.Entity {
 		delete(r.names, o.Name)
 	}
+	return true
+}
+
+// shutDown lets go of the daemon in memory. What is pending stays on disk, for the next
+// start.
+func (in *incoming) shutDown() {
+	if in.discard(migration.Target) {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.at.Phase() != migration.Pending {
+		return
+	}
+	in.end()
+	in.d.mu.Lock()
+	in.d.end(lifecycle.Leave, &NotFoundError{in.offer.Entity})
+	in.d.mu.Unlock()
 }
 
 // retryPolicy spaces what a node asks another for until it is answered.
@@ -309,7 +322,7 @@ func (in *incoming) ask() error {
 		if msg.Code == migration.NotReady || msg.Code == migration.ComputeNotSupported {
 			return fmt.Errorf("the source is not ready: %s", msg.Text)
 		}
-		in.discard()
+		in.discard(migration.Source)
 		return nil
 	default:
 		return migration.Failf(migration.ProtocolError, "a %T in answer to a question", msg)
@@ -352,9 +365,9 @@ func (r *Runtime) answerAsk(from identity.NodeID, c migration.Conn, ask *migrati
 		return
 	}
 	m.mu.Lock()
-	rel := m.release
+	rel, released := m.release, m.at.Phase().Owner() == migration.OwnerTarget
 	m.mu.Unlock()
-	if rel == nil {
+	if !released {
 		r.answer(c, &migration.Hold{})
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -114,7 +115,7 @@ func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
 	if err := d.wake(ctx); err != nil {
 		return err
 	}
-	if d.state != stateRunning {
+	if d.life.State() != lifecycle.Running {
 		return fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
 	}
 	if !o.OmitIdentity && !o.PublicOnly && !d.key.CanSign() {
@@ -149,7 +150,9 @@ func (m *Migration) run(ctx context.Context, peer Peer) *migration.Error {
 		case err != nil:
 			return asError(ctx, ctx.Err())
 		}
-		m.again()
+		if err := m.again(); err != nil {
+			return asError(ctx, err)
+		}
 	}
 }
 
@@ -179,17 +182,15 @@ func (m *Migration) attempt(ctx context.Context, peer Peer) (err error) {
 func (m *Migration) failed(err error) MigrationInfo {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return MigrationInfo{Entity: m.entity, Name: m.d.name, Peer: m.target, Source: true, State: MoveFailed, Phase: m.phase, Epoch: m.d.epoch + 1,
+	return MigrationInfo{Entity: m.entity, Name: m.d.name, Peer: m.target, Source: true, State: MoveFailed, Phase: m.at.Phase().Shown(), Epoch: m.d.epoch + 1,
 		Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt), Ended: m.rt.clock(), Err: err}
 }
 
 // finish ends the migration, one way or the other.
 func (m *Migration) finish(err *migration.Error) {
-	m.mu.Lock()
-	released := m.release != nil || m.doubt
-	m.mu.Unlock()
+	committed := m.committed()
 	if err != nil {
-		if !released {
+		if !committed {
 			if sigErr := m.signal(migration.Failed, migration.Source); sigErr != nil {
 				m.rt.logger.Error("aborting a migration", "error", sigErr)
 			}
@@ -210,7 +211,7 @@ func (m *Migration) finish(err *migration.Error) {
 	m.tellOf(MigrationEnded, nil, reason)
 	m.traceEnd(m.err)
 	m.mu.Unlock()
-	if err == nil || !released { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it
+	if err == nil || !committed { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it
 		m.rt.mu.Lock()
 		delete(m.rt.outgoing, m.d.id)
 		m.rt.mu.Unlock()
@@ -230,9 +231,7 @@ func (s *sourceWalk) close() {
 // leave ends the attempt: on failure before the release, the daemon goes on
 // here as if nothing had happened.
 func (s *sourceWalk) leave(err error) error {
-	s.m.mu.Lock()
-	released := s.m.release != nil || s.m.doubt
-	s.m.mu.Unlock()
+	committed := s.m.committed()
 	if err == nil {
 		if s.conn != nil {
 			err = s.conn.Close()
@@ -243,7 +242,7 @@ func (s *sourceWalk) leave(err error) error {
 		return nil
 	}
 	s.d.pacer.set(0)
-	if !released {
+	if !committed {
 		s.d.mu.Lock()
 		s.d.tail = nil
 		s.d.resume()
@@ -254,7 +253,7 @@ func (s *sourceWalk) leave(err error) error {
 	}
 	if s.conn != nil {
 		var refused *peerRefusal
-		if !released && !errors.As(err, &refused) { // who hears a refusal drops the daemon
+		if !committed && !errors.As(err, &refused) { // who hears a refusal drops the daemon
 			if sendErr := s.conn.Send(migration.NewRefuse(asError(s.ctx, err))); sendErr == nil {
 				sendErr = s.conn.Close()
 				if sendErr == nil {

@@ -10,6 +10,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/directory"
 	"wasmhost/host/effect"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -200,7 +201,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 		back()
 	}
 	if err != nil {
-		d.end(stateGone, err)
+		d.end(lifecycle.Leave, err)
 		r.release(d)
 		return Info{}, err
 	}
@@ -280,7 +281,7 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 	d.call.of = d
 	d.used = d.spawned.UnixNano()
 	d.saved.tried = d.used
-	d.pause()
+	d.resumed = make(chan struct{})
 	return d
 }
 
@@ -341,7 +342,7 @@ func (r *Runtime) release(d *hosted) {
 
 // abandon undoes a spawn that lost to Shutdown. It needs d.mu.
 func (r *Runtime) abandon(d *hosted, why error) error {
-	d.end(stateGone, why)
+	d.end(lifecycle.Leave, why)
 	r.release(d)
 	r.subs.leaveAll(d.id)
 	if r.store == nil || d.kind == "" {
@@ -546,7 +547,7 @@ const fewRecords = 256
 
 // forget removes all that the store holds of the daemon. It needs d.mu.
 func (d *hosted) forget(b *store.Batch) {
-	if d.state != stateRunning && d.state != statePaused || d.remade || !d.saved.exact || d.index-d.first > fewRecords {
+	if d.life.State() != lifecycle.Running && d.life.State() != lifecycle.Migrating || d.remade || !d.saved.exact || d.index-d.first > fewRecords {
 		forget(b, d.id)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -118,7 +119,7 @@ func (d *hosted) standing() (channel.Standing, bool) {
 		return channel.Standing{}, false
 	}
 	d.view.mu.Lock()
-	epoch, made, gone := d.view.at.epoch, d.view.made, d.view.at.state == stateGone
+	epoch, made, gone := d.view.at.epoch, d.view.made, d.view.at.state == lifecycle.Moved
 	d.view.mu.Unlock()
 	return channel.Standing{Entity: d.id, Node: d.rt.self, Epoch: epoch}, made && !gone && epoch > 0
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/directory"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -244,7 +245,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	d := r.known(e.Entity, encoded)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.state != statePaused {
+	if d.life.State() != lifecycle.Migrating {
 		return d.gone
 	}
 	err := r.rebuild(ctx, d, nil)
@@ -338,7 +339,7 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	d.replica.end(why)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.state == stateGone {
+	if d.life.State() == lifecycle.Moved {
 		return
 	}
 	t := tombstone{Name: d.name, Node: e.Owner, Epoch: e.Epoch, Time: c.rt.clock().UnixNano()}
@@ -346,7 +347,7 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	if err == nil {
 		b := &store.Batch{}
 		var s *standbyCopy
-		if goesOn := d.state == stateRunning || d.state == statePassive; goesOn && c.wants(e) {
+		if goesOn := d.life.State() == lifecycle.Running || d.life.State() == lifecycle.Passive; goesOn && c.wants(e) {
 			s = &standbyCopy{id: d.id, receiving: make(chan struct{}, 1), owner: e.Owner, epoch: e.Epoch}
 			forgetRole(b, d.id)
 			s.unsound(b)
@@ -367,7 +368,7 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	if err != nil { // it serves nothing all the same, and the next start finds it so again
 		c.rt.logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)
 	}
-	d.end(stateGone, why)
+	d.end(lifecycle.Leave, why)
 	c.rt.forgetHere(d, t, err == nil)
 	c.rt.subs.leaveAll(d.id)
 	c.rt.logger.Warn("another node took a daemon over", "daemon", d.id.Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)

@@ -2,59 +2,13 @@ package host
 
 import (
 	"context"
-	"sync"
-	"time"
 
-	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
-
-// incoming is one daemon on its way here. Until it is prepared it can be
-// dropped at any time; from then on only the source can say what becomes of
-// it.
-type incoming struct {
-	rt    *Runtime
-	from  identity.NodeID
-	offer migration.Offer
-	d     *hosted // holds its events; not in the runtime's table yet
-
-	module   []byte
-	snapshot []byte
-	first    uint64 // index of the first record that came
-	history  uint64 // index after the last record that came
-	blocks   uint64 // messages of blocks that came
-	bytes    int64  // of blocks, uncompressed
-	named    bool   // it may come without its own signature: see Runtime.named
-	bare     bool   // its key is not to come along, and this node proves that it has it
-	public   bool   // its key is not to come along, and stays with the source
-	lent     bool   // its key was stored when it was prepared
-	needs    bool   // the module
-	known    bool   // it is here
-	arrived  bool   // all of the snapshot
-	next     uint64 // index, at the source, of the next record of the tail
-	memory   *arrivingMemory
-	began    time.Time  // by the runtime's clock
-	receipts []*Receipt // of earlier moves, that came with it
-
-	roomMu   sync.Mutex // guards these; taken last
-	room     *budget.Budget
-	leave    func() // gives room back
-	roomHeld int64
-	roomDone bool
-
-	mu       sync.Mutex
-	walking  chan struct{} // closed when the stream that feeds it is done with
-	cut      func()        // ends that stream
-	parked   *time.Timer   // drops it; non-nil while no stream feeds it
-	prepared bool
-	settled  bool          // activated or discarded
-	owned    bool          // activated
-	done     chan struct{} // closed when settled
-}
 
 // HandleMigration implements Handler.
 func (r *Runtime) HandleMigration(ctx context.Context, from identity.NodeID, c migration.Conn) {
@@ -109,71 +63,6 @@ func (r *Runtime) answer(c migration.Conn, m migration.Message) {
 	if err := c.Send(m); err != nil {
 		r.logger.Debug("answering on a migration stream", "error", err)
 	}
-}
-
-// takeOffer is the target's walk. bare says on what terms the key stays behind, where
-// the source says so.
-func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer, bare *migration.BareOffer) (err error) {
-	defer func() {
-		if err != nil {
-			r.meters.moved(r.knownKind(offer.Kind), "target", asError(ctx, err))
-		}
-	}()
-	in := r.takeUp(from, c, offer)
-	if in == nil {
-		if err := r.cluster.makeWay(ctx, offer.Entity); err != nil {
-			return err
-		}
-		in = &incoming{rt: r, from: from, offer: *offer, done: make(chan struct{}), walking: make(chan struct{}), cut: c.Abort, began: r.clock()}
-		in.bare, in.public = bare != nil && !bare.PublicOnly, bare != nil && bare.PublicOnly
-		if in.needs, err = r.admit(in); err != nil {
-			return err
-		}
-		in.memory = &arrivingMemory{in: in}
-	}
-	defer in.rest(&err)
-	seal, err := r.node.SealKey()
-	if err != nil {
-		return migration.Failf(migration.IdentityTransportFailed, "%v", err)
-	}
-	if err := c.Send(&migration.Accept{NeedModule: in.needs, Seal: seal, HaveModule: uint64(len(in.module)), HaveHistory: in.history, HaveBlocks: in.blocks}); err != nil {
-		return cutOff(err)
-	}
-	if in.bare {
-		proof, err := in.holds()
-		if err != nil {
-			return err
-		}
-		if err := c.Send(proof); err != nil {
-			return cutOff(err)
-		}
-	}
-	if err := in.receive(ctx, patient{c}); err != nil {
-		return err
-	}
-	if err := c.Send(&migration.Arrived{}); err != nil {
-		return cutOff(err)
-	}
-	in.arrived = true
-	if err := in.restore(ctx); err != nil {
-		return err
-	}
-	head := in.d.chain.HeadHash()
-	if err := c.Send(&migration.Ready{Sequence: in.d.chain.Head().Sequence, Head: head[:], Root: in.memory.sum()}); err != nil {
-		return err
-	}
-	if err := in.replay(patient{c}); err != nil {
-		return err
-	}
-	if err := in.prepare(); err != nil {
-		return err
-	}
-	head = in.d.chain.HeadHash()
-	if err := c.Send(&migration.Prepared{Sequence: in.d.chain.Head().Sequence, Applied: in.d.applied, Head: head[:], Root: in.memory.sum()}); err != nil {
-		in.inDoubt()
-		return nil
-	}
-	return in.awaitRelease(c)
 }
 
 // admit decides whether the daemon may come, and reserves its place.
@@ -349,43 +238,6 @@ func keepOffer(o *migration.Offer) keptOffer {
 func (k *keptOffer) offer() migration.Offer {
 	return migration.Offer{Version: k.Version, Migration: k.Migration, Entity: k.Entity, Name: k.Name, Kind: k.Kind,
 		Module: k.Module, ModuleSize: k.ModuleSize, Epoch: k.Epoch, Identity: k.Identity, History: k.History}
-}
-
-// prepare makes all that came durable. From here on the daemon may be ours.
-func (in *incoming) prepare() error {
-	if in.rt.store != nil {
-		b := &store.Batch{}
-		if err := in.keep(b); err != nil {
-			return err
-		}
-		if err := in.settleDown(b); err != nil {
-			return err
-		}
-	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.settled {
-		return errPushedOut
-	}
-	in.prepared = true
-	return nil
-}
-
-var errPushedOut = migration.Failf(migration.Cancelled, "another attempt took its place")
-
-// submit writes for a daemon on its way, unless it was dropped: the store may
-// hold another attempt by now.
-func (in *incoming) submit(b *store.Batch, done func(error)) error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.settled {
-		return errPushedOut
-	}
-	if in.d != nil {
-		b.Generation = in.d.under
-	}
-	in.rt.store.Submit(b, done)
-	return nil
 }
 
 // ignore is for writes whose failure shows in prepare: the store is poisoned

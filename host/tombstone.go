@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -82,7 +83,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 		return err
 	}
 	defer d.mu.Unlock()
-	if d.state == stateGone {
+	if d.life.State() == lifecycle.Moved {
 		return d.gone
 	}
 	if err := d.replica.disown(ctx); err != nil {
@@ -100,7 +101,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if d.replica != nil {
 		d.replica.end(ErrStopped)
 	}
-	d.end(stateGone, fmt.Errorf("%w: %w", ErrStopped, &NotFoundError{id}))
+	d.end(lifecycle.Leave, fmt.Errorf("%w: %w", ErrStopped, &NotFoundError{id}))
 	r.subs.leaveAll(id)
 	return nil
 }

@@ -86,8 +86,8 @@ func (m *Migration) tracePhase() {
 		m.phaseSpan.End()
 		m.phaseSpan = nil
 	}
-	if !m.phase.Terminal() {
-		_, m.phaseSpan = m.rt.tracer.Start(m.within, m.phase.String())
+	if p := m.at.Phase().Shown(); !p.Terminal() {
+		_, m.phaseSpan = m.rt.tracer.Start(m.within, p.String())
 	}
 }
 

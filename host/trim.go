@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 )
 
@@ -59,7 +60,7 @@ func (d *hosted) trim(ctx context.Context, to uint64) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.state != stateRunning || d.moving.Load() || d.stale() != nil || to > d.saved.whole || d.trimmable() == 0 {
+	if d.life.State() != lifecycle.Running || d.moving.Load() || d.stale() != nil || to > d.saved.whole || d.trimmable() == 0 {
 		return nil // another time
 	}
 	begin.Checkpoint = Checkpoint{Purpose: PurposeRestart, Entity: d.id, Epoch: begin.Epoch, Sequence: begin.Head.Sequence,

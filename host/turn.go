@@ -9,6 +9,7 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host/channel"
 	"wasmhost/host/fair"
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
 )
 
@@ -78,7 +79,8 @@ func (d *hosted) tryEnter() bool {
 	if d.pacer.interval() > 0 || !d.mu.TryLock() {
 		return false
 	}
-	if d.state != stateRunning || d.held() != nil || d.rt.holdOf(d.id) != nil {
+	q := d.question()
+	if v, _ := q.Answer(); v != lifecycle.Serve {
 		d.mu.Unlock()
 		return false
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -255,7 +256,7 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted
 		d.mu.Unlock()
 		d.moving.Store(false)
 	}
-	if err = d.wake(ctx); err == nil && d.state != stateRunning {
+	if err = d.wake(ctx); err == nil && d.life.State() != lifecycle.Running {
 		if err = d.gone; err == nil {
 			err = fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
 		}
@@ -346,7 +347,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, 
 	if err := r.bury(d, t, grave); err != nil {
 		return Mended{}, err
 	}
-	d.end(stateGone, &MovedError{t.moved(id)})
+	d.end(lifecycle.Leave, &MovedError{t.moved(id)})
 	r.subs.leaveAll(id)
 	r.logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
 	return fact, nil

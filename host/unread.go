@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -96,7 +97,7 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 		d.unread.Store(true)
 		d.view.mu.Lock()
 		s := &d.view.at
-		s.state, s.epoch, s.sequence, s.hash = statePassive, stands[i].Epoch, stands[i].Sequence, stands[i].HeadHash
+		s.state, s.epoch, s.sequence, s.hash = lifecycle.Passive, stands[i].Epoch, stands[i].Sequence, stands[i].HeadHash
 		s.stats = stats{processed: stands[i].Applied, emitted: stands[i].Emitted}
 		d.view.made = true
 		d.view.mu.Unlock()
@@ -156,13 +157,13 @@ func (r *Runtime) readRest() {
 // read reads an unread daemon, whose lock it gives back.
 func (r *Runtime) read(ctx context.Context, d *hosted) {
 	if ctx.Err() != nil {
-		d.end(stateGone, ErrShuttingDown)
+		d.end(lifecycle.Leave, ErrShuttingDown)
 		d.mu.Unlock()
 		return
 	}
 	r.reviveLocked(ctx, d)
 	r.progress.done.Add(1)
-	serves := d.state == stateRunning
+	serves := d.life.State() == lifecycle.Running
 	if serves {
 		r.startEffects(d)
 	}
@@ -179,7 +180,7 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 // dropUnread gives up what a runtime that did not start has not read.
 func (r *Runtime) dropUnread() {
 	for d := r.reading.next(); d != nil; d = r.reading.next() {
-		d.end(stateGone, ErrShuttingDown)
+		d.end(lifecycle.Leave, ErrShuttingDown)
 		d.mu.Unlock()
 	}
 }

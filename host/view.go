@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"wasmhost/host/internal/lifecycle"
 )
 
 // view is what is shown of a daemon. Whoever asks does not wait for the event
@@ -16,7 +18,7 @@ type view struct {
 
 // standing is what of a daemon changes while it is in the runtime's tables.
 type standing struct {
-	state    daemonState
+	state    lifecycle.State
 	epoch    uint64
 	sequence uint64
 	hash     Hash
@@ -51,8 +53,8 @@ func (d *hosted) info() Info {
 	if s.module != nil {
 		i.Module = fmt.Sprintf("%x", s.module)
 	}
-	if s.state == stateRunning && d.moving.Load() {
-		i.State = stateNames[statePaused]
+	if s.state == lifecycle.Running && d.moving.Load() {
+		i.State = lifecycle.Migrating.String()
 	}
 	var moved *MovedError
 	if errors.As(s.gone, &moved) {
@@ -74,10 +76,10 @@ func (d *hosted) info() Info {
 const HaltedState = "stopped"
 
 func (s *standing) name() string {
-	if s.halted && (s.state == stateRunning || s.state == statePassive) {
+	if s.halted && s.state.Serves() {
 		return HaltedState
 	}
-	return stateNames[s.state]
+	return s.state.String()
 }
 
 // show makes what the daemon is now what is shown of it. It needs d.mu.
@@ -91,10 +93,10 @@ func (d *hosted) show() {
 // stands writes how the daemon stands to s, a field at a time: that is cheaper than a
 // copy. It needs d.mu.
 func (d *hosted) stands(s *standing) {
-	s.state, s.epoch, s.sequence, s.hash = d.state, d.epoch, d.chain.head.Sequence, d.chain.headHash
+	s.state, s.epoch, s.sequence, s.hash = d.life.State(), d.epoch, d.chain.head.Sequence, d.chain.headHash
 	s.stats, s.module, s.gone, s.halted = d.stats, d.module, d.gone, d.halted()
 	s.memory = 0
-	if sizer, ok := d.daemon.(Sizer); ok && d.state <= statePaused {
+	if sizer, ok := d.daemon.(Sizer); ok && d.life.State().InMemory() {
 		s.memory = sizer.MemoryBytes()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -18,7 +19,7 @@ const maxWitnessed = 4 << 10
 func (r *Runtime) lastWord(d *hosted, stopped bool) []byte {
 	check := &Checkpoint{}
 	if stopped {
-		if d.state == statePassive || d.chain.Head().Sequence == 0 {
+		if d.life.State() == lifecycle.Passive || d.chain.Head().Sequence == 0 {
 			return nil // its key is not at hand, or it said nothing
 		}
 		check = d.checkpointFor(PurposeExport, d.epoch)

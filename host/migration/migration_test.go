@@ -3,6 +3,7 @@ package migration
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"testing"
@@ -10,42 +11,144 @@ import (
 	"wasmhost/identity"
 )
 
-// The whole machine, every combination of phase, signal and side: what has no
-// row is refused and changes nothing.
+// What users see of a migration: the phases, and what leads from one to the next.
+var shown = map[row]Phase{
+	{Snapshot, Captured, Source}: Transfer, {Transfer, Received, Target}: Restore, {Restore, Restored, Target}: Replay,
+	{Replay, Released, Source}: Cutover, {Cutover, Activated, Target}: Complete,
+	{Snapshot, Failed, Source}: Aborted, {Snapshot, Failed, Target}: Aborted, {Transfer, Failed, Source}: Aborted,
+	{Transfer, Failed, Target}: Aborted, {Restore, Failed, Source}: Aborted, {Restore, Failed, Target}: Aborted,
+	{Replay, Failed, Source}: Aborted,
+}
+
+// The whole machine of the source, every combination of phase, signal and role: what has
+// no row is refused and changes nothing; what has one is a step that users see, or stays
+// within the phase that they see.
 func TestM31_M32_M46_M48_F32_F34_Transitions(t *testing.T) {
-	rows := map[row]Phase{
-		{Snapshot, Captured, Source}: Transfer, {Transfer, Received, Target}: Restore, {Restore, Restored, Target}: Replay,
-		{Replay, Released, Source}: Cutover, {Cutover, Activated, Target}: Complete,
-		{Snapshot, Failed, Source}: Aborted, {Snapshot, Failed, Target}: Aborted, {Transfer, Failed, Source}: Aborted,
-		{Transfer, Failed, Target}: Aborted, {Restore, Failed, Source}: Aborted, {Restore, Failed, Target}: Aborted,
-		{Replay, Failed, Source}: Aborted,
+	within := map[row]Phase{
+		{Replay, Agreed, Source}: Releasing, {Releasing, Unsure, Source}: InDoubt,
+		{Cutover, Confirmed, Target}: Settling, {Cutover, Overruled, Operator}: TakenBack, {Snapshot, Again, Source}: Snapshot,
 	}
-	for p := Snapshot; p <= Aborted; p++ {
-		for s := Captured; s <= Failed; s++ {
-			for _, by := range []Role{Source, Target} {
-				got, err := Next(p, s, by)
+	again := map[row]Phase{
+		{Transfer, Again, Source}: Snapshot, {Restore, Again, Source}: Snapshot,
+		{Replay, Again, Source}: Snapshot, {Releasing, Again, Source}: Snapshot,
+	}
+	rows := make(map[row]Phase)
+	for p := Snapshot; p <= Claimed; p++ {
+		for s := Captured; s <= Overruled; s++ {
+			for by := Source; by <= Orchestrator; by++ {
+				if to, ok := shown[row{p.Shown(), s, by}]; ok && tells(p, s) {
+					rows[row{p, s, by}] = to
+				}
+			}
+		}
+	}
+	maps.Copy(rows, within)
+	maps.Copy(rows, again)
+	checkTable(t, Source, rows)
+	for r, to := range within {
+		if to.Shown() != r.from.Shown() {
+			t.Errorf("%v leads to %s, which users see as %s", r, to, to.Shown())
+		}
+	}
+}
+
+// tells reports whether, of the phases of the source that users see as one, p is the one
+// that takes the signal which ends it.
+func tells(p Phase, s Signal) bool {
+	switch p {
+	case Snapshot, Transfer, Restore:
+		return true
+	case Replay:
+		return s == Failed
+	case Releasing:
+		return true
+	case InDoubt:
+		return s == Released
+	case Settling:
+		return s == Activated
+	}
+	return false
+}
+
+// The whole machine of the target.
+func TestTargetTransitions(t *testing.T) {
+	rows := map[row]Phase{
+		{Transfer, Received, Target}: Restore, {Restore, Restored, Target}: Replay, {Replay, Agreed, Target}: Pending,
+		{Pending, Released, Source}: Complete, {Pending, Overruled, Operator}: Claimed,
+		{Transfer, Cut, Target}: Parked, {Parked, Resumed, Source}: Transfer,
+		{Pending, Failed, Source}: Aborted, {Pending, Failed, Operator}: Aborted,
+	}
+	for _, p := range []Phase{Transfer, Parked, Restore, Replay} {
+		rows[row{p, Failed, Source}], rows[row{p, Failed, Target}] = Aborted, Aborted
+	}
+	checkTable(t, Target, rows)
+}
+
+// checkTable compares a side's machine with rows, in every combination.
+func checkTable(t *testing.T, side Role, rows map[row]Phase) {
+	t.Helper()
+	for p := Phase(0); p <= Claimed+1; p++ {
+		for s := Signal(0); s <= Overruled+1; s++ {
+			for by := Role(0); by <= Orchestrator; by++ {
+				got, err := Next(side, p, s, by)
 				want, ok := rows[row{p, s, by}]
 				if ok && (err != nil || got != want) {
-					t.Errorf("%s %s %s: %s, %v", p, s, by, got, err)
+					t.Errorf("%s: %s %s by the %s leads to %s, %v, want %s", side, p, s, by, got, err, want)
 				}
 				var wrong *WrongPhaseError
-				if !ok && (got != p || !errors.As(err, &wrong) || wrong.Phase != p || wrong.Signal != s || wrong.By != by) {
-					t.Errorf("%s %s %s: %s, %v", p, s, by, got, err)
+				if !ok && (got != p || !errors.As(err, &wrong) || *wrong != WrongPhaseError{side, p, s, by}) {
+					t.Errorf("%s: %s %s by the %s leads to %s, %v, want a refusal", side, p, s, by, got, err)
 				}
 			}
 		}
 	}
 }
 
+// Whatever the two sides are told, in whatever order, at most one of them serves.
 func TestM30_OwnerChangesAtCutoverAlone(t *testing.T) {
 	for p := Snapshot; p <= Aborted; p++ {
 		want := OwnerSource
 		if p == Cutover || p == Complete {
 			want = OwnerTarget
 		}
-		if p.Owner() != want || p.Terminal() != (p == Complete || p == Aborted) {
-			t.Errorf("%s: owner %d, terminal %v", p, p.Owner(), p.Terminal())
+		if p.Owner() != want || p.Terminal() != (p == Complete || p == Aborted) || p.Shown() != p {
+			t.Errorf("%s: owner %d, terminal %v, shown as %s", p, p.Owner(), p.Terminal(), p.Shown())
 		}
+	}
+	for p, want := range map[Phase]Owner{Releasing: OwnerSource, InDoubt: OwnerNone, Settling: OwnerTarget, TakenBack: OwnerSource,
+		Parked: OwnerSource, Pending: OwnerNone, Claimed: OwnerTarget} {
+		if p.Owner() != want || p.Shown() > Aborted {
+			t.Errorf("%s: owner %d, want %d; shown as %s", p, p.Owner(), want, p.Shown())
+		}
+	}
+}
+
+// A machine stands where its signals led it; the source's phases are what an
+// orchestrator hears, and no others.
+func TestMachine(t *testing.T) {
+	m := NewTarget()
+	for _, s := range []Signal{Received, Restored, Agreed} {
+		if err := m.Signal(s, Target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Signal(Failed, Target); err == nil || m.Phase() != Pending {
+		t.Errorf("a target gave up what is pending: %v, in phase %s", err, m.Phase())
+	}
+	o := NewOrchestrator()
+	if err := o.Signal(Captured, Source); err == nil {
+		t.Error("an orchestrator took a signal")
+	}
+	for _, p := range []Phase{0, Releasing, Claimed, 200} {
+		if err := o.Hear(p); err == nil || o.Phase() != Snapshot {
+			t.Errorf("an orchestrator heard of phase %s: %v", p, err)
+		}
+	}
+	if err := o.Hear(Cutover); err != nil || o.Phase() != Cutover {
+		t.Errorf("hearing of a cutover: %v, in phase %s", err, o.Phase())
+	}
+	if err := m.Hear(Cutover); err == nil || m.Phase() != Pending {
+		t.Error("a target took a phase that it was told")
 	}
 }
 

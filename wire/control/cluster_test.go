@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,6 +30,8 @@ type memoryEngine struct {
 	voters   map[string]ClusterMember
 	begun    []NewDirectory
 	follows  []identity.NodeID
+
+	mu sync.Mutex // guards the lists
 }
 
 func (*memoryEngine) Name() string { return "test" }
@@ -44,17 +48,30 @@ func (e *memoryEngine) Admit(_ context.Context, n identity.NodeID, a Admission) 
 	return Admitted{Cluster: "test", Voter: true, Others: n.String() + "=" + a.Addr, Secret: make([]byte, 32), Voters: []string{}}, nil
 }
 func (e *memoryEngine) Remove(_ context.Context, n identity.NodeID) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.removed = append(e.removed, n)
 	return nil
 }
 
 func (e *memoryEngine) Recover(_ context.Context, d NewDirectory) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.begun = append(e.begun, d)
 	return nil
 }
 func (e *memoryEngine) Follow(_ context.Context, n identity.NodeID) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.follows = append(e.follows, n)
 	return nil
+}
+
+// said returns copies of what the engine was asked to remove, begin and follow.
+func (e *memoryEngine) said() (removed []identity.NodeID, begun []NewDirectory, follows []identity.NodeID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.removed), slices.Clone(e.begun), slices.Clone(e.follows)
 }
 
 type clusterNode struct {
@@ -168,8 +185,8 @@ func TestClusterAnswers(t *testing.T) {
 		t.Errorf("the daemon went on with %+v", sent)
 	}
 	must[ClusterMember](t)(c.RemoveMember(ctx, b.mesh.Self().String()))
-	if len(a.engine.removed) != 1 || a.engine.removed[0] != b.mesh.Self() {
-		t.Errorf("the engine was told to remove %v", a.engine.removed)
+	if removed, _, _ := a.engine.said(); len(removed) != 1 || removed[0] != b.mesh.Self() {
+		t.Errorf("the engine was told to remove %v", removed)
 	}
 	if _, err := a.mesh.FindPeer(b.mesh.Self().String()); !errors.Is(err, host.ErrUnknownNode) {
 		t.Errorf("the node is trusted still: %v", err)

@@ -74,11 +74,12 @@ func TestAClusterIsRecovered(t *testing.T) {
 		if silent := r.Nodes[1:]; len(silent) != 2 {
 			t.Errorf("dry %v: nodes are %+v", dry, r.Nodes)
 		}
-		if n := len(b.engine.begun); dry && n != 0 || !dry && n != 1 {
-			t.Errorf("dry %v: %d directories are begun", dry, n)
+		if _, begun, _ := b.engine.said(); dry && len(begun) != 0 || !dry && len(begun) != 1 {
+			t.Errorf("dry %v: %d directories are begun", dry, len(begun))
 		}
 	}
-	begun := b.engine.begun[0]
+	_, all, _ := b.engine.said()
+	begun := all[0]
 	if len(begun.Daemons) != 2 || begun.Daemons[1].Want != 2 && begun.Daemons[0].Want != 2 || len(begun.Nodes) != 1 || begun.Nodes[0] != c.mesh.Self() || len(begun.Silent) != 1 || begun.Silent[0].Name != "a" {
 		t.Errorf("the new directory begins with %+v", begun)
 	}
@@ -88,8 +89,11 @@ func TestAClusterIsRecovered(t *testing.T) {
 	if err := c.mesh.Grant(b.key.ID(), wire.RightsVoter); err != nil {
 		t.Fatal(err)
 	}
-	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); err != nil || len(c.engine.follows) != 1 || c.engine.follows[0] != b.mesh.Self() {
-		t.Errorf("%v, it follows %v", err, c.engine.follows)
+	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); err != nil {
+		t.Error(err)
+	}
+	if _, _, follows := c.engine.said(); len(follows) != 1 || follows[0] != b.mesh.Self() {
+		t.Errorf("it follows %v", follows)
 	}
 	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "another"); !isProblem(err, "other-cluster") {
 		t.Errorf("to the directory of another cluster: %v", err)

@@ -31,6 +31,11 @@ var peerAttacks = []attack{
 		run: asPeer("migrate", func(ctx context.Context, s *scene, p *peer) (string, error) { return p.steal(ctx, s, 1000, keyed) }),
 	},
 	{
+		name: "release-before-prepared", tries: "with `migrate`, a daemon is offered, and released over a second stream at once",
+		want: []string{"refused", "not prepared"}, nodes: 2,
+		run: asPeer("migrate", func(ctx context.Context, s *scene, p *peer) (string, error) { return p.releaseEarly(ctx, s) }),
+	},
+	{
 		name: "false-residence", tries: "with no rights, a peer says that it has every daemon, under epoch 2^62",
 		want: []string{"0 events taken; 200; 200; 200; 404"}, nodes: 2,
 		run: asPeer("none", discover),

@@ -54,8 +54,7 @@ func (p *peer) steal(ctx context.Context, s *scene, epoch uint64, how offering) 
 	}
 
 	id := make([]byte, 16)
-	offer := [][]byte{cborUint(2), cborBytes(id), cborBytes(forged.entity), cborText("bank"), cborText("counter"), cborBytes(forged.module),
-		cborUint(0), cborUint(epoch), cborBool(how == keyed), cborUint(0), cborBool(false), cborBool(false), cborMap()}
+	offer := forged.offer(id, epoch, how == keyed)
 	first := message(msgOffer, offer...)
 	if how == publicOnly {
 		first = message(msgBare, cborList(offer...), cborBool(true))
@@ -92,6 +91,46 @@ func (p *peer) steal(ctx context.Context, s *scene, epoch uint64, how offering) 
 	}
 }
 
+// releaseEarly offers node one a daemon that node two has, and releases it over another
+// stream when node one has accepted the offer. It returns what node one says of that.
+func (p *peer) releaseEarly(ctx context.Context, s *scene) (string, error) {
+	two := s.nodes[1]
+	if err := two.counter(ctx, "bank"); err != nil {
+		return "", err
+	}
+	b, err := two.must(ctx, "GET", "/v1/daemons/bank/snapshot", nil)
+	if err != nil {
+		return "", err
+	}
+	forged, err := forge(b, 1000)
+	if err != nil {
+		return "", err
+	}
+
+	id := make([]byte, 16)
+	offered, err := p.open(ctx, append([]byte{toMigrate}, message(msgOffer, forged.offer(id, 1000, true)...)...))
+	if err != nil {
+		return "", err
+	}
+	if kind, fields, err := readMessage(offered); err != nil || kind != msgAccept {
+		return "", fmt.Errorf("the offer was answered with message %d: %v: %w", kind, fields, err)
+	}
+
+	head := []any{uint64(1), nil, make([]byte, 32)}
+	second, err := p.open(ctx, append([]byte{toMigrate}, p.release(id, forged, 1001, head)...))
+	if err != nil {
+		return "", err
+	}
+	kind, fields, err := readMessage(second)
+	if err != nil {
+		return "", err
+	}
+	if kind != msgRefuse {
+		return fmt.Sprintf("message %d: %v", kind, fields), nil
+	}
+	return fmt.Sprintf("refused with code %v: %v", fields[0], fields[1]), nil
+}
+
 // release is an unsigned hand-over of what the target has prepared.
 func (p *peer) release(id []byte, f *forgery, epoch uint64, prepared []any) []byte {
 	sequence, head := cborOf(prepared[0]), cborOf(prepared[2])
@@ -103,6 +142,12 @@ func (p *peer) release(id []byte, f *forgery, epoch uint64, prepared []any) []by
 
 // forgery is a snapshot without its signature.
 type forgery struct{ snapshot, entity, module []byte }
+
+// offer are the fields of an offer of the daemon.
+func (f *forgery) offer(id []byte, epoch uint64, withKey bool) [][]byte {
+	return [][]byte{cborUint(2), cborBytes(id), cborBytes(f.entity), cborText("bank"), cborText("counter"), cborBytes(f.module),
+		cborUint(0), cborUint(epoch), cborBool(withKey), cborUint(0), cborBool(false), cborBool(false), cborMap()}
+}
 
 // forge sets a snapshot's epoch and leaves its signature out.
 func forge(b []byte, epoch uint64) (*forgery, error) {

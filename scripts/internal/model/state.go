@@ -4,7 +4,7 @@
 // lost acknowledgements. It checks what must hold in each state, and that
 // broken twins of the protocol are found out.
 //
-// Steps between the two sides' phases are those of host/migration's own table.
+// Both sides walk host/migration's own tables.
 package main
 
 import "wasmhost/host/migration"
@@ -61,15 +61,15 @@ const (
 type state struct {
 	// The source. Durable: own, released, moved, applied.
 	sUp, sOwn, sMoved, sPaused bool
-	sReleased, sAttempt        uint8 // attempts, counted from 1; 0: none
-	sPhase                     migration.Phase
+	sReleased, sAttempt        uint8             // attempts, counted from 1; 0: none
+	sAt                        migration.Machine // the zero Machine: no attempt
 	sApplied                   uint8
-	sPending                   uint8 // a release that is sent and not durable: only in a broken twin
 
-	// The target. Durable: own, prepared, applied.
-	tUp, tOwn, tDoubt    bool
-	tPrepared, tIncoming uint8 // attempts, counted from 1; 0: none
-	tApplied             uint8
+	// The target. Durable: own, applied, and tAt where it is Pending.
+	tUp, tOwn, tDoubt bool
+	tAt               migration.Machine // the zero Machine: nothing is on its way
+	tAttempt          uint8             // of tAt
+	tApplied          uint8
 
 	streams [streams]stream
 
@@ -105,11 +105,19 @@ func (s *state) sourceServes(d defect) bool {
 	return (!s.sPaused || d == serveWhilePaused) && (s.sReleased == 0 || d == serveAfterRelease)
 }
 
+// pending is the attempt that the target has prepared; 0: none.
+func (s *state) pending() uint8 {
+	if s.tAt.Phase() != migration.Pending {
+		return 0
+	}
+	return s.tAttempt
+}
+
 func (s *state) targetServes() bool { return s.tUp && s.tOwn }
 
 // settled says that one side serves and nothing is in doubt.
 func (s *state) settled(d defect) bool {
-	return s.sUp && s.tUp && s.sourceServes(d) != s.targetServes() && s.tPrepared == 0 && !s.tDoubt && (s.sReleased == 0 || s.sMoved)
+	return s.sUp && s.tUp && s.sourceServes(d) != s.targetServes() && s.pending() == 0 && !s.tDoubt && (s.sReleased == 0 || s.sMoved)
 }
 
 // violated names an invariant that does not hold, or is empty.

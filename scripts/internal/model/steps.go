@@ -69,23 +69,30 @@ func (s *state) apply(applied *uint8, event uint8, heard bool, d defect) {
 // orchestrate begins and cancels attempts, and does what each side does by
 // itself.
 func (s state) orchestrate(d defect, add func(string, func(*state))) {
-	if s.sUp && s.sOwn && s.sReleased == 0 && s.sPhase == 0 && s.begun < attempts {
+	at := s.sAt.Phase()
+	if s.sUp && s.sOwn && s.sReleased == 0 && at == 0 && s.begun < attempts {
 		add("a migration begins", func(n *state) {
 			n.begun++
-			n.sAttempt, n.sPhase = n.begun, migration.Snapshot
-			n.signal(migration.Captured, migration.Source)
+			n.sAttempt, n.sAt = n.begun, migration.NewSource()
+			signal(&n.sAt, migration.Captured, migration.Source)
 			n.open(int(n.begun) - 1)
 			n.toTarget(int(n.begun)-1, message{offer, n.begun, n.sApplied})
 		})
 	}
-	if s.sUp && s.sPhase != 0 && s.sPhase.Owner() == migration.OwnerSource && s.sPending == 0 {
+	if s.sUp && s.mayAbort() {
 		add("the migration is cancelled", func(n *state) {
 			n.toTarget(int(n.sAttempt)-1, message{kind: refuse, attempt: n.sAttempt})
 			n.abort()
 		})
 	}
-	if s.sPending != 0 && s.sUp {
-		add("the release is durable", func(n *state) { n.sReleased, n.sPending = n.sPending, 0 })
+	if s.sUp && at == migration.Releasing {
+		add("the release is durable", func(n *state) {
+			signal(&n.sAt, migration.Released, migration.Source)
+			n.sReleased = n.sAttempt
+			if d != releaseNotDurable {
+				n.toTarget(int(n.sAttempt)-1, message{release, n.sAttempt, n.sApplied})
+			}
+		})
 	}
 	if s.sUp && s.sReleased != 0 && !s.sMoved && s.free(releases) && (s.streams[s.sReleased-1].broken || !s.streams[s.sReleased-1].open) {
 		add("the source repeats its release", func(n *state) {
@@ -96,25 +103,28 @@ func (s state) orchestrate(d defect, add func(string, func(*state))) {
 	if s.tUp && s.tDoubt && s.free(asks) {
 		add("the target asks", func(n *state) {
 			n.open(asks)
-			n.toSource(asks, message{kind: ask, attempt: n.tPrepared})
+			n.toSource(asks, message{kind: ask, attempt: n.pending()})
 		})
 	}
 }
 
-// signal walks the real table; a step that it does not have is a fault of the
-// model.
-func (s *state) signal(sig migration.Signal, by migration.Role) {
-	next, err := migration.Next(s.sPhase, sig, by)
-	if err != nil {
+// signal walks a side's real table; a step that it does not have is a fault of the model.
+func signal(m *migration.Machine, sig migration.Signal, by migration.Role) {
+	if err := m.Signal(sig, by); err != nil {
 		panic(err)
 	}
-	s.sPhase = next
+}
+
+// mayAbort reports whether the source may give its attempt up.
+func (s *state) mayAbort() bool {
+	at := s.sAt.Phase()
+	return at != 0 && at != migration.Releasing && !at.Committed()
 }
 
 // abort ends an attempt before its release: the source serves on.
 func (s *state) abort() {
-	s.signal(migration.Failed, migration.Source)
-	s.sPhase, s.sAttempt, s.sPaused = 0, 0, false
+	signal(&s.sAt, migration.Failed, migration.Source)
+	s.sAt, s.sAttempt, s.sPaused = migration.Machine{}, 0, false
 }
 
 // source handles a message to the source.
@@ -123,26 +133,27 @@ func (s *state) source(i int, m message, d defect) {
 		s.answer(m)
 		return
 	}
-	if i < attempts && (s.sPhase == 0 || int(s.sAttempt) != i+1) {
+	at := s.sAt.Phase()
+	if i < attempts && (at == 0 || int(s.sAttempt) != i+1) {
 		return // of an attempt that was given up
 	}
 	switch {
-	case m.kind == ready && s.sPhase == migration.Transfer:
-		s.signal(migration.Received, migration.Target)
-		s.signal(migration.Restored, migration.Target)
+	case m.kind == ready && at == migration.Transfer:
+		signal(&s.sAt, migration.Received, migration.Target)
+		signal(&s.sAt, migration.Restored, migration.Target)
 		s.sPaused = true
 		s.toTarget(i, message{tail, m.attempt, s.sApplied})
-	case m.kind == prepared && s.sPhase == migration.Replay:
-		s.signal(migration.Released, migration.Source)
-		if s.sReleased = m.attempt; d == releaseNotDurable {
-			s.sReleased, s.sPending = 0, m.attempt
+	case m.kind == prepared && at == migration.Replay:
+		signal(&s.sAt, migration.Agreed, migration.Source)
+		if d == releaseNotDurable {
+			s.toTarget(i, message{release, m.attempt, s.sApplied})
 		}
-		s.toTarget(i, message{release, m.attempt, s.sApplied})
-	case m.kind == done && s.sPhase == migration.Cutover:
-		s.signal(migration.Activated, migration.Target)
-		s.sMoved, s.sOwn, s.sPaused, s.sPhase = true, false, false, 0
+	case m.kind == done && at == migration.Cutover:
+		signal(&s.sAt, migration.Confirmed, migration.Target)
+		signal(&s.sAt, migration.Activated, migration.Target)
+		s.sMoved, s.sOwn, s.sPaused, s.sAt = true, false, false, migration.Machine{}
 		s.streams[releases] = stream{}
-	case m.kind == refuse && s.sPhase.Owner() == migration.OwnerSource:
+	case m.kind == refuse && s.mayAbort():
 		s.abort()
 	case m.kind == refuse && i == releases:
 		s.streams[releases] = stream{}
@@ -154,7 +165,7 @@ func (s *state) answer(m message) {
 	switch {
 	case s.sReleased == m.attempt && !s.sMoved:
 		s.toTarget(asks, message{release, m.attempt, s.sApplied})
-	case s.sPhase != 0 && s.sAttempt == m.attempt:
+	case s.sAt.Phase() != 0 && s.sAttempt == m.attempt:
 		s.toTarget(asks, message{kind: hold, attempt: m.attempt})
 	default:
 		s.toTarget(asks, message{kind: refuse, attempt: m.attempt})
@@ -167,15 +178,16 @@ func (s *state) target(i int, m message, d defect) {
 	case offer:
 		s.takeOffer(i, m, d)
 	case tail:
-		if s.tIncoming != m.attempt || s.tPrepared != 0 {
+		if s.tAt.Phase() != migration.Replay || s.tAttempt != m.attempt {
 			s.toSource(i, message{kind: refuse, attempt: m.attempt})
 			return
 		}
-		s.tPrepared, s.tApplied = m.attempt, m.applied
+		signal(&s.tAt, migration.Agreed, migration.Target)
+		s.tApplied = m.applied
 		s.toSource(i, message{kind: prepared, attempt: m.attempt})
 	case release:
 		switch {
-		case s.tPrepared == m.attempt:
+		case s.pending() == m.attempt:
 			s.activate()
 		case s.tOwn:
 		default:
@@ -190,8 +202,8 @@ func (s *state) target(i int, m message, d defect) {
 			s.streams[asks] = stream{}
 		}
 	case refuse:
-		if s.tIncoming == m.attempt {
-			s.drop()
+		if s.tAttempt == m.attempt {
+			s.drop(migration.Source)
 		}
 		if i == asks {
 			s.streams[asks] = stream{}
@@ -202,28 +214,41 @@ func (s *state) target(i int, m message, d defect) {
 }
 
 func (s *state) takeOffer(i int, m message, d defect) {
-	if s.tOwn || s.tPrepared != 0 && d != lateOfferPushesOut {
+	if s.tOwn || s.pending() != 0 && d != lateOfferPushesOut {
 		s.toSource(i, message{kind: refuse, attempt: m.attempt})
 		return
 	}
-	s.drop()
-	s.tIncoming = m.attempt
+	by := migration.Target // the source begins again
+	if s.pending() != 0 {
+		by = migration.Source // in a broken twin: as if the source had said so
+	}
+	s.drop(by)
+	s.tAt, s.tAttempt = migration.NewTarget(), m.attempt
+	signal(&s.tAt, migration.Received, migration.Target)
+	signal(&s.tAt, migration.Restored, migration.Target)
 	s.toSource(i, message{kind: ready, attempt: m.attempt})
 }
 
 func (s *state) activate() {
-	s.drop()
+	signal(&s.tAt, migration.Released, migration.Source)
+	s.tAt, s.tAttempt, s.tDoubt = migration.Machine{}, 0, false
 	s.tOwn = true
 }
 
-func (s *state) drop() { s.tPrepared, s.tIncoming, s.tDoubt = 0, 0, false }
+// drop lets go of what is on its way to the target, because of what by said.
+func (s *state) drop(by migration.Role) {
+	if s.tAt.Phase() != 0 {
+		signal(&s.tAt, migration.Failed, by)
+	}
+	s.tAt, s.tAttempt, s.tDoubt = migration.Machine{}, 0, false
+}
 
 // sourceLost is what the source does when a stream broke.
 func (s *state) sourceLost(i int) {
 	switch {
 	case i >= attempts:
 		s.streams[i] = stream{}
-	case s.sPhase != 0 && int(s.sAttempt) == i+1 && s.sPhase.Owner() == migration.OwnerSource:
+	case int(s.sAttempt) == i+1 && s.mayAbort():
 		s.abort()
 	}
 }
@@ -233,16 +258,16 @@ func (s *state) targetLost(i int, d defect) {
 	switch {
 	case i >= attempts:
 		s.streams[i] = stream{}
-	case int(s.tPrepared) == i+1:
+	case int(s.pending()) == i+1:
 		s.tDoubt = true
 		switch d {
 		case activateInDoubt:
 			s.activate()
 		case dropPreparedInDoubt:
-			s.drop()
+			s.drop(migration.Source) // as if it had said so
 		}
-	case int(s.tIncoming) == i+1:
-		s.drop()
+	case int(s.tAttempt) == i+1:
+		s.drop(migration.Target)
 	}
 }
 
@@ -254,22 +279,29 @@ func (s state) crash(d defect, add func(string, func(*state))) {
 			}
 		}
 	}
+	sourceCrashes := func(n *state) {
+		lose(n)
+		n.crashed++
+		n.sUp, n.sPaused, n.sAt, n.sAttempt = false, false, migration.Machine{}, 0
+		for i := range n.streams {
+			n.streams[i].sSees = false
+		}
+	}
+	if s.sUp && s.crashed < crashes && s.sAt.Phase() == migration.Releasing {
+		add("the source crashes when its release is on disk", func(n *state) {
+			n.sReleased = n.sAttempt
+			sourceCrashes(n)
+		})
+	}
 	switch {
 	case s.sUp && s.crashed < crashes:
-		add("the source crashes", func(n *state) {
-			lose(n)
-			n.crashed++
-			n.sUp, n.sPaused, n.sPhase, n.sAttempt, n.sPending = false, false, 0, 0, 0
-			for i := range n.streams {
-				n.streams[i].sSees = false
-			}
-		})
+		add("the source crashes", sourceCrashes)
 	case !s.sUp:
 		add("the source starts", func(n *state) {
 			n.sUp = true
 			n.streams[releases] = stream{}
 			if n.sReleased != 0 && !n.sMoved {
-				n.sPhase, n.sAttempt, n.sPaused = migration.Cutover, n.sReleased, d != serveAfterRelease
+				n.sAt, n.sAttempt, n.sPaused = migration.ResumeSource(false), n.sReleased, d != serveAfterRelease
 			}
 		})
 	}
@@ -278,9 +310,9 @@ func (s state) crash(d defect, add func(string, func(*state))) {
 		add("the target crashes", func(n *state) {
 			lose(n)
 			n.crashed++
-			n.tUp, n.tDoubt, n.tIncoming = false, false, 0
-			if d == forgetPrepared {
-				n.tPrepared = 0
+			n.tUp, n.tDoubt = false, false
+			if n.pending() == 0 || d == forgetPrepared {
+				n.tAt, n.tAttempt = migration.Machine{}, 0
 			}
 			for i := range n.streams {
 				n.streams[i].tSees = false
@@ -290,7 +322,9 @@ func (s state) crash(d defect, add func(string, func(*state))) {
 		add("the target starts", func(n *state) {
 			n.tUp = true
 			n.streams[asks] = stream{}
-			n.tIncoming, n.tDoubt = n.tPrepared, n.tPrepared != 0
+			if n.tDoubt = n.pending() != 0; n.tDoubt {
+				n.tAt = migration.ResumeTarget()
+			}
 		})
 	}
 }

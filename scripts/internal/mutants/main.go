@@ -31,8 +31,8 @@ type hunt struct {
 type edit struct{ file, old, new string }
 
 var searched = []mutant{
-	{"apply events while paused for a hand-over", "host/hosted.go",
-		"case stateRunning:\n\t\t\tif held", "case stateRunning, statePaused:\n\t\t\tif held", []edit{{"host/hosted.go", "case statePaused:\n\t\t\tresumed", "case 99:\n\t\t\tresumed"}}},
+	{"apply events while paused for a hand-over", "host/internal/lifecycle/admission.go",
+		"case q.State == Migrating:", "case false:", nil},
 	{"acknowledge before it is durable", "host/deliver.go",
 		"if err := p.ticket.wait(ctx); err != nil {", "if err := error(nil); err != nil {", nil},
 	{"release before it is durable", "host/release.go",
@@ -43,13 +43,13 @@ var searched = []mutant{
 	{"prepare before it is durable", "host/arrival.go",
 		"if err := <-durable; err != nil {", "if err := error(nil); err != nil {", nil},
 	{"serve on after the release", "host/resume.go",
-		"if d.state == stateRunning || d.state == statePassive {\n\t\t\td.pause()", "if r == nil {\n\t\t\td.pause()", nil},
+		"if d.life.State().Serves() {\n\t\t\td.pause()", "if r == nil {\n\t\t\td.pause()", nil},
 	{"forget a release at a restart", "host/recover.go",
 		"if err := r.recoverOutgoing(); err != nil {", "if err := error(nil); err != nil {", nil},
 	{"forget a prepared daemon at a restart", "host/recover.go",
 		"return r.recoverIncoming(ctx)", "return nil", nil},
 	{"drop a prepared daemon when in doubt", "host/settle.go",
-		"case err != nil:\n\t\tin.inDoubt()", "case err != nil:\n\t\tin.discard()", nil},
+		"case err != nil:\n\t\tin.inDoubt()", "case err != nil:\n\t\tin.discard(migration.Source)", nil},
 	{"stay paused after a failed migration", "host/source.go",
 		"s.d.tail = nil\n\t\ts.d.resume()", "s.d.tail = nil", nil},
 	{"forget the horizon", "host/deliver.go",

@@ -1,0 +1,115 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"wasmhost/host/internal/lifecycle"
+	"wasmhost/identity"
+)
+
+// Whether a request may run at a daemon here and now: what is known is gathered here,
+// and lifecycle.Question answers.
+
+// mayTake returns why the node takes nothing for the daemon that is to be recorded, as
+// far as can be said without the daemon's lock.
+func (r *Runtime) mayTake(id identity.EntityID) error {
+	q := lifecycle.Question{Node: r.ready(), Room: r.room(), Refused: r.mayRun(id), State: lifecycle.Running}
+	_, err := q.Answer()
+	return err
+}
+
+// question is what is known of the daemon. Who was let in when the node was ready is
+// served until it ends. It needs d.mu.
+func (d *hosted) question() lifecycle.Question {
+	return lifecycle.Question{
+		Node: d.rt.open(), Refused: d.rt.mayServe(d.id),
+		State: d.life.State(), Gone: d.gone, Asleep: d.asleep(), Holding: d.held() != nil,
+	}
+}
+
+// inside takes d.mu by lock once the daemon serves. The caller unlocks.
+func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) error {
+	d.want()
+	for {
+		if err := lock(ctx); err != nil {
+			return err
+		}
+		verdict, err := d.verdict(ctx)
+
+		switch verdict {
+		case lifecycle.Serve:
+			d.used = d.rt.clock().UnixNano()
+			return nil
+		case lifecycle.AwaitCluster:
+			held := d.held()
+			d.mu.Unlock()
+			if held == nil { // it may now
+				continue
+			}
+			err = d.await(ctx, held, func() error {
+				return fmt.Errorf("waiting for daemon %s: %w: %w", d.id.Origin(), d.heldFor(), context.Cause(ctx))
+			})
+		case lifecycle.AwaitMigration:
+			resumed := d.resumed
+			d.mu.Unlock()
+			err = d.await(ctx, resumed, func() error {
+				return fmt.Errorf("waiting for daemon %s, which is on its way to another node: %w", d.id.Origin(), context.Cause(ctx))
+			})
+		default:
+			d.mu.Unlock()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// verdict answers the question, once what is stored of the daemon is in memory. It needs
+// d.mu.
+func (d *hosted) verdict(ctx context.Context) (lifecycle.Verdict, error) {
+	q := d.question()
+	verdict, err := q.Answer()
+	if verdict != lifecycle.AwaitMemory {
+		return verdict, err
+	}
+	if err := d.wake(ctx); err != nil {
+		return lifecycle.Refuse, err
+	}
+
+	q = d.question()
+	return q.Answer()
+}
+
+// await waits for done, which may be closed already, without the daemon's lock. late is
+// the error where ctx ends first.
+func (d *hosted) await(ctx context.Context, done <-chan struct{}, late func() error) error {
+	select {
+	case <-done:
+		return nil
+	case <-d.rt.ctx.Done():
+		return ErrShuttingDown
+	case <-ctx.Done():
+		return late()
+	}
+}
+
+// held returns what is closed when a daemon that its cluster holds may serve; nil
+// where it may now.
+func (d *hosted) held() <-chan struct{} {
+	if d.replica == nil {
+		return nil
+	}
+	return d.replica.holding()
+}
+
+// heldFor says why the cluster holds the daemon.
+func (d *hosted) heldFor() error {
+	if h := d.replica.waitsFor(); h != nil {
+		return h.err()
+	}
+	if err := d.rt.Holding(); err != nil {
+		return err
+	}
+	return ErrHolding
+}
