@@ -170,7 +170,8 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	if err != nil {
 		return Mended{}, err
 	}
-	defer func() { back(in.at.Phase() == migration.Claimed) }()
+	here := false
+	defer func() { back(here) }()
 	rec, err := d.record0()
 	if err != nil {
 		return Mended{}, err
@@ -188,6 +189,7 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	delete(r.expected, id)
 	r.daemons[id] = d
 	r.mu.Unlock()
+	here = true
 	if err := in.step(migration.Overruled, migration.Operator); err != nil {
 		return Mended{}, err
 	}

@@ -100,7 +100,8 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
 	}
-	defer func() { back(in.at.Phase() == migration.Complete) }()
+	here := false
+	defer func() { back(here) }()
 	if err := in.own(rel, check, went); err != nil {
 		return err
 	}
@@ -113,6 +114,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	}
 	in.rt.daemons[o.Entity] = d
 	in.rt.mu.Unlock()
+	here = true
 	if err := in.step(migration.Released, migration.Source); err != nil {
 		return err
 	}
