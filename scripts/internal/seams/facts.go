@@ -43,7 +43,7 @@ func facts(ctx context.Context, r *round) error {
 		err = r.die(ctx, "rich", was)
 	case "restore":
 		c.done()
-		err = r.restore(ctx, "rich", seed, was)
+		err = r.restore(ctx, "rich", seed)
 	}
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func (r *round) die(ctx context.Context, name string, was inspection) error {
 }
 
 // restore saves the daemon, removes it, and restores it on another node.
-func (r *round) restore(ctx context.Context, name string, seed []byte, was inspection) error {
+func (r *round) restore(ctx context.Context, name string, seed []byte) error {
 	at, err := r.home(ctx, name)
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (r *round) restore(ctx context.Context, name string, seed []byte, was inspe
 	if err = errors.Join(err, body.Close()); err != nil {
 		return err
 	}
-	was, err = inspect(ctx, at, name)
+	was, err := inspect(ctx, at, name)
 	if err != nil {
 		return err
 	}

@@ -83,9 +83,10 @@ func (r *round) story(s seam) string {
 // choice draws one of them.
 func choice[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
-// fork is a source of chance for a goroutine of its own.
+// chance returns a source of chance for a goroutine of its own.
 func (r *round) chance() *rand.Rand { return rand.New(rand.NewPCG(r.rng.Uint64(), 1)) }
 
+// any draws a node.
 func (r *round) any(rng *rand.Rand) *fleet.Node { return r.nodes[rng.IntN(len(r.nodes))] }
 
 // start has that many nodes run, which know each other.
