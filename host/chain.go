@@ -65,20 +65,21 @@ func (l *Link) Hash(payload []byte) Hash {
 	}
 	var buf [most]byte
 	h := sha256.New()
-	h.Write(canon.AppendHead(l.appendLink(append(buf[:0], 0x82)), 2, uint64(len(payload))))
+	h.Write(canon.AppendHead(l.Append(append(buf[:0], 0x82)), 2, uint64(len(payload))))
 	h.Write(payload)
 	return Hash(h.Sum(buf[:0]))
 }
 
 // Bytes returns the link's canonical CBOR.
-func (l *Link) Bytes() []byte { return l.appendLink(nil) }
+func (l *Link) Bytes() []byte { return l.Append(nil) }
 
 // appendTo appends link and payload as two canonical items.
 func (l *Link) appendTo(dst, payload []byte) []byte {
-	return append(canon.AppendHead(l.appendLink(dst), 2, uint64(len(payload))), payload...)
+	return append(canon.AppendHead(l.Append(dst), 2, uint64(len(payload))), payload...)
 }
 
-func (l *Link) appendLink(dst []byte) []byte {
+// Append appends the link's canonical CBOR to dst.
+func (l *Link) Append(dst []byte) []byte {
 	dst = append(dst, 0x85, 0x58, 32)
 	dst = append(dst, l.Origin[:]...)
 	dst = canon.AppendHead(dst, 0, l.Epoch)
@@ -100,6 +101,13 @@ func NewChain(head Link, payload []byte) Chain {
 	return Chain{head: head, headHash: head.Hash(payload)}
 }
 
+// ChainAt returns the chain that goes on after head, whose hash, with its payload, is
+// hash.
+func ChainAt(head Link, hash Hash) Chain { return Chain{head: head, headHash: hash} }
+
+// Sequence returns the last link's sequence.
+func (c *Chain) Sequence() uint64 { return c.head.Sequence }
+
 // Head returns the last link.
 func (c *Chain) Head() Link { return c.head }
 
@@ -109,12 +117,12 @@ func (c *Chain) HeadHash() Hash { return c.headHash }
 // Append links payload to the chain and returns its link.
 func (c *Chain) Append(epoch, horizon uint64, payload []byte) Link {
 	var l Link
-	c.next(&l, epoch, horizon, payload)
+	c.AppendTo(&l, epoch, horizon, payload)
 	return l
 }
 
-// next is Append that writes the link to l.
-func (c *Chain) next(l *Link, epoch, horizon uint64, payload []byte) {
+// AppendTo is Append that writes the link to l.
+func (c *Chain) AppendTo(l *Link, epoch, horizon uint64, payload []byte) {
 	h := &c.head
 	h.Epoch, h.Sequence, h.Parent, h.Horizon = epoch, h.Sequence+1, c.headHash, horizon
 	c.headHash = h.Hash(payload)

@@ -3,12 +3,10 @@ package host
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 
-	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -52,125 +50,66 @@ const (
 	itemMend    = 6 // Payload is the Mended
 )
 
-// ExportChain writes the daemon's chain, as it stands, to w, sealed by the
-// daemon. It needs a store: ErrNoHistory.
-func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Writer) error {
-	if err := r.ready(); err != nil {
+// ChainWriter writes a chain file, item by item, as they stand in the chain. It is for
+// one goroutine. What it writes is not checked: that is for whoever reads it.
+type ChainWriter struct{ w *bufio.Writer }
+
+// NewChainWriter returns a writer to w. Begin comes first, Seal last.
+func NewChainWriter(w io.Writer) *ChainWriter {
+	return &ChainWriter{bufio.NewWriterSize(w, 64<<10)}
+}
+
+// Begin writes what the first output follows, under the daemon's signature.
+func (c *ChainWriter) Begin(entity identity.EntityID, kind string, module []byte, head *Link, payload []byte, begin *Checkpoint) error {
+	if _, err := c.w.WriteString(chainMagic); err != nil {
 		return err
 	}
-	d, err := r.find(id)
+	return c.frame(&chainHeader{Entity: entity, Kind: kind, Module: module, Head: *head, Payload: payload, Begin: *begin})
+}
+
+// Output writes an output.
+func (c *ChainWriter) Output(o *Output) error {
+	return c.frame(&chainItem{Tag: itemOutput, Links: []Link{o.Link}, Payload: o.Payload})
+}
+
+// Check writes a periodic checkpoint.
+func (c *ChainWriter) Check(p *Checkpoint) error {
+	return c.frame(&chainItem{Tag: itemCheck, Checks: []Checkpoint{*p}})
+}
+
+// Move writes a change of owner, by the hand-over that the daemon signed.
+func (c *ChainWriter) Move(from, to identity.NodeID, epoch uint64, p *Checkpoint) error {
+	return c.frame(&chainItem{Tag: itemMove, Checks: []Checkpoint{*p}, From: from, To: to, Epoch: epoch})
+}
+
+// Upgrade writes a change of code: to the module of that digest.
+func (c *ChainWriter) Upgrade(module []byte, p *Checkpoint) error {
+	return c.frame(&chainItem{Tag: itemUpgrade, Payload: module, Checks: []Checkpoint{*p}})
+}
+
+// Mended writes a mending.
+func (c *ChainWriter) Mended(m *Mended, p *Checkpoint) error {
+	fact, err := m.encode()
 	if err != nil {
 		return err
 	}
-	if r.store == nil || d.kind == "" {
-		return fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
-	}
-	end, seal, err := r.sealFor(ctx, d)
-	if err != nil {
+	return c.frame(&chainItem{Tag: itemMend, Payload: fact, Checks: []Checkpoint{*p}})
+}
+
+// Seal writes the end, and flushes.
+func (c *ChainWriter) Seal(p *Checkpoint) error {
+	if err := c.frame(&chainItem{Tag: itemSeal, Checks: []Checkpoint{*p}}); err != nil {
 		return err
 	}
-	return r.writeChain(id, end, seal, w)
+	return c.w.Flush()
 }
 
-// sealFor returns the daemon's signature under its chain as it stands, and how
-// many records that has, once they are durable. A daemon that cannot go on still
-// has what is stored.
-func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *Checkpoint, error) {
-	if err := d.look(ctx); err != nil {
-		if ctx.Err() != nil || !d.cannotGoOn() && !errors.Is(err, ErrHeld) {
-			return 0, nil, err
-		}
-		if peekErr := d.peek(ctx); peekErr != nil {
-			return 0, nil, errors.Join(err, peekErr)
-		}
-		defer d.mu.Unlock()
-		end, seal, sealErr := r.storedSeal(ctx, d.id)
-		if sealErr != nil {
-			return 0, nil, errors.Join(err, sealErr)
-		}
-		return end, seal, nil
-	}
-	end, last := d.index, d.last
-	seal := d.checkpointFor(PurposeExport, d.epoch)
-	err := seal.sign(d.key)
-	d.mu.Unlock()
-	if err != nil {
-		return 0, nil, err
-	}
-	return end, seal, last.wait(ctx)
-}
-
-// storedSeal is sealFor from what is stored alone.
-func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64, *Checkpoint, error) {
-	end, err := r.store.HistoryEnd(id)
-	if err != nil {
-		return 0, nil, err
-	}
-	at, err := r.beginningAt(ctx, id, end)
-	if err != nil {
-		return 0, nil, err
-	}
-	encoded, err := r.store.Get(store.Daemons, id[:])
-	if err != nil {
-		return 0, nil, err
-	}
-	d := &hosted{rt: r, id: id, key: identity.PublicOnly(id)}
-	if err := d.openKey(encoded); err != nil {
-		return 0, nil, err
-	}
-	defer d.key.Wipe()
-	seal := &Checkpoint{Purpose: PurposeExport, Entity: id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
-	return end, seal, seal.sign(d.key)
-}
-
-type chainWriter struct {
-	w     *bufio.Writer
-	id    identity.EntityID
-	begun bool
-}
-
-func (c *chainWriter) frame(v any) error {
+func (c *ChainWriter) frame(v any) error {
 	b, err := canon.Marshal(v)
 	if err != nil {
 		return err
 	}
 	return canon.WriteFrame(c.w, b)
-}
-
-func (c *chainWriter) item(i *chainItem) error { return c.frame(i) }
-
-func (c *chainWriter) record(b []byte) error {
-	rec, err := decodeRecord(b)
-	if err != nil {
-		return err
-	}
-	if _, begins := rec.(*beginRecord); begins == c.begun {
-		return fmt.Errorf("%w: a %T where the history begins: %v", errBadRecord, rec, !c.begun)
-	}
-	c.begun = true
-	switch rec := rec.(type) {
-	case *beginRecord:
-		return c.frame(&chainHeader{Entity: c.id, Kind: rec.Kind, Module: rec.Module, Head: rec.Head, Payload: rec.HeadPayload, Begin: rec.Checkpoint})
-	case *eventRecord:
-		for _, o := range rec.links() {
-			if err := c.item(&chainItem{Tag: itemOutput, Links: []Link{o.Link}, Payload: o.Payload}); err != nil {
-				return err
-			}
-		}
-	case *checkpointRecord:
-		return c.item(&chainItem{Tag: itemCheck, Checks: []Checkpoint{rec.Checkpoint}})
-	case *moveRecord:
-		return c.item(&chainItem{Tag: itemMove, Checks: []Checkpoint{rec.Checkpoint}, From: rec.From, To: rec.To, Epoch: rec.Epoch})
-	case *mendRecord:
-		fact, err := rec.Fact.encode()
-		if err != nil {
-			return err
-		}
-		return c.item(&chainItem{Tag: itemMend, Payload: fact, Checks: []Checkpoint{rec.Checkpoint}})
-	case *upgradeRecord:
-		return c.item(&chainItem{Tag: itemUpgrade, Payload: rec.To, Checks: []Checkpoint{rec.Checkpoint}})
-	}
-	return nil
 }
 
 // ChainReport is what a chain file proves.

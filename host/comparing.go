@@ -13,6 +13,7 @@ import (
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
+	"wasmhost/wire/canon"
 )
 
 // An owner that comes back believes no disk, its own least of all. Before a daemon
@@ -265,7 +266,7 @@ func (c *clustered) compareWithOne(ctx context.Context, n identity.NodeID, id id
 			return nil, err
 		}
 	}
-	rel := relate(ours, theirs, oursAt, orNil(s.At))
+	rel := relate(ours, theirs, oursAt, canon.OrNil(s.At))
 	r := &rival{node: n, verdict: judge(rel, ours, theirs, e.Epoch), forked: rel == forkedHistories, has: theirs, sound: s.Sound, whole: s.Whole, proof: s.Proof}
 	if r.verdict == oursGoesOn {
 		return r, nil

@@ -103,7 +103,7 @@ func (c *clustered) recover() error {
 		}
 		// One that was acknowledged in memory may lack its end.
 		_, err := c.rt.store.Get(store.Meta, soundKey(id))
-		c.copies.byID[id] = &standbyCopy{id: id, receiving: make(chan struct{}, 1), owner: rec.Owner, epoch: rec.Epoch, whole: rec.Whole, disk: rec.Whole, said: rec.Whole, sound: rec.Whole || err == nil, record: orNil(rec.Record)}
+		c.copies.byID[id] = &standbyCopy{id: id, receiving: make(chan struct{}, 1), owner: rec.Owner, epoch: rec.Epoch, whole: rec.Whole, disk: rec.Whole, said: rec.Whole, sound: rec.Whole || err == nil, record: canon.OrNil(rec.Record)}
 		return nil
 	})
 }
@@ -272,7 +272,7 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 	if f.Epoch > s.epoch {
 		s.owner, s.epoch = from, f.Epoch
 	}
-	s.module, s.disk = orNil(f.Module), f.Disk
+	s.module, s.disk = canon.OrNil(f.Module), f.Disk
 	s.cut = conn.Abort
 	s.mu.Unlock()
 	defer func() {

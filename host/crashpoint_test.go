@@ -221,10 +221,10 @@ func (m moment) check(t *testing.T, r *host.Runtime, id identity.EntityID, sende
 			t.Errorf("%s: event %d was answered with %s, and now %+v, %v", m.what, n+1, want, res, err)
 		}
 	}
-	var chain bytes.Buffer
-	if err := r.ExportChain(ctx, id, &chain); err != nil {
+	var file bytes.Buffer
+	if err := r.ExportChain(ctx, id, &file); err != nil {
 		t.Errorf("%s: %v", m.what, err)
-	} else if rep, err := host.VerifyChain(&chain); err != nil || rep.Outputs < uint64(len(m.told.acked)) {
+	} else if rep, err := host.VerifyChain(&file); err != nil || rep.Outputs < uint64(len(m.told.acked)) {
 		t.Errorf("%s: %+v, %v", m.what, rep, err)
 	}
 }
@@ -484,11 +484,11 @@ func TestFullDiskUnderLoad(t *testing.T) {
 	if len(seen) != senders*events || refused == 0 {
 		t.Errorf("%d of %d events, %d refusals", len(seen), senders*events, refused)
 	}
-	var chain bytes.Buffer
-	if err := r.ExportChain(ctx, d.Entity, &chain); err != nil {
+	var file bytes.Buffer
+	if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := host.VerifyChain(&chain); err != nil || rep.Outputs != senders*events {
+	if rep, err := host.VerifyChain(&file); err != nil || rep.Outputs != senders*events {
 		t.Errorf("%+v, %v", rep, err)
 	}
 	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {

@@ -388,7 +388,7 @@ func (d *hosted) chainOn(raw [][]byte) {
 	}
 	var l Link
 	for _, b := range raw {
-		d.chain.next(&l, d.epoch, d.applied+1, b)
+		d.chain.AppendTo(&l, d.epoch, d.applied+1, b)
 	}
 	d.payload = append(d.payload[:0], raw[len(raw)-1]...)
 	d.stats.emitted += uint64(len(raw))
@@ -407,7 +407,7 @@ func (d *hosted) link(raw [][]byte) []Output {
 	for i, b := range raw {
 		n := copy(room, b)
 		outputs[i].Payload, room = room[:n:n], room[n:]
-		d.chain.next(&outputs[i].Link, d.epoch, d.applied+1, b)
+		d.chain.AppendTo(&outputs[i].Link, d.epoch, d.applied+1, b)
 	}
 	d.payload = append(d.payload[:0], raw[len(raw)-1]...)
 	d.stats.emitted += uint64(len(raw))

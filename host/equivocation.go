@@ -43,6 +43,19 @@ type StatedLink struct {
 	Payload []byte
 }
 
+// DecodeStatement reads a statement, strictly; it verifies nothing. Errors wrap
+// ErrBadProof.
+func DecodeStatement(b []byte) (*Statement, error) {
+	s := &Statement{}
+	if err := canon.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadProof, err)
+	}
+	if len(s.Links) > maxStatedLinks {
+		return nil, fmt.Errorf("%w: a statement of %d links, at most %d", ErrBadProof, len(s.Links), maxStatedLinks)
+	}
+	return s, nil
+}
+
 // Bounds of a proof.
 const (
 	maxStatedLinks = 8192     // links of one statement

@@ -26,9 +26,6 @@ var (
 	// ErrHistoryTrimmed says that what it takes to make a daemon again as it was
 	// is not kept any more.
 	ErrHistoryTrimmed = errors.New("the history no longer reaches back so far")
-
-	// ErrBadFork says that a fork record is malformed, or does not hold.
-	ErrBadFork = errors.New("not a valid fork record")
 )
 
 // ForkRequest says what forks to make. The zero ForkRequest makes one of the

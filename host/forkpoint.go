@@ -58,7 +58,7 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory Factory, p *
 		return err
 	}
 	h := p.header
-	d.previous = orNil(p.previous)
+	d.previous = canon.OrNil(p.previous)
 	p.record = ForkRecord{Version: ForkVersion, Parent: h.Entity, Child: d.id, Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
 		Applied: h.Applied, Module: h.Module, State: p.root}
 	if err := p.record.sign(p.key); err != nil {
@@ -264,7 +264,7 @@ func (d *hosted) standBack(ctx context.Context, use func(uint64, *SnapshotHeader
 			return err
 		}
 		if may {
-			d.module, d.index, d.epoch = orNil(s.Header.Module), index, max(d.epoch, s.Header.Epoch)
+			d.module, d.index, d.epoch = canon.OrNil(s.Header.Module), index, max(d.epoch, s.Header.Epoch)
 			if err := d.build(ctx); err != nil {
 				return err
 			}
@@ -276,7 +276,7 @@ func (d *hosted) standBack(ctx context.Context, use func(uint64, *SnapshotHeader
 	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 || len(begin.HeadPayload) > 0 {
 		return fmt.Errorf("%w: it begins after output %d, with a state that is not kept; the stored state stands after output %d", ErrHistoryTrimmed, begin.Head.Sequence, stored)
 	}
-	d.module, d.previous, d.chain = orNil(begin.Module), nil, NewChain(begin.Head, nil)
+	d.module, d.previous, d.chain = canon.OrNil(begin.Module), nil, NewChain(begin.Head, nil)
 	if err := d.build(ctx); err != nil {
 		return err
 	}

@@ -3,11 +3,15 @@ package host
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
+
+// ErrBadFork says that a fork record is malformed, or does not hold.
+var ErrBadFork = errors.New("not a valid fork record")
 
 // ForkVersion is the version of the format of a ForkRecord.
 const ForkVersion = 1
@@ -45,7 +49,7 @@ type forkStatement struct {
 
 func (f *ForkRecord) sum() ([]byte, error) {
 	b, err := canon.Marshal(&forkStatement{Version: f.Version, Parent: f.Parent, Child: f.Child, Epoch: f.Epoch, Sequence: f.Sequence,
-		Head: f.Head, Applied: f.Applied, Module: orNil(f.Module), State: orNil(f.State)})
+		Head: f.Head, Applied: f.Applied, Module: canon.OrNil(f.Module), State: canon.OrNil(f.State)})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a fork record: %w", err)
 	}

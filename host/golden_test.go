@@ -202,11 +202,11 @@ func TestGoldenDataDirectories(t *testing.T) {
 					if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != want {
 						t.Errorf("%s answers %+v, %v; want %s", name, res, err, want)
 					}
-					var chain bytes.Buffer
-					if err := r.ExportChain(ctx, id, &chain); err != nil {
+					var file bytes.Buffer
+					if err := r.ExportChain(ctx, id, &file); err != nil {
 						t.Fatal(err)
 					}
-					if _, err := host.VerifyChain(&chain); err != nil {
+					if _, err := host.VerifyChain(&file); err != nil {
 						t.Errorf("the chain of %s: %v", name, err)
 					}
 				}

@@ -76,24 +76,11 @@ func (r *Runtime) askTestimony(ctx context.Context, node identity.NodeID, id ide
 	}
 	switch msg := msg.(type) {
 	case *channel.Testified:
-		return decodeStatement(msg.Statement)
+		return DecodeStatement(msg.Statement)
 	case *channel.Refused:
 		return nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
 	}
 	return nil, fmt.Errorf("%w: a %T in answer", channel.ErrBadMessage, msg)
-}
-
-// decodeStatement reads a statement, strictly; it verifies nothing. Errors wrap
-// ErrBadProof.
-func decodeStatement(b []byte) (*Statement, error) {
-	s := &Statement{}
-	if err := canon.Unmarshal(b, s); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadProof, err)
-	}
-	if len(s.Links) > maxStatedLinks {
-		return nil, fmt.Errorf("%w: a statement of %d links, at most %d", ErrBadProof, len(s.Links), maxStatedLinks)
-	}
-	return s, nil
 }
 
 // serveTestify answers what a daemon that is here has signed at a place of its chain.
@@ -151,22 +138,16 @@ func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*Statem
 			if read++; read > maxTestified {
 				return store.ErrStop
 			}
-			return t.record(b)
+			return testify(t, b)
 		})
 	}
 	var t testimony
 	if err := again(&t); err != nil {
 		return nil, err
 	}
-	var best *stated
-	for _, s := range t.statements() {
-		if s.epoch == epoch && s.sequence <= sequence && s.cost <= channel.MaxTestimony/2 && (best == nil || s.sequence > best.sequence || s.sequence == best.sequence && s.cost < best.cost) {
-			best = &s
-		}
+	s, err := t.about(epoch, sequence, channel.MaxTestimony/2, again)
+	if err == nil && s == nil {
+		err = fmt.Errorf("%w: nothing near output %d of daemon %s is signed", ErrNoForkPoint, sequence, id.Origin())
 	}
-	if best == nil {
-		return nil, fmt.Errorf("%w: nothing near output %d of daemon %s is signed", ErrNoForkPoint, sequence, id.Origin())
-	}
-	out, err := t.statement(*best, again)
-	return &out, err
+	return s, err
 }

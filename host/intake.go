@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
+	"wasmhost/wire/canon"
 )
 
 // The target's side of Transfer: module, history, memory and snapshot come, over
@@ -221,12 +222,12 @@ func (in *incoming) make(ctx context.Context) (*hosted, error) {
 		return in.d, nil
 	}
 	o := &in.offer
-	d := in.rt.newHosted(o.Entity, o.Kind, orNil(o.Module))
+	d := in.rt.newHosted(o.Entity, o.Kind, canon.OrNil(o.Module))
 	if err := d.setLimits(o.Limits); err != nil {
 		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
 	d.name, d.epoch, d.key = o.Name, o.Epoch, identity.PublicOnly(o.Entity)
-	factory, _, err := in.rt.factory(ctx, o.Kind, orNil(o.Module))
+	factory, _, err := in.rt.factory(ctx, o.Kind, canon.OrNil(o.Module))
 	if err != nil {
 		return nil, migration.Failf(migration.FactoryNotFound, "%v", err)
 	}

@@ -85,7 +85,7 @@ func orEmpty(b []byte) []byte {
 // daemon is this node's. It needs d.mu.
 func (d *hosted) remember(l *lasting) {
 	if l != nil {
-		d.spawned, d.previous, d.stats.errors = time.Unix(0, l.Spawned), orNil(l.Previous), l.Errors
+		d.spawned, d.previous, d.stats.errors = time.Unix(0, l.Spawned), canon.OrNil(l.Previous), l.Errors
 	}
 }
 
@@ -129,7 +129,7 @@ func (h *SnapshotHeader) Spawned() time.Time {
 // nil where there was none, or the snapshot does not say it.
 func (h *SnapshotHeader) Previous() []byte {
 	if l, err := h.lastingOf(); err == nil && l != nil {
-		return orNil(l.Previous)
+		return canon.OrNil(l.Previous)
 	}
 	return nil
 }

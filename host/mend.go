@@ -34,7 +34,44 @@ const (
 	MendRollback Mend = 2
 )
 
+// More ways of Mend, which ResolveMigration takes.
+const (
+	// MendTakeBack makes the source of a release serve the daemon again: the
+	// target is gone.
+	MendTakeBack Mend = 3
+
+	// MendClaim makes the target of a migration serve the daemon that it holds:
+	// the source is gone. The daemon's key went with it, unless it was given.
+	MendClaim Mend = 4
+
+	// MendDrop makes the target let go of the daemon that it holds. No fact is
+	// left, for no chain goes on here.
+	MendDrop Mend = 5
+)
+
+// MendFailover is the way by which a standby serves a daemon whose owner is gone.
+// The directory named it; nothing acknowledged is given up.
+const MendFailover Mend = 6
+
+// MendConfirm is the way by which an operator lets a held copy go on: what another copy
+// had beyond it is given up.
+const MendConfirm Mend = 7
+
+// MendRecovery is the way by which a daemon goes on after its cluster has lost its
+// directory: an operator had the longest copy chosen that could be proven. What the
+// daemon acknowledged beyond that copy is given up.
+const MendRecovery Mend = 8
+
 var mendNames = [...]string{"retry", "skip", "rollback", "take-back", "claim", "drop", "failover", "confirm", "recovery"}
+
+// Mends returns all ways.
+func Mends() []Mend {
+	all := make([]Mend, len(mendNames))
+	for i := range all {
+		all[i] = Mend(i)
+	}
+	return all
+}
 
 // String returns the way's name.
 func (m Mend) String() string {

@@ -105,11 +105,11 @@ func TestMending(t *testing.T) {
 				if got, err := send(next); err != nil || got != want {
 					t.Errorf("event %d is answered with %q, %v; want %q", next, got, err, want)
 				}
-				var chain bytes.Buffer
-				if err := r.ExportChain(ctx, d.Entity, &chain); err != nil {
+				var file bytes.Buffer
+				if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
 					t.Fatal(err)
 				}
-				rep, err := host.VerifyChain(&chain)
+				rep, err := host.VerifyChain(&file)
 				if err != nil || how == host.MendRetry && len(rep.Mended) != 0 || how != host.MendRetry && (len(rep.Mended) != 1 || rep.Mended[0] != fact || rep.Epoch != 2) {
 					t.Errorf("%+v, %v; want %+v", rep, err, fact)
 				}

@@ -206,7 +206,11 @@ var (
 )
 
 func init() {
-	for _, why := range append([]string{"start", "event"}, mendNames[:]...) {
+	whys := []string{"start", "event"}
+	for _, how := range Mends() {
+		whys = append(whys, how.String())
+	}
+	for _, why := range whys {
 		for _, outcome := range []lifecycle.State{lifecycle.Running, lifecycle.Failed, lifecycle.Diverged} {
 			returns = append(returns, Return{why, outcome.String()})
 		}

@@ -44,7 +44,7 @@ func (d *hosted) lieDown(rec *passiveRecord) {
 	d.resumed, d.marked = nil, true
 	d.epoch, d.applied = rec.Epoch, rec.Applied
 	d.stats = stats{processed: rec.Applied, emitted: rec.Emitted, errors: rec.Errors}
-	d.chain = Chain{head: Link{Origin: d.id, Epoch: rec.Epoch, Sequence: rec.Sequence, Horizon: rec.Applied}, headHash: rec.HeadHash}
+	d.chain = ChainAt(Link{Origin: d.id, Epoch: rec.Epoch, Sequence: rec.Sequence, Horizon: rec.Applied}, rec.HeadHash)
 	d.show()
 }
 

@@ -10,11 +10,6 @@ import (
 	"wasmhost/identity"
 )
 
-// MendRecovery is the way by which a daemon goes on after its cluster has lost its
-// directory: an operator had the longest copy chosen that could be proven. What the
-// daemon acknowledged beyond that copy is given up.
-const MendRecovery Mend = 8
-
 // ErrDirectoryHere says that nothing is recovered while the directory answers.
 var ErrDirectoryHere = errors.New("the cluster's directory answers: nothing is to be recovered")
 

@@ -161,15 +161,15 @@ func TestACopyIsNotBelieved(t *testing.T) {
 		if err := a.rt.ExportCopy(t.Context(), d.Entity, &b); err != nil {
 			t.Fatal(err)
 		}
-		chain := b.Bytes()
-		if _, err := host.ChainEndOf(someone(t), bytes.NewReader(chain)); !errors.Is(err, host.ErrOriginMismatch) {
+		file := b.Bytes()
+		if _, err := host.ChainEndOf(someone(t), bytes.NewReader(file)); !errors.Is(err, host.ErrOriginMismatch) {
 			t.Errorf("of another daemon: %v", err)
 		}
-		for i := range chain {
-			if _, err := host.ChainEndOf(d.Entity, bytes.NewReader(chain[:i])); err == nil {
+		for i := range file {
+			if _, err := host.ChainEndOf(d.Entity, bytes.NewReader(file[:i])); err == nil {
 				t.Fatalf("%d bytes of it prove something", i)
 			}
-			changed := bytes.Clone(chain)
+			changed := bytes.Clone(file)
 			changed[i] ^= 1
 			if at, err := host.ChainEndOf(d.Entity, bytes.NewReader(changed)); err == nil {
 				t.Fatalf("with byte %d changed it proves %+v", i, at)

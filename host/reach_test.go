@@ -92,7 +92,7 @@ func FuzzDecodeStatement(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := decodeStatement(b)
+		s, err := DecodeStatement(b)
 		if err != nil {
 			if !errors.Is(err, ErrBadProof) {
 				t.Errorf("got %v, want ErrBadProof", err)

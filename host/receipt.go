@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/migration"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -42,7 +41,7 @@ type Receipt struct {
 type ReceiptFacts struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8
-	Migration migration.ID
+	Migration [16]byte // which attempt it was
 	Entity    identity.EntityID
 	Kind      string
 	Module    []byte // SHA-256, 32 bytes; empty for a native daemon
@@ -105,7 +104,7 @@ func (r *Receipt) Digest() (Hash, error) {
 
 // Verify returns nil when both hosts have signed. Errors wrap ErrBadReceipt.
 func (r *Receipt) Verify() error {
-	if err := r.verifyTarget(); err != nil {
+	if err := r.VerifyTarget(); err != nil {
 		return err
 	}
 	if !r.Whole() {
@@ -124,7 +123,9 @@ func (r *Receipt) Verify() error {
 	return nil
 }
 
-func (r *Receipt) verifyTarget() error {
+// VerifyTarget returns nil when the target has signed its half. Errors wrap
+// ErrBadReceipt.
+func (r *Receipt) VerifyTarget() error {
 	if r.Target.Key.Node() != r.Facts.To {
 		return fmt.Errorf("%w: the target's key is of node %s, the daemon went to %s", ErrBadReceipt, r.Target.Key.Node(), r.Facts.To)
 	}
@@ -136,6 +137,30 @@ func (r *Receipt) verifyTarget() error {
 		return fmt.Errorf("%w: the target's signature: %w", ErrBadReceipt, err)
 	}
 	return nil
+}
+
+// SignTarget makes the receipt the target's half: what it says of itself, signed.
+func (r *Receipt) SignTarget(node *identity.KeyPair, says ReceiptTarget) error {
+	r.Target = says
+	r.Target.Key = node.ID()
+	msg, err := r.targetMessage()
+	if err != nil {
+		return err
+	}
+	r.TargetSignature, err = node.SignDomain(receiptTargetDomain, msg)
+	return err
+}
+
+// SignSource makes the receipt whole by what the source says of itself, signed.
+func (r *Receipt) SignSource(node *identity.KeyPair, says ReceiptSource) error {
+	r.Source = says
+	r.Source.Key = node.ID()
+	msg, err := r.sourceMessage()
+	if err != nil {
+		return err
+	}
+	r.SourceSignature, err = node.SignDomain(receiptSourceDomain, msg)
+	return err
 }
 
 func (r *Receipt) targetMessage() ([]byte, error) {
@@ -153,7 +178,8 @@ func (r *Receipt) Whole() bool { return len(r.SourceSignature) > 0 }
 // Downtime returns for how long senders may have waited.
 func (r *Receipt) Downtime() time.Duration { return time.Duration(r.Source.Downtime) }
 
-func (f *ReceiptFacts) equal(o *ReceiptFacts) bool {
+// Equal reports whether both say the same.
+func (f *ReceiptFacts) Equal(o *ReceiptFacts) bool {
 	a, errA := canon.Marshal(f)
 	b, errB := canon.Marshal(o)
 	return errA == nil && errB == nil && bytes.Equal(a, b)

@@ -203,13 +203,8 @@ type rooter interface{ root() ([32]byte, error) }
 
 // signArrival makes the target's half.
 func (r *Runtime) signArrival(f ReceiptFacts) (*Receipt, error) {
-	rec := &Receipt{Facts: f, Target: ReceiptTarget{Key: r.node.ID(), Activated: r.clock().UnixNano()}}
-	msg, err := rec.targetMessage()
-	if err != nil {
-		return nil, err
-	}
-	rec.TargetSignature, err = r.node.SignDomain(receiptTargetDomain, msg)
-	return rec, err
+	rec := &Receipt{Facts: f}
+	return rec, rec.SignTarget(r.node, ReceiptTarget{Activated: r.clock().UnixNano()})
 }
 
 // signMove adds the source's half, to what the target said.
@@ -222,22 +217,17 @@ func (m *Migration) signMove(said []byte) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !rec.Facts.equal(&mine) {
+	if !rec.Facts.Equal(&mine) {
 		return nil, fmt.Errorf("%w: the target says %+v, it was %+v", ErrBadReceipt, rec.Facts, mine)
 	}
-	if err := rec.verifyTarget(); err != nil {
+	if err := rec.VerifyTarget(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
-	rec.Source = ReceiptSource{Key: m.rt.node.ID(), Started: m.startedAt, Confirmed: m.rt.clock().UnixNano(), Downtime: uint64(m.downtime),
+	says := ReceiptSource{Started: m.startedAt, Confirmed: m.rt.clock().UnixNano(), Downtime: uint64(m.downtime),
 		Queued: uint64(m.queued), Bytes: uint64(m.bytes), Rounds: uint64(len(m.passes))}
 	m.mu.Unlock()
-	msg, err := rec.sourceMessage()
-	if err != nil {
-		return nil, err
-	}
-	rec.SourceSignature, err = m.rt.node.SignDomain(receiptSourceDomain, msg)
-	return rec, err
+	return rec, rec.SignSource(m.rt.node, says)
 }
 
 // takeReceipt keeps the whole of a receipt whose half this node, the target,
@@ -254,7 +244,7 @@ func (r *Runtime) takeReceipt(from identity.NodeID, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if half == nil || !half.Facts.equal(&rec.Facts) || rec.Facts.From != from {
+	if half == nil || !half.Facts.Equal(&rec.Facts) || rec.Facts.From != from {
 		return fmt.Errorf("%w: it is of no move to this node", ErrBadReceipt)
 	}
 	return r.keepReceipt(rec)

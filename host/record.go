@@ -221,7 +221,7 @@ type unbindRecord struct {
 
 // links returns the outputs with their links.
 func (e *eventRecord) links() []Output {
-	c := Chain{head: e.Before, headHash: e.Parent}
+	c := ChainAt(e.Before, e.Parent)
 	out := make([]Output, len(e.Outputs))
 	for i, payload := range e.Outputs {
 		out[i] = Output{Link: c.Append(e.Epoch, e.Applied, payload), Payload: payload}
@@ -431,7 +431,7 @@ func (e *eventRecord) encode() []byte {
 	b = append(canon.AppendHead(b, 3, uint64(len(e.Channel))), e.Channel...)
 	b = append(canon.AppendHead(b, 2, uint64(len(e.Payload))), e.Payload...)
 	b = canon.AppendHead(b, 0, e.Applied)
-	b = e.Before.appendLink(b)
+	b = e.Before.Append(b)
 	b = append(append(b, 0x58, 32), e.Parent[:]...)
 	b = canon.AppendHead(b, 0, e.Epoch)
 	b = canon.AppendHead(b, 4, uint64(len(e.Outputs)))

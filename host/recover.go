@@ -95,13 +95,6 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 	return nil
 }
 
-func orNil(b []byte) []byte {
-	if len(b) == 0 {
-		return nil
-	}
-	return b
-}
-
 func (d *hosted) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -84,11 +84,11 @@ func TestSpaceOfHistoryIsGivenBack(t *testing.T) {
 	if _, err := r.Deliver(ctx, d.Entity, old); !errors.Is(err, host.ErrSuperseded) {
 		t.Errorf("a repeat of what is let go of: %v", err)
 	}
-	var chain strings.Builder
-	if err := r.ExportChain(ctx, d.Entity, &chain); err != nil {
+	var file strings.Builder
+	if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := host.VerifyChain(strings.NewReader(chain.String())); err != nil || rep.Last != events || rep.First < events-30 {
+	if rep, err := host.VerifyChain(strings.NewReader(file.String())); err != nil || rep.Last != events || rep.First < events-30 {
 		t.Errorf("%+v, %v", rep, err)
 	}
 

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/migration"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 	"wasmhost/wire/canon/canontest"
@@ -35,17 +34,10 @@ func statedBy(t testing.TB, daemon, node *identity.KeyPair, epoch uint64, moves 
 // moveBy is a receipt of a move, signed by whoever says that they are from and to.
 func moveBy(t testing.TB, daemon, from, to *identity.KeyPair, epoch uint64) []byte {
 	t.Helper()
-	rec := &Receipt{Facts: ReceiptFacts{Version: ReceiptVersion, Migration: migration.ID{1}, Entity: daemon.ID(), Kind: "n", From: from.ID().Node(), To: to.ID().Node(), Epoch: epoch},
-		Target: ReceiptTarget{Key: to.ID()}, Source: ReceiptSource{Key: from.ID()}}
-	msg, err := rec.targetMessage()
+	rec := &Receipt{Facts: ReceiptFacts{Version: ReceiptVersion, Migration: [16]byte{1}, Entity: daemon.ID(), Kind: "n", From: from.ID().Node(), To: to.ID().Node(), Epoch: epoch}}
+	err := rec.SignTarget(to, ReceiptTarget{})
 	if err == nil {
-		rec.TargetSignature, err = to.SignDomain(receiptTargetDomain, msg)
-	}
-	if err == nil {
-		msg, err = rec.sourceMessage()
-	}
-	if err == nil {
-		rec.SourceSignature, err = from.SignDomain(receiptSourceDomain, msg)
+		err = rec.SignSource(from, ReceiptSource{})
 	}
 	b, encErr := rec.Encode()
 	if err := errors.Join(err, encErr); err != nil {

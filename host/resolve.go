@@ -19,21 +19,6 @@ import (
 // epoch, as a fact of the daemon's chain. Should the other side come back after
 // all, two nodes may answer for the daemon, and the higher epoch counts.
 
-// More ways of Mend, which ResolveMigration takes.
-const (
-	// MendTakeBack makes the source of a release serve the daemon again: the
-	// target is gone.
-	MendTakeBack Mend = 3
-
-	// MendClaim makes the target of a migration serve the daemon that it holds:
-	// the source is gone. The daemon's key went with it, unless it was given.
-	MendClaim Mend = 4
-
-	// MendDrop makes the target let go of the daemon that it holds. No fact is
-	// left, for no chain goes on here.
-	MendDrop Mend = 5
-)
-
 // Unsettled is a migration whose other side has not been heard.
 type Unsettled struct {
 	Entity   identity.EntityID

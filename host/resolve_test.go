@@ -100,11 +100,11 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 				if err != nil || string(res.Outputs[0].Payload) != want || res.Outputs[0].Link.Epoch != 3 {
 					t.Fatalf("%+v, %v; want %s", res, err, want)
 				}
-				var chain bytes.Buffer
-				if err := rts[here].ExportChain(ctx, d.Entity, &chain); err != nil {
+				var file bytes.Buffer
+				if err := rts[here].ExportChain(ctx, d.Entity, &file); err != nil {
 					t.Fatal(err)
 				}
-				if rep, err := host.VerifyChain(&chain); err != nil || len(rep.Mended) != 1 || rep.Mended[0] != fact {
+				if rep, err := host.VerifyChain(&file); err != nil || len(rep.Mended) != 1 || rep.Mended[0] != fact {
 					t.Errorf("%+v, %v; want %+v", rep, err, fact)
 				}
 			}

@@ -66,7 +66,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 	}
 	for id, rec := range records {
 		in := &incoming{rt: r, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
-		d := r.newHosted(id, rec.Offer.Kind, orNil(rec.Offer.Module))
+		d := r.newHosted(id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
 		d.name, d.key = rec.Offer.Name, identity.PublicOnly(id)
 		in.d = d
 		d.mu.Lock()

@@ -113,9 +113,9 @@ func (r *Runtime) known(id identity.EntityID, encoded []byte) *hosted {
 		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
 		return d
 	}
-	d := r.newHosted(id, rec.Kind, bytes.Clone(orNil(rec.Module)))
+	d := r.newHosted(id, rec.Kind, bytes.Clone(canon.OrNil(rec.Module)))
 	d.name, d.spawned, d.key = rec.Name, time.Unix(0, rec.Spawned), identity.PublicOnly(id)
-	d.previous = bytes.Clone(orNil(rec.Previous))
+	d.previous = bytes.Clone(canon.OrNil(rec.Previous))
 	if err := d.setLimits(rec.Limits); err != nil {
 		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
 	} else {

@@ -322,11 +322,11 @@ func TestHistoryIsLetGo(t *testing.T) {
 	}
 	check := func(r *host.Runtime) {
 		t.Helper()
-		var chain bytes.Buffer
-		if err := r.ExportChain(ctx, d.Entity, &chain); err != nil {
+		var file bytes.Buffer
+		if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
 			t.Fatal(err)
 		}
-		rep, err := host.VerifyChain(&chain)
+		rep, err := host.VerifyChain(&file)
 		if err != nil || rep.Last != n || rep.First < 2 || rep.Outputs != rep.Last-rep.First+1 || rep.Outputs < keep-100 {
 			t.Errorf("%+v, %v", rep, err)
 		}

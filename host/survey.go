@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -152,17 +151,11 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *Checkpoint
 
 // writeChain writes the first records of a daemon's history as a chain file.
 func (r *Runtime) writeChain(id identity.EntityID, end uint64, seal *Checkpoint, w io.Writer) error {
-	out := &chainWriter{w: bufio.NewWriterSize(w, 64<<10), id: id}
-	if _, err := out.w.WriteString(chainMagic); err != nil {
-		return err
-	}
+	out := &chainExport{ChainWriter: NewChainWriter(w), id: id}
 	if err := r.store.ReadHistory(id, 0, end, func(_ uint64, b []byte) error { return out.record(b) }); err != nil {
 		return fmt.Errorf("exporting the chain of daemon %s: %w", id.Origin(), err)
 	}
-	if err := out.item(&chainItem{Tag: itemSeal, Checks: []Checkpoint{*seal}}); err != nil {
-		return err
-	}
-	return out.w.Flush()
+	return out.Seal(seal)
 }
 
 // ChainEnd is how far a copy goes, as its chain proves.

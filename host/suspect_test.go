@@ -226,8 +226,8 @@ func TestHonestChainsProveNothing(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	var chain *host.ChainError
-	if _, err := host.ProveEquivocation(bytes.NewReader(early), bytes.NewReader(f.ofC[:len(f.ofC)-9])); !errors.As(err, &chain) {
+	var broken *host.ChainError
+	if _, err := host.ProveEquivocation(bytes.NewReader(early), bytes.NewReader(f.ofC[:len(f.ofC)-9])); !errors.As(err, &broken) {
 		t.Errorf("a chain that was cut: %v", err)
 	}
 	for _, n := range []*node{f.a, f.b} {

@@ -13,14 +13,6 @@ import (
 	"wasmhost/wire/canon"
 )
 
-// MendFailover is the way by which a standby serves a daemon whose owner is gone.
-// The directory named it; nothing acknowledged is given up.
-const MendFailover Mend = 6
-
-// MendConfirm is the way by which an operator lets a held copy go on: what another copy
-// had beyond it is given up.
-const MendConfirm Mend = 7
-
 // takeOver asks the directory for a daemon whose owner is gone, where the copy here
 // is whole. The one that stands first among those in sync asks at once.
 func (c *clustered) takeOver(e directory.Entry) {

@@ -133,6 +133,23 @@ func (t *testimony) statement(s stated, again func(*testimony) error) (Statement
 	return out, nil
 }
 
+// about returns the statement of the last link of the epoch up to the sequence whose
+// links have at most so many bytes; nil where nothing of the kind is signed. again reads
+// the same chain once more.
+func (t *testimony) about(epoch, sequence uint64, most int64, again source) (*Statement, error) {
+	var best *stated
+	for _, s := range t.statements() {
+		if s.epoch == epoch && s.sequence <= sequence && s.cost <= most && (best == nil || s.sequence > best.sequence || s.sequence == best.sequence && s.cost < best.cost) {
+			best = &s
+		}
+	}
+	if best == nil {
+		return nil, nil
+	}
+	out, err := t.statement(*best, again)
+	return &out, err
+}
+
 // source is a chain that can be read more than once.
 type source func(*testimony) error
 

@@ -120,7 +120,7 @@ func (r *Runtime) endOf(id identity.EntityID) (out *passiveRecord) {
 		}
 		switch rec := rec.(type) {
 		case *eventRecord:
-			c := Chain{head: rec.Before, headHash: rec.Parent}
+			c := ChainAt(rec.Before, rec.Parent)
 			for _, o := range rec.Outputs {
 				c.Append(rec.Epoch, rec.Applied, o)
 			}

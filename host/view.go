@@ -101,7 +101,7 @@ func (d *hosted) show() {
 // stands writes how the daemon stands to s, a field at a time: that is cheaper than a
 // copy. It needs d.mu.
 func (d *hosted) stands(s *standing) {
-	s.state, s.epoch, s.sequence, s.hash = d.life.State(), d.epoch, d.chain.head.Sequence, d.chain.headHash
+	s.state, s.epoch, s.sequence, s.hash = d.life.State(), d.epoch, d.chain.Sequence(), d.chain.HeadHash()
 	s.stats, s.module, s.gone, s.halted = d.stats, d.module, d.gone, d.halted()
 	s.stored, s.senders, s.unstored = int64(d.saved.bytes+d.saved.changes), len(d.horizon.marks), d.unstored
 	s.memory, s.least = 0, 0

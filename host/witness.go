@@ -99,7 +99,7 @@ func (r *Runtime) historySource(id identity.EntityID, sequence, end uint64, last
 		return nil, err
 	}
 	return func(t *testimony) error {
-		err := r.store.ReadHistory(id, from, end, func(_ uint64, b []byte) error { return t.record(b) })
+		err := r.store.ReadHistory(id, from, end, func(_ uint64, b []byte) error { return testify(t, b) })
 		if err == nil && last != nil {
 			t.stated(last)
 		}
@@ -107,8 +107,8 @@ func (r *Runtime) historySource(id identity.EntityID, sequence, end uint64, last
 	}, nil
 }
 
-// record adds what one record of a history says.
-func (t *testimony) record(b []byte) error {
+// testify adds what one record of a history says.
+func testify(t *testimony, b []byte) error {
 	rec, err := decodeRecord(b)
 	if err != nil {
 		return err

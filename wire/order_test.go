@@ -47,11 +47,11 @@ func TestM122_M123_ThirdNodeOrders(t *testing.T) {
 	if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != "4" {
 		t.Errorf("%+v, %v", res, err)
 	}
-	var chain bytes.Buffer
-	if err := c.rt.ExportChain(ctx, id, &chain); err != nil {
+	var file bytes.Buffer
+	if err := c.rt.ExportChain(ctx, id, &file); err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := host.VerifyChain(&chain); err != nil || len(rep.Moves) != 1 || rep.Moves[0].From != b.mesh.Self() || rep.Moves[0].To != c.mesh.Self() {
+	if rep, err := host.VerifyChain(&file); err != nil || len(rep.Moves) != 1 || rep.Moves[0].From != b.mesh.Self() || rep.Moves[0].To != c.mesh.Self() {
 		t.Errorf("%+v, %v", rep, err)
 	}
 }

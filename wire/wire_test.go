@@ -309,11 +309,11 @@ func TestSenderFollowsAndIsExactlyOnce(t *testing.T) {
 	if err := <-moves; err != nil {
 		t.Fatal(err)
 	}
-	var chain bytes.Buffer
-	if err := a.rt.ExportChain(ctx, id, &chain); err != nil {
+	var file bytes.Buffer
+	if err := a.rt.ExportChain(ctx, id, &file); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := host.VerifyChain(&chain)
+	rep, err := host.VerifyChain(&file)
 	if err != nil || rep.Outputs != events || len(rep.Moves) != 6 {
 		t.Errorf("chain %+v, %v", rep, err)
 	}

@@ -178,14 +178,14 @@ func (c *cluster) settle(daemon identity.EntityID, senders []*sender) {
 		c.t.Errorf("exporting the chain: %v", err)
 		return
 	}
-	chain := make(map[string]bool) // outputs, with their sequence
+	said := make(map[string]bool) // outputs, with their sequence
 	times := make(map[string]int)  // events, by text
 	last := make(map[string]int)
 	_, err := host.WalkChain(&file, func(item host.ChainItem) error {
 		if item.Output == nil {
 			return nil
 		}
-		chain[fmt.Sprintf("%d: %s", item.Output.Link.Sequence, item.Output.Payload)] = true
+		said[fmt.Sprintf("%d: %s", item.Output.Link.Sequence, item.Output.Payload)] = true
 		var count, number int
 		var name string
 		if _, err := fmt.Sscanf(string(item.Output.Payload), "%d %s %d", &count, &name, &number); err != nil {
@@ -207,7 +207,7 @@ func (c *cluster) settle(daemon identity.EntityID, senders []*sender) {
 	}
 	for _, s := range senders {
 		for _, number := range slices.Sorted(maps.Keys(s.acked)) {
-			if !chain[s.acked[number]] {
+			if !said[s.acked[number]] {
 				c.t.Errorf("sender %s: event %d was answered with %q, which the chain does not have", s.name, number, s.acked[number])
 			}
 		}

@@ -100,11 +100,11 @@ func TestAClusterIsRecovered(t *testing.T) {
 	}
 	must[[]KnownDaemon](t)(client.Known(ctx))
 	must[[]Copy](t)(client.Copies(ctx))
-	chain := must[io.ReadCloser](t)(client.CopyChain(ctx, must[identity.EntityID](t)(identity.ParseEntityID(kept.EntityID))))
-	if r, err := host.VerifyChain(chain); err != nil || r.Outputs != 1 || r.Epoch < 1 {
+	file := must[io.ReadCloser](t)(client.CopyChain(ctx, must[identity.EntityID](t)(identity.ParseEntityID(kept.EntityID))))
+	if r, err := host.VerifyChain(file); err != nil || r.Outputs != 1 || r.Epoch < 1 {
 		t.Errorf("the copy's chain: %+v, %v", r, err)
 	}
-	if err := chain.Close(); err != nil {
+	if err := file.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := client.Promote(ctx, Promotion{Entity: kept.EntityID, Epoch: 9, Sequence: 90, Head: strings.Repeat("00", 32), To: 10}); !isProblem(err, "copy-changed") {

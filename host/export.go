@@ -1,0 +1,122 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"wasmhost/host/store"
+	"wasmhost/identity"
+)
+
+// ExportChain writes the daemon's chain, as it stands, to w, sealed by the
+// daemon. It needs a store: ErrNoHistory.
+func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Writer) error {
+	if err := r.ready(); err != nil {
+		return err
+	}
+	d, err := r.find(id)
+	if err != nil {
+		return err
+	}
+	if r.store == nil || d.kind == "" {
+		return fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
+	}
+	end, seal, err := r.sealFor(ctx, d)
+	if err != nil {
+		return err
+	}
+	return r.writeChain(id, end, seal, w)
+}
+
+// sealFor returns the daemon's signature under its chain as it stands, and how
+// many records that has, once they are durable. A daemon that cannot go on still
+// has what is stored.
+func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *Checkpoint, error) {
+	if err := d.look(ctx); err != nil {
+		if ctx.Err() != nil || !d.cannotGoOn() && !errors.Is(err, ErrHeld) {
+			return 0, nil, err
+		}
+		if peekErr := d.peek(ctx); peekErr != nil {
+			return 0, nil, errors.Join(err, peekErr)
+		}
+		defer d.mu.Unlock()
+		end, seal, sealErr := r.storedSeal(ctx, d.id)
+		if sealErr != nil {
+			return 0, nil, errors.Join(err, sealErr)
+		}
+		return end, seal, nil
+	}
+	end, last := d.index, d.last
+	seal := d.checkpointFor(PurposeExport, d.epoch)
+	err := seal.sign(d.key)
+	d.mu.Unlock()
+	if err != nil {
+		return 0, nil, err
+	}
+	return end, seal, last.wait(ctx)
+}
+
+// storedSeal is sealFor from what is stored alone.
+func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64, *Checkpoint, error) {
+	end, err := r.store.HistoryEnd(id)
+	if err != nil {
+		return 0, nil, err
+	}
+	at, err := r.beginningAt(ctx, id, end)
+	if err != nil {
+		return 0, nil, err
+	}
+	encoded, err := r.store.Get(store.Daemons, id[:])
+	if err != nil {
+		return 0, nil, err
+	}
+	d := &hosted{rt: r, id: id, key: identity.PublicOnly(id)}
+	if err := d.openKey(encoded); err != nil {
+		return 0, nil, err
+	}
+	defer d.key.Wipe()
+	seal := &Checkpoint{Purpose: PurposeExport, Entity: id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
+	return end, seal, seal.sign(d.key)
+}
+
+// chainExport writes a daemon's records as a chain file.
+type chainExport struct {
+	*ChainWriter
+	id    identity.EntityID
+	begun bool
+}
+
+// record writes one record of the daemon's history.
+func (c *chainExport) record(b []byte) error {
+	rec, err := decodeRecord(b)
+	if err != nil {
+		return err
+	}
+	if _, begins := rec.(*beginRecord); begins == c.begun {
+		return fmt.Errorf("%w: a %T where the history begins: %v", errBadRecord, rec, !c.begun)
+	}
+	c.begun = true
+
+	switch rec := rec.(type) {
+	case *beginRecord:
+		return c.Begin(c.id, rec.Kind, rec.Module, &rec.Head, rec.HeadPayload, &rec.Checkpoint)
+	case *eventRecord:
+		links := rec.links()
+		for i := range links {
+			if err := c.Output(&links[i]); err != nil {
+				return err
+			}
+		}
+	case *checkpointRecord:
+		return c.Check(&rec.Checkpoint)
+	case *moveRecord:
+		return c.Move(rec.From, rec.To, rec.Epoch, &rec.Checkpoint)
+	case *mendRecord:
+		return c.Mended(&rec.Fact, &rec.Checkpoint)
+	case *upgradeRecord:
+		return c.Upgrade(rec.To, &rec.Checkpoint)
+	}
+	return nil
+}
