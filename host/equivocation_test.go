@@ -42,11 +42,12 @@ func (c *toldChain) fork() *toldChain {
 }
 
 func (c *toldChain) emit(payload string) {
-	c.items = append(c.items, StatedLink{Link: c.chain.Append(c.epoch, c.chain.head.Horizon+1, []byte(payload)), Payload: []byte(payload)})
+	before := c.chain.Head()
+	c.items = append(c.items, StatedLink{Link: c.chain.Append(c.epoch, before.Horizon+1, []byte(payload)), Payload: []byte(payload)})
 }
 
 func (c *toldChain) sign(p Purpose, epoch uint64, state []byte) {
-	check := Checkpoint{Purpose: p, Entity: c.key.ID(), Epoch: epoch, Sequence: c.chain.head.Sequence, Head: c.chain.headHash, State: state}
+	check := Checkpoint{Purpose: p, Entity: c.key.ID(), Epoch: epoch, Sequence: c.chain.Sequence(), Head: c.chain.HeadHash(), State: state}
 	if err := check.sign(c.key); err != nil {
 		panic(err)
 	}
