@@ -124,11 +124,11 @@ func (r *Runtime) endOf(id identity.EntityID) (out *passiveRecord) {
 			for _, o := range rec.Outputs {
 				c.Append(rec.Epoch, rec.Applied, o)
 			}
-			out = &passiveRecord{Epoch: rec.Epoch, Sequence: c.head.Sequence, HeadHash: c.headHash, Applied: rec.Applied, Emitted: c.head.Sequence}
+			out = &passiveRecord{Epoch: rec.Epoch, Sequence: c.Sequence(), HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: c.Sequence()}
 			return store.ErrStop
 		case *beginRecord:
 			c := NewChain(rec.Head, rec.HeadPayload)
-			out = &passiveRecord{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.headHash, Applied: rec.Applied, Emitted: rec.Head.Sequence}
+			out = &passiveRecord{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: rec.Head.Sequence}
 			return store.ErrStop
 		case *checkpointRecord, *failureRecord:
 			return nil
