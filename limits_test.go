@@ -58,6 +58,7 @@ var (
 // parts are those of the page, by folders.
 var parts = []struct{ title, dir string }{
 	{"Daemons, kinds and modules", "host"},
+	{"Chains and their proofs", "host/chain"},
 	{"Effects: what daemons send, publish and set timers for", "host/effect"},
 	{"Channels", "host/channel"},
 	{"Groups", "host/group"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/wire/canon"
@@ -19,7 +20,7 @@ func (in *incoming) authorise(verified error) error {
 	switch {
 	case verified == nil:
 		return nil
-	case !errors.Is(verified, ErrUnsigned):
+	case !errors.Is(verified, chain.ErrUnsigned):
 		return migration.Failf(migration.StateFailed, "%v", verified)
 	case in.named:
 		return nil
@@ -29,19 +30,19 @@ func (in *incoming) authorise(verified error) error {
 
 // handoff is a checkpoint by which a daemon was handed over to this node: signed by
 // the daemon, or by leave of the operator. Only handedOver makes one.
-type handoff struct{ check Checkpoint }
+type handoff struct{ check chain.Checkpoint }
 
 // handedOver returns the hand-over of a release, of a daemon whose head is given.
 // Errors: ProtocolError where it is another's, and those of authorise.
-func (in *incoming) handedOver(rel *migration.Release, head Hash) (handoff, error) {
+func (in *incoming) handedOver(rel *migration.Release, head chain.Hash) (handoff, error) {
 	var h handoff
 	c, o := &h.check, &in.offer
 	if err := canon.Unmarshal(rel.Checkpoint, c); err != nil {
 		return handoff{}, migration.Failf(migration.ProtocolError, "the hand-over's checkpoint: %v", err)
 	}
-	public := bytes.Equal(c.State, handoverPublic(in.from, in.rt.self))
-	if c.Purpose != PurposeHandover || c.Entity != o.Entity || c.Epoch != rel.Epoch || c.Sequence != rel.Sequence || c.Head != head ||
-		public && o.Identity || !public && !bytes.Equal(c.State, handover(in.from, in.rt.self)) {
+	public := bytes.Equal(c.State, chain.HandoverPublic(in.from, in.rt.self))
+	if c.Purpose != chain.PurposeHandover || c.Entity != o.Entity || c.Epoch != rel.Epoch || c.Sequence != rel.Sequence || c.Head != head ||
+		public && o.Identity || !public && !bytes.Equal(c.State, chain.Handover(in.from, in.rt.self)) {
 		return handoff{}, migration.Failf(migration.ProtocolError, "the hand-over is not of this daemon, or not to this node")
 	}
 	if err := in.authorise(c.Verify()); err != nil {

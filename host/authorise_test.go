@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -91,10 +92,10 @@ func TestUnsignedArrivalComesFromTheNamedSourceOnly(t *testing.T) {
 
 // The snapshot is the daemon's own, the hand-over is not: nobody gets it.
 func TestUnsignedHandoverIsRefused(t *testing.T) {
-	for name, spoil := range map[string]func(*migration.Release, *host.Checkpoint){
-		"unsigned":        func(_ *migration.Release, c *host.Checkpoint) { c.Signature = nil },
-		"signed by noise": func(_ *migration.Release, c *host.Checkpoint) { c.Signature = make([]byte, 64) },
-		"no checkpoint":   func(r *migration.Release, _ *host.Checkpoint) { r.Checkpoint = nil },
+	for name, spoil := range map[string]func(*migration.Release, *chain.Checkpoint){
+		"unsigned":        func(_ *migration.Release, c *chain.Checkpoint) { c.Signature = nil },
+		"signed by noise": func(_ *migration.Release, c *chain.Checkpoint) { c.Signature = make([]byte, 64) },
+		"no checkpoint":   func(r *migration.Release, _ *chain.Checkpoint) { r.Checkpoint = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			net := hosttest.Net{}
@@ -110,7 +111,7 @@ func TestUnsignedHandoverIsRefused(t *testing.T) {
 				t.Fatal("the daemon is not prepared")
 			}
 			bad := *cut.message.(*migration.Release)
-			var check host.Checkpoint
+			var check chain.Checkpoint
 			if err := canon.Unmarshal(bad.Checkpoint, &check); err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +147,7 @@ func TestUnsignedSnapshotIsNotRestoredUnasked(t *testing.T) {
 	a.wantSend(d.Entity, "x", "1")
 	_, chunk, _ := forged(t, a, d, 1)
 	_, err := b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: key}, chunk.Bytes)
-	if !errors.Is(err, host.ErrBadSnapshot) || !errors.Is(err, host.ErrUnsigned) || b.DaemonCount() != 0 {
+	if !errors.Is(err, host.ErrBadSnapshot) || !errors.Is(err, chain.ErrUnsigned) || b.DaemonCount() != 0 {
 		t.Errorf("restoring: %v", err)
 	}
 	if _, err := b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: key, Unsigned: true}, chunk.Bytes); err != nil {
@@ -173,14 +174,14 @@ func TestPublicOnlyKeepsTheKeyAtHome(t *testing.T) {
 	if _, err := b.KeptIdentity(d.Entity); !errors.Is(err, host.ErrNotKept) {
 		t.Errorf("the key elsewhere: %v", err)
 	}
-	moves := []host.Move{}
-	_, err = host.WalkChain(bytes.NewReader(b.chain(d.Entity)), func(i host.ChainItem) error {
+	moves := []chain.Move{}
+	_, err = chain.Walk(bytes.NewReader(b.chain(d.Entity)), func(i chain.Item) error {
 		if i.Move != nil {
 			moves = append(moves, *i.Move)
 		}
 		return nil
 	})
-	if !errors.Is(err, host.ErrUnsigned) || len(moves) != 1 || !moves[0].PublicOnly {
+	if !errors.Is(err, chain.ErrUnsigned) || len(moves) != 1 || !moves[0].PublicOnly {
 		t.Errorf("the chain: %+v, %v", moves, err)
 	}
 	// It moves on as if it had a key: not at all. Without one: only where it is named.

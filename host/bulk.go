@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/migration"
@@ -36,7 +37,7 @@ type sourceWalk struct {
 	lasting []byte        // what the daemon keeps for life, encoded
 	before  []byte        // digest of the module before the last upgrade; nil: there was none
 	memory  *movingMemory // nil where the state comes in the snapshot
-	head    Hash          // of the paused daemon
+	head    chain.Hash    // of the paused daemon
 	final   Round
 	paused  time.Time
 	pace    pace
@@ -418,7 +419,7 @@ func (s *sourceWalk) restored() error {
 	if err != nil {
 		return err
 	}
-	if h := s.snap.Checkpoint.Head; Hash(ready.Head) != h || ready.Sequence != s.snap.Header.Through {
+	if h := s.snap.Checkpoint.Head; chain.Hash(ready.Head) != h || ready.Sequence != s.snap.Header.Through {
 		return migration.Failf(migration.StateFailed, "the target restored head %x, the snapshot has %s", ready.Head, h)
 	}
 	return s.m.signal(migration.Restored, migration.Target)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -16,21 +17,21 @@ import (
 
 // link is a link with its payload.
 type link struct {
-	host.Link
+	chain.Link
 	payload []byte
 }
 
-func (l *link) hash() host.Hash { return l.Hash(l.payload) }
+func (l *link) hash() chain.Hash { return l.Hash(l.payload) }
 
 func TestK01_to_K04_K08_Links(t *testing.T) {
 	id := newKey(t).ID()
-	genesis := host.Genesis(id, 1)
-	if genesis.Sequence != 0 || genesis.Parent != (host.Hash{}) || genesis.Origin != id { // K01
+	genesis := chain.Genesis(id, 1)
+	if genesis.Sequence != 0 || genesis.Parent != (chain.Hash{}) || genesis.Origin != id { // K01
 		t.Errorf("genesis %+v", genesis)
 	}
-	c := host.NewChain(genesis, nil)
+	c := chain.New(genesis, nil)
 	links := []link{{genesis, nil}}
-	seen := map[host.Hash]bool{{}: true}
+	seen := map[chain.Hash]bool{{}: true}
 	for i := range 100 {
 		payload := fmt.Append(nil, "output ", i)
 		l := c.Append(1, uint64(i+1), payload)
@@ -55,7 +56,7 @@ func TestK01_to_K04_K08_Links(t *testing.T) {
 
 func TestK05_LinksThatDoNotFollow(t *testing.T) {
 	id := newKey(t).ID()
-	c := host.NewChain(host.Genesis(id, 3), nil)
+	c := chain.New(chain.Genesis(id, 3), nil)
 	first := c.Append(3, 7, []byte("first"))
 	parent := first.Hash([]byte("first"))
 	good := c.Append(3, 8, []byte("second"))
@@ -63,16 +64,16 @@ func TestK05_LinksThatDoNotFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
-		change func(*host.Link)
+		change func(*chain.Link)
 		want   error
 	}{
-		"another origin":  {func(l *host.Link) { l.Origin[31] ^= 1 }, host.ErrOriginMismatch},
-		"a gap":           {func(l *host.Link) { l.Sequence++ }, host.ErrSequenceGap},
-		"the same again":  {func(l *host.Link) { l.Sequence-- }, host.ErrSequenceGap},
-		"another parent":  {func(l *host.Link) { l.Parent[0] ^= 1 }, host.ErrParentMismatch},
-		"no parent":       {func(l *host.Link) { l.Parent = host.Hash{} }, host.ErrParentMismatch},
-		"epoch backwards": {func(l *host.Link) { l.Epoch-- }, host.ErrEpochBackwards},
-		"events undone":   {func(l *host.Link) { l.Horizon = 6 }, host.ErrHorizonBackwards},
+		"another origin":  {func(l *chain.Link) { l.Origin[31] ^= 1 }, chain.ErrOriginMismatch},
+		"a gap":           {func(l *chain.Link) { l.Sequence++ }, chain.ErrSequenceGap},
+		"the same again":  {func(l *chain.Link) { l.Sequence-- }, chain.ErrSequenceGap},
+		"another parent":  {func(l *chain.Link) { l.Parent[0] ^= 1 }, chain.ErrParentMismatch},
+		"no parent":       {func(l *chain.Link) { l.Parent = chain.Hash{} }, chain.ErrParentMismatch},
+		"epoch backwards": {func(l *chain.Link) { l.Epoch-- }, chain.ErrEpochBackwards},
+		"events undone":   {func(l *chain.Link) { l.Horizon = 6 }, chain.ErrHorizonBackwards},
 	} {
 		bad := good
 		tc.change(&bad)
@@ -80,9 +81,9 @@ func TestK05_LinksThatDoNotFollow(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	end := host.Link{Origin: id, Sequence: 1<<64 - 1} // nothing follows the last number, and none wraps
-	zero := host.Link{Origin: id, Parent: parent}
-	if err := end.Follows(parent, &zero); !errors.Is(err, host.ErrSequenceGap) {
+	end := chain.Link{Origin: id, Sequence: 1<<64 - 1} // nothing follows the last number, and none wraps
+	zero := chain.Link{Origin: id, Parent: parent}
+	if err := end.Follows(parent, &zero); !errors.Is(err, chain.ErrSequenceGap) {
 		t.Errorf("after the last number: %v", err)
 	}
 }
@@ -90,8 +91,8 @@ func TestK05_LinksThatDoNotFollow(t *testing.T) {
 // A link's hash is that of its canonical bytes with the payload's, whatever the
 // size, and of nothing else.
 func TestK06_K07_HashesAndBytes(t *testing.T) {
-	l := host.Link{Origin: newKey(t).ID(), Epoch: 2, Sequence: 1 << 40, Parent: host.Hash{1}, Horizon: 1 << 50}
-	seen := make(map[host.Hash]int)
+	l := chain.Link{Origin: newKey(t).ID(), Epoch: 2, Sequence: 1 << 40, Parent: chain.Hash{1}, Horizon: 1 << 50}
+	seen := make(map[chain.Hash]int)
 	for size := 0; size <= 8<<10; size += 1 + size/16 {
 		payload := bytes.Repeat([]byte{byte(size)}, size)
 		whole, err := canon.Marshal([]any{&l, payload})
@@ -107,7 +108,7 @@ func TestK06_K07_HashesAndBytes(t *testing.T) {
 		}
 		seen[h] = size
 	}
-	var again host.Link
+	var again chain.Link
 	if err := canon.Unmarshal(l.Bytes(), &again); err != nil || again != l { // K07
 		t.Errorf("came back as %+v, %v", again, err)
 	}
@@ -126,7 +127,7 @@ func TestK08_K09_Outputs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, hash := host.Genesis(d.Entity, 1), d.Head
+	before, hash := chain.Genesis(d.Entity, 1), d.Head
 	for i := range 10 {
 		res, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("three")})
 		if err != nil || len(res.Outputs) != 3 {
@@ -310,7 +311,7 @@ func TestK33_F19_CountsDoNotStartOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		sum := sha256.Sum256(header)
-		s.Checkpoint = host.Checkpoint{Purpose: host.PurposeSnapshot, Entity: d.Entity, Epoch: s.Header.Epoch, Sequence: s.Header.Through,
+		s.Checkpoint = chain.Checkpoint{Purpose: chain.PurposeSnapshot, Entity: d.Entity, Epoch: s.Header.Epoch, Sequence: s.Header.Through,
 			Head: s.Header.Head.Hash(s.Header.HeadPayload), State: sum[:]} // whole in itself, but for what it claims
 		encoded, err := s.Encode()
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
 )
@@ -47,7 +48,7 @@ func ParseChannelCursor(text string) (c ChannelCursor, err error) {
 		return c, fmt.Errorf("%w: %q", channel.ErrBadCursor, text)
 	}
 	c = ChannelCursor{Birth: birth}
-	if c.Sequence, err = strconv.ParseUint(n, 10, 64); err != nil || c.Sequence >= countLimit || n != strconv.FormatUint(c.Sequence, 10) {
+	if c.Sequence, err = strconv.ParseUint(n, 10, 64); err != nil || c.Sequence >= chain.CountLimit || n != strconv.FormatUint(c.Sequence, 10) {
 		return ChannelCursor{}, fmt.Errorf("%w: %q", channel.ErrBadCursor, text)
 	}
 	return c, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
 )
@@ -49,8 +50,8 @@ type outputsOf struct {
 
 // outputsTail is a stream of outputs of which the first can be waited for.
 type outputsTail struct {
-	from   <-chan Output
-	held   []Output
+	from   <-chan chain.Output
+	held   []chain.Output
 	ended  bool
 	coming chan struct{} // closed when held or ended is set; nil: nobody waits
 }
@@ -165,14 +166,14 @@ func (t *outputsTail) wait() <-chan struct{} {
 	return coming
 }
 
-func (t *outputsTail) hold(o Output, ok bool) {
+func (t *outputsTail) hold(o chain.Output, ok bool) {
 	if ok {
 		t.held = append(t.held, o)
 	}
 	t.ended = !ok
 }
 
-func payloads(list []Output) (n int) {
+func payloads(list []chain.Output) (n int) {
 	for i := range list {
 		n += len(list[i].Payload)
 	}
@@ -180,7 +181,7 @@ func payloads(list []Output) (n int) {
 }
 
 // take returns what is there, up to outputsAtOnce and outputsBytes.
-func (t *outputsTail) take() []Output {
+func (t *outputsTail) take() []chain.Output {
 	for len(t.held) < outputsAtOnce && payloads(t.held) < outputsBytes && !t.ended {
 		select {
 		case o, ok := <-t.from:

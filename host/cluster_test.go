@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/directory"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
@@ -229,13 +230,13 @@ func someone(t *testing.T) identity.EntityID {
 	return k.ID()
 }
 
-func (c *testCluster) verifyChain(m *member, id identity.EntityID) host.ChainReport {
+func (c *testCluster) verifyChain(m *member, id identity.EntityID) chain.Report {
 	c.t.Helper()
 	var b bytes.Buffer
 	if err := m.rt.ExportChain(c.t.Context(), id, &b); err != nil {
 		c.t.Fatal(err)
 	}
-	report, err := host.VerifyChain(&b)
+	report, err := chain.Verify(&b)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -265,7 +266,7 @@ func TestFailoverLosesNothingAcknowledged(t *testing.T) {
 					t.Fatalf("at the standby: %+v, %v", i, err)
 				}
 				r := c.verifyChain(b, d.Entity)
-				if r.Epoch != 2 || r.Outputs != 100 || len(r.Mended) != 1 || r.Mended[0].How != host.MendFailover {
+				if r.Epoch != 2 || r.Outputs != 100 || len(r.Mended) != 1 || r.Mended[0].How != chain.MendFailover {
 					t.Errorf("the chain: %+v", r)
 				}
 				a.isolate(false, false)

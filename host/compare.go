@@ -1,14 +1,16 @@
 package host
 
+import "wasmhost/host/chain"
+
 // Order of histories. Two nodes have a history of one daemon each: lists of records,
 // each of which names what came before it by hash. What is said here needs no
 // network, clock or store.
 
 // extent is how far a history goes.
 type extent struct {
-	epoch uint64 // of its last record; 0: it has none
-	next  uint64 // index after the last record
-	sum   Hash   // SHA-256 of that record
+	epoch uint64     // of its last record; 0: it has none
+	next  uint64     // index after the last record
+	sum   chain.Hash // SHA-256 of that record
 }
 
 // relation is how the other's history stands to ours.
@@ -35,10 +37,10 @@ func relate(ours, theirs extent, oursAt, theirsAt []byte) relation {
 			return sameHistory
 		}
 	case theirs.next < ours.next:
-		if theirs.next == 0 || oursAt == nil || Hash(oursAt) == theirs.sum {
+		if theirs.next == 0 || oursAt == nil || chain.Hash(oursAt) == theirs.sum {
 			return theirsPrefix
 		}
-	case ours.next == 0 || theirsAt == nil || Hash(theirsAt) == ours.sum:
+	case ours.next == 0 || theirsAt == nil || chain.Hash(theirsAt) == ours.sum:
 		return oursPrefix
 	}
 	return forkedHistories

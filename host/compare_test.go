@@ -1,10 +1,13 @@
 package host
 
-import "testing"
+import (
+	"testing"
+	"wasmhost/host/chain"
+)
 
 func TestOrderOfHistories(t *testing.T) {
-	sum := func(b byte) Hash { return Hash{b} }
-	at := func(b byte) []byte { h := Hash{b}; return h[:] }
+	sum := func(b byte) chain.Hash { return chain.Hash{b} }
+	at := func(b byte) []byte { h := chain.Hash{b}; return h[:] }
 	for _, c := range []struct {
 		name             string
 		ours, theirs     extent

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/standby"
@@ -509,7 +510,7 @@ func (c *clustered) fromDisk(e directory.Entry, s *standbyCopy, next func()) {
 
 // confirmWaiting lets a daemon go on that waits for a standby, as an operator says: what
 // that standby has beyond the copy here is lost.
-func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (Mended, error) {
+func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
 	c.rt.mu.RLock()
 	d := c.rt.daemons[id]
 	c.rt.mu.RUnlock()
@@ -517,30 +518,30 @@ func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (M
 		return c.confirmCopy(ctx, id)
 	}
 	if err := d.lock(ctx); err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	defer d.mu.Unlock()
 	if err := d.wake(ctx); err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	if d.life.State() != lifecycle.Running {
-		return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, ErrNotHeld))
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, ErrNotHeld))
 	}
 	e, ok := c.member.Look(id)
 	if !ok || e.Owner != c.rt.self {
-		return Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
+		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
 	}
-	fact, b, err := d.fact(MendConfirm, max(d.epoch, e.Epoch)+1)
+	fact, b, err := d.fact(chain.MendConfirm, max(d.epoch, e.Epoch)+1)
 	if err != nil {
-		return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
 	if err := c.rt.store.Commit(b); err != nil {
-		return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
 	d.index++
 	d.epoch = fact.Epoch
 	c.rt.logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
-	d.tellOf(WasMended, MendConfirm.String())
+	d.tellOf(WasMended, chain.MendConfirm.String())
 	d.replica.mu.Lock()
 	d.replica.compared, d.replica.waits = true, nil
 	d.replica.mu.Unlock()
@@ -550,18 +551,18 @@ func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (M
 }
 
 // confirmCopy is confirmWaiting of a copy that this node is to serve.
-func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (Mended, error) {
+func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
 	s := c.copyOf(id)
 	e, ok := c.member.Look(id)
 	if s == nil || !ok {
-		return Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
+		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
 	}
 	if e.Owner == c.rt.self { // the silent standby may have more under this epoch
 		old := e
 		e.Epoch++
 		var err error
 		if e, err = c.member.Put(ctx, old, e.Daemon); err != nil {
-			return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
 	s.mu.Lock()
@@ -569,7 +570,7 @@ func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (Mend
 	s.mu.Unlock()
 	c.rt.logger.Warn("an operator confirmed a copy that waited for another standby: what that has beyond it is lost", "daemon", id.Origin(), "name", e.Name)
 	c.lookSoon()
-	return Mended{How: MendConfirm, Epoch: e.Epoch}, nil
+	return chain.Mended{How: chain.MendConfirm, Epoch: e.Epoch}, nil
 }
 
 // waits returns for whom a daemon or copy here waits; nil: it does not.

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -224,7 +225,7 @@ func (m moment) check(t *testing.T, r *host.Runtime, id identity.EntityID, sende
 	var file bytes.Buffer
 	if err := r.ExportChain(ctx, id, &file); err != nil {
 		t.Errorf("%s: %v", m.what, err)
-	} else if rep, err := host.VerifyChain(&file); err != nil || rep.Outputs < uint64(len(m.told.acked)) {
+	} else if rep, err := chain.Verify(&file); err != nil || rep.Outputs < uint64(len(m.told.acked)) {
 		t.Errorf("%s: %+v, %v", m.what, rep, err)
 	}
 }
@@ -488,7 +489,7 @@ func TestFullDiskUnderLoad(t *testing.T) {
 	if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := host.VerifyChain(&file); err != nil || rep.Outputs != senders*events {
+	if rep, err := chain.Verify(&file); err != nil || rep.Outputs != senders*events {
 		t.Errorf("%+v, %v", rep, err)
 	}
 	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/budget"
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
@@ -334,7 +335,7 @@ func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 			Applied: d.applied + 1, Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: raw,
 			Kind: ev.Kind, From: ev.From, SenderEpoch: ev.epoch, Effects: d.call.effects, Retry: ev.retry}
 	}
-	var outputs []Output
+	var outputs []chain.Output
 	if ev.Kind == EventDirect || ev.retry != 0 || !d.feed.idle() {
 		outputs = d.link(raw)
 	} else {
@@ -386,7 +387,7 @@ func (d *hosted) chainOn(raw [][]byte) {
 	if len(raw) == 0 {
 		return
 	}
-	var l Link
+	var l chain.Link
 	for _, b := range raw {
 		d.chain.AppendTo(&l, d.epoch, d.applied+1, b)
 	}
@@ -395,7 +396,7 @@ func (d *hosted) chainOn(raw [][]byte) {
 }
 
 // link copies the daemon's outputs and puts them on its chain.
-func (d *hosted) link(raw [][]byte) []Output {
+func (d *hosted) link(raw [][]byte) []chain.Output {
 	if len(raw) == 0 {
 		return nil
 	}
@@ -417,29 +418,29 @@ func (d *hosted) link(raw [][]byte) []Output {
 // newOutputs returns n outputs and room for their payloads, which have size
 // bytes together. One output is a single piece of memory with a payload that is
 // not large.
-func newOutputs(n, size int) ([]Output, []byte) {
+func newOutputs(n, size int) ([]chain.Output, []byte) {
 	switch {
 	case n != 1 || size > 400:
 	case size <= 16:
 		o := new(struct {
-			one  [1]Output
+			one  [1]chain.Output
 			room [16]byte
 		})
 		return o.one[:], o.room[:]
 	case size <= 144:
 		o := new(struct {
-			one  [1]Output
+			one  [1]chain.Output
 			room [144]byte
 		})
 		return o.one[:], o.room[:]
 	default:
 		o := new(struct {
-			one  [1]Output
+			one  [1]chain.Output
 			room [400]byte
 		})
 		return o.one[:], o.room[:]
 	}
-	return make([]Output, n), make([]byte, size)
+	return make([]chain.Output, n), make([]byte, size)
 }
 
 // note counts an applied event.
@@ -542,8 +543,8 @@ func (d *hosted) record(rec []byte) *ticket {
 // checkpoint adds a periodic checkpoint to the batch.
 func (d *hosted) checkpoint(b *store.Batch) {
 	d.signed = d.chain.Head().Sequence / d.rt.cpEvery
-	c := d.checkpointFor(PurposePeriodic, d.epoch)
-	if !d.key.CanSign() || c.sign(d.key) != nil {
+	c := d.checkpointFor(chain.PurposePeriodic, d.epoch)
+	if !d.key.CanSign() || c.Sign(d.key) != nil {
 		return
 	}
 	rec, err := encodeRecord(&checkpointRecord{Checkpoint: *c})
@@ -558,8 +559,8 @@ func (d *hosted) checkpoint(b *store.Batch) {
 	d.index++
 }
 
-func (d *hosted) checkpointFor(p Purpose, epoch uint64) *Checkpoint {
-	return &Checkpoint{Purpose: p, Entity: d.id, Epoch: epoch, Sequence: d.chain.Head().Sequence, Head: d.chain.HeadHash()}
+func (d *hosted) checkpointFor(p chain.Purpose, epoch uint64) *chain.Checkpoint {
+	return &chain.Checkpoint{Purpose: p, Entity: d.id, Epoch: epoch, Sequence: d.chain.Head().Sequence, Head: d.chain.HeadHash()}
 }
 
 // commit submits the batch, after what is gathered.

@@ -5,6 +5,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host/budget"
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 )
 
@@ -61,16 +62,9 @@ const (
 	EventDaemon  EventKind = abi.EventDaemon // another daemon sent it
 )
 
-// Output is one link of a daemon's chain with its payload: what the daemon
-// emitted. The payload belongs to whoever receives the Output.
-type Output struct {
-	Link    Link
-	Payload []byte
-}
-
 // Result is what became of one accepted event.
 type Result struct {
-	Outputs []Output
+	Outputs []chain.Output
 
 	// Duplicate says that the event had been applied before: Outputs are those
 	// recorded then, nothing was applied now.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -43,7 +44,7 @@ func (n *node) moveWith(id identity.EntityID, to identity.NodeID, o host.Migrati
 }
 
 func (n *node) proves(id identity.EntityID) error {
-	_, err := host.VerifyChain(bytes.NewReader(n.chain(id)))
+	_, err := chain.Verify(bytes.NewReader(n.chain(id)))
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -33,7 +34,7 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 // sealFor returns the daemon's signature under its chain as it stands, and how
 // many records that has, once they are durable. A daemon that cannot go on still
 // has what is stored.
-func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *Checkpoint, error) {
+func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *chain.Checkpoint, error) {
 	if err := d.look(ctx); err != nil {
 		if ctx.Err() != nil || !d.cannotGoOn() && !errors.Is(err, ErrHeld) {
 			return 0, nil, err
@@ -49,8 +50,8 @@ func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *Checkpoint, 
 		return end, seal, nil
 	}
 	end, last := d.index, d.last
-	seal := d.checkpointFor(PurposeExport, d.epoch)
-	err := seal.sign(d.key)
+	seal := d.checkpointFor(chain.PurposeExport, d.epoch)
+	err := seal.Sign(d.key)
 	d.mu.Unlock()
 	if err != nil {
 		return 0, nil, err
@@ -59,7 +60,7 @@ func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *Checkpoint, 
 }
 
 // storedSeal is sealFor from what is stored alone.
-func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64, *Checkpoint, error) {
+func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64, *chain.Checkpoint, error) {
 	end, err := r.store.HistoryEnd(id)
 	if err != nil {
 		return 0, nil, err
@@ -77,13 +78,13 @@ func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64,
 		return 0, nil, err
 	}
 	defer d.key.Wipe()
-	seal := &Checkpoint{Purpose: PurposeExport, Entity: id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
-	return end, seal, seal.sign(d.key)
+	seal := &chain.Checkpoint{Purpose: chain.PurposeExport, Entity: id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
+	return end, seal, seal.Sign(d.key)
 }
 
 // chainExport writes a daemon's records as a chain file.
 type chainExport struct {
-	*ChainWriter
+	*chain.Writer
 	id    identity.EntityID
 	begun bool
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/directory"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -107,7 +108,7 @@ func (r *Runtime) Passivate(id identity.EntityID) bool {
 
 // ReadDelta reads a stored delta as the first behind a snapshot that has the
 // digest base.
-func ReadDelta(id identity.EntityID, base Hash, value []byte) error {
+func ReadDelta(id identity.EntityID, base chain.Hash, value []byte) error {
 	d := &hosted{id: id, saved: saved{digest: base}, rt: withStore()}
 	_, _, _, err := d.readDelta([]byte{0, 0, 0, 0}, value)
 	return err
@@ -123,10 +124,10 @@ var withStore = sync.OnceValue(func() *Runtime {
 })
 
 // StoredDigest names a stored snapshot.
-func StoredDigest(id identity.EntityID, value []byte) (Hash, error) {
+func StoredDigest(id identity.EntityID, value []byte) (chain.Hash, error) {
 	index, s, err := withStore().readStored(value, id)
 	if err != nil {
-		return Hash{}, err
+		return chain.Hash{}, err
 	}
 	return storedDigest(index, s), nil
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
 // emitted is an output, and what says when it is durable.
 type emitted struct {
-	Output
+	chain.Output
 	ticket *ticket
 }
 
@@ -25,12 +26,12 @@ func (d *hosted) followOutputs(ctx context.Context) *queue[emitted] {
 
 // Tail returns the daemon's outputs from now on, each once it is durable. The
 // channel is closed as that of FollowLogs.
-func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan Output, error) {
+func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan chain.Output, error) {
 	d, err := r.find(id)
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan Output)
+	out := make(chan chain.Output)
 	in := d.followOutputs(ctx)
 	go func() {
 		defer close(out)
@@ -45,7 +46,7 @@ func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan Output
 // that output. After 0 it begins with the first output that is kept. Whoever was cut, or
 // followed the daemon to another node, goes on with the last sequence it saw
 // and misses nothing.
-func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan Output, error) {
+func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan chain.Output, error) {
 	d, err := r.find(id)
 	if err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence 
 			return nil, fmt.Errorf("%w: of daemon %s, before output %d", ErrNoHistory, id.Origin(), begin.Head.Sequence+1)
 		}
 	}
-	t := &tailing{d: d, out: make(chan Output), sequence: sequence}
+	t := &tailing{d: d, out: make(chan chain.Output), sequence: sequence}
 	if err := t.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence 
 // tailing is a tail that begins in the history.
 type tailing struct {
 	d        *hosted
-	out      chan Output
+	out      chan chain.Output
 	in       *queue[emitted]
 	sequence uint64 // of the output that was handed on last
 	cancel   context.CancelFunc
@@ -146,7 +147,7 @@ func (t *tailing) ended(ctx context.Context, err error) {
 }
 
 // relay hands on what comes after the sequence.
-func relay(ctx context.Context, out chan<- Output, in *queue[emitted], sequence uint64) error {
+func relay(ctx context.Context, out chan<- chain.Output, in *queue[emitted], sequence uint64) error {
 	for in.await(ctx) {
 		if err := relayOne(ctx, out, in, sequence); err != nil {
 			return err
@@ -158,7 +159,7 @@ func relay(ctx context.Context, out chan<- Output, in *queue[emitted], sequence 
 // relayOne hands on the next output, which is there.
 //
 //go:noinline
-func relayOne(ctx context.Context, out chan<- Output, in *queue[emitted], sequence uint64) error {
+func relayOne(ctx context.Context, out chan<- chain.Output, in *queue[emitted], sequence uint64) error {
 	o, ok := in.next(ctx)
 	if !ok || o.Link.Sequence <= sequence {
 		return nil
@@ -176,7 +177,7 @@ func relayOne(ctx context.Context, out chan<- Output, in *queue[emitted], sequen
 
 // pastOutputs hands on the outputs after the sequence that records before end
 // hold, and returns the sequence of the last.
-func (r *Runtime) pastOutputs(ctx context.Context, id identity.EntityID, sequence, end uint64, out chan<- Output) (uint64, error) {
+func (r *Runtime) pastOutputs(ctx context.Context, id identity.EntityID, sequence, end uint64, out chan<- chain.Output) (uint64, error) {
 	start := uint64(0)
 	if sequence > 0 {
 		err := r.store.ReadHistoryBackward(id, func(index uint64, b []byte) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/identity"
 )
@@ -48,7 +49,7 @@ type ForkRequest struct {
 // Forked is one fork that was made.
 type Forked struct {
 	Info
-	Record ForkRecord
+	Record chain.ForkRecord
 }
 
 // Fork makes daemons that begin with the state of this one. All of them are made,
@@ -116,7 +117,7 @@ func forkName(name string, n, of int) string {
 
 // ForkOf returns the record by which the daemon began as a fork; nil where it did
 // not, or its history does not reach back to that.
-func (r *Runtime) ForkOf(id identity.EntityID) (*ForkRecord, error) {
+func (r *Runtime) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 	d, err := r.find(id)
 	if err != nil || r.store == nil || d.kind == "" {
 		return nil, err
@@ -125,7 +126,7 @@ func (r *Runtime) ForkOf(id identity.EntityID) (*ForkRecord, error) {
 	if err != nil || begin.Head.Sequence != 0 || len(begin.HeadPayload) == 0 {
 		return nil, err
 	}
-	return forkOfGenesis(&begin.Head, begin.HeadPayload)
+	return chain.ForkOfGenesis(&begin.Head, begin.HeadPayload)
 }
 
 // forkPoint is what a daemon was at one moment, for forks to begin with.
@@ -141,7 +142,7 @@ type forkPoint struct {
 	view *sandbox.Frozen // until it is finished
 	of   forker
 
-	record ForkRecord // of the fork that was made of it
+	record chain.ForkRecord // of the fork that was made of it
 }
 
 // forker is a Daemon whose memory forks can have together.

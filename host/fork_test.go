@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -26,9 +27,9 @@ func (n *node) fork(id identity.EntityID, req host.ForkRequest) []host.Forked {
 	return forks
 }
 
-func holdsAgainst(t *testing.T, fork, parent []byte) (host.ChainReport, error) {
+func holdsAgainst(t *testing.T, fork, parent []byte) (chain.Report, error) {
 	t.Helper()
-	f, _, err := host.VerifyFork(bytes.NewReader(fork), bytes.NewReader(parent))
+	f, _, err := chain.VerifyFork(bytes.NewReader(fork), bytes.NewReader(parent))
 	return f, err
 }
 
@@ -80,10 +81,10 @@ func TestForksBeginWhereTheirParentStood(t *testing.T) {
 		if _, err := holdsAgainst(t, b.chain(grandchild.Entity), b.chain(early.Entity)); err != nil {
 			t.Error(err)
 		}
-		if _, err := holdsAgainst(t, b.chain(grandchild.Entity), parent); !errors.Is(err, host.ErrForkMismatch) {
+		if _, err := holdsAgainst(t, b.chain(grandchild.Entity), parent); !errors.Is(err, chain.ErrForkMismatch) {
 			t.Errorf("a grandchild against its grandparent: %v", err)
 		}
-		if _, err := holdsAgainst(t, parent, parent); !errors.Is(err, host.ErrNotFork) {
+		if _, err := holdsAgainst(t, parent, parent); !errors.Is(err, chain.ErrNotFork) {
 			t.Errorf("the parent as a fork: %v", err)
 		}
 		record, err := a.ForkOf(now[0].Entity)
@@ -345,7 +346,7 @@ func TestForkOfADivergedDaemon(t *testing.T) {
 	if err := errors.Join(r.ExportChain(ctx, f.Entity, &fork), r.ExportChain(ctx, d.Entity, &parent)); err != nil {
 		t.Fatal(err)
 	}
-	rep, whole, err := host.VerifyFork(&fork, &parent)
+	rep, whole, err := chain.VerifyFork(&fork, &parent)
 	if err != nil || rep.Fork.Sequence != 5 || whole.Last != 7 {
 		t.Errorf("%+v, %+v, %v", rep, whole, err)
 	}

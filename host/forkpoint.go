@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
@@ -59,12 +60,12 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory Factory, p *
 	}
 	h := p.header
 	d.previous = canon.OrNil(p.previous)
-	p.record = ForkRecord{Version: ForkVersion, Parent: h.Entity, Child: d.id, Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
+	p.record = chain.ForkRecord{Version: chain.ForkVersion, Parent: h.Entity, Child: d.id, Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
 		Applied: h.Applied, Module: h.Module, State: p.root}
-	if err := p.record.sign(p.key); err != nil {
+	if err := p.record.Sign(p.key); err != nil {
 		return fmt.Errorf("signing a fork record: %w", err)
 	}
-	head, payload, err := p.record.genesis(d.epoch)
+	head, payload, err := p.record.Genesis(d.epoch)
 	if err != nil {
 		return err
 	}
@@ -92,9 +93,9 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory Factory, p *
 	if r.store == nil {
 		return nil
 	}
-	begin.Checkpoint = *d.checkpointFor(PurposeRestart, d.epoch)
-	begin.Checkpoint.State = codeHash(d.kind, d.module)
-	if err := errors.Join(begin.Checkpoint.sign(d.key), s.seal(d.key)); err != nil {
+	begin.Checkpoint = *d.checkpointFor(chain.PurposeRestart, d.epoch)
+	begin.Checkpoint.State = chain.CodeHash(d.kind, d.module)
+	if err := errors.Join(begin.Checkpoint.Sign(d.key), s.seal(d.key)); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
 	return d.storeBeginning(begin, s, effect.Grants{})
@@ -276,7 +277,7 @@ func (d *hosted) standBack(ctx context.Context, use func(uint64, *SnapshotHeader
 	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 || len(begin.HeadPayload) > 0 {
 		return fmt.Errorf("%w: it begins after output %d, with a state that is not kept; the stored state stands after output %d", ErrHistoryTrimmed, begin.Head.Sequence, stored)
 	}
-	d.module, d.previous, d.chain = canon.OrNil(begin.Module), nil, NewChain(begin.Head, nil)
+	d.module, d.previous, d.chain = canon.OrNil(begin.Module), nil, chain.New(begin.Head, nil)
 	if err := d.build(ctx); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -206,7 +207,7 @@ func TestGoldenDataDirectories(t *testing.T) {
 					if err := r.ExportChain(ctx, id, &file); err != nil {
 						t.Fatal(err)
 					}
-					if _, err := host.VerifyChain(&file); err != nil {
+					if _, err := chain.Verify(&file); err != nil {
 						t.Errorf("the chain of %s: %v", name, err)
 					}
 				}

@@ -10,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -99,7 +100,7 @@ type Migration struct {
 	passes    []Round
 	root      []byte // the hash of the memory that was released; nil: not known
 	queued    int64  // events that waited at the release
-	receipt   *Receipt
+	receipt   *chain.Receipt
 	unbound   []Unbound
 	span      trace.Span      // nil: it is not traced
 	within    context.Context // with span
@@ -133,8 +134,8 @@ type Report struct {
 	Bytes    int64         // of module, history, snapshot and tail that were sent
 	Downtime time.Duration // from the pause until the source heard that the target serves
 	Phases   []PhaseTime
-	Rounds   []Round  // the last is the pause
-	Receipt  *Receipt // what both hosts signed; nil where the target did not say
+	Rounds   []Round        // the last is the pause
+	Receipt  *chain.Receipt // what both hosts signed; nil where the target did not say
 
 	// Unbound are the daemon's subscriptions that the target could not bind yet,
 	// and why. It goes on trying; none holds up the others.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -33,14 +34,14 @@ func (r *Runtime) accuseHeld(ctx context.Context, d *hosted, node identity.NodeI
 	if err != nil {
 		return err
 	}
-	if err := theirs.verify(d.id); err != nil {
-		return fmt.Errorf("%w: %w", ErrBadProof, err)
+	if err := theirs.Verify(d.id); err != nil {
+		return fmt.Errorf("%w: %w", chain.ErrBadProof, err)
 	}
-	ours, err := r.historySource(d.id, theirs.from(), end, seal)
+	ours, err := r.historySource(d.id, theirs.From(), end, seal)
 	if err != nil {
 		return err
 	}
-	if err := r.suspect(d.id, ours, theirs.source); err != nil && !errors.Is(err, ErrEquivocated) {
+	if err := r.suspect(d.id, ours, theirs.Source); err != nil && !errors.Is(err, chain.ErrEquivocated) {
 		return err
 	}
 	return nil
@@ -48,8 +49,8 @@ func (r *Runtime) accuseHeld(ctx context.Context, d *hosted, node identity.NodeI
 
 // lastOutput returns the link of the last output in the store's history; the zero
 // link where there is none.
-func (r *Runtime) lastOutput(id identity.EntityID) (Link, error) {
-	var out Link
+func (r *Runtime) lastOutput(id identity.EntityID) (chain.Link, error) {
+	var out chain.Link
 	err := r.store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
 		if e, ok := readEvent(b); ok && len(e.Outputs) > 0 {
 			links := e.links()
@@ -61,7 +62,7 @@ func (r *Runtime) lastOutput(id identity.EntityID) (Link, error) {
 	return out, err
 }
 
-func (r *Runtime) askTestimony(ctx context.Context, node identity.NodeID, id identity.EntityID, epoch, sequence uint64) (*Statement, error) {
+func (r *Runtime) askTestimony(ctx context.Context, node identity.NodeID, id identity.EntityID, epoch, sequence uint64) (*chain.Statement, error) {
 	conn, err := r.openChannel(ctx, node)
 	if err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func (r *Runtime) askTestimony(ctx context.Context, node identity.NodeID, id ide
 	}
 	switch msg := msg.(type) {
 	case *channel.Testified:
-		return DecodeStatement(msg.Statement)
+		return chain.DecodeStatement(msg.Statement)
 	case *channel.Refused:
 		return nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
 	}
@@ -104,7 +105,7 @@ const maxTestified = 1 << 14
 
 // testify makes the statement of the last output of the epoch up to the sequence, by
 // the checkpoint that signs it. ErrNoForkPoint where there is none within bounds.
-func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*Statement, error) {
+func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*chain.Statement, error) {
 	if r.store == nil {
 		return nil, ErrNoHistory
 	}
@@ -132,7 +133,7 @@ func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*Statem
 	if !found {
 		return nil, fmt.Errorf("%w: daemon %s has no output of epoch %d up to %d", ErrNoForkPoint, id.Origin(), epoch, sequence)
 	}
-	again := func(t *testimony) error {
+	again := func(t *chain.Claims) error {
 		read := 0
 		return r.store.ReadHistory(id, at, ^uint64(0), func(_ uint64, b []byte) error {
 			if read++; read > maxTestified {
@@ -141,11 +142,11 @@ func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*Statem
 			return testify(t, b)
 		})
 	}
-	var t testimony
+	var t chain.Claims
 	if err := again(&t); err != nil {
 		return nil, err
 	}
-	s, err := t.about(epoch, sequence, channel.MaxTestimony/2, again)
+	s, err := t.About(epoch, sequence, channel.MaxTestimony/2, again)
 	if err == nil && s == nil {
 		err = fmt.Errorf("%w: nothing near output %d of daemon %s is signed", ErrNoForkPoint, sequence, id.Origin())
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
@@ -28,7 +29,7 @@ type hosted struct {
 	meter  *kindMeter
 	events *eventMeter // of meter
 
-	came *Checkpoint // by which it came here last; nil: not looked for. Guarded by mu
+	came *chain.Checkpoint // by which it came here last; nil: not looked for. Guarded by mu
 
 	waiting atomic.Int64 // senders at the lock or behind a pause: the mailbox
 	brought atomic.Int64 // bytes of the events that they bring
@@ -67,7 +68,7 @@ type hosted struct {
 	resumed   chan struct{} // closed when a pause ends; nil unless paused
 	gone      error
 	daemon    Daemon
-	chain     Chain
+	chain     chain.Chain
 	payload   []byte // the head's
 	epoch     uint64
 	applied   uint64

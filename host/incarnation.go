@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
@@ -245,21 +246,21 @@ func (r *Runtime) twinServes(t *Twin) error {
 // leaveToTwin drops the held daemon for the other incarnation of this node, which goes
 // further with it: no tombstone, for the node that has it is this one by its key. It
 // needs d.mu.
-func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (Mended, error) {
+func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mended, error) {
 	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s TwinStanding) bool { return s.Entity == d.id }) {
-		return Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", ErrNoneFurther)
+		return chain.Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", ErrNoneFurther)
 	}
-	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
+	fact := chain.Mended{How: chain.MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
 	if mine := (TwinStanding{d.id, d.epoch, d.chain.Head().Sequence, d.applied}); mine.Further(TwinStanding{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
-		return Mended{}, fmt.Errorf("%w: the copy here has applied %d events under epoch %d, the other %d under epoch %d", ErrNoneFurther, mine.Applied, mine.Epoch, h.Index, h.Epoch)
+		return chain.Mended{}, fmt.Errorf("%w: the copy here has applied %d events under epoch %d, the other %d under epoch %d", ErrNoneFurther, mine.Applied, mine.Epoch, h.Index, h.Epoch)
 	}
 	if err := r.keepEvidence(d.id, d.epoch, "given up for another incarnation of this node"); err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	b := &store.Batch{}
 	forget(b, d.id)
 	if err := r.store.Commit(b); err != nil {
-		return Mended{}, fmt.Errorf("giving up daemon %s: %w", d.id.Origin(), err)
+		return chain.Mended{}, fmt.Errorf("giving up daemon %s: %w", d.id.Origin(), err)
 	}
 	r.dropHold(d.id)
 	r.release(d)

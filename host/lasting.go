@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -44,13 +45,13 @@ func decodeLasting(b []byte) (*lasting, error) {
 		return nil, fmt.Errorf("a daemon that was made at %d", l.Spawned)
 	case len(l.Previous) != 0 && len(l.Previous) != 32:
 		return nil, fmt.Errorf("a previous module with a digest of %d bytes", len(l.Previous))
-	case l.Errors >= countLimit:
+	case l.Errors >= chain.CountLimit:
 		return nil, fmt.Errorf("%d failed events: no daemon gets there", l.Errors)
 	case len(l.Losses) > 1:
 		return nil, fmt.Errorf("%d losses", len(l.Losses))
 	}
 	for _, loss := range l.Losses {
-		if loss.Why != clipWhy(loss.Why) || max(loss.From, loss.To, loss.Epoch) >= countLimit {
+		if loss.Why != clipWhy(loss.Why) || max(loss.From, loss.To, loss.Epoch) >= chain.CountLimit {
 			return nil, errors.New("a loss that cannot be")
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -262,7 +263,7 @@ func TestR21_R24_R28_to_R30_R32_R34_to_R38_R40_R41_F9_DaemonsOfOneIdentity(t *te
 		t.Fatalf("R38: %+v, %v", restored, err)
 	}
 	a.wantSend(d.Entity, "x", "6")
-	if _, err := host.VerifyChain(bytes.NewReader(a.chain(d.Entity))); err != nil {
+	if _, err := chain.Verify(bytes.NewReader(a.chain(d.Entity))); err != nil {
 		t.Errorf("the restored chain: %v", err)
 	}
 	e := a.spawn("echo", "e")
@@ -388,22 +389,22 @@ func TestChainRefusals(t *testing.T) {
 	a.migrate(d.Entity, b)
 	b.wantSend(d.Entity, "x", "2")
 	file := b.chain(d.Entity)
-	if _, err := host.VerifyChain(bytes.NewReader(file)); err != nil {
+	if _, err := chain.Verify(bytes.NewReader(file)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range file {
 		bad := bytes.Clone(file)
 		bad[i] ^= 1
-		_, err := host.VerifyChain(bytes.NewReader(bad))
-		var ce *host.ChainError
+		_, err := chain.Verify(bytes.NewReader(bad))
+		var ce *chain.Error
 		if !errors.As(err, &ce) {
 			t.Errorf("byte %d changed: %v", i, err)
 		}
-		if _, err := host.VerifyChain(bytes.NewReader(file[:i])); !errors.As(err, &ce) {
+		if _, err := chain.Verify(bytes.NewReader(file[:i])); !errors.As(err, &ce) {
 			t.Errorf("cut to %d bytes: %v", i, err)
 		}
 	}
-	if _, err := host.VerifyChain(bytes.NewReader(append(bytes.Clone(file), 0))); !errors.Is(err, host.ErrBadChainFile) {
+	if _, err := chain.Verify(bytes.NewReader(append(bytes.Clone(file), 0))); !errors.Is(err, chain.ErrBadFile) {
 		t.Errorf("a byte more: %v", err)
 	}
 }
@@ -612,7 +613,7 @@ func FuzzVerifyChain(f *testing.F) {
 	}
 	f.Add(file.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		rep, err := host.VerifyChain(bytes.NewReader(b))
+		rep, err := chain.Verify(bytes.NewReader(b))
 		if err == nil && rep.Entity == d.Entity && rep.Head.String() == "" {
 			t.Error("a chain without a head")
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -113,7 +114,7 @@ func (r *Runtime) present() (out []MigrationInfo) {
 
 func (r *Runtime) past() ([]MigrationInfo, error) {
 	out := r.failures.list()
-	err := r.eachReceipt(func(rec *Receipt) error {
+	err := r.eachReceipt(func(rec *chain.Receipt) error {
 		f := &rec.Facts
 		mv := MigrationInfo{Entity: f.Entity, Peer: f.To, Source: f.From == r.self, State: MoveMoved, Phase: migration.Complete, Epoch: f.Epoch, Sequence: f.Sequence,
 			Bytes: int64(rec.Source.Bytes), Rounds: int(rec.Source.Rounds), Downtime: rec.Downtime(), Ended: time.Unix(0, rec.Target.Activated)}

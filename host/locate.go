@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/directory"
 	"wasmhost/host/store"
@@ -300,7 +301,7 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.node.ID(), Epoch: d.epoch, Index: d.index, Head: d.chain.HeadHash(), Nonce: nonce,
 		Time: now.UnixNano(), Expires: now.Add(residenceFor).UnixNano()}
 	for _, b := range moves {
-		if rec, err := DecodeReceipt(b); err == nil && rec.Facts.Epoch <= d.epoch {
+		if rec, err := chain.DecodeReceipt(b); err == nil && rec.Facts.Epoch <= d.epoch {
 			s.Moves = append(s.Moves, b)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 )
 
@@ -31,7 +32,7 @@ func (d *drifting) Process(c *host.Call, p []byte) ([][]byte, error) {
 // A daemon whose replay differs is brought back as its operator chooses, with
 // what that costs in its chain, over restarts and a second time.
 func TestMending(t *testing.T) {
-	for _, how := range []host.Mend{host.MendRetry, host.MendSkip, host.MendRollback} {
+	for _, how := range []chain.Mend{chain.MendRetry, chain.MendSkip, chain.MendRollback} {
 		t.Run(how.String(), func(t *testing.T) {
 			key, sender, dir := newKey(t), newKey(t).ID(), t.TempDir()
 			fs := vfs.NewCrashableMem()
@@ -86,14 +87,14 @@ func TestMending(t *testing.T) {
 			}
 			want := "8 at 8"
 			switch how {
-			case host.MendRetry:
+			case chain.MendRetry:
 				if _, err := r.MendDaemon(ctx, d.Entity, how); !errors.Is(err, host.ErrDiverged) || stateOf(t, r, d).State != "diverged" {
 					t.Fatalf("nothing has changed, and %v", err)
 				}
 				by = 0
-			case host.MendSkip:
+			case chain.MendSkip:
 				want = "108 at 8"
-			case host.MendRollback:
+			case chain.MendRollback:
 				want, by = "6 at 6", 0
 			}
 			fact, err := r.MendDaemon(ctx, d.Entity, how)
@@ -109,21 +110,21 @@ func TestMending(t *testing.T) {
 				if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
 					t.Fatal(err)
 				}
-				rep, err := host.VerifyChain(&file)
-				if err != nil || how == host.MendRetry && len(rep.Mended) != 0 || how != host.MendRetry && (len(rep.Mended) != 1 || rep.Mended[0] != fact || rep.Epoch != 2) {
+				rep, err := chain.Verify(&file)
+				if err != nil || how == chain.MendRetry && len(rep.Mended) != 0 || how != chain.MendRetry && (len(rep.Mended) != 1 || rep.Mended[0] != fact || rep.Epoch != 2) {
 					t.Errorf("%+v, %v; want %+v", rep, err, fact)
 				}
 			}
 			next := uint64(8)
 			switch how {
-			case host.MendSkip:
+			case chain.MendSkip:
 				if fact.Count != 2 || fact.After != 7 || fact.Epoch != 2 {
 					t.Errorf("%+v", fact)
 				}
 				if got, err := send(6); err != nil || got != "6 at 6" {
 					t.Errorf("what was acknowledged: %q, %v", got, err)
 				}
-			case host.MendRollback:
+			case chain.MendRollback:
 				if fact.Count != 3 || fact.After != 4 || fact.Sequence != 7 || fact.Epoch != 2 {
 					t.Errorf("%+v", fact)
 				}

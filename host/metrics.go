@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/abi"
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/meter"
 	"wasmhost/host/migration"
@@ -207,7 +208,7 @@ var (
 
 func init() {
 	whys := []string{"start", "event"}
-	for _, how := range Mends() {
+	for _, how := range chain.Mends() {
 		whys = append(whys, how.String())
 	}
 	for _, why := range whys {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -223,13 +224,13 @@ func roundOf(p migration.Pass) Round {
 
 // heard returns a receipt that the source of an ordered migration sent; nil
 // where it is none of that daemon, or not good.
-func (r *Runtime) heard(b []byte, id identity.EntityID) *Receipt {
-	rec, err := DecodeReceipt(b)
+func (r *Runtime) heard(b []byte, id identity.EntityID) *chain.Receipt {
+	rec, err := chain.DecodeReceipt(b)
 	if err == nil {
 		err = rec.Verify()
 	}
 	if err == nil && rec.Facts.Entity != id {
-		err = fmt.Errorf("%w: of another daemon", ErrBadReceipt)
+		err = fmt.Errorf("%w: of another daemon", chain.ErrBadReceipt)
 	}
 	if err != nil {
 		r.logger.Warn("the source of an ordered migration sent no good receipt", "daemon", id.Origin(), "error", err)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -21,7 +22,7 @@ type passiveRecord struct {
 	_        struct{} `cbor:",toarray"`
 	Epoch    uint64
 	Sequence uint64
-	HeadHash Hash
+	HeadHash chain.Hash
 	Applied  uint64
 	Emitted  uint64
 	Errors   uint64
@@ -44,7 +45,7 @@ func (d *hosted) lieDown(rec *passiveRecord) {
 	d.resumed, d.marked = nil, true
 	d.epoch, d.applied = rec.Epoch, rec.Applied
 	d.stats = stats{processed: rec.Applied, emitted: rec.Emitted, errors: rec.Errors}
-	d.chain = ChainAt(Link{Origin: d.id, Epoch: rec.Epoch, Sequence: rec.Sequence, Horizon: rec.Applied}, rec.HeadHash)
+	d.chain = chain.At(chain.Link{Origin: d.id, Epoch: rec.Epoch, Sequence: rec.Sequence, Horizon: rec.Applied}, rec.HeadHash)
 	d.show()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
@@ -23,7 +24,7 @@ func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at ChainEnd
 		return err
 	}
 	if epoch <= at.Epoch {
-		return fmt.Errorf("%w: epoch %d after %d", ErrEpochBackwards, epoch, at.Epoch)
+		return fmt.Errorf("%w: epoch %d after %d", chain.ErrEpochBackwards, epoch, at.Epoch)
 	}
 	r.mu.RLock()
 	d, moving := r.daemons[id], r.outgoing[id] != nil || r.incoming[id] != nil
@@ -91,7 +92,7 @@ func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
 	if stands := (ChainEnd{d.epoch, d.chain.Head().Sequence, d.chain.HeadHash()}); stands != at {
 		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherEnd, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
 	}
-	fact, b, err := d.fact(MendRecovery, epoch)
+	fact, b, err := d.fact(chain.MendRecovery, epoch)
 	if err == nil {
 		err = d.rt.store.Commit(b)
 	}
@@ -101,7 +102,7 @@ func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
 	d.index++
 	d.epoch = fact.Epoch
 	d.show()
-	d.tellOf(WasMended, MendRecovery.String())
+	d.tellOf(WasMended, chain.MendRecovery.String())
 	return nil
 }
 

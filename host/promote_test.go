@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/directory"
 	"wasmhost/identity"
 )
@@ -93,7 +94,7 @@ func TestAStandbysCopyIsPromoted(t *testing.T) {
 				if e := c.inSync(d.Entity, 1); e.Owner != b.id() || e.Epoch != 7 {
 					t.Errorf("the directory has %+v", e)
 				}
-				if r := c.verifyChain(b, d.Entity); r.Outputs != 30 || r.Epoch != 7 || len(r.Mended) != 1 || r.Mended[0].How != host.MendRecovery {
+				if r := c.verifyChain(b, d.Entity); r.Outputs != 30 || r.Epoch != 7 || len(r.Mended) != 1 || r.Mended[0].How != chain.MendRecovery {
 					t.Errorf("the chain: %+v", r)
 				}
 			})
@@ -162,7 +163,7 @@ func TestACopyIsNotBelieved(t *testing.T) {
 			t.Fatal(err)
 		}
 		file := b.Bytes()
-		if _, err := host.ChainEndOf(someone(t), bytes.NewReader(file)); !errors.Is(err, host.ErrOriginMismatch) {
+		if _, err := host.ChainEndOf(someone(t), bytes.NewReader(file)); !errors.Is(err, chain.ErrOriginMismatch) {
 			t.Errorf("of another daemon: %v", err)
 		}
 		for i := range file {

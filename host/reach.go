@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -65,7 +66,7 @@ func decodeReach(b []byte) (*reach, error) {
 	switch {
 	case s.Version != reachVersion:
 		return nil, fmt.Errorf("%w: version %d", errBadReach, s.Version)
-	case s.Entity.IsZero() || s.Epoch == 0 || s.Epoch >= countLimit || s.Next == 0 || s.Next >= countLimit:
+	case s.Entity.IsZero() || s.Epoch == 0 || s.Epoch >= chain.CountLimit || s.Next == 0 || s.Next >= chain.CountLimit:
 		return nil, fmt.Errorf("%w: epoch %d, %d records: no daemon gets there", errBadReach, s.Epoch, s.Next)
 	case len(s.Sum) != sha256.Size || len(s.Nonce) > 64 || len(s.Signature) > 128:
 		return nil, fmt.Errorf("%w: a sum of %d bytes, a nonce of %d", errBadReach, len(s.Sum), len(s.Nonce))
@@ -90,7 +91,7 @@ func verifyReach(b []byte, id identity.EntityID, node identity.NodeID, nonce []b
 	if err != nil {
 		return extent{}, fmt.Errorf("%w: %w", errBadReach, err)
 	}
-	return extent{epoch: s.Epoch, next: s.Next, sum: Hash(s.Sum)}, nil
+	return extent{epoch: s.Epoch, next: s.Next, sum: chain.Hash(s.Sum)}, nil
 }
 
 // extentOf returns how far the store's history of the daemon goes. Epoch is that of

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -33,7 +34,7 @@ func TestReachIsSignedByTheDaemonForTheAsker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	high := &reach{Entity: daemon.ID(), Node: 9, Epoch: countLimit, Next: 7, Sum: make([]byte, 32), Nonce: nonce}
+	high := &reach{Entity: daemon.ID(), Node: 9, Epoch: chain.CountLimit, Next: 7, Sum: make([]byte, 32), Nonce: nonce}
 	tooHigh, err := high.sign(daemon)
 	if err != nil {
 		t.Fatal(err)
@@ -80,11 +81,11 @@ func FuzzDecodeReach(f *testing.F) {
 
 func FuzzDecodeStatement(f *testing.F) {
 	daemon := residenceKey(f, 1)
-	c := &Checkpoint{Purpose: PurposeExport, Entity: daemon.ID(), Epoch: 1, Sequence: 3}
-	if err := c.sign(daemon); err != nil {
+	c := &chain.Checkpoint{Purpose: chain.PurposeExport, Entity: daemon.ID(), Epoch: 1, Sequence: 3}
+	if err := c.Sign(daemon); err != nil {
 		f.Fatal(err)
 	}
-	for _, s := range []*Statement{{Links: []StatedLink{}, Checkpoint: *c}, {Links: []StatedLink{{Link: Link{Origin: daemon.ID(), Epoch: 1, Sequence: 3}, Payload: []byte("x")}}, Checkpoint: *c}} {
+	for _, s := range []*chain.Statement{{Links: []chain.StatedLink{}, Checkpoint: *c}, {Links: []chain.StatedLink{{Link: chain.Link{Origin: daemon.ID(), Epoch: 1, Sequence: 3}, Payload: []byte("x")}}, Checkpoint: *c}} {
 		b, err := canon.Marshal(s)
 		if err != nil {
 			f.Fatal(err)
@@ -92,9 +93,9 @@ func FuzzDecodeStatement(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := DecodeStatement(b)
+		s, err := chain.DecodeStatement(b)
 		if err != nil {
-			if !errors.Is(err, ErrBadProof) {
+			if !errors.Is(err, chain.ErrBadProof) {
 				t.Errorf("got %v, want ErrBadProof", err)
 			}
 			return

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
 
-func (n *node) receipts(id identity.EntityID) []*host.Receipt {
+func (n *node) receipts(id identity.EntityID) []*chain.Receipt {
 	n.t.Helper()
 	all, err := n.Receipts(id)
 	if err != nil {
@@ -60,7 +61,7 @@ func TestReceipts(t *testing.T) {
 	if f := all[1].Facts; f.From != b.Self() || f.To != c.Self() || f.Head != info.Head {
 		t.Errorf("the second says %+v", f)
 	}
-	digest := func(r *host.Receipt) host.Hash {
+	digest := func(r *chain.Receipt) chain.Hash {
 		sum, err := r.Digest()
 		if err != nil {
 			t.Fatal(err)
@@ -96,22 +97,22 @@ func TestAChangedReceiptIsFound(t *testing.T) {
 	for i := range bytes {
 		for _, change := range []byte{1, 0x80, 0xff} {
 			bytes[i] ^= change
-			r, err := host.DecodeReceipt(bytes)
+			r, err := chain.DecodeReceipt(bytes)
 			if err == nil {
 				err = r.Verify()
 			}
-			if !errors.Is(err, host.ErrBadReceipt) {
+			if !errors.Is(err, chain.ErrBadReceipt) {
 				t.Errorf("byte %d changed by %#x: %v", i, change, err)
 			}
 			bytes[i] ^= change
 		}
 	}
 	for n := range bytes {
-		if _, err := host.DecodeReceipt(bytes[:n]); !errors.Is(err, host.ErrBadReceipt) {
+		if _, err := chain.DecodeReceipt(bytes[:n]); !errors.Is(err, chain.ErrBadReceipt) {
 			t.Errorf("cut to %d bytes: %v", n, err)
 		}
 	}
-	if _, err := host.DecodeReceipt(append(bytes, 0)); !errors.Is(err, host.ErrBadReceipt) {
+	if _, err := chain.DecodeReceipt(append(bytes, 0)); !errors.Is(err, chain.ErrBadReceipt) {
 		t.Errorf("a byte more: %v", err)
 	}
 }
@@ -171,9 +172,9 @@ func FuzzDecodeReceipt(f *testing.F) {
 	}
 	f.Add([]byte{0x85})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := host.DecodeReceipt(b)
+		r, err := chain.DecodeReceipt(b)
 		if err != nil {
-			if !errors.Is(err, host.ErrBadReceipt) {
+			if !errors.Is(err, chain.ErrBadReceipt) {
 				t.Error(err)
 			}
 			return

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -36,10 +37,10 @@ func (r *receipts) forget(id identity.EntityID) {
 
 // Receipts returns the receipts of the daemon's moves that this node knows, by
 // epoch. They are verified.
-func (r *Runtime) Receipts(id identity.EntityID) ([]*Receipt, error) {
-	var out []*Receipt
+func (r *Runtime) Receipts(id identity.EntityID) ([]*chain.Receipt, error) {
+	var out []*chain.Receipt
 	err := r.scanReceipts(id, func(_ uint64, b []byte) error {
-		rec, err := DecodeReceipt(b)
+		rec, err := chain.DecodeReceipt(b)
 		if err == nil && rec.Whole() {
 			err = rec.Verify()
 		}
@@ -53,9 +54,9 @@ func (r *Runtime) Receipts(id identity.EntityID) ([]*Receipt, error) {
 }
 
 // eachReceipt visits all that this node has.
-func (r *Runtime) eachReceipt(visit func(*Receipt) error) error {
+func (r *Runtime) eachReceipt(visit func(*chain.Receipt) error) error {
 	decode := func(b []byte) error {
-		rec, err := DecodeReceipt(b)
+		rec, err := chain.DecodeReceipt(b)
 		if err != nil {
 			return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 		}
@@ -107,7 +108,7 @@ func receiptKey(id identity.EntityID, epoch uint64) []byte {
 
 // putReceipts adds those of one daemon to b, and lets go of those that are too
 // many.
-func (r *Runtime) putReceipts(b *store.Batch, all ...*Receipt) error {
+func (r *Runtime) putReceipts(b *store.Batch, all ...*chain.Receipt) error {
 	values := make(map[uint64][]byte, len(all))
 	for _, rec := range all {
 		value, err := rec.Encode()
@@ -153,7 +154,7 @@ func (r *Runtime) putReceipts(b *store.Batch, all ...*Receipt) error {
 }
 
 // keepReceipt stores it on its own.
-func (r *Runtime) keepReceipt(rec *Receipt) error {
+func (r *Runtime) keepReceipt(rec *chain.Receipt) error {
 	b := &store.Batch{}
 	if err := r.putReceipts(b, rec); err != nil || r.store == nil {
 		return err
@@ -163,7 +164,7 @@ func (r *Runtime) keepReceipt(rec *Receipt) error {
 
 // receiptAt returns the receipt of the daemon's move to epoch; nil where there is
 // none.
-func (r *Runtime) receiptAt(id identity.EntityID, epoch uint64) (*Receipt, error) {
+func (r *Runtime) receiptAt(id identity.EntityID, epoch uint64) (*chain.Receipt, error) {
 	var value []byte
 	if r.store != nil {
 		var err error
@@ -180,14 +181,14 @@ func (r *Runtime) receiptAt(id identity.EntityID, epoch uint64) (*Receipt, error
 			return nil, nil
 		}
 	}
-	return DecodeReceipt(value)
+	return chain.DecodeReceipt(value)
 }
 
 // facts are what a receipt of a move of the daemon says. root is the hash of its
 // memory, where that is known. It needs d.mu, or the daemon to be paused.
-func (d *hosted) facts(id migration.ID, from, to identity.NodeID, rel *migration.Release, root []byte) (ReceiptFacts, error) {
-	f := ReceiptFacts{Version: ReceiptVersion, Migration: id, Entity: d.id, Kind: d.kind, Module: d.module, From: from, To: to,
-		Epoch: rel.Epoch, Sequence: rel.Sequence, Applied: d.applied, Head: Hash(rel.Head), State: root}
+func (d *hosted) facts(id migration.ID, from, to identity.NodeID, rel *migration.Release, root []byte) (chain.ReceiptFacts, error) {
+	f := chain.ReceiptFacts{Version: chain.ReceiptVersion, Migration: id, Entity: d.id, Kind: d.kind, Module: d.module, From: from, To: to,
+		Epoch: rel.Epoch, Sequence: rel.Sequence, Applied: d.applied, Head: chain.Hash(rel.Head), State: root}
 	if of, ok := d.daemon.(rooter); ok && len(root) == 0 && d.form() == FormMemory {
 		root, err := of.root()
 		if err != nil {
@@ -202,14 +203,14 @@ func (d *hosted) facts(id migration.ID, from, to identity.NodeID, rel *migration
 type rooter interface{ root() ([32]byte, error) }
 
 // signArrival makes the target's half.
-func (r *Runtime) signArrival(f ReceiptFacts) (*Receipt, error) {
-	rec := &Receipt{Facts: f}
-	return rec, rec.SignTarget(r.node, ReceiptTarget{Activated: r.clock().UnixNano()})
+func (r *Runtime) signArrival(f chain.ReceiptFacts) (*chain.Receipt, error) {
+	rec := &chain.Receipt{Facts: f}
+	return rec, rec.SignTarget(r.node, chain.ReceiptTarget{Activated: r.clock().UnixNano()})
 }
 
 // signMove adds the source's half, to what the target said.
-func (m *Migration) signMove(said []byte) (*Receipt, error) {
-	rec, err := DecodeReceipt(said)
+func (m *Migration) signMove(said []byte) (*chain.Receipt, error) {
+	rec, err := chain.DecodeReceipt(said)
 	if err != nil {
 		return nil, err
 	}
@@ -218,13 +219,13 @@ func (m *Migration) signMove(said []byte) (*Receipt, error) {
 		return nil, err
 	}
 	if !rec.Facts.Equal(&mine) {
-		return nil, fmt.Errorf("%w: the target says %+v, it was %+v", ErrBadReceipt, rec.Facts, mine)
+		return nil, fmt.Errorf("%w: the target says %+v, it was %+v", chain.ErrBadReceipt, rec.Facts, mine)
 	}
 	if err := rec.VerifyTarget(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
-	says := ReceiptSource{Started: m.startedAt, Confirmed: m.rt.clock().UnixNano(), Downtime: uint64(m.downtime),
+	says := chain.ReceiptSource{Started: m.startedAt, Confirmed: m.rt.clock().UnixNano(), Downtime: uint64(m.downtime),
 		Queued: uint64(m.queued), Bytes: uint64(m.bytes), Rounds: uint64(len(m.passes))}
 	m.mu.Unlock()
 	return rec, rec.SignSource(m.rt.node, says)
@@ -233,7 +234,7 @@ func (m *Migration) signMove(said []byte) (*Receipt, error) {
 // takeReceipt keeps the whole of a receipt whose half this node, the target,
 // has.
 func (r *Runtime) takeReceipt(from identity.NodeID, b []byte) error {
-	rec, err := DecodeReceipt(b)
+	rec, err := chain.DecodeReceipt(b)
 	if err == nil {
 		err = rec.Verify()
 	}
@@ -245,7 +246,7 @@ func (r *Runtime) takeReceipt(from identity.NodeID, b []byte) error {
 		return err
 	}
 	if half == nil || !half.Facts.Equal(&rec.Facts) || rec.Facts.From != from {
-		return fmt.Errorf("%w: it is of no move to this node", ErrBadReceipt)
+		return fmt.Errorf("%w: it is of no move to this node", chain.ErrBadReceipt)
 	}
 	return r.keepReceipt(rec)
 }
@@ -253,7 +254,7 @@ func (r *Runtime) takeReceipt(from identity.NodeID, b []byte) error {
 // earlier returns the receipts that travel with the daemon.
 func (r *Runtime) earlier(id identity.EntityID) (out [][]byte, err error) {
 	err = r.scanReceipts(id, func(_ uint64, b []byte) error {
-		if rec, err := DecodeReceipt(b); err == nil && rec.Whole() {
+		if rec, err := chain.DecodeReceipt(b); err == nil && rec.Whole() {
 			out = append(out, append([]byte(nil), b...))
 		}
 		return nil
@@ -265,7 +266,7 @@ func (r *Runtime) earlier(id identity.EntityID) (out [][]byte, err error) {
 func (in *incoming) addReceipts(all [][]byte) {
 	in.receipts = nil
 	for _, b := range all {
-		rec, err := DecodeReceipt(b)
+		rec, err := chain.DecodeReceipt(b)
 		if err == nil {
 			err = errors.Join(rec.Verify(), in.mayKeep(rec))
 		}
@@ -277,9 +278,9 @@ func (in *incoming) addReceipts(all [][]byte) {
 	}
 }
 
-func (in *incoming) mayKeep(rec *Receipt) error {
+func (in *incoming) mayKeep(rec *chain.Receipt) error {
 	if rec.Facts.Entity != in.offer.Entity || rec.Facts.Epoch > in.offer.Epoch {
-		return fmt.Errorf("%w: of daemon %s, epoch %d", ErrBadReceipt, rec.Facts.Entity.Origin(), rec.Facts.Epoch)
+		return fmt.Errorf("%w: of daemon %s, epoch %d", chain.ErrBadReceipt, rec.Facts.Entity.Origin(), rec.Facts.Epoch)
 	}
 	return nil
 }

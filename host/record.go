@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/identity"
@@ -31,10 +32,10 @@ type beginRecord struct {
 	Config      []byte
 	Time        int64
 	Epoch       uint64
-	Head        Link
+	Head        chain.Link
 	HeadPayload []byte
 	Applied     uint64
-	Checkpoint  Checkpoint // PurposeRestart at Head
+	Checkpoint  chain.Checkpoint // PurposeRestart at Head
 }
 
 // eventRecord is one applied event with what the daemon emitted.
@@ -45,10 +46,10 @@ type eventRecord struct {
 	Time    int64
 	Channel string
 	Payload []byte
-	Applied uint64 // which of the daemon's events it was: 1 for the first
-	Before  Link   // the head that the first output follows
-	Parent  Hash   // that head's hash, with its payload
-	Epoch   uint64 // of the outputs
+	Applied uint64     // which of the daemon's events it was: 1 for the first
+	Before  chain.Link // the head that the first output follows
+	Parent  chain.Hash // that head's hash, with its payload
+	Epoch   uint64     // of the outputs
 	Outputs [][]byte
 
 	Kind EventKind         `cbor:"-"` // of a channelRecord, and of an effectRecord
@@ -71,8 +72,8 @@ type channelRecord struct {
 	Channel string
 	Payload []byte
 	Applied uint64
-	Before  Link
-	Parent  Hash
+	Before  chain.Link
+	Parent  chain.Hash
 	Epoch   uint64
 	Outputs [][]byte
 	Kind    EventKind
@@ -108,8 +109,8 @@ type effectRecord struct {
 	Channel     string
 	Payload     []byte
 	Applied     uint64
-	Before      Link
-	Parent      Hash
+	Before      chain.Link
+	Parent      chain.Hash
 	Epoch       uint64
 	Outputs     [][]byte
 	Kind        EventKind
@@ -145,8 +146,8 @@ type retryRecord struct {
 	Channel     string
 	Payload     []byte
 	Applied     uint64
-	Before      Link
-	Parent      Hash
+	Before      chain.Link
+	Parent      chain.Hash
 	Epoch       uint64
 	Outputs     [][]byte
 	Kind        EventKind
@@ -220,11 +221,11 @@ type unbindRecord struct {
 }
 
 // links returns the outputs with their links.
-func (e *eventRecord) links() []Output {
-	c := ChainAt(e.Before, e.Parent)
-	out := make([]Output, len(e.Outputs))
+func (e *eventRecord) links() []chain.Output {
+	c := chain.At(e.Before, e.Parent)
+	out := make([]chain.Output, len(e.Outputs))
 	for i, payload := range e.Outputs {
-		out[i] = Output{Link: c.Append(e.Epoch, e.Applied, payload), Payload: payload}
+		out[i] = chain.Output{Link: c.Append(e.Epoch, e.Applied, payload), Payload: payload}
 	}
 	return out
 }
@@ -316,7 +317,7 @@ func (s *channelFailureRecord) failure() (*failureRecord, error) {
 // checkpointRecord is a checkpoint that the daemon signed on its way.
 type checkpointRecord struct {
 	_          struct{} `cbor:",toarray"`
-	Checkpoint Checkpoint
+	Checkpoint chain.Checkpoint
 }
 
 // moveRecord is a change of owner. What follows is of Epoch.
@@ -325,7 +326,7 @@ type moveRecord struct {
 	From, To   identity.NodeID
 	Epoch      uint64
 	Time       int64
-	Checkpoint Checkpoint // PurposeHandover: the source's signature
+	Checkpoint chain.Checkpoint // PurposeHandover: the source's signature
 }
 
 // upgradeRecord is a change of code. The state went from the old code to the
@@ -334,7 +335,7 @@ type upgradeRecord struct {
 	_          struct{} `cbor:",toarray"`
 	From, To   []byte   // SHA-256 of the modules
 	Time       int64
-	Checkpoint Checkpoint // PurposeUpgrade
+	Checkpoint chain.Checkpoint // PurposeUpgrade
 }
 
 // settledRecord says that an operator has dealt with a failed event.

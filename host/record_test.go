@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/identity"
@@ -13,17 +14,17 @@ import (
 // What is encoded by hand, for speed, is what the one encoder would write.
 func TestHandEncodingIsCanonical(t *testing.T) {
 	for _, n := range []uint64{0, 23, 24, 255, 256, 65535, 65536, 1<<32 - 1, 1 << 32, 1<<64 - 1} {
-		l := Link{Origin: identity.EntityID{1, 2}, Epoch: n, Sequence: n, Parent: Hash{3}, Horizon: n}
+		l := chain.Link{Origin: identity.EntityID{1, 2}, Epoch: n, Sequence: n, Parent: chain.Hash{3}, Horizon: n}
 		want, err := canon.Marshal(&l)
 		if err != nil || !bytes.Equal(l.Bytes(), want) {
 			t.Errorf("link with %d: %x, %v; want %x", n, l.Bytes(), err, want)
 		}
 		payload := bytes.Repeat([]byte{9}, int(n%70000))
 		want, err = canon.Marshal([]any{&l, payload})
-		if got := l.appendTo([]byte{0x82}, payload); err != nil || !bytes.Equal(got, want) {
+		if got := l.AppendTo([]byte{0x82}, payload); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("event with %d: %v", n, err)
 		}
-		e := &eventRecord{Sender: identity.EntityID{4}, Number: n, Time: int64(n), Channel: "ch", Payload: payload, Applied: n, Before: l, Parent: Hash{5},
+		e := &eventRecord{Sender: identity.EntityID{4}, Number: n, Time: int64(n), Channel: "ch", Payload: payload, Applied: n, Before: l, Parent: chain.Hash{5},
 			Epoch: n, Outputs: [][]byte{{}, payload}}
 		want, err = canon.Append([]byte{e.tag()}, e)
 		if err != nil || !bytes.Equal(e.encode(), want) {

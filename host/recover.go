@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
@@ -141,7 +142,7 @@ func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
 	if err != nil {
 		return err
 	}
-	if d.mending != nil && d.mending.how == MendRollback {
+	if d.mending != nil && d.mending.how == chain.MendRollback {
 		return nil
 	}
 	if from > end {
@@ -166,7 +167,7 @@ func (d *hosted) startingPoint() (uint64, error) {
 	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 || len(begin.HeadPayload) > 0 {
 		return 0, fmt.Errorf("%w: the snapshot that the daemon began with is not there", store.ErrCorrupt)
 	}
-	d.chain = NewChain(begin.Head, nil)
+	d.chain = chain.New(begin.Head, nil)
 	return 1, d.init(begin.Time, true)
 }
 
@@ -257,7 +258,7 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	call := d.prepareCall(&ev, e.Time)
 	call.replay = true
 	raw, err := d.daemon.Process(call, e.Payload)
-	skip := d.mending != nil && d.mending.how == MendSkip
+	skip := d.mending != nil && d.mending.how == chain.MendSkip
 	if err != nil && !skip {
 		return fmt.Errorf("%w: event %d succeeded then and fails now: %w", ErrDiverged, e.Applied, err)
 	}

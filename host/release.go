@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -21,12 +22,12 @@ import (
 // Nobody else has the lock: the daemon is paused.
 func (s *sourceWalk) release() error {
 	rel := &migration.Release{Migration: s.m.id, Entity: s.d.id, Epoch: s.d.epoch + 1, Sequence: s.d.chain.Head().Sequence, Head: s.head[:]}
-	check := s.d.checkpointFor(PurposeHandover, rel.Epoch)
-	check.State = handover(s.m.rt.self, s.m.target)
+	check := s.d.checkpointFor(chain.PurposeHandover, rel.Epoch)
+	check.State = chain.Handover(s.m.rt.self, s.m.target)
 	if s.m.options.PublicOnly {
-		check.State = handoverPublic(s.m.rt.self, s.m.target)
+		check.State = chain.HandoverPublic(s.m.rt.self, s.m.target)
 	}
-	err := check.sign(s.d.key)
+	err := check.Sign(s.d.key)
 	if err == nil {
 		rel.Checkpoint, err = canon.Marshal(check)
 	}
@@ -185,7 +186,7 @@ func (m *Migration) hand(conn migration.Conn) (*migration.Done, error) {
 // need not wait for the disk, which has the release; but until it has the
 // tombstone the daemon's place is taken, lest it come back and what is kept of it
 // be forgotten.
-func (m *Migration) settle(rec *Receipt) error {
+func (m *Migration) settle(rec *chain.Receipt) error {
 	t := tombstone{Name: m.d.name, Node: m.target, Epoch: m.release.Epoch, Time: m.rt.clock().UnixNano()}
 	m.d.mu.Lock()
 	m.d.tail = nil
@@ -207,7 +208,7 @@ func (m *Migration) settle(rec *Receipt) error {
 
 // countersign makes the receipt whole; nil where the target said nothing, or
 // what is not so.
-func (m *Migration) countersign(done *migration.Done) *Receipt {
+func (m *Migration) countersign(done *migration.Done) *chain.Receipt {
 	if len(done.Receipt) == 0 {
 		return nil
 	}
@@ -222,7 +223,7 @@ func (m *Migration) countersign(done *migration.Done) *Receipt {
 // give sends the target the receipt, and waits for a moment until it has it: who
 // asks it when the migration is done finds the whole. Where this fails it is tried
 // again for resumeFor, while the migration is over.
-func (s *sourceWalk) give(rec *Receipt) {
+func (s *sourceWalk) give(rec *chain.Receipt) {
 	if rec == nil {
 		return
 	}
@@ -236,7 +237,7 @@ func (s *sourceWalk) give(rec *Receipt) {
 	}()
 }
 
-func (m *Migration) giveLater(peer Peer, rec *Receipt, err error) {
+func (m *Migration) giveLater(peer Peer, rec *chain.Receipt, err error) {
 	tries := backoff.Policy{First: retryPolicy.First, Most: retryPolicy.Most, For: resumeFor}.Start()
 	for err != nil {
 		switch waited := tries.Wait(m.rt.ctx, nil); {
@@ -252,7 +253,7 @@ func (m *Migration) giveLater(peer Peer, rec *Receipt, err error) {
 
 // giveAgain brings the receipt over a connection of its own: whoever hears a
 // release once more confirms it once more, and then waits for the receipt.
-func (m *Migration) giveAgain(peer Peer, rec *Receipt) error {
+func (m *Migration) giveAgain(peer Peer, rec *chain.Receipt) error {
 	conn, err := peer.OpenMigration(m.rt.ctx)
 	if err != nil {
 		return err
@@ -267,7 +268,7 @@ func (m *Migration) giveAgain(peer Peer, rec *Receipt) error {
 
 // giveOver sends the receipt and waits until the target closes the stream, which
 // says that it has it.
-func (m *Migration) giveOver(conn migration.Conn, rec *Receipt) error {
+func (m *Migration) giveOver(conn migration.Conn, rec *chain.Receipt) error {
 	if conn == nil {
 		return ErrUnreachable
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/identity"
 )
@@ -88,7 +89,7 @@ func TestSpaceOfHistoryIsGivenBack(t *testing.T) {
 	if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := host.VerifyChain(strings.NewReader(file.String())); err != nil || rep.Last != events || rep.First < events-30 {
+	if rep, err := chain.Verify(strings.NewReader(file.String())); err != nil || rep.Last != events || rep.First < events-30 {
 		t.Errorf("%+v, %v", rep, err)
 	}
 

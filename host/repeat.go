@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -11,7 +12,7 @@ import (
 // found is what the history says of one event.
 type found struct {
 	payload []byte // nil for one that failed
-	outputs []Output
+	outputs []chain.Output
 	err     error
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 )
@@ -39,7 +40,7 @@ type Residence struct {
 	Node          identity.EntityID // the node's key
 	Epoch         uint64
 	Index         uint64 // how many records its history has
-	Head          Hash
+	Head          chain.Hash
 	Nonce         []byte   // the asker's
 	Time, Expires int64    // Unix nanoseconds, by the node's clock
 	Moves         [][]byte // receipts with both signatures, by rising epoch
@@ -71,8 +72,8 @@ func (s *Residence) sign(daemon, node *identity.KeyPair) error {
 type provenResidence struct {
 	node  identity.NodeID
 	epoch uint64
-	holds time.Duration // from when it was asked for
-	moves []*Receipt    // verified
+	holds time.Duration    // from when it was asked for
+	moves []*chain.Receipt // verified
 }
 
 // decodeResidence reads a statement, strictly; it checks no signature. Errors wrap
@@ -85,7 +86,7 @@ func decodeResidence(b []byte) (*Residence, error) {
 	switch {
 	case s.Version != ResidenceVersion:
 		return nil, fmt.Errorf("%w: a statement of version %d", ErrUnproven, s.Version)
-	case s.Epoch == 0 || s.Epoch >= countLimit || s.Index >= countLimit:
+	case s.Epoch == 0 || s.Epoch >= chain.CountLimit || s.Index >= chain.CountLimit:
 		return nil, fmt.Errorf("%w: epoch %d, %d records: no daemon gets there", ErrUnproven, s.Epoch, s.Index)
 	case len(s.Moves) > mostReceipts:
 		return nil, fmt.Errorf("%w: %d moves, at most %d", ErrUnproven, len(s.Moves), mostReceipts)
@@ -126,12 +127,12 @@ func (s *Residence) verify(id identity.EntityID, node identity.NodeID, nonce []b
 	}
 	out := &provenResidence{node: node, epoch: s.Epoch, holds: time.Duration(s.Expires - s.Time)}
 	for _, b := range s.Moves {
-		rec, err := DecodeReceipt(b)
+		rec, err := chain.DecodeReceipt(b)
 		if err == nil {
 			err = rec.Verify()
 		}
 		if err == nil && (rec.Facts.Entity != id || rec.Facts.Epoch > s.Epoch || len(out.moves) > 0 && rec.Facts.Epoch <= out.moves[len(out.moves)-1].Facts.Epoch) {
-			err = fmt.Errorf("%w: a move of daemon %s to epoch %d", ErrBadReceipt, rec.Facts.Entity.Origin(), rec.Facts.Epoch)
+			err = fmt.Errorf("%w: a move of daemon %s to epoch %d", chain.ErrBadReceipt, rec.Facts.Entity.Origin(), rec.Facts.Epoch)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnproven, err)
@@ -143,14 +144,14 @@ func (s *Residence) verify(id identity.EntityID, node identity.NodeID, nonce []b
 
 // verifyHandover returns nil where the daemon itself has handed itself to the node.
 func (s *Residence) verifyHandover(named bool) error {
-	var c Checkpoint
+	var c chain.Checkpoint
 	if err := canon.Unmarshal(s.Handover, &c); err != nil {
 		return err
 	}
-	if c.Entity != s.Entity || c.Purpose != PurposeHandover || c.Epoch > s.Epoch || len(c.State) < 16 || !bytes.Equal(c.State[8:16], handover(0, s.Node.Node())[8:]) {
+	if c.Entity != s.Entity || c.Purpose != chain.PurposeHandover || c.Epoch > s.Epoch || len(c.State) < 16 || !bytes.Equal(c.State[8:16], chain.Handover(0, s.Node.Node())[8:]) {
 		return errors.New("the hand-over is another's")
 	}
-	if err := c.Verify(); err != nil && !(named && errors.Is(err, ErrUnsigned)) {
+	if err := c.Verify(); err != nil && !(named && errors.Is(err, chain.ErrUnsigned)) {
 		return err
 	}
 	return nil
@@ -164,7 +165,7 @@ type lastKnown struct {
 
 // led reports whether the moves lead from the last known owner to the node: each is
 // signed by the node that gave the daemon away.
-func (l lastKnown) led(moves []*Receipt, to identity.NodeID) bool {
+func (l lastKnown) led(moves []*chain.Receipt, to identity.NodeID) bool {
 	at, epoch := l.node, l.epoch
 	for _, m := range moves {
 		if f := &m.Facts; f.Epoch > epoch && f.From == at {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
 	"wasmhost/wire/canon/canontest"
@@ -34,10 +35,10 @@ func statedBy(t testing.TB, daemon, node *identity.KeyPair, epoch uint64, moves 
 // moveBy is a receipt of a move, signed by whoever says that they are from and to.
 func moveBy(t testing.TB, daemon, from, to *identity.KeyPair, epoch uint64) []byte {
 	t.Helper()
-	rec := &Receipt{Facts: ReceiptFacts{Version: ReceiptVersion, Migration: [16]byte{1}, Entity: daemon.ID(), Kind: "n", From: from.ID().Node(), To: to.ID().Node(), Epoch: epoch}}
-	err := rec.SignTarget(to, ReceiptTarget{})
+	rec := &chain.Receipt{Facts: chain.ReceiptFacts{Version: chain.ReceiptVersion, Migration: [16]byte{1}, Entity: daemon.ID(), Kind: "n", From: from.ID().Node(), To: to.ID().Node(), Epoch: epoch}}
+	err := rec.SignTarget(to, chain.ReceiptTarget{})
 	if err == nil {
-		err = rec.SignSource(from, ReceiptSource{})
+		err = rec.SignSource(from, chain.ReceiptSource{})
 	}
 	b, encErr := rec.Encode()
 	if err := errors.Join(err, encErr); err != nil {
@@ -114,7 +115,7 @@ func TestFormerHostIsOutranked(t *testing.T) {
 	}
 	moved := moveBy(t, daemon, former, owner, 2)
 	true1 := weigh(statedBy(t, daemon, owner, 2, moved), owner)
-	const far = countLimit - 1
+	const far = chain.CountLimit - 1
 	for name, p := range map[string]*provenResidence{
 		"a claim without a move":     weigh(statedBy(t, daemon, former, far), former),
 		"with the move away":         weigh(statedBy(t, daemon, former, far, moved), former),

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -60,42 +61,42 @@ func (r *Runtime) UnsettledMigrations() []Unsettled {
 // ResolveMigration settles a migration whose other side is gone for good: how
 // is MendTakeBack, MendClaim or MendDrop. ErrSettled where there is nothing to
 // settle so. key is the daemon's for MendClaim, or nil.
-func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, how Mend, key *identity.KeyPair) (Mended, error) {
+func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, how chain.Mend, key *identity.KeyPair) (chain.Mended, error) {
 	if err := errors.Join(r.ready(), r.room()); err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	if key != nil && key.ID() != id {
-		return Mended{}, fmt.Errorf("%w: it is %s", ErrIdentityMismatch, key.ID())
+		return chain.Mended{}, fmt.Errorf("%w: it is %s", ErrIdentityMismatch, key.ID())
 	}
 	r.mu.RLock()
 	m, in := r.outgoing[id], r.incoming[id]
 	r.mu.RUnlock()
 	switch {
-	case how == MendTakeBack && m != nil:
+	case how == chain.MendTakeBack && m != nil:
 		return m.takeBack(ctx)
-	case how == MendClaim && in != nil:
+	case how == chain.MendClaim && in != nil:
 		return in.claim(key)
-	case how == MendDrop && in != nil:
+	case how == chain.MendDrop && in != nil:
 		if !in.discard(migration.Operator) {
-			return Mended{}, fmt.Errorf("%w: %s is still on its way, or settled", ErrSettled, id.Origin())
+			return chain.Mended{}, fmt.Errorf("%w: %s is still on its way, or settled", ErrSettled, id.Origin())
 		}
-		return Mended{How: how}, nil
-	case how > MendDrop || how < MendTakeBack:
-		return Mended{}, fmt.Errorf("%w: %s", ErrNotSupported, how)
+		return chain.Mended{How: how}, nil
+	case how > chain.MendDrop || how < chain.MendTakeBack:
+		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotSupported, how)
 	}
-	return Mended{}, fmt.Errorf("%w: %s", ErrSettled, id.Origin())
+	return chain.Mended{}, fmt.Errorf("%w: %s", ErrSettled, id.Origin())
 }
 
 var errTakenBack = migration.Failf(migration.Cancelled, "the daemon was taken back: the target is held to be gone for good")
 
 // takeBack ends the walk that brings the release to the target, and serves the
 // daemon here.
-func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
+func (m *Migration) takeBack(ctx context.Context) (chain.Mended, error) {
 	m.mu.Lock()
 	if m.at.Phase() != migration.TakenBack {
 		if err := m.step(migration.Overruled, migration.Operator); err != nil {
 			m.mu.Unlock()
-			return Mended{}, fmt.Errorf("%w: %s: %w", ErrSettled, m.d.id.Origin(), err)
+			return chain.Mended{}, fmt.Errorf("%w: %s: %w", ErrSettled, m.d.id.Origin(), err)
 		}
 		close(m.takenBack)
 	}
@@ -105,22 +106,22 @@ func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
 	select {
 	case <-m.done:
 	case <-ctx.Done():
-		return Mended{}, context.Cause(ctx)
+		return chain.Mended{}, context.Cause(ctx)
 	}
 	d := m.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.life.State() != lifecycle.Migrating {
-		return Mended{}, fmt.Errorf("%w: %w", ErrSettled, d.gone)
+		return chain.Mended{}, fmt.Errorf("%w: %w", ErrSettled, d.gone)
 	}
-	fact, b, err := d.fact(MendTakeBack, rel.Epoch+1)
+	fact, b, err := d.fact(chain.MendTakeBack, rel.Epoch+1)
 	if err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	b.Delete(store.Outgoing, d.id[:])
 	b.Delete(store.Meta, keptKey(d.id)) // it has its key
 	if err := m.rt.store.Commit(b); err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	d.index++
 	d.epoch, d.tail = fact.Epoch, nil
@@ -135,11 +136,11 @@ func (m *Migration) takeBack(ctx context.Context) (Mended, error) {
 }
 
 // claim serves the daemon that is held here.
-func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
+func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.at.Phase() != migration.Pending {
-		return Mended{}, fmt.Errorf("%w: %s", ErrSettled, in.offer.Entity.Origin())
+		return chain.Mended{}, fmt.Errorf("%w: %s", ErrSettled, in.offer.Entity.Origin())
 	}
 	d, id, r := in.d, in.offer.Entity, in.rt
 	d.mu.Lock()
@@ -147,25 +148,25 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	if d.key = r.expectedKey(id); key != nil {
 		d.key = key.Clone()
 	}
-	fact, b, err := d.fact(MendClaim, in.offer.Epoch+2)
+	fact, b, err := d.fact(chain.MendClaim, in.offer.Epoch+2)
 	if err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	went, back, err := r.departed.returns(id)
 	if err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	here := false
 	defer func() { back(here) }()
 	rec, err := d.record0()
 	if err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	b.Put(store.Daemons, id[:], rec)
 	b.Delete(store.Incoming, id[:])
 	went.raise(b, id)
 	if err := r.store.Commit(b); err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	d.index++
 	d.epoch = fact.Epoch
@@ -176,7 +177,7 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 	r.mu.Unlock()
 	here = true
 	if err := in.step(migration.Overruled, migration.Operator); err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
@@ -187,21 +188,21 @@ func (in *incoming) claim(key *identity.KeyPair) (Mended, error) {
 
 // fact makes the record of a mending at the daemon's head, in a batch. It needs
 // d.mu.
-func (d *hosted) fact(how Mend, epoch uint64) (Mended, *store.Batch, error) {
-	fact := Mended{How: how, After: d.chain.Head().Sequence, Epoch: epoch}
+func (d *hosted) fact(how chain.Mend, epoch uint64) (chain.Mended, *store.Batch, error) {
+	fact := chain.Mended{How: how, After: d.chain.Head().Sequence, Epoch: epoch}
 	b := &store.Batch{Generation: d.under}
 	return fact, b, d.appendFact(b, &fact)
 }
 
 // appendFact adds the signed record of a mending to the batch, at the daemon's
 // index. It needs d.mu.
-func (d *hosted) appendFact(b *store.Batch, fact *Mended) error {
-	rec := &mendRecord{Fact: *fact, Time: d.now(), Checkpoint: *d.checkpointFor(PurposeMend, fact.Epoch)}
+func (d *hosted) appendFact(b *store.Batch, fact *chain.Mended) error {
+	rec := &mendRecord{Fact: *fact, Time: d.now(), Checkpoint: *d.checkpointFor(chain.PurposeMend, fact.Epoch)}
 	var err error
-	if rec.Checkpoint.State, err = fact.sum(); err != nil {
+	if rec.Checkpoint.State, err = fact.Sum(); err != nil {
 		return err
 	}
-	if err := rec.Checkpoint.sign(d.key); err != nil {
+	if err := rec.Checkpoint.Sign(d.key); err != nil {
 		return err
 	}
 	value, err := encodeRecord(rec)

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -23,7 +24,7 @@ import (
 // higher epoch, as a fact of the chain, over a restart. Should the other side
 // come back it gives way.
 func TestResolvingWithoutTheOtherSide(t *testing.T) {
-	for _, how := range []host.Mend{host.MendTakeBack, host.MendClaim, host.MendDrop} {
+	for _, how := range []chain.Mend{chain.MendTakeBack, chain.MendClaim, chain.MendDrop} {
 		t.Run(how.String(), func(t *testing.T) {
 			var lost atomic.Bool // what settles the migration does not arrive
 			net := &hosttest.Net{Filter: func(_, _ identity.NodeID, m migration.Message) bool {
@@ -75,19 +76,19 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 				return len(rts[0].UnsettledMigrations()) == 1 && len(rts[1].UnsettledMigrations()) == 1
 			})
 			here, gone := 0, 1
-			if how != host.MendTakeBack {
+			if how != chain.MendTakeBack {
 				here, gone = 1, 0
 			}
 			end(gone)
 			if u := rts[here].UnsettledMigrations(); len(u) != 1 || u[0].Name != "d" || u[0].Outgoing != (here == 0) || u[0].Epoch != 2 || u[0].Sequence != 1 || u[0].Peer != keys[gone].ID().Node() {
 				t.Errorf("%+v", u)
 			}
-			if how == host.MendClaim {
+			if how == chain.MendClaim {
 				if _, err := rts[here].ResolveMigration(ctx, d.Entity, how, newKey(t)); !errors.Is(err, host.ErrIdentityMismatch) {
 					t.Errorf("another's key: %v", err)
 				}
 			}
-			fact, err := rts[here].ResolveMigration(ctx, d.Entity, how, map[bool]*identity.KeyPair{true: key}[how == host.MendClaim])
+			fact, err := rts[here].ResolveMigration(ctx, d.Entity, how, map[bool]*identity.KeyPair{true: key}[how == chain.MendClaim])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,11 +105,11 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 				if err := rts[here].ExportChain(ctx, d.Entity, &file); err != nil {
 					t.Fatal(err)
 				}
-				if rep, err := host.VerifyChain(&file); err != nil || len(rep.Mended) != 1 || rep.Mended[0] != fact {
+				if rep, err := chain.Verify(&file); err != nil || len(rep.Mended) != 1 || rep.Mended[0] != fact {
 					t.Errorf("%+v, %v; want %+v", rep, err, fact)
 				}
 			}
-			if how != host.MendDrop {
+			if how != chain.MendDrop {
 				if fact.Epoch != 3 || fact.After != 1 || fact.How != how {
 					t.Errorf("%+v", fact)
 				}
@@ -121,9 +122,9 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 			}
 			lost.Store(false)
 			begin(gone) // it comes back after all
-			if how == host.MendDrop {
+			if how == chain.MendDrop {
 				waitFor(t, "release that nobody takes", func() bool { return len(rts[gone].UnsettledMigrations()) == 1 })
-				if _, err := rts[gone].ResolveMigration(ctx, d.Entity, host.MendTakeBack, nil); err != nil {
+				if _, err := rts[gone].ResolveMigration(ctx, d.Entity, chain.MendTakeBack, nil); err != nil {
 					t.Fatal(err)
 				}
 				here = gone
@@ -166,7 +167,7 @@ func TestTakingBackFromASilentTarget(t *testing.T) {
 	<-silent
 	within, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if _, err := a.ResolveMigration(within, d.Entity, host.MendTakeBack, nil); err != nil {
+	if _, err := a.ResolveMigration(within, d.Entity, chain.MendTakeBack, nil); err != nil {
 		t.Fatal(err)
 	}
 }

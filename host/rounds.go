@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/migration"
@@ -256,7 +257,7 @@ func (s *sourceWalk) prepared() error {
 	}
 	s.final.Took = time.Since(s.paused)
 	s.m.passed(s.final)
-	if Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {
+	if chain.Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {
 		return migration.Failf(migration.StateFailed, "the target's head %x after %d events differs from the source's %s after %d",
 			p.Head, p.Applied, s.head, s.d.applied)
 	}

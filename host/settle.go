@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -44,7 +45,7 @@ func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Re
 	msg := &migration.Done{Epoch: rel.Epoch}
 	rec, err := r.receiptAt(rel.Entity, rel.Epoch)
 	if err == nil && rec != nil {
-		msg.Receipt, err = (&Receipt{Facts: rec.Facts, Target: rec.Target, TargetSignature: rec.TargetSignature}).Encode()
+		msg.Receipt, err = (&chain.Receipt{Facts: rec.Facts, Target: rec.Target, TargetSignature: rec.TargetSignature}).Encode()
 	}
 	if err != nil {
 		r.logger.Error("reading the receipt of a migration", "daemon", rel.Entity.Origin(), "error", err)

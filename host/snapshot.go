@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/host/store"
@@ -27,17 +28,13 @@ const (
 	plainSnapshot   = 1
 )
 
-// countLimit is what no count of a daemon's reaches. A snapshot that claims it
-// is forged, and would make the count start over.
-const countLimit = 1 << 62
-
 // Snapshot is all that another host needs to become this daemon. Encoded, it
 // is a canonical CBOR array of three: the header, the checkpoint that signs
 // it, and the state.
 type Snapshot struct {
 	Header     SnapshotHeader
-	Checkpoint Checkpoint // PurposeSnapshot; State is the hash of the canonical header
-	State      []byte     // as Header.Form says; not nil but empty is a state too
+	Checkpoint chain.Checkpoint // PurposeSnapshot; State is the hash of the canonical header
+	State      []byte           // as Header.Form says; not nil but empty is a state too
 
 	// Where the state was captured here it is the end of buf, which begins with
 	// so much room for what stands before it.
@@ -58,13 +55,13 @@ type SnapshotHeader struct {
 	Config      []byte // what the daemon was initialised with
 	Epoch       uint64
 	Through     uint64 // sequence of the head
-	Head        Link
+	Head        chain.Link
 	HeadPayload []byte
 	Applied     uint64           // how many events the daemon has applied
 	LastTime    int64            // recorded time of the last of them, Unix nanoseconds
 	Horizon     []SenderMark     // sorted by sender; no sender twice
 	Form        Form             // what State is
-	StateHash   Hash             // SHA-256 of State
+	StateHash   chain.Hash       // SHA-256 of State
 	CreatedAt   int64            // Unix nanoseconds
 	Envelope    []byte           // the identity sealed to the node that took the snapshot; may be empty
 	Limits      map[string]int64 // of the daemon's own, by name
@@ -84,13 +81,13 @@ type plainHeader struct {
 	Config      []byte
 	Epoch       uint64
 	Through     uint64
-	Head        Link
+	Head        chain.Link
 	HeadPayload []byte
 	Applied     uint64
 	LastTime    int64
 	Horizon     []SenderMark
 	Form        Form
-	StateHash   Hash
+	StateHash   chain.Hash
 	CreatedAt   int64
 	Envelope    []byte
 	Limits      map[string]int64
@@ -119,13 +116,13 @@ type boundHeader struct {
 	Config      []byte
 	Epoch       uint64
 	Through     uint64
-	Head        Link
+	Head        chain.Link
 	HeadPayload []byte
 	Applied     uint64
 	LastTime    int64
 	Horizon     []SenderMark
 	Form        Form
-	StateHash   Hash
+	StateHash   chain.Hash
 	CreatedAt   int64
 	Envelope    []byte
 	Limits      map[string]int64
@@ -155,13 +152,13 @@ type effectHeader struct {
 	Config      []byte
 	Epoch       uint64
 	Through     uint64
-	Head        Link
+	Head        chain.Link
 	HeadPayload []byte
 	Applied     uint64
 	LastTime    int64
 	Horizon     []SenderMark
 	Form        Form
-	StateHash   Hash
+	StateHash   chain.Hash
 	CreatedAt   int64
 	Envelope    []byte
 	Limits      map[string]int64
@@ -363,10 +360,10 @@ func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
 // bytes that has, and a snapshot without it.
 func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
 	hash := sha256.New()
-	s, err = readSnapshotHead(r, FormBlocks, func(r *canon.Reader, n uint64) (Hash, error) {
+	s, err = readSnapshotHead(r, FormBlocks, func(r *canon.Reader, n uint64) (chain.Hash, error) {
 		state = int64(n)
 		_, err := io.CopyN(hash, r, int64(n))
-		return Hash(hash.Sum(nil)), err
+		return chain.Hash(hash.Sum(nil)), err
 	})
 	return s, state, err
 }
@@ -400,9 +397,9 @@ func decodePart(b []byte, into any) error {
 
 func readSnapshot(r io.Reader, most Form, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
 	var all []byte
-	s, err := readSnapshotHead(r, most, func(r *canon.Reader, n uint64) (sum Hash, err error) {
+	s, err := readSnapshotHead(r, most, func(r *canon.Reader, n uint64) (sum chain.Hash, err error) {
 		if all, err = state(r, n); err != nil {
-			return Hash{}, err
+			return chain.Hash{}, err
 		}
 		return sha256.Sum256(all), nil
 	})
@@ -415,7 +412,7 @@ func readSnapshot(r io.Reader, most Form, state func(r *canon.Reader, n uint64) 
 
 // readSnapshotHead reads a snapshot of a form up to most. state reads its state
 // of n bytes and returns the hash.
-func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (Hash, error)) (*Snapshot, error) {
+func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (chain.Hash, error)) (*Snapshot, error) {
 	bad := func(err error) error {
 		var form *canon.Error
 		if errors.Is(err, ErrBadSnapshot) || !errors.As(err, &form) && !errors.Is(err, io.EOF) && !errors.Is(err, canon.ErrContent) && !errors.Is(err, canon.ErrTruncated) {
@@ -477,7 +474,7 @@ func (h *SnapshotHeader) check(most Form) error {
 		return errors.New("epoch 0")
 	case h.Form > most:
 		return fmt.Errorf("state of %s", h.Form)
-	case max(h.Epoch, h.Through, h.Applied) >= countLimit:
+	case max(h.Epoch, h.Through, h.Applied) >= chain.CountLimit:
 		return fmt.Errorf("epoch %d, sequence %d, %d events: no daemon gets there", h.Epoch, h.Through, h.Applied)
 	case h.Head.Horizon > h.Applied:
 		return fmt.Errorf("the head stands for %d events, %d were applied", h.Head.Horizon, h.Applied)
@@ -515,17 +512,17 @@ func (s *Snapshot) checkCheckpoint() error {
 	if err != nil {
 		return err
 	}
-	if c.Purpose != PurposeSnapshot || c.Entity != h.Entity || c.Epoch != h.Epoch || c.Sequence != h.Through ||
+	if c.Purpose != chain.PurposeSnapshot || c.Entity != h.Entity || c.Epoch != h.Epoch || c.Sequence != h.Through ||
 		c.Head != h.Head.Hash(h.HeadPayload) || !bytes.Equal(c.State, sum[:]) {
 		return errors.New("the checkpoint is not of this snapshot")
 	}
 	return nil
 }
 
-func (h *SnapshotHeader) sum() (Hash, error) {
+func (h *SnapshotHeader) sum() (chain.Hash, error) {
 	b, err := h.encode()
 	if err != nil {
-		return Hash{}, err
+		return chain.Hash{}, err
 	}
 	return sha256.Sum256(b), nil
 }
@@ -537,9 +534,9 @@ func (s *Snapshot) seal(key *identity.KeyPair) error {
 	if err != nil {
 		return err
 	}
-	s.Checkpoint = Checkpoint{Purpose: PurposeSnapshot, Entity: h.Entity, Epoch: h.Epoch, Sequence: h.Through,
+	s.Checkpoint = chain.Checkpoint{Purpose: chain.PurposeSnapshot, Entity: h.Entity, Epoch: h.Epoch, Sequence: h.Through,
 		Head: h.Head.Hash(h.HeadPayload), State: sum[:]}
-	return s.Checkpoint.sign(key)
+	return s.Checkpoint.Sign(key)
 }
 
 // Verify returns nil when the snapshot is signed by the daemon it is of.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/directory"
 	"wasmhost/host/effect"
@@ -57,7 +58,7 @@ type Info struct {
 	EventsEmitted   uint64
 	Errors          uint64 // events that it failed on; after a crash or a failover those that its history keeps
 	MemoryBytes     int64
-	Head            Hash
+	Head            chain.Hash
 	Spawned         time.Time // when it was made, wherever that was; of a fork, when it was forked
 	Limits          Limits    // that hold
 	OwnLimits       Limits    // those of them that are the daemon's own
@@ -131,7 +132,7 @@ func (r *Runtime) spawnSnapshot(ctx context.Context, req SpawnRequest, d Daemon,
 	if req.Identity.ID() != s.Header.Entity {
 		return Info{}, fmt.Errorf("%w: it is of %s, the identity is %s", ErrIdentityMismatch, s.Header.Entity, req.Identity.ID())
 	}
-	if err := s.Verify(); err != nil && !(req.Unsigned && errors.Is(err, ErrUnsigned)) {
+	if err := s.Verify(); err != nil && !(req.Unsigned && errors.Is(err, chain.ErrUnsigned)) {
 		return Info{}, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
 	if err := r.suspectSnapshot(s); err != nil {
@@ -391,7 +392,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 	if err := r.construct(ctx, d, factory); err != nil {
 		return err
 	}
-	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: d.config, Time: d.now(), Head: Genesis(d.id, d.epoch)}
+	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: d.config, Time: d.now(), Head: chain.Genesis(d.id, d.epoch)}
 	if from != nil {
 		d.config = from.Header.Config
 		begin.Config, begin.Time = d.config, max(begin.Time, from.Header.LastTime)
@@ -409,7 +410,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 			lasting.showLoss(r, d.id)
 		}
 	} else {
-		d.chain = NewChain(begin.Head, nil)
+		d.chain = chain.New(begin.Head, nil)
 		if err := d.init(begin.Time, false); err != nil {
 			return err
 		}
@@ -421,9 +422,9 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 		return nil // there is no history for it to begin
 	}
 	begin.Epoch = d.epoch
-	begin.Checkpoint = *d.checkpointFor(PurposeRestart, d.epoch)
-	begin.Checkpoint.State = codeHash(d.kind, d.module)
-	if err := begin.Checkpoint.sign(d.key); err != nil {
+	begin.Checkpoint = *d.checkpointFor(chain.PurposeRestart, d.epoch)
+	begin.Checkpoint.State = chain.CodeHash(d.kind, d.module)
+	if err := begin.Checkpoint.Sign(d.key); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
 	return d.storeBeginning(begin, from, grants)
@@ -500,7 +501,7 @@ func (d *hosted) stand(h *SnapshotHeader) (err error) {
 	if d.effects, err = effect.Decode(h.Effects); err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
 	}
-	d.chain, d.payload = NewChain(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
+	d.chain, d.payload = chain.New(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
 	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
 	d.signed = h.Through / d.rt.cpEvery
 	d.stats.processed, d.stats.emitted = h.Applied, h.Through

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 )
@@ -97,14 +98,14 @@ func (in *receiving) takeLasting(ctx context.Context, m *standby.Facts) error {
 }
 
 // goodReceipts are those of the daemon's moves that hold.
-func (in *receiving) goodReceipts(all [][]byte) (out []*Receipt) {
+func (in *receiving) goodReceipts(all [][]byte) (out []*chain.Receipt) {
 	for _, b := range all {
-		rec, err := DecodeReceipt(b)
+		rec, err := chain.DecodeReceipt(b)
 		if err == nil {
 			err = rec.Verify()
 		}
 		if err == nil && rec.Facts.Entity != in.s.id {
-			err = fmt.Errorf("%w: of daemon %s", ErrBadReceipt, rec.Facts.Entity.Origin())
+			err = fmt.Errorf("%w: of daemon %s", chain.ErrBadReceipt, rec.Facts.Entity.Origin())
 		}
 		if err != nil {
 			in.r.logger.Warn("a receipt that came with a daemon's copy is not kept", "daemon", in.s.id.Origin(), "from", in.from, "error", err)

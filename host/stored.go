@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -26,14 +27,14 @@ const maxDeltas = 8
 
 // saved is what of the daemon is stored.
 type saved struct {
-	digest  Hash   // of the last of snapshot and deltas
-	whole   uint64 // where the snapshot stands, as kept
-	bytes   int    // of the snapshot
-	deltas  int    // behind it
-	exact   bool   // deltas is right: else there may be more
-	changes int    // bytes of the deltas
-	goes    bool   // another delta can follow: the daemon tracks what changes
-	time    int64  // the daemon's lastTime then
+	digest  chain.Hash // of the last of snapshot and deltas
+	whole   uint64     // where the snapshot stands, as kept
+	bytes   int        // of the snapshot
+	deltas  int        // behind it
+	exact   bool       // deltas is right: else there may be more
+	changes int        // bytes of the deltas
+	goes    bool       // another delta can follow: the daemon tracks what changes
+	time    int64      // the daemon's lastTime then
 
 	// What has come since the state was stored, or could not be.
 	events, size int64
@@ -51,16 +52,16 @@ func (s *saved) add(size int) {
 type deltaState struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8
-	Base      Hash   // digest of the snapshot or delta before
-	Forgotten int64  // senders not heard of since are forgotten, Unix nanoseconds
-	Memory    []byte // captured memory: the blocks that changed
+	Base      chain.Hash // digest of the snapshot or delta before
+	Forgotten int64      // senders not heard of since are forgotten, Unix nanoseconds
+	Memory    []byte     // captured memory: the blocks that changed
 }
 
 const deltaVersion = 1
 
 // storedDigest names a stored snapshot or delta: whatever is in it is in its
 // header, by hash.
-func storedDigest(index uint64, s *Snapshot) Hash {
+func storedDigest(index uint64, s *Snapshot) chain.Hash {
 	return sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, index), s.Checkpoint.State...))
 }
 
@@ -299,7 +300,7 @@ func storedSize(value []byte, s *Snapshot) int {
 
 // readApart reads a snapshot whose state is in a file.
 func (r *Runtime) readApart(value []byte, id identity.EntityID) (_ *Snapshot, err error) {
-	var digest Hash
+	var digest chain.Hash
 	if copy(digest[:], value) < len(digest) {
 		return nil, errors.New("it ends before the digest of its state")
 	}

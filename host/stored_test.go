@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -326,7 +327,7 @@ func TestHistoryIsLetGo(t *testing.T) {
 		if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
 			t.Fatal(err)
 		}
-		rep, err := host.VerifyChain(&file)
+		rep, err := chain.Verify(&file)
 		if err != nil || rep.Last != n || rep.First < 2 || rep.Outputs != rep.Last-rep.First+1 || rep.Outputs < keep-100 {
 			t.Errorf("%+v, %v", rep, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -197,7 +198,7 @@ func TestCounterMovesAndGoesOn(t *testing.T) {
 		t.Errorf("epoch %d after the way back, want 3", back.Epoch)
 	}
 	a.wantSend(d.Entity, "x", "121")
-	chain, err := host.VerifyChain(bytes.NewReader(a.chain(d.Entity)))
+	chain, err := chain.Verify(bytes.NewReader(a.chain(d.Entity)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +258,7 @@ func TestEventsFollowAMovingDaemon(t *testing.T) {
 	if len(all) != senders*events {
 		t.Errorf("%d counts, want %d", len(all), senders*events)
 	}
-	if _, err := host.VerifyChain(bytes.NewReader(from.chain(d.Entity))); err != nil {
+	if _, err := chain.Verify(bytes.NewReader(from.chain(d.Entity))); err != nil {
 		t.Error(err)
 	}
 }
@@ -286,7 +287,7 @@ func TestRestartGoesOnWhereItStopped(t *testing.T) {
 	}
 	a.wantSend(c.Entity, "x", "51")
 	a.wantSend(u.Entity, "count", "6") // no hooks: replayed from its beginning
-	if r, err := host.VerifyChain(bytes.NewReader(a.chain(c.Entity))); err != nil || r.Outputs != 51 {
+	if r, err := chain.Verify(bytes.NewReader(a.chain(c.Entity))); err != nil || r.Outputs != 51 {
 		t.Errorf("chain %+v, %v", r, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -90,7 +91,7 @@ func (r *Runtime) ExportCopy(ctx context.Context, id identity.EntityID, w io.Wri
 	r.mu.RUnlock()
 	s := r.cluster.copyOf(id)
 	var end uint64
-	var seal *Checkpoint
+	var seal *chain.Checkpoint
 	var err error
 	switch {
 	case d != nil: // it may be held: what is stored is looked at
@@ -111,7 +112,7 @@ func (r *Runtime) ExportCopy(ctx context.Context, id identity.EntityID, w io.Wri
 
 // seal returns the daemon's signature under what the copy has, and how many records that
 // is.
-func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *Checkpoint, error) {
+func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *chain.Checkpoint, error) {
 	s.mu.Lock()
 	encoded := s.record
 	s.mu.Unlock()
@@ -133,7 +134,7 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *Checkpoint
 	if err != nil {
 		return 0, nil, err
 	}
-	seal := &Checkpoint{Purpose: PurposeExport, Entity: s.id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
+	seal := &chain.Checkpoint{Purpose: chain.PurposeExport, Entity: s.id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
 	if len(rec.Key) == 0 {
 		return end, seal, nil
 	}
@@ -146,12 +147,12 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *Checkpoint
 		return 0, nil, fmt.Errorf("the daemon's key: %w", err)
 	}
 	defer key.Wipe()
-	return end, seal, seal.sign(key)
+	return end, seal, seal.Sign(key)
 }
 
 // writeChain writes the first records of a daemon's history as a chain file.
-func (r *Runtime) writeChain(id identity.EntityID, end uint64, seal *Checkpoint, w io.Writer) error {
-	out := &chainExport{ChainWriter: NewChainWriter(w), id: id}
+func (r *Runtime) writeChain(id identity.EntityID, end uint64, seal *chain.Checkpoint, w io.Writer) error {
+	out := &chainExport{Writer: chain.NewWriter(w), id: id}
 	if err := r.store.ReadHistory(id, 0, end, func(_ uint64, b []byte) error { return out.record(b) }); err != nil {
 		return fmt.Errorf("exporting the chain of daemon %s: %w", id.Origin(), err)
 	}
@@ -161,16 +162,16 @@ func (r *Runtime) writeChain(id identity.EntityID, end uint64, seal *Checkpoint,
 // ChainEnd is how far a copy goes, as its chain proves.
 type ChainEnd struct {
 	Epoch    uint64
-	Sequence uint64 // of its last output
-	Head     Hash   // of that
+	Sequence uint64     // of its last output
+	Head     chain.Hash // of that
 }
 
 // ChainEndOf verifies a chain file and returns how far it goes. The chain must be the
-// daemon's. Errors are those of VerifyChain, and ErrOriginMismatch.
+// daemon's. Errors are those of chain.Verify, and ErrOriginMismatch.
 func ChainEndOf(id identity.EntityID, r io.Reader) (ChainEnd, error) {
-	report, err := VerifyChain(r)
+	report, err := chain.Verify(r)
 	if err == nil && report.Entity != id {
-		err = ErrOriginMismatch
+		err = chain.ErrOriginMismatch
 	}
 	if err != nil {
 		return ChainEnd{}, err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -18,31 +19,12 @@ import (
 // a contradiction is kept as a proof, and the identity is refused until an
 // operator pardons it.
 
-// ErrEquivocated is every EquivocationError.
-var ErrEquivocated = errors.New("the daemon's key has signed two histories")
-
-// EquivocationError says that an identity is refused here, for there is a proof
-// that it has said two things of one place of its chain.
-type EquivocationError struct{ Conflict Conflict }
-
-func (e *EquivocationError) Error() string {
-	c := &e.Conflict
-	if c.Handover {
-		return fmt.Sprintf("daemon %s is refused: it was handed over twice into epoch %d, and the proof is on record", c.Entity.Origin(), c.Epoch)
-	}
-	return fmt.Sprintf("daemon %s is refused: its key has signed two histories, which part at epoch %d, sequence %d (%s or %s), and the proof is on record",
-		c.Entity.Origin(), c.Epoch, c.Sequence, c.Hashes[0], c.Hashes[1])
-}
-
-// Is makes errors.Is(err, ErrEquivocated) hold.
-func (e *EquivocationError) Is(target error) bool { return target == ErrEquivocated }
-
 // ErrNotAccused says that no proof against a daemon is on record.
 var ErrNotAccused = errors.New("no proof against this daemon is on record")
 
 // Accusation is a proof on record.
 type Accusation struct {
-	Conflict
+	chain.Conflict
 	Recorded time.Time
 	Found    bool      // by this node itself; else an operator brought it
 	Pardoned time.Time // zero: the identity is refused
@@ -64,7 +46,7 @@ type accused struct {
 	through uint64
 }
 
-func (a *accused) err() error { return &EquivocationError{a.Conflict} }
+func (a *accused) err() error { return &chain.EquivocationError{Conflict: a.Conflict} }
 
 // mayRun returns nil, or an *EquivocationError when the identity is refused.
 func (r *Runtime) mayRun(id identity.EntityID) error {
@@ -90,14 +72,14 @@ func (r *Runtime) mayRunLocked(id identity.EntityID) error {
 // Accuse puts a proof on record: from now on, and after a restart, the node
 // refuses to spawn, restore, take or serve the daemon. The proof is verified
 // first; errors are those of Verify.
-func (r *Runtime) Accuse(_ context.Context, e *Equivocation) (Accusation, error) {
+func (r *Runtime) Accuse(_ context.Context, e *chain.Equivocation) (Accusation, error) {
 	if err := r.ready(); err != nil {
 		return Accusation{}, err
 	}
 	return r.accuse(e, false)
 }
 
-func (r *Runtime) accuse(e *Equivocation, found bool) (Accusation, error) {
+func (r *Runtime) accuse(e *chain.Equivocation, found bool) (Accusation, error) {
 	c, err := e.Verify()
 	if err != nil {
 		return Accusation{}, err
@@ -237,7 +219,7 @@ func (r *Runtime) accusedOf(text string, match func(identity.EntityID) bool) (id
 
 // Proof returns the proof on record against the daemon: ErrNotAccused, and
 // ErrNoHistory where the node keeps nothing.
-func (r *Runtime) Proof(id identity.EntityID) (*Equivocation, error) {
+func (r *Runtime) Proof(id identity.EntityID) (*chain.Equivocation, error) {
 	r.mu.RLock()
 	a := r.accused[id]
 	r.mu.RUnlock()
@@ -252,7 +234,7 @@ func (r *Runtime) Proof(id identity.EntityID) (*Equivocation, error) {
 }
 
 // proof reads the proof; nil where the node keeps nothing.
-func (r *Runtime) proof(id identity.EntityID) (*Equivocation, error) {
+func (r *Runtime) proof(id identity.EntityID) (*chain.Equivocation, error) {
 	if r.store == nil {
 		return nil, nil
 	}
@@ -264,7 +246,7 @@ func (r *Runtime) proof(id identity.EntityID) (*Equivocation, error) {
 	if err := canon.Unmarshal(value, &rec); err != nil {
 		return nil, fmt.Errorf("%w: a proof against %s: %w", store.ErrCorrupt, id.Origin(), err)
 	}
-	return DecodeEquivocation(rec.Proof)
+	return chain.DecodeEquivocation(rec.Proof)
 }
 
 // recoverAccused brings back whom this node refuses.
@@ -273,13 +255,13 @@ func (r *Runtime) recoverAccused() error {
 		var rec accusationRecord
 		var id identity.EntityID
 		err := cmp.Or(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec))
-		var e *Equivocation
+		var e *chain.Equivocation
 		if err == nil {
-			e, err = DecodeEquivocation(rec.Proof)
+			e, err = chain.DecodeEquivocation(rec.Proof)
 		}
 		a := &accused{through: rec.Through}
 		if err == nil {
-			a.Conflict, err = e.conflict()
+			a.Conflict, err = e.Conflict()
 		}
 		if err != nil {
 			return fmt.Errorf("%w: a proof against %x: %w", store.ErrCorrupt, k, err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -70,9 +71,9 @@ func (n *node) saved(id identity.EntityID) []byte {
 	return b
 }
 
-func (f *forked) proof() *host.Equivocation {
+func (f *forked) proof() *chain.Equivocation {
 	f.t.Helper()
-	e, err := host.ProveEquivocation(bytes.NewReader(f.ofB), bytes.NewReader(f.ofC))
+	e, err := chain.ProveEquivocation(bytes.NewReader(f.ofB), bytes.NewReader(f.ofC))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func (f *forked) proof() *host.Equivocation {
 // refuses checks that the node does nothing in the identity's name.
 func (n *node) refuses(f *forked, present bool) {
 	n.t.Helper()
-	var e *host.EquivocationError
+	var e *chain.EquivocationError
 	if present {
 		if _, err := n.Deliver(ctx, f.d, host.Event{}); !errors.As(err, &e) || e.Conflict.Entity != f.d {
 			n.t.Errorf("an event: %v", err)
@@ -91,10 +92,10 @@ func (n *node) refuses(f *forked, present bool) {
 			n.t.Errorf("%+v", i)
 		}
 	} else {
-		if _, err := n.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "other", Identity: f.key}); !errors.Is(err, host.ErrEquivocated) {
+		if _, err := n.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "other", Identity: f.key}); !errors.Is(err, chain.ErrEquivocated) {
 			n.t.Errorf("spawning: %v", err)
 		}
-		if _, err := n.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "other", Identity: f.key}, f.first); !errors.Is(err, host.ErrEquivocated) {
+		if _, err := n.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "other", Identity: f.key}, f.first); !errors.Is(err, chain.ErrEquivocated) {
 			n.t.Errorf("restoring: %v", err)
 		}
 	}
@@ -185,7 +186,7 @@ func TestSnapshotOfTheCopyIsFoundOut(t *testing.T) {
 	f := fork(t)
 	f.b.wantSend(f.d, "x", "5") // so that both have an output 5 of epoch 2
 	snap := f.c.saved(f.d)
-	if _, err := f.b.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "copy", Identity: f.key}, snap); !errors.Is(err, host.ErrEquivocated) {
+	if _, err := f.b.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "copy", Identity: f.key}, snap); !errors.Is(err, chain.ErrEquivocated) {
 		t.Errorf("beside the daemon: %v", err)
 	}
 	f.b.refuses(f, true)
@@ -204,7 +205,7 @@ func TestSnapshotOfTheCopyIsFoundOut(t *testing.T) {
 	if err := f2.b.Stop(ctx, f2.d); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f2.b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: f2.key}, f2.c.saved(f2.d)); !errors.Is(err, host.ErrEquivocated) {
+	if _, err := f2.b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: f2.key}, f2.c.saved(f2.d)); !errors.Is(err, chain.ErrEquivocated) {
 		t.Errorf("after it was stopped: %v", err)
 	}
 	f2.b.refuses(f2, false)
@@ -222,12 +223,12 @@ func TestHonestChainsProveNothing(t *testing.T) {
 	other := f.a.spawn("counter", "other")
 	f.a.wantSend(other.Entity, "x", "1")
 	for name, pair := range map[string][2][]byte{"one chain": {early, early}, "one goes on": {early, later}, "turned round": {later, early}, "two daemons": {early, f.a.chain(other.Entity)}} {
-		if e, err := host.ProveEquivocation(bytes.NewReader(pair[0]), bytes.NewReader(pair[1])); !errors.Is(err, host.ErrNoEquivocation) || e != nil {
+		if e, err := chain.ProveEquivocation(bytes.NewReader(pair[0]), bytes.NewReader(pair[1])); !errors.Is(err, chain.ErrNoEquivocation) || e != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	var broken *host.ChainError
-	if _, err := host.ProveEquivocation(bytes.NewReader(early), bytes.NewReader(f.ofC[:len(f.ofC)-9])); !errors.As(err, &broken) {
+	var broken *chain.Error
+	if _, err := chain.ProveEquivocation(bytes.NewReader(early), bytes.NewReader(f.ofC[:len(f.ofC)-9])); !errors.As(err, &broken) {
 		t.Errorf("a chain that was cut: %v", err)
 	}
 	for _, n := range []*node{f.a, f.b} {
@@ -296,14 +297,14 @@ func TestRollbackBeforeAMoveIsNoEquivocation(t *testing.T) {
 		t.Fatalf("%+v", i)
 	}
 	by = 0
-	fact, err := b.MendDaemon(ctx, d, host.MendRollback)
+	fact, err := b.MendDaemon(ctx, d, chain.MendRollback)
 	if err != nil || fact.Epoch != 3 || fact.After != 1 {
 		t.Fatalf("%+v, %v", fact, err)
 	}
 	b.wantSend(d, "y", "2")
 	b.wantSend(d, "y", "3")
 	b.wantSend(d, "y", "4")
-	if e, err := host.ProveEquivocation(bytes.NewReader(before), bytes.NewReader(b.chain(d))); !errors.Is(err, host.ErrNoEquivocation) {
+	if e, err := chain.ProveEquivocation(bytes.NewReader(before), bytes.NewReader(b.chain(d))); !errors.Is(err, chain.ErrNoEquivocation) {
 		t.Errorf("%+v, %v", e, err)
 	}
 	if err := b.moveWith(d, a.Self(), host.MigrationOptions{}); err != nil { // which knows what was handed over

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
@@ -266,9 +267,9 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 			r.logger.Error("recording a loss", "daemon", d.id.Origin(), "error", err)
 		}
 	}
-	how := MendFailover
+	how := chain.MendFailover
 	if e.Revision == 0 {
-		how = MendRecovery // no directory names the owner yet
+		how = chain.MendRecovery // no directory names the owner yet
 	} else {
 		d.replica.verified(e, c.sessionNow())
 	}
@@ -303,11 +304,11 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
 	}
-	how := MendFailover
+	how := chain.MendFailover
 	if e.Revision == 0 {
-		how = MendRecovery
+		how = chain.MendRecovery
 	}
-	fact := Mended{How: how, After: d.chain.Head().Sequence, Epoch: e.Epoch}
+	fact := chain.Mended{How: how, After: d.chain.Head().Sequence, Epoch: e.Epoch}
 	b := &store.Batch{}
 	if err := d.appendFact(b, &fact); err != nil {
 		return err

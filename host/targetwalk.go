@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmhost/host/budget"
+	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -37,9 +38,9 @@ type incoming struct {
 	known    bool   // it is here, and so is its kind
 	next     uint64 // index, at the source, of the next record of the tail
 	memory   *arrivingMemory
-	began    time.Time  // by the runtime's clock
-	receipts []*Receipt // of earlier moves, that came with it
-	lasting  *lasting   // what it keeps for life; nil: the source does not say it
+	began    time.Time        // by the runtime's clock
+	receipts []*chain.Receipt // of earlier moves, that came with it
+	lasting  *lasting         // what it keeps for life; nil: the source does not say it
 	earlier  arrivingModule
 
 	roomMu   sync.Mutex // guards these; taken last

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"wasmhost/abi"
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/sandbox"
@@ -323,7 +324,7 @@ func readTrial(saved []byte) (*trialState, *effect.State, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrBadTrial, err)
 	}
-	if s.Form != trialForm || len(s.Module) != 32 || s.Applied >= countLimit || s.Time < 0 {
+	if s.Form != trialForm || len(s.Module) != 32 || s.Applied >= chain.CountLimit || s.Time < 0 {
 		return nil, nil, fmt.Errorf("%w: its form is %.40q, this program reads %q", ErrBadTrial, s.Form, trialForm)
 	}
 	return &s, timers, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 )
@@ -109,9 +110,9 @@ func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, err
 	if d.life.State() != lifecycle.Running || d.moving.Load() || d.stale() != nil || to > d.saved.whole || d.trimmable(now) == 0 {
 		return nil, nil // another time
 	}
-	begin.Checkpoint = Checkpoint{Purpose: PurposeRestart, Entity: d.id, Epoch: begin.Epoch, Sequence: begin.Head.Sequence,
-		Head: begin.Head.Hash(begin.HeadPayload), State: codeHash(begin.Kind, begin.Module)}
-	if err := begin.Checkpoint.sign(d.key); err != nil {
+	begin.Checkpoint = chain.Checkpoint{Purpose: chain.PurposeRestart, Entity: d.id, Epoch: begin.Epoch, Sequence: begin.Head.Sequence,
+		Head: begin.Head.Hash(begin.HeadPayload), State: chain.CodeHash(begin.Kind, begin.Module)}
+	if err := begin.Checkpoint.Sign(d.key); err != nil {
 		return nil, err
 	}
 	rec, err := encodeRecord(begin)

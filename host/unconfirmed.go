@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -272,31 +273,31 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted
 // says (MendConfirm). What another copy has beyond it is lost. Errors: *NotFoundError,
 // *MovedError, ErrNotHeld, ErrFurther where a node that answers now proves more, and
 // ErrUnsigned where the daemon's key is not here.
-func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (Mended, error) {
+func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
 	if c := r.cluster; c != nil && c.waits(id) != nil {
 		return c.confirmWaiting(ctx, id)
 	}
 	if h := r.holdOf(id); h != nil {
 		if err := r.noTwin(ctx); err != nil {
-			return Mended{}, err
+			return chain.Mended{}, err
 		}
 		if err := r.nobodyFurther(ctx, id); err != nil {
-			return Mended{}, err
+			return chain.Mended{}, err
 		}
 	}
 	d, h, end, err := r.heldHere(ctx, id)
 	if err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	defer end()
-	fact, b, err := d.fact(MendConfirm, max(d.epoch, h.Epoch)+1)
+	fact, b, err := d.fact(chain.MendConfirm, max(d.epoch, h.Epoch)+1)
 	if err != nil {
-		return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
 	b.Delete(store.Holds, id[:])
 	if r.store != nil {
 		if err := r.store.Commit(b); err != nil {
-			return Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
 	d.index++
@@ -305,7 +306,7 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (Mended
 	d.show()
 	r.logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
-	d.tellOf(WasMended, MendConfirm.String())
+	d.tellOf(WasMended, chain.MendConfirm.String())
 	r.subs.start(id, d.ledger.All())
 	r.startEffects(d)
 	d.replica.again()
@@ -315,23 +316,23 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (Mended
 // YieldHeld ends a hold: the copy here is dropped for the one that has more, which its
 // callers are sent to. Its history is kept as evidence first. Errors: *NotFoundError,
 // *MovedError, ErrNotHeld, ErrNoneFurther.
-func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, error) {
+func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
 	twin, err := r.seeTwin(ctx)
 	if err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	d, h, end, err := r.heldHere(ctx, id)
 	if err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	defer end()
 	if h.Node == 0 {
-		return Mended{}, fmt.Errorf("%w: %s", ErrNoneFurther, id.Origin())
+		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNoneFurther, id.Origin())
 	}
 	if h.Node == r.self {
 		return r.leaveToTwin(d, h, twin)
 	}
-	fact := Mended{How: MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
+	fact := chain.Mended{How: chain.MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
 	if d.replica != nil {
 		fact.Epoch, err = r.cluster.yield(ctx, d, h.Node)
 		return fact, err
@@ -339,13 +340,13 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (Mended, 
 	t := tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.clock().UnixNano()}
 	grave, err := r.grave(d, t)
 	if err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	if err := r.keepEvidence(d.id, d.epoch, fmt.Sprintf("yielded to node %s", h.Node)); err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	if err := r.bury(d, t, grave); err != nil {
-		return Mended{}, err
+		return chain.Mended{}, err
 	}
 	d.end(lifecycle.Leave, &MovedError{t.moved(id)})
 	r.subs.leaveAll(id)

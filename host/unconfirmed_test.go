@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -78,7 +79,7 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 		rt = start()
 	}
 	fact, err := rt.ConfirmHeld(t.Context(), d.Entity)
-	if err != nil || fact.How != host.MendConfirm || fact.Epoch != 2 {
+	if err != nil || fact.How != chain.MendConfirm || fact.Epoch != 2 {
 		t.Fatalf("confirming: %+v, %v", fact, err)
 	}
 	if _, err := rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrNotHeld) {
@@ -98,7 +99,7 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 	if err := rt.ExportChain(t.Context(), d.Entity, &b); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := host.VerifyChain(&b); err != nil || r.Epoch != 2 || r.Outputs != 3 || len(r.Mended) != 1 || r.Mended[0].How != host.MendConfirm {
+	if r, err := chain.Verify(&b); err != nil || r.Epoch != 2 || r.Outputs != 3 || len(r.Mended) != 1 || r.Mended[0].How != chain.MendConfirm {
 		t.Errorf("the chain: %+v, %v", r, err)
 	}
 	if err := rt.Shutdown(t.Context()); err != nil {

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -120,14 +121,14 @@ func (r *Runtime) endOf(id identity.EntityID) (out *passiveRecord) {
 		}
 		switch rec := rec.(type) {
 		case *eventRecord:
-			c := ChainAt(rec.Before, rec.Parent)
+			c := chain.At(rec.Before, rec.Parent)
 			for _, o := range rec.Outputs {
 				c.Append(rec.Epoch, rec.Applied, o)
 			}
 			out = &passiveRecord{Epoch: rec.Epoch, Sequence: c.Sequence(), HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: c.Sequence()}
 			return store.ErrStop
 		case *beginRecord:
-			c := NewChain(rec.Head, rec.HeadPayload)
+			c := chain.New(rec.Head, rec.HeadPayload)
 			out = &passiveRecord{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: rec.Head.Sequence}
 			return store.ErrStop
 		case *checkpointRecord, *failureRecord:

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"wasmhost/abi"
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -159,9 +160,9 @@ func (d *hosted) storeUpgrade(from []byte) error {
 	if d.rt.store == nil || d.kind == "" {
 		return nil
 	}
-	check := d.checkpointFor(PurposeUpgrade, d.epoch)
-	check.State = codeHash(d.kind, d.module)
-	if err := check.sign(d.key); err != nil {
+	check := d.checkpointFor(chain.PurposeUpgrade, d.epoch)
+	check.State = chain.CodeHash(d.kind, d.module)
+	if err := check.Sign(d.key); err != nil {
 		return err
 	}
 	rec, err := encodeRecord(&upgradeRecord{From: from, To: d.module, Time: d.now(), Checkpoint: *check})

@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
 	"wasmhost/identity"
 )
@@ -75,7 +76,7 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 	}
 	count(a)
 	file := a.chain(d.Entity)
-	rep, err := host.VerifyChain(bytes.NewReader(file))
+	rep, err := chain.Verify(bytes.NewReader(file))
 	if err != nil || rep.Outputs != uint64(n) || len(rep.Upgrades) != 3 || len(rep.Moves) != 2 || rep.Upgrades[0].After != 3 || !bytes.Equal(rep.Module, latest[:]) {
 		t.Fatalf("%+v, %v", rep, err)
 	}
@@ -84,7 +85,7 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 		t.Fatal("the chain file does not name the new module")
 	}
 	file[at] ^= 1
-	if _, err := host.VerifyChain(bytes.NewReader(file)); err == nil {
+	if _, err := chain.Verify(bytes.NewReader(file)); err == nil {
 		t.Error("a chain with another module holds")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 )
 
@@ -21,7 +22,7 @@ type standing struct {
 	state    lifecycle.State
 	epoch    uint64
 	sequence uint64
-	hash     Hash
+	hash     chain.Hash
 	stats    stats
 	module   []byte
 	memory   int64

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/canon"
@@ -39,7 +40,7 @@ type replyFrame struct {
 	Code      uint8
 	Text      string
 	Duplicate bool
-	Links     []host.Link
+	Links     []chain.Link
 	Payloads  [][]byte
 	Moved     []movedFrame // one, with codeMoved
 	Fault     []faultFrame // one, with codeFault
@@ -99,7 +100,7 @@ var codeErrors = map[uint8]error{
 	codeMailbox: host.ErrMailboxFull, codeTooLarge: host.ErrTooLarge, codeNotReady: host.ErrNotReady,
 	codeShutdown: host.ErrShuttingDown, codeHorizon: host.ErrHorizonFull, codePoisoned: store.ErrPoisoned,
 	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused, codeNoSpace: store.ErrNoSpace,
-	codeEquivocated: host.ErrEquivocated, codeComing: host.ErrComing,
+	codeEquivocated: chain.ErrEquivocated, codeComing: host.ErrComing,
 	codeSenderQuota: host.ErrSenderQuota, codeReserved: host.ErrReserved, codeEventNumber: host.ErrEventNumber,
 	codeHalted: host.ErrHalted, codeHeld: host.ErrHeld,
 }
@@ -203,9 +204,9 @@ func (r *replyFrame) result(entity identity.EntityID) (host.Result, error) {
 	case r.Code != codeOK:
 		return host.Result{}, fmt.Errorf("%w: %s", ErrRemote, r.Text)
 	}
-	res := host.Result{Duplicate: r.Duplicate, Outputs: make([]host.Output, len(r.Links))}
+	res := host.Result{Duplicate: r.Duplicate, Outputs: make([]chain.Output, len(r.Links))}
 	for i := range r.Links {
-		res.Outputs[i] = host.Output{Link: r.Links[i], Payload: r.Payloads[i]}
+		res.Outputs[i] = chain.Output{Link: r.Links[i], Payload: r.Payloads[i]}
 	}
 	return res, nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -51,7 +52,7 @@ func TestM122_M123_ThirdNodeOrders(t *testing.T) {
 	if err := c.rt.ExportChain(ctx, id, &file); err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := host.VerifyChain(&file); err != nil || len(rep.Moves) != 1 || rep.Moves[0].From != b.mesh.Self() || rep.Moves[0].To != c.mesh.Self() {
+	if rep, err := chain.Verify(&file); err != nil || len(rep.Moves) != 1 || rep.Moves[0].From != b.mesh.Self() || rep.Moves[0].To != c.mesh.Self() {
 		t.Errorf("%+v, %v", rep, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 )
 
@@ -39,7 +40,7 @@ func (o *owner) Submit(_ context.Context, _ identity.EntityID, ev host.Event) (*
 	if o.hold {
 		o.held = append(o.held, func(err error) { answer(host.Result{}, err) })
 	} else {
-		answer(host.Result{Outputs: []host.Output{{Payload: fmt.Append(nil, ev.Number)}}}, nil)
+		answer(host.Result{Outputs: []chain.Output{{Payload: fmt.Append(nil, ev.Number)}}}, nil)
 	}
 	return p, nil
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -313,7 +314,7 @@ func TestSenderFollowsAndIsExactlyOnce(t *testing.T) {
 	if err := a.rt.ExportChain(ctx, id, &file); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := host.VerifyChain(&file)
+	rep, err := chain.Verify(&file)
 	if err != nil || rep.Outputs != events || len(rep.Moves) != 6 {
 		t.Errorf("chain %+v, %v", rep, err)
 	}

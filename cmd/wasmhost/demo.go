@@ -18,7 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/wire/control"
 )
 
@@ -310,7 +310,7 @@ func (d *demo) prove(ctx context.Context, n *demoNode) error {
 		return err
 	}
 	defer body.Close()
-	r, err := host.VerifyChain(body)
+	r, err := chain.Verify(body)
 	if err != nil {
 		return err
 	}

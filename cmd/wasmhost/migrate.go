@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/wire/control"
 )
 
@@ -75,7 +76,7 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 				return a.detached(c, args[0])
 			}
 			if receipt != "" {
-				err := host.ErrNoReceipt
+				err := chain.ErrNoReceipt
 				if len(rep.ReceiptRaw) > 0 {
 					err = a.writeTo(receipt, bytes.NewReader(rep.ReceiptRaw))
 				}

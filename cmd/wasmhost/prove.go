@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/wire/control"
 )
 
@@ -56,7 +56,7 @@ a proof does not prove anything.`,
 	return c
 }
 
-func proveFiles(one, two string) (*host.Equivocation, error) {
+func proveFiles(one, two string) (*chain.Equivocation, error) {
 	x, err := os.Open(one)
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func proveFiles(one, two string) (*host.Equivocation, error) {
 		return nil, err
 	}
 	defer y.Close()
-	return host.ProveEquivocation(x, y)
+	return chain.ProveEquivocation(x, y)
 }
 
 func (a *app) verifyProof(path string) error {
@@ -76,7 +76,7 @@ func (a *app) verifyProof(path string) error {
 		return err
 	}
 	defer in.Close()
-	proof, err := host.ReadEquivocation(in)
+	proof, err := chain.ReadEquivocation(in)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (a *app) verifyProof(path string) error {
 }
 
 // showProof verifies the proof and says what it proves.
-func (a *app) showProof(proof *host.Equivocation) error {
+func (a *app) showProof(proof *chain.Equivocation) error {
 	c, err := proof.Verify()
 	if err != nil {
 		return err

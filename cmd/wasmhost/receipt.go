@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/wire/control"
 )
 
@@ -70,7 +70,7 @@ Whoever has the file can verify it, with no node at hand.`,
 					return err
 				}
 				if len(all) == 0 {
-					return fmt.Errorf("%w: daemon %s has not moved", host.ErrNoReceipt, args[0])
+					return fmt.Errorf("%w: daemon %s has not moved", chain.ErrNoReceipt, args[0])
 				}
 				epoch = all[len(all)-1].Epoch
 			}
@@ -81,7 +81,7 @@ Whoever has the file can verify it, with no node at hand.`,
 			if err := a.writeTo(out, bytes.NewReader(b)); err != nil || out == "-" {
 				return err
 			}
-			r, err := host.DecodeReceipt(b)
+			r, err := chain.DecodeReceipt(b)
 			if err != nil {
 				return err
 			}
@@ -114,7 +114,7 @@ standard input.`,
 			if err != nil {
 				return err
 			}
-			r, err := host.DecodeReceipt(b)
+			r, err := chain.DecodeReceipt(b)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
@@ -126,7 +126,7 @@ standard input.`,
 	}
 }
 
-func (a *app) showReceipt(r *host.Receipt, what string) error {
+func (a *app) showReceipt(r *chain.Receipt, what string) error {
 	v, err := control.ReceiptOf(r)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/wire/control"
 )
 
@@ -143,7 +144,7 @@ differs.`, Example: `  wasmhost chain verify c1.chain
 		defer body.Close()
 		out := bufio.NewWriterSize(a.out, 64<<10)
 		s := &chainShower{out: out, format: a.format}
-		if _, err = host.WalkChain(body, s.show); err == nil {
+		if _, err = chain.Walk(body, s.show); err == nil {
 			err = s.end()
 		}
 		return errors.Join(err, out.Flush())
@@ -160,7 +161,7 @@ type chainShower struct {
 	shown  int // outputs
 }
 
-func (s *chainShower) show(i host.ChainItem) error {
+func (s *chainShower) show(i chain.Item) error {
 	var err error
 	switch {
 	case i.Output != nil && s.format == "json":
@@ -209,16 +210,16 @@ func (a *app) verifyChain(path, parent string) error {
 		return err
 	}
 	defer in.Close()
-	var r host.ChainReport
+	var r chain.Report
 	if parent == "" {
-		r, err = host.VerifyChain(in)
+		r, err = chain.Verify(in)
 	} else {
 		var of io.ReadCloser
 		if of, err = a.open(parent); err != nil {
 			return err
 		}
 		defer of.Close()
-		r, _, err = host.VerifyFork(in, of)
+		r, _, err = chain.VerifyFork(in, of)
 	}
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/drain"
 	"wasmhost/host/hosttest"
 	"wasmhost/identity"
@@ -139,7 +140,7 @@ func TestDrainUnderLoad(t *testing.T) {
 		if err != nil || len(receipts) != 1 || receipts[0].Facts.To != at.Self() || receipts[0].Facts.From != a.Self() {
 			t.Errorf("%s: %d receipts, %v", d.Name, len(receipts), err)
 		}
-		if rep, err := host.VerifyChain(&file); err != nil || len(rep.Moves) != 1 || rep.Outputs != uint64(sent) {
+		if rep, err := chain.Verify(&file); err != nil || len(rep.Moves) != 1 || rep.Outputs != uint64(sent) {
 			t.Errorf("%s: %+v, %v", d.Name, rep, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 )
 
@@ -179,9 +180,9 @@ func (c *cluster) settle(daemon identity.EntityID, senders []*sender) {
 		return
 	}
 	said := make(map[string]bool) // outputs, with their sequence
-	times := make(map[string]int)  // events, by text
+	times := make(map[string]int) // events, by text
 	last := make(map[string]int)
-	_, err := host.WalkChain(&file, func(item host.ChainItem) error {
+	_, err := chain.Walk(&file, func(item chain.Item) error {
 		if item.Output == nil {
 			return nil
 		}

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/chain"
 )
 
 // Node is what a node says of itself.
@@ -152,7 +153,7 @@ type Output struct {
 }
 
 // OutputOf makes an Output of host's.
-func OutputOf(o host.Output) Output {
+func OutputOf(o chain.Output) Output {
 	out := Output{Origin: o.Link.Origin.Origin().String(), Epoch: o.Link.Epoch, Sequence: o.Link.Sequence, Payload: base64.StdEncoding.EncodeToString(o.Payload)}
 	if utf8.Valid(o.Payload) {
 		text := string(o.Payload)

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/chain"
 )
 
 // Bodies of requests and answers count in the node's budgets while they are in memory,
@@ -132,7 +132,7 @@ func (s *Server) following(w http.ResponseWriter, r *http.Request) *following {
 }
 
 // output writes one output of a daemon.
-func (f *following) output(o *host.Output) error {
+func (f *following) output(o *chain.Output) error {
 	return f.hold(len(o.Payload), func() error { return f.write(OutputOf(*o)) })
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/chain"
 	"wasmhost/host/directory"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -331,7 +332,7 @@ func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 
 // tailOf follows the daemon's outputs from now on, or from that after
 // ?after=ORIGIN:N or ?after=N.
-func (s *Server) tailOf(r *http.Request) (<-chan host.Output, error) {
+func (s *Server) tailOf(r *http.Request) (<-chan chain.Output, error) {
 	text := r.Header.Get("Last-Event-ID") // a browser that connects again
 	if q := queryOf(r); q.has("after") && text == "" {
 		text = q.text("after")

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 )
 
 // Fork asks for daemons that begin with the state of one.
@@ -29,7 +30,7 @@ type ForkOf struct {
 }
 
 // ForkOfRecord shows a fork record; nil for nil.
-func ForkOfRecord(f *host.ForkRecord) *ForkOf {
+func ForkOfRecord(f *chain.ForkRecord) *ForkOf {
 	if f == nil {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 )
 
@@ -69,7 +70,7 @@ func (s *Server) postYield(w http.ResponseWriter, r *http.Request) error {
 	return decide(w, r, s.rt.YieldHeld)
 }
 
-func decide(w http.ResponseWriter, r *http.Request, by func(context.Context, identity.EntityID) (host.Mended, error)) error {
+func decide(w http.ResponseWriter, r *http.Request, by func(context.Context, identity.EntityID) (chain.Mended, error)) error {
 	fact, err := by(r.Context(), entity(r))
 	if moved := new(host.MovedError); errors.As(err, &moved) {
 		return host.ErrNotHeld // another node has it, and nothing is held here

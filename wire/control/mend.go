@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 )
 
 // Mend asks for a daemon that cannot go on to be brought back: How is retry,
@@ -27,7 +27,7 @@ type Mended struct {
 }
 
 // MendedOf says what a mending did.
-func MendedOf(m host.Mended) Mended {
+func MendedOf(m chain.Mended) Mended {
 	out := Mended{How: m.How.String(), Count: m.Count, Sequence: m.Sequence, After: m.After, Epoch: m.Epoch}
 	if m.Sequence > 0 {
 		out.Head = m.Head.String()
@@ -40,7 +40,7 @@ func (s *Server) postMend(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	for _, how := range []host.Mend{host.MendRetry, host.MendSkip, host.MendRollback} {
+	for _, how := range []chain.Mend{chain.MendRetry, chain.MendSkip, chain.MendRollback} {
 		if how.String() == req.How {
 			fact, err := s.rt.MendDaemon(r.Context(), entity(r), how)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/backup"
 	"wasmhost/host/budget"
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/directory"
 	"wasmhost/host/drain"
@@ -132,14 +133,14 @@ var classes = []struct {
 	{drain.ErrIncomplete, class{"drain-incomplete", 409, ExitIncomplete, "Not every daemon is gone", "mend the reasons, then drain again: wasmhost node drain; or take daemons here again: wasmhost node undrain"}},
 	{errUneven, class{"node-draining", 409, ExitConflict, "The node is being drained", "let it take daemons again: wasmhost node undrain"}},
 	{errDrainRunning, class{"drain-running", 409, ExitConflict, "The node is being drained already", "watch it: wasmhost node drain, without other flags; end it: wasmhost node undrain"}},
-	{host.ErrEquivocated, class{"equivocation", 409, ExitConflict, "The identity is refused", "see the proof: wasmhost chain accused; once it is certain which history counts: wasmhost chain pardon DAEMON"}},
+	{chain.ErrEquivocated, class{"equivocation", 409, ExitConflict, "The identity is refused", "see the proof: wasmhost chain accused; once it is certain which history counts: wasmhost chain pardon DAEMON"}},
 	{host.ErrNotAccused, class{"not-accused", 404, ExitNotFound, "No proof is on record", "list them with: wasmhost chain accused"}},
 	{host.ErrNoForkPoint, class{"no-fork-point", 404, ExitNotFound, "No such moment", "give --at the last output of an event: wasmhost chain show DAEMON"}},
 	{host.ErrHistoryTrimmed, class{"history-trimmed", 404, ExitNotFound, "The history does not reach back so far", "fork it where its stored state stands, or later"}},
-	{host.ErrForkMismatch, class{"fork-mismatch", 422, ExitVerification, "The fork is not of that parent's chain", "export the parent's chain anew, whole, from where it is now; if it still differs, the fork did not begin there"}},
-	{host.ErrNotFork, class{"not-a-fork", 422, ExitVerification, "Not a fork", "the chain begins with no other daemon's state: see wasmhost chain verify, without --parent"}},
-	{host.ErrBadProof, class{"bad-proof", 422, ExitVerification, "The proof does not hold", "it proves nothing: make it again with wasmhost chain prove"}},
-	{host.ErrNoEquivocation, class{"no-equivocation", 422, ExitVerification, "No contradiction", "both can be true: nothing is to be done"}},
+	{chain.ErrForkMismatch, class{"fork-mismatch", 422, ExitVerification, "The fork is not of that parent's chain", "export the parent's chain anew, whole, from where it is now; if it still differs, the fork did not begin there"}},
+	{chain.ErrNotFork, class{"not-a-fork", 422, ExitVerification, "Not a fork", "the chain begins with no other daemon's state: see wasmhost chain verify, without --parent"}},
+	{chain.ErrBadProof, class{"bad-proof", 422, ExitVerification, "The proof does not hold", "it proves nothing: make it again with wasmhost chain prove"}},
+	{chain.ErrNoEquivocation, class{"no-equivocation", 422, ExitVerification, "No contradiction", "both can be true: nothing is to be done"}},
 	{group.ErrNotFound, class{"group-not-found", 404, ExitNotFound, "No such group", "list the groups with: wasmhost group ls"}},
 	{group.ErrExists, class{"group-exists", 409, ExitConflict, "The group exists", "choose another name, or change the size: wasmhost group scale"}},
 	{group.ErrInvalid, class{"bad-group", 400, ExitUsage, "Not a valid group", "see wasmhost group create --help"}},
@@ -168,8 +169,8 @@ var classes = []struct {
 	{host.ErrCannotUpgrade, class{"cannot-upgrade", 409, ExitConflict, "The daemon cannot be upgraded", "it goes on with the code that it had; see wasmhost kind inspect"}},
 	{host.ErrNotQuarantined, class{"not-quarantined", 404, ExitNotFound, "No such failed event", "list them with: wasmhost quarantine ls DAEMON"}},
 	{host.ErrBadName, class{"bad-name", 400, ExitUsage, "Not a name", "use letters, digits, - _ and .; 16 or 64 hexadecimal digits are an id"}},
-	{host.ErrBadReceipt, class{"bad-receipt", 422, ExitVerification, "Not a valid receipt", "the file is damaged or was changed: save the receipt again"}},
-	{host.ErrNoReceipt, class{"no-receipt", 404, ExitNotFound, "No such receipt", "see wasmhost receipt ls"}},
+	{chain.ErrBadReceipt, class{"bad-receipt", 422, ExitVerification, "Not a valid receipt", "the file is damaged or was changed: save the receipt again"}},
+	{chain.ErrNoReceipt, class{"no-receipt", 404, ExitNotFound, "No such receipt", "see wasmhost receipt ls"}},
 	{host.ErrBadSnapshot, class{"bad-snapshot", 422, ExitVerification, "Not a valid snapshot", "the file is damaged or was changed: save the snapshot again"}},
 	{host.ErrHalted, class{"daemon-stopped", 409, ExitConflict, "The daemon is stopped", "start it: wasmhost start DAEMON"}},
 	{host.ErrManyReaders, class{"too-many-readers", 429, ExitFailure, "Too many callers look at the daemon", "wait until it is less busy, or end some of those that follow it"}},
@@ -322,7 +323,7 @@ func NewProblem(err error) *Problem {
 	var ambiguousNode *wire.AmbiguousError
 	var ambiguousGroup *AmbiguousGroupError
 	var moved *host.MovedError
-	var chain *host.ChainError
+	var chain *chain.Error
 	var tooLarge *http.MaxBytesError
 	var none *placement.NoNodeError
 	if errors.As(err, &none) {

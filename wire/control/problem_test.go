@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 )
@@ -54,7 +55,7 @@ func TestEveryClassOfError(t *testing.T) {
 	check(&abi.Fault{Kind: abi.FaultLimit, Limit: abi.LimitFuel}, "limit-exceeded", ExitGuest)
 	check(&abi.Refusal{Code: abi.RefusedNotWasm, Found: "text", Mend: "upload Wasm"}, "module-refused", ExitFailure)
 	check(&host.MovedError{}, "moved", ExitConflict)
-	check(&host.ChainError{Err: errors.New("x")}, "chain-broken", ExitVerification)
+	check(&chain.Error{Err: errors.New("x")}, "chain-broken", ExitVerification)
 	check(&host.AmbiguousError{}, "ambiguous", ExitUsage)
 	check(errors.New("something else"), "internal", ExitFailure)
 	check(fmt.Errorf("%w: %w", store.ErrPoisoned, store.ErrNoSpace), "no-space", ExitFailure)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 )
 
 // Conflict is what a proof of equivocation proves.
@@ -24,7 +25,7 @@ type Conflict struct {
 }
 
 // ConflictOf says what c says.
-func ConflictOf(c host.Conflict) Conflict {
+func ConflictOf(c chain.Conflict) Conflict {
 	return Conflict{Origin: c.Entity.Origin().String(), EntityID: c.Entity.String(), Epoch: c.Epoch, Sequence: c.Sequence,
 		Hashes: [2]string{c.Hashes[0].String(), c.Hashes[1].String()}, Handover: c.Handover}
 }
@@ -59,11 +60,11 @@ func (s *Server) getProofs(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) postProof(w http.ResponseWriter, r *http.Request) error {
-	b, err := readAll(w, r, host.MaxProof+1024)
+	b, err := readAll(w, r, chain.MaxProof+1024)
 	if err != nil {
 		return err
 	}
-	proof, err := host.ReadEquivocation(bytes.NewReader(b))
+	proof, err := chain.ReadEquivocation(bytes.NewReader(b))
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 )
 
@@ -40,7 +40,7 @@ type Receipt struct {
 }
 
 // ReceiptOf says what r is.
-func ReceiptOf(r *host.Receipt) (Receipt, error) {
+func ReceiptOf(r *chain.Receipt) (Receipt, error) {
 	sum, err := r.Digest()
 	f, s := &r.Facts, &r.Source
 	out := Receipt{Digest: sum.String(), Origin: f.Entity.Origin().String(), EntityID: f.Entity.String(), Kind: f.Kind, Module: hex.EncodeToString(f.Module),
@@ -97,7 +97,7 @@ func (s *Server) getReceipt(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: of the move of daemon %s to epoch %d", host.ErrNoReceipt, entity(r).Origin(), epoch)
+	return fmt.Errorf("%w: of the move of daemon %s to epoch %d", chain.ErrNoReceipt, entity(r).Origin(), epoch)
 }
 
 // Receipts returns those of the daemon's moves, by epoch.

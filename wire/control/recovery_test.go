@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/directory"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -101,7 +101,7 @@ func TestAClusterIsRecovered(t *testing.T) {
 	must[[]KnownDaemon](t)(client.Known(ctx))
 	must[[]Copy](t)(client.Copies(ctx))
 	file := must[io.ReadCloser](t)(client.CopyChain(ctx, must[identity.EntityID](t)(identity.ParseEntityID(kept.EntityID))))
-	if r, err := host.VerifyChain(file); err != nil || r.Outputs != 1 || r.Epoch < 1 {
+	if r, err := chain.Verify(file); err != nil || r.Outputs != 1 || r.Epoch < 1 {
 		t.Errorf("the copy's chain: %+v, %v", r, err)
 	}
 	if err := file.Close(); err != nil {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 )
 
@@ -87,7 +87,7 @@ func (s *Server) postResolve(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	for _, how := range []host.Mend{host.MendTakeBack, host.MendClaim, host.MendDrop} {
+	for _, how := range []chain.Mend{chain.MendTakeBack, chain.MendClaim, chain.MendDrop} {
 		if how.String() == req.How {
 			fact, err := s.rt.ResolveMigration(r.Context(), id, how, key)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/identity"
 	"wasmhost/scripts/internal/fleet"
 	"wasmhost/wire/control"
@@ -16,7 +17,7 @@ import (
 type snapshot struct {
 	daemon  string
 	through uint64
-	head    host.Hash
+	head    chain.Hash
 }
 
 // passing is a daemon that is spawned and stopped, and what was acknowledged of

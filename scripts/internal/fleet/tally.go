@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 )
 
 // Tally counts what became of the senders' events, and keeps what was found
@@ -44,7 +44,7 @@ func (t *Tally) Err() error {
 // hash of each.
 type Chain struct {
 	Payloads []string
-	Hashes   []host.Hash
+	Hashes   []chain.Hash
 	Moves    int
 }
 
@@ -56,7 +56,7 @@ func ReadChain(ctx context.Context, n *Node, daemon string) (*Chain, error) {
 	}
 	defer r.Close()
 	c := &Chain{}
-	report, err := host.WalkChain(r, func(i host.ChainItem) error {
+	report, err := chain.Walk(r, func(i chain.Item) error {
 		if i.Output == nil {
 			return nil
 		}

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/scripts/internal/fleet"
 	"wasmhost/scripts/internal/spaces"
@@ -181,7 +181,7 @@ func (r *round) verifyReceipts(ctx context.Context) (whole int, half []uint64, e
 		if err != nil {
 			return 0, nil, err
 		}
-		rec, err := host.DecodeReceipt(b)
+		rec, err := chain.DecodeReceipt(b)
 		if err != nil {
 			return 0, nil, fmt.Errorf("the receipt of the move to epoch %d: %w", v.Epoch, err)
 		}

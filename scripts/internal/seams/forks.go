@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"wasmhost/host"
+	"wasmhost/host/chain"
 	"wasmhost/wire/control"
 )
 
@@ -125,7 +125,7 @@ func (r *round) prove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := host.VerifyFork(bytes.NewReader(fork), bytes.NewReader(parent)); err != nil {
+	if _, _, err := chain.VerifyFork(bytes.NewReader(fork), bytes.NewReader(parent)); err != nil {
 		r.problem("fork %s against its parent's chain: %v", name, err)
 	}
 	return nil

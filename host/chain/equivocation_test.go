@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
 	"wasmhost/identity"
 )
 
@@ -32,7 +31,7 @@ type toldChain struct {
 
 func newToldChain(key *identity.KeyPair) *toldChain {
 	g := Genesis(key.ID(), 1)
-	return &toldChain{key: key, chain: NewChain(g, nil), epoch: 1, items: []any{StatedLink{Link: g, Payload: []byte{}}}}
+	return &toldChain{key: key, chain: New(g, nil), epoch: 1, items: []any{StatedLink{Link: g, Payload: []byte{}}}}
 }
 
 func (c *toldChain) fork() *toldChain {
@@ -48,7 +47,7 @@ func (c *toldChain) emit(payload string) {
 
 func (c *toldChain) sign(p Purpose, epoch uint64, state []byte) {
 	check := Checkpoint{Purpose: p, Entity: c.key.ID(), Epoch: epoch, Sequence: c.chain.Sequence(), Head: c.chain.HeadHash(), State: state}
-	if err := check.sign(c.key); err != nil {
+	if err := check.Sign(c.key); err != nil {
 		panic(err)
 	}
 	c.items = append(c.items, check)
@@ -56,24 +55,24 @@ func (c *toldChain) sign(p Purpose, epoch uint64, state []byte) {
 
 // move hands the daemon over.
 func (c *toldChain) move(to identity.NodeID) {
-	c.sign(PurposeHandover, c.epoch+1, handover(1, to))
+	c.sign(PurposeHandover, c.epoch+1, Handover(1, to))
 	c.epoch++
 }
 
-func (c *toldChain) source(t *testimony) error {
+func (c *toldChain) source(t *Claims) error {
 	for _, i := range c.items {
 		switch i := i.(type) {
 		case StatedLink:
-			t.output(&i.Link, i.Payload, i.Link.Hash(i.Payload))
+			t.Output(&i.Link, i.Payload, i.Link.Hash(i.Payload))
 		case Checkpoint:
-			t.stated(&i)
+			t.Stated(&i)
 		}
 	}
 	return nil
 }
 
 func proveTold(a, b *toldChain) (*Equivocation, error) {
-	return prove(func() identity.EntityID { return a.key.ID() }, a.source, b.source)
+	return FindConflict(func() identity.EntityID { return a.key.ID() }, a.source, b.source)
 }
 
 // What contradicts what, and what does not.
@@ -171,7 +170,7 @@ func (c *toldChain) drawn(t *rapid.T, word string) {
 
 // places are what a chain's signatures bear out.
 func (c *toldChain) places() map[place]Hash {
-	var t testimony
+	var t Claims
 	_ = c.source(&t) // never fails
 	out := make(map[place]Hash)
 	for i, o := range t.outputs {

@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"bytes"
@@ -145,15 +145,15 @@ func (e *Equivocation) Verify() (Conflict, error) {
 		return Conflict{}, fmt.Errorf("%w: %w", ErrBadProof, err)
 	}
 	for i := range e.Statements {
-		if err := e.Statements[i].verify(e.Entity); err != nil {
+		if err := e.Statements[i].Verify(e.Entity); err != nil {
 			return Conflict{}, fmt.Errorf("%w: statement %d: %w", ErrBadProof, i+1, err)
 		}
 	}
-	return e.conflict()
+	return e.Conflict()
 }
 
-// verify returns nil when the statement is the daemon's.
-func (s *Statement) verify(id identity.EntityID) error {
+// Verify returns nil when the statement is the daemon's.
+func (s *Statement) Verify(id identity.EntityID) error {
 	c := &s.Checkpoint
 	if c.Entity != id {
 		return ErrOriginMismatch
@@ -210,8 +210,8 @@ func handedTwice(a, b *Checkpoint) bool {
 		(a.Sequence != b.Sequence || a.Head != b.Head || !bytes.Equal(a.State, b.State))
 }
 
-// conflict needs statements that are verified.
-func (e *Equivocation) conflict() (Conflict, error) {
+// Conflict needs statements that are verified.
+func (e *Equivocation) Conflict() (Conflict, error) {
 	a, b := &e.Statements[0], &e.Statements[1]
 	for _, x := range a.claims() {
 		for _, y := range b.claims() {
@@ -225,3 +225,23 @@ func (e *Equivocation) conflict() (Conflict, error) {
 	}
 	return Conflict{}, ErrNoEquivocation
 }
+
+// ErrEquivocated is every EquivocationError.
+var ErrEquivocated = errors.New("the daemon's key has signed two histories")
+
+// EquivocationError says that an identity is refused here, for there is a proof
+// that it has said two things of one place of its chain.
+type EquivocationError struct{ Conflict Conflict }
+
+// Error implements error.
+func (e *EquivocationError) Error() string {
+	c := &e.Conflict
+	if c.Handover {
+		return fmt.Sprintf("daemon %s is refused: it was handed over twice into epoch %d, and the proof is on record", c.Entity.Origin(), c.Epoch)
+	}
+	return fmt.Sprintf("daemon %s is refused: its key has signed two histories, which part at epoch %d, sequence %d (%s or %s), and the proof is on record",
+		c.Entity.Origin(), c.Epoch, c.Sequence, c.Hashes[0], c.Hashes[1])
+}
+
+// Is makes errors.Is(err, ErrEquivocated) hold.
+func (e *EquivocationError) Is(target error) bool { return target == ErrEquivocated }

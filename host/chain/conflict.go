@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"fmt"
@@ -6,10 +6,10 @@ import (
 	"wasmhost/identity"
 )
 
-// testimony is what one copy of a daemon's chain says: the links, and the
+// Claims is what one copy of a daemon's chain says: the links, and the
 // checkpoints that sign them. It keeps no payloads, but those of the outputs from
 // keepFrom up to, and without, keepTo.
-type testimony struct {
+type Claims struct {
 	outputs []testified
 	checks  []Checkpoint
 	at      []int // how many outputs stood before each of checks
@@ -23,8 +23,8 @@ type testified struct {
 	size int64 // of link and payload
 }
 
-// output adds the next link.
-func (t *testimony) output(l *Link, payload []byte, hash Hash) {
+// Output adds the next link.
+func (t *Claims) Output(l *Link, payload []byte, hash Hash) {
 	if n := len(t.outputs); n >= t.keepFrom && n < t.keepTo {
 		t.kept = append(t.kept, StatedLink{Link: *l, Payload: append([]byte(nil), payload...)})
 	}
@@ -33,13 +33,13 @@ func (t *testimony) output(l *Link, payload []byte, hash Hash) {
 
 // check adds a checkpoint that stands on the last link, or before all that are
 // known.
-func (t *testimony) check(c verifiedCheckpoint) {
+func (t *Claims) check(c verifiedCheckpoint) {
 	t.checks, t.at = append(t.checks, *c.c), append(t.at, len(t.outputs))
 }
 
-// stated is check of a checkpoint that nobody has verified. One that the daemon has
+// Stated is check of a checkpoint that nobody has verified. One that the daemon has
 // not signed says nothing.
-func (t *testimony) stated(c *Checkpoint) {
+func (t *Claims) Stated(c *Checkpoint) {
 	if proven, err := c.verified(); err == nil {
 		t.check(proven)
 	}
@@ -55,7 +55,7 @@ type stated struct {
 }
 
 // statements are all claims of the chain that a signature bears out.
-func (t *testimony) statements() []stated {
+func (t *Claims) statements() []stated {
 	out := make([]stated, 0, len(t.checks)+len(t.outputs))
 	for i, c := range t.checks {
 		out = append(out, stated{claim{c.Epoch, c.Sequence, c.Head}, -1, i, 0})
@@ -82,7 +82,7 @@ type place struct{ epoch, sequence uint64 }
 
 // contradiction returns the cheapest pair of statements of two chains that
 // contradict each other; false when there is none.
-func contradiction(a, b *testimony) (x, y stated, found bool) {
+func contradiction(a, b *Claims) (x, y stated, found bool) {
 	best := make(map[place]stated)
 	handed := make(map[uint64]int) // the hand-over into an epoch, of a
 	for _, s := range a.statements() {
@@ -116,13 +116,13 @@ func contradiction(a, b *testimony) (x, y stated, found bool) {
 }
 
 // statement makes the statement of s. again reads the same chain once more, into
-// the testimony that it is given.
-func (t *testimony) statement(s stated, again func(*testimony) error) (Statement, error) {
+// the Claims that it is given.
+func (t *Claims) statement(s stated, again func(*Claims) error) (Statement, error) {
 	out := Statement{Links: []StatedLink{}, Checkpoint: t.checks[s.check]}
 	if s.link < 0 {
 		return out, nil
 	}
-	whole := &testimony{keepFrom: s.link, keepTo: t.at[s.check]}
+	whole := &Claims{keepFrom: s.link, keepTo: t.at[s.check]}
 	if err := again(whole); err != nil {
 		return out, err
 	}
@@ -133,10 +133,10 @@ func (t *testimony) statement(s stated, again func(*testimony) error) (Statement
 	return out, nil
 }
 
-// about returns the statement of the last link of the epoch up to the sequence whose
+// About returns the statement of the last link of the epoch up to the sequence whose
 // links have at most so many bytes; nil where nothing of the kind is signed. again reads
 // the same chain once more.
-func (t *testimony) about(epoch, sequence uint64, most int64, again source) (*Statement, error) {
+func (t *Claims) About(epoch, sequence uint64, most int64, again Source) (*Statement, error) {
 	var best *stated
 	for _, s := range t.statements() {
 		if s.epoch == epoch && s.sequence <= sequence && s.cost <= most && (best == nil || s.sequence > best.sequence || s.sequence == best.sequence && s.cost < best.cost) {
@@ -150,13 +150,13 @@ func (t *testimony) about(epoch, sequence uint64, most int64, again source) (*St
 	return &out, err
 }
 
-// source is a chain that can be read more than once.
-type source func(*testimony) error
+// Source is a chain that can be read more than once.
+type Source func(*Claims) error
 
-// prove looks for a contradiction between two chains of one daemon. It returns
+// FindConflict looks for a contradiction between two chains of one daemon. It returns
 // nil, nil when there is none. id is called once they are read.
-func prove(id func() identity.EntityID, a, b source) (*Equivocation, error) {
-	var s, o testimony
+func FindConflict(id func() identity.EntityID, a, b Source) (*Equivocation, error) {
+	var s, o Claims
 	if err := a(&s); err != nil {
 		return nil, err
 	}
@@ -183,4 +183,22 @@ func prove(id func() identity.EntityID, a, b source) (*Equivocation, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// Source is the statement as a chain of its own.
+func (s *Statement) Source(t *Claims) error {
+	for i := range s.Links {
+		l := &s.Links[i]
+		t.Output(&l.Link, l.Payload, l.Link.Hash(l.Payload))
+	}
+	t.Stated(&s.Checkpoint)
+	return nil
+}
+
+// From is the sequence of the first link that the statement is about.
+func (s *Statement) From() uint64 {
+	if len(s.Links) > 0 {
+		return s.Links[0].Link.Sequence
+	}
+	return s.Checkpoint.Sequence
 }

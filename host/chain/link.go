@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"crypto/sha256"
@@ -58,10 +58,10 @@ func (l *Link) Hash(payload []byte) Hash {
 	switch n := len(payload); { // a smaller piece of the stack is cleared sooner
 	case n <= 256-most:
 		var buf [256]byte
-		return sha256.Sum256(l.appendTo(append(buf[:0], 0x82), payload))
+		return sha256.Sum256(l.AppendTo(append(buf[:0], 0x82), payload))
 	case n <= 1024-most:
 		var buf [1024]byte
-		return sha256.Sum256(l.appendTo(append(buf[:0], 0x82), payload))
+		return sha256.Sum256(l.AppendTo(append(buf[:0], 0x82), payload))
 	}
 	var buf [most]byte
 	h := sha256.New()
@@ -73,8 +73,8 @@ func (l *Link) Hash(payload []byte) Hash {
 // Bytes returns the link's canonical CBOR.
 func (l *Link) Bytes() []byte { return l.Append(nil) }
 
-// appendTo appends link and payload as two canonical items.
-func (l *Link) appendTo(dst, payload []byte) []byte {
+// AppendTo appends link and payload as two canonical items.
+func (l *Link) AppendTo(dst, payload []byte) []byte {
 	return append(canon.AppendHead(l.Append(dst), 2, uint64(len(payload))), payload...)
 }
 
@@ -96,14 +96,14 @@ type Chain struct {
 	headHash Hash
 }
 
-// NewChain returns the chain that goes on after head, whose payload is payload.
-func NewChain(head Link, payload []byte) Chain {
+// New returns the chain that goes on after head, whose payload is payload.
+func New(head Link, payload []byte) Chain {
 	return Chain{head: head, headHash: head.Hash(payload)}
 }
 
-// ChainAt returns the chain that goes on after head, whose hash, with its payload, is
+// At returns the chain that goes on after head, whose hash, with its payload, is
 // hash.
-func ChainAt(head Link, hash Hash) Chain { return Chain{head: head, headHash: hash} }
+func At(head Link, hash Hash) Chain { return Chain{head: head, headHash: hash} }
 
 // Sequence returns the last link's sequence.
 func (c *Chain) Sequence() uint64 { return c.head.Sequence }
@@ -158,3 +158,14 @@ func (h *Hash) UnmarshalBinary(b []byte) error {
 	copy(h[:], b)
 	return nil
 }
+
+// Output is one link of a daemon's chain with its payload: what the daemon
+// emitted. The payload belongs to whoever receives the Output.
+type Output struct {
+	Link    Link
+	Payload []byte
+}
+
+// CountLimit is what no count of a daemon's reaches. A snapshot that claims it
+// is forged, and would make the count start over.
+const CountLimit = 1 << 62

@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"bytes"
@@ -15,11 +15,11 @@ import (
 func forkFile(t *testing.T, child, by *identity.KeyPair, f ForkRecord, change func(*ForkRecord, *Link)) []byte {
 	t.Helper()
 	if by != nil {
-		if err := f.sign(by); err != nil {
+		if err := f.Sign(by); err != nil {
 			t.Fatal(err)
 		}
 	}
-	head, _, err := f.genesis(1)
+	head, _, err := f.Genesis(1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,14 +30,14 @@ func forkFile(t *testing.T, child, by *identity.KeyPair, f ForkRecord, change fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin := Checkpoint{Purpose: PurposeRestart, Entity: child.ID(), Epoch: 1, Head: head.Hash(payload), State: codeHash("k", nil)}
+	begin := Checkpoint{Purpose: PurposeRestart, Entity: child.ID(), Epoch: 1, Head: head.Hash(payload), State: CodeHash("k", nil)}
 	seal := Checkpoint{Purpose: PurposeExport, Entity: child.ID(), Epoch: 1, Head: head.Hash(payload)}
-	if err := errors.Join(begin.sign(child), seal.sign(child)); err != nil {
+	if err := errors.Join(begin.Sign(child), seal.Sign(child)); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	out.WriteString(chainMagic)
-	for _, v := range []any{&chainHeader{Entity: child.ID(), Kind: "k", Head: head, Payload: payload, Begin: begin}, &chainItem{Tag: itemSeal, Checks: []Checkpoint{seal}}} {
+	out.WriteString(fileMagic)
+	for _, v := range []any{&fileHeader{Entity: child.ID(), Kind: "k", Head: head, Payload: payload, Begin: begin}, &fileItem{Tag: itemSeal, Checks: []Checkpoint{seal}}} {
 		b, err := canon.Marshal(v)
 		if err == nil {
 			err = canon.WriteFrame(&out, b)
@@ -54,25 +54,25 @@ func parentFile(t *testing.T, key *identity.KeyPair) (file []byte, hashes []Hash
 	t.Helper()
 	id := key.ID()
 	genesis := Genesis(id, 2)
-	chain := NewChain(genesis, nil)
+	chain := New(genesis, nil)
 	hashes = []Hash{chain.HeadHash()}
-	begin := Checkpoint{Purpose: PurposeRestart, Entity: id, Epoch: 2, Head: chain.HeadHash(), State: codeHash("k", nil)}
-	if err := begin.sign(key); err != nil {
+	begin := Checkpoint{Purpose: PurposeRestart, Entity: id, Epoch: 2, Head: chain.HeadHash(), State: CodeHash("k", nil)}
+	if err := begin.Sign(key); err != nil {
 		t.Fatal(err)
 	}
-	frames := []any{&chainHeader{Entity: id, Kind: "k", Head: genesis, Begin: begin}}
+	frames := []any{&fileHeader{Entity: id, Kind: "k", Head: genesis, Begin: begin}}
 	for n := range uint64(3) {
 		l := chain.Append(2, 2*n+2, []byte("out")) // each stands for two events
-		frames = append(frames, &chainItem{Tag: itemOutput, Links: []Link{l}, Payload: []byte("out")})
+		frames = append(frames, &fileItem{Tag: itemOutput, Links: []Link{l}, Payload: []byte("out")})
 		hashes = append(hashes, chain.HeadHash())
 	}
 	seal := Checkpoint{Purpose: PurposeExport, Entity: id, Epoch: 2, Sequence: 3, Head: chain.HeadHash()}
-	if err := seal.sign(key); err != nil {
+	if err := seal.Sign(key); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	out.WriteString(chainMagic)
-	for _, v := range append(frames, &chainItem{Tag: itemSeal, Checks: []Checkpoint{seal}}) {
+	out.WriteString(fileMagic)
+	for _, v := range append(frames, &fileItem{Tag: itemSeal, Checks: []Checkpoint{seal}}) {
 		b, err := canon.Marshal(v)
 		if err == nil {
 			err = canon.WriteFrame(&out, b)
@@ -136,7 +136,7 @@ func TestForkIsHeldAgainstItsParent(t *testing.T) {
 		"a module not its own":  forkFile(t, child, parent, good, func(f *ForkRecord, _ *Link) { f.Module = bytes.Repeat([]byte{1}, 32) }),
 		"a state of half a sum": forkFile(t, child, parent, good, func(f *ForkRecord, _ *Link) { f.State = f.State[:16] }),
 	} {
-		if _, err := VerifyChain(bytes.NewReader(b)); !errors.Is(err, ErrBadFork) {
+		if _, err := Verify(bytes.NewReader(b)); !errors.Is(err, ErrBadFork) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestForkIsHeldAgainstItsParent(t *testing.T) {
 			t.Fatalf("byte %d of the parent can be another", k)
 		}
 	}
-	if _, _, err := VerifyFork(bytes.NewReader(whole), bytes.NewReader(file[:len(file)-9])); !errors.Is(err, ErrChainCut) {
+	if _, _, err := VerifyFork(bytes.NewReader(whole), bytes.NewReader(file[:len(file)-9])); !errors.Is(err, ErrCut) {
 		t.Errorf("a parent that is cut: %v", err)
 	}
 }
@@ -166,20 +166,20 @@ func TestGenesisFollowsNothing(t *testing.T) {
 	key := equivocationKey(t, 1)
 	head := Genesis(key.ID(), 1)
 	head.Parent = Hash{1}
-	begin := Checkpoint{Purpose: PurposeRestart, Entity: key.ID(), Epoch: 1, Head: head.Hash(nil), State: codeHash("k", nil)}
-	if err := begin.sign(key); err != nil {
+	begin := Checkpoint{Purpose: PurposeRestart, Entity: key.ID(), Epoch: 1, Head: head.Hash(nil), State: CodeHash("k", nil)}
+	if err := begin.Sign(key); err != nil {
 		t.Fatal(err)
 	}
-	b, err := canon.Marshal(&chainHeader{Entity: key.ID(), Kind: "k", Head: head, Begin: begin})
+	b, err := canon.Marshal(&fileHeader{Entity: key.ID(), Kind: "k", Head: head, Begin: begin})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	out.WriteString(chainMagic)
+	out.WriteString(fileMagic)
 	if err := canon.WriteFrame(&out, b); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := VerifyChain(&out); !errors.Is(err, ErrParentMismatch) {
+	if _, err := Verify(&out); !errors.Is(err, ErrParentMismatch) {
 		t.Error(err)
 	}
 }
@@ -190,7 +190,7 @@ func FuzzDecodeFork(f *testing.F) {
 		f.Fatal(err)
 	}
 	r := ForkRecord{Version: ForkVersion, Parent: parent.ID(), Child: identity.EntityID{1}, Epoch: 1, Head: Hash{2}}
-	if err := r.sign(parent); err != nil {
+	if err := r.Sign(parent); err != nil {
 		f.Fatal(err)
 	}
 	b, err := r.Encode()

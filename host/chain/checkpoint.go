@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"crypto/sha256"
@@ -39,8 +39,8 @@ type Checkpoint struct {
 	Signature []byte // ed25519 over the canonical CBOR of the fields above; empty when the signer holds no private key
 }
 
-// sign fills Signature with key's. A key that cannot sign leaves it empty.
-func (c *Checkpoint) sign(key *identity.KeyPair) error {
+// Sign fills Signature with key's. A key that cannot sign leaves it empty.
+func (c *Checkpoint) Sign(key *identity.KeyPair) error {
 	if !key.CanSign() {
 		c.Signature = nil
 		return nil
@@ -69,17 +69,17 @@ func (c *Checkpoint) Verify() error {
 	return nil
 }
 
-// handover is the State of a checkpoint by which a daemon moves.
-func handover(from, to identity.NodeID) []byte {
+// Handover is the State of a checkpoint by which a daemon moves.
+func Handover(from, to identity.NodeID) []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(from))
 	return binary.BigEndian.AppendUint64(b, uint64(to))
 }
 
-// handoverPublic is handover where the daemon's key stays with from.
-func handoverPublic(from, to identity.NodeID) []byte { return append(handover(from, to), 1) }
+// HandoverPublic is handover where the daemon's key stays with from.
+func HandoverPublic(from, to identity.NodeID) []byte { return append(Handover(from, to), 1) }
 
-// codeHash is the State of a checkpoint by which a daemon begins.
-func codeHash(kind string, module []byte) []byte {
+// CodeHash is the State of a checkpoint by which a daemon begins.
+func CodeHash(kind string, module []byte) []byte {
 	h := sha256.New()
 	h.Write(canon.AppendHead(nil, 3, uint64(len(kind))))
 	h.Write([]byte(kind))

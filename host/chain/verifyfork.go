@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"bufio"
@@ -17,10 +17,10 @@ var ErrNotFork = errors.New("the chain does not begin as a fork")
 // VerifyFork verifies a fork's chain file, its parent's, and that the fork began
 // where the parent's chain says that it stood: same daemon, epoch, output, hash,
 // code, and count of events, under the parent's signature. It needs no host. What
-// the state was is the parent's word alone. Errors: *ChainError where either chain
+// the state was is the parent's word alone. Errors: *Error where either chain
 // does not hold, ErrNotFork, ErrForkMismatch.
-func VerifyFork(fork, parent io.Reader) (f, p ChainReport, err error) {
-	if f, err = VerifyChain(fork); err != nil {
+func VerifyFork(fork, parent io.Reader) (f, p Report, err error) {
+	if f, err = Verify(fork); err != nil {
 		return f, p, fmt.Errorf("the fork: %w", err)
 	}
 	if f.Fork == nil {
@@ -34,8 +34,8 @@ func VerifyFork(fork, parent io.Reader) (f, p ChainReport, err error) {
 }
 
 // holdAgainst reads the parent's chain and looks for the place of the fork.
-func holdAgainst(f *ForkRecord, parent io.Reader) (ChainReport, error) {
-	v := &chainVerifier{r: bufio.NewReaderSize(parent, 64<<10)}
+func holdAgainst(f *ForkRecord, parent io.Reader) (Report, error) {
+	v := &verifier{r: bufio.NewReaderSize(parent, 64<<10)}
 	found, next := false, uint64(0) // next: the horizon of the link after
 	var link Link
 	var hash Hash
@@ -57,9 +57,9 @@ func holdAgainst(f *ForkRecord, parent io.Reader) (ChainReport, error) {
 		}
 	}
 	if err := v.run(); err != nil {
-		return v.report, fmt.Errorf("the parent: %w", &ChainError{Item: v.item, Sequence: v.at, Err: err})
+		return v.report, fmt.Errorf("the parent: %w", &Error{Item: v.item, Sequence: v.at, Err: err})
 	}
-	bad := func(format string, args ...any) (ChainReport, error) {
+	bad := func(format string, args ...any) (Report, error) {
 		return v.report, fmt.Errorf("%w: %s", ErrForkMismatch, fmt.Sprintf(format, args...))
 	}
 	switch r := &v.report; {

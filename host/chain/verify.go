@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"bufio"
@@ -12,14 +12,14 @@ import (
 )
 
 // A chain file is a line that names the format, then frames (four bytes of
-// length, big-endian, then canonical CBOR): a chainHeader, chainItems, and at
+// length, big-endian, then canonical CBOR): a fileHeader, fileItems, and at
 // the end the seal, without which the file is known to be cut short.
-const chainMagic = "wasmhost-chain-1\n"
+const fileMagic = "wasmhost-chain-1\n"
 
 // maxChainItem bounds one frame: an output and its link.
-const maxChainItem = 17 << 20
+const maxItem = 17 << 20
 
-type chainHeader struct {
+type fileHeader struct {
 	_       struct{} `cbor:",toarray"`
 	Entity  identity.EntityID
 	Kind    string
@@ -29,8 +29,8 @@ type chainHeader struct {
 	Begin   Checkpoint // PurposeRestart: the daemon's signature under where the file begins
 }
 
-// chainItem is one of: an output, a checkpoint, a move, the seal.
-type chainItem struct {
+// fileItem is one of: an output, a checkpoint, a move, the seal.
+type fileItem struct {
 	_        struct{} `cbor:",toarray"`
 	Tag      uint8
 	Links    []Link // one, for an output
@@ -50,61 +50,61 @@ const (
 	itemMend    = 6 // Payload is the Mended
 )
 
-// ChainWriter writes a chain file, item by item, as they stand in the chain. It is for
+// Writer writes a chain file, item by item, as they stand in the chain. It is for
 // one goroutine. What it writes is not checked: that is for whoever reads it.
-type ChainWriter struct{ w *bufio.Writer }
+type Writer struct{ w *bufio.Writer }
 
-// NewChainWriter returns a writer to w. Begin comes first, Seal last.
-func NewChainWriter(w io.Writer) *ChainWriter {
-	return &ChainWriter{bufio.NewWriterSize(w, 64<<10)}
+// NewWriter returns a writer to w. Begin comes first, Seal last.
+func NewWriter(w io.Writer) *Writer {
+	return &Writer{bufio.NewWriterSize(w, 64<<10)}
 }
 
 // Begin writes what the first output follows, under the daemon's signature.
-func (c *ChainWriter) Begin(entity identity.EntityID, kind string, module []byte, head *Link, payload []byte, begin *Checkpoint) error {
-	if _, err := c.w.WriteString(chainMagic); err != nil {
+func (c *Writer) Begin(entity identity.EntityID, kind string, module []byte, head *Link, payload []byte, begin *Checkpoint) error {
+	if _, err := c.w.WriteString(fileMagic); err != nil {
 		return err
 	}
-	return c.frame(&chainHeader{Entity: entity, Kind: kind, Module: module, Head: *head, Payload: payload, Begin: *begin})
+	return c.frame(&fileHeader{Entity: entity, Kind: kind, Module: module, Head: *head, Payload: payload, Begin: *begin})
 }
 
 // Output writes an output.
-func (c *ChainWriter) Output(o *Output) error {
-	return c.frame(&chainItem{Tag: itemOutput, Links: []Link{o.Link}, Payload: o.Payload})
+func (c *Writer) Output(o *Output) error {
+	return c.frame(&fileItem{Tag: itemOutput, Links: []Link{o.Link}, Payload: o.Payload})
 }
 
 // Check writes a periodic checkpoint.
-func (c *ChainWriter) Check(p *Checkpoint) error {
-	return c.frame(&chainItem{Tag: itemCheck, Checks: []Checkpoint{*p}})
+func (c *Writer) Check(p *Checkpoint) error {
+	return c.frame(&fileItem{Tag: itemCheck, Checks: []Checkpoint{*p}})
 }
 
 // Move writes a change of owner, by the hand-over that the daemon signed.
-func (c *ChainWriter) Move(from, to identity.NodeID, epoch uint64, p *Checkpoint) error {
-	return c.frame(&chainItem{Tag: itemMove, Checks: []Checkpoint{*p}, From: from, To: to, Epoch: epoch})
+func (c *Writer) Move(from, to identity.NodeID, epoch uint64, p *Checkpoint) error {
+	return c.frame(&fileItem{Tag: itemMove, Checks: []Checkpoint{*p}, From: from, To: to, Epoch: epoch})
 }
 
 // Upgrade writes a change of code: to the module of that digest.
-func (c *ChainWriter) Upgrade(module []byte, p *Checkpoint) error {
-	return c.frame(&chainItem{Tag: itemUpgrade, Payload: module, Checks: []Checkpoint{*p}})
+func (c *Writer) Upgrade(module []byte, p *Checkpoint) error {
+	return c.frame(&fileItem{Tag: itemUpgrade, Payload: module, Checks: []Checkpoint{*p}})
 }
 
 // Mended writes a mending.
-func (c *ChainWriter) Mended(m *Mended, p *Checkpoint) error {
+func (c *Writer) Mended(m *Mended, p *Checkpoint) error {
 	fact, err := m.encode()
 	if err != nil {
 		return err
 	}
-	return c.frame(&chainItem{Tag: itemMend, Payload: fact, Checks: []Checkpoint{*p}})
+	return c.frame(&fileItem{Tag: itemMend, Payload: fact, Checks: []Checkpoint{*p}})
 }
 
 // Seal writes the end, and flushes.
-func (c *ChainWriter) Seal(p *Checkpoint) error {
-	if err := c.frame(&chainItem{Tag: itemSeal, Checks: []Checkpoint{*p}}); err != nil {
+func (c *Writer) Seal(p *Checkpoint) error {
+	if err := c.frame(&fileItem{Tag: itemSeal, Checks: []Checkpoint{*p}}); err != nil {
 		return err
 	}
 	return c.w.Flush()
 }
 
-func (c *ChainWriter) frame(v any) error {
+func (c *Writer) frame(v any) error {
 	b, err := canon.Marshal(v)
 	if err != nil {
 		return err
@@ -112,8 +112,8 @@ func (c *ChainWriter) frame(v any) error {
 	return canon.WriteFrame(c.w, b)
 }
 
-// ChainReport is what a chain file proves.
-type ChainReport struct {
+// Report is what a chain file proves.
+type Report struct {
 	Entity      identity.EntityID
 	Kind        string
 	Module      []byte
@@ -143,33 +143,34 @@ type Upgrade struct {
 	After  uint64 // sequence of the last output before it
 }
 
-// ErrChainCut says that a chain file ends before its seal.
-var ErrChainCut = errors.New("the file ends before its seal: it was cut short")
+// ErrCut says that a chain file ends before its seal.
+var ErrCut = errors.New("the file ends before its seal: it was cut short")
 
-// ErrBadChainFile says that a file is no chain file.
-var ErrBadChainFile = errors.New("malformed chain file")
+// ErrBadFile says that a file is no chain file.
+var ErrBadFile = errors.New("malformed chain file")
 
 // ErrUnsigned says that a checkpoint carries no signature. It is an
 // identity.ErrInvalidSignature.
 var ErrUnsigned = fmt.Errorf("%w: the checkpoint is not signed: the daemon ran where it had no private key", identity.ErrInvalidSignature)
 
-// ChainError is why a chain does not hold: at which item of the file, counted
+// Error is why a chain does not hold: at which item of the file, counted
 // from 0, and after which output.
-type ChainError struct {
+type Error struct {
 	Item     int
 	Sequence uint64 // of the link at fault, or of the last good one before it
 	Err      error
 }
 
-func (e *ChainError) Error() string {
+// Error implements error.
+func (e *Error) Error() string {
 	return fmt.Sprintf("chain breaks at item %d, link %d: %v", e.Item, e.Sequence, e.Err)
 }
 
 // Unwrap returns what is wrong.
-func (e *ChainError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
-// ChainItem is one item of a chain file, for those who show it.
-type ChainItem struct {
+// Item is one item of a chain file, for those who show it.
+type Item struct {
 	Output     *Output
 	Checkpoint *Checkpoint
 	Move       *Move
@@ -177,48 +178,48 @@ type ChainItem struct {
 	Mended     *Mended
 }
 
-// VerifyChain reads a chain file and checks every hash and every signature. It
-// needs no host. An error is a *ChainError that names the first bad link.
-func VerifyChain(r io.Reader) (ChainReport, error) { return WalkChain(r, nil) }
+// Verify reads a chain file and checks every hash and every signature. It
+// needs no host. An error is a *Error that names the first bad link.
+func Verify(r io.Reader) (Report, error) { return Walk(r, nil) }
 
-// WalkChain is VerifyChain, and calls fn, where it is not nil, with every item
+// Walk is Verify, and calls fn, where it is not nil, with every item
 // that holds.
-func WalkChain(r io.Reader, fn func(ChainItem) error) (ChainReport, error) {
-	v := &chainVerifier{r: bufio.NewReaderSize(r, 64<<10), fn: fn}
+func Walk(r io.Reader, fn func(Item) error) (Report, error) {
+	v := &verifier{r: bufio.NewReaderSize(r, 64<<10), fn: fn}
 	err := v.run()
 	if err != nil {
-		err = &ChainError{Item: v.item, Sequence: v.at, Err: err}
+		err = &Error{Item: v.item, Sequence: v.at, Err: err}
 	}
 	return v.report, err
 }
 
-type chainVerifier struct {
+type verifier struct {
 	r      *bufio.Reader
-	fn     func(ChainItem) error
-	report ChainReport
+	fn     func(Item) error
+	report Report
 	head   Link
 	hash   Hash
 	item   int
 	at     uint64
 	next   uint64 // epoch of the outputs to come
 
-	testimony *testimony // takes what the chain says; may be nil
+	claims *Claims // takes what the chain says; may be nil
 
 	see      func(*Link, Hash) // called with each link that holds, the first one's predecessor included; may be nil
 	upgraded func(Upgrade)     // may be nil
 }
 
-func (v *chainVerifier) run() error {
-	magic := make([]byte, len(chainMagic))
-	if _, err := io.ReadFull(v.r, magic); err != nil || string(magic) != chainMagic {
-		return fmt.Errorf("%w: it does not begin with %q", ErrBadChainFile, chainMagic)
+func (v *verifier) run() error {
+	magic := make([]byte, len(fileMagic))
+	if _, err := io.ReadFull(v.r, magic); err != nil || string(magic) != fileMagic {
+		return fmt.Errorf("%w: it does not begin with %q", ErrBadFile, fileMagic)
 	}
 	if err := v.header(); err != nil {
 		return err
 	}
 	for {
 		v.item++
-		var i chainItem
+		var i fileItem
 		if err := v.read(&i); err != nil {
 			return err
 		}
@@ -228,34 +229,34 @@ func (v *chainVerifier) run() error {
 		}
 		if done {
 			if _, err := v.r.ReadByte(); err != io.EOF {
-				return fmt.Errorf("%w: bytes follow the seal", ErrBadChainFile)
+				return fmt.Errorf("%w: bytes follow the seal", ErrBadFile)
 			}
 			return nil
 		}
 	}
 }
 
-func (v *chainVerifier) read(into any) error {
-	b, err := canon.ReadFrame(v.r, maxChainItem)
+func (v *verifier) read(into any) error {
+	b, err := canon.ReadFrame(v.r, maxItem)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return ErrChainCut
+		return ErrCut
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrBadChainFile, err)
+		return fmt.Errorf("%w: %w", ErrBadFile, err)
 	}
 	if err := canon.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("%w: %w", ErrBadChainFile, err)
+		return fmt.Errorf("%w: %w", ErrBadFile, err)
 	}
 	return nil
 }
 
-func (v *chainVerifier) header() error {
-	var h chainHeader
+func (v *verifier) header() error {
+	var h fileHeader
 	if err := v.read(&h); err != nil {
 		return err
 	}
 	v.head, v.hash, v.at = h.Head, h.Head.Hash(h.Payload), h.Head.Sequence
-	v.report = ChainReport{Entity: h.Entity, Kind: h.Kind, Module: h.Module, First: h.Head.Sequence + 1, Last: h.Head.Sequence, Head: v.hash}
+	v.report = Report{Entity: h.Entity, Kind: h.Kind, Module: h.Module, First: h.Head.Sequence + 1, Last: h.Head.Sequence, Head: v.hash}
 	if h.Head.Origin != h.Entity {
 		return ErrOriginMismatch
 	}
@@ -267,8 +268,8 @@ func (v *chainVerifier) header() error {
 	if v.see != nil {
 		v.see(&h.Head, v.hash)
 	}
-	if v.testimony != nil {
-		v.testimony.output(&h.Head, h.Payload, v.hash)
+	if v.claims != nil {
+		v.claims.Output(&h.Head, h.Payload, v.hash)
 	}
 	purpose := PurposeRestart
 	if h.Begin.Purpose == PurposeSnapshot { // the daemon came from a node that keeps no history
@@ -277,7 +278,7 @@ func (v *chainVerifier) header() error {
 	if err := v.signed(&h.Begin, purpose); err != nil {
 		return err
 	}
-	if purpose == PurposeRestart && !bytes.Equal(h.Begin.State, codeHash(h.Kind, h.Module)) {
+	if purpose == PurposeRestart && !bytes.Equal(h.Begin.State, CodeHash(h.Kind, h.Module)) {
 		return fmt.Errorf("%w: the kind or module is not the one that was signed", identity.ErrInvalidSignature)
 	}
 	if h.Begin.Epoch < h.Head.Epoch {
@@ -290,14 +291,14 @@ func (v *chainVerifier) header() error {
 
 // genesis checks the link before the first output: of a daemon that was spawned,
 // or of a fork.
-func (v *chainVerifier) genesis(h *chainHeader) error {
+func (v *verifier) genesis(h *fileHeader) error {
 	if len(h.Payload) == 0 {
 		if h.Head.Parent != (Hash{}) {
 			return fmt.Errorf("%w: a genesis that follows %s, and says nothing of a fork", ErrParentMismatch, h.Head.Parent)
 		}
 		return nil
 	}
-	f, err := forkOfGenesis(&h.Head, h.Payload)
+	f, err := ForkOfGenesis(&h.Head, h.Payload)
 	if err != nil {
 		return err
 	}
@@ -309,10 +310,10 @@ func (v *chainVerifier) genesis(h *chainHeader) error {
 }
 
 // signed checks that the checkpoint stands at the head and is signed.
-func (v *chainVerifier) signed(c *Checkpoint, purpose Purpose) error {
+func (v *verifier) signed(c *Checkpoint, purpose Purpose) error {
 	switch {
 	case c.Purpose != purpose:
-		return fmt.Errorf("%w: a checkpoint of purpose %d where %d should be", ErrBadChainFile, c.Purpose, purpose)
+		return fmt.Errorf("%w: a checkpoint of purpose %d where %d should be", ErrBadFile, c.Purpose, purpose)
 	case c.Entity != v.report.Entity:
 		return ErrOriginMismatch
 	case c.Sequence != v.head.Sequence || c.Head != v.hash:
@@ -324,17 +325,17 @@ func (v *chainVerifier) signed(c *Checkpoint, purpose Purpose) error {
 		return err
 	}
 	v.report.Checkpoints++
-	if v.testimony != nil {
-		v.testimony.check(proven)
+	if v.claims != nil {
+		v.claims.check(proven)
 	}
 	return nil
 }
 
-func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
+func (v *verifier) check(i *fileItem) (done bool, err error) {
 	if i.Tag != itemMove && (i.From != 0 || i.To != 0 || i.Epoch != 0) || i.Tag != itemOutput && i.Tag != itemUpgrade && i.Tag != itemMend && len(i.Payload) != 0 {
-		return false, fmt.Errorf("%w: an item of tag %d with fields of another", ErrBadChainFile, i.Tag)
+		return false, fmt.Errorf("%w: an item of tag %d with fields of another", ErrBadFile, i.Tag)
 	}
-	var show ChainItem
+	var show Item
 	switch {
 	case i.Tag == itemOutput && len(i.Links) == 1 && len(i.Checks) == 0:
 		l := &i.Links[0]
@@ -349,8 +350,8 @@ func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
 		if v.see != nil {
 			v.see(l, v.hash)
 		}
-		if v.testimony != nil {
-			v.testimony.output(l, i.Payload, v.hash)
+		if v.claims != nil {
+			v.claims.Output(l, i.Payload, v.hash)
 		}
 		v.report.Outputs++
 		v.report.Last, v.report.Head = l.Sequence, v.hash
@@ -365,8 +366,8 @@ func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
 		if err := v.signed(c, PurposeHandover); err != nil {
 			return false, err
 		}
-		public := bytes.Equal(c.State, handoverPublic(i.From, i.To))
-		if !public && !bytes.Equal(c.State, handover(i.From, i.To)) {
+		public := bytes.Equal(c.State, HandoverPublic(i.From, i.To))
+		if !public && !bytes.Equal(c.State, Handover(i.From, i.To)) {
 			return false, fmt.Errorf("%w: the move from %s to %s is not the one that was signed", identity.ErrInvalidSignature, i.From, i.To)
 		}
 		if i.Epoch != c.Epoch || i.Epoch <= v.next {
@@ -380,7 +381,7 @@ func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
 		if err := v.signed(&i.Checks[0], PurposeUpgrade); err != nil {
 			return false, err
 		}
-		if !bytes.Equal(i.Checks[0].State, codeHash(v.report.Kind, i.Payload)) {
+		if !bytes.Equal(i.Checks[0].State, CodeHash(v.report.Kind, i.Payload)) {
 			return false, fmt.Errorf("%w: the new module is not the one that was signed", identity.ErrInvalidSignature)
 		}
 		if i.Checks[0].Epoch != v.next {
@@ -405,7 +406,7 @@ func (v *chainVerifier) check(i *chainItem) (done bool, err error) {
 		}
 		show.Checkpoint, done = &i.Checks[0], true
 	default:
-		return false, fmt.Errorf("%w: an item of tag %d with %d links and %d checkpoints", ErrBadChainFile, i.Tag, len(i.Links), len(i.Checks))
+		return false, fmt.Errorf("%w: an item of tag %d with %d links and %d checkpoints", ErrBadFile, i.Tag, len(i.Links), len(i.Checks))
 	}
 	if v.fn != nil {
 		if err := v.fn(show); err != nil {

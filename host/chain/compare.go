@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"bufio"
@@ -13,19 +13,19 @@ const proofMagic = "wasmhost-proof-1\n"
 
 // ProveEquivocation reads two exported chains of one daemon and returns the proof
 // that they contradict each other: ErrNoEquivocation when they do not, as when one
-// goes on where the other ends. Each must hold by itself: *ChainError. Both are
+// goes on where the other ends. Each must hold by itself: *Error. Both are
 // read more than once. It needs no host.
 func ProveEquivocation(a, b io.ReadSeeker) (*Equivocation, error) {
 	ids := [2]identity.EntityID{}
-	read := func(k int, r io.ReadSeeker) source {
-		return func(t *testimony) error {
+	read := func(k int, r io.ReadSeeker) Source {
+		return func(t *Claims) error {
 			if _, err := r.Seek(0, io.SeekStart); err != nil {
 				return fmt.Errorf("reading the chain again: %w", err)
 			}
-			v := &chainVerifier{r: bufio.NewReaderSize(r, 64<<10), testimony: t}
+			v := &verifier{r: bufio.NewReaderSize(r, 64<<10), claims: t}
 			err := v.run()
 			if err != nil {
-				return &ChainError{Item: v.item, Sequence: v.at, Err: err}
+				return &Error{Item: v.item, Sequence: v.at, Err: err}
 			}
 			if ids[k] = v.report.Entity; k == 1 && ids[0] != ids[1] {
 				return fmt.Errorf("%w: the chains are of daemons %s and %s", ErrNoEquivocation, ids[0].Origin(), ids[1].Origin())
@@ -33,7 +33,7 @@ func ProveEquivocation(a, b io.ReadSeeker) (*Equivocation, error) {
 			return nil
 		}
 	}
-	e, err := prove(func() identity.EntityID { return ids[0] }, read(0, a), read(1, b))
+	e, err := FindConflict(func() identity.EntityID { return ids[0] }, read(0, a), read(1, b))
 	if err == nil && e == nil {
 		err = fmt.Errorf("%w: both chains of daemon %s can be true", ErrNoEquivocation, ids[0].Origin())
 	}

@@ -1,4 +1,4 @@
-package host
+package chain
 
 import (
 	"bytes"
@@ -57,13 +57,14 @@ func (f *ForkRecord) sum() ([]byte, error) {
 	return sum[:], nil
 }
 
-func (f *ForkRecord) sign(key *identity.KeyPair) error {
+// Sign fills Checkpoint with the parent's signature.
+func (f *ForkRecord) Sign(key *identity.KeyPair) error {
 	sum, err := f.sum()
 	if err != nil {
 		return err
 	}
 	f.Checkpoint = Checkpoint{Purpose: PurposeFork, Entity: f.Parent, Epoch: f.Epoch, Sequence: f.Sequence, Head: f.Head, State: sum}
-	return f.Checkpoint.sign(key)
+	return f.Checkpoint.Sign(key)
 }
 
 // Encode returns the record's canonical bytes.
@@ -87,7 +88,7 @@ func DecodeFork(b []byte) (*ForkRecord, error) {
 		return nil, fmt.Errorf("%w: version %d, this program reads version %d", ErrBadFork, f.Version, ForkVersion)
 	case len(f.Module) != 0 && len(f.Module) != 32, len(f.State) != 0 && len(f.State) != 32:
 		return nil, fmt.Errorf("%w: hashes of %d and %d bytes", ErrBadFork, len(f.Module), len(f.State))
-	case f.Epoch == 0 || max(f.Epoch, f.Sequence, f.Applied) >= countLimit:
+	case f.Epoch == 0 || max(f.Epoch, f.Sequence, f.Applied) >= CountLimit:
 		return nil, fmt.Errorf("%w: epoch %d, sequence %d, %d events", ErrBadFork, f.Epoch, f.Sequence, f.Applied)
 	case f.Child == f.Parent:
 		return nil, fmt.Errorf("%w: a daemon that is its own parent", ErrBadFork)
@@ -111,14 +112,14 @@ func (f *ForkRecord) Verify() error {
 	return nil
 }
 
-// genesis returns the fork's link before its first output, and its payload.
-func (f *ForkRecord) genesis(epoch uint64) (Link, []byte, error) {
+// Genesis returns the fork's link before its first output, and its payload.
+func (f *ForkRecord) Genesis(epoch uint64) (Link, []byte, error) {
 	payload, err := f.Encode()
 	return Link{Origin: f.Child, Epoch: epoch, Parent: f.Head, Horizon: f.Applied}, payload, err
 }
 
-// forkOfGenesis reads and verifies the record in the payload of a genesis.
-func forkOfGenesis(l *Link, payload []byte) (*ForkRecord, error) {
+// ForkOfGenesis reads and verifies the record in the payload of a genesis.
+func ForkOfGenesis(l *Link, payload []byte) (*ForkRecord, error) {
 	f, err := DecodeFork(payload)
 	if err != nil {
 		return nil, err
