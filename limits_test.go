@@ -74,7 +74,7 @@ var parts = []struct{ title, dir string }{
 	{"Instances", "host/internal/sandbox"},
 	{"Keys, tokens and names", "identity"},
 	{"Between nodes", "wire"},
-	{"Encoded messages", "wire/canon"},
+	{"Encoded messages", "internal/canon"},
 	{"The control API", "wire/control"},
 	{"The command line", "cmd/wasmhost"},
 }

@@ -7,7 +7,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Who may make a daemon this node's: the daemon itself, by its key, or a source that

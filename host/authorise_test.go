@@ -10,7 +10,7 @@ import (
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 var publicOnly = host.MigrationOptions{PublicOnly: true}

@@ -15,7 +15,7 @@ import (
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // The beginning of the source's walk: the daemon as it was at one moment goes to

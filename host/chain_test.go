@@ -12,7 +12,7 @@ import (
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // link is a link with its payload.

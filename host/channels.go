@@ -15,7 +15,7 @@ import (
 	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // ChannelPolicy says who may use a channel and how much of it is kept.

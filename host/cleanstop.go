@@ -9,7 +9,7 @@ import (
 
 	"wasmhost/host/directory"
 	"wasmhost/host/store"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A node's life is one run of its process. Each has a mark, drawn at random, that the

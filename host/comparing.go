@@ -14,7 +14,7 @@ import (
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // An owner that comes back believes no disk, its own least of all. Before a daemon

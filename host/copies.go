@@ -10,7 +10,7 @@ import (
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // copies are the daemons of other nodes that this one stands by for.

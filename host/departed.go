@@ -7,7 +7,7 @@ import (
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // What a node must never forget of a daemon that it answers for no more is its

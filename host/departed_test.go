@@ -13,7 +13,7 @@ import (
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 func movedDaemons(t *testing.T, rt *host.Runtime) []host.Moved {

@@ -9,7 +9,7 @@ import (
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // The history of a copy that lost to another is kept as evidence: nothing that a node

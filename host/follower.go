@@ -12,7 +12,7 @@ import (
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // follower is the owner's side of one standby of one daemon. Its fields but the

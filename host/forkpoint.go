@@ -13,7 +13,7 @@ import (
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // finish makes of a point what forks begin with. limit is of the state, bytes.

@@ -9,7 +9,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A copy that is held because another node has the daemon may have gone on beside that:

@@ -12,7 +12,7 @@ import (
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A node that was restored from a backup is the same node, by its key, in another

@@ -11,7 +11,7 @@ import (
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // The target's side of Transfer: module, history, memory and snapshot come, over

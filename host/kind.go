@@ -12,7 +12,7 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // kind is a name under which the runtime makes daemons.

@@ -9,7 +9,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // lasting is what a daemon keeps for life beside its state: it goes along when the daemon

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"wasmhost/wire/canon/canontest"
+	"wasmhost/internal/canon/canontest"
 )
 
 func TestLastingFactsAreAsTheyWere(t *testing.T) {

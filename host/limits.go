@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/budget"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Limits bound what one daemon may take. A zero field means its default.

@@ -13,7 +13,7 @@ import (
 	"wasmhost/host/directory"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Where a daemon is, on proof: what a node says of a daemon that it claims to have is

@@ -13,7 +13,7 @@ import (
 	"wasmhost/host/migration"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // pretender is a peer that answers the question where a daemon is as it was told to,

@@ -8,7 +8,7 @@ import (
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Loss says what of a daemon's acknowledged outputs is gone, as far as is known.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/internal/sandbox"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // memoryManifest is the canonical CBOR form of what a captured memory is apart

@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"wasmhost/host/internal/sandbox"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // capturer is a Daemon whose memory the runtime captures itself. Neither way

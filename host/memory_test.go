@@ -15,7 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"wasmhost/host/internal/sandbox"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 func someState(blocks int) *sandbox.State {

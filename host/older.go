@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/store"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // OlderThan reports whether a node's store is older than the life that its cluster's

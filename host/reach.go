@@ -9,7 +9,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // reachVersion is the version of the statement below, reachDomain separates its

@@ -8,7 +8,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 func signedReach(t testing.TB, key *identity.KeyPair, node identity.NodeID, nonce []byte) []byte {

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"unicode/utf8"
 
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // readEvent reads what eventRecord.encode wrote, without reflection: a recovery

@@ -8,7 +8,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A daemon's history is a list of records: all that it applied, in order, and

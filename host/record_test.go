@@ -8,7 +8,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // What is encoded by hand, for speed, is what the one encoder would write.

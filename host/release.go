@@ -12,7 +12,7 @@ import (
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // The end of the source's walk: the release, which is the point of no return,

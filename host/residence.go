@@ -8,7 +8,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // ResidenceVersion is the version of the statement below.

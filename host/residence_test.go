@@ -8,8 +8,8 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
-	"wasmhost/wire/canon/canontest"
+	"wasmhost/internal/canon"
+	"wasmhost/internal/canon/canontest"
 )
 
 func residenceKey(t testing.TB, n byte) *identity.KeyPair {

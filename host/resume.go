@@ -10,7 +10,7 @@ import (
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // recoverOutgoing finds the daemons that were released before a crash: they

@@ -14,7 +14,7 @@ import (
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // progress is how far the recovery of daemons is.

@@ -11,7 +11,7 @@ import (
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/migration"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // The middle of the source's walk. What the daemon did since the view goes to

@@ -11,7 +11,7 @@ import (
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // ModuleSignature is the word of a key's holder that a module may run.

@@ -14,7 +14,7 @@ import (
 	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // SnapshotVersion is the version of the snapshot format below. What the store keeps has

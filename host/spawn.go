@@ -14,7 +14,7 @@ import (
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // MaxConfigBytes is how many bytes of configuration a daemon is made with.

@@ -10,7 +10,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Nodes tell each other where the daemons stand that they have: at a start, at each new

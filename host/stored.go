@@ -11,7 +11,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A daemon's state is stored as a snapshot and, behind it, a chain of deltas:

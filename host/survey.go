@@ -12,7 +12,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Copy is what a node says that it has of a daemon of its cluster. What it proves is in

@@ -11,7 +11,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A node keeps the last signed word of each daemon that left it. What comes in a

@@ -11,7 +11,7 @@ import (
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // takeOver asks the directory for a daemon whose owner is gone, where the copy here

@@ -8,7 +8,7 @@ import (
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // tombstone is what a node keeps for ever of a daemon that it answers for no more:

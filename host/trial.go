@@ -13,7 +13,7 @@ import (
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Trial makes daemons of one module outside any node, for those who write

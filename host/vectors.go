@@ -11,7 +11,7 @@ import (
 
 	"wasmhost/host/effect"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Vectors are calls of a guest and what they must give: how an SDK's own test

@@ -9,7 +9,7 @@ import (
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // maxWitnessed bounds the payload that is kept with a daemon's last word.

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"testing"
 
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 func key(t testing.TB) *KeyPair {

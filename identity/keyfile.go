@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/chacha20poly1305"
 
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Errors of key files.

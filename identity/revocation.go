@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Revocation is an issuer's word that its tokens of a generation below Floor

@@ -10,7 +10,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // OpenChannel implements host.Peer.

@@ -12,7 +12,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/directory"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Nodes of a cluster without a vote in its directory ask one that has: what they may ask

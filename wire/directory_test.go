@@ -14,7 +14,7 @@ import (
 
 	"wasmhost/host/directory"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // openDirectory opens a stream as a peer that speaks by hand.

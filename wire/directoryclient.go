@@ -12,7 +12,7 @@ import (
 
 	"wasmhost/host/directory"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // DirectoryClient is the directory of a cluster for a node without a vote: a

@@ -13,7 +13,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Local is what a Node needs of its runtime.

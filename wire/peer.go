@@ -12,7 +12,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 func resolve(addr string) (*net.UDPAddr, error) { return net.ResolveUDPAddr("udp", addr) }

@@ -16,7 +16,7 @@ import (
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Sender sends events to one daemon, in order, wherever it is and goes. What

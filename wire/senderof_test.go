@@ -11,7 +11,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // rawEvents is an events stream that the test writes itself.

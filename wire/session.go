@@ -14,7 +14,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/backoff"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // What a stream is for: its first byte.

@@ -9,7 +9,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // loud is a native daemon that answers each event with a mebibyte.

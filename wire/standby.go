@@ -9,7 +9,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // OpenStandby implements host.Peer.

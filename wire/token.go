@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Errors of join tokens.

@@ -9,7 +9,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A node that was restored from a backup looks for its twin: another node with the same

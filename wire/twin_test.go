@@ -7,7 +7,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A node finds another with its own key at an address, and hears how far that is, in

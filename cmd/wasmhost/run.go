@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 	"wasmhost/wire/control"
 )
 

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Version is that of the format. A program refuses others.

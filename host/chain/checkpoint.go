@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // checkpointDomain separates a checkpoint's signature from every other.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A daemon says one thing of each place of its chain, a place being an epoch and

@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // ErrBadFork says that a fork record is malformed, or does not hold.

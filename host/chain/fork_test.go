@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // forkFile is a chain file of a fork whose record is as change leaves it, signed by

@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Link places one output on its daemon's chain. Its canonical form is a CBOR

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // ReceiptVersion is the version of the format below.

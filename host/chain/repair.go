@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Mend says how a daemon that cannot go on is to be brought back. What it costs

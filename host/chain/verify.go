@@ -8,7 +8,7 @@ import (
 	"io"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A chain file is a line that names the format, then frames (four bytes of

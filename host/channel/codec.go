@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // ErrBadMessage is wrapped by every error of Decode.

@@ -8,7 +8,7 @@ import (
 	"fmt"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Event is one event of a channel.

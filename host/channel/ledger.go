@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Binding is one subscription of a daemon, as its ledger has it.

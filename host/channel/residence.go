@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Residence is a daemon's word that a node has it, under an epoch of its

@@ -3,7 +3,7 @@ package directory
 import (
 	"testing"
 
-	"wasmhost/wire/canon/canontest"
+	"wasmhost/internal/canon/canontest"
 )
 
 func TestRecordsAreAsTheyWere(t *testing.T) {

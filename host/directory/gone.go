@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A key that is missing from the directory says nothing of the daemon: the directory may

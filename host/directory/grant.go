@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Grant is what a node was granted when it was let into the cluster: every member trusts

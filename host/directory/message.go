@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // A node without a vote asks one with a vote. One request goes over one stream, and so

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Ack says when a standby holds an event.

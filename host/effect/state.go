@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // State is what of a daemon's effects is still to come, what it may do, and what

@@ -7,7 +7,7 @@ import (
 	"wasmhost/host/placement"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Stored is a Registry in a node's store. Seeds are sealed to the node's key.

@@ -9,7 +9,7 @@ import (
 	"wasmhost/host/placement"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 func someGroup(t testing.TB) *Group {

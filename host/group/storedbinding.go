@@ -6,7 +6,7 @@ import (
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // bindingRecord is how a sender's binding is kept: canonical CBOR, under the group's name,

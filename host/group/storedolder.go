@@ -2,7 +2,7 @@ package group
 
 import (
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // olderRecord is a group of a data directory of version 4 or before, which knew nothing of

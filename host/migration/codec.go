@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // ErrBadMessage is wrapped by every error of Decode.

@@ -3,7 +3,7 @@ package migration
 import (
 	"testing"
 
-	"wasmhost/wire/canon/canontest"
+	"wasmhost/internal/canon/canontest"
 )
 
 func TestMessagesAreAsTheyWere(t *testing.T) {

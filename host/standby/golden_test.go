@@ -5,7 +5,7 @@ import (
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon/canontest"
+	"wasmhost/internal/canon/canontest"
 )
 
 func TestMessagesAreAsTheyWere(t *testing.T) {

@@ -33,7 +33,7 @@ import (
 
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Versions of the protocol.

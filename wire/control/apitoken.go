@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"wasmhost/host/store"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Scope is what an API token is good for.

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Bodies and headers are read as strictly as queries.

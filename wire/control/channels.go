@@ -20,8 +20,8 @@ import (
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
+	"wasmhost/internal/canon"
 	"wasmhost/wire"
-	"wasmhost/wire/canon"
 )
 
 // Channel is a channel. Subscribers is only in the answer about one channel.

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"wasmhost/host"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // Client speaks to one node's control API. It is safe for concurrent use. An

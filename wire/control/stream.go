@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"wasmhost/host/budget"
+	"wasmhost/internal/canon"
 	"wasmhost/wire"
-	"wasmhost/wire/canon"
 )
 
 // A stream of events is a request whose body is frames (four bytes of length,

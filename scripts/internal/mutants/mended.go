@@ -49,7 +49,7 @@ var more = []hunt{
 	{mutant{"queries are read as they come", "wire/control/guard.go",
 		"err = checkQuery(r.URL.RawQuery, op.query)", "err = error(nil)", nil}, attackRow("lost-id")},
 	{mutant{"JSON may trail and repeat", "wire/control/body.go",
-		"canon.UnmarshalJSON(b, into)", "json.Unmarshal(b, into)", []edit{{"wire/control/body.go", "\t\"wasmhost/wire/canon\"\n", ""}, {"wire/control/body.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"}}}, attackRow("loose-json")},
+		"canon.UnmarshalJSON(b, into)", "json.Unmarshal(b, into)", []edit{{"wire/control/body.go", "\t\"wasmhost/internal/canon\"\n", ""}, {"wire/control/body.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"}}}, attackRow("loose-json")},
 	{mutant{"a standby throws its copy away for less", "host/copies.go",
 		"if !sound {", "if sound = false; !sound {", nil}, goTest{"./host", "TestStandbyKeepsItsCopyUnlessMoreIsProven"}},
 	{mutant{"an owner serves while its standby cannot be asked", "host/comparing.go",
