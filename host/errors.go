@@ -25,8 +25,6 @@ var (
 	ErrBadName          = errors.New("not a valid name")
 	ErrKindInUse        = errors.New("daemons of this kind are running")
 	ErrStopped          = errors.New("the daemon was stopped")
-	ErrUnknownNode      = errors.New("no such node")
-	ErrUnreachable      = errors.New("the node cannot be reached")
 	ErrModuleNotFound   = errors.New("no such module")
 	ErrTargetKnown      = errors.New("a migration target for this identity is registered already")
 	ErrAlreadyMigrating = errors.New("the daemon is migrating already")

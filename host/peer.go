@@ -2,11 +2,21 @@ package host
 
 import (
 	"context"
+	"errors"
 
 	"wasmhost/host/channel"
 	"wasmhost/host/migration"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
+)
+
+// Errors of reaching another node.
+var (
+	// ErrUnknownNode says that no trusted node has that id.
+	ErrUnknownNode = errors.New("no such node")
+
+	// ErrUnreachable says that the node does not answer.
+	ErrUnreachable = errors.New("the node cannot be reached")
 )
 
 // Mesh is what a runtime needs of a network. host declares it; wire implements
