@@ -12,6 +12,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -26,7 +27,7 @@ type sourceWalk struct {
 	m       *Migration
 	d       *hosted
 	ctx     context.Context
-	peer    Peer
+	peer    mesh.Peer
 	conn    migration.Conn
 	seal    identity.SealKey // the target's, where the identity travels
 	snap    *Snapshot
@@ -224,7 +225,7 @@ func (s *sourceWalk) reconnect(cause error) error {
 		}
 		if s.conn, err = s.peer.OpenMigration(s.ctx); err != nil {
 			s.conn = nil
-			if errors.Is(err, ErrUnknownNode) {
+			if errors.Is(err, mesh.ErrUnknownNode) {
 				return err
 			}
 			continue

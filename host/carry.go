@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host/channel"
 	"wasmhost/host/fair"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -15,7 +16,7 @@ import (
 // published.
 
 // serveCarry takes effects of a daemon on another node, or on this one.
-func (r *Runtime) serveCarry(ctx context.Context, from identity.NodeID, may ChannelAccess, conn channel.Conn, m *channel.Carry) error {
+func (r *Runtime) serveCarry(ctx context.Context, from identity.NodeID, may mesh.ChannelAccess, conn channel.Conn, m *channel.Carry) error {
 	for {
 		taken, err := r.takeCarry(ctx, from, may, m)
 		if err != nil && (taken == 0 || errors.Is(err, channel.ErrPassedOver)) {
@@ -39,7 +40,7 @@ func (r *Runtime) serveCarry(ctx context.Context, from identity.NodeID, may Chan
 
 // takeCarry returns how many effects of the message are durable here, in order: all,
 // or err says why not.
-func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may ChannelAccess, m *channel.Carry) (taken int, err error) {
+func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may mesh.ChannelAccess, m *channel.Carry) (taken int, err error) {
 	if err := r.hub.attempt(from); err != nil {
 		return 0, err
 	}

@@ -16,6 +16,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -217,8 +218,8 @@ func TestC17_to_C21_F106_F107_AFailedSubscriptionChangesNothing(t *testing.T) {
 			"an unknown daemon":    {newKey(t).ID(), a.Self(), "gated", nil, host.ErrNotFound, false},
 			"a bad name":           {d.Entity, a.Self(), "../etc", nil, identity.ErrBadChannel, false},
 			"a malformed token":    {d.Entity, a.Self(), "gated", []byte("sixteen bytes..."), identity.ErrTokenFormat, false},
-			"an unknown node":      {d.Entity, 77, "gated", nil, host.ErrUnknownNode, false},
-			"the same, by a token": {d.Entity, 77, "gated", permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Hour), host.ErrUnknownNode, false},
+			"an unknown node":      {d.Entity, 77, "gated", nil, mesh.ErrUnknownNode, false},
+			"the same, by a token": {d.Entity, 77, "gated", permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Hour), mesh.ErrUnknownNode, false},
 			"no token":             {d.Entity, a.Self(), "gated", nil, channel.ErrNoToken, true},
 			"no channel":           {d.Entity, a.Self(), "none", nil, channel.ErrNoChannel, true},
 		} {
@@ -235,7 +236,7 @@ func TestC17_to_C21_F106_F107_AFailedSubscriptionChangesNothing(t *testing.T) {
 			}
 		}
 		net.SetDown(a.Self(), true)
-		if err := b.SubscribeChannel(ctx, d.Entity, a.Self(), "gated", permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Hour)); !errors.Is(err, host.ErrUnreachable) {
+		if err := b.SubscribeChannel(ctx, d.Entity, a.Self(), "gated", permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Hour)); !errors.Is(err, mesh.ErrUnreachable) {
 			t.Errorf("a node that is away: %v", err)
 		}
 		net.SetDown(a.Self(), false)
@@ -246,7 +247,7 @@ func TestC17_to_C21_F106_F107_AFailedSubscriptionChangesNothing(t *testing.T) {
 		net.SetDown(a.Self(), true)
 		net.CutChannels()
 		synctest.Wait()
-		if err := b.UnsubscribeChannel(ctx, d.Entity, a.Self(), "gated"); !errors.Is(err, host.ErrUnreachable) {
+		if err := b.UnsubscribeChannel(ctx, d.Entity, a.Self(), "gated"); !errors.Is(err, mesh.ErrUnreachable) {
 			t.Errorf("unsubscribing from a node that is away: %v", err)
 		}
 		if s := b.sub(d.Entity); s.Channel != "gated" || s.State == "live" || s.Reason == "" {
@@ -557,7 +558,7 @@ func TestOutputsAreAChannel(t *testing.T) {
 func TestC25_F109_ANodeWithoutTheRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
-		net.Access = func(_, _ identity.NodeID) host.ChannelAccess { return 0 }
+		net.Access = func(_, _ identity.NodeID) mesh.ChannelAccess { return 0 }
 		a, b := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
 		root := newKey(t)
 		a.create("open", host.ChannelPolicy{})
@@ -651,7 +652,7 @@ func TestAFullChannelLetsGoCheaply(t *testing.T) {
 	}
 }
 
-func asItIs(m *hosttest.Mesh) host.Mesh { return m }
+func asItIs(m *hosttest.Mesh) mesh.Mesh { return m }
 
 // hears waits until the daemon has heard all.
 func hears(t *testing.T, n *node, id identity.EntityID, want string) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -59,7 +60,7 @@ func (h *hub) source(name string) (feedSource, error) {
 type outFeed struct {
 	hub  *hub
 	from identity.NodeID
-	may  ChannelAccess
+	may  mesh.ChannelAccess
 	name string
 	src  feedSource
 
@@ -81,7 +82,7 @@ type hearer struct {
 }
 
 // serveFeed serves one feed until its stream ends.
-func (h *hub) serveFeed(ctx context.Context, from identity.NodeID, may ChannelAccess, conn channel.Conn, m *channel.Open) error {
+func (h *hub) serveFeed(ctx context.Context, from identity.NodeID, may mesh.ChannelAccess, conn channel.Conn, m *channel.Open) error {
 	src, err := h.source(m.Channel)
 	if err != nil {
 		return err
@@ -227,8 +228,8 @@ func (f *outFeed) admit(m *channel.Subscribe) (*permission, error) {
 		return nil, err
 	}
 	may := f.may
-	if _, ok := channel.IsOutputs(f.name); ok && len(m.Token) == 0 && may&AccessOutputs != 0 {
-		policy, may = &ChannelPolicy{}, AccessChannels
+	if _, ok := channel.IsOutputs(f.name); ok && len(m.Token) == 0 && may&mesh.AccessOutputs != 0 {
+		policy, may = &ChannelPolicy{}, mesh.AccessChannels
 	}
 	p, err := h.permit(policy, f.name, f.from, may, m.Entity, m.Token, m.Residence, identity.ScopeSubscribe)
 	if err == nil && p.epoch > 0 {

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
 // HandleChannel implements Handler.
-func (r *Runtime) HandleChannel(ctx context.Context, from identity.NodeID, may ChannelAccess, c channel.Conn) {
+func (r *Runtime) HandleChannel(ctx context.Context, from identity.NodeID, may mesh.ChannelAccess, c channel.Conn) {
 	if !r.startWork() {
 		r.tell(c, channel.Refuse(identity.EntityID{}, fmt.Errorf("%w: it is shutting down", channel.ErrNotReady)))
 		return
@@ -83,7 +84,7 @@ type permission struct {
 // permit returns what lets whoever presents the token do action. presenter is
 // proven by residence to be on node, unless it is the node. Errors are those of
 // tokens, channel.ErrNoToken, channel.ErrDenied and channel.ErrResidence.
-func (h *hub) permit(p *ChannelPolicy, name string, node identity.NodeID, may ChannelAccess, presenter identity.EntityID, token, residence []byte, action identity.Scope) (*permission, error) {
+func (h *hub) permit(p *ChannelPolicy, name string, node identity.NodeID, may mesh.ChannelAccess, presenter identity.EntityID, token, residence []byte, action identity.Scope) (*permission, error) {
 	out := &permission{}
 	if len(residence) > 0 {
 		var err error
@@ -92,7 +93,7 @@ func (h *hub) permit(p *ChannelPolicy, name string, node identity.NodeID, may Ch
 		}
 	}
 	if !p.gated() {
-		if may&AccessChannels == 0 {
+		if may&mesh.AccessChannels == 0 {
 			return nil, fmt.Errorf("%w: %q", channel.ErrDenied, name)
 		}
 		return out, nil
@@ -115,7 +116,7 @@ func (h *hub) permit(p *ChannelPolicy, name string, node identity.NodeID, may Ch
 // PermitChannel returns nil where the node's owner, or whoever presents the
 // token for presenter, may do action on a channel of this node. It is for those
 // who have made sure of who the presenter is.
-func (r *Runtime) PermitChannel(name string, presenter identity.EntityID, may ChannelAccess, token []byte, action identity.Scope) error {
+func (r *Runtime) PermitChannel(name string, presenter identity.EntityID, may mesh.ChannelAccess, token []byte, action identity.Scope) error {
 	p, err := r.hub.policy(name)
 	if err != nil {
 		return err
@@ -142,7 +143,7 @@ func (h *hub) policy(name string) (*ChannelPolicy, error) {
 }
 
 // servePublish publishes what a peer asks for.
-func (h *hub) servePublish(ctx context.Context, from identity.NodeID, may ChannelAccess, conn channel.Conn, m *channel.Publish) error {
+func (h *hub) servePublish(ctx context.Context, from identity.NodeID, may mesh.ChannelAccess, conn channel.Conn, m *channel.Publish) error {
 	if err := h.attempt(from); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/mesh"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -313,7 +314,7 @@ func (c *clustered) askStandby(ctx context.Context, n identity.NodeID, m *standb
 }
 
 // isOfVersion1 reports whether the peer refuses version 2 of the protocol by its number.
-func (c *clustered) isOfVersion1(ctx context.Context, peer Peer, m *standby.Compare) bool {
+func (c *clustered) isOfVersion1(ctx context.Context, peer mesh.Peer, m *standby.Compare) bool {
 	conn, err := peer.OpenStandby(ctx)
 	if err != nil {
 		return false

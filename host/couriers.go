@@ -12,6 +12,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -336,7 +337,7 @@ func (c *courier) bring(ctx context.Context, list []channel.Carriage) (taken []c
 			at, by = moved.to, at
 			continue
 		case errors.Is(err, channel.ErrNoReceiver):
-		case errors.Is(err, ErrUnreachable), errors.Is(err, ErrUnknownNode), errors.Is(err, ErrUnproven):
+		case errors.Is(err, mesh.ErrUnreachable), errors.Is(err, mesh.ErrUnknownNode), errors.Is(err, ErrUnproven):
 			unheard = err
 		default:
 			return nil, err
@@ -426,7 +427,7 @@ func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channe
 	}
 	if err != nil {
 		c.hangUp()
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
 	}
 	switch msg := msg.(type) {
 	case *channel.Carried:

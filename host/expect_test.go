@@ -10,6 +10,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -201,7 +202,7 @@ type keyless struct {
 	key identity.SealKey // zero: not known
 }
 
-func (m *keyless) Peer(id identity.NodeID) (host.Peer, error) {
+func (m *keyless) Peer(id identity.NodeID) (mesh.Peer, error) {
 	p, err := m.Mesh.Peer(id)
 	if err != nil {
 		return nil, err
@@ -210,7 +211,7 @@ func (m *keyless) Peer(id identity.NodeID) (host.Peer, error) {
 }
 
 type keylessPeer struct {
-	host.Peer
+	mesh.Peer
 	key identity.SealKey
 }
 

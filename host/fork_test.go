@@ -12,6 +12,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/mesh"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -186,7 +187,7 @@ func TestForkAcrossAnUpgrade(t *testing.T) {
 func TestF17_ForkRefusals(t *testing.T) {
 	var net hosttest.Net
 	made := 0
-	a := startWith(t, &net, newKey(t), t.TempDir(), "n", nativeFactory(&made), func(m *hosttest.Mesh) host.Mesh { return m })
+	a := startWith(t, &net, newKey(t), t.TempDir(), "n", nativeFactory(&made), func(m *hosttest.Mesh) mesh.Mesh { return m })
 	d := a.spawn("n", "d")
 	for _, p := range []string{"x", "three", "none", "x"} {
 		if _, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte(p)}); err != nil {

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -321,7 +322,7 @@ func asError(ctx context.Context, err error) *migration.Error {
 	switch {
 	case errors.Is(err, ErrNotPortable):
 		code = migration.NotPortable
-	case errors.Is(err, ErrUnknownNode), errors.Is(err, ErrUnreachable):
+	case errors.Is(err, mesh.ErrUnknownNode), errors.Is(err, mesh.ErrUnreachable):
 		code = migration.TargetUnavailable
 	case errors.Is(err, ErrNotReady), errors.Is(err, ErrShuttingDown):
 		code = migration.NotReady

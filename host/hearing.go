@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host/backoff"
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -220,7 +221,7 @@ func (in *hearing) ask(ctx context.Context, m *member) memberAnswer {
 	case <-in.rt.ctx.Done():
 		a.err = ErrShuttingDown
 	case <-timer.C:
-		a.err = fmt.Errorf("%w: node %s does not answer", ErrUnreachable, in.key.publisher)
+		a.err = fmt.Errorf("%w: node %s does not answer", mesh.ErrUnreachable, in.key.publisher)
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host/backoff"
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -97,13 +98,13 @@ func (r *Runtime) openChannel(ctx context.Context, at identity.NodeID) (channel.
 	if at == r.self {
 		near, far := channel.Pipe()
 		go func() {
-			r.HandleChannel(ctx, r.self, AccessChannels|AccessOutputs, far)
+			r.HandleChannel(ctx, r.self, mesh.AccessChannels|mesh.AccessOutputs, far)
 			_ = far.Close() // a pipe's never fails
 		}()
 		return near, nil
 	}
 	if r.mesh == nil {
-		return nil, fmt.Errorf("%w: %s: this node has no peers", ErrUnknownNode, at)
+		return nil, fmt.Errorf("%w: %s: this node has no peers", mesh.ErrUnknownNode, at)
 	}
 	peer, err := r.mesh.Peer(at)
 	if err != nil {
@@ -115,8 +116,8 @@ func (r *Runtime) openChannel(ctx context.Context, at identity.NodeID) (channel.
 // disconnected tells the members that nothing comes for now, and why.
 func (in *hearing) disconnected(err error) {
 	var refused *channel.Refusal
-	if !errors.As(err, &refused) && !errors.Is(err, ErrUnknownNode) && !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrShuttingDown) {
-		err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+	if !errors.As(err, &refused) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, ErrShuttingDown) {
+		err = fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/directory"
+	"wasmhost/host/mesh"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -232,11 +233,11 @@ func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node i
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, node, context.Cause(ctx))
+			return nil, nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, node, context.Cause(ctx))
 		}
 		// The stream broke, which an older version does that does not know the question. It
 		// may be asked again.
-		return nil, nil, fmt.Errorf("%w: %w: node %s gives no answer to where daemon %s is; an older version has none: %w", ErrUnproven, ErrUnreachable, node, id.Origin(), err)
+		return nil, nil, fmt.Errorf("%w: %w: node %s gives no answer to where daemon %s is; an older version has none: %w", ErrUnproven, mesh.ErrUnreachable, node, id.Origin(), err)
 	}
 	switch msg := msg.(type) {
 	case *channel.Located:

@@ -10,6 +10,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
@@ -27,7 +28,7 @@ func (*pretender) HandleStandby(context.Context, identity.NodeID, standby.Conn) 
 
 func (*pretender) HandleMigration(context.Context, identity.NodeID, migration.Conn) {}
 
-func (p *pretender) HandleChannel(_ context.Context, _ identity.NodeID, _ host.ChannelAccess, c channel.Conn) {
+func (p *pretender) HandleChannel(_ context.Context, _ identity.NodeID, _ mesh.ChannelAccess, c channel.Conn) {
 	for {
 		m, err := c.Recv()
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -55,7 +56,7 @@ func (r *Runtime) order(caller context.Context, id identity.EntityID, target ide
 
 // follow has the source move the daemon and hears how it goes. It returns what
 // the source says at the end, or why nothing more is heard of it.
-func (m *Migration) follow(ctx context.Context, peer Peer) (*migration.Outcome, error) {
+func (m *Migration) follow(ctx context.Context, peer mesh.Peer) (*migration.Outcome, error) {
 	c, err := peer.OpenMigration(m.spanned(m.rt.ctx)) // longer than ctx: a cancellation is said over it
 	if err != nil {
 		return nil, err

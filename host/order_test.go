@@ -15,6 +15,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
@@ -307,7 +308,7 @@ type answering struct{ with migration.Message }
 
 func (*answering) HandleStandby(context.Context, identity.NodeID, standby.Conn) {}
 
-func (*answering) HandleChannel(context.Context, identity.NodeID, host.ChannelAccess, channel.Conn) {}
+func (*answering) HandleChannel(context.Context, identity.NodeID, mesh.ChannelAccess, channel.Conn) {}
 
 func (a *answering) HandleMigration(_ context.Context, _ identity.NodeID, c migration.Conn) {
 	if _, err := c.Recv(); err == nil {

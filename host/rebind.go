@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -90,7 +91,7 @@ func (s *subscriptions) whyUnbound(ctx context.Context, id identity.EntityID, b 
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: node %s has not answered yet", ErrUnreachable, b.Publisher)
+			return fmt.Errorf("%w: node %s has not answered yet", mesh.ErrUnreachable, b.Publisher)
 		}
 	}
 }
@@ -123,7 +124,7 @@ func (s *sourceWalk) rebound(list []channel.Binding) {
 
 func (s *sourceWalk) hearBound() (*migration.Bound, error) {
 	if s.conn == nil {
-		return nil, ErrUnreachable
+		return nil, mesh.ErrUnreachable
 	}
 	defer time.AfterFunc(boundPatience, s.conn.Abort).Stop()
 	return receive[*migration.Bound](s.conn)

@@ -9,6 +9,7 @@ import (
 	"wasmhost/host/backoff"
 	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -158,7 +159,7 @@ func (s *sourceWalk) deliver() error {
 // hand sends the release and waits for Done.
 func (m *Migration) hand(conn migration.Conn) (*migration.Done, error) {
 	if conn == nil {
-		return nil, ErrUnreachable
+		return nil, mesh.ErrUnreachable
 	}
 	heard := make(chan struct{})
 	defer close(heard)
@@ -237,7 +238,7 @@ func (s *sourceWalk) give(rec *chain.Receipt) {
 	}()
 }
 
-func (m *Migration) giveLater(peer Peer, rec *chain.Receipt, err error) {
+func (m *Migration) giveLater(peer mesh.Peer, rec *chain.Receipt, err error) {
 	tries := backoff.Policy{First: retryPolicy.First, Most: retryPolicy.Most, For: resumeFor}.Start()
 	for err != nil {
 		switch waited := tries.Wait(m.rt.ctx, nil); {
@@ -253,7 +254,7 @@ func (m *Migration) giveLater(peer Peer, rec *chain.Receipt, err error) {
 
 // giveAgain brings the receipt over a connection of its own: whoever hears a
 // release once more confirms it once more, and then waits for the receipt.
-func (m *Migration) giveAgain(peer Peer, rec *chain.Receipt) error {
+func (m *Migration) giveAgain(peer mesh.Peer, rec *chain.Receipt) error {
 	conn, err := peer.OpenMigration(m.rt.ctx)
 	if err != nil {
 		return err
@@ -270,7 +271,7 @@ func (m *Migration) giveAgain(peer Peer, rec *chain.Receipt) error {
 // says that it has it.
 func (m *Migration) giveOver(conn migration.Conn, rec *chain.Receipt) error {
 	if conn == nil {
-		return ErrUnreachable
+		return mesh.ErrUnreachable
 	}
 	b, err := rec.Encode()
 	if err == nil {

@@ -23,6 +23,7 @@ import (
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/mesh"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -32,7 +33,7 @@ import (
 type Options struct {
 	Node     *identity.KeyPair // who the node is; nil: drawn at random
 	Store    *store.Store      // nil: nothing outlives the runtime and no history is kept; stays the caller's
-	Mesh     Mesh              // Node's, and of no other runtime; nil: no peers; stays the caller's
+	Mesh     mesh.Mesh         // Node's, and of no other runtime; nil: no peers; stays the caller's
 	CacheDir string            // for compiled modules; empty: none. With Compiler it is this runtime's alone
 	Limits   Limits            // of every daemon
 	Logger   *slog.Logger      // nil: slog.Default()
@@ -91,7 +92,7 @@ type Runtime struct {
 	node   *identity.KeyPair
 	self   identity.NodeID
 	store  *store.Store
-	mesh   Mesh
+	mesh   mesh.Mesh
 	engine *sandbox.Engine
 	limits Limits
 	plain  *bounds // of daemons that have no limits of their own

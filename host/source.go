@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host/backoff"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -126,7 +127,7 @@ func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
 
 // run is the source's walk: it asks until the target is ready or the budget is
 // spent; it asks for the last time when the budget ends.
-func (m *Migration) run(ctx context.Context, peer Peer) *migration.Error {
+func (m *Migration) run(ctx context.Context, peer mesh.Peer) *migration.Error {
 	budget := m.options.RetryNotReady
 	tries := backoff.Policy{First: 500 * time.Millisecond, Most: 16 * time.Second, For: budget}.Since(m.started)
 	for attempt := 1; ; attempt++ {
@@ -158,7 +159,7 @@ func (m *Migration) run(ctx context.Context, peer Peer) *migration.Error {
 
 // attempt walks through the phases once, a line per step. What fails before
 // the release leaves the daemon serving here.
-func (m *Migration) attempt(ctx context.Context, peer Peer) (err error) {
+func (m *Migration) attempt(ctx context.Context, peer mesh.Peer) (err error) {
 	s := &sourceWalk{m: m, d: m.d, ctx: ctx, peer: peer}
 	defer func() { err = s.leave(err) }()
 	steps := []func() error{

@@ -12,6 +12,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
@@ -387,7 +388,7 @@ type liar struct {
 
 func (*liar) HandleStandby(context.Context, identity.NodeID, standby.Conn) {}
 
-func (*liar) HandleChannel(context.Context, identity.NodeID, host.ChannelAccess, channel.Conn) {}
+func (*liar) HandleChannel(context.Context, identity.NodeID, mesh.ChannelAccess, channel.Conn) {}
 
 func (l *liar) HandleMigration(_ context.Context, _ identity.NodeID, c migration.Conn) {
 	for {

@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 )
@@ -21,7 +22,7 @@ type hookedMesh struct {
 	before, after func()
 }
 
-func (m *hookedMesh) Handle(h host.Handler) {
+func (m *hookedMesh) Handle(h mesh.Handler) {
 	if h != nil && m.before != nil {
 		m.before()
 	}

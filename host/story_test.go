@@ -16,6 +16,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/chain"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -355,7 +356,7 @@ func TestCutAtEveryMessage(t *testing.T) {
 
 // startWith is start on disk with a native kind that is known before, and on the
 // mesh that wrap makes.
-func startWith(t *testing.T, n *hosttest.Net, key *identity.KeyPair, dir, kind string, f host.Factory, wrap func(*hosttest.Mesh) host.Mesh) *node {
+func startWith(t *testing.T, n *hosttest.Net, key *identity.KeyPair, dir, kind string, f host.Factory, wrap func(*hosttest.Mesh) mesh.Mesh) *node {
 	t.Helper()
 	mesh, err := n.Join(key)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -452,7 +453,7 @@ func TestM23_ReleaseIsNeverDenied(t *testing.T) {
 		}
 		net.Filter = nil
 		forgetful := &forgetful{unknown: b.Self()}
-		a = startWith(t, &net, keyA, dir, "n", f, func(m *hosttest.Mesh) host.Mesh {
+		a = startWith(t, &net, keyA, dir, "n", f, func(m *hosttest.Mesh) mesh.Mesh {
 			forgetful.Mesh = m
 			return forgetful
 		})
@@ -476,9 +477,9 @@ type forgetful struct {
 	unknown identity.NodeID
 }
 
-func (m *forgetful) Peer(id identity.NodeID) (host.Peer, error) {
+func (m *forgetful) Peer(id identity.NodeID) (mesh.Peer, error) {
 	if id == m.unknown {
-		return nil, fmt.Errorf("%w: %s", host.ErrUnknownNode, id)
+		return nil, fmt.Errorf("%w: %s", mesh.ErrUnknownNode, id)
 	}
 	return m.Mesh.Peer(id)
 }

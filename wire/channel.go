@@ -7,8 +7,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -25,7 +25,7 @@ func (p *peer) OpenChannel(ctx context.Context) (channel.Conn, error) {
 }
 
 // serveChannel gives a stream about channels to the host.
-func (m *Mesh) serveChannel(ctx context.Context, from identity.NodeID, h host.Handler, stream *quic.Stream) {
+func (m *Mesh) serveChannel(ctx context.Context, from identity.NodeID, h mesh.Handler, stream *quic.Stream) {
 	c := newChannelConn(stream)
 	if h != nil {
 		h.HandleChannel(ctx, from, m.ChannelAccess(from), c)
@@ -41,16 +41,16 @@ func (m *Mesh) serveChannel(ctx context.Context, from identity.NodeID, h host.Ha
 
 // ChannelAccess is what the peer may do without a token. What it asks for beyond
 // that is refused where it asks.
-func (m *Mesh) ChannelAccess(from identity.NodeID) (a host.ChannelAccess) {
+func (m *Mesh) ChannelAccess(from identity.NodeID) (a mesh.ChannelAccess) {
 	p, err := m.trusted(from)
 	if err != nil {
 		return 0
 	}
 	if p.Rights&RightChannels != 0 {
-		a |= host.AccessChannels
+		a |= mesh.AccessChannels
 	}
 	if p.Rights&RightRead != 0 {
-		a |= host.AccessOutputs
+		a |= mesh.AccessOutputs
 	}
 	return a
 }

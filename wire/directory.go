@@ -9,8 +9,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
 	"wasmhost/host/directory"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -147,7 +147,7 @@ func (m *Mesh) Introduce(key identity.EntityID, rights Rights) error {
 	defer m.trusting.Unlock()
 
 	_, err := m.trusted(key.Node())
-	if !errors.Is(err, host.ErrUnknownNode) {
+	if !errors.Is(err, mesh.ErrUnknownNode) {
 		return err
 	}
 	if err := m.config.Trust.Put(TrustedPeer{Key: key, Added: m.config.Clock(), Rights: rights & RightsVoter}); err != nil {

@@ -23,6 +23,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/host/directory"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -84,7 +85,7 @@ type Mesh struct {
 	trusting sync.Mutex // held while the trusted nodes are read and changed, and their sessions with them; before mu
 
 	mu       sync.Mutex
-	handler  host.Handler
+	handler  mesh.Handler
 	events   func(ctx context.Context, from identity.NodeID, s *quic.Stream)
 	sessions map[identity.NodeID]*session
 	denied   map[identity.NodeID]uint64
@@ -216,7 +217,7 @@ func (m *Mesh) Close() error {
 
 // Handle implements host.Mesh. The first handler's coming connects the mesh to
 // its peers.
-func (m *Mesh) Handle(h host.Handler) {
+func (m *Mesh) Handle(h mesh.Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.handler = h; h != nil {
@@ -312,7 +313,7 @@ func (m *Mesh) FindPeer(text string) (PeerInfo, error) {
 // an id, of at least four digits. It is for commands that look.
 func (m *Mesh) LookForNode(text string) (identity.NodeID, error) {
 	id, err := m.FindNode(text)
-	if !errors.Is(err, host.ErrUnknownNode) || !host.CanBegin(text) {
+	if !errors.Is(err, mesh.ErrUnknownNode) || !host.CanBegin(text) {
 		return id, err
 	}
 	peers, err := m.Peers()
@@ -349,7 +350,7 @@ func onlyNode(nodes []PeerInfo, text string, match func(PeerInfo) bool) (PeerInf
 	case 1:
 		return found[0], nil
 	case 0:
-		return PeerInfo{}, fmt.Errorf("%w: %q", host.ErrUnknownNode, text)
+		return PeerInfo{}, fmt.Errorf("%w: %q", mesh.ErrUnknownNode, text)
 	}
 	e := &AmbiguousError{Ref: text}
 	for _, p := range found {
@@ -369,5 +370,5 @@ func (m *Mesh) trusted(id identity.NodeID) (TrustedPeer, error) {
 			return t, nil
 		}
 	}
-	return TrustedPeer{}, fmt.Errorf("%w: %s is not among the trusted nodes", host.ErrUnknownNode, id)
+	return TrustedPeer{}, fmt.Errorf("%w: %s is not among the trusted nodes", mesh.ErrUnknownNode, id)
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -18,7 +18,7 @@ import (
 func resolve(addr string) (*net.UDPAddr, error) { return net.ResolveUDPAddr("udp", addr) }
 
 // Peer implements host.Mesh.
-func (m *Mesh) Peer(id identity.NodeID) (host.Peer, error) {
+func (m *Mesh) Peer(id identity.NodeID) (mesh.Peer, error) {
 	if _, err := m.trusted(id); err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (m *Mesh) refusal() *migration.Error {
 
 // serveMigration gives a migration stream to the host, or refuses it where there is
 // none.
-func (m *Mesh) serveMigration(ctx context.Context, from identity.NodeID, h host.Handler, stream *quic.Stream) {
+func (m *Mesh) serveMigration(ctx context.Context, from identity.NodeID, h mesh.Handler, stream *quic.Stream) {
 	c := newMigrationConn(stream)
 	if h != nil {
 		h.HandleMigration(ctx, from, &guardedConn{c, m, from})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -55,7 +56,7 @@ func TestARenamedPeerKeepsItsName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.FindPeer(key.ID().Node().String()); !errors.Is(err, host.ErrUnknownNode) {
+	if _, err := a.FindPeer(key.ID().Node().String()); !errors.Is(err, mesh.ErrUnknownNode) {
 		t.Errorf("it is trusted still: %v", err)
 	}
 }

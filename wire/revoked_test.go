@@ -7,7 +7,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -83,7 +83,7 @@ func TestAHelloHeldBackUndoesNothing(t *testing.T) {
 	if refused := h.say(t); refused == "" {
 		t.Error("a peer that is trusted no more has a session")
 	}
-	if p, err := a.FindPeer(key.ID().Node().String()); !errors.Is(err, host.ErrUnknownNode) {
+	if p, err := a.FindPeer(key.ID().Node().String()); !errors.Is(err, mesh.ErrUnknownNode) {
 		t.Errorf("after its hello the peer is trusted again: %+v, %v", p, err)
 	}
 }

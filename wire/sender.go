@@ -15,6 +15,7 @@ import (
 	"wasmhost/host/backoff"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -260,7 +261,7 @@ func (s *Sender) push(ctx context.Context, t *Ticket) error {
 				return err
 			}
 			continue
-		case !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrComing):
+		case !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, host.ErrComing):
 			return err
 		}
 		if waited := s.pause(ctx, tries); errors.Is(waited, backoff.ErrSpent) {
@@ -268,7 +269,7 @@ func (s *Sender) push(ctx context.Context, t *Ticket) error {
 		} else if waited != nil {
 			return waited
 		}
-		if m, ok := s.node.route(s.id); ok && m.Node != s.where() && errors.Is(err, host.ErrUnreachable) {
+		if m, ok := s.node.route(s.id); ok && m.Node != s.where() && errors.Is(err, mesh.ErrUnreachable) {
 			if err := s.follow(m); err != nil {
 				return err
 			}
@@ -450,20 +451,20 @@ func (s *Sender) dial() error {
 	stream, err := s.openProven(dial)
 	if err != nil {
 		if s.ctx.Err() == nil && dial.Err() != nil {
-			err = fmt.Errorf("%w: %s: the daemon is elsewhere", host.ErrUnreachable, s.where())
+			err = fmt.Errorf("%w: %s: the daemon is elsewhere", mesh.ErrUnreachable, s.where())
 		}
 		return err
 	}
 	r := newRemote(stream)
 	if err := r.write(&openEvents{Entity: s.id}); err != nil {
 		r.abort()
-		return fmt.Errorf("%w: %w", host.ErrUnreachable, err)
+		return fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
 	}
 	for _, t := range s.unacked {
 		t.again = true
 		if err := r.send(&t.event); err != nil {
 			r.abort()
-			return fmt.Errorf("%w: %w", host.ErrUnreachable, err)
+			return fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
 		}
 	}
 	s.remote = r
@@ -499,7 +500,7 @@ func notThere(id identity.EntityID, refused *channel.Refusal) error {
 	case errors.Is(refused, channel.ErrBusy):
 		return fmt.Errorf("%w: %w", host.ErrComing, refused)
 	case errors.Is(refused, channel.ErrNotReady):
-		return fmt.Errorf("%w: %w", host.ErrUnreachable, refused)
+		return fmt.Errorf("%w: %w", mesh.ErrUnreachable, refused)
 	}
 	return refused
 }
@@ -589,7 +590,7 @@ func (s *Sender) broken(r *remote, err error) {
 		return
 	}
 	if !s.later(r, answerRetry) {
-		s.fail(fmt.Errorf("%w: %s answers no event: %w", host.ErrUnreachable, s.where(), err))
+		s.fail(fmt.Errorf("%w: %s answers no event: %w", mesh.ErrUnreachable, s.where(), err))
 	}
 }
 

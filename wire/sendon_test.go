@@ -12,6 +12,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -300,7 +301,7 @@ func TestNobodyDialsWhereTheDaemonWas(t *testing.T) {
 		second <- err
 	}()
 	leave()
-	if err := <-second; !errors.Is(err, host.ErrUnreachable) {
+	if err := <-second; !errors.Is(err, mesh.ErrUnreachable) {
 		t.Error(err)
 	}
 	select {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
 	"wasmhost/host/backoff"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -189,7 +189,7 @@ func (m *Mesh) meet(s *session, h *hello, key identity.EntityID, purpose byte, r
 	defer m.trusting.Unlock()
 
 	p, err := m.trusted(key.Node())
-	if err != nil && !errors.Is(err, host.ErrUnknownNode) {
+	if err != nil && !errors.Is(err, mesh.ErrUnknownNode) {
 		return err
 	}
 	var known *TrustedPeer
@@ -227,25 +227,25 @@ func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from n
 // greet is the dialling side of the handshake. Who is joined gets grants here.
 func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte, grants Rights) (*session, error) {
 	if m.isolated.Load() {
-		return nil, fmt.Errorf("%w: %s: %w", host.ErrUnreachable, key.Node(), ErrIsolated)
+		return nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, key.Node(), ErrIsolated)
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	began := time.Now()
 	udp, err := resolve(addr)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s at %q: %w", host.ErrUnreachable, key.Node(), addr, err)
+		return nil, fmt.Errorf("%w: %s at %q: %w", mesh.ErrUnreachable, key.Node(), addr, err)
 	}
 	conn, err := m.transport.Dial(ctx, udp, m.clientTLS(key), quicConfig())
 	if err != nil {
 		if errors.Is(err, ErrUntrusted) {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: %s at %s: %w", host.ErrUnreachable, key.Node(), addr, err)
+		return nil, fmt.Errorf("%w: %s at %s: %w", mesh.ErrUnreachable, key.Node(), addr, err)
 	}
 	fail := func(err error) (*session, error) {
 		_ = conn.CloseWithError(codeProtocol, "") // it is of no further use
-		return nil, fmt.Errorf("%w: %s at %s: %w", host.ErrUnreachable, key.Node(), addr, err)
+		return nil, fmt.Errorf("%w: %s at %s: %w", mesh.ErrUnreachable, key.Node(), addr, err)
 	}
 	stream, err := conn.OpenStreamSync(ctx)
 	if err != nil {
@@ -381,7 +381,7 @@ func (m *Mesh) insist(id identity.NodeID, dial func() error) {
 	tries := backoff.Policy{First: 50 * time.Millisecond, Most: 2 * time.Second, For: greetAgainFor}.Start()
 	for m.ctx.Err() == nil {
 		err := dial()
-		if !errors.Is(err, host.ErrUnreachable) {
+		if !errors.Is(err, mesh.ErrUnreachable) {
 			return
 		}
 		m.config.Logger.Debug("a trusted node is not reached", "peer", id, "error", err)
@@ -407,7 +407,7 @@ func (m *Mesh) session(ctx context.Context, id identity.NodeID) (*session, error
 	select {
 	case turn <- struct{}{}:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %s: %w", host.ErrUnreachable, id, context.Cause(ctx))
+		return nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, id, context.Cause(ctx))
 	}
 	defer func() { <-turn }()
 	m.mu.Lock()
@@ -438,7 +438,7 @@ func (m *Mesh) open(ctx context.Context, id identity.NodeID, purpose byte) (*qui
 			}
 		}
 		if ctx.Err() != nil || try > 0 {
-			return nil, fmt.Errorf("%w: %s: %w", host.ErrUnreachable, id, err)
+			return nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, id, err)
 		}
 		s.close(codeDone, "dead")
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
+	"wasmhost/host/mesh"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -25,7 +25,7 @@ func (p *peer) OpenStandby(ctx context.Context) (standby.Conn, error) {
 
 // serveStandby gives a stream about a daemon to stand by for to the host. Who may
 // move daemons here may have this node stand by for them.
-func (m *Mesh) serveStandby(ctx context.Context, from identity.NodeID, h host.Handler, stream *quic.Stream) {
+func (m *Mesh) serveStandby(ctx context.Context, from identity.NodeID, h mesh.Handler, stream *quic.Stream) {
 	c := newStandbyConn(stream)
 	err := m.Allow(from, RightMigrate, "making this node a daemon's standby")
 	if err == nil && h != nil {

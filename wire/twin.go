@@ -8,6 +8,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -116,11 +117,11 @@ func (m *Mesh) Twin(ctx context.Context, addr string) (found bool, standings []h
 	defer cancel()
 	udp, err := resolve(addr)
 	if err != nil {
-		return false, nil, fmt.Errorf("%w: %q: %w", host.ErrUnreachable, addr, err)
+		return false, nil, fmt.Errorf("%w: %q: %w", mesh.ErrUnreachable, addr, err)
 	}
 	conn, err := m.transport.Dial(ctx, udp, m.clientTLS(m.config.Identity.ID()), quicConfig())
 	if err != nil {
-		return false, nil, fmt.Errorf("%w: %s: %w", host.ErrUnreachable, addr, err)
+		return false, nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, addr, err)
 	}
 	defer func() { _ = conn.CloseWithError(codeDone, "") }() // all is read that is of use
 	stream, err := conn.OpenStreamSync(ctx)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -73,7 +74,7 @@ func TestIsolatedMeshTakesNoSessions(t *testing.T) {
 	join(t, peer, old)
 	again := newMesh(t, Config{Identity: key, Name: "old", Trust: trust})
 	again.Isolate(true)
-	if _, err := again.session(t.Context(), peer.Self()); !errors.Is(err, ErrIsolated) || !errors.Is(err, host.ErrUnreachable) {
+	if _, err := again.session(t.Context(), peer.Self()); !errors.Is(err, ErrIsolated) || !errors.Is(err, mesh.ErrUnreachable) {
 		t.Errorf("dialling: got %v, want ErrIsolated", err)
 	}
 	if _, err := peer.greet(t.Context(), key.ID(), again.Addr().String(), purposeHello, nil, 0); err == nil {

@@ -16,6 +16,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -193,7 +194,7 @@ func TestUntrustedNode(t *testing.T) {
 	if peers, err := a.Peers(); err != nil || len(peers) != 0 {
 		t.Errorf("a has peers %v, %v", peers, err)
 	}
-	if _, err := a.Peer(b.Self()); !errors.Is(err, host.ErrUnknownNode) {
+	if _, err := a.Peer(b.Self()); !errors.Is(err, mesh.ErrUnknownNode) {
 		t.Errorf("got %v, want ErrUnknownNode", err)
 	}
 }
@@ -466,7 +467,7 @@ func newKey(t testing.TB) *identity.KeyPair {
 	return k
 }
 
-func mustPeer(t testing.TB, m *Mesh, id identity.NodeID) host.Peer {
+func mustPeer(t testing.TB, m *Mesh, id identity.NodeID) mesh.Peer {
 	t.Helper()
 	p, err := m.Peer(id)
 	if err != nil {

@@ -3,8 +3,8 @@ package hosttest
 import (
 	"context"
 
-	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -40,7 +40,7 @@ func (p *peer) OpenChannel(ctx context.Context) (channel.Conn, error) {
 		n.channels = make(map[*channelConn]struct{})
 	}
 	n.channels[near] = struct{}{}
-	access := host.AccessChannels | host.AccessOutputs
+	access := mesh.AccessChannels | mesh.AccessOutputs
 	if n.Access != nil {
 		access = n.Access(p.from.id, to.id)
 	}

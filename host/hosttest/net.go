@@ -8,8 +8,8 @@ import (
 	"io"
 	"sync"
 
-	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
@@ -34,7 +34,7 @@ type Net struct {
 	ChannelFilter func(from, to identity.NodeID, m channel.Message) bool
 	// Access, where it is not nil, is what a node may do without a token at
 	// another; else everything. It is set before the first connection.
-	Access func(from, to identity.NodeID) host.ChannelAccess
+	Access func(from, to identity.NodeID) mesh.ChannelAccess
 
 	// WrapStandby, where it is not nil, stands between a node and the near end of a
 	// stream that it opens to a standby. It is set before the first connection.
@@ -139,7 +139,7 @@ type Mesh struct {
 	dead bool // guarded by net.mu
 
 	mu      sync.Mutex
-	handler host.Handler
+	handler mesh.Handler
 	none    bool // see NoDaemons
 }
 
@@ -165,7 +165,7 @@ func (m *Mesh) refusal() *migration.Refuse {
 func (m *Mesh) Self() identity.NodeID { return m.id }
 
 // Handle implements host.Mesh.
-func (m *Mesh) Handle(h host.Handler) {
+func (m *Mesh) Handle(h mesh.Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.handler = h
@@ -179,12 +179,12 @@ func (m *Mesh) Handled() bool {
 }
 
 // Peer implements host.Mesh.
-func (m *Mesh) Peer(id identity.NodeID) (host.Peer, error) {
+func (m *Mesh) Peer(id identity.NodeID) (mesh.Peer, error) {
 	m.net.mu.Lock()
 	defer m.net.mu.Unlock()
 	p, ok := m.net.meshes[id]
 	if !ok {
-		return nil, fmt.Errorf("%w: %s", host.ErrUnknownNode, id)
+		return nil, fmt.Errorf("%w: %s", mesh.ErrUnknownNode, id)
 	}
 	return &peer{from: m, id: p.id}, nil
 }
@@ -211,7 +211,7 @@ func (p *peer) reach() (*Mesh, error) {
 	defer n.mu.Unlock()
 	to := n.meshes[p.id]
 	if n.down[p.id] || n.down[p.from.id] || to.dead || p.from.dead {
-		return nil, fmt.Errorf("%w: %s", host.ErrUnreachable, p.id)
+		return nil, fmt.Errorf("%w: %s", mesh.ErrUnreachable, p.id)
 	}
 	return to, nil
 }

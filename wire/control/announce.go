@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"wasmhost/host"
+	"wasmhost/host/mesh"
 	"wasmhost/host/placement"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -148,7 +149,7 @@ func (s *Server) candidates(ctx context.Context, kind string, here bool) ([]plac
 // why says why a node did not announce anything.
 func why(err error) string {
 	var said *Problem
-	if errors.As(err, &said) || !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, context.DeadlineExceeded) {
+	if errors.As(err, &said) || !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Sprintf("it says: %v", err)
 	}
 	return "it does not answer"

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost/host/mesh"
 )
 
 // endless answers every request with a text again and again, after a beginning.
@@ -71,7 +71,7 @@ func TestANodesAnswersAreBounded(t *testing.T) {
 			return c.FollowChannel(t.Context(), "c", AtNode{}, "", func(ChannelEvent) error { return nil })
 		}},
 	} {
-		if err := c.ask(client(&c.node)); !errors.Is(err, ErrAnswerTooLarge) || errors.Is(err, host.ErrUnreachable) {
+		if err := c.ask(client(&c.node)); !errors.Is(err, ErrAnswerTooLarge) || errors.Is(err, mesh.ErrUnreachable) {
 			t.Errorf("%s: %v", c.what, err)
 		}
 	}

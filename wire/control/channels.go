@@ -19,6 +19,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 	"wasmhost/wire"
@@ -178,8 +179,8 @@ func (s *Server) ofNode(h handler) handler {
 			},
 			ModifyResponse: func(res *http.Response) error { return nextAt(res, ref) },
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-				if !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
-					err = fmt.Errorf("%w: %s: %w", host.ErrUnreachable, id, err)
+				if !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
+					err = fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, id, err)
 				}
 				writeProblem(w, err)
 			},
@@ -511,7 +512,7 @@ func (s *Server) namingPublisher(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		known := func(ref string) (string, error) {
 			id, err := s.mesh.FindNode(ref)
-			if errors.Is(err, host.ErrUnknownNode) {
+			if errors.Is(err, mesh.ErrUnknownNode) {
 				return ref, nil // the daemon's node may know it
 			}
 			return id.String(), err

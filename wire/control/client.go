@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/mesh"
 	"wasmhost/internal/canon"
 )
 
@@ -108,7 +109,7 @@ func noNode(socket string, err error) error {
 	if errors.As(err, &op) {
 		err = op.Err
 	}
-	return fmt.Errorf("%w on %s: %w: %w", ErrNoNode, socket, host.ErrUnreachable, err)
+	return fmt.Errorf("%w on %s: %w: %w", ErrNoNode, socket, mesh.ErrUnreachable, err)
 }
 
 // do sends a request and returns the answer's body, which the caller closes.
@@ -174,10 +175,10 @@ func (c *Client) Ready(ctx context.Context) error {
 
 // broken is the error of a connection that broke.
 func broken(ctx context.Context, err error) error {
-	if ctx.Err() != nil || errors.Is(err, host.ErrUnreachable) {
+	if ctx.Err() != nil || errors.Is(err, mesh.ErrUnreachable) {
 		return err
 	}
-	return fmt.Errorf("%w: the connection to the node broke: %w", host.ErrUnreachable, err)
+	return fmt.Errorf("%w: the connection to the node broke: %w", mesh.ErrUnreachable, err)
 }
 
 // readError is the error of an answer that cannot be read: what broke, or what
@@ -571,7 +572,7 @@ func (c *Client) Migrate(ctx context.Context, ref string, req Migrate, fn func(M
 		return nil
 	})
 	if err == nil && report == nil && !req.Detach {
-		err = fmt.Errorf("%w: the node stopped answering while the daemon migrated", host.ErrUnreachable)
+		err = fmt.Errorf("%w: the node stopped answering while the daemon migrated", mesh.ErrUnreachable)
 	}
 	return report, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/directory"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -270,7 +271,7 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if found == nil {
-		return fmt.Errorf("%w in the cluster: %q", host.ErrUnknownNode, text)
+		return fmt.Errorf("%w in the cluster: %q", mesh.ErrUnknownNode, text)
 	}
 	if found.Here {
 		return fmt.Errorf("%w: %s", errStillHere, text)

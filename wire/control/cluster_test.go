@@ -18,6 +18,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/directory"
+	"wasmhost/host/mesh"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -188,7 +189,7 @@ func TestClusterAnswers(t *testing.T) {
 	if removed, _, _ := a.engine.said(); len(removed) != 1 || removed[0] != b.mesh.Self() {
 		t.Errorf("the engine was told to remove %v", removed)
 	}
-	if _, err := a.mesh.FindPeer(b.mesh.Self().String()); !errors.Is(err, host.ErrUnknownNode) {
+	if _, err := a.mesh.FindPeer(b.mesh.Self().String()); !errors.Is(err, mesh.ErrUnknownNode) {
 		t.Errorf("the node is trusted still: %v", err)
 	}
 	if s := must[ClusterStatus](t)(c.Cluster(ctx)); len(s.Members) != 1 || s.Daemons != 1 || s.Wanting != 1 || s.Orphaned != 0 {

@@ -17,6 +17,7 @@ import (
 	"wasmhost/host/budget"
 	"wasmhost/host/chain"
 	"wasmhost/host/directory"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -438,7 +439,7 @@ func (s *Server) naming(h handler) handler {
 		}
 		if id, err := s.target(req.To); err == nil {
 			req.To = id.String()
-		} else if !errors.Is(err, host.ErrUnknownNode) {
+		} else if !errors.Is(err, mesh.ErrUnknownNode) {
 			return err
 		}
 		b, err := json.Marshal(req)
@@ -456,7 +457,7 @@ func (s *Server) target(ref string) (identity.NodeID, error) {
 		return 0, fmt.Errorf("%w: a migration needs a target node", errBadRequest)
 	}
 	id, err := s.mesh.FindNode(ref)
-	if errors.Is(err, host.ErrUnknownNode) {
+	if errors.Is(err, mesh.ErrUnknownNode) {
 		err = fmt.Errorf("%w, as seen from node %s", err, s.mesh.Self())
 	}
 	return id, err

@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host"
 	"wasmhost/host/drain"
+	"wasmhost/host/mesh"
 	"wasmhost/host/placement"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -351,7 +351,7 @@ func (c *Client) Drain(ctx context.Context, node string, req Drain, fn func(Drai
 	case left != nil:
 		return sum, left
 	case sum == nil && !req.Detach:
-		return nil, fmt.Errorf("%w: the node stopped answering while it was drained", host.ErrUnreachable)
+		return nil, fmt.Errorf("%w: the node stopped answering while it was drained", mesh.ErrUnreachable)
 	}
 	return sum, nil
 }

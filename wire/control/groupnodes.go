@@ -13,6 +13,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/directory"
 	"wasmhost/host/group"
+	"wasmhost/host/mesh"
 	"wasmhost/host/placement"
 	"wasmhost/identity"
 )
@@ -233,7 +234,7 @@ func (n groupNodes) Stop(ctx context.Context, m group.Member) error {
 	case group.Gone:
 		return nil
 	case group.Silent:
-		return fmt.Errorf("%w: %s", host.ErrUnreachable, at.Reason)
+		return fmt.Errorf("%w: %s", mesh.ErrUnreachable, at.Reason)
 	default:
 		return n.stop(ctx, at.Node, m.Entity, at.Epoch)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/group"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -174,7 +175,7 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 	case at != 0:
 		return at, nil
 	case len(silent) > 0:
-		return 0, fmt.Errorf("%w: group %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, name, silent)
+		return 0, fmt.Errorf("%w: group %q is not here, and may be on a node that does not answer: %v", mesh.ErrUnreachable, name, silent)
 	}
 	return 0, err
 }

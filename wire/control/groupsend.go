@@ -11,6 +11,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/host/group"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -102,7 +103,7 @@ func (g *groupSender) route(ev host.Event, without []identity.EntityID) (group.M
 // isAway reports whether a member that refused an event with err has not been given it,
 // so that another member may have it.
 func isAway(err error) bool {
-	return errors.Is(err, host.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, host.ErrNotFound) || errors.Is(err, host.ErrComing)
+	return errors.Is(err, mesh.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, host.ErrNotFound) || errors.Is(err, host.ErrComing)
 }
 
 // errMemberAway says that the member that was to have an event is not where it was.
@@ -139,7 +140,7 @@ func (g *groupSender) watch(m group.Member, to *memberSender) {
 		case <-late.C:
 			if owed > 0 {
 				if at := (groupNodes{g.s}).Look(g.ctx, m)[0]; at.Health != group.Healthy && g.ctx.Err() == nil {
-					why := fmt.Errorf("%w: member %d of the group owes an answer: %s; the event may have been applied", host.ErrUnreachable, m.Index, at.Reason)
+					why := fmt.Errorf("%w: member %d of the group owes an answer: %s; the event may have been applied", mesh.ErrUnreachable, m.Index, at.Reason)
 					g.s.groups.Unreachable(g.name, m.Entity, why)
 					to.GiveUp(why)
 				}

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -108,7 +108,7 @@ func (s *Server) followPeer(ctx context.Context, p wire.PeerInfo, out chan<- Hap
 			if lines.Err() != nil {
 				return lines.Err()
 			}
-			return fmt.Errorf("%w: the stream ended", host.ErrUnreachable)
+			return fmt.Errorf("%w: the stream ended", mesh.ErrUnreachable)
 		}
 		h = Happening{}
 		if err := json.Unmarshal(lines.Bytes(), &h); err != nil {

@@ -18,6 +18,7 @@ import (
 	"wasmhost/host/drain"
 	"wasmhost/host/effect"
 	"wasmhost/host/group"
+	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/placement"
 	"wasmhost/host/store"
@@ -98,7 +99,7 @@ var classes = []struct {
 	{host.ErrNotKept, class{"identity-not-kept", 404, ExitNotFound, "No such key", "give the data directory of the node that the daemon left with: wasmhost migrate --public-only"}},
 	{errKindDiffers, class{"kind-differs", 409, ExitConflict, "The kind is not the same on all nodes", "push the one that is meant: wasmhost kind push NAME FILE --to all"}},
 	{host.ErrKindNotFound, class{"kind-not-found", 404, ExitNotFound, "No such kind", "list the kinds with: wasmhost kind ls; add one with: wasmhost kind push NAME FILE"}},
-	{host.ErrUnknownNode, class{"node-not-found", 404, ExitNotFound, "No such node", "list the nodes with: wasmhost node ls; join one with: wasmhost node token, and serve --join"}},
+	{mesh.ErrUnknownNode, class{"node-not-found", 404, ExitNotFound, "No such node", "list the nodes with: wasmhost node ls; join one with: wasmhost node token, and serve --join"}},
 	{host.ErrNoCluster, class{"no-cluster", 409, ExitConflict, "The node is in no cluster", "start it with: wasmhost serve --cluster; or serve --etcd URL"}},
 	{host.ErrHolding, class{"holding", 503, ExitUnreachable, "The node does not reach its cluster", "its daemons go on when it does, or where their standbys are: wasmhost cluster status"}},
 	{host.ErrHeld, class{"held", 409, ExitConflict, "The daemon is held", "see why: wasmhost inspect DAEMON; let this copy go on: wasmhost recover DAEMON --confirm; or drop it for the one that has more: wasmhost recover DAEMON --yield"}},
@@ -195,7 +196,7 @@ var classes = []struct {
 	{host.ErrNotReady, class{"not-ready", 503, ExitUnreachable, "Not ready", "try again in a moment"}},
 	{host.ErrShuttingDown, class{"shutting-down", 503, ExitUnreachable, "Shutting down", "ask another node"}},
 	{ErrNoNode, class{"unreachable", 502, ExitUnreachable, "No node answers", "start one with: wasmhost serve; or name its socket: --socket PATH or WASMHOST_SOCKET"}},
-	{host.ErrUnreachable, class{"unreachable", 502, ExitUnreachable, "Cannot reach the node", "is the node running, and its UDP port open? wasmhost node ls"}},
+	{mesh.ErrUnreachable, class{"unreachable", 502, ExitUnreachable, "Cannot reach the node", "is the node running, and its UDP port open? wasmhost node ls"}},
 	{host.ErrNotSupported, class{"not-supported", 501, ExitFailure, "Not supported", ""}},
 	{wire.ErrDenied, class{"denied", 403, ExitDenied, "Denied", "ask on the node itself, or have its owner grant the right: wasmhost node trust grant NODE RIGHTS"}},
 	{wire.ErrUntrusted, class{"untrusted", 403, ExitDenied, "Not trusted", "join it: wasmhost node token there, and wasmhost serve --join TOKEN here"}},

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost/host/mesh"
 )
 
 // fleet is daemons of which some refuse a module.
@@ -137,7 +137,7 @@ func TestRolloutRollsBackWhatOnlySeemedToFail(t *testing.T) {
 			if err := f.upgrade(ctx, d, to); err != nil || d.Name != "d0001" || to != "new" {
 				return err
 			}
-			return host.ErrUnreachable // the answer was lost
+			return mesh.ErrUnreachable // the answer was lost
 		}
 	})
 	if want := (RolloutProgress{Total: 3, Failed: 1, RolledBack: 2, Untouched: 1}); !errors.Is(err, ErrRollout) || p != want || f.count("old") != 3 {

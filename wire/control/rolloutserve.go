@@ -13,6 +13,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/group"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -192,7 +193,7 @@ func (s *Server) daemonsOfKind(ctx context.Context, kind string, members []strin
 			case errors.As(askErr, &problem):
 				unasked = append(unasked, RolloutNode{NodeID: p.ID.String(), Name: p.Name, Reason: problem.Error()})
 			case askErr != nil:
-				err = errors.Join(err, fmt.Errorf("%w: node %s does not list its daemons: %w", host.ErrUnreachable, p.ID, askErr))
+				err = errors.Join(err, fmt.Errorf("%w: node %s does not list its daemons: %w", mesh.ErrUnreachable, p.ID, askErr))
 			}
 			for _, d := range list {
 				take(d, p.ID)
@@ -260,7 +261,7 @@ func mayPass(err error) bool {
 	if errors.As(err, &problem) {
 		return problem.Code == NewProblem(&host.MovedError{}).Code || problem.Status == http.StatusServiceUnavailable
 	}
-	return errors.As(err, &moved) || errors.Is(err, host.ErrUnreachable)
+	return errors.As(err, &moved) || errors.Is(err, mesh.ErrUnreachable)
 }
 
 // whereIs asks for the daemon here, at the node where it was, and then at all.
@@ -329,7 +330,7 @@ func (c *Client) Rollout(ctx context.Context, req Rollout, fn func(RolloutStep) 
 	case failed != nil:
 		return sum, failed
 	case sum == nil:
-		return nil, fmt.Errorf("%w: the rollout's answer ended before its summary: ask again, it goes on where it is", host.ErrUnreachable)
+		return nil, fmt.Errorf("%w: the rollout's answer ended before its summary: ask again, it goes on where it is", mesh.ErrUnreachable)
 	}
 	return sum, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/group"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -276,7 +277,7 @@ func (s *Server) locate(r *http.Request, text string) (identity.EntityID, identi
 		return identity.EntityID{}, 0, err
 	}
 	id, at, err := s.locateRef(r, ref)
-	none := errors.Is(err, host.ErrNotFound) || errors.Is(err, host.ErrUnreachable)
+	none := errors.Is(err, host.ErrNotFound) || errors.Is(err, mesh.ErrUnreachable)
 	if !none || !queryOf(r).is(byPrefix.name) || !host.CanBegin(text) {
 		return id, at, err
 	}
@@ -321,7 +322,7 @@ func (s *Server) locateRef(r *http.Request, ref host.Ref) (identity.EntityID, id
 		return id, 0, unproven
 	}
 	if len(silent) > 0 {
-		return id, 0, fmt.Errorf("%w: %q is not here, and may be on a node that does not answer: %v", host.ErrUnreachable, ref, silent)
+		return id, 0, fmt.Errorf("%w: %q is not here, and may be on a node that does not answer: %v", mesh.ErrUnreachable, ref, silent)
 	}
 	return id, 0, fmt.Errorf("%w: %q", host.ErrNotFound, ref)
 }
@@ -356,8 +357,8 @@ func (s *Server) passTo(w http.ResponseWriter, r *http.Request, path string, at 
 			p.Out.Header.Del(idempotencyHeader)
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			if !errors.Is(err, host.ErrUnreachable) && !errors.Is(err, host.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
-				err = fmt.Errorf("%w: %s: %w", host.ErrUnreachable, at, err)
+			if !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
+				err = fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, at, err)
 			}
 			writeProblem(w, err)
 		},

@@ -1,4 +1,6 @@
-package host
+// Package mesh holds what a network between nodes must be for a runtime. Package wire
+// implements it over QUIC, hosttest over channels.
+package mesh
 
 import (
 	"context"
@@ -19,7 +21,7 @@ var (
 	ErrUnreachable = errors.New("the node cannot be reached")
 )
 
-// Mesh is what a runtime needs of a network. host declares it; wire implements
+// Mesh is what a runtime needs of a network: wire implements
 // it over QUIC, hosttest over channels. A runtime never owns its mesh.
 type Mesh interface {
 	// Self returns the id of the node that the mesh is: its runtime's.
