@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -233,8 +234,9 @@ func TestThoseThatMovedAwayAreFound(t *testing.T) {
 // Last words and receipts are kept of those that left last, and of those that are here.
 func TestOldReceiptsAreLetGoOf(t *testing.T) {
 	var net hosttest.Net
-	now := time.Now()
-	a, b := start(t, &net, newKey(t), t.TempDir(), func(o *host.Options) { o.Clock = func() time.Time { return now } }), start(t, &net, newKey(t), "", nil)
+	var later atomic.Int64 // than the clock of this machine, in nanoseconds
+	clock := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	a, b := start(t, &net, newKey(t), t.TempDir(), func(o *host.Options) { o.Clock = clock }), start(t, &net, newKey(t), "", nil)
 	gone, back := leave(t, a, b)
 	net.Settle()
 	kept := func(d host.Info) bool {
@@ -266,7 +268,7 @@ func TestOldReceiptsAreLetGoOf(t *testing.T) {
 			t.Errorf("receipts are kept of %d that left, want %d; of the one that is here: %v", n, most, kept(back))
 		}
 	}
-	now = now.Add(91 * 24 * time.Hour)
+	later.Store(int64(91 * 24 * time.Hour))
 	if err := a.Remembers(1); err != nil {
 		t.Fatal(err)
 	}
