@@ -87,16 +87,25 @@ func (r *running) deliver(h *happening) ([][]byte, error) {
 	return r.daemon.Fire()
 }
 
-// replayed sends the events of a transcript and compares the answers, or with --record
-// writes them.
-func (r *running) replayed(ctx context.Context, trial *host.Trial) (err error) {
-	in, err := r.open(r.replay)
+// readTranscript reads the transcript of a file.
+func (a *app) readTranscript(path string) ([]transcriptLine, error) {
+	in, err := a.open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	lines, err := parseTranscript(in)
 	if err = errors.Join(err, in.Close()); err != nil {
-		return usagef("%s: %v", r.replay, err)
+		return nil, usagef("%s: %v", path, err)
+	}
+	return lines, nil
+}
+
+// replayed sends the events of a transcript and compares the answers, or with --record
+// writes them.
+func (r *running) replayed(ctx context.Context, trial *host.Trial) (err error) {
+	lines, err := r.readTranscript(r.replay)
+	if err != nil {
+		return err
 	}
 	at, rest := transcriptBegin.UnixNano(), lines
 	if len(lines) > 0 && lines[0].Config != nil {
