@@ -166,7 +166,9 @@ func (r *running) agreed(events int) error {
 	}
 	return r.print(struct {
 		Events int `json:"events"`
-	}{events}, func(w io.Writer) { fmt.Fprintf(w, "%d events %s %s\n", events, verb, r.replay) }, nil)
+	}{events}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s %s %s\n", counted(events, "event"), verb, r.replay)
+	}, nil)
 }
 
 // again sends the event of a line. at is when the one before was recorded.
@@ -192,4 +194,12 @@ func (r *running) again(ctx context.Context, l *transcriptLine, at int64) (*tran
 	}
 	h.at = max(h.at, at)
 	return transcribed(h, outputs, r.effectLines(), err), h.at, nil
+}
+
+// counted is a number and what is counted.
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
