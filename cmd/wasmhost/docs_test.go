@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,11 +157,54 @@ func TestTheReadmeByHand(t *testing.T) {
 	}
 	typed = regexp.MustCompile(`127\.0\.0\.1:743\d`).ReplaceAllString(typed, "127.0.0.1:0")
 	typed = regexp.MustCompile(`(?m)^wasmhost dashboard .*$`).ReplaceAllString(typed, "")
+	dir, out := typeIn(t, typed)
+	for _, want := range []string{"(?m)^1$", "(?m)^2$", "(?m)^3$", "downtime", "chain of .* holds", "receipt holds"} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("no %q is printed:\n%s", want, out)
+		}
+	}
+	nothingLeft(t, dir)
+}
+
+// docs/api.md begins with nothing: it starts a node, and removes it at its end.
+func TestTheAPIByHand(t *testing.T) {
+	for _, tool := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	typed := strings.Join((page{text: string(doc)}).blocks("sh"), "")
+	if !strings.Contains(typed, "127.0.0.1:7444") {
+		t.Fatal("docs/api.md does not say where the API listens")
+	}
+	dir, out := typeIn(t, strings.ReplaceAll(typed, "127.0.0.1:7444", api))
+	if !strings.Contains(out, `"sequence":1`) {
+		t.Errorf("no event is answered:\n%s", out)
+	}
+	nothingLeft(t, dir)
+}
+
+// typeIn types commands into a shell whose folder has testdata and nothing else. It
+// returns the folder and what is printed.
+func typeIn(t *testing.T, typed string) (dir, printed string) {
+	t.Helper()
 	testdata, err := filepath.Abs(filepath.Join("..", "..", "testdata"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "readme") // a socket's path is short
+	dir, err = os.MkdirTemp("", "typed") // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,16 +218,16 @@ func TestTheReadmeByHand(t *testing.T) {
 	}
 
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", "set -eum\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"+typed)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "HOME="+dir)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "HOME="+dir, "WASMHOST_SOCKET=")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"(?m)^1$", "(?m)^2$", "(?m)^3$", "downtime", "chain holds", "receipt"} {
-		if !regexp.MustCompile(want).Match(out) {
-			t.Errorf("no %q is printed:\n%s", want, out)
-		}
-	}
+	return dir, string(out)
+}
+
+func nothingLeft(t *testing.T, dir string) {
+	t.Helper()
 	left, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
