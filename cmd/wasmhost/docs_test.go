@@ -97,11 +97,14 @@ func exists(line string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	c, rest, err := a.root().Find(names)
+	root := a.root()
+	root.InitDefaultHelpCmd() // as Execute does
+	root.InitDefaultCompletionCmd()
+	c, rest, err := root.Find(names)
 	if err != nil {
 		return err
 	}
-	if c.HasSubCommands() && !c.Runnable() && len(rest) > 0 && regexp.MustCompile(`^[a-z]+$`).MatchString(rest[0]) {
+	if c.HasSubCommands() && len(rest) > 0 && regexp.MustCompile(`^[a-z][a-z-]*$`).MatchString(rest[0]) {
 		return fmt.Errorf("%s has no command %q", c.CommandPath(), rest[0])
 	}
 	for _, w := range words {
@@ -235,6 +238,18 @@ func nothingLeft(t *testing.T, dir string) {
 	for _, f := range left {
 		if f.Name() != "testdata" && !strings.HasPrefix(f.Name(), ".") {
 			t.Errorf("%s is left behind", f.Name())
+		}
+	}
+}
+
+// What is no command, and no flag, is found.
+func TestWhatIsNoCommandIsFound(t *testing.T) {
+	for line, right := range map[string]bool{
+		"conform": false, "cluster": true, "cluster statos": false, "spawn counter --stanbys 1": false, "--socket b.sock kind push counter": true,
+		"send group/workers --data 'charge 5'": true, "run --replay t.jsonl": true,
+	} {
+		if err := exists(line); (err == nil) != right {
+			t.Errorf("wasmhost %s: error %v", line, err)
 		}
 	}
 }

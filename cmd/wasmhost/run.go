@@ -128,6 +128,9 @@ func (r *running) module(ctx context.Context, wasm []byte) (err error) {
 	if err = r.begun(began); err == nil {
 		err = errors.Join(r.feed(ctx), r.out.Flush())
 	}
+	if r.state+r.record != "" {
+		r.grace.ending.Store(true) // an interrupt has the files written
+	}
 	err = errors.Join(err, r.recorder.close(ctx.Err() != nil, err))
 	r.left()
 	if r.state != "" && (err == nil || ctx.Err() != nil) {
