@@ -22,7 +22,7 @@ func TestExamplesOfTheAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := "set -euo pipefail; shopt -s expand_aliases\n"
+	script := "set -euo pipefail\n"
 	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
 	for _, b := range blocks {
 		script += b[1]

@@ -24,7 +24,8 @@ func (a *app) check() *cobra.Command {
 then try it, with no node running: the conformance run sends it empty, large, binary
 and many events and those of --events, saves and restores it between them, and has a
 verdict for each rule. Where one fails, the exit code is 10. Give it events that mean
-something to the daemon, and some that it is to refuse. --inspect stops before the run.
+something to the daemon, and some that it is to refuse; --replay takes the events, and
+the configuration, of a transcript of wasmhost run. --inspect stops before the run.
 Limits (--limit) that do not fit one another, or a node with no others, are said first.
 
 --vectors FILE runs the probe of a guest SDK by the golden vectors, abi/vectors.json,
@@ -63,6 +64,9 @@ the exit code is 10.`,
 				return a.vectors(c.Context(), wasm, o)
 			}
 			if !c.Flags().Changed("cross-check") {
+				if o.events != "" && o.replay != "" {
+					return usagef("set either --events or --replay")
+				}
 				return a.conform(c.Context(), wasm, o)
 			}
 			return a.crossCheck(c, wasm, report, o)
@@ -70,6 +74,7 @@ the exit code is 10.`,
 	}
 	c.Flags().IntVar(&o.next, "cross-check", 0, "compare hooks with captured memory, on so many events after each restore")
 	c.Flags().StringVar(&o.events, "events", "", "a file whose lines are events; - is standard input")
+	c.Flags().StringVar(&o.replay, "replay", "", "a transcript of wasmhost run whose events of kind direct are sent; - is standard input")
 	c.Flags().StringVar(&o.config, "config", "", "configuration for the guest, as the module takes it")
 	mayBeEmpty(c, "config")
 	c.Flags().StringArrayVar(&o.limits, "limit", nil, "NAME=VALUE: "+limitHelp)
@@ -82,6 +87,7 @@ the exit code is 10.`,
 type crossOptions struct {
 	next           int
 	events, config string
+	replay         string
 	limits         []string
 	inspect        bool
 	vectors        string

@@ -25,6 +25,11 @@ func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err err
 			return err
 		}
 	}
+	if o.replay != "" {
+		if events, err = a.transcriptEvents(&o); err != nil {
+			return err
+		}
+	}
 	trial, err := host.NewTrial(ctx, wasm, limits)
 	if err != nil {
 		return err
@@ -99,6 +104,37 @@ func (a *app) readEvents(path string) ([][]byte, error) {
 	}
 	if len(events) == 0 {
 		return nil, usagef("%s has no events: write one a line", path)
+	}
+	return events, nil
+}
+
+// transcriptEvents returns the direct events of --replay, and sets the configuration
+// that it says.
+func (a *app) transcriptEvents(o *crossOptions) ([][]byte, error) {
+	lines, err := a.readTranscript(o.replay)
+	if err != nil {
+		return nil, err
+	}
+	var events [][]byte
+	for i := range lines {
+		l := &lines[i]
+		if l.Config != nil {
+			if o.config != "" {
+				return nil, usagef("%s says the configuration: --config is not for it", o.replay)
+			}
+			o.config = *l.Config
+			continue
+		}
+		h, err := l.happening(1)
+		if err != nil {
+			return nil, err
+		}
+		if h.Kind == host.EventDirect {
+			events = append(events, h.Payload)
+		}
+	}
+	if len(events) == 0 {
+		return nil, usagef("%s has no events of kind direct", o.replay)
 	}
 	return events, nil
 }

@@ -56,6 +56,13 @@ with an interrupt, or when standard input does not come from a terminal and ends
 			} else if err != nil {
 				return fmt.Errorf("%w; wasmhost new makes a project", err)
 			}
+			uses, err := d.Look(c.Context(), d.dir)
+			if err != nil {
+				return err
+			}
+			if uses != "" {
+				d.say("%s is built by %s", d.Name, uses)
+			}
 			return d.serve(c.Context())
 		},
 	}
@@ -91,12 +98,15 @@ func (d *developing) serve(ctx context.Context) error {
 func (d *developing) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	rebuild := func() error { return d.rebuild(ctx) }
+	first := true
 	return d.Watch(ctx, d.dir, func() error {
-		err := rebuild()
-		go d.read(ctx, cancel) // there is a daemon, unless the build failed
+		err := d.rebuild(ctx)
+		if first {
+			first = false
+			go d.read(ctx, cancel) // there is a daemon, unless the build failed
+		}
 		return err
-	}, rebuild)
+	}, func(file string) { d.say("the build itself writes %s: that is no change", file) })
 }
 
 // read sends each line of standard input to the daemon, if there is one.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,11 +20,12 @@ func (a *app) new() *cobra.Command {
 		Short: "Begin a daemon: a project with a build, a test and the SDK",
 		Long: `Begin a daemon: a folder with its source, a build command, a test that runs under
 wasmhost check and wasmhost run, a README, and a copy of the language's SDK, so that
-nothing else needs to be installed but the language itself.`,
+nothing else needs to be installed but the language itself: it says which compiler the
+build will use, or how to install one.`,
 		Example: `  wasmhost new rust tally
   cd tally && ./test && wasmhost dev`,
 		Args: exact(2),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			if dir == "" {
 				dir = args[1]
 			}
@@ -37,18 +39,33 @@ nothing else needs to be installed but the language itself.`,
 				return err
 			}
 			sort.Strings(files)
+			uses, err := lookForTools(c.Context(), dir)
+			if err != nil && !errors.Is(err, project.ErrTools) {
+				return err
+			}
+			missing := ""
+			if err != nil {
+				missing = err.Error()
+			}
 			made := struct {
 				Name     string   `json:"name"`
 				Language string   `json:"language"`
 				Dir      string   `json:"dir"`
 				Files    []string `json:"files"`
-			}{args[1], args[0], dir, files}
+				Uses     string   `json:"uses,omitempty"`    // by which the build is done
+				Missing  string   `json:"missing,omitempty"` // what is to be installed
+			}{args[1], args[0], dir, files, uses, missing}
 			err = a.print(made, func(w io.Writer) {
 				for _, f := range files {
 					fmt.Fprintf(w, "%s/%s\n", dir, f)
 				}
 			}, func() string { return args[1] })
 			if err == nil && a.format == "table" {
+				if missing != "" {
+					fmt.Fprintln(a.err, missing)
+				} else {
+					fmt.Fprintf(a.err, "builds by %s\n", uses)
+				}
 				fmt.Fprintf(a.err, "next: cd %s && ./test; then wasmhost dev\n", dir)
 			}
 			return err
@@ -56,4 +73,13 @@ nothing else needs to be installed but the language itself.`,
 	}
 	c.Flags().StringVar(&dir, "dir", "", "the folder; default: the name")
 	return c
+}
+
+// lookForTools looks for what the project in dir is built by.
+func lookForTools(ctx context.Context, dir string) (string, error) {
+	s, err := project.Read(dir)
+	if err != nil {
+		return "", err
+	}
+	return s.Look(ctx, dir)
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
-	"wasmhost/internal/canon"
 	"wasmhost/wire/control"
 )
 
@@ -23,6 +22,7 @@ import (
 type running struct {
 	*app
 	config, state, input string
+	record, replay       string // transcripts
 	limits               []string
 	mayPublish, maySend  []string
 	convention
@@ -31,6 +31,7 @@ type running struct {
 	out            *bufio.Writer
 	events, failed int
 	first          error // of the failed
+	recorder       *recorder
 }
 
 func (a *app) run() *cobra.Command {
@@ -41,9 +42,11 @@ func (a *app) run() *cobra.Command {
 output is a line of standard output, the daemon's log goes to standard error. It is
 for those who write daemons.
 
-With --input jsonl each line is an object: {"text":"..."} or {"payload":"<base64>"},
-and optionally "time", when the event is recorded (RFC 3339; else the clock is read).
-With -o jsonl each output is an object {"event":n,"text":"...","payload":"<base64>"}.
+With --input jsonl each line is an object: {"text":"..."} or {"payload":"<base64>"}, and
+optionally "time", when the event is recorded (RFC 3339; else the clock is read), "kind"
+(direct, channel, gap, timer or daemon), "sender" (an entity id; of kinds channel and
+daemon) and "channel" (of kinds channel and gap); one of kind timer fires the timer
+that is due first, before its time. With -o jsonl each output is an object {"event":n,"text":"...","payload":"<base64>"}.
 
 --state FILE goes on with the daemon that the file has, and saves it there at the end,
 also when interrupted; a file that is not there is a new daemon. A rebuilt module goes
@@ -54,10 +57,18 @@ standard error, or with -o jsonl as objects {"event":n,"effect":"publish",...}. 
 do all of that here, unless --may-publish or --may-send say less. A timer fires before
 the first event that is not before its time; those that are left are shown at the end.
 
+--record FILE writes a transcript: a line of JSON for each event, with its outputs,
+effects or failure. --replay FILE sends the events of a transcript at their times
+and compares; the exit code is 10 where the daemon answers otherwise. A transcript is a
+test that is also written by hand: {"text":"a","outputs":[{"text":"1 a"}]}; an event may
+have "fails":{"code":1,"text":"..."}, and no time is that of the event before. A timer
+that fires has a line {"kind":"timer"}. Both flags together write the answers anew.
+
 An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 		Example: `  seq 3 | wasmhost run testdata/wasm/c/counter.wasm
   wasmhost run counter.wasm --config '{"start":7}' --state counter.state < events.txt
-  echo '{"text":"hello","time":"2027-01-01T00:00:00Z"}' | wasmhost run d.wasm --input jsonl -o jsonl`,
+  echo '{"text":"hello","time":"2027-01-01T00:00:00Z"}' | wasmhost run d.wasm --input jsonl -o jsonl
+  seq 3 | wasmhost run d.wasm --record test.jsonl && wasmhost run d.wasm --replay test.jsonl`,
 		Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if r.input != "lines" && r.input != "jsonl" {
@@ -65,6 +76,12 @@ An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 			}
 			if a.format == "json" || a.format == "name" {
 				return usagef("run prints outputs as they come: -o table or -o jsonl")
+			}
+			if r.replay != "" && c.Flags().Changed("input") {
+				return usagef("--replay reads a transcript: --input is not for it")
+			}
+			if r.state != "" && r.record+r.replay != "" {
+				return usagef("--state goes on with a daemon: a transcript begins with a new one")
 			}
 			wasm, err := r.read(args[0])
 			if err != nil {
@@ -77,6 +94,8 @@ An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 	c.Flags().StringVar(&r.config, "config", "", "configuration for a new daemon, as the module takes it")
 	mayBeEmpty(c, "config")
 	c.Flags().StringVar(&r.state, "state", "", "a file that keeps the daemon from run to run")
+	c.Flags().StringVar(&r.record, "record", "", "a file to write a transcript to")
+	c.Flags().StringVar(&r.replay, "replay", "", "a transcript to compare with, in place of standard input; - reads standard input")
 	c.Flags().StringVar(&r.input, "input", "lines", "what a line of standard input is: lines or jsonl")
 	c.Flags().StringArrayVar(&r.mayPublish, "may-publish", nil, "CHANNEL, PREFIX/* or *: what it may publish on; default: all")
 	c.Flags().StringArrayVar(&r.maySend, "may-send", nil, "entity id, or * for all: whom it may send to; default: all")
@@ -97,12 +116,22 @@ func (r *running) module(ctx context.Context, wasm []byte) (err error) {
 	if trial.Grants, err = r.grants(); err != nil {
 		return err
 	}
-	if r.daemon, err = r.begin(ctx, trial); err != nil {
+	if r.replay != "" {
+		return r.replayed(ctx, trial)
+	}
+	began := time.Now().UnixNano()
+	if r.daemon, err = r.begin(ctx, trial, began); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.daemon.Close()) }()
 	r.out = bufio.NewWriter(r.payloads())
-	err = errors.Join(r.feed(ctx), r.out.Flush())
+	if err = r.begun(began); err == nil {
+		err = errors.Join(r.feed(ctx), r.out.Flush())
+	}
+	if r.state+r.record != "" {
+		r.grace.ending.Store(true) // an interrupt has the files written
+	}
+	err = errors.Join(err, r.recorder.close(ctx.Err() != nil, err))
 	r.left()
 	if r.state != "" && (err == nil || ctx.Err() != nil) {
 		err = errors.Join(err, r.save())
@@ -117,7 +146,7 @@ func (r *running) module(ctx context.Context, wasm []byte) (err error) {
 }
 
 // begin makes the daemon, or that which the file has.
-func (r *running) begin(ctx context.Context, trial *host.Trial) (*host.TrialDaemon, error) {
+func (r *running) begin(ctx context.Context, trial *host.Trial, now int64) (*host.TrialDaemon, error) {
 	if r.state != "" {
 		saved, err := os.ReadFile(r.state)
 		if err == nil {
@@ -132,7 +161,7 @@ func (r *running) begin(ctx context.Context, trial *host.Trial) (*host.TrialDaem
 		}
 		fmt.Fprintf(r.err, "%s is not there: a new daemon\n", r.state)
 	}
-	return trial.Spawn(ctx, []byte(r.config), time.Now().UnixNano(), r.log)
+	return trial.Spawn(ctx, []byte(r.config), now, r.log)
 }
 
 func (r *running) save() error {
@@ -190,33 +219,40 @@ func (r *running) feed(ctx context.Context) error {
 // event sends one line.
 func (r *running) event(line []byte) error {
 	r.events++
-	payload, at := line, time.Now().UnixNano()
+	h := happening{Event: host.Event{Payload: line}, at: time.Now().UnixNano()}
 	if r.input == "jsonl" {
 		var err error
-		if payload, at, err = parseEvent(line, at); err != nil {
+		if h, err = parseEvent(line, h.at); err != nil {
 			return usagef("line %d: %v", r.events, err)
 		}
 	}
-	for {
+	for h.Kind != host.EventTimer {
 		due, ok := r.daemon.NextTimer()
-		if !ok || due.At > at {
+		if !ok || due.At > h.at {
 			break
 		}
-		outputs, err := r.daemon.Fire()
-		if err := r.answered(outputs, err); err != nil {
+		timer := happening{Event: host.Event{Kind: host.EventTimer}}
+		outputs, err := r.deliver(&timer)
+		if err := r.answered(timer, outputs, err); err != nil {
 			return err
 		}
 	}
-	outputs, err := r.daemon.Send(payload, at)
-	return r.answered(outputs, err)
+	outputs, err := r.deliver(&h)
+	if errors.Is(err, errNoTimer) {
+		return usagef("line %d: %v", r.events, err)
+	}
+	return r.answered(h, outputs, err)
 }
 
-// answered shows what came of an event.
-func (r *running) answered(outputs [][]byte, err error) error {
+// answered shows what came of an event, and records it.
+func (r *running) answered(h happening, outputs [][]byte, err error) error {
+	if err != nil && !isFailure(err) {
+		return fmt.Errorf("event %d: %w", r.events, err)
+	}
+	if err := r.recorder.line(transcribed(h, outputs, r.effectLines(), err)); err != nil {
+		return err
+	}
 	if err != nil {
-		if !errors.As(err, new(*host.GuestError)) && !errors.Is(err, host.ErrTooLarge) {
-			return fmt.Errorf("event %d: %w", r.events, err)
-		}
 		if r.failed++; r.failed == 1 {
 			r.first = err
 		}
@@ -243,28 +279,4 @@ func (r *running) output(b []byte) error {
 		Event int `json:"event"`
 		payload
 	}{r.events, payloadOf(b)})
-}
-
-// parseEvent reads a line of --input jsonl.
-func parseEvent(line []byte, now int64) ([]byte, int64, error) {
-	var e struct {
-		Text    *string    `json:"text"`
-		Payload []byte     `json:"payload"`
-		Time    *time.Time `json:"time"`
-	}
-	if err := canon.UnmarshalJSON(line, &e); err != nil {
-		return nil, 0, fmt.Errorf("not an event: %w", err)
-	}
-	if (e.Text == nil) == (e.Payload == nil) {
-		return nil, 0, errors.New(`not an event: it has one of "text" and "payload"`)
-	}
-	if e.Time != nil {
-		if now = e.Time.UnixNano(); now <= 0 {
-			return nil, 0, fmt.Errorf("not an event: %v is before 1970", e.Time)
-		}
-	}
-	if e.Text != nil {
-		return []byte(*e.Text), now, nil
-	}
-	return e.Payload, now, nil
 }

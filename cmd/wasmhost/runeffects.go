@@ -43,34 +43,50 @@ type effectLine struct {
 	*payload
 }
 
-// effects shows those of the last event.
-func (r *running) effects() error {
+// effectLines are the effects of the last event.
+func (r *running) effectLines() []effectLine {
+	var lines []effectLine
 	for i, e := range r.daemon.Effects() {
 		line := effectLine{Event: r.events}
-		text := ""
 		at := time.Unix(0, e.At).UTC()
-		number := effect.Number(r.daemon.Applied(), i)
 		switch e.Kind {
 		case effect.Publish:
 			line.Effect, line.Channel = "publish", e.Channel
-			text = fmt.Sprintf("publish %s: %q", e.Channel, e.Payload)
 		case effect.Send:
 			line.Effect, line.To = "send", e.To.String()
-			text = fmt.Sprintf("send %s: %q", e.To, e.Payload)
 		case effect.Timer:
-			line.Effect, line.Timer, line.At = "timer", number, &at
-			text = fmt.Sprintf("timer %d at %s: %q", number, at.Format(time.RFC3339Nano), e.Payload)
+			line.Effect, line.Timer, line.At = "timer", effect.Number(r.daemon.Applied(), i), &at
 		case effect.Cancel:
 			line.Effect, line.Timer = "cancel", e.ID
-			text = fmt.Sprintf("cancel timer %d", e.ID)
-		}
-		if r.format != "jsonl" {
-			fmt.Fprintln(r.err, text)
-			continue
 		}
 		if e.Kind != effect.Cancel {
 			p := payloadOf(e.Payload)
 			line.payload = &p
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// String is the effect as people read it.
+func (l effectLine) String() string {
+	switch l.Effect {
+	case "publish":
+		return fmt.Sprintf("publish %s: %q", l.Channel, l.Payload)
+	case "send":
+		return fmt.Sprintf("send %s: %q", l.To, l.Payload)
+	case "timer":
+		return fmt.Sprintf("timer %d at %s: %q", l.Timer, l.At.Format(time.RFC3339Nano), l.Payload)
+	}
+	return fmt.Sprintf("cancel timer %d", l.Timer)
+}
+
+// effects shows those of the last event.
+func (r *running) effects() error {
+	for _, line := range r.effectLines() {
+		if r.format != "jsonl" {
+			fmt.Fprintln(r.err, line)
+			continue
 		}
 		if err := json.NewEncoder(r.out).Encode(line); err != nil {
 			return err

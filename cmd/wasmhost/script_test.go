@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("WASM", wasm)
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GOCACHE", goCache())
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Setenv("WASMHOST_SOCKET", filepath.Join(e.WorkDir, "a.sock"))
 			e.Values["nodes"] = make(map[string]*exec.Cmd)
@@ -69,6 +70,18 @@ func TestScripts(t *testing.T) {
 			"node": startNode, "cramped": cramped, "gives-up": givesUp, "halt": endNode(syscall.SIGTERM), "hang-up": hangUp, "logs": logs, "halt-with": haltWith, "crash": endNode(syscall.SIGKILL), "exits": exits, "join": join, "member": member, "faults": faults, "flip": flip, "same": same,
 		},
 	})
+}
+
+// goCache is where this machine keeps what Go built; a script's HOME is its own.
+func goCache() string {
+	if dir := os.Getenv("GOCACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "go-build")
 }
 
 // collect is a collector of traces that keeps what it gets in a file.

@@ -1,5 +1,3 @@
-//go:build wasip1
-
 package sdk
 
 import (
@@ -58,15 +56,3 @@ func After(delay time.Duration, data []byte) (TimerID, error) {
 
 // Cancel makes the timer not fire. One that has fired is no error.
 func (t TimerID) Cancel() { timerCancel(int64(t)) }
-
-//go:wasmimport wasmhost publish
-func publish(channel unsafe.Pointer, size uint32, ptr unsafe.Pointer, n uint32) int32
-
-//go:wasmimport wasmhost send
-func send(id, ptr unsafe.Pointer, n uint32) int32
-
-//go:wasmimport wasmhost timer
-func timer(at int64, ptr unsafe.Pointer, n uint32) int64
-
-//go:wasmimport wasmhost timer_cancel
-func timerCancel(timer int64)

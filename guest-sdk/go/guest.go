@@ -1,5 +1,3 @@
-//go:build wasip1
-
 package sdk
 
 import (
@@ -104,62 +102,3 @@ func fail(text string) { failText(unsafe.Pointer(unsafe.StringData(text)), uint3
 
 // Input returns the n bytes that the host has put into the input buffer.
 func Input(n uint32) []byte { return input[:n:n] }
-
-//go:wasmexport wasmhost_abi_v1
-func exportABI() {}
-
-//go:wasmexport wasmhost_alloc
-func exportAlloc(n uint32) unsafe.Pointer {
-	if uint32(len(input)) < n {
-		input = make([]byte, max(n, 2*uint32(len(input))))
-	}
-	return unsafe.Pointer(&input[0])
-}
-
-//go:wasmexport wasmhost_init
-func exportInit(_ unsafe.Pointer, n uint32) int32 {
-	return Answer(func() error {
-		if i, ok := daemon.(Initer); ok {
-			return i.Init(Input(n))
-		}
-		if n > 0 {
-			return &Failure{Code: 2, Text: "the daemon takes no configuration"}
-		}
-		return nil
-	})
-}
-
-//go:wasmexport wasmhost_process
-func exportProcess(_ unsafe.Pointer, n uint32) int32 {
-	return Answer(func() error { return daemon.Process(Event{Input(n)}) })
-}
-
-//go:wasmimport wasmhost emit
-func emit(ptr unsafe.Pointer, n uint32)
-
-//go:wasmimport wasmhost fail
-func failText(ptr unsafe.Pointer, n uint32)
-
-//go:wasmimport wasmhost log
-func logLine(level int32, ptr unsafe.Pointer, n uint32)
-
-//go:wasmimport wasmhost event_origin
-func eventOrigin() uint64
-
-//go:wasmimport wasmhost event_sequence
-func eventSequence() uint64
-
-//go:wasmimport wasmhost event_time
-func eventTime() int64
-
-//go:wasmimport wasmhost event_sender
-func eventSender(ptr unsafe.Pointer)
-
-//go:wasmimport wasmhost event_channel
-func eventChannel(ptr unsafe.Pointer, n uint32) uint32
-
-//go:wasmimport wasmhost daemon_id
-func daemonID(ptr unsafe.Pointer)
-
-//go:wasmimport wasmhost random
-func random(ptr unsafe.Pointer, n uint32)

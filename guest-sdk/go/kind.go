@@ -1,5 +1,3 @@
-//go:build wasip1
-
 package sdk
 
 // Kind is what an event is to its daemon.
@@ -20,6 +18,3 @@ func (Event) Kind() Kind { return EventKind() }
 
 // EventKind is Kind of the event that is processed now.
 func EventKind() Kind { return Kind(eventKind()) }
-
-//go:wasmimport wasmhost event_kind
-func eventKind() uint32

@@ -15,6 +15,7 @@ const SettingsFile = "daemon.toml"
 type Settings struct {
 	Name   string   // of the kind, and of its daemon
 	Build  []string // the command and its arguments, run in the project's folder
+	Tools  []string // a command that says what the build needs, and fails where it is missing; may be none
 	Module string   // the file that it makes, relative to the folder
 	Config string   // for a new daemon
 	Ignore []string // names of folders and files that are not watched, besides the usual ones

@@ -20,11 +20,13 @@ const quiet = 50 * time.Millisecond
 // unwatched are folders that builds write to.
 var unwatched = []string{"target", "node_modules", "zig-out", "zig-cache"}
 
-// Watch calls change whenever files below dir have changed and are quiet again,
-// until ctx ends. Changes while change runs count; changes of the module that the
-// build makes, of hidden files and of what is ignored do not. It calls ready once,
-// when it watches. An error of either ends it.
-func (s *Settings) Watch(ctx context.Context, dir string, ready, change func() error) (err error) {
+// Watch calls build at once, and again whenever files below dir have changed and are
+// quiet, until ctx ends. A change is other contents, a new file or one that is gone:
+// not temporary files that a build makes and removes, the module that it makes, hidden
+// files and what is ignored. Changes while build runs count; where the build itself
+// changes a file each time, product is called with its path, and the build's
+// changes of it do not count. An error of build ends it.
+func (s *Settings) Watch(ctx context.Context, dir string, build func() error, product func(file string)) (err error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return err
@@ -33,7 +35,8 @@ func (s *Settings) Watch(ctx context.Context, dir string, ready, change func() e
 	if err := s.add(w, dir, dir); err != nil {
 		return err
 	}
-	if err := ready(); err != nil {
+	t := &tree{settings: s, dir: dir, products: make(map[string]bool)}
+	if err := t.build(build, product); err != nil {
 		return err
 	}
 	timer := time.NewTimer(time.Hour)
@@ -55,7 +58,11 @@ func (s *Settings) Watch(ctx context.Context, dir string, ready, change func() e
 			}
 			timer.Reset(quiet)
 		case <-timer.C:
-			if err := change(); err != nil {
+			changed, err := t.changed()
+			if err == nil && len(changed) > 0 {
+				err = t.build(build, product)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -1,5 +1,3 @@
-//go:build wasip1
-
 // Package stateless is for daemons that keep nothing from one event to the
 // next: it exports the marker that says so.
 package stateless
@@ -8,6 +6,3 @@ import "wasmhost/guest-sdk/go"
 
 // Register makes d the module's daemon.
 func Register(d sdk.Daemon) { sdk.Register(d) }
-
-//go:wasmexport wasmhost_stateless
-func exportStateless() {}

@@ -1,0 +1,6 @@
+//go:build wasip1
+
+package stateless
+
+//go:wasmexport wasmhost_stateless
+func exportStateless() {}
