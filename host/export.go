@@ -28,7 +28,7 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 	if err != nil {
 		return err
 	}
-	return r.writeChain(id, end, seal, w)
+	return d.whileHere(r.writeChain(id, end, seal, w))
 }
 
 // sealFor returns the daemon's signature under its chain as it stands, and how

@@ -1,10 +1,10 @@
 package host
 
 import (
+	"context"
+	"io"
 	"runtime"
 	"sync"
-
-	"context"
 	"time"
 
 	"wasmhost/host/chain"
@@ -226,6 +226,22 @@ func AwaitWanted(r *Runtime, id identity.EntityID) {
 		wanted = d.wanted
 		r.reading.mu.Unlock()
 	}
+}
+
+// FoundBefore returns what is done with a daemon that was found before it left: tail it
+// after an output, and export its chain.
+func (r *Runtime) FoundBefore(id identity.EntityID) (tail func(context.Context, uint64) error, export func(context.Context, io.Writer) error, err error) {
+	d, err := r.find(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	tail = func(ctx context.Context, sequence uint64) error {
+		_, err := d.tailAfter(ctx, sequence)
+		return err
+	}
+	end, seal, err := r.sealFor(r.ctx, d)
+	export = func(_ context.Context, w io.Writer) error { return d.whileHere(r.writeChain(id, end, seal, w)) }
+	return tail, export, err
 }
 
 // NextUnread returns the daemon that is read next.

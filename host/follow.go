@@ -51,18 +51,24 @@ func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence 
 	if err != nil {
 		return nil, err
 	}
-	if r.store == nil || d.kind == "" {
-		return nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
+	return d.tailAfter(ctx, sequence)
+}
+
+// tailAfter is TailAfter of a daemon that was found: it may leave meanwhile.
+func (d *hosted) tailAfter(ctx context.Context, sequence uint64) (<-chan chain.Output, error) {
+	if d.rt.store == nil || d.kind == "" {
+		return nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, d.id.Origin())
 	}
 	if sequence > 0 {
-		_, begin, err := r.beginning(id)
+		_, begin, err := d.rt.beginning(d.id)
 		if err != nil {
-			return nil, err
+			return nil, d.whileHere(err)
 		}
 		if begin.Head.Sequence > sequence {
-			return nil, fmt.Errorf("%w: of daemon %s, before output %d", ErrNoHistory, id.Origin(), begin.Head.Sequence+1)
+			return nil, fmt.Errorf("%w: of daemon %s, before output %d", ErrNoHistory, d.id.Origin(), begin.Head.Sequence+1)
 		}
 	}
+
 	t := &tailing{d: d, out: make(chan chain.Output), sequence: sequence}
 	if err := t.begin(ctx); err != nil {
 		return nil, err

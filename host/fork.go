@@ -124,7 +124,7 @@ func (r *Runtime) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 	}
 	_, begin, err := r.beginning(id)
 	if err != nil || begin.Head.Sequence != 0 || len(begin.HeadPayload) == 0 {
-		return nil, err
+		return nil, d.whileHere(err)
 	}
 	return chain.ForkOfGenesis(&begin.Head, begin.HeadPayload)
 }

@@ -95,6 +95,20 @@ func (d *hosted) lockOrLeave(ctx context.Context, ended func()) (left bool, err 
 	}
 }
 
+// whileHere returns err, or why the daemon takes no more events, where it left while what
+// is stored of it was read: the store lets go of that then.
+func (d *hosted) whileHere(err error) error {
+	if err == nil {
+		return nil
+	}
+	d.view.mu.Lock()
+	defer d.view.mu.Unlock()
+	if d.view.at.gone != nil {
+		return d.view.at.gone
+	}
+	return err
+}
+
 // cannotGoOn reports whether the daemon is failed or diverged, as it was last shown:
 // the caller does not wait for a busy daemon.
 func (d *hosted) cannotGoOn() bool {

@@ -156,6 +156,9 @@ func (r *Runtime) writeChain(id identity.EntityID, end uint64, seal *chain.Check
 	if err := r.store.ReadHistory(id, 0, end, func(_ uint64, b []byte) error { return out.record(b) }); err != nil {
 		return fmt.Errorf("exporting the chain of daemon %s: %w", id.Origin(), err)
 	}
+	if !out.begun {
+		return fmt.Errorf("%w: daemon %s has no history", store.ErrCorrupt, id.Origin())
+	}
 	return out.Seal(seal)
 }
 
