@@ -248,7 +248,7 @@ func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node i
 	case *channel.Moved:
 		return nil, nil, &MovedError{Moved{Entity: id, Node: msg.Node}}
 	case *channel.Refused:
-		return nil, nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
+		return nil, nil, refusedBy(node, msg)
 	}
 	return nil, nil, fmt.Errorf("%w: node %s answers with a %T", ErrUnproven, node, msg)
 }
