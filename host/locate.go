@@ -258,6 +258,9 @@ func (r *Runtime) serveLocate(ctx context.Context, conn channel.Conn, m *channel
 	ctx, cancel := context.WithTimeout(ctx, locatePatience)
 	defer cancel()
 	s, err := r.stateResidence(ctx, m.Entity, m.Nonce)
+	if errors.Is(err, ErrStopped) || errors.Is(err, ErrNotFound) { // it ended while it was looked at
+		return fmt.Errorf("%w: %w", channel.ErrNoReceiver, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -98,6 +98,7 @@ func (r *round) change(ctx context.Context, c *crew, changes ...string) (err err
 		if err != nil {
 			return err
 		}
+		r.book.joined(g.Members)
 		for _, m := range g.Members { // what members that go have applied so far
 			if err := r.readSoon(ctx, m.EntityID); err != nil {
 				return err
@@ -249,9 +250,7 @@ func (r *round) declareLost(ctx context.Context, keeper *fleet.Node, lost []cont
 // remake removes the group, and makes one of the same name.
 func (r *round) remake(ctx context.Context, keeper *fleet.Node, g control.Group) error {
 	r.does("made again")
-	for _, m := range g.Members {
-		r.book.bury(m.EntityID)
-	}
+	r.book.buryTeam(g.Members)
 	err := until(ctx, patience, "the group is removed", func(ctx context.Context) error {
 		_, err := keeper.Client.RemoveGroup(ctx, team)
 		if code(err) == "group-not-found" {
