@@ -57,13 +57,25 @@ func ParseChannelCursor(text string) (c ChannelCursor, err error) {
 // check returns nil where the cursor is of that channel; channel.ErrChanged.
 func (c ChannelCursor) check(name string, src feedSource) error {
 	birth := birthOf(src.id())
-	if c.Birth != "" && c.Birth != birth {
+	if c.Birth != "" && c.Birth != birth && !c.isOfFormer(src) {
 		return fmt.Errorf("%w: %q is of birth %s now, the cursor of %s", channel.ErrChanged, name, birth, c.Birth)
 	}
 	if _, log := src.(logSource); log && c.Sequence > src.head() {
 		return fmt.Errorf("%w: %q has %d events, the cursor is of event %d", channel.ErrChanged, name, src.head(), c.Sequence)
 	}
 	return nil
+}
+
+// isOfFormer reports whether the cursor is of an earlier birth of that channel, and of an
+// event that the channel has.
+func (c ChannelCursor) isOfFormer(src feedSource) bool {
+	log, ok := src.(logSource)
+	if !ok {
+		return false
+	}
+	source, err := hex.DecodeString(c.Birth)
+	until, known := log.c.sameUntil(source)
+	return err == nil && known && c.Sequence <= until
 }
 
 // ReachesOutput returns nil where the daemon has made an output of that sequence, or more;

@@ -189,6 +189,12 @@ func (f *outFeed) subscribe(m *channel.Subscribe) error {
 	case m.Source.IsZero():
 		after = f.src.head()
 	case m.Source != source:
+		if log, ok := f.src.(logSource); ok {
+			if until, ok := log.c.sameUntil(m.Source[:]); ok { // it heard this one, before the node was restored
+				after = min(after, until)
+				break
+			}
+		}
 		after = f.src.first() - 1 // it heard another channel of this name: all of this one is new to it
 	default:
 		after = min(after, f.src.head())

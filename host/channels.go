@@ -73,7 +73,8 @@ type published struct {
 	hub    *hub
 	name   string
 	rec    storedChannel
-	source identity.EntityID
+	source identity.EntityID // of its events; changed while the node's channels are closed
+	former []formerBirth     // the newest first; as source
 
 	carrying   sync.Mutex // held while a daemon's effects are put into it; before publishing
 	publishing sync.Mutex // held while events are put into the log, so that they are written in order
@@ -212,6 +213,7 @@ func (r *Runtime) RemoveChannel(_ context.Context, name string) error {
 		b.Delete(store.Channels, []byte(name))
 		b.DeleteRange(store.Events, c.key(0), c.key(^uint64(0)))
 		b.DeleteUnder(store.Authors, c.rec.Born)
+		b.Delete(store.Meta, rebirthKey(c.rec.Born))
 		if err := r.store.Commit(b); err != nil {
 			return fmt.Errorf("forgetting channel %q: %w", name, err)
 		}
@@ -440,6 +442,9 @@ func (h *hub) recover() error {
 			return fmt.Errorf("%w: channel %q: %w", store.ErrCorrupt, k, err)
 		}
 		c := h.open(string(k), rec)
+		if err := c.recoverRebirth(); err != nil {
+			return err
+		}
 		h.mu.Lock()
 		h.channels[c.name] = c
 		h.mu.Unlock()

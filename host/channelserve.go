@@ -63,7 +63,31 @@ func lastWord(err error) channel.Message {
 	if errors.As(err, &moved) {
 		return &channel.Moved{Node: moved.Node}
 	}
+	if channel.CodeOf(err) == channel.CodeOf(channel.ErrOther) && passes(err) {
+		err = fmt.Errorf("%w: %w", channel.ErrNotReady, err)
+	}
 	return channel.Refuse(identity.EntityID{}, err)
+}
+
+// passes reports whether what fails here with err may succeed in a moment.
+func passes(err error) bool {
+	for _, passing := range []error{ErrHolding, ErrComing, ErrNotReady, ErrShuttingDown, context.DeadlineExceeded, context.Canceled} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
+}
+
+// refusedBy is the error of a node that was asked for a proof about a daemon, and refuses.
+// It is never channel.ErrOther, which is of channels alone: a refusal without a name is
+// ErrUnproven.
+func refusedBy(node identity.NodeID, m *channel.Refused) error {
+	why := &channel.Refusal{Code: m.Code, Text: m.Text}
+	if errors.Is(why, channel.ErrOther) {
+		return fmt.Errorf("%w: node %s: %s", ErrUnproven, node, m.Text)
+	}
+	return why
 }
 
 // tell sends what nobody waits to be sent.

@@ -280,3 +280,6 @@ func (r *Runtime) IndexFits() bool { return r.departed.index.fits.Load() }
 
 // CheckIndex checks it, as a start does.
 func (r *Runtime) CheckIndex() error { return r.departed.checkIndex(r.ctx) }
+
+// LastWord is what ends a channel's stream.
+var LastWord = lastWord

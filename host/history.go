@@ -79,7 +79,7 @@ func (r *Runtime) askTestimony(ctx context.Context, node identity.NodeID, id ide
 	case *channel.Testified:
 		return chain.DecodeStatement(msg.Statement)
 	case *channel.Refused:
-		return nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
+		return nil, refusedBy(node, msg)
 	}
 	return nil, fmt.Errorf("%w: a %T in answer", channel.ErrBadMessage, msg)
 }

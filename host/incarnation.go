@@ -141,7 +141,8 @@ func (r *Runtime) channelsOpen() error {
 	return nil
 }
 
-// ConfirmNode ends the holding of the node's channels: this incarnation goes on. While
+// ConfirmNode ends the holding of the node's channels: this incarnation goes on, and each
+// channel under a new birth. While
 // a daemon is held as unconfirmed it is ErrHeld, and ErrTwin
 // while another incarnation is reached. A node that is confirmed stays so.
 func (r *Runtime) ConfirmNode(ctx context.Context) error {
@@ -165,7 +166,7 @@ func (r *Runtime) ConfirmNode(ctx context.Context) error {
 	if err := in.put(b); err != nil {
 		return err
 	}
-	if err := r.store.Commit(b); err != nil {
+	if err := r.hub.confirm(b); err != nil {
 		return fmt.Errorf("confirming the node: %w", err)
 	}
 	r.incarnation.Store(&in)

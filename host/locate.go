@@ -250,7 +250,7 @@ func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node i
 	case *channel.Moved:
 		return nil, nil, &MovedError{Moved{Entity: id, Node: msg.Node}}
 	case *channel.Refused:
-		return nil, nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
+		return nil, nil, refusedBy(node, msg)
 	}
 	return nil, nil, fmt.Errorf("%w: node %s answers with a %T", ErrUnproven, node, msg)
 }
@@ -260,6 +260,9 @@ func (r *Runtime) serveLocate(ctx context.Context, conn channel.Conn, m *channel
 	ctx, cancel := context.WithTimeout(ctx, locatePatience)
 	defer cancel()
 	s, err := r.stateResidence(ctx, m.Entity, m.Nonce)
+	if errors.Is(err, ErrStopped) || errors.Is(err, ErrNotFound) { // it ended while it was looked at
+		return fmt.Errorf("%w: %w", channel.ErrNoReceiver, err)
+	}
 	if err != nil {
 		return err
 	}

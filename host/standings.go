@@ -162,7 +162,7 @@ func (r *Runtime) askStandings(ctx context.Context, peer identity.NodeID, ours [
 	case *channel.Further:
 		return msg.Daemons, nil
 	case *channel.Refused:
-		return nil, &channel.Refusal{Code: msg.Code, Text: msg.Text}
+		return nil, refusedBy(peer, msg)
 	}
 	return nil, fmt.Errorf("%w: a %T in answer", channel.ErrBadMessage, msg)
 }

@@ -140,7 +140,8 @@ node that could have them says that it does not. A node that does not answer may
 have one: --lost INDEX says that it will not come back with it. The member is made on
 another node, under an epoch that is above any that the lost one can have, and what comes
 back of it is stopped. An event with an id that the lost one had is not applied again: it
-is refused with binding-gone.`, Example: `  wasmhost group heal workers
+is refused with binding-gone. In a cluster a member that a standby has taken over is not
+lost (member-alive), and one whose node still has a lease not yet (member-leased).`, Example: `  wasmhost group heal workers
   wasmhost group heal workers --lost 2`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		g, err := a.client().HealGroup(c.Context(), args[0], req)
 		if err != nil {

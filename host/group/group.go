@@ -27,6 +27,7 @@ var (
 	ErrPlacement   = errors.New("a member of the group could not be placed")
 	ErrUnknown     = errors.New("no such member")
 	ErrMemberAlive = errors.New("the member is running")
+	ErrLeased      = errors.New("the member's node may still have it")
 )
 
 // Strategy is how the member is chosen that has an event.
@@ -92,6 +93,12 @@ type Member struct {
 	// and made anew elsewhere under a higher epoch: what comes back there is
 	// stopped.
 	Lost []identity.NodeID
+}
+
+// Outlived reports whether a copy of that epoch is one of before the member was declared
+// lost: no number of moves takes it to the member's epoch.
+func (m *Member) Outlived(epoch uint64) bool {
+	return epoch < m.Epoch && m.Epoch-epoch > lossEpochs/2
 }
 
 // Health is whether a member can take events, as was seen last.

@@ -37,6 +37,12 @@ type Nodes interface {
 	// StopAt ends a copy of the member of an epoch below m's that the node has; no
 	// such copy is no error.
 	StopAt(ctx context.Context, at identity.NodeID, m Member) error
+
+	// Unown makes sure that no node comes to own the member under an epoch of before its
+	// loss: in a cluster, that no standby takes it over from then on. ErrMemberAlive
+	// where one has, ErrLeased where its node may still have it. Unless it succeeds
+	// nothing has changed.
+	Unown(ctx context.Context, m Member) error
 }
 
 // Replica is a member to be made.
@@ -55,6 +61,10 @@ type Sight struct {
 	Node   identity.NodeID // where it is; unless it was found, 0
 	Epoch  uint64
 	Reason string
+
+	// Older are nodes that have a copy of before the member was declared lost, as
+	// Member.Outlived says. It is to be stopped before the member can be made anew.
+	Older []identity.NodeID
 }
 
 // lossEpochs is by how much the epoch of a member grows that was declared lost:
@@ -317,7 +327,7 @@ func (m *Manager) Heal(ctx context.Context, name string) (*Group, error) {
 	m.stopLost(ctx, g)
 	failed := m.finishLeaving(ctx, k, g)
 	remade := 0
-	for i, sight := range m.nodes.Look(ctx, g.Members...) {
+	for i, sight := range m.lookTwice(ctx, g) {
 		member := &g.Members[i]
 		member.Health, member.Reason = sight.Health, sight.Reason
 		if sight.Node != 0 && sight.Epoch >= member.Epoch {
@@ -338,6 +348,26 @@ func (m *Manager) Heal(ctx context.Context, name string) (*Group, error) {
 		failed = m.grow(ctx, k, g)
 	}
 	return g.clone(), errors.Join(failed, m.put(k, g))
+}
+
+// lookTwice looks at the members. Copies of before a loss that are found elsewhere than
+// where the member was lost, as where a standby had taken it over, are ended, and their
+// members looked at again.
+func (m *Manager) lookTwice(ctx context.Context, g *Group) []Sight {
+	sights := m.nodes.Look(ctx, g.Members...)
+	found := false
+	for i, sight := range sights {
+		for _, at := range sight.Older {
+			if member := &g.Members[i]; !slices.Contains(member.Lost, at) {
+				member.Lost, found = append(member.Lost, at), true
+			}
+		}
+	}
+	if !found {
+		return sights
+	}
+	m.stopLost(ctx, g)
+	return m.nodes.Look(ctx, g.Members...)
 }
 
 // stopLost ends what is back of members that were declared lost. A node that has
@@ -380,7 +410,9 @@ func (m *Manager) remake(ctx context.Context, k *kept, g *Group, member *Member)
 // DeclareLost makes a member anew, elsewhere, though a node that may have it does
 // not answer: an operator says that it will not come back. Its epoch is above any
 // that the old one can have come to, and what comes back of it is stopped. A
-// member that is seen running is ErrMemberAlive.
+// member that is seen running, or that a standby has taken over, is ErrMemberAlive; one
+// that a standby may still take over, as its node's lease has not run out, is ErrLeased.
+// Both leave the member as it is.
 func (m *Manager) DeclareLost(ctx context.Context, name string, index uint8) (*Group, error) {
 	k, g, err := m.lock(name)
 	if err != nil {
@@ -394,6 +426,10 @@ func (m *Manager) DeclareLost(ctx context.Context, name string, index uint8) (*G
 	member := &g.Members[at]
 	switch sight := m.nodes.Look(ctx, *member)[0]; sight.Health {
 	case Silent:
+		// No standby takes over what the group stores as lost.
+		if err := m.nodes.Unown(ctx, *member); err != nil {
+			return nil, fmt.Errorf("%s: %w", MemberName(name, index), err)
+		}
 		if !slices.Contains(member.Lost, member.Node) {
 			member.Lost = append(member.Lost, member.Node)
 		}

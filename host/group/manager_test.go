@@ -28,15 +28,28 @@ type world struct {
 	silent map[identity.NodeID]bool
 	fails  map[string]error // by the member's name
 	stuck  bool             // Stop fails
+
+	standby map[identity.EntityID]identity.NodeID // takes it over where the directory is asked
 }
 
 func newWorld(n int) *world {
-	w := &world{nodes: map[identity.NodeID]map[identity.EntityID]uint64{}, zones: map[identity.NodeID]string{}, silent: map[identity.NodeID]bool{}, fails: map[string]error{}}
+	w := &world{standby: map[identity.EntityID]identity.NodeID{}, nodes: map[identity.NodeID]map[identity.EntityID]uint64{}, zones: map[identity.NodeID]string{}, silent: map[identity.NodeID]bool{}, fails: map[string]error{}}
 	for k := range n {
 		w.nodes[identity.NodeID(k+1)] = map[identity.EntityID]uint64{}
 		w.zones[identity.NodeID(k+1)] = fmt.Sprint("z", k%2)
 	}
 	return w
+}
+
+// takeOver has the member's standby take it over, where it has one.
+func (w *world) takeOver(m Member) error {
+	to := w.standby[m.Entity]
+	if to == 0 {
+		return nil
+	}
+	delete(w.standby, m.Entity)
+	w.nodes[to][m.Entity] = m.Epoch + 1
+	return fmt.Errorf("%w: on node %s", ErrMemberAlive, to)
 }
 
 func (w *world) Candidates(context.Context) (out []placement.Node, err error) {
@@ -77,10 +90,15 @@ func (w *world) look(m Member) (s Sight) {
 	for id, has := range w.nodes {
 		epoch, here := has[m.Entity]
 		switch {
+		case !w.silent[id] && here && m.Outlived(epoch):
+			s.Older = append(s.Older, id)
+			if s.Health == Gone {
+				s.Health = Silent
+			}
 		case w.silent[id] && s.Health != Healthy:
 			s.Health = Silent
 		case !w.silent[id] && here && epoch >= s.Epoch:
-			s = Sight{Health: Healthy, Node: id, Epoch: epoch}
+			s.Health, s.Node, s.Epoch = Healthy, id, epoch
 		}
 	}
 	return s
@@ -108,6 +126,17 @@ func (w *world) StopAt(_ context.Context, at identity.NodeID, m Member) error {
 	if w.nodes[at][m.Entity] < m.Epoch {
 		delete(w.nodes[at], m.Entity)
 	}
+	return nil
+}
+
+// Unown has the standbys of a silent node take nothing over, where they have not yet.
+func (w *world) Unown(_ context.Context, m Member) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.takeOver(m); err != nil {
+		return err
+	}
+	delete(w.standby, m.Entity)
 	return nil
 }
 
@@ -301,6 +330,49 @@ func TestDeclaredLost(t *testing.T) {
 	clear(w.silent)
 	if g, err = m.Heal(ctx, "g"); err != nil || len(g.Members[1].Lost) != 0 || len(w.running(x.Entity)) != 1 {
 		t.Errorf("the old one came back: %+v, on %v, %v", g.Members[1], w.running(x.Entity), err)
+	}
+}
+
+// A member that is declared lost while its standby takes it over is well again: as the one
+// that was taken over, with all that it remembers, or, where the loss is stored already, as
+// one that is made anew under a higher epoch.
+func TestDeclaredLostWhileAStandbyTakesOver(t *testing.T) {
+	w, r := newWorld(3), &Memory{}
+	m := newManager(t, w, r)
+	g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: 2, Standbys: 1, Place: placement.Requirements{Spread: placement.SpreadNodes}}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := g.Members[1]
+	other := identity.NodeID(6) - x.Node - g.Members[0].Node // of 1, 2 and 3
+	w.silent[x.Node], w.standby[x.Entity] = true, other
+	if _, err := m.DeclareLost(ctx, "g", 1); !errors.Is(err, ErrMemberAlive) {
+		t.Errorf("it is taken over: want ErrMemberAlive, got %v", err)
+	}
+	delete(w.nodes[x.Node], x.Entity) // its node lets go of it
+	clear(w.silent)
+	g, err = m.Heal(ctx, "g")
+	if now := g.Members[1]; err != nil || now.Health != Healthy || now.Node != other || now.Born != x.Born || now.Epoch != x.Epoch+1 {
+		t.Fatalf("what was taken over is the member: %+v, was %+v, %v", now, x, err)
+	}
+
+	// Stored as lost, by a version that asked no directory, and taken over nonetheless.
+	x = g.Members[1]
+	stored := g.clone()
+	stored.Members[1].Epoch += lossEpochs
+	stored.Members[1].Lost = []identity.NodeID{x.Node%3 + 1}
+	stored.Members[1].Born = stored.bear()
+	if err := r.Put(stored); err != nil {
+		t.Fatal(err)
+	}
+	m = newManager(t, w, r)
+	g, err = m.Heal(ctx, "g")
+	now := g.Members[1]
+	if on := w.running(x.Entity); err != nil || now.Health != Healthy || now.Epoch <= x.Epoch+lossEpochs || len(on) != 1 || w.nodes[on[0]][x.Entity] != now.Epoch {
+		t.Fatalf("it is made anew: %+v, was %+v, on %v, %v", now, x, w.running(x.Entity), err)
+	}
+	if now.Born == x.Born {
+		t.Error("what is made anew remembers nothing: it is another member")
 	}
 }
 

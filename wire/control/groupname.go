@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"wasmhost/host/group"
 	"wasmhost/identity"
@@ -49,6 +50,7 @@ type nameCheck struct {
 	asked  bool
 	at     uint64            // the mesh's Encounters before peers were asked
 	rivals []identity.NodeID // that keep the name too, sorted
+	when   time.Time         // they were asked for last
 }
 
 func (n *names) of(name string) *nameCheck {
@@ -115,14 +117,31 @@ func (c *nameCheck) current(encounters uint64) (rivals []identity.NodeID, ok boo
 	return c.rivals, c.asked && c.at == encounters
 }
 
+// rivalsFor is for how long other keepers of a name are believed to be there still.
+const rivalsFor = time.Second
+
+// isOld reports whether who asks is to ask again who else keeps the name. It says so once
+// in rivalsFor.
+func (c *nameCheck) isOld() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.when) < rivalsFor {
+		return false
+	}
+	c.when = time.Now()
+	return true
+}
+
 // soleKeeper returns nil if this node, which keeps the group, is the only one that does:
-// *AmbiguousGroupError. It asks only if peers came since it asked last.
+// *AmbiguousGroupError. It asks only if peers came since it asked last, or, where there were
+// others, if that is a while ago: one of the groups may have been removed.
 func (s *Server) soleKeeper(ctx context.Context, name string) error {
 	c := s.names.of(name)
 	rivals, ok := c.current(s.mesh.Encounters())
-	if !ok {
+	again := len(rivals) > 0 && c.isOld()
+	if !ok || again {
 		var err error
-		if rivals, err = s.askRivals(ctx, c, name, false); err != nil {
+		if rivals, err = s.askRivals(ctx, c, name, again); err != nil {
 			return err
 		}
 	}
@@ -182,7 +201,7 @@ func (s *Server) askRivals(ctx context.Context, c *nameCheck, name string, again
 
 	c.mu.Lock()
 	changed := !slices.Equal(c.rivals, rivals)
-	c.asked, c.at, c.rivals = true, at, rivals
+	c.asked, c.at, c.rivals, c.when = true, at, rivals, time.Now()
 	c.mu.Unlock()
 	switch {
 	case changed && len(rivals) > 0:

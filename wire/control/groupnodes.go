@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -81,7 +82,7 @@ func (n groupNodes) Spawn(ctx context.Context, at identity.NodeID, r group.Repli
 	if req.Ack, err = directory.ParseAck(r.Ack); err != nil {
 		return 0, 0, err
 	}
-	if err := n.disown(ctx, r); err != nil {
+	if err := n.unown(ctx, r.Key.ID(), r.Epoch); err != nil {
 		return 0, 0, err
 	}
 	i, err := n.s.rt.Spawn(ctx, req)
@@ -92,23 +93,47 @@ func (n groupNodes) Spawn(ctx context.Context, at identity.NodeID, r group.Repli
 	return rep.To, rep.Epoch, err
 }
 
-// disown takes a member out of the cluster's directory whose node is gone, and which
-// is to be made anew: it was declared lost.
-func (n groupNodes) disown(ctx context.Context, r group.Replica) error {
+// Unown implements group.Nodes.
+func (n groupNodes) Unown(ctx context.Context, m group.Member) error {
+	return n.unown(ctx, m.Entity, math.MaxUint64)
+}
+
+// unown takes a member out of the cluster's directory, where its owner is gone and has it
+// under an epoch below before. From then on no standby takes it over. The directory decides
+// between the two: where a standby was first, that is group.ErrMemberAlive.
+func (n groupNodes) unown(ctx context.Context, id identity.EntityID, before uint64) error {
 	m, err := n.s.rt.Cluster()
 	if err != nil {
 		return nil // there is none
 	}
-	e, err := m.Read(ctx, r.Key.ID())
-	switch {
-	case errors.Is(err, directory.ErrNotListed):
-		return nil
-	case err != nil:
-		return err
-	case m.Here(e.Owner) || e.Epoch >= r.Epoch:
-		return fmt.Errorf("%w: on node %s, epoch %d", host.ErrAlreadyPresent, e.Owner, e.Epoch)
+	for {
+		e, err := m.Read(ctx, id)
+		switch {
+		case errors.Is(err, directory.ErrNotListed):
+			return nil
+		case err != nil:
+			return err
+		case m.Here(e.Owner):
+			return n.owned(ctx, e)
+		case e.Epoch >= before:
+			return fmt.Errorf("%w: on node %s, epoch %d", group.ErrMemberAlive, e.Owner, e.Epoch)
+		}
+		if err = m.Delete(ctx, e); !errors.Is(err, directory.ErrConflict) {
+			return err
+		}
 	}
-	return m.Delete(ctx, e)
+}
+
+// owned says of a member whose owner has a lease whether that one has it, or may have it.
+func (n groupNodes) owned(ctx context.Context, e directory.Entry) error {
+	seen, err := n.askProven(ctx, e.Owner, e.Entity)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: node %s, epoch %d, for as long as its lease lasts: %w", group.ErrLeased, e.Owner, e.Epoch, err)
+	case seen.Daemon == nil:
+		return fmt.Errorf("%w: node %s, epoch %d, is about to have it", group.ErrLeased, e.Owner, e.Epoch)
+	}
+	return fmt.Errorf("%w: on node %s, epoch %d", group.ErrMemberAlive, e.Owner, seen.Daemon.Epoch)
 }
 
 // Look implements group.Nodes. A member is gone where every node denies to have it, and
@@ -155,7 +180,8 @@ func (n groupNodes) Look(ctx context.Context, members ...group.Member) []group.S
 		if inNone != nil || out[i].Health != group.Gone {
 			continue
 		}
-		if e, ok := cluster.Look(m.Entity); ok {
+		e, ok := cluster.Look(m.Entity)
+		if ok && (cluster.Here(e.Owner) || !m.Outlived(e.Epoch)) {
 			out[i] = group.Sight{Health: group.Silent, Reason: fmt.Sprintf("the directory says that it is on node %s", e.Owner)}
 		}
 	}
@@ -193,13 +219,19 @@ func (n groupNodes) askProven(ctx context.Context, at identity.NodeID, id identi
 func sightOf(m group.Member, ids []identity.NodeID, seen []Sighting, failed []error) group.Sight {
 	best, stopped, asked := -1, uint64(0), false
 	var doubts []string
+	var older []identity.NodeID
 	for i, s := range seen {
 		asked = asked || ids[i] == m.Node
 		stopped = max(stopped, s.Stopped)
 		if s.Daemon != nil && (best < 0 || s.Daemon.Epoch > seen[best].Daemon.Epoch) {
 			best = i
 		}
+		if s.Daemon != nil && m.Outlived(s.Daemon.Epoch) {
+			older = append(older, ids[i])
+			doubts = append(doubts, fmt.Sprintf("node %s has the one that was declared lost, epoch %d", ids[i], s.Daemon.Epoch))
+		}
 		switch {
+		case failed[i] != nil && slices.Contains(m.Lost, ids[i]): // what it may have is stopped when it is back
 		case failed[i] != nil:
 			doubts = append(doubts, fmt.Sprintf("node %s: %s", ids[i], why(failed[i])))
 		case s.Coming:
@@ -208,29 +240,38 @@ func sightOf(m group.Member, ids []identity.NodeID, seen []Sighting, failed []er
 	}
 	if best >= 0 && seen[best].Daemon.Epoch >= m.Epoch {
 		d := seen[best].Daemon
-		out := group.Sight{Health: group.Healthy, Node: ids[best], Epoch: d.Epoch}
+		out := group.Sight{Health: group.Healthy, Node: ids[best], Epoch: d.Epoch, Older: older}
 		if d.State == "failed" || d.State == "diverged" || d.State == "refused" {
 			out.Health, out.Reason = group.Failed, d.State+": "+d.Reason
 		}
 		return out
 	}
 	for i, s := range seen {
-		if s.Went != nil && s.Went.Epoch > stopped {
+		if s.Went != nil && s.Went.Epoch > stopped && !m.Outlived(s.Went.Epoch) {
 			doubts = append(doubts, fmt.Sprintf("it went from node %s to %s, which does not have it", ids[i], s.Went.NodeID))
 		}
 	}
-	if !asked {
+	if !asked && !slices.Contains(m.Lost, m.Node) {
 		doubts = append(doubts, fmt.Sprintf("node %s, where it was last, is not asked: it is not trusted", m.Node))
 	}
 	if len(doubts) > 0 {
-		return group.Sight{Health: group.Silent, Reason: strings.Join(doubts, "; ")}
+		return group.Sight{Health: group.Silent, Reason: strings.Join(doubts, "; "), Older: older}
 	}
 	return group.Sight{Health: group.Gone, Reason: "no node has it"}
 }
 
 // Stop implements group.Nodes.
 func (n groupNodes) Stop(ctx context.Context, m group.Member) error {
-	switch at := n.Look(ctx, m)[0]; at.Health {
+	at := n.Look(ctx, m)[0]
+	if len(at.Older) > 0 {
+		for _, older := range at.Older {
+			if err := n.StopAt(ctx, older, m); err != nil {
+				return err
+			}
+		}
+		at = n.Look(ctx, m)[0]
+	}
+	switch at.Health {
 	case group.Gone:
 		return nil
 	case group.Silent:

@@ -214,7 +214,7 @@ func TestTwoGroupsOfOneName(t *testing.T) {
 	}
 	must[Group](t)(cb.GroupHere(ctx, "v"))
 	must[Group](t)(cb.RemoveGroupHere(ctx, "v"))
-	a.server.askRivals(ctx, a.server.names.of("v"), "v", true) // as it does every few seconds
+	eventually(t, func() error { _, err := ca.Send(ctx, "group/v", "before", []byte("x")); return err })
 	for at, client := range map[string]*Client{"a": ca, "b": cb, "c": cc} {
 		if sent, err := client.Send(ctx, "group/v", "before", []byte("x")); err != nil || !sent.Duplicate {
 			t.Errorf("at %s, one of the groups being left: %+v, %v", at, sent, err)

@@ -147,6 +147,7 @@ var classes = []struct {
 	{group.ErrInvalid, class{"bad-group", 400, ExitUsage, "Not a valid group", "see wasmhost group create --help"}},
 	{group.ErrUnknown, class{"member-not-found", 404, ExitNotFound, "No such member", "see wasmhost group inspect"}},
 	{group.ErrMemberAlive, class{"member-alive", 409, ExitConflict, "The member is running", "only a member whose node is gone for good is lost: see wasmhost group inspect"}},
+	{group.ErrLeased, class{"member-leased", 503, ExitUnreachable, "The member's node may still have it", "try again in some seconds: a standby may take it over meanwhile, and then nothing is lost"}},
 	{group.ErrMemberGone, class{"binding-gone", 409, ExitConflict, "The member that had the event is gone", "what it was sent is not applied again: whether it was applied, that member alone knew; a new event needs a new id"}},
 	{group.ErrTooManySenders, class{"group-senders-full", 429, ExitFailure, "The group remembers too many senders", "use one sender with rising numbers, such as --id import/1, --id import/2: each name is remembered for a day (limit sender-memory)"}},
 	{group.ErrSenderQuota, class{"group-sender-quota", 429, ExitFailure, "Too many senders of one token or peer", "use one sender with rising numbers, such as --id import/1, --id import/2; a token or peer may use an eighth of what a group remembers"}},

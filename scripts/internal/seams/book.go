@@ -33,11 +33,12 @@ type book struct {
 	texts   map[string]*event
 	places  map[string][]string // by text: lines of chains
 	renewed map[string]bool     // daemons, by entity id, that lost what they had, as somebody asked
+	team    map[string]bool     // daemons, by entity id, that are or were members of the group that there is
 	buried  map[string]bool     // daemons of a group that was removed: what they applied, another of its name may apply
 }
 
 func newBook(t *totals) *book {
-	return &book{totals: t, texts: make(map[string]*event), places: make(map[string][]string), renewed: make(map[string]bool), buried: make(map[string]bool)}
+	return &book{totals: t, texts: make(map[string]*event), places: make(map[string][]string), renewed: make(map[string]bool), buried: make(map[string]bool), team: make(map[string]bool)}
 }
 
 // enter notes an event that is about to be sent.

@@ -98,6 +98,7 @@ func (r *round) change(ctx context.Context, c *crew, changes ...string) (err err
 		if err != nil {
 			return err
 		}
+		r.book.joined(g.Members)
 		for _, m := range g.Members { // what members that go have applied so far
 			if err := r.readSoon(ctx, m.EntityID); err != nil {
 				return err
@@ -176,31 +177,13 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 	if err := victim.Kill(); err != nil {
 		return err
 	}
-	if r.clustered { // its members go on where their standbys are: nothing is lost
-		if err := r.well(ctx); err != nil {
-			return err
-		}
-	}
-	var lost []int
+	var lost []control.GroupMember
 	for _, m := range g.Members {
-		if m.NodeID == self.NodeID && !r.clustered {
-			lost = append(lost, m.Index)
-			r.book.renew(m.EntityID)
+		if m.NodeID == self.NodeID {
+			lost = append(lost, m)
 		}
 	}
-	err = until(ctx, patience, fmt.Sprintf("members %v are declared lost", lost), func(ctx context.Context) error {
-		for _, index := range lost {
-			_, err := keeper.Client.HealGroup(ctx, team, control.HealGroup{Lost: []int{index}})
-			if err != nil && code(err) != "member-alive" { // it has been made anew
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		err = r.well(ctx)
-	}
-	if err != nil {
+	if err := r.declareLost(ctx, keeper, lost); err != nil {
 		return err
 	}
 	if err := c.more(ctx, 10); err != nil {
@@ -229,12 +212,45 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 	})
 }
 
+// remadeEpochs is by how much the epoch of a member grows at least that is made anew; one
+// that its standby took over has the next.
+const remadeEpochs = 1 << 19
+
+// declareLost declares members lost whose node is gone, and waits until all are well. In a
+// cluster their standbys take them over at the same time: of each member one of the two
+// wins.
+func (r *round) declareLost(ctx context.Context, keeper *fleet.Node, lost []control.GroupMember) error {
+	for _, m := range lost {
+		err := until(ctx, patience, fmt.Sprintf("member %d is declared lost", m.Index), func(ctx context.Context) error {
+			_, err := keeper.Client.HealGroup(ctx, team, control.HealGroup{Lost: []int{m.Index}})
+			if code(err) == "member-alive" { // it was taken over, or has been made anew
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.well(ctx); err != nil {
+		return err
+	}
+	now, err := keeper.Client.Group(ctx, team)
+	if err != nil {
+		return err
+	}
+	for _, m := range lost {
+		if i := slices.IndexFunc(now.Members, func(x control.GroupMember) bool { return x.Index == m.Index }); i >= 0 && now.Members[i].Epoch >= m.Epoch+remadeEpochs {
+			r.book.renew(m.EntityID)
+		}
+	}
+	return nil
+}
+
 // remake removes the group, and makes one of the same name.
 func (r *round) remake(ctx context.Context, keeper *fleet.Node, g control.Group) error {
 	r.does("made again")
-	for _, m := range g.Members {
-		r.book.bury(m.EntityID)
-	}
+	r.book.buryTeam(g.Members)
 	err := until(ctx, patience, "the group is removed", func(ctx context.Context) error {
 		_, err := keeper.Client.RemoveGroup(ctx, team)
 		if code(err) == "group-not-found" {

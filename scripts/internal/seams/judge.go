@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
 	"wasmhost/scripts/internal/fleet"
+	"wasmhost/wire/control"
 )
 
 // read verifies the daemon's chain, enters its lines in the book, and returns them. Each
@@ -45,11 +47,23 @@ func (b *book) renew(entity string) {
 	b.renewed[entity] = true
 }
 
-// bury notes that the daemon's group was removed.
-func (b *book) bury(entity string) {
+// joined notes members that the group has.
+func (b *book) joined(members []control.GroupMember) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.buried[entity] = true
+	for _, m := range members {
+		b.team[m.EntityID] = true
+	}
+}
+
+// buryTeam notes that the group is removed, whose last members these are: with it all that
+// it remembers goes, also of members that left it before.
+func (b *book) buryTeam(members []control.GroupMember) {
+	b.joined(members)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.Copy(b.buried, b.team)
+	clear(b.team)
 }
 
 // standing are those of the lines that a daemon said which is not buried. It needs b.mu.
