@@ -205,6 +205,10 @@ func (r *Runtime) SignReach(id identity.EntityID, epoch, next uint64, sum [32]by
 // EagerMost is how many daemons are read before the node is ready.
 const EagerMost = eagerMost
 
+// ReadsFirst has the runtime, which is not started yet, read so many daemons before it is
+// ready.
+func ReadsFirst(r *Runtime, many int) { r.eager = many }
+
 // Readers is how many unread daemons are read at a time.
 func Readers() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
