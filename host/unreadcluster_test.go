@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -240,4 +241,40 @@ func TestStopBeforeDaemonsAreCompared(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestUncomparedDaemonDoesNotMove has an owner on a disk that was set back, whose standby
+// is silent, move its daemon to a third node: that would pass what the standby alone has.
+func TestUncomparedDaemonDoesNotMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newDiskCluster(t, 3)
+		a, sender := c.nodes[0], someone(t)
+		id := a.spawnMany(1, 1, sender)[0]
+		b := c.at(c.inSync(id, 1).Standbys[0])
+		old := a.disk.CrashClone(vfs.CrashCloneCfg{})
+		c.countTo(id, sender, 2)
+		c.killAll(map[*member]*vfs.MemFS{a: old})
+		a.back()
+		var third *member
+		for _, m := range c.nodes {
+			if m != a && m != b {
+				third = m
+			}
+		}
+		third.back()
+		time.Sleep(4 * time.Second)
+
+		m, err := a.rt.StartMigration(t.Context(), id, third.id())
+		if err == nil {
+			_, err = m.Wait(t.Context())
+		}
+		if err == nil || !strings.Contains(err.Error(), "not compared") {
+			t.Errorf("moving a daemon that is not compared: %v", err)
+		}
+		b.back()
+		c.countTo(id, sender, 3)
+		if m, i := c.serving(id); m != b || i.EventsProcessed != 3 {
+			t.Errorf("node %s serves %d events, want node %s and 3", m.id(), i.EventsProcessed, b.id())
+		}
+	})
 }
