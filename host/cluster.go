@@ -310,30 +310,6 @@ func (c *clustered) lookAt(d *hosted, session uint64) {
 	}
 }
 
-// wasRead has the daemon looked at, which was not until it was read.
-func (p *replica) wasRead() {
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	p.unread = false
-	p.mu.Unlock()
-	p.c.tell(func() {
-		p.c.mu.Lock()
-		session := p.c.session
-		p.c.mu.Unlock()
-		if session != 0 { // else the first session has all looked at
-			p.c.lookAt(p.d, session)
-		}
-	})
-}
-
-func (p *replica) isUnread() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.unread
-}
-
 // lookSoon has look look.
 func (c *clustered) lookSoon() {
 	if c != nil {

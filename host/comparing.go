@@ -43,13 +43,6 @@ import (
 // comparePatience is how long a standby has to answer.
 const comparePatience = 5 * time.Second
 
-// maxComparing is how many daemons are compared at a time, maxUrgent how many more of
-// those that somebody waits for.
-const (
-	maxComparing = 32
-	maxUrgent    = 8
-)
-
 // errStandbySilent says that a standby in sync cannot be compared with.
 var errStandbySilent = errors.New("a standby in sync does not answer")
 
@@ -95,42 +88,6 @@ func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
 			c.rt.logger.Warn("a daemon waits: comparing it with its standbys", "daemon", d.id.Origin(), "error", err)
 		}
 	}()
-}
-
-// placeToCompare waits for a place, which the caller gives back by done; nil: ctx ended
-// before. Daemons that somebody waits for do not wait for all others.
-func (p *replica) placeToCompare(ctx context.Context) (done func()) {
-	c := p.c
-	asked := make(chan struct{})
-	p.mu.Lock()
-	if p.changed != nil {
-		close(asked)
-	} else {
-		p.asked = asked
-	}
-	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		p.asked = nil
-		p.mu.Unlock()
-	}()
-
-	ordinary := func() { <-c.comparisons }
-	select {
-	case c.comparisons <- struct{}{}:
-		return ordinary
-	case <-ctx.Done():
-		return nil
-	case <-asked:
-	}
-	select {
-	case c.comparisons <- struct{}{}:
-		return ordinary
-	case c.urgent <- struct{}{}:
-		return func() { <-c.urgent }
-	case <-ctx.Done():
-		return nil
-	}
 }
 
 // settleFirst is compareFirst's work: one row of the table. Where it returns an error,
