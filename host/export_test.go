@@ -194,7 +194,17 @@ func SignResidence(s *Residence, daemon, node *identity.KeyPair) error { return 
 // Serves reports whether the daemon may answer here at this moment.
 func (r *Runtime) Serves(id identity.EntityID) bool {
 	d, err := r.find(id)
-	return err == nil && (d.replica == nil || d.replica.holding() == nil) && !r.isHeld(id)
+	if err != nil || r.isHeld(id) {
+		return false
+	}
+	p := d.replica
+	if p == nil {
+		return true
+	}
+	p.mu.Lock()
+	over := p.over != nil // it is let go of, and may still be in the tables
+	p.mu.Unlock()
+	return !over && p.holding() == nil
 }
 
 // SignReach signs that the history here of the daemon goes so far.
