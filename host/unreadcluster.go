@@ -6,11 +6,9 @@ import "context"
 // node's, so that it does not serve. Once it is read it is held against the directory, and
 // compared with its standbys.
 
-// maxComparing is how many daemons are compared at a time, maxUrgent how many more of
-// those that somebody waits for.
 const (
-	maxComparing = 32
-	maxUrgent    = 8
+	maxComparing = 32 // daemons that are compared with their standbys at a time
+	maxUrgent    = 8  // further ones, of those that somebody waits for
 )
 
 // wasRead has the daemon looked at, which was not until it was read.
