@@ -125,8 +125,9 @@ func (c *clustered) lineage(ctx context.Context) (lineage, error) {
 	return found, nil
 }
 
-// announceStop tells the directory that this life ends in order. It reports whether
-// the directory has it.
+// announceStop tells the directory that this life ends in order, which it does where each
+// daemon was compared, or is held: the next life compares none. It reports whether the
+// directory has it.
 func (c *clustered) announceStop(ctx context.Context) bool {
 	if c == nil {
 		return false
@@ -139,11 +140,25 @@ func (c *clustered) announceStop(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
-	if _, held := c.member.Lease(); !held || c.life.known == nil || c.life.revision == 0 {
+	if _, held := c.member.Lease(); !held || !c.allCompared() || c.life.known == nil || c.life.revision == 0 {
 		return false
 	}
 	_, err := c.member.SetLife(ctx, append(bytes.Clone(c.life.mark), 1), c.life.revision)
 	return err == nil
+}
+
+// allCompared reports whether no daemon here has still to be compared with its standbys.
+func (c *clustered) allCompared() bool {
+	for _, d := range c.daemons() {
+		p := d.replica
+		p.mu.Lock()
+		left := !p.compared && p.over == nil
+		p.mu.Unlock()
+		if left && !c.rt.isHeld(d.id) {
+			return false
+		}
+	}
+	return true
 }
 
 // stopped makes the store say that the life ended in order, as its last word.

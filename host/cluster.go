@@ -77,6 +77,7 @@ type clustered struct {
 	kick     chan struct{}
 
 	comparisons chan struct{} // a place of those that run
+	urgent      chan struct{} // a place of those that somebody waits for
 
 	lifeTurn chan struct{} // full while one goroutine has life
 	life     life
@@ -92,7 +93,7 @@ type clustered struct {
 }
 
 func newClustered(r *Runtime, o *ClusterOptions) *clustered {
-	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
+	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), urgent: make(chan struct{}, maxUrgent), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
 	c.memory.daemons = make(map[identity.EntityID]directory.Daemon)
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	c.givingUp = make(map[identity.EntityID]bool)
@@ -295,14 +296,18 @@ func (c *clustered) kickReplicas() {
 // still.
 func (c *clustered) verify(session uint64) {
 	for _, d := range c.daemons() {
-		e, ok := c.member.Look(d.id)
-		if !ok {
-			c.enrol(d, session)
-			continue
-		}
-		c.compareWith(d, e, session)
+		c.lookAt(d, session)
 	}
 	c.look()
+}
+
+// lookAt finds whether a daemon here is this node's still.
+func (c *clustered) lookAt(d *hosted, session uint64) {
+	if e, ok := c.member.Look(d.id); ok {
+		c.compareWith(d, e, session)
+	} else {
+		c.enrol(d, session)
+	}
 }
 
 // lookSoon has look look.
@@ -323,11 +328,7 @@ func (c *clustered) look() {
 	for _, d := range c.daemons() {
 		d.replica.wake()
 		if !d.replica.verifiedIn(session) {
-			if e, ok := c.member.Look(d.id); ok {
-				c.compareWith(d, e, session)
-			} else {
-				c.enrol(d, session)
-			}
+			c.lookAt(d, session)
 		}
 	}
 	for _, e := range c.member.Daemons() {
@@ -365,8 +366,8 @@ func (c *clustered) compare(e directory.Entry) {
 
 // compareWith is compare of a daemon that is here.
 func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
-	if d.replica.stands(e) {
-		return // what this node itself has written since is newer
+	if d.replica.isUnread() || d.replica.stands(e) {
+		return // it is looked at when it is read; what this node itself has written since is newer
 	}
 	if e.Owner == c.rt.self {
 		c.compareFirst(d, e, session)
@@ -400,6 +401,9 @@ func (c *clustered) confirm(d *hosted) {
 // enrol makes a daemon known that the directory does not know: it was made before
 // the node was a member.
 func (c *clustered) enrol(d *hosted, session uint64) {
+	if d.replica.isUnread() {
+		return // it is looked at when it is read
+	}
 	if c.rt.unconfirmed(d.id) {
 		return // that the directory knows nothing of it does not make it this node's
 	}

@@ -34,6 +34,8 @@ type member struct {
 	disk *vfs.MemFS // nil: the store is in memory
 	s    *store.Store
 	rt   *host.Runtime
+
+	gated *gatedFactory // of the kind n; nil: not gated
 }
 
 func (m *member) id() identity.NodeID { return m.key.ID().Node() }
@@ -139,7 +141,12 @@ func (m *member) start() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if err := errors.Join(m.rt.RegisterFactory("n", nativeFactory(new(int))), m.rt.RegisterFactory("heavy", growerFactory()), m.rt.Start(m.t.Context())); err != nil {
+	host.ReadsFirst(m.rt, 0) // what the node has is served before it is read
+	factory := nativeFactory(new(int))
+	if m.gated != nil {
+		factory = m.gated
+	}
+	if err := errors.Join(m.rt.RegisterFactory("n", factory), m.rt.RegisterFactory("heavy", growerFactory()), m.rt.Start(m.t.Context())); err != nil {
 		m.t.Fatal(err)
 	}
 }

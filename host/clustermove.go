@@ -118,6 +118,30 @@ func (p *replica) disown(ctx context.Context) error {
 	return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), err)
 }
 
+// awaitCompared waits a while until the daemon was compared with its standbys: what may be
+// older than theirs goes nowhere. Where it was not, the error says why it waits.
+func (p *replica) awaitCompared(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, comparePatience)
+	defer cancel()
+	for {
+		p.mu.Lock()
+		compared := p.compared || p.over != nil
+		p.mu.Unlock()
+		if compared {
+			return nil
+		}
+		held := p.holding()
+		if held == nil { // it was, since
+			return nil
+		}
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return fmt.Errorf("moving daemon %s, which was not compared with its standbys yet: %w", p.d.id.Origin(), p.d.heldFor())
+		}
+	}
+}
+
 // movable says why a daemon cannot move to the target, and has the target be no
 // standby of the daemon meanwhile.
 func (c *clustered) movable(ctx context.Context, d *hosted, target identity.NodeID) error {
@@ -128,6 +152,9 @@ func (c *clustered) movable(ctx context.Context, d *hosted, target identity.Node
 		return migration.Failf(migration.TargetUnavailable, "node %s is not in this node's cluster, or is not there", target)
 	}
 	p := d.replica
+	if err := p.awaitCompared(ctx); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	p.spares = target
 	p.mu.Unlock()

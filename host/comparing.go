@@ -46,9 +46,6 @@ import (
 // comparePatience is how long a standby has to answer.
 const comparePatience = 5 * time.Second
 
-// maxComparing is how many daemons are compared at a time.
-const maxComparing = 32
-
 // errStandbySilent says that a standby in sync cannot be compared with.
 var errStandbySilent = errors.New("a standby in sync does not answer")
 
@@ -76,12 +73,11 @@ func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
 	}
 	go func() {
 		defer c.rt.work.Done()
-		select {
-		case c.comparisons <- struct{}{}:
-			defer func() { <-c.comparisons }()
-		case <-c.rt.ctx.Done():
+		done := p.placeToCompare(c.rt.ctx)
+		if done == nil {
 			return
 		}
+		defer done()
 		var err error
 		if restored {
 			err = c.settleUnconfirmed(c.rt.ctx, d, e)
@@ -153,7 +149,10 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 	p.mu.Lock()
 	p.compared, p.waits = true, nil
 	p.mu.Unlock()
-	d.show()
+	if d.mu.TryLock() { // who has the lock shows it
+		d.show()
+		d.mu.Unlock()
+	}
 	p.verified(e, session)
 	return nil
 }

@@ -195,7 +195,17 @@ func SignResidence(s *Residence, daemon, node *identity.KeyPair) error { return 
 // Serves reports whether the daemon may answer here at this moment.
 func (r *Runtime) Serves(id identity.EntityID) bool {
 	d, err := r.find(id)
-	return err == nil && (d.replica == nil || d.replica.holding() == nil) && !r.isHeld(id)
+	if err != nil || r.isHeld(id) {
+		return false
+	}
+	p := d.replica
+	if p == nil {
+		return true
+	}
+	p.mu.Lock()
+	over := p.over != nil // it is let go of, and may still be in the tables
+	p.mu.Unlock()
+	return !over && p.holding() == nil
 }
 
 // SignReach signs that the history here of the daemon goes so far.
@@ -205,6 +215,10 @@ func (r *Runtime) SignReach(id identity.EntityID, epoch, next uint64, sum [32]by
 
 // EagerMost is how many daemons are read before the node is ready.
 const EagerMost = eagerMost
+
+// ReadsFirst has the runtime, which is not started yet, read so many daemons before it is
+// ready.
+func ReadsFirst(r *Runtime, many int) { r.eager = many }
 
 // Readers is how many unread daemons are read at a time.
 func Readers() int { return max(1, runtime.GOMAXPROCS(0)/2) }

@@ -52,7 +52,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 		}
 		for _, d := range r.daemons {
 			if r.cluster.attach(d); d.replica != nil {
-				d.replica.compared = false
+				d.replica.compared, d.replica.unread = false, d.unread.Load()
 			}
 		}
 	}

@@ -39,6 +39,8 @@ type replica struct {
 	anew      bool            // the state was stored anew, so that standbys get it
 	compared  bool            // it may serve where the directory names this node: see compareFirst
 	comparing bool            // a goroutine compares it
+	unread    bool            // it is not read yet: it is not looked at
+	asked     chan struct{}   // closed when somebody waits for it; nil unless it is in line to be compared
 	waits     *HeldDaemon     // for whom it waits to be compared with; nil: it does not wait
 	over      error           // why the daemon is not this node's any more
 }
@@ -169,6 +171,10 @@ func (p *replica) holding() <-chan struct{} {
 	}
 	if p.changed == nil {
 		p.changed = make(chan struct{})
+		if p.asked != nil {
+			close(p.asked)
+			p.asked = nil
+		}
 	}
 	return p.changed
 }

@@ -150,6 +150,7 @@ type Runtime struct {
 
 	starting sync.Mutex // one Start at a time
 	reading  reading
+	eager    int // eagerMost
 	idle     idle
 	progress progress
 	meters   meters
@@ -185,7 +186,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r.plain = boundsOf(Limits{}, r.limits)
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
-	r.tokenSkew, r.exchanges = o.TokenSkew, newExchanges()
+	r.tokenSkew, r.exchanges, r.eager = o.TokenSkew, newExchanges(), eagerMost
 	if r.budgets = o.Budgets; r.budgets == nil {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}

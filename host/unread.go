@@ -14,7 +14,8 @@ import (
 // A node with many daemons is ready before it has read them all. Those that are unread
 // are in the table, and recovery holds their locks: to everybody else they are busy, and
 // they are shown as their histories end. They are read one after the other, those first
-// that somebody waits for.
+// that somebody waits for. In a cluster nothing is done for an unread daemon: it is held
+// against the directory, and compared with its standbys, once it is read.
 
 // eagerMost is how many daemons are read before the node is ready. A node with more
 // finds what is wrong with the others later.
@@ -63,7 +64,7 @@ func (g *reading) next() *hosted {
 
 // putOff leaves daemons unread that can be, and returns the others.
 func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
-	if len(active) <= eagerMost || r.cluster != nil { // a cluster's standbys are told how far each is
+	if len(active) <= r.eager {
 		return active, nil
 	}
 	released := make(map[identity.EntityID]bool)
@@ -81,7 +82,7 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 	parts := runtime.GOMAXPROCS(0)
 	for part := range parts {
 		work.Go(func() {
-			for i := eagerMost + part; i < len(active); i += parts {
+			for i := r.eager + part; i < len(active); i += parts {
 				if !released[active[i].id] {
 					stands[i] = r.endOf(active[i].id)
 				}
@@ -170,6 +171,7 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 	}
 	list := d.ledger.All()
 	d.mu.Unlock()
+	d.replica.wasRead()
 	if serves {
 		r.subs.start(d.id, list)
 	}

@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"wasmhost/host/directory"
 )
 
 var ctx = context.Background()
@@ -127,9 +129,11 @@ func main() {
 		}
 	}
 	if *only == "" || *only == "live" {
-		if err := manyLive(*root, "c/counter.wasm", 100_000); err != nil {
-			fmt.Fprintf(os.Stderr, "bench: live: %v\n", err)
-			os.Exit(1)
+		for what, open := range map[string]opening{"alone": openAlone, "in a cluster of one node": openMember(directory.NewMemory())} {
+			if err := manyLive(*root, "c/counter.wasm", what, 100_000, open); err != nil {
+				fmt.Fprintf(os.Stderr, "bench: live: %v\n", err)
+				os.Exit(1)
+			}
 		}
 	}
 	if *only == "" || *only == "stopped" {
