@@ -9,7 +9,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/canon"
+	"wasmhost/internal/canon"
 )
 
 // The channels of a node that is restored from a backup go on as others: what they
