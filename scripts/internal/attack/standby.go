@@ -26,9 +26,9 @@ const (
 	standbyHave   = 2
 	standbyRefuse = 3
 	standbyReset  = 5
-	standbyState  = 13
+	standbyState  = 16
 
-	standbyVersion = 3
+	standbyVersion = 4
 )
 
 // kept is what a node says of a daemon that has standbys.
@@ -49,6 +49,18 @@ func resetStandby(ctx context.Context, s *scene) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("a daemon with a standby: %w", err)
 	}
+	for try := 1; ; try++ {
+		said, err := s.resetAs(ctx, two, d)
+		var cut *quic.ApplicationError
+		if errors.As(err, &cut) && cut.Remote && try < 20 {
+			continue // node two came back, for which node one ends the session that says that it is node two
+		}
+		return said, err
+	}
+}
+
+// resetAs has the first node drop its copy, in the name of the node that owns the daemon.
+func (s *scene) resetAs(ctx context.Context, two *node, d *kept) (string, error) {
 	p, err := s.impersonate(ctx, two)
 	if err != nil {
 		return "", fmt.Errorf("coming as node two: %w", err)

@@ -59,7 +59,7 @@ var searched = []mutant{
 	{"hand over without the last records", "host/rounds.go",
 		"r.Records = int(c.to - c.from)", "if last {\n\t\tc.records, c.to = nil, c.from\n\t}\n\tr.Records = int(c.to - c.from)", []edit{
 			{"host/rounds.go", "if !bytes.Equal(p.Root, root[:]) {", "if bytes.Equal(nil, root[:]) {"},
-			{"host/rounds.go", "if chain.Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {", "if false {"},
+			{"host/rounds.go", "if chain.Hash(p.Head) != s.head || p.Applied != s.d.applied || p.Sequence != s.d.chain.Head().Sequence {", "if chain.Hash(p.Head) != chain.Hash(p.Head) {"},
 			{"host/settle.go", "rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:])", "bytes.Equal(nil, head[:])"},
 			{"host/authorise.go", "c.Head != head ||", "false ||"}}},
 	{"answer a repeat with nothing", "host/repeat.go",
