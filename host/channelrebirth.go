@@ -96,10 +96,7 @@ func (c *published) recoverRebirth() error {
 	if err != nil {
 		return err
 	}
-	var rec storedRebirth
-	if err = canon.Unmarshal(value, &rec); err == nil {
-		err = rec.validate()
-	}
+	rec, err := decodeRebirth(value)
 	if err != nil {
 		return fmt.Errorf("%w: births of channel %q: %w", store.ErrCorrupt, c.name, err)
 	}
@@ -107,6 +104,14 @@ func (c *published) recoverRebirth() error {
 	defer c.mu.Unlock()
 	c.source, c.former = channel.SourceOf(c.hub.rt.self, [16]byte(rec.Born), c.name), rec.Former
 	return nil
+}
+
+// decodeRebirth reads a storedRebirth, strictly.
+func decodeRebirth(b []byte) (rec storedRebirth, err error) {
+	if err = canon.Unmarshal(b, &rec); err == nil {
+		err = rec.validate()
+	}
+	return rec, err
 }
 
 func (s *storedRebirth) validate() error {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"testing"
+
 	"wasmhost/host/chain"
 )
 

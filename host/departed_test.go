@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,9 +74,7 @@ func TestASpawnThatIsAbandonedIsNotForgotten(t *testing.T) {
 	ended := make(chan error, 1)
 	err := r.RegisterFactory("late", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
 		go func() { ended <- r.Shutdown(ctx) }()
-		for r.Ready() == nil {
-			time.Sleep(time.Millisecond)
-		}
+		waitFor(t, "end of the runtime", func() bool { return r.Ready() != nil })
 		return &native{}, nil
 	}))
 	if err != nil {
@@ -234,9 +231,8 @@ func TestThoseThatMovedAwayAreFound(t *testing.T) {
 // Last words and receipts are kept of those that left last, and of those that are here.
 func TestOldReceiptsAreLetGoOf(t *testing.T) {
 	var net hosttest.Net
-	var later atomic.Int64 // than the clock of this machine, in nanoseconds
-	clock := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
-	a, b := start(t, &net, newKey(t), t.TempDir(), func(o *host.Options) { o.Clock = clock }), start(t, &net, newKey(t), "", nil)
+	clock := &shiftedClock{}
+	a, b := start(t, &net, newKey(t), t.TempDir(), func(o *host.Options) { o.Clock = clock.now }), start(t, &net, newKey(t), "", nil)
 	gone, back := leave(t, a, b)
 	net.Settle()
 	kept := func(d host.Info) bool {
@@ -268,7 +264,7 @@ func TestOldReceiptsAreLetGoOf(t *testing.T) {
 			t.Errorf("receipts are kept of %d that left, want %d; of the one that is here: %v", n, most, kept(back))
 		}
 	}
-	later.Store(int64(91 * 24 * time.Hour))
+	clock.by.Store(int64(91 * 24 * time.Hour))
 	if err := a.Remembers(1); err != nil {
 		t.Fatal(err)
 	}

@@ -45,8 +45,8 @@ type sending struct {
 	written <-chan struct{}
 }
 
-// maxBehind is how much may wait for a standby until it begins anew.
-const maxBehind = 64 << 20 // bytes that may wait for a standby before it begins anew
+// maxBehind is how much may wait for a standby until it starts over.
+const maxBehind = 64 << 20 // bytes that may wait for a standby before it starts over
 
 // standbyLink is what a key that is sealed to a standby is bound to.
 var standbyLink = []byte("wasmhost identity for a standby")

@@ -56,8 +56,8 @@ type Forked struct {
 // or none. A fork has the parent's kind, module, the module before that (which it can be
 // rolled back to), configuration, timers and memory of senders, so that an event that the
 // state contains is not applied again; it is subscribed to nothing and granted nothing. It
-// was spawned when it was forked, and has failed on nothing. The parent goes on. Errors: *NotFoundError, *MovedError,
-// ErrNoForkPoint, ErrHistoryTrimmed, ErrAlreadyMigrating, ErrNotPortable,
+// was spawned when it was forked, and has failed on nothing. The parent goes on. Errors:
+// *NotFoundError, *MovedError, ErrNoForkPoint, ErrHistoryTrimmed, ErrAlreadyMigrating, ErrNotPortable,
 // ErrDiverged where a replay gives other outputs than are recorded,
 // identity.ErrReadOnly where the parent has no private key here, and those of
 // Spawn.
@@ -82,7 +82,7 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 	}
 	p, err := r.forkPoint(ctx, d, &req)
 	if err != nil {
-		return nil, fmt.Errorf("forking daemon %s: %w", parent.Origin(), err)
+		return nil, fmt.Errorf("forking daemon %s: %w", parent.Origin(), d.whileHere(err))
 	}
 	defer p.key.Wipe()
 	defer func() {

@@ -78,13 +78,14 @@ func upgraded(t *testing.T, a *node) (d host.Info, old string) {
 func TestFactsTravel(t *testing.T) {
 	var net hosttest.Net
 	key, dir := newKey(t), t.TempDir()
-	a, b, c := start(t, &net, newKey(t), "", nil), start(t, &net, key, dir, nil), start(t, &net, newKey(t), "", nil)
+	early := &shiftedClock{} // than those where the daemon arrives
+	early.by.Store(-int64(time.Hour))
+	a, b, c := start(t, &net, newKey(t), "", func(o *host.Options) { o.Clock = early.now }), start(t, &net, key, dir, nil), start(t, &net, newKey(t), "", nil)
 	before, old := upgraded(t, a)
 	if err := a.SetLoss(before.Entity, 2, "a test"); err != nil {
 		t.Fatal(err)
 	}
 	before = a.mustInspect(before.Entity)
-	time.Sleep(2 * time.Millisecond) // the clock of the arrival is another
 	moved := []string{"Node", "Epoch"}
 
 	rep := a.migrate(before.Entity, b)
@@ -127,9 +128,10 @@ func TestFactsTravel(t *testing.T) {
 // before the upgrade cannot.
 func TestWhatAForkKeeps(t *testing.T) {
 	var net hosttest.Net
-	a := start(t, &net, newKey(t), "", nil)
+	clock := &shiftedClock{}
+	a := start(t, &net, newKey(t), "", func(o *host.Options) { o.Clock = clock.now })
 	parent, old := upgraded(t, a)
-	time.Sleep(2 * time.Millisecond)
+	clock.by.Store(int64(time.Hour))
 	forks, err := a.Fork(ctx, parent.Entity, host.ForkRequest{})
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"fmt"
+
+	"wasmhost/host/internal/lifecycle"
 )
 
 // MaxReaders is how many callers that only look may wait for one daemon at a time:
@@ -95,15 +97,15 @@ func (d *hosted) lockOrLeave(ctx context.Context, ended func()) (left bool, err 
 	}
 }
 
-// whileHere returns err, or why the daemon takes no more events, where it left while what
-// is stored of it was read: the store lets go of that then.
+// whileHere returns err, or where the daemon went, if it left while its stored history was
+// read: the node deletes the history of a daemon that leaves.
 func (d *hosted) whileHere(err error) error {
 	if err == nil {
 		return nil
 	}
 	d.view.mu.Lock()
 	defer d.view.mu.Unlock()
-	if d.view.at.gone != nil {
+	if d.view.at.state == lifecycle.Moved {
 		return d.view.at.gone
 	}
 	return err

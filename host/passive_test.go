@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +193,12 @@ func TestMoreDaemonsThanMemory(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// shiftedClock is this machine's clock, shifted by so many nanoseconds. It may be shifted
+// while others read it.
+type shiftedClock struct{ by atomic.Int64 }
+
+func (c *shiftedClock) now() time.Time { return time.Now().Add(time.Duration(c.by.Load())) }
 
 // waitFor waits until ok holds.
 func waitFor(t *testing.T, what string, ok func() bool) {

@@ -71,7 +71,7 @@ type Sight struct {
 // more than the moves that it could have made since it was seen last.
 const lossEpochs = 1 << 20
 
-// maxRemade bounds how many members of a group one Heal makes anew.
+// maxRemade bounds how many members of a group one Heal recreates.
 const maxRemade = 4
 
 // Manager keeps groups. It is safe for concurrent use; what is done to one group
