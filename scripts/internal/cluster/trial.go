@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ import (
 type trial struct {
 	dir, bin string
 	other    string // another build: nodes begin with it, and each start draws one of both; empty: none
+	format   string // what the other build's data directories say of their format
 	rng      *rand.Rand
 	lease    time.Duration
 	verbose  bool
@@ -268,13 +270,34 @@ func (t *trial) kill(ctx context.Context, n *fleet.Node) error {
 		}
 	}
 	if t.other != "" {
-		if draw := []string{t.bin, t.other}[t.rng.IntN(2)]; draw != t.runs[n.Name] {
-			n.Use(draw)
-			t.runs[n.Name] = draw
-			t.changed++
+		if err := t.drawBuild(n); err != nil {
+			return err
 		}
 	}
 	return n.Start(ctx)
+}
+
+// drawBuild draws the build that the node starts with next. The other build does not
+// read a data directory that this one has upgraded: such a node stays with this one.
+func (t *trial) drawBuild(n *fleet.Node) error {
+	format, err := os.ReadFile(filepath.Join(n.Data(), "format"))
+	if err != nil {
+		return err
+	}
+	if t.format == "" { // every node began with the other build
+		t.format = string(format)
+	}
+
+	draw := t.bin
+	if string(format) == t.format {
+		draw = []string{t.bin, t.other}[t.rng.IntN(2)]
+	}
+	if draw != t.runs[n.Name] {
+		n.Use(draw)
+		t.runs[n.Name] = draw
+		t.changed++
+	}
+	return nil
 }
 
 // pause stops the process for up to three leases: it then goes on where it was,
