@@ -39,7 +39,7 @@ func (d *hosted) inside(ctx context.Context, lock func(context.Context) error) e
 
 		switch verdict {
 		case lifecycle.Serve:
-			d.used = d.rt.clock().UnixNano()
+			d.used = d.env.Clock().UnixNano()
 			return nil
 		case lifecycle.AwaitCluster:
 			held := d.held()
@@ -87,7 +87,7 @@ func (d *hosted) await(ctx context.Context, done <-chan struct{}, late func() er
 	select {
 	case <-done:
 		return nil
-	case <-d.rt.ctx.Done():
+	case <-d.env.Context.Done():
 		return ErrShuttingDown
 	case <-ctx.Done():
 		return late()

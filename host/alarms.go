@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/internal/env"
 	"wasmhost/identity"
 )
 
@@ -14,6 +15,7 @@ import (
 // state; here is only when to look at which daemon.
 type alarms struct {
 	rt   *Runtime
+	env  *env.Env
 	kick chan struct{} // the first of them is another
 
 	mu    sync.Mutex
@@ -53,7 +55,7 @@ func (q *alarmQueue) Pop() any {
 }
 
 func newAlarms(r *Runtime) *alarms {
-	return &alarms{rt: r, kick: make(chan struct{}, 1), due: make(map[identity.EntityID]*alarm), busy: make(map[identity.EntityID]bool)}
+	return &alarms{rt: r, env: r.env, kick: make(chan struct{}, 1), due: make(map[identity.EntityID]*alarm), busy: make(map[identity.EntityID]bool)}
 }
 
 // see looks at the daemon's first timer. It needs d.mu.
@@ -98,11 +100,11 @@ const (
 
 // start fires timers until the runtime ends.
 func (a *alarms) start() {
-	if !a.rt.startWork() {
+	if !a.env.Work.Begin() {
 		return
 	}
 	go func() {
-		defer a.rt.work.Done()
+		defer a.env.Work.Done()
 		timer := time.NewTimer(longestSleep)
 		defer timer.Stop()
 		for {
@@ -110,7 +112,7 @@ func (a *alarms) start() {
 			select {
 			case <-timer.C:
 			case <-a.kick:
-			case <-a.rt.ctx.Done():
+			case <-a.env.Context.Done():
 				return
 			}
 		}
@@ -121,7 +123,7 @@ func (a *alarms) start() {
 func (a *alarms) fire() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.rt.clock().UnixNano()
+	now := a.env.Clock().UnixNano()
 	for len(a.queue) > 0 {
 		first := a.queue[0]
 		if first.at > now {
@@ -133,13 +135,13 @@ func (a *alarms) fire() time.Duration {
 			a.busy[first.id] = true
 			continue
 		}
-		if !a.rt.startWork() {
+		if !a.env.Work.Begin() {
 			continue
 		}
 		a.busy[first.id] = false
 		go func() {
-			defer a.rt.work.Done()
-			a.fireOf(a.rt.ctx, first.id)
+			defer a.env.Work.Done()
+			a.fireOf(a.env.Context, first.id)
 		}()
 	}
 	return longestSleep
@@ -154,12 +156,12 @@ func (a *alarms) fireOf(ctx context.Context, id identity.EntityID) {
 	var moved *MovedError
 	switch {
 	case err == nil && again:
-		a.set(id, a.rt.clock().UnixNano())
+		a.set(id, a.env.Clock().UnixNano())
 	case err == nil && next == 0, errors.As(err, &moved), errors.Is(err, ErrNotFound), errors.Is(err, ErrStopped), errors.Is(err, ErrHalted), errors.Is(err, ErrHeld), ctx.Err() != nil:
 	case err == nil:
 		a.set(id, next)
 	default:
-		a.rt.logger.Debug("firing a daemon's timers", "daemon", id.Origin(), "error", err)
-		a.set(id, a.rt.clock().Add(alarmRetry).UnixNano())
+		a.env.Logger.Debug("firing a daemon's timers", "daemon", id.Origin(), "error", err)
+		a.set(id, a.env.Clock().Add(alarmRetry).UnixNano())
 	}
 }

@@ -46,7 +46,7 @@ func (in *incoming) restore(ctx context.Context) error {
 	}
 	in.shrink(int64(len(in.snapshot) + len(in.module)))
 	in.snapshot, in.module = nil, nil
-	if in.rt.store == nil {
+	if in.env.Store == nil {
 		return nil
 	}
 	if err := b.Finish(); err != nil { // else others would wait for a large file
@@ -88,7 +88,7 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 	d.remember(in.lasting)
 	d.first, d.index, d.kept = in.first, in.history, in.history
 	in.next = in.history
-	if in.rt.store == nil {
+	if in.env.Store == nil {
 		return nil
 	}
 	if in.history == 0 {
@@ -205,7 +205,7 @@ func (in *incoming) apply(t *migration.Tail) error {
 		}
 		return nil
 	})
-	if err != nil || in.rt.store == nil || len(t.Records) == 0 {
+	if err != nil || in.env.Store == nil || len(t.Records) == 0 {
 		return err
 	}
 	return in.submit(b, ignore)

@@ -98,7 +98,7 @@ func (in *incoming) ungrow() {
 // arrivals here as they may: BufferFull. It needs r.mu.
 func (r *Runtime) placeFor(from identity.NodeID) error {
 	if len(r.incoming) >= ArrivalsOfNode {
-		return migration.Failf(migration.BufferFull, "%d daemons are on their way to node %s, and not here yet; at most %d may be", len(r.incoming), r.self, ArrivalsOfNode)
+		return migration.Failf(migration.BufferFull, "%d daemons are on their way to node %s, and not here yet; at most %d may be", len(r.incoming), r.env.Self, ArrivalsOfNode)
 	}
 	n := 0
 	for _, in := range r.incoming {
@@ -107,7 +107,7 @@ func (r *Runtime) placeFor(from identity.NodeID) error {
 		}
 	}
 	if n >= ArrivalsOfPeer {
-		return migration.Failf(migration.BufferFull, "%d daemons are on their way from node %s to node %s, and not here yet; at most %d may be", n, from, r.self, ArrivalsOfPeer)
+		return migration.Failf(migration.BufferFull, "%d daemons are on their way from node %s to node %s, and not here yet; at most %d may be", n, from, r.env.Self, ArrivalsOfPeer)
 	}
 	return nil
 }

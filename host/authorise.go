@@ -25,7 +25,7 @@ func (in *incoming) authorise(verified error) error {
 	case in.named:
 		return nil
 	}
-	return migration.Failf(migration.Denied, "daemon %s comes from node %s without its own signature, and node %s was not told to expect that: %v", in.offer.Entity.Origin(), in.from, in.rt.self, verified)
+	return migration.Failf(migration.Denied, "daemon %s comes from node %s without its own signature, and node %s was not told to expect that: %v", in.offer.Entity.Origin(), in.from, in.env.Self, verified)
 }
 
 // handoff is a checkpoint by which a daemon was handed over to this node: signed by
@@ -40,9 +40,9 @@ func (in *incoming) handedOver(rel *migration.Release, head chain.Hash) (handoff
 	if err := canon.Unmarshal(rel.Checkpoint, c); err != nil {
 		return handoff{}, migration.Failf(migration.ProtocolError, "the hand-over's checkpoint: %v", err)
 	}
-	public := bytes.Equal(c.State, chain.HandoverPublic(in.from, in.rt.self))
+	public := bytes.Equal(c.State, chain.HandoverPublic(in.from, in.env.Self))
 	if c.Purpose != chain.PurposeHandover || c.Entity != o.Entity || c.Epoch != rel.Epoch || c.Sequence != rel.Sequence || c.Head != head ||
-		public && o.Identity || !public && !bytes.Equal(c.State, chain.Handover(in.from, in.rt.self)) {
+		public && o.Identity || !public && !bytes.Equal(c.State, chain.Handover(in.from, in.env.Self)) {
 		return handoff{}, migration.Failf(migration.ProtocolError, "the hand-over is not of this daemon, or not to this node")
 	}
 	if err := in.authorise(c.Verify()); err != nil {
@@ -55,7 +55,7 @@ func (in *incoming) handedOver(rel *migration.Release, head chain.Hash) (handoff
 // r.mu.
 func (r *Runtime) nameTaken(o *migration.Offer) error {
 	if other, ok := r.names[o.Name]; ok && other != o.Entity {
-		return migration.Failf(migration.AlreadyPresent, "node %s has another daemon named %q", r.self, o.Name)
+		return migration.Failf(migration.AlreadyPresent, "node %s has another daemon named %q", r.env.Self, o.Name)
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func (in *incoming) keep(b *store.Batch) error {
 	}
 	key = in.rt.expectedKey(in.offer.Entity)
 	defer key.Wipe()
-	lent := &hosted{rt: in.rt, id: in.offer.Entity, key: key}
+	lent := &hosted{rt: in.rt, env: in.env, id: in.offer.Entity, key: key}
 	if err := lent.keepKey(b); err != nil {
 		return migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}

@@ -142,7 +142,7 @@ func (s *sourceWalk) capture() error {
 	}
 	s.before = s.d.previous
 	s.index, s.last = s.d.index, s.d.last
-	s.d.tail = &tail{limit: s.d.limits().TailBytes, from: s.d.index, to: s.d.index, stored: s.m.rt.store != nil}
+	s.d.tail = &tail{limit: s.d.limits().TailBytes, from: s.d.index, to: s.d.index, stored: s.m.env.Store != nil}
 	return s.m.signal(migration.Captured, migration.Source)
 }
 
@@ -161,7 +161,7 @@ func (s *sourceWalk) offer() error {
 
 func (s *sourceWalk) sendOffer(resumed bool) error {
 	history := uint64(0)
-	if s.m.rt.store != nil {
+	if s.m.env.Store != nil {
 		history = s.index
 	}
 	o := migration.Offer{Version: s.version(), Migration: s.m.id, Entity: s.d.id, Name: s.d.name, Kind: s.d.kind,
@@ -186,7 +186,7 @@ func (s *sourceWalk) held() error {
 	if err != nil {
 		return err
 	}
-	return verifyHolds(s.d.id, s.m.id, s.m.rt.self, s.m.target, holds)
+	return verifyHolds(s.d.id, s.m.id, s.m.env.Self, s.m.target, holds)
 }
 
 // transfer sends all that the daemon was at the view. Where the connection
@@ -212,7 +212,7 @@ func (s *sourceWalk) transfer() error {
 const resumeFor = 30 * time.Second
 
 func (s *sourceWalk) reconnect(cause error) error {
-	s.m.rt.logger.Warn("the connection of a migration broke; it is resumed", "daemon", s.d.id.Origin(), "to", s.m.target, "error", cause)
+	s.m.env.Logger.Warn("the connection of a migration broke; it is resumed", "daemon", s.d.id.Origin(), "to", s.m.target, "error", cause)
 	tries := backoff.Policy{First: 50 * time.Millisecond, Most: 2 * time.Second, For: resumeFor}.Start()
 	for {
 		s.close()
@@ -343,7 +343,7 @@ func (s *sourceWalk) chunks(b []byte, message func(part []byte, last bool) migra
 // history sends the records before the view, from the one of index from, once
 // they are durable.
 func (s *sourceWalk) history(from uint64) error {
-	if s.m.rt.store == nil {
+	if s.m.env.Store == nil {
 		return nil
 	}
 	if err := s.last.wait(s.ctx); err != nil {
@@ -371,7 +371,7 @@ func (s *sourceWalk) stored(from, to uint64, message func(at uint64, records [][
 		records, size = nil, 0
 		return s.sent(n, n)
 	}
-	err := s.m.rt.store.ReadHistory(s.d.id, from, to, func(index uint64, rec []byte) error {
+	err := s.m.env.Store.ReadHistory(s.d.id, from, to, func(index uint64, rec []byte) error {
 		if len(records) == 0 {
 			from = index // what is kept may begin later
 		}

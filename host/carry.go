@@ -45,12 +45,12 @@ func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may mesh.
 		return 0, err
 	}
 	if err := r.provenSender(ctx, from, m); err != nil {
-		r.hub.throttle.Note(from, true, r.clock())
+		r.hub.throttle.Note(from, true, r.env.Clock())
 		return 0, err
 	}
 	if m.Channel == "" {
 		via := from
-		if from == r.self {
+		if from == r.env.Self {
 			via = 0
 		}
 		return r.takeSent(ctx, via, m)
@@ -61,7 +61,7 @@ func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may mesh.
 	c, err := r.hub.find(m.Channel)
 	if err == nil {
 		_, err = r.hub.permit(&c.rec.Policy, m.Channel, from, may, m.From, m.Token, m.Residence, identity.ScopePublish)
-		r.hub.throttle.Note(from, err != nil, r.clock())
+		r.hub.throttle.Note(from, err != nil, r.env.Clock())
 	}
 	if err == nil {
 		err = c.publishEffects(ctx, m.From, m.Effects)
@@ -75,7 +75,7 @@ func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may mesh.
 // provenSender returns nil where the daemon has said that it is on the node, under
 // no earlier epoch than that of the effects. What is on this node needs no proof.
 func (r *Runtime) provenSender(ctx context.Context, from identity.NodeID, m *channel.Carry) error {
-	if from == r.self {
+	if from == r.env.Self {
 		return nil
 	}
 	epoch, err := channel.CheckResidence(m.Residence, m.From, from)
@@ -193,7 +193,7 @@ func (r *Runtime) receiverOf(id identity.EntityID) (*hosted, error) {
 		_, comes := r.incoming[id]
 		r.mu.RUnlock()
 		if comes {
-			return nil, fmt.Errorf("%w: daemon %s is on its way to node %s", channel.ErrBusy, id.Origin(), r.self)
+			return nil, fmt.Errorf("%w: daemon %s is on its way to node %s", channel.ErrBusy, id.Origin(), r.env.Self)
 		}
 		return nil, fmt.Errorf("%w: %w", channel.ErrNoReceiver, err)
 	}

@@ -36,7 +36,7 @@ func authorValue(m effect.Mark) []byte {
 // readAuthors reads them from the store. It needs c.mu.
 func (c *published) readAuthors() error {
 	c.authors = nil
-	return c.hub.rt.store.ScanPrefix(store.Authors, c.rec.Born, func(k, v []byte) error {
+	return c.hub.env.Store.ScanPrefix(store.Authors, c.rec.Born, func(k, v []byte) error {
 		var id identity.EntityID
 		if len(v) != 24 || id.UnmarshalBinary(k[len(c.rec.Born):]) != nil {
 			return fmt.Errorf("%w: channel %q: who published on it: %x", store.ErrCorrupt, c.name, k)
@@ -84,7 +84,7 @@ func (c *published) publishNew(from identity.EntityID, list []channel.Carriage) 
 	}
 	mark, known := c.authors[from]
 	if !known && len(c.authors) >= maxAuthors {
-		before := c.hub.rt.clock().Add(-c.hub.rt.limits.SenderMemory).UnixNano()
+		before := c.hub.env.Clock().Add(-c.hub.rt.limits.SenderMemory).UnixNano()
 		maps.DeleteFunc(c.authors, func(_ identity.EntityID, m effect.Mark) bool { return m.Time < before })
 		if len(c.authors) >= maxAuthors {
 			c.mu.Unlock()

@@ -112,7 +112,7 @@ func (h *hub) serveFeed(ctx context.Context, from identity.NodeID, may mesh.Chan
 	conn.Abort()
 	cancel(err)
 	<-done
-	h.rt.logger.Debug("a feed ended", "channel", m.Channel, "node", from, "error", context.Cause(ctx))
+	h.env.Logger.Debug("a feed ended", "channel", m.Channel, "node", from, "error", context.Cause(ctx))
 	return nil
 }
 
@@ -120,7 +120,7 @@ func (h *hub) serveFeed(ctx context.Context, from identity.NodeID, may mesh.Chan
 // it.
 func (f *outFeed) end(why error) {
 	if err := f.tell(lastWord(why)); err != nil {
-		f.hub.rt.logger.Debug("ending a feed", "node", f.from, "error", err)
+		f.hub.env.Logger.Debug("ending a feed", "node", f.from, "error", err)
 	}
 	time.AfterFunc(endPatience, f.conn.Abort)
 }
@@ -241,7 +241,7 @@ func (f *outFeed) admit(m *channel.Subscribe) (*permission, error) {
 	if err == nil && p.epoch > 0 {
 		err = h.notSuperseded(f, m.Entity, p.epoch)
 	}
-	h.throttle.Note(f.from, err != nil, h.rt.clock())
+	h.throttle.Note(f.from, err != nil, h.env.Clock())
 	return p, err
 }
 
@@ -296,7 +296,7 @@ func (f *outFeed) dismiss(entity identity.EntityID) {
 		return
 	}
 	if err := errors.Join(f.conn.Send(channel.Refuse(entity, channel.ErrSuperseded)), f.conn.Flush()); err != nil {
-		f.hub.rt.logger.Debug("telling a node that its daemon moved on", "node", f.from, "error", err)
+		f.hub.env.Logger.Debug("telling a node that its daemon moved on", "node", f.from, "error", err)
 	}
 }
 
@@ -390,7 +390,7 @@ func (f *outFeed) send(ctx context.Context) error {
 		stale := f.stale
 		f.stale = false
 		f.mu.Unlock()
-		if stale || !expires.IsZero() && !f.hub.rt.clock().Before(expires) {
+		if stale || !expires.IsZero() && !f.hub.env.Clock().Before(expires) {
 			var err error
 			if expires, err = f.expel(); err != nil {
 				return err
@@ -422,7 +422,7 @@ func (f *outFeed) send(ctx context.Context) error {
 func (f *outFeed) sleep(ctx context.Context, wait <-chan struct{}, expires time.Time) error {
 	var alarm <-chan time.Time
 	if !expires.IsZero() {
-		timer := time.NewTimer(max(expires.Sub(f.hub.rt.clock()), time.Millisecond))
+		timer := time.NewTimer(max(expires.Sub(f.hub.env.Clock()), time.Millisecond))
 		defer timer.Stop()
 		alarm = timer.C
 	}

@@ -57,7 +57,7 @@ func (r *Runtime) FollowChannel(ctx context.Context, name string, after *Channel
 			case <-wait:
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-r.ctx.Done():
+			case <-r.env.Context.Done():
 				return ErrShuttingDown
 			}
 		case lost > 0:

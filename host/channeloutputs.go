@@ -34,7 +34,7 @@ func (r *Runtime) byOrigin(o identity.OriginHash) (*hosted, error) {
 		}
 	}
 	if id.IsZero() {
-		return nil, fmt.Errorf("%w: node %s has no daemon %s", channel.ErrNoChannel, r.self, o)
+		return nil, fmt.Errorf("%w: node %s has no daemon %s", channel.ErrNoChannel, r.env.Self, o)
 	}
 	return r.find(id)
 }
@@ -111,7 +111,7 @@ func (s *outputsOf) read(ctx context.Context, sequence uint64) (chunk channel.Ch
 		s.next = first
 		return chunk, first - 1, nil, nil
 	}
-	now := s.rt.clock().UnixNano()
+	now := s.rt.env.Clock().UnixNano()
 	list := s.tail.take()
 	chunk = channel.Chunk{First: sequence, Count: len(list), Time: now}
 	for _, o := range list {

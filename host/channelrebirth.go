@@ -49,7 +49,7 @@ func (h *hub) confirm(b *store.Batch) error {
 		}
 		shown = append(shown, show)
 	}
-	if err := h.rt.store.Commit(b); err != nil {
+	if err := h.env.Store.Commit(b); err != nil {
 		return err
 	}
 	for _, show := range shown {
@@ -83,13 +83,13 @@ func (c *published) putRebirth(b *store.Batch) (show func(), err error) {
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.source, c.former = channel.SourceOf(c.hub.rt.self, [16]byte(born), c.name), former
+		c.source, c.former = channel.SourceOf(c.hub.env.Self, [16]byte(born), c.name), former
 	}, nil
 }
 
 // recoverRebirth reads under which birth the channel goes on, where it is not the first.
 func (c *published) recoverRebirth() error {
-	value, err := c.hub.rt.store.Get(store.Meta, rebirthKey(c.rec.Born))
+	value, err := c.hub.env.Store.Get(store.Meta, rebirthKey(c.rec.Born))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (c *published) recoverRebirth() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.source, c.former = channel.SourceOf(c.hub.rt.self, [16]byte(rec.Born), c.name), rec.Former
+	c.source, c.former = channel.SourceOf(c.hub.env.Self, [16]byte(rec.Born), c.name), rec.Former
 	return nil
 }
 

@@ -49,7 +49,7 @@ func (h *hub) revoke(rev *identity.Revocation) (bool, error) {
 	if err := rev.Verify(); err != nil {
 		return false, err
 	}
-	if s := h.rt.store; s != nil {
+	if s := h.env.Store; s != nil {
 		enc, err := rev.Bytes()
 		if err != nil {
 			return false, err
@@ -76,7 +76,7 @@ func (h *hub) note(rev *identity.Revocation) (bool, error) {
 }
 
 func (h *hub) recoverRevocations() error {
-	return h.rt.store.Scan(store.Revoked, func(k, v []byte) error {
+	return h.env.Store.Scan(store.Revoked, func(k, v []byte) error {
 		rev, err := identity.ParseRevocation(v)
 		if err == nil {
 			_, err = h.note(rev)
@@ -96,15 +96,15 @@ func (h *hub) spread() {
 		return
 	}
 	for _, id := range lister.PeerIDs() {
-		if !r.startWork() {
+		if !r.env.Work.Begin() {
 			return
 		}
 		go func() {
-			defer r.work.Done()
-			ctx, cancel := context.WithTimeout(r.ctx, exchangeTimeout)
+			defer r.env.Work.Done()
+			ctx, cancel := context.WithTimeout(r.env.Context, exchangeTimeout)
 			defer cancel()
 			if err := h.exchange(ctx, id); err != nil {
-				r.logger.Debug("exchanging revocations", "peer", id, "error", err)
+				r.env.Logger.Debug("exchanging revocations", "peer", id, "error", err)
 			}
 		}()
 	}
@@ -230,11 +230,11 @@ func (h *hub) serveRevocations(c channel.Conn, first *channel.Revocations) error
 func (r *Runtime) startChannels() {
 	r.subs.startAll()
 	r.startAllEffects()
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		return
 	}
 	go func() {
-		defer r.work.Done()
+		defer r.env.Work.Done()
 		r.hub.spread()
 		ticker := time.NewTicker(exchangeEvery)
 		defer ticker.Stop()
@@ -245,7 +245,7 @@ func (r *Runtime) startChannels() {
 				if len(r.hub.verifier.Revokers()) > 0 {
 					r.hub.spread() // to those who were away
 				}
-			case <-r.ctx.Done():
+			case <-r.env.Context.Done():
 				return
 			}
 		}

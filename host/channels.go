@@ -13,6 +13,7 @@ import (
 
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
+	"wasmhost/host/internal/env"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -59,6 +60,7 @@ type ChannelSubscriber struct {
 // hub is the channels that this node publishes.
 type hub struct {
 	rt       *Runtime
+	env      *env.Env
 	verifier *identity.TokenVerifier
 	throttle channel.Throttle
 
@@ -101,7 +103,7 @@ type storedChannel struct {
 }
 
 func newHub(r *Runtime) *hub {
-	return &hub{rt: r, verifier: identity.NewTokenVerifier(r.clock, r.tokenSkew), channels: make(map[string]*published),
+	return &hub{rt: r, env: r.env, verifier: identity.NewTokenVerifier(r.env.Clock, r.tokenSkew), channels: make(map[string]*published),
 		feeds: make(map[*outFeed]struct{}), revoked: make(map[identity.EntityID]*identity.Revocation)}
 }
 
@@ -141,12 +143,12 @@ func (h *hub) add(name string, p ChannelPolicy) (*published, error) {
 	if len(h.channels) >= maxChannels {
 		return nil, fmt.Errorf("%w: %d", channel.ErrTooMany, maxChannels)
 	}
-	rec := storedChannel{Policy: p, Born: make([]byte, 16), Created: h.rt.clock().UnixNano()}
+	rec := storedChannel{Policy: p, Born: make([]byte, 16), Created: h.env.Clock().UnixNano()}
 	rec.Policy.Limits = p.Limits.Over(channel.DefaultLimits)
 	if _, err := rand.Read(rec.Born); err != nil {
 		return nil, fmt.Errorf("making channel %q: %w", name, err)
 	}
-	if s := h.rt.store; s != nil {
+	if s := h.env.Store; s != nil {
 		b := &store.Batch{}
 		enc, err := canon.Marshal(&rec)
 		if err != nil {
@@ -163,10 +165,10 @@ func (h *hub) add(name string, p ChannelPolicy) (*published, error) {
 }
 
 func (h *hub) open(name string, rec storedChannel) *published {
-	c := &published{hub: h, name: name, rec: rec, source: channel.SourceOf(h.rt.self, [16]byte(rec.Born), name),
-		log: channel.NewLog(rec.Policy.Limits, h.rt.store != nil, 1), kept: 1, changed: make(chan struct{})}
-	if h.rt.store != nil {
-		c.under = h.rt.store.Generation()
+	c := &published{hub: h, name: name, rec: rec, source: channel.SourceOf(h.env.Self, [16]byte(rec.Born), name),
+		log: channel.NewLog(rec.Policy.Limits, h.env.Store != nil, 1), kept: 1, changed: make(chan struct{})}
+	if h.env.Store != nil {
+		c.under = h.env.Store.Generation()
 	}
 	return c
 }
@@ -184,7 +186,7 @@ func (h *hub) find(name string) (*published, error) {
 	for above := name; ; {
 		i := strings.LastIndexByte(above, '/')
 		if i < 0 {
-			return nil, fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, h.rt.self)
+			return nil, fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, h.env.Self)
 		}
 		above = above[:i]
 		if f, ok := h.channels[above]; ok && f.rec.Policy.Family {
@@ -206,15 +208,15 @@ func (r *Runtime) RemoveChannel(_ context.Context, name string) error {
 	defer h.mu.Unlock()
 	c, ok := h.channels[name]
 	if !ok {
-		return fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, r.self)
+		return fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, r.env.Self)
 	}
-	if r.store != nil {
+	if r.env.Store != nil {
 		b := &store.Batch{}
 		b.Delete(store.Channels, []byte(name))
 		b.DeleteRange(store.Events, c.key(0), c.key(^uint64(0)))
 		b.DeleteUnder(store.Authors, c.rec.Born)
 		b.Delete(store.Meta, rebirthKey(c.rec.Born))
-		if err := r.store.Commit(b); err != nil {
+		if err := r.env.Store.Commit(b); err != nil {
 			return fmt.Errorf("forgetting channel %q: %w", name, err)
 		}
 	}
@@ -248,7 +250,7 @@ func (r *Runtime) Channel(name string) (ChannelInfo, error) {
 	c, ok := r.hub.channels[name]
 	r.hub.mu.Unlock()
 	if !ok {
-		return ChannelInfo{}, fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, r.self)
+		return ChannelInfo{}, fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, r.env.Self)
 	}
 	i := c.info()
 	i.Subscribers = r.hub.roster(name)
@@ -329,7 +331,7 @@ func (r *Runtime) SubmitPublish(name string, from identity.EntityID, payloads ..
 // publish puts events into the log, in order. With a mark they are of a daemon's
 // effects, the last of which it names: it is written with them.
 func (c *published) publish(from identity.EntityID, payloads [][]byte, mark *effect.Mark) (*PublishPending, error) {
-	s := c.hub.rt.store
+	s := c.hub.env.Store
 	c.publishing.Lock()
 	defer c.publishing.Unlock()
 	c.mu.Lock()
@@ -343,7 +345,7 @@ func (c *published) publish(from identity.EntityID, payloads [][]byte, mark *eff
 			return nil, err
 		}
 	}
-	now := c.hub.rt.clock().UnixNano()
+	now := c.hub.env.Clock().UnixNano()
 	first := c.log.Next()
 	if mark != nil {
 		mark.Time = now
@@ -400,9 +402,9 @@ func (c *published) letGo(b *store.Batch) bool {
 
 // reload reads the log from the store. It needs c.mu.
 func (c *published) reload() error {
-	under := c.hub.rt.store.Generation()
+	under := c.hub.env.Store.Generation()
 	log := channel.NewLog(c.rec.Policy.Limits, true, 1)
-	err := c.hub.rt.store.ScanRange(store.Events, c.key(0), c.key(^uint64(0)), func(k, v []byte) error {
+	err := c.hub.env.Store.ScanRange(store.Events, c.key(0), c.key(^uint64(0)), func(k, v []byte) error {
 		if len(k) != 24 {
 			return fmt.Errorf("%w: channel %q has a chunk under %x", store.ErrCorrupt, c.name, k)
 		}
@@ -426,13 +428,13 @@ func (c *published) reload() error {
 	c.log, c.stale, c.under = log, false, under
 	c.durable = log.Next() - 1
 	c.kept = log.First()
-	log.Trim(c.hub.rt.clock().UnixNano())
+	log.Trim(c.hub.env.Clock().UnixNano())
 	return nil
 }
 
 // recover brings back channels and revocations.
 func (h *hub) recover() error {
-	err := h.rt.store.Scan(store.Channels, func(k, v []byte) error {
+	err := h.env.Store.Scan(store.Channels, func(k, v []byte) error {
 		var rec storedChannel
 		err := canon.Unmarshal(v, &rec)
 		if err == nil && len(rec.Born) != 16 {
@@ -472,7 +474,7 @@ func (h *hub) trim() {
 		all = append(all, c)
 	}
 	h.mu.Unlock()
-	now := h.rt.clock().UnixNano()
+	now := h.env.Clock().UnixNano()
 	for _, c := range all {
 		c.publishing.Lock()
 		c.mu.Lock()
@@ -480,16 +482,16 @@ func (h *hub) trim() {
 		remove := false
 		if !c.stale && !c.removed {
 			c.log.Trim(now)
-			remove = h.rt.store != nil && c.letGo(b)
+			remove = h.env.Store != nil && c.letGo(b)
 		}
 		c.mu.Unlock()
 		if remove {
-			h.rt.store.Submit(b, func(err error) {
+			h.env.Store.Submit(b, func(err error) {
 				if err != nil {
 					c.mu.Lock()
 					c.stale = true
 					c.mu.Unlock()
-					h.rt.logger.Warn("trimming a channel's log", "channel", c.name, "error", err)
+					h.env.Logger.Warn("trimming a channel's log", "channel", c.name, "error", err)
 				}
 			})
 		}
@@ -505,7 +507,7 @@ func (c *published) read(sequence uint64) (chunk channel.Chunk, lost uint64, wai
 	defer c.mu.Unlock()
 	switch {
 	case c.removed:
-		return chunk, 0, nil, fmt.Errorf("%w: %q, from node %s (%w)", channel.ErrRemoved, c.name, c.hub.rt.self, channel.ErrNoChannel)
+		return chunk, 0, nil, fmt.Errorf("%w: %q, from node %s (%w)", channel.ErrRemoved, c.name, c.hub.env.Self, channel.ErrNoChannel)
 	case sequence > c.durable:
 		return chunk, 0, c.changed, nil
 	case sequence < c.log.First():
@@ -516,7 +518,7 @@ func (c *published) read(sequence uint64) (chunk channel.Chunk, lost uint64, wai
 		return chunk, 0, c.changed, nil
 	}
 	if chunk.Bytes == nil {
-		if chunk.Bytes, err = c.hub.rt.store.Get(store.Events, c.key(chunk.First)); err != nil {
+		if chunk.Bytes, err = c.hub.env.Store.Get(store.Events, c.key(chunk.First)); err != nil {
 			return chunk, 0, nil, err
 		}
 	}

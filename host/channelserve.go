@@ -13,18 +13,18 @@ import (
 
 // HandleChannel implements Handler.
 func (r *Runtime) HandleChannel(ctx context.Context, from identity.NodeID, may mesh.ChannelAccess, c channel.Conn) {
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		r.tell(c, channel.Refuse(identity.EntityID{}, fmt.Errorf("%w: it is shutting down", channel.ErrNotReady)))
 		return
 	}
-	defer r.work.Done()
+	defer r.env.Work.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(r.ctx, cancel)()
+	defer context.AfterFunc(r.env.Context, cancel)()
 	defer context.AfterFunc(ctx, c.Abort)()
 	msg, err := c.Recv()
 	if err != nil {
-		r.logger.Debug("a channel stream broke", "from", from, "error", err)
+		r.env.Logger.Debug("a channel stream broke", "from", from, "error", err)
 		return
 	}
 	if err := r.ready(); err != nil {
@@ -52,7 +52,7 @@ func (r *Runtime) HandleChannel(ctx context.Context, from identity.NodeID, may m
 		err = fmt.Errorf("%w: a %T at the beginning of a stream", channel.ErrBadMessage, msg)
 	}
 	if err != nil {
-		r.logger.Debug("a channel stream ended", "from", from, "error", err)
+		r.env.Logger.Debug("a channel stream ended", "from", from, "error", err)
 		r.tell(c, lastWord(err))
 	}
 }
@@ -93,7 +93,7 @@ func refusedBy(node identity.NodeID, m *channel.Refused) error {
 // tell sends what nobody waits to be sent.
 func (r *Runtime) tell(c channel.Conn, m channel.Message) {
 	if err := errors.Join(c.Send(m), c.Flush()); err != nil {
-		r.logger.Debug("answering on a channel stream", "error", err)
+		r.env.Logger.Debug("answering on a channel stream", "error", err)
 	}
 }
 
@@ -181,7 +181,7 @@ func (h *hub) servePublish(ctx context.Context, from identity.NodeID, may mesh.C
 		if err == nil && p.epoch == 0 && m.From.Node() != from {
 			err = fmt.Errorf("%w: %s", channel.ErrResidence, m.From.Origin())
 		}
-		h.throttle.Note(from, err != nil, h.rt.clock())
+		h.throttle.Note(from, err != nil, h.env.Clock())
 	}
 	if err != nil {
 		return err
@@ -198,7 +198,7 @@ func (h *hub) servePublish(ctx context.Context, from identity.NodeID, may mesh.C
 }
 
 func (h *hub) attempt(from identity.NodeID) error {
-	if from != h.rt.self && !h.throttle.Allow(from, h.rt.clock()) {
+	if from != h.env.Self && !h.throttle.Allow(from, h.env.Clock()) {
 		return channel.ErrThrottled
 	}
 	return nil

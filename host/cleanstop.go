@@ -58,7 +58,7 @@ func (c *clustered) recoverLife() error {
 	if _, err := rand.Read(c.life.mark); err != nil {
 		return err
 	}
-	b, err := c.rt.store.Get(store.Meta, lifeKey)
+	b, err := c.env.Store.Get(store.Meta, lifeKey)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (c *clustered) putLife(rec *lifeRecord) error {
 	}
 	b := &store.Batch{}
 	b.Put(store.Meta, lifeKey, value)
-	return c.rt.store.Commit(b)
+	return c.env.Store.Commit(b)
 }
 
 // lineage holds the marks against each other, once, and makes this process's the last.
@@ -119,7 +119,7 @@ func (c *clustered) lineage(ctx context.Context) (lineage, error) {
 		return lineage{}, err
 	}
 	if found.older {
-		c.rt.logger.Error("this node's data directory is older than its last run: it was set back, restored or lost")
+		c.env.Logger.Error("this node's data directory is older than its last run: it was set back, restored or lost")
 	}
 	l.known, l.revision = &found, revision
 	return found, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/directory"
+	"wasmhost/host/internal/env"
 	"wasmhost/identity"
 )
 
@@ -61,6 +62,7 @@ var (
 // clustered is a runtime's part in a cluster.
 type clustered struct {
 	rt     *Runtime
+	env    *env.Env
 	member *directory.Member
 	came   func(directory.Node)
 	gone   func(identity.NodeID)
@@ -93,7 +95,7 @@ type clustered struct {
 }
 
 func newClustered(r *Runtime, o *ClusterOptions) *clustered {
-	c := &clustered{rt: r, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), urgent: make(chan struct{}, maxUrgent), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
+	c := &clustered{rt: r, env: r.env, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), urgent: make(chan struct{}, maxUrgent), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
 	c.memory.daemons = make(map[identity.EntityID]directory.Daemon)
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	c.givingUp = make(map[identity.EntityID]bool)
@@ -148,12 +150,10 @@ func (c *clustered) coming(id identity.EntityID) bool {
 
 // start begins the member's work. What it hears is dealt with by one goroutine.
 func (c *clustered) start() {
-	ctx := c.rt.ctx
-	c.rt.work.Add(1) // Start is counted: Shutdown waits
-	go func() {
-		defer c.rt.work.Done()
+	ctx := c.env.Context
+	c.env.Work.Go(func() { // Start is counted: Shutdown waits
 		c.work(ctx)
-	}()
+	})
 	go func() {
 		defer close(c.done)
 		c.member.Run(ctx, c)
@@ -214,7 +214,7 @@ func (c *clustered) DaemonRemoved(r directory.Removal) {
 // NodeCame implements directory.Observer.
 func (c *clustered) NodeCame(n directory.Node) {
 	c.tell(func() {
-		if n.ID() != c.rt.self && c.came != nil {
+		if n.ID() != c.env.Self && c.came != nil {
 			c.came(n)
 		}
 		c.kickReplicas()
@@ -238,7 +238,7 @@ func (c *clustered) NodeGone(id identity.NodeID) {
 
 // NodeRemoved implements directory.Observer.
 func (c *clustered) NodeRemoved(n directory.Node) {
-	if c.remove != nil && n.ID() != c.rt.self {
+	if c.remove != nil && n.ID() != c.env.Self {
 		c.tell(func() { c.remove(n) })
 	}
 }
@@ -246,9 +246,9 @@ func (c *clustered) NodeRemoved(n directory.Node) {
 // LeaseChanged implements directory.Observer.
 func (c *clustered) LeaseChanged(held bool) {
 	if held {
-		c.rt.logger.Info("this node's lease holds: it answers for its daemons")
+		c.env.Logger.Info("this node's lease holds: it answers for its daemons")
 	} else {
-		c.rt.logger.Error("this node's lease has ended: its daemons hold their events until the directory is reached")
+		c.env.Logger.Error("this node's lease has ended: its daemons hold their events until the directory is reached")
 	}
 	c.tell(func() {
 		for _, d := range c.daemons() {
@@ -263,11 +263,11 @@ func (c *clustered) SessionBegan(session uint64) {
 	c.session = session
 	c.mu.Unlock()
 	c.tell(func() { c.verify(session) })
-	if c.rt.startWork() {
+	if c.env.Work.Begin() {
 		go func() {
-			defer c.rt.work.Done()
-			if _, err := c.lineage(c.rt.ctx); err != nil && c.rt.ctx.Err() == nil {
-				c.rt.logger.Warn("the mark of this node's life", "error", err)
+			defer c.env.Work.Done()
+			if _, err := c.lineage(c.env.Context); err != nil && c.env.Context.Err() == nil {
+				c.env.Logger.Warn("the mark of this node's life", "error", err)
 			}
 		}()
 	}
@@ -332,7 +332,7 @@ func (c *clustered) look() {
 		}
 	}
 	for _, e := range c.member.Daemons() {
-		if e.InSync(c.rt.self) && !c.member.Here(e.Owner) || e.Owner == c.rt.self {
+		if e.InSync(c.env.Self) && !c.member.Here(e.Owner) || e.Owner == c.env.Self {
 			c.compare(e)
 		}
 	}
@@ -352,13 +352,13 @@ func (c *clustered) compare(e directory.Entry) {
 		session := c.session
 		c.mu.Unlock()
 		c.compareWith(d, e, session)
-	case e.Owner == c.rt.self:
+	case e.Owner == c.env.Self:
 		c.finishTakeOver(e)
 	default:
 		if c.moved != nil {
 			c.moved(Moved{Entity: e.Entity, Node: e.Owner, Epoch: e.Epoch})
 		}
-		if e.InSync(c.rt.self) && !c.member.Here(e.Owner) {
+		if e.InSync(c.env.Self) && !c.member.Here(e.Owner) {
 			c.takeOver(e)
 		}
 	}
@@ -369,7 +369,7 @@ func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
 	if d.replica.isUnread() || d.replica.stands(e) {
 		return // it is looked at when it is read; what this node itself has written since is newer
 	}
-	if e.Owner == c.rt.self {
+	if e.Owner == c.env.Self {
 		c.compareFirst(d, e, session)
 		return
 	}
@@ -385,13 +385,13 @@ func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
 // confirm asks the directory itself whose a daemon is before it is let go of: news may
 // be from before it came here. Where the directory is not reached, it is looked at again.
 func (c *clustered) confirm(d *hosted) {
-	ctx, cancel := context.WithTimeout(c.rt.ctx, c.member.Self().TTL)
+	ctx, cancel := context.WithTimeout(c.env.Context, c.member.Self().TTL)
 	defer cancel()
 	session := c.sessionNow()
 	switch e, err := c.member.Read(ctx, d.id); {
 	case err != nil:
-		c.rt.logger.Warn("asking the directory whose a daemon is", "daemon", d.id.Origin(), "error", err)
-	case e.Owner == c.rt.self:
+		c.env.Logger.Warn("asking the directory whose a daemon is", "daemon", d.id.Origin(), "error", err)
+	case e.Owner == c.env.Self:
 		c.compareWith(d, e, session)
 	case !d.replica.stands(e):
 		c.supersede(d, e)
@@ -407,22 +407,22 @@ func (c *clustered) enrol(d *hosted, session uint64) {
 	if c.rt.unconfirmed(d.id) {
 		return // that the directory knows nothing of it does not make it this node's
 	}
-	ctx, cancel := context.WithTimeout(c.rt.ctx, c.member.Self().TTL)
+	ctx, cancel := context.WithTimeout(c.env.Context, c.member.Self().TTL)
 	defer cancel()
 	i := d.info()
 	name, epoch := i.Name, i.Epoch
-	known := directory.Daemon{Entity: d.id, Name: name, Owner: c.rt.self, Epoch: epoch}
+	known := directory.Daemon{Entity: d.id, Name: name, Owner: c.env.Self, Epoch: epoch}
 	if was, ok := c.recall(d.id); ok { // the directory was made anew
 		known.Want, known.Ack = was.Want, was.Ack
 	}
 	e, err := c.member.Create(ctx, known)
 	if taken := new(directory.NameTakenError); errors.As(err, &taken) {
-		c.rt.logger.Warn("a daemon from before this node was in the cluster has a name twice: ask for it by its id", "daemon", d.id.Origin(), "name", name, "other", taken.By.Origin(), "node", taken.Owner)
+		c.env.Logger.Warn("a daemon from before this node was in the cluster has a name twice: ask for it by its id", "daemon", d.id.Origin(), "name", name, "other", taken.By.Origin(), "node", taken.Owner)
 		e, err = c.member.Put(ctx, directory.Entry{}, known)
 	}
 	if err != nil {
 		if e, err = c.member.Read(ctx, d.id); err != nil {
-			c.rt.logger.Warn("making a daemon known to the cluster", "daemon", d.id.Origin(), "error", err)
+			c.env.Logger.Warn("making a daemon known to the cluster", "daemon", d.id.Origin(), "error", err)
 			return
 		}
 	}

@@ -22,7 +22,7 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 		return directory.Entry{}, err
 	}
 	epoch = max(epoch, c.member.RemovedAt(d.id)+1) // its removal is not of what begins now
-	want := directory.Daemon{Entity: d.id, Name: d.name, Owner: c.rt.self, Epoch: epoch, Want: standbys, Ack: ack}
+	want := directory.Daemon{Entity: d.id, Name: d.name, Owner: c.env.Self, Epoch: epoch, Want: standbys, Ack: ack}
 	e, err := c.member.Create(ctx, want)
 	if taken := new(directory.NameTakenError); errors.As(err, &taken) && c.forgetCutShort(ctx, taken) {
 		e, err = c.member.Create(ctx, want)
@@ -37,7 +37,7 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 	if err != nil {
 		return directory.Entry{}, err
 	}
-	if old.Owner != c.rt.self || len(old.Standbys) > 0 || c.copyOf(d.id) != nil {
+	if old.Owner != c.env.Self || len(old.Standbys) > 0 || c.copyOf(d.id) != nil {
 		return directory.Entry{}, fmt.Errorf("%w: %s is on node %s, epoch %d", ErrAlreadyPresent, d.id.Origin(), old.Owner, old.Epoch)
 	}
 	// A spawn here that a crash cut short, or a data directory that is lost.
@@ -54,7 +54,7 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 // forgetCutShort removes from the directory who has a name, where that is a daemon whose
 // spawn here was cut short after it was claimed, and reports whether it did.
 func (c *clustered) forgetCutShort(ctx context.Context, taken *directory.NameTakenError) bool {
-	if taken.Owner != c.rt.self || c.coming(taken.By) {
+	if taken.Owner != c.env.Self || c.coming(taken.By) {
 		return false
 	}
 	w, err := c.rt.whereIs(taken.By)
@@ -65,11 +65,11 @@ func (c *clustered) forgetCutShort(ctx context.Context, taken *directory.NameTak
 	if err == nil {
 		e, err = c.member.Read(ctx, taken.By)
 	}
-	if err == nil && e.Owner == c.rt.self && len(e.Standbys) == 0 {
+	if err == nil && e.Owner == c.env.Self && len(e.Standbys) == 0 {
 		err = c.member.Delete(ctx, e)
 	}
 	if err != nil {
-		c.rt.logger.Warn("freeing the name of a spawn that was cut short", "name", taken.Name, "daemon", taken.By.Origin(), "error", err)
+		c.env.Logger.Warn("freeing the name of a spawn that was cut short", "name", taken.Name, "daemon", taken.By.Origin(), "error", err)
 	}
 	return err == nil
 }
@@ -104,7 +104,7 @@ func (p *replica) disown(ctx context.Context) error {
 	if !known {
 		return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), ErrHolding)
 	}
-	removal := directory.Removal{Entity: e.Entity, Epoch: e.Epoch, Time: p.c.rt.clock()}
+	removal := directory.Removal{Entity: e.Entity, Epoch: e.Epoch, Time: p.c.env.Clock()}
 	err := removal.Sign(p.d.key)
 	if err == nil {
 		err = p.c.member.Retire(ctx, e, removal)
@@ -184,9 +184,9 @@ func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Relea
 		now, err := c.member.Read(ctx, m.entity)
 		switch {
 		case err == nil && now.Owner == m.target && now.Epoch == rel.Epoch:
-			p.end(&MovedError{Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.rt.clock()}})
+			p.end(&MovedError{Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.env.Clock()}})
 			return nil
-		case err == nil && now.Owner != c.rt.self:
+		case err == nil && now.Owner != c.env.Self:
 			c.tell(func() { c.compareWith(m.d, now, c.sessionNow()) })
 			return migration.Failf(migration.StaleEpoch, "node %s owns daemon %s, epoch %d", now.Owner, m.entity.Origin(), now.Epoch)
 		case err == nil:
@@ -203,7 +203,7 @@ func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Relea
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c.rt.logger.Warn("moving a daemon: the directory is asked again", "daemon", m.entity.Origin(), "error", err)
+		c.env.Logger.Warn("moving a daemon: the directory is asked again", "daemon", m.entity.Origin(), "error", err)
 		timer := time.NewTimer(c.member.Self().TTL / 8)
 		select {
 		case <-timer.C:
@@ -227,7 +227,7 @@ func (c *clustered) makeWay(ctx context.Context, id identity.EntityID) error {
 		return nil
 	}
 	e, err := c.member.Read(ctx, id)
-	if err == nil && e.InSync(c.rt.self) {
+	if err == nil && e.InSync(c.env.Self) {
 		err = errors.New("this node is a standby in sync")
 	}
 	if err != nil {

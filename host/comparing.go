@@ -68,27 +68,27 @@ func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
 	busy := p.comparing || p.over != nil
 	p.comparing = p.comparing || !busy
 	p.mu.Unlock()
-	if busy || !c.rt.startWork() {
+	if busy || !c.env.Work.Begin() {
 		return
 	}
 	go func() {
-		defer c.rt.work.Done()
-		done := p.placeToCompare(c.rt.ctx)
+		defer c.env.Work.Done()
+		done := p.placeToCompare(c.env.Context)
 		if done == nil {
 			return
 		}
 		defer done()
 		var err error
 		if restored {
-			err = c.settleUnconfirmed(c.rt.ctx, d, e)
+			err = c.settleUnconfirmed(c.env.Context, d, e)
 		} else {
-			err = c.settleFirst(c.rt.ctx, d, e, session)
+			err = c.settleFirst(c.env.Context, d, e, session)
 		}
 		p.mu.Lock()
 		p.comparing = false
 		p.mu.Unlock()
-		if err != nil && c.rt.ctx.Err() == nil {
-			c.rt.logger.Warn("a daemon waits: comparing it with its standbys", "daemon", d.id.Origin(), "error", err)
+		if err != nil && c.env.Context.Err() == nil {
+			c.env.Logger.Warn("a daemon waits: comparing it with its standbys", "daemon", d.id.Origin(), "error", err)
 		}
 	}()
 }
@@ -99,7 +99,7 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 	p := d.replica
 	ours, err := c.rt.extentOf(d.id)
 	if err != nil { // a history that cannot be read is none
-		c.rt.logger.Error("a daemon's history cannot be read", "daemon", d.id.Origin(), "error", err)
+		c.env.Logger.Error("a daemon's history cannot be read", "daemon", d.id.Origin(), "error", err)
 		ours = extent{}
 	}
 	if epoch := max(d.info().Epoch, ours.epoch); epoch > e.Epoch { // it was mended, or confirmed
@@ -180,11 +180,11 @@ func (c *clustered) compareWithStandbys(ctx context.Context, id identity.EntityI
 	var silent error
 	var work sync.WaitGroup
 	for _, n := range e.Standbys {
-		if n == c.rt.self {
+		if n == c.env.Self {
 			continue
 		}
 		if c.member.Left(n) {
-			c.rt.logger.Warn("a standby in sync was removed from the cluster: what it alone may have of the daemon is given up", "daemon", id.Origin(), "standby", n)
+			c.env.Logger.Warn("a standby in sync was removed from the cluster: what it alone may have of the daemon is given up", "daemon", id.Origin(), "standby", n)
 			continue
 		}
 		work.Go(func() {
@@ -306,7 +306,7 @@ func (c *clustered) askStandby(ctx context.Context, n identity.NodeID, m *standb
 		return nil, fmt.Errorf("%w: a %T in answer", standby.ErrBadMessage, msg)
 	}
 	if c.isOfVersion1(ctx, peer, m) {
-		c.rt.logger.Warn("a standby of an older version cannot be compared with", "daemon", m.Entity.Origin(), "standby", n)
+		c.env.Logger.Warn("a standby of an older version cannot be compared with", "daemon", m.Entity.Origin(), "standby", n)
 		return nil, nil
 	}
 	return nil, err
@@ -339,7 +339,7 @@ func (c *clustered) handOver(ctx context.Context, d *hosted, e directory.Entry, 
 	if err != nil {
 		return fmt.Errorf("handing it over to standby %s, which has more: %w", to.node, err)
 	}
-	c.rt.logger.Error("the history here is older than a standby's: the daemon goes on there", "daemon", d.id.Origin(), "name", d.name, "standby", to.node,
+	c.env.Logger.Error("the history here is older than a standby's: the daemon goes on there", "daemon", d.id.Origin(), "name", d.name, "standby", to.node,
 		"records there", to.has.next, "epoch", now.Epoch)
 	c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
 	return nil
@@ -352,7 +352,7 @@ func (c *clustered) yield(ctx context.Context, d *hosted, to identity.NodeID) (u
 	if err != nil {
 		return 0, err
 	}
-	if e.Owner != c.rt.self || !e.InSync(to) {
+	if e.Owner != c.env.Self || !e.InSync(to) {
 		return 0, fmt.Errorf("%w: node %s is no standby in sync of daemon %s any more", ErrNoneFurther, to, d.id.Origin())
 	}
 	if err := c.rt.keepEvidence(d.id, d.epoch, fmt.Sprintf("yielded to standby %s", to)); err != nil {
@@ -362,7 +362,7 @@ func (c *clustered) yield(ctx context.Context, d *hosted, to identity.NodeID) (u
 	if err != nil {
 		return 0, fmt.Errorf("yielding it to standby %s: %w", to, err)
 	}
-	c.rt.logger.Warn("an operator yielded a held daemon to a standby", "daemon", d.id.Origin(), "standby", to, "epoch", now.Epoch)
+	c.env.Logger.Warn("an operator yielded a held daemon to a standby", "daemon", d.id.Origin(), "standby", to, "epoch", now.Epoch)
 	c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
 	return now.Epoch, nil
 }
@@ -387,7 +387,7 @@ func (p *replica) wait(h *HeldDaemon) {
 	if p.waits != nil {
 		h.Since = p.waits.Since
 	} else {
-		h.Since = p.c.rt.clock()
+		h.Since = p.c.env.Clock()
 	}
 	h.Name, p.waits = p.d.name, h
 }
@@ -443,7 +443,7 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 	case err != nil || to != nil:
 	case data.older:
 		err = errOlderData
-	case e.Owner != c.rt.self && !data.clean && !whole && c.member.Knows(e.Owner):
+	case e.Owner != c.env.Self && !data.clean && !whole && c.member.Knows(e.Owner):
 		err = errOwnerAway
 	}
 	var waits *HeldDaemon
@@ -463,7 +463,7 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 		waits = nil
 	}
 	if waits != nil {
-		waits.Name, waits.Since = e.Name, c.rt.clock()
+		waits.Name, waits.Since = e.Name, c.env.Clock()
 		if s.waits != nil {
 			waits.Since = s.waits.Since
 		}
@@ -480,30 +480,30 @@ func (c *clustered) fromDisk(e directory.Entry, s *standbyCopy, next func()) {
 	busy := s.comparing
 	s.comparing = true
 	s.mu.Unlock()
-	if busy || !c.rt.startWork() {
+	if busy || !c.env.Work.Begin() {
 		return
 	}
 	go func() {
-		defer c.rt.work.Done()
+		defer c.env.Work.Done()
 		defer func() {
 			s.mu.Lock()
 			s.comparing = false
 			s.mu.Unlock()
 		}()
-		to, err := c.compareCopy(c.rt.ctx, e, s)
+		to, err := c.compareCopy(c.env.Context, e, s)
 		switch {
 		case err != nil:
-			if c.rt.ctx.Err() == nil {
-				c.rt.logger.Warn("a daemon waits: comparing the copy here with other standbys", "daemon", e.Entity.Origin(), "error", err)
+			if c.env.Context.Err() == nil {
+				c.env.Logger.Warn("a daemon waits: comparing the copy here with other standbys", "daemon", e.Entity.Origin(), "error", err)
 			}
 		case to == nil:
 			next()
-		case to.verdict == theirsGoesOn && e.Owner == c.rt.self:
-			if _, err := c.nameOwner(c.rt.ctx, e, to.node); err != nil {
-				c.rt.logger.Warn("handing a daemon over to a standby that has more", "daemon", e.Entity.Origin(), "standby", to.node, "error", err)
+		case to.verdict == theirsGoesOn && e.Owner == c.env.Self:
+			if _, err := c.nameOwner(c.env.Context, e, to.node); err != nil {
+				c.env.Logger.Warn("handing a daemon over to a standby that has more", "daemon", e.Entity.Origin(), "standby", to.node, "error", err)
 			}
 		case to.verdict == theirsGoesOn:
-			c.rt.logger.Info("another standby has more of a daemon: it takes that over", "daemon", e.Entity.Origin(), "standby", to.node)
+			c.env.Logger.Info("another standby has more of a daemon: it takes that over", "daemon", e.Entity.Origin(), "standby", to.node)
 		}
 	}()
 }
@@ -528,19 +528,19 @@ func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (c
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, ErrNotHeld))
 	}
 	e, ok := c.member.Look(id)
-	if !ok || e.Owner != c.rt.self {
+	if !ok || e.Owner != c.env.Self {
 		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
 	}
 	fact, b, err := d.fact(chain.MendConfirm, max(d.epoch, e.Epoch)+1)
 	if err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
-	if err := c.rt.store.Commit(b); err != nil {
+	if err := c.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
 	d.index++
 	d.epoch = fact.Epoch
-	c.rt.logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
+	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
 	d.tellOf(WasMended, chain.MendConfirm.String())
 	d.replica.mu.Lock()
 	d.replica.compared, d.replica.waits = true, nil
@@ -557,7 +557,7 @@ func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chai
 	if s == nil || !ok {
 		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
 	}
-	if e.Owner == c.rt.self { // the silent standby may have more under this epoch
+	if e.Owner == c.env.Self { // the silent standby may have more under this epoch
 		old := e
 		e.Epoch++
 		var err error
@@ -568,7 +568,7 @@ func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chai
 	s.mu.Lock()
 	s.fed, s.waits = true, nil
 	s.mu.Unlock()
-	c.rt.logger.Warn("an operator confirmed a copy that waited for another standby: what that has beyond it is lost", "daemon", id.Origin(), "name", e.Name)
+	c.env.Logger.Warn("an operator confirmed a copy that waited for another standby: what that has beyond it is lost", "daemon", id.Origin(), "name", e.Name)
 	c.lookSoon()
 	return chain.Mended{How: chain.MendConfirm, Epoch: e.Epoch}, nil
 }
@@ -595,12 +595,12 @@ func (r *Runtime) answerCompare(ctx context.Context, from identity.NodeID, conn 
 	s, err := r.comparedWith(ctx, from, m)
 	var out standby.Message = s
 	if err != nil {
-		r.logger.Warn("a node compares itself with the copy here, and is refused", "daemon", m.Entity.Origin(), "from", from, "error", err)
+		r.env.Logger.Warn("a node compares itself with the copy here, and is refused", "daemon", m.Entity.Origin(), "from", from, "error", err)
 		text := err.Error()
 		out = &standby.Refuse{Text: text[:min(len(text), 1024)]}
 	}
 	if err := sendNow(conn, out); err != nil {
-		r.logger.Debug("answering a comparison", "from", from, "error", err)
+		r.env.Logger.Debug("answering a comparison", "from", from, "error", err)
 	}
 }
 
@@ -608,7 +608,7 @@ func (r *Runtime) answerCompare(ctx context.Context, from identity.NodeID, conn 
 func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *standby.Compare) (*standby.Stands, error) {
 	c := r.cluster
 	switch {
-	case c == nil || r.store == nil:
+	case c == nil || r.env.Store == nil:
 		return nil, ErrNoCluster
 	case m.Version != standby.Proving:
 		return nil, fmt.Errorf("version %d of the standby protocol, this node speaks %d", m.Version, standby.Proving)
@@ -647,7 +647,7 @@ func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *sta
 			defer func() { <-s.receiving }()
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-r.ctx.Done():
+		case <-r.env.Context.Done():
 			return nil, ErrShuttingDown
 		}
 	}
@@ -686,7 +686,7 @@ func (r *Runtime) standsAt(s *standbyCopy, m *standby.Compare) (*standby.Stands,
 	}
 	proof, err := r.signReach(s.id, has, rec.Key, standbyLink, m.Nonce)
 	if err != nil {
-		r.logger.Warn("signing how far a copy reaches", "daemon", s.id.Origin(), "error", err)
+		r.env.Logger.Warn("signing how far a copy reaches", "daemon", s.id.Origin(), "error", err)
 	}
 	out.Proof = append(out.Proof, proof...)
 	return out, nil

@@ -112,7 +112,7 @@ func (r *Runtime) join(key flightKey, wasm []byte) (*flight, error) {
 	}
 	if !key.trusted {
 		if past, ok := c.failed[key.digest]; ok {
-			if r.clock().Sub(past.at) < rememberFailure {
+			if r.env.Clock().Sub(past.at) < rememberFailure {
 				c.meter.count(resultRemembered)
 				return nil, past.err
 			}
@@ -122,14 +122,14 @@ func (r *Runtime) join(key flightKey, wasm []byte) (*flight, error) {
 			return nil, fmt.Errorf("%w: %d", ErrCompileQueue, maxFlights)
 		}
 	}
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		return nil, ErrShuttingDown
 	}
-	ctx, cancel := context.WithCancelCause(r.ctx)
+	ctx, cancel := context.WithCancelCause(r.env.Context)
 	f := &flight{cancel: cancel, waiting: 1, done: make(chan struct{})}
 	c.flights[key] = f
 	go func() {
-		defer r.work.Done()
+		defer r.env.Work.Done()
 		m, err := r.compile(ctx, key, wasm)
 		cancel(nil)
 		c.mu.Lock()
@@ -138,7 +138,7 @@ func (r *Runtime) join(key flightKey, wasm []byte) (*flight, error) {
 			delete(c.flights, key)
 		}
 		if err != nil && !key.trusted && isLasting(err) {
-			c.remember(key.digest, failedCompile{err, r.clock()})
+			c.remember(key.digest, failedCompile{err, r.env.Clock()})
 		}
 		c.mu.Unlock()
 		close(f.done)
@@ -232,8 +232,8 @@ func (r *Runtime) compile(ctx context.Context, key flightKey, wasm []byte) (*san
 	if err := r.makeImage(ctx, m, p); err != nil {
 		return nil, err
 	}
-	if r.store != nil {
-		if err := r.store.PutModule(key.digest, wasm); err != nil {
+	if r.env.Store != nil {
+		if err := r.env.Store.PutModule(key.digest, wasm); err != nil {
 			return nil, errors.Join(fmt.Errorf("storing module %x: %w", key.digest, err), m.Close(ctx))
 		}
 	}
@@ -241,7 +241,7 @@ func (r *Runtime) compile(ctx context.Context, key flightKey, wasm []byte) (*san
 	kept := r.modules[key.digest]
 	if kept == nil {
 		r.modules[key.digest] = m
-		if r.store == nil {
+		if r.env.Store == nil {
 			r.wasm[key.digest] = bytes.Clone(wasm)
 		}
 	}

@@ -36,14 +36,14 @@ func (c *clustered) settleUnconfirmed(ctx context.Context, d *hosted, e director
 	case to != nil && to.verdict == theirsGoesOn:
 		return c.handOver(ctx, d, e, to)
 	case to != nil:
-		c.rt.logger.Warn("a restored daemon stays held: a standby in sync has another history", "daemon", d.id.Origin(), "standby", to.node)
+		c.env.Logger.Warn("a restored daemon stays held: a standby in sync has another history", "daemon", d.id.Origin(), "standby", to.node)
 		return nil
 	}
 	vouch, err := c.vouched(ctx, d.id, ours, e)
 	if !vouch || err != nil {
 		return err
 	}
-	c.rt.logger.Warn("a restored daemon is confirmed: the directory names this node its owner, and no standby in sync has more", "daemon", d.id.Origin(), "name", d.name, "records", ours.next)
+	c.env.Logger.Warn("a restored daemon is confirmed: the directory names this node its owner, and no standby in sync has more", "daemon", d.id.Origin(), "name", d.name, "records", ours.next)
 	_, err = c.rt.ConfirmHeld(ctx, d.id)
 	return err
 }
@@ -55,7 +55,7 @@ func (c *clustered) vouched(ctx context.Context, id identity.EntityID, ours exte
 	defer cancel()
 	vouched := 0
 	for _, n := range e.Standbys {
-		if n == c.rt.self {
+		if n == c.env.Self {
 			continue
 		}
 		nonce := make([]byte, standby.NonceSize)

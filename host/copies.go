@@ -95,14 +95,14 @@ func (c *clustered) recover() error {
 	if err := c.recoverLife(); err != nil {
 		return err
 	}
-	return c.rt.store.Scan(store.Standbys, func(k, v []byte) error {
+	return c.env.Store.Scan(store.Standbys, func(k, v []byte) error {
 		var rec copyRecord
 		var id identity.EntityID
 		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)); err != nil {
 			return fmt.Errorf("%w: copy %x: %w", store.ErrCorrupt, k, err)
 		}
 		// One that was acknowledged in memory may lack its end.
-		_, err := c.rt.store.Get(store.Meta, soundKey(id))
+		_, err := c.env.Store.Get(store.Meta, soundKey(id))
 		c.copies.byID[id] = &standbyCopy{id: id, receiving: make(chan struct{}, 1), owner: rec.Owner, epoch: rec.Epoch, whole: rec.Whole, disk: rec.Whole, said: rec.Whole, sound: rec.Whole || err == nil, record: canon.OrNil(rec.Record)}
 		return nil
 	})
@@ -125,15 +125,15 @@ func (c *clustered) dropCopy(id identity.EntityID) {
 	b := &store.Batch{}
 	for _, p := range store.ForgetParts() {
 		if err := b.AddPart(id, p); err != nil {
-			c.rt.logger.Error("forgetting a daemon's copy", "daemon", id.Origin(), "error", err)
+			c.env.Logger.Error("forgetting a daemon's copy", "daemon", id.Origin(), "error", err)
 			return
 		}
 	}
 	b.Delete(store.Standbys, id[:])
 	b.Delete(store.Meta, soundKey(id))
 	b.Delete(store.Meta, arrivingKey(id))
-	if err := c.rt.store.Commit(b); err != nil {
-		c.rt.logger.Error("forgetting a daemon's copy", "daemon", id.Origin(), "error", err)
+	if err := c.env.Store.Commit(b); err != nil {
+		c.env.Logger.Error("forgetting a daemon's copy", "daemon", id.Origin(), "error", err)
 		return
 	}
 	c.forgetCopy(id)
@@ -167,14 +167,14 @@ func (s *standbyCopy) unfence() {
 
 // HandleStandby implements Handler.
 func (r *Runtime) HandleStandby(ctx context.Context, from identity.NodeID, conn standby.Conn) {
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		return
 	}
-	defer r.work.Done()
-	defer context.AfterFunc(r.ctx, conn.Abort)()
+	defer r.env.Work.Done()
+	defer context.AfterFunc(r.env.Context, conn.Abort)()
 	msg, err := conn.Recv()
 	if err != nil {
-		r.logger.Debug("a standby's stream broke", "from", from, "error", err)
+		r.env.Logger.Debug("a standby's stream broke", "from", from, "error", err)
 		return
 	}
 	if compare, ok := msg.(*standby.Compare); ok {
@@ -183,7 +183,7 @@ func (r *Runtime) HandleStandby(ctx context.Context, from identity.NodeID, conn 
 	}
 	follow, ok := msg.(*standby.Follow)
 	if !ok {
-		r.logger.Warn("a stream to a standby begins otherwise", "from", from, "with", fmt.Sprintf("%T", msg))
+		r.env.Logger.Warn("a stream to a standby begins otherwise", "from", from, "with", fmt.Sprintf("%T", msg))
 		return
 	}
 	s, refuse := r.standFor(ctx, from, follow)
@@ -197,7 +197,7 @@ func (r *Runtime) HandleStandby(ctx context.Context, from identity.NodeID, conn 
 	if refuse != nil {
 		err = errors.Join(refuse, sendNow(conn, &standby.Refuse{Epoch: refuse.epoch, Text: refuse.text}))
 	}
-	r.logger.Debug("a standby's stream ended", "daemon", follow.Entity.Origin(), "from", from, "error", err)
+	r.env.Logger.Debug("a standby's stream ended", "daemon", follow.Entity.Origin(), "from", from, "error", err)
 }
 
 // standbyRefusal is why this node does not stand by.
@@ -215,8 +215,8 @@ func (r *Runtime) standFor(ctx context.Context, from identity.NodeID, f *standby
 	}
 	c := r.cluster
 	switch {
-	case c == nil || r.store == nil:
-		return nil, no(0, "node %s is no member of a cluster", r.self)
+	case c == nil || r.env.Store == nil:
+		return nil, no(0, "node %s is no member of a cluster", r.env.Self)
 	case !standby.Speaks(f.Version):
 		return nil, no(0, "%s", standby.Refused(f.Version))
 	case r.ready() != nil:
@@ -260,8 +260,8 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 	s.mu.Unlock()
 	select {
 	case s.receiving <- struct{}{}:
-	case <-r.ctx.Done():
-		return context.Cause(r.ctx)
+	case <-r.env.Context.Done():
+		return context.Cause(r.env.Context)
 	}
 	defer func() { <-s.receiving }()
 	s.mu.Lock()
@@ -288,7 +288,7 @@ func (r *Runtime) receive(ctx context.Context, from identity.NodeID, s *standbyC
 	err := in.take(ctx)
 	// What is on its way to the disk is waited for: who takes over reads it there.
 	// Nobody sends on the stream after that.
-	err = errors.Join(err, r.store.Commit(&store.Batch{}))
+	err = errors.Join(err, r.env.Store.Commit(&store.Batch{}))
 	in.holding.Wait()
 	return err
 }
@@ -317,7 +317,7 @@ type receiving struct {
 
 func (in *receiving) begin(ctx context.Context, f *standby.Follow) error {
 	have := &standby.Have{Sum: []byte{}}
-	err := in.r.store.ReadHistoryBackward(in.s.id, func(index uint64, rec []byte) error {
+	err := in.r.env.Store.ReadHistoryBackward(in.s.id, func(index uint64, rec []byte) error {
 		sum := sha256.Sum256(rec)
 		have.Next, have.Sum = index+1, sum[:]
 		return store.ErrStop
@@ -329,7 +329,7 @@ func (in *receiving) begin(ctx context.Context, f *standby.Follow) error {
 		_, err := in.r.module(ctx, store.Digest(f.Module)) // compiled, for the day it is needed
 		have.NeedModule = errors.Is(err, ErrModuleNotFound)
 		if have.NeedModule && in.r.refuse {
-			return &standbyRefusal{0, fmt.Sprintf("node %s does not have module %x and takes none from peers", in.r.self, f.Module)}
+			return &standbyRefusal{0, fmt.Sprintf("node %s does not have module %x and takes none from peers", in.r.env.Self, f.Module)}
 		}
 		if err != nil && !have.NeedModule {
 			return err
@@ -455,7 +455,7 @@ func (in *receiving) reset() error {
 	if err := in.mayReset(); err != nil {
 		var refused *standbyRefusal
 		if errors.As(err, &refused) {
-			in.r.logger.Error("a node has this one throw a daemon's copy away, and does not prove that it has more", "daemon", in.s.id.Origin(), "node", in.from, "why", refused.text)
+			in.r.env.Logger.Error("a node has this one throw a daemon's copy away, and does not prove that it has more", "daemon", in.s.id.Origin(), "node", in.from, "why", refused.text)
 		}
 		return err
 	}
@@ -471,7 +471,7 @@ func (in *receiving) reset() error {
 	if err != nil {
 		return err
 	}
-	return in.r.store.Commit(b)
+	return in.r.env.Store.Commit(b)
 }
 
 func (in *receiving) takeRecord(m *standby.Record) error {
@@ -488,7 +488,7 @@ func (in *receiving) takeRecord(m *standby.Record) error {
 	err := in.s.put(b)
 	in.s.mu.Unlock()
 	if err == nil {
-		err = in.r.store.Commit(b)
+		err = in.r.env.Store.Commit(b)
 	}
 	return err
 }
@@ -507,7 +507,7 @@ func (in *receiving) takeBatch(m *standby.Batch) error {
 		return err
 	}
 	if m.Number == 0 {
-		in.r.store.Submit(b, in.note)
+		in.r.env.Store.Submit(b, in.note)
 		return nil
 	}
 	in.s.mu.Lock()
@@ -522,14 +522,14 @@ func (in *receiving) takeBatch(m *standby.Batch) error {
 	}
 	in.s.mu.Unlock()
 	if in.disk || caughtUp {
-		in.r.store.Submit(b, func(err error) {
+		in.r.env.Store.Submit(b, func(err error) {
 			if in.note(err); err == nil {
 				in.holding.Go(func() { _ = in.hold(m.Number) }) // its stream ends where this fails
 			}
 		})
 		return nil
 	}
-	in.r.store.SubmitLater(b, in.note)
+	in.r.env.Store.SubmitLater(b, in.note)
 	in.owes = m.Number
 	return nil
 }
@@ -537,7 +537,7 @@ func (in *receiving) takeBatch(m *standby.Batch) error {
 // note ends the stream where the store does not take what came.
 func (in *receiving) note(err error) {
 	if err != nil {
-		in.r.logger.Error("keeping a daemon's copy", "daemon", in.s.id.Origin(), "error", err)
+		in.r.env.Logger.Error("keeping a daemon's copy", "daemon", in.s.id.Origin(), "error", err)
 		in.s.mu.Lock()
 		in.s.whole = false
 		in.s.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
+	"wasmhost/host/internal/env"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
@@ -20,7 +21,8 @@ import (
 // and each place there is one, as long as there is something to bring: one place
 // that cannot be reached holds up no other, and what goes to one stays in order.
 type couriers struct {
-	rt *Runtime
+	rt  *Runtime
+	env *env.Env
 
 	mu    sync.Mutex
 	all   map[route]*courier
@@ -57,7 +59,7 @@ const (
 var courierRetry = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Second}
 
 func newCouriers(r *Runtime) *couriers {
-	return &couriers{rt: r, all: make(map[route]*courier), found: make(map[identity.EntityID]identity.NodeID)}
+	return &couriers{rt: r, env: r.env, all: make(map[route]*courier), found: make(map[identity.EntityID]identity.NodeID)}
 }
 
 // start sees to it that somebody brings what the daemon has. It needs d.mu.
@@ -73,14 +75,14 @@ func (c *couriers) start(d *hosted) {
 		if c.all[to] != nil {
 			continue
 		}
-		if !c.rt.startWork() {
+		if !c.env.Work.Begin() {
 			return
 		}
 		k := &courier{couriers: c, route: to}
 		c.all[to] = k
 		go func() {
-			defer c.rt.work.Done()
-			k.run(c.rt.ctx)
+			defer c.env.Work.Done()
+			k.run(c.env.Context)
 		}()
 	}
 }
@@ -194,7 +196,7 @@ func gone(err error) bool {
 // later ends the courier: the daemon is not here, or takes no events. Whoever
 // brings it back starts another. It returns false.
 func (c *courier) later(err error) bool {
-	c.rt.logger.Debug("what a daemon sent waits", "daemon", c.daemon.Origin(), "to", c.place, "error", err)
+	c.rt.env.Logger.Debug("what a daemon sent waits", "daemon", c.daemon.Origin(), "to", c.place, "error", err)
 	c.end()
 	return false
 }
@@ -240,7 +242,7 @@ func (c *courier) settled(d *hosted, list []channel.Carriage, last channel.Carri
 	if lost != "" {
 		d.lost.sent.Add(uint64(len(list)))
 		d.log.add(2, fmt.Sprintf("%d events that it sent to %s are given up: %s", len(list), c.place, lost))
-		c.rt.logger.Warn("what a daemon sent is given up", "daemon", c.daemon.Origin(), "to", c.place, "events", len(list), "reason", lost)
+		c.rt.env.Logger.Warn("what a daemon sent is given up", "daemon", c.daemon.Origin(), "to", c.place, "events", len(list), "reason", lost)
 	}
 	return nil
 }
@@ -254,7 +256,7 @@ func (c *courier) tellLost(list []channel.Carriage, why error) {
 	}
 	d.lost.sent.Add(uint64(lostOf(why, len(list))))
 	d.log.add(2, fmt.Sprintf("of what it sent to %s: %v", c.place, why))
-	c.rt.logger.Warn("what a daemon sent was passed over", "daemon", c.daemon.Origin(), "to", c.place, "reason", why)
+	c.rt.env.Logger.Warn("what a daemon sent was passed over", "daemon", c.daemon.Origin(), "to", c.place, "reason", why)
 }
 
 // stuck reports whether all that the daemon has still to bring goes to who has no room
@@ -297,7 +299,7 @@ func (c *courier) givenUp(err error) error {
 		c.lost = time.Time{}
 		return err
 	}
-	now := c.rt.clock()
+	now := c.rt.env.Clock()
 	if c.lost.IsZero() {
 		c.lost = now
 	}
@@ -316,7 +318,7 @@ func (c *courier) bring(ctx context.Context, list []channel.Carriage) (taken []c
 	}
 	asked := make(map[identity.NodeID]bool)
 	var unheard error // of a node that may have the daemon
-	at, by, hops := c.believed(), c.rt.self, 0
+	at, by, hops := c.believed(), c.rt.env.Self, 0
 	for {
 		asked[at] = true
 		taken, err := c.bringProven(ctx, at, by, list)
@@ -377,7 +379,7 @@ func (c *courier) believed() identity.NodeID {
 	var moved *MovedError
 	switch {
 	case err == nil:
-		return c.rt.self
+		return c.rt.env.Self
 	case errors.As(err, &moved):
 		return moved.Node
 	}
@@ -386,12 +388,12 @@ func (c *courier) believed() identity.NodeID {
 	if at, ok := c.found[c.place.To]; ok {
 		return at
 	}
-	return c.rt.self
+	return c.rt.env.Self
 }
 
 // another returns a node that was not asked.
 func (c *courier) another(asked map[identity.NodeID]bool) (identity.NodeID, bool) {
-	all := []identity.NodeID{c.rt.self}
+	all := []identity.NodeID{c.rt.env.Self}
 	if lister, ok := c.rt.mesh.(interface{ PeerIDs() []identity.NodeID }); ok {
 		all = append(all, lister.PeerIDs()...)
 	}
@@ -416,7 +418,7 @@ func (c *courier) bringTo(ctx context.Context, at identity.NodeID, list []channe
 	if m.Residence, m.Token, err = c.credentials(ctx); err != nil {
 		return nil, err
 	}
-	if len(m.Residence) == 0 && at != c.rt.self {
+	if len(m.Residence) == 0 && at != c.rt.env.Self {
 		return nil, fmt.Errorf("daemon %s cannot say who it is to another node: %w", c.daemon.Origin(), identity.ErrReadOnly)
 	}
 	defer time.AfterFunc(courierPatient, c.conn.Abort).Stop()
@@ -469,7 +471,7 @@ func (c *courier) credentials(ctx context.Context) (residence, token []byte, err
 func (c *courier) credentialsOf(d *hosted) (residence, token []byte, err error) {
 	if d.key.CanSign() {
 		if c.word == nil || c.wordEpoch != d.epoch {
-			if c.word, err = channel.NewResidence(d.key, c.rt.self, d.epoch); err != nil {
+			if c.word, err = channel.NewResidence(d.key, c.rt.env.Self, d.epoch); err != nil {
 				return nil, nil, err
 			}
 			c.wordEpoch = d.epoch

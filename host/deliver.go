@@ -139,7 +139,7 @@ func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev Event) (*
 // submit is Submit to p, which is zero: a Pending takes more words than results are
 // returned in.
 func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event, p *Pending) error {
-	if r.tracer != nil {
+	if r.env.Tracer != nil {
 		return r.traced(ctx, id, ev, p)
 	}
 	return r.untraced(ctx, id, ev, p)
@@ -229,10 +229,10 @@ func (d *hosted) roomForAnswer(ctx context.Context, ev *Event) (*budget.Hold, er
 
 // room returns nil when the store takes new records.
 func (r *Runtime) room() error {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil
 	}
-	return r.store.Err()
+	return r.env.Store.Err()
 }
 
 // apply has the daemon process the event, links its outputs and submits the
@@ -514,7 +514,7 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 }
 
 // recording reports whether history is kept, here or for a migration.
-func (d *hosted) recording() bool { return d.rt.store != nil && d.kind != "" || d.tail != nil }
+func (d *hosted) recording() bool { return d.env.Store != nil && d.kind != "" || d.tail != nil }
 
 // record submits the next history record and returns its ticket. The record
 // becomes the store's.
@@ -526,7 +526,7 @@ func (d *hosted) record(rec []byte) *ticket {
 	d.index++
 	d.saved.add(len(rec))
 	d.work.bytes.Add(int64(len(rec)))
-	if d.rt.store == nil || d.kind == "" {
+	if d.env.Store == nil || d.kind == "" {
 		return nil
 	}
 	b := &store.Batch{}
@@ -549,7 +549,7 @@ func (d *hosted) checkpoint(b *store.Batch) {
 	}
 	rec, err := encodeRecord(&checkpointRecord{Checkpoint: *c})
 	if err != nil {
-		d.rt.logger.Warn("signing a checkpoint", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Warn("signing a checkpoint", "daemon", d.id.Origin(), "error", err)
 		return
 	}
 	if d.tail != nil {
@@ -585,7 +585,7 @@ type gathered struct {
 
 // gather makes records wait for flush. It needs d.mu, which is held until then.
 func (d *hosted) gather() {
-	if d.rt.store != nil && d.kind != "" {
+	if d.env.Store != nil && d.kind != "" {
 		d.gathered = &gathered{batch: &store.Batch{}, ticket: &ticket{done: make(chan struct{})}}
 	}
 }
@@ -620,7 +620,7 @@ func (d *hosted) submit(b *store.Batch, t *ticket) *ticket {
 		finish, stored = d.fly(b.Size(), finish)
 	}
 	if d.replica == nil {
-		d.rt.store.Submit(b, finish)
+		d.env.Store.Submit(b, finish)
 		return t
 	}
 	t.stored = make(chan struct{})

@@ -162,10 +162,10 @@ func (p *departed) writeIndex(ctx context.Context) error {
 
 // movedAs is movedBy while the runtime runs.
 func (r *Runtime) movedAs(prefix []byte, match func(identity.EntityID, string) bool) ([]identity.EntityID, error) {
-	if !r.startWork() { // the store may be closed
+	if !r.env.Work.Begin() { // the store may be closed
 		return nil, ErrShuttingDown
 	}
-	defer r.work.Done()
+	defer r.env.Work.Done()
 	return r.departed.movedBy(prefix, match)
 }
 
@@ -180,10 +180,10 @@ func (r *Runtime) movedBegunBy(text string, match func(identity.EntityID, string
 	if err != nil || !r.departed.index.fits.Load() {
 		return out, err // all were looked at
 	}
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		return nil, ErrShuttingDown
 	}
-	defer r.work.Done()
+	defer r.env.Work.Done()
 	err = r.departed.begun(begin, func(id identity.EntityID, t tombstone) error {
 		if len(out) >= 2*mostDeparted {
 			return store.ErrStop

@@ -33,20 +33,20 @@ func (p *departed) wake() {
 // tidyDeparted keeps what is known of the daemons that left in order, until the runtime
 // ends. It returns at once.
 func (r *Runtime) tidyDeparted() {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return
 	}
-	r.work.Go(func() {
-		if err := r.departed.checkIndex(r.ctx); err != nil && r.ctx.Err() == nil {
-			r.logger.Error("checking the index of daemons that moved away: they are looked for without it", "error", err)
+	r.env.Work.Go(func() {
+		if err := r.departed.checkIndex(r.env.Context); err != nil && r.env.Context.Err() == nil {
+			r.env.Logger.Error("checking the index of daemons that moved away: they are looked for without it", "error", err)
 		}
 		for {
-			if err := r.trimDeparted(r.ctx); err != nil && r.ctx.Err() == nil {
-				r.logger.Error("letting go of what is kept of daemons that left long ago", "error", err)
+			if err := r.trimDeparted(r.env.Context); err != nil && r.env.Context.Err() == nil {
+				r.env.Logger.Error("letting go of what is kept of daemons that left long ago", "error", err)
 			}
 			select {
 			case <-r.departed.tidy:
-			case <-r.ctx.Done():
+			case <-r.env.Context.Done():
 				return
 			}
 		}
@@ -81,7 +81,7 @@ func (o *oldest) Pop() any {
 func (r *Runtime) trimDeparted(ctx context.Context) error {
 	var kept oldest
 	in := make(map[identity.EntityID]bool)
-	since := r.clock().Add(-rememberedFor).UnixNano()
+	since := r.env.Clock().Add(-rememberedFor).UnixNano()
 	var last identity.EntityID
 	look := func(k, _ []byte) error {
 		if len(k) < len(last) {
@@ -107,11 +107,11 @@ func (r *Runtime) trimDeparted(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := r.store.Scan(store.Witnesses, look); err != nil {
+	if err := r.env.Store.Scan(store.Witnesses, look); err != nil {
 		return err
 	}
 	last = identity.EntityID{}
-	return r.store.Scan(store.Receipts, look)
+	return r.env.Store.Scan(store.Receipts, look)
 }
 
 // leftAt reports whether the daemon is neither here nor on its way here or away, and
@@ -129,7 +129,7 @@ func (r *Runtime) forgetWords(id identity.EntityID) error {
 	p := r.departed
 	b := &store.Batch{}
 	b.Delete(store.Witnesses, id[:])
-	err := r.store.ScanPrefix(store.Receipts, id[:], func(k, _ []byte) error {
+	err := r.env.Store.ScanPrefix(store.Receipts, id[:], func(k, _ []byte) error {
 		b.Delete(store.Receipts, bytes.Clone(k))
 		return nil
 	})
@@ -144,6 +144,6 @@ func (r *Runtime) forgetWords(id identity.EntityID) error {
 	if away, _, err := r.leftAt(id); err != nil || !away || returns {
 		return err
 	}
-	r.store.SubmitLater(b, func(error) {}) // where it fails, the next start finds it again
+	r.env.Store.SubmitLater(b, func(error) {}) // where it fails, the next start finds it again
 	return nil
 }

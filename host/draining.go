@@ -18,14 +18,14 @@ var drainingKey = []byte("draining")
 // lasting it is so after a restart too. Daemons that are on their way here
 // already still come.
 func (r *Runtime) SetDraining(on, lasting bool) error {
-	if lasting && r.store != nil {
+	if lasting && r.env.Store != nil {
 		b := &store.Batch{}
 		if on {
 			b.Put(store.Meta, drainingKey, []byte{1})
 		} else {
 			b.Delete(store.Meta, drainingKey)
 		}
-		if err := r.store.Commit(b); err != nil {
+		if err := r.env.Store.Commit(b); err != nil {
 			return fmt.Errorf("storing whether the node is draining: %w", err)
 		}
 	}
@@ -44,7 +44,7 @@ func (r *Runtime) Draining() bool { return r.draining.Load() }
 
 // recoverDraining finds out whether the node was draining when it ended.
 func (r *Runtime) recoverDraining() error {
-	_, err := r.store.Get(store.Meta, drainingKey)
+	_, err := r.env.Store.Get(store.Meta, drainingKey)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -52,6 +52,6 @@ func (r *Runtime) recoverDraining() error {
 		return err
 	}
 	r.draining.Store(true)
-	r.logger.Warn("the node is draining, as when it ended: it takes no daemons until it is undrained")
+	r.env.Logger.Warn("the node is draining, as when it ended: it takes no daemons until it is undrained")
 	return nil
 }

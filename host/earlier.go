@@ -142,6 +142,6 @@ func (in *incoming) keepEarlier(ctx context.Context) {
 		_, err = in.rt.addModule(ctx, e.wasm, in.rt.limits.MemoryBytes, false)
 	}
 	if err != nil {
-		in.rt.logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "daemon", in.offer.Entity.Origin(), "from", in.from, "error", err)
+		in.env.Logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "daemon", in.offer.Entity.Origin(), "from", in.from, "error", err)
 	}
 }

@@ -66,8 +66,8 @@ func effectsOf(list []sandbox.Effect) []effect.Effect {
 	return out
 }
 
-// env is what a factory is told of the daemon.
-func (d *hosted) env() Env {
+// factoryEnv is what a factory is told of the daemon.
+func (d *hosted) factoryEnv() Env {
 	return Env{Entity: d.id, Limits: *d.limits(), Log: d.log.add, rules: rules{d}, stop: d.rt.hurry.Load}
 }
 
@@ -211,7 +211,7 @@ func (d *hosted) putEffects(b *store.Batch) error {
 
 // recoverEffects is recoverLedger for effects.
 func (d *hosted) recoverEffects() {
-	enc, err := d.rt.store.Get(store.Effects, d.id[:])
+	enc, err := d.env.Store.Get(store.Effects, d.id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return
 	}
@@ -219,7 +219,7 @@ func (d *hosted) recoverEffects() {
 		d.effects, err = effect.Decode(enc)
 	}
 	if err != nil {
-		d.rt.logger.Error("the timers of a passive daemon cannot be read: they wait for its next event", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Error("the timers of a passive daemon cannot be read: they wait for its next event", "daemon", d.id.Origin(), "error", err)
 	}
 }
 
@@ -283,7 +283,7 @@ func (r *Runtime) Effects(id identity.EntityID) (Effects, error) {
 	}
 	seen := d.does.Load()
 	if seen == nil {
-		if err := d.peek(r.ctx); err != nil {
+		if err := d.peek(r.env.Context); err != nil {
 			return Effects{}, err
 		}
 	} else if !d.mu.TryLock() {
@@ -394,7 +394,7 @@ func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64
 			return 0, err
 		}
 		if owes := d.owes(); owes > 0 {
-			return r.clock().UnixNano() + int64(owes), nil
+			return r.env.Clock().UnixNano() + int64(owes), nil
 		}
 		var last *ticket
 		more := false

@@ -50,14 +50,14 @@ func evidenceKey(id identity.EntityID, epoch, index uint64) []byte {
 // the epoch of that copy. It replaces what was kept under that epoch. A store that has
 // no history of the daemon keeps nothing.
 func (r *Runtime) keepEvidence(id identity.EntityID, epoch uint64, why string) error {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil
 	}
 	b := &store.Batch{}
 	b.DeleteUnder(store.Evidence, evidenceKey(id, epoch, 0)[:len(id)+8])
-	note := evidenceNote{Why: clipWhy(why), Time: r.clock().UnixNano()}
+	note := evidenceNote{Why: clipWhy(why), Time: r.env.Clock().UnixNano()}
 	records, size := 0, 0
-	err := r.store.ReadHistoryBackward(id, func(index uint64, rec []byte) error {
+	err := r.env.Store.ReadHistoryBackward(id, func(index uint64, rec []byte) error {
 		if records == maxEvidence || size+len(rec) > maxEvidenceBytes {
 			return store.ErrStop
 		}
@@ -79,20 +79,20 @@ func (r *Runtime) keepEvidence(id identity.EntityID, epoch uint64, why string) e
 		return err
 	}
 	b.Put(store.Evidence, evidenceKey(id, epoch, ^uint64(0)), value)
-	if err := r.store.Commit(b); err != nil {
+	if err := r.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("keeping evidence of daemon %s: %w", id.Origin(), err)
 	}
-	r.logger.Error("the history of a copy that lost to another is kept as evidence", "daemon", id.Origin(), "epoch", epoch, "first", note.First, "end", note.End, "why", why)
+	r.env.Logger.Error("the history of a copy that lost to another is kept as evidence", "daemon", id.Origin(), "epoch", epoch, "first", note.First, "end", note.End, "why", why)
 	return nil
 }
 
 // Evidence returns what is kept of copies of the daemon that lost to another, by epoch.
 func (r *Runtime) Evidence(id identity.EntityID) ([]EvidenceOf, error) {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil, nil
 	}
 	var out []EvidenceOf
-	err := r.store.ScanPrefix(store.Evidence, id[:], func(k, v []byte) error {
+	err := r.env.Store.ScanPrefix(store.Evidence, id[:], func(k, v []byte) error {
 		if len(k) != len(id)+16 || binary.BigEndian.Uint64(k[len(id)+8:]) != ^uint64(0) {
 			return nil
 		}

@@ -95,7 +95,7 @@ func (r *Runtime) expectedKey(entity identity.EntityID) *identity.KeyPair {
 	case err == nil:
 		return key
 	case !errors.Is(err, ErrNotKept):
-		r.logger.Error("reading a key that is kept", "daemon", entity.Origin(), "error", err)
+		r.env.Logger.Error("reading a key that is kept", "daemon", entity.Origin(), "error", err)
 	}
 	return identity.PublicOnly(entity)
 }
@@ -112,7 +112,7 @@ func (r *Runtime) named(entity identity.EntityID, from identity.NodeID) bool {
 	}
 	w, err := r.whereIs(entity)
 	if err != nil {
-		r.logger.Error("whether a daemon may come without its signature", "daemon", entity.Origin(), "error", err)
+		r.env.Logger.Error("whether a daemon may come without its signature", "daemon", entity.Origin(), "error", err)
 		return false
 	}
 	if t := w.went; !t.known() || t.Stopped || t.Node != from {

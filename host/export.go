@@ -21,7 +21,7 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 	if err != nil {
 		return err
 	}
-	if r.store == nil || d.kind == "" {
+	if r.env.Store == nil || d.kind == "" {
 		return fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
 	}
 	end, seal, err := r.sealFor(ctx, d)
@@ -61,7 +61,7 @@ func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *chain.Checkp
 
 // storedSeal is sealFor from what is stored alone.
 func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64, *chain.Checkpoint, error) {
-	end, err := r.store.HistoryEnd(id)
+	end, err := r.env.Store.HistoryEnd(id)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -69,11 +69,11 @@ func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64,
 	if err != nil {
 		return 0, nil, err
 	}
-	encoded, err := r.store.Get(store.Daemons, id[:])
+	encoded, err := r.env.Store.Get(store.Daemons, id[:])
 	if err != nil {
 		return 0, nil, err
 	}
-	d := &hosted{rt: r, id: id, key: identity.PublicOnly(id)}
+	d := &hosted{rt: r, env: r.env, id: id, key: identity.PublicOnly(id)}
 	if err := d.openKey(encoded); err != nil {
 		return 0, nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/directory"
+	"wasmhost/host/internal/env"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -109,7 +110,7 @@ func (r *Runtime) Passivate(id identity.EntityID) bool {
 // ReadDelta reads a stored delta as the first behind a snapshot that has the
 // digest base.
 func ReadDelta(id identity.EntityID, base chain.Hash, value []byte) error {
-	d := &hosted{id: id, saved: saved{digest: base}, rt: withStore()}
+	d := &hosted{id: id, saved: saved{digest: base}, env: withStore().env}
 	_, _, _, err := d.readDelta([]byte{0, 0, 0, 0}, value)
 	return err
 }
@@ -120,7 +121,7 @@ var withStore = sync.OnceValue(func() *Runtime {
 	if err != nil {
 		panic(err)
 	}
-	return &Runtime{store: s}
+	return &Runtime{env: &env.Env{Store: s}}
 })
 
 // StoredDigest names a stored snapshot.
@@ -253,7 +254,7 @@ func (r *Runtime) FoundBefore(id identity.EntityID) (tail func(context.Context, 
 		_, err := d.tailAfter(ctx, sequence)
 		return err
 	}
-	end, seal, err := r.sealFor(r.ctx, d)
+	end, seal, err := r.sealFor(r.env.Context, d)
 	export = func(_ context.Context, w io.Writer) error { return d.whileHere(r.writeChain(id, end, seal, w)) }
 	return tail, export, err
 }
@@ -282,10 +283,10 @@ func (r *Runtime) HoldsOf(tombstones int) { r.departed.most = tombstones }
 // and lets go of the others.
 func (r *Runtime) Remembers(daemons int) error {
 	r.departed.keep = daemons
-	if err := r.trimDeparted(r.ctx); err != nil {
+	if err := r.trimDeparted(r.env.Context); err != nil {
 		return err
 	}
-	return r.store.Commit(&store.Batch{}) // what was let go of is written
+	return r.env.Store.Commit(&store.Batch{}) // what was let go of is written
 }
 
 // IndexFits reports whether those who ask for a daemon that moved away are answered by
@@ -293,7 +294,7 @@ func (r *Runtime) Remembers(daemons int) error {
 func (r *Runtime) IndexFits() bool { return r.departed.index.fits.Load() }
 
 // CheckIndex checks it, as a start does.
-func (r *Runtime) CheckIndex() error { return r.departed.checkIndex(r.ctx) }
+func (r *Runtime) CheckIndex() error { return r.departed.checkIndex(r.env.Context) }
 
 // LastWord is what ends a channel's stream.
 var LastWord = lastWord

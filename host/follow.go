@@ -56,7 +56,7 @@ func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence 
 
 // tailAfter is TailAfter of a daemon that was found: it may leave meanwhile.
 func (d *hosted) tailAfter(ctx context.Context, sequence uint64) (<-chan chain.Output, error) {
-	if d.rt.store == nil || d.kind == "" {
+	if d.env.Store == nil || d.kind == "" {
 		return nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, d.id.Origin())
 	}
 	if sequence > 0 {
@@ -100,12 +100,12 @@ func (t *tailing) begin(ctx context.Context) error {
 		d.leavePlace()
 		return err
 	}
-	if !d.rt.startWork() {
+	if !d.env.Work.Begin() {
 		d.leavePlace()
 		return ErrShuttingDown
 	}
 	ctx, t.cancel = context.WithCancel(ctx)
-	t.stop = context.AfterFunc(d.rt.ctx, t.cancel)
+	t.stop = context.AfterFunc(d.env.Context, t.cancel)
 	t.in = d.followOutputs(ctx)
 	go t.past(ctx)
 	return nil
@@ -143,13 +143,13 @@ func (t *tailing) past(ctx context.Context) {
 
 func (t *tailing) ended(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
-		t.d.rt.logger.Warn("following a daemon's outputs", "daemon", t.d.id.Origin(), "error", err)
+		t.d.env.Logger.Warn("following a daemon's outputs", "daemon", t.d.id.Origin(), "error", err)
 	}
 	t.in.stop()
 	t.stop()
 	t.cancel()
 	close(t.out)
-	t.d.rt.work.Done()
+	t.d.env.Work.Done()
 }
 
 // relay hands on what comes after the sequence.
@@ -186,7 +186,7 @@ func relayOne(ctx context.Context, out chan<- chain.Output, in *queue[emitted], 
 func (r *Runtime) pastOutputs(ctx context.Context, id identity.EntityID, sequence, end uint64, out chan<- chain.Output) (uint64, error) {
 	start := uint64(0)
 	if sequence > 0 {
-		err := r.store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
+		err := r.env.Store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
 			rec, err := decodeRecord(b)
 			if err != nil {
 				return err
@@ -205,7 +205,7 @@ func (r *Runtime) pastOutputs(ctx context.Context, id identity.EntityID, sequenc
 		return sequence, nil
 	}
 
-	err := r.store.ReadHistory(id, start, end, func(_ uint64, b []byte) error {
+	err := r.env.Store.ReadHistory(id, start, end, func(_ uint64, b []byte) error {
 		rec, err := decodeRecord(b)
 		e, ok := rec.(*eventRecord)
 		if err != nil || !ok {

@@ -117,7 +117,7 @@ func (f *follower) run(ctx context.Context) {
 		if time.Since(began) > 5*time.Second {
 			pause = 20 * time.Millisecond
 		}
-		f.p.c.rt.logger.Info("a standby's stream ended", "daemon", f.p.d.id.Origin(), "standby", f.node, "error", err)
+		f.p.c.env.Logger.Info("a standby's stream ended", "daemon", f.p.d.id.Origin(), "standby", f.node, "error", err)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -177,7 +177,7 @@ func (f *follower) stream(ctx context.Context) error {
 	}
 	f.p.mu.Unlock()
 	d.mu.Unlock()
-	if err := r.store.Commit(&store.Batch{}); err != nil {
+	if err := r.env.Store.Commit(&store.Batch{}); err != nil {
 		return err
 	}
 	if err := f.catchUp(ctx, conn, have, held); err != nil {
@@ -239,7 +239,7 @@ func (f *follower) sendModule(ctx context.Context, conn standby.Conn, digest []b
 // catchUp sends what the standby lacks of what the store keeps. held is what it has of
 // the state.
 func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby.Have, held []standby.HeldPart) error {
-	s, id := f.p.c.rt.store, f.p.d.id
+	s, id := f.p.c.env.Store, f.p.d.id
 	// The state is read before the history's end is looked for, and sent after the
 	// history: what the standby has never stands behind the end of its history.
 	state, err := f.lacks(held)
@@ -301,7 +301,7 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 // goesOnFrom returns from which record on the standby is sent the history, and where that
 // ends: 0, where what it has is not the beginning of what is here.
 func (f *follower) goesOnFrom(have *standby.Have) (from, end uint64, err error) {
-	s, id := f.p.c.rt.store, f.p.d.id
+	s, id := f.p.c.env.Store, f.p.d.id
 	first, _, err := f.p.c.rt.beginning(id)
 	if err != nil {
 		return 0, 0, err
@@ -348,7 +348,7 @@ func (f *follower) prove(conn standby.Conn) error {
 // record is what the daemon is, with its key sealed to the standby.
 func (f *follower) record(ctx context.Context) ([]byte, error) {
 	r, id := f.p.c.rt, f.p.d.id
-	b, err := r.store.Get(store.Daemons, id[:])
+	b, err := r.env.Store.Get(store.Daemons, id[:])
 	if err != nil {
 		return nil, err
 	}
@@ -361,7 +361,7 @@ func (f *follower) record(ctx context.Context) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the daemon's key: %w", err)
 		}
-		key, err := env.Open(r.node, atRest, id)
+		key, err := env.Open(r.env.Node, atRest, id)
 		if err != nil {
 			return nil, fmt.Errorf("the daemon's key: %w", err)
 		}
@@ -425,7 +425,7 @@ func (f *follower) sendFiles(ctx context.Context, conn standby.Conn, b sending) 
 }
 
 func (f *follower) sendFile(conn standby.Conn, d store.Digest) (err error) {
-	file, size, err := f.p.c.rt.store.OpenState(f.p.d.id, d)
+	file, size, err := f.p.c.env.Store.OpenState(f.p.d.id, d)
 	if err != nil {
 		return err
 	}

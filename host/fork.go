@@ -104,7 +104,7 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 		}
 		forks = append(forks, Forked{i, begun.record})
 	}
-	r.logger.Info("forked", "daemon", parent.Origin(), "after", p.header.Through, "forks", req.Count)
+	r.env.Logger.Info("forked", "daemon", parent.Origin(), "after", p.header.Through, "forks", req.Count)
 	return forks, nil
 }
 
@@ -119,7 +119,7 @@ func forkName(name string, n, of int) string {
 // not, or its history does not reach back to that.
 func (r *Runtime) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 	d, err := r.find(id)
-	if err != nil || r.store == nil || d.kind == "" {
+	if err != nil || r.env.Store == nil || d.kind == "" {
 		return nil, err
 	}
 	_, begin, err := r.beginning(id)

@@ -74,7 +74,7 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory Factory, p *
 	}
 	h.Bindings, h.Entity, h.Name, h.Epoch = nil, d.id, d.name, d.epoch
 	h.Version = h.formVersion()
-	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.own().Map(), r.clock().UnixNano()
+	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.own().Map(), r.env.Clock().UnixNano()
 	s := &Snapshot{Header: h, State: p.state}
 	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: h.Config, Time: max(d.now(), h.LastTime), Epoch: d.epoch,
 		Head: head, HeadPayload: payload, Applied: h.Applied}
@@ -90,7 +90,7 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory Factory, p *
 	if err != nil {
 		return err
 	}
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil
 	}
 	begin.Checkpoint = *d.checkpointFor(chain.PurposeRestart, d.epoch)
@@ -137,7 +137,7 @@ func (r *Runtime) pastPoint(ctx context.Context, d *hosted, at uint64) (*forkPoi
 // history record index that an event does not: an upgrade, or a mending.
 func (r *Runtime) sameSince(id identity.EntityID, index, output uint64) (bool, error) {
 	same := true
-	err := r.store.ReadHistoryBackward(id, func(at uint64, b []byte) error {
+	err := r.env.Store.ReadHistoryBackward(id, func(at uint64, b []byte) error {
 		if at >= index {
 			return nil
 		}
@@ -170,7 +170,7 @@ func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, err
 	if err == nil || ctx.Err() != nil || bad == 0 {
 		return p, err
 	}
-	r.logger.Info("the history of a daemon can be replayed so far", "daemon", d.id.Origin(), "record", bad, "error", err)
+	r.env.Logger.Info("the history of a daemon can be replayed so far", "daemon", d.id.Origin(), "record", bad, "error", err)
 	_, p, err = r.retrace(ctx, d.id, func(past *hosted) (bool, error) { return past.index >= bad, nil }, all)
 	return p, err
 }
@@ -180,10 +180,10 @@ func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, err
 // which is asked before the first and after each. It returns the index of the
 // record at which it ended. The daemon itself is left alone.
 func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*hosted) (bool, error), use func(uint64, *SnapshotHeader) (bool, error)) (uint64, *forkPoint, error) {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return 0, nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
 	}
-	encoded, err := r.store.Get(store.Daemons, id[:])
+	encoded, err := r.env.Store.Get(store.Daemons, id[:])
 	if err != nil {
 		return 0, nil, err
 	}
@@ -203,7 +203,7 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 	}
 	done, err := stop(d)
 	if err == nil && !done {
-		err = r.store.ReadHistory(id, d.index, ^uint64(0), func(_ uint64, b []byte) error {
+		err = r.env.Store.ReadHistory(id, d.index, ^uint64(0), func(_ uint64, b []byte) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -239,7 +239,7 @@ func (d *hosted) openKey(encoded []byte) error {
 	}
 	env, err := identity.ParseEnvelope(rec.Key)
 	if err == nil {
-		d.key, err = env.Open(d.rt.node, atRest, d.id)
+		d.key, err = env.Open(d.env.Node, atRest, d.id)
 	}
 	if err != nil {
 		return fmt.Errorf("the daemon's key: %w", err)
@@ -288,7 +288,7 @@ func (d *hosted) standBack(ctx context.Context, use func(uint64, *SnapshotHeader
 // meanwhile.
 func (r *Runtime) latestStored(id identity.EntityID) (uint64, *Snapshot, error) {
 	for {
-		value, err := r.store.Get(store.Snapshots, id[:])
+		value, err := r.env.Store.Get(store.Snapshots, id[:])
 		if err != nil {
 			return 0, nil, err
 		}
@@ -296,7 +296,7 @@ func (r *Runtime) latestStored(id identity.EntityID) (uint64, *Snapshot, error) 
 		if err == nil {
 			return index, s, nil
 		}
-		if now, getErr := r.store.Get(store.Snapshots, id[:]); getErr != nil || bytes.Equal(now, value) {
+		if now, getErr := r.env.Store.Get(store.Snapshots, id[:]); getErr != nil || bytes.Equal(now, value) {
 			return 0, nil, errors.Join(err, getErr)
 		}
 	}
@@ -338,7 +338,7 @@ func (d *hosted) retraceRecord(ctx context.Context, b []byte) error {
 	}
 	if c, ok := old.(interface{ Close() error }); ok {
 		if err := c.Close(); err != nil {
-			d.rt.logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
+			d.env.Logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
 		}
 	}
 	if i, ok := d.daemon.(Initer); ok && d.stateless() {

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/internal/env"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -72,6 +73,7 @@ func (o *MigrationOptions) check() error {
 // this node ordered to move it. It is safe for concurrent use.
 type Migration struct {
 	rt      *Runtime
+	env     *env.Env
 	d       *hosted // nil when another node is the source
 	id      migration.ID
 	entity  identity.EntityID
@@ -147,9 +149,9 @@ type Report struct {
 var errCancelled = migration.Failf(migration.Cancelled, "the migration was cancelled")
 
 func (r *Runtime) newMigration(entity identity.EntityID, d *hosted, target identity.NodeID, o MigrationOptions) (*Migration, error) {
-	m := &Migration{rt: r, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), takenBack: make(chan struct{}), at: migration.NewOrchestrator()}
+	m := &Migration{rt: r, env: r.env, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), takenBack: make(chan struct{}), at: migration.NewOrchestrator()}
 	if d != nil {
-		m.source, m.at = r.self, migration.NewSource()
+		m.source, m.at = r.env.Self, migration.NewSource()
 	}
 	if m.options.Downtime == 0 {
 		m.options.Downtime = DefaultDowntime
@@ -157,7 +159,7 @@ func (r *Runtime) newMigration(entity identity.EntityID, d *hosted, target ident
 	if m.options.MaxRounds == 0 {
 		m.options.MaxRounds = DefaultRounds
 	}
-	m.started, m.began = time.Now(), r.clock()
+	m.started, m.began = time.Now(), r.env.Clock()
 	m.startedAt = m.began.UnixNano()
 	m.since = m.started
 	if _, err := rand.Read(m.id[:]); err != nil {
@@ -268,7 +270,7 @@ func (m *Migration) hear(p migration.Phase) error {
 // entered tells who follows that the migration has left phase was, where users see
 // another now. It needs m.mu.
 func (m *Migration) entered(was migration.Phase) {
-	m.rt.logger.Debug("migration", "daemon", m.entity.Origin(), "phase", m.at.Phase())
+	m.env.Logger.Debug("migration", "daemon", m.entity.Origin(), "phase", m.at.Phase())
 	p := m.at.Phase().Shown()
 	if p == was.Shown() {
 		return
@@ -276,7 +278,7 @@ func (m *Migration) entered(was migration.Phase) {
 
 	now := time.Now()
 	m.took = append(m.took, PhaseTime{was.Shown(), now.Sub(m.since)})
-	m.since, m.began = now, m.rt.clock()
+	m.since, m.began = now, m.env.Clock()
 	m.changes.publish(PhaseChange{p, m.began})
 	m.tell(nil)
 	m.tellOf(MigrationPhase, nil, "")

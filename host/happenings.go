@@ -66,7 +66,7 @@ func (r *Runtime) tellOf(h Happening) {
 	if r.happenings.idle() {
 		return
 	}
-	h.At = r.clock()
+	h.At = r.env.Clock()
 	r.happenings.publish(h)
 }
 

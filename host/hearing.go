@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host/backoff"
 	"wasmhost/host/channel"
+	"wasmhost/host/internal/env"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
@@ -16,7 +17,8 @@ import (
 // subscriptions is what this node's daemons hear. For each channel there is one
 // hearing, whatever the number of daemons: its events come to the node once.
 type subscriptions struct {
-	rt *Runtime
+	rt  *Runtime
+	env *env.Env
 
 	mu       sync.Mutex
 	hearings map[hearingKey]*hearing
@@ -28,7 +30,7 @@ type hearingKey struct {
 }
 
 func newSubscriptions(r *Runtime) *subscriptions {
-	return &subscriptions{rt: r, hearings: make(map[hearingKey]*hearing)}
+	return &subscriptions{rt: r, env: r.env, hearings: make(map[hearingKey]*hearing)}
 }
 
 // hearing is one channel's feed to this node. Its newest events are kept in a
@@ -37,6 +39,7 @@ func newSubscriptions(r *Runtime) *subscriptions {
 type hearing struct {
 	subs *subscriptions
 	rt   *Runtime
+	env  *env.Env
 	key  hearingKey
 	kick chan struct{} // something is to be tried at once
 
@@ -122,15 +125,15 @@ func (s *subscriptions) enlist(id identity.EntityID, b channel.Binding) (m *memb
 	key := hearingKey{b.Publisher, b.Channel}
 	in := s.hearings[key]
 	if in == nil {
-		if !s.rt.startWork() {
+		if !s.env.Work.Begin() {
 			return nil, false, ErrShuttingDown
 		}
-		in = &hearing{subs: s, rt: s.rt, key: key, at: b.Publisher, members: make(map[identity.EntityID]*member),
+		in = &hearing{subs: s, rt: s.rt, env: s.env, key: key, at: b.Publisher, members: make(map[identity.EntityID]*member),
 			kick: make(chan struct{}, 1), changed: make(chan struct{})}
 		s.hearings[key] = in
 		go func() {
-			defer s.rt.work.Done()
-			in.run(s.rt.ctx)
+			defer s.env.Work.Done()
+			in.run(s.env.Context)
 		}()
 	}
 	in.mu.Lock()
@@ -218,7 +221,7 @@ func (in *hearing) ask(ctx context.Context, m *member) memberAnswer {
 		return a
 	case <-ctx.Done():
 		a.err = context.Cause(ctx)
-	case <-in.rt.ctx.Done():
+	case <-in.env.Context.Done():
 		a.err = ErrShuttingDown
 	case <-timer.C:
 		a.err = fmt.Errorf("%w: node %s does not answer", mesh.ErrUnreachable, in.key.publisher)
@@ -268,13 +271,13 @@ func (m *member) begin() {
 	in := m.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if m.begun || m.gone || !in.rt.startWork() {
+	if m.begun || m.gone || !in.env.Work.Begin() {
 		return
 	}
 	m.begun = true
 	go func() {
-		defer in.rt.work.Done()
-		m.pump(in.rt.ctx)
+		defer in.env.Work.Done()
+		m.pump(in.env.Context)
 	}()
 }
 
@@ -303,7 +306,7 @@ func (s *subscriptions) leave(m *member) {
 		go func() {
 			err := in.sendIf(conn, &channel.Unsubscribe{Entity: m.entity}, func() bool { return in.members[m.entity] == nil })
 			if err != nil {
-				in.rt.logger.Debug("unsubscribing", "channel", in.key.name, "error", err)
+				in.env.Logger.Debug("unsubscribing", "channel", in.key.name, "error", err)
 			}
 		}()
 	}
@@ -424,10 +427,10 @@ func (in *hearing) sendIf(conn channel.Conn, m channel.Message, cond func() bool
 
 // say tells the publisher what the member wants of it.
 func (in *hearing) say(conn channel.Conn, m *member) {
-	if !in.rt.startWork() {
+	if !in.env.Work.Begin() {
 		return
 	}
-	defer in.rt.work.Done()
+	defer in.env.Work.Done()
 	in.mu.Lock()
 	leaving, gone := m.leaving, m.gone
 	sub := &channel.Subscribe{Entity: m.entity, Token: m.token, Source: m.source, After: m.cursor}
@@ -440,7 +443,7 @@ func (in *hearing) say(conn channel.Conn, m *member) {
 		err = in.sendIf(conn, &channel.Unsubscribe{Entity: m.entity}, func() bool { return in.members[m.entity] == m && m.leaving })
 	default:
 		if len(sub.Token) > 0 {
-			if sub.Residence, err = in.rt.residence(in.rt.ctx, m.entity); err != nil {
+			if sub.Residence, err = in.rt.residence(in.env.Context, m.entity); err != nil {
 				in.mu.Lock()
 				m.reply(memberAnswer{err: err})
 				m.err = err
@@ -451,6 +454,6 @@ func (in *hearing) say(conn channel.Conn, m *member) {
 		err = in.sendIf(conn, sub, func() bool { return in.members[m.entity] == m && !m.leaving })
 	}
 	if err != nil {
-		in.rt.logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
+		in.env.Logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
 	}
 }

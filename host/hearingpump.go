@@ -112,7 +112,7 @@ func (m *member) deliver(ctx context.Context, e ringEntry) error {
 	in.mu.Unlock()
 	if room > 0 && conn != nil {
 		if err := in.send(conn, &channel.Window{Bytes: uint64(room)}); err != nil {
-			in.rt.logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
+			in.env.Logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
 		}
 	}
 	return err

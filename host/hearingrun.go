@@ -95,10 +95,10 @@ func (in *hearing) once(ctx context.Context) (good bool, err error) {
 
 // openChannel opens a stream about channels to a node, this one included.
 func (r *Runtime) openChannel(ctx context.Context, at identity.NodeID) (channel.Conn, error) {
-	if at == r.self {
+	if at == r.env.Self {
 		near, far := channel.Pipe()
 		go func() {
-			r.HandleChannel(ctx, r.self, mesh.AccessChannels|mesh.AccessOutputs, far)
+			r.HandleChannel(ctx, r.env.Self, mesh.AccessChannels|mesh.AccessOutputs, far)
 			_ = far.Close() // a pipe's never fails
 		}()
 		return near, nil
@@ -209,7 +209,7 @@ func (in *hearing) refuse(id identity.EntityID, why *channel.Refusal) {
 	m.pause = min(max(2*m.pause, refusedFirst), refusedMost)
 	m.retry = time.Now().Add(m.pause)
 	m.reply(memberAnswer{err: why})
-	in.rt.logger.Warn("a subscription was refused", "daemon", id.Origin(), "publisher", in.key.publisher, "channel", in.key.name, "error", why)
+	in.env.Logger.Warn("a subscription was refused", "daemon", id.Origin(), "publisher", in.key.publisher, "channel", in.key.name, "error", why)
 }
 
 // push puts an entry into the ring. One that does not follow what is there

@@ -19,7 +19,7 @@ import (
 
 // accuseHeld holds what the node has signed against the history here.
 func (r *Runtime) accuseHeld(ctx context.Context, d *hosted, node identity.NodeID) error {
-	if r.store == nil || d.kind == "" {
+	if r.env.Store == nil || d.kind == "" {
 		return nil
 	}
 	end, seal, err := r.storedSeal(ctx, d.id)
@@ -51,7 +51,7 @@ func (r *Runtime) accuseHeld(ctx context.Context, d *hosted, node identity.NodeI
 // link where there is none.
 func (r *Runtime) lastOutput(id identity.EntityID) (chain.Link, error) {
 	var out chain.Link
-	err := r.store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
+	err := r.env.Store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
 		if e, ok := readEvent(b); ok && len(e.Outputs) > 0 {
 			links := e.links()
 			out = links[len(links)-1].Link
@@ -106,14 +106,14 @@ const maxTestified = 1 << 14
 // testify makes the statement of the last output of the epoch up to the sequence, by
 // the checkpoint that signs it. ErrNoForkPoint where there is none within bounds.
 func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*chain.Statement, error) {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil, ErrNoHistory
 	}
 	if _, err := r.find(id); err != nil {
 		return nil, err
 	}
 	at, found := uint64(0), false
-	err := r.store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
+	err := r.env.Store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
 		e, ok := readEvent(b)
 		if !ok || len(e.Outputs) == 0 {
 			return nil
@@ -135,7 +135,7 @@ func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*chain.
 	}
 	again := func(t *chain.Claims) error {
 		read := 0
-		return r.store.ReadHistory(id, at, ^uint64(0), func(_ uint64, b []byte) error {
+		return r.env.Store.ReadHistory(id, at, ^uint64(0), func(_ uint64, b []byte) error {
 			if read++; read > maxTestified {
 				return store.ErrStop
 			}

@@ -28,9 +28,9 @@ func holdsMessage(m migration.ID, from, to identity.NodeID) []byte {
 func (in *incoming) holds() (*migration.Holds, error) {
 	key := in.rt.expectedKey(in.offer.Entity)
 	defer key.Wipe()
-	sig, err := key.SignDomain(holdsDomain, holdsMessage(in.offer.Migration, in.from, in.rt.self))
+	sig, err := key.SignDomain(holdsDomain, holdsMessage(in.offer.Migration, in.from, in.env.Self))
 	if err != nil {
-		return nil, errNoKeyHere(in.rt.self, in.offer.Entity)
+		return nil, errNoKeyHere(in.env.Self, in.offer.Entity)
 	}
 	return &migration.Holds{Signature: sig}, nil
 }
@@ -56,7 +56,7 @@ func (d *hosted) keepKey(b *store.Batch) error {
 	if !d.key.CanSign() {
 		return nil // it has been without before
 	}
-	own, err := d.rt.node.SealKey()
+	own, err := d.env.Node.SealKey()
 	if err != nil {
 		return fmt.Errorf("sealing a key that is kept: %w", err)
 	}
@@ -75,7 +75,7 @@ var ErrNotKept = errors.New("this node keeps no key of that identity")
 // KeptIdentity returns the key of a daemon that moved away public-only; ErrNotKept.
 // The caller wipes it.
 func (r *Runtime) KeptIdentity(id identity.EntityID) (*identity.KeyPair, error) {
-	if r.store == nil {
+	if r.env.Store == nil {
 		r.mu.RLock()
 		defer r.mu.RUnlock()
 		if key := r.kept[id]; key != nil {
@@ -83,7 +83,7 @@ func (r *Runtime) KeptIdentity(id identity.EntityID) (*identity.KeyPair, error) 
 		}
 		return nil, fmt.Errorf("%w: %s", ErrNotKept, id.Origin())
 	}
-	return KeptIn(r.store, r.node, id)
+	return KeptIn(r.env.Store, r.env.Node, id)
 }
 
 // KeptIn is KeptIdentity of a store that no runtime has, with the key of its node.

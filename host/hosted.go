@@ -12,6 +12,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
+	"wasmhost/host/internal/env"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
 )
@@ -20,6 +21,7 @@ import (
 // processes: the daemon has one caller at a time.
 type hosted struct {
 	rt     *Runtime
+	env    *env.Env
 	id     identity.EntityID
 	kind   string
 	bounds atomic.Pointer[bounds]
@@ -194,7 +196,7 @@ func (d *hosted) end(why lifecycle.Signal, err error) {
 	}
 	if c, ok := d.daemon.(io.Closer); ok {
 		if err := c.Close(); err != nil {
-			d.rt.logger.Warn("closing a daemon", "daemon", d.id.Origin(), "error", err)
+			d.env.Logger.Warn("closing a daemon", "daemon", d.id.Origin(), "error", err)
 		}
 	}
 	d.rt.idle.bytes.Add(-d.counted)
@@ -231,7 +233,7 @@ func (d *hosted) stateCall() *Call {
 
 // now returns the time to record: the clock's, but never before that of the
 // event before. It needs d.mu.
-func (d *hosted) now() int64 { return d.after(d.rt.clock().UnixNano()) }
+func (d *hosted) now() int64 { return d.after(d.env.Clock().UnixNano()) }
 
 // after returns at, or the time of the event before where that is later.
 func (d *hosted) after(at int64) int64 { return max(at, d.lastTime, 1) }

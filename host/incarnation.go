@@ -112,13 +112,13 @@ func MarkRestored(s *store.Store, in Incarnation) (daemons int, err error) {
 
 // recoverIncarnation finds out which life of the node this is.
 func (r *Runtime) recoverIncarnation() error {
-	in, err := IncarnationOf(r.store)
+	in, err := IncarnationOf(r.env.Store)
 	if err != nil {
 		return err
 	}
 	r.incarnation.Store(&in)
 	if !in.Confirmed {
-		r.logger.Error("this node was restored from a backup: its daemons and channels are held until they are confirmed", "backup", in.Backup, "of", in.Taken, "incarnation", in.Number,
+		r.env.Logger.Error("this node was restored from a backup: its daemons and channels are held until they are confirmed", "backup", in.Backup, "of", in.Taken, "incarnation", in.Number,
 			"decide with", "wasmhost backup pending")
 	}
 	return nil
@@ -170,7 +170,7 @@ func (r *Runtime) ConfirmNode(ctx context.Context) error {
 		return fmt.Errorf("confirming the node: %w", err)
 	}
 	r.incarnation.Store(&in)
-	r.logger.Warn("an operator confirmed the restored node: what another incarnation of it did after the backup is lost", "backup", in.Backup, "incarnation", in.Number)
+	r.env.Logger.Warn("an operator confirmed the restored node: what another incarnation of it did after the backup is lost", "backup", in.Backup, "incarnation", in.Number)
 	return nil
 }
 
@@ -218,7 +218,7 @@ func (r *Runtime) twinServes(t *Twin) error {
 			how = "has gone further"
 		}
 		next := *h
-		next.Node, next.Epoch, next.Index = r.self, s.Epoch, s.Applied
+		next.Node, next.Epoch, next.Index = r.env.Self, s.Epoch, s.Applied
 		next.Why = clipWhy(fmt.Sprintf("this node itself, from before it was restored, runs at %s and %s: it has applied %d events under epoch %d, this copy %d under epoch %d",
 			t.Addr, how, s.Applied, s.Epoch, mine.Applied, mine.Epoch))
 		if next.Why == h.Why {
@@ -234,11 +234,11 @@ func (r *Runtime) twinServes(t *Twin) error {
 			r.holds[s.Entity] = &next
 		}
 		r.mu.Unlock()
-		if h.Node != r.self {
-			r.logger.Error("a restored daemon is served by another incarnation of this node", "daemon", s.Entity.Origin(), "name", here.Name, "why", next.Why, "decide with", "wasmhost backup give-way DAEMON")
+		if h.Node != r.env.Self {
+			r.env.Logger.Error("a restored daemon is served by another incarnation of this node", "daemon", s.Entity.Origin(), "name", here.Name, "why", next.Why, "decide with", "wasmhost backup give-way DAEMON")
 		}
 	}
-	if err := r.store.Commit(b); err != nil {
+	if err := r.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("storing why daemons are held: %w", err)
 	}
 	return nil
@@ -260,7 +260,7 @@ func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mende
 	}
 	b := &store.Batch{}
 	forget(b, d.id)
-	if err := r.store.Commit(b); err != nil {
+	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, fmt.Errorf("giving up daemon %s: %w", d.id.Origin(), err)
 	}
 	r.dropHold(d.id)
@@ -270,6 +270,6 @@ func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mende
 	}
 	d.end(lifecycle.Leave, &NotFoundError{d.id})
 	r.subs.leaveAll(d.id)
-	r.logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.id.Origin(), "name", d.name, "epoch", h.Epoch)
+	r.env.Logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.id.Origin(), "name", d.name, "epoch", h.Epoch)
 	return fact, nil
 }

@@ -75,7 +75,7 @@ func (in *incoming) rest(err *error) {
 
 // receive takes what comes, up to the snapshot's end.
 func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
-	if in.rt.store != nil && in.history == 0 {
+	if in.env.Store != nil && in.history == 0 {
 		b := &store.Batch{}
 		b.DeleteHistory(in.offer.Entity)
 		if err := in.submit(b, ignore); err != nil {
@@ -146,7 +146,7 @@ func (in *incoming) addHistory(m *migration.HistoryBatch) error {
 	if m.From != in.history || in.history+uint64(len(m.Records)) > in.offer.History {
 		return migration.Failf(migration.ProtocolError, "history records from %d came where %d of %d are next", m.From, in.history, in.offer.History)
 	}
-	if in.rt.store != nil {
+	if in.env.Store != nil {
 		if err := in.rt.room(); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}

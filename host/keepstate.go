@@ -30,7 +30,7 @@ func (p *statePart) held() standby.HeldPart {
 // eachStatePart visits the records of the daemon's state, in order. They are visit's.
 func (r *Runtime) eachStatePart(id identity.EntityID, visit func(statePart) error) error {
 	for _, t := range []store.Table{store.Snapshots, store.Deltas} {
-		err := r.store.ScanPrefix(t, id[:], func(k, v []byte) error {
+		err := r.env.Store.ScanPrefix(t, id[:], func(k, v []byte) error {
 			return visit(statePart{t, bytes.Clone(k[len(id):]), bytes.Clone(v)})
 		})
 		if err != nil {
@@ -49,7 +49,7 @@ func (in *receiving) sayState() error {
 			return store.ErrStop
 		}
 		if d, apart := apartIn(&store.Part{Table: byte(p.table), Kind: 's', Value: p.data}); apart {
-			file, _, err := in.r.store.OpenState(in.s.id, d)
+			file, _, err := in.r.env.Store.OpenState(in.s.id, d)
 			if errors.Is(err, store.ErrCorrupt) {
 				return nil // it is sent again
 			}

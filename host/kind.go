@@ -76,7 +76,7 @@ func (r *Runtime) RegisterFactory(name string, f Factory) error {
 	if _, ok := r.kinds[name]; ok {
 		return &KindError{name, ErrKindExists}
 	}
-	r.kinds[name] = &kind{name: name, factory: f, pushed: r.clock()}
+	r.kinds[name] = &kind{name: name, factory: f, pushed: r.env.Clock()}
 	r.meters.of(name)
 	return nil
 }
@@ -129,7 +129,7 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 // setKind durably makes m the kind's module.
 func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits) error {
 	digest := m.Digest()
-	k := &kind{name: name, factory: &moduleFactory{m}, digest: digest[:], size: size, pushed: r.clock(), report: m.Report(), limits: own}
+	k := &kind{name: name, factory: &moduleFactory{m}, digest: digest[:], size: size, pushed: r.env.Clock(), report: m.Report(), limits: own}
 	if err := r.putKind(k); err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits
 
 // putKind stores what a kind is. One that the program registers is not stored.
 func (r *Runtime) putKind(k *kind) error {
-	if r.store == nil || k.digest == nil {
+	if r.env.Store == nil || k.digest == nil {
 		return nil
 	}
 	rec, err := canon.Marshal(&kindRecord{Digest: k.digest, Size: k.size, Pushed: k.pushed.UnixNano(), Limits: k.limits.Map()})
@@ -152,7 +152,7 @@ func (r *Runtime) putKind(k *kind) error {
 	}
 	var b store.Batch
 	b.Put(store.Kinds, []byte(k.name), rec)
-	if err := r.store.Commit(&b); err != nil {
+	if err := r.env.Store.Commit(&b); err != nil {
 		return fmt.Errorf("storing kind %q: %w", k.name, err)
 	}
 	return nil
@@ -176,7 +176,7 @@ func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Mod
 // Module returns the bytes of a module that is kept here, which the caller does not
 // change; an error that wraps ErrModuleNotFound where it is not.
 func (r *Runtime) Module(_ context.Context, digest [32]byte) ([]byte, error) {
-	if r.store == nil {
+	if r.env.Store == nil {
 		r.mu.RLock()
 		defer r.mu.RUnlock()
 		wasm, ok := r.wasm[digest]
@@ -185,7 +185,7 @@ func (r *Runtime) Module(_ context.Context, digest [32]byte) ([]byte, error) {
 		}
 		return wasm, nil
 	}
-	wasm, err := r.store.Module(digest)
+	wasm, err := r.env.Store.Module(digest)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %x", ErrModuleNotFound, digest)
 	}
@@ -230,10 +230,10 @@ func (r *Runtime) RemoveKind(_ context.Context, name string) error {
 			return &KindError{name, ErrKindInUse}
 		}
 	}
-	if r.store != nil && k.digest != nil {
+	if r.env.Store != nil && k.digest != nil {
 		var b store.Batch
 		b.Delete(store.Kinds, []byte(name))
-		if err := r.store.Commit(&b); err != nil {
+		if err := r.env.Store.Commit(&b); err != nil {
 			return fmt.Errorf("forgetting kind %q: %w", name, err)
 		}
 	}

@@ -159,7 +159,7 @@ func arrivingKey(id identity.EntityID) []byte { return append([]byte("arriving/"
 
 // storedLasting reads it; nil where there is none.
 func (r *Runtime) storedLasting(id identity.EntityID) (*lasting, error) {
-	b, err := r.store.Get(store.Meta, arrivingKey(id))
+	b, err := r.env.Store.Get(store.Meta, arrivingKey(id))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
@@ -180,7 +180,7 @@ func (r *Runtime) wantsEarlier(ctx context.Context, digest store.Digest, size ui
 		return false
 	}
 	if err := r.mayRunModule(digest); err != nil {
-		r.logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "module", fmt.Sprintf("%x", digest[:6]), "error", err)
+		r.env.Logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "module", fmt.Sprintf("%x", digest[:6]), "error", err)
 		return false
 	}
 	_, err := r.Module(ctx, digest)

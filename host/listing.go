@@ -116,13 +116,13 @@ func (r *Runtime) past() ([]MigrationInfo, error) {
 	out := r.failures.list()
 	err := r.eachReceipt(func(rec *chain.Receipt) error {
 		f := &rec.Facts
-		mv := MigrationInfo{Entity: f.Entity, Peer: f.To, Source: f.From == r.self, State: MoveMoved, Phase: migration.Complete, Epoch: f.Epoch, Sequence: f.Sequence,
+		mv := MigrationInfo{Entity: f.Entity, Peer: f.To, Source: f.From == r.env.Self, State: MoveMoved, Phase: migration.Complete, Epoch: f.Epoch, Sequence: f.Sequence,
 			Bytes: int64(rec.Source.Bytes), Rounds: int(rec.Source.Rounds), Downtime: rec.Downtime(), Ended: time.Unix(0, rec.Target.Activated)}
 		if mv.Began = mv.Ended; rec.Whole() {
 			mv.Began = time.Unix(0, rec.Source.Started)
 		}
 		if !mv.Source {
-			if mv.Peer = f.From; f.To != r.self {
+			if mv.Peer = f.From; f.To != r.env.Self {
 				return nil // it came with the daemon: this node took no part
 			}
 		}
@@ -138,7 +138,7 @@ func (r *Runtime) past() ([]MigrationInfo, error) {
 func (r *Runtime) nameOf(id identity.EntityID) string {
 	w, err := r.whereIs(id)
 	if err != nil {
-		r.logger.Error("looking up a daemon's name", "daemon", id.Origin(), "error", err)
+		r.env.Logger.Error("looking up a daemon's name", "daemon", id.Origin(), "error", err)
 	}
 	if w.here != nil {
 		return w.here.name

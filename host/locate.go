@@ -113,17 +113,17 @@ func (r *Runtime) Remember(p Proven) {
 // daemon away. Errors: ErrUnproven, ErrUnreachable, channel.ErrNoReceiver where the
 // node says that it does not have it, *MovedError where it says that it gave it away.
 func (r *Runtime) Weigh(ctx context.Context, id identity.EntityID, node, by identity.NodeID) (Proven, error) {
-	if node == r.self {
+	if node == r.env.Self {
 		return Proven{Moved: Moved{Entity: id, Node: node}, Follows: true}, nil
 	}
 	if p, listed, err := r.listed(ctx, id, node); listed || err != nil {
 		return p, err
 	}
 	at := residing{id, node}
-	if p, ok := r.resided.get(at, r.clock()); ok {
+	if p, ok := r.resided.get(at, r.env.Clock()); ok {
 		return Proven{Moved: Moved{Entity: id, Node: node, Epoch: p.epoch}, Rank: p.rank, Follows: true}, nil
 	}
-	asked := r.clock()
+	asked := r.env.Clock()
 	proof, err := r.askWhere(ctx, id, node)
 	if err != nil {
 		return Proven{}, err
@@ -173,7 +173,7 @@ func (r *Runtime) succeeds(ctx context.Context, id identity.EntityID, claim *pro
 	}
 	at := last.node
 	for range mostHops {
-		if at == r.self {
+		if at == r.env.Self {
 			to, ok := r.gaveTo(ctx, id)
 			if !ok {
 				return false
@@ -301,8 +301,8 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 	}
 	defer d.mu.Unlock()
 
-	now := r.clock()
-	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.node.ID(), Epoch: d.epoch, Index: d.index, Head: d.chain.HeadHash(), Nonce: nonce,
+	now := r.env.Clock()
+	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.env.Node.ID(), Epoch: d.epoch, Index: d.index, Head: d.chain.HeadHash(), Nonce: nonce,
 		Time: now.UnixNano(), Expires: now.Add(residenceFor).UnixNano()}
 	for _, b := range moves {
 		if rec, err := chain.DecodeReceipt(b); err == nil && rec.Facts.Epoch <= d.epoch {
@@ -314,7 +314,7 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 			return nil, err
 		}
 	}
-	return s, s.sign(d.key, r.node)
+	return s, s.sign(d.key, r.env.Node)
 }
 
 // cameBy returns the checkpoint by which the daemon came here last, encoded. It needs
@@ -323,15 +323,15 @@ func (d *hosted) cameBy() ([]byte, error) {
 	if d.came != nil {
 		return canon.Marshal(d.came)
 	}
-	if d.rt.store == nil {
+	if d.env.Store == nil {
 		return nil, fmt.Errorf("%w: daemon %s has no key here, and no history", channel.ErrResidence, d.id.Origin())
 	}
-	err := d.rt.store.ReadHistoryBackward(d.id, func(_ uint64, b []byte) error {
+	err := d.env.Store.ReadHistoryBackward(d.id, func(_ uint64, b []byte) error {
 		rec, err := decodeRecord(b)
 		if err != nil {
 			return err
 		}
-		if move, ok := rec.(*moveRecord); ok && move.To == d.rt.self {
+		if move, ok := rec.(*moveRecord); ok && move.To == d.env.Self {
 			c := move.Checkpoint
 			d.came = &c
 			return store.ErrStop

@@ -44,18 +44,18 @@ func lossKey(id identity.EntityID) []byte { return append(bytes.Clone(lossPrefix
 // recordLoss keeps that what came after the output of the sequence is lost. A later loss
 // takes the place of an earlier one, which the log has.
 func (r *Runtime) recordLoss(id identity.EntityID, after, epoch uint64, why string) error {
-	l := &lossRecord{From: after + 1, Epoch: epoch, Why: clipWhy(why), Time: r.clock().UnixNano()}
+	l := &lossRecord{From: after + 1, Epoch: epoch, Why: clipWhy(why), Time: r.env.Clock().UnixNano()}
 	value, err := canon.Marshal(l)
 	if err != nil {
 		return err
 	}
 	b := &store.Batch{}
 	b.Put(store.Meta, lossKey(id), value)
-	if err := r.store.Commit(b); err != nil {
+	if err := r.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("recording what daemon %s lost: %w", id.Origin(), err)
 	}
 	r.setLoss(id, l)
-	r.logger.Error("what was acknowledged of a daemon is lost", "daemon", id.Origin(), "name", r.nameOf(id), "from", l.From, "to", "not known", "epoch", epoch, "why", why)
+	r.env.Logger.Error("what was acknowledged of a daemon is lost", "daemon", id.Origin(), "name", r.nameOf(id), "from", l.From, "to", "not known", "epoch", epoch, "why", why)
 	return nil
 }
 
@@ -74,7 +74,7 @@ func (r *Runtime) LossOf(id identity.EntityID) *Loss {
 
 // recoverLosses brings back what the store says is lost.
 func (r *Runtime) recoverLosses() error {
-	return r.store.ScanPrefix(store.Meta, lossPrefix, func(k, v []byte) error {
+	return r.env.Store.ScanPrefix(store.Meta, lossPrefix, func(k, v []byte) error {
 		l := &lossRecord{}
 		var id identity.EntityID
 		if err := errors.Join(id.UnmarshalBinary(k[len(lossPrefix):]), canon.Unmarshal(v, l)); err != nil {

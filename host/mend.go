@@ -39,10 +39,10 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	defer old.moving.Store(false)
 	old.mu.Lock()
 	defer old.mu.Unlock()
-	if r.store == nil || !old.life.State().Broken() {
+	if r.env.Store == nil || !old.life.State().Broken() {
 		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotFailed, id.Origin())
 	}
-	encoded, err := r.store.Get(store.Daemons, id[:])
+	encoded, err := r.env.Store.Get(store.Daemons, id[:])
 	if err != nil {
 		return chain.Mended{}, err
 	}
@@ -73,7 +73,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	r.subs.start(d.id, d.ledger.All())
 	r.startEffects(d)
 	r.grown(d)
-	r.logger.Warn("a daemon was mended", "daemon", id.Origin(), "how", how, "count", fact.Count, "epoch", fact.Epoch)
+	r.env.Logger.Warn("a daemon was mended", "daemon", id.Origin(), "how", how, "count", fact.Count, "epoch", fact.Epoch)
 	return fact, nil
 }
 
@@ -109,7 +109,7 @@ func (d *hosted) mend(ctx context.Context, how chain.Mend) (chain.Mended, error)
 			return chain.Mended{}, err
 		}
 	}
-	return fact, d.rt.store.Commit(b)
+	return fact, d.env.Store.Commit(b)
 }
 
 // mending is what a rebuild for mending does otherwise.
@@ -120,15 +120,15 @@ type mending struct {
 
 // dropped says in fact what is in the history from the daemon's index on.
 func (d *hosted) dropped(fact *chain.Mended) {
-	end, err := d.rt.store.HistoryEnd(d.id)
+	end, err := d.env.Store.HistoryEnd(d.id)
 	if err != nil { // what is damaged is dropped without being counted
-		d.rt.logger.Warn("counting what is dropped", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Warn("counting what is dropped", "daemon", d.id.Origin(), "error", err)
 		return
 	}
 	fact.Count = end - min(end, d.index)
 	// What is dropped may be of higher epochs, and is known elsewhere: what
 	// follows must not be taken for it.
-	err = d.rt.store.ReadHistory(d.id, d.index, end, func(_ uint64, b []byte) error {
+	err = d.env.Store.ReadHistory(d.id, d.index, end, func(_ uint64, b []byte) error {
 		rec, err := decodeRecord(b)
 		if err != nil {
 			return nil // what is damaged says nothing of epochs
@@ -144,9 +144,9 @@ func (d *hosted) dropped(fact *chain.Mended) {
 		return nil
 	})
 	if err != nil {
-		d.rt.logger.Warn("reading the epochs of what is dropped", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Warn("reading the epochs of what is dropped", "daemon", d.id.Origin(), "error", err)
 	}
-	err = d.rt.store.ReadHistoryBackward(d.id, func(index uint64, b []byte) error {
+	err = d.env.Store.ReadHistoryBackward(d.id, func(index uint64, b []byte) error {
 		if index < d.index {
 			return store.ErrStop
 		}
@@ -161,7 +161,7 @@ func (d *hosted) dropped(fact *chain.Mended) {
 		return store.ErrStop
 	})
 	if err != nil {
-		d.rt.logger.Warn("reading what is dropped", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Warn("reading what is dropped", "daemon", d.id.Origin(), "error", err)
 	}
 }
 

@@ -70,7 +70,7 @@ func (d *hosted) noteNear() {
 			continue
 		}
 		used, most := LimitText(n.name, n.used(&s)), LimitText(n.name, n.most(d.limits()))
-		d.rt.logger.Warn("a daemon is near a limit: events that would pass it will fail", "daemon", d.id.Origin(), "name", d.name, "kind", d.kind, "limit", n.name, "used", used, "most", most)
+		d.env.Logger.Warn("a daemon is near a limit: events that would pass it will fail", "daemon", d.id.Origin(), "name", d.name, "kind", d.kind, "limit", n.name, "used", used, "most", most)
 		d.log.add(2, fmt.Sprintf("it is near its limit %s: %s of %s; events that would pass it will fail", n.name, used, most))
 	}
 }

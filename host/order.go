@@ -31,33 +31,35 @@ func (r *Runtime) order(caller context.Context, id identity.EntityID, target ide
 	}
 	m, err := r.newMigration(id, nil, target, o)
 	if err != nil {
-		return nil, asError(r.ctx, err)
+		return nil, asError(r.env.Context, err)
 	}
-	ctx, cancel := context.WithCancelCause(r.ctx)
+	ctx, cancel := context.WithCancelCause(r.env.Context)
 	m.cancel = cancel
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.life.Load() == lifeShuttingDown {
+	if !r.env.Work.Begin() {
 		cancel(nil)
 		return nil, ErrShuttingDown
 	}
 	if _, ok := r.ordered[id]; ok {
+		r.env.Work.Done()
 		cancel(nil)
 		return nil, migration.Failf(migration.AlreadyMigrating, "this node has ordered a migration of daemon %s already", id.Origin())
 	}
 	r.ordered[id] = m
-	r.work.Go(func() {
+	go func() {
+		defer r.env.Work.Done()
 		defer cancel(nil)
 		ctx := m.trace(ctx, caller, "order")
 		m.outcome(m.follow(ctx, peer))
-	})
+	}()
 	return m, nil
 }
 
 // follow has the source move the daemon and hears how it goes. It returns what
 // the source says at the end, or why nothing more is heard of it.
 func (m *Migration) follow(ctx context.Context, peer mesh.Peer) (*migration.Outcome, error) {
-	c, err := peer.OpenMigration(m.spanned(m.rt.ctx)) // longer than ctx: a cancellation is said over it
+	c, err := peer.OpenMigration(m.spanned(m.env.Context)) // longer than ctx: a cancellation is said over it
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +165,7 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	if err != nil {
 		return err
 	}
-	r.logger.Info("ordered to move a daemon", "daemon", o.Entity.Origin(), "by", from, "to", o.Target)
+	r.env.Logger.Info("ordered to move a daemon", "daemon", o.Entity.Origin(), "by", from, "to", o.Target)
 	go func() { // ends with the stream
 		if _, err := receive[*migration.Refuse](c); err == nil {
 			m.Cancel()
@@ -178,13 +180,13 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 			step.Rounds = []migration.Pass{p.Round.pass()}
 		}
 		if err := c.Send(step); err != nil {
-			r.logger.Debug("whoever ordered a migration is gone", "daemon", o.Entity.Origin(), "by", from, "error", err)
+			r.env.Logger.Debug("whoever ordered a migration is gone", "daemon", o.Entity.Origin(), "by", from, "error", err)
 			return nil
 		}
 	}
 	rep, err := m.Wait(ctx)
 	if err != nil {
-		return c.Send(&migration.Outcome{Failures: []migration.Failure{migration.NewFailure(asError(r.ctx, err))}})
+		return c.Send(&migration.Outcome{Failures: []migration.Failure{migration.NewFailure(asError(r.env.Context, err))}})
 	}
 	out := &migration.Outcome{Epoch: rep.Epoch, Bytes: uint64(rep.Bytes), Downtime: uint64(rep.Downtime)}
 	for _, u := range rep.Unbound {
@@ -234,7 +236,7 @@ func (r *Runtime) heard(b []byte, id identity.EntityID) *chain.Receipt {
 		err = fmt.Errorf("%w: of another daemon", chain.ErrBadReceipt)
 	}
 	if err != nil {
-		r.logger.Warn("the source of an ordered migration sent no good receipt", "daemon", id.Origin(), "error", err)
+		r.env.Logger.Warn("the source of an ordered migration sent no good receipt", "daemon", id.Origin(), "error", err)
 		return nil
 	}
 	return rec

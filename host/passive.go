@@ -54,7 +54,7 @@ func (d *hosted) lieDown(rec *passiveRecord) {
 func (d *hosted) drop() {
 	if c, ok := d.daemon.(io.Closer); ok {
 		if err := c.Close(); err != nil {
-			d.rt.logger.Warn("closing a daemon", "daemon", d.id.Origin(), "error", err)
+			d.env.Logger.Warn("closing a daemon", "daemon", d.id.Origin(), "error", err)
 		}
 	}
 	d.rt.idle.bytes.Add(-d.counted)
@@ -75,7 +75,7 @@ func (r *Runtime) passivate(d *hosted) bool {
 		return false
 	}
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.busyWithEffects() || d.stale() != nil || r.store.Err() != nil {
+	if d.life.State() != lifecycle.Running || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.busyWithEffects() || d.stale() != nil || r.env.Store.Err() != nil {
 		return false
 	}
 	b := &store.Batch{}
@@ -88,11 +88,11 @@ func (r *Runtime) passivate(d *hosted) bool {
 	rec, err := canon.Marshal(&passiveRecord{Epoch: d.epoch, Sequence: d.chain.Head().Sequence, HeadHash: d.chain.HeadHash(),
 		Applied: d.applied, Emitted: d.stats.emitted, Errors: d.stats.errors})
 	if err != nil {
-		r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
+		r.env.Logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 		return false
 	}
 	if err := errors.Join(d.putLedger(b), d.putEffects(b)); err != nil {
-		r.logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
+		r.env.Logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 		return false
 	}
 	d.marked = false // commit would take the mark away
@@ -124,7 +124,7 @@ func (r *Runtime) grown(d *hosted) {
 // startIdling makes daemons passive that are idle, or too many, and stores the
 // state of those that had events, and then none until it was due.
 func (r *Runtime) startIdling() {
-	if r.store == nil || !r.startWork() {
+	if r.env.Store == nil || !r.env.Work.Begin() {
 		return
 	}
 	every := 30 * time.Second
@@ -132,12 +132,12 @@ func (r *Runtime) startIdling() {
 		every = max(r.idle.after/4, 10*time.Millisecond)
 	}
 	go func() {
-		defer r.work.Done()
+		defer r.env.Work.Done()
 		ticker := time.NewTicker(every)
 		defer ticker.Stop()
 		for {
 			select {
-			case <-r.ctx.Done():
+			case <-r.env.Context.Done():
 				return
 			case <-ticker.C:
 			case <-r.idle.kick:
@@ -161,7 +161,7 @@ func (r *Runtime) putIdleAway() {
 	}
 	r.mu.RUnlock()
 	candidates := make([]candidate, 0, len(all))
-	now, well := r.clock().UnixNano(), r.store.Err() == nil
+	now, well := r.env.Clock().UnixNano(), r.env.Store.Err() == nil
 	for _, d := range all {
 		if d.mu.TryLock() { // else it is busy
 			if d.life.State() == lifecycle.Running {
@@ -176,7 +176,7 @@ func (r *Runtime) putIdleAway() {
 		}
 	}
 	slices.SortFunc(candidates, func(a, b candidate) int { return int(min(max(a.used-b.used, -1), 1)) })
-	before := r.clock().Add(-r.idle.after).UnixNano()
+	before := r.env.Clock().Add(-r.idle.after).UnixNano()
 	least := r.idle.limit // to leave room for some that come, if it is over the limit
 	if r.idle.bytes.Load() > least {
 		least -= least / 8
@@ -184,7 +184,7 @@ func (r *Runtime) putIdleAway() {
 	for _, c := range candidates {
 		long := r.idle.after > 0 && c.used <= before
 		over := r.idle.limit > 0 && r.idle.bytes.Load() > least
-		if !long && !over || r.ctx.Err() != nil {
+		if !long && !over || r.env.Context.Err() != nil {
 			return
 		}
 		r.passivate(c.d)

@@ -20,7 +20,7 @@ type Progress struct {
 func (m *Migration) tell(r *Round) {
 	m.told = time.Now()
 	if !m.progress.idle() {
-		m.progress.publish(Progress{Phase: m.at.Phase().Shown(), At: m.rt.clock(), Bytes: m.bytes, Done: m.parts, Whole: m.whole, Round: r})
+		m.progress.publish(Progress{Phase: m.at.Phase().Shown(), At: m.env.Clock(), Bytes: m.bytes, Done: m.parts, Whole: m.whole, Round: r})
 	}
 }
 
@@ -61,7 +61,7 @@ func (m *Migration) passed(r Round) {
 	m.passes = append(m.passes, r)
 	m.tell(&r)
 	m.tellOf(MigrationRound, &r, "")
-	m.rt.logger.Debug("a round of a migration", "daemon", m.entity.Origin(), "round", r.Number, "how", r.How, "records", r.Records,
+	m.env.Logger.Debug("a round of a migration", "daemon", m.entity.Origin(), "round", r.Number, "how", r.How, "records", r.Records,
 		"blocks", r.Blocks, "bytes", r.Bytes, "took", r.Took, "left", r.Left)
 }
 

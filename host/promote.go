@@ -45,7 +45,7 @@ func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at ChainEnd
 // WithoutDirectory returns nil if the node is in a cluster whose directory does not
 // answer: the node's lease has ended, and a read fails. ErrDirectoryHere, ErrNoCluster.
 func (r *Runtime) WithoutDirectory(ctx context.Context) error {
-	if r.cluster == nil || r.store == nil {
+	if r.cluster == nil || r.env.Store == nil {
 		return ErrNoCluster
 	}
 	if r.Holding() == nil {
@@ -94,7 +94,7 @@ func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
 	}
 	fact, b, err := d.fact(chain.MendRecovery, epoch)
 	if err == nil {
-		err = d.rt.store.Commit(b)
+		err = d.env.Store.Commit(b)
 	}
 	if err != nil {
 		return fmt.Errorf("writing that daemon %s goes on under epoch %d: %w", d.id.Origin(), epoch, err)
@@ -124,5 +124,5 @@ func (c *clustered) promoteCopy(ctx context.Context, s *standbyCopy, at ChainEnd
 	if stands != at {
 		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherEnd, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
 	}
-	return c.activate(ctx, directory.Entry{Daemon: directory.Daemon{Entity: s.id, Owner: c.rt.self, Epoch: epoch}}, s)
+	return c.activate(ctx, directory.Entry{Daemon: directory.Daemon{Entity: s.id, Owner: c.env.Self, Epoch: epoch}}, s)
 }

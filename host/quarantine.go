@@ -60,7 +60,7 @@ func (r *Runtime) Quarantine(ctx context.Context, id identity.EntityID) ([]Quara
 }
 
 func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
-	if d.rt.store == nil {
+	if d.env.Store == nil {
 		return nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, d.id.Origin())
 	}
 	if err := d.peek(ctx); err != nil {
@@ -74,7 +74,7 @@ func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
 	var out []Quarantined
 	settled := make(map[uint64]bool)
 	depth := 0
-	err := d.rt.store.ReadHistoryBackward(d.id, func(index uint64, b []byte) error {
+	err := d.env.Store.ReadHistoryBackward(d.id, func(index uint64, b []byte) error {
 		if depth++; depth > recordedDepth {
 			return store.ErrStop
 		}

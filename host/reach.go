@@ -98,7 +98,7 @@ func verifyReach(b []byte, id identity.EntityID, node identity.NodeID, nonce []b
 // the last record that has one.
 func (r *Runtime) extentOf(id identity.EntityID) (extent, error) {
 	var e extent
-	err := r.store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
+	err := r.env.Store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
 		if e.next == 0 {
 			e.next, e.sum = index+1, sha256.Sum256(b)
 		}
@@ -132,7 +132,7 @@ func (r *Runtime) extentOf(id identity.EntityID) (extent, error) {
 // there.
 func (r *Runtime) sumAt(id identity.EntityID, index uint64) ([]byte, error) {
 	var out []byte
-	err := r.store.ReadHistory(id, index, index+1, func(_ uint64, rec []byte) error {
+	err := r.env.Store.ReadHistory(id, index, index+1, func(_ uint64, rec []byte) error {
 		sum := sha256.Sum256(rec)
 		out = sum[:]
 		return nil
@@ -146,7 +146,7 @@ func (r *Runtime) sumAt(id identity.EntityID, index uint64) ([]byte, error) {
 // proveReach signs how far the history here goes, with the daemon's key as the store
 // has it; nil where the store does not have it.
 func (r *Runtime) proveReach(id identity.EntityID, e extent) ([]byte, error) {
-	encoded, err := r.store.Get(store.Daemons, id[:])
+	encoded, err := r.env.Store.Get(store.Daemons, id[:])
 	if err != nil {
 		return nil, err
 	}
@@ -166,12 +166,12 @@ func (r *Runtime) signReach(id identity.EntityID, e extent, sealed, link, nonce 
 	if err != nil {
 		return nil, fmt.Errorf("the daemon's key: %w", err)
 	}
-	key, err := env.Open(r.node, link, id)
+	key, err := env.Open(r.env.Node, link, id)
 	if err != nil {
 		return nil, fmt.Errorf("the daemon's key: %w", err)
 	}
 	defer key.Wipe()
-	s := &reach{Entity: id, Node: r.self, Epoch: e.epoch, Next: e.next, Sum: e.sum[:], Nonce: append([]byte{}, nonce...)}
+	s := &reach{Entity: id, Node: r.env.Self, Epoch: e.epoch, Next: e.next, Sum: e.sum[:], Nonce: append([]byte{}, nonce...)}
 	return s.sign(key)
 }
 

@@ -45,8 +45,8 @@ func (r *Runtime) tellBound(c migration.Conn, id identity.EntityID) {
 	if len(list) == 0 {
 		return
 	}
-	if err := c.Send(&migration.Bound{Unbound: r.subs.unbound(r.ctx, id, list)}); err != nil {
-		r.logger.Debug("saying which subscriptions are bound", "daemon", id.Origin(), "error", err)
+	if err := c.Send(&migration.Bound{Unbound: r.subs.unbound(r.env.Context, id, list)}); err != nil {
+		r.env.Logger.Debug("saying which subscriptions are bound", "daemon", id.Origin(), "error", err)
 	}
 }
 
@@ -115,7 +115,7 @@ func (s *sourceWalk) rebound(list []channel.Binding) {
 		}
 	}
 	for _, u := range out {
-		s.m.rt.logger.Warn("a subscription is not bound on the target yet", "daemon", s.d.id.Origin(), "publisher", u.Publisher, "channel", u.Channel, "error", u.Err)
+		s.m.env.Logger.Warn("a subscription is not bound on the target yet", "daemon", s.d.id.Origin(), "publisher", u.Publisher, "channel", u.Channel, "error", u.Err)
 	}
 	s.m.mu.Lock()
 	s.m.unbound = out

@@ -62,8 +62,8 @@ func (r *Runtime) eachReceipt(visit func(*chain.Receipt) error) error {
 		}
 		return visit(rec)
 	}
-	if r.store != nil {
-		return r.store.Scan(store.Receipts, func(_, v []byte) error { return decode(v) })
+	if r.env.Store != nil {
+		return r.env.Store.Scan(store.Receipts, func(_, v []byte) error { return decode(v) })
 	}
 	r.receipts.mu.Lock()
 	defer r.receipts.mu.Unlock()
@@ -79,8 +79,8 @@ func (r *Runtime) eachReceipt(visit func(*chain.Receipt) error) error {
 
 // scanReceipts visits them by epoch.
 func (r *Runtime) scanReceipts(id identity.EntityID, visit func(epoch uint64, b []byte) error) error {
-	if r.store != nil {
-		return r.store.ScanPrefix(store.Receipts, id[:], func(k, v []byte) error {
+	if r.env.Store != nil {
+		return r.env.Store.ScanPrefix(store.Receipts, id[:], func(k, v []byte) error {
 			if len(k) != len(id)+8 {
 				return fmt.Errorf("%w: receipt %x", store.ErrCorrupt, k)
 			}
@@ -118,7 +118,7 @@ func (r *Runtime) putReceipts(b *store.Batch, all ...*chain.Receipt) error {
 		values[rec.Facts.Epoch] = value
 	}
 	id := all[0].Facts.Entity
-	if r.store == nil {
+	if r.env.Store == nil {
 		r.receipts.mu.Lock()
 		defer r.receipts.mu.Unlock()
 		if r.receipts.of == nil {
@@ -156,19 +156,19 @@ func (r *Runtime) putReceipts(b *store.Batch, all ...*chain.Receipt) error {
 // keepReceipt stores it on its own.
 func (r *Runtime) keepReceipt(rec *chain.Receipt) error {
 	b := &store.Batch{}
-	if err := r.putReceipts(b, rec); err != nil || r.store == nil {
+	if err := r.putReceipts(b, rec); err != nil || r.env.Store == nil {
 		return err
 	}
-	return r.store.Commit(b)
+	return r.env.Store.Commit(b)
 }
 
 // receiptAt returns the receipt of the daemon's move to epoch; nil where there is
 // none.
 func (r *Runtime) receiptAt(id identity.EntityID, epoch uint64) (*chain.Receipt, error) {
 	var value []byte
-	if r.store != nil {
+	if r.env.Store != nil {
 		var err error
-		if value, err = r.store.Get(store.Receipts, receiptKey(id, epoch)); errors.Is(err, store.ErrNotFound) {
+		if value, err = r.env.Store.Get(store.Receipts, receiptKey(id, epoch)); errors.Is(err, store.ErrNotFound) {
 			return nil, nil
 		} else if err != nil {
 			return nil, err
@@ -205,7 +205,7 @@ type rooter interface{ root() ([32]byte, error) }
 // signArrival makes the target's half.
 func (r *Runtime) signArrival(f chain.ReceiptFacts) (*chain.Receipt, error) {
 	rec := &chain.Receipt{Facts: f}
-	return rec, rec.SignTarget(r.node, chain.ReceiptTarget{Activated: r.clock().UnixNano()})
+	return rec, rec.SignTarget(r.env.Node, chain.ReceiptTarget{Activated: r.env.Clock().UnixNano()})
 }
 
 // signMove adds the source's half, to what the target said.
@@ -214,7 +214,7 @@ func (m *Migration) signMove(said []byte) (*chain.Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	mine, err := m.d.facts(m.id, m.rt.self, m.target, m.release, m.root)
+	mine, err := m.d.facts(m.id, m.env.Self, m.target, m.release, m.root)
 	if err != nil {
 		return nil, err
 	}
@@ -225,10 +225,10 @@ func (m *Migration) signMove(said []byte) (*chain.Receipt, error) {
 		return nil, err
 	}
 	m.mu.Lock()
-	says := chain.ReceiptSource{Started: m.startedAt, Confirmed: m.rt.clock().UnixNano(), Downtime: uint64(m.downtime),
+	says := chain.ReceiptSource{Started: m.startedAt, Confirmed: m.env.Clock().UnixNano(), Downtime: uint64(m.downtime),
 		Queued: uint64(m.queued), Bytes: uint64(m.bytes), Rounds: uint64(len(m.passes))}
 	m.mu.Unlock()
-	return rec, rec.SignSource(m.rt.node, says)
+	return rec, rec.SignSource(m.env.Node, says)
 }
 
 // takeReceipt keeps the whole of a receipt whose half this node, the target,
@@ -271,7 +271,7 @@ func (in *incoming) addReceipts(all [][]byte) {
 			err = errors.Join(rec.Verify(), in.mayKeep(rec))
 		}
 		if err != nil {
-			in.rt.logger.Warn("a receipt that came with a daemon is not kept", "daemon", in.offer.Entity.Origin(), "from", in.from, "error", err)
+			in.env.Logger.Warn("a receipt that came with a daemon is not kept", "daemon", in.offer.Entity.Origin(), "from", in.from, "error", err)
 			continue
 		}
 		in.receipts = append(in.receipts, rec)

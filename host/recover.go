@@ -19,7 +19,7 @@ import (
 // store. A daemon that cannot be brought back is kept as failed or diverged,
 // with the reason, and stops no other.
 func (r *Runtime) recover(ctx context.Context) error {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil
 	}
 	if err := r.recoverDraining(); err != nil {
@@ -64,7 +64,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 
 func (r *Runtime) recoverKinds(ctx context.Context) error {
 	records := make(map[string]kindRecord)
-	err := r.store.Scan(store.Kinds, func(k, v []byte) error {
+	err := r.env.Store.Scan(store.Kinds, func(k, v []byte) error {
 		var rec kindRecord
 		if err := canon.Unmarshal(v, &rec); err != nil || len(rec.Digest) != 32 {
 			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, k, err)
@@ -78,7 +78,7 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 	for name, rec := range records {
 		m, err := r.module(ctx, store.Digest(rec.Digest))
 		if err != nil {
-			r.logger.Error("a kind cannot be brought back", "kind", name, "error", err)
+			r.env.Logger.Error("a kind cannot be brought back", "kind", name, "error", err)
 			continue
 		}
 		own, err := storedLimits(rec.Limits)
@@ -107,7 +107,7 @@ func (d *hosted) failLocked(err error) {
 	if errors.Is(err, ErrDiverged) {
 		why = lifecycle.Diverge
 	}
-	d.rt.logger.Error("a daemon cannot go on", "daemon", d.id.Origin(), "name", d.name, "error", err)
+	d.env.Logger.Error("a daemon cannot go on", "daemon", d.id.Origin(), "name", d.name, "error", err)
 	d.end(why, fmt.Errorf("daemon %s cannot go on: %w", d.id.Origin(), err))
 	d.tellOf(CannotGoOn, err.Error())
 }
@@ -122,11 +122,11 @@ func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
 		if err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
-		if d.key, err = env.Open(r.node, atRest, d.id); err != nil {
+		if d.key, err = env.Open(r.env.Node, atRest, d.id); err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
 	}
-	d.under = r.store.Generation()
+	d.under = r.env.Store.Generation()
 	factory, _, err := r.factory(ctx, d.kind, d.module)
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
 	if err != nil {
 		return err
 	}
-	end, err := r.store.HistoryEnd(d.id)
+	end, err := r.env.Store.HistoryEnd(d.id)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
 	if from > end {
 		return fmt.Errorf("%w: the stored state stands at history record %d, the history ends before %d", store.ErrCorrupt, from, end)
 	}
-	return r.store.ReadHistory(d.id, from, end, func(_ uint64, rec []byte) error { return d.replay(rec) })
+	return r.env.Store.ReadHistory(d.id, from, end, func(_ uint64, rec []byte) error { return d.replay(rec) })
 }
 
 // startingPoint restores the stored snapshot, or the daemon's beginning, and
@@ -158,7 +158,7 @@ func (d *hosted) startingPoint() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	d.first, d.saved = first, saved{tried: d.rt.clock().UnixNano()}
+	d.first, d.saved = first, saved{tried: d.env.Clock().UnixNano()}
 	d.index, d.kept, d.config = 1, 1, begin.Config
 	d.epoch = begin.Epoch
 	if there, err := d.loadStored(begin.Time); there || err != nil {
@@ -173,7 +173,7 @@ func (d *hosted) startingPoint() (uint64, error) {
 
 // beginning returns the first record of a daemon's history, and its index.
 func (r *Runtime) beginning(id identity.EntityID) (first uint64, begin *beginRecord, err error) {
-	err = r.store.ReadHistory(id, 0, ^uint64(0), func(index uint64, b []byte) error {
+	err = r.env.Store.ReadHistory(id, 0, ^uint64(0), func(index uint64, b []byte) error {
 		rec, err := decodeRecord(b)
 		if err != nil {
 			return err

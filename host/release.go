@@ -24,9 +24,9 @@ import (
 func (s *sourceWalk) release() error {
 	rel := &migration.Release{Migration: s.m.id, Entity: s.d.id, Epoch: s.d.epoch + 1, Sequence: s.d.chain.Head().Sequence, Head: s.head[:]}
 	check := s.d.checkpointFor(chain.PurposeHandover, rel.Epoch)
-	check.State = chain.Handover(s.m.rt.self, s.m.target)
+	check.State = chain.Handover(s.m.env.Self, s.m.target)
 	if s.m.options.PublicOnly {
-		check.State = chain.HandoverPublic(s.m.rt.self, s.m.target)
+		check.State = chain.HandoverPublic(s.m.env.Self, s.m.target)
 	}
 	err := check.Sign(s.d.key)
 	if err == nil {
@@ -71,7 +71,7 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if m.rt.store != nil {
+	if m.env.Store != nil {
 		rec, err := canon.Marshal(&releasedRecord{Target: m.target, Release: *rel})
 		if err != nil {
 			return err
@@ -84,7 +84,7 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 				return err
 			}
 		}
-		if err := m.rt.store.Commit(b); errors.Is(err, store.ErrRefused) {
+		if err := m.env.Store.Commit(b); errors.Is(err, store.ErrRefused) {
 			return migration.Failf(migration.StoreFailed, "writing the release: %v", err)
 		} else if err != nil {
 			// Whether the record is on disk is not known, so neither side may
@@ -94,13 +94,13 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 			return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
 		}
 	}
-	if m.rt.store == nil && m.options.PublicOnly && m.d.key.CanSign() {
+	if m.env.Store == nil && m.options.PublicOnly && m.d.key.CanSign() {
 		m.rt.mu.Lock()
 		m.rt.kept[m.d.id] = m.d.key.Clone()
 		m.rt.mu.Unlock()
 	}
 	if m.d.replica != nil {
-		if err := m.rt.cluster.move(m.rt.ctx, m, rel); err != nil {
+		if err := m.rt.cluster.move(m.env.Context, m, rel); err != nil {
 			return errors.Join(err, m.signal(migration.Unsure, migration.Source))
 		}
 	}
@@ -122,15 +122,15 @@ func (s *sourceWalk) deliver() error {
 		if done, err = s.m.hand(s.conn); err == nil {
 			break
 		}
-		s.m.rt.logger.Warn("the target has not confirmed a release yet", "daemon", s.d.id.Origin(), "to", s.m.target, "error", err)
+		s.m.env.Logger.Warn("the target has not confirmed a release yet", "daemon", s.d.id.Origin(), "to", s.m.target, "error", err)
 		s.close()
-		switch err := tries.Wait(s.m.rt.ctx, s.m.takenBack); {
+		switch err := tries.Wait(s.m.env.Context, s.m.takenBack); {
 		case errors.Is(err, backoff.ErrStopped):
 			return errTakenBack
 		case err != nil:
 			return migration.Failf(migration.SourceUnavailable, "this node shut down before the target confirmed that it has the daemon; it goes on when it starts again")
 		}
-		if s.conn, err = s.peer.OpenMigration(s.m.rt.ctx); err != nil {
+		if s.conn, err = s.peer.OpenMigration(s.m.env.Context); err != nil {
 			s.conn = nil
 		}
 	}
@@ -188,7 +188,7 @@ func (m *Migration) hand(conn migration.Conn) (*migration.Done, error) {
 // tombstone the daemon's place is taken, lest it come back and what is kept of it
 // be forgotten.
 func (m *Migration) settle(rec *chain.Receipt) error {
-	t := tombstone{Name: m.d.name, Node: m.target, Epoch: m.release.Epoch, Time: m.rt.clock().UnixNano()}
+	t := tombstone{Name: m.d.name, Node: m.target, Epoch: m.release.Epoch, Time: m.env.Clock().UnixNano()}
 	m.d.mu.Lock()
 	m.d.tail = nil
 	grave, err := m.rt.grave(m.d, t)
@@ -201,7 +201,7 @@ func (m *Migration) settle(rec *chain.Receipt) error {
 		err = m.rt.bury(m.d, t, grave)
 	}
 	if err != nil { // the store is poisoned; the daemon is gone from here all the same
-		m.rt.logger.Error("storing where a daemon went", "daemon", m.d.id.Origin(), "error", err)
+		m.env.Logger.Error("storing where a daemon went", "daemon", m.d.id.Origin(), "error", err)
 		m.rt.forgetHere(m.d, t, false)
 	}
 	return m.signal(migration.Activated, migration.Target)
@@ -215,7 +215,7 @@ func (m *Migration) countersign(done *migration.Done) *chain.Receipt {
 	}
 	rec, err := m.signMove(done.Receipt)
 	if err != nil {
-		m.rt.logger.Error("the target's receipt is not of this migration", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
+		m.env.Logger.Error("the target's receipt is not of this migration", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
 		return nil
 	}
 	return rec
@@ -229,11 +229,11 @@ func (s *sourceWalk) give(rec *chain.Receipt) {
 		return
 	}
 	err := s.m.giveOver(s.conn, rec)
-	if err == nil || !s.m.rt.startWork() {
+	if err == nil || !s.m.env.Work.Begin() {
 		return
 	}
 	go func() {
-		defer s.m.rt.work.Done()
+		defer s.m.env.Work.Done()
 		s.m.giveLater(s.peer, rec, err)
 	}()
 }
@@ -241,9 +241,9 @@ func (s *sourceWalk) give(rec *chain.Receipt) {
 func (m *Migration) giveLater(peer mesh.Peer, rec *chain.Receipt, err error) {
 	tries := backoff.Policy{First: retryPolicy.First, Most: retryPolicy.Most, For: resumeFor}.Start()
 	for err != nil {
-		switch waited := tries.Wait(m.rt.ctx, nil); {
+		switch waited := tries.Wait(m.env.Context, nil); {
 		case errors.Is(waited, backoff.ErrSpent):
-			m.rt.logger.Info("the target of a migration has a receipt with its own signature only", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
+			m.env.Logger.Info("the target of a migration has a receipt with its own signature only", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
 			return
 		case waited != nil:
 			return
@@ -255,7 +255,7 @@ func (m *Migration) giveLater(peer mesh.Peer, rec *chain.Receipt, err error) {
 // giveAgain brings the receipt over a connection of its own: whoever hears a
 // release once more confirms it once more, and then waits for the receipt.
 func (m *Migration) giveAgain(peer mesh.Peer, rec *chain.Receipt) error {
-	conn, err := peer.OpenMigration(m.rt.ctx)
+	conn, err := peer.OpenMigration(m.env.Context)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (r *Runtime) SetLimits(ctx context.Context, id identity.EntityID, change ma
 	if err := d.relimitStill(ctx, change); err != nil {
 		return Info{}, fmt.Errorf("setting limits of daemon %s: %w", id.Origin(), err)
 	}
-	r.logger.Info("limits set", "daemon", id.Origin(), "name", d.name, "limits", change)
+	r.env.Logger.Info("limits set", "daemon", id.Origin(), "name", d.name, "limits", change)
 	if _, named := change["history"]; named {
 		d.mu.Lock()
 		d.trimNow()
@@ -137,7 +137,7 @@ func (d *hosted) relimit(change map[string]int64) (*ticket, error) {
 // storeLimits submits the daemon's record. Where the change could make a replay of what the
 // daemon did before differ, its state goes along, so that none is made.
 func (d *hosted) storeLimits(before Limits, change map[string]int64) (*ticket, error) {
-	if d.rt.store == nil || d.kind == "" {
+	if d.env.Store == nil || d.kind == "" {
 		return d.last, nil
 	}
 	rec, err := d.record0()

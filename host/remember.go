@@ -25,22 +25,22 @@ func (c *clustered) remember(e directory.Entry) {
 	c.memory.mu.Lock()
 	c.memory.daemons[e.Entity] = e.Daemon
 	c.memory.mu.Unlock()
-	if c.rt.store == nil {
+	if c.env.Store == nil {
 		return
 	}
 	rec, err := e.Daemon.MarshalBinary()
 	if err != nil {
-		c.rt.logger.Error("remembering a daemon of the cluster", "daemon", e.Entity.Origin(), "error", err)
+		c.env.Logger.Error("remembering a daemon of the cluster", "daemon", e.Entity.Origin(), "error", err)
 		return
 	}
 	b := &store.Batch{}
 	b.Put(store.Known, e.Entity[:], rec)
-	c.rt.store.SubmitLater(b, c.noteMemory)
+	c.env.Store.SubmitLater(b, c.noteMemory)
 }
 
 func (c *clustered) noteMemory(err error) {
 	if err != nil {
-		c.rt.logger.Warn("remembering the daemons of the cluster", "error", err)
+		c.env.Logger.Warn("remembering the daemons of the cluster", "error", err)
 	}
 }
 
@@ -55,7 +55,7 @@ func (c *clustered) removed(r directory.Removal) {
 		older := s.epoch <= r.Epoch
 		s.mu.Unlock()
 		if !r.Signed() || !older {
-			c.rt.logger.Warn("the copy of a daemon stays that the cluster has removed without the daemon's signature", "daemon", r.Entity.Origin(), "epoch", r.Epoch)
+			c.env.Logger.Warn("the copy of a daemon stays that the cluster has removed without the daemon's signature", "daemon", r.Entity.Origin(), "epoch", r.Epoch)
 		} else {
 			c.dropCopy(r.Entity)
 		}
@@ -66,10 +66,10 @@ func (c *clustered) removed(r directory.Removal) {
 		delete(c.memory.daemons, r.Entity)
 	}
 	c.memory.mu.Unlock()
-	if ok && c.rt.store != nil {
+	if ok && c.env.Store != nil {
 		b := &store.Batch{}
 		b.Delete(store.Known, r.Entity[:])
-		c.rt.store.SubmitLater(b, c.noteMemory)
+		c.env.Store.SubmitLater(b, c.noteMemory)
 	}
 }
 
@@ -83,7 +83,7 @@ func (c *clustered) recall(id identity.EntityID) (directory.Daemon, bool) {
 
 // recoverMemory reads what the node remembers.
 func (c *clustered) recoverMemory() error {
-	return c.rt.store.Scan(store.Known, func(k, v []byte) error {
+	return c.env.Store.Scan(store.Known, func(k, v []byte) error {
 		var id identity.EntityID
 		var d directory.Daemon
 		if err := errors.Join(id.UnmarshalBinary(k), d.UnmarshalBinary(v)); err != nil || d.Entity != id {

@@ -33,10 +33,10 @@ const recordedDepth = 1 << 16
 // where nothing is recorded. It needs d.mu.
 func (d *hosted) repeat(ev *Event) (Pending, error) {
 	p := Pending{result: Result{Duplicate: true}, ticket: d.last}
-	if d.rt.store == nil || d.kind == "" {
+	if d.env.Store == nil || d.kind == "" {
 		return p, nil
 	}
-	if err := d.last.waitStored(d.rt.ctx); err != nil {
+	if err := d.last.waitStored(d.env.Context); err != nil {
 		return Pending{}, err
 	}
 	f, err := d.recorded(ev)
@@ -64,12 +64,12 @@ func (d *hosted) recorded(ev *Event) (*found, error) {
 	}
 	if last.number <= ev.Number {
 		l := lookup{ev: ev, last: last, forward: true}
-		if err := d.rt.store.ReadHistory(d.id, last.index, ^uint64(0), l.look); err != nil || l.ended {
+		if err := d.env.Store.ReadHistory(d.id, last.index, ^uint64(0), l.look); err != nil || l.ended {
 			return l.found, err
 		}
 	}
 	l := lookup{ev: ev, last: last}
-	err := d.rt.store.ReadHistoryBackward(d.id, l.look)
+	err := d.env.Store.ReadHistoryBackward(d.id, l.look)
 	if err == nil && !l.ended {
 		last.unseen = min(last.number, d.horizon.marks[ev.Sender].number+1)
 	}

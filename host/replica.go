@@ -209,7 +209,7 @@ func (p *replica) submit(b *store.Batch, stored func(error), finish func(error))
 		f.add(sending{&standby.Batch{Number: number, Parts: parts}, files, written})
 	}
 	p.mu.Unlock()
-	p.d.rt.store.SubmitBegun(b, p.sendOn, func(err error) {
+	p.d.env.Store.SubmitBegun(b, p.sendOn, func(err error) {
 		if written != nil {
 			close(written)
 		}
@@ -314,13 +314,13 @@ func (p *replica) advance() {
 func (p *replica) startKeeping() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.working || p.over != nil || p.entry.Want == 0 && len(p.entry.Standbys) == 0 || !p.c.rt.startWork() {
+	if p.working || p.over != nil || p.entry.Want == 0 && len(p.entry.Standbys) == 0 || !p.c.env.Work.Begin() {
 		return
 	}
 	p.working = true
 	go func() {
-		defer p.c.rt.work.Done()
-		p.keep(p.c.rt.ctx)
+		defer p.c.env.Work.Done()
+		p.keep(p.c.env.Context)
 	}()
 }
 
@@ -347,7 +347,7 @@ func (p *replica) keep(ctx context.Context) {
 			continue
 		}
 		if err := p.tend(ctx); err != nil && ctx.Err() == nil {
-			p.c.rt.logger.Warn("looking after a daemon's standbys", "daemon", p.d.id.Origin(), "error", err)
+			p.c.env.Logger.Warn("looking after a daemon's standbys", "daemon", p.d.id.Origin(), "error", err)
 		}
 	}
 }
@@ -413,7 +413,7 @@ func (p *replica) wanted(e directory.Entry) []identity.NodeID {
 			out = append(out, n)
 		}
 	}
-	for _, n := range p.c.member.Candidates(e.Entity, p.c.rt.self) {
+	for _, n := range p.c.member.Candidates(e.Entity, p.c.env.Self) {
 		if len(out) >= e.Want {
 			break
 		}
@@ -465,7 +465,7 @@ func (p *replica) admit(ctx context.Context, n identity.NodeID) error {
 	p.mu.Unlock()
 	p.advance()
 	if err == nil {
-		p.c.rt.logger.Info("a standby is in sync", "daemon", p.d.id.Origin(), "standby", n)
+		p.c.env.Logger.Info("a standby is in sync", "daemon", p.d.id.Origin(), "standby", n)
 	}
 	return err
 }
@@ -477,7 +477,7 @@ func (p *replica) part(ctx context.Context, n identity.NodeID, why string) error
 	})
 	p.advance()
 	if err == nil {
-		p.c.rt.logger.Warn("a standby is not in sync any more", "daemon", p.d.id.Origin(), "standby", n, "why", why)
+		p.c.env.Logger.Warn("a standby is not in sync any more", "daemon", p.d.id.Origin(), "standby", n, "why", why)
 	}
 	return err
 }
@@ -548,7 +548,7 @@ func (p *replica) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if now.Owner != p.c.rt.self {
+	if now.Owner != p.c.env.Self {
 		p.c.tell(func() { p.c.compareWith(p.d, now, session) })
 		p.mu.Lock()
 		p.unsure, p.session, p.joins = false, 0, 0 // the news, if it is this node's again, says the rest

@@ -120,7 +120,7 @@ func (m *Migration) takeBack(ctx context.Context) (chain.Mended, error) {
 	}
 	b.Delete(store.Outgoing, d.id[:])
 	b.Delete(store.Meta, keptKey(d.id)) // it has its key
-	if err := m.rt.store.Commit(b); err != nil {
+	if err := m.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}
 	d.index++
@@ -131,7 +131,7 @@ func (m *Migration) takeBack(ctx context.Context) (chain.Mended, error) {
 	d.moving.Store(false)
 	d.resume()
 	m.rt.subs.start(d.id, d.ledger.All())
-	m.rt.logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", d.id.Origin(), "target", m.target, "epoch", fact.Epoch)
+	m.env.Logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", d.id.Origin(), "target", m.target, "epoch", fact.Epoch)
 	return fact, nil
 }
 
@@ -165,7 +165,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	b.Put(store.Daemons, id[:], rec)
 	b.Delete(store.Incoming, id[:])
 	went.raise(b, id)
-	if err := r.store.Commit(b); err != nil {
+	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}
 	d.index++
@@ -182,7 +182,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)
-	r.logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
+	r.env.Logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
 	return fact, nil
 }
 

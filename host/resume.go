@@ -16,7 +16,7 @@ import (
 // recoverOutgoing finds the daemons that were released before a crash: they
 // are the target's, and are held here until it confirms.
 func (r *Runtime) recoverOutgoing() error {
-	return r.store.Scan(store.Outgoing, func(k, v []byte) error {
+	return r.env.Store.Scan(store.Outgoing, func(k, v []byte) error {
 		var rec releasedRecord
 		var id identity.EntityID
 		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)); err != nil {
@@ -38,7 +38,7 @@ func (r *Runtime) recoverOutgoing() error {
 		if err != nil {
 			return err
 		}
-		m.resuming, m.cancel = context.WithCancelCause(r.ctx)
+		m.resuming, m.cancel = context.WithCancelCause(r.env.Context)
 		m.id, m.release, m.epoch = rec.Release.Migration, &rec.Release, rec.Release.Epoch
 		m.at = migration.ResumeSource(r.cluster != nil)
 		r.mu.Lock()
@@ -52,7 +52,7 @@ func (r *Runtime) recoverOutgoing() error {
 // they are ours only the source knows.
 func (r *Runtime) recoverIncoming(ctx context.Context) error {
 	records := make(map[identity.EntityID]namedRecord)
-	err := r.store.Scan(store.Incoming, func(k, v []byte) error {
+	err := r.env.Store.Scan(store.Incoming, func(k, v []byte) error {
 		var id identity.EntityID
 		rec, err := readIncoming(bytes.Clone(v))
 		if err := errors.Join(id.UnmarshalBinary(k), err); err != nil {
@@ -65,7 +65,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		return err
 	}
 	for id, rec := range records {
-		in := &incoming{rt: r, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
+		in := &incoming{rt: r, env: r.env, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
 		d := r.newHosted(id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
 		d.name, d.key = rec.Offer.Name, identity.PublicOnly(id)
 		in.d = d
@@ -80,7 +80,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		}
 		d.mu.Unlock()
 		if err != nil {
-			r.logger.Error("a prepared daemon cannot be brought back; its record is kept", "daemon", id.Origin(), "error", err)
+			r.env.Logger.Error("a prepared daemon cannot be brought back; its record is kept", "daemon", id.Origin(), "error", err)
 			continue
 		}
 		r.mu.Lock()
@@ -101,7 +101,7 @@ func (r *Runtime) resumeMigrations() {
 		if m.resuming == nil {
 			continue
 		}
-		r.work.Go(func() {
+		r.env.Work.Go(func() {
 			defer m.cancel(nil)
 			m.finish(m.resume(m.resuming))
 		})
@@ -124,7 +124,7 @@ func (m *Migration) resume(ctx context.Context) *migration.Error {
 	}
 	peer, err := m.rt.mesh.Peer(m.target)
 	for tries := retryPolicy.Start(); err != nil; {
-		m.rt.logger.Warn("a daemon was released to a node that is not trusted any more: trust it again, or see wasmhost migrations",
+		m.env.Logger.Warn("a daemon was released to a node that is not trusted any more: trust it again, or see wasmhost migrations",
 			"daemon", m.d.id.Origin(), "to", m.target, "error", err)
 		switch err := tries.Wait(ctx, m.takenBack); {
 		case errors.Is(err, backoff.ErrStopped):
@@ -144,7 +144,7 @@ func (m *Migration) resume(ctx context.Context) *migration.Error {
 // storedLimits gives a daemon that is on its way here the limits that its
 // stored snapshot has.
 func (d *hosted) storedLimits() error {
-	value, err := d.rt.store.Get(store.Snapshots, d.id[:])
+	value, err := d.env.Store.Get(store.Snapshots, d.id[:])
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (r *Runtime) Recovery() (done, total int) {
 // were not passive.
 func (r *Runtime) recoverDaemons(ctx context.Context) error {
 	passive := make(map[identity.EntityID]passiveRecord)
-	err := r.store.Scan(store.Passive, func(k, v []byte) error {
+	err := r.env.Store.Scan(store.Passive, func(k, v []byte) error {
 		var rec passiveRecord
 		var id identity.EntityID
 		if errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)) == nil {
@@ -43,14 +43,14 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 		return err
 	}
 	var active []*hosted
-	err = r.store.Scan(store.Daemons, func(k, v []byte) error {
+	err = r.env.Store.Scan(store.Daemons, func(k, v []byte) error {
 		var id identity.EntityID
 		if err := id.UnmarshalBinary(k); err != nil {
 			return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
 		}
 		d := r.known(id, v)
 		if LooksLikeID(d.name) && d.name != id.Origin().String() {
-			r.logger.Warn("a daemon's name looks like an id: write name: before it", "daemon", id.Origin(), "name", d.name)
+			r.env.Logger.Warn("a daemon's name looks like an id: write name: before it", "daemon", id.Origin(), "name", d.name)
 		}
 		rec, ok := passive[id]
 		if ok && d.life.State() == lifecycle.Migrating {
@@ -96,7 +96,7 @@ func (r *Runtime) reviveAll(ctx context.Context, daemons []*hosted) {
 		next <- d
 		if time.Since(said) > 5*time.Second {
 			said = time.Now()
-			r.logger.Info("recovering", "daemons", i+1, "of", len(daemons))
+			r.env.Logger.Info("recovering", "daemons", i+1, "of", len(daemons))
 		}
 	}
 	close(next)
@@ -147,7 +147,7 @@ func (r *Runtime) reviveLocked(ctx context.Context, d *hosted) {
 // recoverLedger reads what a passive daemon is subscribed to. Where that cannot
 // be read, its next event finds out what it is.
 func (d *hosted) recoverLedger() {
-	enc, err := d.rt.store.Get(store.Bound, d.id[:])
+	enc, err := d.env.Store.Get(store.Bound, d.id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return
 	}
@@ -155,13 +155,13 @@ func (d *hosted) recoverLedger() {
 		d.ledger, err = channel.DecodeLedger(enc)
 	}
 	if err != nil {
-		d.rt.logger.Error("the subscriptions of a passive daemon cannot be read", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Error("the subscriptions of a passive daemon cannot be read", "daemon", d.id.Origin(), "error", err)
 	}
 }
 
 // rebuild brings the daemon to where the store says it stands. It needs d.mu.
 func (d *hosted) rebuild(ctx context.Context) error {
-	encoded, err := d.rt.store.Get(store.Daemons, d.id[:])
+	encoded, err := d.env.Store.Get(store.Daemons, d.id[:])
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (d *hosted) rebuild(ctx context.Context) error {
 
 // stale returns nil when all that the daemon made is durable or on its way.
 func (d *hosted) stale() error {
-	if d.rt.store == nil || d.kind == "" || d.under == d.rt.store.Generation() {
+	if d.env.Store == nil || d.kind == "" || d.under == d.env.Store.Generation() {
 		return nil
 	}
 	return d.last.waitStored(context.Background()) // a reopened store has answered it
@@ -186,7 +186,7 @@ func (d *hosted) stale() error {
 // It needs d.mu.
 func (d *hosted) asleep() bool {
 	if d.life.State() == lifecycle.Running {
-		return d.rt.store != nil && d.kind != "" && d.under != d.rt.store.Generation()
+		return d.env.Store != nil && d.kind != "" && d.under != d.env.Store.Generation()
 	}
 	return d.life.State() == lifecycle.Passive
 }
@@ -201,13 +201,13 @@ func (d *hosted) wake(ctx context.Context) error {
 	}
 	if d.life.State() == lifecycle.Running {
 		if d.stale() == nil {
-			d.under = d.rt.store.Generation()
+			d.under = d.env.Store.Generation()
 			return nil
 		}
-		d.rt.logger.Info("a daemon goes back to what is stored: the disk was full", "daemon", d.id.Origin())
+		d.env.Logger.Info("a daemon goes back to what is stored: the disk was full", "daemon", d.id.Origin())
 		d.drop()
 	}
-	if err := d.last.waitStored(ctx); err != nil && d.under == d.rt.store.Generation() {
+	if err := d.last.waitStored(ctx); err != nil && d.under == d.env.Store.Generation() {
 		return err
 	}
 	marked := d.marked

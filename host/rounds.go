@@ -71,7 +71,7 @@ func (s *sourceWalk) catchUp() error {
 		before = left
 	}
 	if left := s.left(); left > o.Downtime {
-		s.m.rt.logger.Warn("a daemon does more than the rounds of its migration could carry; its senders will wait for longer than they should",
+		s.m.env.Logger.Warn("a daemon does more than the rounds of its migration could carry; its senders will wait for longer than they should",
 			"daemon", s.d.id.Origin(), "rounds", o.MaxRounds, "expected", left, "downtime", o.Downtime)
 	}
 	return nil
@@ -92,7 +92,7 @@ func (s *sourceWalk) slow(r Round) {
 		return
 	}
 	s.d.pacer.set(next)
-	s.m.rt.logger.Warn("a daemon is slowed so that its migration can end", "daemon", s.d.id.Origin(), "interval", next)
+	s.m.env.Logger.Warn("a daemon is slowed so that its migration can end", "daemon", s.d.id.Origin(), "interval", next)
 }
 
 // left is how long the pause would be now.

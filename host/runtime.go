@@ -21,6 +21,7 @@ import (
 
 	"wasmhost/host/budget"
 	"wasmhost/host/fair"
+	"wasmhost/host/internal/env"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/mesh"
@@ -89,16 +90,12 @@ const (
 
 // Runtime hosts daemons. It is safe for concurrent use.
 type Runtime struct {
-	node   *identity.KeyPair
-	self   identity.NodeID
-	store  *store.Store
+	env    *env.Env
+	cancel context.CancelFunc // of env.Context
 	mesh   mesh.Mesh
 	engine *sandbox.Engine
 	limits Limits
 	plain  *bounds // of daemons that have no limits of their own
-	logger *slog.Logger
-	clock  func() time.Time
-	tracer trace.Tracer // nil: none
 	refuse bool
 
 	moduleKeys  []identity.EntityID
@@ -114,9 +111,6 @@ type Runtime struct {
 	incarnation atomic.Pointer[Incarnation] // nil: the node was never restored
 	refused     atomic.Int32                // how many of accused are not pardoned
 	held        atomic.Int32                // how many holds there are
-	ctx         context.Context
-	cancel      context.CancelFunc // ends migrations and background work
-	work        sync.WaitGroup
 
 	cluster *clustered // nil: it is in none
 
@@ -176,7 +170,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r := &Runtime{
 		arriving: newArrivalRoom(o.Limits.over(DefaultLimits)),
-		node:     o.Node, store: o.Store, mesh: o.Mesh, limits: o.Limits.over(DefaultLimits), logger: o.Logger, clock: o.Clock, tracer: o.Tracer,
+		mesh:     o.Mesh, limits: o.Limits.over(DefaultLimits),
 		refuse: o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
@@ -184,18 +178,14 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
 		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
+	r.env, r.cancel = o.env()
 	r.plain = boundsOf(Limits{}, r.limits)
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew, r.exchanges, r.eager = o.TokenSkew, newExchanges(), eagerMost
 	if r.budgets = o.Budgets; r.budgets == nil {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
-	fill(&r.logger, slog.Default())
 	fill(&r.cpEvery, 1024)
-	if r.clock == nil {
-		r.clock = time.Now
-	}
-	r.self = r.node.ID().Node()
 	r.departed = newDeparted(o.Store, r.receipts.forget)
 	r.hub, r.subs = newHub(r), newSubscriptions(r)
 	r.couriers, r.alarms = newCouriers(r), newAlarms(r)
@@ -204,13 +194,26 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.compiles = newCompiles(&o)
 	var err error
 	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes, Index: o.Compiler != nil}); err != nil {
+		r.cancel()
 		return nil, err
 	}
-	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if o.Cluster != nil {
 		r.cluster = newClustered(r, o.Cluster)
 	}
 	return r, nil
+}
+
+// env makes the environment of a runtime of these options, and what ends its Context.
+func (o *Options) env() (*env.Env, context.CancelFunc) {
+	e := &env.Env{Node: o.Node, Self: o.Node.ID().Node(), Store: o.Store, Logger: o.Logger, Clock: o.Clock, Tracer: o.Tracer, Work: &env.Work{}}
+	fill(&e.Logger, slog.Default())
+	if e.Clock == nil {
+		e.Clock = time.Now
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	e.Context = ctx
+	return e, cancel
 }
 
 // Budgets returns what bounds the bytes that queues hold.
@@ -222,7 +225,7 @@ func (r *Runtime) following() followBudget {
 }
 
 // Self returns the node's id.
-func (r *Runtime) Self() identity.NodeID { return r.self }
+func (r *Runtime) Self() identity.NodeID { return r.env.Self }
 
 // IsReady reports whether the runtime takes daemons and events.
 func (r *Runtime) IsReady() bool { return r.life.Load() == lifeReady }
@@ -252,17 +255,17 @@ func (r *Runtime) open() error {
 
 // Format implements fmt.Formatter: whatever the verb, a runtime is printed as the
 // node that it is. What it holds changes meanwhile, and has keys in it.
-func (r *Runtime) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "runtime of node %s", r.self) }
+func (r *Runtime) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "runtime of node %s", r.env.Self) }
 
 // Start brings back what the store holds, installs the runtime as the mesh's
 // handler, and then makes it ready. Of many daemons it reads some afterwards: events
 // for those wait. A second Start of a ready runtime does
 // nothing; one that loses to Shutdown is ErrShuttingDown.
 func (r *Runtime) Start(ctx context.Context) error {
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		return ErrShuttingDown
 	}
-	defer r.work.Done()
+	defer r.env.Work.Done()
 	r.starting.Lock()
 	defer r.starting.Unlock()
 	if r.IsReady() {
@@ -270,7 +273,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(r.ctx, cancel)()
+	defer context.AfterFunc(r.env.Context, cancel)()
 	defer func() {
 		if !r.IsReady() {
 			r.dropUnread()
@@ -323,12 +326,13 @@ const lastEvents = time.Second
 // bounds the waiting for work in progress: a daemon of native code that is still
 // processing then is left as it is.
 func (r *Runtime) Shutdown(ctx context.Context) error {
-	r.mu.Lock() // startWork counts under this lock: who was counted before is waited for below
+	r.mu.Lock() // nobody is between a look at life and a change of the maps
 	was := r.life.Swap(lifeShuttingDown)
 	r.mu.Unlock()
 	if was == lifeShuttingDown {
 		return nil
 	}
+	r.env.Work.Close() // what was counted before is waited for below
 	if r.handling.Load() {
 		r.mesh.Handle(nil)
 	}
@@ -337,7 +341,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	defer time.AfterFunc(lastEvents, func() { r.hurry.Store(true) }).Stop()
 	done := make(chan struct{})
 	go func() {
-		r.work.Wait()
+		r.env.Work.Wait()
 		close(done)
 	}()
 	var err error
@@ -366,7 +370,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 		in.shutDown()
 	}
 	r.cluster.feedLast(ctx, slices.Collect(maps.Values(daemons)))
-	if inOrder && err == nil && r.store.Err() == nil {
+	if inOrder && err == nil && r.env.Store.Err() == nil {
 		err = r.cluster.stopped()
 	}
 	r.happenings.close()
@@ -383,7 +387,7 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
 	defer d.mu.Unlock()
-	if r.store != nil && r.store.Err() == nil && d.life.State() == lifecycle.Running && d.stale() == nil && d.kind != "" && d.index > d.kept && !d.dearForStandbys() {
+	if r.env.Store != nil && r.env.Store.Err() == nil && d.life.State() == lifecycle.Running && d.stale() == nil && d.kind != "" && d.index > d.kept && !d.dearForStandbys() {
 		if err = d.store(); errors.Is(err, ErrNotPortable) {
 			err = nil // its history will be replayed
 		}
@@ -417,7 +421,7 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	}
 	t := w.went
 	if m, ok := r.Whereabouts(id); ok && (!t.known() || m.Epoch >= t.Epoch) {
-		if m.Node != r.self {
+		if m.Node != r.env.Self {
 			return nil, &MovedError{m}
 		}
 		if r.cluster.coming(id) {

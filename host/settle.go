@@ -26,7 +26,7 @@ func (in *incoming) awaitRelease(c migration.Conn) error {
 	switch {
 	case errors.As(err, &refused):
 		in.discard(migration.Source)
-		in.rt.logger.Info("the source kept a daemon", "daemon", in.offer.Entity.Origin(), "reason", refused)
+		in.env.Logger.Info("the source kept a daemon", "daemon", in.offer.Entity.Origin(), "reason", refused)
 		return nil
 	case err != nil:
 		in.inDoubt()
@@ -48,10 +48,10 @@ func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Re
 		msg.Receipt, err = (&chain.Receipt{Facts: rec.Facts, Target: rec.Target, TargetSignature: rec.TargetSignature}).Encode()
 	}
 	if err != nil {
-		r.logger.Error("reading the receipt of a migration", "daemon", rel.Entity.Origin(), "error", err)
+		r.env.Logger.Error("reading the receipt of a migration", "daemon", rel.Entity.Origin(), "error", err)
 	}
 	if err := c.Send(msg); err != nil {
-		r.logger.Debug("answering on a migration stream", "error", err)
+		r.env.Logger.Debug("answering on a migration stream", "error", err)
 		return
 	}
 	r.tellBound(c, rel.Entity)
@@ -63,7 +63,7 @@ func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Re
 		err = r.takeReceipt(from, answer.Bytes)
 	}
 	if err != nil {
-		r.logger.Info("a receipt has this node's signature only", "daemon", rel.Entity.Origin(), "from", from, "error", err)
+		r.env.Logger.Info("a receipt has this node's signature only", "daemon", rel.Entity.Origin(), "from", from, "error", err)
 	}
 }
 
@@ -129,7 +129,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	in.rt.grown(d)
 	in.rt.meters.moved(o.Kind, "target", nil)
 	in.rt.tellOf(Happening{What: Came, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Peer: in.from})
-	in.rt.logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
+	in.env.Logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
 	return nil
 }
 
@@ -144,7 +144,7 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}
 	head := in.d.chain.Head()
-	key, err := env.Open(in.rt.node, head.Bytes(), in.offer.Entity)
+	key, err := env.Open(in.env.Node, head.Bytes(), in.offer.Entity)
 	if err != nil {
 		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}
@@ -155,7 +155,7 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 // d.mu.
 func (in *incoming) own(rel *migration.Release, hand handoff, went tombstone) error {
 	d, id := in.d, in.offer.Entity
-	move, err := encodeRecord(&moveRecord{From: in.from, To: in.rt.self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.check})
+	move, err := encodeRecord(&moveRecord{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.check})
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went tombstone) er
 	if in.memory != nil { // else it came before this node's last start
 		root = in.memory.sum()
 	}
-	facts, err := d.facts(rel.Migration, in.from, in.rt.self, rel, root)
+	facts, err := d.facts(rel.Migration, in.from, in.env.Self, rel, root)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went tombstone) er
 	if err := errors.Join(in.rt.putReceipts(b, append(in.receipts, half)...), in.lasting.keepLoss(b, id)); err != nil {
 		return err
 	}
-	if in.rt.store != nil {
+	if in.env.Store != nil {
 		rec, err := d.record0()
 		if err != nil {
 			return err
@@ -189,7 +189,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went tombstone) er
 			b.Delete(store.Meta, keptKey(id)) // it is the daemon's again
 		}
 		b.Generation = d.under
-		if err := in.rt.store.Commit(b); err != nil {
+		if err := in.env.Store.Commit(b); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 		d.index++
@@ -228,7 +228,7 @@ func (in *incoming) discard(by migration.Role) bool {
 		in.d.end(lifecycle.Leave, &NotFoundError{o.Entity})
 		in.d.mu.Unlock()
 	}
-	if r.store != nil && r.life.Load() != lifeShuttingDown {
+	if r.env.Store != nil && r.life.Load() != lifeShuttingDown {
 		b := &store.Batch{}
 		b.Delete(store.Snapshots, o.Entity[:])
 		b.Delete(store.Incoming, o.Entity[:])
@@ -237,8 +237,8 @@ func (in *incoming) discard(by migration.Role) bool {
 		if in.lent {
 			b.Delete(store.Meta, keptKey(o.Entity))
 		}
-		if err := r.store.Commit(b); err != nil {
-			r.logger.Error("dropping a daemon that did not come", "daemon", o.Entity.Origin(), "error", err)
+		if err := r.env.Store.Commit(b); err != nil {
+			r.env.Logger.Error("dropping a daemon that did not come", "daemon", o.Entity.Origin(), "error", err)
 		}
 	}
 	r.mu.Lock()
@@ -275,16 +275,16 @@ var retryPolicy = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Se
 // inDoubt asks the source, again and again, what became of the migration.
 func (in *incoming) inDoubt() {
 	r := in.rt
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		return
 	}
 	go func() {
-		defer r.work.Done()
+		defer r.env.Work.Done()
 		for tries := retryPolicy.Start(); ; {
 			if err := in.ask(); err != nil {
-				r.logger.Warn("a daemon is held until its source is heard", "daemon", in.offer.Entity.Origin(), "source", in.from, "error", err)
+				r.env.Logger.Warn("a daemon is held until its source is heard", "daemon", in.offer.Entity.Origin(), "source", in.from, "error", err)
 			}
-			if tries.Wait(r.ctx, in.done) != nil {
+			if tries.Wait(r.env.Context, in.done) != nil {
 				return
 			}
 		}
@@ -297,7 +297,7 @@ func (in *incoming) ask() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(in.rt.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(in.env.Context, 10*time.Second)
 	defer cancel()
 	c, err := peer.OpenMigration(ctx)
 	if err != nil {
@@ -347,7 +347,7 @@ func (r *Runtime) takeRelease(from identity.NodeID, c migration.Conn, rel *migra
 		}
 	case d != nil && d.owns(rel.Epoch), t.Epoch >= rel.Epoch:
 	default:
-		return migration.Failf(migration.StateFailed, "node %s holds nothing of daemon %s for migration %x", r.self, rel.Entity.Origin(), rel.Migration)
+		return migration.Failf(migration.StateFailed, "node %s holds nothing of daemon %s for migration %x", r.env.Self, rel.Entity.Origin(), rel.Migration)
 	}
 	r.done(from, c, rel)
 	return nil
@@ -377,6 +377,6 @@ func (r *Runtime) answerAsk(from identity.NodeID, c migration.Conn, ask *migrati
 	}
 	r.answer(c, rel)
 	if _, err := receive[*migration.Done](c); err != nil { // the source's own delivery hears it too
-		r.logger.Debug("a target that asked did not confirm", "error", err)
+		r.env.Logger.Debug("a target that asked did not confirm", "error", err)
 	}
 }

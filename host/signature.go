@@ -94,7 +94,7 @@ func (r *Runtime) AddSignature(digest [32]byte, s ModuleSignature) error {
 	if len(r.moduleKeys) > 0 && !slices.Contains(r.moduleKeys, s.Key) {
 		return fmt.Errorf("%w: %x, by %s", ErrModuleUnsigned, digest, s.Key)
 	}
-	if r.store == nil {
+	if r.env.Store == nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.signatures == nil {
@@ -105,7 +105,7 @@ func (r *Runtime) AddSignature(digest [32]byte, s ModuleSignature) error {
 	}
 	b := &store.Batch{}
 	b.Put(store.Meta, signatureKey(digest, s.Key), s.Signature)
-	if err := r.store.Commit(b); err != nil {
+	if err := r.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("storing a signature of module %x: %w", digest, err)
 	}
 	return nil
@@ -124,10 +124,10 @@ func (r *Runtime) mayRunModule(digest [32]byte) error {
 		if slices.Contains(known, key) {
 			return nil
 		}
-		if r.store == nil {
+		if r.env.Store == nil {
 			continue
 		}
-		sig, err := r.store.Get(store.Meta, signatureKey(digest, key))
+		sig, err := r.env.Store.Get(store.Meta, signatureKey(digest, key))
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			continue

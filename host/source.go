@@ -30,7 +30,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if o.Source != 0 && o.Source != r.self {
+	if o.Source != 0 && o.Source != r.env.Self {
 		if o.PublicOnly {
 			return nil, migration.Failf(migration.IdentityTransportFailed, "a public-only migration is begun on the node that has the daemon, which keeps its key")
 		}
@@ -47,7 +47,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	if r.mesh == nil {
 		return nil, migration.Failf(migration.TargetUnavailable, "this node has no peers")
 	}
-	if target == r.self {
+	if target == r.env.Self {
 		return nil, migration.Failf(migration.TargetUnavailable, "daemon %s is on node %s already", id.Origin(), target)
 	}
 	peer, err := r.mesh.Peer(target)
@@ -65,16 +65,16 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	}
 	m, err := r.newMigration(id, d, target, o)
 	if err == nil {
-		err = d.mayMove(r.ctx, o)
+		err = d.mayMove(r.env.Context, o)
 	}
 	if err == nil {
-		err = r.cluster.movable(r.ctx, d, target)
+		err = r.cluster.movable(r.env.Context, d, target)
 	}
 	if err != nil {
 		d.moving.Store(false)
-		return nil, asError(r.ctx, err)
+		return nil, asError(r.env.Context, err)
 	}
-	ctx, cancel := context.WithCancelCause(r.ctx)
+	ctx, cancel := context.WithCancelCause(r.env.Context)
 	m.cancel = cancel
 	if o.Deadline > 0 {
 		late := time.AfterFunc(o.Deadline, func() {
@@ -86,18 +86,17 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 		m.watched = m.Watch(o.watch)
 	}
 	r.mu.Lock()
-	if r.life.Load() == lifeShuttingDown {
+	if !r.env.Work.Begin() {
 		r.mu.Unlock()
 		cancel(nil)
 		d.moving.Store(false)
 		return nil, ErrShuttingDown
 	}
 	r.outgoing[id] = m
-	r.work.Add(1)
 	r.mu.Unlock()
 	ctx = m.trace(ctx, caller, "migrate")
 	go func() {
-		defer r.work.Done()
+		defer r.env.Work.Done()
 		defer cancel(nil)
 		m.finish(m.run(ctx, peer))
 	}()
@@ -184,7 +183,7 @@ func (m *Migration) failed(err error) MigrationInfo {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return MigrationInfo{Entity: m.entity, Name: m.d.name, Peer: m.target, Source: true, State: MoveFailed, Phase: m.at.Phase().Shown(), Epoch: m.d.epoch + 1,
-		Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt), Ended: m.rt.clock(), Err: err}
+		Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt), Ended: m.env.Clock(), Err: err}
 }
 
 // finish ends the migration, one way or the other.
@@ -193,15 +192,15 @@ func (m *Migration) finish(err *migration.Error) {
 	if err != nil {
 		if !committed {
 			if sigErr := m.signal(migration.Failed, migration.Source); sigErr != nil {
-				m.rt.logger.Error("aborting a migration", "error", sigErr)
+				m.env.Logger.Error("aborting a migration", "error", sigErr)
 			}
 			m.d.moving.Store(false)
 			m.d.replica.stays()
 		}
 		m.rt.failures.add(m.failed(err))
-		m.rt.logger.Warn("migration failed", "daemon", m.d.id.Origin(), "to", m.target, "reason", err)
+		m.env.Logger.Warn("migration failed", "daemon", m.d.id.Origin(), "to", m.target, "reason", err)
 	} else {
-		m.rt.logger.Info("migrated", "daemon", m.d.id.Origin(), "to", m.target, "epoch", m.epoch, "downtime", m.downtime)
+		m.env.Logger.Info("migrated", "daemon", m.d.id.Origin(), "to", m.target, "epoch", m.epoch, "downtime", m.downtime)
 	}
 	m.ended(err)
 	m.mu.Lock()
@@ -237,7 +236,7 @@ func (s *sourceWalk) leave(err error) error {
 		if s.conn != nil {
 			err = s.conn.Close()
 			if err != nil {
-				s.m.rt.logger.Debug("closing a migration stream", "error", err)
+				s.m.env.Logger.Debug("closing a migration stream", "error", err)
 			}
 		}
 		return nil

@@ -122,7 +122,7 @@ func (r *Runtime) spawnSnapshot(ctx context.Context, req SpawnRequest, d Daemon,
 	fill(&req.Kind, s.Header.Kind)
 	fill(&req.Name, s.Header.Name)
 	if req.Identity == nil {
-		if req.Identity, err = s.OpenIdentity(r.node); err != nil {
+		if req.Identity, err = s.OpenIdentity(r.env.Node); err != nil {
 			return Info{}, err
 		}
 		if req.Identity == nil {
@@ -298,10 +298,10 @@ func orDefault(s, def string) string {
 
 // newHosted makes a daemon that holds its events until resume.
 func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *hosted {
-	d := &hosted{rt: r, id: id, kind: kind, module: module, log: daemonLog{clock: r.clock}, epoch: 1, spawned: r.clock()}
+	d := &hosted{rt: r, env: r.env, id: id, kind: kind, module: module, log: daemonLog{clock: r.env.Clock}, epoch: 1, spawned: r.env.Clock()}
 	d.meter, d.events = r.meterFor(id, kind)
-	if r.store != nil {
-		d.under = r.store.Generation()
+	if r.env.Store != nil {
+		d.under = r.env.Store.Generation()
 	}
 	d.share = r.shares.Flow()
 	d.limitTo(Limits{})
@@ -372,10 +372,10 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 	d.end(lifecycle.Leave, why)
 	r.release(d)
 	r.subs.leaveAll(d.id)
-	if r.store == nil || d.kind == "" {
+	if r.env.Store == nil || d.kind == "" {
 		return nil
 	}
-	t := tombstone{Node: r.self, Epoch: d.epoch, Time: r.clock().UnixNano(), Stopped: true}
+	t := tombstone{Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
 	rec, err := canon.Marshal(&t)
 	if err != nil {
 		return err
@@ -383,7 +383,7 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 	var b store.Batch
 	d.forget(&b)
 	t.bury(&b, d.id, rec) // it may have signed something
-	return r.store.Commit(&b)
+	return r.env.Store.Commit(&b)
 }
 
 // begin makes the daemon's code, brings it to where it starts and stores it.
@@ -406,7 +406,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 			return err
 		}
 		d.remember(lasting)
-		if r.store == nil || d.kind == "" {
+		if r.env.Store == nil || d.kind == "" {
 			lasting.showLoss(r, d.id)
 		}
 	} else {
@@ -418,7 +418,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 	if !grants.IsZero() {
 		d.grant(grants)
 	}
-	if r.store == nil || d.kind == "" {
+	if r.env.Store == nil || d.kind == "" {
 		return nil // there is no history for it to begin
 	}
 	begin.Epoch = d.epoch
@@ -435,7 +435,7 @@ func (r *Runtime) construct(ctx context.Context, d *hosted, factory Factory) err
 	if d.daemon != nil {
 		return nil
 	}
-	daemon, err := factory.New(ctx, d.env())
+	daemon, err := factory.New(ctx, d.factoryEnv())
 	if err != nil {
 		return fmt.Errorf("making a daemon of kind %q: %w", d.kind, err)
 	}
@@ -528,7 +528,7 @@ var atRest = []byte("wasmhost identity at rest")
 func (d *hosted) record0() ([]byte, error) {
 	rec := &daemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.own().Map(), Previous: d.previous}
 	if d.key.CanSign() {
-		own, err := d.rt.node.SealKey()
+		own, err := d.env.Node.SealKey()
 		if err != nil {
 			return nil, fmt.Errorf("sealing a daemon's key at rest: %w", err)
 		}
@@ -581,7 +581,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 		d.index++
 	}
 	b.Generation = d.under
-	if err := d.rt.store.Commit(b); err != nil {
+	if err := d.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
 	lasting.showLoss(d.rt, d.id)

@@ -84,7 +84,7 @@ func (in *receiving) takeLasting(ctx context.Context, m *standby.Facts) error {
 			return err
 		}
 	}
-	if err := in.r.store.Commit(b); err != nil {
+	if err := in.r.env.Store.Commit(b); err != nil {
 		return err
 	}
 	in.earlier = arrivingModule{}
@@ -108,7 +108,7 @@ func (in *receiving) goodReceipts(all [][]byte) (out []*chain.Receipt) {
 			err = fmt.Errorf("%w: of daemon %s", chain.ErrBadReceipt, rec.Facts.Entity.Origin())
 		}
 		if err != nil {
-			in.r.logger.Warn("a receipt that came with a daemon's copy is not kept", "daemon", in.s.id.Origin(), "from", in.from, "error", err)
+			in.r.env.Logger.Warn("a receipt that came with a daemon's copy is not kept", "daemon", in.s.id.Origin(), "from", in.from, "error", err)
 			continue
 		}
 		out = append(out, rec)
@@ -136,7 +136,7 @@ func (in *receiving) takeEarlier(ctx context.Context, m *standby.Earlier) error 
 		return fmt.Errorf("%w: module %x came for %x", standby.ErrBadMessage, sum, digest)
 	}
 	if err := in.keepModule(ctx, wasm); err != nil {
-		in.r.logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "daemon", in.s.id.Origin(), "from", in.from, "error", err)
+		in.r.env.Logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "daemon", in.s.id.Origin(), "from", in.from, "error", err)
 	}
 	return nil
 }

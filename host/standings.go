@@ -57,18 +57,18 @@ func (r *Runtime) PeerCame(peer identity.NodeID) {
 		x.under[peer] = true
 		return
 	}
-	if r.ready() != nil || !r.startWork() {
+	if r.ready() != nil || !r.env.Work.Begin() {
 		return
 	}
 	x.under[peer] = false
 	go func() {
-		defer r.work.Done()
+		defer r.env.Work.Done()
 		for again := true; again; {
-			if err := r.exchange(r.ctx, peer); err != nil && r.ctx.Err() == nil {
-				r.logger.Debug("telling a peer where daemons stand", "peer", peer, "error", err)
+			if err := r.exchange(r.env.Context, peer); err != nil && r.env.Context.Err() == nil {
+				r.env.Logger.Debug("telling a peer where daemons stand", "peer", peer, "error", err)
 			}
 			x.mu.Lock()
-			if again = x.under[peer] && r.ctx.Err() == nil; again {
+			if again = x.under[peer] && r.env.Context.Err() == nil; again {
 				x.under[peer] = false
 			} else {
 				delete(x.under, peer)
@@ -121,7 +121,7 @@ func (d *hosted) standing() (channel.Standing, bool) {
 	d.view.mu.Lock()
 	epoch, made, gone := d.view.at.epoch, d.view.made, d.view.at.state == lifecycle.Moved
 	d.view.mu.Unlock()
-	return channel.Standing{Entity: d.id, Node: d.rt.self, Epoch: epoch}, made && !gone && epoch > 0
+	return channel.Standing{Entity: d.id, Node: d.env.Self, Epoch: epoch}, made && !gone && epoch > 0
 }
 
 func (r *Runtime) exchangeSome(ctx context.Context, peer identity.NodeID, ours []channel.Standing) error {
@@ -136,7 +136,7 @@ func (r *Runtime) exchangeSome(ctx context.Context, peer identity.NodeID, ours [
 		told[s.Entity] = s.Epoch
 	}
 	for _, s := range further {
-		if epoch, ok := told[s.Entity]; ok && s.Epoch >= epoch && s.Node != r.self {
+		if epoch, ok := told[s.Entity]; ok && s.Epoch >= epoch && s.Node != r.env.Self {
 			err = errors.Join(err, r.hearOne(ctx, s))
 		}
 	}
@@ -213,7 +213,7 @@ func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 		return err
 	}
 	if err := r.accuseHeld(ctx, d, h.Node); err != nil {
-		r.logger.Warn("looking for a proof that two histories were signed", "daemon", s.Entity.Origin(), "node", h.Node, "error", err)
+		r.env.Logger.Warn("looking for a proof that two histories were signed", "daemon", s.Entity.Origin(), "node", h.Node, "error", err)
 	}
 	return nil
 }
@@ -223,7 +223,7 @@ func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 func (r *Runtime) further(ctx context.Context, id identity.EntityID, epoch uint64, node identity.NodeID) (*holdRecord, error) {
 	proof, statement, err := r.askResidence(ctx, id, node)
 	var moved *MovedError
-	if errors.As(err, &moved) && moved.Node != r.self && moved.Node != node {
+	if errors.As(err, &moved) && moved.Node != r.env.Self && moved.Node != node {
 		node = moved.Node
 		proof, statement, err = r.askResidence(ctx, id, node)
 	}
@@ -234,7 +234,7 @@ func (r *Runtime) further(ctx context.Context, id identity.EntityID, epoch uint6
 	if h.Proof, err = canon.Marshal(statement); err != nil {
 		return nil, err
 	}
-	switch led := (lastKnown{r.self, epoch}).led(proof.moves, node); {
+	switch led := (lastKnown{r.env.Self, epoch}).led(proof.moves, node); {
 	case proof.epoch > epoch && (led || proof.rank() > epoch):
 		h.Reason = HoldSurpassed
 		h.Why = fmt.Sprintf("node %s proves that it has the daemon under epoch %d, the copy here is of epoch %d", node, proof.epoch, epoch)
@@ -259,7 +259,7 @@ func (r *Runtime) askPeers(ctx context.Context, patience time.Duration) {
 	for _, peer := range known.PeerIDs() {
 		work.Go(func() {
 			if err := r.exchange(ctx, peer); err != nil {
-				r.logger.Debug("telling a peer where daemons stand", "peer", peer, "error", err)
+				r.env.Logger.Debug("telling a peer where daemons stand", "peer", peer, "error", err)
 			}
 		})
 	}
@@ -293,7 +293,7 @@ func (r *Runtime) nobodyFurther(ctx context.Context, id identity.EntityID) error
 	ctx, cancel := context.WithTimeout(ctx, exchangePatience)
 	defer cancel()
 	nodes := []identity.NodeID{h.Node}
-	if known, ok := r.mesh.(interface{ PeerIDs() []identity.NodeID }); ok && (h.Node == 0 || h.Node == r.self) {
+	if known, ok := r.mesh.(interface{ PeerIDs() []identity.NodeID }); ok && (h.Node == 0 || h.Node == r.env.Self) {
 		nodes = known.PeerIDs()
 	}
 	var mu sync.Mutex
@@ -329,10 +329,10 @@ func (r *Runtime) points(id identity.EntityID, to *holdRecord) {
 	h.Node, h.Epoch, h.Index, h.Proof = to.Node, to.Epoch, to.Index, to.Proof
 	r.holds[id] = &h
 	r.mu.Unlock()
-	if r.store == nil {
+	if r.env.Store == nil {
 		return
 	}
-	if err := h.commit(r.store, id); err != nil {
-		r.logger.Error("noting who has more of a held daemon", "daemon", id.Origin(), "error", err)
+	if err := h.commit(r.env.Store, id); err != nil {
+		r.env.Logger.Error("noting who has more of a held daemon", "daemon", id.Origin(), "error", err)
 	}
 }

@@ -88,7 +88,7 @@ func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err
 		to := &stateBuffer{b: make([]byte, frontRoom), limit: d.limits().StateBytes + captureSlack}
 		if forStore {
 			to.most = int64(d.apartFrom())
-			to.apart = func() (*store.StateFile, error) { return d.rt.store.NewState(d.id) }
+			to.apart = func() (*store.StateFile, error) { return d.env.Store.NewState(d.id) }
 		}
 		err = d.daemon.(capturer).saveMemory(to)
 		if s.file = to.file; s.file != nil {
@@ -111,7 +111,7 @@ func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err
 		return nil, fmt.Errorf("daemon %s: %w: it has %d bytes, at most %d", d.id.Origin(), ErrStateTooLarge, len(s.State), d.limits().StateBytes)
 	}
 	if withKey && d.key.CanSign() {
-		own, err := d.rt.node.SealKey()
+		own, err := d.env.Node.SealKey()
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +148,7 @@ func (d *hosted) headerWith(form Form, marks []SenderMark) (*Snapshot, error) {
 		Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
 		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
 		Applied: d.applied, LastTime: d.lastTime, Horizon: marks, Form: form, Limits: d.own().Map(),
-		CreatedAt: d.rt.clock().UnixNano(), Bindings: bindings, Effects: effects,
+		CreatedAt: d.env.Clock().UnixNano(), Bindings: bindings, Effects: effects,
 	}}
 	s.Header.Version = s.Header.formVersion()
 	return s, nil

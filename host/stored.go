@@ -108,7 +108,7 @@ func (d *hosted) apartFrom() int {
 func (r *Runtime) put(b *store.Batch, t store.Table, key []byte, index uint64, s *Snapshot, apart int) (int, error) {
 	if len(s.State) >= apart {
 		var err error
-		if s.file, err = r.store.NewState(s.Header.Entity); err == nil {
+		if s.file, err = r.env.Store.NewState(s.Header.Entity); err == nil {
 			_, err = s.file.Write(s.State)
 		}
 		if err != nil {
@@ -152,7 +152,7 @@ func (d *hosted) due(now int64) bool {
 // storeIfDue stores the state after so many events, bytes or time. It needs
 // d.mu.
 func (d *hosted) storeIfDue(now int64) {
-	if d.rt.store == nil || d.kind == "" || d.index <= d.kept || !d.due(now) {
+	if d.env.Store == nil || d.kind == "" || d.index <= d.kept || !d.due(now) {
 		return
 	}
 	d.noteUnstored(d.store())
@@ -168,10 +168,10 @@ func (d *hosted) noteUnstored(err error) {
 	d.unstored = err
 	switch {
 	case err != nil && before == nil:
-		d.rt.logger.Warn("a daemon's state is not stored: its history grows, and is replayed at a start", "daemon", d.id.Origin(), "name", d.name, "error", err)
+		d.env.Logger.Warn("a daemon's state is not stored: its history grows, and is replayed at a start", "daemon", d.id.Origin(), "name", d.name, "error", err)
 		d.log.add(2, "its state is not stored: "+err.Error())
 	case err == nil && before != nil:
-		d.rt.logger.Info("a daemon's state is stored again", "daemon", d.id.Origin(), "name", d.name)
+		d.env.Logger.Info("a daemon's state is stored again", "daemon", d.id.Origin(), "name", d.name)
 	}
 }
 
@@ -192,7 +192,7 @@ func (d *hosted) store() error {
 // read from the store again.
 func (d *hosted) putState(b *store.Batch) error {
 	s := &d.saved
-	s.events, s.size, s.tried = 0, 0, d.rt.clock().UnixNano()
+	s.events, s.size, s.tried = 0, 0, d.env.Clock().UnixNano()
 	if d.nextIsDelta() {
 		if err := d.putDelta(b); err == nil || !errors.Is(err, errNoDelta) {
 			return err
@@ -304,7 +304,7 @@ func (r *Runtime) readApart(value []byte, id identity.EntityID) (_ *Snapshot, er
 	if copy(digest[:], value) < len(digest) {
 		return nil, errors.New("it ends before the digest of its state")
 	}
-	file, size, err := r.store.OpenState(id, digest)
+	file, size, err := r.env.Store.OpenState(id, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +324,7 @@ func (r *Runtime) readApart(value []byte, id identity.EntityID) (_ *Snapshot, er
 // d.mu. A delta that does not hold is left out with those behind it, loudly:
 // the history from there is replayed in its place.
 func (d *hosted) loadStored(at int64) (bool, error) {
-	value, err := d.rt.store.Get(store.Snapshots, d.id[:])
+	value, err := d.env.Store.Get(store.Snapshots, d.id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
@@ -342,7 +342,7 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 	d.saved.stands(index, s)
 	last, changes := s, [][]byte(nil)
 	marks := newHorizon(s.Header.Horizon)
-	err = d.rt.store.ScanPrefix(store.Deltas, d.id[:], func(k, v []byte) error {
+	err = d.env.Store.ScanPrefix(store.Deltas, d.id[:], func(k, v []byte) error {
 		at, delta, state, err := d.readDelta(k[len(d.id):], v)
 		if err == nil && at < index {
 			err = fmt.Errorf("%w: it stands at record %d, the one before at %d", store.ErrCorrupt, at, index)
@@ -358,7 +358,7 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 		return nil
 	})
 	if err != nil {
-		d.rt.logger.Error("a part of a daemon's stored state is damaged: its history is replayed instead", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Error("a part of a daemon's stored state is damaged: its history is replayed instead", "daemon", d.id.Origin(), "error", err)
 		d.saved.goes, d.saved.exact = false, false
 	}
 	h := last.Header

@@ -221,7 +221,7 @@ func (r *Runtime) Subscriptions(id identity.EntityID) ([]Subscription, error) {
 func (d *hosted) bindings() ([]channel.Binding, error) {
 	seen := d.bound.Load()
 	if seen == nil {
-		if err := d.peek(d.rt.ctx); err != nil {
+		if err := d.peek(d.env.Context); err != nil {
 			return nil, err
 		}
 	} else if !d.mu.TryLock() {
@@ -356,5 +356,5 @@ func (r *Runtime) residence(ctx context.Context, id identity.EntityID) ([]byte, 
 	if !d.key.CanSign() {
 		return nil, nil
 	}
-	return channel.NewResidence(d.key, r.self, d.epoch)
+	return channel.NewResidence(d.key, r.env.Self, d.epoch)
 }

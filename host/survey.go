@@ -32,14 +32,14 @@ type Copy struct {
 // Copies returns what this node has of its cluster's daemons, by entity, without Index.
 func (r *Runtime) Copies() []Copy {
 	c := r.cluster
-	if c == nil || r.store == nil {
+	if c == nil || r.env.Store == nil {
 		return nil
 	}
 	var out []Copy
 	for _, d := range c.daemons() {
 		i := d.info()
 		was, known := c.recall(d.id)
-		out = append(out, Copy{Entity: d.id, Name: i.Name, Owned: true, Owner: r.self, Epoch: i.Epoch, InSync: known && was.Owner == r.self, Whole: true, State: i.State})
+		out = append(out, Copy{Entity: d.id, Name: i.Name, Owned: true, Owner: r.env.Self, Epoch: i.Epoch, InSync: known && was.Owner == r.env.Self, Whole: true, State: i.State})
 	}
 	c.copies.mu.Lock()
 	copies := make([]*standbyCopy, 0, len(c.copies.byID))
@@ -57,7 +57,7 @@ func (r *Runtime) Copies() []Copy {
 			v.Name = rec.Name
 		}
 		was, known := c.recall(s.id)
-		v.InSync = known && was.InSync(r.self)
+		v.InSync = known && was.InSync(r.env.Self)
 		out = append(out, v)
 	}
 	slices.SortFunc(out, func(a, b Copy) int { return bytes.Compare(a.Entity[:], b.Entity[:]) })
@@ -67,12 +67,12 @@ func (r *Runtime) Copies() []Copy {
 // CopyIndex returns how many records the history of a daemon has here; 0 if that cannot be
 // read.
 func (r *Runtime) CopyIndex(id identity.EntityID) uint64 {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return 0
 	}
-	end, err := r.store.HistoryEnd(id)
+	end, err := r.env.Store.HistoryEnd(id)
 	if err != nil {
-		r.logger.Error("reading how far a daemon's copy goes", "daemon", id.Origin(), "error", err)
+		r.env.Logger.Error("reading how far a daemon's copy goes", "daemon", id.Origin(), "error", err)
 	}
 	return end
 }
@@ -83,7 +83,7 @@ func (r *Runtime) ExportCopy(ctx context.Context, id identity.EntityID, w io.Wri
 	if err := r.ready(); err != nil {
 		return err
 	}
-	if r.cluster == nil || r.store == nil {
+	if r.cluster == nil || r.env.Store == nil {
 		return &NotFoundError{id}
 	}
 	r.mu.RLock()
@@ -123,10 +123,10 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *chain.Chec
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
 		return 0, nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
-	if err := r.store.Commit(&store.Batch{}); err != nil { // what is acknowledged in memory may be on its way there
+	if err := r.env.Store.Commit(&store.Batch{}); err != nil { // what is acknowledged in memory may be on its way there
 		return 0, nil, err
 	}
-	end, err := r.store.HistoryEnd(s.id)
+	end, err := r.env.Store.HistoryEnd(s.id)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -142,7 +142,7 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *chain.Chec
 	if err != nil {
 		return 0, nil, fmt.Errorf("the daemon's key: %w", err)
 	}
-	key, err := env.Open(r.node, standbyLink, s.id)
+	key, err := env.Open(r.env.Node, standbyLink, s.id)
 	if err != nil {
 		return 0, nil, fmt.Errorf("the daemon's key: %w", err)
 	}
@@ -153,7 +153,7 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *chain.Chec
 // writeChain writes the first records of a daemon's history as a chain file.
 func (r *Runtime) writeChain(id identity.EntityID, end uint64, seal *chain.Checkpoint, w io.Writer) error {
 	out := &chainExport{Writer: chain.NewWriter(w), id: id}
-	if err := r.store.ReadHistory(id, 0, end, func(_ uint64, b []byte) error { return out.record(b) }); err != nil {
+	if err := r.env.Store.ReadHistory(id, 0, end, func(_ uint64, b []byte) error { return out.record(b) }); err != nil {
 		return fmt.Errorf("exporting the chain of daemon %s: %w", id.Origin(), err)
 	}
 	if !out.begun {

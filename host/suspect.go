@@ -88,7 +88,7 @@ func (r *Runtime) accuse(e *chain.Equivocation, found bool) (Accusation, error) 
 	if err != nil {
 		return Accusation{}, err
 	}
-	a := &accused{Accusation: Accusation{Conflict: c, Recorded: r.clock().UTC(), Found: found}}
+	a := &accused{Accusation: Accusation{Conflict: c, Recorded: r.env.Clock().UTC(), Found: found}}
 	for i := range e.Statements {
 		a.through = max(a.through, e.Statements[i].Checkpoint.Epoch)
 	}
@@ -96,12 +96,12 @@ func (r *Runtime) accuse(e *chain.Equivocation, found bool) (Accusation, error) 
 		return Accusation{}, err
 	}
 	r.setAccused(a)
-	r.logger.Error("an identity is refused: its key has signed two histories", "daemon", c.Entity.Origin(), "epoch", c.Epoch, "sequence", c.Sequence, "found here", found)
+	r.env.Logger.Error("an identity is refused: its key has signed two histories", "daemon", c.Entity.Origin(), "epoch", c.Epoch, "sequence", c.Sequence, "found here", found)
 	return a.Accusation, nil
 }
 
 func (r *Runtime) putAccusation(a *accused, proof []byte) error {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil
 	}
 	rec := &accusationRecord{Proof: proof, Time: a.Recorded.UnixNano(), Found: a.Found, Through: a.through}
@@ -114,7 +114,7 @@ func (r *Runtime) putAccusation(a *accused, proof []byte) error {
 	}
 	b := &store.Batch{}
 	b.Put(store.Proofs, a.Entity[:], value)
-	if err := r.store.Commit(b); err != nil {
+	if err := r.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("storing a proof against daemon %s: %w", a.Entity.Origin(), err)
 	}
 	return nil
@@ -161,7 +161,7 @@ func (r *Runtime) Pardon(_ context.Context, id identity.EntityID) (Accusation, e
 		return Accusation{}, err
 	}
 	a := *old
-	a.Pardoned, a.through = r.clock().UTC(), max(a.through, w.went.Epoch)
+	a.Pardoned, a.through = r.env.Clock().UTC(), max(a.through, w.went.Epoch)
 	if w.here != nil {
 		a.through = max(a.through, w.here.info().Epoch)
 	}
@@ -169,7 +169,7 @@ func (r *Runtime) Pardon(_ context.Context, id identity.EntityID) (Accusation, e
 		return Accusation{}, err
 	}
 	r.setAccused(&a)
-	r.logger.Warn("an identity was pardoned", "daemon", id.Origin(), "through epoch", a.through)
+	r.env.Logger.Warn("an identity was pardoned", "daemon", id.Origin(), "through epoch", a.through)
 	return a.Accusation, nil
 }
 
@@ -235,10 +235,10 @@ func (r *Runtime) Proof(id identity.EntityID) (*chain.Equivocation, error) {
 
 // proof reads the proof; nil where the node keeps nothing.
 func (r *Runtime) proof(id identity.EntityID) (*chain.Equivocation, error) {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil, nil
 	}
-	value, err := r.store.Get(store.Proofs, id[:])
+	value, err := r.env.Store.Get(store.Proofs, id[:])
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +251,7 @@ func (r *Runtime) proof(id identity.EntityID) (*chain.Equivocation, error) {
 
 // recoverAccused brings back whom this node refuses.
 func (r *Runtime) recoverAccused() error {
-	return r.store.Scan(store.Proofs, func(k, v []byte) error {
+	return r.env.Store.Scan(store.Proofs, func(k, v []byte) error {
 		var rec accusationRecord
 		var id identity.EntityID
 		err := cmp.Or(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec))

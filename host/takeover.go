@@ -25,7 +25,7 @@ func (c *clustered) takeOver(e directory.Entry) {
 	able := s.whole && s.record != nil && !s.fenced && s.epoch <= e.Epoch
 	s.mu.Unlock()
 	if !able {
-		c.rt.logger.Warn("a daemon's owner is gone, and the copy here is not whole: it waits", "daemon", e.Entity.Origin(), "owner", e.Owner)
+		c.env.Logger.Warn("a daemon's owner is gone, and the copy here is not whole: it waits", "daemon", e.Entity.Origin(), "owner", e.Owner)
 		return
 	}
 	if s.isFed() {
@@ -37,12 +37,12 @@ func (c *clustered) takeOver(e directory.Entry) {
 
 // takeOverInTurn is takeOver of a copy that may go on.
 func (c *clustered) takeOverInTurn(e directory.Entry, s *standbyCopy) {
-	if !c.rt.startWork() {
+	if !c.env.Work.Begin() {
 		return
 	}
 	rank := 0
 	for _, n := range e.Standbys {
-		if n == c.rt.self {
+		if n == c.env.Self {
 			break
 		}
 		if c.member.Here(n) {
@@ -50,18 +50,18 @@ func (c *clustered) takeOverInTurn(e directory.Entry, s *standbyCopy) {
 		}
 	}
 	go func() {
-		defer c.rt.work.Done()
+		defer c.env.Work.Done()
 		if rank > 0 {
 			timer := time.NewTimer(time.Duration(rank) * c.member.Self().TTL / 4)
 			defer timer.Stop()
 			select {
 			case <-timer.C:
-			case <-c.rt.ctx.Done():
+			case <-c.env.Context.Done():
 				return
 			}
 		}
-		if err := c.askFor(c.rt.ctx, e, s); err != nil && !errors.Is(err, directory.ErrConflict) {
-			c.rt.logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
+		if err := c.askFor(c.env.Context, e, s); err != nil && !errors.Is(err, directory.ErrConflict) {
+			c.env.Logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
 		}
 	}()
 }
@@ -83,7 +83,7 @@ func (c *clustered) askFor(ctx context.Context, e directory.Entry, s *standbyCop
 		s.unfence()
 		return fmt.Errorf("the copy of daemon %s is not whole", e.Entity.Origin())
 	}
-	if err := s.say(c.rt.store, true); err != nil { // a restart goes on with it
+	if err := s.say(c.env.Store, true); err != nil { // a restart goes on with it
 		s.unfence()
 		return err
 	}
@@ -91,7 +91,7 @@ func (c *clustered) askFor(ctx context.Context, e directory.Entry, s *standbyCop
 	for ambiguous := err != nil && !errors.Is(err, directory.ErrConflict) && !errors.Is(err, directory.ErrNoSession); ambiguous; {
 		now, readErr := c.member.Read(ctx, e.Entity)
 		switch {
-		case readErr == nil && now.Owner == c.rt.self:
+		case readErr == nil && now.Owner == c.env.Self:
 			got, err, ambiguous = now, nil, false
 		case readErr == nil && now.Revision != e.Revision, errors.Is(readErr, directory.ErrNotListed):
 			err, ambiguous = directory.ErrConflict, false
@@ -114,7 +114,7 @@ func (c *clustered) askFor(ctx context.Context, e directory.Entry, s *standbyCop
 		}
 	}
 	if err != nil {
-		err = errors.Join(err, s.say(c.rt.store, said))
+		err = errors.Join(err, s.say(c.env.Store, said))
 		s.unfence()
 		return err
 	}
@@ -148,8 +148,8 @@ func (c *clustered) finishTakeOver(e directory.Entry) {
 	}
 	activate := func() {
 		s.fence()
-		if err := c.activateFenced(c.rt.ctx, e, s); err != nil {
-			c.rt.logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
+		if err := c.activateFenced(c.env.Context, e, s); err != nil {
+			c.env.Logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
 		}
 	}
 	if s.isFed() {
@@ -177,14 +177,14 @@ func (c *clustered) giveUp(e directory.Entry) {
 		delete(c.givingUp, e.Entity)
 		c.mu.Unlock()
 	}
-	if !c.rt.startWork() {
+	if !c.env.Work.Begin() {
 		done()
 		return
 	}
 	go func() {
-		defer c.rt.work.Done()
+		defer c.env.Work.Done()
 		defer done()
-		to, _, err := c.compareWithStandbys(c.rt.ctx, e.Entity, extent{}, e)
+		to, _, err := c.compareWithStandbys(c.env.Context, e.Entity, extent{}, e)
 		if err == nil && (to == nil || to.verdict != theirsGoesOn) {
 			err = errors.New("no standby in sync proves that it has more")
 		}
@@ -192,13 +192,13 @@ func (c *clustered) giveUp(e directory.Entry) {
 			return
 		}
 		if err == nil {
-			_, err = c.nameOwner(c.rt.ctx, e, to.node)
+			_, err = c.nameOwner(c.env.Context, e, to.node)
 		}
 		switch {
 		case err == nil:
-			c.rt.logger.Error("this node's disk has nothing of a daemon that is its own by the directory: the daemon goes on at a standby", "daemon", e.Entity.Origin(), "name", e.Name, "standby", to.node)
-		case c.rt.ctx.Err() == nil:
-			c.rt.logger.Warn("a daemon waits: this node's disk has nothing of it that can go on", "daemon", e.Entity.Origin(), "name", e.Name, "error", err)
+			c.env.Logger.Error("this node's disk has nothing of a daemon that is its own by the directory: the daemon goes on at a standby", "daemon", e.Entity.Origin(), "name", e.Name, "standby", to.node)
+		case c.env.Context.Err() == nil:
+			c.env.Logger.Warn("a daemon waits: this node's disk has nothing of it that can go on", "daemon", e.Entity.Origin(), "name", e.Name, "error", err)
 		}
 	}()
 }
@@ -264,7 +264,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if !whole {
 		err := r.recordLoss(d.id, d.chain.Head().Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
 		if err != nil {
-			r.logger.Error("recording a loss", "daemon", d.id.Origin(), "error", err)
+			r.env.Logger.Error("recording a loss", "daemon", d.id.Origin(), "error", err)
 		}
 	}
 	how := chain.MendFailover
@@ -286,9 +286,9 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	r.grown(d)
 	d.tellOf(WasMended, how.String())
 	if c.moved != nil { // senders of this node turn here
-		c.moved(Moved{Entity: d.id, Node: r.self, Epoch: d.epoch, Time: r.clock()})
+		c.moved(Moved{Entity: d.id, Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock()})
 	}
-	r.logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.id.Origin(), "name", d.name, "from", from, "epoch", d.epoch, "sequence", d.chain.Head().Sequence)
+	r.env.Logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.id.Origin(), "name", d.name, "from", from, "epoch", d.epoch, "sequence", d.chain.Head().Sequence)
 	return nil
 }
 
@@ -300,7 +300,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 		if err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
-		if d.key, err = env.Open(c.rt.node, standbyLink, d.id); err != nil {
+		if d.key, err = env.Open(c.env.Node, standbyLink, d.id); err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
 	}
@@ -326,7 +326,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 	}
 	went.raise(b, d.id)
 	b.Generation = d.under
-	if err := c.rt.store.Commit(b); err != nil {
+	if err := c.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.id.Origin(), err)
 	}
 	lasting.showLoss(c.rt, d.id)
@@ -339,14 +339,14 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 // here is nobody's. Where this node is to be a standby, history and state stay, as a copy
 // that is of no use until the owner has fed it: most of it need not be sent again.
 func (c *clustered) supersede(d *hosted, e directory.Entry) {
-	why := &MovedError{Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.rt.clock()}}
+	why := &MovedError{Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
 	d.replica.end(why)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.life.State() == lifecycle.Moved {
 		return
 	}
-	t := tombstone{Name: d.name, Node: e.Owner, Epoch: e.Epoch, Time: c.rt.clock().UnixNano()}
+	t := tombstone{Name: d.name, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock().UnixNano()}
 	rec, err := canon.Marshal(&t)
 	if err == nil {
 		b := &store.Batch{}
@@ -361,7 +361,7 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 		}
 		t.bury(b, d.id, rec)
 		if err == nil {
-			err = c.rt.store.Commit(b)
+			err = c.env.Store.Commit(b)
 		}
 		if err == nil && s != nil {
 			c.copies.mu.Lock()
@@ -370,12 +370,12 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 		}
 	}
 	if err != nil { // it serves nothing all the same, and the next start finds it so again
-		c.rt.logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)
+		c.env.Logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)
 	}
 	d.end(lifecycle.Leave, why)
 	c.rt.forgetHere(d, t, err == nil)
 	c.rt.subs.leaveAll(d.id)
-	c.rt.logger.Warn("another node took a daemon over", "daemon", d.id.Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)
+	c.env.Logger.Warn("another node took a daemon over", "daemon", d.id.Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)
 	if c.moved != nil {
 		c.moved(why.Moved)
 	}
@@ -389,7 +389,7 @@ func (c *clustered) wants(e directory.Entry) bool {
 	}
 	rest := e.Want
 	for _, n := range e.Standbys {
-		if n == c.rt.self {
+		if n == c.env.Self {
 			return true
 		}
 		if c.member.Here(n) {
@@ -400,7 +400,7 @@ func (c *clustered) wants(e directory.Entry) bool {
 		if rest <= 0 {
 			break
 		}
-		if n == c.rt.self {
+		if n == c.env.Self {
 			return true
 		}
 		if !e.InSync(n) {

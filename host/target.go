@@ -12,15 +12,15 @@ import (
 
 // HandleMigration implements Handler.
 func (r *Runtime) HandleMigration(ctx context.Context, from identity.NodeID, c migration.Conn) {
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		r.answer(c, migration.NewRefuse(migration.Failf(migration.NotReady, "the node is shutting down")))
 		return
 	}
-	defer r.work.Done()
-	defer context.AfterFunc(r.ctx, c.Abort)()
+	defer r.env.Work.Done()
+	defer context.AfterFunc(r.env.Context, c.Abort)()
 	msg, err := c.Recv()
 	if err != nil {
-		r.logger.Debug("a migration stream broke", "from", from, "error", err)
+		r.env.Logger.Debug("a migration stream broke", "from", from, "error", err)
 		return
 	}
 	switch msg := msg.(type) {
@@ -42,26 +42,14 @@ func (r *Runtime) HandleMigration(ctx context.Context, from identity.NodeID, c m
 		err = migration.Failf(migration.ProtocolError, "a %T where an offer should be", msg)
 	}
 	if err != nil {
-		r.logger.Warn("a migration to this node failed", "from", from, "error", err)
-		r.answer(c, migration.NewRefuse(asError(r.ctx, err)))
+		r.env.Logger.Warn("a migration to this node failed", "from", from, "error", err)
+		r.answer(c, migration.NewRefuse(asError(r.env.Context, err)))
 	}
-}
-
-// startWork counts a piece of work that Shutdown waits for; false when it has
-// begun.
-func (r *Runtime) startWork() bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if r.life.Load() == lifeShuttingDown {
-		return false
-	}
-	r.work.Add(1)
-	return true
 }
 
 func (r *Runtime) answer(c migration.Conn, m migration.Message) {
 	if err := c.Send(m); err != nil {
-		r.logger.Debug("answering on a migration stream", "error", err)
+		r.env.Logger.Debug("answering on a migration stream", "error", err)
 	}
 }
 
@@ -72,7 +60,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 		return false, migration.RefusedVersion(o.Version)
 	}
 	if r.notReady.Load() || !r.IsReady() {
-		return false, migration.Failf(migration.NotReady, "node %s is not ready", r.self)
+		return false, migration.Failf(migration.NotReady, "node %s is not ready", r.env.Self)
 	}
 	if r.Draining() {
 		return false, migration.Failf(migration.Draining, "%v", ErrDraining)
@@ -87,12 +75,12 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 		return false, migration.Failf(migration.ProtocolError, "%v", err)
 	}
 	if in.limits, err = r.arrivingLimits(o); err != nil {
-		return false, migration.Failf(migration.StateFailed, "node %s: %v", r.self, err)
+		return false, migration.Failf(migration.StateFailed, "node %s: %v", r.env.Self, err)
 	}
 	if need, err := r.needsModule(o); err != nil {
 		return false, err
 	} else if needModule = need; need && r.refuse {
-		return false, migration.Failf(migration.FactoryNotFound, "node %s does not have module %x and takes none from peers", r.self, o.Module)
+		return false, migration.Failf(migration.FactoryNotFound, "node %s does not have module %x and takes none from peers", r.env.Self, o.Module)
 	}
 	if err := r.presentAlready(in); err != nil {
 		return false, err
@@ -104,7 +92,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 		return false, err
 	}
 	if !o.Identity && !in.public && r.keyless(o.Entity) {
-		return false, errNoKeyHere(r.self, o.Entity)
+		return false, errNoKeyHere(r.env.Self, o.Entity)
 	}
 	in.named = r.named(o.Entity, in.from)
 	if old != nil && (old.from == in.from || old.unpark()) {
@@ -120,7 +108,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 		if t := w.went; !t.known() || o.Epoch > t.Epoch || o.Epoch == t.Epoch && !t.Stopped {
 			return needModule, nil
 		}
-		err = migration.Failf(migration.StaleEpoch, "node %s knows epoch %d of daemon %s, the offer is of epoch %d", r.self, w.went.Epoch, o.Entity.Origin(), o.Epoch)
+		err = migration.Failf(migration.StaleEpoch, "node %s knows epoch %d of daemon %s, the offer is of epoch %d", r.env.Self, w.went.Epoch, o.Entity.Origin(), o.Epoch)
 	} else {
 		err = migration.Failf(migration.StoreFailed, "%v", err)
 	}
@@ -138,13 +126,13 @@ func (r *Runtime) expectFrom(in *incoming) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.incoming[o.Entity]; ok {
-		return migration.Failf(migration.AlreadyMigrating, "daemon %s is on its way to node %s already", o.Entity.Origin(), r.self)
+		return migration.Failf(migration.AlreadyMigrating, "daemon %s is on its way to node %s already", o.Entity.Origin(), r.env.Self)
 	}
 	if err := r.placeFor(in.from); err != nil {
 		return err
 	}
 	if _, ok := r.daemons[o.Entity]; ok {
-		return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.self, o.Entity.Origin())
+		return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.env.Self, o.Entity.Origin())
 	}
 	if err := r.nameTaken(o); err != nil {
 		return err
@@ -162,18 +150,18 @@ func (r *Runtime) needsModule(o *migration.Offer) (bool, error) {
 	r.mu.RUnlock()
 	if len(o.Module) == 0 {
 		if k == nil || k.digest != nil {
-			return false, migration.Failf(migration.FactoryNotFound, "node %s has no native kind %q", r.self, o.Kind)
+			return false, migration.Failf(migration.FactoryNotFound, "node %s has no native kind %q", r.env.Self, o.Kind)
 		}
 		return false, nil
 	}
 	if k != nil && k.digest == nil {
-		return false, migration.Failf(migration.FactoryNotFound, "kind %q is native on node %s", o.Kind, r.self)
+		return false, migration.Failf(migration.FactoryNotFound, "kind %q is native on node %s", o.Kind, r.env.Self)
 	}
 	if m != nil {
 		return false, nil
 	}
-	if r.store != nil {
-		if _, err := r.store.Module(store.Digest(o.Module)); err == nil {
+	if r.env.Store != nil {
+		if _, err := r.env.Store.Module(store.Digest(o.Module)); err == nil {
 			return false, nil
 		}
 	}
@@ -181,7 +169,7 @@ func (r *Runtime) needsModule(o *migration.Offer) (bool, error) {
 		return false, migration.Failf(migration.FactoryNotFound, "neither node has module %x at hand", o.Module)
 	}
 	if o.ModuleSize > uint64(r.limits.ModuleBytes) {
-		return false, migration.Failf(migration.ModuleRefused, "the module has %d bytes, node %s takes %d", o.ModuleSize, r.self, r.limits.ModuleBytes)
+		return false, migration.Failf(migration.ModuleRefused, "the module has %d bytes, node %s takes %d", o.ModuleSize, r.env.Self, r.limits.ModuleBytes)
 	}
 	return true, nil
 }
@@ -260,12 +248,12 @@ func (r *Runtime) presentAlready(in *incoming) error {
 		return nil
 	}
 	if s, ok := d.standing(); ok && o.Epoch >= s.Epoch && !r.isHeld(d.id) {
-		if err := r.exchangeSome(r.ctx, in.from, []channel.Standing{s}); err != nil {
-			r.logger.Debug("telling a migration's source where the daemon stands", "daemon", d.id.Origin(), "source", in.from, "error", err)
+		if err := r.exchangeSome(r.env.Context, in.from, []channel.Standing{s}); err != nil {
+			r.env.Logger.Debug("telling a migration's source where the daemon stands", "daemon", d.id.Origin(), "source", in.from, "error", err)
 		}
 	}
 	if err := r.mayServe(d.id); err != nil {
-		return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s: %v", r.self, o.Entity.Origin(), err)
+		return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s: %v", r.env.Self, o.Entity.Origin(), err)
 	}
-	return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.self, o.Entity.Origin())
+	return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.env.Self, o.Entity.Origin())
 }

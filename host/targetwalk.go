@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/host/budget"
 	"wasmhost/host/chain"
+	"wasmhost/host/internal/env"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -19,6 +20,7 @@ import (
 // then on only the source can say what becomes of it.
 type incoming struct {
 	rt    *Runtime
+	env   *env.Env
 	from  identity.NodeID
 	offer migration.Offer
 	d     *hosted // holds its events; not in the runtime's table yet
@@ -73,7 +75,7 @@ func (in *incoming) step(s migration.Signal, by migration.Role) error {
 	if err := in.at.Signal(s, by); err != nil {
 		return migration.Failf(migration.ProtocolError, "%v", err)
 	}
-	in.rt.logger.Debug("a daemon on its way here", "daemon", in.offer.Entity.Origin(), "from", in.from, "phase", in.at.Phase())
+	in.env.Logger.Debug("a daemon on its way here", "daemon", in.offer.Entity.Origin(), "from", in.from, "phase", in.at.Phase())
 	if in.at.Phase().Terminal() {
 		in.end()
 	}
@@ -119,7 +121,7 @@ func (r *Runtime) takeNew(ctx context.Context, from identity.NodeID, c migration
 		return nil, err
 	}
 
-	in := &incoming{rt: r, from: from, offer: *offer, done: make(chan struct{}), at: migration.NewTarget(), walking: make(chan struct{}), cut: c.Abort, began: r.clock()}
+	in := &incoming{rt: r, env: r.env, from: from, offer: *offer, done: make(chan struct{}), at: migration.NewTarget(), walking: make(chan struct{}), cut: c.Abort, began: r.env.Clock()}
 	in.bare, in.public = bare != nil && !bare.PublicOnly, bare != nil && bare.PublicOnly
 	in.memory = &arrivingMemory{in: in}
 	var err error
@@ -148,7 +150,7 @@ func (w *targetWalk) walk() error {
 // accept tells the source what it need not send.
 func (w *targetWalk) accept() error {
 	in := w.in
-	seal, err := in.rt.node.SealKey()
+	seal, err := in.env.Node.SealKey()
 	if err != nil {
 		return migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}
@@ -225,7 +227,7 @@ func (w *targetWalk) send(m migration.Message) error {
 
 // keepAll makes all that came durable.
 func (in *incoming) keepAll() error {
-	if in.rt.store == nil {
+	if in.env.Store == nil {
 		return nil
 	}
 	b := &store.Batch{}
@@ -248,6 +250,6 @@ func (in *incoming) submit(b *store.Batch, done func(error)) error {
 	if in.d != nil {
 		b.Generation = in.d.under
 	}
-	in.rt.store.Submit(b, done)
+	in.env.Store.Submit(b, done)
 	return nil
 }

@@ -43,10 +43,10 @@ func (r *Runtime) grave(d *hosted, t tombstone) (*store.Batch, error) {
 
 // bury writes the grave, and takes the daemon out of the tables.
 func (r *Runtime) bury(d *hosted, t tombstone, grave *store.Batch) error {
-	if r.store != nil {
-		large, err := r.store.HistoryIsLarge(d.id, ^uint64(0))
+	if r.env.Store != nil {
+		large, err := r.env.Store.HistoryIsLarge(d.id, ^uint64(0))
 		if err == nil {
-			err = r.store.Commit(grave)
+			err = r.env.Store.Commit(grave)
 		}
 		if err != nil {
 			return fmt.Errorf("storing where daemon %s went: %w", d.id.Origin(), err)
@@ -62,13 +62,13 @@ func (r *Runtime) bury(d *hosted, t tombstone, grave *store.Batch) error {
 // giveBack has the store give back the space of a daemon's history, which was deleted,
 // beside other work. Where that fails the engine does it later.
 func (r *Runtime) giveBack(id identity.EntityID) {
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		return
 	}
 	go func() {
-		defer r.work.Done()
-		if err := r.store.Reclaim(r.ctx, id, ^uint64(0)); err != nil && r.ctx.Err() == nil {
-			r.logger.Warn("giving back the space of a daemon that is gone", "daemon", id.Origin(), "error", err)
+		defer r.env.Work.Done()
+		if err := r.env.Store.Reclaim(r.env.Context, id, ^uint64(0)); err != nil && r.env.Context.Err() == nil {
+			r.env.Logger.Warn("giving back the space of a daemon that is gone", "daemon", id.Origin(), "error", err)
 		}
 	}()
 }
@@ -110,7 +110,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if err := d.replica.disown(ctx); err != nil {
 		return err
 	}
-	t := tombstone{Node: r.self, Epoch: d.epoch, Time: r.clock().UnixNano(), Stopped: true}
+	t := tombstone{Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
 	grave, err := r.grave(d, t)
 	if err != nil {
 		return err
@@ -130,10 +130,10 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 // MovedDaemons returns where the daemons went that left this node. ErrShuttingDown once
 // the runtime ends.
 func (r *Runtime) MovedDaemons() ([]Moved, error) {
-	if !r.startWork() {
+	if !r.env.Work.Begin() {
 		return nil, ErrShuttingDown
 	}
-	defer r.work.Done()
+	defer r.env.Work.Done()
 	var out []Moved
 	err := r.departed.each(func(id identity.EntityID, t tombstone) error {
 		if !t.Stopped {

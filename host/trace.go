@@ -19,7 +19,7 @@ func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *Event, p
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return r.untraced(ctx, id, ev, p)
 	}
-	ctx, span := r.tracer.Start(ctx, "deliver", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(r.spanAttributes(id)...))
+	ctx, span := r.env.Tracer.Start(ctx, "deliver", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(r.spanAttributes(id)...))
 	span.SetAttributes(attribute.Int("wasmhost.event.bytes", len(ev.Payload)))
 	err := r.untraced(ctx, id, ev, p)
 	switch {
@@ -40,7 +40,7 @@ func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *Event, p
 
 // spanAttributes are those of every span about a daemon.
 func (r *Runtime) spanAttributes(id identity.EntityID) []attribute.KeyValue {
-	return []attribute.KeyValue{attribute.String("wasmhost.node", r.self.String()), attribute.String("wasmhost.daemon", id.Origin().String())}
+	return []attribute.KeyValue{attribute.String("wasmhost.node", r.env.Self.String()), attribute.String("wasmhost.daemon", id.Origin().String())}
 }
 
 func endSpan(span trace.Span, err error) {
@@ -53,12 +53,12 @@ func endSpan(span trace.Span, err error) {
 // trace begins the span of a migration that caller asked for, and that of its first
 // phase. It returns ctx with the span, so that the other node goes on with it.
 func (m *Migration) trace(ctx, caller context.Context, name string) context.Context {
-	if m.rt.tracer == nil || !trace.SpanContextFromContext(caller).IsSampled() {
+	if m.env.Tracer == nil || !trace.SpanContextFromContext(caller).IsSampled() {
 		return ctx
 	}
 	ctx = trace.ContextWithSpanContext(ctx, trace.SpanContextFromContext(caller))
 	attrs := append(m.rt.spanAttributes(m.entity), attribute.String("wasmhost.target", m.target.String()))
-	ctx, span := m.rt.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
+	ctx, span := m.env.Tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.span, m.within = span, ctx
@@ -87,7 +87,7 @@ func (m *Migration) tracePhase() {
 		m.phaseSpan = nil
 	}
 	if p := m.at.Phase().Shown(); !p.Terminal() {
-		_, m.phaseSpan = m.rt.tracer.Start(m.within, p.String())
+		_, m.phaseSpan = m.env.Tracer.Start(m.within, p.String())
 	}
 }
 
@@ -107,9 +107,9 @@ func (m *Migration) traceEnd(err error) {
 
 // traceTake begins the span of a daemon that comes here; end takes what became of it.
 func (r *Runtime) traceTake(ctx context.Context, id identity.EntityID) (_ context.Context, end func(error)) {
-	if r.tracer == nil || !trace.SpanContextFromContext(ctx).IsSampled() {
+	if r.env.Tracer == nil || !trace.SpanContextFromContext(ctx).IsSampled() {
 		return ctx, func(error) {}
 	}
-	ctx, span := r.tracer.Start(ctx, "take", trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(r.spanAttributes(id)...))
+	ctx, span := r.env.Tracer.Start(ctx, "take", trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(r.spanAttributes(id)...))
 	return ctx, func(err error) { endSpan(span, err) }
 }

@@ -20,7 +20,7 @@ import (
 // to be worth while. It needs d.mu.
 func (d *hosted) trimmable(now bool) uint64 {
 	keep := uint64(d.limits().History)
-	if keep == 0 || d.moving.Load() || d.tail != nil || !d.key.CanSign() || d.rt.store == nil || d.kind == "" {
+	if keep == 0 || d.moving.Load() || d.tail != nil || !d.key.CanSign() || d.env.Store == nil || d.kind == "" {
 		return 0
 	}
 	slack := uint64(0)
@@ -43,12 +43,12 @@ func (d *hosted) startTrimming() { d.startTrimmingTo(d.trimmable(false), false) 
 // trimNow lets go of all that is beyond the daemon's history, however little, and gives the
 // space back. It stores the state first where that keeps records from going. It needs d.mu.
 func (d *hosted) trimNow() {
-	if keep := uint64(d.limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.rt.store != nil && d.kind != "" && d.index > d.saved.whole+keep {
+	if keep := uint64(d.limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.env.Store != nil && d.kind != "" && d.index > d.saved.whole+keep {
 		b := &store.Batch{}
 		if err := d.putWhole(b); err == nil {
 			d.commit(b)
 		} else if !errors.Is(err, ErrNotPortable) {
-			d.rt.logger.Warn("storing a daemon's state before its history is let go of", "daemon", d.id.Origin(), "error", err)
+			d.env.Logger.Warn("storing a daemon's state before its history is let go of", "daemon", d.id.Origin(), "error", err)
 		}
 	}
 	d.startTrimmingTo(d.trimmable(true), true)
@@ -59,16 +59,16 @@ func (d *hosted) startTrimmingTo(to uint64, now bool) {
 		d.trimAgain = d.trimAgain || now
 		return
 	}
-	if to == 0 || !d.rt.startWork() {
+	if to == 0 || !d.env.Work.Begin() {
 		return
 	}
 	d.trimming = true
 	begun := d.last
 	go func() {
-		defer d.rt.work.Done()
-		err := begun.wait(d.rt.ctx)
+		defer d.env.Work.Done()
+		err := begun.wait(d.env.Context)
 		if err == nil {
-			err = d.trim(d.rt.ctx, to, now)
+			err = d.trim(d.env.Context, to, now)
 		}
 		d.mu.Lock()
 		d.trimming = false
@@ -77,8 +77,8 @@ func (d *hosted) startTrimmingTo(to uint64, now bool) {
 			d.trimNow()
 		}
 		d.mu.Unlock()
-		if err != nil && d.rt.ctx.Err() == nil {
-			d.rt.logger.Warn("letting go of old history", "daemon", d.id.Origin(), "error", err)
+		if err != nil && d.env.Context.Err() == nil {
+			d.env.Logger.Warn("letting go of old history", "daemon", d.id.Origin(), "error", err)
 		}
 	}()
 }
@@ -86,7 +86,7 @@ func (d *hosted) startTrimmingTo(to uint64, now bool) {
 // trim makes record to-1 the beginning of the history, durably, and gives the space of what
 // was before back, where that is much or is asked for now.
 func (d *hosted) trim(ctx context.Context, to uint64, now bool) error {
-	large, err := d.rt.store.HistoryIsLarge(d.id, to-1)
+	large, err := d.env.Store.HistoryIsLarge(d.id, to-1)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (d *hosted) trim(ctx context.Context, to uint64, now bool) error {
 	if err != nil || !large && !now {
 		return err
 	}
-	return d.rt.store.Reclaim(ctx, d.id, to-1)
+	return d.env.Store.Reclaim(ctx, d.id, to-1)
 }
 
 func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, error) {
@@ -134,7 +134,7 @@ func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, err
 // to, unsigned: what the records until there come to.
 func (r *Runtime) beginningAt(ctx context.Context, id store.ID, to uint64) (*beginRecord, error) {
 	var begin *beginRecord
-	err := r.store.ReadHistory(id, 0, to, func(index uint64, b []byte) error {
+	err := r.env.Store.ReadHistory(id, 0, to, func(index uint64, b []byte) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

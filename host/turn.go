@@ -45,7 +45,7 @@ func (d *hosted) owes() time.Duration {
 	d.events.paced.Add(1)
 	now := time.Now().UnixNano()
 	if last := d.paceNoted.Load(); (last == 0 || now-last >= int64(paceNoted)) && d.paceNoted.CompareAndSwap(last, now) {
-		d.rt.logger.Warn("a daemon does more of its own accord than its limits internal-rate and internal-bytes allow: it waits", "daemon", d.id.Origin(), "name", d.name, "kind", d.kind)
+		d.env.Logger.Warn("a daemon does more of its own accord than its limits internal-rate and internal-bytes allow: it waits", "daemon", d.id.Origin(), "name", d.name, "kind", d.kind)
 		d.log.add(2, "it does more of its own accord than its limits internal-rate and internal-bytes allow: the rest waits")
 	}
 	return owes
@@ -84,7 +84,7 @@ func (d *hosted) tryEnter() bool {
 		d.mu.Unlock()
 		return false
 	}
-	d.used = d.rt.clock().UnixNano()
+	d.used = d.env.Clock().UnixNano()
 	return true
 }
 

@@ -33,12 +33,12 @@ const twinEvery = 5 * time.Second
 func (r *Runtime) LookForTwin(look func(context.Context) *Twin) { r.twin = look }
 
 func (r *Runtime) startTwin() {
-	if r.twin == nil || r.Incarnation().Confirmed || !r.startWork() {
+	if r.twin == nil || r.Incarnation().Confirmed || !r.env.Work.Begin() {
 		return
 	}
 	go func() {
-		defer r.work.Done()
-		r.watchTwin(r.ctx)
+		defer r.env.Work.Done()
+		r.watchTwin(r.env.Context)
 	}()
 }
 
@@ -48,7 +48,7 @@ func (r *Runtime) watchTwin(ctx context.Context) {
 	defer tick.Stop()
 	for !r.Incarnation().Confirmed {
 		if _, err := r.seeTwin(ctx); err != nil {
-			r.logger.Warn("looking for another incarnation of this node", "error", err)
+			r.env.Logger.Warn("looking for another incarnation of this node", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -144,20 +144,20 @@ func (h *holdRecord) commit(s *store.Store, id identity.EntityID) error {
 // hold holds the daemon unless it is held already. In memory it holds even where the
 // store fails.
 func (r *Runtime) hold(id identity.EntityID, h *holdRecord) error {
-	h.Why, h.Time = clipWhy(h.Why), r.clock().UnixNano()
+	h.Why, h.Time = clipWhy(h.Why), r.env.Clock().UnixNano()
 	if h.Proof == nil {
 		h.Proof = []byte{}
 	}
 	if !r.setHold(id, h) {
 		return nil
 	}
-	r.logger.Error("a daemon is held: it serves nothing until an operator decides", "daemon", id.Origin(), "name", r.nameOf(id), "reason", h.Reason, "why", h.Why,
+	r.env.Logger.Error("a daemon is held: it serves nothing until an operator decides", "daemon", id.Origin(), "name", r.nameOf(id), "reason", h.Reason, "why", h.Why,
 		"node", h.Node, "epoch", h.Epoch, "decide with", "wasmhost recover DAEMON --confirm or --yield")
 	r.tellOf(Happening{What: WasHeld, Entity: id, Name: r.nameOf(id), Epoch: h.Epoch, Reason: h.Why, Peer: h.Node})
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil
 	}
-	return h.commit(r.store, id)
+	return h.commit(r.env.Store, id)
 }
 
 // setHold puts the hold into the table, and reports whether it did: where there was
@@ -223,7 +223,7 @@ func (r *Runtime) HeldDaemons() []HeldDaemon {
 
 // recoverHolds brings back the holds that the store keeps.
 func (r *Runtime) recoverHolds() error {
-	return r.store.Scan(store.Holds, func(k, v []byte) error {
+	return r.env.Store.Scan(store.Holds, func(k, v []byte) error {
 		h := &holdRecord{}
 		var id identity.EntityID
 		if err := cmp.Or(id.UnmarshalBinary(k), canon.Unmarshal(v, h)); err != nil {
@@ -295,8 +295,8 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
 	b.Delete(store.Holds, id[:])
-	if r.store != nil {
-		if err := r.store.Commit(b); err != nil {
+	if r.env.Store != nil {
+		if err := r.env.Store.Commit(b); err != nil {
 			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
@@ -304,7 +304,7 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.
 	d.epoch = fact.Epoch
 	r.dropHold(id)
 	d.show()
-	r.logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,
+	r.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
 	d.tellOf(WasMended, chain.MendConfirm.String())
 	r.subs.start(id, d.ledger.All())
@@ -329,7 +329,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 	if h.Node == 0 {
 		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNoneFurther, id.Origin())
 	}
-	if h.Node == r.self {
+	if h.Node == r.env.Self {
 		return r.leaveToTwin(d, h, twin)
 	}
 	fact := chain.Mended{How: chain.MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
@@ -337,7 +337,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 		fact.Epoch, err = r.cluster.yield(ctx, d, h.Node)
 		return fact, err
 	}
-	t := tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.clock().UnixNano()}
+	t := tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.env.Clock().UnixNano()}
 	grave, err := r.grave(d, t)
 	if err != nil {
 		return chain.Mended{}, err
@@ -350,6 +350,6 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 	}
 	d.end(lifecycle.Leave, &MovedError{t.moved(id)})
 	r.subs.leaveAll(id)
-	r.logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
+	r.env.Logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
 	return fact, nil
 }

@@ -68,7 +68,7 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 		return active, nil
 	}
 	released := make(map[identity.EntityID]bool)
-	err = r.store.Scan(store.Outgoing, func(k, _ []byte) error {
+	err = r.env.Store.Scan(store.Outgoing, func(k, _ []byte) error {
 		var id identity.EntityID
 		copy(id[:], k)
 		released[id] = true
@@ -112,7 +112,7 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 // records do not say.
 func (r *Runtime) endOf(id identity.EntityID) (out *passiveRecord) {
 	looked := 0
-	err := r.store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
+	err := r.env.Store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
 		if looked++; looked > endRecords {
 			return store.ErrStop
 		}
@@ -148,9 +148,9 @@ func (r *Runtime) endOf(id identity.EntityID) (out *passiveRecord) {
 // at once.
 func (r *Runtime) readRest() {
 	for range max(1, runtime.GOMAXPROCS(0)/2) { // the rest of the machine serves
-		r.work.Go(func() {
+		r.env.Work.Go(func() {
 			for d := r.reading.next(); d != nil; d = r.reading.next() {
-				r.read(r.ctx, d)
+				r.read(r.env.Context, d)
 			}
 		})
 	}

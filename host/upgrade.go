@@ -90,8 +90,8 @@ func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
 	r.mu.RLock()
 	_, known := r.modules[want]
 	r.mu.RUnlock()
-	if !known && r.store != nil {
-		stored, err := r.store.Modules()
+	if !known && r.env.Store != nil {
+		stored, err := r.env.Store.Modules()
 		if err != nil {
 			return [32]byte{}, err
 		}
@@ -121,7 +121,7 @@ func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := f.New(ctx, d.env())
+	fresh, err := f.New(ctx, d.factoryEnv())
 	if err != nil {
 		return err
 	}
@@ -137,10 +137,10 @@ func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
 		return errors.Join(err, fresh.(io.Closer).Close())
 	}
 	if err := old.Close(); err != nil {
-		d.rt.logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
 	}
 	d.tellOf(WasUpgraded, fmt.Sprintf("%x", digest))
-	d.rt.logger.Info("upgraded", "daemon", d.id.Origin(), "module", fmt.Sprintf("%x", digest[:6]))
+	d.env.Logger.Info("upgraded", "daemon", d.id.Origin(), "module", fmt.Sprintf("%x", digest[:6]))
 	return nil
 }
 
@@ -157,7 +157,7 @@ func (d *hosted) become(fresh Daemon, module []byte) error {
 }
 
 func (d *hosted) storeUpgrade(from []byte) error {
-	if d.rt.store == nil || d.kind == "" {
+	if d.env.Store == nil || d.kind == "" {
 		return nil
 	}
 	check := d.checkpointFor(chain.PurposeUpgrade, d.epoch)
@@ -184,13 +184,13 @@ func (d *hosted) storeUpgrade(from []byte) error {
 		return err
 	}
 	b.Generation = d.under
-	if err := d.rt.store.Commit(b); err != nil {
+	if err := d.env.Store.Commit(b); err != nil {
 		return err
 	}
 	d.index++
 	if d.replica != nil {
 		d.last = d.replica.renew()
 	}
-	d.kept, d.saved = d.index, saved{tried: d.rt.clock().UnixNano()}
+	d.kept, d.saved = d.index, saved{tried: d.env.Clock().UnixNano()}
 	return nil
 }

@@ -49,7 +49,7 @@ func (d *hosted) info() Info {
 		d.mu.Unlock()
 	}
 	i := Info{
-		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.rt.self, Epoch: s.epoch, Sequence: s.sequence,
+		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.env.Self, Epoch: s.epoch, Sequence: s.sequence,
 		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
 		Head: s.hash, Spawned: d.spawned, Limits: *d.limits(), OwnLimits: d.own(), MemoryBytes: s.memory,
 		StateBytes: s.stored, Senders: s.senders, near: s.near(d.limits()),

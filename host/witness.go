@@ -50,7 +50,7 @@ func (r *Runtime) lastWord(d *hosted, stopped bool) []byte {
 	}
 	b, err := canon.Marshal(&s)
 	if err != nil {
-		r.logger.Error("keeping a daemon's last word", "daemon", d.id.Origin(), "error", err)
+		r.env.Logger.Error("keeping a daemon's last word", "daemon", d.id.Origin(), "error", err)
 		return nil
 	}
 	return b
@@ -58,10 +58,10 @@ func (r *Runtime) lastWord(d *hosted, stopped bool) []byte {
 
 // witness returns the daemon's last word to this node; nil when there is none.
 func (r *Runtime) witness(id identity.EntityID) (*chain.Statement, error) {
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil, nil
 	}
-	b, err := r.store.Get(store.Witnesses, id[:])
+	b, err := r.env.Store.Get(store.Witnesses, id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
@@ -79,7 +79,7 @@ func (r *Runtime) witness(id identity.EntityID) (*chain.Statement, error) {
 // which sequence is, up to record end; and then a checkpoint, where one is given.
 func (r *Runtime) historySource(id identity.EntityID, sequence, end uint64, last *chain.Checkpoint) (chain.Source, error) {
 	from := uint64(0)
-	err := r.store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
+	err := r.env.Store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
 		if e, ok := readEvent(b); ok && e.Before.Sequence < sequence {
 			from = index
 			return store.ErrStop
@@ -90,7 +90,7 @@ func (r *Runtime) historySource(id identity.EntityID, sequence, end uint64, last
 		return nil, err
 	}
 	return func(t *chain.Claims) error {
-		err := r.store.ReadHistory(id, from, end, func(_ uint64, b []byte) error { return testify(t, b) })
+		err := r.env.Store.ReadHistory(id, from, end, func(_ uint64, b []byte) error { return testify(t, b) })
 		if err == nil && last != nil {
 			t.Stated(last)
 		}
@@ -136,7 +136,7 @@ func (s *Snapshot) source(t *chain.Claims) error {
 func (r *Runtime) suspect(id identity.EntityID, known, came chain.Source) error {
 	e, err := chain.FindConflict(func() identity.EntityID { return id }, known, came)
 	if err != nil {
-		r.logger.Warn("comparing what is known of a daemon with what came", "daemon", id.Origin(), "error", err)
+		r.env.Logger.Warn("comparing what is known of a daemon with what came", "daemon", id.Origin(), "error", err)
 		return nil // what cannot be proven is no ground to refuse
 	}
 	if e == nil {
@@ -195,7 +195,7 @@ func (in *incoming) compare(s *Snapshot) error {
 // daemon itself, where it is here.
 func (r *Runtime) suspectSnapshot(s *Snapshot) error {
 	id := s.Header.Entity
-	if r.store == nil {
+	if r.env.Store == nil {
 		return nil
 	}
 	r.mu.RLock()
@@ -216,7 +216,7 @@ func (r *Runtime) suspectSnapshot(s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := last.wait(r.ctx); err != nil {
+	if err := last.wait(r.env.Context); err != nil {
 		return err
 	}
 	known, err := r.historySource(id, s.Header.Through, end, word)
