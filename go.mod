@@ -134,9 +134,6 @@ require (
 	golang.org/x/tools v0.51.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	honnef.co/go/tools v0.8.2 // indirect
-	wasmhost/guest-sdk/go v1.0.0
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
-
-replace wasmhost/guest-sdk/go => ./guest-sdk/go

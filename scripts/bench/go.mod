@@ -116,5 +116,3 @@ require (
 )
 
 replace wasmhost => ../..
-
-replace wasmhost/guest-sdk/go => ../../guest-sdk/go

@@ -54,5 +54,3 @@ require (
 )
 
 replace wasmhost => ../..
-
-replace wasmhost/guest-sdk/go => ../../guest-sdk/go

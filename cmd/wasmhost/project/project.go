@@ -14,11 +14,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 
 	guestsdk "wasmhost/guest-sdk"
-	gosdk "wasmhost/guest-sdk/go"
 )
 
 //go:embed templates
@@ -34,19 +34,6 @@ var (
 	ErrExists   = errors.New("there is something of that name already")
 )
 
-// sdkFiles says where the files of each language's SDK come from. In a project they
-// are below the folder sdk.
-var sdkFiles = map[string]struct {
-	from fs.FS
-	root string // of the files to take
-}{
-	"go":             {gosdk.Sources, "."},
-	"rust":           {guestsdk.Sources, "rust"},
-	"c":              {guestsdk.Sources, "c"},
-	"assemblyscript": {guestsdk.Sources, "assemblyscript"},
-	"zig":            {guestsdk.Sources, "zig"},
-}
-
 // values are what templates can name.
 type values struct {
 	Name        string
@@ -58,8 +45,7 @@ type values struct {
 // paths of its files below dir. name is 1 to 40 characters of a-z 0-9 - _,
 // beginning with a letter.
 func New(dir, language, name string) ([]string, error) {
-	sdk, ok := sdkFiles[language]
-	if !ok {
+	if !slices.Contains(Languages, language) {
 		return nil, fmt.Errorf("%w: %q; there are %s", ErrLanguage, language, strings.Join(Languages, ", "))
 	}
 	if err := checkName(name); err != nil {
@@ -77,7 +63,7 @@ func New(dir, language, name string) ([]string, error) {
 			return nil, err
 		}
 	}
-	if err := copySDK(files, sdk.from, sdk.root); err != nil {
+	if err := copySDK(files, language); err != nil {
 		return nil, err
 	}
 	return write(dir, files)
@@ -132,23 +118,16 @@ func render(files map[string][]byte, from string, v values) error {
 	})
 }
 
-// copySDK adds an SDK's files. Tests, and what only wasmhost itself needs of the Go
-// module, are left out.
-func copySDK(files map[string][]byte, from fs.FS, root string) error {
-	return fs.WalkDir(from, root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || p == "sources.go" || strings.HasSuffix(p, "_test.go") {
-			return err
-		}
-		b, err := fs.ReadFile(from, p)
-		if err != nil {
-			return err
-		}
-		if root != "." {
-			p = strings.TrimPrefix(p, root+"/")
-		}
-		files[path.Join("sdk", p)] = b
-		return nil
-	})
+// copySDK adds the files of the language's SDK, below the folder sdk.
+func copySDK(files map[string][]byte, language string) error {
+	sources, err := guestsdk.Files(language)
+	if err != nil {
+		return err
+	}
+	for name, text := range sources {
+		files[path.Join("sdk", name)] = text
+	}
+	return nil
 }
 
 // write makes the files; those that begin with #! can be run.

@@ -15,8 +15,6 @@ func unshipped(language, name string) bool {
 	switch {
 	case strings.HasPrefix(name, "examples/"), strings.HasSuffix(name, "_test.go"), strings.Contains("/"+name, "/testdata/"):
 		return true
-	case language == "go":
-		return name == "sources.go"
 	case language == "c":
 		return name == "wasmhost.pc.in"
 	}
