@@ -15,7 +15,7 @@ func TestRooms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	packages, err := rooms.Measure(".", "wasmhost")
+	packages, err := rooms.Measure(".")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -31,10 +32,14 @@ type Package struct {
 }
 
 // Measure reads the packages of the module at root, but those of modules of their own.
-func Measure(root, module string) ([]Package, error) {
+func Measure(root string) ([]Package, error) {
+	module, err := ModulePath(root)
+	if err != nil {
+		return nil, err
+	}
 	all := make(map[string]*Package)
 	methods := make(map[string]map[string]int)
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -81,6 +86,20 @@ func Measure(root, module string) ([]Package, error) {
 	}
 	slices.SortFunc(out, func(a, b Package) int { return cmp.Compare(a.Dir, b.Dir) })
 	return out, nil
+}
+
+// ModulePath returns the import path of the module at root, as its go.mod declares it.
+func ModulePath(root string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) == 2 && words[0] == "module" {
+			return words[1], nil
+		}
+	}
+	return "", errors.New("go.mod has no module line")
 }
 
 // read adds one file.

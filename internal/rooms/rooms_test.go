@@ -52,9 +52,9 @@ const A, b2 = 1, 2
 `
 
 func TestMeasure(t *testing.T) {
-	root := write(t, map[string]string{"a/a.go": small, "a/a_test.go": "package a\n\nfunc helper() {}\n", "b/b.go": "package b\n\nvar X = 1\n",
+	root := write(t, map[string]string{"go.mod": "// ours\nmodule m\n\ngo 1.26.0\n", "a/a.go": small, "a/a_test.go": "package a\n\nfunc helper() {}\n", "b/b.go": "package b\n\nvar X = 1\n",
 		"own/go.mod": "module own\n", "own/o.go": "package own\n", "testdata/t.go": "not Go"})
-	got, err := Measure(root, "m")
+	got, err := Measure(root)
 	if err != nil {
 		t.Fatal(err)
 	}

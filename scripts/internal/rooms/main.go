@@ -13,9 +13,8 @@ import (
 
 func main() {
 	root := flag.String("root", ".", "where the module is")
-	module := flag.String("module", "wasmhost", "its path")
 	flag.Parse()
-	faults, err := show(*root, *module)
+	faults, err := show(*root)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "rooms:", err)
 		os.Exit(2)
@@ -26,12 +25,12 @@ func main() {
 }
 
 // show prints the packages, and returns what is not as it is to be.
-func show(root, module string) ([]string, error) {
+func show(root string) ([]string, error) {
 	table, err := rooms.Table()
 	if err != nil {
 		return nil, err
 	}
-	packages, err := rooms.Measure(root, module)
+	packages, err := rooms.Measure(root)
 	if err != nil {
 		return nil, err
 	}
