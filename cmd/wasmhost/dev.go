@@ -120,7 +120,7 @@ func (d *developing) read(ctx context.Context, end func()) {
 			return
 		}
 		if _, err := d.client().Send(ctx, d.Name, "", bytes.Clone(line)); err != nil && ctx.Err() == nil {
-			d.say("event: %v (%s)", err, control.NewProblem(err).Code)
+			d.say("event: %v (%s)", err, control.ProblemOf(err).Code)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func (d *developing) rebuild(ctx context.Context) error {
 	}
 	c := d.client()
 	if _, err := c.PushKind(ctx, d.Name, bytes.NewReader(wasm)); err != nil {
-		p := control.NewProblem(err)
+		p := control.ProblemOf(err)
 		d.say("not a daemon: %v (%s)\nhint: %s", err, p.Code, p.Hint)
 		return nil
 	}

@@ -225,7 +225,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	}
 	var usage *usageError
 	var exit *exitError
-	p := control.NewProblem(err)
+	p := control.ProblemOf(err)
 	code := p.Exit()
 	switch {
 	case ctx.Err() != nil && (a.grace.cut.Load() || errors.Is(err, context.Canceled) && !errors.As(err, &exit)):

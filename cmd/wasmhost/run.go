@@ -256,7 +256,7 @@ func (r *running) answered(h happening, outputs [][]byte, err error) error {
 		if r.failed++; r.failed == 1 {
 			r.first = err
 		}
-		fmt.Fprintf(r.err, "event %d: %s (%s)\n", r.events, oneLine(err.Error()), control.NewProblem(err).Code)
+		fmt.Fprintf(r.err, "event %d: %s (%s)\n", r.events, oneLine(err.Error()), control.ProblemOf(err).Code)
 		return nil
 	}
 	for _, b := range outputs {

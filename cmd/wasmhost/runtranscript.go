@@ -122,7 +122,7 @@ func transcribed(h happening, outputs [][]byte, effects []effectLine, err error)
 	}
 
 	if err != nil {
-		l.Fails = &failure{Problem: control.NewProblem(err).Code, Text: err.Error()}
+		l.Fails = &failure{Problem: control.ProblemOf(err).Code, Text: err.Error()}
 		if fault := (*host.GuestError)(nil); errors.As(err, &fault) {
 			l.Fails.Code, l.Fails.Text = fault.Code, fault.Text
 		}

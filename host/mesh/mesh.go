@@ -17,9 +17,24 @@ var (
 	// ErrUnknownNode says that no trusted node has that id.
 	ErrUnknownNode = errors.New("no such node")
 
-	// ErrUnreachable says that the node does not answer.
-	ErrUnreachable = errors.New("the node cannot be reached")
+	// ErrUnreachable says that the node does not answer. Any error with a method
+	// Unreachable matches it, such as a client's, which cannot import this package.
+	ErrUnreachable error = unreachable{}
 )
+
+type unreachable struct{}
+
+// Error implements error.
+func (unreachable) Error() string { return "the node cannot be reached" }
+
+// Unreachable marks the error for clients, which match it by this method.
+func (unreachable) Unreachable() {}
+
+// Is matches the same error of another package.
+func (unreachable) Is(target error) bool {
+	_, ok := target.(interface{ Unreachable() })
+	return ok
+}
 
 // Mesh is what a runtime needs of a network: wire implements
 // it over QUIC, hosttest over channels. A runtime never owns its mesh.

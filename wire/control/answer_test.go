@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"wasmhost/host/mesh"
 )
 
 // endless answers every request with a text again and again, after a beginning.
@@ -71,7 +69,7 @@ func TestANodesAnswersAreBounded(t *testing.T) {
 			return c.FollowChannel(t.Context(), "c", AtNode{}, "", func(ChannelEvent) error { return nil })
 		}},
 	} {
-		if err := c.ask(client(&c.node)); !errors.Is(err, ErrAnswerTooLarge) || errors.Is(err, mesh.ErrUnreachable) {
+		if err := c.ask(client(&c.node)); !errors.Is(err, ErrAnswerTooLarge) || errors.Is(err, ErrUnreachable) {
 			t.Errorf("%s: %v", c.what, err)
 		}
 	}

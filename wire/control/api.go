@@ -265,7 +265,7 @@ func reportOf(r host.Report) *MigrationReport {
 		out.Phases = append(out.Phases, PhaseTime{Phase: p.Phase.String(), MS: ms(p.Took)})
 	}
 	for _, u := range r.Unbound {
-		out.Unbound = append(out.Unbound, Unbound{Publisher: u.Publisher.String(), Channel: u.Channel, Code: NewProblem(u.Err).Code, Reason: u.Err.Error()})
+		out.Unbound = append(out.Unbound, Unbound{Publisher: u.Publisher.String(), Channel: u.Channel, Code: ProblemOf(u.Err).Code, Reason: u.Err.Error()})
 	}
 	return out
 }

@@ -341,7 +341,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 			line.First, err = g.pending.Wait(ctx)
 		}
 		if err != nil {
-			line = Published{Error: NewProblem(err)}
+			line = Published{Error: ProblemOf(err)}
 		}
 		g.hold.Done()
 		if out.write(line) != nil || line.Error != nil {
@@ -456,7 +456,7 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.logger.Debug("following a channel ended", "channel", name, "error", err)
 	if err != nil && r.Context().Err() == nil {
-		_ = out.write(ChannelEvent{Error: NewProblem(err)}) // a client that is gone needs no word
+		_ = out.write(ChannelEvent{Error: ProblemOf(err)}) // a client that is gone needs no word
 	}
 	return nil
 }

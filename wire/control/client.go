@@ -19,8 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/mesh"
 	"wasmhost/internal/canon"
 )
 
@@ -109,7 +107,7 @@ func noNode(socket string, err error) error {
 	if errors.As(err, &op) {
 		err = op.Err
 	}
-	return fmt.Errorf("%w on %s: %w: %w", ErrNoNode, socket, mesh.ErrUnreachable, err)
+	return fmt.Errorf("%w on %s: %w: %w", ErrNoNode, socket, ErrUnreachable, err)
 }
 
 // do sends a request and returns the answer's body, which the caller closes.
@@ -121,7 +119,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 // ask is do, with the answer's header.
 func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, header http.Header) (io.ReadCloser, http.Header, error) {
 	if strings.Contains(path, "/"+emptySegment) {
-		return nil, nil, fmt.Errorf("%w: it is empty", host.ErrBadName)
+		return nil, nil, NewProblem("bad-name", "not a valid name: it is empty")
 	}
 	target := c.base + path // of what is no part of the API's version, as /readyz is
 	if !strings.HasPrefix(path, "/") {
@@ -129,7 +127,7 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errBadRequest, err)
+		return nil, nil, NewProblem("bad-request", "bad request: "+err.Error())
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
@@ -175,10 +173,10 @@ func (c *Client) Ready(ctx context.Context) error {
 
 // broken is the error of a connection that broke.
 func broken(ctx context.Context, err error) error {
-	if ctx.Err() != nil || errors.Is(err, mesh.ErrUnreachable) {
+	if ctx.Err() != nil || errors.Is(err, ErrUnreachable) {
 		return err
 	}
-	return fmt.Errorf("%w: the connection to the node broke: %w", mesh.ErrUnreachable, err)
+	return fmt.Errorf("%w: the connection to the node broke: %w", ErrUnreachable, err)
 }
 
 // readError is the error of an answer that cannot be read: what broke, or what
@@ -572,7 +570,7 @@ func (c *Client) Migrate(ctx context.Context, ref string, req Migrate, fn func(M
 		return nil
 	})
 	if err == nil && report == nil && !req.Detach {
-		err = fmt.Errorf("%w: the node stopped answering while the daemon migrated", mesh.ErrUnreachable)
+		err = fmt.Errorf("%w: the node stopped answering while the daemon migrated", ErrUnreachable)
 	}
 	return report, err
 }

@@ -408,7 +408,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	rep, err := m.Wait(r.Context())
 	step := MigrationStep{Report: reportOf(rep)}
 	if err != nil {
-		step = MigrationStep{Error: NewProblem(err)}
+		step = MigrationStep{Error: ProblemOf(err)}
 	}
 	_ = out.write(step) // the client is gone if this fails
 	return nil

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"wasmhost/host/drain"
-	"wasmhost/host/mesh"
 	"wasmhost/host/placement"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -262,7 +261,7 @@ func (s *Server) tellEnd(ctx context.Context, d *drain.Drain, out lines) error {
 	}
 	step := DrainStep{Summary: end}
 	if err := sum.Err(); err != nil {
-		step.Error = NewProblem(err)
+		step.Error = ProblemOf(err)
 	}
 	return out.write(step)
 }
@@ -351,7 +350,7 @@ func (c *Client) Drain(ctx context.Context, node string, req Drain, fn func(Drai
 	case left != nil:
 		return sum, left
 	case sum == nil && !req.Detach:
-		return nil, fmt.Errorf("%w: the node stopped answering while it was drained", mesh.ErrUnreachable)
+		return nil, fmt.Errorf("%w: the node stopped answering while it was drained", ErrUnreachable)
 	}
 	return sum, nil
 }

@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"time"
-
-	"wasmhost/host"
 )
 
 // Logs calls fn with the daemon's kept log lines; with follow it then goes on
@@ -101,7 +99,7 @@ func (c *Client) follow(ctx context.Context, id string, once func(Daemon) error)
 			return ours.err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, host.ErrNotFound), errors.As(err, &p) && p.Code == "daemon-not-found":
+		case errors.As(err, &p) && p.Code == "daemon-not-found":
 			return nil // it was stopped
 		case err != nil:
 			return err

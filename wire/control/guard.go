@@ -79,7 +79,7 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 		}
 		if err != nil {
 			s.logger.Debug("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
-			out.problem = NewProblem(err)
+			out.problem = ProblemOf(err)
 			writeProblem(out, err)
 		}
 		s.metrics.answered(pattern, out.code(), time.Since(began))
@@ -193,7 +193,7 @@ func (s *Server) TCP() http.Handler {
 		}
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="wasmhost"`)
-			out := &response{ResponseWriter: w, problem: NewProblem(err)}
+			out := &response{ResponseWriter: w, problem: ProblemOf(err)}
 			writeProblem(out, err)
 			s.record(r, operation{}, caller{name: "unknown"}, out)
 			return

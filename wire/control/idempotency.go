@@ -111,7 +111,7 @@ func (s *Server) once(w *response, r *http.Request, pattern string, who caller, 
 	}()
 	err = outcome(r, h(w, r))
 	if err != nil {
-		w.problem = NewProblem(err)
+		w.problem = ProblemOf(err)
 		writeProblem(w, err)
 	}
 	ended = w.code() < 500 // what failed for the node's sake may be tried again

@@ -119,7 +119,7 @@ func (s *Server) putKindLimits(w http.ResponseWriter, r *http.Request) error {
 	for _, d := range set.Kept {
 		kept := DaemonKeepsThem{Name: d.Name, EntityID: d.Entity.String()}
 		if d.Why != nil {
-			kept.Error = NewProblem(d.Why)
+			kept.Error = ProblemOf(d.Why)
 		}
 		out.Kept = append(out.Kept, kept)
 	}

@@ -38,9 +38,9 @@ func NewMetrics(rt *host.Runtime, mesh *wire.Mesh, s *store.Store, version strin
 		denied:          prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wasmhost_api_denied_total", Help: "Requests that were refused for want of a token or of its scope, by the code of the refusal."}, []string{"code"}),
 		ambiguousGroups: prometheus.NewGauge(prometheus.GaugeOpts{Name: "wasmhost_groups_ambiguous", Help: "Groups of this node whose name another node has a group of, too: nothing is sent to them."}),
 	}
-	for _, c := range classes { // counters are there before the first of their events
-		if c.status == http.StatusUnauthorized || c.status == http.StatusForbidden {
-			m.denied.WithLabelValues(c.code)
+	for _, c := range Codes() { // counters are there before the first of their events
+		if c.Status == http.StatusUnauthorized || c.Status == http.StatusForbidden {
+			m.denied.WithLabelValues(c.Name)
 		}
 	}
 	for route := range operations {

@@ -250,11 +250,11 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]PushedTo, error) {
 		wg.Go(func() {
 			out[i] = PushedTo{NodeID: p.ID.String(), Name: p.Name}
 			if _, err := s.ask(r.Context(), p.ID, ""); err != nil { // known sooner than of a large upload
-				out[i].Error = NewProblem(err)
+				out[i].Error = ProblemOf(err)
 				return
 			}
 			if _, err := peerClient(s.mesh, p.ID).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), PushTo{Limits: q.all("limit"), Signatures: r.Header.Values(signatureHeader)}); err != nil {
-				out[i].Error = NewProblem(err)
+				out[i].Error = ProblemOf(err)
 			}
 		})
 	}

@@ -134,7 +134,7 @@ func TestARequestOutlastsItsClientForAMinute(t *testing.T) {
 		if err := r.Context().Err(); err == nil {
 			t.Error("after a minute it goes on")
 		}
-		if p := NewProblem(outcome(r, fmt.Errorf("waiting: %w", r.Context().Err()))); p.Code != "outcome-unknown" || p.Status != 504 {
+		if p := ProblemOf(outcome(r, fmt.Errorf("waiting: %w", r.Context().Err()))); p.Code != "outcome-unknown" || p.Status != 504 {
 			t.Errorf("the answer is %+v", p)
 		}
 	})

@@ -94,7 +94,7 @@ func pages[T any](ctx context.Context, c *Client, path string) ([]T, error) {
 	at, query, _ := strings.Cut(path, "?")
 	q, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
+		return nil, NewProblem("bad-request", "bad request: "+err.Error())
 	}
 	q.Set("limit", strconv.Itoa(maxPage))
 	a := c.answer(nil)

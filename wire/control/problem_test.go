@@ -37,19 +37,25 @@ func TestEveryClassOfError(t *testing.T) {
 		if p.Hint == "" && !noHint[code] {
 			t.Errorf("%s does not say what to do", code)
 		}
-		if again := NewProblem(&p); again.Code != code || again.Exit() != exit {
+		if again := ProblemOf(&p); again.Code != code || again.Exit() != exit {
 			t.Errorf("%s became %s on its way", code, again.Code)
 		}
 	}
-	for _, c := range classes {
-		if codes[c.code] && c.code != "unreachable" {
-			t.Errorf("two classes have code %s", c.code)
+	for _, c := range Codes() {
+		if codes[c.Name] {
+			t.Errorf("two rows have code %s", c.Name)
 		}
-		codes[c.code] = true
-		if c.exit < ExitFailure || c.exit > ExitIncomplete || c.exit == ExitNotConfirmed {
-			t.Errorf("%s has exit code %d", c.code, c.exit)
+		codes[c.Name] = true
+		if c.Exit < ExitFailure || c.Exit > ExitIncomplete || c.Exit == ExitNotConfirmed {
+			t.Errorf("%s has exit code %d", c.Name, c.Exit)
 		}
-		check(c.err, c.code, c.exit)
+	}
+	for _, row := range errorCodes {
+		c, ok := CodeNamed(row.code)
+		if !ok {
+			t.Errorf("there is no code %s", row.code)
+		}
+		check(row.err, row.code, c.Exit)
 	}
 	check(&abi.Fault{Kind: abi.FaultTrap, Call: "process"}, "guest-failed", ExitGuest)
 	check(&abi.Fault{Kind: abi.FaultLimit, Limit: abi.LimitFuel}, "limit-exceeded", ExitGuest)

@@ -104,7 +104,7 @@ type looked struct {
 
 func lookedOf(d Daemon, err error) (looked, error) {
 	var p *Problem
-	if errors.As(err, &p) && p.Code == classAmbiguous.code {
+	if errors.As(err, &p) && p.Code == "ambiguous" {
 		return looked{several: p}, nil
 	}
 	return looked{Daemon: d}, err

@@ -151,7 +151,7 @@ func (r *rollout) note(d Rolled, state string, err error) {
 	was := d.State
 	d.State = state
 	if err != nil {
-		p := NewProblem(err)
+		p := ProblemOf(err)
 		d.Reason, d.Code = err.Error(), p.Code
 	}
 	p := &r.progress

@@ -109,7 +109,7 @@ func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
 	}
 	step := RolloutStep{Summary: &RolloutSummary{Module: run.to, RolloutProgress: progress, ElapsedMS: ms(time.Since(began)), Unasked: unasked}}
 	if err != nil {
-		step.Error = NewProblem(err)
+		step.Error = ProblemOf(err)
 	}
 	_ = out.write(step) // as above
 	return nil
@@ -259,7 +259,7 @@ func mayPass(err error) bool {
 	var moved *host.MovedError
 	var problem *Problem
 	if errors.As(err, &problem) {
-		return problem.Code == NewProblem(&host.MovedError{}).Code || problem.Status == http.StatusServiceUnavailable
+		return problem.Code == ProblemOf(&host.MovedError{}).Code || problem.Status == http.StatusServiceUnavailable
 	}
 	return errors.As(err, &moved) || errors.Is(err, mesh.ErrUnreachable)
 }
@@ -330,7 +330,7 @@ func (c *Client) Rollout(ctx context.Context, req Rollout, fn func(RolloutStep) 
 	case failed != nil:
 		return sum, failed
 	case sum == nil:
-		return nil, fmt.Errorf("%w: the rollout's answer ended before its summary: ask again, it goes on where it is", mesh.ErrUnreachable)
+		return nil, fmt.Errorf("%w: the rollout's answer ended before its summary: ask again, it goes on where it is", ErrUnreachable)
 	}
 	return sum, nil
 }

@@ -18,7 +18,7 @@ var ErrSocketInUse = errors.New("another node listens on the socket")
 var ErrSocketPath = errors.New("the path is too long for a socket")
 
 // ErrNoNode says that no node listens on the socket. It comes with
-// host.ErrUnreachable.
+// ErrUnreachable.
 var ErrNoNode = errors.New("no node answers")
 
 // ErrOtherUser says that a process of another user connected to the control socket.

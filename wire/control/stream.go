@@ -127,7 +127,7 @@ func (t sentTicket) wait(ctx context.Context) Sent {
 		}
 		err = waitErr
 	}
-	return Sent{Outputs: []Output{}, Error: NewProblem(err), Stopped: t.stops}
+	return Sent{Outputs: []Output{}, Error: ProblemOf(err), Stopped: t.stops}
 }
 
 // submitAll reads events and sends them until the body ends, or one cannot be
