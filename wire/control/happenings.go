@@ -1,6 +1,8 @@
 package control
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -76,4 +78,27 @@ func (s *Server) happenings(w http.ResponseWriter, r *http.Request, wanted func(
 		}
 	}
 	return nil
+}
+
+// Happenings calls fn with what happens on the node from now on, and with all on the
+// nodes that it trusts, until ctx ends, fn returns an error, or the node ends the stream,
+// which is mesh.ErrUnreachable. It calls began, unless that is nil, when nothing that
+// happens is missed any more.
+func (c *Client) Happenings(ctx context.Context, all bool, began func(), fn func(Happening) error) error {
+	path := "happenings"
+	if all {
+		path += "?all=true"
+	}
+	res, err := c.do(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Close()
+	if began != nil {
+		began()
+	}
+	if err := eachLine(ctx, c, res, fn); err != nil {
+		return err
+	}
+	return broken(ctx, io.EOF)
 }
