@@ -99,8 +99,8 @@ func kindQuery(kind string) string {
 	return "?" + url.Values{"kind": {kind}}.Encode()
 }
 
-// candidate is a node as placement knows it.
-func (c *Capabilities) candidate(id identity.NodeID, name string) placement.Node {
+// candidateOf returns a node as placement knows it.
+func candidateOf(c *Capabilities, id identity.NodeID, name string) placement.Node {
 	n := placement.Node{ID: id, Name: name, Same: c.Alike, Capabilities: placement.Capabilities{Tags: c.Tags, FreeMemory: c.FreeMemory, TotalMemory: c.TotalMemory,
 		Daemons: c.Daemons, Load: -1, Draining: c.Draining}}
 	if c.Load != nil {
@@ -126,7 +126,7 @@ func (s *Server) candidates(ctx context.Context, kind string, here bool) ([]plac
 				out[i] = placement.Node{ID: p.ID, Name: p.Name, Refuses: why(err)}
 				return
 			}
-			out[i] = c.candidate(p.ID, p.Name)
+			out[i] = candidateOf(c, p.ID, p.Name)
 			if !mayOwn(p.Rights) {
 				out[i].Refuses = "it may not have this node's daemons: it has neither the right migrate nor operate here"
 				return
@@ -139,7 +139,7 @@ func (s *Server) candidates(ctx context.Context, kind string, here bool) ([]plac
 	wg.Wait()
 	own := s.capabilities()
 	own.Alike = s.alike(kind)
-	self := own.candidate(s.mesh.Self(), s.mesh.Name())
+	self := candidateOf(own, s.mesh.Self(), s.mesh.Name())
 	if !here {
 		self.Refuses = "the daemon is there"
 	}

@@ -23,9 +23,15 @@ var ErrAnswerTooLarge = errors.New("the node's answer is too large")
 
 // peerClient makes a client by which a node asks a peer.
 func peerClient(m *wire.Mesh, id identity.NodeID) *Client {
-	c := NewClient(m.HTTPTransport(id))
-	c.most = maxPeerAnswer
-	return c
+	return NewClient(m.HTTPTransport(id)).Reading(maxPeerAnswer)
+}
+
+// Reading returns a client that reads at most so many bytes of JSON of one answer, and of
+// each line of a stream; more is ErrAnswerTooLarge. Without it the bound is 1 GiB.
+func (c *Client) Reading(most int64) *Client {
+	out := *c
+	out.most = most
+	return &out
 }
 
 // answer is JSON of a node, of which left bytes more are read. Reads beyond them are

@@ -64,7 +64,7 @@ func (s *Server) postBackup(w http.ResponseWriter, r *http.Request) error {
 	if s.backups == nil {
 		return errNoBackup
 	}
-	recipient, has, err := req.check()
+	recipient, has, err := backupTo(&req)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,8 @@ func (s *Server) postBackup(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (req *Backup) check() (identity.SealKey, map[string]bool, error) {
+// backupTo returns to whom a backup is sealed, and which files are held already.
+func backupTo(req *Backup) (identity.SealKey, map[string]bool, error) {
 	var to identity.SealKey
 	b, err := hex.DecodeString(req.Recipient)
 	if err != nil || to.UnmarshalBinary(b) != nil {

@@ -359,8 +359,8 @@ func (c *Client) Daemon(ctx context.Context, ref string) (out Daemon, err error)
 	return out, c.call(ctx, "GET", daemonPath(ref, ""), nil, &out)
 }
 
-// local is Daemon of a daemon on this very node.
-func (c *Client) local(ctx context.Context, ref string) (out Daemon, err error) {
+// DaemonHere returns a daemon that is on the node itself.
+func (c *Client) DaemonHere(ctx context.Context, ref string) (out Daemon, err error) {
 	return out, c.call(ctx, "GET", daemonPath(ref, "?local=true"), nil, &out)
 }
 

@@ -302,11 +302,16 @@ func (c *Client) RemoveMember(ctx context.Context, node string) (out ClusterMemb
 	return out, c.call(ctx, "DELETE", "cluster/members/"+segment(node), nil, &out)
 }
 
-// AskIn asks a peer to let this node come to its cluster.
-func AskIn(ctx context.Context, m *wire.Mesh, at identity.NodeID, a Admission) (out Admitted, err error) {
+// Admit asks the node to let the asking node come to its cluster. Only a peer may ask it.
+func (c *Client) Admit(ctx context.Context, a Admission) (out Admitted, err error) {
 	body, err := jsonBody(a)
 	if err != nil {
 		return out, err
 	}
-	return out, peerClient(m, at).call(ctx, "POST", "cluster/members", body, &out)
+	return out, c.call(ctx, "POST", "cluster/members", body, &out)
+}
+
+// AskIn asks a peer to let this node come to its cluster.
+func AskIn(ctx context.Context, m *wire.Mesh, at identity.NodeID, a Admission) (Admitted, error) {
+	return peerClient(m, at).Admit(ctx, a)
 }

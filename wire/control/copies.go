@@ -68,8 +68,8 @@ func copyOf(c host.Copy, index uint64) Copy {
 	return Copy{Entity: c.Entity.String(), Name: c.Name, Role: role, Epoch: c.Epoch, Index: index, InSync: c.InSync, Whole: c.Whole, State: c.State}
 }
 
-// host returns the copy as package host has it.
-func (c *Copy) host() (out host.Copy, err error) {
+// hostCopy returns the copy as package host has it.
+func hostCopy(c *Copy) (out host.Copy, err error) {
 	out = host.Copy{Name: c.Name, Owned: c.Role == "owner", Epoch: c.Epoch, Index: c.Index, InSync: c.InSync, Whole: c.Whole, State: c.State}
 	out.Entity, err = identity.ParseEntityID(c.Entity)
 	return out, err
@@ -95,8 +95,8 @@ func (s *Server) getKnown(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, out)
 }
 
-// directory returns what was known as package directory has it.
-func (k *KnownDaemon) directory() (d directory.Daemon, err error) {
+// directoryDaemon returns what was known as package directory has it.
+func directoryDaemon(k *KnownDaemon) (d directory.Daemon, err error) {
 	d = directory.Daemon{Name: k.Name, Epoch: k.Epoch, Want: k.Want}
 	if d.Entity, err = identity.ParseEntityID(k.Entity); err != nil {
 		return d, err

@@ -383,7 +383,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	o, err := req.options()
+	o, err := migrationOptions(&req)
 	if err != nil {
 		return err
 	}
@@ -416,8 +416,8 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 
 const defaultRetry = 30e9 // nanoseconds
 
-// options are the request's, where they are good.
-func (m *Migrate) options() (host.MigrationOptions, error) {
+// migrationOptions are the request's, where they are good.
+func migrationOptions(m *Migrate) (host.MigrationOptions, error) {
 	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, PublicOnly: m.PublicOnly, RetryNotReady: defaultRetry, MaxRounds: m.MaxRounds, Rate: m.Rate}
 	const most = 365 * 24 * time.Hour
 	if !(m.DowntimeMS >= 0 && m.DowntimeMS <= float64(most.Milliseconds())) || m.DeadlineMS < 0 || m.DeadlineMS > most.Milliseconds() ||

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -61,30 +60,21 @@ func NewGate(c *Client, addr string, readOnly bool, entered func()) (*Gate, erro
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
 		return nil, fmt.Errorf("making a gate at %s: %w: it is no loopback address", addr, ErrForeign)
 	}
-	base, err := url.Parse(c.base)
+	proxy, err := c.Proxy(writeProblem)
 	if err != nil {
-		return nil, fmt.Errorf("making a gate to %s: %w", c.base, err)
+		return nil, fmt.Errorf("making a gate: %w", err)
 	}
 	if entered == nil {
 		entered = func() {}
 	}
 	g := &Gate{host: host, port: port, readOnly: readOnly, entered: entered, now: time.Now, sessions: make(map[string]time.Time)}
-	transport := c.http.Transport
-	if p, ok := transport.(printableTransport); ok {
-		transport = p.RoundTripper
-	}
-	g.proxy = &httputil.ReverseProxy{
-		Transport: transport, FlushInterval: -1,
-		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = base.Scheme, base.Host, base.Host
-			for _, name := range []string{"Authorization", "Cookie", "Origin", "Referer", hopsHeader} {
-				p.Out.Header.Del(name)
-			}
-			if c.token != "" {
-				p.Out.Header.Set("Authorization", "Bearer "+c.token)
-			}
-		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { writeProblem(w, broken(r.Context(), err)) },
+	g.proxy = proxy
+	pass := proxy.Rewrite
+	proxy.Rewrite = func(p *httputil.ProxyRequest) {
+		for _, name := range []string{"Authorization", "Cookie", "Origin", "Referer", hopsHeader} {
+			p.Out.Header.Del(name)
+		}
+		pass(p)
 	}
 	return g, nil
 }

@@ -180,7 +180,7 @@ func (s *Server) askRivals(ctx context.Context, c *nameCheck, name string, again
 		peers = slices.DeleteFunc(peers, func(p wire.PeerInfo) bool { return !p.Connected && !slices.Contains(known, p.ID) })
 	}
 	said, silent, err := askThese(ctx, s, peers, func(ctx context.Context, client *Client) (Group, error) {
-		return client.localGroup(ctx, name)
+		return client.GroupHere(ctx, name)
 	})
 	if err != nil {
 		return nil, err
@@ -237,7 +237,7 @@ func (s *Server) keptAt(ctx context.Context, name string) (at identity.NodeID, s
 		return 0, nil, err
 	}
 	said, silent, err := askThese(ctx, s, owners, func(ctx context.Context, c *Client) (Group, error) {
-		return c.localGroup(ctx, name)
+		return c.GroupHere(ctx, name)
 	})
 	if err != nil {
 		return 0, nil, err

@@ -295,7 +295,7 @@ func (n groupNodes) stop(ctx context.Context, at identity.NodeID, id identity.En
 	if at == n.s.mesh.Self() {
 		return n.s.stopAt(ctx, id, epoch)
 	}
-	_, err := peerClient(n.s.mesh, at).stopAt(ctx, id.String(), epoch)
+	_, err := peerClient(n.s.mesh, at).RemoveAt(ctx, id.String(), epoch)
 	return err
 }
 
@@ -313,6 +313,8 @@ func (s *Server) stopAt(ctx context.Context, id identity.EntityID, epoch uint64)
 // errOtherEpoch says that a daemon is not the one that was meant.
 var errOtherEpoch = errors.New("the daemon is under another epoch")
 
-func (c *Client) stopAt(ctx context.Context, ref string, epoch uint64) (out Daemon, err error) {
+// RemoveAt removes a daemon that stands at the epoch; one at another epoch stays, which is
+// an error.
+func (c *Client) RemoveAt(ctx context.Context, ref string, epoch uint64) (out Daemon, err error) {
 	return out, c.call(ctx, "DELETE", daemonPath(ref, "?epoch="+strconv.FormatUint(epoch, 10)), nil, &out)
 }

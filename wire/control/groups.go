@@ -208,7 +208,7 @@ func (s *Server) postGroup(w http.ResponseWriter, r *http.Request) error {
 	}
 	spec := group.Spec{Name: req.Name, Kind: req.Kind, Size: req.Size, Strategy: group.Strategy(req.Strategy), Config: req.Config, Standbys: req.Standbys, Ack: req.Ack}
 	var err error
-	if spec.Place, err = req.Place.requirements(); err != nil {
+	if spec.Place, err = requirementsOf(req.Place); err != nil {
 		return err
 	}
 	var seed *[32]byte
@@ -315,11 +315,7 @@ func (c *Client) Group(ctx context.Context, name string) (out Group, err error) 
 
 // GroupHere returns the group that the node itself keeps, though others keep one of the
 // name.
-func (c *Client) GroupHere(ctx context.Context, name string) (Group, error) {
-	return c.localGroup(ctx, name)
-}
-
-func (c *Client) localGroup(ctx context.Context, name string) (out Group, err error) {
+func (c *Client) GroupHere(ctx context.Context, name string) (out Group, err error) {
 	return out, c.call(ctx, "GET", "groups/"+segment(name)+"?local=true", nil, &out)
 }
 

@@ -108,7 +108,7 @@ func (s *Server) record(r *http.Request, op operation, who caller, out *response
 	status := out.code()
 	refused := status == http.StatusUnauthorized || status == http.StatusForbidden
 	if refused && s.metrics != nil {
-		s.metrics.denied.WithLabelValues(out.problem.orEmpty()).Inc()
+		s.metrics.denied.WithLabelValues(deniedCode(out.problem)).Inc()
 	}
 	if s.audit == nil || !refused && (!changes(r.Method) || op.event) {
 		return
@@ -126,7 +126,8 @@ func (s *Server) record(r *http.Request, op operation, who caller, out *response
 	s.audit.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", attrs...)
 }
 
-func (p *Problem) orEmpty() string {
+// deniedCode returns the code of a refusal.
+func deniedCode(p *Problem) string {
 	if p == nil {
 		return "denied" // by another node
 	}

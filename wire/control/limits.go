@@ -73,7 +73,7 @@ func (s *Server) putDaemonLimits(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	if err := req.check(); err != nil {
+	if err := checkSetLimits(&req); err != nil {
 		return err
 	}
 	i, err := s.rt.SetLimits(r.Context(), entity(r), req.Limits)
@@ -83,7 +83,7 @@ func (s *Server) putDaemonLimits(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, limitsOf(i, nil))
 }
 
-func (s *SetLimits) check() error {
+func checkSetLimits(s *SetLimits) error {
 	if len(s.Limits) == 0 {
 		return fmt.Errorf("%w: no limit is named", errBadRequest)
 	}
@@ -107,7 +107,7 @@ func (s *Server) putKindLimits(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	if err := req.check(); err != nil {
+	if err := checkSetLimits(&req); err != nil {
 		return err
 	}
 	set, err := s.rt.SetKindLimits(r.Context(), r.PathValue("kind"), req.Limits)

@@ -53,7 +53,7 @@ func (s *Server) askOwners(ctx context.Context, ref host.Ref) (proven []claim, s
 		return nil, nil, nil
 	}
 	said, silent, _ := askThese(ctx, s, peers, func(ctx context.Context, c *Client) (looked, error) {
-		d, err := c.local(ctx, ref.String())
+		d, err := c.DaemonHere(ctx, ref.String())
 		return lookedOf(d, err)
 	})
 	for _, from := range slices.Sorted(maps.Keys(said)) {

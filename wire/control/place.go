@@ -53,8 +53,8 @@ func verdictsOf(all []placement.Verdict) []Verdict {
 	return out
 }
 
-// requirements checks what a request says.
-func (p Place) requirements() (placement.Requirements, error) {
+// requirementsOf checks what a request says.
+func requirementsOf(p Place) (placement.Requirements, error) {
 	if err := placement.CheckTags(p.Where); err != nil {
 		return placement.Requirements{}, fmt.Errorf("%w: where: %w", errBadRequest, err)
 	}
@@ -81,7 +81,7 @@ func (s *Server) postPlace(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &p); err != nil {
 		return err
 	}
-	req, err := p.requirements()
+	req, err := requirementsOf(p)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (s *Server) postPlaceKind(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &p); err != nil {
 		return err
 	}
-	req, err := p.requirements()
+	req, err := requirementsOf(p.Place)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func writePlaced(w http.ResponseWriter, nodes []placement.Node, req placement.Re
 // another node it is made here and moved there, for a peer makes no daemons for
 // us, but takes ours where it lets us move them.
 func (s *Server) spawnWhere(ctx context.Context, spawn host.SpawnRequest, place Place) (Daemon, error) {
-	req, err := place.requirements()
+	req, err := requirementsOf(place)
 	if err != nil {
 		return Daemon{}, err
 	}

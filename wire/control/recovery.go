@@ -214,7 +214,7 @@ func (v *survey) ask(ctx context.Context, id identity.NodeID) (answer string, co
 
 func (v *survey) take(id identity.NodeID, list []Copy, known []KnownDaemon) {
 	for _, c := range list {
-		h, err := c.host()
+		h, err := hostCopy(&c)
 		if err != nil {
 			v.s.logger.Warn("a node names no daemon", "node", id, "error", err)
 			continue
@@ -222,7 +222,7 @@ func (v *survey) take(id identity.NodeID, list []Copy, known []KnownDaemon) {
 		v.copies[h.Entity] = append(v.copies[h.Entity], host.Candidate{Node: id, Copy: h})
 	}
 	for _, k := range known {
-		d, err := k.directory()
+		d, err := directoryDaemon(&k)
 		if err != nil {
 			v.s.logger.Warn("a node remembers what no directory says", "node", id, "error", err)
 			continue
@@ -504,11 +504,17 @@ func (c *Client) Recover(ctx context.Context, dry bool) (out Recovery, err error
 	return out, c.call(ctx, "POST", "cluster/recovery", body, &out)
 }
 
-// AskToDirectory has a peer come to the directory that this node has begun.
-func AskToDirectory(ctx context.Context, m *wire.Mesh, at identity.NodeID, cluster string) error {
+// FollowDirectory has the node come to the directory that the asking node has begun for
+// the cluster of that name. Only a peer may ask it.
+func (c *Client) FollowDirectory(ctx context.Context, cluster string) error {
 	body, err := jsonBody(ToDirectory{Cluster: cluster})
 	if err != nil {
 		return err
 	}
-	return peerClient(m, at).call(ctx, "PUT", "cluster/directory", body, &ToDirectory{})
+	return c.call(ctx, "PUT", "cluster/directory", body, &ToDirectory{})
+}
+
+// AskToDirectory has a peer come to the directory that this node has begun.
+func AskToDirectory(ctx context.Context, m *wire.Mesh, at identity.NodeID, cluster string) error {
+	return peerClient(m, at).FollowDirectory(ctx, cluster)
 }

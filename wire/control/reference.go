@@ -68,7 +68,7 @@ func (s *Server) lookFor(r *http.Request, text string) (host.Ref, error) {
 func (s *Server) lookAtPeers(ctx context.Context, text string) ([]identity.EntityID, error) {
 	var several error
 	said, _, err := askAll(ctx, s, func(ctx context.Context, c *Client) (looked, error) {
-		d, err := c.begun(ctx, text)
+		d, err := c.DaemonHereBegunBy(ctx, text)
 		return lookedOf(d, err)
 	})
 	if err != nil {
@@ -110,7 +110,7 @@ func lookedOf(d Daemon, err error) (looked, error) {
 	return looked{Daemon: d}, err
 }
 
-// begun is local by the beginning of an id.
-func (c *Client) begun(ctx context.Context, text string) (out Daemon, err error) {
+// DaemonHereBegunBy is DaemonHere by the beginning of an id, of at least four digits.
+func (c *Client) DaemonHereBegunBy(ctx context.Context, text string) (out Daemon, err error) {
 	return out, c.call(ctx, "GET", daemonPath(text, "?local=true&prefix=true"), nil, &out)
 }

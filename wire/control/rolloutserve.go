@@ -132,7 +132,7 @@ func (s *Server) rolloutOf(r *http.Request, req *Rollout) (kind string, members 
 			g = s.groupOf(here)
 		}
 	} else {
-		g, err = peerClient(s.mesh, at).localGroup(r.Context(), req.Group)
+		g, err = peerClient(s.mesh, at).GroupHere(r.Context(), req.Group)
 	}
 	for _, m := range g.Members {
 		members = append(members, m.EntityID)

@@ -92,13 +92,13 @@ func topOf(before, after []host.Usage, passed time.Duration, most int) []Top {
 			Waiting: u.Waiting + u.Turns})
 	}
 	slices.SortFunc(out, func(a, b Top) int {
-		return cmp.Or(cmp.Compare(b.weight(), a.weight()), cmp.Compare(a.EntityID, b.EntityID))
+		return cmp.Or(cmp.Compare(weightOf(&b), weightOf(&a)), cmp.Compare(a.EntityID, b.EntityID))
 	})
 	return out[:min(len(out), most)]
 }
 
-// weight is by what daemons are ordered.
-func (t *Top) weight() float64 {
+// weightOf is by what daemons are ordered.
+func weightOf(t *Top) float64 {
 	return t.CPU + t.Bytes/fullTopBytes + (t.Direct+t.Timers+t.Daemons+t.Channels)/fullTopInternal
 }
 
