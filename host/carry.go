@@ -41,11 +41,11 @@ func (r *Runtime) serveCarry(ctx context.Context, from identity.NodeID, may mesh
 // takeCarry returns how many effects of the message are durable here, in order: all,
 // or err says why not.
 func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may mesh.ChannelAccess, m *channel.Carry) (taken int, err error) {
-	if err := r.hub.attempt(from); err != nil {
+	if err := r.broker.Attempt(from); err != nil {
 		return 0, err
 	}
 	if err := r.provenSender(ctx, from, m); err != nil {
-		r.hub.throttle.Note(from, true, r.env.Clock())
+		r.broker.Attempted(from, true)
 		return 0, err
 	}
 	if m.Channel == "" {
@@ -55,18 +55,7 @@ func (r *Runtime) takeCarry(ctx context.Context, from identity.NodeID, may mesh.
 		}
 		return r.takeSent(ctx, via, m)
 	}
-	if _, ok := channel.IsOutputs(m.Channel); ok {
-		return 0, fmt.Errorf("%w: %q", channel.ErrReserved, m.Channel)
-	}
-	c, err := r.hub.find(m.Channel)
-	if err == nil {
-		_, err = r.hub.permit(&c.rec.Policy, m.Channel, from, may, m.From, m.Token, m.Residence, identity.ScopePublish)
-		r.hub.throttle.Note(from, err != nil, r.env.Clock())
-	}
-	if err == nil {
-		err = c.publishEffects(ctx, m.From, m.Effects)
-	}
-	if err != nil {
+	if err := r.broker.PublishEffects(ctx, from, may, m); err != nil {
 		return 0, err
 	}
 	return len(m.Effects), nil

@@ -71,7 +71,7 @@ func channelNode(t *testing.T, net *hosttest.Net, key *identity.KeyPair, dir str
 
 func (n *node) create(name string, p host.ChannelPolicy) {
 	n.t.Helper()
-	if _, err := n.CreateChannel(ctx, name, p); err != nil {
+	if _, err := n.Channels().Create(ctx, name, p); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -79,7 +79,7 @@ func (n *node) create(name string, p host.ChannelPolicy) {
 func (n *node) publish(name string, texts ...string) {
 	n.t.Helper()
 	for _, text := range texts {
-		if _, err := n.Publish(ctx, name, identity.EntityID{}, []byte(text)); err != nil {
+		if _, err := n.Channels().Publish(ctx, name, identity.EntityID{}, []byte(text)); err != nil {
 			n.t.Fatal(err)
 		}
 	}
@@ -118,7 +118,7 @@ func (n *node) sub(id identity.EntityID) host.Subscription {
 
 func (n *node) roster(name string) map[identity.NodeID]int {
 	n.t.Helper()
-	i, err := n.Channel(name)
+	i, err := n.Channels().Info(name)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestC01_C02_C03_C23_C28_Subscribe(t *testing.T) {
 				a.publish("ticks", "three")
 				b.wantHeard(d.Entity, "ticks:one ticks:two ticks:three")
 				time.Sleep(2 * time.Second)
-				i, err := a.Channel("ticks")
+				i, err := a.Channels().Info("ticks")
 				if err != nil || len(i.Subscribers) != 1 || i.Subscribers[0].Entity != d.Entity || i.Subscribers[0].Node != b.Self() || i.Subscribers[0].Cursor != 4 {
 					t.Errorf("the roster is %+v, %v", i.Subscribers, err)
 				}
@@ -349,17 +349,17 @@ func TestC33_F85_ARevokedSubscriberIsSkipped(t *testing.T) {
 			t.Fatal(err)
 		}
 		net.SetDown(a.Self(), true) // it hears of it later
-		if err := c.Revoke(ctx, rev); err != nil {
+		if err := c.Channels().Revoke(ctx, rev); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if len(b.Revocations()) != 1 || len(a.Revocations()) != 0 {
-			t.Errorf("b knows %d, a %d", len(b.Revocations()), len(a.Revocations()))
+		if len(b.Channels().Revocations()) != 1 || len(a.Channels().Revocations()) != 0 {
+			t.Errorf("b knows %d, a %d", len(b.Channels().Revocations()), len(a.Channels().Revocations()))
 		}
 		net.SetDown(a.Self(), false)
 		time.Sleep(31 * time.Second)
 		synctest.Wait()
-		if len(a.Revocations()) != 1 {
+		if len(a.Channels().Revocations()) != 1 {
 			t.Fatal("a has not heard of it")
 		}
 		a.publish("gated", "two")
@@ -370,7 +370,7 @@ func TestC33_F85_ARevokedSubscriberIsSkipped(t *testing.T) {
 		}
 		forged := *rev
 		forged.Floor = 9
-		if err := c.Revoke(ctx, &forged); !errors.Is(err, identity.ErrTokenSignature) {
+		if err := c.Channels().Revoke(ctx, &forged); !errors.Is(err, identity.ErrTokenSignature) {
 			t.Errorf("a forged one: %v", err)
 		}
 	})
@@ -392,7 +392,7 @@ func TestAGapIsSeen(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		b.wantHeard(d.Entity, "ticks:1 ticks:2 ticks!3-5 ticks:6 ticks:7 ticks:8")
 		// a channel that was made anew is another one
-		if err := a.RemoveChannel(ctx, "ticks"); err != nil {
+		if err := a.Channels().Remove(ctx, "ticks"); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -422,10 +422,10 @@ func TestAFailedEventIsPassedOver(t *testing.T) {
 		if err != nil || len(q) != 1 || q[0].Channel != "ticks" || q[0].Number != 2 {
 			t.Errorf("in quarantine is %+v, %v", q, err)
 		}
-		if _, err := a.Publish(ctx, "ticks", identity.EntityID{}, make([]byte, 1<<20+1)); !errors.Is(err, channel.ErrPayload) {
+		if _, err := a.Channels().Publish(ctx, "ticks", identity.EntityID{}, make([]byte, 1<<20+1)); !errors.Is(err, channel.ErrPayload) {
 			t.Errorf("a large event: %v", err)
 		}
-		if _, err := a.Publish(ctx, "none", identity.EntityID{}, nil); !errors.Is(err, channel.ErrNoChannel) {
+		if _, err := a.Channels().Publish(ctx, "none", identity.EntityID{}, nil); !errors.Is(err, channel.ErrNoChannel) {
 			t.Errorf("no channel: %v", err)
 		}
 	})
@@ -546,10 +546,10 @@ func TestOutputsAreAChannel(t *testing.T) {
 		b.wantSend(echo.Entity, "three", "three")
 		time.Sleep(10 * time.Second)
 		a.wantHeard(d.Entity, name+":one "+name+":two "+name+":three")
-		if _, err := a.CreateChannel(ctx, name, host.ChannelPolicy{}); !errors.Is(err, channel.ErrReserved) {
+		if _, err := a.Channels().Create(ctx, name, host.ChannelPolicy{}); !errors.Is(err, channel.ErrReserved) {
 			t.Error(err)
 		}
-		if _, err := a.Publish(ctx, name, identity.EntityID{}, nil); !errors.Is(err, channel.ErrReserved) {
+		if _, err := a.Channels().Publish(ctx, name, identity.EntityID{}, nil); !errors.Is(err, channel.ErrReserved) {
 			t.Error(err)
 		}
 	})
@@ -587,7 +587,7 @@ func TestChannelsOutliveARestart(t *testing.T) {
 	b.subscribe(d.Entity, a, "ticks", nil)
 	rev, err := identity.Revoke(root, 3)
 	if err == nil {
-		err = a.Revoke(ctx, rev)
+		err = a.Channels().Revoke(ctx, rev)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -608,10 +608,10 @@ func TestChannelsOutliveARestart(t *testing.T) {
 			a = channelNode(t, &net, ka, dirA)
 		}
 	}
-	if i, err := a.Channel("ticks"); err != nil || i.Next != 121 || i.Events > 100 || i.Events < 80 {
+	if i, err := a.Channels().Info("ticks"); err != nil || i.Next != 121 || i.Events > 100 || i.Events < 80 {
 		t.Errorf("the channel is %+v, %v", i, err)
 	}
-	if list := a.Revocations(); len(list) != 1 || list[0].Floor != 3 {
+	if list := a.Channels().Revocations(); len(list) != 1 || list[0].Floor != 3 {
 		t.Errorf("%d revocations", len(list))
 	}
 }
@@ -627,7 +627,7 @@ func TestAFullChannelLetsGoCheaply(t *testing.T) {
 	for range events / 8 {
 		var waits []*host.PublishPending
 		for range 8 {
-			p, err := a.SubmitPublish("ticks", identity.EntityID{}, []byte("tick"))
+			p, err := a.Channels().Submit("ticks", identity.EntityID{}, []byte("tick"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -647,7 +647,7 @@ func TestAFullChannelLetsGoCheaply(t *testing.T) {
 		t.Errorf("closing took %d MiB of memory", used>>20)
 	}
 	a = channelNode(t, &net, key, dir)
-	if i, err := a.Channel("ticks"); err != nil || i.Next != events+1 || i.First != events+1-kept || i.Events != kept {
+	if i, err := a.Channels().Info("ticks"); err != nil || i.Next != events+1 || i.First != events+1-kept || i.Events != kept {
 		t.Errorf("the channel is %+v, %v", i, err)
 	}
 }
@@ -745,7 +745,7 @@ func TestC40_C42_RosterAndLedgerAgree(t *testing.T) {
 		wg.Wait()
 		a.publish("ticks", "x")
 		synctest.Wait()
-		info, err := a.Channel("ticks")
+		info, err := a.Channels().Info("ticks")
 		if err != nil || len(info.Subscribers) != 4 {
 			t.Errorf("the roster has %+v, %v", info.Subscribers, err)
 		}

@@ -20,7 +20,7 @@ import (
 const maxAuthors = 65536 // daemons whose last number a channel remembers
 
 // author notes the last effect of a daemon. It needs c.mu.
-func (c *published) author(m effect.Mark) {
+func (c *Channel) author(m effect.Mark) {
 	if c.authors == nil {
 		c.authors = make(map[identity.EntityID]effect.Mark)
 	}
@@ -34,9 +34,9 @@ func authorValue(m effect.Mark) []byte {
 }
 
 // readAuthors reads them from the store. It needs c.mu.
-func (c *published) readAuthors() error {
+func (c *Channel) readAuthors() error {
 	c.authors = nil
-	return c.hub.env.Store.ScanPrefix(store.Authors, c.rec.Born, func(k, v []byte) error {
+	return c.broker.env.Store.ScanPrefix(store.Authors, c.rec.Born, func(k, v []byte) error {
 		var id identity.EntityID
 		if len(v) != 24 || id.UnmarshalBinary(k[len(c.rec.Born):]) != nil {
 			return fmt.Errorf("%w: channel %q: who published on it: %x", store.ErrCorrupt, c.name, k)
@@ -48,11 +48,8 @@ func (c *published) readAuthors() error {
 
 // publishEffects publishes those of a daemon's effects that are not on the channel
 // yet, and returns once all of them are durable.
-func (c *published) publishEffects(ctx context.Context, from identity.EntityID, list []channel.Carriage) error {
-	flow := c.hub.rt.foreign
-	if d, err := c.hub.rt.find(from); err == nil {
-		flow = d.share
-	}
+func (c *Channel) publishEffects(ctx context.Context, from identity.EntityID, list []channel.Carriage) error {
+	flow := c.broker.cfg.Flow(from)
 	turn, err := flow.Begin(ctx)
 	if err != nil {
 		return err
@@ -62,6 +59,7 @@ func (c *published) publishEffects(ctx context.Context, from identity.EntityID, 
 		bytes += effect.Cost(len(list[i].Payload))
 	}
 	flow.Fly(bytes)
+
 	c.carrying.Lock() // what is new must not change until it is published
 	p, err := c.publishNew(from, list)
 	c.carrying.Unlock()
@@ -69,39 +67,52 @@ func (c *published) publishEffects(ctx context.Context, from identity.EntityID, 
 	if err == nil {
 		_, err = p.Wait(ctx)
 	}
+
 	flow.Stored(bytes)
 	flow.Land(bytes)
 	return err
 }
 
-func (c *published) publishNew(from identity.EntityID, list []channel.Carriage) (*PublishPending, error) {
-	c.mu.Lock()
-	if c.stale {
-		if err := c.reload(); err != nil {
-			c.mu.Unlock()
-			return nil, err
-		}
+// publishNew publishes the effects that are not on the channel yet. It needs c.carrying.
+func (c *Channel) publishNew(from identity.EntityID, list []channel.Carriage) (*PublishPending, error) {
+	mark, known, last, err := c.markOf(from)
+	if err != nil {
+		return nil, err
 	}
-	mark, known := c.authors[from]
-	if !known && len(c.authors) >= maxAuthors {
-		before := c.hub.env.Clock().Add(-c.hub.rt.limits.SenderMemory).UnixNano()
-		maps.DeleteFunc(c.authors, func(_ identity.EntityID, m effect.Mark) bool { return m.Time < before })
-		if len(c.authors) >= maxAuthors {
-			c.mu.Unlock()
-			return nil, fmt.Errorf("%w: daemons that publish on %q: %d", channel.ErrTooMany, c.name, maxAuthors)
-		}
-	}
-	last := c.last
-	c.mu.Unlock()
 	var payloads [][]byte
 	for _, e := range list {
 		if !known || mark.Before(e.Epoch, e.Number) {
 			payloads = append(payloads, e.Payload)
 		}
 	}
-	if len(payloads) == 0 {
-		return &PublishPending{ticket: last}, nil
+	switch {
+	case len(payloads) > 0:
+		end := list[len(list)-1]
+		return c.publish(from, payloads, &effect.Mark{Sender: from, Epoch: end.Epoch, Number: end.Number})
+	case last != nil:
+		return last, nil // they are durable when it is
 	}
-	end := list[len(list)-1]
-	return c.publish(from, payloads, &effect.Mark{Sender: from, Epoch: end.Epoch, Number: end.Number})
+	return &PublishPending{done: published}, nil
+}
+
+// markOf returns the last effect of the daemon that is on the channel, and what was
+// published last. It makes room for a daemon that is not known.
+func (c *Channel) markOf(from identity.EntityID) (mark effect.Mark, known bool, last *PublishPending, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stale {
+		if err := c.reload(); err != nil {
+			return mark, false, nil, err
+		}
+	}
+
+	mark, known = c.authors[from]
+	if !known && len(c.authors) >= maxAuthors {
+		before := c.broker.env.Clock().Add(-c.broker.cfg.SenderMemory).UnixNano()
+		maps.DeleteFunc(c.authors, func(_ identity.EntityID, m effect.Mark) bool { return m.Time < before })
+		if len(c.authors) >= maxAuthors {
+			return mark, false, nil, fmt.Errorf("%w: daemons that publish on %q: %d", channel.ErrTooMany, c.name, maxAuthors)
+		}
+	}
+	return mark, known, c.last, nil
 }

@@ -1,9 +1,7 @@
 package host
 
 import (
-	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,10 +10,6 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/identity"
 )
-
-// ErrCursorGone says that a daemon's outputs do not reach to the cursor: it is of another
-// daemon, or the outputs were dropped by a rollback.
-var ErrCursorGone = errors.New("the daemon has no output of that cursor")
 
 // ChannelCursor names an event of a channel. A channel that is removed and made anew under
 // its name has another birth, and counts its events from 1 again.
@@ -55,7 +49,7 @@ func ParseChannelCursor(text string) (c ChannelCursor, err error) {
 }
 
 // check returns nil where the cursor is of that channel; channel.ErrChanged.
-func (c ChannelCursor) check(name string, src feedSource) error {
+func (c ChannelCursor) check(name string, src source) error {
 	birth := birthOf(src.id())
 	if c.Birth != "" && c.Birth != birth && !c.isOfFormer(src) {
 		return fmt.Errorf("%w: %q is of birth %s now, the cursor of %s", channel.ErrChanged, name, birth, c.Birth)
@@ -68,33 +62,12 @@ func (c ChannelCursor) check(name string, src feedSource) error {
 
 // isOfFormer reports whether the cursor is of an earlier birth of that channel, and of an
 // event that the channel has.
-func (c ChannelCursor) isOfFormer(src feedSource) bool {
+func (c ChannelCursor) isOfFormer(src source) bool {
 	log, ok := src.(logSource)
 	if !ok {
 		return false
 	}
-	source, err := hex.DecodeString(c.Birth)
-	until, known := log.c.sameUntil(source)
+	birth, err := hex.DecodeString(c.Birth)
+	until, known := log.c.sameUntil(birth)
 	return err == nil && known && c.Sequence <= until
-}
-
-// ReachesOutput returns nil where the daemon has made an output of that sequence, or more;
-// ErrCursorGone. ctx bounds the waiting for the event that the daemon is processing.
-func (r *Runtime) ReachesOutput(ctx context.Context, id identity.EntityID, sequence uint64) error {
-	d, err := r.find(id)
-	if err != nil {
-		return err
-	}
-	if sequence <= d.info().Sequence {
-		return nil
-	}
-	if err := d.peek(ctx); err != nil { // an event that is processed may be newer than what is shown
-		return err
-	}
-	head := d.chain.Head().Sequence
-	d.mu.Unlock()
-	if sequence > head {
-		return fmt.Errorf("%w: daemon %s has made %d outputs, the cursor is of output %d", ErrCursorGone, d.id.Origin(), head, sequence)
-	}
-	return nil
 }

@@ -13,18 +13,18 @@ type ChannelEvent struct {
 	Lost  uint64 // with a gap: the last of the events that are lost; Sequence is the first
 }
 
-// FollowChannel calls fn with the channel's events after that of the sequence,
+// Follow calls fn with the channel's events after that of the sequence,
 // or from now on without one, until ctx ends or fn returns an error. begun, if not nil, is
 // called once the channel is found and the cursor good. more says that another comes at
 // once. The payload is fn's only for the call. Errors: those of the context and of fn,
 // channel.ErrNoChannel, channel.ErrChanged where the cursor is of another channel of that
 // name, channel.ErrRemoved once the channel is removed; and for a daemon's outputs
 // ErrCursorGone and *MovedError.
-func (r *Runtime) FollowChannel(ctx context.Context, name string, after *ChannelCursor, begun func() error, fn func(ev ChannelEvent, more bool) error) error {
-	if err := r.ready(); err != nil {
+func (b *Broker) Follow(ctx context.Context, name string, after *ChannelCursor, begun func() error, fn func(ev ChannelEvent, more bool) error) error {
+	if err := b.cfg.Ready(); err != nil {
 		return err
 	}
-	src, err := r.hub.source(name)
+	src, err := b.sourceOf(name)
 	if err != nil {
 		return err
 	}
@@ -36,8 +36,8 @@ func (r *Runtime) FollowChannel(ctx context.Context, name string, after *Channel
 		}
 		next = after.Sequence + 1
 	}
-	if o, ok := src.(*outputsOf); ok && after != nil && after.Birth != "" {
-		if err := r.ReachesOutput(ctx, o.daemon, after.Sequence); err != nil {
+	if o, ok := src.(*outputsSource); ok && after != nil && after.Birth != "" {
+		if err := b.cfg.Outputs.Reaches(ctx, o.daemon, after.Sequence); err != nil {
 			return err
 		}
 	}
@@ -57,7 +57,7 @@ func (r *Runtime) FollowChannel(ctx context.Context, name string, after *Channel
 			case <-wait:
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-r.env.Context.Done():
+			case <-b.env.Context.Done():
 				return ErrShuttingDown
 			}
 		case lost > 0:

@@ -2,8 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
@@ -14,34 +12,9 @@ import (
 // daemon's history, its sequences are the chain's, its sender is the daemon
 // wherever that goes. Nothing of it is kept twice.
 
-// byOrigin returns the daemon of that origin, or where it went.
-func (r *Runtime) byOrigin(o identity.OriginHash) (*hosted, error) {
-	r.mu.RLock()
-	var id identity.EntityID
-	for e := range r.daemons {
-		if e.Origin() == o {
-			id = e
-		}
-	}
-	r.mu.RUnlock()
-	if id.IsZero() {
-		gone, err := r.movedAs(originEntry(o), func(e identity.EntityID, _ string) bool { return e.Origin() == o })
-		if err != nil {
-			return nil, err
-		}
-		if len(gone) > 0 {
-			id = gone[0]
-		}
-	}
-	if id.IsZero() {
-		return nil, fmt.Errorf("%w: node %s has no daemon %s", channel.ErrNoChannel, r.env.Self, o)
-	}
-	return r.find(id)
-}
-
-// outputsOf is a feedSource of one daemon's outputs.
-type outputsOf struct {
-	rt     *Runtime
+// outputsSource is a source of one daemon's outputs.
+type outputsSource struct {
+	broker *Broker
 	daemon identity.EntityID
 	cancel context.CancelFunc // of tail
 	tail   *outputsTail
@@ -56,28 +29,24 @@ type outputsTail struct {
 	coming chan struct{} // closed when held or ended is set; nil: nobody waits
 }
 
-func (r *Runtime) outputsSource(o identity.OriginHash) (feedSource, error) {
-	d, err := r.byOrigin(o)
+func (b *Broker) outputsOf(o identity.OriginHash) (source, error) {
+	id, err := b.cfg.Outputs.ByOrigin(o)
 	if err != nil {
 		return nil, err
 	}
-	return &outputsOf{rt: r, daemon: d.id, cancel: func() {}}, nil
+	return &outputsSource{broker: b, daemon: id, cancel: func() {}}, nil
 }
 
-func (s *outputsOf) id() identity.EntityID { return channel.OutputsSource(s.daemon) }
-func (s *outputsOf) close()                { s.cancel() }
-func (s *outputsOf) first() uint64         { return 1 }
+func (s *outputsSource) id() identity.EntityID { return channel.OutputsSource(s.daemon) }
+func (s *outputsSource) close()                { s.cancel() }
+func (s *outputsSource) first() uint64         { return 1 }
 
-func (s *outputsOf) head() uint64 {
-	d, err := s.rt.find(s.daemon)
+func (s *outputsSource) head() uint64 {
+	head, err := s.broker.cfg.Outputs.Head(s.daemon)
 	if err != nil {
 		return 0
 	}
-	if !d.mu.TryLock() {
-		return d.info().Sequence // as it was before the event that it processes
-	}
-	defer d.mu.Unlock()
-	return d.chain.Head().Sequence
+	return head
 }
 
 // outputsAtOnce is how many outputs are sent together.
@@ -86,7 +55,7 @@ const (
 	outputsBytes  = 1 << 20 // after which no further one is
 )
 
-func (s *outputsOf) read(ctx context.Context, sequence uint64) (chunk channel.Chunk, lost uint64, wait <-chan struct{}, err error) {
+func (s *outputsSource) read(ctx context.Context, sequence uint64) (chunk channel.Chunk, lost uint64, wait <-chan struct{}, err error) {
 	for {
 		if s.next != sequence {
 			if err := s.open(ctx, sequence); err != nil {
@@ -100,7 +69,7 @@ func (s *outputsOf) read(ctx context.Context, sequence uint64) (chunk channel.Ch
 			break
 		}
 		s.next = 0 // it was cut since it lagged, or the daemon is gone from here
-		if _, err := s.rt.find(s.daemon); err != nil {
+		if _, err := s.broker.cfg.Outputs.Head(s.daemon); err != nil {
 			return chunk, 0, nil, err
 		}
 		if ctx.Err() != nil {
@@ -111,7 +80,7 @@ func (s *outputsOf) read(ctx context.Context, sequence uint64) (chunk channel.Ch
 		s.next = first
 		return chunk, first - 1, nil, nil
 	}
-	now := s.rt.env.Clock().UnixNano()
+	now := s.broker.env.Clock().UnixNano()
 	list := s.tail.take()
 	chunk = channel.Chunk{First: sequence, Count: len(list), Time: now}
 	for _, o := range list {
@@ -122,13 +91,10 @@ func (s *outputsOf) read(ctx context.Context, sequence uint64) (chunk channel.Ch
 }
 
 // open follows the outputs from the sequence on.
-func (s *outputsOf) open(ctx context.Context, sequence uint64) error {
+func (s *outputsSource) open(ctx context.Context, sequence uint64) error {
 	s.cancel()
 	ctx, s.cancel = context.WithCancel(ctx)
-	outputs, err := s.rt.TailAfter(ctx, s.daemon, sequence-1)
-	if errors.Is(err, ErrNoHistory) {
-		outputs, err = s.rt.Tail(ctx, s.daemon)
-	}
+	outputs, err := s.broker.cfg.Outputs.TailAfter(ctx, s.daemon, sequence-1)
 	if err != nil {
 		return err
 	}

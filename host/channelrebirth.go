@@ -36,20 +36,21 @@ type formerBirth struct {
 
 func rebirthKey(born []byte) []byte { return append([]byte("rebirth/"), born...) }
 
-// confirm commits the batch by which a restored node goes on, and with it that each of its
-// channels has a new birth.
-func (h *hub) confirm(b *store.Batch) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// Confirm commits the batch by which a restored node goes on, and with it that each of its
+// channels has a new birth. The channels are closed until the caller opens them.
+func (b *Broker) Confirm(batch *store.Batch) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	var shown []func()
-	for _, c := range h.channels {
-		show, err := c.putRebirth(b)
+	for _, c := range b.channels {
+		show, err := c.putRebirth(batch)
 		if err != nil {
 			return err
 		}
 		shown = append(shown, show)
 	}
-	if err := h.env.Store.Commit(b); err != nil {
+
+	if err := b.env.Store.Commit(batch); err != nil {
 		return err
 	}
 	for _, show := range shown {
@@ -60,7 +61,7 @@ func (h *hub) confirm(b *store.Batch) error {
 
 // putRebirth adds to the batch that the channel goes on under a new birth. The function
 // that it returns shows it, once that is durable. The channel is closed.
-func (c *published) putRebirth(b *store.Batch) (show func(), err error) {
+func (c *Channel) putRebirth(batch *store.Batch) (show func(), err error) {
 	born := make([]byte, 16)
 	if _, err := rand.Read(born); err != nil {
 		return nil, err
@@ -79,17 +80,17 @@ func (c *published) putRebirth(b *store.Batch) (show func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	b.Put(store.Meta, rebirthKey(c.rec.Born), value)
+	batch.Put(store.Meta, rebirthKey(c.rec.Born), value)
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.source, c.former = channel.SourceOf(c.hub.env.Self, [16]byte(born), c.name), former
+		c.source, c.former = channel.SourceOf(c.broker.env.Self, [16]byte(born), c.name), former
 	}, nil
 }
 
 // recoverRebirth reads under which birth the channel goes on, where it is not the first.
-func (c *published) recoverRebirth() error {
-	value, err := c.hub.env.Store.Get(store.Meta, rebirthKey(c.rec.Born))
+func (c *Channel) recoverRebirth() error {
+	value, err := c.broker.env.Store.Get(store.Meta, rebirthKey(c.rec.Born))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -102,7 +103,7 @@ func (c *published) recoverRebirth() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.source, c.former = channel.SourceOf(c.hub.env.Self, [16]byte(rec.Born), c.name), rec.Former
+	c.source, c.former = channel.SourceOf(c.broker.env.Self, [16]byte(rec.Born), c.name), rec.Former
 	return nil
 }
 
@@ -128,7 +129,7 @@ func (s *storedRebirth) validate() error {
 
 // sameUntil returns up to which sequence a birth that is given by the beginning of its
 // source has the events that the channel has; ok: it is an earlier birth of the channel.
-func (c *published) sameUntil(source []byte) (head uint64, ok bool) {
+func (c *Channel) sameUntil(source []byte) (head uint64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.former {

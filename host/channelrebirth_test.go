@@ -35,14 +35,14 @@ func TestChannelsOfARestoredNode(t *testing.T) {
 	}
 	follow := func(cursor host.ChannelCursor) error {
 		begun := errors.New("it begins")
-		err := a.FollowChannel(t.Context(), "ticks", &cursor, func() error { return begun }, nil)
+		err := a.Channels().Follow(t.Context(), "ticks", &cursor, func() error { return begun }, nil)
 		if errors.Is(err, begun) {
 			return nil
 		}
 		return err
 	}
 	birth := func() string {
-		i, err := a.Channel("ticks")
+		i, err := a.Channels().Info("ticks")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,27 +14,25 @@ import (
 // Revoke takes a revocation of tokens into account, durably, and passes it on to
 // every peer. Errors: identity.ErrTokenSignature,
 // identity.ErrTooManyRevocations, and those of the store.
-func (r *Runtime) Revoke(_ context.Context, rev *identity.Revocation) error {
-	if err := errors.Join(r.ready(), r.room()); err != nil {
+func (b *Broker) Revoke(_ context.Context, rev *identity.Revocation) error {
+	if err := b.mayWrite(); err != nil {
 		return err
 	}
-	raised, err := r.hub.revoke(rev)
+	raised, err := b.revoke(rev)
 	if err == nil && raised {
-		r.hub.spread()
+		b.spread()
 	}
 	return err
 }
 
 // Revocations returns the revocations that this node knows.
-func (r *Runtime) Revocations() []*identity.Revocation { return r.hub.revocations() }
-
-func (h *hub) revocations() []*identity.Revocation {
-	ids := h.verifier.Revokers()
-	h.mu.Lock()
-	defer h.mu.Unlock()
+func (b *Broker) Revocations() []*identity.Revocation {
+	ids := b.verifier.Revokers()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	out := make([]*identity.Revocation, 0, len(ids))
 	for _, id := range ids {
-		if rev := h.revoked[id]; rev != nil {
+		if rev := b.revoked[id]; rev != nil {
 			out = append(out, rev)
 		}
 	}
@@ -42,44 +40,45 @@ func (h *hub) revocations() []*identity.Revocation {
 }
 
 // revoke reports whether the revocation was news.
-func (h *hub) revoke(rev *identity.Revocation) (bool, error) {
-	if rev.Floor <= h.verifier.Floor(rev.Issuer) {
+func (b *Broker) revoke(rev *identity.Revocation) (bool, error) {
+	if rev.Floor <= b.verifier.Floor(rev.Issuer) {
 		return false, nil
 	}
 	if err := rev.Verify(); err != nil {
 		return false, err
 	}
-	if s := h.env.Store; s != nil {
+	if s := b.env.Store; s != nil {
 		enc, err := rev.Bytes()
 		if err != nil {
 			return false, err
 		}
-		b := &store.Batch{}
-		b.Put(store.Revoked, rev.Issuer[:], enc)
-		if err := s.Commit(b); err != nil {
+		batch := &store.Batch{}
+		batch.Put(store.Revoked, rev.Issuer[:], enc)
+		if err := s.Commit(batch); err != nil {
 			return false, fmt.Errorf("storing a revocation: %w", err)
 		}
 	}
-	return h.note(rev)
+
+	return b.note(rev)
 }
 
-func (h *hub) note(rev *identity.Revocation) (bool, error) {
-	raised, err := h.verifier.Revoke(rev)
+func (b *Broker) note(rev *identity.Revocation) (bool, error) {
+	raised, err := b.verifier.Revoke(rev)
 	if !raised || err != nil {
 		return false, err
 	}
-	h.mu.Lock()
-	h.revoked[rev.Issuer] = rev
-	h.mu.Unlock()
-	h.recheck()
+	b.mu.Lock()
+	b.revoked[rev.Issuer] = rev
+	b.mu.Unlock()
+	b.recheck()
 	return true, nil
 }
 
-func (h *hub) recoverRevocations() error {
-	return h.env.Store.Scan(store.Revoked, func(k, v []byte) error {
+func (b *Broker) recoverRevocations() error {
+	return b.env.Store.Scan(store.Revoked, func(k, v []byte) error {
 		rev, err := identity.ParseRevocation(v)
 		if err == nil {
-			_, err = h.note(rev)
+			_, err = b.note(rev)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: the revocation of %x: %w", store.ErrCorrupt, k, err)
@@ -89,24 +88,18 @@ func (h *hub) recoverRevocations() error {
 }
 
 // spread exchanges revocations with every peer, each on a goroutine of its own.
-func (h *hub) spread() {
-	r := h.rt
-	lister, ok := r.mesh.(interface{ PeerIDs() []identity.NodeID })
-	if !ok {
-		return
-	}
-	for _, id := range lister.PeerIDs() {
-		if !r.env.Work.Begin() {
+func (b *Broker) spread() {
+	for _, id := range b.cfg.Peers.PeerIDs() {
+		began := b.env.Background(func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+			defer cancel()
+			if err := b.exchange(ctx, id); err != nil {
+				b.env.Logger.Debug("exchanging revocations", "peer", id, "error", err)
+			}
+		})
+		if !began {
 			return
 		}
-		go func() {
-			defer r.env.Work.Done()
-			ctx, cancel := context.WithTimeout(r.env.Context, exchangeTimeout)
-			defer cancel()
-			if err := h.exchange(ctx, id); err != nil {
-				r.env.Logger.Debug("exchanging revocations", "peer", id, "error", err)
-			}
-		}()
 	}
 }
 
@@ -119,17 +112,26 @@ const (
 
 // exchange tells a peer of all revocations that are known here, and hears those
 // that are known there.
-func (h *hub) exchange(ctx context.Context, id identity.NodeID) error {
-	peer, err := h.rt.mesh.Peer(id)
-	if err != nil {
-		return err
-	}
-	c, err := peer.OpenChannel(ctx)
+func (b *Broker) exchange(ctx context.Context, id identity.NodeID) error {
+	c, err := b.cfg.Peers.OpenChannel(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer c.Abort()
-	list := h.revocations()
+
+	if err := b.sendRevocations(c); err != nil {
+		return err
+	}
+	news, err := b.receiveRevocations(c)
+	if err == nil && news {
+		b.spread()
+	}
+	return err
+}
+
+// sendRevocations sends all that are known here, and an empty list to end with.
+func (b *Broker) sendRevocations(c channel.Conn) error {
+	list := b.Revocations()
 	for {
 		part := list[:min(len(list), channel.MaxRevoke)]
 		list = list[len(part):]
@@ -137,18 +139,10 @@ func (h *hub) exchange(ctx context.Context, id identity.NodeID) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(c.Send(m), c.Flush()); err != nil {
+		if err := errors.Join(c.Send(m), c.Flush()); err != nil || len(part) == 0 {
 			return err
 		}
-		if len(part) == 0 {
-			break
-		}
 	}
-	news, err := h.hear(c)
-	if err == nil && news {
-		h.spread()
-	}
-	return err
 }
 
 func revocationsMessage(list []*identity.Revocation) (*channel.Revocations, error) {
@@ -163,8 +157,8 @@ func revocationsMessage(list []*identity.Revocation) (*channel.Revocations, erro
 	return m, nil
 }
 
-// hear takes revocations until an empty list says that there are no more.
-func (h *hub) hear(c channel.Conn) (news bool, err error) {
+// receiveRevocations takes revocations until an empty list says that there are no more.
+func (b *Broker) receiveRevocations(c channel.Conn) (news bool, err error) {
 	for {
 		msg, err := c.Recv()
 		if err != nil {
@@ -174,7 +168,7 @@ func (h *hub) hear(c channel.Conn) (news bool, err error) {
 		if !ok {
 			return news, fmt.Errorf("%w: a %T among revocations", channel.ErrBadMessage, msg)
 		}
-		raised, err := h.take(m)
+		raised, err := b.takeRevocations(m)
 		news = news || raised
 		if err != nil || len(m.List) == 0 {
 			return news, err
@@ -182,13 +176,14 @@ func (h *hub) hear(c channel.Conn) (news bool, err error) {
 	}
 }
 
-func (h *hub) take(m *channel.Revocations) (news bool, err error) {
-	for _, b := range m.List {
-		rev, err := identity.ParseRevocation(b)
+// takeRevocations reports whether any of them was news.
+func (b *Broker) takeRevocations(m *channel.Revocations) (news bool, err error) {
+	for _, enc := range m.List {
+		rev, err := identity.ParseRevocation(enc)
 		if err != nil {
 			return news, err
 		}
-		raised, err := h.revoke(rev)
+		raised, err := b.revoke(rev)
 		if err != nil {
 			return news, err
 		}
@@ -197,57 +192,20 @@ func (h *hub) take(m *channel.Revocations) (news bool, err error) {
 	return news, nil
 }
 
-// serveRevocations answers an exchange that a peer began with first.
-func (h *hub) serveRevocations(c channel.Conn, first *channel.Revocations) error {
-	news, err := h.take(first)
+// ServeRevocations answers an exchange that a peer began with first.
+func (b *Broker) ServeRevocations(c channel.Conn, first *channel.Revocations) error {
+	news, err := b.takeRevocations(first)
 	if err == nil && len(first.List) > 0 {
 		var more bool
-		more, err = h.hear(c)
+		more, err = b.receiveRevocations(c)
 		news = news || more
 	}
 	if err != nil {
 		return err
 	}
-	if news {
-		h.spread()
-	}
-	list := h.revocations()
-	for {
-		part := list[:min(len(list), channel.MaxRevoke)]
-		list = list[len(part):]
-		m, err := revocationsMessage(part)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(c.Send(m), c.Flush()); err != nil || len(part) == 0 {
-			return err
-		}
-	}
-}
 
-// startChannels begins what goes on for channels as long as the runtime is
-// ready.
-func (r *Runtime) startChannels() {
-	r.subs.startAll()
-	r.startAllEffects()
-	if !r.env.Work.Begin() {
-		return
+	if news {
+		b.spread()
 	}
-	go func() {
-		defer r.env.Work.Done()
-		r.hub.spread()
-		ticker := time.NewTicker(exchangeEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				r.hub.trim()
-				if len(r.hub.verifier.Revokers()) > 0 {
-					r.hub.spread() // to those who were away
-				}
-			case <-r.env.Context.Done():
-				return
-			}
-		}
-	}()
+	return b.sendRevocations(c)
 }

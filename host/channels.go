@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,24 +10,14 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/chain"
 	"wasmhost/host/channel"
-	"wasmhost/host/effect"
+	"wasmhost/host/fair"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
-
-// ChannelPolicy says who may use a channel and how much of it is kept.
-type ChannelPolicy struct {
-	_      struct{}            `cbor:",toarray"`
-	Roots  []identity.EntityID // whose tokens are good; with any, the channel asks for one
-	Gated  bool                // it asks for a token, whether or not there are roots
-	Family bool                // the channels beneath it come to be, with this policy, when they are first used
-	Limits channel.Limits      // of the log
-}
-
-func (p *ChannelPolicy) gated() bool { return p.Gated || len(p.Roots) > 0 }
 
 // Bounds of what a node keeps of channels.
 const (
@@ -36,81 +25,85 @@ const (
 	maxRoots    = 64   // root keys of a channel
 )
 
-// ChannelInfo is what a channel is, and where it stands.
-type ChannelInfo struct {
-	Name        string
-	Birth       string // as in a ChannelCursor
-	Policy      ChannelPolicy
-	Created     time.Time
-	First       uint64 // sequence of the oldest event that is kept; Next where none is
-	Next        uint64 // that the next event will have
-	Events      uint64 // that are kept
-	Bytes       int64
-	Subscribers []ChannelSubscriber
+// Config is what a Broker works with. Functions and interfaces are called concurrently,
+// and with none of the broker's locks held.
+type Config struct {
+	Env *env.Env // without a store the channels are in memory alone
+
+	// TokenSkew is by how much the clocks of those who issue tokens may differ.
+	TokenSkew time.Duration
+
+	// SenderMemory is for how long at least a channel remembers the last effect of a
+	// daemon that published on it.
+	SenderMemory time.Duration
+
+	Ready func() error // nil, or why the node takes no requests
+	Open  func() error // nil, or why the node's own channels are closed
+
+	// Flow is the share of the node's work of the daemon that publishes.
+	Flow func(from identity.EntityID) *fair.Flow
+
+	// LastWord is how err is told to the peer whose stream it ends.
+	LastWord func(err error) channel.Message
+
+	Peers   Peers
+	Outputs Outputs
 }
 
-// ChannelSubscriber is a daemon that hears a channel.
-type ChannelSubscriber struct {
-	Entity  identity.EntityID
-	Node    identity.NodeID
-	Cursor  uint64 // sequence of the last event that it is known to have applied
-	Expires time.Time
+// Peers are the other nodes, which learn of revocations.
+type Peers interface {
+	// PeerIDs returns the peers that there are.
+	PeerIDs() []identity.NodeID
+
+	// OpenChannel opens a stream to a peer. The caller aborts it.
+	OpenChannel(ctx context.Context, peer identity.NodeID) (channel.Conn, error)
 }
 
-// hub is the channels that this node publishes.
-type hub struct {
-	rt       *Runtime
+// Outputs are the outputs of this node's daemons, each of which is a channel as well.
+type Outputs interface {
+	// ByOrigin returns the daemon of that origin. channel.ErrNoChannel where there is
+	// none, *MovedError where it is elsewhere.
+	ByOrigin(o identity.OriginHash) (identity.EntityID, error)
+
+	// Head returns the sequence of the daemon's newest output, without waiting for the
+	// event that it processes; or why the daemon is not here.
+	Head(id identity.EntityID) (sequence uint64, err error)
+
+	// TailAfter returns the outputs after that of the sequence, each once it is
+	// durable; where no history is kept, those from now on. The channel is closed when
+	// ctx ends, when its reader lags, or when the daemon leaves.
+	TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan chain.Output, error)
+
+	// Reaches returns nil where the daemon has made the output of that sequence;
+	// ErrCursorGone. It waits for the event that the daemon processes.
+	Reaches(ctx context.Context, id identity.EntityID, sequence uint64) error
+}
+
+// Broker has the channels that this node publishes: their logs, who may use them, and
+// the streams by which other nodes, and this one, hear them. It is safe for concurrent
+// use.
+type Broker struct {
+	cfg      Config
 	env      *env.Env
 	verifier *identity.TokenVerifier
 	throttle channel.Throttle
 
-	mu       sync.Mutex
-	channels map[string]*published
-	feeds    map[*outFeed]struct{} // of channels and of daemons' outputs
+	mu       sync.Mutex // before Channel.mu
+	channels map[string]*Channel
+	streams  map[*Stream]struct{} // of channels and of daemons' outputs
 	revoked  map[identity.EntityID]*identity.Revocation
 }
 
-// published is one channel.
-type published struct {
-	hub    *hub
-	name   string
-	rec    storedChannel
-	source identity.EntityID // of its events; changed while the node's channels are closed
-	former []formerBirth     // the newest first; as source
-
-	carrying   sync.Mutex // held while a daemon's effects are put into it; before publishing
-	publishing sync.Mutex // held while events are put into the log, so that they are written in order
-
-	mu      sync.Mutex
-	log     *channel.Log
-	durable uint64        // sequence of the newest event that a crash does not take
-	stale   bool          // the log has what the store refused
-	under   uint64        // the store's generation that the log follows from
-	kept    uint64        // sequence of the oldest event that the store has
-	removed bool          // it is no more
-	changed chan struct{} // closed, and replaced, when durable grows or removed is set
-
-	authors map[identity.EntityID]effect.Mark // the last that daemons published here
-	last    *ticket                           // of what was published last
+// NewBroker returns a broker without channels.
+func NewBroker(c Config) *Broker {
+	return &Broker{cfg: c, env: c.Env, verifier: identity.NewTokenVerifier(c.Env.Clock, c.TokenSkew), channels: make(map[string]*Channel),
+		streams: make(map[*Stream]struct{}), revoked: make(map[identity.EntityID]*identity.Revocation)}
 }
 
-// storedChannel is how the store keeps what a channel is.
-type storedChannel struct {
-	_       struct{} `cbor:",toarray"`
-	Policy  ChannelPolicy
-	Born    []byte // drawn at random, 16 bytes
-	Created int64
-}
-
-func newHub(r *Runtime) *hub {
-	return &hub{rt: r, env: r.env, verifier: identity.NewTokenVerifier(r.env.Clock, r.tokenSkew), channels: make(map[string]*published),
-		feeds: make(map[*outFeed]struct{}), revoked: make(map[identity.EntityID]*identity.Revocation)}
-}
-
-// CreateChannel makes a channel of this node. Errors: identity.ErrBadChannel,
+// Create makes a channel of this node. Errors: identity.ErrBadChannel,
 // channel.ErrExists, channel.ErrReserved, channel.ErrTooMany.
-func (r *Runtime) CreateChannel(_ context.Context, name string, p ChannelPolicy) (ChannelInfo, error) {
-	if err := errors.Join(r.ready(), r.room()); err != nil {
+func (b *Broker) Create(_ context.Context, name string, p ChannelPolicy) (ChannelInfo, error) {
+	if err := b.mayWrite(); err != nil {
 		return ChannelInfo{}, err
 	}
 	if err := identity.ValidChannel(name); err != nil {
@@ -125,102 +118,109 @@ func (r *Runtime) CreateChannel(_ context.Context, name string, p ChannelPolicy)
 	if p.Limits.Bytes < 0 {
 		return ChannelInfo{}, fmt.Errorf("%w: %d bytes of events", ErrBadLimit, p.Limits.Bytes)
 	}
-	h := r.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, ok := h.channels[name]; ok {
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.channels[name]; ok {
 		return ChannelInfo{}, fmt.Errorf("%w: %q", channel.ErrExists, name)
 	}
-	c, err := h.add(name, p)
+	c, err := b.add(name, p)
 	if err != nil {
 		return ChannelInfo{}, err
 	}
 	return c.info(), nil
 }
 
-// add makes a channel, durably. It needs h.mu.
-func (h *hub) add(name string, p ChannelPolicy) (*published, error) {
-	if len(h.channels) >= maxChannels {
+// mayWrite returns nil, or why nothing can be written now.
+func (b *Broker) mayWrite() error {
+	if b.env.Store == nil {
+		return b.cfg.Ready()
+	}
+	return errors.Join(b.cfg.Ready(), b.env.Store.Err())
+}
+
+// add makes a channel, durably. It needs b.mu.
+func (b *Broker) add(name string, p ChannelPolicy) (*Channel, error) {
+	if len(b.channels) >= maxChannels {
 		return nil, fmt.Errorf("%w: %d", channel.ErrTooMany, maxChannels)
 	}
-	rec := storedChannel{Policy: p, Born: make([]byte, 16), Created: h.env.Clock().UnixNano()}
+	rec := storedChannel{Policy: p, Born: make([]byte, 16), Created: b.env.Clock().UnixNano()}
 	rec.Policy.Limits = p.Limits.Over(channel.DefaultLimits)
 	if _, err := rand.Read(rec.Born); err != nil {
 		return nil, fmt.Errorf("making channel %q: %w", name, err)
 	}
-	if s := h.env.Store; s != nil {
-		b := &store.Batch{}
+
+	if s := b.env.Store; s != nil {
+		batch := &store.Batch{}
 		enc, err := canon.Marshal(&rec)
 		if err != nil {
 			return nil, err
 		}
-		b.Put(store.Channels, []byte(name), enc)
-		if err := s.Commit(b); err != nil {
+		batch.Put(store.Channels, []byte(name), enc)
+		if err := s.Commit(batch); err != nil {
 			return nil, fmt.Errorf("storing channel %q: %w", name, err)
 		}
 	}
-	c := h.open(name, rec)
-	h.channels[name] = c
+
+	c := newChannel(b, name, rec)
+	b.channels[name] = c
 	return c, nil
 }
 
-func (h *hub) open(name string, rec storedChannel) *published {
-	c := &published{hub: h, name: name, rec: rec, source: channel.SourceOf(h.env.Self, [16]byte(rec.Born), name),
-		log: channel.NewLog(rec.Policy.Limits, h.env.Store != nil, 1), kept: 1, changed: make(chan struct{})}
-	if h.env.Store != nil {
-		c.under = h.env.Store.Generation()
-	}
-	return c
-}
-
 // find returns the channel, which a family may bring forth.
-func (h *hub) find(name string) (*published, error) {
-	if err := errors.Join(identity.ValidChannel(name), h.rt.channelsOpen()); err != nil {
+func (b *Broker) find(name string) (*Channel, error) {
+	if err := errors.Join(identity.ValidChannel(name), b.cfg.Open()); err != nil {
 		return nil, err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c, ok := h.channels[name]; ok {
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c, ok := b.channels[name]; ok {
 		return c, nil
 	}
 	for above := name; ; {
 		i := strings.LastIndexByte(above, '/')
 		if i < 0 {
-			return nil, fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, h.env.Self)
+			return nil, b.unknown(name)
 		}
 		above = above[:i]
-		if f, ok := h.channels[above]; ok && f.rec.Policy.Family {
+		if f, ok := b.channels[above]; ok && f.rec.Policy.Family {
 			p := f.rec.Policy
 			p.Family = false
-			return h.add(name, p)
+			return b.add(name, p)
 		}
 	}
 }
 
-// RemoveChannel forgets a channel and its events. Whoever subscribes is told
-// that there is no such channel. channel.ErrNoChannel.
-func (r *Runtime) RemoveChannel(_ context.Context, name string) error {
-	if err := r.ready(); err != nil {
+func (b *Broker) unknown(name string) error {
+	return fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, b.env.Self)
+}
+
+// Remove forgets a channel and its events. Whoever subscribes is told that there is no
+// such channel. channel.ErrNoChannel.
+func (b *Broker) Remove(_ context.Context, name string) error {
+	if err := b.cfg.Ready(); err != nil {
 		return err
 	}
-	h := r.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c, ok := h.channels[name]
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, ok := b.channels[name]
 	if !ok {
-		return fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, r.env.Self)
+		return b.unknown(name)
 	}
-	if r.env.Store != nil {
-		b := &store.Batch{}
-		b.Delete(store.Channels, []byte(name))
-		b.DeleteRange(store.Events, c.key(0), c.key(^uint64(0)))
-		b.DeleteUnder(store.Authors, c.rec.Born)
-		b.Delete(store.Meta, rebirthKey(c.rec.Born))
-		if err := r.env.Store.Commit(b); err != nil {
+	if b.env.Store != nil {
+		batch := &store.Batch{}
+		batch.Delete(store.Channels, []byte(name))
+		batch.DeleteRange(store.Events, c.key(0), c.key(^uint64(0)))
+		batch.DeleteUnder(store.Authors, c.rec.Born)
+		batch.Delete(store.Meta, rebirthKey(c.rec.Born))
+		if err := b.env.Store.Commit(batch); err != nil {
 			return fmt.Errorf("forgetting channel %q: %w", name, err)
 		}
 	}
-	delete(h.channels, name)
+
+	delete(b.channels, name)
 	c.mu.Lock()
 	c.removed = true
 	c.wake()
@@ -228,14 +228,9 @@ func (r *Runtime) RemoveChannel(_ context.Context, name string) error {
 	return nil
 }
 
-// Channels returns this node's channels, by name.
-func (r *Runtime) Channels() []ChannelInfo {
-	r.hub.mu.Lock()
-	all := make([]*published, 0, len(r.hub.channels))
-	for _, c := range r.hub.channels {
-		all = append(all, c)
-	}
-	r.hub.mu.Unlock()
+// List returns this node's channels, by name, without their subscribers.
+func (b *Broker) List() []ChannelInfo {
+	all := b.all()
 	out := make([]ChannelInfo, 0, len(all))
 	for _, c := range all {
 		out = append(out, c.info())
@@ -244,197 +239,32 @@ func (r *Runtime) Channels() []ChannelInfo {
 	return out
 }
 
-// Channel returns one channel with its subscribers, or channel.ErrNoChannel.
-func (r *Runtime) Channel(name string) (ChannelInfo, error) {
-	r.hub.mu.Lock()
-	c, ok := r.hub.channels[name]
-	r.hub.mu.Unlock()
+func (b *Broker) all() []*Channel {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]*Channel, 0, len(b.channels))
+	for _, c := range b.channels {
+		all = append(all, c)
+	}
+	return all
+}
+
+// Info returns one channel with its subscribers, or channel.ErrNoChannel.
+func (b *Broker) Info(name string) (ChannelInfo, error) {
+	b.mu.Lock()
+	c, ok := b.channels[name]
+	b.mu.Unlock()
 	if !ok {
-		return ChannelInfo{}, fmt.Errorf("%w: %q, on node %s", channel.ErrNoChannel, name, r.env.Self)
+		return ChannelInfo{}, b.unknown(name)
 	}
 	i := c.info()
-	i.Subscribers = r.hub.roster(name)
+	i.Subscribers = b.subscribers(name)
 	return i, nil
 }
 
-func (c *published) info() ChannelInfo {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := ChannelInfo{Name: c.name, Birth: birthOf(c.source), Policy: c.rec.Policy, Created: time.Unix(0, c.rec.Created), First: c.log.First(), Next: c.log.Next()}
-	i.Events, i.Bytes = c.log.Size()
-	return i
-}
-
-// key is where the store has the chunk that begins with the event.
-func (c *published) key(sequence uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 24), c.rec.Born...), sequence)
-}
-
-// wake needs c.mu.
-func (c *published) wake() {
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
-// Publish publishes events on a channel of this node, in order, as its owner
-// does who says that they are from. It returns the sequence of the first once
-// all are durable. The payloads stay the caller's. Errors:
-// channel.ErrNoChannel, channel.ErrPayload, and those of the store.
-func (r *Runtime) Publish(ctx context.Context, name string, from identity.EntityID, payloads ...[]byte) (first uint64, err error) {
-	p, err := r.SubmitPublish(name, from, payloads...)
-	if err != nil {
-		return 0, err
-	}
-	return p.Wait(ctx)
-}
-
-// PublishPending is events that are on their way to a channel's log.
-type PublishPending struct {
-	first  uint64
-	ticket *ticket
-}
-
-// Ready returns a channel that is closed when Wait no longer blocks.
-func (p *PublishPending) Ready() <-chan struct{} {
-	if p.ticket == nil {
-		return closedChan
-	}
-	return p.ticket.done
-}
-
-// Wait returns the sequence of the first event once all are durable.
-func (p *PublishPending) Wait(ctx context.Context) (first uint64, err error) {
-	return p.first, p.ticket.wait(ctx)
-}
-
-// SubmitPublish is Publish that returns at once: what is submitted one after the
-// other is published in that order.
-func (r *Runtime) SubmitPublish(name string, from identity.EntityID, payloads ...[]byte) (*PublishPending, error) {
-	if err := errors.Join(r.ready(), r.room()); err != nil {
-		return nil, err
-	}
-	if _, ok := channel.IsOutputs(name); ok {
-		return nil, fmt.Errorf("%w: %q", channel.ErrReserved, name)
-	}
-	for _, p := range payloads {
-		if len(p) > channel.MaxPayload {
-			return nil, fmt.Errorf("%w: %d bytes, at most %d", channel.ErrPayload, len(p), channel.MaxPayload)
-		}
-	}
-	c, err := r.hub.find(name)
-	if err != nil {
-		return nil, err
-	}
-	return c.publish(from, payloads, nil)
-}
-
-// publish puts events into the log, in order. With a mark they are of a daemon's
-// effects, the last of which it names: it is written with them.
-func (c *published) publish(from identity.EntityID, payloads [][]byte, mark *effect.Mark) (*PublishPending, error) {
-	s := c.hub.env.Store
-	c.publishing.Lock()
-	defer c.publishing.Unlock()
-	c.mu.Lock()
-	if c.removed {
-		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: %q", channel.ErrNoChannel, c.name)
-	}
-	if c.stale {
-		if err := c.reload(); err != nil {
-			c.mu.Unlock()
-			return nil, err
-		}
-	}
-	now := c.hub.env.Clock().UnixNano()
-	first := c.log.Next()
-	if mark != nil {
-		mark.Time = now
-		c.author(*mark)
-	}
-	chunks := c.log.Append(now, from, payloads)
-	c.log.Trim(now)
-	last := c.log.Next() - 1
-	if s == nil {
-		c.durable = last
-		c.wake()
-		c.mu.Unlock()
-		return &PublishPending{first: first}, nil
-	}
-	b := &store.Batch{Generation: c.under}
-	if mark != nil {
-		b.Put(store.Authors, append(c.rec.Born[:16:16], mark.Sender[:]...), authorValue(*mark))
-	}
-	for _, chunk := range chunks {
-		b.Put(store.Events, c.key(chunk.First), chunk.Bytes)
-	}
-	c.letGo(b)
-	c.mu.Unlock()
-	t := &ticket{done: make(chan struct{})}
-	c.last = t
-	s.Submit(b, func(err error) {
-		c.mu.Lock()
-		if err != nil {
-			c.stale = true
-			t.err = fmt.Errorf("publishing on %q: %w", c.name, err)
-		} else if last > c.durable && !c.stale {
-			c.durable = last
-			c.wake()
-		}
-		c.mu.Unlock()
-		close(t.done)
-	})
-	return &PublishPending{first: first, ticket: t}, nil
-}
-
-// letGo removes from the store what the log has dropped, once that is a
-// sixteenth of what it keeps. No two removals overlap: many that begin alike
-// would cost the engine the square of their number. It reports whether b removes
-// any. It needs c.mu.
-func (c *published) letGo(b *store.Batch) bool {
-	first := c.log.First()
-	if first <= c.kept || first-c.kept < (c.log.Next()-first)/16 {
-		return false
-	}
-	b.DeleteRange(store.Events, c.key(c.kept), c.key(first))
-	c.kept = first
-	return true
-}
-
-// reload reads the log from the store. It needs c.mu.
-func (c *published) reload() error {
-	under := c.hub.env.Store.Generation()
-	log := channel.NewLog(c.rec.Policy.Limits, true, 1)
-	err := c.hub.env.Store.ScanRange(store.Events, c.key(0), c.key(^uint64(0)), func(k, v []byte) error {
-		if len(k) != 24 {
-			return fmt.Errorf("%w: channel %q has a chunk under %x", store.ErrCorrupt, c.name, k)
-		}
-		first := binary.BigEndian.Uint64(k[16:])
-		n, at, err := channel.Count(v)
-		if err == nil && (n == 0 || first == 0 || log.Next() != first && log.Next() != 1) {
-			err = fmt.Errorf("%d of them where %d is next", n, log.Next())
-		}
-		if err != nil {
-			return fmt.Errorf("%w: channel %q, events from %d: %w", store.ErrCorrupt, c.name, first, err)
-		}
-		log.Add(channel.Chunk{First: first, Count: n, Time: at, Size: len(v), Bytes: slices.Clone(v)})
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.readAuthors(); err != nil {
-		return err
-	}
-	c.log, c.stale, c.under = log, false, under
-	c.durable = log.Next() - 1
-	c.kept = log.First()
-	log.Trim(c.hub.env.Clock().UnixNano())
-	return nil
-}
-
-// recover brings back channels and revocations.
-func (h *hub) recover() error {
-	err := h.env.Store.Scan(store.Channels, func(k, v []byte) error {
+// Recover brings back channels and revocations from the store, before Start.
+func (b *Broker) Recover() error {
+	err := b.env.Store.Scan(store.Channels, func(k, v []byte) error {
 		var rec storedChannel
 		err := canon.Unmarshal(v, &rec)
 		if err == nil && len(rec.Born) != 16 {
@@ -443,19 +273,21 @@ func (h *hub) recover() error {
 		if err != nil || identity.ValidChannel(string(k)) != nil {
 			return fmt.Errorf("%w: channel %q: %w", store.ErrCorrupt, k, err)
 		}
-		c := h.open(string(k), rec)
+
+		c := newChannel(b, string(k), rec)
 		if err := c.recoverRebirth(); err != nil {
 			return err
 		}
-		h.mu.Lock()
-		h.channels[c.name] = c
-		h.mu.Unlock()
+		b.mu.Lock()
+		b.channels[c.name] = c
+		b.mu.Unlock()
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, c := range h.channels {
+
+	for _, c := range b.channels {
 		c.mu.Lock()
 		err := c.reload()
 		c.mu.Unlock()
@@ -463,70 +295,35 @@ func (h *hub) recover() error {
 			return err
 		}
 	}
-	return h.recoverRevocations()
+	return b.recoverRevocations()
+}
+
+// Start begins what goes on as long as the node serves: old events are dropped, and
+// revocations exchanged.
+func (b *Broker) Start() {
+	b.env.Background(func(ctx context.Context) {
+		b.spread()
+		ticker := time.NewTicker(exchangeEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				b.trim()
+				if len(b.verifier.Revokers()) > 0 {
+					b.spread() // to those who were away
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 }
 
 // trim drops what is too old, of channels that nobody publishes on.
-func (h *hub) trim() {
-	h.mu.Lock()
-	all := make([]*published, 0, len(h.channels))
-	for _, c := range h.channels {
-		all = append(all, c)
-	}
-	h.mu.Unlock()
-	now := h.env.Clock().UnixNano()
+func (b *Broker) trim() {
+	all := b.all()
+	now := b.env.Clock().UnixNano()
 	for _, c := range all {
-		c.publishing.Lock()
-		c.mu.Lock()
-		b := &store.Batch{Generation: c.under}
-		remove := false
-		if !c.stale && !c.removed {
-			c.log.Trim(now)
-			remove = h.env.Store != nil && c.letGo(b)
-		}
-		c.mu.Unlock()
-		if remove {
-			h.env.Store.Submit(b, func(err error) {
-				if err != nil {
-					c.mu.Lock()
-					c.stale = true
-					c.mu.Unlock()
-					h.env.Logger.Warn("trimming a channel's log", "channel", c.name, "error", err)
-				}
-			})
-		}
-		c.publishing.Unlock()
+		c.trim(now)
 	}
-}
-
-// read returns the chunk that holds the event, with its bytes. Where the event
-// is not there yet, it returns what is closed when that may have changed; where
-// it was dropped, lost is the sequence before the oldest that is kept.
-func (c *published) read(sequence uint64) (chunk channel.Chunk, lost uint64, wait <-chan struct{}, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.removed:
-		return chunk, 0, nil, fmt.Errorf("%w: %q, from node %s (%w)", channel.ErrRemoved, c.name, c.hub.env.Self, channel.ErrNoChannel)
-	case sequence > c.durable:
-		return chunk, 0, c.changed, nil
-	case sequence < c.log.First():
-		return chunk, c.log.First() - 1, nil, nil
-	}
-	chunk, ok := c.log.At(sequence)
-	if !ok || chunk.Last() > c.durable { // a part of it is not durable: it becomes so as one
-		return chunk, 0, c.changed, nil
-	}
-	if chunk.Bytes == nil {
-		if chunk.Bytes, err = c.hub.env.Store.Get(store.Events, c.key(chunk.First)); err != nil {
-			return chunk, 0, nil, err
-		}
-	}
-	return chunk, 0, nil, nil
-}
-
-func (c *published) head() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.durable
 }

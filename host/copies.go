@@ -165,8 +165,8 @@ func (s *standbyCopy) unfence() {
 	<-s.receiving
 }
 
-// HandleStandby implements Handler.
-func (r *Runtime) HandleStandby(ctx context.Context, from identity.NodeID, conn standby.Conn) {
+// handleStandby is mesh.Handler.HandleStandby.
+func (r *Runtime) handleStandby(ctx context.Context, from identity.NodeID, conn standby.Conn) {
 	if !r.env.Work.Begin() {
 		return
 	}

@@ -208,7 +208,7 @@ func TestEffectsAreDeniedUnlessGranted(t *testing.T) {
 		if err != nil || len(e.Pending) != 0 || len(e.Grants.Publish) != 1 || len(e.Grants.Send) != 1 {
 			t.Errorf("%+v, %v", e, err)
 		}
-		if i, err := n.Channel("news/local"); err != nil || i.Next != 2 {
+		if i, err := n.Channels().Info("news/local"); err != nil || i.Next != 2 {
 			t.Errorf("%+v, %v", i, err)
 		}
 		for name, g := range map[string]effect.Grants{
@@ -387,7 +387,7 @@ func TestEffectsArriveOnceWhateverHappens(t *testing.T) {
 					t.Errorf("%d timers fired: %q", len(timers), timers)
 				}
 				stop := errors.New("all")
-				err := s.nodes[2].FollowChannel(ctx, "news", &host.ChannelCursor{}, nil, func(ev host.ChannelEvent, _ bool) error {
+				err := s.nodes[2].Channels().Follow(ctx, "news", &host.ChannelCursor{}, nil, func(ev host.ChannelEvent, _ bool) error {
 					if ev.From != from {
 						t.Errorf("event %d is from %s", ev.Sequence, ev.From)
 					}

@@ -105,7 +105,7 @@ type memberAnswer struct {
 
 // Bounds and pauses of hearings.
 const (
-	ringBytes     = feedWindow
+	ringBytes     = channel.WindowBytes
 	grantBytes    = ringBytes / 16
 	refusedFirst  = 5 * time.Second
 	refusedMost   = time.Minute

@@ -98,7 +98,7 @@ func (r *Runtime) openChannel(ctx context.Context, at identity.NodeID) (channel.
 	if at == r.env.Self {
 		near, far := channel.Pipe()
 		go func() {
-			r.HandleChannel(ctx, r.env.Self, mesh.AccessChannels|mesh.AccessOutputs, far)
+			r.handleChannel(ctx, r.env.Self, mesh.AccessChannels|mesh.AccessOutputs, far)
 			_ = far.Close() // a pipe's never fails
 		}()
 		return near, nil

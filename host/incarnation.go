@@ -166,7 +166,7 @@ func (r *Runtime) ConfirmNode(ctx context.Context) error {
 	if err := in.put(b); err != nil {
 		return err
 	}
-	if err := r.hub.confirm(b); err != nil {
+	if err := r.broker.Confirm(b); err != nil {
 		return fmt.Errorf("confirming the node: %w", err)
 	}
 	r.incarnation.Store(&in)

@@ -48,7 +48,7 @@ func restoredNode(t *testing.T, twin func() *host.Twin) (*host.Runtime, identity
 	rt := start(s)
 	d, err := rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c1"})
 	if err == nil {
-		_, err = rt.CreateChannel(t.Context(), "news", host.ChannelPolicy{})
+		_, err = rt.Channels().Create(t.Context(), "news", host.ChannelPolicy{})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func someKeyPair(t *testing.T) *identity.KeyPair {
 
 func publish(t *testing.T, rt *host.Runtime) error {
 	t.Helper()
-	_, err := rt.Publish(t.Context(), "news", identity.EntityID{}, []byte("x"))
+	_, err := rt.Channels().Publish(t.Context(), "news", identity.EntityID{}, []byte("x"))
 	return err
 }
 

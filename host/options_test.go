@@ -24,7 +24,7 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	used.Handle(&host.Runtime{})
+	used.Handle(&answering{})
 	for name, c := range map[string]struct {
 		options host.Options
 		field   string

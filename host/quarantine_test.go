@@ -78,7 +78,7 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 			t.Fatal("it does not fail")
 		}
 		time.Sleep(time.Second)
-		if _, err := a.Publish(ctx, "ticks", publisher, []byte("published")); err != nil {
+		if _, err := a.Channels().Publish(ctx, "ticks", publisher, []byte("published")); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -54,7 +54,7 @@ func TestReadersTakeNoPlaceInTheMailbox(t *testing.T) {
 			return err
 		},
 		"follow outputs": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
-			return r.FollowChannel(ctx, channel.OutputsOf(id.Origin()), nil, nil, func(host.ChannelEvent, bool) error { return nil })
+			return r.Channels().Follow(ctx, channel.OutputsOf(id.Origin()), nil, nil, func(host.ChannelEvent, bool) error { return nil })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -102,7 +102,7 @@ func TestSubscriberMovesAndHostsFail(t *testing.T) {
 					for i := range payloads {
 						payloads[i] = fmt.Append(nil, n+i)
 					}
-					if _, err := publisher.Publish(ctx, "ticks", identity.EntityID{}, payloads...); err != nil {
+					if _, err := publisher.Channels().Publish(ctx, "ticks", identity.EntityID{}, payloads...); err != nil {
 						t.Error(err)
 						return
 					}

@@ -40,7 +40,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.recoverKinds(ctx); err != nil {
 		return err
 	}
-	if err := r.hub.recover(); err != nil {
+	if err := r.broker.Recover(); err != nil {
 		return err
 	}
 	if err := r.recoverDaemons(ctx); err != nil {

@@ -116,7 +116,7 @@ type Runtime struct {
 
 	exchanges *exchanges
 	tokenSkew time.Duration
-	hub       *hub           // channels of this node
+	broker    *Broker        // channels of this node
 	subs      *subscriptions // of this node's daemons
 	couriers  *couriers
 	arriving  arrivalRoom
@@ -187,7 +187,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	fill(&r.cpEvery, 1024)
 	r.departed = newDeparted(o.Store, r.receipts.forget)
-	r.hub, r.subs = newHub(r), newSubscriptions(r)
+	r.subs = newSubscriptions(r)
 	r.couriers, r.alarms = newCouriers(r), newAlarms(r)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
@@ -197,6 +197,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		r.cancel()
 		return nil, err
 	}
+	r.broker = NewBroker(r.brokerConfig())
 	if o.Cluster != nil {
 		r.cluster = newClustered(r, o.Cluster)
 	}
@@ -294,7 +295,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 			return &OptionsError{"Mesh", "has a handler already: another runtime that has it was started first"}
 		}
 		r.handling.Store(true)
-		r.mesh.Handle(r)
+		r.mesh.Handle(handler{r})
 	}
 	if !r.life.CompareAndSwap(lifeRegistering, lifeReady) && !r.IsReady() {
 		if r.mesh != nil {

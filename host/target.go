@@ -10,8 +10,8 @@ import (
 	"wasmhost/internal/canon"
 )
 
-// HandleMigration implements Handler.
-func (r *Runtime) HandleMigration(ctx context.Context, from identity.NodeID, c migration.Conn) {
+// handleMigration is mesh.Handler.HandleMigration.
+func (r *Runtime) handleMigration(ctx context.Context, from identity.NodeID, c migration.Conn) {
 	if !r.env.Work.Begin() {
 		r.answer(c, migration.NewRefuse(migration.Failf(migration.NotReady, "the node is shutting down")))
 		return

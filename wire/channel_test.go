@@ -18,7 +18,7 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 	join(t, a.mesh, c.mesh)
 	join(t, b.mesh, c.mesh)
 	root := newKey(t)
-	if _, err := a.rt.CreateChannel(ctx, "sensors/ticks", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}}); err != nil {
+	if _, err := a.rt.Channels().Create(ctx, "sensors/ticks", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}}); err != nil {
 		t.Fatal(err)
 	}
 	id := counter(t, b)
@@ -44,7 +44,7 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 			for k := range payloads {
 				payloads[k] = fmt.Appendf(nil, "%064d", i+k)
 			}
-			if _, err := a.rt.Publish(ctx, "sensors/ticks", identity.EntityID{}, payloads...); err != nil {
+			if _, err := a.rt.Channels().Publish(ctx, "sensors/ticks", identity.EntityID{}, payloads...); err != nil {
 				done <- err
 				return
 			}
@@ -91,7 +91,7 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 func TestChannelRights(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b")
 	join(t, a.mesh, b.mesh)
-	if _, err := a.rt.CreateChannel(ctx, "open", host.ChannelPolicy{}); err != nil {
+	if _, err := a.rt.Channels().Create(ctx, "open", host.ChannelPolicy{}); err != nil {
 		t.Fatal(err)
 	}
 	id, echo := counter(t, b), counter(t, a)

@@ -110,8 +110,12 @@ type Cursor struct {
 	Sequence uint64
 }
 
+// WindowBytes is how many bytes of events a publisher sends before the subscriber has said
+// that it has room for more.
+const WindowBytes = 4 << 20
+
 // Window says that the subscriber has room for so many more bytes of Events. A
-// feed begins with room for 4 MiB, and never has more. Subscriber to publisher.
+// stream begins with room for WindowBytes, and never has more. Subscriber to publisher.
 type Window struct {
 	_     struct{} `cbor:",toarray"`
 	Bytes uint64

@@ -76,7 +76,7 @@ type Peer interface {
 	SealKey(ctx context.Context) (identity.SealKey, error)
 }
 
-// Handler answers what peers start. Runtime implements it.
+// Handler answers what peers start: a runtime, which installs its own when it starts.
 type Handler interface {
 	// HandleMigration runs the target's side of one migration, or answers an
 	// Ask, on a stream that from opened. It returns when the stream is done

@@ -193,7 +193,7 @@ func channelTo(root, file string, daemons int, stored bool) (func(int) error, fu
 		_, err = b.mesh.Join(ctx, token)
 	}
 	if err == nil {
-		_, err = a.rt.CreateChannel(ctx, "bench", host.ChannelPolicy{})
+		_, err = a.rt.Channels().Create(ctx, "bench", host.ChannelPolicy{})
 	}
 	if err == nil {
 		_, err = b.rt.PushKind(ctx, "counter", wasm)
@@ -220,7 +220,7 @@ func channelTo(root, file string, daemons int, stored bool) (func(int) error, fu
 		}
 		for left := n; left > 0; left -= len(payloads) {
 			payloads = payloads[:min(left, len(payloads))]
-			if _, err := a.rt.SubmitPublish("bench", identity.EntityID{}, payloads...); err != nil {
+			if _, err := a.rt.Channels().Submit("bench", identity.EntityID{}, payloads...); err != nil {
 				return err
 			}
 			for left%20_000 < len(payloads) { // as a publisher does that does not want its subscribers to miss any

@@ -213,7 +213,7 @@ func (s *Server) permitted(action identity.Scope, h handler) handler {
 					return err
 				}
 			}
-			if err := s.rt.PermitChannel(r.PathValue("channel"), p.Key, s.mesh.ChannelAccess(from), token, action); err != nil {
+			if err := s.rt.Channels().Permit(r.PathValue("channel"), p.Key, s.mesh.ChannelAccess(from), token, action); err != nil {
 				return err
 			}
 		}
@@ -234,7 +234,7 @@ func (s *Server) administered(h handler) handler {
 
 func (s *Server) getChannels(w http.ResponseWriter, r *http.Request) error {
 	out := []Channel{}
-	for _, i := range s.rt.Channels() {
+	for _, i := range s.rt.Channels().List() {
 		out = append(out, s.channelOf(i))
 	}
 	if err := s.rt.Ready(); err != nil {
@@ -264,7 +264,7 @@ func (s *Server) postChannel(w http.ResponseWriter, r *http.Request) error {
 		}
 		p.Roots = append(p.Roots, id)
 	}
-	i, err := s.rt.CreateChannel(r.Context(), req.Name, p)
+	i, err := s.rt.Channels().Create(r.Context(), req.Name, p)
 	if err != nil {
 		return err
 	}
@@ -272,7 +272,7 @@ func (s *Server) postChannel(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getChannel(w http.ResponseWriter, r *http.Request) error {
-	i, err := s.rt.Channel(r.PathValue("channel"))
+	i, err := s.rt.Channels().Info(r.PathValue("channel"))
 	if err != nil {
 		return err
 	}
@@ -280,9 +280,9 @@ func (s *Server) getChannel(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteChannel(w http.ResponseWriter, r *http.Request) error {
-	i, err := s.rt.Channel(r.PathValue("channel"))
+	i, err := s.rt.Channels().Info(r.PathValue("channel"))
 	if err == nil {
-		err = s.rt.RemoveChannel(r.Context(), i.Name)
+		err = s.rt.Channels().Remove(r.Context(), i.Name)
 	}
 	if err != nil {
 		return err
@@ -309,7 +309,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("channel")
 	from, err := s.publisher(r)
 	if err == nil {
-		_, err = s.rt.SubmitPublish(name, from) // whether it can be published on at all
+		_, err = s.rt.Channels().Submit(name, from) // whether it can be published on at all
 	}
 	if err != nil {
 		return err
@@ -389,7 +389,7 @@ func (s *Server) publishAll(ctx context.Context, name string, from identity.Enti
 		g := publishedGroup{count: len(payloads), hold: hold}
 		switch {
 		case len(payloads) > 0:
-			g.pending, g.err = s.rt.SubmitPublish(name, from, payloads...)
+			g.pending, g.err = s.rt.Channels().Submit(name, from, payloads...)
 		case err == io.EOF:
 			hold.Done()
 			return
@@ -431,7 +431,7 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := r.PathValue("channel")
 	if _, ok := channel.IsOutputs(name); !ok {
-		if _, err := s.rt.Channel(name); err != nil {
+		if _, err := s.rt.Channels().Info(name); err != nil {
 			return err
 		}
 	}
@@ -443,7 +443,7 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusOK)
 		return out.rc.Flush()
 	}
-	err := s.rt.FollowChannel(r.Context(), name, after, begin, func(ev host.ChannelEvent, more bool) error {
+	err := s.rt.Channels().Follow(r.Context(), name, after, begin, func(ev host.ChannelEvent, more bool) error {
 		return out.hold(len(ev.Payload), func() error {
 			if more {
 				return out.put(eventOf(ev))
@@ -570,7 +570,7 @@ func revocationOf(r *identity.Revocation) (Revocation, error) {
 
 func (s *Server) getRevocations(w http.ResponseWriter, r *http.Request) error {
 	out := []Revocation{}
-	for _, rev := range s.rt.Revocations() {
+	for _, rev := range s.rt.Channels().Revocations() {
 		line, err := revocationOf(rev)
 		if err != nil {
 			return err
@@ -591,7 +591,7 @@ func (s *Server) postRevocation(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.rt.Revoke(r.Context(), rev); err != nil {
+	if err := s.rt.Channels().Revoke(r.Context(), rev); err != nil {
 		return err
 	}
 	out, err := revocationOf(rev)

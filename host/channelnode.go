@@ -1,0 +1,129 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wasmhost/host/chain"
+	"wasmhost/host/channel"
+	"wasmhost/host/fair"
+	"wasmhost/identity"
+)
+
+// Channels returns the channels that this node publishes.
+func (r *Runtime) Channels() *Broker { return r.broker }
+
+// brokerConfig is what the broker gets of the runtime.
+func (r *Runtime) brokerConfig() Config {
+	return Config{
+		Env: r.env, TokenSkew: r.tokenSkew, SenderMemory: r.limits.SenderMemory, Ready: r.ready, Open: r.channelsOpen,
+		Flow: r.flowOf, LastWord: lastWord, Peers: channelPeers{r}, Outputs: daemonOutputs{r},
+	}
+}
+
+// flowOf is the share of the node's work of a daemon that publishes, here or elsewhere.
+func (r *Runtime) flowOf(id identity.EntityID) *fair.Flow {
+	if d, err := r.find(id); err == nil {
+		return d.share
+	}
+	return r.foreign
+}
+
+// channelPeers reaches other nodes, and this one, about channels.
+type channelPeers struct{ rt *Runtime }
+
+// PeerIDs returns the peers that the mesh has.
+func (p channelPeers) PeerIDs() []identity.NodeID {
+	if lister, ok := p.rt.mesh.(interface{ PeerIDs() []identity.NodeID }); ok {
+		return lister.PeerIDs()
+	}
+	return nil
+}
+
+// OpenChannel opens a stream about channels to a node, this one included.
+func (p channelPeers) OpenChannel(ctx context.Context, node identity.NodeID) (channel.Conn, error) {
+	return p.rt.openChannel(ctx, node)
+}
+
+// daemonOutputs gives the broker the outputs of this node's daemons.
+type daemonOutputs struct{ rt *Runtime }
+
+// ByOrigin returns the daemon of that origin, or where it went.
+func (o daemonOutputs) ByOrigin(origin identity.OriginHash) (identity.EntityID, error) {
+	r := o.rt
+	r.mu.RLock()
+	var id identity.EntityID
+	for e := range r.daemons {
+		if e.Origin() == origin {
+			id = e
+		}
+	}
+	r.mu.RUnlock()
+	if id.IsZero() {
+		gone, err := r.movedAs(originEntry(origin), func(e identity.EntityID, _ string) bool { return e.Origin() == origin })
+		if err != nil {
+			return id, err
+		}
+		if len(gone) > 0 {
+			id = gone[0]
+		}
+	}
+	if id.IsZero() {
+		return id, fmt.Errorf("%w: node %s has no daemon %s", channel.ErrNoChannel, r.env.Self, origin)
+	}
+	_, err := r.find(id)
+	return id, err
+}
+
+// Head returns the sequence of the daemon's newest output, and waits for no event.
+func (o daemonOutputs) Head(id identity.EntityID) (uint64, error) {
+	d, err := o.rt.find(id)
+	if err != nil {
+		return 0, err
+	}
+	if !d.mu.TryLock() {
+		return d.info().Sequence, nil // as it was before the event that it processes
+	}
+	defer d.mu.Unlock()
+	return d.chain.Head().Sequence, nil
+}
+
+// TailAfter is Runtime.TailAfter, or Tail where there is no history.
+func (o daemonOutputs) TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan chain.Output, error) {
+	out, err := o.rt.TailAfter(ctx, id, sequence)
+	if errors.Is(err, ErrNoHistory) {
+		out, err = o.rt.Tail(ctx, id)
+	}
+	return out, err
+}
+
+// Reaches is Runtime.ReachesOutput.
+func (o daemonOutputs) Reaches(ctx context.Context, id identity.EntityID, sequence uint64) error {
+	return o.rt.ReachesOutput(ctx, id, sequence)
+}
+
+// ErrCursorGone says that a daemon's outputs do not reach to the cursor: it is of another
+// daemon, or the outputs were dropped by a rollback.
+var ErrCursorGone = errors.New("the daemon has no output of that cursor")
+
+// ReachesOutput returns nil where the daemon has made an output of that sequence, or more;
+// ErrCursorGone. ctx bounds the waiting for the event that the daemon is processing.
+func (r *Runtime) ReachesOutput(ctx context.Context, id identity.EntityID, sequence uint64) error {
+	d, err := r.find(id)
+	if err != nil {
+		return err
+	}
+	if sequence <= d.info().Sequence {
+		return nil
+	}
+	if err := d.peek(ctx); err != nil { // an event that is processed may be newer than what is shown
+		return err
+	}
+	head := d.chain.Head().Sequence
+	d.mu.Unlock()
+	if sequence > head {
+		return fmt.Errorf("%w: daemon %s has made %d outputs, the cursor is of output %d", ErrCursorGone, d.id.Origin(), head, sequence)
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+package host
+
+import (
+	"context"
+
+	"wasmhost/host/channel"
+	"wasmhost/host/mesh"
+	"wasmhost/host/migration"
+	"wasmhost/host/standby"
+	"wasmhost/identity"
+)
+
+// handler answers what peers start: it is what the mesh gets of a runtime.
+type handler struct{ rt *Runtime }
+
+var _ mesh.Handler = handler{}
+
+// HandleMigration implements mesh.Handler.
+func (h handler) HandleMigration(ctx context.Context, from identity.NodeID, c migration.Conn) {
+	h.rt.handleMigration(ctx, from, c)
+}
+
+// HandleChannel implements mesh.Handler.
+func (h handler) HandleChannel(ctx context.Context, from identity.NodeID, may mesh.ChannelAccess, c channel.Conn) {
+	h.rt.handleChannel(ctx, from, may, c)
+}
+
+// HandleStandby implements mesh.Handler.
+func (h handler) HandleStandby(ctx context.Context, from identity.NodeID, c standby.Conn) {
+	h.rt.handleStandby(ctx, from, c)
+}
