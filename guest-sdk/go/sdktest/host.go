@@ -96,9 +96,12 @@ func (h *host) Send(to [32]byte, data []byte) int32 {
 // effect takes an effect, unless it is refused.
 func (h *host) effect(e Effect, bad, isDenied bool) int32 {
 	if h.again {
-		said := h.said[h.effects]
+		code := h.said[h.effects]
 		h.effects++
-		return said
+		if code == done {
+			h.answer.Effects = append(h.answer.Effects, e) // timers are numbered by them
+		}
+		return code
 	}
 	code := int32(done)
 	switch {

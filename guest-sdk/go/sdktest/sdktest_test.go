@@ -35,6 +35,11 @@ func (d *tally) Process(event sdk.Event) error {
 		d.id, _ = sdk.After(time.Second, []byte("ring"))
 	case "cancel":
 		d.id.Cancel()
+	case "both":
+		if err := sdk.Publish("news", []byte("p")); err != nil {
+			return err
+		}
+		d.id, _ = sdk.After(time.Second, []byte("ring"))
 	case "undone":
 		if _, err := sdk.After(time.Second, nil); err != nil {
 			return err
@@ -126,7 +131,8 @@ func TestTimers(t *testing.T) {
 	if now := d.Now(); !now.Equal(sdktest.Begin.Add(time.Second)) {
 		t.Errorf("it is %v", now)
 	}
-	d.Send("timer")
+	d.Send("both")
+	d.Send("fail") // the daemon that is made again has the timer's number
 	d.Send("cancel")
 	if rang := d.Advance(time.Hour); len(rang) > 0 {
 		t.Errorf("%v fired after it was cancelled", rang)
