@@ -20,7 +20,7 @@
 
 #define WASMHOST_ABI_VERSION 1
 
-#ifdef WASMHOST_LIBC
+#if defined(WASMHOST_LIBC) || !defined(__wasm__)
 #include <stdlib.h>
 #include <string.h>
 #endif
@@ -37,8 +37,12 @@ int32_t wh_on_init(const uint8_t *config, uint32_t size);    /* WASMHOST_INIT */
 int32_t wh_on_snapshot(const uint8_t **state, uint32_t *size); /* WASMHOST_HOOKS: the bytes must stay in place until the next call */
 int32_t wh_on_restore(const uint8_t *state, uint32_t size);  /* WASMHOST_HOOKS */
 
-/* What the host offers. */
+/* What the host offers. Elsewhere than in a module it is wasmhost_test.h that does. */
+#ifdef __wasm__
 #define WH_IMPORT(name) __attribute__((import_module("wasmhost"), import_name(name)))
+#else
+#define WH_IMPORT(name)
+#endif
 WH_IMPORT("emit") void wh_emit(const void *data, uint32_t size);              /* one output; copied at once */
 WH_IMPORT("fail") void wh_fail_bytes(const char *text, uint32_t size);        /* the text of the error that this call returns */
 WH_IMPORT("log") void wh_log_bytes(int32_t level, const char *text, uint32_t size);
@@ -81,7 +85,7 @@ static inline void wh_log(int32_t level, const char *text) { wh_log_bytes(level,
 
 /* WH_IS compares an event with a literal; it is cheap where the sizes differ. */
 #define WH_IS(data, size, literal) ((size) == sizeof(literal) - 1 && memcmp((data), (literal), sizeof(literal) - 1) == 0)
-#ifndef WASMHOST_LIBC
+#if !defined(WASMHOST_LIBC) && defined(__wasm__)
 int memcmp(const void *a, const void *b, size_t n);
 void *memcpy(void *dst, const void *src, size_t n);
 void *memset(void *dst, int c, size_t n);
@@ -105,13 +109,13 @@ static inline __attribute__((noreturn)) void wh_panic(const char *text) {
 #define WH_ASSERT(x) ((x) ? (void)0 : wh_panic("assertion failed: " #x " at " __FILE__ ":" WH_TEXT(__LINE__)))
 
 /* wh_grow returns size fresh bytes of memory, zeroed, for ever; 0 when there
- * are no more. With WASMHOST_LIBC they are malloc's. */
+ * are no more. With WASMHOST_LIBC, and in tests, they are malloc's. */
 void *wh_grow(uint32_t size);
 
 #define WH_EXPORT(name) __attribute__((export_name(name), used))
 
 #ifdef WASMHOST_IMPLEMENTATION
-#ifdef WASMHOST_LIBC
+#if defined(WASMHOST_LIBC) || !defined(__wasm__)
 void *wh_grow(uint32_t size) { return calloc(1, size); }
 #else
 extern uint8_t __heap_base;
@@ -128,6 +132,7 @@ void *wh_grow(uint32_t size) {
 }
 #endif
 
+#ifdef __wasm__
 WH_EXPORT("wasmhost_abi_v1") void wh_export_abi(void) {}
 
 static uint8_t wh_small[4096];
@@ -187,6 +192,7 @@ int memcmp(const void *a, const void *b, size_t n) {
     return 0;
 }
 #endif
+#endif /* __wasm__ */
 #endif
 
 #ifdef __cplusplus
