@@ -125,7 +125,7 @@ impl std::ops::Deref for Event<'_> {
     }
 }
 
-#[link(wasm_import_module = "wasmhost")]
+#[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[link(wasm_import_module = "wasmhost")]
 extern "C" {
     #[link_name = "emit"]
     fn host_emit(ptr: *const u8, len: usize);
@@ -368,7 +368,7 @@ pub enum EventKind {
     Daemon,
 }
 
-#[link(wasm_import_module = "wasmhost")]
+#[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[link(wasm_import_module = "wasmhost")]
 extern "C" {
     #[link_name = "event_kind"]
     fn host_event_kind() -> u32;
@@ -415,7 +415,7 @@ impl From<Refused> for Failure {
     }
 }
 
-#[link(wasm_import_module = "wasmhost")]
+#[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[link(wasm_import_module = "wasmhost")]
 extern "C" {
     #[link_name = "publish"]
     fn host_publish(channel: *const u8, channel_len: usize, ptr: *const u8, len: usize) -> i32;
@@ -473,3 +473,9 @@ pub fn timer(at: i64, data: impl AsRef<[u8]>) -> std::result::Result<Timer, Refu
 pub fn timer_after(delay: std::time::Duration, data: impl AsRef<[u8]>) -> std::result::Result<Timer, Refused> {
     timer(now().saturating_add(delay.as_nanos() as i64), data)
 }
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod sdktest;
+
+#[cfg(not(target_arch = "wasm32"))]
+use sdktest::host::*;

@@ -51,3 +51,6 @@ impl Daemon for Tour {
 }
 
 wasmhost::export_with_hooks!(Tour);
+
+#[cfg(test)]
+mod tests;
