@@ -13,11 +13,15 @@
 //! `pub const stateless = true`. Their types are checked when it is compiled.
 
 const std = @import("std");
+const in_module = @import("builtin").target.cpu.arch.isWasm();
+
+/// Runs daemons in zig test. In a module there is none of it.
+pub const sdktest = if (in_module) struct {} else @import("sdktest.zig");
 
 /// The version of the contract that this package follows.
 pub const abi_version = 1;
 
-const host = struct {
+const host = if (!in_module) @import("sdkhost.zig") else struct {
     extern "wasmhost" fn emit(ptr: [*]const u8, len: usize) void;
     extern "wasmhost" fn fail(ptr: [*]const u8, len: usize) void;
     extern "wasmhost" fn log(level: i32, ptr: [*]const u8, len: usize) void;
@@ -180,8 +184,8 @@ pub const panic = std.debug.FullPanic(struct {
     }
 }.call);
 
-/// Memory for as long as the daemon lives.
-pub const allocator = std.heap.wasm_allocator;
+/// Memory for as long as the daemon lives. In tests it is the machine's.
+pub const allocator = if (in_module) std.heap.wasm_allocator else std.heap.page_allocator;
 
 var first_buffer: [4096]u8 = undefined;
 var input: []u8 = &first_buffer;
@@ -198,6 +202,11 @@ fn alloc(len: usize) callconv(.c) ?[*]u8 {
 
 fn marker() callconv(.c) void {}
 
+/// The code that fail was given last. For sdktest.
+pub fn failureCode() i32 {
+    return if (failure_code == 0) 1 else failure_code;
+}
+
 /// The code of a call's result.
 fn answer(result: anytype) i32 {
     if (result) |_| {
@@ -209,7 +218,7 @@ fn answer(result: anytype) i32 {
             host.fail(name.ptr, name.len);
             return 1;
         }
-        return if (failure_code == 0) 1 else failure_code;
+        return failureCode();
     }
 }
 
@@ -219,6 +228,7 @@ pub fn daemon(comptime Daemon: type) void {
     const hooks = @hasDecl(Daemon, "snapshot");
     if (hooks != @hasDecl(Daemon, "restore")) @compileError("a daemon has both of snapshot and restore, or neither");
     if (hooks and stateless) @compileError("a daemon is stateless, or has snapshot and restore, not both");
+    if (!in_module) return;
 
     const glue = struct {
         var state: Daemon = .{};
