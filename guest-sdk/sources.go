@@ -17,7 +17,7 @@ import (
 //
 //go:embed c/*.h c/README.md
 //go:embed rust/Cargo.toml rust/README.md rust/src
-//go:embed assemblyscript/package.json assemblyscript/README.md assemblyscript/assembly
+//go:embed assemblyscript/package.json assemblyscript/README.md assemblyscript/sdktest.mjs assemblyscript/assembly
 //go:embed zig/build.zig zig/build.zig.zon zig/README.md zig/src
 var sources embed.FS
 
