@@ -15,7 +15,8 @@ import (
 )
 
 // tours has, for each language, the source of a daemon that uses all that its SDK
-// has, as it stands in a project, and a transcript that they all answer.
+// and its host for tests have, as it stands in a project, and a transcript that they
+// all answer.
 var tours = filepath.Join("project", "testdata", "tour")
 
 // imported are the imports that a tour has: each of the contract, but for now, which
@@ -66,6 +67,7 @@ func TestAProjectUsesAllThatThereIs(t *testing.T) {
 			if slices.Sort(has); !slices.Equal(has, imported) {
 				t.Errorf("it imports %v, want %v", has, imported)
 			}
+			runIn(t, dir, "./unit")
 			runIn(t, dir, "wasmhost", "run", "tour.wasm", "--replay", transcript)
 		})
 	}
