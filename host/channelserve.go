@@ -38,7 +38,7 @@ func (r *Runtime) handleChannel(ctx context.Context, from identity.NodeID, may m
 	case *channel.Publish:
 		err = r.broker.ServePublish(ctx, from, may, c, msg)
 	case *channel.Carry:
-		err = r.serveCarry(ctx, from, may, c, msg)
+		err = r.inbox.Serve(ctx, from, may, c, msg)
 	case *channel.Locate:
 		err = r.serveLocate(ctx, c, msg)
 	case *channel.Standings:

@@ -230,8 +230,17 @@ func (r *Runtime) startEffects(d *hosted) {
 		return
 	}
 	d.did()
-	r.couriers.start(d)
-	r.alarms.see(d)
+	if pending := d.effects.Pending(); len(pending) > 0 && r.life.Load() != lifeRegistering {
+		r.sender.Start(d.id, pending)
+	}
+	d.setTimer()
+}
+
+// setTimer has the daemon looked at when its first timer is due. It needs d.mu.
+func (d *hosted) setTimer() {
+	if at := d.nextRound(); at > 0 {
+		d.rt.timers.Set(d.id, at)
+	}
 }
 
 // startAllEffects goes on with those of all daemons that serve here.
@@ -252,7 +261,7 @@ func (r *Runtime) startAllEffects() {
 		}
 		d.mu.Unlock()
 	}
-	r.alarms.start()
+	r.timers.Start()
 }
 
 // Effects is what a daemon may do, and what of it is still to come.
@@ -301,7 +310,7 @@ func (r *Runtime) withReasons(id identity.EntityID, e Effects) Effects {
 	}
 	e.Pending = append([]PendingEffects(nil), e.Pending...)
 	for i := range e.Pending {
-		e.Pending[i].Reason = r.couriers.reason(id, e.Pending[i].Place)
+		e.Pending[i].Reason = r.sender.Reason(id, e.Pending[i].Place)
 	}
 	return e
 }

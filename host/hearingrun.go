@@ -17,7 +17,7 @@ func (in *hearing) run(ctx context.Context) {
 	tries, moves := hearingRetry.Start(), 0
 	for ctx.Err() == nil && !in.over() {
 		good, err := in.once(ctx)
-		var moved *movedFeed
+		var moved *channel.MovedError
 		if errors.As(err, &moved) {
 			if moves++; moves <= mostHops {
 				continue
@@ -43,11 +43,6 @@ func (in *hearing) over() bool {
 	defer in.mu.Unlock()
 	return in.ended
 }
-
-// movedFeed says that the feed comes from another node now.
-type movedFeed struct{ to identity.NodeID }
-
-func (m *movedFeed) Error() string { return fmt.Sprintf("it is published by node %s now", m.to) }
 
 // once connects and takes what comes, until the connection ends. good says that
 // a member was accepted over it.
@@ -161,7 +156,7 @@ func (in *hearing) take(msg channel.Message) (accepted bool, err error) {
 		in.push(ringEntry{msg.From, msg.To, nil})
 	case *channel.Moved:
 		in.at, in.conn = msg.Node, nil
-		return false, &movedFeed{msg.Node}
+		return false, &channel.MovedError{Node: msg.Node}
 	default:
 		return false, fmt.Errorf("%w: a %T on a feed", channel.ErrBadMessage, msg)
 	}

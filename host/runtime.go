@@ -118,10 +118,11 @@ type Runtime struct {
 	tokenSkew time.Duration
 	broker    *Broker        // channels of this node
 	subs      *subscriptions // of this node's daemons
-	couriers  *couriers
+	sender    *Sender
+	inbox     *Inbox
 	arriving  arrivalRoom
 	resided   resided // proofs of where daemons are
-	alarms    *alarms
+	timers    *Timers
 	shares    *fair.Scheduler // of work that the node begins by itself
 	foreign   *fair.Flow      // of what daemons elsewhere publish here
 
@@ -188,7 +189,6 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	fill(&r.cpEvery, 1024)
 	r.departed = newDeparted(o.Store, r.receipts.forget)
 	r.subs = newSubscriptions(r)
-	r.couriers, r.alarms = newCouriers(r), newAlarms(r)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
 	r.compiles = newCompiles(&o)
@@ -198,6 +198,9 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r.broker = NewBroker(r.brokerConfig())
+	box := outboxOf{r}
+	r.sender, r.timers = NewSender(r.env, box, box, channelPeers{r}), NewTimers(r.env, box)
+	r.inbox = NewInbox(r.env, r.broker, box, box)
 	if o.Cluster != nil {
 		r.cluster = newClustered(r, o.Cluster)
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"wasmhost/abi"
-	"wasmhost/host/channel"
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
@@ -159,7 +158,7 @@ func (d *hosted) waitsForRoom(ev *Event, err error) bool {
 		d.log.add(2, fmt.Sprintf("an event waits: %s: %s", fault.Limit, fault.Text))
 		return true
 	}
-	if now.Sub(d.roomless.since) < roomPatience || fault.Limit == abi.LimitPending && !d.rt.couriers.stuck(d.id) {
+	if now.Sub(d.roomless.since) < roomPatience || fault.Limit == abi.LimitPending && !d.rt.sender.Stuck(d.id) {
 		return true
 	}
 	d.roomless.since = time.Time{}
@@ -173,7 +172,7 @@ func (d *hosted) madeRoom() {
 		return
 	}
 	d.roomless.since = time.Time{}
-	d.rt.alarms.see(d) // a timer may wait
+	d.setTimer() // a timer may wait
 }
 
 // passedOver notes an event that failed with err and is not tried again. It needs d.mu.
@@ -184,26 +183,4 @@ func (d *hosted) passedOver(ev *Event, err error) {
 	d.events.passed[ev.Kind].Add(1)
 	d.lost.taken.Add(1)
 	d.fault = err
-}
-
-// lostError tells who sent events to a daemon that some of them were passed over.
-type lostError struct {
-	events int
-	first  error
-}
-
-func (e *lostError) Error() string {
-	return fmt.Sprintf("%d events were passed over, the first: %v", e.events, e.first)
-}
-
-func (e *lostError) Unwrap() error { return channel.ErrPassedOver }
-
-// lostOf returns how many events were passed over by the text of the receiving node's
-// answer, a lostError: from 1 to as many as were brought.
-func lostOf(err error, brought int) int {
-	n := 1
-	if _, scanErr := fmt.Sscanf(err.Error(), "%d events", &n); scanErr != nil {
-		return 1
-	}
-	return min(max(n, 1), brought)
 }

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"wasmhost/identity"
@@ -57,6 +58,11 @@ func CodeOf(err error) Code {
 	}
 	return 0
 }
+
+// MovedError says that another node has what was asked for: the error of a Moved.
+type MovedError struct{ Node identity.NodeID }
+
+func (e *MovedError) Error() string { return fmt.Sprintf("it is published by node %s now", e.Node) }
 
 // Refusal is the error of the other side.
 type Refusal struct {

@@ -1,0 +1,266 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost/host/channel"
+	"wasmhost/host/effect"
+	"wasmhost/host/fair"
+	"wasmhost/identity"
+)
+
+// outboxOf gives the outbox of a runtime its daemons: those that send, and those that take.
+type outboxOf struct{ rt *Runtime }
+
+// goneErr marks an error that says that the daemon is not this node's any more, or takes
+// no events for now.
+func goneErr(err error) error {
+	var moved *MovedError
+	if errors.As(err, &moved) || errors.Is(err, ErrHalted) || errors.Is(err, ErrHeld) || final(err) {
+		return fmt.Errorf("%w: %w", errOutboxGone, err)
+	}
+	return err
+}
+
+// Due returns effects of the daemon that are durable.
+func (o outboxOf) Due(ctx context.Context, id identity.EntityID, p effect.Place, most, bytes int, none func()) ([]channel.Carriage, error) {
+	d, err := o.rt.find(id)
+	if err != nil {
+		return nil, goneErr(err)
+	}
+	if err := fair.Sleep(ctx, d.owes()); err != nil {
+		return nil, err
+	}
+
+	var pending []effect.Pending
+	var last *ticket
+	err = d.turn(ctx, func(*fair.Turn) error {
+		if err := d.going(); err != nil {
+			none()
+			return err
+		}
+		if d.effects != nil {
+			pending = d.effects.For(p, most, bytes)
+		}
+		if len(pending) == 0 {
+			none()
+		}
+		last = d.last
+		return nil
+	})
+	if err != nil || len(pending) == 0 {
+		return nil, goneErr(err)
+	}
+	if err := last.wait(ctx); err != nil {
+		return nil, err // the daemon goes back to what is stored
+	}
+
+	list := make([]channel.Carriage, len(pending))
+	for i, p := range pending {
+		list[i] = channel.Carriage{Epoch: p.Epoch, Number: p.Number, Payload: p.Payload}
+	}
+	return list, nil
+}
+
+// Acknowledge records that effects need not be sent again.
+func (o outboxOf) Acknowledge(ctx context.Context, id identity.EntityID, p effect.Place, list []channel.Carriage, lost string) error {
+	d, err := o.rt.find(id)
+	if err != nil {
+		return err
+	}
+	return d.turn(ctx, func(*fair.Turn) error { return d.acknowledge(p, list, lost) })
+}
+
+// acknowledge needs d.mu.
+func (d *hosted) acknowledge(p effect.Place, list []channel.Carriage, lost string) error {
+	if d.effects == nil {
+		return nil
+	}
+	last := list[len(list)-1]
+	rec, err := encodeRecord(&sentRecord{Place: p, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.now()})
+	if err != nil {
+		return err
+	}
+	d.effects.Settle(p, last.Epoch, last.Number)
+	d.did()
+	if d.recording() {
+		d.record(rec)
+	}
+
+	bytes := 0
+	for i := range list {
+		bytes += effect.Cost(len(list[i].Payload))
+	}
+	d.share.Made(len(list), int64(bytes))
+	d.madeRoom()
+	if lost != "" {
+		d.lost.sent.Add(uint64(len(list)))
+		d.log.add(2, fmt.Sprintf("%d events that it sent to %s are given up: %s", len(list), p, lost))
+		d.env.Logger.Warn("what a daemon sent is given up", "daemon", d.id.Origin(), "to", p, "events", len(list), "reason", lost)
+	}
+	return nil
+}
+
+// PassedOver notes in the daemon's log and in its count of lost events that the receiver
+// passed some of what it sent over.
+func (o outboxOf) PassedOver(id identity.EntityID, p effect.Place, n int, why error) {
+	d, err := o.rt.find(id)
+	if err != nil {
+		return
+	}
+	d.lost.sent.Add(uint64(n))
+	d.log.add(2, fmt.Sprintf("of what it sent to %s: %v", p, why))
+	d.env.Logger.Warn("what a daemon sent was passed over", "daemon", id.Origin(), "to", p, "reason", why)
+}
+
+// Credentials are the daemon's word that it is here, and the token for the channel.
+// ErrHalted where it was stopped since its effects were listed.
+func (o outboxOf) Credentials(ctx context.Context, id identity.EntityID, p effect.Place, had outboxCredentials) (c outboxCredentials, err error) {
+	d, err := o.rt.find(id)
+	if err != nil {
+		return had, err
+	}
+	err = d.turn(ctx, func(*fair.Turn) error {
+		if err := d.going(); err != nil {
+			return err
+		}
+		c, err = d.credentials(p, had)
+		return err
+	})
+	return c, err
+}
+
+// credentials needs d.mu.
+func (d *hosted) credentials(p effect.Place, had outboxCredentials) (c outboxCredentials, err error) {
+	if d.key.CanSign() {
+		c.Residence, c.Epoch = had.Residence, d.epoch
+		if c.Residence == nil || had.Epoch != d.epoch {
+			if c.Residence, err = channel.NewResidence(d.key, d.env.Self, d.epoch); err != nil {
+				return had, err
+			}
+		}
+	}
+	if d.effects != nil && p.Channel != "" {
+		if g := d.effects.Grants().MayPublish(p.Channel); g != nil {
+			c.Token = g.Token
+		}
+	}
+	return c, nil
+}
+
+// Fire has the daemon process its timers that are due.
+func (o outboxOf) Fire(ctx context.Context, id identity.EntityID) (next int64, err error) {
+	next, err = o.rt.fireDue(ctx, id)
+	return next, goneErr(err)
+}
+
+// Believed returns where the daemon is by what this node knows.
+func (o outboxOf) Believed(id identity.EntityID) (identity.NodeID, bool) {
+	_, err := o.rt.find(id)
+	var moved *MovedError
+	switch {
+	case err == nil:
+		return o.rt.env.Self, true
+	case errors.As(err, &moved):
+		return moved.Node, true
+	}
+	return 0, false
+}
+
+// Prove is Runtime.Believe.
+func (o outboxOf) Prove(ctx context.Context, id identity.EntityID, at, by identity.NodeID) (identity.NodeID, uint64, error) {
+	p, err := o.rt.Believe(ctx, id, at, by)
+	return p.Node, p.Epoch, err
+}
+
+// longestDebt is the longest that a node which brings events waits here for the
+// receiver's rate. Where it would wait longer, it is refused with channel.ErrBusy and tries
+// again.
+const longestDebt = 5 * time.Second
+
+// Take has a daemon of this node take effects in one turn.
+func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carry, list []channel.Carriage) (taken outboxTaken, err error) {
+	r := o.rt
+	if err := r.mayTake(m.To); err != nil {
+		return taken, err
+	}
+	d, err := r.receiverOf(m.To)
+	if err != nil {
+		return taken, err
+	}
+	owes := d.share.OwesBytes()
+	if owes > longestDebt {
+		return taken, fmt.Errorf("%w: daemon %s has used up its limit internal-bytes", channel.ErrBusy, m.To.Origin())
+	}
+	if err := fair.Sleep(ctx, owes); err != nil {
+		return taken, err
+	}
+
+	var t *ticket
+	err = d.turn(ctx, func(turn *fair.Turn) (err error) {
+		if err := d.going(); err != nil {
+			return fmt.Errorf("%w: %w", channel.ErrBusy, err)
+		}
+		taken, t, err = d.takeSome(turn, m.From, via, list)
+		if errors.Is(err, errNoRoom) {
+			why := channel.ErrNoRoom
+			if r.sender.Blocked(m.To) {
+				why = channel.ErrBusy
+			}
+			err = fmt.Errorf("%w: %w", why, err)
+		}
+		return err
+	})
+	if taken.Events == 0 {
+		return taken, err
+	}
+	if err := t.wait(ctx); err != nil {
+		taken.Events = 0
+		return taken, err
+	}
+	return taken, err
+}
+
+// takeSome applies effects that are new to the daemon, and returns of how many
+// this is true now: all, unless the turn is over. It needs d.mu.
+func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken outboxTaken, t *ticket, err error) {
+	d.gather()
+	for taken.Events < len(list) {
+		e := &list[taken.Events]
+		before := d.stats.errors
+		if err = d.applyOther(&Event{Sender: from, From: from, Via: via, Number: e.Number, epoch: e.Epoch, Kind: EventDaemon, Payload: e.Payload}); err != nil {
+			break
+		}
+		if d.stats.errors > before {
+			if taken.PassedOver++; taken.First == nil {
+				taken.First = fmt.Errorf("event %d: %w", e.Number, d.fault)
+			}
+		}
+		if taken.Events++; d.over(turn) {
+			break
+		}
+	}
+
+	t = d.flush()
+	d.share.Made(0, int64(d.flown))
+	return taken, t, err
+}
+
+// receiverOf returns a daemon of this node. One that is on its way here is not
+// unknown.
+func (r *Runtime) receiverOf(id identity.EntityID) (*hosted, error) {
+	d, err := r.find(id)
+	if errors.Is(err, ErrNotFound) {
+		r.mu.RLock()
+		_, comes := r.incoming[id]
+		r.mu.RUnlock()
+		if comes {
+			return nil, fmt.Errorf("%w: daemon %s is on its way to node %s", channel.ErrBusy, id.Origin(), r.env.Self)
+		}
+		return nil, fmt.Errorf("%w: %w", channel.ErrNoReceiver, err)
+	}
+	return d, err
+}
