@@ -26,7 +26,7 @@ func TestTokensHaveSendersOfTheirOwn(t *testing.T) {
 	as := func() *Client {
 		token := must[APIToken](t)(s.server.tokens.issue(IssueToken{Name: "t", Scope: "send", TTL: "1h"}))
 		c, _ := clientOf(t, s.server.TCP())
-		c.token = token.Token
+		c = c.Bearing(token.Token)
 		return c
 	}
 	one, two := as(), as()

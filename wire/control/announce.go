@@ -2,12 +2,9 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"sync"
 
 	"wasmhost/host"
@@ -77,26 +74,14 @@ func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) ask(ctx context.Context, id identity.NodeID, kind string) (*Capabilities, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	res, err := peerClient(s.mesh, id).do(ctx, "GET", "node"+kindQuery(kind), nil, nil)
+	n, err := NewClient(s.mesh.HTTPTransport(id)).Reading(maxJSON).NodeFor(ctx, kind)
 	if err != nil {
 		return nil, err
-	}
-	defer res.Close()
-	var n Node
-	if err := json.NewDecoder(io.LimitReader(res, maxJSON)).Decode(&n); err != nil {
-		return nil, readError(ctx, err)
 	}
 	if n.Capabilities == nil {
 		return nil, fmt.Errorf("node %s announces nothing", id)
 	}
 	return n.Capabilities, placement.CheckTags(n.Capabilities.Tags)
-}
-
-func kindQuery(kind string) string {
-	if kind == "" {
-		return ""
-	}
-	return "?" + url.Values{"kind": {kind}}.Encode()
 }
 
 // candidateOf returns a node as placement knows it.

@@ -13,10 +13,12 @@ import (
 
 // Bounds on what a client reads of one JSON answer, or of one line of a stream.
 const (
-	maxAnswer     = 1 << 30  // bytes of JSON of the node that a program asks
-	maxPeerAnswer = 16 << 20 // bytes of JSON of a peer that a node asks
-	listAnswers   = 4        // answers that the pages of one list may come to, with what their values take in memory
+	maxAnswer   = 1 << 30 // bytes of JSON of the node that a program asks
+	listAnswers = 4       // answers that the pages of one list may come to, with what their values take in memory
 )
+
+// maxPeerAnswer bounds the JSON of a peer that a node asks, in bytes.
+const maxPeerAnswer = 16 << 20
 
 // ErrAnswerTooLarge says that a node answers more than is read of it.
 var ErrAnswerTooLarge = errors.New("the node's answer is too large")

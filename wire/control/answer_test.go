@@ -41,9 +41,7 @@ func (r *repeated) Read(b []byte) (int, error) {
 // TestANodesAnswersAreBounded has a node answer without an end, in each way that a client reads.
 func TestANodesAnswersAreBounded(t *testing.T) {
 	client := func(e *endless) *Client {
-		c := NewClient(e)
-		c.most = 64 << 10
-		return c
+		return NewClient(e).Reading(64 << 10)
 	}
 	name := func(c *Client) error { _, err := c.Daemon(t.Context(), "d"); return err }
 	for _, c := range []struct {
@@ -78,8 +76,7 @@ func TestANodesAnswersAreBounded(t *testing.T) {
 // TestLinesAreBoundedEach reads more lines than one answer may have bytes.
 func TestLinesAreBoundedEach(t *testing.T) {
 	const line = `{"sequence":1}` + "\n"
-	c, lines := NewClient(&endless{again: line}), 0
-	c.most = 64 << 10
+	c, lines := NewClient(&endless{again: line}).Reading(64<<10), 0
 	enough := errors.New("enough")
 	err := c.FollowChannel(t.Context(), "c", AtNode{}, "", func(ChannelEvent) error {
 		if lines++; lines*len(line) > 4<<20 {

@@ -49,7 +49,7 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 		{"a revoked token", gone.Token, "token-unknown", 401},
 	} {
 		audit.Reset()
-		c.token = x.token
+		c = c.Bearing(x.token)
 		for what, err := range map[string]error{
 			"spawn": errorOf(c.Spawn(ctx, Spawn{Kind: "counter"})),
 			"list":  errorOf(c.Daemons(ctx, false)),
@@ -80,7 +80,7 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 		{"list tokens", ScopeOwner, func() error { return errorOf(c.APITokens(ctx)) }},
 	}
 	for _, scope := range []Scope{ScopeRead, ScopeSend, ScopeRead | ScopeSend, ScopeOperate, ScopeOwner} {
-		c.token = issue(scope.String(), "1h").Token
+		c = c.Bearing(issue(scope.String(), "1h").Token)
 		for _, r := range requests {
 			audit.Reset()
 			err := r.do()

@@ -29,9 +29,6 @@ type Backup struct {
 const (
 	maxBackup = 20 << 20 // bytes of a request for a backup
 	maxHolder = 4096     // bytes of what names the holder
-
-	// MaxHave is how many objects a request can name.
-	MaxHave = 250_000
 )
 
 // errNoBackup says that the node has no data directory.

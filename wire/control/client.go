@@ -63,6 +63,13 @@ func (c *Client) Keyed(key string) *Client {
 	return &out
 }
 
+// Bearing returns a client that shows the node an API token.
+func (c *Client) Bearing(token string) *Client {
+	out := *c
+	out.token = token
+	return &out
+}
+
 // Trace returns a client whose requests belong to the trace that parent names, as
 // the header traceparent of W3C Trace Context does.
 func (c *Client) Trace(parent string) *Client {
@@ -235,6 +242,16 @@ func jsonBody(v any) (io.Reader, error) {
 // Node returns the node itself.
 func (c *Client) Node(ctx context.Context) (out Node, err error) {
 	return out, c.call(ctx, "GET", "node", nil, &out)
+}
+
+// NodeFor is Node, which says how it would do for a daemon of the kind; an empty kind is
+// none.
+func (c *Client) NodeFor(ctx context.Context, kind string) (out Node, err error) {
+	path := "node"
+	if kind != "" {
+		path += "?" + url.Values{"kind": {kind}}.Encode()
+	}
+	return out, c.call(ctx, "GET", path, nil, &out)
 }
 
 // Nodes returns the node and its peers.

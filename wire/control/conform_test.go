@@ -156,5 +156,5 @@ func clientOf(t *testing.T, h http.Handler) (*Client, string) {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	return &Client{http: srv.Client(), base: srv.URL}, srv.URL
+	return DialTLS(srv.URL, "", nil), srv.URL
 }

@@ -20,7 +20,6 @@ const gateAddr = "127.0.0.1:7480"
 func gateTo(t *testing.T, s *served, readOnly bool) (*Gate, *time.Time) {
 	t.Helper()
 	c, _ := clientOf(t, s.server)
-	c.http.Transport = http.DefaultTransport
 	g := must[*Gate](t)(NewGate(c, gateAddr, readOnly, nil))
 	now := time.Now()
 	g.now = func() time.Time { return now }

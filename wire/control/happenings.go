@@ -82,7 +82,7 @@ func (s *Server) happenings(w http.ResponseWriter, r *http.Request, wanted func(
 
 // Happenings calls fn with what happens on the node from now on, and with all on the
 // nodes that it trusts, until ctx ends, fn returns an error, or the node ends the stream,
-// which is mesh.ErrUnreachable. It calls began, unless that is nil, when nothing that
+// which is ErrUnreachable. It calls began, unless that is nil, when nothing that
 // happens is missed any more.
 func (c *Client) Happenings(ctx context.Context, all bool, began func(), fn func(Happening) error) error {
 	path := "happenings"

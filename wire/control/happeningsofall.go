@@ -1,15 +1,11 @@
 package control
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
-	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -89,30 +85,27 @@ func (s *Server) followPeers(ctx context.Context, out chan<- Happening) {
 // followPeer passes on what happens on one peer. What comes is bounded, and is
 // said to be the peer's whatever it says itself.
 func (s *Server) followPeer(ctx context.Context, p wire.PeerInfo, out chan<- Happening) error {
-	res, err := peerClient(s.mesh, p.ID).do(ctx, "GET", "happenings", nil, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Close()
-	h := Happening{Time: time.Now().UTC(), What: "following", Peer: p.ID.String()}
-	lines := bufio.NewScanner(res)
-	lines.Buffer(nil, maxHappening)
-	for {
+	tell := func(h Happening) error {
 		h.NodeID = p.ID.String()
 		select {
 		case out <- h:
-		case <-ctx.Done():
 			return nil
-		}
-		if !lines.Scan() {
-			if lines.Err() != nil {
-				return lines.Err()
-			}
-			return fmt.Errorf("%w: the stream ended", mesh.ErrUnreachable)
-		}
-		h = Happening{}
-		if err := json.Unmarshal(lines.Bytes(), &h); err != nil {
-			return fmt.Errorf("reading what happens on %s: %w", p.ID, err)
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
+
+	c := NewClient(s.mesh.HTTPTransport(p.ID)).Reading(maxHappening)
+	var left error // while the beginning was told
+	began := func() { left = tell(Happening{Time: time.Now().UTC(), What: "following", Peer: p.ID.String()}) }
+	err := c.Happenings(ctx, false, began, func(h Happening) error {
+		if left != nil {
+			return left
+		}
+		return tell(h)
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }

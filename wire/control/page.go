@@ -16,9 +16,6 @@ import (
 // header Link names as next (RFC 8288). The next page begins behind the last
 // entry's key, so that what comes or goes meanwhile shifts nothing.
 
-// maxPage is how many entries a page can have.
-const maxPage = 1000
-
 // writePage answers with the list, which is sorted by key, or with the page of
 // it that is asked for.
 func writePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) error {

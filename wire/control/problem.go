@@ -327,7 +327,6 @@ func migrationCode(c migration.Code) string {
 
 // Errors of requests.
 var (
-	errBadRequest  = errors.New("bad request")
 	errStateless   = errors.New("the daemon keeps no state")
 	errTooManyHops = errors.New("the request passed through too many nodes")
 )

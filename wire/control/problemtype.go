@@ -1,5 +1,7 @@
 package control
 
+import "errors"
+
 // Problem is an error as it crosses the API (RFC 9457), and on the client the
 // error itself.
 type Problem struct {
@@ -27,6 +29,9 @@ type Fault struct {
 	Text  string `json:"text"`
 	Stack string `json:"stack,omitempty"`
 }
+
+// errBadRequest says that a request is no request of the API.
+var errBadRequest = errors.New("bad request")
 
 // NewProblem returns a Problem of that code; what there is no code for is internal.
 func NewProblem(code, detail string) *Problem {

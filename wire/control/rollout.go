@@ -12,11 +12,8 @@ import (
 var ErrRollout = errors.New("not every daemon was upgraded")
 
 // Bounds of a rollout.
-const (
-	DefaultRolloutParallel = 4
-	MaxRolloutParallel     = 64
-	rolloutPatience        = 2 * time.Minute // with one daemon
-)
+// rolloutPatience bounds what is done with one daemon.
+const rolloutPatience = 2 * time.Minute
 
 // Rolled is what became of one daemon of a rollout.
 type Rolled struct {

@@ -55,10 +55,8 @@ type Server struct {
 
 // Bounds on requests.
 const (
-	maxJSON     = 1 << 20               // bytes of a JSON body
 	maxModule   = 1 << 30               // bytes of a module in a body; the limit module-bytes is lower
 	maxSnapshot = host.MaxSnapshotBytes // bytes of a snapshot in a body; the node's room for uploads may be lower
-	maxEvent    = 16<<20 + 1            // bytes of an event in a body
 	maxHops     = 8                     // nodes that a request is passed over
 	hopsHeader  = "Wasmhost-Hops"
 	askTimeout  = 2 * time.Second

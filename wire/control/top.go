@@ -38,11 +38,7 @@ type Top struct {
 
 // Bounds of what is asked of GET /v1/top.
 const (
-	TopInterval     = time.Second
-	MaxTopInterval  = time.Minute // for how long top looks
 	leastTopWait    = 10 * time.Millisecond
-	TopDaemons      = 20
-	MaxTopDaemons   = 10_000   // daemons that top names
 	fullTopBytes    = 32 << 20 // of history a second that weigh as much as a processor
 	fullTopInternal = 20_000   // events a second that do
 )
