@@ -57,15 +57,14 @@ and several can stand with commas between.`,
 }
 
 func (a *app) listTokens() *cobra.Command {
-	return &cobra.Command{Use: "ls", Short: "List the tokens", Example: "  wasmhost api token ls", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		list, err := a.client().APITokens(c.Context())
-		if err != nil {
-			return err
-		}
-		return printList(a, list, "ID\tNAME\tSCOPE\tEXPIRES", func(t control.APIToken) string {
+	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the tokens", Example: "  wasmhost api token ls", Args: exact(0)}, listing[control.APIToken]{
+		get:  func(c *cobra.Command) ([]control.APIToken, error) { return a.client().APITokens(c.Context()) },
+		head: "ID\tNAME\tSCOPE\tEXPIRES",
+		row: func(t control.APIToken) string {
 			return t.ID + "\t" + t.Name + "\t" + t.Scope + "\t" + t.Expires.Format(time.RFC3339)
-		}, func(t control.APIToken) string { return t.ID })
-	}}
+		},
+		name: func(t control.APIToken) string { return t.ID },
+	})
 }
 
 func (a *app) revokeToken() *cobra.Command {

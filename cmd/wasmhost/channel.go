@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) channel() *cobra.Command {
-	c := &cobra.Command{Use: "channel", Short: "Channels: logs of events that daemons subscribe to", Long: `Channels: logs of events that daemons subscribe to. A node owns its channels and
+	c := &cobra.Command{Use: "channel", Aliases: []string{"channels"}, Short: "Channels: logs of events that daemons subscribe to", Long: `Channels: logs of events that daemons subscribe to. A node owns its channels and
 publishes on them; a daemon that is subscribed gets every event once, in order,
 wherever it moves. The outputs of each daemon are a channel too, out/ORIGIN.
 
@@ -82,97 +82,112 @@ further behind gets a gap in place of what it missed.`, Example: `  wasmhost cha
 	return c
 }
 
-const channelHead = "CHANNEL\tNODE\tGATED\tEVENTS\tFIRST\tNEXT"
+const channelHead = "CHANNEL\tNODE\t+NODE ID\tGATED\tEVENTS\tFIRST\tNEXT"
 
-func channelRow(c control.Channel) string {
-	return fmt.Sprintf("%s\t%s\t%t\t%d\t%d\t%d", c.Name, c.NodeID, c.Gated, c.Events, c.First, c.Next)
+func (a *app) channelRow(c control.Channel) string {
+	return fmt.Sprintf("%s\t%s\t%s\t%t\t%d\t%d\t%d", c.Name, a.nodeName(c.NodeID), c.NodeID, c.Gated, c.Events, c.First, c.Next)
 }
 
 func (a *app) printChannel(ch control.Channel) error {
-	return a.print(ch, func(w io.Writer) { fmt.Fprintf(w, "%s\n%s\n", channelHead, channelRow(ch)) }, func() string { return ch.Name })
+	if a.format != "table" {
+		return a.print(ch, nil, func() string { return ch.Name })
+	}
+	return printList(a, []control.Channel{ch}, channelHead, a.channelRow, nil)
 }
 
 func (a *app) channelList() *cobra.Command {
 	var of elsewhere
-	c := &cobra.Command{Use: "ls", Short: "List a node's channels", Example: "  wasmhost channel ls -o json", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		at, err := of.at(a)
-		if err != nil {
-			return err
-		}
-		list, err := a.client().Channels(c.Context(), at)
-		if err != nil {
-			return err
-		}
-		return printList(a, list, channelHead, channelRow, func(c control.Channel) string { return c.Name })
-	}}
+	c := &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List a node's channels", Example: "  wasmhost channel ls -o json", Args: exact(0)}
+	printing(a, c, listing[control.Channel]{
+		get: func(c *cobra.Command) ([]control.Channel, error) {
+			at, err := of.at(a)
+			if err != nil {
+				return nil, err
+			}
+			return a.client().Channels(c.Context(), at)
+		},
+		head: channelHead, row: a.channelRow,
+		name: func(ch control.Channel) string { return ch.Name },
+	})
 	c.Flags().StringVar(&of.node, "node", "", "the node whose channels are listed; default: this one")
 	return c
 }
 
 func (a *app) channelInspect() *cobra.Command {
 	var of elsewhere
-	c := &cobra.Command{Use: "inspect CHANNEL", Short: "Show a channel and who hears it", Example: "  wasmhost channel inspect ticks", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "inspect CHANNEL...", Aliases: []string{"describe"}, Short: "Show channels and who hears them", Long: "Show channels and who hears them." + severalHelp, Example: "  wasmhost channel inspect ticks", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		at, err := of.at(a)
 		if err != nil {
 			return err
 		}
-		ch, err := a.client().Channel(c.Context(), args[0], at)
-		if err != nil {
-			return err
-		}
-		if err := a.printChannel(ch); err != nil || a.format != "table" {
-			return err
-		}
-		return a.print(ch, func(w io.Writer) {
-			for _, r := range ch.Roots {
-				fmt.Fprintf(w, "root\t%s\n", r)
+		return a.each(c, args, func(name string) error {
+			ch, err := a.client().Channel(c.Context(), name, at)
+			if err != nil {
+				return err
 			}
-			fmt.Fprintf(w, "keeps\t%d events, %s, %s\n", ch.KeepEvents, size(ch.KeepBytes), ch.KeepFor)
-			for _, s := range ch.Subscribers {
-				fmt.Fprintf(w, "subscriber\t%s on node %s\tcursor %d\tlag %d\n", s.Origin, s.NodeID, s.Cursor, s.Lag)
+			if err := a.printChannel(ch); err != nil || a.format != "table" {
+				return err
 			}
-		}, nil)
+			return a.print(ch, func(w io.Writer) { a.writeChannel(w, ch) }, nil)
+		})
 	}}
 	of.flags(c)
 	return c
+}
+
+// writeChannel writes what the row of a channel does not say.
+func (a *app) writeChannel(w io.Writer, ch control.Channel) {
+	for _, r := range ch.Roots {
+		fmt.Fprintf(w, "root\t%s\n", r)
+	}
+	fmt.Fprintf(w, "keeps\t%d events, %s, %s\n", ch.KeepEvents, size(ch.KeepBytes), ch.KeepFor)
+	for _, s := range ch.Subscribers {
+		fmt.Fprintf(w, "subscriber\t%s on node %s\tcursor %d\tlag %d\n", a.daemonName(s.Origin), a.nodeName(s.NodeID), s.Cursor, s.Lag)
+	}
 }
 
 func (a *app) channelRemove() *cobra.Command {
 	var of elsewhere
 	var yes bool
-	c := &cobra.Command{Use: "rm CHANNEL", Short: "Forget a channel and its events", Example: "  wasmhost channel rm ticks --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		if err := a.confirm(yes, "forget channel "+args[0]+" and its events"); err != nil {
+	c := &cobra.Command{Use: "rm CHANNEL...", Aliases: []string{"remove", "delete"}, Short: "Forget channels and their events", Long: "Forget channels and their events." + severalHelp, Example: "  wasmhost channel rm ticks --yes", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
+		if err := a.confirm(yes, "forget "+targetsOf("channel", args)+" and all events there"); err != nil {
 			return err
 		}
 		at, err := of.at(a)
 		if err != nil {
 			return err
 		}
-		ch, err := a.client().RemoveChannel(c.Context(), args[0], at)
-		if err != nil {
-			return err
-		}
-		return a.print(ch, func(w io.Writer) { fmt.Fprintf(w, "%s is removed, after %d events\n", ch.Name, ch.Next-1) }, func() string { return ch.Name })
+		return a.each(c, args, func(name string) error {
+			ch, err := a.client().RemoveChannel(c.Context(), name, at)
+			if err != nil {
+				return err
+			}
+			return a.print(ch, func(w io.Writer) { fmt.Fprintf(w, "%s is removed, after %d events\n", ch.Name, ch.Next-1) }, func() string { return ch.Name })
+		})
 	}}
 	of.flags(c)
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
 }
 
 func (a *app) channelPublish() *cobra.Command {
 	var of elsewhere
-	var data, file, lines string
-	c := &cobra.Command{Use: "pub CHANNEL", Short: "Publish events on a channel", Long: `Publish one event (--data, or -f FILE), or each line of a file as one event, in
+	c := &cobra.Command{Use: "pub CHANNEL [DATA | -]", Aliases: []string{"publish"}, Short: "Publish events on a channel", Long: `Publish one event: DATA (or --data), a file (-f), or standard input, all of it, with - or
+where it is no terminal and nothing else is given. Or publish each line of a file as one event, in
 order and pipelined (--lines FILE, or --lines - for standard input). What ends a
 line, LF or CRLF, is not part of its event. The command returns when the events
-are durable, and prints the sequences that they have.`, Example: `  wasmhost channel pub ticks --data hello
+are durable, and prints the sequences that they have.`, Example: `  wasmhost channel pub ticks hello
   wasmhost channel pub ticks --lines events.txt -o json
-  wasmhost channel pub ticks --node b --token publish.token --data hello`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+  wasmhost channel pub ticks --node b --token publish.token --data hello`, Args: between(1, 2), RunE: func(c *cobra.Command, args []string) error {
+		source, err := a.eventSource(c, args[1:])
+		if err != nil {
+			return err
+		}
 		at, err := of.at(a)
 		if err != nil {
 			return err
 		}
-		next, done, err := a.eventsOf(c, data, file, lines)
+		next, done, err := a.eventsOf(source)
 		if err != nil {
 			return err
 		}
@@ -187,61 +202,43 @@ are durable, and prints the sequences that they have.`, Example: `  wasmhost cha
 		})
 		if err != nil {
 			if sum.Count > 0 {
-				fmt.Fprintf(a.err, "%d events are published, from %d on\n", sum.Count, sum.First)
+				fmt.Fprintln(a.err, publishedText(sum))
 			}
 			return err
 		}
-		return a.print(sum, func(w io.Writer) { fmt.Fprintf(w, "%d events are published, from %d on\n", sum.Count, sum.First) },
+		return a.print(sum, func(w io.Writer) { fmt.Fprintln(w, publishedText(sum)) },
 			func() string { return fmt.Sprint(sum.First) })
 	}}
 	of.flags(c)
-	c.Flags().StringVar(&data, "data", "", "the event, as text")
-	mayBeEmpty(c, "data")
-	c.Flags().StringVarP(&file, "file", "f", "", "a file that is the event; - is standard input")
-	c.Flags().StringVar(&lines, "lines", "", "a file whose lines are events; - is standard input")
+	declareEvents(c)
 	return c
 }
 
-// eventsOf returns what gives one event after the other, until io.EOF, of the one
-// flag that was given.
-func (a *app) eventsOf(c *cobra.Command, data, file, lines string) (next func() ([]byte, error), done func(), err error) {
-	given := 0
-	for _, f := range []string{"data", "file", "lines"} {
-		if c.Flags().Changed(f) {
-			given++
+func publishedText(p control.Published) string {
+	if p.Count == 1 {
+		return fmt.Sprintf("1 event is published, as %d", p.First)
+	}
+	return fmt.Sprintf("%d events are published, from %d on", p.Count, p.First)
+}
+
+// eventsOf returns what gives one event after the other, until io.EOF.
+func (a *app) eventsOf(source eventSource) (next func() ([]byte, error), done func(), err error) {
+	if source.lines != "" {
+		in, err := a.open(source.lines)
+		if err != nil {
+			return nil, nil, err
 		}
+		return lineReader(in), func() { _ = in.Close() }, nil // it was only read
 	}
-	if given != 1 {
-		return nil, nil, usagef("give one of --data TEXT, -f FILE and --lines FILE")
-	}
-	once := func(b []byte) func() ([]byte, error) {
-		spent := false
-		return func() ([]byte, error) {
-			if spent {
-				return nil, io.EOF
-			}
-			spent = true
-			return b, nil
+	event, err := source.read(a)
+	spent := false
+	return func() ([]byte, error) {
+		if spent {
+			return nil, io.EOF
 		}
-	}
-	nothing := func() {}
-	switch {
-	case c.Flags().Changed("data"):
-		return once([]byte(data)), nothing, nil
-	case c.Flags().Changed("file"):
-		var b []byte
-		if file == "-" {
-			b, err = io.ReadAll(a.in)
-		} else {
-			b, err = a.readFile(file)
-		}
-		return once(b), nothing, err
-	}
-	in, err := a.open(lines)
-	if err != nil {
-		return nil, nil, err
-	}
-	return lineReader(in), func() { _ = in.Close() }, nil // it was only read
+		spent = true
+		return event, nil
+	}, func() {}, err
 }
 
 func (a *app) channelFollow() *cobra.Command {

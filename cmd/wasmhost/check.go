@@ -45,7 +45,7 @@ the exit code is 10.`,
   printf 'a\nb\nc\n' | wasmhost check counter.wasm --cross-check 2 --events - -o jsonl`,
 		Args: exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			wasm, err := o.read(args[0])
+			wasm, err := o.read(a, args[0])
 			if err != nil {
 				return err
 			}

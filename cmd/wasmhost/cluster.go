@@ -40,12 +40,13 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 		}
 		return nil
 	}}
-	members := &cobra.Command{Use: "members", Short: "List the cluster's nodes", Example: "  wasmhost cluster members -o json", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		s, err := a.client().Cluster(c.Context())
-		if err != nil {
-			return err
-		}
-		return printList(a, s.Members, "NODE\tNAME\tADDRESS\tHERE\tROLE\tLEASE\tOWNS\tSTANDS BY", func(m control.ClusterMember) string {
+	members := printing(a, &cobra.Command{Use: "members", Short: "List the cluster's nodes", Example: "  wasmhost cluster members -o json", Args: exact(0)}, listing[control.ClusterMember]{
+		get: func(c *cobra.Command) ([]control.ClusterMember, error) {
+			s, err := a.client().Cluster(c.Context())
+			return s.Members, err
+		},
+		head: "NAME\t+NODE ID\tADDRESS\tHERE\tROLE\tLEASE\tOWNS\tSTANDS BY",
+		row: func(m control.ClusterMember) string {
 			here, role := "yes", m.Role
 			if !m.Here {
 				here = "no"
@@ -53,9 +54,10 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 			if m.Leader {
 				role += ", leader"
 			}
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%v\t%d\t%d", m.NodeID, m.Name, m.Addr, here, role, lease(m.LeaseMS), m.Owns, m.StandsBy)
-		}, func(m control.ClusterMember) string { return m.NodeID })
-	}}
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%v\t%d\t%d", orID(m.Name, m.NodeID), m.NodeID, m.Addr, here, role, lease(m.LeaseMS), m.Owns, m.StandsBy)
+		},
+		name: func(m control.ClusterMember) string { return m.NodeID },
+	})
 	var yes bool
 	remove := &cobra.Command{Use: "remove NODE", Short: "Forget a node that is gone for good", Long: `Forget a node of the cluster that is gone for good: it has no vote in the engine any
 more, no node of the cluster trusts it, and it does not come back unless it joins one
@@ -68,7 +70,7 @@ node that is there is not removed: stop it first.`, Example: "  wasmhost cluster
 		if err != nil {
 			return err
 		}
-		return a.print(m, func(w io.Writer) { fmt.Fprintf(w, "node %s is forgotten\n", m.NodeID) }, func() string { return m.NodeID })
+		return a.print(m, func(w io.Writer) { fmt.Fprintf(w, "node %s is forgotten\n", orID(m.Name, m.NodeID)) }, func() string { return m.NodeID })
 	}}
 	remove.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.AddCommand(status, members, remove, a.clusterRecover())

@@ -44,7 +44,7 @@ func settings() []setting {
 		{"url", "", "the node's API over TCP, such as https://host:7444, instead of the socket"},
 		{"token-file", "", "file with the API token for --url"},
 		{"ca-file", "", "file with the certificate that --url is trusted by, PEM; empty: those of the machine"},
-		{"output", "table", "table, json, jsonl or name"},
+		{"output", "table", "table, wide, json, jsonl, name, yaml, jsonpath=EXPR or go-template=TEMPLATE"},
 		{"data", defaultData(), "serve: the data directory"},
 		{"ephemeral", "false", "serve: keep everything in memory"},
 		{"listen", "127.0.0.1:7433", "serve: UDP address for other nodes; 0.0.0.0:PORT is every address that the machine has or gets"},

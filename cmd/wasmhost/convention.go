@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,9 +25,9 @@ func (v *convention) declare(c *cobra.Command) {
 	c.Flags().StringVar(&v.call, "call", "", "--abi extism: the plug-in's function; default: the only one")
 }
 
-// read reads a module, and says in it by which convention it is run.
-func (v *convention) read(path string) ([]byte, error) {
-	wasm, err := os.ReadFile(path)
+// read reads a module, - from standard input, and says in it by which convention it is run.
+func (v *convention) read(a *app, path string) ([]byte, error) {
+	wasm, err := a.readFile(path)
 	if err != nil || v.abi == "" {
 		if err == nil && v.call != "" {
 			err = usagef("--call is for --abi extism")

@@ -20,7 +20,7 @@ func (a *app) spawn() *cobra.Command {
 	var token, publishToken, ack string
 	var standbys int
 	var need where
-	c := &cobra.Command{Use: "spawn KIND", Short: "Make a daemon", Long: `Make a daemon of a kind. It is addressed by its whole name, origin or entity
+	c := &cobra.Command{Use: "spawn KIND [NAME]", Short: "Make a daemon", Long: `Make a daemon of a kind. It is addressed by its whole name, origin or entity
 id. Commands that only look (inspect, logs, tail, chain show, receipt ls, quarantine ls)
 take a unique beginning of the origin or entity id too, of at least four digits. A name
 of 16 or 64 hexadecimal digits is refused; name:NAME addresses one from before.
@@ -38,11 +38,19 @@ A daemon publishes on channels, and sends to daemons, that it is granted here an
 no others: --may-publish NODE/CHANNEL, NODE/PREFIX/* for all beneath, NODE/* for all, or
 a CHANNEL of this node; --may-send DAEMON, or '*' for all. A name means the daemon that
 has it now, and is refused where none has. Grants go where it goes.`, Example: `  wasmhost spawn counter --name c3 --where zone=b
-  wasmhost spawn counter --name c1
+  wasmhost spawn counter c1
   wasmhost spawn counter --name c5 --standbys 1
   wasmhost spawn relay --name r1 --may-publish a/news --may-publish a/alarms/* --may-send c1
   wasmhost spawn counter --name c4 --identity c4.key --subscribe a/ticks --token ticks.token
-  wasmhost spawn counter --name c2 --identity me.key --config '{"start":5}' -o json`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+  wasmhost spawn counter --name c2 --identity me.key --config '{"start":5}' -o json`, Args: between(1, 2), RunE: func(c *cobra.Command, args []string) error {
+		if len(args) == 2 {
+			if c.Flags().Changed("name") {
+				return usagef("give the name once: as the second argument, or as --name")
+			}
+			if name = args[1]; name == "" {
+				return usagef("NAME is empty: give one, or leave it out")
+			}
+		}
 		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
 		own, err := host.ParseLimits(append(a.fileLimits("daemon", name), limits...))
 		if err != nil {
@@ -119,66 +127,80 @@ func seedOf(keyFile, passFile string) ([]byte, error) {
 }
 
 func (a *app) printDaemon(d control.Daemon) error {
-	return a.print(d, func(w io.Writer) {
-		fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nnode\t%s\nepoch\t%d\nsequence\t%d\nstate\t%s\n",
-			d.Name, d.Origin, d.EntityID, d.Kind, d.NodeID, d.Epoch, d.Sequence, d.State)
-	}, func() string { return d.Name })
+	return a.print(d, func(w io.Writer) { a.writeDaemon(w, d) }, func() string { return d.Name })
+}
+
+func (a *app) writeDaemon(w io.Writer, d control.Daemon) {
+	fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nnode\t%s\n", d.Name, d.Origin, d.EntityID, d.Kind, a.nodeName(d.NodeID))
+	if a.wide {
+		fmt.Fprintf(w, "node id\t%s\n", d.NodeID)
+	}
+	fmt.Fprintf(w, "epoch\t%d\nsequence\t%d\nstate\t%s\n", d.Epoch, d.Sequence, d.State)
 }
 
 func (a *app) ps() *cobra.Command {
 	var all bool
 	c := &cobra.Command{Use: "ps", Aliases: []string{"list"}, Short: "List the node's daemons", Example: `  wasmhost ps
-  wasmhost ps --all -o json`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		list, err := a.client().Daemons(c.Context(), all)
-		if err != nil {
-			return err
-		}
-		return printList(a, list, "NAME\tORIGIN\tKIND\tNODE\tEPOCH\tSEQUENCE\tSTATE", func(d control.Daemon) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%d\t%s", d.Name, d.Origin, d.Kind, d.NodeID, d.Epoch, d.Sequence, d.State)
-		}, func(d control.Daemon) string { return d.Name })
-	}}
+  wasmhost ps --filter kind=counter,state=running --sort-by -sequence
+  wasmhost ps -w
+  wasmhost ps --all -o jsonpath='{range .items[*]}{.name} {.node_id}{"\n"}{end}'`, Args: exact(0)}
 	c.Flags().BoolVarP(&all, "all", "a", false, "the peers' daemons too, and those that left")
-	return c
+	return printing(a, c, listing[control.Daemon]{
+		get:  func(c *cobra.Command) ([]control.Daemon, error) { return a.client().Daemons(c.Context(), all) },
+		head: "NAME\t+ORIGIN\tKIND\tNODE\t+NODE ID\tEPOCH\tSEQUENCE\tSTATE",
+		row: func(d control.Daemon) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s", d.Name, d.Origin, d.Kind, a.nodeName(d.NodeID), d.NodeID, d.Epoch, d.Sequence, d.State)
+		},
+		name: func(d control.Daemon) string { return d.Name },
+	})
 }
 
 func (a *app) inspect() *cobra.Command {
-	return &cobra.Command{Use: "inspect DAEMON", Short: "Show a daemon, wherever it is", Example: "  wasmhost inspect c1 -o json", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		d, err := a.client().Looking().Daemon(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		if a.format != "table" {
-			return a.printDaemon(d)
-		}
-		if err := a.printDaemon(d); err != nil {
-			return err
-		}
-		return a.print(d, func(w io.Writer) {
-			fmt.Fprintf(w, "events\t%d processed, %d failed\noutputs\t%d\nmodule\t%s\nmemory\t%s\nhead\t%s\nspawned\t%s\n",
-				d.EventsProcessed, d.Errors, d.EventsEmitted, d.Module, size(d.MemoryBytes), d.Head, d.Spawned.Format("2006-01-02 15:04:05Z07:00"))
-			writeUsed(w, d.Used)
-			if f := d.Fork; f != nil {
-				fmt.Fprintf(w, "fork of\t%s, after its output %d\n", f.Parent, f.Sequence)
-			}
-			if d.Reason != "" {
-				fmt.Fprintf(w, "reason\t%s\n", d.Reason)
-			}
-			if d.Unstored != "" {
-				fmt.Fprintf(w, "not stored\t%s\n", d.Unstored)
-			}
-			if l := d.Loss; l != nil {
-				fmt.Fprintf(w, "lost\t%s\n", lossText(l))
-			}
-			if k := d.Cluster; k != nil && k.Standbys > 0 {
-				fmt.Fprintf(w, "standbys\t%d of %d in sync (%s): %s\n", len(k.InSync), k.Standbys, k.Ack, strings.Join(k.InSync, ", "))
-			}
-			writeSubscriptions(w, d.Subscriptions)
-			writeEffects(w, d.Effects)
-			for _, r := range d.Receipts {
-				fmt.Fprintf(w, "moved\tfrom %s to %s, epoch %d, downtime %.1f ms, receipt %.16s\n", r.From, r.To, r.Epoch, r.DowntimeMS, r.Digest)
-			}
-		}, nil)
-	}}
+	return &cobra.Command{Use: "inspect DAEMON...", Aliases: []string{"describe"}, Short: "Show daemons, wherever they are", Long: "Show daemons, wherever they are." + severalHelp,
+		Example: "  wasmhost inspect c1 -o json\n  wasmhost inspect c1 c2 -o yaml", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
+			first := true
+			return a.each(c, args, func(ref string) error {
+				d, err := a.client().Looking().Daemon(c.Context(), ref)
+				if err != nil {
+					return err
+				}
+				return a.print(d, func(w io.Writer) {
+					if !first {
+						fmt.Fprintln(w)
+					}
+					first = false
+					a.writeWhole(w, d)
+				}, func() string { return d.Name })
+			})
+		}}
+}
+
+// writeWhole writes all that is known of a daemon.
+func (a *app) writeWhole(w io.Writer, d control.Daemon) {
+	a.writeDaemon(w, d)
+	fmt.Fprintf(w, "events\t%d processed, %d failed\noutputs\t%d\nmodule\t%s\nmemory\t%s\nhead\t%s\nspawned\t%s\n",
+		d.EventsProcessed, d.Errors, d.EventsEmitted, d.Module, size(d.MemoryBytes), d.Head, d.Spawned.Format("2006-01-02 15:04:05Z07:00"))
+	writeUsed(w, d.Used)
+	if f := d.Fork; f != nil {
+		fmt.Fprintf(w, "fork of\t%s, after its output %d\n", a.daemonName(f.Parent), f.Sequence)
+	}
+	if d.Reason != "" {
+		fmt.Fprintf(w, "reason\t%s\n", d.Reason)
+	}
+	if d.Unstored != "" {
+		fmt.Fprintf(w, "not stored\t%s\n", d.Unstored)
+	}
+	if l := d.Loss; l != nil {
+		fmt.Fprintf(w, "lost\t%s\n", lossText(l))
+	}
+	if k := d.Cluster; k != nil && k.Standbys > 0 {
+		fmt.Fprintf(w, "standbys\t%d of %d in sync (%s): %s\n", len(k.InSync), k.Standbys, k.Ack, strings.Join(a.nodeNamed(k.InSync), ", "))
+	}
+	a.writeSubscriptions(w, d.Subscriptions)
+	a.writeEffects(w, d.Effects)
+	for _, r := range d.Receipts {
+		fmt.Fprintf(w, "moved\tfrom %s to %s, epoch %d, downtime %.1f ms, receipt %.16s\n", a.nodeName(r.From), a.nodeName(r.To), r.Epoch, r.DowntimeMS, r.Digest)
+	}
 }
 
 // writeUsed writes how much of its bounds a daemon takes, where it takes any.
@@ -201,72 +223,53 @@ func writeUsed(w io.Writer, list []control.Used) {
 
 func (a *app) stop() *cobra.Command {
 	var yes bool
-	c := &cobra.Command{Use: "stop DAEMON", Short: "Stop a daemon until it is started", Long: `Stop a daemon until it is started: events are refused with daemon-stopped, and its
+	c := &cobra.Command{Use: "stop DAEMON...", Short: "Stop daemons until they are started", Long: `Stop a daemon until it is started: events are refused with daemon-stopped, and its
 timers, what it sent, and what daemons and channels have for it wait. Its state stays;
 it can be inspected, moved, saved and forked. It stays stopped when its node starts
-again, and where it moves to.`, Example: "  wasmhost stop c1\n  wasmhost start c1", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		d, err := a.client().Stop(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return a.print(d, func(w io.Writer) {
-			fmt.Fprintf(w, "%s is stopped, after %d outputs; wasmhost start %s undoes it\n", d.Name, d.Sequence, d.Name)
-		}, func() string { return d.Name })
+again, and where it moves to.` + severalHelp, Example: "  wasmhost stop c1\n  wasmhost stop c1 c2 c3\n  wasmhost start c1", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
+		return a.each(c, args, func(ref string) error {
+			d, err := a.client().Stop(c.Context(), ref)
+			if err != nil {
+				return err
+			}
+			return a.print(d, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is stopped, after %d outputs; wasmhost start %s undoes it\n", d.Name, d.Sequence, d.Name)
+			}, func() string { return d.Name })
+		})
 	}}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask: nothing is asked")
 	return c
 }
 
 func (a *app) start() *cobra.Command {
-	return &cobra.Command{Use: "start DAEMON", Short: "Start a daemon that was stopped", Example: "  wasmhost start c1", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		d, err := a.client().Start(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s is started, after %d outputs\n", d.Name, d.Sequence) }, func() string { return d.Name })
+	return &cobra.Command{Use: "start DAEMON...", Short: "Start daemons that were stopped", Long: "Start daemons that were stopped." + severalHelp, Example: "  wasmhost start c1 c2", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
+		return a.each(c, args, func(ref string) error {
+			d, err := a.client().Start(c.Context(), ref)
+			if err != nil {
+				return err
+			}
+			return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s is started, after %d outputs\n", d.Name, d.Sequence) }, func() string { return d.Name })
+		})
 	}}
 }
 
 func (a *app) rm() *cobra.Command {
 	var yes bool
-	c := &cobra.Command{Use: "rm DAEMON", Short: "Remove a daemon for good: its state, history and key are gone", Example: "  wasmhost rm c1 --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		if err := a.confirm(yes, "remove daemon "+args[0]+" for good"); err != nil {
-			return err
-		}
-		d, err := a.client().Remove(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s is removed, after %d outputs\n", d.Name, d.Sequence) }, func() string { return d.Name })
-	}}
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	return c
-}
-
-func (a *app) logs() *cobra.Command {
-	var follow bool
-	c := &cobra.Command{Use: "logs DAEMON", Short: "Show what a daemon logged", Long: `Show the last lines that a daemon logged on the node where it is. With -f go on
-with what it logs from now on, wherever it moves, until it is stopped.`, Example: `  wasmhost logs c1
-  wasmhost logs -f c1 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		lines := []control.LogLine{}
-		enc := json.NewEncoder(a.out)
-		err := a.client().Looking().Logs(c.Context(), args[0], follow, func(l control.LogLine) error {
-			switch {
-			case a.format == "json" && !follow:
-				lines = append(lines, l)
-				return nil
-			case a.format == "json" || a.format == "jsonl":
-				return enc.Encode(l)
+	c := &cobra.Command{Use: "rm DAEMON...", Aliases: []string{"remove", "delete"}, Short: "Remove daemons for good: their state, history and keys are gone",
+		Long:    "Remove daemons for good: their state, history and keys are gone." + severalHelp,
+		Example: "  wasmhost rm c1 --yes\n  wasmhost rm c1 c2 c3", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
+			if err := a.confirm(yes, "remove "+targetsOf("daemon", args)+" for good"); err != nil {
+				return err
 			}
-			_, err := fmt.Fprintf(a.out, "%s %-5s %s\n", l.Time.Format("15:04:05.000"), oneLine(l.Level), oneLine(l.Text))
-			return err
-		})
-		if err == nil && a.format == "json" && !follow {
-			return enc.Encode(lines)
-		}
-		return untilInterrupted(c, err)
-	}}
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what it logs from now on")
+			return a.each(c, args, func(ref string) error {
+				d, err := a.client().Remove(c.Context(), ref)
+				if err != nil {
+					return err
+				}
+				return a.print(d, func(w io.Writer) { fmt.Fprintf(w, "%s is removed, after %d outputs\n", d.Name, d.Sequence) }, func() string { return d.Name })
+			})
+		}}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
 }
 

@@ -50,7 +50,7 @@ the drain. With -o jsonl there is a line for each daemon.`,
 			}
 			if sum == nil {
 				if err == nil && req.Detach {
-					return a.print(map[string]any{"node_id": node, "draining": true}, func(w io.Writer) { fmt.Fprintf(w, "%s is being drained\n", node) }, func() string { return node })
+					return a.print(map[string]any{"node_id": node, "draining": true}, func(w io.Writer) { fmt.Fprintf(w, "%s is being drained\n", a.nodeName(node)) }, func() string { return node })
 				}
 				return err
 			}
@@ -82,7 +82,7 @@ and not released stay; those that are gone stay away.`,
 			if err != nil {
 				return err
 			}
-			return a.print(n, func(w io.Writer) { fmt.Fprintf(w, "%s takes daemons\n", n.NodeID) }, func() string { return n.NodeID })
+			return a.print(n, func(w io.Writer) { fmt.Fprintf(w, "%s takes daemons\n", a.nodeName(n.NodeID)) }, func() string { return n.NodeID })
 		},
 	}
 }
@@ -116,7 +116,7 @@ func (s *drainShower) step(st control.DrainStep) error {
 		return err
 	case d != nil && (!s.bar || d.State == "stayed"):
 		s.clear()
-		fmt.Fprintln(s.err, drainedText(*d))
+		fmt.Fprintln(s.err, s.drainedText(*d))
 	case p != nil && s.bar:
 		s.spoke.Store(true)
 		fmt.Fprintf(bare(s.err), "\r\x1b[K%s", oneLine(barText(p)))
@@ -136,7 +136,7 @@ func (s *drainShower) clear() {
 func (s *drainShower) end(sum *control.DrainSummary) error {
 	switch s.format {
 	case "jsonl", "name":
-		fmt.Fprintln(s.err, summaryText(sum))
+		fmt.Fprintln(s.err, s.summaryText(sum))
 		return nil
 	case "json":
 		if s.all == nil {
@@ -144,22 +144,22 @@ func (s *drainShower) end(sum *control.DrainSummary) error {
 		}
 		return json.NewEncoder(s.out).Encode(map[string]any{"summary": sum, "daemons": s.all})
 	}
-	_, err := fmt.Fprintln(s.out, summaryText(sum))
+	_, err := fmt.Fprintln(s.out, s.summaryText(sum))
 	return err
 }
 
-func drainedText(d control.Drained) string {
+func (a *app) drainedText(d control.Drained) string {
 	switch d.State {
 	case "moved":
-		return fmt.Sprintf("%s moved to %s: %s, downtime %.1f ms, receipt %.16s", d.Name, d.To, size(d.Bytes), d.DowntimeMS, d.Receipt)
+		return fmt.Sprintf("%s moved to %s: %s, downtime %.1f ms, receipt %.16s", d.Name, a.nodeName(d.To), size(d.Bytes), d.DowntimeMS, d.Receipt)
 	case "gone":
 		return d.Name + " is gone by itself"
 	}
 	return fmt.Sprintf("%s stayed: %s", d.Name, d.Reason)
 }
 
-func summaryText(s *control.DrainSummary) string {
-	text := fmt.Sprintf("%d of %d daemons are gone from %s: %s in %s", s.Gone, s.Total, s.NodeID, size(s.Bytes), millis(s.ElapsedMS))
+func (a *app) summaryText(s *control.DrainSummary) string {
+	text := fmt.Sprintf("%d of %d daemons are gone from %s: %s in %s", s.Gone, s.Total, a.nodeName(s.NodeID), size(s.Bytes), millis(s.ElapsedMS))
 	if s.ElapsedMS > 0 && s.Gone > 0 {
 		text += fmt.Sprintf(", %.1f a second", float64(s.Gone)/s.ElapsedMS*1000)
 	}

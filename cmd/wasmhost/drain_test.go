@@ -16,7 +16,7 @@ func TestDrainTexts(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	s := control.DrainSummary{NodeID: "n", DrainProgress: p}
-	if got, want := summaryText(&s), "9 of 20 daemons are gone from n: 20 KiB in 1s, 9.0 a second"; got != want {
+	if got, want := (&app{nodes: map[string]string{}}).summaryText(&s), "9 of 20 daemons are gone from n: 20 KiB in 1s, 9.0 a second"; got != want {
 		t.Errorf("%q", got)
 	}
 }

@@ -11,7 +11,11 @@ import (
 // replaced when all of r has come, and else left as it was.
 func (a *app) writeTo(path string, r io.Reader) error {
 	if path == "-" {
-		_, err := io.Copy(a.payloads(), r)
+		to := a.out
+		if !isTerminal(to) {
+			to = bare(to) // a file is the same in every format
+		}
+		_, err := io.Copy(to, r)
 		return err
 	}
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {

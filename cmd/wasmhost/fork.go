@@ -60,7 +60,7 @@ stored state where that is older; where neither reaches back so far, nothing is 
 }
 
 func (a *app) printForks(forks []control.Daemon) error {
-	return printList(a, forks, "NAME\tORIGIN\tKIND\tNODE\tPARENT\tAFTER", func(d control.Daemon) string {
-		return strings.Join([]string{d.Name, d.Origin, d.Kind, d.NodeID, d.Fork.Parent, fmt.Sprint(d.Fork.Sequence)}, "\t")
+	return printList(a, forks, "NAME\t+ORIGIN\tKIND\tNODE\t+NODE ID\tPARENT\tAFTER", func(d control.Daemon) string {
+		return strings.Join([]string{d.Name, d.Origin, d.Kind, a.nodeName(d.NodeID), d.NodeID, a.daemonName(d.Fork.Parent), fmt.Sprint(d.Fork.Sequence)}, "\t")
 	}, func(d control.Daemon) string { return d.Name })
 }

@@ -38,20 +38,20 @@ func (a *app) mayPublish(texts []string, tokenFile string) ([]control.MayPublish
 }
 
 // writeEffects shows what a daemon may do, and what is on its way.
-func writeEffects(w io.Writer, e *control.Effects) {
+func (a *app) writeEffects(w io.Writer, e *control.Effects) {
 	if e == nil {
 		return
 	}
 	for _, g := range e.MayPublish {
-		fmt.Fprintf(w, "may publish\t%s/%s\n", g.Node, g.Pattern)
+		fmt.Fprintf(w, "may publish\t%s/%s\n", a.nodeName(g.Node), g.Pattern)
 	}
 	for _, id := range e.MaySend {
-		fmt.Fprintf(w, "may send to\t%s\n", id)
+		fmt.Fprintf(w, "may send to\t%s\n", a.daemonName(id))
 	}
 	for _, p := range e.Pending {
-		to := p.Daemon
+		to := a.daemonName(p.Daemon)
 		if p.Channel != "" {
-			to = p.Node + "/" + p.Channel
+			to = a.nodeName(p.Node) + "/" + p.Channel
 		}
 		fmt.Fprintf(w, "on its way\tto %s\t%d events, %s", to, p.Events, size(p.Bytes))
 		if p.Reason != "" {

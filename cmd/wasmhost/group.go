@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) group() *cobra.Command {
-	c := &cobra.Command{Use: "group", Short: "Groups of interchangeable daemons", Long: `A group is a number of daemons of one kind that are as good as each other: what is sent
+	c := &cobra.Command{Use: "group", Aliases: []string{"groups"}, Short: "Groups of interchangeable daemons", Long: `A group is a number of daemons of one kind that are as good as each other: what is sent
 to group/NAME goes to one of them. Their identities come from one seed, so that a member
 that is lost is made anew as the same daemon, empty. The node on which a group is created
 keeps it: it chooses the members, looks at them every few seconds, and makes those anew
@@ -63,23 +63,22 @@ members' identities: a group that is made again with it has the same ones.`, Exa
 }
 
 func (a *app) groupList() *cobra.Command {
-	return &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the groups of the node and its peers", Example: "  wasmhost group ls -o json", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		list, err := a.client().Groups(c.Context(), true)
-		if err != nil {
-			return err
-		}
-		return printList(a, list, "NAME\tKIND\tSIZE\tHEALTHY\tSTRATEGY\tKEPT BY", func(g control.Group) string {
-			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s", g.Name, g.Kind, g.Size, g.Healthy, g.Strategy, keptBy(g))
-		}, func(g control.Group) string { return g.Name })
-	}}
+	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the groups of the node and its peers", Example: "  wasmhost group ls -o json", Args: exact(0)}, listing[control.Group]{
+		get:  func(c *cobra.Command) ([]control.Group, error) { return a.client().Groups(c.Context(), true) },
+		head: "NAME\tKIND\tSIZE\tHEALTHY\tSTRATEGY\tKEPT BY\t+NODE ID",
+		row: func(g control.Group) string {
+			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s", g.Name, g.Kind, g.Size, g.Healthy, g.Strategy, a.keptBy(g), g.NodeID)
+		},
+		name: func(g control.Group) string { return g.Name },
+	})
 }
 
 // keptBy is the node that keeps a group, and those that keep another of the name.
-func keptBy(g control.Group) string {
+func (a *app) keptBy(g control.Group) string {
 	if len(g.AlsoAt) == 0 {
-		return g.NodeID
+		return a.nodeName(g.NodeID)
 	}
-	return g.NodeID + ", ambiguous: also " + strings.Join(g.AlsoAt, ", ")
+	return a.nodeName(g.NodeID) + ", ambiguous: also " + strings.Join(a.nodeNamed(g.AlsoAt), ", ")
 }
 
 // hereUsage is of the flag --here.
@@ -87,16 +86,18 @@ const hereUsage = "the group that the node itself keeps, though other nodes keep
 
 func (a *app) groupInspect() *cobra.Command {
 	var here bool
-	c := &cobra.Command{Use: "inspect NAME", Short: "Show a group and its members", Example: "  wasmhost group inspect workers", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "inspect NAME...", Aliases: []string{"describe"}, Short: "Show groups and their members", Long: "Show groups and their members." + severalHelp, Example: "  wasmhost group inspect workers", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		get := a.client().Group
 		if here {
 			get = a.client().GroupHere
 		}
-		g, err := get(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return a.printGroup(g)
+		return a.each(c, args, func(name string) error {
+			g, err := get(c.Context(), name)
+			if err != nil {
+				return err
+			}
+			return a.printGroup(g)
+		})
 	}}
 	c.Flags().BoolVar(&here, "here", false, hereUsage)
 	return c
@@ -155,30 +156,32 @@ lost (member-alive), and one whose node still has a lease not yet (member-leased
 
 func (a *app) groupRemove() *cobra.Command {
 	var yes, here bool
-	c := &cobra.Command{Use: "rm NAME", Short: "Stop a group's members for good, and forget the group", Example: "  wasmhost group rm workers --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		if err := a.confirm(yes, "end all daemons of group "+args[0]+" for good"); err != nil {
+	c := &cobra.Command{Use: "rm NAME...", Aliases: []string{"remove", "delete"}, Short: "Stop the members of groups for good, and forget the groups", Long: "Stop the members of groups for good, and forget the groups." + severalHelp, Example: "  wasmhost group rm workers --yes", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
+		if err := a.confirm(yes, "end all daemons of "+targetsOf("group", args)+" for good"); err != nil {
 			return err
 		}
 		remove := a.client().RemoveGroup
 		if here {
 			remove = a.client().RemoveGroupHere
 		}
-		g, err := remove(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return a.print(g, func(w io.Writer) { fmt.Fprintf(w, "group %s is gone, and its %d members\n", g.Name, len(g.Members)) }, func() string { return g.Name })
+		return a.each(c, args, func(name string) error {
+			g, err := remove(c.Context(), name)
+			if err != nil {
+				return err
+			}
+			return a.print(g, func(w io.Writer) { fmt.Fprintf(w, "group %s is gone, and its %d members\n", g.Name, len(g.Members)) }, func() string { return g.Name })
+		})
 	}}
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&here, "here", false, hereUsage)
 	return c
 }
 
 func (a *app) printGroup(g control.Group) error {
 	return a.print(g, func(w io.Writer) {
-		fmt.Fprintf(w, "group\t%s\nid\t%s\nkind\t%s\nkept by\t%s\nstrategy\t%s\nsenders\t%d are remembered\nmembers\t%d of %d are healthy\n", g.Name, g.ID, g.Kind, keptBy(g), g.Strategy, g.Senders, g.Healthy, g.Size)
+		fmt.Fprintf(w, "group\t%s\nid\t%s\nkind\t%s\nkept by\t%s\nstrategy\t%s\nsenders\t%d are remembered\nmembers\t%d of %d are healthy\n", g.Name, g.ID, g.Kind, a.keptBy(g), g.Strategy, g.Senders, g.Healthy, g.Size)
 		for _, m := range g.Members {
-			fmt.Fprintf(w, "%s\ton %s, epoch %d, %s", m.Name, m.NodeID, m.Epoch, m.Health)
+			fmt.Fprintf(w, "%s\ton %s, epoch %d, %s", m.Name, a.nodeName(m.NodeID), m.Epoch, m.Health)
 			if m.Reason != "" {
 				fmt.Fprintf(w, ": %s", m.Reason)
 			}

@@ -13,12 +13,12 @@ import (
 )
 
 func (a *app) kind() *cobra.Command {
-	c := &cobra.Command{Use: "kind", Short: "Kinds: what daemons can be made of"}
+	c := &cobra.Command{Use: "kind", Aliases: []string{"kinds"}, Short: "Kinds: what daemons can be made of"}
 	var limits []string
 	var to list
 	var signed []string
 	var convention convention
-	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind", Long: `Upload a module as a kind. Another push of the name is a new version of it:
+	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind; - is standard input", Long: `Upload a module as a kind, - from standard input. Another push of the name is a new version of it:
 daemons keep the module that they were spawned with, until wasmhost upgrade.
 
 --to NODE, which may stand several times, or --to all, pushes it on to nodes that this one
@@ -31,7 +31,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 ` + conventionHelp, Example: `  wasmhost kind push counter testdata/wasm/c/counter.wasm
   wasmhost kind push counter counter.wasm --limit memory=16MiB -o json
   wasmhost kind push meter meter.wasm --limit snapshot-events=1000 --limit snapshot-interval=30s --limit history=1000000`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
-		wasm, err := convention.read(args[1])
+		wasm, err := convention.read(a, args[1])
 		if err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 			fmt.Fprintf(w, "kind %s is module %.12s, %s; %s\n", k.Name, k.Digest, size(k.Size), stateText(k.State))
 			for _, n := range k.Nodes {
 				if n.Error == nil {
-					fmt.Fprintf(w, "node %s (%s) has it\n", n.NodeID, n.Name)
+					fmt.Fprintf(w, "node %s has it\n", orID(n.Name, n.NodeID))
 				}
 			}
 		}, func() string { return k.Name }); err != nil {
@@ -59,39 +59,42 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 	push.Flags().StringArrayVar(&signed, "signature", nil, "file with a signature of the module, of wasmhost kind sign; may stand several times")
 	push.Flags().Var(&to, "to", "node that is to have it as well, or all; may stand several times")
 	push.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp+" Of daemons spawned from now on")
-	ls := &cobra.Command{Use: "ls", Short: "List the kinds", Example: "  wasmhost kind ls -o name", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		kinds, err := a.client().Kinds(c.Context())
-		if err != nil {
-			return err
-		}
-		return printList(a, kinds, "NAME\tMODULE\tSIZE\tSTATE\tDAEMONS", func(k control.Kind) string {
+	ls := printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the kinds", Example: "  wasmhost kind ls -o name\n  wasmhost kind ls --filter 'daemons>0'", Args: exact(0)}, listing[control.Kind]{
+		get:  func(c *cobra.Command) ([]control.Kind, error) { return a.client().Kinds(c.Context()) },
+		head: "NAME\tMODULE\tSIZE\tSTATE\tDAEMONS",
+		row: func(k control.Kind) string {
 			return fmt.Sprintf("%s\t%.12s\t%s\t%s\t%d", k.Name, k.Digest, size(k.Size), k.State, k.Daemons)
-		}, func(k control.Kind) string { return k.Name })
-	}}
-	inspect := &cobra.Command{Use: "inspect NAME", Short: "Show a kind and its module", Example: "  wasmhost kind inspect counter", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		k, err := a.client().Kind(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return a.print(k, func(w io.Writer) {
-			fmt.Fprintf(w, "name\t%s\ndaemons\t%d\npushed\t%s\n", k.Name, k.Daemons, k.Pushed.Format("2006-01-02 15:04:05Z07:00"))
-			if k.Report != nil {
-				writeReport(w, k.Report)
+		},
+		name: func(k control.Kind) string { return k.Name },
+	})
+	inspect := &cobra.Command{Use: "inspect NAME...", Aliases: []string{"describe"}, Short: "Show kinds and their modules", Long: "Show kinds and their modules." + severalHelp, Example: "  wasmhost kind inspect counter", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
+		return a.each(c, args, func(name string) error {
+			k, err := a.client().Kind(c.Context(), name)
+			if err != nil {
+				return err
 			}
-		}, func() string { return k.Name })
+			return a.print(k, func(w io.Writer) {
+				fmt.Fprintf(w, "name\t%s\ndaemons\t%d\npushed\t%s\n", k.Name, k.Daemons, k.Pushed.Format("2006-01-02 15:04:05Z07:00"))
+				if k.Report != nil {
+					writeReport(w, k.Report)
+				}
+			}, func() string { return k.Name })
+		})
 	}}
 	var yes bool
-	rm := &cobra.Command{Use: "rm NAME", Short: "Forget a kind", Long: "Forget a kind. One that has daemons on the node is kept.", Example: "  wasmhost kind rm counter --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		if err := a.confirm(yes, "forget kind "+args[0]); err != nil {
+	rm := &cobra.Command{Use: "rm NAME...", Aliases: []string{"remove", "delete"}, Short: "Forget kinds", Long: "Forget kinds. One that has daemons on the node is kept." + severalHelp, Example: "  wasmhost kind rm counter --yes", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
+		if err := a.confirm(yes, "forget "+targetsOf("kind", args)); err != nil {
 			return err
 		}
-		k, err := a.client().RemoveKind(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return a.print(k, func(w io.Writer) { fmt.Fprintf(w, "kind %s is forgotten\n", k.Name) }, func() string { return k.Name })
+		return a.each(c, args, func(name string) error {
+			k, err := a.client().RemoveKind(c.Context(), name)
+			if err != nil {
+				return err
+			}
+			return a.print(k, func(w io.Writer) { fmt.Fprintf(w, "kind %s is forgotten\n", k.Name) }, func() string { return k.Name })
+		})
 	}}
-	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	rm.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	pull := &cobra.Command{Use: "pull NAME FILE", Short: "Write a kind's module to a file; - is standard output", Example: "  wasmhost kind pull counter counter.wasm", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		body, err := a.client().PullKind(c.Context(), args[0])
 		if err != nil {
@@ -152,7 +155,7 @@ func pushedEverywhere(nodes []control.PushedTo) error {
 	var missing []string
 	for _, n := range nodes {
 		if n.Error != nil {
-			missing = append(missing, fmt.Sprintf("node %s (%s): %s (%s)", n.NodeID, n.Name, n.Error.Detail, n.Error.Code))
+			missing = append(missing, fmt.Sprintf("node %s: %s (%s)", orID(n.Name, n.NodeID), n.Error.Detail, n.Error.Code))
 		}
 	}
 	if len(missing) == 0 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/cmd/wasmhost/render"
 	"wasmhost/wire/control"
 )
 
@@ -90,6 +91,12 @@ type app struct {
 	socket   string
 	remote   *control.Client // by --url; nil: the socket
 	format   string
+	wide     bool           // of tables: ids and all columns
+	rendered *render.Writer // out, where -o is a format that is made of JSON; nil: it is none
+
+	collected []any             // answers that become one list of JSON; nil: each is printed
+	nodes     map[string]string // names by id, once they were asked for
+	daemons   map[string]string // names by id or origin, of those that were asked for
 
 	settings []value // what configures this run
 }
@@ -124,20 +131,10 @@ node.
 			}
 			form := c.Flags().Lookup("log-format")
 			a.logsJSON = form != nil && form.Value.String() == "json"
-			a.socket, a.format = c.Flag("socket").Value.String(), c.Flag("output").Value.String()
-			if a.socket == "" {
-				return usagef("the control socket has no name: give --socket PATH")
-			}
-			if err := a.dialURL(c); err != nil {
+			if err := a.connect(c); err != nil {
 				return err
 			}
-			switch a.format {
-			case "table", "json", "jsonl", "name":
-				return nil
-			}
-			unknown := a.format
-			a.format = "table"
-			return usagef("-o %q is none of table, json, jsonl and name", unknown)
+			return a.setFormat(c, c.Flag("output").Value.String())
 		},
 	}
 	addSetting(root.PersistentFlags(), "socket", "")
@@ -148,8 +145,8 @@ node.
 	root.SetUsageTemplate(root.UsageTemplate() + `{{if .HasParent}}
 Exit codes: wasmhost --help
 {{end}}`)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%v", err) })
-	daemon := &cobra.Command{Use: "daemon", Short: "Long forms: daemon spawn, ls, inspect, send, tail, logs, top, stop, start, rm, migrate, subscribe, unsubscribe"}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return noFlag(c, err) })
+	daemon := &cobra.Command{Use: "daemon", Aliases: []string{"daemons"}, Short: "Long forms: daemon spawn, ls, inspect, send, tail, logs, top, stop, start, rm, migrate, subscribe, unsubscribe"}
 	for _, c := range []func() *cobra.Command{a.spawn, a.ps, a.inspect, a.send, a.tail, a.logs, a.top, a.stop, a.start, a.rm, a.migrate, a.subscribe, a.unsubscribe} {
 		root.AddCommand(c())
 		long := c()
@@ -158,11 +155,14 @@ Exit codes: wasmhost --help
 		}
 		daemon.AddCommand(long)
 	}
-	root.AddCommand(daemon, a.serve(), a.place(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.limits(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.backup(), a.node(), a.cluster(), a.group(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
+	root.AddCommand(daemon, a.events(), a.serve(), a.place(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.limits(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.backup(), a.node(), a.cluster(), a.group(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
 	root.AddCommand(a.man(root))
 	a.boundWaits(root)
+	root.Version = buildVersion()
+	root.SetVersionTemplate("wasmhost {{.Version}}\n")
 	refuseOthers(root)
 	refuseRepeated(root)
+	a.completeNames(root) // which gives each command the flags of all
 	return root
 }
 
@@ -174,7 +174,7 @@ func refuseOthers(c *cobra.Command) {
 	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("%s has no command %q; see %s --help", c.CommandPath(), args[0], c.CommandPath())
+				return noCommand(c, args[0])
 			}
 			return c.Help()
 		}
@@ -186,7 +186,7 @@ func refuseOthers(c *cobra.Command) {
 func exact(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usagef("%s takes %d arguments, got %d: %s", c.CommandPath(), n, len(args), c.UseLine())
+			return usagef("%s takes %s, got %d: %s", c.CommandPath(), arguments(n), len(args), c.UseLine())
 		}
 		return nil
 	}
@@ -196,7 +196,7 @@ func exact(n int) cobra.PositionalArgs {
 func between(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return usagef("%s takes %d to %d arguments, got %d: %s", c.CommandPath(), least, most, len(args), c.UseLine())
+			return usagef("%s takes %d to %s, got %d: %s", c.CommandPath(), least, arguments(most), len(args), c.UseLine())
 		}
 		return nil
 	}
@@ -225,6 +225,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	}
 	var usage *usageError
 	var exit *exitError
+	var several *severalError
 	p := control.ProblemOf(err)
 	code := p.Exit()
 	switch {
@@ -232,6 +233,8 @@ func (a *app) report(ctx context.Context, err error) int {
 		code, p.Code, p.Hint = control.ExitInterrupted, "interrupted", ""
 	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag"):
 		code, p.Code, p.Hint = control.ExitUsage, "usage", "see --help"
+	case errors.As(err, &several):
+		code, p.Code, p.Hint = several.code, "some-failed", ""
 	case errors.As(err, &exit):
 		code = exit.code
 		if code == control.ExitNotConfirmed {
@@ -243,7 +246,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	case p.Code == "internal" && !errors.As(err, new(*control.Problem)):
 		p.Code, p.Hint = "failure", "" // this program's, not a node's
 	}
-	if a.format == "json" || a.format == "jsonl" || a.logsJSON {
+	if a.rendered == nil && (a.format == "json" || a.format == "jsonl") || a.logsJSON {
 		line := map[string]any{"code": p.Code, "message": err.Error(), "hint": p.Hint, "exit": code}
 		if p.Fault != nil {
 			line["fault"] = p.Fault
@@ -260,12 +263,14 @@ func (a *app) report(ctx context.Context, err error) int {
 		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": line}) // there is nowhere left to say so
 		return code
 	}
-	fmt.Fprintf(a.err, "error: %s (%s)\n", strings.ReplaceAll(err.Error(), "\n", "\n  "), oneLine(p.Code)) // each further line is seen to belong to it
+	writeColoured(a.err, "error:", red)
+	fmt.Fprintf(a.err, " %s (%s)\n", strings.ReplaceAll(err.Error(), "\n", "\n  "), oneLine(p.Code)) // each further line is seen to belong to it
 	if p.Fault != nil && p.Fault.Stack != "" {
 		fmt.Fprintf(a.err, "guest stack:\n  %s\n", strings.NewReplacer("\n", "\n  ", `\n`, "\n  ").Replace(p.Fault.Stack))
 	}
 	if p.Hint != "" {
-		fmt.Fprintf(a.err, "hint: %s\n", oneLine(p.Hint))
+		writeColoured(a.err, "hint:", yellow)
+		fmt.Fprintf(a.err, " %s\n", oneLine(p.Hint))
 	}
 	return code
 }

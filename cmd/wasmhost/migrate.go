@@ -20,9 +20,10 @@ func (a *app) migrate() *cobra.Command {
 	var downtime, deadline time.Duration
 	var rate, receipt string
 	c := &cobra.Command{
-		Use:   "migrate DAEMON --to NODE | --auto",
-		Short: "Move a daemon to another node, live",
-		Long: `Move a daemon to another node (its id or its name, whole). The
+		Use:   "migrate DAEMON {NODE | --to NODE | --auto}",
+		Short: "Move daemons to another node, live",
+		Long: `Move a daemon to another node (its id or its name, whole). With --to and --auto there
+may be several daemons, which move one after the other. The
 daemon serves until the target has all of it; its senders then wait for some
 milliseconds and find it there. The command returns when it has moved. On exit
 code 11 the source serves it as if nothing had happened. Ctrl-C leaves the
@@ -47,52 +48,32 @@ With --auto the node that has the daemon picks the target among those it trusts:
 one that takes daemons, has the tags of --where and room for the daemon's memory,
 and of these the one with the most free memory, the lowest load and the fewest
 daemons. Where none does, each is named with what it lacks (exit code 3).`,
-		Example: `  wasmhost migrate c1 --to b
-  wasmhost migrate c1 --to 5e5f0cbb -o json
+		Example: `  wasmhost migrate c1 b
+  wasmhost migrate c1 c2 --to b
+  wasmhost migrate c1 --to b -o json
   wasmhost migrate c1 --auto --where zone=b
   wasmhost migrate c1 --to b --downtime 5ms --rate 20MiB --deadline 5m --receipt c1.receipt`,
-		Args: exact(1),
+		Args: atLeast(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := a.autoTarget(c, args[0], auto, &need, &req.To); err != nil {
-				return err
+			if req.To == "" && !auto {
+				if len(args) != 2 {
+					return usagef("migrate needs DAEMON NODE, or daemons and --to NODE or --auto")
+				}
+				req.To, args = args[1], args[:1]
 			}
-			if req.To == "" {
-				return usagef("migrate needs --to NODE, or --auto")
+			if len(args) > 1 && receipt != "" {
+				return usagef("--receipt is for one daemon; wasmhost receipt save writes the others'")
 			}
 			if err := bounds(&req, downtime, deadline, rate); err != nil {
 				return err
 			}
-			show := &moveShower{app: a}
-			rep, err := a.client().Migrate(c.Context(), args[0], req, show.step)
-			show.clear()
-			if c.Context().Err() != nil {
-				fmt.Fprintln(a.err, "detached: the migration goes on; see: wasmhost inspect", args[0])
-				return err
-			}
-			if err != nil {
-				return err
-			}
-			if rep == nil {
-				return a.detached(c, args[0])
-			}
-			if receipt != "" {
-				err := chain.ErrNoReceipt
-				if len(rep.ReceiptRaw) > 0 {
-					err = a.writeTo(receipt, bytes.NewReader(rep.ReceiptRaw))
+			return a.each(c, args, func(ref string) error {
+				one := req
+				if err := a.autoTarget(c, ref, auto, &need, &one.To); err != nil {
+					return err
 				}
-				if err != nil {
-					return fmt.Errorf("the daemon moved; its receipt: %w", err)
-				}
-			}
-			return a.print(rep, func(w io.Writer) {
-				fmt.Fprintf(w, "%s moved from %s to %s, epoch %d\n%d bytes sent, downtime %.1f ms\n", rep.Origin, rep.From, rep.To, rep.Epoch, rep.Bytes, rep.DowntimeMS)
-				if rep.Receipt != "" {
-					fmt.Fprintf(w, "receipt %s\n", rep.Receipt)
-				}
-				for _, u := range rep.Unbound {
-					fmt.Fprintf(w, "not subscribed yet to %s/%s: %s (%s)\n", u.Publisher, u.Channel, u.Reason, u.Code)
-				}
-			}, func() string { return rep.Origin })
+				return a.move(c, ref, one, receipt)
+			})
 		},
 	}
 	c.Flags().StringVar(&req.To, "to", "", "the target node")
@@ -108,6 +89,41 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 	c.Flags().StringVar(&receipt, "receipt", "", "file to write the receipt to; - is standard output")
 	c.Flags().BoolVar(&req.Detach, "detach", false, "return as soon as the migration has begun")
 	return c
+}
+
+// move moves one daemon.
+func (a *app) move(c *cobra.Command, ref string, req control.Migrate, receipt string) error {
+	show := &moveShower{app: a}
+	rep, err := a.client().Migrate(c.Context(), ref, req, show.step)
+	show.clear()
+	if c.Context().Err() != nil {
+		fmt.Fprintln(a.err, "detached: the migration goes on; see: wasmhost inspect", ref)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if rep == nil {
+		return a.detached(c, ref)
+	}
+	if receipt != "" {
+		err := chain.ErrNoReceipt
+		if len(rep.ReceiptRaw) > 0 {
+			err = a.writeTo(receipt, bytes.NewReader(rep.ReceiptRaw))
+		}
+		if err != nil {
+			return fmt.Errorf("the daemon moved; its receipt: %w", err)
+		}
+	}
+	return a.print(rep, func(w io.Writer) {
+		fmt.Fprintf(w, "%s moved from %s to %s, epoch %d\n%d bytes sent, downtime %.1f ms\n", oneLine(ref), a.nodeName(rep.From), a.nodeName(rep.To), rep.Epoch, rep.Bytes, rep.DowntimeMS)
+		if rep.Receipt != "" {
+			fmt.Fprintf(w, "receipt %s\n", rep.Receipt)
+		}
+		for _, u := range rep.Unbound {
+			fmt.Fprintf(w, "not subscribed yet to %s/%s: %s (%s)\n", a.nodeName(u.Publisher), u.Channel, u.Reason, u.Code)
+		}
+	}, func() string { return rep.Origin })
 }
 
 // bounds puts what the flags say into the request.
@@ -133,6 +149,6 @@ func (a *app) detached(c *cobra.Command, ref string) error {
 		return err
 	}
 	return a.print(map[string]any{"origin": d.Origin, "detached": true}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s is on its way; see: wasmhost inspect %s\n", d.Origin, ref)
+		fmt.Fprintf(w, "%s is on its way; see: wasmhost inspect %s\n", d.Name, ref)
 	}, func() string { return d.Origin })
 }

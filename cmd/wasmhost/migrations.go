@@ -10,32 +10,34 @@ import (
 )
 
 func (a *app) migrations() *cobra.Command {
-	c := &cobra.Command{Use: "migrations", Short: "Migrations that run, wait, or are over", Long: `Migrations that this node takes or took part in. One that waits for a node that is
+	c := &cobra.Command{Use: "migrations", Aliases: []string{"migration"}, Short: "Migrations that run, wait, or are over", Long: `Migrations that this node takes or took part in. One that waits for a node that is
 away settles by itself once both nodes are back; resolve is for when one of them is
 gone for good.`}
 	var all bool
 	ls := &cobra.Command{Use: "ls", Short: "List the migrations that run or wait for the other node", Long: `List the migrations that run or wait for the other node. With --all list those that
 are over too: the ones that moved a daemon, of which there are receipts, and those
-that failed since the node started.`, Example: "  wasmhost migrations ls --all -o json", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		list, err := a.client().Migrations(c.Context(), all)
-		if err != nil {
-			return err
-		}
-		return printList(a, list, "NAME\tORIGIN\tTHIS NODE IS\tOTHER NODE\tSTATE\tEPOCH\tSENT\tDOWNTIME\tBEGAN\tREASON", func(m control.Migration) string {
-			state := m.State
-			if m.State == "running" {
-				state = m.Phase
-				if m.Whole > 0 {
-					state += fmt.Sprintf(" %d%%", 100*m.Done/m.Whole)
-				}
-			}
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%.1f ms\t%s\t%s", m.Name, m.Origin, m.Role, m.Peer, state, m.Epoch, size(m.Bytes), m.DowntimeMS,
-				m.Began.Format("2006-01-02 15:04:05Z07:00"), m.Reason)
-		}, func(m control.Migration) string { return m.Name })
-	}}
+that failed since the node started.`, Example: "  wasmhost migrations ls --all -o json", Args: exact(0)}
 	ls.Flags().BoolVar(&all, "all", false, "those that are over too")
+	printing(a, ls, listing[control.Migration]{
+		get:  func(c *cobra.Command) ([]control.Migration, error) { return a.client().Migrations(c.Context(), all) },
+		head: "NAME\t+ORIGIN\tTHIS NODE IS\tOTHER NODE\t+NODE ID\tSTATE\tEPOCH\tSENT\tDOWNTIME\tBEGAN\tREASON",
+		row:  a.migrationRow,
+		name: func(m control.Migration) string { return m.Name },
+	})
 	c.AddCommand(ls, a.resolve())
 	return c
+}
+
+func (a *app) migrationRow(m control.Migration) string {
+	state := m.State
+	if m.State == "running" {
+		state = m.Phase
+		if m.Whole > 0 {
+			state += fmt.Sprintf(" %d%%", 100*m.Done/m.Whole)
+		}
+	}
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%.1f ms\t%s\t%s", m.Name, m.Origin, m.Role, a.nodeName(m.Peer), m.Peer, state, m.Epoch, size(m.Bytes), m.DowntimeMS,
+		m.Began.Format("2006-01-02 15:04:05Z07:00"), m.Reason)
 }
 
 func (a *app) resolve() *cobra.Command {

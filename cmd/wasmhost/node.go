@@ -19,17 +19,24 @@ import (
 const defaultRights = "read,operate,migrate,channels"
 
 func (a *app) node() *cobra.Command {
-	c := &cobra.Command{Use: "node", Short: "Nodes: this one and those it trusts"}
+	c := &cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Nodes: this one and those it trusts"}
 	ls := a.nodeList("ls", "List this node and its peers", false)
 	ls.Example = "  wasmhost node ls -o json"
-	inspect := &cobra.Command{Use: "inspect NODE", Short: "Show this node or a peer", Long: `Show this node or a peer, by its id, its name or a unique beginning of its id, and what it announces of itself: tags, free memory, load,
-daemons, whether it is being drained, and what this node may do there.`, Example: "  wasmhost node inspect b",
-		Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-			n, err := a.client().Looking().NodeOf(c.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.printCapable(n)
+	inspect := &cobra.Command{Use: "inspect NODE...", Aliases: []string{"describe"}, Short: "Show this node or peers", Long: `Show this node or a peer, by its id, its name or a unique beginning of its id, and what it announces of itself: tags, free memory, load,
+daemons, whether it is being drained, and what this node may do there.` + severalHelp, Example: "  wasmhost node inspect b",
+		Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
+			first := true
+			return a.each(c, args, func(ref string) error {
+				n, err := a.client().Looking().NodeOf(c.Context(), ref)
+				if err != nil {
+					return err
+				}
+				if !first && a.format == "table" {
+					fmt.Fprintln(a.out)
+				}
+				first = false
+				return a.printCapable(n)
+			})
 		}}
 	grants := "all"
 	join := &cobra.Command{Use: "join TOKEN", Short: "Make this node and the one that printed the token trust each other", Long: `Make this node and the one that printed the token trust each other, as serve --join
@@ -80,7 +87,7 @@ in the cluster's directory; one without join does not come in.`,
 	token.Flags().StringVar(&rights, "rights", "", "what the node that joins may do here: none, or some of all,read,operate,migrate,channels,kinds,join (default: "+defaultRights+"; on a node of a cluster all,join)")
 	trust := &cobra.Command{Use: "trust", Short: "Trusted nodes"}
 	var yes bool
-	rm := &cobra.Command{Use: "rm NODE", Short: "Trust a node no longer", Example: "  wasmhost node trust rm b --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	rm := &cobra.Command{Use: "rm NODE", Aliases: []string{"remove", "delete"}, Short: "Trust a node no longer", Example: "  wasmhost node trust rm b --yes", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		if err := a.confirm(yes, "end the trust in node "+args[0]); err != nil {
 			return err
 		}
@@ -139,19 +146,20 @@ RIGHTS is none, or some of these with commas between; all stands for every one b
 forgotten and tokens issued by the node's owner alone.`
 
 func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
-	return &cobra.Command{Use: use, Short: short, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		nodes, err := a.client().Nodes(c.Context())
-		if err != nil {
-			return err
-		}
-		if peersOnly {
-			nodes = nodes[1:]
-		}
-		return printList(a, nodes, nodeHead, nodeRow, func(n control.Node) string { return n.NodeID })
-	}}
+	return printing(a, &cobra.Command{Use: use, Aliases: []string{"list"}, Short: short, Args: exact(0)}, listing[control.Node]{
+		get: func(c *cobra.Command) ([]control.Node, error) {
+			nodes, err := a.client().Nodes(c.Context())
+			if err == nil && peersOnly {
+				nodes = nodes[1:]
+			}
+			return nodes, err
+		},
+		head: nodeHead, row: a.nodeRow,
+		name: func(n control.Node) string { return n.NodeID },
+	})
 }
 
-const nodeHead = "NODE\tNAME\tADDRESS\tSTATE\tRIGHTS"
+const nodeHead = "NAME\t+NODE ID\tADDRESS\tSTATE\tRIGHTS"
 
 func nodeState(n control.Node) string {
 	switch {
@@ -163,16 +171,19 @@ func nodeState(n control.Node) string {
 	return "not connected"
 }
 
-func nodeRow(n control.Node) string {
+func (a *app) nodeRow(n control.Node) string {
 	rights := n.Rights
 	if n.Denied > 0 {
 		rights += fmt.Sprintf(" (%d denied)", n.Denied)
 	}
-	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", n.NodeID, n.Name, n.Addr, nodeState(n), rights)
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", a.nodeName(n.NodeID), n.NodeID, n.Addr, nodeState(n), rights)
 }
 
 func (a *app) printNode(n control.Node) error {
-	return a.print(n, func(w io.Writer) { fmt.Fprintf(w, "%s\n%s\n", nodeHead, nodeRow(n)) }, func() string { return n.NodeID })
+	if a.format != "table" {
+		return a.print(n, nil, func() string { return n.NodeID })
+	}
+	return printList(a, []control.Node{n}, nodeHead, a.nodeRow, nil)
 }
 
 // printCapable is printNode of a node that was asked what it announces.

@@ -2,10 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"github.com/spf13/cobra"
 	"io"
 	"net/url"
 	"os"
@@ -13,6 +14,9 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/spf13/cobra"
+
+	"wasmhost/cmd/wasmhost/render"
 	"wasmhost/wire/control"
 )
 
@@ -21,17 +25,39 @@ import (
 func (a *app) print(v any, table func(io.Writer), name func() string) error {
 	switch a.format {
 	case "json", "jsonl":
+		if a.collected != nil {
+			a.collected = append(a.collected, v)
+			return nil
+		}
 		return json.NewEncoder(a.out).Encode(v)
 	case "name":
 		_, err := fmt.Fprintln(a.out, name())
 		return err
 	}
-	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-	table(w)
-	return w.Flush()
+	return a.table(table)
 }
 
-// printList is print for many: JSON lines are one each.
+// table writes lines whose cells have tabs between, in columns.
+func (a *app) table(write func(io.Writer)) error {
+	var columns bytes.Buffer
+	w := tabwriter.NewWriter(&columns, 0, 8, 2, ' ', 0)
+	cells := newPrintable(w)
+	write(cells)
+	cells.end()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	out, text := a.out, columns.String()
+	if colours(out) {
+		a.spoke.Store(true)
+		out, text = bare(out), painted(text)
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}
+
+// printList is print for many: JSON lines are one each. Columns whose head begins with +
+// are shown with -o wide; an empty head is not printed.
 func printList[T any](a *app, list []T, head string, row func(T) string, name func(T) string) error {
 	switch a.format {
 	case "json":
@@ -52,12 +78,52 @@ func printList[T any](a *app, list []T, head string, row func(T) string, name fu
 		}
 		return nil
 	}
-	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, head)
-	for _, v := range list {
-		fmt.Fprintln(w, row(v))
+	heads := strings.Split(head, "\t")
+	return a.table(func(w io.Writer) {
+		if head != "" {
+			fmt.Fprintln(w, strings.ReplaceAll(a.columns(heads, head), "+", ""))
+		}
+		for _, v := range list {
+			fmt.Fprintln(w, a.columns(heads, row(v)))
+		}
+	})
+}
+
+// columns returns the cells of a row that are shown.
+func (a *app) columns(heads []string, row string) string {
+	if a.wide {
+		return row
 	}
-	return w.Flush()
+	var shown []string
+	for i, cell := range strings.Split(row, "\t") {
+		if i >= len(heads) || !strings.HasPrefix(heads[i], "+") {
+			shown = append(shown, cell)
+		}
+	}
+	return strings.Join(shown, "\t")
+}
+
+// setFormat has a answer in the format that -o names.
+func (a *app) setFormat(c *cobra.Command, text string) error {
+	a.format = "table"
+	switch text {
+	case "table", "json", "jsonl", "name":
+		a.format = text
+		return nil
+	case "wide":
+		a.wide = true
+		return nil
+	}
+	format, err := render.Parse(text)
+	if errors.Is(err, render.ErrFormat) && strings.Contains(text, "=") {
+		return usagef("-o: %v", err)
+	}
+	if err != nil {
+		return usagef("-o %q is none of table, wide, json, jsonl, name, %s", text, render.Names)
+	}
+	a.format, a.rendered = "json", render.NewWriter(a.out, format, follows(c))
+	a.out = a.rendered
+	return nil
 }
 
 // confirm asks before something is destroyed. Without a terminal it takes
@@ -101,6 +167,20 @@ func (a *app) client() *control.Client {
 		c = c.Printable()
 	}
 	return c.Trace(os.Getenv("TRACEPARENT")) // of who runs this program, if it is traced
+}
+
+// connect finds out which node the command is for.
+func (a *app) connect(c *cobra.Command) (err error) {
+	if a.settings == nil { // a shell's completion
+		if a.settings, err = configure(c); err != nil {
+			return err
+		}
+	}
+	a.socket = c.Flag("socket").Value.String()
+	if a.socket == "" {
+		return usagef("the control socket has no name: give --socket PATH")
+	}
+	return a.dialURL(c)
 }
 
 // dialURL makes the client of --url, where that is given.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,16 +32,16 @@ those with the most to give: free memory, a low load, few daemons.`, Example: ` 
 		if err != nil {
 			return err
 		}
-		return a.print(placed, func(w io.Writer) {
-			fmt.Fprintln(w, "NODE\tNAME\tSCORE\tWHY")
-			for _, v := range placed.Verdicts {
-				score, said := fmt.Sprintf("%.2f", v.Score), v.Reasons
-				if !v.Fits {
-					score, said = "no", v.Misses
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.NodeID, v.Name, score, strings.Join(said, ", "))
+		if a.format != "table" {
+			return a.print(placed, nil, func() string { return placed.NodeID })
+		}
+		return printList(a, placed.Verdicts, "NODE\t+NODE ID\tSCORE\tWHY", func(v control.Verdict) string {
+			score, said := fmt.Sprintf("%.2f", v.Score), v.Reasons
+			if !v.Fits {
+				score, said = "no", v.Misses
 			}
-		}, func() string { return placed.NodeID })
+			return fmt.Sprintf("%s\t%s\t%s\t%s", orID(v.Name, v.NodeID), v.NodeID, score, strings.Join(said, ", "))
+		}, nil)
 	}}
 	need.declare(c)
 	c.Flags().BoolVar(&dryRun, "dry-run", true, "make nothing, which is all that place does")

@@ -10,6 +10,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"wasmhost/cmd/wasmhost/render"
 	"wasmhost/wire/control"
 )
 
@@ -105,6 +106,9 @@ func oneLine(text string) string {
 
 // bare is what w writes to: for what a command draws on a terminal by itself.
 func bare(w io.Writer) io.Writer {
+	if r, ok := w.(*render.Writer); ok {
+		w = r.To()
+	}
 	if p, ok := w.(*printable); ok {
 		return p.to
 	}
@@ -126,7 +130,11 @@ func (a *app) payloads() io.Writer {
 
 // endOutput writes what output still waits for the end of a character.
 func (a *app) endOutput() {
-	for _, w := range []io.Writer{a.out, a.err} {
+	out := a.out
+	if a.rendered != nil {
+		out = a.rendered.To()
+	}
+	for _, w := range []io.Writer{out, a.err} {
 		if p, ok := w.(*printable); ok {
 			p.end()
 		}

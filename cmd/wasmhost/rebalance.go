@@ -36,9 +36,9 @@ three of these intervals.`,
 				case out.Name == "":
 					fmt.Fprintf(w, "nothing moves: %s\n", out.Reason)
 				case req.DryRun:
-					fmt.Fprintf(w, "%s would move to %s: %s\n", out.Name, out.To, out.Reason)
+					fmt.Fprintf(w, "%s would move to %s: %s\n", out.Name, a.nodeName(out.To), out.Reason)
 				default:
-					fmt.Fprintf(w, "%s moved to %s: %s; downtime %.1f ms\n", out.Name, out.To, out.Reason, out.DowntimeMS)
+					fmt.Fprintf(w, "%s moved to %s: %s; downtime %.1f ms\n", out.Name, a.nodeName(out.To), out.Reason, out.DowntimeMS)
 				}
 			}, func() string { return out.Name })
 		},

@@ -19,23 +19,24 @@ func (a *app) receipt() *cobra.Command {
 }
 
 func (a *app) receiptList() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "ls DAEMON", Short: "List the receipts of a daemon's last moves",
 		Long: `List the receipts of a daemon's last 64 moves, wherever it is. They travel with it. A node
 that it left keeps them for 90 days, and of the last 10,000 daemons that left: save what is
 to last. One that is half has the target's signature only: the source could not bring its own.`,
 		Example: "  wasmhost receipt ls c1", Args: exact(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			all, err := a.client().Looking().Receipts(c.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return printList(a, all, "EPOCH\tFROM\tTO\tSEQUENCE\tBYTES\tROUNDS\tDOWNTIME\tACTIVATED\tSIGNED\tDIGEST", func(r control.Receipt) string {
-				return fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%d\t%.1f ms\t%s\t%s\t%s", r.Epoch, r.From, r.To, r.Sequence, size(int64(r.Bytes)), r.Rounds, r.DowntimeMS,
-					r.Activated.Format("2006-01-02 15:04:05Z07:00"), signedBy(r), r.Digest[:16])
-			}, func(r control.Receipt) string { return fmt.Sprint(r.Epoch) })
-		},
 	}
+	return printing(a, c, listing[control.Receipt]{
+		get: func(c *cobra.Command) ([]control.Receipt, error) {
+			return a.client().Looking().Receipts(c.Context(), c.Flags().Arg(0))
+		},
+		head: "EPOCH\tFROM\t+FROM ID\tTO\t+TO ID\tSEQUENCE\tBYTES\tROUNDS\tDOWNTIME\tACTIVATED\tSIGNED\tDIGEST",
+		row: func(r control.Receipt) string {
+			return fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%.1f ms\t%s\t%s\t%s", r.Epoch, a.nodeName(r.From), r.From, a.nodeName(r.To), r.To, r.Sequence, size(int64(r.Bytes)), r.Rounds, r.DowntimeMS,
+				r.Activated.Format("2006-01-02 15:04:05Z07:00"), signedBy(r), r.Digest[:16])
+		},
+		name: func(r control.Receipt) string { return fmt.Sprint(r.Epoch) },
+	})
 }
 
 func stamp(t time.Time) string {

@@ -83,7 +83,7 @@ An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 			if r.state != "" && r.record+r.replay != "" {
 				return usagef("--state goes on with a daemon: a transcript begins with a new one")
 			}
-			wasm, err := r.read(args[0])
+			wasm, err := r.read(a, args[0])
 			if err != nil {
 				return err
 			}

@@ -30,13 +30,13 @@ type sending struct {
 }
 
 func (a *app) send() *cobra.Command {
-	var data, file, lines, id, key string
+	var id, key string
 	c := &cobra.Command{
-		Use:   "send DAEMON|group/NAME [-]",
+		Use:   "send DAEMON|group/NAME [DATA | -]",
 		Short: "Send events to a daemon, or a group, and print the outputs",
-		Long: `Send one event (--data, -f, or - for standard input), or each line of a file as
-one event, in order and pipelined (--lines FILE, or --lines - for standard
-input). What ends a line, LF or CRLF, is not part of its event; an empty line is
+		Long: `Send one event: DATA (or --data), a file (-f), or standard input, all of it, with -
+or where it is no terminal and nothing else is given. Or send each line of a file as one
+event, in order and pipelined (--lines FILE, or --lines - for standard input). What ends a line, LF or CRLF, is not part of its event; an empty line is
 an empty event. The command returns when the outputs are durable. With -o jsonl
 each output is printed as soon as it is acknowledged; with -o json all of them at
 the end. An event that the daemon fails on is told on standard error and does not
@@ -57,27 +57,17 @@ an id takes no place among the senders.
 To group/NAME each event goes to one member of the group, which its strategy chooses;
 with consistent-hash all events of a --key go to the same member, while it is well. An
 event with an --id goes to the member that its key, or else its sender, is for.`,
-		Example: `  wasmhost send c1 --data hello
+		Example: `  wasmhost send c1 hello
+  echo hello | wasmhost send c1
   wasmhost send c1 -f event.json -o json
   wasmhost send c1 --data 'charge 5' --id order-1234
   wasmhost send c1 --lines events.txt --id import-7 -o jsonl
   wasmhost send group/workers --data 'charge 5' --key customer-17`,
 		Args: between(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			given := make(map[string]bool)
-			for _, f := range []string{"data", "file", "lines"} {
-				if c.Flags().Changed(f) {
-					given[f] = true
-				}
-			}
-			if len(args) == 2 {
-				if args[1] != "-" {
-					return usagef("the second argument is %q; it can only be -", args[1])
-				}
-				given["-"] = true
-			}
-			if len(given) != 1 {
-				return usagef("give one of --data TEXT, -f FILE, - and --lines FILE")
+			source, err := a.eventSource(c, args[1:])
+			if err != nil {
+				return err
 			}
 			if c.Flags().Changed("id") {
 				if _, err := control.ParseEventID(id); err != nil {
@@ -85,23 +75,15 @@ event with an --id goes to the member that its key, or else its sender, is for.`
 				}
 			}
 			s := &sending{app: a, ctx: c.Context(), ref: args[0], id: id, key: key}
-			switch {
-			case given["lines"]:
-				return s.lines(lines)
-			case given["-"], given["file"] && file == "-":
-				return s.one(io.ReadAll(a.in))
-			case given["file"]:
-				return s.one(a.readFile(file))
+			if source.lines != "" {
+				return s.lines(source.lines)
 			}
-			return s.one([]byte(data), nil)
+			return s.one(source.read(a))
 		},
 	}
-	c.Flags().StringVar(&data, "data", "", "the event, as text")
-	c.Flags().StringVarP(&file, "file", "f", "", "a file that is the event; - is standard input")
-	c.Flags().StringVar(&lines, "lines", "", "a file whose lines are events; - is standard input")
+	declareEvents(c)
 	c.Flags().StringVar(&id, "id", "", "SENDER or SENDER/NUMBER: the event's id, under which it is applied once")
 	c.Flags().StringVar(&key, "key", "", "to a group: by which its member is chosen")
-	mayBeEmpty(c, "data")
 	return c
 }
 

@@ -68,8 +68,8 @@ func (a *app) unsubscribe() *cobra.Command {
 }
 
 func (a *app) printSubscriptions(list []control.Subscription) error {
-	return printList(a, list, "NODE\tCHANNEL\tCURSOR\tLAG\tSTATE", func(s control.Subscription) string {
-		return fmt.Sprintf("%s\t%s\t%d\t%d\t%s", s.Publisher, s.Channel, s.Cursor, s.Lag, stateOf(s))
+	return printList(a, list, "NODE\t+NODE ID\tCHANNEL\tCURSOR\tLAG\tSTATE", func(s control.Subscription) string {
+		return fmt.Sprintf("%s\t%s\t%s\t%d\t%d\t%s", a.nodeName(s.Publisher), s.Publisher, s.Channel, s.Cursor, s.Lag, stateOf(s))
 	}, func(s control.Subscription) string { return s.Publisher + "/" + s.Channel })
 }
 
@@ -80,8 +80,8 @@ func stateOf(s control.Subscription) string {
 	return s.State
 }
 
-func writeSubscriptions(w io.Writer, list []control.Subscription) {
+func (a *app) writeSubscriptions(w io.Writer, list []control.Subscription) {
 	for _, s := range list {
-		fmt.Fprintf(w, "subscribed\t%s/%s\tcursor %d\tlag %d\t%s\n", s.Publisher, s.Channel, s.Cursor, s.Lag, stateOf(s))
+		fmt.Fprintf(w, "subscribed\t%s/%s\tcursor %d\tlag %d\t%s\n", a.nodeName(s.Publisher), s.Channel, s.Cursor, s.Lag, stateOf(s))
 	}
 }

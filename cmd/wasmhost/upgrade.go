@@ -83,15 +83,16 @@ number, the daemon's history keeps it. An event that ran too long by the clock
 is kept after its third try, any other at once, for it would fail again. retry gives
 the daemon the same event once more: of its kind (direct, channel, gap, timer, daemon),
 sender, channel and number, and at its time.`}
-	ls := &cobra.Command{Use: "ls DAEMON", Short: "List the failed events that nobody has dealt with", Example: "  wasmhost quarantine ls c1", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		list, err := a.client().Looking().Quarantine(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return printList(a, list, "INDEX\tTIME\tKIND\tSENDER\tCHANNEL\tNUMBER\tBYTES\tERROR", func(q control.Quarantined) string {
+	ls := printing(a, &cobra.Command{Use: "ls DAEMON", Aliases: []string{"list"}, Short: "List the failed events that nobody has dealt with", Example: "  wasmhost quarantine ls c1", Args: exact(1)}, listing[control.Quarantined]{
+		get: func(c *cobra.Command) ([]control.Quarantined, error) {
+			return a.client().Looking().Quarantine(c.Context(), c.Flags().Arg(0))
+		},
+		head: "INDEX\tTIME\tKIND\tSENDER\tCHANNEL\tNUMBER\tBYTES\tERROR",
+		row: func(q control.Quarantined) string {
 			return fmt.Sprintf("%d\t%s\t%s\t%.12s\t%s\t%d\t%d\t%s", q.Index, q.Time.Format("2006-01-02 15:04:05"), q.Kind, q.Sender, cmp.Or(q.Channel, "-"), q.Number, len(q.Payload), q.Error)
-		}, func(q control.Quarantined) string { return fmt.Sprint(q.Index) })
-	}}
+		},
+		name: func(q control.Quarantined) string { return fmt.Sprint(q.Index) },
+	})
 	show := &cobra.Command{Use: "show DAEMON INDEX", Short: "Show a failed event", Example: "  wasmhost quarantine show c1 12 -o json", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		n, err := eventIndex(args[1])
 		if err != nil {

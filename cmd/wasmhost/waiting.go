@@ -24,7 +24,13 @@ var alone = []string{"bench", "chain verify", "check", "config", "dashboard", "d
 	"identity protect", "identity show", "kind sign", "man", "new", "receipt verify", "run", "serve", "token delegate", "token inspect", "token issue", "version"}
 
 // following are the commands that go on with what comes, which may be nothing.
-var following = []string{"logs", "sub", "tail", "top"}
+var following = []string{"events", "logs", "sub", "tail", "top"}
+
+// follows reports whether c goes on with what comes.
+func follows(c *cobra.Command) bool {
+	watch := c.Flags().Lookup("watch")
+	return slices.Contains(following, c.Name()) || watch != nil && watch.Value.String() == "true"
+}
 
 // boundWaits gives every command that asks a node the flag --timeout.
 func (a *app) boundWaits(c *cobra.Command) {
@@ -59,14 +65,14 @@ func (a *app) waiting(c *cobra.Command, limit time.Duration, run func() error) e
 	if in, ok := a.in.(*interruptible); ok {
 		in.ctx = ctx
 	}
-	follows := slices.Contains(following, c.Name())
-	if !follows {
+	goesOn := follows(c)
+	if !goesOn {
 		defer a.saysWhat(ctx, c)()
 	}
 
 	err := run()
 	switch {
-	case parent.Err() != nil || !errors.Is(ctx.Err(), context.DeadlineExceeded), err == nil && !follows:
+	case parent.Err() != nil || !errors.Is(ctx.Err(), context.DeadlineExceeded), err == nil && !goesOn:
 		return err
 	case err == nil:
 		return fmt.Errorf("%w: %s followed for %v", errGivenUp, c.CommandPath(), limit)

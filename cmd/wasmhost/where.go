@@ -93,7 +93,7 @@ func (a *app) autoTarget(c *cobra.Command, ref string, auto bool, w *where, to *
 	}
 	*to = picked.NodeID
 	if len(picked.Verdicts) > 0 {
-		fmt.Fprintf(a.err, "to %s (%s): %s\n", picked.NodeID, picked.Name, strings.Join(picked.Verdicts[0].Reasons, ", "))
+		fmt.Fprintf(a.err, "to %s: %s\n", orID(picked.Name, picked.NodeID), strings.Join(picked.Verdicts[0].Reasons, ", "))
 	}
 	return nil
 }

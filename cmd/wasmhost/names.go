@@ -1,0 +1,64 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"time"
+)
+
+// nodeNames is how long a command waits for the names of nodes that it prints.
+const nodeNames = 2 * time.Second
+
+// nodeName is the name of a node, for people: its id where it is not known, or where two
+// nodes have the name.
+func (a *app) nodeName(id string) string {
+	if a.nodes == nil {
+		a.nodes = make(map[string]string)
+		ctx, cancel := context.WithTimeout(a.context(), nodeNames)
+		defer cancel()
+		list, err := a.client().Nodes(ctx)
+		if err != nil {
+			list = nil // who may not read them sees ids
+		}
+		alike := make(map[string]int)
+		for _, n := range list {
+			alike[n.Name]++
+		}
+		for _, n := range list {
+			if alike[n.Name] == 1 {
+				a.nodes[n.NodeID] = n.Name
+			}
+		}
+	}
+	return cmp.Or(a.nodes[id], id)
+}
+
+// nodeNamed are the names of nodes.
+func (a *app) nodeNamed(ids []string) []string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = a.nodeName(id)
+	}
+	return names
+}
+
+// maxDaemonNames is how many daemons a command asks the names of.
+const maxDaemonNames = 32
+
+// daemonName is the name of a daemon, for people: its id, or origin, where it is not known.
+func (a *app) daemonName(id string) string {
+	if name, asked := a.daemons[id]; asked || id == "" || len(a.daemons) >= maxDaemonNames {
+		return cmp.Or(name, id)
+	}
+	if a.daemons == nil {
+		a.daemons = make(map[string]string)
+	}
+	ctx, cancel := context.WithTimeout(a.context(), nodeNames)
+	defer cancel()
+	d, err := a.client().Daemon(ctx, id)
+	if err != nil {
+		d.Name = "" // it is gone, or nobody may see it
+	}
+	a.daemons[id] = d.Name
+	return cmp.Or(d.Name, id)
+}

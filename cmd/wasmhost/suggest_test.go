@@ -1,0 +1,33 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+)
+
+// What is said to be ours is, and what is typed instead is not.
+func TestHabitsAreCommands(t *testing.T) {
+	a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
+	root := a.root()
+	for typed, ours := range habits {
+		if c, rest, err := root.Find(strings.Fields(ours)); err != nil || len(rest) > 0 || c == root {
+			t.Errorf("%s: there is no command %s", typed, ours)
+		}
+		words := strings.Fields(typed)
+		if c, rest, err := root.Find(words); err == nil && len(rest) == 0 && c != root {
+			t.Errorf("%s is a command of ours: it needs no hint", typed)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"stop", "stop", 0}, {"stop", "stpo", 1}, {"stop", "sto", 1}, {"stop", "stopp", 1}, {"stop", "", 4}, {"filter", "fitler", 1}, {"abc", "xyz", 3}} {
+		if got := distance(test.a, test.b); got != test.want {
+			t.Errorf("%q and %q: %d, want %d", test.a, test.b, got, test.want)
+		}
+	}
+}
