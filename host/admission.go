@@ -106,7 +106,7 @@ func (d *hosted) held() <-chan struct{} {
 // heldFor says why the cluster holds the daemon.
 func (d *hosted) heldFor() error {
 	if h := d.replica.waitsFor(); h != nil {
-		return h.err()
+		return heldError(h)
 	}
 	if err := d.rt.Holding(); err != nil {
 		return err

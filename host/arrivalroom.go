@@ -15,8 +15,6 @@ import (
 const (
 	ArrivalsOfPeer = 64  // that one peer may have at a time
 	ArrivalsOfNode = 256 // of all peers
-
-	arrivalBytesOfPeer = 512 << 20
 )
 
 // arrivalRoom counts the bytes. Its zero value is not ready for use.
@@ -26,30 +24,21 @@ type arrivalRoom struct {
 }
 
 func newArrivalRoom(l Limits) arrivalRoom {
-	peer := arrivingMost(l) + l.ModuleBytes + snapshotSlack
+	peer := l.MostArriving() + l.ModuleBytes + MaxSnapshotRest
 	node := budget.New("arriving daemons", "node", 2*peer)
 	return arrivalRoom{node, budget.NewShares[identity.NodeID](node, "peer", peer)}
-}
-
-// arrivingMost is the largest memory with which a daemon may come to a node of such limits:
-// beside it there is room for its module, and for the rest of its snapshot.
-func arrivingMost(l Limits) int64 {
-	return max(arrivalBytesOfPeer-l.ModuleBytes-snapshotSlack, l.StateBytes)
 }
 
 // arrivingLimits returns the limits that a daemon which is offered will have here, and an
 // error where they are none, or are beyond what may come.
 func (r *Runtime) arrivingLimits(o *migration.Offer) (Limits, error) {
-	own, err := storedLimits(o.Limits)
+	own, err := StoredLimits(o.Limits)
 	if err != nil {
 		return Limits{}, err
 	}
-	all := own.over(r.limits).settled()
-	return all, r.takes(all)
+	all := own.Over(r.limits).Storable()
+	return all, all.FitArriving(r.limits)
 }
-
-// snapshotSlack is by how much a snapshot may be larger than its state.
-const snapshotSlack = maxHeaderBytes
 
 // grow counts n bytes that came, or refuses them: BufferFull. One stream at a time feeds
 // an arrival.

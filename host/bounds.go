@@ -8,7 +8,7 @@ type bounds struct {
 
 // boundsOf makes the bounds of a daemon on a node with such limits.
 func boundsOf(own, node Limits) *bounds {
-	return &bounds{own: own, all: own.over(node).settled()}
+	return &bounds{own: own, all: own.Over(node).Storable()}
 }
 
 // limits returns what bounds the daemon. The caller changes nothing of it.
@@ -25,7 +25,7 @@ func (d *hosted) limitTo(own Limits) {
 		b = boundsOf(own, d.rt.limits)
 	}
 	d.bounds.Store(b)
-	d.share.Limit(b.all.internalRate())
+	d.share.Limit(internalRate(&b.all))
 }
 
 // limited is a Daemon whose limits can change while it is there. limit is called as its
@@ -34,7 +34,7 @@ type limited interface{ limit(Limits) error }
 
 // setLimits gives the daemon limits of its own, by name, as they were stored or sent.
 func (d *hosted) setLimits(own map[string]int64) error {
-	l, err := storedLimits(own)
+	l, err := StoredLimits(own)
 	if err != nil {
 		return err
 	}

@@ -402,7 +402,7 @@ func (p *replica) waitsFor() *HeldDaemon {
 	return p.waits
 }
 
-func (h *HeldDaemon) err() error { return &HeldError{h.Entity, h.Reason, h.Why} }
+func heldError(h *HeldDaemon) error { return &HeldError{h.Entity, h.Reason, h.Why} }
 
 // waiting returns the daemons that wait for a standby to be compared with.
 func (c *clustered) waiting() []HeldDaemon {

@@ -407,7 +407,7 @@ func (in *receiving) takeModule(ctx context.Context, m *standby.Module) error {
 }
 
 func (in *receiving) keepModule(ctx context.Context, wasm []byte) error {
-	_, err := in.r.addModule(ctx, wasm, maxMemory, false) // its owner let it have the memory
+	_, err := in.r.addModule(ctx, wasm, MaxMemoryBytes, false) // its owner let it have the memory
 	return err
 }
 

@@ -66,7 +66,7 @@ func (c *CrossCheck) Run(ctx context.Context, next func() ([]byte, error), verdi
 	if err := c.Limits.Validate(); err != nil {
 		return err
 	}
-	limits := c.Limits.over(DefaultLimits)
+	limits := c.Limits.Over(DefaultLimits)
 	engine, err := sandbox.NewEngine(ctx, sandbox.Config{ModuleBytes: limits.ModuleBytes})
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"wasmhost/host/effect"
-	"wasmhost/host/internal/sandbox"
 	"wasmhost/identity"
 )
 
@@ -45,10 +44,37 @@ type Call struct {
 	Channel  string
 	Kind     EventKind
 
-	of      *hosted // whose event it is; nil: effects are not for this call
-	replay  bool    // it succeeded once: as sandbox.Event.Replay
-	effects []effect.Effect
-	firing  uint64 // the timer that the event is of, which counts no more; 0: none
+	// Replay says that the call succeeded once and is made again, of the history: what
+	// bounds a call by the clock does not hold.
+	Replay bool
+
+	// Rules answer for the effects of the event; nil: the call is of no event, and none
+	// are for it. They are the runtime's, and asked by Publish and its like.
+	Rules EffectRules
+
+	// Effects are what the event has asked for so far, in order. The runtime reads them
+	// once Process has returned nil, and they are its own then. Publish and its like add
+	// to them.
+	Effects []effect.Effect
+}
+
+// EffectRules say which effects an event may have. They are asked while it is processed, by
+// its daemon alone. The answers are abi.EffectDone, abi.EffectDenied and
+// abi.EffectInvalid.
+type EffectRules interface {
+	// Publish answers for a channel of that name.
+	Publish(channel string) int32
+
+	// Send answers for a daemon of that key.
+	Send(to [32]byte) int32
+
+	// Cost is what an effect with a payload of so many bytes takes of the room.
+	Cost(payload int) int
+
+	// Room returns how many events more may wait to leave the daemon, in how many
+	// bytes, and how many timers, in how many bytes. It counts nothing that the event
+	// has asked for.
+	Room() (pending, bytes, timers, timerBytes int)
 }
 
 // Requirements is what a daemon needs of a node.
@@ -86,8 +112,13 @@ type Env struct {
 	Limits Limits
 	Log    func(level int, text string) // to the daemon's log; levels as in package abi
 
-	rules sandbox.Rules // of a module's effects
-	stop  func() bool   // whether its event is to be ended: the node ends
+	// Rules answer for the effects of a module's code, which asks for them outside of a
+	// Call. nil: it has none.
+	Rules EffectRules
+
+	// Stop says whether the event that is processed is to be ended: the node ends. It is
+	// safe for concurrent use. nil: no event is.
+	Stop func() bool
 }
 
 // FactoryFunc is a function as a Factory.

@@ -119,7 +119,7 @@ func (t *ticket) wait(ctx context.Context) error {
 // the context's while the daemon is on its way to another node.
 func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev Event) (Result, error) {
 	var p Pending
-	if err := r.submit(ctx, id, &ev, &p); err != nil {
+	if err := r.submit(ctx, id, &input{Event: ev}, &p); err != nil {
 		return Result{}, err
 	}
 	return p.Wait(ctx)
@@ -130,7 +130,7 @@ func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev Event) (
 // those of Deliver, but that of the event itself, which Wait returns.
 func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev Event) (*Pending, error) {
 	p := new(Pending)
-	if err := r.submit(ctx, id, &ev, p); err != nil {
+	if err := r.submit(ctx, id, &input{Event: ev}, p); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -138,14 +138,14 @@ func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev Event) (*
 
 // submit is Submit to p, which is zero: a Pending takes more words than results are
 // returned in.
-func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *Event, p *Pending) error {
+func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *input, p *Pending) error {
 	if r.env.Tracer != nil {
 		return r.traced(ctx, id, ev, p)
 	}
 	return r.untraced(ctx, id, ev, p)
 }
 
-func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *Event, p *Pending) error {
+func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *input, p *Pending) error {
 	if err := r.ready(); err != nil {
 		return err
 	}
@@ -171,14 +171,14 @@ func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *Event,
 
 // answer has the daemon, which was entered, apply the event, and leaves it. The hold
 // becomes what the answer takes. A defer is cheap in a function with few returns only.
-func (d *hosted) answer(ev *Event, hold *budget.Hold, p *Pending) error {
+func (d *hosted) answer(ev *input, hold *budget.Hold, p *Pending) error {
 	defer d.mu.Unlock()
 	defer d.show()
 	err := d.apply(ev, p)
 	if p.hold = hold; err != nil {
 		hold.Done()
 	} else if hold != nil {
-		hold.Set(p.result.held())
+		hold.Set(heldBytes(&p.result))
 	}
 	if err == nil && d.replica != nil && (p.ticket == nil || p.result.Duplicate) {
 		p.ticket = d.replica.barrier() // nothing was written, and the answer is an answer
@@ -194,7 +194,7 @@ const (
 )
 
 // held returns how many bytes the result takes.
-func (r *Result) held() int64 {
+func heldBytes(r *Result) int64 {
 	n := int64(pendingCost)
 	for i := range r.Outputs {
 		n += outputCost + int64(len(r.Outputs[i].Payload))
@@ -206,7 +206,7 @@ func (r *Result) held() int64 {
 // the event has: an event whose answer has no room is not processed. Where that has to
 // be waited for, the daemon goes on with others and is entered again. It needs d.mu,
 // which it has released where it returns an error.
-func (d *hosted) roomForAnswer(ctx context.Context, ev *Event) (*budget.Hold, error) {
+func (d *hosted) roomForAnswer(ctx context.Context, ev *input) (*budget.Hold, error) {
 	if ev.Answers == nil {
 		return nil, nil
 	}
@@ -238,7 +238,7 @@ func (r *Runtime) room() error {
 // apply has the daemon process the event, links its outputs and submits the
 // record, to p, which is zero. The event's time is when the daemon was entered for it. It
 // needs d.mu.
-func (d *hosted) apply(ev *Event, p *Pending) error {
+func (d *hosted) apply(ev *input, p *Pending) error {
 	if len(ev.Payload) > d.limits().EventBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits().EventBytes)
 	}
@@ -276,7 +276,7 @@ func (d *hosted) apply(ev *Event, p *Pending) error {
 
 // direct returns nil if the event can come from outside: what a daemon has of its
 // channels, its timers and other daemons comes by those alone.
-func (ev *Event) direct() error {
+func (ev *input) direct() error {
 	switch {
 	case ev.Kind != EventDirect:
 		return fmt.Errorf("%w: an event of kind %d is not delivered from outside", ErrReserved, ev.Kind)
@@ -294,7 +294,7 @@ func (ev *Event) direct() error {
 
 // placeFor returns nil if the event's sender, which is new, can be remembered: in its
 // scope's share, and in that of the peer that passed the event on.
-func (d *hosted) placeFor(ev *Event, at int64) error {
+func (d *hosted) placeFor(ev *input, at int64) error {
 	if err := d.via.room(ev.Via, d.limits().Senders, at, d.limits().SenderMemory); err != nil {
 		return err
 	}
@@ -302,7 +302,7 @@ func (d *hosted) placeFor(ev *Event, at int64) error {
 }
 
 // process is apply without the checks.
-func (d *hosted) process(ev *Event, at int64, p *Pending) error {
+func (d *hosted) process(ev *input, at int64, p *Pending) error {
 	var began time.Time
 	sampled := d.sampled()
 	if sampled || d.tail != nil {
@@ -333,7 +333,7 @@ func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 	if d.recording() {
 		rec = &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
 			Applied: d.applied + 1, Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: raw,
-			Kind: ev.Kind, From: ev.From, SenderEpoch: ev.epoch, Effects: d.call.effects, Retry: ev.retry}
+			Kind: ev.Kind, From: ev.From, SenderEpoch: ev.senderEpoch, Effects: d.call.Effects, Retry: ev.retry}
 	}
 	var outputs []chain.Output
 	if ev.Kind == EventDirect || ev.retry != 0 || !d.feed.idle() {
@@ -342,9 +342,9 @@ func (d *hosted) process(ev *Event, at int64, p *Pending) error {
 		d.chainOn(raw) // nobody is to have them
 	}
 	d.note(ev, at)
-	acts := len(d.call.effects) > 0
+	acts := len(d.call.Effects) > 0
 	if acts {
-		d.acted(d.call.effects)
+		d.acted(d.call.Effects)
 	}
 	p.result.Outputs = outputs
 	d.events.events.Add(1)
@@ -444,12 +444,12 @@ func newOutputs(n, size int) ([]chain.Output, []byte) {
 }
 
 // note counts an applied event.
-func (d *hosted) note(ev *Event, at int64) {
+func (d *hosted) note(ev *input, at int64) {
 	d.applied++
 	d.stats.processed++
 	d.lastTime = max(d.lastTime, at)
 	if ev.retry == 0 { // else it was when it failed
-		d.advance(ev.Kind, ev.Sender, ev.epoch, ev.Number, at)
+		d.advance(ev.Kind, ev.Sender, ev.senderEpoch, ev.Number, at)
 	}
 }
 
@@ -471,7 +471,7 @@ func (d *hosted) advance(kind EventKind, sender identity.EntityID, epoch, number
 
 // failed handles an event that the daemon returned err for. A numbered one is
 // recorded, so that a repeat of it is told the same.
-func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
+func (d *hosted) failed(ev *input, at int64, err error) (Pending, error) {
 	if d.waitsForRoom(ev, err) {
 		if ev.Kind != EventDirect {
 			return Pending{}, fmt.Errorf("%w: %w", errNoRoom, err)
@@ -498,12 +498,12 @@ func (d *hosted) failed(ev *Event, at int64, err error) (Pending, error) {
 	if ev.Sender.IsZero() || ev.retry != 0 || d.again(ev, fault) {
 		return p, nil
 	}
-	d.advance(ev.Kind, ev.Sender, ev.epoch, ev.Number, at)
+	d.advance(ev.Kind, ev.Sender, ev.senderEpoch, ev.Number, at)
 	d.passedOver(ev, err)
 	if d.recording() {
 		rec, encErr := encodeRecord(&failureRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
 			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text,
-			Channel: ev.Channel, Payload: ev.Payload, Event: ev.Kind, SenderEpoch: ev.epoch, From: ev.From})
+			Channel: ev.Channel, Payload: ev.Payload, Event: ev.Kind, SenderEpoch: ev.senderEpoch, From: ev.From})
 		if encErr != nil {
 			return Pending{}, encErr
 		}

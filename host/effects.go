@@ -20,12 +20,6 @@ import (
 // carried out once the record is durable. A replay of the history comes to the
 // same.
 
-// Errors of effects, as a native daemon gets them.
-var (
-	ErrNotGranted = errors.New("the daemon was not granted that")
-	ErrBadEffect  = errors.New("no such effect can be")
-)
-
 // rules are those of one daemon's effects. They are asked while it processes.
 type rules struct{ d *hosted }
 
@@ -53,7 +47,7 @@ func (r rules) Room() (pending, bytes, timers, timerBytes int) {
 	if r.d.effects == nil {
 		return (&effect.State{}).Room()
 	}
-	return r.d.effects.RoomAfter(r.d.call.firing)
+	return r.d.effects.RoomAfter(r.d.firing)
 }
 
 // effectsOf is what a guest asked for.
@@ -68,7 +62,7 @@ func effectsOf(list []sandbox.Effect) []effect.Effect {
 
 // factoryEnv is what a factory is told of the daemon.
 func (d *hosted) factoryEnv() Env {
-	return Env{Entity: d.id, Limits: *d.limits(), Log: d.log.add, rules: rules{d}, stop: d.rt.hurry.Load}
+	return Env{Entity: d.id, Limits: *d.limits(), Log: d.log.add, Rules: rules{d}, Stop: d.rt.hurry.Load}
 }
 
 // Publish publishes an event on a channel that the daemon may publish on, once the
@@ -76,10 +70,10 @@ func (d *hosted) factoryEnv() Env {
 // daemons, during Process. Errors: ErrNotGranted, ErrBadEffect, ErrTooLarge, and a
 // *GuestError of a limit, which the daemon should return.
 func (c *Call) Publish(name string, payload []byte) error {
-	if c.of == nil {
+	if c.Rules == nil {
 		return fmt.Errorf("%w outside an event", ErrBadEffect)
 	}
-	if err := answered(rules{c.of}.Publish(name)); err != nil {
+	if err := answered(c.Rules.Publish(name)); err != nil {
 		return fmt.Errorf("publishing on %q: %w", name, err)
 	}
 	return c.act(effect.Effect{Kind: effect.Publish, Channel: name}, payload)
@@ -87,10 +81,10 @@ func (c *Call) Publish(name string, payload []byte) error {
 
 // Send sends an event to a daemon, wherever it is; as Publish.
 func (c *Call) Send(to identity.EntityID, payload []byte) error {
-	if c.of == nil || to.IsZero() {
+	if c.Rules == nil || to.IsZero() {
 		return fmt.Errorf("%w: to send to %s", ErrBadEffect, to)
 	}
-	if err := answered(rules{c.of}.Send(to)); err != nil {
+	if err := answered(c.Rules.Send(to)); err != nil {
 		return fmt.Errorf("sending to %s: %w", to.Origin(), err)
 	}
 	return c.act(effect.Effect{Kind: effect.Send, To: to}, payload)
@@ -100,16 +94,16 @@ func (c *Call) Send(to identity.EntityID, payload []byte) error {
 // later where it cannot be then. The number is the timer's, and the event's. As
 // Publish.
 func (c *Call) SetTimer(at time.Time, payload []byte) (number uint64, err error) {
-	if c.of == nil || at.UnixNano() <= 0 {
+	if c.Rules == nil || at.UnixNano() <= 0 {
 		return 0, fmt.Errorf("%w: a timer at %v", ErrBadEffect, at)
 	}
-	number = effect.Number(c.Sequence, len(c.effects))
+	number = effect.Number(c.Sequence, len(c.Effects))
 	return number, c.act(effect.Effect{Kind: effect.Timer, At: at.UnixNano()}, payload)
 }
 
 // CancelTimer makes a timer not fire. One that is not there is no error.
 func (c *Call) CancelTimer(number uint64) error {
-	if c.of == nil || number == 0 {
+	if c.Rules == nil || number == 0 {
 		return fmt.Errorf("%w: to cancel timer %d", ErrBadEffect, number)
 	}
 	return c.act(effect.Effect{Kind: effect.Cancel, ID: number}, nil)
@@ -133,11 +127,11 @@ func (c *Call) act(e effect.Effect, payload []byte) error {
 	over := func(limit string) error {
 		return &GuestError{Kind: abi.FaultLimit, Call: "process", Limit: limit, Text: "more effects than a daemon may have"}
 	}
-	pending, bytes, timers, timerBytes := rules{c.of}.Room()
-	for i := range append(c.effects, e) {
+	pending, bytes, timers, timerBytes := c.Rules.Room()
+	for i := range append(c.Effects, e) {
 		cost, p := 0, &e
-		if i < len(c.effects) {
-			p, cost = &c.effects[i], effect.Cost(len(c.effects[i].Payload))
+		if i < len(c.Effects) {
+			p, cost = &c.Effects[i], effect.Cost(len(c.Effects[i].Payload))
 		} else {
 			cost = effect.Cost(len(payload))
 		}
@@ -149,7 +143,7 @@ func (c *Call) act(e effect.Effect, payload []byte) error {
 		}
 	}
 	switch {
-	case len(c.effects) >= effect.MaxPerEvent:
+	case len(c.Effects) >= effect.MaxPerEvent:
 		return over(abi.LimitOutputCount)
 	case pending < 0 || bytes < 0:
 		return over(abi.LimitPending)
@@ -157,7 +151,7 @@ func (c *Call) act(e effect.Effect, payload []byte) error {
 		return over(abi.LimitTimers)
 	}
 	e.Payload = append(make([]byte, 0, len(payload)), payload...)
-	c.effects = append(c.effects, e)
+	c.Effects = append(c.Effects, e)
 	return nil
 }
 
@@ -341,9 +335,9 @@ func (d *hosted) did() {
 // applyOther has the daemon process an event that another daemon sent, unless it
 // has it. Events that it fails on are recorded, as every numbered one. It returns
 // nil for both once it is certain. It needs d.mu.
-func (d *hosted) applyOther(ev *Event) error {
+func (d *hosted) applyOther(ev *input) error {
 	if d.effects != nil {
-		if m, ok := d.effects.Heard(ev.Sender); ok && !m.Before(ev.epoch, ev.Number) {
+		if m, ok := d.effects.Heard(ev.Sender); ok && !m.Before(ev.senderEpoch, ev.Number) {
 			return nil
 		} else if !ok && d.effects.Senders() >= d.limits().Senders {
 			if d.effects.Forget(d.after(d.used) - int64(d.limits().SenderMemory)); d.effects.Senders() >= d.limits().Senders {
@@ -364,7 +358,7 @@ func (d *hosted) applyOther(ev *Event) error {
 	if err := d.applySurely(ev); err != nil {
 		return err
 	}
-	if m, ok := d.effects.Heard(ev.Sender); !ok || m.Before(ev.epoch, ev.Number) {
+	if m, ok := d.effects.Heard(ev.Sender); !ok || m.Before(ev.senderEpoch, ev.Number) {
 		return errAgain
 	}
 	if !known {
@@ -375,7 +369,7 @@ func (d *hosted) applyOther(ev *Event) error {
 
 // applySurely has the daemon process an event, and passes over one that it fails
 // on. It needs d.mu.
-func (d *hosted) applySurely(ev *Event) error {
+func (d *hosted) applySurely(ev *input) error {
 	var err error
 	if at := d.after(d.used); len(ev.Payload) > d.limits().EventBytes {
 		_, err = d.failed(ev, at, &GuestError{Kind: abi.FaultLimit, Call: "process", Limit: "event-bytes",
@@ -484,7 +478,7 @@ func (d *hosted) fireOne(limit uint64) (fired bool, err error) {
 	if !ok || a.At > d.used {
 		return false, nil
 	}
-	if err := d.applySurely(&Event{Sender: d.id, From: d.id, Number: a.ID, Kind: EventTimer, Payload: a.Payload}); err != nil {
+	if err := d.applySurely(&input{Event: Event{Sender: d.id, From: d.id, Number: a.ID, Kind: EventTimer, Payload: a.Payload}}); err != nil {
 		return false, err
 	}
 	if again, ok := d.effects.NextBefore(limit); ok && again.ID == a.ID {

@@ -59,6 +59,12 @@ var (
 	ErrStatelessState   = errors.New("a stateless daemon takes no state")
 )
 
+// Errors of effects, as a native daemon gets them.
+var (
+	ErrNotGranted = errors.New("the daemon was not granted that")
+	ErrBadEffect  = errors.New("no such effect can be")
+)
+
 // GuestError is the error of an event that its daemon did not process: the
 // event left no trace.
 type GuestError = abi.Fault

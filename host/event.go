@@ -32,10 +32,6 @@ type Event struct {
 	// node's owner, or nobody who proved a key. A direct event has none.
 	From identity.EntityID
 
-	epoch uint64 // of a daemon's event: under which it came about
-	once  bool   // it is not tried again, for what reason it may fail
-	retry uint64 // the index of its failureRecord, where it is tried again; 0: it comes for the first time
-
 	// Payload is the event's content. It belongs to the caller, who must not
 	// change it until the delivery has returned.
 	Payload []byte

@@ -35,7 +35,7 @@ func (r *Runtime) Grasp(id identity.EntityID) (func(Event) (Result, error), erro
 		}
 		defer d.mu.Unlock()
 		var p Pending
-		if err := d.apply(&ev, &p); err != nil {
+		if err := d.apply(&input{Event: ev}, &p); err != nil {
 			return Result{}, err
 		}
 		return p.result, p.err

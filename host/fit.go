@@ -46,8 +46,8 @@ func (e *UnfitError) Is(target error) bool { return target == ErrUnfit || target
 // Fit compares the limits of a node, where they are set over DefaultLimits. The error is
 // an *UnfitError.
 func (l Limits) Fit() error {
-	all := l.over(DefaultLimits)
-	node := all.settled() // what a node of its own daemons' size takes in
+	all := l.Over(DefaultLimits)
+	node := all.Storable() // what a node of its own daemons' size takes in
 	return fitError(unfit(l, all, node))
 }
 
@@ -55,8 +55,8 @@ func (l Limits) Fit() error {
 // with those of a node, where those are set over DefaultLimits. The error is an
 // *UnfitError.
 func (l Limits) FitOn(node Limits) error {
-	node = node.over(DefaultLimits)
-	return fitError(unfit(l, l.over(node), node))
+	node = node.Over(DefaultLimits)
+	return fitError(unfit(l, l.Over(node), node))
 }
 
 func fitError(pairs []Unfit) error {
@@ -75,7 +75,7 @@ func unfit(given, all, node Limits) []Unfit {
 			"a state of as much as fits in memory could be neither saved nor moved",
 			fmt.Sprintf("state-bytes=%s, or memory to at most %s", LimitText("state-bytes", all.MemoryBytes), LimitText("memory", all.StateBytes))})
 	}
-	if most := arrivingMost(node); all.MemoryBytes > most {
+	if most := node.MostArriving(); all.MemoryBytes > most {
 		pairs = append(pairs, Unfit{"memory", all.MemoryBytes, "the node's room for a daemon that arrives", most,
 			"no node with the limits of this one would take the daemon in",
 			fmt.Sprintf("state-bytes=%s for the nodes (wasmhost serve --limit), or memory to at most %s", LimitText("state-bytes", all.MemoryBytes), LimitText("memory", most))})
@@ -88,31 +88,40 @@ func unfit(given, all, node Limits) []Unfit {
 	return pairs
 }
 
-// fits returns nil where a daemon of this node can be given the limits of its own.
-func (r *Runtime) fits(own Limits) error { return own.FitOn(r.limits) }
-
-// takes returns nil where a daemon with such limits can come here: what may arrive of one
-// is bounded by the node.
-func (r *Runtime) takes(all Limits) error {
-	most := arrivingMost(r.limits)
-	if all.MemoryBytes <= most {
+// FitArriving returns nil where a daemon for which l holds can come to a node of such
+// limits: the node bounds what may arrive of one. The error is an *UnfitError.
+func (l Limits) FitArriving(node Limits) error {
+	most := node.MostArriving()
+	if l.MemoryBytes <= most {
 		return nil
 	}
-	return &UnfitError{[]Unfit{{"memory", all.MemoryBytes, "the node's room for a daemon that arrives", most,
+	return &UnfitError{[]Unfit{{"memory", l.MemoryBytes, "the node's room for a daemon that arrives", most,
 		"a daemon that may have so much memory does not come here",
-		fmt.Sprintf("state-bytes=%s for this node (wasmhost serve --limit), or the daemon's memory to at most %s (wasmhost limits set)", LimitText("state-bytes", all.MemoryBytes), LimitText("memory", most))}}}
+		fmt.Sprintf("state-bytes=%s for this node (wasmhost serve --limit), or the daemon's memory to at most %s (wasmhost limits set)", LimitText("state-bytes", l.MemoryBytes), LimitText("memory", most))}}}
 }
 
-// settled returns the limits with those raised that would keep a daemon from being saved.
+// What a daemon on its way to a node takes there, beside its state.
+const (
+	ArrivalBytes    = 512 << 20 // what one peer's daemons may take at the least
+	MaxSnapshotRest = 64 << 20  // of a snapshot but for its state
+)
+
+// MostArriving returns the largest memory with which a daemon may come to a node of such
+// limits: beside it there is room for its module, and for the rest of its snapshot.
+func (l Limits) MostArriving() int64 {
+	return max(ArrivalBytes-l.ModuleBytes-MaxSnapshotRest, l.StateBytes)
+}
+
+// Storable returns the limits with those raised that would keep a daemon from being saved.
 // Daemons of earlier versions may have such: limits that do not fit are given no more.
-func (l Limits) settled() Limits {
+func (l Limits) Storable() Limits {
 	l.StateBytes = max(l.StateBytes, l.MemoryBytes)
 	return l
 }
 
-// storedLimits is LimitsOf for limits that were stored or sent: what an earlier version let
+// StoredLimits is LimitsOf for limits that were stored or sent: what an earlier version let
 // be given beyond today's bounds counts as the bound.
-func storedLimits(m map[string]int64) (Limits, error) {
+func StoredLimits(m map[string]int64) (Limits, error) {
 	l, err := limitsOf(m, false)
 	if err != nil {
 		return Limits{}, err
@@ -122,5 +131,5 @@ func storedLimits(m map[string]int64) (Limits, error) {
 			f.set(&l, f.most)
 		}
 	}
-	return l, l.checkOwn()
+	return l, l.ValidateOwn()
 }

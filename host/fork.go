@@ -62,7 +62,7 @@ type Forked struct {
 // identity.ErrReadOnly where the parent has no private key here, and those of
 // Spawn.
 func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRequest) (forks []Forked, err error) {
-	if err := errors.Join(r.ready(), r.room(), req.Limits.checkOwn()); err != nil {
+	if err := errors.Join(r.ready(), r.room(), req.Limits.ValidateOwn()); err != nil {
 		return nil, err
 	}
 	if req.Count == 0 {

@@ -97,10 +97,11 @@ type hosted struct {
 	timing    time.Time // when the event that is recorded next was begun; zero: it is not timed
 	used      int64     // when it was last entered, by the runtime's clock, Unix nanoseconds
 	call      Call      // reused from event to event
+	firing    uint64    // the timer that its event is of, which counts no more; 0: none
 	wall      lastWall
 	trimming  bool     // old history is being let go of
 	trimAgain bool     // and is to be looked at again then: its limit was set
-	near      uint8    // limits that it was near when that was looked at last: nearLimits
+	near      Near     // limits that it was near when that was looked at last: nearLimits
 	unstored  error    // why the state could not be stored last; nil: it was
 	remade    bool     // it is being made of its history: what its code is asked to do succeeded once
 	adopting  bool     // records are taken as they are: what they changed comes otherwise
@@ -210,17 +211,17 @@ func (d *hosted) end(why lifecycle.Signal, err error) {
 }
 
 // prepareCall fills the reused Call for the next event. It needs d.mu.
-func (d *hosted) prepareCall(ev *Event, at int64) *Call {
+func (d *hosted) prepareCall(ev *input, at int64) *Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
-	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind, c.replay = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind, false
-	if c.firing = 0; ev.Kind == EventTimer && ev.retry == 0 {
-		c.firing = ev.Number
+	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind, c.Replay = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind, false
+	if d.firing = 0; ev.Kind == EventTimer && ev.retry == 0 {
+		d.firing = ev.Number
 	}
 	if ev.Kind != EventDirect || d.horizon.veiled {
 		c.Sender = ev.From
 	}
-	if len(c.effects) > 0 {
-		c.effects = nil // those before are the state's
+	if len(c.Effects) > 0 {
+		c.Effects = nil // those before are the state's
 	}
 	return c
 }
@@ -228,7 +229,7 @@ func (d *hosted) prepareCall(ev *Event, at int64) *Call {
 // stateCall is the Call of a hook that is no event: at the daemon's own time,
 // for the event it applied last. It needs d.mu.
 func (d *hosted) stateCall() *Call {
-	return &Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.lastTime, replay: d.remade}
+	return &Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.lastTime, Replay: d.remade}
 }
 
 // now returns the time to record: the clock's, but never before that of the

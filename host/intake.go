@@ -116,7 +116,7 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 		case *migration.Receipts:
 			in.addReceipts(msg.All)
 		case *migration.SnapshotChunk:
-			if int64(len(in.snapshot)+len(msg.Bytes)) > in.limits.StateBytes+snapshotSlack {
+			if int64(len(in.snapshot)+len(msg.Bytes)) > in.limits.StateBytes+MaxSnapshotRest {
 				return migration.Failf(migration.StateFailed, "the snapshot is larger than the daemon's limit state-bytes of %d", in.limits.StateBytes)
 			}
 			if err := in.grow(len(msg.Bytes)); err != nil {

@@ -98,10 +98,10 @@ func (r *Runtime) PushKind(ctx context.Context, name string, wasm []byte) (KindI
 // *UnfitError, a module that is not accepted an *abi.Refusal or a *CompileError, and
 // nothing changes.
 func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, own Limits) (KindInfo, error) {
-	if err := own.checkOwn(); err != nil {
+	if err := own.ValidateOwn(); err != nil {
 		return KindInfo{}, err
 	}
-	if err := r.fits(own); err != nil {
+	if err := own.FitOn(r.limits); err != nil {
 		return KindInfo{}, err
 	}
 	if err := r.open(); err != nil {
@@ -116,7 +116,7 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 	if old != nil && old.digest == nil {
 		return KindInfo{}, &KindError{name, ErrKindExists}
 	}
-	m, err := r.addModule(ctx, wasm, own.over(r.limits).MemoryBytes, false)
+	m, err := r.addModule(ctx, wasm, own.Over(r.limits).MemoryBytes, false)
 	if err != nil {
 		return KindInfo{}, err
 	}
@@ -170,7 +170,7 @@ func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Mod
 	if err != nil {
 		return nil, err
 	}
-	return r.addModule(ctx, wasm, maxMemory, true) // it was let in once
+	return r.addModule(ctx, wasm, MaxMemoryBytes, true) // it was let in once
 }
 
 // Module returns the bytes of a module that is kept here, which the caller does not

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host/budget"
 	"wasmhost/internal/canon"
 )
 
@@ -72,29 +71,12 @@ var DefaultLimits = Limits{
 	TimerInterval: 10 * time.Millisecond,
 }
 
-// maxMemory leaves out the last page of 32-bit addresses, which the sandbox
+// MaxMemoryBytes is how many bytes of memory a daemon may have. It leaves out the last page of 32-bit addresses, which the sandbox
 // needs.
-const maxMemory = 4<<30 - 64<<10
+const MaxMemoryBytes = 4<<30 - 64<<10
 
-// maxState is how many bytes a daemon's limit on its state may be: at least the largest memory.
-const maxState = 4 << 30
-
-// captureSlack is by how much a captured memory may be larger than the memory: what stands
-// before its blocks, and what they take where they do not compress.
-const captureSlack = maxHead + maxState/256
-
-// MaxSnapshotBytes is how many bytes any snapshot takes, encoded.
-const MaxSnapshotBytes = maxStored + maxHeaderBytes
-
-// UploadBytes is how many bytes of requests a node of such limits must be able to hold for
-// the largest of its snapshots to be restored.
-func (l Limits) UploadBytes() int64 {
-	l = l.over(DefaultLimits)
-	return max(budget.DefaultUploads, l.StateBytes+captureSlack+maxHeaderBytes)
-}
-
-// maxStored is how many bytes any state takes that is stored.
-const maxStored = maxState + captureSlack
+// MaxStateBytes is how many bytes a daemon's limit on its state may be: at least the largest memory.
+const MaxStateBytes = 4 << 30
 
 // Of what one array can have in a stored record or a message, canon.MaxElements, there may
 // not be more: what is stored must be readable.
@@ -119,7 +101,7 @@ func field[T ~int | ~int64](name string, unit Unit, most int64, own bool, at fun
 }
 
 var limitFields = []limitField{
-	field("memory", Bytes, maxMemory, true, func(l *Limits) *int64 { return &l.MemoryBytes }, "linear memory"),
+	field("memory", Bytes, MaxMemoryBytes, true, func(l *Limits) *int64 { return &l.MemoryBytes }, "linear memory"),
 	field("fuel", Count, 1<<50, true, func(l *Limits) *int64 { return &l.Fuel }, "one event, in units of about one instruction"),
 	field("wall", Nanoseconds, int64(time.Hour), true, func(l *Limits) *time.Duration { return &l.Wall }, "one event, by the clock"),
 	field("output-bytes", Bytes, 16<<20, true, func(l *Limits) *int { return &l.OutputBytes }, "outputs and effects of one event, together"),
@@ -128,7 +110,7 @@ var limitFields = []limitField{
 	field("event-bytes", Bytes, 16<<20, true, func(l *Limits) *int { return &l.EventBytes }, "payload of one event"),
 	field("mailbox", Count, 1<<20, true, func(l *Limits) *int { return &l.Mailbox }, "events that may wait for one daemon"),
 	field("senders", Count, maxSenders, true, func(l *Limits) *int { return &l.Senders }, "senders whose numbers one daemon remembers"),
-	field("state-bytes", Bytes, maxState, true, func(l *Limits) *int64 { return &l.StateBytes }, "a state that is saved or moved; at least the memory"),
+	field("state-bytes", Bytes, MaxStateBytes, true, func(l *Limits) *int64 { return &l.StateBytes }, "a state that is saved or moved; at least the memory"),
 	field("module-bytes", Bytes, 1<<30, false, func(l *Limits) *int64 { return &l.ModuleBytes }, "an uploaded module"),
 	field("tail-bytes", Bytes, 4<<30, false, func(l *Limits) *int64 { return &l.TailBytes }, "records held in memory while a daemon moves"),
 	field("sender-memory", Nanoseconds, math.MaxInt64, false, func(l *Limits) *time.Duration { return &l.SenderMemory }, "how long a silent sender is remembered once `senders` is reached"),
@@ -152,7 +134,8 @@ func (l Limits) Validate() error {
 	return nil
 }
 
-func (l Limits) over(below Limits) Limits {
+// Over returns l where its fields are set, and below's where not.
+func (l Limits) Over(below Limits) Limits {
 	for _, f := range limitFields {
 		if f.get(&l) == 0 {
 			f.set(&l, f.get(&below))
@@ -161,17 +144,40 @@ func (l Limits) over(below Limits) Limits {
 	return l
 }
 
-// Over returns l where its fields are set, and below's where not.
-func (l Limits) Over(below Limits) Limits { return l.over(below) }
-
-// checkOwn is Validate for what a kind or daemon has of its own.
-func (l Limits) checkOwn() error {
+// ValidateOwn is Validate for what a kind or daemon has of its own.
+func (l Limits) ValidateOwn() error {
 	for _, f := range limitFields {
 		if !f.own && f.get(&l) != 0 {
 			return fmt.Errorf("%w: %s is the node's: a kind or daemon has none of its own", ErrBadLimit, f.name)
 		}
 	}
 	return l.Validate()
+}
+
+// Value returns the limit of that name: 0 where it is not set, or is none.
+func (l *Limits) Value(name string) int64 {
+	if f := limitNamed(name); f != nil {
+		return f.get(l)
+	}
+	return 0
+}
+
+// With returns the limits with those of change, by name, in the place of l's; a 0 takes a
+// limit away. What a kind or daemon cannot have of its own is ErrBadLimit.
+func (l Limits) With(change map[string]int64) (Limits, error) {
+	set, err := LimitsOf(change)
+	if err != nil {
+		return Limits{}, err
+	}
+
+	for name := range change {
+		f := limitNamed(name)
+		if !f.own {
+			return Limits{}, fmt.Errorf("%w: %s is the node's: a kind or daemon has none of its own", ErrBadLimit, name)
+		}
+		f.set(&l, f.get(&set))
+	}
+	return l, nil
 }
 
 // Map returns the fields that are set, by name: bytes, counts, nanoseconds.
@@ -192,7 +198,7 @@ func LimitsOf(m map[string]int64) (Limits, error) {
 	if err != nil {
 		return Limits{}, err
 	}
-	return l, l.checkOwn()
+	return l, l.ValidateOwn()
 }
 
 // limitsOf also takes the node's, where node says so, and checks no bounds.
@@ -301,13 +307,6 @@ func parseAmount(s string) (int64, error) {
 	}
 	d, err := time.ParseDuration(s)
 	return int64(d), err
-}
-
-func fill[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Unit is what a limit counts.

@@ -260,7 +260,7 @@ func (r *Runtime) Metrics() Metrics {
 		state, memory, near := d.glance()
 		k.Daemons[state]++
 		k.MemoryBytes += memory
-		for _, name := range nearNames(near) {
+		for _, name := range near.Names() {
 			k.Near[name]++
 		}
 		out.Kinds[name] = k
@@ -305,7 +305,7 @@ func (k *kindMeter) read() KindMetrics {
 }
 
 // glance returns the daemon's state and memory, as they were last shown.
-func (d *hosted) glance() (state string, memory int64, near uint8) {
+func (d *hosted) glance() (state string, memory int64, near Near) {
 	d.view.mu.Lock()
 	s := d.view.at
 	d.view.mu.Unlock()

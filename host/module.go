@@ -24,7 +24,7 @@ type moduleFactory struct {
 
 // New makes a guest of the module.
 func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
-	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: sandboxLimits(env.Limits), Log: env.Log, Rules: env.rules, Stop: env.stop})
+	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: sandboxLimits(env.Limits), Log: env.Log, Rules: env.Rules, Stop: env.Stop})
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
 	}
@@ -83,7 +83,7 @@ func (d *moduleDaemon) Process(c *Call, payload []byte) ([][]byte, error) {
 	out, err := d.guest.Process(d.event(c), payload)
 	if err == nil {
 		if list := d.guest.Effects(); list != nil {
-			c.effects = effectsOf(list)
+			c.Effects = effectsOf(list)
 		}
 	}
 	return out, err
@@ -265,6 +265,6 @@ func (d *moduleDaemon) event(c *Call) *sandbox.Event {
 		e.Origin = d.originOf(c.Sender, identity.EntityID(e.Sender).IsZero())
 		e.Sender = c.Sender
 	}
-	e.Epoch, e.Sequence, e.Time, e.Channel, e.Kind, e.Replay = c.Epoch, c.Sequence, c.Time, c.Channel, uint32(c.Kind), c.replay
+	e.Epoch, e.Sequence, e.Time, e.Channel, e.Kind, e.Replay = c.Epoch, c.Sequence, c.Time, c.Channel, uint32(c.Kind), c.Replay
 	return e
 }

@@ -16,43 +16,30 @@ func isNear(used, most int64) bool {
 // nearLimits are the limits that a daemon is told to be near. A memory that cannot grow is
 // near none, nor is one that has not grown.
 var nearLimits = [...]struct {
+	set  Near
 	name string
 	used func(*standing) int64
 	most func(*Limits) int64
 }{
-	{"memory", func(s *standing) int64 {
+	{NearMemory, "memory", func(s *standing) int64 {
 		if s.memory <= s.least {
 			return 0
 		}
 		return s.memory
 	}, func(l *Limits) int64 { return l.MemoryBytes }},
-	{"state-bytes", func(s *standing) int64 { return s.stored }, func(l *Limits) int64 { return l.StateBytes }},
-	{"senders", func(s *standing) int64 { return int64(s.senders) }, func(l *Limits) int64 { return int64(l.Senders) }},
+	{NearStateBytes, "state-bytes", func(s *standing) int64 { return s.stored }, func(l *Limits) int64 { return l.StateBytes }},
+	{NearSenders, "senders", func(s *standing) int64 { return int64(s.senders) }, func(l *Limits) int64 { return int64(l.Senders) }},
 }
 
-// near returns which of nearLimits the daemon is near, a bit for each.
-func (s *standing) near(l *Limits) (set uint8) {
+// near returns which of nearLimits the daemon is near.
+func (s *standing) near(l *Limits) (set Near) {
 	for i := range nearLimits {
 		if n := &nearLimits[i]; isNear(n.used(s), n.most(l)) {
-			set |= 1 << i
+			set |= n.set
 		}
 	}
 	return set
 }
-
-// nearNames are the names of a set.
-func nearNames(set uint8) []string {
-	var names []string
-	for i := range nearLimits {
-		if set&(1<<i) != 0 {
-			names = append(names, nearLimits[i].name)
-		}
-	}
-	return names
-}
-
-// Near returns the limits that the daemon is near: of memory, state-bytes and senders.
-func (i *Info) Near() []string { return nearNames(i.near) }
 
 // noteNear says in the log that the daemon has come near a limit. It needs d.mu.
 func (d *hosted) noteNear() {
@@ -66,7 +53,7 @@ func (d *hosted) noteNear() {
 	}
 	for i := range nearLimits {
 		n := &nearLimits[i]
-		if fresh&(1<<i) == 0 {
+		if fresh&n.set == 0 {
 			continue
 		}
 		used, most := LimitText(n.name, n.used(&s)), LimitText(n.name, n.most(d.limits()))

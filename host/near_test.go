@@ -49,7 +49,7 @@ func TestADaemonNearItsLimitIsNamed(t *testing.T) {
 	}
 	near := func() bool {
 		i := stateOf(t, r, d)
-		return slices.Equal(i.Near(), []string{"memory"}) && r.Metrics().Kinds["heap"].Near["memory"] == 1
+		return slices.Equal(i.Near.Names(), []string{"memory"}) && r.Metrics().Kinds["heap"].Near["memory"] == 1
 	}
 	tell(t, r, d, "r 2")
 	if near() {

@@ -87,3 +87,11 @@ func (o *Options) checkIdle() error {
 	}
 	return nil
 }
+
+// fill sets a field that is not set.
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -177,7 +177,7 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 		}
 		step := &migration.Step{Phase: p.Phase, Bytes: uint64(p.Bytes), Done: uint64(p.Done), Whole: uint64(p.Whole)}
 		if p.Round != nil {
-			step.Rounds = []migration.Pass{p.Round.pass()}
+			step.Rounds = []migration.Pass{passOf(p.Round)}
 		}
 		if err := c.Send(step); err != nil {
 			r.env.Logger.Debug("whoever ordered a migration is gone", "daemon", o.Entity.Origin(), "by", from, "error", err)
@@ -196,7 +196,7 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 		out.Took = append(out.Took, migration.Span{Phase: p.Phase, Took: uint64(p.Took)})
 	}
 	for k := range rep.Rounds {
-		out.Rounds = append(out.Rounds, rep.Rounds[k].pass())
+		out.Rounds = append(out.Rounds, passOf(&rep.Rounds[k]))
 	}
 	if rep.Receipt != nil {
 		if out.Receipt, err = rep.Receipt.Encode(); err != nil {
@@ -215,7 +215,7 @@ func (o *MigrationOptions) within(b migration.Bounds) {
 	o.Downtime, o.MaxRounds, o.Deadline, o.Rate = time.Duration(b.Downtime), int(b.Rounds), time.Duration(b.Deadline), int64(b.Rate)
 }
 
-func (r *Round) pass() migration.Pass {
+func passOf(r *Round) migration.Pass {
 	return migration.Pass{Number: uint64(r.Number), How: r.How, Records: uint64(r.Records), Blocks: uint64(r.Blocks), Bytes: uint64(r.Bytes),
 		Took: uint64(r.Took), Left: uint64(r.Left), Slowed: uint64(r.Slowed)}
 }

@@ -231,7 +231,7 @@ func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.
 	for taken.Events < len(list) {
 		e := &list[taken.Events]
 		before := d.stats.errors
-		if err = d.applyOther(&Event{Sender: from, From: from, Via: via, Number: e.Number, epoch: e.Epoch, Kind: EventDaemon, Payload: e.Payload}); err != nil {
+		if err = d.applyOther(&input{Event: Event{Sender: from, From: from, Via: via, Number: e.Number, Kind: EventDaemon, Payload: e.Payload}, senderEpoch: e.Epoch}); err != nil {
 			break
 		}
 		if d.stats.errors > before {

@@ -39,9 +39,9 @@ func quarantinedOf(index uint64, f *failureRecord) Quarantined {
 }
 
 // event is the event once more.
-func (q *Quarantined) event() *Event {
-	return &Event{Kind: q.Kind, Sender: q.Sender, From: q.From, Number: q.Number, epoch: q.epoch, Channel: q.Channel, Payload: q.Payload,
-		once: true, retry: q.Index}
+func (q *Quarantined) event() *input {
+	return &input{Event: Event{Kind: q.Kind, Sender: q.Sender, From: q.From, Number: q.Number, Channel: q.Channel, Payload: q.Payload},
+		senderEpoch: q.epoch, once: true, retry: q.Index}
 }
 
 // wallTries is how often an event may go over its wall time, which can be the
@@ -177,7 +177,7 @@ type lastWall struct {
 }
 
 // again reports whether the failed event may come again under its number.
-func (d *hosted) again(ev *Event, fault *GuestError) bool {
+func (d *hosted) again(ev *input, fault *GuestError) bool {
 	if fault.Limit != limitWall {
 		return false
 	}

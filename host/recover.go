@@ -81,7 +81,7 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 			r.env.Logger.Error("a kind cannot be brought back", "kind", name, "error", err)
 			continue
 		}
-		own, err := storedLimits(rec.Limits)
+		own, err := StoredLimits(rec.Limits)
 		if err != nil {
 			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, name, err)
 		}
@@ -250,13 +250,15 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	if e.Before != d.chain.Head() || e.Parent != d.chain.HeadHash() || e.Applied != d.applied+1 || e.Epoch != d.epoch {
 		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
 	}
-	ev := Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From, epoch: e.SenderEpoch, retry: e.Retry}
+	ev := input{Event: Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From},
+		senderEpoch: e.SenderEpoch, retry: e.Retry}
+
 	if d.adopting {
 		d.replayed(&ev, e)
 		return nil
 	}
 	call := d.prepareCall(&ev, e.Time)
-	call.replay = true
+	call.Replay = true
 	raw, err := d.daemon.Process(call, e.Payload)
 	skip := d.mending != nil && d.mending.how == chain.MendSkip
 	if err != nil && !skip {
@@ -266,9 +268,9 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	for i := 0; same && i < len(raw); i++ {
 		same = bytes.Equal(raw[i], e.Outputs[i])
 	}
-	if same && !effect.Same(d.call.effects, e.Effects) {
+	if same && !effect.Same(d.call.Effects, e.Effects) {
 		if !skip {
-			return fmt.Errorf("%w: at event %d, of %d bytes: recorded are %d effects, the replay gives %d, or others", ErrDiverged, e.Applied, len(e.Payload), len(e.Effects), len(d.call.effects))
+			return fmt.Errorf("%w: at event %d, of %d bytes: recorded are %d effects, the replay gives %d, or others", ErrDiverged, e.Applied, len(e.Payload), len(e.Effects), len(d.call.Effects))
 		}
 		same = false
 	}
@@ -283,7 +285,7 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 }
 
 // replayed notes an event of the history.
-func (d *hosted) replayed(ev *Event, e *eventRecord) {
+func (d *hosted) replayed(ev *input, e *eventRecord) {
 	d.link(e.Outputs)
 	d.note(ev, e.Time)
 	if len(e.Effects) > 0 {

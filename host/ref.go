@@ -11,6 +11,14 @@ import (
 	"wasmhost/identity"
 )
 
+// ErrBadRef says that a text is no reference.
+var ErrBadRef = errors.New("not a reference")
+
+// maxRef bounds the text of a reference. The longest name is 63 bytes, of a node 255.
+const maxRef = 255 + len("name:")
+
+// Ref is a parsed reference: either a name or an id.
+//
 // A reference is how people and programs name a daemon or a node:
 //
 //	NAME       its whole name
@@ -21,14 +29,6 @@ import (
 //
 // Digits are hexadecimal. What changes something resolves references and nothing
 // else. The beginning of an id names nothing: DaemonsBegunBy is for those who look.
-
-// ErrBadRef says that a text is no reference.
-var ErrBadRef = errors.New("not a reference")
-
-// maxRef bounds the text of a reference. The longest name is 63 bytes, of a node 255.
-const maxRef = 255 + len("name:")
-
-// Ref is a parsed reference: either a name or an id.
 type Ref struct {
 	text  string
 	name  string            // of a name
@@ -108,6 +108,12 @@ func (r Ref) String() string { return r.text }
 // Entity returns the entity id, where the reference is one.
 func (r Ref) Entity() (identity.EntityID, bool) { return r.key, r.by == byKey }
 
+// Name returns the name, where the reference is one.
+func (r Ref) Name() (string, bool) { return r.name, r.by == byName }
+
+// Origin returns the origin of the daemon, where the reference has 16 digits.
+func (r Ref) Origin() identity.OriginHash { return identity.OriginHash(r.short) }
+
 // Names reports whether the reference names a daemon of that id and name.
 func (r Ref) Names(id identity.EntityID, name string) bool {
 	switch r.by {
@@ -160,19 +166,22 @@ func (r *Runtime) ResolveRef(ref Ref) (identity.EntityID, error) {
 	if id, ok := ref.Entity(); ok {
 		return id, nil
 	}
-	if err := ValidName(ref.name); ref.by == byName && err != nil {
-		return identity.EntityID{}, fmt.Errorf("%w: %w", ErrBadRef, err)
-	}
-	entry := originEntry(identity.OriginHash(ref.short))
-	if ref.by == byName {
+
+	entry := originEntry(ref.Origin())
+	if name, ok := ref.Name(); ok {
+		if err := ValidName(name); err != nil {
+			return identity.EntityID{}, fmt.Errorf("%w: %w", ErrBadRef, err)
+		}
+
 		r.mu.RLock()
-		id, ok := r.names[ref.name]
+		id, here := r.names[name]
 		r.mu.RUnlock()
-		if ok {
+		if here {
 			return id, nil
 		}
-		entry = nameEntry(ref.name)
+		entry = nameEntry(name)
 	}
+
 	found, err := r.matching(ref.Names, func() ([]identity.EntityID, error) { return r.movedAs(entry, ref.Names) })
 	if err != nil {
 		return identity.EntityID{}, err
@@ -181,9 +190,9 @@ func (r *Runtime) ResolveRef(ref Ref) (identity.EntityID, error) {
 		if err := r.ready(); err != nil {
 			return identity.EntityID{}, err
 		}
-		return identity.EntityID{}, fmt.Errorf("%w: %q", ErrNotFound, ref.text)
+		return identity.EntityID{}, fmt.Errorf("%w: %q", ErrNotFound, ref)
 	}
-	return onlyOne(ref.text, found)
+	return onlyOne(ref.String(), found)
 }
 
 // minPrefix is how many digits the beginning of an id has at least.
@@ -196,11 +205,19 @@ func (r *Runtime) DaemonsBegunBy(text string) ([]identity.EntityID, error) {
 	if r.life.Load() == lifeRegistering {
 		return nil, ErrNotReady
 	}
-	if !CanBegin(text) {
-		return nil, fmt.Errorf("%w: %q; the beginning of an id has %d to %d hexadecimal digits", ErrBadRef, text, minPrefix, keyDigits)
+	if err := ValidPrefix(text); err != nil {
+		return nil, err
 	}
 	begun := func(id identity.EntityID, _ string) bool { return BeginsID(id, text) }
 	return r.matching(begun, func() ([]identity.EntityID, error) { return r.movedBegunBy(text, begun) })
+}
+
+// ValidPrefix returns nil where text can be the beginning of an id, and else ErrBadRef.
+func ValidPrefix(text string) error {
+	if !CanBegin(text) {
+		return fmt.Errorf("%w: %q; the beginning of an id has %d to %d hexadecimal digits", ErrBadRef, text, minPrefix, keyDigits)
+	}
+	return nil
 }
 
 // CanBegin reports whether text can be the beginning of an id.

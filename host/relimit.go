@@ -26,7 +26,7 @@ func (r *Runtime) SetLimits(ctx context.Context, id identity.EntityID, change ma
 	if err := r.ready(); err != nil {
 		return Info{}, err
 	}
-	if _, err := changed(Limits{}, change); err != nil {
+	if _, err := (Limits{}).With(change); err != nil {
 		return Info{}, err
 	}
 	d, err := r.find(id)
@@ -63,22 +63,6 @@ func (d *hosted) relimitStill(ctx context.Context, change map[string]int64) erro
 	return last.wait(ctx)
 }
 
-// changed returns the limits with the change.
-func changed(own Limits, change map[string]int64) (Limits, error) {
-	set, err := LimitsOf(change)
-	if err != nil {
-		return Limits{}, err
-	}
-	for name := range change {
-		f := limitNamed(name)
-		if !f.own {
-			return Limits{}, fmt.Errorf("%w: %s is the node's: a kind or daemon has none of its own", ErrBadLimit, name)
-		}
-		f.set(&own, f.get(&set))
-	}
-	return own, nil
-}
-
 // concern returns the error where the change has to do with it: what did not fit before
 // does not keep other limits from being set.
 func concern(err error, change map[string]int64) error {
@@ -103,17 +87,17 @@ var replayed = []string{"memory", "output-bytes", "output-count", "log-bytes"}
 // relimit needs d.mu, and d to run.
 func (d *hosted) relimit(change map[string]int64) (*ticket, error) {
 	before := d.own()
-	own, err := changed(before, change)
+	own, err := before.With(change)
 	if err != nil {
 		return nil, err
 	}
-	if err := concern(d.rt.fits(own), change); err != nil {
+	if err := concern(own.FitOn(d.rt.limits), change); err != nil {
 		return nil, err
 	}
 	if own == before {
 		return d.last, nil
 	}
-	all := own.over(d.rt.limits).settled()
+	all := own.Over(d.rt.limits).Storable()
 	if sizer, ok := d.daemon.(Sizer); ok && sizer.MemoryBytes() > all.MemoryBytes {
 		return nil, &UnfitError{[]Unfit{{"memory", all.MemoryBytes, "the daemon's memory now", sizer.MemoryBytes(), "a memory does not shrink",
 			"memory to at least " + LimitText("memory", sizer.MemoryBytes())}}}
@@ -146,9 +130,9 @@ func (d *hosted) storeLimits(before Limits, change map[string]int64) (*ticket, e
 	}
 	b := &store.Batch{}
 	anew := slices.ContainsFunc(replayed, func(name string) bool {
-		f, own := limitNamed(name), d.own()
+		own := d.own()
 		_, named := change[name]
-		return named && f.get(&before) != f.get(&own)
+		return named && before.Value(name) != own.Value(name)
 	})
 	if anew && d.index > d.kept {
 		if err := d.putWhole(b); err != nil && !errors.Is(err, ErrNotPortable) {
@@ -192,11 +176,11 @@ func (r *Runtime) SetKindLimits(ctx context.Context, name string, change map[str
 	if k == nil {
 		return KindLimits{}, &KindError{name, ErrKindNotFound}
 	}
-	own, err := changed(k.limits, change)
+	own, err := k.limits.With(change)
 	if err != nil {
 		return KindLimits{}, err
 	}
-	if err := concern(r.fits(own), change); err != nil {
+	if err := concern(own.FitOn(r.limits), change); err != nil {
 		return KindLimits{}, err
 	}
 	before := k.limits
@@ -227,8 +211,7 @@ func (r *Runtime) SetKindLimits(ctx context.Context, name string, change map[str
 func ofKindsOwn(own, kind Limits, change map[string]int64) (mine map[string]int64, others bool) {
 	mine = make(map[string]int64)
 	for name, v := range change {
-		f := limitNamed(name)
-		if now := f.get(&own); now == 0 || now == f.get(&kind) {
+		if now := own.Value(name); now == 0 || now == kind.Value(name) {
 			mine[name] = v
 		} else if now != v {
 			others = true

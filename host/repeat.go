@@ -31,7 +31,7 @@ const recordedDepth = 1 << 16
 // repeat answers an event whose number its sender has reached before with what
 // was recorded then: ErrReused where that was another event, ErrSuperseded
 // where nothing is recorded. It needs d.mu.
-func (d *hosted) repeat(ev *Event) (Pending, error) {
+func (d *hosted) repeat(ev *input) (Pending, error) {
 	p := Pending{result: Result{Duplicate: true}, ticket: d.last}
 	if d.env.Store == nil || d.kind == "" {
 		return p, nil
@@ -54,7 +54,7 @@ func (d *hosted) repeat(ev *Event) (Pending, error) {
 
 // recorded returns what the history says of the event; nil where it says
 // nothing, or where that lies too far back. It needs d.mu.
-func (d *hosted) recorded(ev *Event) (*found, error) {
+func (d *hosted) recorded(ev *input) (*found, error) {
 	last := &d.repeated
 	if last.sender != ev.Sender {
 		*last = repeated{sender: ev.Sender, number: ^uint64(0)}
@@ -78,7 +78,7 @@ func (d *hosted) recorded(ev *Event) (*found, error) {
 
 // lookup looks for an event, record by record.
 type lookup struct {
-	ev      *Event
+	ev      *input
 	last    *repeated
 	forward bool
 	depth   int

@@ -170,8 +170,8 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{
-		arriving: newArrivalRoom(o.Limits.over(DefaultLimits)),
-		mesh:     o.Mesh, limits: o.Limits.over(DefaultLimits),
+		arriving: newArrivalRoom(o.Limits.Over(DefaultLimits)),
+		mesh:     o.Mesh, limits: o.Limits.Over(DefaultLimits),
 		refuse: o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),

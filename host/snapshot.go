@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/host/budget"
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/effect"
@@ -320,7 +321,7 @@ func (s *stateBuffer) Write(b []byte) (int, error) {
 // Bounds of what stands before a snapshot's state, encoded: the header holds
 // at most 2^17 senders.
 const (
-	maxHeaderBytes     = 64 << 20 // bytes of a snapshot's header
+	maxHeaderBytes     = MaxSnapshotRest
 	maxCheckpointBytes = 64 << 10 // bytes of its checkpoint
 )
 
@@ -566,3 +567,20 @@ func (s *Snapshot) OpenIdentity(node *identity.KeyPair) (*identity.KeyPair, erro
 
 // Created returns when the snapshot was taken.
 func (s *Snapshot) Created() time.Time { return time.Unix(0, s.Header.CreatedAt) }
+
+// captureSlack is by how much a captured memory may be larger than the memory: what stands
+// before its blocks, and what they take where they do not compress.
+const captureSlack = maxHead + MaxStateBytes/256
+
+// maxStored is how many bytes any state takes that is stored.
+const maxStored = MaxStateBytes + captureSlack
+
+// MaxSnapshotBytes is how many bytes any snapshot takes, encoded.
+const MaxSnapshotBytes = maxStored + maxHeaderBytes
+
+// UploadBytes is how many bytes of requests a node of such limits must be able to hold for
+// the largest of its snapshots to be restored.
+func UploadBytes(l Limits) int64 {
+	l = l.Over(DefaultLimits)
+	return max(budget.DefaultUploads, l.StateBytes+captureSlack+maxHeaderBytes)
+}

@@ -64,10 +64,31 @@ type Info struct {
 	OwnLimits       Limits    // those of them that are the daemon's own
 	StateBytes      int64     // of its state, as it was stored last; 0: not known
 	Senders         int       // that it remembers
-	near            uint8     // see Near
+	Near            Near      // the limits that it is near
 	Unstored        string    // why its state could not be stored last; empty: it could
 	Waiting         Waiting
 	Loss            *Loss // what of it is known to be lost; nil: nothing is
+}
+
+// Near is a set of limits that a daemon has come near, of those that grow with what it
+// keeps.
+type Near uint8
+
+// The limits, each a bit.
+const (
+	NearMemory Near = 1 << iota
+	NearStateBytes
+	NearSenders
+)
+
+// Names returns the names of the limits.
+func (n Near) Names() (names []string) {
+	for i, name := range []string{"memory", "state-bytes", "senders"} {
+		if n&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Waiting is what waits for a daemon, of what may.
@@ -142,13 +163,13 @@ func (r *Runtime) spawnSnapshot(ctx context.Context, req SpawnRequest, d Daemon,
 }
 
 // spawn makes a daemon afresh, of a snapshot, or as a fork.
-func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, from *Snapshot, fork *forkPoint) (info Info, err error) {
+func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, code Daemon, from *Snapshot, fork *forkPoint) (info Info, err error) {
 	if err := r.ready(); err != nil {
 		return Info{}, err
 	}
 	var factory Factory
 	var digest []byte
-	if daemon == nil {
+	if code == nil {
 		if from != nil {
 			digest = from.Header.Module
 		}
@@ -184,7 +205,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, daemon Daemon, fr
 	}
 	d := r.newHosted(id, req.Kind, digest)
 	d.fresh = req.Identity == nil
-	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, daemon
+	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, code
 	own, err := r.ownLimits(req, from, fork)
 	if err != nil {
 		return Info{}, err
@@ -263,13 +284,13 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory Factory, 
 // ownLimits are the request's over the snapshot's or the parent's, or over the kind's.
 // A daemon that is made afresh, or is given limits, has those that fit one another.
 func (r *Runtime) ownLimits(req SpawnRequest, from *Snapshot, fork *forkPoint) (own Limits, err error) {
-	if err := req.Limits.checkOwn(); err != nil {
+	if err := req.Limits.ValidateOwn(); err != nil {
 		return Limits{}, err
 	}
 	given := req.Limits != (Limits{})
 	switch {
 	case from != nil:
-		if own, err = storedLimits(from.Header.Limits); err != nil {
+		if own, err = StoredLimits(from.Header.Limits); err != nil {
 			return Limits{}, err
 		}
 	case fork != nil:
@@ -282,11 +303,11 @@ func (r *Runtime) ownLimits(req SpawnRequest, from *Snapshot, fork *forkPoint) (
 		}
 		r.mu.RUnlock()
 	}
-	own = req.Limits.over(own)
+	own = req.Limits.Over(own)
 	if given {
-		return own, r.fits(own)
+		return own, own.FitOn(r.limits)
 	}
-	return own, r.takes(own.over(r.limits).settled())
+	return own, own.Over(r.limits).Storable().FitArriving(r.limits)
 }
 
 func orDefault(s, def string) string {
@@ -305,7 +326,7 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 	}
 	d.share = r.shares.Flow()
 	d.limitTo(Limits{})
-	d.call.of = d
+	d.call.Rules = rules{d}
 	d.used = d.spawned.UnixNano()
 	d.saved.tried = d.used
 	d.resumed = make(chan struct{})
@@ -454,7 +475,7 @@ func (d *hosted) init(at int64, replay bool) error {
 		}
 		return nil
 	}
-	if err := i.Init(&Call{Self: d.id, Epoch: d.epoch, Time: at, replay: replay}, d.config); err != nil {
+	if err := i.Init(&Call{Self: d.id, Epoch: d.epoch, Time: at, Replay: replay}, d.config); err != nil {
 		return fmt.Errorf("initialising daemon %s: %w", d.id.Origin(), err)
 	}
 	return nil
@@ -484,7 +505,7 @@ func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 		if d.module == nil {
 			state = bytes.Clone(state) // for native code to keep
 		}
-		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1), replay: d.remade}, state)
+		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1), Replay: d.remade}, state)
 	}
 	if err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)

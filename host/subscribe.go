@@ -169,7 +169,7 @@ func (r *Runtime) resource(ctx context.Context, id identity.EntityID, old identi
 		}
 		d.gather()
 		d.recordLedger(rec)
-		err = d.process(&Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(0, 0), once: true}, d.now(), new(Pending))
+		err = d.process(&input{Event: Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(0, 0)}, once: true}, d.now(), new(Pending))
 		d.flush()
 		return err
 	})
@@ -260,7 +260,7 @@ func (r *Runtime) deliverRun(ctx context.Context, id identity.EntityID, source i
 				return errTurnOver
 			}
 			internal = internal || r.isDaemon(ev.From)
-			return d.applyChannel(b, &Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: EventChannel, From: ev.From, Payload: ev.Payload})
+			return d.applyChannel(b, &input{Event: Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: EventChannel, From: ev.From, Payload: ev.Payload}})
 		})
 		if errors.Is(err, errTurnOver) {
 			err = nil // the caller comes again with what is left
@@ -285,7 +285,7 @@ func (r *Runtime) deliverGap(ctx context.Context, id identity.EntityID, source i
 			return nil
 		}
 		d.gather()
-		err := d.applyChannel(b, &Event{Sender: source, Number: last, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(b.Cursor+1, last)})
+		err := d.applyChannel(b, &input{Event: Event{Sender: source, Number: last, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(b.Cursor+1, last)}})
 		cursor, t = b.Cursor, d.flush()
 		return err
 	})
@@ -318,7 +318,7 @@ func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identit
 
 // applyChannel has the daemon process one event of a channel. One that it fails
 // on is recorded, and passed over as every failed event. It needs d.mu.
-func (d *hosted) applyChannel(b *channel.Binding, ev *Event) error {
+func (d *hosted) applyChannel(b *channel.Binding, ev *input) error {
 	before := b.Cursor
 	var err error
 	if at := d.after(d.used); len(ev.Payload) > d.limits().EventBytes {

@@ -195,7 +195,8 @@ func (r *Runtime) FindAccused(text string) (identity.EntityID, error) {
 	}
 	id, err := r.ResolveRef(ref)
 	known := err == nil
-	return r.accusedOf(text, func(a identity.EntityID) bool { return known && a == id || ref.by != byName && ref.Names(a, "") })
+	_, named := ref.Name()
+	return r.accusedOf(text, func(a identity.EntityID) bool { return known && a == id || !named && ref.Names(a, "") })
 }
 
 // AccusedBegunBy is FindAccused by the beginning of an id, for those who look.

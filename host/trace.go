@@ -15,7 +15,7 @@ import (
 // nothing is looked at.
 
 // traced applies the event within a span of its own, which ends once it is durable.
-func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *Event, p *Pending) error {
+func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *input, p *Pending) error {
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return r.untraced(ctx, id, ev, p)
 	}

@@ -67,7 +67,7 @@ func NewTrial(ctx context.Context, wasm []byte, limits Limits) (*Trial, error) {
 	if err := limits.FitOn(Limits{}); err != nil {
 		return nil, err
 	}
-	t := &Trial{limits: limits.over(DefaultLimits)}
+	t := &Trial{limits: limits.Over(DefaultLimits)}
 	var err error
 	if t.engine, err = sandbox.NewEngine(ctx, sandbox.Config{ModuleBytes: t.limits.ModuleBytes}); err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (t *Trial) Spawn(ctx context.Context, config []byte, at int64, log func(lev
 
 func (t *Trial) empty(ctx context.Context, log func(level int, text string)) (*TrialDaemon, error) {
 	f := moduleFactory{t.module}
-	code, err := f.New(ctx, Env{Entity: trialEntity, Limits: t.limits, Log: log, rules: trialRules{t.Grants}})
+	code, err := f.New(ctx, Env{Entity: trialEntity, Limits: t.limits, Log: log, Rules: trialRules{t.Grants}})
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (d *TrialDaemon) Deliver(ev Event, at int64) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.effects = call.effects; len(d.effects) > 0 {
+	if d.effects = call.Effects; len(d.effects) > 0 {
 		s := d.timers
 		if s == nil {
 			s = &effect.State{}

@@ -26,7 +26,7 @@ const (
 const internalBurst = 4 * time.Second
 
 // internalRate is what the limits let the daemon make of its own accord.
-func (l *Limits) internalRate() fair.Rate {
+func internalRate(l *Limits) fair.Rate {
 	burst := int64(internalBurst / time.Second)
 	return fair.Rate{Events: l.InternalRate, EventBurst: burst * l.InternalRate, Bytes: l.InternalBytes, ByteBurst: burst * l.InternalBytes}
 }
@@ -131,7 +131,7 @@ var errNoRoom = errors.New("the daemon has no room for what the event would send
 
 // waitsForRoom reports whether the event, which failed, is to be tried again since
 // the reason passes: it left no trace. It needs d.mu.
-func (d *hosted) waitsForRoom(ev *Event, err error) bool {
+func (d *hosted) waitsForRoom(ev *input, err error) bool {
 	var fault *GuestError
 	if !errors.As(err, &fault) || fault.Kind != abi.FaultLimit || d.effects == nil || ev.once {
 		return false
@@ -176,7 +176,7 @@ func (d *hosted) madeRoom() {
 }
 
 // passedOver notes an event that failed with err and is not tried again. It needs d.mu.
-func (d *hosted) passedOver(ev *Event, err error) {
+func (d *hosted) passedOver(ev *input, err error) {
 	if ev.Kind == EventDirect {
 		return
 	}

@@ -52,7 +52,7 @@ func (d *hosted) info() Info {
 		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.env.Self, Epoch: s.epoch, Sequence: s.sequence,
 		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
 		Head: s.hash, Spawned: d.spawned, Limits: *d.limits(), OwnLimits: d.own(), MemoryBytes: s.memory,
-		StateBytes: s.stored, Senders: s.senders, near: s.near(d.limits()),
+		StateBytes: s.stored, Senders: s.senders, Near: s.near(d.limits()),
 		Loss:    d.rt.LossOf(d.id),
 		Waiting: Waiting{d.waiting.Load(), d.brought.Load(), d.readers.Load()},
 	}
@@ -76,7 +76,7 @@ func (d *hosted) info() Info {
 	} else if err := d.rt.mayRun(d.id); err != nil {
 		i.State, i.Reason = "refused", err.Error()
 	} else if h := d.replica.waitsFor(); h != nil {
-		i.State, i.Reason = WaitingState, h.err().Error()
+		i.State, i.Reason = WaitingState, heldError(h).Error()
 	}
 	return i
 }

@@ -223,7 +223,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	budgets := budget.NewSet(budget.Sizes{Uploads: limits.UploadBytes()})
+	budgets := budget.NewSet(budget.Sizes{Uploads: host.UploadBytes(limits)})
 	mesh, err := wire.Listen(ctx, wire.Config{Budgets: budgets, Identity: key, Name: o.name, Addr: o.listen, Trust: trust, Logger: logs.of("wire")})
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func usedOf(i host.Info, e host.Effects) []Used {
 		{Limit: "pending-effects", Used: int64(events), Most: effect.MaxPending},
 		{Limit: "pending-bytes", Used: bytes, Most: effect.MaxPendingBytes},
 	}
-	near := i.Near()
+	near := i.Near.Names()
 	for k := range list {
 		list[k].Near = slices.Contains(near, list[k].Limit)
 	}

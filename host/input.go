@@ -1,0 +1,11 @@
+package host
+
+// input is an event on its way into a daemon, with what the runtime alone says of it: who
+// delivers one cannot.
+type input struct {
+	Event
+
+	senderEpoch uint64 // of a daemon's event: under which it came about
+	once        bool   // it is not tried again, for what reason it may fail
+	retry       uint64 // the index of its failureRecord, where it is tried again; 0: it comes for the first time
+}
