@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 var update = flag.Bool("update", false, "write docs/limits.md")
@@ -58,6 +59,7 @@ var (
 // parts are those of the page, by folders.
 var parts = []struct{ title, dir string }{
 	{"Daemons, kinds and modules", "host"},
+	{"What is asked of a daemon", "host/daemon"},
 	{"Chains and their proofs", "host/chain"},
 	{"Effects: what daemons send, publish and set timers for", "host/effect"},
 	{"Channels", "host/channel"},
@@ -96,7 +98,7 @@ the last column says so are the node's alone.
 | limit | default | at most | what it bounds | |
 |---|---|---|---|---|
 `)
-	for _, l := range host.SettableLimits() {
+	for _, l := range daemon.SettableLimits() {
 		whose := ""
 		if !l.Own {
 			whose = "the node's alone"
@@ -157,13 +159,13 @@ the metric `+"`wasmhost_daemons_near_limit`"+`, and once in the log.
 }
 
 // orAll writes a limit that can be set; 0 and the largest number are no bound.
-func orAll(u host.Unit, v int64) string {
+func orAll(u daemon.Unit, v int64) string {
 	switch {
 	case v == 0, v == math.MaxInt64:
 		return "no bound"
-	case u == host.Bytes:
+	case u == daemon.Bytes:
 		return amount(v, "bytes")
-	case u == host.Nanoseconds:
+	case u == daemon.Nanoseconds:
 		return time.Duration(v).String()
 	}
 	return strconv.FormatInt(v, 10)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
 )
@@ -88,7 +89,7 @@ func (d *hosted) await(ctx context.Context, done <-chan struct{}, late func() er
 	case <-done:
 		return nil
 	case <-d.env.Context.Done():
-		return ErrShuttingDown
+		return daemon.ErrShuttingDown
 	case <-ctx.Done():
 		return late()
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -23,18 +24,18 @@ type arrivalRoom struct {
 	peers *budget.Shares[identity.NodeID]
 }
 
-func newArrivalRoom(l Limits) arrivalRoom {
-	peer := l.MostArriving() + l.ModuleBytes + MaxSnapshotRest
+func newArrivalRoom(l daemon.Limits) arrivalRoom {
+	peer := l.MostArriving() + l.ModuleBytes + daemon.MaxSnapshotRest
 	node := budget.New("arriving daemons", "node", 2*peer)
 	return arrivalRoom{node, budget.NewShares[identity.NodeID](node, "peer", peer)}
 }
 
 // arrivingLimits returns the limits that a daemon which is offered will have here, and an
 // error where they are none, or are beyond what may come.
-func (r *Runtime) arrivingLimits(o *migration.Offer) (Limits, error) {
-	own, err := StoredLimits(o.Limits)
+func (r *Runtime) arrivingLimits(o *migration.Offer) (daemon.Limits, error) {
+	own, err := daemon.StoredLimits(o.Limits)
 	if err != nil {
-		return Limits{}, err
+		return daemon.Limits{}, err
 	}
 	all := own.Over(r.limits).Storable()
 	return all, all.FitArriving(r.limits)

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -17,7 +18,7 @@ var publicOnly = host.MigrationOptions{PublicOnly: true}
 
 // forged is what a peer without the daemon's key can say of it: an offer, a snapshot
 // that nobody signed, with the state and the epoch that the peer likes.
-func forged(t *testing.T, n *node, d host.Info, epoch uint64) (offer *migration.Offer, snapshot *migration.SnapshotChunk, head []byte) {
+func forged(t *testing.T, n *node, d daemon.Info, epoch uint64) (offer *migration.Offer, snapshot *migration.SnapshotChunk, head []byte) {
 	t.Helper()
 	s, err := n.Snapshot(ctx, d.Entity)
 	if err != nil {
@@ -56,11 +57,11 @@ func TestArrivalIsSignedOrNamed(t *testing.T) {
 	}
 	net.Settle()
 	b.nothing()
-	if _, err := b.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); !errors.Is(err, host.ErrNotFound) {
+	if _, err := b.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); !errors.Is(err, daemon.ErrNotFound) {
 		t.Errorf("the node that was attacked has the daemon: %v", err)
 	}
 	// Its name is free, too.
-	if _, err := b.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: d.Name}); err != nil {
+	if _, err := b.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: d.Name}); err != nil {
 		t.Error(err)
 	}
 	a.wantSend(d.Entity, "x", "2")
@@ -146,11 +147,11 @@ func TestUnsignedSnapshotIsNotRestoredUnasked(t *testing.T) {
 	d := a.spawnAs("n", key)
 	a.wantSend(d.Entity, "x", "1")
 	_, chunk, _ := forged(t, a, d, 1)
-	_, err := b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: key}, chunk.Bytes)
-	if !errors.Is(err, host.ErrBadSnapshot) || !errors.Is(err, chain.ErrUnsigned) || b.DaemonCount() != 0 {
+	_, err := b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: key}, chunk.Bytes)
+	if !errors.Is(err, daemon.ErrBadSnapshot) || !errors.Is(err, chain.ErrUnsigned) || b.DaemonCount() != 0 {
 		t.Errorf("restoring: %v", err)
 	}
-	if _, err := b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: key, Unsigned: true}, chunk.Bytes); err != nil {
+	if _, err := b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: key, Unsigned: true}, chunk.Bytes); err != nil {
 		t.Error(err)
 	}
 }

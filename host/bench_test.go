@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -31,11 +32,11 @@ func BenchmarkDeliver(b *testing.B) {
 	if _, err := r.PushKind(ctx, "counter", guest(b, "c/counter.wasm")); err != nil {
 		b.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	ev := host.Event{Payload: bytes.Repeat([]byte{'x'}, 64)}
+	ev := daemon.Event{Payload: bytes.Repeat([]byte{'x'}, 64)}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := r.Deliver(ctx, d.Entity, ev); err != nil {
@@ -80,13 +81,13 @@ func spawnMany(b *testing.B, file string, n int) {
 	runtime.GC()
 	before, start := held(b), time.Now()
 	for _, k := range keys {
-		if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k", Identity: k}); err != nil {
+		if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k", Identity: k}); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "spawns/s")
 	for _, k := range keys {
-		if _, err := r.Deliver(ctx, k.ID(), host.Event{Payload: []byte("x")}); err != nil {
+		if _, err := r.Deliver(ctx, k.ID(), daemon.Event{Payload: []byte("x")}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -26,7 +27,7 @@ type large struct {
 	size int
 }
 
-func (l *large) Snapshot(c *host.Call) ([]byte, error) {
+func (l *large) Snapshot(c *daemon.Call) ([]byte, error) {
 	s, err := l.native.Snapshot(c)
 	noise := make([]byte, l.size)
 	if _, err := rand.NewChaCha8([32]byte{byte(l.count)}).Read(noise); err != nil {
@@ -53,11 +54,11 @@ func (r *rot) open(dir string) (rt *host.Runtime, s *store.Store, err error) {
 	if s, err = store.Open(store.Options{Dir: dir, Logger: quiet}); err != nil {
 		return nil, nil, err
 	}
-	rt, err = host.New(ctx, host.Options{Node: key, Store: s, CacheDir: r.cache, Logger: quiet, Limits: host.Limits{SnapshotEvents: 3}})
+	rt, err = host.New(ctx, host.Options{Node: key, Store: s, CacheDir: r.cache, Logger: quiet, Limits: daemon.Limits{SnapshotEvents: 3}})
 	if err == nil {
 		made := 0
-		of := func(size int) host.Factory {
-			return host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &large{size: size}, nil })
+		of := func(size int) daemon.Factory {
+			return daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &large{size: size}, nil })
 		}
 		err = errors.Join(rt.RegisterFactory("n", nativeFactory(&made)), rt.RegisterFactory("b", of(100<<10)), rt.RegisterFactory("f", of(1100<<10)), rt.Start(ctx))
 	}
@@ -89,7 +90,7 @@ func makeRot(t *testing.T, killed bool) *rot {
 				t.Fatal(err)
 			}
 			for name, kind := range map[string]string{"c": "k", "p": "k", "n": "n", "b": "b", "f": "f", "gone": "n"} {
-				d, err := rt.Spawn(ctx, host.SpawnRequest{Kind: kind, Name: name})
+				d, err := rt.Spawn(ctx, daemon.SpawnRequest{Kind: kind, Name: name})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -105,7 +106,7 @@ func makeRot(t *testing.T, killed bool) *rot {
 			id := r.daemons[name]
 			for range 5 {
 				r.count[name]++
-				res, err := rt.Deliver(ctx, id, host.Event{Sender: r.sender, Number: r.count[name], Payload: []byte("x")})
+				res, err := rt.Deliver(ctx, id, daemon.Event{Sender: r.sender, Number: r.count[name], Payload: []byte("x")})
 				if err != nil || string(res.Outputs[0].Payload) != fmt.Sprint(r.count[name]) {
 					t.Fatal(res, err)
 				}
@@ -157,7 +158,7 @@ func (r *rot) wrong(dir string) (what string, found bool) {
 		}
 		n := r.count[name]
 		for _, number := range []uint64{n + 1, 1, n} {
-			res, err := rt.Deliver(ctx, id, host.Event{Sender: r.sender, Number: number, Payload: []byte("x")})
+			res, err := rt.Deliver(ctx, id, daemon.Event{Sender: r.sender, Number: number, Payload: []byte("x")})
 			if err != nil {
 				if i, _ := rt.Inspect(id); i.State != "failed" && i.State != "diverged" && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrPoisoned) {
 					return fmt.Sprintf("%s, event %d: %v, and it is %s", name, number, err, i.State), found
@@ -170,7 +171,7 @@ func (r *rot) wrong(dir string) (what string, found bool) {
 			}
 		}
 	}
-	if _, err := rt.Inspect(r.gone); !errors.Is(err, host.ErrNotFound) {
+	if _, err := rt.Inspect(r.gone); !errors.Is(err, daemon.ErrNotFound) {
 		return fmt.Sprintf("the stopped daemon: %v", err), found
 	}
 	return "", found

@@ -1,27 +1,31 @@
 package host
 
+import (
+	"wasmhost/host/daemon"
+)
+
 // bounds are the limits of one daemon. They do not change: others take their place.
 type bounds struct {
-	own Limits // of the daemon's own, as they were given: they travel with it
-	all Limits // that hold
+	own daemon.Limits // of the daemon's own, as they were given: they travel with it
+	all daemon.Limits // that hold
 }
 
 // boundsOf makes the bounds of a daemon on a node with such limits.
-func boundsOf(own, node Limits) *bounds {
+func boundsOf(own, node daemon.Limits) *bounds {
 	return &bounds{own: own, all: own.Over(node).Storable()}
 }
 
 // limits returns what bounds the daemon. The caller changes nothing of it.
-func (d *hosted) limits() *Limits { return &d.bounds.Load().all }
+func (d *hosted) limits() *daemon.Limits { return &d.bounds.Load().all }
 
 // own returns those limits that are the daemon's own.
-func (d *hosted) own() Limits { return d.bounds.Load().own }
+func (d *hosted) own() daemon.Limits { return d.bounds.Load().own }
 
 // limitTo gives the daemon limits of its own. It needs d.mu, or d is not in the
 // tables yet. Code that there is already does not hear of them.
-func (d *hosted) limitTo(own Limits) {
+func (d *hosted) limitTo(own daemon.Limits) {
 	b := d.rt.plain // most daemons have none
-	if own != (Limits{}) {
+	if own != (daemon.Limits{}) {
 		b = boundsOf(own, d.rt.limits)
 	}
 	d.bounds.Store(b)
@@ -30,11 +34,11 @@ func (d *hosted) limitTo(own Limits) {
 
 // limited is a Daemon whose limits can change while it is there. limit is called as its
 // other methods are, one at a time.
-type limited interface{ limit(Limits) error }
+type limited interface{ limit(daemon.Limits) error }
 
 // setLimits gives the daemon limits of its own, by name, as they were stored or sent.
 func (d *hosted) setLimits(own map[string]int64) error {
-	l, err := StoredLimits(own)
+	l, err := daemon.StoredLimits(own)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ type sourceWalk struct {
 	before  []byte        // digest of the module before the last upgrade; nil: there was none
 	memory  *movingMemory // nil where the state comes in the snapshot
 	head    chain.Hash    // of the paused daemon
-	final   Round
+	final   migration.Round
 	paused  time.Time
 	pace    pace
 }
@@ -301,7 +301,7 @@ func (s *sourceWalk) bulk() error {
 	if _, err := receive[*migration.Arrived](s.conn); err != nil {
 		return err
 	}
-	r := Round{How: RoundBulk, Records: int(s.index), Blocks: blocks, Bytes: s.m.bytesSent() - before, Took: time.Since(began)}
+	r := migration.Round{How: migration.RoundBulk, Records: int(s.index), Blocks: blocks, Bytes: s.m.bytesSent() - before, Took: time.Since(began)}
 	s.pace.sent(r.Bytes, r.Took)
 	s.m.passed(r)
 	if s.m.Phase() == migration.Restore { // it broke after that, before

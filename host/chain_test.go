@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -123,13 +124,13 @@ func TestK06_K07_HashesAndBytes(t *testing.T) {
 // that it answers, and those before.
 func TestK08_K09_Outputs(t *testing.T) {
 	r := ready(t)
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, hash := chain.Genesis(d.Entity, 1), d.Head
 	for i := range 10 {
-		res, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("three")})
+		res, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("three")})
 		if err != nil || len(res.Outputs) != 3 {
 			t.Fatalf("%+v, %v", res, err)
 		}
@@ -163,13 +164,13 @@ func TestK10_K11_K24_SnapshotElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: newKey(t)}, encoded); !errors.Is(err, host.ErrIdentityMismatch) { // K11
+	if _, err := b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: newKey(t)}, encoded); !errors.Is(err, daemon.ErrIdentityMismatch) { // K11
 		t.Errorf("K11: %v", err)
 	}
-	if _, err := b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: key}, encoded); err != nil {
+	if _, err := b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: key}, encoded); err != nil {
 		t.Fatal(err)
 	}
-	res, err := b.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")})
+	res, err := b.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})
 	if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != "11" { // K10
 		t.Fatalf("K10: %+v, %v", res, err)
 	}
@@ -183,7 +184,7 @@ func TestK10_K11_K24_SnapshotElsewhere(t *testing.T) {
 	if err != nil || bytes.Equal(other, encoded) {
 		t.Errorf("K24: without the payload it is the same, %v", err)
 	}
-	if _, err := host.DecodeSnapshot(other); !errors.Is(err, host.ErrBadSnapshot) {
+	if _, err := host.DecodeSnapshot(other); !errors.Is(err, daemon.ErrBadSnapshot) {
 		t.Errorf("K24: without the payload it is taken: %v", err)
 	}
 }
@@ -235,7 +236,7 @@ func TestK25_LargeStates(t *testing.T) {
 		t.Error(err)
 	}
 	a.grow(d.Entity, 4<<20+1)
-	if _, err := a.Snapshot(ctx, d.Entity); !errors.Is(err, host.ErrStateTooLarge) {
+	if _, err := a.Snapshot(ctx, d.Entity); !errors.Is(err, daemon.ErrStateTooLarge) {
 		t.Errorf("over the limit: %v", err)
 	}
 	a.grow(d.Entity, 1)
@@ -290,7 +291,7 @@ func TestI20_to_I22_K21_K23_SnapshotIdentity(t *testing.T) {
 // would start over, or its chain could not be proven.
 func TestK33_F19_CountsDoNotStartOver(t *testing.T) {
 	r := ready(t)
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +318,7 @@ func TestK33_F19_CountsDoNotStartOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := host.DecodeSnapshot(encoded); !errors.Is(err, host.ErrBadSnapshot) {
+		if _, err := host.DecodeSnapshot(encoded); !errors.Is(err, daemon.ErrBadSnapshot) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -350,7 +351,7 @@ func TestK30_K31_K34_F20_Horizon(t *testing.T) {
 	if h.Seen(identity.EntityID{}, 1) {
 		t.Error("the anonymous left a mark")
 	}
-	if err := h.Room(identity.EntityID{9}, 2001, 0); !errors.Is(err, host.ErrHorizonFull) {
+	if err := h.Room(identity.EntityID{9}, 2001, 0); !errors.Is(err, daemon.ErrHorizonFull) {
 		t.Errorf("a full horizon: %v", err)
 	}
 	if err := h.Room(id, 2001, 0); err != nil {

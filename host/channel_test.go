@@ -15,6 +15,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
@@ -27,15 +28,15 @@ type ear struct {
 	heard []string
 }
 
-func (e *ear) Process(c *host.Call, p []byte) ([][]byte, error) {
+func (e *ear) Process(c *daemon.Call, p []byte) ([][]byte, error) {
 	switch {
-	case c.Kind == host.EventDirect && string(p) == "what":
+	case c.Kind == daemon.EventDirect && string(p) == "what":
 		return [][]byte{[]byte(strings.Join(e.heard, " "))}, nil
 	case string(p) == "fail":
 		return nil, errors.New("asked to fail")
-	case c.Kind == host.EventGap:
+	case c.Kind == daemon.EventGap:
 		e.heard = append(e.heard, fmt.Sprintf("%s!%d-%d", c.Channel, binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:])))
-	case c.Kind == host.EventChannel:
+	case c.Kind == daemon.EventChannel:
 		e.heard = append(e.heard, c.Channel+":"+string(p))
 	default:
 		return [][]byte{p}, nil
@@ -43,17 +44,17 @@ func (e *ear) Process(c *host.Call, p []byte) ([][]byte, error) {
 	return nil, nil
 }
 
-func (e *ear) Snapshot(*host.Call) ([]byte, error) {
+func (e *ear) Snapshot(*daemon.Call) ([]byte, error) {
 	return []byte("+" + strings.Join(e.heard, " ")), nil
 }
 
-func (e *ear) Restore(_ *host.Call, s []byte) error {
+func (e *ear) Restore(_ *daemon.Call, s []byte) error {
 	e.heard = strings.Fields(string(s[1:]))
 	return nil
 }
 
-func earFactory() host.Factory {
-	return host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &ear{}, nil })
+func earFactory() daemon.Factory {
+	return daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &ear{}, nil })
 }
 
 // channelNode is a node with the kind ear, in a bubble: on disk where dir says.
@@ -215,7 +216,7 @@ func TestC17_to_C21_F106_F107_AFailedSubscriptionChangesNothing(t *testing.T) {
 			want  error
 			wire  bool
 		}{
-			"an unknown daemon":    {newKey(t).ID(), a.Self(), "gated", nil, host.ErrNotFound, false},
+			"an unknown daemon":    {newKey(t).ID(), a.Self(), "gated", nil, daemon.ErrNotFound, false},
 			"a bad name":           {d.Entity, a.Self(), "../etc", nil, identity.ErrBadChannel, false},
 			"a malformed token":    {d.Entity, a.Self(), "gated", []byte("sixteen bytes..."), identity.ErrTokenFormat, false},
 			"an unknown node":      {d.Entity, 77, "gated", nil, mesh.ErrUnknownNode, false},
@@ -445,8 +446,8 @@ func TestAChannelCannotBeImpersonated(t *testing.T) {
 		if err != nil || len(q) != 1 {
 			t.Fatal(q, err)
 		}
-		for _, ev := range []host.Event{{Sender: q[0].Sender, Number: 9, Payload: []byte("x")}, {Sender: newKey(t).ID(), Number: 1, Kind: host.EventChannel}} {
-			if _, err := a.Deliver(ctx, d.Entity, ev); !errors.Is(err, host.ErrReserved) {
+		for _, ev := range []daemon.Event{{Sender: q[0].Sender, Number: 9, Payload: []byte("x")}, {Sender: newKey(t).ID(), Number: 1, Kind: daemon.EventChannel}} {
+			if _, err := a.Deliver(ctx, d.Entity, ev); !errors.Is(err, daemon.ErrReserved) {
 				t.Errorf("%+v: %v", ev, err)
 			}
 		}
@@ -695,7 +696,7 @@ func TestC09_DamagedBindingsFailARestore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: key}, b); !errors.Is(err, host.ErrBadSnapshot) || len(bindings) > 0 && !errors.Is(err, channel.ErrBadLedger) {
+		if _, err := a.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: key}, b); !errors.Is(err, daemon.ErrBadSnapshot) || len(bindings) > 0 && !errors.Is(err, channel.ErrBadLedger) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if a.DaemonCount() != 0 {
@@ -708,7 +709,7 @@ func TestC09_DamagedBindingsFailARestore(t *testing.T) {
 	}
 	b, err := s.Encode()
 	if err == nil {
-		_, err = a.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: key}, b)
+		_, err = a.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: key}, b)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -811,7 +812,7 @@ func TestSubscriptionsOfABusyDaemon(t *testing.T) {
 		a := channelNode(t, &net, nil, "")
 		a.create("ticks", host.ChannelPolicy{})
 		gate, entered := make(chan struct{}), make(chan struct{})
-		err := a.RegisterFactory("slow", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+		err := a.RegisterFactory("slow", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 			return &slow{gate: gate, entered: entered}, nil
 		}))
 		if err != nil {
@@ -841,7 +842,7 @@ type slow struct {
 	entered chan<- struct{}
 }
 
-func (s *slow) Process(*host.Call, []byte) ([][]byte, error) {
+func (s *slow) Process(*daemon.Call, []byte) ([][]byte, error) {
 	s.entered <- struct{}{}
 	<-s.gate
 	return nil, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 )
 
 // ChannelEvent is an event of a channel, or a gap in it.
@@ -58,7 +59,7 @@ func (b *Broker) Follow(ctx context.Context, name string, after *ChannelCursor, 
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			case <-b.env.Context.Done():
-				return ErrShuttingDown
+				return daemon.ErrShuttingDown
 			}
 		case lost > 0:
 			if err := fn(ChannelEvent{Event: channel.Event{Sequence: next}, Birth: birth, Lost: lost}, false); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
 	"wasmhost/identity"
 )
@@ -92,7 +93,7 @@ func (o daemonOutputs) Head(id identity.EntityID) (uint64, error) {
 // TailAfter is Runtime.TailAfter, or Tail where there is no history.
 func (o daemonOutputs) TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan chain.Output, error) {
 	out, err := o.rt.TailAfter(ctx, id, sequence)
-	if errors.Is(err, ErrNoHistory) {
+	if errors.Is(err, daemon.ErrNoHistory) {
 		out, err = o.rt.Tail(ctx, id)
 	}
 	return out, err

@@ -12,6 +12,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/store"
@@ -113,10 +114,10 @@ func (b *Broker) Create(_ context.Context, name string, p ChannelPolicy) (Channe
 		return ChannelInfo{}, fmt.Errorf("%w: %q", channel.ErrReserved, name)
 	}
 	if len(p.Roots) > maxRoots {
-		return ChannelInfo{}, fmt.Errorf("%w: a channel has at most %d roots, not %d", ErrBadLimit, maxRoots, len(p.Roots))
+		return ChannelInfo{}, fmt.Errorf("%w: a channel has at most %d roots, not %d", daemon.ErrBadLimit, maxRoots, len(p.Roots))
 	}
 	if p.Limits.Bytes < 0 {
-		return ChannelInfo{}, fmt.Errorf("%w: %d bytes of events", ErrBadLimit, p.Limits.Bytes)
+		return ChannelInfo{}, fmt.Errorf("%w: %d bytes of events", daemon.ErrBadLimit, p.Limits.Bytes)
 	}
 
 	b.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
@@ -58,7 +59,7 @@ func (r *Runtime) handleChannel(ctx context.Context, from identity.NodeID, may m
 
 // lastWord is what ends a stream because of err.
 func lastWord(err error) channel.Message {
-	var moved *MovedError
+	var moved *daemon.MovedError
 	if errors.As(err, &moved) {
 		return &channel.Moved{Node: moved.Node}
 	}
@@ -70,7 +71,7 @@ func lastWord(err error) channel.Message {
 
 // passes reports whether what fails here with err may succeed in a moment.
 func passes(err error) bool {
-	for _, passing := range []error{ErrHolding, ErrComing, ErrNotReady, ErrShuttingDown, context.DeadlineExceeded, context.Canceled} {
+	for _, passing := range []error{ErrHolding, daemon.ErrComing, daemon.ErrNotReady, daemon.ErrShuttingDown, context.DeadlineExceeded, context.Canceled} {
 		if errors.Is(err, passing) {
 			return true
 		}

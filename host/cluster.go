@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/env"
 	"wasmhost/identity"
@@ -39,7 +40,7 @@ type ClusterOptions struct {
 	Came    func(directory.Node)
 	Gone    func(identity.NodeID)
 	Removed func(directory.Node)
-	Moved   func(Moved)
+	Moved   func(daemon.Moved)
 
 	// Lag is for how long a standby may owe an answer before it leaves those in
 	// sync; 0: a lease's time.
@@ -67,7 +68,7 @@ type clustered struct {
 	came   func(directory.Node)
 	gone   func(identity.NodeID)
 	remove func(directory.Node)
-	moved  func(Moved)
+	moved  func(daemon.Moved)
 	lag    time.Duration
 	done   chan struct{} // closed when the member has left
 
@@ -132,12 +133,12 @@ func (r *Runtime) Holding() error {
 
 // Whereabouts returns who owns a daemon, as the directory was heard last; false
 // where it does not say, and on a node of no cluster.
-func (r *Runtime) Whereabouts(id identity.EntityID) (Moved, bool) {
+func (r *Runtime) Whereabouts(id identity.EntityID) (daemon.Moved, bool) {
 	if r.cluster == nil {
-		return Moved{}, false
+		return daemon.Moved{}, false
 	}
 	e, ok := r.cluster.member.Look(id)
-	return Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, ok
+	return daemon.Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, ok
 }
 
 // coming reports whether a daemon that the directory says is this node's is about to
@@ -356,7 +357,7 @@ func (c *clustered) compare(e directory.Entry) {
 		c.finishTakeOver(e)
 	default:
 		if c.moved != nil {
-			c.moved(Moved{Entity: e.Entity, Node: e.Owner, Epoch: e.Epoch})
+			c.moved(daemon.Moved{Entity: e.Entity, Node: e.Owner, Epoch: e.Epoch})
 		}
 		if e.InSync(c.env.Self) && !c.member.Here(e.Owner) {
 			c.takeOver(e)

@@ -17,6 +17,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
@@ -44,8 +45,8 @@ type testCluster struct {
 	t     *testing.T
 	net   hosttest.Net
 	mem   *directory.Memory
-	own   host.Limits // of the nodes
-	disks bool        // the nodes have disks
+	own   daemon.Limits // of the nodes
+	disks bool          // the nodes have disks
 	nodes []*member
 }
 
@@ -63,10 +64,12 @@ func (c bubbleClock) After(d time.Duration) <-chan time.Time {
 	return time.After(time.Duration(float64(d) / c.rate))
 }
 
-func newTestCluster(t *testing.T, n int) *testCluster { return newLimitedCluster(t, n, host.Limits{}) }
+func newTestCluster(t *testing.T, n int) *testCluster {
+	return newLimitedCluster(t, n, daemon.Limits{})
+}
 
 // newLimitedCluster is a cluster of nodes with these limits.
-func newLimitedCluster(t *testing.T, n int, own host.Limits) *testCluster {
+func newLimitedCluster(t *testing.T, n int, own daemon.Limits) *testCluster {
 	rates := make([]float64, n)
 	for i := range rates {
 		rates[i] = 1
@@ -76,10 +79,10 @@ func newLimitedCluster(t *testing.T, n int, own host.Limits) *testCluster {
 
 // newDriftingCluster is a cluster of nodes whose clocks run at these rates.
 func newDriftingCluster(t *testing.T, rates []float64) *testCluster {
-	return startCluster(t, rates, host.Limits{})
+	return startCluster(t, rates, daemon.Limits{})
 }
 
-func startCluster(t *testing.T, rates []float64, own host.Limits) *testCluster {
+func startCluster(t *testing.T, rates []float64, own daemon.Limits) *testCluster {
 	return (&testCluster{t: t, mem: directory.NewMemory(), own: own}).begin(rates)
 }
 
@@ -168,9 +171,9 @@ func (m *member) isolate(peers, engine bool) {
 	m.link.Set(!engine, !engine)
 }
 
-func (m *member) spawn(standbys int, ack directory.Ack) host.Info {
+func (m *member) spawn(standbys int, ack directory.Ack) daemon.Info {
 	m.t.Helper()
-	d, err := m.rt.Spawn(m.t.Context(), host.SpawnRequest{Kind: "n", Name: "c1", Standbys: standbys, Ack: ack})
+	d, err := m.rt.Spawn(m.t.Context(), daemon.SpawnRequest{Kind: "n", Name: "c1", Standbys: standbys, Ack: ack})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -214,7 +217,7 @@ func (c *testCluster) countTo(id, sender identity.EntityID, n uint64) {
 	for range 400 {
 		for _, m := range c.nodes {
 			ctx, cancel := context.WithTimeout(c.t.Context(), 200*time.Millisecond)
-			res, err := m.rt.Deliver(ctx, id, host.Event{Sender: sender, Number: n, Payload: []byte("x")})
+			res, err := m.rt.Deliver(ctx, id, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")})
 			cancel()
 			if err == nil {
 				if len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != fmt.Sprint(n) {
@@ -278,7 +281,7 @@ func TestFailoverLosesNothingAcknowledged(t *testing.T) {
 				}
 				a.isolate(false, false)
 				time.Sleep(10 * time.Second)
-				var moved *host.MovedError
+				var moved *daemon.MovedError
 				if _, err := a.rt.Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.id() || moved.Epoch != 2 {
 					t.Errorf("the old owner, back again: %v", err)
 				}
@@ -301,7 +304,7 @@ func TestIsolatedOwnerAcknowledgesNothing(t *testing.T) {
 		c.countTo(alone.Entity, kept, 1)
 		a.isolate(false, true)
 		time.Sleep(time.Second) // the lease holds still
-		if _, err := a.rt.Deliver(t.Context(), alone.Entity, host.Event{Sender: kept, Number: 2, Payload: []byte("x")}); err != nil {
+		if _, err := a.rt.Deliver(t.Context(), alone.Entity, daemon.Event{Sender: kept, Number: 2, Payload: []byte("x")}); err != nil {
 			t.Errorf("within the lease: %v", err)
 		}
 		if err := a.rt.Holding(); err != nil {
@@ -310,12 +313,12 @@ func TestIsolatedOwnerAcknowledgesNothing(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		if _, err := a.rt.Deliver(ctx, alone.Entity, host.Event{Sender: kept, Number: 3, Payload: []byte("x")}); !errors.Is(err, host.ErrHolding) {
+		if _, err := a.rt.Deliver(ctx, alone.Entity, daemon.Event{Sender: kept, Number: 3, Payload: []byte("x")}); !errors.Is(err, host.ErrHolding) {
 			t.Errorf("after the lease: %v", err)
 		}
 		var wait sync.WaitGroup
 		wait.Go(func() { // who waits goes on
-			if _, err := a.rt.Deliver(t.Context(), alone.Entity, host.Event{Sender: kept, Number: 4, Payload: []byte("x")}); err != nil {
+			if _, err := a.rt.Deliver(t.Context(), alone.Entity, daemon.Event{Sender: kept, Number: 4, Payload: []byte("x")}); err != nil {
 				t.Errorf("an event that waited: %v", err)
 			}
 		})
@@ -346,8 +349,8 @@ func waitForALease(t *testing.T) {
 	for range 50 {
 		sender := someone(t)
 		wait.Go(func() {
-			var moved *host.MovedError
-			if _, err := a.rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: 1, Payload: []byte("x")}); !errors.As(err, &moved) || moved.Node != e.Standbys[0] {
+			var moved *daemon.MovedError
+			if _, err := a.rt.Deliver(t.Context(), d.Entity, daemon.Event{Sender: sender, Number: 1, Payload: []byte("x")}); !errors.As(err, &moved) || moved.Node != e.Standbys[0] {
 				t.Errorf("an event that waited: %v", err)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -28,7 +29,7 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 		e, err = c.member.Create(ctx, want)
 	}
 	if errors.As(err, new(*directory.NameTakenError)) {
-		return e, fmt.Errorf("%w: %w", ErrNameTaken, err)
+		return e, fmt.Errorf("%w: %w", daemon.ErrNameTaken, err)
 	}
 	if !errors.Is(err, directory.ErrConflict) {
 		return e, err
@@ -38,7 +39,7 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 		return directory.Entry{}, err
 	}
 	if old.Owner != c.env.Self || len(old.Standbys) > 0 || c.copyOf(d.id) != nil {
-		return directory.Entry{}, fmt.Errorf("%w: %s is on node %s, epoch %d", ErrAlreadyPresent, d.id.Origin(), old.Owner, old.Epoch)
+		return directory.Entry{}, fmt.Errorf("%w: %s is on node %s, epoch %d", daemon.ErrAlreadyPresent, d.id.Origin(), old.Owner, old.Epoch)
 	}
 	// A spawn here that a crash cut short, or a data directory that is lost.
 	want.Epoch = max(epoch, old.Epoch+1)
@@ -184,7 +185,7 @@ func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Relea
 		now, err := c.member.Read(ctx, m.entity)
 		switch {
 		case err == nil && now.Owner == m.target && now.Epoch == rel.Epoch:
-			p.end(&MovedError{Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.env.Clock()}})
+			p.end(&daemon.MovedError{Moved: daemon.Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.env.Clock()}})
 			return nil
 		case err == nil && now.Owner != c.env.Self:
 			c.tell(func() { c.compareWith(m.d, now, c.sessionNow()) })

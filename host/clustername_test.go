@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/identity"
 )
@@ -16,16 +16,16 @@ func TestANameIsTakenInTheWholeCluster(t *testing.T) {
 		c := newTestCluster(t, 3)
 		a, b := c.nodes[0], c.nodes[1]
 		d := a.spawn(0, directory.AckMemory)
-		if _, err := b.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c1"}); !errors.Is(err, host.ErrNameTaken) {
+		if _, err := b.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "n", Name: "c1"}); !errors.Is(err, daemon.ErrNameTaken) {
 			t.Errorf("a second c1, on another node: %v", err)
 		}
-		if _, err := b.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c2"}); err != nil {
+		if _, err := b.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "n", Name: "c2"}); err != nil {
 			t.Fatal(err)
 		}
 		if err := a.rt.Stop(t.Context(), d.Entity); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c1"}); err != nil {
+		if _, err := b.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "n", Name: "c1"}); err != nil {
 			t.Errorf("c1, once the first is stopped: %v", err)
 		}
 	})
@@ -48,7 +48,7 @@ func TestASpawnCutShortFreesItsName(t *testing.T) {
 		if _, err := dir.Create(t.Context(), directory.Daemon{Entity: key.ID(), Name: "c1", Owner: a.id(), Epoch: 1}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c1"}); !errors.Is(err, host.ErrNameTaken) {
+		if _, err := b.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "n", Name: "c1"}); !errors.Is(err, daemon.ErrNameTaken) {
 			t.Errorf("on another node: %v", err)
 		}
 		d := a.spawn(0, directory.AckMemory)

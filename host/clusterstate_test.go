@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 )
 
@@ -20,11 +20,11 @@ type grower struct {
 	state []byte
 }
 
-func growerFactory() host.Factory {
-	return host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &grower{}, nil })
+func growerFactory() daemon.Factory {
+	return daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &grower{}, nil })
 }
 
-func (g *grower) Process(c *host.Call, p []byte) ([][]byte, error) {
+func (g *grower) Process(c *daemon.Call, p []byte) ([][]byte, error) {
 	var size int
 	if _, err := fmt.Sscan(string(p), &size); err == nil {
 		g.state = make([]byte, size)
@@ -41,11 +41,11 @@ func (g *grower) Process(c *host.Call, p []byte) ([][]byte, error) {
 	return [][]byte{fmt.Appendf(nil, "%d %d %x", g.count, len(g.state), sum)}, nil
 }
 
-func (g *grower) Snapshot(*host.Call) ([]byte, error) {
+func (g *grower) Snapshot(*daemon.Call) ([]byte, error) {
 	return append(fmt.Appendf(nil, "%020d", g.count), g.state...), nil
 }
 
-func (g *grower) Restore(_ *host.Call, s []byte) error {
+func (g *grower) Restore(_ *daemon.Call, s []byte) error {
 	if len(s) < 20 {
 		return errors.New("too short")
 	}
@@ -57,9 +57,9 @@ func (g *grower) Restore(_ *host.Call, s []byte) error {
 // stateCluster is a cluster whose daemons tell what their states are.
 type stateCluster struct{ *testCluster }
 
-func (c stateCluster) deliver(m *member, d host.Info, payload string) string {
+func (c stateCluster) deliver(m *member, d daemon.Info, payload string) string {
 	c.t.Helper()
-	res, err := m.rt.Deliver(c.t.Context(), d.Entity, host.Event{Payload: []byte(payload)})
+	res, err := m.rt.Deliver(c.t.Context(), d.Entity, daemon.Event{Payload: []byte(payload)})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func (c stateCluster) deliver(m *member, d host.Info, payload string) string {
 }
 
 // goesOn cuts the owner off, and returns the standby that goes on with the same state.
-func (c stateCluster) goesOn(a *member, d host.Info, before string) *member {
+func (c stateCluster) goesOn(a *member, d daemon.Info, before string) *member {
 	c.t.Helper()
 	e := c.inSync(d.Entity, 1)
 	a.isolate(true, true)
@@ -94,7 +94,7 @@ func TestLargeStatesGoToStandbys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := stateCluster{newTestCluster(t, 3)}
 		a := c.nodes[0]
-		d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "grown", Standbys: 1, Ack: directory.AckMemory, Limits: host.Limits{SnapshotEvents: 2}})
+		d, err := a.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "heavy", Name: "grown", Standbys: 1, Ack: directory.AckMemory, Limits: daemon.Limits{SnapshotEvents: 2}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestLargeStatesGoToStandbys(t *testing.T) {
 		if len(encoded) < 3<<20 {
 			t.Fatalf("the state has %d bytes", len(encoded))
 		}
-		d, err = b.rt.SpawnFromSnapshot(t.Context(), host.SpawnRequest{Name: "came", Standbys: 1}, encoded)
+		d, err = b.rt.SpawnFromSnapshot(t.Context(), daemon.SpawnRequest{Name: "came", Standbys: 1}, encoded)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,9 +130,9 @@ func TestLargeStatesGoToStandbys(t *testing.T) {
 // it was stored, and then at one that came later.
 func TestStatesInFilesGoToStandbys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := stateCluster{newLimitedCluster(t, 3, host.Limits{StateBytes: 1 << 20, MemoryBytes: 1 << 20})}
+		c := stateCluster{newLimitedCluster(t, 3, daemon.Limits{StateBytes: 1 << 20, MemoryBytes: 1 << 20})}
 		a := c.nodes[0]
-		d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "huge", Standbys: 1, Limits: host.Limits{SnapshotEvents: 2, StateBytes: 64 << 20, MemoryBytes: 64 << 20}})
+		d, err := a.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "heavy", Name: "huge", Standbys: 1, Limits: daemon.Limits{SnapshotEvents: 2, StateBytes: 64 << 20, MemoryBytes: 64 << 20}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/mesh"
@@ -127,10 +128,10 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 		case to != nil && to.verdict == theirsGoesOn:
 			return c.handOver(ctx, d, e, to)
 		case to != nil:
-			return c.rt.hold(d.id, &holdRecord{Reason: HoldForked, Node: to.node, Epoch: to.has.epoch, Index: to.has.next, Proof: to.proof,
+			return c.rt.hold(d.id, &holdRecord{Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.epoch, Index: to.has.next, Proof: to.proof,
 				Why: fmt.Sprintf("standby %s, which is in sync, has another history: %d records up to epoch %d, here are %d up to epoch %d", to.node, to.has.next, to.has.epoch, ours.next, ours.epoch)})
 		case ours.epoch < e.Epoch && ours.next > 0:
-			return c.rt.hold(d.id, &holdRecord{Reason: HoldSurpassed, Epoch: e.Epoch,
+			return c.rt.hold(d.id, &holdRecord{Reason: daemon.HoldSurpassed, Epoch: e.Epoch,
 				Why: fmt.Sprintf("the directory granted this node epoch %d, and the history here ends in epoch %d: the data directory is older", e.Epoch, ours.epoch)})
 		case data.older && !whole && len(e.Standbys) > 0:
 			err := c.rt.recordLoss(d.id, d.info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
@@ -236,8 +237,8 @@ func (e *silentError) Error() string {
 func (e *silentError) Is(target error) bool { return target == errStandbySilent }
 func (e *silentError) Unwrap() error        { return e.err }
 
-func heldBy(id identity.EntityID, err error) *HeldDaemon {
-	h := &HeldDaemon{Entity: id, Reason: HoldUnreachable, Why: err.Error()}
+func heldBy(id identity.EntityID, err error) *daemon.HeldDaemon {
+	h := &daemon.HeldDaemon{Entity: id, Reason: daemon.HoldUnreachable, Why: err.Error()}
 	var silent *silentError
 	if errors.As(err, &silent) {
 		h.Node = silent.node
@@ -353,7 +354,7 @@ func (c *clustered) yield(ctx context.Context, d *hosted, to identity.NodeID) (u
 		return 0, err
 	}
 	if e.Owner != c.env.Self || !e.InSync(to) {
-		return 0, fmt.Errorf("%w: node %s is no standby in sync of daemon %s any more", ErrNoneFurther, to, d.id.Origin())
+		return 0, fmt.Errorf("%w: node %s is no standby in sync of daemon %s any more", daemon.ErrNoneFurther, to, d.id.Origin())
 	}
 	if err := c.rt.keepEvidence(d.id, d.epoch, fmt.Sprintf("yielded to standby %s", to)); err != nil {
 		return 0, err
@@ -378,7 +379,7 @@ func (c *clustered) nameOwner(ctx context.Context, e directory.Entry, to identit
 
 // wait shows that the daemon waits, and for whom, unless an operator has let it go on
 // meanwhile.
-func (p *replica) wait(h *HeldDaemon) {
+func (p *replica) wait(h *daemon.HeldDaemon) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.compared {
@@ -393,7 +394,7 @@ func (p *replica) wait(h *HeldDaemon) {
 }
 
 // waitsFor returns for whom the daemon waits; nil: it does not.
-func (p *replica) waitsFor() *HeldDaemon {
+func (p *replica) waitsFor() *daemon.HeldDaemon {
 	if p == nil {
 		return nil
 	}
@@ -402,14 +403,16 @@ func (p *replica) waitsFor() *HeldDaemon {
 	return p.waits
 }
 
-func heldError(h *HeldDaemon) error { return &HeldError{h.Entity, h.Reason, h.Why} }
+func heldError(h *daemon.HeldDaemon) error {
+	return &daemon.HeldError{Entity: h.Entity, Reason: h.Reason, Why: h.Why}
+}
 
 // waiting returns the daemons that wait for a standby to be compared with.
-func (c *clustered) waiting() []HeldDaemon {
+func (c *clustered) waiting() []daemon.HeldDaemon {
 	if c == nil {
 		return nil
 	}
-	var out []HeldDaemon
+	var out []daemon.HeldDaemon
 	for _, d := range c.daemons() {
 		if h := d.replica.waitsFor(); h != nil {
 			out = append(out, *h)
@@ -446,16 +449,16 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 	case e.Owner != c.env.Self && !data.clean && !whole && c.member.Knows(e.Owner):
 		err = errOwnerAway
 	}
-	var waits *HeldDaemon
+	var waits *daemon.HeldDaemon
 	switch {
 	case err != nil:
 		waits = heldBy(e.Entity, err)
 	case to != nil && to.verdict == undecided:
-		waits = &HeldDaemon{Entity: e.Entity, Reason: HoldForked, Node: to.node, Epoch: to.has.epoch, Index: to.has.next,
+		waits = &daemon.HeldDaemon{Entity: e.Entity, Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.epoch, Index: to.has.next,
 			Why: fmt.Sprintf("standby %s, which is in sync, has another history than the copy here", to.node)}
 	case to == nil && !c.rt.Incarnation().Confirmed:
 		err = ErrUnconfirmed
-		waits = &HeldDaemon{Entity: e.Entity, Reason: HoldUnconfirmed, Why: "the copy on this node comes from a backup, and no other node in sync is there to go on"}
+		waits = &daemon.HeldDaemon{Entity: e.Entity, Reason: daemon.HoldUnconfirmed, Why: "the copy on this node comes from a backup, and no other node in sync is there to go on"}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -525,11 +528,11 @@ func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (c
 		return chain.Mended{}, err
 	}
 	if d.life.State() != lifecycle.Running {
-		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, ErrNotHeld))
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, daemon.ErrNotHeld))
 	}
 	e, ok := c.member.Look(id)
 	if !ok || e.Owner != c.env.Self {
-		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
+		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
 	fact, b, err := d.fact(chain.MendConfirm, max(d.epoch, e.Epoch)+1)
 	if err != nil {
@@ -541,7 +544,7 @@ func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (c
 	d.index++
 	d.epoch = fact.Epoch
 	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
-	d.tellOf(WasMended, chain.MendConfirm.String())
+	d.notify(daemon.WasMended, chain.MendConfirm.String())
 	d.replica.mu.Lock()
 	d.replica.compared, d.replica.waits = true, nil
 	d.replica.mu.Unlock()
@@ -555,7 +558,7 @@ func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chai
 	s := c.copyOf(id)
 	e, ok := c.member.Look(id)
 	if s == nil || !ok {
-		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
+		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
 	if e.Owner == c.env.Self { // the silent standby may have more under this epoch
 		old := e
@@ -574,7 +577,7 @@ func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chai
 }
 
 // waits returns for whom a daemon or copy here waits; nil: it does not.
-func (c *clustered) waits(id identity.EntityID) *HeldDaemon {
+func (c *clustered) waits(id identity.EntityID) *daemon.HeldDaemon {
 	c.rt.mu.RLock()
 	d := c.rt.daemons[id]
 	c.rt.mu.RUnlock()
@@ -648,7 +651,7 @@ func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *sta
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-r.env.Context.Done():
-			return nil, ErrShuttingDown
+			return nil, daemon.ErrShuttingDown
 		}
 	}
 	return r.standsAt(s, m)

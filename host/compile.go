@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/abi"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 )
@@ -123,7 +124,7 @@ func (r *Runtime) join(key flightKey, wasm []byte) (*flight, error) {
 		}
 	}
 	if !r.env.Work.Begin() {
-		return nil, ErrShuttingDown
+		return nil, daemon.ErrShuttingDown
 	}
 	ctx, cancel := context.WithCancelCause(r.env.Context)
 	f := &flight{cancel: cancel, waiting: 1, done: make(chan struct{})}
@@ -209,7 +210,7 @@ func (r *Runtime) addModule(ctx context.Context, wasm []byte, memory int64, trus
 	}
 	m, err := r.compiles.wait(ctx, key, f)
 	if err != nil && ctx.Err() == nil && r.open() != nil {
-		return nil, ErrShuttingDown
+		return nil, daemon.ErrShuttingDown
 	}
 	return m, err
 }

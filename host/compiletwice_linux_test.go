@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -68,11 +69,11 @@ func TestAModuleIsKeptOnce(t *testing.T) {
 	if _, err := r.PushKind(t.Context(), "echo", wasm); err != nil {
 		t.Fatal(err)
 	}
-	i, err := r.Spawn(t.Context(), SpawnRequest{Kind: "echo"})
+	i, err := r.Spawn(t.Context(), daemon.SpawnRequest{Kind: "echo"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res, err := r.Deliver(t.Context(), i.Entity, Event{Sender: identity.NamedSender("s"), Number: 1, Payload: []byte("x")}); err != nil || len(res.Outputs) != 1 {
+	if res, err := r.Deliver(t.Context(), i.Entity, daemon.Event{Sender: identity.NamedSender("s"), Number: 1, Payload: []byte("x")}); err != nil || len(res.Outputs) != 1 {
 		t.Errorf("%+v, %v", res, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
@@ -77,5 +78,5 @@ func (c *clustered) vouched(ctx context.Context, id identity.EntityID, ours exte
 // unconfirmed reports whether the daemon is held as one that comes from a backup.
 func (r *Runtime) unconfirmed(id identity.EntityID) bool {
 	h := r.holdOf(id)
-	return h != nil && h.Reason == HoldUnconfirmed
+	return h != nil && h.Reason == daemon.HoldUnconfirmed
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/store"
 )
@@ -77,13 +78,13 @@ func TestRestoredOwnerAsksItsStandbys(t *testing.T) {
 				}
 				if test.serves == "nobody" {
 					time.Sleep(2 * time.Minute)
-					if i, err := a.rt.Inspect(d.Entity); err != nil || i.State != host.HeldState {
+					if i, err := a.rt.Inspect(d.Entity); err != nil || i.State != daemon.HeldState {
 						t.Fatalf("after two minutes: %s (%s), %v", i.State, i.Reason, err)
 					}
-					if _, err := a.rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: 30, Payload: []byte("x")}); !errors.Is(err, host.ErrHeld) {
+					if _, err := a.rt.Deliver(t.Context(), d.Entity, daemon.Event{Sender: sender, Number: 30, Payload: []byte("x")}); !errors.Is(err, daemon.ErrHeld) {
 						t.Errorf("an event: got %v, want ErrHeld", err)
 					}
-					if err := a.rt.ConfirmNode(t.Context()); !errors.Is(err, host.ErrHeld) {
+					if err := a.rt.ConfirmNode(t.Context()); !errors.Is(err, daemon.ErrHeld) {
 						t.Errorf("confirming the node first: got %v, want ErrHeld", err)
 					}
 					return
@@ -168,7 +169,7 @@ func TestRestoredStandbyWaitsForItsOwner(t *testing.T) {
 		c.inSync(d.Entity, 1)
 		a.kill(a.backup(true))
 		time.Sleep(10 * time.Second)
-		m, i := b, host.Info{}
+		m, i := b, daemon.Info{}
 		for range 600 { // the other runtime has ended
 			var err error
 			if i, err = b.rt.Inspect(d.Entity); err == nil && b.rt.Serves(d.Entity) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"wasmhost/abi"
+	"wasmhost/host/daemon"
 )
 
 // Verdicts of a rule.
@@ -110,7 +111,7 @@ func failed(mend, format string, args ...any) RuleVerdict {
 
 // tried is what became of one event, for people.
 func tried(out [][]byte, err error) string {
-	var fault *GuestError
+	var fault *daemon.GuestError
 	switch {
 	case errors.As(err, &fault):
 		return fmt.Sprintf("refused with code %d, %.100q", fault.Code, fault.Text)
@@ -123,7 +124,7 @@ func tried(out [][]byte, err error) string {
 // misbehaved returns what a guest did wrong in failing, nil where it returned a
 // code. An error that is no guest's is returned.
 func misbehaved(what string, err error) (*RuleVerdict, error) {
-	var fault *GuestError
+	var fault *daemon.GuestError
 	switch {
 	case err == nil:
 		return nil, nil
@@ -147,7 +148,7 @@ func misbehaved(what string, err error) (*RuleVerdict, error) {
 func (c *Conformance) initialises(ctx context.Context) (RuleVerdict, error) {
 	v := passed("a daemon is made of %d bytes of configuration", len(c.Config))
 	_, err := c.with(ctx, func(*TrialDaemon) (RuleVerdict, error) { return v, nil })
-	var fault *GuestError
+	var fault *daemon.GuestError
 	if errors.As(err, &fault) {
 		return failed("give --config what the module takes; check what it says of an empty one", "initialising fails: %v", fault), nil
 	}
@@ -273,7 +274,7 @@ func (c *Conformance) answers(ctx context.Context, next func(d *TrialDaemon) (*T
 		}
 		out, err := d.Send(payload, conformAt(n))
 		a := Answer{Outputs: out}
-		var fault *GuestError
+		var fault *daemon.GuestError
 		if errors.As(err, &fault) {
 			a.Failure = fault.Error()
 		} else if err != nil {
@@ -336,7 +337,7 @@ func (c *Conformance) hooks(ctx context.Context) (RuleVerdict, error) {
 		return RuleVerdict{}, err
 	}
 	got, _, err := c.answers(ctx, func(d *TrialDaemon) (*TrialDaemon, error) { return c.Trial.byHooks(ctx, d, nil) })
-	var fault *GuestError
+	var fault *daemon.GuestError
 	if errors.As(err, &fault) {
 		return failed("make "+fault.Call+" take every state that the daemon can be in", "%s fails: %v", fault.Call, fault), nil
 	}

@@ -5,11 +5,12 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 func conform(t *testing.T, name string, c host.Conformance, fuel int64) map[string]host.RuleVerdict {
 	t.Helper()
-	tr, err := host.NewTrial(ctx, guest(t, name), host.Limits{Fuel: fuel})
+	tr, err := host.NewTrial(ctx, guest(t, name), daemon.Limits{Fuel: fuel})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func TestConformanceOfTheExamples(t *testing.T) {
 	for _, name := range []string{"c/counter.wasm", "rust/counter.wasm", "assemblyscript/counter.wasm", "zig/counter.wasm",
 		"c/echo.wasm", "zig/echo.wasm", "c/wordcount.wasm", "rust/wordcount.wasm", "zig/wordcount.wasm", "go/wordcount.wasm"} {
 		t.Run(name, func(t *testing.T) {
-			got := conform(t, name, host.Conformance{Events: [][]byte{[]byte("a b"), []byte("fail"), []byte("?totals"), []byte("c")}}, host.DefaultLimits.Fuel)
+			got := conform(t, name, host.Conformance{Events: [][]byte{[]byte("a b"), []byte("fail"), []byte("?totals"), []byte("c")}}, daemon.DefaultLimits.Fuel)
 			if len(got) != len(host.Rules) {
 				t.Errorf("%d verdicts of %d rules", len(got), len(host.Rules))
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -38,9 +39,9 @@ type standbyCopy struct {
 	sound  bool   // it had caught up once: a daemon can be made of it, which may lack its end
 	fed    bool   // it has had, from an owner in this process, all that the owner had; or an operator trusts it
 
-	comparing bool        // a goroutine compares it with other standbys
-	waits     *HeldDaemon // for whom it waits to be compared with; nil: it does not wait
-	cut       func()      // ends the stream; nil: there is none
+	comparing bool               // a goroutine compares it with other standbys
+	waits     *daemon.HeldDaemon // for whom it waits to be compared with; nil: it does not wait
+	cut       func()             // ends the stream; nil: there is none
 }
 
 // copyRecord is how the store keeps a copy.
@@ -327,7 +328,7 @@ func (in *receiving) begin(ctx context.Context, f *standby.Follow) error {
 	}
 	if len(f.Module) == 32 {
 		_, err := in.r.module(ctx, store.Digest(f.Module)) // compiled, for the day it is needed
-		have.NeedModule = errors.Is(err, ErrModuleNotFound)
+		have.NeedModule = errors.Is(err, daemon.ErrModuleNotFound)
 		if have.NeedModule && in.r.refuse {
 			return &standbyRefusal{0, fmt.Sprintf("node %s does not have module %x and takes none from peers", in.r.env.Self, f.Module)}
 		}
@@ -390,7 +391,7 @@ func (in *receiving) take(ctx context.Context) error {
 
 func (in *receiving) takeModule(ctx context.Context, m *standby.Module) error {
 	if int64(len(in.wasm)+len(m.Bytes)) > in.r.limits.ModuleBytes {
-		return fmt.Errorf("%w: a module of more than %d bytes", ErrTooLarge, in.r.limits.ModuleBytes)
+		return fmt.Errorf("%w: a module of more than %d bytes", daemon.ErrTooLarge, in.r.limits.ModuleBytes)
 	}
 	if in.wasm = append(in.wasm, m.Bytes...); !m.Last {
 		return nil
@@ -407,7 +408,7 @@ func (in *receiving) takeModule(ctx context.Context, m *standby.Module) error {
 }
 
 func (in *receiving) keepModule(ctx context.Context, wasm []byte) error {
-	_, err := in.r.addModule(ctx, wasm, MaxMemoryBytes, false) // its owner let it have the memory
+	_, err := in.r.addModule(ctx, wasm, daemon.MaxMemoryBytes, false) // its owner let it have the memory
 	return err
 }
 
@@ -479,7 +480,7 @@ func (in *receiving) takeRecord(m *standby.Record) error {
 	if err := canon.Unmarshal(m.Bytes, &rec); err != nil {
 		return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
 	}
-	if err := ValidName(rec.Name); err != nil {
+	if err := daemon.ValidName(rec.Name); err != nil {
 		return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
 	}
 	in.s.mu.Lock()

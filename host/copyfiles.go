@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 )
@@ -41,7 +42,7 @@ func (in *receiving) takeFile(m *standby.File) error {
 		return fmt.Errorf("%w: more of a state that is whole", standby.ErrBadMessage)
 	}
 	if f.Size()+int64(len(m.Bytes)) > maxStored { // a daemon's own limit may be above the node's
-		return fmt.Errorf("%w: a state of more than %d bytes", ErrStateTooLarge, int64(maxStored))
+		return fmt.Errorf("%w: a state of more than %d bytes", daemon.ErrStateTooLarge, int64(maxStored))
 	}
 	if _, err := f.Write(m.Bytes); err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -147,15 +148,15 @@ func TestEveryCrashPointOfOneHost(t *testing.T) {
 func everyCrashPoint(t *testing.T, kind string) {
 	key, sender, dir := newKey(t), newKey(t).ID(), t.TempDir()
 	tp := newTape(1)
-	o := host.Options{Node: key, Limits: host.Limits{SnapshotEvents: 4}, CheckpointEvery: 5, PassivateAfter: 30 * time.Millisecond}
+	o := host.Options{Node: key, Limits: daemon.Limits{SnapshotEvents: 4}, CheckpointEvery: 5, PassivateAfter: 30 * time.Millisecond}
 	r, s := moduleHost(t, dir, tp.disk(0), "c/counter.wasm", o)
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: kind, Name: "d"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: kind, Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	tp.note(func(s *told) { s.running["d"] = true })
 	send := func(number uint64) {
-		res, err := r.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: number, Payload: []byte("x")})
+		res, err := r.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: number, Payload: []byte("x")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +165,7 @@ func everyCrashPoint(t *testing.T, kind string) {
 	for n := uint64(1); n <= 10; n++ {
 		send(n)
 	}
-	e, err := r.Spawn(ctx, host.SpawnRequest{Kind: kind, Name: "e"})
+	e, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: kind, Name: "e"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func (m moment) check(t *testing.T, r *host.Runtime, id identity.EntityID, sende
 		if !ok {
 			continue
 		}
-		res, err := r.Deliver(ctx, id, host.Event{Sender: sender, Number: n + 1, Payload: []byte("x")})
+		res, err := r.Deliver(ctx, id, daemon.Event{Sender: sender, Number: n + 1, Payload: []byte("x")})
 		if err != nil || !res.Duplicate || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != want {
 			t.Errorf("%s: event %d was answered with %s, and now %+v, %v", m.what, n+1, want, res, err)
 		}
@@ -245,7 +246,7 @@ func TestEveryCrashPointOfAMigration(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := openStore(t, dirs[i], disks[i])
-			r := quietHost(t, s, host.Options{Node: keys[i], Mesh: mesh, Limits: host.Limits{SnapshotEvents: 4}})
+			r := quietHost(t, s, host.Options{Node: keys[i], Mesh: mesh, Limits: daemon.Limits{SnapshotEvents: 4}})
 			rts = append(rts, r)
 			ends = append(ends, func() error { return errors.Join(r.Shutdown(ctx), s.Close()) })
 		}
@@ -259,7 +260,7 @@ func TestEveryCrashPointOfAMigration(t *testing.T) {
 	}
 	tp := newTape(2)
 	rts, end := begin([]vfs.FS{tp.disk(0), tp.disk(1)})
-	d, err := rts[0].Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
+	d, err := rts[0].Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +277,7 @@ func TestEveryCrashPointOfAMigration(t *testing.T) {
 			}
 			at = 1 - at
 		}
-		res, err := rts[at].Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: n, Payload: []byte("x")})
+		res, err := rts[at].Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -341,11 +342,11 @@ func TestReleaseInDoubt(t *testing.T) {
 		}
 		target, targetStore, _ := begin(1, vfs.NewMem())
 		source, sourceStore, mesh := begin(0, errorfs.Wrap(mem, inj))
-		d, err := source.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
+		d, err := source.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := source.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil {
+		if _, err := source.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 		m, err := source.StartMigration(ctx, d.Entity, keys[1].ID().Node())
@@ -379,7 +380,7 @@ func TestReleaseInDoubt(t *testing.T) {
 		if target.DaemonCount() == 1 {
 			owner = target
 		}
-		if res, err := owner.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil || string(res.Outputs[0].Payload) != "2" {
+		if res, err := owner.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil || string(res.Outputs[0].Payload) != "2" {
 			t.Errorf("%+v, %v", res, err)
 		}
 		if there != (owner == target) {
@@ -430,8 +431,8 @@ func (f fullFile) Write(b []byte) (int, error) {
 func TestFullDiskUnderLoad(t *testing.T) {
 	full := &sync.Map{}
 	s := openStore(t, t.TempDir(), fullDisk{vfs.NewMem(), full})
-	r := quietHost(t, s, host.Options{Limits: host.Limits{SnapshotEvents: 7}})
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
+	r := quietHost(t, s, host.Options{Limits: daemon.Limits{SnapshotEvents: 7}})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +448,7 @@ func TestFullDiskUnderLoad(t *testing.T) {
 			again := time.NewTicker(time.Millisecond) // who is refused comes back a little later
 			defer again.Stop()
 			for n := uint64(1); n <= events; {
-				res, err := r.Deliver(limit, d.Entity, host.Event{Sender: id, Number: n, Payload: []byte("x")})
+				res, err := r.Deliver(limit, d.Entity, daemon.Event{Sender: id, Number: n, Payload: []byte("x")})
 				mu.Lock()
 				switch {
 				case errors.Is(err, store.ErrNoSpace) || errors.Is(err, store.ErrRefused):

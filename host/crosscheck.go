@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"wasmhost/abi"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/sandbox"
 )
 
@@ -19,9 +20,9 @@ import (
 // all three. Hooks that carry all of the state give the same answers.
 type CrossCheck struct {
 	Wasm   []byte
-	Config []byte // for wasmhost_init
-	Limits Limits // where set
-	Next   int    // to how many events after a restore answers are compared: 1 to MaxCrossCheck
+	Config []byte        // for wasmhost_init
+	Limits daemon.Limits // where set
+	Next   int           // to how many events after a restore answers are compared: 1 to MaxCrossCheck
 }
 
 // MaxCrossCheck bounds CrossCheck.Next: so many pairs of guests live at a time.
@@ -66,7 +67,7 @@ func (c *CrossCheck) Run(ctx context.Context, next func() ([]byte, error), verdi
 	if err := c.Limits.Validate(); err != nil {
 		return err
 	}
-	limits := c.Limits.Over(DefaultLimits)
+	limits := c.Limits.Over(daemon.DefaultLimits)
 	engine, err := sandbox.NewEngine(ctx, sandbox.Config{ModuleBytes: limits.ModuleBytes})
 	if err != nil {
 		return err
@@ -184,7 +185,7 @@ func (x *crossing) part() error {
 
 // failed notes what a hook did; an error that is not the guest's is returned.
 func (p *pair) failed(what string, err error) error {
-	var fault *GuestError
+	var fault *daemon.GuestError
 	if !errors.As(err, &fault) {
 		return err
 	}
@@ -237,7 +238,7 @@ func (x *crossing) event(payload []byte) error {
 func answer(g *sandbox.Guest, ev *sandbox.Event, payload []byte) (Answer, error) {
 	out, err := g.Process(ev, payload)
 	var a Answer
-	var fault *GuestError
+	var fault *daemon.GuestError
 	switch {
 	case errors.As(err, &fault):
 		a.Failure = fault.Error()

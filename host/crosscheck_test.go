@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // events returns one after the other.
@@ -101,7 +102,7 @@ func TestCrossCheckOfWhatCannotBeCompared(t *testing.T) {
 		}
 	}
 	c = host.CrossCheck{Wasm: guest(t, "c/counter.wasm"), Next: 1, Config: []byte("{")}
-	var fault *host.GuestError
+	var fault *daemon.GuestError
 	if err := c.Run(ctx, events("x"), none); !errors.As(err, &fault) {
 		t.Errorf("configuration that the guest refuses: %v", err)
 	}
@@ -122,7 +123,7 @@ func TestCrossCheckOfHooksThatFail(t *testing.T) {
 		t.Fatalf("%d verdicts", len(verdicts))
 	}
 	for after, v := range verdicts {
-		var fault *host.GuestError
+		var fault *daemon.GuestError
 		sulks := after == 2 || after == 4
 		if v.After != after || v.Same() == sulks || errors.As(v.Failure, &fault) != sulks || sulks && fault.Text != "it does not want to" {
 			t.Errorf("after event %d: %+v", after, v)

@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"slices"
 
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -25,7 +26,7 @@ func (k DaemonKey) Compare(other DaemonKey) int {
 // DaemonsAfter returns the first n of the daemons that this node answers for and that come
 // after a key, in order; the zero key comes before all. A page costs little of what the
 // whole list does.
-func (r *Runtime) DaemonsAfter(after DaemonKey, n int) []Info {
+func (r *Runtime) DaemonsAfter(after DaemonKey, n int) []daemon.Info {
 	if n <= 0 {
 		return nil
 	}
@@ -43,7 +44,7 @@ func (r *Runtime) DaemonsAfter(after DaemonKey, n int) []Info {
 	}
 	r.mu.RUnlock()
 	slices.SortFunc(first, func(a, b keyedDaemon) int { return a.key.Compare(b.key) })
-	out := make([]Info, len(first))
+	out := make([]daemon.Info, len(first))
 	for i, f := range first {
 		out[i] = f.d.info()
 	}

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host/budget"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
@@ -17,7 +18,7 @@ import (
 // Pending is an event that its daemon has applied, or failed on, and that is
 // not yet durable.
 type Pending struct {
-	result Result
+	result daemon.Result
 	err    error
 	ticket *ticket
 	hold   *budget.Hold // of the result, where the event's caller has a budget
@@ -31,14 +32,14 @@ func (p *Pending) Release() { p.hold.Done() }
 // from then on, and nothing keeps its bytes.
 func (p *Pending) Drop() {
 	p.Release()
-	p.result = Result{}
+	p.result = daemon.Result{}
 }
 
 // NewPending returns an event that something else than a Runtime has taken, and what
 // answers it, which is called once.
-func NewPending() (*Pending, func(Result, error)) {
+func NewPending() (*Pending, func(daemon.Result, error)) {
 	p := &Pending{ticket: &ticket{done: make(chan struct{})}}
-	return p, func(res Result, err error) {
+	return p, func(res daemon.Result, err error) {
 		p.result, p.ticket.err = res, err
 		close(p.ticket.done)
 	}
@@ -47,9 +48,9 @@ func NewPending() (*Pending, func(Result, error)) {
 // Wait returns what became of the event, once it is durable. An event that the
 // daemon failed on is a *GuestError or the native daemon's error. When ctx ends
 // first the event may be applied all the same.
-func (p *Pending) Wait(ctx context.Context) (Result, error) {
+func (p *Pending) Wait(ctx context.Context) (daemon.Result, error) {
 	if err := p.ticket.wait(ctx); err != nil {
-		return Result{}, err
+		return daemon.Result{}, err
 	}
 	return p.result, p.err
 }
@@ -117,10 +118,10 @@ func (t *ticket) wait(ctx context.Context) error {
 // Deliver applies the event and returns when its outputs are durable. Errors:
 // *NotFoundError, *MovedError, ErrMailboxFull, ErrTooLarge, *GuestError, and
 // the context's while the daemon is on its way to another node.
-func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev Event) (Result, error) {
+func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev daemon.Event) (daemon.Result, error) {
 	var p Pending
 	if err := r.submit(ctx, id, &input{Event: ev}, &p); err != nil {
-		return Result{}, err
+		return daemon.Result{}, err
 	}
 	return p.Wait(ctx)
 }
@@ -128,7 +129,7 @@ func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev Event) (
 // Submit applies the event and returns at once: events submitted one after
 // the other are applied in that order, and become durable together. Errors are
 // those of Deliver, but that of the event itself, which Wait returns.
-func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev Event) (*Pending, error) {
+func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev daemon.Event) (*Pending, error) {
 	p := new(Pending)
 	if err := r.submit(ctx, id, &input{Event: ev}, p); err != nil {
 		return nil, err
@@ -194,7 +195,7 @@ const (
 )
 
 // held returns how many bytes the result takes.
-func heldBytes(r *Result) int64 {
+func heldBytes(r *daemon.Result) int64 {
 	n := int64(pendingCost)
 	for i := range r.Outputs {
 		n += outputCost + int64(len(r.Outputs[i].Payload))
@@ -240,7 +241,7 @@ func (r *Runtime) room() error {
 // needs d.mu.
 func (d *hosted) apply(ev *input, p *Pending) error {
 	if len(ev.Payload) > d.limits().EventBytes {
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.limits().EventBytes)
+		return fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(ev.Payload), d.limits().EventBytes)
 	}
 	if err := d.going(); err != nil {
 		return err
@@ -249,7 +250,7 @@ func (d *hosted) apply(ev *input, p *Pending) error {
 	added := false // a sender that is new
 	if !ev.Sender.IsZero() {
 		if d.ledger.Len() > 0 && d.ledger.From(ev.Sender) != nil {
-			return fmt.Errorf("%w: the sender is a channel, whose events come by the subscription alone", ErrReserved)
+			return fmt.Errorf("%w: the sender is a channel, whose events come by the subscription alone", daemon.ErrReserved)
 		}
 		if d.horizon.seen(ev.Sender, ev.Number) {
 			d.events.repeats.Add(1)
@@ -278,16 +279,16 @@ func (d *hosted) apply(ev *input, p *Pending) error {
 // channels, its timers and other daemons comes by those alone.
 func (ev *input) direct() error {
 	switch {
-	case ev.Kind != EventDirect:
-		return fmt.Errorf("%w: an event of kind %d is not delivered from outside", ErrReserved, ev.Kind)
+	case ev.Kind != daemon.EventDirect:
+		return fmt.Errorf("%w: an event of kind %d is not delivered from outside", daemon.ErrReserved, ev.Kind)
 	case ev.Channel != "":
-		return fmt.Errorf("%w: a direct event names a channel, in %d bytes", ErrReserved, len(ev.Channel))
+		return fmt.Errorf("%w: a direct event names a channel, in %d bytes", daemon.ErrReserved, len(ev.Channel))
 	case !ev.From.IsZero():
-		return fmt.Errorf("%w: a direct event names an origin without proof", ErrReserved)
+		return fmt.Errorf("%w: a direct event names an origin without proof", daemon.ErrReserved)
 	case ev.Sender == veilSender:
-		return fmt.Errorf("%w: %s", ErrReserved, ev.Sender)
-	case !ev.Sender.IsZero() && (ev.Number == 0 || ev.Number > MaxEventNumber):
-		return fmt.Errorf("%w, not %d", ErrEventNumber, ev.Number)
+		return fmt.Errorf("%w: %s", daemon.ErrReserved, ev.Sender)
+	case !ev.Sender.IsZero() && (ev.Number == 0 || ev.Number > daemon.MaxEventNumber):
+		return fmt.Errorf("%w, not %d", daemon.ErrEventNumber, ev.Number)
 	}
 	return nil
 }
@@ -317,13 +318,13 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 		if sampled {
 			d.noteNear()
 			d.events.process.Observe(took)
-			if ev.Kind == EventDirect {
+			if ev.Kind == daemon.EventDirect {
 				d.work.time.Add(int64(took) * SampledEvents)
 			}
 		}
 	}
 	if errors.Is(err, sandbox.ErrStopped) {
-		return fmt.Errorf("%w: the event was not applied", ErrShuttingDown)
+		return fmt.Errorf("%w: the event was not applied", daemon.ErrShuttingDown)
 	}
 	if err != nil {
 		*p, err = d.failed(ev, at, err)
@@ -336,7 +337,7 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 			Kind: ev.Kind, From: ev.From, SenderEpoch: ev.senderEpoch, Effects: d.call.Effects, Retry: ev.retry}
 	}
 	var outputs []chain.Output
-	if ev.Kind == EventDirect || ev.retry != 0 || !d.feed.idle() {
+	if ev.Kind == daemon.EventDirect || ev.retry != 0 || !d.feed.idle() {
 		outputs = d.link(raw)
 	} else {
 		d.chainOn(raw) // nobody is to have them
@@ -357,7 +358,7 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 			d.timing = began
 		}
 		var enc []byte
-		if acts || ev.Kind >= EventTimer || ev.retry != 0 {
+		if acts || ev.Kind >= daemon.EventTimer || ev.retry != 0 {
 			if enc, err = encodeRecord(rec); err != nil {
 				return err // it is of types that encode
 			}
@@ -371,7 +372,7 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 	if acts {
 		d.rt.startEffects(d)
 	}
-	if ev.Kind != EventDirect {
+	if ev.Kind != daemon.EventDirect {
 		d.madeRoom()
 	}
 	if len(outputs) > 0 && !d.feed.idle() {
@@ -455,8 +456,8 @@ func (d *hosted) note(ev *input, at int64) {
 
 // advance records that the sender's event number has been applied, or failed
 // on. Of a channel the ledger knows it.
-func (d *hosted) advance(kind EventKind, sender identity.EntityID, epoch, number uint64, at int64) {
-	if kind >= EventTimer {
+func (d *hosted) advance(kind daemon.EventKind, sender identity.EntityID, epoch, number uint64, at int64) {
+	if kind >= daemon.EventTimer {
 		d.tookEffect(kind, sender, epoch, number, at)
 		return
 	}
@@ -473,7 +474,7 @@ func (d *hosted) advance(kind EventKind, sender identity.EntityID, epoch, number
 // recorded, so that a repeat of it is told the same.
 func (d *hosted) failed(ev *input, at int64, err error) (Pending, error) {
 	if d.waitsForRoom(ev, err) {
-		if ev.Kind != EventDirect {
+		if ev.Kind != daemon.EventDirect {
 			return Pending{}, fmt.Errorf("%w: %w", errNoRoom, err)
 		}
 		d.stats.errors++
@@ -485,13 +486,13 @@ func (d *hosted) failed(ev *input, at int64, err error) (Pending, error) {
 	if errors.Is(err, errBroken) {
 		d.log.add(3, err.Error())
 		d.end(lifecycle.Fail, err)
-		d.tellOf(CannotGoOn, err.Error())
+		d.notify(daemon.CannotGoOn, err.Error())
 		return Pending{}, err
 	}
 	p := Pending{err: err}
-	var fault *GuestError
+	var fault *daemon.GuestError
 	if !errors.As(err, &fault) {
-		fault = &GuestError{Kind: "error", Call: "process", Code: -1, Text: err.Error()}
+		fault = &daemon.GuestError{Kind: "error", Call: "process", Code: -1, Text: err.Error()}
 	} else {
 		d.log.add(3, err.Error())
 	}

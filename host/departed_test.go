@@ -10,13 +10,14 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
 
-func movedDaemons(t *testing.T, rt *host.Runtime) []host.Moved {
+func movedDaemons(t *testing.T, rt *host.Runtime) []daemon.Moved {
 	t.Helper()
 	list, err := rt.MovedDaemons()
 	if err != nil {
@@ -28,11 +29,11 @@ func movedDaemons(t *testing.T, rt *host.Runtime) []host.Moved {
 // spawnAgain spawns a daemon of the identity, sends it an event and stops it.
 func spawnAgain(t *testing.T, r *host.Runtime, key *identity.KeyPair) (epoch uint64) {
 	t.Helper()
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Identity: key})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Identity: key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil {
+	if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Stop(ctx, d.Entity); err != nil {
@@ -59,7 +60,7 @@ func TestAnIdentityGoesOnAboveItsPast(t *testing.T) {
 		if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Inspect(key.ID()); !errors.Is(err, host.ErrShuttingDown) {
+		if _, err := r.Inspect(key.ID()); !errors.Is(err, daemon.ErrShuttingDown) {
 			t.Errorf("once the store is closed: %v", err)
 		}
 	}
@@ -72,7 +73,7 @@ func TestASpawnThatIsAbandonedIsNotForgotten(t *testing.T) {
 	r := quietHost(t, s, host.Options{Node: node})
 	first := spawnAgain(t, r, key)
 	ended := make(chan error, 1)
-	err := r.RegisterFactory("late", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+	err := r.RegisterFactory("late", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 		go func() { ended <- r.Shutdown(ctx) }()
 		waitFor(t, "end of the runtime", func() bool { return r.Ready() != nil })
 		return &native{}, nil
@@ -80,7 +81,7 @@ func TestASpawnThatIsAbandonedIsNotForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "late", Identity: key}); !errors.Is(err, host.ErrShuttingDown) {
+	if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "late", Identity: key}); !errors.Is(err, daemon.ErrShuttingDown) {
 		t.Fatalf("a spawn that the end overtakes: %v", err)
 	}
 	if err := errors.Join(<-ended, s.Close()); err != nil {
@@ -116,7 +117,7 @@ func TestMemoryHoldsSoManyTombstones(t *testing.T) {
 	if epoch := spawnAgain(t, r, key); epoch <= 3 {
 		t.Errorf("an identity that was stopped under epoch 3 is spawned under %d", epoch)
 	}
-	if d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"}); err != nil || d.Epoch != 1 {
+	if d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"}); err != nil || d.Epoch != 1 {
 		t.Errorf("one of a fresh identity: %+v, %v", d, err)
 	}
 	if err := r.Shutdown(ctx); err != nil {
@@ -143,7 +144,7 @@ func TestATombstoneIsSmall(t *testing.T) {
 }
 
 // leave moves daemons from a, which has a disk, to b; all but the last stay there.
-func leave(t *testing.T, a, b *node) (gone []host.Info, back host.Info) {
+func leave(t *testing.T, a, b *node) (gone []daemon.Info, back daemon.Info) {
 	t.Helper()
 	a.push("counter", "c/counter.wasm")
 	for i := range 4 {
@@ -179,7 +180,7 @@ func TestThoseThatMovedAwayAreFound(t *testing.T) {
 					t.Errorf("%s, %q begins %v, %v", when, begin, ids, err)
 				}
 			}
-			var moved *host.MovedError
+			var moved *daemon.MovedError
 			if _, err := a.Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.Self() || moved.Epoch != 2 {
 				t.Errorf("%s, daemon %s: %v", when, d.Name, err)
 			}
@@ -187,7 +188,7 @@ func TestThoseThatMovedAwayAreFound(t *testing.T) {
 		if id, err := a.Resolve(back.Name); err != nil || id != back.Entity {
 			t.Errorf("%s, the one that came back is %s, %v", when, id.Origin(), err)
 		}
-		if _, err := a.Resolve("nobody"); !errors.Is(err, host.ErrNotFound) {
+		if _, err := a.Resolve("nobody"); !errors.Is(err, daemon.ErrNotFound) {
 			t.Errorf("%s, a name that nobody has: %v", when, err)
 		}
 		if list := movedDaemons(t, a.Runtime); len(list) != len(gone) {
@@ -235,7 +236,7 @@ func TestOldReceiptsAreLetGoOf(t *testing.T) {
 	a, b := start(t, &net, newKey(t), t.TempDir(), func(o *host.Options) { o.Clock = clock.now }), start(t, &net, newKey(t), "", nil)
 	gone, back := leave(t, a, b)
 	net.Settle()
-	kept := func(d host.Info) bool {
+	kept := func(d daemon.Info) bool {
 		t.Helper()
 		list, err := a.Receipts(d.Entity)
 		if err != nil {
@@ -272,7 +273,7 @@ func TestOldReceiptsAreLetGoOf(t *testing.T) {
 		if kept(d) {
 			t.Errorf("after 91 days there are receipts of %s", d.Name)
 		}
-		if _, err := a.Inspect(d.Entity); !errors.As(err, new(*host.MovedError)) {
+		if _, err := a.Inspect(d.Entity); !errors.As(err, new(*daemon.MovedError)) {
 			t.Errorf("where it went is forgotten: %v", err)
 		}
 	}
@@ -303,7 +304,7 @@ func TestADamagedTombstoneIsNotTakenForNone(t *testing.T) {
 		if err := s.Commit(&b); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Identity: key}); !errors.Is(err, store.ErrCorrupt) {
+		if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Identity: key}); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%s: a spawn of that identity: %v", what, err)
 		}
 		if _, err := r.Inspect(id); !errors.Is(err, store.ErrCorrupt) {

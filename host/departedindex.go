@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"sync/atomic"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -163,7 +164,7 @@ func (p *departed) writeIndex(ctx context.Context) error {
 // movedAs is movedBy while the runtime runs.
 func (r *Runtime) movedAs(prefix []byte, match func(identity.EntityID, string) bool) ([]identity.EntityID, error) {
 	if !r.env.Work.Begin() { // the store may be closed
-		return nil, ErrShuttingDown
+		return nil, daemon.ErrShuttingDown
 	}
 	defer r.env.Work.Done()
 	return r.departed.movedBy(prefix, match)
@@ -181,7 +182,7 @@ func (r *Runtime) movedBegunBy(text string, match func(identity.EntityID, string
 		return out, err // all were looked at
 	}
 	if !r.env.Work.Begin() {
-		return nil, ErrShuttingDown
+		return nil, daemon.ErrShuttingDown
 	}
 	defer r.env.Work.Done()
 	err = r.departed.begun(begin, func(id identity.EntityID, t tombstone) error {

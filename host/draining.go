@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 )
-
-// ErrDraining says that the node takes no daemons: it is being emptied.
-var ErrDraining = errors.New("the node is being drained: it takes no daemons")
 
 // drainingKey is the record in store.Meta that says that the node is draining.
 var drainingKey = []byte("draining")
@@ -29,12 +27,12 @@ func (r *Runtime) SetDraining(on, lasting bool) error {
 			return fmt.Errorf("storing whether the node is draining: %w", err)
 		}
 	}
-	what := DrainingEnded
+	what := daemon.DrainingEnded
 	if on {
-		what = DrainingBegan
+		what = daemon.DrainingBegan
 	}
 	if r.draining.Swap(on) != on {
-		r.tellOf(Happening{What: what})
+		r.notify(daemon.Notification{Topic: what})
 	}
 	return nil
 }

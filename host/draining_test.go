@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 )
@@ -33,10 +34,10 @@ func TestDrainingNodeTakesNoDaemons(t *testing.T) {
 	}
 	refuses := func(count string) {
 		t.Helper()
-		if _, err := b.Spawn(ctx, host.SpawnRequest{Kind: "counter"}); !errors.Is(err, host.ErrDraining) || !b.Draining() {
+		if _, err := b.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"}); !errors.Is(err, daemon.ErrDraining) || !b.Draining() {
 			t.Errorf("spawning: %v", err)
 		}
-		if _, err := b.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "again"}, encoded); !errors.Is(err, host.ErrDraining) {
+		if _, err := b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Name: "again"}, encoded); !errors.Is(err, daemon.ErrDraining) {
 			t.Errorf("restoring: %v", err)
 		}
 		if err := a.moveWith(other.Entity, b.Self(), host.MigrationOptions{RetryNotReady: migration.MaxRetryNotReady}); !errors.Is(err, &migration.Error{Code: migration.Draining}) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -57,7 +58,7 @@ func (s *sourceWalk) tellLasting() error {
 		return nil
 	}
 	wasm, err := s.m.rt.Module(s.ctx, store.Digest(s.before))
-	if err != nil && !errors.Is(err, ErrModuleNotFound) {
+	if err != nil && !errors.Is(err, daemon.ErrModuleNotFound) {
 		return err
 	}
 	if err := s.send(&migration.Earlier{Module: s.before, Size: uint64(len(wasm))}); err != nil {
@@ -137,7 +138,7 @@ func (in *incoming) keepEarlier(ctx context.Context) {
 	if len(e.wasm) == 0 || in.lasting == nil {
 		return
 	}
-	err := fmt.Errorf("%w: the daemon was not of module %x", ErrModuleNotFound, e.digest)
+	err := fmt.Errorf("%w: the daemon was not of module %x", daemon.ErrModuleNotFound, e.digest)
 	if sum := sha256.Sum256(e.wasm); sum == e.digest && bytes.Equal(in.lasting.Previous, e.digest[:]) {
 		_, err = in.rt.addModule(ctx, e.wasm, in.rt.limits.MemoryBytes, false)
 	}

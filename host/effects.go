@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"wasmhost/abi"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/sandbox"
@@ -61,98 +61,8 @@ func effectsOf(list []sandbox.Effect) []effect.Effect {
 }
 
 // factoryEnv is what a factory is told of the daemon.
-func (d *hosted) factoryEnv() Env {
-	return Env{Entity: d.id, Limits: *d.limits(), Log: d.log.add, Rules: rules{d}, Stop: d.rt.hurry.Load}
-}
-
-// Publish publishes an event on a channel that the daemon may publish on, once the
-// event that it answers is durable. The payload is copied. It is for native
-// daemons, during Process. Errors: ErrNotGranted, ErrBadEffect, ErrTooLarge, and a
-// *GuestError of a limit, which the daemon should return.
-func (c *Call) Publish(name string, payload []byte) error {
-	if c.Rules == nil {
-		return fmt.Errorf("%w outside an event", ErrBadEffect)
-	}
-	if err := answered(c.Rules.Publish(name)); err != nil {
-		return fmt.Errorf("publishing on %q: %w", name, err)
-	}
-	return c.act(effect.Effect{Kind: effect.Publish, Channel: name}, payload)
-}
-
-// Send sends an event to a daemon, wherever it is; as Publish.
-func (c *Call) Send(to identity.EntityID, payload []byte) error {
-	if c.Rules == nil || to.IsZero() {
-		return fmt.Errorf("%w: to send to %s", ErrBadEffect, to)
-	}
-	if err := answered(c.Rules.Send(to)); err != nil {
-		return fmt.Errorf("sending to %s: %w", to.Origin(), err)
-	}
-	return c.act(effect.Effect{Kind: effect.Send, To: to}, payload)
-}
-
-// SetTimer has the daemon get the payload as an event of EventTimer at that time, or
-// later where it cannot be then. The number is the timer's, and the event's. As
-// Publish.
-func (c *Call) SetTimer(at time.Time, payload []byte) (number uint64, err error) {
-	if c.Rules == nil || at.UnixNano() <= 0 {
-		return 0, fmt.Errorf("%w: a timer at %v", ErrBadEffect, at)
-	}
-	number = effect.Number(c.Sequence, len(c.Effects))
-	return number, c.act(effect.Effect{Kind: effect.Timer, At: at.UnixNano()}, payload)
-}
-
-// CancelTimer makes a timer not fire. One that is not there is no error.
-func (c *Call) CancelTimer(number uint64) error {
-	if c.Rules == nil || number == 0 {
-		return fmt.Errorf("%w: to cancel timer %d", ErrBadEffect, number)
-	}
-	return c.act(effect.Effect{Kind: effect.Cancel, ID: number}, nil)
-}
-
-func answered(answer int32) error {
-	switch answer {
-	case abi.EffectDone:
-		return nil
-	case abi.EffectDenied:
-		return ErrNotGranted
-	}
-	return ErrBadEffect
-}
-
-// act notes an effect, within the limits.
-func (c *Call) act(e effect.Effect, payload []byte) error {
-	if len(payload) > effect.MaxPayload {
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), effect.MaxPayload)
-	}
-	over := func(limit string) error {
-		return &GuestError{Kind: abi.FaultLimit, Call: "process", Limit: limit, Text: "more effects than a daemon may have"}
-	}
-	pending, bytes, timers, timerBytes := c.Rules.Room()
-	for i := range append(c.Effects, e) {
-		cost, p := 0, &e
-		if i < len(c.Effects) {
-			p, cost = &c.Effects[i], effect.Cost(len(c.Effects[i].Payload))
-		} else {
-			cost = effect.Cost(len(payload))
-		}
-		switch p.Kind {
-		case effect.Publish, effect.Send:
-			pending, bytes = pending-1, bytes-cost
-		case effect.Timer:
-			timers, timerBytes = timers-1, timerBytes-cost
-		}
-	}
-	switch {
-	case len(c.Effects) >= effect.MaxPerEvent:
-		return over(abi.LimitOutputCount)
-	case pending < 0 || bytes < 0:
-		return over(abi.LimitPending)
-	case timers < 0 || timerBytes < 0:
-		return over(abi.LimitTimers)
-	}
-	e.Payload = append(make([]byte, 0, len(payload)), payload...)
-	c.Effects = append(c.Effects, e)
-	return nil
+func (d *hosted) factoryEnv() daemon.Env {
+	return daemon.Env{Entity: d.id, Limits: *d.limits(), Log: d.log.add, Rules: rules{d}, Stop: d.rt.hurry.Load}
 }
 
 // grant sets what the daemon may do. It needs d.mu.
@@ -173,11 +83,11 @@ func (d *hosted) acted(list []effect.Effect) {
 
 // tookEffect notes that a timer fired, or what came of another daemon. It needs
 // d.mu.
-func (d *hosted) tookEffect(kind EventKind, sender identity.EntityID, epoch, number uint64, at int64) {
+func (d *hosted) tookEffect(kind daemon.EventKind, sender identity.EntityID, epoch, number uint64, at int64) {
 	if d.effects == nil {
 		d.effects = &effect.State{}
 	}
-	if kind == EventTimer {
+	if kind == daemon.EventTimer {
 		d.effects.Fired(number)
 		return
 	}
@@ -258,51 +168,32 @@ func (r *Runtime) startAllEffects() {
 	r.timers.Start()
 }
 
-// Effects is what a daemon may do, and what of it is still to come.
-type Effects struct {
-	Grants  effect.Grants
-	Pending []PendingEffects
-	Timers  []effect.Alarm
-
-	// Since the daemon came here, or the node began.
-	PassedOver uint64 // events of timers, daemons and channels that it failed on: nobody tries them again
-	Lost       uint64 // events that it sent or published and that were passed over, or given up
-}
-
-// PendingEffects is what has still to arrive at a place.
-type PendingEffects struct {
-	Place  effect.Place
-	Events int
-	Bytes  int64
-	Reason string // why it has not, as far as is known
-}
-
 // Effects returns what the daemon may do and what of it is still to come. While the
 // daemon is busy it is what it was before. *MovedError, *NotFoundError.
-func (r *Runtime) Effects(id identity.EntityID) (Effects, error) {
+func (r *Runtime) Effects(id identity.EntityID) (daemon.Effects, error) {
 	d, err := r.find(id)
 	if err != nil {
-		return Effects{}, err
+		return daemon.Effects{}, err
 	}
 	seen := d.does.Load()
 	if seen == nil {
 		if err := d.peek(r.env.Context); err != nil {
-			return Effects{}, err
+			return daemon.Effects{}, err
 		}
 	} else if !d.mu.TryLock() {
 		return r.withReasons(id, *seen), nil
 	}
-	d.does.Store(&Effects{})
+	d.does.Store(&daemon.Effects{})
 	d.did()
 	d.mu.Unlock()
 	return r.withReasons(id, *d.does.Load()), nil
 }
 
-func (r *Runtime) withReasons(id identity.EntityID, e Effects) Effects {
+func (r *Runtime) withReasons(id identity.EntityID, e daemon.Effects) daemon.Effects {
 	if d, err := r.find(id); err == nil {
 		e.PassedOver, e.Lost = d.lost.taken.Load(), d.lost.sent.Load()
 	}
-	e.Pending = append([]PendingEffects(nil), e.Pending...)
+	e.Pending = append([]daemon.PendingEffects(nil), e.Pending...)
 	for i := range e.Pending {
 		e.Pending[i].Reason = r.sender.Reason(id, e.Pending[i].Place)
 	}
@@ -315,11 +206,11 @@ func (d *hosted) did() {
 	if d.does.Load() == nil {
 		return
 	}
-	var e Effects
+	var e daemon.Effects
 	if s := d.effects; s != nil {
 		e.Grants = s.Grants().Clone()
 		for _, p := range s.Places() {
-			at := PendingEffects{Place: p}
+			at := daemon.PendingEffects{Place: p}
 			for _, one := range s.Pending() {
 				if one.Place == p {
 					at.Events, at.Bytes = at.Events+1, at.Bytes+int64(len(one.Payload))
@@ -341,7 +232,7 @@ func (d *hosted) applyOther(ev *input) error {
 			return nil
 		} else if !ok && d.effects.Senders() >= d.limits().Senders {
 			if d.effects.Forget(d.after(d.used) - int64(d.limits().SenderMemory)); d.effects.Senders() >= d.limits().Senders {
-				return fmt.Errorf("%w: %d", ErrHorizonFull, d.limits().Senders)
+				return fmt.Errorf("%w: %d", daemon.ErrHorizonFull, d.limits().Senders)
 			}
 		}
 	}
@@ -372,7 +263,7 @@ func (d *hosted) applyOther(ev *input) error {
 func (d *hosted) applySurely(ev *input) error {
 	var err error
 	if at := d.after(d.used); len(ev.Payload) > d.limits().EventBytes {
-		_, err = d.failed(ev, at, &GuestError{Kind: abi.FaultLimit, Call: "process", Limit: "event-bytes",
+		_, err = d.failed(ev, at, &daemon.GuestError{Kind: abi.FaultLimit, Call: "process", Limit: "event-bytes",
 			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits().EventBytes)})
 	} else {
 		err = d.process(ev, at, new(Pending))
@@ -478,7 +369,7 @@ func (d *hosted) fireOne(limit uint64) (fired bool, err error) {
 	if !ok || a.At > d.used {
 		return false, nil
 	}
-	if err := d.applySurely(&input{Event: Event{Sender: d.id, From: d.id, Number: a.ID, Kind: EventTimer, Payload: a.Payload}}); err != nil {
+	if err := d.applySurely(&input{Event: daemon.Event{Sender: d.id, From: d.id, Number: a.ID, Kind: daemon.EventTimer, Payload: a.Payload}}); err != nil {
 		return false, err
 	}
 	if again, ok := d.effects.NextBefore(limit); ok && again.ID == a.ID {

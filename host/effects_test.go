@@ -15,6 +15,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
@@ -29,12 +30,12 @@ type actor struct {
 	heard []string
 }
 
-func (a *actor) Process(c *host.Call, p []byte) ([][]byte, error) {
+func (a *actor) Process(c *daemon.Call, p []byte) ([][]byte, error) {
 	switch {
-	case c.Kind == host.EventTimer && c.Sender == c.Self:
+	case c.Kind == daemon.EventTimer && c.Sender == c.Self:
 		a.heard = append(a.heard, "timer:"+string(p))
 		return nil, nil
-	case c.Kind == host.EventDaemon:
+	case c.Kind == daemon.EventDaemon:
 		a.heard = append(a.heard, fmt.Sprintf("%.4s:%s", c.Sender, p))
 		return nil, nil
 	case string(p) == "what":
@@ -75,11 +76,11 @@ func (a *actor) Process(c *host.Call, p []byte) ([][]byte, error) {
 	return [][]byte{[]byte(strings.Join(append(out, "ok"), " "))}, nil
 }
 
-func (a *actor) Snapshot(*host.Call) ([]byte, error) {
+func (a *actor) Snapshot(*daemon.Call) ([]byte, error) {
 	return []byte("+" + strings.Join(a.heard, "\n")), nil
 }
 
-func (a *actor) Restore(_ *host.Call, s []byte) error {
+func (a *actor) Restore(_ *daemon.Call, s []byte) error {
 	a.heard = nil
 	if len(s) > 1 {
 		a.heard = strings.Split(string(s[1:]), "\n")
@@ -87,8 +88,8 @@ func (a *actor) Restore(_ *host.Call, s []byte) error {
 	return nil
 }
 
-func actorFactory() host.Factory {
-	return host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &actor{}, nil })
+func actorFactory() daemon.Factory {
+	return daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &actor{}, nil })
 }
 
 // stage is some nodes on disks that can be killed.
@@ -167,9 +168,9 @@ func (s *stage) heard(id identity.EntityID) string {
 	return s.where(id).send(id, "what")
 }
 
-func (n *node) actor(g effect.Grants) host.Info {
+func (n *node) actor(g effect.Grants) daemon.Info {
 	n.t.Helper()
-	i, err := n.Spawn(ctx, host.SpawnRequest{Kind: "actor", Grants: g})
+	i, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: "actor", Grants: g})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -188,15 +189,15 @@ func TestEffectsAreDeniedUnlessGranted(t *testing.T) {
 		d := n.actor(effect.Grants{Send: []identity.EntityID{to.Entity}, Publish: []effect.PublishGrant{{Node: n.Self(), Pattern: "news/*"}}})
 		for what, want := range map[string]error{
 			"publish news/local x":                         nil,
-			"publish news x":                               host.ErrNotGranted,
-			"publish out/0123456789abcdef x":               host.ErrBadEffect,
-			"publish No x":                                 host.ErrBadEffect,
+			"publish news x":                               daemon.ErrNotGranted,
+			"publish out/0123456789abcdef x":               daemon.ErrBadEffect,
+			"publish No x":                                 daemon.ErrBadEffect,
 			"send " + to.Entity.String() + " x":            nil,
-			"send " + other.Entity.String() + " x":         host.ErrNotGranted,
-			"send " + d.Entity.String() + " x":             host.ErrNotGranted,
-			"send " + (identity.EntityID{}).String() + " ": host.ErrBadEffect,
+			"send " + other.Entity.String() + " x":         daemon.ErrNotGranted,
+			"send " + d.Entity.String() + " x":             daemon.ErrNotGranted,
+			"send " + (identity.EntityID{}).String() + " ": daemon.ErrBadEffect,
 		} {
-			if _, err := n.Deliver(ctx, d.Entity, host.Event{Payload: []byte(what)}); !errors.Is(err, want) || want == nil && err != nil {
+			if _, err := n.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(what)}); !errors.Is(err, want) || want == nil && err != nil {
 				t.Errorf("%s: %v, want %v", what, err, want)
 			}
 		}
@@ -215,7 +216,7 @@ func TestEffectsAreDeniedUnlessGranted(t *testing.T) {
 			"pattern": {Publish: []effect.PublishGrant{{Node: 1, Pattern: "a*"}}}, "outputs": {Publish: []effect.PublishGrant{{Node: 1, Pattern: "out/x"}}},
 			"twice": {Publish: []effect.PublishGrant{{Node: 1, Pattern: "a"}, {Node: 2, Pattern: "a"}}}, "nobody": {Send: make([]identity.EntityID, 1)},
 		} {
-			if _, err := n.Spawn(ctx, host.SpawnRequest{Kind: "actor", Grants: g}); !errors.Is(err, effect.ErrBadGrant) {
+			if _, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: "actor", Grants: g}); !errors.Is(err, effect.ErrBadGrant) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -229,11 +230,11 @@ func TestAFailedEventHasNoEffects(t *testing.T) {
 		n := s.nodes[0]
 		to, d := n.actor(effect.Grants{}), n.actor(anybody())
 		send := "send " + to.Entity.String()
-		if _, err := n.Deliver(ctx, d.Entity, host.Event{Payload: []byte(send + " no\ntimer 1s no\nfail")}); err == nil {
+		if _, err := n.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(send + " no\ntimer 1s no\nfail")}); err == nil {
 			t.Error("it did not fail")
 		}
-		var over *host.GuestError
-		if _, err := n.Deliver(ctx, d.Entity, host.Event{Payload: []byte(strings.Repeat("timer 1s t\n", effect.MaxTimers+1))}); !errors.As(err, &over) || over.Limit != "timers" {
+		var over *daemon.GuestError
+		if _, err := n.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(strings.Repeat("timer 1s t\n", effect.MaxTimers+1))}); !errors.As(err, &over) || over.Limit != "timers" {
 			t.Errorf("too many timers: %v", err)
 		}
 		n.wantSend(d.Entity, send+" yes", "ok")
@@ -253,9 +254,9 @@ func TestPendingEffectsAreBounded(t *testing.T) {
 		s.net.SetDown(b.Self(), true)
 		line := "send " + to.Entity.String() + " x\n"
 		n := 0
-		var over *host.GuestError
+		var over *daemon.GuestError
 		for {
-			_, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte(strings.Repeat(line, 1000))})
+			_, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(strings.Repeat(line, 1000))})
 			if errors.As(err, &over) {
 				break
 			}
@@ -352,7 +353,7 @@ func TestEffectsArriveOnceWhateverHappens(t *testing.T) {
 					text := fmt.Sprintf("send %s %d\npublish news %d\ntimer %ds %d", to, n, n, rng.IntN(20), n)
 					want += fmt.Sprintf(" %.4s:%d", from, n)
 					for {
-						_, err := s.where(from).Deliver(ctx, from, host.Event{Sender: client, Number: n, Payload: []byte(text)})
+						_, err := s.where(from).Deliver(ctx, from, daemon.Event{Sender: client, Number: n, Payload: []byte(text)})
 						if err == nil {
 							break
 						}
@@ -414,7 +415,7 @@ func TestASenderIsProven(t *testing.T) {
 		s := newStage(t, 3)
 		a, b, c := s.nodes[0], s.nodes[1], s.nodes[2]
 		key := newKey(t)
-		d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "actor", Identity: key, Grants: anybody()})
+		d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "actor", Identity: key, Grants: anybody()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -448,7 +449,7 @@ func TestASenderIsProven(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if _, err := b.Deliver(ctx, to, host.Event{Sender: d.Entity, Number: 1 << 60, Payload: []byte("what")}); err != nil {
+		if _, err := b.Deliver(ctx, to, daemon.Event{Sender: d.Entity, Number: 1 << 60, Payload: []byte("what")}); err != nil {
 			t.Error(err) // a client's word under that name is another sender's
 		}
 		a.migrate(d.Entity, c)

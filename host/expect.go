@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -38,10 +39,10 @@ func (r *Runtime) expect(kind string, entity identity.EntityID, key *identity.Ke
 		return err
 	}
 	if _, ok := r.kinds[kind]; !ok {
-		return &KindError{kind, ErrKindNotFound}
+		return &daemon.KindError{Kind: kind, Err: daemon.ErrKindNotFound}
 	}
 	if _, ok := r.expected[entity]; ok {
-		return fmt.Errorf("%w: %s", ErrTargetKnown, entity.Origin())
+		return fmt.Errorf("%w: %s", daemon.ErrTargetKnown, entity.Origin())
 	}
 	r.expected[entity] = &expectation{kind: kind, key: key}
 	return nil
@@ -58,9 +59,9 @@ func (r *Runtime) BindMigrationSource(entity identity.EntityID, source identity.
 	e := r.expected[entity]
 	switch {
 	case e == nil:
-		return &NotFoundError{entity}
+		return &daemon.NotFoundError{Entity: entity}
 	case e.source != 0 && e.source != source:
-		return fmt.Errorf("%w: %s is to come from node %s", ErrTargetKnown, entity.Origin(), e.source)
+		return fmt.Errorf("%w: %s is to come from node %s", daemon.ErrTargetKnown, entity.Origin(), e.source)
 	}
 	e.source = source
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -25,9 +26,9 @@ func nativeNode(t *testing.T, net *hosttest.Net) *node {
 	return n
 }
 
-func (n *node) spawnAs(kind string, key *identity.KeyPair) host.Info {
+func (n *node) spawnAs(kind string, key *identity.KeyPair) daemon.Info {
 	n.t.Helper()
-	i, err := n.Spawn(ctx, host.SpawnRequest{Kind: kind, Identity: key})
+	i, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: kind, Identity: key})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -71,13 +72,13 @@ func TestR43_R44_R45_R63_R64_R67_F7_F8_FirstExpectationStays(t *testing.T) {
 		"R45": b.RegisterMigrationTargetIdentity("n", given), "R63": b.RegisterMigrationTargetIdentity("m", given),
 		"R64": b.ExpectMigration("n", given.ID()), "R43": b.ExpectMigration("m", named.ID()), "F7": b.RegisterMigrationTargetIdentity("n", named),
 	} {
-		if !errors.Is(err, host.ErrTargetKnown) {
+		if !errors.Is(err, daemon.ErrTargetKnown) {
 			t.Errorf("%s: %v", row, err)
 		}
 	}
 	for _, err := range []error{b.ExpectMigration("none", newKey(t).ID()), b.RegisterMigrationTargetIdentity("none", newKey(t))} {
-		var kind *host.KindError
-		if !errors.Is(err, host.ErrKindNotFound) || !errors.As(err, &kind) || kind.Kind != "none" {
+		var kind *daemon.KindError
+		if !errors.Is(err, daemon.ErrKindNotFound) || !errors.As(err, &kind) || kind.Kind != "none" {
 			t.Errorf("R44: %v", err)
 		}
 	}
@@ -344,7 +345,7 @@ func TestM109_F59_BoundSource(t *testing.T) {
 	a, b := nativeNode(t, &net), nativeNode(t, &net)
 	c := newStranger(t, &net)
 	d := a.spawnAs("n", nil)
-	if err := b.BindMigrationSource(d.Entity, a.Self()); !errors.Is(err, host.ErrNotFound) {
+	if err := b.BindMigrationSource(d.Entity, a.Self()); !errors.Is(err, daemon.ErrNotFound) {
 		t.Errorf("binding what is not expected: %v", err)
 	}
 	if err := b.ExpectMigration("n", d.Entity); err != nil {
@@ -355,7 +356,7 @@ func TestM109_F59_BoundSource(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := b.BindMigrationSource(d.Entity, c.mesh.Self()); !errors.Is(err, host.ErrTargetKnown) {
+	if err := b.BindMigrationSource(d.Entity, c.mesh.Self()); !errors.Is(err, daemon.ErrTargetKnown) {
 		t.Errorf("binding to another: %v", err)
 	}
 	c.refused(migration.Denied, b.Self(), &migration.Offer{Version: migration.Version, Identity: true, Entity: d.Entity, Name: "n", Kind: "n", Epoch: 1})

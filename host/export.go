@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -22,7 +23,7 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 		return err
 	}
 	if r.env.Store == nil || d.kind == "" {
-		return fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
+		return fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, id.Origin())
 	}
 	end, seal, err := r.sealFor(ctx, d)
 	if err != nil {
@@ -36,7 +37,7 @@ func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Wr
 // has what is stored.
 func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *chain.Checkpoint, error) {
 	if err := d.look(ctx); err != nil {
-		if ctx.Err() != nil || !d.cannotGoOn() && !errors.Is(err, ErrHeld) {
+		if ctx.Err() != nil || !d.cannotGoOn() && !errors.Is(err, daemon.ErrHeld) {
 			return 0, nil, err
 		}
 		if peekErr := d.peek(ctx); peekErr != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/migration"
@@ -24,31 +25,31 @@ func (r *Runtime) Expected() int {
 
 // Grasp returns a reference to the daemon, as a caller has it that found it and
 // has not delivered yet.
-func (r *Runtime) Grasp(id identity.EntityID) (func(Event) (Result, error), error) {
+func (r *Runtime) Grasp(id identity.EntityID) (func(daemon.Event) (daemon.Result, error), error) {
 	d, err := r.find(id)
 	if err != nil {
 		return nil, err
 	}
-	return func(ev Event) (Result, error) {
+	return func(ev daemon.Event) (daemon.Result, error) {
 		if err := d.enter(context.Background(), 0); err != nil {
-			return Result{}, err
+			return daemon.Result{}, err
 		}
 		defer d.mu.Unlock()
 		var p Pending
 		if err := d.apply(&input{Event: ev}, &p); err != nil {
-			return Result{}, err
+			return daemon.Result{}, err
 		}
 		return p.result, p.err
 	}, nil
 }
 
 // NewDaemon makes the code of a daemon of the kind.
-func (r *Runtime) NewDaemon(kind string) (Daemon, error) {
+func (r *Runtime) NewDaemon(kind string) (daemon.Daemon, error) {
 	f, _, err := r.factory(context.Background(), kind, nil)
 	if err != nil {
 		return nil, err
 	}
-	return f.New(context.Background(), Env{Limits: r.limits, Log: func(int, string) {}})
+	return f.New(context.Background(), daemon.Env{Limits: r.limits, Log: func(int, string) {}})
 }
 
 // Held returns what can become of a daemon that is prepared here; nil where
@@ -144,7 +145,7 @@ func (r *Runtime) Pace(id identity.EntityID) time.Duration {
 
 // RecordLegacyEvent returns a history record of a direct event as versions wrote it
 // whose guests saw Event.Sender: it follows what the daemon has.
-func (r *Runtime) RecordLegacyEvent(id identity.EntityID, ev Event, at int64, outputs [][]byte) (index uint64, rec []byte, err error) {
+func (r *Runtime) RecordLegacyEvent(id identity.EntityID, ev daemon.Event, at int64, outputs [][]byte) (index uint64, rec []byte, err error) {
 	d, err := r.find(id)
 	if err != nil {
 		return 0, nil, err

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -19,21 +20,21 @@ import (
 func TestLimitsThatDoNotFit(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
-		node, own host.Limits
+		node, own daemon.Limits
 		says      []string // nothing: they fit
 	}{
 		{name: "the defaults"},
-		{name: "memory over the state", own: host.Limits{MemoryBytes: 300 << 20},
+		{name: "memory over the state", own: daemon.Limits{MemoryBytes: 300 << 20},
 			says: []string{"memory is 300MiB and state-bytes is 256MiB", "set state-bytes=300MiB, or memory to at most 256MiB"}},
-		{name: "memory over the state and over what arrives", own: host.Limits{MemoryBytes: 1 << 30},
+		{name: "memory over the state and over what arrives", own: daemon.Limits{MemoryBytes: 1 << 30},
 			says: []string{"memory is 1GiB and state-bytes is 256MiB", "set state-bytes=1GiB", "room for a daemon that arrives is 384MiB", "wasmhost serve --limit"}},
-		{name: "what was said of the first is not enough", own: host.Limits{MemoryBytes: 1 << 30, StateBytes: 1 << 30},
+		{name: "what was said of the first is not enough", own: daemon.Limits{MemoryBytes: 1 << 30, StateBytes: 1 << 30},
 			says: []string{"room for a daemon that arrives is 384MiB", "state-bytes=1GiB for the nodes"}},
-		{name: "both, on a node that takes as much", node: host.Limits{StateBytes: 1 << 30}, own: host.Limits{MemoryBytes: 1 << 30}},
-		{name: "a small state", own: host.Limits{StateBytes: 1 << 20},
+		{name: "both, on a node that takes as much", node: daemon.Limits{StateBytes: 1 << 30}, own: daemon.Limits{MemoryBytes: 1 << 30}},
+		{name: "a small state", own: daemon.Limits{StateBytes: 1 << 20},
 			says: []string{"memory is 64MiB and state-bytes is 1MiB", "state-bytes=64MiB, or memory to at most 1MiB"}},
-		{name: "a small state of a small memory", own: host.Limits{StateBytes: 1 << 20, MemoryBytes: 1 << 20}},
-		{name: "events larger than memory", own: host.Limits{MemoryBytes: 1 << 20, EventBytes: 2 << 20},
+		{name: "a small state of a small memory", own: daemon.Limits{StateBytes: 1 << 20, MemoryBytes: 1 << 20}},
+		{name: "events larger than memory", own: daemon.Limits{MemoryBytes: 1 << 20, EventBytes: 2 << 20},
 			says: []string{"event-bytes is 2MiB and memory is 1MiB"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -45,7 +46,7 @@ func TestLimitsThatDoNotFit(t *testing.T) {
 					}
 					return
 				}
-				if !errors.Is(err, host.ErrUnfit) || !errors.Is(err, host.ErrBadLimit) {
+				if !errors.Is(err, daemon.ErrUnfit) || !errors.Is(err, daemon.ErrBadLimit) {
 					t.Fatalf("%s: %v, want ErrUnfit", where, err)
 				}
 				for _, say := range tc.says {
@@ -58,9 +59,9 @@ func TestLimitsThatDoNotFit(t *testing.T) {
 			check("FitOn", tc.own.FitOn(tc.node))
 			_, err := r.PushKindWith(ctx, "counter", guest(t, "c/counter.wasm"), tc.own)
 			check("push", err)
-			_, err = r.Spawn(ctx, host.SpawnRequest{Kind: "n", Limits: tc.own})
+			_, err = r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Limits: tc.own})
 			check("spawn", err)
-			parent, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"})
+			parent, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,14 +75,14 @@ func TestLimitsThatDoNotFit(t *testing.T) {
 
 // A node's own limits are compared before it does anything.
 func TestNodesLimitsThatDoNotFit(t *testing.T) {
-	_, err := host.New(ctx, host.Options{Limits: host.Limits{MemoryBytes: 1 << 30}})
-	if !errors.Is(err, host.ErrUnfit) || strings.Contains(err.Error(), "arrives") {
+	_, err := host.New(ctx, host.Options{Limits: daemon.Limits{MemoryBytes: 1 << 30}})
+	if !errors.Is(err, daemon.ErrUnfit) || strings.Contains(err.Error(), "arrives") {
 		t.Errorf("memory over the state: %v", err)
 	}
-	if _, err := host.ParseNodeLimits([]string{"memory=1GiB"}); !errors.Is(err, host.ErrUnfit) {
+	if _, err := daemon.ParseNodeLimits([]string{"memory=1GiB"}); !errors.Is(err, daemon.ErrUnfit) {
 		t.Errorf("parsed: %v", err)
 	}
-	l, err := host.ParseNodeLimits([]string{"memory=1GiB", "state-bytes=1GiB"})
+	l, err := daemon.ParseNodeLimits([]string{"memory=1GiB", "state-bytes=1GiB"})
 	if err != nil || l.MemoryBytes != 1<<30 {
 		t.Errorf("that fit: %+v, %v", l, err)
 	}
@@ -100,9 +101,9 @@ func TestFullMemoriesAreSavedAndMoved(t *testing.T) {
 	}
 	d := a.spawnAs("heap", nil)
 	filled := 0
-	var fault *host.GuestError
+	var fault *daemon.GuestError
 	for ; filled < 100; filled++ {
-		_, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte("r 1")})
+		_, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("r 1")})
 		if errors.As(err, &fault) {
 			break
 		}
@@ -133,7 +134,7 @@ func TestUnfitArrivalsAreRefusedAtTheOffer(t *testing.T) {
 	large := func(o *host.Options) { o.Limits.StateBytes = 1 << 30 }
 	a, b := heavyNode(t, &net, large), heavyNode(t, &net, nil)
 	key := newKey(t)
-	d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "heavy", Identity: key, Limits: host.Limits{MemoryBytes: 1 << 30}})
+	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "heavy", Identity: key, Limits: daemon.Limits{MemoryBytes: 1 << 30}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,8 +160,8 @@ func TestUnfitArrivalsAreRefusedAtTheOffer(t *testing.T) {
 	if err := a.Stop(ctx, d.Entity); err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: key}, encoded)
-	if !errors.Is(err, host.ErrUnfit) {
+	_, err = b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: key}, encoded)
+	if !errors.Is(err, daemon.ErrUnfit) {
 		t.Errorf("restored: %v", err)
 	}
 }
@@ -172,21 +173,21 @@ func TestOutputCountIsReadable(t *testing.T) {
 	key := newKey(t)
 	s := openStore(t, dir, nil)
 	r := nativeBurst(t, s, key)
-	if _, err := host.ParseLimits([]string{"output-count=200000"}); !errors.Is(err, host.ErrBadLimit) {
+	if _, err := daemon.ParseLimits([]string{"output-count=200000"}); !errors.Is(err, daemon.ErrBadLimit) {
 		t.Errorf("more outputs than a record can hold may be asked for: %v", err)
 	}
-	if _, err := host.ParseLimits([]string{"senders=200000"}); !errors.Is(err, host.ErrBadLimit) {
+	if _, err := daemon.ParseLimits([]string{"senders=200000"}); !errors.Is(err, daemon.ErrBadLimit) {
 		t.Errorf("more senders than a snapshot can hold may be asked for: %v", err)
 	}
-	own, err := host.ParseLimits([]string{fmt.Sprintf("output-count=%d", 1<<17)})
+	own, err := daemon.ParseLimits([]string{fmt.Sprintf("output-count=%d", 1<<17)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "burst", Limits: own})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "burst", Limits: own})
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")})
+	res, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})
 	if err != nil || len(res.Outputs) != 1<<17 {
 		t.Fatalf("%d outputs, %v", len(res.Outputs), err)
 	}
@@ -212,7 +213,7 @@ func TestOutputCountIsReadable(t *testing.T) {
 // burst emits as much as a record can hold.
 type burst struct{ plainNative }
 
-func (*burst) Process(*host.Call, []byte) ([][]byte, error) {
+func (*burst) Process(*daemon.Call, []byte) ([][]byte, error) {
 	out := make([][]byte, 1<<17)
 	for i := range out {
 		out[i] = []byte{byte(i)}
@@ -222,17 +223,17 @@ func (*burst) Process(*host.Call, []byte) ([][]byte, error) {
 
 type plainNative struct{}
 
-func (plainNative) Name() string                        { return "native" }
-func (plainNative) Requirements() host.Requirements     { return host.Requirements{} }
-func (plainNative) Snapshot(*host.Call) ([]byte, error) { return []byte{1}, nil }
-func (plainNative) Restore(*host.Call, []byte) error    { return nil }
-func (plainNative) Init(_ *host.Call, _ []byte) error   { return nil }
+func (plainNative) Name() string                          { return "native" }
+func (plainNative) Requirements() daemon.Requirements     { return daemon.Requirements{} }
+func (plainNative) Snapshot(*daemon.Call) ([]byte, error) { return []byte{1}, nil }
+func (plainNative) Restore(*daemon.Call, []byte) error    { return nil }
+func (plainNative) Init(_ *daemon.Call, _ []byte) error   { return nil }
 
 func nativeBurst(t *testing.T, s *store.Store, key *identity.KeyPair) *host.Runtime {
 	t.Helper()
 	r, err := host.New(ctx, host.Options{Node: key, Store: s})
 	if err == nil {
-		err = r.RegisterFactory("burst", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &burst{}, nil }))
+		err = r.RegisterFactory("burst", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &burst{}, nil }))
 	}
 	if err == nil {
 		err = r.Start(ctx)

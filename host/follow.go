@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -57,7 +58,7 @@ func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence 
 // tailAfter is TailAfter of a daemon that was found: it may leave meanwhile.
 func (d *hosted) tailAfter(ctx context.Context, sequence uint64) (<-chan chain.Output, error) {
 	if d.env.Store == nil || d.kind == "" {
-		return nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, d.id.Origin())
+		return nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, d.id.Origin())
 	}
 	if sequence > 0 {
 		_, begin, err := d.rt.beginning(d.id)
@@ -65,7 +66,7 @@ func (d *hosted) tailAfter(ctx context.Context, sequence uint64) (<-chan chain.O
 			return nil, d.whileHere(err)
 		}
 		if begin.Head.Sequence > sequence {
-			return nil, fmt.Errorf("%w: of daemon %s, before output %d", ErrNoHistory, d.id.Origin(), begin.Head.Sequence+1)
+			return nil, fmt.Errorf("%w: of daemon %s, before output %d", daemon.ErrNoHistory, d.id.Origin(), begin.Head.Sequence+1)
 		}
 	}
 
@@ -102,7 +103,7 @@ func (t *tailing) begin(ctx context.Context) error {
 	}
 	if !d.env.Work.Begin() {
 		d.leavePlace()
-		return ErrShuttingDown
+		return daemon.ErrShuttingDown
 	}
 	ctx, t.cancel = context.WithCancel(ctx)
 	t.stop = context.AfterFunc(d.env.Context, t.cancel)

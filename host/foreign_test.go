@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 func adapted(t *testing.T, name, convention string) *host.Trial {
@@ -16,7 +17,7 @@ func adapted(t *testing.T, name, convention string) *host.Trial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := host.NewTrial(ctx, wasm, host.Limits{})
+	tr, err := host.NewTrial(ctx, wasm, daemon.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestPluginStateIsMemoryAndVariables(t *testing.T) {
 		}
 		last = in
 		if n%100 == 0 {
-			if _, err := d.Send([]byte("fail"), 0); !errors.As(err, new(*host.GuestError)) {
+			if _, err := d.Send([]byte("fail"), 0); !errors.As(err, new(*daemon.GuestError)) {
 				t.Fatalf("%v, want a guest's error", err)
 			}
 		}
@@ -81,7 +82,7 @@ func TestProgramIsRunAnew(t *testing.T) {
 	for range 3 {
 		for _, in := range []string{"x", "", "fail", large, "crash", "y"} {
 			out, err := d.Send([]byte(in), 0)
-			var fault *host.GuestError
+			var fault *daemon.GuestError
 			switch {
 			case in == "fail":
 				if !errors.As(err, &fault) || fault.Kind != abi.FaultError || fault.Code != 3 || fault.Text != "asked to fail" {

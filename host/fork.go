@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/identity"
 )
@@ -41,14 +42,14 @@ type ForkRequest struct {
 	// daemon itself stays as it is.
 	LastGood bool
 
-	Count  int    // 0: 1; at most MaxForks
-	Name   string // of the fork; of several, what comes before -1, -2, …; empty: made
-	Limits Limits // of their own, where set: over the parent's own
+	Count  int           // 0: 1; at most MaxForks
+	Name   string        // of the fork; of several, what comes before -1, -2, …; empty: made
+	Limits daemon.Limits // of their own, where set: over the parent's own
 }
 
 // Forked is one fork that was made.
 type Forked struct {
-	Info
+	daemon.Info
 	Record chain.ForkRecord
 }
 
@@ -69,10 +70,10 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 		req.Count = 1
 	}
 	if req.Count < 0 || req.Count > MaxForks {
-		return nil, fmt.Errorf("%w: %d forks, at most %d", ErrTooLarge, req.Count, MaxForks)
+		return nil, fmt.Errorf("%w: %d forks, at most %d", daemon.ErrTooLarge, req.Count, MaxForks)
 	}
 	if req.Name != "" {
-		if err := ValidDaemonName(forkName(req.Name, req.Count, req.Count)); err != nil {
+		if err := daemon.ValidDaemonName(forkName(req.Name, req.Count, req.Count)); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +99,7 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 	}()
 	for n := 1; n <= req.Count; n++ {
 		begun := *p
-		i, err := r.spawn(ctx, SpawnRequest{Kind: p.header.Kind, Name: forkName(req.Name, n, req.Count), Limits: req.Limits}, nil, nil, &begun)
+		i, err := r.spawn(ctx, daemon.SpawnRequest{Kind: p.header.Kind, Name: forkName(req.Name, n, req.Count), Limits: req.Limits}, nil, nil, &begun)
 		if err != nil {
 			return forks, fmt.Errorf("forking daemon %s: %w", parent.Origin(), err)
 		}
@@ -132,7 +133,7 @@ func (r *Runtime) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 // forkPoint is what a daemon was at one moment, for forks to begin with.
 type forkPoint struct {
 	key      *identity.KeyPair // the parent's
-	own      Limits            // of its own
+	own      daemon.Limits     // of its own
 	header   SnapshotHeader    // of the parent; a fork's differs in who it is
 	previous []byte            // the parent's module before its last upgrade; nil: there was none
 	state    []byte            // as header.Form says
@@ -169,7 +170,7 @@ func (d *hosted) point() (*forkPoint, error) {
 	case FormMemory:
 		of, ok := d.daemon.(forker)
 		if !ok {
-			return nil, ErrNotPortable
+			return nil, daemon.ErrNotPortable
 		}
 		p.of = of
 		p.view, err = of.freeze(nil)
@@ -186,10 +187,10 @@ func (d *hosted) point() (*forkPoint, error) {
 // forkPoint finds the moment that the request names.
 func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*forkPoint, error) {
 	if d.kind == "" {
-		return nil, fmt.Errorf("%w: the daemon is of no kind that another could be made of", ErrNotPortable)
+		return nil, fmt.Errorf("%w: the daemon is of no kind that another could be made of", daemon.ErrNotPortable)
 	}
 	if !d.moving.CompareAndSwap(false, true) { // its memory has one watcher at a time
-		return nil, fmt.Errorf("%w: %s", ErrAlreadyMigrating, d.id.Origin())
+		return nil, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.id.Origin())
 	}
 	defer d.moving.Store(false)
 	if req.LastGood {

@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/host/store"
@@ -128,7 +129,7 @@ func TestForkRemembersSenders(t *testing.T) {
 	a.push("counter", "c/counter.wasm")
 	d, sender := a.spawn("counter", "c1"), newKey(t).ID()
 	send := func(id identity.EntityID, n uint64) (string, error) {
-		res, err := a.Deliver(ctx, id, host.Event{Sender: sender, Number: n, Payload: []byte("x")})
+		res, err := a.Deliver(ctx, id, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")})
 		if err != nil {
 			return "", err
 		}
@@ -140,7 +141,7 @@ func TestForkRemembersSenders(t *testing.T) {
 		}
 	}
 	f := a.fork(d.Entity, host.ForkRequest{At: at(2)})[0]
-	if got, err := send(f.Entity, 2); !errors.Is(err, host.ErrSuperseded) {
+	if got, err := send(f.Entity, 2); !errors.Is(err, daemon.ErrSuperseded) {
 		t.Errorf("an event from before the fork: %q, %v", got, err)
 	}
 	if got, err := send(f.Entity, 3); got != "3" || err != nil {
@@ -190,7 +191,7 @@ func TestF17_ForkRefusals(t *testing.T) {
 	a := startWith(t, &net, newKey(t), t.TempDir(), "n", nativeFactory(&made), func(m *hosttest.Mesh) mesh.Mesh { return m })
 	d := a.spawn("n", "d")
 	for _, p := range []string{"x", "three", "none", "x"} {
-		if _, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte(p)}); err != nil {
+		if _, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(p)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -201,17 +202,17 @@ func TestF17_ForkRefusals(t *testing.T) {
 		{host.ForkRequest{At: at(6)}, host.ErrNoForkPoint},
 		{host.ForkRequest{At: at(2)}, host.ErrNoForkPoint},
 		{host.ForkRequest{At: at(3)}, host.ErrNoForkPoint},
-		{host.ForkRequest{Count: host.MaxForks + 1}, host.ErrTooLarge},
-		{host.ForkRequest{Count: -1}, host.ErrTooLarge},
-		{host.ForkRequest{Name: "-"}, host.ErrBadName},
+		{host.ForkRequest{Count: host.MaxForks + 1}, daemon.ErrTooLarge},
+		{host.ForkRequest{Count: -1}, daemon.ErrTooLarge},
+		{host.ForkRequest{Name: "-"}, daemon.ErrBadName},
 		{host.ForkRequest{LastGood: true}, host.ErrNotFailed},
-		{host.ForkRequest{Limits: host.Limits{Fuel: -1}}, host.ErrBadLimit},
+		{host.ForkRequest{Limits: daemon.Limits{Fuel: -1}}, daemon.ErrBadLimit},
 	} {
 		if f, err := a.Fork(ctx, d.Entity, c.req); !errors.Is(err, c.want) || f != nil {
 			t.Errorf("%+v: %v, %v; want %v", c.req, f, err, c.want)
 		}
 	}
-	if _, err := a.Fork(ctx, newKey(t).ID(), host.ForkRequest{}); !errors.Is(err, host.ErrNotFound) {
+	if _, err := a.Fork(ctx, newKey(t).ID(), host.ForkRequest{}); !errors.Is(err, daemon.ErrNotFound) {
 		t.Error(err)
 	}
 	f := a.fork(d.Entity, host.ForkRequest{At: at(4), Name: "f"})[0]
@@ -220,7 +221,7 @@ func TestF17_ForkRefusals(t *testing.T) {
 	}
 	// The third name is taken: the first two go again.
 	a.spawn("n", "g-3")
-	if _, err := a.Fork(ctx, d.Entity, host.ForkRequest{Count: 3, Name: "g"}); !errors.Is(err, host.ErrNameTaken) {
+	if _, err := a.Fork(ctx, d.Entity, host.ForkRequest{Count: 3, Name: "g"}); !errors.Is(err, daemon.ErrNameTaken) {
 		t.Error(err)
 	}
 	for _, name := range []string{"g-1", "g-2"} {
@@ -228,14 +229,14 @@ func TestF17_ForkRefusals(t *testing.T) {
 			t.Errorf("%s is left: %s", name, id)
 		}
 	}
-	if _, err := a.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "bare"}, &native{}); err != nil {
+	if _, err := a.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "bare"}, &native{}); err != nil {
 		t.Fatal(err)
 	}
 	bare, err := a.Resolve("bare")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Fork(ctx, bare, host.ForkRequest{}); !errors.Is(err, host.ErrNotPortable) {
+	if _, err := a.Fork(ctx, bare, host.ForkRequest{}); !errors.Is(err, daemon.ErrNotPortable) {
 		t.Error(err)
 	}
 }
@@ -268,7 +269,7 @@ func TestForkBeforeTheHistoryBegins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.SpawnFromDecoded(ctx, host.SpawnRequest{Identity: key}, s); err != nil {
+	if _, err := b.SpawnFromDecoded(ctx, daemon.SpawnRequest{Identity: key}, s); err != nil {
 		t.Fatal(err)
 	}
 	b.wantSend(d.Entity, "x", "5")
@@ -288,23 +289,23 @@ func TestForkOfADivergedDaemon(t *testing.T) {
 	begin := func() *host.Runtime {
 		t.Helper()
 		s = openStore(t, dir, fs)
-		r, err := host.New(ctx, host.Options{Node: key, Store: s, Limits: host.Limits{SnapshotEvents: 4}})
+		r, err := host.New(ctx, host.Options{Node: key, Store: s, Limits: daemon.Limits{SnapshotEvents: 4}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &drifting{from: 6, by: by}, nil })
+		f := daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &drifting{from: 6, by: by}, nil })
 		if err := errors.Join(r.RegisterFactory("n", f), r.Start(ctx)); err != nil {
 			t.Fatal(err)
 		}
 		return r
 	}
 	r := begin()
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 7 {
-		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil {
+		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -322,10 +323,10 @@ func TestForkOfADivergedDaemon(t *testing.T) {
 	if i, _ := r.Inspect(d.Entity); i.State != "diverged" {
 		t.Fatalf("%+v", i)
 	}
-	if _, err := r.Fork(ctx, d.Entity, host.ForkRequest{}); !errors.Is(err, host.ErrDiverged) {
+	if _, err := r.Fork(ctx, d.Entity, host.ForkRequest{}); !errors.Is(err, daemon.ErrDiverged) {
 		t.Errorf("as it is now: %v", err)
 	}
-	if _, err := r.Fork(ctx, d.Entity, host.ForkRequest{At: at(7)}); !errors.Is(err, host.ErrDiverged) {
+	if _, err := r.Fork(ctx, d.Entity, host.ForkRequest{At: at(7)}); !errors.Is(err, daemon.ErrDiverged) {
 		t.Errorf("after what differs: %v", err)
 	}
 	forks, err := r.Fork(ctx, d.Entity, host.ForkRequest{LastGood: true, Name: "again"})
@@ -336,7 +337,7 @@ func TestForkOfADivergedDaemon(t *testing.T) {
 	if f.Record.Sequence != 5 || f.Record.Applied != 5 {
 		t.Errorf("%+v", f.Record)
 	}
-	res, err := r.Deliver(ctx, f.Entity, host.Event{Payload: []byte("x")})
+	res, err := r.Deliver(ctx, f.Entity, daemon.Event{Payload: []byte("x")})
 	if err != nil || string(res.Outputs[0].Payload) != "16" { // as its code is now
 		t.Errorf("%+v, %v", res, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
@@ -43,7 +44,7 @@ func (p *forkPoint) finish(limit int64) error {
 		p.state, p.root, p.shared, p.view = to.b[frontRoom:], root[:], v.Share(), nil
 	case FormGiven:
 		if int64(len(p.state)) > limit {
-			return fmt.Errorf("%w: it has %d bytes, at most %d", ErrStateTooLarge, len(p.state), limit)
+			return fmt.Errorf("%w: it has %d bytes, at most %d", daemon.ErrStateTooLarge, len(p.state), limit)
 		}
 		p.state = bytes.Clone(p.state)
 		sum := sha256.Sum256(p.state)
@@ -54,7 +55,7 @@ func (p *forkPoint) finish(limit int64) error {
 }
 
 // beginFork makes d, which is fresh, the fork of p, and stores it. It needs d.mu.
-func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory Factory, p *forkPoint) error {
+func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Factory, p *forkPoint) error {
 	if err := r.construct(ctx, d, factory); err != nil {
 		return err
 	}
@@ -181,7 +182,7 @@ func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, err
 // record at which it ended. The daemon itself is left alone.
 func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*hosted) (bool, error), use func(uint64, *SnapshotHeader) (bool, error)) (uint64, *forkPoint, error) {
 	if r.env.Store == nil {
-		return 0, nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, id.Origin())
+		return 0, nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, id.Origin())
 	}
 	encoded, err := r.env.Store.Get(store.Daemons, id[:])
 	if err != nil {
@@ -341,7 +342,7 @@ func (d *hosted) retraceRecord(ctx context.Context, b []byte) error {
 			d.env.Logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
 		}
 	}
-	if i, ok := d.daemon.(Initer); ok && d.stateless() {
+	if i, ok := d.daemon.(daemon.Initer); ok && d.stateless() {
 		err = i.Init(call, d.config)
 	} else {
 		err = d.daemon.Restore(call, state)

@@ -13,6 +13,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -77,13 +78,13 @@ func writeOverrun(t *testing.T, to string) {
 	if _, err := r.PushKind(ctx, "overrun", overrun(1000)); err != nil {
 		t.Fatal(err)
 	}
-	for name, own := range map[string]host.Limits{"all": {Fuel: overrunFuel}, "stored": {Fuel: overrunFuel, SnapshotEvents: 2}} {
-		d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "overrun", Name: name, Config: []byte("x"), Limits: own})
+	for name, own := range map[string]daemon.Limits{"all": {Fuel: overrunFuel}, "stored": {Fuel: overrunFuel, SnapshotEvents: 2}} {
+		d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "overrun", Name: name, Config: []byte("x"), Limits: own})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, payload := range []string{"x", "b", "b", "x", "b"} {
-			if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte(payload)}); err != nil {
+			if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(payload)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -136,7 +137,7 @@ func TestEventsOfAnEarlierChargingReplay(t *testing.T) {
 			}
 			send := func(payload string, want byte) {
 				t.Helper()
-				res, err := r.Deliver(ctx, id, host.Event{Payload: []byte(payload)})
+				res, err := r.Deliver(ctx, id, daemon.Event{Payload: []byte(payload)})
 				if err != nil || len(res.Outputs) != 1 || res.Outputs[0].Payload[0] != want {
 					t.Errorf("round %d: %s answers %+v, %v; want %d", round, name, res, err, want)
 				}
@@ -144,7 +145,7 @@ func TestEventsOfAnEarlierChargingReplay(t *testing.T) {
 			fails := func(payload, limit string) {
 				t.Helper()
 				var f *abi.Fault
-				if _, err := r.Deliver(ctx, id, host.Event{Payload: []byte(payload)}); !errors.As(err, &f) || f.Limit != limit {
+				if _, err := r.Deliver(ctx, id, daemon.Event{Payload: []byte(payload)}); !errors.As(err, &f) || f.Limit != limit {
 					t.Errorf("round %d: %s answers %v to %q, want the limit %q", round, name, err, payload, limit)
 				}
 			}

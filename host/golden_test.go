@@ -17,6 +17,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -63,7 +64,7 @@ var writeData = flag.Bool("write-data", false, "write the data directory of the 
 // zeros is native, with a state that is a file of its own.
 type zeros struct{ native }
 
-func (z *zeros) Snapshot(c *host.Call) ([]byte, error) {
+func (z *zeros) Snapshot(c *daemon.Call) ([]byte, error) {
 	s, err := z.native.Snapshot(c)
 	return append(append(s, ' '), make([]byte, 2<<20)...), err
 }
@@ -73,7 +74,7 @@ func goldenHost(t *testing.T, dir string, key *identity.KeyPair, log io.Writer) 
 	s := openStore(t, dir, nil)
 	r, err := host.New(ctx, host.Options{Node: key, Store: s, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err == nil {
-		err = r.RegisterFactory("zeros", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &zeros{}, nil }))
+		err = r.RegisterFactory("zeros", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &zeros{}, nil }))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func writeGolden(t *testing.T, to string) {
 		}
 	}
 	ids := make(map[string]identity.EntityID)
-	spawn := func(req host.SpawnRequest) {
+	spawn := func(req daemon.SpawnRequest) {
 		d, err := r.Spawn(ctx, req)
 		if err != nil {
 			t.Fatal(err)
@@ -107,19 +108,19 @@ func writeGolden(t *testing.T, to string) {
 		ids[req.Name] = d.Entity
 	}
 	send := func(name, payload string) {
-		if _, err := r.Deliver(ctx, ids[name], host.Event{Payload: []byte(payload)}); (err != nil) != (payload == "fail") {
+		if _, err := r.Deliver(ctx, ids[name], daemon.Event{Payload: []byte(payload)}); (err != nil) != (payload == "fail") {
 			t.Fatal(err)
 		}
 	}
-	often := host.Limits{SnapshotEvents: 2}
+	often := daemon.Limits{SnapshotEvents: 2}
 	forty := []byte(`{"start":40}`)
-	spawn(host.SpawnRequest{Kind: "counter", Name: "c1", Config: forty})
-	spawn(host.SpawnRequest{Kind: "counter", Name: "c2", Config: forty})
-	spawn(host.SpawnRequest{Kind: "echo", Name: "e1"})
-	spawn(host.SpawnRequest{Kind: "echo", Name: "gone"})
-	spawn(host.SpawnRequest{Kind: "wordcount", Name: "w1", Limits: often})
-	spawn(host.SpawnRequest{Kind: "reminder", Name: "r1", Grants: effect.Grants{SendAny: true}})
-	spawn(host.SpawnRequest{Kind: "zeros", Name: "z1", Limits: often})
+	spawn(daemon.SpawnRequest{Kind: "counter", Name: "c1", Config: forty})
+	spawn(daemon.SpawnRequest{Kind: "counter", Name: "c2", Config: forty})
+	spawn(daemon.SpawnRequest{Kind: "echo", Name: "e1"})
+	spawn(daemon.SpawnRequest{Kind: "echo", Name: "gone"})
+	spawn(daemon.SpawnRequest{Kind: "wordcount", Name: "w1", Limits: often})
+	spawn(daemon.SpawnRequest{Kind: "reminder", Name: "r1", Grants: effect.Grants{SendAny: true}})
+	spawn(daemon.SpawnRequest{Kind: "zeros", Name: "z1", Limits: often})
 	for _, step := range strings.Fields("c1:x c1:x c1:fail c2:x c2:x e1:hi z1:x z1:x z1:x z1:x z1:x") {
 		name, payload, _ := strings.Cut(step, ":")
 		send(name, payload)
@@ -199,7 +200,7 @@ func TestGoldenDataDirectories(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					res, err := r.Deliver(ctx, id, host.Event{Payload: []byte("hi")})
+					res, err := r.Deliver(ctx, id, daemon.Event{Payload: []byte("hi")})
 					if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != want {
 						t.Errorf("%s answers %+v, %v; want %s", name, res, err, want)
 					}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 )
 
@@ -100,7 +100,7 @@ func (tr *transcript) run(t *testing.T, file string, move bool) {
 	var net hosttest.Net
 	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
 	a.push(tr.Guest, file)
-	d, err := a.Spawn(ctx, host.SpawnRequest{Kind: tr.Guest, Config: []byte(tr.Config)})
+	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: tr.Guest, Config: []byte(tr.Config)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,9 +111,9 @@ func (tr *transcript) run(t *testing.T, file string, move bool) {
 			at, other = other, at
 		}
 		s := &tr.Steps[i]
-		res, err := at.Deliver(ctx, d.Entity, host.Event{Payload: s.payload()})
+		res, err := at.Deliver(ctx, d.Entity, daemon.Event{Payload: s.payload()})
 		if s.Code != 0 {
-			var fault *host.GuestError
+			var fault *daemon.GuestError
 			if !errors.As(err, &fault) || fault.Code != s.Code || !strings.Contains(fault.Text, s.Error) {
 				t.Errorf("step %d: %v, want code %d and %q", i, err, s.Code, s.Error)
 			}
@@ -148,7 +148,7 @@ func (tr *transcript) restore(t *testing.T, file string) {
 		}
 		s := &tr.Steps[i]
 		out, err := d.Send(s.payload(), 0)
-		var fault *host.GuestError
+		var fault *daemon.GuestError
 		if s.Code != 0 {
 			if !errors.As(err, &fault) || fault.Code != s.Code || !strings.Contains(fault.Text, s.Error) {
 				t.Errorf("step %d: %v, want code %d and %q", i, err, s.Code, s.Error)
@@ -179,7 +179,7 @@ func TestGuestsReadEachOthersState(t *testing.T) {
 		a.push("words-"+lang, filepath.Join(lang, "wordcount.wasm"))
 		d := a.spawn("words-"+lang, "")
 		for _, line := range []string{"to be or not to be", "that is the question"} {
-			if _, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte(line)}); err != nil {
+			if _, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(line)}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/identity"
 )
@@ -59,12 +60,12 @@ func (d *hosted) setHalted(stop bool) (*ticket, error) {
 		t = d.record(rec)
 	}
 	d.show()
-	what := Stopped
+	what := daemon.Stopped
 	if !stop {
-		what = Started
+		what = daemon.Started
 		d.rt.startEffects(d)
 	}
-	d.tellOf(what, "")
+	d.notify(what, "")
 	return t, nil
 }
 
@@ -82,7 +83,7 @@ func (d *hosted) halted() bool { return d.effects != nil && d.effects.Halted() }
 // going returns nil where the daemon takes events. It needs d.mu.
 func (d *hosted) going() error {
 	if d.halted() {
-		return fmt.Errorf("%w: %s", ErrHalted, d.id.Origin())
+		return fmt.Errorf("%w: %s", daemon.ErrHalted, d.id.Origin())
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -100,7 +101,7 @@ type Migration struct {
 	bytes     int64
 	parts     int64 // of whole, that are done
 	whole     int64 // bytes of module, memory and records, before compression
-	passes    []Round
+	passes    []migration.Round
 	root      []byte // the hash of the memory that was released; nil: not known
 	queued    int64  // events that waited at the release
 	receipt   *chain.Receipt
@@ -137,8 +138,8 @@ type Report struct {
 	Bytes    int64         // of module, history, snapshot and tail that were sent
 	Downtime time.Duration // from the pause until the source heard that the target serves
 	Phases   []PhaseTime
-	Rounds   []Round        // the last is the pause
-	Receipt  *chain.Receipt // what both hosts signed; nil where the target did not say
+	Rounds   []migration.Round // the last is the pause
+	Receipt  *chain.Receipt    // what both hosts signed; nil where the target did not say
 
 	// Unbound are the daemon's subscriptions that the target could not bind yet,
 	// and why. It goes on trying; none holds up the others.
@@ -233,7 +234,7 @@ func (m *Migration) Wait(ctx context.Context) (Report, error) {
 		return Report{}, m.err
 	}
 	return Report{Entity: m.entity, From: m.source, To: m.target, Epoch: m.epoch, Bytes: m.bytes, Downtime: m.downtime,
-		Phases: append([]PhaseTime(nil), m.took...), Rounds: append([]Round(nil), m.passes...), Receipt: m.receipt, Unbound: m.unbound}, nil
+		Phases: append([]PhaseTime(nil), m.took...), Rounds: append([]migration.Round(nil), m.passes...), Receipt: m.receipt, Unbound: m.unbound}, nil
 }
 
 // Cancel aborts the migration unless the daemon is released already: then it
@@ -281,7 +282,7 @@ func (m *Migration) entered(was migration.Phase) {
 	m.since, m.began = now, m.env.Clock()
 	m.changes.publish(PhaseChange{p, m.began})
 	m.tell(nil)
-	m.tellOf(MigrationPhase, nil, "")
+	m.notify(daemon.MigrationPhase, nil, "")
 	m.tracePhase()
 }
 
@@ -320,13 +321,13 @@ func asError(ctx context.Context, err error) *migration.Error {
 		return migration.Failf(migration.Cancelled, "this node is shutting down")
 	}
 	code := migration.StateFailed
-	var moved *MovedError
+	var moved *daemon.MovedError
 	switch {
-	case errors.Is(err, ErrNotPortable):
+	case errors.Is(err, daemon.ErrNotPortable):
 		code = migration.NotPortable
 	case errors.Is(err, mesh.ErrUnknownNode), errors.Is(err, mesh.ErrUnreachable):
 		code = migration.TargetUnavailable
-	case errors.Is(err, ErrNotReady), errors.Is(err, ErrShuttingDown):
+	case errors.Is(err, daemon.ErrNotReady), errors.Is(err, daemon.ErrShuttingDown):
 		code = migration.NotReady
 	case errors.Is(err, identity.ErrReadOnly):
 		code = migration.IdentityTransportFailed

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host/backoff"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
@@ -126,7 +127,7 @@ func (s *subscriptions) enlist(id identity.EntityID, b channel.Binding) (m *memb
 	in := s.hearings[key]
 	if in == nil {
 		if !s.env.Work.Begin() {
-			return nil, false, ErrShuttingDown
+			return nil, false, daemon.ErrShuttingDown
 		}
 		in = &hearing{subs: s, rt: s.rt, env: s.env, key: key, at: b.Publisher, members: make(map[identity.EntityID]*member),
 			kick: make(chan struct{}, 1), changed: make(chan struct{})}
@@ -222,7 +223,7 @@ func (in *hearing) ask(ctx context.Context, m *member) memberAnswer {
 	case <-ctx.Done():
 		a.err = context.Cause(ctx)
 	case <-in.env.Context.Done():
-		a.err = ErrShuttingDown
+		a.err = daemon.ErrShuttingDown
 	case <-timer.C:
 		a.err = fmt.Errorf("%w: node %s does not answer", mesh.ErrUnreachable, in.key.publisher)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 )
 
 // pump gives the member's daemon its events, in order, until it is no member any
@@ -29,7 +30,7 @@ func (m *member) pump(ctx context.Context) {
 			tries.Reset()
 			continue
 		}
-		var moved *MovedError
+		var moved *daemon.MovedError
 		if errors.As(err, &moved) {
 			return // the migration takes it off the feed
 		}
@@ -48,7 +49,7 @@ func (m *member) pump(ctx context.Context) {
 
 // final reports whether a daemon gets no more events here.
 func final(err error) bool {
-	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrStopped) || errors.Is(err, ErrShuttingDown) || errors.Is(err, errUnbound)
+	return errors.Is(err, daemon.ErrNotFound) || errors.Is(err, daemon.ErrStopped) || errors.Is(err, daemon.ErrShuttingDown) || errors.Is(err, errUnbound)
 }
 
 // next returns what is to be done next, or else what to wait for; neither where

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host/backoff"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
@@ -35,7 +36,7 @@ func (in *hearing) run(ctx context.Context) {
 			break
 		}
 	}
-	in.disconnected(ErrShuttingDown)
+	in.disconnected(daemon.ErrShuttingDown)
 }
 
 func (in *hearing) over() bool {
@@ -111,7 +112,7 @@ func (r *Runtime) openChannel(ctx context.Context, at identity.NodeID) (channel.
 // disconnected tells the members that nothing comes for now, and why.
 func (in *hearing) disconnected(err error) {
 	var refused *channel.Refusal
-	if !errors.As(err, &refused) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, ErrShuttingDown) {
+	if !errors.As(err, &refused) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, daemon.ErrShuttingDown) {
 		err = fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
 	}
 	in.mu.Lock()

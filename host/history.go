@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -95,7 +96,7 @@ func (r *Runtime) serveTestify(conn channel.Conn, m *channel.Testify) error {
 		return err
 	}
 	if len(b) > channel.MaxTestimony {
-		return fmt.Errorf("%w: a statement of %d bytes", ErrTooLarge, len(b))
+		return fmt.Errorf("%w: a statement of %d bytes", daemon.ErrTooLarge, len(b))
 	}
 	return errors.Join(conn.Send(&channel.Testified{Statement: b}), conn.Flush())
 }
@@ -107,7 +108,7 @@ const maxTestified = 1 << 14
 // the checkpoint that signs it. ErrNoForkPoint where there is none within bounds.
 func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*chain.Statement, error) {
 	if r.env.Store == nil {
-		return nil, ErrNoHistory
+		return nil, daemon.ErrNoHistory
 	}
 	if _, err := r.find(id); err != nil {
 		return nil, err

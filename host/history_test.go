@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
@@ -90,7 +91,7 @@ func (c *testCluster) backAll(owner *member) {
 }
 
 // serving waits until a node serves the daemon.
-func (c *testCluster) serving(id identity.EntityID) (*member, host.Info) {
+func (c *testCluster) serving(id identity.EntityID) (*member, daemon.Info) {
 	c.t.Helper()
 	var last error
 	for range 600 {
@@ -106,7 +107,7 @@ func (c *testCluster) serving(id identity.EntityID) (*member, host.Info) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	c.t.Fatalf("no node serves the daemon: %v", last)
-	return nil, host.Info{}
+	return nil, daemon.Info{}
 }
 
 // TestOwnerOnOlderDataHandsOver sets the owner back to what its disk had at 10 of 20
@@ -186,13 +187,13 @@ func TestOwnerWaitsForASilentStandby(t *testing.T) {
 				}
 				time.Sleep(30 * time.Second)
 				i, err := a.rt.Inspect(d.Entity)
-				if err != nil || i.State != host.WaitingState || a.rt.Metrics().Held != 1 {
+				if err != nil || i.State != daemon.WaitingState || a.rt.Metrics().Held != 1 {
 					t.Fatalf("the owner, while its standby is away: %s (%s), %v", i.State, i.Reason, err)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				defer cancel()
-				var held *host.HeldError
-				if _, err := a.rt.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: 30, Payload: []byte("x")}); !errors.As(err, &held) || held.Reason != host.HoldUnreachable {
+				var held *daemon.HeldError
+				if _, err := a.rt.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: 30, Payload: []byte("x")}); !errors.As(err, &held) || held.Reason != daemon.HoldUnreachable {
 					t.Errorf("an event to an owner that waits: %v", err)
 				}
 				if !confirmed {
@@ -363,13 +364,13 @@ func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPair(t)
 				a, b := p.nodes[0], p.nodes[1]
-				d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "c1"})
+				d, err := a.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "heavy", Name: "c1"})
 				if err != nil {
 					t.Fatal(err)
 				}
 				sender := someone(t)
 				send := func(n *alone, number uint64, text string) error {
-					_, err := n.rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: number, Payload: []byte(text)})
+					_, err := n.rt.Deliver(t.Context(), d.Entity, daemon.Event{Sender: sender, Number: number, Payload: []byte(text)})
 					return err
 				}
 				for n := uint64(1); n <= 10; n++ {
@@ -408,8 +409,8 @@ func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
 					a.rt.PeerCame(b.rt.Self())
 					time.Sleep(time.Second)
 				}
-				var held *host.HeldError
-				if err := send(a, 12, "x"); !errors.As(err, &held) || held.Reason != host.HoldSurpassed {
+				var held *daemon.HeldError
+				if err := send(a, 12, "x"); !errors.As(err, &held) || held.Reason != daemon.HoldSurpassed {
 					t.Fatalf("an event to the older copy: %v", err)
 				}
 				list := a.rt.HeldDaemons()
@@ -419,7 +420,7 @@ func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
 				if err := send(b, 22, "x"); err != nil {
 					t.Errorf("the copy that went further: %v", err)
 				}
-				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrFurther) {
+				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, daemon.ErrFurther) {
 					t.Errorf("confirming the older copy while the other answers: %v", err)
 				}
 				if late {
@@ -434,7 +435,7 @@ func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
 				if _, err := a.rt.YieldHeld(t.Context(), d.Entity); err != nil {
 					t.Fatal(err)
 				}
-				var moved *host.MovedError
+				var moved *daemon.MovedError
 				if err := send(a, 12, "x"); !errors.As(err, &moved) || moved.Node != b.rt.Self() {
 					t.Errorf("after yielding: %v", err)
 				}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -54,7 +55,7 @@ func (h *horizon) room(sender identity.EntityID, limit int, before int64) error 
 
 func (h *horizon) roomNow(sender identity.EntityID, limit int) error {
 	if scope, _ := sender.Scope(); scope != identity.LaneScope && h.senders()-h.counts.lanes() >= limit {
-		return fmt.Errorf("%w: %d", ErrHorizonFull, limit)
+		return fmt.Errorf("%w: %d", daemon.ErrHorizonFull, limit)
 	}
 	return h.counts.room(sender, limit)
 }

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/env"
@@ -45,7 +46,7 @@ type hosted struct {
 	// bound is the ledger as it was seen last: who asks does not wait for a busy
 	// daemon. nil: nobody has asked.
 	bound atomic.Pointer[[]channel.Binding]
-	does  atomic.Pointer[Effects] // as bound, of effects
+	does  atomic.Pointer[daemon.Effects] // as bound, of effects
 
 	pacer pacer // spaces its events while it moves and does too much
 
@@ -69,7 +70,7 @@ type hosted struct {
 	life      lifecycle.Machine
 	resumed   chan struct{} // closed when a pause ends; nil unless paused
 	gone      error
-	daemon    Daemon
+	daemon    daemon.Daemon
 	chain     chain.Chain
 	payload   []byte // the head's
 	epoch     uint64
@@ -90,27 +91,27 @@ type hosted struct {
 	tail      *tail   // non-nil while a migration copies records
 	last      *ticket // of the last record submitted
 	repeated  repeated
-	under     uint64    // the store's generation that all this follows from
-	marked    bool      // the store says that the daemon is passive
-	counted   int64     // bytes of memory in idle.bytes
-	timed     uint64    // events that came, for sampled
-	timing    time.Time // when the event that is recorded next was begun; zero: it is not timed
-	used      int64     // when it was last entered, by the runtime's clock, Unix nanoseconds
-	call      Call      // reused from event to event
-	firing    uint64    // the timer that its event is of, which counts no more; 0: none
+	under     uint64      // the store's generation that all this follows from
+	marked    bool        // the store says that the daemon is passive
+	counted   int64       // bytes of memory in idle.bytes
+	timed     uint64      // events that came, for sampled
+	timing    time.Time   // when the event that is recorded next was begun; zero: it is not timed
+	used      int64       // when it was last entered, by the runtime's clock, Unix nanoseconds
+	call      daemon.Call // reused from event to event
+	firing    uint64      // the timer that its event is of, which counts no more; 0: none
 	wall      lastWall
-	trimming  bool     // old history is being let go of
-	trimAgain bool     // and is to be looked at again then: its limit was set
-	near      Near     // limits that it was near when that was looked at last: nearLimits
-	unstored  error    // why the state could not be stored last; nil: it was
-	remade    bool     // it is being made of its history: what its code is asked to do succeeded once
-	adopting  bool     // records are taken as they are: what they changed comes otherwise
-	mending   *mending // while a rebuild mends; else nil
-	inTurn    bool     // what is submitted is of a turn of share
-	flown     int      // bytes that the turn has submitted
-	round     int64    // when the next round of timers may begin, Unix nanoseconds
-	fault     error    // of the event that was passed over last
-	roomless  roomless // since when its effects have found no room
+	trimming  bool        // old history is being let go of
+	trimAgain bool        // and is to be looked at again then: its limit was set
+	near      daemon.Near // limits that it was near when that was looked at last: nearLimits
+	unstored  error       // why the state could not be stored last; nil: it was
+	remade    bool        // it is being made of its history: what its code is asked to do succeeded once
+	adopting  bool        // records are taken as they are: what they changed comes otherwise
+	mending   *mending    // while a rebuild mends; else nil
+	inTurn    bool        // what is submitted is of a turn of share
+	flown     int         // bytes that the turn has submitted
+	round     int64       // when the next round of timers may begin, Unix nanoseconds
+	fault     error       // of the event that was passed over last
+	roomless  roomless    // since when its effects have found no room
 }
 
 type stats struct{ processed, emitted, errors uint64 }
@@ -122,7 +123,7 @@ func (d *hosted) enter(ctx context.Context, bytes int) error {
 	if d.waiting.Add(1) > int64(d.limits().Mailbox) {
 		d.waiting.Add(-1)
 		d.events.refused.Add(1)
-		return fmt.Errorf("%w: %d events wait", ErrMailboxFull, d.limits().Mailbox)
+		return fmt.Errorf("%w: %d events wait", daemon.ErrMailboxFull, d.limits().Mailbox)
 	}
 	defer d.waiting.Add(-1)
 	if bytes > uncounted {
@@ -140,7 +141,7 @@ func (d *hosted) enterCounted(ctx context.Context, bytes int64) error {
 	defer d.brought.Add(-bytes)
 	if d.brought.Add(bytes) > MailboxBytes {
 		d.events.refused.Add(1)
-		return fmt.Errorf("%w: %d bytes of events wait", ErrMailboxFull, MailboxBytes)
+		return fmt.Errorf("%w: %d bytes of events wait", daemon.ErrMailboxFull, MailboxBytes)
 	}
 	return d.admit(ctx)
 }
@@ -211,13 +212,13 @@ func (d *hosted) end(why lifecycle.Signal, err error) {
 }
 
 // prepareCall fills the reused Call for the next event. It needs d.mu.
-func (d *hosted) prepareCall(ev *input, at int64) *Call {
+func (d *hosted) prepareCall(ev *input, at int64) *daemon.Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
 	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind, c.Replay = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind, false
-	if d.firing = 0; ev.Kind == EventTimer && ev.retry == 0 {
+	if d.firing = 0; ev.Kind == daemon.EventTimer && ev.retry == 0 {
 		d.firing = ev.Number
 	}
-	if ev.Kind != EventDirect || d.horizon.veiled {
+	if ev.Kind != daemon.EventDirect || d.horizon.veiled {
 		c.Sender = ev.From
 	}
 	if len(c.Effects) > 0 {
@@ -228,8 +229,8 @@ func (d *hosted) prepareCall(ev *input, at int64) *Call {
 
 // stateCall is the Call of a hook that is no event: at the daemon's own time,
 // for the event it applied last. It needs d.mu.
-func (d *hosted) stateCall() *Call {
-	return &Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.lastTime, Replay: d.remade}
+func (d *hosted) stateCall() *daemon.Call {
+	return &daemon.Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.lastTime, Replay: d.remade}
 }
 
 // now returns the time to record: the clock's, but never before that of the
@@ -242,12 +243,12 @@ func (d *hosted) after(at int64) int64 { return max(at, d.lastTime, 1) }
 // portable returns nil when the daemon's state can travel.
 func (d *hosted) portable() error {
 	if p, ok := d.daemon.(interface{ Portable() bool }); ok && !p.Portable() {
-		return ErrNotPortable
+		return daemon.ErrNotPortable
 	}
 	return nil
 }
 
 func (d *hosted) stateless() bool {
-	s, ok := d.daemon.(Stateless)
+	s, ok := d.daemon.(daemon.Stateless)
 	return ok && s.Stateless()
 }

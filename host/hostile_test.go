@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -92,8 +92,8 @@ func TestStrangersAreNotHeard(t *testing.T) {
 	if info, err := b.Inspect(d.Entity); err != nil || info.Epoch != 2 {
 		t.Errorf("%+v, %v", info, err)
 	}
-	var moved *host.MovedError
-	if _, err := a.Deliver(ctx, d.Entity, host.Event{}); !errors.As(err, &moved) || moved.Node != b.Self() {
+	var moved *daemon.MovedError
+	if _, err := a.Deliver(ctx, d.Entity, daemon.Event{}); !errors.As(err, &moved) || moved.Node != b.Self() {
 		t.Errorf("the source: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -82,7 +83,7 @@ func (in Incarnation) put(b *store.Batch) error {
 func MarkRestored(s *store.Store, in Incarnation) (daemons int, err error) {
 	in.Confirmed = false
 	why := fmt.Sprintf("it comes from backup %s of %s; a node may have gone further with it since, and none has been proven not to", in.Backup, in.Taken.UTC().Format(time.RFC3339))
-	rec, err := canon.Marshal(&holdRecord{Reason: HoldUnconfirmed, Why: clipWhy(why), Time: in.Restored.UnixNano(), Proof: []byte{}})
+	rec, err := canon.Marshal(&holdRecord{Reason: daemon.HoldUnconfirmed, Why: clipWhy(why), Time: in.Restored.UnixNano(), Proof: []byte{}})
 	if err != nil {
 		return 0, err
 	}
@@ -157,8 +158,8 @@ func (r *Runtime) ConfirmNode(ctx context.Context) error {
 		return err
 	}
 	for _, h := range r.HeldDaemons() {
-		if h.Reason == HoldUnconfirmed {
-			return &HeldError{h.Entity, h.Reason, "it must be confirmed or given up before the node is"}
+		if h.Reason == daemon.HoldUnconfirmed {
+			return &daemon.HeldError{Entity: h.Entity, Reason: h.Reason, Why: "it must be confirmed or given up before the node is"}
 		}
 	}
 	in.Confirmed = true
@@ -209,7 +210,7 @@ func (r *Runtime) twinServes(t *Twin) error {
 	for _, s := range t.Standings {
 		h := r.holdOf(s.Entity)
 		here, err := r.Inspect(s.Entity)
-		if h == nil || h.Reason != HoldUnconfirmed || err != nil {
+		if h == nil || h.Reason != daemon.HoldUnconfirmed || err != nil {
 			continue
 		}
 		mine := TwinStanding{s.Entity, here.Epoch, here.Sequence, here.EventsProcessed}
@@ -249,11 +250,11 @@ func (r *Runtime) twinServes(t *Twin) error {
 // needs d.mu.
 func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mended, error) {
 	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s TwinStanding) bool { return s.Entity == d.id }) {
-		return chain.Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", ErrNoneFurther)
+		return chain.Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", daemon.ErrNoneFurther)
 	}
 	fact := chain.Mended{How: chain.MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
 	if mine := (TwinStanding{d.id, d.epoch, d.chain.Head().Sequence, d.applied}); mine.Further(TwinStanding{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
-		return chain.Mended{}, fmt.Errorf("%w: the copy here has applied %d events under epoch %d, the other %d under epoch %d", ErrNoneFurther, mine.Applied, mine.Epoch, h.Index, h.Epoch)
+		return chain.Mended{}, fmt.Errorf("%w: the copy here has applied %d events under epoch %d, the other %d under epoch %d", daemon.ErrNoneFurther, mine.Applied, mine.Epoch, h.Index, h.Epoch)
 	}
 	if err := r.keepEvidence(d.id, d.epoch, "given up for another incarnation of this node"); err != nil {
 		return chain.Mended{}, err
@@ -266,9 +267,9 @@ func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mende
 	r.dropHold(d.id)
 	r.release(d)
 	if d.replica != nil {
-		d.replica.end(ErrStopped)
+		d.replica.end(daemon.ErrStopped)
 	}
-	d.end(lifecycle.Leave, &NotFoundError{d.id})
+	d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: d.id})
 	r.subs.leaveAll(d.id)
 	r.env.Logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.id.Origin(), "name", d.name, "epoch", h.Epoch)
 	return fact, nil

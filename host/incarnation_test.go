@@ -16,6 +16,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -46,7 +47,7 @@ func restoredNode(t *testing.T, twin func() *host.Twin) (*host.Runtime, identity
 	}
 	s := open()
 	rt := start(s)
-	d, err := rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c1"})
+	d, err := rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "n", Name: "c1"})
 	if err == nil {
 		_, err = rt.Channels().Create(t.Context(), "news", host.ChannelPolicy{})
 	}
@@ -55,7 +56,7 @@ func restoredNode(t *testing.T, twin func() *host.Twin) (*host.Runtime, identity
 	}
 	sender := someone(t)
 	for n := uint64(1); n <= 10; n++ {
-		if _, err := rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: n, Payload: []byte("x")}); err != nil {
+		if _, err := rt.Deliver(t.Context(), d.Entity, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,19 +96,19 @@ func TestRestoredNodeWaitsForItsOperator(t *testing.T) {
 		defer end()
 		time.Sleep(24 * time.Hour)
 		deliver := func() error {
-			_, err := rt.Deliver(t.Context(), id, host.Event{Sender: someone(t), Number: 1, Payload: []byte("x")})
+			_, err := rt.Deliver(t.Context(), id, daemon.Event{Sender: someone(t), Number: 1, Payload: []byte("x")})
 			return err
 		}
-		if err := deliver(); !errors.Is(err, host.ErrHeld) {
+		if err := deliver(); !errors.Is(err, daemon.ErrHeld) {
 			t.Errorf("an event: got %v, want ErrHeld", err)
 		}
 		if err := publish(t, rt); !errors.Is(err, host.ErrUnconfirmed) || !errors.Is(err, channel.ErrNotReady) {
 			t.Errorf("publishing: got %v, want ErrUnconfirmed", err)
 		}
-		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, host.ErrNoneFurther) {
+		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
 			t.Errorf("giving way to nobody: got %v, want ErrNoneFurther", err)
 		}
-		if err := rt.ConfirmNode(t.Context()); !errors.Is(err, host.ErrHeld) {
+		if err := rt.ConfirmNode(t.Context()); !errors.Is(err, daemon.ErrHeld) {
 			t.Errorf("confirming the node before its daemon: got %v, want ErrHeld", err)
 		}
 		if _, err := rt.ConfirmHeld(t.Context(), id); err != nil {
@@ -141,7 +142,7 @@ func TestRestoredNodeBesideItsTwin(t *testing.T) {
 		if _, err := rt.ConfirmHeld(t.Context(), id); !errors.Is(err, host.ErrTwin) {
 			t.Errorf("confirming: got %v, want ErrTwin", err)
 		}
-		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, host.ErrNoneFurther) {
+		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
 			t.Errorf("giving way to one that has less: got %v, want ErrNoneFurther", err)
 		}
 		twin.Store(&host.Twin{Addr: "10.0.0.1:7433", Standings: []host.TwinStanding{{Entity: id, Epoch: 1, Applied: 20}}})
@@ -150,14 +151,14 @@ func TestRestoredNodeBesideItsTwin(t *testing.T) {
 			t.Errorf("it is held as %+v", held)
 		}
 		there := twin.Swap(nil)
-		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, host.ErrNoneFurther) {
+		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
 			t.Errorf("giving way to one that is gone: got %v, want ErrNoneFurther", err)
 		}
 		twin.Store(there)
 		if _, err := rt.YieldHeld(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := rt.Inspect(id); !errors.Is(err, host.ErrNotFound) || len(movedDaemons(t, rt)) != 0 {
+		if _, err := rt.Inspect(id); !errors.Is(err, daemon.ErrNotFound) || len(movedDaemons(t, rt)) != 0 {
 			t.Errorf("after it gave way: %v, moved %v", err, movedDaemons(t, rt))
 		}
 		if kept, err := rt.Evidence(id); err != nil || len(kept) != 1 {
@@ -177,7 +178,7 @@ func TestRestoredDaemonThatMovedNamesItsNode(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPair(t)
 				a, b := p.nodes[0], p.nodes[1]
-				d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "c1"})
+				d, err := a.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "heavy", Name: "c1"})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -195,23 +196,23 @@ func TestRestoredDaemonThatMovedNamesItsNode(t *testing.T) {
 				a.start()
 				if late {
 					time.Sleep(time.Minute)
-					if held := a.rt.HeldDaemons(); len(held) != 1 || held[0].Reason != host.HoldUnconfirmed {
+					if held := a.rt.HeldDaemons(); len(held) != 1 || held[0].Reason != daemon.HoldUnconfirmed {
 						t.Errorf("while the other node is away: %+v", held)
 					}
 					p.net.SetDown(b.rt.Self(), false)
 					a.rt.PeerCame(b.rt.Self())
 					time.Sleep(time.Second)
 				}
-				if held := a.rt.HeldDaemons(); len(held) != 1 || held[0].Reason != host.HoldSurpassed || held[0].Node != b.rt.Self() {
+				if held := a.rt.HeldDaemons(); len(held) != 1 || held[0].Reason != daemon.HoldSurpassed || held[0].Node != b.rt.Self() {
 					t.Errorf("it is held as %+v", held)
 				}
-				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrFurther) {
+				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, daemon.ErrFurther) {
 					t.Errorf("confirming: got %v, want ErrFurther", err)
 				}
 				if _, err := a.rt.YieldHeld(t.Context(), d.Entity); err != nil {
 					t.Fatal(err)
 				}
-				var moved *host.MovedError
+				var moved *daemon.MovedError
 				if _, err := a.rt.Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.rt.Self() {
 					t.Errorf("after it gave way: %v", err)
 				}

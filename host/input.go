@@ -1,9 +1,13 @@
 package host
 
+import (
+	"wasmhost/host/daemon"
+)
+
 // input is an event on its way into a daemon, with what the runtime alone says of it: who
 // delivers one cannot.
 type input struct {
-	Event
+	daemon.Event
 
 	senderEpoch uint64 // of a daemon's event: under which it came about
 	once        bool   // it is not tried again, for what reason it may fail

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -116,7 +117,7 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 		case *migration.Receipts:
 			in.addReceipts(msg.All)
 		case *migration.SnapshotChunk:
-			if int64(len(in.snapshot)+len(msg.Bytes)) > in.limits.StateBytes+MaxSnapshotRest {
+			if int64(len(in.snapshot)+len(msg.Bytes)) > in.limits.StateBytes+daemon.MaxSnapshotRest {
 				return migration.Failf(migration.StateFailed, "the snapshot is larger than the daemon's limit state-bytes of %d", in.limits.StateBytes)
 			}
 			if err := in.grow(len(msg.Bytes)); err != nil {
@@ -207,7 +208,7 @@ func (in *incoming) addModule(ctx context.Context) error {
 		if err != nil {
 			return migration.Failf(migration.ModuleRefused, "%v", err)
 		}
-		if err := in.rt.setKind(o.Kind, m, m.Report().Size, Limits{}); err != nil {
+		if err := in.rt.setKind(o.Kind, m, m.Report().Size, daemon.Limits{}); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 	}
@@ -237,7 +238,7 @@ func (in *incoming) make(ctx context.Context) (*hosted, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.at.Phase().Terminal() {
-		d.end(lifecycle.Leave, &NotFoundError{o.Entity})
+		d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
 		return nil, errPushedOut
 	}
 	in.d = d

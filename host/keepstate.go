@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -129,7 +130,7 @@ func (f *follower) lacks(held []standby.HeldPart) (sending, error) {
 		}
 	}
 	if size > standby.MaxMessage-standby.Chunk {
-		return out, fmt.Errorf("%w: a state of %d bytes, a standby takes %d", ErrTooLarge, size, standby.MaxMessage-standby.Chunk)
+		return out, fmt.Errorf("%w: a state of %d bytes, a standby takes %d", daemon.ErrTooLarge, size, standby.MaxMessage-standby.Chunk)
 	}
 	return out, nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
@@ -54,11 +54,11 @@ func TestAPlannedRestartSendsNoStateAgain(t *testing.T) {
 
 func restartInOrder(t *testing.T, size int) {
 	var sent atomic.Int64
-	base := &testCluster{t: t, mem: directory.NewMemory(), own: host.Limits{StateBytes: 256 << 20}, disks: true}
+	base := &testCluster{t: t, mem: directory.NewMemory(), own: daemon.Limits{StateBytes: 256 << 20}, disks: true}
 	base.net.WrapStandby = func(_, _ identity.NodeID, c standby.Conn) standby.Conn { return countedConn{c, &sent} }
 	c := stateCluster{base.begin([]float64{1, 1})}
 	a := c.nodes[0]
-	d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "large", Standbys: 1, Limits: host.Limits{SnapshotEvents: 6}})
+	d, err := a.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "heavy", Name: "large", Standbys: 1, Limits: daemon.Limits{SnapshotEvents: 6}})
 	if err != nil {
 		t.Fatal(err)
 	}

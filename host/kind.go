@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wasmhost/abi"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 	"wasmhost/internal/canon"
@@ -18,12 +19,12 @@ import (
 // kind is a name under which the runtime makes daemons.
 type kind struct {
 	name    string
-	factory Factory
+	factory daemon.Factory
 	digest  []byte // of its module; nil for a native factory
 	size    int64
 	pushed  time.Time
 	report  *abi.Report
-	limits  Limits // of its daemons, where set
+	limits  daemon.Limits // of its daemons, where set
 }
 
 // KindInfo is what a kind is.
@@ -32,9 +33,9 @@ type KindInfo struct {
 	Digest  string // of the module, hexadecimal; empty for a native kind
 	Size    int64  // of the module, bytes
 	Pushed  time.Time
-	Daemons int         // of this kind, on this node
-	Report  *abi.Report // nil for a native kind
-	Limits  Limits      // of the kind's own
+	Daemons int           // of this kind, on this node
+	Report  *abi.Report   // nil for a native kind
+	Limits  daemon.Limits // of the kind's own
 }
 
 // kindRecord is how the store keeps a kind.
@@ -46,35 +47,20 @@ type kindRecord struct {
 	Limits map[string]int64
 }
 
-// ValidName returns nil when s can name a kind or a daemon: 1 to 63 characters
-// of a-z A-Z 0-9 - _ . beginning with a letter or digit.
-func ValidName(s string) error {
-	if len(s) == 0 || len(s) > 63 {
-		return fmt.Errorf("%w: %q has %d characters, a name has 1 to 63", ErrBadName, s, len(s))
-	}
-	for i, c := range []byte(s) {
-		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		if !alnum && (i == 0 || c != '-' && c != '_' && c != '.') {
-			return fmt.Errorf("%w: %q; a name is letters, digits, - _ . and begins with a letter or digit", ErrBadName, s)
-		}
-	}
-	return nil
-}
-
 // RegisterFactory makes the runtime able to make daemons of the kind by f. A
 // kind that is registered already keeps its factory: KindError with
 // ErrKindExists.
-func (r *Runtime) RegisterFactory(name string, f Factory) error {
+func (r *Runtime) RegisterFactory(name string, f daemon.Factory) error {
 	if err := r.open(); err != nil {
 		return err
 	}
-	if err := ValidName(name); err != nil {
+	if err := daemon.ValidName(name); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.kinds[name]; ok {
-		return &KindError{name, ErrKindExists}
+		return &daemon.KindError{Kind: name, Err: daemon.ErrKindExists}
 	}
 	r.kinds[name] = &kind{name: name, factory: f, pushed: r.env.Clock()}
 	r.meters.of(name)
@@ -84,7 +70,7 @@ func (r *Runtime) RegisterFactory(name string, f Factory) error {
 // PushKind is PushKindWith limits that the kind had, or none.
 func (r *Runtime) PushKind(ctx context.Context, name string, wasm []byte) (KindInfo, error) {
 	r.mu.RLock()
-	var own Limits
+	var own daemon.Limits
 	if k := r.kinds[name]; k != nil {
 		own = k.limits
 	}
@@ -97,7 +83,7 @@ func (r *Runtime) PushKind(ctx context.Context, name string, wasm []byte) (KindI
 // and the limits that they were spawned with. Limits that do not fit one another are an
 // *UnfitError, a module that is not accepted an *abi.Refusal or a *CompileError, and
 // nothing changes.
-func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, own Limits) (KindInfo, error) {
+func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, own daemon.Limits) (KindInfo, error) {
 	if err := own.ValidateOwn(); err != nil {
 		return KindInfo{}, err
 	}
@@ -107,14 +93,14 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 	if err := r.open(); err != nil {
 		return KindInfo{}, err
 	}
-	if err := ValidName(name); err != nil {
+	if err := daemon.ValidName(name); err != nil {
 		return KindInfo{}, err
 	}
 	r.mu.RLock()
 	old := r.kinds[name]
 	r.mu.RUnlock()
 	if old != nil && old.digest == nil {
-		return KindInfo{}, &KindError{name, ErrKindExists}
+		return KindInfo{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindExists}
 	}
 	m, err := r.addModule(ctx, wasm, own.Over(r.limits).MemoryBytes, false)
 	if err != nil {
@@ -127,7 +113,7 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 }
 
 // setKind durably makes m the kind's module.
-func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits) error {
+func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own daemon.Limits) error {
 	digest := m.Digest()
 	k := &kind{name: name, factory: &moduleFactory{m}, digest: digest[:], size: size, pushed: r.env.Clock(), report: m.Report(), limits: own}
 	if err := r.putKind(k); err != nil {
@@ -137,7 +123,7 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own Limits
 	defer r.mu.Unlock()
 	r.kinds[name] = k
 	r.meters.of(name)
-	r.tellOf(Happening{What: KindPushed, Kind: name})
+	r.notify(daemon.Notification{Topic: daemon.KindPushed, Kind: name})
 	return nil
 }
 
@@ -170,7 +156,7 @@ func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Mod
 	if err != nil {
 		return nil, err
 	}
-	return r.addModule(ctx, wasm, MaxMemoryBytes, true) // it was let in once
+	return r.addModule(ctx, wasm, daemon.MaxMemoryBytes, true) // it was let in once
 }
 
 // Module returns the bytes of a module that is kept here, which the caller does not
@@ -181,13 +167,13 @@ func (r *Runtime) Module(_ context.Context, digest [32]byte) ([]byte, error) {
 		defer r.mu.RUnlock()
 		wasm, ok := r.wasm[digest]
 		if !ok {
-			return nil, fmt.Errorf("%w: %x", ErrModuleNotFound, digest)
+			return nil, fmt.Errorf("%w: %x", daemon.ErrModuleNotFound, digest)
 		}
 		return wasm, nil
 	}
 	wasm, err := r.env.Store.Module(digest)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("%w: %x", ErrModuleNotFound, digest)
+		return nil, fmt.Errorf("%w: %x", daemon.ErrModuleNotFound, digest)
 	}
 	return wasm, err
 }
@@ -199,7 +185,7 @@ func (r *Runtime) AddModule(ctx context.Context, wasm []byte) error {
 		return err
 	}
 	if int64(len(wasm)) > r.limits.ModuleBytes {
-		return fmt.Errorf("%w: a module of %d bytes, at most %d", ErrTooLarge, len(wasm), r.limits.ModuleBytes)
+		return fmt.Errorf("%w: a module of %d bytes, at most %d", daemon.ErrTooLarge, len(wasm), r.limits.ModuleBytes)
 	}
 	_, err := r.addModule(ctx, wasm, r.limits.MemoryBytes, false)
 	return err
@@ -223,11 +209,11 @@ func (r *Runtime) RemoveKind(_ context.Context, name string) error {
 	defer r.mu.Unlock()
 	k, ok := r.kinds[name]
 	if !ok {
-		return &KindError{name, ErrKindNotFound}
+		return &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
 	for _, d := range r.daemons {
 		if d.kind == name {
-			return &KindError{name, ErrKindInUse}
+			return &daemon.KindError{Kind: name, Err: daemon.ErrKindInUse}
 		}
 	}
 	if r.env.Store != nil && k.digest != nil {
@@ -238,7 +224,7 @@ func (r *Runtime) RemoveKind(_ context.Context, name string) error {
 		}
 	}
 	delete(r.kinds, name)
-	r.tellOf(Happening{What: KindRemoved, Kind: name})
+	r.notify(daemon.Notification{Topic: daemon.KindRemoved, Kind: name})
 	return nil
 }
 
@@ -260,7 +246,7 @@ func (r *Runtime) Kind(name string) (KindInfo, error) {
 	defer r.mu.RUnlock()
 	k, ok := r.kinds[name]
 	if !ok {
-		return KindInfo{}, &KindError{name, ErrKindNotFound}
+		return KindInfo{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
 	return r.kindInfo(k), nil
 }
@@ -278,7 +264,7 @@ func (r *Runtime) kindInfo(k *kind) KindInfo {
 
 // factory returns what makes daemons of the kind with the module of that
 // digest; a nil digest means the kind's own.
-func (r *Runtime) factory(ctx context.Context, name string, digest []byte) (Factory, []byte, error) {
+func (r *Runtime) factory(ctx context.Context, name string, digest []byte) (daemon.Factory, []byte, error) {
 	r.mu.RLock()
 	k := r.kinds[name]
 	r.mu.RUnlock()
@@ -290,7 +276,7 @@ func (r *Runtime) factory(ctx context.Context, name string, digest []byte) (Fact
 		return &moduleFactory{m}, digest, nil
 	}
 	if k == nil {
-		return nil, nil, &KindError{name, ErrKindNotFound}
+		return nil, nil, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
 	return k.factory, k.digest, nil
 }

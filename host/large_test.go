@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 )
 
@@ -41,12 +42,12 @@ func TestLargeMemoriesComeBack(t *testing.T) {
 	if _, err := a.PushKind(ctx, "heap", guest(t, "c/heap.wasm")); err != nil {
 		t.Fatal(err)
 	}
-	d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "heap", Name: "h"})
+	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "heap", Name: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	send := func(r *host.Runtime, text string, sender byte) string {
-		ev := host.Event{Payload: []byte(text)}
+		ev := daemon.Event{Payload: []byte(text)}
 		if sender != 0 {
 			ev.Sender, ev.Number = [32]byte{sender}, 1
 		}
@@ -93,7 +94,7 @@ func TestLargeMemoriesComeBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.SpawnFromDecoded(ctx, host.SpawnRequest{}, read); err != nil {
+	if _, err := other.SpawnFromDecoded(ctx, daemon.SpawnRequest{}, read); err != nil {
 		t.Fatal(err)
 	}
 	if got := send(other, "w 2000", 0); got != want {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -184,5 +185,5 @@ func (r *Runtime) wantsEarlier(ctx context.Context, digest store.Digest, size ui
 		return false
 	}
 	_, err := r.Module(ctx, digest)
-	return errors.Is(err, ErrModuleNotFound)
+	return errors.Is(err, daemon.ErrModuleNotFound)
 }

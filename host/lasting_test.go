@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -20,7 +21,7 @@ import (
 // sameFacts compares all that Inspect says of a daemon before and after it went somewhere.
 // differ names the fields that are to differ: a field that is added later is compared.
 // StateBytes is of what the node has stored.
-func sameFacts(t *testing.T, what string, before, after host.Info, differ ...string) {
+func sameFacts(t *testing.T, what string, before, after daemon.Info, differ ...string) {
 	t.Helper()
 	a, b := reflect.ValueOf(before), reflect.ValueOf(after)
 	for i := range a.NumField() {
@@ -36,8 +37,8 @@ func sameFacts(t *testing.T, what string, before, after host.Info, differ ...str
 		if at, ok := x.(time.Time); ok {
 			same = at.Equal(y.(time.Time))
 		}
-		if loss, ok := x.(*host.Loss); ok && loss != nil {
-			other := y.(*host.Loss)
+		if loss, ok := x.(*daemon.Loss); ok && loss != nil {
+			other := y.(*daemon.Loss)
 			same = other != nil && loss.String() == other.String() && loss.Time.Equal(other.Time)
 		}
 		for _, d := range differ {
@@ -50,7 +51,7 @@ func sameFacts(t *testing.T, what string, before, after host.Info, differ ...str
 }
 
 // upgraded makes a counter that was upgraded once, has counted to 3 and failed on an event.
-func upgraded(t *testing.T, a *node) (d host.Info, old string) {
+func upgraded(t *testing.T, a *node) (d daemon.Info, old string) {
 	t.Helper()
 	a.push("counter", "c/counter.wasm")
 	d = a.spawn("counter", "c1")
@@ -65,7 +66,7 @@ func upgraded(t *testing.T, a *node) (d host.Info, old string) {
 		t.Fatal(err)
 	}
 	a.wantSend(d.Entity, "x", "2")
-	if _, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte("fail")}); err == nil {
+	if _, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("fail")}); err == nil {
 		t.Fatal("it fails on nothing")
 	}
 	a.wantSend(d.Entity, "x", "3")
@@ -115,7 +116,7 @@ func TestFactsTravel(t *testing.T) {
 	if err := a.Stop(ctx, before.Entity); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.SpawnFromDecoded(ctx, host.SpawnRequest{}, s); err != nil {
+	if _, err := a.SpawnFromDecoded(ctx, daemon.SpawnRequest{}, s); err != nil {
 		t.Fatal(err)
 	}
 	sameFacts(t, "restored from a snapshot", back, a.mustInspect(before.Entity), "Epoch", "StateBytes")
@@ -149,7 +150,7 @@ func TestWhatAForkKeeps(t *testing.T) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.RollBack(ctx, forks[0].Entity); !errors.Is(err, host.ErrCannotUpgrade) {
+	if _, err := a.RollBack(ctx, forks[0].Entity); !errors.Is(err, daemon.ErrCannotUpgrade) {
 		t.Errorf("rolling back a fork of before the upgrade: %v", err)
 	}
 }
@@ -178,10 +179,10 @@ func TestAPreviousModuleIsNotForcedIn(t *testing.T) {
 			}
 			b.push("counter", "rust/counter.wasm")
 			a.migrate(d.Entity, b)
-			if _, err := b.Module(ctx, [32]byte(mustHex(t, old))); !errors.Is(err, host.ErrModuleNotFound) {
+			if _, err := b.Module(ctx, [32]byte(mustHex(t, old))); !errors.Is(err, daemon.ErrModuleNotFound) {
 				t.Errorf("the target has the module that it refuses: %v", err)
 			}
-			if _, err := b.RollBack(ctx, d.Entity); !errors.Is(err, host.ErrModuleNotFound) || !strings.Contains(err.Error(), old[:12]) {
+			if _, err := b.RollBack(ctx, d.Entity); !errors.Is(err, daemon.ErrModuleNotFound) || !strings.Contains(err.Error(), old[:12]) {
 				t.Errorf("rolling back: %v", err)
 			}
 			b.wantSend(d.Entity, "x", "4")
@@ -203,10 +204,10 @@ func TestAnotherPreviousModule(t *testing.T) {
 	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
 	d, old := upgraded(t, a)
 	a.migrate(d.Entity, b)
-	if _, err := b.Module(ctx, [32]byte(mustHex(t, old))); !errors.Is(err, host.ErrModuleNotFound) {
+	if _, err := b.Module(ctx, [32]byte(mustHex(t, old))); !errors.Is(err, daemon.ErrModuleNotFound) {
 		t.Errorf("bytes that are not the module are kept: %v", err)
 	}
-	if _, err := b.RollBack(ctx, d.Entity); !errors.Is(err, host.ErrModuleNotFound) {
+	if _, err := b.RollBack(ctx, d.Entity); !errors.Is(err, daemon.ErrModuleNotFound) {
 		t.Errorf("rolling back: %v", err)
 	}
 }
@@ -239,7 +240,7 @@ func TestATargetOfTheVersionBefore(t *testing.T) {
 		t.Errorf("%d offers of version 3", offers)
 	}
 	b.wantSend(d.Entity, "x", "4")
-	if _, err := b.RollBack(ctx, d.Entity); !errors.Is(err, host.ErrCannotUpgrade) {
+	if _, err := b.RollBack(ctx, d.Entity); !errors.Is(err, daemon.ErrCannotUpgrade) {
 		t.Errorf("rolling back: %v", err)
 	}
 }
@@ -256,7 +257,7 @@ func TestFactsOutliveAFailover(t *testing.T) {
 			}
 		}
 		push("c/counter.wasm")
-		first, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "counter", Name: "c1", Standbys: 1})
+		first, err := a.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "counter", Name: "c1", Standbys: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

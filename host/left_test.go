@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 )
 
@@ -28,7 +28,7 @@ func TestReadersOfADaemonThatLeftHearWhere(t *testing.T) {
 
 	var file bytes.Buffer
 	for name, err := range map[string]error{"tail": tail(ctx, 2), "tail from the beginning": tail(ctx, 0), "export": export(ctx, &file)} {
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		if !errors.As(err, &moved) || moved.Node != b.Self() {
 			t.Errorf("%s: %v, want that it moved to %s", name, err, b.Self())
 		}

@@ -16,6 +16,7 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -28,9 +29,9 @@ type native struct {
 	fail  error
 }
 
-func (n *native) Name() string                    { return "native" }
-func (n *native) Requirements() host.Requirements { return host.Requirements{} }
-func (n *native) Process(_ *host.Call, p []byte) ([][]byte, error) {
+func (n *native) Name() string                      { return "native" }
+func (n *native) Requirements() daemon.Requirements { return daemon.Requirements{} }
+func (n *native) Process(_ *daemon.Call, p []byte) ([][]byte, error) {
 	if n.fail != nil {
 		return nil, n.fail
 	}
@@ -43,15 +44,15 @@ func (n *native) Process(_ *host.Call, p []byte) ([][]byte, error) {
 	}
 	return [][]byte{fmt.Append(nil, n.count)}, nil
 }
-func (n *native) Snapshot(*host.Call) ([]byte, error) { return fmt.Append(nil, n.count), nil }
-func (n *native) Restore(_ *host.Call, s []byte) error {
+func (n *native) Snapshot(*daemon.Call) ([]byte, error) { return fmt.Append(nil, n.count), nil }
+func (n *native) Restore(_ *daemon.Call, s []byte) error {
 	_, err := fmt.Sscan(string(s), &n.count)
 	return err
 }
 
-func nativeFactory(made *int) host.Factory {
+func nativeFactory(made *int) daemon.Factory {
 	var mu sync.Mutex
-	return host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+	return daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		*made++
@@ -82,7 +83,7 @@ func TestR01_to_R11_R17_R20_R31_Lifecycle(t *testing.T) {
 	if err := r.RegisterFactory("n", nativeFactory(&made)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"}); !errors.Is(err, host.ErrNotReady) { // R01
+	if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"}); !errors.Is(err, daemon.ErrNotReady) { // R01
 		t.Errorf("R01: %v", err)
 	}
 	for range 2 { // R03, R04
@@ -90,22 +91,22 @@ func TestR01_to_R11_R17_R20_R31_Lifecycle(t *testing.T) {
 			t.Fatalf("start: %v", err)
 		}
 	}
-	if err := r.RegisterFactory("n", nativeFactory(&made)); !errors.Is(err, host.ErrKindExists) || !strings.Contains(err.Error(), `"n"`) { // R09
+	if err := r.RegisterFactory("n", nativeFactory(&made)); !errors.Is(err, daemon.ErrKindExists) || !strings.Contains(err.Error(), `"n"`) { // R09
 		t.Errorf("R09: %v", err)
 	}
 	for _, kind := range []string{"n2", "n3"} { // R10, R11
 		if err := r.RegisterFactory(kind, nativeFactory(new(int))); err != nil {
 			t.Errorf("R10: %v", err)
 		}
-		if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: kind}); err != nil {
+		if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: kind}); err != nil {
 			t.Errorf("R10: %v", err)
 		}
 	}
-	if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "none"}); !errors.Is(err, host.ErrKindNotFound) { // R20
+	if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "none"}); !errors.Is(err, daemon.ErrKindNotFound) { // R20
 		t.Errorf("R20: %v", err)
 	}
 	for range 3 { // R31
-		if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"}); err != nil {
+		if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -117,13 +118,13 @@ func TestR01_to_R11_R17_R20_R31_Lifecycle(t *testing.T) {
 			t.Errorf("shutdown: %v, %d daemons", err, r.DaemonCount())
 		}
 	}
-	if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "none"}); !errors.Is(err, host.ErrShuttingDown) { // R07
+	if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "none"}); !errors.Is(err, daemon.ErrShuttingDown) { // R07
 		t.Errorf("R07: %v", err)
 	}
-	if err := r.RegisterFactory("n4", nativeFactory(&made)); !errors.Is(err, host.ErrShuttingDown) { // R08
+	if err := r.RegisterFactory("n4", nativeFactory(&made)); !errors.Is(err, daemon.ErrShuttingDown) { // R08
 		t.Errorf("R08: %v", err)
 	}
-	if err := r.Start(ctx); !errors.Is(err, host.ErrShuttingDown) {
+	if err := r.Start(ctx); !errors.Is(err, daemon.ErrShuttingDown) {
 		t.Errorf("start after shutdown: %v", err)
 	}
 }
@@ -142,7 +143,7 @@ func TestR12_F10_OneOfManyRegistrationsWins(t *testing.T) {
 	for err := range errs {
 		if err == nil {
 			won++
-		} else if !errors.Is(err, host.ErrKindExists) {
+		} else if !errors.Is(err, daemon.ErrKindExists) {
 			t.Error(err)
 		}
 	}
@@ -165,8 +166,8 @@ func TestR16_F4_SpawnRacesShutdown(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for {
-					if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"}); err != nil {
-						if !errors.Is(err, host.ErrShuttingDown) {
+					if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"}); err != nil {
+						if !errors.Is(err, daemon.ErrShuttingDown) {
 							t.Error(err)
 						}
 						return
@@ -190,17 +191,17 @@ func TestR21_R24_R28_to_R30_R32_R34_to_R38_R40_R41_F9_DaemonsOfOneIdentity(t *te
 	a.push("counter", "c/counter.wasm")
 	a.push("echo", "c/echo.wasm")
 	key := newKey(t)
-	d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c", Identity: key})
+	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c", Identity: key})
 	if err != nil || d.Entity != key.ID() { // R21
 		t.Fatalf("R21: %+v, %v", d, err)
 	}
 	for i := 1; i <= 5; i++ { // R24
 		a.wantSend(d.Entity, "x", fmt.Sprint(i))
 	}
-	if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c2", Identity: key}); !errors.Is(err, host.ErrAlreadyPresent) { // R32
+	if _, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c2", Identity: key}); !errors.Is(err, daemon.ErrAlreadyPresent) { // R32
 		t.Errorf("R32: %v", err)
 	}
-	if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}); !errors.Is(err, host.ErrNameTaken) {
+	if _, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}); !errors.Is(err, daemon.ErrNameTaken) {
 		t.Errorf("a taken name: %v", err)
 	}
 	s, err := a.Snapshot(ctx, d.Entity)
@@ -211,14 +212,14 @@ func TestR21_R24_R28_to_R30_R32_R34_to_R38_R40_R41_F9_DaemonsOfOneIdentity(t *te
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "c3", Identity: key}, b); !errors.Is(err, host.ErrAlreadyPresent) { // R34
+	if _, err := a.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Name: "c3", Identity: key}, b); !errors.Is(err, daemon.ErrAlreadyPresent) { // R34
 		t.Errorf("R34: %v", err)
 	}
 	if a.DaemonCount() != 1 {
 		t.Errorf("R34: %d daemons", a.DaemonCount())
 	}
-	a.wantSend(d.Entity, "x", "6")                                                                                                // the incumbent is untouched
-	if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: newKey(t)}, b); !errors.Is(err, host.ErrIdentityMismatch) { // R40
+	a.wantSend(d.Entity, "x", "6")                                                                                                    // the incumbent is untouched
+	if _, err := a.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: newKey(t)}, b); !errors.Is(err, daemon.ErrIdentityMismatch) { // R40
 		t.Errorf("R40: %v", err)
 	}
 	alike := [2]*identity.KeyPair{} // R41: their origins differ in the upper 32 bits alone
@@ -233,7 +234,7 @@ func TestR21_R24_R28_to_R30_R32_R34_to_R38_R40_R41_F9_DaemonsOfOneIdentity(t *te
 		t.Fatalf("origins %s and %s", o0, o1)
 	}
 	for i, k := range alike {
-		if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Identity: k}); err != nil {
+		if _, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Identity: k}); err != nil {
 			t.Fatal(err)
 		}
 		a.wantSend(k.ID(), "x", "1")
@@ -248,17 +249,17 @@ func TestR21_R24_R28_to_R30_R32_R34_to_R38_R40_R41_F9_DaemonsOfOneIdentity(t *te
 		if err := a.Stop(ctx, k.ID()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: alike[1-i]}, encoded); !errors.Is(err, host.ErrIdentityMismatch) {
+		if _, err := a.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: alike[1-i]}, encoded); !errors.Is(err, daemon.ErrIdentityMismatch) {
 			t.Errorf("R41: %v", err)
 		}
 	}
 	if err := a.Stop(ctx, d.Entity); err != nil || a.DaemonCount() != 0 { // R30
 		t.Fatalf("R30: %v, %d", err, a.DaemonCount())
 	}
-	if _, err := a.Deliver(ctx, d.Entity, host.Event{}); !errors.Is(err, host.ErrNotFound) { // R29
+	if _, err := a.Deliver(ctx, d.Entity, daemon.Event{}); !errors.Is(err, daemon.ErrNotFound) { // R29
 		t.Errorf("R29: %v", err)
 	}
-	restored, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{}, b) // R38: the key comes from the snapshot
+	restored, err := a.SpawnFromSnapshot(ctx, daemon.SpawnRequest{}, b) // R38: the key comes from the snapshot
 	if err != nil || restored.Entity != key.ID() || restored.Epoch <= d.Epoch {
 		t.Fatalf("R38: %+v, %v", restored, err)
 	}
@@ -273,9 +274,9 @@ func TestR21_R24_R28_to_R30_R32_R34_to_R38_R40_R41_F9_DaemonsOfOneIdentity(t *te
 	if err := a.Stop(ctx, e.Entity); err != nil {
 		t.Fatal(err)
 	}
-	for name, err := range map[string]error{"deliver": second(a.Deliver(ctx, identity.EntityID{1}, host.Event{})), // R28, R36
+	for name, err := range map[string]error{"deliver": second(a.Deliver(ctx, identity.EntityID{1}, daemon.Event{})), // R28, R36
 		"snapshot": second(a.Snapshot(ctx, identity.EntityID{1})), "stop": a.Stop(ctx, identity.EntityID{1})} {
-		if !errors.Is(err, host.ErrNotFound) {
+		if !errors.Is(err, daemon.ErrNotFound) {
 			t.Errorf("%s of an unknown daemon: %v", name, err)
 		}
 	}
@@ -289,11 +290,13 @@ func TestR25_R27_R61_Native(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := &native{}
-	d, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "n"}, n)
+	d, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "n"}, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	deliver := func(p string) (host.Result, error) { return r.Deliver(ctx, d.Entity, host.Event{Payload: []byte(p)}) }
+	deliver := func(p string) (daemon.Result, error) {
+		return r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(p)})
+	}
 	res, err := deliver("three") // R25
 	if err != nil || len(res.Outputs) != 3 || string(res.Outputs[2].Payload) != "c" || res.Outputs[2].Link.Sequence != 3 {
 		t.Errorf("R25: %+v, %v", res, err)
@@ -347,20 +350,20 @@ func TestR42_K20_K22_F80_F82_SnapshotRefusals(t *testing.T) {
 		s, err := host.DecodeSnapshot(bad)
 		if err == nil {
 			err = s.Verify()
-		} else if !errors.Is(err, host.ErrBadSnapshot) {
+		} else if !errors.Is(err, daemon.ErrBadSnapshot) {
 			t.Errorf("byte %d: an untyped error %v", i, err)
 		}
 		if err == nil {
 			t.Errorf("byte %d changed, and nobody noticed", i)
 		}
-		if _, err := host.DecodeSnapshot(b[:i]); !errors.Is(err, host.ErrBadSnapshot) {
+		if _, err := host.DecodeSnapshot(b[:i]); !errors.Is(err, daemon.ErrBadSnapshot) {
 			t.Errorf("cut to %d bytes: %v", i, err)
 		}
 	}
-	if _, err := host.DecodeSnapshot(append(bytes.Clone(b), 0)); !errors.Is(err, host.ErrBadSnapshot) {
+	if _, err := host.DecodeSnapshot(append(bytes.Clone(b), 0)); !errors.Is(err, daemon.ErrBadSnapshot) {
 		t.Errorf("a byte more: %v", err)
 	}
-	if _, err := host.ReadSnapshot(bytes.NewReader(b), int64(len(again.State))-1); !errors.Is(err, host.ErrBadSnapshot) {
+	if _, err := host.ReadSnapshot(bytes.NewReader(b), int64(len(again.State))-1); !errors.Is(err, daemon.ErrBadSnapshot) {
 		t.Errorf("a state over the limit: %v", err)
 	}
 	broken := errors.New("the disk is bad")
@@ -369,12 +372,12 @@ func TestR42_K20_K22_F80_F82_SnapshotRefusals(t *testing.T) {
 		_, err := host.ReadSnapshot(cut(), 1<<20)
 		_, _, err2 := host.InspectSnapshot(cut())
 		for _, err := range []error{err, err2} {
-			if !errors.Is(err, broken) || errors.Is(err, host.ErrBadSnapshot) {
+			if !errors.Is(err, broken) || errors.Is(err, daemon.ErrBadSnapshot) {
 				t.Fatalf("a reader that fails after %d bytes: %v", i, err)
 			}
 		}
 	}
-	if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{}, []byte("garbage")); !errors.Is(err, host.ErrBadSnapshot) || !strings.Contains(err.Error(), "snapshot decode failed") {
+	if _, err := a.SpawnFromSnapshot(ctx, daemon.SpawnRequest{}, []byte("garbage")); !errors.Is(err, daemon.ErrBadSnapshot) || !strings.Contains(err.Error(), "snapshot decode failed") {
 		t.Errorf("R42: %v", err)
 	}
 }
@@ -414,7 +417,7 @@ func TestM02_M03_M11_M12_M13_M18_M41_Refusals(t *testing.T) {
 	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", func(o *host.Options) { o.RefuseModules = true })
 	a.push("counter", "c/counter.wasm")
 	d := a.spawn("counter", "c")
-	u, err := a.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "u"}, &native{})
+	u, err := a.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "u"}, &native{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +474,7 @@ func TestFailedEventsLeaveNoTrace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = a.Deliver(ctx, u.Entity, host.Event{Payload: []byte(bad)})
+		_, err = a.Deliver(ctx, u.Entity, daemon.Event{Payload: []byte(bad)})
 		var fault *abi.Fault
 		if !errors.As(err, &fault) {
 			t.Fatalf("%s: %v", bad, err)
@@ -497,7 +500,7 @@ func TestRepeatedEvents(t *testing.T) {
 	sender := newKey(t).ID()
 	for range 3 {
 		for n, p := range []string{"x", "fail", "x"} {
-			res, err := a.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: uint64(n + 1), Payload: []byte(p)})
+			res, err := a.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: uint64(n + 1), Payload: []byte(p)})
 			var fault *abi.Fault
 			if p == "fail" {
 				if !errors.As(err, &fault) || fault.Text != "asked to fail" {
@@ -529,7 +532,7 @@ func TestTailAndLogs(t *testing.T) {
 	if _, open := <-outputs; open {
 		t.Error("the tail goes on after its context")
 	}
-	if _, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte("fail")}); err == nil {
+	if _, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("fail")}); err == nil {
 		t.Fatal("no failure")
 	}
 	lines, err := a.Logs(d.Entity)
@@ -547,7 +550,7 @@ func FuzzDecodeSnapshot(f *testing.F) {
 	if err := r.Start(ctx); err != nil {
 		f.Fatal(err)
 	}
-	d, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "n"}, &native{})
+	d, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "n"}, &native{})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -569,7 +572,7 @@ func FuzzDecodeSnapshot(f *testing.F) {
 		}
 		if err != nil {
 			for _, err := range []error{err, err2, err3} {
-				if !errors.Is(err, host.ErrBadSnapshot) {
+				if !errors.Is(err, daemon.ErrBadSnapshot) {
 					t.Fatal(err)
 				}
 			}
@@ -600,11 +603,11 @@ func FuzzVerifyChain(f *testing.F) {
 	if err := errors.Join(r.RegisterFactory("n", nativeFactory(&made)), r.Start(ctx)); err != nil {
 		f.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"})
 	if err != nil {
 		f.Fatal(err)
 	}
-	if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("three")}); err != nil {
+	if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("three")}); err != nil {
 		f.Fatal(err)
 	}
 	var file bytes.Buffer

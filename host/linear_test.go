@@ -13,7 +13,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/identity"
 )
@@ -110,7 +110,7 @@ func (c *testCluster) count(id, sender identity.EntityID, n uint64, draw *rand.R
 	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		m := c.nodes[draw.IntN(len(c.nodes))]
 		ctx, cancel := context.WithTimeout(c.t.Context(), 500*time.Millisecond)
-		res, err := m.rt.Deliver(ctx, id, host.Event{Sender: sender, Number: n, Payload: []byte("x")})
+		res, err := m.rt.Deliver(ctx, id, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")})
 		cancel()
 		if err == nil {
 			if len(res.Outputs) != 1 {

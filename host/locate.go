@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/mesh"
 	"wasmhost/host/store"
@@ -83,7 +84,7 @@ func (r *Runtime) lastOwner(id identity.EntityID) (lastKnown, bool, error) {
 
 // Proven is where a daemon is, on proof.
 type Proven struct {
-	Moved
+	daemon.Moved
 	Rank    uint64 // the epoch up to which its owners are accounted for; of two claims that cannot both be true the higher one counts
 	Follows bool   // it follows on what this node knew, or the directory says so
 
@@ -114,14 +115,14 @@ func (r *Runtime) Remember(p Proven) {
 // node says that it does not have it, *MovedError where it says that it gave it away.
 func (r *Runtime) Weigh(ctx context.Context, id identity.EntityID, node, by identity.NodeID) (Proven, error) {
 	if node == r.env.Self {
-		return Proven{Moved: Moved{Entity: id, Node: node}, Follows: true}, nil
+		return Proven{Moved: daemon.Moved{Entity: id, Node: node}, Follows: true}, nil
 	}
 	if p, listed, err := r.listed(ctx, id, node); listed || err != nil {
 		return p, err
 	}
 	at := residing{id, node}
 	if p, ok := r.resided.get(at, r.env.Clock()); ok {
-		return Proven{Moved: Moved{Entity: id, Node: node, Epoch: p.epoch}, Rank: p.rank, Follows: true}, nil
+		return Proven{Moved: daemon.Moved{Entity: id, Node: node, Epoch: p.epoch}, Rank: p.rank, Follows: true}, nil
 	}
 	asked := r.env.Clock()
 	proof, err := r.askWhere(ctx, id, node)
@@ -136,7 +137,7 @@ func (r *Runtime) Weigh(ctx context.Context, id identity.EntityID, node, by iden
 		return Proven{}, fmt.Errorf("%w: node %s claims daemon %s at epoch %d, and node %s, which had it at epoch %d, is not known to have given it away",
 			ErrUnproven, node, id.Origin(), proof.epoch, last.node, last.epoch)
 	}
-	return Proven{Moved: Moved{Entity: id, Node: node, Epoch: proof.epoch, Time: asked}, Rank: proof.rank(), Follows: known, until: asked.Add(proof.holds)}, nil
+	return Proven{Moved: daemon.Moved{Entity: id, Node: node, Epoch: proof.epoch, Time: asked}, Rank: proof.rank(), Follows: known, until: asked.Add(proof.holds)}, nil
 }
 
 // listed is what the directory says, where this node is in a cluster and the daemon is
@@ -159,7 +160,7 @@ func (r *Runtime) listed(ctx context.Context, id identity.EntityID, node identit
 			return Proven{}, true, fmt.Errorf("%w: node %s, and the directory names node %s as daemon %s's owner: %w", ErrUnproven, node, e.Owner, id.Origin(), err)
 		}
 	}
-	return Proven{Moved: Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, Rank: e.Epoch, Follows: true}, ok, nil
+	return Proven{Moved: daemon.Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, Rank: e.Epoch, Follows: true}, ok, nil
 }
 
 // succeeds reports whether the last known owner has given the daemon away to the
@@ -180,7 +181,7 @@ func (r *Runtime) succeeds(ctx context.Context, id identity.EntityID, claim *pro
 			}
 			at = to
 		} else {
-			var moved *MovedError
+			var moved *daemon.MovedError
 			if _, err := r.askWhere(ctx, id, at); !errors.As(err, &moved) {
 				return false
 			}
@@ -202,7 +203,7 @@ func (r *Runtime) gaveTo(ctx context.Context, id identity.EntityID) (identity.No
 			d.mu.Unlock()
 		}
 	}
-	var moved *MovedError
+	var moved *daemon.MovedError
 	if !errors.As(err, &moved) {
 		return 0, false
 	}
@@ -248,7 +249,7 @@ func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node i
 		proof, err := s.verify(id, node, ask.Nonce, r.named(id, node))
 		return proof, s, err
 	case *channel.Moved:
-		return nil, nil, &MovedError{Moved{Entity: id, Node: msg.Node}}
+		return nil, nil, &daemon.MovedError{Moved: daemon.Moved{Entity: id, Node: msg.Node}}
 	case *channel.Refused:
 		return nil, nil, refusedBy(node, msg)
 	}
@@ -260,7 +261,7 @@ func (r *Runtime) serveLocate(ctx context.Context, conn channel.Conn, m *channel
 	ctx, cancel := context.WithTimeout(ctx, locatePatience)
 	defer cancel()
 	s, err := r.stateResidence(ctx, m.Entity, m.Nonce)
-	if errors.Is(err, ErrStopped) || errors.Is(err, ErrNotFound) { // it ended while it was looked at
+	if errors.Is(err, daemon.ErrStopped) || errors.Is(err, daemon.ErrNotFound) { // it ended while it was looked at
 		return fmt.Errorf("%w: %w", channel.ErrNoReceiver, err)
 	}
 	if err != nil {

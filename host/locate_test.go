@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -252,7 +253,7 @@ func TestNameIsFreeUntilTheStateHasCome(t *testing.T) {
 	if m, err := conn.Recv(); err != nil {
 		t.Fatal(m, err)
 	}
-	if _, err := b.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "bank"}); err != nil {
+	if _, err := b.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "bank"}); err != nil {
 		t.Errorf("the name is taken by what has not come: %v", err)
 	}
 }

@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"wasmhost/host/daemon"
 )
 
 // quiet is a native daemon that does nothing.
 type quiet struct{}
 
-func (quiet) Name() string                            { return "quiet" }
-func (quiet) Requirements() (r Requirements)          { return }
-func (quiet) Snapshot(*Call) ([]byte, error)          { return []byte{}, nil }
-func (quiet) Restore(*Call, []byte) error             { return nil }
-func (quiet) Process(*Call, []byte) ([][]byte, error) { return nil, nil }
+func (quiet) Name() string                                   { return "quiet" }
+func (quiet) Requirements() (r daemon.Requirements)          { return }
+func (quiet) Snapshot(*daemon.Call) ([]byte, error)          { return []byte{}, nil }
+func (quiet) Restore(*daemon.Call, []byte) error             { return nil }
+func (quiet) Process(*daemon.Call, []byte) ([][]byte, error) { return nil, nil }
 
 // started returns a runtime that has started, until the test ends.
 func started(t *testing.T, o Options) *Runtime {
@@ -37,7 +38,7 @@ func started(t *testing.T, o Options) *Runtime {
 // busy with an event, for as long as the asker waits.
 func TestWhoAsksWhereABusyDaemonIsGivesUp(t *testing.T) {
 	r := started(t, Options{})
-	i, err := r.SpawnWithDaemon(t.Context(), SpawnRequest{Name: "busy"}, quiet{})
+	i, err := r.SpawnWithDaemon(t.Context(), daemon.SpawnRequest{Name: "busy"}, quiet{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+	"wasmhost/host/daemon"
 )
-
-// LogLine is one line that a daemon, or the runtime on its behalf, wrote.
-type LogLine struct {
-	Time  time.Time
-	Level string // debug, info, warn or error
-	Text  string
-}
 
 // keptLines is how many of a daemon's last log lines are kept in memory, and
 // how far a follower may lag before it is cut.
@@ -23,9 +17,9 @@ type daemonLog struct {
 	clock func() time.Time
 
 	mu    sync.Mutex
-	lines []LogLine // a ring once it is full
+	lines []daemon.LogLine // a ring once it is full
 	next  int
-	feed  feed[LogLine]
+	feed  feed[daemon.LogLine]
 }
 
 var levelNames = [...]string{"debug", "info", "warn", "error"}
@@ -34,7 +28,7 @@ func (l *daemonLog) add(level int, text string) {
 	if level < 0 || level >= len(levelNames) {
 		level = 1
 	}
-	line := LogLine{Time: l.clock(), Level: levelNames[level], Text: text}
+	line := daemon.LogLine{Time: l.clock(), Level: levelNames[level], Text: text}
 	l.mu.Lock()
 	if len(l.lines) < keptLines {
 		l.lines = append(l.lines, line)
@@ -52,14 +46,14 @@ func (l *daemonLog) trim(n int) {
 	lines = lines[max(0, len(lines)-n):]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lines, l.next = append([]LogLine(nil), lines...), 0
+	l.lines, l.next = append([]daemon.LogLine(nil), lines...), 0
 }
 
 // all returns the kept lines, oldest first.
-func (l *daemonLog) all() []LogLine {
+func (l *daemonLog) all() []daemon.LogLine {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append(append(make([]LogLine, 0, len(l.lines)), l.lines[l.next:]...), l.lines[:l.next]...)
+	return append(append(make([]daemon.LogLine, 0, len(l.lines)), l.lines[l.next:]...), l.lines[:l.next]...)
 }
 
 // feed hands values to whoever subscribed, without ever waiting for one. The

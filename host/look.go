@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 )
 
@@ -61,7 +62,7 @@ func (d *hosted) attend(ctx context.Context) error {
 func (d *hosted) readerPlace() error {
 	if d.readers.Add(1) > MaxReaders {
 		d.readers.Add(-1)
-		return fmt.Errorf("%w: %d wait for daemon %s", ErrManyReaders, MaxReaders, d.id.Origin())
+		return fmt.Errorf("%w: %d wait for daemon %s", daemon.ErrManyReaders, MaxReaders, d.id.Origin())
 	}
 	return nil
 }

@@ -6,27 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
-
-// Loss says what of a daemon's acknowledged outputs is gone, as far as is known.
-type Loss struct {
-	From  uint64 // sequence of the first output that may be gone
-	To    uint64 // of the last that is known to be gone; 0: it is not known how far they went
-	Epoch uint64 // under which they were acknowledged
-	Why   string
-	Time  time.Time
-}
-
-// String says it in a sentence.
-func (l *Loss) String() string {
-	if l.To > 0 {
-		return fmt.Sprintf("outputs %d to %d, acknowledged in epoch %d, are lost: %s", l.From, l.To, l.Epoch, l.Why)
-	}
-	return fmt.Sprintf("outputs from %d on, if any were acknowledged in epoch %d, are lost: %s", l.From, l.Epoch, l.Why)
-}
 
 // lossRecord is how the store keeps a Loss.
 type lossRecord struct {
@@ -62,11 +46,11 @@ func (r *Runtime) recordLoss(id identity.EntityID, after, epoch uint64, why stri
 func (r *Runtime) setLoss(id identity.EntityID, l *lossRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.losses[id] = &Loss{From: l.From, To: l.To, Epoch: l.Epoch, Why: l.Why, Time: time.Unix(0, l.Time)}
+	r.losses[id] = &daemon.Loss{From: l.From, To: l.To, Epoch: l.Epoch, Why: l.Why, Time: time.Unix(0, l.Time)}
 }
 
 // LossOf returns what of the daemon is known to be lost; nil: nothing is.
-func (r *Runtime) LossOf(id identity.EntityID) *Loss {
+func (r *Runtime) LossOf(id identity.EntityID) *daemon.Loss {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.losses[id]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -34,7 +35,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 		return chain.Mended{}, err
 	}
 	if !old.moving.CompareAndSwap(false, true) {
-		return chain.Mended{}, fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
+		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	defer old.moving.Store(false)
 	old.mu.Lock()
@@ -59,7 +60,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 		return chain.Mended{}, fmt.Errorf("mending daemon %s by %s: %w", id.Origin(), how, err)
 	}
 	if old.replica != nil {
-		old.replica.end(fmt.Errorf("%w: it was mended", ErrNotReady))
+		old.replica.end(fmt.Errorf("%w: it was mended", daemon.ErrNotReady))
 		r.cluster.attach(d)
 		d.replica.compared = false
 		defer r.cluster.lookSoon()
@@ -68,7 +69,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	r.daemons[id], r.names[d.name] = d, id
 	r.mu.Unlock()
 	d.meter.cameBack(how.String(), lifecycle.Running)
-	d.tellOf(WasMended, how.String())
+	d.notify(daemon.WasMended, how.String())
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
 	r.startEffects(d)
@@ -96,7 +97,7 @@ func (d *hosted) mend(ctx context.Context, how chain.Mend) (chain.Mended, error)
 		d.dropped(&fact)
 		b.DeleteHistoryFrom(d.id, d.index)
 	default:
-		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotSupported, how)
+		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotSupported, how)
 	}
 	if err := d.appendFact(b, &fact); err != nil {
 		return chain.Mended{}, err
@@ -168,7 +169,7 @@ func (d *hosted) dropped(fact *chain.Mended) {
 // replayMend applies a mending of the history.
 func (d *hosted) replayMend(rec *mendRecord) error {
 	if rec.Fact.Epoch <= d.epoch || rec.Fact.After != d.chain.Head().Sequence || rec.Checkpoint.Head != d.chain.HeadHash() {
-		return fmt.Errorf("%w: a mending to epoch %d after output %d is not of this chain", ErrDiverged, rec.Fact.Epoch, rec.Fact.After)
+		return fmt.Errorf("%w: a mending to epoch %d after output %d is not of this chain", daemon.ErrDiverged, rec.Fact.Epoch, rec.Fact.After)
 	}
 	d.epoch = rec.Fact.Epoch
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 )
 
@@ -22,7 +23,7 @@ type drifting struct {
 	from, by int
 }
 
-func (d *drifting) Process(c *host.Call, p []byte) ([][]byte, error) {
+func (d *drifting) Process(c *daemon.Call, p []byte) ([][]byte, error) {
 	if d.by != 0 && d.count+1 == d.from {
 		d.count += d.by
 	}
@@ -43,10 +44,10 @@ func TestMending(t *testing.T) {
 				t.Helper()
 				s = openStore(t, dir, fs)
 				var err error
-				if r, err = host.New(ctx, host.Options{Node: key, Store: s, Limits: host.Limits{SnapshotEvents: 4}}); err != nil {
+				if r, err = host.New(ctx, host.Options{Node: key, Store: s, Limits: daemon.Limits{SnapshotEvents: 4}}); err != nil {
 					t.Fatal(err)
 				}
-				f := host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &drifting{from: 6, by: by}, nil })
+				f := daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &drifting{from: 6, by: by}, nil })
 				if err := errors.Join(r.RegisterFactory("n", f), r.Start(ctx)); err != nil {
 					t.Fatal(err)
 				}
@@ -61,12 +62,12 @@ func TestMending(t *testing.T) {
 				begin()
 			}
 			begin()
-			d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
+			d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d"})
 			if err != nil {
 				t.Fatal(err)
 			}
 			send := func(n uint64) (string, error) {
-				res, err := r.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: n, Payload: []byte("x")})
+				res, err := r.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")})
 				if err != nil || len(res.Outputs) != 1 {
 					return "", err
 				}
@@ -88,7 +89,7 @@ func TestMending(t *testing.T) {
 			want := "8 at 8"
 			switch how {
 			case chain.MendRetry:
-				if _, err := r.MendDaemon(ctx, d.Entity, how); !errors.Is(err, host.ErrDiverged) || stateOf(t, r, d).State != "diverged" {
+				if _, err := r.MendDaemon(ctx, d.Entity, how); !errors.Is(err, daemon.ErrDiverged) || stateOf(t, r, d).State != "diverged" {
 					t.Fatalf("nothing has changed, and %v", err)
 				}
 				by = 0

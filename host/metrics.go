@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/meter"
 	"wasmhost/host/migration"
@@ -69,7 +70,7 @@ type KindMetrics struct {
 // InternalSources are the sorts of events that the node delivers by itself.
 var InternalSources = [...]string{"channel", "timer", "daemon"}
 
-var internalSource = map[string][]EventKind{"channel": {EventChannel, EventGap}, "timer": {EventTimer}, "daemon": {EventDaemon}}
+var internalSource = map[string][]daemon.EventKind{"channel": {daemon.EventChannel, daemon.EventGap}, "timer": {daemon.EventTimer}, "daemon": {daemon.EventDaemon}}
 
 // MoveOutcome is how a migration ended.
 type MoveOutcome struct {
@@ -89,7 +90,7 @@ var failureNames = [...]string{string(abi.FaultError), string(abi.FaultTrap), st
 	abi.LimitFuel, abi.LimitWall, abi.LimitMemory, abi.LimitOutputBytes, abi.LimitOutputCount, abi.LimitLogBytes, abi.LimitStack, abi.LimitPending, abi.LimitTimers, "other"}
 
 func failureOf(err error) int {
-	var f *GuestError
+	var f *daemon.GuestError
 	if !errors.As(err, &f) {
 		return 0
 	}
@@ -107,10 +108,10 @@ func failureOf(err error) int {
 // time seldom count in one: each is in memory of its own.
 type eventMeter struct {
 	events, repeats, outputs, refused meter.Counter
-	internal                          meter.Counter                  // nanoseconds of turns
-	paced                             meter.Counter                  // waits for a rate
-	roomless                          meter.Counter                  // tries of events that found no room
-	passed                            [EventDaemon + 1]meter.Counter // events that are not tried again, by what they were
+	internal                          meter.Counter                         // nanoseconds of turns
+	paced                             meter.Counter                         // waits for a rate
+	roomless                          meter.Counter                         // tries of events that found no room
+	passed                            [daemon.EventDaemon + 1]meter.Counter // events that are not tried again, by what they were
 	failures                          [len(failureNames)]meter.Counter
 	process, delivery                 meter.Histogram
 	_                                 [64]byte
@@ -305,7 +306,7 @@ func (k *kindMeter) read() KindMetrics {
 }
 
 // glance returns the daemon's state and memory, as they were last shown.
-func (d *hosted) glance() (state string, memory int64, near Near) {
+func (d *hosted) glance() (state string, memory int64, near daemon.Near) {
 	d.view.mu.Lock()
 	s := d.view.at
 	d.view.mu.Unlock()

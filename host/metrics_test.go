@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -18,7 +19,7 @@ type counted struct {
 	entered, leave chan struct{}
 }
 
-func (c *counted) Process(_ *host.Call, payload []byte) ([][]byte, error) {
+func (c *counted) Process(_ *daemon.Call, payload []byte) ([][]byte, error) {
 	switch string(payload) {
 	case "twice":
 		return [][]byte{{1}, {2}}, nil
@@ -27,9 +28,9 @@ func (c *counted) Process(_ *host.Call, payload []byte) ([][]byte, error) {
 		<-c.leave
 		return nil, nil
 	case "fuel":
-		return nil, &host.GuestError{Kind: abi.FaultLimit, Limit: abi.LimitFuel}
+		return nil, &daemon.GuestError{Kind: abi.FaultLimit, Limit: abi.LimitFuel}
 	case "trap":
-		return nil, &host.GuestError{Kind: abi.FaultTrap}
+		return nil, &daemon.GuestError{Kind: abi.FaultTrap}
 	}
 	return nil, errors.New("its own")
 }
@@ -44,7 +45,7 @@ func newCounted(t *testing.T) (*host.Runtime, *counted) {
 	r, err := host.New(ctx, host.Options{Store: s})
 	c := &counted{entered: make(chan struct{}), leave: make(chan struct{})}
 	if err == nil {
-		err = errors.Join(r.RegisterFactory("counted", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return c, nil })), r.Start(ctx))
+		err = errors.Join(r.RegisterFactory("counted", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return c, nil })), r.Start(ctx))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -73,19 +74,19 @@ func TestMetricsCountWhatDaemonsDid(t *testing.T) {
 			}
 		}
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "counted"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counted"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	happened := r.Happenings(ctx)
+	happened := r.Notifications(ctx)
 	const good = 2*host.SampledEvents + 1
 	for i := range good {
-		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("twice")}); err != nil {
+		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("twice")}); err != nil {
 			t.Fatal(i, err)
 		}
 	}
 	for _, text := range []string{"fuel", "fuel", "trap", "own"} {
-		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte(text)}); err == nil {
+		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(text)}); err == nil {
 			t.Fatal("no error")
 		}
 	}
@@ -93,7 +94,7 @@ func TestMetricsCountWhatDaemonsDid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := host.Event{Sender: sender.ID(), Number: 1, Payload: []byte("twice")}
+	named := daemon.Event{Sender: sender.ID(), Number: 1, Payload: []byte("twice")}
 	for range 2 {
 		if _, err := r.Deliver(ctx, d.Entity, named); err != nil {
 			t.Fatal(err)
@@ -118,7 +119,7 @@ func TestMetricsCountWhatDaemonsDid(t *testing.T) {
 	if k := r.Metrics().Kinds["counted"]; k.Events != good+1 || len(k.Daemons) != 0 {
 		t.Errorf("after its end: %d events, daemons %v", k.Events, k.Daemons)
 	}
-	if h := <-happened; h.What != host.Removed || h.Entity != d.Entity || h.Kind != "counted" {
+	if h := <-happened; h.Topic != daemon.Removed || h.Entity != d.Entity || h.Kind != "counted" {
 		t.Errorf("happened: %+v", h)
 	}
 }
@@ -127,16 +128,16 @@ func TestMetricsCountWhatDaemonsDid(t *testing.T) {
 func TestMetricsCountFullMailboxes(t *testing.T) {
 	ctx := context.Background()
 	r, c := newCounted(t)
-	own, err := host.LimitsOf(map[string]int64{"mailbox": 1})
+	own, err := daemon.LimitsOf(map[string]int64{"mailbox": 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "counted", Limits: own})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counted", Limits: own})
 	if err != nil {
 		t.Fatal(err)
 	}
 	send := func(done chan<- error) {
-		_, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("wait")})
+		_, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("wait")})
 		done <- err
 	}
 	first, others := make(chan error, 1), make(chan error, 2)
@@ -150,7 +151,7 @@ func TestMetricsCountFullMailboxes(t *testing.T) {
 	if err := errors.Join(<-first, <-others); err != nil {
 		t.Error(err)
 	}
-	if !errors.Is(err, host.ErrMailboxFull) || r.Metrics().Kinds["counted"].Refused != 1 {
+	if !errors.Is(err, daemon.ErrMailboxFull) || r.Metrics().Kinds["counted"].Refused != 1 {
 		t.Errorf("%v; %d were refused", err, r.Metrics().Kinds["counted"].Refused)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"wasmhost/abi"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/identity"
 )
@@ -23,7 +24,7 @@ type moduleFactory struct {
 }
 
 // New makes a guest of the module.
-func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
+func (f *moduleFactory) New(_ context.Context, env daemon.Env) (daemon.Daemon, error) {
 	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: sandboxLimits(env.Limits), Log: env.Log, Rules: env.Rules, Stop: env.Stop})
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
@@ -34,7 +35,7 @@ func (f *moduleFactory) New(_ context.Context, env Env) (Daemon, error) {
 // sandboxPage is how many bytes a page of linear memory has.
 const sandboxPage = 64 << 10
 
-func sandboxLimits(l Limits) sandbox.Limits {
+func sandboxLimits(l daemon.Limits) sandbox.Limits {
 	s := sandbox.DefaultLimits()
 	s.MemoryPages = uint32(l.MemoryBytes / sandboxPage)
 	s.Fuel = uint64(l.Fuel)
@@ -64,7 +65,7 @@ var errBroken = sandbox.ErrBroken
 func (d *moduleDaemon) Name() string { return d.report.Digest }
 
 // Requirements returns none beyond what the limits bound.
-func (d *moduleDaemon) Requirements() Requirements { return Requirements{} }
+func (d *moduleDaemon) Requirements() daemon.Requirements { return daemon.Requirements{} }
 
 // Stateless reports whether the module declares that it keeps nothing.
 func (d *moduleDaemon) Stateless() bool { return d.report.State == abi.StateStateless }
@@ -76,10 +77,12 @@ func (d *moduleDaemon) MemoryBytes() int64 { return int64(d.guest.MemoryBytes())
 func (d *moduleDaemon) Close() error { return d.guest.Close() }
 
 // Init passes the configuration to the guest.
-func (d *moduleDaemon) Init(c *Call, config []byte) error { return d.guest.Init(d.event(c), config) }
+func (d *moduleDaemon) Init(c *daemon.Call, config []byte) error {
+	return d.guest.Init(d.event(c), config)
+}
 
 // Process applies one event, or leaves no trace of it.
-func (d *moduleDaemon) Process(c *Call, payload []byte) ([][]byte, error) {
+func (d *moduleDaemon) Process(c *daemon.Call, payload []byte) ([][]byte, error) {
 	out, err := d.guest.Process(d.event(c), payload)
 	if err == nil {
 		if list := d.guest.Effects(); list != nil {
@@ -90,7 +93,7 @@ func (d *moduleDaemon) Process(c *Call, payload []byte) ([][]byte, error) {
 }
 
 // Snapshot returns what the guest's hook gives: nil where it has none.
-func (d *moduleDaemon) Snapshot(c *Call) ([]byte, error) {
+func (d *moduleDaemon) Snapshot(c *daemon.Call) ([]byte, error) {
 	if d.report.State != abi.StateHooks {
 		return nil, nil
 	}
@@ -102,10 +105,10 @@ func (d *moduleDaemon) Snapshot(c *Call) ([]byte, error) {
 }
 
 // Restore gives state to the guest's hook.
-func (d *moduleDaemon) Restore(c *Call, state []byte) error {
+func (d *moduleDaemon) Restore(c *daemon.Call, state []byte) error {
 	if d.report.State != abi.StateHooks {
 		if len(state) != 0 {
-			return fmt.Errorf("%w: %d bytes for module %s, which has no hook for them", ErrStatelessState, len(state), d.report.Digest)
+			return fmt.Errorf("%w: %d bytes for module %s, which has no hook for them", daemon.ErrStatelessState, len(state), d.report.Digest)
 		}
 		return nil
 	}
@@ -116,7 +119,7 @@ func (d *moduleDaemon) Restore(c *Call, state []byte) error {
 }
 
 // limit implements limited.
-func (d *moduleDaemon) limit(l Limits) error {
+func (d *moduleDaemon) limit(l daemon.Limits) error {
 	d.most = l.MemoryBytes
 	return d.guest.Limit(sandboxLimits(l))
 }
@@ -259,7 +262,7 @@ func (d *moduleDaemon) become(s *sandbox.State) error { return d.guest.Become(s)
 func (d *moduleDaemon) adopt(s *sandbox.Shared) error { return d.guest.LoadShared(s) }
 
 // event fills the reused event from c.
-func (d *moduleDaemon) event(c *Call) *sandbox.Event {
+func (d *moduleDaemon) event(c *daemon.Call) *sandbox.Event {
 	e := &d.ev
 	if c.Sender != identity.EntityID(e.Sender) {
 		e.Origin = d.originOf(c.Sender, identity.EntityID(e.Sender).IsZero())

@@ -1,6 +1,9 @@
 package host
 
-import "fmt"
+import (
+	"fmt"
+	"wasmhost/host/daemon"
+)
 
 // A daemon that comes near one of the limits that grow with what it keeps is named before
 // it gets there: in what inspect shows, in the metrics, and once in the log.
@@ -16,23 +19,23 @@ func isNear(used, most int64) bool {
 // nearLimits are the limits that a daemon is told to be near. A memory that cannot grow is
 // near none, nor is one that has not grown.
 var nearLimits = [...]struct {
-	set  Near
+	set  daemon.Near
 	name string
 	used func(*standing) int64
-	most func(*Limits) int64
+	most func(*daemon.Limits) int64
 }{
-	{NearMemory, "memory", func(s *standing) int64 {
+	{daemon.NearMemory, "memory", func(s *standing) int64 {
 		if s.memory <= s.least {
 			return 0
 		}
 		return s.memory
-	}, func(l *Limits) int64 { return l.MemoryBytes }},
-	{NearStateBytes, "state-bytes", func(s *standing) int64 { return s.stored }, func(l *Limits) int64 { return l.StateBytes }},
-	{NearSenders, "senders", func(s *standing) int64 { return int64(s.senders) }, func(l *Limits) int64 { return int64(l.Senders) }},
+	}, func(l *daemon.Limits) int64 { return l.MemoryBytes }},
+	{daemon.NearStateBytes, "state-bytes", func(s *standing) int64 { return s.stored }, func(l *daemon.Limits) int64 { return l.StateBytes }},
+	{daemon.NearSenders, "senders", func(s *standing) int64 { return int64(s.senders) }, func(l *daemon.Limits) int64 { return int64(l.Senders) }},
 }
 
 // near returns which of nearLimits the daemon is near.
-func (s *standing) near(l *Limits) (set Near) {
+func (s *standing) near(l *daemon.Limits) (set daemon.Near) {
 	for i := range nearLimits {
 		if n := &nearLimits[i]; isNear(n.used(s), n.most(l)) {
 			set |= n.set
@@ -56,7 +59,7 @@ func (d *hosted) noteNear() {
 		if fresh&n.set == 0 {
 			continue
 		}
-		used, most := LimitText(n.name, n.used(&s)), LimitText(n.name, n.most(d.limits()))
+		used, most := daemon.LimitText(n.name, n.used(&s)), daemon.LimitText(n.name, n.most(d.limits()))
 		d.env.Logger.Warn("a daemon is near a limit: events that would pass it will fail", "daemon", d.id.Origin(), "name", d.name, "kind", d.kind, "limit", n.name, "used", used, "most", most)
 		d.log.add(2, fmt.Sprintf("it is near its limit %s: %s of %s; events that would pass it will fail", n.name, used, most))
 	}

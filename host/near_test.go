@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // lockedBuffer is a log that several write to.
@@ -40,10 +41,10 @@ func TestADaemonNearItsLimitIsNamed(t *testing.T) {
 	s := openStore(t, t.TempDir(), nil)
 	log := &lockedBuffer{}
 	r := quietHost(t, s, host.Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
-	if _, err := r.PushKindWith(ctx, "heap", guest(t, "c/heap.wasm"), host.Limits{MemoryBytes: 10 << 20}); err != nil {
+	if _, err := r.PushKindWith(ctx, "heap", guest(t, "c/heap.wasm"), daemon.Limits{MemoryBytes: 10 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "heap", Name: "d"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "heap", Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,9 +80,9 @@ func TestAStateThatCannotBeStoredIsSaidOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStore(t, t.TempDir(), vfs.NewCrashableMem())
 		log := &lockedBuffer{}
-		small := host.Limits{StateBytes: 1 << 20, MemoryBytes: 1 << 20, SnapshotEvents: 1, SnapshotInterval: time.Second}
+		small := daemon.Limits{StateBytes: 1 << 20, MemoryBytes: 1 << 20, SnapshotEvents: 1, SnapshotInterval: time.Second}
 		r := heavyHost(t, host.Options{Store: s, Limits: small, Logger: slog.New(slog.NewTextHandler(log, nil))})
-		d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "heavy", Name: "d"})
+		d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "heavy", Name: "d"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +112,7 @@ func heavyHost(t *testing.T, o host.Options) *host.Runtime {
 	t.Helper()
 	r, err := host.New(ctx, o)
 	if err == nil {
-		err = r.RegisterFactory("heavy", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &weighty{}, nil }))
+		err = r.RegisterFactory("heavy", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &weighty{}, nil }))
 	}
 	if err == nil {
 		err = r.Start(ctx)
@@ -123,9 +124,9 @@ func heavyHost(t *testing.T, o host.Options) *host.Runtime {
 }
 
 // tell has the daemon process an event.
-func tell(t *testing.T, r *host.Runtime, d host.Info, payload string) {
+func tell(t *testing.T, r *host.Runtime, d daemon.Info, payload string) {
 	t.Helper()
-	if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte(payload)}); err != nil {
+	if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(payload)}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"strings"
+	"wasmhost/host/daemon"
 )
 
 // MaxNodeName is the length of the longest node name, in bytes: that of the longest
@@ -16,21 +17,21 @@ const MaxNodeName = 255
 // is then not to be checked.
 func ValidNodeName(s string) error {
 	if len(s) == 0 || len(s) > MaxNodeName {
-		return fmt.Errorf("%w: a node's name has 1 to %d characters, not %d", ErrBadName, MaxNodeName, len(s))
+		return fmt.Errorf("%w: a node's name has 1 to %d characters, not %d", daemon.ErrBadName, MaxNodeName, len(s))
 	}
 
 	for i, c := range []byte(s) {
 		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 		if !alnum && (i == 0 || c != '-' && c != '_' && c != '.') {
-			return fmt.Errorf("%w: %q; a node's name is letters, digits, - _ . and begins with a letter or digit", ErrBadName, s)
+			return fmt.Errorf("%w: %q; a node's name is letters, digits, - _ . and begins with a letter or digit", daemon.ErrBadName, s)
 		}
 	}
 
 	if strings.EqualFold(s, "all") {
-		return fmt.Errorf("%w: %q means every node", ErrBadName, s)
+		return fmt.Errorf("%w: %q means every node", daemon.ErrBadName, s)
 	}
-	if LooksLikeID(s) {
-		return fmt.Errorf("%w: %q has the form of an id", ErrBadName, s)
+	if daemon.LooksLikeID(s) {
+		return fmt.Errorf("%w: %q has the form of an id", daemon.ErrBadName, s)
 	}
 	return nil
 }

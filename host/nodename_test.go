@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 func TestValidNodeName(t *testing.T) {
@@ -17,7 +18,7 @@ func TestValidNodeName(t *testing.T) {
 	}
 	bad := []string{"", "all", "All", "a/b", "a,b", "-a", ".a", "a b", "a\x1b[31m", "a\n", "ü", "\u202ea", "a=b", "a:b", "*", "0123456789abcdef", "0123456789ABCDEF", strings.Repeat("0f", 32), strings.Repeat("a", 256), "a\x00"}
 	for _, name := range bad {
-		if err := host.ValidNodeName(name); !errors.Is(err, host.ErrBadName) {
+		if err := host.ValidNodeName(name); !errors.Is(err, daemon.ErrBadName) {
 			t.Errorf("ValidNodeName(%q) = %v, want ErrBadName", name, err)
 		}
 	}

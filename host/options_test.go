@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -48,7 +49,7 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 			t.Errorf("%s: %v; want an OptionsError of %s that says %q", name, err, c.field, c.why)
 		}
 	}
-	if _, err := host.New(ctx, host.Options{Limits: host.Limits{Fuel: -1}}); !errors.Is(err, host.ErrBadLimit) {
+	if _, err := host.New(ctx, host.Options{Limits: daemon.Limits{Fuel: -1}}); !errors.Is(err, daemon.ErrBadLimit) {
 		t.Errorf("a negative limit: %v, want ErrBadLimit", err)
 	}
 }
@@ -124,7 +125,7 @@ func TestModulesMoveWithoutStores(t *testing.T) {
 	if _, err := a.PushKind(ctx, "counter", guest(t, "c/counter.wasm")); err != nil {
 		t.Fatal(err)
 	}
-	d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -39,7 +40,7 @@ func (r *Runtime) order(caller context.Context, id identity.EntityID, target ide
 	defer r.mu.Unlock()
 	if !r.env.Work.Begin() {
 		cancel(nil)
-		return nil, ErrShuttingDown
+		return nil, daemon.ErrShuttingDown
 	}
 	if _, ok := r.ordered[id]; ok {
 		r.env.Work.Done()
@@ -158,7 +159,7 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	opts.within(o.Bounds)
 	opts.watch = ctx
 	m, err := r.StartMigrationWith(ctx, o.Entity, o.Target, opts)
-	var moved *MovedError
+	var moved *daemon.MovedError
 	if errors.As(err, &moved) && moved.Node == o.Target {
 		return c.Send(&migration.Outcome{Epoch: moved.Epoch})
 	}
@@ -215,13 +216,13 @@ func (o *MigrationOptions) within(b migration.Bounds) {
 	o.Downtime, o.MaxRounds, o.Deadline, o.Rate = time.Duration(b.Downtime), int(b.Rounds), time.Duration(b.Deadline), int64(b.Rate)
 }
 
-func passOf(r *Round) migration.Pass {
+func passOf(r *migration.Round) migration.Pass {
 	return migration.Pass{Number: uint64(r.Number), How: r.How, Records: uint64(r.Records), Blocks: uint64(r.Blocks), Bytes: uint64(r.Bytes),
 		Took: uint64(r.Took), Left: uint64(r.Left), Slowed: uint64(r.Slowed)}
 }
 
-func roundOf(p migration.Pass) Round {
-	return Round{Number: int(p.Number), How: p.How, Records: int(p.Records), Blocks: int(p.Blocks), Bytes: int64(p.Bytes),
+func roundOf(p migration.Pass) migration.Round {
+	return migration.Round{Number: int(p.Number), How: p.How, Records: int(p.Records), Blocks: int(p.Blocks), Bytes: int64(p.Bytes),
 		Took: time.Duration(p.Took), Left: time.Duration(p.Left), Slowed: time.Duration(p.Slowed)}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -50,7 +51,7 @@ func (l *traffic) between(link string) []string {
 
 // threeNodes runs fn in virtual time with an orchestrator a that has no kinds, a
 // source b with daemon d at 3, and a target c.
-func threeNodes(t *testing.T, fn func(t *testing.T, net *hosttest.Net, log *traffic, a, b, c *node, d host.Info)) {
+func threeNodes(t *testing.T, fn func(t *testing.T, net *hosttest.Net, log *traffic, a, b, c *node, d daemon.Info)) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
 		a, b, c := start(t, &net, newKey(t), "", nil), nativeNode(t, &net), nativeNode(t, &net)
@@ -67,7 +68,7 @@ func threeNodes(t *testing.T, fn func(t *testing.T, net *hosttest.Net, log *traf
 // A third node orders a migration. It says one thing and hears phases and the
 // outcome; everything else goes between source and target, and is decided there.
 func TestM81_M88_M89_M94_M100_to_M104_M123_F50_F52_F53_F65_ThirdNodeOrders(t *testing.T) {
-	threeNodes(t, func(t *testing.T, net *hosttest.Net, log *traffic, a, b, c *node, d host.Info) {
+	threeNodes(t, func(t *testing.T, net *hosttest.Net, log *traffic, a, b, c *node, d daemon.Info) {
 		g := newGate(&migration.Order{})
 		net.Filter = func(from, to identity.NodeID, m migration.Message) bool {
 			return log.filter(from, to, m) && g.filter(from, to, m)
@@ -116,7 +117,7 @@ func TestM81_M88_M89_M94_M100_to_M104_M123_F50_F52_F53_F65_ThirdNodeOrders(t *te
 // The orchestrator can be the target, or name itself as the source: nobody
 // talks to itself, and it ends.
 func TestM111_F55_OrchestratorIsSourceOrTarget(t *testing.T) {
-	threeNodes(t, func(t *testing.T, _ *hosttest.Net, log *traffic, a, b, c *node, d host.Info) {
+	threeNodes(t, func(t *testing.T, _ *hosttest.Net, log *traffic, a, b, c *node, d daemon.Info) {
 		if err := c.moveWith(d.Entity, c.Self(), host.MigrationOptions{Source: b.Self()}); err != nil { // pulled
 			t.Fatal(err)
 		}
@@ -145,7 +146,7 @@ func TestM111_F55_OrchestratorIsSourceOrTarget(t *testing.T) {
 // Of two that order the same daemon elsewhere the first has it, and hears of it;
 // the second is told so, and can cancel nothing.
 func TestM82_M105_F54_TheOneWhoOrderedHearsOfIt(t *testing.T) {
-	threeNodes(t, func(t *testing.T, net *hosttest.Net, log *traffic, a, b, c *node, d host.Info) {
+	threeNodes(t, func(t *testing.T, net *hosttest.Net, log *traffic, a, b, c *node, d daemon.Info) {
 		g := newGate(&migration.Prepared{})
 		net.Filter = func(from, to identity.NodeID, m migration.Message) bool {
 			return log.filter(from, to, m) && g.filter(from, to, m)
@@ -181,7 +182,7 @@ func TestM82_M105_F54_TheOneWhoOrderedHearsOfIt(t *testing.T) {
 // What a source refuses, or fails of, the orchestrator hears as the source would
 // tell it to its own caller.
 func TestM16_M17_M113_M118_RefusedOrders(t *testing.T) {
-	threeNodes(t, func(t *testing.T, net *hosttest.Net, _ *traffic, a, b, c *node, d host.Info) {
+	threeNodes(t, func(t *testing.T, net *hosttest.Net, _ *traffic, a, b, c *node, d daemon.Info) {
 		from := func(n *node) host.MigrationOptions { return host.MigrationOptions{Source: n.Self()} }
 		for name, tc := range map[string]struct {
 			id     identity.EntityID
@@ -234,7 +235,7 @@ func TestM16_M17_M113_M118_RefusedOrders(t *testing.T) {
 // The orchestrator is lost, or loses its source: the migration goes on, the
 // orchestrator says what it does not know, and hears it when it asks again.
 func TestM106_F43_F51_OrchestratorLosesItsSource(t *testing.T) {
-	threeNodes(t, func(t *testing.T, net *hosttest.Net, _ *traffic, a, b, c *node, d host.Info) {
+	threeNodes(t, func(t *testing.T, net *hosttest.Net, _ *traffic, a, b, c *node, d daemon.Info) {
 		var lost atomic.Bool
 		net.Filter = func(_, _ identity.NodeID, m migration.Message) bool {
 			_, outcome := m.(*migration.Outcome)
@@ -268,7 +269,7 @@ func TestM106_F43_F51_OrchestratorLosesItsSource(t *testing.T) {
 
 // An orchestrator that shuts down ends its waiting, not the migration.
 func TestOrchestratorShutsDown(t *testing.T) {
-	threeNodes(t, func(t *testing.T, net *hosttest.Net, log *traffic, a, b, c *node, d host.Info) {
+	threeNodes(t, func(t *testing.T, net *hosttest.Net, log *traffic, a, b, c *node, d daemon.Info) {
 		g := newGate(&migration.Ready{})
 		net.Filter = g.filter
 		m := begin(t, a, d.Entity, c.Self(), host.MigrationOptions{Source: b.Self()})
@@ -277,7 +278,7 @@ func TestOrchestratorShutsDown(t *testing.T) {
 		if _, err := m.Wait(ctx); !failedWith(err, migration.SourceUnavailable) {
 			t.Errorf("the order: %v", err)
 		}
-		if _, err := a.StartMigrationWith(ctx, d.Entity, c.Self(), host.MigrationOptions{Source: b.Self()}); !errors.Is(err, host.ErrShuttingDown) {
+		if _, err := a.StartMigrationWith(ctx, d.Entity, c.Self(), host.MigrationOptions{Source: b.Self()}); !errors.Is(err, daemon.ErrShuttingDown) {
 			t.Errorf("another order: %v", err)
 		}
 		g.open()
@@ -288,7 +289,7 @@ func TestOrchestratorShutsDown(t *testing.T) {
 
 // Orders that are no orders.
 func TestBadOrders(t *testing.T) {
-	threeNodes(t, func(t *testing.T, net *hosttest.Net, _ *traffic, _, b, c *node, d host.Info) {
+	threeNodes(t, func(t *testing.T, net *hosttest.Net, _ *traffic, _, b, c *node, d daemon.Info) {
 		s := newStranger(t, net)
 		s.refused(migration.ProtocolError, b.Self(), &migration.Order{Version: migration.Version + 1, Entity: d.Entity, Target: c.Self()})
 		s.refused(migration.ProtocolError, b.Self(), &migration.Step{Phase: migration.Cutover})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
 	"wasmhost/identity"
@@ -18,8 +19,8 @@ type outboxOf struct{ rt *Runtime }
 // goneErr marks an error that says that the daemon is not this node's any more, or takes
 // no events for now.
 func goneErr(err error) error {
-	var moved *MovedError
-	if errors.As(err, &moved) || errors.Is(err, ErrHalted) || errors.Is(err, ErrHeld) || final(err) {
+	var moved *daemon.MovedError
+	if errors.As(err, &moved) || errors.Is(err, daemon.ErrHalted) || errors.Is(err, daemon.ErrHeld) || final(err) {
 		return fmt.Errorf("%w: %w", errOutboxGone, err)
 	}
 	return err
@@ -160,7 +161,7 @@ func (o outboxOf) Fire(ctx context.Context, id identity.EntityID) (next int64, e
 // Believed returns where the daemon is by what this node knows.
 func (o outboxOf) Believed(id identity.EntityID) (identity.NodeID, bool) {
 	_, err := o.rt.find(id)
-	var moved *MovedError
+	var moved *daemon.MovedError
 	switch {
 	case err == nil:
 		return o.rt.env.Self, true
@@ -231,7 +232,7 @@ func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.
 	for taken.Events < len(list) {
 		e := &list[taken.Events]
 		before := d.stats.errors
-		if err = d.applyOther(&input{Event: Event{Sender: from, From: from, Via: via, Number: e.Number, Kind: EventDaemon, Payload: e.Payload}, senderEpoch: e.Epoch}); err != nil {
+		if err = d.applyOther(&input{Event: daemon.Event{Sender: from, From: from, Via: via, Number: e.Number, Kind: daemon.EventDaemon, Payload: e.Payload}, senderEpoch: e.Epoch}); err != nil {
 			break
 		}
 		if d.stats.errors > before {
@@ -253,7 +254,7 @@ func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.
 // unknown.
 func (r *Runtime) receiverOf(id identity.EntityID) (*hosted, error) {
 	d, err := r.find(id)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, daemon.ErrNotFound) {
 		r.mu.RLock()
 		_, comes := r.incoming[id]
 		r.mu.RUnlock()

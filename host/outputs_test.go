@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // A delivery allocates what it hands over and nothing else: the outputs are one
@@ -14,13 +14,13 @@ func TestDeliverAllocatesTheOutputAlone(t *testing.T) {
 	if _, err := r.PushKind(ctx, "echo", guest(t, "c/echo.wasm")); err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "echo"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "echo"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, size := range []int{0, 1, 16, 17, 64, 144, 145, 400, 401, 4000} {
-		ev := host.Event{Payload: bytes.Repeat([]byte{byte(size)}, size)}
-		var last, before host.Result
+		ev := daemon.Event{Payload: bytes.Repeat([]byte{byte(size)}, size)}
+		var last, before daemon.Result
 		allocated := testing.AllocsPerRun(100, func() {
 			before = last
 			if last, err = r.Deliver(ctx, d.Entity, ev); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -106,7 +107,7 @@ func (r *Runtime) passivate(d *hosted) bool {
 
 // grown counts the memory of a daemon that came into it. It needs d.mu.
 func (r *Runtime) grown(d *hosted) {
-	s, ok := d.daemon.(Sizer)
+	s, ok := d.daemon.(daemon.Sizer)
 	if !ok {
 		return
 	}

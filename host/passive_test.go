@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 )
 
@@ -43,7 +44,7 @@ func openStore(t *testing.T, dir string, fs vfs.FS) *store.Store {
 	return s
 }
 
-func stateOf(t *testing.T, r *host.Runtime, d host.Info) host.Info {
+func stateOf(t *testing.T, r *host.Runtime, d daemon.Info) daemon.Info {
 	t.Helper()
 	i, err := r.Inspect(d.Entity)
 	if err != nil {
@@ -60,7 +61,7 @@ func TestIdleDaemonsLeaveMemory(t *testing.T) {
 		s := openStore(t, dir, fs)
 		o := host.Options{Node: key, PassivateAfter: time.Minute}
 		r := quietHost(t, s, o)
-		d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
+		d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +70,7 @@ func TestIdleDaemonsLeaveMemory(t *testing.T) {
 		send := func(want string) {
 			t.Helper()
 			number++
-			ev := host.Event{Sender: sender, Number: number, Payload: []byte("x")}
+			ev := daemon.Event{Sender: sender, Number: number, Payload: []byte("x")}
 			for range 2 {
 				res, err := r.Deliver(ctx, d.Entity, ev)
 				if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != want {
@@ -152,14 +153,14 @@ func TestMoreDaemonsThanMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	factory := host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &heavy{}, nil })
+	factory := daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &heavy{}, nil })
 	if err := errors.Join(r.RegisterFactory("h", factory), r.Start(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	const many, events = 32, 20
-	var daemons []host.Info
+	var daemons []daemon.Info
 	for i := range many {
-		d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "h", Name: fmt.Sprint("h", i)})
+		d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "h", Name: fmt.Sprint("h", i)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +171,7 @@ func TestMoreDaemonsThanMemory(t *testing.T) {
 		wg.Go(func() {
 			for e := 1; e <= events; e++ {
 				for i := w; i < many; i += 4 {
-					res, err := r.Deliver(ctx, daemons[i].Entity, host.Event{Payload: []byte("x")})
+					res, err := r.Deliver(ctx, daemons[i].Entity, daemon.Event{Payload: []byte("x")})
 					if err != nil || string(res.Outputs[0].Payload) != fmt.Sprint(e) {
 						t.Errorf("daemon %d, event %d: %v, %v", i, e, res, err)
 						return

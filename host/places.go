@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -57,15 +58,15 @@ func (c *counts) room(sender identity.EntityID, limit int) error {
 	}
 	if scope == identity.LaneScope {
 		if c.lanes() >= lanePlaces {
-			return fmt.Errorf("%w: %d without an id", ErrHorizonFull, lanePlaces)
+			return fmt.Errorf("%w: %d without an id", daemon.ErrHorizonFull, lanePlaces)
 		}
 		return nil
 	}
 	if most := shareOf(limit, shareOfOne); c.byScope[scope] >= most {
-		return fmt.Errorf("%w: %d", ErrSenderQuota, most)
+		return fmt.Errorf("%w: %d", daemon.ErrSenderQuota, most)
 	}
 	if most := shareOf(limit, shareOfAll); c.all >= most {
-		return fmt.Errorf("%w: %d of all peers and tokens together", ErrSenderQuota, most)
+		return fmt.Errorf("%w: %d of all peers and tokens together", daemon.ErrSenderQuota, most)
 	}
 	return nil
 }
@@ -87,7 +88,7 @@ func (v *viaPeers) room(peer identity.NodeID, limit int, at int64, memory time.D
 		v.since, v.taken = at, nil
 	}
 	if most := shareOf(limit, shareOfOne); v.taken[peer] >= most {
-		return fmt.Errorf("%w: %d", ErrSenderQuota, most)
+		return fmt.Errorf("%w: %d", daemon.ErrSenderQuota, most)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -21,7 +22,7 @@ import (
 type twins struct {
 	t        *testing.T
 	at, home *node
-	one, two host.Info
+	one, two daemon.Info
 }
 
 func newTwins(t *testing.T, a *node) *twins {
@@ -82,7 +83,7 @@ func TestMemoryMovesWhileItChanges(t *testing.T) {
 	rep := wait(t, m)
 	w.at = b
 	w.send("w 3000", "t 1", "w 100", "s 1")
-	if len(rep.Rounds) < 3 || rep.Rounds[0].How != host.RoundBulk || rep.Rounds[0].Blocks < 1000 {
+	if len(rep.Rounds) < 3 || rep.Rounds[0].How != migration.RoundBulk || rep.Rounds[0].Blocks < 1000 {
 		t.Errorf("rounds %+v", rep.Rounds)
 	}
 	for n, r := range rep.Rounds {
@@ -137,7 +138,7 @@ func TestLongEventsAreNotReplayed(t *testing.T) {
 	rep := wait(t, begin(t, a, w.one.Entity, b.Self(), host.MigrationOptions{}))
 	pages := 0
 	for _, r := range rep.Rounds {
-		if r.How == host.RoundPages {
+		if r.How == migration.RoundPages {
 			pages += r.Records
 		}
 	}
@@ -169,7 +170,7 @@ func TestLongEventsAreNotDoneOnTheTarget(t *testing.T) {
 	wait(t, begin(t, a, w.one.Entity, b.Self(), host.MigrationOptions{}))
 	w.at = b
 	w.send("w 5")
-	if _, err := b.Deliver(ctx, w.one.Entity, host.Event{Payload: []byte("s 20000")}); err == nil {
+	if _, err := b.Deliver(ctx, w.one.Entity, daemon.Event{Payload: []byte("s 20000")}); err == nil {
 		t.Error("the target does what it was to be unable to do")
 	}
 }
@@ -239,7 +240,7 @@ func TestBrokenTransferGivesWay(t *testing.T) {
 
 // A target that stays away is given up, and forgets what came.
 func TestBrokenTransferIsNotResumedForEver(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
 		net.Filter = func(_, to identity.NodeID, m migration.Message) bool {
 			if _, ok := m.(*migration.SnapshotChunk); ok {
 				net.SetDown(b.Self(), true)
@@ -266,7 +267,7 @@ func TestBrokenTransferIsNotResumedForEver(t *testing.T) {
 }
 
 func TestDeadline(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
 		g := newGate(&migration.Arrived{})
 		net.Filter = g.filter
 		started := time.Now()
@@ -318,7 +319,7 @@ func TestADaemonThatDoesTooMuchIsSlowed(t *testing.T) {
 			}
 			return g.filter(from, to, m)
 		}}
-		long := host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+		long := daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 			return &puppet{onProcess: func(string) error { time.Sleep(2 * time.Millisecond); return nil }}, nil
 		})
 		a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
@@ -336,8 +337,8 @@ func TestADaemonThatDoesTooMuchIsSlowed(t *testing.T) {
 					return
 				default:
 				}
-				_, err := at.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")})
-				var moved *host.MovedError
+				_, err := at.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})
+				var moved *daemon.MovedError
 				if errors.As(err, &moved) {
 					at = b
 					continue
@@ -400,10 +401,10 @@ func TestSendersSeeNothingOfTenMoves(t *testing.T) {
 			at, other := a, b
 			last := ""
 			for n := uint64(1); load.Err() == nil; n++ {
-				ev := host.Event{Sender: sender, Number: n, Payload: []byte("x")}
+				ev := daemon.Event{Sender: sender, Number: n, Payload: []byte("x")}
 				res, err := at.Deliver(ctx, d.Entity, ev)
 				for tries := 0; err != nil && tries < 100; tries++ {
-					var moved *host.MovedError
+					var moved *daemon.MovedError
 					if !errors.As(err, &moved) {
 						t.Errorf("sender %d, event %d: %v", s, n, err)
 						return

@@ -3,21 +3,22 @@ package host
 import (
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 )
 
 // Progress is how far a migration is.
 type Progress struct {
 	Phase migration.Phase
-	At    time.Time // by the runtime's clock
-	Bytes int64     // that were sent
-	Done  int64     // of Whole
-	Whole int64     // bytes to be sent, before compression, as far as is known: it may grow
-	Round *Round    // that has ended just now; or nil
+	At    time.Time        // by the runtime's clock
+	Bytes int64            // that were sent
+	Done  int64            // of Whole
+	Whole int64            // bytes to be sent, before compression, as far as is known: it may grow
+	Round *migration.Round // that has ended just now; or nil
 }
 
 // tell publishes how far the migration is. It needs m.mu.
-func (m *Migration) tell(r *Round) {
+func (m *Migration) tell(r *migration.Round) {
 	m.told = time.Now()
 	if !m.progress.idle() {
 		m.progress.publish(Progress{Phase: m.at.Phase().Shown(), At: m.env.Clock(), Bytes: m.bytes, Done: m.parts, Whole: m.whole, Round: r})
@@ -55,12 +56,12 @@ func (m *Migration) bytesSent() int64 {
 }
 
 // passed notes a round.
-func (m *Migration) passed(r Round) {
+func (m *Migration) passed(r migration.Round) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.passes = append(m.passes, r)
 	m.tell(&r)
-	m.tellOf(MigrationRound, &r, "")
+	m.notify(daemon.MigrationRound, &r, "")
 	m.env.Logger.Debug("a round of a migration", "daemon", m.entity.Origin(), "round", r.Number, "how", r.How, "records", r.Records,
 		"blocks", r.Blocks, "bytes", r.Bytes, "took", r.Took, "left", r.Left)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
@@ -30,14 +31,14 @@ func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at ChainEnd
 	d, moving := r.daemons[id], r.outgoing[id] != nil || r.incoming[id] != nil
 	r.mu.RUnlock()
 	if moving {
-		return fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
+		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	if d != nil {
 		return d.promote(ctx, at, epoch)
 	}
 	s := r.cluster.copyOf(id)
 	if s == nil {
-		return &NotFoundError{id}
+		return &daemon.NotFoundError{Entity: id}
 	}
 	return r.cluster.promoteCopy(ctx, s, at, epoch)
 }
@@ -70,7 +71,7 @@ func (r *Runtime) WithoutDirectory(ctx context.Context) error {
 // promote raises the epoch of a daemon that is here.
 func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
 	if !d.moving.CompareAndSwap(false, true) {
-		return fmt.Errorf("%w: %s", ErrAlreadyMigrating, d.id.Origin())
+		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.id.Origin())
 	}
 	defer d.moving.Store(false)
 	if err := d.peek(ctx); err != nil { // held as it is, nothing else may look at it
@@ -81,7 +82,7 @@ func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
 		return err
 	}
 	if d.life.State() != lifecycle.Running {
-		return fmt.Errorf("%w: %s", ErrNotReady, d.id.Origin())
+		return fmt.Errorf("%w: %s", daemon.ErrNotReady, d.id.Origin())
 	}
 	if err := d.last.waitStored(ctx); err != nil {
 		return err
@@ -102,7 +103,7 @@ func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
 	d.index++
 	d.epoch = fact.Epoch
 	d.show()
-	d.tellOf(WasMended, chain.MendRecovery.String())
+	d.notify(daemon.WasMended, chain.MendRecovery.String())
 	return nil
 }
 
@@ -112,7 +113,7 @@ func (c *clustered) promoteCopy(ctx context.Context, s *standbyCopy, at ChainEnd
 	fenced := s.fenced
 	s.mu.Unlock()
 	if fenced {
-		return fmt.Errorf("%w: %s", ErrComing, s.id.Origin())
+		return fmt.Errorf("%w: %s", daemon.ErrComing, s.id.Origin())
 	}
 	s.fence()
 	defer s.unfence()

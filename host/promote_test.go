@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/identity"
 )
@@ -176,7 +177,7 @@ func TestACopyIsNotBelieved(t *testing.T) {
 				t.Fatalf("with byte %d changed it proves %+v", i, at)
 			}
 		}
-		if err := a.rt.ExportCopy(t.Context(), someone(t), &b); !errors.As(err, new(*host.NotFoundError)) {
+		if err := a.rt.ExportCopy(t.Context(), someone(t), &b); !errors.As(err, new(*daemon.NotFoundError)) {
 			t.Errorf("of nobody: %v", err)
 		}
 	})

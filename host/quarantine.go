@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -14,14 +15,14 @@ import (
 // nothing; the history keeps it, so that it can be tried again.
 type Quarantined struct {
 	Index   uint64 // of its record in the daemon's history; names it
-	Kind    EventKind
+	Kind    daemon.EventKind
 	Sender  identity.EntityID
 	From    identity.EntityID // whom the guest sees as the sender, as in an Event
 	Number  uint64
 	Time    time.Time
 	Channel string
 	Payload []byte
-	Fault   *GuestError
+	Fault   *daemon.GuestError
 
 	epoch uint64 // of a daemon's event
 }
@@ -30,17 +31,17 @@ func quarantinedOf(index uint64, f *failureRecord) Quarantined {
 	q := Quarantined{Index: index, Kind: f.Event, Sender: f.Sender, From: f.From, Number: f.Number, Time: time.Unix(0, f.Time),
 		Channel: f.Channel, Payload: f.Payload, Fault: f.fault(), epoch: f.SenderEpoch}
 	switch {
-	case q.Kind >= EventTimer:
+	case q.Kind >= daemon.EventTimer:
 		q.From = q.Sender
-	case q.Kind == EventDirect && q.Channel != "": // of a history from before failures said so
-		q.Kind = EventChannel
+	case q.Kind == daemon.EventDirect && q.Channel != "": // of a history from before failures said so
+		q.Kind = daemon.EventChannel
 	}
 	return q
 }
 
 // event is the event once more.
 func (q *Quarantined) event() *input {
-	return &input{Event: Event{Kind: q.Kind, Sender: q.Sender, From: q.From, Number: q.Number, Channel: q.Channel, Payload: q.Payload},
+	return &input{Event: daemon.Event{Kind: q.Kind, Sender: q.Sender, From: q.From, Number: q.Number, Channel: q.Channel, Payload: q.Payload},
 		senderEpoch: q.epoch, once: true, retry: q.Index}
 }
 
@@ -61,7 +62,7 @@ func (r *Runtime) Quarantine(ctx context.Context, id identity.EntityID) ([]Quara
 
 func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
 	if d.env.Store == nil {
-		return nil, fmt.Errorf("%w: of daemon %s", ErrNoHistory, d.id.Origin())
+		return nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, d.id.Origin())
 	}
 	if err := d.peek(ctx); err != nil {
 		return nil, err
@@ -103,19 +104,19 @@ func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
 // RetryQuarantined has the daemon process the failed event again, as what it was: of its
 // kind, sender, number and channel, and at its time. Success settles it, in the same
 // record; failure leaves it. ErrNotQuarantined where there is no such event.
-func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, index uint64) (Result, error) {
+func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, index uint64) (daemon.Result, error) {
 	d, q, err := r.quarantined(ctx, id, index)
 	if err != nil {
-		return Result{}, err
+		return daemon.Result{}, err
 	}
 	if err := d.enter(ctx, len(q.Payload)); err != nil {
-		return Result{}, err
+		return daemon.Result{}, err
 	}
 	var p Pending
 	err = d.applyAgain(&q, &p)
 	d.mu.Unlock()
 	if err != nil {
-		return Result{}, err
+		return daemon.Result{}, err
 	}
 	return p.Wait(ctx)
 }
@@ -123,7 +124,7 @@ func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, in
 // applyAgain needs d.mu.
 func (d *hosted) applyAgain(q *Quarantined, p *Pending) error {
 	if len(q.Payload) > d.limits().EventBytes {
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(q.Payload), d.limits().EventBytes)
+		return fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(q.Payload), d.limits().EventBytes)
 	}
 	if err := errors.Join(d.going(), d.veil()); err != nil {
 		return err
@@ -166,7 +167,7 @@ func (r *Runtime) quarantined(ctx context.Context, id identity.EntityID, index u
 			return d, q, nil
 		}
 	}
-	return nil, Quarantined{}, fmt.Errorf("%w: %d, of daemon %s", ErrNotQuarantined, index, id.Origin())
+	return nil, Quarantined{}, fmt.Errorf("%w: %d, of daemon %s", daemon.ErrNotQuarantined, index, id.Origin())
 }
 
 // lastWall counts how often one event went over its wall time.
@@ -177,7 +178,7 @@ type lastWall struct {
 }
 
 // again reports whether the failed event may come again under its number.
-func (d *hosted) again(ev *input, fault *GuestError) bool {
+func (d *hosted) again(ev *input, fault *daemon.GuestError) bool {
 	if fault.Limit != limitWall {
 		return false
 	}

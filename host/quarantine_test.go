@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -22,24 +23,24 @@ type picky struct {
 	heard  []string
 }
 
-func pickyFactory(broken *atomic.Bool) host.Factory {
-	return host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &picky{broken: broken}, nil })
+func pickyFactory(broken *atomic.Bool) daemon.Factory {
+	return daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &picky{broken: broken}, nil })
 }
 
-func (*picky) Name() string                    { return "picky" }
-func (*picky) Requirements() host.Requirements { return host.Requirements{} }
-func (p *picky) Snapshot(*host.Call) ([]byte, error) {
+func (*picky) Name() string                      { return "picky" }
+func (*picky) Requirements() daemon.Requirements { return daemon.Requirements{} }
+func (p *picky) Snapshot(*daemon.Call) ([]byte, error) {
 	return []byte(strings.Join(p.heard, "\n")), nil
 }
 
-func (p *picky) Restore(_ *host.Call, b []byte) error {
+func (p *picky) Restore(_ *daemon.Call, b []byte) error {
 	if p.heard = nil; len(b) > 0 {
 		p.heard = strings.Split(string(b), "\n")
 	}
 	return nil
 }
 
-func (p *picky) Process(c *host.Call, b []byte) ([][]byte, error) {
+func (p *picky) Process(c *daemon.Call, b []byte) ([][]byte, error) {
 	switch {
 	case string(b) == "what":
 		return [][]byte{[]byte(strings.Join(p.heard, "\n"))}, nil
@@ -61,7 +62,7 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		s := newStage(t, 2)
 		a, publisher := s.nodes[0], newKey(t).ID()
-		i, err := a.Spawn(ctx, host.SpawnRequest{Kind: "picky"})
+		i, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "picky"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +75,7 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 		a.send(d, "arm")
 		began := time.Now()
 		sender := identity.NamedSender("someone")
-		if _, err := a.Deliver(ctx, d, host.Event{Sender: sender, Number: 7, Payload: []byte("direct")}); err == nil {
+		if _, err := a.Deliver(ctx, d, daemon.Event{Sender: sender, Number: 7, Payload: []byte("direct")}); err == nil {
 			t.Fatal("it does not fail")
 		}
 		time.Sleep(time.Second)
@@ -87,7 +88,7 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(time.Hour)
 		s.broken.Store(false)
-		if _, err := a.Deliver(ctx, d, host.Event{Sender: sender, Number: 9, Payload: []byte("later")}); err != nil {
+		if _, err := a.Deliver(ctx, d, daemon.Event{Sender: sender, Number: 9, Payload: []byte("later")}); err != nil {
 			t.Fatal(err)
 		}
 		later := time.Now()
@@ -96,14 +97,14 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 		if err != nil || len(list) != 4 {
 			t.Fatalf("%d failed events: %+v, %v", len(list), list, err)
 		}
-		at := func(kind host.EventKind, from identity.EntityID, channel string, at time.Time, payload string) string {
+		at := func(kind daemon.EventKind, from identity.EntityID, channel string, at time.Time, payload string) string {
 			return fmt.Sprintf("kind %d from %.4s channel %q at %d: %s", kind, from, channel, at.UnixNano(), payload)
 		}
 		want := []string{
-			at(host.EventTimer, d, "", began.Add(time.Minute), "tick"),
-			at(host.EventDaemon, other, "", began.Add(2*time.Second), "sent"),
-			at(host.EventChannel, publisher, "ticks", began.Add(time.Second), "published"),
-			at(host.EventDirect, identity.EntityID{}, "", began, "direct"),
+			at(daemon.EventTimer, d, "", began.Add(time.Minute), "tick"),
+			at(daemon.EventDaemon, other, "", began.Add(2*time.Second), "sent"),
+			at(daemon.EventChannel, publisher, "ticks", began.Add(time.Second), "published"),
+			at(daemon.EventDirect, identity.EntityID{}, "", began, "direct"),
 		}
 		a.send(d, "arm")
 		for n, q := range list {
@@ -125,14 +126,14 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 		if list, err := b.Quarantine(ctx, d); err != nil || len(list) != 0 {
 			t.Errorf("after a crash there is again %+v, %v", list, err)
 		}
-		want = append([]string{at(host.EventDirect, identity.EntityID{}, "", later, "later")}, want...)
+		want = append([]string{at(daemon.EventDirect, identity.EntityID{}, "", later, "later")}, want...)
 		if got := b.heard(d); got != strings.Join(want, "\n") {
 			t.Errorf("it has heard\n%s\nwant\n%s", got, strings.Join(want, "\n"))
 		}
 
 		for number, taken := range map[uint64]bool{7: false, 9: false, 10: true} { // numbers are where they were
 			before := b.mustInspect(d).EventsProcessed
-			res, err := b.Deliver(ctx, d, host.Event{Sender: sender, Number: number, Payload: []byte(map[bool]string{true: "later", false: "direct"}[number == 9])})
+			res, err := b.Deliver(ctx, d, daemon.Event{Sender: sender, Number: number, Payload: []byte(map[bool]string{true: "later", false: "direct"}[number == 9])})
 			if number == 9 && (err != nil || !res.Duplicate) {
 				t.Errorf("9 again: %+v, %v", res, err)
 			}

@@ -3,66 +3,41 @@ package host
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
 
 // Daemons returns the daemons that this node answers for, by name.
-func (r *Runtime) Daemons() []Info {
+func (r *Runtime) Daemons() []daemon.Info {
 	r.mu.RLock()
 	all := make([]*hosted, 0, len(r.daemons))
 	for _, d := range r.daemons {
 		all = append(all, d)
 	}
 	r.mu.RUnlock()
-	out := make([]Info, 0, len(all))
+	out := make([]daemon.Info, 0, len(all))
 	for _, d := range all {
 		out = append(out, d.info())
 	}
-	slices.SortFunc(out, func(a, b Info) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b daemon.Info) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
 // Inspect returns what the daemon is; *MovedError, *NotFoundError.
-func (r *Runtime) Inspect(id identity.EntityID) (Info, error) {
+func (r *Runtime) Inspect(id identity.EntityID) (daemon.Info, error) {
 	d, err := r.find(id)
 	if err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	return d.info(), nil
 }
 
-// AmbiguousError is the error of a reference, or of the beginning of an id, that
-// several daemons have.
-type AmbiguousError struct {
-	Ref     string
-	Matches []identity.EntityID
-}
-
-func (e *AmbiguousError) Error() string {
-	return fmt.Sprintf("%q means %d daemons: %s", e.Ref, len(e.Matches), e.some())
-}
-
-// some are the first of the matches.
-func (e *AmbiguousError) some() string {
-	const shown = 4
-	var out []string
-	for _, id := range e.Matches[:min(shown, len(e.Matches))] {
-		out = append(out, id.String())
-	}
-	if len(e.Matches) > shown {
-		out = append(out, "…")
-	}
-	return strings.Join(out, ", ")
-}
-
 // Logs returns the daemon's last log lines, oldest first.
-func (r *Runtime) Logs(id identity.EntityID) ([]LogLine, error) {
+func (r *Runtime) Logs(id identity.EntityID) ([]daemon.LogLine, error) {
 	d, err := r.find(id)
 	if err != nil {
 		return nil, err
@@ -72,12 +47,12 @@ func (r *Runtime) Logs(id identity.EntityID) ([]LogLine, error) {
 
 // FollowLogs returns the daemon's log lines from now on. The channel is closed
 // when ctx ends, the daemon leaves, or the reader lags too far behind.
-func (r *Runtime) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan LogLine, error) {
+func (r *Runtime) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan daemon.LogLine, error) {
 	d, err := r.find(id)
 	if err != nil {
 		return nil, err
 	}
-	return d.log.feed.stream(ctx, keptLines, r.following(), func(l *LogLine) int64 { return int64(len(l.Text)) }), nil
+	return d.log.feed.stream(ctx, keptLines, r.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
 }
 
 // MigrationPhase returns where the daemon's migration stands that leaves this

@@ -10,6 +10,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -104,10 +105,10 @@ func TestReadersAreBounded(t *testing.T) {
 	r.AwaitReaders(d.Entity, host.MaxReaders)
 	refused := func() {
 		t.Helper()
-		if _, err := r.Snapshot(t.Context(), d.Entity); !errors.Is(err, host.ErrManyReaders) {
+		if _, err := r.Snapshot(t.Context(), d.Entity); !errors.Is(err, daemon.ErrManyReaders) {
 			t.Errorf("one more snapshot: %v, want ErrManyReaders", err)
 		}
-		if _, err := r.TailAfter(t.Context(), d.Entity, 0); !errors.Is(err, host.ErrManyReaders) {
+		if _, err := r.TailAfter(t.Context(), d.Entity, 0); !errors.Is(err, daemon.ErrManyReaders) {
 			t.Errorf("one more tail: %v, want ErrManyReaders", err)
 		}
 	}
@@ -141,7 +142,7 @@ func TestAMailboxIsBoundedInBytes(t *testing.T) {
 		waiting = append(waiting, deliverAll(t.Context(), r, d.Entity, big))
 	}
 	r.AwaitBrought(d.Entity, 4*len(big))
-	if _, err := r.Deliver(t.Context(), d.Entity, host.Event{Payload: []byte(big)}); !errors.Is(err, host.ErrMailboxFull) {
+	if _, err := r.Deliver(t.Context(), d.Entity, daemon.Event{Payload: []byte(big)}); !errors.Is(err, daemon.ErrMailboxFull) {
 		t.Errorf("got %v, want ErrMailboxFull", err)
 	}
 	c.leave <- struct{}{}
@@ -149,7 +150,7 @@ func TestAMailboxIsBoundedInBytes(t *testing.T) {
 		t.Error(err)
 	}
 	for _, w := range waiting {
-		if err := <-w; errors.Is(err, host.ErrMailboxFull) {
+		if err := <-w; errors.Is(err, daemon.ErrMailboxFull) {
 			t.Errorf("an event that waited: %v", err)
 		}
 	}
@@ -171,7 +172,7 @@ func TestAFollowerIsBounded(t *testing.T) {
 	}
 	const sent = 10_000
 	for range sent / 2 {
-		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("twice")}); err != nil {
+		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("twice")}); err != nil {
 			t.Fatal(err)
 		}
 		if got := use().Used; got > budget.OneFollower {
@@ -190,13 +191,13 @@ func TestAFollowerIsBounded(t *testing.T) {
 	r.AwaitFollowers(0)
 }
 
-func spawnWith(t *testing.T, r *host.Runtime, limits map[string]int64) host.Info {
+func spawnWith(t *testing.T, r *host.Runtime, limits map[string]int64) daemon.Info {
 	t.Helper()
-	own, err := host.LimitsOf(limits)
+	own, err := daemon.LimitsOf(limits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.Spawn(t.Context(), host.SpawnRequest{Kind: "counted", Limits: own})
+	d, err := r.Spawn(t.Context(), daemon.SpawnRequest{Kind: "counted", Limits: own})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func spawnWith(t *testing.T, r *host.Runtime, limits map[string]int64) host.Info
 func deliverAll(ctx context.Context, r *host.Runtime, id identity.EntityID, payload string) <-chan error {
 	done := make(chan error, 1)
 	go func() {
-		_, err := r.Deliver(ctx, id, host.Event{Payload: []byte(payload)})
+		_, err := r.Deliver(ctx, id, daemon.Event{Payload: []byte(payload)})
 		done <- err
 	}()
 	return done

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"unicode/utf8"
 
+	"wasmhost/host/daemon"
 	"wasmhost/internal/canon"
 )
 
@@ -45,7 +46,7 @@ func readEvent(b []byte) (e *eventRecord, ok bool) {
 	}
 	if byChannel {
 		kind := r.head(0)
-		if e.Kind = EventKind(kind); kind == 0 || kind > 255 {
+		if e.Kind = daemon.EventKind(kind); kind == 0 || kind > 255 {
 			return nil, false
 		}
 		if n := r.head(2); n == 32 {

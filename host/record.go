@@ -6,6 +6,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -52,7 +53,7 @@ type eventRecord struct {
 	Epoch   uint64     // of the outputs
 	Outputs [][]byte
 
-	Kind EventKind         `cbor:"-"` // of a channelRecord, and of an effectRecord
+	Kind daemon.EventKind  `cbor:"-"` // of a channelRecord, and of an effectRecord
 	From identity.EntityID `cbor:"-"`
 
 	SenderEpoch uint64          `cbor:"-"` // of an effectRecord
@@ -76,14 +77,14 @@ type channelRecord struct {
 	Parent  chain.Hash
 	Epoch   uint64
 	Outputs [][]byte
-	Kind    EventKind
+	Kind    daemon.EventKind
 	From    []byte // who published it, 32 bytes; empty: the node's owner
 }
 
 func (c *channelRecord) event() (*eventRecord, error) {
 	e := &eventRecord{Sender: c.Sender, Number: c.Number, Time: c.Time, Channel: c.Channel, Payload: c.Payload, Applied: c.Applied,
 		Before: c.Before, Parent: c.Parent, Epoch: c.Epoch, Outputs: c.Outputs, Kind: c.Kind}
-	if c.Kind == EventDirect {
+	if c.Kind == daemon.EventDirect {
 		return nil, errors.New("a channel's event of another kind")
 	}
 	if len(c.From) == 0 {
@@ -113,7 +114,7 @@ type effectRecord struct {
 	Parent      chain.Hash
 	Epoch       uint64
 	Outputs     [][]byte
-	Kind        EventKind
+	Kind        daemon.EventKind
 	From        identity.EntityID
 	SenderEpoch uint64 // of a daemon's event: under which it came about
 	Effects     []effect.Effect
@@ -125,7 +126,7 @@ func (e *eventRecord) withEffects() *effectRecord {
 }
 
 func (c *effectRecord) event() (*eventRecord, error) {
-	if len(c.Effects) == 0 && c.Kind < EventTimer || c.Kind > EventDaemon {
+	if len(c.Effects) == 0 && c.Kind < daemon.EventTimer || c.Kind > daemon.EventDaemon {
 		return nil, fmt.Errorf("%d effects of an event of kind %d", len(c.Effects), c.Kind)
 	}
 	if err := checkEffects(c.Effects); err != nil {
@@ -150,7 +151,7 @@ type retryRecord struct {
 	Parent      chain.Hash
 	Epoch       uint64
 	Outputs     [][]byte
-	Kind        EventKind
+	Kind        daemon.EventKind
 	From        identity.EntityID
 	SenderEpoch uint64
 	Effects     []effect.Effect
@@ -164,7 +165,7 @@ func (e *eventRecord) asRetry() *retryRecord {
 }
 
 func (c *retryRecord) event() (*eventRecord, error) {
-	if c.Retry == 0 || c.Kind > EventDaemon {
+	if c.Retry == 0 || c.Kind > daemon.EventDaemon {
 		return nil, fmt.Errorf("an event of kind %d is tried again, for the failure %d", c.Kind, c.Retry)
 	}
 	if err := checkEffects(c.Effects); err != nil {
@@ -246,7 +247,7 @@ type failureRecord struct {
 	Channel string // the event's, so that it can be tried again
 	Payload []byte
 
-	Event       EventKind         `cbor:"-"` // of a sentFailureRecord, and of a channelFailureRecord
+	Event       daemon.EventKind  `cbor:"-"` // of a sentFailureRecord, and of a channelFailureRecord
 	SenderEpoch uint64            `cbor:"-"`
 	From        identity.EntityID `cbor:"-"` // of a channelFailureRecord
 }
@@ -265,7 +266,7 @@ type sentFailureRecord struct {
 	Text        string
 	Channel     string
 	Payload     []byte
-	Event       EventKind
+	Event       daemon.EventKind
 	SenderEpoch uint64
 }
 
@@ -275,7 +276,7 @@ func (f *failureRecord) ofEffect() *sentFailureRecord {
 }
 
 func (s *sentFailureRecord) failure() (*failureRecord, error) {
-	if s.Event < EventTimer || s.Event > EventDaemon {
+	if s.Event < daemon.EventTimer || s.Event > daemon.EventDaemon {
 		return nil, fmt.Errorf("a failed event of kind %d", s.Event)
 	}
 	return &failureRecord{Sender: s.Sender, Number: s.Number, Time: s.Time, Kind: s.Kind, Call: s.Call, Code: s.Code, Limit: s.Limit,
@@ -297,7 +298,7 @@ type channelFailureRecord struct {
 	Text    string
 	Channel string
 	Payload []byte
-	Event   EventKind
+	Event   daemon.EventKind
 	From    identity.EntityID
 }
 
@@ -307,7 +308,7 @@ func (f *failureRecord) ofChannel() *channelFailureRecord {
 }
 
 func (s *channelFailureRecord) failure() (*failureRecord, error) {
-	if s.Event != EventChannel && s.Event != EventGap {
+	if s.Event != daemon.EventChannel && s.Event != daemon.EventGap {
 		return nil, fmt.Errorf("a failed event of a channel, of kind %d", s.Event)
 	}
 	return &failureRecord{Sender: s.Sender, Number: s.Number, Time: s.Time, Kind: s.Kind, Call: s.Call, Code: s.Code, Limit: s.Limit,
@@ -350,19 +351,19 @@ func (e *eventRecord) tag() byte {
 	if e.Retry != 0 {
 		return 17
 	}
-	if e.Kind >= EventTimer || len(e.Effects) > 0 {
+	if e.Kind >= daemon.EventTimer || len(e.Effects) > 0 {
 		return 12
 	}
-	if e.Kind != EventDirect {
+	if e.Kind != daemon.EventDirect {
 		return 9
 	}
 	return 2
 }
 func (f *failureRecord) tag() byte {
 	switch {
-	case f.Event >= EventTimer:
+	case f.Event >= daemon.EventTimer:
 		return 13
-	case f.Event != EventDirect:
+	case f.Event != daemon.EventDirect:
 		return 18
 	}
 	return 3
@@ -419,7 +420,7 @@ func (e *eventRecord) encode() []byte {
 		n += 9 + len(o)
 	}
 	b := append(make([]byte, 0, n), e.tag(), 0x8a, 0x58, 32)
-	if e.Kind != EventDirect {
+	if e.Kind != daemon.EventDirect {
 		b[1] = 0x8c
 	}
 	b = append(b, e.Sender[:]...)
@@ -439,7 +440,7 @@ func (e *eventRecord) encode() []byte {
 	for _, o := range e.Outputs {
 		b = append(canon.AppendHead(b, 2, uint64(len(o))), o...)
 	}
-	if e.Kind != EventDirect {
+	if e.Kind != daemon.EventDirect {
 		b = canon.AppendHead(b, 0, uint64(e.Kind))
 		if e.From.IsZero() {
 			return append(b, 0x40)
@@ -489,6 +490,6 @@ var recordVariants = canon.VariantsOf[record](record.tag, &eventRecord{}, &failu
 	&retryRecord{}, &channelFailureRecord{})
 
 // fault rebuilds the error that the event had.
-func (f *failureRecord) fault() *GuestError {
-	return &GuestError{Kind: faultKind(f.Kind), Call: f.Call, Code: f.Code, Limit: f.Limit, Text: f.Text}
+func (f *failureRecord) fault() *daemon.GuestError {
+	return &daemon.GuestError{Kind: faultKind(f.Kind), Call: f.Call, Code: f.Code, Limit: f.Limit, Text: f.Text}
 }

@@ -6,6 +6,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -32,7 +33,7 @@ func TestHandEncodingIsCanonical(t *testing.T) {
 		}
 		for _, from := range []identity.EntityID{{}, {8}} {
 			e := *e
-			e.Kind, e.From = EventGap, from
+			e.Kind, e.From = daemon.EventGap, from
 			c := &channelRecord{Sender: e.Sender, Number: e.Number, Time: e.Time, Channel: e.Channel, Payload: e.Payload, Applied: e.Applied,
 				Before: e.Before, Parent: e.Parent, Epoch: e.Epoch, Outputs: e.Outputs, Kind: e.Kind}
 			if !from.IsZero() {
@@ -60,9 +61,9 @@ func TestHandEncodingIsCanonical(t *testing.T) {
 
 func FuzzDecodeRecord(f *testing.F) {
 	for _, r := range []record{&beginRecord{Kind: "k"}, &eventRecord{Payload: []byte("x"), Outputs: [][]byte{{1}}}, &failureRecord{Text: "no"},
-		&checkpointRecord{}, &moveRecord{Epoch: 2}, &eventRecord{Kind: EventChannel, From: identity.EntityID{7}, Channel: "a"}, &eventRecord{Kind: EventGap},
+		&checkpointRecord{}, &moveRecord{Epoch: 2}, &eventRecord{Kind: daemon.EventChannel, From: identity.EntityID{7}, Channel: "a"}, &eventRecord{Kind: daemon.EventGap},
 		&bindRecord{Binding: channel.Binding{Channel: "a"}}, &unbindRecord{}, &sentRecord{Lost: "no"}, &haltRecord{Stopped: true},
-		&eventRecord{Kind: EventDaemon, From: identity.EntityID{7}, SenderEpoch: 3}, &failureRecord{Event: EventTimer, Number: 3},
+		&eventRecord{Kind: daemon.EventDaemon, From: identity.EntityID{7}, SenderEpoch: 3}, &failureRecord{Event: daemon.EventTimer, Number: 3},
 		&eventRecord{Effects: []effect.Effect{{Kind: effect.Publish, Channel: "a"}, {Kind: effect.Send, To: identity.EntityID{3}, Payload: []byte("x")}, {Kind: effect.Timer, At: 3}}},
 		&grantRecord{Grants: effect.Grants{SendAny: true, Publish: []effect.PublishGrant{{Node: 3, Pattern: "*"}}}}} {
 		b, err := encodeRecord(r)
@@ -79,7 +80,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		if e, ok := readEvent(b); ok {
 			strict := &eventRecord{}
 			err := canon.Unmarshal(b[1:], strict)
-			if e.Kind != EventDirect {
+			if e.Kind != daemon.EventDirect {
 				c := &channelRecord{}
 				if err = canon.Unmarshal(b[1:], c); err == nil {
 					strict, err = c.event()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
@@ -81,7 +82,7 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 			r.env.Logger.Error("a kind cannot be brought back", "kind", name, "error", err)
 			continue
 		}
-		own, err := StoredLimits(rec.Limits)
+		own, err := daemon.StoredLimits(rec.Limits)
 		if err != nil {
 			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, name, err)
 		}
@@ -104,12 +105,12 @@ func (d *hosted) fail(err error) {
 
 func (d *hosted) failLocked(err error) {
 	why := lifecycle.Fail
-	if errors.Is(err, ErrDiverged) {
+	if errors.Is(err, daemon.ErrDiverged) {
 		why = lifecycle.Diverge
 	}
 	d.env.Logger.Error("a daemon cannot go on", "daemon", d.id.Origin(), "name", d.name, "error", err)
 	d.end(why, fmt.Errorf("daemon %s cannot go on: %w", d.id.Origin(), err))
-	d.tellOf(CannotGoOn, err.Error())
+	d.notify(daemon.CannotGoOn, err.Error())
 }
 
 // rebuild makes the daemon's code, restores its last stored state and replays
@@ -207,7 +208,7 @@ func (d *hosted) replay(b []byte) error {
 	case *checkpointRecord:
 		c := &rec.Checkpoint
 		if c.Entity != d.id || c.Sequence != d.chain.Head().Sequence || c.Head != d.chain.HeadHash() {
-			err = fmt.Errorf("%w: a checkpoint at sequence %d is not of this chain", ErrDiverged, c.Sequence)
+			err = fmt.Errorf("%w: a checkpoint at sequence %d is not of this chain", daemon.ErrDiverged, c.Sequence)
 		}
 		d.signed = d.chain.Head().Sequence / d.rt.cpEvery
 	case *moveRecord:
@@ -248,9 +249,9 @@ func (d *hosted) replay(b []byte) error {
 
 func (d *hosted) replayEvent(e *eventRecord) error {
 	if e.Before != d.chain.Head() || e.Parent != d.chain.HeadHash() || e.Applied != d.applied+1 || e.Epoch != d.epoch {
-		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
+		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", daemon.ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
 	}
-	ev := input{Event: Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From},
+	ev := input{Event: daemon.Event{Sender: e.Sender, Number: e.Number, Channel: e.Channel, Payload: e.Payload, Kind: e.Kind, From: e.From},
 		senderEpoch: e.SenderEpoch, retry: e.Retry}
 
 	if d.adopting {
@@ -262,7 +263,7 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	raw, err := d.daemon.Process(call, e.Payload)
 	skip := d.mending != nil && d.mending.how == chain.MendSkip
 	if err != nil && !skip {
-		return fmt.Errorf("%w: event %d succeeded then and fails now: %w", ErrDiverged, e.Applied, err)
+		return fmt.Errorf("%w: event %d succeeded then and fails now: %w", daemon.ErrDiverged, e.Applied, err)
 	}
 	same := err == nil && len(raw) == len(e.Outputs)
 	for i := 0; same && i < len(raw); i++ {
@@ -270,12 +271,12 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 	}
 	if same && !effect.Same(d.call.Effects, e.Effects) {
 		if !skip {
-			return fmt.Errorf("%w: at event %d, of %d bytes: recorded are %d effects, the replay gives %d, or others", ErrDiverged, e.Applied, len(e.Payload), len(e.Effects), len(d.call.Effects))
+			return fmt.Errorf("%w: at event %d, of %d bytes: recorded are %d effects, the replay gives %d, or others", daemon.ErrDiverged, e.Applied, len(e.Payload), len(e.Effects), len(d.call.Effects))
 		}
 		same = false
 	}
 	if !same && !skip {
-		return fmt.Errorf("%w: at event %d, of %d bytes: recorded are %s, the replay gives %s", ErrDiverged, e.Applied, len(e.Payload), brief(e.Outputs), brief(raw))
+		return fmt.Errorf("%w: at event %d, of %d bytes: recorded are %s, the replay gives %s", daemon.ErrDiverged, e.Applied, len(e.Payload), brief(e.Outputs), brief(raw))
 	}
 	if !same {
 		d.mending.differed++

@@ -6,45 +6,9 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
-	"wasmhost/identity"
 )
-
-func TestParseRef(t *testing.T) {
-	origin, key := strings.Repeat("0f", 8), strings.Repeat("0F", 32)
-	for _, text := range []string{"a", "aac2", origin[:15], origin + "0", "name:" + origin, "name:" + key, "name:a", "id:" + origin, "id:" + key, "a.b-c_d"} {
-		if r, err := host.ParseRef(text); err != nil || r.String() != text {
-			t.Errorf("%q: %v, %v", text, r, err)
-		}
-	}
-	for _, text := range []string{"", "name:", "id:", "id:a", "id:" + origin[:15], "id:" + strings.Repeat("g", 16), "a\nb", "\x1b[1m", "\xff", strings.Repeat("a", 261)} {
-		if _, err := host.ParseRef(text); !errors.Is(err, host.ErrBadRef) {
-			t.Errorf("%q: %v, want ErrBadRef", text, err)
-		}
-	}
-}
-
-func FuzzParseRef(f *testing.F) {
-	for _, text := range []string{"", "c1", "aac2", "name:c1", "id:0123456789abcdef", "0123456789abcdef", strings.Repeat("5a", 32), "id:x", "name:id:0123456789abcdef", "\x00"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		r, err := host.ParseRef(text)
-		if err != nil {
-			if !errors.Is(err, host.ErrBadRef) {
-				t.Fatalf("%q: %v, which is not ErrBadRef", text, err)
-			}
-			return
-		}
-		again, err := host.ParseRef(r.String())
-		if err != nil || again != r {
-			t.Fatalf("%q: parsed again it is %v, %v", text, again, err)
-		}
-		if host.LooksLikeID(text) && r.Names(identity.EntityID{}, text) != r.Names(identity.EntityID{}, "") {
-			t.Fatalf("%q is taken for a name", text)
-		}
-	})
-}
 
 // Only whole names, origins and entity ids name a daemon. Their beginnings do for those
 // who look.
@@ -60,12 +24,12 @@ func TestResolveIsExact(t *testing.T) {
 		}
 	}
 	for _, ref := range []string{"e", "e2", "name:" + origin, id[:8], id[:63], origin[:6], origin[:15]} {
-		if got, err := a.Resolve(ref); !errors.Is(err, host.ErrNotFound) {
+		if got, err := a.Resolve(ref); !errors.Is(err, daemon.ErrNotFound) {
 			t.Errorf("%q: %v, %v, want ErrNotFound", ref, got, err)
 		}
 	}
 	for _, ref := range []string{"", "name:", "id:" + origin[:6], "a b", "../e1"} {
-		if _, err := a.Resolve(ref); !errors.Is(err, host.ErrBadRef) {
+		if _, err := a.Resolve(ref); !errors.Is(err, daemon.ErrBadRef) {
 			t.Errorf("%q: %v, want ErrBadRef", ref, err)
 		}
 	}
@@ -75,7 +39,7 @@ func TestResolveIsExact(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "e1", origin[:3], id + "0"} {
-		if got, err := a.DaemonsBegunBy(text); !errors.Is(err, host.ErrBadRef) {
+		if got, err := a.DaemonsBegunBy(text); !errors.Is(err, daemon.ErrBadRef) {
 			t.Errorf("those that %q begins: %v, %v, want ErrBadRef", text, got, err)
 		}
 	}
@@ -108,17 +72,17 @@ func TestNamesThatLookLikeIDsAreRefused(t *testing.T) {
 	a.push("counter", "c/counter.wasm")
 	d := a.spawn("counter", "e1")
 	for _, name := range []string{d.Entity.Origin().String(), strings.ToUpper(d.Entity.Origin().String()), "1234567890123456", d.Entity.String()} {
-		if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: name}); !errors.Is(err, host.ErrBadName) {
+		if _, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: name}); !errors.Is(err, daemon.ErrBadName) {
 			t.Errorf("spawning %q: %v, want ErrBadName", name, err)
 		}
-		if _, err := a.Fork(ctx, d.Entity, host.ForkRequest{Name: name}); !errors.Is(err, host.ErrBadName) {
+		if _, err := a.Fork(ctx, d.Entity, host.ForkRequest{Name: name}); !errors.Is(err, daemon.ErrBadName) {
 			t.Errorf("forking as %q: %v, want ErrBadName", name, err)
 		}
 		snap, err := a.Snapshot(ctx, d.Entity)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.SpawnFromDecoded(ctx, host.SpawnRequest{Name: name}, snap); !errors.Is(err, host.ErrBadName) {
+		if _, err := a.SpawnFromDecoded(ctx, daemon.SpawnRequest{Name: name}, snap); !errors.Is(err, daemon.ErrBadName) {
 			t.Errorf("restoring as %q: %v, want ErrBadName", name, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/identity"
 )
@@ -19,7 +20,7 @@ type puppet struct {
 	onState   func() // as its state is taken
 }
 
-func (p *puppet) Process(c *host.Call, payload []byte) ([][]byte, error) {
+func (p *puppet) Process(c *daemon.Call, payload []byte) ([][]byte, error) {
 	if p.onProcess != nil {
 		if err := p.onProcess(string(payload)); err != nil {
 			return nil, err
@@ -28,7 +29,7 @@ func (p *puppet) Process(c *host.Call, payload []byte) ([][]byte, error) {
 	return p.native.Process(c, payload)
 }
 
-func (p *puppet) Snapshot(c *host.Call) ([]byte, error) {
+func (p *puppet) Snapshot(c *daemon.Call) ([]byte, error) {
 	if p.onState != nil {
 		p.onState()
 	}
@@ -47,7 +48,7 @@ func ready(t *testing.T) *host.Runtime {
 
 func deliver(t *testing.T, r *host.Runtime, id identity.EntityID, want string) {
 	t.Helper()
-	res, err := r.Deliver(ctx, id, host.Event{Payload: []byte("x")})
+	res, err := r.Deliver(ctx, id, daemon.Event{Payload: []byte("x")})
 	if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != want {
 		t.Errorf("got %+v, %v; want %s", res, err, want)
 	}
@@ -58,7 +59,7 @@ func TestR23_R33_Echo(t *testing.T) {
 	a := start(t, &net, newKey(t), "", nil)
 	a.push("echo", "c/echo.wasm")
 	key := newKey(t)
-	d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "echo", Identity: key})
+	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "echo", Identity: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func TestR23_R33_Echo(t *testing.T) {
 	if i, err := a.Inspect(d.Entity); err != nil || i.EventsProcessed != 1 || i.EventsEmitted != 1 || i.Errors != 0 {
 		t.Errorf("R23: %+v, %v", i, err)
 	}
-	if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "echo", Identity: key}); !errors.Is(err, host.ErrAlreadyPresent) {
+	if _, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "echo", Identity: key}); !errors.Is(err, daemon.ErrAlreadyPresent) {
 		t.Errorf("R33: %v", err)
 	}
 	if s, err := a.Snapshot(ctx, d.Entity); s != nil || err != nil { // the incumbent answers as before
@@ -111,7 +112,7 @@ func TestR39_SnapshotsAreFrozen(t *testing.T) {
 		if err := a.Stop(ctx, d.Entity); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.SpawnFromSnapshot(ctx, host.SpawnRequest{}, taken[i]); err != nil {
+		if _, err := a.SpawnFromSnapshot(ctx, daemon.SpawnRequest{}, taken[i]); err != nil {
 			t.Fatal(err)
 		}
 		a.wantSend(d.Entity, "x", next)
@@ -120,7 +121,7 @@ func TestR39_SnapshotsAreFrozen(t *testing.T) {
 
 func TestR46_NoMigrationNoPhase(t *testing.T) {
 	r := ready(t)
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,20 +140,20 @@ func TestR46_NoMigrationNoPhase(t *testing.T) {
 func TestR47_R48_R56_Table(t *testing.T) {
 	r := ready(t)
 	key := newKey(t)
-	first, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "first", Identity: key})
+	first, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "first", Identity: key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "usurper", Identity: key}, &native{count: 40}); !errors.Is(err, host.ErrAlreadyPresent) {
+	if _, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "usurper", Identity: key}, &native{count: 40}); !errors.Is(err, daemon.ErrAlreadyPresent) {
 		t.Errorf("R47: %v", err)
 	}
 	deliver(t, r, first.Entity, "1")
 	err = r.Stop(ctx, identity.EntityID{1})
-	var missing *host.NotFoundError
+	var missing *daemon.NotFoundError
 	if !errors.As(err, &missing) || missing.Entity != (identity.EntityID{1}) {
 		t.Errorf("R48: %v", err)
 	}
-	second, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "second"})
+	second, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "second"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func TestR49_to_R52_F14_F16_StaleReferences(t *testing.T) {
 	key := newKey(t)
 	var daemons [2]puppet
 	spawn := func(i int) {
-		if _, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "n", Identity: key}, &daemons[i]); err != nil {
+		if _, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "n", Identity: key}, &daemons[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,17 +179,17 @@ func TestR49_to_R52_F14_F16_StaleReferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := old(host.Event{}); err != nil { // R51: nothing was replaced
+	if _, err := old(daemon.Event{}); err != nil { // R51: nothing was replaced
 		t.Errorf("R51: %v", err)
 	}
 	if err := r.Stop(ctx, key.ID()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := old(host.Event{}); !errors.Is(err, host.ErrStopped) { // R50
+	if _, err := old(daemon.Event{}); !errors.Is(err, daemon.ErrStopped) { // R50
 		t.Errorf("R50: %v", err)
 	}
 	spawn(1)
-	if _, err := old(host.Event{}); !errors.Is(err, host.ErrStopped) { // R49
+	if _, err := old(daemon.Event{}); !errors.Is(err, daemon.ErrStopped) { // R49
 		t.Errorf("R49: %v", err)
 	}
 	if daemons[0].count != 1 || daemons[1].count != 0 {
@@ -199,7 +200,7 @@ func TestR49_to_R52_F14_F16_StaleReferences(t *testing.T) {
 	if err := r.Stop(ctx, key.ID()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "n", Identity: key, Config: []byte("which it takes none of")}, &native{}); err == nil {
+	if _, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "n", Identity: key, Config: []byte("which it takes none of")}, &native{}); err == nil {
 		t.Error("F16: a daemon that takes no configuration took it")
 	}
 	if r.DaemonCount() != 0 {
@@ -212,20 +213,20 @@ func TestR49_to_R52_F14_F16_StaleReferences(t *testing.T) {
 // locked then. What waits for that very event is bounded by its context.
 func TestR53_R54_R55_F12_F13_F23_TheTablesAreFreeWhileADaemonWorks(t *testing.T) {
 	r := ready(t)
-	other, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "other"})
+	other, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "other"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	busy := &puppet{}
-	d, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "busy"}, busy)
+	d, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "busy"}, busy)
 	if err != nil {
 		t.Fatal(err)
 	}
 	use := func() { // all that touches the tables
-		if _, err := r.Deliver(ctx, other.Entity, host.Event{}); err != nil {
+		if _, err := r.Deliver(ctx, other.Entity, daemon.Event{}); err != nil {
 			t.Error(err)
 		}
-		made, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"})
+		made, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"})
 		if err != nil {
 			t.Error(err)
 		}
@@ -261,7 +262,7 @@ func TestR53_R54_R55_F12_F13_F23_TheTablesAreFreeWhileADaemonWorks(t *testing.T)
 		return nil
 	}
 	done := make(chan error, 1)
-	go func() { done <- second(r.Deliver(ctx, d.Entity, host.Event{})) }()
+	go func() { done <- second(r.Deliver(ctx, d.Entity, daemon.Event{})) }()
 	<-working
 	impatient, cancel := context.WithCancel(ctx)
 	stopped := make(chan error, 1)
@@ -290,11 +291,11 @@ func TestR57_R58_F18_StatelessTakesNoState(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.(interface{ Close() error }).Close()
-	if err := d.Restore(&host.Call{}, nil); err != nil {
+	if err := d.Restore(&daemon.Call{}, nil); err != nil {
 		t.Errorf("R57: %v", err)
 	}
-	err = d.Restore(&host.Call{}, make([]byte, 23))
-	if !errors.Is(err, host.ErrStatelessState) || !strings.Contains(err.Error(), "23 bytes") || !strings.Contains(err.Error(), d.Name()) {
+	err = d.Restore(&daemon.Call{}, make([]byte, 23))
+	if !errors.Is(err, daemon.ErrStatelessState) || !strings.Contains(err.Error(), "23 bytes") || !strings.Contains(err.Error(), d.Name()) {
 		t.Errorf("R58: %v", err)
 	}
 }
@@ -306,25 +307,25 @@ type full struct {
 	closed bool
 }
 
-func (f *full) Init(_ *host.Call, config []byte) error { f.config = string(config); return nil }
-func (f *full) Stateless() bool                        { return true }
-func (f *full) MemoryBytes() int64                     { return 4711 }
-func (f *full) Close() error                           { f.closed = true; return nil }
+func (f *full) Init(_ *daemon.Call, config []byte) error { f.config = string(config); return nil }
+func (f *full) Stateless() bool                          { return true }
+func (f *full) MemoryBytes() int64                       { return 4711 }
+func (f *full) Close() error                             { f.closed = true; return nil }
 
 func TestR59_R60_OptionalMethods(t *testing.T) {
 	r := ready(t)
-	plain, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "plain"}, &native{})
+	plain, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "plain"}, &native{})
 	if err != nil || plain.MemoryBytes != 0 || plain.State != "running" {
 		t.Errorf("R59: %+v, %v", plain, err)
 	}
 	if s, err := r.Snapshot(ctx, plain.Entity); err != nil || s == nil || s.Header.Form != host.FormGiven {
 		t.Errorf("R59: %+v, %v", s, err)
 	}
-	if _, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "configured", Config: []byte("x")}, &native{}); err == nil {
+	if _, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "configured", Config: []byte("x")}, &native{}); err == nil {
 		t.Error("R59: configuration for a daemon that takes none")
 	}
 	f := &full{}
-	d, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "full", Config: []byte("blue")}, f)
+	d, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "full", Config: []byte("blue")}, f)
 	if err != nil || f.config != "blue" || d.MemoryBytes != 4711 {
 		t.Errorf("R60: %+v, %v", d, err)
 	}
@@ -345,7 +346,7 @@ func TestR62_M121_F64_NothingPrintsAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req := host.SpawnRequest{Kind: "n", Name: "shown", Identity: key}
+	req := daemon.SpawnRequest{Kind: "n", Name: "shown", Identity: key}
 	d, err := r.Spawn(ctx, req)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host/backoff"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -192,7 +193,7 @@ func (m *Migration) settle(rec *chain.Receipt) error {
 	m.d.mu.Lock()
 	m.d.tail = nil
 	grave, err := m.rt.grave(m.d, t)
-	m.d.end(lifecycle.Leave, &MovedError{t.moved(m.d.id)})
+	m.d.end(lifecycle.Leave, &daemon.MovedError{Moved: t.moved(m.d.id)})
 	m.d.mu.Unlock()
 	if err == nil && rec != nil {
 		err = m.rt.putReceipts(grave, rec)

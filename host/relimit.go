@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -22,19 +23,19 @@ import (
 // Errors: *NotFoundError, *MovedError, ErrBadLimit, an *UnfitError where they would not fit
 // one another, the node, or the memory that the daemon has, ErrAlreadyMigrating, and those
 // of the store. After an error nothing has changed.
-func (r *Runtime) SetLimits(ctx context.Context, id identity.EntityID, change map[string]int64) (Info, error) {
+func (r *Runtime) SetLimits(ctx context.Context, id identity.EntityID, change map[string]int64) (daemon.Info, error) {
 	if err := r.ready(); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
-	if _, err := (Limits{}).With(change); err != nil {
-		return Info{}, err
+	if _, err := (daemon.Limits{}).With(change); err != nil {
+		return daemon.Info{}, err
 	}
 	d, err := r.find(id)
 	if err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	if err := d.relimitStill(ctx, change); err != nil {
-		return Info{}, fmt.Errorf("setting limits of daemon %s: %w", id.Origin(), err)
+		return daemon.Info{}, fmt.Errorf("setting limits of daemon %s: %w", id.Origin(), err)
 	}
 	r.env.Logger.Info("limits set", "daemon", id.Origin(), "name", d.name, "limits", change)
 	if _, named := change["history"]; named {
@@ -49,7 +50,7 @@ func (r *Runtime) SetLimits(ctx context.Context, id identity.EntityID, change ma
 // limits already. It returns when the limits are durable.
 func (d *hosted) relimitStill(ctx context.Context, change map[string]int64) error {
 	if !d.moving.CompareAndSwap(false, true) {
-		return fmt.Errorf("%w: set its limits where it arrives", ErrAlreadyMigrating)
+		return fmt.Errorf("%w: set its limits where it arrives", daemon.ErrAlreadyMigrating)
 	}
 	defer d.moving.Store(false)
 	if err := d.look(ctx); err != nil {
@@ -63,24 +64,6 @@ func (d *hosted) relimitStill(ctx context.Context, change map[string]int64) erro
 	return last.wait(ctx)
 }
 
-// concern returns the error where the change has to do with it: what did not fit before
-// does not keep other limits from being set.
-func concern(err error, change map[string]int64) error {
-	var unfit *UnfitError
-	if !errors.As(err, &unfit) {
-		return err
-	}
-	var pairs []Unfit
-	for _, p := range unfit.Pairs {
-		_, one := change[p.Limit]
-		_, other := change[p.Against]
-		if one || other {
-			pairs = append(pairs, p)
-		}
-	}
-	return fitError(pairs)
-}
-
 // replayed are the limits that decide what becomes of an event.
 var replayed = []string{"memory", "output-bytes", "output-count", "log-bytes"}
 
@@ -91,16 +74,16 @@ func (d *hosted) relimit(change map[string]int64) (*ticket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := concern(own.FitOn(d.rt.limits), change); err != nil {
+	if err := daemon.Concerning(own.FitOn(d.rt.limits), change); err != nil {
 		return nil, err
 	}
 	if own == before {
 		return d.last, nil
 	}
 	all := own.Over(d.rt.limits).Storable()
-	if sizer, ok := d.daemon.(Sizer); ok && sizer.MemoryBytes() > all.MemoryBytes {
-		return nil, &UnfitError{[]Unfit{{"memory", all.MemoryBytes, "the daemon's memory now", sizer.MemoryBytes(), "a memory does not shrink",
-			"memory to at least " + LimitText("memory", sizer.MemoryBytes())}}}
+	if sizer, ok := d.daemon.(daemon.Sizer); ok && sizer.MemoryBytes() > all.MemoryBytes {
+		return nil, &daemon.UnfitError{Pairs: []daemon.Unfit{{Limit: "memory", Value: all.MemoryBytes, Against: "the daemon's memory now", Allows: sizer.MemoryBytes(), Why: "a memory does not shrink",
+			Set: "memory to at least " + daemon.LimitText("memory", sizer.MemoryBytes())}}}
 	}
 
 	d.limitTo(own)
@@ -120,7 +103,7 @@ func (d *hosted) relimit(change map[string]int64) (*ticket, error) {
 
 // storeLimits submits the daemon's record. Where the change could make a replay of what the
 // daemon did before differ, its state goes along, so that none is made.
-func (d *hosted) storeLimits(before Limits, change map[string]int64) (*ticket, error) {
+func (d *hosted) storeLimits(before daemon.Limits, change map[string]int64) (*ticket, error) {
 	if d.env.Store == nil || d.kind == "" {
 		return d.last, nil
 	}
@@ -135,7 +118,7 @@ func (d *hosted) storeLimits(before Limits, change map[string]int64) (*ticket, e
 		return named && before.Value(name) != own.Value(name)
 	})
 	if anew && d.index > d.kept {
-		if err := d.putWhole(b); err != nil && !errors.Is(err, ErrNotPortable) {
+		if err := d.putWhole(b); err != nil && !errors.Is(err, daemon.ErrNotPortable) {
 			return nil, err
 		}
 	}
@@ -174,13 +157,13 @@ func (r *Runtime) SetKindLimits(ctx context.Context, name string, change map[str
 	k := r.kinds[name]
 	r.mu.RUnlock()
 	if k == nil {
-		return KindLimits{}, &KindError{name, ErrKindNotFound}
+		return KindLimits{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
 	own, err := k.limits.With(change)
 	if err != nil {
 		return KindLimits{}, err
 	}
-	if err := concern(own.FitOn(r.limits), change); err != nil {
+	if err := daemon.Concerning(own.FitOn(r.limits), change); err != nil {
 		return KindLimits{}, err
 	}
 	before := k.limits
@@ -208,7 +191,7 @@ func (r *Runtime) SetKindLimits(ctx context.Context, name string, change map[str
 
 // ofKindsOwn returns what of a change of a kind's limits is for a daemon that has such limits
 // of its own: those that it had of the kind. others says that it has another value of some.
-func ofKindsOwn(own, kind Limits, change map[string]int64) (mine map[string]int64, others bool) {
+func ofKindsOwn(own, kind daemon.Limits, change map[string]int64) (mine map[string]int64, others bool) {
 	mine = make(map[string]int64)
 	for name, v := range change {
 		if now := own.Value(name); now == 0 || now == kind.Value(name) {
@@ -236,7 +219,7 @@ func (r *Runtime) ofKind(name string) []*hosted {
 
 // storeKindLimits durably makes own the limits of the kind. A kind that was pushed meanwhile
 // has those of the push.
-func (r *Runtime) storeKindLimits(k *kind, own Limits) error {
+func (r *Runtime) storeKindLimits(k *kind, own daemon.Limits) error {
 	fresh := *k
 	fresh.limits = own
 	if err := r.putKind(&fresh); err != nil {
@@ -245,11 +228,11 @@ func (r *Runtime) storeKindLimits(k *kind, own Limits) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.kinds[k.name] != k {
-		return &KindError{k.name, fmt.Errorf("%w: it was pushed meanwhile", ErrKindInUse)}
+		return &daemon.KindError{Kind: k.name, Err: fmt.Errorf("%w: it was pushed meanwhile", daemon.ErrKindInUse)}
 	}
 	r.kinds[k.name] = &fresh
 	return nil
 }
 
 // NodeLimits returns the limits that hold for daemons without others.
-func (r *Runtime) NodeLimits() Limits { return r.limits }
+func (r *Runtime) NodeLimits() daemon.Limits { return r.limits }

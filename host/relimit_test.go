@@ -12,6 +12,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -60,18 +61,18 @@ func TestSpaceOfHistoryIsGivenBack(t *testing.T) {
 	dir, key := t.TempDir(), newKey(t)
 	s := openStore(t, dir, nil)
 	r := quietHost(t, s, host.Options{Node: key})
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	sender := newKey(t).ID()
 	random := rand.NewChaCha8([32]byte{1})
-	event := func(n uint64) host.Event {
+	event := func(n uint64) daemon.Event {
 		b := make([]byte, each)
 		_, _ = random.Read(b) // it never fails
-		return host.Event{Sender: sender, Number: n, Payload: b}
+		return daemon.Event{Sender: sender, Number: n, Payload: b}
 	}
-	var last host.Event
+	var last daemon.Event
 	for n := uint64(1); n <= events; n++ {
 		last = event(n)
 		if _, err := r.Deliver(ctx, d.Entity, last); err != nil {
@@ -94,7 +95,7 @@ func TestSpaceOfHistoryIsGivenBack(t *testing.T) {
 		t.Errorf("a repeat of the last event: %+v, %v", res, err)
 	}
 	old := event(3)
-	if _, err := r.Deliver(ctx, d.Entity, old); !errors.Is(err, host.ErrSuperseded) {
+	if _, err := r.Deliver(ctx, d.Entity, old); !errors.Is(err, daemon.ErrSuperseded) {
 		t.Errorf("a repeat of what is let go of: %v", err)
 	}
 	var file strings.Builder
@@ -127,7 +128,7 @@ func TestSpaceOfRemovedDaemonsIsGivenBack(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir, nil)
 	r := quietHost(t, s, host.Options{})
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestSpaceOfRemovedDaemonsIsGivenBack(t *testing.T) {
 	for range 400 {
 		b := make([]byte, 256<<10)
 		_, _ = random.Read(b) // it never fails
-		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: b}); err != nil {
+		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: b}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -154,12 +155,12 @@ func TestSpaceOfRemovedDaemonsIsGivenBack(t *testing.T) {
 func TestLimitsAreSetWhileADaemonRuns(t *testing.T) {
 	var net hosttest.Net
 	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
-	if _, err := a.PushKindWith(ctx, "heap", guest(t, "c/heap.wasm"), host.Limits{MemoryBytes: 4 << 20}); err != nil {
+	if _, err := a.PushKindWith(ctx, "heap", guest(t, "c/heap.wasm"), daemon.Limits{MemoryBytes: 4 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	d := a.spawnAs("heap", nil)
 	send := func(n *node, text string) error {
-		_, err := n.Deliver(ctx, d.Entity, host.Event{Payload: []byte(text)})
+		_, err := n.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(text)})
 		return err
 	}
 	set := func(n *node, limits map[string]int64) error {
@@ -169,7 +170,7 @@ func TestLimitsAreSetWhileADaemonRuns(t *testing.T) {
 	if err := send(a, "r 2"); err != nil {
 		t.Fatal(err)
 	}
-	var fault *host.GuestError
+	var fault *daemon.GuestError
 	if err := send(a, "r 8"); !errors.As(err, &fault) || fault.Limit != "memory" {
 		t.Errorf("more than 4 MiB: %v", err)
 	}
@@ -179,18 +180,18 @@ func TestLimitsAreSetWhileADaemonRuns(t *testing.T) {
 	if err := send(a, "r 8"); err != nil {
 		t.Errorf("up to 32 MiB: %v", err)
 	}
-	if err := set(a, map[string]int64{"memory": 1 << 20, "event-bytes": 1 << 10}); !errors.Is(err, host.ErrUnfit) || !strings.Contains(err.Error(), "a memory does not shrink") {
+	if err := set(a, map[string]int64{"memory": 1 << 20, "event-bytes": 1 << 10}); !errors.Is(err, daemon.ErrUnfit) || !strings.Contains(err.Error(), "a memory does not shrink") {
 		t.Errorf("less memory than it has: %v", err)
 	}
 	for _, bad := range []map[string]int64{{"speed": 1}, {"module-bytes": 1}, {"fuel": -1}, {"state-bytes": 1 << 20}} {
-		if err := set(a, bad); !errors.Is(err, host.ErrBadLimit) {
+		if err := set(a, bad); !errors.Is(err, daemon.ErrBadLimit) {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
 	if err := set(a, map[string]int64{"event-bytes": 16}); err != nil {
 		t.Fatal(err)
 	}
-	if err := send(a, "w 1                             "); !errors.Is(err, host.ErrTooLarge) {
+	if err := send(a, "w 1                             "); !errors.Is(err, daemon.ErrTooLarge) {
 		t.Errorf("an event over the limit: %v", err)
 	}
 	before, err := a.Inspect(d.Entity)
@@ -213,7 +214,7 @@ func TestLimitsAreSetWhileADaemonRuns(t *testing.T) {
 	if err := send(b, "w 1                             "); err != nil {
 		t.Error(err)
 	}
-	if err := a.SetLimitsOfMoved(d.Entity); !errors.As(err, new(*host.MovedError)) {
+	if err := a.SetLimitsOfMoved(d.Entity); !errors.As(err, new(*daemon.MovedError)) {
 		t.Errorf("where it was: %v", err)
 	}
 }
@@ -233,24 +234,24 @@ func TestSmallerLimitsAreNotForThePast(t *testing.T) {
 	if _, err := r.PushKind(ctx, "echo", guest(t, "c/echo.wasm")); err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "echo"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "echo"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	big := []byte(strings.Repeat("x", 100_000))
 	for range 3 {
-		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: big}); err != nil {
+		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: big}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := r.SetLimits(ctx, d.Entity, map[string]int64{"output-bytes": 1000}); err != nil {
 		t.Fatal(err)
 	}
-	var fault *host.GuestError
-	if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: big}); !errors.As(err, &fault) || fault.Limit != "output-bytes" {
+	var fault *daemon.GuestError
+	if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: big}); !errors.As(err, &fault) || fault.Limit != "output-bytes" {
 		t.Fatalf("more than it may: %v", err)
 	}
-	if res, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("y")}); err != nil || string(res.Outputs[0].Payload) != "y" {
+	if res, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("y")}); err != nil || string(res.Outputs[0].Payload) != "y" {
 		t.Fatalf("after that was undone: %+v, %v", res, err)
 	}
 	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
@@ -258,7 +259,7 @@ func TestSmallerLimitsAreNotForThePast(t *testing.T) {
 	}
 	s = openStore(t, dir, nil)
 	r = quietHost(t, s, host.Options{Node: key})
-	if res, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("z")}); err != nil || string(res.Outputs[0].Payload) != "z" {
+	if res, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("z")}); err != nil || string(res.Outputs[0].Payload) != "z" {
 		t.Errorf("after a restart: %+v, %v", res, err)
 	}
 	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
@@ -271,23 +272,23 @@ func TestSmallerLimitsAreNotForThePast(t *testing.T) {
 func TestLimitsOfAKind(t *testing.T) {
 	s := openStore(t, t.TempDir(), nil)
 	r := quietHost(t, s, host.Options{})
-	if _, err := r.PushKindWith(ctx, "counter", guest(t, "c/counter.wasm"), host.Limits{Fuel: 5000}); err != nil {
+	if _, err := r.PushKindWith(ctx, "counter", guest(t, "c/counter.wasm"), daemon.Limits{Fuel: 5000}); err != nil {
 		t.Fatal(err)
 	}
-	spawn := func(name string, own host.Limits) {
+	spawn := func(name string, own daemon.Limits) {
 		t.Helper()
-		if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: name, Limits: own}); err != nil {
+		if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: name, Limits: own}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	spawn("plain", host.Limits{})
-	spawn("own", host.Limits{Fuel: 7000, Mailbox: 9})
+	spawn("plain", daemon.Limits{})
+	spawn("own", daemon.Limits{Fuel: 7000, Mailbox: 9})
 	out, err := r.SetKindLimits(ctx, "counter", map[string]int64{"fuel": 6000, "history": 100})
 	if err != nil || out.Changed != 2 || len(out.Kept) != 1 || out.Kept[0].Name != "own" || out.Kept[0].Why != nil {
 		t.Fatalf("%+v, %v", out, err)
 	}
-	spawn("later", host.Limits{})
-	for name, want := range map[string]host.Limits{"plain": {Fuel: 6000, History: 100}, "own": {Fuel: 7000, Mailbox: 9, History: 100}, "later": {Fuel: 6000, History: 100}} {
+	spawn("later", daemon.Limits{})
+	for name, want := range map[string]daemon.Limits{"plain": {Fuel: 6000, History: 100}, "own": {Fuel: 7000, Mailbox: 9, History: 100}, "later": {Fuel: 6000, History: 100}} {
 		d, err := r.Resolve(name)
 		if err != nil {
 			t.Fatal(err)
@@ -296,13 +297,13 @@ func TestLimitsOfAKind(t *testing.T) {
 			t.Errorf("%s has %v, want %v; %v", name, i.OwnLimits.Map(), want.Map(), err)
 		}
 	}
-	if k, err := r.Kind("counter"); err != nil || k.Limits != (host.Limits{Fuel: 6000, History: 100}) {
+	if k, err := r.Kind("counter"); err != nil || k.Limits != (daemon.Limits{Fuel: 6000, History: 100}) {
 		t.Errorf("the kind has %v, %v", k.Limits.Map(), err)
 	}
-	if _, err := r.SetKindLimits(ctx, "counter", map[string]int64{"memory": 1 << 30}); !errors.Is(err, host.ErrUnfit) {
+	if _, err := r.SetKindLimits(ctx, "counter", map[string]int64{"memory": 1 << 30}); !errors.Is(err, daemon.ErrUnfit) {
 		t.Errorf("that do not fit: %v", err)
 	}
-	if _, err := r.SetKindLimits(ctx, "nothing", map[string]int64{"fuel": 1}); !errors.Is(err, host.ErrKindNotFound) {
+	if _, err := r.SetKindLimits(ctx, "nothing", map[string]int64{"fuel": 1}); !errors.Is(err, daemon.ErrKindNotFound) {
 		t.Errorf("of no kind: %v", err)
 	}
 	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
@@ -314,9 +315,9 @@ func TestLimitsOfAKind(t *testing.T) {
 // is lost.
 func TestLimitsThatWereSetAreTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := stateCluster{newLimitedCluster(t, 3, host.Limits{})}
+		c := stateCluster{newLimitedCluster(t, 3, daemon.Limits{})}
 		a := c.nodes[0]
-		d, err := a.rt.Spawn(t.Context(), host.SpawnRequest{Kind: "heavy", Name: "d", Standbys: 1})
+		d, err := a.rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "heavy", Name: "d", Standbys: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +328,7 @@ func TestLimitsThatWereSetAreTakenOver(t *testing.T) {
 		}
 		last := c.deliver(a, d, "look")
 		b := c.goesOn(a, d, last)
-		if i, err := b.rt.Inspect(d.Entity); err != nil || i.OwnLimits != (host.Limits{Mailbox: 7, History: 1000}) {
+		if i, err := b.rt.Inspect(d.Entity); err != nil || i.OwnLimits != (daemon.Limits{Mailbox: 7, History: 1000}) {
 			t.Errorf("where it goes on it has %v, %v", i.OwnLimits.Map(), err)
 		}
 	})

@@ -6,20 +6,20 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 )
 
 // lose removes from the directory what it says of a daemon, as a directory does that is
 // made anew or rolled back: no removal is written.
-func (c *testCluster) lose(d host.Info) {
+func (c *testCluster) lose(d daemon.Info) {
 	c.t.Helper()
 	if _, err := c.mem.Link().Commit(c.t.Context(), nil, []directory.Write{{Key: "daemon/" + d.Entity.String()}, {Key: "name/" + d.Name}}); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-func (m *member) hasCopy(d host.Info) bool {
+func (m *member) hasCopy(d daemon.Info) bool {
 	for _, s := range m.rt.Copies() {
 		if s.Entity == d.Entity && !s.Owned {
 			return true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -32,7 +33,7 @@ const recordedDepth = 1 << 16
 // was recorded then: ErrReused where that was another event, ErrSuperseded
 // where nothing is recorded. It needs d.mu.
 func (d *hosted) repeat(ev *input) (Pending, error) {
-	p := Pending{result: Result{Duplicate: true}, ticket: d.last}
+	p := Pending{result: daemon.Result{Duplicate: true}, ticket: d.last}
 	if d.env.Store == nil || d.kind == "" {
 		return p, nil
 	}
@@ -44,9 +45,9 @@ func (d *hosted) repeat(ev *input) (Pending, error) {
 	case err != nil:
 		return Pending{}, fmt.Errorf("looking up a repeated event: %w", err)
 	case f == nil:
-		return Pending{}, fmt.Errorf("%w: number %d; the last is %d", ErrSuperseded, ev.Number, d.horizon.marks[ev.Sender].number)
+		return Pending{}, fmt.Errorf("%w: number %d; the last is %d", daemon.ErrSuperseded, ev.Number, d.horizon.marks[ev.Sender].number)
 	case f.err == nil && !bytes.Equal(f.payload, ev.Payload):
-		return Pending{}, fmt.Errorf("%w: number %d", ErrReused, ev.Number)
+		return Pending{}, fmt.Errorf("%w: number %d", daemon.ErrReused, ev.Number)
 	}
 	p.result.Outputs, p.err = f.outputs, f.err
 	return p, nil
@@ -99,11 +100,11 @@ func (l *lookup) look(index uint64, b []byte) error {
 	var f *found
 	switch rec := rec.(type) {
 	case *eventRecord:
-		if rec.Sender == l.ev.Sender && rec.Kind < EventTimer && rec.Retry == 0 {
+		if rec.Sender == l.ev.Sender && rec.Kind < daemon.EventTimer && rec.Retry == 0 {
 			number, f = rec.Number, &found{payload: rec.Payload, outputs: rec.links()}
 		}
 	case *failureRecord:
-		if rec.Sender == l.ev.Sender && rec.Event < EventTimer {
+		if rec.Sender == l.ev.Sender && rec.Event < daemon.EventTimer {
 			number, f = rec.Number, &found{err: rec.fault()}
 		}
 	}

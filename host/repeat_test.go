@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/identity"
 )
@@ -20,8 +20,8 @@ func TestRepeatsAreFound(t *testing.T) {
 	a.push("echo", "c/echo.wasm")
 	d := a.spawn("echo", "e")
 	senders := []identity.EntityID{identity.NamedSender("x"), identity.NamedSender("y"), identity.NamedSender("z")}
-	send := func(sender int, number uint64, text string) (host.Result, error) {
-		return a.Deliver(ctx, d.Entity, host.Event{Sender: senders[sender], Number: number, Payload: []byte(text)})
+	send := func(sender int, number uint64, text string) (daemon.Result, error) {
+		return a.Deliver(ctx, d.Entity, daemon.Event{Sender: senders[sender], Number: number, Payload: []byte(text)})
 	}
 	text := func(sender int, number uint64) string { return fmt.Sprintf("%d/%d", sender, number) }
 	for n := uint64(2); n <= 40; n += 2 { // only even numbers are used
@@ -48,7 +48,7 @@ func TestRepeatsAreFound(t *testing.T) {
 				}
 				res, err := send(s, n, text(s, n))
 				if used := n%2 == 0 && (s != 2 || n%3 == 0); !used {
-					if !errors.Is(err, host.ErrSuperseded) {
+					if !errors.Is(err, daemon.ErrSuperseded) {
 						t.Errorf("%s: sender %d, event %d, which was never sent: %+v, %v", name, s, n, res, err)
 					}
 					continue
@@ -56,7 +56,7 @@ func TestRepeatsAreFound(t *testing.T) {
 				if err != nil || !res.Duplicate || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != text(s, n) {
 					t.Errorf("%s: sender %d, event %d: %+v, %v", name, s, n, res, err)
 				}
-				if _, err := send(s, n, "another"); !errors.Is(err, host.ErrReused) {
+				if _, err := send(s, n, "another"); !errors.Is(err, daemon.ErrReused) {
 					t.Errorf("%s: sender %d, event %d with another payload: %v", name, s, n, err)
 				}
 			}
@@ -89,7 +89,7 @@ func TestTailAfterHasNoGap(t *testing.T) {
 		if after == 0 {
 			go func() {
 				for range events - events/3 {
-					if _, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil {
+					if _, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil {
 						sent <- err
 						return
 					}
@@ -109,7 +109,7 @@ func TestTailAfterHasNoGap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := a.TailAfter(c, identity.EntityID{1}, 0); !errors.Is(err, host.ErrNotFound) {
+	if _, err := a.TailAfter(c, identity.EntityID{1}, 0); !errors.Is(err, daemon.ErrNotFound) {
 		t.Errorf("an unknown daemon: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/standby"
@@ -31,18 +32,18 @@ type replica struct {
 	queue     []unanswered
 	answered  uint64 // the last batch that was
 	follows   map[identity.NodeID]*follower
-	spares    identity.NodeID // who is not to be a standby: the daemon moves there
-	joins     identity.NodeID // who is about to be in sync; 0: nobody
-	unsure    bool            // what became of a transaction is not known: nothing is answered
-	changed   chan struct{}   // closed when answers may be given again; nil: nobody waits
-	working   bool            // keep runs
-	anew      bool            // the state was stored anew, so that standbys get it
-	compared  bool            // it may serve where the directory names this node: see compareFirst
-	comparing bool            // a goroutine compares it
-	unread    bool            // it is not read yet: it is not looked at
-	asked     chan struct{}   // closed when somebody waits for it; nil unless it is in line to be compared
-	waits     *HeldDaemon     // for whom it waits to be compared with; nil: it does not wait
-	over      error           // why the daemon is not this node's any more
+	spares    identity.NodeID    // who is not to be a standby: the daemon moves there
+	joins     identity.NodeID    // who is about to be in sync; 0: nobody
+	unsure    bool               // what became of a transaction is not known: nothing is answered
+	changed   chan struct{}      // closed when answers may be given again; nil: nobody waits
+	working   bool               // keep runs
+	anew      bool               // the state was stored anew, so that standbys get it
+	compared  bool               // it may serve where the directory names this node: see compareFirst
+	comparing bool               // a goroutine compares it
+	unread    bool               // it is not read yet: it is not looked at
+	asked     chan struct{}      // closed when somebody waits for it; nil unless it is in line to be compared
+	waits     *daemon.HeldDaemon // for whom it waits to be compared with; nil: it does not wait
+	over      error              // why the daemon is not this node's any more
 }
 
 // unanswered is a batch whose answers are held back.

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/standby"
 )
@@ -17,15 +17,15 @@ import (
 func TestStandbyKeepsItsCopyUnlessMoreIsProven(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		proof func(a *member, d host.Info, next uint64) []byte
+		proof func(a *member, d daemon.Info, next uint64) []byte
 		gone  bool
 	}{
-		{"none", func(*member, host.Info, uint64) []byte { return nil }, false},
-		{"shorter", func(a *member, d host.Info, next uint64) []byte { return proofOf(a, d, 1, next-1) }, false},
-		{"as long", func(a *member, d host.Info, next uint64) []byte { return proofOf(a, d, 1, next) }, false},
-		{"longer", func(a *member, d host.Info, next uint64) []byte { return proofOf(a, d, 1, next+1) }, true},
-		{"later epoch", func(a *member, d host.Info, _ uint64) []byte { return proofOf(a, d, 2, 3) }, true},
-		{"another's", func(a *member, d host.Info, next uint64) []byte {
+		{"none", func(*member, daemon.Info, uint64) []byte { return nil }, false},
+		{"shorter", func(a *member, d daemon.Info, next uint64) []byte { return proofOf(a, d, 1, next-1) }, false},
+		{"as long", func(a *member, d daemon.Info, next uint64) []byte { return proofOf(a, d, 1, next) }, false},
+		{"longer", func(a *member, d daemon.Info, next uint64) []byte { return proofOf(a, d, 1, next+1) }, true},
+		{"later epoch", func(a *member, d daemon.Info, _ uint64) []byte { return proofOf(a, d, 2, 3) }, true},
+		{"another's", func(a *member, d daemon.Info, next uint64) []byte {
 			b := proofOf(a, d, 1, next+1)
 			b[len(b)-1] ^= 1
 			return b
@@ -82,7 +82,7 @@ func TestStandbyKeepsItsCopyUnlessMoreIsProven(t *testing.T) {
 }
 
 // proofOf is the proof that the node signs of so long a history.
-func proofOf(a *member, d host.Info, epoch, next uint64) []byte {
+func proofOf(a *member, d daemon.Info, epoch, next uint64) []byte {
 	a.t.Helper()
 	b, err := a.rt.SignReach(d.Entity, epoch, next, sha256.Sum256([]byte("a record")))
 	if err != nil {

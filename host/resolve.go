@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -66,7 +67,7 @@ func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, ho
 		return chain.Mended{}, err
 	}
 	if key != nil && key.ID() != id {
-		return chain.Mended{}, fmt.Errorf("%w: it is %s", ErrIdentityMismatch, key.ID())
+		return chain.Mended{}, fmt.Errorf("%w: it is %s", daemon.ErrIdentityMismatch, key.ID())
 	}
 	r.mu.RLock()
 	m, in := r.outgoing[id], r.incoming[id]
@@ -82,7 +83,7 @@ func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, ho
 		}
 		return chain.Mended{How: how}, nil
 	case how > chain.MendDrop || how < chain.MendTakeBack:
-		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotSupported, how)
+		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotSupported, how)
 	}
 	return chain.Mended{}, fmt.Errorf("%w: %s", ErrSettled, id.Origin())
 }

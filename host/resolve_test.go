@@ -14,6 +14,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -56,11 +57,11 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 			begin(0)
 			begin(1)
 			key := newKey(t)
-			d, err := rts[0].Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d", Identity: key})
+			d, err := rts[0].Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d", Identity: key})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := rts[0].Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil {
+			if _, err := rts[0].Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil {
 				t.Fatal(err)
 			}
 			for i, r := range rts {
@@ -84,7 +85,7 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 				t.Errorf("%+v", u)
 			}
 			if how == chain.MendClaim {
-				if _, err := rts[here].ResolveMigration(ctx, d.Entity, how, newKey(t)); !errors.Is(err, host.ErrIdentityMismatch) {
+				if _, err := rts[here].ResolveMigration(ctx, d.Entity, how, newKey(t)); !errors.Is(err, daemon.ErrIdentityMismatch) {
 					t.Errorf("another's key: %v", err)
 				}
 			}
@@ -97,7 +98,7 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 			}
 			serves := func(want string) {
 				t.Helper()
-				res, err := rts[here].Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")})
+				res, err := rts[here].Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})
 				if err != nil || string(res.Outputs[0].Payload) != want || res.Outputs[0].Link.Epoch != 3 {
 					t.Fatalf("%+v, %v; want %s", res, err, want)
 				}
@@ -128,7 +129,7 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 					t.Fatal(err)
 				}
 				here = gone
-				if res, err := rts[here].Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil || string(res.Outputs[0].Payload) != "2" {
+				if res, err := rts[here].Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil || string(res.Outputs[0].Payload) != "2" {
 					t.Errorf("%+v, %v", res, err)
 				}
 			} else {

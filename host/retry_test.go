@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -45,7 +46,7 @@ func (g *gate) filter(_, _ identity.NodeID, m migration.Message) bool {
 }
 
 // inBubble runs fn with a pair of native nodes, a with daemon d, in virtual time.
-func inBubble(t *testing.T, fn func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info)) {
+func inBubble(t *testing.T, fn func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info)) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
 		a, b := nativeNode(t, &net), nativeNode(t, &net)
@@ -63,7 +64,7 @@ func begin(t *testing.T, n *node, id identity.EntityID, to identity.NodeID, o ho
 }
 
 func TestM15_F66_NodeWithoutRuntime(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, _ *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, _ *node, d daemon.Info) {
 		mesh, err := net.Join(newKey(t))
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +87,7 @@ func TestM15_F66_NodeWithoutRuntime(t *testing.T) {
 
 // A node that starts is waited for: its mesh answers before its runtime does.
 func TestNodeThatStartsIsWaitedFor(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, _ *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, _ *node, d daemon.Info) {
 		key := newKey(t)
 		mesh, err := net.Join(key)
 		if err != nil {
@@ -109,7 +110,7 @@ func TestNodeThatStartsIsWaitedFor(t *testing.T) {
 }
 
 func TestM16_NotReadyIsRetried(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d daemon.Info) {
 		b.SimulateNotReady(true)
 		if !b.IsReady() { // it changes the answer to migrations alone
 			t.Error("a runtime that plays not ready is not ready")
@@ -140,7 +141,7 @@ func TestM17_NotReadyTimeout(t *testing.T) {
 		{400 * time.Millisecond, 2, 400 * time.Millisecond}, {1500 * time.Millisecond, 3, 1500 * time.Millisecond},
 		{30 * time.Second, 7, 30 * time.Second}, {64 * time.Second, 10, 64 * time.Second},
 	} {
-		inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d host.Info) {
+		inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d daemon.Info) {
 			b.SimulateNotReady(true)
 			started := time.Now()
 			err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{RetryNotReady: tc.budget})
@@ -154,7 +155,7 @@ func TestM17_NotReadyTimeout(t *testing.T) {
 }
 
 func TestM14_M18_NotRetried(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d daemon.Info) {
 		b.SimulateNotReady(true)
 		started := time.Now()
 		err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{})
@@ -179,7 +180,7 @@ func TestM14_M18_NotRetried(t *testing.T) {
 // A migration that stands still is waited for as long as its waiter likes, and
 // no longer: it goes on all the same.
 func TestM19_M26_F68_WaitEndsWithItsContextAlone(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
 		g := newGate(&migration.Arrived{})
 		net.Filter = g.filter
 		m := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{})
@@ -220,13 +221,13 @@ func TestM19_M26_F68_WaitEndsWithItsContextAlone(t *testing.T) {
 // Only the target's silence while the daemon holds its events has an end: the
 // daemon goes on where it is.
 func TestPausedDaemonIsNotHeldForEver(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
 		g := newGate(&migration.Prepared{})
 		net.Filter = g.filter
 		m := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{})
 		<-g.reached
 		started := time.Now()
-		if err := second(a.Deliver(ctx, d.Entity, host.Event{})); err != nil { // held, then applied
+		if err := second(a.Deliver(ctx, d.Entity, daemon.Event{})); err != nil { // held, then applied
 			t.Error(err)
 		}
 		if took := time.Since(started); took != 10*time.Second {
@@ -289,7 +290,7 @@ func TestM37_F48_ClockTurnedBack(t *testing.T) {
 // The phases that a reader sees, through refusals and retries: no phase twice
 // in a row, the end is the end, and afterwards there is no migration.
 func TestM24_F51_PhaseStream(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
 		c := nativeNode(t, net)
 		b.SimulateNotReady(true)
 		time.AfterFunc(time.Second, func() { b.SimulateNotReady(false) })
@@ -347,7 +348,7 @@ func endsWith(want, seen []migration.Phase) bool {
 
 // What an attempt failed of is told by its own handle, and by no later one.
 func TestM22_F67_FailuresAreNotInherited(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d daemon.Info) {
 		b.SimulateNotReady(true)
 		failed := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{})
 		if _, err := failed.Wait(ctx); !failedWith(err, migration.NotReady) {
@@ -366,7 +367,7 @@ func TestM22_F67_FailuresAreNotInherited(t *testing.T) {
 
 // Shutdown ends the migrations that can still fail, and forgets them all.
 func TestM23_M146_ShutdownEndsMigrations(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, _ host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, _ daemon.Info) {
 		g := newGate(nil)
 		net.Filter = func(_, _ identity.NodeID, m migration.Message) bool {
 			if _, ok := m.(*migration.Arrived); ok {

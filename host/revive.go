@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -49,7 +50,7 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 			return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
 		}
 		d := r.known(id, v)
-		if LooksLikeID(d.name) && d.name != id.Origin().String() {
+		if daemon.LooksLikeID(d.name) && d.name != id.Origin().String() {
 			r.env.Logger.Warn("a daemon's name looks like an id: write name: before it", "daemon", id.Origin(), "name", d.name)
 		}
 		rec, ok := passive[id]

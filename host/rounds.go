@@ -18,25 +18,6 @@ import (
 // the target in rounds, while it goes on doing more, until what is left would
 // hold up its senders for no longer than they may be.
 
-// What is sent in a round.
-const (
-	RoundBulk   = "bulk"   // all that the daemon was
-	RoundReplay = "replay" // what happened since, for the target to do as well
-	RoundPages  = "pages"  // what happened since, and what it changed in memory
-)
-
-// Round is one pass over what the target lacks.
-type Round struct {
-	Number  int // 0 for the first, of all that the daemon was
-	How     string
-	Records int // of the history
-	Blocks  int // of memory, 4 KiB each
-	Bytes   int64
-	Took    time.Duration // until the target had applied it
-	Left    time.Duration // how long the pause is expected to be, by what has gathered since
-	Slowed  time.Duration // from one event of the daemon to the next, at least, from here on; 0: it is not slowed
-}
-
 // The defaults and bounds of MigrationOptions.
 const (
 	DefaultDowntime = 50 * time.Millisecond
@@ -82,7 +63,7 @@ func (s *sourceWalk) catchUp() error {
 func (s *sourceWalk) fits() time.Duration { return max(s.m.options.Downtime, 2*s.pace.trip) }
 
 // slow has the daemon do half as much as in the last round, within bounds.
-func (s *sourceWalk) slow(r Round) {
+func (s *sourceWalk) slow(r migration.Round) {
 	now := s.d.pacer.interval()
 	next := 2 * now
 	if now == 0 {
@@ -135,9 +116,9 @@ func (s *sourceWalk) cut() (cut, error) {
 
 // round sends what happened since the last one. The last round begins with the
 // pause, and Prepared answers it.
-func (s *sourceWalk) round(n int, last bool) (Round, error) {
+func (s *sourceWalk) round(n int, last bool) (migration.Round, error) {
 	began, before := time.Now(), s.m.bytesSent()
-	r := Round{Number: n, How: RoundReplay}
+	r := migration.Round{Number: n, How: migration.RoundReplay}
 	s.d.mu.Lock()
 	if s.d.life.State() != lifecycle.Running {
 		defer s.d.mu.Unlock()
@@ -156,13 +137,13 @@ func (s *sourceWalk) round(n int, last bool) (Round, error) {
 	r.Records = int(c.to - c.from)
 	if s.memory != nil {
 		if r.Blocks = c.view.Len(); s.pace.toSend(int64(r.Blocks)*migration.BlockBytes) < c.busy {
-			r.How = RoundPages
+			r.How = migration.RoundPages
 		}
 	}
-	if err := s.records(&c, r.How == RoundPages, last); err != nil {
+	if err := s.records(&c, r.How == migration.RoundPages, last); err != nil {
 		return r, err
 	}
-	if err := s.changes(&c, r.How == RoundPages, last); err != nil {
+	if err := s.changes(&c, r.How == migration.RoundPages, last); err != nil {
 		return r, err
 	}
 	if !last {
@@ -294,7 +275,7 @@ func (p *pace) sent(bytes int64, took time.Duration) {
 }
 
 // round learns from a round.
-func (p *pace) round(r Round) {
+func (p *pace) round(r migration.Round) {
 	p.sent(r.Bytes, r.Took)
 	if p.trip == 0 || r.Took < p.trip {
 		p.trip = r.Took

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/internal/lifecycle"
@@ -36,7 +37,7 @@ type Options struct {
 	Store    *store.Store      // nil: nothing outlives the runtime and no history is kept; stays the caller's
 	Mesh     mesh.Mesh         // Node's, and of no other runtime; nil: no peers; stays the caller's
 	CacheDir string            // for compiled modules; empty: none. With Compiler it is this runtime's alone
-	Limits   Limits            // of every daemon
+	Limits   daemon.Limits     // of every daemon
 	Logger   *slog.Logger      // nil: slog.Default()
 	Clock    func() time.Time  // nil: time.Now
 	Tracer   trace.Tracer      // makes spans of deliveries and migrations that are traced already, by their caller's context; nil: none
@@ -94,7 +95,7 @@ type Runtime struct {
 	cancel context.CancelFunc // of env.Context
 	mesh   mesh.Mesh
 	engine *sandbox.Engine
-	limits Limits
+	limits daemon.Limits
 	plain  *bounds // of daemons that have no limits of their own
 	refuse bool
 
@@ -141,7 +142,7 @@ type Runtime struct {
 	expected map[identity.EntityID]*expectation
 	accused  map[identity.EntityID]*accused
 	holds    map[identity.EntityID]*holdRecord
-	losses   map[identity.EntityID]*Loss
+	losses   map[identity.EntityID]*daemon.Loss
 
 	starting sync.Mutex // one Start at a time
 	reading  reading
@@ -150,8 +151,8 @@ type Runtime struct {
 	progress progress
 	meters   meters
 
-	happenings feed[Happening]
-	budgets    *budget.Set
+	notifications feed[daemon.Notification]
+	budgets       *budget.Set
 
 	compiles *compiles
 }
@@ -170,17 +171,17 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{
-		arriving: newArrivalRoom(o.Limits.Over(DefaultLimits)),
-		mesh:     o.Mesh, limits: o.Limits.Over(DefaultLimits),
+		arriving: newArrivalRoom(o.Limits.Over(daemon.DefaultLimits)),
+		mesh:     o.Mesh, limits: o.Limits.Over(daemon.DefaultLimits),
 		refuse: o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
 		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
 		outgoing: make(map[identity.EntityID]*Migration),
 		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
-		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
+		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*daemon.Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.env, r.cancel = o.env()
-	r.plain = boundsOf(Limits{}, r.limits)
+	r.plain = boundsOf(daemon.Limits{}, r.limits)
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew, r.exchanges, r.eager = o.TokenSkew, newExchanges(), eagerMost
 	if r.budgets = o.Budgets; r.budgets == nil {
@@ -244,15 +245,15 @@ func (r *Runtime) ready() error {
 	case lifeReady:
 		return nil
 	case lifeRegistering:
-		return ErrNotReady
+		return daemon.ErrNotReady
 	default:
-		return ErrShuttingDown
+		return daemon.ErrShuttingDown
 	}
 }
 
 func (r *Runtime) open() error {
 	if r.life.Load() == lifeShuttingDown {
-		return ErrShuttingDown
+		return daemon.ErrShuttingDown
 	}
 	return nil
 }
@@ -267,7 +268,7 @@ func (r *Runtime) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "runtime of node 
 // nothing; one that loses to Shutdown is ErrShuttingDown.
 func (r *Runtime) Start(ctx context.Context) error {
 	if !r.env.Work.Begin() {
-		return ErrShuttingDown
+		return daemon.ErrShuttingDown
 	}
 	defer r.env.Work.Done()
 	r.starting.Lock()
@@ -285,7 +286,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 	}()
 	if err := r.recover(ctx); err != nil {
 		if r.open() != nil {
-			return ErrShuttingDown
+			return daemon.ErrShuttingDown
 		}
 		return fmt.Errorf("recovering: %w", err)
 	}
@@ -304,7 +305,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 		if r.mesh != nil {
 			r.mesh.Handle(nil)
 		}
-		return ErrShuttingDown
+		return daemon.ErrShuttingDown
 	}
 	if r.cluster != nil {
 		r.cluster.start()
@@ -377,7 +378,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	if inOrder && err == nil && r.env.Store.Err() == nil {
 		err = r.cluster.stopped()
 	}
-	r.happenings.close()
+	r.notifications.close()
 	if r.cluster != nil && was == lifeReady {
 		<-r.cluster.done
 	}
@@ -392,14 +393,14 @@ func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
 	}
 	defer d.mu.Unlock()
 	if r.env.Store != nil && r.env.Store.Err() == nil && d.life.State() == lifecycle.Running && d.stale() == nil && d.kind != "" && d.index > d.kept && !d.dearForStandbys() {
-		if err = d.store(); errors.Is(err, ErrNotPortable) {
+		if err = d.store(); errors.Is(err, daemon.ErrNotPortable) {
 			err = nil // its history will be replayed
 		}
 		if err == nil {
 			err = d.last.waitStored(context.Background())
 		}
 	}
-	d.end(lifecycle.Leave, ErrShuttingDown)
+	d.end(lifecycle.Leave, daemon.ErrShuttingDown)
 	if err != nil {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
@@ -426,10 +427,10 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	t := w.went
 	if m, ok := r.Whereabouts(id); ok && (!t.known() || m.Epoch >= t.Epoch) {
 		if m.Node != r.env.Self {
-			return nil, &MovedError{m}
+			return nil, &daemon.MovedError{Moved: m}
 		}
 		if r.cluster.coming(id) {
-			return nil, fmt.Errorf("%w: %s", ErrComing, id.Origin())
+			return nil, fmt.Errorf("%w: %s", daemon.ErrComing, id.Origin())
 		}
 		r.mu.RLock()
 		d, ok := r.daemons[id] // it may have come since the first look
@@ -439,7 +440,7 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 		}
 	}
 	if t.known() && !t.Stopped {
-		return nil, &MovedError{t.moved(id)}
+		return nil, &daemon.MovedError{Moved: t.moved(id)}
 	}
 	if err := r.ready(); err != nil {
 		return nil, err // what is not here now may be when it is ready, or was
@@ -447,7 +448,7 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, &NotFoundError{id}
+	return nil, &daemon.NotFoundError{Entity: id}
 }
 
 // DaemonCount returns how many daemons this node answers for.

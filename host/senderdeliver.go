@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
@@ -92,7 +93,7 @@ func (s *Sender) another(asked map[identity.NodeID]bool) (identity.NodeID, bool)
 func (d *delivery) deliverProven(ctx context.Context, at, by identity.NodeID, list []channel.Carriage) (taken []channel.Carriage, err error) {
 	if d.conn == nil || d.at != at { // where one is open, it was proven
 		has, _, err := d.sender.locator.Prove(ctx, d.place.To, at, by)
-		var moved *MovedError
+		var moved *daemon.MovedError
 		switch {
 		case errors.As(err, &moved):
 			return nil, &channel.MovedError{Node: moved.Node}

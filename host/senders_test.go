@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
 
 // seen is what the probe says of an event: sequence, time, origin, sender, channel.
-func (n *node) seen(id identity.EntityID, ev host.Event) []string {
+func (n *node) seen(id identity.EntityID, ev daemon.Event) []string {
 	n.t.Helper()
 	ev.Payload = []byte("event")
 	res, err := n.Deliver(ctx, id, ev)
@@ -45,18 +46,18 @@ func TestDirectEventsProveNoSender(t *testing.T) {
 
 	for _, c := range []struct {
 		what string
-		ev   host.Event
+		ev   daemon.Event
 		want error
 	}{
-		{"a channel", host.Event{Channel: "ticks"}, host.ErrReserved},
-		{"a channel of 16 MiB", host.Event{Channel: strings.Repeat("x", 16<<20)}, host.ErrReserved},
-		{"an origin", host.Event{From: victim}, host.ErrReserved},
-		{"a channel's event", host.Event{Kind: host.EventChannel}, host.ErrReserved},
-		{"a gap", host.Event{Kind: host.EventGap}, host.ErrReserved},
-		{"a timer", host.Event{Kind: host.EventTimer, Sender: d.Entity, From: d.Entity, Number: 1}, host.ErrReserved},
-		{"a daemon's event", host.Event{Kind: host.EventDaemon, Sender: victim, From: victim, Number: 1}, host.ErrReserved},
-		{"number 0", host.Event{Sender: victim}, host.ErrEventNumber},
-		{"number 2^63", host.Event{Sender: victim, Number: 1 << 63}, host.ErrEventNumber},
+		{"a channel", daemon.Event{Channel: "ticks"}, daemon.ErrReserved},
+		{"a channel of 16 MiB", daemon.Event{Channel: strings.Repeat("x", 16<<20)}, daemon.ErrReserved},
+		{"an origin", daemon.Event{From: victim}, daemon.ErrReserved},
+		{"a channel's event", daemon.Event{Kind: daemon.EventChannel}, daemon.ErrReserved},
+		{"a gap", daemon.Event{Kind: daemon.EventGap}, daemon.ErrReserved},
+		{"a timer", daemon.Event{Kind: daemon.EventTimer, Sender: d.Entity, From: d.Entity, Number: 1}, daemon.ErrReserved},
+		{"a daemon's event", daemon.Event{Kind: daemon.EventDaemon, Sender: victim, From: victim, Number: 1}, daemon.ErrReserved},
+		{"number 0", daemon.Event{Sender: victim}, daemon.ErrEventNumber},
+		{"number 2^63", daemon.Event{Sender: victim, Number: 1 << 63}, daemon.ErrEventNumber},
 	} {
 		c.ev.Payload = []byte("event")
 		if res, err := a.Deliver(ctx, d.Entity, c.ev); !errors.Is(err, c.want) {
@@ -64,7 +65,7 @@ func TestDirectEventsProveNoSender(t *testing.T) {
 		}
 	}
 
-	for i, ev := range []host.Event{{}, {Sender: victim, Number: 1}, {Sender: identity.NamedSender("order"), Number: 7}} {
+	for i, ev := range []daemon.Event{{}, {Sender: victim, Number: 1}, {Sender: identity.NamedSender("order"), Number: 7}} {
 		got := a.seen(d.Entity, ev)
 		if got[0] != fmt.Sprint(i+1) || got[2] != "0" || got[3] != nobody || got[4] != "" {
 			t.Errorf("event %d of sender %s: the guest sees %q", i+1, ev.Sender, got)
@@ -85,7 +86,7 @@ func TestHistoriesWithVisibleSendersReplay(t *testing.T) {
 	sender := identity.NamedSender("order")
 	at := time.Now().UnixNano()
 	outputs := [][]byte{[]byte("1"), fmt.Append(nil, at), fmt.Append(nil, uint64(sender.Origin())), []byte(sender.String()), nil}
-	index, rec, err := a.RecordLegacyEvent(d.Entity, host.Event{Sender: sender, Number: 1, Payload: []byte("event")}, at, outputs)
+	index, rec, err := a.RecordLegacyEvent(d.Entity, daemon.Event{Sender: sender, Number: 1, Payload: []byte("event")}, at, outputs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,10 +106,10 @@ func TestHistoriesWithVisibleSendersReplay(t *testing.T) {
 		if i, err := a.Inspect(d.Entity); err != nil || i.State != "running" {
 			t.Fatalf("round %d: %+v, %v", round, i, err)
 		}
-		if res, err := a.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: 1, Payload: []byte("event")}); err != nil || !res.Duplicate {
+		if res, err := a.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: 1, Payload: []byte("event")}); err != nil || !res.Duplicate {
 			t.Errorf("round %d: the repeat of an earlier version's event: %+v, %v", round, res, err)
 		}
-		if got := a.seen(d.Entity, host.Event{Sender: sender, Number: uint64(round + 2)}); got[3] != nobody {
+		if got := a.seen(d.Entity, daemon.Event{Sender: sender, Number: uint64(round + 2)}); got[3] != nobody {
 			t.Errorf("round %d: the guest sees %q", round, got)
 		}
 		if round == 1 { // what is stored covers the history so far
@@ -134,7 +135,7 @@ func TestSendersHaveShares(t *testing.T) {
 	d := a.spawn("counter", "c")
 	send := func(sender identity.EntityID, number uint64, via identity.NodeID) error {
 		now.Add(1)
-		_, err := a.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: number, Via: via})
+		_, err := a.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: number, Via: via})
 		return err
 	}
 	fill := func(what string, most int, want error, sender func(i int) identity.EntityID, via identity.NodeID) {
@@ -162,15 +163,15 @@ func TestSendersHaveShares(t *testing.T) {
 		return func(i int) identity.EntityID { return identity.NamedSender(prefix + fmt.Sprint(i)) }
 	}
 
-	fill("a token", limit/8, host.ErrSenderQuota, of("token:1"), 0)
-	fill("another token", limit/8, host.ErrSenderQuota, of("token:2"), 0)
-	fill("a peer that names senders", limit/8, host.ErrSenderQuota, named("p"), 7)
-	fill("a peer that names scopes", limit/8, host.ErrSenderQuota, func(i int) identity.EntityID { return of(fmt.Sprint("s", i))(0) }, 8)
-	fill("all scopes", limit/8, host.ErrSenderQuota, of("token:3"), 0)
-	if err := send(of("token:4")(0), 1, 0); !errors.Is(err, host.ErrSenderQuota) {
+	fill("a token", limit/8, daemon.ErrSenderQuota, of("token:1"), 0)
+	fill("another token", limit/8, daemon.ErrSenderQuota, of("token:2"), 0)
+	fill("a peer that names senders", limit/8, daemon.ErrSenderQuota, named("p"), 7)
+	fill("a peer that names scopes", limit/8, daemon.ErrSenderQuota, func(i int) identity.EntityID { return of(fmt.Sprint("s", i))(0) }, 8)
+	fill("all scopes", limit/8, daemon.ErrSenderQuota, of("token:3"), 0)
+	if err := send(of("token:4")(0), 1, 0); !errors.Is(err, daemon.ErrSenderQuota) {
 		t.Errorf("a token when all have half: %v", err)
 	}
-	fill("the owner", limit-5*limit/8, host.ErrHorizonFull, named("o"), 0)
+	fill("the owner", limit-5*limit/8, daemon.ErrHorizonFull, named("o"), 0)
 	for i := range limit { // without an id
 		if err := send(identity.LaneSender(fmt.Sprint(i)), 1, 0); err != nil {
 			t.Fatalf("lane %d: %v", i, err)

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host/backoff"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -128,7 +129,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	in.rt.startEffects(d)
 	in.rt.grown(d)
 	in.rt.meters.moved(o.Kind, "target", nil)
-	in.rt.tellOf(Happening{What: Came, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Peer: in.from})
+	in.rt.notify(daemon.Notification{Topic: daemon.Came, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Peer: in.from})
 	in.env.Logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
 	return nil
 }
@@ -225,7 +226,7 @@ func (in *incoming) discard(by migration.Role) bool {
 	r, o := in.rt, &in.offer
 	if in.d != nil {
 		in.d.mu.Lock()
-		in.d.end(lifecycle.Leave, &NotFoundError{o.Entity})
+		in.d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
 		in.d.mu.Unlock()
 	}
 	if r.env.Store != nil && r.life.Load() != lifeShuttingDown {
@@ -265,7 +266,7 @@ func (in *incoming) shutDown() {
 	}
 	in.end()
 	in.d.mu.Lock()
-	in.d.end(lifecycle.Leave, &NotFoundError{in.offer.Entity})
+	in.d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: in.offer.Entity})
 	in.d.mu.Unlock()
 }
 

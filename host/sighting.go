@@ -1,13 +1,16 @@
 package host
 
-import "wasmhost/identity"
+import (
+	"wasmhost/host/daemon"
+	"wasmhost/identity"
+)
 
 // Sighting is what a node knows of a daemon by itself, asking nobody.
 type Sighting struct {
-	Here    *Info  // it is here
-	Coming  bool   // it may be about to be here: another node has offered it, or it is kept here
-	Went    *Moved // where it went from here
-	Stopped uint64 // under which epoch it was stopped here; 0: it was not
+	Here    *daemon.Info  // it is here
+	Coming  bool          // it may be about to be here: another node has offered it, or it is kept here
+	Went    *daemon.Moved // where it went from here
+	Stopped uint64        // under which epoch it was stopped here; 0: it was not
 }
 
 // Sight returns what this node knows of the daemon. While the node does not know yet

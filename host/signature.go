@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -143,7 +144,7 @@ func (r *Runtime) mayRunModule(digest [32]byte) error {
 
 // PushSignedKind is PushKindWith with signatures of the module; a nil own keeps the
 // limits that the kind has.
-func (r *Runtime) PushSignedKind(ctx context.Context, name string, wasm []byte, own *Limits, signatures []ModuleSignature) (KindInfo, error) {
+func (r *Runtime) PushSignedKind(ctx context.Context, name string, wasm []byte, own *daemon.Limits, signatures []ModuleSignature) (KindInfo, error) {
 	digest := sha256.Sum256(wasm)
 	for _, s := range signatures {
 		if err := r.AddSignature(digest, s); err != nil {

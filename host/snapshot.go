@@ -12,6 +12,7 @@ import (
 	"wasmhost/host/budget"
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -299,7 +300,7 @@ type stateBuffer struct {
 
 func (s *stateBuffer) Write(b []byte) (int, error) {
 	if s.size += int64(len(b)); s.size > s.limit {
-		return 0, fmt.Errorf("%w: it has more than %d bytes", ErrStateTooLarge, s.limit)
+		return 0, fmt.Errorf("%w: it has more than %d bytes", daemon.ErrStateTooLarge, s.limit)
 	}
 	if s.file == nil && s.apart != nil && s.size >= s.most {
 		var err error
@@ -321,7 +322,7 @@ func (s *stateBuffer) Write(b []byte) (int, error) {
 // Bounds of what stands before a snapshot's state, encoded: the header holds
 // at most 2^17 senders.
 const (
-	maxHeaderBytes     = MaxSnapshotRest
+	maxHeaderBytes     = daemon.MaxSnapshotRest
 	maxCheckpointBytes = 64 << 10 // bytes of its checkpoint
 )
 
@@ -351,7 +352,7 @@ func decodeSnapshot(b []byte, most Form) (*Snapshot, error) {
 func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
 	return readSnapshot(r, FormBlocks, func(r *canon.Reader, n uint64) ([]byte, error) {
 		if n > uint64(limit) {
-			return nil, fmt.Errorf("%w: a state of %d bytes, at most %d", ErrBadSnapshot, n, limit)
+			return nil, fmt.Errorf("%w: a state of %d bytes, at most %d", daemon.ErrBadSnapshot, n, limit)
 		}
 		return r.Take(n)
 	})
@@ -416,15 +417,15 @@ func readSnapshot(r io.Reader, most Form, state func(r *canon.Reader, n uint64) 
 func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (chain.Hash, error)) (*Snapshot, error) {
 	bad := func(err error) error {
 		var form *canon.Error
-		if errors.Is(err, ErrBadSnapshot) || !errors.As(err, &form) && !errors.Is(err, io.EOF) && !errors.Is(err, canon.ErrContent) && !errors.Is(err, canon.ErrTruncated) {
+		if errors.Is(err, daemon.ErrBadSnapshot) || !errors.As(err, &form) && !errors.Is(err, io.EOF) && !errors.Is(err, canon.ErrContent) && !errors.Is(err, canon.ErrTruncated) {
 			return err
 		}
-		return fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+		return fmt.Errorf("%w: %w", daemon.ErrBadSnapshot, err)
 	}
 	r, s := canon.NewReader(in), &Snapshot{}
 	n, err := r.Array()
 	if err == nil && n != 3 {
-		err = fmt.Errorf("%w: an array of %d", ErrBadSnapshot, n)
+		err = fmt.Errorf("%w: an array of %d", daemon.ErrBadSnapshot, n)
 	}
 	for _, part := range []struct {
 		into any
@@ -445,7 +446,7 @@ func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uin
 		return nil, bad(err)
 	}
 	if err := s.Header.check(most); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+		return nil, fmt.Errorf("%w: %w", daemon.ErrBadSnapshot, err)
 	}
 	sum, err := state(r, n)
 	if err == nil {
@@ -455,10 +456,10 @@ func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uin
 		return nil, bad(err)
 	}
 	if sum != s.Header.StateHash {
-		return nil, fmt.Errorf("%w: the state does not have the hash that the header names", ErrBadSnapshot)
+		return nil, fmt.Errorf("%w: the state does not have the hash that the header names", daemon.ErrBadSnapshot)
 	}
 	if err := s.checkCheckpoint(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+		return nil, fmt.Errorf("%w: %w", daemon.ErrBadSnapshot, err)
 	}
 	return s, nil
 }
@@ -570,17 +571,17 @@ func (s *Snapshot) Created() time.Time { return time.Unix(0, s.Header.CreatedAt)
 
 // captureSlack is by how much a captured memory may be larger than the memory: what stands
 // before its blocks, and what they take where they do not compress.
-const captureSlack = maxHead + MaxStateBytes/256
+const captureSlack = maxHead + daemon.MaxStateBytes/256
 
 // maxStored is how many bytes any state takes that is stored.
-const maxStored = MaxStateBytes + captureSlack
+const maxStored = daemon.MaxStateBytes + captureSlack
 
 // MaxSnapshotBytes is how many bytes any snapshot takes, encoded.
 const MaxSnapshotBytes = maxStored + maxHeaderBytes
 
 // UploadBytes is how many bytes of requests a node of such limits must be able to hold for
 // the largest of its snapshots to be restored.
-func UploadBytes(l Limits) int64 {
-	l = l.Over(DefaultLimits)
+func UploadBytes(l daemon.Limits) int64 {
+	l = l.Over(daemon.DefaultLimits)
 	return max(budget.DefaultUploads, l.StateBytes+captureSlack+maxHeaderBytes)
 }

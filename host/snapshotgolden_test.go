@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/hosttest"
 	"wasmhost/identity"
@@ -27,7 +28,7 @@ func writeSnapshots(t *testing.T) {
 	a := channelNode(t, &net, nil, "")
 	a.create("ticks", host.ChannelPolicy{})
 	key := newKey(t)
-	d, err := a.Spawn(ctx, host.SpawnRequest{Kind: "ear", Name: "ear", Identity: key, Grants: effect.Grants{SendAny: true}})
+	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "ear", Name: "ear", Identity: key, Grants: effect.Grants{SendAny: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func TestSnapshotsOfEachVersionOpen(t *testing.T) {
 			made := time.Now()
 			var net hosttest.Net
 			a := channelNode(t, &net, nil, "")
-			d, err := a.SpawnFromDecoded(ctx, host.SpawnRequest{Identity: identity.PublicOnly(s.Header.Entity)}, s)
+			d, err := a.SpawnFromDecoded(ctx, daemon.SpawnRequest{Identity: identity.PublicOnly(s.Header.Entity)}, s)
 			if err != nil {
 				t.Fatal(err)
 			}

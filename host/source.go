@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/backoff"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -38,7 +39,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	}
 	d, err := r.find(id)
 	if err != nil {
-		var moved *MovedError
+		var moved *daemon.MovedError
 		if errors.As(err, &moved) {
 			return nil, err
 		}
@@ -90,7 +91,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 		r.mu.Unlock()
 		cancel(nil)
 		d.moving.Store(false)
-		return nil, ErrShuttingDown
+		return nil, daemon.ErrShuttingDown
 	}
 	r.outgoing[id] = m
 	r.mu.Unlock()
@@ -133,7 +134,7 @@ func (m *Migration) run(ctx context.Context, peer mesh.Peer) *migration.Error {
 		m.mu.Lock()
 		m.attempts = attempt
 		if attempt == 1 {
-			m.tellOf(MigrationPhase, nil, "") // the first phase, which nothing enters
+			m.notify(daemon.MigrationPhase, nil, "") // the first phase, which nothing enters
 		}
 		m.mu.Unlock()
 		err := m.attempt(ctx, peer)
@@ -208,7 +209,7 @@ func (m *Migration) finish(err *migration.Error) {
 	if err != nil {
 		m.err, reason = err, err.Error()
 	}
-	m.tellOf(MigrationEnded, nil, reason)
+	m.notify(daemon.MigrationEnded, nil, reason)
 	m.traceEnd(m.err)
 	m.mu.Unlock()
 	if err == nil || !committed { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it

@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -21,7 +22,7 @@ import (
 func TestM01_NotStarted(t *testing.T) {
 	r := bare(t)
 	for _, o := range []host.MigrationOptions{{}, {Source: 7}} {
-		if _, err := r.StartMigrationWith(ctx, newKey(t).ID(), 8, o); !errors.Is(err, host.ErrNotReady) {
+		if _, err := r.StartMigrationWith(ctx, newKey(t).ID(), 8, o); !errors.Is(err, daemon.ErrNotReady) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
@@ -31,9 +32,9 @@ func TestM01_NotStarted(t *testing.T) {
 // where, and where it stands; the daemon is shown to move and serves. Afterwards
 // there is none.
 func TestM20_M30_M40_M80_M83_M84_M98_F24_F69_OneRecordWhileItMoves(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
 		p := &puppet{}
-		if err := a.RegisterFactory("p", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return p, nil })); err != nil {
+		if err := a.RegisterFactory("p", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return p, nil })); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.RegisterFactory("p", nativeFactory(new(int))); err != nil {
@@ -95,7 +96,7 @@ func TestM21_F6_RejectedDuplicateMovesNothing(t *testing.T) {
 	d := a.spawnAs("n", key)
 	a.wantSend(d.Entity, "x", "1")
 	a.wantSend(d.Entity, "x", "2")
-	if _, err := a.Spawn(ctx, host.SpawnRequest{Kind: "n", Identity: key}); !errors.Is(err, host.ErrAlreadyPresent) {
+	if _, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Identity: key}); !errors.Is(err, daemon.ErrAlreadyPresent) {
 		t.Fatal(err)
 	}
 	if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); err != nil {
@@ -115,7 +116,7 @@ func TestM42_M82_F22_F23_OneOfManyMovesIt(t *testing.T) {
 	for _, n := range []*node{a, b, c} {
 		f := nativeFactory(new(int))
 		if n == a {
-			f = host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return p, nil })
+			f = daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return p, nil })
 		}
 		if err := n.RegisterFactory("p", f); err != nil {
 			t.Fatal(err)
@@ -154,7 +155,7 @@ func TestM42_M82_F22_F23_OneOfManyMovesIt(t *testing.T) {
 	if _, err := a.StartMigrationWith(ctx, d.Entity, other.Self(), host.MigrationOptions{}); !failedWith(err, migration.AlreadyMigrating) {
 		t.Error(err)
 	}
-	if err := a.Stop(ctx, d.Entity); !errors.Is(err, host.ErrAlreadyMigrating) {
+	if err := a.Stop(ctx, d.Entity); !errors.Is(err, daemon.ErrAlreadyMigrating) {
 		t.Errorf("stopping it meanwhile: %v", err)
 	}
 	g.open()
@@ -169,7 +170,7 @@ func TestM42_M82_F22_F23_OneOfManyMovesIt(t *testing.T) {
 // What a daemon does while it moves reaches the target in order and once; what
 // comes while it is held is answered there.
 func TestM43_M44_M45_M47_M60_M76_M78_F38_WhatHappensMeanwhileComesAlong(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
 		gates := []*gate{newGate(&migration.Arrived{}), newGate(&migration.Prepared{})}
 		var tail []string // where records went that were sent after the snapshot
 		net.Filter = func(from, to identity.NodeID, m migration.Message) bool {
@@ -195,7 +196,7 @@ func TestM43_M44_M45_M47_M60_M76_M78_F38_WhatHappensMeanwhileComesAlong(t *testi
 		gates[0].open()
 		<-gates[1].reached
 		held := make(chan error, 1) // M76: the fourth comes when all is drained and nothing decided
-		go func() { held <- second(a.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")})) }()
+		go func() { held <- second(a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})) }()
 		synctest.Wait()
 		if b.DaemonCount() != 0 || m.Phase() != migration.Replay {
 			t.Errorf("phase %s, %d daemons on the target", m.Phase(), b.DaemonCount())
@@ -204,11 +205,11 @@ func TestM43_M44_M45_M47_M60_M76_M78_F38_WhatHappensMeanwhileComesAlong(t *testi
 		if _, err := m.Wait(ctx); err != nil {
 			t.Fatal(err)
 		}
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		if err := <-held; !errors.As(err, &moved) || moved.Node != b.Self() || moved.Epoch != 2 { // M45
 			t.Errorf("the event that was held: %v", err)
 		}
-		if err := second(a.Deliver(ctx, d.Entity, host.Event{})); !errors.As(err, &moved) || a.DaemonCount() != 0 { // M47
+		if err := second(a.Deliver(ctx, d.Entity, daemon.Event{})); !errors.As(err, &moved) || a.DaemonCount() != 0 { // M47
 			t.Errorf("a later event: %v", err)
 		}
 		if len(tail) == 0 || tail[0] != "12+3 false" && tail[0] != "12+3 true" { // record 0 is the beginning, 1 that senders are not seen
@@ -295,7 +296,7 @@ func TestM50_M68_M85_M86_M87_F25_F70_CancelInEachPhase(t *testing.T) {
 	} {
 		for _, ordered := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, ordered %v", at.phase, ordered), func(t *testing.T) {
-				inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {
+				inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
 					cancelIn(t, net, a, b, at.phase, at.held, ordered)
 				})
 			})
@@ -305,7 +306,7 @@ func TestM50_M68_M85_M86_M87_F25_F70_CancelInEachPhase(t *testing.T) {
 
 func cancelIn(t *testing.T, net *hosttest.Net, a, b *node, phase migration.Phase, held migration.Message, ordered bool) {
 	p := &puppet{}
-	if err := errors.Join(a.RegisterFactory("p", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return p, nil })),
+	if err := errors.Join(a.RegisterFactory("p", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return p, nil })),
 		b.RegisterFactory("p", nativeFactory(new(int)))); err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +362,7 @@ func cancelIn(t *testing.T, net *hosttest.Net, a, b *node, phase migration.Phase
 }
 
 func TestM90_TwoDaemonsAtOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d host.Info) {
+	inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
 		g := newGate(&migration.Arrived{})
 		net.Filter = g.filter
 		slow := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{})

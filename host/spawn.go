@@ -5,11 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
-	"wasmhost/host/directory"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
@@ -17,95 +16,14 @@ import (
 	"wasmhost/internal/canon"
 )
 
-// MaxConfigBytes is how many bytes of configuration a daemon is made with.
-const MaxConfigBytes = 512 << 10
-
-// ErrConfigTooLarge says that a daemon's configuration is larger than MaxConfigBytes.
-var ErrConfigTooLarge = errors.New("the configuration is too large")
-
-// SpawnRequest says what to spawn.
-type SpawnRequest struct {
-	Kind     string
-	Name     string            // unique on the node; empty: made from the kind and the origin
-	Identity *identity.KeyPair // nil: drawn at random. The runtime keeps a copy
-	Config   []byte            // for the daemon's Init
-	Limits   Limits            // of its own, where set: over its kind's, which are over the node's
-	Grants   effect.Grants     // what it may do; none: of a snapshot, what it might
-	Epoch    uint64            // at which it begins at least; 0: 1
-
-	// Unsigned takes a snapshot that its daemon has not signed: the caller answers for
-	// what is in it. Else such a one is ErrBadSnapshot, and ErrUnsigned.
-	Unsigned bool
-
-	// Standbys is on how many other nodes of the cluster the daemon is to be kept, and
-	// Ack when one of them holds an event. On a node of no cluster: ErrNoCluster.
-	Standbys int
-	Ack      directory.Ack
-}
-
-// Info is what a daemon is, and where it stands.
-type Info struct {
-	Name            string
-	Entity          identity.EntityID
-	Kind            string
-	Module          string // digest, hexadecimal; empty for a native daemon
-	Node            identity.NodeID
-	Epoch           uint64
-	Sequence        uint64 // of the head
-	State           string // running, passive, migrating, moved, failed, diverged, refused, held, or waiting
-	Reason          string // why it is failed, diverged, refused, held or waiting
-	EventsProcessed uint64
-	EventsEmitted   uint64
-	Errors          uint64 // events that it failed on; after a crash or a failover those that its history keeps
-	MemoryBytes     int64
-	Head            chain.Hash
-	Spawned         time.Time // when it was made, wherever that was; of a fork, when it was forked
-	Limits          Limits    // that hold
-	OwnLimits       Limits    // those of them that are the daemon's own
-	StateBytes      int64     // of its state, as it was stored last; 0: not known
-	Senders         int       // that it remembers
-	Near            Near      // the limits that it is near
-	Unstored        string    // why its state could not be stored last; empty: it could
-	Waiting         Waiting
-	Loss            *Loss // what of it is known to be lost; nil: nothing is
-}
-
-// Near is a set of limits that a daemon has come near, of those that grow with what it
-// keeps.
-type Near uint8
-
-// The limits, each a bit.
-const (
-	NearMemory Near = 1 << iota
-	NearStateBytes
-	NearSenders
-)
-
-// Names returns the names of the limits.
-func (n Near) Names() (names []string) {
-	for i, name := range []string{"memory", "state-bytes", "senders"} {
-		if n&(1<<i) != 0 {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// Waiting is what waits for a daemon, of what may.
-type Waiting struct {
-	Events  int64 // of Limits.Mailbox
-	Bytes   int64 // of their payloads, of MailboxBytes
-	Readers int64 // callers that look at the daemon, of MaxReaders
-}
-
 // Spawn makes a daemon of the kind and starts its chain.
-func (r *Runtime) Spawn(ctx context.Context, req SpawnRequest) (Info, error) {
+func (r *Runtime) Spawn(ctx context.Context, req daemon.SpawnRequest) (daemon.Info, error) {
 	return r.spawn(ctx, req, nil, nil, nil)
 }
 
 // SpawnWithDaemon is Spawn of a native daemon that the caller made, which need
 // be of no kind: it then neither survives the runtime nor moves.
-func (r *Runtime) SpawnWithDaemon(ctx context.Context, req SpawnRequest, d Daemon) (Info, error) {
+func (r *Runtime) SpawnWithDaemon(ctx context.Context, req daemon.SpawnRequest, d daemon.Daemon) (daemon.Info, error) {
 	return r.spawn(ctx, req, d, nil, nil)
 }
 
@@ -113,61 +31,61 @@ func (r *Runtime) SpawnWithDaemon(ctx context.Context, req SpawnRequest, d Daemo
 // Name is taken from the snapshot; a nil Identity is opened from the snapshot,
 // where it was taken on this node. An identity other than the snapshot's is
 // ErrIdentityMismatch.
-func (r *Runtime) SpawnFromSnapshot(ctx context.Context, req SpawnRequest, snapshot []byte) (Info, error) {
+func (r *Runtime) SpawnFromSnapshot(ctx context.Context, req daemon.SpawnRequest, snapshot []byte) (daemon.Info, error) {
 	return r.SpawnFromSnapshotWithDaemon(ctx, req, nil, snapshot)
 }
 
 // SpawnFromSnapshotWithDaemon is SpawnFromSnapshot into a fresh native daemon
 // that the caller made.
-func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req SpawnRequest, d Daemon, snapshot []byte) (Info, error) {
+func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req daemon.SpawnRequest, d daemon.Daemon, snapshot []byte) (daemon.Info, error) {
 	if err := r.ready(); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	s, err := DecodeSnapshot(snapshot)
 	if err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	return r.spawnSnapshot(ctx, req, d, s)
 }
 
 // SpawnFromDecoded is SpawnFromSnapshot of one that was read already, with
 // ReadSnapshot where it is large.
-func (r *Runtime) SpawnFromDecoded(ctx context.Context, req SpawnRequest, s *Snapshot) (Info, error) {
+func (r *Runtime) SpawnFromDecoded(ctx context.Context, req daemon.SpawnRequest, s *Snapshot) (daemon.Info, error) {
 	return r.spawnSnapshot(ctx, req, nil, s)
 }
 
-func (r *Runtime) spawnSnapshot(ctx context.Context, req SpawnRequest, d Daemon, s *Snapshot) (_ Info, err error) {
+func (r *Runtime) spawnSnapshot(ctx context.Context, req daemon.SpawnRequest, d daemon.Daemon, s *Snapshot) (_ daemon.Info, err error) {
 	if err := r.ready(); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	fill(&req.Kind, s.Header.Kind)
 	fill(&req.Name, s.Header.Name)
 	if req.Identity == nil {
 		if req.Identity, err = s.OpenIdentity(r.env.Node); err != nil {
-			return Info{}, err
+			return daemon.Info{}, err
 		}
 		if req.Identity == nil {
-			return Info{}, fmt.Errorf("%w: the snapshot carries no private key, and no identity was given", identity.ErrReadOnly)
+			return daemon.Info{}, fmt.Errorf("%w: the snapshot carries no private key, and no identity was given", identity.ErrReadOnly)
 		}
 	}
 	if req.Identity.ID() != s.Header.Entity {
-		return Info{}, fmt.Errorf("%w: it is of %s, the identity is %s", ErrIdentityMismatch, s.Header.Entity, req.Identity.ID())
+		return daemon.Info{}, fmt.Errorf("%w: it is of %s, the identity is %s", daemon.ErrIdentityMismatch, s.Header.Entity, req.Identity.ID())
 	}
 	if err := s.Verify(); err != nil && !(req.Unsigned && errors.Is(err, chain.ErrUnsigned)) {
-		return Info{}, fmt.Errorf("%w: %w", ErrBadSnapshot, err)
+		return daemon.Info{}, fmt.Errorf("%w: %w", daemon.ErrBadSnapshot, err)
 	}
 	if err := r.suspectSnapshot(s); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	return r.spawn(ctx, req, d, s, nil)
 }
 
 // spawn makes a daemon afresh, of a snapshot, or as a fork.
-func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, code Daemon, from *Snapshot, fork *forkPoint) (info Info, err error) {
+func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemon.Daemon, from *Snapshot, fork *forkPoint) (info daemon.Info, err error) {
 	if err := r.ready(); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
-	var factory Factory
+	var factory daemon.Factory
 	var digest []byte
 	if code == nil {
 		if from != nil {
@@ -177,7 +95,7 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, code Daemon, from
 			digest = fork.header.Module
 		}
 		if factory, digest, err = r.factory(ctx, req.Kind, digest); err != nil {
-			return Info{}, err
+			return daemon.Info{}, err
 		}
 	}
 	key := req.Identity
@@ -187,47 +105,47 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, code Daemon, from
 		key = key.Clone()
 	}
 	if err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	id := key.ID()
 	made := req.Name == ""
 	if made {
 		req.Name = fmt.Sprintf("%.40s-%.8s", orDefault(req.Kind, "daemon"), id.Origin())
 	}
-	if err := ValidDaemonName(req.Name); err != nil {
-		return Info{}, err
+	if err := daemon.ValidDaemonName(req.Name); err != nil {
+		return daemon.Info{}, err
 	}
-	if len(req.Config) > MaxConfigBytes {
-		return Info{}, fmt.Errorf("%w: %d bytes, at most %d", ErrConfigTooLarge, len(req.Config), MaxConfigBytes)
+	if len(req.Config) > daemon.MaxConfigBytes {
+		return daemon.Info{}, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrConfigTooLarge, len(req.Config), daemon.MaxConfigBytes)
 	}
 	if err := r.room(); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	d := r.newHosted(id, req.Kind, digest)
 	d.fresh = req.Identity == nil
 	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, code
 	own, err := r.ownLimits(req, from, fork)
 	if err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	d.limitTo(own)
 	d.epoch = max(d.epoch, req.Epoch)
 	if err := req.Grants.Check(); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	if req.Standbys != 0 && (r.cluster == nil || d.kind == "") {
-		return Info{}, fmt.Errorf("%w: a daemon with standbys", ErrNoCluster)
+		return daemon.Info{}, fmt.Errorf("%w: a daemon with standbys", ErrNoCluster)
 	}
 	if r.cluster.attach(d); d.replica != nil {
 		d.replica.unsure = true // until it is claimed
 	}
 	err = r.reserve(d)
-	if made && errors.Is(err, ErrNameTaken) { // by an origin that begins alike
+	if made && errors.Is(err, daemon.ErrNameTaken) { // by an origin that begins alike
 		d.name = fmt.Sprintf("%.40s-%s", orDefault(req.Kind, "daemon"), id.Origin())
 		err = r.reserve(d)
 	}
 	if err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -239,23 +157,23 @@ func (r *Runtime) spawn(ctx context.Context, req SpawnRequest, code Daemon, from
 	if err != nil {
 		d.end(lifecycle.Leave, err)
 		r.release(d)
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
 	r.startEffects(d)
 	r.grown(d)
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
-		return Info{}, errors.Join(err, r.abandon(d, err))
+		return daemon.Info{}, errors.Join(err, r.abandon(d, err))
 	}
-	d.tellOf(Spawned, "")
+	d.notify(daemon.Spawned, "")
 	d.mu.Unlock()
 	defer d.mu.Lock()
 	return d.info(), nil
 }
 
 // beginClaimed is begin of a daemon that in a cluster is this node's first.
-func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory Factory, from *Snapshot, fork *forkPoint, req SpawnRequest) error {
+func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Factory, from *Snapshot, fork *forkPoint, req daemon.SpawnRequest) error {
 	begin := func() error {
 		if fork != nil {
 			return r.beginFork(ctx, d, factory, fork)
@@ -283,15 +201,15 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory Factory, 
 
 // ownLimits are the request's over the snapshot's or the parent's, or over the kind's.
 // A daemon that is made afresh, or is given limits, has those that fit one another.
-func (r *Runtime) ownLimits(req SpawnRequest, from *Snapshot, fork *forkPoint) (own Limits, err error) {
+func (r *Runtime) ownLimits(req daemon.SpawnRequest, from *Snapshot, fork *forkPoint) (own daemon.Limits, err error) {
 	if err := req.Limits.ValidateOwn(); err != nil {
-		return Limits{}, err
+		return daemon.Limits{}, err
 	}
-	given := req.Limits != (Limits{})
+	given := req.Limits != (daemon.Limits{})
 	switch {
 	case from != nil:
-		if own, err = StoredLimits(from.Header.Limits); err != nil {
-			return Limits{}, err
+		if own, err = daemon.StoredLimits(from.Header.Limits); err != nil {
+			return daemon.Limits{}, err
 		}
 	case fork != nil:
 		own = fork.own
@@ -325,7 +243,7 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 		d.under = r.env.Store.Generation()
 	}
 	d.share = r.shares.Flow()
-	d.limitTo(Limits{})
+	d.limitTo(daemon.Limits{})
 	d.call.Rules = rules{d}
 	d.used = d.spawned.UnixNano()
 	d.saved.tried = d.used
@@ -338,22 +256,22 @@ func (r *Runtime) reserve(d *hosted) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.life.Load() == lifeShuttingDown {
-		return ErrShuttingDown
+		return daemon.ErrShuttingDown
 	}
 	if r.Draining() {
-		return ErrDraining
+		return daemon.ErrDraining
 	}
 	if err := r.mayRunLocked(d.id); err != nil {
 		return err
 	}
 	if _, ok := r.daemons[d.id]; ok {
-		return fmt.Errorf("%w: %s", ErrAlreadyPresent, d.id.Origin())
+		return fmt.Errorf("%w: %s", daemon.ErrAlreadyPresent, d.id.Origin())
 	}
 	if _, ok := r.incoming[d.id]; ok {
-		return fmt.Errorf("%w: %s is on its way here", ErrAlreadyPresent, d.id.Origin())
+		return fmt.Errorf("%w: %s is on its way here", daemon.ErrAlreadyPresent, d.id.Origin())
 	}
 	if _, ok := r.names[d.name]; ok {
-		return fmt.Errorf("%w: %q", ErrNameTaken, d.name)
+		return fmt.Errorf("%w: %q", daemon.ErrNameTaken, d.name)
 	}
 	d.show()
 	r.daemons[d.id], r.names[d.name] = d, d.id
@@ -409,7 +327,7 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 
 // begin makes the daemon's code, brings it to where it starts and stores it.
 // It needs d.mu.
-func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *Snapshot, grants effect.Grants) error {
+func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, from *Snapshot, grants effect.Grants) error {
 	if err := r.construct(ctx, d, factory); err != nil {
 		return err
 	}
@@ -452,7 +370,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory Factory, from *S
 }
 
 // construct makes the daemon's code unless the caller gave it.
-func (r *Runtime) construct(ctx context.Context, d *hosted, factory Factory) error {
+func (r *Runtime) construct(ctx context.Context, d *hosted, factory daemon.Factory) error {
 	if d.daemon != nil {
 		return nil
 	}
@@ -468,14 +386,14 @@ func (r *Runtime) construct(ctx context.Context, d *hosted, factory Factory) err
 // once.
 func (d *hosted) init(at int64, replay bool) error {
 	d.lastTime = at
-	i, ok := d.daemon.(Initer)
+	i, ok := d.daemon.(daemon.Initer)
 	if !ok {
 		if len(d.config) > 0 {
 			return fmt.Errorf("daemon %s of kind %q takes no configuration", d.id.Origin(), d.kind)
 		}
 		return nil
 	}
-	if err := i.Init(&Call{Self: d.id, Epoch: d.epoch, Time: at, Replay: replay}, d.config); err != nil {
+	if err := i.Init(&daemon.Call{Self: d.id, Epoch: d.epoch, Time: at, Replay: replay}, d.config); err != nil {
 		return fmt.Errorf("initialising daemon %s: %w", d.id.Origin(), err)
 	}
 	return nil
@@ -499,13 +417,13 @@ func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 		}
 		err = c.loadMemory(bytes.NewReader(s.State), changes...)
 	case FormBlocks:
-		err = fmt.Errorf("%w: its memory went apart from it, in a migration", ErrBadSnapshot)
+		err = fmt.Errorf("%w: its memory went apart from it, in a migration", daemon.ErrBadSnapshot)
 	default:
 		state := s.State
 		if d.module == nil {
 			state = bytes.Clone(state) // for native code to keep
 		}
-		err = d.daemon.Restore(&Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1), Replay: d.remade}, state)
+		err = d.daemon.Restore(&daemon.Call{Self: d.id, Epoch: h.Epoch, Sequence: h.Applied, Time: max(h.LastTime, 1), Replay: d.remade}, state)
 	}
 	if err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)

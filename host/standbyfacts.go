@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 )
@@ -51,7 +52,7 @@ func (f *follower) sendEarlier(ctx context.Context, conn standby.Conn) error {
 		return fmt.Errorf("%w: module %x is wanted, and is not the daemon's", standby.ErrBadMessage, digest)
 	}
 	wasm, err := d.rt.Module(ctx, store.Digest(digest))
-	if errors.Is(err, ErrModuleNotFound) {
+	if errors.Is(err, daemon.ErrModuleNotFound) {
 		return nil // the daemon cannot be rolled back here either
 	}
 	for err == nil {
@@ -124,7 +125,7 @@ func (in *receiving) takeEarlier(ctx context.Context, m *standby.Earlier) error 
 		return fmt.Errorf("%w: module %x was not asked for", standby.ErrBadMessage, m.Module)
 	}
 	if uint64(len(e.wasm)+len(m.Bytes)) > e.size {
-		return fmt.Errorf("%w: a module of more than %d bytes", ErrTooLarge, e.size)
+		return fmt.Errorf("%w: a module of more than %d bytes", daemon.ErrTooLarge, e.size)
 	}
 	if e.wasm = append(e.wasm, m.Bytes...); !m.Last {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -222,7 +223,7 @@ func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 // for a copy under the epoch; nil: none does.
 func (r *Runtime) further(ctx context.Context, id identity.EntityID, epoch uint64, node identity.NodeID) (*holdRecord, error) {
 	proof, statement, err := r.askResidence(ctx, id, node)
-	var moved *MovedError
+	var moved *daemon.MovedError
 	if errors.As(err, &moved) && moved.Node != r.env.Self && moved.Node != node {
 		node = moved.Node
 		proof, statement, err = r.askResidence(ctx, id, node)
@@ -236,10 +237,10 @@ func (r *Runtime) further(ctx context.Context, id identity.EntityID, epoch uint6
 	}
 	switch led := (lastKnown{r.env.Self, epoch}).led(proof.moves, node); {
 	case proof.epoch > epoch && (led || proof.rank() > epoch):
-		h.Reason = HoldSurpassed
+		h.Reason = daemon.HoldSurpassed
 		h.Why = fmt.Sprintf("node %s proves that it has the daemon under epoch %d, the copy here is of epoch %d", node, proof.epoch, epoch)
 	case proof.epoch >= epoch && proof.rank() == epoch:
-		h.Reason = HoldForked
+		h.Reason = daemon.HoldForked
 		h.Why = fmt.Sprintf("node %s has the daemon as well, under epoch %d, and nothing decides between it and the copy here, of epoch %d", node, proof.epoch, epoch)
 	default:
 		return nil, nil
@@ -302,12 +303,12 @@ func (r *Runtime) nobodyFurther(ctx context.Context, id identity.EntityID) error
 	for _, node := range nodes {
 		work.Go(func() {
 			found1, err := r.further(ctx, id, ours.Epoch, node)
-			if err != nil || found1 == nil || found1.Reason != HoldSurpassed {
+			if err != nil || found1 == nil || found1.Reason != daemon.HoldSurpassed {
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			found = fmt.Errorf("%w: %s", ErrFurther, found1.Why)
+			found = fmt.Errorf("%w: %s", daemon.ErrFurther, found1.Why)
 			if h.Node == 0 {
 				r.points(id, found1)
 			}

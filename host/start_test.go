@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -43,8 +44,8 @@ func (c *closing) Close() error {
 	return nil
 }
 
-func closingFactory(open, made *atomic.Int64) host.Factory {
-	return host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+func closingFactory(open, made *atomic.Int64) daemon.Factory {
+	return daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 		made.Add(1)
 		open.Add(1)
 		return &closing{open: open}, nil
@@ -119,7 +120,7 @@ func startLoses(t *testing.T, late bool) {
 	if err := first.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := first.Spawn(ctx, host.SpawnRequest{Kind: "n"}); err != nil {
+	if _, err := first.Spawn(ctx, daemon.SpawnRequest{Kind: "n"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := first.Shutdown(ctx); err != nil {
@@ -135,7 +136,7 @@ func startLoses(t *testing.T, late bool) {
 	} else {
 		hooked.before = lose
 	}
-	if err := r.Start(ctx); !errors.Is(err, host.ErrShuttingDown) {
+	if err := r.Start(ctx); !errors.Is(err, daemon.ErrShuttingDown) {
 		t.Errorf("start: %v", err)
 	}
 	if err := <-down; err != nil {
@@ -144,7 +145,7 @@ func startLoses(t *testing.T, late bool) {
 	if mesh.Handled() || r.IsReady() || r.DaemonCount() != 0 || open.Load() != 0 || made.Load() != 2 {
 		t.Errorf("handled %v, ready %v, %d daemons, %d of %d open", mesh.Handled(), r.IsReady(), r.DaemonCount(), open.Load(), made.Load())
 	}
-	if err := r.Start(ctx); !errors.Is(err, host.ErrShuttingDown) {
+	if err := r.Start(ctx); !errors.Is(err, daemon.ErrShuttingDown) {
 		t.Errorf("start again: %v", err)
 	}
 }
@@ -176,7 +177,7 @@ func TestR04_StartsAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		if round == 0 {
-			if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"}); err != nil {
+			if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -210,7 +211,7 @@ func TestR16_F4_SpawnLosesToShutdown(t *testing.T) {
 	}
 	var open atomic.Int64
 	making, goOn := make(chan struct{}), make(chan struct{})
-	err = r.RegisterFactory("slow", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+	err = r.RegisterFactory("slow", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 		close(making)
 		<-goOn
 		open.Add(1)
@@ -220,14 +221,14 @@ func TestR16_F4_SpawnLosesToShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	spawned, down := make(chan error, 1), make(chan error, 1)
-	go func() { spawned <- second(r.Spawn(ctx, host.SpawnRequest{Kind: "slow"})) }()
+	go func() { spawned <- second(r.Spawn(ctx, daemon.SpawnRequest{Kind: "slow"})) }()
 	<-making
 	go func() { down <- r.Shutdown(ctx) }()
 	for r.IsReady() {
 		runtime.Gosched()
 	}
 	close(goOn)
-	if err := <-spawned; !errors.Is(err, host.ErrShuttingDown) {
+	if err := <-spawned; !errors.Is(err, daemon.ErrShuttingDown) {
 		t.Errorf("spawn: %v", err)
 	}
 	if err := <-down; err != nil || r.DaemonCount() != 0 || open.Load() != 0 {
@@ -252,7 +253,7 @@ func TestF5_ExpectationsLoseToShutdown(t *testing.T) {
 				for {
 					err := errors.Join(r.ExpectMigration("n", newKey(t).ID()), r.RegisterMigrationTargetIdentity("n", newKey(t)))
 					if err != nil {
-						if !errors.Is(err, host.ErrShuttingDown) {
+						if !errors.Is(err, daemon.ErrShuttingDown) {
 							t.Error(err)
 						}
 						return
@@ -294,7 +295,7 @@ func TestR19_NoMesh(t *testing.T) {
 	if err := errors.Join(r.RegisterFactory("n", nativeFactory(new(int))), r.Start(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +305,7 @@ func TestR19_NoMesh(t *testing.T) {
 	if _, err := r.StartMigrationWith(ctx, d.Entity, 7, host.MigrationOptions{Source: 8}); !errors.Is(err, &migration.Error{Code: migration.SourceUnavailable}) {
 		t.Errorf("from elsewhere: %v", err)
 	}
-	if _, err := host.New(ctx, host.Options{Limits: host.Limits{Fuel: -1}}); err == nil {
+	if _, err := host.New(ctx, host.Options{Limits: daemon.Limits{Fuel: -1}}); err == nil {
 		t.Error("a runtime with impossible limits")
 	}
 }
@@ -316,7 +317,7 @@ func TestR68_KindsOfTwoRuntimes(t *testing.T) {
 		if err := errors.Join(r.RegisterFactory("n", nativeFactory(new(int))), r.Start(ctx)); err != nil {
 			t.Error(err)
 		}
-		if _, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "same"}); err != nil {
+		if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "same"}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -61,7 +62,7 @@ func (d *hosted) snapshotForCaller(form Form) (*Snapshot, *ticket, error) {
 	}
 	if s.State == nil { // the code gives none
 		if _, ok := d.daemon.(capturer); ok {
-			return nil, nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), ErrNotPortable)
+			return nil, nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), daemon.ErrNotPortable)
 		}
 		return nil, nil, nil
 	}
@@ -108,7 +109,7 @@ func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
 	if s.Header.Form == FormGiven && int64(len(s.State)) > d.limits().StateBytes {
-		return nil, fmt.Errorf("daemon %s: %w: it has %d bytes, at most %d", d.id.Origin(), ErrStateTooLarge, len(s.State), d.limits().StateBytes)
+		return nil, fmt.Errorf("daemon %s: %w: it has %d bytes, at most %d", d.id.Origin(), daemon.ErrStateTooLarge, len(s.State), d.limits().StateBytes)
 	}
 	if withKey && d.key.CanSign() {
 		own, err := d.env.Node.SealKey()

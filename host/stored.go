@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -161,7 +162,7 @@ func (d *hosted) storeIfDue(now int64) {
 // noteUnstored says once in the log that the daemon's state cannot be stored, and once that
 // it is again.
 func (d *hosted) noteUnstored(err error) {
-	if errors.Is(err, ErrNotPortable) {
+	if errors.Is(err, daemon.ErrNotPortable) {
 		return
 	}
 	before := d.unstored
@@ -311,7 +312,7 @@ func (r *Runtime) readApart(value []byte, id identity.EntityID) (_ *Snapshot, er
 	defer func() { err = errors.Join(err, file.Close()) }()
 	return readSnapshot(bytes.NewReader(value[len(digest):]), formDelta, func(_ *canon.Reader, n uint64) ([]byte, error) {
 		if n != uint64(size) {
-			return nil, fmt.Errorf("%w: a state of %d bytes, its file has %d", ErrBadSnapshot, n, size)
+			return nil, fmt.Errorf("%w: a state of %d bytes, its file has %d", daemon.ErrBadSnapshot, n, size)
 		}
 		state := make([]byte, size)
 		_, err := io.ReadFull(file, state)

@@ -15,6 +15,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -68,18 +69,18 @@ func TestDeltasAcrossKills(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			const every = 3
 			key, sender, dir := newKey(t), newKey(t).ID(), t.TempDir()
-			o := host.Options{Node: key, Limits: host.Limits{SnapshotEvents: every}}
+			o := host.Options{Node: key, Limits: daemon.Limits{SnapshotEvents: every}}
 			disk := vfs.NewCrashableMem()
 			r, s := moduleHost(t, dir, disk, file, o)
 			alone := quietHost(t, nil, host.Options{Node: key})
 			if _, err := alone.PushKind(ctx, "k", guest(t, file)); err != nil {
 				t.Fatal(err)
 			}
-			d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k", Name: "d", Identity: newKey(t)})
+			d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k", Name: "d", Identity: newKey(t)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			twin, err := alone.Spawn(ctx, host.SpawnRequest{Kind: "k", Name: "d"})
+			twin, err := alone.Spawn(ctx, daemon.SpawnRequest{Kind: "k", Name: "d"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +93,7 @@ func TestDeltasAcrossKills(t *testing.T) {
 				case rng.IntN(5) == 0:
 					payload = []byte("?totals")
 				}
-				ev := host.Event{Sender: sender, Number: n, Payload: payload}
+				ev := daemon.Event{Sender: sender, Number: n, Payload: payload}
 				res, err := r.Deliver(ctx, d.Entity, ev)
 				want, err2 := alone.Deliver(ctx, twin.Entity, ev)
 				if err = errors.Join(err, err2); err != nil {
@@ -147,7 +148,7 @@ func manyWords(rng *rand.Rand) string {
 	return b.String()
 }
 
-func texts(r host.Result) (out []string) {
+func texts(r daemon.Result) (out []string) {
 	for _, o := range r.Outputs {
 		out = append(out, string(o.Payload))
 	}
@@ -159,16 +160,16 @@ func texts(r host.Result) (out []string) {
 func TestDamagedDeltas(t *testing.T) {
 	const file = "c/wordcount.wasm"
 	key, dir, disk := newKey(t), t.TempDir(), vfs.NewMem()
-	o := host.Options{Node: key, Limits: host.Limits{SnapshotEvents: 2}}
+	o := host.Options{Node: key, Limits: daemon.Limits{SnapshotEvents: 2}}
 	r, s := moduleHost(t, dir, disk, file, o)
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k", Name: "d"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k", Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(7, 8))
 	say := func(r *host.Runtime, what string) string {
 		t.Helper()
-		res, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte(what)})
+		res, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(what)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,17 +228,17 @@ func TestStateIsStoredAfterBytesAndTime(t *testing.T) {
 	began := time.Now()
 	clock := func() time.Time { return began.Add(time.Duration(later.Load())) }
 	s := openStore(t, t.TempDir(), vfs.NewMem())
-	r := quietHost(t, s, host.Options{Clock: clock, PassivateAfter: 24 * time.Hour, Limits: host.Limits{SnapshotInterval: time.Hour}})
-	if _, err := r.PushKindWith(ctx, "k", guest(t, "c/counter.wasm"), host.Limits{SnapshotBytes: 10_000}); err != nil {
+	r := quietHost(t, s, host.Options{Clock: clock, PassivateAfter: 24 * time.Hour, Limits: daemon.Limits{SnapshotInterval: time.Hour}})
+	if _, err := r.PushKindWith(ctx, "k", guest(t, "c/counter.wasm"), daemon.Limits{SnapshotBytes: 10_000}); err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	send := func(size int) {
 		t.Helper()
-		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: make([]byte, size)}); err != nil {
+		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: make([]byte, size)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -282,13 +283,13 @@ func TestHistoryIsLetGo(t *testing.T) {
 	key, sender, dir, disk := newKey(t), newKey(t).ID(), t.TempDir(), vfs.NewMem()
 	s := openStore(t, dir, disk)
 	r := quietHost(t, s, host.Options{Node: key})
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "d", Limits: host.Limits{History: keep}})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "d", Limits: daemon.Limits{History: keep}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var last *host.Pending
 	for n := uint64(1); n <= events; n++ {
-		if last, err = r.Submit(ctx, d.Entity, host.Event{Sender: sender, Number: n, Payload: []byte("x")}); err != nil {
+		if last, err = r.Submit(ctx, d.Entity, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -304,10 +305,10 @@ func TestHistoryIsLetGo(t *testing.T) {
 		return first
 	}
 	n := uint64(events)
-	send := func(r *host.Runtime) host.Result {
+	send := func(r *host.Runtime) daemon.Result {
 		t.Helper()
 		n++
-		res, err := r.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: n, Payload: []byte("x")})
+		res, err := r.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")})
 		if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != fmt.Sprint(n) {
 			t.Fatalf("event %d: %+v, %v", n, res, err)
 		}
@@ -332,11 +333,11 @@ func TestHistoryIsLetGo(t *testing.T) {
 			t.Errorf("%+v, %v", rep, err)
 		}
 		old := n - 60_000
-		res, err := r.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: old, Payload: []byte("x")})
+		res, err := r.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: old, Payload: []byte("x")})
 		if err != nil || !res.Duplicate || string(res.Outputs[0].Payload) != fmt.Sprint(old) {
 			t.Errorf("a repeat: %+v, %v", res, err)
 		}
-		if _, err := r.TailAfter(ctx, d.Entity, 1); !errors.Is(err, host.ErrNoHistory) {
+		if _, err := r.TailAfter(ctx, d.Entity, 1); !errors.Is(err, daemon.ErrNoHistory) {
 			t.Errorf("outputs that are not kept: %v", err)
 		}
 	}
@@ -375,15 +376,15 @@ func TestHistoryIsLetGo(t *testing.T) {
 // that take many blocks.
 func TestDeltasOfLargeMemories(t *testing.T) {
 	key, dir, disk := newKey(t), t.TempDir(), vfs.NewMem()
-	o := host.Options{Node: key, CacheDir: t.TempDir(), Limits: host.Limits{SnapshotEvents: 2}}
+	o := host.Options{Node: key, CacheDir: t.TempDir(), Limits: daemon.Limits{SnapshotEvents: 2}}
 	r, s := moduleHost(t, dir, disk, "c/heap.wasm", o)
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k", Name: "h"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k", Name: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	say := func(text string) {
 		t.Helper()
-		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte(text)}); err != nil {
+		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(text)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -438,7 +439,7 @@ func FuzzStoredDelta(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	r, err := host.New(ctx, host.Options{Store: s, Limits: host.Limits{SnapshotEvents: 1}})
+	r, err := host.New(ctx, host.Options{Store: s, Limits: daemon.Limits{SnapshotEvents: 1}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -448,12 +449,12 @@ func FuzzStoredDelta(f *testing.F) {
 	if _, err := r.PushKind(ctx, "k", guest(f, "c/counter.wasm")); err != nil {
 		f.Fatal(err)
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k"})
 	if err != nil {
 		f.Fatal(err)
 	}
 	for range 2 {
-		if _, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil {
+		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil {
 			f.Fatal(err)
 		}
 	}

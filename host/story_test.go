@@ -15,6 +15,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -117,9 +118,9 @@ func (n *node) push(kind, file string) {
 	}
 }
 
-func (n *node) spawn(kind, name string) host.Info {
+func (n *node) spawn(kind, name string) daemon.Info {
 	n.t.Helper()
-	i, err := n.Spawn(ctx, host.SpawnRequest{Kind: kind, Name: name})
+	i, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: kind, Name: name})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func (n *node) spawn(kind, name string) host.Info {
 // send delivers an anonymous event and returns the text of its only output.
 func (n *node) send(id identity.EntityID, payload string) string {
 	n.t.Helper()
-	res, err := n.Deliver(ctx, id, host.Event{Payload: []byte(payload)})
+	res, err := n.Deliver(ctx, id, daemon.Event{Payload: []byte(payload)})
 	if err != nil {
 		n.t.Fatalf("event %q: %v", payload, err)
 	}
@@ -180,8 +181,8 @@ func TestCounterMovesAndGoesOn(t *testing.T) {
 	if rep.Epoch != 2 || rep.To != b.Self() || len(rep.Phases) != 5 {
 		t.Errorf("report %+v", rep)
 	}
-	var moved *host.MovedError
-	if _, err := a.Deliver(ctx, d.Entity, host.Event{}); !errors.As(err, &moved) || moved.Node != b.Self() || moved.Epoch != 2 {
+	var moved *daemon.MovedError
+	if _, err := a.Deliver(ctx, d.Entity, daemon.Event{}); !errors.As(err, &moved) || moved.Node != b.Self() || moved.Epoch != 2 {
 		t.Errorf("the source answers %v, want that it moved", err)
 	}
 	for i := 101; i <= 120; i++ {
@@ -225,8 +226,8 @@ func TestEventsFollowAMovingDaemon(t *testing.T) {
 		wg.Go(func() {
 			at := a
 			for n := uint64(1); n <= events; {
-				res, err := at.Deliver(ctx, d.Entity, host.Event{Sender: key, Number: n, Payload: []byte("x")})
-				var moved *host.MovedError
+				res, err := at.Deliver(ctx, d.Entity, daemon.Event{Sender: key, Number: n, Payload: []byte("x")})
+				var moved *daemon.MovedError
 				if errors.As(err, &moved) {
 					at = nodes[moved.Node]
 					continue
@@ -273,7 +274,7 @@ func TestRestartGoesOnWhereItStopped(t *testing.T) {
 	c, u := a.spawn("counter", "c"), a.spawn("unruly", "u")
 	sender := newKey(t).ID()
 	for i := 1; i <= 50; i++ {
-		if _, err := a.Deliver(ctx, c.Entity, host.Event{Sender: sender, Number: uint64(i), Payload: []byte("x")}); err != nil {
+		if _, err := a.Deliver(ctx, c.Entity, daemon.Event{Sender: sender, Number: uint64(i), Payload: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -282,7 +283,7 @@ func TestRestartGoesOnWhereItStopped(t *testing.T) {
 	}
 	a.stop()
 	a = start(t, &net, key, dir, nil)
-	res, err := a.Deliver(ctx, c.Entity, host.Event{Sender: sender, Number: 50, Payload: []byte("x")})
+	res, err := a.Deliver(ctx, c.Entity, daemon.Event{Sender: sender, Number: 50, Payload: []byte("x")})
 	if err != nil || !res.Duplicate || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != "50" {
 		t.Errorf("the repeated event: %+v, %v", res, err)
 	}
@@ -334,7 +335,7 @@ func TestCutAtEveryMessage(t *testing.T) {
 				t.Fatal("the message was never sent")
 			}
 			owner.wantSend(d.Entity, "x", "2")
-			if _, err := other.Deliver(ctx, d.Entity, host.Event{}); err == nil {
+			if _, err := other.Deliver(ctx, d.Entity, daemon.Event{}); err == nil {
 				t.Error("both sides answer")
 			}
 			if err != nil { // the failed attempt is in nobody's way
@@ -356,7 +357,7 @@ func TestCutAtEveryMessage(t *testing.T) {
 
 // startWith is start on disk with a native kind that is known before, and on the
 // mesh that wrap makes.
-func startWith(t *testing.T, n *hosttest.Net, key *identity.KeyPair, dir, kind string, f host.Factory, wrap func(*hosttest.Mesh) mesh.Mesh) *node {
+func startWith(t *testing.T, n *hosttest.Net, key *identity.KeyPair, dir, kind string, f daemon.Factory, wrap func(*hosttest.Mesh) mesh.Mesh) *node {
 	t.Helper()
 	mesh, err := n.Join(key)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -169,7 +170,7 @@ func (r *Runtime) resource(ctx context.Context, id identity.EntityID, old identi
 		}
 		d.gather()
 		d.recordLedger(rec)
-		err = d.process(&input{Event: Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(0, 0)}, once: true}, d.now(), new(Pending))
+		err = d.process(&input{Event: daemon.Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(0, 0)}, once: true}, d.now(), new(Pending))
 		d.flush()
 		return err
 	})
@@ -260,7 +261,7 @@ func (r *Runtime) deliverRun(ctx context.Context, id identity.EntityID, source i
 				return errTurnOver
 			}
 			internal = internal || r.isDaemon(ev.From)
-			return d.applyChannel(b, &input{Event: Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: EventChannel, From: ev.From, Payload: ev.Payload}})
+			return d.applyChannel(b, &input{Event: daemon.Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: daemon.EventChannel, From: ev.From, Payload: ev.Payload}})
 		})
 		if errors.Is(err, errTurnOver) {
 			err = nil // the caller comes again with what is left
@@ -285,7 +286,7 @@ func (r *Runtime) deliverGap(ctx context.Context, id identity.EntityID, source i
 			return nil
 		}
 		d.gather()
-		err := d.applyChannel(b, &input{Event: Event{Sender: source, Number: last, Channel: b.Channel, Kind: EventGap, Payload: gapPayload(b.Cursor+1, last)}})
+		err := d.applyChannel(b, &input{Event: daemon.Event{Sender: source, Number: last, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(b.Cursor+1, last)}})
 		cursor, t = b.Cursor, d.flush()
 		return err
 	})
@@ -322,7 +323,7 @@ func (d *hosted) applyChannel(b *channel.Binding, ev *input) error {
 	before := b.Cursor
 	var err error
 	if at := d.after(d.used); len(ev.Payload) > d.limits().EventBytes {
-		_, err = d.failed(ev, at, &GuestError{Kind: "limit", Call: "process", Limit: "event-bytes",
+		_, err = d.failed(ev, at, &daemon.GuestError{Kind: "limit", Call: "process", Limit: "event-bytes",
 			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits().EventBytes)})
 	} else {
 		err = d.process(ev, at, new(Pending))

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -84,7 +85,7 @@ func (r *Runtime) ExportCopy(ctx context.Context, id identity.EntityID, w io.Wri
 		return err
 	}
 	if r.cluster == nil || r.env.Store == nil {
-		return &NotFoundError{id}
+		return &daemon.NotFoundError{Entity: id}
 	}
 	r.mu.RLock()
 	d := r.daemons[id]
@@ -102,7 +103,7 @@ func (r *Runtime) ExportCopy(ctx context.Context, id identity.EntityID, w io.Wri
 	case s != nil:
 		end, seal, err = s.seal(ctx, r)
 	default:
-		return &NotFoundError{id}
+		return &daemon.NotFoundError{Entity: id}
 	}
 	if err != nil {
 		return fmt.Errorf("exporting the copy of daemon %s: %w", id.Origin(), err)
@@ -117,7 +118,7 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *chain.Chec
 	encoded := s.record
 	s.mu.Unlock()
 	if encoded == nil {
-		return 0, nil, fmt.Errorf("%w: its record has not come", ErrNoHistory)
+		return 0, nil, fmt.Errorf("%w: its record has not come", daemon.ErrNoHistory)
 	}
 	var rec daemonRecord
 	if err := canon.Unmarshal(encoded, &rec); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -189,7 +190,7 @@ func (r *Runtime) Accusations() []Accusation {
 // on record: as Resolve does, or by its whole id or origin. Errors: ErrBadRef,
 // ErrNotAccused, *AmbiguousError.
 func (r *Runtime) FindAccused(text string) (identity.EntityID, error) {
-	ref, err := ParseRef(text)
+	ref, err := daemon.ParseRef(text)
 	if err != nil {
 		return identity.EntityID{}, err
 	}
@@ -201,7 +202,7 @@ func (r *Runtime) FindAccused(text string) (identity.EntityID, error) {
 
 // AccusedBegunBy is FindAccused by the beginning of an id, for those who look.
 func (r *Runtime) AccusedBegunBy(text string) (identity.EntityID, error) {
-	return r.accusedOf(text, func(a identity.EntityID) bool { return CanBegin(text) && BeginsID(a, text) })
+	return r.accusedOf(text, func(a identity.EntityID) bool { return daemon.CanBegin(text) && daemon.BeginsID(a, text) })
 }
 
 // accusedOf returns the only accused that match holds of.
@@ -229,7 +230,7 @@ func (r *Runtime) Proof(id identity.EntityID) (*chain.Equivocation, error) {
 	}
 	e, err := r.proof(id)
 	if err == nil && e == nil {
-		err = ErrNoHistory
+		err = daemon.ErrNoHistory
 	}
 	return e, err
 }

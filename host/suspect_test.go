@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -48,7 +49,7 @@ func fork(t *testing.T) *forked {
 		t.Fatal(err)
 	}
 	f.b.wantSend(f.d, "x", "4")
-	if _, err := f.c.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: f.key}, f.first); err != nil {
+	if _, err := f.c.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: f.key}, f.first); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"2", "3", "4", "5"} {
@@ -85,17 +86,17 @@ func (n *node) refuses(f *forked, present bool) {
 	n.t.Helper()
 	var e *chain.EquivocationError
 	if present {
-		if _, err := n.Deliver(ctx, f.d, host.Event{}); !errors.As(err, &e) || e.Conflict.Entity != f.d {
+		if _, err := n.Deliver(ctx, f.d, daemon.Event{}); !errors.As(err, &e) || e.Conflict.Entity != f.d {
 			n.t.Errorf("an event: %v", err)
 		}
 		if i := n.mustInspect(f.d); i.State != "refused" || i.Reason == "" {
 			n.t.Errorf("%+v", i)
 		}
 	} else {
-		if _, err := n.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "other", Identity: f.key}); !errors.Is(err, chain.ErrEquivocated) {
+		if _, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "other", Identity: f.key}); !errors.Is(err, chain.ErrEquivocated) {
 			n.t.Errorf("spawning: %v", err)
 		}
-		if _, err := n.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "other", Identity: f.key}, f.first); !errors.Is(err, chain.ErrEquivocated) {
+		if _, err := n.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Name: "other", Identity: f.key}, f.first); !errors.Is(err, chain.ErrEquivocated) {
 			n.t.Errorf("restoring: %v", err)
 		}
 	}
@@ -186,7 +187,7 @@ func TestSnapshotOfTheCopyIsFoundOut(t *testing.T) {
 	f := fork(t)
 	f.b.wantSend(f.d, "x", "5") // so that both have an output 5 of epoch 2
 	snap := f.c.saved(f.d)
-	if _, err := f.b.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "copy", Identity: f.key}, snap); !errors.Is(err, chain.ErrEquivocated) {
+	if _, err := f.b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Name: "copy", Identity: f.key}, snap); !errors.Is(err, chain.ErrEquivocated) {
 		t.Errorf("beside the daemon: %v", err)
 	}
 	f.b.refuses(f, true)
@@ -194,7 +195,7 @@ func TestSnapshotOfTheCopyIsFoundOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What is pardoned is not found again.
-	if _, err := f.b.SpawnFromSnapshot(ctx, host.SpawnRequest{Name: "copy", Identity: f.key}, snap); !errors.Is(err, host.ErrAlreadyPresent) {
+	if _, err := f.b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Name: "copy", Identity: f.key}, snap); !errors.Is(err, daemon.ErrAlreadyPresent) {
 		t.Error(err)
 	}
 	if err := f.b.Stop(ctx, f.d); err != nil { // its last word is of output 5
@@ -205,7 +206,7 @@ func TestSnapshotOfTheCopyIsFoundOut(t *testing.T) {
 	if err := f2.b.Stop(ctx, f2.d); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f2.b.SpawnFromSnapshot(ctx, host.SpawnRequest{Identity: f2.key}, f2.c.saved(f2.d)); !errors.Is(err, chain.ErrEquivocated) {
+	if _, err := f2.b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Identity: f2.key}, f2.c.saved(f2.d)); !errors.Is(err, chain.ErrEquivocated) {
 		t.Errorf("after it was stopped: %v", err)
 	}
 	f2.b.refuses(f2, false)
@@ -244,7 +245,7 @@ func TestRollbackBeforeAMoveIsNoEquivocation(t *testing.T) {
 	var net hosttest.Net
 	a := start(t, &net, newKey(t), "", nil)
 	key, dir, by := newKey(t), t.TempDir(), 0
-	factory := host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &drifting{from: 4, by: by}, nil })
+	factory := daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &drifting{from: 4, by: by}, nil })
 	startB := func() *node {
 		mesh, err := net.Join(key)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
@@ -284,9 +285,9 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	d.resume()
 	r.subs.start(d.id, d.ledger.All())
 	r.grown(d)
-	d.tellOf(WasMended, how.String())
+	d.notify(daemon.WasMended, how.String())
 	if c.moved != nil { // senders of this node turn here
-		c.moved(Moved{Entity: d.id, Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock()})
+		c.moved(daemon.Moved{Entity: d.id, Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock()})
 	}
 	r.env.Logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.id.Origin(), "name", d.name, "from", from, "epoch", d.epoch, "sequence", d.chain.Head().Sequence)
 	return nil
@@ -339,7 +340,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 // here is nobody's. Where this node is to be a standby, history and state stay, as a copy
 // that is of no use until the owner has fed it: most of it need not be sent again.
 func (c *clustered) supersede(d *hosted, e directory.Entry) {
-	why := &MovedError{Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
+	why := &daemon.MovedError{Moved: daemon.Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
 	d.replica.end(why)
 	d.mu.Lock()
 	defer d.mu.Unlock()

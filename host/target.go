@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -63,7 +64,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 		return false, migration.Failf(migration.NotReady, "node %s is not ready", r.env.Self)
 	}
 	if r.Draining() {
-		return false, migration.Failf(migration.Draining, "%v", ErrDraining)
+		return false, migration.Failf(migration.Draining, "%v", daemon.ErrDraining)
 	}
 	if err := r.mayRun(o.Entity); err != nil {
 		return false, migration.Failf(migration.Equivocated, "%v", err)
@@ -71,7 +72,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if err := r.room(); err != nil {
 		return false, migration.Failf(migration.StoreFailed, "%v", err)
 	}
-	if err := ValidDaemonName(o.Name); err != nil {
+	if err := daemon.ValidDaemonName(o.Name); err != nil {
 		return false, migration.Failf(migration.ProtocolError, "%v", err)
 	}
 	if in.limits, err = r.arrivingLimits(o); err != nil {

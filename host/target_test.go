@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -38,7 +39,7 @@ func (n *node) records(id identity.EntityID) [][]byte {
 // script is what a source says of the daemon up to its tail: an offer, the
 // history, the snapshot. The daemon's records from there on are returned too,
 // once events have been sent to it: after of them, which it counts.
-func (n *node) script(d host.Info, after int) (say []migration.Message, tail [][]byte) {
+func (n *node) script(d daemon.Info, after int) (say []migration.Message, tail [][]byte) {
 	n.t.Helper()
 	s, err := n.Snapshot(ctx, d.Entity)
 	if err != nil {
@@ -115,7 +116,7 @@ func TestM75_M77_F39_F40_FailedReplay(t *testing.T) {
 	var net hosttest.Net
 	a, b, c := nativeNode(t, &net), start(t, &net, newKey(t), "", nil), nativeNode(t, &net)
 	failing := true
-	if err := b.RegisterFactory("n", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+	if err := b.RegisterFactory("n", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 		p, seen := &puppet{}, 0
 		p.onProcess = func(string) error {
 			if seen++; seen == 3 && failing {
@@ -462,10 +463,10 @@ func TestM23_ReleaseIsNeverDenied(t *testing.T) {
 			t.Fatal("the target does not have the daemon")
 		}
 		b.wantSend(d.Entity, "x", "1")
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		held, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		if err := second(a.Deliver(held, d.Entity, host.Event{})); err == nil || errors.As(err, &moved) {
+		if err := second(a.Deliver(held, d.Entity, daemon.Event{})); err == nil || errors.As(err, &moved) {
 			t.Errorf("the source: %v", err)
 		}
 	})

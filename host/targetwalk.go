@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/host/budget"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -27,18 +28,18 @@ type incoming struct {
 
 	module   []byte
 	snapshot []byte
-	first    uint64 // index of the first record that came
-	history  uint64 // index after the last record that came
-	blocks   uint64 // messages of blocks that came
-	bytes    int64  // of blocks, uncompressed
-	limits   Limits // that the daemon will have here
-	named    bool   // it may come without its own signature: see Runtime.named
-	bare     bool   // its key is not to come along, and this node proves that it has it
-	public   bool   // its key is not to come along, and stays with the source
-	lent     bool   // its key was stored when it was prepared
-	needs    bool   // the module
-	known    bool   // it is here, and so is its kind
-	next     uint64 // index, at the source, of the next record of the tail
+	first    uint64        // index of the first record that came
+	history  uint64        // index after the last record that came
+	blocks   uint64        // messages of blocks that came
+	bytes    int64         // of blocks, uncompressed
+	limits   daemon.Limits // that the daemon will have here
+	named    bool          // it may come without its own signature: see Runtime.named
+	bare     bool          // its key is not to come along, and this node proves that it has it
+	public   bool          // its key is not to come along, and stays with the source
+	lent     bool          // its key was stored when it was prepared
+	needs    bool          // the module
+	known    bool          // it is here, and so is its kind
+	next     uint64        // index, at the source, of the next record of the tail
 	memory   *arrivingMemory
 	began    time.Time        // by the runtime's clock
 	receipts []*chain.Receipt // of earlier moves, that came with it

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -22,8 +23,8 @@ type tombstone struct {
 	Stopped bool
 }
 
-func (t tombstone) moved(id identity.EntityID) Moved {
-	return Moved{Entity: id, Node: t.Node, Epoch: t.Epoch, Time: time.Unix(0, t.Time)}
+func (t tombstone) moved(id identity.EntityID) daemon.Moved {
+	return daemon.Moved{Entity: id, Node: t.Node, Epoch: t.Epoch, Time: time.Unix(0, t.Time)}
 }
 
 // grave is the batch that replaces the daemon by a tombstone. It needs d.mu.
@@ -97,7 +98,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 		return err
 	}
 	if !d.moving.CompareAndSwap(false, true) {
-		return fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
+		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	defer d.moving.Store(false)
 	if err := d.lock(ctx); err != nil {
@@ -118,23 +119,23 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if err := r.bury(d, t, grave); err != nil {
 		return err
 	}
-	d.tellOf(Removed, "")
+	d.notify(daemon.Removed, "")
 	if d.replica != nil {
-		d.replica.end(ErrStopped)
+		d.replica.end(daemon.ErrStopped)
 	}
-	d.end(lifecycle.Leave, fmt.Errorf("%w: %w", ErrStopped, &NotFoundError{id}))
+	d.end(lifecycle.Leave, fmt.Errorf("%w: %w", daemon.ErrStopped, &daemon.NotFoundError{Entity: id}))
 	r.subs.leaveAll(id)
 	return nil
 }
 
 // MovedDaemons returns where the daemons went that left this node. ErrShuttingDown once
 // the runtime ends.
-func (r *Runtime) MovedDaemons() ([]Moved, error) {
+func (r *Runtime) MovedDaemons() ([]daemon.Moved, error) {
 	if !r.env.Work.Begin() {
-		return nil, ErrShuttingDown
+		return nil, daemon.ErrShuttingDown
 	}
 	defer r.env.Work.Done()
-	var out []Moved
+	var out []daemon.Moved
 	err := r.departed.each(func(id identity.EntityID, t tombstone) error {
 		if !t.Stopped {
 			out = append(out, t.moved(id))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -22,7 +23,7 @@ type weighty struct {
 	state []byte
 }
 
-func (h *weighty) Process(_ *host.Call, p []byte) ([][]byte, error) {
+func (h *weighty) Process(_ *daemon.Call, p []byte) ([][]byte, error) {
 	var n int
 	if _, err := fmt.Sscan(string(p), &n); err != nil {
 		return nil, err
@@ -34,10 +35,10 @@ func (h *weighty) Process(_ *host.Call, p []byte) ([][]byte, error) {
 	return nil, nil
 }
 
-func (h *weighty) Snapshot(*host.Call) ([]byte, error) {
+func (h *weighty) Snapshot(*daemon.Call) ([]byte, error) {
 	return append([]byte{}, h.state...), nil
 }
-func (h *weighty) Restore(_ *host.Call, s []byte) error {
+func (h *weighty) Restore(_ *daemon.Call, s []byte) error {
 	h.state = slices.Clone(s)
 	return nil
 }
@@ -45,7 +46,7 @@ func (h *weighty) Restore(_ *host.Call, s []byte) error {
 func heavyNode(t *testing.T, net *hosttest.Net, change func(*host.Options)) *node {
 	t.Helper()
 	n := start(t, net, newKey(t), "", change)
-	err := n.RegisterFactory("heavy", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &weighty{}, nil }))
+	err := n.RegisterFactory("heavy", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &weighty{}, nil }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func heavyNode(t *testing.T, net *hosttest.Net, change func(*host.Options)) *nod
 
 func (n *node) grow(id identity.EntityID, size int) {
 	n.t.Helper()
-	if _, err := n.Deliver(ctx, id, host.Event{Payload: fmt.Append(nil, size)}); err != nil {
+	if _, err := n.Deliver(ctx, id, daemon.Event{Payload: fmt.Append(nil, size)}); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -138,7 +139,7 @@ func TestF31_OversizeStateIsTyped(t *testing.T) {
 
 // sourceOf is a node a with a weighty daemon, and what it would say of it: an
 // offer, and the snapshot in four chunks.
-func sourceOf(t *testing.T, net *hosttest.Net) (s *stranger, d host.Info, offer *migration.Offer, chunks []*migration.SnapshotChunk) {
+func sourceOf(t *testing.T, net *hosttest.Net) (s *stranger, d daemon.Info, offer *migration.Offer, chunks []*migration.SnapshotChunk) {
 	t.Helper()
 	a := heavyNode(t, net, nil)
 	d = a.spawnAs("heavy", nil)
@@ -319,7 +320,7 @@ func TestM145_F75_F76_SilentSourcesAreDropped(t *testing.T) {
 				t.Error("the silent source's stream is open")
 			}
 		}
-		if _, err := b.Spawn(ctx, host.SpawnRequest{Kind: "heavy", Name: d1.Name}); err != nil { // its place is free
+		if _, err := b.Spawn(ctx, daemon.SpawnRequest{Kind: "heavy", Name: d1.Name}); err != nil { // its place is free
 			t.Error(err)
 		}
 		going.Abort()

@@ -10,6 +10,7 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/identity"
@@ -23,7 +24,7 @@ import (
 type Trial struct {
 	engine *sandbox.Engine
 	module *sandbox.Module
-	limits Limits
+	limits daemon.Limits
 
 	// Grants are what the trial's daemons may do; nil: everything. It is set before
 	// the first is made.
@@ -60,14 +61,14 @@ var trialEntity = identity.EntityID(sha256.Sum256([]byte("wasmhost: a daemon on 
 
 // NewTrial compiles the module. One that is not accepted is an *abi.Refusal.
 // Limits are those of a node where they are not set.
-func NewTrial(ctx context.Context, wasm []byte, limits Limits) (*Trial, error) {
+func NewTrial(ctx context.Context, wasm []byte, limits daemon.Limits) (*Trial, error) {
 	if err := limits.Validate(); err != nil {
 		return nil, err
 	}
-	if err := limits.FitOn(Limits{}); err != nil {
+	if err := limits.FitOn(daemon.Limits{}); err != nil {
 		return nil, err
 	}
-	t := &Trial{limits: limits.Over(DefaultLimits)}
+	t := &Trial{limits: limits.Over(daemon.DefaultLimits)}
 	var err error
 	if t.engine, err = sandbox.NewEngine(ctx, sandbox.Config{ModuleBytes: t.limits.ModuleBytes}); err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func NewTrial(ctx context.Context, wasm []byte, limits Limits) (*Trial, error) {
 func (t *Trial) Report() *abi.Report { return t.module.Report() }
 
 // Limits returns what bounds the trial's daemons.
-func (t *Trial) Limits() Limits { return t.limits }
+func (t *Trial) Limits() daemon.Limits { return t.limits }
 
 // Close frees the module. The trial's daemons must be closed before.
 func (t *Trial) Close(ctx context.Context) error {
@@ -116,7 +117,7 @@ func (t *Trial) Spawn(ctx context.Context, config []byte, at int64, log func(lev
 
 func (t *Trial) empty(ctx context.Context, log func(level int, text string)) (*TrialDaemon, error) {
 	f := moduleFactory{t.module}
-	code, err := f.New(ctx, Env{Entity: trialEntity, Limits: t.limits, Log: log, Rules: trialRules{t.Grants}})
+	code, err := f.New(ctx, daemon.Env{Entity: trialEntity, Limits: t.limits, Log: log, Rules: trialRules{t.Grants}})
 	if err != nil {
 		return nil, err
 	}
@@ -124,25 +125,25 @@ func (t *Trial) empty(ctx context.Context, log func(level int, text string)) (*T
 }
 
 // call is what hooks are told: where the daemon stands.
-func (d *TrialDaemon) call() *Call {
-	return &Call{Self: trialEntity, Epoch: 1, Sequence: d.applied, Time: max(d.last, 1)}
+func (d *TrialDaemon) call() *daemon.Call {
+	return &daemon.Call{Self: trialEntity, Epoch: 1, Sequence: d.applied, Time: max(d.last, 1)}
 }
 
 // Send is Deliver of an anonymous event.
 func (d *TrialDaemon) Send(payload []byte, at int64) ([][]byte, error) {
-	return d.Deliver(Event{Payload: payload}, at)
+	return d.Deliver(daemon.Event{Payload: payload}, at)
 }
 
 // Deliver has the daemon apply one event, recorded at a time in Unix nanoseconds,
 // or at that of the event before where that is later. Its number does not count. The
 // outputs are the caller's. An event that the daemon fails on is a *GuestError, and
 // leaves no trace.
-func (d *TrialDaemon) Deliver(ev Event, at int64) ([][]byte, error) {
+func (d *TrialDaemon) Deliver(ev daemon.Event, at int64) ([][]byte, error) {
 	if len(ev.Payload) > d.trial.limits.EventBytes {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(ev.Payload), d.trial.limits.EventBytes)
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(ev.Payload), d.trial.limits.EventBytes)
 	}
 	at = max(at, d.last, 1)
-	call := &Call{Self: trialEntity, Sender: ev.Sender, Epoch: 1, Sequence: d.applied + 1, Time: at, Channel: ev.Channel, Kind: ev.Kind}
+	call := &daemon.Call{Self: trialEntity, Sender: ev.Sender, Epoch: 1, Sequence: d.applied + 1, Time: at, Channel: ev.Channel, Kind: ev.Kind}
 	d.effects = nil
 	out, err := d.code.Process(call, ev.Payload)
 	if err != nil {
@@ -186,7 +187,7 @@ func (d *TrialDaemon) Fire() ([][]byte, error) {
 		return nil, nil
 	}
 	d.timers.Fired(a.ID)
-	return d.Deliver(Event{Sender: trialEntity, Kind: EventTimer, Payload: a.Payload}, a.At)
+	return d.Deliver(daemon.Event{Sender: trialEntity, Kind: daemon.EventTimer, Payload: a.Payload}, a.At)
 }
 
 // Applied returns how many events the daemon has applied.
@@ -282,7 +283,7 @@ func (d *TrialDaemon) Save(config []byte) ([]byte, error) {
 	}
 	if s.Hooks = d.code.report.State == abi.StateHooks; s.Hooks {
 		var err error
-		var fault *GuestError
+		var fault *daemon.GuestError
 		if s.Given, err = d.Given(); errors.As(err, &fault) {
 			s.Failure = fault.Error()
 		} else if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // BenchmarkLanguages sends events of 64 bytes to the same guest in each language.
@@ -22,7 +23,7 @@ func BenchmarkLanguages(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.Run(name+"/"+lang, func(b *testing.B) {
-				tr, err := host.NewTrial(ctx, wasm, host.Limits{})
+				tr, err := host.NewTrial(ctx, wasm, daemon.Limits{})
 				if err != nil {
 					b.Fatal(err)
 				}

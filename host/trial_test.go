@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 func trial(t testing.TB, name string) *host.Trial {
 	t.Helper()
-	tr, err := host.NewTrial(ctx, guest(t, name), host.Limits{})
+	tr, err := host.NewTrial(ctx, guest(t, name), daemon.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func TestTrialResumes(t *testing.T) {
 	if got := sendText(t, d, "x"); got != "6" {
 		t.Fatalf("%q, want 6", got)
 	}
-	if _, err := d.Send([]byte("fail"), 0); !errors.As(err, new(*host.GuestError)) {
+	if _, err := d.Send([]byte("fail"), 0); !errors.As(err, new(*daemon.GuestError)) {
 		t.Fatalf("%v, want a guest's error", err)
 	}
 	saved, err := d.Save(nil)

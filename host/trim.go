@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 )
@@ -47,7 +48,7 @@ func (d *hosted) trimNow() {
 		b := &store.Batch{}
 		if err := d.putWhole(b); err == nil {
 			d.commit(b)
-		} else if !errors.Is(err, ErrNotPortable) {
+		} else if !errors.Is(err, daemon.ErrNotPortable) {
 			d.env.Logger.Warn("storing a daemon's state before its history is let go of", "daemon", d.id.Origin(), "error", err)
 		}
 	}

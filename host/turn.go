@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/abi"
+	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/identity"
@@ -26,7 +27,7 @@ const (
 const internalBurst = 4 * time.Second
 
 // internalRate is what the limits let the daemon make of its own accord.
-func internalRate(l *Limits) fair.Rate {
+func internalRate(l *daemon.Limits) fair.Rate {
 	burst := int64(internalBurst / time.Second)
 	return fair.Rate{Events: l.InternalRate, EventBurst: burst * l.InternalRate, Bytes: l.InternalBytes, ByteBurst: burst * l.InternalBytes}
 }
@@ -132,7 +133,7 @@ var errNoRoom = errors.New("the daemon has no room for what the event would send
 // waitsForRoom reports whether the event, which failed, is to be tried again since
 // the reason passes: it left no trace. It needs d.mu.
 func (d *hosted) waitsForRoom(ev *input, err error) bool {
-	var fault *GuestError
+	var fault *daemon.GuestError
 	if !errors.As(err, &fault) || fault.Kind != abi.FaultLimit || d.effects == nil || ev.once {
 		return false
 	}
@@ -142,13 +143,13 @@ func (d *hosted) waitsForRoom(ev *input, err error) bool {
 			return false // it asks for more than there ever is
 		}
 	case abi.LimitTimers:
-		if n := len(d.effects.Timers()); n == 0 || n == 1 && ev.Kind == EventTimer {
+		if n := len(d.effects.Timers()); n == 0 || n == 1 && ev.Kind == daemon.EventTimer {
 			return false
 		}
 	default:
 		return false
 	}
-	if ev.Kind == EventDirect {
+	if ev.Kind == daemon.EventDirect {
 		return true // its sender sees it
 	}
 	d.events.roomless.Add(1)
@@ -177,7 +178,7 @@ func (d *hosted) madeRoom() {
 
 // passedOver notes an event that failed with err and is not tried again. It needs d.mu.
 func (d *hosted) passedOver(ev *input, err error) {
-	if ev.Kind == EventDirect {
+	if ev.Kind == daemon.EventDirect {
 		return
 	}
 	d.events.passed[ev.Kind].Add(1)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -27,13 +28,13 @@ type busy struct {
 	events int
 }
 
-func (b *busy) Process(c *host.Call, p []byte) ([][]byte, error) {
+func (b *busy) Process(c *daemon.Call, p []byte) ([][]byte, error) {
 	b.events++
 	verb, rest, _ := strings.Cut(string(p), " ")
 	var err error
 	switch {
-	case c.Kind == host.EventTimer && verb == "late":
-	case c.Kind == host.EventTimer:
+	case c.Kind == daemon.EventTimer && verb == "late":
+	case c.Kind == daemon.EventTimer:
 		_, err = c.SetTimer(time.Unix(0, 1), p)
 	case verb == "timers":
 		var n int
@@ -53,7 +54,7 @@ func (b *busy) Process(c *host.Call, p []byte) ([][]byte, error) {
 			break
 		}
 		fallthrough
-	case verb == "go" || c.Kind == host.EventDaemon:
+	case verb == "go" || c.Kind == daemon.EventDaemon:
 		for i := 0; i < b.times && err == nil; i++ {
 			err = c.Send(b.to, p)
 		}
@@ -61,11 +62,11 @@ func (b *busy) Process(c *host.Call, p []byte) ([][]byte, error) {
 	return nil, err
 }
 
-func (b *busy) Snapshot(*host.Call) ([]byte, error) {
+func (b *busy) Snapshot(*daemon.Call) ([]byte, error) {
 	return fmt.Appendf(nil, "%s %d %d", b.to, b.times, b.events), nil
 }
 
-func (b *busy) Restore(_ *host.Call, s []byte) error {
+func (b *busy) Restore(_ *daemon.Call, s []byte) error {
 	var to string
 	if _, err := fmt.Sscan(string(s), &to, &b.times, &b.events); err != nil {
 		return err
@@ -76,7 +77,7 @@ func (b *busy) Restore(_ *host.Call, s []byte) error {
 func busyStage(t *testing.T, nodes int) *stage {
 	s := newStage(t, nodes)
 	for _, n := range s.nodes {
-		err := n.RegisterFactory("busy", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &busy{}, nil }))
+		err := n.RegisterFactory("busy", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &busy{}, nil }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,11 +87,11 @@ func busyStage(t *testing.T, nodes int) *stage {
 
 func (n *node) busy(g effect.Grants, limits ...string) identity.EntityID {
 	n.t.Helper()
-	own, err := host.ParseLimits(limits)
+	own, err := daemon.ParseLimits(limits)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	i, err := n.Spawn(ctx, host.SpawnRequest{Kind: "busy", Grants: g, Limits: own})
+	i, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: "busy", Grants: g, Limits: own})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func (n *node) busy(g effect.Grants, limits ...string) identity.EntityID {
 
 func (n *node) tell(id identity.EntityID, text string) {
 	n.t.Helper()
-	if _, err := n.Deliver(ctx, id, host.Event{Payload: []byte(text)}); err != nil {
+	if _, err := n.Deliver(ctx, id, daemon.Event{Payload: []byte(text)}); err != nil {
 		n.t.Fatalf("%s: %v", text, err)
 	}
 }
@@ -195,7 +196,7 @@ func TestBytesHaveARate(t *testing.T) {
 		time.Sleep(time.Minute)
 		big := append([]byte("go "), bytes.Repeat([]byte("x"), 500_000)...)
 		for range 30 {
-			if _, err := n.Deliver(ctx, d, host.Event{Payload: big}); err != nil {
+			if _, err := n.Deliver(ctx, d, daemon.Event{Payload: big}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -313,7 +314,7 @@ func TestAFailedEventIsToldToItsSender(t *testing.T) {
 // busyOn is busy on a node that does not know the kind yet.
 func (n *node) busyOn(t *testing.T) identity.EntityID {
 	t.Helper()
-	err := n.RegisterFactory("busy", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &busy{}, nil }))
+	err := n.RegisterFactory("busy", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &busy{}, nil }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,8 +332,8 @@ func TestADirectEventThatFindsNoRoomMayComeAgain(t *testing.T) {
 		for range 4 {
 			a.send(d, lines)
 		}
-		ev := host.Event{Sender: newKey(t).ID(), Number: 1, Payload: []byte(lines)}
-		var over *host.GuestError
+		ev := daemon.Event{Sender: newKey(t).ID(), Number: 1, Payload: []byte(lines)}
+		var over *daemon.GuestError
 		if _, err := a.Deliver(ctx, d, ev); !errors.As(err, &over) || over.Limit != "pending-effects" {
 			t.Fatalf("got %v, want pending-effects", err)
 		}
@@ -369,7 +370,7 @@ func TestAStoppedDaemonWaitsUntilItIsStarted(t *testing.T) {
 			t.Helper()
 			time.Sleep(10 * time.Minute)
 			at := s.where(d)
-			if _, err := at.Deliver(ctx, d, host.Event{Payload: []byte("what")}); !errors.Is(err, host.ErrHalted) {
+			if _, err := at.Deliver(ctx, d, daemon.Event{Payload: []byte("what")}); !errors.Is(err, daemon.ErrHalted) {
 				t.Errorf("%s an event was taken: %v", when, err)
 			}
 			i, err := at.Inspect(d)
@@ -441,8 +442,8 @@ func TestAStoppedDaemonRests(t *testing.T) {
 // echoer is a native daemon that publishes what it hears on a channel to the same one.
 type echoer struct{ native }
 
-func (*echoer) Process(c *host.Call, p []byte) ([][]byte, error) {
-	if c.Kind != host.EventChannel && string(p) != "begin" {
+func (*echoer) Process(c *daemon.Call, p []byte) ([][]byte, error) {
+	if c.Kind != daemon.EventChannel && string(p) != "begin" {
 		return nil, nil
 	}
 	return nil, c.Publish("loop", []byte("x"))
@@ -452,16 +453,16 @@ func (*echoer) Process(c *host.Call, p []byte) ([][]byte, error) {
 func TestAPublishLoopHasARate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newStage(t, 1).nodes[0]
-		err := n.RegisterFactory("echoer", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &echoer{}, nil }))
+		err := n.RegisterFactory("echoer", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &echoer{}, nil }))
 		if err != nil {
 			t.Fatal(err)
 		}
 		n.create("loop", host.ChannelPolicy{})
-		own, err := host.ParseLimits([]string{"internal-rate=100"})
+		own, err := daemon.ParseLimits([]string{"internal-rate=100"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		i, err := n.Spawn(ctx, host.SpawnRequest{Kind: "echoer", Limits: own, Grants: effect.Grants{Publish: []effect.PublishGrant{{Node: n.Self(), Pattern: "loop"}}}})
+		i, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: "echoer", Limits: own, Grants: effect.Grants{Publish: []effect.PublishGrant{{Node: n.Self(), Pattern: "loop"}}}})
 		if err == nil {
 			err = n.SubscribeChannel(ctx, i.Entity, n.Self(), "loop", nil)
 		}
@@ -473,7 +474,7 @@ func TestAPublishLoopHasARate(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		within(t, "events of a loop in 10 s, a rate of 100", n.did(i.Entity, 10*time.Second), 900, 1100)
-		if _, err := n.Deliver(ctx, i.Entity, host.Event{Payload: []byte("other")}); err != nil {
+		if _, err := n.Deliver(ctx, i.Entity, daemon.Event{Payload: []byte("other")}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -491,7 +492,7 @@ func TestManySendersTakeNoPlaceOfTheMailbox(t *testing.T) {
 			d := n.busy(anybody())
 			n.tell(d, fmt.Sprintf("to %s 5", to))
 			n.tell(d, "go")
-			if _, err := n.Deliver(ctx, to, host.Event{Payload: []byte("other")}); err != nil {
+			if _, err := n.Deliver(ctx, to, daemon.Event{Payload: []byte("other")}); err != nil {
 				t.Fatal(err)
 			}
 		}

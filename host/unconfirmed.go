@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -20,88 +21,10 @@ import (
 // An operator ends the hold: ConfirmHeld lets this copy go on, under a higher epoch;
 // YieldHeld drops it for the one that has more. The hold survives restarts.
 
-// HeldState is the state of a daemon that is held.
-const HeldState = "held"
-
-// WaitingState is the state of a daemon that waits for a standby in sync.
-const WaitingState = "waiting"
-
-// HoldReason says why a daemon is held.
-type HoldReason uint8
-
-// The reasons. The numbers are part of the format.
-const (
-	// HoldUnconfirmed: the copy comes from a backup, and nobody has confirmed that no
-	// node has gone further since.
-	HoldUnconfirmed HoldReason = 1
-
-	// HoldSurpassed: another node has proven a higher epoch.
-	HoldSurpassed HoldReason = 2
-
-	// HoldForked: another node has another history, and nothing decides between them.
-	HoldForked HoldReason = 3
-
-	// HoldUnreachable: a standby in sync cannot be compared with. It ends by itself
-	// once the standby answers.
-	HoldUnreachable HoldReason = 4
-)
-
-var holdReasons = map[HoldReason]string{HoldUnconfirmed: "unconfirmed", HoldSurpassed: "stale-epoch", HoldForked: "forked", HoldUnreachable: "waiting"}
-
-// String returns the reason's name.
-func (h HoldReason) String() string {
-	if name, ok := holdReasons[h]; ok {
-		return name
-	}
-	return fmt.Sprintf("reason %d", uint8(h))
-}
-
-// Errors of held daemons.
-var (
-	// ErrHeld is every HeldError.
-	ErrHeld = errors.New("the daemon is held")
-
-	// ErrNotHeld says that there is no hold to end.
-	ErrNotHeld = errors.New("the daemon is not held")
-
-	// ErrFurther says that a node has proven a longer history than the copy that is to
-	// be confirmed.
-	ErrFurther = errors.New("another node has proven a longer history of the daemon")
-
-	// ErrNoneFurther says that a copy cannot be yielded: no node is known to have more.
-	ErrNoneFurther = errors.New("no other node is known to have more of the daemon")
-)
-
-// HeldError is the error of whatever a held daemon is asked to do.
-type HeldError struct {
-	Entity identity.EntityID
-	Reason HoldReason
-	Why    string
-}
-
-func (e *HeldError) Error() string {
-	return fmt.Sprintf("daemon %s is held (%s): %s", e.Entity.Origin(), e.Reason, e.Why)
-}
-
-// Is makes errors.Is(err, ErrHeld) hold.
-func (e *HeldError) Is(target error) bool { return target == ErrHeld }
-
-// HeldDaemon is a daemon that is held.
-type HeldDaemon struct {
-	Entity identity.EntityID
-	Name   string
-	Reason HoldReason
-	Why    string
-	Since  time.Time
-	Node   identity.NodeID // that has more, or may have; 0: not known
-	Epoch  uint64          // of that node's copy; 0: not known
-	Index  uint64          // history records that it has
-}
-
 // holdRecord is how the store keeps a hold.
 type holdRecord struct {
 	_      struct{} `cbor:",toarray"`
-	Reason HoldReason
+	Reason daemon.HoldReason
 	Why    string
 	Time   int64
 	Node   identity.NodeID
@@ -118,12 +41,12 @@ const maxWhy = 1 << 10 // bytes of the text of a hold
 // The first hold of a daemon stays until an operator ends it, but one as unconfirmed gives
 // way to one by a proof.
 func (r *Runtime) MarkUnconfirmed(id identity.EntityID, why string) error {
-	return r.hold(id, &holdRecord{Reason: HoldUnconfirmed, Why: why})
+	return r.hold(id, &holdRecord{Reason: daemon.HoldUnconfirmed, Why: why})
 }
 
 // MarkUnconfirmedIn is MarkUnconfirmed in a store that no runtime has.
 func MarkUnconfirmedIn(s *store.Store, id identity.EntityID, why string, at time.Time) error {
-	return (&holdRecord{Reason: HoldUnconfirmed, Why: clipWhy(why), Time: at.UnixNano(), Proof: []byte{}}).commit(s, id)
+	return (&holdRecord{Reason: daemon.HoldUnconfirmed, Why: clipWhy(why), Time: at.UnixNano(), Proof: []byte{}}).commit(s, id)
 }
 
 func clipWhy(why string) string { return why[:min(len(why), maxWhy)] }
@@ -153,7 +76,7 @@ func (r *Runtime) hold(id identity.EntityID, h *holdRecord) error {
 	}
 	r.env.Logger.Error("a daemon is held: it serves nothing until an operator decides", "daemon", id.Origin(), "name", r.nameOf(id), "reason", h.Reason, "why", h.Why,
 		"node", h.Node, "epoch", h.Epoch, "decide with", "wasmhost recover DAEMON --confirm or --yield")
-	r.tellOf(Happening{What: WasHeld, Entity: id, Name: r.nameOf(id), Epoch: h.Epoch, Reason: h.Why, Peer: h.Node})
+	r.notify(daemon.Notification{Topic: daemon.WasHeld, Entity: id, Name: r.nameOf(id), Epoch: h.Epoch, Reason: h.Why, Peer: h.Node})
 	if r.env.Store == nil {
 		return nil
 	}
@@ -165,7 +88,7 @@ func (r *Runtime) hold(id identity.EntityID, h *holdRecord) error {
 func (r *Runtime) setHold(id identity.EntityID, h *holdRecord) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if was := r.holds[id]; was != nil && (was.Reason != HoldUnconfirmed || h.Reason == HoldUnconfirmed || len(h.Proof) == 0) {
+	if was := r.holds[id]; was != nil && (was.Reason != daemon.HoldUnconfirmed || h.Reason == daemon.HoldUnconfirmed || len(h.Proof) == 0) {
 		return false
 	}
 	r.holds[id] = h
@@ -200,14 +123,16 @@ func (r *Runtime) mayServe(id identity.EntityID) error {
 	return nil
 }
 
-func (h *holdRecord) err(id identity.EntityID) error { return &HeldError{id, h.Reason, h.Why} }
+func (h *holdRecord) err(id identity.EntityID) error {
+	return &daemon.HeldError{Entity: id, Reason: h.Reason, Why: h.Why}
+}
 
 // HeldDaemons returns the daemons that are held here, by name.
-func (r *Runtime) HeldDaemons() []HeldDaemon {
+func (r *Runtime) HeldDaemons() []daemon.HeldDaemon {
 	r.mu.RLock()
-	out := make([]HeldDaemon, 0, len(r.holds))
+	out := make([]daemon.HeldDaemon, 0, len(r.holds))
 	for id, h := range r.holds {
-		d := HeldDaemon{Entity: id, Reason: h.Reason, Why: h.Why, Since: time.Unix(0, h.Time), Node: h.Node, Epoch: h.Epoch, Index: h.Index}
+		d := daemon.HeldDaemon{Entity: id, Reason: h.Reason, Why: h.Why, Since: time.Unix(0, h.Time), Node: h.Node, Epoch: h.Epoch, Index: h.Index}
 		if here := r.daemons[id]; here != nil {
 			d.Name = here.name
 		}
@@ -215,7 +140,7 @@ func (r *Runtime) HeldDaemons() []HeldDaemon {
 	}
 	r.mu.RUnlock()
 	out = append(out, r.cluster.waiting()...)
-	slices.SortFunc(out, func(a, b HeldDaemon) int {
+	slices.SortFunc(out, func(a, b daemon.HeldDaemon) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), a.Entity.Compare(b.Entity))
 	})
 	return out
@@ -244,10 +169,10 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted
 		return nil, nil, nil, err
 	}
 	if h = r.holdOf(id); h == nil {
-		return nil, nil, nil, fmt.Errorf("%w: %s", ErrNotHeld, id.Origin())
+		return nil, nil, nil, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
 	if !d.moving.CompareAndSwap(false, true) {
-		return nil, nil, nil, fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
+		return nil, nil, nil, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	if err := d.lock(ctx); err != nil {
 		d.moving.Store(false)
@@ -259,7 +184,7 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted
 	}
 	if err = d.wake(ctx); err == nil && d.life.State() != lifecycle.Running {
 		if err = d.gone; err == nil {
-			err = fmt.Errorf("%w: %s", ErrAlreadyMigrating, id.Origin())
+			err = fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 		}
 	}
 	if err != nil {
@@ -306,7 +231,7 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.
 	d.show()
 	r.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
-	d.tellOf(WasMended, chain.MendConfirm.String())
+	d.notify(daemon.WasMended, chain.MendConfirm.String())
 	r.subs.start(id, d.ledger.All())
 	r.startEffects(d)
 	d.replica.again()
@@ -327,7 +252,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 	}
 	defer end()
 	if h.Node == 0 {
-		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNoneFurther, id.Origin())
+		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNoneFurther, id.Origin())
 	}
 	if h.Node == r.env.Self {
 		return r.leaveToTwin(d, h, twin)
@@ -348,7 +273,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 	if err := r.bury(d, t, grave); err != nil {
 		return chain.Mended{}, err
 	}
-	d.end(lifecycle.Leave, &MovedError{t.moved(id)})
+	d.end(lifecycle.Leave, &daemon.MovedError{Moved: t.moved(id)})
 	r.subs.leaveAll(id)
 	r.env.Logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
 	return fact, nil

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -34,13 +35,13 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 		return rt
 	}
 	rt := start()
-	d, err := rt.Spawn(t.Context(), host.SpawnRequest{Kind: "n", Name: "c1"})
+	d, err := rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "n", Name: "c1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	sender := someone(t)
 	deliver := func(n uint64) error {
-		_, err := rt.Deliver(t.Context(), d.Entity, host.Event{Sender: sender, Number: n, Payload: []byte("x")})
+		_, err := rt.Deliver(t.Context(), d.Entity, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")})
 		return err
 	}
 	if err := deliver(1); err != nil {
@@ -50,17 +51,17 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		var held *host.HeldError
-		if err := deliver(2); !errors.As(err, &held) || !errors.Is(err, host.ErrHeld) || held.Reason != host.HoldUnconfirmed {
+		var held *daemon.HeldError
+		if err := deliver(2); !errors.As(err, &held) || !errors.Is(err, daemon.ErrHeld) || held.Reason != daemon.HoldUnconfirmed {
 			t.Fatalf("an event to a held daemon: %v", err)
 		}
-		if _, err := rt.Snapshot(t.Context(), d.Entity); !errors.Is(err, host.ErrHeld) {
+		if _, err := rt.Snapshot(t.Context(), d.Entity); !errors.Is(err, daemon.ErrHeld) {
 			t.Errorf("a snapshot of a held daemon: %v", err)
 		}
-		if _, err := rt.Fork(t.Context(), d.Entity, host.ForkRequest{}); !errors.Is(err, host.ErrHeld) {
+		if _, err := rt.Fork(t.Context(), d.Entity, host.ForkRequest{}); !errors.Is(err, daemon.ErrHeld) {
 			t.Errorf("a fork of a held daemon: %v", err)
 		}
-		if i, err := rt.Inspect(d.Entity); err != nil || i.State != host.HeldState || i.Reason == "" {
+		if i, err := rt.Inspect(d.Entity); err != nil || i.State != daemon.HeldState || i.Reason == "" {
 			t.Errorf("a held daemon is shown as %s (%s), %v", i.State, i.Reason, err)
 		}
 		if list := rt.HeldDaemons(); len(list) != 1 || list[0].Entity != d.Entity || list[0].Name != "c1" || rt.Metrics().Held != 1 {
@@ -70,7 +71,7 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 		if err := rt.ExportChain(t.Context(), d.Entity, &b); err != nil {
 			t.Errorf("the chain of a held daemon: %v", err)
 		}
-		if _, err := rt.YieldHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrNoneFurther) {
+		if _, err := rt.YieldHeld(t.Context(), d.Entity); !errors.Is(err, daemon.ErrNoneFurther) {
 			t.Errorf("yielding to nobody: %v", err)
 		}
 		if err := rt.Shutdown(t.Context()); err != nil {
@@ -82,7 +83,7 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 	if err != nil || fact.How != chain.MendConfirm || fact.Epoch != 2 {
 		t.Fatalf("confirming: %+v, %v", fact, err)
 	}
-	if _, err := rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, host.ErrNotHeld) {
+	if _, err := rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, daemon.ErrNotHeld) {
 		t.Errorf("confirming again: %v", err)
 	}
 	if err := deliver(2); err != nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -159,7 +160,7 @@ func (r *Runtime) readRest() {
 // read reads an unread daemon, whose lock it gives back.
 func (r *Runtime) read(ctx context.Context, d *hosted) {
 	if ctx.Err() != nil {
-		d.end(lifecycle.Leave, ErrShuttingDown)
+		d.end(lifecycle.Leave, daemon.ErrShuttingDown)
 		d.mu.Unlock()
 		return
 	}
@@ -183,7 +184,7 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 // dropUnread gives up what a runtime that did not start has not read.
 func (r *Runtime) dropUnread() {
 	for d := r.reading.next(); d != nil; d = r.reading.next() {
-		d.end(lifecycle.Leave, ErrShuttingDown)
+		d.end(lifecycle.Leave, daemon.ErrShuttingDown)
 		d.mu.Unlock()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -23,9 +24,9 @@ func spawnBeside(t *testing.T, r *host.Runtime, many int) []identity.EntityID {
 	for range 32 {
 		work.Go(func() {
 			for i := range next {
-				d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: fmt.Sprint("d", i)})
+				d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: fmt.Sprint("d", i)})
 				if err == nil && i%3 > 0 {
-					_, err = r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")})
+					_, err = r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})
 				}
 				ids[i], errs[i] = d.Entity, err
 			}
@@ -53,7 +54,7 @@ func TestUnreadDaemons(t *testing.T) {
 		s := openStore(t, dir, nil)
 		r, err := host.New(ctx, host.Options{Node: key, Store: s})
 		if err == nil {
-			err = r.RegisterFactory("n", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+			err = r.RegisterFactory("n", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 				if made.Add(1) > host.EagerMost && gated {
 					<-gate
 				}
@@ -103,7 +104,7 @@ func TestUnreadDaemons(t *testing.T) {
 	}
 	sent := make(chan error, 1)
 	go func() {
-		res, err := r.Deliver(ctx, last, host.Event{Payload: []byte("x")})
+		res, err := r.Deliver(ctx, last, daemon.Event{Payload: []byte("x")})
 		if err == nil && string(res.Outputs[0].Payload) != "2" {
 			err = fmt.Errorf("it is answered %q, want 2", res.Outputs[0].Payload)
 		}

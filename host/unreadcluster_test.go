@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/identity"
 )
@@ -24,7 +25,7 @@ type gatedFactory struct {
 	gate chan struct{}
 }
 
-func (g *gatedFactory) New(ctx context.Context, env host.Env) (host.Daemon, error) {
+func (g *gatedFactory) New(ctx context.Context, env daemon.Env) (daemon.Daemon, error) {
 	if g.shut.Load() {
 		<-g.gate
 	}
@@ -65,7 +66,7 @@ func (c *testCluster) othersBack(owner *member) {
 func (m *member) spawnMany(many, standbys int, sender identity.EntityID) (ids []identity.EntityID) {
 	m.t.Helper()
 	for i := range many {
-		d, err := m.rt.Spawn(m.t.Context(), host.SpawnRequest{Kind: "n", Name: fmt.Sprint("d", i), Standbys: standbys, Ack: directory.AckDisk})
+		d, err := m.rt.Spawn(m.t.Context(), daemon.SpawnRequest{Kind: "n", Name: fmt.Sprint("d", i), Standbys: standbys, Ack: directory.AckDisk})
 		if err != nil {
 			m.t.Fatal(err)
 		}
@@ -108,7 +109,7 @@ func TestClusterNodeServesBeforeAllIsRead(t *testing.T) {
 				answers := make(chan error, 2)
 				for n := range uint64(2) { // one event twice: it is applied once
 					go func() {
-						res, err := a.rt.Deliver(t.Context(), last, host.Event{Sender: sender, Number: 2, Payload: []byte("x")})
+						res, err := a.rt.Deliver(t.Context(), last, daemon.Event{Sender: sender, Number: 2, Payload: []byte("x")})
 						if err == nil && string(res.Outputs[0].Payload) != "2" {
 							err = fmt.Errorf("sender %d is answered %q, want 2", n, res.Outputs[0].Payload)
 						}
@@ -165,11 +166,11 @@ func TestUnreadDaemonOfAnother(t *testing.T) {
 		time.Sleep(10 * time.Second) // a sleep does not end while somebody waits for a mutex
 		asked := make(chan error, 1)
 		go func() {
-			_, err := a.rt.Deliver(t.Context(), ids[0], host.Event{Sender: sender, Number: 3, Payload: []byte("x")})
+			_, err := a.rt.Deliver(t.Context(), ids[0], daemon.Event{Sender: sender, Number: 3, Payload: []byte("x")})
 			asked <- err
 		}()
 		close(g.gate)
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		if err := <-asked; !errors.As(err, &moved) || moved.Epoch != 2 {
 			t.Errorf("an event for a daemon that another node owns: %v, want that it moved", err)
 		}

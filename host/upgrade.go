@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -20,24 +21,24 @@ import (
 // chain and waiting events stay. An error that wraps ErrCannotUpgrade, or is
 // the *GuestError of a hook, says why it did not happen: the daemon goes on
 // with the code that it had.
-func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]byte) (Info, error) {
+func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]byte) (daemon.Info, error) {
 	if err := r.ready(); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	d, err := r.find(id)
 	if err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	m, err := r.module(ctx, store.Digest(digest))
 	if err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	if !d.moving.CompareAndSwap(false, true) {
-		return Info{}, fmt.Errorf("%w: it is on its way to another node", ErrCannotUpgrade)
+		return daemon.Info{}, fmt.Errorf("%w: it is on its way to another node", daemon.ErrCannotUpgrade)
 	}
 	defer d.moving.Store(false)
 	if err := d.look(ctx); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	err = d.upgrade(ctx, &moduleFactory{m})
 	last := d.last
@@ -46,24 +47,24 @@ func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]
 		err = last.wait(ctx) // until its standbys have it
 	}
 	if err != nil {
-		return Info{}, fmt.Errorf("upgrading daemon %s to module %x: %w", id.Origin(), digest[:6], err)
+		return daemon.Info{}, fmt.Errorf("upgrading daemon %s to module %x: %w", id.Origin(), digest[:6], err)
 	}
 	return d.info(), nil
 }
 
 // RollBack is Upgrade to the module that the daemon had before its last one.
-func (r *Runtime) RollBack(ctx context.Context, id identity.EntityID) (Info, error) {
+func (r *Runtime) RollBack(ctx context.Context, id identity.EntityID) (daemon.Info, error) {
 	d, err := r.find(id)
 	if err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	if err := d.peek(ctx); err != nil {
-		return Info{}, err
+		return daemon.Info{}, err
 	}
 	previous := d.previous
 	d.mu.Unlock()
 	if len(previous) != 32 {
-		return Info{}, fmt.Errorf("%w: it was not upgraded", ErrCannotUpgrade)
+		return daemon.Info{}, fmt.Errorf("%w: it was not upgraded", daemon.ErrCannotUpgrade)
 	}
 	return r.Upgrade(ctx, id, [32]byte(previous))
 }
@@ -79,13 +80,13 @@ func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
 		k := r.kinds[kind]
 		r.mu.RUnlock()
 		if k == nil || len(k.digest) != 32 {
-			return [32]byte{}, &KindError{kind, ErrKindNotFound}
+			return [32]byte{}, &daemon.KindError{Kind: kind, Err: daemon.ErrKindNotFound}
 		}
 		return [32]byte(k.digest), nil
 	}
 	var want [32]byte
 	if n, err := hex.Decode(want[:], []byte(version[:min(len(version), 2*len(want))])); err != nil || n != len(want) || len(version) != 2*n {
-		return [32]byte{}, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", ErrModuleNotFound, version)
+		return [32]byte{}, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", daemon.ErrModuleNotFound, version)
 	}
 	r.mu.RLock()
 	_, known := r.modules[want]
@@ -98,7 +99,7 @@ func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
 		known = slices.ContainsFunc(stored, func(d store.Digest) bool { return d == store.Digest(want) })
 	}
 	if !known {
-		return [32]byte{}, fmt.Errorf("%w: %q", ErrModuleNotFound, version)
+		return [32]byte{}, fmt.Errorf("%w: %q", daemon.ErrModuleNotFound, version)
 	}
 	return want, nil
 }
@@ -109,13 +110,13 @@ func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
 	old, ok := d.daemon.(*moduleDaemon)
 	switch {
 	case !ok:
-		return fmt.Errorf("%w: its code is native", ErrCannotUpgrade)
+		return fmt.Errorf("%w: its code is native", daemon.ErrCannotUpgrade)
 	case bytes.Equal(d.module, digest[:]):
-		return fmt.Errorf("%w: it runs that module already", ErrCannotUpgrade)
+		return fmt.Errorf("%w: it runs that module already", daemon.ErrCannotUpgrade)
 	case d.stateless() && f.module.Report().State != abi.StateStateless, !d.stateless() && f.module.Report().State == abi.StateStateless:
-		return fmt.Errorf("%w: one of the two keeps state and the other says that it keeps none", ErrCannotUpgrade)
+		return fmt.Errorf("%w: one of the two keeps state and the other says that it keeps none", daemon.ErrCannotUpgrade)
 	case !d.stateless() && (old.report.State != abi.StateHooks || f.module.Report().State != abi.StateHooks):
-		return fmt.Errorf("%w: captured memory is of one module only; to pass state on, both must export wasmhost_snapshot and wasmhost_restore", ErrCannotUpgrade)
+		return fmt.Errorf("%w: captured memory is of one module only; to pass state on, both must export wasmhost_snapshot and wasmhost_restore", daemon.ErrCannotUpgrade)
 	}
 	state, err := old.Snapshot(d.stateCall())
 	if err != nil {
@@ -126,7 +127,7 @@ func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
 		return err
 	}
 	if d.stateless() {
-		err = fresh.(Initer).Init(d.stateCall(), d.config)
+		err = fresh.(daemon.Initer).Init(d.stateCall(), d.config)
 	} else {
 		err = fresh.Restore(d.stateCall(), state)
 	}
@@ -139,14 +140,14 @@ func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
 	if err := old.Close(); err != nil {
 		d.env.Logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
 	}
-	d.tellOf(WasUpgraded, fmt.Sprintf("%x", digest))
+	d.notify(daemon.WasUpgraded, fmt.Sprintf("%x", digest))
 	d.env.Logger.Info("upgraded", "daemon", d.id.Origin(), "module", fmt.Sprintf("%x", digest[:6]))
 	return nil
 }
 
 // become durably makes fresh the daemon's code: record, snapshot and table
 // entry in one batch.
-func (d *hosted) become(fresh Daemon, module []byte) error {
+func (d *hosted) become(fresh daemon.Daemon, module []byte) error {
 	old, from, previous := d.daemon, d.module, d.previous
 	d.daemon, d.module, d.previous = fresh, module, from
 	err := d.storeUpgrade(from)

@@ -12,6 +12,7 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/identity"
 )
@@ -28,7 +29,7 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 	count := func(at *node) {
 		t.Helper()
 		n++
-		res, err := at.Deliver(ctx, d.Entity, host.Event{Sender: identity.EntityID{9}, Number: uint64(n), Payload: []byte("x")})
+		res, err := at.Deliver(ctx, d.Entity, daemon.Event{Sender: identity.EntityID{9}, Number: uint64(n), Payload: []byte("x")})
 		if err != nil || string(res.Outputs[0].Payload) != fmt.Sprint(n) {
 			t.Fatalf("event %d: %v, %v", n, res, err)
 		}
@@ -47,7 +48,7 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 	if whole, err := a.ModuleNamed("counter", fmt.Sprintf("%x", latest)); err != nil || whole != latest {
 		t.Errorf("a whole digest: %x, %v", whole, err)
 	}
-	if got, err := a.ModuleNamed("counter", fmt.Sprintf("%x", latest[:4])); !errors.Is(err, host.ErrModuleNotFound) {
+	if got, err := a.ModuleNamed("counter", fmt.Sprintf("%x", latest[:4])); !errors.Is(err, daemon.ErrModuleNotFound) {
 		t.Errorf("the beginning of a digest: %x, %v, want ErrModuleNotFound", got, err)
 	}
 	i, err := a.Upgrade(ctx, d.Entity, latest)
@@ -58,7 +59,7 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 	a.stop()
 	a = start(t, &net, key, dir, nil)
 	count(a)
-	if res, err := a.Deliver(ctx, d.Entity, host.Event{Sender: identity.EntityID{9}, Number: 2, Payload: []byte("x")}); err != nil || !res.Duplicate || string(res.Outputs[0].Payload) != "2" {
+	if res, err := a.Deliver(ctx, d.Entity, daemon.Event{Sender: identity.EntityID{9}, Number: 2, Payload: []byte("x")}); err != nil || !res.Duplicate || string(res.Outputs[0].Payload) != "2" {
 		t.Errorf("an event from before the upgrade, again: %+v, %v", res, err)
 	}
 	a.migrate(d.Entity, b)
@@ -105,7 +106,7 @@ func TestUpgradeRefusals(t *testing.T) {
 		return [32]byte(mustHex(t, k.Digest))
 	}
 	d := a.spawn("counter", "c1")
-	if _, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil {
+	if _, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	before := a.mustInspect(d.Entity)
@@ -115,23 +116,23 @@ func TestUpgradeRefusals(t *testing.T) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}
-	refused(d.Entity, digest("counter"), host.ErrCannotUpgrade)                    // the same
-	refused(d.Entity, digest("unruly"), host.ErrCannotUpgrade)                     // no hooks
-	refused(d.Entity, digest("echo"), host.ErrCannotUpgrade)                       // stateless
-	refused(a.spawn("unruly", "u").Entity, digest("words"), host.ErrCannotUpgrade) // no hooks on this side
-	refused(d.Entity, [32]byte{1}, host.ErrModuleNotFound)
-	refused(identity.EntityID{1}, digest("words"), host.ErrNotFound)
-	var fault *host.GuestError
+	refused(d.Entity, digest("counter"), daemon.ErrCannotUpgrade)                    // the same
+	refused(d.Entity, digest("unruly"), daemon.ErrCannotUpgrade)                     // no hooks
+	refused(d.Entity, digest("echo"), daemon.ErrCannotUpgrade)                       // stateless
+	refused(a.spawn("unruly", "u").Entity, digest("words"), daemon.ErrCannotUpgrade) // no hooks on this side
+	refused(d.Entity, [32]byte{1}, daemon.ErrModuleNotFound)
+	refused(identity.EntityID{1}, digest("words"), daemon.ErrNotFound)
+	var fault *daemon.GuestError
 	if _, err := a.Upgrade(ctx, d.Entity, digest("words")); !errors.As(err, &fault) || fault.Call != abi.ExportRestore {
 		t.Errorf("words took a counter's state: %v", err)
 	}
-	if _, err := a.RollBack(ctx, d.Entity); !errors.Is(err, host.ErrCannotUpgrade) {
+	if _, err := a.RollBack(ctx, d.Entity); !errors.Is(err, daemon.ErrCannotUpgrade) {
 		t.Errorf("a rollback of what was not upgraded: %v", err)
 	}
 	if after := a.mustInspect(d.Entity); after != before {
 		t.Errorf("refusals changed the daemon: %+v, %+v", before, after)
 	}
-	if res, err := a.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}); err != nil || string(res.Outputs[0].Payload) != "2" {
+	if res, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}); err != nil || string(res.Outputs[0].Payload) != "2" {
 		t.Errorf("%v, %v", res, err)
 	}
 }
@@ -146,7 +147,7 @@ func TestQuarantine(t *testing.T) {
 	d := a.spawn("counter", "c1")
 	sender := identity.EntityID{7}
 	for n, payload := range []string{"x", "fail", "x", "fail", "x"} {
-		_, err := a.Deliver(ctx, d.Entity, host.Event{Sender: sender, Number: uint64(n + 1), Payload: []byte(payload)})
+		_, err := a.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: uint64(n + 1), Payload: []byte(payload)})
 		if (err != nil) != (payload == "fail") {
 			t.Fatal(err)
 		}
@@ -169,10 +170,10 @@ func TestQuarantine(t *testing.T) {
 	if list(2); a.SkipQuarantined(ctx, d.Entity, l[0].Index) != nil {
 		t.Error("it cannot be skipped")
 	}
-	if err := a.SkipQuarantined(ctx, d.Entity, l[0].Index); !errors.Is(err, host.ErrNotQuarantined) {
+	if err := a.SkipQuarantined(ctx, d.Entity, l[0].Index); !errors.Is(err, daemon.ErrNotQuarantined) {
 		t.Errorf("skipped twice: %v", err)
 	}
-	if err := a.SkipQuarantined(ctx, d.Entity, 0); !errors.Is(err, host.ErrNotQuarantined) {
+	if err := a.SkipQuarantined(ctx, d.Entity, 0); !errors.Is(err, daemon.ErrNotQuarantined) {
 		t.Errorf("the beginning skipped: %v", err)
 	}
 	a.stop()
@@ -192,11 +193,11 @@ func TestRetriedEventIsSettled(t *testing.T) {
 	var net hosttest.Net
 	broken := true
 	a := start(t, &net, newKey(t), "", nil)
-	if err := a.RegisterFactory("moody", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &moody{broken: &broken}, nil })); err != nil {
+	if err := a.RegisterFactory("moody", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &moody{broken: &broken}, nil })); err != nil {
 		t.Fatal(err)
 	}
 	d := a.spawn("moody", "m")
-	if _, err := a.Deliver(ctx, d.Entity, host.Event{Sender: identity.EntityID{7}, Number: 1, Payload: []byte("hello")}); err == nil {
+	if _, err := a.Deliver(ctx, d.Entity, daemon.Event{Sender: identity.EntityID{7}, Number: 1, Payload: []byte("hello")}); err == nil {
 		t.Fatal("it does not fail")
 	}
 	l, err := a.Quarantine(ctx, d.Entity)
@@ -211,7 +212,7 @@ func TestRetriedEventIsSettled(t *testing.T) {
 	if l, err := a.Quarantine(ctx, d.Entity); err != nil || len(l) != 0 {
 		t.Error(l, err)
 	}
-	if _, err := a.RetryQuarantined(ctx, d.Entity, l[0].Index); !errors.Is(err, host.ErrNotQuarantined) {
+	if _, err := a.RetryQuarantined(ctx, d.Entity, l[0].Index); !errors.Is(err, daemon.ErrNotQuarantined) {
 		t.Errorf("tried twice: %v", err)
 	}
 }
@@ -219,11 +220,11 @@ func TestRetriedEventIsSettled(t *testing.T) {
 // moody fails while it is broken, and echoes otherwise.
 type moody struct{ broken *bool }
 
-func (*moody) Name() string                        { return "moody" }
-func (*moody) Requirements() host.Requirements     { return host.Requirements{} }
-func (*moody) Snapshot(*host.Call) ([]byte, error) { return nil, nil }
-func (*moody) Restore(*host.Call, []byte) error    { return nil }
-func (m *moody) Process(_ *host.Call, b []byte) ([][]byte, error) {
+func (*moody) Name() string                          { return "moody" }
+func (*moody) Requirements() daemon.Requirements     { return daemon.Requirements{} }
+func (*moody) Snapshot(*daemon.Call) ([]byte, error) { return nil, nil }
+func (*moody) Restore(*daemon.Call, []byte) error    { return nil }
+func (m *moody) Process(_ *daemon.Call, b []byte) ([][]byte, error) {
 	if *m.broken {
 		return nil, errors.New("not today")
 	}
@@ -239,7 +240,7 @@ func mustHex(t testing.TB, s string) []byte {
 	return b
 }
 
-func (n *node) mustInspect(id identity.EntityID) host.Info {
+func (n *node) mustInspect(id identity.EntityID) daemon.Info {
 	n.t.Helper()
 	i, err := n.Inspect(id)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -11,7 +12,7 @@ import (
 type work struct {
 	time   atomic.Int64 // nanoseconds of events from outside; those of turns are the share's
 	bytes  atomic.Int64
-	events [EventDaemon + 1]atomic.Uint64 // but EventDirect: those are what is left of all
+	events [daemon.EventDaemon + 1]atomic.Uint64 // but EventDirect: those are what is left of all
 }
 
 // Usage is what one daemon has used since it came to this node, or the node began.
@@ -44,8 +45,8 @@ func (r *Runtime) Usages() []Usage {
 	for _, d := range all {
 		state, _, _ := d.glance()
 		w := &d.work
-		timers, daemons := w.events[EventTimer].Load(), w.events[EventDaemon].Load()
-		channels := w.events[EventChannel].Load() + w.events[EventGap].Load()
+		timers, daemons := w.events[daemon.EventTimer].Load(), w.events[daemon.EventDaemon].Load()
+		channels := w.events[daemon.EventChannel].Load() + w.events[daemon.EventGap].Load()
 		direct := d.processed() - timers - daemons - channels
 		out = append(out, Usage{Entity: d.id, Name: d.name, Kind: d.kind, State: state,
 			Time: time.Duration(w.time.Load()) + d.share.Used().Time, Bytes: w.bytes.Load(),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -48,13 +49,13 @@ func (g *VectorGrants) grants() (*effect.Grants, error) {
 
 // VectorStep is one event, or a journey through the hooks.
 type VectorStep struct {
-	Send    string    `json:"send"`
-	Repeat  int       `json:"repeat,omitempty"` // how often Send is in the event; 0: once
-	Time    time.Time `json:"time,omitzero"`    // when it is recorded
-	Sender  string    `json:"sender,omitempty"` // 32 bytes, hexadecimal; empty: anonymous
-	Channel string    `json:"channel,omitempty"`
-	Event   EventKind `json:"event,omitempty"` // what the event is; 0: sent to the daemon
-	Hooks   bool      `json:"hooks,omitempty"` // instead of an event: the state goes to another guest by the hooks
+	Send    string           `json:"send"`
+	Repeat  int              `json:"repeat,omitempty"` // how often Send is in the event; 0: once
+	Time    time.Time        `json:"time,omitzero"`    // when it is recorded
+	Sender  string           `json:"sender,omitempty"` // 32 bytes, hexadecimal; empty: anonymous
+	Channel string           `json:"channel,omitempty"`
+	Event   daemon.EventKind `json:"event,omitempty"` // what the event is; 0: sent to the daemon
+	Hooks   bool             `json:"hooks,omitempty"` // instead of an event: the state goes to another guest by the hooks
 
 	Expect []string `json:"expect"`           // outputs
 	Log    []string `json:"log,omitempty"`    // "LEVEL TEXT"
@@ -84,7 +85,7 @@ func ReadVectors(b []byte) (*Vectors, error) {
 		return nil, fmt.Errorf("%w: %w", ErrVectors, err)
 	}
 	for k, s := range v.Steps {
-		if s.Event > EventDaemon {
+		if s.Event > daemon.EventDaemon {
 			return nil, fmt.Errorf("%w: step %d is an event of kind %d", ErrVectors, k+1, s.Event)
 		}
 		if id, err := hex.DecodeString(s.Sender); err != nil || len(id) != 0 && len(id) != len(identity.EntityID{}) {
@@ -164,7 +165,7 @@ func effectLines(list []effect.Effect) []string {
 
 // take returns what is wrong with the answer.
 func (s *VectorStep) take(d *TrialDaemon) (string, error) {
-	ev := Event{Payload: []byte(strings.Repeat(s.Send, max(s.Repeat, 1))), Channel: s.Channel, Kind: s.Event}
+	ev := daemon.Event{Payload: []byte(strings.Repeat(s.Send, max(s.Repeat, 1))), Channel: s.Channel, Kind: s.Event}
 	sender, err := hex.DecodeString(s.Sender)
 	if err != nil || len(sender) > len(ev.Sender) {
 		return "", fmt.Errorf("the sender %q is not at most %d bytes in hexadecimal", s.Sender, len(ev.Sender))
@@ -175,7 +176,7 @@ func (s *VectorStep) take(d *TrialDaemon) (string, error) {
 		at = s.Time.UnixNano()
 	}
 	out, err := d.Deliver(ev, at)
-	var fault *GuestError
+	var fault *daemon.GuestError
 	switch {
 	case err != nil && !errors.As(err, &fault):
 		return "", err

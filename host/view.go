@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 )
 
@@ -35,7 +36,7 @@ type standing struct {
 }
 
 // info returns what is shown of the daemon, which is in the tables.
-func (d *hosted) info() Info {
+func (d *hosted) info() daemon.Info {
 	if d.mu.TryLock() {
 		d.show()
 		d.mu.Unlock()
@@ -48,13 +49,13 @@ func (d *hosted) info() Info {
 		d.stands(&s)
 		d.mu.Unlock()
 	}
-	i := Info{
+	i := daemon.Info{
 		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.env.Self, Epoch: s.epoch, Sequence: s.sequence,
 		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
 		Head: s.hash, Spawned: d.spawned, Limits: *d.limits(), OwnLimits: d.own(), MemoryBytes: s.memory,
 		StateBytes: s.stored, Senders: s.senders, Near: s.near(d.limits()),
 		Loss:    d.rt.LossOf(d.id),
-		Waiting: Waiting{d.waiting.Load(), d.brought.Load(), d.readers.Load()},
+		Waiting: daemon.Waiting{Events: d.waiting.Load(), Bytes: d.brought.Load(), Readers: d.readers.Load()},
 	}
 	if s.unstored != nil {
 		i.Unstored = s.unstored.Error()
@@ -65,18 +66,18 @@ func (d *hosted) info() Info {
 	if s.state == lifecycle.Running && d.moving.Load() {
 		i.State = lifecycle.Migrating.String()
 	}
-	var moved *MovedError
+	var moved *daemon.MovedError
 	if errors.As(s.gone, &moved) {
 		i.Node, i.Epoch = moved.Node, moved.Epoch
 	}
 	if s.gone != nil {
 		i.Reason = s.gone.Error()
 	} else if h := d.rt.holdOf(d.id); h != nil {
-		i.State, i.Reason = HeldState, h.err(d.id).Error()
+		i.State, i.Reason = daemon.HeldState, h.err(d.id).Error()
 	} else if err := d.rt.mayRun(d.id); err != nil {
 		i.State, i.Reason = "refused", err.Error()
 	} else if h := d.replica.waitsFor(); h != nil {
-		i.State, i.Reason = WaitingState, heldError(h).Error()
+		i.State, i.Reason = daemon.WaitingState, heldError(h).Error()
 	}
 	return i
 }
@@ -106,7 +107,7 @@ func (d *hosted) stands(s *standing) {
 	s.stats, s.module, s.gone, s.halted = d.stats, d.module, d.gone, d.halted()
 	s.stored, s.senders, s.unstored = int64(d.saved.bytes+d.saved.changes), len(d.horizon.marks), d.unstored
 	s.memory, s.least = 0, 0
-	if sizer, ok := d.daemon.(Sizer); ok && d.life.State().InMemory() {
+	if sizer, ok := d.daemon.(daemon.Sizer); ok && d.life.State().InMemory() {
 		s.memory = sizer.MemoryBytes()
 	}
 	if m, ok := d.daemon.(*moduleDaemon); ok {

@@ -4,15 +4,16 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // holding is a native daemon whose events wait to be let go.
 type holding struct {
-	host.Daemon
+	daemon.Daemon
 	begun, release chan struct{}
 }
 
-func (h *holding) Process(*host.Call, []byte) ([][]byte, error) {
+func (h *holding) Process(*daemon.Call, []byte) ([][]byte, error) {
 	h.begun <- struct{}{}
 	<-h.release
 	return [][]byte{[]byte("done")}, nil
@@ -29,14 +30,14 @@ func TestBusyDaemonsAreShown(t *testing.T) {
 	if err := r.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "busy"}, h)
+	d, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "busy"}, h)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range uint64(3) {
 		done := make(chan error, 1)
 		go func() {
-			_, err := r.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")})
+			_, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})
 			done <- err
 		}()
 		<-h.begun

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 )
 
 type brokenWriter struct{}
@@ -17,17 +17,17 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("the peer 
 // while those before it go out.
 func TestAnAnswerThatIsNotWrittenHoldsNothing(t *testing.T) {
 	n := newNode(t, "a")
-	if err := n.rt.RegisterFactory("loud", host.FactoryFunc(newLoud)); err != nil {
+	if err := n.rt.RegisterFactory("loud", daemon.FactoryFunc(newLoud)); err != nil {
 		t.Fatal(err)
 	}
-	d, err := n.rt.Spawn(ctx, host.SpawnRequest{Kind: "loud"})
+	d, err := n.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "loud"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	room := budget.New("answers", "node", 1<<30)
 	late := 0
 	for range 100 {
-		p, err := n.rt.Submit(ctx, d.Entity, host.Event{Payload: []byte{1}, Answers: room})
+		p, err := n.rt.Submit(ctx, d.Entity, daemon.Event{Payload: []byte{1}, Answers: room})
 		if err != nil {
 			t.Fatal(err)
 		}

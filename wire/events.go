@@ -9,8 +9,8 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/abi"
-	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -97,12 +97,12 @@ const (
 )
 
 var codeErrors = map[uint8]error{
-	codeMailbox: host.ErrMailboxFull, codeTooLarge: host.ErrTooLarge, codeNotReady: host.ErrNotReady,
-	codeShutdown: host.ErrShuttingDown, codeHorizon: host.ErrHorizonFull, codePoisoned: store.ErrPoisoned,
-	codeSuperseded: host.ErrSuperseded, codeReused: host.ErrReused, codeNoSpace: store.ErrNoSpace,
-	codeEquivocated: chain.ErrEquivocated, codeComing: host.ErrComing,
-	codeSenderQuota: host.ErrSenderQuota, codeReserved: host.ErrReserved, codeEventNumber: host.ErrEventNumber,
-	codeHalted: host.ErrHalted, codeHeld: host.ErrHeld,
+	codeMailbox: daemon.ErrMailboxFull, codeTooLarge: daemon.ErrTooLarge, codeNotReady: daemon.ErrNotReady,
+	codeShutdown: daemon.ErrShuttingDown, codeHorizon: daemon.ErrHorizonFull, codePoisoned: store.ErrPoisoned,
+	codeSuperseded: daemon.ErrSuperseded, codeReused: daemon.ErrReused, codeNoSpace: store.ErrNoSpace,
+	codeEquivocated: chain.ErrEquivocated, codeComing: daemon.ErrComing,
+	codeSenderQuota: daemon.ErrSenderQuota, codeReserved: daemon.ErrReserved, codeEventNumber: daemon.ErrEventNumber,
+	codeHalted: daemon.ErrHalted, codeHeld: daemon.ErrHeld,
 }
 
 // remoteError is an error of another node in its own words.
@@ -117,15 +117,15 @@ func (e *remoteError) Unwrap() error { return e.is }
 // PassesOn reports whether events may follow one that was refused with err:
 // nothing would change if it came again, so that none after it overtakes it.
 func PassesOn(err error) bool {
-	return errors.Is(err, host.ErrTooLarge) || errors.Is(err, host.ErrSuperseded) || errors.Is(err, host.ErrReused) ||
-		errors.Is(err, host.ErrReserved) || errors.Is(err, host.ErrEventNumber)
+	return errors.Is(err, daemon.ErrTooLarge) || errors.Is(err, daemon.ErrSuperseded) || errors.Is(err, daemon.ErrReused) ||
+		errors.Is(err, daemon.ErrReserved) || errors.Is(err, daemon.ErrEventNumber)
 }
 
 // ErrRemote is wrapped by an error of another node that has no type of its
 // own here.
 var ErrRemote = errors.New("the daemon's node answered with an error")
 
-func replyOf(res host.Result, err error) *replyFrame {
+func replyOf(res daemon.Result, err error) *replyFrame {
 	r := &replyFrame{Duplicate: res.Duplicate}
 	for _, o := range res.Outputs {
 		r.Links, r.Payloads = append(r.Links, o.Link), append(r.Payloads, o.Payload)
@@ -135,7 +135,7 @@ func replyOf(res host.Result, err error) *replyFrame {
 	}
 	r.Code, r.Text = codeOther, clip(err.Error(), maxReplyText)
 	var fault *abi.Fault
-	var moved *host.MovedError
+	var moved *daemon.MovedError
 	switch {
 	case errors.As(err, &fault):
 		r.Code = codeFault
@@ -143,7 +143,7 @@ func replyOf(res host.Result, err error) *replyFrame {
 	case errors.As(err, &moved):
 		r.Code = codeMoved
 		r.Moved = []movedFrame{{Node: moved.Node, Epoch: moved.Epoch, Time: moved.Time.UnixNano()}}
-	case errors.Is(err, host.ErrNotFound):
+	case errors.Is(err, daemon.ErrNotFound):
 		r.Code = codeNotFound
 	default:
 		for code, e := range codeErrors {
@@ -164,11 +164,11 @@ func (m *Mesh) refuseEvents(from identity.NodeID, stream *quic.Stream) {
 		err = canon.Unmarshal(b, &open)
 	}
 	if err == nil {
-		why := fmt.Errorf("%w: node %s starts", host.ErrNotReady, m.id)
+		why := fmt.Errorf("%w: node %s starts", daemon.ErrNotReady, m.id)
 		if m.config.NoDaemons {
-			why = &host.NotFoundError{Entity: open.Entity}
+			why = &daemon.NotFoundError{Entity: open.Entity}
 		}
-		err = writeItem(stream, replyOf(host.Result{}, why))
+		err = writeItem(stream, replyOf(daemon.Result{}, why))
 	}
 	if err != nil {
 		m.config.Logger.Debug("refusing events", "from", from, "error", err)
@@ -189,22 +189,22 @@ func clip(s string, n int) string {
 }
 
 // result is what replyOf took apart.
-func (r *replyFrame) result(entity identity.EntityID) (host.Result, error) {
+func (r *replyFrame) result(entity identity.EntityID) (daemon.Result, error) {
 	switch {
 	case r.Code == codeFault && len(r.Fault) == 1:
 		f := r.Fault[0]
-		return host.Result{Duplicate: r.Duplicate}, &abi.Fault{Kind: abi.FaultKind(f.Kind), Call: f.Call, Code: f.Code, Limit: f.Limit, Text: f.Text, Stack: f.Stack}
+		return daemon.Result{Duplicate: r.Duplicate}, &abi.Fault{Kind: abi.FaultKind(f.Kind), Call: f.Call, Code: f.Code, Limit: f.Limit, Text: f.Text, Stack: f.Stack}
 	case r.Code == codeMoved && len(r.Moved) == 1:
 		m := r.Moved[0]
-		return host.Result{}, &host.MovedError{Moved: host.Moved{Entity: entity, Node: m.Node, Epoch: m.Epoch, Time: time.Unix(0, m.Time)}}
+		return daemon.Result{}, &daemon.MovedError{Moved: daemon.Moved{Entity: entity, Node: m.Node, Epoch: m.Epoch, Time: time.Unix(0, m.Time)}}
 	case r.Code == codeNotFound:
-		return host.Result{}, &host.NotFoundError{Entity: entity}
+		return daemon.Result{}, &daemon.NotFoundError{Entity: entity}
 	case codeErrors[r.Code] != nil:
-		return host.Result{}, &remoteError{r.Text, codeErrors[r.Code]}
+		return daemon.Result{}, &remoteError{r.Text, codeErrors[r.Code]}
 	case r.Code != codeOK:
-		return host.Result{}, fmt.Errorf("%w: %s", ErrRemote, r.Text)
+		return daemon.Result{}, fmt.Errorf("%w: %s", ErrRemote, r.Text)
 	}
-	res := host.Result{Duplicate: r.Duplicate, Outputs: make([]chain.Output, len(r.Links))}
+	res := daemon.Result{Duplicate: r.Duplicate, Outputs: make([]chain.Output, len(r.Links))}
 	for i := range r.Links {
 		res.Outputs[i] = chain.Output{Link: r.Links[i], Payload: r.Payloads[i]}
 	}

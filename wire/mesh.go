@@ -22,6 +22,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
@@ -313,7 +314,7 @@ func (m *Mesh) FindPeer(text string) (PeerInfo, error) {
 // an id, of at least four digits. It is for commands that look.
 func (m *Mesh) LookForNode(text string) (identity.NodeID, error) {
 	id, err := m.FindNode(text)
-	if !errors.Is(err, mesh.ErrUnknownNode) || !host.CanBegin(text) {
+	if !errors.Is(err, mesh.ErrUnknownNode) || !daemon.CanBegin(text) {
 		return id, err
 	}
 	peers, err := m.Peers()
@@ -331,7 +332,7 @@ func (m *Mesh) here() PeerInfo {
 }
 
 func findNode(nodes []PeerInfo, text string) (PeerInfo, error) {
-	ref, err := host.ParseRef(text)
+	ref, err := daemon.ParseRef(text)
 	if err != nil {
 		return PeerInfo{}, err
 	}

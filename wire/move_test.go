@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // BenchmarkMove moves a daemon of 60 MiB between two nodes on the loopback. The
@@ -23,11 +23,11 @@ func BenchmarkMove(b *testing.B) {
 			if _, err := from.rt.PushKind(ctx, "heap", wasm); err != nil {
 				b.Fatal(err)
 			}
-			d, err := from.rt.Spawn(ctx, host.SpawnRequest{Kind: "heap"})
+			d, err := from.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "heap"})
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := from.rt.Deliver(ctx, d.Entity, host.Event{Payload: []byte(fill)}); err != nil {
+			if _, err := from.rt.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte(fill)}); err != nil {
 				b.Fatal(err)
 			}
 			spent := make(map[string]float64)

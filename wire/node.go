@@ -12,13 +12,14 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
 
 // Local is what a Node needs of its runtime.
 type Local interface {
-	Submit(ctx context.Context, id identity.EntityID, ev host.Event) (*host.Pending, error)
+	Submit(ctx context.Context, id identity.EntityID, ev daemon.Event) (*host.Pending, error)
 
 	// Believe returns where the daemon is, on proof, where by says that a node has it: as
 	// host.Runtime does.
@@ -33,7 +34,7 @@ type Node struct {
 	lanes lanes
 
 	mu      sync.Mutex
-	routes  map[identity.EntityID]host.Moved
+	routes  map[identity.EntityID]daemon.Moved
 	senders map[identity.EntityID]map[*Sender]struct{} // that are open
 }
 
@@ -42,7 +43,7 @@ const maxRoutes = 1 << 16
 
 // NewNode makes the mesh answer the events that peers send, from local.
 func NewNode(m *Mesh, local Local) *Node {
-	n := &Node{mesh: m, local: local, routes: make(map[identity.EntityID]host.Moved), senders: make(map[identity.EntityID]map[*Sender]struct{})}
+	n := &Node{mesh: m, local: local, routes: make(map[identity.EntityID]daemon.Moved), senders: make(map[identity.EntityID]map[*Sender]struct{})}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.events = n.serveEvents
@@ -50,7 +51,7 @@ func NewNode(m *Mesh, local Local) *Node {
 }
 
 // learn remembers where a daemon is, unless something newer is known.
-func (n *Node) learn(m host.Moved) {
+func (n *Node) learn(m daemon.Moved) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if old, ok := n.routes[m.Entity]; ok && old.Epoch > m.Epoch {
@@ -64,7 +65,7 @@ func (n *Node) learn(m host.Moved) {
 
 // Moved tells of a daemon that is at another node than senders may believe: what
 // waits for an answer of the old one is sent to the new one. It does not block.
-func (n *Node) Moved(m host.Moved) {
+func (n *Node) Moved(m daemon.Moved) {
 	n.learn(m)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -91,7 +92,7 @@ func (n *Node) closed(s *Sender) {
 	}
 }
 
-func (n *Node) route(id identity.EntityID) (host.Moved, bool) {
+func (n *Node) route(id identity.EntityID) (daemon.Moved, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	m, ok := n.routes[id]
@@ -227,7 +228,7 @@ func (t *taking) next(ctx context.Context, r *bufio.Reader, to identity.EntityID
 	if settle() != nil {
 		return nil, errStopped
 	}
-	event := host.Event{Number: ev.Number, Via: sender.peer, Channel: ev.Channel, Payload: ev.Payload, Answers: t.replies}
+	event := daemon.Event{Number: ev.Number, Via: sender.peer, Channel: ev.Channel, Payload: ev.Payload, Answers: t.replies}
 	if event.Sender, err = sender.of(ev.Sender); err != nil {
 		return nil, err
 	}
@@ -252,7 +253,7 @@ func writeAnswers(ctx context.Context, w *bufio.Writer, answers <-chan answer) e
 // it in any case.
 func (a *answer) writeTo(ctx context.Context, w *bufio.Writer) error {
 	defer a.release()
-	var res host.Result
+	var res daemon.Result
 	err := a.err
 	if a.pending != nil {
 		select {

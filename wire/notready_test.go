@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 	"wasmhost/host/standby"
 	"wasmhost/identity"
@@ -20,10 +21,10 @@ type recovering struct {
 	asked chan struct{}
 }
 
-func (r *recovering) Submit(ctx context.Context, id identity.EntityID, ev host.Event) (*host.Pending, error) {
+func (r *recovering) Submit(ctx context.Context, id identity.EntityID, ev daemon.Event) (*host.Pending, error) {
 	r.asked <- struct{}{}
 	if r.times--; r.times >= 0 {
-		return nil, host.ErrNotReady
+		return nil, daemon.ErrNotReady
 	}
 	return r.owner.Submit(ctx, id, ev)
 }
@@ -111,7 +112,7 @@ func TestEventsToANodeWithoutDaemons(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ticket.Wait(ctx); !errors.Is(err, host.ErrNotFound) {
+	if _, err := ticket.Wait(ctx); !errors.Is(err, daemon.ErrNotFound) {
 		t.Errorf("the event is answered %v, want ErrNotFound", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -33,7 +34,7 @@ func (n *testNode) order(id identity.EntityID, from, to *testNode) error {
 func TestM122_M123_ThirdNodeOrders(t *testing.T) {
 	a, b, c, id := threeNodes(t)
 	for i := range 3 {
-		if _, err := b.rt.Deliver(ctx, id, host.Event{Payload: []byte{byte(i)}}); err != nil {
+		if _, err := b.rt.Deliver(ctx, id, daemon.Event{Payload: []byte{byte(i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -44,7 +45,7 @@ func TestM122_M123_ThirdNodeOrders(t *testing.T) {
 	if _, ok := a.rt.MigrationPhase(id); ok || a.rt.DaemonCount() != 0 || b.rt.DaemonCount() != 0 || c.rt.DaemonCount() != 1 {
 		t.Errorf("%d, %d and %d daemons", a.rt.DaemonCount(), b.rt.DaemonCount(), c.rt.DaemonCount())
 	}
-	res, err := c.rt.Deliver(ctx, id, host.Event{})
+	res, err := c.rt.Deliver(ctx, id, daemon.Event{})
 	if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != "4" {
 		t.Errorf("%+v, %v", res, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"wasmhost/host/backoff"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -36,7 +37,7 @@ type Sender struct {
 	room   *budget.Budget                     // of answers, until their tickets are released; nil: they count nowhere
 	wanted *budget.Budget                     // of an answer that its ticket's Wait waits for; nil: as room
 	turn   atomic.Pointer[context.CancelFunc] // ends the dialling that is under way
-	news   atomic.Pointer[host.Moved]         // where the daemon is, that no dialling may begin without
+	news   atomic.Pointer[daemon.Moved]       // where the daemon is, that no dialling may begin without
 
 	mu      sync.Mutex
 	number  uint64
@@ -69,11 +70,11 @@ type taken struct {
 
 // Ticket is an event that was sent.
 type Ticket struct {
-	event   host.Event
+	event   daemon.Event
 	sender  *Sender
 	given   *taken        // to a local daemon, first; nil: to a remote one
 	done    chan struct{} // closed when res and err are set, where it was sent to a remote
-	res     host.Result
+	res     daemon.Result
 	err     error
 	release func()
 	sent    bool // to a remote: done says when it is answered
@@ -125,13 +126,13 @@ func (t *Ticket) onRelease(free func()) {
 func (s *Sender) Hold(room, wanted *budget.Budget) { s.room, s.wanted = room, wanted }
 
 // Wait returns what became of the event once it is durable.
-func (t *Ticket) Wait(ctx context.Context) (host.Result, error) {
+func (t *Ticket) Wait(ctx context.Context) (daemon.Result, error) {
 	if t.await != nil {
 		t.begun.Do(func() { close(t.await) })
 	}
 	if t.given != nil {
 		res, err := t.given.pending.Wait(ctx)
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		if !errors.As(err, &moved) || !t.sender.sendOn(t.given, moved.Moved) {
 			t.release()
 			t.waited = err == nil
@@ -142,7 +143,7 @@ func (t *Ticket) Wait(ctx context.Context) (host.Result, error) {
 	case <-t.done:
 		return t.res, t.err
 	case <-ctx.Done():
-		return host.Result{}, fmt.Errorf("waiting for an event to be answered: %w", context.Cause(ctx))
+		return daemon.Result{}, fmt.Errorf("waiting for an event to be answered: %w", context.Cause(ctx))
 	}
 }
 
@@ -158,7 +159,7 @@ func (t *Ticket) Ready() <-chan struct{} {
 	return t.done
 }
 
-func (t *Ticket) finish(res host.Result, err error) {
+func (t *Ticket) finish(res daemon.Result, err error) {
 	t.res, t.err = res, err
 	t.release()
 	close(t.done)
@@ -217,11 +218,11 @@ func (s *Sender) Submit(ctx context.Context, payload []byte) (*Ticket, error) {
 	s.number++
 	n := s.number
 	s.mu.Unlock()
-	return s.SubmitEvent(ctx, host.Event{Sender: s.sender, Number: n, Payload: payload})
+	return s.SubmitEvent(ctx, daemon.Event{Sender: s.sender, Number: n, Payload: payload})
 }
 
 // SubmitEvent sends an event that has its sender and number.
-func (s *Sender) SubmitEvent(ctx context.Context, ev host.Event) (*Ticket, error) {
+func (s *Sender) SubmitEvent(ctx context.Context, ev daemon.Event) (*Ticket, error) {
 	select {
 	case s.window <- struct{}{}:
 	case <-ctx.Done():
@@ -252,7 +253,7 @@ func (s *Sender) SubmitEvent(ctx context.Context, ev host.Event) (*Ticket, error
 func (s *Sender) push(ctx context.Context, t *Ticket) error {
 	for tries := dialRetry.Start(); ; {
 		err := s.pushOnce(ctx, t)
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		switch {
 		case err == nil:
 			return nil
@@ -261,7 +262,7 @@ func (s *Sender) push(ctx context.Context, t *Ticket) error {
 				return err
 			}
 			continue
-		case !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, host.ErrComing):
+		case !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, daemon.ErrComing):
 			return err
 		}
 		if waited := s.pause(ctx, tries); errors.Is(waited, backoff.ErrSpent) {
@@ -286,7 +287,7 @@ func (s *Sender) where() identity.NodeID {
 }
 
 // elsewhere turns to where the daemon is now, and sends what is not answered there.
-func (s *Sender) elsewhere(m host.Moved) {
+func (s *Sender) elsewhere(m daemon.Moved) {
 	s.news.Store(&m) // before: who begins to dial meanwhile sees it, or is stopped
 	if stop := s.turn.Load(); stop != nil {
 		(*stop)()
@@ -297,7 +298,7 @@ func (s *Sender) elsewhere(m host.Moved) {
 	if s.failed != nil || m.Node == s.where() || s.ctx.Err() != nil {
 		return
 	}
-	s.again(&host.MovedError{Moved: m})
+	s.again(&daemon.MovedError{Moved: m})
 }
 
 // pause waits until the next try is due; an error says that none is.
@@ -326,9 +327,9 @@ func (s *Sender) later(r *remote, p backoff.Policy) bool {
 }
 
 // follow turns to another node. It needs s.mu.
-func (s *Sender) follow(m host.Moved) error {
+func (s *Sender) follow(m daemon.Moved) error {
 	if s.hops++; s.hops > maxHops {
-		return fmt.Errorf("daemon %s moved %d times before it answered: %w", s.id.Origin(), s.hops, &host.MovedError{Moved: m})
+		return fmt.Errorf("daemon %s moved %d times before it answered: %w", s.id.Origin(), s.hops, &daemon.MovedError{Moved: m})
 	}
 	here := s.at == 0
 	s.by = s.where()
@@ -367,7 +368,7 @@ func (s *Sender) sendOnAll() error {
 	here := s.here
 	s.here = nil
 	for _, g := range here {
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		err := g.pending.Durable(s.ctx)
 		if err == nil {
 			continue
@@ -377,7 +378,7 @@ func (s *Sender) sendOnAll() error {
 			if err = s.push(s.ctx, g.ticket); err == nil {
 				continue
 			}
-			g.ticket.finish(host.Result{}, err)
+			g.ticket.finish(daemon.Result{}, err)
 		}
 		s.fail(err)
 		return err
@@ -387,7 +388,7 @@ func (s *Sender) sendOnAll() error {
 
 // sendOn sees to it that what the daemon here gave up goes to where it is now; false: the
 // sender has ended.
-func (s *Sender) sendOn(g *taken, m host.Moved) bool {
+func (s *Sender) sendOn(g *taken, m daemon.Moved) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !g.on && s.failed == nil && s.ctx.Err() == nil && s.at == 0 {
@@ -405,9 +406,9 @@ func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
 			return err
 		}
 		p, err := s.node.local.Submit(ctx, s.id, t.event)
-		if errors.Is(err, host.ErrNotFound) {
+		if errors.Is(err, daemon.ErrNotFound) {
 			if m, ok := s.node.route(s.id); ok && m.Node != s.node.mesh.id {
-				return &host.MovedError{Moved: m}
+				return &daemon.MovedError{Moved: m}
 			}
 		}
 		if err != nil {
@@ -446,7 +447,7 @@ func (s *Sender) dial() error {
 	s.turn.Store(&stop)
 	defer s.turn.Store(nil)
 	if m := s.news.Load(); m != nil && m.Node != s.where() {
-		return &host.MovedError{Moved: *m}
+		return &daemon.MovedError{Moved: *m}
 	}
 	stream, err := s.openProven(dial)
 	if err != nil {
@@ -485,7 +486,7 @@ func (s *Sender) openProven(ctx context.Context) (*quic.Stream, error) {
 		case err != nil:
 			return nil, err
 		case p.Node != at:
-			return nil, &host.MovedError{Moved: p.Moved}
+			return nil, &daemon.MovedError{Moved: p.Moved}
 		}
 		s.node.learn(p.Moved)
 	}
@@ -496,9 +497,9 @@ func (s *Sender) openProven(ctx context.Context) (*quic.Stream, error) {
 func notThere(id identity.EntityID, refused *channel.Refusal) error {
 	switch {
 	case errors.Is(refused, channel.ErrNoReceiver):
-		return &host.NotFoundError{Entity: id}
+		return &daemon.NotFoundError{Entity: id}
 	case errors.Is(refused, channel.ErrBusy):
-		return fmt.Errorf("%w: %w", host.ErrComing, refused)
+		return fmt.Errorf("%w: %w", daemon.ErrComing, refused)
 	case errors.Is(refused, channel.ErrNotReady):
 		return fmt.Errorf("%w: %w", mesh.ErrUnreachable, refused)
 	}
@@ -549,7 +550,7 @@ func (s *Sender) readReplies(r *remote) {
 				return
 			}
 		}
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		if errors.As(err, &moved) {
 			hold.Done()
 			s.again(moved)
@@ -574,9 +575,9 @@ func (s *Sender) readReplies(r *remote) {
 // retryOf is how an event is tried again that was answered with err; false: it is not.
 func retryOf(err error) (backoff.Policy, bool) {
 	switch {
-	case errors.Is(err, host.ErrComing):
+	case errors.Is(err, daemon.ErrComing):
 		return comingRetry, true
-	case errors.Is(err, host.ErrNotReady):
+	case errors.Is(err, daemon.ErrNotReady):
 		return answerRetry, true
 	}
 	return backoff.Policy{}, false
@@ -628,7 +629,7 @@ func stops(code uint8) bool {
 }
 
 // again sends what is not answered to where the daemon is now. It needs s.mu.
-func (s *Sender) again(moved *host.MovedError) {
+func (s *Sender) again(moved *daemon.MovedError) {
 	waiting := s.unacked
 	s.unacked = nil
 	if moved != nil {
@@ -653,7 +654,7 @@ func (s *Sender) again(moved *host.MovedError) {
 // answer answers a ticket whose event is applied here after all.
 func (g *taken) answer(ctx context.Context) {
 	res, err := g.pending.Wait(ctx)
-	var moved *host.MovedError
+	var moved *daemon.MovedError
 	if errors.As(err, &moved) && g.ticket.sender.sendOn(g, moved.Moved) {
 		return
 	}
@@ -666,7 +667,7 @@ func (s *Sender) fail(err error) {
 		s.failed = err
 	}
 	for _, t := range s.unacked {
-		t.finish(host.Result{}, err)
+		t.finish(daemon.Result{}, err)
 	}
 	s.unacked = nil
 }
@@ -689,7 +690,7 @@ func newRemote(s *quic.Stream) *remote {
 	return r
 }
 
-func (r *remote) send(ev *host.Event) error {
+func (r *remote) send(ev *daemon.Event) error {
 	return r.write(&eventFrame{Sender: ev.Sender, Number: ev.Number, Channel: ev.Channel, Payload: ev.Payload})
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -36,7 +37,7 @@ func openRaw(t testing.TB, from, to *testNode, id identity.EntityID) *rawEvents 
 }
 
 // ask sends one frame and returns what is answered.
-func (r *rawEvents) ask(f *eventFrame) (host.Result, error) {
+func (r *rawEvents) ask(f *eventFrame) (daemon.Result, error) {
 	r.t.Helper()
 	if err := r.write(f); err != nil {
 		r.t.Fatal(err)
@@ -61,7 +62,7 @@ func spawnGuest(t testing.TB, n *testNode, kind, file string) identity.EntityID 
 	if _, err := n.rt.PushKind(ctx, kind, wasm); err != nil {
 		t.Fatal(err)
 	}
-	i, err := n.rt.Spawn(ctx, host.SpawnRequest{Kind: kind})
+	i, err := n.rt.Spawn(ctx, daemon.SpawnRequest{Kind: kind})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,10 +98,10 @@ func TestPeersCannotForgeFields(t *testing.T) {
 				f    eventFrame
 				want error
 			}{
-				{"a channel", eventFrame{Sender: victim, Number: 1, Channel: "ticks"}, host.ErrReserved},
-				{"a channel of 16 MiB", eventFrame{Sender: victim, Number: 1, Channel: strings.Repeat("x", 16<<20)}, host.ErrReserved},
-				{"number 0", eventFrame{Sender: victim}, host.ErrEventNumber},
-				{"number 2^63", eventFrame{Sender: victim, Number: 1 << 63}, host.ErrEventNumber},
+				{"a channel", eventFrame{Sender: victim, Number: 1, Channel: "ticks"}, daemon.ErrReserved},
+				{"a channel of 16 MiB", eventFrame{Sender: victim, Number: 1, Channel: strings.Repeat("x", 16<<20)}, daemon.ErrReserved},
+				{"number 0", eventFrame{Sender: victim}, daemon.ErrEventNumber},
+				{"number 2^63", eventFrame{Sender: victim, Number: 1 << 63}, daemon.ErrEventNumber},
 			} {
 				c.f.Payload = []byte("event")
 				if res, err := r.ask(&c.f); !errors.Is(err, c.want) {
@@ -125,8 +126,8 @@ func TestPeersHaveSendersOfTheirOwn(t *testing.T) {
 	a, b := peers(t, RightsAll&^RightOperate)
 	id := spawnGuest(t, a, "counter", "c/counter.wasm")
 	name := identity.NamedSender("order")
-	own := func(number uint64) (host.Result, error) {
-		return a.rt.Deliver(ctx, id, host.Event{Sender: name, Number: number})
+	own := func(number uint64) (daemon.Result, error) {
+		return a.rt.Deliver(ctx, id, daemon.Event{Sender: name, Number: number})
 	}
 
 	if _, err := own(1); err != nil {
@@ -136,7 +137,7 @@ func TestPeersHaveSendersOfTheirOwn(t *testing.T) {
 	if res, err := r.ask(&eventFrame{Sender: name, Number: 1}); err != nil || res.Duplicate {
 		t.Errorf("the peer's first event: %+v, %v; want that it is no repeat of the owner's", res, err)
 	}
-	if _, err := r.ask(&eventFrame{Sender: name, Number: host.MaxEventNumber}); err != nil {
+	if _, err := r.ask(&eventFrame{Sender: name, Number: daemon.MaxEventNumber}); err != nil {
 		t.Errorf("the peer's last event: %v", err)
 	}
 	if res, err := own(2); err != nil || res.Duplicate || string(res.Outputs[0].Payload) != "4" {

@@ -12,6 +12,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
@@ -19,14 +20,14 @@ import (
 // owner is a Local with one daemon, which it takes events for until it has lost it.
 type owner struct {
 	mu    sync.Mutex
-	took  []uint64         // the numbers of the events, in order
-	hold  bool             // nothing is answered
-	held  []func(error)    // what answers those that are not
-	came  chan struct{}    // closed when another event is taken; nil: nobody waits
-	moved *host.MovedError // where the daemon went
+	took  []uint64           // the numbers of the events, in order
+	hold  bool               // nothing is answered
+	held  []func(error)      // what answers those that are not
+	came  chan struct{}      // closed when another event is taken; nil: nobody waits
+	moved *daemon.MovedError // where the daemon went
 }
 
-func (o *owner) Submit(_ context.Context, _ identity.EntityID, ev host.Event) (*host.Pending, error) {
+func (o *owner) Submit(_ context.Context, _ identity.EntityID, ev daemon.Event) (*host.Pending, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.moved != nil {
@@ -39,16 +40,16 @@ func (o *owner) Submit(_ context.Context, _ identity.EntityID, ev host.Event) (*
 	}
 	p, answer := host.NewPending()
 	if o.hold {
-		o.held = append(o.held, func(err error) { answer(host.Result{}, err) })
+		o.held = append(o.held, func(err error) { answer(daemon.Result{}, err) })
 	} else {
-		answer(host.Result{Outputs: []chain.Output{{Payload: fmt.Append(nil, ev.Number)}}}, nil)
+		answer(daemon.Result{Outputs: []chain.Output{{Payload: fmt.Append(nil, ev.Number)}}}, nil)
 	}
 	return p, nil
 }
 
 // Believe implements Local: it takes every claim for proven.
 func (o *owner) Believe(_ context.Context, id identity.EntityID, node, _ identity.NodeID) (host.Proven, error) {
-	return host.Proven{Moved: host.Moved{Entity: id, Node: node}}, nil
+	return host.Proven{Moved: daemon.Moved{Entity: id, Node: node}}, nil
 }
 
 // wait waits until so many events are taken.
@@ -84,10 +85,10 @@ func (o *owner) fail(err error) {
 }
 
 // lose gives the daemon up: what is not answered is told where it went.
-func (o *owner) lose(to host.Moved) {
+func (o *owner) lose(to daemon.Moved) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.moved = &host.MovedError{Moved: to}
+	o.moved = &daemon.MovedError{Moved: to}
 	for _, answer := range o.held {
 		answer(o.moved)
 	}
@@ -128,7 +129,7 @@ func TestWhatALostOwnerTookGoesOnInOrder(t *testing.T) {
 			send()
 			send()
 			send()
-			went := host.Moved{Entity: id, Node: b.Self(), Epoch: 2}
+			went := daemon.Moved{Entity: id, Node: b.Self(), Epoch: 2}
 			old.lose(went)
 			switch first {
 			case "who waits":
@@ -163,7 +164,7 @@ func TestNothingFollowsWhatIsLost(t *testing.T) {
 			a, b := newMesh(t, Config{Identity: someKey(t), Name: "a"}), newMesh(t, Config{Identity: someKey(t), Name: "b"})
 			join(t, a, b)
 			o := &owner{hold: true}
-			at, from := NewNode(a, o), NewNode(b, &owner{moved: &host.MovedError{Moved: host.Moved{Node: a.Self(), Epoch: 1}}})
+			at, from := NewNode(a, o), NewNode(b, &owner{moved: &daemon.MovedError{Moved: daemon.Moved{Node: a.Self(), Epoch: 1}}})
 			if where == "here" {
 				from = at
 			}
@@ -204,7 +205,7 @@ func TestWhatWasGivenUpComesFirstWhereTheDaemonIsBack(t *testing.T) {
 			join(t, a, b)
 			id := identity.EntityID{7}
 			o := &owner{hold: true}
-			other := &owner{moved: &host.MovedError{Moved: host.Moved{Entity: id, Node: a.Self(), Epoch: 3}}}
+			other := &owner{moved: &daemon.MovedError{Moved: daemon.Moved{Entity: id, Node: a.Self(), Epoch: 3}}}
 			from, back := NewNode(a, o), NewNode(b, other)
 			if where == "there" {
 				from = back
@@ -226,7 +227,7 @@ func TestWhatWasGivenUpComesFirstWhereTheDaemonIsBack(t *testing.T) {
 			send()
 			send()
 			o.wait(t, 3)
-			o.lose(host.Moved{Entity: id, Node: b.Self(), Epoch: 2})
+			o.lose(daemon.Moved{Entity: id, Node: b.Self(), Epoch: 2})
 			o.mu.Lock()
 			o.moved, o.took, o.hold = nil, nil, false
 			o.mu.Unlock()
@@ -265,7 +266,7 @@ func TestNobodyDialsWhereTheDaemonWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	went := host.Moved{Entity: id, Node: b.Self(), Epoch: 2}
+	went := daemon.Moved{Entity: id, Node: b.Self(), Epoch: 2}
 	s.mu.Lock()
 	heard := make(chan struct{})
 	go func() { defer close(heard); s.elsewhere(went) }()
@@ -274,7 +275,7 @@ func TestNobodyDialsWhereTheDaemonWas(t *testing.T) {
 	}
 	err = s.dial()
 	s.mu.Unlock()
-	var moved *host.MovedError
+	var moved *daemon.MovedError
 	if !errors.As(err, &moved) || moved.Node != b.Self() {
 		t.Errorf("it dialled: %v", err)
 	}
@@ -326,8 +327,8 @@ func TestAClosedSenderSaysWhereTheDaemonWent(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	old.lose(host.Moved{Entity: identity.EntityID{7}, Node: 9, Epoch: 2})
-	var moved *host.MovedError
+	old.lose(daemon.Moved{Entity: identity.EntityID{7}, Node: 9, Epoch: 2})
+	var moved *daemon.MovedError
 	if _, err := ticket.Wait(t.Context()); !errors.As(err, &moved) || moved.Node != 9 {
 		t.Errorf("%v", err)
 	}

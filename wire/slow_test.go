@@ -6,8 +6,8 @@ import (
 	"runtime"
 	"testing"
 
-	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -15,15 +15,15 @@ import (
 // loud is a native daemon that answers each event with a mebibyte.
 type loud struct{}
 
-func (loud) Process(_ *host.Call, payload []byte) ([][]byte, error) {
+func (loud) Process(_ *daemon.Call, payload []byte) ([][]byte, error) {
 	return [][]byte{append(make([]byte, 1<<20), payload...)}, nil
 }
-func (loud) Name() string                         { return "loud" }
-func (loud) Requirements() host.Requirements      { return host.Requirements{} }
-func (loud) Snapshot(*host.Call) ([]byte, error)  { return nil, nil }
-func (loud) Restore(_ *host.Call, _ []byte) error { return nil }
+func (loud) Name() string                           { return "loud" }
+func (loud) Requirements() daemon.Requirements      { return daemon.Requirements{} }
+func (loud) Snapshot(*daemon.Call) ([]byte, error)  { return nil, nil }
+func (loud) Restore(_ *daemon.Call, _ []byte) error { return nil }
 
-func newLoud(context.Context, host.Env) (host.Daemon, error) { return loud{}, nil }
+func newLoud(context.Context, daemon.Env) (daemon.Daemon, error) { return loud{}, nil }
 
 // A peer that sends and never reads makes the node hold no more than its budget:
 // further events are not processed, and those of others are. Once it reads, every
@@ -31,12 +31,12 @@ func newLoud(context.Context, host.Env) (host.Daemon, error) { return loud{}, ni
 func TestAPeerThatReadsNothingIsHeldBack(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b")
 	join(t, a.mesh, b.mesh)
-	if err := a.rt.RegisterFactory("loud", host.FactoryFunc(newLoud)); err != nil {
+	if err := a.rt.RegisterFactory("loud", daemon.FactoryFunc(newLoud)); err != nil {
 		t.Fatal(err)
 	}
 	var ids [2]identity.EntityID
 	for i := range ids {
-		d, err := a.rt.Spawn(ctx, host.SpawnRequest{Kind: "loud"})
+		d, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "loud"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestAPeerThatReadsNothingIsHeldBack(t *testing.T) {
 	}
 	from := identity.NamedSender("slow")
 	for i := range uint64(events) {
-		if err := r.send(&host.Event{Sender: from, Number: i + 1, Payload: []byte{byte(i)}}); err != nil {
+		if err := r.send(&daemon.Event{Sender: from, Number: i + 1, Payload: []byte{byte(i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,7 +65,7 @@ func TestAPeerThatReadsNothingIsHeldBack(t *testing.T) {
 	if use := answers.Use(); use.Used > budget.StreamAnswers {
 		t.Errorf("the node holds %d bytes of answers, at most %d", use.Used, budget.StreamAnswers)
 	}
-	if _, err := a.rt.Deliver(ctx, ids[1], host.Event{Payload: []byte("x")}); err != nil {
+	if _, err := a.rt.Deliver(ctx, ids[1], daemon.Event{Payload: []byte("x")}); err != nil {
 		t.Errorf("an event to another daemon: %v", err)
 	}
 	other, err := b.node.OpenSender(ctx, ids[0], a.mesh.Self(), identity.EntityID{})
@@ -110,10 +110,10 @@ func TestAPeerThatReadsNothingIsHeldBack(t *testing.T) {
 func TestAPeerThatLeavesHoldsNothing(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b")
 	join(t, a.mesh, b.mesh)
-	if err := a.rt.RegisterFactory("loud", host.FactoryFunc(newLoud)); err != nil {
+	if err := a.rt.RegisterFactory("loud", daemon.FactoryFunc(newLoud)); err != nil {
 		t.Fatal(err)
 	}
-	d, err := a.rt.Spawn(ctx, host.SpawnRequest{Kind: "loud"})
+	d, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "loud"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestAPeerThatLeavesHoldsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 50 {
-		if err := r.send(&host.Event{Payload: []byte{1}}); err != nil {
+		if err := r.send(&daemon.Event{Payload: []byte{1}}); err != nil {
 			t.Fatal(err)
 		}
 	}

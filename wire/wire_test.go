@@ -16,6 +16,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -102,7 +103,7 @@ func counter(t testing.TB, n *testNode) identity.EntityID {
 	if _, err := n.rt.PushKind(ctx, "counter", wasm); err != nil {
 		t.Fatal(err)
 	}
-	i, err := n.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+	i, err := n.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +337,7 @@ func TestGuestFaultsTravelTyped(t *testing.T) {
 			t.Fatal(err)
 		}
 		res, err := ticket.Wait(ctx)
-		var fault *host.GuestError
+		var fault *daemon.GuestError
 		if payload == "fail" {
 			if !errors.As(err, &fault) || fault.Code != 1 || fault.Text != "asked to fail" {
 				t.Errorf("event %d: %v", i, err)
@@ -354,7 +355,7 @@ func TestGuestFaultsTravelTyped(t *testing.T) {
 	if err == nil {
 		_, err = ticket.Wait(ctx)
 	}
-	if !errors.Is(err, host.ErrNotFound) {
+	if !errors.Is(err, daemon.ErrNotFound) {
 		t.Errorf("unknown daemon: %v", err)
 	}
 }
@@ -384,7 +385,7 @@ func TestGarbageOnStreams(t *testing.T) {
 			}
 		}
 	}
-	if _, err := a.rt.Deliver(ctx, id, host.Event{Payload: []byte("x")}); err != nil {
+	if _, err := a.rt.Deliver(ctx, id, daemon.Event{Payload: []byte("x")}); err != nil {
 		t.Errorf("after the garbage: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/backup"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire/control"
@@ -248,7 +249,7 @@ func (a *app) decideEach(c *cobra.Command, args []string, all, yes bool, what st
 	}
 	refs := args
 	for _, h := range held {
-		if all && (h.Code == host.HoldUnconfirmed.String() || last == nil && h.NodeID != "") { // what another node proved is given up, never confirmed together
+		if all && (h.Code == daemon.HoldUnconfirmed.String() || last == nil && h.NodeID != "") { // what another node proved is given up, never confirmed together
 			refs = append(refs, h.EntityID)
 		}
 		if all || h.Name == args[0] || h.Origin == args[0] || h.EntityID == args[0] {

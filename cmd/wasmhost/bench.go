@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -95,7 +96,7 @@ func measureIn(ctx context.Context, dir string, each time.Duration) (out []measu
 	if _, err := rt.PushKind(ctx, "bench", benchModule); err != nil {
 		return nil, err
 	}
-	d, err := rt.Spawn(ctx, host.SpawnRequest{Kind: "bench"})
+	d, err := rt.Spawn(ctx, daemon.SpawnRequest{Kind: "bench"})
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +110,7 @@ func measureIn(ctx context.Context, dir string, each time.Duration) (out []measu
 		}
 	}
 	deliver := func(size int) func() error {
-		ev := host.Event{Payload: make([]byte, size)}
+		ev := daemon.Event{Payload: make([]byte, size)}
 		return func() error {
 			_, err := rt.Deliver(ctx, d.Entity, ev)
 			return err
@@ -123,7 +124,7 @@ func measureIn(ctx context.Context, dir string, each time.Duration) (out []measu
 	add("event of 16 bytes, in memory", 1, deliver(16))
 	add("event of 1 KiB, in memory", 1, deliver(1024))
 	add("spawn and stop, in memory", 1, func() error {
-		s, err := rt.Spawn(ctx, host.SpawnRequest{Kind: "bench"})
+		s, err := rt.Spawn(ctx, daemon.SpawnRequest{Kind: "bench"})
 		if err != nil {
 			return err
 		}
@@ -136,7 +137,7 @@ func inFlight(ctx context.Context, rt *host.Runtime, id identity.EntityID, n int
 	pending := make([]*host.Pending, n)
 	for i := range pending {
 		var err error
-		if pending[i], err = rt.Submit(ctx, id, host.Event{Payload: make([]byte, 16)}); err != nil {
+		if pending[i], err = rt.Submit(ctx, id, daemon.Event{Payload: make([]byte, 16)}); err != nil {
 			return err
 		}
 	}

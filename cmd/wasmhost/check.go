@@ -13,6 +13,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire/control"
 )
 
@@ -162,7 +163,7 @@ func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o cr
 		return err
 	}
 	defer in.Close()
-	limits, err := host.ParseLimits(o.limits)
+	limits, err := daemon.ParseLimits(o.limits)
 	if err != nil {
 		return err
 	}
@@ -241,9 +242,9 @@ func verdictText(v host.Verdict) string {
 // checkLimits compares the limits that a daemon is to have with one another, and with those
 // of a node that was started without others.
 func checkLimits(texts []string) error {
-	own, err := host.ParseLimits(texts)
+	own, err := daemon.ParseLimits(texts)
 	if err != nil {
 		return err
 	}
-	return own.FitOn(host.Limits{})
+	return own.FitOn(daemon.Limits{})
 }

@@ -19,6 +19,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/directory/etcd"
 	"wasmhost/identity"
@@ -514,7 +515,7 @@ func (e *clusterEngine) newMember() (*directory.Member, error) {
 }
 
 // options make a runtime a node of the cluster; moved hears where daemons are.
-func (e *clusterEngine) options(moved func(host.Moved)) (*host.ClusterOptions, error) {
+func (e *clusterEngine) options(moved func(daemon.Moved)) (*host.ClusterOptions, error) {
 	m, err := e.newMember()
 	if err != nil {
 		return nil, err

@@ -10,12 +10,13 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire/control"
 )
 
 // conform runs the module by the rules of a good guest.
 func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err error) {
-	limits, err := host.ParseLimits(o.limits)
+	limits, err := daemon.ParseLimits(o.limits)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (a *app) transcriptEvents(o *crossOptions) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if h.Kind == host.EventDirect {
+		if h.Kind == daemon.EventDirect {
 			events = append(events, h.Payload)
 		}
 	}

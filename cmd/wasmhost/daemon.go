@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/wire/control"
 )
@@ -52,7 +53,7 @@ has it now, and is refused where none has. Grants go where it goes.`, Example: `
 			}
 		}
 		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
-		own, err := host.ParseLimits(append(a.fileLimits("daemon", name), limits...))
+		own, err := daemon.ParseLimits(append(a.fileLimits("daemon", name), limits...))
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire/control"
 )
 
@@ -80,7 +81,7 @@ func examine() []finding {
 // daemons by name, with one another.
 func (a *app) examineLimits() finding {
 	f := finding{Check: "limits", OK: true, Found: "those of the settings fit one another"}
-	node, err := host.ParseNodeLimits(a.fileLimits())
+	node, err := daemon.ParseNodeLimits(a.fileLimits())
 	errs := []error{err}
 	seen := make(map[string]bool)
 	for _, v := range a.settings {
@@ -91,7 +92,7 @@ func (a *app) examineLimits() finding {
 		of := strings.Join(parts[1:len(parts)-2], ".")
 		if table := parts[0] + "." + of; !seen[table] {
 			seen[table] = true
-			own, err := host.ParseLimits(a.fileLimits(parts[0], of))
+			own, err := daemon.ParseLimits(a.fileLimits(parts[0], of))
 			if err == nil {
 				err = own.FitOn(node)
 			}

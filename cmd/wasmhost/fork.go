@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire/control"
 )
 
@@ -40,7 +41,7 @@ stored state where that is older; where neither reaches back so far, nothing is 
 			if req.Count < 1 || req.Count > host.MaxForks {
 				return usagef("-n %d: 1 to %d forks", req.Count, host.MaxForks)
 			}
-			own, err := host.ParseLimits(limits)
+			own, err := daemon.ParseLimits(limits)
 			if err != nil {
 				return err
 			}

@@ -6,7 +6,7 @@ import (
 	"sort"
 	"strings"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // limitTable reports whether a key of a configuration file is of limits: the
@@ -21,10 +21,10 @@ func readLimits(out map[string]string, path, key string, raw any) error {
 		return usagef("%s: %s is a table, not %v", path, key, raw)
 	}
 	if key == "limits" {
-		if err := readTable(out, path, key, tables, host.ParseNodeLimit); err != nil {
+		if err := readTable(out, path, key, tables, daemon.ParseNodeLimit); err != nil {
 			return err
 		}
-		_, err := host.ParseNodeLimits(tableOf(out, key))
+		_, err := daemon.ParseNodeLimits(tableOf(out, key))
 		return inFile(path, key, err)
 	}
 	for name, raw := range tables {
@@ -38,7 +38,7 @@ func readLimits(out map[string]string, path, key string, raw any) error {
 			if sub != "limits" || !ok {
 				return usagef("%s: unknown key %q in [%s]; there is [%s.limits]", path, sub, table, table)
 			}
-			if err := readTable(out, path, table+".limits", limits, host.ParseLimits); err != nil {
+			if err := readTable(out, path, table+".limits", limits, daemon.ParseLimits); err != nil {
 				return err
 			}
 			if err := inFile(path, table+".limits", fitsItself(tableOf(out, table+".limits"))); err != nil {
@@ -49,7 +49,7 @@ func readLimits(out map[string]string, path, key string, raw any) error {
 	return nil
 }
 
-func readTable(out map[string]string, path, table string, limits map[string]any, parse func([]string) (host.Limits, error)) error {
+func readTable(out map[string]string, path, table string, limits map[string]any, parse func([]string) (daemon.Limits, error)) error {
 	var errs []error
 	for name, raw := range limits {
 		switch raw.(type) {
@@ -121,12 +121,12 @@ func inFile(path, table string, err error) error {
 // fitsItself compares the limits of a kind or daemon with one another alone: the node on
 // which they will hold may have others than the defaults, and compares them with those.
 func fitsItself(texts []string) error {
-	own, err := host.ParseLimits(texts)
+	own, err := daemon.ParseLimits(texts)
 	if err != nil {
 		return err
 	}
 	if own.MemoryBytes != 0 && own.StateBytes != 0 || own.MemoryBytes != 0 && own.EventBytes != 0 {
-		return own.FitOn(host.Limits{StateBytes: max(own.MemoryBytes, own.StateBytes, host.DefaultLimits.StateBytes)})
+		return own.FitOn(daemon.Limits{StateBytes: max(own.MemoryBytes, own.StateBytes, daemon.DefaultLimits.StateBytes)})
 	}
 	return nil
 }

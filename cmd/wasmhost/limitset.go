@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire/control"
 )
 
@@ -126,7 +126,7 @@ func (a *app) limited(ctx context.Context, text string) (kind string, isKind boo
 	if kind, ok := strings.CutPrefix(text, kindPrefix); ok {
 		return kind, true, nil
 	}
-	if strings.Contains(text, ":") || host.ValidName(text) != nil {
+	if strings.Contains(text, ":") || daemon.ValidName(text) != nil {
 		return "", false, nil
 	}
 	_, err = a.client().Kind(ctx, text)
@@ -160,7 +160,7 @@ func parseChange(texts []string) (map[string]int64, error) {
 			change[strings.TrimSpace(name)] = 0
 			continue
 		}
-		l, err := host.ParseLimits([]string{t})
+		l, err := daemon.ParseLimits([]string{t})
 		if err != nil {
 			return nil, err
 		}
@@ -179,7 +179,7 @@ func writeLimits(w io.Writer, limits, own map[string]int64, whose string) {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		fmt.Fprintf(w, "%s\t%s", name, host.LimitText(name, limits[name]))
+		fmt.Fprintf(w, "%s\t%s", name, daemon.LimitText(name, limits[name]))
 		if _, ok := own[name]; ok {
 			fmt.Fprintf(w, "\t%s", whose)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire/control"
 )
 
@@ -104,7 +105,7 @@ An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 }
 
 func (r *running) module(ctx context.Context, wasm []byte) (err error) {
-	limits, err := host.ParseLimits(r.limits)
+	limits, err := daemon.ParseLimits(r.limits)
 	if err != nil {
 		return err
 	}
@@ -219,19 +220,19 @@ func (r *running) feed(ctx context.Context) error {
 // event sends one line.
 func (r *running) event(line []byte) error {
 	r.events++
-	h := happening{Event: host.Event{Payload: line}, at: time.Now().UnixNano()}
+	h := happening{Event: daemon.Event{Payload: line}, at: time.Now().UnixNano()}
 	if r.input == "jsonl" {
 		var err error
 		if h, err = parseEvent(line, h.at); err != nil {
 			return usagef("line %d: %v", r.events, err)
 		}
 	}
-	for h.Kind != host.EventTimer {
+	for h.Kind != daemon.EventTimer {
 		due, ok := r.daemon.NextTimer()
 		if !ok || due.At > h.at {
 			break
 		}
-		timer := happening{Event: host.Event{Kind: host.EventTimer}}
+		timer := happening{Event: daemon.Event{Kind: daemon.EventTimer}}
 		outputs, err := r.deliver(&timer)
 		if err := r.answered(timer, outputs, err); err != nil {
 			return err

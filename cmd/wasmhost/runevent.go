@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
 
 // eventKinds are the kinds of events as --input jsonl names them.
-var eventKinds = map[string]host.EventKind{
-	"": host.EventDirect, "direct": host.EventDirect, "channel": host.EventChannel, "gap": host.EventGap, "timer": host.EventTimer, "daemon": host.EventDaemon,
+var eventKinds = map[string]daemon.EventKind{
+	"": daemon.EventDirect, "direct": daemon.EventDirect, "channel": daemon.EventChannel, "gap": daemon.EventGap, "timer": daemon.EventTimer, "daemon": daemon.EventDaemon,
 }
 
 // eventLine is one event of --input jsonl.
@@ -28,7 +28,7 @@ type eventLine struct {
 // happening is an event and when it is recorded, in Unix nanoseconds. One of kind
 // timer stands for the daemon's timer that is due first.
 type happening struct {
-	host.Event
+	daemon.Event
 	at int64
 }
 
@@ -46,7 +46,7 @@ func (e *eventLine) happening(now int64) (h happening, err error) {
 	h.at = now
 	kind, known := eventKinds[e.Kind]
 	switch {
-	case e.Text != nil && e.Payload != nil, e.Text == nil && e.Payload == nil && kind != host.EventTimer:
+	case e.Text != nil && e.Payload != nil, e.Text == nil && e.Payload == nil && kind != daemon.EventTimer:
 		return h, errors.New(`not an event: it has one of "text" and "payload"`)
 	case !known:
 		return h, fmt.Errorf("not an event: kind %q is none of direct, channel, gap, timer and daemon", e.Kind)
@@ -75,8 +75,8 @@ func (e *eventLine) happening(now int64) (h happening, err error) {
 
 // checkSource holds sender and channel against the kind: abi/SPEC.md says which kind
 // has which.
-func (e *eventLine) checkSource(kind host.EventKind, size int) error {
-	fromChannel := kind == host.EventChannel || kind == host.EventGap
+func (e *eventLine) checkSource(kind daemon.EventKind, size int) error {
+	fromChannel := kind == daemon.EventChannel || kind == daemon.EventGap
 	switch {
 	case fromChannel && e.Channel == "":
 		return fmt.Errorf(`not an event: one of kind %s has a "channel"`, e.Kind)
@@ -84,11 +84,11 @@ func (e *eventLine) checkSource(kind host.EventKind, size int) error {
 		return fmt.Errorf(`not an event: only those of kind channel and gap have a "channel"`)
 	case e.Channel != "" && identity.ValidChannel(e.Channel) != nil:
 		return fmt.Errorf("not an event: %w", identity.ValidChannel(e.Channel))
-	case kind == host.EventDaemon && e.Sender == "":
+	case kind == daemon.EventDaemon && e.Sender == "":
 		return errors.New(`not an event: one of kind daemon has a "sender", an entity id`)
-	case kind != host.EventDaemon && kind != host.EventChannel && e.Sender != "":
+	case kind != daemon.EventDaemon && kind != daemon.EventChannel && e.Sender != "":
 		return errors.New(`not an event: only those of kind channel and daemon have a "sender"`)
-	case kind == host.EventGap && size != 16:
+	case kind == daemon.EventGap && size != 16:
 		return fmt.Errorf("not an event: a gap has a payload of 16 bytes, not %d", size)
 	}
 	return nil

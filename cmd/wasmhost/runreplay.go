@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire/control"
 )
 
@@ -67,7 +68,7 @@ func (r *running) begun(at int64) error {
 
 // isFailure reports whether an event failed, and not the host.
 func isFailure(err error) bool {
-	return errors.As(err, new(*host.GuestError)) || errors.Is(err, host.ErrTooLarge)
+	return errors.As(err, new(*daemon.GuestError)) || errors.Is(err, daemon.ErrTooLarge)
 }
 
 // errNoTimer says that there is no timer to fire.
@@ -76,7 +77,7 @@ var errNoTimer = errors.New("the daemon has no timer")
 // deliver has the daemon apply an event; one of kind timer is its timer that is due
 // first, and h becomes that.
 func (r *running) deliver(h *happening) ([][]byte, error) {
-	if h.Kind != host.EventTimer {
+	if h.Kind != daemon.EventTimer {
 		return r.daemon.Deliver(h.Event, h.at)
 	}
 	due, waits := r.daemon.NextTimer()
@@ -182,7 +183,7 @@ func (r *running) again(ctx context.Context, l *transcriptLine, at int64) (*tran
 	}
 	h.at = max(h.at, at)
 
-	if due, waits := r.daemon.NextTimer(); waits && h.Kind != host.EventTimer && due.At <= h.at {
+	if due, waits := r.daemon.NextTimer(); waits && h.Kind != daemon.EventTimer && due.At <= h.at {
 		return nil, at, fmt.Errorf(`%w: a timer was due before, at %s, and has no line with "kind":"timer"`, errDiffers, time.Unix(0, due.At).UTC().Format(time.RFC3339Nano))
 	}
 	outputs, err := r.deliver(&h)

@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 	"wasmhost/wire/control"
@@ -113,17 +113,17 @@ func transcribed(h happening, outputs [][]byte, effects []effectLine, err error)
 	at, what := time.Unix(0, h.at).UTC(), datumOf(h.Payload)
 	l := &transcriptLine{eventLine: eventLine{Text: what.Text, Payload: what.Payload, Channel: h.Channel, Time: &at}}
 	for name, kind := range eventKinds {
-		if kind == h.Kind && kind != host.EventDirect {
+		if kind == h.Kind && kind != daemon.EventDirect {
 			l.Kind = name
 		}
 	}
-	if h.Kind == host.EventDaemon || h.Kind == host.EventChannel && h.Sender != (identity.EntityID{}) {
+	if h.Kind == daemon.EventDaemon || h.Kind == daemon.EventChannel && h.Sender != (identity.EntityID{}) {
 		l.Sender = h.Sender.String()
 	}
 
 	if err != nil {
 		l.Fails = &failure{Problem: control.ProblemOf(err).Code, Text: err.Error()}
-		if fault := (*host.GuestError)(nil); errors.As(err, &fault) {
+		if fault := (*daemon.GuestError)(nil); errors.As(err, &fault) {
 			l.Fails.Code, l.Fails.Text = fault.Code, fault.Text
 		}
 		return l

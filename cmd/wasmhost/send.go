@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire/control"
 )
 
@@ -122,7 +122,7 @@ func lineReader(in io.Reader) func() ([]byte, error) {
 		case scan.Scan():
 			return scan.Bytes(), nil
 		case errors.Is(scan.Err(), bufio.ErrTooLong):
-			return nil, fmt.Errorf("%w: line %d has more than %d bytes; nothing from it on was sent", host.ErrTooLarge, n, maxLine)
+			return nil, fmt.Errorf("%w: line %d has more than %d bytes; nothing from it on was sent", daemon.ErrTooLarge, n, maxLine)
 		case scan.Err() != nil:
 			return nil, scan.Err()
 		}

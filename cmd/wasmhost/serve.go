@@ -19,6 +19,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 	"wasmhost/host/group"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -204,7 +205,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	limits, err := host.ParseNodeLimits(o.limits) // before anything is opened or joined
+	limits, err := daemon.ParseNodeLimits(o.limits) // before anything is opened or joined
 	if err != nil {
 		return err
 	}
@@ -283,7 +284,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	var node *wire.Node // set before the runtime starts
 	if engine != nil {
-		if options.Cluster, err = engine.options(func(m host.Moved) { node.Moved(m) }); err != nil {
+		if options.Cluster, err = engine.options(func(m daemon.Moved) { node.Moved(m) }); err != nil {
 			return err
 		}
 	}

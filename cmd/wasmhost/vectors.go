@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire/control"
 )
 
@@ -27,7 +28,7 @@ func (a *app) vectors(ctx context.Context, wasm []byte, o crossOptions) (err err
 	if err != nil {
 		return usagef("%s: %v", o.vectors, err)
 	}
-	trial, err := host.NewTrial(ctx, wasm, host.Limits{})
+	trial, err := host.NewTrial(ctx, wasm, daemon.Limits{})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/placement"
 	"wasmhost/identity"
 )
@@ -109,7 +110,7 @@ func (d *Drain) Done() <-chan struct{} { return d.done }
 func (d *Drain) run(ctx context.Context) {
 	defer d.finish(ctx)
 	for idle := 0; idle < maxPasses; idle++ {
-		if idle > 0 && !d.sleep(ctx, passPause) || errors.Is(d.rt.Ready(), host.ErrShuttingDown) {
+		if idle > 0 && !d.sleep(ctx, passPause) || errors.Is(d.rt.Ready(), daemon.ErrShuttingDown) {
 			return
 		}
 		queue, arriving := d.queue(), len(d.rt.Arriving()) > 0
@@ -146,7 +147,7 @@ func (d *Drain) sleep(ctx context.Context, pause time.Duration) bool {
 
 // queue returns the daemons that are to move, in order. Those that never can it
 // ends.
-func (d *Drain) queue() []host.Info {
+func (d *Drain) queue() []daemon.Info {
 	final := make(map[identity.EntityID]bool)
 	d.mu.Lock()
 	for _, r := range d.results {
@@ -156,7 +157,7 @@ func (d *Drain) queue() []host.Info {
 		final[id] = true
 	}
 	d.mu.Unlock()
-	var out []host.Info
+	var out []daemon.Info
 	for _, i := range d.rt.Daemons() {
 		switch {
 		case final[i.Entity] || i.Node != d.rt.Self():
@@ -168,7 +169,7 @@ func (d *Drain) queue() []host.Info {
 			out = append(out, i)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b host.Info) int {
+	slices.SortStableFunc(out, func(a, b daemon.Info) int {
 		if d.options.SmallestFirst {
 			a, b = b, a
 		}
@@ -178,8 +179,8 @@ func (d *Drain) queue() []host.Info {
 }
 
 // pass moves the daemons, several at a time, and returns how many are gone.
-func (d *Drain) pass(ctx context.Context, queue []host.Info) int {
-	next := make(chan host.Info)
+func (d *Drain) pass(ctx context.Context, queue []daemon.Info) int {
+	next := make(chan daemon.Info)
 	gone := make(chan int, d.options.Parallel)
 	for range d.options.Parallel {
 		go func() {
@@ -240,13 +241,13 @@ func (d *Drain) leftovers() []Result {
 	}
 	d.mu.Unlock()
 	for k := range out {
-		var moved *host.MovedError
-		if _, err := d.rt.Inspect(out[k].Entity); errors.As(err, &moved) || errors.Is(err, host.ErrNotFound) {
+		var moved *daemon.MovedError
+		if _, err := d.rt.Inspect(out[k].Entity); errors.As(err, &moved) || errors.Is(err, daemon.ErrNotFound) {
 			out[k].Left, out[k].Err = true, nil // by another hand
 		}
 	}
 	for _, id := range d.rt.Arriving() {
-		d.expect(host.Info{Entity: id})
+		d.expect(daemon.Info{Entity: id})
 		out = append(out, Result{Entity: id, Name: id.Origin().String(), Err: ErrArriving})
 	}
 	slices.SortFunc(out, func(a, b Result) int { return cmp.Compare(a.Name, b.Name) })

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/drain"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
@@ -33,14 +34,14 @@ func TestMain(m *testing.M) {
 // counter counts its events.
 type counter struct{ n byte }
 
-func (c *counter) Name() string                    { return "n" }
-func (c *counter) Requirements() host.Requirements { return host.Requirements{} }
-func (c *counter) Process(*host.Call, []byte) ([][]byte, error) {
+func (c *counter) Name() string                      { return "n" }
+func (c *counter) Requirements() daemon.Requirements { return daemon.Requirements{} }
+func (c *counter) Process(*daemon.Call, []byte) ([][]byte, error) {
 	c.n++
 	return [][]byte{[]byte(fmt.Sprint(c.n))}, nil
 }
-func (c *counter) Snapshot(*host.Call) ([]byte, error) { return []byte{c.n}, nil }
-func (c *counter) Restore(_ *host.Call, b []byte) error {
+func (c *counter) Snapshot(*daemon.Call) ([]byte, error) { return []byte{c.n}, nil }
+func (c *counter) Restore(_ *daemon.Call, b []byte) error {
 	c.n = b[0]
 	return nil
 }
@@ -74,7 +75,7 @@ func start(t *testing.T, net *hosttest.Net, name string, change func(*host.Optio
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = r.RegisterFactory("n", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &counter{}, nil }))
+	err = r.RegisterFactory("n", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &counter{}, nil }))
 	if err == nil {
 		err = r.Start(ctx)
 	}
@@ -92,7 +93,7 @@ func start(t *testing.T, net *hosttest.Net, name string, change func(*host.Optio
 func (n *node) spawn(names ...string) (ids []identity.EntityID) {
 	n.t.Helper()
 	for _, name := range names {
-		i, err := n.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: name})
+		i, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: name})
 		if err != nil {
 			n.t.Fatal(err)
 		}
@@ -103,7 +104,7 @@ func (n *node) spawn(names ...string) (ids []identity.EntityID) {
 
 func (n *node) wantSend(id identity.EntityID, want string) {
 	n.t.Helper()
-	res, err := n.Deliver(ctx, id, host.Event{})
+	res, err := n.Deliver(ctx, id, daemon.Event{})
 	if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != want {
 		n.t.Errorf("on %s: %v, %v; want %s", n.name, res.Outputs, err, want)
 	}
@@ -251,11 +252,11 @@ func TestRefusedDaemonsGoElsewhere(t *testing.T) {
 func TestDaemonsThatCannotMoveStay(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b, c *node) {
 		a.spawn("well")
-		if _, err := a.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "native"}, &counter{}); err != nil {
+		if _, err := a.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "native"}, &counter{}); err != nil {
 			t.Fatal(err)
 		}
 		// One whose key is not here has nothing to leave behind.
-		i, err := b.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "keyless"})
+		i, err := b.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "keyless"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/drain"
 	"wasmhost/host/hosttest"
 	"wasmhost/identity"
@@ -43,12 +44,12 @@ type patron struct {
 	sent  map[identity.EntityID]int
 }
 
-func (p *patron) send(at *node, d host.Info, kind int) error {
+func (p *patron) send(at *node, d daemon.Info, kind int) error {
 	n := p.sent[d.Entity] + 1
 	payload := fmt.Sprintf("%s-%d", d.Name, n)
 	for {
-		res, err := at.Deliver(ctx, d.Entity, host.Event{Sender: p.key, Number: uint64(n), Payload: []byte(payload)})
-		var moved *host.MovedError
+		res, err := at.Deliver(ctx, d.Entity, daemon.Event{Sender: p.key, Number: uint64(n), Payload: []byte(payload)})
+		var moved *daemon.MovedError
 		if errors.As(err, &moved) {
 			at = p.nodes[moved.Node]
 			continue
@@ -84,10 +85,10 @@ func TestDrainUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	daemons := make([]host.Info, *many)
+	daemons := make([]daemon.Info, *many)
 	for i := range daemons {
 		var err error
-		if daemons[i], err = a.Spawn(ctx, host.SpawnRequest{Kind: kinds[i%3].name, Name: fmt.Sprint("d", i)}); err != nil {
+		if daemons[i], err = a.Spawn(ctx, daemon.SpawnRequest{Kind: kinds[i%3].name, Name: fmt.Sprint("d", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 	"wasmhost/host/placement"
 	"wasmhost/identity"
@@ -14,7 +15,7 @@ import (
 
 // move moves one daemon, to one target after another until one takes it. It
 // reports whether the daemon is gone from here.
-func (d *Drain) move(ctx context.Context, i host.Info) bool {
+func (d *Drain) move(ctx context.Context, i daemon.Info) bool {
 	r := Result{Entity: i.Entity, Name: i.Name}
 	req := placement.Requirements{Memory: i.MemoryBytes}
 	tried := make(map[identity.NodeID]error)
@@ -86,7 +87,7 @@ const (
 // afterwards says what follows from err. started says that a migration began at
 // all.
 func afterwards(err error, started bool) next {
-	var moved *host.MovedError
+	var moved *daemon.MovedError
 	var e *migration.Error
 	switch {
 	case errors.As(err, &moved):
@@ -126,7 +127,7 @@ var errReleased = errors.New("released, and not confirmed")
 
 // attempt moves the daemon to one target. When ctx ends the attempt ends too,
 // unless the daemon is released. started says that the migration began.
-func (d *Drain) attempt(ctx context.Context, i host.Info, to identity.NodeID, keyless bool) (rep host.Report, started bool, err error) {
+func (d *Drain) attempt(ctx context.Context, i daemon.Info, to identity.NodeID, keyless bool) (rep host.Report, started bool, err error) {
 	m, err := d.rt.StartMigrationWith(ctx, i.Entity, to, host.MigrationOptions{PublicOnly: keyless, RetryNotReady: notReady})
 	if err != nil {
 		return rep, false, err
@@ -169,7 +170,7 @@ func (d *Drain) attempt(ctx context.Context, i host.Info, to identity.NodeID, ke
 }
 
 // release puts aside a daemon that only its target can answer for.
-func (d *Drain) release(i host.Info, m *host.Migration) error {
+func (d *Drain) release(i daemon.Info, m *host.Migration) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.open[i.Entity] = released{m, i.Name}

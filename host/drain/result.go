@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -169,7 +170,7 @@ func (d *Drain) Each(ctx context.Context, fn func(Result) error) error {
 const baseWeight = 256 << 10
 
 // expect counts a daemon that is to go.
-func (d *Drain) expect(i host.Info) {
+func (d *Drain) expect(i daemon.Info) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, known := d.weights[i.Entity]; known {

@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -168,7 +169,7 @@ func (n *node) start() {
 	if n.store, err = store.Open(store.Options{Dir: n.dir, FS: brittleDisk{n.fs, n.beforeSync}, Logger: quiet}); err != nil {
 		t.Fatalf("node %s: %v", n.name, err)
 	}
-	n.rt, err = host.New(ctx, host.Options{Node: n.key, Store: n.store, Mesh: n.mesh, Logger: quiet, CheckpointEvery: 4, Limits: host.Limits{SnapshotEvents: 16}})
+	n.rt, err = host.New(ctx, host.Options{Node: n.key, Store: n.store, Mesh: n.mesh, Logger: quiet, CheckpointEvery: 4, Limits: daemon.Limits{SnapshotEvents: 16}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -24,14 +24,14 @@ type ledger struct {
 	Last  map[string]int // by sender
 }
 
-var newLedger = host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) {
+var newLedger = daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 	return &ledger{Last: make(map[string]int)}, nil
 })
 
-func (l *ledger) Name() string                    { return "ledger" }
-func (l *ledger) Requirements() host.Requirements { return host.Requirements{} }
+func (l *ledger) Name() string                      { return "ledger" }
+func (l *ledger) Requirements() daemon.Requirements { return daemon.Requirements{} }
 
-func (l *ledger) Process(_ *host.Call, p []byte) ([][]byte, error) {
+func (l *ledger) Process(_ *daemon.Call, p []byte) ([][]byte, error) {
 	var sender string
 	var number int
 	if _, err := fmt.Sscanf(string(p), "%s %d", &sender, &number); err != nil {
@@ -45,9 +45,9 @@ func (l *ledger) Process(_ *host.Call, p []byte) ([][]byte, error) {
 	return [][]byte{fmt.Appendf(nil, "%d %s", l.Count, p)}, nil
 }
 
-func (l *ledger) Snapshot(*host.Call) ([]byte, error) { return json.Marshal(l) }
+func (l *ledger) Snapshot(*daemon.Call) ([]byte, error) { return json.Marshal(l) }
 
-func (l *ledger) Restore(_ *host.Call, b []byte) error {
+func (l *ledger) Restore(_ *daemon.Call, b []byte) error {
 	if err := json.Unmarshal(b, l); err != nil {
 		return err
 	}
@@ -107,9 +107,9 @@ func (s *sender) try(ctx context.Context, at *node, number uint64, text string) 
 	}
 	limit, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	res, err := rt.Deliver(limit, s.daemon, host.Event{Sender: s.id, Number: number, Payload: []byte(text)})
-	var moved *host.MovedError
-	var guest *host.GuestError
+	res, err := rt.Deliver(limit, s.daemon, daemon.Event{Sender: s.id, Number: number, Payload: []byte(text)})
+	var moved *daemon.MovedError
+	var guest *daemon.GuestError
 	switch {
 	case errors.As(err, &moved):
 		return s.c.byID(moved.Node), false
@@ -130,7 +130,7 @@ func (s *sender) noteFailure(number uint64) {
 	s.failed[number] = true
 }
 
-func (s *sender) note(number uint64, res host.Result) {
+func (s *sender) note(number uint64, res daemon.Result) {
 	if len(res.Outputs) != 1 {
 		s.c.t.Errorf("sender %s: event %d has %d outputs", s.name, number, len(res.Outputs))
 		return

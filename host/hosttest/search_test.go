@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -167,7 +168,7 @@ func play(t *testing.T, s story) []string {
 	rec := &recorder{TB: t}
 	synctest.Test(t, func(*testing.T) {
 		c := newCluster(rec, s.seed, 3)
-		d, err := c.nodes[0].rt.Spawn(ctx, host.SpawnRequest{Kind: "ledger", Name: "ledger"})
+		d, err := c.nodes[0].rt.Spawn(ctx, daemon.SpawnRequest{Kind: "ledger", Name: "ledger"})
 		if err != nil {
 			rec.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -203,7 +204,7 @@ func channelTo(root, file string, daemons int, stored bool) (func(int) error, fu
 	}
 	var ids []identity.EntityID
 	for range daemons {
-		d, err := b.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+		d, err := b.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 		if err == nil {
 			err = b.rt.SubscribeChannel(ctx, d.Entity, a.mesh.Self(), "bench", nil)
 		}

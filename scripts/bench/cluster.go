@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/directory/etcd"
 	"wasmhost/host/store"
@@ -166,7 +167,7 @@ func withStandby(root, dir string, senders int) (func(int) error, func() error, 
 	}
 	var daemons []identity.EntityID
 	for range min(senders, 8) {
-		d, err := a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Standbys: 1})
+		d, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Standbys: 1})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -193,7 +194,7 @@ func withStandby(root, dir string, senders int) (func(int) error, func() error, 
 	}
 	return func(g int) error {
 			numbers[g]++
-			_, err := a.rt.Deliver(ctx, daemons[g%len(daemons)], host.Event{Sender: names[g], Number: numbers[g], Payload: rawRecord})
+			_, err := a.rt.Deliver(ctx, daemons[g%len(daemons)], daemon.Event{Sender: names[g], Number: numbers[g], Payload: rawRecord})
 			return err
 		}, func() error {
 			if !inSync() {
@@ -290,7 +291,7 @@ func largeDirectory(root string, many int) (err error) {
 	if _, err := rt.PushKind(ctx, "counter", wasm); err != nil {
 		return err
 	}
-	d, err := rt.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+	d, err := rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 	if err != nil {
 		return err
 	}
@@ -301,7 +302,7 @@ func largeDirectory(root string, many int) (err error) {
 	before, events := engine.commits.Load()+engine.gets.Load(), uint64(0)
 	for end := time.Now().Add(watched); time.Now().Before(end); {
 		events++
-		if _, err := rt.Deliver(ctx, d.Entity, host.Event{Sender: key.ID(), Number: events, Payload: rawRecord}); err != nil {
+		if _, err := rt.Deliver(ctx, d.Entity, daemon.Event{Sender: key.ID(), Number: events, Payload: rawRecord}); err != nil {
 			return err
 		}
 	}

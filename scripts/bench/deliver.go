@@ -14,6 +14,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // deliver is one event to a counter in C, answered with the count: of 64 bytes, and of
@@ -134,14 +135,14 @@ func ourDeliver(wasm, payload []byte) (func(int) error, func() error, error) {
 	if _, err := r.PushKind(ctx, "counter", wasm); err != nil {
 		return nil, nil, err
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 	if err != nil {
 		return nil, nil, err
 	}
-	ev := host.Event{Payload: payload}
+	ev := daemon.Event{Payload: payload}
 	total := 0
 	return func(n int) error {
-		var last host.Result
+		var last daemon.Result
 		for range n {
 			if last, err = r.Deliver(ctx, d.Entity, ev); err != nil {
 				return err

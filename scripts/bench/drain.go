@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/drain"
 	"wasmhost/host/placement"
 	"wasmhost/host/store"
@@ -143,7 +144,7 @@ func fill(root string, rt *host.Runtime, many int) error {
 		if i%20 == 0 {
 			kind = "words"
 		}
-		d, err := rt.Spawn(ctx, host.SpawnRequest{Kind: kind})
+		d, err := rt.Spawn(ctx, daemon.SpawnRequest{Kind: kind})
 		if err != nil {
 			return err
 		}
@@ -153,7 +154,7 @@ func fill(root string, rt *host.Runtime, many int) error {
 			if kind == "words" {
 				payload = words(i, k)
 			}
-			if last, err = rt.Submit(ctx, d.Entity, host.Event{Payload: payload}); err != nil {
+			if last, err = rt.Submit(ctx, d.Entity, daemon.Event{Payload: payload}); err != nil {
 				return err
 			}
 		}

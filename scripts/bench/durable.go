@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -165,7 +166,7 @@ func durableDeliver(root, dir string, senders int) (func(int) error, func() erro
 	}
 	var daemons []identity.EntityID
 	for range min(senders, 8) {
-		d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+		d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -182,7 +183,7 @@ func durableDeliver(root, dir string, senders int) (func(int) error, func() erro
 	}
 	return func(g int) error {
 		numbers[g]++
-		_, err := r.Deliver(ctx, daemons[g%len(daemons)], host.Event{Sender: names[g], Number: numbers[g], Payload: rawRecord})
+		_, err := r.Deliver(ctx, daemons[g%len(daemons)], daemon.Event{Sender: names[g], Number: numbers[g], Payload: rawRecord})
 		return err
 	}, func() error { return errors.Join(r.Shutdown(ctx), s.Close()) }, nil
 }

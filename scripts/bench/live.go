@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -63,9 +64,9 @@ func manyLive(root, file, what string, many int, open opening) (err error) {
 	}
 	made := make(chan identity.EntityID, many)
 	err = spread(64, many, func(int) error {
-		d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k"})
+		d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k"})
 		if err == nil {
-			_, err = r.Deliver(ctx, d.Entity, host.Event{Payload: rawRecord})
+			_, err = r.Deliver(ctx, d.Entity, daemon.Event{Payload: rawRecord})
 		}
 		made <- d.Entity
 		return err
@@ -97,7 +98,7 @@ func manyLive(root, file, what string, many int, open opening) (err error) {
 	var first time.Duration
 	for i := range 100 {
 		start := time.Now()
-		if _, err := r.Deliver(ctx, ids[len(ids)-1-i*len(ids)/100], host.Event{Payload: rawRecord}); err != nil {
+		if _, err := r.Deliver(ctx, ids[len(ids)-1-i*len(ids)/100], daemon.Event{Payload: rawRecord}); err != nil {
 			return err
 		}
 		waits = append(waits, float64(time.Since(start).Nanoseconds()))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -87,9 +88,9 @@ func stopMany(root, data string, n int) error {
 		return err
 	}
 	err = spread(64, n, func(int) error {
-		d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k"})
+		d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k"})
 		if err == nil {
-			_, err = r.Deliver(ctx, d.Entity, host.Event{Payload: rawRecord})
+			_, err = r.Deliver(ctx, d.Entity, daemon.Event{Payload: rawRecord})
 		}
 		if err == nil {
 			err = r.Stop(ctx, d.Entity)

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // What others do for the same work: count events, and answer each with the count.
@@ -23,11 +24,11 @@ import (
 // native is the counter as Go code within the host.
 type native struct{ count int }
 
-func (*native) Name() string                        { return "counter" }
-func (*native) Requirements() host.Requirements     { return host.Requirements{} }
-func (*native) Snapshot(*host.Call) ([]byte, error) { return nil, host.ErrNotPortable }
-func (*native) Restore(*host.Call, []byte) error    { return host.ErrNotPortable }
-func (n *native) Process(*host.Call, []byte) ([][]byte, error) {
+func (*native) Name() string                          { return "counter" }
+func (*native) Requirements() daemon.Requirements     { return daemon.Requirements{} }
+func (*native) Snapshot(*daemon.Call) ([]byte, error) { return nil, daemon.ErrNotPortable }
+func (*native) Restore(*daemon.Call, []byte) error    { return daemon.ErrNotPortable }
+func (n *native) Process(*daemon.Call, []byte) ([][]byte, error) {
 	n.count++
 	return [][]byte{fmt.Append(nil, n.count)}, nil
 }
@@ -40,13 +41,13 @@ func nativeDeliver(payload []byte) (func(int) error, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := r.SpawnWithDaemon(ctx, host.SpawnRequest{Name: "native"}, &native{})
+	d, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "native"}, &native{})
 	if err != nil {
 		return nil, nil, err
 	}
 	c := counted{}
 	return c.run(func() (string, error) {
-		res, err := r.Deliver(ctx, d.Entity, host.Event{Payload: payload})
+		res, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: payload})
 		if err != nil {
 			return "", err
 		}

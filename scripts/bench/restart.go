@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -32,7 +33,7 @@ var replay = comparison{name: "replay", n: 300_000, setup: func(root string) ([]
 	if err != nil {
 		return nil, nil, err
 	}
-	options := host.Options{Limits: host.Limits{SnapshotEvents: 1 << 40, SnapshotBytes: 1 << 40, SnapshotInterval: 1 << 60}}
+	options := host.Options{Limits: daemon.Limits{SnapshotEvents: 1 << 40, SnapshotBytes: 1 << 40, SnapshotInterval: 1 << 60}}
 	r, s, _, err := openHost(filepath.Join(dir, "data"), key, options)
 	if err != nil {
 		return nil, nil, err
@@ -40,13 +41,13 @@ var replay = comparison{name: "replay", n: 300_000, setup: func(root string) ([]
 	if _, err := r.PushKind(ctx, "counter", wasm); err != nil {
 		return nil, nil, err
 	}
-	d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 	if err != nil {
 		return nil, nil, err
 	}
 	var last *host.Pending
 	for i := range uint64(300_000) {
-		if last, err = r.Submit(ctx, d.Entity, host.Event{Sender: key.ID(), Number: i + 1, Payload: rawRecord}); err != nil {
+		if last, err = r.Submit(ctx, d.Entity, daemon.Event{Sender: key.ID(), Number: i + 1, Payload: rawRecord}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -122,9 +123,9 @@ func manyPassive(root, file string, many int) (err error) {
 	ids := make(chan identity.EntityID, many)
 	begun := time.Now()
 	err = spread(64, many, func(int) error {
-		d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "k"})
+		d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k"})
 		if err == nil {
-			_, err = r.Deliver(ctx, d.Entity, host.Event{Payload: rawRecord}) // so that it has a state of its own
+			_, err = r.Deliver(ctx, d.Entity, daemon.Event{Payload: rawRecord}) // so that it has a state of its own
 		}
 		ids <- d.Entity
 		return err
@@ -159,7 +160,7 @@ func manyPassive(root, file string, many int) (err error) {
 			break
 		}
 		start := time.Now()
-		if _, err := r.Deliver(ctx, id, host.Event{Payload: rawRecord}); err != nil {
+		if _, err := r.Deliver(ctx, id, daemon.Event{Payload: rawRecord}); err != nil {
 			return err
 		}
 		wakes = append(wakes, float64(time.Since(start).Nanoseconds()))

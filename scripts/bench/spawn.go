@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/abi"
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // spawnOne makes a counter and has it take one event. Modules are compiled before,
@@ -102,9 +103,9 @@ func spawners(root string, payload []byte) []spawner {
 				return nil, nil, err
 			}
 			return func() (any, func() error, error) {
-				d, err := r.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+				d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 				if err == nil {
-					_, err = r.Deliver(ctx, d.Entity, host.Event{Payload: payload})
+					_, err = r.Deliver(ctx, d.Entity, daemon.Event{Payload: payload})
 				}
 				return nil, func() error { return r.Stop(ctx, d.Entity) }, err
 			}, func() error { return r.Shutdown(ctx) }, nil

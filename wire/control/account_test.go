@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -21,7 +22,7 @@ func TestTokensHaveSendersOfTheirOwn(t *testing.T) {
 	const limit = 32
 	s := serveWith(t, "a", func(o *host.Options) { o.Limits.Senders = limit }, func(*Server) {})
 	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", counterModule(t)))
-	d := must[host.Info](t)(s.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}))
+	d := must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	owner, _ := clientOf(t, s.server)
 	as := func() *Client {
 		token := must[APIToken](t)(s.server.tokens.issue(IssueToken{Name: "t", Scope: "send", TTL: "1h"}))
@@ -70,7 +71,7 @@ func TestStatedSenders(t *testing.T) {
 	a, b := serve(t, "a"), serve(t, "b")
 	must[identity.NodeID](t)(b.mesh.Join(ctx, must[string](t)(a.mesh.Token(60e9, wire.RightsAll))))
 	must[host.KindInfo](t)(a.rt.PushKind(ctx, "counter", counterModule(t)))
-	must[host.Info](t)(a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}))
+	must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	grant := func(rights wire.Rights) {
 		t.Helper()
 		if err := a.mesh.Grant(must[wire.PeerInfo](t)(a.mesh.FindPeer(b.mesh.Self().String())).Key, rights); err != nil {

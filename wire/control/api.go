@@ -11,6 +11,8 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
+	"wasmhost/host/migration"
 )
 
 // Node is what a node says of itself.
@@ -128,14 +130,14 @@ type Loss struct {
 	Time  time.Time `json:"time"`
 }
 
-func lossOf(l *host.Loss) *Loss {
+func lossOf(l *daemon.Loss) *Loss {
 	if l == nil {
 		return nil
 	}
 	return &Loss{From: l.From, To: l.To, Epoch: l.Epoch, Why: l.Why, Time: l.Time.UTC()}
 }
 
-func daemonOf(i host.Info) Daemon {
+func daemonOf(i daemon.Info) Daemon {
 	return Daemon{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
 		Epoch: i.Epoch, Sequence: i.Sequence, State: i.State, Reason: i.Reason, Loss: lossOf(i.Loss), Unstored: i.Unstored, EventsProcessed: i.EventsProcessed,
 		EventsEmitted: i.EventsEmitted, Errors: i.Errors, Module: i.Module, MemoryBytes: i.MemoryBytes, Head: i.Head.String(), Spawned: i.Spawned, Limits: i.Limits.Map()}
@@ -239,7 +241,7 @@ type Round struct {
 	SlowedMS float64 `json:"slowed_ms,omitempty"` // from one event to the next, at least
 }
 
-func roundOf(r host.Round) Round {
+func roundOf(r migration.Round) Round {
 	return Round{Number: r.Number, How: r.How, Records: r.Records, Blocks: r.Blocks, Bytes: r.Bytes, MS: ms(r.Took), LeftMS: ms(r.Left), SlowedMS: ms(r.Slowed)}
 }
 

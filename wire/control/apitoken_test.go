@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 )
 
@@ -24,7 +25,7 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 	now := time.Now()
 	s.server.tokens.clock = func() time.Time { return now }
 	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", counterModule(t)))
-	must[host.Info](t)(s.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}))
+	must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	tcp := s.server.TCP()
 	checked := newConforming(t, tcp)
 	c, _ := clientOf(t, checked)

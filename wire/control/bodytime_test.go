@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // slowBody is a body whose reads wait; they fail when the deadline has passed.
@@ -73,7 +74,7 @@ func TestBodiesHaveTheirTime(t *testing.T) {
 func TestSlowBodyIsAnswered(t *testing.T) {
 	s := serve(t, "a")
 	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", counterModule(t)))
-	must[host.Info](t)(s.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}))
+	must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	ours, theirs := net.Pipe()
 	l := make(oneConn, 1)
 	l <- expired{theirs}

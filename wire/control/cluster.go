@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
@@ -257,7 +258,7 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 		return host.ErrNoCluster
 	}
 	text := r.PathValue("node")
-	ref, err := host.ParseRef(text)
+	ref, err := daemon.ParseRef(text)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/mesh"
 	"wasmhost/host/store"
@@ -100,7 +101,7 @@ func serveClustered(t *testing.T, name string, mem *directory.Memory) *clusterNo
 				t.Error(err)
 			}
 		},
-		Gone: mesh.Lost, Moved: func(m host.Moved) { node.Moved(m) }}}))
+		Gone: mesh.Lost, Moved: func(m daemon.Moved) { node.Moved(m) }}}))
 	node = wire.NewNode(mesh, rt)
 	n := &clusterNode{link: link, key: key, mesh: mesh, rt: rt, server: NewServer(rt, mesh, node, "test", logger), engine: &memoryEngine{voters: map[string]ClusterMember{mesh.Self().String(): {Role: "voter", Leader: true}}}}
 	n.server.SetEngine(n.engine)

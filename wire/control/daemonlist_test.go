@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // Daemons are listed whole, in pages, and as JSON lines, in the same order.
@@ -20,7 +21,7 @@ func TestDaemonsInPagesAndLines(t *testing.T) {
 	var want []string
 	for i := range many {
 		name := fmt.Sprintf("d%04d", i)
-		must[host.Info](t)(s.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: name}))
+		must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: name}))
 		want = append(want, name)
 	}
 	ask := func(path, accept string) *httptest.ResponseRecorder {

@@ -16,6 +16,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
@@ -89,11 +90,11 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	own, err := host.LimitsOf(req.Limits)
+	own, err := daemon.LimitsOf(req.Limits)
 	if err != nil {
 		return err
 	}
-	spawn := host.SpawnRequest{Kind: req.Kind, Name: req.Name, Config: req.Config, Limits: own, Standbys: req.Standbys}
+	spawn := daemon.SpawnRequest{Kind: req.Kind, Name: req.Name, Config: req.Config, Limits: own, Standbys: req.Standbys}
 	if spawn.Ack, err = directory.ParseAck(req.Ack); err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 // identity may stand in the header Wasmhost-Identity, in hexadecimal.
 func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	spawn := host.SpawnRequest{Kind: q.text("kind"), Name: q.text("name"), Unsigned: q.is("unsigned")}
+	spawn := daemon.SpawnRequest{Kind: q.text("kind"), Name: q.text("name"), Unsigned: q.is("unsigned")}
 	if h := r.Header.Get(identityHeader); h != "" {
 		var seed [32]byte
 		if err := hexInto(seed[:], h); err != nil {
@@ -148,7 +149,7 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	}
 	snap, err := host.ReadSnapshot(http.MaxBytesReader(w, r.Body, maxSnapshot), maxSnapshot)
 	switch {
-	case errors.Is(err, host.ErrBadSnapshot), errors.Is(err, ErrBodiesFull):
+	case errors.Is(err, daemon.ErrBadSnapshot), errors.Is(err, ErrBodiesFull):
 		return err
 	case err != nil:
 		return fmt.Errorf("%w: reading the body: %w", errBadRequest, err)
@@ -165,32 +166,32 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 
 // notElsewhere makes sure that no node that answers runs the daemon that is to
 // be spawned, and that the name is not that of a daemon which went elsewhere.
-func (s *Server) notElsewhere(ctx context.Context, spawn host.SpawnRequest) error {
+func (s *Server) notElsewhere(ctx context.Context, spawn daemon.SpawnRequest) error {
 	if spawn.Identity != nil {
 		if err := s.entityNotElsewhere(ctx, spawn.Identity.ID()); err != nil {
 			return err
 		}
 	}
 	id, err := s.rt.Resolve(spawn.Name)
-	if err != nil || host.LooksLikeID(spawn.Name) { // such a name is refused where the daemon is made
+	if err != nil || daemon.LooksLikeID(spawn.Name) { // such a name is refused where the daemon is made
 		return nil
 	}
-	var moved *host.MovedError
+	var moved *daemon.MovedError
 	if _, err := s.rt.Inspect(id); !errors.As(err, &moved) {
 		return nil
 	}
-	claims, _, _ := s.askOwners(ctx, host.RefTo(id))
+	claims, _, _ := s.askOwners(ctx, daemon.RefTo(id))
 	for _, c := range claims {
 		if c.said.Name == spawn.Name {
-			return fmt.Errorf("%w: %q is on node %s", host.ErrNameTaken, c.said.Name, c.Node)
+			return fmt.Errorf("%w: %q is on node %s", daemon.ErrNameTaken, c.said.Name, c.Node)
 		}
 	}
 	return nil
 }
 
 func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) error {
-	if claims, _, _ := s.askOwners(ctx, host.RefTo(id)); len(claims) > 0 {
-		return fmt.Errorf("%w: %s is on node %s", host.ErrAlreadyPresent, id.Origin(), claims[0].Node)
+	if claims, _, _ := s.askOwners(ctx, daemon.RefTo(id)); len(claims) > 0 {
+		return fmt.Errorf("%w: %s is on node %s", daemon.ErrAlreadyPresent, id.Origin(), claims[0].Node)
 	}
 	return nil
 }
@@ -206,7 +207,7 @@ func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
 }
 
 // writeDaemon answers about one daemon.
-func (s *Server) writeDaemon(w http.ResponseWriter, i host.Info) error {
+func (s *Server) writeDaemon(w http.ResponseWriter, i daemon.Info) error {
 	d := daemonOf(i)
 	var err error
 	if d.Receipts, err = s.receiptsOf(i.Entity); err != nil {
@@ -302,7 +303,7 @@ func (s *startedWriter) Write(b []byte) (int, error) {
 
 func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 	id := entity(r)
-	var follow <-chan host.LogLine
+	var follow <-chan daemon.LogLine
 	if queryOf(r).is("follow") {
 		var err error
 		if follow, err = s.rt.FollowLogs(r.Context(), id); err != nil {
@@ -507,8 +508,8 @@ func (s *Server) sender(r *http.Request, room, wanted *budget.Budget) (interface
 			return nil, nil, err
 		}
 	}
-	numbered := func(to func(context.Context, host.Event) (ticket, error)) submit {
-		ev := host.Event{Sender: from, Number: named.Number - 1}
+	numbered := func(to func(context.Context, daemon.Event) (ticket, error)) submit {
+		ev := daemon.Event{Sender: from, Number: named.Number - 1}
 		return func(ctx context.Context, payload []byte) (ticket, error) {
 			ev.Number, ev.Payload = ev.Number+1, payload
 			return to(ctx, ev)
@@ -536,7 +537,9 @@ func (s *Server) sender(r *http.Request, room, wanted *budget.Budget) (interface
 			return ticketOf(sender.Submit(ctx, payload))
 		}, nil
 	}
-	return sender, numbered(func(ctx context.Context, ev host.Event) (ticket, error) { return ticketOf(sender.SubmitEvent(ctx, ev)) }), nil
+	return sender, numbered(func(ctx context.Context, ev daemon.Event) (ticket, error) {
+		return ticketOf(sender.SubmitEvent(ctx, ev))
+	}), nil
 }
 
 // ticketOf keeps a nil *wire.Ticket from being a ticket that is not nil.
@@ -547,7 +550,7 @@ func ticketOf(t *wire.Ticket, err error) (ticket, error) {
 	return t, nil
 }
 
-func sentOf(res host.Result) Sent {
+func sentOf(res daemon.Result) Sent {
 	out := Sent{Outputs: make([]Output, 0, len(res.Outputs)), Duplicate: res.Duplicate}
 	for _, o := range res.Outputs {
 		output := OutputOf(o)

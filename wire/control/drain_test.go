@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire"
 )
 
@@ -68,7 +68,7 @@ func TestDrainGoesOnWithoutItsWatcher(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 3 {
-		if _, err := a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: fmt.Sprint("d", i)}); err != nil {
+		if _, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: fmt.Sprint("d", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,7 +106,7 @@ func TestDrainGoesOnWithoutItsWatcher(t *testing.T) {
 	if n, err := client.Undrain(ctx, "a"); err != nil || n.Capabilities.Draining || a.rt.Draining() {
 		t.Fatalf("%+v, %v", n, err)
 	}
-	if _, err := a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "e"}); err != nil {
+	if _, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "e"}); err != nil {
 		t.Fatal(err)
 	}
 	b.rt.SimulateNotReady(true)

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/identity"
 )
@@ -46,7 +46,7 @@ type Timer struct {
 }
 
 // effectsOf is nil where there is nothing to be shown.
-func effectsOf(e host.Effects) *Effects {
+func effectsOf(e daemon.Effects) *Effects {
 	if e.Grants.IsZero() && len(e.Pending) == 0 && len(e.Timers) == 0 && e.PassedOver == 0 && e.Lost == 0 {
 		return nil
 	}
@@ -78,7 +78,7 @@ func effectsOf(e host.Effects) *Effects {
 // entityNamed returns the entity that a whole reference names: an entity id names one
 // that need not exist yet, a name or origin the daemon that has it now.
 func (s *Server) entityNamed(r *http.Request, text string) (identity.EntityID, error) {
-	ref, err := host.ParseRef(text)
+	ref, err := daemon.ParseRef(text)
 	if err != nil {
 		return identity.EntityID{}, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 )
 
 // Fork asks for daemons that begin with the state of one.
@@ -43,7 +44,7 @@ func (s *Server) postFork(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	own, err := host.LimitsOf(req.Limits)
+	own, err := daemon.LimitsOf(req.Limits)
 	if err != nil {
 		return err
 	}

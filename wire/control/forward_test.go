@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -99,7 +100,7 @@ func TestR22_F56_OriginsAndHops(t *testing.T) {
 	if _, err := a.rt.PushKind(ctx, "counter", wasm); err != nil {
 		t.Fatal(err)
 	}
-	d, err := a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter"})
+	d, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 	if err != nil {
 		t.Fatal(err)
 	}

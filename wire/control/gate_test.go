@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire"
 )
 
@@ -114,7 +115,7 @@ func TestALinkIsGoodOnce(t *testing.T) {
 func TestTheGateLetsInThePageAlone(t *testing.T) {
 	a := serve(t, "a")
 	must[host.KindInfo](t)(a.rt.PushKind(ctx, "counter", counterModule(t)))
-	d := must[host.Info](t)(a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}))
+	d := must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	g, _ := gateTo(t, a, false)
 	auth := "Authorization=Bearer " + sessionOf(t, g).Key
 	for _, x := range []struct {

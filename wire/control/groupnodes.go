@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/group"
 	"wasmhost/host/mesh"
@@ -77,7 +78,7 @@ func (n groupNodes) Candidates(ctx context.Context) ([]placement.Node, error) {
 
 // Spawn implements group.Nodes. On another node the member is made here and moved there.
 func (n groupNodes) Spawn(ctx context.Context, at identity.NodeID, r group.Replica) (identity.NodeID, uint64, error) {
-	req := host.SpawnRequest{Kind: r.Kind, Name: r.Name, Identity: r.Key, Config: r.Config, Epoch: r.Epoch, Standbys: r.Standbys}
+	req := daemon.SpawnRequest{Kind: r.Kind, Name: r.Name, Identity: r.Key, Config: r.Config, Epoch: r.Epoch, Standbys: r.Standbys}
 	var err error
 	if req.Ack, err = directory.ParseAck(r.Ack); err != nil {
 		return 0, 0, err

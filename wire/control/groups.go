@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/group"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
@@ -200,7 +200,7 @@ func (s *Server) postGroup(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	if err := errors.Join(host.ValidDaemonName(req.Name), host.ValidName(group.MemberName(req.Name, group.MaxSize))); err != nil {
+	if err := errors.Join(daemon.ValidDaemonName(req.Name), daemon.ValidName(group.MemberName(req.Name, group.MaxSize))); err != nil {
 		return err
 	}
 	if err := s.learnKind(r.Context(), req.Kind); err != nil {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 	"wasmhost/host/group"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
@@ -54,7 +54,7 @@ func (s *Server) openGroup(r *http.Request, name string, again bool, room, wante
 // submit sends an event to the member whose turn it is. A member whose node does not
 // answer is passed over, where it has not been given the event; one that may have it
 // keeps it.
-func (g *groupSender) submit(ctx context.Context, ev host.Event) (ticket, error) {
+func (g *groupSender) submit(ctx context.Context, ev daemon.Event) (ticket, error) {
 	var without []identity.EntityID
 	var first error
 	for {
@@ -93,7 +93,7 @@ func (g *groupSender) submit(ctx context.Context, ev host.Event) (ticket, error)
 	}
 }
 
-func (g *groupSender) route(ev host.Event, without []identity.EntityID) (group.Member, func(), error) {
+func (g *groupSender) route(ev daemon.Event, without []identity.EntityID) (group.Member, func(), error) {
 	if g.again {
 		return g.s.groups.RouteOnce(g.name, ev.Sender, ev.Number, g.key)
 	}
@@ -103,7 +103,7 @@ func (g *groupSender) route(ev host.Event, without []identity.EntityID) (group.M
 // isAway reports whether a member that refused an event with err has not been given it,
 // so that another member may have it.
 func isAway(err error) bool {
-	return errors.Is(err, mesh.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, host.ErrNotFound) || errors.Is(err, host.ErrComing)
+	return errors.Is(err, mesh.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, daemon.ErrNotFound) || errors.Is(err, daemon.ErrComing)
 }
 
 // errMemberAway says that the member that was to have an event is not where it was.
@@ -112,7 +112,7 @@ var errMemberAway = errors.New("the member is not where it was")
 // notHere is err as the sender of a group is told it: that a member is not found does not
 // mean that the group is not.
 func notHere(m group.Member, err error) error {
-	if errors.Is(err, host.ErrNotFound) {
+	if errors.Is(err, daemon.ErrNotFound) {
 		return fmt.Errorf("%w: member %d: %v", errMemberAway, m.Index, err)
 	}
 	return err
@@ -152,7 +152,7 @@ func (g *groupSender) watch(m group.Member, to *memberSender) {
 	}
 }
 
-func (g *groupSender) submitTo(ctx context.Context, m group.Member, ev host.Event) (*wire.Ticket, *memberSender, error) {
+func (g *groupSender) submitTo(ctx context.Context, m group.Member, ev daemon.Event) (*wire.Ticket, *memberSender, error) {
 	ctx, cancel := context.WithTimeout(ctx, memberPatience)
 	defer cancel()
 	to := g.to[m.Born]

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/group"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -13,7 +13,7 @@ import (
 
 // ticket is an event that was sent: a *wire.Ticket, or one of a group.
 type ticket interface {
-	Wait(context.Context) (host.Result, error)
+	Wait(context.Context) (daemon.Result, error)
 	Ready() <-chan struct{}
 	Release()
 }
@@ -23,15 +23,15 @@ type groupTicket struct {
 	*wire.Ticket
 	group  *groupSender
 	member group.Member
-	event  host.Event
+	event  daemon.Event
 	frees  []func() // release what Wait sent besides
 }
 
 // Wait returns what became of the event. Where the member turned out to be gone before it
 // was given the event, another has it; an event with an id stays bound to the member.
-func (t *groupTicket) Wait(ctx context.Context) (host.Result, error) {
+func (t *groupTicket) Wait(ctx context.Context) (daemon.Result, error) {
 	res, err := t.Ticket.Wait(ctx)
-	if !errors.Is(err, host.ErrNotFound) {
+	if !errors.Is(err, daemon.ErrNotFound) {
 		return res, err
 	}
 	g := t.group
@@ -45,7 +45,7 @@ func (t *groupTicket) Wait(ctx context.Context) (host.Result, error) {
 	for {
 		m, done, routeErr := g.s.groups.Route(g.name, g.key, without)
 		if routeErr != nil {
-			return host.Result{}, errors.Join(routeErr, err)
+			return daemon.Result{}, errors.Join(routeErr, err)
 		}
 		var away bool
 		res, away, err = t.sendTo(ctx, m)
@@ -60,11 +60,11 @@ func (t *groupTicket) Wait(ctx context.Context) (host.Result, error) {
 
 // sendTo sends the event to another member; away: that one has not been given it. The
 // sender is this event's alone, for submit may use the group's meanwhile.
-func (t *groupTicket) sendTo(ctx context.Context, m group.Member) (res host.Result, away bool, err error) {
+func (t *groupTicket) sendTo(ctx context.Context, m group.Member) (res daemon.Result, away bool, err error) {
 	g := t.group
 	sender, err := g.s.node.OpenSender(g.ctx, m.Entity, m.Node, identity.EntityID{})
 	if err != nil {
-		return host.Result{}, false, err
+		return daemon.Result{}, false, err
 	}
 	defer sender.Close()
 	sender.Hold(g.room, g.first)
@@ -73,11 +73,11 @@ func (t *groupTicket) sendTo(ctx context.Context, m group.Member) (res host.Resu
 	defer cancel()
 	sent, err := sender.Submit(tries, t.event.Payload)
 	if err != nil {
-		return host.Result{}, isAway(err) && ctx.Err() == nil, err
+		return daemon.Result{}, isAway(err) && ctx.Err() == nil, err
 	}
 	t.frees = append(t.frees, sent.Release)
 	res, err = sent.Wait(ctx)
-	return res, errors.Is(err, host.ErrNotFound) && !sent.SentAgain(), err
+	return res, errors.Is(err, daemon.ErrNotFound) && !sent.SentAgain(), err
 }
 
 // Release implements ticket.

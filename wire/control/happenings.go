@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire"
 )
 
@@ -31,8 +31,8 @@ type Happening struct {
 	DowntimeMS float64 `json:"downtime_ms,omitempty"`
 }
 
-func (s *Server) happeningOf(h host.Happening) Happening {
-	out := Happening{Time: h.At.UTC(), NodeID: s.mesh.Self().String(), What: string(h.What), Name: h.Name, Kind: h.Kind, Epoch: h.Epoch, Reason: h.Reason, Bytes: h.Bytes, DowntimeMS: ms(h.Downtime)}
+func (s *Server) happeningOf(h daemon.Notification) Happening {
+	out := Happening{Time: h.At.UTC(), NodeID: s.mesh.Self().String(), What: string(h.Topic), Name: h.Name, Kind: h.Kind, Epoch: h.Epoch, Reason: h.Reason, Bytes: h.Bytes, DowntimeMS: ms(h.Downtime)}
 	if !h.Entity.IsZero() {
 		out.EntityID, out.Origin = h.Entity.String(), h.Entity.Origin().String()
 	}
@@ -55,18 +55,18 @@ func (s *Server) getHappenings(w http.ResponseWriter, r *http.Request) error {
 	if _, peer := wire.PeerOf(r.Context()); !peer && queryOf(r).is("all") {
 		return s.happeningsOfAll(w, r)
 	}
-	return s.happenings(w, r, func(host.Happening) bool { return true })
+	return s.happenings(w, r, func(daemon.Notification) bool { return true })
 }
 
 // followMigrations tells how migrations from and to this node go from now on.
 func (s *Server) followMigrations(w http.ResponseWriter, r *http.Request) error {
-	return s.happenings(w, r, func(h host.Happening) bool {
-		return h.What == host.Came || strings.HasPrefix(string(h.What), "migration-")
+	return s.happenings(w, r, func(h daemon.Notification) bool {
+		return h.Topic == daemon.Came || strings.HasPrefix(string(h.Topic), "migration-")
 	})
 }
 
-func (s *Server) happenings(w http.ResponseWriter, r *http.Request, wanted func(host.Happening) bool) error {
-	in := s.rt.Happenings(r.Context())
+func (s *Server) happenings(w http.ResponseWriter, r *http.Request, wanted func(daemon.Notification) bool) error {
+	in := s.rt.Notifications(r.Context())
 	out := newLines(w, r)
 	out.begin()
 	for h := range in {

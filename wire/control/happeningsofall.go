@@ -22,7 +22,7 @@ func (s *Server) happeningsOfAll(w http.ResponseWriter, r *http.Request) error {
 	var peers sync.WaitGroup
 	defer peers.Wait()
 	defer cancel()
-	here, theirs := s.rt.Happenings(ctx), make(chan Happening)
+	here, theirs := s.rt.Notifications(ctx), make(chan Happening)
 	peers.Go(func() { s.followPeers(ctx, theirs) })
 	out := newLines(w, r)
 	out.begin()

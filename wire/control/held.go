@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"time"
 
-	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -25,7 +25,7 @@ type Held struct {
 	Index    uint64    `json:"records,omitempty"` // of that node's history
 }
 
-func heldOf(h *host.HeldDaemon) Held {
+func heldOf(h *daemon.HeldDaemon) Held {
 	out := Held{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Code: h.Reason.String(), Why: h.Why, Since: h.Since.UTC(), Epoch: h.Epoch, Index: h.Index}
 	if h.Node != 0 {
 		out.NodeID = h.Node.String()
@@ -49,7 +49,7 @@ func (s *Server) getHeld(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) atHeld(h handler) handler {
 	elsewhere := s.atOwner(h)
 	return func(w http.ResponseWriter, r *http.Request) error {
-		ref, err := host.ParseRef(r.PathValue("ref"))
+		ref, err := daemon.ParseRef(r.PathValue("ref"))
 		if err != nil {
 			return err
 		}
@@ -72,8 +72,8 @@ func (s *Server) postYield(w http.ResponseWriter, r *http.Request) error {
 
 func decide(w http.ResponseWriter, r *http.Request, by func(context.Context, identity.EntityID) (chain.Mended, error)) error {
 	fact, err := by(r.Context(), entity(r))
-	if moved := new(host.MovedError); errors.As(err, &moved) {
-		return host.ErrNotHeld // another node has it, and nothing is held here
+	if moved := new(daemon.MovedError); errors.As(err, &moved) {
+		return daemon.ErrNotHeld // another node has it, and nothing is held here
 	}
 	if err != nil {
 		return err

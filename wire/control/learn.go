@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -21,7 +21,7 @@ var errKindDiffers = errors.New("nodes have different modules under the kind's n
 // all nodes of its cluster may. host.ErrKindNotFound where none has it.
 func (s *Server) learnKind(ctx context.Context, name string) error {
 	_, unknown := s.rt.Kind(name)
-	if !errors.Is(unknown, host.ErrKindNotFound) || host.ValidName(name) != nil || s.rt.TakesModules() == 0 {
+	if !errors.Is(unknown, daemon.ErrKindNotFound) || daemon.ValidName(name) != nil || s.rt.TakesModules() == 0 {
 		return unknown
 	}
 	said, _, err := askAll(ctx, s, func(ctx context.Context, c *Client) (Kind, error) { return c.Kind(ctx, name) })
@@ -51,7 +51,7 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 		return fmt.Errorf("%w: %q is %s", errKindDiffers, name, strings.Join(has, "; "))
 	}
 	id := nodes[0][0]
-	own, err := host.LimitsOf(said[id].Limits)
+	own, err := daemon.LimitsOf(said[id].Limits)
 	if err != nil {
 		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
 	}

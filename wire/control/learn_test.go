@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire"
 )
 
@@ -31,7 +31,7 @@ func TestAKindIsTakenFromWhoeverMayPushIt(t *testing.T) {
 	owned(t, a)
 	owned(t, c)
 	_, client := owned(t, b)
-	own := host.Limits{EventBytes: 1000}
+	own := daemon.Limits{EventBytes: 1000}
 	if _, err := a.rt.PushKindWith(ctx, "counter", counter, own); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestAKindIsTakenFromWhoeverMayPushIt(t *testing.T) {
 		if _, err := client.Spawn(ctx, Spawn{Kind: "counter", Name: "c1"}); !errors.As(err, &problem) || problem.Code != code {
 			t.Errorf("%v, not %s", err, code)
 		}
-		if _, err := b.rt.Kind("counter"); !errors.Is(err, host.ErrKindNotFound) {
+		if _, err := b.rt.Kind("counter"); !errors.Is(err, daemon.ErrKindNotFound) {
 			t.Errorf("the kind is here: %v", err)
 		}
 	}

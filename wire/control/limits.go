@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // SetLimits asks that limits of a daemon or a kind become others. What is not named stays.
@@ -51,7 +52,7 @@ func (s *Server) getNodeLimits(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, NodeLimits{s.rt.NodeLimits().Map()})
 }
 
-func limitsOf(i host.Info, used []Used) DaemonLimits {
+func limitsOf(i daemon.Info, used []Used) DaemonLimits {
 	return DaemonLimits{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
 		Limits: i.Limits.Map(), Own: i.OwnLimits.Map(), Used: used}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/meter"
 	"wasmhost/host/store"
 	"wasmhost/wire"
@@ -86,7 +87,7 @@ func (s *Server) scraped(w http.ResponseWriter, r *http.Request) {
 			return err
 		}
 		if s.metrics == nil {
-			return fmt.Errorf("%w: this node counts nothing", host.ErrNotSupported)
+			return fmt.Errorf("%w: this node counts nothing", daemon.ErrNotSupported)
 		}
 		s.metrics.ServeHTTP(w, r)
 		return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // A scrape says what the node did, by kind, in names that Prometheus's own rules
@@ -20,9 +21,9 @@ func TestScrape(t *testing.T) {
 	s := serve(t, "a")
 	s.server.SetMetrics(NewMetrics(s.rt, s.mesh, s.store, "test", slog.New(slog.DiscardHandler)))
 	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", counterModule(t)))
-	d := must[host.Info](t)(s.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "unlikely"}))
+	d := must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "unlikely"}))
 	for range 3 {
-		must[host.Result](t)(s.rt.Deliver(ctx, d.Entity, host.Event{Payload: []byte("x")}))
+		must[daemon.Result](t)(s.rt.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}))
 	}
 	s.ask("GET", "/v1/daemons/nobody", "")
 	text := s.ask("GET", "/metrics", "").Body.String()

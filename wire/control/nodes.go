@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire"
 )
 
@@ -188,9 +189,9 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var own *host.Limits
+	var own *daemon.Limits
 	if texts := queryOf(r).all("limit"); len(texts) > 0 {
-		l, err := host.ParseLimits(texts)
+		l, err := daemon.ParseLimits(texts)
 		if err != nil {
 			return err
 		}
@@ -283,7 +284,7 @@ func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {
 		named = text
 	}
 	if named == "" {
-		return fmt.Errorf("%w: kind %q is native", host.ErrModuleNotFound, k.Name)
+		return fmt.Errorf("%w: kind %q is native", daemon.ErrModuleNotFound, k.Name)
 	}
 	digest, err := s.rt.ModuleNamed(k.Name, named)
 	if err != nil {

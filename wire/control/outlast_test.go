@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // gated is a native daemon whose events take until the gate opens. It sends to began as
@@ -24,11 +24,11 @@ type gated struct {
 	began chan<- struct{} // of 1
 }
 
-func (*gated) Name() string                        { return "gated" }
-func (*gated) Requirements() (r host.Requirements) { return }
-func (*gated) Snapshot(*host.Call) ([]byte, error) { return []byte{}, nil }
-func (*gated) Restore(*host.Call, []byte) error    { return nil }
-func (g *gated) Process(*host.Call, []byte) ([][]byte, error) {
+func (*gated) Name() string                          { return "gated" }
+func (*gated) Requirements() (r daemon.Requirements) { return }
+func (*gated) Snapshot(*daemon.Call) ([]byte, error) { return []byte{}, nil }
+func (*gated) Restore(*daemon.Call, []byte) error    { return nil }
+func (g *gated) Process(*daemon.Call, []byte) ([][]byte, error) {
 	select {
 	case g.began <- struct{}{}:
 	default:
@@ -50,15 +50,15 @@ func TestHalfClosedClientsAreAnswered(t *testing.T) {
 			t.Run(network+" "+name, func(t *testing.T) {
 				gate, began := make(chan struct{}), make(chan struct{}, 1)
 				s := serve(t, "a")
-				err := s.rt.RegisterFactory("gated", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return &gated{gate, began}, nil }))
+				err := s.rt.RegisterFactory("gated", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return &gated{gate, began}, nil }))
 				if err != nil {
 					t.Fatal(err)
 				}
-				g := must[host.Info](t)(s.rt.Spawn(ctx, host.SpawnRequest{Kind: "gated", Name: "g"}))
+				g := must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "gated", Name: "g"}))
 				if name == "stop" { // it waits for the event that is being processed
 					busy := make(chan error, 1)
 					go func() {
-						_, err := s.rt.Deliver(ctx, g.Entity, host.Event{Payload: []byte("first")})
+						_, err := s.rt.Deliver(ctx, g.Entity, daemon.Event{Payload: []byte("first")})
 						busy <- err
 					}()
 					<-began

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -46,7 +47,7 @@ type claim struct {
 // proven. An answer about a daemon that ref does not name is left out. silent are those
 // that did not say whether they have it. unproven is why a claim does not count; nil: all
 // do.
-func (s *Server) askOwners(ctx context.Context, ref host.Ref) (proven []claim, silent []identity.NodeID, unproven error) {
+func (s *Server) askOwners(ctx context.Context, ref daemon.Ref) (proven []claim, silent []identity.NodeID, unproven error) {
 	peers, err := s.owners()
 	if err != nil {
 		s.logger.Warn("asking the peers", "error", err)
@@ -115,7 +116,7 @@ func pick(ref string, claims []claim) (*claim, error) {
 	}
 	switch {
 	case len(entities) > 1:
-		return nil, &host.AmbiguousError{Ref: ref, Matches: entities}
+		return nil, &daemon.AmbiguousError{Ref: ref, Matches: entities}
 	case tie:
 		return nil, fmt.Errorf("%w: several nodes claim daemon %q, and nothing decides between them", host.ErrUnproven, ref)
 	}
@@ -127,13 +128,13 @@ func (s *Server) proven(ctx context.Context, id identity.EntityID, at identity.N
 	by := s.mesh.Self()
 	for range maxHops {
 		p, err := s.rt.Believe(ctx, id, at, by)
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		var refused *channel.Refusal
 		switch {
 		case errors.As(err, &moved):
 			at, by = moved.Node, at
 		case errors.As(err, &refused) && errors.Is(refused, channel.ErrNoReceiver):
-			return 0, &host.NotFoundError{Entity: id}
+			return 0, &daemon.NotFoundError{Entity: id}
 		case err != nil:
 			return 0, err
 		default:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -87,7 +88,7 @@ func TestWhoClaimsADaemonGetsNothingWithoutProof(t *testing.T) {
 				}
 			}
 			seen, err := (groupNodes{a.server}).askProven(ctx, m.mesh.Self(), id)
-			if !errors.Is(err, host.ErrUnproven) && !errors.Is(err, host.ErrNotFound) && err == nil {
+			if !errors.Is(err, host.ErrUnproven) && !errors.Is(err, daemon.ErrNotFound) && err == nil {
 				t.Errorf("a sighting counts: %+v", seen)
 			}
 			if n := lies.sent.Load(); n != 0 {
@@ -106,14 +107,14 @@ func TestANameOfTwoDaemonsIsAmbiguous(t *testing.T) {
 		if _, err := s.rt.PushKind(ctx, "n", counterModule(t)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.rt.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "bank"}); err != nil {
+		if _, err := s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "bank"}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := problemOf(t, a.post("/v1/daemons/bank/events")); got != "ambiguous" {
 		t.Errorf("got %s, want ambiguous", got)
 	}
-	if _, err := c.rt.Spawn(ctx, host.SpawnRequest{Kind: "n", Name: "other"}); err != nil {
+	if _, err := c.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "other"}); err != nil {
 		t.Fatal(err)
 	}
 	if w := a.post("/v1/daemons/other/events"); w.Code != http.StatusOK {

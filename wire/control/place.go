@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/placement"
 	"wasmhost/identity"
 )
@@ -128,7 +129,7 @@ func writePlaced(w http.ResponseWriter, nodes []placement.Node, req placement.Re
 // spawnWhere spawns the daemon on the node that meets its requirements best. On
 // another node it is made here and moved there, for a peer makes no daemons for
 // us, but takes ours where it lets us move them.
-func (s *Server) spawnWhere(ctx context.Context, spawn host.SpawnRequest, place Place) (Daemon, error) {
+func (s *Server) spawnWhere(ctx context.Context, spawn daemon.SpawnRequest, place Place) (Daemon, error) {
 	req, err := requirementsOf(place)
 	if err != nil {
 		return Daemon{}, err
@@ -155,7 +156,7 @@ func (s *Server) spawnWhere(ctx context.Context, spawn host.SpawnRequest, place 
 
 // moveFresh moves a daemon that was just made. Where that fails nothing is left
 // of it, unless it may be on the target.
-func (s *Server) moveFresh(ctx context.Context, i host.Info, to identity.NodeID) (host.Report, error) {
+func (s *Server) moveFresh(ctx context.Context, i daemon.Info, to identity.NodeID) (host.Report, error) {
 	m, err := s.rt.StartMigrationWith(ctx, i.Entity, to, host.MigrationOptions{RetryNotReady: defaultRetry})
 	var rep host.Report
 	if err == nil {
@@ -166,7 +167,7 @@ func (s *Server) moveFresh(ctx context.Context, i host.Info, to identity.NodeID)
 			m.Cancel()
 		}
 		stopErr := s.rt.Stop(context.WithoutCancel(ctx), i.Entity)
-		if stopErr != nil && !errors.Is(stopErr, host.ErrNotFound) {
+		if stopErr != nil && !errors.Is(stopErr, daemon.ErrNotFound) {
 			err = errors.Join(err, fmt.Errorf("daemon %s is left: %w", i.Entity.Origin(), stopErr))
 		}
 	}

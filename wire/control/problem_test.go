@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"wasmhost/abi"
-	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 )
@@ -60,9 +60,9 @@ func TestEveryClassOfError(t *testing.T) {
 	check(&abi.Fault{Kind: abi.FaultTrap, Call: "process"}, "guest-failed", ExitGuest)
 	check(&abi.Fault{Kind: abi.FaultLimit, Limit: abi.LimitFuel}, "limit-exceeded", ExitGuest)
 	check(&abi.Refusal{Code: abi.RefusedNotWasm, Found: "text", Mend: "upload Wasm"}, "module-refused", ExitFailure)
-	check(&host.MovedError{}, "moved", ExitConflict)
+	check(&daemon.MovedError{}, "moved", ExitConflict)
 	check(&chain.Error{Err: errors.New("x")}, "chain-broken", ExitVerification)
-	check(&host.AmbiguousError{}, "ambiguous", ExitUsage)
+	check(&daemon.AmbiguousError{}, "ambiguous", ExitUsage)
 	check(errors.New("something else"), "internal", ExitFailure)
 	check(fmt.Errorf("%w: %w", store.ErrPoisoned, store.ErrNoSpace), "no-space", ExitFailure)
 	for code := migration.Code(0); code.Valid(); code++ {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/placement"
 	"wasmhost/identity"
 )
@@ -41,7 +42,7 @@ type balance struct {
 
 // seen notes which daemons are here, and returns those that could move, with how long
 // each has been.
-func (b *balance) seen(now time.Time, all []host.Info, self identity.NodeID) (out []placement.Daemon) {
+func (b *balance) seen(now time.Time, all []daemon.Info, self identity.NodeID) (out []placement.Daemon) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	first := make(map[identity.EntityID]time.Time, len(all))

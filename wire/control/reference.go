@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
 
@@ -40,15 +40,15 @@ func latest(said map[identity.NodeID]Daemon, match func(identity.EntityID, strin
 
 // lookFor finds the daemon whose id begins with text, here or at the peers. It is for
 // requests that look.
-func (s *Server) lookFor(r *http.Request, text string) (host.Ref, error) {
+func (s *Server) lookFor(r *http.Request, text string) (daemon.Ref, error) {
 	ids, err := s.rt.DaemonsBegunBy(text)
 	if err != nil {
-		return host.Ref{}, err
+		return daemon.Ref{}, err
 	}
 	if !queryOf(r).is("local") && r.Header.Get(hopsHeader) == "" {
 		theirs, err := s.lookAtPeers(r.Context(), text)
 		if err != nil {
-			return host.Ref{}, err
+			return daemon.Ref{}, err
 		}
 		ids = append(ids, theirs...)
 	}
@@ -56,11 +56,11 @@ func (s *Server) lookFor(r *http.Request, text string) (host.Ref, error) {
 	ids = slices.Compact(ids)
 	switch len(ids) {
 	case 0:
-		return host.Ref{}, host.ErrNotFound
+		return daemon.Ref{}, daemon.ErrNotFound
 	case 1:
-		return host.ParseRef(ids[0].String())
+		return daemon.ParseRef(ids[0].String())
 	}
-	return host.Ref{}, &host.AmbiguousError{Ref: text, Matches: ids}
+	return daemon.Ref{}, &daemon.AmbiguousError{Ref: text, Matches: ids}
 }
 
 // lookAtPeers returns the daemons of peers whose id begins with text. Where a peer has
@@ -86,7 +86,7 @@ func (s *Server) lookAtPeers(ctx context.Context, text string) ([]identity.Entit
 		return nil, several
 	}
 	var out []identity.EntityID
-	for _, d := range latest(one, func(id identity.EntityID, _ string) bool { return host.BeginsID(id, text) }) {
+	for _, d := range latest(one, func(id identity.EntityID, _ string) bool { return daemon.BeginsID(id, text) }) {
 		id, err := identity.ParseEntityID(d.EntityID)
 		if err != nil {
 			return nil, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -65,7 +66,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 	if _, err := a.rt.PushKind(ctx, "counter", wasm); err != nil {
 		t.Fatal(err)
 	}
-	d, err := a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"})
+	d, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 				denied++
 			}
 			if r.name == "remove" && !refused { // it was right to: bring it back
-				if d, err = a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}); err != nil {
+				if d, err = a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}); err != nil {
 					t.Fatal(err)
 				}
 			}

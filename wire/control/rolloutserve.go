@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/group"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
@@ -149,7 +150,7 @@ func (s *Server) rolloutModule(ctx context.Context, kind, version string) (to [3
 		return s.rt.ModuleNamed(kind, version)
 	}
 	if err := hexInto(to[:], version); err != nil {
-		return to, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", host.ErrModuleNotFound, version)
+		return to, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", daemon.ErrModuleNotFound, version)
 	}
 	return to, nil // it may be known where the daemons are
 }
@@ -206,7 +207,7 @@ func (s *Server) daemonsOfKind(ctx context.Context, kind string, members []strin
 	}
 	for _, id := range members {
 		if !seen[id] {
-			return nil, nil, fmt.Errorf("%w: %s, a member of the group; heal the group first", host.ErrNotFound, id)
+			return nil, nil, fmt.Errorf("%w: %s, a member of the group; heal the group first", daemon.ErrNotFound, id)
 		}
 	}
 	slices.SortFunc(out, func(a, b Rolled) int { return strings.Compare(a.Name+"\x00"+a.EntityID, b.Name+"\x00"+b.EntityID) })
@@ -256,10 +257,10 @@ func (s *Server) rollOne(ctx context.Context, kind string, d Rolled, to string) 
 // mayPass reports whether an upgrade that failed so may go well in a moment: the daemon
 // moved meanwhile, or its node did not answer.
 func mayPass(err error) bool {
-	var moved *host.MovedError
+	var moved *daemon.MovedError
 	var problem *Problem
 	if errors.As(err, &problem) {
-		return problem.Code == ProblemOf(&host.MovedError{}).Code || problem.Status == http.StatusServiceUnavailable
+		return problem.Code == ProblemOf(&daemon.MovedError{}).Code || problem.Status == http.StatusServiceUnavailable
 	}
 	return errors.As(err, &moved) || errors.Is(err, mesh.ErrUnreachable)
 }
@@ -275,7 +276,7 @@ func (s *Server) whereIs(ctx context.Context, d Rolled) (Daemon, error) {
 		return daemonOf(i), nil
 	}
 	at, parseErr := identity.ParseNodeID(d.NodeID)
-	var moved *host.MovedError
+	var moved *daemon.MovedError
 	if errors.As(err, &moved) {
 		at, parseErr = moved.Node, nil
 	}

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/host/group"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
@@ -175,7 +176,7 @@ func NewServer(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version strin
 	s.mux.Handle("GET /{$}", http.RedirectHandler(dashboardPath, http.StatusFound))
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok") })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := rt.Ready(); errors.Is(err, host.ErrNotReady) {
+		if err := rt.Ready(); errors.Is(err, daemon.ErrNotReady) {
 			done, total := rt.Recovery()
 			writeProblem(w, fmt.Errorf("%w: %d of %d active daemons are recovered", err, done, total))
 			return
@@ -255,7 +256,7 @@ func (s *Server) atOwner(h handler) handler {
 		if at == s.mesh.Self() {
 			r.Body = io.NopCloser(bytes.NewReader(body))
 			err = h(w, r.WithContext(context.WithValue(r.Context(), entityKey{}, id)))
-			var moved *host.MovedError
+			var moved *daemon.MovedError
 			if !errors.As(err, &moved) {
 				return err
 			}
@@ -270,17 +271,17 @@ func (s *Server) atOwner(h handler) handler {
 // Peers that ask are not asked back. Only a request that looks finds a daemon by the
 // beginning of its id.
 func (s *Server) locate(r *http.Request, text string) (identity.EntityID, identity.NodeID, error) {
-	ref, err := host.ParseRef(text)
+	ref, err := daemon.ParseRef(text)
 	if err != nil {
 		return identity.EntityID{}, 0, err
 	}
 	id, at, err := s.locateRef(r, ref)
-	none := errors.Is(err, host.ErrNotFound) || errors.Is(err, mesh.ErrUnreachable)
-	if !none || !queryOf(r).is(byPrefix.name) || !host.CanBegin(text) {
+	none := errors.Is(err, daemon.ErrNotFound) || errors.Is(err, mesh.ErrUnreachable)
+	if !none || !queryOf(r).is(byPrefix.name) || !daemon.CanBegin(text) {
 		return id, at, err
 	}
 	begun, lookErr := s.lookFor(r, text)
-	if errors.Is(lookErr, host.ErrNotFound) {
+	if errors.Is(lookErr, daemon.ErrNotFound) {
 		return id, 0, err
 	}
 	if lookErr != nil {
@@ -290,20 +291,20 @@ func (s *Server) locate(r *http.Request, text string) (identity.EntityID, identi
 }
 
 // locateRef is locate of a whole reference.
-func (s *Server) locateRef(r *http.Request, ref host.Ref) (identity.EntityID, identity.NodeID, error) {
+func (s *Server) locateRef(r *http.Request, ref daemon.Ref) (identity.EntityID, identity.NodeID, error) {
 	id, err := s.rt.ResolveRef(ref)
 	if err == nil {
 		_, inspectErr := s.rt.Inspect(id)
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		switch {
-		case inspectErr == nil, errors.Is(inspectErr, host.ErrComing): // a sender waits for what is coming
+		case inspectErr == nil, errors.Is(inspectErr, daemon.ErrComing): // a sender waits for what is coming
 			return id, s.mesh.Self(), nil
 		case errors.As(inspectErr, &moved):
 			return id, moved.Node, nil
 		}
 		err = inspectErr
 	}
-	if !errors.Is(err, host.ErrNotFound) || queryOf(r).is("local") || r.Header.Get(hopsHeader) != "" {
+	if !errors.Is(err, daemon.ErrNotFound) || queryOf(r).is("local") || r.Header.Get(hopsHeader) != "" {
 		return id, 0, err
 	}
 	claims, silent, unproven := s.askOwners(r.Context(), ref)
@@ -322,7 +323,7 @@ func (s *Server) locateRef(r *http.Request, ref host.Ref) (identity.EntityID, id
 	if len(silent) > 0 {
 		return id, 0, fmt.Errorf("%w: %q is not here, and may be on a node that does not answer: %v", mesh.ErrUnreachable, ref, silent)
 	}
-	return id, 0, fmt.Errorf("%w: %q", host.ErrNotFound, ref)
+	return id, 0, fmt.Errorf("%w: %q", daemon.ErrNotFound, ref)
 }
 
 // pass sends a request about a daemon on to another node, which proves first that it

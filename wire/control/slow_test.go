@@ -17,16 +17,17 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 )
 
 // loud is a native daemon that answers each event with a mebibyte that ends with it.
 type loud struct{}
 
-func (loud) Name() string                         { return "loud" }
-func (loud) Requirements() host.Requirements      { return host.Requirements{} }
-func (loud) Snapshot(*host.Call) ([]byte, error)  { return nil, nil }
-func (loud) Restore(_ *host.Call, _ []byte) error { return nil }
-func (loud) Process(_ *host.Call, payload []byte) ([][]byte, error) {
+func (loud) Name() string                           { return "loud" }
+func (loud) Requirements() daemon.Requirements      { return daemon.Requirements{} }
+func (loud) Snapshot(*daemon.Call) ([]byte, error)  { return nil, nil }
+func (loud) Restore(_ *daemon.Call, _ []byte) error { return nil }
+func (loud) Process(_ *daemon.Call, payload []byte) ([][]byte, error) {
 	return [][]byte{[]byte(strings.Repeat("x", 1<<20) + string(payload))}, nil
 }
 
@@ -34,11 +35,11 @@ func (loud) Process(_ *host.Call, payload []byte) ([][]byte, error) {
 // Others are answered meanwhile; once it reads, it has every answer in order.
 func TestAClientThatReadsNothingIsHeldBack(t *testing.T) {
 	a := serve(t, "a")
-	if err := a.rt.RegisterFactory("loud", host.FactoryFunc(func(context.Context, host.Env) (host.Daemon, error) { return loud{}, nil })); err != nil {
+	if err := a.rt.RegisterFactory("loud", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) { return loud{}, nil })); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"d", "e"} {
-		if _, err := a.rt.Spawn(ctx, host.SpawnRequest{Kind: "loud", Name: name}); err != nil {
+		if _, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "loud", Name: name}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire"
 )
 
@@ -30,11 +31,11 @@ func (s *served) put(method, path, body string, headers ...string) *httptest.Res
 }
 
 // withCounter makes the node have the kind counter, and a daemon of it.
-func withCounter(t *testing.T, s *served, name string) host.Info {
+func withCounter(t *testing.T, s *served, name string) daemon.Info {
 	t.Helper()
 	wasm := must[[]byte](t)(os.ReadFile(filepath.Join("..", "..", "testdata", "wasm", "c", "counter.wasm")))
 	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", wasm))
-	return must[host.Info](t)(s.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: name}))
+	return must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: name}))
 }
 
 // What a query says beside what its operation declares is refused by its name, and no
@@ -52,7 +53,7 @@ func TestQueriesAreStrict(t *testing.T) {
 			t.Errorf("?%s: %d %s, want 400 that names %s", query, w.Code, w.Body, name)
 		}
 	}
-	if got := must[host.Info](t)(s.rt.Inspect(d.Entity)); got.EventsProcessed != 0 {
+	if got := must[daemon.Info](t)(s.rt.Inspect(d.Entity)); got.EventsProcessed != 0 {
 		t.Errorf("%d events were applied, want none", got.EventsProcessed)
 	}
 	for _, path := range []string{"/v1/daemons/d/tail?after=-1", "/v1/daemons/d/tail?after=%2B1", "/v1/daemons/d/tail?after=1e3", "/v1/daemons/d/tail?after=01", "/v1/daemons/d/tail?after=18446744073709551616",
@@ -124,7 +125,7 @@ func TestHeadersAreStrict(t *testing.T) {
 			t.Errorf("%s with %v: %d %s, want 400", c.path, c.headers, w.Code, w.Body)
 		}
 	}
-	if got := must[host.Info](t)(s.rt.Inspect(d.Entity)); got.EventsProcessed != 0 || s.rt.DaemonCount() != 1 {
+	if got := must[daemon.Info](t)(s.rt.Inspect(d.Entity)); got.EventsProcessed != 0 || s.rt.DaemonCount() != 1 {
 		t.Errorf("%d events, %d daemons, want none and d alone", got.EventsProcessed, s.rt.DaemonCount())
 	}
 	for _, h := range []string{"Content-Type: application/json", "Content-Type: application/json; charset=UTF-8", "Content-Type: application/x-www-form-urlencoded"} {
@@ -193,7 +194,7 @@ func TestReferencesAreWhole(t *testing.T) {
 			t.Errorf("looking at %s: %d %s, want %s", path, w.Code, w.Body, want)
 		}
 	}
-	named := must[host.Info](t)(b.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: origin[:4]}))
+	named := must[daemon.Info](t)(b.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: origin[:4]}))
 	for _, path := range []string{"/v1/daemons/" + origin[:4], "/v1/daemons/" + origin[:4] + "?prefix=true"} {
 		var got Daemon
 		w := a.put("GET", path, "")
@@ -201,7 +202,7 @@ func TestReferencesAreWhole(t *testing.T) {
 			t.Errorf("%s: %d %s, want the daemon of that name on the other node", path, w.Code, w.Body)
 		}
 	}
-	if got := must[host.Info](t)(a.rt.Inspect(stranger.Entity)); got.EventsProcessed != 0 {
+	if got := must[daemon.Info](t)(a.rt.Inspect(stranger.Entity)); got.EventsProcessed != 0 {
 		t.Errorf("the stranger got %d events", got.EventsProcessed)
 	}
 	for _, ref := range []string{"a%20b", "id:" + origin[:6], "name:", "%ff", "group%2Fx%2Fy"} {

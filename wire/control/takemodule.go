@@ -12,6 +12,7 @@ import (
 	"net/http"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -66,7 +67,7 @@ func (s *Server) kindOfDaemon(r *http.Request) (string, error) {
 	}
 	if at == s.mesh.Self() {
 		i, err := s.rt.Inspect(id)
-		var moved *host.MovedError
+		var moved *daemon.MovedError
 		if !errors.As(err, &moved) {
 			return i.Kind, err
 		}
@@ -82,7 +83,7 @@ func (s *Server) kindOfDaemon(r *http.Request) (string, error) {
 // takeModule has this node have the module that a peer asked it to run, from that peer or
 // another one, if they may push kinds to it. host.ErrModuleNotFound where none has it.
 func (s *Server) takeModule(ctx context.Context, kind string, digest [32]byte) error {
-	missing := fmt.Errorf("%w: %x, of no node that may push kinds to this one", host.ErrModuleNotFound, digest)
+	missing := fmt.Errorf("%w: %x, of no node that may push kinds to this one", daemon.ErrModuleNotFound, digest)
 	asker, byPeer := wire.PeerOf(ctx)
 	if !byPeer || s.rt.TakesModules() == 0 {
 		return missing
@@ -123,9 +124,9 @@ func (s *Server) pullModule(ctx context.Context, from identity.NodeID, kind stri
 	case err != nil:
 		return nil, err
 	case int64(len(wasm)) > most:
-		return nil, fmt.Errorf("%w: a module of more than %d bytes", host.ErrTooLarge, most)
+		return nil, fmt.Errorf("%w: a module of more than %d bytes", daemon.ErrTooLarge, most)
 	case sha256.Sum256(wasm) != digest:
-		return nil, fmt.Errorf("%w: another module comes than it says", host.ErrModuleNotFound)
+		return nil, fmt.Errorf("%w: another module comes than it says", daemon.ErrModuleNotFound)
 	}
 	return wasm, nil
 }

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/wire"
 )
 
@@ -66,7 +67,7 @@ func TestOneTraceSpansTheNodes(t *testing.T) {
 	token := must[string](t)(b.mesh.Token(time.Minute, wire.RightsAll))
 	must[Node](t)(plain.Join(ctx, token))
 	must[host.KindInfo](t)(a.rt.PushKind(ctx, "counter", counterModule(t)))
-	d := must[host.Info](t)(a.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: "c"}))
+	d := must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	tr.exporter.Reset()
 
 	must[*MigrationReport](t)(c.Migrate(ctx, "c", Migrate{To: "b"}, func(MigrationStep) {}))

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 )
 
 // Upgrade asks that a daemon go over to another version of its code.
@@ -54,7 +55,7 @@ func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	digest, err := s.rt.ModuleNamed(now.Kind, req.To)
-	if errors.Is(err, host.ErrModuleNotFound) && hexInto(digest[:], req.To) == nil {
+	if errors.Is(err, daemon.ErrModuleNotFound) && hexInto(digest[:], req.To) == nil {
 		err = s.takeModule(r.Context(), now.Kind, digest)
 	}
 	if err != nil {
@@ -80,8 +81,8 @@ func (s *Server) getQuarantine(w http.ResponseWriter, r *http.Request) error {
 }
 
 // eventKinds are the names of what events are to their daemon.
-var eventKinds = map[host.EventKind]string{host.EventDirect: "direct", host.EventChannel: "channel", host.EventGap: "gap",
-	host.EventTimer: "timer", host.EventDaemon: "daemon"}
+var eventKinds = map[daemon.EventKind]string{daemon.EventDirect: "direct", daemon.EventChannel: "channel", daemon.EventGap: "gap",
+	daemon.EventTimer: "timer", daemon.EventDaemon: "daemon"}
 
 func quarantinedOf(q host.Quarantined) Quarantined {
 	out := Quarantined{Index: q.Index, Kind: eventKinds[q.Kind], Sender: q.Sender.String(), Number: q.Number, Time: q.Time, Channel: q.Channel, Payload: q.Payload, Error: q.Fault.Error()}
@@ -152,5 +153,5 @@ func (c *Client) Skip(ctx context.Context, ref string, index uint64) error {
 
 // NotQuarantined is the error of a failed event that is not there.
 func NotQuarantined(ref string, index uint64) error {
-	return fmt.Errorf("%w: %d, of daemon %s", host.ErrNotQuarantined, index, ref)
+	return fmt.Errorf("%w: %d, of daemon %s", daemon.ErrNotQuarantined, index, ref)
 }

@@ -5,6 +5,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/budget"
+	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 )
 
@@ -17,7 +18,7 @@ type Used struct {
 }
 
 // usedOf returns what is taken of the bounds on what a daemon holds.
-func usedOf(i host.Info, e host.Effects) []Used {
+func usedOf(i daemon.Info, e daemon.Effects) []Used {
 	events, bytes := 0, int64(0)
 	for _, p := range e.Pending {
 		events, bytes = events+p.Events, bytes+p.Bytes

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -303,7 +304,7 @@ func TestPages(t *testing.T) {
 	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", counterModule(t)))
 	names := []string{"a", "b", "c", "d", "e"}
 	for _, n := range names {
-		must[host.Info](t)(s.rt.Spawn(ctx, host.SpawnRequest{Kind: "counter", Name: n}))
+		must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: n}))
 	}
 	var got []string
 	path := "/v1/daemons?limit=2"
@@ -320,7 +321,7 @@ func TestPages(t *testing.T) {
 			path, _, _ = strings.Cut(strings.TrimPrefix(w.Header().Get("Link"), "<"), ">")
 		}
 		if len(got) == 2 { // what ends meanwhile shifts nothing
-			if err := s.rt.Stop(ctx, must[host.Info](t)(inspectNamed(s, "b")).Entity); err != nil {
+			if err := s.rt.Stop(ctx, must[daemon.Info](t)(inspectNamed(s, "b")).Entity); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -335,10 +336,10 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func inspectNamed(s *served, name string) (host.Info, error) {
+func inspectNamed(s *served, name string) (daemon.Info, error) {
 	id, err := s.rt.Resolve(name)
 	if err != nil {
-		return host.Info{}, err
+		return daemon.Info{}, err
 	}
 	return s.rt.Inspect(id)
 }

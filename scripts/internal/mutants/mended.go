@@ -12,7 +12,7 @@ var mended = []hunt{
 		"\t\tif from, ok := wire.PeerOf(r.Context()); ok {\n\t\t\tif err := s.mesh.Allow(from, right,", "\t\tif _, err := readAll(w, r, 64<<20); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif from, ok := wire.PeerOf(r.Context()); ok {\n\t\t\tif err := s.mesh.Allow(from, right,", nil}, attackRow("body-before-rights")},
 	{mutant{"joining a cluster needs no right", "wire/control/server.go",
 		"s.joins(s.postMember)", "s.needs(0, s.postMember)", nil}, attackRow("cluster-secret")},
-	{mutant{"the beginning of an id names a daemon", "host/ref.go",
+	{mutant{"the beginning of an id names a daemon", "host/daemon/ref.go",
 		"return r.key == id\n\tcase byShort:\n\t\treturn identity.OriginHash(r.short) == id.Origin()\n\t}\n\treturn r.name == name", "return r.key == id\n\tcase byShort:\n\t\treturn identity.OriginHash(r.short) == id.Origin()\n\t}\n\treturn r.name == name || BeginsID(id, r.name)", nil}, attackRow("prefix-of-a-stranger")},
 	{mutant{"a node that starts is taken for one without daemons", "wire/peer.go",
 		"if m.config.NoDaemons {", "if true {", nil}, goTest{"./wire", "TestNodeThatStartsIsNotReady"}},

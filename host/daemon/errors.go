@@ -1,12 +1,16 @@
-package host
+package daemon
 
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"wasmhost/abi"
 	"wasmhost/identity"
 )
+
+// ErrDraining says that the node takes no daemons: it is being emptied.
+var ErrDraining = errors.New("the node is being drained: it takes no daemons")
 
 // Errors of the runtime's life.
 var (
@@ -96,3 +100,27 @@ type KindError struct {
 
 func (e *KindError) Error() string { return fmt.Sprintf("kind %q: %v", e.Kind, e.Err) }
 func (e *KindError) Unwrap() error { return e.Err }
+
+// AmbiguousError is the error of a reference, or of the beginning of an id, that
+// several daemons have.
+type AmbiguousError struct {
+	Ref     string
+	Matches []identity.EntityID
+}
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("%q means %d daemons: %s", e.Ref, len(e.Matches), e.some())
+}
+
+// some are the first of the matches.
+func (e *AmbiguousError) some() string {
+	const shown = 4
+	var out []string
+	for _, id := range e.Matches[:min(shown, len(e.Matches))] {
+		out = append(out, id.String())
+	}
+	if len(e.Matches) > shown {
+		out = append(out, "…")
+	}
+	return strings.Join(out, ", ")
+}

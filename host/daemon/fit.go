@@ -1,4 +1,4 @@
-package host
+package daemon
 
 import (
 	"errors"
@@ -132,4 +132,22 @@ func StoredLimits(m map[string]int64) (Limits, error) {
 		}
 	}
 	return l, l.ValidateOwn()
+}
+
+// Concerning returns the error where the change has to do with it: what did not fit before
+// does not keep other limits from being set.
+func Concerning(err error, change map[string]int64) error {
+	var unfit *UnfitError
+	if !errors.As(err, &unfit) {
+		return err
+	}
+	var pairs []Unfit
+	for _, p := range unfit.Pairs {
+		_, one := change[p.Limit]
+		_, other := change[p.Against]
+		if one || other {
+			pairs = append(pairs, p)
+		}
+	}
+	return fitError(pairs)
 }

@@ -1,0 +1,42 @@
+package host
+
+import (
+	"context"
+
+	"wasmhost/host/daemon"
+	"wasmhost/host/migration"
+)
+
+// notificationsBuffer is how far who watches a node may lag before it is cut.
+const notificationsBuffer = 4096
+
+// Notifications returns what happens on this node from now on. The channel is
+// closed when ctx ends, when the runtime shuts down, or when its reader lags by
+// more than 4096, or by more bytes than its budget has.
+func (r *Runtime) Notifications(ctx context.Context) <-chan daemon.Notification {
+	return r.notifications.stream(ctx, notificationsBuffer, r.following(), func(h *daemon.Notification) int64 { return int64(len(h.Name) + len(h.Kind) + len(h.Reason)) })
+}
+
+// notify publishes what happened. It blocks nobody, and may be called under any
+// lock.
+func (r *Runtime) notify(h daemon.Notification) {
+	if r.notifications.idle() {
+		return
+	}
+	h.At = r.env.Clock()
+	r.notifications.publish(h)
+}
+
+// notify publishes what happened to the daemon.
+func (d *hosted) notify(what daemon.Topic, reason string) {
+	d.rt.notify(daemon.Notification{Topic: what, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Reason: reason})
+}
+
+// notify publishes where a migration from here stands. It needs m.mu.
+func (m *Migration) notify(what daemon.Topic, round *migration.Round, reason string) {
+	if m.d == nil { // its source tells of it
+		return
+	}
+	m.rt.notify(daemon.Notification{Topic: what, Entity: m.entity, Name: m.d.name, Kind: m.d.kind, Epoch: m.epoch, Reason: reason, Peer: m.target, Source: true,
+		Phase: m.at.Phase().Shown(), Round: round, Bytes: m.bytes, Downtime: m.downtime})
+}
