@@ -88,7 +88,7 @@ func (n *node) publish(name string, texts ...string) {
 
 func (n *node) subscribe(id identity.EntityID, to *node, name string, token []byte) {
 	n.t.Helper()
-	if err := n.SubscribeChannel(ctx, id, to.Self(), name, token); err != nil {
+	if err := n.Subscriptions().Subscribe(ctx, id, to.Self(), name, token); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -110,7 +110,7 @@ func (n *node) wantHeard(id identity.EntityID, want string) {
 // sub is the daemon's only subscription.
 func (n *node) sub(id identity.EntityID) host.Subscription {
 	n.t.Helper()
-	list, err := n.Subscriptions(id)
+	list, err := n.Subscriptions().Of(id)
 	if err != nil || len(list) != 1 {
 		n.t.Fatal(list, err)
 	}
@@ -157,7 +157,7 @@ func TestC01_C02_C03_C23_C28_Subscribe(t *testing.T) {
 				a.create("ticks", host.ChannelPolicy{})
 				a.publish("ticks", "before") // nobody hears it
 				d := b.spawnAs("ear", nil)
-				if list, err := b.Subscriptions(d.Entity); err != nil || len(list) != 0 {
+				if list, err := b.Subscriptions().Of(d.Entity); err != nil || len(list) != 0 {
 					t.Error(list, err)
 				}
 				b.subscribe(d.Entity, a, "ticks", nil)
@@ -176,7 +176,7 @@ func TestC01_C02_C03_C23_C28_Subscribe(t *testing.T) {
 					t.Errorf("the roster is %+v, %v", i.Subscribers, err)
 				}
 				for range 2 {
-					if err := b.UnsubscribeChannel(ctx, d.Entity, a.Self(), "ticks"); err != nil {
+					if err := b.Subscriptions().Unsubscribe(ctx, d.Entity, a.Self(), "ticks"); err != nil {
 						t.Error(err)
 					}
 				}
@@ -184,7 +184,7 @@ func TestC01_C02_C03_C23_C28_Subscribe(t *testing.T) {
 				if n := a.roster("ticks"); len(n) != 0 {
 					t.Errorf("the roster has %v", n)
 				}
-				if list, err := b.Subscriptions(d.Entity); err != nil || len(list) != 0 {
+				if list, err := b.Subscriptions().Of(d.Entity); err != nil || len(list) != 0 {
 					t.Error(list, err)
 				}
 				a.publish("ticks", "four")
@@ -225,19 +225,19 @@ func TestC17_to_C21_F106_F107_AFailedSubscriptionChangesNothing(t *testing.T) {
 			"no channel":           {d.Entity, a.Self(), "none", nil, channel.ErrNoChannel, true},
 		} {
 			messages.Store(0)
-			if err := b.SubscribeChannel(ctx, c.id, c.node, c.name, c.token); !errors.Is(err, c.want) {
+			if err := b.Subscriptions().Subscribe(ctx, c.id, c.node, c.name, c.token); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v, want %v", name, err, c.want)
 			}
 			synctest.Wait()
 			if n := messages.Load(); (n > 0) != c.wire {
 				t.Errorf("%s: %d messages were sent", name, n)
 			}
-			if list, err := b.Subscriptions(d.Entity); err != nil || len(list) != 0 {
+			if list, err := b.Subscriptions().Of(d.Entity); err != nil || len(list) != 0 {
 				t.Errorf("%s: the ledger has %v, %v", name, list, err)
 			}
 		}
 		net.SetDown(a.Self(), true)
-		if err := b.SubscribeChannel(ctx, d.Entity, a.Self(), "gated", permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Hour)); !errors.Is(err, mesh.ErrUnreachable) {
+		if err := b.Subscriptions().Subscribe(ctx, d.Entity, a.Self(), "gated", permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Hour)); !errors.Is(err, mesh.ErrUnreachable) {
 			t.Errorf("a node that is away: %v", err)
 		}
 		net.SetDown(a.Self(), false)
@@ -248,7 +248,7 @@ func TestC17_to_C21_F106_F107_AFailedSubscriptionChangesNothing(t *testing.T) {
 		net.SetDown(a.Self(), true)
 		net.CutChannels()
 		synctest.Wait()
-		if err := b.UnsubscribeChannel(ctx, d.Entity, a.Self(), "gated"); !errors.Is(err, mesh.ErrUnreachable) {
+		if err := b.Subscriptions().Unsubscribe(ctx, d.Entity, a.Self(), "gated"); !errors.Is(err, mesh.ErrUnreachable) {
 			t.Errorf("unsubscribing from a node that is away: %v", err)
 		}
 		if s := b.sub(d.Entity); s.Channel != "gated" || s.State == "live" || s.Reason == "" {
@@ -289,7 +289,7 @@ func TestC26_C27_C29_C32_F84_F90_GatedChannels(t *testing.T) {
 			"nobody's channel": {"closed", token("closed", identity.ScopeSubscribe, time.Hour), identity.ErrTokenRoot},
 			"beside a family":  {"families", token("family", identity.ScopeSubscribe|identity.ScopeWildcard, time.Hour), channel.ErrNoChannel},
 		} {
-			if err := b.SubscribeChannel(ctx, d.Entity, a.Self(), c.channel, c.token); !errors.Is(err, c.want) {
+			if err := b.Subscriptions().Subscribe(ctx, d.Entity, a.Self(), c.channel, c.token); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v, want %v", name, err, c.want)
 			}
 		}
@@ -314,7 +314,7 @@ func TestC26_C27_C29_C32_F84_F90_GatedChannels(t *testing.T) {
 		if got := b.heard(d.Entity); !strings.HasSuffix(got, "gated:w") || strings.Contains(got, "z") {
 			t.Errorf("it heard %q", got)
 		}
-		list, err := b.Subscriptions(d.Entity)
+		list, err := b.Subscriptions().Of(d.Entity)
 		if err != nil || len(list) != 2 || list[0].State != "refused" || list[0].Code != channel.CodeOf(identity.ErrTokenExpired) || list[1].State != "live" || list[1].Expires.IsZero() {
 			t.Errorf("the ledger has %+v, %v", list, err)
 		}
@@ -324,7 +324,7 @@ func TestC26_C27_C29_C32_F84_F90_GatedChannels(t *testing.T) {
 			t.Errorf("it heard %q", got)
 		}
 		// a worse token changes nothing
-		if err := b.SubscribeChannel(ctx, d.Entity, a.Self(), "family/one", expired); !errors.Is(err, identity.ErrTokenChannel) && !errors.Is(err, identity.ErrTokenExpired) {
+		if err := b.Subscriptions().Subscribe(ctx, d.Entity, a.Self(), "family/one", expired); !errors.Is(err, identity.ErrTokenChannel) && !errors.Is(err, identity.ErrTokenExpired) {
 			t.Error(err)
 		}
 		a.publish("family/one", "v")
@@ -488,11 +488,11 @@ func TestC04_C05_C06_F108_SubscriptionsMove(t *testing.T) {
 			a.publish("gated", fmt.Sprint(i))
 			want += fmt.Sprint(" gated:", i)
 			at.wantHeard(d.Entity, want)
-			list, err := at.Subscriptions(d.Entity)
+			list, err := at.Subscriptions().Of(d.Entity)
 			if err != nil || len(list) != 2 || list[0].Channel != "gated" || string(list[0].Token) != string(token) || list[0].Cursor != uint64(i+2) {
 				t.Errorf("move %d: the ledger has %+v, %v", i, list, err)
 			}
-			if list, err := to.Subscriptions(d.Entity); err == nil {
+			if list, err := to.Subscriptions().Of(d.Entity); err == nil {
 				t.Errorf("move %d: the source has %v", i, list)
 			}
 		}
@@ -566,10 +566,10 @@ func TestC25_F109_ANodeWithoutTheRight(t *testing.T) {
 		a.create("gated", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}})
 		d, echo := b.spawnAs("ear", nil), a.spawnAs("ear", nil)
 		outputs := channel.OutputsOf(echo.Entity.Origin())
-		if err := b.SubscribeChannel(ctx, d.Entity, a.Self(), "open", nil); !errors.Is(err, channel.ErrDenied) {
+		if err := b.Subscriptions().Subscribe(ctx, d.Entity, a.Self(), "open", nil); !errors.Is(err, channel.ErrDenied) {
 			t.Errorf("an open channel: %v", err)
 		}
-		if err := b.SubscribeChannel(ctx, d.Entity, a.Self(), outputs, nil); !errors.Is(err, channel.ErrNoToken) {
+		if err := b.Subscriptions().Subscribe(ctx, d.Entity, a.Self(), outputs, nil); !errors.Is(err, channel.ErrNoToken) {
 			t.Errorf("outputs: %v", err)
 		}
 		b.subscribe(d.Entity, a, "gated", permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Hour))
@@ -733,9 +733,9 @@ func TestC40_C42_RosterAndLedgerAgree(t *testing.T) {
 				for round := range 20 + i%2 { // the odd ones end subscribed
 					var err error
 					if round%2 == 0 {
-						err = b.SubscribeChannel(ctx, id, a.Self(), "ticks", nil)
+						err = b.Subscriptions().Subscribe(ctx, id, a.Self(), "ticks", nil)
 					} else {
-						err = b.UnsubscribeChannel(ctx, id, a.Self(), "ticks")
+						err = b.Subscriptions().Unsubscribe(ctx, id, a.Self(), "ticks")
 					}
 					if err != nil {
 						t.Errorf("daemon %d, round %d: %v", i, round, err)
@@ -751,7 +751,7 @@ func TestC40_C42_RosterAndLedgerAgree(t *testing.T) {
 			t.Errorf("the roster has %+v, %v", info.Subscribers, err)
 		}
 		for i, id := range ears {
-			list, err := b.Subscriptions(id)
+			list, err := b.Subscriptions().Of(id)
 			if err != nil || len(list) != i%2 {
 				t.Errorf("daemon %d has %+v, %v", i, list, err)
 			}

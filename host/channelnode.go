@@ -9,6 +9,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
+	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
@@ -45,6 +46,26 @@ func (p channelPeers) PeerIDs() []identity.NodeID {
 // OpenChannel opens a stream about channels to a node, this one included.
 func (p channelPeers) OpenChannel(ctx context.Context, node identity.NodeID) (channel.Conn, error) {
 	return p.rt.openChannel(ctx, node)
+}
+
+// openChannel opens a stream about channels to a node, this one included.
+func (r *Runtime) openChannel(ctx context.Context, at identity.NodeID) (channel.Conn, error) {
+	if at == r.env.Self {
+		near, far := channel.Pipe()
+		go func() {
+			r.handleChannel(ctx, r.env.Self, mesh.AccessChannels|mesh.AccessOutputs, far)
+			_ = far.Close() // a pipe's never fails
+		}()
+		return near, nil
+	}
+	if r.mesh == nil {
+		return nil, fmt.Errorf("%w: %s: this node has no peers", mesh.ErrUnknownNode, at)
+	}
+	peer, err := r.mesh.Peer(at)
+	if err != nil {
+		return nil, err
+	}
+	return peer.OpenChannel(ctx)
 }
 
 // daemonOutputs gives the broker the outputs of this node's daemons.

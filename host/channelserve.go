@@ -100,7 +100,7 @@ func (r *Runtime) tell(c channel.Conn, m channel.Message) {
 // startChannels begins what goes on for channels as long as the runtime is
 // ready.
 func (r *Runtime) startChannels() {
-	r.subs.startAll()
+	r.startAllSubscriptions()
 	r.startAllEffects()
 	r.broker.Start()
 }

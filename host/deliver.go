@@ -84,6 +84,19 @@ type ticket struct {
 	storedErr error
 }
 
+// isDone reports whether wait would not block, and give no error.
+func (t *ticket) isDone() bool {
+	if t == nil {
+		return true
+	}
+	select {
+	case <-t.done:
+		return t.err == nil
+	default:
+		return false
+	}
+}
+
 // waitStored waits for the record to be on disk here, which says nothing of
 // standbys.
 func (t *ticket) waitStored(ctx context.Context) error {

@@ -163,6 +163,9 @@ func (r *Runtime) listed(ctx context.Context, id identity.EntityID, node identit
 	return Proven{Moved: daemon.Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, Rank: e.Epoch, Follows: true}, ok, nil
 }
 
+// mostHops is how many nodes in a row are asked that each say that another has the daemon.
+const mostHops = 8
+
 // succeeds reports whether the last known owner has given the daemon away to the
 // claimant, over whatever nodes: by their receipts, or by their own words.
 func (r *Runtime) succeeds(ctx context.Context, id identity.EntityID, claim *provenResidence, last lastKnown) bool {

@@ -71,7 +71,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	d.meter.cameBack(how.String(), lifecycle.Running)
 	d.notify(daemon.WasMended, how.String())
 	d.resume()
-	r.subs.start(d.id, d.ledger.All())
+	r.subscriber.Start(d.id, d.ledger.All())
 	r.startEffects(d)
 	r.grown(d)
 	r.env.Logger.Warn("a daemon was mended", "daemon", id.Origin(), "how", how, "count", fact.Count, "epoch", fact.Epoch)

@@ -45,10 +45,10 @@ func TestReadersTakeNoPlaceInTheMailbox(t *testing.T) {
 			return err
 		},
 		"subscribe": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
-			return r.SubscribeChannel(ctx, id, r.Self(), "none", nil)
+			return r.Subscriptions().Subscribe(ctx, id, r.Self(), "none", nil)
 		},
 		"unsubscribe": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
-			return r.UnsubscribeChannel(ctx, id, r.Self(), "none")
+			return r.Subscriptions().Unsubscribe(ctx, id, r.Self(), "none")
 		},
 		"roll back": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
 			_, err := r.RollBack(ctx, id)

@@ -131,7 +131,7 @@ func (m *Migration) takeBack(ctx context.Context) (chain.Mended, error) {
 	m.rt.mu.Unlock()
 	d.moving.Store(false)
 	d.resume()
-	m.rt.subs.start(d.id, d.ledger.All())
+	m.rt.subscriber.Start(d.id, d.ledger.All())
 	m.env.Logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", d.id.Origin(), "target", m.target, "epoch", fact.Epoch)
 	return fact, nil
 }
@@ -181,7 +181,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 		return chain.Mended{}, err
 	}
 	d.resume()
-	r.subs.start(d.id, d.ledger.All())
+	r.subscriber.Start(d.id, d.ledger.All())
 	r.grown(d)
 	r.env.Logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
 	return fact, nil

@@ -115,17 +115,17 @@ type Runtime struct {
 
 	cluster *clustered // nil: it is in none
 
-	exchanges *exchanges
-	tokenSkew time.Duration
-	broker    *Broker        // channels of this node
-	subs      *subscriptions // of this node's daemons
-	sender    *Sender
-	inbox     *Inbox
-	arriving  arrivalRoom
-	resided   resided // proofs of where daemons are
-	timers    *Timers
-	shares    *fair.Scheduler // of work that the node begins by itself
-	foreign   *fair.Flow      // of what daemons elsewhere publish here
+	exchanges  *exchanges
+	tokenSkew  time.Duration
+	broker     *Broker     // channels of this node
+	subscriber *Subscriber // of this node's daemons
+	sender     *Sender
+	inbox      *Inbox
+	arriving   arrivalRoom
+	resided    resided // proofs of where daemons are
+	timers     *Timers
+	shares     *fair.Scheduler // of work that the node begins by itself
+	foreign    *fair.Flow      // of what daemons elsewhere publish here
 
 	mu       sync.RWMutex // guards the maps; never held while user code runs
 	kinds    map[string]*kind
@@ -189,7 +189,6 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	fill(&r.cpEvery, 1024)
 	r.departed = newDeparted(o.Store, r.receipts.forget)
-	r.subs = newSubscriptions(r)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
 	r.compiles = newCompiles(&o)
@@ -199,6 +198,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r.broker = NewBroker(r.brokerConfig())
+	r.subscriber = NewSubscriber(r.env, subscriberOf{r}, subscriberOf{r}, channelPeers{r})
 	box := outboxOf{r}
 	r.sender, r.timers = NewSender(r.env, box, box, channelPeers{r}), NewTimers(r.env, box)
 	r.inbox = NewInbox(r.env, r.broker, box, box)

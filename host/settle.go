@@ -125,7 +125,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	}
 	d.resume()
 	in.rt.cluster.lookSoon()
-	in.rt.subs.start(d.id, d.ledger.All())
+	in.rt.subscriber.Start(d.id, d.ledger.All())
 	in.rt.startEffects(d)
 	in.rt.grown(d)
 	in.rt.meters.moved(o.Kind, "target", nil)

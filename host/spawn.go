@@ -160,7 +160,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 		return daemon.Info{}, err
 	}
 	d.resume()
-	r.subs.start(d.id, d.ledger.All())
+	r.subscriber.Start(d.id, d.ledger.All())
 	r.startEffects(d)
 	r.grown(d)
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
@@ -310,7 +310,7 @@ func (r *Runtime) release(d *hosted) {
 func (r *Runtime) abandon(d *hosted, why error) error {
 	d.end(lifecycle.Leave, why)
 	r.release(d)
-	r.subs.leaveAll(d.id)
+	r.subscriber.LeaveAll(d.id)
 	if r.env.Store == nil || d.kind == "" {
 		return nil
 	}

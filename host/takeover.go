@@ -283,7 +283,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	serves = true
 	c.forgetCopy(d.id)
 	d.resume()
-	r.subs.start(d.id, d.ledger.All())
+	r.subscriber.Start(d.id, d.ledger.All())
 	r.grown(d)
 	d.notify(daemon.WasMended, how.String())
 	if c.moved != nil { // senders of this node turn here
@@ -375,7 +375,7 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	}
 	d.end(lifecycle.Leave, why)
 	c.rt.forgetHere(d, t, err == nil)
-	c.rt.subs.leaveAll(d.id)
+	c.rt.subscriber.LeaveAll(d.id)
 	c.env.Logger.Warn("another node took a daemon over", "daemon", d.id.Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)
 	if c.moved != nil {
 		c.moved(why.Moved)

@@ -124,7 +124,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 		d.replica.end(daemon.ErrStopped)
 	}
 	d.end(lifecycle.Leave, fmt.Errorf("%w: %w", daemon.ErrStopped, &daemon.NotFoundError{Entity: id}))
-	r.subs.leaveAll(id)
+	r.subscriber.LeaveAll(id)
 	return nil
 }
 

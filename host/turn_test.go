@@ -464,7 +464,7 @@ func TestAPublishLoopHasARate(t *testing.T) {
 		}
 		i, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: "echoer", Limits: own, Grants: effect.Grants{Publish: []effect.PublishGrant{{Node: n.Self(), Pattern: "loop"}}}})
 		if err == nil {
-			err = n.SubscribeChannel(ctx, i.Entity, n.Self(), "loop", nil)
+			err = n.Subscriptions().Subscribe(ctx, i.Entity, n.Self(), "loop", nil)
 		}
 		if err != nil {
 			t.Fatal(err)

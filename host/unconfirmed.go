@@ -232,7 +232,7 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.
 	r.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
-	r.subs.start(id, d.ledger.All())
+	r.subscriber.Start(id, d.ledger.All())
 	r.startEffects(d)
 	d.replica.again()
 	return fact, nil
@@ -274,7 +274,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 		return chain.Mended{}, err
 	}
 	d.end(lifecycle.Leave, &daemon.MovedError{Moved: t.moved(id)})
-	r.subs.leaveAll(id)
+	r.subscriber.LeaveAll(id)
 	r.env.Logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
 	return fact, nil
 }

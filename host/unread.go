@@ -174,7 +174,7 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 	d.mu.Unlock()
 	d.replica.wasRead()
 	if serves {
-		r.subs.start(d.id, list)
+		r.subscriber.Start(d.id, list)
 	}
 	if r.idle.limit > 0 && r.idle.bytes.Load() > r.idle.limit {
 		r.passivate(d)

@@ -22,7 +22,7 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := counter(t, b)
-	if err := b.rt.SubscribeChannel(ctx, id, a.mesh.Self(), "sensors/ticks", nil); !errors.Is(err, channel.ErrNoToken) {
+	if err := b.rt.Subscriptions().Subscribe(ctx, id, a.mesh.Self(), "sensors/ticks", nil); !errors.Is(err, channel.ErrNoToken) {
 		t.Fatalf("without a token: %v", err)
 	}
 	token, err := identity.IssueToken(root, identity.TokenRequest{Subject: id, Scope: identity.ScopeSubscribe, Channel: "sensors/ticks", TTL: time.Hour}, time.Now())
@@ -31,7 +31,7 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 	}
 	enc, err := token.Bytes()
 	if err == nil {
-		err = b.rt.SubscribeChannel(ctx, id, a.mesh.Self(), "sensors/ticks", enc)
+		err = b.rt.Subscriptions().Subscribe(ctx, id, a.mesh.Self(), "sensors/ticks", enc)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 		}
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		list, err := at.rt.Subscriptions(id)
+		list, err := at.rt.Subscriptions().Of(id)
 		if err != nil || len(list) != 1 || list[0].Cursor != events {
 			t.Fatalf("the ledger has %d subscriptions, %v", len(list), err)
 		}
@@ -96,7 +96,7 @@ func TestChannelRights(t *testing.T) {
 	}
 	id, echo := counter(t, b), counter(t, a)
 	outputs := channel.OutputsOf(echo.Origin())
-	subscribe := func(name string) error { return b.rt.SubscribeChannel(ctx, id, a.mesh.Self(), name, nil) }
+	subscribe := func(name string) error { return b.rt.Subscriptions().Subscribe(ctx, id, a.mesh.Self(), name, nil) }
 	for _, c := range []struct {
 		rights        Rights
 		open, outputs error
@@ -112,7 +112,7 @@ func TestChannelRights(t *testing.T) {
 				t.Errorf("%s with %s: %v", name, c.rights, err)
 			}
 			if err == nil {
-				err = b.rt.UnsubscribeChannel(ctx, id, a.mesh.Self(), name)
+				err = b.rt.Subscriptions().Unsubscribe(ctx, id, a.mesh.Self(), name)
 				if err != nil {
 					t.Error(err)
 				}

@@ -206,7 +206,7 @@ func channelTo(root, file string, daemons int, stored bool) (func(int) error, fu
 	for range daemons {
 		d, err := b.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
 		if err == nil {
-			err = b.rt.SubscribeChannel(ctx, d.Entity, a.mesh.Self(), "bench", nil)
+			err = b.rt.Subscriptions().Subscribe(ctx, d.Entity, a.mesh.Self(), "bench", nil)
 		}
 		if err != nil {
 			return nil, nil, err
@@ -225,7 +225,7 @@ func channelTo(root, file string, daemons int, stored bool) (func(int) error, fu
 				return err
 			}
 			for left%20_000 < len(payloads) { // as a publisher does that does not want its subscribers to miss any
-				list, err := b.rt.Subscriptions(ids[0])
+				list, err := b.rt.Subscriptions().Of(ids[0])
 				if err != nil {
 					return err
 				}
@@ -238,7 +238,7 @@ func channelTo(root, file string, daemons int, stored bool) (func(int) error, fu
 		total += uint64(n)
 		for _, id := range ids {
 			for {
-				list, err := b.rt.Subscriptions(id)
+				list, err := b.rt.Subscriptions().Of(id)
 				if err != nil {
 					return err
 				}

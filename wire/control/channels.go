@@ -478,7 +478,7 @@ func eventOf(ev host.ChannelEvent) ChannelEvent {
 }
 
 func (s *Server) getSubscriptions(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.rt.Subscriptions(entity(r))
+	list, err := s.rt.Subscriptions().Of(entity(r))
 	if err != nil {
 		return err
 	}
@@ -504,7 +504,7 @@ func (s *Server) subscribe(ctx context.Context, id identity.EntityID, req Subscr
 	if err != nil {
 		return err
 	}
-	return s.rt.SubscribeChannel(ctx, id, node, req.Channel, req.Token)
+	return s.rt.Subscriptions().Subscribe(ctx, id, node, req.Channel, req.Token)
 }
 
 // namingPublisher is naming for subscriptions.
@@ -547,7 +547,7 @@ func (s *Server) deleteSubscription(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	if err := s.rt.UnsubscribeChannel(r.Context(), entity(r), node, q.text("channel")); err != nil {
+	if err := s.rt.Subscriptions().Unsubscribe(r.Context(), entity(r), node, q.text("channel")); err != nil {
 		return err
 	}
 	return s.getSubscriptions(w, r)

@@ -213,7 +213,7 @@ func (s *Server) writeDaemon(w http.ResponseWriter, i daemon.Info) error {
 	if d.Receipts, err = s.receiptsOf(i.Entity); err != nil {
 		return err
 	}
-	list, err := s.rt.Subscriptions(i.Entity)
+	list, err := s.rt.Subscriptions().Of(i.Entity)
 	if err != nil {
 		return err
 	}

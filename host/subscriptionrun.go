@@ -13,14 +13,14 @@ import (
 	"wasmhost/identity"
 )
 
-// run keeps the feed going as long as the hearing has members.
-func (in *hearing) run(ctx context.Context) {
-	tries, moves := hearingRetry.Start(), 0
+// run keeps the feed going as long as the subscription has members.
+func (in *subscription) run(ctx context.Context) {
+	tries, moves := streamRetry.Start(), 0
 	for ctx.Err() == nil && !in.over() {
 		good, err := in.once(ctx)
 		var moved *channel.MovedError
 		if errors.As(err, &moved) {
-			if moves++; moves <= mostHops {
+			if moves++; moves <= maxMoves {
 				continue
 			}
 		}
@@ -39,7 +39,7 @@ func (in *hearing) run(ctx context.Context) {
 	in.disconnected(daemon.ErrShuttingDown)
 }
 
-func (in *hearing) over() bool {
+func (in *subscription) over() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.ended
@@ -47,13 +47,13 @@ func (in *hearing) over() bool {
 
 // once connects and takes what comes, until the connection ends. good says that
 // a member was accepted over it.
-func (in *hearing) once(ctx context.Context) (good bool, err error) {
+func (in *subscription) once(ctx context.Context) (good bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in.mu.Lock()
 	at := in.at
 	in.mu.Unlock()
-	conn, err := in.rt.openChannel(ctx, at)
+	conn, err := in.of.peers.OpenChannel(ctx, at)
 	if err == nil {
 		defer conn.Abort()
 		err = in.send(conn, &channel.Open{Version: channel.Version, Channel: in.key.name})
@@ -89,28 +89,8 @@ func (in *hearing) once(ctx context.Context) (good bool, err error) {
 	}
 }
 
-// openChannel opens a stream about channels to a node, this one included.
-func (r *Runtime) openChannel(ctx context.Context, at identity.NodeID) (channel.Conn, error) {
-	if at == r.env.Self {
-		near, far := channel.Pipe()
-		go func() {
-			r.handleChannel(ctx, r.env.Self, mesh.AccessChannels|mesh.AccessOutputs, far)
-			_ = far.Close() // a pipe's never fails
-		}()
-		return near, nil
-	}
-	if r.mesh == nil {
-		return nil, fmt.Errorf("%w: %s: this node has no peers", mesh.ErrUnknownNode, at)
-	}
-	peer, err := r.mesh.Peer(at)
-	if err != nil {
-		return nil, err
-	}
-	return peer.OpenChannel(ctx)
-}
-
 // disconnected tells the members that nothing comes for now, and why.
-func (in *hearing) disconnected(err error) {
+func (in *subscription) disconnected(err error) {
 	var refused *channel.Refusal
 	if !errors.As(err, &refused) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, daemon.ErrShuttingDown) {
 		err = fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
@@ -129,7 +109,7 @@ func (in *hearing) disconnected(err error) {
 }
 
 // take handles one message. accepted says that it was a member's acceptance.
-func (in *hearing) take(msg channel.Message) (accepted bool, err error) {
+func (in *subscription) take(msg channel.Message) (accepted bool, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	switch msg := msg.(type) {
@@ -166,7 +146,7 @@ func (in *hearing) take(msg channel.Message) (accepted bool, err error) {
 }
 
 // accept makes a member live. It needs in.mu.
-func (in *hearing) accept(a *channel.Accepted) {
+func (in *subscription) accept(a *channel.Accepted) {
 	m := in.members[a.Entity]
 	if m == nil || m.leaving {
 		return
@@ -192,7 +172,7 @@ func (in *hearing) accept(a *channel.Accepted) {
 }
 
 // refuse makes a member wait before it asks again. It needs in.mu.
-func (in *hearing) refuse(id identity.EntityID, why *channel.Refusal) {
+func (in *subscription) refuse(id identity.EntityID, why *channel.Refusal) {
 	m := in.members[id]
 	if m == nil {
 		return
@@ -205,48 +185,11 @@ func (in *hearing) refuse(id identity.EntityID, why *channel.Refusal) {
 	m.pause = min(max(2*m.pause, refusedFirst), refusedMost)
 	m.retry = time.Now().Add(m.pause)
 	m.reply(memberAnswer{err: why})
-	in.env.Logger.Warn("a subscription was refused", "daemon", id.Origin(), "publisher", in.key.publisher, "channel", in.key.name, "error", why)
-}
-
-// push puts an entry into the ring. One that does not follow what is there
-// begins the ring anew: the publisher has set the feed back. It needs in.mu.
-func (in *hearing) push(e ringEntry) {
-	if e.last < in.next || e.first > in.next || in.next == 0 {
-		for _, old := range in.ring {
-			in.owed += len(old.events)
-		}
-		in.ring, in.bytes = in.ring[:0], 0
-	}
-	in.ring = append(in.ring, e)
-	in.bytes += len(e.events)
-	in.next = e.last + 1
-}
-
-// consumed makes room for what all the fastest has had. It needs in.mu, and
-// returns how many bytes the publisher is to be told of.
-func (in *hearing) consumed() (room int) {
-	fastest := uint64(0)
-	for _, m := range in.members {
-		fastest = max(fastest, m.cursor)
-	}
-	n := 0
-	for n < len(in.ring)-1 && in.bytes > ringBytes/2 && in.ring[n].last <= fastest {
-		in.bytes -= len(in.ring[n].events)
-		in.owed += len(in.ring[n].events)
-		n++
-	}
-	if n > 0 {
-		clear(in.ring[:n])
-		in.ring = in.ring[n:]
-	}
-	if in.owed >= grantBytes {
-		room, in.owed = in.owed, 0
-	}
-	return room
+	in.of.env.Logger.Warn("a subscription was refused", "daemon", id.Origin(), "publisher", in.key.publisher, "channel", in.key.name, "error", why)
 }
 
 // tick says how far the daemons are, and has those ask again that were refused.
-func (in *hearing) tick(ctx context.Context, conn channel.Conn) {
+func (in *subscription) tick(ctx context.Context, conn channel.Conn) {
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	for {
@@ -268,7 +211,7 @@ func (in *hearing) tick(ctx context.Context, conn channel.Conn) {
 			if m.state == memberRefused && !m.leaving && time.Now().After(m.retry) {
 				again = append(again, m)
 			}
-			if m.durable.isDone() && m.settled > m.reported && len(report.List) < channel.MaxCursors {
+			if m.isDurable() && m.settled > m.reported && len(report.List) < channel.MaxCursors {
 				m.reported = m.settled
 				report.List = append(report.List, channel.Cursor{Entity: m.entity, Sequence: m.settled})
 			}
@@ -282,18 +225,5 @@ func (in *hearing) tick(ctx context.Context, conn channel.Conn) {
 				return // the receiver hears of it too
 			}
 		}
-	}
-}
-
-// isDone reports whether wait would not block, and give no error.
-func (t *ticket) isDone() bool {
-	if t == nil {
-		return true
-	}
-	select {
-	case <-t.done:
-		return t.err == nil
-	default:
-		return false
 	}
 }

@@ -12,7 +12,7 @@ import (
 // pump gives the member's daemon its events, in order, until it is no member any
 // more.
 func (m *member) pump(ctx context.Context) {
-	tries := hearingRetry.Start()
+	tries := streamRetry.Start()
 	for ctx.Err() == nil {
 		step, wait := m.next()
 		if step == nil {
@@ -35,7 +35,7 @@ func (m *member) pump(ctx context.Context) {
 			return // the migration takes it off the feed
 		}
 		if final(err) {
-			m.in.subs.leave(m)
+			m.in.of.leave(m)
 			return
 		}
 		m.in.mu.Lock()
@@ -49,7 +49,7 @@ func (m *member) pump(ctx context.Context) {
 
 // final reports whether a daemon gets no more events here.
 func final(err error) bool {
-	return errors.Is(err, daemon.ErrNotFound) || errors.Is(err, daemon.ErrStopped) || errors.Is(err, daemon.ErrShuttingDown) || errors.Is(err, errUnbound)
+	return errors.Is(err, daemon.ErrNotFound) || errors.Is(err, daemon.ErrStopped) || errors.Is(err, daemon.ErrShuttingDown) || errors.Is(err, ErrNotSubscribed)
 }
 
 // next returns what is to be done next, or else what to wait for; neither where
@@ -91,12 +91,12 @@ func (m *member) next() (step func(context.Context) error, wait <-chan struct{})
 func (m *member) deliver(ctx context.Context, e ringEntry) error {
 	in := m.in
 	var cursor uint64
-	var t *ticket
+	var durable func() bool
 	var err error
 	if e.events == nil {
-		cursor, t, err = in.rt.deliverGap(ctx, m.entity, m.source, e.last)
+		cursor, durable, err = in.of.daemons.DeliverGap(ctx, m.entity, m.source, e.last)
 	} else {
-		cursor, t, err = in.rt.deliverRun(ctx, m.entity, m.source, e.first, e.events)
+		cursor, durable, err = in.of.daemons.Deliver(ctx, m.entity, m.source, e.first, e.events)
 	}
 	if cursor == 0 && err != nil {
 		return err
@@ -106,14 +106,14 @@ func (m *member) deliver(ctx context.Context, e ringEntry) error {
 		m.err = nil
 	}
 	m.cursor = cursor
-	if m.durable.isDone() || m.settled > cursor {
-		m.settled, m.durable = cursor, t
+	if m.isDurable() || m.settled > cursor {
+		m.settled, m.durable = cursor, durable
 	}
 	room, conn := in.consumed(), in.conn
 	in.mu.Unlock()
 	if room > 0 && conn != nil {
 		if err := in.send(conn, &channel.Window{Bytes: uint64(room)}); err != nil {
-			in.env.Logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
+			in.of.env.Logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
 		}
 	}
 	return err
@@ -121,7 +121,7 @@ func (m *member) deliver(ctx context.Context, e ringEntry) error {
 
 // renew goes on with a channel that was made anew.
 func (m *member) renew(ctx context.Context, a *channel.Accepted) error {
-	if err := m.in.rt.resource(ctx, m.entity, m.source, a); err != nil {
+	if err := m.in.of.daemons.Rebind(ctx, m.entity, m.source, a); err != nil {
 		return err
 	}
 	m.in.mu.Lock()
@@ -139,7 +139,7 @@ func (m *member) fetch(ctx context.Context, after, until uint64) error {
 	in.mu.Lock()
 	at := in.at
 	in.mu.Unlock()
-	conn, err := in.rt.openChannel(ctx, at)
+	conn, err := in.of.peers.OpenChannel(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -195,8 +195,12 @@ func (m *member) deliverAll(ctx context.Context, e ringEntry) error {
 	}
 }
 
+// at returns the last event that the daemon has.
 func (m *member) at() uint64 {
 	m.in.mu.Lock()
 	defer m.in.mu.Unlock()
 	return m.cursor
 }
+
+// isDurable reports whether settled is. It needs the subscription's lock.
+func (m *member) isDurable() bool { return m.durable == nil || m.durable() }
