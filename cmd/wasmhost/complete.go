@@ -103,6 +103,16 @@ func (a *app) completeNames(root *cobra.Command) {
 		}
 	}
 	a.completeFlags(root)
+	if err := root.RegisterFlagCompletionFunc("context", a.contextNames); err != nil {
+		panic(err) // root has the flag
+	}
+	for _, sub := range []string{"use", "rm", "show"} {
+		c, rest, err := root.Find([]string{"context", sub})
+		if err != nil || len(rest) > 0 {
+			panic("no command context " + sub)
+		}
+		c.ValidArgsFunction = a.contextNames
+	}
 }
 
 func (a *app) completeFlags(c *cobra.Command) {

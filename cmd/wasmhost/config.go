@@ -41,6 +41,7 @@ func (s setting) isList() bool { return s.flag == "tag" || s.flag == "drain-to" 
 func settings() []setting {
 	return []setting{
 		{"socket", defaultSocket(), "the node's control socket"},
+		{"context", "", "the node of this name (wasmhost context --help)"},
 		{"url", "", "the node's API over TCP, such as https://host:7444, instead of the socket"},
 		{"token-file", "", "file with the API token for --url"},
 		{"ca-file", "", "file with the certificate that --url is trusted by, PEM; empty: those of the machine"},

@@ -181,7 +181,7 @@ func (d *developing) rebuild(ctx context.Context) error {
 	}
 	d.built = digest
 	d.follow(ctx)
-	d.say("%s runs: type events, a line each; or wasmhost send %s --socket %s", d.Name, d.Name, d.socket)
+	d.say("%s runs: type events, a line each; or wasmhost send %s --socket %s", d.Name, d.Name, d.target.Socket)
 	return nil
 }
 

@@ -88,7 +88,7 @@ type app struct {
 	spoke atomic.Bool // something was printed
 
 	logsJSON bool // standard error has lines of JSON alone
-	socket   string
+	target   target
 	remote   *control.Client // by --url; nil: the socket
 	format   string
 	wide     bool           // of tables: ids and all columns
@@ -138,7 +138,7 @@ node.
 		},
 	}
 	addSetting(root.PersistentFlags(), "socket", "")
-	for _, flag := range []string{"url", "token-file", "ca-file"} {
+	for _, flag := range []string{"context", "url", "token-file", "ca-file"} {
 		addSetting(root.PersistentFlags(), flag, "")
 	}
 	addSetting(root.PersistentFlags(), "output", "o")
@@ -155,7 +155,7 @@ Exit codes: wasmhost --help
 		}
 		daemon.AddCommand(long)
 	}
-	root.AddCommand(daemon, a.events(), a.serve(), a.place(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.limits(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.backup(), a.node(), a.cluster(), a.group(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
+	root.AddCommand(daemon, a.contexts(), a.events(), a.serve(), a.place(), a.dashboard(), a.demo(), a.new(), a.dev(), a.run(), a.check(), a.kind(), a.limits(), a.upgrade(), a.fork(), a.quarantine(), a.recover(), a.migrations(), a.snapshot(), a.backup(), a.node(), a.cluster(), a.group(), a.channel(), a.token(), a.chain(), a.receipt(), a.api(), a.identity(), a.config(), a.doctor(), a.bench(), a.versionCommand())
 	root.AddCommand(a.man(root))
 	a.boundWaits(root)
 	root.Version = buildVersion()
@@ -228,11 +228,14 @@ func (a *app) report(ctx context.Context, err error) int {
 	var several *severalError
 	p := control.ProblemOf(err)
 	code := p.Exit()
+	contextCode, contextErr := contextProblem(err, p)
 	switch {
 	case ctx.Err() != nil && (a.grace.cut.Load() || errors.Is(err, context.Canceled) && !errors.As(err, &exit)):
 		code, p.Code, p.Hint = control.ExitInterrupted, "interrupted", ""
 	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag"):
 		code, p.Code, p.Hint = control.ExitUsage, "usage", "see --help"
+	case contextErr:
+		code = contextCode
 	case errors.As(err, &several):
 		code, p.Code, p.Hint = several.code, "some-failed", ""
 	case errors.As(err, &exit):
@@ -260,6 +263,9 @@ func (a *app) report(ctx context.Context, err error) int {
 		if p.Nodes != nil {
 			line["nodes"] = p.Nodes
 		}
+		if a.contextText() != "" && a.asked.Load() {
+			line["context"] = a.target.Name
+		}
 		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": line}) // there is nowhere left to say so
 		return code
 	}
@@ -271,6 +277,9 @@ func (a *app) report(ctx context.Context, err error) int {
 	if p.Hint != "" {
 		writeColoured(a.err, "hint:", yellow)
 		fmt.Fprintf(a.err, " %s\n", oneLine(p.Hint))
+	}
+	if of := a.contextText(); of != "" && a.asked.Load() && code != control.ExitUsage {
+		fmt.Fprintf(a.err, "context: %s\n", oneLine(of))
 	}
 	return code
 }

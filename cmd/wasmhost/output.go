@@ -3,12 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,6 +130,9 @@ func (a *app) confirm(yes bool, what string) error {
 	if yes {
 		return nil
 	}
+	if of := a.contextText(); of != "" {
+		what += ", in context " + of
+	}
 	refused := &exitError{control.ExitNotConfirmed, fmt.Errorf("%s: not confirmed", what)}
 	if !a.asks {
 		return refused
@@ -161,59 +162,12 @@ func (a *app) client() *control.Client {
 	a.asked.Store(true)
 	c := a.remote
 	if c == nil {
-		c = control.Dial(a.socket)
+		c = control.Dial(a.target.Socket)
 	}
 	if a.format == "table" || a.format == "name" {
 		c = c.Printable()
 	}
 	return c.Trace(os.Getenv("TRACEPARENT")) // of who runs this program, if it is traced
-}
-
-// connect finds out which node the command is for.
-func (a *app) connect(c *cobra.Command) (err error) {
-	if a.settings == nil { // a shell's completion
-		if a.settings, err = configure(c); err != nil {
-			return err
-		}
-	}
-	a.socket = c.Flag("socket").Value.String()
-	if a.socket == "" {
-		return usagef("the control socket has no name: give --socket PATH")
-	}
-	return a.dialURL(c)
-}
-
-// dialURL makes the client of --url, where that is given.
-func (a *app) dialURL(c *cobra.Command) error {
-	base := c.Flag("url").Value.String()
-	if base == "" {
-		return nil
-	}
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "https" || u.Host == "" {
-		return usagef("--url %q is not https://HOST:PORT: a token must not go unprotected", base)
-	}
-	token := ""
-	if path := c.Flag("token-file").Value.String(); path != "" {
-		b, err := a.readFile(path)
-		if err != nil {
-			return fmt.Errorf("reading the API token: %w", err)
-		}
-		token = strings.TrimSpace(string(b))
-	}
-	var roots *x509.CertPool
-	if path := c.Flag("ca-file").Value.String(); path != "" {
-		b, err := a.readFile(path)
-		if err != nil {
-			return fmt.Errorf("reading --ca-file: %w", err)
-		}
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(b) {
-			return usagef("--ca-file %s holds no certificate", path)
-		}
-	}
-	a.remote = control.DialTLS(base, token, roots)
-	return nil
 }
 
 func defaultSocket() string {

@@ -294,7 +294,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	rt.LookForTwin(twin)
 	mesh.ServeStandings(rt.Standings)
-	listener, err := control.ListenSocket(a.socket)
+	listener, err := control.ListenSocket(a.target.Socket)
 	if err != nil {
 		return errors.Join(err, rt.Shutdown(ctx))
 	}
@@ -376,7 +376,7 @@ const groupsEvery = 5 * time.Second
 
 // announce prints the line that scripts wait for.
 func (a *app) announce(m *wire.Mesh, more *extra) error {
-	socket, err := filepath.Abs(a.socket)
+	socket, err := filepath.Abs(a.target.Socket)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 const waitWord = 2 * time.Second
 
 // alone are the commands that ask no node, or serve until they are interrupted.
-var alone = []string{"bench", "chain verify", "check", "config", "dashboard", "demo", "dev", "doctor", "help", "identity export", "identity new",
+var alone = []string{"bench", "chain verify", "check", "config", "context add", "context ls", "context rm", "context show", "context use", "dashboard", "demo", "dev", "doctor", "help", "identity export", "identity new",
 	"identity protect", "identity show", "kind sign", "man", "new", "receipt verify", "run", "serve", "token delegate", "token inspect", "token issue", "version"}
 
 // following are the commands that go on with what comes, which may be nothing.

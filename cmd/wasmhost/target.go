@@ -1,0 +1,210 @@
+package main
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"wasmhost/cmd/wasmhost/contexts"
+	"wasmhost/wire/control"
+)
+
+// target is the node that a command is for.
+type target struct {
+	contexts.Context
+	source string // what named it
+}
+
+// address is where the node is.
+func (t target) address() string { return cmp.Or(t.URL, t.Socket) }
+
+// contextsFile is where contexts are kept.
+func contextsFile() string { return filepath.Join(filepath.Dir(configFiles()[1]), "contexts.toml") }
+
+// unsaid is the rank of a setting that nothing names.
+const unsaid = 4
+
+// rankOf is the rank of a source of settings: the lower wins.
+func rankOf(source string) int {
+	switch {
+	case strings.HasPrefix(source, "--"):
+		return 0
+	case strings.HasPrefix(source, "WASMHOST_"):
+		return 1
+	case source == configFiles()[0]:
+		return 2
+	case source == configFiles()[1]:
+		return 3
+	}
+	return unsaid
+}
+
+// findTarget returns the node that the settings name: by its address, or by a context,
+// whichever has the higher rank; else the current context. Two of one rank are an error.
+func findTarget(settings []value) (target, error) {
+	of := func(key string) value {
+		i := slices.IndexFunc(settings, func(v value) bool { return v.Key == key })
+		return settings[i]
+	}
+	socket, base, named := of("socket"), of("url"), of("context")
+	address := socket
+	if base.Value != "" {
+		address = base // wherever the socket is said
+	}
+	byContext, byAddress := rankOf(named.Source), min(rankOf(socket.Source), rankOf(base.Source))
+	if byContext < unsaid && byContext == byAddress {
+		return target{}, usagef("%s and %s both name a node: give one", named.Source, address.Source)
+	}
+
+	t := target{Context: contexts.Context{Name: contexts.Default, Socket: socket.Value, URL: base.Value}, source: address.Source}
+	if byAddress < byContext {
+		return t.withFiles(of("token_file"), of("ca_file"), unsaid), nil
+	}
+	set, err := contexts.Read(contextsFile())
+	if err != nil {
+		return t, err
+	}
+	name, source := named.Value, named.Source
+	if byContext == unsaid {
+		name, source = set.Current(), contextsFile()
+	}
+	if name != contexts.Default {
+		if t.Context, err = set.Get(name); err != nil {
+			return t, fmt.Errorf("%w, which %s names: wasmhost context ls lists them", err, source)
+		}
+		t.source = source
+	} else if byContext < unsaid {
+		t.Socket, t.URL, t.source = settingOf("socket").def, "", source
+	}
+	return t.withFiles(of("token_file"), of("ca_file"), min(byContext, 1)), nil
+}
+
+// withFiles puts the files that settings of this rank, or a higher one, name in the place
+// of the context's: a token that was meant for another node does not go to this one.
+func (t target) withFiles(token, ca value, rank int) target {
+	if rankOf(token.Source) <= rank {
+		t.TokenFile = cmp.Or(token.Value, t.TokenFile)
+	}
+	if rankOf(ca.Source) <= rank {
+		t.CAFile = cmp.Or(ca.Value, t.CAFile)
+	}
+	return t
+}
+
+// settingsOf puts the target's context in the place of what settings say.
+func (t target) settingsOf(settings []value) {
+	if t.Name == contexts.Default {
+		return
+	}
+	effective := map[string]string{"socket": t.Socket, "url": t.URL, "token_file": t.TokenFile, "ca_file": t.CAFile}
+	for i, v := range settings {
+		if v.Key == "context" {
+			settings[i].Value, settings[i].Source = t.Name, t.source
+		}
+		if now, ok := effective[v.Key]; ok && now != v.Value {
+			settings[i].Value, settings[i].Source = now, "context "+t.Name
+		}
+	}
+}
+
+// asksNode reports whether c may ask the node that a context names.
+func asksNode(c *cobra.Command) bool {
+	path := strings.TrimPrefix(c.CommandPath(), "wasmhost ")
+	first, _, _ := strings.Cut(path, " ")
+	switch first {
+	case "config", "dashboard":
+		return true
+	case "context", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+		return false
+	}
+	return !slices.Contains(alone, path)
+}
+
+// connect finds out which node the command is for.
+func (a *app) connect(c *cobra.Command) (err error) {
+	if a.settings == nil { // a shell's completion
+		if a.settings, err = configure(c); err != nil {
+			return err
+		}
+	}
+	a.target.Socket, a.target.URL = c.Flag("socket").Value.String(), c.Flag("url").Value.String()
+	a.target.TokenFile, a.target.CAFile = c.Flag("token-file").Value.String(), c.Flag("ca-file").Value.String()
+	if c.HasParent() && c.Parent().Name() == "context" {
+		return nil
+	}
+	if asksNode(c) {
+		if a.target, err = findTarget(a.settings); err != nil {
+			return err
+		}
+		a.target.settingsOf(a.settings)
+	} else if flag := c.Flag("context"); flag.Changed {
+		return usagef("%s asks no node: --context is not for it", c.CommandPath())
+	}
+	return a.dialURL()
+}
+
+// dialURL makes the client of the target's URL, where it has one.
+func (a *app) dialURL() error {
+	t := a.target
+	if t.URL == "" {
+		return nil
+	}
+	u, err := url.Parse(t.URL)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return usagef("--url %q is not https://HOST:PORT: a token must not go unprotected", t.URL)
+	}
+	token := ""
+	if t.TokenFile != "" {
+		b, err := a.readFile(t.TokenFile)
+		if err != nil {
+			return fmt.Errorf("reading the API token: %w", err)
+		}
+		token = strings.TrimSpace(string(b))
+	}
+	var roots *x509.CertPool
+	if t.CAFile != "" {
+		b, err := a.readFile(t.CAFile)
+		if err != nil {
+			return fmt.Errorf("reading --ca-file: %w", err)
+		}
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(b) {
+			return usagef("--ca-file %s holds no certificate", t.CAFile)
+		}
+	}
+	a.remote = control.DialTLS(t.URL, token, roots)
+	return nil
+}
+
+// contextText says which context a command is for; empty: none with a name.
+func (a *app) contextText() string {
+	if a.target.Name == "" || a.target.Name == contexts.Default {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s)", a.target.Name, a.target.address())
+}
+
+// contextProblem puts what is known of an error of contexts into p.
+func contextProblem(err error, p *control.Problem) (code int, known bool) {
+	for _, e := range []struct {
+		is   error
+		name string
+		exit int
+	}{
+		{contexts.ErrUnknown, "context-not-found", control.ExitNotFound}, {contexts.ErrExists, "context-exists", control.ExitConflict},
+		{contexts.ErrNotPrivate, "contexts-not-private", control.ExitDenied}, {contexts.ErrInvalid, "bad-context", control.ExitUsage},
+	} {
+		if errors.Is(err, e.is) {
+			p.Code, p.Hint = e.name, ""
+			return e.exit, true
+		}
+	}
+	return 0, false
+}
