@@ -8,7 +8,8 @@
 #   logged COMMAND...       runs it; what it prints goes to the log as well
 #   finish                  all went well: the log is removed
 #
-# build_flags are for go list and go build.
+# build_flags are for go list and go build. Both scripts build with the same, so that the
+# second finds what the first built.
 build_flags=()
 times=
 
