@@ -90,7 +90,7 @@ func exists(line string) error {
 	words := regexp.MustCompile(`"[^"]*"|'[^']*'|\S+`).FindAllString(line, -1)
 	var names []string // without flags, which may stand before the command
 	for i, w := range words {
-		if !strings.HasPrefix(w, "-") && (i == 0 || !strings.HasPrefix(words[i-1], "--socket")) {
+		if !strings.HasPrefix(w, "-") && (i == 0 || words[i-1] != "--socket" && words[i-1] != "--context") {
 			names = append(names, w)
 		}
 	}
