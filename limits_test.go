@@ -60,6 +60,7 @@ var (
 var parts = []struct{ title, dir string }{
 	{"Daemons, kinds and modules", "host"},
 	{"What is asked of a daemon", "host/daemon"},
+	{"The table of daemons", "host/internal/table"},
 	{"Chains and their proofs", "host/chain"},
 	{"Effects: what daemons send, publish and set timers for", "host/effect"},
 	{"Channels", "host/channel"},

@@ -84,24 +84,6 @@ func (in *incoming) ungrow() {
 	}
 }
 
-// placeFor returns an error where the peer, or all together, have as many unfinished
-// arrivals here as they may: BufferFull. It needs r.mu.
-func (r *Runtime) placeFor(from identity.NodeID) error {
-	if len(r.incoming) >= ArrivalsOfNode {
-		return migration.Failf(migration.BufferFull, "%d daemons are on their way to node %s, and not here yet; at most %d may be", len(r.incoming), r.env.Self, ArrivalsOfNode)
-	}
-	n := 0
-	for _, in := range r.incoming {
-		if in.from == from {
-			n++
-		}
-	}
-	if n >= ArrivalsOfPeer {
-		return migration.Failf(migration.BufferFull, "%d daemons are on their way from node %s to node %s, and not here yet; at most %d may be", n, from, r.env.Self, ArrivalsOfPeer)
-	}
-	return nil
-}
-
 // Arrivals is what daemons on their way here take.
 type Arrivals struct {
 	Unfinished int
@@ -110,7 +92,5 @@ type Arrivals struct {
 
 // Arrivals returns what daemons on their way here take.
 func (r *Runtime) Arrivals() Arrivals {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return Arrivals{len(r.incoming), r.arriving.node.Use()}
+	return Arrivals{r.table.CountArrivals(), r.arriving.node.Use()}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/internal/canon"
@@ -51,29 +52,17 @@ func (in *incoming) handedOver(rel *migration.Release, head chain.Hash) (handoff
 	return h, nil
 }
 
-// nameTaken returns an error where another daemon here has the offer's name. It needs
-// r.mu.
-func (r *Runtime) nameTaken(o *migration.Offer) error {
-	if other, ok := r.names[o.Name]; ok && other != o.Entity {
-		return migration.Failf(migration.AlreadyPresent, "node %s has another daemon named %q", r.env.Self, o.Name)
-	}
-	return nil
-}
-
 // reserve takes the daemon's name. Its state has come by then, and is proven to be the
 // daemon's.
 func (in *incoming) reserve() error {
-	r := in.rt
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.incoming[in.offer.Entity] != in {
+	switch err := in.rt.table.ReserveName(in); err {
+	case nil:
+		return nil
+	case table.ErrReplaced:
 		return errPushedOut
+	default:
+		return in.rt.notAdmitted(in, err)
 	}
-	if err := r.nameTaken(&in.offer); err != nil {
-		return err
-	}
-	r.names[in.offer.Name] = in.offer.Entity
-	return nil
 }
 
 // keep adds to the batch what is to outlive a restart of a prepared daemon: what was

@@ -9,6 +9,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
@@ -74,16 +75,11 @@ type daemonOutputs struct{ rt *Runtime }
 // ByOrigin returns the daemon of that origin, or where it went.
 func (o daemonOutputs) ByOrigin(origin identity.OriginHash) (identity.EntityID, error) {
 	r := o.rt
-	r.mu.RLock()
 	var id identity.EntityID
-	for e := range r.daemons {
-		if e.Origin() == origin {
-			id = e
-		}
-	}
-	r.mu.RUnlock()
-	if id.IsZero() {
-		gone, err := r.movedAs(originEntry(origin), func(e identity.EntityID, _ string) bool { return e.Origin() == origin })
+	if d := r.table.ByOrigin(origin); d != nil {
+		id = d.id
+	} else {
+		gone, err := r.movedAs(table.OriginEntry(origin), func(e identity.EntityID, _ string) bool { return e.Origin() == origin })
 		if err != nil {
 			return id, err
 		}

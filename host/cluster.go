@@ -144,9 +144,7 @@ func (r *Runtime) Whereabouts(id identity.EntityID) (daemon.Moved, bool) {
 // coming reports whether a daemon that the directory says is this node's is about to
 // be.
 func (c *clustered) coming(id identity.EntityID) bool {
-	c.rt.mu.RLock()
-	defer c.rt.mu.RUnlock()
-	return c.rt.incoming[id] != nil || c.copyOf(id) != nil
+	return c.rt.table.Arrival(id) != nil || c.copyOf(id) != nil
 }
 
 // start begins the member's work. What it hears is dealt with by one goroutine.
@@ -276,10 +274,8 @@ func (c *clustered) SessionBegan(session uint64) {
 
 // daemons returns those here that the directory is to know.
 func (c *clustered) daemons() []*hosted {
-	c.rt.mu.RLock()
-	defer c.rt.mu.RUnlock()
 	var out []*hosted
-	for _, d := range c.rt.daemons {
+	for _, d := range c.rt.table.Daemons() {
 		if d.replica != nil {
 			out = append(out, d)
 		}
@@ -344,9 +340,7 @@ func (c *clustered) compare(e directory.Entry) {
 	if now, ok := c.member.Look(e.Entity); ok && now.Revision > e.Revision {
 		return // its own news is to come
 	}
-	c.rt.mu.RLock()
-	d := c.rt.daemons[e.Entity]
-	c.rt.mu.RUnlock()
+	d := c.rt.table.Daemon(e.Entity)
 	switch {
 	case d != nil && d.replica != nil:
 		c.mu.Lock()
@@ -374,9 +368,7 @@ func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
 		c.compareFirst(d, e, session)
 		return
 	}
-	c.rt.mu.RLock()
-	m := c.rt.outgoing[d.id]
-	c.rt.mu.RUnlock()
+	m := c.rt.table.Look(d.id).Leaving
 	if m != nil && m.movedTo(e) {
 		return // the migration ends by itself
 	}

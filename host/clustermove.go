@@ -58,8 +58,8 @@ func (c *clustered) forgetCutShort(ctx context.Context, taken *directory.NameTak
 	if taken.Owner != c.env.Self || c.coming(taken.By) {
 		return false
 	}
-	w, err := c.rt.whereIs(taken.By)
-	if err == nil && (w.here != nil || w.went.known()) {
+	w, err := c.rt.table.Find(taken.By)
+	if err == nil && (w.Here != nil || w.Went.Known()) {
 		return false
 	}
 	var e directory.Entry

@@ -514,9 +514,7 @@ func (c *clustered) fromDisk(e directory.Entry, s *standbyCopy, next func()) {
 // confirmWaiting lets a daemon go on that waits for a standby, as an operator says: what
 // that standby has beyond the copy here is lost.
 func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
-	c.rt.mu.RLock()
-	d := c.rt.daemons[id]
-	c.rt.mu.RUnlock()
+	d := c.rt.table.Daemon(id)
 	if d == nil {
 		return c.confirmCopy(ctx, id)
 	}
@@ -578,9 +576,7 @@ func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chai
 
 // waits returns for whom a daemon or copy here waits; nil: it does not.
 func (c *clustered) waits(id identity.EntityID) *daemon.HeldDaemon {
-	c.rt.mu.RLock()
-	d := c.rt.daemons[id]
-	c.rt.mu.RUnlock()
+	d := c.rt.table.Daemon(id)
 	if d != nil {
 		return d.replica.waitsFor()
 	}
@@ -627,10 +623,7 @@ func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *sta
 	}
 	s := c.copyOf(m.Entity)
 	if s == nil {
-		r.mu.RLock()
-		here := r.daemons[m.Entity] != nil
-		r.mu.RUnlock()
-		if here {
+		if r.table.Daemon(m.Entity) != nil {
 			return nil, errors.New("the daemon itself is here")
 		}
 		return &standby.Stands{Sum: []byte{}, At: []byte{}, Proof: []byte{}}, nil

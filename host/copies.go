@@ -236,10 +236,7 @@ func (r *Runtime) standFor(ctx context.Context, from identity.NodeID, f *standby
 	if e.Owner != from || e.Epoch != f.Epoch {
 		return nil, no(e.Epoch, "node %s owns the daemon, epoch %d", e.Owner, e.Epoch)
 	}
-	r.mu.RLock()
-	here, coming := r.daemons[f.Entity] != nil, r.incoming[f.Entity] != nil
-	r.mu.RUnlock()
-	if here || coming {
+	if p := r.table.Look(f.Entity); p.Here != nil || p.Coming != nil {
 		return nil, no(0, "the daemon is here, or on its way here")
 	}
 	c.copies.mu.Lock()

@@ -31,8 +31,7 @@ func (r *Runtime) DaemonsAfter(after DaemonKey, n int) []daemon.Info {
 		return nil
 	}
 	first := make(keyed, 0, min(n, 1024)) // the largest on top
-	r.mu.RLock()
-	for _, d := range r.daemons {
+	for _, d := range r.table.Daemons() {
 		switch k := (DaemonKey{d.name, d.id}); {
 		case k.Compare(after) <= 0:
 		case len(first) < n:
@@ -42,7 +41,6 @@ func (r *Runtime) DaemonsAfter(after DaemonKey, n int) []daemon.Info {
 			heap.Fix(&first, 0)
 		}
 	}
-	r.mu.RUnlock()
 	slices.SortFunc(first, func(a, b keyedDaemon) int { return a.key.Compare(b.key) })
 	out := make([]daemon.Info, len(first))
 	for i, f := range first {

@@ -20,15 +20,7 @@ import (
 const (
 	mostRemembered = 10_000
 	rememberedFor  = 90 * 24 * time.Hour
-	tidyEvery      = 1024
 )
-
-func (p *departed) wake() {
-	select {
-	case p.tidy <- struct{}{}:
-	default: // it is awake
-	}
-}
 
 // tidyDeparted keeps what is known of the daemons that left in order, until the runtime
 // ends. It returns at once.
@@ -37,7 +29,7 @@ func (r *Runtime) tidyDeparted() {
 		return
 	}
 	r.env.Work.Go(func() {
-		if err := r.departed.checkIndex(r.env.Context); err != nil && r.env.Context.Err() == nil {
+		if err := r.table.CheckIndex(r.env.Context); err != nil && r.env.Context.Err() == nil {
 			r.env.Logger.Error("checking the index of daemons that moved away: they are looked for without it", "error", err)
 		}
 		for {
@@ -45,7 +37,7 @@ func (r *Runtime) tidyDeparted() {
 				r.env.Logger.Error("letting go of what is kept of daemons that left long ago", "error", err)
 			}
 			select {
-			case <-r.departed.tidy:
+			case <-r.table.Tidy():
 			case <-r.env.Context.Done():
 				return
 			}
@@ -92,7 +84,7 @@ func (r *Runtime) trimDeparted(ctx context.Context) error {
 			return ctx.Err()
 		}
 		last = id
-		away, at, err := r.leftAt(id)
+		away, at, err := r.table.LeftAt(id)
 		if err != nil || !away {
 			return err
 		}
@@ -100,7 +92,7 @@ func (r *Runtime) trimDeparted(ctx context.Context) error {
 			return r.forgetWords(id)
 		}
 		heap.Push(&kept, remembered{id, at})
-		if in[id] = true; len(kept) > r.departed.keep {
+		if in[id] = true; len(kept) > r.remembers {
 			drop := heap.Pop(&kept).(remembered).id
 			delete(in, drop)
 			return r.forgetWords(drop)
@@ -114,19 +106,8 @@ func (r *Runtime) trimDeparted(ctx context.Context) error {
 	return r.env.Store.Scan(store.Receipts, look)
 }
 
-// leftAt reports whether the daemon is neither here nor on its way here or away, and
-// when it left.
-func (r *Runtime) leftAt(id identity.EntityID) (away bool, at int64, err error) {
-	r.mu.RLock()
-	_, leaves := r.outgoing[id]
-	r.mu.RUnlock()
-	w, err := r.whereIs(id)
-	return w.here == nil && w.coming == nil && !leaves, w.went.Time, err
-}
-
 // forgetWords deletes what is kept of a daemon that left besides its tombstone.
 func (r *Runtime) forgetWords(id identity.EntityID) error {
-	p := r.departed
 	b := &store.Batch{}
 	b.Delete(store.Witnesses, id[:])
 	err := r.env.Store.ScanPrefix(store.Receipts, id[:], func(k, _ []byte) error {
@@ -136,14 +117,7 @@ func (r *Runtime) forgetWords(id identity.EntityID) error {
 	if err != nil {
 		return err
 	}
-	p.trimming.Lock()
-	defer p.trimming.Unlock()
-	p.mu.Lock()
-	_, returns := p.apart[id]
-	p.mu.Unlock()
-	if away, _, err := r.leftAt(id); err != nil || !away || returns {
-		return err
-	}
-	r.env.Store.SubmitLater(b, func(error) {}) // where it fails, the next start finds it again
-	return nil
+	return r.table.IfAway(id, func() {
+		r.env.Store.SubmitLater(b, func(error) {}) // where it fails, the next start finds it again
+	})
 }

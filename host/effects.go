@@ -149,12 +149,7 @@ func (d *hosted) setTimer() {
 
 // startAllEffects goes on with those of all daemons that serve here.
 func (r *Runtime) startAllEffects() {
-	r.mu.RLock()
-	all := make([]*hosted, 0, len(r.daemons))
-	for _, d := range r.daemons {
-		all = append(all, d)
-	}
-	r.mu.RUnlock()
+	all := r.table.Daemons()
 	for _, d := range all {
 		if d.unread.Load() {
 			continue // they are started when it is read

@@ -5,16 +5,10 @@ import (
 	"fmt"
 
 	"wasmhost/host/daemon"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
-
-// expectation is what a node was told of a daemon that is to come.
-type expectation struct {
-	kind   string
-	key    *identity.KeyPair // nil: only the envelope can bring it
-	source identity.NodeID   // from where alone it may come; 0: from anywhere
-}
 
 // RegisterMigrationTargetIdentity gives the node the key of a daemon that is
 // to migrate here as one of the kind, for a source that leaves the key behind.
@@ -33,19 +27,24 @@ func (r *Runtime) ExpectMigration(kind string, entity identity.EntityID) error {
 }
 
 func (r *Runtime) expect(kind string, entity identity.EntityID, key *identity.KeyPair) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if err := r.open(); err != nil {
 		return err
 	}
-	if _, ok := r.kinds[kind]; !ok {
+	r.mu.RLock()
+	_, ok := r.kinds[kind]
+	r.mu.RUnlock()
+	if !ok {
 		return &daemon.KindError{Kind: kind, Err: daemon.ErrKindNotFound}
 	}
-	if _, ok := r.expected[entity]; ok {
+
+	switch err := r.table.Expect(entity, kind, key); err {
+	case table.ErrClosed:
+		return daemon.ErrShuttingDown
+	case table.ErrExpected:
 		return fmt.Errorf("%w: %s", daemon.ErrTargetKnown, entity.Origin())
+	default:
+		return err
 	}
-	r.expected[entity] = &expectation{kind: kind, key: key}
-	return nil
 }
 
 // BindMigrationSource lets an expected daemon come from that node alone, whichever nodes
@@ -54,29 +53,26 @@ func (r *Runtime) expect(kind string, entity identity.EntityID, key *identity.Ke
 // expected it is a *NotFoundError, of one that is bound to another node
 // ErrTargetKnown.
 func (r *Runtime) BindMigrationSource(entity identity.EntityID, source identity.NodeID) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e := r.expected[entity]
+	bound, ok := r.table.BindSource(entity, source)
 	switch {
-	case e == nil:
+	case !ok:
 		return &daemon.NotFoundError{Entity: entity}
-	case e.source != 0 && e.source != source:
-		return fmt.Errorf("%w: %s is to come from node %s", daemon.ErrTargetKnown, entity.Origin(), e.source)
+	case bound != source:
+		return fmt.Errorf("%w: %s is to come from node %s", daemon.ErrTargetKnown, entity.Origin(), bound)
 	}
-	e.source = source
 	return nil
 }
 
-// mayCome says what an expectation has against the offer. It needs r.mu.
+// mayCome says what an expectation has against the offer.
 func (r *Runtime) mayCome(from identity.NodeID, o *migration.Offer) error {
-	e := r.expected[o.Entity]
+	kind, source, ok := r.table.Expected(o.Entity)
 	switch {
-	case e == nil:
+	case !ok:
 		return nil
-	case e.source != 0 && e.source != from:
-		return migration.Failf(migration.Denied, "daemon %s is expected from node %s, not from %s", o.Entity.Origin(), e.source, from)
-	case e.kind != o.Kind:
-		return migration.Failf(migration.FactoryNotFound, "daemon %s is expected as one of kind %q, not %q", o.Entity.Origin(), e.kind, o.Kind)
+	case source != 0 && source != from:
+		return migration.Failf(migration.Denied, "daemon %s is expected from node %s, not from %s", o.Entity.Origin(), source, from)
+	case kind != o.Kind:
+		return migration.Failf(migration.FactoryNotFound, "daemon %s is expected as one of kind %q, not %q", o.Entity.Origin(), kind, o.Kind)
 	}
 	return nil
 }
@@ -84,13 +80,10 @@ func (r *Runtime) mayCome(from identity.NodeID, o *migration.Offer) error {
 // expectedKey returns the key that was registered for the daemon, or kept when it
 // went public-only, or its public half.
 func (r *Runtime) expectedKey(entity identity.EntityID) *identity.KeyPair {
-	r.mu.RLock()
-	e := r.expected[entity]
-	if e != nil && e.key != nil {
-		defer r.mu.RUnlock()
-		return e.key.Clone()
+	if key := r.table.ExpectedKey(entity); key != nil {
+		return key
 	}
-	r.mu.RUnlock()
+
 	key, err := r.KeptIdentity(entity)
 	switch {
 	case err == nil:
@@ -105,18 +98,16 @@ func (r *Runtime) expectedKey(entity identity.EntityID) *identity.KeyPair {
 // so that it may come without its own signature: by its operator, or because it went
 // there from here without its key.
 func (r *Runtime) named(entity identity.EntityID, from identity.NodeID) bool {
-	r.mu.RLock()
-	e := r.expected[entity]
-	r.mu.RUnlock()
-	if e != nil && e.source != 0 {
-		return e.source == from
+	if _, source, ok := r.table.Expected(entity); ok && source != 0 {
+		return source == from
 	}
-	w, err := r.whereIs(entity)
+
+	w, err := r.table.Find(entity)
 	if err != nil {
 		r.env.Logger.Error("whether a daemon may come without its signature", "daemon", entity.Origin(), "error", err)
 		return false
 	}
-	if t := w.went; !t.known() || t.Stopped || t.Node != from {
+	if t := w.Went; !t.Known() || t.Stopped || t.Node != from {
 		return false
 	}
 	key, err := r.KeptIdentity(entity)
@@ -125,10 +116,4 @@ func (r *Runtime) named(entity identity.EntityID, from identity.NodeID) bool {
 	}
 	key.Wipe()
 	return true
-}
-
-func (e *expectation) wipe() {
-	if e.key != nil {
-		e.key.Wipe()
-	}
 }

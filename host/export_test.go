@@ -18,9 +18,7 @@ import (
 
 // Expected returns how many daemons the node was told to expect.
 func (r *Runtime) Expected() int {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return len(r.expected)
+	return r.table.CountExpected()
 }
 
 // Grasp returns a reference to the daemon, as a caller has it that found it and
@@ -55,9 +53,7 @@ func (r *Runtime) NewDaemon(kind string) (daemon.Daemon, error) {
 // Held returns what can become of a daemon that is prepared here; nil where
 // none is.
 func (r *Runtime) Held(id identity.EntityID) (activate func(*migration.Release) error, discard func()) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	in := r.incoming[id]
+	in := r.table.Arrival(id)
 	if in == nil {
 		return nil, nil
 	}
@@ -227,16 +223,12 @@ func Readers() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 // Unread reports whether a daemon is yet to be read.
 func Unread(r *Runtime, id identity.EntityID) bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.daemons[id].unread.Load()
+	return r.table.Daemon(id).unread.Load()
 }
 
 // AwaitWanted returns when somebody waits for an unread daemon.
 func AwaitWanted(r *Runtime, id identity.EntityID) {
-	r.mu.RLock()
-	d := r.daemons[id]
-	r.mu.RUnlock()
+	d := r.table.Daemon(id)
 	for wanted := false; !wanted; runtime.Gosched() {
 		r.reading.mu.Lock()
 		wanted = d.wanted
@@ -278,12 +270,12 @@ func (r *Runtime) SetLoss(id identity.EntityID, after uint64, why string) error 
 }
 
 // HoldsOf makes a runtime without a store hold at most so many tombstones.
-func (r *Runtime) HoldsOf(tombstones int) { r.departed.most = tombstones }
+func (r *Runtime) HoldsOf(tombstones int) { r.table.BoundMemory(tombstones) }
 
 // Remembers has the runtime keep last words and receipts of so many daemons that left,
 // and lets go of the others.
 func (r *Runtime) Remembers(daemons int) error {
-	r.departed.keep = daemons
+	r.remembers = daemons
 	if err := r.trimDeparted(r.env.Context); err != nil {
 		return err
 	}
@@ -292,10 +284,10 @@ func (r *Runtime) Remembers(daemons int) error {
 
 // IndexFits reports whether those who ask for a daemon that moved away are answered by
 // the index.
-func (r *Runtime) IndexFits() bool { return r.departed.index.fits.Load() }
+func (r *Runtime) IndexFits() bool { return r.table.IndexFits() }
 
 // CheckIndex checks it, as a start does.
-func (r *Runtime) CheckIndex() error { return r.departed.checkIndex(r.env.Context) }
+func (r *Runtime) CheckIndex() error { return r.table.CheckIndex(r.env.Context) }
 
 // LastWord is what ends a channel's stream.
 var LastWord = lastWord

@@ -114,6 +114,15 @@ type hosted struct {
 	roomless  roomless    // since when its effects have found no room
 }
 
+// Entity, Name and Kind are for the table; they do not change once the daemon is in it.
+func (d *hosted) Entity() identity.EntityID { return d.id }
+
+// Name implements table.Daemon.
+func (d *hosted) Name() string { return d.name }
+
+// Kind implements table.Daemon.
+func (d *hosted) Kind() string { return d.kind }
+
 type stats struct{ processed, emitted, errors uint64 }
 
 // enter takes the lock for a sender, who brings an event of so many bytes and has a

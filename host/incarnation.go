@@ -265,7 +265,7 @@ func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mende
 		return chain.Mended{}, fmt.Errorf("giving up daemon %s: %w", d.id.Origin(), err)
 	}
 	r.dropHold(d.id)
-	r.release(d)
+	r.table.Remove(d)
 	if d.replica != nil {
 		d.replica.end(daemon.ErrStopped)
 	}

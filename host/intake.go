@@ -24,9 +24,7 @@ func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Of
 	if !o.Resumed {
 		return nil
 	}
-	r.mu.RLock()
-	in := r.incoming[o.Entity]
-	r.mu.RUnlock()
+	in := r.table.Arrival(o.Entity)
 	if in == nil || in.from != from || in.offer.Migration != o.Migration {
 		return nil
 	}

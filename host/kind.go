@@ -211,10 +211,8 @@ func (r *Runtime) RemoveKind(_ context.Context, name string) error {
 	if !ok {
 		return &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
-	for _, d := range r.daemons {
-		if d.kind == name {
-			return &daemon.KindError{Kind: name, Err: daemon.ErrKindInUse}
-		}
+	if r.table.CountKind(name) > 0 {
+		return &daemon.KindError{Kind: name, Err: daemon.ErrKindInUse}
 	}
 	if r.env.Store != nil && k.digest != nil {
 		var b store.Batch
@@ -253,13 +251,7 @@ func (r *Runtime) Kind(name string) (KindInfo, error) {
 
 // kindInfo needs r.mu.
 func (r *Runtime) kindInfo(k *kind) KindInfo {
-	i := KindInfo{Name: k.name, Digest: hex.EncodeToString(k.digest), Size: k.size, Pushed: k.pushed, Report: k.report, Limits: k.limits}
-	for _, d := range r.daemons {
-		if d.kind == k.name {
-			i.Daemons++
-		}
-	}
-	return i
+	return KindInfo{Name: k.name, Digest: hex.EncodeToString(k.digest), Size: k.size, Pushed: k.pushed, Report: k.report, Limits: k.limits, Daemons: r.table.CountKind(k.name)}
 }
 
 // factory returns what makes daemons of the kind with the module of that

@@ -90,9 +90,9 @@ func (r *Runtime) present() (out []MigrationInfo) {
 	for _, u := range r.UnsettledMigrations() {
 		waiting[u.Entity] = u
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for id, m := range r.outgoing {
+	departures, arrivals := r.table.Moving()
+	for _, m := range departures {
+		id := m.entity
 		m.mu.Lock()
 		mv := MigrationInfo{Entity: id, Name: m.d.name, Peer: m.target, Source: true, State: MoveRunning, Phase: m.at.Phase().Shown(), Epoch: m.d.epoch + 1,
 			Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt)}
@@ -102,7 +102,8 @@ func (r *Runtime) present() (out []MigrationInfo) {
 		}
 		out = append(out, mv)
 	}
-	for id, in := range r.incoming {
+	for _, in := range arrivals {
+		id := in.offer.Entity
 		mv := MigrationInfo{Entity: id, Name: in.offer.Name, Peer: in.from, State: MoveRunning, Phase: migration.Transfer, Epoch: in.offer.Epoch + 1, Began: in.began}
 		if u, ok := waiting[id]; ok {
 			mv.State, mv.Phase, mv.Sequence = MoveWaiting, migration.Replay, u.Sequence
@@ -136,12 +137,12 @@ func (r *Runtime) past() ([]MigrationInfo, error) {
 // nameOf returns the daemon's name, of one that is here or went elsewhere; empty where
 // it is not known.
 func (r *Runtime) nameOf(id identity.EntityID) string {
-	w, err := r.whereIs(id)
+	w, err := r.table.Find(id)
 	if err != nil {
 		r.env.Logger.Error("looking up a daemon's name", "daemon", id.Origin(), "error", err)
 	}
-	if w.here != nil {
-		return w.here.name
+	if w.Here != nil {
+		return w.Here.name
 	}
-	return w.went.Name
+	return w.Went.Name
 }

@@ -68,11 +68,11 @@ func (c *resided) put(at residing, p provenUntil) {
 
 // lastOwner returns who this node knows, on proof, to have owned the daemon last.
 func (r *Runtime) lastOwner(id identity.EntityID) (lastKnown, bool, error) {
-	w, err := r.whereIs(id)
+	w, err := r.table.Find(id)
 	if err != nil {
 		return lastKnown{}, false, err
 	}
-	t := w.went
+	t := w.Went
 	r.resided.mu.Lock()
 	last, ok := r.resided.last[id]
 	r.resided.mu.Unlock()

@@ -65,9 +65,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 		d.replica.compared = false
 		defer r.cluster.lookSoon()
 	}
-	r.mu.Lock()
-	r.daemons[id], r.names[d.name] = d, id
-	r.mu.Unlock()
+	r.table.Put(d)
 	d.meter.cameBack(how.String(), lifecycle.Running)
 	d.notify(daemon.WasMended, how.String())
 	d.resume()

@@ -243,12 +243,7 @@ func (r *Runtime) Metrics() Metrics {
 	for name, k := range kinds {
 		out.Kinds[name] = k.read()
 	}
-	r.mu.RLock()
-	all := make([]*hosted, 0, len(r.daemons))
-	for _, d := range r.daemons {
-		all = append(all, d)
-	}
-	r.mu.RUnlock()
+	all := r.table.Daemons()
 	for _, d := range all {
 		name := d.kind
 		k, ok := out.Kinds[name]

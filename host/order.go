@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"wasmhost/host/chain"
@@ -36,18 +39,15 @@ func (r *Runtime) order(caller context.Context, id identity.EntityID, target ide
 	}
 	ctx, cancel := context.WithCancelCause(r.env.Context)
 	m.cancel = cancel
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if !r.env.Work.Begin() {
 		cancel(nil)
 		return nil, daemon.ErrShuttingDown
 	}
-	if _, ok := r.ordered[id]; ok {
+	if !r.orders.add(m) {
 		r.env.Work.Done()
 		cancel(nil)
 		return nil, migration.Failf(migration.AlreadyMigrating, "this node has ordered a migration of daemon %s already", id.Origin())
 	}
-	r.ordered[id] = m
 	go func() {
 		defer r.env.Work.Done()
 		defer cancel(nil)
@@ -55,6 +55,49 @@ func (r *Runtime) order(caller context.Context, id identity.EntityID, target ide
 		m.outcome(m.follow(ctx, peer))
 	}()
 	return m, nil
+}
+
+// orders are the migrations away from other nodes that this node ordered.
+type orders struct {
+	mu sync.Mutex
+	of map[identity.EntityID]*Migration
+}
+
+// add notes the migration; false where the node has ordered one of the daemon already.
+func (o *orders) add(m *Migration) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	if o.of[m.entity] != nil {
+		return false
+	}
+	if o.of == nil {
+		o.of = make(map[identity.EntityID]*Migration)
+	}
+	o.of[m.entity] = m
+	return true
+}
+
+func (o *orders) remove(m *Migration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	delete(o.of, m.entity)
+}
+
+// get returns the daemon's migration that was ordered; nil: there is none.
+func (o *orders) get(id identity.EntityID) *Migration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	return o.of[id]
+}
+
+func (o *orders) all() []*Migration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	return slices.Collect(maps.Values(o.of))
 }
 
 // follow has the source move the daemon and hears how it goes. It returns what
@@ -140,9 +183,7 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 	}
 	m.traceEnd(m.err)
 	m.mu.Unlock()
-	m.rt.mu.Lock()
-	delete(m.rt.ordered, m.entity)
-	m.rt.mu.Unlock()
+	m.rt.orders.remove(m)
 	m.changes.close()
 	m.progress.close()
 	close(m.done)

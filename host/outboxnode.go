@@ -255,10 +255,7 @@ func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.
 func (r *Runtime) receiverOf(id identity.EntityID) (*hosted, error) {
 	d, err := r.find(id)
 	if errors.Is(err, daemon.ErrNotFound) {
-		r.mu.RLock()
-		_, comes := r.incoming[id]
-		r.mu.RUnlock()
-		if comes {
+		if r.table.Arrival(id) != nil {
 			return nil, fmt.Errorf("%w: daemon %s is on its way to node %s", channel.ErrBusy, id.Origin(), r.env.Self)
 		}
 		return nil, fmt.Errorf("%w: %w", channel.ErrNoReceiver, err)

@@ -155,12 +155,7 @@ func (r *Runtime) putIdleAway() {
 		d    *hosted
 		used int64
 	}
-	r.mu.RLock()
-	all := make([]*hosted, 0, len(r.daemons))
-	for _, d := range r.daemons {
-		all = append(all, d)
-	}
-	r.mu.RUnlock()
+	all := r.table.Daemons()
 	candidates := make([]candidate, 0, len(all))
 	now, well := r.env.Clock().UnixNano(), r.env.Store.Err() == nil
 	for _, d := range all {

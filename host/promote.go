@@ -27,13 +27,11 @@ func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at ChainEnd
 	if epoch <= at.Epoch {
 		return fmt.Errorf("%w: epoch %d after %d", chain.ErrEpochBackwards, epoch, at.Epoch)
 	}
-	r.mu.RLock()
-	d, moving := r.daemons[id], r.outgoing[id] != nil || r.incoming[id] != nil
-	r.mu.RUnlock()
-	if moving {
+	p := r.table.Look(id)
+	if p.Leaving != nil || p.Coming != nil {
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
-	if d != nil {
+	if d := p.Here; d != nil {
 		return d.promote(ctx, at, epoch)
 	}
 	s := r.cluster.copyOf(id)

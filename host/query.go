@@ -3,7 +3,6 @@ package host
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	"wasmhost/host/daemon"
@@ -13,12 +12,7 @@ import (
 
 // Daemons returns the daemons that this node answers for, by name.
 func (r *Runtime) Daemons() []daemon.Info {
-	r.mu.RLock()
-	all := make([]*hosted, 0, len(r.daemons))
-	for _, d := range r.daemons {
-		all = append(all, d)
-	}
-	r.mu.RUnlock()
+	all := r.table.Daemons()
 	out := make([]daemon.Info, 0, len(all))
 	for _, d := range all {
 		out = append(out, d.info())
@@ -58,12 +52,10 @@ func (r *Runtime) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan 
 // MigrationPhase returns where the daemon's migration stands that leaves this
 // node, or was ordered by it; false when there is none.
 func (r *Runtime) MigrationPhase(id identity.EntityID) (migration.Phase, bool) {
-	r.mu.RLock()
-	m := r.outgoing[id]
+	m := r.table.Look(id).Leaving
 	if m == nil {
-		m = r.ordered[id]
+		m = r.orders.get(id)
 	}
-	r.mu.RUnlock()
 	if m == nil {
 		return 0, false
 	}
@@ -73,9 +65,8 @@ func (r *Runtime) MigrationPhase(id identity.EntityID) (migration.Phase, bool) {
 // Migrations returns the migrations under way that leave this node, or were
 // ordered by it, by entity.
 func (r *Runtime) Migrations() []*Migration {
-	r.mu.RLock()
-	all := slices.AppendSeq(slices.Collect(maps.Values(r.outgoing)), maps.Values(r.ordered))
-	r.mu.RUnlock()
+	leaving, _ := r.table.Moving()
+	all := append(leaving, r.orders.all()...)
 	slices.SortFunc(all, func(a, b *Migration) int { return a.entity.Compare(b.entity) })
 	return all
 }
@@ -83,7 +74,10 @@ func (r *Runtime) Migrations() []*Migration {
 // Arriving returns the daemons that are on their way here: of some only their
 // source can say whether they are this node's by now.
 func (r *Runtime) Arriving() []identity.EntityID {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return slices.Collect(maps.Keys(r.incoming))
+	_, arrivals := r.table.Moving()
+	out := make([]identity.EntityID, len(arrivals))
+	for i, in := range arrivals {
+		out[i] = in.offer.Entity
+	}
+	return out
 }

@@ -51,7 +51,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 		if err := errors.Join(r.cluster.recover(), r.cluster.recoverMemory()); err != nil {
 			return err
 		}
-		for _, d := range r.daemons {
+		for _, d := range r.table.Daemons() {
 			if r.cluster.attach(d); d.replica != nil {
 				d.replica.compared, d.replica.unread = false, d.unread.Load()
 			}

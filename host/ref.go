@@ -6,6 +6,7 @@ import (
 
 	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
+	"wasmhost/host/internal/table"
 	"wasmhost/identity"
 )
 
@@ -30,19 +31,16 @@ func (r *Runtime) ResolveRef(ref daemon.Ref) (identity.EntityID, error) {
 		return id, nil
 	}
 
-	entry := originEntry(ref.Origin())
+	entry := table.OriginEntry(ref.Origin())
 	if name, ok := ref.Name(); ok {
 		if err := daemon.ValidName(name); err != nil {
 			return identity.EntityID{}, fmt.Errorf("%w: %w", daemon.ErrBadRef, err)
 		}
 
-		r.mu.RLock()
-		id, here := r.names[name]
-		r.mu.RUnlock()
-		if here {
+		if id, here := r.table.Named(name); here {
 			return id, nil
 		}
-		entry = nameEntry(name)
+		entry = table.NameEntry(name)
 	}
 
 	found, err := r.matching(ref.Names, func() ([]identity.EntityID, error) { return r.movedAs(entry, ref.Names) })
@@ -77,13 +75,11 @@ func (r *Runtime) DaemonsBegunBy(text string) ([]identity.EntityID, error) {
 // lists.
 func (r *Runtime) matching(match func(identity.EntityID, string) bool, moved func() ([]identity.EntityID, error)) ([]identity.EntityID, error) {
 	var out []identity.EntityID
-	r.mu.RLock()
-	for id, d := range r.daemons {
-		if match(id, d.name) {
-			out = append(out, id)
+	for _, d := range r.table.Daemons() {
+		if match(d.id, d.name) {
+			out = append(out, d.id)
 		}
 	}
-	r.mu.RUnlock()
 	gone, err := moved()
 	if err != nil {
 		return nil, err

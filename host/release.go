@@ -10,6 +10,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
@@ -189,11 +190,11 @@ func (m *Migration) hand(conn migration.Conn) (*migration.Done, error) {
 // tombstone the daemon's place is taken, lest it come back and what is kept of it
 // be forgotten.
 func (m *Migration) settle(rec *chain.Receipt) error {
-	t := tombstone{Name: m.d.name, Node: m.target, Epoch: m.release.Epoch, Time: m.env.Clock().UnixNano()}
+	t := table.Tombstone{Name: m.d.name, Node: m.target, Epoch: m.release.Epoch, Time: m.env.Clock().UnixNano()}
 	m.d.mu.Lock()
 	m.d.tail = nil
 	grave, err := m.rt.grave(m.d, t)
-	m.d.end(lifecycle.Leave, &daemon.MovedError{Moved: t.moved(m.d.id)})
+	m.d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, m.d.id)})
 	m.d.mu.Unlock()
 	if err == nil && rec != nil {
 		err = m.rt.putReceipts(grave, rec)

@@ -205,14 +205,7 @@ func ofKindsOwn(own, kind daemon.Limits, change map[string]int64) (mine map[stri
 
 // ofKind returns the daemons of this node that are of the kind, by name.
 func (r *Runtime) ofKind(name string) []*hosted {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	var list []*hosted
-	for _, d := range r.daemons {
-		if d.kind == name {
-			list = append(list, d)
-		}
-	}
+	list := r.table.OfKind(name)
 	slices.SortFunc(list, func(a, b *hosted) int { return a.id.Compare(b.id) })
 	return list
 }

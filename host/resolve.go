@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"wasmhost/host/chain"
@@ -37,21 +36,19 @@ var ErrSettled = errors.New("no migration of this daemon is unsettled on this no
 // UnsettledMigrations returns the migrations that wait for their other side, by
 // name.
 func (r *Runtime) UnsettledMigrations() []Unsettled {
-	r.mu.RLock() // and not below: who settles a migration locks it, and then the runtime
-	outgoing, coming := maps.Clone(r.outgoing), maps.Clone(r.incoming)
-	r.mu.RUnlock()
+	departures, arrivals := r.table.Moving()
 	var out []Unsettled
-	for id, m := range outgoing {
+	for _, m := range departures {
 		m.mu.Lock()
 		if m.at.Phase().Owner() == migration.OwnerTarget {
-			out = append(out, Unsettled{Entity: id, Name: m.d.name, Peer: m.target, Outgoing: true, Epoch: m.release.Epoch, Sequence: m.release.Sequence})
+			out = append(out, Unsettled{Entity: m.entity, Name: m.d.name, Peer: m.target, Outgoing: true, Epoch: m.release.Epoch, Sequence: m.release.Sequence})
 		}
 		m.mu.Unlock()
 	}
-	for id, in := range coming {
+	for _, in := range arrivals {
 		in.mu.Lock()
 		if in.at.Phase() == migration.Pending {
-			out = append(out, Unsettled{Entity: id, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.chain.Head().Sequence})
+			out = append(out, Unsettled{Entity: in.offer.Entity, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.chain.Head().Sequence})
 		}
 		in.mu.Unlock()
 	}
@@ -69,9 +66,8 @@ func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, ho
 	if key != nil && key.ID() != id {
 		return chain.Mended{}, fmt.Errorf("%w: it is %s", daemon.ErrIdentityMismatch, key.ID())
 	}
-	r.mu.RLock()
-	m, in := r.outgoing[id], r.incoming[id]
-	r.mu.RUnlock()
+	p := r.table.Look(id)
+	m, in := p.Leaving, p.Coming
 	switch {
 	case how == chain.MendTakeBack && m != nil:
 		return m.takeBack(ctx)
@@ -126,9 +122,7 @@ func (m *Migration) takeBack(ctx context.Context) (chain.Mended, error) {
 	}
 	d.index++
 	d.epoch, d.tail = fact.Epoch, nil
-	m.rt.mu.Lock()
-	delete(m.rt.outgoing, d.id)
-	m.rt.mu.Unlock()
+	m.rt.table.EndDeparture(d.id)
 	d.moving.Store(false)
 	d.resume()
 	m.rt.subscriber.Start(d.id, d.ledger.All())
@@ -153,7 +147,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	went, back, err := r.departed.returns(id)
+	went, back, err := r.table.Returns(id)
 	if err != nil {
 		return chain.Mended{}, err
 	}
@@ -165,17 +159,13 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	}
 	b.Put(store.Daemons, id[:], rec)
 	b.Delete(store.Incoming, id[:])
-	went.raise(b, id)
+	went.Raise(b, id)
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}
 	d.index++
 	d.epoch = fact.Epoch
-	r.mu.Lock()
-	delete(r.incoming, id)
-	delete(r.expected, id)
-	r.daemons[id] = d
-	r.mu.Unlock()
+	r.table.Activate(in, d)
 	here = true
 	if err := in.step(migration.Overruled, migration.Operator); err != nil {
 		return chain.Mended{}, err

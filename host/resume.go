@@ -22,9 +22,7 @@ func (r *Runtime) recoverOutgoing() error {
 		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)); err != nil {
 			return fmt.Errorf("%w: release %x: %w", store.ErrCorrupt, k, err)
 		}
-		r.mu.RLock()
-		d := r.daemons[id]
-		r.mu.RUnlock()
+		d := r.table.Daemon(id)
 		if d == nil {
 			return fmt.Errorf("%w: daemon %s was released and is not there", store.ErrCorrupt, id.Origin())
 		}
@@ -41,9 +39,7 @@ func (r *Runtime) recoverOutgoing() error {
 		m.resuming, m.cancel = context.WithCancelCause(r.env.Context)
 		m.id, m.release, m.epoch = rec.Release.Migration, &rec.Release, rec.Release.Epoch
 		m.at = migration.ResumeSource(r.cluster != nil)
-		r.mu.Lock()
-		r.outgoing[id] = m
-		r.mu.Unlock()
+		r.table.Depart(m)
 		return nil
 	})
 }
@@ -83,9 +79,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 			r.env.Logger.Error("a prepared daemon cannot be brought back; its record is kept", "daemon", id.Origin(), "error", err)
 			continue
 		}
-		r.mu.Lock()
-		r.incoming[id], r.names[rec.Offer.Name] = in, id
-		r.mu.Unlock()
+		r.table.PutArrival(in)
 	}
 	return nil
 }
@@ -95,9 +89,8 @@ func (r *Runtime) resumeMigrations() {
 	if r.mesh == nil {
 		return
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, m := range r.outgoing {
+	departures, arrivals := r.table.Moving()
+	for _, m := range departures {
 		if m.resuming == nil {
 			continue
 		}
@@ -106,7 +99,7 @@ func (r *Runtime) resumeMigrations() {
 			m.finish(m.resume(m.resuming))
 		})
 	}
-	for _, in := range r.incoming {
+	for _, in := range arrivals {
 		go in.inDoubt()
 	}
 }

@@ -61,9 +61,7 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 		} else if d.life.State() == lifecycle.Migrating {
 			active = append(active, d)
 		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.daemons[id], r.names[d.name] = d, id
+		r.table.Put(d)
 		return nil
 	})
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -25,6 +24,7 @@ import (
 	"wasmhost/host/internal/env"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/mesh"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -127,22 +127,19 @@ type Runtime struct {
 	shares     *fair.Scheduler // of work that the node begins by itself
 	foreign    *fair.Flow      // of what daemons elsewhere publish here
 
-	mu       sync.RWMutex // guards the maps; never held while user code runs
-	kinds    map[string]*kind
-	modules  map[store.Digest]*sandbox.Module
-	wasm     map[store.Digest][]byte // of modules, where there is no store: what a daemon that moves takes along
-	daemons  map[identity.EntityID]*hosted
-	names    map[string]identity.EntityID
-	departed *departed
-	receipts receipts
-	failures failures
-	outgoing map[identity.EntityID]*Migration
-	incoming map[identity.EntityID]*incoming
-	ordered  map[identity.EntityID]*Migration // away from other nodes
-	expected map[identity.EntityID]*expectation
-	accused  map[identity.EntityID]*accused
-	holds    map[identity.EntityID]*holdRecord
-	losses   map[identity.EntityID]*daemon.Loss
+	mu      sync.RWMutex // guards the maps; never held while user code runs
+	kinds   map[string]*kind
+	modules map[store.Digest]*sandbox.Module
+	wasm    map[store.Digest][]byte // of modules, where there is no store: what a daemon that moves takes along
+	accused map[identity.EntityID]*accused
+	holds   map[identity.EntityID]*holdRecord
+	losses  map[identity.EntityID]*daemon.Loss
+
+	table     *table.Table[*hosted, *incoming, *Migration]
+	remembers int // mostRemembered
+	receipts  receipts
+	failures  failures
+	orders    orders
 
 	starting sync.Mutex // one Start at a time
 	reading  reading
@@ -175,9 +172,6 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		mesh:     o.Mesh, limits: o.Limits.Over(daemon.DefaultLimits),
 		refuse: o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
-		daemons: make(map[identity.EntityID]*hosted), names: make(map[string]identity.EntityID),
-		outgoing: make(map[identity.EntityID]*Migration),
-		incoming: make(map[identity.EntityID]*incoming), ordered: make(map[identity.EntityID]*Migration), expected: make(map[identity.EntityID]*expectation),
 		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*daemon.Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.env, r.cancel = o.env()
@@ -188,7 +182,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
 	fill(&r.cpEvery, 1024)
-	r.departed = newDeparted(o.Store, r.receipts.forget)
+	r.table, r.remembers = table.New[*hosted, *incoming, *Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), mostRemembered
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
 	r.compiles = newCompiles(&o)
@@ -331,12 +325,11 @@ const lastEvents = time.Second
 // bounds the waiting for work in progress: a daemon of native code that is still
 // processing then is left as it is.
 func (r *Runtime) Shutdown(ctx context.Context) error {
-	r.mu.Lock() // nobody is between a look at life and a change of the maps
 	was := r.life.Swap(lifeShuttingDown)
-	r.mu.Unlock()
 	if was == lifeShuttingDown {
 		return nil
 	}
+	r.table.Close()
 	r.env.Work.Close() // what was counted before is waited for below
 	if r.handling.Load() {
 		r.mesh.Handle(nil)
@@ -355,26 +348,14 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("waiting for work in progress: %w", context.Cause(ctx))
 	}
-	r.mu.Lock()
-	daemons := r.daemons
-	r.daemons, r.names = make(map[identity.EntityID]*hosted), make(map[string]identity.EntityID)
-	waiting := r.incoming
-	r.incoming = make(map[identity.EntityID]*incoming)
-	if err == nil {
-		clear(r.outgoing) // nobody is left to ask of them
-	}
-	for _, e := range r.expected {
-		e.wipe()
-	}
-	clear(r.expected)
-	r.mu.Unlock()
+	daemons, waiting := r.table.Empty(err == nil) // nobody is left to ask of migrations
 	for _, d := range daemons {
 		err = errors.Join(err, r.putAway(ctx, d))
 	}
 	for _, in := range waiting {
 		in.shutDown()
 	}
-	r.cluster.feedLast(ctx, slices.Collect(maps.Values(daemons)))
+	r.cluster.feedLast(ctx, daemons)
 	if inOrder && err == nil && r.env.Store.Err() == nil {
 		err = r.cluster.stopped()
 	}
@@ -414,33 +395,27 @@ func (r *Runtime) SimulateNotReady(on bool) { r.notReady.Store(on) }
 // find returns the daemon, or why it is not here: *MovedError, *NotFoundError,
 // ErrComing, or that the runtime is not ready.
 func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
-	r.mu.RLock()
-	if d, ok := r.daemons[id]; ok {
-		r.mu.RUnlock()
+	if d := r.table.Daemon(id); d != nil {
 		return d, nil
 	}
-	r.mu.RUnlock()
-	w, err := r.whereIs(id)
-	if w.here != nil {
-		return w.here, nil
+	w, err := r.table.Find(id)
+	if w.Here != nil {
+		return w.Here, nil
 	}
-	t := w.went
-	if m, ok := r.Whereabouts(id); ok && (!t.known() || m.Epoch >= t.Epoch) {
+	t := w.Went
+	if m, ok := r.Whereabouts(id); ok && (!t.Known() || m.Epoch >= t.Epoch) {
 		if m.Node != r.env.Self {
 			return nil, &daemon.MovedError{Moved: m}
 		}
 		if r.cluster.coming(id) {
 			return nil, fmt.Errorf("%w: %s", daemon.ErrComing, id.Origin())
 		}
-		r.mu.RLock()
-		d, ok := r.daemons[id] // it may have come since the first look
-		r.mu.RUnlock()
-		if ok {
+		if d := r.table.Daemon(id); d != nil { // it may have come since the first look
 			return d, nil
 		}
 	}
-	if t.known() && !t.Stopped {
-		return nil, &daemon.MovedError{Moved: t.moved(id)}
+	if t.Known() && !t.Stopped {
+		return nil, &daemon.MovedError{Moved: movedBy(t, id)}
 	}
 	if err := r.ready(); err != nil {
 		return nil, err // what is not here now may be when it is ready, or was
@@ -453,7 +428,5 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 
 // DaemonCount returns how many daemons this node answers for.
 func (r *Runtime) DaemonCount() int {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return len(r.daemons)
+	return r.table.Count()
 }

@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -98,7 +99,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 		return err
 	}
 	d.key = key
-	went, back, err := in.rt.departed.returns(o.Entity)
+	went, back, err := in.rt.table.Returns(o.Entity)
 	if err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
 	}
@@ -108,14 +109,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 		return err
 	}
 	in.rt.cluster.attach(d)
-	in.rt.mu.Lock()
-	delete(in.rt.incoming, o.Entity)
-	if e := in.rt.expected[o.Entity]; e != nil {
-		e.wipe()
-		delete(in.rt.expected, o.Entity)
-	}
-	in.rt.daemons[o.Entity] = d
-	in.rt.mu.Unlock()
+	in.rt.table.Activate(in, d)
 	here = true
 	if err := in.step(migration.Released, migration.Source); err != nil {
 		return err
@@ -154,7 +148,7 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 
 // own writes durably that the daemon is ours, which went has been until now. It needs
 // d.mu.
-func (in *incoming) own(rel *migration.Release, hand handoff, went tombstone) error {
+func (in *incoming) own(rel *migration.Release, hand handoff, went table.Tombstone) error {
 	d, id := in.d, in.offer.Entity
 	move, err := encodeRecord(&moveRecord{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.check})
 	if err != nil {
@@ -185,7 +179,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went tombstone) er
 		b.Append(id, d.index, move)
 		b.Delete(store.Incoming, id[:])
 		b.Delete(store.Meta, arrivingKey(id))
-		went.raise(b, id)
+		went.Raise(b, id)
 		if d.key.CanSign() {
 			b.Delete(store.Meta, keptKey(id)) // it is the daemon's again
 		}
@@ -242,14 +236,7 @@ func (in *incoming) discard(by migration.Role) bool {
 			r.env.Logger.Error("dropping a daemon that did not come", "daemon", o.Entity.Origin(), "error", err)
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.incoming[o.Entity] == in {
-		delete(r.incoming, o.Entity)
-	}
-	if r.names[o.Name] == o.Entity {
-		delete(r.names, o.Name)
-	}
+	r.table.Drop(in)
 	return true
 }
 
@@ -336,11 +323,11 @@ func (in *incoming) ask() error {
 
 // takeRelease answers a source that repeats its release.
 func (r *Runtime) takeRelease(from identity.NodeID, c migration.Conn, rel *migration.Release) error {
-	w, err := r.whereIs(rel.Entity)
+	w, err := r.table.Find(rel.Entity)
 	if err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
 	}
-	in, d, t := w.coming, w.here, w.went
+	in, d, t := w.Coming, w.Here, w.Went
 	switch {
 	case in != nil && in.from == from:
 		if err := in.activate(rel); err != nil {
@@ -362,9 +349,7 @@ func (d *hosted) owns(epoch uint64) bool {
 
 // answerAsk tells a target in doubt what became of its migration.
 func (r *Runtime) answerAsk(from identity.NodeID, c migration.Conn, ask *migration.Ask) {
-	r.mu.RLock()
-	m := r.outgoing[ask.Entity]
-	r.mu.RUnlock()
+	m := r.table.Look(ask.Entity).Leaving
 	if m == nil || m.id != ask.Migration || m.target != from {
 		r.answer(c, migration.NewRefuse(migration.Failf(migration.Cancelled, "the source keeps daemon %s", ask.Entity.Origin())))
 		return

@@ -19,11 +19,11 @@ func (r *Runtime) Sight(id identity.EntityID) (Sighting, error) {
 	if err := r.ready(); err != nil {
 		return Sighting{}, err
 	}
-	w, err := r.whereIs(id)
+	w, err := r.table.Find(id)
 	if err != nil {
 		return Sighting{}, err
 	}
-	d, in, t := w.here, w.coming, w.went
+	d, in, t := w.Here, w.Coming, w.Went
 	s := Sighting{Coming: in != nil || r.cluster != nil && r.cluster.copyOf(id) != nil}
 	switch {
 	case d != nil:
@@ -32,7 +32,7 @@ func (r *Runtime) Sight(id identity.EntityID) (Sighting, error) {
 	case t.Stopped:
 		s.Stopped = t.Epoch
 	case t.Epoch > 0:
-		m := t.moved(id)
+		m := movedBy(t, id)
 		s.Went = &m
 	}
 	return s, nil

@@ -86,15 +86,12 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	if o.watch != nil {
 		m.watched = m.Watch(o.watch)
 	}
-	r.mu.Lock()
 	if !r.env.Work.Begin() {
-		r.mu.Unlock()
 		cancel(nil)
 		d.moving.Store(false)
 		return nil, daemon.ErrShuttingDown
 	}
-	r.outgoing[id] = m
-	r.mu.Unlock()
+	r.table.Depart(m)
 	ctx = m.trace(ctx, caller, "migrate")
 	go func() {
 		defer r.env.Work.Done()
@@ -213,9 +210,7 @@ func (m *Migration) finish(err *migration.Error) {
 	m.traceEnd(m.err)
 	m.mu.Unlock()
 	if err == nil || !committed { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it
-		m.rt.mu.Lock()
-		delete(m.rt.outgoing, m.d.id)
-		m.rt.mu.Unlock()
+		m.rt.table.EndDeparture(m.d.id)
 	}
 	m.changes.close()
 	m.progress.close()

@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -156,7 +157,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	}
 	if err != nil {
 		d.end(lifecycle.Leave, err)
-		r.release(d)
+		r.table.Remove(d)
 		return daemon.Info{}, err
 	}
 	d.resume()
@@ -253,29 +254,31 @@ func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *h
 
 // reserve puts d into the tables, unless its identity or name is there.
 func (r *Runtime) reserve(d *hosted) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.life.Load() == lifeShuttingDown {
-		return daemon.ErrShuttingDown
+	if err := r.open(); err != nil {
+		return err
 	}
 	if r.Draining() {
 		return daemon.ErrDraining
 	}
+	d.show()
+
+	r.mu.RLock() // nobody is accused or held between the question and the answer
+	defer r.mu.RUnlock()
 	if err := r.mayRunLocked(d.id); err != nil {
 		return err
 	}
-	if _, ok := r.daemons[d.id]; ok {
+	switch err := r.table.Reserve(d); err {
+	case table.ErrClosed:
+		return daemon.ErrShuttingDown
+	case table.ErrPresent:
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyPresent, d.id.Origin())
-	}
-	if _, ok := r.incoming[d.id]; ok {
+	case table.ErrArriving:
 		return fmt.Errorf("%w: %s is on its way here", daemon.ErrAlreadyPresent, d.id.Origin())
-	}
-	if _, ok := r.names[d.name]; ok {
+	case table.ErrName:
 		return fmt.Errorf("%w: %q", daemon.ErrNameTaken, d.name)
+	default:
+		return err
 	}
-	d.show()
-	r.daemons[d.id], r.names[d.name] = d, d.id
-	return nil
 }
 
 // goOnAbove puts a daemon that is in the tables above every epoch that its identity, which
@@ -283,9 +286,9 @@ func (r *Runtime) reserve(d *hosted) error {
 // is called. It needs d.mu.
 func (r *Runtime) goOnAbove(d *hosted, given bool) (back func(), err error) {
 	if given {
-		d.epoch = max(d.epoch, r.departed.lowest())
+		d.epoch = max(d.epoch, r.table.Lowest())
 	}
-	t, settled, err := r.departed.returns(d.id)
+	t, settled, err := r.table.Returns(d.id)
 	if err != nil {
 		return nil, err
 	}
@@ -294,34 +297,20 @@ func (r *Runtime) goOnAbove(d *hosted, given bool) (back func(), err error) {
 	return func() { settled(false) }, nil
 }
 
-// release takes d out of the tables.
-func (r *Runtime) release(d *hosted) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.daemons[d.id] == d {
-		delete(r.daemons, d.id)
-	}
-	if r.names[d.name] == d.id {
-		delete(r.names, d.name)
-	}
-}
-
 // abandon undoes a spawn that lost to Shutdown. It needs d.mu.
 func (r *Runtime) abandon(d *hosted, why error) error {
 	d.end(lifecycle.Leave, why)
-	r.release(d)
+	r.table.Remove(d)
 	r.subscriber.LeaveAll(d.id)
 	if r.env.Store == nil || d.kind == "" {
 		return nil
 	}
-	t := tombstone{Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
-	rec, err := canon.Marshal(&t)
-	if err != nil {
-		return err
-	}
+	t := table.Tombstone{Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
 	var b store.Batch
 	d.forget(&b)
-	t.bury(&b, d.id, rec) // it may have signed something
+	if err := t.Bury(&b, d.id); err != nil { // it may have signed something
+		return err
+	}
 	return r.env.Store.Commit(&b)
 }
 

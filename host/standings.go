@@ -100,12 +100,7 @@ func (r *Runtime) exchange(ctx context.Context, peer identity.NodeID) error {
 
 // standings are where the daemons here stand, but those that the directory lists.
 func (r *Runtime) standings() []channel.Standing {
-	r.mu.RLock()
-	all := make([]*hosted, 0, len(r.daemons))
-	for _, d := range r.daemons {
-		all = append(all, d)
-	}
-	r.mu.RUnlock()
+	all := r.table.Daemons()
 	var out []channel.Standing
 	for _, d := range all {
 		if s, ok := d.standing(); ok {
@@ -173,11 +168,11 @@ func (r *Runtime) askStandings(ctx context.Context, peer identity.NodeID, ours [
 func (r *Runtime) serveStandings(conn channel.Conn, from identity.NodeID, m *channel.Standings) error {
 	out := &channel.Further{Daemons: []channel.Standing{}}
 	for _, s := range m.Daemons {
-		w, err := r.whereIs(s.Entity)
+		w, err := r.table.Find(s.Entity)
 		if err != nil {
 			return err
 		}
-		d, t := w.here, w.went
+		d, t := w.Here, w.Went
 		switch {
 		case d != nil:
 			if ours, ok := d.standing(); ok && ours.Epoch >= s.Epoch && !r.isHeld(s.Entity) {

@@ -178,12 +178,7 @@ func (o subscriberOf) Residence(ctx context.Context, id identity.EntityID) ([]by
 
 // startAllSubscriptions goes on with those of all daemons that serve here.
 func (r *Runtime) startAllSubscriptions() {
-	r.mu.RLock()
-	all := make([]*hosted, 0, len(r.daemons))
-	for _, d := range r.daemons {
-		all = append(all, d)
-	}
-	r.mu.RUnlock()
+	all := r.table.Daemons()
 
 	for _, d := range all {
 		if d.unread.Load() {

@@ -87,9 +87,7 @@ func (r *Runtime) ExportCopy(ctx context.Context, id identity.EntityID, w io.Wri
 	if r.cluster == nil || r.env.Store == nil {
 		return &daemon.NotFoundError{Entity: id}
 	}
-	r.mu.RLock()
-	d := r.daemons[id]
-	r.mu.RUnlock()
+	d := r.table.Daemon(id)
 	s := r.cluster.copyOf(id)
 	var end uint64
 	var seal *chain.Checkpoint

@@ -157,14 +157,14 @@ func (r *Runtime) Pardon(_ context.Context, id identity.EntityID) (Accusation, e
 			return Accusation{}, err
 		}
 	}
-	w, err := r.whereIs(id)
+	w, err := r.table.Find(id)
 	if err != nil {
 		return Accusation{}, err
 	}
 	a := *old
-	a.Pardoned, a.through = r.env.Clock().UTC(), max(a.through, w.went.Epoch)
-	if w.here != nil {
-		a.through = max(a.through, w.here.info().Epoch)
+	a.Pardoned, a.through = r.env.Clock().UTC(), max(a.through, w.Went.Epoch)
+	if w.Here != nil {
+		a.through = max(a.through, w.Here.info().Epoch)
 	}
 	if err := r.putAccusation(&a, encoded); err != nil {
 		return Accusation{}, err

@@ -10,6 +10,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -125,11 +126,8 @@ func (c *clustered) askFor(ctx context.Context, e directory.Entry, s *standbyCop
 // finishTakeOver activates a daemon that the directory says is this node's, and
 // that is not here yet: it was taken over before a restart, or has moved here.
 func (c *clustered) finishTakeOver(e directory.Entry) {
-	c.rt.mu.RLock()
-	coming := c.rt.incoming[e.Entity] != nil
-	c.rt.mu.RUnlock()
 	s := c.copyOf(e.Entity)
-	if coming {
+	if c.rt.table.Arrival(e.Entity) != nil {
 		return
 	}
 	if s == nil {
@@ -207,9 +205,8 @@ func (c *clustered) giveUp(e directory.Entry) {
 // hasSince reports whether the daemon, of which this node had nothing, is here by now or
 // about to be.
 func (c *clustered) hasSince(id identity.EntityID) bool {
-	c.rt.mu.RLock()
-	defer c.rt.mu.RUnlock()
-	return c.rt.daemons[id] != nil || c.rt.incoming[id] != nil
+	p := c.rt.table.Look(id)
+	return p.Here != nil || p.Coming != nil
 }
 
 // isFed reports whether the copy needs no comparison with other standbys.
@@ -252,7 +249,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if lasting != nil { // the record may be newer in all else
 		d.stats.errors = max(d.stats.errors, lasting.Errors)
 	}
-	went, back, err := r.departed.returns(d.id)
+	went, back, err := r.table.Returns(d.id)
 	if err != nil {
 		return err
 	}
@@ -274,12 +271,10 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	} else {
 		d.replica.verified(e, c.sessionNow())
 	}
-	r.mu.Lock()
-	if other, ok := r.names[d.name]; ok && other != d.id {
+	if r.table.PutNamed(d) != nil { // another daemon has its name
 		d.name = fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin())
+		r.table.Put(d)
 	}
-	r.daemons[d.id], r.names[d.name] = d, d.id
-	r.mu.Unlock()
 	serves = true
 	c.forgetCopy(d.id)
 	d.resume()
@@ -295,7 +290,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 
 // serve opens the daemon's key and signs, durably, that it goes on here, and is no
 // longer where it went. It needs d.mu.
-func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *lasting, went tombstone) error {
+func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *lasting, went table.Tombstone) error {
 	if len(sealed) > 0 {
 		env, err := identity.ParseEnvelope(sealed)
 		if err != nil {
@@ -325,7 +320,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 	if err := lasting.keepLoss(b, d.id); err != nil {
 		return err
 	}
-	went.raise(b, d.id)
+	went.Raise(b, d.id)
 	b.Generation = d.under
 	if err := c.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.id.Origin(), err)
@@ -347,28 +342,28 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	if d.life.State() == lifecycle.Moved {
 		return
 	}
-	t := tombstone{Name: d.name, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock().UnixNano()}
-	rec, err := canon.Marshal(&t)
+	t := table.Tombstone{Name: d.name, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock().UnixNano()}
+	b := &store.Batch{}
+	var err error
+	var s *standbyCopy
+	if goesOn := d.life.State().Serves(); goesOn && c.wants(e) {
+		s = &standbyCopy{id: d.id, receiving: make(chan struct{}, 1), owner: e.Owner, epoch: e.Epoch}
+		forgetRole(b, d.id)
+		s.unsound(b)
+		err = s.put(b)
+	} else {
+		forget(b, d.id)
+	}
 	if err == nil {
-		b := &store.Batch{}
-		var s *standbyCopy
-		if goesOn := d.life.State().Serves(); goesOn && c.wants(e) {
-			s = &standbyCopy{id: d.id, receiving: make(chan struct{}, 1), owner: e.Owner, epoch: e.Epoch}
-			forgetRole(b, d.id)
-			s.unsound(b)
-			err = s.put(b)
-		} else {
-			forget(b, d.id)
-		}
-		t.bury(b, d.id, rec)
-		if err == nil {
-			err = c.env.Store.Commit(b)
-		}
-		if err == nil && s != nil {
-			c.copies.mu.Lock()
-			c.copies.byID[d.id] = s
-			c.copies.mu.Unlock()
-		}
+		err = t.Bury(b, d.id)
+	}
+	if err == nil {
+		err = c.env.Store.Commit(b)
+	}
+	if err == nil && s != nil {
+		c.copies.mu.Lock()
+		c.copies.byID[d.id] = s
+		c.copies.mu.Unlock()
 	}
 	if err != nil { // it serves nothing all the same, and the next start finds it so again
 		c.env.Logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)

@@ -2,9 +2,11 @@ package host
 
 import (
 	"context"
+	"errors"
 
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/migration"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -86,12 +88,10 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if err := r.presentAlready(in); err != nil {
 		return false, err
 	}
-	r.mu.RLock()
-	old, err := r.incoming[o.Entity], r.mayCome(in.from, o)
-	r.mu.RUnlock()
-	if err != nil {
+	if err := r.mayCome(in.from, o); err != nil {
 		return false, err
 	}
+	old := r.table.Arrival(o.Entity)
 	if !o.Identity && !in.public && r.keyless(o.Entity) {
 		return false, errNoKeyHere(r.env.Self, o.Entity)
 	}
@@ -101,45 +101,40 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 			return false, migration.Failf(migration.AlreadyMigrating, "an earlier attempt to move daemon %s here is not settled: %v", o.Entity.Origin(), err)
 		}
 	}
-	if err := r.expectFrom(in); err != nil {
-		return false, err
+	if err := r.table.Admit(in); err != nil {
+		return false, r.notAdmitted(in, err)
 	}
-	w, err := r.whereIs(o.Entity) // nothing of it leaves now that its place is taken
+	w, err := r.table.Find(o.Entity) // nothing of it leaves now that its place is taken
 	if err == nil {
-		if t := w.went; !t.known() || o.Epoch > t.Epoch || o.Epoch == t.Epoch && !t.Stopped {
+		if t := w.Went; !t.Known() || o.Epoch > t.Epoch || o.Epoch == t.Epoch && !t.Stopped {
 			return needModule, nil
 		}
-		err = migration.Failf(migration.StaleEpoch, "node %s knows epoch %d of daemon %s, the offer is of epoch %d", r.env.Self, w.went.Epoch, o.Entity.Origin(), o.Epoch)
+		err = migration.Failf(migration.StaleEpoch, "node %s knows epoch %d of daemon %s, the offer is of epoch %d", r.env.Self, w.Went.Epoch, o.Entity.Origin(), o.Epoch)
 	} else {
 		err = migration.Failf(migration.StoreFailed, "%v", err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.incoming[o.Entity] == in {
-		delete(r.incoming, o.Entity)
-	}
+	r.table.Refuse(in)
 	return false, err
 }
 
-// expectFrom reserves the place of a daemon that comes.
-func (r *Runtime) expectFrom(in *incoming) error {
+// notAdmitted says to the source of a daemon why the table did not admit it, or did not
+// reserve its name.
+func (r *Runtime) notAdmitted(in *incoming, err error) error {
 	o := &in.offer
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, ok := r.incoming[o.Entity]; ok {
+	var full *table.FullError
+	switch {
+	case err == table.ErrArriving:
 		return migration.Failf(migration.AlreadyMigrating, "daemon %s is on its way to node %s already", o.Entity.Origin(), r.env.Self)
-	}
-	if err := r.placeFor(in.from); err != nil {
-		return err
-	}
-	if _, ok := r.daemons[o.Entity]; ok {
+	case errors.As(err, &full) && full.Peer:
+		return migration.Failf(migration.BufferFull, "%d daemons are on their way from node %s to node %s, and not here yet; at most %d may be", full.Count, in.from, r.env.Self, ArrivalsOfPeer)
+	case full != nil:
+		return migration.Failf(migration.BufferFull, "%d daemons are on their way to node %s, and not here yet; at most %d may be", full.Count, r.env.Self, ArrivalsOfNode)
+	case err == table.ErrPresent:
 		return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.env.Self, o.Entity.Origin())
+	case err == table.ErrName:
+		return migration.Failf(migration.AlreadyPresent, "node %s has another daemon named %q", r.env.Self, o.Name)
 	}
-	if err := r.nameTaken(o); err != nil {
-		return err
-	}
-	r.incoming[o.Entity] = in // its name is taken when its state has come: see reserve
-	return nil
+	return err
 }
 
 // needsModule reports whether the source must send the module; an error when
@@ -242,9 +237,7 @@ func ignore(error) {}
 // copy here.
 func (r *Runtime) presentAlready(in *incoming) error {
 	o := &in.offer
-	r.mu.RLock()
-	d := r.daemons[o.Entity]
-	r.mu.RUnlock()
+	d := r.table.Daemon(o.Entity)
 	if d == nil {
 		return nil
 	}

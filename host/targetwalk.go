@@ -60,6 +60,15 @@ type incoming struct {
 	done    chan struct{} // closed at the end
 }
 
+// Entity implements table.Arrival.
+func (in *incoming) Entity() identity.EntityID { return in.offer.Entity }
+
+// Name implements table.Arrival.
+func (in *incoming) Name() string { return in.offer.Name }
+
+// From implements table.Arrival.
+func (in *incoming) From() identity.NodeID { return in.from }
+
 // signal moves the arrival to its next phase; errPushedOut where it was dropped
 // meanwhile.
 func (in *incoming) signal(s migration.Signal, by migration.Role) error {

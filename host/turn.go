@@ -114,9 +114,7 @@ func (r *Runtime) isDaemon(id identity.EntityID) bool {
 	if id.IsZero() {
 		return false
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.daemons[id] != nil
+	return r.table.Daemon(id) != nil
 }
 
 // roomless says since when a daemon's events have found no room for their effects,

@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -133,7 +134,7 @@ func (r *Runtime) HeldDaemons() []daemon.HeldDaemon {
 	out := make([]daemon.HeldDaemon, 0, len(r.holds))
 	for id, h := range r.holds {
 		d := daemon.HeldDaemon{Entity: id, Reason: h.Reason, Why: h.Why, Since: time.Unix(0, h.Time), Node: h.Node, Epoch: h.Epoch, Index: h.Index}
-		if here := r.daemons[id]; here != nil {
+		if here := r.table.Daemon(id); here != nil {
 			d.Name = here.name
 		}
 		out = append(out, d)
@@ -262,7 +263,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 		fact.Epoch, err = r.cluster.yield(ctx, d, h.Node)
 		return fact, err
 	}
-	t := tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.env.Clock().UnixNano()}
+	t := table.Tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.env.Clock().UnixNano()}
 	grave, err := r.grave(d, t)
 	if err != nil {
 		return chain.Mended{}, err
@@ -273,7 +274,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 	if err := r.bury(d, t, grave); err != nil {
 		return chain.Mended{}, err
 	}
-	d.end(lifecycle.Leave, &daemon.MovedError{Moved: t.moved(id)})
+	d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, id)})
 	r.subscriber.LeaveAll(id)
 	r.env.Logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
 	return fact, nil

@@ -35,12 +35,7 @@ type Usage struct {
 // Usages returns what the daemons of this node have used, in no order. It takes no
 // daemon's lock.
 func (r *Runtime) Usages() []Usage {
-	r.mu.RLock()
-	all := make([]*hosted, 0, len(r.daemons))
-	for _, d := range r.daemons {
-		all = append(all, d)
-	}
-	r.mu.RUnlock()
+	all := r.table.Daemons()
 	out := make([]Usage, 0, len(all))
 	for _, d := range all {
 		state, _, _ := d.glance()

@@ -28,9 +28,7 @@ func (r *Runtime) lastWord(d *hosted, stopped bool) []byte {
 			return nil
 		}
 	} else {
-		r.mu.RLock()
-		m := r.outgoing[d.id]
-		r.mu.RUnlock()
+		m := r.table.Look(d.id).Leaving
 		if m == nil {
 			return nil
 		}
@@ -198,9 +196,7 @@ func (r *Runtime) suspectSnapshot(s *Snapshot) error {
 	if r.env.Store == nil {
 		return nil
 	}
-	r.mu.RLock()
-	d := r.daemons[id]
-	r.mu.RUnlock()
+	d := r.table.Daemon(id)
 	if d == nil || d.kind == "" {
 		w, err := r.witness(id)
 		if err != nil || w == nil {

@@ -64,8 +64,8 @@ var searched = []mutant{
 			{"host/authorise.go", "c.Head != head ||", "false ||"}}},
 	{"answer a repeat with nothing", "host/repeat.go",
 		"p.result.Outputs, p.err = f.outputs, f.err", "_ = f", nil},
-	{"leave no tombstone", "host/tombstone.go",
-		"t.bury(b, d.id, rec)\n\tif word", "_ = rec\n\tif word", nil},
+	{"leave no tombstone", "host/stop.go",
+		"if err := t.Bury(b, d.id); err != nil {\n\t\treturn nil, err\n\t}\n\tif word", "if word", nil},
 }
 
 // hunts are those for which CI has the time; with all, every one.

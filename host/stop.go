@@ -7,35 +7,22 @@ import (
 
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/table"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/internal/canon"
 )
 
-// tombstone is what a node keeps for ever of a daemon that it answers for no more:
-// where it went, or that it was stopped. Its epoch fences whatever is older.
-type tombstone struct {
-	_       struct{}        `cbor:",toarray"`
-	Name    string          // empty when Stopped: nobody is to find it by that
-	Node    identity.NodeID // where it went; the own node's when Stopped
-	Epoch   uint64          // under which Node owns it, or owned it when it was stopped
-	Time    int64
-	Stopped bool
-}
-
-func (t tombstone) moved(id identity.EntityID) daemon.Moved {
+func movedBy(t table.Tombstone, id identity.EntityID) daemon.Moved {
 	return daemon.Moved{Entity: id, Node: t.Node, Epoch: t.Epoch, Time: time.Unix(0, t.Time)}
 }
 
 // grave is the batch that replaces the daemon by a tombstone. It needs d.mu.
-func (r *Runtime) grave(d *hosted, t tombstone) (*store.Batch, error) {
-	rec, err := canon.Marshal(&t)
-	if err != nil {
-		return nil, err
-	}
+func (r *Runtime) grave(d *hosted, t table.Tombstone) (*store.Batch, error) {
 	b := &store.Batch{}
 	d.forget(b)
-	t.bury(b, d.id, rec)
+	if err := t.Bury(b, d.id); err != nil {
+		return nil, err
+	}
 	if word := r.lastWord(d, t.Stopped); word != nil {
 		b.Put(store.Witnesses, d.id[:], word)
 	}
@@ -43,7 +30,7 @@ func (r *Runtime) grave(d *hosted, t tombstone) (*store.Batch, error) {
 }
 
 // bury writes the grave, and takes the daemon out of the tables.
-func (r *Runtime) bury(d *hosted, t tombstone, grave *store.Batch) error {
+func (r *Runtime) bury(d *hosted, t table.Tombstone, grave *store.Batch) error {
 	if r.env.Store != nil {
 		large, err := r.env.Store.HistoryIsLarge(d.id, ^uint64(0))
 		if err == nil {
@@ -76,14 +63,15 @@ func (r *Runtime) giveBack(id identity.EntityID) {
 
 // forgetHere takes the daemon out of the tables; stored says that the store has its
 // tombstone.
-func (r *Runtime) forgetHere(d *hosted, t tombstone, stored bool) {
+func (r *Runtime) forgetHere(d *hosted, t table.Tombstone, stored bool) {
 	r.mu.Lock()
 	delete(r.holds, d.id)
 	delete(r.losses, d.id)
 	r.held.Store(int32(len(r.holds)))
 	r.mu.Unlock()
-	r.departed.went(d.id, t, stored)
-	r.release(d)
+	for _, id := range r.table.Leave(d, t, stored) {
+		r.receipts.forget(id)
+	}
 }
 
 // Stop ends the daemon: its state, history and key are gone. A daemon that is
@@ -111,7 +99,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if err := d.replica.disown(ctx); err != nil {
 		return err
 	}
-	t := tombstone{Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
+	t := table.Tombstone{Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
 	grave, err := r.grave(d, t)
 	if err != nil {
 		return err
@@ -136,11 +124,29 @@ func (r *Runtime) MovedDaemons() ([]daemon.Moved, error) {
 	}
 	defer r.env.Work.Done()
 	var out []daemon.Moved
-	err := r.departed.each(func(id identity.EntityID, t tombstone) error {
+	err := r.table.EachTombstone(func(id identity.EntityID, t table.Tombstone) error {
 		if !t.Stopped {
-			out = append(out, t.moved(id))
+			out = append(out, movedBy(t, id))
 		}
 		return nil
 	})
 	return out, err
+}
+
+// movedAs is table.MovedBy while the runtime runs.
+func (r *Runtime) movedAs(prefix []byte, match func(identity.EntityID, string) bool) ([]identity.EntityID, error) {
+	if !r.env.Work.Begin() { // the store may be closed
+		return nil, daemon.ErrShuttingDown
+	}
+	defer r.env.Work.Done()
+	return r.table.MovedBy(prefix, match)
+}
+
+// movedBegunBy is table.MovedBegunBy while the runtime runs.
+func (r *Runtime) movedBegunBy(text string, match func(identity.EntityID, string) bool) ([]identity.EntityID, error) {
+	if !r.env.Work.Begin() {
+		return nil, daemon.ErrShuttingDown
+	}
+	defer r.env.Work.Done()
+	return r.table.MovedBegunBy(text, match)
 }
