@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -272,13 +271,15 @@ func TestAMemberIsAdmittedOnceByItsKey(t *testing.T) {
 		return nil
 	})
 
-	c := NewClient(b.mesh.HTTPTransport(a.mesh.Self()))
+	c := http.Client{Transport: b.mesh.HTTPTransport(a.mesh.Self())}
+	body := must[[]byte](t)(json.Marshal(Admission{Cluster: "test", Addr: "127.0.0.1:1", Directory: directory.ProtocolVersion}))
 	for range 2 {
-		body := must[io.Reader](t)(jsonBody(Admission{Cluster: "test", Addr: "127.0.0.1:1", Directory: directory.ProtocolVersion}))
+		req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodPost, "http://node/v1/cluster/members", bytes.NewReader(body)))
+		req.Header.Set(idempotencyHeader, "once")
 		var in Admitted
-		res, err := c.do(ctx, "POST", "cluster/members", body, http.Header{idempotencyHeader: {"once"}})
+		res, err := c.Do(req)
 		if err == nil {
-			err = errors.Join(json.NewDecoder(res).Decode(&in), res.Close())
+			err = errors.Join(json.NewDecoder(res.Body).Decode(&in), res.Body.Close())
 		}
 		if err != nil || !in.Voter {
 			t.Fatalf("got %+v, %v", in, err)

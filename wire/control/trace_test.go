@@ -72,9 +72,9 @@ func TestOneTraceSpansTheNodes(t *testing.T) {
 
 	must[*MigrationReport](t)(c.Migrate(ctx, "c", Migrate{To: "b"}, func(MigrationStep) {}))
 	got := tr.wait("a POST /v1/daemons/{ref}/migrate", "a migrate", "a snapshot", "a transfer", "a restore", "a replay", "a cutover", "b take")
-	api, move, take := got["a POST /v1/daemons/{ref}/migrate"], got["a migrate"], got["b take"]
-	if api.SpanContext.TraceID().String() != parentOfAll[3:35] || api.Parent.SpanID().String() != parentOfAll[36:52] {
-		t.Errorf("the API's span is of %s, under %s", api.SpanContext.TraceID(), api.Parent.SpanID())
+	asked, move, take := got["a POST /v1/daemons/{ref}/migrate"], got["a migrate"], got["b take"]
+	if asked.SpanContext.TraceID().String() != parentOfAll[3:35] || asked.Parent.SpanID().String() != parentOfAll[36:52] {
+		t.Errorf("the API's span is of %s, under %s", asked.SpanContext.TraceID(), asked.Parent.SpanID())
 	}
 	under := func(child, parent tracetest.SpanStub) {
 		t.Helper()
@@ -82,7 +82,7 @@ func TestOneTraceSpansTheNodes(t *testing.T) {
 			t.Errorf("%s is not under %s", child.Name, parent.Name)
 		}
 	}
-	under(move, api)
+	under(move, asked)
 	under(take, move)
 	for _, phase := range []string{"snapshot", "transfer", "restore", "replay", "cutover"} {
 		under(got["a "+phase], move)
