@@ -78,8 +78,11 @@ var parts = []struct{ title, dir string }{
 	{"Keys, tokens and names", "identity"},
 	{"Between nodes", "wire"},
 	{"Encoded messages", "internal/canon"},
-	{"The control API", "wire/control"},
+	{"The control API", "api"},
+	{"The control API's client", "api/client"},
+	{"The control API's server", "api/server"},
 	{"The command line", "cmd/wasmhost"},
+	{"Contexts of the command line", "cmd/wasmhost/contexts"},
 }
 
 func limitsPage(t *testing.T) string {

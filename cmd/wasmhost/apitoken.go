@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func (a *app) api() *cobra.Command {
@@ -19,7 +19,7 @@ func (a *app) api() *cobra.Command {
 }
 
 func (a *app) issueToken() *cobra.Command {
-	var req control.IssueToken
+	var req api.IssueToken
 	var ttl time.Duration
 	c := &cobra.Command{
 		Use:   "issue --name NAME",
@@ -57,13 +57,13 @@ and several can stand with commas between.`,
 }
 
 func (a *app) listTokens() *cobra.Command {
-	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the tokens", Example: "  wasmhost api token ls", Args: exact(0)}, listing[control.APIToken]{
-		get:  func(c *cobra.Command) ([]control.APIToken, error) { return a.client().APITokens(c.Context()) },
+	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the tokens", Example: "  wasmhost api token ls", Args: exact(0)}, listing[api.APIToken]{
+		get:  func(c *cobra.Command) ([]api.APIToken, error) { return a.client().APITokens(c.Context()) },
 		head: "ID\tNAME\tSCOPE\tEXPIRES",
-		row: func(t control.APIToken) string {
+		row: func(t api.APIToken) string {
 			return t.ID + "\t" + t.Name + "\t" + t.Scope + "\t" + t.Expires.Format(time.RFC3339)
 		},
-		name: func(t control.APIToken) string { return t.ID },
+		name: func(t api.APIToken) string { return t.ID },
 	})
 }
 

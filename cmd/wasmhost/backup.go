@@ -11,11 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/backup"
 	"wasmhost/identity"
 	"wasmhost/wire"
-	"wasmhost/wire/control"
 )
 
 const placeHelp = `PLACE is a directory, which backups share; a file, with one backup; or
@@ -100,7 +100,7 @@ func (noClose) Close() error { return nil }
 
 // sealFor says for whom the node is to seal its key: for a recipient, or for a key of
 // which the backup carries the file, under the passphrase.
-func sealFor(passFile, recipient string) (req control.Backup, err error) {
+func sealFor(passFile, recipient string) (req api.Backup, err error) {
 	if (passFile == "") == (recipient == "") {
 		return req, usagef("give either --passphrase-file FILE or --recipient SEALKEY: a backup holds the node's key")
 	}
@@ -134,12 +134,12 @@ func sealFor(passFile, recipient string) (req control.Backup, err error) {
 
 // makeBackup asks the node for a backup and stores what the place lacks of it. It
 // returns how many bytes these were.
-func (a *app) makeBackup(ctx context.Context, to backup.Objects, req control.Backup) (m *backup.Manifest, fresh int64, err error) {
+func (a *app) makeBackup(ctx context.Context, to backup.Objects, req api.Backup) (m *backup.Manifest, fresh int64, err error) {
 	if req.Parent, err = backup.Last(ctx, to); err != nil {
 		return nil, 0, err
 	}
 	err = backup.Digests(ctx, to, func(digest string) {
-		if len(req.Have) < control.MaxHave {
+		if len(req.Have) < api.MaxHave {
 			req.Have = append(req.Have, digest)
 		}
 	})

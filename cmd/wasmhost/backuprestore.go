@@ -11,12 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/backup"
 	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
-	"wasmhost/wire/control"
 )
 
 // restoreOptions are those of backup restore.
@@ -185,9 +185,9 @@ the node itself, whose channels are held too, is confirmed.`,
 			if !in.Confirmed {
 				fmt.Fprintln(a.err, incarnationText(in))
 			}
-			return printList(a, held, "NAME\tORIGIN\tHELD FOR\tWHY", func(h control.Held) string {
+			return printList(a, held, "NAME\tORIGIN\tHELD FOR\tWHY", func(h api.Held) string {
 				return fmt.Sprintf("%s\t%s\t%s\t%s", h.Name, h.Origin, h.Code, oneLine(h.Why))
-			}, func(h control.Held) string { return nameOr(h.Name, h.EntityID) })
+			}, func(h api.Held) string { return nameOr(h.Name, h.EntityID) })
 		},
 	}
 }
@@ -239,7 +239,7 @@ history of its copy as evidence. It is refused where no node is known to have mo
 var errUndecided = errors.New("some daemons stay held")
 
 // decideEach decides about one held daemon, or all, and then does last.
-func (a *app) decideEach(c *cobra.Command, args []string, all, yes bool, what string, decide func(context.Context, string) (control.Mended, error), last func(context.Context) error) error {
+func (a *app) decideEach(c *cobra.Command, args []string, all, yes bool, what string, decide func(context.Context, string) (api.Mended, error), last func(context.Context) error) error {
 	if (len(args) == 1) == all {
 		return usagef("give either DAEMON or --all")
 	}
@@ -259,7 +259,7 @@ func (a *app) decideEach(c *cobra.Command, args []string, all, yes bool, what st
 	if err := a.confirm(yes, what); err != nil {
 		return err
 	}
-	done := []control.Mended{}
+	done := []api.Mended{}
 	var failed error
 	for _, ref := range refs {
 		m, err := decide(c.Context(), ref)
@@ -275,15 +275,15 @@ func (a *app) decideEach(c *cobra.Command, args []string, all, yes bool, what st
 	if all && failed == nil && last != nil {
 		failed = last(c.Context())
 	}
-	if err := printList(a, done, "SEQUENCE\tEPOCH\tHOW", func(m control.Mended) string { return fmt.Sprintf("%d\t%d\t%s", m.After, m.Epoch, m.How) }, func(m control.Mended) string { return m.How }); err != nil {
+	if err := printList(a, done, "SEQUENCE\tEPOCH\tHOW", func(m api.Mended) string { return fmt.Sprintf("%d\t%d\t%s", m.After, m.Epoch, m.How) }, func(m api.Mended) string { return m.How }); err != nil {
 		return err
 	}
 	if failed != nil {
-		return &exitError{control.ExitIncomplete, fmt.Errorf("%w: %w", errUndecided, failed)}
+		return &exitError{api.ExitIncomplete, fmt.Errorf("%w: %w", errUndecided, failed)}
 	}
 	return nil
 }
 
-func incarnationText(in control.Incarnation) string {
+func incarnationText(in api.Incarnation) string {
 	return fmt.Sprintf("the node was restored from backup %s of %s (incarnation %d) and is not confirmed: its channels are held", in.Backup, in.Taken.Format(time.RFC3339), in.Number)
 }

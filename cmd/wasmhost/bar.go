@@ -6,7 +6,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // moveShower shows how a migration goes: as lines, or on a terminal as a bar.
@@ -16,7 +16,7 @@ type moveShower struct {
 	phase string
 }
 
-func (s *moveShower) step(st control.MigrationStep) {
+func (s *moveShower) step(st api.MigrationStep) {
 	if s.format == "jsonl" {
 		if st.Round != nil || st.Phase != s.phase {
 			_ = json.NewEncoder(s.out).Encode(st) // a reader that is gone is found at the end
@@ -35,7 +35,7 @@ func (s *moveShower) step(st control.MigrationStep) {
 }
 
 // draw shows the bar. Its whole grows while it is not known.
-func (s *moveShower) draw(st control.MigrationStep) {
+func (s *moveShower) draw(st api.MigrationStep) {
 	s.spoke.Store(true)
 	if s.bar == nil {
 		s.bar = progressbar.NewOptions64(max(st.Whole, 1), progressbar.OptionSetWriter(bare(s.err)), progressbar.OptionShowBytes(true),
@@ -57,7 +57,7 @@ func (s *moveShower) clear() {
 	}
 }
 
-func roundText(r *control.Round) string {
+func roundText(r *api.Round) string {
 	text := fmt.Sprintf("  round %d (%s): %d records, %d blocks, %s in %s", r.Number, r.How, r.Records, r.Blocks, size(r.Bytes), millis(r.MS))
 	if r.SlowedMS > 0 {
 		text += fmt.Sprintf("; the daemon is slowed to an event each %s", millis(r.SlowedMS))

@@ -10,8 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/client"
 	"wasmhost/host"
-	"wasmhost/wire/control"
 )
 
 func (a *app) channel() *cobra.Command {
@@ -32,8 +33,8 @@ func (e *elsewhere) flags(c *cobra.Command) {
 	c.Flags().StringVar(&e.token, "token", "", "file with a permission token whose subject is this node")
 }
 
-func (e *elsewhere) at(a *app) (control.AtNode, error) {
-	at := control.AtNode{Node: e.node}
+func (e *elsewhere) at(a *app) (client.AtNode, error) {
+	at := client.AtNode{Node: e.node}
 	if e.token == "" {
 		return at, nil
 	}
@@ -45,7 +46,7 @@ func (e *elsewhere) at(a *app) (control.AtNode, error) {
 }
 
 func (a *app) channelCreate() *cobra.Command {
-	var req control.CreateChannel
+	var req api.CreateChannel
 	var roots []string
 	var keep time.Duration
 	c := &cobra.Command{Use: "create CHANNEL", Short: "Make a channel of this node", Long: `Make a channel of this node. With --token-roots it is gated: who publishes or
@@ -84,22 +85,22 @@ further behind gets a gap in place of what it missed.`, Example: `  wasmhost cha
 
 const channelHead = "CHANNEL\tNODE\t+NODE ID\tGATED\tEVENTS\tFIRST\tNEXT"
 
-func (a *app) channelRow(c control.Channel) string {
+func (a *app) channelRow(c api.Channel) string {
 	return fmt.Sprintf("%s\t%s\t%s\t%t\t%d\t%d\t%d", c.Name, a.nodeName(c.NodeID), c.NodeID, c.Gated, c.Events, c.First, c.Next)
 }
 
-func (a *app) printChannel(ch control.Channel) error {
+func (a *app) printChannel(ch api.Channel) error {
 	if a.format != "table" {
 		return a.print(ch, nil, func() string { return ch.Name })
 	}
-	return printList(a, []control.Channel{ch}, channelHead, a.channelRow, nil)
+	return printList(a, []api.Channel{ch}, channelHead, a.channelRow, nil)
 }
 
 func (a *app) channelList() *cobra.Command {
 	var of elsewhere
 	c := &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List a node's channels", Example: "  wasmhost channel ls -o json", Args: exact(0)}
-	printing(a, c, listing[control.Channel]{
-		get: func(c *cobra.Command) ([]control.Channel, error) {
+	printing(a, c, listing[api.Channel]{
+		get: func(c *cobra.Command) ([]api.Channel, error) {
 			at, err := of.at(a)
 			if err != nil {
 				return nil, err
@@ -107,7 +108,7 @@ func (a *app) channelList() *cobra.Command {
 			return a.client().Channels(c.Context(), at)
 		},
 		head: channelHead, row: a.channelRow,
-		name: func(ch control.Channel) string { return ch.Name },
+		name: func(ch api.Channel) string { return ch.Name },
 	})
 	c.Flags().StringVar(&of.node, "node", "", "the node whose channels are listed; default: this one")
 	return c
@@ -136,7 +137,7 @@ func (a *app) channelInspect() *cobra.Command {
 }
 
 // writeChannel writes what the row of a channel does not say.
-func (a *app) writeChannel(w io.Writer, ch control.Channel) {
+func (a *app) writeChannel(w io.Writer, ch api.Channel) {
 	for _, r := range ch.Roots {
 		fmt.Fprintf(w, "root\t%s\n", r)
 	}
@@ -192,8 +193,8 @@ are durable, and prints the sequences that they have.`, Example: `  wasmhost cha
 			return err
 		}
 		defer done()
-		sum := control.Published{}
-		err = a.client().PublishAll(c.Context(), args[0], at, next, func(p control.Published) error {
+		sum := api.Published{}
+		err = a.client().PublishAll(c.Context(), args[0], at, next, func(p api.Published) error {
 			if sum.Count == 0 {
 				sum.First = p.First
 			}
@@ -214,7 +215,7 @@ are durable, and prints the sequences that they have.`, Example: `  wasmhost cha
 	return c
 }
 
-func publishedText(p control.Published) string {
+func publishedText(p api.Published) string {
 	if p.Count == 1 {
 		return fmt.Sprintf("1 event is published, as %d", p.First)
 	}
@@ -260,7 +261,7 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 			return usagef("--after %q is neither a sequence nor a cursor", after)
 		}
 		left := count
-		err = a.client().FollowChannel(c.Context(), args[0], at, after, func(ev control.ChannelEvent) error {
+		err = a.client().FollowChannel(c.Context(), args[0], at, after, func(ev api.ChannelEvent) error {
 			if err := a.printChannelEvent(ev); err != nil {
 				return err
 			}
@@ -285,7 +286,7 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 
 var errEnough = errors.New("enough events were printed")
 
-func (a *app) printChannelEvent(ev control.ChannelEvent) error {
+func (a *app) printChannelEvent(ev api.ChannelEvent) error {
 	if a.format == "json" || a.format == "jsonl" {
 		return json.NewEncoder(a.out).Encode(ev)
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/abi"
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
-	"wasmhost/wire/control"
 )
 
 func (a *app) check() *cobra.Command {
@@ -209,7 +209,7 @@ func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o cr
 		return usagef("there were no events to compare")
 	}
 	if differ > 0 {
-		return &exitError{control.ExitVerification, fmt.Errorf("%d of %d restores differ: the hooks do not carry all of the state", differ, len(all))}
+		return &exitError{api.ExitVerification, fmt.Errorf("%d of %d restores differ: the hooks do not carry all of the state", differ, len(all))}
 	}
 	return nil
 }

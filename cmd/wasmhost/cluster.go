@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func (a *app) cluster() *cobra.Command {
@@ -40,13 +40,13 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 		}
 		return nil
 	}}
-	members := printing(a, &cobra.Command{Use: "members", Short: "List the cluster's nodes", Example: "  wasmhost cluster members -o json", Args: exact(0)}, listing[control.ClusterMember]{
-		get: func(c *cobra.Command) ([]control.ClusterMember, error) {
+	members := printing(a, &cobra.Command{Use: "members", Short: "List the cluster's nodes", Example: "  wasmhost cluster members -o json", Args: exact(0)}, listing[api.ClusterMember]{
+		get: func(c *cobra.Command) ([]api.ClusterMember, error) {
 			s, err := a.client().Cluster(c.Context())
 			return s.Members, err
 		},
 		head: "NAME\t+NODE ID\tADDRESS\tHERE\tROLE\tLEASE\tOWNS\tSTANDS BY",
-		row: func(m control.ClusterMember) string {
+		row: func(m api.ClusterMember) string {
 			here, role := "yes", m.Role
 			if !m.Here {
 				here = "no"
@@ -56,7 +56,7 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 			}
 			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%v\t%d\t%d", orID(m.Name, m.NodeID), m.NodeID, m.Addr, here, role, lease(m.LeaseMS), m.Owns, m.StandsBy)
 		},
-		name: func(m control.ClusterMember) string { return m.NodeID },
+		name: func(m api.ClusterMember) string { return m.NodeID },
 	})
 	var yes bool
 	remove := &cobra.Command{Use: "remove NODE", Short: "Forget a node that is gone for good", Long: `Forget a node of the cluster that is gone for good: it has no vote in the engine any
@@ -80,4 +80,4 @@ node that is there is not removed: stop it first.`, Example: "  wasmhost cluster
 func lease(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // errHolding ends a command about a node whose lease does not hold.
-var errHolding = &control.Problem{Code: "holding", Detail: "this node does not reach its cluster's engine", Status: 503}
+var errHolding = &api.Problem{Code: "holding", Detail: "this node does not reach its cluster's engine", Status: 503}

@@ -7,11 +7,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"wasmhost/api"
+	"wasmhost/api/server"
 	"wasmhost/host"
 	"wasmhost/host/directory"
 	"wasmhost/identity"
 	"wasmhost/wire"
-	"wasmhost/wire/control"
 )
 
 // A node comes to a cluster so:
@@ -23,13 +24,13 @@ import (
 //
 // A node that is in the cluster already is told whom to ask, and nothing else.
 
-// Admit implements control.Engine.
-func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a control.Admission) (out control.Admitted, err error) {
+// Admit implements server.Engine.
+func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a api.Admission) (out api.Admitted, err error) {
 	if len(e.o.etcd) > 0 {
 		return out, fmt.Errorf("%w with an engine of its own: start the node with --etcd too", host.ErrNoCluster)
 	}
 	if a.Cluster != e.o.name {
-		return out, fmt.Errorf("%w: it is in cluster %q, not %q", control.ErrOtherCluster, e.o.name, a.Cluster)
+		return out, fmt.Errorf("%w: it is in cluster %q, not %q", server.ErrOtherCluster, e.o.name, a.Cluster)
 	}
 	p, err := e.mesh.FindPeer(node.String())
 	if err != nil {
@@ -45,7 +46,7 @@ func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a contr
 	if err := e.letIn(ctx, p); err != nil {
 		return out, err
 	}
-	out = control.Admitted{Cluster: e.o.name, Voters: []string{}, Directory: directory.ProtocolVersion}
+	out = api.Admitted{Cluster: e.o.name, Voters: []string{}, Directory: directory.ProtocolVersion}
 	for _, v := range list {
 		if v.Name != "" && v.Name != node.String() && !v.Learner {
 			out.Voters = append(out.Voters, v.Name)
@@ -71,7 +72,7 @@ func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a contr
 }
 
 // mayVote reports whether a node that comes gets a vote, and lists those that have one.
-func (e *clusterEngine) mayVote(ctx context.Context, p wire.PeerInfo, a control.Admission) (bool, []directory.Voter, error) {
+func (e *clusterEngine) mayVote(ctx context.Context, p wire.PeerInfo, a api.Admission) (bool, []directory.Voter, error) {
 	if e.remote != nil {
 		list, err := e.remote.Voters(ctx)
 		return false, list, err
@@ -100,7 +101,7 @@ func (e *clusterEngine) letIn(ctx context.Context, p wire.PeerInfo) error {
 }
 
 // introductions are what a node that comes is told of the members.
-func (e *clusterEngine) introductions(ctx context.Context, voters []string) ([]control.AdmittedNode, error) {
+func (e *clusterEngine) introductions(ctx context.Context, voters []string) ([]api.AdmittedNode, error) {
 	peers, err := e.mesh.Peers()
 	if err != nil {
 		return nil, err
@@ -110,10 +111,10 @@ func (e *clusterEngine) introductions(ctx context.Context, voters []string) ([]c
 	for _, p := range append(peers, self) {
 		known[p.ID.String()] = p
 	}
-	out := []control.AdmittedNode{}
+	out := []api.AdmittedNode{}
 	for _, id := range voters {
 		if p, ok := known[id]; ok {
-			out = append(out, control.AdmittedNode{Key: p.Key.String(), Name: p.Name, Addr: p.Addr, Rights: p.Rights.String()})
+			out = append(out, api.AdmittedNode{Key: p.Key.String(), Name: p.Name, Addr: p.Addr, Rights: p.Rights.String()})
 		}
 	}
 	return out, nil

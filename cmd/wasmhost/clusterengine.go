@@ -18,13 +18,14 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"wasmhost/api"
+	"wasmhost/api/server"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/directory/etcd"
 	"wasmhost/identity"
 	"wasmhost/wire"
-	"wasmhost/wire/control"
 )
 
 // A node comes to its cluster's engine so:
@@ -35,7 +36,7 @@ import (
 //	none is                        | it begins a cluster, with one vote
 
 // clusterEngine is a node's part in its cluster's engine. It implements
-// control.Engine.
+// server.Engine.
 type clusterEngine struct {
 	o      clusterOptions
 	mesh   *wire.Mesh
@@ -111,7 +112,7 @@ func startEngine(ctx context.Context, o clusterOptions, mesh *wire.Mesh, peer id
 	}
 	e.state = st
 	if st.Name != o.name {
-		return nil, fmt.Errorf("%w: this node is in cluster %q, not %q", control.ErrOtherCluster, st.Name, o.name)
+		return nil, fmt.Errorf("%w: this node is in cluster %q, not %q", server.ErrOtherCluster, st.Name, o.name)
 	}
 	if !st.Voter {
 		voters, err := nodeIDs(st.Voters)
@@ -322,9 +323,9 @@ func (e *clusterEngine) askIn(ctx context.Context, addr, reach string, joined id
 	var silent, denied error
 	for _, p := range peers {
 		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
-		in, err := control.AskIn(ask, e.mesh, p.ID, control.Admission{Cluster: e.o.name, Addr: reach, Directory: directory.ProtocolVersion})
+		in, err := server.AskIn(ask, e.mesh, p.ID, api.Admission{Cluster: e.o.name, Addr: reach, Directory: directory.ProtocolVersion})
 		cancel()
-		var said *control.Problem
+		var said *api.Problem
 		if err == nil && !in.Voter && in.Directory != directory.ProtocolVersion {
 			err = fmt.Errorf("%w: node %s", directory.ErrVersion, p.ID)
 		}
@@ -354,7 +355,7 @@ func (e *clusterEngine) askIn(ctx context.Context, addr, reach string, joined id
 	return nil, silent
 }
 
-func (e *clusterEngine) admitted(in control.Admitted, addr, reach string) (*engineState, error) {
+func (e *clusterEngine) admitted(in api.Admitted, addr, reach string) (*engineState, error) {
 	st := &engineState{Name: in.Cluster, Voter: in.Voter, Token: in.Token, Others: in.Others, Voters: in.Voters}
 	if !in.Voter {
 		return st, e.introduced(in.Nodes)
@@ -364,7 +365,7 @@ func (e *clusterEngine) admitted(in control.Admitted, addr, reach string) (*engi
 }
 
 // introduced makes the members trusted that a node has been told of when it was let in.
-func (e *clusterEngine) introduced(nodes []control.AdmittedNode) error {
+func (e *clusterEngine) introduced(nodes []api.AdmittedNode) error {
 	for _, n := range nodes {
 		key, err := identity.ParseEntityID(n.Key)
 		if err != nil {
@@ -578,10 +579,10 @@ func (e *clusterEngine) endedBy() error {
 	return errRemoved
 }
 
-// Name implements control.Engine.
+// Name implements server.Engine.
 func (e *clusterEngine) Name() string { return e.o.name }
 
-// Kind implements control.Engine.
+// Kind implements server.Engine.
 func (e *clusterEngine) Kind() string {
 	if len(e.o.etcd) > 0 {
 		return "etcd"
@@ -589,9 +590,9 @@ func (e *clusterEngine) Kind() string {
 	return "embedded"
 }
 
-// Peers implements control.Engine.
-func (e *clusterEngine) Peers(ctx context.Context) (map[string]control.ClusterMember, error) {
-	out := make(map[string]control.ClusterMember)
+// Peers implements server.Engine.
+func (e *clusterEngine) Peers(ctx context.Context) (map[string]api.ClusterMember, error) {
+	out := make(map[string]api.ClusterMember)
 	if len(e.o.etcd) > 0 {
 		return out, nil
 	}
@@ -606,7 +607,7 @@ func (e *clusterEngine) Peers(ctx context.Context) (map[string]control.ClusterMe
 			role = "learner"
 		}
 		if p.Name != "" {
-			out[p.Name] = control.ClusterMember{Role: role, Leader: p.Leader, Peer: p.Addr}
+			out[p.Name] = api.ClusterMember{Role: role, Leader: p.Leader, Peer: p.Addr}
 		}
 	}
 	return out, err
@@ -622,7 +623,7 @@ func (e *clusterEngine) list(ctx context.Context) ([]directory.Voter, error) {
 	return out, err
 }
 
-// Remove implements control.Engine.
+// Remove implements server.Engine.
 func (e *clusterEngine) Remove(ctx context.Context, node identity.NodeID) error {
 	if len(e.o.etcd) > 0 {
 		return nil

@@ -13,10 +13,11 @@ import (
 	"strconv"
 	"time"
 
+	"wasmhost/api"
+	"wasmhost/api/server"
 	"wasmhost/host/directory"
 	"wasmhost/host/directory/etcd"
 	"wasmhost/identity"
-	"wasmhost/wire/control"
 )
 
 // A directory that is lost for good is begun anew in these steps. After a crash the next
@@ -48,8 +49,8 @@ const (
 	recoveredFile = "recovered.json"
 )
 
-// Recover implements control.Engine.
-func (e *clusterEngine) Recover(_ context.Context, d control.NewDirectory) error {
+// Recover implements server.Engine.
+func (e *clusterEngine) Recover(_ context.Context, d server.NewDirectory) error {
 	n := &newEngine{Token: e.mesh.Self().String() + "-" + strconv.FormatInt(time.Now().UnixNano(), 36), Daemons: [][]byte{}, Nodes: []string{}, Removed: []lostVoter{}}
 	for _, daemon := range d.Daemons {
 		b, err := daemon.MarshalBinary()
@@ -82,7 +83,7 @@ func (e *clusterEngine) votersOfBefore() []string {
 	return e.state.Voters
 }
 
-// Follow implements control.Engine.
+// Follow implements server.Engine.
 func (e *clusterEngine) Follow(_ context.Context, node identity.NodeID) error {
 	dir := filepath.Join(e.o.data, "cluster")
 	st := &engineState{Name: e.o.name, Voters: []string{node.String()}, Follows: node.String()}
@@ -265,9 +266,9 @@ func (e *clusterEngine) callNode(ctx context.Context, id identity.NodeID) {
 	defer tick.Stop()
 	for {
 		ask, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := control.AskToDirectory(ask, e.mesh, id, e.o.name)
+		err := server.AskToDirectory(ask, e.mesh, id, e.o.name)
 		cancel()
-		var said *control.Problem
+		var said *api.Problem
 		switch {
 		case err == nil || errors.As(err, &said) && said.Code == "directory-present": // it is there by itself
 			return

@@ -8,7 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
+	"wasmhost/api/client"
 )
 
 // completeTime is how long a shell waits for names that the node knows.
@@ -18,10 +19,10 @@ const completeTime = time.Second
 const maxCompletions = 1000
 
 // named are names that stand for an argument or a flag, and what is said of each.
-type named func(ctx context.Context, a *app, c *control.Client) ([]cobra.Completion, error)
+type named func(ctx context.Context, a *app, c *client.Client) ([]cobra.Completion, error)
 
-func namedList[T any](get func(context.Context, *control.Client) ([]T, error), name, says func(T) string) named {
-	return func(ctx context.Context, _ *app, c *control.Client) ([]cobra.Completion, error) {
+func namedList[T any](get func(context.Context, *client.Client) ([]T, error), name, says func(T) string) named {
+	return func(ctx context.Context, _ *app, c *client.Client) ([]cobra.Completion, error) {
 		list, err := get(ctx, c)
 		var out []cobra.Completion
 		for _, v := range list {
@@ -32,24 +33,24 @@ func namedList[T any](get func(context.Context, *control.Client) ([]T, error), n
 }
 
 func daemonNames(state string) named {
-	return namedList(func(ctx context.Context, c *control.Client) ([]control.Daemon, error) {
+	return namedList(func(ctx context.Context, c *client.Client) ([]api.Daemon, error) {
 		list, err := c.Daemons(ctx, true)
-		return slices.DeleteFunc(list, func(d control.Daemon) bool { return state != "" && (d.State == "stopped") != (state == "stopped") }), err
-	}, func(d control.Daemon) string { return d.Name }, func(d control.Daemon) string { return d.Kind + ", " + d.State })
+		return slices.DeleteFunc(list, func(d api.Daemon) bool { return state != "" && (d.State == "stopped") != (state == "stopped") }), err
+	}, func(d api.Daemon) string { return d.Name }, func(d api.Daemon) string { return d.Kind + ", " + d.State })
 }
 
 var (
-	kindNames = namedList(func(ctx context.Context, c *control.Client) ([]control.Kind, error) { return c.Kinds(ctx) },
-		func(k control.Kind) string { return k.Name }, func(k control.Kind) string { return "kind" })
-	nodeNamesKnown = namedList(func(ctx context.Context, c *control.Client) ([]control.Node, error) { return c.Nodes(ctx) },
-		func(n control.Node) string { return orID(n.Name, n.NodeID) }, nodeState)
-	groupNames = namedList(func(ctx context.Context, c *control.Client) ([]control.Group, error) { return c.Groups(ctx, true) },
-		func(g control.Group) string { return g.Name }, func(g control.Group) string { return "group of " + g.Kind })
-	groupRefs = namedList(func(ctx context.Context, c *control.Client) ([]control.Group, error) { return c.Groups(ctx, true) },
-		func(g control.Group) string { return groupRef + g.Name }, func(g control.Group) string { return "group of " + g.Kind })
-	channelNames = namedList(func(ctx context.Context, c *control.Client) ([]control.Channel, error) {
-		return c.Channels(ctx, control.AtNode{})
-	}, func(c control.Channel) string { return c.Name }, func(c control.Channel) string { return "channel" })
+	kindNames = namedList(func(ctx context.Context, c *client.Client) ([]api.Kind, error) { return c.Kinds(ctx) },
+		func(k api.Kind) string { return k.Name }, func(k api.Kind) string { return "kind" })
+	nodeNamesKnown = namedList(func(ctx context.Context, c *client.Client) ([]api.Node, error) { return c.Nodes(ctx) },
+		func(n api.Node) string { return orID(n.Name, n.NodeID) }, nodeState)
+	groupNames = namedList(func(ctx context.Context, c *client.Client) ([]api.Group, error) { return c.Groups(ctx, true) },
+		func(g api.Group) string { return g.Name }, func(g api.Group) string { return "group of " + g.Kind })
+	groupRefs = namedList(func(ctx context.Context, c *client.Client) ([]api.Group, error) { return c.Groups(ctx, true) },
+		func(g api.Group) string { return groupRef + g.Name }, func(g api.Group) string { return "group of " + g.Kind })
+	channelNames = namedList(func(ctx context.Context, c *client.Client) ([]api.Channel, error) {
+		return c.Channels(ctx, client.AtNode{})
+	}, func(c api.Channel) string { return c.Name }, func(c api.Channel) string { return "channel" })
 )
 
 // arguments of commands whose names the node knows, by the command's path; the last holds

@@ -9,9 +9,9 @@ import (
 	"io"
 
 	"wasmhost/abi"
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
-	"wasmhost/wire/control"
 )
 
 // conform runs the module by the rules of a good guest.
@@ -68,7 +68,7 @@ func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err err
 		_, err = fmt.Fprintln(a.out, trial.Report().Digest)
 	}
 	if err == nil && failed > 0 {
-		err = &exitError{control.ExitVerification, fmt.Errorf("%w: %d of %d", errNotConforming, failed, len(verdicts))}
+		err = &exitError{api.ExitVerification, fmt.Errorf("%w: %d of %d", errNotConforming, failed, len(verdicts))}
 	}
 	return err
 }

@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/identity"
-	"wasmhost/wire/control"
 )
 
 func (a *app) spawn() *cobra.Command {
@@ -52,7 +52,7 @@ has it now, and is refused where none has. Grants go where it goes.`, Example: `
 				return usagef("NAME is empty: give one, or leave it out")
 			}
 		}
-		req := control.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
+		req := api.Spawn{Kind: args[0], Name: name, Config: []byte(config)}
 		own, err := daemon.ParseLimits(append(a.fileLimits("daemon", name), limits...))
 		if err != nil {
 			return err
@@ -127,11 +127,11 @@ func seedOf(keyFile, passFile string) ([]byte, error) {
 	return key.Seed()
 }
 
-func (a *app) printDaemon(d control.Daemon) error {
+func (a *app) printDaemon(d api.Daemon) error {
 	return a.print(d, func(w io.Writer) { a.writeDaemon(w, d) }, func() string { return d.Name })
 }
 
-func (a *app) writeDaemon(w io.Writer, d control.Daemon) {
+func (a *app) writeDaemon(w io.Writer, d api.Daemon) {
 	fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nnode\t%s\n", d.Name, d.Origin, d.EntityID, d.Kind, a.nodeName(d.NodeID))
 	if a.wide {
 		fmt.Fprintf(w, "node id\t%s\n", d.NodeID)
@@ -146,13 +146,13 @@ func (a *app) ps() *cobra.Command {
   wasmhost ps -w
   wasmhost ps --all -o jsonpath='{range .items[*]}{.name} {.node_id}{"\n"}{end}'`, Args: exact(0)}
 	c.Flags().BoolVarP(&all, "all", "a", false, "the peers' daemons too, and those that left")
-	return printing(a, c, listing[control.Daemon]{
-		get:  func(c *cobra.Command) ([]control.Daemon, error) { return a.client().Daemons(c.Context(), all) },
+	return printing(a, c, listing[api.Daemon]{
+		get:  func(c *cobra.Command) ([]api.Daemon, error) { return a.client().Daemons(c.Context(), all) },
 		head: "NAME\t+ORIGIN\tKIND\tNODE\t+NODE ID\tEPOCH\tSEQUENCE\tSTATE",
-		row: func(d control.Daemon) string {
+		row: func(d api.Daemon) string {
 			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s", d.Name, d.Origin, d.Kind, a.nodeName(d.NodeID), d.NodeID, d.Epoch, d.Sequence, d.State)
 		},
-		name: func(d control.Daemon) string { return d.Name },
+		name: func(d api.Daemon) string { return d.Name },
 	})
 }
 
@@ -177,7 +177,7 @@ func (a *app) inspect() *cobra.Command {
 }
 
 // writeWhole writes all that is known of a daemon.
-func (a *app) writeWhole(w io.Writer, d control.Daemon) {
+func (a *app) writeWhole(w io.Writer, d api.Daemon) {
 	a.writeDaemon(w, d)
 	fmt.Fprintf(w, "events\t%d processed, %d failed\noutputs\t%d\nmodule\t%s\nmemory\t%s\nhead\t%s\nspawned\t%s\n",
 		d.EventsProcessed, d.Errors, d.EventsEmitted, d.Module, size(d.MemoryBytes), d.Head, d.Spawned.Format("2006-01-02 15:04:05Z07:00"))
@@ -205,7 +205,7 @@ func (a *app) writeWhole(w io.Writer, d control.Daemon) {
 }
 
 // writeUsed writes how much of its bounds a daemon takes, where it takes any.
-func writeUsed(w io.Writer, list []control.Used) {
+func writeUsed(w io.Writer, list []api.Used) {
 	for _, u := range list {
 		if u.Used == 0 || !u.Near && (u.Limit == "memory" || u.Limit == "state-bytes") {
 			continue
@@ -300,7 +300,7 @@ moves, without a gap, until it is stopped.`, Example: `  wasmhost tail c1
 }
 
 // printOutput writes one output: its bytes and a newline, or JSON.
-func (a *app) printOutput(o control.Output) error {
+func (a *app) printOutput(o api.Output) error {
 	if a.format == "json" || a.format == "jsonl" {
 		return json.NewEncoder(a.out).Encode(o)
 	}

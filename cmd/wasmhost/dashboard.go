@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api/server"
 )
 
 func (a *app) dashboard() *cobra.Command {
@@ -57,7 +57,7 @@ func (a *app) runDashboard(ctx context.Context, listen string, readOnly bool) er
 		return fmt.Errorf("listening for the dashboard: %w", err)
 	}
 	used := make(chan struct{}, 1)
-	gate, err := control.NewGate(client, l.Addr().String(), readOnly, func() {
+	gate, err := server.NewGate(client, l.Addr().String(), readOnly, func() {
 		select {
 		case used <- struct{}{}:
 		default: // another link is on its way

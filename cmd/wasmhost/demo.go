@@ -18,8 +18,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/client"
 	"wasmhost/host/chain"
-	"wasmhost/wire/control"
 )
 
 func (a *app) demo() *cobra.Command {
@@ -53,7 +54,7 @@ type demoNode struct {
 	name   string
 	id     string
 	cmd    *exec.Cmd
-	client *control.Client
+	client *client.Client
 	stderr bytes.Buffer
 }
 
@@ -94,7 +95,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	d.say("   kind wordcount is module %.12s, %d bytes: %s", kind.Digest, kind.Size, stateText(kind.State))
-	daemon, err := one.client.Spawn(ctx, control.Spawn{Kind: "wordcount", Name: "words"})
+	daemon, err := one.client.Spawn(ctx, api.Spawn{Kind: "wordcount", Name: "words"})
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	if moved.NodeID != two.id || moved.Origin != daemon.Origin || moved.Epoch != 2 {
-		return &exitError{control.ExitVerification, fmt.Errorf("the daemon is on node %s as %s, epoch %d", moved.NodeID, moved.Origin, moved.Epoch)}
+		return &exitError{api.ExitVerification, fmt.Errorf("the daemon is on node %s as %s, epoch %d", moved.NodeID, moved.Origin, moved.Epoch)}
 	}
 	d.say("   the daemon is on node two, with the same origin, at epoch %d", moved.Epoch)
 
@@ -134,7 +135,7 @@ func (d *demo) start(ctx context.Context, name, token string) (*demoNode, error)
 	if token != "" {
 		args = append(args, "--join", token)
 	}
-	n := &demoNode{name: name, client: control.Dial(socket)}
+	n := &demoNode{name: name, client: client.Dial(socket)}
 	n.cmd = exec.CommandContext(ctx, exe, args...)
 	n.cmd.Cancel = func() error { return n.cmd.Process.Signal(syscall.SIGTERM) }
 	n.cmd.Stderr = &n.stderr
@@ -182,9 +183,9 @@ func textLines(text []byte) []string {
 }
 
 // step says what happens on the way.
-func (d *demo) step() func(control.MigrationStep) {
+func (d *demo) step() func(api.MigrationStep) {
 	phase := ""
-	return func(s control.MigrationStep) {
+	return func(s api.MigrationStep) {
 		switch {
 		case s.Round != nil:
 			d.say("    %s", roundText(s.Round))
@@ -200,14 +201,14 @@ func (d *demo) step() func(control.MigrationStep) {
 func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 	half, acked := len(lines)/2, 0
 	type moved struct {
-		report *control.MigrationReport
+		report *api.MigrationReport
 		during int
 		err    error
 	}
 	begin, done := make(chan struct{}), make(chan moved, 1)
 	go func() {
 		<-begin
-		r, err := one.client.Migrate(ctx, "words", control.Migrate{To: "two"}, d.step())
+		r, err := one.client.Migrate(ctx, "words", api.Migrate{To: "two"}, d.step())
 		done <- moved{report: r, err: err}
 	}()
 	var result *moved
@@ -239,7 +240,7 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 		return []byte(lines[sent-1]), nil
 	}
 	started := time.Now()
-	err := one.client.SendAll(ctx, "words", "", next, func(s control.Sent) error {
+	err := one.client.SendAll(ctx, "words", "", next, func(s api.Sent) error {
 		if s.Error != nil {
 			return fmt.Errorf("line %d: %w", acked+1, s.Error)
 		}
@@ -264,7 +265,7 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 	d.say("   %d of %d lines acknowledged in %v; %d came while the daemon moved", acked, len(lines), time.Since(started).Round(time.Millisecond), result.during)
 	d.say("   moved: %d bytes, downtime %.1f ms, epoch %d", r.Bytes, r.DowntimeMS, r.Epoch)
 	if acked != len(lines) {
-		return &exitError{control.ExitVerification, fmt.Errorf("%d lines were acknowledged, %d were sent", acked, len(lines))}
+		return &exitError{api.ExitVerification, fmt.Errorf("%d lines were acknowledged, %d were sent", acked, len(lines))}
 	}
 	return nil
 }
@@ -292,7 +293,7 @@ func (d *demo) compare(ctx context.Context, n *demoNode, lines []string) error {
 			return err
 		}
 		if len(s.Outputs) != 1 || s.Outputs[0].Text == nil || *s.Outputs[0].Text != answer {
-			return &exitError{control.ExitVerification, fmt.Errorf("the daemon's answer to %s differs from an independent count", question)}
+			return &exitError{api.ExitVerification, fmt.Errorf("the daemon's answer to %s differs from an independent count", question)}
 		}
 	}
 	d.say("   totals equal an independent count: %d lines, %d words, %d different", len(lines), words, len(counted))

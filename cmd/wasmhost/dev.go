@@ -14,9 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/server"
 	"wasmhost/cmd/wasmhost/project"
 	"wasmhost/wire"
-	"wasmhost/wire/control"
 )
 
 // developing is one dev command.
@@ -120,7 +121,7 @@ func (d *developing) read(ctx context.Context, end func()) {
 			return
 		}
 		if _, err := d.client().Send(ctx, d.Name, "", bytes.Clone(line)); err != nil && ctx.Err() == nil {
-			d.say("event: %v (%s)", err, control.ProblemOf(err).Code)
+			d.say("event: %v (%s)", err, server.ProblemOf(err).Code)
 		}
 	}
 }
@@ -155,13 +156,13 @@ func (d *developing) rebuild(ctx context.Context) error {
 	}
 	c := d.client()
 	if _, err := c.PushKind(ctx, d.Name, bytes.NewReader(wasm)); err != nil {
-		p := control.ProblemOf(err)
+		p := server.ProblemOf(err)
 		d.say("not a daemon: %v (%s)\nhint: %s", err, p.Code, p.Hint)
 		return nil
 	}
 	d.say("built %x, %s, in %v", digest[:6], size(int64(len(wasm))), time.Since(began).Round(time.Millisecond))
 	if d.built != [32]byte{} {
-		_, err := c.Upgrade(ctx, d.Name, control.Upgrade{To: "latest"})
+		_, err := c.Upgrade(ctx, d.Name, api.Upgrade{To: "latest"})
 		if err == nil {
 			d.built = digest
 			d.say("%s goes on with its state", d.Name)
@@ -174,8 +175,8 @@ func (d *developing) rebuild(ctx context.Context) error {
 		}
 		d.built = [32]byte{}
 	}
-	if _, err := c.Spawn(ctx, control.Spawn{Kind: d.Name, Name: d.Name, Config: []byte(d.Config),
-		MayPublish: []control.MayPublish{{Pattern: "*"}}, MaySend: []string{"*"}}); err != nil {
+	if _, err := c.Spawn(ctx, api.Spawn{Kind: d.Name, Name: d.Name, Config: []byte(d.Config),
+		MayPublish: []api.MayPublish{{Pattern: "*"}}, MaySend: []string{"*"}}); err != nil {
 		d.say("spawn failed: %v", err)
 		return nil
 	}
@@ -195,13 +196,13 @@ func (d *developing) follow(ctx context.Context) {
 		}
 	}
 	go func() {
-		end("its log", c.Logs(ctx, d.Name, true, func(l control.LogLine) error {
+		end("its log", c.Logs(ctx, d.Name, true, func(l api.LogLine) error {
 			d.say("log %s: %s", l.Level, l.Text)
 			return nil
 		}))
 	}()
 	go func() {
-		end("its outputs", c.Tail(ctx, d.Name, "0", func(o control.Output) error {
+		end("its outputs", c.Tail(ctx, d.Name, "0", func(o api.Output) error {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			return d.printOutput(o)

@@ -14,9 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/client"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
-	"wasmhost/wire/control"
 )
 
 // finding is one thing that doctor looked at.
@@ -115,7 +116,7 @@ func (a *app) examineNode(ctx context.Context) []finding {
 	defer cancel()
 	n, err := a.client().Node(ctx)
 	switch {
-	case errors.Is(err, control.ErrNoNode):
+	case errors.Is(err, client.ErrNoNode):
 		return nil
 	case err != nil:
 		return []finding{{Check: "node", Found: "it cannot be asked: " + err.Error(), Costs: "what it uses of its bounds is not known",
@@ -125,7 +126,7 @@ func (a *app) examineNode(ctx context.Context) []finding {
 }
 
 // examineBudgets looks at what a node uses of its bounds.
-func examineBudgets(budgets []control.NodeBudget) []finding {
+func examineBudgets(budgets []api.NodeBudget) []finding {
 	var out []finding
 	for _, b := range budgets {
 		f := finding{Check: "room for " + b.Name, OK: b.Waiting == 0 && b.Refused == 0,

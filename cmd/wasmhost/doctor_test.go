@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // What is not well says what it costs and how to mend it; what is well says
@@ -52,7 +52,7 @@ func TestDoctorOfADataDirectory(t *testing.T) {
 
 // What a node refused for want of room is found, with what it costs.
 func TestDoctorOfBudgets(t *testing.T) {
-	list := examineBudgets([]control.NodeBudget{
+	list := examineBudgets([]api.NodeBudget{
 		{Name: "answers", Used: 1 << 20, Peak: 2 << 20, Most: 4 << 20},
 		{Name: "requests", Used: 4 << 20, Peak: 4 << 20, Most: 4 << 20, Waiting: 3, Refused: 7},
 	})

@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func (a *app) drain() *cobra.Command {
 	var to list
-	var req control.Drain
+	var req api.Drain
 	var deadline time.Duration
 	c := &cobra.Command{
 		Use:   "drain [NODE]",
@@ -101,10 +101,10 @@ type drainShower struct {
 	*app
 	bar   bool
 	drawn bool
-	all   []control.Drained
+	all   []api.Drained
 }
 
-func (s *drainShower) step(st control.DrainStep) error {
+func (s *drainShower) step(st api.DrainStep) error {
 	d, p := st.Daemon, st.Progress
 	switch {
 	case d != nil && s.format == "jsonl":
@@ -133,14 +133,14 @@ func (s *drainShower) clear() {
 	}
 }
 
-func (s *drainShower) end(sum *control.DrainSummary) error {
+func (s *drainShower) end(sum *api.DrainSummary) error {
 	switch s.format {
 	case "jsonl", "name":
 		fmt.Fprintln(s.err, s.summaryText(sum))
 		return nil
 	case "json":
 		if s.all == nil {
-			s.all = []control.Drained{}
+			s.all = []api.Drained{}
 		}
 		return json.NewEncoder(s.out).Encode(map[string]any{"summary": sum, "daemons": s.all})
 	}
@@ -148,7 +148,7 @@ func (s *drainShower) end(sum *control.DrainSummary) error {
 	return err
 }
 
-func (a *app) drainedText(d control.Drained) string {
+func (a *app) drainedText(d api.Drained) string {
 	switch d.State {
 	case "moved":
 		return fmt.Sprintf("%s moved to %s: %s, downtime %.1f ms, receipt %.16s", d.Name, a.nodeName(d.To), size(d.Bytes), d.DowntimeMS, d.Receipt)
@@ -158,7 +158,7 @@ func (a *app) drainedText(d control.Drained) string {
 	return fmt.Sprintf("%s stayed: %s", d.Name, d.Reason)
 }
 
-func (a *app) summaryText(s *control.DrainSummary) string {
+func (a *app) summaryText(s *api.DrainSummary) string {
 	text := fmt.Sprintf("%d of %d daemons are gone from %s: %s in %s", s.Gone, s.Total, a.nodeName(s.NodeID), size(s.Bytes), millis(s.ElapsedMS))
 	if s.ElapsedMS > 0 && s.Gone > 0 {
 		text += fmt.Sprintf(", %.1f a second", float64(s.Gone)/s.ElapsedMS*1000)
@@ -179,7 +179,7 @@ func millis(ms float64) time.Duration {
 
 const barWidth = 30
 
-func barText(p *control.DrainProgress) string {
+func barText(p *api.DrainProgress) string {
 	full := barWidth
 	if p.Total > 0 {
 		full = barWidth * (p.Gone + p.Stayed) / p.Total

@@ -4,18 +4,18 @@ import (
 	"bytes"
 	"testing"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func TestDrainTexts(t *testing.T) {
-	p := control.DrainProgress{Total: 20, Gone: 9, Stayed: 1, Bytes: 20 << 10, ElapsedMS: 1000, RemainingMS: 1234}
+	p := api.DrainProgress{Total: 20, Gone: 9, Stayed: 1, Bytes: 20 << 10, ElapsedMS: 1000, RemainingMS: 1234}
 	if got, want := barText(&p), "[###############...............] 9 of 20, 1 stay, 20 KiB, about 1.234s left"; got != want {
 		t.Errorf("%q", got)
 	}
-	if got, want := barText(&control.DrainProgress{}), "[##############################] 0 of 0, 0 B"; got != want {
+	if got, want := barText(&api.DrainProgress{}), "[##############################] 0 of 0, 0 B"; got != want {
 		t.Errorf("%q", got)
 	}
-	s := control.DrainSummary{NodeID: "n", DrainProgress: p}
+	s := api.DrainSummary{NodeID: "n", DrainProgress: p}
 	if got, want := (&app{nodes: map[string]string{}}).summaryText(&s), "9 of 20 daemons are gone from n: 20 KiB in 1s, 9.0 a second"; got != want {
 		t.Errorf("%q", got)
 	}
@@ -26,9 +26,9 @@ func TestDrainTexts(t *testing.T) {
 func TestDrainBar(t *testing.T) {
 	var err bytes.Buffer
 	s := &drainShower{app: &app{out: &bytes.Buffer{}, err: &err, format: "table"}, bar: true}
-	for _, step := range []control.DrainStep{
-		{Progress: &control.DrainProgress{Total: 2}}, {Daemon: &control.Drained{Name: "a", State: "moved"}},
-		{Daemon: &control.Drained{Name: "b", State: "stayed", Reason: "why"}}, {Progress: &control.DrainProgress{Total: 2, Gone: 1, Stayed: 1}},
+	for _, step := range []api.DrainStep{
+		{Progress: &api.DrainProgress{Total: 2}}, {Daemon: &api.Drained{Name: "a", State: "moved"}},
+		{Daemon: &api.Drained{Name: "b", State: "stayed", Reason: "why"}}, {Progress: &api.DrainProgress{Total: 2, Gone: 1, Stayed: 1}},
 	} {
 		if e := s.step(step); e != nil {
 			t.Fatal(e)

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/cmd/wasmhost/render"
-	"wasmhost/wire/control"
 )
 
 // watchingEvents is one events command.
@@ -34,7 +34,7 @@ that are pushed and removed; drains. With --all also on the nodes that this one 
 and the other fields of -o json.`, Example: `  wasmhost events
   wasmhost events --filter 'what=spawned|removed' --filter kind=counter
   wasmhost events --all -o jsonl`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) (err error) {
-		known := append(render.Fields(reflect.TypeFor[control.Happening]()), "node")
+		known := append(render.Fields(reflect.TypeFor[api.Happening]()), "node")
 		if e.filter, err = render.ParseFilters(e.filters); err != nil {
 			return usagef("--filter: %v", err)
 		}
@@ -44,7 +44,7 @@ and the other fields of -o json.`, Example: `  wasmhost events
 			}
 		}
 		left := e.count
-		err = a.client().Happenings(c.Context(), e.all, e.began, func(h control.Happening) error {
+		err = a.client().Happenings(c.Context(), e.all, e.began, func(h api.Happening) error {
 			shown, err := e.show(h)
 			if err != nil || !shown || e.count == 0 {
 				return err
@@ -72,7 +72,7 @@ func (e *watchingEvents) began() {
 }
 
 // show prints what happened, if it is asked for.
-func (e *watchingEvents) show(h control.Happening) (shown bool, err error) {
+func (e *watchingEvents) show(h api.Happening) (shown bool, err error) {
 	if len(e.filter) > 0 {
 		fields, err := render.Object(h)
 		if err != nil {
@@ -95,7 +95,7 @@ func (e *watchingEvents) show(h control.Happening) (shown bool, err error) {
 }
 
 // line is what happened, in words.
-func (e *watchingEvents) line(h control.Happening) string {
+func (e *watchingEvents) line(h api.Happening) string {
 	words := []string{h.Time.Format("15:04:05.000"), fmt.Sprintf("%-8s", e.nodeName(h.NodeID)), h.What}
 	if h.Name != "" {
 		words = append(words, h.Name)

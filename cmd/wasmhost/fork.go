@@ -6,13 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
-	"wasmhost/wire/control"
 )
 
 func (a *app) fork() *cobra.Command {
-	var req control.Fork
+	var req api.Fork
 	var at uint64
 	var limits []string
 	c := &cobra.Command{
@@ -60,8 +60,8 @@ stored state where that is older; where neither reaches back so far, nothing is 
 	return c
 }
 
-func (a *app) printForks(forks []control.Daemon) error {
-	return printList(a, forks, "NAME\t+ORIGIN\tKIND\tNODE\t+NODE ID\tPARENT\tAFTER", func(d control.Daemon) string {
+func (a *app) printForks(forks []api.Daemon) error {
+	return printList(a, forks, "NAME\t+ORIGIN\tKIND\tNODE\t+NODE ID\tPARENT\tAFTER", func(d api.Daemon) string {
 		return strings.Join([]string{d.Name, d.Origin, d.Kind, a.nodeName(d.NodeID), d.NodeID, a.daemonName(d.Fork.Parent), fmt.Sprint(d.Fork.Sequence)}, "\t")
-	}, func(d control.Daemon) string { return d.Name })
+	}, func(d api.Daemon) string { return d.Name })
 }

@@ -5,11 +5,11 @@ import (
 	"io"
 	"strings"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // mayPublish reads --may-publish, and the token's file, if any.
-func (a *app) mayPublish(texts []string, tokenFile string) ([]control.MayPublish, error) {
+func (a *app) mayPublish(texts []string, tokenFile string) ([]api.MayPublish, error) {
 	if tokenFile != "" && len(texts) == 0 {
 		return nil, usagef("--publish-token is for --may-publish")
 	}
@@ -23,9 +23,9 @@ func (a *app) mayPublish(texts []string, tokenFile string) ([]control.MayPublish
 			return nil, err
 		}
 	}
-	var out []control.MayPublish
+	var out []api.MayPublish
 	for _, text := range texts {
-		g := control.MayPublish{Pattern: text, Token: token}
+		g := api.MayPublish{Pattern: text, Token: token}
 		if strings.Contains(text, "/") {
 			var err error
 			if g.Node, g.Pattern, err = nodeChannel(text); err != nil {
@@ -38,7 +38,7 @@ func (a *app) mayPublish(texts []string, tokenFile string) ([]control.MayPublish
 }
 
 // writeEffects shows what a daemon may do, and what is on its way.
-func (a *app) writeEffects(w io.Writer, e *control.Effects) {
+func (a *app) writeEffects(w io.Writer, e *api.Effects) {
 	if e == nil {
 		return
 	}

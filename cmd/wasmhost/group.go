@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func (a *app) group() *cobra.Command {
@@ -24,7 +24,7 @@ one node's: where two nodes keep a group of one name, nothing is sent to either.
 
 func (a *app) groupCreate() *cobra.Command {
 	var need where
-	var req control.CreateGroup
+	var req api.CreateGroup
 	var config, seedFile, passFile string
 	c := &cobra.Command{Use: "create NAME KIND", Short: "Make a group and its members", Long: `Make a group of --size daemons of a kind, named NAME-0, NAME-1 and so on. They are made
 one after the other, each where it is to be as "wasmhost place" explains: --spread and
@@ -63,18 +63,18 @@ members' identities: a group that is made again with it has the same ones.`, Exa
 }
 
 func (a *app) groupList() *cobra.Command {
-	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the groups of the node and its peers", Example: "  wasmhost group ls -o json", Args: exact(0)}, listing[control.Group]{
-		get:  func(c *cobra.Command) ([]control.Group, error) { return a.client().Groups(c.Context(), true) },
+	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the groups of the node and its peers", Example: "  wasmhost group ls -o json", Args: exact(0)}, listing[api.Group]{
+		get:  func(c *cobra.Command) ([]api.Group, error) { return a.client().Groups(c.Context(), true) },
 		head: "NAME\tKIND\tSIZE\tHEALTHY\tSTRATEGY\tKEPT BY\t+NODE ID",
-		row: func(g control.Group) string {
+		row: func(g api.Group) string {
 			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s", g.Name, g.Kind, g.Size, g.Healthy, g.Strategy, a.keptBy(g), g.NodeID)
 		},
-		name: func(g control.Group) string { return g.Name },
+		name: func(g api.Group) string { return g.Name },
 	})
 }
 
 // keptBy is the node that keeps a group, and those that keep another of the name.
-func (a *app) keptBy(g control.Group) string {
+func (a *app) keptBy(g api.Group) string {
 	if len(g.AlsoAt) == 0 {
 		return a.nodeName(g.NodeID)
 	}
@@ -135,7 +135,7 @@ with binding-gone.`, Example: "  wasmhost group scale workers 5", Args: exact(2)
 }
 
 func (a *app) groupHeal() *cobra.Command {
-	var req control.HealGroup
+	var req api.HealGroup
 	c := &cobra.Command{Use: "heal NAME", Short: "Look at a group's members now, and make lost ones anew", Long: `Look at the members now, and make those anew, empty, that are provably nowhere: every
 node that could have them says that it does not. A node that does not answer may still
 have one: --lost INDEX says that it will not come back with it. The member is made on
@@ -177,7 +177,7 @@ func (a *app) groupRemove() *cobra.Command {
 	return c
 }
 
-func (a *app) printGroup(g control.Group) error {
+func (a *app) printGroup(g api.Group) error {
 	return a.print(g, func(w io.Writer) {
 		fmt.Fprintf(w, "group\t%s\nid\t%s\nkind\t%s\nkept by\t%s\nstrategy\t%s\nsenders\t%d are remembered\nmembers\t%d of %d are healthy\n", g.Name, g.ID, g.Kind, a.keptBy(g), g.Strategy, g.Senders, g.Healthy, g.Size)
 		for _, m := range g.Members {

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // SIGINT and SIGTERM end every command, whatever it waits for: the context of the run is
@@ -38,7 +38,7 @@ func signalled(parent context.Context) (context.Context, func()) {
 		<-signals
 		cancel()
 		<-signals
-		os.Exit(control.ExitInterrupted)
+		os.Exit(api.ExitInterrupted)
 	}()
 	return ctx, cancel
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // stuck is a reader and writer that nothing ever comes of.
@@ -95,8 +95,8 @@ func TestInterruptionEndsEveryWait(t *testing.T) {
 				}
 			}
 			cancel()
-			if got := <-code; got != control.ExitInterrupted {
-				t.Errorf("exit code %d, want %d: %s", got, control.ExitInterrupted, told.String())
+			if got := <-code; got != api.ExitInterrupted {
+				t.Errorf("exit code %d, want %d: %s", got, api.ExitInterrupted, told.String())
 			}
 		})
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/abi"
-	"wasmhost/wire/control"
+	"wasmhost/api"
+	"wasmhost/api/client"
 )
 
 func (a *app) kind() *cobra.Command {
@@ -39,7 +40,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 		if err != nil {
 			return err
 		}
-		k, err := a.client().PushKindTo(c.Context(), args[0], bytes.NewReader(wasm), control.PushTo{Limits: append(a.fileLimits("kind", args[0]), limits...), Nodes: to.texts, Signatures: signatures})
+		k, err := a.client().PushKindTo(c.Context(), args[0], bytes.NewReader(wasm), client.PushTo{Limits: append(a.fileLimits("kind", args[0]), limits...), Nodes: to.texts, Signatures: signatures})
 		if err != nil {
 			return err
 		}
@@ -59,13 +60,13 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 	push.Flags().StringArrayVar(&signed, "signature", nil, "file with a signature of the module, of wasmhost kind sign; may stand several times")
 	push.Flags().Var(&to, "to", "node that is to have it as well, or all; may stand several times")
 	push.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp+" Of daemons spawned from now on")
-	ls := printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the kinds", Example: "  wasmhost kind ls -o name\n  wasmhost kind ls --filter 'daemons>0'", Args: exact(0)}, listing[control.Kind]{
-		get:  func(c *cobra.Command) ([]control.Kind, error) { return a.client().Kinds(c.Context()) },
+	ls := printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the kinds", Example: "  wasmhost kind ls -o name\n  wasmhost kind ls --filter 'daemons>0'", Args: exact(0)}, listing[api.Kind]{
+		get:  func(c *cobra.Command) ([]api.Kind, error) { return a.client().Kinds(c.Context()) },
 		head: "NAME\tMODULE\tSIZE\tSTATE\tDAEMONS",
-		row: func(k control.Kind) string {
+		row: func(k api.Kind) string {
 			return fmt.Sprintf("%s\t%.12s\t%s\t%s\t%d", k.Name, k.Digest, size(k.Size), k.State, k.Daemons)
 		},
-		name: func(k control.Kind) string { return k.Name },
+		name: func(k api.Kind) string { return k.Name },
 	})
 	inspect := &cobra.Command{Use: "inspect NAME...", Aliases: []string{"describe"}, Short: "Show kinds and their modules", Long: "Show kinds and their modules." + severalHelp, Example: "  wasmhost kind inspect counter", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		return a.each(c, args, func(name string) error {
@@ -151,7 +152,7 @@ func writeReport(w io.Writer, r *abi.Report) {
 }
 
 // pushedEverywhere says which nodes did not take a kind, and why.
-func pushedEverywhere(nodes []control.PushedTo) error {
+func pushedEverywhere(nodes []api.PushedTo) error {
 	var missing []string
 	for _, n := range nodes {
 		if n.Error != nil {
@@ -161,5 +162,5 @@ func pushedEverywhere(nodes []control.PushedTo) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d of %d: %s", control.ErrNotEverywhere, len(missing), len(nodes), strings.Join(missing, "; "))
+	return fmt.Errorf("%w: %d of %d: %s", api.ErrNotEverywhere, len(missing), len(nodes), strings.Join(missing, "; "))
 }

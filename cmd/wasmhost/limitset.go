@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/host/daemon"
-	"wasmhost/wire/control"
 )
 
 // kindPrefix says that a kind is meant, where a daemon has the name too.
@@ -85,7 +85,7 @@ Limits: ` + limitNames + `; ` + limitUnits + `.`, Example: `  wasmhost limits se
 		if isKind {
 			return a.setKindLimits(c.Context(), kind, change)
 		}
-		d, err := a.client().SetDaemonLimits(c.Context(), args[0], control.SetLimits{Limits: change})
+		d, err := a.client().SetDaemonLimits(c.Context(), args[0], api.SetLimits{Limits: change})
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ Limits: ` + limitNames + `; ` + limitUnits + `.`, Example: `  wasmhost limits se
 }
 
 func (a *app) setKindLimits(ctx context.Context, kind string, change map[string]int64) error {
-	k, err := a.client().SetKindLimits(ctx, kind, control.SetLimits{Limits: change})
+	k, err := a.client().SetKindLimits(ctx, kind, api.SetLimits{Limits: change})
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (a *app) setKindLimits(ctx context.Context, kind string, change map[string]
 		}
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("%w: %s", control.ErrNotEverywhere, strings.Join(failed, "; "))
+		return fmt.Errorf("%w: %s", api.ErrNotEverywhere, strings.Join(failed, "; "))
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (a *app) limited(ctx context.Context, text string) (kind string, isKind boo
 
 // problemIs reports whether a node's answer is the problem of that code.
 func problemIs(err error, code string) bool {
-	var p *control.Problem
+	var p *api.Problem
 	return errors.As(err, &p) && p.Code == code
 }
 

@@ -24,8 +24,8 @@ import (
 	"syscall"
 	"time"
 
+	"wasmhost/api/server"
 	"wasmhost/host/store"
-	"wasmhost/wire/control"
 )
 
 // What a node listens on beside its socket and its UDP port: only where it is
@@ -75,7 +75,7 @@ func (x *extra) reload(conf *reloader) {
 }
 
 // openListeners opens what the options name.
-func (a *app) openListeners(ctx context.Context, o serveOptions, s *store.Store, api *control.Server, metrics http.Handler, logs *logging) (_ *extra, err error) {
+func (a *app) openListeners(ctx context.Context, o serveOptions, s *store.Store, api *server.Server, metrics http.Handler, logs *logging) (_ *extra, err error) {
 	x := &extra{failed: make(chan error, 3), addrs: make(map[string]string), logger: logs.of("node"), hup: make(chan os.Signal, 1)}
 	defer func() {
 		if err != nil {
@@ -102,7 +102,7 @@ func (a *app) openListeners(ctx context.Context, o serveOptions, s *store.Store,
 		for _, path := range []string{"GET /healthz", "GET /readyz"} {
 			mux.Handle(path, api)
 		}
-		if err := x.listen(ctx, "metrics", localByDefault(o.metrics), control.TimeBodies(mux), nil); err != nil {
+		if err := x.listen(ctx, "metrics", localByDefault(o.metrics), server.TimeBodies(mux), nil); err != nil {
 			return nil, err
 		}
 	}
@@ -117,7 +117,7 @@ func (a *app) openListeners(ctx context.Context, o serveOptions, s *store.Store,
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		if err := x.listen(ctx, "pprof", addr, control.TimeBodies(mux), nil); err != nil {
+		if err := x.listen(ctx, "pprof", addr, server.TimeBodies(mux), nil); err != nil {
 			return nil, err
 		}
 	}

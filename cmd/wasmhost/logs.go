@@ -10,13 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // daemonLine is a line that one of several daemons daemonLine.
 type daemonLine struct {
 	Daemon string `json:"daemon,omitempty"` // empty: it is the only one
-	control.LogLine
+	api.LogLine
 }
 
 // showingLogs is one logs command.
@@ -76,7 +76,7 @@ log from now on, wherever they move, until they are removed.`, Example: `  wasmh
 }
 
 // uniqueName is the daemon's name, or its id where another of them has its name.
-func uniqueName(refs map[string]string, d control.Daemon) string {
+func uniqueName(refs map[string]string, d api.Daemon) string {
 	if _, taken := refs[d.Name]; taken {
 		return d.EntityID
 	}
@@ -147,7 +147,7 @@ func (l *showingLogs) daemon(ctx context.Context, label, ref string) error {
 	from := l.since
 	client := l.client().Looking()
 	var kept []daemonLine
-	keep := func(line control.LogLine) error {
+	keep := func(line api.LogLine) error {
 		if !line.Time.Before(l.since) {
 			kept = append(kept, daemonLine{label, line})
 		}
@@ -173,7 +173,7 @@ func (l *showingLogs) daemon(ctx context.Context, label, ref string) error {
 		l.all = append(l.all, kept...)
 		return nil
 	}
-	return client.Logs(ctx, ref, true, func(line control.LogLine) error {
+	return client.Logs(ctx, ref, true, func(line api.LogLine) error {
 		if line.Time.Before(from) {
 			return nil
 		}

@@ -16,8 +16,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/client"
+	"wasmhost/api/server"
 	"wasmhost/cmd/wasmhost/render"
-	"wasmhost/wire/control"
 )
 
 // version is set by the linker in a release; else the build information says.
@@ -59,7 +61,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	case code := <-said:
 		return code
 	case <-time.After(interruptGrace): // nobody reads standard error
-		return control.ExitInterrupted
+		return api.ExitInterrupted
 	}
 }
 
@@ -89,7 +91,7 @@ type app struct {
 
 	logsJSON bool // standard error has lines of JSON alone
 	target   target
-	remote   *control.Client // by --url; nil: the socket
+	remote   *client.Client // by --url; nil: the socket
 	format   string
 	wide     bool           // of tables: ids and all columns
 	rendered *render.Writer // out, where -o is a format that is made of JSON; nil: it is none
@@ -221,32 +223,32 @@ func (e *exitError) Unwrap() error { return e.err }
 // report prints the error and returns the exit code.
 func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {
-		return control.ExitOK
+		return api.ExitOK
 	}
 	var usage *usageError
 	var exit *exitError
 	var several *severalError
-	p := control.ProblemOf(err)
+	p := server.ProblemOf(err)
 	code := p.Exit()
 	contextCode, contextErr := contextProblem(err, p)
 	switch {
 	case ctx.Err() != nil && (a.grace.cut.Load() || errors.Is(err, context.Canceled) && !errors.As(err, &exit)):
-		code, p.Code, p.Hint = control.ExitInterrupted, "interrupted", ""
+		code, p.Code, p.Hint = api.ExitInterrupted, "interrupted", ""
 	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag"):
-		code, p.Code, p.Hint = control.ExitUsage, "usage", "see --help"
+		code, p.Code, p.Hint = api.ExitUsage, "usage", "see --help"
 	case contextErr:
 		code = contextCode
 	case errors.As(err, &several):
 		code, p.Code, p.Hint = several.code, "some-failed", ""
 	case errors.As(err, &exit):
 		code = exit.code
-		if code == control.ExitNotConfirmed {
+		if code == api.ExitNotConfirmed {
 			p.Code, p.Hint = "not-confirmed", "say yes, or give --yes"
 		}
-		if code == control.ExitVerification && p.Code == "internal" {
+		if code == api.ExitVerification && p.Code == "internal" {
 			p.Code, p.Hint = "verification-failed", ""
 		}
-	case p.Code == "internal" && !errors.As(err, new(*control.Problem)):
+	case p.Code == "internal" && !errors.As(err, new(*api.Problem)):
 		p.Code, p.Hint = "failure", "" // this program's, not a node's
 	}
 	if a.rendered == nil && (a.format == "json" || a.format == "jsonl") || a.logsJSON {
@@ -278,7 +280,7 @@ func (a *app) report(ctx context.Context, err error) int {
 		writeColoured(a.err, "hint:", yellow)
 		fmt.Fprintf(a.err, " %s\n", oneLine(p.Hint))
 	}
-	if of := a.contextText(); of != "" && a.asked.Load() && code != control.ExitUsage {
+	if of := a.contextText(); of != "" && a.asked.Load() && code != api.ExitUsage {
 		fmt.Fprintf(a.err, "context: %s\n", oneLine(of))
 	}
 	return code

@@ -8,13 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/chain"
-	"wasmhost/wire/control"
 )
 
 func (a *app) migrate() *cobra.Command {
-	var req control.Migrate
+	var req api.Migrate
 	var auto bool
 	var need where
 	var downtime, deadline time.Duration
@@ -92,7 +92,7 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 }
 
 // move moves one daemon.
-func (a *app) move(c *cobra.Command, ref string, req control.Migrate, receipt string) error {
+func (a *app) move(c *cobra.Command, ref string, req api.Migrate, receipt string) error {
 	show := &moveShower{app: a}
 	rep, err := a.client().Migrate(c.Context(), ref, req, show.step)
 	show.clear()
@@ -127,7 +127,7 @@ func (a *app) move(c *cobra.Command, ref string, req control.Migrate, receipt st
 }
 
 // bounds puts what the flags say into the request.
-func bounds(req *control.Migrate, downtime, deadline time.Duration, rate string) error {
+func bounds(req *api.Migrate, downtime, deadline time.Duration, rate string) error {
 	if downtime < 100*time.Microsecond || deadline < 0 || deadline > 0 && deadline < time.Millisecond || req.MaxRounds < 1 || req.MaxRounds > host.MaxRounds {
 		return usagef("--downtime is at least 100us, --deadline at least 1ms, --max-rounds 1 to %d", host.MaxRounds)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func (a *app) migrations() *cobra.Command {
@@ -18,17 +18,17 @@ gone for good.`}
 are over too: the ones that moved a daemon, of which there are receipts, and those
 that failed since the node started.`, Example: "  wasmhost migrations ls --all -o json", Args: exact(0)}
 	ls.Flags().BoolVar(&all, "all", false, "those that are over too")
-	printing(a, ls, listing[control.Migration]{
-		get:  func(c *cobra.Command) ([]control.Migration, error) { return a.client().Migrations(c.Context(), all) },
+	printing(a, ls, listing[api.Migration]{
+		get:  func(c *cobra.Command) ([]api.Migration, error) { return a.client().Migrations(c.Context(), all) },
 		head: "NAME\t+ORIGIN\tTHIS NODE IS\tOTHER NODE\t+NODE ID\tSTATE\tEPOCH\tSENT\tDOWNTIME\tBEGAN\tREASON",
 		row:  a.migrationRow,
-		name: func(m control.Migration) string { return m.Name },
+		name: func(m api.Migration) string { return m.Name },
 	})
 	c.AddCommand(ls, a.resolve())
 	return c
 }
 
-func (a *app) migrationRow(m control.Migration) string {
+func (a *app) migrationRow(m api.Migration) string {
 	state := m.State
 	if m.State == "running" {
 		state = m.Phase
@@ -59,7 +59,7 @@ the lower one is lost.
 		Example: "  wasmhost migrations resolve c1 --take-back --yes",
 		Args:    exact(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			req, given := control.Resolve{}, 0
+			req, given := api.Resolve{}, 0
 			for how, on := range map[string]bool{"take-back": takeBack, "claim": claim, "drop": drop} {
 				if on {
 					req.How = how

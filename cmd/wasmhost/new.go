@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/cmd/wasmhost/project"
-	"wasmhost/wire/control"
 )
 
 func (a *app) new() *cobra.Command {
@@ -34,7 +34,7 @@ build will use, or how to install one.`,
 			case errors.Is(err, project.ErrLanguage), errors.Is(err, project.ErrName):
 				return usagef("%v", err)
 			case errors.Is(err, project.ErrExists):
-				return &exitError{control.ExitConflict, err}
+				return &exitError{api.ExitConflict, err}
 			case err != nil:
 				return err
 			}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/wire"
-	"wasmhost/wire/control"
 )
 
 // defaultRights are what a node may do that joins by a token which says nothing else.
@@ -117,7 +117,7 @@ in the cluster's directory; one without join does not come in.`,
 // tokenRights are what a token gives if nothing else was said.
 func (a *app) tokenRights(ctx context.Context) (string, error) {
 	s, err := a.client().Cluster(ctx)
-	var p *control.Problem
+	var p *api.Problem
 	switch {
 	case err == nil && s.Engine == "embedded":
 		return wire.RightsVoter.String(), nil
@@ -146,8 +146,8 @@ RIGHTS is none, or some of these with commas between; all stands for every one b
 forgotten and tokens issued by the node's owner alone.`
 
 func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
-	return printing(a, &cobra.Command{Use: use, Aliases: []string{"list"}, Short: short, Args: exact(0)}, listing[control.Node]{
-		get: func(c *cobra.Command) ([]control.Node, error) {
+	return printing(a, &cobra.Command{Use: use, Aliases: []string{"list"}, Short: short, Args: exact(0)}, listing[api.Node]{
+		get: func(c *cobra.Command) ([]api.Node, error) {
 			nodes, err := a.client().Nodes(c.Context())
 			if err == nil && peersOnly {
 				nodes = nodes[1:]
@@ -155,13 +155,13 @@ func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
 			return nodes, err
 		},
 		head: nodeHead, row: a.nodeRow,
-		name: func(n control.Node) string { return n.NodeID },
+		name: func(n api.Node) string { return n.NodeID },
 	})
 }
 
 const nodeHead = "NAME\t+NODE ID\tADDRESS\tSTATE\tRIGHTS"
 
-func nodeState(n control.Node) string {
+func nodeState(n api.Node) string {
 	switch {
 	case n.Self:
 		return "this node"
@@ -171,7 +171,7 @@ func nodeState(n control.Node) string {
 	return "not connected"
 }
 
-func (a *app) nodeRow(n control.Node) string {
+func (a *app) nodeRow(n api.Node) string {
 	rights := n.Rights
 	if n.Denied > 0 {
 		rights += fmt.Sprintf(" (%d denied)", n.Denied)
@@ -179,15 +179,15 @@ func (a *app) nodeRow(n control.Node) string {
 	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", a.nodeName(n.NodeID), n.NodeID, n.Addr, nodeState(n), rights)
 }
 
-func (a *app) printNode(n control.Node) error {
+func (a *app) printNode(n api.Node) error {
 	if a.format != "table" {
 		return a.print(n, nil, func() string { return n.NodeID })
 	}
-	return printList(a, []control.Node{n}, nodeHead, a.nodeRow, nil)
+	return printList(a, []api.Node{n}, nodeHead, a.nodeRow, nil)
 }
 
 // printCapable is printNode of a node that was asked what it announces.
-func (a *app) printCapable(n control.Node) error {
+func (a *app) printCapable(n api.Node) error {
 	return a.print(n, func(w io.Writer) {
 		fmt.Fprintf(w, "node\t%s\nname\t%s\naddress\t%s\nstate\t%s\n", n.NodeID, n.Name, n.Addr, nodeState(n))
 		if n.Rights != "" {

@@ -14,8 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/client"
 	"wasmhost/cmd/wasmhost/render"
-	"wasmhost/wire/control"
 )
 
 // print writes an answer in the format that was asked for: v as JSON, or what
@@ -133,7 +134,7 @@ func (a *app) confirm(yes bool, what string) error {
 	if of := a.contextText(); of != "" {
 		what += ", in context " + of
 	}
-	refused := &exitError{control.ExitNotConfirmed, fmt.Errorf("%s: not confirmed", what)}
+	refused := &exitError{api.ExitNotConfirmed, fmt.Errorf("%s: not confirmed", what)}
 	if !a.asks {
 		return refused
 	}
@@ -158,11 +159,11 @@ func terminal(f *os.File) bool {
 }
 
 // client speaks to the node.
-func (a *app) client() *control.Client {
+func (a *app) client() *client.Client {
 	a.asked.Store(true)
 	c := a.remote
 	if c == nil {
-		c = control.Dial(a.target.Socket)
+		c = client.Dial(a.target.Socket)
 	}
 	if a.format == "table" || a.format == "name" {
 		c = c.Printable()

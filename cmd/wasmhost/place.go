@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func (a *app) place() *cobra.Command {
@@ -28,14 +28,14 @@ those with the most to give: free memory, a low load, few daemons.`, Example: ` 
 		if !dryRun {
 			return usagef("place makes nothing: to make a daemon there, use spawn with the same flags")
 		}
-		placed, err := a.client().PlaceKind(c.Context(), control.PlaceKind{Kind: args[0], Place: p})
+		placed, err := a.client().PlaceKind(c.Context(), api.PlaceKind{Kind: args[0], Place: p})
 		if err != nil {
 			return err
 		}
 		if a.format != "table" {
 			return a.print(placed, nil, func() string { return placed.NodeID })
 		}
-		return printList(a, placed.Verdicts, "NODE\t+NODE ID\tSCORE\tWHY", func(v control.Verdict) string {
+		return printList(a, placed.Verdicts, "NODE\t+NODE ID\tSCORE\tWHY", func(v api.Verdict) string {
 			score, said := fmt.Sprintf("%.2f", v.Score), v.Reasons
 			if !v.Fits {
 				score, said = "no", v.Misses

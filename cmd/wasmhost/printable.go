@@ -10,8 +10,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"wasmhost/api"
 	"wasmhost/cmd/wasmhost/render"
-	"wasmhost/wire/control"
 )
 
 // What guests, peers and files say is shown on terminals. Everything that a command
@@ -78,7 +78,7 @@ func appendPrintable(out []byte, r rune, b []byte, keep string) []byte {
 	switch {
 	case r == utf8.RuneError && len(b) == 1:
 		return fmt.Appendf(out, `\x%02x`, b[0])
-	case !control.Misleads(r), strings.ContainsRune(keep, r):
+	case !api.Misleads(r), strings.ContainsRune(keep, r):
 		return append(out, b...)
 	case r > 0xffff:
 		one, two := utf16.EncodeRune(r)

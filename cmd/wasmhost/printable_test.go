@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 	"unicode/utf8"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // evil is what a guest would write to a terminal.
@@ -18,7 +18,7 @@ const evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u009b31m\u202egnp.exe\u2066\u2028\r
 func hurts(b []byte) bool {
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)
-		if r == utf8.RuneError && n == 1 || control.Misleads(r) && r != '\n' && r != '\t' {
+		if r == utf8.RuneError && n == 1 || api.Misleads(r) && r != '\n' && r != '\t' {
 			return true
 		}
 		b = b[n:]

@@ -8,8 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/server"
 	"wasmhost/host/chain"
-	"wasmhost/wire/control"
 )
 
 func (a *app) prove() *cobra.Command {
@@ -89,11 +90,11 @@ func (a *app) showProof(proof *chain.Equivocation) error {
 	if err != nil {
 		return err
 	}
-	shown := control.ConflictOf(c)
+	shown := server.ConflictOf(c)
 	return a.print(shown, func(w io.Writer) { fmt.Fprintln(w, conflictText(shown)) }, func() string { return shown.Origin })
 }
 
-func conflictText(c control.Conflict) string {
+func conflictText(c api.Conflict) string {
 	if c.Handover {
 		return fmt.Sprintf("equivocation proven: daemon %s was handed over twice into epoch %d", c.Origin, c.Epoch)
 	}
@@ -132,7 +133,7 @@ func (a *app) accused() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(a, all, "ORIGIN\tEPOCH\tSEQUENCE\tRECORDED\tBY\tSTATE", func(x control.Accusation) string {
+			return printList(a, all, "ORIGIN\tEPOCH\tSEQUENCE\tRECORDED\tBY\tSTATE", func(x api.Accusation) string {
 				by, state := "an operator", "refused"
 				if x.Found {
 					by = "this node"
@@ -141,7 +142,7 @@ func (a *app) accused() *cobra.Command {
 					state = "pardoned"
 				}
 				return fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t%s", x.Origin, x.Epoch, x.Sequence, x.Recorded.Format("2006-01-02 15:04:05Z07:00"), by, state)
-			}, func(x control.Accusation) string { return x.Origin })
+			}, func(x api.Accusation) string { return x.Origin })
 		},
 	}
 }

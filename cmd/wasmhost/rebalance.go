@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func (a *app) rebalance() *cobra.Command {
-	var req control.Rebalance
+	var req api.Rebalance
 	c := &cobra.Command{
 		Use: "rebalance", Short: "Move one daemon to a node that has clearly less",
 		Long: `Move one daemon of this node to another that has clearly less: that uses a share of

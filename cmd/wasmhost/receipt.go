@@ -8,8 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/server"
 	"wasmhost/host/chain"
-	"wasmhost/wire/control"
 )
 
 func (a *app) receipt() *cobra.Command {
@@ -26,16 +27,16 @@ that it left keeps them for 90 days, and of the last 10,000 daemons that left: s
 to last. One that is half has the target's signature only: the source could not bring its own.`,
 		Example: "  wasmhost receipt ls c1", Args: exact(1),
 	}
-	return printing(a, c, listing[control.Receipt]{
-		get: func(c *cobra.Command) ([]control.Receipt, error) {
+	return printing(a, c, listing[api.Receipt]{
+		get: func(c *cobra.Command) ([]api.Receipt, error) {
 			return a.client().Looking().Receipts(c.Context(), c.Flags().Arg(0))
 		},
 		head: "EPOCH\tFROM\t+FROM ID\tTO\t+TO ID\tSEQUENCE\tBYTES\tROUNDS\tDOWNTIME\tACTIVATED\tSIGNED\tDIGEST",
-		row: func(r control.Receipt) string {
+		row: func(r api.Receipt) string {
 			return fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%.1f ms\t%s\t%s\t%s", r.Epoch, a.nodeName(r.From), r.From, a.nodeName(r.To), r.To, r.Sequence, size(int64(r.Bytes)), r.Rounds, r.DowntimeMS,
 				r.Activated.Format("2006-01-02 15:04:05Z07:00"), signedBy(r), r.Digest[:16])
 		},
-		name: func(r control.Receipt) string { return fmt.Sprint(r.Epoch) },
+		name: func(r api.Receipt) string { return fmt.Sprint(r.Epoch) },
 	})
 }
 
@@ -46,7 +47,7 @@ func stamp(t time.Time) string {
 	return t.Format(time.RFC3339Nano)
 }
 
-func signedBy(r control.Receipt) string {
+func signedBy(r api.Receipt) string {
 	if r.Whole {
 		return "both"
 	}
@@ -128,7 +129,7 @@ standard input.`,
 }
 
 func (a *app) showReceipt(r *chain.Receipt, what string) error {
-	v, err := control.ReceiptOf(r)
+	v, err := server.ReceiptOf(r)
 	if err != nil {
 		return err
 	}

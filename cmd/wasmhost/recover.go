@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func (a *app) recover() *cobra.Command {
@@ -57,7 +57,7 @@ A daemon that is held serves nothing, because another copy of it may have gone f
 				return usagef("--name is for --fork")
 			}
 			if fork {
-				forks, err := a.client().Fork(c.Context(), args[0], control.Fork{LastGood: true, Name: name})
+				forks, err := a.client().Fork(c.Context(), args[0], api.Fork{LastGood: true, Name: name})
 				if err != nil {
 					return err
 				}
@@ -80,7 +80,7 @@ A daemon that is held serves nothing, because another copy of it may have gone f
 					return err
 				}
 			}
-			m, err := a.client().Mend(c.Context(), args[0], control.Mend{How: how})
+			m, err := a.client().Mend(c.Context(), args[0], api.Mend{How: how})
 			if err != nil {
 				return err
 			}
@@ -99,10 +99,10 @@ A daemon that is held serves nothing, because another copy of it may have gone f
 }
 
 // decideHeld ends a hold, after it was asked for.
-func (a *app) decideHeld(ctx context.Context, ref string, confirm, yes bool) (control.Mended, error) {
+func (a *app) decideHeld(ctx context.Context, ref string, confirm, yes bool) (api.Mended, error) {
 	held, err := a.client().Held(ctx)
 	if err != nil {
-		return control.Mended{}, err
+		return api.Mended{}, err
 	}
 	for _, h := range held {
 		if h.Name == ref || h.Origin == ref || h.EntityID == ref {
@@ -111,17 +111,17 @@ func (a *app) decideHeld(ctx context.Context, ref string, confirm, yes bool) (co
 	}
 	if confirm {
 		if err := a.confirm(yes, "let the copy of daemon "+ref+" on this node go on, and lose what another copy has beyond it"); err != nil {
-			return control.Mended{}, err
+			return api.Mended{}, err
 		}
 		return a.client().Confirm(ctx, ref)
 	}
 	if err := a.confirm(yes, "drop the copy of daemon "+ref+" on this node for the one that has more"); err != nil {
-		return control.Mended{}, err
+		return api.Mended{}, err
 	}
 	return a.client().Yield(ctx, ref)
 }
 
-func mendedText(m control.Mended) string {
+func mendedText(m api.Mended) string {
 	switch m.How {
 	case "skip":
 		return fmt.Sprintf("brought back after output %d: %d events whose replay differs keep their recorded outputs; epoch %d", m.After, m.Count, m.Epoch)
@@ -135,7 +135,7 @@ func mendedText(m control.Mended) string {
 }
 
 // lossText says what of a daemon's outputs is lost.
-func lossText(l *control.Loss) string {
+func lossText(l *api.Loss) string {
 	if l.To > 0 {
 		return fmt.Sprintf("outputs %d to %d of epoch %d: %s", l.From, l.To, l.Epoch, l.Why)
 	}

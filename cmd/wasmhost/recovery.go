@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/identity"
-	"wasmhost/wire/control"
 )
 
 func (a *app) clusterRecover() *cobra.Command {
@@ -56,7 +56,7 @@ they had: two directories at the same time can name two owners.`, Example: `  wa
 			return err
 		}
 		if n := len(r.Lost); n > 0 {
-			return &control.Problem{Code: "daemons-lost", Detail: fmt.Sprintf("of %d daemons no copy is left that proves its chain", n), Hint: "a node that is only away enters its daemons when it is back", Status: 409}
+			return &api.Problem{Code: "daemons-lost", Detail: fmt.Sprintf("of %d daemons no copy is left that proves its chain", n), Hint: "a node that is only away enters its daemons when it is back", Status: 409}
 		}
 		return nil
 	}}
@@ -92,7 +92,7 @@ func (a *app) awaitDirectory(ctx context.Context) error {
 	}
 }
 
-func printRecovery(w io.Writer, r *control.Recovery) {
+func printRecovery(w io.Writer, r *api.Recovery) {
 	verb := "goes on"
 	if r.DryRun {
 		verb = "would go on"
@@ -126,7 +126,7 @@ func originOf(entity string) string {
 	return id.Origin().String()
 }
 
-func printCopies(w io.Writer, copies []control.SurveyedCopy) {
+func printCopies(w io.Writer, copies []api.SurveyedCopy) {
 	for _, c := range copies {
 		how := "not in sync"
 		if c.InSync {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"wasmhost/wire/control"
+	"wasmhost/api/server"
 )
 
 // reloadable are the settings of serve that count as soon as they are read again.
@@ -16,13 +16,13 @@ var reloadable = []string{"log_level", "tags", "drain", "drain_to", "drain_deadl
 type reloader struct {
 	settings func() ([]value, error) // nil: they stay as they are
 	last     map[string]string       // what they came to
-	api      *control.Server
+	api      *server.Server
 	logs     *logging
 	logger   *slog.Logger
 	drain    atomic.Pointer[drainOptions]
 }
 
-func newReloader(o serveOptions, api *control.Server, logs *logging) *reloader {
+func newReloader(o serveOptions, api *server.Server, logs *logging) *reloader {
 	r := &reloader{settings: o.settings, api: api, logs: logs, logger: logs.of("node")}
 	r.drain.Store(&o.drain)
 	if r.settings != nil {

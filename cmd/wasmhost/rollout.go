@@ -9,14 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // groupRef is how a group is told from a daemon.
 const groupRef = "group/"
 
 // rollOut upgrades all daemons of a kind or a group.
-func (a *app) rollOut(c *cobra.Command, req control.Rollout) error {
+func (a *app) rollOut(c *cobra.Command, req api.Rollout) error {
 	s := &rolloutShower{app: a, dry: req.DryRun}
 	sum, err := a.client().Rollout(c.Context(), req, s.step)
 	if c.Context().Err() != nil {
@@ -46,15 +46,15 @@ func orID(name, id string) string {
 type rolloutShower struct {
 	*app
 	dry  bool
-	last control.RolloutProgress
+	last api.RolloutProgress
 	said time.Time
-	all  []control.Rolled
+	all  []api.Rolled
 }
 
 // rolloutLine is after how long another line says how far a rollout is.
 const rolloutLine = time.Second
 
-func (s *rolloutShower) step(st control.RolloutStep) error {
+func (s *rolloutShower) step(st api.RolloutStep) error {
 	if st.Progress != nil {
 		s.last = *st.Progress
 	}
@@ -90,7 +90,7 @@ func (s *rolloutShower) step(st control.RolloutStep) error {
 
 var rolledText = map[string]string{"failed": "is not upgraded", "left": "stays upgraded, for it cannot be rolled back", "rolled-back": "is rolled back", "would-upgrade": "would be upgraded"}
 
-func (s *rolloutShower) end(sum *control.RolloutSummary) error {
+func (s *rolloutShower) end(sum *api.RolloutSummary) error {
 	text := fmt.Sprintf("%s to module %.12s in %s", rolloutText(sum.RolloutProgress, s.dry), sum.Module, millis(sum.ElapsedMS))
 	switch s.format {
 	case "jsonl", "name":
@@ -98,7 +98,7 @@ func (s *rolloutShower) end(sum *control.RolloutSummary) error {
 		return nil
 	case "json":
 		if s.all == nil {
-			s.all = []control.Rolled{}
+			s.all = []api.Rolled{}
 		}
 		return json.NewEncoder(s.out).Encode(map[string]any{"summary": sum, "daemons": s.all, "dry_run": s.dry})
 	}
@@ -106,7 +106,7 @@ func (s *rolloutShower) end(sum *control.RolloutSummary) error {
 	return err
 }
 
-func rolloutText(p control.RolloutProgress, dry bool) string {
+func rolloutText(p api.RolloutProgress, dry bool) string {
 	done := "are upgraded"
 	if dry {
 		done = "would be upgraded"
@@ -124,7 +124,7 @@ func rolloutText(p control.RolloutProgress, dry bool) string {
 }
 
 // upgradeOne upgrades a daemon.
-func (a *app) upgradeOne(c *cobra.Command, ref string, req control.Upgrade) error {
+func (a *app) upgradeOne(c *cobra.Command, ref string, req api.Upgrade) error {
 	d, err := a.client().Upgrade(c.Context(), ref, req)
 	if err != nil {
 		return err

@@ -14,9 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api/server"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
-	"wasmhost/wire/control"
 )
 
 // running is one run command.
@@ -257,7 +257,7 @@ func (r *running) answered(h happening, outputs [][]byte, err error) error {
 		if r.failed++; r.failed == 1 {
 			r.first = err
 		}
-		fmt.Fprintf(r.err, "event %d: %s (%s)\n", r.events, oneLine(err.Error()), control.ProblemOf(err).Code)
+		fmt.Fprintf(r.err, "event %d: %s (%s)\n", r.events, oneLine(err.Error()), server.ProblemOf(err).Code)
 		return nil
 	}
 	for _, b := range outputs {

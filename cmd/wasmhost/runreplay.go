@@ -9,9 +9,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
-	"wasmhost/wire/control"
 )
 
 // recorder writes a transcript. A nil one drops it.
@@ -150,12 +150,12 @@ func (r *running) replayed(ctx context.Context, trial *host.Trial) (err error) {
 		}
 	}
 	if err = errors.Join(err, r.recorder.close(false, err)); errors.Is(err, errDiffers) {
-		return &exitError{control.ExitVerification, err}
+		return &exitError{api.ExitVerification, err}
 	} else if err != nil {
 		return err
 	}
 	if differ > 0 {
-		return &exitError{control.ExitVerification, fmt.Errorf("%w: %d of %d events differ from %s", errDiffers, differ, len(rest), r.replay)}
+		return &exitError{api.ExitVerification, fmt.Errorf("%w: %d of %d events differ from %s", errDiffers, differ, len(rest), r.replay)}
 	}
 	return r.agreed(len(rest))
 }

@@ -10,10 +10,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"wasmhost/api/server"
 	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
-	"wasmhost/wire/control"
 )
 
 // transcriptLine is a line of a transcript: how a daemon is spawned, which only the
@@ -122,7 +122,7 @@ func transcribed(h happening, outputs [][]byte, effects []effectLine, err error)
 	}
 
 	if err != nil {
-		l.Fails = &failure{Problem: control.ProblemOf(err).Code, Text: err.Error()}
+		l.Fails = &failure{Problem: server.ProblemOf(err).Code, Text: err.Error()}
 		if fault := (*daemon.GuestError)(nil); errors.As(err, &fault) {
 			l.Fails.Code, l.Fails.Text = fault.Code, fault.Text
 		}

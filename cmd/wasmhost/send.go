@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/host/daemon"
-	"wasmhost/wire/control"
 )
 
 // sending is one send command.
@@ -25,8 +25,8 @@ type sending struct {
 	answered int    // events that were
 	repeated int    // of these, those applied before
 	failed   int
-	first    *control.Problem // of the failed
-	stopped  bool             // events after the last answered were not taken
+	first    *api.Problem // of the failed
+	stopped  bool         // events after the last answered were not taken
 }
 
 func (a *app) send() *cobra.Command {
@@ -70,7 +70,7 @@ event with an --id goes to the member that its key, or else its sender, is for.`
 				return err
 			}
 			if c.Flags().Changed("id") {
-				if _, err := control.ParseEventID(id); err != nil {
+				if _, err := api.ParseEventID(id); err != nil {
 					return usagef("--id: %v", err)
 				}
 			}
@@ -137,8 +137,8 @@ func (s *sending) lines(path string) error {
 	}
 	defer in.Close()
 	out := bufio.NewWriterSize(s.payloads(), 64<<10)
-	enc, all := json.NewEncoder(out), []control.Output{}
-	err = s.client().Keyed(s.key).SendAll(s.ctx, s.ref, s.id, lineReader(in), func(sent control.Sent) error {
+	enc, all := json.NewEncoder(out), []api.Output{}
+	err = s.client().Keyed(s.key).SendAll(s.ctx, s.ref, s.id, lineReader(in), func(sent api.Sent) error {
 		s.count(sent)
 		for _, o := range sent.Outputs {
 			var err error
@@ -160,13 +160,13 @@ func (s *sending) lines(path string) error {
 		return nil
 	})
 	if s.format == "json" {
-		err = errors.Join(err, enc.Encode(control.Sent{Outputs: all}))
+		err = errors.Join(err, enc.Encode(api.Sent{Outputs: all}))
 	}
 	return errors.Join(s.ended(err), out.Flush())
 }
 
 // count notes what became of one event.
-func (s *sending) count(sent control.Sent) {
+func (s *sending) count(sent api.Sent) {
 	s.spoke.Store(true)
 	s.answered++
 	if sent.Duplicate {
@@ -214,7 +214,7 @@ func flushIdle(out *bufio.Writer, to io.Writer) error {
 }
 
 // writePayload writes one output's bytes and a newline.
-func writePayload(w io.Writer, o control.Output) error {
+func writePayload(w io.Writer, o api.Output) error {
 	b, err := base64.StdEncoding.DecodeString(o.Payload)
 	if err != nil {
 		return fmt.Errorf("reading an output: %w", err)

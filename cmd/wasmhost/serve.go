@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api/server"
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/host/daemon"
@@ -24,7 +25,6 @@ import (
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire"
-	"wasmhost/wire/control"
 )
 
 // serveOptions are the flags of serve.
@@ -294,12 +294,12 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	}
 	rt.LookForTwin(twin)
 	mesh.ServeStandings(rt.Standings)
-	listener, err := control.ListenSocket(a.target.Socket)
+	listener, err := server.ListenSocket(a.target.Socket)
 	if err != nil {
 		return errors.Join(err, rt.Shutdown(ctx))
 	}
 	node = wire.NewNode(mesh, rt)
-	api := control.NewServer(rt, mesh, node, buildVersion(), logs.of("control"))
+	api := server.New(rt, mesh, node, buildVersion(), logs.of("control"))
 	if s != nil {
 		if err := api.KeepGroups(group.NewStored(s, key)); err != nil {
 			return errors.Join(err, listener.Close(), rt.Shutdown(ctx))
@@ -313,7 +313,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if engine != nil {
 		api.SetEngine(engine)
 	}
-	metrics := control.NewMetrics(rt, mesh, s, buildVersion(), logs.of("control"))
+	metrics := server.NewMetrics(rt, mesh, s, buildVersion(), logs.of("control"))
 	api.SetMetrics(metrics)
 	conf := newReloader(o, api, logs)
 	more, err := a.openListeners(ctx, o, s, api, metrics, logs)

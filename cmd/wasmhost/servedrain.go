@@ -7,7 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
+	"wasmhost/api/server"
 )
 
 // drainOptions are the settings that say what a node does with its daemons when
@@ -34,14 +35,14 @@ func newDrainOptions(on string, to list, deadline string) (o drainOptions, err e
 
 // run drains the node before it ends. It takes daemons again at its next start,
 // unless it was being drained before. failed ends the draining.
-func (o drainOptions) run(s *control.Server, failed <-chan struct{}, logger *slog.Logger) error {
+func (o drainOptions) run(s *server.Server, failed <-chan struct{}, logger *slog.Logger) error {
 	if !o.on {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.deadline)
 	defer cancel()
 	logger.Info("draining before the end", "deadline", o.deadline)
-	d, err := s.Drain(ctx, control.Drain{To: o.to}, false)
+	d, err := s.Drain(ctx, api.Drain{To: o.to}, false)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/server"
 	"wasmhost/host"
 	"wasmhost/host/chain"
-	"wasmhost/wire/control"
 )
 
 func (a *app) snapshot() *cobra.Command {
@@ -95,7 +96,7 @@ func (a *app) readSnapshot(path string) (*host.Snapshot, int64, error) {
 }
 
 func (a *app) printSnapshot(s *host.Snapshot, state int64) error {
-	v := control.SnapshotOf(s)
+	v := server.SnapshotOf(s)
 	v.State = int(state)
 	return a.print(v, func(w io.Writer) {
 		fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nmodule\t%s\nepoch\t%d\nsequence\t%d\nevents\t%d\nhead\t%s\nstate\t%s\nsigned\t%v\ncreated\t%s\nspawned\t%s\nprevious module\t%s\n",
@@ -104,7 +105,7 @@ func (a *app) printSnapshot(s *host.Snapshot, state int64) error {
 }
 
 // spawnedText is when the snapshot's daemon was made.
-func spawnedText(v control.Snapshot) string {
+func spawnedText(v api.Snapshot) string {
 	if v.Spawned.IsZero() {
 		return "not said"
 	}
@@ -174,7 +175,7 @@ func (s *chainShower) show(i chain.Item) error {
 	case i.Output != nil && s.format == "jsonl":
 		s.shown++
 		if err == nil {
-			err = json.NewEncoder(s.out).Encode(control.OutputOf(*i.Output))
+			err = json.NewEncoder(s.out).Encode(server.OutputOf(*i.Output))
 		}
 	case i.Output != nil && s.format == "name":
 		_, err = fmt.Fprintln(s.out, i.Output.Link.Sequence)
@@ -184,7 +185,7 @@ func (s *chainShower) show(i chain.Item) error {
 	case i.Move != nil && s.format == "table":
 		_, err = fmt.Fprintf(s.out, "          moved from %s to %s: epoch %d\n", i.Move.From, i.Move.To, i.Move.Epoch)
 	case i.Mended != nil && s.format == "table":
-		_, err = fmt.Fprintf(s.out, "          %s\n", mendedText(control.MendedOf(*i.Mended)))
+		_, err = fmt.Fprintf(s.out, "          %s\n", mendedText(server.MendedOf(*i.Mended)))
 	case i.Checkpoint != nil && s.format == "table":
 		_, err = fmt.Fprintf(s.out, "          signed through %d\n", i.Checkpoint.Sequence)
 	}
@@ -230,21 +231,21 @@ func (a *app) verifyChain(path, parent string) error {
 		Epoch uint64 `json:"epoch"`
 		After uint64 `json:"after_sequence"`
 	}
-	mended := []control.Mended{}
+	mended := []api.Mended{}
 	for _, m := range r.Mended {
-		mended = append(mended, control.MendedOf(m))
+		mended = append(mended, server.MendedOf(m))
 	}
 	moves := []move{}
 	for _, m := range r.Moves {
 		moves = append(moves, move{m.From.String(), m.To.String(), m.Epoch, m.After})
 	}
 	type fork struct {
-		*control.ForkOf
+		*api.ForkOf
 		Checked bool `json:"checked"` // against the parent's chain
 	}
 	var began *fork
 	if r.Fork != nil {
-		began = &fork{control.ForkOfRecord(r.Fork), parent != ""}
+		began = &fork{server.ForkOfRecord(r.Fork), parent != ""}
 	}
 	return a.print(map[string]any{"ok": true, "fork": began, "origin": r.Entity.Origin().String(), "entity_id": r.Entity.String(), "kind": r.Kind,
 		"outputs": r.Outputs, "first": r.First, "last": r.Last, "epoch": r.Epoch, "moves": moves, "mended": mended, "signatures": r.Checkpoints, "head": r.Head.String()},

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // nodeChannel reads NODE/CHANNEL.
@@ -20,8 +20,8 @@ func nodeChannel(text string) (node, name string, err error) {
 }
 
 // subscription reads NODE/CHANNEL and the token's file, if any.
-func (a *app) subscription(text, tokenFile string) (control.Subscribe, error) {
-	var s control.Subscribe
+func (a *app) subscription(text, tokenFile string) (api.Subscribe, error) {
+	var s api.Subscribe
 	var err error
 	if s.Publisher, s.Channel, err = nodeChannel(text); err != nil || tokenFile == "" {
 		return s, err
@@ -67,20 +67,20 @@ func (a *app) unsubscribe() *cobra.Command {
 	}}
 }
 
-func (a *app) printSubscriptions(list []control.Subscription) error {
-	return printList(a, list, "NODE\t+NODE ID\tCHANNEL\tCURSOR\tLAG\tSTATE", func(s control.Subscription) string {
+func (a *app) printSubscriptions(list []api.Subscription) error {
+	return printList(a, list, "NODE\t+NODE ID\tCHANNEL\tCURSOR\tLAG\tSTATE", func(s api.Subscription) string {
 		return fmt.Sprintf("%s\t%s\t%s\t%d\t%d\t%s", a.nodeName(s.Publisher), s.Publisher, s.Channel, s.Cursor, s.Lag, stateOf(s))
-	}, func(s control.Subscription) string { return s.Publisher + "/" + s.Channel })
+	}, func(s api.Subscription) string { return s.Publisher + "/" + s.Channel })
 }
 
-func stateOf(s control.Subscription) string {
+func stateOf(s api.Subscription) string {
 	if s.Reason != "" {
 		return s.State + ": " + s.Reason
 	}
 	return s.State
 }
 
-func (a *app) writeSubscriptions(w io.Writer, list []control.Subscription) {
+func (a *app) writeSubscriptions(w io.Writer, list []api.Subscription) {
 	for _, s := range list {
 		fmt.Fprintf(w, "subscribed\t%s/%s\tcursor %d\tlag %d\t%s\n", a.nodeName(s.Publisher), s.Channel, s.Cursor, s.Lag, stateOf(s))
 	}

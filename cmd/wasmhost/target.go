@@ -12,8 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
+	"wasmhost/api/client"
 	"wasmhost/cmd/wasmhost/contexts"
-	"wasmhost/wire/control"
 )
 
 // target is the node that a command is for.
@@ -179,7 +180,7 @@ func (a *app) dialURL() error {
 			return usagef("--ca-file %s holds no certificate", t.CAFile)
 		}
 	}
-	a.remote = control.DialTLS(t.URL, token, roots)
+	a.remote = client.DialTLS(t.URL, token, roots)
 	return nil
 }
 
@@ -192,14 +193,14 @@ func (a *app) contextText() string {
 }
 
 // contextProblem puts what is known of an error of contexts into p.
-func contextProblem(err error, p *control.Problem) (code int, known bool) {
+func contextProblem(err error, p *api.Problem) (code int, known bool) {
 	for _, e := range []struct {
 		is   error
 		name string
 		exit int
 	}{
-		{contexts.ErrUnknown, "context-not-found", control.ExitNotFound}, {contexts.ErrExists, "context-exists", control.ExitConflict},
-		{contexts.ErrNotPrivate, "contexts-not-private", control.ExitDenied}, {contexts.ErrInvalid, "bad-context", control.ExitUsage},
+		{contexts.ErrUnknown, "context-not-found", api.ExitNotFound}, {contexts.ErrExists, "context-exists", api.ExitConflict},
+		{contexts.ErrNotPrivate, "contexts-not-private", api.ExitDenied}, {contexts.ErrInvalid, "bad-context", api.ExitUsage},
 	} {
 		if errors.Is(err, e.is) {
 			p.Code, p.Hint = e.name, ""

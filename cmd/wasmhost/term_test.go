@@ -13,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
+	"wasmhost/api/client"
 )
 
 // A node that is told to end answers everybody who waits for a daemon that is busy for
@@ -43,7 +44,7 @@ func TestTermAnswersThoseWhoWait(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c := control.Dial(socket)
+	c := client.Dial(socket)
 	wasm, err := os.ReadFile(filepath.Join("..", "..", "testdata", "wasm", "c", "unruly.wasm"))
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +52,7 @@ func TestTermAnswersThoseWhoWait(t *testing.T) {
 	if _, err := c.PushKind(ctx, "unruly", bytes.NewReader(wasm)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Spawn(ctx, control.Spawn{Kind: "unruly", Name: "d", Limits: map[string]int64{"fuel": 1 << 50, "wall": int64(time.Hour)}}); err != nil {
+	if _, err := c.Spawn(ctx, api.Spawn{Kind: "unruly", Name: "d", Limits: map[string]int64{"fuel": 1 << 50, "wall": int64(time.Hour)}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Send(ctx, "d", "first", []byte("count")); err != nil {
@@ -62,7 +63,7 @@ func TestTermAnswersThoseWhoWait(t *testing.T) {
 	var work sync.WaitGroup
 	send := func(payload string) {
 		work.Go(func() {
-			_, err := control.Dial(socket).Send(ctx, "d", "", []byte(payload))
+			_, err := client.Dial(socket).Send(ctx, "d", "", []byte(payload))
 			answers <- err
 		})
 	}
@@ -105,7 +106,7 @@ func TestTermAnswersThoseWhoWait(t *testing.T) {
 	close(answers)
 	told := 0
 	for err := range answers {
-		var p *control.Problem
+		var p *api.Problem
 		if !errors.As(err, &p) || p.Code != "shutting-down" || p.Status != 503 {
 			t.Fatalf("after %d answers: %v; want 503 shutting-down", told, err)
 		}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/identity"
-	"wasmhost/wire/control"
 )
 
 func (a *app) token() *cobra.Command {
@@ -168,7 +168,7 @@ printed, and another node takes it with --from FILE.`, Example: `  wasmhost toke
 		if err != nil {
 			return err
 		}
-		out := control.Revocation{Issuer: rev.Issuer.String(), Floor: rev.Floor, Revocation: text}
+		out := api.Revocation{Issuer: rev.Issuer.String(), Floor: rev.Floor, Revocation: text}
 		if !offline {
 			if out, err = a.client().Revoke(c.Context(), text); err != nil {
 				return err

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 func (a *app) top() *cobra.Command {
@@ -22,16 +22,16 @@ their own timers, of other daemons, of channels. WAITING events have not begun.`
 				if err != nil {
 					return err
 				}
-				err = printList(a, busiest.Daemons, "NAME\tKIND\tSTATE\tCPU\tBYTES/S\tDIRECT/S\tTIMERS/S\tDAEMONS/S\tCHANNELS/S\tWAITING", func(t control.Top) string {
+				err = printList(a, busiest.Daemons, "NAME\tKIND\tSTATE\tCPU\tBYTES/S\tDIRECT/S\tTIMERS/S\tDAEMONS/S\tCHANNELS/S\tWAITING", func(t api.Top) string {
 					return fmt.Sprintf("%s\t%s\t%s\t%.1f%%\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%d", t.Name, t.Kind, t.State, 100*t.CPU, size(int64(t.Bytes)), t.Direct, t.Timers, t.Daemons, t.Channels, t.Waiting)
-				}, func(t control.Top) string { return t.Name })
+				}, func(t api.Top) string { return t.Name })
 				if err != nil || !watch {
 					return err
 				}
 			}
 		}}
-	c.Flags().DurationVar(&interval, "interval", control.TopInterval, "how long to look")
-	c.Flags().IntVarP(&most, "number", "n", control.TopDaemons, "how many daemons at most")
+	c.Flags().DurationVar(&interval, "interval", api.TopInterval, "how long to look")
+	c.Flags().IntVarP(&most, "number", "n", api.TopDaemons, "how many daemons at most")
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "again and again")
 	return c
 }

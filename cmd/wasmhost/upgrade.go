@@ -9,12 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
+	"wasmhost/api/server"
 )
 
 func (a *app) upgrade() *cobra.Command {
-	var req control.Upgrade
-	many := control.Rollout{}
+	var req api.Upgrade
+	many := api.Rollout{}
 	c := &cobra.Command{
 		Use:   "upgrade {DAEMON | group/NAME | --kind KIND} {--to VERSION | --rollback}",
 		Short: "Give daemons another version of their code, with their state",
@@ -53,8 +54,8 @@ code 12 says that a daemon was not upgraded.`,
 				if req.Rollback {
 					return usagef("--rollback is of one daemon: each may have had another module; give --to")
 				}
-				if many.Parallel < 1 || many.Parallel > control.MaxRolloutParallel || many.MaxFailures < 0 {
-					return usagef("--parallel is 1 to %d, --max-failures at least 0", control.MaxRolloutParallel)
+				if many.Parallel < 1 || many.Parallel > api.MaxRolloutParallel || many.MaxFailures < 0 {
+					return usagef("--parallel is 1 to %d, --max-failures at least 0", api.MaxRolloutParallel)
 				}
 				many.To = req.To
 				return a.rollOut(c, many)
@@ -70,7 +71,7 @@ code 12 says that a daemon was not upgraded.`,
 	c.Flags().StringVar(&req.To, "to", "", `the module: its whole digest, or "latest"`)
 	c.Flags().BoolVar(&req.Rollback, "rollback", false, "back to the module before the last upgrade; the state stays what it is now")
 	c.Flags().StringVar(&many.Kind, "kind", "", "all daemons of this kind, on all nodes")
-	c.Flags().IntVar(&many.Parallel, "parallel", control.DefaultRolloutParallel, "how many daemons of a kind or group are upgraded at a time")
+	c.Flags().IntVar(&many.Parallel, "parallel", api.DefaultRolloutParallel, "how many daemons of a kind or group are upgraded at a time")
 	c.Flags().IntVar(&many.MaxFailures, "max-failures", 0, "how many of them may fail before the command stops")
 	c.Flags().BoolVar(&many.NoRollback, "no-rollback", false, "when it stops, leave those upgraded that are")
 	c.Flags().BoolVar(&many.DryRun, "dry-run", false, "say which daemons would be upgraded, and upgrade none")
@@ -83,15 +84,15 @@ number, the daemon's history keeps it. An event that ran too long by the clock
 is kept after its third try, any other at once, for it would fail again. retry gives
 the daemon the same event once more: of its kind (direct, channel, gap, timer, daemon),
 sender, channel and number, and at its time.`}
-	ls := printing(a, &cobra.Command{Use: "ls DAEMON", Aliases: []string{"list"}, Short: "List the failed events that nobody has dealt with", Example: "  wasmhost quarantine ls c1", Args: exact(1)}, listing[control.Quarantined]{
-		get: func(c *cobra.Command) ([]control.Quarantined, error) {
+	ls := printing(a, &cobra.Command{Use: "ls DAEMON", Aliases: []string{"list"}, Short: "List the failed events that nobody has dealt with", Example: "  wasmhost quarantine ls c1", Args: exact(1)}, listing[api.Quarantined]{
+		get: func(c *cobra.Command) ([]api.Quarantined, error) {
 			return a.client().Looking().Quarantine(c.Context(), c.Flags().Arg(0))
 		},
 		head: "INDEX\tTIME\tKIND\tSENDER\tCHANNEL\tNUMBER\tBYTES\tERROR",
-		row: func(q control.Quarantined) string {
+		row: func(q api.Quarantined) string {
 			return fmt.Sprintf("%d\t%s\t%s\t%.12s\t%s\t%d\t%d\t%s", q.Index, q.Time.Format("2006-01-02 15:04:05"), q.Kind, q.Sender, cmp.Or(q.Channel, "-"), q.Number, len(q.Payload), q.Error)
 		},
-		name: func(q control.Quarantined) string { return fmt.Sprint(q.Index) },
+		name: func(q api.Quarantined) string { return fmt.Sprint(q.Index) },
 	})
 	show := &cobra.Command{Use: "show DAEMON INDEX", Short: "Show a failed event", Example: "  wasmhost quarantine show c1 12 -o json", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		n, err := eventIndex(args[1])
@@ -109,7 +110,7 @@ sender, channel and number, and at its time.`}
 				}, func() string { return fmt.Sprint(q.Index) })
 			}
 		}
-		return control.NotQuarantined(args[0], n)
+		return server.NotQuarantined(args[0], n)
 	}}
 	retry := &cobra.Command{Use: "retry DAEMON INDEX", Short: "Have the daemon process a failed event again, for instance after an upgrade", Example: "  wasmhost quarantine retry c1 12", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		n, err := eventIndex(args[1])

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
-	"wasmhost/wire/control"
 )
 
 // wrongStep is one step of the vectors that a probe does not follow.
@@ -59,7 +59,7 @@ func (a *app) vectors(ctx context.Context, wasm []byte, o crossOptions) (err err
 		return err
 	}
 	if len(wrong) > 0 {
-		return &exitError{control.ExitVerification, fmt.Errorf("%d of %d steps differ from the golden vectors", len(wrong), len(v.Steps))}
+		return &exitError{api.ExitVerification, fmt.Errorf("%d of %d steps differ from the golden vectors", len(wrong), len(v.Steps))}
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // A command that asks a node waits until it is answered. While nothing is to be seen of
@@ -81,7 +81,7 @@ func (a *app) waiting(c *cobra.Command, limit time.Duration, run func() error) e
 }
 
 // errGivenUp says that a command's --timeout is over.
-var errGivenUp = &exitError{control.ExitTimeout, fmt.Errorf("--timeout: %w", context.DeadlineExceeded)}
+var errGivenUp = &exitError{api.ExitTimeout, fmt.Errorf("--timeout: %w", context.DeadlineExceeded)}
 
 // saysWhat says after waitWord what the command waits for, unless something was printed
 // by then. The caller calls stop when the command has ended.
@@ -106,7 +106,7 @@ func (a *app) sayWaiting(ctx context.Context, c *cobra.Command) {
 	why := "the node to answer"
 	ask, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	var p *control.Problem
+	var p *api.Problem
 	if errors.As(a.client().Ready(ask), &p) {
 		why = fmt.Sprintf("the node: %s (%s)", oneLine(p.Detail), oneLine(p.Code))
 	}

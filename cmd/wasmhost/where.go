@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmhost/api"
 	"wasmhost/host/placement"
-	"wasmhost/wire/control"
 )
 
 // list is the value of a flag that may stand several times, or hold several
@@ -53,7 +53,7 @@ func (w *where) given() bool {
 	return len(w.tags.texts)+len(w.prefer.texts) > 0 || w.free != "" || w.spread != "" || w.alike != 0 || w.pack
 }
 
-func (w *where) place() (p control.Place, err error) {
+func (w *where) place() (p api.Place, err error) {
 	if p.Where, err = parseTags(w.tags); err != nil {
 		return p, err
 	}

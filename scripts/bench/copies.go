@@ -14,8 +14,8 @@ import (
 	"net"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/identity"
-	"wasmhost/wire/control"
 )
 
 const copied = 64 // MiB, which do not compress
@@ -46,7 +46,7 @@ func copies(root string, rounds int) (err error) {
 	if err := p.spawn("heap", "live", fmt.Sprintf("r %d", copied)); err != nil {
 		return err
 	}
-	if _, err := p.to[0].Spawn(ctx, control.Spawn{Kind: "heap", Name: "cold", Identity: seed}); err != nil {
+	if _, err := p.to[0].Spawn(ctx, api.Spawn{Kind: "heap", Name: "cold", Identity: seed}); err != nil {
 		return err
 	}
 	if _, err := p.to[0].Send(ctx, "cold", "", fmt.Appendf(nil, "r %d", copied)); err != nil {

@@ -21,14 +21,15 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
+	"wasmhost/api/client"
 )
 
 // pair is two nodes, processes of their own on the loopback, and the ways to them.
 type pair struct {
 	dir   string
 	nodes [2]*node
-	to    [2]*control.Client
+	to    [2]*client.Client
 	names [2]string
 }
 
@@ -49,7 +50,7 @@ func newPair(root string) (*pair, error) {
 		if p.nodes[i], err = serve(bin, dir, name, strings.TrimSpace(token)); err != nil {
 			return nil, errors.Join(err, p.close())
 		}
-		p.to[i] = control.Dial(p.nodes[i].socket)
+		p.to[i] = client.Dial(p.nodes[i].socket)
 		if token, err = p.nodes[i].client("node", "token"); err != nil {
 			return nil, errors.Join(err, p.close())
 		}
@@ -75,7 +76,7 @@ func (p *pair) close() error {
 
 // spawn makes a daemon and sends it events.
 func (p *pair) spawn(kind, name string, events ...string) error {
-	if _, err := p.to[0].Spawn(ctx, control.Spawn{Kind: kind, Name: name}); err != nil {
+	if _, err := p.to[0].Spawn(ctx, api.Spawn{Kind: kind, Name: name}); err != nil {
 		return err
 	}
 	for _, e := range events {
@@ -90,9 +91,9 @@ func (p *pair) spawn(kind, name string, events ...string) error {
 
 // move moves the daemon to node k, and returns the report and how long the
 // command took.
-func (p *pair) move(name string, k int) (*control.MigrationReport, time.Duration, error) {
+func (p *pair) move(name string, k int) (*api.MigrationReport, time.Duration, error) {
 	began := time.Now()
-	rep, err := p.to[1-k].Migrate(ctx, name, control.Migrate{To: p.names[k]}, func(control.MigrationStep) {})
+	rep, err := p.to[1-k].Migrate(ctx, name, api.Migrate{To: p.names[k]}, func(api.MigrationStep) {})
 	return rep, time.Since(began), err
 }
 
@@ -123,7 +124,7 @@ func streams(raw *raw, rounds int) error {
 	return nil
 }
 
-func phase(r *control.MigrationReport, name string) float64 {
+func phase(r *api.MigrationReport, name string) float64 {
 	for _, p := range r.Phases {
 		if p.Phase == name {
 			return p.MS
@@ -245,7 +246,7 @@ func (p *pair) downtime(name, fill, event string, every time.Duration, moves int
 			}
 			last = time.Now()
 			return []byte(event), nil
-		}, func(s control.Sent) error {
+		}, func(s api.Sent) error {
 			if s.Error != nil {
 				return s.Error
 			}
@@ -266,7 +267,7 @@ func (p *pair) downtime(name, fill, event string, every time.Duration, moves int
 		more(10) // in peace
 		first := count()
 		var paused time.Time // no later than that
-		rep, err := p.to[m%2].Migrate(ctx, daemon, control.Migrate{To: p.names[1-m%2]}, func(s control.MigrationStep) {
+		rep, err := p.to[m%2].Migrate(ctx, daemon, api.Migrate{To: p.names[1-m%2]}, func(s api.MigrationStep) {
 			if s.Phase == "replay" {
 				paused = time.Now()
 			}

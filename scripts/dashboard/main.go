@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // stage is what the browser looks at: two nodes, and daemons that work.
@@ -72,7 +72,7 @@ func (s *stage) set(ctx context.Context, dir string) error {
 		node       *fleet.Node
 		kind, name string
 	}{{s.one, "wordcount", "words"}, {s.one, "echo", "parrot"}, {s.one, "heap", "large"}, {s.two, "counter", "clicks"}} {
-		if _, err := d.node.Client.Spawn(ctx, control.Spawn{Kind: d.kind, Name: d.name}); err != nil {
+		if _, err := d.node.Client.Spawn(ctx, api.Spawn{Kind: d.kind, Name: d.name}); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // watched notes what the page does that it must not: requests to anybody else, and
@@ -256,7 +256,7 @@ func (s *stage) moved() acts {
 func (s *stage) movedByTwo() acts {
 	return acts{
 		call(func(ctx context.Context) error {
-			_, err := s.two.Client.Migrate(ctx, "clicks", control.Migrate{To: "one"}, func(control.MigrationStep) {})
+			_, err := s.two.Client.Migrate(ctx, "clicks", api.Migrate{To: "one"}, func(api.MigrationStep) {})
 			return err
 		}),
 		until(`document.querySelectorAll('#moves > li').length === 2`),

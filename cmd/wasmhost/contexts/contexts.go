@@ -34,7 +34,7 @@ const Default = "default"
 
 const (
 	maxFile     = 1 << 20 // bytes of the file
-	maxContexts = 1000
+	maxContexts = 1000    // in the file
 )
 
 // Context is how a node is reached: by its socket, or by its API over TCP.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // files makes a backup in a file for a recipient, and damages it.
@@ -108,7 +108,7 @@ func (t *trial) restored(ctx context.Context, name string) (*fleet.Node, error) 
 
 // holds returns an error unless the node holds every daemon for a reason that why is in.
 func (t *trial) holds(ctx context.Context, n *fleet.Node, why string) error {
-	var held []control.Held
+	var held []api.Held
 	for deadline := time.Now().Add(15 * time.Second); ; fleet.Pause(ctx, 50*time.Millisecond) {
 		text, err := t.run1(ctx, n, 0, "backup", "pending", "-o", "json")
 		if err != nil {

@@ -14,8 +14,9 @@ import (
 	"strconv"
 	"time"
 
+	"wasmhost/api"
+	"wasmhost/api/client"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // trial is a node that is backed up, a peer of it, and the nodes that are made of its
@@ -103,7 +104,7 @@ func (t *trial) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	for i := range daemons {
-		if _, err := t.old.Client.Spawn(ctx, control.Spawn{Kind: "counter", Name: daemon(i)}); err != nil {
+		if _, err := t.old.Client.Spawn(ctx, api.Spawn{Kind: "counter", Name: daemon(i)}); err != nil {
 			return err
 		}
 		s, err := fleet.NewSender("s"+strconv.Itoa(i), daemon(i), []*fleet.Node{t.old}, uint64(i))
@@ -127,18 +128,18 @@ func (t *trial) setUp(ctx context.Context) (err error) {
 // compress.
 func (t *trial) fill(ctx context.Context) error {
 	const size = 1 << 20
-	if _, err := t.old.Client.CreateChannel(ctx, control.CreateChannel{Name: "ballast", KeepBytes: int64(t.mib+64) << 20}); err != nil {
+	if _, err := t.old.Client.CreateChannel(ctx, api.CreateChannel{Name: "ballast", KeepBytes: int64(t.mib+64) << 20}); err != nil {
 		return err
 	}
 	rng, left := rand.NewChaCha8([32]byte{1}), t.mib
-	return t.old.Client.PublishAll(ctx, "ballast", control.AtNode{}, func() ([]byte, error) {
+	return t.old.Client.PublishAll(ctx, "ballast", client.AtNode{}, func() ([]byte, error) {
 		if left--; left < 0 {
 			return nil, io.EOF
 		}
 		b := make([]byte, size)
 		_, _ = rng.Read(b) // never fails
 		return b, nil
-	}, func(control.Published) error { return nil })
+	}, func(api.Published) error { return nil })
 }
 
 // longest is the longest time that a sender waited while do ran.

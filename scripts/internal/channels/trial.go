@@ -13,8 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmhost/api"
+	"wasmhost/api/client"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // trial is one run: a node that publishes, and two that the daemon goes between. The
@@ -74,7 +75,7 @@ func (t *trial) setUp(ctx context.Context) error {
 	if err := fleet.JoinAll(ctx, nodes); err != nil {
 		return err
 	}
-	if _, err := t.pub.Client.CreateChannel(ctx, control.CreateChannel{Name: ticks}); err != nil {
+	if _, err := t.pub.Client.CreateChannel(ctx, api.CreateChannel{Name: ticks}); err != nil {
 		return err
 	}
 	wasm, err := os.ReadFile("testdata/wasm/c/echo.wasm")
@@ -84,7 +85,7 @@ func (t *trial) setUp(ctx context.Context) error {
 	if _, err := t.hosts[0].Client.PushKind(ctx, daemon, bytes.NewReader(wasm), "snapshot-events=500"); err != nil {
 		return err
 	}
-	_, err = t.hosts[0].Client.Spawn(ctx, control.Spawn{Kind: daemon, Name: daemon, Subscribe: []control.Subscribe{{Publisher: "a", Channel: ticks}}})
+	_, err = t.hosts[0].Client.Spawn(ctx, api.Spawn{Kind: daemon, Name: daemon, Subscribe: []api.Subscribe{{Publisher: "a", Channel: ticks}}})
 	return err
 }
 
@@ -93,7 +94,7 @@ func (t *trial) publish(ctx context.Context, stop <-chan struct{}) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	n, batch := 0, 0
-	return t.pub.Client.PublishAll(ctx, ticks, control.AtNode{}, func() ([]byte, error) {
+	return t.pub.Client.PublishAll(ctx, ticks, client.AtNode{}, func() ([]byte, error) {
 		if batch == 0 {
 			select {
 			case <-tick.C:
@@ -107,7 +108,7 @@ func (t *trial) publish(ctx context.Context, stop <-chan struct{}) error {
 		batch--
 		n++
 		return strconv.AppendInt(nil, int64(n), 10), nil
-	}, func(p control.Published) error {
+	}, func(p api.Published) error {
 		t.published.Store(p.First + uint64(p.Count) - 1)
 		return nil
 	})
@@ -127,7 +128,7 @@ func (t *trial) round(ctx context.Context) error {
 	moved := make(chan struct{})
 	t.work.Go(func() {
 		defer close(moved)
-		_, _ = from.Client.Migrate(ctx, daemon, control.Migrate{To: to}, func(control.MigrationStep) {}) // a kill cuts it; the chain shows what became of it
+		_, _ = from.Client.Migrate(ctx, daemon, api.Migrate{To: to}, func(api.MigrationStep) {}) // a kill cuts it; the chain shows what became of it
 	})
 	victims := [][]*fleet.Node{t.hosts[:1], t.hosts[1:], t.hosts, nil}[t.rng.IntN(4)]
 	if len(victims) == 0 {

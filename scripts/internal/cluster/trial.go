@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
 	"wasmhost/scripts/internal/spaces"
-	"wasmhost/wire/control"
 )
 
 // trial is one run: nodes of a cluster, daemons with standbys, senders, and what
@@ -114,7 +114,7 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 		if _, err := at.PushKind(ctx, r.name, bytes.NewReader(wasm), "snapshot-events=50"); err != nil {
 			return err
 		}
-		if _, err := at.Spawn(ctx, control.Spawn{Kind: r.name, Name: r.name, Standbys: r.standbys, Ack: r.ack}); err != nil {
+		if _, err := at.Spawn(ctx, api.Spawn{Kind: r.name, Name: r.name, Standbys: r.standbys, Ack: r.ack}); err != nil {
 			return err
 		}
 		for j := range 2 {
@@ -169,7 +169,7 @@ func (t *trial) places(ctx context.Context, nodes int) (err error) {
 func (t *trial) inSync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	var last control.ClusterStatus
+	var last api.ClusterStatus
 	for {
 		s, err := t.nodes[0].Client.Cluster(ctx)
 		if err == nil {
@@ -265,7 +265,7 @@ func (t *trial) kill(ctx context.Context, n *fleet.Node) error {
 	fleet.Pause(ctx, 3*t.lease+time.Duration(t.rng.Int64N(int64(2*t.lease))))
 	for _, s := range t.senders {
 		stall := s.Stall()
-		if slices.ContainsFunc(list, func(d control.Daemon) bool { return d.Name == s.Daemon }) {
+		if slices.ContainsFunc(list, func(d api.Daemon) bool { return d.Name == s.Daemon }) {
 			t.waits = append(t.waits, stall)
 		}
 	}
@@ -322,8 +322,8 @@ func (t *trial) migrate(ctx context.Context) error {
 	if to == from {
 		return nil
 	}
-	_, err = from.Client.Migrate(ctx, r.name, control.Migrate{To: to.Name}, func(control.MigrationStep) {})
-	if said := new(control.Problem); errors.As(err, &said) && (said.Status < 500 || said.Retriable) { // the target has just come back, or the daemon went elsewhere
+	_, err = from.Client.Migrate(ctx, r.name, api.Migrate{To: to.Name}, func(api.MigrationStep) {})
+	if said := new(api.Problem); errors.As(err, &said) && (said.Status < 500 || said.Retriable) { // the target has just come back, or the daemon went elsewhere
 		t.refused++
 		return nil
 	}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // check looks at what is left when everything has come to rest: one owner of
@@ -87,7 +87,7 @@ func (t *trial) owners(ctx context.Context) (map[string][]*fleet.Node, error) {
 	return owners, nil
 }
 
-func serves(d control.Daemon) bool { return d.State == "running" || d.State == "passive" }
+func serves(d api.Daemon) bool { return d.State == "running" || d.State == "passive" }
 
 func (t *trial) checkPassing(owners map[string][]*fleet.Node) {
 	for name, p := range t.passing {

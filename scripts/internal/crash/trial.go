@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // trial is one run: two nodes, daemons that stay, senders, and what happens to
@@ -102,7 +102,7 @@ func (t *trial) reside(ctx context.Context, name, path string) error {
 	if _, err := t.nodes[0].Client.PushKind(ctx, name, bytes.NewReader(wasm), "snapshot-events=20"); err != nil {
 		return err
 	}
-	_, err = t.nodes[0].Client.Spawn(ctx, control.Spawn{Kind: name, Name: name})
+	_, err = t.nodes[0].Client.Spawn(ctx, api.Spawn{Kind: name, Name: name})
 	return err
 }
 

@@ -6,11 +6,11 @@ import (
 	"io"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/host"
 	"wasmhost/host/chain"
 	"wasmhost/identity"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // snapshot is where a snapshot says that its daemon stood.
@@ -56,7 +56,7 @@ func (t *trial) move(ctx context.Context, n *fleet.Node, daemon string) {
 	if n, err := t.nodes[0].Client.Node(ctx); err == nil && n.NodeID == d.NodeID {
 		to = t.nodes[1]
 	}
-	if _, err = n.Client.Migrate(ctx, daemon, control.Migrate{To: to.Name}, func(control.MigrationStep) {}); err != nil && t.verbose {
+	if _, err = n.Client.Migrate(ctx, daemon, api.Migrate{To: to.Name}, func(api.MigrationStep) {}); err != nil && t.verbose {
 		fmt.Printf("  %s to %s, asked of %s: %v\n", daemon, to.Name, n.Name, err)
 	}
 }
@@ -98,7 +98,7 @@ func (t *trial) pass(ctx context.Context, n *fleet.Node, name string, stopIt boo
 	if err != nil {
 		return
 	}
-	if _, err := n.Client.Spawn(ctx, control.Spawn{Kind: "count", Name: name, Identity: seed}); err != nil {
+	if _, err := n.Client.Spawn(ctx, api.Spawn{Kind: "count", Name: name, Identity: seed}); err != nil {
 		return
 	}
 	t.mu.Lock()

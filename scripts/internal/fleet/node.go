@@ -15,14 +15,14 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/wire/control"
+	"wasmhost/api/client"
 )
 
 // Node is one data directory, and one process after another on it. It is safe for
 // concurrent use.
 type Node struct {
 	Name   string
-	Client *control.Client
+	Client *client.Client
 	Join   string   // token for the first start
 	Args   []string // of serve, beside those that the node has by itself
 
@@ -38,7 +38,7 @@ type Node struct {
 // addr. The command is the program wasmhost, after what it is to be run by.
 func NewNode(dir, name, addr string, command ...string) *Node {
 	n := &Node{Name: name, command: command, dir: dir, addr: addr, socket: filepath.Join(dir, name+".sock")}
-	n.Client = control.Dial(n.socket)
+	n.Client = client.Dial(n.socket)
 	return n
 }
 

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/identity"
-	"wasmhost/wire/control"
 )
 
 // ack is an answer that its sender relies on.
@@ -110,7 +110,7 @@ func (s *Sender) Stall() time.Duration {
 // send sends the events from first to last and notes what is acknowledged.
 func (s *Sender) send(ctx context.Context, first, last int) error {
 	client := s.Nodes[s.rng.IntN(len(s.Nodes))].Client
-	id := control.EventID{Sender: s.id.String(), Number: uint64(first)}.String()
+	id := api.EventID{Sender: s.id.String(), Number: uint64(first)}.String()
 	if last == first {
 		sent, err := client.Send(ctx, s.Daemon, id, s.event(first))
 		if err != nil {
@@ -125,13 +125,13 @@ func (s *Sender) send(ctx context.Context, first, last int) error {
 		}
 		at++
 		return s.event(at - 1), nil
-	}, func(sent control.Sent) error {
+	}, func(sent api.Sent) error {
 		acked++
 		return s.note(acked-1, sent)
 	})
 }
 
-func (s *Sender) note(number int, sent control.Sent) error {
+func (s *Sender) note(number int, sent api.Sent) error {
 	if sent.Error != nil {
 		return sent.Error
 	}

@@ -9,11 +9,11 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/host/chain"
 	"wasmhost/host/migration"
 	"wasmhost/scripts/internal/fleet"
 	"wasmhost/scripts/internal/spaces"
-	"wasmhost/wire/control"
 )
 
 // Bounds on what a round waits for.
@@ -29,7 +29,7 @@ type move struct {
 	phase  migration.Phase
 	moved  chan struct{} // closed, and another made, when there is another phase
 	ended  chan struct{}
-	report *control.MigrationReport
+	report *api.MigrationReport
 	err    error
 }
 
@@ -47,7 +47,7 @@ func (t *trial) round(ctx context.Context, c kase) error {
 	}
 	broken := t.broken()
 	began := time.Now()
-	req := control.Migrate{To: t.nodes[r.target].Name, Rate: c.rate}
+	req := api.Migrate{To: t.nodes[r.target].Name, Rate: c.rate}
 	if c.name == "cutoff" {
 		req.DeadlineMS = giveUpAfter.Milliseconds()
 	}
@@ -88,11 +88,11 @@ func (t *trial) round(ctx context.Context, c kase) error {
 	return nil
 }
 
-func (t *trial) begin(ctx context.Context, at *fleet.Node, req control.Migrate) *move {
+func (t *trial) begin(ctx context.Context, at *fleet.Node, req api.Migrate) *move {
 	m := &move{phase: migration.Snapshot - 1, moved: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
 		defer close(m.ended)
-		m.report, m.err = at.Client.Migrate(ctx, daemon, req, func(s control.MigrationStep) {
+		m.report, m.err = at.Client.Migrate(ctx, daemon, req, func(s api.MigrationStep) {
 			if s.Phase == "" {
 				return
 			}

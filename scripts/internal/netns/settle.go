@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // settleCut waits, while the link stays cut, until it is clear who has the daemon:
@@ -90,12 +90,12 @@ func (r *round) standing(ctx context.Context) (standing, error) {
 // takeBack does what an operator does when the target is gone for good.
 func (r *round) takeBack(ctx context.Context) error {
 	r.byHand++
-	if _, err := r.nodes[r.source].Client.Resolve(ctx, daemon, control.Resolve{How: "take-back"}); err != nil {
+	if _, err := r.nodes[r.source].Client.Resolve(ctx, daemon, api.Resolve{How: "take-back"}); err != nil {
 		return fmt.Errorf("taking the daemon back: %w", err)
 	}
 	list, err := r.nodes[r.target].Client.Migrations(ctx, false)
 	for range list {
-		_, dropErr := r.nodes[r.target].Client.Resolve(ctx, daemon, control.Resolve{How: "drop"})
+		_, dropErr := r.nodes[r.target].Client.Resolve(ctx, daemon, api.Resolve{How: "drop"})
 		err = errors.Join(err, dropErr)
 	}
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
 	"wasmhost/scripts/internal/spaces"
-	"wasmhost/wire/control"
 )
 
 // trial is one run: three nodes, a daemon that moves, a sender on each node, and
@@ -94,7 +94,7 @@ func (t *trial) setUp(ctx context.Context) (err error) {
 	if _, err := t.nodes[0].Client.PushKind(ctx, daemon, bytes.NewReader(wasm)); err != nil { // the others get it from a
 		return err
 	}
-	if _, err := t.nodes[0].Client.Spawn(ctx, control.Spawn{Kind: daemon, Name: daemon}); err != nil {
+	if _, err := t.nodes[0].Client.Spawn(ctx, api.Spawn{Kind: daemon, Name: daemon}); err != nil {
 		return err
 	}
 	for i, n := range t.nodes {

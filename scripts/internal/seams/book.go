@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // event is one that is sent, and what its sender has heard of it.
@@ -76,7 +76,7 @@ var passing = []string{"unreachable", "timeout", "moved", "not-ready", "coming",
 
 // isPassing reports whether the error may pass by itself.
 func isPassing(err error) bool {
-	var p *control.Problem
+	var p *api.Problem
 	return !errors.As(err, &p) || p.Retriable || slices.Contains(passing, p.Code)
 }
 
@@ -118,7 +118,7 @@ func (r *round) try(ctx context.Context, n *fleet.Node, e *event) (settled bool,
 	return true, err
 }
 
-func linesOf(sent control.Sent) (out []string, err error) {
+func linesOf(sent api.Sent) (out []string, err error) {
 	for _, o := range sent.Outputs {
 		line, err := base64.StdEncoding.DecodeString(o.Payload)
 		if err != nil {

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
+	"wasmhost/api/client"
 )
 
 // channels removes a channel and makes it again, under daemons that are subscribed, which
@@ -108,11 +109,11 @@ func (r *round) hears(ctx context.Context, daemon, word string, count int) error
 
 // channelLine is one line of what a node says to who follows a channel.
 type channelLine struct {
-	Sequence uint64           `json:"sequence"`
-	Cursor   string           `json:"cursor"` // from where one reads on; a node that has none takes the sequence
-	Text     string           `json:"text"`
-	Lost     uint64           `json:"lost_through"`
-	Error    *control.Problem `json:"error"`
+	Sequence uint64       `json:"sequence"`
+	Cursor   string       `json:"cursor"` // from where one reads on; a node that has none takes the sequence
+	Text     string       `json:"text"`
+	Lost     uint64       `json:"lost_through"`
+	Error    *api.Problem `json:"error"`
 }
 
 // follow reads the channel from after the cursor until fn says that it is enough, or the
@@ -141,10 +142,10 @@ func (r *round) follow(ctx context.Context, after string, fn func(channelLine) (
 // remadeChannel removes the channel, and makes one of the same name.
 func (r *round) remadeChannel(ctx context.Context) error {
 	a := r.nodes[0].Client
-	if _, err := a.RemoveChannel(ctx, "news", control.AtNode{}); err != nil {
+	if _, err := a.RemoveChannel(ctx, "news", client.AtNode{}); err != nil {
 		return err
 	}
-	_, err := a.CreateChannel(ctx, control.CreateChannel{Name: "news"})
+	_, err := a.CreateChannel(ctx, api.CreateChannel{Name: "news"})
 	return err
 }
 
@@ -168,7 +169,7 @@ func (r *round) removed(ctx context.Context, ended <-chan error) error {
 // or a gap, that what it had is gone.
 func (r *round) oldCursor(ctx context.Context, last channelLine) error {
 	for { // the channel made again has more events than the cursor counts
-		now, err := r.nodes[0].Client.Channel(ctx, "news", control.AtNode{})
+		now, err := r.nodes[0].Client.Channel(ctx, "news", client.AtNode{})
 		if err != nil {
 			return err
 		}

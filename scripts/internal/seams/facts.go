@@ -8,8 +8,8 @@ import (
 	"io"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/identity"
-	"wasmhost/wire/control"
 )
 
 // facts has a daemon with all that one can have: a version before, limits of its own,
@@ -61,7 +61,7 @@ func (r *round) rich(ctx context.Context, name string) (seed []byte, err error) 
 	if _, err := push(ctx, at, 1); err != nil {
 		return nil, err
 	}
-	if _, err := r.nodes[0].Client.CreateChannel(ctx, control.CreateChannel{Name: "news"}); err != nil {
+	if _, err := r.nodes[0].Client.CreateChannel(ctx, api.CreateChannel{Name: "news"}); err != nil {
 		return nil, err
 	}
 	key, err := identity.Generate()
@@ -71,10 +71,10 @@ func (r *round) rich(ctx context.Context, name string) (seed []byte, err error) 
 	if seed, err = key.Seed(); err != nil {
 		return nil, err
 	}
-	_, err = r.spawn(ctx, at, control.Spawn{
+	_, err = r.spawn(ctx, at, api.Spawn{
 		Name: name, Identity: seed, Limits: map[string]int64{"mailbox": 512, "snapshot-events": 7},
-		Subscribe:  []control.Subscribe{{Publisher: "a", Channel: "news"}},
-		MayPublish: []control.MayPublish{{Node: "a", Pattern: "said/*"}}, MaySend: []string{"*"},
+		Subscribe:  []api.Subscribe{{Publisher: "a", Channel: "news"}},
+		MayPublish: []api.MayPublish{{Node: "a", Pattern: "said/*"}}, MaySend: []string{"*"},
 	})
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (r *round) rich(ctx context.Context, name string) (seed []byte, err error) 
 	if err != nil {
 		return nil, err
 	}
-	_, err = at.Client.Upgrade(ctx, name, control.Upgrade{To: digest})
+	_, err = at.Client.Upgrade(ctx, name, api.Upgrade{To: digest})
 	return seed, err
 }
 
@@ -181,7 +181,7 @@ func (r *round) back(ctx context.Context, name string, version int) error {
 	}
 	n := r.any(r.rng)
 	err = until(ctx, patience, fmt.Sprintf("daemon %s is rolled back to version %d, asked at node %s", name, version, n.Name), func(ctx context.Context) error {
-		_, err := n.Client.Upgrade(ctx, name, control.Upgrade{Rollback: true})
+		_, err := n.Client.Upgrade(ctx, name, api.Upgrade{Rollback: true})
 		if err != nil && (isPassing(err) || onItsWay(err)) { // it may have been done
 			now, look := r.version(ctx, name)
 			if look == nil && now != before {

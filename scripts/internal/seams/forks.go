@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	"wasmhost/api"
 	"wasmhost/host/chain"
-	"wasmhost/wire/control"
 )
 
 // forks makes daemons of a daemon's past while it is sent to, moves, and nodes die. Each
@@ -57,7 +57,7 @@ func forks(ctx context.Context, r *round) error {
 }
 
 // fork forks the daemon at one of its outputs from after its upgrade.
-func (r *round) fork(ctx context.Context) (made []control.Daemon, at uint64, err error) {
+func (r *round) fork(ctx context.Context) (made []api.Daemon, at uint64, err error) {
 	const upgraded = 3 // outputs before the upgrade
 	i, err := r.nodes[0].Client.Daemon(ctx, "rich")
 	if err != nil {
@@ -74,7 +74,7 @@ func (r *round) fork(ctx context.Context) (made []control.Daemon, at uint64, err
 	r.does("%d at %d", count, at)
 	for try := 0; ; try++ {
 		name := fmt.Sprintf("fork%d", try)
-		made, err = r.any(r.rng).Client.Fork(ctx, "rich", control.Fork{At: &at, Count: count, Name: name})
+		made, err = r.any(r.rng).Client.Fork(ctx, "rich", api.Fork{At: &at, Count: count, Name: name})
 		switch {
 		case err == nil:
 			return made, at, nil

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 const team = "team"
@@ -63,13 +63,13 @@ func (r *round) group(ctx context.Context, changes ...string) error {
 }
 
 // team makes the group, with a member on each node first.
-func (r *round) team(ctx context.Context, keeper *fleet.Node, strategy string, size int) (control.Group, error) {
-	var g control.Group
+func (r *round) team(ctx context.Context, keeper *fleet.Node, strategy string, size int) (api.Group, error) {
+	var g api.Group
 	err := until(ctx, patience, "the group is made", func(ctx context.Context) (err error) {
 		if g, err = keeper.Client.Group(ctx, team); err == nil { // an attempt before this one did it
 			return nil
 		}
-		g, err = keeper.Client.CreateGroup(ctx, control.CreateGroup{Name: team, Kind: kind, Size: size, Strategy: strategy, Standbys: r.standbys(), Place: control.Place{Spread: "node"}})
+		g, err = keeper.Client.CreateGroup(ctx, api.CreateGroup{Name: team, Kind: kind, Size: size, Strategy: strategy, Standbys: r.standbys(), Place: api.Place{Spread: "node"}})
 		return err
 	})
 	return g, err
@@ -78,7 +78,7 @@ func (r *round) team(ctx context.Context, keeper *fleet.Node, strategy string, s
 // well waits until the node that keeps the group finds all of its members well.
 func (r *round) well(ctx context.Context) error {
 	return until(ctx, patience, "the group is well", func(ctx context.Context) error {
-		now, err := r.nodes[0].Client.HealGroup(ctx, team, control.HealGroup{})
+		now, err := r.nodes[0].Client.HealGroup(ctx, team, api.HealGroup{})
 		if err == nil && now.Healthy != now.Size {
 			err = fmt.Errorf("%d of %d members are well: %+v", now.Healthy, now.Size, now.Members)
 		}
@@ -148,7 +148,7 @@ func (r *round) scale(ctx context.Context, keeper *fleet.Node, size int) error {
 }
 
 // heal removes a member by hand: it is provably nowhere, and made anew.
-func (r *round) heal(ctx context.Context, keeper *fleet.Node, g control.Group) error {
+func (r *round) heal(ctx context.Context, keeper *fleet.Node, g api.Group) error {
 	m := g.Members[r.rng.IntN(len(g.Members))]
 	r.book.renew(m.EntityID)
 	r.does("member %d removed by hand", m.Index)
@@ -166,7 +166,7 @@ func (r *round) heal(ctx context.Context, keeper *fleet.Node, g control.Group) e
 }
 
 // lose kills a node, declares its members lost, and starts the node again.
-func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control.Group) error {
+func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g api.Group) error {
 	victim := r.nodes[1+r.rng.IntN(len(r.nodes)-1)]
 	r.does("node %s lost", victim.Name)
 	self, err := victim.Client.Node(ctx)
@@ -177,7 +177,7 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 	if err := victim.Kill(); err != nil {
 		return err
 	}
-	var lost []control.GroupMember
+	var lost []api.GroupMember
 	for _, m := range g.Members {
 		if m.NodeID == self.NodeID {
 			lost = append(lost, m)
@@ -193,7 +193,7 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g control
 		return err
 	}
 	return until(ctx, patience, "what came back of the lost members is stopped", func(ctx context.Context) error {
-		if _, err := keeper.Client.HealGroup(ctx, team, control.HealGroup{}); err != nil {
+		if _, err := keeper.Client.HealGroup(ctx, team, api.HealGroup{}); err != nil {
 			return err
 		}
 		owners := make(map[string][]string)
@@ -219,10 +219,10 @@ const remadeEpochs = 1 << 19
 // declareLost declares members lost whose node is gone, and waits until all are well. In a
 // cluster their standbys take them over at the same time: of each member one of the two
 // wins.
-func (r *round) declareLost(ctx context.Context, keeper *fleet.Node, lost []control.GroupMember) error {
+func (r *round) declareLost(ctx context.Context, keeper *fleet.Node, lost []api.GroupMember) error {
 	for _, m := range lost {
 		err := until(ctx, patience, fmt.Sprintf("member %d is declared lost", m.Index), func(ctx context.Context) error {
-			_, err := keeper.Client.HealGroup(ctx, team, control.HealGroup{Lost: []int{m.Index}})
+			_, err := keeper.Client.HealGroup(ctx, team, api.HealGroup{Lost: []int{m.Index}})
 			if code(err) == "member-alive" { // it was taken over, or has been made anew
 				return nil
 			}
@@ -240,7 +240,7 @@ func (r *round) declareLost(ctx context.Context, keeper *fleet.Node, lost []cont
 		return err
 	}
 	for _, m := range lost {
-		if i := slices.IndexFunc(now.Members, func(x control.GroupMember) bool { return x.Index == m.Index }); i >= 0 && now.Members[i].Epoch >= m.Epoch+remadeEpochs {
+		if i := slices.IndexFunc(now.Members, func(x api.GroupMember) bool { return x.Index == m.Index }); i >= 0 && now.Members[i].Epoch >= m.Epoch+remadeEpochs {
 			r.book.renew(m.EntityID)
 		}
 	}
@@ -248,7 +248,7 @@ func (r *round) declareLost(ctx context.Context, keeper *fleet.Node, lost []cont
 }
 
 // remake removes the group, and makes one of the same name.
-func (r *round) remake(ctx context.Context, keeper *fleet.Node, g control.Group) error {
+func (r *round) remake(ctx context.Context, keeper *fleet.Node, g api.Group) error {
 	r.does("made again")
 	r.book.buryTeam(g.Members)
 	err := until(ctx, patience, "the group is removed", func(ctx context.Context) error {

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // read verifies the daemon's chain, enters its lines in the book, and returns them. Each
@@ -48,7 +48,7 @@ func (b *book) renew(entity string) {
 }
 
 // joined notes members that the group has.
-func (b *book) joined(members []control.GroupMember) {
+func (b *book) joined(members []api.GroupMember) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range members {
@@ -58,7 +58,7 @@ func (b *book) joined(members []control.GroupMember) {
 
 // buryTeam notes that the group is removed, whose last members these are: with it all that
 // it remembers goes, also of members that left it before.
-func (b *book) buryTeam(members []control.GroupMember) {
+func (b *book) buryTeam(members []api.GroupMember) {
 	b.joined(members)
 	b.mu.Lock()
 	defer b.mu.Unlock()

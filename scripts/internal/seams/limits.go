@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
 )
 
 // limits sets limits of a daemon that is sent to, moves, and whose nodes die. They hold
@@ -111,13 +111,13 @@ func (r *round) misfit(ctx context.Context) error {
 }
 
 // problemIn is the problem that the command line printed as JSON; nil for none.
-func problemIn(out string) *control.Problem {
+func problemIn(out string) *api.Problem {
 	for _, line := range strings.Split(out, "\n") {
 		var said struct {
 			Error struct{ Code, Message string }
 		}
 		if json.Unmarshal([]byte(line), &said) == nil && said.Error.Code != "" {
-			return &control.Problem{Code: said.Error.Code, Detail: said.Error.Message}
+			return &api.Problem{Code: said.Error.Code, Detail: said.Error.Message}
 		}
 	}
 	return nil

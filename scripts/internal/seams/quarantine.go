@@ -7,7 +7,8 @@ import (
 	"io"
 	"time"
 
-	"wasmhost/wire/control"
+	"wasmhost/api"
+	"wasmhost/api/client"
 )
 
 // quarantine has a daemon fail on an event of each kind, and move, and its nodes die; a
@@ -28,7 +29,7 @@ func quarantine(ctx context.Context, r *round) error {
 	}
 	w := r.storm(ctx, r.rng.IntN(2) == 0)
 	err = r.failAll(ctx, d, other)
-	var list []control.Quarantined
+	var list []api.Quarantined
 	if err == nil {
 		err = until(ctx, patience, "four events have failed", func(ctx context.Context) (err error) {
 			if list, err = r.any(r.rng).Client.Quarantine(ctx, "d"); err == nil && len(list) != 4 {
@@ -57,7 +58,7 @@ func quarantine(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	if _, err := at.Client.Upgrade(ctx, "d", control.Upgrade{To: digest}); err != nil {
+	if _, err := at.Client.Upgrade(ctx, "d", api.Upgrade{To: digest}); err != nil {
 		return err
 	}
 	w = r.storm(ctx, false)
@@ -75,7 +76,7 @@ func quarantine(ctx context.Context, r *round) error {
 	return r.finish(ctx, "d", "other")
 }
 
-func texts(list []control.Quarantined) (out []string) {
+func texts(list []api.Quarantined) (out []string) {
 	for _, q := range list {
 		out = append(out, q.Kind+" "+string(q.Payload))
 	}
@@ -84,23 +85,23 @@ func texts(list []control.Quarantined) (out []string) {
 
 // pair makes the daemon d, which hears node a's channel news, and another, which sends to
 // it; both of version 1.
-func (r *round) pair(ctx context.Context) (d, other control.Daemon, err error) {
+func (r *round) pair(ctx context.Context) (d, other api.Daemon, err error) {
 	a, b := r.nodes[0], r.nodes[1]
 	if _, err = push(ctx, b, 1); err != nil {
 		return
 	}
-	if _, err = a.Client.CreateChannel(ctx, control.CreateChannel{Name: "news"}); err != nil {
+	if _, err = a.Client.CreateChannel(ctx, api.CreateChannel{Name: "news"}); err != nil {
 		return
 	}
-	if d, err = r.spawn(ctx, b, control.Spawn{Name: "d", Subscribe: []control.Subscribe{{Publisher: "a", Channel: "news"}}}); err != nil {
+	if d, err = r.spawn(ctx, b, api.Spawn{Name: "d", Subscribe: []api.Subscribe{{Publisher: "a", Channel: "news"}}}); err != nil {
 		return
 	}
-	other, err = r.spawn(ctx, b, control.Spawn{Name: "other", MaySend: []string{"*"}})
+	other, err = r.spawn(ctx, b, api.Spawn{Name: "other", MaySend: []string{"*"}})
 	return
 }
 
 // failAll sends an event of each kind on which version 1 fails.
-func (r *round) failAll(ctx context.Context, d, other control.Daemon) error {
+func (r *round) failAll(ctx context.Context, d, other api.Daemon) error {
 	sends := []struct{ to, text string }{
 		{"d", fmt.Sprintf("timer %d bad tick", 20+r.rng.IntN(200))}, {"other", "send " + d.EntityID + " bad word"},
 	}
@@ -122,17 +123,17 @@ func (r *round) failAll(ctx context.Context, d, other control.Daemon) error {
 // publish publishes texts on node a's channel; it asks that node first whether it has them.
 func (r *round) publish(ctx context.Context, channel string, texts ...string) error {
 	at, i := r.nodes[0].Client, 0
-	return at.PublishAll(ctx, channel, control.AtNode{}, func() ([]byte, error) {
+	return at.PublishAll(ctx, channel, client.AtNode{}, func() ([]byte, error) {
 		if i == len(texts) {
 			return nil, io.EOF
 		}
 		i++
 		return []byte(texts[i-1]), nil
-	}, func(control.Published) error { return nil })
+	}, func(api.Published) error { return nil })
 }
 
 // listed compares what every node says of the failed events.
-func (r *round) listed(ctx context.Context, was []control.Quarantined) error {
+func (r *round) listed(ctx context.Context, was []api.Quarantined) error {
 	for _, n := range r.nodes {
 		now, err := n.Client.Quarantine(ctx, "d")
 		if err != nil {
@@ -147,7 +148,7 @@ func (r *round) listed(ctx context.Context, was []control.Quarantined) error {
 }
 
 // retryAll tries the events again, in some order: each comes to the guest as what it was.
-func (r *round) retryAll(ctx context.Context, list []control.Quarantined, senders map[string]string) error {
+func (r *round) retryAll(ctx context.Context, list []api.Quarantined, senders map[string]string) error {
 	seen := make(map[string]bool)
 	r.rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	for _, q := range list {

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // round has nodes of its own, on which one thing changes while others happen.
@@ -128,7 +128,7 @@ func (r *round) place(count int) error {
 
 // spawn makes a daemon on the node, with standbys in a cluster, whose directory may need
 // some tries.
-func (r *round) spawn(ctx context.Context, n *fleet.Node, req control.Spawn) (d control.Daemon, err error) {
+func (r *round) spawn(ctx context.Context, n *fleet.Node, req api.Spawn) (d api.Daemon, err error) {
 	req.Kind, req.Standbys = kind, r.standbys()
 	tried := 0
 	err = until(ctx, patience, "daemon "+req.Name+" is made", func(ctx context.Context) (err error) {
@@ -213,7 +213,7 @@ func (r *round) home(ctx context.Context, daemon string) (at *fleet.Node, err er
 			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(list, func(d control.Daemon) bool { return d.Name == daemon || d.EntityID == daemon }) {
+			if slices.ContainsFunc(list, func(d api.Daemon) bool { return d.Name == daemon || d.EntityID == daemon }) {
 				at = n
 				return nil
 			}
@@ -225,7 +225,7 @@ func (r *round) home(ctx context.Context, daemon string) (at *fleet.Node, err er
 
 // code is the name of an error of a node; empty for one that no node has given.
 func code(err error) string {
-	var p *control.Problem
+	var p *api.Problem
 	if errors.As(err, &p) {
 		return p.Code
 	}

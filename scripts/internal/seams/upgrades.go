@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // upgrades has a daemon go to other versions and back, asked at nodes whose latest version
@@ -20,7 +20,7 @@ func upgrades(ctx context.Context, r *round) error {
 	if _, err := push(ctx, b, 1); err != nil {
 		return err
 	}
-	if _, err := r.spawn(ctx, b, control.Spawn{Name: "d"}); err != nil {
+	if _, err := r.spawn(ctx, b, api.Spawn{Name: "d"}); err != nil {
 		return err
 	}
 	if _, err := push(ctx, c, 1); err != nil { // what latest means at node c stays
@@ -91,7 +91,7 @@ func (r *round) goTo(ctx context.Context, n *fleet.Node, ref string, version int
 	err := until(ctx, patience, what, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		_, err := n.Client.Upgrade(ctx, "d", control.Upgrade{To: ref})
+		_, err := n.Client.Upgrade(ctx, "d", api.Upgrade{To: ref})
 		if tried++; tried > 1 && contains(err, "runs that module already") { // the attempt before did it
 			return nil
 		}

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // weather moves daemons and kills nodes until it is told to stop.
@@ -73,7 +73,7 @@ func (w *weather) move(ctx context.Context) {
 
 // moved moves a daemon and reports whether it did.
 func (r *round) moved(ctx context.Context, from *fleet.Node, daemon string, to *fleet.Node) bool {
-	_, err := from.Client.Migrate(ctx, daemon, control.Migrate{To: to.Name}, func(control.MigrationStep) {})
+	_, err := from.Client.Migrate(ctx, daemon, api.Migrate{To: to.Name}, func(api.MigrationStep) {})
 	switch name := code(err); {
 	case err == nil:
 		r.add(&r.totals.moves, 1)

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"wasmhost/api"
 	"wasmhost/scripts/internal/fleet"
-	"wasmhost/wire/control"
 )
 
 // work is three nodes: a and b are measured and never end, c is killed over and over.
@@ -108,7 +108,7 @@ func (w *work) setUp(ctx context.Context) error {
 	}
 	for i := range 6 {
 		name := fmt.Sprintf("d%d", i)
-		if _, err := w.nodes[i%len(w.nodes)].Client.Spawn(ctx, control.Spawn{Kind: "counter", Name: name}); err != nil {
+		if _, err := w.nodes[i%len(w.nodes)].Client.Spawn(ctx, api.Spawn{Kind: "counter", Name: name}); err != nil {
 			return err
 		}
 		w.daemons = append(w.daemons, name)
@@ -146,14 +146,14 @@ func (w *work) step(ctx context.Context) error {
 		if now.Module == to {
 			to = w.versions[1]
 		}
-		if _, err := steady.Upgrade(limit, d, control.Upgrade{To: to}); err == nil {
+		if _, err := steady.Upgrade(limit, d, api.Upgrade{To: to}); err == nil {
 			w.upgrades++
 		} else if !passing(err) {
 			w.Problem("upgrading %s to %.12s: %v", d, to, err)
 		}
 	default:
 		to := w.nodes[w.rng.IntN(len(w.nodes))].Name
-		if _, err := steady.Migrate(limit, d, control.Migrate{To: to}, func(control.MigrationStep) {}); err == nil {
+		if _, err := steady.Migrate(limit, d, api.Migrate{To: to}, func(api.MigrationStep) {}); err == nil {
 			w.migrations++
 		}
 	}
@@ -163,7 +163,7 @@ func (w *work) step(ctx context.Context) error {
 // passing reports whether the error is one of a daemon that is on its way, or of a
 // node that was just killed.
 func passing(err error) bool {
-	var p *control.Problem
+	var p *api.Problem
 	if !errors.As(err, &p) {
 		return true
 	}

@@ -1,0 +1,21 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// nextOf returns where the next page begins.
+func NextOf(h http.Header) (string, bool) {
+	link, ok := strings.CutPrefix(h.Get("Link"), "<")
+	target, rel, _ := strings.Cut(link, ">")
+	if !ok || !strings.Contains(rel, `rel="next"`) {
+		return "", false
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return "", false
+	}
+	return u.Query().Get("after"), u.Query().Has("after")
+}

@@ -1,0 +1,72 @@
+package server
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"time"
+	"unicode/utf8"
+
+	"wasmhost/api"
+	"wasmhost/host"
+	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
+	"wasmhost/host/migration"
+)
+
+func lossOf(l *daemon.Loss) *api.Loss {
+	if l == nil {
+		return nil
+	}
+	return &api.Loss{From: l.From, To: l.To, Epoch: l.Epoch, Why: l.Why, Time: l.Time.UTC()}
+}
+
+func daemonOf(i daemon.Info) api.Daemon {
+	return api.Daemon{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
+		Epoch: i.Epoch, Sequence: i.Sequence, State: i.State, Reason: i.Reason, Loss: lossOf(i.Loss), Unstored: i.Unstored, EventsProcessed: i.EventsProcessed,
+		EventsEmitted: i.EventsEmitted, Errors: i.Errors, Module: i.Module, MemoryBytes: i.MemoryBytes, Head: i.Head.String(), Spawned: i.Spawned, Limits: i.Limits.Map()}
+}
+
+// OutputOf makes an Output of host's.
+func OutputOf(o chain.Output) api.Output {
+	out := api.Output{Origin: o.Link.Origin.Origin().String(), Epoch: o.Link.Epoch, Sequence: o.Link.Sequence, Payload: base64.StdEncoding.EncodeToString(o.Payload)}
+	if utf8.Valid(o.Payload) {
+		text := string(o.Payload)
+		out.Text = &text
+	}
+	return out
+}
+
+func roundOf(r migration.Round) api.Round {
+	return api.Round{Number: r.Number, How: r.How, Records: r.Records, Blocks: r.Blocks, Bytes: r.Bytes, MS: ms(r.Took), LeftMS: ms(r.Left), SlowedMS: ms(r.Slowed)}
+}
+
+func reportOf(r host.Report) *api.MigrationReport {
+	out := &api.MigrationReport{Origin: r.Entity.Origin().String(), From: r.From.String(), To: r.To.String(), Epoch: r.Epoch, Bytes: r.Bytes,
+		DowntimeMS: ms(r.Downtime), Phases: []api.PhaseTime{}, Rounds: []api.Round{}}
+	for _, p := range r.Rounds {
+		out.Rounds = append(out.Rounds, roundOf(p))
+	}
+	if r.Receipt != nil {
+		if sum, err := r.Receipt.Digest(); err == nil {
+			out.Receipt = sum.String()
+			out.ReceiptRaw, _ = r.Receipt.Encode() // what has a digest can be encoded
+		}
+	}
+	for _, p := range r.Phases {
+		out.Phases = append(out.Phases, api.PhaseTime{Phase: p.Phase.String(), MS: ms(p.Took)})
+	}
+	for _, u := range r.Unbound {
+		out.Unbound = append(out.Unbound, api.Unbound{Publisher: u.Publisher.String(), Channel: u.Channel, Code: ProblemOf(u.Err).Code, Reason: u.Err.Error()})
+	}
+	return out
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// SnapshotOf says what s is.
+func SnapshotOf(s *host.Snapshot) api.Snapshot {
+	h := &s.Header
+	return api.Snapshot{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Kind: h.Kind, Module: hex.EncodeToString(h.Module),
+		Epoch: h.Epoch, Through: h.Through, Applied: h.Applied, Head: h.Head.Hash(h.HeadPayload).String(), State: len(s.State),
+		Senders: host.SendersOf(h.Horizon), Signed: s.Verify() == nil, Identity: len(h.Envelope) > 0, Created: s.Created(), Spawned: h.Spawned().UTC(), Previous: hex.EncodeToString(h.Previous())}
+}

@@ -1,0 +1,241 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"wasmhost/api"
+	"wasmhost/host"
+	"wasmhost/host/daemon"
+	"wasmhost/host/directory"
+	"wasmhost/host/mesh"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// Engine is what the API needs of the part that a node has in its cluster's
+// engine.
+type Engine interface {
+	// Name and Kind are the cluster's name, and "embedded" or "etcd".
+	Name() string
+	Kind() string
+
+	// Peers lists the members of an embedded engine, by node id; Admit lets a node
+	// come that is a member of the cluster or has wire.RightJoin; Remove takes one out of
+	// the members.
+	Peers(ctx context.Context) (map[string]api.ClusterMember, error)
+	Admit(ctx context.Context, node identity.NodeID, a api.Admission) (api.Admitted, error)
+	Remove(ctx context.Context, node identity.NodeID) error
+
+	// Recover has this node begin a new embedded engine in place of one that is lost, and
+	// Follow has it come to the one that another node has begun. The node restarts for
+	// that once the caller has its answer.
+	Recover(ctx context.Context, d NewDirectory) error
+	Follow(ctx context.Context, node identity.NodeID) error
+}
+
+// SetEngine tells the server of the node's cluster. It is called before the server
+// answers.
+func (s *Server) SetEngine(e Engine) { s.engine = e }
+
+// ErrOtherCluster says that a node is to be in one cluster and is in another.
+var ErrOtherCluster = errors.New("the cluster has another name")
+
+// errStillHere says that a node cannot be removed from its cluster.
+var errStillHere = errors.New("the node is there: stop it first")
+
+func (s *Server) clusterStatus(ctx context.Context) (api.ClusterStatus, error) {
+	m, err := s.rt.Cluster()
+	if err != nil || s.engine == nil {
+		return api.ClusterStatus{}, host.ErrNoCluster
+	}
+	out := api.ClusterStatus{Name: s.engine.Name(), Engine: s.engine.Kind(), Holding: s.rt.Holding() != nil, LeaseMS: m.Self().TTL.Milliseconds(), Members: []api.ClusterMember{}}
+	if err := m.Err(); err != nil {
+		out.Error = err.Error()
+	}
+	ask, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	peers, err := s.engine.Peers(ask)
+	if err != nil && out.Error == "" {
+		out.Error = err.Error()
+	}
+	k := keptIn(m, s.rt.Remembered())
+	out.Daemons, out.Wanting, out.Orphaned = k.daemons, k.wanting, k.lost
+	for _, n := range m.Nodes() {
+		v := peers[n.ID().String()]
+		if v.Role == "" {
+			v.Role = "client"
+		}
+		v.NodeID, v.Name, v.Addr, v.Here, v.LeaseMS = n.ID().String(), n.Name, n.Addr, n.Here, n.TTL.Milliseconds()
+		v.Owns, v.StandsBy, v.Self = k.owns[n.ID()], k.stands[n.ID()], n.ID() == s.mesh.Self()
+		out.Members = append(out.Members, v)
+		delete(peers, v.NodeID)
+	}
+	for id, v := range peers { // admitted, and not come yet
+		v.NodeID = id
+		out.Members = append(out.Members, v)
+	}
+	return out, nil
+}
+
+// kept is how the daemons of a cluster are kept, counted.
+type kept struct {
+	daemons, wanting, lost int
+	owns, stands           map[identity.NodeID]int // by node
+}
+
+// keptIn counts what the directory says, and what this node remembers of daemons that the
+// directory does not know any more: these are lost.
+func keptIn(m *directory.Member, remembered []directory.Daemon) kept {
+	k := kept{owns: make(map[identity.NodeID]int), stands: make(map[identity.NodeID]int)}
+	here := make(map[identity.NodeID]bool)
+	for _, n := range m.Nodes() {
+		here[n.ID()] = n.Here
+	}
+	listed := make(map[identity.EntityID]bool)
+	m.Named(func(e directory.Entry) bool {
+		listed[e.Entity] = true
+		k.daemons++
+		k.owns[e.Owner]++
+		if len(e.Standbys) < e.Want {
+			k.wanting++
+		}
+		lost := !here[e.Owner]
+		for _, n := range e.Standbys {
+			k.stands[n]++
+			lost = lost && !here[n]
+		}
+		if lost {
+			k.lost++
+		}
+		return false
+	})
+	session, _ := m.Lease()
+	for _, d := range remembered {
+		if listed[d.Entity] {
+			continue
+		}
+		if k.daemons++; session != 0 { // else the directory has not been heard yet
+			k.lost++
+		}
+	}
+	return k
+}
+
+// keptOf is where a daemon's standbys are; nil on a node of no cluster.
+func (s *Server) keptOf(id identity.EntityID) *api.Kept {
+	m, err := s.rt.Cluster()
+	if err != nil {
+		return nil
+	}
+	e, ok := m.Look(id)
+	if !ok {
+		return nil
+	}
+	k := &api.Kept{Standbys: e.Want, InSync: []string{}, Ack: e.Ack.String()}
+	for _, n := range e.Standbys {
+		k.InSync = append(k.InSync, n.String())
+	}
+	return k
+}
+
+func (s *Server) getCluster(w http.ResponseWriter, r *http.Request) error {
+	out, err := s.clusterStatus(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, out)
+}
+
+// joins refuses peers that have not the right to come to the cluster, and are not in it.
+func (s *Server) joins(h handler) handler {
+	needs := s.needs(wire.RightJoin, h)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if from, ok := wire.PeerOf(r.Context()); ok && s.isMember(from) {
+			return s.admitted(w, r, h)
+		}
+		return needs(w, r)
+	}
+}
+
+// isMember reports whether a peer is a member of this node's cluster, under the key that
+// it has here.
+func (s *Server) isMember(id identity.NodeID) bool {
+	m, err := s.rt.Cluster()
+	if err != nil {
+		return false
+	}
+	p, err := s.mesh.FindPeer(id.String())
+	return err == nil && slices.ContainsFunc(m.Nodes(), func(n directory.NodeState) bool { return n.Key == p.Key })
+}
+
+// postMember lets the node that asks come to the cluster.
+func (s *Server) postMember(w http.ResponseWriter, r *http.Request) error {
+	from, ok := wire.PeerOf(r.Context())
+	if !ok {
+		return fmt.Errorf("%w: a node comes to a cluster by itself: serve --cluster --join TOKEN", api.ErrBadRequest)
+	}
+	var a api.Admission
+	if err := readJSON(w, r, &a); err != nil {
+		return err
+	}
+	if s.engine == nil {
+		return host.ErrNoCluster
+	}
+	out, err := s.engine.Admit(r.Context(), from, a)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, out)
+}
+
+// deleteMember forgets a node that is gone for good.
+func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
+	m, err := s.rt.Cluster()
+	if err != nil || s.engine == nil {
+		return host.ErrNoCluster
+	}
+	text := r.PathValue("node")
+	ref, err := daemon.ParseRef(text)
+	if err != nil {
+		return err
+	}
+	var found *directory.NodeState
+	for _, n := range m.Nodes() {
+		if ref.NamesNode(n.ID(), n.Key, n.Name) {
+			if found != nil {
+				return &wire.AmbiguousError{Ref: text, Nodes: []identity.NodeID{found.ID(), n.ID()}}
+			}
+			found = &n
+		}
+	}
+	if found == nil {
+		return fmt.Errorf("%w in the cluster: %q", mesh.ErrUnknownNode, text)
+	}
+	if found.Here {
+		return fmt.Errorf("%w: %s", errStillHere, text)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.engine.Remove(ctx, found.ID()); err != nil {
+		return err
+	}
+	if err := m.Remove(ctx, found.Node); errors.Is(err, directory.ErrConflict) {
+		return fmt.Errorf("%w: %s", errStillHere, text)
+	} else if err != nil {
+		return err
+	}
+	if err := s.mesh.Forget(found.Key); err != nil {
+		return err
+	}
+	return writeJSON(w, api.ClusterMember{NodeID: found.ID().String(), Name: found.Name, Addr: found.Addr})
+}
+
+// AskIn asks a peer to let this node come to its cluster.
+func AskIn(ctx context.Context, m *wire.Mesh, at identity.NodeID, a api.Admission) (api.Admitted, error) {
+	return peerClient(m, at).Admit(ctx, a)
+}

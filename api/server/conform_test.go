@@ -1,0 +1,161 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pb33f/libopenapi"
+	validator "github.com/pb33f/libopenapi-validator"
+	"wasmhost/api/client"
+)
+
+// conforming answers as the server does, and fails the test where an answer is
+// not as the API's document says.
+type conforming struct {
+	t       *testing.T
+	handler http.Handler
+	v       validator.Validator
+
+	mu   sync.Mutex
+	seen map[string]bool // patterns that were answered with success
+}
+
+func newConforming(t *testing.T, h http.Handler) *conforming {
+	return &conforming{t: t, handler: h, v: newValidator(t), seen: make(map[string]bool)}
+}
+
+func requestOf(method, path string) (*http.Request, error) {
+	return http.NewRequest(method, "http://node"+path, nil)
+}
+
+func (c *conforming) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tee := &teeing{ResponseWriter: w, status: http.StatusOK}
+	asked, err := requestOf(r.Method, r.URL.RequestURI())
+	if err != nil {
+		c.t.Error(err)
+	}
+	c.handler.ServeHTTP(tee, r)
+	res := &http.Response{StatusCode: tee.status, Header: w.Header().Clone(), Body: io.NopCloser(bytes.NewReader(tee.body.Bytes())), Request: asked}
+	if ok, errs := c.v.ValidateHttpResponse(asked, res); !ok {
+		for _, e := range errs {
+			c.t.Errorf("%s %s was answered %d, %.300s: %s: %s", r.Method, r.URL, tee.status, tee.body.String(), e.Message, e.Reason)
+			for _, s := range e.SchemaValidationErrors {
+				c.t.Error(s.FieldPath, s.Reason)
+			}
+		}
+	}
+	if tee.status >= 300 || r.Pattern == "" {
+		return
+	}
+	c.mu.Lock()
+	c.seen[r.Pattern] = true
+	c.mu.Unlock()
+	op := operations[r.Pattern]
+	switch kind := w.Header().Get("Content-Type"); kind {
+	case "application/jsonl", "text/event-stream":
+		c.stream(r, op, kind, tee.body.Bytes())
+	}
+}
+
+// stream holds each value of a stream against its type, which the document
+// describes: nothing else may be in it.
+func (c *conforming) stream(r *http.Request, op operation, kind string, body []byte) {
+	lines := bufio.NewScanner(bytes.NewReader(body))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		if kind == "text/event-stream" {
+			data, ok := strings.CutPrefix(line, "data: ")
+			if !ok {
+				if line != "" && !strings.HasPrefix(line, "event: ") && !strings.HasPrefix(line, "id: ") {
+					c.t.Errorf("%s: an event stream with %q", r.URL, line)
+				}
+				continue
+			}
+			line = data
+		}
+		if err := holds(op.lines, line); err != nil {
+			c.t.Errorf("%s: the line %.200s: %v", r.URL, line, err)
+		}
+	}
+}
+
+// holds checks JSON against the schema of v's type.
+func holds(v any, line string) error {
+	name := strings.TrimPrefix(fmt.Sprintf("%T", v), "api.")
+	lineValidators.Lock()
+	defer lineValidators.Unlock()
+	check := lineValidators.of[name]
+	if check == nil {
+		var doc map[string]any
+		if err := json.Unmarshal(openAPI, &doc); err != nil {
+			return err
+		}
+		doc["paths"] = object{"/line": object{"get": object{"responses": object{"200": object{"description": "a line", "content": object{"application/json": object{"schema": object{"$ref": "#/components/schemas/" + name}}}}}}}}
+		b, err := json.Marshal(doc)
+		if err != nil {
+			return err
+		}
+		d, err := libopenapi.NewDocument(b)
+		if err != nil {
+			return err
+		}
+		var errs []error
+		if check, errs = validator.NewValidator(d); len(errs) > 0 {
+			return errs[0]
+		}
+		lineValidators.of[name] = check
+	}
+	r, err := requestOf("GET", "/line")
+	if err != nil {
+		return err
+	}
+	res := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(line)), Request: r}
+	if ok, errs := check.ValidateHttpResponse(r, res); !ok {
+		why := errs[0].Message + ": " + errs[0].Reason
+		for _, s := range errs[0].SchemaValidationErrors {
+			why += "; " + s.FieldPath + " " + s.Reason
+		}
+		return fmt.Errorf("%s", why)
+	}
+	return nil
+}
+
+var lineValidators = struct {
+	sync.Mutex
+	of map[string]validator.Validator
+}{of: make(map[string]validator.Validator)}
+
+type teeing struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+func (t *teeing) WriteHeader(status int) {
+	t.status = status
+	t.ResponseWriter.WriteHeader(status)
+}
+
+func (t *teeing) Write(b []byte) (int, error) {
+	t.body.Write(b)
+	return t.ResponseWriter.Write(b)
+}
+
+func (t *teeing) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// clientOf is a client of the handler, over HTTP.
+func clientOf(t *testing.T, h http.Handler) (*client.Client, string) {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return client.DialTLS(srv.URL, "", nil), srv.URL
+}

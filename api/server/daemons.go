@@ -1,0 +1,561 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"wasmhost/api"
+	"wasmhost/api/client"
+	"wasmhost/host"
+	"wasmhost/host/budget"
+	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
+	"wasmhost/host/directory"
+	"wasmhost/host/mesh"
+	"wasmhost/host/migration"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+func hexInto(dst []byte, s string) error {
+	if len(s) != 2*len(dst) {
+		return fmt.Errorf("%w: %d characters are not %d bytes in hexadecimal", api.ErrBadRequest, len(s), len(dst))
+	}
+	if _, err := hex.Decode(dst, []byte(s)); err != nil {
+		return fmt.Errorf("%w: %q is not %d bytes in hexadecimal", api.ErrBadRequest, s, len(dst))
+	}
+	return nil
+}
+
+func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	var buf bytes.Buffer
+	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
+		if errors.Is(err, ErrBodiesFull) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: reading the body: %w", api.ErrBadRequest, err)
+	}
+	return buf.Bytes(), nil
+}
+
+// getDaemons lists the daemons of this node; with all those that left too,
+// and the peers'.
+func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
+	if !queryOf(r).is("all") {
+		return s.listHere(w, r)
+	}
+	out := []api.Daemon{}
+	for _, i := range s.rt.Daemons() {
+		out = append(out, daemonOf(i))
+	}
+	if err := s.rt.Ready(); err != nil {
+		return err
+	}
+	theirs, silent, err := s.askOwnersAll(r.Context(), func(ctx context.Context, c *client.Client) ([]api.Daemon, error) { return c.Daemons(ctx, false) })
+	if err != nil {
+		return err
+	}
+	for _, list := range theirs {
+		out = append(out, list...)
+	}
+	if len(silent) > 0 {
+		s.logger.Warn("peers do not list their daemons", "peers", silent)
+	}
+	here := make(map[string]bool)
+	for _, d := range out {
+		here[d.EntityID] = true
+	}
+	moved, err := s.rt.MovedDaemons()
+	if err != nil {
+		return err
+	}
+	for _, m := range moved {
+		if !here[m.Entity.String()] { // its node did not answer
+			out = append(out, api.Daemon{Origin: m.Entity.Origin().String(), EntityID: m.Entity.String(), NodeID: m.Node.String(), Epoch: m.Epoch, State: "moved"})
+		}
+	}
+	slices.SortFunc(out, func(a, b api.Daemon) int { return strings.Compare(daemonKey(a), daemonKey(b)) })
+	return writePage(w, r, out, daemonKey)
+}
+
+func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
+	var req api.Spawn
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	own, err := daemon.LimitsOf(req.Limits)
+	if err != nil {
+		return err
+	}
+	spawn := daemon.SpawnRequest{Kind: req.Kind, Name: req.Name, Config: req.Config, Limits: own, Standbys: req.Standbys}
+	if spawn.Ack, err = directory.ParseAck(req.Ack); err != nil {
+		return err
+	}
+	if len(req.Identity) > 0 {
+		if spawn.Identity, err = identity.FromSeed(req.Identity); err != nil {
+			return err
+		}
+	}
+	if spawn.Grants, err = s.grants(r, &req); err != nil {
+		return err
+	}
+	if err := s.notElsewhere(r.Context(), spawn); err != nil {
+		return err
+	}
+	if err := s.learnKind(r.Context(), req.Kind); err != nil {
+		return err
+	}
+	if req.Place != nil && len(req.Subscribe) > 0 {
+		return fmt.Errorf("%w: a daemon is subscribed when it is where it is to be: give either place or subscribe", api.ErrBadRequest)
+	}
+	if req.Place != nil {
+		d, err := s.spawnWhere(r.Context(), spawn, *req.Place)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, d)
+	}
+	i, err := s.rt.Spawn(r.Context(), spawn)
+	if err != nil {
+		return err
+	}
+	if err := s.spawnSubscribed(r.Context(), i.Entity, req.Subscribe); err != nil {
+		return err
+	}
+	return s.writeDaemon(w, i)
+}
+
+// postSnapshot makes a daemon of the snapshot in the body. The seed of its
+// identity may stand in the header Wasmhost-Identity, in hexadecimal.
+func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	spawn := daemon.SpawnRequest{Kind: q.text("kind"), Name: q.text("name"), Unsigned: q.is("unsigned")}
+	if h := r.Header.Get(api.IdentityHeader); h != "" {
+		var seed [32]byte
+		if err := hexInto(seed[:], h); err != nil {
+			return err
+		}
+		var err error
+		if spawn.Identity, err = identity.FromSeed(seed[:]); err != nil {
+			return err
+		}
+	}
+	snap, err := host.ReadSnapshot(http.MaxBytesReader(w, r.Body, maxSnapshot), maxSnapshot)
+	switch {
+	case errors.Is(err, daemon.ErrBadSnapshot), errors.Is(err, ErrBodiesFull):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: reading the body: %w", api.ErrBadRequest, err)
+	}
+	if err := s.entityNotElsewhere(r.Context(), snap.Header.Entity); err != nil {
+		return err
+	}
+	i, err := s.rt.SpawnFromDecoded(r.Context(), spawn, snap)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, daemonOf(i))
+}
+
+// notElsewhere makes sure that no node that answers runs the daemon that is to
+// be spawned, and that the name is not that of a daemon which went elsewhere.
+func (s *Server) notElsewhere(ctx context.Context, spawn daemon.SpawnRequest) error {
+	if spawn.Identity != nil {
+		if err := s.entityNotElsewhere(ctx, spawn.Identity.ID()); err != nil {
+			return err
+		}
+	}
+	id, err := s.rt.Resolve(spawn.Name)
+	if err != nil || daemon.LooksLikeID(spawn.Name) { // such a name is refused where the daemon is made
+		return nil
+	}
+	var moved *daemon.MovedError
+	if _, err := s.rt.Inspect(id); !errors.As(err, &moved) {
+		return nil
+	}
+	claims, _, _ := s.askOwners(ctx, daemon.RefTo(id))
+	for _, c := range claims {
+		if c.said.Name == spawn.Name {
+			return fmt.Errorf("%w: %q is on node %s", daemon.ErrNameTaken, c.said.Name, c.Node)
+		}
+	}
+	return nil
+}
+
+func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) error {
+	if claims, _, _ := s.askOwners(ctx, daemon.RefTo(id)); len(claims) > 0 {
+		return fmt.Errorf("%w: %s is on node %s", daemon.ErrAlreadyPresent, id.Origin(), claims[0].Node)
+	}
+	return nil
+}
+
+func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
+	i, err := s.rt.Inspect(entity(r))
+	if err != nil {
+		return err
+	}
+	return s.writeDaemon(w, i)
+}
+
+// writeDaemon answers about one daemon.
+func (s *Server) writeDaemon(w http.ResponseWriter, i daemon.Info) error {
+	d := daemonOf(i)
+	var err error
+	if d.Receipts, err = s.receiptsOf(i.Entity); err != nil {
+		return err
+	}
+	list, err := s.rt.Subscriptions().Of(i.Entity)
+	if err != nil {
+		return err
+	}
+	d.Subscriptions = subscriptionsOf(list)
+	fork, err := s.rt.ForkOf(i.Entity)
+	if err != nil { // what cannot be read of its beginning, its state tells
+		s.logger.Warn("how a daemon began", "daemon", d.Origin, "error", err)
+	}
+	d.Fork = ForkOfRecord(fork)
+	effects, err := s.rt.Effects(i.Entity)
+	if err != nil {
+		return err
+	}
+	d.Effects = effectsOf(effects)
+	d.Used = usedOf(i, effects)
+	d.Cluster = s.keptOf(i.Entity)
+	return writeJSON(w, d)
+}
+
+// postStop stops a daemon until it is started.
+func (s *Server) postStop(w http.ResponseWriter, r *http.Request) error {
+	if err := s.rt.Halt(r.Context(), entity(r)); err != nil {
+		return err
+	}
+	return s.getDaemon(w, r)
+}
+
+// postStart starts a daemon that was stopped.
+func (s *Server) postStart(w http.ResponseWriter, r *http.Request) error {
+	if err := s.rt.Resume(r.Context(), entity(r)); err != nil {
+		return err
+	}
+	return s.getDaemon(w, r)
+}
+
+// deleteDaemon removes a daemon; with epoch=N only where it is under that one.
+func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
+	d, err := s.rt.Inspect(entity(r))
+	epoch := d.Epoch
+	if n, ok := queryOf(r).number("epoch"); ok {
+		epoch = n
+	}
+	if err == nil {
+		err = s.stopAt(r.Context(), d.Entity, epoch)
+	}
+	if err != nil {
+		return err
+	}
+	d.State = "removed"
+	return writeJSON(w, daemonOf(d))
+}
+
+func (s *Server) getSnapshot(w http.ResponseWriter, r *http.Request) error {
+	snap, err := s.rt.Snapshot(r.Context(), entity(r))
+	if err != nil {
+		return err
+	}
+	if snap == nil {
+		return fmt.Errorf("%w: %s", errStateless, entity(r).Origin())
+	}
+	w.Header().Set("Content-Type", "application/cbor")
+	_, _ = snap.WriteTo(w) // the client sees a cut stream if this fails
+	return nil
+}
+
+func (s *Server) getChain(w http.ResponseWriter, r *http.Request) error {
+	started := &startedWriter{w: w}
+	err := s.rt.ExportChain(r.Context(), entity(r), started)
+	if err != nil && started.any {
+		panic(http.ErrAbortHandler) // cut the stream: the client must not take it for whole
+	}
+	return err
+}
+
+type startedWriter struct {
+	w   http.ResponseWriter
+	any bool
+}
+
+func (s *startedWriter) Write(b []byte) (int, error) {
+	if !s.any {
+		s.w.Header().Set("Content-Type", "application/octet-stream")
+		s.any = true
+	}
+	return s.w.Write(b)
+}
+
+func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
+	id := entity(r)
+	var follow <-chan daemon.LogLine
+	if queryOf(r).is("follow") {
+		var err error
+		if follow, err = s.rt.FollowLogs(r.Context(), id); err != nil {
+			return err
+		}
+	}
+	kept, err := s.rt.Logs(id)
+	if err != nil {
+		return err
+	}
+	out := newLines(w, r)
+	for _, l := range kept {
+		if err := out.write(api.LogLine(l)); err != nil {
+			return nil // the client is gone
+		}
+	}
+	if follow == nil {
+		return nil
+	}
+	_ = out.rc.Flush() // the client is gone if this fails, and follow ends
+	for l := range follow {
+		if err := out.write(api.LogLine(l)); err != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// tailOf follows the daemon's outputs from now on, or from that after
+// ?after=ORIGIN:N or ?after=N.
+func (s *Server) tailOf(r *http.Request) (<-chan chain.Output, error) {
+	text := r.Header.Get("Last-Event-ID") // a browser that connects again
+	if q := queryOf(r); q.has("after") && text == "" {
+		text = q.text("after")
+	} else if text == "" {
+		return s.rt.Tail(r.Context(), entity(r))
+	}
+	origin, sequence, whole := strings.Cut(text, ":")
+	if !whole {
+		sequence = text
+	} else if origin != entity(r).Origin().String() {
+		return nil, fmt.Errorf("%w: the daemon is %s, the cursor is of an output of %s", host.ErrCursorGone, entity(r).Origin(), origin)
+	}
+	after, err := parseNumber(sequence)
+	if err != nil {
+		return nil, fmt.Errorf("%w: after: %w", api.ErrBadRequest, err)
+	}
+	if whole {
+		if err := s.rt.ReachesOutput(r.Context(), entity(r), after); err != nil {
+			return nil, err
+		}
+	}
+	return s.rt.TailAfter(r.Context(), entity(r), after)
+}
+
+func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
+	outputs, err := s.tailOf(r)
+	if err != nil {
+		return err
+	}
+	out := s.following(w, r)
+	defer out.leave()
+	out.begin()
+	for o := range outputs {
+		if out.output(&o) != nil {
+			return nil // the client is gone, or was cut
+		}
+	}
+	return nil
+}
+
+func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
+	var req api.Migrate
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	target, err := s.target(req.To)
+	if err != nil {
+		return err
+	}
+	o, err := migrationOptions(&req)
+	if err != nil {
+		return err
+	}
+	m, err := s.rt.StartMigrationWith(r.Context(), entity(r), target, o)
+	if err != nil {
+		return err
+	}
+	out := newLines(w, r)
+	if req.Detach {
+		return out.write(api.MigrationStep{Phase: m.Phase().String()})
+	}
+	for p := range m.Watch(r.Context()) {
+		step := api.MigrationStep{Phase: p.Phase.String(), Bytes: p.Bytes, Done: p.Done, Whole: p.Whole}
+		if p.Round != nil {
+			r := roundOf(*p.Round)
+			step.Round = &r
+		}
+		if err := out.write(step); err != nil {
+			return nil // the client detached; the migration goes on
+		}
+	}
+	rep, err := m.Wait(r.Context())
+	step := api.MigrationStep{Report: reportOf(rep)}
+	if err != nil {
+		step = api.MigrationStep{Error: ProblemOf(err)}
+	}
+	_ = out.write(step) // the client is gone if this fails
+	return nil
+}
+
+const defaultRetry = 30e9 // nanoseconds
+
+// migrationOptions are the request's, where they are good.
+func migrationOptions(m *api.Migrate) (host.MigrationOptions, error) {
+	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, PublicOnly: m.PublicOnly, RetryNotReady: defaultRetry, MaxRounds: m.MaxRounds, Rate: m.Rate}
+	const most = 365 * 24 * time.Hour
+	if !(m.DowntimeMS >= 0 && m.DowntimeMS <= float64(most.Milliseconds())) || m.DeadlineMS < 0 || m.DeadlineMS > most.Milliseconds() ||
+		m.Rate < 0 || m.MaxRounds < 0 || m.MaxRounds > migration.MaxRounds {
+		return o, fmt.Errorf("%w: a downtime of %g ms, a deadline of %d ms, %d bytes a second, %d rounds: at least 0, at most a year and %d rounds",
+			api.ErrBadRequest, m.DowntimeMS, m.DeadlineMS, m.Rate, m.MaxRounds, migration.MaxRounds)
+	}
+	o.Downtime, o.Deadline = time.Duration(m.DowntimeMS*float64(time.Millisecond)), time.Duration(m.DeadlineMS)*time.Millisecond
+	return o, nil
+}
+
+// naming replaces the target's name by its id, where it is known here: the node
+// that has the daemon may know it by another name.
+func (s *Server) naming(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var req api.Migrate
+		if err := readJSON(w, r, &req); err != nil {
+			return err
+		}
+		if id, err := s.target(req.To); err == nil {
+			req.To = id.String()
+		} else if !errors.Is(err, mesh.ErrUnknownNode) {
+			return err
+		}
+		b, err := json.Marshal(req)
+		if err != nil {
+			return err
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+		return h(w, r)
+	}
+}
+
+// target is the node that a migration names, as seen from here.
+func (s *Server) target(ref string) (identity.NodeID, error) {
+	if ref == "" {
+		return 0, fmt.Errorf("%w: a migration needs a target node", api.ErrBadRequest)
+	}
+	id, err := s.mesh.FindNode(ref)
+	if errors.Is(err, mesh.ErrUnknownNode) {
+		err = fmt.Errorf("%w, as seen from node %s", err, s.mesh.Self())
+	}
+	return id, err
+}
+
+// postEvent delivers the body as one event, wherever the daemon is.
+func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
+	payload, err := readAll(w, r, api.MaxEvent)
+	if err != nil {
+		return err
+	}
+	room, leave := s.answerRoom(r.Context())
+	defer leave()
+	sender, submit, err := s.sender(r, room, nil)
+	if err != nil {
+		return err
+	}
+	defer sender.Close()
+	t, err := submit(r.Context(), payload)
+	if err != nil {
+		return err
+	}
+	defer t.Release()
+	res, err := t.Wait(r.Context())
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(guard(w, room).Writer(w)).Encode(sentOf(res)) // the client is gone if this fails
+	return nil
+}
+
+// submit sends one event after those before it.
+type submit func(ctx context.Context, payload []byte) (ticket, error)
+
+// sender opens a sender to the daemon, or to the group. With ?id=SENDER/NUMBER its
+// events are that sender's, from that number on; else nobody can send them again. Of
+// answers see wire.Sender.Hold.
+func (s *Server) sender(r *http.Request, room, wanted *budget.Budget) (interface{ Close() }, submit, error) {
+	named, err := eventIDOf(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	var from identity.EntityID // zero: nobody's
+	if named.Sender != "" {
+		if from, err = s.account(r, named); err != nil {
+			return nil, nil, err
+		}
+	}
+	numbered := func(to func(context.Context, daemon.Event) (ticket, error)) submit {
+		ev := daemon.Event{Sender: from, Number: named.Number - 1}
+		return func(ctx context.Context, payload []byte) (ticket, error) {
+			ev.Number, ev.Payload = ev.Number+1, payload
+			return to(ctx, ev)
+		}
+	}
+	ref := r.PathValue("ref")
+	if name, ok := strings.CutPrefix(ref, groupPrefix); ok {
+		g, err := s.openGroup(r, name, named.Sender != "", room, wanted)
+		if err != nil {
+			return nil, nil, err
+		}
+		return g, numbered(g.submit), nil
+	}
+	id, at, err := s.locate(r, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	sender, err := s.node.OpenSender(r.Context(), id, at, from)
+	if err != nil {
+		return nil, nil, err
+	}
+	sender.Hold(room, nil)
+	if named.Sender == "" {
+		return sender, func(ctx context.Context, payload []byte) (ticket, error) {
+			return ticketOf(sender.Submit(ctx, payload))
+		}, nil
+	}
+	return sender, numbered(func(ctx context.Context, ev daemon.Event) (ticket, error) {
+		return ticketOf(sender.SubmitEvent(ctx, ev))
+	}), nil
+}
+
+// ticketOf keeps a nil *wire.Ticket from being a ticket that is not nil.
+func ticketOf(t *wire.Ticket, err error) (ticket, error) {
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func sentOf(res daemon.Result) api.Sent {
+	out := api.Sent{Outputs: make([]api.Output, 0, len(res.Outputs)), Duplicate: res.Duplicate}
+	for _, o := range res.Outputs {
+		output := OutputOf(o)
+		output.Duplicate = res.Duplicate
+		out.Outputs = append(out.Outputs, output)
+	}
+	return out
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"wasmhost/api"
+	"wasmhost/host/daemon"
+	"wasmhost/wire"
+)
+
+func (s *Server) happeningOf(h daemon.Notification) api.Happening {
+	out := api.Happening{Time: h.At.UTC(), NodeID: s.mesh.Self().String(), What: string(h.Topic), Name: h.Name, Kind: h.Kind, Epoch: h.Epoch, Reason: h.Reason, Bytes: h.Bytes, DowntimeMS: ms(h.Downtime)}
+	if !h.Entity.IsZero() {
+		out.EntityID, out.Origin = h.Entity.String(), h.Entity.Origin().String()
+	}
+	if h.Peer != 0 {
+		out.Peer, out.Role = h.Peer.String(), "target"
+	}
+	if h.Source {
+		out.Role, out.Phase = "source", h.Phase.String()
+	}
+	if h.Round != nil {
+		r := roundOf(*h.Round)
+		out.Round = &r
+	}
+	return out
+}
+
+// getHappenings tells what happens on this node from now on; with all, what
+// happens on the nodes that it trusts too.
+func (s *Server) getHappenings(w http.ResponseWriter, r *http.Request) error {
+	if _, peer := wire.PeerOf(r.Context()); !peer && queryOf(r).is("all") {
+		return s.happeningsOfAll(w, r)
+	}
+	return s.happenings(w, r, func(daemon.Notification) bool { return true })
+}
+
+// followMigrations tells how migrations from and to this node go from now on.
+func (s *Server) followMigrations(w http.ResponseWriter, r *http.Request) error {
+	return s.happenings(w, r, func(h daemon.Notification) bool {
+		return h.Topic == daemon.Came || strings.HasPrefix(string(h.Topic), "migration-")
+	})
+}
+
+func (s *Server) happenings(w http.ResponseWriter, r *http.Request, wanted func(daemon.Notification) bool) error {
+	in := s.rt.Notifications(r.Context())
+	out := newLines(w, r)
+	out.begin()
+	for h := range in {
+		if !wanted(h) {
+			continue
+		}
+		if err := out.write(s.happeningOf(h)); err != nil {
+			return nil // the client is gone
+		}
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"wasmhost/api"
+	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
+	"wasmhost/identity"
+)
+
+func heldOf(h *daemon.HeldDaemon) api.Held {
+	out := api.Held{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Code: h.Reason.String(), Why: h.Why, Since: h.Since.UTC(), Epoch: h.Epoch, Index: h.Index}
+	if h.Node != 0 {
+		out.NodeID = h.Node.String()
+	}
+	return out
+}
+
+func (s *Server) getHeld(w http.ResponseWriter, r *http.Request) error {
+	if err := s.rt.Ready(); err != nil {
+		return err
+	}
+	out := []api.Held{}
+	for _, h := range s.rt.HeldDaemons() {
+		out = append(out, heldOf(&h))
+	}
+	return writePage(w, r, out, func(h api.Held) string { return h.Name + "/" + h.EntityID })
+}
+
+// atHeld runs h on this node where the daemon is held here, and else on the daemon's
+// node: the node that goes further has it too.
+func (s *Server) atHeld(h handler) handler {
+	elsewhere := s.atOwner(h)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ref, err := daemon.ParseRef(r.PathValue("ref"))
+		if err != nil {
+			return err
+		}
+		for _, held := range s.rt.HeldDaemons() {
+			if ref.Names(held.Entity, held.Name) {
+				return h(w, r.WithContext(context.WithValue(r.Context(), entityKey{}, held.Entity)))
+			}
+		}
+		return elsewhere(w, r)
+	}
+}
+
+func (s *Server) postConfirm(w http.ResponseWriter, r *http.Request) error {
+	return decide(w, r, s.rt.ConfirmHeld)
+}
+
+func (s *Server) postYield(w http.ResponseWriter, r *http.Request) error {
+	return decide(w, r, s.rt.YieldHeld)
+}
+
+func decide(w http.ResponseWriter, r *http.Request, by func(context.Context, identity.EntityID) (chain.Mended, error)) error {
+	fact, err := by(r.Context(), entity(r))
+	if moved := new(daemon.MovedError); errors.As(err, &moved) {
+		return daemon.ErrNotHeld // another node has it, and nothing is held here
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, MendedOf(fact))
+}

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"wasmhost/api"
+	"wasmhost/api/client"
+	"wasmhost/host/daemon"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// errKindDiffers says that a kind is not known here, and that those who know it do not
+// agree on what it is.
+var errKindDiffers = errors.New("nodes have different modules under the kind's name")
+
+// learnKind makes a kind known here that nodes have which may push kinds to this one, as
+// all nodes of its cluster may. host.ErrKindNotFound where none has it.
+func (s *Server) learnKind(ctx context.Context, name string) error {
+	_, unknown := s.rt.Kind(name)
+	if !errors.Is(unknown, daemon.ErrKindNotFound) || daemon.ValidName(name) != nil || s.rt.TakesModules() == 0 {
+		return unknown
+	}
+	said, _, err := askAll(ctx, s, func(ctx context.Context, c *client.Client) (api.Kind, error) { return c.Kind(ctx, name) })
+	if err != nil {
+		return err
+	}
+	peers, err := s.mesh.Peers()
+	if err != nil {
+		return err
+	}
+	kinds := make(map[identity.NodeID]api.Kind)
+	for _, p := range peers {
+		if k, ok := said[p.ID]; ok && k.Digest != "" && p.Rights&wire.RightKinds != 0 {
+			kinds[p.ID] = k
+		}
+	}
+	nodes := agreed(kinds, func(_ identity.NodeID, k api.Kind) string { return whatIs(k) })
+	switch len(nodes) {
+	case 0:
+		return unknown
+	case 1:
+	default:
+		var has []string
+		for _, n := range nodes {
+			has = append(has, whatIs(kinds[n[0]]))
+		}
+		return fmt.Errorf("%w: %q is %s", errKindDiffers, name, strings.Join(has, "; "))
+	}
+	id := nodes[0][0]
+	own, err := daemon.LimitsOf(said[id].Limits)
+	if err != nil {
+		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
+	}
+	var digest [32]byte
+	err = hexInto(digest[:], kinds[id].Digest)
+	var wasm []byte
+	if err == nil {
+		wasm, err = s.pullModule(ctx, id, name, digest)
+	}
+	if err == nil {
+		_, err = s.rt.PushKindWith(ctx, name, wasm, own)
+	}
+	if err != nil {
+		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
+	}
+	s.logger.Info("took a kind from another node", "kind", name, "module", kinds[id].Digest, "from", id)
+	return nil
+}
+
+// whatIs says in words what a kind is on the node that answered: its module, and the
+// limits of its own.
+func whatIs(k api.Kind) string {
+	out := k.Digest
+	for _, limit := range slices.Sorted(maps.Keys(k.Limits)) {
+		out += fmt.Sprintf(", %s=%v", limit, k.Limits[limit])
+	}
+	return out
+}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+
+	"wasmhost/api"
+	"wasmhost/host"
+	"wasmhost/host/daemon"
+)
+
+func (s *Server) getNodeLimits(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, api.NodeLimits{Limits: s.rt.NodeLimits().Map()})
+}
+
+func limitsOf(i daemon.Info, used []api.Used) api.DaemonLimits {
+	return api.DaemonLimits{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
+		Limits: i.Limits.Map(), Own: i.OwnLimits.Map(), Used: used}
+}
+
+func (s *Server) getDaemonLimits(w http.ResponseWriter, r *http.Request) error {
+	i, err := s.rt.Inspect(entity(r))
+	if err != nil {
+		return err
+	}
+	does, err := s.rt.Effects(entity(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, limitsOf(i, usedOf(i, does)))
+}
+
+func (s *Server) putDaemonLimits(w http.ResponseWriter, r *http.Request) error {
+	var req api.SetLimits
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if err := checkSetLimits(&req); err != nil {
+		return err
+	}
+	i, err := s.rt.SetLimits(r.Context(), entity(r), req.Limits)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, limitsOf(i, nil))
+}
+
+func checkSetLimits(s *api.SetLimits) error {
+	if len(s.Limits) == 0 {
+		return fmt.Errorf("%w: no limit is named", api.ErrBadRequest)
+	}
+	return nil
+}
+
+func (s *Server) getKindLimits(w http.ResponseWriter, r *http.Request) error {
+	k, err := s.rt.Kind(r.PathValue("kind"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, s.kindLimitsOf(k))
+}
+
+func (s *Server) kindLimitsOf(k host.KindInfo) api.KindLimits {
+	return api.KindLimits{Name: k.Name, Limits: k.Limits.Over(s.rt.NodeLimits()).Map(), Own: k.Limits.Map()}
+}
+
+func (s *Server) putKindLimits(w http.ResponseWriter, r *http.Request) error {
+	var req api.SetLimits
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if err := checkSetLimits(&req); err != nil {
+		return err
+	}
+	set, err := s.rt.SetKindLimits(r.Context(), r.PathValue("kind"), req.Limits)
+	if err != nil {
+		return err
+	}
+	out := s.kindLimitsOf(set.Kind)
+	out.Changed = set.Changed
+	for _, d := range set.Kept {
+		kept := api.DaemonKeepsThem{Name: d.Name, EntityID: d.Entity.String()}
+		if d.Why != nil {
+			kept.Error = ProblemOf(d.Why)
+		}
+		out.Kept = append(out.Kept, kept)
+	}
+	return writeJSON(w, out)
+}

@@ -1,0 +1,295 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"wasmhost/api"
+	"wasmhost/api/client"
+	"wasmhost/host"
+	"wasmhost/host/daemon"
+	"wasmhost/wire"
+)
+
+func (s *Server) self() api.Node {
+	return api.Node{NodeID: s.mesh.Self().String(), Name: s.mesh.Name(), Addr: s.mesh.Addr().String(), Self: true, Online: true, Version: s.version}
+}
+
+func (s *Server) getNodes(w http.ResponseWriter, r *http.Request) error {
+	peers, err := s.mesh.Peers()
+	if err != nil {
+		return err
+	}
+	out := []api.Node{s.self()}
+	for _, p := range peers {
+		out = append(out, peerOf(p))
+	}
+	key := func(n api.Node) string { // the node itself is the first
+		if n.Self {
+			return ""
+		}
+		return n.NodeID
+	}
+	slices.SortFunc(out, func(a, b api.Node) int { return strings.Compare(key(a), key(b)) })
+	return writePage(w, r, out, key)
+}
+
+func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
+	find := s.mesh.FindNode
+	if queryOf(r).is(byPrefix.name) {
+		find = s.mesh.LookForNode
+	}
+	id, err := find(r.PathValue("node"))
+	if err != nil {
+		return err
+	}
+	if id == s.mesh.Self() {
+		n := s.self()
+		n.Capabilities = s.capabilities()
+		return writeJSON(w, n)
+	}
+	p, err := s.mesh.FindPeer(id.String())
+	if err != nil {
+		return err
+	}
+	n := peerOf(p)
+	if n.Capabilities, err = s.ask(r.Context(), id, ""); err != nil {
+		s.logger.Debug("a peer does not announce anything", "peer", id, "error", err)
+	}
+	n.Online = n.Online || err == nil
+	return writeJSON(w, n)
+}
+
+func peerOf(p wire.PeerInfo) api.Node {
+	return api.Node{NodeID: p.ID.String(), Name: p.Name, Addr: p.Addr, Key: p.Key.String(), Online: p.Connected, Rights: p.Rights.String(), Denied: p.Denied}
+}
+
+func (s *Server) postJoin(w http.ResponseWriter, r *http.Request) error {
+	var t api.Token
+	if err := readJSON(w, r, &t); err != nil {
+		return err
+	}
+	grants := wire.RightsAll
+	if queryOf(r).has("rights") {
+		var err error
+		if grants, err = rightsOf(r); err != nil {
+			return err
+		}
+		if grants&^wire.RightsAll != 0 {
+			return fmt.Errorf("%w: the right join is granted to nodes that are to come, not to the one that is joined", api.ErrBadRequest)
+		}
+	}
+	id, err := s.mesh.JoinWith(r.Context(), t.Token, grants)
+	if err != nil {
+		return err
+	}
+	p, err := s.mesh.FindPeer(id.String())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, peerOf(p))
+}
+
+// maxTokenTTL bounds for how long a join token is good.
+const maxTokenTTL = 7 * 24 * time.Hour
+
+func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
+	ttl := time.Hour
+	if q := queryOf(r).text("ttl"); q != "" {
+		var err error
+		if ttl, err = time.ParseDuration(q); err != nil || ttl <= 0 || ttl > maxTokenTTL {
+			return fmt.Errorf("%w: ttl %q is not a duration between 0 and %v", api.ErrBadRequest, q, maxTokenTTL)
+		}
+	}
+	rights, err := rightsOf(r)
+	if err != nil {
+		return err
+	}
+	token, err := s.mesh.Token(ttl, rights)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, api.Token{Token: token, Expires: time.Now().Add(ttl).UTC()})
+}
+
+// rightsOf are the rights that the request names. There is no default.
+func rightsOf(r *http.Request) (wire.Rights, error) {
+	rights, err := wire.ParseRights(queryOf(r).text("rights"))
+	if err != nil {
+		return 0, fmt.Errorf("%w: the parameter %q: %w", api.ErrBadRequest, "rights", err)
+	}
+	return rights, nil
+}
+
+func (s *Server) putRights(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.mesh.FindPeer(r.PathValue("node"))
+	if err != nil {
+		return err
+	}
+	rights, err := rightsOf(r)
+	if err != nil {
+		return err
+	}
+	if err := s.mesh.Grant(p.Key, rights); err != nil {
+		return err
+	}
+	p.Rights = rights
+	return writeJSON(w, peerOf(p))
+}
+
+func (s *Server) deleteTrust(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.mesh.FindPeer(r.PathValue("node"))
+	if err != nil {
+		return err
+	}
+	if err := s.mesh.Forget(p.Key); err != nil {
+		return err
+	}
+	p.Connected, p.Rights = false, 0
+	return writeJSON(w, peerOf(p))
+}
+
+func kindOf(k host.KindInfo, withReport bool) api.Kind {
+	out := api.Kind{Name: k.Name, Digest: k.Digest, Size: k.Size, Pushed: k.Pushed.UTC(), Daemons: k.Daemons}
+	if k.Report != nil {
+		out.State = k.Report.State
+	}
+	out.Limits = k.Limits.Map()
+	if withReport {
+		out.Report = k.Report
+	}
+	return out
+}
+
+func (s *Server) getKinds(w http.ResponseWriter, r *http.Request) error {
+	out := []api.Kind{}
+	for _, k := range s.rt.Kinds() {
+		out = append(out, kindOf(k, false))
+	}
+	if err := s.rt.Ready(); err != nil {
+		return err
+	}
+	return writePage(w, r, out, func(k api.Kind) string { return k.Name })
+}
+
+func (s *Server) getKind(w http.ResponseWriter, r *http.Request) error {
+	k, err := s.rt.Kind(r.PathValue("kind"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, kindOf(k, true))
+}
+
+func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
+	wasm, err := readAll(w, r, maxModule)
+	if err != nil {
+		return err
+	}
+	var own *daemon.Limits
+	if texts := queryOf(r).all("limit"); len(texts) > 0 {
+		l, err := daemon.ParseLimits(texts)
+		if err != nil {
+			return err
+		}
+		own = &l
+	}
+	var signatures []host.ModuleSignature
+	for _, text := range r.Header.Values(api.SignatureHeader) {
+		sig, err := host.ParseModuleSignature(text)
+		if err != nil {
+			return err
+		}
+		signatures = append(signatures, sig)
+	}
+	k, err := s.rt.PushSignedKind(r.Context(), r.PathValue("kind"), wasm, own, signatures)
+	if err != nil {
+		return err
+	}
+	out := kindOf(k, true)
+	if out.Nodes, err = s.pushOn(r, wasm); err != nil {
+		return err
+	}
+	return writeJSON(w, out)
+}
+
+// pushOn pushes a kind that this node has taken to the nodes that the request names
+// with to=NODE, or to=all. What a node says against it is in the answer.
+func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
+	q := queryOf(r)
+	var to []wire.PeerInfo
+	for _, ref := range q.all("to") {
+		if _, byPeer := wire.PeerOf(r.Context()); byPeer {
+			return nil, fmt.Errorf("%w: a peer pushes to this node alone", api.ErrBadRequest)
+		}
+		if ref == "all" {
+			peers, err := s.mesh.Peers()
+			if err != nil {
+				return nil, err
+			}
+			to = append(to, peers...)
+			continue
+		}
+		p, err := s.mesh.FindPeer(ref)
+		if err != nil {
+			return nil, err
+		}
+		to = append(to, p)
+	}
+	out := make([]api.PushedTo, len(to))
+	var wg sync.WaitGroup
+	for i, p := range to {
+		wg.Go(func() {
+			out[i] = api.PushedTo{NodeID: p.ID.String(), Name: p.Name}
+			if _, err := s.ask(r.Context(), p.ID, ""); err != nil { // known sooner than of a large upload
+				out[i].Error = ProblemOf(err)
+				return
+			}
+			if _, err := peerClient(s.mesh, p.ID).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: q.all("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
+				out[i].Error = ProblemOf(err)
+			}
+		})
+	}
+	wg.Wait()
+	return out, nil
+}
+
+func (s *Server) deleteKind(w http.ResponseWriter, r *http.Request) error {
+	k, err := s.rt.Kind(r.PathValue("kind"))
+	if err == nil {
+		err = s.rt.RemoveKind(r.Context(), k.Name)
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, kindOf(k, false))
+}
+
+func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {
+	k, err := s.rt.Kind(r.PathValue("kind"))
+	if err != nil {
+		return err
+	}
+	named := k.Digest
+	if text := queryOf(r).text("digest"); text != "" {
+		named = text
+	}
+	if named == "" {
+		return fmt.Errorf("%w: kind %q is native", daemon.ErrModuleNotFound, k.Name)
+	}
+	digest, err := s.rt.ModuleNamed(k.Name, named)
+	if err != nil {
+		return err
+	}
+	wasm, err := s.rt.Module(r.Context(), digest)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/wasm")
+	_, _ = w.Write(wasm) // the client is gone if this fails
+	return nil
+}

@@ -1,0 +1,55 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// A client that has sent its request may close its side of the connection and wait for
+// the answer. net/http cannot tell that from a client that is gone, and cancels the
+// request's context in both cases. What was begun goes on therefore, for outlastFor, and
+// is answered into whatever is left of the connection.
+
+// outlastFor is for how long a request is carried on whose client may be gone.
+const outlastFor = time.Minute
+
+// ErrOutcomeUnknown says that a request was begun, and ended without its outcome being
+// known: it may have been carried out.
+var ErrOutcomeUnknown = errors.New("the request was begun, and its outcome is not known; it may have been carried out")
+
+// outlasting returns the request with a context that ends outlastFor after its client
+// closed the connection, or its side of it, or when its caller's token ends.
+func outlasting(r *http.Request, who caller, now time.Time) (*http.Request, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
+	end := func() { cancel(context.Canceled) }
+	stopToken := func() {}
+	if who.token != nil {
+		ctx, stopToken = who.token.context(ctx, now)
+	}
+	stop := context.AfterFunc(r.Context(), func() {
+		late := time.NewTimer(outlastFor)
+		defer late.Stop()
+		select {
+		case <-late.C:
+			cancel(ErrOutcomeUnknown)
+		case <-ctx.Done():
+		}
+	})
+	return r.WithContext(ctx), func() {
+		stop()
+		end()
+		stopToken()
+	}
+}
+
+// outcome is the error of a request whose context ended before it did: of one that
+// changes something it is not known what became of it.
+func outcome(r *http.Request, err error) error {
+	if err != nil && r.Context().Err() != nil && errors.Is(err, context.Canceled) && changes(r.Method) {
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	return err
+}

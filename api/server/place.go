@@ -1,0 +1,142 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"wasmhost/api"
+	"wasmhost/host"
+	"wasmhost/host/daemon"
+	"wasmhost/host/placement"
+	"wasmhost/identity"
+)
+
+func verdictsOf(all []placement.Verdict) []api.Verdict {
+	out := []api.Verdict{}
+	for _, v := range all {
+		out = append(out, api.Verdict{NodeID: v.ID.String(), Name: v.Name, Fits: v.Fits(), Misses: v.Misses, Score: v.Score, Reasons: v.Reasons})
+	}
+	return out
+}
+
+// requirementsOf checks what a request says.
+func requirementsOf(p api.Place) (placement.Requirements, error) {
+	if err := placement.CheckTags(p.Where); err != nil {
+		return placement.Requirements{}, fmt.Errorf("%w: where: %w", api.ErrBadRequest, err)
+	}
+	if p.MinFree < 0 {
+		return placement.Requirements{}, fmt.Errorf("%w: %d bytes of free memory", api.ErrBadRequest, p.MinFree)
+	}
+	if err := placement.CheckTags(p.Prefer); err != nil {
+		return placement.Requirements{}, fmt.Errorf("%w: prefer: %w", api.ErrBadRequest, err)
+	}
+	if p.Spread != "" && p.Spread != placement.SpreadNodes {
+		if err := placement.CheckTags(map[string]string{p.Spread: "x"}); err != nil {
+			return placement.Requirements{}, fmt.Errorf("%w: spread: %w", api.ErrBadRequest, err)
+		}
+	}
+	if p.MaxAlike < 0 {
+		return placement.Requirements{}, fmt.Errorf("%w: at most %d daemons of its kind", api.ErrBadRequest, p.MaxAlike)
+	}
+	return placement.Requirements{Tags: p.Where, MinFreeMemory: p.MinFree, MaxSame: p.MaxAlike, Prefer: p.Prefer, Spread: p.Spread, Pack: p.Pack}, nil
+}
+
+// postPlace picks a node for a daemon that is here.
+func (s *Server) postPlace(w http.ResponseWriter, r *http.Request) error {
+	var p api.Place
+	if err := readJSON(w, r, &p); err != nil {
+		return err
+	}
+	req, err := requirementsOf(p)
+	if err != nil {
+		return err
+	}
+	d, err := s.rt.Inspect(entity(r))
+	if err != nil {
+		return err
+	}
+	req.Memory = d.MemoryBytes
+	nodes, err := s.candidates(r.Context(), d.Kind, false)
+	if err != nil {
+		return err
+	}
+	return writePlaced(w, nodes, req)
+}
+
+// postPlaceKind says where a daemon of a kind would be made, and makes none.
+func (s *Server) postPlaceKind(w http.ResponseWriter, r *http.Request) error {
+	var p api.PlaceKind
+	if err := readJSON(w, r, &p); err != nil {
+		return err
+	}
+	req, err := requirementsOf(p.Place)
+	if err != nil {
+		return err
+	}
+	if _, err := s.rt.Kind(p.Kind); err != nil {
+		return err
+	}
+	nodes, err := s.candidates(r.Context(), p.Kind, true)
+	if err != nil {
+		return err
+	}
+	return writePlaced(w, nodes, req)
+}
+
+func writePlaced(w http.ResponseWriter, nodes []placement.Node, req placement.Requirements) error {
+	best, all, err := placement.Pick(nodes, req)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, api.Placed{NodeID: best.ID.String(), Name: best.Name, Verdicts: verdictsOf(all)})
+}
+
+// spawnWhere spawns the daemon on the node that meets its requirements best. On
+// another node it is made here and moved there, for a peer makes no daemons for
+// us, but takes ours where it lets us move them.
+func (s *Server) spawnWhere(ctx context.Context, spawn daemon.SpawnRequest, place api.Place) (api.Daemon, error) {
+	req, err := requirementsOf(place)
+	if err != nil {
+		return api.Daemon{}, err
+	}
+	nodes, err := s.candidates(ctx, spawn.Kind, true)
+	if err != nil {
+		return api.Daemon{}, err
+	}
+	best, _, err := placement.Pick(nodes, req)
+	if err != nil {
+		return api.Daemon{}, err
+	}
+	i, err := s.rt.Spawn(ctx, spawn)
+	if err != nil || best.ID == s.mesh.Self() {
+		return daemonOf(i), err
+	}
+	rep, err := s.moveFresh(ctx, i, best.ID)
+	if err != nil {
+		return api.Daemon{}, fmt.Errorf("the daemon was made, but did not get to node %s: %w", best.ID, err)
+	}
+	i.Node, i.Epoch = rep.To, rep.Epoch
+	return daemonOf(i), nil
+}
+
+// moveFresh moves a daemon that was just made. Where that fails nothing is left
+// of it, unless it may be on the target.
+func (s *Server) moveFresh(ctx context.Context, i daemon.Info, to identity.NodeID) (host.Report, error) {
+	m, err := s.rt.StartMigrationWith(ctx, i.Entity, to, host.MigrationOptions{RetryNotReady: defaultRetry})
+	var rep host.Report
+	if err == nil {
+		rep, err = m.Wait(ctx)
+	}
+	if err != nil {
+		if m != nil {
+			m.Cancel()
+		}
+		stopErr := s.rt.Stop(context.WithoutCancel(ctx), i.Entity)
+		if stopErr != nil && !errors.Is(stopErr, daemon.ErrNotFound) {
+			err = errors.Join(err, fmt.Errorf("daemon %s is left: %w", i.Entity.Origin(), stopErr))
+		}
+	}
+	return rep, err
+}

@@ -1,0 +1,342 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/http"
+	"syscall"
+
+	"wasmhost/abi"
+	"wasmhost/api"
+	"wasmhost/api/client"
+	"wasmhost/host"
+	"wasmhost/host/backup"
+	"wasmhost/host/budget"
+	"wasmhost/host/chain"
+	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
+	"wasmhost/host/directory"
+	"wasmhost/host/drain"
+	"wasmhost/host/effect"
+	"wasmhost/host/group"
+	"wasmhost/host/mesh"
+	"wasmhost/host/migration"
+	"wasmhost/host/placement"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+// errorCodes maps errors to problem codes: the first row whose error matches decides.
+var errorCodes = []struct {
+	err  error
+	code string
+}{
+	{host.ErrUnconfirmed, "unconfirmed"},
+	{host.ErrTwin, "twin-runs"},
+	{daemon.ErrNotFound, "daemon-not-found"},
+	{daemon.ErrBadRef, "bad-reference"},
+	{host.ErrUnproven, "residence-unproven"},
+	{host.ErrNotKept, "identity-not-kept"},
+	{errKindDiffers, "kind-differs"},
+	{daemon.ErrKindNotFound, "kind-not-found"},
+	{mesh.ErrUnknownNode, "node-not-found"},
+	{host.ErrNoCluster, "no-cluster"},
+	{host.ErrHolding, "holding"},
+	{daemon.ErrHeld, "held"},
+	{daemon.ErrNotHeld, "not-held"},
+	{daemon.ErrFurther, "proven-further"},
+	{daemon.ErrNoneFurther, "none-further"},
+	{daemon.ErrComing, "coming"},
+	{host.ErrBadStandbys, "bad-standbys"},
+	{directory.ErrBadAck, "bad-ack"},
+	{directory.ErrOlder, "directory-older"},
+	{directory.ErrDamaged, "directory-damaged"},
+	{host.ErrDirectoryHere, "directory-present"},
+	{host.ErrOtherEnd, "copy-changed"},
+	{errLost, "daemons-lost"},
+	{errRecovering, "recovery-running"},
+	{errNotEmbedded, "external-directory"},
+	{ErrOtherCluster, "other-cluster"},
+	{directory.ErrRemoved, "removed"},
+	{directory.ErrVersion, "other-version"},
+	{directory.ErrLate, "directory-late"},
+	{directory.ErrEngine, "directory-unreachable"},
+	{directory.ErrBusy, "directory-busy"},
+	{directory.ErrDenied, "directory-denied"},
+	{errStillHere, "member-present"},
+	{daemon.ErrDraining, "draining"},
+	{host.ErrCompileBudget, "compile-budget"},
+	{host.ErrCompileQueue, "compile-queue-full"},
+	{host.ErrModuleUnsigned, "module-unsigned"},
+	{host.ErrBadSignature, "bad-signature"},
+	{api.ErrNotEverywhere, "kind-not-everywhere"},
+	{api.ErrRollout, "upgrade-incomplete"},
+	{drain.ErrIncomplete, "drain-incomplete"},
+	{errUneven, "node-draining"},
+	{errDrainRunning, "drain-running"},
+	{chain.ErrEquivocated, "equivocation"},
+	{host.ErrNotAccused, "not-accused"},
+	{host.ErrNoForkPoint, "no-fork-point"},
+	{host.ErrHistoryTrimmed, "history-trimmed"},
+	{chain.ErrForkMismatch, "fork-mismatch"},
+	{chain.ErrNotFork, "not-a-fork"},
+	{chain.ErrBadProof, "bad-proof"},
+	{chain.ErrNoEquivocation, "no-equivocation"},
+	{group.ErrNotFound, "group-not-found"},
+	{group.ErrExists, "group-exists"},
+	{group.ErrInvalid, "bad-group"},
+	{group.ErrUnknown, "member-not-found"},
+	{group.ErrMemberAlive, "member-alive"},
+	{group.ErrLeased, "member-leased"},
+	{group.ErrMemberGone, "binding-gone"},
+	{group.ErrTooManySenders, "group-senders-full"},
+	{group.ErrSenderQuota, "group-sender-quota"},
+	{group.ErrBusy, "member-busy"},
+	{errMemberAway, "member-away"},
+	{group.ErrNoHealthy, "no-healthy-member"},
+	{errOtherEpoch, "other-epoch"},
+	{placement.ErrNoNode, "no-node-fits"},
+	{placement.ErrBadTag, "bad-tag"},
+	{daemon.ErrModuleNotFound, "module-not-found"},
+	{daemon.ErrKindExists, "kind-exists"},
+	{daemon.ErrKindInUse, "kind-in-use"},
+	{daemon.ErrAlreadyPresent, "already-present"},
+	{daemon.ErrNameTaken, "name-taken"},
+	{daemon.ErrAlreadyMigrating, "already-migrating"},
+	{daemon.ErrIdentityMismatch, "identity-mismatch"},
+	{daemon.ErrUnfit, "limits-unfit"},
+	{daemon.ErrBadLimit, "bad-limit"},
+	{host.ErrSettled, "settled"},
+	{host.ErrNotFailed, "not-failed"},
+	{daemon.ErrCannotUpgrade, "cannot-upgrade"},
+	{daemon.ErrNotQuarantined, "not-quarantined"},
+	{daemon.ErrBadName, "bad-name"},
+	{chain.ErrBadReceipt, "bad-receipt"},
+	{chain.ErrNoReceipt, "no-receipt"},
+	{daemon.ErrBadSnapshot, "bad-snapshot"},
+	{daemon.ErrHalted, "daemon-stopped"},
+	{daemon.ErrManyReaders, "too-many-readers"},
+	{client.ErrAnswerTooLarge, "answer-too-large"},
+	{ErrBodiesFull, "bodies-full"},
+	{budget.ErrFull, "bytes-full"},
+	{daemon.ErrMailboxFull, "mailbox-full"},
+	{daemon.ErrSuperseded, "superseded"},
+	{daemon.ErrReused, "id-reused"},
+	{host.ErrOtherModule, "other-module"},
+	{host.ErrBadTrial, "bad-state-file"},
+	{daemon.ErrConfigTooLarge, "config-too-large"},
+	{daemon.ErrStateTooLarge, "state-too-large"},
+	{daemon.ErrTooLarge, "too-large"},
+	{daemon.ErrHorizonFull, "too-many-senders"},
+	{daemon.ErrSenderQuota, "sender-quota"},
+	{daemon.ErrEventNumber, "bad-event-number"},
+	{wire.ErrTooManySenders, "too-many-open"},
+	{daemon.ErrNotPortable, "not-portable"},
+	{daemon.ErrDiverged, "diverged"},
+	{daemon.ErrNoHistory, "no-history"},
+	{daemon.ErrNotReady, "not-ready"},
+	{daemon.ErrShuttingDown, "shutting-down"},
+	{client.ErrNoNode, "unreachable"},
+	{mesh.ErrUnreachable, "unreachable"},
+	{daemon.ErrNotSupported, "not-supported"},
+	{wire.ErrDenied, "denied"},
+	{wire.ErrUntrusted, "untrusted"},
+	{wire.ErrTokenRefused, "token-refused"},
+	{wire.ErrTokenExpired, "token-expired"},
+	{wire.ErrBadToken, "bad-token"},
+	{channel.ErrRemoved, "channel-removed"},
+	{channel.ErrChanged, "channel-changed"},
+	{channel.ErrBadCursor, "bad-cursor"},
+	{host.ErrCursorGone, "cursor-gone"},
+	{channel.ErrNoChannel, "channel-not-found"},
+	{effect.ErrBadGrant, "bad-grant"},
+	{channel.ErrExists, "channel-exists"},
+	{channel.ErrReserved, "channel-reserved"},
+	{channel.ErrTooMany, "too-many-channels"},
+	{channel.ErrNoToken, "token-needed"},
+	{channel.ErrDenied, "channel-denied"},
+	{channel.ErrThrottled, "throttled"},
+	{channel.ErrResidence, "not-proven"},
+	{channel.ErrSuperseded, "subscription-superseded"},
+	{channel.ErrNotMember, "not-subscribed"},
+	{channel.ErrPayload, "event-too-large"},
+	{channel.ErrNotReady, "channel-not-ready"},
+	{channel.ErrOther, "channel-failed"},
+	{channel.ErrLedgerFull, "too-many-subscriptions"},
+	{daemon.ErrReserved, "sender-reserved"},
+	{identity.ErrTokenFormat, "permission-malformed"},
+	{identity.ErrTokenTrailing, "permission-trailing"},
+	{identity.ErrTokenZeroTTL, "permission-ttl"},
+	{identity.ErrTokenTTL, "permission-too-long"},
+	{identity.ErrTokenLinks, "permission-links"},
+	{identity.ErrTokenSignature, "permission-signature"},
+	{identity.ErrTokenNotYetValid, "permission-early"},
+	{identity.ErrTokenExpired, "permission-expired"},
+	{identity.ErrTokenRevoked, "permission-revoked"},
+	{identity.ErrTokenRoot, "permission-root"},
+	{identity.ErrTokenSubject, "permission-subject"},
+	{identity.ErrTokenScope, "permission-scope"},
+	{identity.ErrTokenChannel, "permission-channel"},
+	{identity.ErrTokenSigner, "permission-signer"},
+	{identity.ErrTokenBroader, "permission-broader"},
+	{identity.ErrDelegationExhausted, "permission-depth"},
+	{identity.ErrDelegationNotAllowed, "permission-delegate"},
+	{identity.ErrNotTokenSubject, "permission-delegator"},
+	{identity.ErrTooManyRevocations, "too-many-revocations"},
+	{identity.ErrBadChannel, "bad-channel"},
+	{identity.ErrReadOnly, "no-private-key"},
+	{identity.ErrMalformed, "malformed-identity"},
+	{identity.ErrKeyFilePermissions, "key-file-permissions"},
+	{identity.ErrPassphraseNeeded, "passphrase-needed"},
+	{identity.ErrUnprotected, "key-unprotected"},
+	{identity.ErrWrongPassphrase, "wrong-passphrase"},
+	{identity.ErrInvalidSignature, "invalid-signature"},
+	{ErrSocketInUse, "socket-in-use"},
+	{ErrSocketPath, "socket-path"},
+	{wire.ErrBadAddress, "bad-address"},
+	{syscall.EADDRINUSE, "address-in-use"},
+	{store.ErrNoSpace, "no-space"},
+	{store.ErrPoisoned, "store-failed"},
+	{store.ErrCorrupt, "corrupt"},
+	{store.ErrLocked, "data-locked"},
+	{store.ErrFormat, "data-format"},
+	{ErrNoToken, "no-token"},
+	{ErrTokenUnknown, "token-unknown"},
+	{ErrAPIExpired, "api-token-expired"},
+	{ErrCode, "link-used"},
+	{ErrSession, "no-session"},
+	{ErrForeign, "foreign-request"},
+	{ErrReadOnly, "read-only"},
+	{ErrNotPassed, "not-passed"},
+	{ErrScope, "scope-too-small"},
+	{ErrNoSuchToken, "api-token-not-found"},
+	{ErrTooManyTokens, "too-many-tokens"},
+	{ErrKeyReused, "idempotency-key-reused"},
+	{ErrKeyInUse, "idempotency-key-in-use"},
+	{ErrKeyLarge, "idempotency-answer-lost"},
+	{ErrOutcomeUnknown, "outcome-unknown"},
+	{ErrSlowBody, "body-timeout"},
+	{api.ErrBadRequest, "bad-request"},
+	{errNoBackup, "nothing-to-back-up"},
+	{store.ErrCheckpointing, "backup-running"},
+	{backup.ErrNotFound, "backup-not-found"},
+	{backup.ErrNotABackup, "not-a-backup"},
+	{backup.ErrDamaged, "backup-damaged"},
+	{backup.ErrManifest, "bad-manifest"},
+	{backup.ErrVersion, "backup-version"},
+	{backup.ErrCut, "backup-cut"},
+	{backup.ErrWrongKey, "wrong-recipient"},
+	{backup.ErrDenied, "store-denied"},
+	{backup.ErrUnreachable, "store-unreachable"},
+	{backup.ErrExists, "place-taken"},
+	{errStateless, "stateless"},
+	{errTooManyHops, "routing-loop"},
+	{context.DeadlineExceeded, "timeout"},
+	{fs.ErrPermission, "permission"},
+	{fs.ErrNotExist, "file-not-found"},
+	{syscall.EISDIR, "is-a-directory"},
+	{syscall.ENOTDIR, "not-a-directory"},
+	{fs.ErrExist, "file-exists"},
+}
+
+// ProblemOf makes a Problem of any error.
+func ProblemOf(err error) *api.Problem {
+	var said *api.Problem
+	if errors.As(err, &said) {
+		return said
+	}
+
+	p := api.NewProblem(problemCode(err), err.Error())
+	var fault *abi.Fault
+	var refusal *abi.Refusal
+	var failed *migration.Error
+	var ambiguousGroup *AmbiguousGroupError
+	switch {
+	case errors.As(err, &fault):
+		p.Fault = &api.Fault{Kind: string(fault.Kind), Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text, Stack: fault.Stack}
+	case errors.As(err, &refusal):
+		p.Refused, p.Detail, p.Hint = refusal.Code, refusal.Found, refusal.Mend
+	case errors.As(err, &failed):
+		p.Reason, p.Retriable = failed.Code.String(), failed.Code.Retriable() || failed.Code == migration.NotReadyTimeout
+	case p.Code == "ambiguous" && errors.As(err, &ambiguousGroup):
+		p.Hint = "look at each on its own node: wasmhost group inspect NAME --here; then remove one there: wasmhost group rm NAME --here"
+	case p.Code == "unreachable" && errors.Is(err, client.ErrNoNode):
+		p.Title, p.Hint = "No node answers", "start one with: wasmhost serve; or name its socket: --socket PATH or WASMHOST_SOCKET"
+	}
+
+	var none *placement.NoNodeError
+	if errors.As(err, &none) {
+		p.Nodes = verdictsOf(none.Verdicts)
+	}
+	return p
+}
+
+// problemCode returns the problem code of an error: by its type, else by errorCodes.
+func problemCode(err error) string {
+	var fault *abi.Fault
+	var refusal *abi.Refusal
+	var failed *migration.Error
+	var broken *chain.Error
+	var ambiguous *daemon.AmbiguousError
+	var ambiguousNode *wire.AmbiguousError
+	var ambiguousGroup *AmbiguousGroupError
+	var moved *daemon.MovedError
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &fault):
+		if fault.Kind == abi.FaultLimit {
+			return "limit-exceeded"
+		}
+		return "guest-failed"
+	case errors.As(err, &refusal):
+		return "module-refused"
+	case errors.As(err, &failed):
+		return migrationCode(failed.Code)
+	case errors.As(err, &broken):
+		return "chain-broken"
+	case errors.As(err, &ambiguousGroup), errors.As(err, &ambiguous), errors.As(err, &ambiguousNode):
+		return "ambiguous"
+	case errors.As(err, &moved):
+		return "moved"
+	case errors.As(err, &tooLarge):
+		return "too-large"
+	}
+
+	for _, row := range errorCodes {
+		if errors.Is(err, row.err) {
+			return row.code
+		}
+	}
+	return "internal"
+}
+
+// migrationCode returns the problem code of a migration's failure.
+func migrationCode(c migration.Code) string {
+	switch c {
+	case migration.DaemonNotFound:
+		return "daemon-not-found"
+	case migration.AlreadyMigrating:
+		return "already-migrating"
+	case migration.NotPortable:
+		return "not-portable"
+	case migration.SourceUnavailable:
+		return "unreachable"
+	}
+	return "migration-failed"
+}
+
+// Errors of requests.
+var (
+	errStateless   = errors.New("the daemon keeps no state")
+	errTooManyHops = errors.New("the request passed through too many nodes")
+)
+
+func writeProblem(w http.ResponseWriter, err error) {
+	p := ProblemOf(err)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
+}

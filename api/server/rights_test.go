@@ -1,0 +1,163 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"wasmhost/api"
+	"wasmhost/api/client"
+	"wasmhost/host"
+	"wasmhost/host/daemon"
+	"wasmhost/host/store"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+type testNode struct {
+	mesh *wire.Mesh
+	rt   *host.Runtime
+}
+
+func newNode(t *testing.T, name string) testNode {
+	t.Helper()
+	ctx := context.Background()
+	key, err := identity.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	mesh, err := wire.Listen(ctx, wire.Config{Identity: key, Name: name, Addr: "127.0.0.1:0", Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(store.Options{Ephemeral: true, Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, err := host.New(ctx, host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	New(rt, mesh, wire.NewNode(mesh, rt), "test", logger)
+	if err := rt.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(rt.Shutdown(ctx), mesh.Close(), s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return testNode{mesh, rt}
+}
+
+// What a peer asks for without the right is denied and counted, where the
+// operator sees it, and changes nothing. What is the owner's no right gives.
+func TestPeersAreHeldToTheirRights(t *testing.T) {
+	ctx := context.Background()
+	wasm, err := os.ReadFile(filepath.Join("..", "..", "testdata", "wasm", "c", "counter.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := newNode(t, "a"), newNode(t, "b")
+	if _, err := a.rt.PushKind(ctx, "counter", wasm); err != nil {
+		t.Fatal(err)
+	}
+	d, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := a.mesh.Token(time.Minute, wire.RightsAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.mesh.Join(ctx, token); err != nil {
+		t.Fatal(err)
+	}
+	peer := client.New(b.mesh.HTTPTransport(a.mesh.Self()))
+	requests := []struct {
+		name  string
+		right wire.Rights
+		do    func() error
+	}{
+		{"push a kind", wire.RightKinds, func() error { _, err := peer.PushKind(ctx, "mine", bytes.NewReader(wasm)); return err }},
+		{"forget a kind", wire.RightOwner, func() error { _, err := peer.RemoveKind(ctx, "counter"); return err }},
+		{"spawn", wire.RightOwner, func() error { _, err := peer.Spawn(ctx, api.Spawn{Kind: "counter"}); return err }},
+		{"restore", wire.RightOwner, func() error { _, err := peer.Restore(ctx, bytes.NewReader(nil), "", "", nil); return err }},
+		{"issue a token", wire.RightOwner, func() error { _, err := peer.Token(ctx, time.Minute, "all"); return err }},
+		{"join", wire.RightOwner, func() error { _, err := peer.Join(ctx, "wh1."); return err }},
+		{"grant", wire.RightOwner, func() error { _, err := peer.Grant(ctx, "b", "all"); return err }},
+		{"distrust", wire.RightOwner, func() error { _, err := peer.Distrust(ctx, "b"); return err }},
+		{"list accusations", wire.RightOwner, func() error { _, err := peer.Accusations(ctx); return err }},
+		{"accuse", wire.RightOwner, func() error { _, err := peer.Accuse(ctx, bytes.NewReader(nil)); return err }},
+		{"pardon", wire.RightOwner, func() error { _, err := peer.Pardon(ctx, "c"); return err }},
+		{"list nodes", wire.RightRead, func() error { _, err := peer.Nodes(ctx); return err }},
+		{"show a node", wire.RightRead, func() error { _, err := peer.NodeOf(ctx, "b"); return err }},
+		{"list kinds", wire.RightRead, func() error { _, err := peer.Kinds(ctx); return err }},
+		{"show a kind", wire.RightRead, func() error { _, err := peer.Kind(ctx, "counter"); return err }},
+		{"pull a module", wire.RightRead, func() error { _, err := peer.PullKind(ctx, "counter"); return err }},
+		{"read logs", wire.RightRead, func() error { return peer.Logs(ctx, "c", false, func(api.LogLine) error { return nil }) }},
+		{"save a snapshot", wire.RightRead, func() error { _, err := peer.Snapshot(ctx, "c"); return err }},
+		{"export a chain", wire.RightRead, func() error { _, err := peer.Chain(ctx, "c"); return err }},
+		{"migrate", wire.RightOperate, func() error {
+			_, err := peer.Migrate(ctx, "c", api.Migrate{To: "nobody"}, func(api.MigrationStep) {})
+			return err
+		}},
+		{"place", wire.RightOperate, func() error {
+			_, err := peer.Place(ctx, "c", api.Place{Where: map[string]string{"no": "such"}})
+			return err
+		}},
+		{"drain", wire.RightOperate, func() error {
+			_, err := peer.Drain(ctx, "a", api.Drain{To: []string{"nobody"}}, func(api.DrainStep) error { return nil })
+			return err
+		}},
+		{"undrain", wire.RightOperate, func() error { _, err := peer.Undrain(ctx, "a"); return err }},
+		{"top", wire.RightRead, func() error { _, err := peer.Top(ctx, 10*time.Millisecond, 1); return err }},
+		{"stop", wire.RightOperate, func() error { _, err := peer.Stop(ctx, "c"); return err }},
+		{"start", wire.RightOperate, func() error { _, err := peer.Start(ctx, "c"); return err }},
+		{"remove", wire.RightOperate, func() error { _, err := peer.Remove(ctx, "c"); return err }},
+	}
+	denied := uint64(0)
+	for _, rights := range []wire.Rights{0, wire.RightRead, wire.RightOperate, wire.RightMigrate, wire.RightsAll} {
+		p, err := a.mesh.FindPeer("b")
+		if err == nil {
+			err = a.mesh.Grant(p.Key, rights)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range requests {
+			err := r.do()
+			var problem *api.Problem
+			refused := errors.As(err, &problem) && problem.Code == "denied"
+			if allowed := rights&r.right == r.right; refused == allowed {
+				t.Errorf("with %v, to %s: %v", rights, r.name, err)
+			}
+			if refused {
+				denied++
+			}
+			if r.name == "remove" && !refused { // it was right to: bring it back
+				if d, err = a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := peer.Send(ctx, "c", "", []byte("x")); err != nil {
+			t.Errorf("with %v, to send: %v", rights, err)
+		}
+		if _, err := peer.Daemon(ctx, "c"); err != nil {
+			t.Errorf("with %v, to ask for a daemon: %v", rights, err)
+		}
+		if p, err := a.mesh.FindPeer("b"); err != nil || p.Denied != denied || p.Rights != rights {
+			t.Errorf("with %v: %+v, %v; %d were denied", rights, p, err, denied)
+		}
+	}
+	if kinds := a.rt.Kinds(); len(kinds) != 2 /* counter, and mine once it was allowed */ || len(a.rt.Daemons()) != 1 || a.rt.Daemons()[0].Entity != d.Entity {
+		t.Errorf("kinds %v, daemons %v", kinds, a.rt.Daemons())
+	}
+}

@@ -1,0 +1,416 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmhost/api"
+	"wasmhost/api/client"
+	"wasmhost/host"
+	"wasmhost/host/daemon"
+	"wasmhost/identity"
+	"wasmhost/wire"
+)
+
+func counterModule(t *testing.T) []byte {
+	t.Helper()
+	wasm, err := os.ReadFile(filepath.Join("..", "..", "testdata", "wasm", "c", "counter.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wasm
+}
+
+// must fails the test where the request was not answered with success.
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// A walk through the API: every answer is as the document says, and every
+// operation but those that need a broken daemon was answered.
+func TestAnswersAreAsTheDocumentSays(t *testing.T) {
+	a, b := serve(t, "a"), serve(t, "b")
+	checked := newConforming(t, a.server)
+	c, base := clientOf(t, checked)
+	wasm := counterModule(t)
+
+	must[api.Node](t)(c.Node(ctx))
+	token := must[string](t)(b.mesh.Token(time.Minute, wire.RightsAll))
+	must[api.Node](t)(c.Join(ctx, token))
+	must[api.Token](t)(c.Token(ctx, time.Hour, "read"))
+	must[[]api.Node](t)(c.Nodes(ctx))
+	must[api.Incarnation](t)(c.Incarnation(ctx))
+	must[api.Incarnation](t)(c.ConfirmNode(ctx))
+	must[api.Node](t)(c.NodeOf(ctx, "b"))
+	must[api.Node](t)(c.Grant(ctx, "b", "all"))
+
+	must[api.Kind](t)(c.PushKind(ctx, "counter", bytes.NewReader(wasm), "fuel=1000000"))
+	must[[]api.Kind](t)(c.Kinds(ctx))
+	must[api.Kind](t)(c.Kind(ctx, "counter"))
+	drop(t)(c.PullKind(ctx, "counter"))
+	must[api.Kind](t)(c.PushKind(ctx, "spare", bytes.NewReader(wasm)))
+	must[api.Kind](t)(c.RemoveKind(ctx, "spare"))
+
+	followed := follow(t, base+"/v1/happenings", "application/jsonl")
+	moves := follow(t, base+"/v1/migrations?follow=true", "text/event-stream")
+	d := must[api.Daemon](t)(c.Spawn(ctx, api.Spawn{Kind: "counter", Name: "c1"}))
+	outputs := follow(t, base+"/v1/daemons/c1/tail", "text/event-stream")
+	must[api.Sent](t)(c.Send(ctx, "c1", "order-7", []byte("x")))
+	must[api.Sent](t)(c.Send(ctx, "c1", "order-7", []byte("x")))
+	if got := outputs.next(t); got != "event: output" {
+		t.Errorf("the tail begins with %q", got)
+	}
+	if got := outputs.next(t); got != "id: 1" {
+		t.Errorf("the tail goes on with %q", got)
+	}
+	events := slices.Values([]string{"y", "z"})
+	next, stop := pull(events)
+	defer stop()
+	if err := c.SendAll(ctx, "c1", "", next, func(api.Sent) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	must[api.Daemon](t)(c.Daemon(ctx, "c1"))
+	must[api.NodeLimits](t)(c.NodeLimits(ctx))
+	if l := must[api.DaemonLimits](t)(c.SetDaemonLimits(ctx, "c1", api.SetLimits{Limits: map[string]int64{"fuel": 2000000}})); l.Own["fuel"] != 2000000 || l.Limits["fuel"] != 2000000 {
+		t.Errorf("limits that were set: %+v", l)
+	}
+	must[api.DaemonLimits](t)(c.DaemonLimits(ctx, "c1"))
+	if l := must[api.KindLimits](t)(c.SetKindLimits(ctx, "counter", api.SetLimits{Limits: map[string]int64{"fuel": 3000000}})); l.Own["fuel"] != 3000000 || len(l.Kept) != 1 || l.Kept[0].Name != "c1" {
+		t.Errorf("limits of a kind that were set: %+v", l)
+	}
+	must[api.KindLimits](t)(c.KindLimits(ctx, "counter"))
+	must[[]api.Daemon](t)(c.Daemons(ctx, true))
+	if top := must[api.Busiest](t)(c.Top(ctx, 10*time.Millisecond, 1)); len(top.Daemons) != 1 {
+		t.Errorf("the busiest daemon is %+v", top)
+	}
+	if err := c.Logs(ctx, "c1", false, func(api.LogLine) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	snapshot := drop(t)(c.Snapshot(ctx, "c1"))
+	drop(t)(c.Chain(ctx, "c1"))
+	must[api.Placed](t)(c.Place(ctx, "c1", api.Place{}))
+	must[api.Placed](t)(c.PlaceKind(ctx, api.PlaceKind{Kind: "counter", Place: api.Place{Spread: "node", Pack: true, Prefer: map[string]string{"zone": "a"}}}))
+	forks := must[[]api.Daemon](t)(c.Fork(ctx, "c1", api.Fork{At: new(uint64), Count: 2, Name: "f"}))
+	must[api.Daemon](t)(c.Daemon(ctx, forks[1].Name))
+	for _, f := range forks {
+		must[api.Daemon](t)(c.Remove(ctx, f.EntityID))
+	}
+	g := must[api.Group](t)(c.CreateGroup(ctx, api.CreateGroup{Name: "g", Kind: "counter", Size: 2, Strategy: "least-loaded"}))
+	must[[]api.Group](t)(c.Groups(ctx, true))
+	must[api.Sent](t)(c.Keyed("k").Send(ctx, "group/g", "", []byte("x")))
+	seen, err := identity.ParseEntityID(g.Members[1].EntityID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must[api.Sighting](t)(c.Sighting(ctx, seen))
+	must[api.Group](t)(c.ScaleGroup(ctx, "g", 1))
+	if s := must[api.Sighting](t)(c.Sighting(ctx, seen)); s.Daemon != nil || s.Stopped == 0 && s.Went == nil {
+		t.Errorf("a member that was stopped is seen as %+v", s)
+	}
+	must[api.Group](t)(c.HealGroup(ctx, "g", api.HealGroup{}))
+	must[api.Group](t)(c.Group(ctx, "g"))
+	must[api.Group](t)(c.RemoveGroup(ctx, "g"))
+	must[api.Channel](t)(c.CreateChannel(ctx, api.CreateChannel{Name: "news"}))
+	must[[]api.Subscription](t)(c.Subscribe(ctx, "c1", api.Subscribe{Publisher: "a", Channel: "news"}))
+	must[api.Daemon](t)(c.Daemon(ctx, "c1"))
+	for _, path := range []string{"held", "daemons/c1/subscriptions"} {
+		res := must[*http.Response](t)(http.Get(base + "/v1/" + path))
+		drop(t)(res.Body, nil)
+	}
+	next, _ = pull(slices.Values([]string{"one", "two"}))
+	if err := c.PublishAll(ctx, "news", client.AtNode{}, next, func(api.Published) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, accept := range []string{"application/jsonl", "text/event-stream"} {
+		f := follow(t, base+"/v1/channels/news/events?after=0", accept)
+		if got := f.next(t); got == "" {
+			t.Error("the channel is silent")
+		}
+		f.end()
+	}
+	must[[]api.Channel](t)(c.Channels(ctx, client.AtNode{}))
+	must[api.Channel](t)(c.Channel(ctx, "news", client.AtNode{}))
+	must[[]api.Subscription](t)(c.Unsubscribe(ctx, "c1", "a", "news"))
+	must[api.Channel](t)(c.RemoveChannel(ctx, "news", client.AtNode{}))
+	must[[]api.Revocation](t)(c.Revocations(ctx))
+	must[[]api.Quarantined](t)(c.Quarantine(ctx, "c1"))
+	must[*api.MigrationReport](t)(c.Migrate(ctx, "c1", api.Migrate{To: "b"}, func(api.MigrationStep) {}))
+	must[[]api.Migration](t)(c.Migrations(ctx, true))
+	receipts := must[[]api.Receipt](t)(c.Receipts(ctx, "c1"))
+	must[[]byte](t)(c.Receipt(ctx, "c1", receipts[0].Epoch))
+	must[[]api.Accusation](t)(c.Accusations(ctx))
+	if d := must[api.Daemon](t)(c.Stop(ctx, "c1")); d.State != host.HaltedState {
+		t.Errorf("a stopped daemon is %s", d.State)
+	}
+	var stopped *api.Problem
+	if _, err := c.Send(ctx, "c1", "", []byte("x")); !errors.As(err, &stopped) || stopped.Code != "daemon-stopped" {
+		t.Errorf("to send to a stopped daemon: %v", err)
+	}
+	must[api.Daemon](t)(c.Start(ctx, "c1"))
+	must[api.Daemon](t)(c.Remove(ctx, "c1"))
+	must[api.Daemon](t)(c.Spawn(ctx, api.Spawn{Kind: "counter", Name: "c2"}))
+	must[api.Rebalanced](t)(c.Rebalance(ctx, api.Rebalance{DryRun: true}))
+	must[*api.DrainSummary](t)(c.Drain(ctx, "a", api.Drain{}, nil))
+	must[api.Node](t)(c.Undrain(ctx, "a"))
+	issued := must[api.APIToken](t)(c.IssueToken(ctx, api.IssueToken{Name: "ci", Scope: "read", TTL: "1h"}))
+	must[[]api.APIToken](t)(c.APITokens(ctx))
+	must[api.APIToken](t)(c.RevokeToken(ctx, issued.ID))
+	for _, path := range []string{"/v1/openapi.json", "/healthz", "/readyz"} {
+		res := must[*http.Response](t)(http.Get(base + path))
+		if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != 200 || res.Body.Close() != nil {
+			t.Errorf("%s: %d, %v", path, res.StatusCode, err)
+		}
+	}
+
+	// What goes wrong is a problem, whatever it is.
+	for name, err := range map[string]error{
+		"daemon-not-found":    errorOf(c.Daemon(ctx, "nobody")),
+		"kind-not-found":      errorOf(c.Spawn(ctx, api.Spawn{Kind: "none"})),
+		"bad-snapshot":        errorOf(c.Restore(ctx, bytes.NewReader(snapshot[1:]), "", "", nil)),
+		"not-accused":         errorOf(c.Pardon(ctx, "nobody")),
+		"bad-proof":           errorOf(c.Accuse(ctx, strings.NewReader("x"))),
+		"cannot-upgrade":      errorOf(c.Upgrade(ctx, "c2", api.Upgrade{To: "latest"})),
+		"not-failed":          errorOf(c.Mend(ctx, "c2", api.Mend{How: "retry"})),
+		"no-fork-point":       errorOf(c.Fork(ctx, "c2", api.Fork{At: at(9)})),
+		"group-not-found":     errorOf(c.Group(ctx, "g")),
+		"bad-group":           errorOf(c.CreateGroup(ctx, api.CreateGroup{Name: "g", Kind: "counter", Size: 256})),
+		"settled":             errorOf(c.Resolve(ctx, "c2", api.Resolve{How: "drop"})),
+		"not-quarantined":     c.Skip(ctx, "c2", 1),
+		"api-token-not-found": errorOf(c.RevokeToken(ctx, "0")),
+		"bad-request":         errorOf(c.IssueToken(ctx, api.IssueToken{Name: "x", Scope: "all", TTL: "1h"})),
+	} {
+		var p *api.Problem
+		if !errors.As(err, &p) || p.Code != name {
+			t.Errorf("%v, want %s", err, name)
+		}
+	}
+	must[api.Node](t)(c.Distrust(ctx, "b"))
+
+	if got := followed.next(t); !strings.Contains(got, `"what":"spawned"`) || !strings.Contains(got, d.EntityID) {
+		t.Errorf("what happened first: %s", got)
+	}
+	if got := moves.next(t); got != "event: happening" {
+		t.Errorf("migrations begin with %q", got)
+	}
+	if got := moves.next(t); !strings.Contains(got, `"phase":"snapshot"`) {
+		t.Errorf("a migration begins with %q", got)
+	}
+	followed.end()
+	moves.end()
+	outputs.end()
+	if err := a.rt.Shutdown(ctx); err != nil { // what their clients left ends now, not when it has something to write
+		t.Error(err)
+	}
+	checked.mu.Lock()
+	defer checked.mu.Unlock()
+	for pattern := range operations {
+		switch pattern {
+		case "GET /v1/cluster", "POST /v1/cluster/members", "DELETE /v1/cluster/members/{node}": // TestClusterAnswers
+		case "POST /v1/cluster/recovery", "GET /v1/cluster/copies", "GET /v1/cluster/copies/{entity}/chain", "GET /v1/cluster/known", "POST /v1/cluster/promotions", "PUT /v1/cluster/directory": // TestAClusterIsRecovered
+		case "POST /v1/backup": // TestBackupIsAStream
+		case "POST /v1/snapshots", "POST /v1/revocations", "GET /v1/channels/{channel}/events", "POST /v1/daemons/{ref}/upgrade", "POST /v1/upgrades", "POST /v1/daemons/{ref}/mend", "POST /v1/daemons/{ref}/confirm", "POST /v1/daemons/{ref}/yield", "POST /v1/migrations/{ref}/resolve", "POST /v1/proofs", "GET /v1/proofs/{ref}", "DELETE /v1/proofs/{ref}",
+			"POST /v1/daemons/{ref}/quarantine/{index}/retry", "DELETE /v1/daemons/{ref}/quarantine/{index}",
+			"GET /v1/happenings", "GET /v1/daemons/{ref}/tail": // those that follow end after the test has
+		default:
+			if !checked.seen[pattern] {
+				t.Errorf("%s was not answered with success", pattern)
+			}
+		}
+	}
+}
+
+func errorOf[T any](_ T, err error) error { return err }
+
+func drop(t *testing.T) func(io.ReadCloser, error) []byte {
+	return func(r io.ReadCloser, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+}
+
+func pull(events func(func(string) bool)) (func() ([]byte, error), func()) {
+	rest := slices.Collect(events)
+	return func() ([]byte, error) {
+		if len(rest) == 0 {
+			return nil, io.EOF
+		}
+		e := rest[0]
+		rest = rest[1:]
+		return []byte(e), nil
+	}, func() {}
+}
+
+// followed is a stream that is being read.
+type followed struct {
+	lines *bufio.Scanner
+	end   func()
+}
+
+func follow(t *testing.T, url, accept string) *followed {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", accept)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := res.Header.Get("Content-Type"); res.StatusCode != 200 || got != accept {
+		t.Errorf("%s: %d, %s", url, res.StatusCode, got)
+	}
+	end := func() {
+		cancel()
+		_ = res.Body.Close() // it was cut
+	}
+	t.Cleanup(end)
+	return &followed{bufio.NewScanner(res.Body), end}
+}
+
+func (f *followed) next(t *testing.T) string {
+	t.Helper()
+	if !f.lines.Scan() {
+		t.Fatalf("the stream ended: %v", f.lines.Err())
+	}
+	return f.lines.Text()
+}
+
+// A list comes in pages that hold all of it, each once, however long it is.
+func TestPages(t *testing.T) {
+	s := serve(t, "a")
+	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", counterModule(t)))
+	names := []string{"a", "b", "c", "d", "e"}
+	for _, n := range names {
+		must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: n}))
+	}
+	var got []string
+	path := "/v1/daemons?limit=2"
+	for path != "" {
+		w := s.ask("GET", path, "")
+		var page []api.Daemon
+		if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || len(page) > 2 {
+			t.Fatal(len(page), err, w.Body)
+		}
+		for _, d := range page {
+			got = append(got, d.Name)
+		}
+		if path = ""; w.Header().Get("Link") != "" {
+			path, _, _ = strings.Cut(strings.TrimPrefix(w.Header().Get("Link"), "<"), ">")
+		}
+		if len(got) == 2 { // what ends meanwhile shifts nothing
+			if err := s.rt.Stop(ctx, must[daemon.Info](t)(inspectNamed(s, "b")).Entity); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !slices.Equal(got, names) {
+		t.Errorf("the pages have %v", got)
+	}
+	for _, bad := range []string{"limit=0", "limit=1001", "limit=x", "after=%25"} {
+		if w := s.ask("GET", "/v1/daemons?"+bad, ""); w.Code != 400 {
+			t.Errorf("%s: %d", bad, w.Code)
+		}
+	}
+}
+
+func inspectNamed(s *served, name string) (daemon.Info, error) {
+	id, err := s.rt.Resolve(name)
+	if err != nil {
+		return daemon.Info{}, err
+	}
+	return s.rt.Inspect(id)
+}
+
+// The same request under the same key changes nothing again; another under it is
+// refused; what failed for the caller's sake stays failed.
+func TestIdempotencyKeys(t *testing.T) {
+	s := serve(t, "a")
+	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", counterModule(t)))
+	post := func(key, path, body string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", path, strings.NewReader(body))
+		r.Header.Set(api.IdempotencyHeader, key)
+		s.server.ServeHTTP(w, r)
+		return w
+	}
+	first, again := post("k", "/v1/daemons", `{"kind":"counter"}`), post("k", "/v1/daemons", `{"kind":"counter"}`)
+	if first.Code != 200 || again.Code != 200 || first.Body.String() != again.Body.String() || s.rt.DaemonCount() != 1 {
+		t.Errorf("%d %s, %d %s, %d daemons", first.Code, first.Body, again.Code, again.Body, s.rt.DaemonCount())
+	}
+	if first.Header().Get("Idempotency-Replayed") != "" || again.Header().Get("Idempotency-Replayed") != "true" {
+		t.Error("only the second is a replay")
+	}
+	if w := post("k", "/v1/daemons", `{"kind":"counter","name":"x"}`); w.Code != 422 || !strings.Contains(w.Body.String(), "idempotency-key-reused") {
+		t.Errorf("another request: %d %s", w.Code, w.Body)
+	}
+	for range 2 {
+		if w := post("l", "/v1/daemons", `{"kind":"none"}`); w.Code != 404 || w.Header().Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	if w := post(strings.Repeat("k", maxKey+1), "/v1/daemons", `{"kind":"counter"}`); w.Code != 400 || s.rt.DaemonCount() != 1 {
+		t.Errorf("a key that is too long: %d", w.Code)
+	}
+	if w := post("m", "/v1/daemons", strings.Repeat(" ", api.MaxJSON+1)); w.Code != 413 {
+		t.Errorf("a body that is too long: %d %s", w.Code, w.Body)
+	}
+}
+
+// What is remembered under keys is bounded, and forgotten after a day.
+func TestAnswersAreBounded(t *testing.T) {
+	var a answers
+	now := time.Unix(1e9, 0)
+	put := func(key string, body int) {
+		k := &keptAnswer{key: key, at: now, body: make([]byte, body)}
+		if old, err := a.begin(k); err != nil || old != nil {
+			t.Fatal(key, old, err)
+		}
+		a.end(k, 200, http.Header{}, true)
+	}
+	for i := range 2 * maxKeys {
+		put(number(uint64(i)), 100)
+	}
+	if len(a.byKey) > maxKeys || len(a.order) != len(a.byKey) || a.bytes != 100*len(a.order) {
+		t.Errorf("%d keys, %d in order, %d bytes", len(a.byKey), len(a.order), a.bytes)
+	}
+	for i := range 200 {
+		put("large "+number(uint64(i)), maxKeptAnswer)
+	}
+	if a.bytes > maxKeptAnswers+maxKeptAnswer {
+		t.Errorf("%d bytes are kept", a.bytes)
+	}
+	now = now.Add(keysKept + time.Second)
+	put("later", 1)
+	if len(a.byKey) != 1 || a.bytes != 1 {
+		t.Errorf("after a day: %d keys, %d bytes", len(a.byKey), a.bytes)
+	}
+}
+
+func at(sequence uint64) *uint64 { return &sequence }

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package control
-
-import "net"
-
-// checkCaller leaves it to the socket's mode who may connect.
-func checkCaller(net.Conn) error { return nil }
