@@ -307,11 +307,19 @@ func (a *app) printOutput(o api.Output) error {
 	return writePayload(a.payloads(), o)
 }
 
+// maxPassphrase bounds a passphrase from standard input, in bytes.
+const maxPassphrase = 64 << 10
+
+// passphrase reads the passphrase in a file, - on standard input; nil without a file.
 func passphrase(path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
 	}
-	b, err := os.ReadFile(path)
+	read := os.ReadFile
+	if path == "-" {
+		read = func(string) ([]byte, error) { return io.ReadAll(io.LimitReader(os.Stdin, maxPassphrase)) }
+	}
+	b, err := read(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
