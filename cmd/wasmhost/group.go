@@ -183,7 +183,7 @@ func (a *app) printGroup(g api.Group) error {
 		for _, m := range g.Members {
 			fmt.Fprintf(w, "%s\ton %s, epoch %d, %s", m.Name, a.nodeName(m.NodeID), m.Epoch, m.Health)
 			if m.Reason != "" {
-				fmt.Fprintf(w, ": %s", m.Reason)
+				fmt.Fprintf(w, ": %s", a.withNames(m.Reason, api.ExitOK))
 			}
 			fmt.Fprintln(w)
 		}

@@ -272,7 +272,7 @@ func (a *app) report(ctx context.Context, err error) int {
 		return code
 	}
 	writeColoured(a.err, "error:", red)
-	fmt.Fprintf(a.err, " %s (%s)\n", strings.ReplaceAll(err.Error(), "\n", "\n  "), oneLine(p.Code)) // each further line is seen to belong to it
+	fmt.Fprintf(a.err, " %s (%s)\n", strings.ReplaceAll(a.withNames(err.Error(), code), "\n", "\n  "), oneLine(p.Code)) // each further line is seen to belong to it
 	if p.Fault != nil && p.Fault.Stack != "" {
 		fmt.Fprintf(a.err, "guest stack:\n  %s\n", strings.NewReplacer("\n", "\n  ", `\n`, "\n  ").Replace(p.Fault.Stack))
 	}

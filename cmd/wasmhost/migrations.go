@@ -37,7 +37,7 @@ func (a *app) migrationRow(m api.Migration) string {
 		}
 	}
 	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%.1f ms\t%s\t%s", m.Name, m.Origin, m.Role, a.nodeName(m.Peer), m.Peer, state, m.Epoch, size(m.Bytes), m.DowntimeMS,
-		m.Began.Format("2006-01-02 15:04:05Z07:00"), m.Reason)
+		m.Began.Format("2006-01-02 15:04:05Z07:00"), a.withNames(m.Reason, api.ExitOK))
 }
 
 func (a *app) resolve() *cobra.Command {

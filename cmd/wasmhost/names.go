@@ -3,7 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"regexp"
 	"time"
+
+	"wasmhost/api"
 )
 
 // nodeNames is how long a command waits for the names of nodes that it prints.
@@ -61,4 +64,25 @@ func (a *app) daemonName(id string) string {
 	}
 	a.daemons[id] = d.Name
 	return cmp.Or(d.Name, id)
+}
+
+// idText is what an id of a node, or the origin of a daemon, looks like in a text.
+var idText = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
+
+// withNames puts the names of nodes and daemons in the place of their ids in what a node
+// said. With -o wide, and where the node did not answer, the ids stay.
+func (a *app) withNames(text string, code int) string {
+	if a.wide || a.format != "table" || !a.asked.Load() || !idText.MatchString(text) {
+		return text
+	}
+	switch code {
+	case api.ExitUsage, api.ExitUnreachable, api.ExitTimeout, api.ExitInterrupted:
+		return text
+	}
+	return idText.ReplaceAllStringFunc(text, func(id string) string {
+		if name := a.nodeName(id); name != id {
+			return name
+		}
+		return a.daemonName(id)
+	})
 }
