@@ -22,6 +22,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/daemon"
+	"wasmhost/internal/rooms"
 )
 
 var update = flag.Bool("update", false, "write docs/limits.md")
@@ -202,8 +203,12 @@ type bound struct {
 func constantsOf(t *testing.T) map[string]map[string]*bound {
 	t.Helper()
 	all := make(map[string]map[string]*bound)
+	module, err := rooms.ModulePath(".")
+	if err != nil {
+		t.Fatal(err)
+	}
 	set := token.NewFileSet()
-	err := filepath.WalkDir(".", func(name string, e fs.DirEntry, err error) error {
+	err = filepath.WalkDir(".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return err
 		}
@@ -221,7 +226,7 @@ func constantsOf(t *testing.T) map[string]map[string]*bound {
 			if i.Name != nil {
 				as = i.Name.Name
 			}
-			imports[as] = strings.TrimPrefix(p, "wasmhost/")
+			imports[as] = strings.TrimPrefix(p, module+"/")
 		}
 		dir := filepath.ToSlash(filepath.Dir(name))
 		for _, d := range f.Decls {
