@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -55,7 +56,7 @@ func (r *Runtime) keepEvidence(id identity.EntityID, epoch uint64, why string) e
 	}
 	b := &store.Batch{}
 	b.DeleteUnder(store.Evidence, evidenceKey(id, epoch, 0)[:len(id)+8])
-	note := evidenceNote{Why: clipWhy(why), Time: r.env.Clock().UnixNano()}
+	note := evidenceNote{Why: daemon.ClipWhy(why), Time: r.env.Clock().UnixNano()}
 	records, size := 0, 0
 	err := r.env.Store.ReadHistoryBackward(id, func(index uint64, rec []byte) error {
 		if records == maxEvidence || size+len(rec) > maxEvidenceBytes {

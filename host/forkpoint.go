@@ -22,8 +22,8 @@ func (p *forkPoint) finish(limit int64) error {
 	switch p.header.Form {
 	case FormMemory:
 		hash := p.of.follow()
-		to := &stateBuffer{b: make([]byte, frontRoom), limit: limit + captureSlack}
-		w := &memoryWriter{w: to}
+		to := newStateBuffer(limit)
+		w := newMemoryWriter(to)
 		v := p.view
 		if err := w.begin(&v.State); err != nil {
 			return err
@@ -41,7 +41,7 @@ func (p *forkPoint) finish(limit int64) error {
 			}
 		}
 		root := hash.Root(&v.State)
-		p.state, p.root, p.shared, p.view = to.b[frontRoom:], root[:], v.Share(), nil
+		p.state, p.root, p.shared, p.view = to.bytes(), root[:], v.Share(), nil
 	case FormGiven:
 		if int64(len(p.state)) > limit {
 			return fmt.Errorf("%w: it has %d bytes, at most %d", daemon.ErrStateTooLarge, len(p.state), limit)

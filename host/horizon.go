@@ -130,3 +130,16 @@ func newHorizon(marks []SenderMark) horizon {
 	}
 	return h
 }
+
+// number returns up to which number the sender's events are applied.
+func (h *horizon) number(sender identity.EntityID) uint64 { return h.marks[sender].number }
+
+// size is how many marks there are, that of veil included.
+func (h *horizon) size() int { return len(h.marks) }
+
+// forgottenBefore returns since when senders that were silent have been forgotten, Unix
+// nanoseconds.
+func (h *horizon) forgottenBefore() int64 { return h.forgotten }
+
+// isVeiled reports whether the guest sees no senders of direct events: see veil.
+func (h *horizon) isVeiled() bool { return h.veiled }

@@ -227,7 +227,7 @@ func (d *hosted) prepareCall(ev *input, at int64) *daemon.Call {
 	if d.firing = 0; ev.Kind == daemon.EventTimer && ev.retry == 0 {
 		d.firing = ev.Number
 	}
-	if ev.Kind != daemon.EventDirect || d.horizon.veiled {
+	if ev.Kind != daemon.EventDirect || d.horizon.isVeiled() {
 		c.Sender = ev.From
 	}
 	if len(c.Effects) > 0 {

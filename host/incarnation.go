@@ -83,7 +83,7 @@ func (in Incarnation) put(b *store.Batch) error {
 func MarkRestored(s *store.Store, in Incarnation) (daemons int, err error) {
 	in.Confirmed = false
 	why := fmt.Sprintf("it comes from backup %s of %s; a node may have gone further with it since, and none has been proven not to", in.Backup, in.Taken.UTC().Format(time.RFC3339))
-	rec, err := canon.Marshal(&holdRecord{Reason: daemon.HoldUnconfirmed, Why: clipWhy(why), Time: in.Restored.UnixNano(), Proof: []byte{}})
+	rec, err := canon.Marshal(&holdRecord{Reason: daemon.HoldUnconfirmed, Why: daemon.ClipWhy(why), Time: in.Restored.UnixNano(), Proof: []byte{}})
 	if err != nil {
 		return 0, err
 	}
@@ -220,7 +220,7 @@ func (r *Runtime) twinServes(t *Twin) error {
 		}
 		next := *h
 		next.Node, next.Epoch, next.Index = r.env.Self, s.Epoch, s.Applied
-		next.Why = clipWhy(fmt.Sprintf("this node itself, from before it was restored, runs at %s and %s: it has applied %d events under epoch %d, this copy %d under epoch %d",
+		next.Why = daemon.ClipWhy(fmt.Sprintf("this node itself, from before it was restored, runs at %s and %s: it has applied %d events under epoch %d, this copy %d under epoch %d",
 			t.Addr, how, s.Applied, s.Epoch, mine.Applied, mine.Epoch))
 		if next.Why == h.Why {
 			continue

@@ -52,7 +52,7 @@ func decodeLasting(b []byte) (*lasting, error) {
 		return nil, fmt.Errorf("%d losses", len(l.Losses))
 	}
 	for _, loss := range l.Losses {
-		if loss.Why != clipWhy(loss.Why) || max(loss.From, loss.To, loss.Epoch) >= chain.CountLimit {
+		if loss.Why != daemon.ClipWhy(loss.Why) || max(loss.From, loss.To, loss.Epoch) >= chain.CountLimit {
 			return nil, errors.New("a loss that cannot be")
 		}
 	}
@@ -92,7 +92,7 @@ func (d *hosted) remember(l *lasting) {
 }
 
 // keepLoss adds to b what the store keeps of a loss. A nil l has none.
-func (l *lasting) keepLoss(b *store.Batch, id identity.EntityID) error {
+func keepLoss(b *store.Batch, id identity.EntityID, l *lasting) error {
 	if l == nil || len(l.Losses) == 0 {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (l *lasting) keepLoss(b *store.Batch, id identity.EntityID) error {
 }
 
 // showLoss makes a loss known, once it is stored. A nil l has none.
-func (l *lasting) showLoss(r *Runtime, id identity.EntityID) {
+func (r *Runtime) showLoss(id identity.EntityID, l *lasting) {
 	if l != nil && len(l.Losses) > 0 {
 		r.setLoss(id, &l.Losses[0])
 	}

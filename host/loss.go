@@ -28,7 +28,7 @@ func lossKey(id identity.EntityID) []byte { return append(bytes.Clone(lossPrefix
 // recordLoss keeps that what came after the output of the sequence is lost. A later loss
 // takes the place of an earlier one, which the log has.
 func (r *Runtime) recordLoss(id identity.EntityID, after, epoch uint64, why string) error {
-	l := &lossRecord{From: after + 1, Epoch: epoch, Why: clipWhy(why), Time: r.env.Clock().UnixNano()}
+	l := &lossRecord{From: after + 1, Epoch: epoch, Why: daemon.ClipWhy(why), Time: r.env.Clock().UnixNano()}
 	value, err := canon.Marshal(l)
 	if err != nil {
 		return err

@@ -15,21 +15,6 @@ import (
 	"wasmhost/internal/canon"
 )
 
-// capturer is a Daemon whose memory the runtime captures itself. Neither way
-// holds the memory a second time.
-type capturer interface {
-	saveMemory(io.Writer) error
-
-	// loadMemory makes the memory what saveMemory wrote, with the changes since
-	// that saveChanges gave, in order.
-	loadMemory(saved io.Reader, changes ...[]byte) error
-
-	// track begins anew to note what changes. saveChanges gives what did since
-	// track or the last saveChanges.
-	track() error
-	saveChanges() ([]byte, error)
-}
-
 // A captured guest is its module's image, by hash, and what differs from it:
 // in canonical CBOR an array of the fields of memoryHead and then an array of
 // chunks. A chunk is an array of the indices of 1 to chunkBlocks blocks, 4 bytes
@@ -79,6 +64,9 @@ type memoryWriter struct {
 	room []byte // reused
 }
 
+func newMemoryWriter(w io.Writer) *memoryWriter { return &memoryWriter{w: w} }
+
+// begin writes what the guest is but for its blocks, of which chunks follow.
 func (m *memoryWriter) begin(s *sandbox.State) error {
 	h := &memoryHead{Version: memoryVersion, Image: s.Image[:], Size: s.Size, Globals: s.Globals, Buffer: s.Buffer, Room: s.Room}
 	for _, t := range s.Tables {
@@ -117,11 +105,11 @@ func appendU32s(b []byte, v []uint32) []byte {
 // that is not of the underlying reader wraps ErrBadMemory.
 type memoryReader struct {
 	r     *canon.Reader
-	limit int64 // of the memory, bytes
-	state *sandbox.State
-	left  uint64 // chunks
-	last  int64  // index of the last block; -1 before the first
-	count int64  // blocks so far
+	limit int64          // of the memory, bytes
+	state *sandbox.State // without the blocks
+	left  uint64         // chunks that next has still to return
+	last  int64          // index of the last block; -1 before the first
+	count int64          // blocks so far
 
 	index         []uint32
 	sealed, plain []byte // reused

@@ -126,7 +126,7 @@ func (d *moduleDaemon) limit(l daemon.Limits) error {
 
 // saveMemory implements capturer.
 func (d *moduleDaemon) saveMemory(w io.Writer) error {
-	m := &memoryWriter{w: w}
+	m := newMemoryWriter(w)
 	return d.guest.SaveTo(m.begin, chunkBlocks, m.chunk)
 }
 
@@ -212,7 +212,7 @@ func (d *moduleDaemon) saveChanges() ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	m := &memoryWriter{w: &b}
+	m := newMemoryWriter(&b)
 	if err := m.begin(s); err != nil {
 		return nil, err
 	}

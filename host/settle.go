@@ -167,7 +167,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went table.Tombsto
 		return err
 	}
 	b := &store.Batch{}
-	if err := errors.Join(in.rt.putReceipts(b, append(in.receipts, half)...), in.lasting.keepLoss(b, id)); err != nil {
+	if err := errors.Join(in.rt.putReceipts(b, append(in.receipts, half)...), keepLoss(b, id, in.lasting)); err != nil {
 		return err
 	}
 	if in.env.Store != nil {
@@ -189,7 +189,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went table.Tombsto
 		}
 		d.index++
 	}
-	in.lasting.showLoss(in.rt, id)
+	in.rt.showLoss(id, in.lasting)
 	d.epoch, d.came = rel.Epoch, &hand.check
 	return nil
 }

@@ -298,6 +298,20 @@ type stateBuffer struct {
 	file  *store.StateFile
 }
 
+// newStateBuffer returns a buffer of a state of at most limit bytes, captured or given.
+func newStateBuffer(limit int64) *stateBuffer {
+	return &stateBuffer{b: make([]byte, frontRoom), limit: limit + captureSlack}
+}
+
+// spill has a state of most bytes or more go to a file.
+func (s *stateBuffer) spill(most int64, apart func() (*store.StateFile, error)) {
+	s.most, s.apart = most, apart
+}
+
+// bytes returns what was written, where no file has it.
+func (s *stateBuffer) bytes() []byte { return s.b[frontRoom:] }
+
+// Write adds to the state. ErrStateTooLarge.
 func (s *stateBuffer) Write(b []byte) (int, error) {
 	if s.size += int64(len(b)); s.size > s.limit {
 		return 0, fmt.Errorf("%w: it has more than %d bytes", daemon.ErrStateTooLarge, s.limit)
@@ -317,6 +331,39 @@ func (s *stateBuffer) Write(b []byte) (int, error) {
 	}
 	s.b = append(s.b, b...)
 	return len(b), nil
+}
+
+// take makes what was written to the buffer the state. Where a file has it, the header's
+// StateHash is that of the file.
+func (s *Snapshot) take(from *stateBuffer) {
+	if s.file = from.file; s.file != nil {
+		s.Header.StateHash = s.file.Digest()
+		return
+	}
+	s.buf, s.room, s.State = from.b, frontRoom, from.bytes()
+}
+
+// stateFile returns the file that has the state; nil: State has it.
+func (s *Snapshot) stateFile() *store.StateFile { return s.file }
+
+// putApart notes that the file has the state, which is given up.
+func (s *Snapshot) putApart(file *store.StateFile) {
+	s.State, s.buf, s.room, s.file = nil, nil, 0, file
+}
+
+// appendTo appends the snapshot's canonical bytes, with the state, to prefix. A state that
+// was captured here is not copied: the bytes are in its buffer, and the snapshot's no more.
+func (s *Snapshot) appendTo(prefix []byte) ([]byte, error) {
+	front, err := s.front(prefix)
+	if err != nil {
+		return nil, err
+	}
+
+	if at := s.room - len(front); at >= 0 { // right before the state
+		copy(s.buf[at:], front)
+		return s.buf[at:], nil
+	}
+	return append(append(make([]byte, 0, len(front)+len(s.State)), front...), s.State...), nil
 }
 
 // Bounds of what stands before a snapshot's state, encoded: the header holds

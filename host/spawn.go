@@ -32,17 +32,17 @@ func (r *Runtime) SpawnWithDaemon(ctx context.Context, req daemon.SpawnRequest, 
 // Name is taken from the snapshot; a nil Identity is opened from the snapshot,
 // where it was taken on this node. An identity other than the snapshot's is
 // ErrIdentityMismatch.
-func (r *Runtime) SpawnFromSnapshot(ctx context.Context, req daemon.SpawnRequest, snapshot []byte) (daemon.Info, error) {
-	return r.SpawnFromSnapshotWithDaemon(ctx, req, nil, snapshot)
+func (r *Runtime) SpawnFromSnapshot(ctx context.Context, req daemon.SpawnRequest, encoded []byte) (daemon.Info, error) {
+	return r.SpawnFromSnapshotWithDaemon(ctx, req, nil, encoded)
 }
 
 // SpawnFromSnapshotWithDaemon is SpawnFromSnapshot into a fresh native daemon
 // that the caller made.
-func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req daemon.SpawnRequest, d daemon.Daemon, snapshot []byte) (daemon.Info, error) {
+func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req daemon.SpawnRequest, d daemon.Daemon, encoded []byte) (daemon.Info, error) {
 	if err := r.ready(); err != nil {
 		return daemon.Info{}, err
 	}
-	s, err := DecodeSnapshot(snapshot)
+	s, err := DecodeSnapshot(encoded)
 	if err != nil {
 		return daemon.Info{}, err
 	}
@@ -335,7 +335,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, 
 		}
 		d.remember(lasting)
 		if r.env.Store == nil || d.kind == "" {
-			lasting.showLoss(r, d.id)
+			r.showLoss(d.id, lasting)
 		}
 	} else {
 		d.chain = chain.New(begin.Head, nil)
@@ -488,7 +488,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 	var lasting *lasting
 	if from != nil {
 		if lasting, err = from.Header.lastingOf(); err == nil {
-			err = lasting.keepLoss(b, d.id)
+			err = keepLoss(b, d.id, lasting)
 		}
 		if err == nil {
 			from, err = from.forStore(d.key)
@@ -512,7 +512,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 	if err := d.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
-	lasting.showLoss(d.rt, d.id)
+	d.rt.showLoss(d.id, lasting)
 	return nil
 }
 

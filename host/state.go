@@ -86,22 +86,19 @@ func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err
 	}
 	switch s.Header.Form {
 	case FormMemory:
-		to := &stateBuffer{b: make([]byte, frontRoom), limit: d.limits().StateBytes + captureSlack}
+		to := newStateBuffer(d.limits().StateBytes)
 		if forStore {
-			to.most = int64(d.apartFrom())
-			to.apart = func() (*store.StateFile, error) { return d.env.Store.NewState(d.id) }
+			to.spill(int64(d.apartFrom()), func() (*store.StateFile, error) { return d.env.Store.NewState(d.id) })
 		}
 		err = d.daemon.(capturer).saveMemory(to)
-		if s.file = to.file; s.file != nil {
-			s.Header.StateHash = s.file.Digest()
+		s.take(to)
+		if file := s.stateFile(); file != nil {
 			defer func() {
 				if err != nil {
-					s.file.Discard()
+					file.Discard()
 				}
 			}()
-			break
 		}
-		s.buf, s.room, s.State = to.b, frontRoom, to.b[frontRoom:]
 	case FormGiven:
 		s.State, err = d.daemon.Snapshot(d.stateCall())
 	}
@@ -122,7 +119,7 @@ func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err
 		}
 		s.Header.Envelope = env.Bytes()
 	}
-	if s.file == nil {
+	if s.stateFile() == nil {
 		s.Header.StateHash = sha256.Sum256(s.State)
 	}
 	if err := s.seal(d.key); err != nil {

@@ -108,36 +108,31 @@ func (d *hosted) apartFrom() int {
 // more goes to a file.
 func (r *Runtime) put(b *store.Batch, t store.Table, key []byte, index uint64, s *Snapshot, apart int) (int, error) {
 	if len(s.State) >= apart {
-		var err error
-		if s.file, err = r.env.Store.NewState(s.Header.Entity); err == nil {
-			_, err = s.file.Write(s.State)
+		file, err := r.env.Store.NewState(s.Header.Entity)
+		if err == nil {
+			_, err = file.Write(s.State)
 		}
 		if err != nil {
-			s.file.Discard()
+			file.Discard()
 			return 0, err
 		}
-		s.State, s.buf, s.room = nil, nil, 0
+		s.putApart(file)
 	}
-	if s.file != nil {
-		digest := s.file.Digest()
+
+	if file := s.stateFile(); file != nil {
+		digest := file.Digest()
 		value, err := s.front(append(binary.BigEndian.AppendUint64(nil, index|stateApart), digest[:]...))
 		if err != nil {
-			s.file.Discard()
+			file.Discard()
 			return 0, err
 		}
-		b.PutFile(t, key, value, s.file)
-		return len(value) + int(s.file.Size()), nil
+		b.PutFile(t, key, value, file)
+		return len(value) + int(file.Size()), nil
 	}
-	front, err := s.front(binary.BigEndian.AppendUint64(nil, index))
+
+	value, err := s.appendTo(binary.BigEndian.AppendUint64(nil, index))
 	if err != nil {
 		return 0, err
-	}
-	var value []byte
-	if at := s.room - len(front); at >= 0 { // right before the state, which so is not copied
-		copy(s.buf[at:], front)
-		value = s.buf[at:]
-	} else {
-		value = append(append(make([]byte, 0, len(front)+len(s.State)), front...), s.State...)
 	}
 	b.Put(t, key, value)
 	return len(value), nil
@@ -250,7 +245,7 @@ func (d *hosted) putDelta(b *store.Batch) error {
 	if err != nil {
 		return err
 	}
-	if s.State, err = canon.Marshal(&deltaState{Version: deltaVersion, Base: d.saved.digest, Forgotten: d.horizon.forgotten, Memory: memory}); err != nil {
+	if s.State, err = canon.Marshal(&deltaState{Version: deltaVersion, Base: d.saved.digest, Forgotten: d.horizon.forgottenBefore(), Memory: memory}); err != nil {
 		return err
 	}
 	s.Header.StateHash = sha256.Sum256(s.State)

@@ -317,7 +317,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 	b.Delete(store.Standbys, d.id[:])
 	b.Delete(store.Meta, soundKey(d.id))
 	b.Delete(store.Meta, arrivingKey(d.id))
-	if err := lasting.keepLoss(b, d.id); err != nil {
+	if err := keepLoss(b, d.id, lasting); err != nil {
 		return err
 	}
 	went.Raise(b, d.id)
@@ -325,7 +325,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 	if err := c.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.id.Origin(), err)
 	}
-	lasting.showLoss(c.rt, d.id)
+	c.rt.showLoss(d.id, lasting)
 	d.index++
 	d.epoch = e.Epoch
 	return nil

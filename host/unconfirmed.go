@@ -34,9 +34,6 @@ type holdRecord struct {
 	Proof  []byte // the other node's signed statement; empty: there is none
 }
 
-// maxWhy bounds the text of a hold.
-const maxWhy = 1 << 10 // bytes of the text of a hold
-
 // MarkUnconfirmed holds a daemon, durably, as a copy of which nobody has confirmed that
 // it is the last. It may be called before Start, and for a daemon that is not here yet.
 // The first hold of a daemon stays until an operator ends it, but one as unconfirmed gives
@@ -47,10 +44,8 @@ func (r *Runtime) MarkUnconfirmed(id identity.EntityID, why string) error {
 
 // MarkUnconfirmedIn is MarkUnconfirmed in a store that no runtime has.
 func MarkUnconfirmedIn(s *store.Store, id identity.EntityID, why string, at time.Time) error {
-	return (&holdRecord{Reason: daemon.HoldUnconfirmed, Why: clipWhy(why), Time: at.UnixNano(), Proof: []byte{}}).commit(s, id)
+	return (&holdRecord{Reason: daemon.HoldUnconfirmed, Why: daemon.ClipWhy(why), Time: at.UnixNano(), Proof: []byte{}}).commit(s, id)
 }
-
-func clipWhy(why string) string { return why[:min(len(why), maxWhy)] }
 
 func (h *holdRecord) commit(s *store.Store, id identity.EntityID) error {
 	value, err := canon.Marshal(h)
@@ -68,7 +63,7 @@ func (h *holdRecord) commit(s *store.Store, id identity.EntityID) error {
 // hold holds the daemon unless it is held already. In memory it holds even where the
 // store fails.
 func (r *Runtime) hold(id identity.EntityID, h *holdRecord) error {
-	h.Why, h.Time = clipWhy(h.Why), r.env.Clock().UnixNano()
+	h.Why, h.Time = daemon.ClipWhy(h.Why), r.env.Clock().UnixNano()
 	if h.Proof == nil {
 		h.Proof = []byte{}
 	}

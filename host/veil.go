@@ -23,7 +23,7 @@ func (h *horizon) veil() { h.advance(veilSender, 1, math.MaxInt64) }
 
 // veil makes the guest see no sender of direct events from here on. It needs d.mu.
 func (d *hosted) veil() error {
-	if d.horizon.veiled {
+	if d.horizon.isVeiled() {
 		return nil
 	}
 	d.horizon.veil()

@@ -123,10 +123,12 @@ func testify(t *chain.Claims, b []byte) error {
 }
 
 // source is what a snapshot says of a chain: its head, signed.
-func (s *Snapshot) source(t *chain.Claims) error {
-	t.Output(&s.Header.Head, s.Header.HeadPayload, s.Checkpoint.Head)
-	t.Stated(&s.Checkpoint)
-	return nil
+func snapshotSource(s *Snapshot) chain.Source {
+	return func(t *chain.Claims) error {
+		t.Output(&s.Header.Head, s.Header.HeadPayload, s.Checkpoint.Head)
+		t.Stated(&s.Checkpoint)
+		return nil
+	}
 }
 
 // suspect holds what came in a daemon's name against what this node knows. A
@@ -173,7 +175,7 @@ func (in *incoming) compare(s *Snapshot) error {
 		return err
 	}
 	if in.history == 0 {
-		return r.suspect(id, w.Source, s.source)
+		return r.suspect(id, w.Source, snapshotSource(s))
 	}
 	written := make(chan error, 1) // what was submitted before can then be read
 	if err := in.submit(&store.Batch{}, func(err error) { written <- err }); err != nil {
@@ -202,7 +204,7 @@ func (r *Runtime) suspectSnapshot(s *Snapshot) error {
 		if err != nil || w == nil {
 			return err
 		}
-		return r.suspect(id, w.Source, s.source)
+		return r.suspect(id, w.Source, snapshotSource(s))
 	}
 	d.mu.Lock()
 	end, last := d.index, d.last
@@ -219,5 +221,5 @@ func (r *Runtime) suspectSnapshot(s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	return r.suspect(id, known, s.source)
+	return r.suspect(id, known, snapshotSource(s))
 }

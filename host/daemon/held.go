@@ -85,3 +85,9 @@ type HeldDaemon struct {
 	Epoch  uint64          // of that node's copy; 0: not known
 	Index  uint64          // history records that it has
 }
+
+// MaxWhy bounds the text of a hold, or of a loss.
+const MaxWhy = 1 << 10 // bytes of the text of a hold, or of a loss
+
+// ClipWhy returns as much of a text as there may be.
+func ClipWhy(why string) string { return why[:min(len(why), MaxWhy)] }

@@ -30,7 +30,7 @@ type trial struct {
 	work                       sync.WaitGroup // what a round started and a kill may have cut
 
 	mu               sync.Mutex
-	snapshots        []snapshot
+	snapshots        []savedAt
 	passing          map[string]*passing // daemons that are spawned and stopped, by name
 	spawned, stopped int
 }

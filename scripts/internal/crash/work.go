@@ -13,8 +13,8 @@ import (
 	"wasmhost/scripts/internal/fleet"
 )
 
-// snapshot is where a snapshot says that its daemon stood.
-type snapshot struct {
+// savedAt is where a snapshot says that its daemon stood.
+type savedAt struct {
 	daemon  string
 	through uint64
 	head    chain.Hash
@@ -81,7 +81,7 @@ func (t *trial) save(ctx context.Context, n *fleet.Node, daemon string) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.snapshots = append(t.snapshots, snapshot{daemon, s.Header.Through, s.Header.Head.Hash(s.Header.HeadPayload)})
+	t.snapshots = append(t.snapshots, savedAt{daemon, s.Header.Through, s.Header.Head.Hash(s.Header.HeadPayload)})
 }
 
 // pass spawns a daemon and, with stopIt, stops it again.
