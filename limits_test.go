@@ -63,6 +63,7 @@ var parts = []struct{ title, dir string }{
 	{"What is asked of a daemon", "host/daemon"},
 	{"The table of daemons", "host/internal/table"},
 	{"Chains and their proofs", "host/chain"},
+	{"Snapshots", "host/snapshot"},
 	{"Effects: what daemons send, publish and set timers for", "host/effect"},
 	{"Channels", "host/channel"},
 	{"Groups", "host/group"},

@@ -8,6 +8,7 @@ import (
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 )
 
@@ -16,12 +17,12 @@ import (
 
 // restore brings the daemon to the snapshot.
 func (in *incoming) restore(ctx context.Context) error {
-	s, err := DecodeSnapshot(in.snapshot)
+	s, err := snapshot.Decode(in.snapshot)
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
 	h, o := &s.Header, &in.offer
-	if h.Entity != o.Entity || h.Epoch != o.Epoch || h.Kind != o.Kind || !bytes.Equal(h.Module, o.Module) || (h.Form == FormBlocks) != o.Memory {
+	if h.Entity != o.Entity || h.Epoch != o.Epoch || h.Kind != o.Kind || !bytes.Equal(h.Module, o.Module) || (h.Form == snapshot.FormBlocks) != o.Memory {
 		return migration.Failf(migration.StateFailed, "the snapshot does not match the offer: daemon %s, epoch %d, kind %q, state %s", h.Entity.Origin(), h.Epoch, h.Kind, h.Form)
 	}
 	if err := in.authorise(s.Verify()); err != nil {
@@ -33,7 +34,7 @@ func (in *incoming) restore(ctx context.Context) error {
 	if err := in.suspect(s); err != nil {
 		return err
 	}
-	if in.lasting, err = h.lastingOf(); err != nil {
+	if in.lasting, err = h.Facts(); err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
 	in.keepEarlier(ctx)
@@ -71,7 +72,7 @@ func (in *incoming) settleDown(b *store.Batch) error {
 
 // stand brings the daemon to the snapshot, and adds to b what is to be kept. It
 // needs the daemon's lock.
-func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
+func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 	d, h := in.d, &s.Header
 	var err error
 	if in.offer.Memory {
@@ -97,11 +98,11 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 		}
 	}
 	if in.offer.Memory {
-		if s, err = d.snapshotOf(FormMemory, false, true); err != nil {
+		if s, err = d.snapshotOf(snapshot.FormMemory, false, true); err != nil {
 			return migration.Failf(migration.StateFailed, "%v", err)
 		}
 	}
-	if s, err = s.forStore(d.key); err != nil {
+	if s, err = s.ForStore(d.key); err != nil {
 		return err
 	}
 	return in.rt.putSnapshot(b, in.offer.Entity, d.index, s)
@@ -109,7 +110,7 @@ func (in *incoming) stand(s *Snapshot, b *store.Batch) error {
 
 // beginHere starts a history for a daemon that brought none: at its snapshot,
 // which it signed.
-func (in *incoming) beginHere(s *Snapshot, b *store.Batch) error {
+func (in *incoming) beginHere(s *snapshot.Snapshot, b *store.Batch) error {
 	h := &s.Header
 	rec, err := encodeRecord(&beginRecord{Kind: h.Kind, Module: h.Module, Config: h.Config, Time: max(h.LastTime, 1), Epoch: h.Epoch,
 		Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, Checkpoint: s.Checkpoint})
@@ -263,7 +264,7 @@ func (a *arrivingMemory) become(manifest []byte) error {
 	if err != nil {
 		return err
 	}
-	s, root, err := decodeManifest(manifest)
+	s, root, err := snapshot.DecodeManifest(manifest)
 	if err == nil {
 		err = of.become(s)
 	}

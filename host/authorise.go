@@ -86,7 +86,7 @@ func (in *incoming) keep(b *store.Batch) error {
 		}
 	}
 	if in.lasting != nil {
-		facts, err := in.lasting.encode()
+		facts, err := in.lasting.Encode()
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -30,7 +31,7 @@ type sourceWalk struct {
 	peer    mesh.Peer
 	conn    migration.Conn
 	seal    identity.SealKey // the target's, where the identity travels
-	snap    *Snapshot
+	snap    *snapshot.Snapshot
 	index   uint64  // of the first record after the snapshot
 	last    *ticket // of the last record before it
 	module  []byte
@@ -126,10 +127,10 @@ func (s *sourceWalk) capture() error {
 		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
 	}
 	var err error
-	if of, ok := s.d.daemon.(mover); ok && s.d.form() == FormMemory {
+	if of, ok := s.d.daemon.(mover); ok && s.d.form() == snapshot.FormMemory {
 		s.memory = &movingMemory{of: of, hash: of.follow()}
 		if s.memory.view, err = of.freeze(nil); err == nil {
-			s.snap, err = s.d.header(FormBlocks)
+			s.snap, err = s.d.header(snapshot.FormBlocks)
 		}
 	} else {
 		s.snap, err = s.d.snapshot(false)
@@ -314,7 +315,7 @@ func (s *sourceWalk) bulk() error {
 // has the daemon sign it.
 func (s *sourceWalk) describe() error {
 	v := &s.memory.view.State
-	state, err := encodeManifest(v, s.memory.hash.Root(v))
+	state, err := snapshot.EncodeManifest(v, s.memory.hash.Root(v))
 	if err != nil {
 		return err
 	}
@@ -323,7 +324,7 @@ func (s *sourceWalk) describe() error {
 	if s.d.life.State() != lifecycle.Running {
 		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
 	}
-	return s.snap.describe(state, s.d.key)
+	return s.snap.Describe(state, s.d.key)
 }
 
 func (s *sourceWalk) chunks(b []byte, message func(part []byte, last bool) migration.Message) error {

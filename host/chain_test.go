@@ -12,6 +12,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -184,7 +185,7 @@ func TestK10_K11_K24_SnapshotElsewhere(t *testing.T) {
 	if err != nil || bytes.Equal(other, encoded) {
 		t.Errorf("K24: without the payload it is the same, %v", err)
 	}
-	if _, err := host.DecodeSnapshot(other); !errors.Is(err, daemon.ErrBadSnapshot) {
+	if _, err := snapshot.Decode(other); !errors.Is(err, daemon.ErrBadSnapshot) {
 		t.Errorf("K24: without the payload it is taken: %v", err)
 	}
 }
@@ -232,7 +233,7 @@ func TestK25_LargeStates(t *testing.T) {
 	if err != nil || len(encoded) < 4<<20 {
 		t.Fatalf("%d bytes, %v", len(encoded), err)
 	}
-	if again, err := host.DecodeSnapshot(encoded); err != nil || !bytes.Equal(again.State, s.State) {
+	if again, err := snapshot.Decode(encoded); err != nil || !bytes.Equal(again.State, s.State) {
 		t.Error(err)
 	}
 	a.grow(d.Entity, 4<<20+1)
@@ -246,7 +247,7 @@ func TestI20_to_I22_K21_K23_SnapshotIdentity(t *testing.T) {
 	var net hosttest.Net
 	a := nativeNode(t, &net)
 	d, other := a.spawnAs("n", nil), a.spawnAs("n", nil)
-	snap := func(id identity.EntityID) *host.Snapshot {
+	snap := func(id identity.EntityID) *snapshot.Snapshot {
 		s, err := a.Snapshot(ctx, id)
 		if err != nil {
 			t.Fatal(err)
@@ -257,7 +258,7 @@ func TestI20_to_I22_K21_K23_SnapshotIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := host.DecodeSnapshot(encoded) // K21: with its envelope
+	s, err := snapshot.Decode(encoded) // K21: with its envelope
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,11 +297,11 @@ func TestK33_F19_CountsDoNotStartOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	deliver(t, r, d.Entity, "1")
-	for name, change := range map[string]func(*host.SnapshotHeader){
-		"epoch":        func(h *host.SnapshotHeader) { h.Epoch = 1<<64 - 1 },
-		"sequence":     func(h *host.SnapshotHeader) { h.Through, h.Head.Sequence = 1<<64-1, 1<<64-1 },
-		"events":       func(h *host.SnapshotHeader) { h.Applied = 1<<64 - 1 },
-		"head's count": func(h *host.SnapshotHeader) { h.Head.Horizon = h.Applied + 1 },
+	for name, change := range map[string]func(*snapshot.Header){
+		"epoch":        func(h *snapshot.Header) { h.Epoch = 1<<64 - 1 },
+		"sequence":     func(h *snapshot.Header) { h.Through, h.Head.Sequence = 1<<64-1, 1<<64-1 },
+		"events":       func(h *snapshot.Header) { h.Applied = 1<<64 - 1 },
+		"head's count": func(h *snapshot.Header) { h.Head.Horizon = h.Applied + 1 },
 	} {
 		s, err := r.Snapshot(ctx, d.Entity)
 		if err != nil {
@@ -318,7 +319,7 @@ func TestK33_F19_CountsDoNotStartOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := host.DecodeSnapshot(encoded); !errors.Is(err, daemon.ErrBadSnapshot) {
+		if _, err := snapshot.Decode(encoded); !errors.Is(err, daemon.ErrBadSnapshot) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 )
 
@@ -679,7 +680,7 @@ func TestC09_DamagedBindingsFailARestore(t *testing.T) {
 	d := a.spawnAs("ear", key)
 	a.subscribe(d.Entity, a, "ticks", nil)
 	s, err := a.Snapshot(ctx, d.Entity)
-	if err != nil || s.Header.Version != host.SnapshotVersion {
+	if err != nil || s.Header.Version != snapshot.Version {
 		t.Fatal(s, err)
 	}
 	s.Header.Version, s.Header.Lasting = 2, nil // of which subscriptions are the last

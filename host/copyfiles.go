@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"wasmhost/host/daemon"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 )
@@ -41,8 +42,8 @@ func (in *receiving) takeFile(m *standby.File) error {
 	if f.whole {
 		return fmt.Errorf("%w: more of a state that is whole", standby.ErrBadMessage)
 	}
-	if f.Size()+int64(len(m.Bytes)) > maxStored { // a daemon's own limit may be above the node's
-		return fmt.Errorf("%w: a state of more than %d bytes", daemon.ErrStateTooLarge, int64(maxStored))
+	if f.Size()+int64(len(m.Bytes)) > snapshot.MaxStored { // a daemon's own limit may be above the node's
+		return fmt.Errorf("%w: a state of more than %d bytes", daemon.ErrStateTooLarge, int64(snapshot.MaxStored))
 	}
 	if _, err := f.Write(m.Bytes); err != nil {
 		return err

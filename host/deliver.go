@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -265,13 +266,13 @@ func (d *hosted) apply(ev *input, p *Pending) error {
 		if d.ledger.Len() > 0 && d.ledger.From(ev.Sender) != nil {
 			return fmt.Errorf("%w: the sender is a channel, whose events come by the subscription alone", daemon.ErrReserved)
 		}
-		if d.horizon.seen(ev.Sender, ev.Number) {
+		if d.horizon.Seen(ev.Sender, ev.Number) {
 			d.events.repeats.Add(1)
 			var err error
 			*p, err = d.repeat(ev)
 			return err
 		}
-		if added = !d.horizon.knows(ev.Sender); added {
+		if added = !d.horizon.Knows(ev.Sender); added {
 			if err := d.placeFor(ev, at); err != nil {
 				return err
 			}
@@ -282,8 +283,8 @@ func (d *hosted) apply(ev *input, p *Pending) error {
 	}
 
 	err := d.process(ev, at, p)
-	if added && d.horizon.knows(ev.Sender) {
-		d.via.take(ev.Via)
+	if added && d.horizon.Knows(ev.Sender) {
+		d.via.Take(ev.Via)
 	}
 	return err
 }
@@ -298,7 +299,7 @@ func (ev *input) direct() error {
 		return fmt.Errorf("%w: a direct event names a channel, in %d bytes", daemon.ErrReserved, len(ev.Channel))
 	case !ev.From.IsZero():
 		return fmt.Errorf("%w: a direct event names an origin without proof", daemon.ErrReserved)
-	case ev.Sender == veilSender:
+	case ev.Sender == snapshot.VeilSender:
 		return fmt.Errorf("%w: %s", daemon.ErrReserved, ev.Sender)
 	case !ev.Sender.IsZero() && (ev.Number == 0 || ev.Number > daemon.MaxEventNumber):
 		return fmt.Errorf("%w, not %d", daemon.ErrEventNumber, ev.Number)
@@ -309,10 +310,10 @@ func (ev *input) direct() error {
 // placeFor returns nil if the event's sender, which is new, can be remembered: in its
 // scope's share, and in that of the peer that passed the event on.
 func (d *hosted) placeFor(ev *input, at int64) error {
-	if err := d.via.room(ev.Via, d.limits().Senders, at, d.limits().SenderMemory); err != nil {
+	if err := d.via.Room(ev.Via, d.limits().Senders, at, d.limits().SenderMemory); err != nil {
 		return err
 	}
-	return d.horizon.room(ev.Sender, d.limits().Senders, at-int64(d.limits().SenderMemory))
+	return d.horizon.Room(ev.Sender, d.limits().Senders, at-int64(d.limits().SenderMemory))
 }
 
 // process is apply without the checks.
@@ -480,7 +481,7 @@ func (d *hosted) advance(kind daemon.EventKind, sender identity.EntityID, epoch,
 			return
 		}
 	}
-	d.horizon.advance(sender, number, at)
+	d.horizon.Advance(sender, number, at)
 }
 
 // failed handles an event that the daemon returned err for. A numbered one is

@@ -73,7 +73,7 @@ func (s *sourceWalk) tellLasting() error {
 
 // sealLasting puts the facts into the snapshot; one that is sealed already is sealed again.
 func (s *sourceWalk) sealLasting() error {
-	s.snap.Header.setLasting(s.lasting)
+	s.snap.Header.SetFacts(s.lasting)
 	if s.memory != nil {
 		return nil // describe seals it
 	}
@@ -82,7 +82,7 @@ func (s *sourceWalk) sealLasting() error {
 	if s.d.life.State() != lifecycle.Running {
 		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
 	}
-	return s.snap.seal(s.d.key)
+	return s.snap.Seal(s.d.key)
 }
 
 // arrivingModule is a module on its way here with a daemon.

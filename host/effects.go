@@ -236,7 +236,7 @@ func (d *hosted) applyOther(ev *input) error {
 		_, known = d.effects.Heard(ev.Sender)
 	}
 	if !known {
-		if err := d.via.room(ev.Via, d.limits().Senders, d.after(d.used), d.limits().SenderMemory); err != nil {
+		if err := d.via.Room(ev.Via, d.limits().Senders, d.after(d.used), d.limits().SenderMemory); err != nil {
 			return err
 		}
 	}
@@ -248,7 +248,7 @@ func (d *hosted) applyOther(ev *input) error {
 		return errAgain
 	}
 	if !known {
-		d.via.take(ev.Via)
+		d.via.Take(ev.Via)
 	}
 	return nil
 }

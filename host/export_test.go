@@ -12,6 +12,7 @@ import (
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -61,20 +62,20 @@ func (r *Runtime) Held(id identity.EntityID) (activate func(*migration.Release) 
 }
 
 // Horizon is the horizon of one daemon.
-type Horizon struct{ h horizon }
+type Horizon struct{ h snapshot.DedupTable }
 
 // Advance is advance.
-func (h *Horizon) Advance(sender identity.EntityID, number uint64) { h.h.advance(sender, number, 1) }
+func (h *Horizon) Advance(sender identity.EntityID, number uint64) { h.h.Advance(sender, number, 1) }
 
 // Seen is seen.
-func (h *Horizon) Seen(sender identity.EntityID, number uint64) bool { return h.h.seen(sender, number) }
+func (h *Horizon) Seen(sender identity.EntityID, number uint64) bool { return h.h.Seen(sender, number) }
 
 // List is list.
-func (h *Horizon) List() []SenderMark { return h.h.list() }
+func (h *Horizon) List() []snapshot.SenderMark { return h.h.List() }
 
 // Room is room.
 func (h *Horizon) Room(sender identity.EntityID, limit int, before int64) error {
-	return h.h.room(sender, limit, before)
+	return h.h.Room(sender, limit, before)
 }
 
 // HearsOldNews has a member of a cluster deal with an entry of the directory as it does
@@ -92,7 +93,7 @@ func (r *Runtime) HearsOldNews(e directory.Entry) error {
 }
 
 // SealSnapshot signs a snapshot anew, as its daemon could.
-func SealSnapshot(s *Snapshot, key *identity.KeyPair) error { return s.seal(key) }
+func SealSnapshot(s *snapshot.Snapshot, key *identity.KeyPair) error { return s.Seal(key) }
 
 // PutIdleAway does at once what is done now and then: daemons that are idle
 // become passive, and states are stored that are due.

@@ -9,6 +9,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 )
 
@@ -134,7 +135,7 @@ func (r *Runtime) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 type forkPoint struct {
 	key      *identity.KeyPair // the parent's
 	own      daemon.Limits     // of its own
-	header   SnapshotHeader    // of the parent; a fork's differs in who it is
+	header   snapshot.Header   // of the parent; a fork's differs in who it is
 	previous []byte            // the parent's module before its last upgrade; nil: there was none
 	state    []byte            // as header.Form says
 	shared   *sandbox.Shared   // of FormMemory: the same, for all forks together
@@ -167,14 +168,14 @@ func (d *hosted) point() (*forkPoint, error) {
 	}
 	p := &forkPoint{own: d.own(), header: s.Header, previous: bytes.Clone(d.previous)}
 	switch s.Header.Form {
-	case FormMemory:
+	case snapshot.FormMemory:
 		of, ok := d.daemon.(forker)
 		if !ok {
 			return nil, daemon.ErrNotPortable
 		}
 		p.of = of
 		p.view, err = of.freeze(nil)
-	case FormGiven:
+	case snapshot.FormGiven:
 		p.state, err = d.daemon.Snapshot(d.stateCall())
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -20,29 +21,29 @@ import (
 // finish makes of a point what forks begin with. limit is of the state, bytes.
 func (p *forkPoint) finish(limit int64) error {
 	switch p.header.Form {
-	case FormMemory:
+	case snapshot.FormMemory:
 		hash := p.of.follow()
-		to := newStateBuffer(limit)
-		w := newMemoryWriter(to)
+		to := snapshot.NewBuffer(limit)
+		w := snapshot.NewMemoryWriter(to)
 		v := p.view
-		if err := w.begin(&v.State); err != nil {
+		if err := w.Begin(&v.State); err != nil {
 			return err
 		}
-		blocks := make([]byte, 0, min(chunkBlocks, v.Len())*sandbox.BlockBytes)
-		for first := 0; first < v.Len(); first += chunkBlocks {
-			end := min(first+chunkBlocks, v.Len())
+		blocks := make([]byte, 0, min(snapshot.ChunkBlocks, v.Len())*sandbox.BlockBytes)
+		for first := 0; first < v.Len(); first += snapshot.ChunkBlocks {
+			end := min(first+snapshot.ChunkBlocks, v.Len())
 			blocks = blocks[:0]
 			for k := first; k < end; k++ {
 				hash.Put(v.Index[k], v.Block(k))
 				blocks = append(blocks, v.Block(k)...)
 			}
-			if err := w.chunk(v.Index[first:end], blocks); err != nil {
+			if err := w.Chunk(v.Index[first:end], blocks); err != nil {
 				return err
 			}
 		}
 		root := hash.Root(&v.State)
-		p.state, p.root, p.shared, p.view = to.bytes(), root[:], v.Share(), nil
-	case FormGiven:
+		p.state, p.root, p.shared, p.view = to.Bytes(), root[:], v.Share(), nil
+	case snapshot.FormGiven:
 		if int64(len(p.state)) > limit {
 			return fmt.Errorf("%w: it has %d bytes, at most %d", daemon.ErrStateTooLarge, len(p.state), limit)
 		}
@@ -74,9 +75,9 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 		return err
 	}
 	h.Bindings, h.Entity, h.Name, h.Epoch = nil, d.id, d.name, d.epoch
-	h.Version = h.formVersion()
+	h.Version = h.FormVersion()
 	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.own().Map(), r.env.Clock().UnixNano()
-	s := &Snapshot{Header: h, State: p.state}
+	s := &snapshot.Snapshot{Header: h, State: p.state}
 	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: h.Config, Time: max(d.now(), h.LastTime), Epoch: d.epoch,
 		Head: head, HeadPayload: payload, Applied: h.Applied}
 	if p.shared != nil {
@@ -96,14 +97,14 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 	}
 	begin.Checkpoint = *d.checkpointFor(chain.PurposeRestart, d.epoch)
 	begin.Checkpoint.State = chain.CodeHash(d.kind, d.module)
-	if err := errors.Join(begin.Checkpoint.Sign(d.key), s.seal(d.key)); err != nil {
+	if err := errors.Join(begin.Checkpoint.Sign(d.key), s.Seal(d.key)); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
 	return d.storeBeginning(begin, s, effect.Grants{})
 }
 
 // timersOnly leaves in h, of the parent, no effects but its timers.
-func (p *forkPoint) timersOnly(h *SnapshotHeader) error {
+func (p *forkPoint) timersOnly(h *snapshot.Header) error {
 	effects, err := effect.Decode(h.Effects)
 	if err != nil {
 		return err
@@ -125,7 +126,7 @@ func (r *Runtime) pastPoint(ctx context.Context, d *hosted, at uint64) (*forkPoi
 		}
 		before = head.Sequence
 		return false, nil
-	}, func(index uint64, h *SnapshotHeader) (bool, error) {
+	}, func(index uint64, h *snapshot.Header) (bool, error) {
 		if h.Through != at || h.Head.Horizon != h.Applied {
 			return h.Through < at, nil
 		}
@@ -164,7 +165,7 @@ func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, err
 	if !d.cannotGoOn() {
 		return nil, fmt.Errorf("%w: %s", ErrNotFailed, d.id.Origin())
 	}
-	all := func(uint64, *SnapshotHeader) (bool, error) { return true, nil }
+	all := func(uint64, *snapshot.Header) (bool, error) { return true, nil }
 	// The record that fails may have changed what it failed on: so once to find
 	// it, and once up to it.
 	bad, p, err := r.retrace(ctx, d.id, func(*hosted) (bool, error) { return false, nil }, all)
@@ -180,7 +181,7 @@ func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, err
 // that may be used, else from its beginning: record by record until stop says so,
 // which is asked before the first and after each. It returns the index of the
 // record at which it ended. The daemon itself is left alone.
-func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*hosted) (bool, error), use func(uint64, *SnapshotHeader) (bool, error)) (uint64, *forkPoint, error) {
+func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*hosted) (bool, error), use func(uint64, *snapshot.Header) (bool, error)) (uint64, *forkPoint, error) {
 	if r.env.Store == nil {
 		return 0, nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, id.Origin())
 	}
@@ -250,7 +251,7 @@ func (d *hosted) openKey(encoded []byte) error {
 
 // standBack brings the daemon to its stored state, where it may be used, else to
 // its beginning.
-func (d *hosted) standBack(ctx context.Context, use func(uint64, *SnapshotHeader) (bool, error)) error {
+func (d *hosted) standBack(ctx context.Context, use func(uint64, *snapshot.Header) (bool, error)) error {
 	first, begin, err := d.rt.beginning(d.id)
 	if err != nil {
 		return err
@@ -287,7 +288,7 @@ func (d *hosted) standBack(ctx context.Context, use func(uint64, *SnapshotHeader
 
 // latestStored reads the stored snapshot of a daemon that may store another
 // meanwhile.
-func (r *Runtime) latestStored(id identity.EntityID) (uint64, *Snapshot, error) {
+func (r *Runtime) latestStored(id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
 	for {
 		value, err := r.env.Store.Get(store.Snapshots, id[:])
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 )
 
@@ -76,8 +77,8 @@ type hosted struct {
 	epoch     uint64
 	applied   uint64
 	lastTime  int64
-	horizon   horizon
-	via       viaPeers
+	horizon   snapshot.DedupTable
+	via       snapshot.PeerPlaces
 	ledger    channel.Ledger // subscriptions
 	effects   *effect.State  // nil: none; of a passive daemon, what is needed meanwhile
 	gathered  *gathered      // while a run of events is applied: their records
@@ -227,7 +228,7 @@ func (d *hosted) prepareCall(ev *input, at int64) *daemon.Call {
 	if d.firing = 0; ev.Kind == daemon.EventTimer && ev.retry == 0 {
 		d.firing = ev.Number
 	}
-	if ev.Kind != daemon.EventDirect || d.horizon.isVeiled() {
+	if ev.Kind != daemon.EventDirect || d.horizon.Veiled() {
 		c.Sender = ev.From
 	}
 	if len(c.Effects) > 0 {

@@ -6,6 +6,7 @@ import (
 
 	"wasmhost/host"
 	"wasmhost/host/daemon"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 )
 
@@ -65,7 +66,7 @@ func TestLargeMemoriesComeBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(first.State) < 4<<20 || first.Header.Form != host.FormMemory {
+	if len(first.State) < 4<<20 || first.Header.Form != snapshot.FormMemory {
 		t.Fatalf("a state of %d bytes: it says nothing", len(first.State))
 	}
 	encoded, err := first.Encode()
@@ -90,7 +91,7 @@ func TestLargeMemoriesComeBack(t *testing.T) {
 	if _, err := other.PushKind(ctx, "heap", guest(t, "c/heap.wasm")); err != nil {
 		t.Fatal(err)
 	}
-	read, err := host.ReadSnapshot(bytes.NewReader(encoded), 64<<20)
+	read, err := snapshot.Read(bytes.NewReader(encoded), 64<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

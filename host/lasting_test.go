@@ -15,6 +15,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 )
 
@@ -110,7 +111,7 @@ func TestFactsTravel(t *testing.T) {
 	sameFacts(t, "there and back", before, back, append(moved, "Errors", "StateBytes")...)
 
 	s, err := a.Snapshot(ctx, before.Entity)
-	if err != nil || s.Header.Version != host.SnapshotVersion || !s.Header.Spawned().Equal(before.Spawned) || fmt.Sprintf("%x", s.Header.Previous()) != old {
+	if err != nil || s.Header.Version != snapshot.Version || !s.Header.Spawned().Equal(before.Spawned) || fmt.Sprintf("%x", s.Header.Previous()) != old {
 		t.Fatalf("the snapshot says %v, %x: %v", s.Header.Spawned(), s.Header.Previous(), err)
 	}
 	if err := a.Stop(ctx, before.Entity); err != nil {

@@ -19,6 +19,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -337,7 +338,7 @@ func TestR42_K20_K22_F80_F82_SnapshotRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := host.DecodeSnapshot(b)
+	again, err := snapshot.Decode(b)
 	if err != nil || again.Verify() != nil {
 		t.Fatal(err, again.Verify())
 	}
@@ -347,7 +348,7 @@ func TestR42_K20_K22_F80_F82_SnapshotRefusals(t *testing.T) {
 	for i := range b {
 		bad := bytes.Clone(b)
 		bad[i] ^= 1
-		s, err := host.DecodeSnapshot(bad)
+		s, err := snapshot.Decode(bad)
 		if err == nil {
 			err = s.Verify()
 		} else if !errors.Is(err, daemon.ErrBadSnapshot) {
@@ -356,21 +357,21 @@ func TestR42_K20_K22_F80_F82_SnapshotRefusals(t *testing.T) {
 		if err == nil {
 			t.Errorf("byte %d changed, and nobody noticed", i)
 		}
-		if _, err := host.DecodeSnapshot(b[:i]); !errors.Is(err, daemon.ErrBadSnapshot) {
+		if _, err := snapshot.Decode(b[:i]); !errors.Is(err, daemon.ErrBadSnapshot) {
 			t.Errorf("cut to %d bytes: %v", i, err)
 		}
 	}
-	if _, err := host.DecodeSnapshot(append(bytes.Clone(b), 0)); !errors.Is(err, daemon.ErrBadSnapshot) {
+	if _, err := snapshot.Decode(append(bytes.Clone(b), 0)); !errors.Is(err, daemon.ErrBadSnapshot) {
 		t.Errorf("a byte more: %v", err)
 	}
-	if _, err := host.ReadSnapshot(bytes.NewReader(b), int64(len(again.State))-1); !errors.Is(err, daemon.ErrBadSnapshot) {
+	if _, err := snapshot.Read(bytes.NewReader(b), int64(len(again.State))-1); !errors.Is(err, daemon.ErrBadSnapshot) {
 		t.Errorf("a state over the limit: %v", err)
 	}
 	broken := errors.New("the disk is bad")
 	for i := 0; i < len(b); i += 7 {
 		cut := func() io.Reader { return io.MultiReader(bytes.NewReader(b[:i]), iotest.ErrReader(broken)) }
-		_, err := host.ReadSnapshot(cut(), 1<<20)
-		_, _, err2 := host.InspectSnapshot(cut())
+		_, err := snapshot.Read(cut(), 1<<20)
+		_, _, err2 := snapshot.Inspect(cut())
 		for _, err := range []error{err, err2} {
 			if !errors.Is(err, broken) || errors.Is(err, daemon.ErrBadSnapshot) {
 				t.Fatalf("a reader that fails after %d bytes: %v", i, err)
@@ -564,9 +565,9 @@ func FuzzDecodeSnapshot(f *testing.F) {
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := host.DecodeSnapshot(b)
-		streamed, err2 := host.ReadSnapshot(bytes.NewReader(b), int64(len(b)))
-		seen, size, err3 := host.InspectSnapshot(bytes.NewReader(b))
+		s, err := snapshot.Decode(b)
+		streamed, err2 := snapshot.Read(bytes.NewReader(b), int64(len(b)))
+		seen, size, err3 := snapshot.Inspect(bytes.NewReader(b))
 		if (err == nil) != (err2 == nil) || (err == nil) != (err3 == nil) {
 			t.Fatalf("at once %v, streamed %v, inspected %v", err, err2, err3)
 		}

@@ -7,19 +7,11 @@ import (
 	"time"
 
 	"wasmhost/host/daemon"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
-
-// lossRecord is how the store keeps a Loss.
-type lossRecord struct {
-	_        struct{} `cbor:",toarray"`
-	From, To uint64
-	Epoch    uint64
-	Why      string
-	Time     int64
-}
 
 var lossPrefix = []byte("loss/")
 
@@ -28,7 +20,7 @@ func lossKey(id identity.EntityID) []byte { return append(bytes.Clone(lossPrefix
 // recordLoss keeps that what came after the output of the sequence is lost. A later loss
 // takes the place of an earlier one, which the log has.
 func (r *Runtime) recordLoss(id identity.EntityID, after, epoch uint64, why string) error {
-	l := &lossRecord{From: after + 1, Epoch: epoch, Why: daemon.ClipWhy(why), Time: r.env.Clock().UnixNano()}
+	l := &snapshot.LossRecord{From: after + 1, Epoch: epoch, Why: daemon.ClipWhy(why), Time: r.env.Clock().UnixNano()}
 	value, err := canon.Marshal(l)
 	if err != nil {
 		return err
@@ -43,7 +35,7 @@ func (r *Runtime) recordLoss(id identity.EntityID, after, epoch uint64, why stri
 	return nil
 }
 
-func (r *Runtime) setLoss(id identity.EntityID, l *lossRecord) {
+func (r *Runtime) setLoss(id identity.EntityID, l *snapshot.LossRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.losses[id] = &daemon.Loss{From: l.From, To: l.To, Epoch: l.Epoch, Why: l.Why, Time: time.Unix(0, l.Time)}
@@ -59,7 +51,7 @@ func (r *Runtime) LossOf(id identity.EntityID) *daemon.Loss {
 // recoverLosses brings back what the store says is lost.
 func (r *Runtime) recoverLosses() error {
 	return r.env.Store.ScanPrefix(store.Meta, lossPrefix, func(k, v []byte) error {
-		l := &lossRecord{}
+		l := &snapshot.LossRecord{}
 		var id identity.EntityID
 		if err := errors.Join(id.UnmarshalBinary(k[len(lossPrefix):]), canon.Unmarshal(v, l)); err != nil {
 			return fmt.Errorf("%w: a loss: %w", store.ErrCorrupt, err)

@@ -10,6 +10,7 @@ import (
 	"wasmhost/abi"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/sandbox"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 )
 
@@ -126,38 +127,38 @@ func (d *moduleDaemon) limit(l daemon.Limits) error {
 
 // saveMemory implements capturer.
 func (d *moduleDaemon) saveMemory(w io.Writer) error {
-	m := newMemoryWriter(w)
-	return d.guest.SaveTo(m.begin, chunkBlocks, m.chunk)
+	m := snapshot.NewMemoryWriter(w)
+	return d.guest.SaveTo(m.Begin, snapshot.ChunkBlocks, m.Chunk)
 }
 
 // loadMemory implements capturer. After an error the daemon is of no use.
 func (d *moduleDaemon) loadMemory(saved io.Reader, changes ...[]byte) error {
-	parts := make([]*memoryReader, 0, 1+len(changes))
+	parts := make([]*snapshot.MemoryReader, 0, 1+len(changes))
 	small := true
 	for i := range 1 + len(changes) {
 		if i > 0 {
 			saved = bytes.NewReader(changes[i-1])
 		}
-		m, err := readMemory(saved, d.most)
+		m, err := snapshot.ReadMemory(saved, d.most)
 		if err != nil {
 			return err
 		}
-		if i > 0 && m.state.Image != parts[0].state.Image {
-			return fmt.Errorf("%w: changes of another image", ErrBadMemory)
+		if i > 0 && m.State.Image != parts[0].State.Image {
+			return fmt.Errorf("%w: changes of another image", snapshot.ErrBadMemory)
 		}
-		parts, small = append(parts, m), small && m.left <= 1
+		parts, small = append(parts, m), small && m.Left <= 1
 	}
 	if small {
 		return d.loadSmall(parts)
 	}
 	for _, m := range parts {
 		for {
-			index, blocks, err := m.next()
+			index, blocks, err := m.Next()
 			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err == nil {
-				m.keep()
+				m.Keep()
 				err = d.guest.Fill(index, blocks)
 			}
 			if err != nil {
@@ -165,18 +166,18 @@ func (d *moduleDaemon) loadMemory(saved io.Reader, changes ...[]byte) error {
 			}
 		}
 	}
-	return d.guest.Become(parts[len(parts)-1].state)
+	return d.guest.Become(parts[len(parts)-1].State)
 }
 
 // loadSmall loads a memory of few blocks, which is at rest until its next event.
-func (d *moduleDaemon) loadSmall(parts []*memoryReader) error {
+func (d *moduleDaemon) loadSmall(parts []*snapshot.MemoryReader) error {
 	states := make([]*sandbox.State, len(parts))
 	for i, m := range parts {
-		s := m.state
-		index, blocks, err := m.next()
+		s := m.State
+		index, blocks, err := m.Next()
 		if err == nil {
 			s.Index, s.Blocks = index, blocks
-			_, _, err = m.next()
+			_, _, err = m.Next()
 		}
 		if !errors.Is(err, io.EOF) {
 			return err
@@ -212,13 +213,13 @@ func (d *moduleDaemon) saveChanges() ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	m := newMemoryWriter(&b)
-	if err := m.begin(s); err != nil {
+	m := snapshot.NewMemoryWriter(&b)
+	if err := m.Begin(s); err != nil {
 		return nil, err
 	}
-	for first := 0; first < len(s.Index); first += chunkBlocks {
-		end := min(first+chunkBlocks, len(s.Index))
-		if err := m.chunk(s.Index[first:end], s.Blocks[first*sandbox.BlockBytes:end*sandbox.BlockBytes]); err != nil {
+	for first := 0; first < len(s.Index); first += snapshot.ChunkBlocks {
+		end := min(first+snapshot.ChunkBlocks, len(s.Index))
+		if err := m.Chunk(s.Index[first:end], s.Blocks[first*sandbox.BlockBytes:end*sandbox.BlockBytes]); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -63,7 +64,7 @@ func (d *hosted) drop() {
 	d.key.Wipe()
 	d.key = identity.PublicOnly(d.id)
 	d.effects = d.effects.Resting()
-	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, horizon{}, repeated{}, saved{}
+	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, snapshot.DedupTable{}, repeated{}, saved{}
 	d.log.trim(keptPassive)
 	d.life.Signal(lifecycle.Rest)
 	d.show()

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -189,7 +190,7 @@ func (r *Runtime) receiptAt(id identity.EntityID, epoch uint64) (*chain.Receipt,
 func (d *hosted) facts(id migration.ID, from, to identity.NodeID, rel *migration.Release, root []byte) (chain.ReceiptFacts, error) {
 	f := chain.ReceiptFacts{Version: chain.ReceiptVersion, Migration: id, Entity: d.id, Kind: d.kind, Module: d.module, From: from, To: to,
 		Epoch: rel.Epoch, Sequence: rel.Sequence, Applied: d.applied, Head: chain.Hash(rel.Head), State: root}
-	if of, ok := d.daemon.(rooter); ok && len(root) == 0 && d.form() == FormMemory {
+	if of, ok := d.daemon.(rooter); ok && len(root) == 0 && d.form() == snapshot.FormMemory {
 		root, err := of.root()
 		if err != nil {
 			return f, fmt.Errorf("hashing the memory of daemon %s: %w", d.id.Origin(), err)

@@ -232,7 +232,7 @@ func (d *hosted) replay(b []byte) error {
 		}
 	case *settledRecord:
 		if rec.Index == veilIndex {
-			d.horizon.veil()
+			d.horizon.Veil()
 		}
 	default:
 		err = fmt.Errorf("%w: a %T inside the history", errBadRecord, rec)

@@ -10,6 +10,7 @@ import (
 	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 )
 
@@ -318,7 +319,7 @@ func TestR59_R60_OptionalMethods(t *testing.T) {
 	if err != nil || plain.MemoryBytes != 0 || plain.State != "running" {
 		t.Errorf("R59: %+v, %v", plain, err)
 	}
-	if s, err := r.Snapshot(ctx, plain.Entity); err != nil || s == nil || s.Header.Form != host.FormGiven {
+	if s, err := r.Snapshot(ctx, plain.Entity); err != nil || s == nil || s.Header.Form != snapshot.FormGiven {
 		t.Errorf("R59: %+v, %v", s, err)
 	}
 	if _, err := r.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "configured", Config: []byte("x")}, &native{}); err == nil {

@@ -45,7 +45,7 @@ func (d *hosted) repeat(ev *input) (Pending, error) {
 	case err != nil:
 		return Pending{}, fmt.Errorf("looking up a repeated event: %w", err)
 	case f == nil:
-		return Pending{}, fmt.Errorf("%w: number %d; the last is %d", daemon.ErrSuperseded, ev.Number, d.horizon.number(ev.Sender))
+		return Pending{}, fmt.Errorf("%w: number %d; the last is %d", daemon.ErrSuperseded, ev.Number, d.horizon.Number(ev.Sender))
 	case f.err == nil && !bytes.Equal(f.payload, ev.Payload):
 		return Pending{}, fmt.Errorf("%w: number %d", daemon.ErrReused, ev.Number)
 	}
@@ -72,7 +72,7 @@ func (d *hosted) recorded(ev *input) (*found, error) {
 	l := lookup{ev: ev, last: last}
 	err := d.env.Store.ReadHistoryBackward(d.id, l.look)
 	if err == nil && !l.ended {
-		last.unseen = min(last.number, d.horizon.number(ev.Sender)+1)
+		last.unseen = min(last.number, d.horizon.Number(ev.Sender)+1)
 	}
 	return l.found, err
 }

@@ -13,6 +13,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -168,7 +169,7 @@ func (d *hosted) rebuild(ctx context.Context) error {
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
 		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
-	d.stats, d.applied, d.payload, d.horizon, d.last = stats{errors: d.stats.errors}, 0, nil, horizon{}, nil
+	d.stats, d.applied, d.payload, d.horizon, d.last = stats{errors: d.stats.errors}, 0, nil, snapshot.DedupTable{}, nil
 	d.ledger, d.effects = channel.Ledger{}, nil
 	return d.rt.rebuild(ctx, d, rec.Key)
 }

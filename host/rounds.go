@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/internal/canon"
 )
 
@@ -210,7 +211,7 @@ func (s *sourceWalk) changes(c *cut, adopt, last bool) error {
 		return err
 	}
 	s.memory.put(v)
-	state, err := encodeManifest(&v.State, s.memory.hash.Root(&v.State))
+	state, err := snapshot.EncodeManifest(&v.State, s.memory.hash.Root(&v.State))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 )
 
@@ -74,13 +75,13 @@ func TestSnapshotsOfEachVersionOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Fields(string(text))
-	if len(lines) != host.SnapshotVersion {
-		t.Fatalf("%d snapshots, there are %d versions", len(lines), host.SnapshotVersion)
+	if len(lines) != snapshot.Version {
+		t.Fatalf("%d snapshots, there are %d versions", len(lines), snapshot.Version)
 	}
 	for i, line := range lines {
 		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
 			b := mustHex(t, line)
-			s, err := host.DecodeSnapshot(b)
+			s, err := snapshot.Decode(b)
 			if err != nil || int(s.Header.Version) != i+1 || s.Verify() != nil {
 				t.Fatalf("%+v, %v", s, err)
 			}

@@ -12,6 +12,7 @@ import (
 	"wasmhost/host/effect"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/table"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -42,7 +43,7 @@ func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req daemon.Sp
 	if err := r.ready(); err != nil {
 		return daemon.Info{}, err
 	}
-	s, err := DecodeSnapshot(encoded)
+	s, err := snapshot.Decode(encoded)
 	if err != nil {
 		return daemon.Info{}, err
 	}
@@ -51,11 +52,11 @@ func (r *Runtime) SpawnFromSnapshotWithDaemon(ctx context.Context, req daemon.Sp
 
 // SpawnFromDecoded is SpawnFromSnapshot of one that was read already, with
 // ReadSnapshot where it is large.
-func (r *Runtime) SpawnFromDecoded(ctx context.Context, req daemon.SpawnRequest, s *Snapshot) (daemon.Info, error) {
+func (r *Runtime) SpawnFromDecoded(ctx context.Context, req daemon.SpawnRequest, s *snapshot.Snapshot) (daemon.Info, error) {
 	return r.spawnSnapshot(ctx, req, nil, s)
 }
 
-func (r *Runtime) spawnSnapshot(ctx context.Context, req daemon.SpawnRequest, d daemon.Daemon, s *Snapshot) (_ daemon.Info, err error) {
+func (r *Runtime) spawnSnapshot(ctx context.Context, req daemon.SpawnRequest, d daemon.Daemon, s *snapshot.Snapshot) (_ daemon.Info, err error) {
 	if err := r.ready(); err != nil {
 		return daemon.Info{}, err
 	}
@@ -82,7 +83,7 @@ func (r *Runtime) spawnSnapshot(ctx context.Context, req daemon.SpawnRequest, d 
 }
 
 // spawn makes a daemon afresh, of a snapshot, or as a fork.
-func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemon.Daemon, from *Snapshot, fork *forkPoint) (info daemon.Info, err error) {
+func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemon.Daemon, from *snapshot.Snapshot, fork *forkPoint) (info daemon.Info, err error) {
 	if err := r.ready(); err != nil {
 		return daemon.Info{}, err
 	}
@@ -174,7 +175,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 }
 
 // beginClaimed is begin of a daemon that in a cluster is this node's first.
-func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Factory, from *Snapshot, fork *forkPoint, req daemon.SpawnRequest) error {
+func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Factory, from *snapshot.Snapshot, fork *forkPoint, req daemon.SpawnRequest) error {
 	begin := func() error {
 		if fork != nil {
 			return r.beginFork(ctx, d, factory, fork)
@@ -202,7 +203,7 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Fa
 
 // ownLimits are the request's over the snapshot's or the parent's, or over the kind's.
 // A daemon that is made afresh, or is given limits, has those that fit one another.
-func (r *Runtime) ownLimits(req daemon.SpawnRequest, from *Snapshot, fork *forkPoint) (own daemon.Limits, err error) {
+func (r *Runtime) ownLimits(req daemon.SpawnRequest, from *snapshot.Snapshot, fork *forkPoint) (own daemon.Limits, err error) {
 	if err := req.Limits.ValidateOwn(); err != nil {
 		return daemon.Limits{}, err
 	}
@@ -316,7 +317,7 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 
 // begin makes the daemon's code, brings it to where it starts and stores it.
 // It needs d.mu.
-func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, from *Snapshot, grants effect.Grants) error {
+func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, from *snapshot.Snapshot, grants effect.Grants) error {
 	if err := r.construct(ctx, d, factory); err != nil {
 		return err
 	}
@@ -329,7 +330,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, 
 		if err := d.restore(from, begin.Time); err != nil {
 			return err
 		}
-		lasting, err := from.Header.lastingOf()
+		lasting, err := from.Header.Facts()
 		if err != nil {
 			return err
 		}
@@ -390,22 +391,22 @@ func (d *hosted) init(at int64, replay bool) error {
 
 // restore brings a fresh daemon to the snapshot. A stateless one is
 // initialised anew.
-func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
+func (d *hosted) restore(s *snapshot.Snapshot, at int64, changes ...[]byte) error {
 	h := &s.Header
 	if err := d.stand(h); err != nil {
 		return err
 	}
 	var err error
 	switch h.Form {
-	case FormNone:
+	case snapshot.FormNone:
 		return d.init(max(at, 1), true)
-	case FormMemory:
+	case snapshot.FormMemory:
 		c, ok := d.daemon.(capturer)
 		if !ok {
-			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), ErrBadMemory)
+			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), snapshot.ErrBadMemory)
 		}
 		err = c.loadMemory(bytes.NewReader(s.State), changes...)
-	case FormBlocks:
+	case snapshot.FormBlocks:
 		err = fmt.Errorf("%w: its memory went apart from it, in a migration", daemon.ErrBadSnapshot)
 	default:
 		state := s.State
@@ -422,7 +423,7 @@ func (d *hosted) restore(s *Snapshot, at int64, changes ...[]byte) error {
 }
 
 // stand puts the daemon where a snapshot's header says, but for its state.
-func (d *hosted) stand(h *SnapshotHeader) (err error) {
+func (d *hosted) stand(h *snapshot.Header) (err error) {
 	if d.ledger, err = channel.DecodeLedger(h.Bindings); err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
 	}
@@ -430,7 +431,7 @@ func (d *hosted) stand(h *SnapshotHeader) (err error) {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
 	}
 	d.chain, d.payload = chain.New(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
-	d.applied, d.horizon, d.config = h.Applied, newHorizon(h.Horizon), h.Config
+	d.applied, d.horizon, d.config = h.Applied, snapshot.NewDedupTable(h.Horizon), h.Config
 	d.signed = h.Through / d.rt.cpEvery
 	d.stats.processed, d.stats.emitted = h.Applied, h.Through
 	return nil
@@ -469,7 +470,7 @@ func (d *hosted) record0() ([]byte, error) {
 	return canon.Marshal(rec)
 }
 
-func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effect.Grants) error {
+func (d *hosted) storeBeginning(begin *beginRecord, from *snapshot.Snapshot, grants effect.Grants) error {
 	rec, err := d.record0()
 	if err != nil {
 		return err
@@ -485,13 +486,13 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *Snapshot, grants effec
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
 	d.index, d.kept, d.saved.exact = 1, 1, true
-	var lasting *lasting
+	var lasting *snapshot.Facts
 	if from != nil {
-		if lasting, err = from.Header.lastingOf(); err == nil {
+		if lasting, err = from.Header.Facts(); err == nil {
 			err = keepLoss(b, d.id, lasting)
 		}
 		if err == nil {
-			from, err = from.forStore(d.key)
+			from, err = from.ForStore(d.key)
 		}
 		if err == nil {
 			err = d.rt.putSnapshot(b, d.id, 1, from)

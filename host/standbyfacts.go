@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 )
@@ -74,7 +75,7 @@ func (in *receiving) takeLasting(ctx context.Context, m *standby.Facts) error {
 	if in.version < standby.Lasting {
 		return fmt.Errorf("%w: a %T in version %d", standby.ErrBadMessage, m, in.version)
 	}
-	l, err := decodeLasting(m.Bytes)
+	l, err := snapshot.DecodeFacts(m.Bytes)
 	if err != nil {
 		return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost/host/daemon"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -13,18 +14,18 @@ import (
 // Snapshot returns the daemon's state, signed by the daemon, with its identity
 // sealed to this node where it has a private key. A stateless daemon has no
 // snapshot: nil, nil. ErrNotPortable where the state cannot be captured.
-func (r *Runtime) Snapshot(ctx context.Context, id identity.EntityID) (*Snapshot, error) {
+func (r *Runtime) Snapshot(ctx context.Context, id identity.EntityID) (*snapshot.Snapshot, error) {
 	return r.snapshotAs(ctx, id, (*hosted).form)
 }
 
 // SnapshotGiven is Snapshot with the state as the daemon's own code gives it
 // (wasmhost_snapshot), which other versions of the code can read.
 // ErrNotPortable where the code gives none.
-func (r *Runtime) SnapshotGiven(ctx context.Context, id identity.EntityID) (*Snapshot, error) {
-	return r.snapshotAs(ctx, id, func(*hosted) Form { return FormGiven })
+func (r *Runtime) SnapshotGiven(ctx context.Context, id identity.EntityID) (*snapshot.Snapshot, error) {
+	return r.snapshotAs(ctx, id, func(*hosted) snapshot.Form { return snapshot.FormGiven })
 }
 
-func (r *Runtime) snapshotAs(ctx context.Context, id identity.EntityID, form func(*hosted) Form) (*Snapshot, error) {
+func (r *Runtime) snapshotAs(ctx context.Context, id identity.EntityID, form func(*hosted) snapshot.Form) (*snapshot.Snapshot, error) {
 	if err := r.ready(); err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func (r *Runtime) snapshotAs(ctx context.Context, id identity.EntityID, form fun
 }
 
 // snapshotForCaller needs d.mu.
-func (d *hosted) snapshotForCaller(form Form) (*Snapshot, *ticket, error) {
+func (d *hosted) snapshotForCaller(form snapshot.Form) (*snapshot.Snapshot, *ticket, error) {
 	if d.stateless() {
 		return nil, nil, nil
 	}
@@ -56,8 +57,8 @@ func (d *hosted) snapshotForCaller(form Form) (*Snapshot, *ticket, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s.Header.setLasting(lasting)
-	if err := s.seal(d.key); err != nil {
+	s.Header.SetFacts(lasting)
+	if err := s.Seal(d.key); err != nil {
 		return nil, nil, err
 	}
 	if s.State == nil { // the code gives none
@@ -71,12 +72,12 @@ func (d *hosted) snapshotForCaller(form Form) (*Snapshot, *ticket, error) {
 
 // snapshot captures the daemon; withKey seals its identity to this node. It
 // needs d.mu.
-func (d *hosted) snapshot(withKey bool) (*Snapshot, error) {
+func (d *hosted) snapshot(withKey bool) (*snapshot.Snapshot, error) {
 	return d.snapshotOf(d.form(), withKey, false)
 }
 
 // snapshotOf is snapshot of a form. For the store a large state goes to a file.
-func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err error) {
+func (d *hosted) snapshotOf(form snapshot.Form, withKey, forStore bool) (_ *snapshot.Snapshot, err error) {
 	if err := d.portable(); err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
@@ -85,27 +86,27 @@ func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err
 		return nil, err
 	}
 	switch s.Header.Form {
-	case FormMemory:
-		to := newStateBuffer(d.limits().StateBytes)
+	case snapshot.FormMemory:
+		to := snapshot.NewBuffer(d.limits().StateBytes)
 		if forStore {
-			to.spill(int64(d.apartFrom()), func() (*store.StateFile, error) { return d.env.Store.NewState(d.id) })
+			to.Spill(int64(d.apartFrom()), func() (*store.StateFile, error) { return d.env.Store.NewState(d.id) })
 		}
 		err = d.daemon.(capturer).saveMemory(to)
-		s.take(to)
-		if file := s.stateFile(); file != nil {
+		s.Capture(to)
+		if file := s.StateFile(); file != nil {
 			defer func() {
 				if err != nil {
 					file.Discard()
 				}
 			}()
 		}
-	case FormGiven:
+	case snapshot.FormGiven:
 		s.State, err = d.daemon.Snapshot(d.stateCall())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
-	if s.Header.Form == FormGiven && int64(len(s.State)) > d.limits().StateBytes {
+	if s.Header.Form == snapshot.FormGiven && int64(len(s.State)) > d.limits().StateBytes {
 		return nil, fmt.Errorf("daemon %s: %w: it has %d bytes, at most %d", d.id.Origin(), daemon.ErrStateTooLarge, len(s.State), d.limits().StateBytes)
 	}
 	if withKey && d.key.CanSign() {
@@ -119,21 +120,21 @@ func (d *hosted) snapshotOf(form Form, withKey, forStore bool) (_ *Snapshot, err
 		}
 		s.Header.Envelope = env.Bytes()
 	}
-	if s.stateFile() == nil {
+	if s.StateFile() == nil {
 		s.Header.StateHash = sha256.Sum256(s.State)
 	}
-	if err := s.seal(d.key); err != nil {
+	if err := s.Seal(d.key); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
 // header is a snapshot that lacks its state and signature. It needs d.mu.
-func (d *hosted) header(form Form) (*Snapshot, error) {
-	return d.headerWith(form, d.horizon.list())
+func (d *hosted) header(form snapshot.Form) (*snapshot.Snapshot, error) {
+	return d.headerWith(form, d.horizon.List())
 }
 
-func (d *hosted) headerWith(form Form, marks []SenderMark) (*Snapshot, error) {
+func (d *hosted) headerWith(form snapshot.Form, marks []snapshot.SenderMark) (*snapshot.Snapshot, error) {
 	bindings, err := d.ledger.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
@@ -142,29 +143,23 @@ func (d *hosted) headerWith(form Form, marks []SenderMark) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
-	s := &Snapshot{Header: SnapshotHeader{
+	s := &snapshot.Snapshot{Header: snapshot.Header{
 		Entity: d.id, Name: d.name, Kind: d.kind, Module: d.module, Config: d.config, Epoch: d.epoch,
 		Through: d.chain.Head().Sequence, Head: d.chain.Head(), HeadPayload: append([]byte(nil), d.payload...),
 		Applied: d.applied, LastTime: d.lastTime, Horizon: marks, Form: form, Limits: d.own().Map(),
 		CreatedAt: d.env.Clock().UnixNano(), Bindings: bindings, Effects: effects,
 	}}
-	s.Header.Version = s.Header.formVersion()
+	s.Header.Version = s.Header.FormVersion()
 	return s, nil
 }
 
-// describe completes a snapshot of FormBlocks.
-func (s *Snapshot) describe(manifest []byte, key *identity.KeyPair) error {
-	s.State, s.Header.StateHash = manifest, sha256.Sum256(manifest)
-	return s.seal(key)
-}
-
 // form is how the daemon's state is captured.
-func (d *hosted) form() Form {
+func (d *hosted) form() snapshot.Form {
 	if d.stateless() {
-		return FormNone
+		return snapshot.FormNone
 	}
 	if _, ok := d.daemon.(capturer); ok {
-		return FormMemory
+		return snapshot.FormMemory
 	}
-	return FormGiven
+	return snapshot.FormGiven
 }

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -62,7 +63,7 @@ const deltaVersion = 1
 
 // storedDigest names a stored snapshot or delta: whatever is in it is in its
 // header, by hash.
-func storedDigest(index uint64, s *Snapshot) chain.Hash {
+func storedDigest(index uint64, s *snapshot.Snapshot) chain.Hash {
 	return sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, index), s.Checkpoint.State...))
 }
 
@@ -88,7 +89,7 @@ func apartIn(p *store.Part) (d store.Digest, ok bool) {
 
 // putSnapshot stores a snapshot that stands before history record index, in
 // place of all that is stored of the daemon's state.
-func (r *Runtime) putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *Snapshot) error {
+func (r *Runtime) putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *snapshot.Snapshot) error {
 	b.DeleteUnder(store.Deltas, id[:])
 	_, err := r.put(b, store.Snapshots, id[:], index, s, largeState)
 	return err
@@ -106,7 +107,7 @@ func (d *hosted) apartFrom() int {
 // put stores a part under key, which begins with the daemon's identity, and
 // returns its size. The batch takes the snapshot's state over; one of apart bytes or
 // more goes to a file.
-func (r *Runtime) put(b *store.Batch, t store.Table, key []byte, index uint64, s *Snapshot, apart int) (int, error) {
+func (r *Runtime) put(b *store.Batch, t store.Table, key []byte, index uint64, s *snapshot.Snapshot, apart int) (int, error) {
 	if len(s.State) >= apart {
 		file, err := r.env.Store.NewState(s.Header.Entity)
 		if err == nil {
@@ -116,12 +117,12 @@ func (r *Runtime) put(b *store.Batch, t store.Table, key []byte, index uint64, s
 			file.Discard()
 			return 0, err
 		}
-		s.putApart(file)
+		s.PutApart(file)
 	}
 
-	if file := s.stateFile(); file != nil {
+	if file := s.StateFile(); file != nil {
 		digest := file.Digest()
-		value, err := s.front(append(binary.BigEndian.AppendUint64(nil, index|stateApart), digest[:]...))
+		value, err := s.Front(append(binary.BigEndian.AppendUint64(nil, index|stateApart), digest[:]...))
 		if err != nil {
 			file.Discard()
 			return 0, err
@@ -130,7 +131,7 @@ func (r *Runtime) put(b *store.Batch, t store.Table, key []byte, index uint64, s
 		return len(value) + int(file.Size()), nil
 	}
 
-	value, err := s.appendTo(binary.BigEndian.AppendUint64(nil, index))
+	value, err := s.AppendTo(binary.BigEndian.AppendUint64(nil, index))
 	if err != nil {
 		return 0, err
 	}
@@ -202,7 +203,7 @@ func (d *hosted) nextIsDelta() bool {
 	s := &d.saved
 	history := uint64(d.limits().History)
 	holds := history != 0 && d.index-s.whole >= history // records that are to go wait for a whole snapshot
-	return s.goes && s.deltas < maxDeltas && s.changes < s.bytes && !holds && d.form() == FormMemory
+	return s.goes && s.deltas < maxDeltas && s.changes < s.bytes && !holds && d.form() == snapshot.FormMemory
 }
 
 func (d *hosted) putWhole(b *store.Batch) error {
@@ -223,12 +224,12 @@ func (d *hosted) putWhole(b *store.Batch) error {
 	d.kept = d.index
 	d.saved = saved{whole: d.index, bytes: size, exact: true}
 	d.saved.stands(d.index, s)
-	d.saved.goes = s.Header.Form == FormMemory && d.daemon.(capturer).track() == nil
+	d.saved.goes = s.Header.Form == snapshot.FormMemory && d.daemon.(capturer).track() == nil
 	return nil
 }
 
 // stands notes the last of what is stored.
-func (s *saved) stands(index uint64, last *Snapshot) {
+func (s *saved) stands(index uint64, last *snapshot.Snapshot) {
 	s.digest, s.time, s.tried = storedDigest(index, last), last.Header.LastTime, last.Header.CreatedAt
 }
 
@@ -241,15 +242,15 @@ func (d *hosted) putDelta(b *store.Batch) error {
 		d.saved.goes = false
 		return fmt.Errorf("%w: %w", errNoDelta, err)
 	}
-	s, err := d.headerWith(formDelta, d.horizon.since(d.saved.time))
+	s, err := d.headerWith(snapshot.FormDelta, d.horizon.Since(d.saved.time))
 	if err != nil {
 		return err
 	}
-	if s.State, err = canon.Marshal(&deltaState{Version: deltaVersion, Base: d.saved.digest, Forgotten: d.horizon.forgottenBefore(), Memory: memory}); err != nil {
+	if s.State, err = canon.Marshal(&deltaState{Version: deltaVersion, Base: d.saved.digest, Forgotten: d.horizon.Forgotten(), Memory: memory}); err != nil {
 		return err
 	}
 	s.Header.StateHash = sha256.Sum256(s.State)
-	if err := s.seal(d.key); err != nil {
+	if err := s.Seal(d.key); err != nil {
 		return err
 	}
 	size, err := d.rt.put(b, store.Deltas, deltaKey(d.id, d.saved.deltas), d.index, s, d.apartFrom())
@@ -264,15 +265,15 @@ func (d *hosted) putDelta(b *store.Batch) error {
 }
 
 // readStored splits a stored value, and reads the state that is apart.
-func (r *Runtime) readStored(value []byte, id identity.EntityID) (uint64, *Snapshot, error) {
+func (r *Runtime) readStored(value []byte, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
 	if len(value) < 8 {
 		return 0, nil, fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
 	}
 	index, value := binary.BigEndian.Uint64(value), value[8:]
-	var s *Snapshot
+	var s *snapshot.Snapshot
 	var err error
 	if index < stateApart {
-		s, err = decodeSnapshot(value, formDelta)
+		s, err = snapshot.DecodeForm(value, snapshot.FormDelta)
 	} else {
 		index -= stateApart
 		s, err = r.readApart(value, id)
@@ -287,7 +288,7 @@ func (r *Runtime) readStored(value []byte, id identity.EntityID) (uint64, *Snaps
 }
 
 // storedSize is how many bytes a value has together with its file.
-func storedSize(value []byte, s *Snapshot) int {
+func storedSize(value []byte, s *snapshot.Snapshot) int {
 	if binary.BigEndian.Uint64(value) < stateApart {
 		return len(value)
 	}
@@ -295,7 +296,7 @@ func storedSize(value []byte, s *Snapshot) int {
 }
 
 // readApart reads a snapshot whose state is in a file.
-func (r *Runtime) readApart(value []byte, id identity.EntityID) (_ *Snapshot, err error) {
+func (r *Runtime) readApart(value []byte, id identity.EntityID) (_ *snapshot.Snapshot, err error) {
 	var digest chain.Hash
 	if copy(digest[:], value) < len(digest) {
 		return nil, errors.New("it ends before the digest of its state")
@@ -305,7 +306,7 @@ func (r *Runtime) readApart(value []byte, id identity.EntityID) (_ *Snapshot, er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	return readSnapshot(bytes.NewReader(value[len(digest):]), formDelta, func(_ *canon.Reader, n uint64) ([]byte, error) {
+	return snapshot.ReadForm(bytes.NewReader(value[len(digest):]), snapshot.FormDelta, func(_ *canon.Reader, n uint64) ([]byte, error) {
 		if n != uint64(size) {
 			return nil, fmt.Errorf("%w: a state of %d bytes, its file has %d", daemon.ErrBadSnapshot, n, size)
 		}
@@ -328,16 +329,16 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 		return false, err
 	}
 	index, s, err := d.rt.readStored(value, d.id)
-	if err == nil && s.Header.Form > FormMemory {
+	if err == nil && s.Header.Form > snapshot.FormMemory {
 		err = fmt.Errorf("%w: a delta where the snapshot should be", store.ErrCorrupt)
 	}
 	if err != nil {
 		return false, err
 	}
-	d.saved = saved{whole: index, bytes: storedSize(value, s), exact: true, goes: s.Header.Form == FormMemory}
+	d.saved = saved{whole: index, bytes: storedSize(value, s), exact: true, goes: s.Header.Form == snapshot.FormMemory}
 	d.saved.stands(index, s)
 	last, changes := s, [][]byte(nil)
-	marks := newHorizon(s.Header.Horizon)
+	marks := snapshot.NewDedupTable(s.Header.Horizon)
 	err = d.env.Store.ScanPrefix(store.Deltas, d.id[:], func(k, v []byte) error {
 		at, delta, state, err := d.readDelta(k[len(d.id):], v)
 		if err == nil && at < index {
@@ -347,7 +348,7 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 			return fmt.Errorf("delta %d of daemon %s: %w", d.saved.deltas, d.id.Origin(), err)
 		}
 		index, last, changes = at, delta, append(changes, state.Memory)
-		marks.merge(state.Forgotten, delta.Header.Horizon)
+		marks.Merge(state.Forgotten, delta.Header.Horizon)
 		d.saved.deltas++
 		d.saved.changes += storedSize(v, delta)
 		d.saved.stands(index, last)
@@ -361,7 +362,7 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 	h.Form = s.Header.Form
 	d.index, d.kept = index, index
 	d.epoch = max(d.epoch, h.Epoch)
-	if err := d.restore(&Snapshot{Header: h, State: s.State}, at, changes...); err != nil {
+	if err := d.restore(&snapshot.Snapshot{Header: h, State: s.State}, at, changes...); err != nil {
 		return false, err
 	}
 	d.horizon = marks
@@ -372,7 +373,7 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 }
 
 // readDelta reads the next delta of the chain.
-func (d *hosted) readDelta(k, v []byte) (uint64, *Snapshot, *deltaState, error) {
+func (d *hosted) readDelta(k, v []byte) (uint64, *snapshot.Snapshot, *deltaState, error) {
 	if len(k) != 4 || int(binary.BigEndian.Uint32(k)) != d.saved.deltas {
 		return 0, nil, nil, fmt.Errorf("%w: it has place %x", store.ErrCorrupt, k)
 	}
@@ -381,7 +382,7 @@ func (d *hosted) readDelta(k, v []byte) (uint64, *Snapshot, *deltaState, error) 
 		return 0, nil, nil, err
 	}
 	state := &deltaState{}
-	if s.Header.Form != formDelta {
+	if s.Header.Form != snapshot.FormDelta {
 		return 0, nil, nil, fmt.Errorf("%w: a snapshot of form %s", store.ErrCorrupt, s.Header.Form)
 	}
 	if err := canon.Unmarshal(s.State, state); err != nil {

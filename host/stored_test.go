@@ -17,6 +17,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -388,7 +389,7 @@ func TestDeltasOfLargeMemories(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	state := func() *host.Snapshot {
+	state := func() *snapshot.Snapshot {
 		t.Helper()
 		snap, err := r.Snapshot(ctx, d.Entity)
 		if err != nil {

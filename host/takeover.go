@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/table"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -290,7 +291,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 
 // serve opens the daemon's key and signs, durably, that it goes on here, and is no
 // longer where it went. It needs d.mu.
-func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *lasting, went table.Tombstone) error {
+func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *snapshot.Facts, went table.Tombstone) error {
 	if len(sealed) > 0 {
 		env, err := identity.ParseEnvelope(sealed)
 		if err != nil {

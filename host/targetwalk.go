@@ -10,6 +10,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -43,7 +44,7 @@ type incoming struct {
 	memory   *arrivingMemory
 	began    time.Time        // by the runtime's clock
 	receipts []*chain.Receipt // of earlier moves, that came with it
-	lasting  *lasting         // what it keeps for life; nil: the source does not say it
+	lasting  *snapshot.Facts  // what it keeps for life; nil: the source does not say it
 	earlier  arrivingModule
 
 	roomMu   sync.Mutex // guards these; taken last

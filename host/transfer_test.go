@@ -14,6 +14,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 )
 
@@ -99,7 +100,7 @@ func TestM95_M100_M112_M136_F26_F27_Chunks(t *testing.T) {
 			}
 			whole = append(whole, c.Bytes...)
 		}
-		s, err := host.DecodeSnapshot(whole)
+		s, err := snapshot.Decode(whole)
 		if err != nil || len(s.State) != size || s.Header.Entity != d.Entity {
 			t.Errorf("%d bytes: %v", size, err)
 		}

@@ -2,8 +2,6 @@ package host
 
 import (
 	"math"
-
-	"wasmhost/identity"
 )
 
 // A guest sees who sent an event only where a key proves it (Event.From). Histories
@@ -15,18 +13,12 @@ import (
 // veilIndex is the index of no record.
 const veilIndex = math.MaxUint64
 
-// veilSender is no sender's id.
-var veilSender = identity.NamedSender("\x00wasmhost: the guest sees no senders of direct events")
-
-// veil marks the horizon. The mark is never forgotten.
-func (h *horizon) veil() { h.advance(veilSender, 1, math.MaxInt64) }
-
 // veil makes the guest see no sender of direct events from here on. It needs d.mu.
 func (d *hosted) veil() error {
-	if d.horizon.isVeiled() {
+	if d.horizon.Veiled() {
 		return nil
 	}
-	d.horizon.veil()
+	d.horizon.Veil()
 	if !d.recording() {
 		return nil
 	}
@@ -39,15 +31,4 @@ func (d *hosted) veil() error {
 	d.record(rec)
 	d.saved = saved
 	return nil
-}
-
-// SendersOf returns how many senders the marks are of.
-func SendersOf(marks []SenderMark) int {
-	n := len(marks)
-	for i := range marks {
-		if marks[i].Sender == veilSender {
-			n--
-		}
-	}
-	return n
 }

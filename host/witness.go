@@ -7,6 +7,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
@@ -123,7 +124,7 @@ func testify(t *chain.Claims, b []byte) error {
 }
 
 // source is what a snapshot says of a chain: its head, signed.
-func snapshotSource(s *Snapshot) chain.Source {
+func snapshotSource(s *snapshot.Snapshot) chain.Source {
 	return func(t *chain.Claims) error {
 		t.Output(&s.Header.Head, s.Header.HeadPayload, s.Checkpoint.Head)
 		t.Stated(&s.Checkpoint)
@@ -160,7 +161,7 @@ func (r *Runtime) suspect(id identity.EntityID, known, came chain.Source) error 
 
 // suspect does so with a daemon that is on its way here: its snapshot, and
 // the history that came before it.
-func (in *incoming) suspect(s *Snapshot) error {
+func (in *incoming) suspect(s *snapshot.Snapshot) error {
 	err := in.compare(s)
 	if errors.Is(err, chain.ErrEquivocated) {
 		return migration.Failf(migration.Equivocated, "%v", err)
@@ -168,7 +169,7 @@ func (in *incoming) suspect(s *Snapshot) error {
 	return err
 }
 
-func (in *incoming) compare(s *Snapshot) error {
+func (in *incoming) compare(s *snapshot.Snapshot) error {
 	r, id := in.rt, in.offer.Entity
 	w, err := r.witness(id)
 	if err != nil || w == nil {
@@ -193,7 +194,7 @@ func (in *incoming) compare(s *Snapshot) error {
 
 // suspectSnapshot does so with a snapshot that is to be restored, and with the
 // daemon itself, where it is here.
-func (r *Runtime) suspectSnapshot(s *Snapshot) error {
+func (r *Runtime) suspectSnapshot(s *snapshot.Snapshot) error {
 	id := s.Header.Entity
 	if r.env.Store == nil {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
 	"wasmhost/host/daemon"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -183,7 +183,7 @@ func TestOneShotsTakeNoPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := host.SendersOf(snap.Header.Horizon); n != 2 {
+	if n := snapshot.SendersOf(snap.Header.Horizon); n != 2 {
 		t.Errorf("after %d events without an id the daemon remembers %d senders, want one for each node", events, n)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"wasmhost/api/client"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -61,8 +62,8 @@ func TestTokensHaveSendersOfTheirOwn(t *testing.T) {
 	must[api.Sent](t)(two.Send(ctx, "c", "another", []byte("x")))
 	must[api.Sent](t)(owner.Send(ctx, "c", "another", []byte("x")))
 
-	snap := must[*host.Snapshot](t)(s.rt.Snapshot(ctx, d.Entity))
-	if n := host.SendersOf(snap.Header.Horizon); n != limit/8+2+2+1 {
+	snap := must[*snapshot.Snapshot](t)(s.rt.Snapshot(ctx, d.Entity))
+	if n := snapshot.SendersOf(snap.Header.Horizon); n != limit/8+2+2+1 {
 		t.Errorf("%d senders are remembered, want %d: the token's share, two of each other, and the node's own", n, limit/8+5)
 	}
 }

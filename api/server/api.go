@@ -11,6 +11,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 )
 
 func lossOf(l *daemon.Loss) *api.Loss {
@@ -64,9 +65,9 @@ func reportOf(r host.Report) *api.MigrationReport {
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // SnapshotOf says what s is.
-func SnapshotOf(s *host.Snapshot) api.Snapshot {
+func SnapshotOf(s *snapshot.Snapshot) api.Snapshot {
 	h := &s.Header
 	return api.Snapshot{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Kind: h.Kind, Module: hex.EncodeToString(h.Module),
 		Epoch: h.Epoch, Through: h.Through, Applied: h.Applied, Head: h.Head.Hash(h.HeadPayload).String(), State: len(s.State),
-		Senders: host.SendersOf(h.Horizon), Signed: s.Verify() == nil, Identity: len(h.Envelope) > 0, Created: s.Created(), Spawned: h.Spawned().UTC(), Previous: hex.EncodeToString(h.Previous())}
+		Senders: snapshot.SendersOf(h.Horizon), Signed: s.Verify() == nil, Identity: len(h.Envelope) > 0, Created: s.Created(), Spawned: h.Spawned().UTC(), Previous: hex.EncodeToString(h.Previous())}
 }

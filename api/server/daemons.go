@@ -22,6 +22,7 @@ import (
 	"wasmhost/host/directory"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -149,7 +150,7 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	snap, err := host.ReadSnapshot(http.MaxBytesReader(w, r.Body, maxSnapshot), maxSnapshot)
+	snap, err := snapshot.Read(http.MaxBytesReader(w, r.Body, maxSnapshot), maxSnapshot)
 	switch {
 	case errors.Is(err, daemon.ErrBadSnapshot), errors.Is(err, ErrBodiesFull):
 		return err

@@ -20,6 +20,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/group"
 	"wasmhost/host/mesh"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 	"wasmhost/wire"
 
@@ -57,9 +58,9 @@ type Server struct {
 
 // Bounds on requests.
 const (
-	maxModule   = 1 << 30               // bytes of a module in a body; the limit module-bytes is lower
-	maxSnapshot = host.MaxSnapshotBytes // bytes of a snapshot in a body; the node's room for uploads may be lower
-	maxHops     = 8                     // nodes that a request is passed over
+	maxModule   = 1 << 30           // bytes of a module in a body; the limit module-bytes is lower
+	maxSnapshot = snapshot.MaxBytes // bytes of a snapshot in a body; the node's room for uploads may be lower
+	maxHops     = 8                 // nodes that a request is passed over
 	hopsHeader  = "Wasmhost-Hops"
 	askTimeout  = 2 * time.Second
 )

@@ -8,10 +8,10 @@ import (
 	"testing"
 
 	"wasmhost/abi"
-	"wasmhost/host"
 	"wasmhost/host/channel"
 	"wasmhost/host/directory"
 	"wasmhost/host/migration"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/standby"
 )
 
@@ -21,7 +21,7 @@ func TestVersionsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, version := range map[string]int{"snapshot": host.SnapshotVersion, "migration": migration.Lasting, "channels": channel.Version, "standbys": standby.Keeping,
+	for name, version := range map[string]int{"snapshot": snapshot.Version, "migration": migration.Lasting, "channels": channel.Version, "standbys": standby.Keeping,
 		"cluster directory": directory.ProtocolVersion, "guest ABI": abi.Version, "fuel": abi.FuelVersion} {
 		if row := fmt.Sprintf("| %s | %d |", name, version); !strings.Contains(string(page), row) {
 			t.Errorf("docs/compatibility.md lacks a row that begins %q", row)

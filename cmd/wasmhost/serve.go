@@ -22,6 +22,7 @@ import (
 	"wasmhost/host/budget"
 	"wasmhost/host/daemon"
 	"wasmhost/host/group"
+	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -224,7 +225,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	budgets := budget.NewSet(budget.Sizes{Uploads: host.UploadBytes(limits)})
+	budgets := budget.NewSet(budget.Sizes{Uploads: snapshot.UploadBytes(limits)})
 	mesh, err := wire.Listen(ctx, wire.Config{Budgets: budgets, Identity: key, Name: o.name, Addr: o.listen, Trust: trust, Logger: logs.of("wire")})
 	if err != nil {
 		return err

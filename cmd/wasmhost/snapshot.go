@@ -12,8 +12,8 @@ import (
 
 	"wasmhost/api"
 	"wasmhost/api/server"
-	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/snapshot"
 )
 
 func (a *app) snapshot() *cobra.Command {
@@ -86,16 +86,16 @@ private key is not: --unsigned takes it, on your word for what is in it.`,
 
 // readSnapshot returns a snapshot without its state, and how many bytes that
 // has: a file can be larger than memory.
-func (a *app) readSnapshot(path string) (*host.Snapshot, int64, error) {
+func (a *app) readSnapshot(path string) (*snapshot.Snapshot, int64, error) {
 	f, err := a.open(path)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer f.Close()
-	return host.InspectSnapshot(f)
+	return snapshot.Inspect(f)
 }
 
-func (a *app) printSnapshot(s *host.Snapshot, state int64) error {
+func (a *app) printSnapshot(s *snapshot.Snapshot, state int64) error {
 	v := server.SnapshotOf(s)
 	v.State = int(state)
 	return a.print(v, func(w io.Writer) {

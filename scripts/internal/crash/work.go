@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"wasmhost/api"
-	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 	"wasmhost/scripts/internal/fleet"
 )
@@ -72,7 +72,7 @@ func (t *trial) save(ctx context.Context, n *fleet.Node, daemon string) {
 	if err != nil {
 		return
 	}
-	s, err := host.DecodeSnapshot(b)
+	s, err := snapshot.Decode(b)
 	if err != nil { // the kill cut the answer
 		return
 	}

@@ -53,9 +53,9 @@ var searched = []mutant{
 	{"stay paused after a failed migration", "host/source.go",
 		"s.d.tail = nil\n\t\ts.d.resume()", "s.d.tail = nil", nil},
 	{"forget the horizon", "host/deliver.go",
-		"d.horizon.advance(sender, number, at)\n}", "}", nil},
+		"d.horizon.Advance(sender, number, at)\n}", "}", nil},
 	{"leave the horizon out of snapshots", "host/state.go",
-		"d.headerWith(form, d.horizon.list())", "d.headerWith(form, []SenderMark{})", nil},
+		"d.headerWith(form, d.horizon.List())", "d.headerWith(form, []snapshot.SenderMark{})", nil},
 	{"hand over without the last records", "host/rounds.go",
 		"r.Records = int(c.to - c.from)", "if last {\n\t\tc.records, c.to = nil, c.from\n\t}\n\tr.Records = int(c.to - c.from)", []edit{
 			{"host/rounds.go", "if !bytes.Equal(p.Root, root[:]) {", "if bytes.Equal(nil, root[:]) {"},

@@ -44,7 +44,7 @@ var more = []hunt{
 		"if n >= t.ofPeer {", "if false {", nil}, goTest{"./host", "TestUnfinishedArrivalsAreBounded"}},
 	{mutant{"direct events may name a channel", "host/deliver.go",
 		"case ev.Channel != \"\":", "case false:", nil}, attackRow("sender-forged")},
-	{mutant{"one caller may take all senders' places", "host/places.go",
+	{mutant{"one caller may take all senders' places", "host/snapshot/places.go",
 		"c.byScope[scope] >= most {", "false {", nil}, goTest{"./host", "TestSendersHaveShares"}},
 	{mutant{"queries are read as they come", "api/server/guard.go",
 		"err = checkQuery(r.URL.RawQuery, op.query)", "err = error(nil)", nil}, attackRow("lost-id")},

@@ -1,4 +1,4 @@
-package host
+package snapshot
 
 import (
 	"bytes"
@@ -12,10 +12,10 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/klauspost/compress/zstd"
-
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/internal/canon"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 func someState(blocks int) *sandbox.State {
@@ -49,11 +49,11 @@ type memoryChunk struct {
 func encoded(t testing.TB, s *sandbox.State) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	m := &memoryWriter{w: &out}
-	err := m.begin(s)
-	for k := 0; k < len(s.Index) && err == nil; k += chunkBlocks {
-		end := min(len(s.Index), k+chunkBlocks)
-		err = m.chunk(s.Index[k:end], s.Blocks[k*sandbox.BlockBytes:end*sandbox.BlockBytes])
+	m := &MemoryWriter{w: &out}
+	err := m.Begin(s)
+	for k := 0; k < len(s.Index) && err == nil; k += ChunkBlocks {
+		end := min(len(s.Index), k+ChunkBlocks)
+		err = m.Chunk(s.Index[k:end], s.Blocks[k*sandbox.BlockBytes:end*sandbox.BlockBytes])
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -62,25 +62,25 @@ func encoded(t testing.TB, s *sandbox.State) []byte {
 }
 
 func decodeMemory(b []byte, limit int64) (*sandbox.State, error) {
-	m, err := readMemory(bytes.NewReader(b), limit)
+	m, err := ReadMemory(bytes.NewReader(b), limit)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		index, blocks, err := m.next()
+		index, blocks, err := m.Next()
 		if err == io.EOF {
-			return m.state, nil
+			return m.State, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		m.state.Index, m.state.Blocks = append(m.state.Index, index...), append(m.state.Blocks, blocks...)
+		m.State.Index, m.State.Blocks = append(m.State.Index, index...), append(m.State.Blocks, blocks...)
 	}
 }
 
 // What is written piece by piece is the canonical form of the whole.
 func TestCapturedMemoryIsCanonical(t *testing.T) {
-	for _, blocks := range []int{0, 1, chunkBlocks, 25 * chunkBlocks} {
+	for _, blocks := range []int{0, 1, ChunkBlocks, 25 * ChunkBlocks} {
 		b := encoded(t, someState(blocks))
 		var whole memoryState
 		if err := canon.Unmarshal(b, &whole); err != nil {
@@ -97,7 +97,7 @@ func TestCapturedMemoryIsCanonical(t *testing.T) {
 
 // However large a memory is, writing and reading it takes little more.
 func TestCapturedMemoryIsStreamed(t *testing.T) {
-	s := someState(40 * chunkBlocks)
+	s := someState(40 * ChunkBlocks)
 	s.Size = 160 << 20
 	r := rand.New(rand.NewPCG(1, 2))
 	for k := 0; k < len(s.Blocks); k += 8 { // what does not compress
@@ -110,17 +110,17 @@ func TestCapturedMemoryIsStreamed(t *testing.T) {
 	memoryCoder() // whose own memory is not of one capture
 	for name, work := range map[string]func() error{
 		"writing": func() error {
-			m := &memoryWriter{w: io.Discard}
-			err := m.begin(s)
-			for k := 0; k < len(s.Index) && err == nil; k += chunkBlocks {
-				err = m.chunk(s.Index[k:k+chunkBlocks], s.Blocks[k*sandbox.BlockBytes:(k+chunkBlocks)*sandbox.BlockBytes])
+			m := &MemoryWriter{w: io.Discard}
+			err := m.Begin(s)
+			for k := 0; k < len(s.Index) && err == nil; k += ChunkBlocks {
+				err = m.Chunk(s.Index[k:k+ChunkBlocks], s.Blocks[k*sandbox.BlockBytes:(k+ChunkBlocks)*sandbox.BlockBytes])
 			}
 			return err
 		},
 		"reading": func() error {
-			m, err := readMemory(bytes.NewReader(b), 160<<20)
+			m, err := ReadMemory(bytes.NewReader(b), 160<<20)
 			for err == nil {
-				_, _, err = m.next()
+				_, _, err = m.Next()
 			}
 			if err == io.EOF {
 				err = nil
@@ -142,11 +142,11 @@ func TestCapturedMemoryIsStreamed(t *testing.T) {
 
 // The error of the reader is not one of what it read.
 func TestCapturedMemoryOfABadReader(t *testing.T) {
-	b, bad := encoded(t, someState(2*chunkBlocks)), errors.New("the disk is bad")
+	b, bad := encoded(t, someState(2*ChunkBlocks)), errors.New("the disk is bad")
 	for n := 0; n < len(b); n += 1 + n/9 {
-		m, err := readMemory(io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(bad)), 64<<20)
+		m, err := ReadMemory(io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(bad)), 64<<20)
 		for err == nil {
-			_, _, err = m.next()
+			_, _, err = m.Next()
 		}
 		if !errors.Is(err, bad) || errors.Is(err, ErrBadMemory) {
 			t.Fatalf("cut at %d: %v", n, err)
@@ -158,7 +158,7 @@ func TestCapturedMemoryOfABadReader(t *testing.T) {
 }
 
 func TestCapturedMemoryComesBack(t *testing.T) {
-	for _, blocks := range []int{0, 1, chunkBlocks, chunkBlocks + 1, 3 * chunkBlocks} {
+	for _, blocks := range []int{0, 1, ChunkBlocks, ChunkBlocks + 1, 3 * ChunkBlocks} {
 		s := someState(blocks)
 		got, err := decodeMemory(encoded(t, s), 64<<20)
 		if err != nil {
@@ -180,8 +180,8 @@ func malformed(t testing.TB) map[string][]byte {
 	}
 	zeros := func(n int) []byte { return enc.EncodeAll(make([]byte, n), nil) }
 	index := func(n ...uint32) []byte { return appendU32s(nil, n) }
-	many := make([]byte, 4*chunkBlocks)
-	for k := range chunkBlocks {
+	many := make([]byte, 4*ChunkBlocks)
+	for k := range ChunkBlocks {
 		binary.LittleEndian.PutUint32(many[4*k:], uint32(k))
 	}
 	honest := func() *memoryState {
@@ -203,10 +203,10 @@ func malformed(t testing.TB) map[string][]byte {
 		"a bomb":                 func(m *memoryState) { m.Chunks[0].Blocks = zeros(1 << 30) },
 		"a bomb of many frames":  func(m *memoryState) { m.Chunks[0].Blocks = bytes.Repeat(zeros(1<<20), 1000) },
 		"more blocks than a chunk has": func(m *memoryState) {
-			m.Chunks[0] = memoryChunk{Index: append(index(9), many...), Blocks: zeros((chunkBlocks + 1) * sandbox.BlockBytes)}
+			m.Chunks[0] = memoryChunk{Index: append(index(9), many...), Blocks: zeros((ChunkBlocks + 1) * sandbox.BlockBytes)}
 		},
 		"more blocks than memory": func(m *memoryState) {
-			full := memoryChunk{Index: many, Blocks: zeros(chunkBlocks * sandbox.BlockBytes)}
+			full := memoryChunk{Index: many, Blocks: zeros(ChunkBlocks * sandbox.BlockBytes)}
 			m.Chunks = []memoryChunk{full, full}
 		},
 		"blocks out of order": func(m *memoryState) {

@@ -1,9 +1,11 @@
-package host
+package snapshot
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	"wasmhost/host/internal/sandbox"
+	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
 
@@ -23,7 +25,7 @@ type memoryManifest struct {
 
 const manifestVersion = 1
 
-func encodeManifest(s *sandbox.State, root [32]byte) ([]byte, error) {
+func EncodeManifest(s *sandbox.State, root [32]byte) ([]byte, error) {
 	m := &memoryManifest{Version: manifestVersion, Image: s.Image[:], Root: root[:], Size: s.Size, Globals: s.Globals, Buffer: s.Buffer, Room: s.Room}
 	for _, t := range s.Tables {
 		m.Tables = append(m.Tables, appendU32s(nil, t))
@@ -31,9 +33,9 @@ func encodeManifest(s *sandbox.State, root [32]byte) ([]byte, error) {
 	return canon.Marshal(m)
 }
 
-// decodeManifest reads what encodeManifest wrote. Every error wraps
+// DecodeManifest reads what EncodeManifest wrote. Every error wraps
 // ErrBadMemory.
-func decodeManifest(b []byte) (*sandbox.State, [32]byte, error) {
+func DecodeManifest(b []byte) (*sandbox.State, [32]byte, error) {
 	var m memoryManifest
 	none := [32]byte{}
 	if err := canon.Unmarshal(b, &m); err != nil {
@@ -54,4 +56,10 @@ func decodeManifest(b []byte) (*sandbox.State, [32]byte, error) {
 		s.Tables = append(s.Tables, elements)
 	}
 	return s, [32]byte(m.Root), nil
+}
+
+// Describe completes a snapshot of FormBlocks.
+func (s *Snapshot) Describe(manifest []byte, key *identity.KeyPair) error {
+	s.State, s.Header.StateHash = manifest, sha256.Sum256(manifest)
+	return s.Seal(key)
 }

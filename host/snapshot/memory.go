@@ -1,4 +1,4 @@
-package host
+package snapshot
 
 import (
 	"encoding/binary"
@@ -9,10 +9,10 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
-
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/internal/canon"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // A captured guest is its module's image, by hash, and what differs from it:
@@ -37,7 +37,7 @@ const (
 
 const (
 	memoryVersion = 1
-	chunkBlocks   = 256 // 1 MiB
+	ChunkBlocks   = 256 // 1 MiB
 )
 
 // ErrBadMemory says that bytes are no captured memory.
@@ -51,23 +51,23 @@ var memoryCoder = sync.OnceValue(func() (c struct {
 	if c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)); err != nil {
 		panic(err) // the options are constants
 	}
-	if c.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(chunkBlocks*sandbox.BlockBytes), zstd.WithDecodeAllCapLimit(true)); err != nil {
+	if c.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(ChunkBlocks*sandbox.BlockBytes), zstd.WithDecodeAllCapLimit(true)); err != nil {
 		panic(err)
 	}
 	return c
 })
 
-// memoryWriter writes what a guest is, piece by piece.
-type memoryWriter struct {
+// MemoryWriter writes what a guest is, piece by piece.
+type MemoryWriter struct {
 	w    io.Writer
 	buf  []byte // reused
 	room []byte // reused
 }
 
-func newMemoryWriter(w io.Writer) *memoryWriter { return &memoryWriter{w: w} }
+func NewMemoryWriter(w io.Writer) *MemoryWriter { return &MemoryWriter{w: w} }
 
-// begin writes what the guest is but for its blocks, of which chunks follow.
-func (m *memoryWriter) begin(s *sandbox.State) error {
+// Begin writes what the guest is but for its blocks, of which chunks follow.
+func (m *MemoryWriter) Begin(s *sandbox.State) error {
 	h := &memoryHead{Version: memoryVersion, Image: s.Image[:], Size: s.Size, Globals: s.Globals, Buffer: s.Buffer, Room: s.Room}
 	for _, t := range s.Tables {
 		h.Tables = append(h.Tables, appendU32s(nil, t))
@@ -77,12 +77,12 @@ func (m *memoryWriter) begin(s *sandbox.State) error {
 		return err
 	}
 	b[0]++ // an array of one more
-	_, err = m.w.Write(canon.AppendHead(b, 4, uint64((len(s.Index)+chunkBlocks-1)/chunkBlocks)))
+	_, err = m.w.Write(canon.AppendHead(b, 4, uint64((len(s.Index)+ChunkBlocks-1)/ChunkBlocks)))
 	return err
 }
 
-// chunk writes at most chunkBlocks blocks.
-func (m *memoryWriter) chunk(index []uint32, blocks []byte) error {
+// Chunk writes at most chunkBlocks blocks.
+func (m *MemoryWriter) Chunk(index []uint32, blocks []byte) error {
 	m.room = memoryCoder().enc.EncodeAll(blocks, m.room[:0])
 	m.buf = canon.AppendHead(append(m.buf[:0], 0x82), 2, uint64(4*len(index)))
 	m.buf = canon.AppendHead(appendU32s(m.buf, index), 2, uint64(len(m.room)))
@@ -101,13 +101,13 @@ func appendU32s(b []byte, v []uint32) []byte {
 	return b
 }
 
-// memoryReader reads what a memoryWriter wrote, piece by piece. Every error
+// MemoryReader reads what a MemoryWriter wrote, piece by piece. Every error
 // that is not of the underlying reader wraps ErrBadMemory.
-type memoryReader struct {
+type MemoryReader struct {
 	r     *canon.Reader
 	limit int64          // of the memory, bytes
-	state *sandbox.State // without the blocks
-	left  uint64         // chunks that next has still to return
+	State *sandbox.State // without the blocks
+	Left  uint64         // chunks that Next has still to return
 	last  int64          // index of the last block; -1 before the first
 	count int64          // blocks so far
 
@@ -115,9 +115,9 @@ type memoryReader struct {
 	sealed, plain []byte // reused
 }
 
-// readMemory reads all but the blocks.
-func readMemory(r io.Reader, limit int64) (*memoryReader, error) {
-	m := &memoryReader{r: canon.NewReader(r), limit: limit, last: -1}
+// ReadMemory reads all but the blocks.
+func ReadMemory(r io.Reader, limit int64) (*MemoryReader, error) {
+	m := &MemoryReader{r: canon.NewReader(r), limit: limit, last: -1}
 	n, err := m.r.Array()
 	if err == nil && n != headFields+1 {
 		err = fmt.Errorf("%w: an array of %d", ErrBadMemory, n)
@@ -131,7 +131,7 @@ func readMemory(r io.Reader, limit int64) (*memoryReader, error) {
 		b = append(b, item...)
 	}
 	if err == nil {
-		m.left, err = m.r.Array()
+		m.Left, err = m.r.Array()
 	}
 	if err != nil {
 		return nil, badMemory(err)
@@ -146,16 +146,16 @@ func readMemory(r io.Reader, limit int64) (*memoryReader, error) {
 	if len(h.Image) != 32 || int64(h.Size) < 0 || int64(h.Size) > limit {
 		return nil, fmt.Errorf("%w: %d bytes of memory, at most %d", ErrBadMemory, h.Size, limit)
 	}
-	if m.left > h.Size/sandbox.BlockBytes {
-		return nil, fmt.Errorf("%w: %d chunks of a memory of %d bytes", ErrBadMemory, m.left, h.Size)
+	if m.Left > h.Size/sandbox.BlockBytes {
+		return nil, fmt.Errorf("%w: %d chunks of a memory of %d bytes", ErrBadMemory, m.Left, h.Size)
 	}
-	m.state = &sandbox.State{Image: [32]byte(h.Image), Size: h.Size, Globals: h.Globals, Buffer: h.Buffer, Room: h.Room}
+	m.State = &sandbox.State{Image: [32]byte(h.Image), Size: h.Size, Globals: h.Globals, Buffer: h.Buffer, Room: h.Room}
 	for _, t := range h.Tables {
 		elements, err := readU32s(nil, t)
 		if err != nil {
 			return nil, err
 		}
-		m.state.Tables = append(m.state.Tables, elements)
+		m.State.Tables = append(m.State.Tables, elements)
 	}
 	return m, nil
 }
@@ -170,25 +170,25 @@ func badMemory(err error) error {
 	return err
 }
 
-// keep leaves to the caller the blocks that next returned last.
-func (m *memoryReader) keep() { m.plain = nil }
+// Keep leaves to the caller the blocks that Next returned last.
+func (m *MemoryReader) Keep() { m.plain = nil }
 
-// next returns the next blocks, which are valid until it is called again, and
-// io.EOF after the last. Who calls keep has the blocks for good.
-func (m *memoryReader) next() (index []uint32, blocks []byte, err error) {
-	if m.left == 0 {
+// Next returns the next blocks, which are valid until it is called again, and
+// io.EOF after the last. Who calls Keep has the blocks for good.
+func (m *MemoryReader) Next() (index []uint32, blocks []byte, err error) {
+	if m.Left == 0 {
 		if err := m.r.End(); err != nil {
 			return nil, nil, badMemory(err)
 		}
 		return nil, nil, io.EOF
 	}
-	m.left--
+	m.Left--
 	n, err := m.r.Array()
 	if err == nil && n != 2 {
 		err = fmt.Errorf("%w: a chunk of %d parts", ErrBadMemory, n)
 	}
 	if err == nil {
-		m.sealed, err = m.r.Bytes(m.sealed, 4*chunkBlocks)
+		m.sealed, err = m.r.Bytes(m.sealed, 4*ChunkBlocks)
 	}
 	if err != nil {
 		return nil, nil, badMemory(err)
@@ -217,15 +217,15 @@ func (m *memoryReader) next() (index []uint32, blocks []byte, err error) {
 }
 
 // maxSealed is how many bytes a chunk of blocks can take that do not compress.
-const maxSealed = chunkBlocks*sandbox.BlockBytes + 64<<10
+const maxSealed = ChunkBlocks*sandbox.BlockBytes + 64<<10
 
-func (m *memoryReader) checkIndex() error {
+func (m *MemoryReader) checkIndex() error {
 	n := int64(len(m.index))
 	if n == 0 || (m.count+n)*sandbox.BlockBytes > m.limit {
 		return fmt.Errorf("%w: a chunk of %d blocks", ErrBadMemory, n)
 	}
 	for _, b := range m.index {
-		if int64(b) <= m.last || (uint64(b)+1)*sandbox.BlockBytes > m.state.Size {
+		if int64(b) <= m.last || (uint64(b)+1)*sandbox.BlockBytes > m.State.Size {
 			return fmt.Errorf("%w: block %d out of order, or outside", ErrBadMemory, b)
 		}
 		m.last = int64(b)

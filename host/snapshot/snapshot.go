@@ -1,4 +1,4 @@
-package host
+package snapshot
 
 import (
 	"bytes"
@@ -19,22 +19,22 @@ import (
 	"wasmhost/internal/canon"
 )
 
-// SnapshotVersion is the version of the snapshot format below. What the store keeps has
+// Version is the version of the snapshot format below. What the store keeps has
 // no lasting facts: without them a snapshot is written as version 3, which ends before
 // them, without effects either as version 2, and without subscriptions either as
 // version 1.
 const (
-	SnapshotVersion = 4
-	effectSnapshot  = 3
-	boundSnapshot   = 2
-	plainSnapshot   = 1
+	Version        = 4
+	effectSnapshot = 3
+	boundSnapshot  = 2
+	plainSnapshot  = 1
 )
 
 // Snapshot is all that another host needs to become this daemon. Encoded, it
 // is a canonical CBOR array of three: the header, the checkpoint that signs
 // it, and the state.
 type Snapshot struct {
-	Header     SnapshotHeader
+	Header     Header
 	Checkpoint chain.Checkpoint // PurposeSnapshot; State is the hash of the canonical header
 	State      []byte           // as Header.Form says; not nil but empty is a state too
 
@@ -46,8 +46,8 @@ type Snapshot struct {
 	file *store.StateFile // that has the state, where State has not
 }
 
-// SnapshotHeader is everything of a snapshot but its state.
-type SnapshotHeader struct {
+// Header is everything of a snapshot but its state.
+type Header struct {
 	_           struct{} `cbor:",toarray"`
 	Version     uint8
 	Entity      identity.EntityID
@@ -72,7 +72,7 @@ type SnapshotHeader struct {
 	Lasting     []byte           // what it keeps for life; see Spawned, Previous. Empty: not said
 }
 
-// plainHeader is a SnapshotHeader of version 1.
+// plainHeader is a Header of version 1.
 type plainHeader struct {
 	_           struct{} `cbor:",toarray"`
 	Version     uint8
@@ -95,19 +95,19 @@ type plainHeader struct {
 	Limits      map[string]int64
 }
 
-func (h *SnapshotHeader) plain() *plainHeader {
+func (h *Header) plain() *plainHeader {
 	return &plainHeader{Version: h.Version, Entity: h.Entity, Name: h.Name, Kind: h.Kind, Module: h.Module, Config: h.Config, Epoch: h.Epoch,
 		Through: h.Through, Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, LastTime: h.LastTime, Horizon: h.Horizon,
 		Form: h.Form, StateHash: h.StateHash, CreatedAt: h.CreatedAt, Envelope: h.Envelope, Limits: h.Limits}
 }
 
-func (p *plainHeader) full() SnapshotHeader {
-	return SnapshotHeader{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
+func (p *plainHeader) full() Header {
+	return Header{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
 		Through: p.Through, Head: p.Head, HeadPayload: p.HeadPayload, Applied: p.Applied, LastTime: p.LastTime, Horizon: p.Horizon,
 		Form: p.Form, StateHash: p.StateHash, CreatedAt: p.CreatedAt, Envelope: p.Envelope, Limits: p.Limits}
 }
 
-// boundHeader is a SnapshotHeader of version 2.
+// boundHeader is a Header of version 2.
 type boundHeader struct {
 	_           struct{} `cbor:",toarray"`
 	Version     uint8
@@ -131,19 +131,19 @@ type boundHeader struct {
 	Bindings    []byte
 }
 
-func (h *SnapshotHeader) bound() *boundHeader {
+func (h *Header) bound() *boundHeader {
 	return &boundHeader{Version: h.Version, Entity: h.Entity, Name: h.Name, Kind: h.Kind, Module: h.Module, Config: h.Config, Epoch: h.Epoch,
 		Through: h.Through, Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, LastTime: h.LastTime, Horizon: h.Horizon,
 		Form: h.Form, StateHash: h.StateHash, CreatedAt: h.CreatedAt, Envelope: h.Envelope, Limits: h.Limits, Bindings: h.Bindings}
 }
 
-func (p *boundHeader) full() SnapshotHeader {
-	return SnapshotHeader{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
+func (p *boundHeader) full() Header {
+	return Header{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
 		Through: p.Through, Head: p.Head, HeadPayload: p.HeadPayload, Applied: p.Applied, LastTime: p.LastTime, Horizon: p.Horizon,
 		Form: p.Form, StateHash: p.StateHash, CreatedAt: p.CreatedAt, Envelope: p.Envelope, Limits: p.Limits, Bindings: p.Bindings}
 }
 
-// effectHeader is a SnapshotHeader of version 3.
+// effectHeader is a Header of version 3.
 type effectHeader struct {
 	_           struct{} `cbor:",toarray"`
 	Version     uint8
@@ -168,23 +168,23 @@ type effectHeader struct {
 	Effects     []byte
 }
 
-func (h *SnapshotHeader) effect() *effectHeader {
+func (h *Header) effect() *effectHeader {
 	return &effectHeader{Version: h.Version, Entity: h.Entity, Name: h.Name, Kind: h.Kind, Module: h.Module, Config: h.Config, Epoch: h.Epoch,
 		Through: h.Through, Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, LastTime: h.LastTime, Horizon: h.Horizon,
 		Form: h.Form, StateHash: h.StateHash, CreatedAt: h.CreatedAt, Envelope: h.Envelope, Limits: h.Limits, Bindings: h.Bindings, Effects: h.Effects}
 }
 
-func (p *effectHeader) full() SnapshotHeader {
-	return SnapshotHeader{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
+func (p *effectHeader) full() Header {
+	return Header{Version: p.Version, Entity: p.Entity, Name: p.Name, Kind: p.Kind, Module: p.Module, Config: p.Config, Epoch: p.Epoch,
 		Through: p.Through, Head: p.Head, HeadPayload: p.HeadPayload, Applied: p.Applied, LastTime: p.LastTime, Horizon: p.Horizon,
 		Form: p.Form, StateHash: p.StateHash, CreatedAt: p.CreatedAt, Envelope: p.Envelope, Limits: p.Limits, Bindings: p.Bindings, Effects: p.Effects}
 }
 
-// formVersion is the version that a header is written as.
-func (h *SnapshotHeader) formVersion() uint8 {
+// FormVersion is the version that a header is written as.
+func (h *Header) FormVersion() uint8 {
 	switch {
 	case len(h.Lasting) > 0:
-		return SnapshotVersion
+		return Version
 	case len(h.Effects) > 0:
 		return effectSnapshot
 	case len(h.Bindings) > 0:
@@ -194,7 +194,7 @@ func (h *SnapshotHeader) formVersion() uint8 {
 }
 
 // encode returns the header's canonical bytes.
-func (h *SnapshotHeader) encode() ([]byte, error) {
+func (h *Header) encode() ([]byte, error) {
 	var v any = h
 	switch h.Version {
 	case effectSnapshot:
@@ -221,7 +221,7 @@ const (
 	FormMemory             // captured memory, for the same module
 	FormBlocks             // what a memory is apart from its blocks; they came before, in a migration
 
-	formDelta // what changed since the snapshot before; in a store alone
+	FormDelta // what changed since the snapshot before; in a store alone
 )
 
 var formNames = [...]string{"none", "given", "memory", "blocks", "delta"}
@@ -254,7 +254,7 @@ func (s *Snapshot) Encode() ([]byte, error) {
 
 // WriteTo writes the snapshot's canonical bytes.
 func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
-	head, err := s.front(nil)
+	head, err := s.Front(nil)
 	if err != nil {
 		return 0, err
 	}
@@ -266,8 +266,8 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	return int64(n + m), err
 }
 
-// front appends what stands before the state to b.
-func (s *Snapshot) front(b []byte) ([]byte, error) {
+// Front appends what stands before the state to b.
+func (s *Snapshot) Front(b []byte) ([]byte, error) {
 	header, err := s.Header.encode()
 	if err != nil {
 		return nil, err
@@ -287,9 +287,9 @@ func (s *Snapshot) front(b []byte) ([]byte, error) {
 // for a header with few senders.
 const frontRoom = 4 << 10
 
-// stateBuffer takes a state that has at most limit bytes. What is large goes to a
+// Buffer takes a state that has at most limit bytes. What is large goes to a
 // file, where apart makes one.
-type stateBuffer struct {
+type Buffer struct {
 	b     []byte
 	size  int64
 	limit int64
@@ -298,21 +298,21 @@ type stateBuffer struct {
 	file  *store.StateFile
 }
 
-// newStateBuffer returns a buffer of a state of at most limit bytes, captured or given.
-func newStateBuffer(limit int64) *stateBuffer {
-	return &stateBuffer{b: make([]byte, frontRoom), limit: limit + captureSlack}
+// NewBuffer returns a buffer of a state of at most limit bytes, captured or given.
+func NewBuffer(limit int64) *Buffer {
+	return &Buffer{b: make([]byte, frontRoom), limit: limit + captureSlack}
 }
 
-// spill has a state of most bytes or more go to a file.
-func (s *stateBuffer) spill(most int64, apart func() (*store.StateFile, error)) {
+// Spill has a state of most bytes or more go to a file.
+func (s *Buffer) Spill(most int64, apart func() (*store.StateFile, error)) {
 	s.most, s.apart = most, apart
 }
 
-// bytes returns what was written, where no file has it.
-func (s *stateBuffer) bytes() []byte { return s.b[frontRoom:] }
+// Bytes returns what was written, where no file has it.
+func (s *Buffer) Bytes() []byte { return s.b[frontRoom:] }
 
 // Write adds to the state. ErrStateTooLarge.
-func (s *stateBuffer) Write(b []byte) (int, error) {
+func (s *Buffer) Write(b []byte) (int, error) {
 	if s.size += int64(len(b)); s.size > s.limit {
 		return 0, fmt.Errorf("%w: it has more than %d bytes", daemon.ErrStateTooLarge, s.limit)
 	}
@@ -333,28 +333,28 @@ func (s *stateBuffer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// take makes what was written to the buffer the state. Where a file has it, the header's
+// Capture makes what was written to the buffer the state. Where a file has it, the header's
 // StateHash is that of the file.
-func (s *Snapshot) take(from *stateBuffer) {
+func (s *Snapshot) Capture(from *Buffer) {
 	if s.file = from.file; s.file != nil {
 		s.Header.StateHash = s.file.Digest()
 		return
 	}
-	s.buf, s.room, s.State = from.b, frontRoom, from.bytes()
+	s.buf, s.room, s.State = from.b, frontRoom, from.Bytes()
 }
 
-// stateFile returns the file that has the state; nil: State has it.
-func (s *Snapshot) stateFile() *store.StateFile { return s.file }
+// StateFile returns the file that has the state; nil: State has it.
+func (s *Snapshot) StateFile() *store.StateFile { return s.file }
 
-// putApart notes that the file has the state, which is given up.
-func (s *Snapshot) putApart(file *store.StateFile) {
+// PutApart notes that the file has the state, which is given up.
+func (s *Snapshot) PutApart(file *store.StateFile) {
 	s.State, s.buf, s.room, s.file = nil, nil, 0, file
 }
 
-// appendTo appends the snapshot's canonical bytes, with the state, to prefix. A state that
+// AppendTo appends the snapshot's canonical bytes, with the state, to prefix. A state that
 // was captured here is not copied: the bytes are in its buffer, and the snapshot's no more.
-func (s *Snapshot) appendTo(prefix []byte) ([]byte, error) {
-	front, err := s.front(prefix)
+func (s *Snapshot) AppendTo(prefix []byte) ([]byte, error) {
+	front, err := s.Front(prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -373,15 +373,15 @@ const (
 	maxCheckpointBytes = 64 << 10 // bytes of its checkpoint
 )
 
-// DecodeSnapshot reads what Encode wrote, and keeps b: it is the state's. It
+// Decode reads what Encode wrote, and keeps b: it is the state's. It
 // checks form, bounds and the hash of the state, but no signature: that is
 // Verify's. Every error wraps ErrBadSnapshot.
-func DecodeSnapshot(b []byte) (*Snapshot, error) { return decodeSnapshot(b, FormBlocks) }
+func Decode(b []byte) (*Snapshot, error) { return DecodeForm(b, FormBlocks) }
 
-// decodeSnapshot is DecodeSnapshot of forms up to most.
-func decodeSnapshot(b []byte, most Form) (*Snapshot, error) {
+// DecodeForm is Decode of forms up to most.
+func DecodeForm(b []byte, most Form) (*Snapshot, error) {
 	in := bytes.NewReader(b)
-	return readSnapshot(in, most, func(r *canon.Reader, n uint64) ([]byte, error) {
+	return ReadForm(in, most, func(r *canon.Reader, n uint64) ([]byte, error) {
 		if n > uint64(len(b)) {
 			return nil, canon.ErrTruncated
 		}
@@ -394,10 +394,10 @@ func decodeSnapshot(b []byte, most Form) (*Snapshot, error) {
 	})
 }
 
-// ReadSnapshot is DecodeSnapshot of a stream, in which a state has at most limit
+// Read is Decode of a stream, in which a state has at most limit
 // bytes. What is wrong with the stream is returned as it is.
-func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
-	return readSnapshot(r, FormBlocks, func(r *canon.Reader, n uint64) ([]byte, error) {
+func Read(r io.Reader, limit int64) (*Snapshot, error) {
+	return ReadForm(r, FormBlocks, func(r *canon.Reader, n uint64) ([]byte, error) {
 		if n > uint64(limit) {
 			return nil, fmt.Errorf("%w: a state of %d bytes, at most %d", daemon.ErrBadSnapshot, n, limit)
 		}
@@ -405,11 +405,11 @@ func ReadSnapshot(r io.Reader, limit int64) (*Snapshot, error) {
 	})
 }
 
-// InspectSnapshot is ReadSnapshot that lets the state go by: it returns how many
+// Inspect is Read that lets the state go by: it returns how many
 // bytes that has, and a snapshot without it.
-func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
+func Inspect(r io.Reader) (s *Snapshot, state int64, err error) {
 	hash := sha256.New()
-	s, err = readSnapshotHead(r, FormBlocks, func(r *canon.Reader, n uint64) (chain.Hash, error) {
+	s, err = readHead(r, FormBlocks, func(r *canon.Reader, n uint64) (chain.Hash, error) {
 		state = int64(n)
 		_, err := io.CopyN(hash, r, int64(n))
 		return chain.Hash(hash.Sum(nil)), err
@@ -420,7 +420,7 @@ func InspectSnapshot(r io.Reader) (s *Snapshot, state int64, err error) {
 // decodePart decodes header or checkpoint. A header has as many fields as its
 // version.
 func decodePart(b []byte, into any) error {
-	h, ok := into.(*SnapshotHeader)
+	h, ok := into.(*Header)
 	if !ok || len(b) == 0 {
 		return canon.Unmarshal(b, into)
 	}
@@ -444,9 +444,9 @@ func decodePart(b []byte, into any) error {
 	return canon.Unmarshal(b, into)
 }
 
-func readSnapshot(r io.Reader, most Form, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
+func ReadForm(r io.Reader, most Form, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
 	var all []byte
-	s, err := readSnapshotHead(r, most, func(r *canon.Reader, n uint64) (sum chain.Hash, err error) {
+	s, err := readHead(r, most, func(r *canon.Reader, n uint64) (sum chain.Hash, err error) {
 		if all, err = state(r, n); err != nil {
 			return chain.Hash{}, err
 		}
@@ -459,9 +459,9 @@ func readSnapshot(r io.Reader, most Form, state func(r *canon.Reader, n uint64) 
 	return s, nil
 }
 
-// readSnapshotHead reads a snapshot of a form up to most. state reads its state
+// readHead reads a snapshot of a form up to most. state reads its state
 // of n bytes and returns the hash.
-func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (chain.Hash, error)) (*Snapshot, error) {
+func readHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (chain.Hash, error)) (*Snapshot, error) {
 	bad := func(err error) error {
 		var form *canon.Error
 		if errors.Is(err, daemon.ErrBadSnapshot) || !errors.As(err, &form) && !errors.Is(err, io.EOF) && !errors.Is(err, canon.ErrContent) && !errors.Is(err, canon.ErrTruncated) {
@@ -511,11 +511,11 @@ func readSnapshotHead(in io.Reader, most Form, state func(r *canon.Reader, n uin
 	return s, nil
 }
 
-func (h *SnapshotHeader) check(most Form) error {
+func (h *Header) check(most Form) error {
 	switch {
-	case h.Version < plainSnapshot || h.Version > SnapshotVersion:
-		return fmt.Errorf("version %d, this program reads versions %d to %d", h.Version, plainSnapshot, SnapshotVersion)
-	case h.Version != h.formVersion():
+	case h.Version < plainSnapshot || h.Version > Version:
+		return fmt.Errorf("version %d, this program reads versions %d to %d", h.Version, plainSnapshot, Version)
+	case h.Version != h.FormVersion():
 		return fmt.Errorf("version %d with %d bytes of subscriptions, %d of effects and %d of facts", h.Version, len(h.Bindings), len(h.Effects), len(h.Lasting))
 	case len(h.Module) != 0 && len(h.Module) != 32:
 		return fmt.Errorf("module digest of %d bytes", len(h.Module))
@@ -540,7 +540,7 @@ func (h *SnapshotHeader) check(most Form) error {
 	if _, err := effect.Decode(h.Effects); err != nil {
 		return err
 	}
-	if _, err := h.lastingOf(); err != nil {
+	if _, err := h.Facts(); err != nil {
 		return err
 	}
 	sorted := slices.IsSortedFunc(h.Horizon, func(a, b SenderMark) int {
@@ -568,7 +568,7 @@ func (s *Snapshot) checkCheckpoint() error {
 	return nil
 }
 
-func (h *SnapshotHeader) sum() (chain.Hash, error) {
+func (h *Header) sum() (chain.Hash, error) {
 	b, err := h.encode()
 	if err != nil {
 		return chain.Hash{}, err
@@ -576,8 +576,8 @@ func (h *SnapshotHeader) sum() (chain.Hash, error) {
 	return sha256.Sum256(b), nil
 }
 
-// seal fills the checkpoint and signs it with key.
-func (s *Snapshot) seal(key *identity.KeyPair) error {
+// Seal fills the checkpoint and signs it with key.
+func (s *Snapshot) Seal(key *identity.KeyPair) error {
 	h := &s.Header
 	sum, err := h.sum()
 	if err != nil {
@@ -620,11 +620,11 @@ func (s *Snapshot) Created() time.Time { return time.Unix(0, s.Header.CreatedAt)
 // before its blocks, and what they take where they do not compress.
 const captureSlack = maxHead + daemon.MaxStateBytes/256
 
-// maxStored is how many bytes any state takes that is stored.
-const maxStored = daemon.MaxStateBytes + captureSlack
+// MaxStored is how many bytes any state takes that is stored.
+const MaxStored = daemon.MaxStateBytes + captureSlack
 
-// MaxSnapshotBytes is how many bytes any snapshot takes, encoded.
-const MaxSnapshotBytes = maxStored + maxHeaderBytes
+// MaxBytes is how many bytes any snapshot takes, encoded.
+const MaxBytes = MaxStored + maxHeaderBytes
 
 // UploadBytes is how many bytes of requests a node of such limits must be able to hold for
 // the largest of its snapshots to be restored.
