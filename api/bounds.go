@@ -21,12 +21,10 @@ const (
 	MaxEvent = 16<<20 + 1 // bytes of an event in a body
 )
 
-// tokenHeader carries the text of a permission token.
-const TokenHeader = "Wasmhost-Token"
-
-const IdentityHeader = "Wasmhost-Identity"
-
-const IdempotencyHeader = "Idempotency-Key"
-
-// signatureHeader has a signature of the module that is pushed; it may stand several times.
-const SignatureHeader = "Wasmhost-Signature"
+// Headers of requests.
+const (
+	TokenHeader       = "Wasmhost-Token"     // the text of a permission token
+	IdentityHeader    = "Wasmhost-Identity"  // the seed of a restored daemon's identity, in hexadecimal digits
+	SignatureHeader   = "Wasmhost-Signature" // of the module that is pushed; it may stand several times
+	IdempotencyHeader = "Idempotency-Key"    // under which a request is answered once
+)

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// nextOf returns where the next page begins.
+// NextOf returns where the next page of a list begins, which the header Link of an answer
+// names (RFC 8288), and whether there is one.
 func NextOf(h http.Header) (string, bool) {
 	link, ok := strings.CutPrefix(h.Get("Link"), "<")
 	target, rel, _ := strings.Cut(link, ">")

@@ -32,7 +32,7 @@ type Fault struct {
 	Stack string `json:"stack,omitempty"`
 }
 
-// errBadRequest says that a request is no request of the API.
+// ErrBadRequest says that a request is no request of the API.
 var ErrBadRequest = errors.New("bad request")
 
 // NewProblem returns a Problem of that code; what there is no code for is internal.

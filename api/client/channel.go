@@ -81,7 +81,7 @@ func (c *Client) PublishAll(ctx context.Context, name string, at AtNode, next fu
 
 // FollowChannel calls fn with the channel's events from now on, or from that after a
 // cursor if it is not empty (a sequence, or BIRTH:SEQUENCE as events and channels say it),
-// until ctx ends, fn returns an error, or the stream ends. A *Problem says why the node
+// until ctx ends, fn returns an error, or the stream ends. A *api.Problem says why the node
 // ended it: channel-removed, or channel-changed for a cursor of another channel of the name.
 func (c *Client) FollowChannel(ctx context.Context, name string, at AtNode, after string, fn func(api.ChannelEvent) error) error {
 	q := url.Values{}

@@ -13,7 +13,8 @@ import (
 )
 
 // Client speaks to one node's control API. It is safe for concurrent use. An
-// error that the node answered with is a *Problem.
+// error that the node answered with is an *api.Problem, and so is a request that no node
+// would take; ErrUnreachable is in the others.
 type Client struct {
 	http  *http.Client
 	base  string // of the paths
@@ -56,7 +57,7 @@ func (c *Client) Trace(parent string) *Client {
 	return &out
 }
 
-// NewClient makes a client over any transport.
+// New makes a client over any transport.
 func New(t http.RoundTripper) *Client {
 	return &Client{http: &http.Client{Transport: t}, base: "http://node"}
 }
@@ -95,7 +96,7 @@ func noNode(socket string, err error) error {
 	return fmt.Errorf("%w on %s: %w: %w", ErrNoNode, socket, ErrUnreachable, err)
 }
 
-// Ready returns nil where the node takes events, or why not: a *Problem, such as not-ready,
+// Ready returns nil where the node takes events, or why not: a *api.Problem, such as not-ready,
 // shutting-down or holding.
 func (c *Client) Ready(ctx context.Context) error {
 	res, err := c.do(ctx, http.MethodGet, "/readyz", nil, nil)

@@ -8,7 +8,7 @@ import (
 )
 
 // Drain has the node drained that node names. fn, where it is not nil, gets each
-// step but the last. The error of a drain that left daemons behind is a *Problem,
+// step but the last. The error of a drain that left daemons behind is a *api.Problem,
 // beside the summary.
 func (c *Client) Drain(ctx context.Context, node string, req api.Drain, fn func(api.DrainStep) error) (*api.DrainSummary, error) {
 	body, err := jsonBody(req)

@@ -38,7 +38,7 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(api.
 
 // Tail calls fn with the daemon's outputs, each once it is durable, from now
 // on, or from that after the cursor if it is not empty (a sequence, or ORIGIN:SEQUENCE);
-// wherever the daemon moves, until ctx ends or the daemon does. A *Problem with the code
+// wherever the daemon moves, until ctx ends or the daemon does. A *api.Problem with the code
 // cursor-gone says that the daemon has made no such output.
 func (c *Client) Tail(ctx context.Context, ref, after string, fn func(api.Output) error) error {
 	d, err := c.Daemon(ctx, ref)

@@ -8,7 +8,7 @@ import (
 )
 
 // Rollout upgrades all daemons of a kind, or of a group. fn, where it is not nil, gets each
-// step but the last. The error of a rollout that did not upgrade all is a *Problem, beside
+// step but the last. The error of a rollout that did not upgrade all is a *api.Problem, beside
 // the summary.
 func (c *Client) Rollout(ctx context.Context, req api.Rollout, fn func(api.RolloutStep) error) (*api.RolloutSummary, error) {
 	body, err := jsonBody(req)
