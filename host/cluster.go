@@ -10,6 +10,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/env"
+	"wasmhost/host/internal/lock"
 	"wasmhost/identity"
 )
 
@@ -72,7 +73,7 @@ type clustered struct {
 	lag    time.Duration
 	done   chan struct{} // closed when the member has left
 
-	mu      sync.Mutex
+	mu      lock.Mutex[lock.Cluster]
 	session uint64 // that was told of
 
 	givingUp map[identity.EntityID]bool // for which giveUp runs

@@ -6,12 +6,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"wasmhost/abi"
 	"wasmhost/host/daemon"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/store"
 )
@@ -24,7 +24,7 @@ type compiles struct {
 	compiler Compiler // nil: in this process
 	limits   CompileLimits
 
-	mu      sync.Mutex
+	mu      lock.Mutex[lock.Queue]
 	flights map[flightKey]*flight
 	failed  map[store.Digest]failedCompile
 

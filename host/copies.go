@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"wasmhost/host/daemon"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -16,7 +17,7 @@ import (
 
 // copies are the daemons of other nodes that this one stands by for.
 type copies struct {
-	mu   sync.Mutex
+	mu   lock.Mutex[lock.Copies]
 	byID map[identity.EntityID]*standbyCopy
 }
 
@@ -27,7 +28,7 @@ type standbyCopy struct {
 
 	receiving chan struct{} // full while the one stream that feeds it runs, and while the daemon is taken over
 
-	mu     sync.Mutex
+	mu     lock.Mutex[lock.Copy]
 	epoch  uint64 // of the owner that feeds it, or fed it
 	owner  identity.NodeID
 	whole  bool   // it has had, since this process began, all that the owner had

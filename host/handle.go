@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -13,6 +12,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/env"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -92,7 +92,7 @@ type Migration struct {
 	watched  <-chan Progress // from the beginning on, where options.watch asks for it
 	resuming context.Context // of one that was released before a restart
 
-	mu        sync.Mutex
+	mu        lock.Mutex[lock.Migration]
 	at        migration.Machine
 	since     time.Time // when the phase that users see began
 	began     time.Time // the same by the runtime's clock

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/snapshot"
 	"wasmhost/identity"
 )
@@ -35,14 +35,14 @@ type hosted struct {
 
 	came *chain.Checkpoint // by which it came here last; nil: not looked for. Guarded by mu
 
-	waiting atomic.Int64 // senders at the lock or behind a pause: the mailbox
-	brought atomic.Int64 // bytes of the events that they bring
-	readers atomic.Int64 // that wait, of MaxReaders
-	moving  atomic.Bool  // a migration is under way
-	fresh   bool         // its identity was made with it: the store has nothing of that
-	unread  atomic.Bool  // recovery holds mu until it has read the daemon
-	wanted  bool         // while it is unread somebody waits for it; guarded by reading's mu
-	binding sync.Mutex   // held while a subscription is made or ended; before mu
+	waiting atomic.Int64             // senders at the lock or behind a pause: the mailbox
+	brought atomic.Int64             // bytes of the events that they bring
+	readers atomic.Int64             // that wait, of MaxReaders
+	moving  atomic.Bool              // a migration is under way
+	fresh   bool                     // its identity was made with it: the store has nothing of that
+	unread  atomic.Bool              // recovery holds mu until it has read the daemon
+	wanted  bool                     // while it is unread somebody waits for it; guarded by reading's mu
+	binding lock.Mutex[lock.Binding] // held while a subscription is made or ended; before mu
 
 	// bound is the ledger as it was seen last: who asks does not wait for a busy
 	// daemon. nil: nobody has asked.
@@ -61,7 +61,7 @@ type hosted struct {
 		sent  atomic.Uint64 // events that it sent and that were passed over or given up
 	}
 
-	mu        sync.Mutex
+	mu        lock.Mutex[lock.Daemon]
 	module    []byte // digest, or nil
 	previous  []byte // the module before the last upgrade; nil: there was none
 	name      string

@@ -3,10 +3,10 @@ package host
 import (
 	"cmp"
 	"slices"
-	"sync"
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
 )
@@ -44,7 +44,7 @@ const (
 
 // failures keeps the last moves that failed, for those who ask.
 type failures struct {
-	mu   sync.Mutex
+	mu   lock.Mutex[lock.Leaf]
 	last []MigrationInfo // oldest first
 }
 

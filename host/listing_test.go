@@ -25,7 +25,7 @@ func TestListingWaitsForNoLockWithAnother(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		list func()
-		lock *sync.Mutex
+		lock sync.Locker
 	}{
 		{"UnsettledMigrations", func() { r.UnsettledMigrations() }, &in.mu},
 		{"UnsettledMigrations", func() { r.UnsettledMigrations() }, &m.mu},

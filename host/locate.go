@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/mesh"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -29,7 +29,7 @@ const mostResided = 1 << 16
 
 // resided are the proofs that hold still, and who was proven an owner last.
 type resided struct {
-	mu    sync.Mutex
+	mu    lock.Mutex[lock.Leaf]
 	until map[residing]provenUntil
 	last  map[identity.EntityID]lastKnown
 }

@@ -2,9 +2,10 @@ package host
 
 import (
 	"context"
-	"sync"
 	"time"
 	"wasmhost/host/daemon"
+
+	"wasmhost/host/internal/lock"
 )
 
 // keptLines is how many of a daemon's last log lines are kept in memory, and
@@ -16,7 +17,7 @@ const keptLines = 1000
 type daemonLog struct {
 	clock func() time.Time
 
-	mu    sync.Mutex
+	mu    lock.Mutex[lock.Leaf]
 	lines []daemon.LogLine // a ring once it is full
 	next  int
 	feed  feed[daemon.LogLine]
@@ -59,7 +60,7 @@ func (l *daemonLog) all() []daemon.LogLine {
 // feed hands values to whoever subscribed, without ever waiting for one. The
 // zero feed is ready for use; it is safe for concurrent use.
 type feed[T any] struct {
-	mu     sync.Mutex
+	mu     lock.Mutex[lock.Leaf]
 	subs   map[chan T]struct{}
 	queues map[*queue[T]]struct{}
 	closed bool

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"wasmhost/abi"
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/meter"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -126,7 +126,7 @@ type kindMeter struct {
 	passivated, bytes, rounds meter.Counter
 	downtime                  meter.Histogram
 
-	mu       sync.Mutex
+	mu       lock.Mutex[lock.Leaf]
 	returned map[Return]uint64
 }
 
@@ -141,7 +141,7 @@ func (k *kindMeter) cameBack(why string, outcome lifecycle.State) {
 
 // meters are those of a runtime.
 type meters struct {
-	mu    sync.Mutex
+	mu    lock.Mutex[lock.Leaf]
 	kinds map[string]*kindMeter
 	moves map[MoveOutcome]uint64
 }

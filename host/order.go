@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
 	"wasmhost/identity"
@@ -59,7 +59,7 @@ func (r *Runtime) order(caller context.Context, id identity.EntityID, target ide
 
 // orders are the migrations away from other nodes that this node ordered.
 type orders struct {
-	mu sync.Mutex
+	mu lock.Mutex[lock.Leaf]
 	of map[identity.EntityID]*Migration
 }
 

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/migration"
 	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
@@ -25,7 +25,7 @@ const mostReceipts = 64
 
 // receipts keeps them where there is no store.
 type receipts struct {
-	mu sync.Mutex
+	mu lock.Mutex[lock.Leaf]
 	of map[identity.EntityID]map[uint64][]byte // by epoch
 }
 

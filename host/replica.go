@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/standby"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -25,7 +25,7 @@ type replica struct {
 	changing chan struct{} // one transaction about the daemon at a time: see claimTurn
 	kick     chan struct{} // there may be something to change
 
-	mu        sync.Mutex
+	mu        lock.Mutex[lock.Replica]
 	entry     directory.Entry // as this node wrote or read it last
 	session   uint64          // in which that is known to hold; 0: in none
 	number    uint64          // of the last batch

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/internal/table"
 	"wasmhost/host/mesh"
@@ -127,7 +127,7 @@ type Runtime struct {
 	shares     *fair.Scheduler // of work that the node begins by itself
 	foreign    *fair.Flow      // of what daemons elsewhere publish here
 
-	mu      sync.RWMutex // guards the maps; never held while user code runs
+	mu      lock.RWMutex[lock.Runtime] // guards the maps; never held while user code runs
 	kinds   map[string]*kind
 	modules map[store.Digest]*sandbox.Module
 	wasm    map[store.Digest][]byte // of modules, where there is no store: what a daemon that moves takes along
@@ -141,7 +141,7 @@ type Runtime struct {
 	failures  failures
 	orders    orders
 
-	starting sync.Mutex // one Start at a time
+	starting lock.Mutex[lock.Start] // one Start at a time
 	reading  reading
 	eager    int // eagerMost
 	idle     idle

@@ -10,6 +10,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/lock"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -39,7 +40,7 @@ const (
 type exchanges struct {
 	places chan struct{}
 
-	mu    sync.Mutex
+	mu    lock.Mutex[lock.Queue]
 	under map[identity.NodeID]bool // true: another is due after the one that runs
 }
 

@@ -2,13 +2,13 @@ package host
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"wasmhost/host/budget"
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/env"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/migration"
 	"wasmhost/host/snapshot"
 	"wasmhost/host/store"
@@ -47,13 +47,13 @@ type incoming struct {
 	lasting  *snapshot.Facts  // what it keeps for life; nil: the source does not say it
 	earlier  arrivingModule
 
-	roomMu   sync.Mutex // guards these; taken last
+	roomMu   lock.Mutex[lock.Leaf] // guards these; taken last
 	room     *budget.Budget
 	leave    func() // gives room back
 	roomHeld int64
 	roomDone bool
 
-	mu      sync.Mutex
+	mu      lock.Mutex[lock.Arrival]
 	at      migration.Machine
 	walking chan struct{} // closed when the stream that feeds it is done with; nil: it came before this node's last start
 	cut     func()        // ends that stream

@@ -8,6 +8,7 @@ import (
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -28,7 +29,7 @@ const endRecords = 8
 
 // reading is what is left to be read.
 type reading struct {
-	mu     sync.Mutex
+	mu     lock.Mutex[lock.Leaf]
 	rest   []*hosted // in order; some have been read meanwhile
 	wanted []*hosted // before those
 }
@@ -97,6 +98,7 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 			continue
 		}
 		d.mu.Lock() // until it is read
+		lock.HandOver(&d.mu)
 		d.unread.Store(true)
 		d.view.mu.Lock()
 		s := &d.view.at

@@ -3,17 +3,17 @@ package host
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 	"wasmhost/host/internal/lifecycle"
+	"wasmhost/host/internal/lock"
 )
 
 // view is what is shown of a daemon. Whoever asks does not wait for the event
 // that the daemon processes, but sees how it stood before.
 type view struct {
-	mu   sync.Mutex
+	mu   lock.Mutex[lock.Leaf]
 	made bool
 	at   standing
 }

@@ -1,11 +1,15 @@
 package env
 
-import "sync"
+import (
+	"sync"
+
+	"wasmhost/host/internal/lock"
+)
 
 // Work counts the work in progress that a shutdown waits for. The zero Work takes
 // work. It is safe for concurrent use, and its lock is taken under any other.
 type Work struct {
-	mu     sync.RWMutex
+	mu     lock.RWMutex[lock.Leaf]
 	closed bool // by Close; guarded by mu
 
 	running sync.WaitGroup

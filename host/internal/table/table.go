@@ -11,9 +11,9 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"sync"
 
 	"wasmhost/host/internal/env"
+	"wasmhost/host/internal/lock"
 	"wasmhost/identity"
 )
 
@@ -57,7 +57,7 @@ type Table[D Daemon, A Arrival, M Departure] struct {
 
 	ofPeer, ofNode int // how many arrivals one peer, and all together, may have
 
-	mu         sync.RWMutex // guards what follows
+	mu         lock.RWMutex[lock.Table] // guards what follows
 	closed     bool
 	daemons    map[identity.EntityID]D
 	names      map[string]identity.EntityID // of daemons, and of arrivals that have reserved theirs

@@ -3,9 +3,9 @@ package table
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"wasmhost/host/internal/env"
+	"wasmhost/host/internal/lock"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -32,9 +32,9 @@ type Tombstones struct {
 
 	// returning is held from the look at who is away until what is kept of its past is
 	// deleted. It is taken before the table's lock.
-	returning sync.Mutex
+	returning lock.Mutex[lock.Returning]
 
-	mu     sync.Mutex                      // guards what follows; taken last
+	mu     lock.Mutex[lock.Tombstones]     // guards what follows; taken last
 	apart  map[identity.EntityID]Tombstone // which the store is about to lose, or could not take
 	memory map[identity.EntityID]Tombstone // without a store
 	order  []grave                         // of memory, oldest first; some have been replaced since
