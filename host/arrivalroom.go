@@ -37,8 +37,8 @@ func (r *Runtime) arrivingLimits(o *migration.Offer) (daemon.Limits, error) {
 	if err != nil {
 		return daemon.Limits{}, err
 	}
-	all := own.Over(r.limits).Storable()
-	return all, all.FitArriving(r.limits)
+	all := own.Over(r.env.Limits).Storable()
+	return all, all.FitArriving(r.env.Limits)
 }
 
 // grow counts n bytes that came, or refuses them: BufferFull. One stream at a time feeds

@@ -26,7 +26,7 @@ func (d *hosted) own() daemon.Limits { return d.bounds.Load().own }
 func (d *hosted) limitTo(own daemon.Limits) {
 	b := d.rt.plain // most daemons have none
 	if own != (daemon.Limits{}) {
-		b = boundsOf(own, d.rt.limits)
+		b = boundsOf(own, d.env.Limits)
 	}
 	d.bounds.Store(b)
 	d.share.Limit(internalRate(&b.all))

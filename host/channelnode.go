@@ -20,7 +20,7 @@ func (r *Runtime) Channels() *Broker { return r.broker }
 // brokerConfig is what the broker gets of the runtime.
 func (r *Runtime) brokerConfig() Config {
 	return Config{
-		Env: r.env, TokenSkew: r.tokenSkew, SenderMemory: r.limits.SenderMemory, Ready: r.ready, Open: r.channelsOpen,
+		Env: r.env, TokenSkew: r.tokenSkew, SenderMemory: r.env.Limits.SenderMemory, Ready: r.ready, Open: r.channelsOpen,
 		Flow: r.flowOf, LastWord: lastWord, Peers: channelPeers{r}, Outputs: daemonOutputs{r},
 	}
 }

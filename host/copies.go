@@ -388,8 +388,8 @@ func (in *receiving) take(ctx context.Context) error {
 }
 
 func (in *receiving) takeModule(ctx context.Context, m *standby.Module) error {
-	if int64(len(in.wasm)+len(m.Bytes)) > in.r.limits.ModuleBytes {
-		return fmt.Errorf("%w: a module of more than %d bytes", daemon.ErrTooLarge, in.r.limits.ModuleBytes)
+	if int64(len(in.wasm)+len(m.Bytes)) > in.r.env.Limits.ModuleBytes {
+		return fmt.Errorf("%w: a module of more than %d bytes", daemon.ErrTooLarge, in.r.env.Limits.ModuleBytes)
 	}
 	if in.wasm = append(in.wasm, m.Bytes...); !m.Last {
 		return nil

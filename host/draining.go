@@ -32,7 +32,7 @@ func (r *Runtime) SetDraining(on, lasting bool) error {
 		what = daemon.DrainingBegan
 	}
 	if r.draining.Swap(on) != on {
-		r.notify(daemon.Notification{Topic: what})
+		r.env.Notify(daemon.Notification{Topic: what})
 	}
 	return nil
 }

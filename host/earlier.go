@@ -140,7 +140,7 @@ func (in *incoming) keepEarlier(ctx context.Context) {
 	}
 	err := fmt.Errorf("%w: the daemon was not of module %x", daemon.ErrModuleNotFound, e.digest)
 	if sum := sha256.Sum256(e.wasm); sum == e.digest && bytes.Equal(in.lasting.Previous, e.digest[:]) {
-		_, err = in.rt.addModule(ctx, e.wasm, in.rt.limits.MemoryBytes, false)
+		_, err = in.rt.addModule(ctx, e.wasm, in.env.Limits.MemoryBytes, false)
 	}
 	if err != nil {
 		in.env.Logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "daemon", in.offer.Entity.Origin(), "from", in.from, "error", err)

@@ -48,7 +48,7 @@ func (r *Runtime) NewDaemon(kind string) (daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.New(context.Background(), daemon.Env{Limits: r.limits, Log: func(int, string) {}})
+	return f.New(context.Background(), daemon.Env{Limits: r.env.Limits, Log: func(int, string) {}})
 }
 
 // Held returns what can become of a daemon that is prepared here; nil where

@@ -194,7 +194,7 @@ func (in *incoming) addModule(ctx context.Context) error {
 		if sum := sha256.Sum256(in.module); !bytes.Equal(sum[:], o.Module) {
 			return migration.Failf(migration.ModuleRefused, "the module that came has digest %x, %x was announced", sum, o.Module)
 		}
-		if _, err := in.rt.addModule(ctx, in.module, in.rt.limits.MemoryBytes, false); err != nil {
+		if _, err := in.rt.addModule(ctx, in.module, in.env.Limits.MemoryBytes, false); err != nil {
 			return migration.Failf(migration.ModuleRefused, "%v", err)
 		}
 	}

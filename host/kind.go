@@ -87,7 +87,7 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 	if err := own.ValidateOwn(); err != nil {
 		return KindInfo{}, err
 	}
-	if err := own.FitOn(r.limits); err != nil {
+	if err := own.FitOn(r.env.Limits); err != nil {
 		return KindInfo{}, err
 	}
 	if err := r.open(); err != nil {
@@ -102,7 +102,7 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 	if old != nil && old.digest == nil {
 		return KindInfo{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindExists}
 	}
-	m, err := r.addModule(ctx, wasm, own.Over(r.limits).MemoryBytes, false)
+	m, err := r.addModule(ctx, wasm, own.Over(r.env.Limits).MemoryBytes, false)
 	if err != nil {
 		return KindInfo{}, err
 	}
@@ -123,7 +123,7 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own daemon
 	defer r.mu.Unlock()
 	r.kinds[name] = k
 	r.meters.of(name)
-	r.notify(daemon.Notification{Topic: daemon.KindPushed, Kind: name})
+	r.env.Notify(daemon.Notification{Topic: daemon.KindPushed, Kind: name})
 	return nil
 }
 
@@ -184,10 +184,10 @@ func (r *Runtime) AddModule(ctx context.Context, wasm []byte) error {
 	if err := r.ready(); err != nil {
 		return err
 	}
-	if int64(len(wasm)) > r.limits.ModuleBytes {
-		return fmt.Errorf("%w: a module of %d bytes, at most %d", daemon.ErrTooLarge, len(wasm), r.limits.ModuleBytes)
+	if int64(len(wasm)) > r.env.Limits.ModuleBytes {
+		return fmt.Errorf("%w: a module of %d bytes, at most %d", daemon.ErrTooLarge, len(wasm), r.env.Limits.ModuleBytes)
 	}
-	_, err := r.addModule(ctx, wasm, r.limits.MemoryBytes, false)
+	_, err := r.addModule(ctx, wasm, r.env.Limits.MemoryBytes, false)
 	return err
 }
 
@@ -197,7 +197,7 @@ func (r *Runtime) TakesModules() int64 {
 	if r.refuse {
 		return 0
 	}
-	return r.limits.ModuleBytes
+	return r.env.Limits.ModuleBytes
 }
 
 // RemoveKind forgets the kind. Daemons of it keep it: ErrKindInUse.
@@ -222,7 +222,7 @@ func (r *Runtime) RemoveKind(_ context.Context, name string) error {
 		}
 	}
 	delete(r.kinds, name)
-	r.notify(daemon.Notification{Topic: daemon.KindRemoved, Kind: name})
+	r.env.Notify(daemon.Notification{Topic: daemon.KindRemoved, Kind: name})
 	return nil
 }
 

@@ -79,7 +79,7 @@ func (r *Runtime) storedLasting(id identity.EntityID) (*snapshot.Facts, error) {
 // wantsEarlier reports whether a module that daemons may be rolled back to is to be sent
 // here: it is not here, and this node's rules let a peer's module in.
 func (r *Runtime) wantsEarlier(ctx context.Context, digest store.Digest, size uint64) bool {
-	if r.refuse || size == 0 || size > uint64(r.limits.ModuleBytes) {
+	if r.refuse || size == 0 || size > uint64(r.env.Limits.ModuleBytes) {
 		return false
 	}
 	if err := r.mayRunModule(digest); err != nil {

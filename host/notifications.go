@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"time"
 
 	"wasmhost/host/daemon"
 	"wasmhost/host/migration"
@@ -14,22 +15,28 @@ const notificationsBuffer = 4096
 // closed when ctx ends, when the runtime shuts down, or when its reader lags by
 // more than 4096, or by more bytes than its budget has.
 func (r *Runtime) Notifications(ctx context.Context) <-chan daemon.Notification {
-	return r.notifications.stream(ctx, notificationsBuffer, r.following(), func(h *daemon.Notification) int64 { return int64(len(h.Name) + len(h.Kind) + len(h.Reason)) })
+	return r.notifications.feed.stream(ctx, notificationsBuffer, r.following(), func(h *daemon.Notification) int64 { return int64(len(h.Name) + len(h.Kind) + len(h.Reason)) })
 }
 
-// notify publishes what happened. It blocks nobody, and may be called under any
-// lock.
-func (r *Runtime) notify(h daemon.Notification) {
-	if r.notifications.idle() {
+// notifications are those who watch a node.
+type notifications struct {
+	clock func() time.Time
+	feed  feed[daemon.Notification]
+}
+
+// publish is env.Env's Notify.
+func (n *notifications) publish(h daemon.Notification) {
+	if n.feed.idle() {
 		return
 	}
-	h.At = r.env.Clock()
-	r.notifications.publish(h)
+
+	h.At = n.clock()
+	n.feed.publish(h)
 }
 
 // notify publishes what happened to the daemon.
 func (d *hosted) notify(what daemon.Topic, reason string) {
-	d.rt.notify(daemon.Notification{Topic: what, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Reason: reason})
+	d.env.Notify(daemon.Notification{Topic: what, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Reason: reason})
 }
 
 // notify publishes where a migration from here stands. It needs m.mu.
@@ -37,6 +44,6 @@ func (m *Migration) notify(what daemon.Topic, round *migration.Round, reason str
 	if m.d == nil { // its source tells of it
 		return
 	}
-	m.rt.notify(daemon.Notification{Topic: what, Entity: m.entity, Name: m.d.name, Kind: m.d.kind, Epoch: m.epoch, Reason: reason, Peer: m.target, Source: true,
+	m.env.Notify(daemon.Notification{Topic: what, Entity: m.entity, Name: m.d.name, Kind: m.d.kind, Epoch: m.epoch, Reason: reason, Peer: m.target, Source: true,
 		Phase: m.at.Phase().Shown(), Round: round, Bytes: m.bytes, Downtime: m.downtime})
 }

@@ -74,13 +74,13 @@ func (d *hosted) relimit(change map[string]int64) (*ticket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := daemon.Concerning(own.FitOn(d.rt.limits), change); err != nil {
+	if err := daemon.Concerning(own.FitOn(d.env.Limits), change); err != nil {
 		return nil, err
 	}
 	if own == before {
 		return d.last, nil
 	}
-	all := own.Over(d.rt.limits).Storable()
+	all := own.Over(d.env.Limits).Storable()
 	if sizer, ok := d.daemon.(daemon.Sizer); ok && sizer.MemoryBytes() > all.MemoryBytes {
 		return nil, &daemon.UnfitError{Pairs: []daemon.Unfit{{Limit: "memory", Value: all.MemoryBytes, Against: "the daemon's memory now", Allows: sizer.MemoryBytes(), Why: "a memory does not shrink",
 			Set: "memory to at least " + daemon.LimitText("memory", sizer.MemoryBytes())}}}
@@ -163,7 +163,7 @@ func (r *Runtime) SetKindLimits(ctx context.Context, name string, change map[str
 	if err != nil {
 		return KindLimits{}, err
 	}
-	if err := daemon.Concerning(own.FitOn(r.limits), change); err != nil {
+	if err := daemon.Concerning(own.FitOn(r.env.Limits), change); err != nil {
 		return KindLimits{}, err
 	}
 	before := k.limits
@@ -228,4 +228,4 @@ func (r *Runtime) storeKindLimits(k *kind, own daemon.Limits) error {
 }
 
 // NodeLimits returns the limits that hold for daemons without others.
-func (r *Runtime) NodeLimits() daemon.Limits { return r.limits }
+func (r *Runtime) NodeLimits() daemon.Limits { return r.env.Limits }

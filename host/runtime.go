@@ -95,7 +95,6 @@ type Runtime struct {
 	cancel context.CancelFunc // of env.Context
 	mesh   mesh.Mesh
 	engine *sandbox.Engine
-	limits daemon.Limits
 	plain  *bounds // of daemons that have no limits of their own
 	refuse bool
 
@@ -148,7 +147,7 @@ type Runtime struct {
 	progress progress
 	meters   meters
 
-	notifications feed[daemon.Notification]
+	notifications *notifications
 	budgets       *budget.Set
 
 	compiles *compiles
@@ -169,13 +168,15 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	}
 	r := &Runtime{
 		arriving: newArrivalRoom(o.Limits.Over(daemon.DefaultLimits)),
-		mesh:     o.Mesh, limits: o.Limits.Over(daemon.DefaultLimits),
-		refuse: o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
+		mesh:     o.Mesh,
+		refuse:   o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
 		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*daemon.Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.env, r.cancel = o.env()
-	r.plain = boundsOf(daemon.Limits{}, r.limits)
+	r.notifications = &notifications{clock: r.env.Clock}
+	r.env.Notify = r.notifications.publish
+	r.plain = boundsOf(daemon.Limits{}, r.env.Limits)
 	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
 	r.tokenSkew, r.exchanges, r.eager = o.TokenSkew, newExchanges(), eagerMost
 	if r.budgets = o.Budgets; r.budgets == nil {
@@ -187,7 +188,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.foreign = r.shares.Flow()
 	r.compiles = newCompiles(&o)
 	var err error
-	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.limits.ModuleBytes, Index: o.Compiler != nil}); err != nil {
+	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.env.Limits.ModuleBytes, Index: o.Compiler != nil}); err != nil {
 		r.cancel()
 		return nil, err
 	}
@@ -204,7 +205,8 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 
 // env makes the environment of a runtime of these options, and what ends its Context.
 func (o *Options) env() (*env.Env, context.CancelFunc) {
-	e := &env.Env{Node: o.Node, Self: o.Node.ID().Node(), Store: o.Store, Logger: o.Logger, Clock: o.Clock, Tracer: o.Tracer, Work: &env.Work{}}
+	e := &env.Env{Node: o.Node, Self: o.Node.ID().Node(), Store: o.Store, Logger: o.Logger, Clock: o.Clock, Tracer: o.Tracer,
+		Limits: o.Limits.Over(daemon.DefaultLimits), Work: &env.Work{}}
 	fill(&e.Logger, slog.Default())
 	if e.Clock == nil {
 		e.Clock = time.Now
@@ -359,7 +361,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	if inOrder && err == nil && r.env.Store.Err() == nil {
 		err = r.cluster.stopped()
 	}
-	r.notifications.close()
+	r.notifications.feed.close()
 	if r.cluster != nil && was == lifeReady {
 		<-r.cluster.done
 	}

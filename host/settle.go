@@ -123,7 +123,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	in.rt.startEffects(d)
 	in.rt.grown(d)
 	in.rt.meters.moved(o.Kind, "target", nil)
-	in.rt.notify(daemon.Notification{Topic: daemon.Came, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Peer: in.from})
+	in.env.Notify(daemon.Notification{Topic: daemon.Came, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Peer: in.from})
 	in.env.Logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
 	return nil
 }

@@ -225,9 +225,9 @@ func (r *Runtime) ownLimits(req daemon.SpawnRequest, from *snapshot.Snapshot, fo
 	}
 	own = req.Limits.Over(own)
 	if given {
-		return own, own.FitOn(r.limits)
+		return own, own.FitOn(r.env.Limits)
 	}
-	return own, own.Over(r.limits).Storable().FitArriving(r.limits)
+	return own, own.Over(r.env.Limits).Storable().FitArriving(r.env.Limits)
 }
 
 func orDefault(s, def string) string {

@@ -93,7 +93,7 @@ func (in *receiving) takeLasting(ctx context.Context, m *standby.Facts) error {
 	if len(l.Previous) != 32 || !in.r.wantsEarlier(ctx, store.Digest(l.Previous), 1) {
 		return nil
 	}
-	in.earlier = arrivingModule{digest: store.Digest(l.Previous), size: uint64(in.r.limits.ModuleBytes)}
+	in.earlier = arrivingModule{digest: store.Digest(l.Previous), size: uint64(in.r.env.Limits.ModuleBytes)}
 	in.sending.Lock()
 	defer in.sending.Unlock()
 	return sendNow(in.conn, &standby.Need{Module: l.Previous})

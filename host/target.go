@@ -164,8 +164,8 @@ func (r *Runtime) needsModule(o *migration.Offer) (bool, error) {
 	if o.ModuleSize == 0 {
 		return false, migration.Failf(migration.FactoryNotFound, "neither node has module %x at hand", o.Module)
 	}
-	if o.ModuleSize > uint64(r.limits.ModuleBytes) {
-		return false, migration.Failf(migration.ModuleRefused, "the module has %d bytes, node %s takes %d", o.ModuleSize, r.env.Self, r.limits.ModuleBytes)
+	if o.ModuleSize > uint64(r.env.Limits.ModuleBytes) {
+		return false, migration.Failf(migration.ModuleRefused, "the module has %d bytes, node %s takes %d", o.ModuleSize, r.env.Self, r.env.Limits.ModuleBytes)
 	}
 	return true, nil
 }

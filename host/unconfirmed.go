@@ -72,7 +72,7 @@ func (r *Runtime) hold(id identity.EntityID, h *holdRecord) error {
 	}
 	r.env.Logger.Error("a daemon is held: it serves nothing until an operator decides", "daemon", id.Origin(), "name", r.nameOf(id), "reason", h.Reason, "why", h.Why,
 		"node", h.Node, "epoch", h.Epoch, "decide with", "wasmhost recover DAEMON --confirm or --yield")
-	r.notify(daemon.Notification{Topic: daemon.WasHeld, Entity: id, Name: r.nameOf(id), Epoch: h.Epoch, Reason: h.Why, Peer: h.Node})
+	r.env.Notify(daemon.Notification{Topic: daemon.WasHeld, Entity: id, Name: r.nameOf(id), Epoch: h.Epoch, Reason: h.Why, Peer: h.Node})
 	if r.env.Store == nil {
 		return nil
 	}

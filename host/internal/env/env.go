@@ -1,5 +1,6 @@
 // Package env is what every room of a runtime stands on: the node's store, log,
-// clock and key, and the count of its background work. It lies below the rooms, and
+// clock, key and limits, the count of its background work, and whom to tell of what
+// happens. It lies below the rooms, and
 // nothing of it leads back to the runtime or to the table of its daemons.
 package env
 
@@ -10,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -23,6 +25,13 @@ type Env struct {
 	Logger *slog.Logger
 	Clock  func() time.Time
 	Tracer trace.Tracer // nil: none
+
+	// Limits are those of a daemon that has none of its own.
+	Limits daemon.Limits
+
+	// Notify tells those who watch the node what happens here, and sets when that was. It
+	// blocks nobody, and may be called under any lock.
+	Notify func(daemon.Notification)
 
 	// Context ends when shutdown stops migrations and background work.
 	Context context.Context
