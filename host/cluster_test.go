@@ -294,6 +294,35 @@ func TestFailoverLosesNothingAcknowledged(t *testing.T) {
 	}
 }
 
+// TestACopyIsActivatedOnce has another who is to activate a copy come late, after it was
+// activated: the chain has one mending.
+func TestACopyIsActivatedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3)
+		a := c.nodes[0]
+		d := a.spawn(1, directory.AckMemory)
+		b := c.at(c.inSync(d.Entity, 1).Standbys[0])
+		sender := someone(t)
+		c.countTo(d.Entity, sender, 1)
+		late := b.rt.ActivateLate(d.Entity)
+		a.isolate(true, true)
+		c.countTo(d.Entity, sender, 2)
+
+		e, err := b.rt.Entry(t.Context(), d.Entity)
+		if err != nil || e.Owner != b.id() {
+			t.Fatalf("the directory says %+v, %v", e, err)
+		}
+		if err := late(e); err != nil {
+			t.Errorf("activating it again: %v", err)
+		}
+		c.countTo(d.Entity, sender, 3)
+		if r := c.verifyChain(b, d.Entity); r.Outputs != 3 || len(r.Mended) != 1 {
+			t.Errorf("the chain: %+v", r)
+		}
+		a.isolate(false, false)
+	})
+}
+
 // TestIsolatedOwnerAcknowledgesNothing delivers at the owner alone, which reaches
 // nobody.
 func TestIsolatedOwnerAcknowledgesNothing(t *testing.T) {

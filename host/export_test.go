@@ -292,3 +292,18 @@ func (r *Runtime) CheckIndex() error { return r.table.CheckIndex(r.env.Context) 
 
 // LastWord is what ends a channel's stream.
 var LastWord = lastWord
+
+// ActivateLate returns what activates the copy that this node has now of the daemon, as
+// who has decided to do so and is late does.
+func (r *Runtime) ActivateLate(id identity.EntityID) func(directory.Entry) error {
+	s := r.cluster.copyOf(id)
+	return func(e directory.Entry) error {
+		s.fence()
+		return r.cluster.activateFenced(r.env.Context, e, s)
+	}
+}
+
+// Entry is what the directory itself says of the daemon.
+func (r *Runtime) Entry(ctx context.Context, id identity.EntityID) (directory.Entry, error) {
+	return r.cluster.member.Read(ctx, id)
+}

@@ -217,8 +217,14 @@ func (s *standbyCopy) isFed() bool {
 	return s.fed
 }
 
-// activateFenced is activate, which is tried again where it fails.
+// activateFenced is activate, which is tried again where it fails. Whoever fenced the copy
+// may have waited for another who activated it: then there is nothing to do.
 func (c *clustered) activateFenced(ctx context.Context, e directory.Entry, s *standbyCopy) error {
+	if d := c.rt.table.Daemon(e.Entity); d != nil && d.info().Epoch >= e.Epoch {
+		s.unfence()
+		return nil
+	}
+
 	err := c.activate(ctx, e, s)
 	s.unfence()
 	return err
