@@ -223,7 +223,7 @@ func TestR53_R54_R55_F12_F13_F23_TheTablesAreFreeWhileADaemonWorks(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	use := func() { // all that touches the tables
+	touch := func() { // all that touches the tables
 		if _, err := r.Deliver(ctx, other.Entity, daemon.Event{}); err != nil {
 			t.Error(err)
 		}
@@ -240,6 +240,14 @@ func TestR53_R54_R55_F12_F13_F23_TheTablesAreFreeWhileADaemonWorks(t *testing.T)
 		if err := errors.Join(r.ExpectMigration("n", newKey(t).ID()), r.RegisterFactory(fmt.Sprint("k", r.Expected()), nativeFactory(new(int)))); err != nil {
 			t.Error(err)
 		}
+	}
+	use := func() { // by somebody else: a daemon's own goroutine holds its lock
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			touch()
+		}()
+		<-done
 	}
 	busy.onProcess = func(string) error {
 		use()

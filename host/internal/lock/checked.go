@@ -11,6 +11,9 @@ import (
 	"sync"
 )
 
+// Checked says whether the order is checked, which takes time and memory.
+const Checked = true
+
 // Mutex is a sync.Mutex of rank R that panics where a goroutine takes it out of order.
 type Mutex[R Rank] struct {
 	mu   sync.Mutex

@@ -4,6 +4,9 @@ package lock
 
 import "sync"
 
+// Checked says whether the order is checked, which takes time and memory.
+const Checked = false
+
 // Mutex is a sync.Mutex of rank R. Under the race detector, and with the build tag
 // lockorder, it panics where a goroutine takes it out of order.
 type Mutex[R Rank] = sync.Mutex
