@@ -116,16 +116,25 @@ func exists(line string) error {
 	return nil
 }
 
-// Each block of Go in a page that is a program builds as a daemon does.
+// Each block of Go in a page is a program: one that imports the SDK builds as a daemon
+// does, another in the module.
 func TestGoInThePagesBuilds(t *testing.T) {
 	built := 0
 	for _, p := range pages(t) {
 		for _, b := range p.blocks("go") {
-			if !strings.HasPrefix(b, "package main") {
+			built++
+			if !regexp.MustCompile(`(?m)^package main$`).MatchString(b) {
 				t.Errorf("%s: a block of Go is no whole program, so nothing tries it:\n%s", p.path, b)
 				continue
 			}
-			built++
+			if !strings.Contains(b, "/guest-sdk/go") {
+				file := filepath.Join(t.TempDir(), "main.go")
+				if err := os.WriteFile(file, []byte(b), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				runIn(t, ".", "go", "vet", file)
+				continue
+			}
 			dir := filepath.Join(t.TempDir(), "daemon")
 			if _, err := project.New(dir, "go", "daemon"); err != nil {
 				t.Fatal(err)
@@ -220,7 +229,7 @@ func typeIn(t *testing.T, typed string) (dir, printed string) {
 		t.Fatal(err)
 	}
 
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", "set -eum\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"+typed)
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", "set -eum\ntrap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT\n"+typed)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "HOME="+dir, "WASMHOST_SOCKET=")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
