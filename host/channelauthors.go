@@ -85,6 +85,7 @@ func (c *Channel) publishNew(from identity.EntityID, list []channel.Carriage) (*
 			payloads = append(payloads, e.Payload)
 		}
 	}
+
 	switch {
 	case len(payloads) > 0:
 		end := list[len(list)-1]
@@ -92,6 +93,7 @@ func (c *Channel) publishNew(from identity.EntityID, list []channel.Carriage) (*
 	case last != nil:
 		return last, nil // they are durable when it is
 	}
+
 	return &PublishPending{done: published}, nil
 }
 
@@ -114,5 +116,6 @@ func (c *Channel) markOf(from identity.EntityID) (mark effect.Mark, known bool, 
 			return mark, false, nil, fmt.Errorf("%w: daemons that publish on %q: %d", channel.ErrTooMany, c.name, maxAuthors)
 		}
 	}
+
 	return mark, known, c.last, nil
 }

@@ -41,6 +41,7 @@ func ParseChannelCursor(text string) (c ChannelCursor, err error) {
 	} else if b, err := hex.DecodeString(birth); err != nil || 2*len(b) != birthDigits || strings.ToLower(birth) != birth {
 		return c, fmt.Errorf("%w: %q", channel.ErrBadCursor, text)
 	}
+
 	c = ChannelCursor{Birth: birth}
 	if c.Sequence, err = strconv.ParseUint(n, 10, 64); err != nil || c.Sequence >= chain.CountLimit || n != strconv.FormatUint(c.Sequence, 10) {
 		return ChannelCursor{}, fmt.Errorf("%w: %q", channel.ErrBadCursor, text)

@@ -55,6 +55,7 @@ func (b *Broker) ServeOpen(ctx context.Context, from identity.NodeID, may mesh.C
 		delete(b.streams, s)
 		b.mu.Unlock()
 	}()
+
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -65,6 +66,7 @@ func (b *Broker) ServeOpen(ctx context.Context, from identity.NodeID, may mesh.C
 			cancel(err)
 		}
 	}()
+
 	err = s.receive()
 	conn.Abort()
 	cancel(err)
@@ -98,6 +100,7 @@ func (s *Stream) receive() error {
 		if err != nil {
 			return err
 		}
+
 		switch msg := msg.(type) {
 		case *channel.Subscribe:
 			err = s.subscribe(msg)
@@ -122,6 +125,7 @@ func (s *Stream) receive() error {
 		default:
 			err = fmt.Errorf("%w: a %T on a feed", channel.ErrBadMessage, msg)
 		}
+
 		if err != nil {
 			return err
 		}
@@ -156,6 +160,7 @@ func (s *Stream) subscribe(m *channel.Subscribe) error {
 	default:
 		after = min(after, s.src.head())
 	}
+
 	reply := &channel.Accepted{Entity: m.Entity, Source: s.src.id(), After: after}
 	if p.chain != nil {
 		reply.Expires = p.expires.Unix()
@@ -211,6 +216,7 @@ func (s *Stream) expel() (next time.Time, err error) {
 		if m.chain == nil {
 			continue
 		}
+
 		if err := s.broker.verifier.Recheck(m.chain, m.use); err != nil {
 			delete(s.members, id)
 			out = append(out, channel.Refuse(id, err))
@@ -219,11 +225,13 @@ func (s *Stream) expel() (next time.Time, err error) {
 		}
 	}
 	s.mu.Unlock()
+
 	for _, m := range out {
 		if err := s.tell(m); err != nil {
 			return next, err
 		}
 	}
+
 	return next, nil
 }
 
@@ -241,6 +249,7 @@ func (s *Stream) send(ctx context.Context) error {
 				return err
 			}
 		}
+
 		s.mu.Lock()
 		next, idle := s.next, s.next == 0 || len(s.members) == 0 || s.room <= 0
 		s.mu.Unlock()
@@ -254,6 +263,7 @@ func (s *Stream) send(ctx context.Context) error {
 				continue
 			}
 		}
+
 		if err := s.flush(); err != nil {
 			return err
 		}
@@ -271,6 +281,7 @@ func (s *Stream) sleep(ctx context.Context, wait <-chan struct{}, expires time.T
 		defer timer.Stop()
 		alarm = timer.C
 	}
+
 	select {
 	case <-wait:
 	case <-alarm:
@@ -278,6 +289,7 @@ func (s *Stream) sleep(ctx context.Context, wait <-chan struct{}, expires time.T
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+
 	return nil
 }
 

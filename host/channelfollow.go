@@ -37,16 +37,19 @@ func (b *Broker) Follow(ctx context.Context, name string, after *ChannelCursor, 
 		}
 		next = after.Sequence + 1
 	}
+
 	if o, ok := src.(*outputsSource); ok && after != nil && after.Birth != "" {
 		if err := b.cfg.Outputs.Reaches(ctx, o.daemon, after.Sequence); err != nil {
 			return err
 		}
 	}
+
 	if begun != nil {
 		if err := begun(); err != nil {
 			return err
 		}
 	}
+
 	birth := birthOf(src.id())
 	for {
 		chunk, lost, wait, err := src.read(ctx, next)

@@ -33,11 +33,13 @@ func (b *Broker) Submit(name string, from identity.EntityID, payloads ...[]byte)
 	if _, ok := channel.IsOutputs(name); ok {
 		return nil, fmt.Errorf("%w: %q", channel.ErrReserved, name)
 	}
+
 	for _, p := range payloads {
 		if len(p) > channel.MaxPayload {
 			return nil, fmt.Errorf("%w: %d bytes, at most %d", channel.ErrPayload, len(p), channel.MaxPayload)
 		}
 	}
+
 	c, err := b.find(name)
 	if err != nil {
 		return nil, err
@@ -70,6 +72,7 @@ func (p *PublishPending) Wait(ctx context.Context) (first uint64, err error) {
 		return p.first, p.err
 	default:
 	}
+
 	select {
 	case <-p.done:
 		return p.first, p.err
@@ -101,8 +104,10 @@ func (c *Channel) publish(from identity.EntityID, payloads [][]byte, mark *effec
 			c.wake()
 		}
 		c.mu.Unlock()
+
 		close(p.done)
 	})
+
 	return p, nil
 }
 
@@ -114,6 +119,7 @@ func (c *Channel) appendAll(from identity.EntityID, payloads [][]byte, mark *eff
 	if c.removed {
 		return nil, nil, fmt.Errorf("%w: %q", channel.ErrNoChannel, c.name)
 	}
+
 	if c.stale {
 		if err := c.reload(); err != nil {
 			return nil, nil, err
@@ -173,6 +179,7 @@ func (c *Channel) trim(now int64) {
 		remove = c.broker.env.Store != nil && c.removeDropped(batch)
 	}
 	c.mu.Unlock()
+
 	if !remove {
 		return
 	}
@@ -239,11 +246,13 @@ func (c *Channel) read(sequence uint64) (chunk channel.Chunk, lost uint64, wait 
 	if !ok || chunk.Last() > c.durable { // a part of it is not durable: it becomes so as one
 		return chunk, 0, c.changed, nil
 	}
+
 	if chunk.Bytes == nil {
 		if chunk.Bytes, err = c.broker.env.Store.Get(store.Events, c.key(chunk.First)); err != nil {
 			return chunk, 0, nil, err
 		}
 	}
+
 	return chunk, 0, nil, nil
 }
 

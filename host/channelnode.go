@@ -59,6 +59,7 @@ func (r *Runtime) openChannel(ctx context.Context, at identity.NodeID) (channel.
 		}()
 		return near, nil
 	}
+
 	if r.mesh == nil {
 		return nil, fmt.Errorf("%w: %s: this node has no peers", mesh.ErrUnknownNode, at)
 	}
@@ -87,6 +88,7 @@ func (o daemonOutputs) ByOrigin(origin identity.OriginHash) (identity.EntityID, 
 			id = gone[0]
 		}
 	}
+
 	if id.IsZero() {
 		return id, fmt.Errorf("%w: node %s has no daemon %s", channel.ErrNoChannel, r.env.Self, origin)
 	}

@@ -62,6 +62,7 @@ func (s *outputsSource) read(ctx context.Context, sequence uint64) (chunk channe
 				return chunk, 0, nil, err
 			}
 		}
+
 		if wait := s.tail.wait(); wait != nil {
 			return chunk, 0, wait, nil
 		}
@@ -76,6 +77,7 @@ func (s *outputsSource) read(ctx context.Context, sequence uint64) (chunk channe
 			return chunk, 0, nil, ctx.Err()
 		}
 	}
+
 	if first := s.tail.held[0].Link.Sequence; first > sequence {
 		s.next = first
 		return chunk, first - 1, nil, nil
@@ -113,15 +115,18 @@ func (t *outputsTail) wait() <-chan struct{} {
 			return t.coming
 		}
 	}
+
 	if len(t.held) > 0 || t.ended {
 		return nil
 	}
+
 	select {
 	case o, ok := <-t.from:
 		t.hold(o, ok)
 		return nil
 	default:
 	}
+
 	coming := make(chan struct{})
 	t.coming = coming
 	go func() { // it alone reads until coming is closed; the stream ends with its context
@@ -129,6 +134,7 @@ func (t *outputsTail) wait() <-chan struct{} {
 		t.hold(o, ok)
 		close(coming)
 	}()
+
 	return coming
 }
 
@@ -155,8 +161,10 @@ func (t *outputsTail) take() []chain.Output {
 			continue
 		default:
 		}
+
 		break
 	}
+
 	out := t.held
 	t.held = nil
 	return out

@@ -28,12 +28,14 @@ func (b *Broker) permit(p *ChannelPolicy, name string, node identity.NodeID, may
 			return nil, err
 		}
 	}
+
 	if !p.gated() {
 		if may&mesh.AccessChannels == 0 {
 			return nil, fmt.Errorf("%w: %q", channel.ErrDenied, name)
 		}
 		return out, nil
 	}
+
 	if len(token) == 0 {
 		return nil, fmt.Errorf("%w: %q", channel.ErrNoToken, name)
 	}
@@ -71,6 +73,7 @@ func (b *Broker) policy(name string) (*ChannelPolicy, error) {
 		}
 		return &ChannelPolicy{Roots: []identity.EntityID{id}}, nil
 	}
+
 	c, err := b.find(name)
 	if err != nil {
 		return nil, err

@@ -76,6 +76,7 @@ func (c *Channel) putRebirth(batch *store.Batch) (show func(), err error) {
 		}
 	}
 	c.mu.Unlock()
+
 	value, err := canon.Marshal(&storedRebirth{Born: born, Former: former})
 	if err != nil {
 		return nil, err
@@ -119,6 +120,7 @@ func (s *storedRebirth) validate() error {
 	if len(s.Born) != 16 || len(s.Former) > maxFormer {
 		return errors.New("not a birth and those before")
 	}
+
 	for _, f := range s.Former {
 		if len(f.Source) != len(identity.EntityID{}) {
 			return errors.New("the source of an earlier birth is too short or too long")
@@ -137,5 +139,6 @@ func (c *Channel) sameUntil(source []byte) (head uint64, ok bool) {
 			return f.Head, true
 		}
 	}
+
 	return 0, false
 }

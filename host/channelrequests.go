@@ -28,6 +28,7 @@ func (b *Broker) ServePublish(ctx context.Context, from identity.NodeID, may mes
 		}
 		b.Attempted(from, err != nil)
 	}
+
 	if err != nil {
 		return err
 	}
@@ -88,10 +89,12 @@ func (b *Broker) ServeFetch(ctx context.Context, from identity.NodeID, conn chan
 			next = lost + 1
 			continue
 		}
+
 		if err := conn.Send(&channel.Events{First: chunk.First, Head: src.head(), Bytes: chunk.Bytes}); err != nil {
 			return err
 		}
 		next = chunk.Last() + 1
 	}
+
 	return errors.Join(conn.Send(&channel.Released{Entity: m.Entity}), conn.Flush())
 }

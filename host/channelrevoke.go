@@ -36,6 +36,7 @@ func (b *Broker) Revocations() []*identity.Revocation {
 			out = append(out, rev)
 		}
 	}
+
 	return out
 }
 
@@ -47,6 +48,7 @@ func (b *Broker) revoke(rev *identity.Revocation) (bool, error) {
 	if err := rev.Verify(); err != nil {
 		return false, err
 	}
+
 	if s := b.env.Store; s != nil {
 		enc, err := rev.Bytes()
 		if err != nil {
@@ -189,6 +191,7 @@ func (b *Broker) takeRevocations(m *channel.Revocations) (news bool, err error) 
 		}
 		news = news || raised
 	}
+
 	return news, nil
 }
 
@@ -200,6 +203,7 @@ func (b *Broker) ServeRevocations(c channel.Conn, first *channel.Revocations) er
 		more, err = b.receiveRevocations(c)
 		news = news || more
 	}
+
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ func (b *Broker) notSuperseded(s *Stream, entity identity.EntityID, epoch uint64
 			return fmt.Errorf("%w: %s, on node %s", channel.ErrSuperseded, entity.Origin(), o.from)
 		}
 	}
+
 	return nil
 }
 
@@ -36,6 +37,7 @@ func (b *Broker) supersede(s *Stream, entity identity.EntityID, epoch uint64) {
 	if epoch == 0 {
 		return
 	}
+
 	for _, o := range b.streamsOf(s.name) {
 		o.mu.Lock()
 		m := o.members[entity]
@@ -44,6 +46,7 @@ func (b *Broker) supersede(s *Stream, entity identity.EntityID, epoch uint64) {
 			delete(o.members, entity)
 		}
 		o.mu.Unlock()
+
 		if earlier {
 			go o.dismiss(entity) // its stream may be stuck
 		}
@@ -74,6 +77,7 @@ func (b *Broker) streamsOf(name string) []*Stream {
 			out = append(out, s)
 		}
 	}
+
 	return out
 }
 
@@ -87,6 +91,7 @@ func (b *Broker) hears(name string, node identity.NodeID, entity identity.Entity
 			return true
 		}
 	}
+
 	return false
 }
 
@@ -100,6 +105,7 @@ func (b *Broker) subscribers(name string) []ChannelSubscriber {
 		}
 		s.mu.Unlock()
 	}
+
 	slices.SortFunc(out, func(a, b ChannelSubscriber) int {
 		return cmp.Or(a.Entity.Compare(b.Entity), cmp.Compare(a.Node, b.Node))
 	})
@@ -114,6 +120,7 @@ func (b *Broker) recheck() {
 		all = append(all, s)
 	}
 	b.mu.Unlock()
+
 	for _, s := range all {
 		s.mu.Lock()
 		s.stale = true

@@ -179,6 +179,7 @@ func (b *Broker) find(name string) (*Channel, error) {
 	if c, ok := b.channels[name]; ok {
 		return c, nil
 	}
+
 	for above := name; ; {
 		i := strings.LastIndexByte(above, '/')
 		if i < 0 {
@@ -210,6 +211,7 @@ func (b *Broker) Remove(_ context.Context, name string) error {
 	if !ok {
 		return b.unknown(name)
 	}
+
 	if b.env.Store != nil {
 		batch := &store.Batch{}
 		batch.Delete(store.Channels, []byte(name))
@@ -296,6 +298,7 @@ func (b *Broker) Recover() error {
 			return err
 		}
 	}
+
 	return b.recoverRevocations()
 }
 

@@ -27,10 +27,12 @@ func (r *Runtime) handleChannel(ctx context.Context, from identity.NodeID, may m
 		r.env.Logger.Debug("a channel stream broke", "from", from, "error", err)
 		return
 	}
+
 	if err := r.ready(); err != nil {
 		r.tell(c, channel.Refuse(identity.EntityID{}, fmt.Errorf("%w: %w", channel.ErrNotReady, err)))
 		return
 	}
+
 	switch msg := msg.(type) {
 	case *channel.Open:
 		err = r.broker.ServeOpen(ctx, from, may, c, msg)
@@ -51,6 +53,7 @@ func (r *Runtime) handleChannel(ctx context.Context, from identity.NodeID, may m
 	default:
 		err = fmt.Errorf("%w: a %T at the beginning of a stream", channel.ErrBadMessage, msg)
 	}
+
 	if err != nil {
 		r.env.Logger.Debug("a channel stream ended", "from", from, "error", err)
 		r.tell(c, lastWord(err))

@@ -84,6 +84,7 @@ func (in *Inbox) take(ctx context.Context, from identity.NodeID, may mesh.Channe
 	if err := in.channels.Attempt(from); err != nil {
 		return 0, err
 	}
+
 	if err := in.provenSender(ctx, from, m); err != nil {
 		in.channels.Attempted(from, true)
 		return 0, err
@@ -95,6 +96,7 @@ func (in *Inbox) take(ctx context.Context, from identity.NodeID, may mesh.Channe
 		}
 		return len(m.Effects), nil
 	}
+
 	via := from
 	if from == in.env.Self {
 		via = 0
@@ -142,6 +144,7 @@ func (in *Inbox) takeSent(ctx context.Context, via identity.NodeID, m *channel.C
 		}
 		passed.events += t.PassedOver
 	}
+
 	if passed.events > 0 { // of another error the sender hears when it comes again
 		return taken, &passed
 	}

@@ -20,7 +20,8 @@ type outboxOf struct{ rt *Runtime }
 // no events for now.
 func goneErr(err error) error {
 	var moved *daemon.MovedError
-	if errors.As(err, &moved) || errors.Is(err, daemon.ErrHalted) || errors.Is(err, daemon.ErrHeld) || final(err) {
+	if errors.As(err, &moved) || errors.Is(err, daemon.ErrHalted) || errors.Is(err, daemon.ErrHeld) ||
+		errors.Is(err, daemon.ErrNotFound) || errors.Is(err, daemon.ErrStopped) || errors.Is(err, daemon.ErrShuttingDown) {
 		return fmt.Errorf("%w: %w", errOutboxGone, err)
 	}
 	return err
@@ -102,6 +103,7 @@ func (d *hosted) acknowledge(p effect.Place, list []channel.Carriage, lost strin
 		d.log.add(2, fmt.Sprintf("%d events that it sent to %s are given up: %s", len(list), p, lost))
 		d.env.Logger.Warn("what a daemon sent is given up", "daemon", d.id.Origin(), "to", p, "events", len(list), "reason", lost)
 	}
+
 	return nil
 }
 
@@ -124,6 +126,7 @@ func (o outboxOf) Credentials(ctx context.Context, id identity.EntityID, p effec
 	if err != nil {
 		return had, err
 	}
+
 	err = d.turn(ctx, func(*fair.Turn) error {
 		if err := d.going(); err != nil {
 			return err
@@ -131,6 +134,7 @@ func (o outboxOf) Credentials(ctx context.Context, id identity.EntityID, p effec
 		c, err = d.credentials(p, had)
 		return err
 	})
+
 	return c, err
 }
 
@@ -144,6 +148,7 @@ func (d *hosted) credentials(p effect.Place, had outboxCredentials) (c outboxCre
 			}
 		}
 	}
+
 	if d.effects != nil && p.Channel != "" {
 		if g := d.effects.Grants().MayPublish(p.Channel); g != nil {
 			c.Token = g.Token
@@ -168,6 +173,7 @@ func (o outboxOf) Believed(id identity.EntityID) (identity.NodeID, bool) {
 	case errors.As(err, &moved):
 		return moved.Node, true
 	}
+
 	return 0, false
 }
 
@@ -213,11 +219,13 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 			}
 			err = fmt.Errorf("%w: %w", why, err)
 		}
+
 		return err
 	})
 	if taken.Events == 0 {
 		return taken, err
 	}
+
 	if err := t.wait(ctx); err != nil {
 		taken.Events = 0
 		return taken, err
@@ -235,11 +243,13 @@ func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.
 		if err = d.applyOther(&input{Event: daemon.Event{Sender: from, From: from, Via: via, Number: e.Number, Kind: daemon.EventDaemon, Payload: e.Payload}, senderEpoch: e.Epoch}); err != nil {
 			break
 		}
+
 		if d.stats.errors > before {
 			if taken.PassedOver++; taken.First == nil {
 				taken.First = fmt.Errorf("event %d: %w", e.Number, d.fault)
 			}
 		}
+
 		if taken.Events++; d.over(turn) {
 			break
 		}
@@ -260,5 +270,6 @@ func (r *Runtime) receiverOf(id identity.EntityID) (*hosted, error) {
 		}
 		return nil, fmt.Errorf("%w: %w", channel.ErrNoReceiver, err)
 	}
+
 	return d, err
 }

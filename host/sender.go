@@ -148,6 +148,7 @@ func (s *Sender) Stuck(id identity.EntityID) bool {
 			return false
 		}
 	}
+
 	return stuck
 }
 
@@ -161,6 +162,7 @@ func (s *Sender) Blocked(id identity.EntityID) bool {
 			return true
 		}
 	}
+
 	return false
 }
 
@@ -191,6 +193,7 @@ func (d *delivery) run(ctx context.Context) {
 		} else if err = d.givenUp(err); errors.Is(err, errGivenUp) {
 			err = d.acknowledge(ctx, list, err.Error())
 		}
+
 		d.sender.mu.Lock()
 		d.reason = err
 		d.sender.mu.Unlock()
@@ -207,6 +210,7 @@ func (d *delivery) run(ctx context.Context) {
 			break
 		}
 	}
+
 	d.end()
 }
 

@@ -103,6 +103,7 @@ func (d *delivery) deliverProven(ctx context.Context, at, by identity.NodeID, li
 			return nil, &channel.MovedError{Node: has}
 		}
 	}
+
 	return d.deliverTo(ctx, at, list)
 }
 
@@ -115,6 +116,7 @@ func (d *delivery) deliverTo(ctx context.Context, at identity.NodeID, list []cha
 		}
 		d.at = at
 	}
+
 	if d.shown, err = d.sender.daemons.Credentials(ctx, d.daemon, d.place, d.shown); err != nil {
 		return nil, err
 	}

@@ -136,6 +136,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, id identity.EntityID, publis
 		}
 		return err
 	}
+
 	m.begin()
 	return nil
 }
@@ -172,6 +173,7 @@ func (s *Subscriber) Of(id identity.EntityID) ([]Subscription, error) {
 		s.describe(id, &one)
 		out = append(out, one)
 	}
+
 	return out, nil
 }
 
@@ -251,5 +253,6 @@ func (s *Subscriber) members(id identity.EntityID, do func(*member)) []*member {
 		}
 		in.mu.Unlock()
 	}
+
 	return out
 }

@@ -30,6 +30,7 @@ func (o subscriberOf) Deliver(ctx context.Context, id, source identity.EntityID,
 			case b.Cursor > before && d.over(turn):
 				return errTurnOver
 			}
+
 			internal = internal || r.isDaemon(ev.From)
 			return d.applyChannel(b, &input{Event: daemon.Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: daemon.EventChannel, From: ev.From, Payload: ev.Payload}})
 		})
@@ -42,6 +43,7 @@ func (o subscriberOf) Deliver(ctx context.Context, id, source identity.EntityID,
 		}
 		return err
 	})
+
 	return cursor, t.isDone, err
 }
 
@@ -62,6 +64,7 @@ func (o subscriberOf) DeliverGap(ctx context.Context, id, source identity.Entity
 		cursor, t = b.Cursor, d.flush()
 		return err
 	})
+
 	return cursor, t.isDone, err
 }
 
@@ -118,6 +121,7 @@ func (d *hosted) applyChannel(b *channel.Binding, ev *input) error {
 	} else {
 		err = d.process(ev, at, new(Pending))
 	}
+
 	if err == nil && b.Cursor == before {
 		err = errAgain
 	}

@@ -125,6 +125,7 @@ func (d *hosted) putLedger(b *store.Batch) error {
 	default:
 		b.Put(store.Bound, d.id[:], enc)
 	}
+
 	return nil
 }
 
@@ -147,6 +148,7 @@ func (d *hosted) bindings() ([]channel.Binding, error) {
 	} else if !d.mu.TryLock() {
 		return *seen, nil
 	}
+
 	defer d.mu.Unlock()
 	d.seen()
 	return *d.bound.Load(), nil

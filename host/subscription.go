@@ -145,6 +145,7 @@ func (s *Subscriber) join(ctx context.Context, id identity.EntityID, b channel.B
 		}
 		return nil, nil, fmt.Errorf("subscribing to %q of node %s: %w", b.Channel, b.Publisher, a.err)
 	}
+
 	return m, a.accepted, nil
 }
 
@@ -161,9 +162,11 @@ func (s *Subscriber) release(ctx context.Context, id identity.EntityID, publishe
 		m.leaving = true
 	}
 	in.mu.Unlock()
+
 	if m == nil {
 		return nil
 	}
+
 	if a := in.ask(ctx, m); a.err != nil {
 		in.mu.Lock()
 		m.leaving = false
@@ -171,6 +174,7 @@ func (s *Subscriber) release(ctx context.Context, id identity.EntityID, publishe
 		in.resubscribe(m)
 		return fmt.Errorf("unsubscribing from %q of node %s: %w", name, publisher, a.err)
 	}
+
 	s.leave(m)
 	return nil
 }

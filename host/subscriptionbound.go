@@ -31,6 +31,7 @@ func (s *Subscriber) Unbound(ctx context.Context, id identity.EntityID, list []c
 			out = append(out, Unbound{b.Publisher, b.Channel, err})
 		}
 	}
+
 	return out
 }
 
@@ -40,6 +41,7 @@ func (s *Subscriber) whyUnbound(ctx context.Context, id identity.EntityID, b cha
 	if in == nil {
 		return ErrNotSubscribed
 	}
+
 	for {
 		in.mu.Lock()
 		m, changed := in.members[id], in.changed
@@ -49,6 +51,7 @@ func (s *Subscriber) whyUnbound(ctx context.Context, id identity.EntityID, b cha
 			state, why = m.state, m.err
 		}
 		in.mu.Unlock()
+
 		switch {
 		case m == nil:
 			return ErrNotSubscribed
@@ -57,6 +60,7 @@ func (s *Subscriber) whyUnbound(ctx context.Context, id identity.EntityID, b cha
 		case why != nil:
 			return why
 		}
+
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -19,12 +19,15 @@ func (m *member) pump(ctx context.Context) {
 			if wait == nil {
 				return
 			}
+
 			select {
 			case <-wait:
 			case <-ctx.Done():
 			}
+
 			continue
 		}
+
 		err := step(ctx)
 		if err == nil {
 			tries.Reset()
@@ -34,6 +37,7 @@ func (m *member) pump(ctx context.Context) {
 		if errors.As(err, &moved) {
 			return // the migration takes it off the feed
 		}
+
 		if final(err) {
 			m.in.of.leave(m)
 			return
@@ -83,6 +87,7 @@ func (m *member) next() (step func(context.Context) error, wait <-chan struct{})
 			hi = mid
 		}
 	}
+
 	e := in.ring[lo]
 	return func(ctx context.Context) error { return m.deliver(ctx, e) }, nil
 }
@@ -98,6 +103,7 @@ func (m *member) deliver(ctx context.Context, e ringEntry) error {
 	} else {
 		cursor, durable, err = in.of.daemons.Deliver(ctx, m.entity, m.source, e.first, e.events)
 	}
+
 	if cursor == 0 && err != nil {
 		return err
 	}
@@ -116,6 +122,7 @@ func (m *member) deliver(ctx context.Context, e ringEntry) error {
 			in.of.env.Logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
 		}
 	}
+
 	return err
 }
 
@@ -147,6 +154,7 @@ func (m *member) fetch(ctx context.Context, after, until uint64) error {
 	if err := errors.Join(conn.Send(&channel.Fetch{Version: channel.Version, Channel: in.key.name, Entity: m.entity, After: after, Until: until}), conn.Flush()); err != nil {
 		return err
 	}
+
 	for {
 		msg, err := conn.Recv()
 		if err != nil {
@@ -175,6 +183,7 @@ func (m *member) fetch(ctx context.Context, after, until uint64) error {
 		default:
 			return fmt.Errorf("%w: a %T in answer to a fetch", channel.ErrBadMessage, msg)
 		}
+
 		if err := m.deliverAll(ctx, e); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ func (in *subscription) push(e ringEntry) {
 		}
 		in.ring, in.bytes = in.ring[:0], 0
 	}
+
 	in.ring = append(in.ring, e)
 	in.bytes += len(e.events)
 	in.next = e.last + 1
@@ -33,6 +34,7 @@ func (in *subscription) consumed() (room int) {
 		in.owed += len(in.ring[n].events)
 		n++
 	}
+
 	if n > 0 {
 		clear(in.ring[:n])
 		in.ring = in.ring[n:]

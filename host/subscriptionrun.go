@@ -24,6 +24,7 @@ func (in *subscription) run(ctx context.Context) {
 				continue
 			}
 		}
+
 		if good {
 			tries.Reset()
 			moves = 0
@@ -36,6 +37,7 @@ func (in *subscription) run(ctx context.Context) {
 			break
 		}
 	}
+
 	in.disconnected(daemon.ErrShuttingDown)
 }
 
@@ -58,12 +60,14 @@ func (in *subscription) once(ctx context.Context) (good bool, err error) {
 		defer conn.Abort()
 		err = in.send(conn, &channel.Open{Version: channel.Version, Channel: in.key.name})
 	}
+
 	if err != nil {
 		in.mu.Lock()
 		in.at = in.key.publisher // it may have moved on from where it moved to
 		in.mu.Unlock()
 		return false, err
 	}
+
 	in.mu.Lock()
 	in.conn, in.next, in.owed = conn, 0, 0
 	in.ring, in.bytes = nil, 0
@@ -72,6 +76,7 @@ func (in *subscription) once(ctx context.Context) (good bool, err error) {
 		members = append(members, m)
 	}
 	in.mu.Unlock()
+
 	for _, m := range members {
 		go in.say(conn, m)
 	}
@@ -105,6 +110,7 @@ func (in *subscription) disconnected(err error) {
 		}
 		m.reply(memberAnswer{err: err})
 	}
+
 	in.wake()
 }
 
@@ -141,6 +147,7 @@ func (in *subscription) take(msg channel.Message) (accepted bool, err error) {
 	default:
 		return false, fmt.Errorf("%w: a %T on a feed", channel.ErrBadMessage, msg)
 	}
+
 	in.wake()
 	return accepted, nil
 }
@@ -159,6 +166,7 @@ func (in *subscription) accept(a *channel.Accepted) {
 	if a.Expires != 0 {
 		m.expires = time.Unix(a.Expires, 0)
 	}
+
 	switch {
 	case m.source.IsZero():
 		m.source, m.cursor = a.Source, a.After
@@ -167,6 +175,7 @@ func (in *subscription) accept(a *channel.Accepted) {
 	case m.source != a.Source:
 		m.source, m.cursor = a.Source, a.After
 	}
+
 	m.state, m.err, m.pause = memberLive, nil, 0
 	m.reply(memberAnswer{accepted: a})
 }
@@ -177,6 +186,7 @@ func (in *subscription) refuse(id identity.EntityID, why *channel.Refusal) {
 	if m == nil {
 		return
 	}
+
 	if m.answer != nil && m.begun && m.state == memberLive {
 		m.reply(memberAnswer{err: why}) // of another token; the earlier one holds
 		return
@@ -204,6 +214,7 @@ func (in *subscription) tick(ctx context.Context, conn channel.Conn) {
 			continue
 		case <-ticker.C:
 		}
+
 		var again []*member
 		report := &channel.Cursors{}
 		in.mu.Lock()
@@ -211,15 +222,18 @@ func (in *subscription) tick(ctx context.Context, conn channel.Conn) {
 			if m.state == memberRefused && !m.leaving && time.Now().After(m.retry) {
 				again = append(again, m)
 			}
+
 			if m.isDurable() && m.settled > m.reported && len(report.List) < channel.MaxCursors {
 				m.reported = m.settled
 				report.List = append(report.List, channel.Cursor{Entity: m.entity, Sequence: m.settled})
 			}
 		}
 		in.mu.Unlock()
+
 		for _, m := range again {
 			go in.say(conn, m)
 		}
+
 		if len(report.List) > 0 {
 			if err := in.send(conn, report); err != nil {
 				return // the receiver hears of it too

@@ -23,6 +23,7 @@ func (in *subscription) ask(ctx context.Context, m *member) memberAnswer {
 	} else {
 		in.poke()
 	}
+
 	timer := time.NewTimer(answerTimeout)
 	defer timer.Stop()
 	var a memberAnswer
@@ -36,6 +37,7 @@ func (in *subscription) ask(ctx context.Context, m *member) memberAnswer {
 	case <-timer.C:
 		a.err = fmt.Errorf("%w: node %s does not answer", mesh.ErrUnreachable, in.key.publisher)
 	}
+
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if m.answer == answer {
@@ -125,6 +127,7 @@ func (in *subscription) say(conn channel.Conn, m *member) {
 		}
 		err = in.sendIf(conn, sub, func() bool { return in.members[m.entity] == m && !m.leaving })
 	}
+
 	if err != nil {
 		in.of.env.Logger.Debug("a channel's connection broke", "channel", in.key.name, "error", err)
 	}

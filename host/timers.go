@@ -89,6 +89,7 @@ func (t *Timers) Set(id identity.EntityID, at int64) {
 	if t.queue[0] != one {
 		return
 	}
+
 	select {
 	case t.firstC <- struct{}{}:
 	default:
@@ -140,6 +141,7 @@ func (t *Timers) fire() time.Duration {
 			t.busy[first.id] = false
 		}
 	}
+
 	return longestSleep
 }
 
