@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
 	"wasmhost/host/hosttest"
@@ -71,7 +72,7 @@ func channelNode(t *testing.T, net *hosttest.Net, key *identity.KeyPair, dir str
 	return n
 }
 
-func (n *node) create(name string, p host.ChannelPolicy) {
+func (n *node) create(name string, p broker.Policy) {
 	n.t.Helper()
 	if _, err := n.Channels().Create(ctx, name, p); err != nil {
 		n.t.Fatal(err)
@@ -155,7 +156,7 @@ func TestC01_C02_C03_C23_C28_Subscribe(t *testing.T) {
 				if elsewhere {
 					b = channelNode(t, &net, nil, "")
 				}
-				a.create("ticks", host.ChannelPolicy{})
+				a.create("ticks", broker.Policy{})
 				a.publish("ticks", "before") // nobody hears it
 				d := b.spawnAs("ear", nil)
 				if list, err := b.Subscriptions().Of(d.Entity); err != nil || len(list) != 0 {
@@ -207,7 +208,7 @@ func TestC17_to_C21_F106_F107_AFailedSubscriptionChangesNothing(t *testing.T) {
 		}
 		a, b := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
 		root := newKey(t)
-		a.create("gated", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}})
+		a.create("gated", broker.Policy{Roots: []identity.EntityID{root.ID()}})
 		d := b.spawnAs("ear", nil)
 		for name, c := range map[string]struct {
 			id    identity.EntityID
@@ -267,9 +268,9 @@ func TestC26_C27_C29_C32_F84_F90_GatedChannels(t *testing.T) {
 		var net hosttest.Net
 		a, b := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
 		root, key := newKey(t), newKey(t)
-		a.create("gated", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}})
-		a.create("family", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}, Family: true})
-		a.create("closed", host.ChannelPolicy{Gated: true})
+		a.create("gated", broker.Policy{Roots: []identity.EntityID{root.ID()}})
+		a.create("family", broker.Policy{Roots: []identity.EntityID{root.ID()}, Family: true})
+		a.create("closed", broker.Policy{Gated: true})
 		d := b.spawnAs("ear", key)
 		token := func(name string, scope identity.Scope, ttl time.Duration) []byte {
 			return permit(t, root, d.Entity, name, scope, ttl)
@@ -340,7 +341,7 @@ func TestC33_F85_ARevokedSubscriberIsSkipped(t *testing.T) {
 		var net hosttest.Net
 		a, b, c := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
 		root, other := newKey(t), newKey(t)
-		a.create("gated", host.ChannelPolicy{Roots: []identity.EntityID{root.ID(), other.ID()}})
+		a.create("gated", broker.Policy{Roots: []identity.EntityID{root.ID(), other.ID()}})
 		d, e := b.spawnAs("ear", nil), b.spawnAs("ear", nil)
 		b.subscribe(d.Entity, a, "gated", permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Hour))
 		b.subscribe(e.Entity, a, "gated", permit(t, other, e.Entity, "gated", identity.ScopeSubscribe, time.Hour))
@@ -382,7 +383,7 @@ func TestAGapIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
 		a, b := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
-		a.create("ticks", host.ChannelPolicy{Limits: channel.Limits{Events: 3}})
+		a.create("ticks", broker.Policy{Limits: channel.Limits{Events: 3}})
 		d := b.spawnAs("ear", nil)
 		b.subscribe(d.Entity, a, "ticks", nil)
 		a.publish("ticks", "1", "2")
@@ -401,7 +402,7 @@ func TestAGapIsSeen(t *testing.T) {
 		if s := b.sub(d.Entity); s.State != "refused" || s.Code != channel.CodeOf(channel.ErrNoChannel) {
 			t.Errorf("the ledger has %+v", s)
 		}
-		a.create("ticks", host.ChannelPolicy{})
+		a.create("ticks", broker.Policy{})
 		a.publish("ticks", "a", "b")
 		time.Sleep(10 * time.Second)
 		b.wantHeard(d.Entity, "ticks:1 ticks:2 ticks!3-5 ticks:6 ticks:7 ticks:8 ticks!0-0 ticks:a ticks:b")
@@ -412,7 +413,7 @@ func TestAFailedEventIsPassedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
 		a := channelNode(t, &net, nil, "")
-		a.create("ticks", host.ChannelPolicy{})
+		a.create("ticks", broker.Policy{})
 		d := a.spawnAs("ear", nil)
 		a.subscribe(d.Entity, a, "ticks", nil)
 		a.publish("ticks", "1", "fail", "2")
@@ -438,7 +439,7 @@ func TestAChannelCannotBeImpersonated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
 		a := channelNode(t, &net, nil, "")
-		a.create("ticks", host.ChannelPolicy{})
+		a.create("ticks", broker.Policy{})
 		d := a.spawnAs("ear", nil)
 		a.subscribe(d.Entity, a, "ticks", nil)
 		a.publish("ticks", "fail")
@@ -460,8 +461,8 @@ func TestC04_C05_C06_F108_SubscriptionsMove(t *testing.T) {
 		var net hosttest.Net
 		a, b, c := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
 		root := newKey(t)
-		a.create("gated", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}})
-		a.create("open", host.ChannelPolicy{})
+		a.create("gated", broker.Policy{Roots: []identity.EntityID{root.ID()}})
+		a.create("open", broker.Policy{})
 		d := b.spawnAs("ear", nil)
 		token := permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Hour)
 		b.subscribe(d.Entity, a, "gated", token)
@@ -512,7 +513,7 @@ func TestEachEventIsSentToANodeOnce(t *testing.T) {
 			return true
 		}
 		a, b := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
-		a.create("ticks", host.ChannelPolicy{})
+		a.create("ticks", broker.Policy{})
 		var ears []identity.EntityID
 		for range 100 {
 			d := b.spawnAs("ear", nil)
@@ -548,7 +549,7 @@ func TestOutputsAreAChannel(t *testing.T) {
 		b.wantSend(echo.Entity, "three", "three")
 		time.Sleep(10 * time.Second)
 		a.wantHeard(d.Entity, name+":one "+name+":two "+name+":three")
-		if _, err := a.Channels().Create(ctx, name, host.ChannelPolicy{}); !errors.Is(err, channel.ErrReserved) {
+		if _, err := a.Channels().Create(ctx, name, broker.Policy{}); !errors.Is(err, channel.ErrReserved) {
 			t.Error(err)
 		}
 		if _, err := a.Channels().Publish(ctx, name, identity.EntityID{}, nil); !errors.Is(err, channel.ErrReserved) {
@@ -563,8 +564,8 @@ func TestC25_F109_ANodeWithoutTheRight(t *testing.T) {
 		net.Access = func(_, _ identity.NodeID) mesh.ChannelAccess { return 0 }
 		a, b := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
 		root := newKey(t)
-		a.create("open", host.ChannelPolicy{})
-		a.create("gated", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}})
+		a.create("open", broker.Policy{})
+		a.create("gated", broker.Policy{Roots: []identity.EntityID{root.ID()}})
 		d, echo := b.spawnAs("ear", nil), a.spawnAs("ear", nil)
 		outputs := channel.OutputsOf(echo.Entity.Origin())
 		if err := b.Subscriptions().Subscribe(ctx, d.Entity, a.Self(), "open", nil); !errors.Is(err, channel.ErrDenied) {
@@ -584,7 +585,7 @@ func TestChannelsOutliveARestart(t *testing.T) {
 	ka, kb, root := newKey(t), newKey(t), newKey(t)
 	dirA, dirB := t.TempDir(), t.TempDir()
 	a, b := channelNode(t, &net, ka, dirA), startWith(t, &net, kb, dirB, "ear", earFactory(), asItIs)
-	a.create("ticks", host.ChannelPolicy{Limits: channel.Limits{Events: 100}})
+	a.create("ticks", broker.Policy{Limits: channel.Limits{Events: 100}})
 	d := b.spawnAs("ear", nil)
 	b.subscribe(d.Entity, a, "ticks", nil)
 	rev, err := identity.Revoke(root, 3)
@@ -625,9 +626,9 @@ func TestAFullChannelLetsGoCheaply(t *testing.T) {
 	key, dir := newKey(t), t.TempDir()
 	a := channelNode(t, &net, key, dir)
 	const kept, events = 1000, 20_000
-	a.create("ticks", host.ChannelPolicy{Limits: channel.Limits{Events: kept}})
+	a.create("ticks", broker.Policy{Limits: channel.Limits{Events: kept}})
 	for range events / 8 {
-		var waits []*host.PublishPending
+		var waits []*broker.Pending
 		for range 8 {
 			p, err := a.Channels().Submit("ticks", identity.EntityID{}, []byte("tick"))
 			if err != nil {
@@ -675,7 +676,7 @@ func hears(t *testing.T, n *node, id identity.EntityID, want string) {
 func TestC09_DamagedBindingsFailARestore(t *testing.T) {
 	var net hosttest.Net
 	a := channelNode(t, &net, nil, "")
-	a.create("ticks", host.ChannelPolicy{})
+	a.create("ticks", broker.Policy{})
 	key := newKey(t)
 	d := a.spawnAs("ear", key)
 	a.subscribe(d.Entity, a, "ticks", nil)
@@ -723,7 +724,7 @@ func TestC40_C42_RosterAndLedgerAgree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
 		a, b := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
-		a.create("ticks", host.ChannelPolicy{})
+		a.create("ticks", broker.Policy{})
 		var ears []identity.EntityID
 		for range 8 {
 			ears = append(ears, b.spawnAs("ear", nil).Entity)
@@ -774,7 +775,7 @@ func TestAPassiveSubscriberIsWoken(t *testing.T) {
 	key, dir := newKey(t), t.TempDir()
 	a := channelNode(t, &net, nil, "")
 	b := startWith(t, &net, key, dir, "ear", earFactory(), asItIs)
-	a.create("ticks", host.ChannelPolicy{})
+	a.create("ticks", broker.Policy{})
 	d := b.spawnAs("ear", nil)
 	b.subscribe(d.Entity, a, "ticks", nil)
 	want := ""
@@ -811,7 +812,7 @@ func TestSubscriptionsOfABusyDaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var net hosttest.Net
 		a := channelNode(t, &net, nil, "")
-		a.create("ticks", host.ChannelPolicy{})
+		a.create("ticks", broker.Policy{})
 		gate, entered := make(chan struct{}), make(chan struct{})
 		err := a.RegisterFactory("slow", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
 			return &slow{gate: gate, entered: entered}, nil

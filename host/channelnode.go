@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/host/broker"
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
@@ -15,11 +16,11 @@ import (
 )
 
 // Channels returns the channels that this node publishes.
-func (r *Runtime) Channels() *Broker { return r.broker }
+func (r *Runtime) Channels() *broker.Broker { return r.broker }
 
 // brokerConfig is what the broker gets of the runtime.
-func (r *Runtime) brokerConfig() Config {
-	return Config{
+func (r *Runtime) brokerConfig() broker.Config {
+	return broker.Config{
 		Env: r.env, TokenSkew: r.tokenSkew, SenderMemory: r.env.Limits.SenderMemory, Ready: r.ready, Open: r.channelsOpen,
 		Flow: r.flowOf, LastWord: lastWord, Peers: channelPeers{r}, Outputs: daemonOutputs{r},
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
 	"wasmhost/host/store"
@@ -21,7 +22,7 @@ func TestChannelsOfARestoredNode(t *testing.T) {
 	ka := newKey(t)
 	dir := t.TempDir()
 	a, b := channelNode(t, &net, ka, dir), startWith(t, &net, newKey(t), t.TempDir(), "ear", earFactory(), asItIs)
-	a.create("ticks", host.ChannelPolicy{Limits: channel.Limits{Events: 100}})
+	a.create("ticks", broker.Policy{Limits: channel.Limits{Events: 100}})
 	d := b.spawnAs("ear", nil)
 	b.subscribe(d.Entity, a, "ticks", nil)
 	want := ""
@@ -33,7 +34,7 @@ func TestChannelsOfARestoredNode(t *testing.T) {
 		}
 		hears(t, b, d.Entity, want[1:])
 	}
-	follow := func(cursor host.ChannelCursor) error {
+	follow := func(cursor broker.Cursor) error {
 		begun := errors.New("it begins")
 		err := a.Channels().Follow(t.Context(), "ticks", &cursor, func() error { return begun }, nil)
 		if errors.Is(err, begun) {
@@ -59,7 +60,7 @@ func TestChannelsOfARestoredNode(t *testing.T) {
 		}
 		a = channelNode(t, &net, ka, dir)
 		publish("lost", "lost as well")
-		lost := host.ChannelCursor{Birth: birth(), Sequence: uint64(3 + 2*round + 2)}
+		lost := broker.Cursor{Birth: birth(), Sequence: uint64(3 + 2*round + 2)}
 		a.stop()
 
 		dir = backup
@@ -82,7 +83,7 @@ func TestChannelsOfARestoredNode(t *testing.T) {
 		if err := follow(lost); !errors.Is(err, channel.ErrChanged) {
 			t.Errorf("round %d: a cursor of an event that is lost: got %v, want ErrChanged", round, err)
 		}
-		if err := follow(host.ChannelCursor{Birth: first, Sequence: 3}); err != nil {
+		if err := follow(broker.Cursor{Birth: first, Sequence: 3}); err != nil {
 			t.Errorf("round %d: a cursor of an event from before the first backup: %v", round, err)
 		}
 		a.stop()

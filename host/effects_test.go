@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
@@ -183,8 +184,8 @@ func TestEffectsAreDeniedUnlessGranted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, 1)
 		n := s.nodes[0]
-		n.create("news", host.ChannelPolicy{})
-		n.create("news/local", host.ChannelPolicy{})
+		n.create("news", broker.Policy{})
+		n.create("news/local", broker.Policy{})
 		to, other := n.actor(effect.Grants{}), n.actor(effect.Grants{})
 		d := n.actor(effect.Grants{Send: []identity.EntityID{to.Entity}, Publish: []effect.PublishGrant{{Node: n.Self(), Pattern: "news/*"}}})
 		for what, want := range map[string]error{
@@ -345,7 +346,7 @@ func TestEffectsArriveOnceWhateverHappens(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(seed, 9))
 				s := newStage(t, 3)
-				s.nodes[2].create("news", host.ChannelPolicy{})
+				s.nodes[2].create("news", broker.Policy{})
 				from := s.nodes[0].actor(effect.Grants{SendAny: true, Publish: []effect.PublishGrant{{Node: s.nodes[2].Self(), Pattern: "news"}}}).Entity
 				to := s.nodes[1].actor(effect.Grants{}).Entity
 				client, want := newKey(t).ID(), ""
@@ -388,7 +389,7 @@ func TestEffectsArriveOnceWhateverHappens(t *testing.T) {
 					t.Errorf("%d timers fired: %q", len(timers), timers)
 				}
 				stop := errors.New("all")
-				err := s.nodes[2].Channels().Follow(ctx, "news", &host.ChannelCursor{}, nil, func(ev host.ChannelEvent, _ bool) error {
+				err := s.nodes[2].Channels().Follow(ctx, "news", &broker.Cursor{}, nil, func(ev broker.Event, _ bool) error {
 					if ev.From != from {
 						t.Errorf("event %d is from %s", ev.Sequence, ev.From)
 					}

@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
 	"wasmhost/host/store"
@@ -49,7 +50,7 @@ func restoredNode(t *testing.T, twin func() *host.Twin) (*host.Runtime, identity
 	rt := start(s)
 	d, err := rt.Spawn(t.Context(), daemon.SpawnRequest{Kind: "n", Name: "c1"})
 	if err == nil {
-		_, err = rt.Channels().Create(t.Context(), "news", host.ChannelPolicy{})
+		_, err = rt.Channels().Create(t.Context(), "news", broker.Policy{})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
@@ -67,7 +67,7 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		d, other := i.Entity, a.actor(anybody()).Entity
-		a.create("ticks", host.ChannelPolicy{})
+		a.create("ticks", broker.Policy{})
 		a.subscribe(d, a, "ticks", nil)
 		synctest.Wait()
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
@@ -55,7 +56,7 @@ func TestReadersTakeNoPlaceInTheMailbox(t *testing.T) {
 			return err
 		},
 		"follow outputs": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
-			return r.Channels().Follow(ctx, channel.OutputsOf(id.Origin()), nil, nil, func(host.ChannelEvent, bool) error { return nil })
+			return r.Channels().Follow(ctx, channel.OutputsOf(id.Origin()), nil, nil, func(broker.Event, bool) error { return nil })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

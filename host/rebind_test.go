@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/channel"
 	"wasmhost/host/hosttest"
 	"wasmhost/identity"
@@ -22,9 +22,9 @@ func TestUnboundSubscriptionsAreReported(t *testing.T) {
 		var net hosttest.Net
 		a, away, b, c := channelNode(t, &net, nil, ""), channelNode(t, &net, nil, ""), channelNode(t, &net, nil, ""), channelNode(t, &net, nil, "")
 		root := newKey(t)
-		a.create("open", host.ChannelPolicy{})
-		a.create("gated", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}})
-		away.create("away", host.ChannelPolicy{})
+		a.create("open", broker.Policy{})
+		a.create("gated", broker.Policy{Roots: []identity.EntityID{root.ID()}})
+		away.create("away", broker.Policy{})
 		d := b.spawnAs("ear", nil)
 		b.subscribe(d.Entity, a, "open", nil)
 		b.subscribe(d.Entity, a, "gated", permit(t, root, d.Entity, "gated", identity.ScopeSubscribe, time.Minute))
@@ -84,7 +84,7 @@ func TestSubscriberMovesAndHostsFail(t *testing.T) {
 			for i := range nodes {
 				nodes[i] = startWith(t, &net, keys[i], dirs[i], "ear", earFactory(), asItIs)
 			}
-			nodes[0].create("ticks", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}})
+			nodes[0].create("ticks", broker.Policy{Roots: []identity.EntityID{root.ID()}})
 			d := nodes[1].spawnAs("ear", nil)
 			nodes[1].subscribe(d.Entity, nodes[0], "ticks", permit(t, root, d.Entity, "ticks", identity.ScopeSubscribe, time.Hour))
 			stop, published := make(chan struct{}), make(chan int)

@@ -17,6 +17,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"wasmhost/host/broker"
 	"wasmhost/host/budget"
 	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
@@ -116,8 +117,8 @@ type Runtime struct {
 
 	exchanges  *exchanges
 	tokenSkew  time.Duration
-	broker     *Broker     // channels of this node
-	subscriber *Subscriber // of this node's daemons
+	broker     *broker.Broker // channels of this node
+	subscriber *Subscriber    // of this node's daemons
 	sender     *Sender
 	inbox      *Inbox
 	arriving   arrivalRoom
@@ -192,7 +193,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		r.cancel()
 		return nil, err
 	}
-	r.broker = NewBroker(r.brokerConfig())
+	r.broker = broker.New(r.brokerConfig())
 	r.subscriber = NewSubscriber(r.env, subscriberOf{r}, subscriberOf{r}, channelPeers{r})
 	box := outboxOf{r}
 	r.sender, r.timers = NewSender(r.env, box, box, channelPeers{r}), NewTimers(r.env, box)

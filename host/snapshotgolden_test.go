@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/hosttest"
@@ -27,7 +28,7 @@ func writeSnapshots(t *testing.T) {
 	t.Helper()
 	var net hosttest.Net
 	a := channelNode(t, &net, nil, "")
-	a.create("ticks", host.ChannelPolicy{})
+	a.create("ticks", broker.Policy{})
 	key := newKey(t)
 	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "ear", Name: "ear", Identity: key, Grants: effect.Grants{SendAny: true}})
 	if err != nil {

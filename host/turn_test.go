@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/store"
@@ -457,7 +458,7 @@ func TestAPublishLoopHasARate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.create("loop", host.ChannelPolicy{})
+		n.create("loop", broker.Policy{})
 		own, err := daemon.ParseLimits([]string{"internal-rate=100"})
 		if err != nil {
 			t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/channel"
 	"wasmhost/identity"
 )
@@ -18,7 +18,7 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 	join(t, a.mesh, c.mesh)
 	join(t, b.mesh, c.mesh)
 	root := newKey(t)
-	if _, err := a.rt.Channels().Create(ctx, "sensors/ticks", host.ChannelPolicy{Roots: []identity.EntityID{root.ID()}}); err != nil {
+	if _, err := a.rt.Channels().Create(ctx, "sensors/ticks", broker.Policy{Roots: []identity.EntityID{root.ID()}}); err != nil {
 		t.Fatal(err)
 	}
 	id := counter(t, b)
@@ -91,7 +91,7 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 func TestChannelRights(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b")
 	join(t, a.mesh, b.mesh)
-	if _, err := a.rt.Channels().Create(ctx, "open", host.ChannelPolicy{}); err != nil {
+	if _, err := a.rt.Channels().Create(ctx, "open", broker.Policy{}); err != nil {
 		t.Fatal(err)
 	}
 	id, echo := counter(t, b), counter(t, a)

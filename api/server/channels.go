@@ -18,6 +18,7 @@ import (
 
 	"wasmhost/api"
 	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/host/mesh"
@@ -34,10 +35,10 @@ func optional(t time.Time) *time.Time {
 	return &t
 }
 
-func (s *Server) channelOf(i host.ChannelInfo) api.Channel {
+func (s *Server) channelOf(i broker.Info) api.Channel {
 	p := &i.Policy
 	out := api.Channel{Name: i.Name, NodeID: s.mesh.Self().String(), Roots: []string{}, Gated: p.Gated || len(p.Roots) > 0, Family: p.Family,
-		Created: i.Created.UTC(), Birth: i.Birth, Cursor: host.ChannelCursor{Birth: i.Birth, Sequence: i.Next - 1}.String(), First: i.First, Next: i.Next, Events: i.Events, Bytes: i.Bytes,
+		Created: i.Created.UTC(), Birth: i.Birth, Cursor: broker.Cursor{Birth: i.Birth, Sequence: i.Next - 1}.String(), First: i.First, Next: i.Next, Events: i.Events, Bytes: i.Bytes,
 		KeepEvents: p.Limits.Events, KeepBytes: p.Limits.Bytes, KeepFor: max(p.Limits.Age, 0).String()}
 	for _, r := range p.Roots {
 		out.Roots = append(out.Roots, r.String())
@@ -158,7 +159,7 @@ func (s *Server) postChannel(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	p := host.ChannelPolicy{Gated: req.Gated, Family: req.Family, Limits: channel.Limits{Events: req.KeepEvents, Bytes: req.KeepBytes}}
+	p := broker.Policy{Gated: req.Gated, Family: req.Family, Limits: channel.Limits{Events: req.KeepEvents, Bytes: req.KeepBytes}}
 	if req.KeepFor != "" {
 		var err error
 		if p.Limits.Age, err = time.ParseDuration(req.KeepFor); err != nil {
@@ -264,7 +265,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 }
 
 type publishedGroup struct {
-	pending *host.PublishPending
+	pending *broker.Pending
 	count   int
 	hold    *budget.Hold // of the events
 	err     error
@@ -325,13 +326,13 @@ func (s *Server) publishAll(ctx context.Context, name string, from identity.Enti
 // getFollow follows a channel from now on, or from that after ?after=CURSOR. What ends the
 // stream after it began is its last line.
 func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
-	var after *host.ChannelCursor
+	var after *broker.Cursor
 	text := r.Header.Get("Last-Event-ID") // a browser that connects again
 	if q := queryOf(r); text == "" && q.has("after") {
 		text = q.text("after")
 	}
 	if text != "" {
-		c, err := host.ParseChannelCursor(text)
+		c, err := broker.ParseCursor(text)
 		if err != nil {
 			return fmt.Errorf("%w: the parameter %q: %w", api.ErrBadRequest, "after", err)
 		}
@@ -351,7 +352,7 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusOK)
 		return out.rc.Flush()
 	}
-	err := s.rt.Channels().Follow(r.Context(), name, after, begin, func(ev host.ChannelEvent, more bool) error {
+	err := s.rt.Channels().Follow(r.Context(), name, after, begin, func(ev broker.Event, more bool) error {
 		return out.hold(len(ev.Payload), func() error {
 			if more {
 				return out.put(eventOf(ev))
@@ -369,8 +370,8 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func eventOf(ev host.ChannelEvent) api.ChannelEvent {
-	out := api.ChannelEvent{Sequence: ev.Sequence, Cursor: host.ChannelCursor{Birth: ev.Birth, Sequence: max(ev.Sequence, ev.Lost)}.String(), Lost: ev.Lost}
+func eventOf(ev broker.Event) api.ChannelEvent {
+	out := api.ChannelEvent{Sequence: ev.Sequence, Cursor: broker.Cursor{Birth: ev.Birth, Sequence: max(ev.Sequence, ev.Lost)}.String(), Lost: ev.Lost}
 	if ev.Lost > 0 {
 		return out
 	}

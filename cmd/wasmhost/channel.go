@@ -12,7 +12,7 @@ import (
 
 	"wasmhost/api"
 	"wasmhost/api/client"
-	"wasmhost/host"
+	"wasmhost/host/broker"
 )
 
 func (a *app) channel() *cobra.Command {
@@ -257,7 +257,7 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 		if err != nil {
 			return err
 		}
-		if _, err := host.ParseChannelCursor(after); after != "" && err != nil {
+		if _, err := broker.ParseCursor(after); after != "" && err != nil {
 			return usagef("--after %q is neither a sequence nor a cursor", after)
 		}
 		left := count

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost/api"
-	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
@@ -289,7 +289,7 @@ that after a sequence, 0 for all of them. ORIGIN:SEQUENCE holds for that daemon 
 another one of its name, or where it has made no such output, it is refused (cursor-gone). The tail follows the daemon wherever it
 moves, without a gap, until it is stopped.`, Example: `  wasmhost tail c1
   wasmhost tail c1 --after 0 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		if _, err := host.ParseChannelCursor(after); after != "" && err != nil {
+		if _, err := broker.ParseCursor(after); after != "" && err != nil {
 			return usagef("--after %q is neither a sequence nor ORIGIN:SEQUENCE", after)
 		}
 		err := a.client().Looking().Tail(c.Context(), args[0], after, a.printOutput)

@@ -1,4 +1,4 @@
-package host
+package broker
 
 import (
 	"context"
@@ -95,39 +95,39 @@ type Broker struct {
 	revoked  map[identity.EntityID]*identity.Revocation
 }
 
-// NewBroker returns a broker without channels.
-func NewBroker(c Config) *Broker {
+// New returns a broker without channels.
+func New(c Config) *Broker {
 	return &Broker{cfg: c, env: c.Env, verifier: identity.NewTokenVerifier(c.Env.Clock, c.TokenSkew), channels: make(map[string]*Channel),
 		streams: make(map[*Stream]struct{}), revoked: make(map[identity.EntityID]*identity.Revocation)}
 }
 
 // Create makes a channel of this node. Errors: identity.ErrBadChannel,
 // channel.ErrExists, channel.ErrReserved, channel.ErrTooMany.
-func (b *Broker) Create(_ context.Context, name string, p ChannelPolicy) (ChannelInfo, error) {
+func (b *Broker) Create(_ context.Context, name string, p Policy) (Info, error) {
 	if err := b.mayWrite(); err != nil {
-		return ChannelInfo{}, err
+		return Info{}, err
 	}
 	if err := identity.ValidChannel(name); err != nil {
-		return ChannelInfo{}, err
+		return Info{}, err
 	}
 	if _, ok := channel.IsOutputs(name); ok {
-		return ChannelInfo{}, fmt.Errorf("%w: %q", channel.ErrReserved, name)
+		return Info{}, fmt.Errorf("%w: %q", channel.ErrReserved, name)
 	}
 	if len(p.Roots) > maxRoots {
-		return ChannelInfo{}, fmt.Errorf("%w: a channel has at most %d roots, not %d", daemon.ErrBadLimit, maxRoots, len(p.Roots))
+		return Info{}, fmt.Errorf("%w: a channel has at most %d roots, not %d", daemon.ErrBadLimit, maxRoots, len(p.Roots))
 	}
 	if p.Limits.Bytes < 0 {
-		return ChannelInfo{}, fmt.Errorf("%w: %d bytes of events", daemon.ErrBadLimit, p.Limits.Bytes)
+		return Info{}, fmt.Errorf("%w: %d bytes of events", daemon.ErrBadLimit, p.Limits.Bytes)
 	}
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, ok := b.channels[name]; ok {
-		return ChannelInfo{}, fmt.Errorf("%w: %q", channel.ErrExists, name)
+		return Info{}, fmt.Errorf("%w: %q", channel.ErrExists, name)
 	}
 	c, err := b.add(name, p)
 	if err != nil {
-		return ChannelInfo{}, err
+		return Info{}, err
 	}
 	return c.info(), nil
 }
@@ -141,7 +141,7 @@ func (b *Broker) mayWrite() error {
 }
 
 // add makes a channel, durably. It needs b.mu.
-func (b *Broker) add(name string, p ChannelPolicy) (*Channel, error) {
+func (b *Broker) add(name string, p Policy) (*Channel, error) {
 	if len(b.channels) >= maxChannels {
 		return nil, fmt.Errorf("%w: %d", channel.ErrTooMany, maxChannels)
 	}
@@ -232,13 +232,13 @@ func (b *Broker) Remove(_ context.Context, name string) error {
 }
 
 // List returns this node's channels, by name, without their subscribers.
-func (b *Broker) List() []ChannelInfo {
+func (b *Broker) List() []Info {
 	all := b.all()
-	out := make([]ChannelInfo, 0, len(all))
+	out := make([]Info, 0, len(all))
 	for _, c := range all {
 		out = append(out, c.info())
 	}
-	slices.SortFunc(out, func(a, b ChannelInfo) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -253,12 +253,12 @@ func (b *Broker) all() []*Channel {
 }
 
 // Info returns one channel with its subscribers, or channel.ErrNoChannel.
-func (b *Broker) Info(name string) (ChannelInfo, error) {
+func (b *Broker) Info(name string) (Info, error) {
 	b.mu.Lock()
 	c, ok := b.channels[name]
 	b.mu.Unlock()
 	if !ok {
-		return ChannelInfo{}, b.unknown(name)
+		return Info{}, b.unknown(name)
 	}
 	i := c.info()
 	i.Subscribers = b.subscribers(name)

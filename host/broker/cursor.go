@@ -1,4 +1,4 @@
-package host
+package broker
 
 import (
 	"encoding/hex"
@@ -11,9 +11,9 @@ import (
 	"wasmhost/identity"
 )
 
-// ChannelCursor names an event of a channel. A channel that is removed and made anew under
+// Cursor names an event of a channel. A channel that is removed and made anew under
 // its name has another birth, and counts its events from 1 again.
-type ChannelCursor struct {
+type Cursor struct {
 	Birth    string // 16 hexadecimal digits; empty: of the channel that there is
 	Sequence uint64 // of the event; 0: before the first
 }
@@ -25,7 +25,7 @@ const birthDigits = 16
 func birthOf(source identity.EntityID) string { return hex.EncodeToString(source[:birthDigits/2]) }
 
 // String returns BIRTH:SEQUENCE; the sequence alone where the cursor has no birth.
-func (c ChannelCursor) String() string {
+func (c Cursor) String() string {
 	n := strconv.FormatUint(c.Sequence, 10)
 	if c.Birth == "" {
 		return n
@@ -33,8 +33,8 @@ func (c ChannelCursor) String() string {
 	return c.Birth + ":" + n
 }
 
-// ParseChannelCursor reads what String writes. channel.ErrBadCursor.
-func ParseChannelCursor(text string) (c ChannelCursor, err error) {
+// ParseCursor reads what String writes. channel.ErrBadCursor.
+func ParseCursor(text string) (c Cursor, err error) {
 	birth, n, whole := strings.Cut(text, ":")
 	if !whole {
 		birth, n = "", text
@@ -42,15 +42,15 @@ func ParseChannelCursor(text string) (c ChannelCursor, err error) {
 		return c, fmt.Errorf("%w: %q", channel.ErrBadCursor, text)
 	}
 
-	c = ChannelCursor{Birth: birth}
+	c = Cursor{Birth: birth}
 	if c.Sequence, err = strconv.ParseUint(n, 10, 64); err != nil || c.Sequence >= chain.CountLimit || n != strconv.FormatUint(c.Sequence, 10) {
-		return ChannelCursor{}, fmt.Errorf("%w: %q", channel.ErrBadCursor, text)
+		return Cursor{}, fmt.Errorf("%w: %q", channel.ErrBadCursor, text)
 	}
 	return c, nil
 }
 
 // check returns nil where the cursor is of that channel; channel.ErrChanged.
-func (c ChannelCursor) check(name string, src source) error {
+func (c Cursor) check(name string, src source) error {
 	birth := birthOf(src.id())
 	if c.Birth != "" && c.Birth != birth && !c.isOfFormer(src) {
 		return fmt.Errorf("%w: %q is of birth %s now, the cursor of %s", channel.ErrChanged, name, birth, c.Birth)
@@ -63,7 +63,7 @@ func (c ChannelCursor) check(name string, src source) error {
 
 // isOfFormer reports whether the cursor is of an earlier birth of that channel, and of an
 // event that the channel has.
-func (c ChannelCursor) isOfFormer(src source) bool {
+func (c Cursor) isOfFormer(src source) bool {
 	log, ok := src.(logSource)
 	if !ok {
 		return false

@@ -1,4 +1,4 @@
-package host
+package broker
 
 import (
 	"encoding/binary"
@@ -10,8 +10,8 @@ import (
 	"wasmhost/identity"
 )
 
-// ChannelPolicy says who may use a channel and how much of it is kept.
-type ChannelPolicy struct {
+// Policy says who may use a channel and how much of it is kept.
+type Policy struct {
 	_      struct{}            `cbor:",toarray"`
 	Roots  []identity.EntityID // whose tokens are good; with any, the channel asks for one
 	Gated  bool                // it asks for a token, whether or not there are roots
@@ -19,23 +19,23 @@ type ChannelPolicy struct {
 	Limits channel.Limits      // of the log
 }
 
-func (p *ChannelPolicy) gated() bool { return p.Gated || len(p.Roots) > 0 }
+func (p *Policy) gated() bool { return p.Gated || len(p.Roots) > 0 }
 
-// ChannelInfo is what a channel is, and where it stands.
-type ChannelInfo struct {
+// Info is what a channel is, and where it stands.
+type Info struct {
 	Name        string
-	Birth       string // as in a ChannelCursor
-	Policy      ChannelPolicy
+	Birth       string // as in a Cursor
+	Policy      Policy
 	Created     time.Time
 	First       uint64 // sequence of the oldest event that is kept; Next where none is
 	Next        uint64 // that the next event will have
 	Events      uint64 // that are kept
 	Bytes       int64
-	Subscribers []ChannelSubscriber
+	Subscribers []Subscriber
 }
 
-// ChannelSubscriber is a daemon that hears a channel.
-type ChannelSubscriber struct {
+// Subscriber is a daemon that hears a channel.
+type Subscriber struct {
 	Entity  identity.EntityID
 	Node    identity.NodeID
 	Cursor  uint64 // sequence of the last event that it is known to have applied
@@ -63,13 +63,13 @@ type Channel struct {
 	changed    chan struct{} // closed, and replaced, when durable grows or removed is set
 
 	authors map[identity.EntityID]effect.Mark // the last that daemons published here
-	last    *PublishPending                   // what was published last; nil: nothing yet, or there is no store
+	last    *Pending                          // what was published last; nil: nothing yet, or there is no store
 }
 
 // storedChannel is how the store keeps what a channel is.
 type storedChannel struct {
 	_       struct{} `cbor:",toarray"`
-	Policy  ChannelPolicy
+	Policy  Policy
 	Born    []byte // drawn at random, 16 bytes
 	Created int64
 }
@@ -83,10 +83,10 @@ func newChannel(b *Broker, name string, rec storedChannel) *Channel {
 	return c
 }
 
-func (c *Channel) info() ChannelInfo {
+func (c *Channel) info() Info {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := ChannelInfo{Name: c.name, Birth: birthOf(c.source), Policy: c.rec.Policy, Created: time.Unix(0, c.rec.Created), First: c.log.First(), Next: c.log.Next()}
+	i := Info{Name: c.name, Birth: birthOf(c.source), Policy: c.rec.Policy, Created: time.Unix(0, c.rec.Created), First: c.log.First(), Next: c.log.Next()}
 	i.Events, i.Bytes = c.log.Size()
 	return i
 }

@@ -1,4 +1,4 @@
-package host
+package broker
 
 import (
 	"context"
@@ -7,10 +7,10 @@ import (
 	"wasmhost/host/daemon"
 )
 
-// ChannelEvent is an event of a channel, or a gap in it.
-type ChannelEvent struct {
+// Event is an event of a channel, or a gap in it.
+type Event struct {
 	channel.Event
-	Birth string // of the channel, as in a ChannelCursor
+	Birth string // of the channel, as in a Cursor
 	Lost  uint64 // with a gap: the last of the events that are lost; Sequence is the first
 }
 
@@ -21,7 +21,7 @@ type ChannelEvent struct {
 // channel.ErrNoChannel, channel.ErrChanged where the cursor is of another channel of that
 // name, channel.ErrRemoved once the channel is removed; and for a daemon's outputs
 // ErrCursorGone and *MovedError.
-func (b *Broker) Follow(ctx context.Context, name string, after *ChannelCursor, begun func() error, fn func(ev ChannelEvent, more bool) error) error {
+func (b *Broker) Follow(ctx context.Context, name string, after *Cursor, begun func() error, fn func(ev Event, more bool) error) error {
 	if err := b.cfg.Ready(); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (b *Broker) Follow(ctx context.Context, name string, after *ChannelCursor, 
 				return daemon.ErrShuttingDown
 			}
 		case lost > 0:
-			if err := fn(ChannelEvent{Event: channel.Event{Sequence: next}, Birth: birth, Lost: lost}, false); err != nil {
+			if err := fn(Event{Event: channel.Event{Sequence: next}, Birth: birth, Lost: lost}, false); err != nil {
 				return err
 			}
 			next = lost + 1
@@ -75,7 +75,7 @@ func (b *Broker) Follow(ctx context.Context, name string, after *ChannelCursor, 
 				if ev.Sequence < next {
 					return nil
 				}
-				return fn(ChannelEvent{Event: ev, Birth: birth}, ev.Sequence < last)
+				return fn(Event{Event: ev, Birth: birth}, ev.Sequence < last)
 			})
 			if err != nil {
 				return err

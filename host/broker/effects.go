@@ -1,4 +1,4 @@
-package host
+package broker
 
 import (
 	"context"
@@ -74,7 +74,7 @@ func (c *Channel) publishEffects(ctx context.Context, from identity.EntityID, li
 }
 
 // publishNew publishes the effects that are not on the channel yet. It needs c.carrying.
-func (c *Channel) publishNew(from identity.EntityID, list []channel.Carriage) (*PublishPending, error) {
+func (c *Channel) publishNew(from identity.EntityID, list []channel.Carriage) (*Pending, error) {
 	mark, known, last, err := c.markOf(from)
 	if err != nil {
 		return nil, err
@@ -94,12 +94,12 @@ func (c *Channel) publishNew(from identity.EntityID, list []channel.Carriage) (*
 		return last, nil // they are durable when it is
 	}
 
-	return &PublishPending{done: published}, nil
+	return &Pending{done: published}, nil
 }
 
 // markOf returns the last effect of the daemon that is on the channel, and what was
 // published last. It makes room for a daemon that is not known.
-func (c *Channel) markOf(from identity.EntityID) (mark effect.Mark, known bool, last *PublishPending, err error) {
+func (c *Channel) markOf(from identity.EntityID) (mark effect.Mark, known bool, last *Pending, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stale {

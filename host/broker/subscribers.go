@@ -1,4 +1,4 @@
-package host
+package broker
 
 import (
 	"cmp"
@@ -96,17 +96,17 @@ func (b *Broker) hears(name string, node identity.NodeID, entity identity.Entity
 }
 
 // subscribers returns who hears the channel.
-func (b *Broker) subscribers(name string) []ChannelSubscriber {
-	out := []ChannelSubscriber{}
+func (b *Broker) subscribers(name string) []Subscriber {
+	out := []Subscriber{}
 	for _, s := range b.streamsOf(name) {
 		s.mu.Lock()
 		for id, m := range s.members {
-			out = append(out, ChannelSubscriber{Entity: id, Node: s.from, Cursor: m.cursor, Expires: m.expires})
+			out = append(out, Subscriber{Entity: id, Node: s.from, Cursor: m.cursor, Expires: m.expires})
 		}
 		s.mu.Unlock()
 	}
 
-	slices.SortFunc(out, func(a, b ChannelSubscriber) int {
+	slices.SortFunc(out, func(a, b Subscriber) int {
 		return cmp.Or(a.Entity.Compare(b.Entity), cmp.Compare(a.Node, b.Node))
 	})
 	return out

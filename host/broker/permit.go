@@ -1,4 +1,4 @@
-package host
+package broker
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ type permission struct {
 // permit returns what lets whoever presents the token do action. presenter is
 // proven by residence to be on node, unless it is the node. Errors are those of
 // tokens, channel.ErrNoToken, channel.ErrDenied and channel.ErrResidence.
-func (b *Broker) permit(p *ChannelPolicy, name string, node identity.NodeID, may mesh.ChannelAccess, presenter identity.EntityID, token, residence []byte, action identity.Scope) (*permission, error) {
+func (b *Broker) permit(p *Policy, name string, node identity.NodeID, may mesh.ChannelAccess, presenter identity.EntityID, token, residence []byte, action identity.Scope) (*permission, error) {
 	out := &permission{}
 	if len(residence) > 0 {
 		var err error
@@ -65,13 +65,13 @@ func (b *Broker) Permit(name string, presenter identity.EntityID, may mesh.Chann
 
 // policy is that of the channel, or of a daemon's outputs: its own tokens are
 // good for them.
-func (b *Broker) policy(name string) (*ChannelPolicy, error) {
+func (b *Broker) policy(name string) (*Policy, error) {
 	if o, ok := channel.IsOutputs(name); ok {
 		id, err := b.cfg.Outputs.ByOrigin(o)
 		if err != nil {
 			return nil, err
 		}
-		return &ChannelPolicy{Roots: []identity.EntityID{id}}, nil
+		return &Policy{Roots: []identity.EntityID{id}}, nil
 	}
 
 	c, err := b.find(name)

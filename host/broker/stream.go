@@ -1,4 +1,4 @@
-package host
+package broker
 
 import (
 	"context"
@@ -197,7 +197,7 @@ func (s *Stream) admit(m *channel.Subscribe) (*permission, error) {
 	}
 	may := s.may
 	if _, ok := channel.IsOutputs(s.name); ok && len(m.Token) == 0 && may&mesh.AccessOutputs != 0 {
-		policy, may = &ChannelPolicy{}, mesh.AccessChannels
+		policy, may = &Policy{}, mesh.AccessChannels
 	}
 	p, err := b.permit(policy, s.name, s.from, may, m.Entity, m.Token, m.Residence, identity.ScopeSubscribe)
 	if err == nil && p.epoch > 0 {

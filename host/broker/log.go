@@ -1,4 +1,4 @@
-package host
+package broker
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func (b *Broker) Publish(ctx context.Context, name string, from identity.EntityI
 
 // Submit is Publish that returns at once: what is submitted one after the other is
 // published in that order.
-func (b *Broker) Submit(name string, from identity.EntityID, payloads ...[]byte) (*PublishPending, error) {
+func (b *Broker) Submit(name string, from identity.EntityID, payloads ...[]byte) (*Pending, error) {
 	if err := b.mayWrite(); err != nil {
 		return nil, err
 	}
@@ -47,9 +47,9 @@ func (b *Broker) Submit(name string, from identity.EntityID, payloads ...[]byte)
 	return c.publish(from, payloads, nil)
 }
 
-// PublishPending is events that are on their way to a channel's log. Its methods may be
+// Pending is events that are on their way to a channel's log. Its methods may be
 // called concurrently.
-type PublishPending struct {
+type Pending struct {
 	first uint64
 	done  chan struct{} // closed once all are durable, or err says why not
 	err   error
@@ -63,10 +63,10 @@ var published = func() chan struct{} {
 }()
 
 // Ready returns a channel that is closed when Wait no longer blocks.
-func (p *PublishPending) Ready() <-chan struct{} { return p.done }
+func (p *Pending) Ready() <-chan struct{} { return p.done }
 
 // Wait returns the sequence of the first event once all are durable.
-func (p *PublishPending) Wait(ctx context.Context) (first uint64, err error) {
+func (p *Pending) Wait(ctx context.Context) (first uint64, err error) {
 	select {
 	case <-p.done:
 		return p.first, p.err
@@ -83,7 +83,7 @@ func (p *PublishPending) Wait(ctx context.Context) (first uint64, err error) {
 
 // publish puts events into the log, in order. With a mark they are of a daemon's
 // effects, the last of which it names: it is written with them.
-func (c *Channel) publish(from identity.EntityID, payloads [][]byte, mark *effect.Mark) (*PublishPending, error) {
+func (c *Channel) publish(from identity.EntityID, payloads [][]byte, mark *effect.Mark) (*Pending, error) {
 	c.publishing.Lock()
 	defer c.publishing.Unlock()
 
@@ -113,7 +113,7 @@ func (c *Channel) publish(from identity.EntityID, payloads [][]byte, mark *effec
 
 // appendAll puts events into the log, and returns the batch that writes them; without a
 // store nil. It needs c.publishing.
-func (c *Channel) appendAll(from identity.EntityID, payloads [][]byte, mark *effect.Mark) (*PublishPending, *store.Batch, error) {
+func (c *Channel) appendAll(from identity.EntityID, payloads [][]byte, mark *effect.Mark) (*Pending, *store.Batch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.removed {
@@ -127,7 +127,7 @@ func (c *Channel) appendAll(from identity.EntityID, payloads [][]byte, mark *eff
 	}
 
 	now := c.broker.env.Clock().UnixNano()
-	p := &PublishPending{first: c.log.Next(), done: published}
+	p := &Pending{first: c.log.Next(), done: published}
 	if mark != nil {
 		mark.Time = now
 		c.author(*mark)
