@@ -88,7 +88,7 @@ func passes(err error) bool {
 func refusedBy(node identity.NodeID, m *channel.Refused) error {
 	why := &channel.Refusal{Code: m.Code, Text: m.Text}
 	if errors.Is(why, channel.ErrOther) {
-		return fmt.Errorf("%w: node %s: %s", ErrUnproven, node, m.Text)
+		return fmt.Errorf("%w: node %s: %s", daemon.ErrUnproven, node, m.Text)
 	}
 	return why
 }

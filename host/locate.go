@@ -135,7 +135,7 @@ func (r *Runtime) Weigh(ctx context.Context, id identity.EntityID, node, by iden
 	}
 	if known && by != last.node && !r.succeeds(ctx, id, proof, last) {
 		return Proven{}, fmt.Errorf("%w: node %s claims daemon %s at epoch %d, and node %s, which had it at epoch %d, is not known to have given it away",
-			ErrUnproven, node, id.Origin(), proof.epoch, last.node, last.epoch)
+			daemon.ErrUnproven, node, id.Origin(), proof.epoch, last.node, last.epoch)
 	}
 	return Proven{Moved: daemon.Moved{Entity: id, Node: node, Epoch: proof.epoch, Time: asked}, Rank: proof.rank(), Follows: known, until: asked.Add(proof.holds)}, nil
 }
@@ -157,7 +157,7 @@ func (r *Runtime) listed(ctx context.Context, id identity.EntityID, node identit
 		case errors.Is(err, directory.ErrNotListed):
 			return Proven{}, false, nil
 		default:
-			return Proven{}, true, fmt.Errorf("%w: node %s, and the directory names node %s as daemon %s's owner: %w", ErrUnproven, node, e.Owner, id.Origin(), err)
+			return Proven{}, true, fmt.Errorf("%w: node %s, and the directory names node %s as daemon %s's owner: %w", daemon.ErrUnproven, node, e.Owner, id.Origin(), err)
 		}
 	}
 	return Proven{Moved: daemon.Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, Rank: e.Epoch, Follows: true}, ok, nil
@@ -241,7 +241,7 @@ func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node i
 		}
 		// The stream broke, which an older version does that does not know the question. It
 		// may be asked again.
-		return nil, nil, fmt.Errorf("%w: %w: node %s gives no answer to where daemon %s is; an older version has none: %w", ErrUnproven, mesh.ErrUnreachable, node, id.Origin(), err)
+		return nil, nil, fmt.Errorf("%w: %w: node %s gives no answer to where daemon %s is; an older version has none: %w", daemon.ErrUnproven, mesh.ErrUnreachable, node, id.Origin(), err)
 	}
 	switch msg := msg.(type) {
 	case *channel.Located:
@@ -256,7 +256,7 @@ func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node i
 	case *channel.Refused:
 		return nil, nil, refusedBy(node, msg)
 	}
-	return nil, nil, fmt.Errorf("%w: node %s answers with a %T", ErrUnproven, node, msg)
+	return nil, nil, fmt.Errorf("%w: node %s answers with a %T", daemon.ErrUnproven, node, msg)
 }
 
 // serveLocate proves that this node has a daemon.

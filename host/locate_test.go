@@ -106,7 +106,7 @@ func TestNobodyIsBelievedWithoutTheDaemonsKey(t *testing.T) {
 		"nothing":      func(*channel.Locate) channel.Message { return nil },
 	} {
 		p.answer = answer
-		if got, err := a.Believe(ctx, id, node.ID().Node(), 0); !errors.Is(err, host.ErrUnproven) {
+		if got, err := a.Believe(ctx, id, node.ID().Node(), 0); !errors.Is(err, daemon.ErrUnproven) {
 			t.Errorf("%s: got %+v, %v, want ErrUnproven", name, got, err)
 		}
 	}
@@ -138,11 +138,11 @@ func TestFormerHostIsNotBelieved(t *testing.T) {
 	p, node := pretend(t, &net)
 	for _, epoch := range []uint64{1, 2, 3, 1 << 40} {
 		p.answer = claims(t, key, node, d.Entity, epoch)
-		if got, err := a.Believe(ctx, d.Entity, node.ID().Node(), 0); !errors.Is(err, host.ErrUnproven) {
+		if got, err := a.Believe(ctx, d.Entity, node.ID().Node(), 0); !errors.Is(err, daemon.ErrUnproven) {
 			t.Errorf("epoch %d: got %+v, %v, want ErrUnproven", epoch, got, err)
 		}
 		// Its own word, or that of a third, is not the owner's.
-		if got, err := a.Believe(ctx, d.Entity, node.ID().Node(), b.Self()); !errors.Is(err, host.ErrUnproven) {
+		if got, err := a.Believe(ctx, d.Entity, node.ID().Node(), b.Self()); !errors.Is(err, daemon.ErrUnproven) {
 			t.Errorf("epoch %d, on a former host's word: got %+v, %v, want ErrUnproven", epoch, got, err)
 		}
 	}
@@ -178,7 +178,7 @@ func TestPublicOnlyDaemonIsWhereItHandedItselfTo(t *testing.T) {
 	}
 	p, node := pretend(t, &net)
 	p.answer = claims(t, identity.PublicOnly(d.Entity), node, d.Entity, 3)
-	if got, err := c.Believe(ctx, d.Entity, node.ID().Node(), 0); !errors.Is(err, host.ErrUnproven) {
+	if got, err := c.Believe(ctx, d.Entity, node.ID().Node(), 0); !errors.Is(err, daemon.ErrUnproven) {
 		t.Errorf("another: got %+v, %v, want ErrUnproven", got, err)
 	}
 }

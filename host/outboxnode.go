@@ -10,6 +10,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/effect"
 	"wasmhost/host/fair"
+	"wasmhost/host/outbox"
 	"wasmhost/identity"
 )
 
@@ -22,7 +23,7 @@ func goneErr(err error) error {
 	var moved *daemon.MovedError
 	if errors.As(err, &moved) || errors.Is(err, daemon.ErrHalted) || errors.Is(err, daemon.ErrHeld) ||
 		errors.Is(err, daemon.ErrNotFound) || errors.Is(err, daemon.ErrStopped) || errors.Is(err, daemon.ErrShuttingDown) {
-		return fmt.Errorf("%w: %w", errOutboxGone, err)
+		return fmt.Errorf("%w: %w", outbox.ErrGone, err)
 	}
 	return err
 }
@@ -121,7 +122,7 @@ func (o outboxOf) PassedOver(id identity.EntityID, p effect.Place, n int, why er
 
 // Credentials are the daemon's word that it is here, and the token for the channel.
 // ErrHalted where it was stopped since its effects were listed.
-func (o outboxOf) Credentials(ctx context.Context, id identity.EntityID, p effect.Place, had outboxCredentials) (c outboxCredentials, err error) {
+func (o outboxOf) Credentials(ctx context.Context, id identity.EntityID, p effect.Place, had outbox.Credentials) (c outbox.Credentials, err error) {
 	d, err := o.rt.find(id)
 	if err != nil {
 		return had, err
@@ -139,7 +140,7 @@ func (o outboxOf) Credentials(ctx context.Context, id identity.EntityID, p effec
 }
 
 // credentials needs d.mu.
-func (d *hosted) credentials(p effect.Place, had outboxCredentials) (c outboxCredentials, err error) {
+func (d *hosted) credentials(p effect.Place, had outbox.Credentials) (c outbox.Credentials, err error) {
 	if d.key.CanSign() {
 		c.Residence, c.Epoch = had.Residence, d.epoch
 		if c.Residence == nil || had.Epoch != d.epoch {
@@ -189,7 +190,7 @@ func (o outboxOf) Prove(ctx context.Context, id identity.EntityID, at, by identi
 const longestDebt = 5 * time.Second
 
 // Take has a daemon of this node take effects in one turn.
-func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carry, list []channel.Carriage) (taken outboxTaken, err error) {
+func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carry, list []channel.Carriage) (taken outbox.Taken, err error) {
 	r := o.rt
 	if err := r.mayTake(m.To); err != nil {
 		return taken, err
@@ -235,7 +236,7 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 
 // takeSome applies effects that are new to the daemon, and returns of how many
 // this is true now: all, unless the turn is over. It needs d.mu.
-func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken outboxTaken, t *ticket, err error) {
+func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken outbox.Taken, t *ticket, err error) {
 	d.gather()
 	for taken.Events < len(list) {
 		e := &list[taken.Events]

@@ -24,8 +24,8 @@ func TestARefusedProofIsNoChannelsError(t *testing.T) {
 		refusal error
 		want    error
 	}{
-		"no reason that has a name": {errors.New("its disk is odd"), host.ErrUnproven},
-		"one of a later version":    {nil, host.ErrUnproven},
+		"no reason that has a name": {errors.New("its disk is odd"), daemon.ErrUnproven},
+		"one of a later version":    {nil, daemon.ErrUnproven},
 		"it has no such daemon":     {channel.ErrNoReceiver, channel.ErrNoReceiver},
 		"it is not ready":           {channel.ErrNotReady, channel.ErrNotReady},
 	} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -25,10 +26,6 @@ const (
 	residenceFor   = time.Minute // for which it holds at most
 	residenceNonce = 16          // bytes
 )
-
-// ErrUnproven says that a node did not prove that it has the daemon. Nothing is sent
-// there.
-var ErrUnproven = errors.New("the node does not prove that it has the daemon")
 
 // Residence is the statement that a daemon is on a node: signed by the daemon's key,
 // and by the node's. Each node that had the daemon before has had its key, so it also
@@ -81,19 +78,19 @@ type provenResidence struct {
 func decodeResidence(b []byte) (*Residence, error) {
 	s := &Residence{}
 	if err := canon.Unmarshal(b, s); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnproven, err)
+		return nil, fmt.Errorf("%w: %w", daemon.ErrUnproven, err)
 	}
 	switch {
 	case s.Version != ResidenceVersion:
-		return nil, fmt.Errorf("%w: a statement of version %d", ErrUnproven, s.Version)
+		return nil, fmt.Errorf("%w: a statement of version %d", daemon.ErrUnproven, s.Version)
 	case s.Epoch == 0 || s.Epoch >= chain.CountLimit || s.Index >= chain.CountLimit:
-		return nil, fmt.Errorf("%w: epoch %d, %d records: no daemon gets there", ErrUnproven, s.Epoch, s.Index)
+		return nil, fmt.Errorf("%w: epoch %d, %d records: no daemon gets there", daemon.ErrUnproven, s.Epoch, s.Index)
 	case len(s.Moves) > mostReceipts:
-		return nil, fmt.Errorf("%w: %d moves, at most %d", ErrUnproven, len(s.Moves), mostReceipts)
+		return nil, fmt.Errorf("%w: %d moves, at most %d", daemon.ErrUnproven, len(s.Moves), mostReceipts)
 	case s.Expires <= s.Time || time.Duration(s.Expires-s.Time) > residenceFor || s.Time < 0:
-		return nil, fmt.Errorf("%w: it is to hold for %v, at most %v", ErrUnproven, time.Duration(s.Expires-s.Time), residenceFor)
+		return nil, fmt.Errorf("%w: it is to hold for %v, at most %v", daemon.ErrUnproven, time.Duration(s.Expires-s.Time), residenceFor)
 	case (len(s.Daemon) == 0) == (len(s.Handover) == 0):
-		return nil, fmt.Errorf("%w: either the daemon or the hand-over is to have signed", ErrUnproven)
+		return nil, fmt.Errorf("%w: either the daemon or the hand-over is to have signed", daemon.ErrUnproven)
 	}
 	return s, nil
 }
@@ -103,7 +100,7 @@ func decodeResidence(b []byte) (*Residence, error) {
 // without a key needs no hand-over. Errors wrap ErrUnproven.
 func (s *Residence) verify(id identity.EntityID, node identity.NodeID, nonce []byte, named bool) (*provenResidence, error) {
 	if s.Entity != id || s.Node.Node() != node || !bytes.Equal(s.Nonce, nonce) {
-		return nil, fmt.Errorf("%w: it is of daemon %s on node %s, or another's answer", ErrUnproven, s.Entity.Origin(), s.Node.Node())
+		return nil, fmt.Errorf("%w: it is of daemon %s on node %s, or another's answer", daemon.ErrUnproven, s.Entity.Origin(), s.Node.Node())
 	}
 	bare := *s
 	bare.Signature = nil
@@ -112,7 +109,7 @@ func (s *Residence) verify(id identity.EntityID, node identity.NodeID, nonce []b
 		err = identity.VerifyDomain(s.Node, residenceNodeDomain, msg, s.Signature)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: the node's signature: %w", ErrUnproven, err)
+		return nil, fmt.Errorf("%w: the node's signature: %w", daemon.ErrUnproven, err)
 	}
 	if len(s.Handover) > 0 {
 		err = s.verifyHandover(named)
@@ -123,7 +120,7 @@ func (s *Residence) verify(id identity.EntityID, node identity.NodeID, nonce []b
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: the daemon's signature: %w", ErrUnproven, err)
+		return nil, fmt.Errorf("%w: the daemon's signature: %w", daemon.ErrUnproven, err)
 	}
 	out := &provenResidence{node: node, epoch: s.Epoch, holds: time.Duration(s.Expires - s.Time)}
 	for _, b := range s.Moves {
@@ -135,7 +132,7 @@ func (s *Residence) verify(id identity.EntityID, node identity.NodeID, nonce []b
 			err = fmt.Errorf("%w: a move of daemon %s to epoch %d", chain.ErrBadReceipt, rec.Facts.Entity.Origin(), rec.Facts.Epoch)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnproven, err)
+			return nil, fmt.Errorf("%w: %w", daemon.ErrUnproven, err)
 		}
 		out.moves = append(out.moves, rec)
 	}

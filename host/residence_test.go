@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 	"wasmhost/internal/canon/canontest"
@@ -92,7 +93,7 @@ func TestWhatAResidenceStatementProves(t *testing.T) {
 			if err == nil {
 				_, err = got.verify(daemon.ID(), node.ID().Node(), nonce, false)
 			}
-			if !errors.Is(err, ErrUnproven) {
+			if !errors.Is(err, daemon.ErrUnproven) {
 				t.Errorf("got %v, want ErrUnproven", err)
 			}
 		})
@@ -148,7 +149,7 @@ func FuzzDecodeResidence(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := decodeResidence(b)
 		if err != nil {
-			if !errors.Is(err, ErrUnproven) {
+			if !errors.Is(err, daemon.ErrUnproven) {
 				t.Errorf("got %v, want ErrUnproven", err)
 			}
 			return

@@ -27,6 +27,7 @@ import (
 	"wasmhost/host/internal/sandbox"
 	"wasmhost/host/internal/table"
 	"wasmhost/host/mesh"
+	"wasmhost/host/outbox"
 	"wasmhost/host/store"
 	"wasmhost/identity"
 )
@@ -119,11 +120,11 @@ type Runtime struct {
 	tokenSkew  time.Duration
 	broker     *broker.Broker // channels of this node
 	subscriber *Subscriber    // of this node's daemons
-	sender     *Sender
-	inbox      *Inbox
+	sender     *outbox.Sender
+	inbox      *outbox.Inbox
 	arriving   arrivalRoom
 	resided    resided // proofs of where daemons are
-	timers     *Timers
+	timers     *outbox.Timers
 	shares     *fair.Scheduler // of work that the node begins by itself
 	foreign    *fair.Flow      // of what daemons elsewhere publish here
 
@@ -196,8 +197,8 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.broker = broker.New(r.brokerConfig())
 	r.subscriber = NewSubscriber(r.env, subscriberOf{r}, subscriberOf{r}, channelPeers{r})
 	box := outboxOf{r}
-	r.sender, r.timers = NewSender(r.env, box, box, channelPeers{r}), NewTimers(r.env, box)
-	r.inbox = NewInbox(r.env, r.broker, box, box)
+	r.sender, r.timers = outbox.NewSender(r.env, box, box, channelPeers{r}), outbox.NewTimers(r.env, box)
+	r.inbox = outbox.NewInbox(r.env, r.broker, box, box)
 	if o.Cluster != nil {
 		r.cluster = newClustered(r, o.Cluster)
 	}

@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"wasmhost/api"
-	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/host/directory"
 	"wasmhost/host/group"
@@ -149,7 +148,7 @@ func (n groupNodes) Look(ctx context.Context, members ...group.Member) []group.S
 					continue
 				}
 				seen[i][at], failed[i][at] = n.askProven(ctx, id, m.Entity)
-				if !errors.Is(failed[i][at], host.ErrUnproven) {
+				if !errors.Is(failed[i][at], daemon.ErrUnproven) {
 					quiet = failed[i][at]
 				}
 			}
@@ -192,7 +191,7 @@ func (n groupNodes) askProven(ctx context.Context, at identity.NodeID, id identi
 		err = fmt.Errorf("node %s has it", p.Node)
 	}
 	if err != nil {
-		return api.Sighting{}, fmt.Errorf("%w: node %s claims daemon %s: %w", host.ErrUnproven, at, id.Origin(), err)
+		return api.Sighting{}, fmt.Errorf("%w: node %s claims daemon %s: %w", daemon.ErrUnproven, at, id.Origin(), err)
 	}
 	return seen, nil
 }

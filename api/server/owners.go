@@ -84,15 +84,15 @@ func (s *Server) askOwners(ctx context.Context, ref daemon.Ref) (proven []claim,
 func (s *Server) check(ctx context.Context, id identity.EntityID, from identity.NodeID, d api.Daemon) (claim, error) {
 	at, err := identity.ParseNodeID(d.NodeID)
 	if err != nil || id.IsZero() {
-		return claim{}, fmt.Errorf("%w: node %s names daemon %q at node %q", host.ErrUnproven, from, d.EntityID, d.NodeID)
+		return claim{}, fmt.Errorf("%w: node %s names daemon %q at node %q", daemon.ErrUnproven, from, d.EntityID, d.NodeID)
 	}
 	by := from
 	if at == from {
 		by = 0 // its own claim is not its own proof
 	}
 	p, err := s.rt.Weigh(ctx, id, at, by)
-	if err != nil && !errors.Is(err, host.ErrUnproven) {
-		err = fmt.Errorf("%w: node %s names node %s: %w", host.ErrUnproven, from, at, err)
+	if err != nil && !errors.Is(err, daemon.ErrUnproven) {
+		err = fmt.Errorf("%w: node %s names node %s: %w", daemon.ErrUnproven, from, at, err)
 	}
 	return claim{p, id, d}, err
 }
@@ -120,7 +120,7 @@ func pick(ref string, claims []claim) (*claim, error) {
 	case len(entities) > 1:
 		return nil, &daemon.AmbiguousError{Ref: ref, Matches: entities}
 	case tie:
-		return nil, fmt.Errorf("%w: several nodes claim daemon %q, and nothing decides between them", host.ErrUnproven, ref)
+		return nil, fmt.Errorf("%w: several nodes claim daemon %q, and nothing decides between them", daemon.ErrUnproven, ref)
 	}
 	return best, nil
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"wasmhost/api"
-	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/identity"
 	"wasmhost/wire"
@@ -89,7 +88,7 @@ func TestWhoClaimsADaemonGetsNothingWithoutProof(t *testing.T) {
 				}
 			}
 			seen, err := (groupNodes{a.server}).askProven(ctx, m.mesh.Self(), id)
-			if !errors.Is(err, host.ErrUnproven) && !errors.Is(err, daemon.ErrNotFound) && err == nil {
+			if !errors.Is(err, daemon.ErrUnproven) && !errors.Is(err, daemon.ErrNotFound) && err == nil {
 				t.Errorf("a sighting counts: %+v", seen)
 			}
 			if n := lies.sent.Load(); n != 0 {

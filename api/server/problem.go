@@ -38,7 +38,7 @@ var errorCodes = []struct {
 	{host.ErrTwin, "twin-runs"},
 	{daemon.ErrNotFound, "daemon-not-found"},
 	{daemon.ErrBadRef, "bad-reference"},
-	{host.ErrUnproven, "residence-unproven"},
+	{daemon.ErrUnproven, "residence-unproven"},
 	{host.ErrNotKept, "identity-not-kept"},
 	{errKindDiffers, "kind-differs"},
 	{daemon.ErrKindNotFound, "kind-not-found"},

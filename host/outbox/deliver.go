@@ -1,4 +1,4 @@
-package host
+package outbox
 
 import (
 	"context"
@@ -38,7 +38,7 @@ func (d *delivery) deliver(ctx context.Context, list []channel.Carriage) (taken 
 			at, by = moved.Node, at
 			continue
 		case errors.Is(err, channel.ErrNoReceiver):
-		case errors.Is(err, mesh.ErrUnreachable), errors.Is(err, mesh.ErrUnknownNode), errors.Is(err, ErrUnproven):
+		case errors.Is(err, mesh.ErrUnreachable), errors.Is(err, mesh.ErrUnknownNode), errors.Is(err, daemon.ErrUnproven):
 			unheard = err
 		default:
 			return nil, err

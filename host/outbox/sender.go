@@ -1,4 +1,4 @@
-package host
+package outbox
 
 import (
 	"context"
@@ -14,17 +14,17 @@ import (
 	"wasmhost/identity"
 )
 
-// errOutboxGone says that the daemon is not on this node, or takes no events for now: who
-// brings it back calls Sender.Start. Senders wraps it.
-var errOutboxGone = errors.New("the daemon is not here, or takes no events")
+// ErrGone says that the daemon is not on this node, or takes no events for now: who
+// brings it back calls Sender.Start. The methods of Daemons wrap it.
+var ErrGone = errors.New("the daemon is not here, or takes no events")
 
-// outboxDaemons is what a Sender asks of this node's daemons. Its methods are called
+// Daemons is what a Sender asks of this node's daemons. Its methods are called
 // concurrently for different daemons and places.
-type outboxDaemons interface {
+type Daemons interface {
 	// Due returns the daemon's effects for the place in order, at most so many and of so
 	// many bytes but one at least, once they are durable. Where there are none, or the daemon is gone, it calls
 	// none with the daemon's lock held, so that nothing is added meanwhile, and returns
-	// none. It waits until the daemon's rate allows them. errOutboxGone; another error
+	// none. It waits until the daemon's rate allows them. ErrGone; another error
 	// passes.
 	Due(ctx context.Context, id identity.EntityID, p effect.Place, most, bytes int, none func()) ([]channel.Carriage, error)
 
@@ -37,31 +37,31 @@ type outboxDaemons interface {
 
 	// Credentials returns what the daemon shows the place. had is what it returned last:
 	// the residence is the same under the same epoch.
-	Credentials(ctx context.Context, id identity.EntityID, p effect.Place, had outboxCredentials) (outboxCredentials, error)
+	Credentials(ctx context.Context, id identity.EntityID, p effect.Place, had Credentials) (Credentials, error)
 }
 
-// outboxCredentials are a daemon's word that it is on this node, and its token for a channel.
-type outboxCredentials struct {
+// Credentials are a daemon's word that it is on this node, and its token for a channel.
+type Credentials struct {
 	Residence []byte // nil: the daemon's key is not here
 	Epoch     uint64 // under which it is
 	Token     []byte // nil: none is needed, or none was granted
 }
 
-// outboxLocator finds the daemons that effects go to.
-type outboxLocator interface {
+// Locator finds the daemons that effects go to.
+type Locator interface {
 	// Believed returns where the daemon is by what this node knows itself: here, or where
 	// it moved to from here. false: it knows nothing.
 	Believed(id identity.EntityID) (identity.NodeID, bool)
 
 	// Prove returns the node that has the daemon, and under which epoch, where at is said
-	// to have it by the node by; 0: by none. Errors: ErrUnproven, mesh.ErrUnreachable,
-	// mesh.ErrUnknownNode, channel.ErrNoReceiver where it is not there, *MovedError where
+	// to have it by the node by; 0: by none. Errors: daemon.ErrUnproven, mesh.ErrUnreachable,
+	// mesh.ErrUnknownNode, channel.ErrNoReceiver where it is not there, *daemon.MovedError where
 	// it left.
 	Prove(ctx context.Context, id identity.EntityID, at, by identity.NodeID) (node identity.NodeID, epoch uint64, err error)
 }
 
-// outboxPeers are the nodes that effects go to, this one included.
-type outboxPeers interface {
+// Peers are the nodes that effects go to, this one included.
+type Peers interface {
 	PeerIDs() []identity.NodeID
 
 	// OpenChannel opens a stream to a node. The caller aborts it.
@@ -74,9 +74,9 @@ type outboxPeers interface {
 // concurrent use.
 type Sender struct {
 	env     *env.Env
-	daemons outboxDaemons
-	locator outboxLocator
-	peers   outboxPeers
+	daemons Daemons
+	locator Locator
+	peers   Peers
 
 	mu    sync.Mutex // after the daemons' locks
 	all   map[route]*delivery
@@ -101,7 +101,7 @@ const (
 var deliveryRetry = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Second}
 
 // NewSender returns a sender that has nothing to deliver.
-func NewSender(e *env.Env, d outboxDaemons, l outboxLocator, p outboxPeers) *Sender {
+func NewSender(e *env.Env, d Daemons, l Locator, p Peers) *Sender {
 	return &Sender{env: e, daemons: d, locator: l, peers: p, all: make(map[route]*delivery), found: make(map[identity.EntityID]identity.NodeID)}
 }
 
@@ -174,7 +174,7 @@ type delivery struct {
 	at      identity.NodeID
 	unknown time.Time // since when every node that answers denies to have the place; zero: none does
 	reason  error     // why the last try failed; guarded by sender.mu
-	shown   outboxCredentials
+	shown   Credentials
 }
 
 // run delivers effects until there are none.
@@ -238,7 +238,7 @@ func (d *delivery) next(ctx context.Context) ([]channel.Carriage, bool) {
 		switch {
 		case err == nil:
 			return list, len(list) > 0
-		case errors.Is(err, errOutboxGone) || tries.Wait(ctx, nil) != nil:
+		case errors.Is(err, ErrGone) || tries.Wait(ctx, nil) != nil:
 			d.sender.env.Logger.Debug("what a daemon sent waits", "daemon", d.daemon.Origin(), "to", d.place, "error", err)
 			d.end() // who brings the daemon back starts another
 			return nil, false

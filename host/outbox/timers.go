@@ -1,4 +1,4 @@
-package host
+package outbox
 
 import (
 	"container/heap"
@@ -11,10 +11,10 @@ import (
 	"wasmhost/identity"
 )
 
-// outboxFirer fires daemons' timers.
-type outboxFirer interface {
+// Firer fires daemons' timers.
+type Firer interface {
 	// Fire has the daemon process its timers that are due. next is when to look at it
-	// again, in Unix nanoseconds; 0: it has none. errOutboxGone; another error passes.
+	// again, in Unix nanoseconds; 0: it has none. ErrGone; another error passes.
 	Fire(ctx context.Context, id identity.EntityID) (next int64, err error)
 }
 
@@ -22,7 +22,7 @@ type outboxFirer interface {
 // queue holds only each daemon's next due time. It is safe for concurrent use.
 type Timers struct {
 	env    *env.Env
-	firer  outboxFirer
+	firer  Firer
 	firstC chan struct{} // the first of them is another
 
 	mu    sync.Mutex // after the daemons' locks
@@ -63,7 +63,7 @@ func (q *timerQueue) Pop() any {
 }
 
 // NewTimers returns timers of which none is due.
-func NewTimers(e *env.Env, f outboxFirer) *Timers {
+func NewTimers(e *env.Env, f Firer) *Timers {
 	return &Timers{env: e, firer: f, firstC: make(chan struct{}, 1), due: make(map[identity.EntityID]*dueTimer), busy: make(map[identity.EntityID]bool)}
 }
 
@@ -156,7 +156,7 @@ func (t *Timers) fireOf(ctx context.Context, id identity.EntityID) {
 	switch {
 	case err == nil && again:
 		t.Set(id, t.env.Clock().UnixNano())
-	case err == nil && next == 0, errors.Is(err, errOutboxGone), ctx.Err() != nil:
+	case err == nil && next == 0, errors.Is(err, ErrGone), ctx.Err() != nil:
 	case err == nil:
 		t.Set(id, next)
 	default:

@@ -1,4 +1,4 @@
-package host
+package outbox
 
 import (
 	"context"
@@ -6,13 +6,14 @@ import (
 	"fmt"
 
 	"wasmhost/host/channel"
+	"wasmhost/host/daemon"
 	"wasmhost/host/internal/env"
 	"wasmhost/host/mesh"
 	"wasmhost/identity"
 )
 
-// outboxChannels are the channels that this node publishes.
-type outboxChannels interface {
+// Channels are the channels that this node publishes.
+type Channels interface {
 	// Attempt returns nil where the node may try to send now; channel.ErrThrottled.
 	Attempt(from identity.NodeID) error
 
@@ -24,16 +25,16 @@ type outboxChannels interface {
 	PublishEffects(ctx context.Context, from identity.NodeID, may mesh.ChannelAccess, m *channel.Carry) error
 }
 
-// outboxReceivers are the daemons of this node, which take what others send.
-type outboxReceivers interface {
+// Receivers are the daemons of this node, which take what others send.
+type Receivers interface {
 	// Take has the daemon take effects of the list, which are of the message, in one
 	// turn: one at least, unless there is an error. via is the peer that brought them;
 	// 0: none. What was taken is durable.
-	Take(ctx context.Context, via identity.NodeID, m *channel.Carry, list []channel.Carriage) (outboxTaken, error)
+	Take(ctx context.Context, via identity.NodeID, m *channel.Carry, list []channel.Carriage) (Taken, error)
 }
 
-// outboxTaken is what a daemon took in one turn.
-type outboxTaken struct {
+// Taken is what a daemon took in one turn.
+type Taken struct {
 	Events     int   // that it has now
 	PassedOver int   // of them, that it failed on
 	First      error // why it failed on the first of those
@@ -43,13 +44,13 @@ type outboxTaken struct {
 // for concurrent use.
 type Inbox struct {
 	env      *env.Env
-	channels outboxChannels
-	daemons  outboxReceivers
-	locator  outboxLocator
+	channels Channels
+	daemons  Receivers
+	locator  Locator
 }
 
 // NewInbox returns an inbox for the channels and daemons of a node.
-func NewInbox(e *env.Env, c outboxChannels, d outboxReceivers, l outboxLocator) *Inbox {
+func NewInbox(e *env.Env, c Channels, d Receivers, l Locator) *Inbox {
 	return &Inbox{env: e, channels: c, daemons: d, locator: l}
 }
 
@@ -119,7 +120,7 @@ func (in *Inbox) provenSender(ctx context.Context, from identity.NodeID, m *chan
 	// holds where the node proves that it has the daemon.
 	node, proven, err := in.locator.Prove(ctx, m.From, from, 0)
 	if err == nil && node != from {
-		err = fmt.Errorf("%w: node %s has it", ErrUnproven, node)
+		err = fmt.Errorf("%w: node %s has it", daemon.ErrUnproven, node)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", channel.ErrResidence, m.From.Origin(), err)
@@ -136,7 +137,7 @@ func (in *Inbox) provenSender(ctx context.Context, from identity.NodeID, m *chan
 func (in *Inbox) takeSent(ctx context.Context, via identity.NodeID, m *channel.Carry) (taken int, err error) {
 	var passed passedOverError
 	for err == nil && taken < len(m.Effects) {
-		var t outboxTaken
+		var t Taken
 		t, err = in.daemons.Take(ctx, via, m, m.Effects[taken:])
 		taken += t.Events
 		if passed.events == 0 {
