@@ -20,6 +20,7 @@ import (
 	"wasmhost/host/hosttest"
 	"wasmhost/host/mesh"
 	"wasmhost/host/snapshot"
+	"wasmhost/host/subscriber"
 	"wasmhost/identity"
 )
 
@@ -110,7 +111,7 @@ func (n *node) wantHeard(id identity.EntityID, want string) {
 }
 
 // sub is the daemon's only subscription.
-func (n *node) sub(id identity.EntityID) host.Subscription {
+func (n *node) sub(id identity.EntityID) subscriber.Info {
 	n.t.Helper()
 	list, err := n.Subscriptions().Of(id)
 	if err != nil || len(list) != 1 {

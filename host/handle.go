@@ -15,6 +15,7 @@ import (
 	"wasmhost/host/internal/lock"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
+	"wasmhost/host/subscriber"
 	"wasmhost/identity"
 )
 
@@ -105,7 +106,7 @@ type Migration struct {
 	root      []byte // the hash of the memory that was released; nil: not known
 	queued    int64  // events that waited at the release
 	receipt   *chain.Receipt
-	unbound   []Unbound
+	unbound   []subscriber.Unbound
 	span      trace.Span      // nil: it is not traced
 	within    context.Context // with span
 	phaseSpan trace.Span
@@ -143,7 +144,7 @@ type Report struct {
 
 	// Unbound are the daemon's subscriptions that the target could not bind yet,
 	// and why. It goes on trying; none holds up the others.
-	Unbound []Unbound
+	Unbound []subscriber.Unbound
 }
 
 // errCancelled is the cause of a migration that was cancelled.

@@ -7,6 +7,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/mesh"
 	"wasmhost/host/migration"
+	"wasmhost/host/subscriber"
 	"wasmhost/identity"
 )
 
@@ -51,13 +52,13 @@ func (s *sourceWalk) rebound(list []channel.Binding) {
 	if len(list) == 0 {
 		return
 	}
-	var out []Unbound
+	var out []subscriber.Unbound
 	bound, err := s.hearBound()
 	if err == nil {
 		out = unboundOf(bound.Unbound)
 	} else {
 		for _, b := range list {
-			out = append(out, Unbound{b.Publisher, b.Channel, fmt.Errorf("%w: %w", errNotHeard, err)})
+			out = append(out, subscriber.Unbound{b.Publisher, b.Channel, fmt.Errorf("%w: %w", errNotHeard, err)})
 		}
 	}
 	for _, u := range out {
@@ -76,10 +77,10 @@ func (s *sourceWalk) hearBound() (*migration.Bound, error) {
 	return receive[*migration.Bound](s.conn)
 }
 
-func unboundOf(list []migration.Unbound) []Unbound {
-	var out []Unbound
+func unboundOf(list []migration.Unbound) []subscriber.Unbound {
+	var out []subscriber.Unbound
 	for _, u := range list {
-		out = append(out, Unbound{u.Publisher, u.Channel, &channel.Refusal{Code: channel.Code(u.Code), Text: u.Text}})
+		out = append(out, subscriber.Unbound{u.Publisher, u.Channel, &channel.Refusal{Code: channel.Code(u.Code), Text: u.Text}})
 	}
 	return out
 }

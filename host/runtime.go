@@ -29,6 +29,7 @@ import (
 	"wasmhost/host/mesh"
 	"wasmhost/host/outbox"
 	"wasmhost/host/store"
+	"wasmhost/host/subscriber"
 	"wasmhost/identity"
 )
 
@@ -118,8 +119,8 @@ type Runtime struct {
 
 	exchanges  *exchanges
 	tokenSkew  time.Duration
-	broker     *broker.Broker // channels of this node
-	subscriber *Subscriber    // of this node's daemons
+	broker     *broker.Broker         // channels of this node
+	subscriber *subscriber.Subscriber // of this node's daemons
 	sender     *outbox.Sender
 	inbox      *outbox.Inbox
 	arriving   arrivalRoom
@@ -195,7 +196,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r.broker = broker.New(r.brokerConfig())
-	r.subscriber = NewSubscriber(r.env, subscriberOf{r}, subscriberOf{r}, channelPeers{r})
+	r.subscriber = subscriber.New(r.env, subscriberOf{r}, subscriberOf{r}, channelPeers{r})
 	box := outboxOf{r}
 	r.sender, r.timers = outbox.NewSender(r.env, box, box, channelPeers{r}), outbox.NewTimers(r.env, box)
 	r.inbox = outbox.NewInbox(r.env, r.broker, box, box)

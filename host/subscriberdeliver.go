@@ -8,6 +8,7 @@ import (
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
+	"wasmhost/host/subscriber"
 	"wasmhost/identity"
 )
 
@@ -104,7 +105,7 @@ func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identit
 		}
 		b := d.ledger.From(source)
 		if b == nil {
-			return ErrNotSubscribed
+			return subscriber.ErrNotSubscribed
 		}
 		return fn(d, b, t)
 	})

@@ -7,11 +7,12 @@ import (
 
 	"wasmhost/host/channel"
 	"wasmhost/host/store"
+	"wasmhost/host/subscriber"
 	"wasmhost/identity"
 )
 
 // Subscriptions returns the subscriptions of this node's daemons.
-func (r *Runtime) Subscriptions() *Subscriber { return r.subscriber }
+func (r *Runtime) Subscriptions() *subscriber.Subscriber { return r.subscriber }
 
 // subscriberOf gives the subscriber of a runtime its daemons.
 type subscriberOf struct{ rt *Runtime }

@@ -17,11 +17,11 @@ import (
 	"unicode/utf8"
 
 	"wasmhost/api"
-	"wasmhost/host"
 	"wasmhost/host/broker"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
 	"wasmhost/host/mesh"
+	"wasmhost/host/subscriber"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 	"wasmhost/wire"
@@ -50,7 +50,7 @@ func (s *Server) channelOf(i broker.Info) api.Channel {
 	return out
 }
 
-func subscriptionsOf(list []host.Subscription) []api.Subscription {
+func subscriptionsOf(list []subscriber.Info) []api.Subscription {
 	out := []api.Subscription{}
 	for _, s := range list {
 		out = append(out, api.Subscription{Publisher: s.Publisher.String(), Channel: s.Channel, Cursor: s.Cursor, Lag: s.Lag(), State: s.State,

@@ -1,4 +1,4 @@
-package host
+package subscriber
 
 import (
 	"bytes"
@@ -12,9 +12,9 @@ import (
 	"wasmhost/identity"
 )
 
-// subscriberLedgers keep which channels this node's daemons are subscribed to, and where
+// Ledgers keep which channels this node's daemons are subscribed to, and where
 // they stand. Methods are called concurrently.
-type subscriberLedgers interface {
+type Ledgers interface {
 	// Change begins to change the daemon's subscriptions, which one caller does at a time:
 	// it calls end. b is that to the channel; nil: there is none. Errors: *NotFoundError,
 	// *MovedError, that the node takes no requests; channel.ErrLedgerFull where one is to
@@ -37,11 +37,11 @@ type subscriberLedgers interface {
 	Residence(ctx context.Context, id identity.EntityID) ([]byte, error)
 }
 
-// subscriberDaemons take the events of channels. cursor is the last event that the daemon has now,
+// Daemons take the events of channels. cursor is the last event that the daemon has now,
 // or failed on; 0 with an error: it took none. durable reports whether that is durable;
 // nil: it is. ErrNotSubscribed where the daemon is not subscribed to the source. Methods
 // are called by one goroutine for each daemon and channel.
-type subscriberDaemons interface {
+type Daemons interface {
 	// Deliver has the daemon process events that follow one another, from the first on,
 	// without those that it has, as many as its turn takes.
 	Deliver(ctx context.Context, id, source identity.EntityID, first uint64, events []byte) (cursor uint64, durable func() bool, err error)
@@ -54,8 +54,8 @@ type subscriberDaemons interface {
 	Rebind(ctx context.Context, id, old identity.EntityID, a *channel.Accepted) error
 }
 
-// subscriberPeers are the nodes that publish, this one included.
-type subscriberPeers interface {
+// Peers are the nodes that publish, this one included.
+type Peers interface {
 	// OpenChannel opens a stream to a node. The caller aborts it.
 	OpenChannel(ctx context.Context, node identity.NodeID) (channel.Conn, error)
 }
@@ -68,21 +68,21 @@ var ErrNotSubscribed = errors.New("the daemon is not subscribed to the channel")
 // safe for concurrent use.
 type Subscriber struct {
 	env     *env.Env
-	ledgers subscriberLedgers
-	daemons subscriberDaemons
-	peers   subscriberPeers
+	ledgers Ledgers
+	daemons Daemons
+	peers   Peers
 
 	mu            sync.Mutex // before subscription.mu
 	subscriptions map[subscriptionKey]*subscription
 }
 
-// NewSubscriber returns a subscriber without subscriptions.
-func NewSubscriber(e *env.Env, l subscriberLedgers, d subscriberDaemons, p subscriberPeers) *Subscriber {
+// New returns a subscriber without subscriptions.
+func New(e *env.Env, l Ledgers, d Daemons, p Peers) *Subscriber {
 	return &Subscriber{env: e, ledgers: l, daemons: d, peers: p, subscriptions: make(map[subscriptionKey]*subscription)}
 }
 
-// Subscription is one of a daemon's subscriptions, and where it stands.
-type Subscription struct {
+// Info is one of a daemon's subscriptions, and where it stands.
+type Info struct {
 	Publisher identity.NodeID
 	Channel   string
 	Token     []byte // as it was presented; empty: none
@@ -95,7 +95,7 @@ type Subscription struct {
 }
 
 // Lag returns how many events the daemon has still to get, as far as is known.
-func (s *Subscription) Lag() uint64 { return s.Head - min(s.Cursor, s.Head) }
+func (s *Info) Lag() uint64 { return s.Head - min(s.Cursor, s.Head) }
 
 // Subscribe subscribes the daemon to a channel of a node, this one
 // included, from the next event on. token is what identity.TokenChain.Bytes
@@ -162,14 +162,14 @@ func (s *Subscriber) Unsubscribe(ctx context.Context, id identity.EntityID, publ
 
 // Of returns the daemon's subscriptions, by publisher and channel. *NotFoundError,
 // *MovedError.
-func (s *Subscriber) Of(id identity.EntityID) ([]Subscription, error) {
+func (s *Subscriber) Of(id identity.EntityID) ([]Info, error) {
 	list, err := s.ledgers.Bindings(id)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Subscription, 0, len(list))
+	out := make([]Info, 0, len(list))
 	for _, b := range list {
-		one := Subscription{Publisher: b.Publisher, Channel: b.Channel, Token: bytes.Clone(b.Token), Cursor: b.Cursor, Head: b.Cursor, State: memberConnecting.String()}
+		one := Info{Publisher: b.Publisher, Channel: b.Channel, Token: bytes.Clone(b.Token), Cursor: b.Cursor, Head: b.Cursor, State: memberConnecting.String()}
 		s.describe(id, &one)
 		out = append(out, one)
 	}
@@ -178,7 +178,7 @@ func (s *Subscriber) Of(id identity.EntityID) ([]Subscription, error) {
 }
 
 // describe says where a subscription stands.
-func (s *Subscriber) describe(id identity.EntityID, one *Subscription) {
+func (s *Subscriber) describe(id identity.EntityID, one *Info) {
 	in := s.get(one.Publisher, one.Channel)
 	if in == nil {
 		return

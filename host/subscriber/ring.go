@@ -1,4 +1,4 @@
-package host
+package subscriber
 
 // ringEntry is some events, or a gap.
 type ringEntry struct {
