@@ -52,11 +52,11 @@ func (p *pretender) HandleChannel(_ context.Context, _ identity.NodeID, _ mesh.C
 
 // claims answers with a statement of the daemon on the node, at the epoch, signed by
 // whatever keys the pretender has.
-func claims(t *testing.T, daemon, node *identity.KeyPair, id identity.EntityID, epoch uint64, moves ...[]byte) func(*channel.Locate) channel.Message {
+func claims(t *testing.T, owner, node *identity.KeyPair, id identity.EntityID, epoch uint64, moves ...[]byte) func(*channel.Locate) channel.Message {
 	return func(m *channel.Locate) channel.Message {
 		now := time.Now().UnixNano()
 		s := &host.Residence{Version: host.ResidenceVersion, Entity: id, Node: node.ID(), Epoch: epoch, Nonce: m.Nonce, Time: now, Expires: now + int64(time.Minute), Moves: moves}
-		if err := host.SignResidence(s, daemon, node); err != nil {
+		if err := host.SignResidence(s, owner, node); err != nil {
 			t.Error(err)
 			return nil
 		}
@@ -88,16 +88,16 @@ func TestNobodyIsBelievedWithoutTheDaemonsKey(t *testing.T) {
 	var net hosttest.Net
 	a := nativeNode(t, &net)
 	p, node := pretend(t, &net)
-	daemon, own := newKey(t), newKey(t)
-	id := daemon.ID()
+	owner, own := newKey(t), newKey(t)
+	id := owner.ID()
 	for name, answer := range map[string]func(*channel.Locate) channel.Message{
 		"a key of its own":       claims(t, own, node, id, 5),
 		"no key":                 claims(t, identity.PublicOnly(id), node, id, 5),
 		"epoch 2^62":             claims(t, own, node, id, 1<<62),
 		"its own daemon instead": claims(t, own, node, own.ID(), 5),
-		"another node's name":    claims(t, daemon, newKey(t), id, 5),
+		"another node's name":    claims(t, owner, newKey(t), id, 5),
 		"another daemon's answer": func(m *channel.Locate) channel.Message {
-			return claims(t, daemon, node, id, 5)(&channel.Locate{Nonce: make([]byte, 16)})
+			return claims(t, owner, node, id, 5)(&channel.Locate{Nonce: make([]byte, 16)})
 		},
 		"noise": func(*channel.Locate) channel.Message {
 			return &channel.Located{Statement: bytes.Repeat([]byte{7}, 300)}
@@ -110,7 +110,7 @@ func TestNobodyIsBelievedWithoutTheDaemonsKey(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want ErrUnproven", name, got, err)
 		}
 	}
-	p.answer = claims(t, daemon, node, id, 5)
+	p.answer = claims(t, owner, node, id, 5)
 	if got, err := a.Believe(ctx, id, node.ID().Node(), 0); err != nil || got.Epoch != 5 || got.Rank != 1 {
 		t.Errorf("with the key: %+v, %v", got, err)
 	}

@@ -23,20 +23,20 @@ func residenceKey(t testing.TB, n byte) *identity.KeyPair {
 }
 
 // stated is a statement of the daemon on the node at an epoch.
-func statedBy(t testing.TB, daemon, node *identity.KeyPair, epoch uint64, moves ...[]byte) *Residence {
+func statedBy(t testing.TB, owner, node *identity.KeyPair, epoch uint64, moves ...[]byte) *Residence {
 	t.Helper()
-	s := &Residence{Version: ResidenceVersion, Entity: daemon.ID(), Node: node.ID(), Epoch: epoch, Index: 3, Nonce: make([]byte, residenceNonce),
+	s := &Residence{Version: ResidenceVersion, Entity: owner.ID(), Node: node.ID(), Epoch: epoch, Index: 3, Nonce: make([]byte, residenceNonce),
 		Time: 1, Expires: 1 + int64(residenceFor), Moves: moves}
-	if err := s.sign(daemon, node); err != nil {
+	if err := s.sign(owner, node); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
 // moveBy is a receipt of a move, signed by whoever says that they are from and to.
-func moveBy(t testing.TB, daemon, from, to *identity.KeyPair, epoch uint64) []byte {
+func moveBy(t testing.TB, owner, from, to *identity.KeyPair, epoch uint64) []byte {
 	t.Helper()
-	rec := &chain.Receipt{Facts: chain.ReceiptFacts{Version: chain.ReceiptVersion, Migration: [16]byte{1}, Entity: daemon.ID(), Kind: "n", From: from.ID().Node(), To: to.ID().Node(), Epoch: epoch}}
+	rec := &chain.Receipt{Facts: chain.ReceiptFacts{Version: chain.ReceiptVersion, Migration: [16]byte{1}, Entity: owner.ID(), Kind: "n", From: from.ID().Node(), To: to.ID().Node(), Epoch: epoch}}
 	err := rec.SignTarget(to, chain.ReceiptTarget{})
 	if err == nil {
 		err = rec.SignSource(from, chain.ReceiptSource{})
@@ -55,34 +55,34 @@ func TestResidenceStatementIsAsItWas(t *testing.T) {
 // A statement proves what it says to who asked, of that daemon, on that node, for a
 // minute at most; anything else is ErrUnproven.
 func TestWhatAResidenceStatementProves(t *testing.T) {
-	daemon, node, other := residenceKey(t, 1), residenceKey(t, 2), residenceKey(t, 3)
+	owner, node, other := residenceKey(t, 1), residenceKey(t, 2), residenceKey(t, 3)
 	nonce := make([]byte, residenceNonce)
-	good := statedBy(t, daemon, node, 4)
-	if p, err := good.verify(daemon.ID(), node.ID().Node(), nonce, false); err != nil || p.epoch != 4 || p.holds != time.Minute {
+	good := statedBy(t, owner, node, 4)
+	if p, err := good.verify(owner.ID(), node.ID().Node(), nonce, false); err != nil || p.epoch != 4 || p.holds != time.Minute {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	resigned := func(change func(*Residence), daemon, node *identity.KeyPair) *Residence {
+	resigned := func(change func(*Residence), owner, node *identity.KeyPair) *Residence {
 		s := *good
 		change(&s)
-		if err := s.sign(daemon, node); err != nil {
+		if err := s.sign(owner, node); err != nil {
 			t.Fatal(err)
 		}
 		return &s
 	}
 	for name, s := range map[string]*Residence{
 		"another daemon's key":   resigned(func(*Residence) {}, other, node),
-		"another node's key":     resigned(func(*Residence) {}, daemon, other),
-		"another node's name":    resigned(func(s *Residence) { s.Node = other.ID() }, daemon, other),
-		"another's answer":       resigned(func(s *Residence) { s.Nonce = bytes.Repeat([]byte{9}, residenceNonce) }, daemon, node),
-		"no daemon's signature":  resigned(func(*Residence) {}, identity.PublicOnly(daemon.ID()), node),
-		"for an hour":            resigned(func(s *Residence) { s.Expires += int64(time.Hour) }, daemon, node),
-		"for no time":            resigned(func(s *Residence) { s.Expires = s.Time }, daemon, node),
-		"epoch 2^62":             resigned(func(s *Residence) { s.Epoch = 1 << 62 }, daemon, node),
-		"epoch 0":                resigned(func(s *Residence) { s.Epoch = 0 }, daemon, node),
-		"a move that is none":    resigned(func(s *Residence) { s.Moves = [][]byte{{1, 2}} }, daemon, node),
-		"a move that is to come": resigned(func(s *Residence) { s.Moves = [][]byte{moveBy(t, daemon, other, node, 9)} }, daemon, node),
+		"another node's key":     resigned(func(*Residence) {}, owner, other),
+		"another node's name":    resigned(func(s *Residence) { s.Node = other.ID() }, owner, other),
+		"another's answer":       resigned(func(s *Residence) { s.Nonce = bytes.Repeat([]byte{9}, residenceNonce) }, owner, node),
+		"no daemon's signature":  resigned(func(*Residence) {}, identity.PublicOnly(owner.ID()), node),
+		"for an hour":            resigned(func(s *Residence) { s.Expires += int64(time.Hour) }, owner, node),
+		"for no time":            resigned(func(s *Residence) { s.Expires = s.Time }, owner, node),
+		"epoch 2^62":             resigned(func(s *Residence) { s.Epoch = 1 << 62 }, owner, node),
+		"epoch 0":                resigned(func(s *Residence) { s.Epoch = 0 }, owner, node),
+		"a move that is none":    resigned(func(s *Residence) { s.Moves = [][]byte{{1, 2}} }, owner, node),
+		"a move that is to come": resigned(func(s *Residence) { s.Moves = [][]byte{moveBy(t, owner, other, node, 9)} }, owner, node),
 		"changed afterwards":     func() *Residence { s := *good; s.Epoch = 5; return &s }(),
-		"another version":        resigned(func(s *Residence) { s.Version = 9 }, daemon, node),
+		"another version":        resigned(func(s *Residence) { s.Version = 9 }, owner, node),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := canon.Marshal(s)
@@ -91,7 +91,7 @@ func TestWhatAResidenceStatementProves(t *testing.T) {
 			}
 			got, err := decodeResidence(b)
 			if err == nil {
-				_, err = got.verify(daemon.ID(), node.ID().Node(), nonce, false)
+				_, err = got.verify(owner.ID(), node.ID().Node(), nonce, false)
 			}
 			if !errors.Is(err, daemon.ErrUnproven) {
 				t.Errorf("got %v, want ErrUnproven", err)
@@ -103,26 +103,26 @@ func TestWhatAResidenceStatementProves(t *testing.T) {
 // Whoever had the daemon once has its key. What it claims beyond the receipts of the
 // nodes that gave the daemon away counts for nothing.
 func TestFormerHostIsOutranked(t *testing.T) {
-	daemon := residenceKey(t, 1)
+	owner := residenceKey(t, 1)
 	former, owner, accomplice := residenceKey(t, 2), residenceKey(t, 3), residenceKey(t, 4)
 	nonce := make([]byte, residenceNonce)
 	weigh := func(s *Residence, node *identity.KeyPair) *provenResidence {
 		t.Helper()
-		p, err := s.verify(daemon.ID(), node.ID().Node(), nonce, false)
+		p, err := s.verify(owner.ID(), node.ID().Node(), nonce, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
-	moved := moveBy(t, daemon, former, owner, 2)
-	true1 := weigh(statedBy(t, daemon, owner, 2, moved), owner)
+	moved := moveBy(t, owner, former, owner, 2)
+	true1 := weigh(statedBy(t, owner, owner, 2, moved), owner)
 	const far = chain.CountLimit - 1
 	for name, p := range map[string]*provenResidence{
-		"a claim without a move":     weigh(statedBy(t, daemon, former, far), former),
-		"with the move away":         weigh(statedBy(t, daemon, former, far, moved), former),
-		"a return that it signed":    weigh(statedBy(t, daemon, former, far, moved, moveBy(t, daemon, accomplice, former, far)), former),
-		"a move that skips an epoch": weigh(statedBy(t, daemon, accomplice, far, moveBy(t, daemon, former, accomplice, far)), accomplice),
-		"moves among accomplices":    weigh(statedBy(t, daemon, accomplice, far, moveBy(t, daemon, accomplice, former, far-1), moveBy(t, daemon, former, accomplice, far)), accomplice),
+		"a claim without a move":     weigh(statedBy(t, owner, former, far), former),
+		"with the move away":         weigh(statedBy(t, owner, former, far, moved), former),
+		"a return that it signed":    weigh(statedBy(t, owner, former, far, moved, moveBy(t, owner, accomplice, former, far)), former),
+		"a move that skips an epoch": weigh(statedBy(t, owner, accomplice, far, moveBy(t, owner, former, accomplice, far)), accomplice),
+		"moves among accomplices":    weigh(statedBy(t, owner, accomplice, far, moveBy(t, owner, accomplice, former, far-1), moveBy(t, owner, former, accomplice, far)), accomplice),
 	} {
 		if p.rank() >= true1.rank() {
 			t.Errorf("%s: rank %d, the owner's is %d", name, p.rank(), true1.rank())
@@ -138,8 +138,8 @@ func TestFormerHostIsOutranked(t *testing.T) {
 }
 
 func FuzzDecodeResidence(f *testing.F) {
-	daemon, node := residenceKey(f, 1), residenceKey(f, 2)
-	for _, s := range []*Residence{statedBy(f, daemon, node, 1), statedBy(f, daemon, node, 2, moveBy(f, daemon, node, node, 2)), {Version: ResidenceVersion}} {
+	owner, node := residenceKey(f, 1), residenceKey(f, 2)
+	for _, s := range []*Residence{statedBy(f, owner, node, 1), statedBy(f, owner, node, 2, moveBy(f, owner, node, node, 2)), {Version: ResidenceVersion}} {
 		b, err := canon.Marshal(s)
 		if err != nil {
 			f.Fatal(err)
