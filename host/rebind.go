@@ -58,7 +58,7 @@ func (s *sourceWalk) rebound(list []channel.Binding) {
 		out = unboundOf(bound.Unbound)
 	} else {
 		for _, b := range list {
-			out = append(out, subscriber.Unbound{b.Publisher, b.Channel, fmt.Errorf("%w: %w", errNotHeard, err)})
+			out = append(out, subscriber.Unbound{Publisher: b.Publisher, Channel: b.Channel, Err: fmt.Errorf("%w: %w", errNotHeard, err)})
 		}
 	}
 	for _, u := range out {
@@ -80,7 +80,7 @@ func (s *sourceWalk) hearBound() (*migration.Bound, error) {
 func unboundOf(list []migration.Unbound) []subscriber.Unbound {
 	var out []subscriber.Unbound
 	for _, u := range list {
-		out = append(out, subscriber.Unbound{u.Publisher, u.Channel, &channel.Refusal{Code: channel.Code(u.Code), Text: u.Text}})
+		out = append(out, subscriber.Unbound{Publisher: u.Publisher, Channel: u.Channel, Err: &channel.Refusal{Code: channel.Code(u.Code), Text: u.Text}})
 	}
 	return out
 }
