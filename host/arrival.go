@@ -229,7 +229,7 @@ func (a *arrivingMemory) of() (mover, error) {
 		return nil, migration.Failf(migration.StateFailed, "a memory came for a daemon of kind %q, which has none", a.in.offer.Kind)
 	}
 	if a.hash == nil {
-		a.hash = of.follow()
+		a.hash = of.Follow()
 	}
 	return of, nil
 }
@@ -248,7 +248,7 @@ func (a *arrivingMemory) add(m *migration.Blocks) error {
 	for i := m.Index; len(i) > 0; i = i[4:] {
 		a.index = append(a.index, binary.LittleEndian.Uint32(i))
 	}
-	if err := of.fill(a.index, blocks); err != nil { // it knows what there is room for
+	if err := of.Fill(a.index, blocks); err != nil { // it knows what there is room for
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
 	for k, b := range a.index {
@@ -266,7 +266,7 @@ func (a *arrivingMemory) become(manifest []byte) error {
 	}
 	s, root, err := snapshot.DecodeManifest(manifest)
 	if err == nil {
-		err = of.become(s)
+		err = of.Become(s)
 	}
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
@@ -289,7 +289,7 @@ func (a *arrivingMemory) look() error {
 	if err != nil {
 		return err
 	}
-	v, err := of.freeze(a.view)
+	v, err := of.Freeze(a.view)
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}

@@ -34,7 +34,7 @@ func (d *hosted) limitTo(own daemon.Limits) {
 
 // limited is a Daemon whose limits can change while it is there. limit is called as its
 // other methods are, one at a time.
-type limited interface{ limit(daemon.Limits) error }
+type limited interface{ Limit(daemon.Limits) error }
 
 // setLimits gives the daemon limits of its own, by name, as they were stored or sent.
 func (d *hosted) setLimits(own map[string]int64) error {

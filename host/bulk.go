@@ -102,11 +102,11 @@ func follow(hash *sandbox.Follower, v *sandbox.Frozen, put sandbox.BlockSet) {
 
 // mover is a Daemon whose memory moves while it goes on.
 type mover interface {
-	freeze(since *sandbox.Frozen) (*sandbox.Frozen, error)
-	thaw()
-	follow() *sandbox.Follower
-	fill(index []uint32, blocks []byte) error
-	become(*sandbox.State) error
+	Freeze(since *sandbox.Frozen) (*sandbox.Frozen, error)
+	Thaw()
+	Follow() *sandbox.Follower
+	Fill(index []uint32, blocks []byte) error
+	Become(*sandbox.State) error
 }
 
 // capture takes a view of the daemon and its header, and has it note what it
@@ -128,8 +128,8 @@ func (s *sourceWalk) capture() error {
 	}
 	var err error
 	if of, ok := s.d.daemon.(mover); ok && s.d.form() == snapshot.FormMemory {
-		s.memory = &movingMemory{of: of, hash: of.follow()}
-		if s.memory.view, err = of.freeze(nil); err == nil {
+		s.memory = &movingMemory{of: of, hash: of.Follow()}
+		if s.memory.view, err = of.Freeze(nil); err == nil {
 			s.snap, err = s.d.header(snapshot.FormBlocks)
 		}
 	} else {

@@ -497,7 +497,7 @@ func (d *hosted) failed(ev *input, at int64, err error) (Pending, error) {
 	}
 	d.stats.errors++
 	d.events.failures[failureOf(err)].Add(1)
-	if errors.Is(err, errBroken) {
+	if errors.Is(err, sandbox.ErrBroken) {
 		d.log.add(3, err.Error())
 		d.end(lifecycle.Fail, err)
 		d.notify(daemon.CannotGoOn, err.Error())

@@ -150,7 +150,7 @@ type forkPoint struct {
 // forker is a Daemon whose memory forks can have together.
 type forker interface {
 	mover
-	adopt(*sandbox.Shared) error
+	Adopt(*sandbox.Shared) error
 }
 
 // point takes what the daemon is. It holds up the daemon only for that; finish
@@ -174,7 +174,7 @@ func (d *hosted) point() (*forkPoint, error) {
 			return nil, daemon.ErrNotPortable
 		}
 		p.of = of
-		p.view, err = of.freeze(nil)
+		p.view, err = of.Freeze(nil)
 	case snapshot.FormGiven:
 		p.state, err = d.daemon.Snapshot(d.stateCall())
 	}
@@ -223,7 +223,7 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 		err = p.finish(d.limits().StateBytes)
 	}
 	if p.of != nil {
-		p.of.thaw()
+		p.of.Thaw()
 	}
 	return p, err
 }

@@ -22,7 +22,7 @@ import (
 func (p *forkPoint) finish(limit int64) error {
 	switch p.header.Form {
 	case snapshot.FormMemory:
-		hash := p.of.follow()
+		hash := p.of.Follow()
 		to := snapshot.NewBuffer(limit)
 		w := snapshot.NewMemoryWriter(to)
 		v := p.view
@@ -84,7 +84,7 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 		err = d.stand(&h)
 		if err == nil {
 			d.lastTime = begin.Time
-			err = d.daemon.(forker).adopt(p.shared)
+			err = d.daemon.(forker).Adopt(p.shared)
 		}
 	} else {
 		err = d.restore(s, begin.Time)

@@ -14,15 +14,17 @@ import (
 	"wasmhost/identity"
 )
 
-func faultKind(s string) abi.FaultKind { return abi.FaultKind(s) }
-
-const limitWall = abi.LimitWall
-
 // moduleFactory makes daemons of one compiled module. It is the main Factory:
 // a daemon's code is an instantiation of the module.
 type moduleFactory struct {
 	module *sandbox.Module
 }
+
+// newModuleFactory returns the factory of the module's daemons.
+func newModuleFactory(m *sandbox.Module) *moduleFactory { return &moduleFactory{m} }
+
+// Module returns the module.
+func (f *moduleFactory) Module() *sandbox.Module { return f.module }
 
 // New makes a guest of the module.
 func (f *moduleFactory) New(_ context.Context, env daemon.Env) (daemon.Daemon, error) {
@@ -59,9 +61,6 @@ type moduleDaemon struct {
 	origins map[identity.EntityID]uint64 // of some senders
 }
 
-// errBroken says that a module daemon could not be put back after a failure.
-var errBroken = sandbox.ErrBroken
-
 // Name returns the module's digest.
 func (d *moduleDaemon) Name() string { return d.report.Digest }
 
@@ -73,6 +72,15 @@ func (d *moduleDaemon) Stateless() bool { return d.report.State == abi.StateStat
 
 // MemoryBytes returns the size of the linear memory.
 func (d *moduleDaemon) MemoryBytes() int64 { return int64(d.guest.MemoryBytes()) }
+
+// Report returns what the module is. It is not to be changed.
+func (d *moduleDaemon) Report() *abi.Report { return d.report }
+
+// LeastMemory returns how many bytes of memory the module begins with.
+func (d *moduleDaemon) LeastMemory() int64 { return int64(d.report.Memory.Min) * sandboxPage }
+
+// Fuel returns what the last call took, in units of about one instruction.
+func (d *moduleDaemon) Fuel() uint64 { return d.guest.Fuel() }
 
 // Close frees the guest.
 func (d *moduleDaemon) Close() error { return d.guest.Close() }
@@ -119,20 +127,21 @@ func (d *moduleDaemon) Restore(c *daemon.Call, state []byte) error {
 	return nil
 }
 
-// limit implements limited.
-func (d *moduleDaemon) limit(l daemon.Limits) error {
+// Limit gives the guest other limits.
+func (d *moduleDaemon) Limit(l daemon.Limits) error {
 	d.most = l.MemoryBytes
 	return d.guest.Limit(sandboxLimits(l))
 }
 
-// saveMemory implements capturer.
-func (d *moduleDaemon) saveMemory(w io.Writer) error {
+// SaveMemory writes the memory, without holding it a second time.
+func (d *moduleDaemon) SaveMemory(w io.Writer) error {
 	m := snapshot.NewMemoryWriter(w)
 	return d.guest.SaveTo(m.Begin, snapshot.ChunkBlocks, m.Chunk)
 }
 
-// loadMemory implements capturer. After an error the daemon is of no use.
-func (d *moduleDaemon) loadMemory(saved io.Reader, changes ...[]byte) error {
+// LoadMemory makes the memory what SaveMemory wrote, with the changes since that
+// SaveChanges gave, in order. After an error the daemon is of no use.
+func (d *moduleDaemon) LoadMemory(saved io.Reader, changes ...[]byte) error {
 	parts := make([]*snapshot.MemoryReader, 0, 1+len(changes))
 	small := true
 	for i := range 1 + len(changes) {
@@ -194,8 +203,8 @@ func (d *moduleDaemon) loadSmall(parts []*snapshot.MemoryReader) error {
 	return d.guest.Load(s)
 }
 
-// track implements capturer.
-func (d *moduleDaemon) track() (err error) {
+// Track begins anew to note what changes.
+func (d *moduleDaemon) Track() (err error) {
 	if d.tracks != nil {
 		d.tracks.Stop()
 	}
@@ -203,8 +212,8 @@ func (d *moduleDaemon) track() (err error) {
 	return err
 }
 
-// saveChanges implements capturer.
-func (d *moduleDaemon) saveChanges() ([]byte, error) {
+// SaveChanges gives what changed since Track or the last SaveChanges.
+func (d *moduleDaemon) SaveChanges() ([]byte, error) {
 	if d.tracks == nil {
 		return nil, sandbox.ErrUntracked
 	}
@@ -246,21 +255,21 @@ func (d *moduleDaemon) originOf(sender identity.EntityID, first bool) uint64 {
 	return origin
 }
 
-func (d *moduleDaemon) freeze(since *sandbox.Frozen) (*sandbox.Frozen, error) {
+func (d *moduleDaemon) Freeze(since *sandbox.Frozen) (*sandbox.Frozen, error) {
 	return d.guest.Freeze(since)
 }
 
-func (d *moduleDaemon) root() ([32]byte, error) { return d.guest.Root() }
+func (d *moduleDaemon) Root() ([32]byte, error) { return d.guest.Root() }
 
-func (d *moduleDaemon) thaw() { d.guest.Thaw() }
+func (d *moduleDaemon) Thaw() { d.guest.Thaw() }
 
-func (d *moduleDaemon) follow() *sandbox.Follower { return d.guest.Follow() }
+func (d *moduleDaemon) Follow() *sandbox.Follower { return d.guest.Follow() }
 
-func (d *moduleDaemon) fill(index []uint32, blocks []byte) error { return d.guest.Fill(index, blocks) }
+func (d *moduleDaemon) Fill(index []uint32, blocks []byte) error { return d.guest.Fill(index, blocks) }
 
-func (d *moduleDaemon) become(s *sandbox.State) error { return d.guest.Become(s) }
+func (d *moduleDaemon) Become(s *sandbox.State) error { return d.guest.Become(s) }
 
-func (d *moduleDaemon) adopt(s *sandbox.Shared) error { return d.guest.LoadShared(s) }
+func (d *moduleDaemon) Adopt(s *sandbox.Shared) error { return d.guest.LoadShared(s) }
 
 // event fills the reused event from c.
 func (d *moduleDaemon) event(c *daemon.Call) *sandbox.Event {

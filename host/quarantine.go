@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmhost/abi"
 	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -179,7 +180,7 @@ type lastWall struct {
 
 // again reports whether the failed event may come again under its number.
 func (d *hosted) again(ev *input, fault *daemon.GuestError) bool {
-	if fault.Limit != limitWall {
+	if fault.Limit != abi.LimitWall {
 		return false
 	}
 	w := &d.wall

@@ -191,7 +191,7 @@ func (d *hosted) facts(id migration.ID, from, to identity.NodeID, rel *migration
 	f := chain.ReceiptFacts{Version: chain.ReceiptVersion, Migration: id, Entity: d.id, Kind: d.kind, Module: d.module, From: from, To: to,
 		Epoch: rel.Epoch, Sequence: rel.Sequence, Applied: d.applied, Head: chain.Hash(rel.Head), State: root}
 	if of, ok := d.daemon.(rooter); ok && len(root) == 0 && d.form() == snapshot.FormMemory {
-		root, err := of.root()
+		root, err := of.Root()
 		if err != nil {
 			return f, fmt.Errorf("hashing the memory of daemon %s: %w", d.id.Origin(), err)
 		}
@@ -201,7 +201,7 @@ func (d *hosted) facts(id migration.ID, from, to identity.NodeID, rel *migration
 }
 
 // rooter is a Daemon whose memory has a hash.
-type rooter interface{ root() ([32]byte, error) }
+type rooter interface{ Root() ([32]byte, error) }
 
 // signArrival makes the target's half.
 func (r *Runtime) signArrival(f chain.ReceiptFacts) (*chain.Receipt, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost/abi"
 	"wasmhost/host/chain"
 	"wasmhost/host/channel"
 	"wasmhost/host/daemon"
@@ -491,5 +492,5 @@ var recordVariants = canon.VariantsOf[record](record.tag, &eventRecord{}, &failu
 
 // fault rebuilds the error that the event had.
 func (f *failureRecord) fault() *daemon.GuestError {
-	return &daemon.GuestError{Kind: faultKind(f.Kind), Call: f.Call, Code: f.Code, Limit: f.Limit, Text: f.Text}
+	return &daemon.GuestError{Kind: abi.FaultKind(f.Kind), Call: f.Call, Code: f.Code, Limit: f.Limit, Text: f.Text}
 }

@@ -89,7 +89,7 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 		r.mu.Lock()
 		if _, ok := r.kinds[name]; !ok {
 			r.meters.of(name)
-			r.kinds[name] = &kind{name: name, factory: &moduleFactory{m}, digest: rec.Digest, size: rec.Size,
+			r.kinds[name] = &kind{name: name, factory: newModuleFactory(m), digest: rec.Digest, size: rec.Size,
 				pushed: time.Unix(0, rec.Pushed), report: m.Report(), limits: own}
 		}
 		r.mu.Unlock()

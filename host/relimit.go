@@ -93,7 +93,7 @@ func (d *hosted) relimit(change map[string]int64) (*ticket, error) {
 		return nil, err
 	}
 	if code, ok := d.daemon.(limited); ok {
-		if err := code.limit(all); err != nil {
+		if err := code.Limit(all); err != nil {
 			d.failLocked(err)
 			return nil, err
 		}

@@ -110,7 +110,7 @@ func (s *sourceWalk) cut() (cut, error) {
 		c.wait = s.d.last
 	}
 	if s.memory != nil {
-		c.view, err = s.memory.of.freeze(s.memory.view)
+		c.view, err = s.memory.of.Freeze(s.memory.view)
 	}
 	return c, err
 }

@@ -115,7 +115,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 		return err
 	}
 	if of, ok := d.daemon.(mover); ok {
-		of.thaw()
+		of.Thaw()
 	}
 	d.resume()
 	in.rt.cluster.lookSoon()

@@ -244,7 +244,7 @@ func (s *sourceWalk) leave(err error) error {
 		s.d.resume()
 		s.d.mu.Unlock()
 		if s.memory != nil {
-			s.memory.of.thaw()
+			s.memory.of.Thaw()
 		}
 	}
 	if s.conn != nil {

@@ -405,7 +405,7 @@ func (d *hosted) restore(s *snapshot.Snapshot, at int64, changes ...[]byte) erro
 		if !ok {
 			return fmt.Errorf("restoring daemon %s: %w: it is of a module, the daemon is not", d.id.Origin(), snapshot.ErrBadMemory)
 		}
-		err = c.loadMemory(bytes.NewReader(s.State), changes...)
+		err = c.LoadMemory(bytes.NewReader(s.State), changes...)
 	case snapshot.FormBlocks:
 		err = fmt.Errorf("%w: its memory went apart from it, in a migration", daemon.ErrBadSnapshot)
 	default:

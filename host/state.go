@@ -91,7 +91,7 @@ func (d *hosted) snapshotOf(form snapshot.Form, withKey, forStore bool) (_ *snap
 		if forStore {
 			to.Spill(int64(d.apartFrom()), func() (*store.StateFile, error) { return d.env.Store.NewState(d.id) })
 		}
-		err = d.daemon.(capturer).saveMemory(to)
+		err = d.daemon.(capturer).SaveMemory(to)
 		s.Capture(to)
 		if file := s.StateFile(); file != nil {
 			defer func() {

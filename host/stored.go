@@ -224,7 +224,7 @@ func (d *hosted) putWhole(b *store.Batch) error {
 	d.kept = d.index
 	d.saved = saved{whole: d.index, bytes: size, exact: true}
 	d.saved.stands(d.index, s)
-	d.saved.goes = s.Header.Form == snapshot.FormMemory && d.daemon.(capturer).track() == nil
+	d.saved.goes = s.Header.Form == snapshot.FormMemory && d.daemon.(capturer).Track() == nil
 	return nil
 }
 
@@ -237,7 +237,7 @@ func (s *saved) stands(index uint64, last *snapshot.Snapshot) {
 var errNoDelta = errors.New("what changed is not known")
 
 func (d *hosted) putDelta(b *store.Batch) error {
-	memory, err := d.daemon.(capturer).saveChanges()
+	memory, err := d.daemon.(capturer).SaveChanges()
 	if err != nil {
 		d.saved.goes = false
 		return fmt.Errorf("%w: %w", errNoDelta, err)
@@ -367,7 +367,7 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 	}
 	d.horizon = marks
 	if c, ok := d.daemon.(capturer); ok && d.saved.goes {
-		d.saved.goes = c.track() == nil
+		d.saved.goes = c.Track() == nil
 	}
 	return true, nil
 }

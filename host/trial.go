@@ -116,7 +116,7 @@ func (t *Trial) Spawn(ctx context.Context, config []byte, at int64, log func(lev
 }
 
 func (t *Trial) empty(ctx context.Context, log func(level int, text string)) (*TrialDaemon, error) {
-	f := moduleFactory{t.module}
+	f := newModuleFactory(t.module)
 	code, err := f.New(ctx, daemon.Env{Entity: trialEntity, Limits: t.limits, Log: log, Rules: trialRules{t.Grants}})
 	if err != nil {
 		return nil, err
@@ -197,7 +197,7 @@ func (d *TrialDaemon) Applied() uint64 { return d.applied }
 func (d *TrialDaemon) MemoryBytes() int64 { return d.code.MemoryBytes() }
 
 // Fuel returns what the last call took.
-func (d *TrialDaemon) Fuel() uint64 { return d.code.guest.Fuel() }
+func (d *TrialDaemon) Fuel() uint64 { return d.code.Fuel() }
 
 // Given returns what the daemon's hook gives: nil where the module has none.
 func (d *TrialDaemon) Given() ([]byte, error) { return d.code.Snapshot(d.call()) }
@@ -275,13 +275,13 @@ func (d *TrialDaemon) Save(config []byte) ([]byte, error) {
 	s := &trialState{Form: trialForm, Module: digest[:], Applied: d.applied, Time: d.last, Config: config}
 	if !d.code.Stateless() {
 		var memory bytes.Buffer
-		err := d.code.saveMemory(&memory)
+		err := d.code.SaveMemory(&memory)
 		if err != nil {
 			return nil, fmt.Errorf("saving a daemon: %w", err)
 		}
 		s.Memory = memory.Bytes()
 	}
-	if s.Hooks = d.code.report.State == abi.StateHooks; s.Hooks {
+	if s.Hooks = d.code.Report().State == abi.StateHooks; s.Hooks {
 		var err error
 		var fault *daemon.GuestError
 		if s.Given, err = d.Given(); errors.As(err, &fault) {
@@ -349,7 +349,7 @@ func (t *Trial) Resume(ctx context.Context, saved []byte, log func(level int, te
 	case state == abi.StateStateless && len(s.Memory) == 0:
 		err = d.code.Init(d.call(), s.Config)
 	case bytes.Equal(s.Module, digest[:]):
-		err = d.code.loadMemory(bytes.NewReader(s.Memory))
+		err = d.code.LoadMemory(bytes.NewReader(s.Memory))
 	case s.Failure != "":
 		err = fmt.Errorf("%w: it is of module %x, this is %x, and its hook failed when it was saved: %s", ErrOtherModule, s.Module[:6], digest[:6], s.Failure)
 	case s.Hooks && state == abi.StateHooks:

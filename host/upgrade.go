@@ -40,7 +40,7 @@ func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]
 	if err := d.look(ctx); err != nil {
 		return daemon.Info{}, err
 	}
-	err = d.upgrade(ctx, &moduleFactory{m})
+	err = d.upgrade(ctx, newModuleFactory(m))
 	last := d.last
 	d.mu.Unlock()
 	if err == nil {
@@ -106,16 +106,16 @@ func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
 
 // upgrade needs d.mu.
 func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
-	digest := f.module.Digest()
+	digest := f.Module().Digest()
 	old, ok := d.daemon.(*moduleDaemon)
 	switch {
 	case !ok:
 		return fmt.Errorf("%w: its code is native", daemon.ErrCannotUpgrade)
 	case bytes.Equal(d.module, digest[:]):
 		return fmt.Errorf("%w: it runs that module already", daemon.ErrCannotUpgrade)
-	case d.stateless() && f.module.Report().State != abi.StateStateless, !d.stateless() && f.module.Report().State == abi.StateStateless:
+	case d.stateless() && f.Module().Report().State != abi.StateStateless, !d.stateless() && f.Module().Report().State == abi.StateStateless:
 		return fmt.Errorf("%w: one of the two keeps state and the other says that it keeps none", daemon.ErrCannotUpgrade)
-	case !d.stateless() && (old.report.State != abi.StateHooks || f.module.Report().State != abi.StateHooks):
+	case !d.stateless() && (old.Report().State != abi.StateHooks || f.Module().Report().State != abi.StateHooks):
 		return fmt.Errorf("%w: captured memory is of one module only; to pass state on, both must export wasmhost_snapshot and wasmhost_restore", daemon.ErrCannotUpgrade)
 	}
 	state, err := old.Snapshot(d.stateCall())

@@ -111,6 +111,6 @@ func (d *hosted) stands(s *standing) {
 		s.memory = sizer.MemoryBytes()
 	}
 	if m, ok := d.daemon.(*moduleDaemon); ok {
-		s.least = int64(m.report.Memory.Min) * sandboxPage
+		s.least = m.LeastMemory()
 	}
 }
