@@ -92,7 +92,6 @@ func (c *Channel) publish(from identity.EntityID, payloads [][]byte, mark *effec
 		return p, err
 	}
 
-	c.last = p
 	last := p.first + uint64(len(payloads)) - 1
 	c.broker.env.Store.Submit(batch, func(err error) {
 		c.mu.Lock()
@@ -141,6 +140,7 @@ func (c *Channel) appendAll(from identity.EntityID, payloads [][]byte, mark *eff
 	}
 
 	p.done = make(chan struct{})
+	c.last = p
 	batch := &store.Batch{Generation: c.generation}
 	if mark != nil {
 		batch.Put(store.Authors, append(c.rec.Born[:16:16], mark.Sender[:]...), authorValue(*mark))
