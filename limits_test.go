@@ -62,6 +62,7 @@ var parts = []struct{ title, dir string }{
 	{"Daemons, kinds and modules", "host"},
 	{"What is asked of a daemon", "host/daemon"},
 	{"The table of daemons", "host/internal/table"},
+	{"Evidence", "host/internal/evidence"},
 	{"Chains and their proofs", "host/chain"},
 	{"Snapshots", "host/snapshot"},
 	{"Effects: what daemons send, publish and set timers for", "host/effect"},

@@ -81,7 +81,7 @@ func (in *incoming) keep(b *store.Batch) error {
 	}
 	b.Put(store.Incoming, in.offer.Entity[:], rec)
 	if len(in.receipts) > 0 {
-		if err := in.rt.putReceipts(b, in.receipts...); err != nil {
+		if err := in.rt.evidence.PutReceipts(b, in.receipts...); err != nil {
 			return err
 		}
 	}

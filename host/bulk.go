@@ -273,7 +273,7 @@ func (s *sourceWalk) bulk() error {
 	if err := s.history(have.HaveHistory); err != nil {
 		return err
 	}
-	earlier, err := s.m.rt.earlier(s.d.id)
+	earlier, err := s.m.rt.evidence.Earlier(s.d.id)
 	if err != nil {
 		return err
 	}

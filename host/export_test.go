@@ -276,8 +276,8 @@ func (r *Runtime) HoldsOf(tombstones int) { r.table.BoundMemory(tombstones) }
 // Remembers has the runtime keep last words and receipts of so many daemons that left,
 // and lets go of the others.
 func (r *Runtime) Remembers(daemons int) error {
-	r.remembers = daemons
-	if err := r.trimDeparted(r.env.Context); err != nil {
+	r.evidence.Remember(daemons)
+	if err := r.evidence.Trim(r.env.Context, r.table); err != nil {
 		return err
 	}
 	return r.env.Store.Commit(&store.Batch{}) // what was let go of is written

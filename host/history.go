@@ -42,7 +42,7 @@ func (r *Runtime) accuseHeld(ctx context.Context, d *hosted, node identity.NodeI
 	if err != nil {
 		return err
 	}
-	if err := r.suspect(d.id, ours, theirs.Source); err != nil && !errors.Is(err, chain.ErrEquivocated) {
+	if err := r.evidence.Compare(d.id, ours, theirs.Source); err != nil && !errors.Is(err, chain.ErrEquivocated) {
 		return err
 	}
 	return nil

@@ -115,7 +115,7 @@ func (r *Runtime) present() (out []MigrationInfo) {
 
 func (r *Runtime) past() ([]MigrationInfo, error) {
 	out := r.failures.list()
-	err := r.eachReceipt(func(rec *chain.Receipt) error {
+	err := r.evidence.EachReceipt(func(rec *chain.Receipt) error {
 		f := &rec.Facts
 		mv := MigrationInfo{Entity: f.Entity, Peer: f.To, Source: f.From == r.env.Self, State: MoveMoved, Phase: migration.Complete, Epoch: f.Epoch, Sequence: f.Sequence,
 			Bytes: int64(rec.Source.Bytes), Rounds: int(rec.Source.Rounds), Downtime: rec.Downtime(), Ended: time.Unix(0, rec.Target.Activated)}

@@ -282,7 +282,7 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 	if err := r.Holding(); err != nil {
 		return nil, fmt.Errorf("%w: %w", channel.ErrNotReady, err)
 	}
-	moves, err := r.earlier(id)
+	moves, err := r.evidence.Earlier(id)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.recoverIncarnation(); err != nil {
 		return err
 	}
-	if err := r.recoverAccused(); err != nil {
+	if err := r.evidence.Recover(); err != nil {
 		return err
 	}
 	if err := r.recoverLosses(); err != nil {

@@ -197,7 +197,7 @@ func (m *Migration) settle(rec *chain.Receipt) error {
 	m.d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, m.d.id)})
 	m.d.mu.Unlock()
 	if err == nil && rec != nil {
-		err = m.rt.putReceipts(grave, rec)
+		err = m.rt.evidence.PutReceipts(grave, rec)
 	}
 	if err == nil {
 		err = m.rt.bury(m.d, t, grave)

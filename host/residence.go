@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
+	"wasmhost/host/internal/evidence"
 	"wasmhost/identity"
 	"wasmhost/internal/canon"
 )
@@ -85,8 +86,8 @@ func decodeResidence(b []byte) (*Residence, error) {
 		return nil, fmt.Errorf("%w: a statement of version %d", daemon.ErrUnproven, s.Version)
 	case s.Epoch == 0 || s.Epoch >= chain.CountLimit || s.Index >= chain.CountLimit:
 		return nil, fmt.Errorf("%w: epoch %d, %d records: no daemon gets there", daemon.ErrUnproven, s.Epoch, s.Index)
-	case len(s.Moves) > mostReceipts:
-		return nil, fmt.Errorf("%w: %d moves, at most %d", daemon.ErrUnproven, len(s.Moves), mostReceipts)
+	case len(s.Moves) > evidence.MostReceipts:
+		return nil, fmt.Errorf("%w: %d moves, at most %d", daemon.ErrUnproven, len(s.Moves), evidence.MostReceipts)
 	case s.Expires <= s.Time || time.Duration(s.Expires-s.Time) > residenceFor || s.Time < 0:
 		return nil, fmt.Errorf("%w: it is to hold for %v, at most %v", daemon.ErrUnproven, time.Duration(s.Expires-s.Time), residenceFor)
 	case (len(s.Daemon) == 0) == (len(s.Handover) == 0):

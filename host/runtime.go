@@ -22,6 +22,7 @@ import (
 	"wasmhost/host/daemon"
 	"wasmhost/host/fair"
 	"wasmhost/host/internal/env"
+	"wasmhost/host/internal/evidence"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/lock"
 	"wasmhost/host/internal/sandbox"
@@ -112,7 +113,6 @@ type Runtime struct {
 	draining    atomic.Bool
 	twin        func(context.Context) *Twin // looks for another incarnation of this node; nil: there is none to look for
 	incarnation atomic.Pointer[Incarnation] // nil: the node was never restored
-	refused     atomic.Int32                // how many of accused are not pardoned
 	held        atomic.Int32                // how many holds there are
 
 	cluster *clustered // nil: it is in none
@@ -133,15 +133,13 @@ type Runtime struct {
 	kinds   map[string]*kind
 	modules map[store.Digest]*sandbox.Module
 	wasm    map[store.Digest][]byte // of modules, where there is no store: what a daemon that moves takes along
-	accused map[identity.EntityID]*accused
 	holds   map[identity.EntityID]*holdRecord
 	losses  map[identity.EntityID]*daemon.Loss
 
-	table     *table.Table[*hosted, *incoming, *Migration]
-	remembers int // mostRemembered
-	receipts  receipts
-	failures  failures
-	orders    orders
+	table    *table.Table[*hosted, *incoming, *Migration]
+	evidence *evidence.Records
+	failures failures
+	orders   orders
 
 	starting lock.Mutex[lock.Start] // one Start at a time
 	reading  reading
@@ -174,7 +172,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		mesh:     o.Mesh,
 		refuse:   o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
-		accused: make(map[identity.EntityID]*accused), holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*daemon.Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
+		holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*daemon.Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.env, r.cancel = o.env()
 	r.notifications = &notifications{clock: r.env.Clock}
@@ -186,7 +184,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
 	fill(&r.cpEvery, 1024)
-	r.table, r.remembers = table.New[*hosted, *incoming, *Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), mostRemembered
+	r.table, r.evidence = table.New[*hosted, *incoming, *Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), evidence.New(r.env)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
 	r.compiles = newCompiles(&o)

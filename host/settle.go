@@ -45,7 +45,7 @@ func (in *incoming) awaitRelease(c migration.Conn) error {
 // done confirms a release, and waits for the source to sign its receipt.
 func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Release) {
 	msg := &migration.Done{Epoch: rel.Epoch}
-	rec, err := r.receiptAt(rel.Entity, rel.Epoch)
+	rec, err := r.evidence.ReceiptAt(rel.Entity, rel.Epoch)
 	if err == nil && rec != nil {
 		msg.Receipt, err = (&chain.Receipt{Facts: rec.Facts, Target: rec.Target, TargetSignature: rec.TargetSignature}).Encode()
 	}
@@ -62,7 +62,7 @@ func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Re
 	}
 	answer, err := receive[*migration.Receipt](patient{c})
 	if err == nil {
-		err = r.takeReceipt(from, answer.Bytes)
+		err = r.evidence.TakeReceipt(from, answer.Bytes)
 	}
 	if err != nil {
 		r.env.Logger.Info("a receipt has this node's signature only", "daemon", rel.Entity.Origin(), "from", from, "error", err)
@@ -167,7 +167,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went table.Tombsto
 		return err
 	}
 	b := &store.Batch{}
-	if err := errors.Join(in.rt.putReceipts(b, append(in.receipts, half)...), keepLoss(b, id, in.lasting)); err != nil {
+	if err := errors.Join(in.rt.evidence.PutReceipts(b, append(in.receipts, half)...), keepLoss(b, id, in.lasting)); err != nil {
 		return err
 	}
 	if in.env.Store != nil {

@@ -263,10 +263,13 @@ func (r *Runtime) reserve(d *hosted) error {
 	}
 	d.show()
 
-	r.mu.RLock() // nobody is accused or held between the question and the answer
-	defer r.mu.RUnlock()
-	if err := r.mayRunLocked(d.id); err != nil {
+	if err := r.evidence.Refuses(d.id); err != nil {
 		return err
+	}
+	r.mu.RLock() // it is not held between the question and the answer
+	defer r.mu.RUnlock()
+	if h := r.holds[d.id]; h != nil {
+		return h.err(d.id)
 	}
 	switch err := r.table.Reserve(d); err {
 	case table.ErrClosed:

@@ -22,7 +22,7 @@ func (f *follower) tellLasting(conn standby.Conn) error {
 		return nil
 	}
 	d := f.p.d
-	receipts, err := d.rt.earlier(d.id)
+	receipts, err := d.rt.evidence.Earlier(d.id)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (in *receiving) takeLasting(ctx context.Context, m *standby.Facts) error {
 	b := &store.Batch{}
 	b.Put(store.Meta, arrivingKey(in.s.id), bytes.Clone(m.Bytes))
 	if receipts := in.goodReceipts(m.Receipts); len(receipts) > 0 {
-		if err := in.r.putReceipts(b, receipts...); err != nil {
+		if err := in.r.evidence.PutReceipts(b, receipts...); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmhost/host/daemon"
+	"wasmhost/host/internal/evidence"
 	"wasmhost/host/internal/lifecycle"
 	"wasmhost/host/internal/table"
 	"wasmhost/host/store"
@@ -24,7 +25,9 @@ func (r *Runtime) grave(d *hosted, t table.Tombstone) (*store.Batch, error) {
 		return nil, err
 	}
 	if word := r.lastWord(d, t.Stopped); word != nil {
-		b.Put(store.Witnesses, d.id[:], word)
+		if err := evidence.PutLastWord(b, d.id, word, d.chain.Head(), d.payload); err != nil {
+			r.env.Logger.Error("keeping a daemon's last word", "daemon", d.id.Origin(), "error", err)
+		}
 	}
 	return b, nil
 }
@@ -70,7 +73,7 @@ func (r *Runtime) forgetHere(d *hosted, t table.Tombstone, stored bool) {
 	r.held.Store(int32(len(r.holds)))
 	r.mu.Unlock()
 	for _, id := range r.table.Leave(d, t, stored) {
-		r.receipts.forget(id)
+		r.evidence.ForgetReceipts(id)
 	}
 }
 
@@ -149,4 +152,27 @@ func (r *Runtime) movedBegunBy(text string, match func(identity.EntityID, string
 	}
 	defer r.env.Work.Done()
 	return r.table.MovedBegunBy(text, match)
+}
+
+// tidyDeparted keeps what is known of the daemons that left in order, until the runtime
+// ends. It returns at once.
+func (r *Runtime) tidyDeparted() {
+	if r.env.Store == nil {
+		return
+	}
+	r.env.Work.Go(func() {
+		if err := r.table.CheckIndex(r.env.Context); err != nil && r.env.Context.Err() == nil {
+			r.env.Logger.Error("checking the index of daemons that moved away: they are looked for without it", "error", err)
+		}
+		for {
+			if err := r.evidence.Trim(r.env.Context, r.table); err != nil && r.env.Context.Err() == nil {
+				r.env.Logger.Error("letting go of what is kept of daemons that left long ago", "error", err)
+			}
+			select {
+			case <-r.table.Tidy():
+			case <-r.env.Context.Done():
+				return
+			}
+		}
+	})
 }

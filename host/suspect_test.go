@@ -128,13 +128,13 @@ func TestCopyThatMovesBackIsFoundOut(t *testing.T) {
 		t.Errorf("nor the other: %v", err)
 	}
 	f.b.wantSend(f.d, "x", "5")
-	if _, err := f.a.Pardon(ctx, newKey(t).ID()); !errors.Is(err, host.ErrNotAccused) {
+	if _, err := f.a.Pardon(ctx, newKey(t).ID()); !errors.Is(err, daemon.ErrNotAccused) {
 		t.Error(err)
 	}
 	if _, err := f.a.Pardon(ctx, f.d); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.a.Pardon(ctx, f.d); !errors.Is(err, host.ErrNotAccused) {
+	if _, err := f.a.Pardon(ctx, f.d); !errors.Is(err, daemon.ErrNotAccused) {
 		t.Error(err)
 	}
 	f.a.stop()
@@ -164,7 +164,7 @@ func TestAccused(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.b.refuses(f, true)
-	if _, err := f.b.FindAccused(f.d.Origin().String()[:6]); !errors.Is(err, host.ErrNotAccused) {
+	if _, err := f.b.FindAccused(f.d.Origin().String()[:6]); !errors.Is(err, daemon.ErrNotAccused) {
 		t.Errorf("by the beginning of its origin: %v, want ErrNotAccused", err)
 	}
 	if id, err := f.b.AccusedBegunBy(f.d.Origin().String()[:6]); err != nil || id != f.d {
@@ -173,7 +173,7 @@ func TestAccused(t *testing.T) {
 	if id, err := f.b.FindAccused(f.d.Origin().String()); err != nil || id != f.d {
 		t.Errorf("%s, %v", id, err)
 	}
-	if _, err := f.b.FindAccused("nobody"); !errors.Is(err, host.ErrNotAccused) {
+	if _, err := f.b.FindAccused("nobody"); !errors.Is(err, daemon.ErrNotAccused) {
 		t.Error(err)
 	}
 	proof.Statements[0].Checkpoint.Signature[3] ^= 1

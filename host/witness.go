@@ -2,7 +2,6 @@ package host
 
 import (
 	"errors"
-	"fmt"
 
 	"wasmhost/host/chain"
 	"wasmhost/host/internal/lifecycle"
@@ -13,12 +12,9 @@ import (
 	"wasmhost/internal/canon"
 )
 
-// maxWitnessed bounds the payload that is kept with a daemon's last word.
-const maxWitnessed = 4 << 10 // bytes of the payload that is kept with a daemon's last word
-
 // lastWord is what the daemon signed last before it leaves: the hand-over, or
 // where it stood when it was stopped. nil where it signs nothing. It needs d.mu.
-func (r *Runtime) lastWord(d *hosted, stopped bool) []byte {
+func (r *Runtime) lastWord(d *hosted, stopped bool) *chain.Checkpoint {
 	check := &chain.Checkpoint{}
 	if stopped {
 		if d.life.State() == lifecycle.Passive || d.chain.Head().Sequence == 0 {
@@ -43,35 +39,7 @@ func (r *Runtime) lastWord(d *hosted, stopped bool) []byte {
 	if check.Verify() != nil {
 		return nil // it says nothing
 	}
-	s := chain.Statement{Links: []chain.StatedLink{}, Checkpoint: *check}
-	if head := d.chain.Head(); len(d.payload) <= maxWitnessed && head.Hash(d.payload) == check.Head {
-		s.Links = append(s.Links, chain.StatedLink{Link: head, Payload: d.payload})
-	}
-	b, err := canon.Marshal(&s)
-	if err != nil {
-		r.env.Logger.Error("keeping a daemon's last word", "daemon", d.id.Origin(), "error", err)
-		return nil
-	}
-	return b
-}
-
-// witness returns the daemon's last word to this node; nil when there is none.
-func (r *Runtime) witness(id identity.EntityID) (*chain.Statement, error) {
-	if r.env.Store == nil {
-		return nil, nil
-	}
-	b, err := r.env.Store.Get(store.Witnesses, id[:])
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	s := &chain.Statement{}
-	if err := canon.Unmarshal(b, s); err != nil {
-		return nil, fmt.Errorf("%w: the last word of daemon %s: %w", store.ErrCorrupt, id.Origin(), err)
-	}
-	return s, nil
+	return check
 }
 
 // historySource is what the store has of a daemon's chain, from the record on in
@@ -132,35 +100,8 @@ func snapshotSource(s *snapshot.Snapshot) chain.Source {
 	}
 }
 
-// suspect holds what came in a daemon's name against what this node knows. A
-// contradiction goes on record, and is an *EquivocationError.
-func (r *Runtime) suspect(id identity.EntityID, known, came chain.Source) error {
-	e, err := chain.FindConflict(func() identity.EntityID { return id }, known, came)
-	if err != nil {
-		r.env.Logger.Warn("comparing what is known of a daemon with what came", "daemon", id.Origin(), "error", err)
-		return nil // what cannot be proven is no ground to refuse
-	}
-	if e == nil {
-		return nil
-	}
-	c, err := e.Conflict()
-	if err != nil {
-		return err
-	}
-	r.mu.RLock()
-	a := r.accused[id]
-	r.mu.RUnlock()
-	if a != nil && !a.Pardoned.IsZero() && c.Epoch <= a.through {
-		return nil
-	}
-	if _, err := r.accuse(e, true); err != nil {
-		return err
-	}
-	return &chain.EquivocationError{Conflict: c}
-}
-
-// suspect does so with a daemon that is on its way here: its snapshot, and
-// the history that came before it.
+// suspect compares a daemon that is on its way here, its snapshot and the history that
+// came before it, with its last word to this node.
 func (in *incoming) suspect(s *snapshot.Snapshot) error {
 	err := in.compare(s)
 	if errors.Is(err, chain.ErrEquivocated) {
@@ -171,12 +112,12 @@ func (in *incoming) suspect(s *snapshot.Snapshot) error {
 
 func (in *incoming) compare(s *snapshot.Snapshot) error {
 	r, id := in.rt, in.offer.Entity
-	w, err := r.witness(id)
+	w, err := r.evidence.LastWord(id)
 	if err != nil || w == nil {
 		return err
 	}
 	if in.history == 0 {
-		return r.suspect(id, w.Source, snapshotSource(s))
+		return r.evidence.Compare(id, w.Source, snapshotSource(s))
 	}
 	written := make(chan error, 1) // what was submitted before can then be read
 	if err := in.submit(&store.Batch{}, func(err error) { written <- err }); err != nil {
@@ -189,10 +130,10 @@ func (in *incoming) compare(s *snapshot.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	return r.suspect(id, w.Source, came)
+	return r.evidence.Compare(id, w.Source, came)
 }
 
-// suspectSnapshot does so with a snapshot that is to be restored, and with the
+// suspectSnapshot compares so a snapshot that is to be restored, and with the
 // daemon itself, where it is here.
 func (r *Runtime) suspectSnapshot(s *snapshot.Snapshot) error {
 	id := s.Header.Entity
@@ -201,11 +142,11 @@ func (r *Runtime) suspectSnapshot(s *snapshot.Snapshot) error {
 	}
 	d := r.table.Daemon(id)
 	if d == nil || d.kind == "" {
-		w, err := r.witness(id)
+		w, err := r.evidence.LastWord(id)
 		if err != nil || w == nil {
 			return err
 		}
-		return r.suspect(id, w.Source, snapshotSource(s))
+		return r.evidence.Compare(id, w.Source, snapshotSource(s))
 	}
 	d.mu.Lock()
 	end, last := d.index, d.last
@@ -222,5 +163,5 @@ func (r *Runtime) suspectSnapshot(s *snapshot.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	return r.suspect(id, known, snapshotSource(s))
+	return r.evidence.Compare(id, known, snapshotSource(s))
 }

@@ -78,7 +78,7 @@ var errorCodes = []struct {
 	{errUneven, "node-draining"},
 	{errDrainRunning, "drain-running"},
 	{chain.ErrEquivocated, "equivocation"},
-	{host.ErrNotAccused, "not-accused"},
+	{daemon.ErrNotAccused, "not-accused"},
 	{host.ErrNoForkPoint, "no-fork-point"},
 	{host.ErrHistoryTrimmed, "history-trimmed"},
 	{chain.ErrForkMismatch, "fork-mismatch"},

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"wasmhost/api"
-	"wasmhost/host"
 	"wasmhost/host/chain"
+	"wasmhost/host/daemon"
 )
 
 // ConflictOf says what c says.
@@ -18,7 +18,7 @@ func ConflictOf(c chain.Conflict) api.Conflict {
 		Hashes: [2]string{c.Hashes[0].String(), c.Hashes[1].String()}, Handover: c.Handover}
 }
 
-func accusationOf(a host.Accusation) api.Accusation {
+func accusationOf(a daemon.Accusation) api.Accusation {
 	out := api.Accusation{Conflict: ConflictOf(a.Conflict), Recorded: a.Recorded, Found: a.Found}
 	if !a.Pardoned.IsZero() {
 		out.Pardoned = &a.Pardoned
@@ -58,7 +58,7 @@ func (s *Server) postProof(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) getProof(w http.ResponseWriter, r *http.Request) error {
 	text := r.PathValue("ref")
 	id, err := s.rt.FindAccused(text)
-	if errors.Is(err, host.ErrNotAccused) && queryOf(r).is(byPrefix.name) {
+	if errors.Is(err, daemon.ErrNotAccused) && queryOf(r).is(byPrefix.name) {
 		id, err = s.rt.AccusedBegunBy(text)
 	}
 	if err != nil {

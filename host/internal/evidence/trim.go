@@ -1,4 +1,4 @@
-package host
+package evidence
 
 import (
 	"bytes"
@@ -15,35 +15,25 @@ import (
 // Besides its tombstone a node keeps a daemon's last signed word, by which two histories
 // of it could be proven, and the receipts of its moves. Of daemons that left it keeps
 // them for the last mostRemembered, and for rememberedFor; of those that are here, as
-// receipts.go says. What is too much is let go of at each start, and after every
-// tidyEvery daemons that left.
+// receipts.go says. What is too much is let go of at each start, and whenever many have left.
 const (
 	mostRemembered = 10_000
 	rememberedFor  = 90 * 24 * time.Hour
 )
 
-// tidyDeparted keeps what is known of the daemons that left in order, until the runtime
-// ends. It returns at once.
-func (r *Runtime) tidyDeparted() {
-	if r.env.Store == nil {
-		return
-	}
-	r.env.Work.Go(func() {
-		if err := r.table.CheckIndex(r.env.Context); err != nil && r.env.Context.Err() == nil {
-			r.env.Logger.Error("checking the index of daemons that moved away: they are looked for without it", "error", err)
-		}
-		for {
-			if err := r.trimDeparted(r.env.Context); err != nil && r.env.Context.Err() == nil {
-				r.env.Logger.Error("letting go of what is kept of daemons that left long ago", "error", err)
-			}
-			select {
-			case <-r.table.Tidy():
-			case <-r.env.Context.Done():
-				return
-			}
-		}
-	})
+// Daemons say which have left.
+type Daemons interface {
+	// LeftAt reports whether the daemon is neither here nor on its way here or away, and
+	// when it left, in Unix nanoseconds; 0: that is not known.
+	LeftAt(identity.EntityID) (away bool, at int64, err error)
+
+	// IfAway calls forget where the daemon is away, and does not come back before forget
+	// returns.
+	IfAway(id identity.EntityID, forget func()) error
 }
+
+// Remember makes Trim keep the evidence of at most so many daemons that left.
+func (r *Records) Remember(most int) { r.remembers.Store(int64(most)) }
 
 // remembered is a daemon that left and of which there is more than a tombstone.
 type remembered struct {
@@ -68,9 +58,9 @@ func (o *oldest) Pop() any {
 	return last
 }
 
-// trimDeparted lets go of the last words and receipts of daemons that left which are too
-// many or too old.
-func (r *Runtime) trimDeparted(ctx context.Context) error {
+// Trim lets go of the last words and receipts of daemons that left which are too many or
+// too old. It is for a node with a store.
+func (r *Records) Trim(ctx context.Context, daemons Daemons) error {
 	var kept oldest
 	in := make(map[identity.EntityID]bool)
 	since := r.env.Clock().Add(-rememberedFor).UnixNano()
@@ -84,18 +74,18 @@ func (r *Runtime) trimDeparted(ctx context.Context) error {
 			return ctx.Err()
 		}
 		last = id
-		away, at, err := r.table.LeftAt(id)
+		away, at, err := daemons.LeftAt(id)
 		if err != nil || !away {
 			return err
 		}
 		if at > 0 && at < since {
-			return r.forgetWords(id)
+			return r.forget(daemons, id)
 		}
 		heap.Push(&kept, remembered{id, at})
-		if in[id] = true; len(kept) > r.remembers {
+		if in[id] = true; int64(len(kept)) > r.remembers.Load() {
 			drop := heap.Pop(&kept).(remembered).id
 			delete(in, drop)
-			return r.forgetWords(drop)
+			return r.forget(daemons, drop)
 		}
 		return nil
 	}
@@ -106,8 +96,8 @@ func (r *Runtime) trimDeparted(ctx context.Context) error {
 	return r.env.Store.Scan(store.Receipts, look)
 }
 
-// forgetWords deletes what is kept of a daemon that left besides its tombstone.
-func (r *Runtime) forgetWords(id identity.EntityID) error {
+// forget deletes what is kept of a daemon that left besides its tombstone.
+func (r *Records) forget(daemons Daemons, id identity.EntityID) error {
 	b := &store.Batch{}
 	b.Delete(store.Witnesses, id[:])
 	err := r.env.Store.ScanPrefix(store.Receipts, id[:], func(k, _ []byte) error {
@@ -117,7 +107,7 @@ func (r *Runtime) forgetWords(id identity.EntityID) error {
 	if err != nil {
 		return err
 	}
-	return r.table.IfAway(id, func() {
+	return daemons.IfAway(id, func() {
 		r.env.Store.SubmitLater(b, func(error) {}) // where it fails, the next start finds it again
 	})
 }
