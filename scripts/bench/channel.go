@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"wasmhost/host"
+	"wasmhost/host/broker"
 	"wasmhost/host/daemon"
 	"wasmhost/host/store"
 	"wasmhost/identity"
@@ -194,7 +195,7 @@ func channelTo(root, file string, daemons int, stored bool) (func(int) error, fu
 		_, err = b.mesh.Join(ctx, token)
 	}
 	if err == nil {
-		_, err = a.rt.Channels().Create(ctx, "bench", host.ChannelPolicy{})
+		_, err = a.rt.Channels().Create(ctx, "bench", broker.Policy{})
 	}
 	if err == nil {
 		_, err = b.rt.PushKind(ctx, "counter", wasm)
