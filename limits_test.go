@@ -87,6 +87,7 @@ var parts = []struct{ title, dir string }{
 	{"The control API", "api"},
 	{"The control API's client", "api/client"},
 	{"The control API's server", "api/server"},
+	{"Parameters of requests", "api/server/internal/query"},
 	{"The command line", "cmd/wasmhost"},
 	{"Contexts of the command line", "cmd/wasmhost/contexts"},
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -49,9 +50,9 @@ func (s *Server) stateSender(r *http.Request) error {
 
 // eventIDOf returns the event's id that the request names; zero: none.
 func eventIDOf(r *http.Request) (api.EventID, error) {
-	q := queryOf(r)
-	if !q.has("id") {
+	q := query.Of(r)
+	if !q.Has("id") {
 		return api.EventID{}, nil
 	}
-	return api.ParseEventID(q.text("id"))
+	return api.ParseEventID(q.Text("id"))
 }

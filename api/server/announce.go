@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/api"
 	"wasmhost/api/client"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host"
 	"wasmhost/host/mesh"
 	"wasmhost/host/placement"
@@ -46,7 +47,7 @@ func (s *Server) alike(kind string) int {
 func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 	n := s.self()
 	n.Capabilities = s.capabilities()
-	n.Capabilities.Alike = s.alike(queryOf(r).text("kind"))
+	n.Capabilities.Alike = s.alike(query.Of(r).Text("kind"))
 	if from, ok := wire.PeerOf(r.Context()); ok {
 		p, err := s.mesh.FindPeer(from.String())
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/internal/canon"
 )
 
@@ -103,7 +104,7 @@ func hopsOf(r *http.Request) (int, error) {
 	if text == "" {
 		return 0, nil
 	}
-	n, err := parseNumber(text)
+	n, err := query.ParseNumber(text)
 	if err != nil || n > maxHops {
 		return 0, fmt.Errorf("%w: the header %s is %q, not a number from 0 to %d", api.ErrBadRequest, hopsHeader, text, maxHops)
 	}

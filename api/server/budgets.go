@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"wasmhost/api/server/internal/lines"
 	"wasmhost/host/budget"
 	"wasmhost/host/chain"
 )
@@ -118,7 +119,7 @@ func guard(w http.ResponseWriter, rooms ...*budget.Budget) budget.Guard {
 // following bounds the values of a stream for a follower while they are written: the
 // value, its text, and its JSON are in memory then.
 type following struct {
-	lines
+	lines.Writer
 	ctx   context.Context
 	room  *budget.Budget
 	guard budget.Guard
@@ -128,12 +129,12 @@ type following struct {
 func (s *Server) following(w http.ResponseWriter, r *http.Request) *following {
 	caller, leave := s.rt.Budgets().Followers.Of(r.Context())
 	room := caller.Lone("writer", budget.OneFollower)
-	return &following{newLines(w, r), r.Context(), room, guard(w, room), leave}
+	return &following{lines.New(w, r), r.Context(), room, guard(w, room), leave}
 }
 
 // output writes one output of a daemon.
 func (f *following) output(o *chain.Output) error {
-	return f.hold(len(o.Payload), func() error { return f.write(OutputOf(*o)) })
+	return f.hold(len(o.Payload), func() error { return f.Write(OutputOf(*o)) })
 }
 
 // formsOf is how many times a payload is in memory while it is written.

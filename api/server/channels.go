@@ -17,6 +17,8 @@ import (
 	"unicode/utf8"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/lines"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host/broker"
 	"wasmhost/host/budget"
 	"wasmhost/host/channel"
@@ -62,7 +64,7 @@ func subscriptionsOf(list []subscriber.Info) []api.Subscription {
 // ofNode answers requests for this node, and passes those with ?node=NODE on.
 func (s *Server) ofNode(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		ref := queryOf(r).text("node")
+		ref := query.Of(r).Text("node")
 		if ref == "" {
 			return h(w, r)
 		}
@@ -228,7 +230,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Connection", "close") // what is left of the body when the answer ends is no next request
-	out := newLines(w, r)
+	out := lines.New(w, r)
 	w.WriteHeader(http.StatusOK)
 	if err := rc.Flush(); err != nil {
 		return nil // the client is gone
@@ -253,7 +255,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 			line = api.Published{Error: ProblemOf(err)}
 		}
 		g.hold.Done()
-		if out.write(line) != nil || line.Error != nil {
+		if out.Write(line) != nil || line.Error != nil {
 			break
 		}
 	}
@@ -328,8 +330,8 @@ func (s *Server) publishAll(ctx context.Context, name string, from identity.Enti
 func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	var after *broker.Cursor
 	text := r.Header.Get("Last-Event-ID") // a browser that connects again
-	if q := queryOf(r); text == "" && q.has("after") {
-		text = q.text("after")
+	if q := query.Of(r); text == "" && q.Has("after") {
+		text = q.Text("after")
 	}
 	if text != "" {
 		c, err := broker.ParseCursor(text)
@@ -350,14 +352,14 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	begin := func() error {
 		began = true
 		w.WriteHeader(http.StatusOK)
-		return out.rc.Flush()
+		return out.Flush()
 	}
 	err := s.rt.Channels().Follow(r.Context(), name, after, begin, func(ev broker.Event, more bool) error {
 		return out.hold(len(ev.Payload), func() error {
 			if more {
-				return out.put(eventOf(ev))
+				return out.Put(eventOf(ev))
 			}
-			return out.write(eventOf(ev))
+			return out.Write(eventOf(ev))
 		})
 	})
 	if !began {
@@ -365,7 +367,7 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.logger.Debug("following a channel ended", "channel", name, "error", err)
 	if err != nil && r.Context().Err() == nil {
-		_ = out.write(api.ChannelEvent{Error: ProblemOf(err)}) // a client that is gone needs no word
+		_ = out.Write(api.ChannelEvent{Error: ProblemOf(err)}) // a client that is gone needs no word
 	}
 	return nil
 }
@@ -428,10 +430,10 @@ func (s *Server) namingPublisher(h handler) handler {
 		}
 		var err error
 		if r.Method == http.MethodDelete {
-			q := queryOf(r)
+			q := query.Of(r)
 			var id string
-			id, err = known(q.text("publisher"))
-			q.with(r, "publisher", id)
+			id, err = known(q.Text("publisher"))
+			q.With(r, "publisher", id)
 		} else {
 			var req api.Subscribe
 			if err = readJSON(w, r, &req); err == nil {
@@ -451,12 +453,12 @@ func (s *Server) namingPublisher(h handler) handler {
 }
 
 func (s *Server) deleteSubscription(w http.ResponseWriter, r *http.Request) error {
-	q := queryOf(r)
-	node, err := s.mesh.FindNode(q.text("publisher"))
+	q := query.Of(r)
+	node, err := s.mesh.FindNode(q.Text("publisher"))
 	if err != nil {
 		return err
 	}
-	if err := s.rt.Subscriptions().Unsubscribe(r.Context(), entity(r), node, q.text("channel")); err != nil {
+	if err := s.rt.Subscriptions().Unsubscribe(r.Context(), entity(r), node, q.Text("channel")); err != nil {
 		return err
 	}
 	return s.getSubscriptions(w, r)

@@ -15,6 +15,8 @@ import (
 
 	"wasmhost/api"
 	"wasmhost/api/client"
+	"wasmhost/api/server/internal/lines"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host"
 	"wasmhost/host/budget"
 	"wasmhost/host/chain"
@@ -51,7 +53,7 @@ func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error
 // getDaemons lists the daemons of this node; with all those that left too,
 // and the peers'.
 func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
-	if !queryOf(r).is("all") {
+	if !query.Of(r).Is("all") {
 		return s.listHere(w, r)
 	}
 	out := []api.Daemon{}
@@ -138,8 +140,8 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 // postSnapshot makes a daemon of the snapshot in the body. The seed of its
 // identity may stand in the header Wasmhost-Identity, in hexadecimal.
 func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
-	q := queryOf(r)
-	spawn := daemon.SpawnRequest{Kind: q.text("kind"), Name: q.text("name"), Unsigned: q.is("unsigned")}
+	q := query.Of(r)
+	spawn := daemon.SpawnRequest{Kind: q.Text("kind"), Name: q.Text("name"), Unsigned: q.Is("unsigned")}
 	if h := r.Header.Get(api.IdentityHeader); h != "" {
 		var seed [32]byte
 		if err := hexInto(seed[:], h); err != nil {
@@ -254,7 +256,7 @@ func (s *Server) postStart(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
 	d, err := s.rt.Inspect(entity(r))
 	epoch := d.Epoch
-	if n, ok := queryOf(r).number("epoch"); ok {
+	if n, ok := query.Of(r).Number("epoch"); ok {
 		epoch = n
 	}
 	if err == nil {
@@ -305,7 +307,7 @@ func (s *startedWriter) Write(b []byte) (int, error) {
 func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 	id := entity(r)
 	var follow <-chan daemon.LogLine
-	if queryOf(r).is("follow") {
+	if query.Of(r).Is("follow") {
 		var err error
 		if follow, err = s.rt.FollowLogs(r.Context(), id); err != nil {
 			return err
@@ -315,18 +317,18 @@ func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newLines(w, r)
+	out := lines.New(w, r)
 	for _, l := range kept {
-		if err := out.write(api.LogLine(l)); err != nil {
+		if err := out.Write(api.LogLine(l)); err != nil {
 			return nil // the client is gone
 		}
 	}
 	if follow == nil {
 		return nil
 	}
-	_ = out.rc.Flush() // the client is gone if this fails, and follow ends
+	_ = out.Flush() // the client is gone if this fails, and follow ends
 	for l := range follow {
-		if err := out.write(api.LogLine(l)); err != nil {
+		if err := out.Write(api.LogLine(l)); err != nil {
 			return nil
 		}
 	}
@@ -337,8 +339,8 @@ func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 // ?after=ORIGIN:N or ?after=N.
 func (s *Server) tailOf(r *http.Request) (<-chan chain.Output, error) {
 	text := r.Header.Get("Last-Event-ID") // a browser that connects again
-	if q := queryOf(r); q.has("after") && text == "" {
-		text = q.text("after")
+	if q := query.Of(r); q.Has("after") && text == "" {
+		text = q.Text("after")
 	} else if text == "" {
 		return s.rt.Tail(r.Context(), entity(r))
 	}
@@ -348,7 +350,7 @@ func (s *Server) tailOf(r *http.Request) (<-chan chain.Output, error) {
 	} else if origin != entity(r).Origin().String() {
 		return nil, fmt.Errorf("%w: the daemon is %s, the cursor is of an output of %s", host.ErrCursorGone, entity(r).Origin(), origin)
 	}
-	after, err := parseNumber(sequence)
+	after, err := query.ParseNumber(sequence)
 	if err != nil {
 		return nil, fmt.Errorf("%w: after: %w", api.ErrBadRequest, err)
 	}
@@ -367,7 +369,7 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := s.following(w, r)
 	defer out.leave()
-	out.begin()
+	out.Begin()
 	for o := range outputs {
 		if out.output(&o) != nil {
 			return nil // the client is gone, or was cut
@@ -393,9 +395,9 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newLines(w, r)
+	out := lines.New(w, r)
 	if req.Detach {
-		return out.write(api.MigrationStep{Phase: m.Phase().String()})
+		return out.Write(api.MigrationStep{Phase: m.Phase().String()})
 	}
 	for p := range m.Watch(r.Context()) {
 		step := api.MigrationStep{Phase: p.Phase.String(), Bytes: p.Bytes, Done: p.Done, Whole: p.Whole}
@@ -403,7 +405,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 			r := roundOf(*p.Round)
 			step.Round = &r
 		}
-		if err := out.write(step); err != nil {
+		if err := out.Write(step); err != nil {
 			return nil // the client detached; the migration goes on
 		}
 	}
@@ -412,7 +414,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		step = api.MigrationStep{Error: ProblemOf(err)}
 	}
-	_ = out.write(step) // the client is gone if this fails
+	_ = out.Write(step) // the client is gone if this fails
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/lines"
 	"wasmhost/host/drain"
 	"wasmhost/host/placement"
 	"wasmhost/identity"
@@ -155,9 +156,9 @@ func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
 		<-d.Done()
 		stop()
 	}()
-	out := newLines(w, r)
+	out := lines.New(w, r)
 	if req.Detach {
-		_ = out.write(api.DrainStep{Progress: progressOf(d.Progress())}) // the client is gone if this fails
+		_ = out.Write(api.DrainStep{Progress: progressOf(d.Progress())}) // the client is gone if this fails
 		return nil
 	}
 	_ = s.tell(r.Context(), d, out) // the client is gone if this fails
@@ -168,7 +169,7 @@ func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
 const maxDeadline = 30 * 24 * time.Hour
 
 // tell writes a line for each daemon, the progress now and then, and the end.
-func (s *Server) tell(ctx context.Context, d *drain.Drain, out lines) error {
+func (s *Server) tell(ctx context.Context, d *drain.Drain, out lines.Writer) error {
 	results := make(chan drain.Result)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -191,18 +192,18 @@ func (s *Server) tell(ctx context.Context, d *drain.Drain, out lines) error {
 			if !ok {
 				return s.tellEnd(ctx, d, out)
 			}
-			if err := out.write(api.DrainStep{Daemon: drainedOf(r)}); err != nil {
+			if err := out.Write(api.DrainStep{Daemon: drainedOf(r)}); err != nil {
 				return err
 			}
 		case <-ticker.C:
-			if err := out.write(api.DrainStep{Progress: progressOf(d.Progress())}); err != nil {
+			if err := out.Write(api.DrainStep{Progress: progressOf(d.Progress())}); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (s *Server) tellEnd(ctx context.Context, d *drain.Drain, out lines) error {
+func (s *Server) tellEnd(ctx context.Context, d *drain.Drain, out lines.Writer) error {
 	sum, err := d.Wait(ctx)
 	if err != nil {
 		return err
@@ -215,7 +216,7 @@ func (s *Server) tellEnd(ctx context.Context, d *drain.Drain, out lines) error {
 	if err := sum.Err(); err != nil {
 		step.Error = ProblemOf(err)
 	}
-	return out.write(step)
+	return out.Write(step)
 }
 
 func (s *Server) deleteDrain(w http.ResponseWriter, r *http.Request) error {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmhost/api/client"
+	"wasmhost/api/server/internal/dashboard"
 )
 
 // Gate lets browsers of this machine use a node's API: an http.Handler for a
@@ -88,7 +89,7 @@ func (g *Gate) Link() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.code, g.issued = secretText(), g.now()
-	return "http://" + net.JoinHostPort(g.host, g.port) + dashboardPath + "#code=" + g.code
+	return "http://" + net.JoinHostPort(g.host, g.port) + dashboard.Path + "#code=" + g.code
 }
 
 // secretText is 256 random bits.
@@ -160,9 +161,9 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	switch {
-	case isPage(r):
+	case dashboard.IsPage(r):
 		if r.URL.Path == "/" {
-			http.Redirect(w, r, dashboardPath, http.StatusFound)
+			http.Redirect(w, r, dashboard.Path, http.StatusFound)
 			return nil
 		}
 	case r.Method == http.MethodPost && r.URL.Path == "/session":
@@ -202,7 +203,7 @@ func (g *Gate) ours(r *http.Request) error {
 	case "", "same-origin", "none":
 		return nil
 	default:
-		if isPage(r) && r.Header.Get("Sec-Fetch-Mode") == "navigate" {
+		if dashboard.IsPage(r) && r.Header.Get("Sec-Fetch-Mode") == "navigate" {
 			return nil // a link somewhere to the page, which holds nothing
 		}
 		return fmt.Errorf("%w: the site is %q", ErrForeign, site)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/dashboard"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/wire"
@@ -196,7 +197,7 @@ func TestThePage(t *testing.T) {
 		if w.Code != 200 || !strings.Contains(w.Body.String(), "<title>wasmhost</title>") {
 			t.Fatal(w.Code, w.Body)
 		}
-		for name, want := range map[string]string{"Content-Security-Policy": pagePolicy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Type": "text/html; charset=utf-8"} {
+		for name, want := range map[string]string{"Content-Security-Policy": dashboard.PagePolicy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Type": "text/html; charset=utf-8"} {
 			if got := w.Header().Get(name); got != want {
 				t.Errorf("%s is %q", name, got)
 			}
@@ -212,11 +213,11 @@ func TestThePage(t *testing.T) {
 		t.Errorf("what is not the page: %d", w.Code)
 	}
 	elsewhere := regexp.MustCompile(`https?://[\w.]+|<script>|<style|style=|\son\w+="|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function`)
-	err := fs.WalkDir(dashboardFiles, "dashboard", func(path string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(dashboard.Files, "dashboard", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		b, err := fs.ReadFile(dashboardFiles, path)
+		b, err := fs.ReadFile(dashboard.Files, path)
 		for _, found := range elsewhere.FindAllString(string(b), -1) {
 			if found != "http://www.w3.org" { // the name of SVG
 				t.Errorf("%s has %s", path, found)

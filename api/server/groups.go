@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/api"
 	"wasmhost/api/client"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host/daemon"
 	"wasmhost/host/group"
 	"wasmhost/host/mesh"
@@ -71,7 +72,7 @@ func (s *Server) getGroups(w http.ResponseWriter, r *http.Request) error {
 		out = append(out, s.groupOf(g))
 	}
 	key := func(g api.Group) string { return g.Name + "\x00" + g.NodeID }
-	if queryOf(r).is("all") {
+	if query.Of(r).Is("all") {
 		theirs, _, err := askAll(r.Context(), s, func(ctx context.Context, c *client.Client) ([]api.Group, error) { return c.Groups(ctx, false) })
 		if err != nil {
 			return err
@@ -106,7 +107,7 @@ func markRivals(list []api.Group) {
 // ?local=true only a group of this node is meant, though others keep one of the name.
 func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 	_, err := s.groups.Get(name)
-	local := queryOf(r).is("local")
+	local := query.Of(r).Is("local")
 	switch {
 	case err == nil && !local:
 		err = s.soleKeeper(r.Context(), name)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host/budget"
 	"wasmhost/host/daemon"
 	"wasmhost/host/group"
@@ -48,7 +49,7 @@ func (s *Server) openGroup(r *http.Request, name string, again bool, room, wante
 	if _, err := s.groups.Get(name); err != nil {
 		return nil, err
 	}
-	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(queryOf(r).text("key")), again: again, room: room, first: wanted, to: make(map[uint64]*memberSender)}, nil
+	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(query.Of(r).Text("key")), again: again, room: room, first: wanted, to: make(map[uint64]*memberSender)}, nil
 }
 
 // submit sends an event to the member whose turn it is. A member whose node does not

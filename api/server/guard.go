@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/dashboard"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host/budget"
 	"wasmhost/wire"
 )
@@ -65,7 +67,7 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 			err = who.may(op)
 		}
 		if err == nil {
-			err = checkQuery(r.URL.RawQuery, op.query)
+			err = query.Check(r.URL.RawQuery, op.query)
 		}
 		if err == nil {
 			err = checkHeaders(r, op)
@@ -182,7 +184,7 @@ var (
 // page need none: what the page shows it asks for with the token of its reader.
 func (s *Server) TCP() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz") || isPage(r) {
+		if r.Method == http.MethodGet && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz") || dashboard.IsPage(r) {
 			s.ServeHTTP(w, r)
 			return
 		}

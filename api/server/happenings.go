@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/lines"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host/daemon"
 	"wasmhost/wire"
 )
@@ -30,7 +32,7 @@ func (s *Server) happeningOf(h daemon.Notification) api.Happening {
 // getHappenings tells what happens on this node from now on; with all, what
 // happens on the nodes that it trusts too.
 func (s *Server) getHappenings(w http.ResponseWriter, r *http.Request) error {
-	if _, peer := wire.PeerOf(r.Context()); !peer && queryOf(r).is("all") {
+	if _, peer := wire.PeerOf(r.Context()); !peer && query.Of(r).Is("all") {
 		return s.happeningsOfAll(w, r)
 	}
 	return s.happenings(w, r, func(daemon.Notification) bool { return true })
@@ -45,13 +47,13 @@ func (s *Server) followMigrations(w http.ResponseWriter, r *http.Request) error 
 
 func (s *Server) happenings(w http.ResponseWriter, r *http.Request, wanted func(daemon.Notification) bool) error {
 	in := s.rt.Notifications(r.Context())
-	out := newLines(w, r)
-	out.begin()
+	out := lines.New(w, r)
+	out.Begin()
 	for h := range in {
 		if !wanted(h) {
 			continue
 		}
-		if err := out.write(s.happeningOf(h)); err != nil {
+		if err := out.Write(s.happeningOf(h)); err != nil {
 			return nil // the client is gone
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost/api"
 	"wasmhost/api/client"
+	"wasmhost/api/server/internal/lines"
 	"wasmhost/identity"
 	"wasmhost/wire"
 )
@@ -26,8 +27,8 @@ func (s *Server) happeningsOfAll(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	here, theirs := s.rt.Notifications(ctx), make(chan api.Happening)
 	peers.Go(func() { s.followPeers(ctx, theirs) })
-	out := newLines(w, r)
-	out.begin()
+	out := lines.New(w, r)
+	out.Begin()
 	for {
 		var h api.Happening
 		select {
@@ -38,7 +39,7 @@ func (s *Server) happeningsOfAll(w http.ResponseWriter, r *http.Request) error {
 			h = s.happeningOf(mine)
 		case h = <-theirs:
 		}
-		if err := out.write(h); err != nil {
+		if err := out.Write(h); err != nil {
 			return nil // the client is gone
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"wasmhost/api"
 	"wasmhost/api/client"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/wire"
@@ -41,7 +42,7 @@ func (s *Server) getNodes(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
 	find := s.mesh.FindNode
-	if queryOf(r).is(byPrefix.name) {
+	if query.Of(r).Is(byPrefix.Name) {
 		find = s.mesh.LookForNode
 	}
 	id, err := find(r.PathValue("node"))
@@ -75,7 +76,7 @@ func (s *Server) postJoin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	grants := wire.RightsAll
-	if queryOf(r).has("rights") {
+	if query.Of(r).Has("rights") {
 		var err error
 		if grants, err = rightsOf(r); err != nil {
 			return err
@@ -100,7 +101,7 @@ const maxTokenTTL = 7 * 24 * time.Hour
 
 func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 	ttl := time.Hour
-	if q := queryOf(r).text("ttl"); q != "" {
+	if q := query.Of(r).Text("ttl"); q != "" {
 		var err error
 		if ttl, err = time.ParseDuration(q); err != nil || ttl <= 0 || ttl > maxTokenTTL {
 			return fmt.Errorf("%w: ttl %q is not a duration between 0 and %v", api.ErrBadRequest, q, maxTokenTTL)
@@ -119,7 +120,7 @@ func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 
 // rightsOf are the rights that the request names. There is no default.
 func rightsOf(r *http.Request) (wire.Rights, error) {
-	rights, err := wire.ParseRights(queryOf(r).text("rights"))
+	rights, err := wire.ParseRights(query.Of(r).Text("rights"))
 	if err != nil {
 		return 0, fmt.Errorf("%w: the parameter %q: %w", api.ErrBadRequest, "rights", err)
 	}
@@ -191,7 +192,7 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var own *daemon.Limits
-	if texts := queryOf(r).all("limit"); len(texts) > 0 {
+	if texts := query.Of(r).All("limit"); len(texts) > 0 {
 		l, err := daemon.ParseLimits(texts)
 		if err != nil {
 			return err
@@ -220,9 +221,9 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 // pushOn pushes a kind that this node has taken to the nodes that the request names
 // with to=NODE, or to=all. What a node says against it is in the answer.
 func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
-	q := queryOf(r)
+	q := query.Of(r)
 	var to []wire.PeerInfo
-	for _, ref := range q.all("to") {
+	for _, ref := range q.All("to") {
 		if _, byPeer := wire.PeerOf(r.Context()); byPeer {
 			return nil, fmt.Errorf("%w: a peer pushes to this node alone", api.ErrBadRequest)
 		}
@@ -249,7 +250,7 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
 				out[i].Error = ProblemOf(err)
 				return
 			}
-			if _, err := peerClient(s.mesh, p.ID).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: q.all("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
+			if _, err := peerClient(s.mesh, p.ID).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: q.All("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
 				out[i].Error = ProblemOf(err)
 			}
 		})
@@ -275,7 +276,7 @@ func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	named := k.Digest
-	if text := queryOf(r).text("digest"); text != "" {
+	if text := query.Of(r).Text("digest"); text != "" {
 		named = text
 	}
 	if named == "" {

@@ -21,6 +21,7 @@ import (
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 )
 
 var update = flag.Bool("update", false, "write openapi.json")
@@ -144,11 +145,11 @@ func (s *schemas) operation(pattern, method, path string, op operation) object {
 		params = append(params, object{"name": m[1], "in": "path", "required": true, "schema": object{"type": "string"}})
 	}
 	for _, p := range op.query {
-		schema := object{"type": p.is}
-		if p.many {
+		schema := object{"type": p.Is}
+		if p.Many {
 			schema = object{"type": "array", "items": schema}
 		}
-		params = append(params, object{"name": p.name, "in": "query", "description": p.what, "schema": schema})
+		params = append(params, object{"name": p.Name, "in": "query", "description": p.What, "schema": schema})
 	}
 	if changes(method) && !op.event {
 		params = append(params, object{"$ref": "#/components/parameters/IdempotencyKey"})
@@ -184,7 +185,7 @@ func (s *schemas) operation(pattern, method, path string, op operation) object {
 	} else {
 		status = "204"
 	}
-	if slices.ContainsFunc(op.query, func(p parameter) bool { return p.name == "limit" && p.is == "integer" }) {
+	if slices.ContainsFunc(op.query, func(p query.Parameter) bool { return p.Name == "limit" && p.Is == "integer" }) {
 		ok["headers"] = object{"Link": object{"description": `The next page, as rel="next".`, "schema": object{"type": "string"}}}
 	}
 	out["responses"] = object{status: ok, "default": object{"$ref": "#/components/responses/Problem"}}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 )
 
 // A list is answered in pages to who asks for them: ?limit=N, and then what the
@@ -31,14 +32,14 @@ func page[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) s
 	if err != nil {
 		return nil, err
 	}
-	if queryOf(r).has("after") { // the first entry's key may be empty
+	if query.Of(r).Has("after") { // the first entry's key may be empty
 		list = list[sort.Search(len(list), func(i int) bool { return key(list[i]) > after }):]
 	}
-	if q := queryOf(r); n > 0 {
+	if q := query.Of(r); n > 0 {
 		if len(list) > n {
 			list = list[:n]
-			q.values.Set("after", base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
-			w.Header().Set("Link", "<"+r.URL.Path+"?"+q.values.Encode()+`>; rel="next"`)
+			q.Values.Set("after", base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
+			w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Values.Encode()+`>; rel="next"`)
 		}
 	}
 	return list, nil
@@ -47,17 +48,17 @@ func page[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) s
 // pageOf returns which page of a list is asked for: the key before its first entry, where
 // the request has one, and of how many entries; 0: of all.
 func pageOf(r *http.Request) (after string, limit int, err error) {
-	q := queryOf(r)
-	if q.has("after") {
-		b, err := base64.RawURLEncoding.Strict().DecodeString(q.text("after"))
-		if err != nil || strings.ContainsAny(q.text("after"), "\r\n") {
-			return "", 0, fmt.Errorf("%w: after=%q is not what a page named as next", api.ErrBadRequest, q.text("after"))
+	q := query.Of(r)
+	if q.Has("after") {
+		b, err := base64.RawURLEncoding.Strict().DecodeString(q.Text("after"))
+		if err != nil || strings.ContainsAny(q.Text("after"), "\r\n") {
+			return "", 0, fmt.Errorf("%w: after=%q is not what a page named as next", api.ErrBadRequest, q.Text("after"))
 		}
 		after = string(b)
 	}
-	if n, ok := q.number("limit"); ok {
+	if n, ok := q.Number("limit"); ok {
 		if n < 1 || n > api.MaxPage {
-			return "", 0, fmt.Errorf("%w: limit=%q is not between 1 and %d", api.ErrBadRequest, q.text("limit"), api.MaxPage)
+			return "", 0, fmt.Errorf("%w: limit=%q is not between 1 and %d", api.ErrBadRequest, q.Text("limit"), api.MaxPage)
 		}
 		limit = int(n)
 	}

@@ -21,7 +21,7 @@ func TestEveryListHasPages(t *testing.T) {
 		}
 		has := make(map[string]bool)
 		for _, p := range op.query {
-			has[p.name] = true
+			has[p.Name] = true
 		}
 		if !has["limit"] || !has["after"] {
 			t.Errorf("%s has no pages", pattern)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host/chain"
 	"wasmhost/host/daemon"
 )
@@ -58,7 +59,7 @@ func (s *Server) postProof(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) getProof(w http.ResponseWriter, r *http.Request) error {
 	text := r.PathValue("ref")
 	id, err := s.rt.FindAccused(text)
-	if errors.Is(err, daemon.ErrNotAccused) && queryOf(r).is(byPrefix.name) {
+	if errors.Is(err, daemon.ErrNotAccused) && query.Of(r).Is(byPrefix.Name) {
 		id, err = s.rt.AccusedBegunBy(text)
 	}
 	if err != nil {

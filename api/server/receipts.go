@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host/chain"
 	"wasmhost/identity"
 )
@@ -50,7 +51,7 @@ func (s *Server) receiptsOf(id identity.EntityID) ([]api.Receipt, error) {
 }
 
 func (s *Server) getReceipt(w http.ResponseWriter, r *http.Request) error {
-	epoch, err := parseNumber(r.PathValue("epoch"))
+	epoch, err := query.ParseNumber(r.PathValue("epoch"))
 	if err != nil {
 		return fmt.Errorf("%w: epoch %q", api.ErrBadRequest, r.PathValue("epoch"))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost/api"
 	"wasmhost/api/client"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host/daemon"
 	"wasmhost/identity"
 )
@@ -17,7 +18,7 @@ import (
 // say prefix=true: then the beginning of an id does, where no node has the reference.
 
 // byPrefix is the parameter of operations that look.
-var byPrefix = parameter{name: "prefix", is: "boolean", what: "The reference may be the beginning of an id, of at least four digits, where nothing is named so."}
+var byPrefix = query.Parameter{Name: "prefix", Is: "boolean", What: "The reference may be the beginning of an id, of at least four digits, where nothing is named so."}
 
 // latest returns, of what the peers said, the daemons that match holds of: of each the
 // answer of the highest epoch. Answers that are about something else are left out.
@@ -47,7 +48,7 @@ func (s *Server) lookFor(r *http.Request, text string) (daemon.Ref, error) {
 	if err != nil {
 		return daemon.Ref{}, err
 	}
-	if !queryOf(r).is("local") && r.Header.Get(hopsHeader) == "" {
+	if !query.Of(r).Is("local") && r.Header.Get(hopsHeader) == "" {
 		theirs, err := s.lookAtPeers(r.Context(), text)
 		if err != nil {
 			return daemon.Ref{}, err

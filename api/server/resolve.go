@@ -7,15 +7,16 @@ import (
 	"strings"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host/chain"
 	"wasmhost/identity"
 )
 
 func (s *Server) getMigrations(w http.ResponseWriter, r *http.Request) error {
-	if queryOf(r).is("follow") {
+	if query.Of(r).Is("follow") {
 		return s.followMigrations(w, r)
 	}
-	all, err := s.rt.ListMigrations(queryOf(r).is("all"))
+	all, err := s.rt.ListMigrations(query.Of(r).Is("all"))
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/lines"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/host/group"
@@ -47,12 +48,12 @@ func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	began := time.Now()
-	out := newLines(w, r)
+	out := lines.New(w, r)
 	run := &rollout{daemons: daemons, to: hex.EncodeToString(to[:]), parallel: req.Parallel, maxFailures: req.MaxFailures, noRollback: req.NoRollback,
 		upgrade: func(ctx context.Context, d api.Rolled, to string) error { return s.rollOne(ctx, kind, d, to) },
 		module:  s.moduleNow,
 		tell: func(d api.Rolled, p api.RolloutProgress) {
-			_ = out.write(api.RolloutStep{Daemon: &d, Progress: &p}) // a client that is gone ends the request's context
+			_ = out.Write(api.RolloutStep{Daemon: &d, Progress: &p}) // a client that is gone ends the request's context
 		}}
 	if run.parallel == 0 {
 		run.parallel = api.DefaultRolloutParallel
@@ -76,7 +77,7 @@ func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		step.Error = ProblemOf(err)
 	}
-	_ = out.write(step) // as above
+	_ = out.Write(step) // as above
 	return nil
 }
 

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/dashboard"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/host/group"
@@ -174,8 +176,8 @@ func New(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, log
 		s.handle(pattern, h)
 	}
 	s.mux.HandleFunc("GET /metrics", s.scraped)
-	s.mux.Handle("GET "+dashboardPath, dashboard())
-	s.mux.Handle("GET /{$}", http.RedirectHandler(dashboardPath, http.StatusFound))
+	s.mux.Handle("GET "+dashboard.Path, dashboard.Handler())
+	s.mux.Handle("GET /{$}", http.RedirectHandler(dashboard.Path, http.StatusFound))
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok") })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := rt.Ready(); errors.Is(err, daemon.ErrNotReady) {
@@ -279,7 +281,7 @@ func (s *Server) locate(r *http.Request, text string) (identity.EntityID, identi
 	}
 	id, at, err := s.locateRef(r, ref)
 	none := errors.Is(err, daemon.ErrNotFound) || errors.Is(err, mesh.ErrUnreachable)
-	if !none || !queryOf(r).is(byPrefix.name) || !daemon.CanBegin(text) {
+	if !none || !query.Of(r).Is(byPrefix.Name) || !daemon.CanBegin(text) {
 		return id, at, err
 	}
 	begun, lookErr := s.lookFor(r, text)
@@ -306,7 +308,7 @@ func (s *Server) locateRef(r *http.Request, ref daemon.Ref) (identity.EntityID, 
 		}
 		err = inspectErr
 	}
-	if !errors.Is(err, daemon.ErrNotFound) || queryOf(r).is("local") || r.Header.Get(hopsHeader) != "" {
+	if !errors.Is(err, daemon.ErrNotFound) || query.Of(r).Is("local") || r.Header.Get(hopsHeader) != "" {
 		return id, 0, err
 	}
 	claims, silent, unproven := s.askOwners(r.Context(), ref)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
 	"wasmhost/wire"
@@ -251,28 +252,28 @@ func FuzzCheckQuery(f *testing.F) {
 	for _, raw := range []string{"", "id=order-7", "id=order%zz", "Id=a", "id=a&id=b", "id=a;b", "n=+1", "n=1e3", "many=a&many=b", "on=true", "on=", "a", "&", "id=%ff", "i%64=a"} {
 		f.Add(raw)
 	}
-	declared := []parameter{{name: "id", is: "string"}, {name: "n", is: "integer"}, {name: "on", is: "boolean"}, {name: "many", is: "string", many: true}}
+	declared := []query.Parameter{{Name: "id", Is: "string"}, {Name: "n", Is: "integer"}, {Name: "on", Is: "boolean"}, {Name: "many", Is: "string", Many: true}}
 	f.Fuzz(func(t *testing.T, raw string) {
-		if checkQuery(raw, declared) != nil {
+		if query.Check(raw, declared) != nil {
 			return
 		}
 		r := &http.Request{URL: must[*http.Request](t)(http.NewRequest("GET", "/", nil)).URL}
 		r.URL.RawQuery = raw
-		q := queryOf(r)
+		q := query.Of(r)
 		pairs := 0
-		for name, values := range q.values {
+		for name, values := range q.Values {
 			pairs += len(values)
 			if len(values) > 1 && name != "many" {
 				t.Fatalf("%q: %s is there %d times", raw, name, len(values))
 			}
-			if !slices.ContainsFunc(declared, func(p parameter) bool { return p.name == name }) {
+			if !slices.ContainsFunc(declared, func(p query.Parameter) bool { return p.Name == name }) {
 				t.Fatalf("%q has %s, which is not declared", raw, name)
 			}
 		}
 		if want := strings.Count(raw, "&") + 1; raw != "" && pairs != want {
 			t.Fatalf("%q has %d parameters, of which %d are read", raw, want, pairs)
 		}
-		if _, ok := q.number("n"); q.has("n") && !ok {
+		if _, ok := q.Number("n"); q.Has("n") && !ok {
 			t.Fatalf("%q: n is no number", raw)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host"
 	"wasmhost/identity"
 )
@@ -22,14 +23,14 @@ const (
 
 // getTop answers with the daemons that use most, over an interval.
 func (s *Server) getTop(w http.ResponseWriter, r *http.Request) error {
-	q, interval, most := queryOf(r), api.TopInterval, api.TopDaemons
-	if q.has("interval") {
+	q, interval, most := query.Of(r), api.TopInterval, api.TopDaemons
+	if q.Has("interval") {
 		var err error
-		if interval, err = time.ParseDuration(q.text("interval")); err != nil || interval < leastTopWait || interval > api.MaxTopInterval {
+		if interval, err = time.ParseDuration(q.Text("interval")); err != nil || interval < leastTopWait || interval > api.MaxTopInterval {
 			return fmt.Errorf("%w: interval: it is a duration from %v to %v", api.ErrBadRequest, leastTopWait, api.MaxTopInterval)
 		}
 	}
-	if n, ok := q.number("daemons"); ok {
+	if n, ok := q.Number("daemons"); ok {
 		if n < 1 || n > api.MaxTopDaemons {
 			return fmt.Errorf("%w: daemons: it is a number from 1 to %d", api.ErrBadRequest, api.MaxTopDaemons)
 		}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"wasmhost/api"
+	"wasmhost/api/server/internal/query"
 	"wasmhost/host"
 	"wasmhost/host/daemon"
 )
@@ -73,7 +74,7 @@ func quarantinedOf(q host.Quarantined) api.Quarantined {
 }
 
 func index(r *http.Request) (uint64, error) {
-	n, err := parseNumber(r.PathValue("index"))
+	n, err := query.ParseNumber(r.PathValue("index"))
 	if err != nil {
 		return 0, fmt.Errorf("%w: %q is no index", api.ErrBadRequest, r.PathValue("index"))
 	}

@@ -47,7 +47,7 @@ var more = []hunt{
 	{mutant{"one caller may take all senders' places", "host/snapshot/places.go",
 		"c.byScope[scope] >= most {", "false {", nil}, goTest{"./host", "TestSendersHaveShares"}},
 	{mutant{"queries are read as they come", "api/server/guard.go",
-		"err = checkQuery(r.URL.RawQuery, op.query)", "err = error(nil)", nil}, attackRow("lost-id")},
+		"err = query.Check(r.URL.RawQuery, op.query)", "_, err = query.Check, error(nil)", nil}, attackRow("lost-id")},
 	{mutant{"JSON may trail and repeat", "api/server/body.go",
 		"canon.UnmarshalJSON(b, into)", "json.Unmarshal(b, into)", []edit{{"api/server/body.go", "\t\"wasmhost/internal/canon\"\n", ""}, {"api/server/body.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"}}}, attackRow("loose-json")},
 	{mutant{"a standby throws its copy away for less", "host/copies.go",

@@ -1,4 +1,6 @@
-package server
+// Package query reads the parameters of requests: each operation says which it takes, and a
+// request with others, or with a value of another type, is refused.
+package query
 
 import (
 	"errors"
@@ -20,51 +22,51 @@ import (
 // maxQuery bounds the text of a query.
 const maxQuery = 64 << 10 // bytes of a query
 
-// parameter is one of an operation's query parameters.
-type parameter struct {
-	name, is, what string // is: string, integer or boolean
-	many           bool   // it may stand several times
-	empty          bool   // it may be empty: the first page's last key may be, and older nodes ask so for no kind
+// Parameter is one of an operation's query parameters.
+type Parameter struct {
+	Name, Is, What string // is: string, integer or boolean
+	Many           bool   // it may stand several times
+	Empty          bool   // it may be empty: the first page's last key may be, and older nodes ask so for no kind
 }
 
-// query is the parameters that a request has.
-type query struct{ values url.Values }
+// Query is the parameters that a request has.
+type Query struct{ Values url.Values }
 
-// queryOf returns the request's parameters, which guarded has checked.
-func queryOf(r *http.Request) query {
-	return query{r.URL.Query()}
+// Of returns the request's parameters, which guarded has checked.
+func Of(r *http.Request) Query {
+	return Query{r.URL.Query()}
 }
 
-// has reports whether the parameter is there.
-func (q query) has(name string) bool { return q.values.Has(name) }
+// Has reports whether the parameter is there.
+func (q Query) Has(name string) bool { return q.Values.Has(name) }
 
-// text returns the parameter; empty where it is not there.
-func (q query) text(name string) string { return q.values.Get(name) }
+// Text returns the parameter; empty where it is not there.
+func (q Query) Text(name string) string { return q.Values.Get(name) }
 
-// all returns the values of a parameter that may stand several times.
-func (q query) all(name string) []string { return q.values[name] }
+// All returns the values of a parameter that may stand several times.
+func (q Query) All(name string) []string { return q.Values[name] }
 
-// is reports whether a boolean parameter is there and true.
-func (q query) is(name string) bool {
-	on, _ := parseBool(q.values.Get(name)) // guarded has checked it
+// Is reports whether a boolean parameter is there and true.
+func (q Query) Is(name string) bool {
+	on, _ := parseBool(q.Values.Get(name)) // guarded has checked it
 	return on
 }
 
-// number returns an integer parameter; ok where it is there.
-func (q query) number(name string) (n uint64, ok bool) {
-	n, err := parseNumber(q.values.Get(name))
+// Number returns an integer parameter; ok where it is there.
+func (q Query) Number(name string) (n uint64, ok bool) {
+	n, err := ParseNumber(q.Values.Get(name))
 	return n, err == nil
 }
 
-// with changes the parameters of a request that is passed on.
-func (q query) with(r *http.Request, name, value string) {
-	q.values.Set(name, value)
-	r.URL.RawQuery = q.values.Encode()
+// With changes the parameters of a request that is passed on.
+func (q Query) With(r *http.Request, name, value string) {
+	q.Values.Set(name, value)
+	r.URL.RawQuery = q.Values.Encode()
 }
 
-// parseNumber reads a number as strconv.FormatUint writes it: no sign, exponent or
+// ParseNumber reads a number as strconv.FormatUint writes it: no sign, exponent or
 // leading zeros.
-func parseNumber(text string) (uint64, error) {
+func ParseNumber(text string) (uint64, error) {
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || strconv.FormatUint(n, 10) != text {
 		return 0, fmt.Errorf("%q is no number from 0 to 2^64-1 in plain digits", text)
@@ -82,9 +84,9 @@ func parseBool(text string) (bool, error) {
 	return false, fmt.Errorf("%q is neither true nor false", text)
 }
 
-// checkQuery returns nil when raw has declared parameters alone, each well-formed.
-// Errors wrap errBadRequest.
-func checkQuery(raw string, declared []parameter) error {
+// Check returns nil when raw has declared parameters alone, each well-formed.
+// Errors wrap api.ErrBadRequest.
+func Check(raw string, declared []Parameter) error {
 	if raw == "" {
 		return nil
 	}
@@ -97,12 +99,12 @@ func checkQuery(raw string, declared []parameter) error {
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(declared, func(p parameter) bool { return p.name == name })
+		i := slices.IndexFunc(declared, func(p Parameter) bool { return p.Name == name })
 		if i < 0 {
 			return unknownParameter(name, declared)
 		}
 		p := &declared[i]
-		if seen[name] && !p.many {
+		if seen[name] && !p.Many {
 			return fmt.Errorf("%w: the query has the parameter %q more than once", api.ErrBadRequest, name)
 		}
 		seen[name] = true
@@ -127,13 +129,13 @@ func unescaped(piece string) (name, value string, err error) {
 	return name, value, nil
 }
 
-func unknownParameter(name string, declared []parameter) error {
+func unknownParameter(name string, declared []Parameter) error {
 	var names []string
 	for _, p := range declared {
-		if strings.EqualFold(p.name, name) {
-			return fmt.Errorf("%w: unknown parameter %q; it is written %q", api.ErrBadRequest, name, p.name)
+		if strings.EqualFold(p.Name, name) {
+			return fmt.Errorf("%w: unknown parameter %q; it is written %q", api.ErrBadRequest, name, p.Name)
 		}
-		names = append(names, p.name)
+		names = append(names, p.Name)
 	}
 	if len(names) == 0 {
 		return fmt.Errorf("%w: unknown parameter %q; the operation has none", api.ErrBadRequest, name)
@@ -141,17 +143,17 @@ func unknownParameter(name string, declared []parameter) error {
 	return fmt.Errorf("%w: unknown parameter %q; the operation has %s", api.ErrBadRequest, name, strings.Join(names, ", "))
 }
 
-func (p *parameter) check(value string) error {
+func (p *Parameter) check(value string) error {
 	if value == "" {
-		if p.empty {
+		if p.Empty {
 			return nil
 		}
 		return errors.New("it is empty; leave it out where it says nothing")
 	}
 	var err error
-	switch p.is {
+	switch p.Is {
 	case "integer":
-		_, err = parseNumber(value)
+		_, err = ParseNumber(value)
 	case "boolean":
 		_, err = parseBool(value)
 	}

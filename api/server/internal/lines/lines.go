@@ -1,4 +1,5 @@
-package server
+// Package lines writes streams of values as answers: JSON lines, or server-sent events.
+package lines
 
 import (
 	"encoding/json"
@@ -9,20 +10,20 @@ import (
 	"strings"
 
 	"wasmhost/api"
-)
-
-// lines writes values one by one, each at once: as JSON lines, or as server-sent
+) // Writer writes values one by one, each at once: as JSON lines, or as server-sent
 // events where the request accepts those. An event's name is that of the value's
 // type.
-type lines struct {
+type Writer struct {
 	w      http.ResponseWriter
 	enc    *json.Encoder
 	rc     *http.ResponseController
 	events bool
 }
 
-func newLines(w http.ResponseWriter, r *http.Request) lines {
-	l := lines{w: w, enc: json.NewEncoder(w), rc: http.NewResponseController(w)}
+// New begins no answer yet: a problem may still be one. It sets the content type that the
+// request accepts.
+func New(w http.ResponseWriter, r *http.Request) Writer {
+	l := Writer{w: w, enc: json.NewEncoder(w), rc: http.NewResponseController(w)}
 	for _, accepted := range strings.Split(r.Header.Get("Accept"), ",") {
 		if kind, _, _ := strings.Cut(accepted, ";"); strings.TrimSpace(kind) == "text/event-stream" {
 			l.events = true
@@ -37,8 +38,8 @@ func newLines(w http.ResponseWriter, r *http.Request) lines {
 	return l
 }
 
-// begin lets the client know that values will come.
-func (l lines) begin() {
+// Begin lets the client know that values will come.
+func (l Writer) Begin() {
 	l.w.WriteHeader(http.StatusOK)
 	_ = l.rc.Flush() // the client is gone if this fails, and the request's context ends
 }
@@ -64,10 +65,14 @@ func eventName(v any) string {
 	return "message"
 }
 
-func (l lines) write(v any) error { return errors.Join(l.put(v), l.rc.Flush()) }
+// Write writes a value, which goes at once. The error is that of a client that is gone.
+func (l Writer) Write(v any) error { return errors.Join(l.Put(v), l.rc.Flush()) }
 
-// put writes a value that need not go at once, for another follows.
-func (l lines) put(v any) error {
+// Flush lets go what Put wrote.
+func (l Writer) Flush() error { return l.rc.Flush() }
+
+// Put writes a value that need not go at once, for another follows.
+func (l Writer) Put(v any) error {
 	if !l.events {
 		return l.enc.Encode(v)
 	}
