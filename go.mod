@@ -1,4 +1,4 @@
-module wasmhost
+module wasmhost.example
 
 go 1.26.0
 

@@ -20,9 +20,9 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/internal/rooms"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/internal/rooms"
 )
 
 var update = flag.Bool("update", false, "write docs/limits.md")

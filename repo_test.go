@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"testing"
 
-	"wasmhost/internal/rooms"
+	"wasmhost.example/internal/rooms"
 )
 
 // Imports flow one way, as the table says, and no package or type is larger than its

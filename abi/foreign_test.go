@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 func foreign(t testing.TB, name string) []byte {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // Kind is a kind. Report is only in the answer about one kind.

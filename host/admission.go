@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/identity"
 )
 
 // Whether a request may run at a daemon here and now: what is known is gathered here,

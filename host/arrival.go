@@ -5,11 +5,11 @@ import (
 	"context"
 	"encoding/binary"
 
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
 )
 
 // The target's side of Restore and Replay: the daemon is brought to what it was

@@ -1,10 +1,10 @@
 package host
 
 import (
-	"wasmhost/host/budget"
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // What daemons on their way here may take before they are this node's: memory for

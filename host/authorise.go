@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"errors"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/internal/table"
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/table"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
+	"wasmhost.example/internal/canon"
 )
 
 // Who may make a daemon this node's: the daemon itself, by its key, or a source that

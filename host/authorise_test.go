@@ -5,13 +5,13 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 var publicOnly = host.MigrationOptions{PublicOnly: true}

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // BenchmarkDeliver is one 64-byte event to the C counter, its output chained,

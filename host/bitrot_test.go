@@ -14,10 +14,10 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // large is native, with a state that the engine keeps in a file of its own, or the

@@ -1,7 +1,7 @@
 package host
 
 import (
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 )
 
 // bounds are the limits of one daemon. They do not change: others take their place.

@@ -8,16 +8,16 @@ import (
 	"runtime"
 	"time"
 
-	"wasmhost/host/backoff"
-	"wasmhost/host/chain"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/backoff"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // The beginning of the source's walk: the daemon as it was at one moment goes to

@@ -7,14 +7,14 @@ import (
 	"fmt"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // link is a link with its payload.

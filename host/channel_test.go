@@ -13,15 +13,15 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/broker"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/mesh"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/subscriber"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/subscriber"
+	"wasmhost.example/identity"
 )
 
 // ear is a native daemon that keeps what it hears, and says it when asked. The

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/broker"
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/fair"
-	"wasmhost/host/internal/table"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/table"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // Channels returns the channels that this node publishes.

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/broker"
-	"wasmhost/host/channel"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/store"
+	"wasmhost.example/host"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/store"
 )
 
 // A node publishes after its backup, and is restored from it. Who has heard more than the

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // handleChannel is mesh.Handler.HandleChannel.

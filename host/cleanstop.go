@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/directory"
-	"wasmhost/host/store"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/store"
+	"wasmhost.example/internal/canon"
 )
 
 // A node's life is one run of its process. Each has a mark, drawn at random, that the

@@ -15,13 +15,13 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // member is one node of a cluster in this process.

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // What a node does with its daemons goes through the directory first.

@@ -6,9 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
 )
 
 func TestANameIsTakenInTheWholeCluster(t *testing.T) {

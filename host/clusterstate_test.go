@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
 )
 
 // grower is a native daemon with as large a state as its events say, of which it

@@ -1,6 +1,6 @@
 package host
 
-import "wasmhost/host/chain"
+import "wasmhost.example/host/chain"
 
 // Order of histories. Two nodes have a history of one daemon each: lists of records,
 // each of which names what came before it by hash. What is said here needs no

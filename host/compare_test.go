@@ -3,7 +3,7 @@ package host
 import (
 	"testing"
 
-	"wasmhost/host/chain"
+	"wasmhost.example/host/chain"
 )
 
 func TestOrderOfHistories(t *testing.T) {

@@ -8,15 +8,15 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/mesh"
-	"wasmhost/host/standby"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // An owner that comes back believes no disk, its own least of all. Before a daemon

@@ -9,11 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/store"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/store"
 )
 
 // compiles are the modules that are being compiled. Those who want the same

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host"
+	"wasmhost.example/abi"
+	"wasmhost.example/host"
 )
 
 // heldCompiler compiles modules when the test says so.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/internal/sandbox"
+	"wasmhost.example/host/internal/sandbox"
 )
 
 // Compiler makes native code of modules outside of this process, so that what

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // images counts the files of memory that images of modules are in.

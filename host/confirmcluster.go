@@ -5,10 +5,10 @@ import (
 	"crypto/rand"
 	"fmt"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/standby"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/identity"
 )
 
 // In a cluster, a daemon that is held as unconfirmed is confirmed by its standbys, where

@@ -10,10 +10,10 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/store"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/store"
 )
 
 // restored makes a disk one of a node that was restored from a backup, and owned one

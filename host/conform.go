@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/abi"
-	"wasmhost/host/daemon"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/daemon"
 )
 
 // Verdicts of a rule.

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 func conform(t *testing.T, name string, c host.Conformance, fuel int64) map[string]host.RuleVerdict {

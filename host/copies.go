@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"sync"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/standby"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // copies are the daemons of other nodes that this one stands by for.

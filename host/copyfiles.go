@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/standby"
-	"wasmhost/host/store"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/host/store"
 )
 
 // States that are files of their own come to a standby before the batch that speaks of

@@ -8,9 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/directory"
-	"wasmhost/host/standby"
-	"wasmhost/host/store"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/host/store"
 )
 
 // TestFilesThatAreNotWhatTheySay has an owner send a standby files that are not to be

@@ -8,9 +8,9 @@ import (
 	"io"
 	"slices"
 
-	"wasmhost/abi"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/sandbox"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/sandbox"
 )
 
 // CrossCheck compares the two ways of restoring a guest that has hooks. It

@@ -6,8 +6,8 @@ import (
 	"io"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // events returns one after the other.

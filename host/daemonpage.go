@@ -5,8 +5,8 @@ import (
 	"container/heap"
 	"slices"
 
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // DaemonKey is where a daemon stands among those that Daemons lists.

@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/budget"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Pending is an event that its daemon has applied, or failed on, and that is

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
 )
 
 // drainingKey is the record in store.Meta that says that the node is draining.

@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
 )
 
 // The module before a daemon's last upgrade goes along when the daemon moves, so that it can

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"wasmhost/host/hosttest"
-	"wasmhost/host/migration"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/migration"
 )
 
 // A source that releases a daemon, over another stream, before the target has said that

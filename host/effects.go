@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/abi"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/host/fair"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // A daemon's effects are part of its state and of its history: what an event

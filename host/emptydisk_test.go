@@ -6,7 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"wasmhost/host/directory"
+	"wasmhost.example/host/directory"
 )
 
 // TestOwnerWithNothingHandsOver gives the owner an empty disk while all nodes are down:

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // The history of a copy that lost to another is kept as evidence: nothing that a node

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/table"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/table"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // RegisterMigrationTargetIdentity gives the node the key of a daemon that is

@@ -7,13 +7,13 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // nativeNode is start with native kind "n".

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // ExportChain writes the daemon's chain, as it stands, to w, sealed by the

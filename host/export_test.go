@@ -7,14 +7,14 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/internal/env"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Expected returns how many daemons the node was told to expect.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"wasmhost/host/budget"
+	"wasmhost.example/host/budget"
 )
 
 // queue is what waits for one follower of a feed. It grows as values wait and has no

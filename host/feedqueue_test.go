@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"wasmhost/host/budget"
+	"wasmhost.example/host/budget"
 )
 
 func TestAQueueIsCutByItsBytes(t *testing.T) {

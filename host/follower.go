@@ -9,10 +9,10 @@ import (
 	"io"
 	"time"
 
-	"wasmhost/host/standby"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // follower is the owner's side of one standby of one daemon. Its fields but the

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/abi"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/abi"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 func adapted(t *testing.T, name, convention string) *host.Trial {

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
 )
 
 // A fork is a daemon of its own, with a key and a chain of its own, that begins

@@ -7,15 +7,15 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // finish makes of a point what forks begin with. limit is of the state, bytes.

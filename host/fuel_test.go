@@ -11,11 +11,11 @@ import (
 	"path/filepath"
 	"testing"
 
-	"wasmhost/abi"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // overrunFuel is the limit of the daemons in testdata/data/fuel-1.tgz.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
 )
 
 // step is one step of a transcript: testdata/transcripts/README.md.

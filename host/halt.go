@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
 )
 
 // A stopped daemon takes no events until it is started again: those from outside are

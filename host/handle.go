@@ -9,14 +9,14 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/env"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/host/subscriber"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/subscriber"
+	"wasmhost.example/identity"
 )
 
 // MigrationOptions say how a daemon moves.

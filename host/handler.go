@@ -3,11 +3,11 @@ package host
 import (
 	"context"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/host/standby"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/identity"
 )
 
 // handler answers what peers start: it is what the mesh gets of a runtime.

@@ -14,12 +14,12 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // newDiskCluster is a cluster of nodes whose disks can be set back.

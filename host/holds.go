@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // A key that does not travel with its daemon is either at the target already, which

@@ -7,16 +7,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/host/fair"
-	"wasmhost/host/internal/env"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
 )
 
 // hosted is one daemon on this runtime. Its lock is held while the daemon

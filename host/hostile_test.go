@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // stranger is a node that speaks the protocol as it likes.

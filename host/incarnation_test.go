@@ -14,12 +14,12 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"wasmhost/host"
-	"wasmhost/host/broker"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // restoredNode is a node with the daemon c1, which has applied ten events, and the

@@ -1,7 +1,7 @@
 package host
 
 import (
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 )
 
 // input is an event on its way into a daemon, with what the runtime alone says of it: who

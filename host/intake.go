@@ -7,12 +7,12 @@ import (
 	"errors"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // The target's side of Transfer: module, history, memory and snapshot come, over

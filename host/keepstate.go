@@ -8,10 +8,10 @@ import (
 	"maps"
 	"slices"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/standby"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // A standby that comes back, or whose owner does, has most of a daemon's state. It says

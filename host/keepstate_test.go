@@ -10,10 +10,10 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/standby"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/identity"
 )
 
 // countedConn counts the bytes that a node sends to a standby.

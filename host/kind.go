@@ -9,11 +9,11 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/store"
-	"wasmhost/internal/canon"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/store"
+	"wasmhost.example/internal/canon"
 )
 
 // kind is a name under which the runtime makes daemons.

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
 )
 
 // A memory of many chunks comes back from the store at a restart, and from a

@@ -11,12 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
 )
 
 // sameFacts compares all that Inspect says of a daemon before and after it went somewhere.

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
 )
 
 // Who found a daemon and reads what is stored of it when it has left hears where it went,

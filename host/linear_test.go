@@ -13,9 +13,9 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
 )
 
 // counting is what a counter is to be: each event, at one moment between its call and

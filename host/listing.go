@@ -5,10 +5,10 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // MigrationInfo is a migration that this node takes or took part in.

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/internal/env"
-	"wasmhost/host/internal/table"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/table"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // Who lists migrations and waits for one that is being settled leaves the table to it:

@@ -7,15 +7,15 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/mesh"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Where a daemon is, on proof: what a node says of a daemon that it claims to have is

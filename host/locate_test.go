@@ -7,15 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/host/standby"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // pretender is a peer that answers the question where a daemon is as it was told to,

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 )
 
 // quiet is a native daemon that does nothing.

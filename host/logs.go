@@ -3,9 +3,9 @@ package host
 import (
 	"context"
 	"time"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 
-	"wasmhost/host/internal/lock"
+	"wasmhost.example/host/internal/lock"
 )
 
 // keptLines is how many of a daemon's last log lines are kept in memory, and

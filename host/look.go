@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
 )
 
 // MaxReaders is how many callers that only look may wait for one daemon at a time:

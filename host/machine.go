@@ -1,6 +1,6 @@
 package host
 
-import "wasmhost/host/internal/sandbox"
+import "wasmhost.example/host/internal/sandbox"
 
 // Machine is what the machine gives to the memories of daemons.
 type Machine struct {

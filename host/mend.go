@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // ErrNotFailed says that a daemon needs no mending.

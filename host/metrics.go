@@ -6,14 +6,14 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/meter"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/meter"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // Metrics is what a runtime has done since it was made, and what it has now. Every count

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/abi"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // counted is a native daemon that does as its events say.

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 
-	"wasmhost/abi"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
 )
 
 // moduleFactory makes daemons of one compiled module. It is the main Factory:

@@ -2,7 +2,7 @@ package host
 
 import (
 	"fmt"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 )
 
 // A daemon that comes near one of the limits that grow with what it keeps is named before

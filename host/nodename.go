@@ -3,7 +3,7 @@ package host
 import (
 	"fmt"
 	"strings"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 )
 
 // MaxNodeName is the length of the longest node name, in bytes: that of the longest

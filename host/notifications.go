@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
 )
 
 // notificationsBuffer is how far who watches a node may lag before it is cut.

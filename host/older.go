@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/store"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/internal/canon"
 )
 
 // OlderThan reports whether a node's store is older than the life that its cluster's

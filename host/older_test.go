@@ -5,9 +5,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/directory"
-	"wasmhost/host/store"
+	"wasmhost.example/host"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/store"
 )
 
 // TestAStoreIsOlderThanTheNodesLastLife holds a node's store against what the directory

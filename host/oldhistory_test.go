@@ -15,8 +15,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"wasmhost/host/directory"
-	"wasmhost/identity"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
 )
 
 // cutLog takes the end off the newest log of the disk's engine, as a disk does that

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // OptionsError says why New refuses Options: no runtime could work with them.

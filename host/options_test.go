@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // Options with which no runtime could work are refused before anything starts.

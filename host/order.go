@@ -8,13 +8,13 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // An orchestrator that is not the source asks the source to move its daemon.

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/host/fair"
-	"wasmhost/host/outbox"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/fair"
+	"wasmhost.example/host/outbox"
+	"wasmhost.example/identity"
 )
 
 // outboxOf gives the outbox of a runtime its daemons: those that send, and those that take.

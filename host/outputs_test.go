@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"testing"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lock"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lock"
 )
 
 // A delivery allocates what it hands over and nothing else: the outputs are one

@@ -3,7 +3,7 @@ package host
 import (
 	"time"
 
-	"wasmhost/host/migration"
+	"wasmhost.example/host/migration"
 )
 
 // patient is a connection that is cut when the other side is to say something

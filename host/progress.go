@@ -3,8 +3,8 @@ package host
 import (
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
 )
 
 // Progress is how far a migration is.

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/identity"
 )
 
 // ErrDirectoryHere says that nothing is recovered while the directory answers.

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Quarantined is a numbered event that the daemon failed on. It changed

@@ -11,9 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/broker"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // picky answers each event with all that it can know of it, and remembers that. It fails

@@ -5,9 +5,9 @@ import (
 	"context"
 	"slices"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // Daemons returns the daemons that this node answers for, by name.

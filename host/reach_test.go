@@ -6,9 +6,9 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host/chain"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 func signedReach(t testing.TB, key *identity.KeyPair, node identity.NodeID, nonce []byte) []byte {

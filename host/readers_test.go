@@ -7,12 +7,12 @@ import (
 	"io"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/broker"
-	"wasmhost/host/budget"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // Callers that bring no event wait for a busy daemon without its mailbox: of each sort

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"unicode/utf8"
 
-	"wasmhost/host/daemon"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/internal/canon"
 )
 
 // readEvent reads what eventRecord.encode wrote, without reflection: a recovery

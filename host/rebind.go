@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/host/subscriber"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/subscriber"
+	"wasmhost.example/identity"
 )
 
 // A daemon's subscriptions are bound on the target, from their cursors, as soon as

@@ -9,10 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/broker"
-	"wasmhost/host/channel"
-	"wasmhost/host/hosttest"
-	"wasmhost/identity"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/identity"
 )
 
 // A subscription that cannot be bound on the target is named in the report, holds

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 func (n *node) receipts(id identity.EntityID) []*chain.Receipt {

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
 )
 
 // Receipts returns the receipts of the daemon's moves that this node knows, by

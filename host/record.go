@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/abi"
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // A daemon's history is a list of records: all that it applied, in order, and

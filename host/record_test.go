@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"testing"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // What is encoded by hand, for speed, is what the one encoder would write.

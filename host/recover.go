@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // recover brings back kinds, daemons and migrations from the

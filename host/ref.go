@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/internal/table"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/table"
+	"wasmhost.example/identity"
 )
 
 // Resolve returns the daemon that a reference names, also one that moved away. Errors:

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
 )
 
 // Only whole names, origins and entity ids name a daemon. Their beginnings do for those

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/identity"
 )
 
 // A node that refuses to prove that it has a daemon, for a reason without a name, fails

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Limits are changed while daemons run. A daemon's are part of its record, which is

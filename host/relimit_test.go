@@ -10,12 +10,12 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // tablesOf returns how many bytes the files below a store's directory have, but for the

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/directory"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // memory is what the directory said of each daemon last. It outlives the directory: a

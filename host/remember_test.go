@@ -6,8 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
 )
 
 // lose removes from the directory what it says of a daemon, as a directory does that is

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"fmt"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // found is what the history says of one event.

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"testing"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/identity"
 )
 
 // What a repeat is told is what was recorded, however the senders' events lie

@@ -7,13 +7,13 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/standby"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // replica is what a daemon of a cluster has beside it at its owner: it holds

@@ -6,9 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/standby"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/standby"
 )
 
 // TestStandbyKeepsItsCopyUnlessMoreIsProven has the owner's own node speak the protocol

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/evidence"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/evidence"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // ResidenceVersion is the version of the statement below.

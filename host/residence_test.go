@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
-	"wasmhost/internal/canon/canontest"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
+	"wasmhost.example/internal/canon/canontest"
 )
 
 func residenceKey(t testing.TB, n byte) *identity.KeyPair {

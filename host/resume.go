@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/backoff"
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/backoff"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // recoverOutgoing finds the daemons that were released before a crash: they

@@ -7,12 +7,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/internal/canon"
 )
 
 // The middle of the source's walk. What the daemon did since the view goes to

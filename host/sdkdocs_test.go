@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
+	"wasmhost.example/host"
 )
 
 // Whatever check can print is in the page that says what to do about it.

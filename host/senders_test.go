@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // seen is what the probe says of an event: sequence, time, origin, sender, channel.

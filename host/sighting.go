@@ -1,8 +1,8 @@
 package host
 
 import (
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // Sighting is what a node knows of a daemon by itself, asking nobody.

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // ModuleSignature is the word of a key's holder that a module may run.

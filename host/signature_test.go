@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/identity"
 )
 
 func TestModuleSignatureIsOfOneModuleByOneKey(t *testing.T) {

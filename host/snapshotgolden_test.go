@@ -10,13 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/broker"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
 )
 
 // goldenSnapshots is a file with a snapshot of each version, one a line, in hexadecimal. It

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/backoff"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/backoff"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // StartMigration is StartMigrationWith: the identity travels, and a target that

@@ -9,14 +9,14 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"wasmhost/host"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/host/standby"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/identity"
 )
 
 func TestM01_NotStarted(t *testing.T) {

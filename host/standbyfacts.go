@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/standby"
-	"wasmhost/host/store"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/host/store"
 )
 
 // What a daemon keeps for life goes to its standbys beside its record.

@@ -7,12 +7,12 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/lock"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Nodes tell each other where the daemons stand that they have: at a start, at each new

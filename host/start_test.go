@@ -9,12 +9,12 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
 )
 
 // hookedMesh calls before and after as a handler is installed.

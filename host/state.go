@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Snapshot returns the daemon's state, signed by the daemon, with its identity

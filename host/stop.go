@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/evidence"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/table"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/evidence"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/table"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 func movedBy(t table.Tombstone, id identity.EntityID) daemon.Moved {

@@ -13,14 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 var ctx = context.Background()

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/fair"
-	"wasmhost/host/subscriber"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/fair"
+	"wasmhost.example/host/subscriber"
+	"wasmhost.example/identity"
 )
 
 // errAgain says that an event is to be delivered again.

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/store"
-	"wasmhost/host/subscriber"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/store"
+	"wasmhost.example/host/subscriber"
+	"wasmhost.example/identity"
 )
 
 // Subscriptions returns the subscriptions of this node's daemons.

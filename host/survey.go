@@ -9,11 +9,11 @@ import (
 	"io"
 	"slices"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Copy is what a node says that it has of a daemon of its cluster. What it proves is in

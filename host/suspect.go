@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // A node keeps the last signed word of each daemon that left it. What comes in a

@@ -3,7 +3,7 @@ package host
 import (
 	"time"
 
-	"wasmhost/host/migration"
+	"wasmhost.example/host/migration"
 )
 
 // tail holds the history records that a daemon makes while it moves, until

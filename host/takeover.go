@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/table"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/table"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // takeOver asks the directory for a daemon whose owner is gone, where the copy here

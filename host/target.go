@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/table"
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/table"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // handleMigration is mesh.Handler.HandleMigration.

@@ -10,12 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // records returns the daemon's history, as the node's store keeps it.

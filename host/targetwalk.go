@@ -4,15 +4,15 @@ import (
 	"context"
 	"time"
 
-	"wasmhost/host/budget"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/env"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // The target's walk through a migration, beside the source's in source.go.

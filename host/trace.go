@@ -8,7 +8,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Traces: what a caller's context says is traced gets spans here. Without a tracer

@@ -7,14 +7,14 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/abi"
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Trial makes daemons of one module outside any node, for those who write

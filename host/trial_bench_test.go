@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // BenchmarkLanguages sends events of 64 bytes to the same guest in each language.

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 func trial(t testing.TB, name string) *host.Trial {

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/store"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/store"
 )
 
 // A daemon whose history is bounded (Limits.History) lets go of its oldest

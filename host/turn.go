@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host/daemon"
-	"wasmhost/host/fair"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/identity"
 )
 
 // Work that the node begins by itself, for a timer, a daemon's event or a channel,

@@ -11,12 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/broker"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // busy is a native daemon that goes on by itself. A direct event says how, in words:

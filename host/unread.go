@@ -5,12 +5,12 @@ import (
 	"runtime"
 	"sync"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // A node with many daemons is ready before it has read them all. Those that are unread

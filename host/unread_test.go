@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // spawnBeside spawns daemons of the kind n, side by side, and sends two of three an event.

@@ -9,11 +9,11 @@ import (
 	"io"
 	"slices"
 
-	"wasmhost/abi"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Upgrade makes the module of that digest the daemon's code. The state goes

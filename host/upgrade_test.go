@@ -9,12 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/abi"
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/hosttest"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/identity"
 )
 
 // A daemon goes over to another version of its code in the middle of its work,

@@ -4,8 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // work counts what a daemon has used since it came to this node.

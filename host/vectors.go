@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Vectors are calls of a guest and what they must give: how an SDK's own test

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/identity"
 )
 
 func vectors(t testing.TB) *host.Vectors {

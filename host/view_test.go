@@ -3,8 +3,8 @@ package host_test
 import (
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // holding is a native daemon whose events wait to be let go.

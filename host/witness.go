@@ -3,13 +3,13 @@ package host
 import (
 	"errors"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/internal/lifecycle"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // lastWord is what the daemon signed last before it leaves: the hand-over, or

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"testing"
 
-	"wasmhost/internal/canon"
+	"wasmhost.example/internal/canon"
 )
 
 func key(t testing.TB) *KeyPair {

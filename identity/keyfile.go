@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/chacha20poly1305"
 
-	"wasmhost/internal/canon"
+	"wasmhost.example/internal/canon"
 )
 
 // Errors of key files.

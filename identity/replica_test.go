@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Members' secrets are those that another implementation of BLAKE2s gives:

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/internal/canon"
+	"wasmhost.example/internal/canon"
 )
 
 // Revocation is an issuer's word that its tokens of a generation below Floor

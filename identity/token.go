@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/internal/canon"
+	"wasmhost.example/internal/canon"
 )
 
 // Scope is what a token permits, as bits. The numbers are part of the signed

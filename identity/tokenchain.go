@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/internal/canon"
+	"wasmhost.example/internal/canon"
 )
 
 // TokenChain is a permission: a token that a root issued, and what was

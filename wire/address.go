@@ -10,7 +10,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // everywhere reports whether addr, of a UDP listener, stands for all addresses of

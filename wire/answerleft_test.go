@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host/budget"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/daemon"
 )
 
 type brokenWriter struct{}

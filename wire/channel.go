@@ -7,10 +7,10 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // OpenChannel implements host.Peer.

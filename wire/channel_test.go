@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/broker"
-	"wasmhost/host/channel"
-	"wasmhost/identity"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/identity"
 )
 
 // A daemon hears every event once, in order, whatever node it is on meanwhile.

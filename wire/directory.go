@@ -9,10 +9,10 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host/directory"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Nodes of a cluster without a vote in its directory ask one that has: what they may ask

@@ -12,9 +12,9 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host/directory"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // openDirectory opens a stream as a peer that speaks by hand.

@@ -10,9 +10,9 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host/directory"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // DirectoryClient is the directory of a cluster for a node without a vote: a

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host/directory"
+	"wasmhost.example/host/directory"
 )
 
 // TestARefusalComesBeforeTheRequest has a node refuse a request and read nothing of it

@@ -8,12 +8,12 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/abi"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // On an events stream the opener first says which daemon it sends to, then

@@ -3,7 +3,7 @@ package wire
 import (
 	"testing"
 
-	"wasmhost/internal/canon/canontest"
+	"wasmhost.example/internal/canon/canontest"
 )
 
 func TestMessagesAreAsTheyWere(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Events that nobody numbers are numbered by the node that takes them, so that it can

@@ -20,12 +20,12 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
-	"wasmhost/host/budget"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // Config says who a mesh is and whom it trusts.

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 )
 
 // BenchmarkMove moves a daemon of 60 MiB between two nodes on the loopback. The

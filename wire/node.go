@@ -10,11 +10,11 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
-	"wasmhost/host/budget"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Local is what a Node needs of its runtime.

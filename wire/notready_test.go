@@ -6,12 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
-	"wasmhost/host/standby"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/identity"
 )
 
 // recovering is an owner that is not ready the first times.

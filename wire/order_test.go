@@ -5,11 +5,11 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // threeNodes are a, which knows b alone, b, and c, which knows b alone.

@@ -9,10 +9,10 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 func resolve(addr string) (*net.UDPAddr, error) { return net.ResolveUDPAddr("udp", addr) }

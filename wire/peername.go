@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/identity"
 )
 
 // A peer is trusted by its key. Its name is for people: what it called itself when it came

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // again makes a mesh with the key of another life, that calls itself otherwise and trusts

@@ -7,8 +7,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // held is a connection of a peer that has begun its hello and not said it.

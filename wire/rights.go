@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Rights are what a trusted node may do here. Every trusted node may send

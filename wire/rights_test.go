@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host/migration"
+	"wasmhost.example/host/migration"
 )
 
 func TestRightsReadBack(t *testing.T) {

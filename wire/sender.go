@@ -11,14 +11,14 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
-	"wasmhost/host/backoff"
-	"wasmhost/host/budget"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/backoff"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Sender sends events to one daemon, in order, wherever it is and goes. What

@@ -1,7 +1,7 @@
 package wire
 
 import (
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // A peer names the sender of an event that it passes on, and cannot prove it. A peer

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // rawEvents is an events stream that the test writes itself.

@@ -10,11 +10,11 @@ import (
 	"sync"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // owner is a Local with one daemon, which it takes events for until it has lost it.

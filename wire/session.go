@@ -11,10 +11,10 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host/backoff"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/backoff"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // What a stream is for: its first byte.

@@ -6,10 +6,10 @@ import (
 	"runtime"
 	"testing"
 
-	"wasmhost/host/budget"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // loud is a native daemon that answers each event with a mebibyte.

@@ -6,10 +6,10 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host/mesh"
-	"wasmhost/host/standby"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // OpenStandby implements host.Peer.

@@ -10,7 +10,7 @@ import (
 	"math/big"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // The protocol between nodes (RFC 7301). Nodes that both know it speak the second,

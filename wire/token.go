@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Errors of join tokens.

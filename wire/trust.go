@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // TrustedPeer is a node that this one trusts.

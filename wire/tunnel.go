@@ -11,7 +11,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // streamConn is a stream as a net.Conn.

@@ -7,10 +7,10 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // A node that was restored from a backup looks for its twin: another node with the same

@@ -5,10 +5,10 @@ import (
 	"slices"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // A node finds another with its own key at an address, and hears how far that is, in

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // endless answers every request with a text again and again, after a beginning.

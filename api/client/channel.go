@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // AtNode names the channel of which node a request is about, and the token with

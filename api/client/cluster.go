@@ -4,8 +4,8 @@ import (
 	"context"
 	"io"
 
-	"wasmhost/api"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/identity"
 )
 
 // Cluster returns how the node's cluster stands.

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Spawn makes a daemon.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Drain has the node drained that node names. fn, where it is not nil, gets each

@@ -5,7 +5,7 @@ import (
 	"context"
 	"net/url"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // sending is the path of what is sent under an id, and to groups by the client's key.

@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
 )
 
 // standIn answers as a node with one daemon does, which counts its events.

@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"time"
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Logs calls fn with the daemon's kept log lines; with follow it then goes on

@@ -4,8 +4,8 @@ import (
 	"context"
 	"strconv"
 
-	"wasmhost/api"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/identity"
 )
 
 // Sighting returns what the node knows of a daemon by itself.

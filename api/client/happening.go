@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/http"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Happenings calls fn with what happens on the node from now on, and with all on the

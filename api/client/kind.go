@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // PushKind uploads a module.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/url"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // NodeLimits returns the limits of the node.

@@ -8,7 +8,7 @@ import (
 	"io"
 	"strconv"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Migrate moves the daemon and returns when it has moved; fn gets what

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Backup asks the node for a backup, and returns the stream that backup.Create reads.

@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // pages reads a list page by page.

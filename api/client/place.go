@@ -3,7 +3,7 @@ package client
 import (
 	"context"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Place picks a node for the daemon.

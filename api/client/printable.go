@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Printable returns a client that shows the texts of all that the node answers in JSON as

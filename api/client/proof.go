@@ -4,7 +4,7 @@ import (
 	"context"
 	"io"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Accuse puts the proof in a file on record: the node then refuses the identity.

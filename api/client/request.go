@@ -11,7 +11,7 @@ import (
 	"net/url"
 	"strings"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // lookedFor is the path of a question, which begins with a beginning of an id if need be.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Rollout upgrades all daemons of a kind, or of a group. fn, where it is not nil, gets each

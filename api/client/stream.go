@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"sync"
 
-	"wasmhost/internal/canon"
+	"wasmhost.example/internal/canon"
 )
 
 // pipeline posts what next returns, as frames, until it returns io.EOF, while fn

@@ -3,7 +3,7 @@ package client
 import (
 	"context"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // IssueToken makes an API token: the answer alone has it.

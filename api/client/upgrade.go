@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Upgrade has a daemon go over to another version of its code.

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"net/http"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // senderHeader tells the node that a request is passed on to under which id an event's

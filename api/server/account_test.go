@@ -10,13 +10,13 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // Each token has senders of its own, and a share of a daemon's memory of them; plain

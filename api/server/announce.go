@@ -7,14 +7,14 @@ import (
 	"net/http"
 	"sync"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host"
-	"wasmhost/host/mesh"
-	"wasmhost/host/placement"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // SetTags sets what the node announces as its tags. The map must not change after.

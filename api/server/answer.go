@@ -1,9 +1,9 @@
 package server
 
 import (
-	"wasmhost/api/client"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api/client"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 const maxPeerAnswer = 16 << 20 // bytes of JSON of a peer that a node asks

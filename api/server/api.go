@@ -6,12 +6,12 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
 )
 
 func lossOf(l *daemon.Loss) *api.Loss {

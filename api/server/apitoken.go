@@ -16,9 +16,9 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host/store"
-	"wasmhost/internal/canon"
+	"wasmhost.example/api"
+	"wasmhost.example/host/store"
+	"wasmhost.example/internal/canon"
 )
 
 // Bounds on tokens.

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
 )
 
 // Callers over TCP without a token, with one that has expired, was revoked, or

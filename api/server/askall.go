@@ -7,10 +7,10 @@ import (
 	"slices"
 	"sync"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // askAll asks every trusted node the same, all at once. What a node answers is under its

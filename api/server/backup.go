@@ -8,10 +8,10 @@ import (
 	"net/http"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host/backup"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host/backup"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Bounds on what asks for a backup.

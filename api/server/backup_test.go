@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"testing"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host/backup"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host/backup"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // A backup over the API is what backup.Create stores, sealed for the recipient; what

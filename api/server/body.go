@@ -6,9 +6,9 @@ import (
 	"net/http"
 	"strings"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/internal/canon"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/internal/canon"
 )
 
 // Bodies and headers are read as strictly as queries.

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // slowBody is a body whose reads wait; they fail when the deadline has passed.

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/api/server/internal/lines"
-	"wasmhost/host/budget"
-	"wasmhost/host/chain"
+	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/chain"
 )
 
 // Bodies of requests and answers count in the node's budgets while they are in memory,

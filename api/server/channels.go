@@ -16,17 +16,17 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/lines"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host/broker"
-	"wasmhost/host/budget"
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/host/subscriber"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/subscriber"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire"
 )
 
 func optional(t time.Time) *time.Time {

@@ -8,13 +8,13 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // Engine is what the API needs of the part that a node has in its cluster's

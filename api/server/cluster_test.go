@@ -15,15 +15,15 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/mesh"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // memoryEngine is an Engine of nodes in one process.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
-	"wasmhost/api/client"
+	"wasmhost.example/api/client"
 )
 
 // conforming answers as the server does, and fails the test where an answer is

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"slices"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/directory"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
 )
 
 func (s *Server) getCopies(w http.ResponseWriter, r *http.Request) error {

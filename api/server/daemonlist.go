@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"strings"
 
-	"wasmhost/api"
-	"wasmhost/host"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
 )
 
 // listHere answers with this node's daemons: in one list or a page of it, or as JSON

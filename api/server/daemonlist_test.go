@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // Daemons are listed whole, in pages, and as JSON lines, in the same order.

@@ -12,12 +12,12 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/lines"
-	"wasmhost/host/drain"
-	"wasmhost/host/placement"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/host/drain"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 func drainedOf(r drain.Result) *api.Drained {

@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host/daemon"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/wire"
 )
 
 // owned is the node with its owner's client.

@@ -5,10 +5,10 @@ import (
 	"net/http"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
 )
 
 // effectsOf is nil where there is nothing to be shown.

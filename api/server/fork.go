@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"net/http"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
 )
 
 // ForkOfRecord shows a fork record; nil for nil.

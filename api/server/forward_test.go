@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 var ctx = context.Background()

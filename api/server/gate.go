@@ -13,8 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api/client"
-	"wasmhost/api/server/internal/dashboard"
+	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/dashboard"
 )
 
 // Gate lets browsers of this machine use a node's API: an http.Handler for a

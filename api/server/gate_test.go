@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/dashboard"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/dashboard"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/wire"
 )
 
 const gateAddr = "127.0.0.1:7480"

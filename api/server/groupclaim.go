@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/host/directory"
-	"wasmhost/host/group"
-	"wasmhost/identity"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/group"
+	"wasmhost.example/identity"
 )
 
 // createGroup makes a group whose name no other node has. In a cluster the directory

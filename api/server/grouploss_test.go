@@ -5,13 +5,13 @@ import (
 	"slices"
 	"testing"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host"
-	"wasmhost/host/directory"
-	"wasmhost/host/group"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/group"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // standingTeam is a cluster of three nodes, the first of which keeps a group of one member

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host/group"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host/group"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // A group's name is one node's. In a cluster the directory says whose, by a transaction.

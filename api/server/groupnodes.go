@@ -10,13 +10,13 @@ import (
 	"strings"
 	"sync"
 
-	"wasmhost/api"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/group"
-	"wasmhost/host/mesh"
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/group"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 // getSighting answers with what this node alone knows of a daemon.

@@ -5,9 +5,9 @@ import (
 	"reflect"
 	"testing"
 
-	"wasmhost/api"
-	"wasmhost/host/group"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host/group"
+	"wasmhost.example/identity"
 )
 
 // TestWhatTheNodesSayOfAMember: only what no node can have is gone.

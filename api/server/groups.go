@@ -9,14 +9,14 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host/daemon"
-	"wasmhost/host/group"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/group"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 func (s *Server) groupOf(g *group.Group) api.Group {

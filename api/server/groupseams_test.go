@@ -9,13 +9,13 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host"
-	"wasmhost/host/directory"
-	"wasmhost/host/group"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/group"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // meet makes nodes trust each other, with all rights, and returns their clients.

@@ -8,13 +8,13 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host/budget"
-	"wasmhost/host/daemon"
-	"wasmhost/host/group"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/group"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // groupPrefix is how a reference to a daemon begins that is to a group: one of its

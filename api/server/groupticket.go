@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/daemon"
-	"wasmhost/host/group"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/group"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // ticket is an event that was sent: a *wire.Ticket, or one of a group.

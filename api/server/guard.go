@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/dashboard"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host/budget"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/dashboard"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/wire"
 )
 
 // Every request passes here: who asks is known, may do it or not, and what it

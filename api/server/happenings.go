@@ -4,11 +4,11 @@ import (
 	"net/http"
 	"strings"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/lines"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host/daemon"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/wire"
 )
 
 func (s *Server) happeningOf(h daemon.Notification) api.Happening {

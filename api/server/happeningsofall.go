@@ -6,11 +6,11 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/api/server/internal/lines"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 const (

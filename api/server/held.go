@@ -5,10 +5,10 @@ import (
 	"errors"
 	"net/http"
 
-	"wasmhost/api"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 func heldOf(h *daemon.HeldDaemon) api.Held {

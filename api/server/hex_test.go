@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // TestHexOfAnyLengthIsRead reads what a header or a parameter may hold into 32 bytes.

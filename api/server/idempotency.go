@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // A request that changes something may carry the header Idempotency-Key: sent

@@ -3,8 +3,8 @@ package server
 import (
 	"net/http"
 
-	"wasmhost/api"
-	"wasmhost/host"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
 )
 
 func incarnationOf(in host.Incarnation) api.Incarnation {

@@ -8,11 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // errKindDiffers says that a kind is not known here, and that those who know it do not

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"wasmhost/api"
-	"wasmhost/host/daemon"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/wire"
 )
 
 // TestAKindIsTakenFromWhoeverMayPushIt spawns a daemon of a kind that other nodes have:

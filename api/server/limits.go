@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/http"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 func (s *Server) getNodeLimits(w http.ResponseWriter, _ *http.Request) error {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"net/http"
 
-	"wasmhost/api"
-	"wasmhost/host/chain"
+	"wasmhost.example/api"
+	"wasmhost.example/host/chain"
 )
 
 // MendedOf says what a mending did.

@@ -7,12 +7,12 @@ import (
 	"strconv"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/meter"
-	"wasmhost/host/store"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/meter"
+	"wasmhost.example/host/store"
+	"wasmhost.example/wire"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"

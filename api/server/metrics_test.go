@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )

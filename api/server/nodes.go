@@ -9,12 +9,12 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/wire"
 )
 
 func (s *Server) self() api.Node {

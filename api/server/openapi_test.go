@@ -20,8 +20,8 @@ import (
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
 )
 
 var update = flag.Bool("update", false, "write openapi.json")

@@ -1,8 +1,8 @@
 package server
 
 import (
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
 )
 
 // operation is what the API's document says of a route, and what a token needs

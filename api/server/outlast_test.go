@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 )
 
 // gated is a native daemon whose events take until the gate opens. It sends to began as

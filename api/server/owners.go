@@ -7,13 +7,13 @@ import (
 	"maps"
 	"slices"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // What peers say of where daemons are. Only those are asked that may have this node's

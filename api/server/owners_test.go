@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // liesOf is a peer's whole API: it has whatever daemon or group it is asked for, as the

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
 )
 
 // A list is answered in pages to who asks for them: ?limit=N, and then what the

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/wire"
 )
 
 // Every list can be asked for in pages, and the document says so.

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // peerNeeds is which right a peer needs for each operation; 0: none. Those without are

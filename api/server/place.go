@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/http"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 func verdictsOf(all []placement.Verdict) []api.Verdict {

@@ -7,12 +7,12 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"wasmhost/abi"
-	"wasmhost/api"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
-	"wasmhost/host/store"
+	"wasmhost.example/abi"
+	"wasmhost.example/api"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/store"
 )
 
 // Every class has a code of its own, an exit code of the documented ones, and

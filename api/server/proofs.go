@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
 )
 
 // ConflictOf says what c says.

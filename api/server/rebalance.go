@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 // rested is after how many intervals a daemon that came may leave again.

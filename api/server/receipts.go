@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host/chain"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/identity"
 )
 
 // ReceiptOf says what r is.

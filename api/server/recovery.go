@@ -11,12 +11,12 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host"
-	"wasmhost/host/directory"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // A cluster that has lost its directory for good is recovered on one of the nodes that

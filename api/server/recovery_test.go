@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/api"
-	"wasmhost/host/chain"
-	"wasmhost/host/directory"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // TestAClusterIsRecovered loses a node with the directory, and recovers on one that is

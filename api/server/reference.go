@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // A request names a daemon by a whole reference (host.ParseRef). One that only looks may

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host/chain"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/identity"
 )
 
 func (s *Server) getMigrations(w http.ResponseWriter, r *http.Request) error {

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // Bounds of a rollout.

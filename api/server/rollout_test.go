@@ -8,8 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"wasmhost/api"
-	"wasmhost/host/mesh"
+	"wasmhost.example/api"
+	"wasmhost.example/host/mesh"
 )
 
 // fleet is daemons of which some refuse a module.

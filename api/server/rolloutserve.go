@@ -11,13 +11,13 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/lines"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/group"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/group"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // postRollout upgrades many daemons, and tells how it goes. When the client leaves it begins

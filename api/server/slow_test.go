@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/budget"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/daemon"
 )
 
 // loud is a native daemon that answers each event with a mebibyte that ends with it.

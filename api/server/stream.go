@@ -10,10 +10,10 @@ import (
 	"net/http"
 	"strings"
 
-	"wasmhost/api"
-	"wasmhost/host/budget"
-	"wasmhost/internal/canon"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire"
 )
 
 // A stream of events is a request whose body is frames (four bytes of length,

@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/wire"
 )
 
 // put puts a request with a body and headers, NAME: VALUE.

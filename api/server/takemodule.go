@@ -11,11 +11,11 @@ import (
 	"io"
 	"net/http"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // namingModule has an upgrade's module mean what it means here, where the client asks:

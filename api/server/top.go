@@ -8,10 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host"
+	"wasmhost.example/identity"
 )
 
 // Bounds of what is asked of GET /v1/top.

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/identity"
 )
 
 func TestTopNamesTheHeaviest(t *testing.T) {

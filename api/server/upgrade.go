@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"unicode/utf8"
 
-	"wasmhost/api"
-	"wasmhost/api/server/internal/query"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {

@@ -3,11 +3,11 @@ package server
 import (
 	"slices"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/budget"
-	"wasmhost/host/daemon"
-	"wasmhost/host/effect"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
 )
 
 // usedOf returns what is taken of the bounds on what a daemon holds.

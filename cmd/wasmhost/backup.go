@@ -11,11 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/backup"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/backup"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 const placeHelp = `PLACE is a directory, which backups share; a file, with one backup; or

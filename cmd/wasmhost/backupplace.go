@@ -12,8 +12,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
-	"wasmhost/host/backup"
-	"wasmhost/host/backup/s3"
+	"wasmhost.example/host/backup"
+	"wasmhost.example/host/backup/s3"
 )
 
 // placeOptions say how a place is reached.

@@ -11,12 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/backup"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/backup"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // restoreOptions are those of backup restore.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // moveShower shows how a migration goes: as lines, or on a terminal as a bar.

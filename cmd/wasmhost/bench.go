@@ -11,10 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // benchModule is testdata/wasm/c/counter.wasm.

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host/broker"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host/broker"
 )
 
 func (a *app) channel() *cobra.Command {

@@ -11,10 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/abi"
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/abi"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 func (a *app) check() *cobra.Command {

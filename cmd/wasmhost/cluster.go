@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 func (a *app) cluster() *cobra.Command {

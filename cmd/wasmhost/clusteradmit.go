@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server"
-	"wasmhost/host"
-	"wasmhost/host/directory"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server"
+	"wasmhost.example/host"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // A node comes to a cluster so:

@@ -18,14 +18,14 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"wasmhost/api"
-	"wasmhost/api/server"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/directory"
-	"wasmhost/host/directory/etcd"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/directory/etcd"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // A node comes to its cluster's engine so:

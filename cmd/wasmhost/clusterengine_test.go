@@ -5,8 +5,8 @@ import (
 	"net"
 	"testing"
 
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // TestAMemberIsPlacedWhereItsMachineIs starts members of a cluster's directory again that

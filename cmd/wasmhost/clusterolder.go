@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/directory"
-	"wasmhost/identity"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
 )
 
 // askLife is how long the other nodes have to say which life of this one was the last. A

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/host/directory"
-	"wasmhost/identity"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
 )
 
 // clusterOptions say which cluster a node is in.

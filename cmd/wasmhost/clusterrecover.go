@@ -13,11 +13,11 @@ import (
 	"strconv"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/server"
-	"wasmhost/host/directory"
-	"wasmhost/host/directory/etcd"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/directory/etcd"
+	"wasmhost.example/identity"
 )
 
 // A directory that is lost for good is begun anew in these steps. After a crash the next

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"wasmhost/host/store"
+	"wasmhost.example/host/store"
 )
 
 // What the cluster's directory needs of the disk to start: etcd ends the process where

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/abi"
-	"wasmhost/host/channel"
-	"wasmhost/host/directory"
-	"wasmhost/host/migration"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/standby"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/standby"
 )
 
 // The page on compatibility names the versions of the protocols.

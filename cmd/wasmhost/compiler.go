@@ -19,8 +19,8 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host"
+	"wasmhost.example/abi"
+	"wasmhost.example/host"
 )
 
 // compileCommand is the argument by which a node runs its own program again, to

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host"
+	"wasmhost.example/abi"
+	"wasmhost.example/host"
 )
 
 // functionOf is a module of one function with that body.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
 )
 
 // completeTime is how long a shell waits for names that the node knows.

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io"
 
-	"wasmhost/abi"
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/abi"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // conform runs the module by the rules of a good guest.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/cmd/wasmhost/contexts"
+	"wasmhost.example/cmd/wasmhost/contexts"
 )
 
 // namedContext is a context as it is shown.

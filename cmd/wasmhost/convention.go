@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // convention is the flags that say how to run a module that knows nothing of

@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/host/broker"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 func (a *app) spawn() *cobra.Command {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api/server"
+	"wasmhost.example/api/server"
 )
 
 func (a *app) dashboard() *cobra.Command {

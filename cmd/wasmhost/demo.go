@@ -18,9 +18,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host/chain"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host/chain"
 )
 
 func (a *app) demo() *cobra.Command {

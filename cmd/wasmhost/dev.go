@@ -14,10 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/server"
-	"wasmhost/cmd/wasmhost/project"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server"
+	"wasmhost.example/cmd/wasmhost/project"
+	"wasmhost.example/wire"
 )
 
 // developing is one dev command.

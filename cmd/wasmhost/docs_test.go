@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/cmd/wasmhost/project"
+	"wasmhost.example/cmd/wasmhost/project"
 )
 
 // page is a page of documentation.

@@ -14,10 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // finding is one thing that doctor looked at.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // What is not well says what it costs and how to mend it; what is well says

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 func (a *app) drain() *cobra.Command {

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 func TestDrainTexts(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/cmd/wasmhost/render"
+	"wasmhost.example/api"
+	"wasmhost.example/cmd/wasmhost/render"
 )
 
 // watchingEvents is one events command.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/cmd/wasmhost/project"
+	"wasmhost.example/cmd/wasmhost/project"
 )
 
 // Each block of code in a page is tried: Go, C, Rust, TypeScript and Zig are compiled,

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // mayPublish reads --may-publish, and the token's file, if any.

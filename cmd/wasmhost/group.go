@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 func (a *app) group() *cobra.Command {

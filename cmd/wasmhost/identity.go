@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 func (a *app) identity() *cobra.Command {

@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/host"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // exportIdentity writes a key that a node kept when its daemon moved away without it.

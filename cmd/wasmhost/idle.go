@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host"
+	"wasmhost.example/host"
 )
 
 // idleOptions are the settings that say when daemons leave memory.

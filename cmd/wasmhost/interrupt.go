@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // SIGINT and SIGTERM end every command, whatever it waits for: the context of the run is

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // stuck is a reader and writer that nothing ever comes of.

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/abi"
-	"wasmhost/api"
-	"wasmhost/api/client"
+	"wasmhost.example/abi"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
 )
 
 func (a *app) kind() *cobra.Command {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/host"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/identity"
 )
 
 func (a *app) kindSign() *cobra.Command {

@@ -6,7 +6,7 @@ import (
 	"sort"
 	"strings"
 
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 )
 
 // limitTable reports whether a key of a configuration file is of limits: the

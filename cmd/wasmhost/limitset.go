@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/host/daemon"
 )
 
 // kindPrefix says that a kind is meant, where a daemon has the name too.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/cmd/wasmhost/render"
+	"wasmhost.example/cmd/wasmhost/render"
 )
 
 // listing is a list that a command prints.

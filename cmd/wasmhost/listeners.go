@@ -24,8 +24,8 @@ import (
 	"syscall"
 	"time"
 
-	"wasmhost/api/server"
-	"wasmhost/host/store"
+	"wasmhost.example/api/server"
+	"wasmhost.example/host/store"
 )
 
 // What a node listens on beside its socket and its UDP port: only where it is

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // daemonLine is a line that one of several daemons daemonLine.

@@ -16,10 +16,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/api/server"
-	"wasmhost/cmd/wasmhost/render"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/api/server"
+	"wasmhost.example/cmd/wasmhost/render"
 )
 
 // version is set by the linker in a release; else the build information says.

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/chain"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
 )
 
 func (a *app) migrate() *cobra.Command {

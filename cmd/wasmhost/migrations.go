@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 func (a *app) migrations() *cobra.Command {

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"time"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // nodeNames is how long a command waits for the names of nodes that it prints.

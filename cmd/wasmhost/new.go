@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/cmd/wasmhost/project"
+	"wasmhost.example/api"
+	"wasmhost.example/cmd/wasmhost/project"
 )
 
 func (a *app) new() *cobra.Command {

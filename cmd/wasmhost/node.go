@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/wire"
+	"wasmhost.example/api"
+	"wasmhost.example/wire"
 )
 
 // defaultRights are what a node may do that joins by a token which says nothing else.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // A flag that stands twice, or a number that is not written plainly, is a mistake and

@@ -14,9 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/cmd/wasmhost/render"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/cmd/wasmhost/render"
 )
 
 // print writes an answer in the format that was asked for: v as JSON, or what

@@ -10,8 +10,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"wasmhost/api"
-	"wasmhost/cmd/wasmhost/render"
+	"wasmhost.example/api"
+	"wasmhost.example/cmd/wasmhost/render"
 )
 
 // What guests, peers and files say is shown on terminals. Everything that a command

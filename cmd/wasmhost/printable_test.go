@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 	"unicode/utf8"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // evil is what a guest would write to a terminal.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // nodeKey reads the node's key, or makes it at the first start. With a

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/server"
-	"wasmhost/host/chain"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server"
+	"wasmhost.example/host/chain"
 )
 
 func (a *app) prove() *cobra.Command {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"wasmhost/api/server"
+	"wasmhost.example/api/server"
 )
 
 // reloadable are the settings of serve that count as soon as they are read again.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // groupRef is how a group is told from a daemon.

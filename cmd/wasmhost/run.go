@@ -14,9 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api/server"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api/server"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // running is one run command.

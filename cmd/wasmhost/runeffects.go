@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/effect"
-	"wasmhost/identity"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
 )
 
 // grants are what run lets a daemon do; nil: everything.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // eventKinds are the kinds of events as --input jsonl names them.

@@ -9,9 +9,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // recorder writes a transcript. A nil one drops it.

@@ -10,10 +10,10 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"wasmhost/api/server"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/api/server"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // transcriptLine is a line of a transcript: how a daemon is spawned, which only the

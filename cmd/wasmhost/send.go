@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/host/daemon"
 )
 
 // sending is one send command.

@@ -17,15 +17,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api/server"
-	"wasmhost/host"
-	"wasmhost/host/budget"
-	"wasmhost/host/daemon"
-	"wasmhost/host/group"
-	"wasmhost/host/snapshot"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/api/server"
+	"wasmhost.example/host"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/group"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // serveOptions are the flags of serve.

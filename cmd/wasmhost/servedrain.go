@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/server"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server"
 )
 
 // drainOptions are the settings that say what a node does with its daemons when

@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/server"
-	"wasmhost/host/chain"
-	"wasmhost/host/snapshot"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/snapshot"
 )
 
 func (a *app) snapshot() *cobra.Command {

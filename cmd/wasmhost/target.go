@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/cmd/wasmhost/contexts"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/cmd/wasmhost/contexts"
 )
 
 // target is the node that a command is for.

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
 )
 
 // A node that is told to end answers everybody who waits for a daemon that is busy for

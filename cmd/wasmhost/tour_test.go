@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/abi"
-	"wasmhost/cmd/wasmhost/project"
+	"wasmhost.example/abi"
+	"wasmhost.example/cmd/wasmhost/project"
 )
 
 // tours has, for each language, the source of a daemon that uses all that its SDK

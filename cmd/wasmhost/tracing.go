@@ -16,8 +16,8 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
-	"wasmhost/cmd/wasmhost/otlp"
-	"wasmhost/identity"
+	"wasmhost.example/cmd/wasmhost/otlp"
+	"wasmhost.example/identity"
 )
 
 // tracing is where a node sends spans.

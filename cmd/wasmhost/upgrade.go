@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/api/server"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server"
 )
 
 func (a *app) upgrade() *cobra.Command {

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 
-	"wasmhost/api"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // wrongStep is one step of the vectors that a probe does not follow.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // A command that asks a node waits until it is answered. While nothing is to be seen of

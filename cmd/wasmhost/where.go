@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost/api"
-	"wasmhost/host/placement"
+	"wasmhost.example/api"
+	"wasmhost.example/host/placement"
 )
 
 // list is the value of a flag that may stand several times, or hold several

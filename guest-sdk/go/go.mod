@@ -1,3 +1,3 @@
-module wasmhost/guest-sdk/go
+module wasmhost.example/guest-sdk/go
 
 go 1.24

@@ -5,7 +5,7 @@ package sdk
 import (
 	"unsafe"
 
-	"wasmhost/guest-sdk/go/internal"
+	"wasmhost.example/guest-sdk/go/internal"
 )
 
 // host returns the host that a test runs the daemon under.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // files are the content of a data directory.

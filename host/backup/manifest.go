@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Version is that of the format. A program refuses others.

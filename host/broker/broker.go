@@ -10,14 +10,14 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/fair"
-	"wasmhost/host/internal/env"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Bounds of what a node keeps of channels.

@@ -9,15 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/broker"
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/host/effect"
-	"wasmhost/host/fair"
-	"wasmhost/host/internal/env"
-	"wasmhost/host/mesh"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // node is what a broker gets of a node: a store, a clock that stands, no peers and no

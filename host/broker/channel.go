@@ -5,9 +5,9 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/effect"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
 )
 
 // Policy says who may use a channel and how much of it is kept.

@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/identity"
 )
 
 // Cursor names an event of a channel. A channel that is removed and made anew under

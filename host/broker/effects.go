@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"maps"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/effect"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // What a daemon publishes by an effect is on the channel once, however often it is

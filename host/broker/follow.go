@@ -3,8 +3,8 @@ package broker
 import (
 	"context"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
 )
 
 // Event is an event of a channel, or a gap in it.

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/effect"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Publish publishes events on a channel of this node, in order, as its owner

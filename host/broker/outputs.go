@@ -3,9 +3,9 @@ package broker
 import (
 	"context"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/channel"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/identity"
 )
 
 // A daemon's outputs are a channel of the node where it is: its log is the

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // permission is what lets a daemon hear a channel.

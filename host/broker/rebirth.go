@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // The channels of a node that is restored from a backup go on as others: what they

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"wasmhost/internal/canon"
+	"wasmhost.example/internal/canon"
 )
 
 // What is read of a channel's births is within its bounds, and has one form.

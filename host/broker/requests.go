@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // ServePublish publishes what a peer asks for.

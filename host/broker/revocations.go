@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Revoke takes a revocation of tokens into account, durably, and passes it on to

@@ -3,8 +3,8 @@ package broker
 import (
 	"context"
 
-	"wasmhost/host/channel"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/identity"
 )
 
 // source is what a feed reads: a channel's log, or a daemon's outputs. It is

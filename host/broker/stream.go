@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // Stream is one channel's events on their way to one node: whatever the number

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/host/channel"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/identity"
 )
 
 // maxSubscribers bounds the daemons that one feed is for.

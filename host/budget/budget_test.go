@@ -8,7 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"wasmhost/host/budget"
+	"wasmhost.example/host/budget"
 )
 
 func TestBytesCountInEveryBudgetAbove(t *testing.T) {

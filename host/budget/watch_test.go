@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/budget"
+	"wasmhost.example/host/budget"
 )
 
 type stuck struct{ cut chan struct{} }

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // checkpointDomain separates a checkpoint's signature from every other.

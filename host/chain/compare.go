@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // proofMagic begins a file that holds a proof; its canonical bytes follow.

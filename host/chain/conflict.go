@@ -3,7 +3,7 @@ package chain
 import (
 	"fmt"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Claims is what one copy of a daemon's chain says: the links, and the

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 func equivocationKey(t testing.TB, n byte) *identity.KeyPair {

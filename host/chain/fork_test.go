@@ -6,8 +6,8 @@ import (
 	"io"
 	"testing"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // forkFile is a chain file of a fork whose record is as change leaves it, signed by

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Link places one output on its daemon's chain. Its canonical form is a CBOR

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // ReceiptVersion is the version of the format below.

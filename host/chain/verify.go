@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // A chain file is a line that names the format, then frames (four bytes of

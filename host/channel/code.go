@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Errors of channels. Those of tokens are package identity's.

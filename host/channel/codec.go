@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // ErrBadMessage is wrapped by every error of Decode.

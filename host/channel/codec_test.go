@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 func messages(t testing.TB) []Message {

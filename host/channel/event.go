@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Event is one event of a channel.

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Binding is one subscription of a daemon, as its ledger has it.

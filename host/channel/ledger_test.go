@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 func key(t testing.TB, n byte) *identity.KeyPair {

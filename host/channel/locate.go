@@ -3,7 +3,7 @@ package channel
 import (
 	"fmt"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Bounds of the question where a daemon is.

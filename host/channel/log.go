@@ -4,7 +4,7 @@ import (
 	"sort"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Limits bound a channel's log. What is over a limit is dropped, the oldest

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 func payloads(n, size int) [][]byte {

@@ -3,7 +3,7 @@ package channel
 import (
 	"errors"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Version is the version of the messages below. A stream that opens with

@@ -3,8 +3,8 @@ package channel
 import (
 	"fmt"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Residence is a daemon's word that a node has it, under an epoch of its

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"strings"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // SourceOf is the identity under which a channel's events come: the sender

@@ -3,7 +3,7 @@ package channel
 import (
 	"fmt"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // MaxStandings is of how many daemons one message speaks.

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Bounds on refused attempts of one node.

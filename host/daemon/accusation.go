@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"wasmhost/host/chain"
+	"wasmhost.example/host/chain"
 )
 
 // ErrNotAccused says that no proof against a daemon is on record.

@@ -3,8 +3,8 @@ package daemon
 import (
 	"context"
 
-	"wasmhost/host/effect"
-	"wasmhost/identity"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
 )
 
 // Daemon is the code behind one daemon: bytes in, bytes out. A module daemon

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host/effect"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
 )
 
 // Publish publishes an event on a channel that the daemon may publish on, once the

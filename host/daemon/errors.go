@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"wasmhost/abi"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/identity"
 )
 
 // ErrDraining says that the node takes no daemons: it is being emptied.

@@ -3,10 +3,10 @@ package daemon
 import (
 	"time"
 
-	"wasmhost/abi"
-	"wasmhost/host/budget"
-	"wasmhost/host/chain"
-	"wasmhost/identity"
+	"wasmhost.example/abi"
+	"wasmhost.example/host/budget"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/identity"
 )
 
 // Event is what a daemon is asked to process.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // HeldState is the state of a daemon that is held.

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/directory"
-	"wasmhost/host/effect"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/identity"
 )
 
 // LogLine is one line that a daemon, or the runtime on its behalf, wrote.

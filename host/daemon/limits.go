@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/internal/canon"
+	"wasmhost.example/internal/canon"
 )
 
 // Limits bound what one daemon may take. A zero field means its default.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/daemon"
 )
 
 func TestParsingLimits(t *testing.T) {

@@ -3,8 +3,8 @@ package daemon
 import (
 	"time"
 
-	"wasmhost/host/migration"
-	"wasmhost/identity"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/identity"
 )
 
 // Notification is something that happened on this node. Fields that do not concern

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // ValidName returns nil when s can name a kind or a daemon: 1 to 63 characters

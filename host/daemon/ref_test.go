@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 func TestParseRef(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // ErrNoSession says that a node is no member at the moment: it may change nothing.

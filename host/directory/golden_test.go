@@ -3,7 +3,7 @@ package directory
 import (
 	"testing"
 
-	"wasmhost/internal/canon/canontest"
+	"wasmhost.example/internal/canon/canontest"
 )
 
 func TestRecordsAreAsTheyWere(t *testing.T) {

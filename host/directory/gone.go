@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // A key that is missing from the directory says nothing of the daemon: the directory may

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 func FuzzDecodeRemoval(f *testing.F) {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Grant is what a node was granted when it was let into the cluster: every member trusts

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // The name of a group is one node's in the whole cluster: its keeper's, who makes it

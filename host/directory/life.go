@@ -3,7 +3,7 @@ package directory
 import (
 	"context"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Life returns what the node said of its process last, nil: nothing, and the revision

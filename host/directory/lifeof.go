@@ -3,7 +3,7 @@ package directory
 import (
 	"context"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // LifeOf asks an engine what a node said of its process last; nil: nothing. It needs no

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // A node is a member by a session: one life of its process, which it keeps up by

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/directory"
-	"wasmhost/identity"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
 )
 
 // drifting is a clock whose rate is wrong.

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // A node without a vote asks one with a vote. One request goes over one stream, and so

@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/directory"
-	"wasmhost/identity"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/identity"
 )
 
 func named(t *testing.T, n *node, name string) directory.Daemon {

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Ack says when a standby holds an event.

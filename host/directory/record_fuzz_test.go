@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 func someKey(t testing.TB) identity.EntityID {

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // A node with a vote writes to the engine itself: its vote is the right to. What it

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // ruled is a directory with a member, a daemon of another, and a guard.

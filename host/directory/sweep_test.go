@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // deaf is an Observer that hears nothing.

@@ -11,10 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 // Options say how to drain. Only Targets must be set.

@@ -14,14 +14,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/drain"
-	"wasmhost/host/hosttest"
-	"wasmhost/host/migration"
-	"wasmhost/host/placement"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/drain"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 var ctx = context.Background()

@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/host/drain"
-	"wasmhost/host/hosttest"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/drain"
+	"wasmhost.example/host/hosttest"
+	"wasmhost.example/identity"
 )
 
 var (

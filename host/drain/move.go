@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/migration"
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 // move moves one daemon, to one target after another until one takes it. It

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // Result is what became of one daemon.

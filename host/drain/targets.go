@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 // targets are the nodes that take the daemons. They are asked what they have,

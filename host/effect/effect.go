@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Kind is what an effect is. The numbers are part of the history's format.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Grants are what a daemon may do. The zero Grants permit nothing but timers,

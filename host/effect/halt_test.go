@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/host/effect"
+	"wasmhost.example/host/effect"
 )
 
 func TestAStoppedStateIsKept(t *testing.T) {

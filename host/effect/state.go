@@ -6,8 +6,8 @@ import (
 	"maps"
 	"slices"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // State is what of a daemon's effects is still to come, what it may do, and what

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 var me, you = identity.EntityID{1}, identity.EntityID{2}

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/fair"
+	"wasmhost.example/host/fair"
 )
 
 var ctx = context.Background()

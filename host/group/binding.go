@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // An event with an id is applied once because the member that has it remembers it. So a

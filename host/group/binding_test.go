@@ -11,7 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 type eventID struct {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/zeebo/xxh3"
 
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 // MaxSize is how many members a group has at most: an index is a byte, and the

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"sync"
 
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 // Nodes is what a manager does to the nodes. It is safe for concurrent use.

@@ -14,8 +14,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 var ctx = context.Background()

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"sync"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Memory is a Registry that forgets all when the program ends.

@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 func route(t testing.TB, m *Manager, key string, again bool, without ...identity.EntityID) (Member, func()) {

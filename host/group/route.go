@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Route returns the member that is to have an event without an id, of that key, and a

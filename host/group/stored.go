@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/placement"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Stored is a Registry in a node's store. Seeds are sealed to the node's key.

@@ -6,10 +6,10 @@ import (
 	"reflect"
 	"testing"
 
-	"wasmhost/host/placement"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 func someGroup(t testing.TB) *Group {

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // bindingRecord is how a sender's binding is kept: canonical CBOR, under the group's name,

@@ -1,8 +1,8 @@
 package group
 
 import (
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // olderRecord is a group of a data directory of version 4 or before, which knew nothing of

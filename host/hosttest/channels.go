@@ -3,9 +3,9 @@ package hosttest
 import (
 	"context"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // PeerIDs returns the other nodes of the net.

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // ledger is a daemon that writes down every event, and answers with how many

@@ -8,11 +8,11 @@ import (
 	"io"
 	"sync"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/host/migration"
-	"wasmhost/host/standby"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/identity"
 )
 
 // Net joins meshes. The zero Net is ready for use; it is safe for concurrent

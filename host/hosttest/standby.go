@@ -3,7 +3,7 @@ package hosttest
 import (
 	"context"
 
-	"wasmhost/host/standby"
+	"wasmhost.example/host/standby"
 )
 
 // OpenStandby implements host.Peer. The other side's handler runs on a goroutine

@@ -6,10 +6,10 @@ import (
 	"context"
 	"errors"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/migration"
-	"wasmhost/host/standby"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/standby"
+	"wasmhost.example/identity"
 )
 
 // Errors of reaching another node.

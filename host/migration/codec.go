@@ -6,8 +6,8 @@ import (
 	"math"
 	"strings"
 
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // ErrBadMessage is wrapped by every error of Decode.

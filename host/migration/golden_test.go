@@ -3,7 +3,7 @@ package migration
 import (
 	"testing"
 
-	"wasmhost/internal/canon/canontest"
+	"wasmhost.example/internal/canon/canontest"
 )
 
 func TestMessagesAreAsTheyWere(t *testing.T) {

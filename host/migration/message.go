@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Version is the version of the messages below, and of an Order. An Offer may be of a

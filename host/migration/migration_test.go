@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // What users see of a migration: the phases, and what leads from one to the next.

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // deliver carries the list to its place, wherever that is, and returns as much of it as

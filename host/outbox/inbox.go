@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/internal/env"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // Channels are the channels that this node publishes.

@@ -7,11 +7,11 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/backoff"
-	"wasmhost/host/channel"
-	"wasmhost/host/effect"
-	"wasmhost/host/internal/env"
-	"wasmhost/identity"
+	"wasmhost.example/host/backoff"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/identity"
 )
 
 // ErrGone says that the daemon is not on this node, or takes no events for now: who

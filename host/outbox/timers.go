@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/internal/env"
-	"wasmhost/identity"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/identity"
 )
 
 // Firer fires daemons' timers.

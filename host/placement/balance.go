@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Balance evens out what nodes have, one daemon after another. The zero Balance has

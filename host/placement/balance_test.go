@@ -8,8 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 // house is nodes and the daemons on them, as they would announce themselves.

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Capabilities are what a node announces of itself.

@@ -10,8 +10,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"wasmhost/host/placement"
-	"wasmhost/identity"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/identity"
 )
 
 const gib = 1 << 30

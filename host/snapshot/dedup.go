@@ -5,8 +5,8 @@ import (
 	"math"
 	"slices"
 
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // DedupTable is up to which number each sender's events are applied. It is what

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Facts are what a daemon keeps for life beside its state: it goes along when the daemon

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"wasmhost/internal/canon/canontest"
+	"wasmhost.example/internal/canon/canontest"
 )
 
 func TestFactsAreAsTheyWere(t *testing.T) {

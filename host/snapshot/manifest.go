@@ -4,9 +4,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // memoryManifest is the canonical CBOR form of what a captured memory is apart

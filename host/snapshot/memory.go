@@ -9,8 +9,8 @@ import (
 	"slices"
 	"sync"
 
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/internal/canon"
 
 	"github.com/klauspost/compress/zstd"
 )

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"wasmhost/host/internal/sandbox"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/internal/canon"
 
 	"github.com/klauspost/compress/zstd"
 )

@@ -3,9 +3,9 @@ package standby
 import (
 	"testing"
 
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon/canontest"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon/canontest"
 )
 
 func TestMessagesAreAsTheyWere(t *testing.T) {

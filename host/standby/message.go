@@ -31,9 +31,9 @@ import (
 	"fmt"
 	"strings"
 
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Versions of the protocol.

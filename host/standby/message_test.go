@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 func some(t testing.TB) []Message {

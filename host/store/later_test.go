@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wasmhost/host/store"
+	"wasmhost.example/host/store"
 )
 
 // TestWhatNobodyWaitsForIsWrittenLater holds when it is: by itself after a while, with

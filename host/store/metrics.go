@@ -3,7 +3,7 @@ package store
 import (
 	"time"
 
-	"wasmhost/host/meter"
+	"wasmhost.example/host/meter"
 )
 
 // Metrics is what a store has done since it was opened, and how it stands.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // Unbound is a subscription that a target could not bind yet.

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
 )
 
 // pump gives the member's daemon its events, in order, until it is no member any

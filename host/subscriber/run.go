@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/backoff"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/mesh"
-	"wasmhost/identity"
+	"wasmhost.example/host/backoff"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/identity"
 )
 
 // run keeps the feed going as long as the subscription has members.

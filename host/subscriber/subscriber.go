@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/internal/env"
-	"wasmhost/identity"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/identity"
 )
 
 // Ledgers keep which channels this node's daemons are subscribed to, and where

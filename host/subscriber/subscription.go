@@ -6,10 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/host/backoff"
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host/backoff"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 type subscriptionKey struct {

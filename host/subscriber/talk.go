@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/channel"
-	"wasmhost/host/daemon"
-	"wasmhost/host/mesh"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/mesh"
 )
 
 // ask sends what the member has to say and waits for the answer.

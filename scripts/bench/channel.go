@@ -14,12 +14,12 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/host"
-	"wasmhost/host/broker"
-	"wasmhost/host/daemon"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/host"
+	"wasmhost.example/host/broker"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // channels is one event of 64 bytes from a node's channel to a counter in C on

@@ -14,8 +14,8 @@ import (
 	"net"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/identity"
 )
 
 const copied = 64 // MiB, which do not compress

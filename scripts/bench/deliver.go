@@ -12,9 +12,9 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
-	"wasmhost/abi"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/abi"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // deliver is one event to a counter in C, answered with the count: of 64 bytes, and of

@@ -10,13 +10,13 @@ import (
 	"syscall"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/host/drain"
-	"wasmhost/host/placement"
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/wire"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/drain"
+	"wasmhost.example/host/placement"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
 // drained is one of the two nodes between which daemons go to and fro.

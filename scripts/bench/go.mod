@@ -1,4 +1,4 @@
-module wasmhost/scripts/bench
+module wasmhost.example/scripts/bench
 
 go 1.26.0
 
@@ -9,7 +9,7 @@ require (
 	github.com/hashicorp/go-plugin v1.8.0
 	github.com/quic-go/quic-go v0.65.0
 	github.com/tetratelabs/wazero v1.12.0
-	wasmhost v0.0.0
+	wasmhost.example v0.0.0
 )
 
 require (
@@ -113,4 +113,4 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-replace wasmhost => ../..
+replace wasmhost.example => ../..

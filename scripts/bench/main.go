@@ -21,7 +21,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host/directory"
+	"wasmhost.example/host/directory"
 )
 
 var ctx = context.Background()

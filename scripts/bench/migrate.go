@@ -21,8 +21,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
 )
 
 // pair is two nodes, processes of their own on the loopback, and the ways to them.

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
-	"wasmhost/identity"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/identity"
 )
 
 // pastKey names the file, beside the data, that holds the seed of the node's key.

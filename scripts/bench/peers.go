@@ -15,8 +15,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // What others do for the same work: count events, and answer each with the count.

@@ -9,9 +9,9 @@ import (
 	extism "github.com/extism/go-sdk"
 	"github.com/tetratelabs/wazero"
 
-	"wasmhost/abi"
-	"wasmhost/host"
-	"wasmhost/host/daemon"
+	"wasmhost.example/abi"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 )
 
 // spawnOne makes a counter and has it take one event. Modules are compiled before,

@@ -1,11 +1,11 @@
-module wasmhost/scripts/dashboard
+module wasmhost.example/scripts/dashboard
 
 go 1.26.0
 
 require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
-	wasmhost v0.0.0
+	wasmhost.example v0.0.0
 )
 
 require (
@@ -16,4 +16,4 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 )
 
-replace wasmhost => ../..
+replace wasmhost.example => ../..

@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // stage is what the browser looks at: two nodes, and daemons that work.

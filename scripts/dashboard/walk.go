@@ -18,7 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // watched notes what the page does that it must not: requests to anybody else, and

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"text/template"
 
-	guestsdk "wasmhost/guest-sdk"
+	guestsdk "wasmhost.example/guest-sdk"
 )
 
 //go:embed templates

@@ -5,7 +5,7 @@ package hooks
 import (
 	"unsafe"
 
-	sdk "wasmhost/guest-sdk/go"
+	sdk "wasmhost.example/guest-sdk/go"
 )
 
 var output []byte // the last snapshot, kept in place for the host

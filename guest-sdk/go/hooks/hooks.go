@@ -2,7 +2,7 @@
 // by which the state travels.
 package hooks
 
-import sdk "wasmhost/guest-sdk/go"
+import sdk "wasmhost.example/guest-sdk/go"
 
 // Daemon is a daemon whose state travels.
 type Daemon interface {

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	sdk "wasmhost/guest-sdk/go"
-	"wasmhost/guest-sdk/go/internal"
+	sdk "wasmhost.example/guest-sdk/go"
+	"wasmhost.example/guest-sdk/go/internal"
 )
 
 // What effects answer, as abi/SPEC.md has it.

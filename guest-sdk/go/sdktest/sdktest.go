@@ -26,7 +26,7 @@ import (
 	"testing"
 	"time"
 
-	sdk "wasmhost/guest-sdk/go"
+	sdk "wasmhost.example/guest-sdk/go"
 )
 
 // Begin is when a daemon is spawned.

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	sdk "wasmhost/guest-sdk/go"
-	"wasmhost/guest-sdk/go/sdktest"
+	sdk "wasmhost.example/guest-sdk/go"
+	"wasmhost.example/guest-sdk/go/sdktest"
 )
 
 // tally counts, and does what its events say.

@@ -2,7 +2,7 @@
 // next: it exports the marker that says so.
 package stateless
 
-import "wasmhost/guest-sdk/go"
+import "wasmhost.example/guest-sdk/go"
 
 // Register makes d the module's daemon.
 func Register(d sdk.Daemon) { sdk.Register(d) }

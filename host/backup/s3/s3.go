@@ -15,7 +15,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
-	"wasmhost/host/backup"
+	"wasmhost.example/host/backup"
 )
 
 // ErrPlace says that a URL names no place in an S3 store.

@@ -12,7 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"wasmhost/host/directory"
+	"wasmhost.example/host/directory"
 )
 
 // Engine is a directory.Engine whose keys stand in etcd behind a prefix. A key's

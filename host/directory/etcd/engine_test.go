@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/directory"
+	"wasmhost.example/host/directory"
 )
 
 // TestEngine holds etcd to what a directory.Engine is to do.

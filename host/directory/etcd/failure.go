@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
-	"wasmhost/host/directory"
+	"wasmhost.example/host/directory"
 )
 
 // failure is how a member fails by itself. Its first reason counts.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/directory"
+	"wasmhost.example/host/directory"
 )
 
 // TestAnOlderLogIsRefused restores a member from a backup that ends before what the

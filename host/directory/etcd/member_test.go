@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/host/directory"
+	"wasmhost.example/host/directory"
 )
 
 func freeAddr(t *testing.T) string {

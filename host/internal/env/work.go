@@ -3,7 +3,7 @@ package env
 import (
 	"sync"
 
-	"wasmhost/host/internal/lock"
+	"wasmhost.example/host/internal/lock"
 )
 
 // Work counts the work in progress that a shutdown waits for. The zero Work takes

@@ -6,9 +6,9 @@ package evidence
 import (
 	"sync/atomic"
 
-	"wasmhost/host/internal/env"
-	"wasmhost/host/internal/lock"
-	"wasmhost/identity"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/identity"
 )
 
 // Records are one node's evidence, in its store, or, without one, in memory: there

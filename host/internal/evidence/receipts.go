@@ -7,9 +7,9 @@ import (
 	"maps"
 	"slices"
 
-	"wasmhost/host/chain"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Receipts are made at the end of a migration: the target signs as it confirms,

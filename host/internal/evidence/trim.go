@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // Besides its tombstone a node keeps a daemon's last signed word, by which two histories

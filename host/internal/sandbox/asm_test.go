@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // assembly is a module that is being put together, a list of items per section.

@@ -17,7 +17,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // plain is a module in wazero alone: host functions that do nothing but read

@@ -7,7 +7,7 @@ import (
 
 	"github.com/tetratelabs/wazero/api"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // keptOutput is how many bytes of room for outputs a guest keeps.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/tetratelabs/wazero/api"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // Effect is what a guest asked for in a call, beside its outputs.

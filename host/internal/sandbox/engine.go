@@ -12,7 +12,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // Config says how an engine compiles.

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // What everything does with an event: a byte of these, and two numbers of 32

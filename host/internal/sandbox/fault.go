@@ -7,7 +7,7 @@ import (
 
 	"github.com/tetratelabs/wazero/sys"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // errOverLimit ends a call that went over the limit that call.over names.

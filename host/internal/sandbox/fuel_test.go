@@ -12,7 +12,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // metered is a rewritten module in wazero alone, whose fuel is given in slices as

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // ErrBroken says that a guest could not be put back as it was before a failed

@@ -9,7 +9,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // instance is the engine's instance of a module. Guests take turns on it: it is

@@ -10,7 +10,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // Module is compiled code with its image. It is safe for concurrent use.

@@ -15,7 +15,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // Native code of a module is made in three ways: it is in the cache, another

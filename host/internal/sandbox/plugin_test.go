@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // What a host does for a plug-in before it runs is within the limits, too: an input

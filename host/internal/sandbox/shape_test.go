@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // shapes is for how long TestShapes tries modules, and compares what compiling

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // hooked is a module that answers each event with how many it had, in memory and in

@@ -11,7 +11,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 const exclusionsFile = "testdata/spectest-exclusions.txt"

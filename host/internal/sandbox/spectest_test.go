@@ -19,7 +19,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // The WebAssembly core test suite, which wazero carries in its module, run

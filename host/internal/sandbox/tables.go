@@ -8,7 +8,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental/table"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // errTable says that an instance's table cannot be made what it must be.

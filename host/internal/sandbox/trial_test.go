@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // trial is a module, and a stream of events for it.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 func rootOf(t testing.TB, g *Guest) [32]byte {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // Prefixes of the names of variables.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // What is kept is found again, and is the same after a journey.

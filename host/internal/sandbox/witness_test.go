@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"wasmhost/abi"
+	"wasmhost.example/abi"
 )
 
 // witness is a module that keeps a digest of all that it was ever told: of each

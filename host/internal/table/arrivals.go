@@ -3,7 +3,7 @@ package table
 import (
 	"fmt"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // FullError says that as many daemons are on their way here as may be at a time.

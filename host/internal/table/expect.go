@@ -1,6 +1,6 @@
 package table
 
-import "wasmhost/identity"
+import "wasmhost.example/identity"
 
 // expectation is what a node was told of a daemon that is to come.
 type expectation struct {

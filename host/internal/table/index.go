@@ -7,8 +7,8 @@ import (
 	"hash/maphash"
 	"sync/atomic"
 
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // The daemons that moved away are found by their names and origins, too. An entry is a

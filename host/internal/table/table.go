@@ -12,9 +12,9 @@ import (
 	"maps"
 	"slices"
 
-	"wasmhost/host/internal/env"
-	"wasmhost/host/internal/lock"
-	"wasmhost/identity"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/identity"
 )
 
 // Errors of a change that the table refuses. They are returned as they are.

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"testing"
 
-	"wasmhost/host/internal/env"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 type thing struct {

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/store"
-	"wasmhost/identity"
-	"wasmhost/internal/canon"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
 )
 
 // Tombstone is what a node keeps for ever of a daemon that it answers for no more: where

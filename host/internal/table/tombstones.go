@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost/host/internal/env"
-	"wasmhost/host/internal/lock"
-	"wasmhost/host/store"
-	"wasmhost/identity"
+	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
 )
 
 // What a node must never forget of a daemon that it answers for no more is its

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost/internal/canon"
+	"wasmhost.example/internal/canon"
 )
 
 var update = flag.Bool("update-golden", false, "write the golden encodings anew: what nodes of earlier versions send is then not held any more")

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // oneShots posts events without an id over a few connections, many at a time on each,

@@ -13,7 +13,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // liar answers what a node asks its peers: it has every daemon, under an epoch that

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // loadAttacks are guests and clients that are allowed what they do, and do too much of

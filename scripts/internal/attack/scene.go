@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // scene is the nodes that an attack runs against. On the first are the light daemon,

@@ -17,7 +17,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Messages about standbys that these attacks send, and are sent.

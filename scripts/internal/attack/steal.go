@@ -9,7 +9,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 	"github.com/quic-go/quic-go"
 
-	"wasmhost/identity"
+	"wasmhost.example/identity"
 )
 
 // Messages of a migration: their first byte.

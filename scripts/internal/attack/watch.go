@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // measured is what the node's other users and its machine saw meanwhile.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // files makes a backup in a file for a recipient, and damages it.

@@ -14,9 +14,9 @@ import (
 	"strconv"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // trial is a node that is backed up, a peer of it, and the nodes that are made of its

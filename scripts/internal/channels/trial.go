@@ -13,9 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // trial is one run: a node that publishes, and two that the daemon goes between. The

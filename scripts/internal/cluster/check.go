@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // check looks at what is left when everything has come to rest: one owner of each

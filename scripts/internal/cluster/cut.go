@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/scripts/internal/fleet"
-	"wasmhost/scripts/internal/spaces"
+	"wasmhost.example/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/spaces"
 )
 
 // cut does something to the links of the node with index i for up to four leases:

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // disk has something happen to the data directory of a node that has no vote, while it is

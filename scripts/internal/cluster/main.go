@@ -14,7 +14,7 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/scripts/internal/spaces"
+	"wasmhost.example/scripts/internal/spaces"
 )
 
 // exitSkipped says that this machine makes no network namespaces.

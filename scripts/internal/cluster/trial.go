@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
-	"wasmhost/scripts/internal/spaces"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/spaces"
 )
 
 // trial is one run: nodes of a cluster, daemons with standbys, senders, and what

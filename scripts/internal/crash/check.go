@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // check looks at what is left when everything has come to rest: one owner of

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // trial is one run: two nodes, daemons that stay, senders, and what happens to

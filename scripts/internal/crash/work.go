@@ -6,11 +6,11 @@ import (
 	"io"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host/chain"
-	"wasmhost/host/snapshot"
-	"wasmhost/identity"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/identity"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // savedAt is where a snapshot says that its daemon stood.

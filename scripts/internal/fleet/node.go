@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api/client"
+	"wasmhost.example/api/client"
 )
 
 // Node is one data directory, and one process after another on it. It is safe for

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/identity"
 )
 
 // ack is an answer that its sender relies on.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"wasmhost/host/chain"
+	"wasmhost.example/host/chain"
 )
 
 // Tally counts what became of the senders' events, and keeps what was found

@@ -7,7 +7,7 @@
 // Both sides walk host/migration's own tables.
 package main
 
-import "wasmhost/host/migration"
+import "wasmhost.example/host/migration"
 
 // Bounds of what is explored.
 const (

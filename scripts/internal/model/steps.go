@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"wasmhost/host/migration"
+	"wasmhost.example/host/migration"
 )
 
 // step is one transition out of a state.

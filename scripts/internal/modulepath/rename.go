@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/internal/rooms"
+	"wasmhost.example/internal/rooms"
 )
 
 var (

@@ -49,7 +49,7 @@ var more = []hunt{
 	{mutant{"queries are read as they come", "api/server/guard.go",
 		"err = query.Check(r.URL.RawQuery, op.query)", "_, err = query.Check, error(nil)", nil}, attackRow("lost-id")},
 	{mutant{"JSON may trail and repeat", "api/server/body.go",
-		"canon.UnmarshalJSON(b, into)", "json.Unmarshal(b, into)", []edit{{"api/server/body.go", "\t\"wasmhost/internal/canon\"\n", ""}, {"api/server/body.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"}}}, attackRow("loose-json")},
+		"canon.UnmarshalJSON(b, into)", "json.Unmarshal(b, into)", []edit{{"api/server/body.go", "\t\"wasmhost.example/internal/canon\"\n", ""}, {"api/server/body.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"}}}, attackRow("loose-json")},
 	{mutant{"a standby throws its copy away for less", "host/copies.go",
 		"if !sound {", "if sound = false; !sound {", nil}, goTest{"./host", "TestStandbyKeepsItsCopyUnlessMoreIsProven"}},
 	{mutant{"an owner serves while its standby cannot be asked", "host/comparing.go",

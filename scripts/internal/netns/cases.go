@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/host/migration"
-	"wasmhost/scripts/internal/fleet"
-	"wasmhost/scripts/internal/spaces"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/spaces"
 )
 
 // round is one move of the daemon, and what happens meanwhile.

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"wasmhost/scripts/internal/spaces"
+	"wasmhost.example/scripts/internal/spaces"
 )
 
 // exitSkipped says that this machine makes no such network.

@@ -9,11 +9,11 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/host/chain"
-	"wasmhost/host/migration"
-	"wasmhost/scripts/internal/fleet"
-	"wasmhost/scripts/internal/spaces"
+	"wasmhost.example/api"
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/spaces"
 )
 
 // Bounds on what a round waits for.

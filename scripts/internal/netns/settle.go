@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // settleCut waits, while the link stays cut, until it is clear who has the daemon:

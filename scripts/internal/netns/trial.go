@@ -13,9 +13,9 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
-	"wasmhost/scripts/internal/spaces"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/spaces"
 )
 
 // trial is one run: three nodes, a daemon that moves, a sender on each node, and

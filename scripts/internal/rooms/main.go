@@ -8,7 +8,7 @@ import (
 	"os"
 	"text/tabwriter"
 
-	"wasmhost/internal/rooms"
+	"wasmhost.example/internal/rooms"
 )
 
 func main() {

@@ -14,7 +14,7 @@ import (
 func TestABillHasEveryModule(t *testing.T) {
 	info := &debug.BuildInfo{GoVersion: "go1.26.1", Main: debug.Module{Path: "wasmhost", Version: "v1"}, Deps: []*debug.Module{
 		{Path: "github.com/x/y/v2", Version: "v2.1.0", Sum: "h1:abc="},
-		{Path: "wasmhost/guest-sdk/go", Version: "v1.0.0", Replace: &debug.Module{Path: "./guest-sdk/go"}},
+		{Path: "wasmhost.example/guest-sdk/go", Version: "v1.0.0", Replace: &debug.Module{Path: "./guest-sdk/go"}},
 		{Path: "example.org/old", Version: "v1.0.0", Replace: &debug.Module{Path: "example.org/new", Version: "v1.2.0"}},
 	}, Settings: []debug.BuildSetting{{Key: "GOOS", Value: "linux"}, {Key: "-ldflags", Value: "-s"}}}
 	b := billOf(info, "v9", bytes.Repeat([]byte{7}, 32))

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // event is one that is sent, and what its sender has heard of it.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
 )
 
 // channels removes a channel and makes it again, under daemons that are subscribed, which

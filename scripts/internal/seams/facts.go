@@ -8,8 +8,8 @@ import (
 	"io"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/identity"
+	"wasmhost.example/api"
+	"wasmhost.example/identity"
 )
 
 // facts has a daemon with all that one can have: a version before, limits of its own,

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 
-	"wasmhost/api"
-	"wasmhost/host/chain"
+	"wasmhost.example/api"
+	"wasmhost.example/host/chain"
 )
 
 // forks makes daemons of a daemon's past while it is sent to, moves, and nodes die. Each

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // read verifies the daemon's chain, enters its lines in the book, and returns them. Each

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // limits sets limits of a daemon that is sent to, moves, and whose nodes die. They hold

@@ -7,8 +7,8 @@ import (
 	"io"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/api/client"
+	"wasmhost.example/api"
+	"wasmhost.example/api/client"
 )
 
 // quarantine has a daemon fail on an event of each kind, and move, and its nodes die; a

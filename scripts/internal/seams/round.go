@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // round has nodes of its own, on which one thing changes while others happen.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // inspection is all that a node says of a daemon: values by their path in the JSON.

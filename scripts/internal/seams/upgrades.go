@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // upgrades has a daemon go to other versions and back, asked at nodes whose latest version

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // weather moves daemons and kills nodes until it is told to stop.

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // heard is one line of a witness: an event, as its guest knew it.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // What is flat: the first third of a run is warm-up. Of the rest, the least that a

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // What rises is named; peaks and warm-up are not.

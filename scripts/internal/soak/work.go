@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"wasmhost/api"
-	"wasmhost/scripts/internal/fleet"
+	"wasmhost.example/api"
+	"wasmhost.example/scripts/internal/fleet"
 )
 
 // work is three nodes: a and b are measured and never end, c is killed over and over.

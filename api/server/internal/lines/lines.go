@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 ) // Writer writes values one by one, each at once: as JSON lines, or as server-sent
 // events where the request accepts those. An event's name is that of the value's
 // type.

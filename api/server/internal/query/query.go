@@ -12,7 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"wasmhost/api"
+	"wasmhost.example/api"
 )
 
 // The parameters of a request stand in its operation's declaration, and are read here

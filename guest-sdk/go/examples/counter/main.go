@@ -9,8 +9,8 @@ import (
 	"encoding/json"
 	"strconv"
 
-	"wasmhost/guest-sdk/go"
-	"wasmhost/guest-sdk/go/hooks"
+	"wasmhost.example/guest-sdk/go"
+	"wasmhost.example/guest-sdk/go/hooks"
 )
 
 type counter struct{ count uint64 }

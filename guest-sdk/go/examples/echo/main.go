@@ -4,8 +4,8 @@
 package main
 
 import (
-	"wasmhost/guest-sdk/go"
-	"wasmhost/guest-sdk/go/stateless"
+	"wasmhost.example/guest-sdk/go"
+	"wasmhost.example/guest-sdk/go/stateless"
 )
 
 type echo struct{}

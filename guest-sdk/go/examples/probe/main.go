@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
-	"wasmhost/guest-sdk/go"
-	"wasmhost/guest-sdk/go/hooks"
+	"wasmhost.example/guest-sdk/go"
+	"wasmhost.example/guest-sdk/go/hooks"
 )
 
 type probe struct{ count uint64 }

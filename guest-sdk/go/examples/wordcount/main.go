@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	"wasmhost/guest-sdk/go"
-	"wasmhost/guest-sdk/go/hooks"
+	"wasmhost.example/guest-sdk/go"
+	"wasmhost.example/guest-sdk/go/hooks"
 )
 
 type wordcount struct {

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	sdk "wasmhost/guest-sdk/go"
-	"wasmhost/guest-sdk/go/hooks"
+	sdk "wasmhost.example/guest-sdk/go"
+	"wasmhost.example/guest-sdk/go/hooks"
 )
 
 type tour struct{ state []byte }

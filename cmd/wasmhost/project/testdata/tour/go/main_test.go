@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	sdk "wasmhost/guest-sdk/go"
-	"wasmhost/guest-sdk/go/sdktest"
+	sdk "wasmhost.example/guest-sdk/go"
+	"wasmhost.example/guest-sdk/go/sdktest"
 )
 
 // Everything that the SDK's host for tests has.
