@@ -5,7 +5,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -191,8 +190,13 @@ func reason(out string) string {
 
 // copyTree copies what the search needs of the repository.
 func copyTree(to string) error {
-	for _, top := range []string{"go.mod", "go.sum", "abi", "cmd", "guest-sdk", "host", "identity", "internal", "testdata/wasm", "wire"} {
-		if _, err := os.Stat(top); errors.Is(err, fs.ErrNotExist) {
+	all, err := os.ReadDir(".")
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		top := e.Name()
+		if strings.HasPrefix(top, ".") || top == "bin" || top == "dist" || top == "docs" || top == "scripts" {
 			continue
 		}
 		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
