@@ -19,6 +19,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/outbox"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -243,6 +244,32 @@ func TestAFailedEventHasNoEffects(t *testing.T) {
 		n.wantSend(to.Entity, "what", fmt.Sprintf("%.4s:yes", d.Entity))
 		n.wantSend(d.Entity, "what", "")
 	})
+}
+
+// Where the store refuses what a daemon took, it took nothing: what it failed on comes
+// again, and is not passed over yet.
+func TestARefusedBatchPassesNothingOver(t *testing.T) {
+	var net hosttest.Net
+	n := start(t, &net, newKey(t), t.TempDir(), nil)
+	if err := n.RegisterFactory("n", daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
+		return &puppet{onProcess: func(string) error { return errors.New("no") }}, nil
+	})); err != nil {
+		t.Fatal(err)
+	}
+	d := n.spawnAs("n", nil)
+	m := &channel.Carry{To: d.Entity, From: identity.NamedSender("other"), Effects: []channel.Carriage{{Epoch: 1, Number: 1}, {Epoch: 1, Number: 2}}}
+	if err := n.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	got, err := n.TakeEffects(ctx, m)
+	if err == nil || got != (outbox.Taken{}) {
+		t.Errorf("got %+v, error %v; want nothing taken, and the store's error", got, err)
+	}
+	if err := n.Shutdown(ctx); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("shutdown: got %v, want the store's error", err)
+	}
+	n.store = nil // what the node leaves behind has been ended here
 }
 
 // A receiver that cannot be reached fills the sender's room, whose events then fail

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/outbox"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -306,4 +308,9 @@ func (r *Runtime) ActivateLate(id identity.EntityID) func(directory.Entry) error
 // Entry is what the directory itself says of the daemon.
 func (r *Runtime) Entry(ctx context.Context, id identity.EntityID) (directory.Entry, error) {
 	return r.cluster.member.Read(ctx, id)
+}
+
+// TakeEffects has a daemon of the node take effects, as they come from other daemons.
+func (r *Runtime) TakeEffects(ctx context.Context, m *channel.Carry) (outbox.Taken, error) {
+	return outboxOf{r}.Take(ctx, 0, m, m.Effects)
 }

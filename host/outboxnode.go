@@ -227,9 +227,8 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 		return taken, err
 	}
 
-	if err := t.wait(ctx); err != nil {
-		taken.Events = 0
-		return taken, err
+	if err := t.wait(ctx); err != nil { // all of it comes again
+		return outbox.Taken{}, err
 	}
 	return taken, err
 }

@@ -71,6 +71,9 @@ func TestDirectEventsProveNoSender(t *testing.T) {
 			t.Errorf("event %d of sender %s: the guest sees %q", i+1, ev.Sender, got)
 		}
 	}
+	if i, err := a.Inspect(d.Entity); err != nil || i.Senders != 2 {
+		t.Errorf("two senders were named: the daemon remembers %d, error %v", i.Senders, err)
+	}
 }
 
 // A history of a version whose guests saw the senders of direct events replays as it

@@ -54,14 +54,14 @@ func (t *DedupTable) Room(sender identity.EntityID, limit int, before int64) err
 }
 
 func (t *DedupTable) roomNow(sender identity.EntityID, limit int) error {
-	if scope, _ := sender.Scope(); scope != identity.LaneScope && t.senders()-t.counts.lanes() >= limit {
+	if scope, _ := sender.Scope(); scope != identity.LaneScope && t.Senders()-t.counts.lanes() >= limit {
 		return fmt.Errorf("%w: %d", daemon.ErrHorizonFull, limit)
 	}
 	return t.counts.room(sender, limit)
 }
 
-// senders is how many senders are remembered.
-func (t *DedupTable) senders() int {
+// Senders returns how many senders are remembered.
+func (t *DedupTable) Senders() int {
 	if t.veiled {
 		return len(t.marks) - 1
 	}
@@ -133,9 +133,6 @@ func NewDedupTable(marks []SenderMark) DedupTable {
 
 // Number returns up to which number the sender's events are applied.
 func (t *DedupTable) Number(sender identity.EntityID) uint64 { return t.marks[sender].number }
-
-// Size is how many marks there are, that of Veil included.
-func (t *DedupTable) Size() int { return len(t.marks) }
 
 // Forgotten returns since when senders that were silent have been forgotten, Unix
 // nanoseconds.
