@@ -12,7 +12,7 @@ type Channel struct {
 	Gated   bool      `json:"gated"`       // it asks for a token
 	Family  bool      `json:"family"`
 	Created time.Time `json:"created"`
-	Birth   string    `json:"birth"`  // of a channel that is made anew under its name it is another
+	Birth   string    `json:"birth"`  // changes when the channel is removed and created again
 	Cursor  string    `json:"cursor"` // of the newest event: BIRTH:SEQUENCE
 	First   uint64    `json:"first_sequence"`
 	Next    uint64    `json:"next_sequence"`

@@ -65,5 +65,5 @@ type ScaleGroup struct {
 
 // HealGroup asks that a group's members are looked at now.
 type HealGroup struct {
-	Lost []int `json:"lost,omitempty"` // indices of members that will not come back: they are made anew
+	Lost []int `json:"lost,omitempty"` // indices of members that will not come back: they are recreated
 }

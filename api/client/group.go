@@ -68,7 +68,7 @@ func (c *Client) ScaleGroup(ctx context.Context, name string, size int) (out api
 	return out, c.call(ctx, "POST", "groups/"+segment(name)+"/scale", body, &out)
 }
 
-// HealGroup looks at a group's members, and makes those anew that are lost.
+// HealGroup checks a group's members and recreates those that are lost.
 func (c *Client) HealGroup(ctx context.Context, name string, req api.HealGroup) (out api.Group, err error) {
 	body, err := jsonBody(req)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 )
@@ -132,7 +133,7 @@ func (s Set) List() []Context {
 	for _, c := range s.all {
 		list = append(list, c)
 	}
-	slices.SortFunc(list, func(x, y Context) int { return bytes.Compare([]byte(x.Name), []byte(y.Name)) })
+	slices.SortFunc(list, func(x, y Context) int { return strings.Compare(x.Name, y.Name) })
 	return list
 }
 
