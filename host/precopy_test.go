@@ -309,80 +309,107 @@ func TestRate(t *testing.T) {
 // bounds, and moves; it is slowed no more where it went, nor where it stays.
 func TestADaemonThatDoesTooMuchIsSlowed(t *testing.T) {
 	for _, cancelled := range []bool{false, true} {
-		g := newGate(&migration.Prepared{})
-		more := make(chan struct{})
-		net := hosttest.Net{Filter: func(from, to identity.NodeID, m migration.Message) bool {
-			switch m.(type) {
-			case *migration.Ready, *migration.Caught: // it does two things before the next round
-				<-more
-				<-more
-			}
-			return g.filter(from, to, m)
-		}}
-		long := daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
-			return &puppet{onProcess: func(string) error { time.Sleep(2 * time.Millisecond); return nil }}, nil
+		t.Run(fmt.Sprintf("cancelled=%v", cancelled), func(t *testing.T) {
+			slowsWhatDoesTooMuch(t, cancelled)
 		})
-		a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
-		if err := errors.Join(a.RegisterFactory("long", long), b.RegisterFactory("long", long)); err != nil {
-			t.Fatal(err)
-		}
-		d := a.spawnAs("long", nil)
-		applied, done, stop := 0, make(chan struct{}), make(chan struct{})
-		begun := make(chan struct{}, 1)
-		go func() {
-			defer close(done)
-			for at := a; ; {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				_, err := at.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})
-				var moved *daemon.MovedError
-				if errors.As(err, &moved) {
-					at = b
-					continue
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if applied++; applied == 1 {
-					begun <- struct{}{}
-				}
-				select {
-				case more <- struct{}{}:
-				default:
-				}
-			}
-		}()
-		<-begun
-		m := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{Downtime: time.Nanosecond, MaxRounds: 8})
-		<-g.reached // the target has all
-		at := b
-		if cancelled {
-			m.Cancel()
-			at = a
-		}
-		g.open()
-		rep, err := m.Wait(ctx)
-		if cancelled != (err != nil) {
-			t.Fatal(err)
-		}
-		slowed := time.Duration(0)
-		for _, r := range rep.Rounds {
-			slowed = max(slowed, r.Slowed)
-		}
-		if !cancelled && (slowed == 0 || slowed > 20*time.Millisecond || len(rep.Rounds) > 10) {
-			t.Errorf("rounds %+v", rep.Rounds)
-		}
-		if p := at.Pace(d.Entity); p != 0 {
-			t.Errorf("it still waits %v between events", p)
-		}
-		close(stop)
-		<-done
-		at.wantSend(d.Entity, "x", fmt.Sprint(applied+1))
 	}
+}
+
+// slowsWhatDoesTooMuch moves a daemon whose events take at least eventTime each,
+// and no time where it goes. The copy of its state is held for so many events that
+// the first round leaves far less; the second is held until the events that come
+// meanwhile take twice all the time since the migration began, which is longer than
+// any trip that the source measured.
+func slowsWhatDoesTooMuch(t *testing.T, cancelled bool) {
+	const eventTime = 2 * time.Millisecond
+	var began time.Time
+	answers := 0
+	g := newGate(&migration.Prepared{})
+	more := make(chan struct{})
+	net := hosttest.Net{Filter: func(from, to identity.NodeID, m migration.Message) bool {
+		switch m.(type) {
+		case *migration.Ready, *migration.Caught:
+			hold := 0
+			switch answers++; answers {
+			case 1:
+				hold = 200
+			case 3:
+				hold = 2 + int(2*time.Since(began)/eventTime)
+			}
+			for range hold {
+				<-more
+			}
+		}
+		return g.filter(from, to, m)
+	}}
+	taking := func(pause time.Duration) daemon.Factory {
+		return daemon.FactoryFunc(func(context.Context, daemon.Env) (daemon.Daemon, error) {
+			return &puppet{onProcess: func(string) error { time.Sleep(pause); return nil }}, nil
+		})
+	}
+	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
+	if err := errors.Join(a.RegisterFactory("long", taking(eventTime)), b.RegisterFactory("long", taking(0))); err != nil {
+		t.Fatal(err)
+	}
+	d := a.spawnAs("long", nil)
+	applied, done, stop := 0, make(chan struct{}), make(chan struct{})
+	begun := make(chan struct{}, 1)
+	go func() {
+		defer close(done)
+		for at := a; ; {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			_, err := at.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})
+			var moved *daemon.MovedError
+			if errors.As(err, &moved) {
+				at = b
+				continue
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if applied++; applied == 1 {
+				begun <- struct{}{}
+			}
+			select {
+			case more <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	<-begun
+
+	began = time.Now()
+	m := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{Downtime: time.Nanosecond, MaxRounds: 8})
+	<-g.reached // the target has all
+	at := b
+	if cancelled {
+		m.Cancel()
+		at = a
+	}
+	g.open()
+	rep, err := m.Wait(ctx)
+	if cancelled != (err != nil) {
+		t.Fatal(err)
+	}
+
+	slowed := time.Duration(0)
+	for _, r := range rep.Rounds {
+		slowed = max(slowed, r.Slowed)
+	}
+	if !cancelled && (slowed == 0 || slowed > 20*time.Millisecond || len(rep.Rounds) > 10) {
+		t.Errorf("rounds %+v", rep.Rounds)
+	}
+	if p := at.Pace(d.Entity); p != 0 {
+		t.Errorf("it still waits %v between events", p)
+	}
+	close(stop)
+	<-done
+	at.wantSend(d.Entity, "x", fmt.Sprint(applied+1))
 }
 
 // Four senders deliver through ten moves and see no error: each event is applied
