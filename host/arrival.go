@@ -105,7 +105,7 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 	if s, err = s.ForStore(d.key); err != nil {
 		return err
 	}
-	return in.rt.putSnapshot(b, in.offer.Entity, d.index, s)
+	return putSnapshot(in.env.Store, b, in.offer.Entity, d.index, s)
 }
 
 // beginHere starts a history for a daemon that brought none: at its snapshot,

@@ -66,7 +66,7 @@ func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64,
 	if err != nil {
 		return 0, nil, err
 	}
-	at, err := r.beginningAt(ctx, id, end)
+	at, err := beginningAt(ctx, r.env.Store, id, end)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -126,7 +126,7 @@ var withStore = sync.OnceValue(func() *Runtime {
 
 // StoredDigest names a stored snapshot.
 func StoredDigest(id identity.EntityID, value []byte) (chain.Hash, error) {
-	index, s, err := withStore().readStored(value, id)
+	index, s, err := readStored(withStore().env.Store, value, id)
 	if err != nil {
 		return chain.Hash{}, err
 	}

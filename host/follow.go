@@ -61,7 +61,7 @@ func (d *hosted) tailAfter(ctx context.Context, sequence uint64) (<-chan chain.O
 		return nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, d.id.Origin())
 	}
 	if sequence > 0 {
-		_, begin, err := d.rt.beginning(d.id)
+		_, begin, err := beginning(d.env.Store, d.id)
 		if err != nil {
 			return nil, d.whileHere(err)
 		}
@@ -132,7 +132,7 @@ func (t *tailing) past(ctx context.Context) {
 		err = t.last.wait(ctx)
 	}
 	if err == nil {
-		t.sequence, err = t.d.rt.pastOutputs(ctx, t.d.id, t.sequence, t.end, t.out)
+		t.sequence, err = pastOutputs(ctx, t.d.env.Store, t.d.id, t.sequence, t.end, t.out)
 	}
 	t.last = nil
 	if err != nil {
@@ -184,10 +184,10 @@ func relayOne(ctx context.Context, out chan<- chain.Output, in *queue[emitted], 
 
 // pastOutputs hands on the outputs after the sequence that records before end
 // hold, and returns the sequence of the last.
-func (r *Runtime) pastOutputs(ctx context.Context, id identity.EntityID, sequence, end uint64, out chan<- chain.Output) (uint64, error) {
+func pastOutputs(ctx context.Context, st *store.Store, id identity.EntityID, sequence, end uint64, out chan<- chain.Output) (uint64, error) {
 	start := uint64(0)
 	if sequence > 0 {
-		err := r.env.Store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
+		err := st.ReadHistoryBackward(id, func(index uint64, b []byte) error {
 			rec, err := decodeRecord(b)
 			if err != nil {
 				return err
@@ -206,7 +206,7 @@ func (r *Runtime) pastOutputs(ctx context.Context, id identity.EntityID, sequenc
 		return sequence, nil
 	}
 
-	err := r.env.Store.ReadHistory(id, start, end, func(_ uint64, b []byte) error {
+	err := st.ReadHistory(id, start, end, func(_ uint64, b []byte) error {
 		rec, err := decodeRecord(b)
 		e, ok := rec.(*eventRecord)
 		if err != nil || !ok {

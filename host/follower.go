@@ -302,7 +302,7 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 // ends: 0, where what it has is not the beginning of what is here.
 func (f *follower) goesOnFrom(have *standby.Have) (from, end uint64, err error) {
 	s, id := f.p.c.env.Store, f.p.d.id
-	first, _, err := f.p.c.rt.beginning(id)
+	first, _, err := beginning(f.p.c.env.Store, id)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -124,7 +124,7 @@ func (r *Runtime) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 	if err != nil || r.env.Store == nil || d.kind == "" {
 		return nil, err
 	}
-	_, begin, err := r.beginning(id)
+	_, begin, err := beginning(r.env.Store, id)
 	if err != nil || begin.Head.Sequence != 0 || len(begin.HeadPayload) == 0 {
 		return nil, d.whileHere(err)
 	}

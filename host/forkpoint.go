@@ -252,13 +252,13 @@ func (d *hosted) openKey(encoded []byte) error {
 // standBack brings the daemon to its stored state, where it may be used, else to
 // its beginning.
 func (d *hosted) standBack(ctx context.Context, use func(uint64, *snapshot.Header) (bool, error)) error {
-	first, begin, err := d.rt.beginning(d.id)
+	first, begin, err := beginning(d.env.Store, d.id)
 	if err != nil {
 		return err
 	}
 	d.first, d.index, d.config, d.epoch = first, first+1, begin.Config, begin.Epoch
 	stored := uint64(0)
-	index, s, err := d.rt.latestStored(d.id)
+	index, s, err := latestStored(d.env.Store, d.id)
 	switch {
 	case err == nil:
 		stored = s.Header.Through
@@ -288,17 +288,17 @@ func (d *hosted) standBack(ctx context.Context, use func(uint64, *snapshot.Heade
 
 // latestStored reads the stored snapshot of a daemon that may store another
 // meanwhile.
-func (r *Runtime) latestStored(id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
+func latestStored(st *store.Store, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
 	for {
-		value, err := r.env.Store.Get(store.Snapshots, id[:])
+		value, err := st.Get(store.Snapshots, id[:])
 		if err != nil {
 			return 0, nil, err
 		}
-		index, s, err := r.readStored(value, id)
+		index, s, err := readStored(st, value, id)
 		if err == nil {
 			return index, s, nil
 		}
-		if now, getErr := r.env.Store.Get(store.Snapshots, id[:]); getErr != nil || bytes.Equal(now, value) {
+		if now, getErr := st.Get(store.Snapshots, id[:]); getErr != nil || bytes.Equal(now, value) {
 			return 0, nil, errors.Join(err, getErr)
 		}
 	}

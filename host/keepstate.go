@@ -29,9 +29,9 @@ func (p *statePart) held() standby.HeldPart {
 }
 
 // eachStatePart visits the records of the daemon's state, in order. They are visit's.
-func (r *Runtime) eachStatePart(id identity.EntityID, visit func(statePart) error) error {
+func eachStatePart(st *store.Store, id identity.EntityID, visit func(statePart) error) error {
 	for _, t := range []store.Table{store.Snapshots, store.Deltas} {
-		err := r.env.Store.ScanPrefix(t, id[:], func(k, v []byte) error {
+		err := st.ScanPrefix(t, id[:], func(k, v []byte) error {
 			return visit(statePart{t, bytes.Clone(k[len(id):]), bytes.Clone(v)})
 		})
 		if err != nil {
@@ -45,7 +45,7 @@ func (r *Runtime) eachStatePart(id identity.EntityID, visit func(statePart) erro
 // file belongs to. Whether the copy is of use does not matter: what is the same is.
 func (in *receiving) sayState() error {
 	out := &standby.State{Parts: []standby.HeldPart{}}
-	err := in.r.eachStatePart(in.s.id, func(p statePart) error {
+	err := eachStatePart(in.r.env.Store, in.s.id, func(p statePart) error {
 		if len(out.Parts) == standby.MaxHeld {
 			return store.ErrStop
 		}
@@ -93,7 +93,7 @@ func (f *follower) lacks(held []standby.HeldPart) (sending, error) {
 	out := sending{Batch: &standby.Batch{Parts: []store.Part{}}}
 	r, id := f.p.c.rt, f.p.d.id
 	var parts []statePart
-	err := r.eachStatePart(id, func(p statePart) error {
+	err := eachStatePart(r.env.Store, id, func(p statePart) error {
 		parts = append(parts, p)
 		return nil
 	})

@@ -61,8 +61,8 @@ func (r *Runtime) showLoss(id identity.EntityID, l *snapshot.Facts) {
 func arrivingKey(id identity.EntityID) []byte { return append([]byte("arriving/"), id[:]...) }
 
 // storedLasting reads it; nil where there is none.
-func (r *Runtime) storedLasting(id identity.EntityID) (*snapshot.Facts, error) {
-	b, err := r.env.Store.Get(store.Meta, arrivingKey(id))
+func storedLasting(st *store.Store, id identity.EntityID) (*snapshot.Facts, error) {
+	b, err := st.Get(store.Meta, arrivingKey(id))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}

@@ -155,7 +155,7 @@ func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
 // startingPoint restores the stored snapshot, or the daemon's beginning, and
 // returns the index of the first record to replay.
 func (d *hosted) startingPoint() (uint64, error) {
-	first, begin, err := d.rt.beginning(d.id)
+	first, begin, err := beginning(d.env.Store, d.id)
 	if err != nil {
 		return 0, err
 	}
@@ -173,8 +173,8 @@ func (d *hosted) startingPoint() (uint64, error) {
 }
 
 // beginning returns the first record of a daemon's history, and its index.
-func (r *Runtime) beginning(id identity.EntityID) (first uint64, begin *beginRecord, err error) {
-	err = r.env.Store.ReadHistory(id, 0, ^uint64(0), func(index uint64, b []byte) error {
+func beginning(st *store.Store, id identity.EntityID) (first uint64, begin *beginRecord, err error) {
+	err = st.ReadHistory(id, 0, ^uint64(0), func(index uint64, b []byte) error {
 		rec, err := decodeRecord(b)
 		if err != nil {
 			return err

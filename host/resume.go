@@ -68,7 +68,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		d.mu.Lock()
 		err := d.storedLimits()
 		if err == nil {
-			in.lasting, err = r.storedLasting(id)
+			in.lasting, err = storedLasting(r.env.Store, id)
 		}
 		if err == nil {
 			d.remember(in.lasting)
@@ -141,7 +141,7 @@ func (d *hosted) storedLimits() error {
 	if err != nil {
 		return err
 	}
-	_, s, err := d.rt.readStored(value, d.id)
+	_, s, err := readStored(d.env.Store, value, d.id)
 	if err != nil {
 		return err
 	}

@@ -498,7 +498,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *snapshot.Snapshot, gra
 			from, err = from.ForStore(d.key)
 		}
 		if err == nil {
-			err = d.rt.putSnapshot(b, d.id, 1, from)
+			err = putSnapshot(d.env.Store, b, d.id, 1, from)
 		}
 		if err != nil {
 			return err

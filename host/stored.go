@@ -89,9 +89,9 @@ func apartIn(p *store.Part) (d store.Digest, ok bool) {
 
 // putSnapshot stores a snapshot that stands before history record index, in
 // place of all that is stored of the daemon's state.
-func (r *Runtime) putSnapshot(b *store.Batch, id identity.EntityID, index uint64, s *snapshot.Snapshot) error {
+func putSnapshot(st *store.Store, b *store.Batch, id identity.EntityID, index uint64, s *snapshot.Snapshot) error {
 	b.DeleteUnder(store.Deltas, id[:])
-	_, err := r.put(b, store.Snapshots, id[:], index, s, largeState)
+	_, err := putPart(st, b, store.Snapshots, id[:], index, s, largeState)
 	return err
 }
 
@@ -104,12 +104,12 @@ func (d *hosted) apartFrom() int {
 	return largeState
 }
 
-// put stores a part under key, which begins with the daemon's identity, and
+// putPart stores a part under key, which begins with the daemon's identity, and
 // returns its size. The batch takes the snapshot's state over; one of apart bytes or
 // more goes to a file.
-func (r *Runtime) put(b *store.Batch, t store.Table, key []byte, index uint64, s *snapshot.Snapshot, apart int) (int, error) {
+func putPart(st *store.Store, b *store.Batch, t store.Table, key []byte, index uint64, s *snapshot.Snapshot, apart int) (int, error) {
 	if len(s.State) >= apart {
-		file, err := r.env.Store.NewState(s.Header.Entity)
+		file, err := st.NewState(s.Header.Entity)
 		if err == nil {
 			_, err = file.Write(s.State)
 		}
@@ -217,7 +217,7 @@ func (d *hosted) putWhole(b *store.Batch) error {
 	if !d.saved.exact {
 		b.DeleteUnder(store.Deltas, d.id[:])
 	}
-	size, err := d.rt.put(b, store.Snapshots, d.id[:], d.index, s, d.apartFrom())
+	size, err := putPart(d.env.Store, b, store.Snapshots, d.id[:], d.index, s, d.apartFrom())
 	if err != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func (d *hosted) putDelta(b *store.Batch) error {
 	if err := s.Seal(d.key); err != nil {
 		return err
 	}
-	size, err := d.rt.put(b, store.Deltas, deltaKey(d.id, d.saved.deltas), d.index, s, d.apartFrom())
+	size, err := putPart(d.env.Store, b, store.Deltas, deltaKey(d.id, d.saved.deltas), d.index, s, d.apartFrom())
 	if err != nil {
 		return err
 	}
@@ -265,7 +265,7 @@ func (d *hosted) putDelta(b *store.Batch) error {
 }
 
 // readStored splits a stored value, and reads the state that is apart.
-func (r *Runtime) readStored(value []byte, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
+func readStored(st *store.Store, value []byte, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
 	if len(value) < 8 {
 		return 0, nil, fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
 	}
@@ -276,7 +276,7 @@ func (r *Runtime) readStored(value []byte, id identity.EntityID) (uint64, *snaps
 		s, err = snapshot.DecodeForm(value, snapshot.FormDelta)
 	} else {
 		index -= stateApart
-		s, err = r.readApart(value, id)
+		s, err = readApart(st, value, id)
 	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
@@ -296,12 +296,12 @@ func storedSize(value []byte, s *snapshot.Snapshot) int {
 }
 
 // readApart reads a snapshot whose state is in a file.
-func (r *Runtime) readApart(value []byte, id identity.EntityID) (_ *snapshot.Snapshot, err error) {
+func readApart(st *store.Store, value []byte, id identity.EntityID) (_ *snapshot.Snapshot, err error) {
 	var digest chain.Hash
 	if copy(digest[:], value) < len(digest) {
 		return nil, errors.New("it ends before the digest of its state")
 	}
-	file, size, err := r.env.Store.OpenState(id, digest)
+	file, size, err := st.OpenState(id, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -328,7 +328,7 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	index, s, err := d.rt.readStored(value, d.id)
+	index, s, err := readStored(d.env.Store, value, d.id)
 	if err == nil && s.Header.Form > snapshot.FormMemory {
 		err = fmt.Errorf("%w: a delta where the snapshot should be", store.ErrCorrupt)
 	}
@@ -377,7 +377,7 @@ func (d *hosted) readDelta(k, v []byte) (uint64, *snapshot.Snapshot, *deltaState
 	if len(k) != 4 || int(binary.BigEndian.Uint32(k)) != d.saved.deltas {
 		return 0, nil, nil, fmt.Errorf("%w: it has place %x", store.ErrCorrupt, k)
 	}
-	at, s, err := d.rt.readStored(v, d.id)
+	at, s, err := readStored(d.env.Store, v, d.id)
 	if err != nil {
 		return 0, nil, nil, err
 	}

@@ -129,7 +129,7 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *chain.Chec
 	if err != nil {
 		return 0, nil, err
 	}
-	at, err := r.beginningAt(ctx, s.id, end)
+	at, err := beginningAt(ctx, r.env.Store, s.id, end)
 	if err != nil {
 		return 0, nil, err
 	}

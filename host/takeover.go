@@ -246,7 +246,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if d.life.State() != lifecycle.Migrating {
 		return d.gone
 	}
-	lasting, err := r.storedLasting(e.Entity)
+	lasting, err := storedLasting(r.env.Store, e.Entity)
 	if err == nil {
 		err = r.rebuild(ctx, d, nil)
 	}

@@ -102,7 +102,7 @@ func (d *hosted) trim(ctx context.Context, to uint64, now bool) error {
 }
 
 func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, error) {
-	begin, err := d.rt.beginningAt(ctx, d.id, to)
+	begin, err := beginningAt(ctx, d.env.Store, d.id, to)
 	if err != nil {
 		return nil, err
 	}
@@ -133,9 +133,9 @@ func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, err
 
 // beginningAt returns the beginRecord of a history that begins before record
 // to, unsigned: what the records until there come to.
-func (r *Runtime) beginningAt(ctx context.Context, id store.ID, to uint64) (*beginRecord, error) {
+func beginningAt(ctx context.Context, st *store.Store, id store.ID, to uint64) (*beginRecord, error) {
 	var begin *beginRecord
-	err := r.env.Store.ReadHistory(id, 0, to, func(index uint64, b []byte) error {
+	err := st.ReadHistory(id, 0, to, func(index uint64, b []byte) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -86,7 +86,7 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 		work.Go(func() {
 			for i := r.eager + part; i < len(active); i += parts {
 				if !released[active[i].id] {
-					stands[i] = r.endOf(active[i].id)
+					stands[i] = endOf(r.env.Store, active[i].id)
 				}
 			}
 		})
@@ -113,9 +113,9 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 
 // endOf returns where a daemon stands by the end of its history; nil where the last few
 // records do not say.
-func (r *Runtime) endOf(id identity.EntityID) (out *passiveRecord) {
+func endOf(st *store.Store, id identity.EntityID) (out *passiveRecord) {
 	looked := 0
-	err := r.env.Store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
+	err := st.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
 		if looked++; looked > endRecords {
 			return store.ErrStop
 		}

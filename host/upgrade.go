@@ -181,7 +181,7 @@ func (d *hosted) storeUpgrade(from []byte) error {
 	b := &store.Batch{}
 	b.Append(d.id, d.index, rec)
 	b.Put(store.Daemons, d.id[:], entry)
-	if err := d.rt.putSnapshot(b, d.id, d.index+1, s); err != nil {
+	if err := putSnapshot(d.env.Store, b, d.id, d.index+1, s); err != nil {
 		return err
 	}
 	b.Generation = d.under
