@@ -24,7 +24,7 @@ func (r *Runtime) mayTake(id identity.EntityID) error {
 // served until it ends. It needs d.mu.
 func (d *hosted) question() lifecycle.Question {
 	return lifecycle.Question{
-		Node: d.rt.open(), Refused: d.rt.mayServe(d.id),
+		Node: d.node.Permits.Open(), Refused: d.node.Permits.MayServe(d.id),
 		State: d.life.State(), Gone: d.gone, Asleep: d.asleep(), Holding: d.held() != nil,
 	}
 }
@@ -109,8 +109,5 @@ func (d *hosted) heldFor() error {
 	if h := d.replica.waitsFor(); h != nil {
 		return heldError(h)
 	}
-	if err := d.rt.Holding(); err != nil {
-		return err
-	}
-	return ErrHolding
+	return d.node.Permits.Holding()
 }

@@ -105,7 +105,7 @@ func (in *incoming) keep(b *store.Batch) error {
 	}
 	key = in.rt.expectedKey(in.offer.Entity)
 	defer key.Wipe()
-	lent := &hosted{rt: in.rt, env: in.env, id: in.offer.Entity, key: key}
+	lent := &hosted{node: in.rt.daemons, env: in.env, id: in.offer.Entity, key: key}
 	if err := lent.keepKey(b); err != nil {
 		return migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}

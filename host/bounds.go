@@ -24,7 +24,7 @@ func (d *hosted) own() daemon.Limits { return d.bounds.Load().own }
 // limitTo gives the daemon limits of its own. It needs d.mu, or d is not in the
 // tables yet. Code that there is already does not hear of them.
 func (d *hosted) limitTo(own daemon.Limits) {
-	b := d.rt.plain // most daemons have none
+	b := d.node.Plain // most daemons have none
 	if own != (daemon.Limits{}) {
 		b = boundsOf(own, d.env.Limits)
 	}

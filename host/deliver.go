@@ -384,7 +384,7 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 		d.storeIfDue(d.used)
 	}
 	if acts {
-		d.rt.startEffects(d)
+		d.startEffects()
 	}
 	if ev.Kind != daemon.EventDirect {
 		d.madeRoom()
@@ -549,7 +549,7 @@ func (d *hosted) record(rec []byte) *ticket {
 		b = d.gathered.batch
 	}
 	b.Append(d.id, index, rec)
-	if d.chain.Head().Sequence/d.rt.cpEvery > d.signed {
+	if d.chain.Head().Sequence/d.node.CheckpointEvery > d.signed {
 		d.checkpoint(b)
 	}
 	return d.commit(b)
@@ -557,7 +557,7 @@ func (d *hosted) record(rec []byte) *ticket {
 
 // checkpoint adds a periodic checkpoint to the batch.
 func (d *hosted) checkpoint(b *store.Batch) {
-	d.signed = d.chain.Head().Sequence / d.rt.cpEvery
+	d.signed = d.chain.Head().Sequence / d.node.CheckpointEvery
 	c := d.checkpointFor(chain.PurposePeriodic, d.epoch)
 	if !d.key.CanSign() || c.Sign(d.key) != nil {
 		return

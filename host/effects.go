@@ -62,7 +62,7 @@ func effectsOf(list []sandbox.Effect) []effect.Effect {
 
 // factoryEnv is what a factory is told of the daemon.
 func (d *hosted) factoryEnv() daemon.Env {
-	return daemon.Env{Entity: d.id, Limits: *d.limits(), Log: d.log.add, Rules: rules{d}, Stop: d.rt.hurry.Load}
+	return daemon.Env{Entity: d.id, Limits: *d.limits(), Log: d.log.add, Rules: rules{d}, Stop: d.node.Ending.Load}
 }
 
 // grant sets what the daemon may do. It needs d.mu.
@@ -129,13 +129,13 @@ func (d *hosted) recoverEffects() {
 
 // startEffects carries out what is there, and sees to the daemon's timers. It
 // needs d.mu.
-func (r *Runtime) startEffects(d *hosted) {
-	if d.effects == nil || d.halted() || d.rt.holdOf(d.id) != nil {
+func (d *hosted) startEffects() {
+	if d.effects == nil || d.halted() || d.node.Permits.MayServe(d.id) != nil {
 		return
 	}
 	d.did()
-	if pending := d.effects.Pending(); len(pending) > 0 && r.life.Load() != lifeRegistering {
-		r.sender.Start(d.id, pending)
+	if pending := d.effects.Pending(); len(pending) > 0 {
+		d.node.Outbox.Start(d.id, pending)
 	}
 	d.setTimer()
 }
@@ -143,7 +143,7 @@ func (r *Runtime) startEffects(d *hosted) {
 // setTimer has the daemon looked at when its first timer is due. It needs d.mu.
 func (d *hosted) setTimer() {
 	if at := d.nextRound(); at > 0 {
-		d.rt.timers.Set(d.id, at)
+		d.node.Outbox.SetTimer(d.id, at)
 	}
 }
 
@@ -156,7 +156,7 @@ func (r *Runtime) startAllEffects() {
 		}
 		d.mu.Lock()
 		if d.life.State().Serves() {
-			r.startEffects(d)
+			d.startEffects()
 		}
 		d.mu.Unlock()
 	}

@@ -74,7 +74,7 @@ func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64,
 	if err != nil {
 		return 0, nil, err
 	}
-	d := &hosted{rt: r, env: r.env, id: id, key: identity.PublicOnly(id)}
+	d := &hosted{node: r.daemons, env: r.env, id: id, key: identity.PublicOnly(id)}
 	if err := d.openKey(encoded); err != nil {
 		return 0, nil, err
 	}

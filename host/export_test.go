@@ -104,7 +104,7 @@ func (r *Runtime) PutIdleAway() { r.putIdleAway() }
 // Passivate makes the daemon passive at once, and reports whether it could.
 func (r *Runtime) Passivate(id identity.EntityID) bool {
 	d, err := r.find(id)
-	return err == nil && r.passivate(d)
+	return err == nil && d.passivate()
 }
 
 // ReadDelta reads a stored delta as the first behind a snapshot that has the

@@ -22,7 +22,7 @@ const tailBuffer = 4096
 
 // followOutputs begins to follow the daemon's outputs.
 func (d *hosted) followOutputs(ctx context.Context) *queue[emitted] {
-	return d.feed.follow(ctx, tailBuffer, d.rt.following(), func(e *emitted) int64 { return int64(len(e.Payload)) })
+	return d.feed.follow(ctx, tailBuffer, d.node.Followers, func(e *emitted) int64 { return int64(len(e.Payload)) })
 }
 
 // Tail returns the daemon's outputs from now on, each once it is durable. The

@@ -57,7 +57,7 @@ func (p *forkPoint) finish(limit int64) error {
 
 // beginFork makes d, which is fresh, the fork of p, and stores it. It needs d.mu.
 func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Factory, p *forkPoint) error {
-	if err := r.construct(ctx, d, factory); err != nil {
+	if err := d.construct(ctx, factory); err != nil {
 		return err
 	}
 	h := p.header
@@ -189,7 +189,7 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 	if err != nil {
 		return 0, nil, err
 	}
-	d := r.known(id, encoded)
+	d := knownDaemon(r.daemons, id, encoded)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.life.State() != lifecycle.Migrating {
@@ -306,11 +306,11 @@ func latestStored(st *store.Store, id identity.EntityID) (uint64, *snapshot.Snap
 
 // build makes the code of a daemon of d.module.
 func (d *hosted) build(ctx context.Context) error {
-	f, _, err := d.rt.factory(ctx, d.kind, d.module)
+	f, _, err := d.node.Factories.Factory(ctx, d.kind, d.module)
 	if err != nil {
 		return err
 	}
-	return d.rt.construct(ctx, d, f)
+	return d.construct(ctx, f)
 }
 
 // retraceRecord is replay that crosses upgrades too: the state goes through the

@@ -63,7 +63,7 @@ func (d *hosted) setHalted(stop bool) (*ticket, error) {
 	what := daemon.Stopped
 	if !stop {
 		what = daemon.Started
-		d.rt.startEffects(d)
+		d.startEffects()
 	}
 	d.notify(what, "")
 	return t, nil

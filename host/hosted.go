@@ -22,7 +22,7 @@ import (
 // hosted is one daemon on this runtime. Its lock is held while the daemon
 // processes: the daemon has one caller at a time.
 type hosted struct {
-	rt     *Runtime
+	node   *engineConfig
 	env    *env.Env
 	id     identity.EntityID
 	kind   string
@@ -211,7 +211,7 @@ func (d *hosted) end(why lifecycle.Signal, err error) {
 			d.env.Logger.Warn("closing a daemon", "daemon", d.id.Origin(), "error", err)
 		}
 	}
-	d.rt.idle.bytes.Add(-d.counted)
+	d.node.Memory.bytes.Add(-d.counted)
 	d.counted = 0
 	d.feed.close()
 	d.log.feed.close()

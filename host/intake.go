@@ -221,7 +221,7 @@ func (in *incoming) make(ctx context.Context) (*hosted, error) {
 		return in.d, nil
 	}
 	o := &in.offer
-	d := in.rt.newHosted(o.Entity, o.Kind, canon.OrNil(o.Module))
+	d := newHosted(in.rt.daemons, o.Entity, o.Kind, canon.OrNil(o.Module))
 	if err := d.setLimits(o.Limits); err != nil {
 		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
@@ -230,7 +230,7 @@ func (in *incoming) make(ctx context.Context) (*hosted, error) {
 	if err != nil {
 		return nil, migration.Failf(migration.FactoryNotFound, "%v", err)
 	}
-	if err := in.rt.construct(ctx, d, factory); err != nil {
+	if err := d.construct(ctx, factory); err != nil {
 		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
 	in.mu.Lock()

@@ -16,7 +16,7 @@ import (
 // lastingNow is what the daemon keeps for life, encoded. It needs d.mu.
 func (d *hosted) lastingNow() ([]byte, error) {
 	l := &snapshot.Facts{Version: snapshot.FactsVersion, Spawned: max(d.spawned.UnixNano(), 1), Previous: orEmpty(d.previous), Errors: d.stats.errors, Losses: []snapshot.LossRecord{}}
-	if loss := d.rt.LossOf(d.id); loss != nil {
+	if loss := d.node.LossOf(d.id); loss != nil {
 		l.Losses = append(l.Losses, snapshot.LossRecord{From: loss.From, To: loss.To, Epoch: loss.Epoch, Why: loss.Why, Time: loss.Time.UnixNano()})
 	}
 	return l.Encode()

@@ -47,7 +47,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	d := r.known(id, encoded)
+	d := knownDaemon(r.daemons, id, encoded)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.life.State() != lifecycle.Migrating {
@@ -70,8 +70,8 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	d.notify(daemon.WasMended, how.String())
 	d.resume()
 	r.subscriber.Start(d.id, d.ledger.All())
-	r.startEffects(d)
-	r.grown(d)
+	d.startEffects()
+	d.accountMemory()
 	r.env.Logger.Warn("a daemon was mended", "daemon", id.Origin(), "how", how, "count", fact.Count, "epoch", fact.Epoch)
 	return fact, nil
 }

@@ -13,7 +13,6 @@ import (
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/meter"
 	"wasmhost.example/host/migration"
-	"wasmhost.example/identity"
 )
 
 // Metrics is what a runtime has done since it was made, and what it has now. Every count
@@ -187,12 +186,6 @@ func (m *meters) moved(kind, role string, err error) {
 		m.moves = make(map[MoveOutcome]uint64)
 	}
 	m.moves[MoveOutcome{m.name(kind), role, outcome}]++
-}
-
-// meterFor gives the daemon the meters that it counts in.
-func (r *Runtime) meterFor(id identity.EntityID, kind string) (*kindMeter, *eventMeter) {
-	k := r.meters.of(kind)
-	return k, &k.events[id[0]%meterShards]
 }
 
 // sampled reports whether the next event is timed. It needs d.mu.

@@ -33,9 +33,24 @@ type passiveRecord struct {
 // idle makes daemons passive.
 type idle struct {
 	after time.Duration
-	limit int64
-	kick  chan struct{} // memory has grown over the limit
-	bytes atomic.Int64  // that the daemons in memory hold, as of their last growth
+	*activeMemory
+}
+
+// activeMemory is the memory of the daemons that are not passive.
+type activeMemory struct {
+	limit int64         // 0: none
+	kick  chan struct{} // it has grown over the limit
+	bytes atomic.Int64  // as of the daemons' last growth
+}
+
+// add counts how much a daemon's memory has grown.
+func (m *activeMemory) add(bytes int64) {
+	if total := m.bytes.Add(bytes); m.limit > 0 && total > m.limit {
+		select {
+		case m.kick <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // keptPassive is how many log lines of a passive daemon stay in memory.
@@ -59,7 +74,7 @@ func (d *hosted) drop() {
 			d.env.Logger.Warn("closing a daemon", "daemon", d.id.Origin(), "error", err)
 		}
 	}
-	d.rt.idle.bytes.Add(-d.counted)
+	d.node.Memory.bytes.Add(-d.counted)
 	d.daemon, d.counted = nil, 0
 	d.key.Wipe()
 	d.key = identity.PublicOnly(d.id)
@@ -72,12 +87,12 @@ func (d *hosted) drop() {
 
 // passivate stores the daemon and drops it. It reports whether it did: a
 // daemon stays that is busy, moves, or cannot be captured.
-func (r *Runtime) passivate(d *hosted) bool {
+func (d *hosted) passivate() bool {
 	if !d.mu.TryLock() {
 		return false
 	}
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.busyWithEffects() || d.stale() != nil || r.env.Store.Err() != nil {
+	if d.life.State() != lifecycle.Running || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.busyWithEffects() || d.stale() != nil || d.env.Store.Err() != nil {
 		return false
 	}
 	b := &store.Batch{}
@@ -90,11 +105,11 @@ func (r *Runtime) passivate(d *hosted) bool {
 	rec, err := canon.Marshal(&passiveRecord{Epoch: d.epoch, Sequence: d.chain.Head().Sequence, HeadHash: d.chain.HeadHash(),
 		Applied: d.applied, Emitted: d.stats.emitted, Errors: d.stats.errors})
 	if err != nil {
-		r.env.Logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 		return false
 	}
 	if err := errors.Join(d.putLedger(b), d.putEffects(b)); err != nil {
-		r.env.Logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
+		d.env.Logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 		return false
 	}
 	d.marked = false // commit would take the mark away
@@ -106,21 +121,15 @@ func (r *Runtime) passivate(d *hosted) bool {
 	return true
 }
 
-// grown counts the memory of a daemon that came into it. It needs d.mu.
-func (r *Runtime) grown(d *hosted) {
+// accountMemory counts the memory of a daemon that came into it. It needs d.mu.
+func (d *hosted) accountMemory() {
 	s, ok := d.daemon.(daemon.Sizer)
 	if !ok {
 		return
 	}
 	now := s.MemoryBytes()
-	total := r.idle.bytes.Add(now - d.counted)
+	d.node.Memory.add(now - d.counted)
 	d.counted = now
-	if r.idle.limit > 0 && total > r.idle.limit {
-		select {
-		case r.idle.kick <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // startIdling makes daemons passive that are idle, or too many, and stores the
@@ -163,7 +172,7 @@ func (r *Runtime) putIdleAway() {
 		if d.mu.TryLock() { // else it is busy
 			if d.life.State() == lifecycle.Running {
 				candidates = append(candidates, candidate{d, d.used})
-				r.grown(d)
+				d.accountMemory()
 				d.noteNear()
 				if well && d.stale() == nil {
 					d.storeIfDue(now)
@@ -184,6 +193,6 @@ func (r *Runtime) putIdleAway() {
 		if !long && !over || r.env.Context.Err() != nil {
 			return
 		}
-		r.passivate(c.d)
+		c.d.passivate()
 	}
 }

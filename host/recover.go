@@ -113,9 +113,9 @@ func (d *hosted) failLocked(err error) {
 	d.notify(daemon.CannotGoOn, err.Error())
 }
 
-// rebuild makes the daemon's code, restores its last stored state and replays
+// rebuildWith makes the daemon's code, restores its last stored state and replays
 // its history from there. It needs d.mu.
-func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
+func (d *hosted) rebuildWith(ctx context.Context, sealed []byte) error {
 	d.remade = true
 	defer func() { d.remade = false }()
 	if len(sealed) > 0 {
@@ -123,23 +123,23 @@ func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
 		if err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
-		if d.key, err = env.Open(r.env.Node, atRest, d.id); err != nil {
+		if d.key, err = env.Open(d.env.Node, atRest, d.id); err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
 	}
-	d.under = r.env.Store.Generation()
-	factory, _, err := r.factory(ctx, d.kind, d.module)
+	d.under = d.env.Store.Generation()
+	factory, _, err := d.node.Factories.Factory(ctx, d.kind, d.module)
 	if err != nil {
 		return err
 	}
-	if err := r.construct(ctx, d, factory); err != nil {
+	if err := d.construct(ctx, factory); err != nil {
 		return err
 	}
 	from, err := d.startingPoint()
 	if err != nil {
 		return err
 	}
-	end, err := r.env.Store.HistoryEnd(d.id)
+	end, err := d.env.Store.HistoryEnd(d.id)
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (r *Runtime) rebuild(ctx context.Context, d *hosted, sealed []byte) error {
 	if from > end {
 		return fmt.Errorf("%w: the stored state stands at history record %d, the history ends before %d", store.ErrCorrupt, from, end)
 	}
-	return r.env.Store.ReadHistory(d.id, from, end, func(_ uint64, rec []byte) error { return d.replay(rec) })
+	return d.env.Store.ReadHistory(d.id, from, end, func(_ uint64, rec []byte) error { return d.replay(rec) })
 }
 
 // startingPoint restores the stored snapshot, or the daemon's beginning, and
@@ -210,7 +210,7 @@ func (d *hosted) replay(b []byte) error {
 		if c.Entity != d.id || c.Sequence != d.chain.Head().Sequence || c.Head != d.chain.HeadHash() {
 			err = fmt.Errorf("%w: a checkpoint at sequence %d is not of this chain", daemon.ErrDiverged, c.Sequence)
 		}
-		d.signed = d.chain.Head().Sequence / d.rt.cpEvery
+		d.signed = d.chain.Head().Sequence / d.node.CheckpointEvery
 	case *moveRecord:
 		if rec.Epoch <= d.epoch {
 			err = fmt.Errorf("%w: a move to epoch %d after epoch %d", errBadRecord, rec.Epoch, d.epoch)

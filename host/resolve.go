@@ -172,7 +172,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	}
 	d.resume()
 	r.subscriber.Start(d.id, d.ledger.All())
-	r.grown(d)
+	d.accountMemory()
 	r.env.Logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
 	return fact, nil
 }

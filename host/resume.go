@@ -62,7 +62,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 	}
 	for id, rec := range records {
 		in := &incoming{rt: r, env: r.env, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
-		d := r.newHosted(id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
+		d := newHosted(r.daemons, id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
 		d.name, d.key = rec.Offer.Name, identity.PublicOnly(id)
 		in.d = d
 		d.mu.Lock()
@@ -72,7 +72,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		}
 		if err == nil {
 			d.remember(in.lasting)
-			err = r.rebuild(ctx, d, nil)
+			err = d.rebuildWith(ctx, nil)
 		}
 		d.mu.Unlock()
 		if err != nil {

@@ -50,7 +50,7 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 		if err := id.UnmarshalBinary(k); err != nil {
 			return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
 		}
-		d := r.known(id, v)
+		d := knownDaemon(r.daemons, id, v)
 		if daemon.LooksLikeID(d.name) && d.name != id.Origin().String() {
 			r.env.Logger.Warn("a daemon's name looks like an id: write name: before it", "daemon", id.Origin(), "name", d.name)
 		}
@@ -85,7 +85,7 @@ func (r *Runtime) reviveAll(ctx context.Context, daemons []*hosted) {
 			for d := range next {
 				r.revive(ctx, d)
 				if r.idle.limit > 0 && r.idle.bytes.Load() > r.idle.limit {
-					r.passivate(d)
+					d.passivate()
 				}
 				r.progress.done.Add(1)
 			}
@@ -103,17 +103,17 @@ func (r *Runtime) reviveAll(ctx context.Context, daemons []*hosted) {
 	workers.Wait()
 }
 
-// known makes the table's entry of a daemon from its record: what it is, and
+// knownDaemon makes the table's entry of a daemon from its record: what it is, and
 // not yet where it stands. A record that cannot be read makes a failed daemon.
-func (r *Runtime) known(id identity.EntityID, encoded []byte) *hosted {
+func knownDaemon(node *engineConfig, id identity.EntityID, encoded []byte) *hosted {
 	var rec daemonRecord
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
-		d := r.newHosted(id, "", nil)
+		d := newHosted(node, id, "", nil)
 		d.name, d.key = id.Origin().String(), identity.PublicOnly(id)
 		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
 		return d
 	}
-	d := r.newHosted(id, rec.Kind, bytes.Clone(canon.OrNil(rec.Module)))
+	d := newHosted(node, id, rec.Kind, bytes.Clone(canon.OrNil(rec.Module)))
 	d.name, d.spawned, d.key = rec.Name, time.Unix(0, rec.Spawned), identity.PublicOnly(id)
 	d.previous = bytes.Clone(canon.OrNil(rec.Previous))
 	if err := d.setLimits(rec.Limits); err != nil {
@@ -129,11 +129,11 @@ func (r *Runtime) known(id identity.EntityID, encoded []byte) *hosted {
 func (r *Runtime) revive(ctx context.Context, d *hosted) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r.reviveLocked(ctx, d)
+	d.revive(ctx)
 }
 
-// reviveLocked is revive. It needs d.mu.
-func (r *Runtime) reviveLocked(ctx context.Context, d *hosted) {
+// revive is Runtime.revive. It needs d.mu.
+func (d *hosted) revive(ctx context.Context) {
 	if err := d.rebuild(ctx); err != nil {
 		d.failLocked(err)
 		d.meter.cameBack("start", d.life.State())
@@ -141,7 +141,7 @@ func (r *Runtime) reviveLocked(ctx context.Context, d *hosted) {
 	}
 	d.meter.cameBack("start", lifecycle.Running)
 	d.resume()
-	r.grown(d)
+	d.accountMemory()
 }
 
 // recoverLedger reads what a passive daemon is subscribed to. Where that cannot
@@ -171,7 +171,7 @@ func (d *hosted) rebuild(ctx context.Context) error {
 	}
 	d.stats, d.applied, d.payload, d.horizon, d.last = stats{errors: d.stats.errors}, 0, nil, snapshot.DedupTable{}, nil
 	d.ledger, d.effects = channel.Ledger{}, nil
-	return d.rt.rebuild(ctx, d, rec.Key)
+	return d.rebuildWith(ctx, rec.Key)
 }
 
 // stale returns nil when all that the daemon made is durable or on its way.
@@ -223,8 +223,8 @@ func (d *hosted) wake(ctx context.Context) error {
 	d.meter.cameBack("event", lifecycle.Running)
 	d.life.Signal(lifecycle.Wake)
 	d.marked = marked
-	d.rt.startEffects(d)
+	d.startEffects()
 	d.show()
-	d.rt.grown(d)
+	d.accountMemory()
 	return nil
 }

@@ -99,13 +99,11 @@ type Runtime struct {
 	cancel context.CancelFunc // of env.Context
 	mesh   mesh.Mesh
 	engine *sandbox.Engine
-	plain  *bounds // of daemons that have no limits of their own
 	refuse bool
 
 	moduleKeys  []identity.EntityID
 	signatures  map[[32]byte][]identity.EntityID        // of modules, where there is no store; by mu
 	kept        map[identity.EntityID]*identity.KeyPair // of daemons that went public-only, where there is no store; by mu
-	cpEvery     uint64
 	life        atomic.Int32
 	handling    atomic.Bool // it is, or was, the mesh's handler
 	hurry       atomic.Bool // events that modules still process are to end
@@ -126,6 +124,7 @@ type Runtime struct {
 	arriving   arrivalRoom
 	resided    resided // proofs of where daemons are
 	timers     *outbox.Timers
+	daemons    *engineConfig
 	shares     *fair.Scheduler // of work that the node begins by itself
 	foreign    *fair.Flow      // of what daemons elsewhere publish here
 
@@ -170,23 +169,22 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r := &Runtime{
 		arriving: newArrivalRoom(o.Limits.Over(daemon.DefaultLimits)),
 		mesh:     o.Mesh,
-		refuse:   o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys), cpEvery: o.CheckpointEvery,
+		refuse:   o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys),
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
 		holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*daemon.Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.env, r.cancel = o.env()
 	r.notifications = &notifications{clock: r.env.Clock}
 	r.env.Notify = r.notifications.publish
-	r.plain = boundsOf(daemon.Limits{}, r.env.Limits)
-	r.idle = idle{after: o.PassivateAfter, limit: o.ActiveBytes, kick: make(chan struct{}, 1)}
+	r.idle = idle{o.PassivateAfter, &activeMemory{limit: o.ActiveBytes, kick: make(chan struct{}, 1)}}
 	r.tokenSkew, r.exchanges, r.eager = o.TokenSkew, newExchanges(), eagerMost
 	if r.budgets = o.Budgets; r.budgets == nil {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
-	fill(&r.cpEvery, 1024)
 	r.table, r.evidence = table.New[*hosted, *incoming, *Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), evidence.New(r.env)
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
+	r.daemons = r.daemonConfig(&o)
 	r.compiles = newCompiles(&o)
 	var err error
 	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.env.Limits.ModuleBytes, Index: o.Compiler != nil}); err != nil {

@@ -107,7 +107,7 @@ func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
 	d.want()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.rt.mayServe(d.id); err != nil {
+	if err := d.node.Permits.MayServe(d.id); err != nil {
 		return err
 	}
 	if err := d.wake(ctx); err != nil {

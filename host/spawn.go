@@ -123,7 +123,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	if err := r.room(); err != nil {
 		return daemon.Info{}, err
 	}
-	d := r.newHosted(id, req.Kind, digest)
+	d := newHosted(r.daemons, id, req.Kind, digest)
 	d.fresh = req.Identity == nil
 	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, code
 	own, err := r.ownLimits(req, from, fork)
@@ -163,8 +163,8 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	}
 	d.resume()
 	r.subscriber.Start(d.id, d.ledger.All())
-	r.startEffects(d)
-	r.grown(d)
+	d.startEffects()
+	d.accountMemory()
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
 		return daemon.Info{}, errors.Join(err, r.abandon(d, err))
 	}
@@ -238,13 +238,14 @@ func orDefault(s, def string) string {
 }
 
 // newHosted makes a daemon that holds its events until resume.
-func (r *Runtime) newHosted(id identity.EntityID, kind string, module []byte) *hosted {
-	d := &hosted{rt: r, env: r.env, id: id, kind: kind, module: module, log: daemonLog{clock: r.env.Clock}, epoch: 1, spawned: r.env.Clock()}
-	d.meter, d.events = r.meterFor(id, kind)
-	if r.env.Store != nil {
-		d.under = r.env.Store.Generation()
+func newHosted(node *engineConfig, id identity.EntityID, kind string, module []byte) *hosted {
+	d := &hosted{node: node, env: node.Env, id: id, kind: kind, module: module, log: daemonLog{clock: node.Env.Clock}, epoch: 1, spawned: node.Env.Clock()}
+	d.meter = node.MeterFor(kind)
+	d.events = &d.meter.events[id[0]%meterShards]
+	if d.env.Store != nil {
+		d.under = d.env.Store.Generation()
 	}
-	d.share = r.shares.Flow()
+	d.share = node.Shares.Flow()
 	d.limitTo(daemon.Limits{})
 	d.call.Rules = rules{d}
 	d.used = d.spawned.UnixNano()
@@ -321,10 +322,11 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 // begin makes the daemon's code, brings it to where it starts and stores it.
 // It needs d.mu.
 func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, from *snapshot.Snapshot, grants effect.Grants) error {
-	if err := r.construct(ctx, d, factory); err != nil {
+	if err := d.construct(ctx, factory); err != nil {
 		return err
 	}
 	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: d.config, Time: d.now(), Head: chain.Genesis(d.id, d.epoch)}
+	var lasting *snapshot.Facts
 	if from != nil {
 		d.config = from.Header.Config
 		begin.Config, begin.Time = d.config, max(begin.Time, from.Header.LastTime)
@@ -333,14 +335,11 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, 
 		if err := d.restore(from, begin.Time); err != nil {
 			return err
 		}
-		lasting, err := from.Header.Facts()
-		if err != nil {
+		var err error
+		if lasting, err = from.Header.Facts(); err != nil {
 			return err
 		}
 		d.remember(lasting)
-		if r.env.Store == nil || d.kind == "" {
-			r.showLoss(d.id, lasting)
-		}
 	} else {
 		d.chain = chain.New(begin.Head, nil)
 		if err := d.init(begin.Time, false); err != nil {
@@ -351,6 +350,7 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, 
 		d.grant(grants)
 	}
 	if r.env.Store == nil || d.kind == "" {
+		r.showLoss(d.id, lasting)
 		return nil // there is no history for it to begin
 	}
 	begin.Epoch = d.epoch
@@ -359,11 +359,15 @@ func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, 
 	if err := begin.Checkpoint.Sign(d.key); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
-	return d.storeBeginning(begin, from, grants)
+	if err := d.storeBeginning(begin, from, grants); err != nil {
+		return err
+	}
+	r.showLoss(d.id, lasting)
+	return nil
 }
 
 // construct makes the daemon's code unless the caller gave it.
-func (r *Runtime) construct(ctx context.Context, d *hosted, factory daemon.Factory) error {
+func (d *hosted) construct(ctx context.Context, factory daemon.Factory) error {
 	if d.daemon != nil {
 		return nil
 	}
@@ -435,7 +439,7 @@ func (d *hosted) stand(h *snapshot.Header) (err error) {
 	}
 	d.chain, d.payload = chain.New(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
 	d.applied, d.horizon, d.config = h.Applied, snapshot.NewDedupTable(h.Horizon), h.Config
-	d.signed = h.Through / d.rt.cpEvery
+	d.signed = h.Through / d.node.CheckpointEvery
 	d.stats.processed, d.stats.emitted = h.Applied, h.Through
 	return nil
 }
@@ -489,9 +493,9 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *snapshot.Snapshot, gra
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
 	d.index, d.kept, d.saved.exact = 1, 1, true
-	var lasting *snapshot.Facts
 	if from != nil {
-		if lasting, err = from.Header.Facts(); err == nil {
+		lasting, err := from.Header.Facts()
+		if err == nil {
 			err = keepLoss(b, d.id, lasting)
 		}
 		if err == nil {
@@ -516,7 +520,6 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *snapshot.Snapshot, gra
 	if err := d.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
-	d.rt.showLoss(d.id, lasting)
 	return nil
 }
 

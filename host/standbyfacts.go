@@ -22,7 +22,7 @@ func (f *follower) tellLasting(conn standby.Conn) error {
 		return nil
 	}
 	d := f.p.d
-	receipts, err := d.rt.evidence.Earlier(d.id)
+	receipts, err := f.p.c.rt.evidence.Earlier(d.id)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (f *follower) sendEarlier(ctx context.Context, conn standby.Conn) error {
 	if !bytes.Equal(digest, previous) {
 		return fmt.Errorf("%w: module %x is wanted, and is not the daemon's", standby.ErrBadMessage, digest)
 	}
-	wasm, err := d.rt.Module(ctx, store.Digest(digest))
+	wasm, err := f.p.c.rt.Module(ctx, store.Digest(digest))
 	if errors.Is(err, daemon.ErrModuleNotFound) {
 		return nil // the daemon cannot be rolled back here either
 	}

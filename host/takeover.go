@@ -240,7 +240,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
 		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
-	d := r.known(e.Entity, encoded)
+	d := knownDaemon(r.daemons, e.Entity, encoded)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.life.State() != lifecycle.Migrating {
@@ -248,7 +248,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	}
 	lasting, err := storedLasting(r.env.Store, e.Entity)
 	if err == nil {
-		err = r.rebuild(ctx, d, nil)
+		err = d.rebuildWith(ctx, nil)
 	}
 	if err != nil {
 		return err
@@ -286,7 +286,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	c.forgetCopy(d.id)
 	d.resume()
 	r.subscriber.Start(d.id, d.ledger.All())
-	r.grown(d)
+	d.accountMemory()
 	d.notify(daemon.WasMended, how.String())
 	if c.moved != nil { // senders of this node turn here
 		c.moved(daemon.Moved{Entity: d.id, Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock()})

@@ -157,7 +157,7 @@ func (d *hosted) waitsForRoom(ev *input, err error) bool {
 		d.log.add(2, fmt.Sprintf("an event waits: %s: %s", fault.Limit, fault.Text))
 		return true
 	}
-	if now.Sub(d.roomless.since) < roomPatience || fault.Limit == abi.LimitPending && !d.rt.sender.Stuck(d.id) {
+	if now.Sub(d.roomless.since) < roomPatience || fault.Limit == abi.LimitPending && !d.node.Outbox.Stuck(d.id) {
 		return true
 	}
 	d.roomless.since = time.Time{}

@@ -229,7 +229,7 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
 	r.subscriber.Start(id, d.ledger.All())
-	r.startEffects(d)
+	d.startEffects()
 	d.replica.again()
 	return fact, nil
 }

@@ -39,7 +39,7 @@ func (d *hosted) want() {
 	if !d.unread.Load() {
 		return
 	}
-	g := &d.rt.reading
+	g := d.node.Unread
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !d.wanted {
@@ -166,11 +166,11 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 		d.mu.Unlock()
 		return
 	}
-	r.reviveLocked(ctx, d)
+	d.revive(ctx)
 	r.progress.done.Add(1)
 	serves := d.life.State() == lifecycle.Running
 	if serves {
-		r.startEffects(d)
+		d.startEffects()
 	}
 	list := d.ledger.All()
 	d.mu.Unlock()
@@ -179,7 +179,7 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 		r.subscriber.Start(d.id, list)
 	}
 	if r.idle.limit > 0 && r.idle.bytes.Load() > r.idle.limit {
-		r.passivate(d)
+		d.passivate()
 	}
 }
 

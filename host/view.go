@@ -54,7 +54,7 @@ func (d *hosted) info() daemon.Info {
 		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
 		Head: s.hash, Spawned: d.spawned, Limits: *d.limits(), OwnLimits: d.own(), MemoryBytes: s.memory,
 		StateBytes: s.stored, Senders: s.senders, Near: s.near(d.limits()),
-		Loss:    d.rt.LossOf(d.id),
+		Loss:    d.node.LossOf(d.id),
 		Waiting: daemon.Waiting{Events: d.waiting.Load(), Bytes: d.brought.Load(), Readers: d.readers.Load()},
 	}
 	if s.unstored != nil {
@@ -72,9 +72,9 @@ func (d *hosted) info() daemon.Info {
 	}
 	if s.gone != nil {
 		i.Reason = s.gone.Error()
-	} else if h := d.rt.holdOf(d.id); h != nil {
-		i.State, i.Reason = daemon.HeldState, h.err(d.id).Error()
-	} else if err := d.rt.mayRun(d.id); err != nil {
+	} else if err := d.node.Permits.MayServe(d.id); err != nil {
+		i.State, i.Reason = daemon.HeldState, err.Error()
+	} else if err := d.node.Permits.MayRun(d.id); err != nil {
 		i.State, i.Reason = "refused", err.Error()
 	} else if h := d.replica.waitsFor(); h != nil {
 		i.State, i.Reason = daemon.WaitingState, heldError(h).Error()
