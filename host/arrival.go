@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/snapshot"
@@ -223,8 +224,8 @@ type arrivingMemory struct {
 	put   sandbox.BlockSet // blocks that came since, whose hash is there already
 }
 
-func (a *arrivingMemory) of() (mover, error) {
-	of, ok := a.in.d.daemon.(mover)
+func (a *arrivingMemory) of() (moving.Memory, error) {
+	of, ok := a.in.d.daemon.(moving.Memory)
 	if !ok {
 		return nil, migration.Failf(migration.StateFailed, "a memory came for a daemon of kind %q, which has none", a.in.offer.Kind)
 	}
@@ -293,7 +294,7 @@ func (a *arrivingMemory) look() error {
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	follow(a.hash, v, a.put)
+	moving.Follow(a.hash, v, a.put)
 	a.put = a.put[:0]
 	a.view, a.root = v, a.hash.Root(&v.State)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/backoff"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
@@ -62,7 +63,7 @@ func (s *sourceWalk) sleep(d time.Duration) error {
 
 // movingMemory is the memory of a daemon that moves, as the target has it.
 type movingMemory struct {
-	of   mover
+	of   moving.Memory
 	view *sandbox.Frozen   // the last one
 	hash *sandbox.Follower // of what is in the views so far
 	send blockSender
@@ -83,31 +84,7 @@ func (m *movingMemory) beginHash() {
 	}()
 }
 
-func (m *movingMemory) put(v *sandbox.Frozen) { follow(m.hash, v, nil) }
-
-// follow hashes what is in a view, but for blocks that were put already. It lets
-// others run now and then: events that come meanwhile would else wait until the
-// scheduler takes the processor away, 10 ms.
-func follow(hash *sandbox.Follower, v *sandbox.Frozen, put sandbox.BlockSet) {
-	for k, b := range v.Index {
-		if put.Has(b) {
-			continue
-		}
-		hash.Put(b, v.Block(k))
-		if k%64 == 63 {
-			runtime.Gosched()
-		}
-	}
-}
-
-// mover is a Daemon whose memory moves while it goes on.
-type mover interface {
-	Freeze(since *sandbox.Frozen) (*sandbox.Frozen, error)
-	Thaw()
-	Follow() *sandbox.Follower
-	Fill(index []uint32, blocks []byte) error
-	Become(*sandbox.State) error
-}
+func (m *movingMemory) put(v *sandbox.Frozen) { moving.Follow(m.hash, v, nil) }
 
 // capture takes a view of the daemon and its header, and has it note what it
 // does from then on.
@@ -127,7 +104,7 @@ func (s *sourceWalk) capture() error {
 		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
 	}
 	var err error
-	if of, ok := s.d.daemon.(mover); ok && s.d.form() == snapshot.FormMemory {
+	if of, ok := s.d.daemon.(moving.Memory); ok && s.d.form() == snapshot.FormMemory {
 		s.memory = &movingMemory{of: of, hash: of.Follow()}
 		if s.memory.view, err = of.Freeze(nil); err == nil {
 			s.snap, err = s.d.header(snapshot.FormBlocks)
@@ -143,7 +120,7 @@ func (s *sourceWalk) capture() error {
 	}
 	s.before = s.d.previous
 	s.index, s.last = s.d.index, s.d.last
-	s.d.tail = &tail{limit: s.d.limits().TailBytes, from: s.d.index, to: s.d.index, stored: s.m.env.Store != nil}
+	s.d.tail = moving.NewTail(s.d.index, s.d.limits().TailBytes, s.m.env.Store != nil)
 	return s.m.signal(migration.Captured, migration.Source)
 }
 

@@ -327,7 +327,7 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 	if sampled || d.tail != nil {
 		took := time.Since(began)
 		if d.tail != nil {
-			d.tail.busy += took
+			d.tail.Work(took)
 		}
 		if sampled {
 			d.noteNear()
@@ -535,7 +535,7 @@ func (d *hosted) recording() bool { return d.env.Store != nil && d.kind != "" ||
 // becomes the store's.
 func (d *hosted) record(rec []byte) *ticket {
 	if d.tail != nil {
-		d.tail.add(rec)
+		d.tail.Add(rec)
 	}
 	index := d.index
 	d.index++
@@ -568,7 +568,7 @@ func (d *hosted) checkpoint(b *store.Batch) {
 		return
 	}
 	if d.tail != nil {
-		d.tail.add(rec)
+		d.tail.Add(rec)
 	}
 	b.Append(d.id, d.index, rec)
 	d.index++

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
@@ -149,7 +150,7 @@ type forkPoint struct {
 
 // forker is a Daemon whose memory forks can have together.
 type forker interface {
-	mover
+	moving.Memory
 	Adopt(*sandbox.Shared) error
 }
 

@@ -15,6 +15,7 @@ import (
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 )
@@ -49,7 +50,7 @@ type hosted struct {
 	bound atomic.Pointer[[]channel.Binding]
 	does  atomic.Pointer[daemon.Effects] // as bound, of effects
 
-	pacer pacer // spaces its events while it moves and does too much
+	pacer moving.Pacer // spaces its events while it moves and does too much
 
 	share *fair.Flow // of the node, for work that the node begins by itself
 	work  work
@@ -84,13 +85,13 @@ type hosted struct {
 	gathered  *gathered      // while a run of events is applied: their records
 	stats     stats
 	spawned   time.Time
-	index     uint64  // of the next history record
-	first     uint64  // index of the first that is kept
-	kept      uint64  // index at which the stored state stands
-	saved     saved   // what of the state is stored
-	signed    uint64  // how many periodic checkpoints are behind
-	tail      *tail   // non-nil while a migration copies records
-	last      *ticket // of the last record submitted
+	index     uint64       // of the next history record
+	first     uint64       // index of the first that is kept
+	kept      uint64       // index at which the stored state stands
+	saved     saved        // what of the state is stored
+	signed    uint64       // how many periodic checkpoints are behind
+	tail      *moving.Tail // non-nil while a migration copies records
+	last      *ticket      // of the last record submitted
 	repeated  repeated
 	under     uint64      // the store's generation that all this follows from
 	marked    bool        // the store says that the daemon is passive
@@ -158,7 +159,7 @@ func (d *hosted) enterCounted(ctx context.Context, bytes int64) error {
 
 // admit is enter without the mailbox: the caller has another bound on how many wait.
 func (d *hosted) admit(ctx context.Context) error {
-	if err := d.pacer.wait(ctx); err != nil {
+	if err := d.pacer.Wait(ctx); err != nil {
 		return err
 	}
 	return d.inside(ctx, func(context.Context) error {

@@ -2,14 +2,12 @@ package host
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/internal/lifecycle"
-	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/internal/canon"
@@ -48,7 +46,7 @@ func (s *sourceWalk) catchUp() error {
 		if r.Left = s.left(); r.Left > s.fits() && r.Left > left/4*3 {
 			s.slow(r)
 		}
-		r.Slowed = s.d.pacer.interval()
+		r.Slowed = s.d.pacer.Interval()
 		s.m.passed(r)
 		before = left
 	}
@@ -65,7 +63,7 @@ func (s *sourceWalk) fits() time.Duration { return max(s.m.options.Downtime, 2*s
 
 // slow has the daemon do half as much as in the last round, within bounds.
 func (s *sourceWalk) slow(r migration.Round) {
-	now := s.d.pacer.interval()
+	now := s.d.pacer.Interval()
 	next := 2 * now
 	if now == 0 {
 		next = 2 * r.Took / time.Duration(max(r.Records, 1))
@@ -73,44 +71,33 @@ func (s *sourceWalk) slow(r migration.Round) {
 	if next = min(max(next, leastPace), mostPace); next == now {
 		return
 	}
-	s.d.pacer.set(next)
+	s.d.pacer.Set(next)
 	s.m.env.Logger.Warn("a daemon is slowed so that its migration can end", "daemon", s.d.id.Origin(), "interval", next)
 }
 
 // left is how long the pause would be now.
 func (s *sourceWalk) left() time.Duration {
 	s.d.mu.Lock()
-	bytes, records, busy := s.d.tail.held()
+	held := s.d.tail.Held()
 	s.d.mu.Unlock()
-	cost := busy
+	cost := held.Busy
 	if s.memory != nil && s.pace.known {
-		cost = min(cost, s.pace.toSend(int64(s.pace.blocks*float64(records))*migration.BlockBytes))
+		cost = min(cost, s.pace.toSend(int64(s.pace.blocks*float64(held.Records))*migration.BlockBytes))
 	}
-	return s.pace.trip + s.pace.toSend(bytes) + cost
+	return s.pace.trip + s.pace.toSend(held.Bytes) + cost
 }
 
-// cut is what a daemon did since the last one.
-type cut struct {
-	from    uint64
-	records [][]byte // nil where they are to be read from the store
-	to      uint64
-	wait    *ticket // of the last of them, where they are
-	bytes   int64
-	busy    time.Duration
-	view    *sandbox.Frozen
-}
-
-// cut takes it. It needs d.mu.
-func (s *sourceWalk) cut() (cut, error) {
-	c, err := s.d.tail.take()
+// cut takes what the daemon did since the last one. It needs d.mu.
+func (s *sourceWalk) cut() (moving.Cut, error) {
+	c, err := s.d.tail.Take()
 	if err != nil {
 		return c, err
 	}
-	if c.records == nil {
-		c.wait = s.d.last
+	if c.Records == nil {
+		c.Stored = s.d.last.wait
 	}
 	if s.memory != nil {
-		c.view, err = s.memory.of.Freeze(s.memory.view)
+		c.Memory, err = s.memory.of.Freeze(s.memory.view)
 	}
 	return c, err
 }
@@ -135,9 +122,9 @@ func (s *sourceWalk) round(n int, last bool) (migration.Round, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Records = int(c.to - c.from)
+	r.Records = int(c.To - c.From)
 	if s.memory != nil {
-		if r.Blocks = c.view.Len(); s.pace.toSend(int64(r.Blocks)*migration.BlockBytes) < c.busy {
+		if r.Blocks = c.Memory.Len(); s.pace.toSend(int64(r.Blocks)*migration.BlockBytes) < c.Busy {
 			r.How = migration.RoundPages
 		}
 	}
@@ -158,13 +145,13 @@ func (s *sourceWalk) round(n int, last bool) (migration.Round, error) {
 }
 
 // records sends those of the cut; the last message says how the round goes on.
-func (s *sourceWalk) records(c *cut, adopt, last bool) error {
-	end := &migration.Tail{From: c.to, Adopt: adopt, More: adopt, Last: last && !adopt}
-	if c.records == nil && c.to > c.from {
-		if err := c.wait.wait(s.ctx); err != nil {
+func (s *sourceWalk) records(c *moving.Cut, adopt, last bool) error {
+	end := &migration.Tail{From: c.To, Adopt: adopt, More: adopt, Last: last && !adopt}
+	if c.Records == nil && c.To > c.From {
+		if err := c.Stored(s.ctx); err != nil {
 			return err
 		}
-		err := s.stored(c.from, c.to, func(at uint64, records [][]byte) migration.Message {
+		err := s.stored(c.From, c.To, func(at uint64, records [][]byte) migration.Message {
 			return &migration.Tail{From: at, Records: records, Adopt: adopt, More: true}
 		})
 		if err != nil {
@@ -172,7 +159,7 @@ func (s *sourceWalk) records(c *cut, adopt, last bool) error {
 		}
 		return s.send(end)
 	}
-	from, records := c.from, c.records
+	from, records := c.From, c.Records
 	for {
 		n, size := 0, 0
 		for n < len(records) && size < migration.MaxBatchBytes && n < canon.MaxElements/2 {
@@ -197,11 +184,11 @@ func (s *sourceWalk) records(c *cut, adopt, last bool) error {
 
 // changes follows the memory, and sends what changed where the target is not to
 // find it by doing the same.
-func (s *sourceWalk) changes(c *cut, adopt, last bool) error {
+func (s *sourceWalk) changes(c *moving.Cut, adopt, last bool) error {
 	if s.memory == nil {
 		return nil
 	}
-	v := c.view
+	v := c.Memory
 	s.memory.view = v
 	if !adopt {
 		s.memory.put(v)
@@ -310,44 +297,4 @@ func (p *pace) wait(bytes, rate int64) time.Duration {
 	p.paid = now
 	p.debt += time.Duration(float64(bytes) / float64(rate) * float64(time.Second))
 	return max(p.debt, 0)
-}
-
-// pacer spaces a daemon's events. It is safe for concurrent use.
-type pacer struct {
-	every atomic.Int64 // nanoseconds; 0: not at all
-	next  atomic.Int64 // when the next event may begin, by time.Since(pacerStart)
-}
-
-var pacerStart = time.Now()
-
-func (p *pacer) interval() time.Duration { return time.Duration(p.every.Load()) }
-
-func (p *pacer) set(every time.Duration) { p.every.Store(int64(every)) }
-
-// wait returns when the caller's event may begin.
-func (p *pacer) wait(ctx context.Context) error {
-	every := p.every.Load()
-	if every == 0 {
-		return nil
-	}
-	now := int64(time.Since(pacerStart))
-	var mine int64
-	for {
-		next := p.next.Load()
-		mine = max(next, now)
-		if p.next.CompareAndSwap(next, mine+every) {
-			break
-		}
-	}
-	if mine == now {
-		return nil
-	}
-	timer := time.NewTimer(time.Duration(mine - now))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for a daemon that is slowed, since it is on its way to another node: %w", context.Cause(ctx))
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
@@ -114,7 +115,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err := in.step(migration.Released, migration.Source); err != nil {
 		return err
 	}
-	if of, ok := d.daemon.(mover); ok {
+	if of, ok := d.daemon.(moving.Memory); ok {
 		of.Thaw()
 	}
 	d.resume()

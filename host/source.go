@@ -237,7 +237,7 @@ func (s *sourceWalk) leave(err error) error {
 		}
 		return nil
 	}
-	s.d.pacer.set(0)
+	s.d.pacer.Set(0)
 	if !committed {
 		s.d.mu.Lock()
 		s.d.tail = nil

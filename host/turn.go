@@ -76,7 +76,7 @@ func (d *hosted) turn(ctx context.Context, fn func(t *fair.Turn) error) error {
 
 // tryEnter is enter where that needs no waiting.
 func (d *hosted) tryEnter() bool {
-	if d.pacer.interval() > 0 || !d.mu.TryLock() {
+	if d.pacer.Interval() > 0 || !d.mu.TryLock() {
 		return false
 	}
 	q := d.question()
@@ -94,7 +94,7 @@ func (d *hosted) over(t *fair.Turn) bool {
 	if d.gathered != nil {
 		flown += d.gathered.batch.Size()
 	}
-	return flown >= turnBytes || t.Took() >= turnTime || d.pacer.interval() > 0
+	return flown >= turnBytes || t.Took() >= turnTime || d.pacer.Interval() > 0
 }
 
 // fly counts a batch of a turn until it is durable: finish then says so. stored is
