@@ -98,16 +98,16 @@ func (d *hosted) await(ctx context.Context, done <-chan struct{}, late func() er
 // held returns what is closed when a daemon that its cluster holds may serve; nil
 // where it may now.
 func (d *hosted) held() <-chan struct{} {
-	if d.replica == nil {
+	if d.leader == nil {
 		return nil
 	}
-	return d.replica.holding()
+	return d.leader.Holding()
 }
 
 // heldFor says why the cluster holds the daemon.
 func (d *hosted) heldFor() error {
-	if h := d.replica.waitsFor(); h != nil {
-		return heldError(h)
+	if err := d.leader.Waits(); err != nil {
+		return err
 	}
 	return d.node.Permits.Holding()
 }

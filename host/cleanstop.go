@@ -150,7 +150,7 @@ func (c *clustered) announceStop(ctx context.Context) bool {
 // allCompared reports whether no daemon here has still to be compared with its standbys.
 func (c *clustered) allCompared() bool {
 	for _, d := range c.daemons() {
-		p := d.replica
+		p := replicaOf(d)
 		p.mu.Lock()
 		left := !p.compared && p.over == nil
 		p.mu.Unlock()

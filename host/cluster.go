@@ -252,7 +252,7 @@ func (c *clustered) LeaseChanged(held bool) {
 	}
 	c.tell(func() {
 		for _, d := range c.daemons() {
-			d.replica.advance()
+			replicaOf(d).advance()
 		}
 	})
 }
@@ -277,7 +277,7 @@ func (c *clustered) SessionBegan(session uint64) {
 func (c *clustered) daemons() []*hosted {
 	var out []*hosted
 	for _, d := range c.rt.table.Daemons() {
-		if d.replica != nil {
+		if replicaOf(d) != nil {
 			out = append(out, d)
 		}
 	}
@@ -286,7 +286,7 @@ func (c *clustered) daemons() []*hosted {
 
 func (c *clustered) kickReplicas() {
 	for _, d := range c.daemons() {
-		d.replica.wake()
+		replicaOf(d).wake()
 	}
 }
 
@@ -324,8 +324,8 @@ func (c *clustered) look() {
 		return
 	}
 	for _, d := range c.daemons() {
-		d.replica.wake()
-		if !d.replica.verifiedIn(session) {
+		replicaOf(d).wake()
+		if !replicaOf(d).verifiedIn(session) {
 			c.lookAt(d, session)
 		}
 	}
@@ -343,7 +343,7 @@ func (c *clustered) compare(e directory.Entry) {
 	}
 	d := c.rt.table.Daemon(e.Entity)
 	switch {
-	case d != nil && d.replica != nil:
+	case d != nil && replicaOf(d) != nil:
 		c.mu.Lock()
 		session := c.session
 		c.mu.Unlock()
@@ -362,7 +362,7 @@ func (c *clustered) compare(e directory.Entry) {
 
 // compareWith is compare of a daemon that is here.
 func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
-	if d.replica.isUnread() || d.replica.stands(e) {
+	if replicaOf(d).isUnread() || replicaOf(d).stands(e) {
 		return // it is looked at when it is read; what this node itself has written since is newer
 	}
 	if e.Owner == c.env.Self {
@@ -387,7 +387,7 @@ func (c *clustered) confirm(d *hosted) {
 		c.env.Logger.Warn("asking the directory whose a daemon is", "daemon", d.id.Origin(), "error", err)
 	case e.Owner == c.env.Self:
 		c.compareWith(d, e, session)
-	case !d.replica.stands(e):
+	case !replicaOf(d).stands(e):
 		c.supersede(d, e)
 	}
 }
@@ -395,7 +395,7 @@ func (c *clustered) confirm(d *hosted) {
 // enrol makes a daemon known that the directory does not know: it was made before
 // the node was a member.
 func (c *clustered) enrol(d *hosted, session uint64) {
-	if d.replica.isUnread() {
+	if replicaOf(d).isUnread() {
 		return // it is looked at when it is read
 	}
 	if c.rt.unconfirmed(d.id) {

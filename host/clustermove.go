@@ -131,7 +131,7 @@ func (p *replica) awaitCompared(ctx context.Context) error {
 		if compared {
 			return nil
 		}
-		held := p.holding()
+		held := p.Holding()
 		if held == nil { // it was, since
 			return nil
 		}
@@ -146,13 +146,13 @@ func (p *replica) awaitCompared(ctx context.Context) error {
 // movable says why a daemon cannot move to the target, and has the target be no
 // standby of the daemon meanwhile.
 func (c *clustered) movable(ctx context.Context, d *hosted, target identity.NodeID) error {
-	if c == nil || d.replica == nil {
+	if c == nil || replicaOf(d) == nil {
 		return nil
 	}
 	if !c.member.Here(target) {
 		return migration.Failf(migration.TargetUnavailable, "node %s is not in this node's cluster, or is not there", target)
 	}
-	p := d.replica
+	p := replicaOf(d)
 	if err := p.awaitCompared(ctx); err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (p *replica) stays() {
 // target. The release is on disk; it is given to nobody before. It returns once what
 // became of it is known, or ctx ends.
 func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Release) error {
-	p := m.d.replica
+	p := replicaOf(m.d)
 	for {
 		now, err := c.member.Read(ctx, m.entity)
 		switch {
@@ -238,14 +238,14 @@ func (c *clustered) makeWay(ctx context.Context, id identity.EntityID) error {
 	return nil
 }
 
-// renew has the standbys read the daemon anew: it is another than what they were
-// told. The ticket is answered once they have it. It needs d.mu.
-func (p *replica) renew() *ticket {
+// Renew implements recordLog: the standbys read the daemon anew, which is another than
+// what they were told. It needs d.mu.
+func (p *replica) Renew(finish func(error)) {
 	p.mu.Lock()
 	p.number++
 	for _, f := range p.follows {
 		f.cut()
 	}
 	p.mu.Unlock()
-	return p.barrier()
+	p.Barrier(finish)
 }

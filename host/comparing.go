@@ -53,7 +53,7 @@ var errStandbySilent = errors.New("a standby in sync does not answer")
 // compareFirst has the daemon, which the directory says is this node's, serve once it
 // may. It does not block.
 func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
-	p := d.replica
+	p := replicaOf(d)
 	epoch := d.info().Epoch
 	p.mu.Lock()
 	if !p.compared && len(e.Standbys) == 0 && epoch == e.Epoch && !c.rt.isHeld(d.id) {
@@ -97,7 +97,7 @@ func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
 // settleFirst is compareFirst's work: one row of the table. Where it returns an error,
 // the daemon is looked at again.
 func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entry, session uint64) error {
-	p := d.replica
+	p := replicaOf(d)
 	ours, err := c.rt.extentOf(d.id)
 	if err != nil { // a history that cannot be read is none
 		c.env.Logger.Error("a daemon's history cannot be read", "daemon", d.id.Origin(), "error", err)
@@ -403,6 +403,14 @@ func (p *replica) waitsFor() *daemon.HeldDaemon {
 	return p.waits
 }
 
+// Waits implements recordLog.
+func (p *replica) Waits() error {
+	if h := p.waitsFor(); h != nil {
+		return heldError(h)
+	}
+	return nil
+}
+
 func heldError(h *daemon.HeldDaemon) error {
 	return &daemon.HeldError{Entity: h.Entity, Reason: h.Reason, Why: h.Why}
 }
@@ -414,7 +422,7 @@ func (c *clustered) waiting() []daemon.HeldDaemon {
 	}
 	var out []daemon.HeldDaemon
 	for _, d := range c.daemons() {
-		if h := d.replica.waitsFor(); h != nil {
+		if h := replicaOf(d).waitsFor(); h != nil {
 			out = append(out, *h)
 		}
 	}
@@ -543,11 +551,11 @@ func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (c
 	d.epoch = fact.Epoch
 	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
-	d.replica.mu.Lock()
-	d.replica.compared, d.replica.waits = true, nil
-	d.replica.mu.Unlock()
+	replicaOf(d).mu.Lock()
+	replicaOf(d).compared, replicaOf(d).waits = true, nil
+	replicaOf(d).mu.Unlock()
 	d.show()
-	d.replica.again()
+	replicaOf(d).again()
 	return fact, nil
 }
 
@@ -578,7 +586,7 @@ func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chai
 func (c *clustered) waits(id identity.EntityID) *daemon.HeldDaemon {
 	d := c.rt.table.Daemon(id)
 	if d != nil {
-		return d.replica.waitsFor()
+		return replicaOf(d).waitsFor()
 	}
 	if s := c.copyOf(id); s != nil {
 		s.mu.Lock()

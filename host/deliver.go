@@ -39,10 +39,10 @@ func (p *Pending) Drop() {
 // NewPending returns an event that something else than a Runtime has taken, and what
 // answers it, which is called once.
 func NewPending() (*Pending, func(daemon.Result, error)) {
-	p := &Pending{ticket: &ticket{done: make(chan struct{})}}
+	p := &Pending{ticket: newTicket()}
 	return p, func(res daemon.Result, err error) {
-		p.result, p.ticket.err = res, err
-		close(p.ticket.done)
+		p.result = res
+		p.ticket.finish(err)
 	}
 }
 
@@ -83,6 +83,14 @@ type ticket struct {
 	// here, or storedErr says why not. nil: as done.
 	stored    chan struct{}
 	storedErr error
+}
+
+func newTicket() *ticket { return &ticket{done: make(chan struct{})} }
+
+// finish answers who waits. It is called once.
+func (t *ticket) finish(err error) {
+	t.err = err
+	close(t.done)
 }
 
 // isDone reports whether wait would not block, and give no error.
@@ -195,8 +203,9 @@ func (d *hosted) answer(ev *input, hold *budget.Hold, p *Pending) error {
 	} else if hold != nil {
 		hold.Set(heldBytes(&p.result))
 	}
-	if err == nil && d.replica != nil && (p.ticket == nil || p.result.Duplicate) {
-		p.ticket = d.replica.barrier() // nothing was written, and the answer is an answer
+	if err == nil && d.leader != nil && (p.ticket == nil || p.result.Duplicate) {
+		p.ticket = newTicket()
+		d.leader.Barrier(p.ticket.finish) // nothing was written, and the answer is an answer
 	}
 	return err
 }
@@ -588,7 +597,7 @@ func (d *hosted) commit(b *store.Batch) *ticket {
 		d.flush()
 		defer d.gather()
 	}
-	return d.submit(b, &ticket{done: make(chan struct{})})
+	return d.submit(b, newTicket())
 }
 
 // gathered is the records of a run of events, to be written as one.
@@ -601,7 +610,7 @@ type gathered struct {
 // gather makes records wait for flush. It needs d.mu, which is held until then.
 func (d *hosted) gather() {
 	if d.env.Store != nil && d.kind != "" {
-		d.gathered = &gathered{batch: &store.Batch{}, ticket: &ticket{done: make(chan struct{})}}
+		d.gathered = &gathered{batch: &store.Batch{}, ticket: newTicket()}
 	}
 }
 
@@ -624,8 +633,7 @@ func (d *hosted) submit(b *store.Batch, t *ticket) *ticket {
 	}
 	began, meter := d.timing, d.events
 	finish := func(err error) {
-		t.err = err
-		close(t.done)
+		t.finish(err)
 		if err == nil && !began.IsZero() {
 			meter.delivery.Observe(time.Since(began))
 		}
@@ -634,12 +642,12 @@ func (d *hosted) submit(b *store.Batch, t *ticket) *ticket {
 	if d.inTurn {
 		finish, stored = d.fly(b.Size(), finish)
 	}
-	if d.replica == nil {
+	if d.leader == nil {
 		d.env.Store.Submit(b, finish)
 		return t
 	}
 	t.stored = make(chan struct{})
-	d.replica.submit(b, func(err error) {
+	d.leader.Submit(b, func(err error) {
 		t.storedErr = err
 		close(t.stored)
 		stored()

@@ -87,9 +87,9 @@ func (r *Runtime) HearsOldNews(e directory.Entry) error {
 	if err != nil {
 		return err
 	}
-	d.replica.mu.Lock()
-	d.replica.session = 0
-	d.replica.mu.Unlock()
+	replicaOf(d).mu.Lock()
+	replicaOf(d).session = 0
+	replicaOf(d).mu.Unlock()
 	r.cluster.compareWith(d, e, r.cluster.sessionNow())
 	return nil
 }
@@ -199,14 +199,14 @@ func (r *Runtime) Serves(id identity.EntityID) bool {
 	if err != nil || r.isHeld(id) {
 		return false
 	}
-	p := d.replica
+	p := replicaOf(d)
 	if p == nil {
 		return true
 	}
 	p.mu.Lock()
 	over := p.over != nil // it is let go of, and may still be in the tables
 	p.mu.Unlock()
-	return !over && p.holding() == nil
+	return !over && p.Holding() == nil
 }
 
 // SignReach signs that the history here of the daemon goes so far.

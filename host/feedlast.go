@@ -31,7 +31,7 @@ func (c *clustered) feedLast(ctx context.Context, daemons []*hosted) {
 	for waits := true; waits; {
 		waits = false
 		for _, d := range daemons {
-			waits = waits || d.replica.feeds()
+			waits = waits || replicaOf(d).feeds()
 		}
 		if !waits {
 			break

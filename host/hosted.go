@@ -68,7 +68,7 @@ type hosted struct {
 	name      string
 	config    []byte
 	key       *identity.KeyPair
-	replica   *replica // of a cluster's daemon; nil: it is no cluster's. Set before the daemon is in the tables
+	leader    recordLog // of a cluster's daemon; nil: it is no cluster's. Set before the daemon is in the tables
 	life      lifecycle.Machine
 	resumed   chan struct{} // closed when a pause ends; nil unless paused
 	gone      error

@@ -266,8 +266,8 @@ func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mende
 	}
 	r.dropHold(d.id)
 	r.table.Remove(d)
-	if d.replica != nil {
-		d.replica.end(daemon.ErrStopped)
+	if replicaOf(d) != nil {
+		replicaOf(d).end(daemon.ErrStopped)
 	}
 	d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: d.id})
 	r.subscriber.LeaveAll(d.id)

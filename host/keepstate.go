@@ -145,5 +145,5 @@ func isHeld(has map[string]standby.HeldPart, p standby.HeldPart) bool {
 // to standbys: at an end what came since is rather replayed at the next start. It needs
 // d.mu.
 func (d *hosted) dearForStandbys() bool {
-	return d.replica.kept() && d.saved.bytes >= largeState && !d.nextIsDelta()
+	return d.hasStandbys() && d.saved.bytes >= largeState && !d.nextIsDelta()
 }

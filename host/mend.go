@@ -59,10 +59,10 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 		d.end(lifecycle.Leave, err)
 		return chain.Mended{}, fmt.Errorf("mending daemon %s by %s: %w", id.Origin(), how, err)
 	}
-	if old.replica != nil {
-		old.replica.end(fmt.Errorf("%w: it was mended", daemon.ErrNotReady))
+	if replicaOf(old) != nil {
+		replicaOf(old).end(fmt.Errorf("%w: it was mended", daemon.ErrNotReady))
 		r.cluster.attach(d)
-		d.replica.compared = false
+		replicaOf(d).compared = false
 		defer r.cluster.lookSoon()
 	}
 	r.table.Put(d)

@@ -52,8 +52,8 @@ func (r *Runtime) recover(ctx context.Context) error {
 			return err
 		}
 		for _, d := range r.table.Daemons() {
-			if r.cluster.attach(d); d.replica != nil {
-				d.replica.compared, d.replica.unread = false, d.unread.Load()
+			if r.cluster.attach(d); replicaOf(d) != nil {
+				replicaOf(d).compared, replicaOf(d).unread = false, d.unread.Load()
 			}
 		}
 	}

@@ -124,9 +124,8 @@ func (d *hosted) storeLimits(before daemon.Limits, change map[string]int64) (*ti
 	}
 	b.Put(store.Daemons, d.id[:], rec)
 	t := d.commit(b)
-	if d.replica != nil {
-		t = d.replica.renew()
-		d.last = t
+	if d.leader != nil {
+		t = d.renew()
 	}
 	return t, nil
 }

@@ -58,11 +58,20 @@ type unanswered struct {
 // attach makes the daemon one of the cluster's, whose history needs no comparison. It
 // serves once that it is this node's is known. It needs d.mu, or d is not in the tables yet.
 func (c *clustered) attach(d *hosted) {
-	if c == nil || d.kind == "" || d.replica != nil {
+	if c == nil || d.kind == "" || d.leader != nil {
 		return
 	}
-	d.replica = &replica{c: c, d: d, changing: make(chan struct{}, 1), kick: make(chan struct{}, 1), follows: make(map[identity.NodeID]*follower), compared: true}
+	d.leader = &replica{c: c, d: d, changing: make(chan struct{}, 1), kick: make(chan struct{}, 1), follows: make(map[identity.NodeID]*follower), compared: true}
 }
+
+// replicaOf returns what a daemon of a cluster has beside it; nil: it is no cluster's.
+func replicaOf(d *hosted) *replica {
+	p, _ := d.leader.(*replica)
+	return p
+}
+
+// HasStandbys implements recordLog.
+func (p *replica) HasStandbys() bool { return p.kept() }
 
 // kept reports whether the daemon has standbys, or is to have some.
 func (p *replica) kept() bool {
@@ -161,9 +170,8 @@ func (p *replica) end(err error) {
 	p.wake()
 }
 
-// holding returns nil where the daemon may serve, or what is closed when that
-// may have changed.
-func (p *replica) holding() <-chan struct{} {
+// Holding implements recordLog.
+func (p *replica) Holding() <-chan struct{} {
 	session, held := p.c.member.Lease()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -188,9 +196,8 @@ func (p *replica) tellWaiting() {
 	}
 }
 
-// submit writes the batch here and sends it to the standbys. finish is called once
-// both have it, or with the error; it must not block. It needs d.mu.
-func (p *replica) submit(b *store.Batch, stored func(error), finish func(error)) {
+// Submit implements recordLog. It needs d.mu.
+func (p *replica) Submit(b *store.Batch, stored func(error), finish func(error)) {
 	parts, files := b.Parts(p.d.id), b.Files()
 	var written chan struct{}
 	if len(files) > 0 {
@@ -228,21 +235,17 @@ func (p *replica) sendOn() {
 	}
 }
 
-// barrier returns a ticket that is answered after all that was submitted, where
-// the lease holds then. It needs d.mu.
-func (p *replica) barrier() *ticket {
-	t := &ticket{done: make(chan struct{})}
+// Barrier implements recordLog. It needs d.mu.
+func (p *replica) Barrier(finish func(error)) {
 	p.mu.Lock()
-	if p.over != nil {
-		t.err = p.over
-		close(t.done)
+	if why := p.over; why != nil {
 		p.mu.Unlock()
-		return t
+		finish(why)
+		return
 	}
-	p.queue = append(p.queue, unanswered{number: p.number, stored: true, since: p.c.now(), finish: func(err error) { t.err = err; close(t.done) }})
+	p.queue = append(p.queue, unanswered{number: p.number, stored: true, since: p.c.now(), finish: finish})
 	p.mu.Unlock()
 	p.advance()
-	return t
 }
 
 func (c *clustered) now() time.Duration { return c.member.Now() }

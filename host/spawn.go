@@ -138,8 +138,8 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	if req.Standbys != 0 && (r.cluster == nil || d.kind == "") {
 		return daemon.Info{}, fmt.Errorf("%w: a daemon with standbys", ErrNoCluster)
 	}
-	if r.cluster.attach(d); d.replica != nil {
-		d.replica.unsure = true // until it is claimed
+	if r.cluster.attach(d); replicaOf(d) != nil {
+		replicaOf(d).unsure = true // until it is claimed
 	}
 	err = r.reserve(d)
 	if made && errors.Is(err, daemon.ErrNameTaken) { // by an origin that begins alike
@@ -182,7 +182,7 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Fa
 		}
 		return r.begin(ctx, d, factory, from, req.Grants)
 	}
-	if d.replica == nil {
+	if replicaOf(d) == nil {
 		return begin()
 	}
 	epoch := d.epoch
@@ -197,7 +197,7 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Fa
 	if err := begin(); err != nil {
 		return errors.Join(err, r.cluster.member.Delete(ctx, e))
 	}
-	d.replica.claimed(e)
+	replicaOf(d).claimed(e)
 	return nil
 }
 

@@ -112,7 +112,7 @@ func (r *Runtime) standings() []channel.Standing {
 }
 
 func (d *hosted) standing() (channel.Standing, bool) {
-	if d.kind == "" || d.replica != nil {
+	if d.kind == "" || d.leader != nil {
 		return channel.Standing{}, false
 	}
 	d.view.mu.Lock()

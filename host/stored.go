@@ -98,11 +98,14 @@ func putSnapshot(st *store.Store, b *store.Batch, id identity.EntityID, index ui
 // apartFrom is from how many bytes the daemon's state goes to a file. One with
 // standbys is sent to them as it is stored, up to what goes into one message.
 func (d *hosted) apartFrom() int {
-	if d.replica.kept() {
+	if d.hasStandbys() {
 		return maxStandbyState
 	}
 	return largeState
 }
+
+// hasStandbys reports whether the daemon has standbys, or is to have some.
+func (d *hosted) hasStandbys() bool { return d.leader != nil && d.leader.HasStandbys() }
 
 // putPart stores a part under key, which begins with the daemon's identity, and
 // returns its size. The batch takes the snapshot's state over; one of apart bytes or

@@ -276,7 +276,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if e.Revision == 0 {
 		how = chain.MendRecovery // no directory names the owner yet
 	} else {
-		d.replica.verified(e, c.sessionNow())
+		replicaOf(d).verified(e, c.sessionNow())
 	}
 	if r.table.PutNamed(d) != nil { // another daemon has its name
 		d.name = fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin())
@@ -343,7 +343,7 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 // that is of no use until the owner has fed it: most of it need not be sent again.
 func (c *clustered) supersede(d *hosted, e directory.Entry) {
 	why := &daemon.MovedError{Moved: daemon.Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
-	d.replica.end(why)
+	replicaOf(d).end(why)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.life.State() == lifecycle.Moved {

@@ -103,7 +103,7 @@ func (d *hosted) fly(bytes int, inner func(error)) (finish func(error), stored f
 	d.flown += bytes
 	f := d.share
 	f.Fly(bytes)
-	if d.replica != nil {
+	if d.leader != nil {
 		return func(err error) { inner(err); f.Land(bytes) }, func() { f.Stored(bytes) }
 	}
 	return func(err error) { inner(err); f.Stored(bytes); f.Land(bytes) }, nil

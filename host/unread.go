@@ -174,7 +174,7 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 	}
 	list := d.ledger.All()
 	d.mu.Unlock()
-	d.replica.wasRead()
+	replicaOf(d).wasRead()
 	if serves {
 		r.subscriber.Start(d.id, list)
 	}

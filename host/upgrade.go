@@ -189,8 +189,8 @@ func (d *hosted) storeUpgrade(from []byte) error {
 		return err
 	}
 	d.index++
-	if d.replica != nil {
-		d.last = d.replica.renew()
+	if d.leader != nil {
+		d.renew()
 	}
 	d.kept, d.saved = d.index, saved{tried: d.env.Clock().UnixNano()}
 	return nil

@@ -76,8 +76,8 @@ func (d *hosted) info() daemon.Info {
 		i.State, i.Reason = daemon.HeldState, err.Error()
 	} else if err := d.node.Permits.MayRun(d.id); err != nil {
 		i.State, i.Reason = "refused", err.Error()
-	} else if h := d.replica.waitsFor(); h != nil {
-		i.State, i.Reason = daemon.WaitingState, heldError(h).Error()
+	} else if err := d.waits(); err != nil {
+		i.State, i.Reason = daemon.WaitingState, err.Error()
 	}
 	return i
 }
