@@ -10,6 +10,7 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/sandbox"
 )
 
@@ -81,7 +82,7 @@ func (c *CrossCheck) Run(ctx context.Context, next func() ([]byte, error), verdi
 	if module.Report().State != abi.StateHooks {
 		return ErrNoHooks
 	}
-	x := &crossing{module: module, options: sandbox.Options{Limits: sandboxLimits(limits)}, next: c.Next, verdict: verdict}
+	x := &crossing{module: module, options: sandbox.Options{Limits: guest.SandboxLimits(limits)}, next: c.Next, verdict: verdict}
 	defer func() { err = errors.Join(err, x.close()) }()
 	if x.original, err = module.NewGuest(x.options); err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
-	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -48,16 +47,6 @@ func (r rules) Room() (pending, bytes, timers, timerBytes int) {
 		return (&effect.State{}).Room()
 	}
 	return r.d.effects.RoomAfter(r.d.firing)
-}
-
-// effectsOf is what a guest asked for.
-func effectsOf(list []sandbox.Effect) []effect.Effect {
-	out := make([]effect.Effect, len(list))
-	for i := range list {
-		e := &list[i]
-		out[i] = effect.Effect{Kind: effect.Kind(e.Kind), Channel: e.Channel, To: e.To, At: e.At, ID: e.ID, Payload: e.Payload}
-	}
-	return out
 }
 
 // factoryEnv is what a factory is told of the daemon.

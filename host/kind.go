@@ -11,6 +11,7 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/store"
 	"wasmhost.example/internal/canon"
@@ -115,7 +116,7 @@ func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, ow
 // setKind durably makes m the kind's module.
 func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own daemon.Limits) error {
 	digest := m.Digest()
-	k := &kind{name: name, factory: newModuleFactory(m), digest: digest[:], size: size, pushed: r.env.Clock(), report: m.Report(), limits: own}
+	k := &kind{name: name, factory: guest.NewFactory(m), digest: digest[:], size: size, pushed: r.env.Clock(), report: m.Report(), limits: own}
 	if err := r.putKind(k); err != nil {
 		return err
 	}
@@ -265,7 +266,7 @@ func (r *Runtime) factory(ctx context.Context, name string, digest []byte) (daem
 		if err != nil {
 			return nil, nil, err
 		}
-		return newModuleFactory(m), digest, nil
+		return guest.NewFactory(m), digest, nil
 	}
 	if k == nil {
 		return nil, nil, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -89,7 +90,7 @@ func (r *Runtime) recoverKinds(ctx context.Context) error {
 		r.mu.Lock()
 		if _, ok := r.kinds[name]; !ok {
 			r.meters.of(name)
-			r.kinds[name] = &kind{name: name, factory: newModuleFactory(m), digest: rec.Digest, size: rec.Size,
+			r.kinds[name] = &kind{name: name, factory: guest.NewFactory(m), digest: rec.Digest, size: rec.Size,
 				pushed: time.Unix(0, rec.Pushed), report: m.Report(), limits: own}
 		}
 		r.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -94,7 +95,7 @@ func (t *Trial) Close(ctx context.Context) error {
 // concurrently.
 type TrialDaemon struct {
 	trial   *Trial
-	code    *moduleDaemon
+	code    *guest.Daemon
 	applied uint64
 	last    int64           // when the last event was recorded
 	effects []effect.Effect // of it
@@ -116,12 +117,12 @@ func (t *Trial) Spawn(ctx context.Context, config []byte, at int64, log func(lev
 }
 
 func (t *Trial) empty(ctx context.Context, log func(level int, text string)) (*TrialDaemon, error) {
-	f := newModuleFactory(t.module)
+	f := guest.NewFactory(t.module)
 	code, err := f.New(ctx, daemon.Env{Entity: trialEntity, Limits: t.limits, Log: log, Rules: trialRules{t.Grants}})
 	if err != nil {
 		return nil, err
 	}
-	return &TrialDaemon{trial: t, code: code.(*moduleDaemon)}, nil
+	return &TrialDaemon{trial: t, code: code.(*guest.Daemon)}, nil
 }
 
 // call is what hooks are told: where the daemon stands.

@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/abi"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -40,7 +41,7 @@ func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]
 	if err := d.look(ctx); err != nil {
 		return daemon.Info{}, err
 	}
-	err = d.upgrade(ctx, newModuleFactory(m))
+	err = d.upgrade(ctx, guest.NewFactory(m))
 	last := d.last
 	d.mu.Unlock()
 	if err == nil {
@@ -105,9 +106,9 @@ func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
 }
 
 // upgrade needs d.mu.
-func (d *hosted) upgrade(ctx context.Context, f *moduleFactory) error {
+func (d *hosted) upgrade(ctx context.Context, f *guest.Factory) error {
 	digest := f.Module().Digest()
-	old, ok := d.daemon.(*moduleDaemon)
+	old, ok := d.daemon.(*guest.Daemon)
 	switch {
 	case !ok:
 		return fmt.Errorf("%w: its code is native", daemon.ErrCannotUpgrade)

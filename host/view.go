@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 )
@@ -110,7 +111,7 @@ func (d *hosted) stands(s *standing) {
 	if sizer, ok := d.daemon.(daemon.Sizer); ok && d.life.State().InMemory() {
 		s.memory = sizer.MemoryBytes()
 	}
-	if m, ok := d.daemon.(*moduleDaemon); ok {
+	if m, ok := d.daemon.(*guest.Daemon); ok {
 		s.least = m.LeastMemory()
 	}
 }
