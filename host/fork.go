@@ -154,9 +154,9 @@ type forker interface {
 	Adopt(*sandbox.Shared) error
 }
 
-// point takes what the daemon is. It holds up the daemon only for that; finish
+// pointOf takes what the daemon is. It holds up the daemon only for that; finish
 // does the rest. It needs d.mu.
-func (d *hosted) point() (*forkPoint, error) {
+func pointOf(d *hosted) (*forkPoint, error) {
 	if err := d.portable(); err != nil {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 		}
 		return r.pastPoint(ctx, d, *req.At)
 	}
-	p, err := d.point()
+	p, err := pointOf(d)
 	d.mu.Unlock()
 	if err != nil {
 		return nil, err

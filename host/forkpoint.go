@@ -221,7 +221,7 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 	if err != nil {
 		return d.index, nil, err
 	}
-	p, err := d.point()
+	p, err := pointOf(d)
 	if err == nil {
 		err = p.finish(d.limits().StateBytes)
 	}

@@ -126,16 +126,20 @@ type kindMeter struct {
 	downtime                  meter.Histogram
 
 	mu       lock.Mutex[lock.Leaf]
-	returned map[Return]uint64
+	returned map[cameBack]uint64
 }
 
+// cameBack is how a daemon came back from disk, as Return has it.
+type cameBack struct{ Why, Outcome string }
+
+// cameBack counts a daemon that came back from disk.
 func (k *kindMeter) cameBack(why string, outcome lifecycle.State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.returned == nil {
-		k.returned = make(map[Return]uint64)
+		k.returned = make(map[cameBack]uint64)
 	}
-	k.returned[Return{why, outcome.String()}]++
+	k.returned[cameBack{why, outcome.String()}]++
 }
 
 // meters are those of a runtime.
@@ -234,7 +238,7 @@ func (r *Runtime) Metrics() Metrics {
 	maps.Copy(out.Moves, r.meters.moves)
 	r.meters.mu.Unlock()
 	for name, k := range kinds {
-		out.Kinds[name] = k.read()
+		out.Kinds[name] = readMeter(k)
 	}
 	all := r.table.Daemons()
 	for _, d := range all {
@@ -257,7 +261,7 @@ func (r *Runtime) Metrics() Metrics {
 	return out
 }
 
-func (k *kindMeter) read() KindMetrics {
+func readMeter(k *kindMeter) KindMetrics {
 	out := KindMetrics{Failures: make(map[string]uint64), PassedOver: make(map[string]uint64), Daemons: make(map[string]int), Passivated: k.passivated.Load(),
 		Downtime: k.downtime.Read(), MigrationBytes: k.bytes.Load(), Rounds: k.rounds.Load()}
 	for i := range k.events {
@@ -289,7 +293,9 @@ func (k *kindMeter) read() KindMetrics {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	maps.Copy(out.Returned, k.returned)
+	for r, n := range k.returned {
+		out.Returned[Return(r)] = n
+	}
 	return out
 }
 

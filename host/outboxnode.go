@@ -212,7 +212,9 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 		if err := d.going(); err != nil {
 			return fmt.Errorf("%w: %w", channel.ErrBusy, err)
 		}
-		taken, t, err = d.takeSome(turn, m.From, via, list)
+		var some takenEvents
+		some, t, err = d.takeSome(turn, m.From, via, list)
+		taken = outbox.Taken(some)
 		if errors.Is(err, errNoRoom) {
 			why := channel.ErrNoRoom
 			if r.sender.Blocked(m.To) {
@@ -233,9 +235,16 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 	return taken, err
 }
 
+// takenEvents is how many events of another daemon a daemon took.
+type takenEvents struct {
+	Events     int   // that it has now
+	PassedOver int   // of them, that it failed on
+	First      error // why it failed on the first of those
+}
+
 // takeSome applies effects that are new to the daemon, and returns of how many
 // this is true now: all, unless the turn is over. It needs d.mu.
-func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken outbox.Taken, t *ticket, err error) {
+func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken takenEvents, t *ticket, err error) {
 	d.gather()
 	for taken.Events < len(list) {
 		e := &list[taken.Events]

@@ -32,7 +32,12 @@ func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at ChainEnd
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	if d := p.Here; d != nil {
-		return d.promote(ctx, at, epoch)
+		return d.promote(ctx, epoch, func(epoch, sequence uint64, head chain.Hash) error {
+			if stands := (ChainEnd{epoch, sequence, head}); stands != at {
+				return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherEnd, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
+			}
+			return nil
+		})
 	}
 	s := r.cluster.copyOf(id)
 	if s == nil {
@@ -66,8 +71,8 @@ func (r *Runtime) WithoutDirectory(ctx context.Context) error {
 	return nil
 }
 
-// promote raises the epoch of a daemon that is here.
-func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
+// promote raises the epoch of a daemon that is here, if it stands where stands wants it.
+func (d *hosted) promote(ctx context.Context, epoch uint64, stands func(epoch, sequence uint64, head chain.Hash) error) error {
 	if !d.moving.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.id.Origin())
 	}
@@ -88,8 +93,8 @@ func (d *hosted) promote(ctx context.Context, at ChainEnd, epoch uint64) error {
 	if d.epoch == epoch { // it was promoted before
 		return nil
 	}
-	if stands := (ChainEnd{d.epoch, d.chain.Head().Sequence, d.chain.HeadHash()}); stands != at {
-		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherEnd, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
+	if err := stands(d.epoch, d.chain.Head().Sequence, d.chain.HeadHash()); err != nil {
+		return err
 	}
 	fact, b, err := d.fact(chain.MendRecovery, epoch)
 	if err == nil {

@@ -24,13 +24,17 @@ type Quarantined struct {
 	Channel string
 	Payload []byte
 	Fault   *daemon.GuestError
+}
 
+// failedEvent is an event that the daemon failed on, as it is tried again.
+type failedEvent struct {
+	Quarantined
 	epoch uint64 // of a daemon's event
 }
 
-func quarantinedOf(index uint64, f *failureRecord) Quarantined {
-	q := Quarantined{Index: index, Kind: f.Event, Sender: f.Sender, From: f.From, Number: f.Number, Time: time.Unix(0, f.Time),
-		Channel: f.Channel, Payload: f.Payload, Fault: f.fault(), epoch: f.SenderEpoch}
+func failedOf(index uint64, f *failureRecord) failedEvent {
+	q := failedEvent{Quarantined{Index: index, Kind: f.Event, Sender: f.Sender, From: f.From, Number: f.Number, Time: time.Unix(0, f.Time),
+		Channel: f.Channel, Payload: f.Payload, Fault: f.fault()}, f.SenderEpoch}
 	switch {
 	case q.Kind >= daemon.EventTimer:
 		q.From = q.Sender
@@ -41,7 +45,7 @@ func quarantinedOf(index uint64, f *failureRecord) Quarantined {
 }
 
 // event is the event once more.
-func (q *Quarantined) event() *input {
+func (q *failedEvent) event() *input {
 	return &input{Event: daemon.Event{Kind: q.Kind, Sender: q.Sender, From: q.From, Number: q.Number, Channel: q.Channel, Payload: q.Payload},
 		senderEpoch: q.epoch, once: true, retry: q.Index}
 }
@@ -58,10 +62,19 @@ func (r *Runtime) Quarantine(ctx context.Context, id identity.EntityID) ([]Quara
 	if err != nil {
 		return nil, err
 	}
-	return d.quarantine(ctx)
+	failed, err := d.failedEvents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Quarantined
+	for i := range failed {
+		out = append(out, failed[i].Quarantined)
+	}
+	return out, nil
 }
 
-func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
+// failedEvents returns what Runtime.Quarantine does.
+func (d *hosted) failedEvents(ctx context.Context) ([]failedEvent, error) {
 	if d.env.Store == nil {
 		return nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, d.id.Origin())
 	}
@@ -73,7 +86,7 @@ func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
 	if err := last.wait(ctx); err != nil {
 		return nil, err
 	}
-	var out []Quarantined
+	var out []failedEvent
 	settled := make(map[uint64]bool)
 	depth := 0
 	err := d.env.Store.ReadHistoryBackward(d.id, func(index uint64, b []byte) error {
@@ -91,7 +104,7 @@ func (d *hosted) quarantine(ctx context.Context) ([]Quarantined, error) {
 			settled[rec.Retry] = true // 0 is the index of no failure
 		case *failureRecord:
 			if !settled[index] {
-				out = append(out, quarantinedOf(index, rec))
+				out = append(out, failedOf(index, rec))
 			}
 		}
 		return nil
@@ -123,7 +136,7 @@ func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, in
 }
 
 // applyAgain needs d.mu.
-func (d *hosted) applyAgain(q *Quarantined, p *Pending) error {
+func (d *hosted) applyAgain(q *failedEvent, p *Pending) error {
 	if len(q.Payload) > d.limits().EventBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(q.Payload), d.limits().EventBytes)
 	}
@@ -151,24 +164,24 @@ func (r *Runtime) SkipQuarantined(ctx context.Context, id identity.EntityID, ind
 	return t.wait(ctx)
 }
 
-func (r *Runtime) quarantined(ctx context.Context, id identity.EntityID, index uint64) (*hosted, Quarantined, error) {
+func (r *Runtime) quarantined(ctx context.Context, id identity.EntityID, index uint64) (*hosted, failedEvent, error) {
 	if err := r.ready(); err != nil {
-		return nil, Quarantined{}, err
+		return nil, failedEvent{}, err
 	}
 	d, err := r.find(id)
 	if err != nil {
-		return nil, Quarantined{}, err
+		return nil, failedEvent{}, err
 	}
-	list, err := d.quarantine(ctx)
+	list, err := d.failedEvents(ctx)
 	if err != nil {
-		return nil, Quarantined{}, err
+		return nil, failedEvent{}, err
 	}
 	for _, q := range list {
 		if q.Index == index {
 			return d, q, nil
 		}
 	}
-	return nil, Quarantined{}, fmt.Errorf("%w: %d, of daemon %s", daemon.ErrNotQuarantined, index, id.Origin())
+	return nil, failedEvent{}, fmt.Errorf("%w: %d, of daemon %s", daemon.ErrNotQuarantined, index, id.Origin())
 }
 
 // lastWall counts how often one event went over its wall time.

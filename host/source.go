@@ -66,7 +66,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	}
 	m, err := r.newMigration(id, d, target, o)
 	if err == nil {
-		err = d.mayMove(r.env.Context, o)
+		err = d.mayMove(r.env.Context, !o.OmitIdentity && !o.PublicOnly)
 	}
 	if err == nil {
 		err = r.cluster.movable(r.env.Context, d, target)
@@ -101,9 +101,9 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	return m, nil
 }
 
-// mayMove says what stands in the way of moving the daemon as o asks. A key
-// that is to travel must be here: that it is not is never passed over.
-func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
+// mayMove says what stands in the way of moving the daemon. A key that is to travel must
+// be here: that it is not is never passed over.
+func (d *hosted) mayMove(ctx context.Context, withKey bool) error {
 	d.want()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -116,7 +116,7 @@ func (d *hosted) mayMove(ctx context.Context, o MigrationOptions) error {
 	if d.life.State() != lifecycle.Running {
 		return fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
 	}
-	if !o.OmitIdentity && !o.PublicOnly && !d.key.CanSign() {
+	if withKey && !d.key.CanSign() {
 		return migration.Failf(migration.IdentityTransportFailed, "daemon %s: %v; it can only move without, public-only or to a node that has the key", d.id.Origin(), identity.ErrReadOnly)
 	}
 	return d.portable()

@@ -48,6 +48,9 @@ func (d *hosted) want() {
 	}
 }
 
+// add has a daemon read after all others. Nobody asks yet.
+func (g *reading) add(d *hosted) { g.rest = append(g.rest, d) }
+
 // next returns the daemon to be read now, which is the caller's; nil: there is none.
 func (g *reading) next() *hosted {
 	g.mu.Lock()
@@ -106,7 +109,7 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 		s.stats = stats{processed: stands[i].Applied, emitted: stands[i].Emitted}
 		d.view.made = true
 		d.view.mu.Unlock()
-		r.reading.rest = append(r.reading.rest, d)
+		r.reading.add(d)
 	}
 	return now, nil
 }
