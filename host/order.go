@@ -116,7 +116,7 @@ func (m *Migration) follow(ctx context.Context, peer mesh.Peer) (*migration.Outc
 	}
 	defer context.AfterFunc(ctx, func() {
 		if context.Cause(ctx) == errCancelled { // not: this node shuts down
-			m.rt.answer(c, migration.NewRefuse(errCancelled))
+			answerMigration(m.env.Logger, c, migration.NewRefuse(errCancelled))
 		}
 	})()
 	for {

@@ -352,17 +352,17 @@ func (d *hosted) owns(epoch uint64) bool {
 func (r *Runtime) answerAsk(from identity.NodeID, c migration.Conn, ask *migration.Ask) {
 	m := r.table.Look(ask.Entity).Leaving
 	if m == nil || m.id != ask.Migration || m.target != from {
-		r.answer(c, migration.NewRefuse(migration.Failf(migration.Cancelled, "the source keeps daemon %s", ask.Entity.Origin())))
+		answerMigration(r.env.Logger, c, migration.NewRefuse(migration.Failf(migration.Cancelled, "the source keeps daemon %s", ask.Entity.Origin())))
 		return
 	}
 	m.mu.Lock()
 	rel, released := m.release, m.at.Phase().Owner() == migration.OwnerTarget
 	m.mu.Unlock()
 	if !released {
-		r.answer(c, &migration.Hold{})
+		answerMigration(r.env.Logger, c, &migration.Hold{})
 		return
 	}
-	r.answer(c, rel)
+	answerMigration(r.env.Logger, c, rel)
 	if _, err := receive[*migration.Done](c); err != nil { // the source's own delivery hears it too
 		r.env.Logger.Debug("a target that asked did not confirm", "error", err)
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
@@ -16,7 +17,7 @@ import (
 // handleMigration is mesh.Handler.HandleMigration.
 func (r *Runtime) handleMigration(ctx context.Context, from identity.NodeID, c migration.Conn) {
 	if !r.env.Work.Begin() {
-		r.answer(c, migration.NewRefuse(migration.Failf(migration.NotReady, "the node is shutting down")))
+		answerMigration(r.env.Logger, c, migration.NewRefuse(migration.Failf(migration.NotReady, "the node is shutting down")))
 		return
 	}
 	defer r.env.Work.Done()
@@ -46,13 +47,14 @@ func (r *Runtime) handleMigration(ctx context.Context, from identity.NodeID, c m
 	}
 	if err != nil {
 		r.env.Logger.Warn("a migration to this node failed", "from", from, "error", err)
-		r.answer(c, migration.NewRefuse(asError(r.env.Context, err)))
+		answerMigration(r.env.Logger, c, migration.NewRefuse(asError(r.env.Context, err)))
 	}
 }
 
-func (r *Runtime) answer(c migration.Conn, m migration.Message) {
+// answerMigration sends the last message of a stream; whoever is gone does without.
+func answerMigration(log *slog.Logger, c migration.Conn, m migration.Message) {
 	if err := c.Send(m); err != nil {
-		r.env.Logger.Debug("answering on a migration stream", "error", err)
+		log.Debug("answering on a migration stream", "error", err)
 	}
 }
 
