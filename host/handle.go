@@ -86,6 +86,8 @@ type Migration struct {
 
 	startedAt int64 // the same by the runtime's clock, Unix nanoseconds
 
+	above uint64 // the daemon's epoch when it was to move: the target's is the next. Set before the migration is in the table
+
 	cancel   context.CancelCauseFunc
 	done     chan struct{}
 	changes  feed[PhaseChange]

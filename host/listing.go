@@ -94,7 +94,7 @@ func (r *Runtime) present() (out []MigrationInfo) {
 	for _, m := range departures {
 		id := m.entity
 		m.mu.Lock()
-		mv := MigrationInfo{Entity: id, Name: m.d.name, Peer: m.target, Source: true, State: MoveRunning, Phase: m.at.Phase().Shown(), Epoch: m.d.epoch + 1,
+		mv := MigrationInfo{Entity: id, Name: m.d.name, Peer: m.target, Source: true, State: MoveRunning, Phase: m.at.Phase().Shown(), Epoch: m.above + 1,
 			Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt)}
 		m.mu.Unlock()
 		if u, ok := waiting[id]; ok {

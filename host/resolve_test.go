@@ -166,9 +166,28 @@ func TestTakingBackFromASilentTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-silent
+	list, listed := make(chan struct{}), make(chan struct{})
+	go func() { // who lists migrations waits for none, and is not misled by one that ends
+		defer close(listed)
+		for {
+			select {
+			case <-list:
+				return
+			default:
+			}
+			all, err := a.ListMigrations(true)
+			if err != nil || len(all) > 0 && all[0].Epoch != 2 {
+				t.Errorf("while the daemon is taken back: %+v, %v", all, err)
+				return
+			}
+		}
+	}()
 	within, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if _, err := a.ResolveMigration(within, d.Entity, chain.MendTakeBack, nil); err != nil {
+	_, err := a.ResolveMigration(within, d.Entity, chain.MendTakeBack, nil)
+	close(list)
+	<-listed
+	if err != nil {
 		t.Fatal(err)
 	}
 }

@@ -37,7 +37,7 @@ func (r *Runtime) recoverOutgoing() error {
 			return err
 		}
 		m.resuming, m.cancel = context.WithCancelCause(r.env.Context)
-		m.id, m.release, m.epoch = rec.Release.Migration, &rec.Release, rec.Release.Epoch
+		m.id, m.release, m.epoch, m.above = rec.Release.Migration, &rec.Release, rec.Release.Epoch, rec.Release.Epoch-1
 		m.at = migration.ResumeSource(r.cluster != nil)
 		r.table.Depart(m)
 		return nil

@@ -66,7 +66,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	}
 	m, err := r.newMigration(id, d, target, o)
 	if err == nil {
-		err = d.mayMove(r.env.Context, !o.OmitIdentity && !o.PublicOnly)
+		m.above, err = d.mayMove(r.env.Context, !o.OmitIdentity && !o.PublicOnly)
 	}
 	if err == nil {
 		err = r.cluster.movable(r.env.Context, d, target)
@@ -101,25 +101,25 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	return m, nil
 }
 
-// mayMove says what stands in the way of moving the daemon. A key that is to travel must
-// be here: that it is not is never passed over.
-func (d *hosted) mayMove(ctx context.Context, withKey bool) error {
+// mayMove says what stands in the way of moving the daemon, and else its epoch. A key
+// that is to travel must be here: that it is not is never passed over.
+func (d *hosted) mayMove(ctx context.Context, withKey bool) (epoch uint64, err error) {
 	d.want()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.node.Permits.MayServe(d.id); err != nil {
-		return err
+		return 0, err
 	}
 	if err := d.wake(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	if d.life.State() != lifecycle.Running {
-		return fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
+		return 0, fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
 	}
 	if withKey && !d.key.CanSign() {
-		return migration.Failf(migration.IdentityTransportFailed, "daemon %s: %v; it can only move without, public-only or to a node that has the key", d.id.Origin(), identity.ErrReadOnly)
+		return 0, migration.Failf(migration.IdentityTransportFailed, "daemon %s: %v; it can only move without, public-only or to a node that has the key", d.id.Origin(), identity.ErrReadOnly)
 	}
-	return d.portable()
+	return d.epoch, d.portable()
 }
 
 // run is the source's walk: it asks until the target is ready or the budget is
@@ -180,7 +180,7 @@ func (m *Migration) attempt(ctx context.Context, peer mesh.Peer) (err error) {
 func (m *Migration) failed(err error) MigrationInfo {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return MigrationInfo{Entity: m.entity, Name: m.d.name, Peer: m.target, Source: true, State: MoveFailed, Phase: m.at.Phase().Shown(), Epoch: m.d.epoch + 1,
+	return MigrationInfo{Entity: m.entity, Name: m.d.name, Peer: m.target, Source: true, State: MoveFailed, Phase: m.at.Phase().Shown(), Epoch: m.above + 1,
 		Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt), Ended: m.env.Clock(), Err: err}
 }
 
