@@ -74,7 +74,7 @@ func lastWord(err error) channel.Message {
 
 // passes reports whether what fails here with err may succeed in a moment.
 func passes(err error) bool {
-	for _, passing := range []error{ErrHolding, daemon.ErrComing, daemon.ErrNotReady, daemon.ErrShuttingDown, context.DeadlineExceeded, context.Canceled} {
+	for _, passing := range []error{daemon.ErrHolding, daemon.ErrComing, daemon.ErrNotReady, daemon.ErrShuttingDown, context.DeadlineExceeded, context.Canceled} {
 		if errors.Is(err, passing) {
 			return true
 		}

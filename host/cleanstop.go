@@ -53,7 +53,7 @@ type life struct {
 }
 
 // recoverLife reads what the life before left.
-func (c *clustered) recoverLife() error {
+func (c *member) recoverLife() error {
 	c.life.mark = make([]byte, lifeMark)
 	if _, err := rand.Read(c.life.mark); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (c *clustered) recoverLife() error {
 	return nil
 }
 
-func (c *clustered) putLife(rec *lifeRecord) error {
+func (c *member) putLife(rec *lifeRecord) error {
 	value, err := canon.Marshal(rec)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (c *clustered) putLife(rec *lifeRecord) error {
 
 // lineage holds the marks against each other, once, and makes this process's the last.
 // It asks the directory: the goroutine that hears the directory's news must not call it.
-func (c *clustered) lineage(ctx context.Context) (lineage, error) {
+func (c *member) lineage(ctx context.Context) (lineage, error) {
 	select {
 	case c.lifeTurn <- struct{}{}:
 		defer func() { <-c.lifeTurn }()
@@ -94,7 +94,7 @@ func (c *clustered) lineage(ctx context.Context) (lineage, error) {
 	if l.known != nil {
 		return *l.known, nil
 	}
-	said, revision, err := c.member.Life(ctx)
+	said, revision, err := c.directory.Life(ctx)
 	if errors.Is(err, directory.ErrMalformed) { // the directory is of a version that keeps no marks
 		l.known = &lineage{}
 		return lineage{}, nil
@@ -111,7 +111,7 @@ func (c *clustered) lineage(ctx context.Context) (lineage, error) {
 		if err := c.putLife(&lifeRecord{Mark: append([]byte{}, l.before.Mark...), Pending: l.mark}); err != nil {
 			return lineage{}, err
 		}
-		if revision, err = c.member.SetLife(ctx, l.mark, revision); err != nil {
+		if revision, err = c.directory.SetLife(ctx, l.mark, revision); err != nil {
 			return lineage{}, fmt.Errorf("telling the directory of this node's life: %w", err)
 		}
 	}
@@ -128,11 +128,11 @@ func (c *clustered) lineage(ctx context.Context) (lineage, error) {
 // announceStop tells the directory that this life ends in order, which it does where each
 // daemon was compared, or is held: the next life compares none. It reports whether the
 // directory has it.
-func (c *clustered) announceStop(ctx context.Context) bool {
+func (c *member) announceStop(ctx context.Context) bool {
 	if c == nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.member.Self().TTL/2)
+	ctx, cancel := context.WithTimeout(ctx, c.directory.Self().TTL/2)
 	defer cancel()
 	select {
 	case c.lifeTurn <- struct{}{}:
@@ -140,20 +140,20 @@ func (c *clustered) announceStop(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
-	if _, held := c.member.Lease(); !held || !c.allCompared() || c.life.known == nil || c.life.revision == 0 {
+	if _, held := c.directory.Lease(); !held || !c.allCompared() || c.life.known == nil || c.life.revision == 0 {
 		return false
 	}
-	_, err := c.member.SetLife(ctx, append(bytes.Clone(c.life.mark), 1), c.life.revision)
+	_, err := c.directory.SetLife(ctx, append(bytes.Clone(c.life.mark), 1), c.life.revision)
 	return err == nil
 }
 
 // allCompared reports whether no daemon here has still to be compared with its standbys.
-func (c *clustered) allCompared() bool {
+func (c *member) allCompared() bool {
 	for _, d := range c.daemons() {
-		p := replicaOf(d)
-		p.mu.Lock()
-		left := !p.compared && p.over == nil
-		p.mu.Unlock()
+		l := leaderOf(d)
+		l.mu.Lock()
+		left := !l.compared && l.over == nil
+		l.mu.Unlock()
 		if left && !c.rt.isHeld(d.id) {
 			return false
 		}
@@ -162,6 +162,6 @@ func (c *clustered) allCompared() bool {
 }
 
 // stopped makes the store say that the life ended in order, as its last word.
-func (c *clustered) stopped() error {
+func (c *member) stopped() error {
 	return c.putLife(&lifeRecord{Mark: c.life.mark, Pending: []byte{}, Stopped: true})
 }

@@ -50,10 +50,6 @@ type ClusterOptions struct {
 
 // Errors of clusters.
 var (
-	// ErrHolding says that the node's lease has ended: it answers for nothing until
-	// the directory is reached.
-	ErrHolding = errors.New("this node does not reach its cluster's directory: its daemons hold their events")
-
 	// ErrNoCluster says that a node is no member of a cluster.
 	ErrNoCluster = errors.New("this node is not a member of a cluster: start it with serve --cluster")
 
@@ -61,17 +57,17 @@ var (
 	errTakenOver = errors.New("another node took the daemon over")
 )
 
-// clustered is a runtime's part in a cluster.
-type clustered struct {
-	rt     *Runtime
-	env    *env.Env
-	member *directory.Member
-	came   func(directory.Node)
-	gone   func(identity.NodeID)
-	remove func(directory.Node)
-	moved  func(daemon.Moved)
-	lag    time.Duration
-	done   chan struct{} // closed when the member has left
+// member is a runtime's part in a cluster.
+type member struct {
+	rt        *Runtime
+	env       *env.Env
+	directory *directory.Member
+	came      func(directory.Node)
+	gone      func(identity.NodeID)
+	remove    func(directory.Node)
+	moved     func(daemon.Moved)
+	lag       time.Duration
+	done      chan struct{} // closed when the member has left
 
 	mu      lock.Mutex[lock.Cluster]
 	session uint64 // that was told of
@@ -96,8 +92,8 @@ type clustered struct {
 	fed     chan struct{}  // a standby has more, or is gone
 }
 
-func newClustered(r *Runtime, o *ClusterOptions) *clustered {
-	c := &clustered{rt: r, env: r.env, member: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), urgent: make(chan struct{}, maxUrgent), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
+func newMember(r *Runtime, o *ClusterOptions) *member {
+	c := &member{rt: r, env: r.env, directory: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), urgent: make(chan struct{}, maxUrgent), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
 	c.memory.daemons = make(map[identity.EntityID]directory.Daemon)
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	c.givingUp = make(map[identity.EntityID]bool)
@@ -114,22 +110,22 @@ func (r *Runtime) Cluster() (*directory.Member, error) {
 	if r.cluster == nil {
 		return nil, ErrNoCluster
 	}
-	return r.cluster.member, nil
+	return r.cluster.directory, nil
 }
 
-// Holding returns ErrHolding, with why, while the node is a member of a cluster and
+// Holding returns daemon.ErrHolding, with why, while the node is a member of a cluster and
 // its lease does not hold.
 func (r *Runtime) Holding() error {
 	if r.cluster == nil {
 		return nil
 	}
-	if _, held := r.cluster.member.Lease(); held {
+	if _, held := r.cluster.directory.Lease(); held {
 		return nil
 	}
-	if err := r.cluster.member.Err(); err != nil {
-		return fmt.Errorf("%w: %w", ErrHolding, err)
+	if err := r.cluster.directory.Err(); err != nil {
+		return fmt.Errorf("%w: %w", daemon.ErrHolding, err)
 	}
-	return ErrHolding
+	return daemon.ErrHolding
 }
 
 // Whereabouts returns who owns a daemon, as the directory was heard last; false
@@ -138,30 +134,30 @@ func (r *Runtime) Whereabouts(id identity.EntityID) (daemon.Moved, bool) {
 	if r.cluster == nil {
 		return daemon.Moved{}, false
 	}
-	e, ok := r.cluster.member.Look(id)
+	e, ok := r.cluster.directory.Look(id)
 	return daemon.Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, ok
 }
 
 // coming reports whether a daemon that the directory says is this node's is about to
 // be.
-func (c *clustered) coming(id identity.EntityID) bool {
+func (c *member) coming(id identity.EntityID) bool {
 	return c.rt.table.Arrival(id) != nil || c.copyOf(id) != nil
 }
 
 // start begins the member's work. What it hears is dealt with by one goroutine.
-func (c *clustered) start() {
+func (c *member) start() {
 	ctx := c.env.Context
 	c.env.Work.Go(func() { // Start is counted: Shutdown waits
 		c.work(ctx)
 	})
 	go func() {
 		defer close(c.done)
-		c.member.Run(ctx, c)
+		c.directory.Run(ctx, c)
 	}()
 }
 
 // tell queues a piece of news.
-func (c *clustered) tell(fn func()) {
+func (c *member) tell(fn func()) {
 	c.mu.Lock()
 	c.news = append(c.news, fn)
 	c.mu.Unlock()
@@ -171,8 +167,8 @@ func (c *clustered) tell(fn func()) {
 	}
 }
 
-func (c *clustered) work(ctx context.Context) {
-	again := time.NewTicker(c.member.Self().TTL / 2)
+func (c *member) work(ctx context.Context) {
+	again := time.NewTicker(c.directory.Self().TTL / 2)
 	defer again.Stop()
 	for {
 		select {
@@ -196,7 +192,7 @@ func (c *clustered) work(ctx context.Context) {
 }
 
 // DaemonChanged implements directory.Observer.
-func (c *clustered) DaemonChanged(id identity.EntityID, e *directory.Entry) {
+func (c *member) DaemonChanged(id identity.EntityID, e *directory.Entry) {
 	if e == nil {
 		return // a copy here stays until the daemon is removed
 	}
@@ -207,28 +203,28 @@ func (c *clustered) DaemonChanged(id identity.EntityID, e *directory.Entry) {
 }
 
 // DaemonRemoved implements directory.Observer.
-func (c *clustered) DaemonRemoved(r directory.Removal) {
+func (c *member) DaemonRemoved(r directory.Removal) {
 	c.tell(func() { c.removed(r) })
 }
 
 // NodeCame implements directory.Observer.
-func (c *clustered) NodeCame(n directory.Node) {
+func (c *member) NodeCame(n directory.Node) {
 	c.tell(func() {
 		if n.ID() != c.env.Self && c.came != nil {
 			c.came(n)
 		}
-		c.kickReplicas()
+		c.wakeLeaders()
 	})
 }
 
 // NodeGone implements directory.Observer.
-func (c *clustered) NodeGone(id identity.NodeID) {
+func (c *member) NodeGone(id identity.NodeID) {
 	c.tell(func() {
 		if c.gone != nil {
 			c.gone(id)
 		}
-		c.kickReplicas()
-		for _, e := range c.member.Daemons() {
+		c.wakeLeaders()
+		for _, e := range c.directory.Daemons() {
 			if e.Owner == id {
 				c.compare(e)
 			}
@@ -237,14 +233,14 @@ func (c *clustered) NodeGone(id identity.NodeID) {
 }
 
 // NodeRemoved implements directory.Observer.
-func (c *clustered) NodeRemoved(n directory.Node) {
+func (c *member) NodeRemoved(n directory.Node) {
 	if c.remove != nil && n.ID() != c.env.Self {
 		c.tell(func() { c.remove(n) })
 	}
 }
 
 // LeaseChanged implements directory.Observer.
-func (c *clustered) LeaseChanged(held bool) {
+func (c *member) LeaseChanged(held bool) {
 	if held {
 		c.env.Logger.Info("this node's lease holds: it answers for its daemons")
 	} else {
@@ -252,13 +248,13 @@ func (c *clustered) LeaseChanged(held bool) {
 	}
 	c.tell(func() {
 		for _, d := range c.daemons() {
-			replicaOf(d).advance()
+			leaderOf(d).advance()
 		}
 	})
 }
 
 // SessionBegan implements directory.Observer.
-func (c *clustered) SessionBegan(session uint64) {
+func (c *member) SessionBegan(session uint64) {
 	c.mu.Lock()
 	c.session = session
 	c.mu.Unlock()
@@ -274,25 +270,25 @@ func (c *clustered) SessionBegan(session uint64) {
 }
 
 // daemons returns those here that the directory is to know.
-func (c *clustered) daemons() []*hosted {
+func (c *member) daemons() []*hosted {
 	var out []*hosted
 	for _, d := range c.rt.table.Daemons() {
-		if replicaOf(d) != nil {
+		if leaderOf(d) != nil {
 			out = append(out, d)
 		}
 	}
 	return out
 }
 
-func (c *clustered) kickReplicas() {
+func (c *member) wakeLeaders() {
 	for _, d := range c.daemons() {
-		replicaOf(d).wake()
+		leaderOf(d).wake()
 	}
 }
 
 // verify finds, for a new session, which of the daemons here are this node's
 // still.
-func (c *clustered) verify(session uint64) {
+func (c *member) verify(session uint64) {
 	for _, d := range c.daemons() {
 		c.lookAt(d, session)
 	}
@@ -300,8 +296,8 @@ func (c *clustered) verify(session uint64) {
 }
 
 // lookAt finds whether a daemon here is this node's still.
-func (c *clustered) lookAt(d *hosted, session uint64) {
-	if e, ok := c.member.Look(d.id); ok {
+func (c *member) lookAt(d *hosted, session uint64) {
+	if e, ok := c.directory.Look(d.id); ok {
 		c.compareWith(d, e, session)
 	} else {
 		c.enrol(d, session)
@@ -309,14 +305,14 @@ func (c *clustered) lookAt(d *hosted, session uint64) {
 }
 
 // lookSoon has look look.
-func (c *clustered) lookSoon() {
+func (c *member) lookSoon() {
 	if c != nil {
 		c.tell(c.look)
 	}
 }
 
 // look finds what is to be done that no news told of.
-func (c *clustered) look() {
+func (c *member) look() {
 	c.mu.Lock()
 	session := c.session
 	c.mu.Unlock()
@@ -324,26 +320,26 @@ func (c *clustered) look() {
 		return
 	}
 	for _, d := range c.daemons() {
-		replicaOf(d).wake()
-		if !replicaOf(d).verifiedIn(session) {
+		leaderOf(d).wake()
+		if !leaderOf(d).verifiedIn(session) {
 			c.lookAt(d, session)
 		}
 	}
-	for _, e := range c.member.Daemons() {
-		if e.InSync(c.env.Self) && !c.member.Here(e.Owner) || e.Owner == c.env.Self {
+	for _, e := range c.directory.Daemons() {
+		if e.InSync(c.env.Self) && !c.directory.Here(e.Owner) || e.Owner == c.env.Self {
 			c.compare(e)
 		}
 	}
 }
 
 // compare holds what the directory says of a daemon against what is here.
-func (c *clustered) compare(e directory.Entry) {
-	if now, ok := c.member.Look(e.Entity); ok && now.Revision > e.Revision {
+func (c *member) compare(e directory.Entry) {
+	if now, ok := c.directory.Look(e.Entity); ok && now.Revision > e.Revision {
 		return // its own news is to come
 	}
 	d := c.rt.table.Daemon(e.Entity)
 	switch {
-	case d != nil && replicaOf(d) != nil:
+	case d != nil && leaderOf(d) != nil:
 		c.mu.Lock()
 		session := c.session
 		c.mu.Unlock()
@@ -354,15 +350,15 @@ func (c *clustered) compare(e directory.Entry) {
 		if c.moved != nil {
 			c.moved(daemon.Moved{Entity: e.Entity, Node: e.Owner, Epoch: e.Epoch})
 		}
-		if e.InSync(c.env.Self) && !c.member.Here(e.Owner) {
+		if e.InSync(c.env.Self) && !c.directory.Here(e.Owner) {
 			c.takeOver(e)
 		}
 	}
 }
 
 // compareWith is compare of a daemon that is here.
-func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
-	if replicaOf(d).isUnread() || replicaOf(d).stands(e) {
+func (c *member) compareWith(d *hosted, e directory.Entry, session uint64) {
+	if leaderOf(d).isUnread() || leaderOf(d).stands(e) {
 		return // it is looked at when it is read; what this node itself has written since is newer
 	}
 	if e.Owner == c.env.Self {
@@ -378,30 +374,30 @@ func (c *clustered) compareWith(d *hosted, e directory.Entry, session uint64) {
 
 // confirm asks the directory itself whose a daemon is before it is let go of: news may
 // be from before it came here. Where the directory is not reached, it is looked at again.
-func (c *clustered) confirm(d *hosted) {
-	ctx, cancel := context.WithTimeout(c.env.Context, c.member.Self().TTL)
+func (c *member) confirm(d *hosted) {
+	ctx, cancel := context.WithTimeout(c.env.Context, c.directory.Self().TTL)
 	defer cancel()
 	session := c.sessionNow()
-	switch e, err := c.member.Read(ctx, d.id); {
+	switch e, err := c.directory.Read(ctx, d.id); {
 	case err != nil:
 		c.env.Logger.Warn("asking the directory whose a daemon is", "daemon", d.id.Origin(), "error", err)
 	case e.Owner == c.env.Self:
 		c.compareWith(d, e, session)
-	case !replicaOf(d).stands(e):
+	case !leaderOf(d).stands(e):
 		c.supersede(d, e)
 	}
 }
 
 // enrol makes a daemon known that the directory does not know: it was made before
 // the node was a member.
-func (c *clustered) enrol(d *hosted, session uint64) {
-	if replicaOf(d).isUnread() {
+func (c *member) enrol(d *hosted, session uint64) {
+	if leaderOf(d).isUnread() {
 		return // it is looked at when it is read
 	}
 	if c.rt.unconfirmed(d.id) {
 		return // that the directory knows nothing of it does not make it this node's
 	}
-	ctx, cancel := context.WithTimeout(c.env.Context, c.member.Self().TTL)
+	ctx, cancel := context.WithTimeout(c.env.Context, c.directory.Self().TTL)
 	defer cancel()
 	i := d.info()
 	name, epoch := i.Name, i.Epoch
@@ -409,13 +405,13 @@ func (c *clustered) enrol(d *hosted, session uint64) {
 	if was, ok := c.recall(d.id); ok { // the directory was made anew
 		known.Want, known.Ack = was.Want, was.Ack
 	}
-	e, err := c.member.Create(ctx, known)
+	e, err := c.directory.Create(ctx, known)
 	if taken := new(directory.NameTakenError); errors.As(err, &taken) {
 		c.env.Logger.Warn("a daemon from before this node was in the cluster has a name twice: ask for it by its id", "daemon", d.id.Origin(), "name", name, "other", taken.By.Origin(), "node", taken.Owner)
-		e, err = c.member.Put(ctx, directory.Entry{}, known)
+		e, err = c.directory.Put(ctx, directory.Entry{}, known)
 	}
 	if err != nil {
-		if e, err = c.member.Read(ctx, d.id); err != nil {
+		if e, err = c.directory.Read(ctx, d.id); err != nil {
 			c.env.Logger.Warn("making a daemon known to the cluster", "daemon", d.id.Origin(), "error", err)
 			return
 		}

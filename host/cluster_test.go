@@ -342,7 +342,7 @@ func TestIsolatedOwnerAcknowledgesNothing(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		if _, err := a.rt.Deliver(ctx, alone.Entity, daemon.Event{Sender: kept, Number: 3, Payload: []byte("x")}); !errors.Is(err, host.ErrHolding) {
+		if _, err := a.rt.Deliver(ctx, alone.Entity, daemon.Event{Sender: kept, Number: 3, Payload: []byte("x")}); !errors.Is(err, daemon.ErrHolding) {
 			t.Errorf("after the lease: %v", err)
 		}
 		var wait sync.WaitGroup

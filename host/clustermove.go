@@ -15,18 +15,18 @@ import (
 // What a node does with its daemons goes through the directory first.
 
 // claim makes a daemon that is being spawned known as this node's.
-func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys int, ack directory.Ack) (directory.Entry, error) {
+func (c *member) claim(ctx context.Context, d *hosted, epoch uint64, standbys int, ack directory.Ack) (directory.Entry, error) {
 	if standbys < 0 || standbys > directory.MaxStandbys {
 		return directory.Entry{}, fmt.Errorf("%w: %d standbys, at most %d", ErrBadStandbys, standbys, directory.MaxStandbys)
 	}
 	if err := c.rt.Holding(); err != nil {
 		return directory.Entry{}, err
 	}
-	epoch = max(epoch, c.member.RemovedAt(d.id)+1) // its removal is not of what begins now
+	epoch = max(epoch, c.directory.RemovedAt(d.id)+1) // its removal is not of what begins now
 	want := directory.Daemon{Entity: d.id, Name: d.name, Owner: c.env.Self, Epoch: epoch, Want: standbys, Ack: ack}
-	e, err := c.member.Create(ctx, want)
+	e, err := c.directory.Create(ctx, want)
 	if taken := new(directory.NameTakenError); errors.As(err, &taken) && c.forgetCutShort(ctx, taken) {
-		e, err = c.member.Create(ctx, want)
+		e, err = c.directory.Create(ctx, want)
 	}
 	if errors.As(err, new(*directory.NameTakenError)) {
 		return e, fmt.Errorf("%w: %w", daemon.ErrNameTaken, err)
@@ -34,7 +34,7 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 	if !errors.Is(err, directory.ErrConflict) {
 		return e, err
 	}
-	old, err := c.member.Read(ctx, d.id)
+	old, err := c.directory.Read(ctx, d.id)
 	if err != nil {
 		return directory.Entry{}, err
 	}
@@ -44,17 +44,17 @@ func (c *clustered) claim(ctx context.Context, d *hosted, epoch uint64, standbys
 	// A spawn here that a crash cut short, or a data directory that is lost.
 	want.Epoch = max(epoch, old.Epoch+1)
 	if old.Name == want.Name {
-		return c.member.Put(ctx, old, want)
+		return c.directory.Put(ctx, old, want)
 	}
-	if err := c.member.Delete(ctx, old); err != nil {
+	if err := c.directory.Delete(ctx, old); err != nil {
 		return directory.Entry{}, err
 	}
-	return c.member.Create(ctx, want)
+	return c.directory.Create(ctx, want)
 }
 
 // forgetCutShort removes from the directory who has a name, where that is a daemon whose
 // spawn here was cut short after it was claimed, and reports whether it did.
-func (c *clustered) forgetCutShort(ctx context.Context, taken *directory.NameTakenError) bool {
+func (c *member) forgetCutShort(ctx context.Context, taken *directory.NameTakenError) bool {
 	if taken.Owner != c.env.Self || c.coming(taken.By) {
 		return false
 	}
@@ -64,10 +64,10 @@ func (c *clustered) forgetCutShort(ctx context.Context, taken *directory.NameTak
 	}
 	var e directory.Entry
 	if err == nil {
-		e, err = c.member.Read(ctx, taken.By)
+		e, err = c.directory.Read(ctx, taken.By)
 	}
 	if err == nil && e.Owner == c.env.Self && len(e.Standbys) == 0 {
-		err = c.member.Delete(ctx, e)
+		err = c.directory.Delete(ctx, e)
 	}
 	if err != nil {
 		c.env.Logger.Warn("freeing the name of a spawn that was cut short", "name", taken.Name, "daemon", taken.By.Origin(), "error", err)
@@ -79,113 +79,116 @@ func (c *clustered) forgetCutShort(ctx context.Context, taken *directory.NameTak
 var ErrBadStandbys = errors.New("the number of standbys is out of bounds")
 
 // claimed is the end of a spawn: the daemon serves.
-func (p *replica) claimed(e directory.Entry) {
-	p.mu.Lock()
-	p.unsure = false
-	p.mu.Unlock()
-	p.verified(e, p.c.sessionNow())
+func (c *member) claimed(d *hosted, e directory.Entry) {
+	l := leaderOf(d)
+	l.mu.Lock()
+	l.unsure = false
+	l.mu.Unlock()
+	l.verified(e, l.c.sessionNow())
 }
 
 // disown takes the daemon out of the directory, before it is stopped here. The removal
 // is signed by the daemon: other nodes drop their copies by it. It needs d.mu.
-func (p *replica) disown(ctx context.Context) error {
-	if p == nil {
+func (c *member) disown(ctx context.Context, d *hosted) error {
+	l := leaderOf(d)
+	if l == nil {
 		return nil
 	}
-	if err := p.settle(ctx); err != nil {
-		return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), err)
+	if err := l.settle(ctx); err != nil {
+		return fmt.Errorf("stopping daemon %s: %w", l.d.id.Origin(), err)
 	}
-	if err := p.claimTurn(ctx); err != nil {
-		return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), err)
+	if err := l.claimTurn(ctx); err != nil {
+		return fmt.Errorf("stopping daemon %s: %w", l.d.id.Origin(), err)
 	}
-	defer p.endTurn()
-	p.mu.Lock()
-	e, known := p.entry, p.session != 0 && p.session == p.c.sessionNow()
-	p.mu.Unlock()
+	defer l.endTurn()
+	l.mu.Lock()
+	e, known := l.entry, l.session != 0 && l.session == l.c.sessionNow()
+	l.mu.Unlock()
 	if !known {
-		return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), ErrHolding)
+		return fmt.Errorf("stopping daemon %s: %w", l.d.id.Origin(), daemon.ErrHolding)
 	}
-	removal := directory.Removal{Entity: e.Entity, Epoch: e.Epoch, Time: p.c.env.Clock()}
-	err := removal.Sign(p.d.key)
+	removal := directory.Removal{Entity: e.Entity, Epoch: e.Epoch, Time: l.c.env.Clock()}
+	err := removal.Sign(d.key)
 	if err == nil {
-		err = p.c.member.Retire(ctx, e, removal)
+		err = l.c.directory.Retire(ctx, e, removal)
 	}
 	if err == nil {
 		return nil
 	}
-	p.mu.Lock()
-	p.session, p.unsure = 0, true
-	p.mu.Unlock()
-	return fmt.Errorf("stopping daemon %s: %w", p.d.id.Origin(), err)
+	l.mu.Lock()
+	l.session, l.unsure = 0, true
+	l.mu.Unlock()
+	return fmt.Errorf("stopping daemon %s: %w", l.d.id.Origin(), err)
 }
 
 // awaitCompared waits a while until the daemon was compared with its standbys: what may be
 // older than theirs goes nowhere. Where it was not, the error says why it waits.
-func (p *replica) awaitCompared(ctx context.Context) error {
+func (l *leader) awaitCompared(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, comparePatience)
 	defer cancel()
 	for {
-		p.mu.Lock()
-		compared := p.compared || p.over != nil
-		p.mu.Unlock()
+		l.mu.Lock()
+		compared := l.compared || l.over != nil
+		l.mu.Unlock()
 		if compared {
 			return nil
 		}
-		held := p.Holding()
+		held := l.Holding()
 		if held == nil { // it was, since
 			return nil
 		}
 		select {
 		case <-held:
 		case <-ctx.Done():
-			return fmt.Errorf("moving daemon %s, which was not compared with its standbys yet: %w", p.d.id.Origin(), p.d.heldFor())
+			return fmt.Errorf("moving daemon %s, which was not compared with its standbys yet: %w", l.d.id.Origin(), l.d.heldFor())
 		}
 	}
 }
 
 // movable says why a daemon cannot move to the target, and has the target be no
 // standby of the daemon meanwhile.
-func (c *clustered) movable(ctx context.Context, d *hosted, target identity.NodeID) error {
-	if c == nil || replicaOf(d) == nil {
+func (c *member) movable(ctx context.Context, d *hosted, target identity.NodeID) error {
+	if c == nil || leaderOf(d) == nil {
 		return nil
 	}
-	if !c.member.Here(target) {
+	if !c.directory.Here(target) {
 		return migration.Failf(migration.TargetUnavailable, "node %s is not in this node's cluster, or is not there", target)
 	}
-	p := replicaOf(d)
-	if err := p.awaitCompared(ctx); err != nil {
+	l := leaderOf(d)
+	if err := l.awaitCompared(ctx); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	p.spares = target
-	p.mu.Unlock()
-	if err := p.settle(ctx); err != nil {
+	l.mu.Lock()
+	l.spares = target
+	l.mu.Unlock()
+	if err := l.settle(ctx); err != nil {
 		return err
 	}
-	return p.part(ctx, target, "the daemon is to move there")
+	return l.part(ctx, target, "the daemon is to move there")
 }
 
 // stays is the end of a move that came to nothing.
-func (p *replica) stays() {
-	if p == nil {
+func (c *member) stays(d *hosted) {
+	l := leaderOf(d)
+	if l == nil {
 		return
 	}
-	p.mu.Lock()
-	p.spares = 0
-	p.mu.Unlock()
-	p.wake()
+	l.mu.Lock()
+	l.spares = 0
+	l.mu.Unlock()
+	l.wake()
 }
 
 // move is the point of no return of a planned move: the directory names the
 // target. The release is on disk; it is given to nobody before. It returns once what
 // became of it is known, or ctx ends.
-func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Release) error {
-	p := replicaOf(m.d)
+func (c *member) move(ctx context.Context, m *Migration, rel *migration.Release) error {
+	l := leaderOf(m.d)
 	for {
-		now, err := c.member.Read(ctx, m.entity)
+		now, err := c.directory.Read(ctx, m.entity)
 		switch {
 		case err == nil && now.Owner == m.target && now.Epoch == rel.Epoch:
-			p.end(&daemon.MovedError{Moved: daemon.Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.env.Clock()}})
+			l.end(&daemon.MovedError{Moved: daemon.Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.env.Clock()}})
 			return nil
 		case err == nil && now.Owner != c.env.Self:
 			c.tell(func() { c.compareWith(m.d, now, c.sessionNow()) })
@@ -193,9 +196,9 @@ func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Relea
 		case err == nil:
 			d := now.Daemon.Without(m.target)
 			d.Owner, d.Epoch = m.target, rel.Epoch
-			if err = p.claimTurn(ctx); err == nil {
-				_, err = c.member.Put(ctx, now, d)
-				p.endTurn()
+			if err = l.claimTurn(ctx); err == nil {
+				_, err = c.directory.Put(ctx, now, d)
+				l.endTurn()
 			}
 			if err == nil {
 				continue // read it
@@ -205,7 +208,7 @@ func (c *clustered) move(ctx context.Context, m *Migration, rel *migration.Relea
 			return context.Cause(ctx)
 		}
 		c.env.Logger.Warn("moving a daemon: the directory is asked again", "daemon", m.entity.Origin(), "error", err)
-		timer := time.NewTimer(c.member.Self().TTL / 8)
+		timer := time.NewTimer(c.directory.Self().TTL / 8)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -223,11 +226,11 @@ func (m *Migration) movedTo(e directory.Entry) bool {
 }
 
 // makeWay lets a daemon come here that this node stood by for.
-func (c *clustered) makeWay(ctx context.Context, id identity.EntityID) error {
+func (c *member) makeWay(ctx context.Context, id identity.EntityID) error {
 	if c == nil || c.copyOf(id) == nil {
 		return nil
 	}
-	e, err := c.member.Read(ctx, id)
+	e, err := c.directory.Read(ctx, id)
 	if err == nil && e.InSync(c.env.Self) {
 		err = errors.New("this node is a standby in sync")
 	}
@@ -238,14 +241,13 @@ func (c *clustered) makeWay(ctx context.Context, id identity.EntityID) error {
 	return nil
 }
 
-// Renew implements recordLog: the standbys read the daemon anew, which is another than
-// what they were told. It needs d.mu.
-func (p *replica) Renew(finish func(error)) {
-	p.mu.Lock()
-	p.number++
-	for _, f := range p.follows {
+// Renew implements recordLog.
+func (l *leader) Renew(acked func(error)) {
+	l.mu.Lock()
+	l.number++
+	for _, f := range l.follows {
 		f.cut()
 	}
-	p.mu.Unlock()
-	p.Barrier(finish)
+	l.mu.Unlock()
+	l.Barrier(acked)
 }

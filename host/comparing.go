@@ -52,29 +52,29 @@ var errStandbySilent = errors.New("a standby in sync does not answer")
 
 // compareFirst has the daemon, which the directory says is this node's, serve once it
 // may. It does not block.
-func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
-	p := replicaOf(d)
+func (c *member) compareFirst(d *hosted, e directory.Entry, session uint64) {
+	l := leaderOf(d)
 	epoch := d.info().Epoch
-	p.mu.Lock()
-	if !p.compared && len(e.Standbys) == 0 && epoch == e.Epoch && !c.rt.isHeld(d.id) {
-		p.compared = true
+	l.mu.Lock()
+	if !l.compared && len(e.Standbys) == 0 && epoch == e.Epoch && !c.rt.isHeld(d.id) {
+		l.compared = true
 	}
-	if p.compared && epoch <= e.Epoch {
-		p.waits = nil
-		p.mu.Unlock()
-		p.verified(e, session)
+	if l.compared && epoch <= e.Epoch {
+		l.waits = nil
+		l.mu.Unlock()
+		l.verified(e, session)
 		return
 	}
 	restored := c.rt.unconfirmed(d.id)
-	busy := p.comparing || p.over != nil
-	p.comparing = p.comparing || !busy
-	p.mu.Unlock()
+	busy := l.comparing || l.over != nil
+	l.comparing = l.comparing || !busy
+	l.mu.Unlock()
 	if busy || !c.env.Work.Begin() {
 		return
 	}
 	go func() {
 		defer c.env.Work.Done()
-		done := p.placeToCompare(c.env.Context)
+		done := l.placeToCompare(c.env.Context)
 		if done == nil {
 			return
 		}
@@ -85,9 +85,9 @@ func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
 		} else {
 			err = c.settleFirst(c.env.Context, d, e, session)
 		}
-		p.mu.Lock()
-		p.comparing = false
-		p.mu.Unlock()
+		l.mu.Lock()
+		l.comparing = false
+		l.mu.Unlock()
 		if err != nil && c.env.Context.Err() == nil {
 			c.env.Logger.Warn("a daemon waits: comparing it with its standbys", "daemon", d.id.Origin(), "error", err)
 		}
@@ -96,8 +96,8 @@ func (c *clustered) compareFirst(d *hosted, e directory.Entry, session uint64) {
 
 // settleFirst is compareFirst's work: one row of the table. Where it returns an error,
 // the daemon is looked at again.
-func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entry, session uint64) error {
-	p := replicaOf(d)
+func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, session uint64) error {
+	l := leaderOf(d)
 	ours, err := c.rt.extentOf(d.id)
 	if err != nil { // a history that cannot be read is none
 		c.env.Logger.Error("a daemon's history cannot be read", "daemon", d.id.Origin(), "error", err)
@@ -106,15 +106,15 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 	if epoch := max(d.info().Epoch, ours.epoch); epoch > e.Epoch { // it was mended, or confirmed
 		old := e
 		e.Epoch = epoch
-		ask, cancel := context.WithTimeout(ctx, c.member.Self().TTL)
+		ask, cancel := context.WithTimeout(ctx, c.directory.Self().TTL)
 		defer cancel()
-		if e, err = c.member.Put(ask, old, e.Daemon); err != nil {
+		if e, err = c.directory.Put(ask, old, e.Daemon); err != nil {
 			return fmt.Errorf("telling the directory of its epoch: %w", err)
 		}
 	}
-	p.mu.Lock()
-	compared := p.compared
-	p.mu.Unlock()
+	l.mu.Lock()
+	compared := l.compared
+	l.mu.Unlock()
 	data, err := c.lineage(ctx)
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 		to, whole, err := c.compareWithStandbys(ctx, d.id, ours, e)
 		switch {
 		case err != nil:
-			p.wait(heldBy(d.id, err))
+			l.wait(heldBy(d.id, err))
 			return err
 		case to != nil && to.verdict == theirsGoesOn:
 			return c.handOver(ctx, d, e, to)
@@ -143,18 +143,18 @@ func (c *clustered) settleFirst(ctx context.Context, d *hosted, e directory.Entr
 	if c.rt.isHeld(d.id) { // it was compared, for a standby that has more goes on at once
 		return nil
 	}
-	if now, ok := c.member.Look(d.id); ok && now.Revision > e.Revision {
+	if now, ok := c.directory.Look(d.id); ok && now.Revision > e.Revision {
 		c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
 		return nil
 	}
-	p.mu.Lock()
-	p.compared, p.waits = true, nil
-	p.mu.Unlock()
+	l.mu.Lock()
+	l.compared, l.waits = true, nil
+	l.mu.Unlock()
 	if d.mu.TryLock() { // who has the lock shows it
 		d.show()
 		d.mu.Unlock()
 	}
-	p.verified(e, session)
+	l.verified(e, session)
 	return nil
 }
 
@@ -173,7 +173,7 @@ type rival struct {
 // reach. It returns the one that is furthest of those that stand in the way; nil: none
 // does. whole says that one has all that it acknowledged. Where one does not answer and
 // none has more, it returns errStandbySilent.
-func (c *clustered) compareWithStandbys(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (_ *rival, whole bool, err error) {
+func (c *member) compareWithStandbys(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (_ *rival, whole bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, comparePatience)
 	defer cancel()
 	var mu sync.Mutex
@@ -184,7 +184,7 @@ func (c *clustered) compareWithStandbys(ctx context.Context, id identity.EntityI
 		if n == c.env.Self {
 			continue
 		}
-		if c.member.Left(n) {
+		if c.directory.Left(n) {
 			c.env.Logger.Warn("a standby in sync was removed from the cluster: what it alone may have of the daemon is given up", "daemon", id.Origin(), "standby", n)
 			continue
 		}
@@ -247,7 +247,7 @@ func heldBy(id identity.EntityID, err error) *daemon.HeldDaemon {
 }
 
 // compareWithOne returns how the standby stands; nil where it cannot say.
-func (c *clustered) compareWithOne(ctx context.Context, n identity.NodeID, id identity.EntityID, ours extent, e directory.Entry) (*rival, error) {
+func (c *member) compareWithOne(ctx context.Context, n identity.NodeID, id identity.EntityID, ours extent, e directory.Entry) (*rival, error) {
 	nonce := make([]byte, standby.NonceSize)
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, err
@@ -283,7 +283,7 @@ func (c *clustered) compareWithOne(ctx context.Context, n identity.NodeID, id id
 }
 
 // askStandby asks one standby. nil, nil: it is of a version that cannot answer.
-func (c *clustered) askStandby(ctx context.Context, n identity.NodeID, m *standby.Compare) (*standby.Stands, error) {
+func (c *member) askStandby(ctx context.Context, n identity.NodeID, m *standby.Compare) (*standby.Stands, error) {
 	peer, err := c.rt.mesh.Peer(n)
 	if err != nil {
 		return nil, err
@@ -314,7 +314,7 @@ func (c *clustered) askStandby(ctx context.Context, n identity.NodeID, m *standb
 }
 
 // isOfVersion1 reports whether the peer refuses version 2 of the protocol by its number.
-func (c *clustered) isOfVersion1(ctx context.Context, peer mesh.Peer, m *standby.Compare) bool {
+func (c *member) isOfVersion1(ctx context.Context, peer mesh.Peer, m *standby.Compare) bool {
 	conn, err := peer.OpenStandby(ctx)
 	if err != nil {
 		return false
@@ -330,7 +330,7 @@ func (c *clustered) isOfVersion1(ctx context.Context, peer mesh.Peer, m *standby
 
 // handOver names a standby that has more the daemon's owner. What is here is kept as
 // evidence where it is no beginning of that.
-func (c *clustered) handOver(ctx context.Context, d *hosted, e directory.Entry, to *rival) error {
+func (c *member) handOver(ctx context.Context, d *hosted, e directory.Entry, to *rival) error {
 	if to.forked {
 		if err := c.rt.keepEvidence(d.id, e.Epoch, fmt.Sprintf("standby %s, which is in sync, has another history under a higher epoch", to.node)); err != nil {
 			return err
@@ -348,8 +348,8 @@ func (c *clustered) handOver(ctx context.Context, d *hosted, e directory.Entry, 
 
 // yield names a standby in sync the daemon's owner, as an operator says, and returns the
 // epoch of that. The copy here is dropped once the directory's news come. It needs d.mu.
-func (c *clustered) yield(ctx context.Context, d *hosted, to identity.NodeID) (uint64, error) {
-	e, err := c.member.Read(ctx, d.id)
+func (c *member) yield(ctx context.Context, d *hosted, to identity.NodeID) (uint64, error) {
+	e, err := c.directory.Read(ctx, d.id)
 	if err != nil {
 		return 0, err
 	}
@@ -369,43 +369,43 @@ func (c *clustered) yield(ctx context.Context, d *hosted, to identity.NodeID) (u
 }
 
 // nameOwner makes another node, a standby in sync, the owner of a daemon of this one.
-func (c *clustered) nameOwner(ctx context.Context, e directory.Entry, to identity.NodeID) (directory.Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.member.Self().TTL)
+func (c *member) nameOwner(ctx context.Context, e directory.Entry, to identity.NodeID) (directory.Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.directory.Self().TTL)
 	defer cancel()
 	d := e.Daemon.Without(to)
 	d.Owner, d.Epoch = to, e.Epoch+1
-	return c.member.Put(ctx, e, d)
+	return c.directory.Put(ctx, e, d)
 }
 
 // wait shows that the daemon waits, and for whom, unless an operator has let it go on
 // meanwhile.
-func (p *replica) wait(h *daemon.HeldDaemon) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.compared {
+func (l *leader) wait(h *daemon.HeldDaemon) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.compared {
 		return
 	}
-	if p.waits != nil {
-		h.Since = p.waits.Since
+	if l.waits != nil {
+		h.Since = l.waits.Since
 	} else {
-		h.Since = p.c.env.Clock()
+		h.Since = l.c.env.Clock()
 	}
-	h.Name, p.waits = p.d.name, h
+	h.Name, l.waits = l.d.name, h
 }
 
 // waitsFor returns for whom the daemon waits; nil: it does not.
-func (p *replica) waitsFor() *daemon.HeldDaemon {
-	if p == nil {
+func (l *leader) waitsFor() *daemon.HeldDaemon {
+	if l == nil {
 		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.waits
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waits
 }
 
 // Waits implements recordLog.
-func (p *replica) Waits() error {
-	if h := p.waitsFor(); h != nil {
+func (l *leader) Waits() error {
+	if h := l.waitsFor(); h != nil {
 		return heldError(h)
 	}
 	return nil
@@ -416,13 +416,13 @@ func heldError(h *daemon.HeldDaemon) error {
 }
 
 // waiting returns the daemons that wait for a standby to be compared with.
-func (c *clustered) waiting() []daemon.HeldDaemon {
+func (c *member) waiting() []daemon.HeldDaemon {
 	if c == nil {
 		return nil
 	}
 	var out []daemon.HeldDaemon
 	for _, d := range c.daemons() {
-		if h := replicaOf(d).waitsFor(); h != nil {
+		if h := leaderOf(d).waitsFor(); h != nil {
 			out = append(out, *h)
 		}
 	}
@@ -440,7 +440,7 @@ func (c *clustered) waiting() []daemon.HeldDaemon {
 
 // compareCopy returns nil where the copy here may go on: no other standby in sync has
 // more. e is what the directory says.
-func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *standbyCopy) (*rival, error) {
+func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbyCopy) (*rival, error) {
 	ours, err := c.rt.extentOf(e.Entity)
 	if err != nil {
 		return nil, err
@@ -454,7 +454,7 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 	case err != nil || to != nil:
 	case data.older:
 		err = errOlderData
-	case e.Owner != c.env.Self && !data.clean && !whole && c.member.Knows(e.Owner):
+	case e.Owner != c.env.Self && !data.clean && !whole && c.directory.Knows(e.Owner):
 		err = errOwnerAway
 	}
 	var waits *daemon.HeldDaemon
@@ -486,7 +486,7 @@ func (c *clustered) compareCopy(ctx context.Context, e directory.Entry, s *stand
 // fromDisk runs compareCopy for a copy that no owner has fed in this process, and next
 // once the copy here may go on. It does not block, and does nothing where that is under
 // way.
-func (c *clustered) fromDisk(e directory.Entry, s *standbyCopy, next func()) {
+func (c *member) fromDisk(e directory.Entry, s *standbyCopy, next func()) {
 	s.mu.Lock()
 	busy := s.comparing
 	s.comparing = true
@@ -521,7 +521,7 @@ func (c *clustered) fromDisk(e directory.Entry, s *standbyCopy, next func()) {
 
 // confirmWaiting lets a daemon go on that waits for a standby, as an operator says: what
 // that standby has beyond the copy here is lost.
-func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
+func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
 	d := c.rt.table.Daemon(id)
 	if d == nil {
 		return c.confirmCopy(ctx, id)
@@ -536,7 +536,7 @@ func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (c
 	if d.life.State() != lifecycle.Running {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, daemon.ErrNotHeld))
 	}
-	e, ok := c.member.Look(id)
+	e, ok := c.directory.Look(id)
 	if !ok || e.Owner != c.env.Self {
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
@@ -551,18 +551,18 @@ func (c *clustered) confirmWaiting(ctx context.Context, id identity.EntityID) (c
 	d.epoch = fact.Epoch
 	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
-	replicaOf(d).mu.Lock()
-	replicaOf(d).compared, replicaOf(d).waits = true, nil
-	replicaOf(d).mu.Unlock()
+	leaderOf(d).mu.Lock()
+	leaderOf(d).compared, leaderOf(d).waits = true, nil
+	leaderOf(d).mu.Unlock()
 	d.show()
-	replicaOf(d).again()
+	c.again(d)
 	return fact, nil
 }
 
 // confirmCopy is confirmWaiting of a copy that this node is to serve.
-func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
+func (c *member) confirmCopy(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
 	s := c.copyOf(id)
-	e, ok := c.member.Look(id)
+	e, ok := c.directory.Look(id)
 	if s == nil || !ok {
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
@@ -570,7 +570,7 @@ func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chai
 		old := e
 		e.Epoch++
 		var err error
-		if e, err = c.member.Put(ctx, old, e.Daemon); err != nil {
+		if e, err = c.directory.Put(ctx, old, e.Daemon); err != nil {
 			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
@@ -583,10 +583,10 @@ func (c *clustered) confirmCopy(ctx context.Context, id identity.EntityID) (chai
 }
 
 // waits returns for whom a daemon or copy here waits; nil: it does not.
-func (c *clustered) waits(id identity.EntityID) *daemon.HeldDaemon {
+func (c *member) waits(id identity.EntityID) *daemon.HeldDaemon {
 	d := c.rt.table.Daemon(id)
 	if d != nil {
-		return replicaOf(d).waitsFor()
+		return leaderOf(d).waitsFor()
 	}
 	if s := c.copyOf(id); s != nil {
 		s.mu.Lock()
@@ -622,7 +622,7 @@ func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *sta
 	case r.ready() != nil:
 		return nil, r.ready()
 	}
-	e, err := c.member.Read(ctx, m.Entity)
+	e, err := c.directory.Read(ctx, m.Entity)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ import (
 
 // settleUnconfirmed is the table for one daemon. Where it returns an error, the daemon
 // is looked at again.
-func (c *clustered) settleUnconfirmed(ctx context.Context, d *hosted, e directory.Entry) error {
+func (c *member) settleUnconfirmed(ctx context.Context, d *hosted, e directory.Entry) error {
 	ours, err := c.rt.extentOf(d.id)
 	if err != nil {
 		return fmt.Errorf("reading a held daemon's history: %w", err)
@@ -51,7 +51,7 @@ func (c *clustered) settleUnconfirmed(ctx context.Context, d *hosted, e director
 
 // vouched reports whether every standby in sync, of which there is one at least, has
 // records of the daemon under the epoch that the directory names.
-func (c *clustered) vouched(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (bool, error) {
+func (c *member) vouched(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, comparePatience)
 	defer cancel()
 	vouched := 0

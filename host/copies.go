@@ -93,7 +93,7 @@ func (s *standbyCopy) say(st *store.Store, whole bool) error {
 }
 
 // recover finds the copies that the store has.
-func (c *clustered) recover() error {
+func (c *member) recover() error {
 	if err := c.recoverLife(); err != nil {
 		return err
 	}
@@ -110,14 +110,14 @@ func (c *clustered) recover() error {
 	})
 }
 
-func (c *clustered) copyOf(id identity.EntityID) *standbyCopy {
+func (c *member) copyOf(id identity.EntityID) *standbyCopy {
 	c.copies.mu.Lock()
 	defer c.copies.mu.Unlock()
 	return c.copies.byID[id]
 }
 
 // dropCopy forgets a daemon that is no more.
-func (c *clustered) dropCopy(id identity.EntityID) {
+func (c *member) dropCopy(id identity.EntityID) {
 	s := c.copyOf(id)
 	if s == nil {
 		return
@@ -141,7 +141,7 @@ func (c *clustered) dropCopy(id identity.EntityID) {
 	c.forgetCopy(id)
 }
 
-func (c *clustered) forgetCopy(id identity.EntityID) {
+func (c *member) forgetCopy(id identity.EntityID) {
 	c.copies.mu.Lock()
 	defer c.copies.mu.Unlock()
 	delete(c.copies.byID, id)
@@ -227,10 +227,10 @@ func (r *Runtime) standFor(ctx context.Context, from identity.NodeID, f *standby
 	if err := r.mayRun(f.Entity); err != nil {
 		return nil, no(0, "%v", err)
 	}
-	e, ok := c.member.Look(f.Entity)
+	e, ok := c.directory.Look(f.Entity)
 	if !ok || e.Epoch < f.Epoch {
 		var err error
-		if e, err = c.member.Read(ctx, f.Entity); err != nil {
+		if e, err = c.directory.Read(ctx, f.Entity); err != nil {
 			return nil, no(0, "%v", err)
 		}
 	}

@@ -79,7 +79,7 @@ func (o daemonsOf) Holding() error {
 	if err := o.rt.Holding(); err != nil {
 		return err
 	}
-	return ErrHolding
+	return daemon.ErrHolding
 }
 
 func (o daemonsOf) Start(id identity.EntityID, pending []effect.Pending) {

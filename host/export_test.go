@@ -87,9 +87,9 @@ func (r *Runtime) HearsOldNews(e directory.Entry) error {
 	if err != nil {
 		return err
 	}
-	replicaOf(d).mu.Lock()
-	replicaOf(d).session = 0
-	replicaOf(d).mu.Unlock()
+	leaderOf(d).mu.Lock()
+	leaderOf(d).session = 0
+	leaderOf(d).mu.Unlock()
 	r.cluster.compareWith(d, e, r.cluster.sessionNow())
 	return nil
 }
@@ -199,14 +199,14 @@ func (r *Runtime) Serves(id identity.EntityID) bool {
 	if err != nil || r.isHeld(id) {
 		return false
 	}
-	p := replicaOf(d)
-	if p == nil {
+	l := leaderOf(d)
+	if l == nil {
 		return true
 	}
-	p.mu.Lock()
-	over := p.over != nil // it is let go of, and may still be in the tables
-	p.mu.Unlock()
-	return !over && p.Holding() == nil
+	l.mu.Lock()
+	over := l.over != nil // it is let go of, and may still be in the tables
+	l.mu.Unlock()
+	return !over && l.Holding() == nil
 }
 
 // SignReach signs that the history here of the daemon goes so far.
@@ -307,7 +307,7 @@ func (r *Runtime) ActivateLate(id identity.EntityID) func(directory.Entry) error
 
 // Entry is what the directory itself says of the daemon.
 func (r *Runtime) Entry(ctx context.Context, id identity.EntityID) (directory.Entry, error) {
-	return r.cluster.member.Read(ctx, id)
+	return r.cluster.directory.Read(ctx, id)
 }
 
 // TakeEffects has a daemon of the node take effects, as they come from other daemons.

@@ -13,7 +13,7 @@ import (
 const feedPatience = 2 * time.Second
 
 // heard says that a standby has more, or is gone.
-func (c *clustered) heard() {
+func (c *member) heard() {
 	select {
 	case c.fed <- struct{}{}:
 	default: // it is said
@@ -22,7 +22,7 @@ func (c *clustered) heard() {
 
 // feedLast waits, for a while, until the standbys that are level have all of the daemons,
 // whose states are stored, and ends the streams.
-func (c *clustered) feedLast(ctx context.Context, daemons []*hosted) {
+func (c *member) feedLast(ctx context.Context, daemons []*hosted) {
 	if c == nil {
 		return
 	}
@@ -31,7 +31,7 @@ func (c *clustered) feedLast(ctx context.Context, daemons []*hosted) {
 	for waits := true; waits; {
 		waits = false
 		for _, d := range daemons {
-			waits = waits || replicaOf(d).feeds()
+			waits = waits || leaderOf(d).feeds()
 		}
 		if !waits {
 			break
@@ -52,13 +52,13 @@ func (c *clustered) feedLast(ctx context.Context, daemons []*hosted) {
 }
 
 // feeds reports whether a standby that had all is about to have what came since.
-func (p *replica) feeds() bool {
-	if p == nil {
+func (l *leader) feeds() bool {
+	if l == nil {
 		return false
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, f := range p.follows {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.follows {
 		if f.open && f.level && f.held < f.number {
 			return true
 		}

@@ -16,9 +16,9 @@ import (
 )
 
 // follower is the owner's side of one standby of one daemon. Its fields but the
-// first are guarded by the replica's lock.
+// first are guarded by the leader's lock.
 type follower struct {
-	p      *replica
+	leader *leader
 	node   identity.NodeID
 	cancel context.CancelFunc
 
@@ -51,23 +51,23 @@ const maxBehind = 64 << 20 // bytes that may wait for a standby before it starts
 // standbyLink is what a key that is sealed to a standby is bound to.
 var standbyLink = []byte("wasmhost identity for a standby")
 
-// follow begins to keep a standby. It needs p.mu.
-func (p *replica) follow(n identity.NodeID) {
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	if p.c.rt.open() != nil || p.c.fedLast {
+// follow begins to keep a standby. It needs l.mu.
+func (l *leader) follow(n identity.NodeID) {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	if l.c.rt.open() != nil || l.c.fedLast {
 		return
 	}
-	ctx, cancel := context.WithCancel(p.c.feeding)
-	f := &follower{p: p, node: n, cancel: cancel, more: make(chan struct{}, 1), behind: p.c.now()}
-	p.follows[n] = f
-	p.c.feeds.Go(func() {
+	ctx, cancel := context.WithCancel(l.c.feeding)
+	f := &follower{leader: l, node: n, cancel: cancel, more: make(chan struct{}, 1), behind: l.c.now()}
+	l.follows[n] = f
+	l.c.feeds.Go(func() {
 		defer cancel()
 		f.run(ctx)
 	})
 }
 
-// add queues what the store came to keep. It needs p.mu.
+// add queues what the store came to keep. It needs l.mu.
 func (f *follower) add(b sending) {
 	if !f.open {
 		return
@@ -90,11 +90,11 @@ func (f *follower) wake() {
 	}
 }
 
-// cut ends the stream: the next begins with what the standby has. It needs p.mu.
+// cut ends the stream: the next begins with what the standby has. It needs l.mu.
 func (f *follower) cut() {
 	f.open, f.queue, f.bytes, f.level = false, nil, 0, false
 	if f.behind == 0 {
-		f.behind = f.p.c.now()
+		f.behind = f.leader.c.now()
 	}
 	if f.conn != nil {
 		f.conn.Abort()
@@ -106,18 +106,18 @@ func (f *follower) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := f.stream(ctx)
-		f.p.mu.Lock()
+		f.leader.mu.Lock()
 		f.cut()
 		f.conn = nil
-		f.p.mu.Unlock()
-		f.p.c.heard()
+		f.leader.mu.Unlock()
+		f.leader.c.heard()
 		if ctx.Err() != nil {
 			return
 		}
 		if time.Since(began) > 5*time.Second {
 			pause = 20 * time.Millisecond
 		}
-		f.p.c.env.Logger.Info("a standby's stream ended", "daemon", f.p.d.id.Origin(), "standby", f.node, "error", err)
+		f.leader.c.env.Logger.Info("a standby's stream ended", "daemon", f.leader.d.id.Origin(), "standby", f.node, "error", err)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -130,7 +130,7 @@ func (f *follower) run(ctx context.Context) {
 
 // stream brings the standby to where the daemon is, and then sends what comes.
 func (f *follower) stream(ctx context.Context) error {
-	r, d := f.p.c.rt, f.p.d
+	r, d := f.leader.c.rt, f.leader.d
 	peer, err := r.mesh.Peer(f.node)
 	if err != nil {
 		return err
@@ -142,10 +142,10 @@ func (f *follower) stream(ctx context.Context) error {
 		return err
 	}
 	defer conn.Abort()
-	f.p.mu.Lock()
-	e := f.p.entry
+	f.leader.mu.Lock()
+	e := f.leader.entry
 	f.conn = conn
-	f.p.mu.Unlock()
+	f.leader.mu.Unlock()
 	d.mu.Lock()
 	module := d.module
 	d.mu.Unlock()
@@ -167,15 +167,15 @@ func (f *follower) stream(ctx context.Context) error {
 	// From here on what comes is queued, and all before is in the store, or on its
 	// way there before the barrier.
 	d.mu.Lock()
-	f.p.mu.Lock()
+	f.leader.mu.Lock()
 	f.open, f.queue, f.bytes = true, nil, 0
-	start := f.p.number
+	start := f.leader.number
 	f.number = start
 	f.queue = append(f.queue, sending{Batch: &standby.Batch{Number: max(start, 1), Parts: []store.Part{}}})
 	if start == 0 {
-		f.p.number, f.number, start = 1, 1, 1 // so that there is a number to answer
+		f.leader.number, f.number, start = 1, 1, 1 // so that there is a number to answer
 	}
-	f.p.mu.Unlock()
+	f.leader.mu.Unlock()
 	d.mu.Unlock()
 	if err := r.env.Store.Commit(&store.Batch{}); err != nil {
 		return err
@@ -221,7 +221,7 @@ func (f *follower) answer(conn standby.Conn) (*standby.Have, []standby.HeldPart,
 }
 
 func (f *follower) sendModule(ctx context.Context, conn standby.Conn, digest []byte) error {
-	wasm, err := f.p.c.rt.Module(ctx, store.Digest(digest))
+	wasm, err := f.leader.c.rt.Module(ctx, store.Digest(digest))
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (f *follower) sendModule(ctx context.Context, conn standby.Conn, digest []b
 // catchUp sends what the standby lacks of what the store keeps. held is what it has of
 // the state.
 func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby.Have, held []standby.HeldPart) error {
-	s, id := f.p.c.env.Store, f.p.d.id
+	s, id := f.leader.c.env.Store, f.leader.d.id
 	// The state is read before the history's end is looked for, and sent after the
 	// history: what the standby has never stands behind the end of its history.
 	state, err := f.lacks(held)
@@ -260,7 +260,7 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 	}
 	if from == 0 {
 		// What it has is to be removed: it may not be held for one in sync meanwhile.
-		if err := f.p.part(ctx, f.node, "it has another history"); err != nil {
+		if err := f.leader.part(ctx, f.node, "it has another history"); err != nil {
 			return err
 		}
 		if err := f.prove(conn); err != nil {
@@ -301,8 +301,8 @@ func (f *follower) catchUp(ctx context.Context, conn standby.Conn, have *standby
 // goesOnFrom returns from which record on the standby is sent the history, and where that
 // ends: 0, where what it has is not the beginning of what is here.
 func (f *follower) goesOnFrom(have *standby.Have) (from, end uint64, err error) {
-	s, id := f.p.c.env.Store, f.p.d.id
-	first, _, err := beginning(f.p.c.env.Store, id)
+	s, id := f.leader.c.env.Store, f.leader.d.id
+	first, _, err := beginning(f.leader.c.env.Store, id)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -333,7 +333,7 @@ func (f *follower) prove(conn standby.Conn) error {
 	if f.speaks < standby.Proving {
 		return nil
 	}
-	r, id := f.p.c.rt, f.p.d.id
+	r, id := f.leader.c.rt, f.leader.d.id
 	ours, err := r.extentOf(id)
 	if err != nil {
 		return err
@@ -347,7 +347,7 @@ func (f *follower) prove(conn standby.Conn) error {
 
 // record is what the daemon is, with its key sealed to the standby.
 func (f *follower) record(ctx context.Context) ([]byte, error) {
-	r, id := f.p.c.rt, f.p.d.id
+	r, id := f.leader.c.rt, f.leader.d.id
 	b, err := r.env.Store.Get(store.Daemons, id[:])
 	if err != nil {
 		return nil, err
@@ -425,7 +425,7 @@ func (f *follower) sendFiles(ctx context.Context, conn standby.Conn, b sending) 
 }
 
 func (f *follower) sendFile(conn standby.Conn, d store.Digest) (err error) {
-	file, size, err := f.p.c.env.Store.OpenState(f.p.d.id, d)
+	file, size, err := f.leader.c.env.Store.OpenState(f.leader.d.id, d)
 	if err != nil {
 		return err
 	}
@@ -446,10 +446,10 @@ func (f *follower) sendFile(conn standby.Conn, d store.Digest) (err error) {
 // send sends what is queued until the stream breaks.
 func (f *follower) send(ctx context.Context, conn standby.Conn, heard <-chan error) error {
 	for {
-		f.p.mu.Lock()
+		f.leader.mu.Lock()
 		queue, open := f.queue, f.open
 		f.queue, f.bytes = nil, 0
-		f.p.mu.Unlock()
+		f.leader.mu.Unlock()
 		if !open {
 			return errors.New("it fell behind, or began anew")
 		}
@@ -485,9 +485,9 @@ func (f *follower) hear(conn standby.Conn, start uint64) error {
 			return err
 		}
 		if need, ok := msg.(*standby.Need); ok && f.speaks >= standby.Lasting {
-			f.p.mu.Lock()
+			f.leader.mu.Lock()
 			f.needs = need.Module
-			f.p.mu.Unlock()
+			f.leader.mu.Unlock()
 			f.wake()
 			continue
 		}
@@ -498,9 +498,9 @@ func (f *follower) hear(conn standby.Conn, start uint64) error {
 			}
 			return fmt.Errorf("%w: a %T", standby.ErrBadMessage, msg)
 		}
-		f.p.mu.Lock()
+		f.leader.mu.Lock()
 		if held.Number > f.number || held.Number < start {
-			f.p.mu.Unlock()
+			f.leader.mu.Unlock()
 			return fmt.Errorf("%w: it holds %d of %d", standby.ErrBadMessage, held.Number, f.number)
 		}
 		first := !f.level && f.open
@@ -508,12 +508,12 @@ func (f *follower) hear(conn standby.Conn, start uint64) error {
 			f.held = max(f.held, held.Number)
 			f.level, f.behind = true, 0
 		}
-		f.p.mu.Unlock()
-		f.p.c.heard()
+		f.leader.mu.Unlock()
+		f.leader.c.heard()
 		if first {
-			f.p.wake()
+			f.leader.wake()
 		} else {
-			f.p.advance()
+			f.leader.advance()
 		}
 	}
 }

@@ -266,9 +266,7 @@ func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mende
 	}
 	r.dropHold(d.id)
 	r.table.Remove(d)
-	if replicaOf(d) != nil {
-		replicaOf(d).end(daemon.ErrStopped)
-	}
+	r.cluster.resign(d, daemon.ErrStopped)
 	d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: d.id})
 	r.subscriber.LeaveAll(d.id)
 	r.env.Logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.id.Origin(), "name", d.name, "epoch", h.Epoch)

@@ -91,7 +91,7 @@ func (f *follower) heldState(conn standby.Conn) ([]standby.HeldPart, error) {
 // without parts where it has that. Deltas are of use behind their snapshot alone.
 func (f *follower) lacks(held []standby.HeldPart) (sending, error) {
 	out := sending{Batch: &standby.Batch{Parts: []store.Part{}}}
-	r, id := f.p.c.rt, f.p.d.id
+	r, id := f.leader.c.rt, f.leader.d.id
 	var parts []statePart
 	err := eachStatePart(r.env.Store, id, func(p statePart) error {
 		parts = append(parts, p)
@@ -125,7 +125,7 @@ func (f *follower) lacks(held []standby.HeldPart) (sending, error) {
 		out.Parts = append(out.Parts, store.Part{Table: has[k].Table, Kind: 'd', Key: has[k].Key, Value: []byte{}})
 	}
 	if len(out.files) > 0 { // it came with that, and may not need one here
-		if done, err := f.p.storeAnew(); done || err != nil {
+		if done, err := f.leader.storeAnew(); done || err != nil {
 			return out, errors.Join(err, errStoredAnew)
 		}
 	}

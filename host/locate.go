@@ -146,11 +146,11 @@ func (r *Runtime) listed(ctx context.Context, id identity.EntityID, node identit
 	if r.cluster == nil {
 		return Proven{}, false, nil
 	}
-	e, ok := r.cluster.member.Look(id)
+	e, ok := r.cluster.directory.Look(id)
 	if ok && e.Owner != node { // what was heard last may be old
 		ctx, cancel := context.WithTimeout(ctx, locatePatience)
 		defer cancel()
-		now, err := r.cluster.member.Read(ctx, id)
+		now, err := r.cluster.directory.Read(ctx, id)
 		switch {
 		case err == nil:
 			e = now

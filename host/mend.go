@@ -59,10 +59,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 		d.end(lifecycle.Leave, err)
 		return chain.Mended{}, fmt.Errorf("mending daemon %s by %s: %w", id.Origin(), how, err)
 	}
-	if replicaOf(old) != nil {
-		replicaOf(old).end(fmt.Errorf("%w: it was mended", daemon.ErrNotReady))
-		r.cluster.attach(d)
-		replicaOf(d).compared = false
+	if r.cluster.replaced(old, d) {
 		defer r.cluster.lookSoon()
 	}
 	r.table.Put(d)

@@ -59,10 +59,10 @@ func (r *Runtime) WithoutDirectory(ctx context.Context) error {
 	c.memory.mu.Lock()
 	asked := c.memory.silent
 	c.memory.mu.Unlock()
-	if asked != 0 && c.now()-asked < c.member.Self().TTL { // many daemons are promoted one after another
+	if asked != 0 && c.now()-asked < c.directory.Self().TTL { // many daemons are promoted one after another
 		return nil
 	}
-	if c.member.Answers(ctx) == nil {
+	if c.directory.Answers(ctx) == nil {
 		return ErrDirectoryHere
 	}
 	c.memory.mu.Lock()
@@ -111,7 +111,7 @@ func (d *hosted) promote(ctx context.Context, epoch uint64, stands func(epoch, s
 }
 
 // promoteCopy makes a standby's copy the daemon.
-func (c *clustered) promoteCopy(ctx context.Context, s *standbyCopy, at ChainEnd, epoch uint64) error {
+func (c *member) promoteCopy(ctx context.Context, s *standbyCopy, at ChainEnd, epoch uint64) error {
 	s.mu.Lock()
 	fenced := s.fenced
 	s.mu.Unlock()

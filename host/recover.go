@@ -53,9 +53,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 			return err
 		}
 		for _, d := range r.table.Daemons() {
-			if r.cluster.attach(d); replicaOf(d) != nil {
-				replicaOf(d).compared, replicaOf(d).unread = false, d.unread.Load()
-			}
+			r.cluster.attachStored(d)
 		}
 	}
 	if err := r.recoverOutgoing(); err != nil {

@@ -44,7 +44,7 @@ func TestARefusedProofIsNoChannelsError(t *testing.T) {
 
 // What passes by itself is told as that to who asks on a channel's stream.
 func TestWhatPassesIsToldAsPassing(t *testing.T) {
-	for _, err := range []error{host.ErrHolding, daemon.ErrComing, daemon.ErrShuttingDown, context.DeadlineExceeded} {
+	for _, err := range []error{daemon.ErrHolding, daemon.ErrComing, daemon.ErrShuttingDown, context.DeadlineExceeded} {
 		m, ok := host.LastWord(fmt.Errorf("looking: %w", err)).(*channel.Refused)
 		if !ok || !errors.Is(&channel.Refusal{Code: m.Code}, channel.ErrNotReady) {
 			t.Errorf("%v: got %+v, want it told as not ready", err, m)

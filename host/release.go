@@ -101,7 +101,7 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 		m.rt.kept[m.d.id] = m.d.key.Clone()
 		m.rt.mu.Unlock()
 	}
-	if replicaOf(m.d) != nil {
+	if m.d.leader != nil {
 		if err := m.rt.cluster.move(m.env.Context, m, rel); err != nil {
 			return errors.Join(err, m.signal(migration.Unsure, migration.Source))
 		}

@@ -21,7 +21,7 @@ type memory struct {
 
 // remember keeps what the directory says of a daemon. It need not be on disk soon: the
 // directory says it again after a restart.
-func (c *clustered) remember(e directory.Entry) {
+func (c *member) remember(e directory.Entry) {
 	c.memory.mu.Lock()
 	c.memory.daemons[e.Entity] = e.Daemon
 	c.memory.mu.Unlock()
@@ -38,7 +38,7 @@ func (c *clustered) remember(e directory.Entry) {
 	c.env.Store.SubmitLater(b, c.noteMemory)
 }
 
-func (c *clustered) noteMemory(err error) {
+func (c *member) noteMemory(err error) {
 	if err != nil {
 		c.env.Logger.Warn("remembering the daemons of the cluster", "error", err)
 	}
@@ -46,8 +46,8 @@ func (c *clustered) noteMemory(err error) {
 
 // removed forgets a daemon that was removed. The copy here is dropped if the daemon
 // signed that it is no more.
-func (c *clustered) removed(r directory.Removal) {
-	if _, listed := c.member.Look(r.Entity); listed {
+func (c *member) removed(r directory.Removal) {
+	if _, listed := c.directory.Look(r.Entity); listed {
 		return // it was made anew
 	}
 	if s := c.copyOf(r.Entity); s != nil {
@@ -74,7 +74,7 @@ func (c *clustered) removed(r directory.Removal) {
 }
 
 // recall returns what the directory said of a daemon last.
-func (c *clustered) recall(id identity.EntityID) (directory.Daemon, bool) {
+func (c *member) recall(id identity.EntityID) (directory.Daemon, bool) {
 	c.memory.mu.Lock()
 	defer c.memory.mu.Unlock()
 	d, ok := c.memory.daemons[id]
@@ -82,7 +82,7 @@ func (c *clustered) recall(id identity.EntityID) (directory.Daemon, bool) {
 }
 
 // recoverMemory reads what the node remembers.
-func (c *clustered) recoverMemory() error {
+func (c *member) recoverMemory() error {
 	return c.env.Store.Scan(store.Known, func(k, v []byte) error {
 		var id identity.EntityID
 		var d directory.Daemon

@@ -106,7 +106,7 @@ func (r *Runtime) resumeMigrations() {
 
 // resume goes on with a migration that was released before a restart.
 func (m *Migration) resume(ctx context.Context) *migration.Error {
-	if replicaOf(m.d) != nil {
+	if m.d.leader != nil {
 		err := m.rt.cluster.move(ctx, m, m.release)
 		if err == nil {
 			err = m.signal(migration.Released, migration.Source)

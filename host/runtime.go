@@ -113,7 +113,7 @@ type Runtime struct {
 	incarnation atomic.Pointer[Incarnation] // nil: the node was never restored
 	held        atomic.Int32                // how many holds there are
 
-	cluster *clustered // nil: it is in none
+	cluster *member // nil: it is in none
 
 	exchanges  *exchanges
 	tokenSkew  time.Duration
@@ -197,7 +197,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.sender, r.timers = outbox.NewSender(r.env, box, box, channelPeers{r}), outbox.NewTimers(r.env, box)
 	r.inbox = outbox.NewInbox(r.env, r.broker, box, box)
 	if o.Cluster != nil {
-		r.cluster = newClustered(r, o.Cluster)
+		r.cluster = newMember(r, o.Cluster)
 	}
 	return r, nil
 }

@@ -193,7 +193,7 @@ func (m *Migration) finish(err *migration.Error) {
 				m.env.Logger.Error("aborting a migration", "error", sigErr)
 			}
 			m.d.moving.Store(false)
-			replicaOf(m.d).stays()
+			m.rt.cluster.stays(m.d)
 		}
 		m.rt.failures.add(m.failed(err))
 		m.env.Logger.Warn("migration failed", "daemon", m.d.id.Origin(), "to", m.target, "reason", err)

@@ -138,9 +138,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	if req.Standbys != 0 && (r.cluster == nil || d.kind == "") {
 		return daemon.Info{}, fmt.Errorf("%w: a daemon with standbys", ErrNoCluster)
 	}
-	if r.cluster.attach(d); replicaOf(d) != nil {
-		replicaOf(d).unsure = true // until it is claimed
-	}
+	r.cluster.attachUnclaimed(d)
 	err = r.reserve(d)
 	if made && errors.Is(err, daemon.ErrNameTaken) { // by an origin that begins alike
 		d.name = fmt.Sprintf("%.40s-%s", orDefault(req.Kind, "daemon"), id.Origin())
@@ -182,7 +180,7 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Fa
 		}
 		return r.begin(ctx, d, factory, from, req.Grants)
 	}
-	if replicaOf(d) == nil {
+	if d.leader == nil {
 		return begin()
 	}
 	epoch := d.epoch
@@ -195,9 +193,9 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Fa
 	}
 	d.epoch = e.Epoch
 	if err := begin(); err != nil {
-		return errors.Join(err, r.cluster.member.Delete(ctx, e))
+		return errors.Join(err, r.cluster.directory.Delete(ctx, e))
 	}
-	replicaOf(d).claimed(e)
+	r.cluster.claimed(d, e)
 	return nil
 }
 

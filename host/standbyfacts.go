@@ -21,8 +21,8 @@ func (f *follower) tellLasting(conn standby.Conn) error {
 	if f.speaks < standby.Lasting {
 		return nil
 	}
-	d := f.p.d
-	receipts, err := f.p.c.rt.evidence.Earlier(d.id)
+	d := f.leader.d
+	receipts, err := f.leader.c.rt.evidence.Earlier(d.id)
 	if err != nil {
 		return err
 	}
@@ -38,21 +38,21 @@ func (f *follower) tellLasting(conn standby.Conn) error {
 // sendEarlier sends the module before the daemon's last upgrade, where the standby asked for
 // that. It sends no other.
 func (f *follower) sendEarlier(ctx context.Context, conn standby.Conn) error {
-	f.p.mu.Lock()
+	f.leader.mu.Lock()
 	digest := f.needs
 	f.needs = nil
-	f.p.mu.Unlock()
+	f.leader.mu.Unlock()
 	if digest == nil {
 		return nil
 	}
-	d := f.p.d
+	d := f.leader.d
 	d.mu.Lock()
 	previous := d.previous
 	d.mu.Unlock()
 	if !bytes.Equal(digest, previous) {
 		return fmt.Errorf("%w: module %x is wanted, and is not the daemon's", standby.ErrBadMessage, digest)
 	}
-	wasm, err := f.p.c.rt.Module(ctx, store.Digest(digest))
+	wasm, err := f.leader.c.rt.Module(ctx, store.Digest(digest))
 	if errors.Is(err, daemon.ErrModuleNotFound) {
 		return nil // the daemon cannot be rolled back here either
 	}

@@ -99,7 +99,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if d.life.State() == lifecycle.Moved {
 		return d.gone
 	}
-	if err := replicaOf(d).disown(ctx); err != nil {
+	if err := r.cluster.disown(ctx, d); err != nil {
 		return err
 	}
 	t := table.Tombstone{Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
@@ -111,9 +111,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 		return err
 	}
 	d.notify(daemon.Removed, "")
-	if replicaOf(d) != nil {
-		replicaOf(d).end(daemon.ErrStopped)
-	}
+	r.cluster.resign(d, daemon.ErrStopped)
 	d.end(lifecycle.Leave, fmt.Errorf("%w: %w", daemon.ErrStopped, &daemon.NotFoundError{Entity: id}))
 	r.subscriber.LeaveAll(id)
 	return nil

@@ -19,7 +19,7 @@ import (
 
 // takeOver asks the directory for a daemon whose owner is gone, where the copy here
 // is whole. The one that stands first among those in sync asks at once.
-func (c *clustered) takeOver(e directory.Entry) {
+func (c *member) takeOver(e directory.Entry) {
 	s := c.copyOf(e.Entity)
 	if s == nil {
 		return
@@ -39,7 +39,7 @@ func (c *clustered) takeOver(e directory.Entry) {
 }
 
 // takeOverInTurn is takeOver of a copy that may go on.
-func (c *clustered) takeOverInTurn(e directory.Entry, s *standbyCopy) {
+func (c *member) takeOverInTurn(e directory.Entry, s *standbyCopy) {
 	if !c.env.Work.Begin() {
 		return
 	}
@@ -48,14 +48,14 @@ func (c *clustered) takeOverInTurn(e directory.Entry, s *standbyCopy) {
 		if n == c.env.Self {
 			break
 		}
-		if c.member.Here(n) {
+		if c.directory.Here(n) {
 			rank++
 		}
 	}
 	go func() {
 		defer c.env.Work.Done()
 		if rank > 0 {
-			timer := time.NewTimer(time.Duration(rank) * c.member.Self().TTL / 4)
+			timer := time.NewTimer(time.Duration(rank) * c.directory.Self().TTL / 4)
 			defer timer.Stop()
 			select {
 			case <-timer.C:
@@ -71,7 +71,7 @@ func (c *clustered) takeOverInTurn(e directory.Entry, s *standbyCopy) {
 
 // askFor takes nothing more of the old owner, and then asks. What that one has
 // acknowledged by then is here.
-func (c *clustered) askFor(ctx context.Context, e directory.Entry, s *standbyCopy) error {
+func (c *member) askFor(ctx context.Context, e directory.Entry, s *standbyCopy) error {
 	s.mu.Lock()
 	if s.fenced {
 		s.mu.Unlock()
@@ -90,9 +90,9 @@ func (c *clustered) askFor(ctx context.Context, e directory.Entry, s *standbyCop
 		s.unfence()
 		return err
 	}
-	got, err := c.member.TakeOver(ctx, e)
+	got, err := c.directory.TakeOver(ctx, e)
 	for ambiguous := err != nil && !errors.Is(err, directory.ErrConflict) && !errors.Is(err, directory.ErrNoSession); ambiguous; {
-		now, readErr := c.member.Read(ctx, e.Entity)
+		now, readErr := c.directory.Read(ctx, e.Entity)
 		switch {
 		case readErr == nil && now.Owner == c.env.Self:
 			got, err, ambiguous = now, nil, false
@@ -101,10 +101,10 @@ func (c *clustered) askFor(ctx context.Context, e directory.Entry, s *standbyCop
 		case ctx.Err() != nil:
 			ambiguous = false
 		default: // as it was: the request may still arrive, or this one does
-			got, err = c.member.TakeOver(ctx, e)
+			got, err = c.directory.TakeOver(ctx, e)
 			ambiguous = err != nil
 			if ambiguous && errors.Is(err, directory.ErrConflict) {
-				if now, readErr = c.member.Read(ctx, e.Entity); readErr == nil && now.Revision == e.Revision {
+				if now, readErr = c.directory.Read(ctx, e.Entity); readErr == nil && now.Revision == e.Revision {
 					ambiguous = false // the owner is back
 				}
 			}
@@ -126,7 +126,7 @@ func (c *clustered) askFor(ctx context.Context, e directory.Entry, s *standbyCop
 
 // finishTakeOver activates a daemon that the directory says is this node's, and
 // that is not here yet: it was taken over before a restart, or has moved here.
-func (c *clustered) finishTakeOver(e directory.Entry) {
+func (c *member) finishTakeOver(e directory.Entry) {
 	s := c.copyOf(e.Entity)
 	if c.rt.table.Arrival(e.Entity) != nil {
 		return
@@ -162,7 +162,7 @@ func (c *clustered) finishTakeOver(e directory.Entry) {
 // giveUp hands a daemon to a standby in sync that proves what it has: the directory says
 // that it is this node's, whose disk has neither the daemon nor a copy that can go on. It
 // does not block, and runs once at a time for a daemon.
-func (c *clustered) giveUp(e directory.Entry) {
+func (c *member) giveUp(e directory.Entry) {
 	c.mu.Lock()
 	busy := c.givingUp[e.Entity] || len(e.Standbys) == 0
 	if !busy {
@@ -205,7 +205,7 @@ func (c *clustered) giveUp(e directory.Entry) {
 
 // hasSince reports whether the daemon, of which this node had nothing, is here by now or
 // about to be.
-func (c *clustered) hasSince(id identity.EntityID) bool {
+func (c *member) hasSince(id identity.EntityID) bool {
 	p := c.rt.table.Look(id)
 	return p.Here != nil || p.Coming != nil
 }
@@ -219,7 +219,7 @@ func (s *standbyCopy) isFed() bool {
 
 // activateFenced is activate, which is tried again where it fails. Whoever fenced the copy
 // may have waited for another who activated it: then there is nothing to do.
-func (c *clustered) activateFenced(ctx context.Context, e directory.Entry, s *standbyCopy) error {
+func (c *member) activateFenced(ctx context.Context, e directory.Entry, s *standbyCopy) error {
 	if d := c.rt.table.Daemon(e.Entity); d != nil && d.info().Epoch >= e.Epoch {
 		s.unfence()
 		return nil
@@ -231,7 +231,7 @@ func (c *clustered) activateFenced(ctx context.Context, e directory.Entry, s *st
 }
 
 // activate makes the copy the daemon that it is of. The copy is fenced.
-func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyCopy) error {
+func (c *member) activate(ctx context.Context, e directory.Entry, s *standbyCopy) error {
 	r := c.rt
 	s.mu.Lock()
 	encoded, from, whole := s.record, s.owner, s.whole
@@ -276,7 +276,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 	if e.Revision == 0 {
 		how = chain.MendRecovery // no directory names the owner yet
 	} else {
-		replicaOf(d).verified(e, c.sessionNow())
+		leaderOf(d).verified(e, c.sessionNow())
 	}
 	if r.table.PutNamed(d) != nil { // another daemon has its name
 		d.name = fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin())
@@ -297,7 +297,7 @@ func (c *clustered) activate(ctx context.Context, e directory.Entry, s *standbyC
 
 // serve opens the daemon's key and signs, durably, that it goes on here, and is no
 // longer where it went. It needs d.mu.
-func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *snapshot.Facts, went table.Tombstone) error {
+func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *snapshot.Facts, went table.Tombstone) error {
 	if len(sealed) > 0 {
 		env, err := identity.ParseEnvelope(sealed)
 		if err != nil {
@@ -341,9 +341,9 @@ func (c *clustered) serve(d *hosted, e directory.Entry, from identity.NodeID, se
 // supersede lets go of a daemon that another node owns: what was not acknowledged
 // here is nobody's. Where this node is to be a standby, history and state stay, as a copy
 // that is of no use until the owner has fed it: most of it need not be sent again.
-func (c *clustered) supersede(d *hosted, e directory.Entry) {
+func (c *member) supersede(d *hosted, e directory.Entry) {
 	why := &daemon.MovedError{Moved: daemon.Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
-	replicaOf(d).end(why)
+	leaderOf(d).end(why)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.life.State() == lifecycle.Moved {
@@ -386,7 +386,7 @@ func (c *clustered) supersede(d *hosted, e directory.Entry) {
 
 // wants reports whether this node is to be a standby of another's daemon, as far as it
 // knows: its owner decides.
-func (c *clustered) wants(e directory.Entry) bool {
+func (c *member) wants(e directory.Entry) bool {
 	if e.Want == 0 {
 		return false
 	}
@@ -395,11 +395,11 @@ func (c *clustered) wants(e directory.Entry) bool {
 		if n == c.env.Self {
 			return true
 		}
-		if c.member.Here(n) {
+		if c.directory.Here(n) {
 			rest--
 		}
 	}
-	for _, n := range c.member.Candidates(e.Entity, e.Owner) {
+	for _, n := range c.directory.Candidates(e.Entity, e.Owner) {
 		if rest <= 0 {
 			break
 		}

@@ -230,7 +230,7 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
 	r.subscriber.Start(id, d.ledger.All())
 	d.startEffects()
-	replicaOf(d).again()
+	r.cluster.again(d)
 	return fact, nil
 }
 
@@ -254,7 +254,7 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 		return r.leaveToTwin(d, h, twin)
 	}
 	fact := chain.Mended{How: chain.MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
-	if replicaOf(d) != nil {
+	if d.leader != nil {
 		fact.Epoch, err = r.cluster.yield(ctx, d, h.Node)
 		return fact, err
 	}

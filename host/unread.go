@@ -177,7 +177,7 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 	}
 	list := d.ledger.All()
 	d.mu.Unlock()
-	replicaOf(d).wasRead()
+	r.cluster.wasRead(d)
 	if serves {
 		r.subscriber.Start(d.id, list)
 	}

@@ -12,45 +12,46 @@ const (
 )
 
 // wasRead has the daemon looked at, which was not until it was read.
-func (p *replica) wasRead() {
-	if p == nil {
+func (c *member) wasRead(d *hosted) {
+	l := leaderOf(d)
+	if l == nil {
 		return
 	}
-	p.mu.Lock()
-	p.unread = false
-	p.mu.Unlock()
-	p.c.tell(func() {
-		p.c.mu.Lock()
-		session := p.c.session
-		p.c.mu.Unlock()
+	l.mu.Lock()
+	l.unread = false
+	l.mu.Unlock()
+	l.c.tell(func() {
+		l.c.mu.Lock()
+		session := l.c.session
+		l.c.mu.Unlock()
 		if session != 0 { // else the first session has all looked at
-			p.c.lookAt(p.d, session)
+			l.c.lookAt(l.d, session)
 		}
 	})
 }
 
-func (p *replica) isUnread() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.unread
+func (l *leader) isUnread() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unread
 }
 
 // placeToCompare waits for a place, which the caller gives back by done; nil: ctx ended
 // before. Daemons that somebody waits for do not wait for all others.
-func (p *replica) placeToCompare(ctx context.Context) (done func()) {
-	c := p.c
+func (l *leader) placeToCompare(ctx context.Context) (done func()) {
+	c := l.c
 	asked := make(chan struct{})
-	p.mu.Lock()
-	if p.changed != nil {
+	l.mu.Lock()
+	if l.changed != nil {
 		close(asked)
 	} else {
-		p.asked = asked
+		l.asked = asked
 	}
-	p.mu.Unlock()
+	l.mu.Unlock()
 	defer func() {
-		p.mu.Lock()
-		p.asked = nil
-		p.mu.Unlock()
+		l.mu.Lock()
+		l.asked = nil
+		l.mu.Unlock()
 	}()
 
 	ordinary := func() { <-c.comparisons }

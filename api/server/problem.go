@@ -44,7 +44,7 @@ var errorCodes = []struct {
 	{daemon.ErrKindNotFound, "kind-not-found"},
 	{mesh.ErrUnknownNode, "node-not-found"},
 	{host.ErrNoCluster, "no-cluster"},
-	{host.ErrHolding, "holding"},
+	{daemon.ErrHolding, "holding"},
 	{daemon.ErrHeld, "held"},
 	{daemon.ErrNotHeld, "not-held"},
 	{daemon.ErrFurther, "proven-further"},

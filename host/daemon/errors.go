@@ -44,6 +44,7 @@ var (
 	ErrSenderQuota = errors.New("the daemon remembers as many senders of this peer or token as it may")
 	ErrEventNumber = errors.New("an event's number is between 1 and 2^63-1")
 	ErrComing      = errors.New("the daemon is on its way to this node")
+	ErrHolding     = errors.New("this node does not reach its cluster's directory: its daemons hold their events") // its lease has ended
 	ErrDiverged    = errors.New("the daemon's replay gave other outputs than its history has")
 	ErrNoHistory   = errors.New("this runtime keeps no history")
 	ErrSuperseded  = errors.New("the sender has gone past this event, and what became of it is not on record")

@@ -10,7 +10,7 @@
 //	Migration   a daemon's migration away, as its source sees it
 //	Copies      the list of the copies of other nodes' daemons, and
 //	Copy        one of them
-//	Replica     a daemon's standbys, as its owner sees them
+//	Leader      a daemon's standbys, as its owner sees them
 //	Cluster     the node's part in its cluster
 //	Returning   what is kept of a daemon that left is deleted, or the daemon comes back
 //	Runtime     kinds, modules, accusations, holds and losses
@@ -39,7 +39,7 @@ const (
 	migration
 	copies
 	copyRank
-	replica
+	leader
 	cluster
 	returning
 	runtimeRank
@@ -50,7 +50,7 @@ const (
 )
 
 func (r rank) String() string {
-	return [...]string{"Start", "Binding", "Arrival", "Daemon", "Migration", "Copies", "Copy", "Replica", "Cluster",
+	return [...]string{"Start", "Binding", "Arrival", "Daemon", "Migration", "Copies", "Copy", "Leader", "Cluster",
 		"Returning", "Runtime", "Table", "Tombstones", "Queue", "Leaf"}[r]
 }
 
@@ -66,7 +66,7 @@ type (
 	Migration  struct{}
 	Copies     struct{}
 	Copy       struct{}
-	Replica    struct{}
+	Leader     struct{}
 	Cluster    struct{}
 	Returning  struct{}
 	Runtime    struct{}
@@ -83,7 +83,7 @@ func (Daemon) rank() rank     { return daemon }
 func (Migration) rank() rank  { return migration }
 func (Copies) rank() rank     { return copies }
 func (Copy) rank() rank       { return copyRank }
-func (Replica) rank() rank    { return replica }
+func (Leader) rank() rank     { return leader }
 func (Cluster) rank() rank    { return cluster }
 func (Returning) rank() rank  { return returning }
 func (Runtime) rank() rank    { return runtimeRank }
