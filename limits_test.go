@@ -88,6 +88,7 @@ var parts = []struct{ title, dir string }{
 	{"The control API's client", "api/client"},
 	{"The control API's server", "api/server"},
 	{"Parameters of requests", "api/server/internal/query"},
+	{"A node as a whole", "node"},
 	{"The command line", "cmd/wasmhost"},
 	{"Contexts of the command line", "cmd/wasmhost/contexts"},
 }

@@ -17,6 +17,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
+	"wasmhost.example/node"
 )
 
 // restoreOptions are those of backup restore.
@@ -122,7 +123,7 @@ func (a *app) restoreFrom(ctx context.Context, from backup.Objects, m *backup.Ma
 	if err != nil {
 		return out, err
 	}
-	if err := identity.WriteKeyFile(nodeKeyFile(dir), key, nodePass); err != nil {
+	if err := identity.WriteKeyFile(node.KeyFile(dir), key, nodePass); err != nil {
 		return out, err
 	}
 	in := host.Incarnation{Number: m.Incarnation + 1, Backup: m.ID, Taken: m.Created, Restored: time.Now(), Addr: m.Addr}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host"
+	"wasmhost.example/node"
 )
 
 // compileCommand is the argument by which a node runs its own program again, to
@@ -214,44 +214,6 @@ func watchSelf(memory int64, cpu time.Duration) {
 	}
 }
 
-// The cache of a node that keeps nothing is a folder of its own, which it has
-// locked for as long as it runs: what a crash leaves is removed by the next such
-// node.
-const ephemeralCache = "wasmhost-cache-"
-
-// openEphemeralCache makes the folder; close removes it.
-func openEphemeralCache(temp string) (dir string, close func() error, err error) {
-	left, err := filepath.Glob(filepath.Join(temp, ephemeralCache+"*"))
-	if err != nil {
-		return "", nil, err
-	}
-	for _, old := range left {
-		info, err := os.Lstat(old)
-		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < time.Minute || !ownedByUs(info) {
-			continue
-		}
-		if lock, err := lockDir(old); err == nil { // nobody has it
-			_ = errors.Join(os.RemoveAll(old), lock.Close()) // the next tries again
-		}
-	}
-	if dir, err = os.MkdirTemp(temp, ephemeralCache); err != nil {
-		return "", nil, err
-	}
-	lock, err := lockDir(dir)
-	if err != nil {
-		return "", nil, errors.Join(fmt.Errorf("locking the cache: %w", err), os.RemoveAll(dir))
-	}
-	return dir, func() error { return errors.Join(os.RemoveAll(dir), lock.Close()) }, nil
-}
-
-// keepPrivate makes the folder's mode 0700 where it exists.
-func keepPrivate(dir string) error {
-	if err := os.Chmod(dir, 0o700); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
 // compileOptions are the settings of compiling.
 type compileOptions struct{ memory, time string }
 
@@ -261,7 +223,7 @@ func compileDefaults() compileOptions {
 }
 
 // apply gives the runtime the program's way to compile.
-func (o compileOptions) apply(to *host.Options) error {
+func (o compileOptions) apply(to *node.Config) error {
 	memory, err := parseSize(o.memory)
 	if err != nil || memory < 64<<20 {
 		return usagef("--compile-memory %q: at least 64MiB", o.memory)

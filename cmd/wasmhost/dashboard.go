@@ -89,3 +89,20 @@ func (a *app) runDashboard(ctx context.Context, listen string, readOnly bool) er
 func (a *app) printLink(link string) error {
 	return a.print(map[string]string{"url": link}, func(w io.Writer) { fmt.Fprintln(w, link) }, func() string { return link })
 }
+
+// localByDefault makes an address without a host one of this machine alone.
+func localByDefault(addr string) string {
+	if host, port, err := net.SplitHostPort(addr); err == nil && host == "" {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
+
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -17,7 +17,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server"
 	"wasmhost.example/cmd/wasmhost/project"
-	"wasmhost.example/wire"
+	"wasmhost.example/node"
 )
 
 // developing is one dev command.
@@ -74,9 +74,13 @@ func (d *developing) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ready, served := make(chan struct{}), make(chan error, 1)
+	o := serveOptions{node: node.Config{Name: "dev", Socket: d.target.Socket}, levels: "warn", form: "text",
+		ready: func(*node.Node) error { close(ready); return nil }}
+	if err := compileDefaults().apply(&o.node); err != nil {
+		return err
+	}
 	go func() {
-		served <- d.runNode(ctx, serveOptions{ephemeral: true, listen: "127.0.0.1:0", name: "dev", listenerOptions: listenerOptions{levels: "warn", form: "text"}, idle: idleOptions{after: "0s"}, compile: compileDefaults(),
-			ready: func(*wire.Mesh) error { close(ready); return nil }})
+		served <- d.runNode(ctx, o)
 	}()
 	select {
 	case err := <-served:

@@ -8,11 +8,15 @@ import (
 	"wasmhost.example/host"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
+	"wasmhost.example/node"
 )
+
+// keeper is a node that does not run, by its files.
+type keeper struct{ data, keyFile, passFile string }
 
 // exportIdentity writes a key that a node kept when its daemon moved away without it.
 func (a *app) exportIdentity() *cobra.Command {
-	var o serveOptions
+	var o keeper
 	c := &cobra.Command{
 		Use:   "export ENTITY FILE",
 		Short: "Write the key of a daemon that moved away public-only",
@@ -48,24 +52,24 @@ node goes on keeping the key. Exit code 3 where it keeps none.`,
 }
 
 // keptIn reads the key that the node of a data directory keeps.
-func keptIn(o *serveOptions, id identity.EntityID) (key *identity.KeyPair, err error) {
+func keptIn(o *keeper, id identity.EntityID) (key *identity.KeyPair, err error) {
 	pass, err := passphrase(o.passFile)
 	if err != nil {
 		return nil, err
 	}
 	path := o.keyFile
 	if path == "" {
-		path = nodeKeyFile(o.data)
+		path = node.KeyFile(o.data)
 	}
-	node, err := identity.ReadKeyFile(path, pass) // first: a directory that is no node's is left as it is
+	nodeKey, err := identity.ReadKeyFile(path, pass) // first: a directory that is no node's is left as it is
 	if err != nil {
 		return nil, err
 	}
-	defer node.Wipe()
+	defer nodeKey.Wipe()
 	s, err := store.Open(store.Options{Dir: o.data})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return host.KeptIn(s, node, id)
+	return host.KeptIn(s, nodeKey, id)
 }

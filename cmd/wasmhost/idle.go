@@ -5,13 +5,13 @@ import (
 	"strings"
 	"time"
 
-	"wasmhost.example/host"
+	"wasmhost.example/node"
 )
 
 // idleOptions are the settings that say when daemons leave memory.
 type idleOptions struct{ after, memory string }
 
-func (o idleOptions) apply(to *host.Options) (err error) {
+func (o idleOptions) apply(to *node.Config) (err error) {
 	if to.PassivateAfter, err = time.ParseDuration(o.after); err != nil || to.PassivateAfter < 0 {
 		return usagef("--passivate-after %q is not a duration such as 10m; 0s: never", o.after)
 	}

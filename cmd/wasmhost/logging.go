@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // components are the parts of a node whose logs can have levels of their own.
@@ -82,60 +79,33 @@ func (l *logging) set(of map[string]slog.Level) {
 }
 
 // of returns the logger of a component.
-func (l *logging) of(component string) *slog.Logger {
-	return slog.New(&leveled{l.handler, l.levels[component]}).With("component", component)
+func (l *logging) of(component string) *slog.Logger { return l.logger().With("component", component) }
+
+// logger returns a logger that has the level of the component that it is given
+// (slog.Logger.With), or else that of the node.
+func (l *logging) logger() *slog.Logger {
+	return slog.New(&leveled{l.handler, l.levels["node"], l.levels})
 }
 
 // leveled drops what is below its level.
 type leveled struct {
 	slog.Handler
-	level *slog.LevelVar
+	level  *slog.LevelVar
+	levels map[string]*slog.LevelVar // by component
 }
 
 func (h *leveled) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level.Level() }
+
 func (h *leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &leveled{h.Handler.WithAttrs(attrs), h.level}
+	level := h.level
+	for _, a := range attrs {
+		if of, ok := h.levels[a.Value.String()]; ok && a.Key == "component" {
+			level = of
+		}
+	}
+	return &leveled{h.Handler.WithAttrs(attrs), level, h.levels}
 }
+
 func (h *leveled) WithGroup(name string) slog.Handler {
-	return &leveled{h.Handler.WithGroup(name), h.level}
-}
-
-// auditFile is a file of JSON lines that is only appended to. It can be reopened,
-// after it was rotated away.
-type auditFile struct {
-	path string
-	mu   sync.Mutex
-	file *os.File
-}
-
-func openAudit(path string) (*auditFile, error) {
-	a := &auditFile{path: path}
-	return a, a.reopen()
-}
-
-func (a *auditFile) reopen() error {
-	f, err := os.OpenFile(a.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the audit log: %w", err)
-	}
-	a.mu.Lock()
-	old := a.file
-	a.file = f
-	a.mu.Unlock()
-	if old != nil {
-		return old.Close()
-	}
-	return nil
-}
-
-func (a *auditFile) Write(b []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.file.Write(b)
-}
-
-func (a *auditFile) Close() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.file.Close()
+	return &leveled{h.Handler.WithGroup(name), h.level, h.levels}
 }

@@ -1,49 +1,10 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"path/filepath"
-
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/identity"
 )
-
-// nodeKey reads the node's key, or makes it at the first start. With a
-// passphrase the file must be protected by it.
-func nodeKey(o serveOptions) (*identity.KeyPair, error) {
-	if o.ephemeral {
-		return identity.Generate()
-	}
-	path := o.keyFile
-	if path == "" {
-		path = nodeKeyFile(o.data)
-	}
-	pass, err := passphrase(o.passFile)
-	if err != nil {
-		return nil, err
-	}
-	read := identity.ReadKeyFile
-	if len(pass) > 0 {
-		read = identity.ReadProtectedKeyFile
-	}
-	key, err := read(path, pass)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
-	}
-	if key, err = identity.Generate(); err != nil {
-		return nil, err
-	}
-	if err := identity.WriteKeyFile(path, key, pass); err != nil {
-		return nil, fmt.Errorf("making the node's key: %w", err)
-	}
-	return key, nil
-}
-
-// nodeKeyFile is where a node's key is, unless serve --key-file says otherwise.
-func nodeKeyFile(data string) string { return filepath.Join(data, "node.key") }
 
 // protect changes the passphrase of a key file.
 func (a *app) protect(passFile *string) *cobra.Command {

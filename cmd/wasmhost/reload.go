@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 
-	"wasmhost.example/api/server"
+	"wasmhost.example/node"
 )
 
 // reloadable are the settings of serve that count as soon as they are read again.
@@ -16,14 +18,15 @@ var reloadable = []string{"log_level", "tags", "drain", "drain_to", "drain_deadl
 type reloader struct {
 	settings func() ([]value, error) // nil: they stay as they are
 	last     map[string]string       // what they came to
-	api      *server.Server
+	node     *node.Node
+	config   node.Config
 	logs     *logging
 	logger   *slog.Logger
 	drain    atomic.Pointer[drainOptions]
 }
 
-func newReloader(o serveOptions, api *server.Server, logs *logging) *reloader {
-	r := &reloader{settings: o.settings, api: api, logs: logs, logger: logs.of("node")}
+func newReloader(o serveOptions, n *node.Node, logs *logging) *reloader {
+	r := &reloader{settings: o.settings, node: n, config: o.node, logs: logs, logger: logs.of("node")}
 	r.drain.Store(&o.drain)
 	if r.settings != nil {
 		if all, err := r.settings(); err == nil { // else the first reload names all
@@ -42,6 +45,18 @@ func byKey(all []value) map[string]string {
 		out[v.Key] = v.Value
 	}
 	return out
+}
+
+// reloadAt reads settings, certificate and audit log again at each signal. What cannot be
+// read leaves what was.
+func (r *reloader) reloadAt(signals <-chan os.Signal) {
+	for range signals {
+		if err := errors.Join(r.reload(), r.node.ReloadFiles()); err != nil {
+			r.logger.Error("reloading", "error", err)
+			continue
+		}
+		r.logger.Info("reloaded", "certificate", r.config.API != "", "audit log", r.config.AuditLog != "")
+	}
 }
 
 // reload takes what changed and can change, and names what changed and cannot. Where
@@ -68,7 +83,7 @@ func (r *reloader) reload() error {
 		return err
 	}
 	r.logs.set(levels)
-	r.api.SetTags(tags)
+	r.node.SetTags(tags)
 	r.drain.Store(&drain)
 	var taken, waiting []string
 	for _, v := range all {

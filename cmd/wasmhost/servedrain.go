@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"wasmhost.example/api"
-	"wasmhost.example/api/server"
+	"wasmhost.example/host/drain"
+	"wasmhost.example/node"
 )
 
 // drainOptions are the settings that say what a node does with its daemons when
@@ -33,32 +34,17 @@ func newDrainOptions(on string, to list, deadline string) (o drainOptions, err e
 	return o, nil
 }
 
-// run drains the node before it ends. It takes daemons again at its next start,
-// unless it was being drained before. failed ends the draining.
-func (o drainOptions) run(s *server.Server, failed <-chan struct{}, logger *slog.Logger) error {
+// run drains the node before it ends.
+func (o drainOptions) run(n *node.Node, logger *slog.Logger) error {
 	if !o.on {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.deadline)
 	defer cancel()
 	logger.Info("draining before the end", "deadline", o.deadline)
-	d, err := s.Drain(ctx, api.Drain{To: o.to}, false)
-	if err != nil {
-		return err
+	sum, err := n.Drain(ctx, o.to...)
+	if err == nil || errors.Is(err, drain.ErrIncomplete) {
+		logger.Info("drained", "daemons", sum.Gone, "of", sum.Total, "bytes", sum.Bytes, "took", sum.Elapsed)
 	}
-	stop := context.AfterFunc(ctx, d.Cancel) // also of one that was begun before
-	defer stop()
-	go func() {
-		select {
-		case <-failed:
-			d.Cancel()
-		case <-d.Done():
-		}
-	}()
-	sum, err := d.Wait(context.Background()) // a cancelled one ends
-	if err != nil {
-		return err
-	}
-	logger.Info("drained", "daemons", sum.Gone, "of", sum.Total, "bytes", sum.Bytes, "took", sum.Elapsed)
-	return sum.Err()
+	return err
 }

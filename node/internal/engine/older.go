@@ -1,4 +1,4 @@
-package main
+package engine
 
 import (
 	"context"
@@ -16,7 +16,7 @@ const askLife = 2 * time.Second
 // refuseOlder returns directory.ErrOlder if the other members have seen a later life of
 // this node than its disk has: its vote would be for less than it has promised. It asks
 // before the member takes part. Where nobody answers, the member takes part.
-func (e *clusterEngine) refuseOlder(ctx context.Context) error {
+func (e *Engine) refuseOlder(ctx context.Context) error {
 	peers, err := e.mesh.Peers()
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func (e *clusterEngine) refuseOlder(ctx context.Context) error {
 	answers := make(chan answer, len(peers))
 	for _, p := range peers {
 		e.work.Go(func() {
-			life, err := directory.LifeOf(ctx, e.mesh.AskDirectory(e.o.name, []identity.NodeID{p.ID}), e.mesh.Self())
+			life, err := directory.LifeOf(ctx, e.mesh.AskDirectory(e.o.Name, []identity.NodeID{p.ID}), e.mesh.Self())
 			answers <- answer{life, err}
 		})
 	}
@@ -40,7 +40,7 @@ func (e *clusterEngine) refuseOlder(ctx context.Context) error {
 			e.logger.Debug("asking which life of this node was the last", "error", a.err)
 			continue
 		}
-		older, err := e.o.older(a.life)
+		older, err := e.o.Older(a.life)
 		if err != nil {
 			return err
 		}

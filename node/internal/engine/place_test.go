@@ -1,4 +1,4 @@
-package main
+package engine
 
 import (
 	"log/slog"
@@ -62,8 +62,8 @@ func TestAMemberIsPlacedWhereItsMachineIs(t *testing.T) {
 		"another program has its port":         {"", taken, taken, "", true},
 	} {
 		dir := t.TempDir()
-		e := &clusterEngine{o: clusterOptions{listen: c.told}, mesh: mesh, logger: logger}
-		st := &engineState{Addr: c.addr, Reach: c.reach, Node: c.node}
+		e := &Engine{o: Options{Listen: c.told}, mesh: mesh, logger: logger}
+		st := &state{Addr: c.addr, Reach: c.reach, Node: c.node}
 		moved, err := e.placeMember(dir, st)
 		if err != nil || moved != c.moves {
 			t.Errorf("%s: moved %v, %v", name, moved, err)
@@ -75,7 +75,7 @@ func TestAMemberIsPlacedWhereItsMachineIs(t *testing.T) {
 			}
 			continue
 		}
-		kept, err := readEngineState(dir)
+		kept, err := readState(dir)
 		if err != nil || kept.Addr != st.Addr || kept.Reach != st.Reach {
 			t.Errorf("%s: it is kept as %+v, %v", name, kept, err)
 		}
@@ -86,7 +86,7 @@ func TestAMemberIsPlacedWhereItsMachineIs(t *testing.T) {
 			t.Errorf("%s: it is reached at %s, %v", name, st.Reach, err)
 		}
 	}
-	if _, err := (&clusterEngine{}).placeMember("", &engineState{Addr: "here", Reach: "there"}); err == nil {
+	if _, err := (&Engine{}).placeMember("", &state{Addr: "here", Reach: "there"}); err == nil {
 		t.Error("addresses that are none are taken")
 	}
 }

@@ -1,10 +1,9 @@
-package main
+package engine
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"wasmhost.example/api"
@@ -25,12 +24,12 @@ import (
 // A node that is in the cluster already is told whom to ask, and nothing else.
 
 // Admit implements server.Engine.
-func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a api.Admission) (out api.Admitted, err error) {
-	if len(e.o.etcd) > 0 {
+func (e *Engine) Admit(ctx context.Context, node identity.NodeID, a api.Admission) (out api.Admitted, err error) {
+	if len(e.o.Etcd) > 0 {
 		return out, fmt.Errorf("%w with an engine of its own: start the node with --etcd too", host.ErrNoCluster)
 	}
-	if a.Cluster != e.o.name {
-		return out, fmt.Errorf("%w: it is in cluster %q, not %q", server.ErrOtherCluster, e.o.name, a.Cluster)
+	if a.Cluster != e.o.Name {
+		return out, fmt.Errorf("%w: it is in cluster %q, not %q", server.ErrOtherCluster, e.o.Name, a.Cluster)
 	}
 	p, err := e.mesh.FindPeer(node.String())
 	if err != nil {
@@ -46,7 +45,7 @@ func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a api.A
 	if err := e.letIn(ctx, p); err != nil {
 		return out, err
 	}
-	out = api.Admitted{Cluster: e.o.name, Voters: []string{}, Directory: directory.ProtocolVersion}
+	out = api.Admitted{Cluster: e.o.Name, Voters: []string{}, Directory: directory.ProtocolVersion}
 	for _, v := range list {
 		if v.Name != "" && v.Name != node.String() && !v.Learner {
 			out.Voters = append(out.Voters, v.Name)
@@ -56,11 +55,11 @@ func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a api.A
 		out.Nodes, err = e.introductions(ctx, out.Voters)
 		return out, err
 	}
-	st, err := readEngineState(filepath.Join(e.o.data, "cluster"))
+	st, err := readState(e.o.Dir)
 	if err != nil {
 		return out, err
 	}
-	secret, err := st.secret(e.o.key)
+	secret, err := st.secret(e.o.Key)
 	if err != nil {
 		return out, err
 	}
@@ -72,7 +71,7 @@ func (e *clusterEngine) Admit(ctx context.Context, node identity.NodeID, a api.A
 }
 
 // mayVote reports whether a node that comes gets a vote, and lists those that have one.
-func (e *clusterEngine) mayVote(ctx context.Context, p wire.PeerInfo, a api.Admission) (bool, []directory.Voter, error) {
+func (e *Engine) mayVote(ctx context.Context, p wire.PeerInfo, a api.Admission) (bool, []directory.Voter, error) {
 	if e.remote != nil {
 		list, err := e.remote.Voters(ctx)
 		return false, list, err
@@ -84,12 +83,12 @@ func (e *clusterEngine) mayVote(ctx context.Context, p wire.PeerInfo, a api.Admi
 			others++
 		}
 	}
-	return p.Rights&wire.RightsVoter == wire.RightsVoter && others < e.o.voters, list, err
+	return p.Rights&wire.RightsVoter == wire.RightsVoter && others < e.o.Voters, list, err
 }
 
 // letIn grants a node in the directory what this node's token gave it, if it is no member
 // yet.
-func (e *clusterEngine) letIn(ctx context.Context, p wire.PeerInfo) error {
+func (e *Engine) letIn(ctx context.Context, p wire.PeerInfo) error {
 	is, err := directory.IsMember(ctx, e.directory(), p.Key)
 	if err != nil || is {
 		return err
@@ -101,12 +100,12 @@ func (e *clusterEngine) letIn(ctx context.Context, p wire.PeerInfo) error {
 }
 
 // introductions are what a node that comes is told of the members.
-func (e *clusterEngine) introductions(ctx context.Context, voters []string) ([]api.AdmittedNode, error) {
+func (e *Engine) introductions(ctx context.Context, voters []string) ([]api.AdmittedNode, error) {
 	peers, err := e.mesh.Peers()
 	if err != nil {
 		return nil, err
 	}
-	self := wire.PeerInfo{ID: e.mesh.Self(), Key: e.o.key.ID(), Name: e.mesh.Name(), Addr: e.mesh.Reach(), Rights: wire.RightsVoter}
+	self := wire.PeerInfo{ID: e.mesh.Self(), Key: e.o.Key.ID(), Name: e.mesh.Name(), Addr: e.mesh.Reach(), Rights: wire.RightsVoter}
 	known := make(map[string]wire.PeerInfo)
 	for _, p := range append(peers, self) {
 		known[p.ID.String()] = p
@@ -121,7 +120,7 @@ func (e *clusterEngine) introductions(ctx context.Context, voters []string) ([]a
 }
 
 // introduce makes a node trusted that another member let in.
-func (e *clusterEngine) introduce(g directory.Grant) {
+func (e *Engine) introduce(g directory.Grant) {
 	e.granted.Store(g.Key.Node(), struct{}{})
 	if err := e.mesh.Introduce(g.Key, wire.Rights(g.Rights)); err != nil {
 		e.logger.Error("a node that was let into the cluster", "node", g.Key.Node(), "error", err)
@@ -140,8 +139,8 @@ func (e *clusterEngine) introduce(g directory.Grant) {
 // came keeps where a member is. Into an etcd of the operator's own no node is let by
 // another: who can write there is trusted. A node with a vote writes the grant of a
 // member that has none: it came before there were any.
-func (e *clusterEngine) came(m *directory.Member, n directory.Node) {
-	if len(e.o.etcd) > 0 {
+func (e *Engine) came(m *directory.Member, n directory.Node) {
+	if len(e.o.Etcd) > 0 {
 		if err := e.mesh.Introduce(n.Key, wire.RightsAll); err != nil {
 			e.logger.Error("a node of the cluster", "node", n.ID(), "error", err)
 		}
@@ -172,12 +171,12 @@ func (e *clusterEngine) came(m *directory.Member, n directory.Node) {
 
 // grantSelf writes this node's own grant, where there is none: it has a vote, so it may
 // all. It tries until it is written or ctx ends.
-func (e *clusterEngine) grantSelf(ctx context.Context) {
-	tick := time.NewTicker(max(e.o.lease/4, 100*time.Millisecond))
+func (e *Engine) grantSelf(ctx context.Context) {
+	tick := time.NewTicker(max(e.o.Lease/4, 100*time.Millisecond))
 	defer tick.Stop()
 	for {
 		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := directory.SetGrant(ask, e.directory(), directory.Grant{Key: e.o.key.ID(), Rights: uint8(wire.RightsVoter), By: e.mesh.Self()}, true)
+		err := directory.SetGrant(ask, e.directory(), directory.Grant{Key: e.o.Key.ID(), Rights: uint8(wire.RightsVoter), By: e.mesh.Self()}, true)
 		cancel()
 		if err == nil || errors.Is(err, directory.ErrRemoved) {
 			return

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// errLink says that something in the data directory is a link: it could lead what the
+// ErrLink says that something in the data directory is a link: it could lead what the
 // node writes elsewhere.
-var errLink = errors.New("a link in the data directory")
+var ErrLink = errors.New("a link in the data directory")
 
 // makePrivate lets nobody but the node's user at what is in the data directory: files
 // 0600, folders 0700. Earlier versions left some files readable. It refuses links: dir
@@ -32,7 +32,7 @@ func makePrivate(dir string) error {
 		case err != nil:
 			return err
 		case d.Type()&fs.ModeSymlink != 0:
-			return fmt.Errorf("%w: %s: put what it leads to in its place", errLink, path)
+			return fmt.Errorf("%w: %s: put what it leads to in its place", ErrLink, path)
 		case !d.IsDir() && !d.Type().IsRegular():
 			return nil
 		}

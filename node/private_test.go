@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"errors"
@@ -33,8 +33,8 @@ func TestDataDirectoryIsPrivate(t *testing.T) {
 	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "states")); err != nil {
 		t.Fatal(err)
 	}
-	if err := makePrivate(dir); !errors.Is(err, errLink) {
-		t.Errorf("with a link: %v, want %v", err, errLink)
+	if err := makePrivate(dir); !errors.Is(err, ErrLink) {
+		t.Errorf("with a link: %v, want %v", err, ErrLink)
 	}
 	if err := makePrivate(filepath.Join(dir, "not there")); err != nil {
 		t.Errorf("a directory that is not there: %v", err)
