@@ -12,7 +12,7 @@ import (
 // opened the next time. to are names or ids of the nodes that may take them; none: every
 // node that is trusted may. It returns what became of the daemons. Errors:
 // *drain.IncompleteError names those that stayed, which is no loss: they are on disk here;
-// host.ErrUnknownNode and *wire.AmbiguousError are about to.
+// mesh.ErrUnknownNode and *wire.AmbiguousError are about to.
 func (n *Node) Drain(ctx context.Context, to ...string) (drain.Summary, error) {
 	d, err := n.api.Drain(ctx, api.Drain{To: to}, false)
 	if err != nil {

@@ -46,8 +46,8 @@ type opening struct {
 // answers its API and its peers. ctx bounds the opening alone. Where Open fails, nothing
 // of the node is left running.
 //
-// Errors: *ConfigError for what cannot be; store.ErrInUse where another process has the
-// directory, *store.VersionError and what else package store returns; ErrLink;
+// Errors: *ConfigError for what cannot be; store.ErrLocked where another node has the
+// directory, store.ErrFormat and what else package store returns; ErrLink;
 // server.ErrSocketInUse; host.ErrTwin; ErrNoClusterEngine; those of joining (package
 // wire) and of the files and addresses that Config names.
 func Open(ctx context.Context, c Config) (*Node, error) {

@@ -30,6 +30,9 @@ func (c *Client) Drain(ctx context.Context, node string, req api.Drain, fn func(
 		if fn == nil {
 			return nil
 		}
+		if fn == nil {
+			return nil
+		}
 		return fn(s)
 	})
 	switch {

@@ -12,7 +12,7 @@ import (
 )
 
 // Migrate moves the daemon and returns when it has moved; fn gets what
-// happens. With req.Detach it returns nil, nil at once.
+// happens, nil: nobody does. With req.Detach it returns nil, nil at once.
 func (c *Client) Migrate(ctx context.Context, ref string, req api.Migrate, fn func(api.MigrationStep)) (*api.MigrationReport, error) {
 	body, err := jsonBody(req)
 	if err != nil {
@@ -28,7 +28,7 @@ func (c *Client) Migrate(ctx context.Context, ref string, req api.Migrate, fn fu
 		if s.Error != nil {
 			return s.Error
 		}
-		if s.Phase != "" {
+		if s.Phase != "" && fn != nil {
 			fn(s)
 		}
 		report = s.Report

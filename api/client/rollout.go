@@ -30,6 +30,9 @@ func (c *Client) Rollout(ctx context.Context, req api.Rollout, fn func(api.Rollo
 		if fn == nil {
 			return nil
 		}
+		if fn == nil {
+			return nil
+		}
 		return fn(st)
 	})
 	switch {

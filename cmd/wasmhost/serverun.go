@@ -54,6 +54,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	defer close(hangUps)
 	defer signal.Stop(hangUps)
 	n, err := node.Open(ctx, o.node)
+	if errors.Is(err, node.ErrNoClusterEngine) {
+		return usagef("--cluster and --etcd: %v", err)
+	}
 	if err != nil {
 		return err
 	}
