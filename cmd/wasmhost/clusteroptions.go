@@ -32,6 +32,9 @@ func readClusterOptions(c *cobra.Command) (*node.Cluster, error) {
 	if o.Voters, err = strconv.Atoi(text("cluster-voters")); err != nil || o.Voters == 0 {
 		return nil, usagef("--cluster-voters %q is not an odd number", text("cluster-voters"))
 	}
+	if (o.EtcdCert == "") != (o.EtcdKey == "") {
+		return nil, usagef("give both --etcd-cert and --etcd-key")
+	}
 	if file := text("etcd-password-file"); file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {

@@ -134,6 +134,9 @@ func (a *app) serveOptions(c *cobra.Command, limits []string, tags list) (o serv
 		return o, err
 	}
 
+	if (o.node.APICert == "") != (o.node.APIKey == "") {
+		return o, usagef("give both --api-cert and --api-key, or neither")
+	}
 	if o.node.Tags, err = parseTags(tags); err != nil {
 		return o, err
 	}
@@ -165,7 +168,7 @@ func (a *app) serveOptions(c *cobra.Command, limits []string, tags list) (o serv
 // names are others.
 var flagOfField = map[string]string{
 	"APICert": "api-cert", "JoinRights": "join-rights", "PassivateAfter": "passivate-after", "ActiveBytes": "active-memory",
-	"Cluster.Name": "cluster-name", "Cluster.Lease": "lease", "Cluster.Voters": "cluster-voters", "Cluster.EtcdCert": "etcd-cert",
+	"Cluster.Name": "cluster-name", "Cluster.Lease": "lease", "Cluster.Voters": "cluster-voters",
 }
 
 // checked says by the flag what is wrong with a configuration.
