@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/sandbox"
@@ -128,7 +129,7 @@ func (in *incoming) replay(c migration.Conn) error {
 	first := in.offer.History == 0 // a source that keeps no history counts on its own
 	adopting := false
 	for {
-		msg, err := receive[migration.Message](c)
+		msg, err := exchange.Receive[migration.Message](c)
 		if err != nil {
 			return err
 		}
@@ -177,7 +178,7 @@ func (in *incoming) replay(c migration.Conn) error {
 			return nil
 		}
 		if err := c.Send(&migration.Caught{}); err != nil {
-			return cutOff(err)
+			return exchange.CutOff(err)
 		}
 	}
 }

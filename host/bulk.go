@@ -10,6 +10,7 @@ import (
 
 	"wasmhost.example/host/backoff"
 	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/sandbox"
@@ -160,7 +161,7 @@ func (s *sourceWalk) held() error {
 	if !s.m.options.OmitIdentity {
 		return nil
 	}
-	holds, err := receive[*migration.Holds](s.conn)
+	holds, err := exchange.Receive[*migration.Holds](s.conn)
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (s *sourceWalk) transfer() error {
 		if err == nil {
 			err = s.restored()
 		}
-		var cut *cutError
+		var cut *exchange.CutError
 		if !errors.As(err, &cut) {
 			return err
 		}
@@ -185,13 +186,9 @@ func (s *sourceWalk) transfer() error {
 	}
 }
 
-// resumeFor is for how long a source tries to reach a target again whose
-// connection broke during Transfer, and for how long a target keeps what came.
-const resumeFor = 30 * time.Second
-
 func (s *sourceWalk) reconnect(cause error) error {
 	s.m.env.Logger.Warn("the connection of a migration broke; it is resumed", "daemon", s.d.id.Origin(), "to", s.m.target, "error", cause)
-	tries := backoff.Policy{First: 50 * time.Millisecond, Most: 2 * time.Second, For: resumeFor}.Start()
+	tries := backoff.Policy{First: 50 * time.Millisecond, Most: 2 * time.Second, For: exchange.ResumeFor}.Start()
 	for {
 		s.close()
 		err := tries.Wait(s.ctx, nil)
@@ -208,7 +205,7 @@ func (s *sourceWalk) reconnect(cause error) error {
 			}
 			continue
 		}
-		var cut *cutError
+		var cut *exchange.CutError
 		if err = s.sendOffer(true); !errors.As(err, &cut) {
 			return err
 		}
@@ -276,7 +273,7 @@ func (s *sourceWalk) bulk() error {
 	if err != nil {
 		return err
 	}
-	if _, err := receive[*migration.Arrived](s.conn); err != nil {
+	if _, err := exchange.Receive[*migration.Arrived](s.conn); err != nil {
 		return err
 	}
 	r := migration.Round{How: migration.RoundBulk, Records: int(s.index), Blocks: blocks, Bytes: s.m.bytesSent() - before, Took: time.Since(began)}
@@ -394,7 +391,7 @@ func (s *sourceWalk) sent(bytes, part int) error {
 }
 
 func (s *sourceWalk) restored() error {
-	ready, err := receive[*migration.Ready](s.conn)
+	ready, err := exchange.Receive[*migration.Ready](s.conn)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/feed"
 	"wasmhost.example/identity"
 )
 
@@ -25,7 +26,7 @@ type engineConfig struct {
 	Memory          *activeMemory                        // of the daemons that are not passive
 	Unread          *reading                             // daemons that are yet to be read
 	Shares          *fair.Scheduler                      // of the work that the node begins by itself
-	Followers       followBudget                         // of those who follow a daemon's outputs
+	Followers       feed.Budget                          // of those who follow a daemon's outputs
 	LossOf          func(identity.EntityID) *daemon.Loss // what of a daemon is known to be lost; nil: nothing is
 	MeterFor        func(kind string) *kindMeter         // in which a kind's daemons are counted
 }

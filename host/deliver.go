@@ -360,7 +360,7 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 			Kind: ev.Kind, From: ev.From, SenderEpoch: ev.senderEpoch, Effects: d.call.Effects, Retry: ev.retry}
 	}
 	var outputs []chain.Output
-	if ev.Kind == daemon.EventDirect || ev.retry != 0 || !d.feed.idle() {
+	if ev.Kind == daemon.EventDirect || ev.retry != 0 || !d.feed.Idle() {
 		outputs = d.link(raw)
 	} else {
 		d.chainOn(raw) // nobody is to have them
@@ -398,9 +398,9 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 	if ev.Kind != daemon.EventDirect {
 		d.madeRoom()
 	}
-	if len(outputs) > 0 && !d.feed.idle() {
+	if len(outputs) > 0 && !d.feed.Idle() {
 		for _, o := range outputs {
-			d.feed.publish(emitted{o, p.ticket})
+			d.feed.Publish(emitted{o, p.ticket})
 		}
 	}
 	return nil

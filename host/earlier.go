@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
@@ -28,9 +29,9 @@ func (s *sourceWalk) version() uint8 {
 // accepted hears the target accept the offer. A target of an earlier program refuses its
 // version: it is offered the daemon once more, in that program's version.
 func (s *sourceWalk) accepted() (*migration.Accept, error) {
-	have, err := receive[*migration.Accept](s.conn)
-	var refused *peerRefusal
-	if s.plain || !errors.As(err, &refused) || !migration.RefusesVersion(refused.why, s.version()) {
+	have, err := exchange.Receive[*migration.Accept](s.conn)
+	var refused *exchange.Refusal
+	if s.plain || !errors.As(err, &refused) || !migration.RefusesVersion(refused.Why, s.version()) {
 		return have, err
 	}
 	s.plain = true
@@ -42,7 +43,7 @@ func (s *sourceWalk) accepted() (*migration.Accept, error) {
 	if err := s.sendOffer(false); err != nil {
 		return nil, err
 	}
-	return receive[*migration.Accept](s.conn)
+	return exchange.Receive[*migration.Accept](s.conn)
 }
 
 // tellLasting puts into the snapshot what the daemon keeps for life, and sends the module
@@ -64,7 +65,7 @@ func (s *sourceWalk) tellLasting() error {
 	if err := s.send(&migration.Earlier{Module: s.before, Size: uint64(len(wasm))}); err != nil {
 		return err
 	}
-	wanted, err := receive[*migration.EarlierWanted](s.conn)
+	wanted, err := exchange.Receive[*migration.EarlierWanted](s.conn)
 	if err != nil || !wanted.Want {
 		return err
 	}
@@ -110,7 +111,7 @@ func (in *incoming) announced(ctx context.Context, c migration.Conn, m *migratio
 		answer.Have = uint64(len(e.wasm))
 	}
 	if err := c.Send(answer); err != nil {
-		return cutOff(err)
+		return exchange.CutOff(err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/feed"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -21,8 +22,8 @@ type emitted struct {
 const tailBuffer = 4096
 
 // followOutputs begins to follow the daemon's outputs.
-func (d *hosted) followOutputs(ctx context.Context) *queue[emitted] {
-	return d.feed.follow(ctx, tailBuffer, d.node.Followers, func(e *emitted) int64 { return int64(len(e.Payload)) })
+func (d *hosted) followOutputs(ctx context.Context) *feed.Queue[emitted] {
+	return d.feed.Follow(ctx, tailBuffer, d.node.Followers, func(e *emitted) int64 { return int64(len(e.Payload)) })
 }
 
 // Tail returns the daemon's outputs from now on, each once it is durable. The
@@ -36,7 +37,7 @@ func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan chain.
 	in := d.followOutputs(ctx)
 	go func() {
 		defer close(out)
-		defer in.stop()
+		defer in.Stop()
 		_ = relay(ctx, out, in, 0) // the closed channel says that it ended
 	}()
 	return out, nil
@@ -81,7 +82,7 @@ func (d *hosted) tailAfter(ctx context.Context, sequence uint64) (<-chan chain.O
 type tailing struct {
 	d        *hosted
 	out      chan chain.Output
-	in       *queue[emitted]
+	in       *feed.Queue[emitted]
 	sequence uint64 // of the output that was handed on last
 	cancel   context.CancelFunc
 	stop     func() bool // unlinks it from the runtime's end
@@ -146,7 +147,7 @@ func (t *tailing) ended(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
 		t.d.env.Logger.Warn("following a daemon's outputs", "daemon", t.d.id.Origin(), "error", err)
 	}
-	t.in.stop()
+	t.in.Stop()
 	t.stop()
 	t.cancel()
 	close(t.out)
@@ -154,8 +155,8 @@ func (t *tailing) ended(ctx context.Context, err error) {
 }
 
 // relay hands on what comes after the sequence.
-func relay(ctx context.Context, out chan<- chain.Output, in *queue[emitted], sequence uint64) error {
-	for in.await(ctx) {
+func relay(ctx context.Context, out chan<- chain.Output, in *feed.Queue[emitted], sequence uint64) error {
+	for in.Await(ctx) {
 		if err := relayOne(ctx, out, in, sequence); err != nil {
 			return err
 		}
@@ -166,8 +167,8 @@ func relay(ctx context.Context, out chan<- chain.Output, in *queue[emitted], seq
 // relayOne hands on the next output, which is there.
 //
 //go:noinline
-func relayOne(ctx context.Context, out chan<- chain.Output, in *queue[emitted], sequence uint64) error {
-	o, ok := in.next(ctx)
+func relayOne(ctx context.Context, out chan<- chain.Output, in *feed.Queue[emitted], sequence uint64) error {
+	o, ok := in.Next(ctx)
 	if !ok || o.Link.Sequence <= sequence {
 		return nil
 	}

@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,8 +11,8 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/feed"
 	"wasmhost.example/host/internal/lock"
-	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/subscriber"
 	"wasmhost.example/identity"
@@ -90,8 +89,8 @@ type Migration struct {
 
 	cancel   context.CancelCauseFunc
 	done     chan struct{}
-	changes  feed[PhaseChange]
-	progress feed[Progress]
+	changes  feed.Feed[PhaseChange]
+	progress feed.Feed[Progress]
 	watched  <-chan Progress // from the beginning on, where options.watch asks for it
 	resuming context.Context // of one that was released before a restart
 
@@ -203,7 +202,7 @@ func (m *Migration) Phase() migration.Phase {
 func (m *Migration) Phases(ctx context.Context) <-chan PhaseChange {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.changes.subscribe(ctx, 16, PhaseChange{m.at.Phase().Shown(), m.began})
+	return m.changes.Subscribe(ctx, 16, PhaseChange{m.at.Phase().Shown(), m.began})
 }
 
 // Watch returns how far the migration is, from now on: at each phase, after each
@@ -212,7 +211,7 @@ func (m *Migration) Phases(ctx context.Context) <-chan PhaseChange {
 func (m *Migration) Watch(ctx context.Context) <-chan Progress {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.progress.subscribe(ctx, 256, Progress{Phase: m.at.Phase().Shown(), At: m.began, Bytes: m.bytes, Done: m.parts, Whole: m.whole})
+	return m.progress.Subscribe(ctx, 256, Progress{Phase: m.at.Phase().Shown(), At: m.began, Bytes: m.bytes, Done: m.parts, Whole: m.whole})
 }
 
 // Done is closed when the migration is Complete or Aborted.
@@ -283,7 +282,7 @@ func (m *Migration) entered(was migration.Phase) {
 	now := time.Now()
 	m.took = append(m.took, PhaseTime{was.Shown(), now.Sub(m.since)})
 	m.since, m.began = now, m.env.Clock()
-	m.changes.publish(PhaseChange{p, m.began})
+	m.changes.Publish(PhaseChange{p, m.began})
 	m.tell(nil)
 	m.notify(daemon.MigrationPhase, nil, "")
 	m.tracePhase()
@@ -307,35 +306,4 @@ func (m *Migration) committed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.at.Phase().Committed()
-}
-
-// asError makes a *migration.Error of whatever ended an attempt. When ctx has
-// ended, that is why, unless the daemon was released or may have been.
-func asError(ctx context.Context, err error) *migration.Error {
-	var me, cause *migration.Error
-	isError := errors.As(err, &me)
-	if isError && (ctx.Err() == nil || me.Code == migration.StoreFailed || me.Code == migration.SourceUnavailable) {
-		return me
-	}
-	if ctx.Err() != nil {
-		if errors.As(context.Cause(ctx), &cause) {
-			return cause
-		}
-		return migration.Failf(migration.Cancelled, "this node is shutting down")
-	}
-	code := migration.StateFailed
-	var moved *daemon.MovedError
-	switch {
-	case errors.Is(err, daemon.ErrNotPortable):
-		code = migration.NotPortable
-	case errors.Is(err, mesh.ErrUnknownNode), errors.Is(err, mesh.ErrUnreachable):
-		code = migration.TargetUnavailable
-	case errors.Is(err, daemon.ErrNotReady), errors.Is(err, daemon.ErrShuttingDown):
-		code = migration.NotReady
-	case errors.Is(err, identity.ErrReadOnly):
-		code = migration.IdentityTransportFailed
-	case errors.As(err, &moved):
-		code = migration.DaemonNotFound
-	}
-	return migration.Failf(code, "%v", err)
 }

@@ -13,6 +13,7 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/feed"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
@@ -29,7 +30,7 @@ type hosted struct {
 	kind   string
 	bounds atomic.Pointer[bounds]
 	log    daemonLog
-	feed   feed[emitted]
+	feed   feed.Feed[emitted]
 	view   view
 	meter  *kindMeter
 	events *eventMeter // of meter
@@ -214,8 +215,8 @@ func (d *hosted) end(why lifecycle.Signal, err error) {
 	}
 	d.node.Memory.bytes.Add(-d.counted)
 	d.counted = 0
-	d.feed.close()
-	d.log.feed.close()
+	d.feed.Close()
+	d.log.feed.Close()
 	if why == lifecycle.Leave {
 		d.key.Wipe()
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
@@ -62,9 +63,9 @@ func (in *incoming) rest(err *error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	defer close(in.walking)
-	var cut *cutError
+	var cut *exchange.CutError
 	if errors.As(*err, &cut) && in.rt.life.Load() != lifeShuttingDown && in.step(migration.Cut, migration.Target) == nil {
-		in.late = time.AfterFunc(resumeFor, func() { in.discard(migration.Target) })
+		in.late = time.AfterFunc(exchange.ResumeFor, func() { in.discard(migration.Target) })
 		return
 	}
 	in.mu.Unlock()
@@ -82,7 +83,7 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 		}
 	}
 	for {
-		msg, err := receive[migration.Message](c)
+		msg, err := exchange.Receive[migration.Message](c)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/feed"
 	"wasmhost.example/host/migration"
 )
 
@@ -15,23 +16,23 @@ const notificationsBuffer = 4096
 // closed when ctx ends, when the runtime shuts down, or when its reader lags by
 // more than 4096, or by more bytes than its budget has.
 func (r *Runtime) Notifications(ctx context.Context) <-chan daemon.Notification {
-	return r.notifications.feed.stream(ctx, notificationsBuffer, r.following(), func(h *daemon.Notification) int64 { return int64(len(h.Name) + len(h.Kind) + len(h.Reason)) })
+	return r.notifications.feed.Stream(ctx, notificationsBuffer, r.following(), func(h *daemon.Notification) int64 { return int64(len(h.Name) + len(h.Kind) + len(h.Reason)) })
 }
 
 // notifications are those who watch a node.
 type notifications struct {
 	clock func() time.Time
-	feed  feed[daemon.Notification]
+	feed  feed.Feed[daemon.Notification]
 }
 
 // publish is env.Env's Notify.
 func (n *notifications) publish(h daemon.Notification) {
-	if n.feed.idle() {
+	if n.feed.Idle() {
 		return
 	}
 
 	h.At = n.clock()
-	n.feed.publish(h)
+	n.feed.Publish(h)
 }
 
 // notify publishes what happened to the daemon.

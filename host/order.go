@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
@@ -35,7 +36,7 @@ func (r *Runtime) order(caller context.Context, id identity.EntityID, target ide
 	}
 	m, err := r.newMigration(id, nil, target, o)
 	if err != nil {
-		return nil, asError(r.env.Context, err)
+		return nil, exchange.ErrorOf(r.env.Context, err)
 	}
 	ctx, cancel := context.WithCancelCause(r.env.Context)
 	m.cancel = cancel
@@ -116,7 +117,7 @@ func (m *Migration) follow(ctx context.Context, peer mesh.Peer) (*migration.Outc
 	}
 	defer context.AfterFunc(ctx, func() {
 		if context.Cause(ctx) == errCancelled { // not: this node shuts down
-			answerMigration(m.env.Logger, c, migration.NewRefuse(errCancelled))
+			exchange.Answer(m.env.Logger, c, migration.NewRefuse(errCancelled))
 		}
 	})()
 	for {
@@ -184,8 +185,8 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 	m.traceEnd(m.err)
 	m.mu.Unlock()
 	m.rt.orders.remove(m)
-	m.changes.close()
-	m.progress.close()
+	m.changes.Close()
+	m.progress.Close()
 	close(m.done)
 }
 
@@ -209,7 +210,7 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	}
 	r.env.Logger.Info("ordered to move a daemon", "daemon", o.Entity.Origin(), "by", from, "to", o.Target)
 	go func() { // ends with the stream
-		if _, err := receive[*migration.Refuse](c); err == nil {
+		if _, err := exchange.Receive[*migration.Refuse](c); err == nil {
 			m.Cancel()
 		}
 	}()
@@ -228,7 +229,7 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	}
 	rep, err := m.Wait(ctx)
 	if err != nil {
-		return c.Send(&migration.Outcome{Failures: []migration.Failure{migration.NewFailure(asError(r.env.Context, err))}})
+		return c.Send(&migration.Outcome{Failures: []migration.Failure{migration.NewFailure(exchange.ErrorOf(r.env.Context, err))}})
 	}
 	out := &migration.Outcome{Epoch: rep.Epoch, Bytes: uint64(rep.Bytes), Downtime: uint64(rep.Downtime)}
 	for _, u := range rep.Unbound {

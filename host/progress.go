@@ -20,8 +20,8 @@ type Progress struct {
 // tell publishes how far the migration is. It needs m.mu.
 func (m *Migration) tell(r *migration.Round) {
 	m.told = time.Now()
-	if !m.progress.idle() {
-		m.progress.publish(Progress{Phase: m.at.Phase().Shown(), At: m.env.Clock(), Bytes: m.bytes, Done: m.parts, Whole: m.whole, Round: r})
+	if !m.progress.Idle() {
+		m.progress.Publish(Progress{Phase: m.at.Phase().Shown(), At: m.env.Clock(), Bytes: m.bytes, Done: m.parts, Whole: m.whole, Round: r})
 	}
 }
 
@@ -44,7 +44,7 @@ func (m *Migration) sent(bytes, part int64) {
 	m.bytes += bytes
 	m.parts += part
 	m.whole = max(m.whole, m.parts)
-	if !m.progress.idle() && time.Since(m.told) >= often {
+	if !m.progress.Idle() && time.Since(m.told) >= often {
 		m.tell(nil)
 	}
 }

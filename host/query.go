@@ -46,7 +46,7 @@ func (r *Runtime) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan 
 	if err != nil {
 		return nil, err
 	}
-	return d.log.feed.stream(ctx, keptLines, r.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
+	return d.log.feed.Stream(ctx, keptLines, r.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
 }
 
 // MigrationPhase returns where the daemon's migration stands that leaves this

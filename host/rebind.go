@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"wasmhost.example/host/channel"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/subscriber"
@@ -74,7 +75,7 @@ func (s *sourceWalk) hearBound() (*migration.Bound, error) {
 		return nil, mesh.ErrUnreachable
 	}
 	defer time.AfterFunc(boundTimeout, s.conn.Abort).Stop()
-	return receive[*migration.Bound](s.conn)
+	return exchange.Receive[*migration.Bound](s.conn)
 }
 
 func unboundOf(list []migration.Unbound) []subscriber.Unbound {

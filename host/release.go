@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/backoff"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/mesh"
@@ -117,7 +118,7 @@ func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 // and then leaves a tombstone. Only the runtime's end stops it; the next start
 // goes on.
 func (s *sourceWalk) deliver() error {
-	tries := retryPolicy.Start()
+	tries := exchange.Retry.Start()
 	var done *migration.Done
 	for {
 		var err error
@@ -175,7 +176,7 @@ func (m *Migration) hand(conn migration.Conn) (*migration.Done, error) {
 	if err := conn.Send(m.release); err != nil {
 		return nil, err
 	}
-	done, err := receive[*migration.Done](conn)
+	done, err := exchange.Receive[*migration.Done](conn)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +242,7 @@ func (s *sourceWalk) give(rec *chain.Receipt) {
 }
 
 func (m *Migration) giveLater(peer mesh.Peer, rec *chain.Receipt, err error) {
-	tries := backoff.Policy{First: retryPolicy.First, Most: retryPolicy.Most, For: resumeFor}.Start()
+	tries := backoff.Policy{First: exchange.Retry.First, Most: exchange.Retry.Most, For: exchange.ResumeFor}.Start()
 	for err != nil {
 		switch waited := tries.Wait(m.env.Context, nil); {
 		case errors.Is(waited, backoff.ErrSpent):

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/backoff"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -112,24 +113,24 @@ func (m *Migration) resume(ctx context.Context) *migration.Error {
 			err = m.signal(migration.Released, migration.Source)
 		}
 		if err != nil {
-			return asError(ctx, err)
+			return exchange.ErrorOf(ctx, err)
 		}
 	}
 	peer, err := m.rt.mesh.Peer(m.target)
-	for tries := retryPolicy.Start(); err != nil; {
+	for tries := exchange.Retry.Start(); err != nil; {
 		m.env.Logger.Warn("a daemon was released to a node that is not trusted any more: trust it again, or see wasmhost migrations",
 			"daemon", m.d.id.Origin(), "to", m.target, "error", err)
 		switch err := tries.Wait(ctx, m.takenBack); {
 		case errors.Is(err, backoff.ErrStopped):
 			return errTakenBack
 		case err != nil:
-			return asError(ctx, ctx.Err())
+			return exchange.ErrorOf(ctx, ctx.Err())
 		}
 		peer, err = m.rt.mesh.Peer(m.target)
 	}
 	s := &sourceWalk{m: m, d: m.d, ctx: ctx, peer: peer}
 	if err := s.leave(s.deliver()); err != nil {
-		return asError(ctx, err)
+		return exchange.ErrorOf(ctx, err)
 	}
 	return nil
 }

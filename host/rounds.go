@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/migration"
@@ -135,7 +136,7 @@ func (s *sourceWalk) round(n int, last bool) (migration.Round, error) {
 		return r, err
 	}
 	if !last {
-		if _, err := receive[*migration.Caught](s.conn); err != nil {
+		if _, err := exchange.Receive[*migration.Caught](s.conn); err != nil {
 			return r, err
 		}
 	}
@@ -217,7 +218,7 @@ func (s *sourceWalk) pause() error {
 func (s *sourceWalk) prepared() error {
 	patience := max(leastPatience, 20*s.m.options.Downtime, 4*s.final.Took)
 	impatient := time.AfterFunc(patience, s.conn.Abort)
-	p, err := receive[*migration.Prepared](s.conn)
+	p, err := exchange.Receive[*migration.Prepared](s.conn)
 	if !impatient.Stop() {
 		return migration.Failf(migration.TargetUnavailable, "the target did not apply the last events within %v", patience)
 	}

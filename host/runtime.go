@@ -23,6 +23,7 @@ import (
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/evidence"
+	"wasmhost.example/host/internal/feed"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/sandbox"
@@ -220,8 +221,8 @@ func (o *Options) env() (*env.Env, context.CancelFunc) {
 func (r *Runtime) Budgets() *budget.Set { return r.budgets }
 
 // following is the budget of those who follow what the node publishes.
-func (r *Runtime) following() followBudget {
-	return followBudget{r.budgets.Followers, budget.OneFollower}
+func (r *Runtime) following() feed.Budget {
+	return feed.Budget{Pool: r.budgets.Followers, One: budget.OneFollower}
 }
 
 // Self returns the node's id.
@@ -360,7 +361,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	if inOrder && err == nil && r.env.Store.Err() == nil {
 		err = r.cluster.stopped()
 	}
-	r.notifications.feed.close()
+	r.notifications.feed.Close()
 	if r.cluster != nil && was == lifeReady {
 		<-r.cluster.done
 	}

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"time"
 
-	"wasmhost.example/host/backoff"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/table"
@@ -24,8 +24,8 @@ import (
 // awaitRelease waits for the source's word. A connection that breaks leaves
 // the daemon in doubt.
 func (in *incoming) awaitRelease(c migration.Conn) error {
-	rel, err := receive[*migration.Release](c)
-	var refused *peerRefusal
+	rel, err := exchange.Receive[*migration.Release](c)
+	var refused *exchange.Refusal
 	switch {
 	case errors.As(err, &refused):
 		in.discard(migration.Source)
@@ -61,7 +61,7 @@ func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Re
 	if rec == nil || rec.Whole() {
 		return
 	}
-	answer, err := receive[*migration.Receipt](patient{c})
+	answer, err := exchange.Receive[*migration.Receipt](exchange.IdleTimeout{c})
 	if err == nil {
 		err = r.evidence.TakeReceipt(from, answer.Bytes)
 	}
@@ -258,9 +258,6 @@ func (in *incoming) shutDown() {
 	in.d.mu.Unlock()
 }
 
-// retryPolicy spaces what a node asks another for until it is answered.
-var retryPolicy = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Second}
-
 // inDoubt asks the source, again and again, what became of the migration.
 func (in *incoming) inDoubt() {
 	r := in.rt
@@ -269,7 +266,7 @@ func (in *incoming) inDoubt() {
 	}
 	go func() {
 		defer r.env.Work.Done()
-		for tries := retryPolicy.Start(); ; {
+		for tries := exchange.Retry.Start(); ; {
 			if err := in.ask(); err != nil {
 				r.env.Logger.Warn("a daemon is held until its source is heard", "daemon", in.offer.Entity.Origin(), "source", in.from, "error", err)
 			}
@@ -352,18 +349,18 @@ func (d *hosted) owns(epoch uint64) bool {
 func (r *Runtime) answerAsk(from identity.NodeID, c migration.Conn, ask *migration.Ask) {
 	m := r.table.Look(ask.Entity).Leaving
 	if m == nil || m.id != ask.Migration || m.target != from {
-		answerMigration(r.env.Logger, c, migration.NewRefuse(migration.Failf(migration.Cancelled, "the source keeps daemon %s", ask.Entity.Origin())))
+		exchange.Answer(r.env.Logger, c, migration.NewRefuse(migration.Failf(migration.Cancelled, "the source keeps daemon %s", ask.Entity.Origin())))
 		return
 	}
 	m.mu.Lock()
 	rel, released := m.release, m.at.Phase().Owner() == migration.OwnerTarget
 	m.mu.Unlock()
 	if !released {
-		answerMigration(r.env.Logger, c, &migration.Hold{})
+		exchange.Answer(r.env.Logger, c, &migration.Hold{})
 		return
 	}
-	answerMigration(r.env.Logger, c, rel)
-	if _, err := receive[*migration.Done](c); err != nil { // the source's own delivery hears it too
+	exchange.Answer(r.env.Logger, c, rel)
+	if _, err := exchange.Receive[*migration.Done](c); err != nil { // the source's own delivery hears it too
 		r.env.Logger.Debug("a target that asked did not confirm", "error", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost.example/host/backoff"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
@@ -73,7 +74,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	}
 	if err != nil {
 		d.moving.Store(false)
-		return nil, asError(r.env.Context, err)
+		return nil, exchange.ErrorOf(r.env.Context, err)
 	}
 	ctx, cancel := context.WithCancelCause(r.env.Context)
 	m.cancel = cancel
@@ -138,7 +139,7 @@ func (m *Migration) run(ctx context.Context, peer mesh.Peer) *migration.Error {
 		if err == nil {
 			return nil
 		}
-		e := asError(ctx, err)
+		e := exchange.ErrorOf(ctx, err)
 		if !e.Code.Retriable() || budget == 0 {
 			return e
 		}
@@ -146,10 +147,10 @@ func (m *Migration) run(ctx context.Context, peer mesh.Peer) *migration.Error {
 		case errors.Is(err, backoff.ErrSpent):
 			return &migration.Error{Code: migration.NotReadyTimeout, Text: e.Text, Attempts: attempt}
 		case err != nil:
-			return asError(ctx, ctx.Err())
+			return exchange.ErrorOf(ctx, ctx.Err())
 		}
 		if err := m.again(); err != nil {
-			return asError(ctx, err)
+			return exchange.ErrorOf(ctx, err)
 		}
 	}
 }
@@ -212,8 +213,8 @@ func (m *Migration) finish(err *migration.Error) {
 	if err == nil || !committed { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it
 		m.rt.table.EndDeparture(m.d.id)
 	}
-	m.changes.close()
-	m.progress.close()
+	m.changes.Close()
+	m.progress.Close()
 	close(m.done)
 }
 
@@ -248,9 +249,9 @@ func (s *sourceWalk) leave(err error) error {
 		}
 	}
 	if s.conn != nil {
-		var refused *peerRefusal
+		var refused *exchange.Refusal
 		if !committed && !errors.As(err, &refused) { // who hears a refusal drops the daemon
-			if sendErr := s.conn.Send(migration.NewRefuse(asError(s.ctx, err))); sendErr == nil {
+			if sendErr := s.conn.Send(migration.NewRefuse(exchange.ErrorOf(s.ctx, err))); sendErr == nil {
 				sendErr = s.conn.Close()
 				if sendErr == nil {
 					return err
@@ -262,12 +263,6 @@ func (s *sourceWalk) leave(err error) error {
 	return err
 }
 
-// peerRefusal is the other side's Refuse.
-type peerRefusal struct{ why *migration.Error }
-
-func (p *peerRefusal) Error() string { return p.why.Error() }
-func (p *peerRefusal) Unwrap() error { return p.why }
-
 // send sends m. Where that fails because the target refused meanwhile, the
 // error is its refusal.
 func (s *sourceWalk) send(m migration.Message) error {
@@ -275,40 +270,9 @@ func (s *sourceWalk) send(m migration.Message) error {
 	if err == nil {
 		return nil
 	}
-	var refused *peerRefusal
-	if _, recvErr := receive[*migration.Arrived](s.conn); errors.As(recvErr, &refused) {
+	var refused *exchange.Refusal
+	if _, recvErr := exchange.Receive[*migration.Arrived](s.conn); errors.As(recvErr, &refused) {
 		return refused
 	}
-	return cutOff(err)
-}
-
-// cutError says that a connection broke.
-type cutError struct{ why *migration.Error }
-
-func (c *cutError) Error() string { return c.why.Error() }
-func (c *cutError) Unwrap() error { return c.why }
-
-func cutOff(err error) error {
-	return &cutError{migration.Failf(migration.TargetUnavailable, "the connection broke: %v", err)}
-}
-
-// receive returns the next message, which must be a T. A Refuse is the error
-// that it carries.
-func receive[T migration.Message](c migration.Conn) (T, error) {
-	var none T
-	msg, err := c.Recv()
-	if err != nil {
-		return none, cutOff(err)
-	}
-	if refuse, ok := msg.(*migration.Refuse); ok {
-		if _, asked := any(none).(*migration.Refuse); !asked {
-			return none, &peerRefusal{&migration.Error{Code: refuse.Code, Text: refuse.Text}}
-		}
-	}
-	switch msg := msg.(type) {
-	case T:
-		return msg, nil
-	default:
-		return none, migration.Failf(migration.ProtocolError, "the peer sent a %T where a %T should be", msg, none)
-	}
+	return exchange.CutOff(err)
 }

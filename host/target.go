@@ -3,10 +3,10 @@ package host
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
@@ -17,7 +17,7 @@ import (
 // handleMigration is mesh.Handler.HandleMigration.
 func (r *Runtime) handleMigration(ctx context.Context, from identity.NodeID, c migration.Conn) {
 	if !r.env.Work.Begin() {
-		answerMigration(r.env.Logger, c, migration.NewRefuse(migration.Failf(migration.NotReady, "the node is shutting down")))
+		exchange.Answer(r.env.Logger, c, migration.NewRefuse(migration.Failf(migration.NotReady, "the node is shutting down")))
 		return
 	}
 	defer r.env.Work.Done()
@@ -47,14 +47,7 @@ func (r *Runtime) handleMigration(ctx context.Context, from identity.NodeID, c m
 	}
 	if err != nil {
 		r.env.Logger.Warn("a migration to this node failed", "from", from, "error", err)
-		answerMigration(r.env.Logger, c, migration.NewRefuse(asError(r.env.Context, err)))
-	}
-}
-
-// answerMigration sends the last message of a stream; whoever is gone does without.
-func answerMigration(log *slog.Logger, c migration.Conn, m migration.Message) {
-	if err := c.Send(m); err != nil {
-		log.Debug("answering on a migration stream", "error", err)
+		exchange.Answer(r.env.Logger, c, migration.NewRefuse(exchange.ErrorOf(r.env.Context, err)))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/snapshot"
@@ -112,7 +113,7 @@ type targetWalk struct {
 func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer, bare *migration.BareOffer) (err error) {
 	defer func() {
 		if err != nil {
-			r.meters.moved(r.knownKind(offer.Kind), "target", asError(ctx, err))
+			r.meters.moved(r.knownKind(offer.Kind), "target", exchange.ErrorOf(ctx, err))
 		}
 	}()
 	in := r.takeUp(from, c, offer)
@@ -182,7 +183,7 @@ func (w *targetWalk) prove() error {
 
 // receive takes all that the daemon was when its source began.
 func (w *targetWalk) receive() error {
-	if err := w.in.receive(w.ctx, patient{w.c}); err != nil {
+	if err := w.in.receive(w.ctx, exchange.IdleTimeout{w.c}); err != nil {
 		return err
 	}
 	if err := w.send(&migration.Arrived{}); err != nil {
@@ -205,7 +206,7 @@ func (w *targetWalk) restore() error {
 }
 
 // replay follows what the source did meanwhile, to its end.
-func (w *targetWalk) replay() error { return w.in.replay(patient{w.c}) }
+func (w *targetWalk) replay() error { return w.in.replay(exchange.IdleTimeout{w.c}) }
 
 // prepare makes all that came durable. From Pending on the daemon may be this node's.
 func (w *targetWalk) prepare() error {
@@ -231,7 +232,7 @@ func (w *targetWalk) await() error {
 // send sends the message; an error that says that the stream broke where it did.
 func (w *targetWalk) send(m migration.Message) error {
 	if err := w.c.Send(m); err != nil {
-		return cutOff(err)
+		return exchange.CutOff(err)
 	}
 	return nil
 }

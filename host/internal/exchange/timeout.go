@@ -1,4 +1,4 @@
-package host
+package exchange
 
 import (
 	"time"
@@ -8,10 +8,10 @@ import (
 
 // patient is a connection that is cut when the other side is to say something
 // and says nothing for migration.Patience: what it began here is then dropped.
-type patient struct{ migration.Conn }
+type IdleTimeout struct{ migration.Conn }
 
 // Recv implements migration.Conn.
-func (p patient) Recv() (migration.Message, error) {
+func (p IdleTimeout) Recv() (migration.Message, error) {
 	defer time.AfterFunc(migration.Patience, p.Abort).Stop()
 	return p.Conn.Recv()
 }

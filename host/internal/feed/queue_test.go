@@ -1,4 +1,4 @@
-package host
+package feed
 
 import (
 	"context"
@@ -9,22 +9,22 @@ import (
 
 func TestAQueueIsCutByItsBytes(t *testing.T) {
 	set := budget.NewSet(budget.Sizes{})
-	of := followBudget{set.Followers, 4 * (1000 + followerCost)}
-	var f feed[[]byte]
+	of := Budget{set.Followers, 4 * (1000 + followerCost)}
+	var f Feed[[]byte]
 	size := func(b *[]byte) int64 { return int64(len(*b)) }
-	slow, quick := f.follow(t.Context(), 100, of, size), f.follow(t.Context(), 100, of, size)
+	slow, quick := f.Follow(t.Context(), 100, of, size), f.Follow(t.Context(), 100, of, size)
 	for i := range 10 {
-		f.publish(make([]byte, 1000))
-		if v, ok := quick.next(t.Context()); !ok || len(v) != 1000 {
+		f.Publish(make([]byte, 1000))
+		if v, ok := quick.Next(t.Context()); !ok || len(v) != 1000 {
 			t.Fatalf("value %d: %d bytes, %v", i, len(v), ok)
 		}
-		if got := set.Followers.Use().Used; got > of.one {
-			t.Fatalf("%d bytes are held, at most %d", got, of.one)
+		if got := set.Followers.Use().Used; got > of.One {
+			t.Fatalf("%d bytes are held, at most %d", got, of.One)
 		}
 	}
 	n := 0
 	for {
-		if _, ok := slow.next(t.Context()); !ok {
+		if _, ok := slow.Next(t.Context()); !ok {
 			break
 		}
 		n++
@@ -32,35 +32,35 @@ func TestAQueueIsCutByItsBytes(t *testing.T) {
 	if n != 4 {
 		t.Errorf("the slow one has %d values before it is cut, want 4", n)
 	}
-	slow.stop()
-	quick.stop()
-	quick.stop()
+	slow.Stop()
+	quick.Stop()
+	quick.Stop()
 	if got := set.Followers.Use().Used; got != 0 {
 		t.Errorf("%d bytes are held at the end", got)
 	}
-	if !f.idle() {
+	if !f.Idle() {
 		t.Error("somebody still follows")
 	}
 }
 
 func TestAQueueGivesWhatWaitsWhenItsFeedCloses(t *testing.T) {
-	var f feed[int]
-	q := f.follow(t.Context(), 10, followBudget{}, func(*int) int64 { return 0 })
+	var f Feed[int]
+	q := f.Follow(t.Context(), 10, Budget{}, func(*int) int64 { return 0 })
 	for i := range 5 {
-		f.publish(i)
+		f.Publish(i)
 	}
-	f.close()
+	f.Close()
 	for i := range 5 {
-		if v, ok := q.next(t.Context()); !ok || v != i {
+		if v, ok := q.Next(t.Context()); !ok || v != i {
 			t.Fatalf("got %d, %v, want %d", v, ok, i)
 		}
 	}
-	if _, ok := q.next(t.Context()); ok {
+	if _, ok := q.Next(t.Context()); ok {
 		t.Error("a value after the end")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, ok := f.follow(t.Context(), 1, followBudget{}, func(*int) int64 { return 0 }).next(ctx); ok {
+	if _, ok := f.Follow(t.Context(), 1, Budget{}, func(*int) int64 { return 0 }).Next(ctx); ok {
 		t.Error("a value of a feed that is closed")
 	}
 }
@@ -68,19 +68,19 @@ func TestAQueueGivesWhatWaitsWhenItsFeedCloses(t *testing.T) {
 // TestAQueueKeepsNothingThatWasTaken looks at all places of a queue that has moved its
 // values to the front: what was taken no longer counts, so nothing may hold it.
 func TestAQueueKeepsNothingThatWasTaken(t *testing.T) {
-	var f feed[[]byte]
-	q := f.follow(t.Context(), 100, followBudget{}, func(*[]byte) int64 { return 0 })
+	var f Feed[[]byte]
+	q := f.Follow(t.Context(), 100, Budget{}, func(*[]byte) int64 { return 0 })
 	for i := range 1000 {
-		f.publish([]byte{byte(i)})
+		f.Publish([]byte{byte(i)})
 		if i%4 == 0 {
 			continue // it falls behind, so that places are used again
 		}
-		if _, ok := q.next(t.Context()); !ok {
+		if _, ok := q.Next(t.Context()); !ok {
 			t.Fatal("it ended")
 		}
 		if len(q.waiting)-q.first > 50 {
 			for range 40 {
-				q.next(t.Context())
+				q.Next(t.Context())
 			}
 		}
 		held := 0
@@ -93,5 +93,5 @@ func TestAQueueKeepsNothingThatWasTaken(t *testing.T) {
 			t.Fatalf("after %d values it holds %d, of which %d wait", i+1, held, len(q.waiting)-q.first)
 		}
 	}
-	q.stop()
+	q.Stop()
 }

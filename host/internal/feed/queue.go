@@ -1,4 +1,4 @@
-package host
+package feed
 
 import (
 	"context"
@@ -7,10 +7,10 @@ import (
 	"wasmhost.example/host/budget"
 )
 
-// queue is what waits for one follower of a feed. It grows as values wait and has no
+// Queue is what waits for one follower of a feed. It grows as values wait and has no
 // memory of its own while none do. Its fields are guarded by the feed's lock.
-type queue[T any] struct {
-	of    *feed[T]
+type Queue[T any] struct {
+	of    *Feed[T]
 	most  int            // values that may wait
 	room  *budget.Budget // for the bytes of those that wait
 	size  func(*T) int64 // bytes of a value
@@ -23,22 +23,22 @@ type queue[T any] struct {
 	more    chan struct{} // there may be a value, or the end
 }
 
-// followBudget says what a follower may hold: the pool of the node, and the bytes of
+// Budget says what a follower may hold: the pool of the node, and the bytes of
 // one follower.
-type followBudget struct {
-	pool *budget.Pool
-	one  int64
+type Budget struct {
+	Pool *budget.Pool
+	One  int64
 }
 
 // followerCost is what a waiting value takes besides its payload.
 const followerCost = 256
 
-// follow returns a queue of the values published from now on. It ends when the feed
+// Follow returns a queue of the values published from now on. It ends when the feed
 // closes, or when its reader lags by more than most values or more bytes than its
 // budget has. The reader calls stop when it is done.
-func (f *feed[T]) follow(ctx context.Context, most int, of followBudget, size func(*T) int64) *queue[T] {
-	caller, leave := of.pool.Of(ctx)
-	q := &queue[T]{of: f, most: most, room: caller.Lone("follower", of.one), size: size, leave: sync.OnceFunc(leave), more: make(chan struct{}, 1)}
+func (f *Feed[T]) Follow(ctx context.Context, most int, of Budget, size func(*T) int64) *Queue[T] {
+	caller, leave := of.Pool.Of(ctx)
+	q := &Queue[T]{of: f, most: most, room: caller.Lone("follower", of.One), size: size, leave: sync.OnceFunc(leave), more: make(chan struct{}, 1)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -46,21 +46,21 @@ func (f *feed[T]) follow(ctx context.Context, most int, of followBudget, size fu
 		return q
 	}
 	if f.queues == nil {
-		f.queues = make(map[*queue[T]]struct{})
+		f.queues = make(map[*Queue[T]]struct{})
 	}
 	f.queues[q] = struct{}{}
 	return q
 }
 
-// stream is follow with a channel, which is closed when the queue ends or ctx does.
-func (f *feed[T]) stream(ctx context.Context, most int, of followBudget, size func(*T) int64) <-chan T {
-	q := f.follow(ctx, most, of, size)
+// Stream is Follow with a channel, which is closed when the queue ends or ctx does.
+func (f *Feed[T]) Stream(ctx context.Context, most int, of Budget, size func(*T) int64) <-chan T {
+	q := f.Follow(ctx, most, of, size)
 	out := make(chan T)
 	go func() {
 		defer close(out)
-		defer q.stop()
+		defer q.Stop()
 		for {
-			v, ok := q.next(ctx)
+			v, ok := q.Next(ctx)
 			if !ok {
 				return
 			}
@@ -74,9 +74,9 @@ func (f *feed[T]) stream(ctx context.Context, most int, of followBudget, size fu
 	return out
 }
 
-// next waits for a value; false at the end, or when ctx ends.
-func (q *queue[T]) next(ctx context.Context) (v T, ok bool) {
-	if !q.await(ctx) {
+// Next waits for a value; false at the end, or when ctx ends.
+func (q *Queue[T]) Next(ctx context.Context) (v T, ok bool) {
+	if !q.Await(ctx) {
 		return v, false
 	}
 	q.of.mu.Lock()
@@ -84,9 +84,9 @@ func (q *queue[T]) next(ctx context.Context) (v T, ok bool) {
 	return q.take(), true
 }
 
-// await waits until next has a value; false at the end, or when ctx ends. It has no value
+// Await waits until Next has a value; false at the end, or when ctx ends. It has no value
 // on its stack: thousands may wait here.
-func (q *queue[T]) await(ctx context.Context) bool {
+func (q *Queue[T]) Await(ctx context.Context) bool {
 	for {
 		q.of.mu.Lock()
 		waits, ended := q.first < len(q.waiting), q.ended
@@ -103,7 +103,7 @@ func (q *queue[T]) await(ctx context.Context) bool {
 }
 
 // take needs the feed's lock, and a value that waits.
-func (q *queue[T]) take() T {
+func (q *Queue[T]) take() T {
 	var none T
 	v := q.waiting[q.first]
 	q.waiting[q.first] = none
@@ -119,7 +119,7 @@ func (q *queue[T]) take() T {
 
 // add puts a value in the queue, or ends the queue where there is no room. It needs
 // the feed's lock.
-func (q *queue[T]) add(v T) {
+func (q *Queue[T]) add(v T) {
 	n := q.size(&v) + followerCost
 	if len(q.waiting)-q.first >= q.most || q.room.TryAcquire(n) != nil {
 		q.end()
@@ -137,21 +137,21 @@ func (q *queue[T]) add(v T) {
 
 // end says that nothing more comes; what waits can still be read. It needs the
 // feed's lock.
-func (q *queue[T]) end() {
+func (q *Queue[T]) end() {
 	q.ended = true
 	delete(q.of.queues, q)
 	q.wake()
 }
 
-func (q *queue[T]) wake() {
+func (q *Queue[T]) wake() {
 	select {
 	case q.more <- struct{}{}:
 	default:
 	}
 }
 
-// stop ends the queue and gives back what it holds.
-func (q *queue[T]) stop() {
+// Stop ends the queue and gives back what it holds.
+func (q *Queue[T]) Stop() {
 	q.of.mu.Lock()
 	defer q.of.mu.Unlock()
 	q.end()
