@@ -10,7 +10,7 @@ import (
 	"wasmhost.example/identity"
 )
 
-// asError makes a *migration.Error of whatever ended an attempt. When ctx has
+// ErrorOf makes a *migration.Error of whatever ended an attempt. When ctx has
 // ended, that is why, unless the daemon was released or may have been.
 func ErrorOf(ctx context.Context, err error) *migration.Error {
 	var me, cause *migration.Error

@@ -6,7 +6,7 @@ import (
 	"wasmhost.example/host/migration"
 )
 
-// patient is a connection that is cut when the other side is to say something
+// IdleTimeout is a connection that is cut when the other side is to say something
 // and says nothing for migration.Patience: what it began here is then dropped.
 type IdleTimeout struct{ migration.Conn }
 
