@@ -61,7 +61,7 @@ func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Re
 	if rec == nil || rec.Whole() {
 		return
 	}
-	answer, err := exchange.Receive[*migration.Receipt](exchange.IdleTimeout{c})
+	answer, err := exchange.Receive[*migration.Receipt](exchange.IdleTimeout{Conn: c})
 	if err == nil {
 		err = r.evidence.TakeReceipt(from, answer.Bytes)
 	}

@@ -183,7 +183,7 @@ func (w *targetWalk) prove() error {
 
 // receive takes all that the daemon was when its source began.
 func (w *targetWalk) receive() error {
-	if err := w.in.receive(w.ctx, exchange.IdleTimeout{w.c}); err != nil {
+	if err := w.in.receive(w.ctx, exchange.IdleTimeout{Conn: w.c}); err != nil {
 		return err
 	}
 	if err := w.send(&migration.Arrived{}); err != nil {
@@ -206,7 +206,7 @@ func (w *targetWalk) restore() error {
 }
 
 // replay follows what the source did meanwhile, to its end.
-func (w *targetWalk) replay() error { return w.in.replay(exchange.IdleTimeout{w.c}) }
+func (w *targetWalk) replay() error { return w.in.replay(exchange.IdleTimeout{Conn: w.c}) }
 
 // prepare makes all that came durable. From Pending on the daemon may be this node's.
 func (w *targetWalk) prepare() error {
