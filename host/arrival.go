@@ -79,7 +79,7 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 	var err error
 	if in.offer.Memory {
 		if err = d.stand(h); err == nil {
-			d.lastTime = h.LastTime
+			d.setTime(h.LastTime)
 			err = in.memory.become(s.State)
 		}
 	} else {
@@ -89,7 +89,7 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
 	d.remember(in.lasting)
-	d.first, d.index, d.kept = in.first, in.history, in.history
+	d.historyFrom(in.first, in.history)
 	in.next = in.history
 	if in.env.Store == nil {
 		return nil
@@ -120,7 +120,7 @@ func (in *incoming) beginHere(s *snapshot.Snapshot, b *store.Batch) error {
 		return err
 	}
 	b.Append(in.offer.Entity, 0, rec)
-	in.d.index, in.d.kept = 1, 1
+	in.d.historyFrom(in.first, 1)
 	return nil
 }
 
@@ -198,8 +198,8 @@ func (in *incoming) withDaemon(fn func() error) error {
 func (in *incoming) apply(t *migration.Tail) error {
 	b := &store.Batch{}
 	err := in.withDaemon(func() error {
-		in.d.adopting = t.Adopt
-		defer func() { in.d.adopting = false }()
+		in.d.adopt(t.Adopt)
+		defer func() { in.d.adopt(false) }()
 		for _, rec := range t.Records {
 			b.Append(in.offer.Entity, in.d.index, rec)
 			if err := in.d.replay(rec); err != nil {

@@ -121,7 +121,7 @@ func (s *sourceWalk) capture() error {
 	}
 	s.before = s.d.previous
 	s.index, s.last = s.d.index, s.d.last
-	s.d.tail = moving.NewTail(s.d.index, s.d.limits().TailBytes, s.m.env.Store != nil)
+	s.d.beginTail()
 	return s.m.signal(migration.Captured, migration.Source)
 }
 

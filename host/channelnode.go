@@ -29,7 +29,7 @@ func (r *Runtime) brokerConfig() broker.Config {
 // flowOf is the share of the node's work of a daemon that publishes, here or elsewhere.
 func (r *Runtime) flowOf(id identity.EntityID) *fair.Flow {
 	if d, err := r.find(id); err == nil {
-		return d.share
+		return d.Share()
 	}
 	return r.foreign
 }

@@ -547,8 +547,7 @@ func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chai
 	if err := c.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
-	d.index++
-	d.epoch = fact.Epoch
+	d.goOn(fact.Epoch)
 	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
 	leaderOf(d).mu.Lock()

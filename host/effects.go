@@ -159,28 +159,38 @@ func (r *Runtime) Effects(id identity.EntityID) (daemon.Effects, error) {
 	if err != nil {
 		return daemon.Effects{}, err
 	}
-	seen := d.does.Load()
-	if seen == nil {
-		if err := d.peek(r.env.Context); err != nil {
-			return daemon.Effects{}, err
-		}
-	} else if !d.mu.TryLock() {
-		return r.withReasons(id, *seen), nil
-	}
-	d.does.Store(&daemon.Effects{})
-	d.did()
-	d.mu.Unlock()
-	return r.withReasons(id, *d.does.Load()), nil
-}
-
-func (r *Runtime) withReasons(id identity.EntityID, e daemon.Effects) daemon.Effects {
-	if d, err := r.find(id); err == nil {
-		e.PassedOver, e.Lost = d.lost.taken.Load(), d.lost.sent.Load()
+	e, err := d.shownEffects()
+	if err != nil {
+		return daemon.Effects{}, err
 	}
 	e.Pending = append([]daemon.PendingEffects(nil), e.Pending...)
 	for i := range e.Pending {
 		e.Pending[i].Reason = r.sender.Reason(id, e.Pending[i].Place)
 	}
+	return e, nil
+}
+
+// shownEffects are the daemon's effects, as they were before where it is busy. It waits for
+// the daemon where nobody has asked yet.
+func (d *hosted) shownEffects() (daemon.Effects, error) {
+	seen := d.does.Load()
+	switch {
+	case seen == nil:
+		if err := d.peek(d.env.Context); err != nil {
+			return daemon.Effects{}, err
+		}
+	case !d.mu.TryLock():
+		return d.withLost(*seen), nil
+	}
+	defer d.mu.Unlock()
+	d.does.Store(&daemon.Effects{})
+	d.did()
+	return d.withLost(*d.does.Load()), nil
+}
+
+// withLost adds how many events were lost.
+func (d *hosted) withLost(e daemon.Effects) daemon.Effects {
+	e.PassedOver, e.Lost = d.lost.taken.Load(), d.lost.sent.Load()
 	return e
 }
 

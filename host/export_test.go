@@ -139,7 +139,7 @@ func (r *Runtime) Pace(id identity.EntityID) time.Duration {
 	if err != nil {
 		return -1
 	}
-	return d.pacer.Interval()
+	return d.Pacer().Interval()
 }
 
 // RecordLegacyEvent returns a history record of a direct event as versions wrote it

@@ -191,10 +191,10 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 	if d.kind == "" {
 		return nil, fmt.Errorf("%w: the daemon is of no kind that another could be made of", daemon.ErrNotPortable)
 	}
-	if !d.moving.CompareAndSwap(false, true) { // its memory has one watcher at a time
+	if !d.BeginMove() { // its memory has one watcher at a time
 		return nil, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.id.Origin())
 	}
-	defer d.moving.Store(false)
+	defer d.EndMove()
 	if req.LastGood {
 		return r.lastGoodPoint(ctx, d)
 	}

@@ -61,7 +61,7 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 		return err
 	}
 	h := p.header
-	d.previous = canon.OrNil(p.previous)
+	d.setPrevious(canon.OrNil(p.previous))
 	p.record = chain.ForkRecord{Version: chain.ForkVersion, Parent: h.Entity, Child: d.id, Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
 		Applied: h.Applied, Module: h.Module, State: p.root}
 	if err := p.record.Sign(p.key); err != nil {
@@ -83,7 +83,7 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 	if p.shared != nil {
 		err = d.stand(&h)
 		if err == nil {
-			d.lastTime = begin.Time
+			d.setTime(begin.Time)
 			err = d.daemon.(forker).Adopt(p.shared)
 		}
 	} else {
@@ -196,8 +196,7 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 		return 0, nil, d.gone
 	}
 	defer d.end(lifecycle.Leave, errRetraced)
-	d.remade = true
-	if err := d.openKey(encoded); err != nil {
+	if err := d.remake(encoded); err != nil {
 		return 0, nil, err
 	}
 	if err := d.standBack(ctx, use); err != nil {
@@ -229,6 +228,12 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 }
 
 var errRetraced = errors.New("the daemon was made for a fork")
+
+// remake gives a daemon that is made of its history, for a fork, the key of its record.
+func (d *hosted) remake(encoded []byte) error {
+	d.remade = true
+	return d.openKey(encoded)
+}
 
 // openKey gives the daemon the key of its record.
 func (d *hosted) openKey(encoded []byte) error {

@@ -226,7 +226,8 @@ func (in *incoming) make(ctx context.Context) (*hosted, error) {
 	if err := d.setLimits(o.Limits); err != nil {
 		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
-	d.name, d.epoch, d.key = o.Name, o.Epoch, identity.PublicOnly(o.Entity)
+	d.identify(o.Name, identity.PublicOnly(o.Entity))
+	d.setEpoch(o.Epoch)
 	factory, _, err := in.rt.factory(ctx, o.Kind, canon.OrNil(o.Module))
 	if err != nil {
 		return nil, migration.Failf(migration.FactoryNotFound, "%v", err)

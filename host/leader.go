@@ -67,7 +67,7 @@ func (c *member) attach(d *hosted) {
 	if c == nil || d.kind == "" || d.leader != nil {
 		return
 	}
-	d.leader = &leader{c: c, d: d, changing: make(chan struct{}, 1), kick: make(chan struct{}, 1), follows: make(map[identity.NodeID]*follower), compared: true}
+	d.SetLeader(&leader{c: c, d: d, changing: make(chan struct{}, 1), kick: make(chan struct{}, 1), follows: make(map[identity.NodeID]*follower), compared: true})
 }
 
 // attachUnclaimed is attach of a daemon that serves once claimed says that it is this
@@ -124,7 +124,7 @@ func (l *leader) storeAnew() (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.mu.Lock()
-	done := l.anew || d.life.State() != lifecycle.Running || d.daemon == nil || d.moving.Load()
+	done := l.anew || d.life.State() != lifecycle.Running || d.daemon == nil || d.IsMoving()
 	l.anew = l.anew || !done
 	l.mu.Unlock()
 	if done {
@@ -251,7 +251,7 @@ func (l *leader) Submit(b *store.Batch, stored, acked func(error)) {
 		f.add(sending{&standby.Batch{Number: number, Parts: parts}, files, written})
 	}
 	l.mu.Unlock()
-	l.d.env.Store.SubmitBegun(b, l.sendOn, func(err error) {
+	l.c.env.Store.SubmitBegun(b, l.sendOn, func(err error) {
 		if written != nil {
 			close(written)
 		}

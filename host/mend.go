@@ -34,10 +34,10 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	if !old.moving.CompareAndSwap(false, true) {
+	if !old.BeginMove() {
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
-	defer old.moving.Store(false)
+	defer old.EndMove()
 	old.mu.Lock()
 	defer old.mu.Unlock()
 	if r.env.Store == nil || !old.life.State().Broken() {
@@ -53,7 +53,7 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	if d.life.State() != lifecycle.Migrating {
 		return chain.Mended{}, d.gone
 	}
-	d.stats.errors = old.stats.errors
+	d.countErrors(old.errorCount())
 	fact, err := d.mend(ctx, how)
 	if err != nil {
 		d.end(lifecycle.Leave, err)
@@ -97,8 +97,7 @@ func (d *hosted) mend(ctx context.Context, how chain.Mend) (chain.Mended, error)
 	if err := d.appendFact(b, &fact); err != nil {
 		return chain.Mended{}, err
 	}
-	d.index++
-	d.epoch = fact.Epoch
+	d.goOn(fact.Epoch)
 	if how == chain.MendSkip { // a replay of the history would differ again
 		d.saved.goes = false // the whole state, once
 		if err := d.putState(b); err != nil {

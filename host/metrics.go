@@ -305,7 +305,7 @@ func (d *hosted) glance() (state string, memory int64, near daemon.Near) {
 	s := d.view.at
 	d.view.mu.Unlock()
 	state = s.name()
-	if s.state == lifecycle.Running && d.moving.Load() {
+	if s.state == lifecycle.Running && d.IsMoving() {
 		state = lifecycle.Migrating.String()
 	}
 	return state, s.memory, s.near(d.limits())

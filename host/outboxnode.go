@@ -115,9 +115,8 @@ func (o outboxOf) PassedOver(id identity.EntityID, p effect.Place, n int, why er
 	if err != nil {
 		return
 	}
-	d.lost.sent.Add(uint64(n))
-	d.log.add(2, fmt.Sprintf("of what it sent to %s: %v", p, why))
-	d.env.Logger.Warn("what a daemon sent was passed over", "daemon", id.Origin(), "to", p, "reason", why)
+	d.lostOfSent(n, p, why)
+	o.rt.env.Logger.Warn("what a daemon sent was passed over", "daemon", id.Origin(), "to", p, "reason", why)
 }
 
 // Credentials are the daemon's word that it is here, and the token for the channel.
@@ -199,7 +198,7 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 	if err != nil {
 		return taken, err
 	}
-	owes := d.share.OwesBytes()
+	owes := d.owesBytes()
 	if owes > longestDebt {
 		return taken, fmt.Errorf("%w: daemon %s has used up its limit internal-bytes", channel.ErrBusy, m.To.Origin())
 	}
@@ -265,7 +264,7 @@ func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.
 	}
 
 	t = d.flush()
-	d.share.Made(0, int64(d.flown))
+	d.countTurn()
 	return taken, t, err
 }
 

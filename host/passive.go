@@ -1,7 +1,9 @@
 package host
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync/atomic"
@@ -92,7 +94,7 @@ func (d *hosted) passivate() bool {
 		return false
 	}
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.kind == "" || d.moving.Load() || d.waiting.Load() > 0 || d.portable() != nil || d.busyWithEffects() || d.stale() != nil || d.env.Store.Err() != nil {
+	if d.life.State() != lifecycle.Running || d.kind == "" || d.IsMoving() || d.waiting.Load() > 0 || d.portable() != nil || d.busyWithEffects() || d.stale() != nil || d.env.Store.Err() != nil {
 		return false
 	}
 	b := &store.Batch{}
@@ -119,6 +121,30 @@ func (d *hosted) passivate() bool {
 	d.marked = true
 	d.meter.passivated.Add(1)
 	return true
+}
+
+// putAway stores the daemon's state and lets go of it.
+func (d *hosted) putAway(ctx context.Context) error {
+	err := d.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
+	}
+	defer d.mu.Unlock()
+
+	if d.env.Store != nil && d.env.Store.Err() == nil && d.life.State() == lifecycle.Running && d.stale() == nil && d.kind != "" && d.index > d.kept && !d.dearForStandbys() {
+		if err = d.store(); errors.Is(err, daemon.ErrNotPortable) {
+			err = nil // its history will be replayed
+		}
+		if err == nil {
+			err = d.last.waitStored(context.Background())
+		}
+	}
+
+	d.end(lifecycle.Leave, daemon.ErrShuttingDown)
+	if err != nil {
+		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
+	}
+	return nil
 }
 
 // accountMemory counts the memory of a daemon that came into it. It needs d.mu.

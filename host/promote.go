@@ -73,10 +73,10 @@ func (r *Runtime) WithoutDirectory(ctx context.Context) error {
 
 // promote raises the epoch of a daemon that is here, if it stands where stands wants it.
 func (d *hosted) promote(ctx context.Context, epoch uint64, stands func(epoch, sequence uint64, head chain.Hash) error) error {
-	if !d.moving.CompareAndSwap(false, true) {
+	if !d.BeginMove() {
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.id.Origin())
 	}
-	defer d.moving.Store(false)
+	defer d.EndMove()
 	if err := d.peek(ctx); err != nil { // held as it is, nothing else may look at it
 		return err
 	}
@@ -103,8 +103,7 @@ func (d *hosted) promote(ctx context.Context, epoch uint64, stands func(epoch, s
 	if err != nil {
 		return fmt.Errorf("writing that daemon %s goes on under epoch %d: %w", d.id.Origin(), epoch, err)
 	}
-	d.index++
-	d.epoch = fact.Epoch
+	d.goOn(fact.Epoch)
 	d.show()
 	d.notify(daemon.WasMended, chain.MendRecovery.String())
 	return nil

@@ -193,7 +193,7 @@ func (m *Migration) hand(conn migration.Conn) (*migration.Done, error) {
 func (m *Migration) settle(rec *chain.Receipt) error {
 	t := table.Tombstone{Name: m.d.name, Node: m.target, Epoch: m.release.Epoch, Time: m.env.Clock().UnixNano()}
 	m.d.mu.Lock()
-	m.d.tail = nil
+	m.d.endTail()
 	grave, err := m.rt.grave(m.d, t)
 	m.d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, m.d.id)})
 	m.d.mu.Unlock()

@@ -49,10 +49,10 @@ func (r *Runtime) SetLimits(ctx context.Context, id identity.EntityID, change ma
 // relimitStill is relimit of a daemon that does not move meanwhile: what moves has told its
 // limits already. It returns when the limits are durable.
 func (d *hosted) relimitStill(ctx context.Context, change map[string]int64) error {
-	if !d.moving.CompareAndSwap(false, true) {
+	if !d.BeginMove() {
 		return fmt.Errorf("%w: set its limits where it arrives", daemon.ErrAlreadyMigrating)
 	}
-	defer d.moving.Store(false)
+	defer d.EndMove()
 	if err := d.look(ctx); err != nil {
 		return err
 	}

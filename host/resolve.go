@@ -120,10 +120,10 @@ func (m *Migration) takeBack(ctx context.Context) (chain.Mended, error) {
 	if err := m.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}
-	d.index++
-	d.epoch, d.tail = fact.Epoch, nil
+	d.goOn(fact.Epoch)
+	d.endTail()
 	m.rt.table.EndDeparture(d.id)
-	d.moving.Store(false)
+	d.EndMove()
 	d.resume()
 	m.rt.subscriber.Start(d.id, d.ledger.All())
 	m.env.Logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", d.id.Origin(), "target", m.target, "epoch", fact.Epoch)
@@ -140,9 +140,12 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	d, id, r := in.d, in.offer.Entity, in.rt
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.key = r.expectedKey(id); key != nil {
-		d.key = key.Clone()
+	if key == nil {
+		key = r.expectedKey(id)
+	} else {
+		key = key.Clone()
 	}
+	d.setKey(key)
 	fact, b, err := d.fact(chain.MendClaim, in.offer.Epoch+2)
 	if err != nil {
 		return chain.Mended{}, err
@@ -163,8 +166,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}
-	d.index++
-	d.epoch = fact.Epoch
+	d.goOn(fact.Epoch)
 	r.table.Activate(in, d)
 	here = true
 	if err := in.step(migration.Overruled, migration.Operator); err != nil {

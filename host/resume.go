@@ -32,7 +32,7 @@ func (r *Runtime) recoverOutgoing() error {
 			d.pause()
 		}
 		d.mu.Unlock()
-		d.moving.Store(true)
+		d.BeginMove()
 		m, err := r.newMigration(id, d, rec.Target, MigrationOptions{OmitIdentity: true})
 		if err != nil {
 			return err
@@ -64,7 +64,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 	for id, rec := range records {
 		in := &incoming{rt: r, env: r.env, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
 		d := newHosted(r.daemons, id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
-		d.name, d.key = rec.Offer.Name, identity.PublicOnly(id)
+		d.identify(rec.Offer.Name, identity.PublicOnly(id))
 		in.d = d
 		d.mu.Lock()
 		err := d.storedLimits()

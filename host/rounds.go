@@ -47,7 +47,7 @@ func (s *sourceWalk) catchUp() error {
 		if r.Left = s.left(); r.Left > s.fits() && r.Left > left/4*3 {
 			s.slow(r)
 		}
-		r.Slowed = s.d.pacer.Interval()
+		r.Slowed = s.d.Pacer().Interval()
 		s.m.passed(r)
 		before = left
 	}
@@ -64,7 +64,7 @@ func (s *sourceWalk) fits() time.Duration { return max(s.m.options.Downtime, 2*s
 
 // slow has the daemon do half as much as in the last round, within bounds.
 func (s *sourceWalk) slow(r migration.Round) {
-	now := s.d.pacer.Interval()
+	now := s.d.Pacer().Interval()
 	next := 2 * now
 	if now == 0 {
 		next = 2 * r.Took / time.Duration(max(r.Records, 1))
@@ -72,14 +72,14 @@ func (s *sourceWalk) slow(r migration.Round) {
 	if next = min(max(next, leastPace), mostPace); next == now {
 		return
 	}
-	s.d.pacer.Set(next)
+	s.d.Pacer().Set(next)
 	s.m.env.Logger.Warn("a daemon is slowed so that its migration can end", "daemon", s.d.id.Origin(), "interval", next)
 }
 
 // left is how long the pause would be now.
 func (s *sourceWalk) left() time.Duration {
 	s.d.mu.Lock()
-	held := s.d.tail.Held()
+	held := s.d.Tail().Held()
 	s.d.mu.Unlock()
 	cost := held.Busy
 	if s.memory != nil && s.pace.known {
@@ -90,7 +90,7 @@ func (s *sourceWalk) left() time.Duration {
 
 // cut takes what the daemon did since the last one. It needs d.mu.
 func (s *sourceWalk) cut() (moving.Cut, error) {
-	c, err := s.d.tail.Take()
+	c, err := s.d.Tail().Take()
 	if err != nil {
 		return c, err
 	}

@@ -24,7 +24,6 @@ import (
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/evidence"
 	"wasmhost.example/host/internal/feed"
-	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/internal/table"
@@ -352,7 +351,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	}
 	daemons, waiting := r.table.Empty(err == nil) // nobody is left to ask of migrations
 	for _, d := range daemons {
-		err = errors.Join(err, r.putAway(ctx, d))
+		err = errors.Join(err, d.putAway(ctx))
 	}
 	for _, in := range waiting {
 		in.shutDown()
@@ -366,28 +365,6 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 		<-r.cluster.done
 	}
 	return errors.Join(err, r.engine.Close(ctx))
-}
-
-// putAway stores the daemon's state and lets go of it.
-func (r *Runtime) putAway(ctx context.Context, d *hosted) error {
-	err := d.lock(ctx)
-	if err != nil {
-		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
-	}
-	defer d.mu.Unlock()
-	if r.env.Store != nil && r.env.Store.Err() == nil && d.life.State() == lifecycle.Running && d.stale() == nil && d.kind != "" && d.index > d.kept && !d.dearForStandbys() {
-		if err = d.store(); errors.Is(err, daemon.ErrNotPortable) {
-			err = nil // its history will be replayed
-		}
-		if err == nil {
-			err = d.last.waitStored(context.Background())
-		}
-	}
-	d.end(lifecycle.Leave, daemon.ErrShuttingDown)
-	if err != nil {
-		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
-	}
-	return nil
 }
 
 // SimulateNotReady makes the runtime answer migrations that others offer with

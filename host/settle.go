@@ -99,7 +99,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err != nil {
 		return err
 	}
-	d.key = key
+	d.setKey(key)
 	went, back, err := in.rt.table.Returns(o.Entity)
 	if err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
@@ -188,10 +188,9 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went table.Tombsto
 		if err := in.env.Store.Commit(b); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
-		d.index++
 	}
 	in.rt.showLoss(id, in.lasting)
-	d.epoch, d.came = rel.Epoch, &hand.check
+	d.hasCome(rel.Epoch, &hand.check, in.env.Store != nil)
 	return nil
 }
 

@@ -62,7 +62,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	if d.kind == "" {
 		return nil, migration.Failf(migration.NotPortable, "daemon %s is of no kind, so that no other node can make it", id.Origin())
 	}
-	if !d.moving.CompareAndSwap(false, true) {
+	if !d.BeginMove() {
 		return nil, migration.Failf(migration.AlreadyMigrating, "daemon %s is migrating already", id.Origin())
 	}
 	m, err := r.newMigration(id, d, target, o)
@@ -73,7 +73,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 		err = r.cluster.movable(r.env.Context, d, target)
 	}
 	if err != nil {
-		d.moving.Store(false)
+		d.EndMove()
 		return nil, exchange.ErrorOf(r.env.Context, err)
 	}
 	ctx, cancel := context.WithCancelCause(r.env.Context)
@@ -89,7 +89,7 @@ func (r *Runtime) StartMigrationWith(caller context.Context, id identity.EntityI
 	}
 	if !r.env.Work.Begin() {
 		cancel(nil)
-		d.moving.Store(false)
+		d.EndMove()
 		return nil, daemon.ErrShuttingDown
 	}
 	r.table.Depart(m)
@@ -193,7 +193,7 @@ func (m *Migration) finish(err *migration.Error) {
 			if sigErr := m.signal(migration.Failed, migration.Source); sigErr != nil {
 				m.env.Logger.Error("aborting a migration", "error", sigErr)
 			}
-			m.d.moving.Store(false)
+			m.d.EndMove()
 			m.rt.cluster.stays(m.d)
 		}
 		m.rt.failures.add(m.failed(err))
@@ -238,10 +238,10 @@ func (s *sourceWalk) leave(err error) error {
 		}
 		return nil
 	}
-	s.d.pacer.Set(0)
+	s.d.Pacer().Set(0)
 	if !committed {
 		s.d.mu.Lock()
-		s.d.tail = nil
+		s.d.endTail()
 		s.d.resume()
 		s.d.mu.Unlock()
 		if s.memory != nil {

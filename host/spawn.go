@@ -124,14 +124,14 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 		return daemon.Info{}, err
 	}
 	d := newHosted(r.daemons, id, req.Kind, digest)
-	d.fresh = req.Identity == nil
-	d.name, d.config, d.key, d.daemon = req.Name, append([]byte(nil), req.Config...), key, code
+	d.identify(req.Name, key)
+	d.forEvents(append([]byte(nil), req.Config...), code, req.Identity == nil)
 	own, err := r.ownLimits(req, from, fork)
 	if err != nil {
 		return daemon.Info{}, err
 	}
 	d.limitTo(own)
-	d.epoch = max(d.epoch, req.Epoch)
+	d.raiseEpoch(req.Epoch)
 	if err := req.Grants.Check(); err != nil {
 		return daemon.Info{}, err
 	}
@@ -141,7 +141,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	r.cluster.attachUnclaimed(d)
 	err = r.reserve(d)
 	if made && errors.Is(err, daemon.ErrNameTaken) { // by an origin that begins alike
-		d.name = fmt.Sprintf("%.40s-%s", orDefault(req.Kind, "daemon"), id.Origin())
+		d.rename(fmt.Sprintf("%.40s-%s", orDefault(req.Kind, "daemon"), id.Origin()))
 		err = r.reserve(d)
 	}
 	if err != nil {
@@ -178,7 +178,11 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Fa
 		if fork != nil {
 			return r.beginFork(ctx, d, factory, fork)
 		}
-		return r.begin(ctx, d, factory, from, req.Grants)
+		lasting, err := d.begin(ctx, factory, from, req.Grants)
+		if err == nil {
+			r.showLoss(d.id, lasting)
+		}
+		return err
 	}
 	if d.leader == nil {
 		return begin()
@@ -191,7 +195,7 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Fa
 	if err != nil {
 		return fmt.Errorf("making daemon %s known to the cluster: %w", d.id.Origin(), err)
 	}
-	d.epoch = e.Epoch
+	d.setEpoch(e.Epoch)
 	if err := begin(); err != nil {
 		return errors.Join(err, r.cluster.directory.Delete(ctx, e))
 	}
@@ -289,13 +293,13 @@ func (r *Runtime) reserve(d *hosted) error {
 // is called. It needs d.mu.
 func (r *Runtime) goOnAbove(d *hosted, given bool) (back func(), err error) {
 	if given {
-		d.epoch = max(d.epoch, r.table.Lowest())
+		d.raiseEpoch(r.table.Lowest())
 	}
 	t, settled, err := r.table.Returns(d.id)
 	if err != nil {
 		return nil, err
 	}
-	d.epoch = max(d.epoch, t.Epoch+1)
+	d.raiseEpoch(t.Epoch + 1)
 	d.show()
 	return func() { settled(false) }, nil
 }
@@ -317,51 +321,44 @@ func (r *Runtime) abandon(d *hosted, why error) error {
 	return r.env.Store.Commit(&b)
 }
 
-// begin makes the daemon's code, brings it to where it starts and stores it.
-// It needs d.mu.
-func (r *Runtime) begin(ctx context.Context, d *hosted, factory daemon.Factory, from *snapshot.Snapshot, grants effect.Grants) error {
+// begin makes the daemon's code, brings it to where it starts, afresh or at a snapshot, and
+// stores it. It returns what of the snapshot is for life; nil: nothing. It needs d.mu.
+func (d *hosted) begin(ctx context.Context, factory daemon.Factory, from *snapshot.Snapshot, grants effect.Grants) (lasting *snapshot.Facts, err error) {
 	if err := d.construct(ctx, factory); err != nil {
-		return err
+		return nil, err
 	}
 	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: d.config, Time: d.now(), Head: chain.Genesis(d.id, d.epoch)}
-	var lasting *snapshot.Facts
 	if from != nil {
 		d.config = from.Header.Config
 		begin.Config, begin.Time = d.config, max(begin.Time, from.Header.LastTime)
 		begin.Head, begin.HeadPayload, begin.Applied = from.Header.Head, from.Header.HeadPayload, from.Header.Applied
 		d.epoch = max(d.epoch, from.Header.Epoch+1)
 		if err := d.restore(from, begin.Time); err != nil {
-			return err
+			return nil, err
 		}
-		var err error
 		if lasting, err = from.Header.Facts(); err != nil {
-			return err
+			return nil, err
 		}
 		d.remember(lasting)
 	} else {
 		d.chain = chain.New(begin.Head, nil)
 		if err := d.init(begin.Time, false); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if !grants.IsZero() {
 		d.grant(grants)
 	}
-	if r.env.Store == nil || d.kind == "" {
-		r.showLoss(d.id, lasting)
-		return nil // there is no history for it to begin
+	if d.env.Store == nil || d.kind == "" {
+		return lasting, nil // there is no history for it to begin
 	}
 	begin.Epoch = d.epoch
 	begin.Checkpoint = *d.checkpointFor(chain.PurposeRestart, d.epoch)
 	begin.Checkpoint.State = chain.CodeHash(d.kind, d.module)
 	if err := begin.Checkpoint.Sign(d.key); err != nil {
-		return fmt.Errorf("signing the beginning of the chain: %w", err)
+		return nil, fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
-	if err := d.storeBeginning(begin, from, grants); err != nil {
-		return err
-	}
-	r.showLoss(d.id, lasting)
-	return nil
+	return lasting, d.storeBeginning(begin, from, grants)
 }
 
 // construct makes the daemon's code unless the caller gave it.

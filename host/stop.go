@@ -88,10 +88,10 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if err != nil {
 		return err
 	}
-	if !d.moving.CompareAndSwap(false, true) {
+	if !d.BeginMove() {
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
-	defer d.moving.Store(false)
+	defer d.EndMove()
 	if err := d.lock(ctx); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (o subscriberOf) Deliver(ctx context.Context, id, source identity.EntityID,
 		}
 		cursor, t = b.Cursor, d.flush()
 		if internal {
-			d.share.Made(0, int64(d.flown))
+			d.countTurn()
 		}
 		return err
 	})
@@ -96,7 +96,7 @@ func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identit
 	if err != nil {
 		return err
 	}
-	if err := fair.Sleep(ctx, min(d.share.OwesBytes(), longestDebt)); err != nil {
+	if err := fair.Sleep(ctx, min(d.owesBytes(), longestDebt)); err != nil {
 		return err
 	}
 	return d.turn(ctx, func(t *fair.Turn) error {

@@ -31,7 +31,13 @@ func (o subscriberOf) Change(ctx context.Context, id identity.EntityID, publishe
 		return nil, nil, err
 	}
 
-	d.binding.Lock() // one at a time changes the daemon's ledger
+	return d.beginBinding(ctx, publisher, name, add)
+}
+
+// beginBinding returns the subscription, nil where there is none, and what lets the next
+// change of the daemon's subscriptions begin: there is one at a time.
+func (d *hosted) beginBinding(ctx context.Context, publisher identity.NodeID, name string, add bool) (*channel.Binding, func(), error) {
+	d.binding.Lock()
 	if err := d.look(ctx); err != nil {
 		d.binding.Unlock()
 		return nil, nil, err
@@ -176,7 +182,7 @@ func (o subscriberOf) Residence(ctx context.Context, id identity.EntityID) ([]by
 	if !d.key.CanSign() {
 		return nil, nil
 	}
-	return channel.NewResidence(d.key, d.env.Self, d.epoch)
+	return channel.NewResidence(d.key, o.rt.env.Self, d.epoch)
 }
 
 // startAllSubscriptions goes on with those of all daemons that serve here.

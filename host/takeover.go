@@ -254,7 +254,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbyCopy
 		return err
 	}
 	if lasting != nil { // the record may be newer in all else
-		d.stats.errors = max(d.stats.errors, lasting.Errors)
+		d.countErrors(lasting.Errors)
 	}
 	went, back, err := r.table.Returns(d.id)
 	if err != nil {
@@ -279,7 +279,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbyCopy
 		leaderOf(d).verified(e, c.sessionNow())
 	}
 	if r.table.PutNamed(d) != nil { // another daemon has its name
-		d.name = fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin())
+		d.rename(fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin()))
 		r.table.Put(d)
 	}
 	serves = true
@@ -303,9 +303,11 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 		if err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
-		if d.key, err = env.Open(c.env.Node, standbyLink, d.id); err != nil {
+		key, err := env.Open(c.env.Node, standbyLink, d.id)
+		if err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
+		d.setKey(key)
 	}
 	how := chain.MendFailover
 	if e.Revision == 0 {
@@ -333,8 +335,7 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.id.Origin(), err)
 	}
 	c.rt.showLoss(d.id, lasting)
-	d.index++
-	d.epoch = e.Epoch
+	d.goOn(e.Epoch)
 	return nil
 }
 

@@ -21,7 +21,7 @@ import (
 // to be worth while. It needs d.mu.
 func (d *hosted) trimmable(now bool) uint64 {
 	keep := uint64(d.limits().History)
-	if keep == 0 || d.moving.Load() || d.tail != nil || !d.key.CanSign() || d.env.Store == nil || d.kind == "" {
+	if keep == 0 || d.IsMoving() || d.tail != nil || !d.key.CanSign() || d.env.Store == nil || d.kind == "" {
 		return 0
 	}
 	slack := uint64(0)
@@ -108,7 +108,7 @@ func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.moving.Load() || d.stale() != nil || to > d.saved.whole || d.trimmable(now) == 0 {
+	if d.life.State() != lifecycle.Running || d.IsMoving() || d.stale() != nil || to > d.saved.whole || d.trimmable(now) == 0 {
 		return nil, nil // another time
 	}
 	begin.Checkpoint = chain.Checkpoint{Purpose: chain.PurposeRestart, Entity: d.id, Epoch: begin.Epoch, Sequence: begin.Head.Sequence,

@@ -97,6 +97,13 @@ func (d *hosted) over(t *fair.Turn) bool {
 	return flown >= turnBytes || t.Took() >= turnTime || d.pacer.Interval() > 0
 }
 
+// owesBytes is how long who brings the daemon events must wait for its rate of bytes. It
+// needs no lock.
+func (d *hosted) owesBytes() time.Duration { return d.share.OwesBytes() }
+
+// countTurn counts what the turn has submitted against the daemon's rate. It needs d.mu.
+func (d *hosted) countTurn() { d.share.Made(0, int64(d.flown)) }
+
 // fly counts a batch of a turn until it is durable: finish then says so. stored is
 // for a daemon with standbys, once this node's disk has answered. It needs d.mu.
 func (d *hosted) fly(bytes int, inner func(error)) (finish func(error), stored func()) {

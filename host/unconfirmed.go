@@ -167,16 +167,16 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted
 	if h = r.holdOf(id); h == nil {
 		return nil, nil, nil, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
-	if !d.moving.CompareAndSwap(false, true) {
+	if !d.BeginMove() {
 		return nil, nil, nil, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	if err := d.lock(ctx); err != nil {
-		d.moving.Store(false)
+		d.EndMove()
 		return nil, nil, nil, err
 	}
 	end = func() {
 		d.mu.Unlock()
-		d.moving.Store(false)
+		d.EndMove()
 	}
 	if err = d.wake(ctx); err == nil && d.life.State() != lifecycle.Running {
 		if err = d.gone; err == nil {
@@ -221,8 +221,7 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.
 			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
-	d.index++
-	d.epoch = fact.Epoch
+	d.goOn(fact.Epoch)
 	r.dropHold(id)
 	d.show()
 	r.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,

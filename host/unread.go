@@ -100,15 +100,7 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 			now = append(now, d)
 			continue
 		}
-		d.mu.Lock() // until it is read
-		lock.HandOver(&d.mu)
-		d.unread.Store(true)
-		d.view.mu.Lock()
-		s := &d.view.at
-		s.state, s.epoch, s.sequence, s.hash = lifecycle.Passive, stands[i].Epoch, stands[i].Sequence, stands[i].HeadHash
-		s.stats = stats{processed: stands[i].Applied, emitted: stands[i].Emitted}
-		d.view.made = true
-		d.view.mu.Unlock()
+		d.leaveUnread(stands[i])
 		r.reading.add(d)
 	}
 	return now, nil

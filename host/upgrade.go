@@ -34,10 +34,10 @@ func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]
 	if err != nil {
 		return daemon.Info{}, err
 	}
-	if !d.moving.CompareAndSwap(false, true) {
+	if !d.BeginMove() {
 		return daemon.Info{}, fmt.Errorf("%w: it is on its way to another node", daemon.ErrCannotUpgrade)
 	}
-	defer d.moving.Store(false)
+	defer d.EndMove()
 	if err := d.look(ctx); err != nil {
 		return daemon.Info{}, err
 	}

@@ -38,15 +38,7 @@ func (r *Runtime) Usages() []Usage {
 	all := r.table.Daemons()
 	out := make([]Usage, 0, len(all))
 	for _, d := range all {
-		state, _, _ := d.glance()
-		w := &d.work
-		timers, daemons := w.events[daemon.EventTimer].Load(), w.events[daemon.EventDaemon].Load()
-		channels := w.events[daemon.EventChannel].Load() + w.events[daemon.EventGap].Load()
-		direct := d.processed() - timers - daemons - channels
-		out = append(out, Usage{Entity: d.id, Name: d.name, Kind: d.kind, State: state,
-			Time: time.Duration(w.time.Load()) + d.share.Used().Time, Bytes: w.bytes.Load(),
-			Direct: direct, Timers: timers, Daemons: daemons, Channels: channels,
-			Waiting: int(d.waiting.Load()), Turns: d.share.Waiting()})
+		out = append(out, d.usage())
 	}
 	return out
 }

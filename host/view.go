@@ -64,7 +64,7 @@ func (d *hosted) info() daemon.Info {
 	if s.module != nil {
 		i.Module = fmt.Sprintf("%x", s.module)
 	}
-	if s.state == lifecycle.Running && d.moving.Load() {
+	if s.state == lifecycle.Running && d.IsMoving() {
 		i.State = lifecycle.Migrating.String()
 	}
 	var moved *daemon.MovedError
