@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 
 	"wasmhost.example/host/internal/exchange"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/sandbox"
@@ -114,7 +115,7 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 // which it signed.
 func (in *incoming) beginHere(s *snapshot.Snapshot, b *store.Batch) error {
 	h := &s.Header
-	rec, err := encodeRecord(&beginRecord{Kind: h.Kind, Module: h.Module, Config: h.Config, Time: max(h.LastTime, 1), Epoch: h.Epoch,
+	rec, err := journal.Encode(&journal.Begin{Kind: h.Kind, Module: h.Module, Config: h.Config, Time: max(h.LastTime, 1), Epoch: h.Epoch,
 		Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, Checkpoint: s.Checkpoint})
 	if err != nil {
 		return err

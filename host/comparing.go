@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/standby"
@@ -659,7 +660,7 @@ func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *sta
 
 func (r *Runtime) standsAt(s *standbyCopy, m *standby.Compare) (*standby.Stands, error) {
 	has, err := r.extentOf(s.id)
-	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, errBadRecord) { // it is of no use
+	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, journal.ErrMalformed) { // it is of no use
 		return &standby.Stands{Sum: []byte{}, At: []byte{}, Proof: []byte{}}, nil
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/host/store"
@@ -432,7 +433,7 @@ func (in *receiving) mayReset() error {
 		return nil // it is part of a copy only
 	}
 	have, err := in.r.extentOf(in.s.id)
-	if err != nil && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, errBadRecord) {
+	if err != nil && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, journal.ErrMalformed) {
 		return err
 	}
 	if err != nil || have.next == 0 {

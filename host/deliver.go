@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/snapshot"
@@ -353,9 +354,9 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 		*p, err = d.failed(ev, at, err)
 		return err
 	}
-	var rec *eventRecord
+	var rec *journal.Event
 	if d.recording() {
-		rec = &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
+		rec = &journal.Event{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
 			Applied: d.applied + 1, Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: raw,
 			Kind: ev.Kind, From: ev.From, SenderEpoch: ev.senderEpoch, Effects: d.call.Effects, Retry: ev.retry}
 	}
@@ -382,11 +383,11 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 		}
 		var enc []byte
 		if acts || ev.Kind >= daemon.EventTimer || ev.retry != 0 {
-			if enc, err = encodeRecord(rec); err != nil {
+			if enc, err = journal.Encode(rec); err != nil {
 				return err // it is of types that encode
 			}
 		} else {
-			enc = rec.encode()
+			enc = rec.Encode()
 		}
 		p.ticket = d.record(enc)
 		d.timing = time.Time{}
@@ -525,7 +526,7 @@ func (d *hosted) failed(ev *input, at int64, err error) (Pending, error) {
 	d.advance(ev.Kind, ev.Sender, ev.senderEpoch, ev.Number, at)
 	d.passedOver(ev, err)
 	if d.recording() {
-		rec, encErr := encodeRecord(&failureRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
+		rec, encErr := journal.Encode(&journal.Failure{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
 			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text,
 			Channel: ev.Channel, Payload: ev.Payload, Event: ev.Kind, SenderEpoch: ev.senderEpoch, From: ev.From})
 		if encErr != nil {
@@ -571,7 +572,7 @@ func (d *hosted) checkpoint(b *store.Batch) {
 	if !d.key.CanSign() || c.Sign(d.key) != nil {
 		return
 	}
-	rec, err := encodeRecord(&checkpointRecord{Checkpoint: *c})
+	rec, err := journal.Encode(&journal.Checkpoint{Checkpoint: *c})
 	if err != nil {
 		d.env.Logger.Warn("signing a checkpoint", "daemon", d.id.Origin(), "error", err)
 		return

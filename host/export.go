@@ -8,6 +8,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -92,32 +93,32 @@ type chainExport struct {
 
 // record writes one record of the daemon's history.
 func (c *chainExport) record(b []byte) error {
-	rec, err := decodeRecord(b)
+	rec, err := journal.Decode(b)
 	if err != nil {
 		return err
 	}
-	if _, begins := rec.(*beginRecord); begins == c.begun {
-		return fmt.Errorf("%w: a %T where the history begins: %v", errBadRecord, rec, !c.begun)
+	if _, begins := rec.(*journal.Begin); begins == c.begun {
+		return fmt.Errorf("%w: a %T where the history begins: %v", journal.ErrMalformed, rec, !c.begun)
 	}
 	c.begun = true
 
 	switch rec := rec.(type) {
-	case *beginRecord:
+	case *journal.Begin:
 		return c.Begin(c.id, rec.Kind, rec.Module, &rec.Head, rec.HeadPayload, &rec.Checkpoint)
-	case *eventRecord:
-		links := rec.links()
+	case *journal.Event:
+		links := rec.Links()
 		for i := range links {
 			if err := c.Output(&links[i]); err != nil {
 				return err
 			}
 		}
-	case *checkpointRecord:
+	case *journal.Checkpoint:
 		return c.Check(&rec.Checkpoint)
-	case *moveRecord:
+	case *journal.Move:
 		return c.Move(rec.From, rec.To, rec.Epoch, &rec.Checkpoint)
-	case *mendRecord:
+	case *journal.Mend:
 		return c.Mended(&rec.Fact, &rec.Checkpoint)
-	case *upgradeRecord:
+	case *journal.Upgrade:
 		return c.Upgrade(rec.To, &rec.Checkpoint)
 	}
 	return nil

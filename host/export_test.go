@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/outbox"
 	"wasmhost.example/host/snapshot"
@@ -151,9 +152,9 @@ func (r *Runtime) RecordLegacyEvent(id identity.EntityID, ev daemon.Event, at in
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	e := &eventRecord{Sender: ev.Sender, Number: ev.Number, Time: at, Payload: ev.Payload, Applied: d.applied + 1,
+	e := &journal.Event{Sender: ev.Sender, Number: ev.Number, Time: at, Payload: ev.Payload, Applied: d.applied + 1,
 		Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: outputs}
-	return d.index, e.encode(), nil
+	return d.index, e.Encode(), nil
 }
 
 // CompileWaiters returns how many callers wait for modules.

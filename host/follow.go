@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/feed"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -189,11 +190,11 @@ func pastOutputs(ctx context.Context, st *store.Store, id identity.EntityID, seq
 	start := uint64(0)
 	if sequence > 0 {
 		err := st.ReadHistoryBackward(id, func(index uint64, b []byte) error {
-			rec, err := decodeRecord(b)
+			rec, err := journal.Decode(b)
 			if err != nil {
 				return err
 			}
-			if e, ok := rec.(*eventRecord); ok && e.Before.Sequence <= sequence {
+			if e, ok := rec.(*journal.Event); ok && e.Before.Sequence <= sequence {
 				start = index
 				return store.ErrStop
 			}
@@ -208,12 +209,12 @@ func pastOutputs(ctx context.Context, st *store.Store, id identity.EntityID, seq
 	}
 
 	err := st.ReadHistory(id, start, end, func(_ uint64, b []byte) error {
-		rec, err := decodeRecord(b)
-		e, ok := rec.(*eventRecord)
+		rec, err := journal.Decode(b)
+		e, ok := rec.(*journal.Event)
 		if err != nil || !ok {
 			return err
 		}
-		for _, o := range e.links() {
+		for _, o := range e.Links() {
 			if o.Link.Sequence <= sequence {
 				continue
 			}

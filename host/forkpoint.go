@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/snapshot"
@@ -78,7 +79,7 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 	h.Version = h.FormVersion()
 	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.own().Map(), r.env.Clock().UnixNano()
 	s := &snapshot.Snapshot{Header: h, State: p.state}
-	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: h.Config, Time: max(d.now(), h.LastTime), Epoch: d.epoch,
+	begin := &journal.Begin{Kind: d.kind, Module: d.module, Config: h.Config, Time: max(d.now(), h.LastTime), Epoch: d.epoch,
 		Head: head, HeadPayload: payload, Applied: h.Applied}
 	if p.shared != nil {
 		err = d.stand(&h)
@@ -143,13 +144,13 @@ func (r *Runtime) sameSince(id identity.EntityID, index, output uint64) (bool, e
 		if at >= index {
 			return nil
 		}
-		switch rec, err := decodeRecord(b); rec := rec.(type) {
+		switch rec, err := journal.Decode(b); rec := rec.(type) {
 		case nil:
 			return err
-		case *upgradeRecord, *mendRecord:
+		case *journal.Upgrade, *journal.Mend:
 			same = false
 			return store.ErrStop
-		case *eventRecord:
+		case *journal.Event:
 			if rec.Before.Sequence+uint64(len(rec.Outputs)) == output {
 				return store.ErrStop
 			}
@@ -321,14 +322,14 @@ func (d *hosted) build(ctx context.Context) error {
 // retraceRecord is replay that crosses upgrades too: the state goes through the
 // hooks of both versions once more.
 func (d *hosted) retraceRecord(ctx context.Context, b []byte) error {
-	if len(b) == 0 || b[0] != (*upgradeRecord)(nil).tag() {
+	if !journal.IsUpgrade(b) {
 		return d.replay(b)
 	}
-	rec, err := decodeRecord(b)
+	rec, err := journal.Decode(b)
 	if err != nil {
 		return fmt.Errorf("history record %d: %w", d.index, err)
 	}
-	up := rec.(*upgradeRecord)
+	up := rec.(*journal.Upgrade)
 	old := d.daemon
 	call := d.stateCall()
 	var state []byte

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/identity"
 )
 
@@ -50,7 +51,7 @@ func (d *hosted) setHalted(stop bool) (*ticket, error) {
 	if d.halted() == stop {
 		return d.last, nil
 	}
-	rec, err := encodeRecord(&haltRecord{Stopped: stop, Time: d.now()})
+	rec, err := journal.Encode(&journal.Halt{Stopped: stop, Time: d.now()})
 	if err != nil {
 		return nil, err
 	}
@@ -87,12 +88,3 @@ func (d *hosted) going() error {
 	}
 	return nil
 }
-
-// haltRecord says that the daemon was stopped, or started again.
-type haltRecord struct {
-	_       struct{} `cbor:",toarray"`
-	Stopped bool
-	Time    int64
-}
-
-func (*haltRecord) tag() byte { return 16 }

@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -53,8 +54,8 @@ func (r *Runtime) accuseHeld(ctx context.Context, d *hosted, node identity.NodeI
 func (r *Runtime) lastOutput(id identity.EntityID) (chain.Link, error) {
 	var out chain.Link
 	err := r.env.Store.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
-		if e, ok := readEvent(b); ok && len(e.Outputs) > 0 {
-			links := e.links()
+		if e, ok := journal.ReadEvent(b); ok && len(e.Outputs) > 0 {
+			links := e.Links()
 			out = links[len(links)-1].Link
 			return store.ErrStop
 		}
@@ -115,14 +116,14 @@ func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*chain.
 	}
 	at, found := uint64(0), false
 	err := r.env.Store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
-		e, ok := readEvent(b)
+		e, ok := journal.ReadEvent(b)
 		if !ok || len(e.Outputs) == 0 {
 			return nil
 		}
 		if e.Epoch < epoch {
 			return store.ErrStop
 		}
-		if links := e.links(); e.Epoch == epoch && links[0].Link.Sequence <= sequence {
+		if links := e.Links(); e.Epoch == epoch && links[0].Link.Sequence <= sequence {
 			at, found = index, true
 			return store.ErrStop
 		}

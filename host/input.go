@@ -11,5 +11,5 @@ type input struct {
 
 	senderEpoch uint64 // of a daemon's event: under which it came about
 	once        bool   // it is not tried again, for what reason it may fail
-	retry       uint64 // the index of its failureRecord, where it is tried again; 0: it comes for the first time
+	retry       uint64 // the index of its journal.Failure, where it is tried again; 0: it comes for the first time
 }

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/exchange"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
@@ -138,7 +139,7 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 
 func (in *incoming) addHistory(m *migration.HistoryBatch) error {
 	if in.history == 0 && len(m.Records) > 0 && m.From < in.offer.History {
-		if rec, err := decodeRecord(m.Records[0]); err != nil || rec.tag() != (*beginRecord)(nil).tag() {
+		if rec, err := journal.Decode(m.Records[0]); err != nil || !journal.IsBegin(rec) {
 			return migration.Failf(migration.ProtocolError, "the history that came does not begin with its beginning: %T, %v", rec, err)
 		}
 		in.first, in.history = m.From, m.From // the source has let go of what was before

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/store"
@@ -331,11 +332,11 @@ func (d *hosted) cameBy() ([]byte, error) {
 		return nil, fmt.Errorf("%w: daemon %s has no key here, and no history", channel.ErrResidence, d.id.Origin())
 	}
 	err := d.env.Store.ReadHistoryBackward(d.id, func(_ uint64, b []byte) error {
-		rec, err := decodeRecord(b)
+		rec, err := journal.Decode(b)
 		if err != nil {
 			return err
 		}
-		if move, ok := rec.(*moveRecord); ok && move.To == d.env.Self {
+		if move, ok := rec.(*journal.Move); ok && move.To == d.env.Self {
 			c := move.Checkpoint
 			d.came = &c
 			return store.ErrStop

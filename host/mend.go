@@ -7,6 +7,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -14,14 +15,6 @@ import (
 
 // ErrNotFailed says that a daemon needs no mending.
 var ErrNotFailed = errors.New("the daemon is neither failed nor diverged")
-
-// mendRecord is a mending in the history. What follows is of its epoch.
-type mendRecord struct {
-	_          struct{} `cbor:",toarray"`
-	Fact       chain.Mended
-	Time       int64
-	Checkpoint chain.Checkpoint // PurposeMend; State is the fact's hash
-}
 
 // MendDaemon brings a failed or diverged daemon back. Where that does not work
 // the daemon stays as it was, and the error says why. Errors: *NotFoundError,
@@ -124,16 +117,16 @@ func (d *hosted) dropped(fact *chain.Mended) {
 	// What is dropped may be of higher epochs, and is known elsewhere: what
 	// follows must not be taken for it.
 	err = d.env.Store.ReadHistory(d.id, d.index, end, func(_ uint64, b []byte) error {
-		rec, err := decodeRecord(b)
+		rec, err := journal.Decode(b)
 		if err != nil {
 			return nil // what is damaged says nothing of epochs
 		}
 		switch rec := rec.(type) {
-		case *eventRecord:
+		case *journal.Event:
 			fact.Epoch = max(fact.Epoch, rec.Epoch+1)
-		case *moveRecord:
+		case *journal.Move:
 			fact.Epoch = max(fact.Epoch, rec.Epoch+1)
-		case *mendRecord:
+		case *journal.Mend:
 			fact.Epoch = max(fact.Epoch, rec.Fact.Epoch+1)
 		}
 		return nil
@@ -145,12 +138,12 @@ func (d *hosted) dropped(fact *chain.Mended) {
 		if index < d.index {
 			return store.ErrStop
 		}
-		rec, err := decodeRecord(b)
-		e, ok := rec.(*eventRecord)
+		rec, err := journal.Decode(b)
+		e, ok := rec.(*journal.Event)
 		if err != nil || !ok || len(e.Outputs) == 0 {
 			return nil
 		}
-		links := e.links()
+		links := e.Links()
 		last := links[len(links)-1]
 		fact.Sequence, fact.Head = last.Link.Sequence, last.Link.Hash(last.Payload)
 		return store.ErrStop
@@ -161,7 +154,7 @@ func (d *hosted) dropped(fact *chain.Mended) {
 }
 
 // replayMend applies a mending of the history.
-func (d *hosted) replayMend(rec *mendRecord) error {
+func (d *hosted) replayMend(rec *journal.Mend) error {
 	if rec.Fact.Epoch <= d.epoch || rec.Fact.After != d.chain.Head().Sequence || rec.Checkpoint.Head != d.chain.HeadHash() {
 		return fmt.Errorf("%w: a mending to epoch %d after output %d is not of this chain", daemon.ErrDiverged, rec.Fact.Epoch, rec.Fact.After)
 	}

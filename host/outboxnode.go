@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/outbox"
 	"wasmhost.example/identity"
 )
@@ -83,7 +84,7 @@ func (d *hosted) acknowledge(p effect.Place, list []channel.Carriage, lost strin
 		return nil
 	}
 	last := list[len(list)-1]
-	rec, err := encodeRecord(&sentRecord{Place: p, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.now()})
+	rec, err := journal.Encode(&journal.Sent{Place: p, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.now()})
 	if err != nil {
 		return err
 	}

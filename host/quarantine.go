@@ -8,6 +8,7 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -32,9 +33,9 @@ type failedEvent struct {
 	epoch uint64 // of a daemon's event
 }
 
-func failedOf(index uint64, f *failureRecord) failedEvent {
+func failedOf(index uint64, f *journal.Failure) failedEvent {
 	q := failedEvent{Quarantined{Index: index, Kind: f.Event, Sender: f.Sender, From: f.From, Number: f.Number, Time: time.Unix(0, f.Time),
-		Channel: f.Channel, Payload: f.Payload, Fault: f.fault()}, f.SenderEpoch}
+		Channel: f.Channel, Payload: f.Payload, Fault: f.Fault()}, f.SenderEpoch}
 	switch {
 	case q.Kind >= daemon.EventTimer:
 		q.From = q.Sender
@@ -93,16 +94,16 @@ func (d *hosted) failedEvents(ctx context.Context) ([]failedEvent, error) {
 		if depth++; depth > recordedDepth {
 			return store.ErrStop
 		}
-		rec, err := decodeRecord(b)
+		rec, err := journal.Decode(b)
 		if err != nil {
 			return err
 		}
 		switch rec := rec.(type) {
-		case *settledRecord:
+		case *journal.Settled:
 			settled[rec.Index] = true
-		case *eventRecord:
+		case *journal.Event:
 			settled[rec.Retry] = true // 0 is the index of no failure
-		case *failureRecord:
+		case *journal.Failure:
 			if !settled[index] {
 				out = append(out, failedOf(index, rec))
 			}
@@ -152,7 +153,7 @@ func (r *Runtime) SkipQuarantined(ctx context.Context, id identity.EntityID, ind
 	if err != nil {
 		return err
 	}
-	rec, err := encodeRecord(&settledRecord{Index: index})
+	rec, err := journal.Encode(&journal.Settled{Index: index})
 	if err != nil {
 		return err
 	}

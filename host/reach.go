@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -102,20 +103,20 @@ func (r *Runtime) extentOf(id identity.EntityID) (extent, error) {
 		if e.next == 0 {
 			e.next, e.sum = index+1, sha256.Sum256(b)
 		}
-		rec, err := decodeRecord(b)
+		rec, err := journal.Decode(b)
 		if err != nil {
 			return err
 		}
 		switch rec := rec.(type) {
-		case *eventRecord:
+		case *journal.Event:
 			e.epoch = rec.Epoch
-		case *moveRecord:
+		case *journal.Move:
 			e.epoch = rec.Epoch
-		case *mendRecord:
+		case *journal.Mend:
 			e.epoch = rec.Fact.Epoch
-		case *checkpointRecord:
+		case *journal.Checkpoint:
 			e.epoch = rec.Checkpoint.Epoch
-		case *beginRecord:
+		case *journal.Begin:
 			e.epoch = rec.Epoch
 		default:
 			return nil

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/guest"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -172,15 +173,15 @@ func (d *hosted) startingPoint() (uint64, error) {
 }
 
 // beginning returns the first record of a daemon's history, and its index.
-func beginning(st *store.Store, id identity.EntityID) (first uint64, begin *beginRecord, err error) {
+func beginning(st *store.Store, id identity.EntityID) (first uint64, begin *journal.Begin, err error) {
 	err = st.ReadHistory(id, 0, ^uint64(0), func(index uint64, b []byte) error {
-		rec, err := decodeRecord(b)
+		rec, err := journal.Decode(b)
 		if err != nil {
 			return err
 		}
 		var ok bool
-		if begin, ok = rec.(*beginRecord); !ok {
-			return fmt.Errorf("%w: the history begins with a %T", errBadRecord, rec)
+		if begin, ok = rec.(*journal.Begin); !ok {
+			return fmt.Errorf("%w: the history begins with a %T", journal.ErrMalformed, rec)
 		}
 		first = index
 		return store.ErrStop
@@ -194,59 +195,59 @@ func beginning(st *store.Store, id identity.EntityID) (first uint64, begin *begi
 // replay applies one history record, as it was applied before. Outputs other
 // than the recorded ones are ErrDiverged. It needs d.mu.
 func (d *hosted) replay(b []byte) error {
-	rec, err := decodeRecord(b)
+	rec, err := journal.Decode(b)
 	if err != nil {
 		return fmt.Errorf("history record %d: %w", d.index, err)
 	}
 	switch rec := rec.(type) {
-	case *eventRecord:
+	case *journal.Event:
 		err = d.replayEvent(rec)
-	case *failureRecord:
+	case *journal.Failure:
 		d.advance(rec.Event, rec.Sender, rec.SenderEpoch, rec.Number, rec.Time)
 		d.stats.errors++
-	case *checkpointRecord:
+	case *journal.Checkpoint:
 		c := &rec.Checkpoint
 		if c.Entity != d.id || c.Sequence != d.chain.Head().Sequence || c.Head != d.chain.HeadHash() {
 			err = fmt.Errorf("%w: a checkpoint at sequence %d is not of this chain", daemon.ErrDiverged, c.Sequence)
 		}
 		d.signed = d.chain.Head().Sequence / d.node.CheckpointEvery
-	case *moveRecord:
+	case *journal.Move:
 		if rec.Epoch <= d.epoch {
-			err = fmt.Errorf("%w: a move to epoch %d after epoch %d", errBadRecord, rec.Epoch, d.epoch)
+			err = fmt.Errorf("%w: a move to epoch %d after epoch %d", journal.ErrMalformed, rec.Epoch, d.epoch)
 		}
 		d.epoch = rec.Epoch
-	case *mendRecord:
+	case *journal.Mend:
 		err = d.replayMend(rec)
-	case *bindRecord:
+	case *journal.Bind:
 		err = d.ledger.Record(rec.Binding)
-	case *unbindRecord:
+	case *journal.Unbind:
 		d.ledger.Forget(rec.Publisher, rec.Channel)
-	case *grantRecord:
+	case *journal.Grant:
 		d.grant(rec.Grants)
-	case *haltRecord:
+	case *journal.Halt:
 		d.halt(rec.Stopped)
-	case *sentRecord:
+	case *journal.Sent:
 		if d.effects != nil {
 			d.effects.Settle(rec.Place, rec.Epoch, rec.Number)
 		}
-	case *settledRecord:
+	case *journal.Settled:
 		if rec.Index == veilIndex {
 			d.horizon.Veil()
 		}
 	default:
-		err = fmt.Errorf("%w: a %T inside the history", errBadRecord, rec)
+		err = fmt.Errorf("%w: a %T inside the history", journal.ErrMalformed, rec)
 	}
 	if err != nil {
 		return fmt.Errorf("history record %d: %w", d.index, err)
 	}
 	d.index++
-	if s, ok := rec.(*settledRecord); !ok || s.Index != veilIndex {
+	if s, ok := rec.(*journal.Settled); !ok || s.Index != veilIndex {
 		d.saved.add(len(b))
 	}
 	return nil
 }
 
-func (d *hosted) replayEvent(e *eventRecord) error {
+func (d *hosted) replayEvent(e *journal.Event) error {
 	if e.Before != d.chain.Head() || e.Parent != d.chain.HeadHash() || e.Applied != d.applied+1 || e.Epoch != d.epoch {
 		return fmt.Errorf("%w: the record follows sequence %d, the daemon stands at %d", daemon.ErrDiverged, e.Before.Sequence, d.chain.Head().Sequence)
 	}
@@ -285,7 +286,7 @@ func (d *hosted) replayEvent(e *eventRecord) error {
 }
 
 // replayed notes an event of the history.
-func (d *hosted) replayed(ev *input, e *eventRecord) {
+func (d *hosted) replayed(ev *input, e *journal.Event) {
 	d.link(e.Outputs)
 	d.note(ev, e.Time)
 	if len(e.Effects) > 0 {

@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -92,20 +93,20 @@ func (l *lookup) look(index uint64, b []byte) error {
 	if l.depth++; l.depth > recordedDepth {
 		return store.ErrStop
 	}
-	rec, err := decodeRecord(b)
+	rec, err := journal.Decode(b)
 	if err != nil {
 		return err
 	}
 	var number uint64
 	var f *found
 	switch rec := rec.(type) {
-	case *eventRecord:
+	case *journal.Event:
 		if rec.Sender == l.ev.Sender && rec.Kind < daemon.EventTimer && rec.Retry == 0 {
-			number, f = rec.Number, &found{payload: rec.Payload, outputs: rec.links()}
+			number, f = rec.Number, &found{payload: rec.Payload, outputs: rec.Links()}
 		}
-	case *failureRecord:
+	case *journal.Failure:
 		if rec.Sender == l.ev.Sender && rec.Event < daemon.EventTimer {
-			number, f = rec.Number, &found{err: rec.fault()}
+			number, f = rec.Number, &found{err: rec.Fault()}
 		}
 	}
 	if f == nil {

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
@@ -190,7 +191,7 @@ func (d *hosted) fact(how chain.Mend, epoch uint64) (chain.Mended, *store.Batch,
 // appendFact adds the signed record of a mending to the batch, at the daemon's
 // index. It needs d.mu.
 func (d *hosted) appendFact(b *store.Batch, fact *chain.Mended) error {
-	rec := &mendRecord{Fact: *fact, Time: d.now(), Checkpoint: *d.checkpointFor(chain.PurposeMend, fact.Epoch)}
+	rec := &journal.Mend{Fact: *fact, Time: d.now(), Checkpoint: *d.checkpointFor(chain.PurposeMend, fact.Epoch)}
 	var err error
 	if rec.Checkpoint.State, err = fact.Sum(); err != nil {
 		return err
@@ -198,7 +199,7 @@ func (d *hosted) appendFact(b *store.Batch, fact *chain.Mended) error {
 	if err := rec.Checkpoint.Sign(d.key); err != nil {
 		return err
 	}
-	value, err := encodeRecord(rec)
+	value, err := journal.Encode(rec)
 	if err == nil {
 		b.Append(d.id, d.index, value)
 	}

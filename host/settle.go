@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/exchange"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/table"
@@ -151,7 +152,7 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 // d.mu.
 func (in *incoming) own(rel *migration.Release, hand handoff, went table.Tombstone) error {
 	d, id := in.d, in.offer.Entity
-	move, err := encodeRecord(&moveRecord{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.check})
+	move, err := journal.Encode(&journal.Move{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.check})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/snapshot"
@@ -327,7 +328,7 @@ func (d *hosted) begin(ctx context.Context, factory daemon.Factory, from *snapsh
 	if err := d.construct(ctx, factory); err != nil {
 		return nil, err
 	}
-	begin := &beginRecord{Kind: d.kind, Module: d.module, Config: d.config, Time: d.now(), Head: chain.Genesis(d.id, d.epoch)}
+	begin := &journal.Begin{Kind: d.kind, Module: d.module, Config: d.config, Time: d.now(), Head: chain.Genesis(d.id, d.epoch)}
 	if from != nil {
 		d.config = from.Header.Config
 		begin.Config, begin.Time = d.config, max(begin.Time, from.Header.LastTime)
@@ -472,12 +473,12 @@ func (d *hosted) record0() ([]byte, error) {
 	return canon.Marshal(rec)
 }
 
-func (d *hosted) storeBeginning(begin *beginRecord, from *snapshot.Snapshot, grants effect.Grants) error {
+func (d *hosted) storeBeginning(begin *journal.Begin, from *snapshot.Snapshot, grants effect.Grants) error {
 	rec, err := d.record0()
 	if err != nil {
 		return err
 	}
-	first, err := encodeRecord(begin)
+	first, err := journal.Encode(begin)
 	if err != nil {
 		return err
 	}
@@ -504,7 +505,7 @@ func (d *hosted) storeBeginning(begin *beginRecord, from *snapshot.Snapshot, gra
 		}
 	}
 	if !grants.IsZero() {
-		rec, err := encodeRecord(&grantRecord{Grants: grants.Clone(), Time: begin.Time})
+		rec, err := journal.Encode(&journal.Grant{Grants: grants.Clone(), Time: begin.Time})
 		if err != nil {
 			return err
 		}

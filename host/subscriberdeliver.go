@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/subscriber"
 	"wasmhost.example/identity"
 )
@@ -75,7 +76,7 @@ func (o subscriberOf) DeliverGap(ctx context.Context, id, source identity.Entity
 func (o subscriberOf) Rebind(ctx context.Context, id, old identity.EntityID, accepted *channel.Accepted) error {
 	return o.rt.hear(ctx, id, old, func(d *hosted, b *channel.Binding, _ *fair.Turn) error {
 		b.Source, b.Cursor = accepted.Source, accepted.After
-		rec, err := encodeRecord(&bindRecord{Binding: *b, Time: d.now()})
+		rec, err := journal.Encode(&journal.Bind{Binding: *b, Time: d.now()})
 		if err != nil {
 			return err
 		}

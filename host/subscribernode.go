@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/channel"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/host/subscriber"
 	"wasmhost.example/identity"
@@ -74,7 +75,7 @@ func (d *hosted) bind(ctx context.Context, b channel.Binding, keep bool) (*ticke
 	if old := d.ledger.Get(b.Publisher, b.Channel); keep && old != nil && old.Source == b.Source {
 		b.Cursor = old.Cursor
 	}
-	rec, err := encodeRecord(&bindRecord{Binding: b, Time: d.now()})
+	rec, err := journal.Encode(&journal.Bind{Binding: b, Time: d.now()})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func (d *hosted) unbind(ctx context.Context, publisher identity.NodeID, name str
 		return nil, err
 	}
 	defer d.mu.Unlock()
-	rec, err := encodeRecord(&unbindRecord{Publisher: publisher, Channel: name, Time: d.now()})
+	rec, err := journal.Encode(&journal.Unbind{Publisher: publisher, Channel: name, Time: d.now()})
 	if err != nil {
 		return nil, err
 	}

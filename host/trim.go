@@ -7,12 +7,13 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/store"
 )
 
 // A daemon whose history is bounded (Limits.History) lets go of its oldest
-// records now and then, and of all beyond when that limit is set. What is kept begins with a beginRecord that the daemon
+// records now and then, and of all beyond when that limit is set. What is kept begins with a journal.Begin that the daemon
 // signs: at which head, after how many events, of what code. Its chain is
 // proven from there on.
 
@@ -116,7 +117,7 @@ func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, err
 	if err := begin.Checkpoint.Sign(d.key); err != nil {
 		return nil, err
 	}
-	rec, err := encodeRecord(begin)
+	rec, err := journal.Encode(begin)
 	if err != nil {
 		return nil, err
 	}
@@ -131,37 +132,37 @@ func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, err
 	return t, nil
 }
 
-// beginningAt returns the beginRecord of a history that begins before record
+// beginningAt returns the journal.Begin of a history that begins before record
 // to, unsigned: what the records until there come to.
-func beginningAt(ctx context.Context, st *store.Store, id store.ID, to uint64) (*beginRecord, error) {
-	var begin *beginRecord
+func beginningAt(ctx context.Context, st *store.Store, id store.ID, to uint64) (*journal.Begin, error) {
+	var begin *journal.Begin
 	err := st.ReadHistory(id, 0, to, func(index uint64, b []byte) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		rec, err := decodeRecord(b)
+		rec, err := journal.Decode(b)
 		if err != nil {
 			return fmt.Errorf("history record %d: %w", index, err)
 		}
-		if first, ok := rec.(*beginRecord); ok {
+		if first, ok := rec.(*journal.Begin); ok {
 			begin = first
 			return nil
 		}
 		if begin == nil {
-			return fmt.Errorf("%w: the history begins with a %T", errBadRecord, rec)
+			return fmt.Errorf("%w: the history begins with a %T", journal.ErrMalformed, rec)
 		}
 		switch rec := rec.(type) {
-		case *eventRecord:
+		case *journal.Event:
 			begin.Applied, begin.Time = rec.Applied, max(begin.Time, rec.Time)
-			if links := rec.links(); len(links) > 0 {
+			if links := rec.Links(); len(links) > 0 {
 				last := links[len(links)-1]
 				begin.Head, begin.HeadPayload = last.Link, last.Payload
 			}
-		case *moveRecord:
+		case *journal.Move:
 			begin.Epoch = rec.Epoch
-		case *mendRecord:
+		case *journal.Mend:
 			begin.Epoch = rec.Fact.Epoch
-		case *upgradeRecord:
+		case *journal.Upgrade:
 			begin.Module = rec.To
 		}
 		return nil

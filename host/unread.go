@@ -7,6 +7,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/store"
@@ -114,23 +115,23 @@ func endOf(st *store.Store, id identity.EntityID) (out *passiveRecord) {
 		if looked++; looked > endRecords {
 			return store.ErrStop
 		}
-		rec, err := decodeRecord(b)
+		rec, err := journal.Decode(b)
 		if err != nil {
 			return err
 		}
 		switch rec := rec.(type) {
-		case *eventRecord:
+		case *journal.Event:
 			c := chain.At(rec.Before, rec.Parent)
 			for _, o := range rec.Outputs {
 				c.Append(rec.Epoch, rec.Applied, o)
 			}
 			out = &passiveRecord{Epoch: rec.Epoch, Sequence: c.Sequence(), HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: c.Sequence()}
 			return store.ErrStop
-		case *beginRecord:
+		case *journal.Begin:
 			c := chain.New(rec.Head, rec.HeadPayload)
 			out = &passiveRecord{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: rec.Head.Sequence}
 			return store.ErrStop
-		case *checkpointRecord, *failureRecord:
+		case *journal.Checkpoint, *journal.Failure:
 			return nil
 		default:
 			return store.ErrStop

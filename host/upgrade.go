@@ -13,6 +13,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/guest"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -167,7 +168,7 @@ func (d *hosted) storeUpgrade(from []byte) error {
 	if err := check.Sign(d.key); err != nil {
 		return err
 	}
-	rec, err := encodeRecord(&upgradeRecord{From: from, To: d.module, Time: d.now(), Checkpoint: *check})
+	rec, err := journal.Encode(&journal.Upgrade{From: from, To: d.module, Time: d.now(), Checkpoint: *check})
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,13 @@ package host
 
 import (
 	"math"
+	"wasmhost.example/host/internal/journal"
 )
 
 // A guest sees who sent an event only where a key proves it (Event.From). Histories
 // of earlier versions were made by guests that saw the unproven Event.Sender of direct
 // events, and must give the same when they are replayed. So a daemon's history says from
-// where on its guest does not: a settledRecord of veilIndex, which earlier versions pass
+// where on its guest does not: a journal.Settled of veilIndex, which earlier versions pass
 // over, and from then on a mark of veilSender in its horizon, which its snapshots carry.
 
 // veilIndex is the index of no record.
@@ -22,7 +23,7 @@ func (d *hosted) veil() error {
 	if !d.recording() {
 		return nil
 	}
-	rec, err := encodeRecord(&settledRecord{Index: veilIndex})
+	rec, err := journal.Encode(&journal.Settled{Index: veilIndex})
 	if err != nil {
 		return err
 	}

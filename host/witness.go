@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/snapshot"
@@ -47,7 +48,7 @@ func (r *Runtime) lastWord(d *hosted, stopped bool) *chain.Checkpoint {
 func (r *Runtime) historySource(id identity.EntityID, sequence, end uint64, last *chain.Checkpoint) (chain.Source, error) {
 	from := uint64(0)
 	err := r.env.Store.ReadHistoryBackward(id, func(index uint64, b []byte) error {
-		if e, ok := readEvent(b); ok && e.Before.Sequence < sequence {
+		if e, ok := journal.ReadEvent(b); ok && e.Before.Sequence < sequence {
 			from = index
 			return store.ErrStop
 		}
@@ -67,25 +68,25 @@ func (r *Runtime) historySource(id identity.EntityID, sequence, end uint64, last
 
 // testify adds what one record of a history says.
 func testify(t *chain.Claims, b []byte) error {
-	rec, err := decodeRecord(b)
+	rec, err := journal.Decode(b)
 	if err != nil {
 		return err
 	}
 	switch rec := rec.(type) {
-	case *beginRecord:
+	case *journal.Begin:
 		t.Output(&rec.Head, rec.HeadPayload, rec.Head.Hash(rec.HeadPayload))
 		t.Stated(&rec.Checkpoint)
-	case *eventRecord:
-		for _, o := range rec.links() {
+	case *journal.Event:
+		for _, o := range rec.Links() {
 			t.Output(&o.Link, o.Payload, o.Link.Hash(o.Payload))
 		}
-	case *checkpointRecord:
+	case *journal.Checkpoint:
 		t.Stated(&rec.Checkpoint)
-	case *moveRecord:
+	case *journal.Move:
 		t.Stated(&rec.Checkpoint)
-	case *upgradeRecord:
+	case *journal.Upgrade:
 		t.Stated(&rec.Checkpoint)
-	case *mendRecord:
+	case *journal.Mend:
 		t.Stated(&rec.Checkpoint)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package host
+package journal
 
 import (
 	"bytes"
@@ -9,15 +9,15 @@ import (
 	"wasmhost.example/internal/canon"
 )
 
-// readEvent reads what eventRecord.encode wrote, without reflection: a recovery
+// ReadEvent reads what Event.encode wrote, without reflection: a recovery
 // reads one for each event. ok is false for anything that encode would not
 // write in just these bytes; the strict decoder then says what it is. What is
 // returned does not share b's memory.
-func readEvent(b []byte) (e *eventRecord, ok bool) {
+func ReadEvent(b []byte) (e *Event, ok bool) {
 	r := eventReader{b: bytes.Clone(b), good: true}
-	e = &eventRecord{}
+	e = &Event{}
 	head := r.take(2)
-	byChannel := string(head) == string([]byte{(*channelRecord)(nil).tag(), 0x8c})
+	byChannel := string(head) == string([]byte{(*channelEvent)(nil).tag(), 0x8c})
 	if !byChannel && string(head) != string([]byte{e.tag(), 0x8a}) {
 		return nil, false
 	}
