@@ -150,11 +150,7 @@ func (c *member) announceStop(ctx context.Context) bool {
 // allCompared reports whether no daemon here has still to be compared with its standbys.
 func (c *member) allCompared() bool {
 	for _, d := range c.daemons() {
-		l := leaderOf(d)
-		l.mu.Lock()
-		left := !l.compared && l.over == nil
-		l.mu.Unlock()
-		if left && !c.rt.isHeld(d.id) {
+		if !leaderOf(d).Settled() && !c.rt.isHeld(d.id) {
 			return false
 		}
 	}

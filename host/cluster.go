@@ -3,13 +3,12 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 	"time"
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/env"
+	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/identity"
 )
@@ -66,7 +65,7 @@ type member struct {
 	gone      func(identity.NodeID)
 	remove    func(directory.Node)
 	moved     func(daemon.Moved)
-	lag       time.Duration
+	leaders   *leader.Group
 	done      chan struct{} // closed when the member has left
 
 	mu      lock.Mutex[lock.Cluster]
@@ -76,32 +75,19 @@ type member struct {
 	news     []func()
 	kick     chan struct{}
 
-	comparisons chan struct{} // a place of those that run
-	urgent      chan struct{} // a place of those that somebody waits for
-
 	lifeTurn chan struct{} // full while one goroutine has life
 	life     life
 
 	copies copies
 	memory memory
-
-	feeding context.Context // of those who follow: it outlives the runtime's for a moment, see feedLast
-	endFeed context.CancelFunc
-	feeds   sync.WaitGroup // of them; added to under mu
-	fedLast bool           // under mu: nobody follows any more
-	fed     chan struct{}  // a standby has more, or is gone
 }
 
 func newMember(r *Runtime, o *ClusterOptions) *member {
-	c := &member{rt: r, env: r.env, directory: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, lag: o.Lag, kick: make(chan struct{}, 1), comparisons: make(chan struct{}, maxComparing), urgent: make(chan struct{}, maxUrgent), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
+	c := &member{rt: r, env: r.env, directory: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, kick: make(chan struct{}, 1), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
 	c.memory.daemons = make(map[identity.EntityID]directory.Daemon)
 	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
 	c.givingUp = make(map[identity.EntityID]bool)
-	c.feeding, c.endFeed = context.WithCancel(context.Background())
-	c.fed = make(chan struct{}, 1)
-	if c.lag == 0 {
-		c.lag = o.Member.Self().TTL
-	}
+	c.leaders = leader.NewGroup(r.env, o.Member, r.mesh, r.evidence, leadersNode{r}, o.Lag)
 	return c
 }
 
@@ -119,13 +105,7 @@ func (r *Runtime) Holding() error {
 	if r.cluster == nil {
 		return nil
 	}
-	if _, held := r.cluster.directory.Lease(); held {
-		return nil
-	}
-	if err := r.cluster.directory.Err(); err != nil {
-		return fmt.Errorf("%w: %w", daemon.ErrHolding, err)
-	}
-	return daemon.ErrHolding
+	return r.cluster.leaders.Holding()
 }
 
 // Whereabouts returns who owns a daemon, as the directory was heard last; false
@@ -248,7 +228,7 @@ func (c *member) LeaseChanged(held bool) {
 	}
 	c.tell(func() {
 		for _, d := range c.daemons() {
-			leaderOf(d).advance()
+			leaderOf(d).Advance()
 		}
 	})
 }
@@ -269,6 +249,19 @@ func (c *member) SessionBegan(session uint64) {
 	}
 }
 
+// sessionNamed returns the session that the directory told of last; 0: none yet.
+func (c *member) sessionNamed() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session
+}
+
+// sessionNow returns the node's session; 0: it has none.
+func (c *member) sessionNow() uint64 {
+	session, _ := c.directory.Lease()
+	return session
+}
+
 // daemons returns those here that the directory is to know.
 func (c *member) daemons() []*hosted {
 	var out []*hosted
@@ -282,7 +275,7 @@ func (c *member) daemons() []*hosted {
 
 func (c *member) wakeLeaders() {
 	for _, d := range c.daemons() {
-		leaderOf(d).wake()
+		leaderOf(d).Wake()
 	}
 }
 
@@ -313,15 +306,13 @@ func (c *member) lookSoon() {
 
 // look finds what is to be done that no news told of.
 func (c *member) look() {
-	c.mu.Lock()
-	session := c.session
-	c.mu.Unlock()
+	session := c.sessionNamed()
 	if session == 0 {
 		return
 	}
 	for _, d := range c.daemons() {
-		leaderOf(d).wake()
-		if !leaderOf(d).verifiedIn(session) {
+		leaderOf(d).Wake()
+		if !leaderOf(d).VerifiedIn(session) {
 			c.lookAt(d, session)
 		}
 	}
@@ -340,10 +331,7 @@ func (c *member) compare(e directory.Entry) {
 	d := c.rt.table.Daemon(e.Entity)
 	switch {
 	case d != nil && leaderOf(d) != nil:
-		c.mu.Lock()
-		session := c.session
-		c.mu.Unlock()
-		c.compareWith(d, e, session)
+		c.compareWith(d, e, c.sessionNamed())
 	case e.Owner == c.env.Self:
 		c.finishTakeOver(e)
 	default:
@@ -358,7 +346,7 @@ func (c *member) compare(e directory.Entry) {
 
 // compareWith is compare of a daemon that is here.
 func (c *member) compareWith(d *hosted, e directory.Entry, session uint64) {
-	if leaderOf(d).isUnread() || leaderOf(d).stands(e) {
+	if leaderOf(d).IsUnread() || leaderOf(d).Knows(e) {
 		return // it is looked at when it is read; what this node itself has written since is newer
 	}
 	if e.Owner == c.env.Self {
@@ -383,7 +371,7 @@ func (c *member) confirm(d *hosted) {
 		c.env.Logger.Warn("asking the directory whose a daemon is", "daemon", d.id.Origin(), "error", err)
 	case e.Owner == c.env.Self:
 		c.compareWith(d, e, session)
-	case !leaderOf(d).stands(e):
+	case !leaderOf(d).Knows(e):
 		c.supersede(d, e)
 	}
 }
@@ -391,7 +379,7 @@ func (c *member) confirm(d *hosted) {
 // enrol makes a daemon known that the directory does not know: it was made before
 // the node was a member.
 func (c *member) enrol(d *hosted, session uint64) {
-	if leaderOf(d).isUnread() {
+	if leaderOf(d).IsUnread() {
 		return // it is looked at when it is read
 	}
 	if c.rt.unconfirmed(d.id) {

@@ -78,73 +78,6 @@ func (c *member) forgetCutShort(ctx context.Context, taken *directory.NameTakenE
 // ErrBadStandbys says that a daemon cannot have so many standbys.
 var ErrBadStandbys = errors.New("the number of standbys is out of bounds")
 
-// claimed is the end of a spawn: the daemon serves.
-func (c *member) claimed(d *hosted, e directory.Entry) {
-	l := leaderOf(d)
-	l.mu.Lock()
-	l.unsure = false
-	l.mu.Unlock()
-	l.verified(e, l.c.sessionNow())
-}
-
-// disown takes the daemon out of the directory, before it is stopped here. The removal
-// is signed by the daemon: other nodes drop their copies by it. It needs d.mu.
-func (c *member) disown(ctx context.Context, d *hosted) error {
-	l := leaderOf(d)
-	if l == nil {
-		return nil
-	}
-	if err := l.settle(ctx); err != nil {
-		return fmt.Errorf("stopping daemon %s: %w", l.d.id.Origin(), err)
-	}
-	if err := l.claimTurn(ctx); err != nil {
-		return fmt.Errorf("stopping daemon %s: %w", l.d.id.Origin(), err)
-	}
-	defer l.endTurn()
-	l.mu.Lock()
-	e, known := l.entry, l.session != 0 && l.session == l.c.sessionNow()
-	l.mu.Unlock()
-	if !known {
-		return fmt.Errorf("stopping daemon %s: %w", l.d.id.Origin(), daemon.ErrHolding)
-	}
-	removal := directory.Removal{Entity: e.Entity, Epoch: e.Epoch, Time: l.c.env.Clock()}
-	err := removal.Sign(d.key)
-	if err == nil {
-		err = l.c.directory.Retire(ctx, e, removal)
-	}
-	if err == nil {
-		return nil
-	}
-	l.mu.Lock()
-	l.session, l.unsure = 0, true
-	l.mu.Unlock()
-	return fmt.Errorf("stopping daemon %s: %w", l.d.id.Origin(), err)
-}
-
-// awaitCompared waits a while until the daemon was compared with its standbys: what may be
-// older than theirs goes nowhere. Where it was not, the error says why it waits.
-func (l *leader) awaitCompared(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, comparePatience)
-	defer cancel()
-	for {
-		l.mu.Lock()
-		compared := l.compared || l.over != nil
-		l.mu.Unlock()
-		if compared {
-			return nil
-		}
-		held := l.Holding()
-		if held == nil { // it was, since
-			return nil
-		}
-		select {
-		case <-held:
-		case <-ctx.Done():
-			return fmt.Errorf("moving daemon %s, which was not compared with its standbys yet: %w", l.d.id.Origin(), l.d.heldFor())
-		}
-	}
-}
-
 // movable says why a daemon cannot move to the target, and has the target be no
 // standby of the daemon meanwhile.
 func (c *member) movable(ctx context.Context, d *hosted, target identity.NodeID) error {
@@ -154,29 +87,7 @@ func (c *member) movable(ctx context.Context, d *hosted, target identity.NodeID)
 	if !c.directory.Here(target) {
 		return migration.Failf(migration.TargetUnavailable, "node %s is not in this node's cluster, or is not there", target)
 	}
-	l := leaderOf(d)
-	if err := l.awaitCompared(ctx); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	l.spares = target
-	l.mu.Unlock()
-	if err := l.settle(ctx); err != nil {
-		return err
-	}
-	return l.part(ctx, target, "the daemon is to move there")
-}
-
-// stays is the end of a move that came to nothing.
-func (c *member) stays(d *hosted) {
-	l := leaderOf(d)
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	l.spares = 0
-	l.mu.Unlock()
-	l.wake()
+	return leaderOf(d).Spare(ctx, target)
 }
 
 // move is the point of no return of a planned move: the directory names the
@@ -188,7 +99,7 @@ func (c *member) move(ctx context.Context, m *Migration, rel *migration.Release)
 		now, err := c.directory.Read(ctx, m.entity)
 		switch {
 		case err == nil && now.Owner == m.target && now.Epoch == rel.Epoch:
-			l.end(&daemon.MovedError{Moved: daemon.Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.env.Clock()}})
+			l.End(&daemon.MovedError{Moved: daemon.Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.env.Clock()}})
 			return nil
 		case err == nil && now.Owner != c.env.Self:
 			c.tell(func() { c.compareWith(m.d, now, c.sessionNow()) })
@@ -196,11 +107,7 @@ func (c *member) move(ctx context.Context, m *Migration, rel *migration.Release)
 		case err == nil:
 			d := now.Daemon.Without(m.target)
 			d.Owner, d.Epoch = m.target, rel.Epoch
-			if err = l.claimTurn(ctx); err == nil {
-				_, err = c.directory.Put(ctx, now, d)
-				l.endTurn()
-			}
-			if err == nil {
+			if err = l.HandOver(ctx, now, d); err == nil {
 				continue // read it
 			}
 		}
@@ -239,15 +146,4 @@ func (c *member) makeWay(ctx context.Context, id identity.EntityID) error {
 	}
 	c.dropCopy(id)
 	return nil
-}
-
-// Renew implements recordLog.
-func (l *leader) Renew(acked func(error)) {
-	l.mu.Lock()
-	l.number++
-	for _, f := range l.follows {
-		f.cut()
-	}
-	l.mu.Unlock()
-	l.Barrier(acked)
 }

@@ -55,27 +55,16 @@ var errStandbySilent = errors.New("a standby in sync does not answer")
 // may. It does not block.
 func (c *member) compareFirst(d *hosted, e directory.Entry, session uint64) {
 	l := leaderOf(d)
-	epoch := d.info().Epoch
-	l.mu.Lock()
-	if !l.compared && len(e.Standbys) == 0 && epoch == e.Epoch && !c.rt.isHeld(d.id) {
-		l.compared = true
-	}
-	if l.compared && epoch <= e.Epoch {
-		l.waits = nil
-		l.mu.Unlock()
-		l.verified(e, session)
+	if !l.BeginComparing(e, session, d.info().Epoch, c.rt.isHeld(d.id)) {
 		return
 	}
 	restored := c.rt.unconfirmed(d.id)
-	busy := l.comparing || l.over != nil
-	l.comparing = l.comparing || !busy
-	l.mu.Unlock()
-	if busy || !c.env.Work.Begin() {
+	if !c.env.Work.Begin() {
 		return
 	}
 	go func() {
 		defer c.env.Work.Done()
-		done := l.placeToCompare(c.env.Context)
+		done := l.PlaceToCompare(c.env.Context)
 		if done == nil {
 			return
 		}
@@ -86,9 +75,7 @@ func (c *member) compareFirst(d *hosted, e directory.Entry, session uint64) {
 		} else {
 			err = c.settleFirst(c.env.Context, d, e, session)
 		}
-		l.mu.Lock()
-		l.comparing = false
-		l.mu.Unlock()
+		l.EndComparing()
 		if err != nil && c.env.Context.Err() == nil {
 			c.env.Logger.Warn("a daemon waits: comparing it with its standbys", "daemon", d.id.Origin(), "error", err)
 		}
@@ -113,9 +100,7 @@ func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, 
 			return fmt.Errorf("telling the directory of its epoch: %w", err)
 		}
 	}
-	l.mu.Lock()
-	compared := l.compared
-	l.mu.Unlock()
+	compared := l.Compared()
 	data, err := c.lineage(ctx)
 	if err != nil {
 		return err
@@ -124,7 +109,7 @@ func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, 
 		to, whole, err := c.compareWithStandbys(ctx, d.id, ours, e)
 		switch {
 		case err != nil:
-			l.wait(heldBy(d.id, err))
+			l.Wait(heldBy(d.id, err))
 			return err
 		case to != nil && to.verdict == theirsGoesOn:
 			return c.handOver(ctx, d, e, to)
@@ -148,14 +133,12 @@ func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, 
 		c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
 		return nil
 	}
-	l.mu.Lock()
-	l.compared, l.waits = true, nil
-	l.mu.Unlock()
+	l.SetCompared()
 	if d.mu.TryLock() { // who has the lock shows it
 		d.show()
 		d.mu.Unlock()
 	}
-	l.verified(e, session)
+	l.Verified(e, session)
 	return nil
 }
 
@@ -294,7 +277,7 @@ func (c *member) askStandby(ctx context.Context, n identity.NodeID, m *standby.C
 		return nil, err
 	}
 	defer conn.Abort()
-	if err := sendNow(conn, m); err != nil {
+	if err := standby.SendNow(conn, m); err != nil {
 		return nil, err
 	}
 	msg, err := conn.Recv()
@@ -321,7 +304,7 @@ func (c *member) isOfVersion1(ctx context.Context, peer mesh.Peer, m *standby.Co
 		return false
 	}
 	defer conn.Abort()
-	if err := sendNow(conn, &standby.Follow{Version: standby.Proving, Entity: m.Entity, Epoch: m.Epoch, Module: []byte{}}); err != nil {
+	if err := standby.SendNow(conn, &standby.Follow{Version: standby.Proving, Entity: m.Entity, Epoch: m.Epoch, Module: []byte{}}); err != nil {
 		return false
 	}
 	msg, err := conn.Recv()
@@ -378,40 +361,6 @@ func (c *member) nameOwner(ctx context.Context, e directory.Entry, to identity.N
 	return c.directory.Put(ctx, e, d)
 }
 
-// wait shows that the daemon waits, and for whom, unless an operator has let it go on
-// meanwhile.
-func (l *leader) wait(h *daemon.HeldDaemon) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.compared {
-		return
-	}
-	if l.waits != nil {
-		h.Since = l.waits.Since
-	} else {
-		h.Since = l.c.env.Clock()
-	}
-	h.Name, l.waits = l.d.name, h
-}
-
-// waitsFor returns for whom the daemon waits; nil: it does not.
-func (l *leader) waitsFor() *daemon.HeldDaemon {
-	if l == nil {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.waits
-}
-
-// Waits implements recordLog.
-func (l *leader) Waits() error {
-	if h := l.waitsFor(); h != nil {
-		return heldError(h)
-	}
-	return nil
-}
-
 func heldError(h *daemon.HeldDaemon) error {
 	return &daemon.HeldError{Entity: h.Entity, Reason: h.Reason, Why: h.Why}
 }
@@ -423,7 +372,7 @@ func (c *member) waiting() []daemon.HeldDaemon {
 	}
 	var out []daemon.HeldDaemon
 	for _, d := range c.daemons() {
-		if h := leaderOf(d).waitsFor(); h != nil {
+		if h := leaderOf(d).WaitsFor(); h != nil {
 			out = append(out, *h)
 		}
 	}
@@ -551,9 +500,7 @@ func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chai
 	d.goOn(fact.Epoch)
 	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
-	leaderOf(d).mu.Lock()
-	leaderOf(d).compared, leaderOf(d).waits = true, nil
-	leaderOf(d).mu.Unlock()
+	leaderOf(d).SetCompared()
 	d.show()
 	c.again(d)
 	return fact, nil
@@ -586,7 +533,10 @@ func (c *member) confirmCopy(ctx context.Context, id identity.EntityID) (chain.M
 func (c *member) waits(id identity.EntityID) *daemon.HeldDaemon {
 	d := c.rt.table.Daemon(id)
 	if d != nil {
-		return leaderOf(d).waitsFor()
+		if l := leaderOf(d); l != nil {
+			return l.WaitsFor()
+		}
+		return nil
 	}
 	if s := c.copyOf(id); s != nil {
 		s.mu.Lock()
@@ -606,7 +556,7 @@ func (r *Runtime) answerCompare(ctx context.Context, from identity.NodeID, conn 
 		text := err.Error()
 		out = &standby.Refuse{Text: text[:min(len(text), 1024)]}
 	}
-	if err := sendNow(conn, out); err != nil {
+	if err := standby.SendNow(conn, out); err != nil {
 		r.env.Logger.Debug("answering a comparison", "from", from, "error", err)
 	}
 }

@@ -198,7 +198,7 @@ func (r *Runtime) handleStandby(ctx context.Context, from identity.NodeID, conn 
 		}
 	}
 	if refuse != nil {
-		err = errors.Join(refuse, sendNow(conn, &standby.Refuse{Epoch: refuse.epoch, Text: refuse.text}))
+		err = errors.Join(refuse, standby.SendNow(conn, &standby.Refuse{Epoch: refuse.epoch, Text: refuse.text}))
 	}
 	r.env.Logger.Debug("a standby's stream ended", "daemon", follow.Entity.Origin(), "from", from, "error", err)
 }
@@ -336,7 +336,7 @@ func (in *receiving) begin(ctx context.Context, f *standby.Follow) error {
 		}
 	}
 	if f.Version < standby.Keeping {
-		return sendNow(in.conn, have)
+		return standby.SendNow(in.conn, have)
 	}
 	if err := in.conn.Send(have); err != nil {
 		return err
@@ -559,5 +559,5 @@ func (in *receiving) hold(number uint64) error {
 		return errTakenOver
 	}
 	in.said = number
-	return sendNow(in.conn, &standby.Held{Number: number})
+	return standby.SendNow(in.conn, &standby.Held{Number: number})
 }

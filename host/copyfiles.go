@@ -61,7 +61,7 @@ func (in *receiving) batch(m *standby.Batch) (*store.Batch, error) {
 	var took []store.Digest
 	for i := range m.Parts {
 		var file *store.StateFile
-		if d, apart := apartIn(&m.Parts[i]); apart {
+		if d, apart := snapshot.FileOf(&m.Parts[i]); apart {
 			f := in.files[d]
 			if f == nil || !f.whole || slices.Contains(took, d) {
 				return nil, fmt.Errorf("%w: a state whose file has not come", standby.ErrBadMessage)

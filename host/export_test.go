@@ -88,9 +88,7 @@ func (r *Runtime) HearsOldNews(e directory.Entry) error {
 	if err != nil {
 		return err
 	}
-	leaderOf(d).mu.Lock()
-	leaderOf(d).session = 0
-	leaderOf(d).mu.Unlock()
+	leaderOf(d).Restart()
 	r.cluster.compareWith(d, e, r.cluster.sessionNow())
 	return nil
 }
@@ -204,10 +202,7 @@ func (r *Runtime) Serves(id identity.EntityID) bool {
 	if l == nil {
 		return true
 	}
-	l.mu.Lock()
-	over := l.over != nil // it is let go of, and may still be in the tables
-	l.mu.Unlock()
-	return !over && l.Holding() == nil
+	return !l.Ended() && l.Holding() == nil // it may be let go of, and still be in the tables
 }
 
 // SignReach signs that the history here of the daemon goes so far.

@@ -59,14 +59,14 @@ func (r *Runtime) WithoutDirectory(ctx context.Context) error {
 	c.memory.mu.Lock()
 	asked := c.memory.silent
 	c.memory.mu.Unlock()
-	if asked != 0 && c.now()-asked < c.directory.Self().TTL { // many daemons are promoted one after another
+	if asked != 0 && c.directory.Now()-asked < c.directory.Self().TTL { // many daemons are promoted one after another
 		return nil
 	}
 	if c.directory.Answers(ctx) == nil {
 		return ErrDirectoryHere
 	}
 	c.memory.mu.Lock()
-	c.memory.silent = c.now()
+	c.memory.silent = c.directory.Now()
 	c.memory.mu.Unlock()
 	return nil
 }

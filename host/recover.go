@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -54,7 +55,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 			return err
 		}
 		for _, d := range r.table.Daemons() {
-			r.cluster.attachStored(d)
+			r.cluster.attach(d, leader.Beginning{Uncompared: true, Unread: d.unread.Load()})
 		}
 	}
 	if err := r.recoverOutgoing(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/table"
@@ -110,7 +111,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err := in.own(rel, check, went); err != nil {
 		return err
 	}
-	in.rt.cluster.attach(d)
+	in.rt.cluster.attach(d, leader.Beginning{})
 	in.rt.table.Activate(in, d)
 	here = true
 	if err := in.step(migration.Released, migration.Source); err != nil {

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/snapshot"
@@ -139,7 +140,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	if req.Standbys != 0 && (r.cluster == nil || d.kind == "") {
 		return daemon.Info{}, fmt.Errorf("%w: a daemon with standbys", ErrNoCluster)
 	}
-	r.cluster.attachUnclaimed(d)
+	r.cluster.attach(d, leader.Beginning{Unclaimed: true})
 	err = r.reserve(d)
 	if made && errors.Is(err, daemon.ErrNameTaken) { // by an origin that begins alike
 		d.rename(fmt.Sprintf("%.40s-%s", orDefault(req.Kind, "daemon"), id.Origin()))
@@ -200,7 +201,7 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Fa
 	if err := begin(); err != nil {
 		return errors.Join(err, r.cluster.directory.Delete(ctx, e))
 	}
-	r.cluster.claimed(d, e)
+	leaderOf(d).Claimed(e)
 	return nil
 }
 

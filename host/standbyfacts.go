@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 
 	"wasmhost.example/host/chain"
@@ -15,59 +14,6 @@ import (
 )
 
 // What a daemon keeps for life goes to its standbys beside its record.
-
-// tellLasting sends it, where the standby knows it.
-func (f *follower) tellLasting(conn standby.Conn) error {
-	if f.speaks < standby.Lasting {
-		return nil
-	}
-	d := f.leader.d
-	receipts, err := f.leader.c.rt.evidence.Earlier(d.id)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	facts, err := d.lastingNow()
-	d.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return conn.Send(&standby.Facts{Bytes: facts, Receipts: append([][]byte{}, receipts...)})
-}
-
-// sendEarlier sends the module before the daemon's last upgrade, where the standby asked for
-// that. It sends no other.
-func (f *follower) sendEarlier(ctx context.Context, conn standby.Conn) error {
-	f.leader.mu.Lock()
-	digest := f.needs
-	f.needs = nil
-	f.leader.mu.Unlock()
-	if digest == nil {
-		return nil
-	}
-	d := f.leader.d
-	d.mu.Lock()
-	previous := d.previous
-	d.mu.Unlock()
-	if !bytes.Equal(digest, previous) {
-		return fmt.Errorf("%w: module %x is wanted, and is not the daemon's", standby.ErrBadMessage, digest)
-	}
-	wasm, err := f.leader.c.rt.Module(ctx, store.Digest(digest))
-	if errors.Is(err, daemon.ErrModuleNotFound) {
-		return nil // the daemon cannot be rolled back here either
-	}
-	for err == nil {
-		n := min(len(wasm), standby.Chunk)
-		err = conn.Send(&standby.Earlier{Module: digest, Bytes: wasm[:n], Last: n == len(wasm)})
-		if wasm = wasm[n:]; len(wasm) == 0 {
-			break
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return conn.Flush()
-}
 
 // takeLasting keeps what the daemon keeps for life until the copy is the daemon, and asks
 // for the module before its last upgrade where this node's rules let it in.
@@ -96,7 +42,7 @@ func (in *receiving) takeLasting(ctx context.Context, m *standby.Facts) error {
 	in.earlier = arrivingModule{digest: store.Digest(l.Previous), size: uint64(in.r.env.Limits.ModuleBytes)}
 	in.sending.Lock()
 	defer in.sending.Unlock()
-	return sendNow(in.conn, &standby.Need{Module: l.Previous})
+	return standby.SendNow(in.conn, &standby.Need{Module: l.Previous})
 }
 
 // goodReceipts are those of the daemon's moves that hold.

@@ -20,7 +20,7 @@ import (
 // each has what changed since the one before, which it names by its digest. A
 // stored value is the index of the first history record that it does not
 // contain, 8 bytes, and a snapshot, whose form is formDelta for a delta. Where the
-// state is large it is in a file: the index has stateApart added, the digest of
+// state is large it is in a file: the index has snapshot.InFile added, the digest of
 // the file follows, 32 bytes, and the snapshot ends where its state would begin.
 
 // A chain of deltas ends, and a whole snapshot is stored, after so many of
@@ -72,20 +72,10 @@ func deltaKey(id identity.EntityID, place int) []byte {
 }
 
 const (
-	stateApart = 1 << 63
 	largeState = 1 << 20 // bytes from which a state is in a file
 
 	maxStandbyState = 16 << 20 // bytes from which the state of a daemon with standbys is in a file: a smaller one goes into one message, with the largest header
 )
-
-// apartIn returns the digest of the file that a part's value speaks of; false where it
-// speaks of none.
-func apartIn(p *store.Part) (d store.Digest, ok bool) {
-	if t := store.Table(p.Table); p.Kind != 's' || t != store.Snapshots && t != store.Deltas || len(p.Value) < 8+len(d) || binary.BigEndian.Uint64(p.Value) < stateApart {
-		return d, false
-	}
-	return store.Digest(p.Value[8:]), true
-}
 
 // putSnapshot stores a snapshot that stands before history record index, in
 // place of all that is stored of the daemon's state.
@@ -125,7 +115,7 @@ func putPart(st *store.Store, b *store.Batch, t store.Table, key []byte, index u
 
 	if file := s.StateFile(); file != nil {
 		digest := file.Digest()
-		value, err := s.Front(append(binary.BigEndian.AppendUint64(nil, index|stateApart), digest[:]...))
+		value, err := s.Front(append(binary.BigEndian.AppendUint64(nil, index|snapshot.InFile), digest[:]...))
 		if err != nil {
 			file.Discard()
 			return 0, err
@@ -275,10 +265,10 @@ func readStored(st *store.Store, value []byte, id identity.EntityID) (uint64, *s
 	index, value := binary.BigEndian.Uint64(value), value[8:]
 	var s *snapshot.Snapshot
 	var err error
-	if index < stateApart {
+	if index < snapshot.InFile {
 		s, err = snapshot.DecodeForm(value, snapshot.FormDelta)
 	} else {
-		index -= stateApart
+		index -= snapshot.InFile
 		s, err = readApart(st, value, id)
 	}
 	if err != nil {
@@ -292,7 +282,7 @@ func readStored(st *store.Store, value []byte, id identity.EntityID) (uint64, *s
 
 // storedSize is how many bytes a value has together with its file.
 func storedSize(value []byte, s *snapshot.Snapshot) int {
-	if binary.BigEndian.Uint64(value) < stateApart {
+	if binary.BigEndian.Uint64(value) < snapshot.InFile {
 		return len(value)
 	}
 	return len(value) + len(s.State)

@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/snapshot"
@@ -265,7 +266,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbyCopy
 	if err := c.serve(d, e, from, rec.Key, lasting, went); err != nil {
 		return err
 	}
-	c.attach(d)
+	c.attach(d, leader.Beginning{})
 	if !whole {
 		err := r.recordLoss(d.id, d.chain.Head().Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
 		if err != nil {
@@ -276,7 +277,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbyCopy
 	if e.Revision == 0 {
 		how = chain.MendRecovery // no directory names the owner yet
 	} else {
-		leaderOf(d).verified(e, c.sessionNow())
+		leaderOf(d).Verified(e, c.sessionNow())
 	}
 	if r.table.PutNamed(d) != nil { // another daemon has its name
 		d.rename(fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin()))
@@ -344,7 +345,7 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 // that is of no use until the owner has fed it: most of it need not be sent again.
 func (c *member) supersede(d *hosted, e directory.Entry) {
 	why := &daemon.MovedError{Moved: daemon.Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
-	leaderOf(d).end(why)
+	leaderOf(d).End(why)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.life.State() == lifecycle.Moved {

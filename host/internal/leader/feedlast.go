@@ -1,4 +1,4 @@
-package host
+package leader
 
 import (
 	"context"
@@ -12,50 +12,46 @@ import (
 // feedPatience is for how long a node that ends waits for standbys.
 const feedPatience = 2 * time.Second
 
-// heard says that a standby has more, or is gone.
-func (c *member) heard() {
-	select {
-	case c.fed <- struct{}{}:
-	default: // it is said
-	}
-}
-
-// feedLast waits, for a while, until the standbys that are level have all of the daemons,
-// whose states are stored, and ends the streams.
-func (c *member) feedLast(ctx context.Context, daemons []*hosted) {
-	if c == nil {
-		return
-	}
+// FeedLast waits, for a while, until the standbys that are level have all of the leaders'
+// daemons, whose states are stored, and ends the streams. Nothing follows any daemon then.
+func (g *Group) FeedLast(ctx context.Context, leaders []*Leader) {
 	timer := time.NewTimer(feedPatience)
 	defer timer.Stop()
+
 	for waits := true; waits; {
 		waits = false
-		for _, d := range daemons {
-			waits = waits || leaderOf(d).feeds()
+		for _, l := range leaders {
+			waits = waits || l.feeds()
 		}
 		if !waits {
 			break
 		}
 		select {
-		case <-c.fed:
+		case <-g.fed:
 		case <-timer.C:
 			waits = false
 		case <-ctx.Done():
 			waits = false
 		}
 	}
-	c.mu.Lock()
-	c.fedLast = true
-	c.mu.Unlock()
-	c.endFeed()
-	c.feeds.Wait()
+
+	g.mu.Lock()
+	g.fedLast = true
+	g.mu.Unlock()
+	g.endFeed()
+	g.feeds.Wait()
+}
+
+// heard says that a standby has more, or is gone.
+func (g *Group) heard() {
+	select {
+	case g.fed <- struct{}{}:
+	default: // it is said
+	}
 }
 
 // feeds reports whether a standby that had all is about to have what came since.
-func (l *leader) feeds() bool {
-	if l == nil {
-		return false
-	}
+func (l *Leader) feeds() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.follows {

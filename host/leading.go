@@ -1,0 +1,215 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/leader"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
+)
+
+// What a runtime is to the leaders of its daemons, and what it asks of them. All of it does
+// nothing for a daemon of no cluster.
+
+// leaderOf returns the leader of a daemon of a cluster; nil: it is no cluster's.
+func leaderOf(d *hosted) *leader.Leader {
+	l, _ := d.leader.(*leader.Leader)
+	return l
+}
+
+// attach makes the daemon one of the cluster's. It needs d.mu, or d is not in the tables yet.
+func (c *member) attach(d *hosted, b leader.Beginning) {
+	if c == nil || d.kind == "" || d.leader != nil {
+		return
+	}
+	d.SetLeader(c.leaders.Lead(d, b))
+}
+
+// replaced has a daemon take the place of old, whose history was repaired: it serves once
+// it was compared with its standbys. It reports whether they are the cluster's. It needs
+// the locks of both.
+func (c *member) replaced(old, d *hosted) bool {
+	l := leaderOf(old)
+	if l == nil {
+		return false
+	}
+	l.End(fmt.Errorf("%w: it was mended", daemon.ErrNotReady))
+	c.attach(d, leader.Beginning{Uncompared: true})
+	return true
+}
+
+// resign gives up, with err, all answers of a daemon that are held back: it is not this
+// node's any more.
+func (c *member) resign(d *hosted, err error) {
+	if l := leaderOf(d); l != nil {
+		l.End(err)
+	}
+}
+
+// disown takes the daemon out of the directory, before it is stopped here. It needs d.mu.
+func (c *member) disown(ctx context.Context, d *hosted) error {
+	if l := leaderOf(d); l != nil {
+		return l.Disown(ctx, d.key)
+	}
+	return nil
+}
+
+// stays is the end of a move that came to nothing.
+func (c *member) stays(d *hosted) {
+	if l := leaderOf(d); l != nil {
+		l.Stay()
+	}
+}
+
+// again has the directory told of the daemon's epoch, and the standbys begin anew: the
+// history was written to beside them. It needs d.mu.
+func (c *member) again(d *hosted) {
+	if l := leaderOf(d); l != nil {
+		l.Restart()
+		c.lookSoon()
+	}
+}
+
+// wasRead has the daemon looked at, which was not until it was read from the store.
+func (c *member) wasRead(d *hosted) {
+	l := leaderOf(d)
+	if l == nil {
+		return
+	}
+	l.Read()
+	c.tell(func() {
+		if session := c.sessionNamed(); session != 0 { // else the first session has all looked at
+			c.lookAt(d, session)
+		}
+	})
+}
+
+// feedLast waits, for a while, until the standbys that are level have all of the daemons,
+// whose states are stored, and ends the streams.
+func (c *member) feedLast(ctx context.Context, daemons []*hosted) {
+	if c == nil {
+		return
+	}
+	var leaders []*leader.Leader
+	for _, d := range daemons {
+		if l := leaderOf(d); l != nil {
+			leaders = append(leaders, l)
+		}
+	}
+	c.leaders.FeedLast(ctx, leaders)
+}
+
+// Modules implements leader.Daemon.
+func (d *hosted) Modules() (module, previous []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.module, d.previous
+}
+
+// Facts implements leader.Daemon.
+func (d *hosted) Facts() ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lastingNow()
+}
+
+// StoreWhole implements leader.Daemon.
+func (d *hosted) StoreWhole() (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.life.State() != lifecycle.Running || d.daemon == nil || d.IsMoving() {
+		return false, nil
+	}
+	b := &store.Batch{}
+	if err := d.putWhole(b); err != nil {
+		return false, err
+	}
+	d.commit(b)
+	return true, nil
+}
+
+// AtRest implements leader.Daemon.
+func (d *hosted) AtRest(fn func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fn()
+}
+
+// leadersNode is the runtime as the leaders of its daemons see it.
+type leadersNode struct{ rt *Runtime }
+
+// Open implements leader.Node.
+func (n leadersNode) Open() error { return n.rt.open() }
+
+// Module implements leader.Node.
+func (n leadersNode) Module(ctx context.Context, digest [32]byte) ([]byte, error) {
+	return n.rt.Module(ctx, digest)
+}
+
+// ProveReach implements leader.Node.
+func (n leadersNode) ProveReach(id identity.EntityID) ([]byte, error) {
+	ours, err := n.rt.extentOf(id)
+	if err != nil {
+		return nil, err
+	}
+	return n.rt.proveReach(id, ours)
+}
+
+// FirstRecord implements leader.Node.
+func (n leadersNode) FirstRecord(id identity.EntityID) (uint64, error) {
+	first, _, err := beginning(n.rt.env.Store, id)
+	return first, err
+}
+
+// Lost implements leader.Node.
+func (n leadersNode) Lost(e directory.Entry, session uint64) {
+	c := n.rt.cluster
+	c.tell(func() {
+		if d := n.rt.table.Daemon(e.Entity); d != nil && leaderOf(d) != nil {
+			c.compareWith(d, e, session)
+		}
+	})
+}
+
+// standbyLink is what a key that is sealed to a standby is bound to.
+var standbyLink = []byte("wasmhost identity for a standby")
+
+// RecordFor implements leader.Node.
+func (n leadersNode) RecordFor(ctx context.Context, id identity.EntityID, to mesh.Peer) ([]byte, error) {
+	b, err := n.rt.env.Store.Get(store.Daemons, id[:])
+	if err != nil {
+		return nil, err
+	}
+	var rec daemonRecord
+	if err := canon.Unmarshal(b, &rec); err != nil {
+		return nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	}
+	if len(rec.Key) == 0 {
+		return canon.Marshal(&rec)
+	}
+
+	env, err := identity.ParseEnvelope(rec.Key)
+	if err != nil {
+		return nil, fmt.Errorf("the daemon's key: %w", err)
+	}
+	key, err := env.Open(n.rt.env.Node, atRest, id)
+	if err != nil {
+		return nil, fmt.Errorf("the daemon's key: %w", err)
+	}
+	defer key.Wipe()
+	sealTo, err := to.SealKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if env, err = identity.Seal(key, sealTo, standbyLink); err != nil {
+		return nil, fmt.Errorf("sealing the daemon's key to a standby: %w", err)
+	}
+	rec.Key = env.Bytes()
+	return canon.Marshal(&rec)
+}
