@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -169,7 +170,7 @@ func CompileWaiters(r *Runtime) int {
 // AwaitReaders waits until so many readers wait for the daemon; -1: until none do.
 func (r *Runtime) AwaitReaders(id identity.EntityID, n int64) {
 	d, err := r.find(id)
-	for err == nil && (n > 0 && d.readers.Load() < n || n < 0 && d.readers.Load() > 0) {
+	for err == nil && (n > 0 && d.info().Waiting.Readers < n || n < 0 && d.info().Waiting.Readers > 0) {
 		runtime.Gosched()
 	}
 }
@@ -177,7 +178,7 @@ func (r *Runtime) AwaitReaders(id identity.EntityID, n int64) {
 // AwaitBrought waits until events of so many bytes wait for the daemon.
 func (r *Runtime) AwaitBrought(id identity.EntityID, n int) {
 	d, err := r.find(id)
-	for err == nil && d.brought.Load() < int64(n) {
+	for err == nil && d.info().Waiting.Bytes < int64(n) {
 		runtime.Gosched()
 	}
 }
@@ -228,10 +229,11 @@ func Unread(r *Runtime, id identity.EntityID) bool {
 // AwaitWanted returns when somebody waits for an unread daemon.
 func AwaitWanted(r *Runtime, id identity.EntityID) {
 	d := r.table.Daemon(id)
-	for wanted := false; !wanted; runtime.Gosched() {
-		r.reading.mu.Lock()
-		wanted = d.wanted
-		r.reading.mu.Unlock()
+	for d.IsUnread() {
+		if wanted, _ := r.reading.queue(); slices.Contains(wanted, d) {
+			return
+		}
+		runtime.Gosched()
 	}
 }
 
@@ -253,9 +255,8 @@ func (r *Runtime) FoundBefore(id identity.EntityID) (tail func(context.Context, 
 
 // NextUnread returns the daemon that is read next.
 func NextUnread(r *Runtime) identity.EntityID {
-	r.reading.mu.Lock()
-	defer r.reading.mu.Unlock()
-	for _, d := range append(append([]*hosted(nil), r.reading.wanted...), r.reading.rest...) {
+	wanted, rest := r.reading.queue()
+	for _, d := range append(wanted, rest...) {
 		if d.unread.Load() {
 			return d.id
 		}

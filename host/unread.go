@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 
 	"wasmhost.example/host/chain"
@@ -51,6 +52,14 @@ func (d *hosted) want() {
 
 // add has a daemon read after all others. Nobody asks yet.
 func (g *reading) add(d *hosted) { g.rest = append(g.rest, d) }
+
+// queue returns the daemons that are still to be read, in order: those that somebody waits
+// for, and the rest. Some have been read meanwhile.
+func (g *reading) queue() (wanted, rest []*hosted) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.wanted), slices.Clone(g.rest)
+}
 
 // next returns the daemon to be read now, which is the caller's; nil: there is none.
 func (g *reading) next() *hosted {
