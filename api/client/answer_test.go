@@ -44,7 +44,7 @@ func TestANodesAnswersAreBounded(t *testing.T) {
 	client := func(e *endless) *Client {
 		return New(e).Reading(64 << 10)
 	}
-	name := func(c *Client) error { _, err := c.Daemon(t.Context(), "d"); return err }
+	name := func(c *Client) error { _, err := c.Daemons().Get(t.Context(), "d"); return err }
 	for _, c := range []struct {
 		what string
 		node endless
@@ -52,20 +52,20 @@ func TestANodesAnswersAreBounded(t *testing.T) {
 	}{
 		{"one value", endless{begin: `{"name":"`, again: "x"}, name},
 		{"blanks before a value", endless{again: " "}, name},
-		{"a list", endless{begin: "[", again: `{"name":"d"},`}, func(c *Client) error { _, err := c.Daemons(t.Context(), false); return err }},
-		{"a list of nothing", endless{begin: "[{}", again: ",{}"}, func(c *Client) error { _, err := c.Daemons(t.Context(), false); return err }},
-		{"pages", endless{begin: `[{"name":"d"}]`, next: "/v1/daemons?after=eA"}, func(c *Client) error { _, err := c.Daemons(t.Context(), false); return err }},
-		{"receipts", endless{begin: "[", again: `{"epoch":2},`}, func(c *Client) error { _, err := c.Receipts(t.Context(), "d"); return err }},
+		{"a list", endless{begin: "[", again: `{"name":"d"},`}, func(c *Client) error { _, err := c.Daemons().List(t.Context(), false); return err }},
+		{"a list of nothing", endless{begin: "[{}", again: ",{}"}, func(c *Client) error { _, err := c.Daemons().List(t.Context(), false); return err }},
+		{"pages", endless{begin: `[{"name":"d"}]`, next: "/v1/daemons?after=eA"}, func(c *Client) error { _, err := c.Daemons().List(t.Context(), false); return err }},
+		{"receipts", endless{begin: "[", again: `{"epoch":2},`}, func(c *Client) error { _, err := c.Daemons().Receipts(t.Context(), "d"); return err }},
 		{"a kind that was pushed", endless{begin: `{"name":"`, again: "x"}, func(c *Client) error {
-			_, err := c.PushKind(t.Context(), "k", strings.NewReader(""))
+			_, err := c.Kinds().Push(t.Context(), "k", strings.NewReader(""))
 			return err
 		}},
 		{"a daemon that was restored", endless{begin: `{"name":"`, again: "x"}, func(c *Client) error {
-			_, err := c.Restore(t.Context(), strings.NewReader(""), "", "", nil)
+			_, err := c.Daemons().Restore(t.Context(), strings.NewReader(""), "", "", nil)
 			return err
 		}},
 		{"a line", endless{begin: `{"text":"`, again: "x"}, func(c *Client) error {
-			return c.FollowChannel(t.Context(), "c", AtNode{}, "", func(api.ChannelEvent) error { return nil })
+			return c.Channels().Follow(t.Context(), "c", AtNode{}, "", func(api.ChannelEvent) error { return nil })
 		}},
 	} {
 		if err := c.ask(client(&c.node)); !errors.Is(err, ErrAnswerTooLarge) || errors.Is(err, ErrUnreachable) {
@@ -79,7 +79,7 @@ func TestLinesAreBoundedEach(t *testing.T) {
 	const line = `{"sequence":1}` + "\n"
 	c, lines := New(&endless{again: line}).Reading(64<<10), 0
 	enough := errors.New("enough")
-	err := c.FollowChannel(t.Context(), "c", AtNode{}, "", func(api.ChannelEvent) error {
+	err := c.Channels().Follow(t.Context(), "c", AtNode{}, "", func(api.ChannelEvent) error {
 		if lines++; lines*len(line) > 4<<20 {
 			return enough
 		}

@@ -32,45 +32,45 @@ func (a AtNode) header() http.Header {
 	return h
 }
 
-// CreateChannel makes a channel of the node.
-func (c *Client) CreateChannel(ctx context.Context, req api.CreateChannel) (out api.Channel, err error) {
+// Create makes a channel of the node.
+func (cs Channels) Create(ctx context.Context, req api.CreateChannel) (out api.Channel, err error) {
 	body, err := jsonBody(req)
 	if err != nil {
 		return out, err
 	}
-	return out, c.call(ctx, "POST", "channels", body, &out)
+	return out, cs.c.call(ctx, "POST", "channels", body, &out)
 }
 
-// Channels lists the channels of a node.
-func (c *Client) Channels(ctx context.Context, at AtNode) (out []api.Channel, err error) {
-	return out, c.callWith(ctx, "GET", "channels"+at.query(url.Values{}), at.header(), &out)
+// List lists the channels of a node.
+func (cs Channels) List(ctx context.Context, at AtNode) (out []api.Channel, err error) {
+	return out, cs.c.callWith(ctx, "GET", "channels"+at.query(url.Values{}), at.header(), &out)
 }
 
 func channelPath(name, rest string) string { return "channels/" + segment(name) + rest }
 
-// Channel returns one channel with its subscribers.
-func (c *Client) Channel(ctx context.Context, name string, at AtNode) (out api.Channel, err error) {
-	return out, c.callWith(ctx, "GET", channelPath(name, at.query(url.Values{})), at.header(), &out)
+// Get returns one channel with its subscribers.
+func (cs Channels) Get(ctx context.Context, name string, at AtNode) (out api.Channel, err error) {
+	return out, cs.c.callWith(ctx, "GET", channelPath(name, at.query(url.Values{})), at.header(), &out)
 }
 
-// RemoveChannel forgets a channel and its events.
-func (c *Client) RemoveChannel(ctx context.Context, name string, at AtNode) (out api.Channel, err error) {
-	return out, c.callWith(ctx, "DELETE", channelPath(name, at.query(url.Values{})), at.header(), &out)
+// Remove forgets a channel and its events.
+func (cs Channels) Remove(ctx context.Context, name string, at AtNode) (out api.Channel, err error) {
+	return out, cs.c.callWith(ctx, "DELETE", channelPath(name, at.query(url.Values{})), at.header(), &out)
 }
 
 // PublishAll publishes the events that next returns, in order and pipelined,
 // until it returns io.EOF; fn hears which have become durable. Whether it may
 // is asked first: a node that refuses a request does not read what comes with it.
-func (c *Client) PublishAll(ctx context.Context, name string, at AtNode, next func() ([]byte, error), fn func(api.Published) error) error {
+func (cs Channels) PublishAll(ctx context.Context, name string, at AtNode, next func() ([]byte, error), fn func(api.Published) error) error {
 	path := channelPath(name, "/publish"+at.query(url.Values{}))
-	asked, err := c.do(ctx, "POST", path, nil, at.header())
+	asked, err := cs.c.do(ctx, "POST", path, nil, at.header())
 	if err != nil {
 		return err
 	}
 	if err := asked.Close(); err != nil {
 		return broken(ctx, err)
 	}
-	return pipeline(ctx, c, path, at.header(), next, func(p api.Published, enough func()) error {
+	return pipeline(ctx, cs.c, path, at.header(), next, func(p api.Published, enough func()) error {
 		if p.Error != nil {
 			enough()
 			return p.Error
@@ -79,21 +79,21 @@ func (c *Client) PublishAll(ctx context.Context, name string, at AtNode, next fu
 	})
 }
 
-// FollowChannel calls fn with the channel's events from now on, or from that after a
+// Follow calls fn with the channel's events from now on, or from that after a
 // cursor if it is not empty (a sequence, or BIRTH:SEQUENCE as events and channels say it),
 // until ctx ends, fn returns an error, or the stream ends. A *api.Problem says why the node
 // ended it: channel-removed, or channel-changed for a cursor of another channel of the name.
-func (c *Client) FollowChannel(ctx context.Context, name string, at AtNode, after string, fn func(api.ChannelEvent) error) error {
+func (cs Channels) Follow(ctx context.Context, name string, at AtNode, after string, fn func(api.ChannelEvent) error) error {
 	q := url.Values{}
 	if after != "" {
 		q.Set("after", after)
 	}
-	res, err := c.do(ctx, "GET", channelPath(name, "/events"+at.query(q)), nil, at.header())
+	res, err := cs.c.do(ctx, "GET", channelPath(name, "/events"+at.query(q)), nil, at.header())
 	if err != nil {
 		return err
 	}
 	defer res.Close()
-	return eachLine(ctx, c, res, func(ev api.ChannelEvent) error {
+	return eachLine(ctx, cs.c, res, func(ev api.ChannelEvent) error {
 		if ev.Error != nil {
 			return ev.Error
 		}
@@ -102,30 +102,30 @@ func (c *Client) FollowChannel(ctx context.Context, name string, at AtNode, afte
 }
 
 // Subscribe subscribes a daemon to a channel, and returns its subscriptions.
-func (c *Client) Subscribe(ctx context.Context, ref string, req api.Subscribe) (out []api.Subscription, err error) {
+func (cs Channels) Subscribe(ctx context.Context, ref string, req api.Subscribe) (out []api.Subscription, err error) {
 	body, err := jsonBody(req)
 	if err != nil {
 		return nil, err
 	}
-	return out, c.call(ctx, "POST", daemonPath(ref, "/subscriptions"), body, &out)
+	return out, cs.c.call(ctx, "POST", daemonPath(ref, "/subscriptions"), body, &out)
 }
 
 // Unsubscribe ends a subscription, and returns those that are left.
-func (c *Client) Unsubscribe(ctx context.Context, ref, publisher, channel string) (out []api.Subscription, err error) {
+func (cs Channels) Unsubscribe(ctx context.Context, ref, publisher, channel string) (out []api.Subscription, err error) {
 	q := url.Values{"publisher": {publisher}, "channel": {channel}}
-	return out, c.call(ctx, "DELETE", daemonPath(ref, "/subscriptions?"+q.Encode()), nil, &out)
+	return out, cs.c.call(ctx, "DELETE", daemonPath(ref, "/subscriptions?"+q.Encode()), nil, &out)
 }
 
 // Revoke has the node, and its peers, take a revocation into account.
-func (c *Client) Revoke(ctx context.Context, text string) (out api.Revocation, err error) {
+func (cs Channels) Revoke(ctx context.Context, text string) (out api.Revocation, err error) {
 	body, err := jsonBody(api.Revocation{Revocation: text})
 	if err != nil {
 		return out, err
 	}
-	return out, c.call(ctx, "POST", "revocations", body, &out)
+	return out, cs.c.call(ctx, "POST", "revocations", body, &out)
 }
 
 // Revocations lists the revocations that the node knows.
-func (c *Client) Revocations(ctx context.Context) (out []api.Revocation, err error) {
-	return out, c.call(ctx, "GET", "revocations", nil, &out)
+func (cs Channels) Revocations(ctx context.Context) (out []api.Revocation, err error) {
+	return out, cs.c.call(ctx, "GET", "revocations", nil, &out)
 }

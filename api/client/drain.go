@@ -10,19 +10,19 @@ import (
 // Drain has the node drained that node names. fn, where it is not nil, gets each
 // step but the last. The error of a drain that left daemons behind is a *api.Problem,
 // beside the summary.
-func (c *Client) Drain(ctx context.Context, node string, req api.Drain, fn func(api.DrainStep) error) (*api.DrainSummary, error) {
+func (n Nodes) Drain(ctx context.Context, node string, req api.Drain, fn func(api.DrainStep) error) (*api.DrainSummary, error) {
 	body, err := jsonBody(req)
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.do(ctx, "POST", "nodes/"+segment(node)+"/drain", body, nil)
+	res, err := n.c.do(ctx, "POST", "nodes/"+segment(node)+"/drain", body, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer res.Close()
 	var sum *api.DrainSummary
 	var left *api.Problem
-	err = eachLine(ctx, c, res, func(s api.DrainStep) error {
+	err = eachLine(ctx, n.c, res, func(s api.DrainStep) error {
 		if s.Summary != nil || s.Error != nil {
 			sum, left = s.Summary, s.Error
 			return nil
@@ -47,6 +47,6 @@ func (c *Client) Drain(ctx context.Context, node string, req api.Drain, fn func(
 }
 
 // Undrain makes the node that node names take daemons again.
-func (c *Client) Undrain(ctx context.Context, node string) (out api.Node, err error) {
-	return out, c.call(ctx, "DELETE", "nodes/"+segment(node)+"/drain", nil, &out)
+func (n Nodes) Undrain(ctx context.Context, node string) (out api.Node, err error) {
+	return out, n.c.call(ctx, "DELETE", "nodes/"+segment(node)+"/drain", nil, &out)
 }

@@ -54,12 +54,12 @@ func Example() {
 }
 
 // Lists are read page by page.
-func ExampleClient_Daemons() {
+func ExampleDaemons_List() {
 	node := standIn()
 	defer node.Close()
 	c := client.DialTLS(node.URL, "", nil)
 
-	list, err := c.Daemons(context.Background(), false)
+	list, err := c.Daemons().List(context.Background(), false)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -97,7 +97,7 @@ func ExampleNew() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 
-	_, err := c.Node(ctx)
+	_, err := c.Node().Get(ctx)
 	fmt.Println(errors.Is(err, context.Canceled))
 	// Output: true
 }

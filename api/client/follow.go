@@ -15,7 +15,7 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(api.
 	if !follow {
 		return stream(ctx, c, daemonPath(ref, "/logs"), fn)
 	}
-	d, err := c.Daemon(ctx, ref)
+	d, err := c.Daemons().Get(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(api.
 // wherever the daemon moves, until ctx ends or the daemon does. A *api.Problem with the code
 // cursor-gone says that the daemon has made no such output.
 func (c *Client) Tail(ctx context.Context, ref, after string, fn func(api.Output) error) error {
-	d, err := c.Daemon(ctx, ref)
+	d, err := c.Daemons().Get(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ const followPause = 100 * time.Millisecond
 func (c *Client) follow(ctx context.Context, id string, once func(api.Daemon) error) error {
 	for {
 		began := time.Now()
-		d, err := c.Daemon(ctx, id)
+		d, err := c.Daemons().Get(ctx, id)
 		if err == nil {
 			err = once(d)
 		}

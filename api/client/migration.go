@@ -41,18 +41,18 @@ func (c *Client) Migrate(ctx context.Context, ref string, req api.Migrate, fn fu
 }
 
 // Receipts returns those of the daemon's moves, by epoch.
-func (c *Client) Receipts(ctx context.Context, ref string) (out []api.Receipt, err error) {
-	res, err := c.do(ctx, "GET", daemonPath(ref, "/receipts"), nil, nil)
+func (d Daemons) Receipts(ctx context.Context, ref string) (out []api.Receipt, err error) {
+	res, err := d.c.do(ctx, "GET", daemonPath(ref, "/receipts"), nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer res.Close()
-	return out, c.answer(res).decode(ctx, &out)
+	return out, d.c.answer(res).decode(ctx, &out)
 }
 
 // Receipt returns the bytes of the receipt of the daemon's move to an epoch.
-func (c *Client) Receipt(ctx context.Context, ref string, epoch uint64) ([]byte, error) {
-	res, err := c.do(ctx, "GET", daemonPath(ref, "/receipts/"+strconv.FormatUint(epoch, 10)), nil, nil)
+func (d Daemons) Receipt(ctx context.Context, ref string, epoch uint64) ([]byte, error) {
+	res, err := d.c.do(ctx, "GET", daemonPath(ref, "/receipts/"+strconv.FormatUint(epoch, 10)), nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -60,21 +60,21 @@ func (c *Client) Receipt(ctx context.Context, ref string, epoch uint64) ([]byte,
 	return io.ReadAll(io.LimitReader(res, 1<<20))
 }
 
-// Migrations lists those that run or wait for the other node and, with all, those
+// List returns the migrations that run or wait for the other node and, with all, those
 // that are over.
-func (c *Client) Migrations(ctx context.Context, all bool) (out []api.Migration, err error) {
+func (m Migrations) List(ctx context.Context, all bool) (out []api.Migration, err error) {
 	path := "migrations"
 	if all {
 		path += "?all=true"
 	}
-	return pages[api.Migration](ctx, c, path)
+	return pages[api.Migration](ctx, m.c, path)
 }
 
 // Resolve settles a migration whose other side is gone for good.
-func (c *Client) Resolve(ctx context.Context, ref string, req api.Resolve) (out api.Mended, err error) {
+func (m Migrations) Resolve(ctx context.Context, ref string, req api.Resolve) (out api.Mended, err error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return out, err
 	}
-	return out, c.call(ctx, "POST", "migrations/"+segment(ref)+"/resolve", bytes.NewReader(body), &out)
+	return out, m.c.call(ctx, "POST", "migrations/"+segment(ref)+"/resolve", bytes.NewReader(body), &out)
 }

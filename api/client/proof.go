@@ -8,22 +8,22 @@ import (
 )
 
 // Accuse puts the proof in a file on record: the node then refuses the identity.
-func (c *Client) Accuse(ctx context.Context, proof io.Reader) (out api.Accusation, err error) {
-	return out, c.call(ctx, "POST", "proofs", proof, &out)
+func (p Proofs) Accuse(ctx context.Context, proof io.Reader) (out api.Accusation, err error) {
+	return out, p.c.call(ctx, "POST", "proofs", proof, &out)
 }
 
-// Accusations lists the proofs on record.
-func (c *Client) Accusations(ctx context.Context) (out []api.Accusation, err error) {
-	return out, c.call(ctx, "GET", "proofs", nil, &out)
+// List lists the proofs on record.
+func (p Proofs) List(ctx context.Context) (out []api.Accusation, err error) {
+	return out, p.c.call(ctx, "GET", "proofs", nil, &out)
 }
 
-// Proof returns the proof on record against a daemon, as a file. The caller
+// Get returns the proof on record against a daemon, as a file. The caller
 // closes it.
-func (c *Client) Proof(ctx context.Context, ref string) (io.ReadCloser, error) {
-	return c.do(ctx, "GET", "proofs/"+segment(ref), nil, nil)
+func (p Proofs) Get(ctx context.Context, ref string) (io.ReadCloser, error) {
+	return p.c.do(ctx, "GET", "proofs/"+segment(ref), nil, nil)
 }
 
 // Pardon lets the node use an identity again.
-func (c *Client) Pardon(ctx context.Context, ref string) (out api.Accusation, err error) {
-	return out, c.call(ctx, "DELETE", "proofs/"+segment(ref), nil, &out)
+func (p Proofs) Pardon(ctx context.Context, ref string) (out api.Accusation, err error) {
+	return out, p.c.call(ctx, "DELETE", "proofs/"+segment(ref), nil, &out)
 }

@@ -10,19 +10,19 @@ import (
 // Rollout upgrades all daemons of a kind, or of a group. fn, where it is not nil, gets each
 // step but the last. The error of a rollout that did not upgrade all is a *api.Problem, beside
 // the summary.
-func (c *Client) Rollout(ctx context.Context, req api.Rollout, fn func(api.RolloutStep) error) (*api.RolloutSummary, error) {
+func (d Daemons) Rollout(ctx context.Context, req api.Rollout, fn func(api.RolloutStep) error) (*api.RolloutSummary, error) {
 	body, err := jsonBody(req)
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.do(ctx, "POST", "upgrades", body, nil)
+	res, err := d.c.do(ctx, "POST", "upgrades", body, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer res.Close()
 	var sum *api.RolloutSummary
 	var failed *api.Problem
-	err = eachLine(ctx, c, res, func(st api.RolloutStep) error {
+	err = eachLine(ctx, d.c, res, func(st api.RolloutStep) error {
 		if st.Summary != nil || st.Error != nil {
 			sum, failed = st.Summary, st.Error
 			return nil

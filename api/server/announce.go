@@ -64,7 +64,7 @@ func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) ask(ctx context.Context, id identity.NodeID, kind string) (*api.Capabilities, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	n, err := client.New(s.mesh.HTTPTransport(id)).Reading(api.MaxJSON).NodeFor(ctx, kind)
+	n, err := client.New(s.mesh.HTTPTransport(id)).Reading(api.MaxJSON).Node().GetFor(ctx, kind)
 	if err != nil {
 		return nil, err
 	}

@@ -54,9 +54,9 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 		c = c.Bearing(x.token)
 		for what, err := range map[string]error{
 			"spawn": errorOf(c.Spawn(ctx, api.Spawn{Kind: "counter"})),
-			"list":  errorOf(c.Daemons(ctx, false)),
+			"list":  errorOf(c.Daemons().List(ctx, false)),
 			"send":  errorOf(c.Send(ctx, "c", "", []byte("x"))),
-			"stop":  errorOf(c.Stop(ctx, "c")),
+			"stop":  errorOf(c.Daemons().Stop(ctx, "c")),
 		} {
 			var p *api.Problem
 			if !errors.As(err, &p) || p.Code != x.code || p.Status != x.status || p.Exit() != api.ExitDenied {
@@ -72,16 +72,16 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 		scope api.Scope
 		do    func() error
 	}{
-		{"list", api.ScopeRead, func() error { return errorOf(c.Daemons(ctx, false)) }},
-		{"show", api.ScopeRead, func() error { return errorOf(c.Daemon(ctx, "c")) }},
+		{"list", api.ScopeRead, func() error { return errorOf(c.Daemons().List(ctx, false)) }},
+		{"show", api.ScopeRead, func() error { return errorOf(c.Daemons().Get(ctx, "c")) }},
 		{"send", api.ScopeSend, func() error { return errorOf(c.Send(ctx, "c", "", []byte("x"))) }},
 		{"migrate", api.ScopeOperate, func() error {
 			return errorOf(c.Migrate(ctx, "c", api.Migrate{To: "nobody"}, func(api.MigrationStep) {}))
 		}},
-		{"drain", api.ScopeOperate, func() error { return errorOf(c.Undrain(ctx, "a")) }},
-		{"push", api.ScopeOwner, func() error { return errorOf(c.PushKind(ctx, "mine", bytes.NewReader(counterModule(t)))) }},
-		{"issue", api.ScopeOwner, func() error { return errorOf(c.IssueToken(ctx, api.IssueToken{Name: "x", Scope: "owner", TTL: "1h"})) }},
-		{"list tokens", api.ScopeOwner, func() error { return errorOf(c.APITokens(ctx)) }},
+		{"drain", api.ScopeOperate, func() error { return errorOf(c.Nodes().Undrain(ctx, "a")) }},
+		{"push", api.ScopeOwner, func() error { return errorOf(c.Kinds().Push(ctx, "mine", bytes.NewReader(counterModule(t)))) }},
+		{"issue", api.ScopeOwner, func() error { return errorOf(c.Tokens().Issue(ctx, api.IssueToken{Name: "x", Scope: "owner", TTL: "1h"})) }},
+		{"list tokens", api.ScopeOwner, func() error { return errorOf(c.Tokens().List(ctx)) }},
 	}
 	for _, scope := range []api.Scope{api.ScopeRead, api.ScopeSend, api.ScopeRead | api.ScopeSend, api.ScopeOperate, api.ScopeOwner} {
 		c = c.Bearing(issue(scope.String(), "1h").Token)

@@ -44,7 +44,7 @@ func TestBackupIsAStream(t *testing.T) {
 	req := api.Backup{Recipient: hex.EncodeToString(seal[:])}
 	var fresh [2]int64
 	for i := range fresh {
-		stream, err := c.Backup(t.Context(), req)
+		stream, err := c.Node().Backup(t.Context(), req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestBackupIsAStream(t *testing.T) {
 		"too many digest": {Recipient: req.Recipient, Have: make([]string, api.MaxHave+1)},
 	} {
 		var p *api.Problem
-		if _, err := c.Backup(t.Context(), bad); !errors.As(err, &p) || p.Code != "bad-request" {
+		if _, err := c.Node().Backup(t.Context(), bad); !errors.As(err, &p) || p.Code != "bad-request" {
 			t.Errorf("%s: got %v, want bad-request", name, err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestBackupIsAStream(t *testing.T) {
 	}
 	defer func() { _ = used.Close() }()
 	var p *api.Problem
-	if _, err := c.Backup(t.Context(), req); !errors.As(err, &p) || p.Code != "backup-running" {
+	if _, err := c.Node().Backup(t.Context(), req); !errors.As(err, &p) || p.Code != "backup-running" {
 		t.Errorf("a second at a time: got %v, want backup-running", err)
 	}
 }

@@ -237,5 +237,5 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 
 // AskIn asks a peer to let this node come to its cluster.
 func AskIn(ctx context.Context, m *wire.Mesh, at identity.NodeID, a api.Admission) (api.Admitted, error) {
-	return peerClient(m, at).Admit(ctx, a)
+	return peerClient(m, at).Cluster().Admit(ctx, a)
 }

@@ -152,7 +152,7 @@ func TestClusterAnswers(t *testing.T) {
 	onB, _ := clientOf(t, b.server)
 
 	eventually(t, func() error {
-		if s := must[api.ClusterStatus](t)(c.Cluster(ctx)); s.Holding || len(s.Members) != 2 || !s.Members[0].Here || !s.Members[1].Here {
+		if s := must[api.ClusterStatus](t)(c.Cluster().Status(ctx)); s.Holding || len(s.Members) != 2 || !s.Members[0].Here || !s.Members[1].Here {
 			return errors.New("not all members are there")
 		}
 		return nil
@@ -160,17 +160,17 @@ func TestClusterAnswers(t *testing.T) {
 	if _, err := AskIn(ctx, b.mesh, a.mesh.Self(), api.Admission{Addr: "127.0.0.1:1"}); err != nil {
 		t.Errorf("a node that the cluster introduced is not let in: %v", err)
 	}
-	must[api.Kind](t)(onB.PushKind(ctx, "counter", bytes.NewReader(counterModule(t))))
+	must[api.Kind](t)(onB.Kinds().Push(ctx, "counter", bytes.NewReader(counterModule(t))))
 	must[api.Daemon](t)(onB.Spawn(ctx, api.Spawn{Kind: "counter", Name: "c1", Standbys: 1}))
 	eventually(t, func() error {
-		d := must[api.Daemon](t)(c.Daemon(ctx, "c1"))
+		d := must[api.Daemon](t)(c.Daemons().Get(ctx, "c1"))
 		if d.Cluster == nil || len(d.Cluster.InSync) != 1 || d.Cluster.Standbys != 1 || d.Cluster.Ack != "memory" || d.NodeID != b.mesh.Self().String() {
 			return errors.New("the standby is not in sync")
 		}
 		return nil
 	})
 	must[api.Sent](t)(c.Send(ctx, "c1", "", []byte("x")))
-	_, err := c.RemoveMember(ctx, "b")
+	_, err := c.Cluster().RemoveMember(ctx, "b")
 	var p *api.Problem
 	if !errors.As(err, &p) || p.Code != "member-present" {
 		t.Errorf("removing a node that is there: %v", err)
@@ -187,14 +187,14 @@ func TestClusterAnswers(t *testing.T) {
 	if len(sent.Outputs) != 1 || sent.Outputs[0].Text == nil || *sent.Outputs[0].Text != "2" || sent.Outputs[0].Epoch != 2 {
 		t.Errorf("the daemon went on with %+v", sent)
 	}
-	must[api.ClusterMember](t)(c.RemoveMember(ctx, b.mesh.Self().String()))
+	must[api.ClusterMember](t)(c.Cluster().RemoveMember(ctx, b.mesh.Self().String()))
 	if removed, _, _ := a.engine.said(); len(removed) != 1 || removed[0] != b.mesh.Self() {
 		t.Errorf("the engine was told to remove %v", removed)
 	}
 	if _, err := a.mesh.FindPeer(b.mesh.Self().String()); !errors.Is(err, mesh.ErrUnknownNode) {
 		t.Errorf("the node is trusted still: %v", err)
 	}
-	if s := must[api.ClusterStatus](t)(c.Cluster(ctx)); len(s.Members) != 1 || s.Daemons != 1 || s.Wanting != 1 || s.Orphaned != 0 {
+	if s := must[api.ClusterStatus](t)(c.Cluster().Status(ctx)); len(s.Members) != 1 || s.Daemons != 1 || s.Wanting != 1 || s.Orphaned != 0 {
 		t.Errorf("the cluster stands so: %+v", s)
 	}
 	said := NewMetrics(a.rt, a.mesh, nil, "test", slog.New(slog.DiscardHandler))
@@ -206,7 +206,7 @@ func TestClusterAnswers(t *testing.T) {
 			t.Errorf("the metrics do not say %s", line)
 		}
 	}
-	if _, err := c.RemoveMember(ctx, "nobody"); !errors.As(err, &p) || p.Code != "node-not-found" {
+	if _, err := c.Cluster().RemoveMember(ctx, "nobody"); !errors.As(err, &p) || p.Code != "node-not-found" {
 		t.Errorf("removing nobody: %v", err)
 	}
 	for _, pattern := range []string{"GET /v1/cluster", "DELETE /v1/cluster/members/{node}"} {
@@ -220,7 +220,7 @@ func TestClusterAnswers(t *testing.T) {
 func TestNoCluster(t *testing.T) {
 	a := serve(t, "a")
 	c, _ := clientOf(t, a.server)
-	for name, err := range map[string]error{"status": errorOf(c.Cluster(ctx)), "remove": errorOf(c.RemoveMember(ctx, "b")), "standbys": errorOf(c.Spawn(ctx, api.Spawn{Kind: "k", Standbys: 1}))} {
+	for name, err := range map[string]error{"status": errorOf(c.Cluster().Status(ctx)), "remove": errorOf(c.Cluster().RemoveMember(ctx, "b")), "standbys": errorOf(c.Spawn(ctx, api.Spawn{Kind: "k", Standbys: 1}))} {
 		var p *api.Problem
 		if !errors.As(err, &p) || p.Code != "no-cluster" && name != "standbys" || p.Code != "kind-not-found" && name == "standbys" {
 			t.Errorf("%s: %v", name, err)
@@ -252,10 +252,10 @@ func TestOnlyJoinLetsANodeIn(t *testing.T) {
 		if !errors.As(err, &p) || p.Code != "denied" || len(in.Secret) != 0 {
 			t.Errorf("with %v: got %v and a secret of %d bytes, want denied", rights, err, len(in.Secret))
 		}
-		if _, err := c.RemoveMember(ctx, "a"); !errors.As(err, &p) || p.Code != "denied" {
+		if _, err := c.Cluster().RemoveMember(ctx, "a"); !errors.As(err, &p) || p.Code != "denied" {
 			t.Errorf("with %v, removing a member: got %v, want denied", rights, err)
 		}
-		if _, err := c.Cluster(ctx); rights&wire.RightRead == 0 && (!errors.As(err, &p) || p.Code != "denied") {
+		if _, err := c.Cluster().Status(ctx); rights&wire.RightRead == 0 && (!errors.As(err, &p) || p.Code != "denied") {
 			t.Errorf("with %v, asking how the cluster stands: got %v, want denied", rights, err)
 		}
 	}

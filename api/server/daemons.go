@@ -63,7 +63,7 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 	if err := s.rt.Ready(); err != nil {
 		return err
 	}
-	theirs, silent, err := s.askOwnersAll(r.Context(), func(ctx context.Context, c *client.Client) ([]api.Daemon, error) { return c.Daemons(ctx, false) })
+	theirs, silent, err := s.askOwnersAll(r.Context(), func(ctx context.Context, c *client.Client) ([]api.Daemon, error) { return c.Daemons().List(ctx, false) })
 	if err != nil {
 		return err
 	}

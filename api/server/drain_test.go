@@ -77,7 +77,7 @@ func TestDrainGoesOnWithoutItsWatcher(t *testing.T) {
 	server, client := owned(t, a)
 	b.rt.SimulateNotReady(true)
 	watching, leave := context.WithCancel(ctx)
-	_, err = client.Drain(watching, "a", api.Drain{}, func(s api.DrainStep) error {
+	_, err = client.Nodes().Drain(watching, "a", api.Drain{}, func(s api.DrainStep) error {
 		if s.Progress == nil || s.Progress.Total != 3 {
 			t.Errorf("%+v", s)
 		}
@@ -88,13 +88,13 @@ func TestDrainGoesOnWithoutItsWatcher(t *testing.T) {
 		t.Fatalf("%v; draining %v", err, a.rt.Draining())
 	}
 	var problem *api.Problem
-	if _, err := client.Drain(ctx, "a", api.Drain{Parallel: 2}, nil); !errors.As(err, &problem) || problem.Code != "drain-running" {
+	if _, err := client.Nodes().Drain(ctx, "a", api.Drain{Parallel: 2}, nil); !errors.As(err, &problem) || problem.Code != "drain-running" {
 		t.Errorf("with other options: %v", err)
 	}
 	first := server.drains.running()
 	b.rt.SimulateNotReady(false)
 	var seen int
-	sum, err := client.Drain(ctx, "a", api.Drain{}, func(s api.DrainStep) error {
+	sum, err := client.Nodes().Drain(ctx, "a", api.Drain{}, func(s api.DrainStep) error {
 		if s.Daemon != nil {
 			seen++
 		}
@@ -105,18 +105,18 @@ func TestDrainGoesOnWithoutItsWatcher(t *testing.T) {
 	}
 
 	// Back, and a drain that is ended.
-	if n, err := client.Undrain(ctx, "a"); err != nil || n.Capabilities.Draining || a.rt.Draining() {
+	if n, err := client.Nodes().Undrain(ctx, "a"); err != nil || n.Capabilities.Draining || a.rt.Draining() {
 		t.Fatalf("%+v, %v", n, err)
 	}
 	if _, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "e"}); err != nil {
 		t.Fatal(err)
 	}
 	b.rt.SimulateNotReady(true)
-	if sum, err := client.Drain(ctx, "a", api.Drain{Detach: true}, nil); sum != nil || err != nil {
+	if sum, err := client.Nodes().Drain(ctx, "a", api.Drain{Detach: true}, nil); sum != nil || err != nil {
 		t.Fatalf("%+v, %v", sum, err)
 	}
 	second := server.drains.running()
-	if _, err := client.Undrain(ctx, "a"); err != nil || a.rt.Draining() {
+	if _, err := client.Nodes().Undrain(ctx, "a"); err != nil || a.rt.Draining() {
 		t.Fatal(err)
 	}
 	if s, err := second.Wait(ctx); err != nil || s.Gone != 0 || len(s.Stayed) != 1 {

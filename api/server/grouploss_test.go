@@ -39,7 +39,7 @@ func standingTeam(t *testing.T) (nodes []*clusterNode, client *client.Client, gr
 		t.Fatal(err)
 	}
 	client, _ = clientOf(t, a.server)
-	made := must[api.Group](t)(client.CreateGroup(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 1, Standbys: 1, Ack: "disk"})).Members[0]
+	made := must[api.Group](t)(client.Groups().Create(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 1, Standbys: 1, Ack: "disk"})).Members[0]
 	id := must[identity.EntityID](t)(identity.ParseEntityID(made.EntityID))
 	owner = nodes[1]
 	if made.NodeID != owner.mesh.Self().String() {
@@ -59,7 +59,7 @@ func standingTeam(t *testing.T) (nodes []*clusterNode, client *client.Client, gr
 // teamIsWell heals the group, and says what it still lacks. Where on is not nil, its member
 // is to be there.
 func teamIsWell(c *client.Client, on *clusterNode) error {
-	g, err := c.HealGroup(ctx, "v", api.HealGroup{})
+	g, err := c.Groups().Heal(ctx, "v", api.HealGroup{})
 	if err == nil && (g.Healthy != g.Size || on != nil && g.Members[0].NodeID != on.mesh.Self().String()) {
 		err = fmt.Errorf("%+v", g.Members)
 	}
@@ -75,14 +75,14 @@ func TestAMemberIsLostWhileItsStandbyTakesOver(t *testing.T) {
 			if sent := must[api.Sent](t)(client.Send(ctx, "group/v", "order-1", []byte("x"))); sent.Duplicate {
 				t.Fatalf("%+v", sent)
 			}
-			before := must[api.Group](t)(client.Group(ctx, "v")).Members[0]
+			before := must[api.Group](t)(client.Groups().Get(ctx, "v")).Members[0]
 
 			owner.link.Set(false, false)
 			if err := owner.end(); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, func() error {
-				_, err := client.HealGroup(ctx, "v", api.HealGroup{Lost: []int{0}})
+				_, err := client.Groups().Heal(ctx, "v", api.HealGroup{Lost: []int{0}})
 				switch code := refusalOf(err); {
 				case err == nil, code == "member-alive":
 					return nil
@@ -96,7 +96,7 @@ func TestAMemberIsLostWhileItsStandbyTakesOver(t *testing.T) {
 			})
 			eventually(t, func() error { return teamIsWell(client, nil) })
 
-			after := must[api.Group](t)(client.Group(ctx, "v")).Members[0]
+			after := must[api.Group](t)(client.Groups().Get(ctx, "v")).Members[0]
 			got, err := client.Send(ctx, "group/v", "order-1", []byte("x"))
 			switch remade := after.Epoch > before.Epoch+1<<19; {
 			case remade && refusalOf(err) != "binding-gone":
@@ -130,7 +130,7 @@ func TestALossThatIsStoredEndsWhatWasTakenOver(t *testing.T) {
 	}
 
 	eventually(t, func() error { return teamIsWell(client, nil) })
-	after := must[api.Group](t)(client.Group(ctx, "v")).Members[0]
+	after := must[api.Group](t)(client.Groups().Get(ctx, "v")).Members[0]
 	if after.Epoch <= member.Epoch {
 		t.Errorf("it has epoch %d, want one above %d", after.Epoch, member.Epoch)
 	}

@@ -182,7 +182,7 @@ func (s *Server) askRivals(ctx context.Context, c *nameCheck, name string, again
 		peers = slices.DeleteFunc(peers, func(p wire.PeerInfo) bool { return !p.Connected && !slices.Contains(known, p.ID) })
 	}
 	said, silent, err := askThese(ctx, s, peers, func(ctx context.Context, client *client.Client) (api.Group, error) {
-		return client.GroupHere(ctx, name)
+		return client.Groups().GetHere(ctx, name)
 	})
 	if err != nil {
 		return nil, err
@@ -239,7 +239,7 @@ func (s *Server) keptAt(ctx context.Context, name string) (at identity.NodeID, s
 		return 0, nil, err
 	}
 	said, silent, err := askThese(ctx, s, owners, func(ctx context.Context, c *client.Client) (api.Group, error) {
-		return c.GroupHere(ctx, name)
+		return c.Groups().GetHere(ctx, name)
 	})
 	if err != nil {
 		return 0, nil, err

@@ -175,7 +175,7 @@ func (n groupNodes) ask(ctx context.Context, at identity.NodeID, id identity.Ent
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return peerClient(n.s.mesh, at).Sighting(ctx, id)
+	return peerClient(n.s.mesh, at).Daemons().LocalStatus(ctx, id)
 }
 
 // askProven is ask, where a node that says that it has the daemon proves it.
@@ -276,7 +276,7 @@ func (n groupNodes) stop(ctx context.Context, at identity.NodeID, id identity.En
 	if at == n.s.mesh.Self() {
 		return n.s.stopAt(ctx, id, epoch)
 	}
-	_, err := peerClient(n.s.mesh, at).RemoveAt(ctx, id.String(), epoch)
+	_, err := peerClient(n.s.mesh, at).Daemons().RemoveAt(ctx, id.String(), epoch)
 	return err
 }
 

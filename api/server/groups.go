@@ -73,7 +73,7 @@ func (s *Server) getGroups(w http.ResponseWriter, r *http.Request) error {
 	}
 	key := func(g api.Group) string { return g.Name + "\x00" + g.NodeID }
 	if query.Of(r).Is("all") {
-		theirs, _, err := askAll(r.Context(), s, func(ctx context.Context, c *client.Client) ([]api.Group, error) { return c.Groups(ctx, false) })
+		theirs, _, err := askAll(r.Context(), s, func(ctx context.Context, c *client.Client) ([]api.Group, error) { return c.Groups().List(ctx, false) })
 		if err != nil {
 			return err
 		}

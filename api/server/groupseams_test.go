@@ -109,12 +109,12 @@ func TestGroupsApplyAnIDOnce(t *testing.T) {
 				if c.ids == 12 {
 					size = 2
 				}
-				must[api.Group](t)(client.CreateGroup(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: size, Strategy: string(strategy)}))
+				must[api.Group](t)(client.Groups().Create(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: size, Strategy: string(strategy)}))
 				count := &tally{applied: map[string]int{}, refused: map[string]string{}}
 				ids := numbered(c.ids)
 				count.send(t, client, ids...)
 				for _, size := range c.sizes {
-					must[api.Group](t)(client.ScaleGroup(ctx, "v", size))
+					must[api.Group](t)(client.Groups().Scale(ctx, "v", size))
 					keep(t, a) // a restart
 					count.send(t, client, ids...)
 				}
@@ -142,7 +142,7 @@ func TestGroupsApplyAnIDOnce(t *testing.T) {
 // While a group is scaled under load, each event is applied once and none fails.
 func TestScalingLosesNoEvent(t *testing.T) {
 	_, client := keeper(t, "a")
-	must[api.Group](t)(client.CreateGroup(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 5}))
+	must[api.Group](t)(client.Groups().Create(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 5}))
 	var stop atomic.Bool
 	var sent, failed atomic.Int64
 	var first sync.Map
@@ -164,8 +164,8 @@ func TestScalingLosesNoEvent(t *testing.T) {
 		})
 	}
 	for range 6 {
-		must[api.Group](t)(client.ScaleGroup(ctx, "v", 2))
-		must[api.Group](t)(client.ScaleGroup(ctx, "v", 5))
+		must[api.Group](t)(client.Groups().Scale(ctx, "v", 2))
+		must[api.Group](t)(client.Groups().Scale(ctx, "v", 5))
 	}
 	stop.Store(true)
 	work.Wait()
@@ -182,7 +182,7 @@ func TestTwoGroupsOfOneName(t *testing.T) {
 	b, cb := keeper(t, "b")
 	c, cc := keeper(t, "c")
 	for _, client := range []*client.Client{ca, cb} {
-		must[api.Group](t)(client.CreateGroup(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 2}))
+		must[api.Group](t)(client.Groups().Create(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 2}))
 		must[api.Sent](t)(client.Send(ctx, "group/v", "before", []byte("x")))
 	}
 	meet(t, a, b, c)
@@ -193,11 +193,11 @@ func TestTwoGroupsOfOneName(t *testing.T) {
 			}
 		}
 		for what, err := range map[string]error{
-			"inspect": func() error { _, err := client.Group(ctx, "v"); return err }(),
-			"scale":   func() error { _, err := client.ScaleGroup(ctx, "v", 3); return err }(),
-			"rm":      func() error { _, err := client.RemoveGroup(ctx, "v"); return err }(),
+			"inspect": func() error { _, err := client.Groups().Get(ctx, "v"); return err }(),
+			"scale":   func() error { _, err := client.Groups().Scale(ctx, "v", 3); return err }(),
+			"rm":      func() error { _, err := client.Groups().Remove(ctx, "v"); return err }(),
 			"create": func() error {
-				_, err := client.CreateGroup(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 1})
+				_, err := client.Groups().Create(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 1})
 				return err
 			}(),
 		} {
@@ -208,14 +208,14 @@ func TestTwoGroupsOfOneName(t *testing.T) {
 	}
 
 	for at, client := range map[string]*client.Client{"a": ca, "b": cb, "c": cc} {
-		for _, g := range must[[]api.Group](t)(client.Groups(ctx, true)) {
+		for _, g := range must[[]api.Group](t)(client.Groups().List(ctx, true)) {
 			if len(g.AlsoAt) != 1 {
 				t.Errorf("listed at %s: the group of node %s is also at %v", at, g.NodeID, g.AlsoAt)
 			}
 		}
 	}
-	must[api.Group](t)(cb.GroupHere(ctx, "v"))
-	must[api.Group](t)(cb.RemoveGroupHere(ctx, "v"))
+	must[api.Group](t)(cb.Groups().GetHere(ctx, "v"))
+	must[api.Group](t)(cb.Groups().RemoveHere(ctx, "v"))
 	eventually(t, func() error { _, err := ca.Send(ctx, "group/v", "before", []byte("x")); return err })
 	for at, client := range map[string]*client.Client{"a": ca, "b": cb, "c": cc} {
 		if sent, err := client.Send(ctx, "group/v", "before", []byte("x")); err != nil || !sent.Duplicate {
@@ -245,7 +245,7 @@ func TestOneNodeOfAClusterKeepsAGroup(t *testing.T) {
 		var all sync.WaitGroup
 		made := make([]error, len(clients))
 		for i, c := range clients {
-			all.Go(func() { _, made[i] = c.CreateGroup(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 2}) })
+			all.Go(func() { _, made[i] = c.Groups().Create(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 2}) })
 		}
 		all.Wait()
 		kept := 0
@@ -262,7 +262,7 @@ func TestOneNodeOfAClusterKeepsAGroup(t *testing.T) {
 		for _, c := range clients {
 			must[api.Sent](t)(c.Send(ctx, "group/v", "", []byte("x")))
 		}
-		must[api.Group](t)(clients[round%2].RemoveGroup(ctx, "v"))
+		must[api.Group](t)(clients[round%2].Groups().Remove(ctx, "v"))
 	}
 	for i, n := range nodes {
 		eventually(t, func() error {
@@ -281,7 +281,7 @@ func TestMembersThatVanish(t *testing.T) {
 	a, client := keeper(t, "a")
 	b, _ := keeper(t, "b")
 	meet(t, a, b)
-	must[api.Group](t)(client.CreateGroup(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 4, Place: api.Place{Spread: "node"}}))
+	must[api.Group](t)(client.Groups().Create(ctx, api.CreateGroup{Name: "v", Kind: "counter", Size: 4, Place: api.Place{Spread: "node"}}))
 	var stop atomic.Bool
 	var sent atomic.Int64
 	var wrong sync.Map
@@ -306,7 +306,7 @@ func TestMembersThatVanish(t *testing.T) {
 		})
 	}
 	for range 12 {
-		g := must[api.Group](t)(client.Group(ctx, "v"))
+		g := must[api.Group](t)(client.Groups().Get(ctx, "v"))
 		for _, m := range g.Members[:2] {
 			at := a
 			if m.NodeID == b.mesh.Self().String() {
@@ -316,7 +316,7 @@ func TestMembersThatVanish(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		must[api.Group](t)(client.HealGroup(ctx, "v", api.HealGroup{}))
+		must[api.Group](t)(client.Groups().Heal(ctx, "v", api.HealGroup{}))
 	}
 	stop.Store(true)
 	work.Wait()

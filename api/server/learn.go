@@ -26,7 +26,7 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 	if !errors.Is(unknown, daemon.ErrKindNotFound) || daemon.ValidName(name) != nil || s.rt.TakesModules() == 0 {
 		return unknown
 	}
-	said, _, err := askAll(ctx, s, func(ctx context.Context, c *client.Client) (api.Kind, error) { return c.Kind(ctx, name) })
+	said, _, err := askAll(ctx, s, func(ctx context.Context, c *client.Client) (api.Kind, error) { return c.Kinds().Get(ctx, name) })
 	if err != nil {
 		return err
 	}

@@ -250,7 +250,7 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
 				out[i].Error = ProblemOf(err)
 				return
 			}
-			if _, err := peerClient(s.mesh, p.ID).PushKindTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: q.All("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
+			if _, err := peerClient(s.mesh, p.ID).Kinds().PushTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: q.All("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
 				out[i].Error = ProblemOf(err)
 			}
 		})

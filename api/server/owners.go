@@ -56,7 +56,7 @@ func (s *Server) askOwners(ctx context.Context, ref daemon.Ref) (proven []claim,
 		return nil, nil, nil
 	}
 	said, silent, _ := askThese(ctx, s, peers, func(ctx context.Context, c *client.Client) (looked, error) {
-		d, err := c.DaemonHere(ctx, ref.String())
+		d, err := c.Daemons().GetHere(ctx, ref.String())
 		return lookedOf(d, err)
 	})
 	for _, from := range slices.Sorted(maps.Keys(said)) {

@@ -38,7 +38,7 @@ func TestPagesOfAnotherNode(t *testing.T) {
 	}
 	cb, _ := clientOf(t, b.server)
 	for i := range 5 {
-		must[api.Channel](t)(cb.CreateChannel(ctx, api.CreateChannel{Name: fmt.Sprintf("c%d", i)}))
+		must[api.Channel](t)(cb.Channels().Create(ctx, api.CreateChannel{Name: fmt.Sprintf("c%d", i)}))
 	}
 	for path, want := range map[string]int{"/v1/channels?node=b&limit=2": 5, "/v1/nodes?limit=1": 2} {
 		got, asked := 0, 0

@@ -111,7 +111,7 @@ func (s *Server) survey(ctx context.Context) (*survey, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, silent, err := askThese(ctx, s, peers, func(ctx context.Context, c *client.Client) (api.Node, error) { return c.Node(ctx) })
+	_, silent, err := askThese(ctx, s, peers, func(ctx context.Context, c *client.Client) (api.Node, error) { return c.Node().Get(ctx) })
 	if err != nil {
 		return nil, err
 	}
@@ -142,10 +142,10 @@ func (v *survey) ask(ctx context.Context, id identity.NodeID) (answer string, co
 	ctx, cancel := context.WithTimeout(ctx, surveyTime)
 	defer cancel()
 	c := peerClient(v.s.mesh, id)
-	list, err := c.Copies(ctx)
+	list, err := c.Cluster().Copies(ctx)
 	var known []api.KnownDaemon
 	if err == nil {
-		known, err = c.Known(ctx)
+		known, err = c.Cluster().Known(ctx)
 	}
 	if err != nil {
 		v.s.logger.Warn("a node does not say what it has of the cluster's daemons", "node", id, "error", err)
@@ -216,7 +216,7 @@ func (v *survey) standing(ctx context.Context, node identity.NodeID, id identity
 	ctx, cancel := context.WithTimeout(ctx, chainTime)
 	defer cancel()
 	if node != v.s.mesh.Self() {
-		chain, err := peerClient(v.s.mesh, node).CopyChain(ctx, id)
+		chain, err := peerClient(v.s.mesh, node).Cluster().CopyChain(ctx, id)
 		if err != nil {
 			return host.ChainEnd{}, err
 		}
@@ -340,7 +340,7 @@ func (v *survey) stopped(ctx context.Context, id identity.EntityID) bool {
 	case slices.Contains(v.left, known.Owner):
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
-		seen, err = peerClient(v.s.mesh, known.Owner).Sighting(ctx, id)
+		seen, err = peerClient(v.s.mesh, known.Owner).Daemons().LocalStatus(ctx, id)
 	default:
 		return false
 	}
@@ -385,7 +385,7 @@ func (v *survey) promote(ctx context.Context, c *host.Candidate, id identity.Ent
 	if c.Node == v.s.mesh.Self() {
 		return v.s.rt.Promote(ctx, id, c.ChainEnd, epoch)
 	}
-	return peerClient(v.s.mesh, c.Node).Promote(ctx, api.Promotion{Entity: id.String(), Epoch: c.ChainEnd.Epoch, Sequence: c.Sequence, Head: c.Head.String(), To: epoch})
+	return peerClient(v.s.mesh, c.Node).Cluster().Promote(ctx, api.Promotion{Entity: id.String(), Epoch: c.ChainEnd.Epoch, Sequence: c.Sequence, Head: c.Head.String(), To: epoch})
 }
 
 func (v *survey) surveyed(id identity.EntityID) []api.SurveyedCopy {
@@ -439,5 +439,5 @@ func (s *Server) putDirectory(w http.ResponseWriter, r *http.Request) error {
 
 // AskToDirectory has a peer come to the directory that this node has begun.
 func AskToDirectory(ctx context.Context, m *wire.Mesh, at identity.NodeID, cluster string) error {
-	return peerClient(m, at).FollowDirectory(ctx, cluster)
+	return peerClient(m, at).Cluster().FollowDirectory(ctx, cluster)
 }

@@ -26,7 +26,7 @@ func TestAClusterIsRecovered(t *testing.T) {
 	stands := func(daemons int) {
 		t.Helper()
 		eventually(t, func() error {
-			s, err := client.Cluster(ctx)
+			s, err := client.Cluster().Status(ctx)
 			if err == nil && (s.Holding || len(s.Members) != 3 || s.Daemons != daemons || s.Wanting != 0) {
 				err = fmt.Errorf("the cluster stands so: %+v", s)
 			}
@@ -37,7 +37,7 @@ func TestAClusterIsRecovered(t *testing.T) {
 	spawn := func(n *clusterNode, name string, standbys int) api.Daemon {
 		t.Helper()
 		at, _ := clientOf(t, n.server)
-		must[api.Kind](t)(at.PushKind(ctx, "counter", bytes.NewReader(counterModule(t))))
+		must[api.Kind](t)(at.Kinds().Push(ctx, "counter", bytes.NewReader(counterModule(t))))
 		d := must[api.Daemon](t)(at.Spawn(ctx, api.Spawn{Kind: "counter", Name: name, Standbys: standbys}))
 		must[api.Sent](t)(at.Send(ctx, name, "", []byte("x")))
 		return d
@@ -46,7 +46,7 @@ func TestAClusterIsRecovered(t *testing.T) {
 	lost := spawn(a, "lost", 0)
 	spawn(b, "here", 0)
 	stands(3)
-	if _, err := client.Recover(ctx, true); !isProblem(err, "directory-present") {
+	if _, err := client.Cluster().Recover(ctx, true); !isProblem(err, "directory-present") {
 		t.Errorf("while the directory answers: %v", err)
 	}
 	for _, n := range []*clusterNode{a, b, c} {
@@ -62,7 +62,7 @@ func TestAClusterIsRecovered(t *testing.T) {
 		return nil
 	})
 	for _, dry := range []bool{true, false} {
-		r, err := client.Recover(ctx, dry)
+		r, err := client.Cluster().Recover(ctx, dry)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,16 +99,16 @@ func TestAClusterIsRecovered(t *testing.T) {
 	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "another"); !isProblem(err, "other-cluster") {
 		t.Errorf("to the directory of another cluster: %v", err)
 	}
-	must[[]api.KnownDaemon](t)(client.Known(ctx))
-	must[[]api.Copy](t)(client.Copies(ctx))
-	file := must[io.ReadCloser](t)(client.CopyChain(ctx, must[identity.EntityID](t)(identity.ParseEntityID(kept.EntityID))))
+	must[[]api.KnownDaemon](t)(client.Cluster().Known(ctx))
+	must[[]api.Copy](t)(client.Cluster().Copies(ctx))
+	file := must[io.ReadCloser](t)(client.Cluster().CopyChain(ctx, must[identity.EntityID](t)(identity.ParseEntityID(kept.EntityID))))
 	if r, err := chain.Verify(file); err != nil || r.Outputs != 1 || r.Epoch < 1 {
 		t.Errorf("the copy's chain: %+v, %v", r, err)
 	}
 	if err := file.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := client.Promote(ctx, api.Promotion{Entity: kept.EntityID, Epoch: 9, Sequence: 90, Head: strings.Repeat("00", 32), To: 10}); !isProblem(err, "copy-changed") {
+	if err := client.Cluster().Promote(ctx, api.Promotion{Entity: kept.EntityID, Epoch: 9, Sequence: 90, Head: strings.Repeat("00", 32), To: 10}); !isProblem(err, "copy-changed") {
 		t.Errorf("promoting what is not there: %v", err)
 	}
 	for _, pattern := range []string{"POST /v1/cluster/recovery", "GET /v1/cluster/copies", "GET /v1/cluster/copies/{entity}/chain", "GET /v1/cluster/known"} {

@@ -71,7 +71,7 @@ func (s *Server) lookFor(r *http.Request, text string) (daemon.Ref, error) {
 func (s *Server) lookAtPeers(ctx context.Context, text string) ([]identity.EntityID, error) {
 	var several error
 	said, _, err := askAll(ctx, s, func(ctx context.Context, c *client.Client) (looked, error) {
-		d, err := c.DaemonHereBegunBy(ctx, text)
+		d, err := c.Daemons().GetHereByPrefix(ctx, text)
 		return lookedOf(d, err)
 	})
 	if err != nil {

@@ -85,42 +85,42 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 		right wire.Rights
 		do    func() error
 	}{
-		{"push a kind", wire.RightKinds, func() error { _, err := peer.PushKind(ctx, "mine", bytes.NewReader(wasm)); return err }},
-		{"forget a kind", wire.RightOwner, func() error { _, err := peer.RemoveKind(ctx, "counter"); return err }},
+		{"push a kind", wire.RightKinds, func() error { _, err := peer.Kinds().Push(ctx, "mine", bytes.NewReader(wasm)); return err }},
+		{"forget a kind", wire.RightOwner, func() error { _, err := peer.Kinds().Remove(ctx, "counter"); return err }},
 		{"spawn", wire.RightOwner, func() error { _, err := peer.Spawn(ctx, api.Spawn{Kind: "counter"}); return err }},
-		{"restore", wire.RightOwner, func() error { _, err := peer.Restore(ctx, bytes.NewReader(nil), "", "", nil); return err }},
-		{"issue a token", wire.RightOwner, func() error { _, err := peer.Token(ctx, time.Minute, "all"); return err }},
-		{"join", wire.RightOwner, func() error { _, err := peer.Join(ctx, "wh1."); return err }},
-		{"grant", wire.RightOwner, func() error { _, err := peer.Grant(ctx, "b", "all"); return err }},
-		{"distrust", wire.RightOwner, func() error { _, err := peer.Distrust(ctx, "b"); return err }},
-		{"list accusations", wire.RightOwner, func() error { _, err := peer.Accusations(ctx); return err }},
-		{"accuse", wire.RightOwner, func() error { _, err := peer.Accuse(ctx, bytes.NewReader(nil)); return err }},
-		{"pardon", wire.RightOwner, func() error { _, err := peer.Pardon(ctx, "c"); return err }},
-		{"list nodes", wire.RightRead, func() error { _, err := peer.Nodes(ctx); return err }},
-		{"show a node", wire.RightRead, func() error { _, err := peer.NodeOf(ctx, "b"); return err }},
-		{"list kinds", wire.RightRead, func() error { _, err := peer.Kinds(ctx); return err }},
-		{"show a kind", wire.RightRead, func() error { _, err := peer.Kind(ctx, "counter"); return err }},
-		{"pull a module", wire.RightRead, func() error { _, err := peer.PullKind(ctx, "counter"); return err }},
+		{"restore", wire.RightOwner, func() error { _, err := peer.Daemons().Restore(ctx, bytes.NewReader(nil), "", "", nil); return err }},
+		{"issue a token", wire.RightOwner, func() error { _, err := peer.Node().JoinToken(ctx, time.Minute, "all"); return err }},
+		{"join", wire.RightOwner, func() error { _, err := peer.Node().Join(ctx, "wh1."); return err }},
+		{"grant", wire.RightOwner, func() error { _, err := peer.Nodes().Grant(ctx, "b", "all"); return err }},
+		{"distrust", wire.RightOwner, func() error { _, err := peer.Nodes().Distrust(ctx, "b"); return err }},
+		{"list accusations", wire.RightOwner, func() error { _, err := peer.Proofs().List(ctx); return err }},
+		{"accuse", wire.RightOwner, func() error { _, err := peer.Proofs().Accuse(ctx, bytes.NewReader(nil)); return err }},
+		{"pardon", wire.RightOwner, func() error { _, err := peer.Proofs().Pardon(ctx, "c"); return err }},
+		{"list nodes", wire.RightRead, func() error { _, err := peer.Nodes().List(ctx); return err }},
+		{"show a node", wire.RightRead, func() error { _, err := peer.Nodes().Get(ctx, "b"); return err }},
+		{"list kinds", wire.RightRead, func() error { _, err := peer.Kinds().List(ctx); return err }},
+		{"show a kind", wire.RightRead, func() error { _, err := peer.Kinds().Get(ctx, "counter"); return err }},
+		{"pull a module", wire.RightRead, func() error { _, err := peer.Kinds().Pull(ctx, "counter"); return err }},
 		{"read logs", wire.RightRead, func() error { return peer.Logs(ctx, "c", false, func(api.LogLine) error { return nil }) }},
-		{"save a snapshot", wire.RightRead, func() error { _, err := peer.Snapshot(ctx, "c"); return err }},
-		{"export a chain", wire.RightRead, func() error { _, err := peer.Chain(ctx, "c"); return err }},
+		{"save a snapshot", wire.RightRead, func() error { _, err := peer.Daemons().Snapshot(ctx, "c"); return err }},
+		{"export a chain", wire.RightRead, func() error { _, err := peer.Daemons().Chain(ctx, "c"); return err }},
 		{"migrate", wire.RightOperate, func() error {
 			_, err := peer.Migrate(ctx, "c", api.Migrate{To: "nobody"}, func(api.MigrationStep) {})
 			return err
 		}},
 		{"place", wire.RightOperate, func() error {
-			_, err := peer.Place(ctx, "c", api.Place{Where: map[string]string{"no": "such"}})
+			_, err := peer.Daemons().Place(ctx, "c", api.Place{Where: map[string]string{"no": "such"}})
 			return err
 		}},
 		{"drain", wire.RightOperate, func() error {
-			_, err := peer.Drain(ctx, "a", api.Drain{To: []string{"nobody"}}, func(api.DrainStep) error { return nil })
+			_, err := peer.Nodes().Drain(ctx, "a", api.Drain{To: []string{"nobody"}}, func(api.DrainStep) error { return nil })
 			return err
 		}},
-		{"undrain", wire.RightOperate, func() error { _, err := peer.Undrain(ctx, "a"); return err }},
-		{"top", wire.RightRead, func() error { _, err := peer.Top(ctx, 10*time.Millisecond, 1); return err }},
-		{"stop", wire.RightOperate, func() error { _, err := peer.Stop(ctx, "c"); return err }},
-		{"start", wire.RightOperate, func() error { _, err := peer.Start(ctx, "c"); return err }},
-		{"remove", wire.RightOperate, func() error { _, err := peer.Remove(ctx, "c"); return err }},
+		{"undrain", wire.RightOperate, func() error { _, err := peer.Nodes().Undrain(ctx, "a"); return err }},
+		{"top", wire.RightRead, func() error { _, err := peer.Node().Top(ctx, 10*time.Millisecond, 1); return err }},
+		{"stop", wire.RightOperate, func() error { _, err := peer.Daemons().Stop(ctx, "c"); return err }},
+		{"start", wire.RightOperate, func() error { _, err := peer.Daemons().Start(ctx, "c"); return err }},
+		{"remove", wire.RightOperate, func() error { _, err := peer.Daemons().Remove(ctx, "c"); return err }},
 	}
 	denied := uint64(0)
 	for _, rights := range []wire.Rights{0, wire.RightRead, wire.RightOperate, wire.RightMigrate, wire.RightsAll} {
@@ -150,7 +150,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 		if _, err := peer.Send(ctx, "c", "", []byte("x")); err != nil {
 			t.Errorf("with %v, to send: %v", rights, err)
 		}
-		if _, err := peer.Daemon(ctx, "c"); err != nil {
+		if _, err := peer.Daemons().Get(ctx, "c"); err != nil {
 			t.Errorf("with %v, to ask for a daemon: %v", rights, err)
 		}
 		if p, err := a.mesh.FindPeer("b"); err != nil || p.Denied != denied || p.Rights != rights {

@@ -98,7 +98,7 @@ func (s *Server) rolloutOf(r *http.Request, req *api.Rollout) (kind string, memb
 			g = s.groupOf(here)
 		}
 	} else {
-		g, err = peerClient(s.mesh, at).GroupHere(r.Context(), req.Group)
+		g, err = peerClient(s.mesh, at).Groups().GetHere(r.Context(), req.Group)
 	}
 	for _, m := range g.Members {
 		members = append(members, m.EntityID)
@@ -151,7 +151,7 @@ func (s *Server) daemonsOfKind(ctx context.Context, kind string, members []strin
 	var asking sync.WaitGroup
 	for _, p := range peers {
 		asking.Go(func() {
-			list, askErr := peerClient(s.mesh, p.ID).Daemons(ctx, false)
+			list, askErr := peerClient(s.mesh, p.ID).Daemons().List(ctx, false)
 			mu.Lock()
 			defer mu.Unlock()
 			var problem *api.Problem
@@ -202,7 +202,7 @@ func (s *Server) rollOne(ctx context.Context, kind string, d api.Rolled, to stri
 			case at == s.mesh.Self():
 				err = s.upgradeHere(ctx, id, kind, to)
 			default:
-				_, err = peerClient(s.mesh, at).Upgrade(ctx, d.EntityID, api.Upgrade{To: to})
+				_, err = peerClient(s.mesh, at).Daemons().Upgrade(ctx, d.EntityID, api.Upgrade{To: to})
 			}
 		}
 		if err == nil || try == rolloutTries || !mayPass(err) || ctx.Err() != nil {
@@ -248,7 +248,7 @@ func (s *Server) whereIs(ctx context.Context, d api.Rolled) (api.Daemon, error) 
 	if parseErr != nil || at == s.mesh.Self() {
 		return api.Daemon{}, err
 	}
-	return peerClient(s.mesh, at).Daemon(ctx, d.EntityID)
+	return peerClient(s.mesh, at).Daemons().Get(ctx, d.EntityID)
 }
 
 func (s *Server) moduleNow(ctx context.Context, d api.Rolled) (string, error) {

@@ -77,7 +77,7 @@ func (s *Server) kindOfDaemon(r *http.Request) (string, error) {
 	if at, err = s.proven(r.Context(), id, at); err != nil {
 		return "", err
 	}
-	d, err := peerClient(s.mesh, at).Daemon(r.Context(), id.String())
+	d, err := peerClient(s.mesh, at).Daemons().Get(r.Context(), id.String())
 	return d.Kind, err
 }
 
@@ -114,7 +114,7 @@ func (s *Server) takeModule(ctx context.Context, kind string, digest [32]byte) e
 
 // pullModule returns the kind's module of that digest that a peer sends.
 func (s *Server) pullModule(ctx context.Context, from identity.NodeID, kind string, digest [32]byte) ([]byte, error) {
-	r, err := peerClient(s.mesh, from).PullModule(ctx, kind, digest)
+	r, err := peerClient(s.mesh, from).Kinds().PullModule(ctx, kind, digest)
 	if err != nil {
 		return nil, err
 	}

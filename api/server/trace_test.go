@@ -66,7 +66,7 @@ func TestOneTraceSpansTheNodes(t *testing.T) {
 	plain := c
 	c = c.Trace(parentOfAll)
 	token := must[string](t)(b.mesh.Token(time.Minute, wire.RightsAll))
-	must[api.Node](t)(plain.Join(ctx, token))
+	must[api.Node](t)(plain.Node().Join(ctx, token))
 	must[host.KindInfo](t)(a.rt.PushKind(ctx, "counter", counterModule(t)))
 	d := must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	tr.exporter.Reset()
@@ -124,7 +124,7 @@ func TestOneTraceSpansTheNodes(t *testing.T) {
 		t.Errorf("%+v", s.Status)
 	}
 	tr.exporter.Reset()
-	must[[]api.Daemon](t)(plain.Daemons(ctx, true))
+	must[[]api.Daemon](t)(plain.Daemons().List(ctx, true))
 	res := must[*http.Response](t)(http.Get(base + "/v1/nodes"))
 	if err := res.Body.Close(); err != nil {
 		t.Fatal(err)

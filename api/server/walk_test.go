@@ -52,22 +52,22 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	c, base := clientOf(t, checked)
 	wasm := counterModule(t)
 
-	must[api.Node](t)(c.Node(ctx))
+	must[api.Node](t)(c.Node().Get(ctx))
 	token := must[string](t)(b.mesh.Token(time.Minute, wire.RightsAll))
-	must[api.Node](t)(c.Join(ctx, token))
-	must[api.Token](t)(c.Token(ctx, time.Hour, "read"))
-	must[[]api.Node](t)(c.Nodes(ctx))
-	must[api.Incarnation](t)(c.Incarnation(ctx))
-	must[api.Incarnation](t)(c.ConfirmNode(ctx))
-	must[api.Node](t)(c.NodeOf(ctx, "b"))
-	must[api.Node](t)(c.Grant(ctx, "b", "all"))
+	must[api.Node](t)(c.Node().Join(ctx, token))
+	must[api.Token](t)(c.Node().JoinToken(ctx, time.Hour, "read"))
+	must[[]api.Node](t)(c.Nodes().List(ctx))
+	must[api.Incarnation](t)(c.Node().Incarnation(ctx))
+	must[api.Incarnation](t)(c.Node().Confirm(ctx))
+	must[api.Node](t)(c.Nodes().Get(ctx, "b"))
+	must[api.Node](t)(c.Nodes().Grant(ctx, "b", "all"))
 
-	must[api.Kind](t)(c.PushKind(ctx, "counter", bytes.NewReader(wasm), "fuel=1000000"))
-	must[[]api.Kind](t)(c.Kinds(ctx))
-	must[api.Kind](t)(c.Kind(ctx, "counter"))
-	drop(t)(c.PullKind(ctx, "counter"))
-	must[api.Kind](t)(c.PushKind(ctx, "spare", bytes.NewReader(wasm)))
-	must[api.Kind](t)(c.RemoveKind(ctx, "spare"))
+	must[api.Kind](t)(c.Kinds().Push(ctx, "counter", bytes.NewReader(wasm), "fuel=1000000"))
+	must[[]api.Kind](t)(c.Kinds().List(ctx))
+	must[api.Kind](t)(c.Kinds().Get(ctx, "counter"))
+	drop(t)(c.Kinds().Pull(ctx, "counter"))
+	must[api.Kind](t)(c.Kinds().Push(ctx, "spare", bytes.NewReader(wasm)))
+	must[api.Kind](t)(c.Kinds().Remove(ctx, "spare"))
 
 	followed := follow(t, base+"/v1/happenings", "application/jsonl")
 	moves := follow(t, base+"/v1/migrations?follow=true", "text/event-stream")
@@ -87,56 +87,56 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	if err := c.SendAll(ctx, "c1", "", next, func(api.Sent) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	must[api.Daemon](t)(c.Daemon(ctx, "c1"))
-	must[api.NodeLimits](t)(c.NodeLimits(ctx))
-	if l := must[api.DaemonLimits](t)(c.SetDaemonLimits(ctx, "c1", api.SetLimits{Limits: map[string]int64{"fuel": 2000000}})); l.Own["fuel"] != 2000000 || l.Limits["fuel"] != 2000000 {
+	must[api.Daemon](t)(c.Daemons().Get(ctx, "c1"))
+	must[api.NodeLimits](t)(c.Node().Limits(ctx))
+	if l := must[api.DaemonLimits](t)(c.Daemons().SetLimits(ctx, "c1", api.SetLimits{Limits: map[string]int64{"fuel": 2000000}})); l.Own["fuel"] != 2000000 || l.Limits["fuel"] != 2000000 {
 		t.Errorf("limits that were set: %+v", l)
 	}
-	must[api.DaemonLimits](t)(c.DaemonLimits(ctx, "c1"))
-	if l := must[api.KindLimits](t)(c.SetKindLimits(ctx, "counter", api.SetLimits{Limits: map[string]int64{"fuel": 3000000}})); l.Own["fuel"] != 3000000 || len(l.Kept) != 1 || l.Kept[0].Name != "c1" {
+	must[api.DaemonLimits](t)(c.Daemons().Limits(ctx, "c1"))
+	if l := must[api.KindLimits](t)(c.Kinds().SetLimits(ctx, "counter", api.SetLimits{Limits: map[string]int64{"fuel": 3000000}})); l.Own["fuel"] != 3000000 || len(l.Kept) != 1 || l.Kept[0].Name != "c1" {
 		t.Errorf("limits of a kind that were set: %+v", l)
 	}
-	must[api.KindLimits](t)(c.KindLimits(ctx, "counter"))
-	must[[]api.Daemon](t)(c.Daemons(ctx, true))
-	if top := must[api.Busiest](t)(c.Top(ctx, 10*time.Millisecond, 1)); len(top.Daemons) != 1 {
+	must[api.KindLimits](t)(c.Kinds().Limits(ctx, "counter"))
+	must[[]api.Daemon](t)(c.Daemons().List(ctx, true))
+	if top := must[api.Busiest](t)(c.Node().Top(ctx, 10*time.Millisecond, 1)); len(top.Daemons) != 1 {
 		t.Errorf("the busiest daemon is %+v", top)
 	}
 	if err := c.Logs(ctx, "c1", false, func(api.LogLine) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	snapshot := drop(t)(c.Snapshot(ctx, "c1"))
-	drop(t)(c.Chain(ctx, "c1"))
-	must[api.Placed](t)(c.Place(ctx, "c1", api.Place{}))
-	must[api.Placed](t)(c.PlaceKind(ctx, api.PlaceKind{Kind: "counter", Place: api.Place{Spread: "node", Pack: true, Prefer: map[string]string{"zone": "a"}}}))
-	forks := must[[]api.Daemon](t)(c.Fork(ctx, "c1", api.Fork{At: new(uint64), Count: 2, Name: "f"}))
-	must[api.Daemon](t)(c.Daemon(ctx, forks[1].Name))
+	snapshot := drop(t)(c.Daemons().Snapshot(ctx, "c1"))
+	drop(t)(c.Daemons().Chain(ctx, "c1"))
+	must[api.Placed](t)(c.Daemons().Place(ctx, "c1", api.Place{}))
+	must[api.Placed](t)(c.Kinds().Place(ctx, api.PlaceKind{Kind: "counter", Place: api.Place{Spread: "node", Pack: true, Prefer: map[string]string{"zone": "a"}}}))
+	forks := must[[]api.Daemon](t)(c.Daemons().Fork(ctx, "c1", api.Fork{At: new(uint64), Count: 2, Name: "f"}))
+	must[api.Daemon](t)(c.Daemons().Get(ctx, forks[1].Name))
 	for _, f := range forks {
-		must[api.Daemon](t)(c.Remove(ctx, f.EntityID))
+		must[api.Daemon](t)(c.Daemons().Remove(ctx, f.EntityID))
 	}
-	g := must[api.Group](t)(c.CreateGroup(ctx, api.CreateGroup{Name: "g", Kind: "counter", Size: 2, Strategy: "least-loaded"}))
-	must[[]api.Group](t)(c.Groups(ctx, true))
+	g := must[api.Group](t)(c.Groups().Create(ctx, api.CreateGroup{Name: "g", Kind: "counter", Size: 2, Strategy: "least-loaded"}))
+	must[[]api.Group](t)(c.Groups().List(ctx, true))
 	must[api.Sent](t)(c.Keyed("k").Send(ctx, "group/g", "", []byte("x")))
 	seen, err := identity.ParseEntityID(g.Members[1].EntityID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	must[api.Sighting](t)(c.Sighting(ctx, seen))
-	must[api.Group](t)(c.ScaleGroup(ctx, "g", 1))
-	if s := must[api.Sighting](t)(c.Sighting(ctx, seen)); s.Daemon != nil || s.Stopped == 0 && s.Went == nil {
+	must[api.Sighting](t)(c.Daemons().LocalStatus(ctx, seen))
+	must[api.Group](t)(c.Groups().Scale(ctx, "g", 1))
+	if s := must[api.Sighting](t)(c.Daemons().LocalStatus(ctx, seen)); s.Daemon != nil || s.Stopped == 0 && s.Went == nil {
 		t.Errorf("a member that was stopped is seen as %+v", s)
 	}
-	must[api.Group](t)(c.HealGroup(ctx, "g", api.HealGroup{}))
-	must[api.Group](t)(c.Group(ctx, "g"))
-	must[api.Group](t)(c.RemoveGroup(ctx, "g"))
-	must[api.Channel](t)(c.CreateChannel(ctx, api.CreateChannel{Name: "news"}))
-	must[[]api.Subscription](t)(c.Subscribe(ctx, "c1", api.Subscribe{Publisher: "a", Channel: "news"}))
-	must[api.Daemon](t)(c.Daemon(ctx, "c1"))
+	must[api.Group](t)(c.Groups().Heal(ctx, "g", api.HealGroup{}))
+	must[api.Group](t)(c.Groups().Get(ctx, "g"))
+	must[api.Group](t)(c.Groups().Remove(ctx, "g"))
+	must[api.Channel](t)(c.Channels().Create(ctx, api.CreateChannel{Name: "news"}))
+	must[[]api.Subscription](t)(c.Channels().Subscribe(ctx, "c1", api.Subscribe{Publisher: "a", Channel: "news"}))
+	must[api.Daemon](t)(c.Daemons().Get(ctx, "c1"))
 	for _, path := range []string{"held", "daemons/c1/subscriptions"} {
 		res := must[*http.Response](t)(http.Get(base + "/v1/" + path))
 		drop(t)(res.Body, nil)
 	}
 	next, _ = pull(slices.Values([]string{"one", "two"}))
-	if err := c.PublishAll(ctx, "news", client.AtNode{}, next, func(api.Published) error { return nil }); err != nil {
+	if err := c.Channels().PublishAll(ctx, "news", client.AtNode{}, next, func(api.Published) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	for _, accept := range []string{"application/jsonl", "text/event-stream"} {
@@ -146,33 +146,33 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 		}
 		f.end()
 	}
-	must[[]api.Channel](t)(c.Channels(ctx, client.AtNode{}))
-	must[api.Channel](t)(c.Channel(ctx, "news", client.AtNode{}))
-	must[[]api.Subscription](t)(c.Unsubscribe(ctx, "c1", "a", "news"))
-	must[api.Channel](t)(c.RemoveChannel(ctx, "news", client.AtNode{}))
-	must[[]api.Revocation](t)(c.Revocations(ctx))
-	must[[]api.Quarantined](t)(c.Quarantine(ctx, "c1"))
+	must[[]api.Channel](t)(c.Channels().List(ctx, client.AtNode{}))
+	must[api.Channel](t)(c.Channels().Get(ctx, "news", client.AtNode{}))
+	must[[]api.Subscription](t)(c.Channels().Unsubscribe(ctx, "c1", "a", "news"))
+	must[api.Channel](t)(c.Channels().Remove(ctx, "news", client.AtNode{}))
+	must[[]api.Revocation](t)(c.Channels().Revocations(ctx))
+	must[[]api.Quarantined](t)(c.Quarantine().List(ctx, "c1"))
 	must[*api.MigrationReport](t)(c.Migrate(ctx, "c1", api.Migrate{To: "b"}, func(api.MigrationStep) {}))
-	must[[]api.Migration](t)(c.Migrations(ctx, true))
-	receipts := must[[]api.Receipt](t)(c.Receipts(ctx, "c1"))
-	must[[]byte](t)(c.Receipt(ctx, "c1", receipts[0].Epoch))
-	must[[]api.Accusation](t)(c.Accusations(ctx))
-	if d := must[api.Daemon](t)(c.Stop(ctx, "c1")); d.State != host.HaltedState {
+	must[[]api.Migration](t)(c.Migrations().List(ctx, true))
+	receipts := must[[]api.Receipt](t)(c.Daemons().Receipts(ctx, "c1"))
+	must[[]byte](t)(c.Daemons().Receipt(ctx, "c1", receipts[0].Epoch))
+	must[[]api.Accusation](t)(c.Proofs().List(ctx))
+	if d := must[api.Daemon](t)(c.Daemons().Stop(ctx, "c1")); d.State != host.HaltedState {
 		t.Errorf("a stopped daemon is %s", d.State)
 	}
 	var stopped *api.Problem
 	if _, err := c.Send(ctx, "c1", "", []byte("x")); !errors.As(err, &stopped) || stopped.Code != "daemon-stopped" {
 		t.Errorf("to send to a stopped daemon: %v", err)
 	}
-	must[api.Daemon](t)(c.Start(ctx, "c1"))
-	must[api.Daemon](t)(c.Remove(ctx, "c1"))
+	must[api.Daemon](t)(c.Daemons().Start(ctx, "c1"))
+	must[api.Daemon](t)(c.Daemons().Remove(ctx, "c1"))
 	must[api.Daemon](t)(c.Spawn(ctx, api.Spawn{Kind: "counter", Name: "c2"}))
-	must[api.Rebalanced](t)(c.Rebalance(ctx, api.Rebalance{DryRun: true}))
-	must[*api.DrainSummary](t)(c.Drain(ctx, "a", api.Drain{}, nil))
-	must[api.Node](t)(c.Undrain(ctx, "a"))
-	issued := must[api.APIToken](t)(c.IssueToken(ctx, api.IssueToken{Name: "ci", Scope: "read", TTL: "1h"}))
-	must[[]api.APIToken](t)(c.APITokens(ctx))
-	must[api.APIToken](t)(c.RevokeToken(ctx, issued.ID))
+	must[api.Rebalanced](t)(c.Node().Rebalance(ctx, api.Rebalance{DryRun: true}))
+	must[*api.DrainSummary](t)(c.Nodes().Drain(ctx, "a", api.Drain{}, nil))
+	must[api.Node](t)(c.Nodes().Undrain(ctx, "a"))
+	issued := must[api.APIToken](t)(c.Tokens().Issue(ctx, api.IssueToken{Name: "ci", Scope: "read", TTL: "1h"}))
+	must[[]api.APIToken](t)(c.Tokens().List(ctx))
+	must[api.APIToken](t)(c.Tokens().Revoke(ctx, issued.ID))
 	for _, path := range []string{"/v1/openapi.json", "/healthz", "/readyz"} {
 		res := must[*http.Response](t)(http.Get(base + path))
 		if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != 200 || res.Body.Close() != nil {
@@ -182,27 +182,27 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 
 	// What goes wrong is a problem, whatever it is.
 	for name, err := range map[string]error{
-		"daemon-not-found":    errorOf(c.Daemon(ctx, "nobody")),
+		"daemon-not-found":    errorOf(c.Daemons().Get(ctx, "nobody")),
 		"kind-not-found":      errorOf(c.Spawn(ctx, api.Spawn{Kind: "none"})),
-		"bad-snapshot":        errorOf(c.Restore(ctx, bytes.NewReader(snapshot[1:]), "", "", nil)),
-		"not-accused":         errorOf(c.Pardon(ctx, "nobody")),
-		"bad-proof":           errorOf(c.Accuse(ctx, strings.NewReader("x"))),
-		"cannot-upgrade":      errorOf(c.Upgrade(ctx, "c2", api.Upgrade{To: "latest"})),
-		"not-failed":          errorOf(c.Mend(ctx, "c2", api.Mend{How: "retry"})),
-		"no-fork-point":       errorOf(c.Fork(ctx, "c2", api.Fork{At: at(9)})),
-		"group-not-found":     errorOf(c.Group(ctx, "g")),
-		"bad-group":           errorOf(c.CreateGroup(ctx, api.CreateGroup{Name: "g", Kind: "counter", Size: 256})),
-		"settled":             errorOf(c.Resolve(ctx, "c2", api.Resolve{How: "drop"})),
-		"not-quarantined":     c.Skip(ctx, "c2", 1),
-		"api-token-not-found": errorOf(c.RevokeToken(ctx, "0")),
-		"bad-request":         errorOf(c.IssueToken(ctx, api.IssueToken{Name: "x", Scope: "all", TTL: "1h"})),
+		"bad-snapshot":        errorOf(c.Daemons().Restore(ctx, bytes.NewReader(snapshot[1:]), "", "", nil)),
+		"not-accused":         errorOf(c.Proofs().Pardon(ctx, "nobody")),
+		"bad-proof":           errorOf(c.Proofs().Accuse(ctx, strings.NewReader("x"))),
+		"cannot-upgrade":      errorOf(c.Daemons().Upgrade(ctx, "c2", api.Upgrade{To: "latest"})),
+		"not-failed":          errorOf(c.Daemons().Repair(ctx, "c2", api.Mend{How: "retry"})),
+		"no-fork-point":       errorOf(c.Daemons().Fork(ctx, "c2", api.Fork{At: at(9)})),
+		"group-not-found":     errorOf(c.Groups().Get(ctx, "g")),
+		"bad-group":           errorOf(c.Groups().Create(ctx, api.CreateGroup{Name: "g", Kind: "counter", Size: 256})),
+		"settled":             errorOf(c.Migrations().Resolve(ctx, "c2", api.Resolve{How: "drop"})),
+		"not-quarantined":     c.Quarantine().Skip(ctx, "c2", 1),
+		"api-token-not-found": errorOf(c.Tokens().Revoke(ctx, "0")),
+		"bad-request":         errorOf(c.Tokens().Issue(ctx, api.IssueToken{Name: "x", Scope: "all", TTL: "1h"})),
 	} {
 		var p *api.Problem
 		if !errors.As(err, &p) || p.Code != name {
 			t.Errorf("%v, want %s", err, name)
 		}
 	}
-	must[api.Node](t)(c.Distrust(ctx, "b"))
+	must[api.Node](t)(c.Nodes().Distrust(ctx, "b"))
 
 	if got := followed.next(t); !strings.Contains(got, `"what":"spawned"`) || !strings.Contains(got, d.EntityID) {
 		t.Errorf("what happened first: %s", got)

@@ -40,7 +40,7 @@ and several can stand with commas between.`,
 				return usagef("give the token a --name, to know it by")
 			}
 			req.TTL = ttl.String()
-			t, err := a.client().IssueToken(c.Context(), req)
+			t, err := a.client().Tokens().Issue(c.Context(), req)
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ and several can stand with commas between.`,
 
 func (a *app) listTokens() *cobra.Command {
 	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the tokens", Example: "  wasmhost api token ls", Args: exact(0)}, listing[api.APIToken]{
-		get:  func(c *cobra.Command) ([]api.APIToken, error) { return a.client().APITokens(c.Context()) },
+		get:  func(c *cobra.Command) ([]api.APIToken, error) { return a.client().Tokens().List(c.Context()) },
 		head: "ID\tNAME\tSCOPE\tEXPIRES",
 		row: func(t api.APIToken) string {
 			return t.ID + "\t" + t.Name + "\t" + t.Scope + "\t" + t.Expires.Format(time.RFC3339)
@@ -69,7 +69,7 @@ func (a *app) listTokens() *cobra.Command {
 
 func (a *app) revokeToken() *cobra.Command {
 	return &cobra.Command{Use: "revoke ID", Short: "Revoke a token: what it was let in for ends", Example: "  wasmhost api token revoke 5f1c7a90d2b3e846", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		t, err := a.client().RevokeToken(c.Context(), args[0])
+		t, err := a.client().Tokens().Revoke(c.Context(), args[0])
 		if err != nil {
 			return err
 		}

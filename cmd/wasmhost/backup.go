@@ -143,7 +143,7 @@ func (a *app) makeBackup(ctx context.Context, to backup.Objects, req api.Backup)
 	if err != nil {
 		return nil, 0, err
 	}
-	stream, err := a.client().Backup(ctx, req)
+	stream, err := a.client().Node().Backup(ctx, req)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -175,11 +175,11 @@ func (a *app) backupPending() *cobra.Command {
 the node itself, whose channels are held too, is confirmed.`,
 		Example: "  wasmhost backup pending -o json", Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			in, err := a.client().Incarnation(c.Context())
+			in, err := a.client().Node().Incarnation(c.Context())
 			if err != nil {
 				return err
 			}
-			held, err := a.client().Held(c.Context())
+			held, err := a.client().Node().Held(c.Context())
 			if err != nil {
 				return err
 			}
@@ -208,8 +208,8 @@ Exit code 12, with the reasons, where some could not be.`,
 		Args: between(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			what := "let what this node has from the backup go on, and lose what any other copy has beyond it"
-			return a.decideEach(c, args, all, yes, what, a.client().Confirm, func(ctx context.Context) error {
-				_, err := a.client().ConfirmNode(ctx)
+			return a.decideEach(c, args, all, yes, what, a.client().Daemons().Confirm, func(ctx context.Context) error {
+				_, err := a.client().Node().Confirm(ctx)
 				return err
 			})
 		},
@@ -228,7 +228,7 @@ func (a *app) backupGiveWay() *cobra.Command {
 history of its copy as evidence. It is refused where no node is known to have more.`,
 		Example: "  wasmhost backup give-way c1 --yes", Args: between(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.decideEach(c, args, all, yes, "give up what this node has from the backup for the copies that have more", a.client().Yield, nil)
+			return a.decideEach(c, args, all, yes, "give up what this node has from the backup for the copies that have more", a.client().Daemons().Yield, nil)
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "every held daemon")
@@ -244,7 +244,7 @@ func (a *app) decideEach(c *cobra.Command, args []string, all, yes bool, what st
 	if (len(args) == 1) == all {
 		return usagef("give either DAEMON or --all")
 	}
-	held, err := a.client().Held(c.Context())
+	held, err := a.client().Node().Held(c.Context())
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ further behind gets a gap in place of what it missed.`, Example: `  wasmhost cha
 			}
 			req.Roots = append(req.Roots, id.String())
 		}
-		ch, err := a.client().CreateChannel(c.Context(), req)
+		ch, err := a.client().Channels().Create(c.Context(), req)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func (a *app) channelList() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			return a.client().Channels(c.Context(), at)
+			return a.client().Channels().List(c.Context(), at)
 		},
 		head: channelHead, row: a.channelRow,
 		name: func(ch api.Channel) string { return ch.Name },
@@ -122,7 +122,7 @@ func (a *app) channelInspect() *cobra.Command {
 			return err
 		}
 		return a.each(c, args, func(name string) error {
-			ch, err := a.client().Channel(c.Context(), name, at)
+			ch, err := a.client().Channels().Get(c.Context(), name, at)
 			if err != nil {
 				return err
 			}
@@ -159,7 +159,7 @@ func (a *app) channelRemove() *cobra.Command {
 			return err
 		}
 		return a.each(c, args, func(name string) error {
-			ch, err := a.client().RemoveChannel(c.Context(), name, at)
+			ch, err := a.client().Channels().Remove(c.Context(), name, at)
 			if err != nil {
 				return err
 			}
@@ -194,7 +194,7 @@ are durable, and prints the sequences that they have.`, Example: `  wasmhost cha
 		}
 		defer done()
 		sum := api.Published{}
-		err = a.client().PublishAll(c.Context(), args[0], at, next, func(p api.Published) error {
+		err = a.client().Channels().PublishAll(c.Context(), args[0], at, next, func(p api.Published) error {
 			if sum.Count == 0 {
 				sum.First = p.First
 			}
@@ -261,7 +261,7 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 			return usagef("--after %q is neither a sequence nor a cursor", after)
 		}
 		left := count
-		err = a.client().FollowChannel(c.Context(), args[0], at, after, func(ev api.ChannelEvent) error {
+		err = a.client().Channels().Follow(c.Context(), args[0], at, after, func(ev api.ChannelEvent) error {
 			if err := a.printChannelEvent(ev); err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ whether the engine answers, how many daemons have fewer standbys than they are t
 have, and how many are on nodes that are gone, without a standby that is there.
 The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost cluster status
   wasmhost cluster status -o json`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		s, err := a.client().Cluster(c.Context())
+		s, err := a.client().Cluster().Status(c.Context())
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 	}}
 	members := printing(a, &cobra.Command{Use: "members", Short: "List the cluster's nodes", Example: "  wasmhost cluster members -o json", Args: exact(0)}, listing[api.ClusterMember]{
 		get: func(c *cobra.Command) ([]api.ClusterMember, error) {
-			s, err := a.client().Cluster(c.Context())
+			s, err := a.client().Cluster().Status(c.Context())
 			return s.Members, err
 		},
 		head: "NAME\t+NODE ID\tADDRESS\tHERE\tROLE\tLEASE\tOWNS\tSTANDS BY",
@@ -66,7 +66,7 @@ node that is there is not removed: stop it first.`, Example: "  wasmhost cluster
 		if err := a.confirm(yes, "forget node "+args[0]+" of the cluster"); err != nil {
 			return err
 		}
-		m, err := a.client().RemoveMember(c.Context(), args[0])
+		m, err := a.client().Cluster().RemoveMember(c.Context(), args[0])
 		if err != nil {
 			return err
 		}

@@ -34,22 +34,22 @@ func namedList[T any](get func(context.Context, *client.Client) ([]T, error), na
 
 func daemonNames(state string) named {
 	return namedList(func(ctx context.Context, c *client.Client) ([]api.Daemon, error) {
-		list, err := c.Daemons(ctx, true)
+		list, err := c.Daemons().List(ctx, true)
 		return slices.DeleteFunc(list, func(d api.Daemon) bool { return state != "" && (d.State == "stopped") != (state == "stopped") }), err
 	}, func(d api.Daemon) string { return d.Name }, func(d api.Daemon) string { return d.Kind + ", " + d.State })
 }
 
 var (
-	kindNames = namedList(func(ctx context.Context, c *client.Client) ([]api.Kind, error) { return c.Kinds(ctx) },
+	kindNames = namedList(func(ctx context.Context, c *client.Client) ([]api.Kind, error) { return c.Kinds().List(ctx) },
 		func(k api.Kind) string { return k.Name }, func(k api.Kind) string { return "kind" })
-	nodeNamesKnown = namedList(func(ctx context.Context, c *client.Client) ([]api.Node, error) { return c.Nodes(ctx) },
+	nodeNamesKnown = namedList(func(ctx context.Context, c *client.Client) ([]api.Node, error) { return c.Nodes().List(ctx) },
 		func(n api.Node) string { return orID(n.Name, n.NodeID) }, nodeState)
-	groupNames = namedList(func(ctx context.Context, c *client.Client) ([]api.Group, error) { return c.Groups(ctx, true) },
+	groupNames = namedList(func(ctx context.Context, c *client.Client) ([]api.Group, error) { return c.Groups().List(ctx, true) },
 		func(g api.Group) string { return g.Name }, func(g api.Group) string { return "group of " + g.Kind })
-	groupRefs = namedList(func(ctx context.Context, c *client.Client) ([]api.Group, error) { return c.Groups(ctx, true) },
+	groupRefs = namedList(func(ctx context.Context, c *client.Client) ([]api.Group, error) { return c.Groups().List(ctx, true) },
 		func(g api.Group) string { return groupRef + g.Name }, func(g api.Group) string { return "group of " + g.Kind })
 	channelNames = namedList(func(ctx context.Context, c *client.Client) ([]api.Channel, error) {
-		return c.Channels(ctx, client.AtNode{})
+		return c.Channels().List(ctx, client.AtNode{})
 	}, func(c api.Channel) string { return c.Name }, func(c api.Channel) string { return "channel" })
 )
 

@@ -147,7 +147,7 @@ func (a *app) ps() *cobra.Command {
   wasmhost ps --all -o jsonpath='{range .items[*]}{.name} {.node_id}{"\n"}{end}'`, Args: exact(0)}
 	c.Flags().BoolVarP(&all, "all", "a", false, "the peers' daemons too, and those that left")
 	return printing(a, c, listing[api.Daemon]{
-		get:  func(c *cobra.Command) ([]api.Daemon, error) { return a.client().Daemons(c.Context(), all) },
+		get:  func(c *cobra.Command) ([]api.Daemon, error) { return a.client().Daemons().List(c.Context(), all) },
 		head: "NAME\t+ORIGIN\tKIND\tNODE\t+NODE ID\tEPOCH\tSEQUENCE\tSTATE",
 		row: func(d api.Daemon) string {
 			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s", d.Name, d.Origin, d.Kind, a.nodeName(d.NodeID), d.NodeID, d.Epoch, d.Sequence, d.State)
@@ -161,7 +161,7 @@ func (a *app) inspect() *cobra.Command {
 		Example: "  wasmhost inspect c1 -o json\n  wasmhost inspect c1 c2 -o yaml", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 			first := true
 			return a.each(c, args, func(ref string) error {
-				d, err := a.client().Looking().Daemon(c.Context(), ref)
+				d, err := a.client().Looking().Daemons().Get(c.Context(), ref)
 				if err != nil {
 					return err
 				}
@@ -229,7 +229,7 @@ timers, what it sent, and what daemons and channels have for it wait. Its state 
 it can be inspected, moved, saved and forked. It stays stopped when its node starts
 again, and where it moves to.` + severalHelp, Example: "  wasmhost stop c1\n  wasmhost stop c1 c2 c3\n  wasmhost start c1", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		return a.each(c, args, func(ref string) error {
-			d, err := a.client().Stop(c.Context(), ref)
+			d, err := a.client().Daemons().Stop(c.Context(), ref)
 			if err != nil {
 				return err
 			}
@@ -245,7 +245,7 @@ again, and where it moves to.` + severalHelp, Example: "  wasmhost stop c1\n  wa
 func (a *app) start() *cobra.Command {
 	return &cobra.Command{Use: "start DAEMON...", Short: "Start daemons that were stopped", Long: "Start daemons that were stopped." + severalHelp, Example: "  wasmhost start c1 c2", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		return a.each(c, args, func(ref string) error {
-			d, err := a.client().Start(c.Context(), ref)
+			d, err := a.client().Daemons().Start(c.Context(), ref)
 			if err != nil {
 				return err
 			}
@@ -263,7 +263,7 @@ func (a *app) rm() *cobra.Command {
 				return err
 			}
 			return a.each(c, args, func(ref string) error {
-				d, err := a.client().Remove(c.Context(), ref)
+				d, err := a.client().Daemons().Remove(c.Context(), ref)
 				if err != nil {
 					return err
 				}

@@ -47,7 +47,7 @@ func (a *app) runDashboard(ctx context.Context, listen string, readOnly bool) er
 		return usagef("--listen %s: give a loopback address, such as 127.0.0.1:7480: what comes here has your rights", listen)
 	}
 	client := a.client()
-	node, err := client.Node(ctx)
+	node, err := client.Node().Get(ctx)
 	if err != nil {
 		return err
 	}

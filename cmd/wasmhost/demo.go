@@ -80,7 +80,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	token, err := one.client.Token(ctx, time.Minute, "all")
+	token, err := one.client.Node().JoinToken(ctx, time.Minute, "all")
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 
 	d.say("2. upload and spawn, on node one")
-	kind, err := one.client.PushKind(ctx, "wordcount", bytes.NewReader(wasm))
+	kind, err := one.client.Kinds().Push(ctx, "wordcount", bytes.NewReader(wasm))
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err := d.compare(ctx, one, lines); err != nil {
 		return err
 	}
-	moved, err := one.client.Daemon(ctx, "words")
+	moved, err := one.client.Daemons().Get(ctx, "words")
 	if err != nil {
 		return err
 	}
@@ -306,7 +306,7 @@ func word(line string) string { return line[:strings.IndexByte(line, ' ')] }
 
 // prove exports the chain and verifies the file.
 func (d *demo) prove(ctx context.Context, n *demoNode) error {
-	body, err := n.client.Chain(ctx, "words")
+	body, err := n.client.Daemons().Chain(ctx, "words")
 	if err != nil {
 		return err
 	}

@@ -159,14 +159,14 @@ func (d *developing) rebuild(ctx context.Context) error {
 		return nil
 	}
 	c := d.client()
-	if _, err := c.PushKind(ctx, d.Name, bytes.NewReader(wasm)); err != nil {
+	if _, err := c.Kinds().Push(ctx, d.Name, bytes.NewReader(wasm)); err != nil {
 		p := server.ProblemOf(err)
 		d.say("not a daemon: %v (%s)\nhint: %s", err, p.Code, p.Hint)
 		return nil
 	}
 	d.say("built %x, %s, in %v", digest[:6], size(int64(len(wasm))), time.Since(began).Round(time.Millisecond))
 	if d.built != [32]byte{} {
-		_, err := c.Upgrade(ctx, d.Name, api.Upgrade{To: "latest"})
+		_, err := c.Daemons().Upgrade(ctx, d.Name, api.Upgrade{To: "latest"})
 		if err == nil {
 			d.built = digest
 			d.say("%s goes on with its state", d.Name)
@@ -174,7 +174,7 @@ func (d *developing) rebuild(ctx context.Context) error {
 		}
 		d.say("%s begins anew, for its state cannot go over: %v", d.Name, err)
 		d.unfold()
-		if _, err := c.Remove(ctx, d.Name); err != nil {
+		if _, err := c.Daemons().Remove(ctx, d.Name); err != nil {
 			return err
 		}
 		d.built = [32]byte{}

@@ -114,7 +114,7 @@ func (a *app) examineLimits() finding {
 func (a *app) examineNode(ctx context.Context) []finding {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	n, err := a.client().Node(ctx)
+	n, err := a.client().Node().Get(ctx)
 	switch {
 	case errors.Is(err, client.ErrNoNode):
 		return nil

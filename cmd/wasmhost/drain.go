@@ -42,7 +42,7 @@ the drain. With -o jsonl there is a line for each daemon.`,
 				return err
 			}
 			s := &drainShower{app: a, bar: a.format == "table" && isTerminal(a.err)}
-			sum, err := a.client().Drain(c.Context(), node, req, s.step)
+			sum, err := a.client().Nodes().Drain(c.Context(), node, req, s.step)
 			s.clear()
 			if c.Context().Err() != nil {
 				fmt.Fprintln(a.err, "detached: the drain goes on; watch it: wasmhost node drain; end it: wasmhost node undrain")
@@ -78,7 +78,7 @@ and not released stay; those that are gone stay away.`,
 			if err != nil {
 				return err
 			}
-			n, err := a.client().Undrain(c.Context(), node)
+			n, err := a.client().Nodes().Undrain(c.Context(), node)
 			if err != nil {
 				return err
 			}
@@ -92,7 +92,7 @@ func (a *app) nodeOr(c *cobra.Command, args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil
 	}
-	n, err := a.client().Node(c.Context())
+	n, err := a.client().Node().Get(c.Context())
 	return n.NodeID, err
 }
 

@@ -46,7 +46,7 @@ stored state where that is older; where neither reaches back so far, nothing is 
 				return err
 			}
 			req.Limits = own.Map()
-			forks, err := a.client().Fork(c.Context(), args[0], req)
+			forks, err := a.client().Daemons().Fork(c.Context(), args[0], req)
 			if err != nil {
 				return err
 			}

@@ -44,7 +44,7 @@ members' identities: a group that is made again with it has the same ones.`, Exa
 		if req.Seed, err = seedOf(seedFile, passFile); err != nil {
 			return err
 		}
-		g, err := a.client().CreateGroup(c.Context(), req)
+		g, err := a.client().Groups().Create(c.Context(), req)
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ members' identities: a group that is made again with it has the same ones.`, Exa
 
 func (a *app) groupList() *cobra.Command {
 	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the groups of the node and its peers", Example: "  wasmhost group ls -o json", Args: exact(0)}, listing[api.Group]{
-		get:  func(c *cobra.Command) ([]api.Group, error) { return a.client().Groups(c.Context(), true) },
+		get:  func(c *cobra.Command) ([]api.Group, error) { return a.client().Groups().List(c.Context(), true) },
 		head: "NAME\tKIND\tSIZE\tHEALTHY\tSTRATEGY\tKEPT BY\t+NODE ID",
 		row: func(g api.Group) string {
 			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s", g.Name, g.Kind, g.Size, g.Healthy, g.Strategy, a.keptBy(g), g.NodeID)
@@ -87,9 +87,9 @@ const hereUsage = "the group that the node itself keeps, though other nodes keep
 func (a *app) groupInspect() *cobra.Command {
 	var here bool
 	c := &cobra.Command{Use: "inspect NAME...", Aliases: []string{"describe"}, Short: "Show groups and their members", Long: "Show groups and their members." + severalHelp, Example: "  wasmhost group inspect workers", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
-		get := a.client().Group
+		get := a.client().Groups().Get
 		if here {
-			get = a.client().GroupHere
+			get = a.client().Groups().GetHere
 		}
 		return a.each(c, args, func(name string) error {
 			g, err := get(c.Context(), name)
@@ -115,7 +115,7 @@ with binding-gone.`, Example: "  wasmhost group scale workers 5", Args: exact(2)
 		if err != nil {
 			return usagef("SIZE is a number, not %q", args[1])
 		}
-		now, err := a.client().Group(c.Context(), args[0])
+		now, err := a.client().Groups().Get(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ with binding-gone.`, Example: "  wasmhost group scale workers 5", Args: exact(2)
 				return err
 			}
 		}
-		g, err := a.client().ScaleGroup(c.Context(), args[0], size)
+		g, err := a.client().Groups().Scale(c.Context(), args[0], size)
 		if err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ back of it is stopped. An event with an id that the lost one had is not applied 
 is refused with binding-gone. In a cluster a member that a standby has taken over is not
 lost (member-alive), and one whose node still has a lease not yet (member-leased).`, Example: `  wasmhost group heal workers
   wasmhost group heal workers --lost 2`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		g, err := a.client().HealGroup(c.Context(), args[0], req)
+		g, err := a.client().Groups().Heal(c.Context(), args[0], req)
 		if err != nil {
 			return err
 		}
@@ -160,9 +160,9 @@ func (a *app) groupRemove() *cobra.Command {
 		if err := a.confirm(yes, "end all daemons of "+targetsOf("group", args)+" for good"); err != nil {
 			return err
 		}
-		remove := a.client().RemoveGroup
+		remove := a.client().Groups().Remove
 		if here {
-			remove = a.client().RemoveGroupHere
+			remove = a.client().Groups().RemoveHere
 		}
 		return a.each(c, args, func(name string) error {
 			g, err := remove(c.Context(), name)

@@ -40,7 +40,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 		if err != nil {
 			return err
 		}
-		k, err := a.client().PushKindTo(c.Context(), args[0], bytes.NewReader(wasm), client.PushTo{Limits: append(a.fileLimits("kind", args[0]), limits...), Nodes: to.texts, Signatures: signatures})
+		k, err := a.client().Kinds().PushTo(c.Context(), args[0], bytes.NewReader(wasm), client.PushTo{Limits: append(a.fileLimits("kind", args[0]), limits...), Nodes: to.texts, Signatures: signatures})
 		if err != nil {
 			return err
 		}
@@ -61,7 +61,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 	push.Flags().Var(&to, "to", "node that is to have it as well, or all; may stand several times")
 	push.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: "+limitHelp+" Of daemons spawned from now on")
 	ls := printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the kinds", Example: "  wasmhost kind ls -o name\n  wasmhost kind ls --filter 'daemons>0'", Args: exact(0)}, listing[api.Kind]{
-		get:  func(c *cobra.Command) ([]api.Kind, error) { return a.client().Kinds(c.Context()) },
+		get:  func(c *cobra.Command) ([]api.Kind, error) { return a.client().Kinds().List(c.Context()) },
 		head: "NAME\tMODULE\tSIZE\tSTATE\tDAEMONS",
 		row: func(k api.Kind) string {
 			return fmt.Sprintf("%s\t%.12s\t%s\t%s\t%d", k.Name, k.Digest, size(k.Size), k.State, k.Daemons)
@@ -70,7 +70,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 	})
 	inspect := &cobra.Command{Use: "inspect NAME...", Aliases: []string{"describe"}, Short: "Show kinds and their modules", Long: "Show kinds and their modules." + severalHelp, Example: "  wasmhost kind inspect counter", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		return a.each(c, args, func(name string) error {
-			k, err := a.client().Kind(c.Context(), name)
+			k, err := a.client().Kinds().Get(c.Context(), name)
 			if err != nil {
 				return err
 			}
@@ -88,7 +88,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 			return err
 		}
 		return a.each(c, args, func(name string) error {
-			k, err := a.client().RemoveKind(c.Context(), name)
+			k, err := a.client().Kinds().Remove(c.Context(), name)
 			if err != nil {
 				return err
 			}
@@ -97,7 +97,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 	}}
 	rm.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	pull := &cobra.Command{Use: "pull NAME FILE", Short: "Write a kind's module to a file; - is standard output", Example: "  wasmhost kind pull counter counter.wasm", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
-		body, err := a.client().PullKind(c.Context(), args[0])
+		body, err := a.client().Kinds().Pull(c.Context(), args[0])
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ name, write kind/NAME or name:NAME. The bounds that cannot be set are in docs/li
   wasmhost limits show counter -o json
   wasmhost limits show`, Args: between(0, 1), RunE: func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			n, err := a.client().NodeLimits(c.Context())
+			n, err := a.client().Node().Limits(c.Context())
 			if err != nil {
 				return err
 			}
@@ -41,13 +41,13 @@ name, write kind/NAME or name:NAME. The bounds that cannot be set are in docs/li
 			return err
 		}
 		if isKind {
-			k, err := a.client().KindLimits(c.Context(), kind)
+			k, err := a.client().Kinds().Limits(c.Context(), kind)
 			if err != nil {
 				return err
 			}
 			return a.print(k, func(w io.Writer) { writeLimits(w, k.Limits, k.Own, "of the kind") }, func() string { return k.Name })
 		}
-		d, err := a.client().Looking().DaemonLimits(c.Context(), args[0])
+		d, err := a.client().Looking().Daemons().Limits(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ Limits: ` + limitNames + `; ` + limitUnits + `.`, Example: `  wasmhost limits se
 		if isKind {
 			return a.setKindLimits(c.Context(), kind, change)
 		}
-		d, err := a.client().SetDaemonLimits(c.Context(), args[0], api.SetLimits{Limits: change})
+		d, err := a.client().Daemons().SetLimits(c.Context(), args[0], api.SetLimits{Limits: change})
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ Limits: ` + limitNames + `; ` + limitUnits + `.`, Example: `  wasmhost limits se
 }
 
 func (a *app) setKindLimits(ctx context.Context, kind string, change map[string]int64) error {
-	k, err := a.client().SetKindLimits(ctx, kind, api.SetLimits{Limits: change})
+	k, err := a.client().Kinds().SetLimits(ctx, kind, api.SetLimits{Limits: change})
 	if err != nil {
 		return err
 	}
@@ -129,14 +129,14 @@ func (a *app) limited(ctx context.Context, text string) (kind string, isKind boo
 	if strings.Contains(text, ":") || daemon.ValidName(text) != nil {
 		return "", false, nil
 	}
-	_, err = a.client().Kind(ctx, text)
+	_, err = a.client().Kinds().Get(ctx, text)
 	if problemIs(err, "kind-not-found") {
 		return "", false, nil
 	}
 	if err != nil {
 		return "", false, err
 	}
-	_, err = a.client().Daemon(ctx, text)
+	_, err = a.client().Daemons().Get(ctx, text)
 	if problemIs(err, "daemon-not-found") {
 		return text, true, nil
 	}

@@ -58,7 +58,7 @@ log from now on, wherever they move, until they are removed.`, Example: `  wasmh
 			refs[ref] = ref
 		}
 		if all {
-			daemons, err := a.client().Daemons(c.Context(), false)
+			daemons, err := a.client().Daemons().List(c.Context(), false)
 			if err != nil {
 				return err
 			}

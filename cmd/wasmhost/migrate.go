@@ -144,7 +144,7 @@ func bounds(req *api.Migrate, downtime, deadline time.Duration, rate string) err
 
 // detached says which daemon is on its way.
 func (a *app) detached(c *cobra.Command, ref string) error {
-	d, err := a.client().Daemon(c.Context(), ref)
+	d, err := a.client().Daemons().Get(c.Context(), ref)
 	if err != nil {
 		return err
 	}

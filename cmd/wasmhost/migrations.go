@@ -19,7 +19,7 @@ are over too: the ones that moved a daemon, of which there are receipts, and tho
 that failed since the node started.`, Example: "  wasmhost migrations ls --all -o json", Args: exact(0)}
 	ls.Flags().BoolVar(&all, "all", false, "those that are over too")
 	printing(a, ls, listing[api.Migration]{
-		get:  func(c *cobra.Command) ([]api.Migration, error) { return a.client().Migrations(c.Context(), all) },
+		get:  func(c *cobra.Command) ([]api.Migration, error) { return a.client().Migrations().List(c.Context(), all) },
 		head: "NAME\t+ORIGIN\tTHIS NODE IS\tOTHER NODE\t+NODE ID\tSTATE\tEPOCH\tSENT\tDOWNTIME\tBEGAN\tREASON",
 		row:  a.migrationRow,
 		name: func(m api.Migration) string { return m.Name },
@@ -77,7 +77,7 @@ the lower one is lost.
 			if err := a.confirm(yes, "the other node is gone for good: "+req.How+" daemon "+args[0]); err != nil {
 				return err
 			}
-			m, err := a.client().Resolve(c.Context(), args[0], req)
+			m, err := a.client().Migrations().Resolve(c.Context(), args[0], req)
 			if err != nil {
 				return err
 			}

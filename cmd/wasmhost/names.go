@@ -19,7 +19,7 @@ func (a *app) nodeName(id string) string {
 		a.nodes = make(map[string]string)
 		ctx, cancel := context.WithTimeout(a.context(), nodeNames)
 		defer cancel()
-		list, err := a.client().Nodes(ctx)
+		list, err := a.client().Nodes().List(ctx)
 		if err != nil {
 			list = nil // who may not read them sees ids
 		}
@@ -58,7 +58,7 @@ func (a *app) daemonName(id string) string {
 	}
 	ctx, cancel := context.WithTimeout(a.context(), nodeNames)
 	defer cancel()
-	d, err := a.client().Daemon(ctx, id)
+	d, err := a.client().Daemons().Get(ctx, id)
 	if err != nil {
 		d.Name = "" // it is gone, or nobody may see it
 	}

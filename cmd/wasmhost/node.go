@@ -27,7 +27,7 @@ daemons, whether it is being drained, and what this node may do there.` + severa
 		Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 			first := true
 			return a.each(c, args, func(ref string) error {
-				n, err := a.client().Looking().NodeOf(c.Context(), ref)
+				n, err := a.client().Looking().Nodes().Get(c.Context(), ref)
 				if err != nil {
 					return err
 				}
@@ -49,7 +49,7 @@ grant" says otherwise.`, Example: `  wasmhost --socket a.sock node token | wasmh
 			if err != nil {
 				return err
 			}
-			n, err := a.client().JoinWith(c.Context(), token, grants)
+			n, err := a.client().Node().JoinWith(c.Context(), token, grants)
 			if err != nil {
 				return err
 			}
@@ -76,7 +76,7 @@ in the cluster's directory; one without join does not come in.`,
 					return err
 				}
 			}
-			t, err := a.client().Token(c.Context(), ttl, rights)
+			t, err := a.client().Node().JoinToken(c.Context(), ttl, rights)
 			if err != nil {
 				return err
 			}
@@ -91,7 +91,7 @@ in the cluster's directory; one without join does not come in.`,
 		if err := a.confirm(yes, "end the trust in node "+args[0]); err != nil {
 			return err
 		}
-		n, err := a.client().Distrust(c.Context(), args[0])
+		n, err := a.client().Nodes().Distrust(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ in the cluster's directory; one without join does not come in.`,
 	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	grant := &cobra.Command{Use: "grant NODE RIGHTS", Short: "Set what a trusted node may do here: none, or some of all,read,operate,migrate,channels,kinds,join", Long: grantHelp,
 		Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
-			n, err := a.client().Grant(c.Context(), args[0], args[1])
+			n, err := a.client().Nodes().Grant(c.Context(), args[0], args[1])
 			if err != nil {
 				return err
 			}
@@ -116,7 +116,7 @@ in the cluster's directory; one without join does not come in.`,
 
 // tokenRights are what a token gives if nothing else was said.
 func (a *app) tokenRights(ctx context.Context) (string, error) {
-	s, err := a.client().Cluster(ctx)
+	s, err := a.client().Cluster().Status(ctx)
 	var p *api.Problem
 	switch {
 	case err == nil && s.Engine == "embedded":
@@ -148,7 +148,7 @@ forgotten and tokens issued by the node's owner alone.`
 func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
 	return printing(a, &cobra.Command{Use: use, Aliases: []string{"list"}, Short: short, Args: exact(0)}, listing[api.Node]{
 		get: func(c *cobra.Command) ([]api.Node, error) {
-			nodes, err := a.client().Nodes(c.Context())
+			nodes, err := a.client().Nodes().List(c.Context())
 			if err == nil && peersOnly {
 				nodes = nodes[1:]
 			}

@@ -28,7 +28,7 @@ those with the most to give: free memory, a low load, few daemons.`, Example: ` 
 		if !dryRun {
 			return usagef("place makes nothing: to make a daemon there, use spawn with the same flags")
 		}
-		placed, err := a.client().PlaceKind(c.Context(), api.PlaceKind{Kind: args[0], Place: p})
+		placed, err := a.client().Kinds().Place(c.Context(), api.PlaceKind{Kind: args[0], Place: p})
 		if err != nil {
 			return err
 		}

@@ -116,7 +116,7 @@ word there.`,
 				return err
 			}
 			defer in.Close()
-			acc, err := a.client().Accuse(c.Context(), in)
+			acc, err := a.client().Proofs().Accuse(c.Context(), in)
 			if err != nil {
 				return err
 			}
@@ -129,7 +129,7 @@ func (a *app) accused() *cobra.Command {
 	return &cobra.Command{
 		Use: "accused", Short: "List the proofs of equivocation on record at the node", Example: "  wasmhost chain accused -o json", Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			all, err := a.client().Accusations(c.Context())
+			all, err := a.client().Proofs().List(c.Context())
 			if err != nil {
 				return err
 			}
@@ -152,7 +152,7 @@ func (a *app) proof() *cobra.Command {
 		Use: "proof DAEMON [FILE]", Short: "Write the proof on record against a daemon to a file, or to standard output",
 		Example: "  wasmhost chain proof c1 c1.proof", Args: between(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			body, err := a.client().Looking().Proof(c.Context(), args[0])
+			body, err := a.client().Looking().Proofs().Get(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -178,7 +178,7 @@ again only where it is of a higher epoch than is known now.`,
 			if err := a.confirm(yes, "use the identity of "+args[0]+" again, whose key has signed two histories"); err != nil {
 				return err
 			}
-			acc, err := a.client().Pardon(c.Context(), args[0])
+			acc, err := a.client().Proofs().Pardon(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

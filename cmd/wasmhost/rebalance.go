@@ -27,7 +27,7 @@ three of these intervals.`,
   wasmhost node rebalance -o json`,
 		Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			out, err := a.client().Rebalance(c.Context(), req)
+			out, err := a.client().Node().Rebalance(c.Context(), req)
 			if err != nil {
 				return err
 			}

@@ -29,7 +29,7 @@ to last. One that is half has the target's signature only: the source could not 
 	}
 	return printing(a, c, listing[api.Receipt]{
 		get: func(c *cobra.Command) ([]api.Receipt, error) {
-			return a.client().Looking().Receipts(c.Context(), c.Flags().Arg(0))
+			return a.client().Looking().Daemons().Receipts(c.Context(), c.Flags().Arg(0))
 		},
 		head: "EPOCH\tFROM\t+FROM ID\tTO\t+TO ID\tSEQUENCE\tBYTES\tROUNDS\tDOWNTIME\tACTIVATED\tSIGNED\tDIGEST",
 		row: func(r api.Receipt) string {
@@ -67,7 +67,7 @@ Whoever has the file can verify it, with no node at hand.`,
 				return usagef("receipt save needs --out FILE; - is standard output")
 			}
 			if epoch == 0 {
-				all, err := a.client().Receipts(c.Context(), args[0])
+				all, err := a.client().Daemons().Receipts(c.Context(), args[0])
 				if err != nil {
 					return err
 				}
@@ -76,7 +76,7 @@ Whoever has the file can verify it, with no node at hand.`,
 				}
 				epoch = all[len(all)-1].Epoch
 			}
-			b, err := a.client().Receipt(c.Context(), args[0], epoch)
+			b, err := a.client().Daemons().Receipt(c.Context(), args[0], epoch)
 			if err != nil {
 				return err
 			}

@@ -57,7 +57,7 @@ A daemon that is held serves nothing, because another copy of it may have gone f
 				return usagef("--name is for --fork")
 			}
 			if fork {
-				forks, err := a.client().Fork(c.Context(), args[0], api.Fork{LastGood: true, Name: name})
+				forks, err := a.client().Daemons().Fork(c.Context(), args[0], api.Fork{LastGood: true, Name: name})
 				if err != nil {
 					return err
 				}
@@ -71,7 +71,7 @@ A daemon that is held serves nothing, because another copy of it may have gone f
 				return a.print(m, func(w io.Writer) { fmt.Fprintln(w, mendedText(m)) }, func() string { return args[0] })
 			}
 			if how != "retry" {
-				d, err := a.client().Daemon(c.Context(), args[0])
+				d, err := a.client().Daemons().Get(c.Context(), args[0])
 				if err != nil {
 					return err
 				}
@@ -80,7 +80,7 @@ A daemon that is held serves nothing, because another copy of it may have gone f
 					return err
 				}
 			}
-			m, err := a.client().Mend(c.Context(), args[0], api.Mend{How: how})
+			m, err := a.client().Daemons().Repair(c.Context(), args[0], api.Mend{How: how})
 			if err != nil {
 				return err
 			}
@@ -100,7 +100,7 @@ A daemon that is held serves nothing, because another copy of it may have gone f
 
 // decideHeld ends a hold, after it was asked for.
 func (a *app) decideHeld(ctx context.Context, ref string, confirm, yes bool) (api.Mended, error) {
-	held, err := a.client().Held(ctx)
+	held, err := a.client().Node().Held(ctx)
 	if err != nil {
 		return api.Mended{}, err
 	}
@@ -113,12 +113,12 @@ func (a *app) decideHeld(ctx context.Context, ref string, confirm, yes bool) (ap
 		if err := a.confirm(yes, "let the copy of daemon "+ref+" on this node go on, and lose what another copy has beyond it"); err != nil {
 			return api.Mended{}, err
 		}
-		return a.client().Confirm(ctx, ref)
+		return a.client().Daemons().Confirm(ctx, ref)
 	}
 	if err := a.confirm(yes, "drop the copy of daemon "+ref+" on this node for the one that has more"); err != nil {
 		return api.Mended{}, err
 	}
-	return a.client().Yield(ctx, ref)
+	return a.client().Daemons().Yield(ctx, ref)
 }
 
 func mendedText(m api.Mended) string {

@@ -42,7 +42,7 @@ they had: two directories at the same time can name two owners.`, Example: `  wa
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), timeout)
 		defer cancel()
-		r, err := a.client().Recover(ctx, dry)
+		r, err := a.client().Cluster().Recover(ctx, dry)
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (a *app) awaitDirectory(ctx context.Context) error {
 	defer tick.Stop()
 	answered := time.Now()
 	for {
-		s, err := a.client().Cluster(ctx)
+		s, err := a.client().Cluster().Status(ctx)
 		switch {
 		case err == nil && !s.Holding:
 			return nil

@@ -18,7 +18,7 @@ const groupRef = "group/"
 // rollOut upgrades all daemons of a kind or a group.
 func (a *app) rollOut(c *cobra.Command, req api.Rollout) error {
 	s := &rolloutShower{app: a, dry: req.DryRun}
-	sum, err := a.client().Rollout(c.Context(), req, s.step)
+	sum, err := a.client().Daemons().Rollout(c.Context(), req, s.step)
 	if c.Context().Err() != nil {
 		fmt.Fprintf(a.err, "stopped: %s; no other daemon is begun with, and none is rolled back; give the command again to go on\n", rolloutText(s.last, s.dry))
 		return err
@@ -125,7 +125,7 @@ func rolloutText(p api.RolloutProgress, dry bool) string {
 
 // upgradeOne upgrades a daemon.
 func (a *app) upgradeOne(c *cobra.Command, ref string, req api.Upgrade) error {
-	d, err := a.client().Upgrade(c.Context(), ref, req)
+	d, err := a.client().Daemons().Upgrade(c.Context(), ref, req)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 func (a *app) snapshot() *cobra.Command {
 	c := &cobra.Command{Use: "snapshot", Short: "Snapshots: a daemon's state in a file"}
 	save := &cobra.Command{Use: "save DAEMON FILE", Short: "Write a daemon's snapshot; - is standard output", Example: "  wasmhost snapshot save c1 c1.snap", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
-		body, err := a.client().Snapshot(c.Context(), args[0])
+		body, err := a.client().Daemons().Snapshot(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -65,9 +65,9 @@ private key is not: --unsigned takes it, on your word for what is in it.`,
 				return err
 			}
 			defer f.Close()
-			restore := a.client().Restore
+			restore := a.client().Daemons().Restore
 			if unsigned {
-				restore = a.client().RestoreUnsigned
+				restore = a.client().Daemons().RestoreUnsigned
 			}
 			d, err := restore(c.Context(), f, kind, name, seed)
 			if err != nil {
@@ -116,7 +116,7 @@ func (a *app) chain() *cobra.Command {
 	c := &cobra.Command{Use: "chain", Short: "Chains: what a daemon emitted, and the proof of it"}
 	export := &cobra.Command{Use: "export DAEMON [FILE]", Short: "Write a daemon's chain to a file, or to standard output", Example: `  wasmhost chain export c1 > c1.chain
   wasmhost chain export c1 c1.chain`, Args: between(1, 2), RunE: func(c *cobra.Command, args []string) error {
-		body, err := a.client().Chain(c.Context(), args[0])
+		body, err := a.client().Daemons().Chain(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ differs.`, Example: `  wasmhost chain verify c1.chain
 	verify.Flags().StringVar(&parent, "parent", "", "file with the exported chain of the daemon that this one is a fork of")
 	show := &cobra.Command{Use: "show DAEMON", Short: "Print a daemon's chain, proven on the way", Example: `  wasmhost chain show c1
   wasmhost chain show c1 -o jsonl`, Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
-		body, err := a.client().Looking().Chain(c.Context(), args[0])
+		body, err := a.client().Looking().Daemons().Chain(c.Context(), args[0])
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ subscribed already it goes on where it is, with the new token.`, Example: `  was
 		if err != nil {
 			return err
 		}
-		list, err := a.client().Subscribe(c.Context(), args[0], s)
+		list, err := a.client().Channels().Subscribe(c.Context(), args[0], s)
 		if err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (a *app) unsubscribe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		list, err := a.client().Unsubscribe(c.Context(), args[0], node, name)
+		list, err := a.client().Channels().Unsubscribe(c.Context(), args[0], node, name)
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func TestTermAnswersThoseWhoWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.PushKind(ctx, "unruly", bytes.NewReader(wasm)); err != nil {
+	if _, err := c.Kinds().Push(ctx, "unruly", bytes.NewReader(wasm)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Spawn(ctx, api.Spawn{Kind: "unruly", Name: "d", Limits: map[string]int64{"fuel": 1 << 50, "wall": int64(time.Hour)}}); err != nil {
@@ -68,7 +68,7 @@ func TestTermAnswersThoseWhoWait(t *testing.T) {
 		})
 	}
 	waiting := func() int64 {
-		d, err := c.Daemon(ctx, "d")
+		d, err := c.Daemons().Get(ctx, "d")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -170,7 +170,7 @@ printed, and another node takes it with --from FILE.`, Example: `  wasmhost toke
 		}
 		out := api.Revocation{Issuer: rev.Issuer.String(), Floor: rev.Floor, Revocation: text}
 		if !offline {
-			if out, err = a.client().Revoke(c.Context(), text); err != nil {
+			if out, err = a.client().Channels().Revoke(c.Context(), text); err != nil {
 				return err
 			}
 		}

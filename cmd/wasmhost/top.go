@@ -18,7 +18,7 @@ of history, and events a second by where they come from: from outside (DIRECT), 
 their own timers, of other daemons, of channels. WAITING events have not begun.`,
 		Example: "  wasmhost top\n  wasmhost top -w --interval 5s -n 5", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 			for {
-				busiest, err := a.client().Top(c.Context(), interval, most)
+				busiest, err := a.client().Node().Top(c.Context(), interval, most)
 				if err != nil {
 					return err
 				}

@@ -86,7 +86,7 @@ the daemon the same event once more: of its kind (direct, channel, gap, timer, d
 sender, channel and number, and at its time.`}
 	ls := printing(a, &cobra.Command{Use: "ls DAEMON", Aliases: []string{"list"}, Short: "List the failed events that nobody has dealt with", Example: "  wasmhost quarantine ls c1", Args: exact(1)}, listing[api.Quarantined]{
 		get: func(c *cobra.Command) ([]api.Quarantined, error) {
-			return a.client().Looking().Quarantine(c.Context(), c.Flags().Arg(0))
+			return a.client().Looking().Quarantine().List(c.Context(), c.Flags().Arg(0))
 		},
 		head: "INDEX\tTIME\tKIND\tSENDER\tCHANNEL\tNUMBER\tBYTES\tERROR",
 		row: func(q api.Quarantined) string {
@@ -99,7 +99,7 @@ sender, channel and number, and at its time.`}
 		if err != nil {
 			return err
 		}
-		list, err := a.client().Looking().Quarantine(c.Context(), args[0])
+		list, err := a.client().Looking().Quarantine().List(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ sender, channel and number, and at its time.`}
 		if err != nil {
 			return err
 		}
-		sent, err := a.client().Retry(c.Context(), args[0], n)
+		sent, err := a.client().Quarantine().Retry(c.Context(), args[0], n)
 		if err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ sender, channel and number, and at its time.`}
 		if err != nil {
 			return err
 		}
-		if err := a.client().Skip(c.Context(), args[0], n); err != nil {
+		if err := a.client().Quarantine().Skip(c.Context(), args[0], n); err != nil {
 			return err
 		}
 		return a.print(map[string]any{"index": n, "skipped": true}, func(w io.Writer) { fmt.Fprintf(w, "event %d is let be\n", n) }, func() string { return args[1] })

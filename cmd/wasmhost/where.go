@@ -87,7 +87,7 @@ func (a *app) autoTarget(c *cobra.Command, ref string, auto bool, w *where, to *
 	if err != nil {
 		return err
 	}
-	picked, err := a.client().Place(c.Context(), ref, p)
+	picked, err := a.client().Daemons().Place(c.Context(), ref, p)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func copies(root string, rounds int) (err error) {
 func (p *pair) stopAndCopy(name string, seed []byte, k int) (time.Duration, error) {
 	from, to := p.to[1-k], p.to[k]
 	began := time.Now()
-	body, err := from.Snapshot(ctx, name)
+	body, err := from.Daemons().Snapshot(ctx, name)
 	if err != nil {
 		return 0, err
 	}
@@ -102,10 +102,10 @@ func (p *pair) stopAndCopy(name string, seed []byte, k int) (time.Duration, erro
 	if err := errors.Join(err, body.Close()); err != nil {
 		return 0, err
 	}
-	if _, err := from.Remove(ctx, name); err != nil {
+	if _, err := from.Daemons().Remove(ctx, name); err != nil {
 		return 0, err
 	}
-	if _, err := to.Restore(ctx, bytes.NewReader(snapshot), "", name, seed); err != nil {
+	if _, err := to.Daemons().Restore(ctx, bytes.NewReader(snapshot), "", name, seed); err != nil {
 		return 0, err
 	}
 	return time.Since(began), nil

@@ -100,7 +100,7 @@ func push(ctx context.Context, n *fleet.Node, kind, path string) error {
 		return err
 	}
 	defer f.Close()
-	_, err = n.Client.PushKind(ctx, kind, f)
+	_, err = n.Client.Kinds().Push(ctx, kind, f)
 	return err
 }
 

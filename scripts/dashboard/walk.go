@@ -237,7 +237,7 @@ func (s *stage) moved() acts {
 			if err != nil {
 				return err
 			}
-			all, err := s.one.Client.Receipts(ctx, "large")
+			all, err := s.one.Client.Daemons().Receipts(ctx, "large")
 			if err != nil {
 				return err
 			}

@@ -158,7 +158,7 @@ func (t *trial) oldIsThere(ctx context.Context) error {
 	}
 	for i, s := range t.senders { // the old node and its peer have noticed nothing
 		was := s.Acknowledged()
-		d, err := t.peer.Client.Daemon(ctx, daemon(i))
+		d, err := t.peer.Client.Daemons().Get(ctx, daemon(i))
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (t *trial) oldIsThere(ctx context.Context) error {
 	if _, err := t.run1(ctx, twin, 0, "backup", "give-way", "--all", "--yes"); err != nil {
 		return err
 	}
-	if left, err := twin.Client.Daemons(ctx, false); err != nil || len(left) > 0 {
+	if left, err := twin.Client.Daemons().List(ctx, false); err != nil || len(left) > 0 {
 		return errors.Join(fmt.Errorf("after it gave way the copy has %+v", left), err)
 	}
 	if err := twin.Kill(); err != nil {

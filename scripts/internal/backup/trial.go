@@ -100,7 +100,7 @@ func (t *trial) setUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := t.old.Client.PushKind(ctx, "counter", bytes.NewReader(wasm)); err != nil {
+	if _, err := t.old.Client.Kinds().Push(ctx, "counter", bytes.NewReader(wasm)); err != nil {
 		return err
 	}
 	for i := range daemons {
@@ -128,11 +128,11 @@ func (t *trial) setUp(ctx context.Context) (err error) {
 // compress.
 func (t *trial) fill(ctx context.Context) error {
 	const size = 1 << 20
-	if _, err := t.old.Client.CreateChannel(ctx, api.CreateChannel{Name: "ballast", KeepBytes: int64(t.mib+64) << 20}); err != nil {
+	if _, err := t.old.Client.Channels().Create(ctx, api.CreateChannel{Name: "ballast", KeepBytes: int64(t.mib+64) << 20}); err != nil {
 		return err
 	}
 	rng, left := rand.NewChaCha8([32]byte{1}), t.mib
-	return t.old.Client.PublishAll(ctx, "ballast", client.AtNode{}, func() ([]byte, error) {
+	return t.old.Client.Channels().PublishAll(ctx, "ballast", client.AtNode{}, func() ([]byte, error) {
 		if left--; left < 0 {
 			return nil, io.EOF
 		}

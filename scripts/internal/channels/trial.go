@@ -75,14 +75,14 @@ func (t *trial) setUp(ctx context.Context) error {
 	if err := fleet.JoinAll(ctx, nodes); err != nil {
 		return err
 	}
-	if _, err := t.pub.Client.CreateChannel(ctx, api.CreateChannel{Name: ticks}); err != nil {
+	if _, err := t.pub.Client.Channels().Create(ctx, api.CreateChannel{Name: ticks}); err != nil {
 		return err
 	}
 	wasm, err := os.ReadFile("testdata/wasm/c/echo.wasm")
 	if err != nil {
 		return err
 	}
-	if _, err := t.hosts[0].Client.PushKind(ctx, daemon, bytes.NewReader(wasm), "snapshot-events=500"); err != nil {
+	if _, err := t.hosts[0].Client.Kinds().Push(ctx, daemon, bytes.NewReader(wasm), "snapshot-events=500"); err != nil {
 		return err
 	}
 	_, err = t.hosts[0].Client.Spawn(ctx, api.Spawn{Kind: daemon, Name: daemon, Subscribe: []api.Subscribe{{Publisher: "a", Channel: ticks}}})
@@ -94,7 +94,7 @@ func (t *trial) publish(ctx context.Context, stop <-chan struct{}) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	n, batch := 0, 0
-	return t.pub.Client.PublishAll(ctx, ticks, client.AtNode{}, func() ([]byte, error) {
+	return t.pub.Client.Channels().PublishAll(ctx, ticks, client.AtNode{}, func() ([]byte, error) {
 		if batch == 0 {
 			select {
 			case <-tick.C:
@@ -158,13 +158,13 @@ func (t *trial) find(ctx context.Context) (*fleet.Node, error) {
 	var last error
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; fleet.Pause(ctx, 20*time.Millisecond) {
 		for _, n := range t.hosts {
-			d, err := n.Client.Daemon(ctx, daemon)
+			d, err := n.Client.Daemons().Get(ctx, daemon)
 			if err != nil {
 				last = err
 				continue
 			}
 			for _, at := range t.hosts {
-				self, err := at.Client.Node(ctx)
+				self, err := at.Client.Node().Get(ctx)
 				if err == nil && self.NodeID == d.NodeID && d.State == "running" {
 					t.moves = d.Epoch - 1
 					return at, nil
@@ -184,7 +184,7 @@ func (t *trial) check(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d, err := at.Client.Daemon(ctx, daemon)
+		d, err := at.Client.Daemons().Get(ctx, daemon)
 		if err == nil && len(d.Subscriptions) == 1 && d.Subscriptions[0].Cursor >= published {
 			break
 		}

@@ -44,7 +44,7 @@ func (t *trial) check(ctx context.Context) error {
 func (t *trial) oneOwner(ctx context.Context) error {
 	owners := make(map[string]int)
 	for _, n := range t.nodes {
-		list, err := n.Client.Daemons(ctx, false)
+		list, err := n.Client.Daemons().List(ctx, false)
 		if err != nil {
 			return err
 		}

@@ -149,7 +149,7 @@ func (t *trial) replace(ctx context.Context, i int) error {
 	limit, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
-		s, err := voter.Cluster(limit)
+		s, err := voter.Cluster().Status(limit)
 		id := ""
 		for _, m := range s.Members {
 			if m.Name == old.Name {
@@ -160,7 +160,7 @@ func (t *trial) replace(ctx context.Context, i int) error {
 			err = errors.New("the voter does not know it yet")
 		}
 		if err == nil {
-			_, err = voter.RemoveMember(limit, id)
+			_, err = voter.Cluster().RemoveMember(limit, id)
 		}
 		if err == nil {
 			break
@@ -170,7 +170,7 @@ func (t *trial) replace(ctx context.Context, i int) error {
 		}
 		fleet.Pause(limit, 50*time.Millisecond)
 	}
-	token, err := voter.Token(limit, time.Minute, "all,join")
+	token, err := voter.Node().JoinToken(limit, time.Minute, "all,join")
 	if err != nil {
 		return err
 	}

@@ -88,9 +88,9 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 			n.Args = append(n.Args, "--cluster-voters", "1")
 		}
 		if i > 0 {
-			token, err := t.nodes[0].Client.Token(ctx, time.Minute, "all,join")
+			token, err := t.nodes[0].Client.Node().JoinToken(ctx, time.Minute, "all,join")
 			if err != nil && t.other != "" { // a build that has no such right
-				token, err = t.nodes[0].Client.Token(ctx, time.Minute, "all")
+				token, err = t.nodes[0].Client.Node().JoinToken(ctx, time.Minute, "all")
 			}
 			if err != nil {
 				return err
@@ -111,7 +111,7 @@ func (t *trial) setUp(ctx context.Context, nodes int) error {
 			return err
 		}
 		at := t.nodes[i%len(t.nodes)].Client
-		if _, err := at.PushKind(ctx, r.name, bytes.NewReader(wasm), "snapshot-events=50"); err != nil {
+		if _, err := at.Kinds().Push(ctx, r.name, bytes.NewReader(wasm), "snapshot-events=50"); err != nil {
 			return err
 		}
 		if _, err := at.Spawn(ctx, api.Spawn{Kind: r.name, Name: r.name, Standbys: r.standbys, Ack: r.ack}); err != nil {
@@ -171,7 +171,7 @@ func (t *trial) inSync(ctx context.Context) error {
 	defer cancel()
 	var last api.ClusterStatus
 	for {
-		s, err := t.nodes[0].Client.Cluster(ctx)
+		s, err := t.nodes[0].Client.Cluster().Status(ctx)
 		if err == nil {
 			last = s
 		}
@@ -188,7 +188,7 @@ func (t *trial) inSync(ctx context.Context) error {
 // owner is the node that the directory says has the daemon.
 func (t *trial) owner(ctx context.Context, daemon string) (*fleet.Node, error) {
 	for _, n := range t.nodes {
-		list, err := n.Client.Daemons(ctx, false)
+		list, err := n.Client.Daemons().List(ctx, false)
 		if err != nil {
 			return nil, err
 		}
@@ -251,7 +251,7 @@ func (t *trial) round(ctx context.Context) error {
 // and notes how long these daemons' senders waited: from the last answer by the old
 // owner to the first by the new.
 func (t *trial) kill(ctx context.Context, n *fleet.Node) error {
-	list, err := n.Client.Daemons(ctx, false)
+	list, err := n.Client.Daemons().List(ctx, false)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (t *trial) settled(ctx context.Context) (map[string][]*fleet.Node, error) {
 func (t *trial) owners(ctx context.Context) (map[string][]*fleet.Node, error) {
 	owners := make(map[string][]*fleet.Node)
 	for _, n := range t.nodes {
-		list, err := n.Client.Daemons(ctx, false)
+		list, err := n.Client.Daemons().List(ctx, false)
 		if err != nil {
 			return nil, err
 		}

@@ -99,7 +99,7 @@ func (t *trial) reside(ctx context.Context, name, path string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.nodes[0].Client.PushKind(ctx, name, bytes.NewReader(wasm), "snapshot-events=20"); err != nil {
+	if _, err := t.nodes[0].Client.Kinds().Push(ctx, name, bytes.NewReader(wasm), "snapshot-events=20"); err != nil {
 		return err
 	}
 	_, err = t.nodes[0].Client.Spawn(ctx, api.Spawn{Kind: name, Name: name})

@@ -48,12 +48,12 @@ func (t *trial) start(ctx context.Context) {
 
 // move moves the daemon to where it is not.
 func (t *trial) move(ctx context.Context, n *fleet.Node, daemon string) {
-	d, err := n.Client.Daemon(ctx, daemon)
+	d, err := n.Client.Daemons().Get(ctx, daemon)
 	if err != nil {
 		return
 	}
 	to := t.nodes[0]
-	if n, err := t.nodes[0].Client.Node(ctx); err == nil && n.NodeID == d.NodeID {
+	if n, err := t.nodes[0].Client.Node().Get(ctx); err == nil && n.NodeID == d.NodeID {
 		to = t.nodes[1]
 	}
 	if _, err = n.Client.Migrate(ctx, daemon, api.Migrate{To: to.Name}, func(api.MigrationStep) {}); err != nil && t.verbose {
@@ -63,7 +63,7 @@ func (t *trial) move(ctx context.Context, n *fleet.Node, daemon string) {
 
 // save takes a snapshot. What it says must still hold at the end.
 func (t *trial) save(ctx context.Context, n *fleet.Node, daemon string) {
-	r, err := n.Client.Snapshot(ctx, daemon)
+	r, err := n.Client.Daemons().Snapshot(ctx, daemon)
 	if err != nil {
 		return
 	}
@@ -108,7 +108,7 @@ func (t *trial) pass(ctx context.Context, n *fleet.Node, name string, stopIt boo
 	if !stopIt {
 		return
 	}
-	if _, err := n.Client.Remove(ctx, name); err != nil {
+	if _, err := n.Client.Daemons().Remove(ctx, name); err != nil {
 		return
 	}
 	t.mu.Lock()

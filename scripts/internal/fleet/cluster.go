@@ -12,7 +12,7 @@ func Voting(ctx context.Context, n *Node, want int) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		s, err := n.Client.Cluster(ctx)
+		s, err := n.Client.Cluster().Status(ctx)
 		voters := 0
 		for _, m := range s.Members {
 			if m.Role == "voter" {

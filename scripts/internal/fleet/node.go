@@ -175,7 +175,7 @@ func (n *Node) Signal(sig os.Signal) error {
 func JoinAll(ctx context.Context, nodes []*Node) error {
 	for i, n := range nodes {
 		for _, before := range nodes[:i] {
-			token, err := before.Client.Token(ctx, time.Minute, "all")
+			token, err := before.Client.Node().JoinToken(ctx, time.Minute, "all")
 			if err != nil {
 				return err
 			}
@@ -183,7 +183,7 @@ func JoinAll(ctx context.Context, nodes []*Node) error {
 				n.Join = token.Token
 				err = n.Start(ctx)
 			} else {
-				_, err = n.Client.Join(ctx, token.Token)
+				_, err = n.Client.Node().Join(ctx, token.Token)
 			}
 			if err != nil {
 				return err

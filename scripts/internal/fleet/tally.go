@@ -50,7 +50,7 @@ type Chain struct {
 
 // ReadChain verifies the daemon's chain and returns what it holds.
 func ReadChain(ctx context.Context, n *Node, daemon string) (*Chain, error) {
-	r, err := n.Client.Chain(ctx, daemon)
+	r, err := n.Client.Daemons().Chain(ctx, daemon)
 	if err != nil {
 		return nil, err
 	}

@@ -171,13 +171,13 @@ func (r *round) verifyReceipts(ctx context.Context) (whole int, half []uint64, e
 		return 0, nil, err
 	}
 	client := r.nodes[owner].Client
-	all, err := client.Receipts(ctx, daemon)
+	all, err := client.Daemons().Receipts(ctx, daemon)
 	if err != nil {
 		return 0, nil, err
 	}
 	mine := r.move.report == nil
 	for _, v := range all {
-		b, err := client.Receipt(ctx, daemon, v.Epoch)
+		b, err := client.Daemons().Receipt(ctx, daemon, v.Epoch)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -225,7 +225,7 @@ func (t *trial) settled(ctx context.Context) (int, error) {
 
 func (t *trial) quiet(ctx context.Context) error {
 	for _, n := range t.nodes {
-		list, err := n.Client.Migrations(ctx, false)
+		list, err := n.Client.Migrations().List(ctx, false)
 		if err != nil {
 			return err
 		}
@@ -248,7 +248,7 @@ func (t *trial) owner(ctx context.Context) (int, error) {
 	var serving []int
 	var said []string
 	for i, n := range t.nodes {
-		list, err := n.Client.Daemons(ctx, false)
+		list, err := n.Client.Daemons().List(ctx, false)
 		if err != nil {
 			return 0, err
 		}

@@ -66,7 +66,7 @@ func (s standing) String() string {
 func (r *round) standing(ctx context.Context) (standing, error) {
 	var s standing
 	for _, n := range r.nodes {
-		list, err := n.Client.Daemons(ctx, false)
+		list, err := n.Client.Daemons().List(ctx, false)
 		if err != nil {
 			return s, err
 		}
@@ -76,7 +76,7 @@ func (r *round) standing(ctx context.Context) (standing, error) {
 			}
 		}
 	}
-	list, err := r.nodes[r.source].Client.Migrations(ctx, false)
+	list, err := r.nodes[r.source].Client.Migrations().List(ctx, false)
 	for _, m := range list {
 		if m.Role == "source" && m.State == "running" {
 			s.running = true
@@ -90,12 +90,12 @@ func (r *round) standing(ctx context.Context) (standing, error) {
 // takeBack does what an operator does when the target is gone for good.
 func (r *round) takeBack(ctx context.Context) error {
 	r.byHand++
-	if _, err := r.nodes[r.source].Client.Resolve(ctx, daemon, api.Resolve{How: "take-back"}); err != nil {
+	if _, err := r.nodes[r.source].Client.Migrations().Resolve(ctx, daemon, api.Resolve{How: "take-back"}); err != nil {
 		return fmt.Errorf("taking the daemon back: %w", err)
 	}
-	list, err := r.nodes[r.target].Client.Migrations(ctx, false)
+	list, err := r.nodes[r.target].Client.Migrations().List(ctx, false)
 	for range list {
-		_, dropErr := r.nodes[r.target].Client.Resolve(ctx, daemon, api.Resolve{How: "drop"})
+		_, dropErr := r.nodes[r.target].Client.Migrations().Resolve(ctx, daemon, api.Resolve{How: "drop"})
 		err = errors.Join(err, dropErr)
 	}
 	if err != nil {

@@ -91,7 +91,7 @@ func (t *trial) setUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := t.nodes[0].Client.PushKind(ctx, daemon, bytes.NewReader(wasm)); err != nil { // the others get it from a
+	if _, err := t.nodes[0].Client.Kinds().Push(ctx, daemon, bytes.NewReader(wasm)); err != nil { // the others get it from a
 		return err
 	}
 	if _, err := t.nodes[0].Client.Spawn(ctx, api.Spawn{Kind: daemon, Name: daemon}); err != nil {

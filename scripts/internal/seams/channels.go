@@ -142,10 +142,10 @@ func (r *round) follow(ctx context.Context, after string, fn func(channelLine) (
 // remadeChannel removes the channel, and makes one of the same name.
 func (r *round) remadeChannel(ctx context.Context) error {
 	a := r.nodes[0].Client
-	if _, err := a.RemoveChannel(ctx, "news", client.AtNode{}); err != nil {
+	if _, err := a.Channels().Remove(ctx, "news", client.AtNode{}); err != nil {
 		return err
 	}
-	_, err := a.CreateChannel(ctx, api.CreateChannel{Name: "news"})
+	_, err := a.Channels().Create(ctx, api.CreateChannel{Name: "news"})
 	return err
 }
 
@@ -169,7 +169,7 @@ func (r *round) removed(ctx context.Context, ended <-chan error) error {
 // or a gap, that what it had is gone.
 func (r *round) oldCursor(ctx context.Context, last channelLine) error {
 	for { // the channel made again has more events than the cursor counts
-		now, err := r.nodes[0].Client.Channel(ctx, "news", client.AtNode{})
+		now, err := r.nodes[0].Client.Channels().Get(ctx, "news", client.AtNode{})
 		if err != nil {
 			return err
 		}

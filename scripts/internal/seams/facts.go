@@ -61,7 +61,7 @@ func (r *round) rich(ctx context.Context, name string) (seed []byte, err error) 
 	if _, err := push(ctx, at, 1); err != nil {
 		return nil, err
 	}
-	if _, err := r.nodes[0].Client.CreateChannel(ctx, api.CreateChannel{Name: "news"}); err != nil {
+	if _, err := r.nodes[0].Client.Channels().Create(ctx, api.CreateChannel{Name: "news"}); err != nil {
 		return nil, err
 	}
 	key, err := identity.Generate()
@@ -89,7 +89,7 @@ func (r *round) rich(ctx context.Context, name string) (seed []byte, err error) 
 	if err != nil {
 		return nil, err
 	}
-	_, err = at.Client.Upgrade(ctx, name, api.Upgrade{To: digest})
+	_, err = at.Client.Daemons().Upgrade(ctx, name, api.Upgrade{To: digest})
 	return seed, err
 }
 
@@ -143,7 +143,7 @@ func (r *round) restore(ctx context.Context, name string, seed []byte) error {
 	if err != nil {
 		return err
 	}
-	body, err := at.Client.Snapshot(ctx, name)
+	body, err := at.Client.Daemons().Snapshot(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (r *round) restore(ctx context.Context, name string, seed []byte) error {
 	if err != nil {
 		return err
 	}
-	i, err := at.Client.Remove(ctx, name)
+	i, err := at.Client.Daemons().Remove(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (r *round) restore(ctx context.Context, name string, seed []byte) error {
 	if _, err := push(ctx, to, 2); err != nil {
 		return err
 	}
-	if _, err := to.Client.Restore(ctx, bytes.NewReader(saved), kind, name, seed); err != nil {
+	if _, err := to.Client.Daemons().Restore(ctx, bytes.NewReader(saved), kind, name, seed); err != nil {
 		return err
 	}
 	return r.same(ctx, name, "a restore on node "+to.Name, was)
@@ -181,7 +181,7 @@ func (r *round) back(ctx context.Context, name string, version int) error {
 	}
 	n := r.any(r.rng)
 	err = until(ctx, patience, fmt.Sprintf("daemon %s is rolled back to version %d, asked at node %s", name, version, n.Name), func(ctx context.Context) error {
-		_, err := n.Client.Upgrade(ctx, name, api.Upgrade{Rollback: true})
+		_, err := n.Client.Daemons().Upgrade(ctx, name, api.Upgrade{Rollback: true})
 		if err != nil && (isPassing(err) || onItsWay(err)) { // it may have been done
 			now, look := r.version(ctx, name)
 			if look == nil && now != before {
@@ -228,7 +228,7 @@ func (r *round) finish(ctx context.Context, daemons ...string) error {
 	r.repeatAll(ctx)
 	var ids []string
 	for _, d := range daemons {
-		i, err := r.nodes[0].Client.Daemon(ctx, d)
+		i, err := r.nodes[0].Client.Daemons().Get(ctx, d)
 		if err != nil {
 			return err
 		}

@@ -59,10 +59,10 @@ func forks(ctx context.Context, r *round) error {
 // fork forks the daemon at one of its outputs from after its upgrade.
 func (r *round) fork(ctx context.Context) (made []api.Daemon, at uint64, err error) {
 	const upgraded = 3 // outputs before the upgrade
-	i, err := r.nodes[0].Client.Daemon(ctx, "rich")
+	i, err := r.nodes[0].Client.Daemons().Get(ctx, "rich")
 	if err != nil {
 		err = until(ctx, patience, "rich is looked at", func(ctx context.Context) (err error) {
-			i, err = r.any(r.rng).Client.Daemon(ctx, "rich")
+			i, err = r.any(r.rng).Client.Daemons().Get(ctx, "rich")
 			return err
 		})
 	}
@@ -74,7 +74,7 @@ func (r *round) fork(ctx context.Context) (made []api.Daemon, at uint64, err err
 	r.does("%d at %d", count, at)
 	for try := 0; ; try++ {
 		name := fmt.Sprintf("fork%d", try)
-		made, err = r.any(r.rng).Client.Fork(ctx, "rich", api.Fork{At: &at, Count: count, Name: name})
+		made, err = r.any(r.rng).Client.Daemons().Fork(ctx, "rich", api.Fork{At: &at, Count: count, Name: name})
 		switch {
 		case err == nil:
 			return made, at, nil
@@ -132,7 +132,7 @@ func (r *round) prove(ctx context.Context, name string) error {
 }
 
 func (r *round) export(ctx context.Context, daemon string) ([]byte, error) {
-	body, err := r.any(r.rng).Client.Chain(ctx, daemon)
+	body, err := r.any(r.rng).Client.Daemons().Chain(ctx, daemon)
 	if err != nil {
 		return nil, err
 	}

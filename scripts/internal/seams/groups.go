@@ -66,10 +66,10 @@ func (r *round) group(ctx context.Context, changes ...string) error {
 func (r *round) team(ctx context.Context, keeper *fleet.Node, strategy string, size int) (api.Group, error) {
 	var g api.Group
 	err := until(ctx, patience, "the group is made", func(ctx context.Context) (err error) {
-		if g, err = keeper.Client.Group(ctx, team); err == nil { // an attempt before this one did it
+		if g, err = keeper.Client.Groups().Get(ctx, team); err == nil { // an attempt before this one did it
 			return nil
 		}
-		g, err = keeper.Client.CreateGroup(ctx, api.CreateGroup{Name: team, Kind: kind, Size: size, Strategy: strategy, Standbys: r.standbys(), Place: api.Place{Spread: "node"}})
+		g, err = keeper.Client.Groups().Create(ctx, api.CreateGroup{Name: team, Kind: kind, Size: size, Strategy: strategy, Standbys: r.standbys(), Place: api.Place{Spread: "node"}})
 		return err
 	})
 	return g, err
@@ -78,7 +78,7 @@ func (r *round) team(ctx context.Context, keeper *fleet.Node, strategy string, s
 // well waits until the node that keeps the group finds all of its members well.
 func (r *round) well(ctx context.Context) error {
 	return until(ctx, patience, "the group is well", func(ctx context.Context) error {
-		now, err := r.nodes[0].Client.HealGroup(ctx, team, api.HealGroup{})
+		now, err := r.nodes[0].Client.Groups().Heal(ctx, team, api.HealGroup{})
 		if err == nil && now.Healthy != now.Size {
 			err = fmt.Errorf("%d of %d members are well: %+v", now.Healthy, now.Size, now.Members)
 		}
@@ -94,7 +94,7 @@ func (r *round) change(ctx context.Context, c *crew, changes ...string) (err err
 		defer func() { err = errors.Join(err, w.calm()) }()
 	}
 	for _, change := range changes {
-		g, err := keeper.Client.Group(ctx, team)
+		g, err := keeper.Client.Groups().Get(ctx, team)
 		if err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (r *round) readSoon(ctx context.Context, daemon string) error {
 func (r *round) scale(ctx context.Context, keeper *fleet.Node, size int) error {
 	r.does("to %d", size)
 	return until(ctx, patience, fmt.Sprintf("the group has %d members", size), func(ctx context.Context) error {
-		_, err := keeper.Client.ScaleGroup(ctx, team, size)
+		_, err := keeper.Client.Groups().Scale(ctx, team, size)
 		return err
 	})
 }
@@ -153,7 +153,7 @@ func (r *round) heal(ctx context.Context, keeper *fleet.Node, g api.Group) error
 	r.book.renew(m.EntityID)
 	r.does("member %d removed by hand", m.Index)
 	err := until(ctx, patience, "the member is removed", func(ctx context.Context) error {
-		_, err := keeper.Client.Remove(ctx, m.EntityID)
+		_, err := keeper.Client.Daemons().Remove(ctx, m.EntityID)
 		if code(err) == "daemon-not-found" {
 			return nil
 		}
@@ -169,7 +169,7 @@ func (r *round) heal(ctx context.Context, keeper *fleet.Node, g api.Group) error
 func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g api.Group) error {
 	victim := r.nodes[1+r.rng.IntN(len(r.nodes)-1)]
 	r.does("node %s lost", victim.Name)
-	self, err := victim.Client.Node(ctx)
+	self, err := victim.Client.Node().Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -193,12 +193,12 @@ func (r *round) lose(ctx context.Context, c *crew, keeper *fleet.Node, g api.Gro
 		return err
 	}
 	return until(ctx, patience, "what came back of the lost members is stopped", func(ctx context.Context) error {
-		if _, err := keeper.Client.HealGroup(ctx, team, api.HealGroup{}); err != nil {
+		if _, err := keeper.Client.Groups().Heal(ctx, team, api.HealGroup{}); err != nil {
 			return err
 		}
 		owners := make(map[string][]string)
 		for _, n := range r.nodes {
-			list, err := n.Client.Daemons(ctx, false)
+			list, err := n.Client.Daemons().List(ctx, false)
 			if err != nil {
 				return err
 			}
@@ -222,7 +222,7 @@ const remadeEpochs = 1 << 19
 func (r *round) declareLost(ctx context.Context, keeper *fleet.Node, lost []api.GroupMember) error {
 	for _, m := range lost {
 		err := until(ctx, patience, fmt.Sprintf("member %d is declared lost", m.Index), func(ctx context.Context) error {
-			_, err := keeper.Client.HealGroup(ctx, team, api.HealGroup{Lost: []int{m.Index}})
+			_, err := keeper.Client.Groups().Heal(ctx, team, api.HealGroup{Lost: []int{m.Index}})
 			if code(err) == "member-alive" { // it was taken over, or has been made anew
 				return nil
 			}
@@ -235,7 +235,7 @@ func (r *round) declareLost(ctx context.Context, keeper *fleet.Node, lost []api.
 	if err := r.well(ctx); err != nil {
 		return err
 	}
-	now, err := keeper.Client.Group(ctx, team)
+	now, err := keeper.Client.Groups().Get(ctx, team)
 	if err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (r *round) remake(ctx context.Context, keeper *fleet.Node, g api.Group) err
 	r.does("made again")
 	r.book.buryTeam(g.Members)
 	err := until(ctx, patience, "the group is removed", func(ctx context.Context) error {
-		_, err := keeper.Client.RemoveGroup(ctx, team)
+		_, err := keeper.Client.Groups().Remove(ctx, team)
 		if code(err) == "group-not-found" {
 			return nil
 		}
@@ -269,7 +269,7 @@ func (r *round) remake(ctx context.Context, keeper *fleet.Node, g api.Group) err
 func (r *round) judgeGroup(ctx context.Context, keepers ...*fleet.Node) error {
 	var members []string
 	for _, n := range keepers {
-		list, err := n.Client.Groups(ctx, false)
+		list, err := n.Client.Groups().List(ctx, false)
 		if err != nil {
 			return err
 		}
@@ -309,11 +309,11 @@ func twins(ctx context.Context, r *round) error {
 	}
 	for i, n := range r.nodes {
 		for _, before := range r.nodes[:i] {
-			token, err := before.Client.Token(ctx, time.Minute, "all")
+			token, err := before.Client.Node().JoinToken(ctx, time.Minute, "all")
 			if err != nil {
 				return err
 			}
-			if _, err := n.Client.Join(ctx, token.Token); err != nil {
+			if _, err := n.Client.Node().Join(ctx, token.Token); err != nil {
 				return err
 			}
 		}

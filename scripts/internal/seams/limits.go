@@ -51,7 +51,7 @@ func limits(ctx context.Context, r *round) error {
 		return err
 	}
 	for _, n := range r.nodes {
-		i, err := n.Client.Daemon(ctx, "rich")
+		i, err := n.Client.Daemons().Get(ctx, "rich")
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func quarantine(ctx context.Context, r *round) error {
 	var list []api.Quarantined
 	if err == nil {
 		err = until(ctx, patience, "four events have failed", func(ctx context.Context) (err error) {
-			if list, err = r.any(r.rng).Client.Quarantine(ctx, "d"); err == nil && len(list) != 4 {
+			if list, err = r.any(r.rng).Client.Quarantine().List(ctx, "d"); err == nil && len(list) != 4 {
 				err = fmt.Errorf("%d have: %v", len(list), texts(list))
 			}
 			return err
@@ -58,7 +58,7 @@ func quarantine(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	if _, err := at.Client.Upgrade(ctx, "d", api.Upgrade{To: digest}); err != nil {
+	if _, err := at.Client.Daemons().Upgrade(ctx, "d", api.Upgrade{To: digest}); err != nil {
 		return err
 	}
 	w = r.storm(ctx, false)
@@ -70,7 +70,7 @@ func quarantine(ctx context.Context, r *round) error {
 	if err := r.settled(ctx, "d", "other"); err != nil {
 		return err
 	}
-	if left, err := a.Client.Quarantine(ctx, "d"); err != nil || len(left) > 0 {
+	if left, err := a.Client.Quarantine().List(ctx, "d"); err != nil || len(left) > 0 {
 		r.problem("all failed events were tried again with success: want none left, got %v, %v", texts(left), err)
 	}
 	return r.finish(ctx, "d", "other")
@@ -90,7 +90,7 @@ func (r *round) pair(ctx context.Context) (d, other api.Daemon, err error) {
 	if _, err = push(ctx, b, 1); err != nil {
 		return
 	}
-	if _, err = a.Client.CreateChannel(ctx, api.CreateChannel{Name: "news"}); err != nil {
+	if _, err = a.Client.Channels().Create(ctx, api.CreateChannel{Name: "news"}); err != nil {
 		return
 	}
 	if d, err = r.spawn(ctx, b, api.Spawn{Name: "d", Subscribe: []api.Subscribe{{Publisher: "a", Channel: "news"}}}); err != nil {
@@ -123,7 +123,7 @@ func (r *round) failAll(ctx context.Context, d, other api.Daemon) error {
 // publish publishes texts on node a's channel; it asks that node first whether it has them.
 func (r *round) publish(ctx context.Context, channel string, texts ...string) error {
 	at, i := r.nodes[0].Client, 0
-	return at.PublishAll(ctx, channel, client.AtNode{}, func() ([]byte, error) {
+	return at.Channels().PublishAll(ctx, channel, client.AtNode{}, func() ([]byte, error) {
 		if i == len(texts) {
 			return nil, io.EOF
 		}
@@ -135,7 +135,7 @@ func (r *round) publish(ctx context.Context, channel string, texts ...string) er
 // listed compares what every node says of the failed events.
 func (r *round) listed(ctx context.Context, was []api.Quarantined) error {
 	for _, n := range r.nodes {
-		now, err := n.Client.Quarantine(ctx, "d")
+		now, err := n.Client.Quarantine().List(ctx, "d")
 		if err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func (r *round) retryAll(ctx context.Context, list []api.Quarantined, senders ma
 		err := until(ctx, patience, "event "+string(q.Payload)+" is tried again", func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 			defer cancel()
-			sent, err := r.any(r.rng).Client.Retry(ctx, "d", q.Index)
+			sent, err := r.any(r.rng).Client.Quarantine().Retry(ctx, "d", q.Index)
 			if code(err) == "not-quarantined" && len(lines) == 0 { // an attempt before this one did it
 				return nil
 			}

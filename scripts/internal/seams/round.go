@@ -100,7 +100,7 @@ func (r *round) start(ctx context.Context, count int) error {
 	for i, n := range r.nodes {
 		n.Args = []string{"--cluster", "--lease", lease.String()}
 		if i > 0 {
-			token, err := r.nodes[0].Client.Token(ctx, time.Minute, "all,join")
+			token, err := r.nodes[0].Client.Node().JoinToken(ctx, time.Minute, "all,join")
 			if err != nil {
 				return err
 			}
@@ -134,7 +134,7 @@ func (r *round) spawn(ctx context.Context, n *fleet.Node, req api.Spawn) (d api.
 	err = until(ctx, patience, "daemon "+req.Name+" is made", func(ctx context.Context) (err error) {
 		d, err = n.Client.Spawn(ctx, req)
 		if tried++; tried > 1 && (code(err) == "name-taken" || code(err) == "already-present") { // the attempt before did it
-			d, err = n.Client.Daemon(ctx, req.Name)
+			d, err = n.Client.Daemons().Get(ctx, req.Name)
 		}
 		return err
 	})
@@ -180,7 +180,7 @@ func (r *round) settled(ctx context.Context, daemons ...string) error {
 				return fmt.Errorf("node %s: %w", n.Name, err)
 			}
 			for _, d := range daemons {
-				i, err := n.Client.Daemon(ctx, d)
+				i, err := n.Client.Daemons().Get(ctx, d)
 				if err == nil && i.State != "running" && i.State != "passive" {
 					err = fmt.Errorf("it is %s: %s", i.State, i.Reason)
 				}
@@ -198,7 +198,7 @@ func (r *round) kept(ctx context.Context) error {
 	if !r.clustered {
 		return nil
 	}
-	s, err := r.nodes[0].Client.Cluster(ctx)
+	s, err := r.nodes[0].Client.Cluster().Status(ctx)
 	if err == nil && (s.Holding || s.Wanting > 0 || s.Orphaned > 0) {
 		err = fmt.Errorf("of %d daemons %d want standbys, %d are lost; holding: %v", s.Daemons, s.Wanting, s.Orphaned, s.Holding)
 	}
@@ -209,7 +209,7 @@ func (r *round) kept(ctx context.Context) error {
 func (r *round) home(ctx context.Context, daemon string) (at *fleet.Node, err error) {
 	err = until(ctx, patience, "a node has daemon "+daemon, func(ctx context.Context) error {
 		for _, n := range r.nodes {
-			list, err := n.Client.Daemons(ctx, false)
+			list, err := n.Client.Daemons().List(ctx, false)
 			if err != nil {
 				return err
 			}

@@ -91,7 +91,7 @@ func (r *round) goTo(ctx context.Context, n *fleet.Node, ref string, version int
 	err := until(ctx, patience, what, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		_, err := n.Client.Upgrade(ctx, "d", api.Upgrade{To: ref})
+		_, err := n.Client.Daemons().Upgrade(ctx, "d", api.Upgrade{To: ref})
 		if tried++; tried > 1 && contains(err, "runs that module already") { // the attempt before did it
 			return nil
 		}

@@ -60,12 +60,12 @@ func (w *weather) blow(ctx context.Context) error {
 func (w *weather) move(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	list, err := w.r.any(w.rng).Client.Daemons(ctx, true)
+	list, err := w.r.any(w.rng).Client.Daemons().List(ctx, true)
 	if err != nil || len(list) == 0 {
 		return
 	}
 	d, to := list[w.rng.IntN(len(list))], w.r.any(w.rng)
-	if self, err := to.Client.Node(ctx); err != nil || self.NodeID == d.NodeID {
+	if self, err := to.Client.Node().Get(ctx); err != nil || self.NodeID == d.NodeID {
 		return
 	}
 	w.r.moved(ctx, w.r.any(w.rng), d.EntityID, to)

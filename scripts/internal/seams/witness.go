@@ -70,6 +70,6 @@ func push(ctx context.Context, n *fleet.Node, version int, limits ...string) (st
 	if err != nil {
 		return "", err
 	}
-	k, err := n.Client.PushKind(ctx, kind, bytes.NewReader(wasm), limits...)
+	k, err := n.Client.Kinds().Push(ctx, kind, bytes.NewReader(wasm), limits...)
 	return k.Digest, err
 }

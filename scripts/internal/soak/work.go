@@ -99,7 +99,7 @@ func (w *work) setUp(ctx context.Context) error {
 	other := append(bytes.Clone(wasm), 0, 6, 4, 's', 'o', 'a', 'k', 1) // a custom section: another digest, the same code
 	for _, n := range w.nodes {
 		for i, module := range [][]byte{other, wasm} { // the kind is the second; the first stays known
-			k, err := n.Client.PushKind(ctx, "counter", bytes.NewReader(module), "history="+strconv.Itoa(historyRecords))
+			k, err := n.Client.Kinds().Push(ctx, "counter", bytes.NewReader(module), "history="+strconv.Itoa(historyRecords))
 			if err != nil {
 				return err
 			}
@@ -138,7 +138,7 @@ func (w *work) step(ctx context.Context) error {
 		fleet.Pause(ctx, time.Duration(w.rng.IntN(500))*time.Millisecond)
 		return w.nodes[2].Start(ctx)
 	case 1:
-		now, err := steady.Daemon(limit, d)
+		now, err := steady.Daemons().Get(limit, d)
 		if err != nil {
 			return nil
 		}
@@ -146,7 +146,7 @@ func (w *work) step(ctx context.Context) error {
 		if now.Module == to {
 			to = w.versions[1]
 		}
-		if _, err := steady.Upgrade(limit, d, api.Upgrade{To: to}); err == nil {
+		if _, err := steady.Daemons().Upgrade(limit, d, api.Upgrade{To: to}); err == nil {
 			w.upgrades++
 		} else if !passing(err) {
 			w.Problem("upgrading %s to %.12s: %v", d, to, err)
@@ -199,7 +199,7 @@ func (w *work) check(ctx context.Context) error {
 	w.Senders(w.senders)
 	for i, name := range w.daemons {
 		limit, cancel := context.WithTimeout(ctx, time.Minute)
-		d, err := w.nodes[0].Client.Daemon(limit, name)
+		d, err := w.nodes[0].Client.Daemons().Get(limit, name)
 		if err != nil {
 			cancel()
 			return fmt.Errorf("looking at %s: %w", name, err)
