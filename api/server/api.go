@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
@@ -57,7 +58,7 @@ func reportOf(r host.Report) *api.MigrationReport {
 		out.Phases = append(out.Phases, api.PhaseTime{Phase: p.Phase.String(), MS: ms(p.Took)})
 	}
 	for _, u := range r.Unbound {
-		out.Unbound = append(out.Unbound, api.Unbound{Publisher: u.Publisher.String(), Channel: u.Channel, Code: ProblemOf(u.Err).Code, Reason: u.Err.Error()})
+		out.Unbound = append(out.Unbound, api.Unbound{Publisher: u.Publisher.String(), Channel: u.Channel, Code: problem.Of(u.Err).Code, Reason: u.Err.Error()})
 	}
 	return out
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/store"
 	"wasmhost.example/internal/canon"
 )
@@ -30,12 +30,6 @@ const (
 
 // tokenPrefix begins every token, for scanners of leaked secrets to know it by.
 const tokenPrefix = "wasmhost_"
-
-// Errors of issuing and revoking.
-var (
-	ErrTooManyTokens = errors.New("there are too many API tokens")
-	ErrNoSuchToken   = errors.New("no such API token")
-)
 
 // apiToken is a token that is good until it expires or is revoked.
 type apiToken struct {
@@ -97,7 +91,7 @@ func (t *apiToken) public() api.APIToken {
 
 // context ends when the token does: what it was let in for goes no further.
 func (t *apiToken) context(ctx context.Context, now time.Time) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeoutCause(ctx, t.expires.Sub(now), ErrAPIExpired)
+	ctx, cancel := context.WithTimeoutCause(ctx, t.expires.Sub(now), problem.ErrAPIExpired)
 	stop := context.AfterFunc(t.revoked, cancel)
 	return ctx, func() {
 		stop()
@@ -115,10 +109,10 @@ func (a *apiTokens) check(text string) (*apiToken, error) {
 	a.mu.Unlock()
 	sum := sha256.Sum256([]byte(text))
 	if !ok || t == nil || subtle.ConstantTimeCompare(sum[:], t.hash[:]) != 1 {
-		return nil, ErrTokenUnknown
+		return nil, problem.ErrTokenUnknown
 	}
 	if !a.clock().Before(t.expires) {
-		return nil, fmt.Errorf("%w: at %s", ErrAPIExpired, t.expires.Format(time.RFC3339))
+		return nil, fmt.Errorf("%w: at %s", problem.ErrAPIExpired, t.expires.Format(time.RFC3339))
 	}
 	return t, nil
 }
@@ -153,7 +147,7 @@ func (a *apiTokens) issue(req api.IssueToken) (api.APIToken, error) {
 		}
 	}
 	if len(a.byID) >= maxAPITokens {
-		return api.APIToken{}, fmt.Errorf("%w: %d", ErrTooManyTokens, len(a.byID))
+		return api.APIToken{}, fmt.Errorf("%w: %d", problem.ErrTooManyTokens, len(a.byID))
 	}
 	if a.store != nil {
 		rec, err := canon.Marshal(&apiRecord{Name: t.name, Hash: t.hash[:], Scope: uint8(scope), Created: now.UnixNano(), Expires: t.expires.UnixNano()})
@@ -181,7 +175,7 @@ func (a *apiTokens) forget(id string) error {
 			return fmt.Errorf("forgetting an API token: %w", err)
 		}
 	}
-	a.byID[id].revoke(ErrTokenUnknown)
+	a.byID[id].revoke(problem.ErrTokenUnknown)
 	delete(a.byID, id)
 	return nil
 }
@@ -216,7 +210,7 @@ func (s *Server) deleteAPIToken(w http.ResponseWriter, r *http.Request) error {
 	defer s.tokens.mu.Unlock()
 	t := s.tokens.byID[r.PathValue("id")]
 	if t == nil {
-		return fmt.Errorf("%w: %q", ErrNoSuchToken, r.PathValue("id"))
+		return fmt.Errorf("%w: %q", problem.ErrNoSuchToken, r.PathValue("id"))
 	}
 	if err := s.tokens.forget(t.id); err != nil {
 		return err

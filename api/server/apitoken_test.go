@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/store"
@@ -80,7 +81,9 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 		}},
 		{"drain", api.ScopeOperate, func() error { return errorOf(c.Nodes().Undrain(ctx, "a")) }},
 		{"push", api.ScopeOwner, func() error { return errorOf(c.Kinds().Push(ctx, "mine", bytes.NewReader(counterModule(t)))) }},
-		{"issue", api.ScopeOwner, func() error { return errorOf(c.Tokens().Issue(ctx, api.IssueToken{Name: "x", Scope: "owner", TTL: "1h"})) }},
+		{"issue", api.ScopeOwner, func() error {
+			return errorOf(c.Tokens().Issue(ctx, api.IssueToken{Name: "x", Scope: "owner", TTL: "1h"}))
+		}},
 		{"list tokens", api.ScopeOwner, func() error { return errorOf(c.Tokens().List(ctx)) }},
 	}
 	for _, scope := range []api.Scope{api.ScopeRead, api.ScopeSend, api.ScopeRead | api.ScopeSend, api.ScopeOperate, api.ScopeOwner} {
@@ -168,7 +171,7 @@ func TestTokensAreStored(t *testing.T) {
 	if got, err := b.server.tokens.check(kept.Token); err != nil || got.scope != api.ScopeRead|api.ScopeSend || got.name != "kept" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := b.server.tokens.check(gone.Token); !errors.Is(err, ErrTokenUnknown) {
+	if _, err := b.server.tokens.check(gone.Token); !errors.Is(err, problem.ErrTokenUnknown) {
 		t.Errorf("a revoked token after a restart: %v", err)
 	}
 	w := b.ask("GET", "/v1/api-tokens", "")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/backup"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -19,9 +20,6 @@ const (
 	maxBackup = 20 << 20 // bytes of a request for a backup
 	maxHolder = 4096     // bytes of what names the holder
 )
-
-// errNoBackup says that the node has no data directory.
-var errNoBackup = errors.New("the node keeps nothing on disk: there is nothing to back up")
 
 // backups is what a node's backups are made of.
 type backups struct {
@@ -48,7 +46,7 @@ func (s *Server) postBackup(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if s.backups == nil {
-		return errNoBackup
+		return problem.ErrNoBackup
 	}
 	recipient, has, err := backupTo(&req)
 	if err != nil {
@@ -56,7 +54,7 @@ func (s *Server) postBackup(w http.ResponseWriter, r *http.Request) error {
 	}
 	c, err := s.backups.store.Checkpoint()
 	if errors.Is(err, store.ErrEphemeral) {
-		return errNoBackup
+		return problem.ErrNoBackup
 	}
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"time"
+	"wasmhost.example/api/server/problem"
 )
 
 // How long a request's body may take: what has none of its end in sight would hold its
@@ -20,9 +21,6 @@ const (
 	streamIdle = time.Hour
 	drainTime  = 5 * time.Second // for what is left of a body when its request is answered
 )
-
-// ErrSlowBody says that a request's body did not come in time.
-var ErrSlowBody = errors.New("the request's body did not come in time")
 
 // timedBody bounds the time of a body.
 type timedBody struct {
@@ -89,7 +87,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	b.got += int64(n)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return n, fmt.Errorf("%w: %d bytes in %v: %w", ErrSlowBody, b.got, b.now().Sub(b.began).Round(time.Second), err)
+		return n, fmt.Errorf("%w: %d bytes in %v: %w", problem.ErrSlowBody, b.got, b.now().Sub(b.began).Round(time.Second), err)
 	case err != nil && !b.ended:
 		b.ended = true
 		_ = b.deadline(time.Time{}) // the answer may take its time

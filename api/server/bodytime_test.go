@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 )
@@ -47,10 +48,10 @@ func TestBodiesHaveTheirTime(t *testing.T) {
 	}{
 		"at once":                    {false, 0, 10, nil, 0},
 		"slow and short":             {false, 5 * time.Second, 10, nil, 50 * time.Second},
-		"never a byte":               {false, time.Hour, 1, ErrSlowBody, bodyIdle},
-		"a trickle without an end":   {false, time.Second, 1 << 30, ErrSlowBody, bodyGrace},
+		"never a byte":               {false, time.Hour, 1, problem.ErrSlowBody, bodyIdle},
+		"a trickle without an end":   {false, time.Second, 1 << 30, problem.ErrSlowBody, bodyGrace},
 		"a stream that rests":        {true, 50 * time.Minute, 20, nil, 1000 * time.Minute},
-		"a stream that says nothing": {true, 2 * time.Hour, 1, ErrSlowBody, streamIdle},
+		"a stream that says nothing": {true, 2 * time.Hour, 1, problem.ErrSlowBody, streamIdle},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

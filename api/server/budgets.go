@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/chain"
 )
@@ -22,9 +22,6 @@ const largeBody = 64 << 20
 
 // bodyStep is by how much the room for a body grows at a time.
 const bodyStep = 64 << 10
-
-// ErrBodiesFull says that the bodies of other requests leave no room for one.
-var ErrBodiesFull = errors.New("the node holds too many bytes of requests: try again")
 
 // bodyWait is for how long a body that holds room waits for more: bodies that wait for
 // one another's room would else wait for good.
@@ -46,7 +43,7 @@ func (c *countedBody) Read(b []byte) (int, error) {
 	if c.read == c.held && c.held < c.most {
 		step := min(bodyStep, c.most-c.held)
 		if err := c.take(step); err != nil {
-			return 0, fmt.Errorf("%w: %w", ErrBodiesFull, err)
+			return 0, fmt.Errorf("%w: %w", problem.ErrBodiesFull, err)
 		}
 		c.held += step
 	}

@@ -19,6 +19,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/lines"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/broker"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/channel"
@@ -76,7 +77,7 @@ func (s *Server) ofNode(h handler) handler {
 			return err
 		}
 		if _, peer := wire.PeerOf(r.Context()); peer || r.Header.Get(hopsHeader) != "" { // this node's rights there are not the peer's
-			return errTooManyHops
+			return problem.ErrTooManyHops
 		}
 		proxy := &httputil.ReverseProxy{
 			Transport: s.mesh.HTTPTransport(id), FlushInterval: -1,
@@ -93,7 +94,7 @@ func (s *Server) ofNode(h handler) handler {
 				if !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
 					err = fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, id, err)
 				}
-				writeProblem(w, err)
+				problem.Write(w, err)
 			},
 		}
 		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -252,7 +253,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 			line.First, err = g.pending.Wait(ctx)
 		}
 		if err != nil {
-			line = api.Published{Error: ProblemOf(err)}
+			line = api.Published{Error: problem.Of(err)}
 		}
 		g.hold.Done()
 		if out.Write(line) != nil || line.Error != nil {
@@ -367,7 +368,7 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.logger.Debug("following a channel ended", "channel", name, "error", err)
 	if err != nil && r.Context().Err() == nil {
-		_ = out.Write(api.ChannelEvent{Error: ProblemOf(err)}) // a client that is gone needs no word
+		_ = out.Write(api.ChannelEvent{Error: problem.Of(err)}) // a client that is gone needs no word
 	}
 	return nil
 }

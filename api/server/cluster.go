@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
@@ -41,12 +42,6 @@ type Engine interface {
 // SetEngine tells the server of the node's cluster. It is called before the server
 // answers.
 func (s *Server) SetEngine(e Engine) { s.engine = e }
-
-// ErrOtherCluster says that a node is to be in one cluster and is in another.
-var ErrOtherCluster = errors.New("the cluster has another name")
-
-// errStillHere says that a node cannot be removed from its cluster.
-var errStillHere = errors.New("the node is there: stop it first")
 
 func (s *Server) clusterStatus(ctx context.Context) (api.ClusterStatus, error) {
 	m, err := s.rt.Cluster()
@@ -217,7 +212,7 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w in the cluster: %q", mesh.ErrUnknownNode, text)
 	}
 	if found.Here {
-		return fmt.Errorf("%w: %s", errStillHere, text)
+		return fmt.Errorf("%w: %s", problem.ErrStillHere, text)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 	defer cancel()
@@ -225,7 +220,7 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := m.Remove(ctx, found.Node); errors.Is(err, directory.ErrConflict) {
-		return fmt.Errorf("%w: %s", errStillHere, text)
+		return fmt.Errorf("%w: %s", problem.ErrStillHere, text)
 	} else if err != nil {
 		return err
 	}

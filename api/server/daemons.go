@@ -17,6 +17,7 @@ import (
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/internal/lines"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/chain"
@@ -42,7 +43,7 @@ func hexInto(dst []byte, s string) error {
 func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
 	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
-		if errors.Is(err, ErrBodiesFull) {
+		if errors.Is(err, problem.ErrBodiesFull) {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%w: reading the body: %w", api.ErrBadRequest, err)
@@ -154,7 +155,7 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	}
 	snap, err := snapshot.Read(http.MaxBytesReader(w, r.Body, maxSnapshot), maxSnapshot)
 	switch {
-	case errors.Is(err, daemon.ErrBadSnapshot), errors.Is(err, ErrBodiesFull):
+	case errors.Is(err, daemon.ErrBadSnapshot), errors.Is(err, problem.ErrBodiesFull):
 		return err
 	case err != nil:
 		return fmt.Errorf("%w: reading the body: %w", api.ErrBadRequest, err)
@@ -275,7 +276,7 @@ func (s *Server) getSnapshot(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if snap == nil {
-		return fmt.Errorf("%w: %s", errStateless, entity(r).Origin())
+		return fmt.Errorf("%w: %s", problem.ErrStateless, entity(r).Origin())
 	}
 	w.Header().Set("Content-Type", "application/cbor")
 	_, _ = snap.WriteTo(w) // the client sees a cut stream if this fails
@@ -412,7 +413,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	rep, err := m.Wait(r.Context())
 	step := api.MigrationStep{Report: reportOf(rep)}
 	if err != nil {
-		step = api.MigrationStep{Error: ProblemOf(err)}
+		step = api.MigrationStep{Error: problem.Of(err)}
 	}
 	_ = out.Write(step) // the client is gone if this fails
 	return nil

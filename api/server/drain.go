@@ -14,6 +14,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/drain"
 	"wasmhost.example/host/placement"
 	"wasmhost.example/identity"
@@ -124,9 +125,6 @@ func (s *Server) Undrain(ctx context.Context) error {
 	return s.rt.SetDraining(false, true)
 }
 
-// errDrainRunning says that a drain with other options is under way.
-var errDrainRunning = errors.New("a drain of the node is under way")
-
 // postDrain drains this node, and tells how it goes until it has ended. When the
 // client leaves it goes on.
 func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
@@ -138,7 +136,7 @@ func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w: parallel is 0 to %d, a deadline at most %v", api.ErrBadRequest, drain.MaxParallel, maxDeadline)
 	}
 	if s.drains.running() != nil && (len(req.To) > 0 || req.Parallel > 0 || req.DeadlineMS > 0) {
-		return errDrainRunning
+		return problem.ErrDrainRunning
 	}
 	if err := s.rt.Ready(); err != nil {
 		return err
@@ -214,7 +212,7 @@ func (s *Server) tellEnd(ctx context.Context, d *drain.Drain, out lines.Writer) 
 	}
 	step := api.DrainStep{Summary: end}
 	if err := sum.Err(); err != nil {
-		step.Error = ProblemOf(err)
+		step.Error = problem.Of(err)
 	}
 	return out.Write(step)
 }

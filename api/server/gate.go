@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/internal/dashboard"
+	"wasmhost.example/api/server/problem"
 )
 
 // Gate lets browsers of this machine use a node's API: an http.Handler for a
@@ -43,15 +43,6 @@ const (
 	maxSessions = 16 // sessions of the dashboard
 )
 
-// Errors of a Gate.
-var (
-	ErrCode      = errors.New("the link was used already, is too old, or is not whole")
-	ErrSession   = errors.New("the session is not known, or has ended")
-	ErrForeign   = errors.New("the request comes from another page, or under another name")
-	ErrReadOnly  = errors.New("the dashboard was opened to look only")
-	ErrNotPassed = errors.New("a browser is let through to the API alone")
-)
-
 // NewGate makes a gate to c's node, for a listener on the loopback address addr,
 // which is HOST:PORT. A readOnly one lets through only what changes nothing.
 // entered is called each time that a browser came in; it may be nil.
@@ -61,9 +52,9 @@ func NewGate(c *client.Client, addr string, readOnly bool, entered func()) (*Gat
 		return nil, fmt.Errorf("making a gate at %s: %w", addr, err)
 	}
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return nil, fmt.Errorf("making a gate at %s: %w: it is no loopback address", addr, ErrForeign)
+		return nil, fmt.Errorf("making a gate at %s: %w: it is no loopback address", addr, problem.ErrForeign)
 	}
-	proxy, err := c.Proxy(writeProblem)
+	proxy, err := c.Proxy(problem.Write)
 	if err != nil {
 		return nil, fmt.Errorf("making a gate: %w", err)
 	}
@@ -112,7 +103,7 @@ func (g *Gate) enter(code string) (Session, error) {
 	defer g.mu.Unlock()
 	now := g.now()
 	if g.code == "" || now.Sub(g.issued) > codeTTL || subtle.ConstantTimeCompare([]byte(code), []byte(g.code)) != 1 {
-		return Session{}, ErrCode
+		return Session{}, problem.ErrCode
 	}
 	g.code = ""
 	oldest := ""
@@ -152,7 +143,7 @@ func (g *Gate) known(r *http.Request) bool {
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer timeBody(w, r, r.URL.Path != "/session")()
 	if err := g.serve(w, r); err != nil {
-		writeProblem(w, err)
+		problem.Write(w, err)
 	}
 }
 
@@ -179,11 +170,11 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Cache-Control", "no-store")
 		return writeJSON(w, s)
 	case !g.known(r):
-		return ErrSession
+		return problem.ErrSession
 	case g.readOnly && changes(r.Method):
-		return ErrReadOnly
+		return problem.ErrReadOnly
 	case !strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != "/metrics":
-		return fmt.Errorf("%w: %s", ErrNotPassed, r.URL.Path)
+		return fmt.Errorf("%w: %s", problem.ErrNotPassed, r.URL.Path)
 	}
 	g.proxy.ServeHTTP(w, r)
 	return nil
@@ -194,10 +185,10 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) error {
 func (g *Gate) ours(r *http.Request) error {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil || port != g.port || host != g.host && host != "localhost" {
-		return fmt.Errorf("%w: the host %q", ErrForeign, r.Host)
+		return fmt.Errorf("%w: the host %q", problem.ErrForeign, r.Host)
 	}
 	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
-		return fmt.Errorf("%w: the origin %q", ErrForeign, origin)
+		return fmt.Errorf("%w: the origin %q", problem.ErrForeign, origin)
 	}
 	switch site := r.Header.Get("Sec-Fetch-Site"); site {
 	case "", "same-origin", "none":
@@ -206,6 +197,6 @@ func (g *Gate) ours(r *http.Request) error {
 		if dashboard.IsPage(r) && r.Header.Get("Sec-Fetch-Mode") == "navigate" {
 			return nil // a link somewhere to the page, which holds nothing
 		}
-		return fmt.Errorf("%w: the site is %q", ErrForeign, site)
+		return fmt.Errorf("%w: the site is %q", problem.ErrForeign, site)
 	}
 }

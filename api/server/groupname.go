@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/group"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
@@ -22,20 +22,6 @@ import (
 //
 // A keeper therefore asks its peers whether they keep the name too: before its first
 // event, whenever it meets a peer, and every time that it looks at the group's members.
-
-// AmbiguousGroupError says that several nodes keep a group of one name.
-type AmbiguousGroupError struct {
-	Name  string
-	Nodes []identity.NodeID // sorted
-}
-
-func (e *AmbiguousGroupError) Error() string {
-	names := make([]string, len(e.Nodes))
-	for i, id := range e.Nodes {
-		names[i] = id.String()
-	}
-	return fmt.Sprintf("nodes %s each keep a group named %q: nothing is sent to any of them", strings.Join(names, ", "), e.Name)
-}
 
 // names are what is known of who else keeps the groups of this node.
 type names struct {
@@ -156,7 +142,7 @@ func (s *Server) rivalry(name string, rivals []identity.NodeID) error {
 	}
 	nodes := append([]identity.NodeID{s.mesh.Self()}, rivals...)
 	slices.Sort(nodes)
-	return &AmbiguousGroupError{Name: name, Nodes: nodes}
+	return &problem.AmbiguousGroupError{Name: name, Nodes: nodes}
 }
 
 // askRivals asks the peers who of them keeps the name, and takes note of it. The first
@@ -256,6 +242,6 @@ func (s *Server) keptAt(ctx context.Context, name string) (at identity.NodeID, s
 	case 1:
 		return nodes[0][0], silent, nil
 	default:
-		return 0, silent, &AmbiguousGroupError{Name: name, Nodes: slices.Concat(nodes...)}
+		return 0, silent, &problem.AmbiguousGroupError{Name: name, Nodes: slices.Concat(nodes...)}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/group"
@@ -286,10 +287,7 @@ func (s *Server) stopAt(ctx context.Context, id identity.EntityID, epoch uint64)
 	case err != nil:
 		return err
 	case d.Epoch != epoch:
-		return fmt.Errorf("%w: %s is at epoch %d, not %d", errOtherEpoch, id.Origin(), d.Epoch, epoch)
+		return fmt.Errorf("%w: %s is at epoch %d, not %d", problem.ErrOtherEpoch, id.Origin(), d.Epoch, epoch)
 	}
 	return s.rt.Stop(ctx, id)
 }
-
-// errOtherEpoch says that a daemon is not the one that was meant.
-var errOtherEpoch = errors.New("the daemon is under another epoch")

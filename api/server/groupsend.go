@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/group"
@@ -107,14 +108,11 @@ func isAway(err error) bool {
 	return errors.Is(err, mesh.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, daemon.ErrNotFound) || errors.Is(err, daemon.ErrComing)
 }
 
-// errMemberAway says that the member that was to have an event is not where it was.
-var errMemberAway = errors.New("the member is not where it was")
-
 // notHere is err as the sender of a group is told it: that a member is not found does not
 // mean that the group is not.
 func notHere(m group.Member, err error) error {
 	if errors.Is(err, daemon.ErrNotFound) {
-		return fmt.Errorf("%w: member %d: %v", errMemberAway, m.Index, err)
+		return fmt.Errorf("%w: member %d: %v", problem.ErrMemberAway, m.Index, err)
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/dashboard"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/wire"
 )
@@ -62,7 +62,7 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 		defer end(out)
 		err := s.cross.Check(r)
 		if err != nil {
-			err = fmt.Errorf("%w: %w", ErrForeign, err)
+			err = fmt.Errorf("%w: %w", problem.ErrForeign, err)
 		} else {
 			err = who.may(op)
 		}
@@ -82,8 +82,8 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 		}
 		if err != nil {
 			s.logger.Debug("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
-			out.problem = ProblemOf(err)
-			writeProblem(out, err)
+			out.problem = problem.Of(err)
+			problem.Write(out, err)
 		}
 		s.metrics.answered(pattern, out.code(), time.Since(began))
 		s.record(r, op, who, out)
@@ -100,7 +100,7 @@ func (c caller) may(op operation) error {
 		need = api.ScopeOwner
 	}
 	if c.token.scope&need != need {
-		return fmt.Errorf("%w: it needs the scope %s, the token has %s", ErrScope, need, c.token.scope)
+		return fmt.Errorf("%w: it needs the scope %s, the token has %s", problem.ErrScope, need, c.token.scope)
 	}
 	return nil
 }
@@ -171,14 +171,6 @@ func (r *response) code() int {
 	return r.status
 }
 
-// Errors of callers that come over TCP.
-var (
-	ErrNoToken      = errors.New("no API token was given")
-	ErrTokenUnknown = errors.New("the API token is not known, or was revoked")
-	ErrAPIExpired   = errors.New("the API token has expired")
-	ErrScope        = errors.New("the API token's scope is too small")
-)
-
 // TCP returns the handler for callers that come over TCP, which TLS must
 // protect: each names itself by a token. /healthz, /readyz and the dashboard's
 // page need none: what the page shows it asks for with the token of its reader.
@@ -191,14 +183,14 @@ func (s *Server) TCP() http.Handler {
 		startBody(w, r)
 		text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		var t *apiToken
-		err := error(ErrNoToken)
+		err := error(problem.ErrNoToken)
 		if ok {
 			t, err = s.tokens.check(text)
 		}
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="wasmhost"`)
-			out := &response{ResponseWriter: w, problem: ProblemOf(err)}
-			writeProblem(out, err)
+			out := &response{ResponseWriter: w, problem: problem.Of(err)}
+			problem.Write(out, err)
 			s.record(r, operation{}, caller{name: "unknown"}, out)
 			return
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 )
 
 // A request that changes something may carry the header Idempotency-Key: sent
@@ -26,13 +26,6 @@ const (
 	maxKeptAnswer  = 1 << 20  // bytes of an answer that is remembered
 	maxKeptAnswers = 64 << 20 // bytes of all of them
 	keysKept       = 24 * time.Hour
-)
-
-// Errors of repeated requests.
-var (
-	ErrKeyReused = errors.New("the idempotency key is another request's")
-	ErrKeyInUse  = errors.New("the request of that idempotency key is being answered")
-	ErrKeyLarge  = errors.New("the answer of that idempotency key was too large to be remembered")
 )
 
 // answers are what was answered under keys. They are safe for concurrent use.
@@ -113,8 +106,8 @@ func (s *Server) once(w *response, r *http.Request, pattern string, who caller, 
 	}()
 	err = outcome(r, h(w, r))
 	if err != nil {
-		w.problem = ProblemOf(err)
-		writeProblem(w, err)
+		w.problem = problem.Of(err)
+		problem.Write(w, err)
 	}
 	ended = w.code() < 500 // what failed for the node's sake may be tried again
 	return nil
@@ -152,7 +145,7 @@ func (a *answers) begin(k *keptAnswer) (*keptAnswer, error) {
 	old := a.byKey[k.key]
 	switch {
 	case old == nil && len(a.order) >= maxKeys:
-		return nil, fmt.Errorf("%w: %d requests with keys are being answered", ErrKeyInUse, len(a.order))
+		return nil, fmt.Errorf("%w: %d requests with keys are being answered", problem.ErrKeyInUse, len(a.order))
 	case old == nil:
 		if a.byKey == nil {
 			a.byKey = make(map[string]*keptAnswer)
@@ -161,11 +154,11 @@ func (a *answers) begin(k *keptAnswer) (*keptAnswer, error) {
 		a.order = append(a.order, k)
 		return nil, nil
 	case old.request != k.request:
-		return nil, ErrKeyReused
+		return nil, problem.ErrKeyReused
 	case !old.done:
-		return nil, ErrKeyInUse
+		return nil, problem.ErrKeyInUse
 	case old.dropped:
-		return nil, ErrKeyLarge
+		return nil, problem.ErrKeyLarge
 	}
 	return old, nil
 }

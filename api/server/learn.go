@@ -10,14 +10,11 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
 )
-
-// errKindDiffers says that a kind is not known here, and that those who know it do not
-// agree on what it is.
-var errKindDiffers = errors.New("nodes have different modules under the kind's name")
 
 // learnKind makes a kind known here that nodes have which may push kinds to this one, as
 // all nodes of its cluster may. host.ErrKindNotFound where none has it.
@@ -50,7 +47,7 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 		for _, n := range nodes {
 			has = append(has, whatIs(kinds[n[0]]))
 		}
-		return fmt.Errorf("%w: %q is %s", errKindDiffers, name, strings.Join(has, "; "))
+		return fmt.Errorf("%w: %q is %s", problem.ErrKindDiffers, name, strings.Join(has, "; "))
 	}
 	id := nodes[0][0]
 	own, err := daemon.LimitsOf(said[id].Limits)

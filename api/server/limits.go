@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 )
@@ -81,7 +82,7 @@ func (s *Server) putKindLimits(w http.ResponseWriter, r *http.Request) error {
 	for _, d := range set.Kept {
 		kept := api.DaemonKeepsThem{Name: d.Name, EntityID: d.Entity.String()}
 		if d.Why != nil {
-			kept.Error = ProblemOf(d.Why)
+			kept.Error = problem.Of(d.Why)
 		}
 		out.Kept = append(out.Kept, kept)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/meter"
@@ -94,7 +95,7 @@ func (s *Server) scraped(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})(w, r)
 	if err != nil {
-		writeProblem(w, err)
+		problem.Write(w, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/wire"
@@ -247,11 +248,11 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
 		wg.Go(func() {
 			out[i] = api.PushedTo{NodeID: p.ID.String(), Name: p.Name}
 			if _, err := s.ask(r.Context(), p.ID, ""); err != nil { // known sooner than of a large upload
-				out[i].Error = ProblemOf(err)
+				out[i].Error = problem.Of(err)
 				return
 			}
 			if _, err := peerClient(s.mesh, p.ID).Kinds().PushTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: q.All("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
-				out[i].Error = ProblemOf(err)
+				out[i].Error = problem.Of(err)
 			}
 		})
 	}

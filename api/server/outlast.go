@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+	"wasmhost.example/api/server/problem"
 )
 
 // A client that has sent its request may close its side of the connection and wait for
@@ -15,10 +16,6 @@ import (
 
 // outlastFor is for how long a request is carried on whose client may be gone.
 const outlastFor = time.Minute
-
-// ErrOutcomeUnknown says that a request was begun, and ended without its outcome being
-// known: it may have been carried out.
-var ErrOutcomeUnknown = errors.New("the request was begun, and its outcome is not known; it may have been carried out")
 
 // outlasting returns the request with a context that ends outlastFor after its client
 // closed the connection, or its side of it, or when its caller's token ends.
@@ -34,7 +31,7 @@ func outlasting(r *http.Request, who caller, now time.Time) (*http.Request, cont
 		defer late.Stop()
 		select {
 		case <-late.C:
-			cancel(ErrOutcomeUnknown)
+			cancel(problem.ErrOutcomeUnknown)
 		case <-ctx.Done():
 		}
 	})
@@ -49,7 +46,7 @@ func outlasting(r *http.Request, who caller, now time.Time) (*http.Request, cont
 // changes something it is not known what became of it.
 func outcome(r *http.Request, err error) error {
 	if err != nil && r.Context().Err() != nil && errors.Is(err, context.Canceled) && changes(r.Method) {
-		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		return fmt.Errorf("%w: %w", problem.ErrOutcomeUnknown, err)
 	}
 	return err
 }

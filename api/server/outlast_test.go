@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/daemon"
 )
 
@@ -134,7 +135,7 @@ func TestARequestOutlastsItsClientForAMinute(t *testing.T) {
 		if err := r.Context().Err(); err == nil {
 			t.Error("after a minute it goes on")
 		}
-		if p := ProblemOf(outcome(r, fmt.Errorf("waiting: %w", r.Context().Err()))); p.Code != "outcome-unknown" || p.Status != 504 {
+		if p := problem.Of(outcome(r, fmt.Errorf("waiting: %w", r.Context().Err()))); p.Code != "outcome-unknown" || p.Status != 504 {
 			t.Errorf("the answer is %+v", p)
 		}
 	})

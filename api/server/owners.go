@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
@@ -143,5 +144,5 @@ func (s *Server) proven(ctx context.Context, id identity.EntityID, at identity.N
 			return p.Node, nil
 		}
 	}
-	return 0, errTooManyHops
+	return 0, problem.ErrTooManyHops
 }

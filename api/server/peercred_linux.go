@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"wasmhost.example/api/server/problem"
 )
 
 // checkCaller returns nil if the process at the other end of a socket is of this
@@ -12,7 +13,7 @@ import (
 func checkCaller(c net.Conn) error {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
-		return fmt.Errorf("%w: a %T", ErrOtherUser, c)
+		return fmt.Errorf("%w: a %T", problem.ErrOtherUser, c)
 	}
 	raw, err := u.SyscallConn()
 	if err != nil {

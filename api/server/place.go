@@ -7,19 +7,12 @@ import (
 	"net/http"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/placement"
 	"wasmhost.example/identity"
 )
-
-func verdictsOf(all []placement.Verdict) []api.Verdict {
-	out := []api.Verdict{}
-	for _, v := range all {
-		out = append(out, api.Verdict{NodeID: v.ID.String(), Name: v.Name, Fits: v.Fits(), Misses: v.Misses, Score: v.Score, Reasons: v.Reasons})
-	}
-	return out
-}
 
 // requirementsOf checks what a request says.
 func requirementsOf(p api.Place) (placement.Requirements, error) {
@@ -90,7 +83,7 @@ func writePlaced(w http.ResponseWriter, nodes []placement.Node, req placement.Re
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, api.Placed{NodeID: best.ID.String(), Name: best.Name, Verdicts: verdictsOf(all)})
+	return writeJSON(w, api.Placed{NodeID: best.ID.String(), Name: best.Name, Verdicts: problem.VerdictsOf(all)})
 }
 
 // spawnWhere spawns the daemon on the node that meets its requirements best. On

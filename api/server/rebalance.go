@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/placement"
@@ -59,7 +60,7 @@ func (s *Server) KeepBalanced(ctx context.Context, every time.Duration) {
 		}
 		m, err := s.nextMove(ctx, placement.Balance{Rest: rested * every})
 		if err != nil || m == nil {
-			if err != nil && ctx.Err() == nil && !errors.Is(err, errUneven) {
+			if err != nil && ctx.Err() == nil && !errors.Is(err, problem.ErrUneven) {
 				s.logger.Warn("looking whether a daemon should move to even nodes out", "error", err)
 			}
 			continue
@@ -72,14 +73,11 @@ func (s *Server) KeepBalanced(ctx context.Context, every time.Duration) {
 	}
 }
 
-// errUneven says why a node that is not to give or take daemons is not evened out.
-var errUneven = errors.New("the node is being drained: it is not evened out")
-
 // nextMove returns the move that evens out most; nil where the nodes are even enough.
 func (s *Server) nextMove(ctx context.Context, b placement.Balance) (*placement.Move, error) {
 	daemons := s.balance.seen(time.Now(), s.rt.Daemons(), s.mesh.Self())
 	if s.rt.Draining() {
-		return nil, errUneven
+		return nil, problem.ErrUneven
 	}
 	if err := errors.Join(s.rt.Ready(), s.rt.Holding()); err != nil {
 		return nil, err

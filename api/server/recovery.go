@@ -13,6 +13,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
@@ -38,13 +39,6 @@ type NewDirectory struct {
 	Silent  []directory.Node  // that did not answer
 }
 
-// Errors of recoveries.
-var (
-	errLost        = errors.New("of some daemons no copy is left")
-	errRecovering  = errors.New("a recovery runs on this node already")
-	errNotEmbedded = errors.New("the cluster's directory is an etcd of its own: restore that one")
-)
-
 // surveyTime bounds what is asked of one node, but for chains; chainTime bounds one chain.
 const (
 	surveyTime = 5 * time.Minute
@@ -68,10 +62,10 @@ func (s *Server) postRecovery(w http.ResponseWriter, r *http.Request) error {
 		return host.ErrNoCluster
 	}
 	if s.engine.Kind() != "embedded" {
-		return errNotEmbedded
+		return problem.ErrNotEmbedded
 	}
 	if !s.recovering.TryLock() {
-		return errRecovering
+		return problem.ErrRecovering
 	}
 	defer s.recovering.Unlock()
 	if err := s.rt.WithoutDirectory(r.Context()); err != nil {
@@ -426,7 +420,7 @@ func (s *Server) putDirectory(w http.ResponseWriter, r *http.Request) error {
 		return host.ErrNoCluster
 	}
 	if to.Cluster != s.engine.Name() {
-		return fmt.Errorf("%w: it is in cluster %q, not %q", ErrOtherCluster, s.engine.Name(), to.Cluster)
+		return fmt.Errorf("%w: it is in cluster %q, not %q", problem.ErrOtherCluster, s.engine.Name(), to.Cluster)
 	}
 	if err := s.rt.WithoutDirectory(r.Context()); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 )
 
 // Bounds of a rollout.
@@ -121,7 +122,7 @@ func (r *rollout) note(d api.Rolled, state string, err error) {
 	was := d.State
 	d.State = state
 	if err != nil {
-		p := ProblemOf(err)
+		p := problem.Of(err)
 		d.Reason, d.Code = err.Error(), p.Code
 	}
 	p := &r.progress

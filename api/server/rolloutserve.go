@@ -13,6 +13,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/group"
@@ -75,7 +76,7 @@ func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
 	}
 	step := api.RolloutStep{Summary: &api.RolloutSummary{Module: run.to, RolloutProgress: progress, ElapsedMS: ms(time.Since(began)), Unasked: unasked}}
 	if err != nil {
-		step.Error = ProblemOf(err)
+		step.Error = problem.Of(err)
 	}
 	_ = out.Write(step) // as above
 	return nil
@@ -223,9 +224,9 @@ func (s *Server) rollOne(ctx context.Context, kind string, d api.Rolled, to stri
 // moved meanwhile, or its node did not answer.
 func mayPass(err error) bool {
 	var moved *daemon.MovedError
-	var problem *api.Problem
-	if errors.As(err, &problem) {
-		return problem.Code == ProblemOf(&daemon.MovedError{}).Code || problem.Status == http.StatusServiceUnavailable
+	var said *api.Problem
+	if errors.As(err, &said) {
+		return said.Code == problem.Of(&daemon.MovedError{}).Code || said.Status == http.StatusServiceUnavailable
 	}
 	return errors.As(err, &moved) || errors.Is(err, mesh.ErrUnreachable)
 }

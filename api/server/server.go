@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/dashboard"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/group"
@@ -182,14 +183,14 @@ func New(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, log
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := rt.Ready(); errors.Is(err, daemon.ErrNotReady) {
 			done, total := rt.Recovery()
-			writeProblem(w, fmt.Errorf("%w: %d of %d active daemons are recovered", err, done, total))
+			problem.Write(w, fmt.Errorf("%w: %d of %d active daemons are recovered", err, done, total))
 			return
 		} else if err != nil {
-			writeProblem(w, err)
+			problem.Write(w, err)
 			return
 		}
 		if err := rt.Holding(); err != nil {
-			writeProblem(w, err)
+			problem.Write(w, err)
 			return
 		}
 		writeText(w, "ready")
@@ -347,7 +348,7 @@ func (s *Server) passTo(w http.ResponseWriter, r *http.Request, path string, at 
 		return err
 	}
 	if hops++; hops > maxHops {
-		return errTooManyHops
+		return problem.ErrTooManyHops
 	}
 	proxy := &httputil.ReverseProxy{
 		Transport: s.mesh.HTTPTransport(at), FlushInterval: -1,
@@ -363,7 +364,7 @@ func (s *Server) passTo(w http.ResponseWriter, r *http.Request, path string, at 
 			if !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
 				err = fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, at, err)
 			}
-			writeProblem(w, err)
+			problem.Write(w, err)
 		},
 	}
 	proxy.ServeHTTP(w, r)

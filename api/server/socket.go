@@ -9,16 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	"wasmhost.example/api/server/problem"
 )
-
-// ErrSocketInUse says that another node listens on the socket.
-var ErrSocketInUse = errors.New("another node listens on the socket")
-
-// ErrSocketPath says that a path is too long for a unix socket.
-var ErrSocketPath = errors.New("the path is too long for a socket")
-
-// ErrOtherUser says that a process of another user connected to the control socket.
-var ErrOtherUser = errors.New("a process of another user")
 
 // maxSocketPath is what fits into a socket's address (unix(7)).
 const maxSocketPath = 107
@@ -28,7 +20,7 @@ const maxSocketPath = 107
 // replaced; a live one's is ErrSocketInUse.
 func ListenSocket(path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d", ErrSocketPath, path, len(path), maxSocketPath)
+		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d", problem.ErrSocketPath, path, len(path), maxSocketPath)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the socket's directory: %w", err)
@@ -38,7 +30,7 @@ func ListenSocket(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("opening the control socket: %s exists and is no socket: %w", path, fs.ErrExist)
 		}
 		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-			return nil, errors.Join(fmt.Errorf("%w: %s", ErrSocketInUse, path), c.Close())
+			return nil, errors.Join(fmt.Errorf("%w: %s", problem.ErrSocketInUse, path), c.Close())
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("replacing a dead node's socket: %w", err)
@@ -77,7 +69,7 @@ func (l *ownListener) Accept() (net.Conn, error) {
 // allowedUser returns nil if the user may operate a node of the user own.
 func allowedUser(user, own uint32) error {
 	if user != own && user != 0 {
-		return fmt.Errorf("%w: %d, not %d", ErrOtherUser, user, own)
+		return fmt.Errorf("%w: %d, not %d", problem.ErrOtherUser, user, own)
 	}
 	return nil
 }

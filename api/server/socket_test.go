@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"wasmhost.example/api/server/problem"
 )
 
 // The socket is its owner's alone, and so are those who connect.
@@ -37,7 +38,7 @@ func TestSocketIsPrivate(t *testing.T) {
 		t.Errorf("a caller of the same user: %v", err)
 	}
 
-	for user, want := range map[uint32]error{1000: nil, 0: nil, 1001: ErrOtherUser, 65534: ErrOtherUser} {
+	for user, want := range map[uint32]error{1000: nil, 0: nil, 1001: problem.ErrOtherUser, 65534: problem.ErrOtherUser} {
 		if err := allowedUser(user, 1000); !errors.Is(err, want) {
 			t.Errorf("user %d of a node of user 1000: %v, want %v", user, err, want)
 		}

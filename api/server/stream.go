@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/internal/canon"
 	"wasmhost.example/wire"
@@ -128,7 +129,7 @@ func (t sentTicket) wait(ctx context.Context) api.Sent {
 		}
 		err = waitErr
 	}
-	return api.Sent{Outputs: []api.Output{}, Error: ProblemOf(err), Stopped: t.stops}
+	return api.Sent{Outputs: []api.Output{}, Error: problem.Of(err), Stopped: t.stops}
 }
 
 // submitAll reads events and sends them until the body ends, or one cannot be

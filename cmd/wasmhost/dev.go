@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/api"
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/cmd/wasmhost/project"
 	"wasmhost.example/node"
 )
@@ -125,7 +125,7 @@ func (d *developing) read(ctx context.Context, end func()) {
 			return
 		}
 		if _, err := d.client().Send(ctx, d.Name, "", bytes.Clone(line)); err != nil && ctx.Err() == nil {
-			d.say("event: %v (%s)", err, server.ProblemOf(err).Code)
+			d.say("event: %v (%s)", err, problem.Of(err).Code)
 		}
 	}
 }
@@ -160,7 +160,7 @@ func (d *developing) rebuild(ctx context.Context) error {
 	}
 	c := d.client()
 	if _, err := c.Kinds().Push(ctx, d.Name, bytes.NewReader(wasm)); err != nil {
-		p := server.ProblemOf(err)
+		p := problem.Of(err)
 		d.say("not a daemon: %v (%s)\nhint: %s", err, p.Code, p.Hint)
 		return nil
 	}

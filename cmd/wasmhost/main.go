@@ -18,7 +18,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/cmd/wasmhost/render"
 )
 
@@ -228,7 +228,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	var usage *usageError
 	var exit *exitError
 	var several *severalError
-	p := server.ProblemOf(err)
+	p := problem.Of(err)
 	code := p.Exit()
 	contextCode, contextErr := contextProblem(err, p)
 	switch {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 )
@@ -257,7 +257,7 @@ func (r *running) answered(h happening, outputs [][]byte, err error) error {
 		if r.failed++; r.failed == 1 {
 			r.first = err
 		}
-		fmt.Fprintf(r.err, "event %d: %s (%s)\n", r.events, oneLine(err.Error()), server.ProblemOf(err).Code)
+		fmt.Fprintf(r.err, "event %d: %s (%s)\n", r.events, oneLine(err.Error()), problem.Of(err).Code)
 		return nil
 	}
 	for _, b := range outputs {

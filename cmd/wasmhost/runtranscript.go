@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -122,7 +122,7 @@ func transcribed(h happening, outputs [][]byte, effects []effectLine, err error)
 	}
 
 	if err != nil {
-		l.Fails = &failure{Problem: server.ProblemOf(err).Code, Text: err.Error()}
+		l.Fails = &failure{Problem: problem.Of(err).Code, Text: err.Error()}
 		if fault := (*daemon.GuestError)(nil); errors.As(err, &fault) {
 			l.Fails.Code, l.Fails.Text = fault.Code, fault.Text
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
@@ -29,7 +29,7 @@ func (e *Engine) Admit(ctx context.Context, node identity.NodeID, a api.Admissio
 		return out, fmt.Errorf("%w with an engine of its own: start the node with --etcd too", host.ErrNoCluster)
 	}
 	if a.Cluster != e.o.Name {
-		return out, fmt.Errorf("%w: it is in cluster %q, not %q", server.ErrOtherCluster, e.o.Name, a.Cluster)
+		return out, fmt.Errorf("%w: it is in cluster %q, not %q", problem.ErrOtherCluster, e.o.Name, a.Cluster)
 	}
 	p, err := e.mesh.FindPeer(node.String())
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/directory/etcd"
 	"wasmhost.example/identity"
@@ -100,7 +100,7 @@ func Start(ctx context.Context, o Options, mesh *wire.Mesh, peer identity.NodeID
 	}
 	e.state = st
 	if st.Name != o.Name {
-		return nil, fmt.Errorf("%w: this node is in cluster %q, not %q", server.ErrOtherCluster, st.Name, o.Name)
+		return nil, fmt.Errorf("%w: this node is in cluster %q, not %q", problem.ErrOtherCluster, st.Name, o.Name)
 	}
 	if !st.Voter {
 		voters, err := nodeIDs(st.Voters)

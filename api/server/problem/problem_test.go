@@ -1,4 +1,4 @@
-package server
+package problem
 
 import (
 	"encoding/json"
@@ -24,7 +24,7 @@ func TestEveryClassOfError(t *testing.T) {
 	check := func(err error, code string, exit int) {
 		t.Helper()
 		w := httptest.NewRecorder()
-		writeProblem(w, fmt.Errorf("doing a thing: %w", err))
+		Write(w, fmt.Errorf("doing a thing: %w", err))
 		if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
 			t.Errorf("%s: content type %q", code, got)
 		}
@@ -38,7 +38,7 @@ func TestEveryClassOfError(t *testing.T) {
 		if p.Hint == "" && !noHint[code] {
 			t.Errorf("%s does not say what to do", code)
 		}
-		if again := ProblemOf(&p); again.Code != code || again.Exit() != exit {
+		if again := Of(&p); again.Code != code || again.Exit() != exit {
 			t.Errorf("%s became %s on its way", code, again.Code)
 		}
 	}

@@ -1,4 +1,7 @@
-package server
+// Package problem maps what goes wrong with a request to the problem that the API answers
+// with: a code that does not change, a status, an exit code and a hint. The errors that the
+// server itself makes are here too, beside their codes.
+package problem
 
 import (
 	"context"
@@ -29,6 +32,14 @@ import (
 	"wasmhost.example/wire"
 )
 
+func VerdictsOf(all []placement.Verdict) []api.Verdict {
+	out := []api.Verdict{}
+	for _, v := range all {
+		out = append(out, api.Verdict{NodeID: v.ID.String(), Name: v.Name, Fits: v.Fits(), Misses: v.Misses, Score: v.Score, Reasons: v.Reasons})
+	}
+	return out
+}
+
 // errorCodes maps errors to problem codes: the first row whose error matches decides.
 var errorCodes = []struct {
 	err  error
@@ -40,7 +51,7 @@ var errorCodes = []struct {
 	{daemon.ErrBadRef, "bad-reference"},
 	{daemon.ErrUnproven, "residence-unproven"},
 	{host.ErrNotKept, "identity-not-kept"},
-	{errKindDiffers, "kind-differs"},
+	{ErrKindDiffers, "kind-differs"},
 	{daemon.ErrKindNotFound, "kind-not-found"},
 	{mesh.ErrUnknownNode, "node-not-found"},
 	{host.ErrNoCluster, "no-cluster"},
@@ -57,8 +68,8 @@ var errorCodes = []struct {
 	{host.ErrDirectoryHere, "directory-present"},
 	{host.ErrOtherEnd, "copy-changed"},
 	{errLost, "daemons-lost"},
-	{errRecovering, "recovery-running"},
-	{errNotEmbedded, "external-directory"},
+	{ErrRecovering, "recovery-running"},
+	{ErrNotEmbedded, "external-directory"},
 	{ErrOtherCluster, "other-cluster"},
 	{directory.ErrRemoved, "removed"},
 	{directory.ErrVersion, "other-version"},
@@ -66,7 +77,7 @@ var errorCodes = []struct {
 	{directory.ErrEngine, "directory-unreachable"},
 	{directory.ErrBusy, "directory-busy"},
 	{directory.ErrDenied, "directory-denied"},
-	{errStillHere, "member-present"},
+	{ErrStillHere, "member-present"},
 	{daemon.ErrDraining, "draining"},
 	{host.ErrCompileBudget, "compile-budget"},
 	{host.ErrCompileQueue, "compile-queue-full"},
@@ -75,8 +86,8 @@ var errorCodes = []struct {
 	{api.ErrNotEverywhere, "kind-not-everywhere"},
 	{api.ErrRollout, "upgrade-incomplete"},
 	{drain.ErrIncomplete, "drain-incomplete"},
-	{errUneven, "node-draining"},
-	{errDrainRunning, "drain-running"},
+	{ErrUneven, "node-draining"},
+	{ErrDrainRunning, "drain-running"},
 	{chain.ErrEquivocated, "equivocation"},
 	{daemon.ErrNotAccused, "not-accused"},
 	{host.ErrNoForkPoint, "no-fork-point"},
@@ -95,9 +106,9 @@ var errorCodes = []struct {
 	{group.ErrTooManySenders, "group-senders-full"},
 	{group.ErrSenderQuota, "group-sender-quota"},
 	{group.ErrBusy, "member-busy"},
-	{errMemberAway, "member-away"},
+	{ErrMemberAway, "member-away"},
 	{group.ErrNoHealthy, "no-healthy-member"},
-	{errOtherEpoch, "other-epoch"},
+	{ErrOtherEpoch, "other-epoch"},
 	{placement.ErrNoNode, "no-node-fits"},
 	{placement.ErrBadTag, "bad-tag"},
 	{daemon.ErrModuleNotFound, "module-not-found"},
@@ -220,7 +231,7 @@ var errorCodes = []struct {
 	{ErrOutcomeUnknown, "outcome-unknown"},
 	{ErrSlowBody, "body-timeout"},
 	{api.ErrBadRequest, "bad-request"},
-	{errNoBackup, "nothing-to-back-up"},
+	{ErrNoBackup, "nothing-to-back-up"},
 	{store.ErrCheckpointing, "backup-running"},
 	{backup.ErrNotFound, "backup-not-found"},
 	{backup.ErrNotABackup, "not-a-backup"},
@@ -232,8 +243,8 @@ var errorCodes = []struct {
 	{backup.ErrDenied, "store-denied"},
 	{backup.ErrUnreachable, "store-unreachable"},
 	{backup.ErrExists, "place-taken"},
-	{errStateless, "stateless"},
-	{errTooManyHops, "routing-loop"},
+	{ErrStateless, "stateless"},
+	{ErrTooManyHops, "routing-loop"},
 	{context.DeadlineExceeded, "timeout"},
 	{fs.ErrPermission, "permission"},
 	{fs.ErrNotExist, "file-not-found"},
@@ -242,8 +253,9 @@ var errorCodes = []struct {
 	{fs.ErrExist, "file-exists"},
 }
 
-// ProblemOf makes a Problem of any error.
-func ProblemOf(err error) *api.Problem {
+// Of makes a Problem of any error: that in its chain which a node answered, else one by the
+// error's type, else by the table above; an unknown error is "internal".
+func Of(err error) *api.Problem {
 	var said *api.Problem
 	if errors.As(err, &said) {
 		return said
@@ -269,7 +281,7 @@ func ProblemOf(err error) *api.Problem {
 
 	var none *placement.NoNodeError
 	if errors.As(err, &none) {
-		p.Nodes = verdictsOf(none.Verdicts)
+		p.Nodes = VerdictsOf(none.Verdicts)
 	}
 	return p
 }
@@ -330,12 +342,14 @@ func migrationCode(c migration.Code) string {
 
 // Errors of requests.
 var (
-	errStateless   = errors.New("the daemon keeps no state")
-	errTooManyHops = errors.New("the request passed through too many nodes")
+	ErrStateless   = errors.New("the daemon keeps no state")
+	ErrTooManyHops = errors.New("the request passed through too many nodes")
 )
 
-func writeProblem(w http.ResponseWriter, err error) {
-	p := ProblemOf(err)
+// Write answers with the problem of err. It is the whole answer: nothing may have been
+// written before.
+func Write(w http.ResponseWriter, err error) {
+	p := Of(err)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
