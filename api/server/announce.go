@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/host"
+	"wasmhost.example/host/budget"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/placement"
 	"wasmhost.example/identity"
@@ -128,4 +129,13 @@ func why(err error) string {
 		return fmt.Sprintf("it says: %v", err)
 	}
 	return "it does not answer"
+}
+
+// budgets returns what is taken of the node's bounds on the bytes that it holds.
+func (s *Server) budgets() []api.NodeBudget {
+	var out []api.NodeBudget
+	for _, u := range append([]budget.Use{s.rt.Arrivals().Bytes}, s.rt.Budgets().Uses()...) {
+		out = append(out, api.NodeBudget{Name: u.Name, Used: u.Used, Peak: u.Peak, Most: u.Limit, Waiting: u.Waiting, Refused: u.Refused})
+	}
+	return out
 }

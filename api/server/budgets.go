@@ -123,11 +123,14 @@ type following struct {
 	leave func()
 }
 
-func (s *Server) following(w http.ResponseWriter, r *http.Request) *following {
-	caller, leave := s.rt.Budgets().Followers.Of(r.Context())
+func newFollowing(w http.ResponseWriter, r *http.Request, followers *budget.Pool) *following {
+	caller, leave := followers.Of(r.Context())
 	room := caller.Lone("writer", budget.OneFollower)
 	return &following{lines.New(w, r), r.Context(), room, guard(w, room), leave}
 }
+
+// close gives the follower's room back.
+func (f *following) close() { f.leave() }
 
 // output writes one output of a daemon.
 func (f *following) output(o *chain.Output) error {

@@ -347,8 +347,8 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	out := s.following(w, r)
-	defer out.leave()
+	out := newFollowing(w, r, s.rt.Budgets().Followers)
+	defer out.close()
 	began := false
 	begin := func() error {
 		began = true

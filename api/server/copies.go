@@ -95,9 +95,9 @@ func (s *Server) getCopyChain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", api.ErrBadRequest, err)
 	}
-	started := &startedWriter{w: w}
+	started := newStartedWriter(w)
 	err = s.rt.ExportCopy(r.Context(), id, started)
-	if err != nil && started.any {
+	if err != nil && started.began() {
 		panic(http.ErrAbortHandler) // cut the stream: the client must not take it for whole
 	}
 	return err

@@ -284,19 +284,26 @@ func (s *Server) getSnapshot(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getChain(w http.ResponseWriter, r *http.Request) error {
-	started := &startedWriter{w: w}
+	started := newStartedWriter(w)
 	err := s.rt.ExportChain(r.Context(), entity(r), started)
-	if err != nil && started.any {
+	if err != nil && started.began() {
 		panic(http.ErrAbortHandler) // cut the stream: the client must not take it for whole
 	}
 	return err
 }
 
+// startedWriter notes whether an answer has begun: an error is no problem document then.
 type startedWriter struct {
 	w   http.ResponseWriter
 	any bool
 }
 
+func newStartedWriter(w http.ResponseWriter) *startedWriter { return &startedWriter{w: w} }
+
+// began reports whether anything was written.
+func (s *startedWriter) began() bool { return s.any }
+
+// Write implements io.Writer: bytes of an unnamed type.
 func (s *startedWriter) Write(b []byte) (int, error) {
 	if !s.any {
 		s.w.Header().Set("Content-Type", "application/octet-stream")
@@ -368,8 +375,8 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := s.following(w, r)
-	defer out.leave()
+	out := newFollowing(w, r, s.rt.Budgets().Followers)
+	defer out.close()
 	out.Begin()
 	for o := range outputs {
 		if out.output(&o) != nil {

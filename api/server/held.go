@@ -41,7 +41,7 @@ func (s *Server) atHeld(h handler) handler {
 		}
 		for _, held := range s.rt.HeldDaemons() {
 			if ref.Names(held.Entity, held.Name) {
-				return h(w, r.WithContext(context.WithValue(r.Context(), entityKey{}, held.Entity)))
+				return h(w, withEntity(r, held.Entity))
 			}
 		}
 		return elsewhere(w, r)

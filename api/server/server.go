@@ -63,9 +63,13 @@ type Server struct {
 const (
 	maxModule   = 1 << 30           // bytes of a module in a body; the limit module-bytes is lower
 	maxSnapshot = snapshot.MaxBytes // bytes of a snapshot in a body; the node's room for uploads may be lower
-	maxHops     = 8                 // nodes that a request is passed over
-	hopsHeader  = "Wasmhost-Hops"
 	askTimeout  = 2 * time.Second
+)
+
+// Bounds on how a request is passed on.
+const (
+	maxHops    = 8 // nodes that a request is passed over
+	hopsHeader = "Wasmhost-Hops"
 )
 
 // NewServer makes the server of a node, and lets it answer the node's peers.
@@ -241,6 +245,11 @@ func (s *Server) needs(right wire.Rights, h handler) handler {
 
 type entityKey struct{}
 
+// withEntity returns the request, which is about the daemon.
+func withEntity(r *http.Request, id identity.EntityID) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), entityKey{}, id))
+}
+
 // entity is the daemon that a request is about.
 func entity(r *http.Request) identity.EntityID {
 	return r.Context().Value(entityKey{}).(identity.EntityID)
@@ -260,7 +269,7 @@ func (s *Server) atOwner(h handler) handler {
 		}
 		if at == s.mesh.Self() {
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			err = h(w, r.WithContext(context.WithValue(r.Context(), entityKey{}, id)))
+			err = h(w, withEntity(r, id))
 			var moved *daemon.MovedError
 			if !errors.As(err, &moved) {
 				return err

@@ -5,7 +5,6 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/host"
-	"wasmhost.example/host/budget"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 )
@@ -32,13 +31,4 @@ func usedOf(i daemon.Info, e daemon.Effects) []api.Used {
 		list[k].Near = slices.Contains(near, list[k].Limit)
 	}
 	return list
-}
-
-// budgets returns what is taken of the node's bounds on the bytes that it holds.
-func (s *Server) budgets() []api.NodeBudget {
-	var out []api.NodeBudget
-	for _, u := range append([]budget.Use{s.rt.Arrivals().Bytes}, s.rt.Budgets().Uses()...) {
-		out = append(out, api.NodeBudget{Name: u.Name, Used: u.Used, Peak: u.Peak, Most: u.Limit, Waiting: u.Waiting, Refused: u.Refused})
-	}
-	return out
 }
