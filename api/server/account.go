@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
 )
@@ -21,7 +22,7 @@ func (s *Server) account(r *http.Request, named api.EventID) (identity.EntityID,
 	sender := identity.NamedSender(named.Sender)
 	if peer, ok := wire.PeerOf(r.Context()); ok {
 		if stated := r.Header.Get(senderHeader); stated != "" {
-			if err := hexInto(sender[:], stated); err != nil {
+			if err := web.HexInto(sender[:], stated); err != nil {
 				return identity.EntityID{}, fmt.Errorf("the header %s: %w", senderHeader, err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/mesh"
@@ -55,10 +56,10 @@ func (s *Server) getNode(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		n.Capabilities.Granted = p.Rights.String()
-		return writeJSON(w, n)
+		return web.WriteJSON(w, n)
 	}
 	n.Budgets = s.budgets()
-	return writeJSON(w, n)
+	return web.WriteJSON(w, n)
 }
 
 // ask has a peer say what it is and has. What comes is bounded.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/store"
 	"wasmhost.example/internal/canon"
@@ -182,14 +183,14 @@ func (a *apiTokens) forget(id string) error {
 
 func (s *Server) postAPIToken(w http.ResponseWriter, r *http.Request) error {
 	var req api.IssueToken
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	t, err := s.tokens.issue(req)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, t)
+	return web.WriteJSON(w, t)
 }
 
 func (s *Server) getAPITokens(w http.ResponseWriter, r *http.Request) error {
@@ -199,9 +200,9 @@ func (s *Server) getAPITokens(w http.ResponseWriter, r *http.Request) error {
 		out = append(out, t.public())
 	}
 	s.tokens.mu.Unlock()
-	key := func(t api.APIToken) string { return ordered(t.Created) + t.ID }
+	key := func(t api.APIToken) string { return web.Ordered(t.Created) + t.ID }
 	slices.SortFunc(out, func(a, b api.APIToken) int { return strings.Compare(key(a), key(b)) })
-	return writePage(w, r, out, key)
+	return web.WritePage(w, r, out, key)
 }
 
 // deleteAPIToken revokes a token. What it was let in for ends.
@@ -215,5 +216,5 @@ func (s *Server) deleteAPIToken(w http.ResponseWriter, r *http.Request) error {
 	if err := s.tokens.forget(t.id); err != nil {
 		return err
 	}
-	return writeJSON(w, t.public())
+	return web.WriteJSON(w, t.public())
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/backup"
 	"wasmhost.example/host/store"
@@ -37,12 +38,12 @@ func (s *Server) ServeBackups(st *store.Store, key *identity.KeyPair, incarnatio
 
 // postBackup streams a backup. All that was acknowledged before the request is in it.
 func (s *Server) postBackup(w http.ResponseWriter, r *http.Request) error {
-	b, err := readAll(w, r, maxBackup)
+	b, err := web.ReadAll(w, r, maxBackup)
 	if err != nil {
 		return err
 	}
 	var req api.Backup
-	if err := parseJSON(b, &req); err != nil {
+	if err := web.ParseJSON(b, &req); err != nil {
 		return err
 	}
 	if s.backups == nil {

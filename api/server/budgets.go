@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
-	"wasmhost.example/api/server/internal/lines"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/budget"
-	"wasmhost.example/host/chain"
 )
 
 // Bodies of requests and answers count in the node's budgets while they are in memory,
@@ -100,52 +97,4 @@ func (s *Server) counted(r *http.Request, op operation) (end func()) {
 func (s *Server) answerRoom(ctx context.Context) (*budget.Budget, func()) {
 	caller, leave := s.rt.Budgets().Answers.Of(ctx)
 	return caller.Lone("stream", budget.StreamAnswers), leave
-}
-
-// guard ends writes of an answer that last while others wait for what one of the
-// budgets holds.
-func guard(w http.ResponseWriter, rooms ...*budget.Budget) budget.Guard {
-	return budget.Guard{
-		Contended: func() bool { return slices.ContainsFunc(rooms, (*budget.Budget).Contended) },
-		Cut: func() {
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Now()) // where it cannot be set, the write ends with its connection
-		},
-	}
-}
-
-// following bounds the values of a stream for a follower while they are written: the
-// value, its text, and its JSON are in memory then.
-type following struct {
-	lines.Writer
-	ctx   context.Context
-	room  *budget.Budget
-	guard budget.Guard
-	leave func()
-}
-
-func newFollowing(w http.ResponseWriter, r *http.Request, followers *budget.Pool) *following {
-	caller, leave := followers.Of(r.Context())
-	room := caller.Lone("writer", budget.OneFollower)
-	return &following{lines.New(w, r), r.Context(), room, guard(w, room), leave}
-}
-
-// close gives the follower's room back.
-func (f *following) close() { f.leave() }
-
-// output writes one output of a daemon.
-func (f *following) output(o *chain.Output) error {
-	return f.hold(len(o.Payload), func() error { return f.Write(OutputOf(*o)) })
-}
-
-// formsOf is how many times a payload is in memory while it is written.
-const formsOf = 4
-
-// hold calls write while a payload of so many bytes counts.
-func (f *following) hold(payload int, write func() error) error {
-	n := formsOf * int64(payload)
-	if err := f.room.Acquire(f.ctx, n); err != nil {
-		return err
-	}
-	defer f.room.Release(n)
-	return f.guard.Do(write)
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,29 +13,21 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/lines"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/broker"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/mesh"
-	"wasmhost.example/host/subscriber"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
 	"wasmhost.example/wire"
 )
-
-func optional(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
 
 func (s *Server) channelOf(i broker.Info) api.Channel {
 	p := &i.Policy
@@ -48,22 +39,13 @@ func (s *Server) channelOf(i broker.Info) api.Channel {
 	}
 	for _, m := range i.Subscribers {
 		out.Subscribers = append(out.Subscribers, api.ChannelSubscriber{Origin: m.Entity.Origin().String(), EntityID: m.Entity.String(), NodeID: m.Node.String(),
-			Cursor: m.Cursor, Lag: i.Next - 1 - min(m.Cursor, i.Next-1), Expires: optional(m.Expires)})
-	}
-	return out
-}
-
-func subscriptionsOf(list []subscriber.Info) []api.Subscription {
-	out := []api.Subscription{}
-	for _, s := range list {
-		out = append(out, api.Subscription{Publisher: s.Publisher.String(), Channel: s.Channel, Cursor: s.Cursor, Lag: s.Lag(), State: s.State,
-			Reason: s.Reason, Expires: optional(s.Expires)})
+			Cursor: m.Cursor, Lag: i.Next - 1 - min(m.Cursor, i.Next-1), Expires: convert.Optional(m.Expires)})
 	}
 	return out
 }
 
 // ofNode answers requests for this node, and passes those with ?node=NODE on.
-func (s *Server) ofNode(h handler) handler {
+func (s *Server) ofNode(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		ref := query.Of(r).Text("node")
 		if ref == "" {
@@ -76,7 +58,7 @@ func (s *Server) ofNode(h handler) handler {
 			}
 			return err
 		}
-		if _, peer := wire.PeerOf(r.Context()); peer || r.Header.Get(hopsHeader) != "" { // this node's rights there are not the peer's
+		if _, peer := wire.PeerOf(r.Context()); peer || r.Header.Get(web.HopsHeader) != "" { // this node's rights there are not the peer's
 			return problem.ErrTooManyHops
 		}
 		proxy := &httputil.ReverseProxy{
@@ -86,10 +68,10 @@ func (s *Server) ofNode(h handler) handler {
 				q := p.Out.URL.Query()
 				q.Del("node")
 				p.Out.URL.RawQuery = q.Encode()
-				p.Out.Header.Set(hopsHeader, "1")
-				passTrace(p.In, p.Out)
+				p.Out.Header.Set(web.HopsHeader, "1")
+				web.PassTrace(p.In, p.Out)
 			},
-			ModifyResponse: func(res *http.Response) error { return nextAt(res, ref) },
+			ModifyResponse: func(res *http.Response) error { return web.NextAt(res, ref) },
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 				if !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, wire.ErrUntrusted) {
 					err = fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, id, err)
@@ -108,7 +90,7 @@ func (s *Server) ofNode(h handler) handler {
 // permitted lets through the owner, and a peer that may do action on the channel:
 // by its rights where the channel asks for no token, else by a token that is for
 // the peer.
-func (s *Server) permitted(action identity.Scope, h handler) handler {
+func (s *Server) permitted(action identity.Scope, h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if from, ok := wire.PeerOf(r.Context()); ok {
 			p, err := s.mesh.FindPeer(from.String())
@@ -135,7 +117,7 @@ func (s *Server) permitted(action identity.Scope, h handler) handler {
 
 // administered lets through the owner, and a peer with an admin's token. No right
 // alone lets a peer take a channel away.
-func (s *Server) administered(h handler) handler {
+func (s *Server) administered(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if _, ok := wire.PeerOf(r.Context()); ok && r.Header.Get(api.TokenHeader) == "" {
 			return s.owner(h)(w, r)
@@ -154,12 +136,12 @@ func (s *Server) getChannels(w http.ResponseWriter, r *http.Request) error {
 	}
 	key := func(c api.Channel) string { return c.Name }
 	slices.SortFunc(out, func(a, b api.Channel) int { return strings.Compare(key(a), key(b)) })
-	return writePage(w, r, out, key)
+	return web.WritePage(w, r, out, key)
 }
 
 func (s *Server) postChannel(w http.ResponseWriter, r *http.Request) error {
 	var req api.CreateChannel
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	p := broker.Policy{Gated: req.Gated, Family: req.Family, Limits: channel.Limits{Events: req.KeepEvents, Bytes: req.KeepBytes}}
@@ -180,7 +162,7 @@ func (s *Server) postChannel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, s.channelOf(i))
+	return web.WriteJSON(w, s.channelOf(i))
 }
 
 func (s *Server) getChannel(w http.ResponseWriter, r *http.Request) error {
@@ -188,7 +170,7 @@ func (s *Server) getChannel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, s.channelOf(i))
+	return web.WriteJSON(w, s.channelOf(i))
 }
 
 func (s *Server) deleteChannel(w http.ResponseWriter, r *http.Request) error {
@@ -199,7 +181,7 @@ func (s *Server) deleteChannel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, s.channelOf(i))
+	return web.WriteJSON(w, s.channelOf(i))
 }
 
 // publisher is in whose name a request publishes: the peer's, or the owner's.
@@ -347,8 +329,8 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	out := newFollowing(w, r, s.rt.Budgets().Followers)
-	defer out.close()
+	out := web.NewFollowing(w, r, s.rt.Budgets().Followers)
+	defer out.Close()
 	began := false
 	begin := func() error {
 		began = true
@@ -356,11 +338,11 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 		return out.Flush()
 	}
 	err := s.rt.Channels().Follow(r.Context(), name, after, begin, func(ev broker.Event, more bool) error {
-		return out.hold(len(ev.Payload), func() error {
+		return out.Hold(len(ev.Payload), func() error {
 			if more {
-				return out.Put(eventOf(ev))
+				return out.Put(convert.EventOf(ev))
 			}
-			return out.Write(eventOf(ev))
+			return out.Write(convert.EventOf(ev))
 		})
 	})
 	if !began {
@@ -373,39 +355,23 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func eventOf(ev broker.Event) api.ChannelEvent {
-	out := api.ChannelEvent{Sequence: ev.Sequence, Cursor: broker.Cursor{Birth: ev.Birth, Sequence: max(ev.Sequence, ev.Lost)}.String(), Lost: ev.Lost}
-	if ev.Lost > 0 {
-		return out
-	}
-	out.Time, out.Payload = time.Unix(0, ev.Time).UTC(), base64.StdEncoding.EncodeToString(ev.Payload)
-	if !ev.From.IsZero() {
-		out.From = ev.From.String()
-	}
-	if utf8.Valid(ev.Payload) {
-		text := string(ev.Payload)
-		out.Text = &text
-	}
-	return out
-}
-
 func (s *Server) getSubscriptions(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.rt.Subscriptions().Of(entity(r))
+	list, err := s.rt.Subscriptions().Of(web.Entity(r))
 	if err != nil {
 		return err
 	}
-	out := subscriptionsOf(list)
+	out := convert.SubscriptionsOf(list)
 	key := func(v api.Subscription) string { return v.Publisher + "/" + v.Channel }
 	slices.SortFunc(out, func(a, b api.Subscription) int { return strings.Compare(key(a), key(b)) })
-	return writePage(w, r, out, key)
+	return web.WritePage(w, r, out, key)
 }
 
 func (s *Server) postSubscription(w http.ResponseWriter, r *http.Request) error {
 	var req api.Subscribe
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
-	if err := s.subscribe(r.Context(), entity(r), req); err != nil {
+	if err := s.subscribe(r.Context(), web.Entity(r), req); err != nil {
 		return err
 	}
 	return s.getSubscriptions(w, r)
@@ -420,7 +386,7 @@ func (s *Server) subscribe(ctx context.Context, id identity.EntityID, req api.Su
 }
 
 // namingPublisher is naming for subscriptions.
-func (s *Server) namingPublisher(h handler) handler {
+func (s *Server) namingPublisher(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		known := func(ref string) (string, error) {
 			id, err := s.mesh.FindNode(ref)
@@ -437,7 +403,7 @@ func (s *Server) namingPublisher(h handler) handler {
 			q.With(r, "publisher", id)
 		} else {
 			var req api.Subscribe
-			if err = readJSON(w, r, &req); err == nil {
+			if err = web.ReadJSON(w, r, &req); err == nil {
 				req.Publisher, err = known(req.Publisher)
 			}
 			var b []byte
@@ -459,7 +425,7 @@ func (s *Server) deleteSubscription(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	if err := s.rt.Subscriptions().Unsubscribe(r.Context(), entity(r), node, q.Text("channel")); err != nil {
+	if err := s.rt.Subscriptions().Unsubscribe(r.Context(), web.Entity(r), node, q.Text("channel")); err != nil {
 		return err
 	}
 	return s.getSubscriptions(w, r)
@@ -475,28 +441,23 @@ func (s *Server) spawnSubscribed(ctx context.Context, id identity.EntityID, list
 	return nil
 }
 
-func revocationOf(r *identity.Revocation) (api.Revocation, error) {
-	text, err := r.Text()
-	return api.Revocation{Issuer: r.Issuer.String(), Floor: r.Floor, Revocation: text}, err
-}
-
 func (s *Server) getRevocations(w http.ResponseWriter, r *http.Request) error {
 	out := []api.Revocation{}
 	for _, rev := range s.rt.Channels().Revocations() {
-		line, err := revocationOf(rev)
+		line, err := convert.RevocationOf(rev)
 		if err != nil {
 			return err
 		}
 		out = append(out, line)
 	}
-	key := func(v api.Revocation) string { return v.Issuer + number(v.Floor) }
+	key := func(v api.Revocation) string { return v.Issuer + web.Number(v.Floor) }
 	slices.SortFunc(out, func(a, b api.Revocation) int { return strings.Compare(key(a), key(b)) })
-	return writePage(w, r, out, key)
+	return web.WritePage(w, r, out, key)
 }
 
 func (s *Server) postRevocation(w http.ResponseWriter, r *http.Request) error {
 	var req api.Revocation
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	rev, err := identity.ParseRevocationText(req.Revocation)
@@ -506,9 +467,9 @@ func (s *Server) postRevocation(w http.ResponseWriter, r *http.Request) error {
 	if err := s.rt.Channels().Revoke(r.Context(), rev); err != nil {
 		return err
 	}
-	out, err := revocationOf(rev)
+	out, err := convert.RevocationOf(rev)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, out)
+	return web.WriteJSON(w, out)
 }

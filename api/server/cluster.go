@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -143,11 +144,11 @@ func (s *Server) getCluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, out)
+	return web.WriteJSON(w, out)
 }
 
 // joins refuses peers that have not the right to come to the cluster, and are not in it.
-func (s *Server) joins(h handler) handler {
+func (s *Server) joins(h web.Handler) web.Handler {
 	needs := s.needs(wire.RightJoin, h)
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if from, ok := wire.PeerOf(r.Context()); ok && s.isMember(from) {
@@ -175,7 +176,7 @@ func (s *Server) postMember(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w: a node comes to a cluster by itself: serve --cluster --join TOKEN", api.ErrBadRequest)
 	}
 	var a api.Admission
-	if err := readJSON(w, r, &a); err != nil {
+	if err := web.ReadJSON(w, r, &a); err != nil {
 		return err
 	}
 	if s.engine == nil {
@@ -185,7 +186,7 @@ func (s *Server) postMember(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, out)
+	return web.WriteJSON(w, out)
 }
 
 // deleteMember forgets a node that is gone for good.
@@ -227,7 +228,7 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mesh.Forget(found.Key); err != nil {
 		return err
 	}
-	return writeJSON(w, api.ClusterMember{NodeID: found.ID().String(), Name: found.Name, Addr: found.Addr})
+	return web.WriteJSON(w, api.ClusterMember{NodeID: found.ID().String(), Name: found.Name, Addr: found.Addr})
 }
 
 // AskIn asks a peer to let this node come to its cluster.

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
@@ -16,30 +18,15 @@ func (s *Server) getCopies(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.rt.Cluster(); err != nil {
 		return err
 	}
-	list, err := page(w, r, s.rt.Copies(), func(c host.Copy) string { return c.Entity.String() })
+	list, err := web.Page(w, r, s.rt.Copies(), func(c host.Copy) string { return c.Entity.String() })
 	if err != nil {
 		return err
 	}
 	out := make([]api.Copy, len(list))
 	for i, c := range list {
-		out[i] = copyOf(c, s.rt.CopyIndex(c.Entity))
+		out[i] = convert.CopyOf(c, s.rt.CopyIndex(c.Entity))
 	}
-	return writeJSON(w, out)
-}
-
-func copyOf(c host.Copy, index uint64) api.Copy {
-	role := "standby"
-	if c.Owned {
-		role = "owner"
-	}
-	return api.Copy{Entity: c.Entity.String(), Name: c.Name, Role: role, Epoch: c.Epoch, Index: index, InSync: c.InSync, Whole: c.Whole, State: c.State}
-}
-
-// hostCopy returns the copy as package host has it.
-func hostCopy(c *api.Copy) (out host.Copy, err error) {
-	out = host.Copy{Name: c.Name, Owned: c.Role == "owner", Epoch: c.Epoch, Index: c.Index, InSync: c.InSync, Whole: c.Whole, State: c.State}
-	out.Entity, err = identity.ParseEntityID(c.Entity)
-	return out, err
+	return web.WriteJSON(w, out)
 }
 
 func (s *Server) getKnown(w http.ResponseWriter, r *http.Request) error {
@@ -48,7 +35,7 @@ func (s *Server) getKnown(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := s.rt.Remembered()
 	slices.SortFunc(list, func(a, b directory.Daemon) int { return bytes.Compare(a.Entity[:], b.Entity[:]) })
-	list, err := page(w, r, list, func(d directory.Daemon) string { return d.Entity.String() })
+	list, err := web.Page(w, r, list, func(d directory.Daemon) string { return d.Entity.String() })
 	if err != nil {
 		return err
 	}
@@ -59,34 +46,7 @@ func (s *Server) getKnown(w http.ResponseWriter, r *http.Request) error {
 			out[i].InSync = append(out[i].InSync, n.String())
 		}
 	}
-	return writeJSON(w, out)
-}
-
-// directoryDaemon returns what was known as package directory has it.
-func directoryDaemon(k *api.KnownDaemon) (d directory.Daemon, err error) {
-	d = directory.Daemon{Name: k.Name, Epoch: k.Epoch, Want: k.Want}
-	if d.Entity, err = identity.ParseEntityID(k.Entity); err != nil {
-		return d, err
-	}
-	if d.Owner, err = identity.ParseNodeID(k.Owner); err != nil {
-		return d, err
-	}
-	if d.Ack, err = directory.ParseAck(k.Ack); err != nil {
-		return d, err
-	}
-	for _, text := range k.InSync {
-		n, err := identity.ParseNodeID(text)
-		if err != nil {
-			return d, err
-		}
-		d.Standbys = append(d.Standbys, n)
-	}
-	slices.Sort(d.Standbys)
-	b, err := d.MarshalBinary() // holds it to the bounds of the directory's records
-	if err != nil {
-		return d, err
-	}
-	return d, d.UnmarshalBinary(b)
+	return web.WriteJSON(w, out)
 }
 
 // getCopyChain answers with the chain of what this node itself has of a daemon.
@@ -95,9 +55,9 @@ func (s *Server) getCopyChain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", api.ErrBadRequest, err)
 	}
-	started := newStartedWriter(w)
+	started := web.NewStartedWriter(w)
 	err = s.rt.ExportCopy(r.Context(), id, started)
-	if err != nil && started.began() {
+	if err != nil && started.Began() {
 		panic(http.ErrAbortHandler) // cut the stream: the client must not take it for whole
 	}
 	return err
@@ -106,7 +66,7 @@ func (s *Server) getCopyChain(w http.ResponseWriter, r *http.Request) error {
 // postPromotion makes this node's copy of a daemon the daemon.
 func (s *Server) postPromotion(w http.ResponseWriter, r *http.Request) error {
 	var p api.Promotion
-	if err := readJSON(w, r, &p); err != nil {
+	if err := web.ReadJSON(w, r, &p); err != nil {
 		return err
 	}
 	id, err := identity.ParseEntityID(p.Entity)
@@ -120,5 +80,5 @@ func (s *Server) postPromotion(w http.ResponseWriter, r *http.Request) error {
 	if err := s.rt.Promote(r.Context(), id, at, p.To); err != nil {
 		return err
 	}
-	return writeJSON(w, p)
+	return web.WriteJSON(w, p)
 }

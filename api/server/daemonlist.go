@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 )
 
@@ -17,7 +19,7 @@ func (s *Server) listHere(w http.ResponseWriter, r *http.Request) error {
 	if err := s.rt.Ready(); err != nil {
 		return err
 	}
-	after, limit, err := pageOf(r)
+	after, limit, err := web.PageOf(r)
 	if err != nil {
 		return err
 	}
@@ -29,7 +31,7 @@ func (s *Server) listHere(w http.ResponseWriter, r *http.Request) error {
 		}
 		from.Name = name
 	}
-	if acceptsLines(r) {
+	if web.AcceptsLines(r) {
 		return s.streamHere(w, r, from, limit)
 	}
 	most := limit + 1 // one more says that there is another page
@@ -38,9 +40,9 @@ func (s *Server) listHere(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := []api.Daemon{}
 	for _, i := range s.rt.DaemonsAfter(from, most) {
-		out = append(out, daemonOf(i))
+		out = append(out, convert.DaemonOf(i))
 	}
-	return writePage(w, r, out, daemonKey)
+	return web.WritePage(w, r, out, daemonKey)
 }
 
 func daemonKey(d api.Daemon) string { return d.Name + "\x00" + d.EntityID }
@@ -57,7 +59,7 @@ func (s *Server) streamHere(w http.ResponseWriter, r *http.Request, from host.Da
 		}
 		page := s.rt.DaemonsAfter(from, n)
 		for _, i := range page {
-			if enc.Encode(daemonOf(i)) != nil {
+			if enc.Encode(convert.DaemonOf(i)) != nil {
 				return nil // the client is gone
 			}
 		}
@@ -68,14 +70,4 @@ func (s *Server) streamHere(w http.ResponseWriter, r *http.Request, from host.Da
 		from = host.DaemonKey{Name: last.Name, Entity: last.Entity}
 	}
 	return nil
-}
-
-// acceptsLines reports whether the request asks for JSON lines in place of a list.
-func acceptsLines(r *http.Request) bool {
-	for _, accepted := range strings.Split(r.Header.Get("Accept"), ",") {
-		if kind, _, _ := strings.Cut(accepted, ";"); strings.TrimSpace(kind) == "application/jsonl" {
-			return true
-		}
-	}
-	return false
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +14,10 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/lines"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/budget"
@@ -30,27 +31,6 @@ import (
 	"wasmhost.example/wire"
 )
 
-func hexInto(dst []byte, s string) error {
-	if len(s) != 2*len(dst) {
-		return fmt.Errorf("%w: %d characters are not %d bytes in hexadecimal", api.ErrBadRequest, len(s), len(dst))
-	}
-	if _, err := hex.Decode(dst, []byte(s)); err != nil {
-		return fmt.Errorf("%w: %q is not %d bytes in hexadecimal", api.ErrBadRequest, s, len(dst))
-	}
-	return nil
-}
-
-func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	var buf bytes.Buffer
-	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
-		if errors.Is(err, problem.ErrBodiesFull) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: reading the body: %w", api.ErrBadRequest, err)
-	}
-	return buf.Bytes(), nil
-}
-
 // getDaemons lists the daemons of this node; with all those that left too,
 // and the peers'.
 func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
@@ -59,7 +39,7 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := []api.Daemon{}
 	for _, i := range s.rt.Daemons() {
-		out = append(out, daemonOf(i))
+		out = append(out, convert.DaemonOf(i))
 	}
 	if err := s.rt.Ready(); err != nil {
 		return err
@@ -88,12 +68,12 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	slices.SortFunc(out, func(a, b api.Daemon) int { return strings.Compare(daemonKey(a), daemonKey(b)) })
-	return writePage(w, r, out, daemonKey)
+	return web.WritePage(w, r, out, daemonKey)
 }
 
 func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 	var req api.Spawn
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	own, err := daemon.LimitsOf(req.Limits)
@@ -126,7 +106,7 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return writeJSON(w, d)
+		return web.WriteJSON(w, d)
 	}
 	i, err := s.rt.Spawn(r.Context(), spawn)
 	if err != nil {
@@ -145,7 +125,7 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	spawn := daemon.SpawnRequest{Kind: q.Text("kind"), Name: q.Text("name"), Unsigned: q.Is("unsigned")}
 	if h := r.Header.Get(api.IdentityHeader); h != "" {
 		var seed [32]byte
-		if err := hexInto(seed[:], h); err != nil {
+		if err := web.HexInto(seed[:], h); err != nil {
 			return err
 		}
 		var err error
@@ -167,7 +147,7 @@ func (s *Server) postSnapshot(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, daemonOf(i))
+	return web.WriteJSON(w, convert.DaemonOf(i))
 }
 
 // notElsewhere makes sure that no node that answers runs the daemon that is to
@@ -203,7 +183,7 @@ func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) e
 }
 
 func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
-	i, err := s.rt.Inspect(entity(r))
+	i, err := s.rt.Inspect(web.Entity(r))
 	if err != nil {
 		return err
 	}
@@ -212,7 +192,7 @@ func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
 
 // writeDaemon answers about one daemon.
 func (s *Server) writeDaemon(w http.ResponseWriter, i daemon.Info) error {
-	d := daemonOf(i)
+	d := convert.DaemonOf(i)
 	var err error
 	if d.Receipts, err = s.receiptsOf(i.Entity); err != nil {
 		return err
@@ -221,25 +201,25 @@ func (s *Server) writeDaemon(w http.ResponseWriter, i daemon.Info) error {
 	if err != nil {
 		return err
 	}
-	d.Subscriptions = subscriptionsOf(list)
+	d.Subscriptions = convert.SubscriptionsOf(list)
 	fork, err := s.rt.ForkOf(i.Entity)
 	if err != nil { // what cannot be read of its beginning, its state tells
 		s.logger.Warn("how a daemon began", "daemon", d.Origin, "error", err)
 	}
-	d.Fork = ForkOfRecord(fork)
+	d.Fork = convert.ForkOfRecord(fork)
 	effects, err := s.rt.Effects(i.Entity)
 	if err != nil {
 		return err
 	}
-	d.Effects = effectsOf(effects)
-	d.Used = usedOf(i, effects)
+	d.Effects = convert.EffectsOf(effects)
+	d.Used = convert.UsedOf(i, effects)
 	d.Cluster = s.keptOf(i.Entity)
-	return writeJSON(w, d)
+	return web.WriteJSON(w, d)
 }
 
 // postStop stops a daemon until it is started.
 func (s *Server) postStop(w http.ResponseWriter, r *http.Request) error {
-	if err := s.rt.Halt(r.Context(), entity(r)); err != nil {
+	if err := s.rt.Halt(r.Context(), web.Entity(r)); err != nil {
 		return err
 	}
 	return s.getDaemon(w, r)
@@ -247,7 +227,7 @@ func (s *Server) postStop(w http.ResponseWriter, r *http.Request) error {
 
 // postStart starts a daemon that was stopped.
 func (s *Server) postStart(w http.ResponseWriter, r *http.Request) error {
-	if err := s.rt.Resume(r.Context(), entity(r)); err != nil {
+	if err := s.rt.Resume(r.Context(), web.Entity(r)); err != nil {
 		return err
 	}
 	return s.getDaemon(w, r)
@@ -255,7 +235,7 @@ func (s *Server) postStart(w http.ResponseWriter, r *http.Request) error {
 
 // deleteDaemon removes a daemon; with epoch=N only where it is under that one.
 func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
-	d, err := s.rt.Inspect(entity(r))
+	d, err := s.rt.Inspect(web.Entity(r))
 	epoch := d.Epoch
 	if n, ok := query.Of(r).Number("epoch"); ok {
 		epoch = n
@@ -267,16 +247,16 @@ func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	d.State = "removed"
-	return writeJSON(w, daemonOf(d))
+	return web.WriteJSON(w, convert.DaemonOf(d))
 }
 
 func (s *Server) getSnapshot(w http.ResponseWriter, r *http.Request) error {
-	snap, err := s.rt.Snapshot(r.Context(), entity(r))
+	snap, err := s.rt.Snapshot(r.Context(), web.Entity(r))
 	if err != nil {
 		return err
 	}
 	if snap == nil {
-		return fmt.Errorf("%w: %s", problem.ErrStateless, entity(r).Origin())
+		return fmt.Errorf("%w: %s", problem.ErrStateless, web.Entity(r).Origin())
 	}
 	w.Header().Set("Content-Type", "application/cbor")
 	_, _ = snap.WriteTo(w) // the client sees a cut stream if this fails
@@ -284,36 +264,16 @@ func (s *Server) getSnapshot(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getChain(w http.ResponseWriter, r *http.Request) error {
-	started := newStartedWriter(w)
-	err := s.rt.ExportChain(r.Context(), entity(r), started)
-	if err != nil && started.began() {
+	started := web.NewStartedWriter(w)
+	err := s.rt.ExportChain(r.Context(), web.Entity(r), started)
+	if err != nil && started.Began() {
 		panic(http.ErrAbortHandler) // cut the stream: the client must not take it for whole
 	}
 	return err
 }
 
-// startedWriter notes whether an answer has begun: an error is no problem document then.
-type startedWriter struct {
-	w   http.ResponseWriter
-	any bool
-}
-
-func newStartedWriter(w http.ResponseWriter) *startedWriter { return &startedWriter{w: w} }
-
-// began reports whether anything was written.
-func (s *startedWriter) began() bool { return s.any }
-
-// Write implements io.Writer: bytes of an unnamed type.
-func (s *startedWriter) Write(b []byte) (int, error) {
-	if !s.any {
-		s.w.Header().Set("Content-Type", "application/octet-stream")
-		s.any = true
-	}
-	return s.w.Write(b)
-}
-
 func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
-	id := entity(r)
+	id := web.Entity(r)
 	var follow <-chan daemon.LogLine
 	if query.Of(r).Is("follow") {
 		var err error
@@ -350,24 +310,24 @@ func (s *Server) tailOf(r *http.Request) (<-chan chain.Output, error) {
 	if q := query.Of(r); q.Has("after") && text == "" {
 		text = q.Text("after")
 	} else if text == "" {
-		return s.rt.Tail(r.Context(), entity(r))
+		return s.rt.Tail(r.Context(), web.Entity(r))
 	}
 	origin, sequence, whole := strings.Cut(text, ":")
 	if !whole {
 		sequence = text
-	} else if origin != entity(r).Origin().String() {
-		return nil, fmt.Errorf("%w: the daemon is %s, the cursor is of an output of %s", host.ErrCursorGone, entity(r).Origin(), origin)
+	} else if origin != web.Entity(r).Origin().String() {
+		return nil, fmt.Errorf("%w: the daemon is %s, the cursor is of an output of %s", host.ErrCursorGone, web.Entity(r).Origin(), origin)
 	}
 	after, err := query.ParseNumber(sequence)
 	if err != nil {
 		return nil, fmt.Errorf("%w: after: %w", api.ErrBadRequest, err)
 	}
 	if whole {
-		if err := s.rt.ReachesOutput(r.Context(), entity(r), after); err != nil {
+		if err := s.rt.ReachesOutput(r.Context(), web.Entity(r), after); err != nil {
 			return nil, err
 		}
 	}
-	return s.rt.TailAfter(r.Context(), entity(r), after)
+	return s.rt.TailAfter(r.Context(), web.Entity(r), after)
 }
 
 func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
@@ -375,11 +335,11 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newFollowing(w, r, s.rt.Budgets().Followers)
-	defer out.close()
+	out := web.NewFollowing(w, r, s.rt.Budgets().Followers)
+	defer out.Close()
 	out.Begin()
 	for o := range outputs {
-		if out.output(&o) != nil {
+		if out.Output(&o) != nil {
 			return nil // the client is gone, or was cut
 		}
 	}
@@ -388,7 +348,7 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	var req api.Migrate
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	target, err := s.target(req.To)
@@ -399,7 +359,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	m, err := s.rt.StartMigrationWith(r.Context(), entity(r), target, o)
+	m, err := s.rt.StartMigrationWith(r.Context(), web.Entity(r), target, o)
 	if err != nil {
 		return err
 	}
@@ -410,7 +370,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	for p := range m.Watch(r.Context()) {
 		step := api.MigrationStep{Phase: p.Phase.String(), Bytes: p.Bytes, Done: p.Done, Whole: p.Whole}
 		if p.Round != nil {
-			r := roundOf(*p.Round)
+			r := convert.RoundOf(*p.Round)
 			step.Round = &r
 		}
 		if err := out.Write(step); err != nil {
@@ -418,7 +378,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	rep, err := m.Wait(r.Context())
-	step := api.MigrationStep{Report: reportOf(rep)}
+	step := api.MigrationStep{Report: convert.ReportOf(rep)}
 	if err != nil {
 		step = api.MigrationStep{Error: problem.Of(err)}
 	}
@@ -443,10 +403,10 @@ func migrationOptions(m *api.Migrate) (host.MigrationOptions, error) {
 
 // naming replaces the target's name by its id, where it is known here: the node
 // that has the daemon may know it by another name.
-func (s *Server) naming(h handler) handler {
+func (s *Server) naming(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var req api.Migrate
-		if err := readJSON(w, r, &req); err != nil {
+		if err := web.ReadJSON(w, r, &req); err != nil {
 			return err
 		}
 		if id, err := s.target(req.To); err == nil {
@@ -477,7 +437,7 @@ func (s *Server) target(ref string) (identity.NodeID, error) {
 
 // postEvent delivers the body as one event, wherever the daemon is.
 func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
-	payload, err := readAll(w, r, api.MaxEvent)
+	payload, err := web.ReadAll(w, r, api.MaxEvent)
 	if err != nil {
 		return err
 	}
@@ -498,7 +458,7 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(guard(w, room).Writer(w)).Encode(sentOf(res)) // the client is gone if this fails
+	_ = json.NewEncoder(web.Guard(w, room).Writer(w)).Encode(convert.SentOf(res)) // the client is gone if this fails
 	return nil
 }
 
@@ -559,14 +519,4 @@ func ticketOf(t *wire.Ticket, err error) (ticket, error) {
 		return nil, err
 	}
 	return t, nil
-}
-
-func sentOf(res daemon.Result) api.Sent {
-	out := api.Sent{Outputs: make([]api.Output, 0, len(res.Outputs)), Duplicate: res.Duplicate}
-	for _, o := range res.Outputs {
-		output := OutputOf(o)
-		output.Duplicate = res.Duplicate
-		out.Outputs = append(out.Outputs, output)
-	}
-	return out
 }

@@ -13,37 +13,15 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/drain"
 	"wasmhost.example/host/placement"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
 )
-
-func drainedOf(r drain.Result) *api.Drained {
-	out := &api.Drained{Name: r.Name, Origin: r.Entity.Origin().String(), EntityID: r.Entity.String(), State: "moved", Epoch: r.Report.Epoch,
-		Bytes: r.Report.Bytes, DowntimeMS: ms(r.Report.Downtime), Attempts: r.Attempts}
-	if r.To != 0 {
-		out.To = r.To.String()
-	}
-	if r.Report.Receipt != nil {
-		if sum, err := r.Report.Receipt.Digest(); err == nil {
-			out.Receipt = sum.String()
-		}
-	}
-	switch {
-	case r.Err != nil:
-		out.State, out.Reason = "stayed", r.Err.Error()
-	case r.Left:
-		out.State = "gone"
-	}
-	return out
-}
-
-func progressOf(p drain.Progress) *api.DrainProgress {
-	return &api.DrainProgress{Total: p.Total, Gone: p.Gone, Stayed: p.Failed, Bytes: p.Bytes, ElapsedMS: ms(p.Elapsed), RemainingMS: ms(p.Remaining)}
-}
 
 // drains is the one drain of a node.
 type drains struct {
@@ -129,7 +107,7 @@ func (s *Server) Undrain(ctx context.Context) error {
 // client leaves it goes on.
 func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
 	var req api.Drain
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	if req.Parallel < 0 || req.Parallel > drain.MaxParallel || req.DeadlineMS < 0 || req.DeadlineMS > int64(maxDeadline/time.Millisecond) {
@@ -156,7 +134,7 @@ func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
 	}()
 	out := lines.New(w, r)
 	if req.Detach {
-		_ = out.Write(api.DrainStep{Progress: progressOf(d.Progress())}) // the client is gone if this fails
+		_ = out.Write(api.DrainStep{Progress: convert.ProgressOf(d.Progress())}) // the client is gone if this fails
 		return nil
 	}
 	_ = s.tell(r.Context(), d, out) // the client is gone if this fails
@@ -190,11 +168,11 @@ func (s *Server) tell(ctx context.Context, d *drain.Drain, out lines.Writer) err
 			if !ok {
 				return s.tellEnd(ctx, d, out)
 			}
-			if err := out.Write(api.DrainStep{Daemon: drainedOf(r)}); err != nil {
+			if err := out.Write(api.DrainStep{Daemon: convert.DrainedOf(r)}); err != nil {
 				return err
 			}
 		case <-ticker.C:
-			if err := out.Write(api.DrainStep{Progress: progressOf(d.Progress())}); err != nil {
+			if err := out.Write(api.DrainStep{Progress: convert.ProgressOf(d.Progress())}); err != nil {
 				return err
 			}
 		}
@@ -206,9 +184,9 @@ func (s *Server) tellEnd(ctx context.Context, d *drain.Drain, out lines.Writer) 
 	if err != nil {
 		return err
 	}
-	end := &api.DrainSummary{NodeID: s.mesh.Self().String(), DrainProgress: *progressOf(sum.Progress), Left: []api.Drained{}}
+	end := &api.DrainSummary{NodeID: s.mesh.Self().String(), DrainProgress: *convert.ProgressOf(sum.Progress), Left: []api.Drained{}}
 	for _, r := range sum.Stayed {
-		end.Left = append(end.Left, *drainedOf(r))
+		end.Left = append(end.Left, *convert.DrainedOf(r))
 	}
 	step := api.DrainStep{Summary: end}
 	if err := sum.Err(); err != nil {
@@ -223,12 +201,12 @@ func (s *Server) deleteDrain(w http.ResponseWriter, r *http.Request) error {
 	}
 	n := s.self()
 	n.Capabilities = s.capabilities()
-	return writeJSON(w, n)
+	return web.WriteJSON(w, n)
 }
 
 // atNode answers requests about this node, and passes others to the node that
 // they are about. The targets of a drain are named as this node knows them.
-func (s *Server) atNode(h handler) handler {
+func (s *Server) atNode(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, err := s.mesh.FindNode(r.PathValue("node"))
 		if err != nil {
@@ -237,7 +215,7 @@ func (s *Server) atNode(h handler) handler {
 		if id == s.mesh.Self() {
 			return h(w, r)
 		}
-		body, err := readAll(w, r, api.MaxJSON)
+		body, err := web.ReadAll(w, r, api.MaxJSON)
 		if err != nil {
 			return err
 		}
@@ -254,7 +232,7 @@ func (s *Server) atNode(h handler) handler {
 // namedTargets replaces the names of targets that are known here by ids.
 func (s *Server) namedTargets(body []byte) ([]byte, error) {
 	var req api.Drain
-	if err := parseJSON(body, &req); err != nil {
+	if err := web.ParseJSON(body, &req); err != nil {
 		return nil, err
 	}
 	for i, name := range req.To {

@@ -3,43 +3,12 @@ package server
 import (
 	"fmt"
 	"net/http"
-	"time"
 
 	"wasmhost.example/api"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/identity"
 )
-
-// effectsOf is nil where there is nothing to be shown.
-func effectsOf(e daemon.Effects) *api.Effects {
-	if e.Grants.IsZero() && len(e.Pending) == 0 && len(e.Timers) == 0 && e.PassedOver == 0 && e.Lost == 0 {
-		return nil
-	}
-	out := &api.Effects{PassedOver: e.PassedOver, Lost: e.Lost}
-	for _, g := range e.Grants.Publish {
-		out.MayPublish = append(out.MayPublish, api.MayPublish{Node: g.Node.String(), Pattern: g.Pattern})
-	}
-	if e.Grants.SendAny {
-		out.MaySend = append(out.MaySend, "*")
-	}
-	for _, id := range e.Grants.Send {
-		out.MaySend = append(out.MaySend, id.String())
-	}
-	for _, p := range e.Pending {
-		line := api.Pending{Channel: p.Place.Channel, Events: p.Events, Bytes: p.Bytes, Reason: p.Reason}
-		if p.Place.Channel == "" {
-			line.Daemon = p.Place.To.String()
-		} else {
-			line.Node = p.Place.Node.String()
-		}
-		out.Pending = append(out.Pending, line)
-	}
-	for _, t := range e.Timers {
-		out.Timers = append(out.Timers, api.Timer{Number: t.ID, At: time.Unix(0, t.At).UTC(), Bytes: int64(len(t.Payload))})
-	}
-	return out
-}
 
 // entityNamed returns the entity that a whole reference names: an entity id names one
 // that need not exist yet, a name or origin the daemon that has it now.

@@ -5,23 +5,15 @@ import (
 	"net/http"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
-	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 )
 
-// ForkOfRecord shows a fork record; nil for nil.
-func ForkOfRecord(f *chain.ForkRecord) *api.ForkOf {
-	if f == nil {
-		return nil
-	}
-	return &api.ForkOf{Parent: f.Parent.Origin().String(), ParentID: f.Parent.String(), Epoch: f.Epoch, Sequence: f.Sequence, Head: f.Head.String(),
-		Applied: f.Applied, State: fmt.Sprintf("%x", f.State)}
-}
-
 func (s *Server) postFork(w http.ResponseWriter, r *http.Request) error {
 	var req api.Fork
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	own, err := daemon.LimitsOf(req.Limits)
@@ -34,15 +26,15 @@ func (s *Server) postFork(w http.ResponseWriter, r *http.Request) error {
 	if req.Count < 0 || req.Count > host.MaxForks {
 		return fmt.Errorf("%w: %d forks, at most %d at a time", api.ErrBadRequest, req.Count, host.MaxForks)
 	}
-	forks, err := s.rt.Fork(r.Context(), entity(r), host.ForkRequest{At: req.At, LastGood: req.LastGood, Count: req.Count, Name: req.Name, Limits: own})
+	forks, err := s.rt.Fork(r.Context(), web.Entity(r), host.ForkRequest{At: req.At, LastGood: req.LastGood, Count: req.Count, Name: req.Name, Limits: own})
 	if err != nil {
 		return err
 	}
 	out := []api.Daemon{}
 	for k := range forks {
-		d := daemonOf(forks[k].Info)
-		d.Fork = ForkOfRecord(&forks[k].Record)
+		d := convert.DaemonOf(forks[k].Info)
+		d.Fork = convert.ForkOfRecord(&forks[k].Record)
 		out = append(out, d)
 	}
-	return writeJSON(w, out)
+	return web.WriteJSON(w, out)
 }

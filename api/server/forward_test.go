@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/store"
@@ -77,7 +78,7 @@ func (s *served) ask(method, path, hops string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(method, path, nil)
 	if hops != "" {
-		r.Header.Set(hopsHeader, hops)
+		r.Header.Set(web.HopsHeader, hops)
 	}
 	s.server.ServeHTTP(w, r)
 	return w
@@ -122,10 +123,10 @@ func TestR22_F56_OriginsAndHops(t *testing.T) {
 	if err != nil || identity.OriginHash(bits) != d.Entity.Origin() || len(got.Origin) != 16 || got.EntityID != d.Entity.String() {
 		t.Errorf("the origin came as %s, is %s", got.Origin, origin)
 	}
-	if w := a.ask("GET", "/v1/daemons/"+origin, strconv.Itoa(maxHops-1)); w.Code != 200 {
+	if w := a.ask("GET", "/v1/daemons/"+origin, strconv.Itoa(web.MaxHops-1)); w.Code != 200 {
 		t.Errorf("the last hop: %d, %s", w.Code, w.Body)
 	}
-	w = a.ask("GET", "/v1/daemons/"+origin, strconv.Itoa(maxHops))
+	w = a.ask("GET", "/v1/daemons/"+origin, strconv.Itoa(web.MaxHops))
 	var p api.Problem
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Code != "routing-loop" || w.Code != 502 {
 		t.Errorf("one hop more: %d, %s", w.Code, w.Body)

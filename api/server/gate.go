@@ -14,6 +14,7 @@ import (
 
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/internal/dashboard"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 )
 
@@ -65,7 +66,7 @@ func NewGate(c *client.Client, addr string, readOnly bool, entered func()) (*Gat
 	g.proxy = proxy
 	pass := proxy.Rewrite
 	proxy.Rewrite = func(p *httputil.ProxyRequest) {
-		for _, name := range []string{"Authorization", "Cookie", "Origin", "Referer", hopsHeader} {
+		for _, name := range []string{"Authorization", "Cookie", "Origin", "Referer", web.HopsHeader} {
 			p.Out.Header.Del(name)
 		}
 		pass(p)
@@ -141,7 +142,7 @@ func (g *Gate) known(r *http.Request) bool {
 
 // ServeHTTP answers a browser.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer timeBody(w, r, r.URL.Path != "/session")()
+	defer web.TimeBody(w, r, r.URL.Path != "/session")()
 	if err := g.serve(w, r); err != nil {
 		problem.Write(w, err)
 	}
@@ -158,7 +159,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	case r.Method == http.MethodPost && r.URL.Path == "/session":
-		code, err := readAll(w, r, 1<<10)
+		code, err := web.ReadAll(w, r, 1<<10)
 		if err != nil {
 			return err
 		}
@@ -168,7 +169,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		defer g.entered()
 		w.Header().Set("Cache-Control", "no-store")
-		return writeJSON(w, s)
+		return web.WriteJSON(w, s)
 	case !g.known(r):
 		return problem.ErrSession
 	case g.readOnly && changes(r.Method):

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
@@ -30,7 +32,7 @@ func (s *Server) getSighting(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, seen)
+	return web.WriteJSON(w, seen)
 }
 
 func (s *Server) sight(id identity.EntityID) (api.Sighting, error) {
@@ -40,7 +42,7 @@ func (s *Server) sight(id identity.EntityID) (api.Sighting, error) {
 	}
 	out := api.Sighting{Coming: seen.Coming, Stopped: seen.Stopped}
 	if seen.Here != nil {
-		d := daemonOf(*seen.Here)
+		d := convert.DaemonOf(*seen.Here)
 		out.Daemon = &d
 	}
 	if seen.Went != nil {

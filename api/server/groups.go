@@ -11,7 +11,9 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/group"
 	"wasmhost.example/host/mesh"
@@ -83,7 +85,7 @@ func (s *Server) getGroups(w http.ResponseWriter, r *http.Request) error {
 		markRivals(out)
 	}
 	slices.SortFunc(out, func(a, b api.Group) int { return strings.Compare(key(a), key(b)) })
-	return writePage(w, r, out, key)
+	return web.WritePage(w, r, out, key)
 }
 
 // markRivals says of each group of a list which others of it have its name.
@@ -114,7 +116,7 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 		return s.mesh.Self(), err
 	case err == nil:
 		return s.mesh.Self(), nil
-	case local || r.Header.Get(hopsHeader) != "":
+	case local || r.Header.Get(web.HopsHeader) != "":
 		return 0, err
 	}
 	at, silent, askErr := s.keptAt(r.Context(), name)
@@ -131,7 +133,7 @@ func (s *Server) keeper(r *http.Request, name string) (identity.NodeID, error) {
 
 // atKeeper answers requests about a group that is kept here, and passes others to the
 // node that keeps it.
-func (s *Server) atKeeper(h handler) handler {
+func (s *Server) atKeeper(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		at, err := s.keeper(r, r.PathValue("group"))
 		if err != nil {
@@ -146,7 +148,7 @@ func (s *Server) atKeeper(h handler) handler {
 
 func (s *Server) postGroup(w http.ResponseWriter, r *http.Request) error {
 	var req api.CreateGroup
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	if err := errors.Join(daemon.ValidDaemonName(req.Name), daemon.ValidName(group.MemberName(req.Name, group.MaxSize))); err != nil {
@@ -157,7 +159,7 @@ func (s *Server) postGroup(w http.ResponseWriter, r *http.Request) error {
 	}
 	spec := group.Spec{Name: req.Name, Kind: req.Kind, Size: req.Size, Strategy: group.Strategy(req.Strategy), Config: req.Config, Standbys: req.Standbys, Ack: req.Ack}
 	var err error
-	if spec.Place, err = requirementsOf(req.Place); err != nil {
+	if spec.Place, err = convert.RequirementsOf(req.Place); err != nil {
 		return err
 	}
 	var seed *[32]byte
@@ -171,7 +173,7 @@ func (s *Server) postGroup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, s.groupOf(g))
+	return web.WriteJSON(w, s.groupOf(g))
 }
 
 func (s *Server) getGroup(w http.ResponseWriter, r *http.Request) error {
@@ -179,7 +181,7 @@ func (s *Server) getGroup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, s.groupOf(g))
+	return web.WriteJSON(w, s.groupOf(g))
 }
 
 func (s *Server) deleteGroup(w http.ResponseWriter, r *http.Request) error {
@@ -190,24 +192,24 @@ func (s *Server) deleteGroup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, s.groupOf(g))
+	return web.WriteJSON(w, s.groupOf(g))
 }
 
 func (s *Server) postScale(w http.ResponseWriter, r *http.Request) error {
 	var req api.ScaleGroup
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	g, err := s.groups.Scale(r.Context(), r.PathValue("group"), req.Size)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, s.groupOf(g))
+	return web.WriteJSON(w, s.groupOf(g))
 }
 
 func (s *Server) postHeal(w http.ResponseWriter, r *http.Request) error {
 	var req api.HealGroup
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	name := r.PathValue("group")
@@ -223,12 +225,12 @@ func (s *Server) postHeal(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, s.groupOf(g))
+	return web.WriteJSON(w, s.groupOf(g))
 }
 
 // groupRoutes are those of groups.
-func (s *Server) groupRoutes() map[string]handler {
-	return map[string]handler{
+func (s *Server) groupRoutes() map[string]web.Handler {
+	return map[string]web.Handler{
 		"GET /v1/groups":                s.needs(wire.RightRead, s.getGroups),
 		"POST /v1/groups":               s.owner(s.postGroup),
 		"GET /v1/groups/{group}":        s.needs(wire.RightRead, s.atKeeper(s.getGroup)),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/daemon"
@@ -193,7 +194,7 @@ func (g *groupSender) Close() {
 }
 
 // toGroup passes requests that deliver events to a group on to the node that keeps it.
-func (s *Server) toGroup(h handler) handler {
+func (s *Server) toGroup(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		name, ok := strings.CutPrefix(r.PathValue("ref"), groupPrefix)
 		if !ok {

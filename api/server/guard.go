@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/dashboard"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/wire"
@@ -46,7 +47,7 @@ func (s *Server) SetAudit(logger *slog.Logger) { s.audit = logger }
 func changes(method string) bool { return method != http.MethodGet && method != http.MethodHead }
 
 // guarded is the handler of a route: its errors become problems.
-func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
+func (s *Server) guarded(pattern string, h web.Handler) http.HandlerFunc {
 	op := operations[pattern]
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
@@ -54,7 +55,7 @@ func (s *Server) guarded(pattern string, h handler) http.HandlerFunc {
 		out := &response{ResponseWriter: w}
 		r = r.WithContext(context.WithValue(budget.WithCaller(r.Context(), who.name), admissionKey{}, &admission{out, pattern, who}))
 		defer s.counted(r, op)()
-		defer timeBody(w, r, op.stream)()
+		defer web.TimeBody(w, r, op.stream)()
 		if !op.stream {
 			r.Body = http.MaxBytesReader(w, r.Body, op.bodyLimit())
 		}
@@ -180,7 +181,7 @@ func (s *Server) TCP() http.Handler {
 			s.ServeHTTP(w, r)
 			return
 		}
-		startBody(w, r)
+		web.StartBody(w, r)
 		text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		var t *apiToken
 		err := error(problem.ErrNoToken)

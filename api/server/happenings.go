@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/lines"
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/host/daemon"
@@ -12,7 +13,7 @@ import (
 )
 
 func (s *Server) happeningOf(h daemon.Notification) api.Happening {
-	out := api.Happening{Time: h.At.UTC(), NodeID: s.mesh.Self().String(), What: string(h.Topic), Name: h.Name, Kind: h.Kind, Epoch: h.Epoch, Reason: h.Reason, Bytes: h.Bytes, DowntimeMS: ms(h.Downtime)}
+	out := api.Happening{Time: h.At.UTC(), NodeID: s.mesh.Self().String(), What: string(h.Topic), Name: h.Name, Kind: h.Kind, Epoch: h.Epoch, Reason: h.Reason, Bytes: h.Bytes, DowntimeMS: convert.Milliseconds(h.Downtime)}
 	if !h.Entity.IsZero() {
 		out.EntityID, out.Origin = h.Entity.String(), h.Entity.Origin().String()
 	}
@@ -23,7 +24,7 @@ func (s *Server) happeningOf(h daemon.Notification) api.Happening {
 		out.Role, out.Phase = "source", h.Phase.String()
 	}
 	if h.Round != nil {
-		r := roundOf(*h.Round)
+		r := convert.RoundOf(*h.Round)
 		out.Round = &r
 	}
 	return out

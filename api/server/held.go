@@ -6,18 +6,12 @@ import (
 	"net/http"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
 )
-
-func heldOf(h *daemon.HeldDaemon) api.Held {
-	out := api.Held{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Code: h.Reason.String(), Why: h.Why, Since: h.Since.UTC(), Epoch: h.Epoch, Index: h.Index}
-	if h.Node != 0 {
-		out.NodeID = h.Node.String()
-	}
-	return out
-}
 
 func (s *Server) getHeld(w http.ResponseWriter, r *http.Request) error {
 	if err := s.rt.Ready(); err != nil {
@@ -25,14 +19,14 @@ func (s *Server) getHeld(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := []api.Held{}
 	for _, h := range s.rt.HeldDaemons() {
-		out = append(out, heldOf(&h))
+		out = append(out, convert.HeldOf(&h))
 	}
-	return writePage(w, r, out, func(h api.Held) string { return h.Name + "/" + h.EntityID })
+	return web.WritePage(w, r, out, func(h api.Held) string { return h.Name + "/" + h.EntityID })
 }
 
 // atHeld runs h on this node where the daemon is held here, and else on the daemon's
 // node: the node that goes further has it too.
-func (s *Server) atHeld(h handler) handler {
+func (s *Server) atHeld(h web.Handler) web.Handler {
 	elsewhere := s.atOwner(h)
 	return func(w http.ResponseWriter, r *http.Request) error {
 		ref, err := daemon.ParseRef(r.PathValue("ref"))
@@ -41,7 +35,7 @@ func (s *Server) atHeld(h handler) handler {
 		}
 		for _, held := range s.rt.HeldDaemons() {
 			if ref.Names(held.Entity, held.Name) {
-				return h(w, withEntity(r, held.Entity))
+				return h(w, web.WithEntity(r, held.Entity))
 			}
 		}
 		return elsewhere(w, r)
@@ -57,12 +51,12 @@ func (s *Server) postYield(w http.ResponseWriter, r *http.Request) error {
 }
 
 func decide(w http.ResponseWriter, r *http.Request, by func(context.Context, identity.EntityID) (chain.Mended, error)) error {
-	fact, err := by(r.Context(), entity(r))
+	fact, err := by(r.Context(), web.Entity(r))
 	if moved := new(daemon.MovedError); errors.As(err, &moved) {
 		return daemon.ErrNotHeld // another node has it, and nothing is held here
 	}
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, MendedOf(fact))
+	return web.WriteJSON(w, convert.MendedOf(fact))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 )
 
@@ -58,7 +59,7 @@ type admissionKey struct{}
 
 // admitted has h answer a request whose caller may put it: what comes with it is read
 // from here on. Every check of rights ends here.
-func (s *Server) admitted(w http.ResponseWriter, r *http.Request, h handler) error {
+func (s *Server) admitted(w http.ResponseWriter, r *http.Request, h web.Handler) error {
 	a, _ := r.Context().Value(admissionKey{}).(*admission)
 	if a == nil || !keyed(r) {
 		return h(w, r) // a follower waits in here: what it has on its stack is small
@@ -72,14 +73,14 @@ func keyed(r *http.Request) bool {
 }
 
 // once has h answer the request, or answers as before where its key was seen.
-func (s *Server) once(w *response, r *http.Request, pattern string, who caller, h handler) error {
+func (s *Server) once(w *response, r *http.Request, pattern string, who caller, h web.Handler) error {
 	key, op := r.Header.Get(api.IdempotencyHeader), operations[pattern]
 	if op.event {
 		return h(w, r)
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s\n", r.Method, r.URL.RequestURI())
-	body, err := readAll(w, r, op.bodyLimit())
+	body, err := web.ReadAll(w, r, op.bodyLimit())
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
@@ -55,7 +56,7 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)
 	}
 	var digest [32]byte
-	err = hexInto(digest[:], kinds[id].Digest)
+	err = web.HexInto(digest[:], kinds[id].Digest)
 	var wasm []byte
 	if err == nil {
 		wasm, err = s.pullModule(ctx, id, name, digest)

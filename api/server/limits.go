@@ -5,45 +5,41 @@ import (
 	"net/http"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
-	"wasmhost.example/host/daemon"
 )
 
 func (s *Server) getNodeLimits(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, api.NodeLimits{Limits: s.rt.NodeLimits().Map()})
-}
-
-func limitsOf(i daemon.Info, used []api.Used) api.DaemonLimits {
-	return api.DaemonLimits{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
-		Limits: i.Limits.Map(), Own: i.OwnLimits.Map(), Used: used}
+	return web.WriteJSON(w, api.NodeLimits{Limits: s.rt.NodeLimits().Map()})
 }
 
 func (s *Server) getDaemonLimits(w http.ResponseWriter, r *http.Request) error {
-	i, err := s.rt.Inspect(entity(r))
+	i, err := s.rt.Inspect(web.Entity(r))
 	if err != nil {
 		return err
 	}
-	does, err := s.rt.Effects(entity(r))
+	does, err := s.rt.Effects(web.Entity(r))
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, limitsOf(i, usedOf(i, does)))
+	return web.WriteJSON(w, convert.LimitsOf(i, convert.UsedOf(i, does)))
 }
 
 func (s *Server) putDaemonLimits(w http.ResponseWriter, r *http.Request) error {
 	var req api.SetLimits
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	if err := checkSetLimits(&req); err != nil {
 		return err
 	}
-	i, err := s.rt.SetLimits(r.Context(), entity(r), req.Limits)
+	i, err := s.rt.SetLimits(r.Context(), web.Entity(r), req.Limits)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, limitsOf(i, nil))
+	return web.WriteJSON(w, convert.LimitsOf(i, nil))
 }
 
 func checkSetLimits(s *api.SetLimits) error {
@@ -58,7 +54,7 @@ func (s *Server) getKindLimits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, s.kindLimitsOf(k))
+	return web.WriteJSON(w, s.kindLimitsOf(k))
 }
 
 func (s *Server) kindLimitsOf(k host.KindInfo) api.KindLimits {
@@ -67,7 +63,7 @@ func (s *Server) kindLimitsOf(k host.KindInfo) api.KindLimits {
 
 func (s *Server) putKindLimits(w http.ResponseWriter, r *http.Request) error {
 	var req api.SetLimits
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	if err := checkSetLimits(&req); err != nil {
@@ -86,5 +82,5 @@ func (s *Server) putKindLimits(w http.ResponseWriter, r *http.Request) error {
 		}
 		out.Kept = append(out.Kept, kept)
 	}
-	return writeJSON(w, out)
+	return web.WriteJSON(w, out)
 }

@@ -5,30 +5,23 @@ import (
 	"net/http"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/chain"
 )
 
-// MendedOf says what a mending did.
-func MendedOf(m chain.Mended) api.Mended {
-	out := api.Mended{How: m.How.String(), Count: m.Count, Sequence: m.Sequence, After: m.After, Epoch: m.Epoch}
-	if m.Sequence > 0 {
-		out.Head = m.Head.String()
-	}
-	return out
-}
-
 func (s *Server) postMend(w http.ResponseWriter, r *http.Request) error {
 	var req api.Mend
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	for _, how := range []chain.Mend{chain.MendRetry, chain.MendSkip, chain.MendRollback} {
 		if how.String() == req.How {
-			fact, err := s.rt.MendDaemon(r.Context(), entity(r), how)
+			fact, err := s.rt.MendDaemon(r.Context(), web.Entity(r), how)
 			if err != nil {
 				return err
 			}
-			return writeJSON(w, MendedOf(fact))
+			return web.WriteJSON(w, convert.MendedOf(fact))
 		}
 	}
 	return fmt.Errorf("%w: how is %q, not retry, skip or rollback", api.ErrBadRequest, req.How)

@@ -11,7 +11,9 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -29,7 +31,7 @@ func (s *Server) getNodes(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := []api.Node{s.self()}
 	for _, p := range peers {
-		out = append(out, peerOf(p))
+		out = append(out, convert.PeerOf(p))
 	}
 	key := func(n api.Node) string { // the node itself is the first
 		if n.Self {
@@ -38,12 +40,12 @@ func (s *Server) getNodes(w http.ResponseWriter, r *http.Request) error {
 		return n.NodeID
 	}
 	slices.SortFunc(out, func(a, b api.Node) int { return strings.Compare(key(a), key(b)) })
-	return writePage(w, r, out, key)
+	return web.WritePage(w, r, out, key)
 }
 
 func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
 	find := s.mesh.FindNode
-	if query.Of(r).Is(byPrefix.Name) {
+	if query.Of(r).Is(web.ByPrefix.Name) {
 		find = s.mesh.LookForNode
 	}
 	id, err := find(r.PathValue("node"))
@@ -53,27 +55,23 @@ func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
 	if id == s.mesh.Self() {
 		n := s.self()
 		n.Capabilities = s.capabilities()
-		return writeJSON(w, n)
+		return web.WriteJSON(w, n)
 	}
 	p, err := s.mesh.FindPeer(id.String())
 	if err != nil {
 		return err
 	}
-	n := peerOf(p)
+	n := convert.PeerOf(p)
 	if n.Capabilities, err = s.ask(r.Context(), id, ""); err != nil {
 		s.logger.Debug("a peer does not announce anything", "peer", id, "error", err)
 	}
 	n.Online = n.Online || err == nil
-	return writeJSON(w, n)
-}
-
-func peerOf(p wire.PeerInfo) api.Node {
-	return api.Node{NodeID: p.ID.String(), Name: p.Name, Addr: p.Addr, Key: p.Key.String(), Online: p.Connected, Rights: p.Rights.String(), Denied: p.Denied}
+	return web.WriteJSON(w, n)
 }
 
 func (s *Server) postJoin(w http.ResponseWriter, r *http.Request) error {
 	var t api.Token
-	if err := readJSON(w, r, &t); err != nil {
+	if err := web.ReadJSON(w, r, &t); err != nil {
 		return err
 	}
 	grants := wire.RightsAll
@@ -94,7 +92,7 @@ func (s *Server) postJoin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, peerOf(p))
+	return web.WriteJSON(w, convert.PeerOf(p))
 }
 
 // maxTokenTTL bounds for how long a join token is good.
@@ -116,7 +114,7 @@ func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, api.Token{Token: token, Expires: time.Now().Add(ttl).UTC()})
+	return web.WriteJSON(w, api.Token{Token: token, Expires: time.Now().Add(ttl).UTC()})
 }
 
 // rightsOf are the rights that the request names. There is no default.
@@ -141,7 +139,7 @@ func (s *Server) putRights(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p.Rights = rights
-	return writeJSON(w, peerOf(p))
+	return web.WriteJSON(w, convert.PeerOf(p))
 }
 
 func (s *Server) deleteTrust(w http.ResponseWriter, r *http.Request) error {
@@ -153,30 +151,18 @@ func (s *Server) deleteTrust(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p.Connected, p.Rights = false, 0
-	return writeJSON(w, peerOf(p))
-}
-
-func kindOf(k host.KindInfo, withReport bool) api.Kind {
-	out := api.Kind{Name: k.Name, Digest: k.Digest, Size: k.Size, Pushed: k.Pushed.UTC(), Daemons: k.Daemons}
-	if k.Report != nil {
-		out.State = k.Report.State
-	}
-	out.Limits = k.Limits.Map()
-	if withReport {
-		out.Report = k.Report
-	}
-	return out
+	return web.WriteJSON(w, convert.PeerOf(p))
 }
 
 func (s *Server) getKinds(w http.ResponseWriter, r *http.Request) error {
 	out := []api.Kind{}
 	for _, k := range s.rt.Kinds() {
-		out = append(out, kindOf(k, false))
+		out = append(out, convert.KindOf(k, false))
 	}
 	if err := s.rt.Ready(); err != nil {
 		return err
 	}
-	return writePage(w, r, out, func(k api.Kind) string { return k.Name })
+	return web.WritePage(w, r, out, func(k api.Kind) string { return k.Name })
 }
 
 func (s *Server) getKind(w http.ResponseWriter, r *http.Request) error {
@@ -184,11 +170,11 @@ func (s *Server) getKind(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, kindOf(k, true))
+	return web.WriteJSON(w, convert.KindOf(k, true))
 }
 
 func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
-	wasm, err := readAll(w, r, maxModule)
+	wasm, err := web.ReadAll(w, r, maxModule)
 	if err != nil {
 		return err
 	}
@@ -212,11 +198,11 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := kindOf(k, true)
+	out := convert.KindOf(k, true)
 	if out.Nodes, err = s.pushOn(r, wasm); err != nil {
 		return err
 	}
-	return writeJSON(w, out)
+	return web.WriteJSON(w, out)
 }
 
 // pushOn pushes a kind that this node has taken to the nodes that the request names
@@ -268,7 +254,7 @@ func (s *Server) deleteKind(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, kindOf(k, false))
+	return web.WriteJSON(w, convert.KindOf(k, false))
 }
 
 func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {

@@ -3,6 +3,7 @@ package server
 import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 )
 
 // operation is what the API's document says of a route, and what a token needs
@@ -48,7 +49,7 @@ var operations = map[string]operation{
 
 	"GET /v1/node":                  {summary: "The node itself, with what it announces.", scope: api.ScopeRead, answer: api.Node{}, query: []query.Parameter{{Name: "kind", Is: "string", What: "Of which its daemons are counted, as alike.", Empty: true}}},
 	"GET /v1/nodes":                 {summary: "The node and the nodes that it trusts.", scope: api.ScopeRead, answer: []api.Node{}, query: paging},
-	"GET /v1/nodes/{node}":          {summary: "One node, with what it announces.", scope: api.ScopeRead, answer: api.Node{}, query: []query.Parameter{byPrefix}},
+	"GET /v1/nodes/{node}":          {summary: "One node, with what it announces.", scope: api.ScopeRead, answer: api.Node{}, query: []query.Parameter{web.ByPrefix}},
 	"POST /v1/nodes/{node}/drain":   {summary: "Move every daemon of a node to others.", scope: api.ScopeOperate, body: api.Drain{}, lines: api.DrainStep{}},
 	"DELETE /v1/nodes/{node}/drain": {summary: "End a drain: the node takes daemons again.", scope: api.ScopeOperate, answer: api.Node{}},
 	"POST /v1/token": {summary: "Issue a token by which another node joins this one.", answer: api.Token{},
@@ -100,18 +101,18 @@ var operations = map[string]operation{
 	"POST /v1/snapshots": {summary: "Make a daemon of a snapshot. The header Wasmhost-Identity may hold the seed of its identity, in hexadecimal.",
 		bytes: "application/cbor", limit: maxSnapshot, answer: api.Daemon{}, query: []query.Parameter{{Name: "kind", Is: "string", What: "Another kind than the snapshot's."}, {Name: "name", Is: "string", What: "Another name."},
 			{Name: "unsigned", Is: "boolean", What: "Take a snapshot that its daemon has not signed; the caller answers for what is in it."}}},
-	"GET /v1/daemons/{ref}":    {summary: "One daemon, wherever it is.", scope: api.ScopeRead, answer: api.Daemon{}, query: []query.Parameter{byPrefix, {Name: "local", Is: "boolean", What: "Ask no other node."}}},
+	"GET /v1/daemons/{ref}":    {summary: "One daemon, wherever it is.", scope: api.ScopeRead, answer: api.Daemon{}, query: []query.Parameter{web.ByPrefix, {Name: "local", Is: "boolean", What: "Ask no other node."}}},
 	"DELETE /v1/daemons/{ref}": {summary: "Remove a daemon: state, history and key are gone.", scope: api.ScopeOperate, answer: api.Daemon{}, query: []query.Parameter{{Name: "epoch", Is: "integer", What: "Only where it is under this epoch."}}},
 	"POST /v1/daemons/{ref}/events": {summary: "Deliver the body as one event, and answer once it is durable. A ref that is group/NAME, escaped, is to a member of the group.", scope: api.ScopeSend, bytes: "application/octet-stream", limit: api.MaxEvent, answer: api.Sent{},
 		event: true, query: []query.Parameter{{Name: "id", Is: "string", What: "SENDER/NUMBER: the event is applied once, however often it is sent."}, groupKey}},
 	"POST /v1/daemons/{ref}/stream": {summary: "Deliver a stream of events: frames of four bytes of length, big-endian, and the event.", scope: api.ScopeSend,
 		bytes: "application/octet-stream", lines: api.Sent{}, event: true, stream: true, query: []query.Parameter{{Name: "id", Is: "string", What: "SENDER/NUMBER of the first event."}, groupKey}},
-	"GET /v1/daemons/{ref}/logs":                      {summary: "The kept lines of a daemon's log.", scope: api.ScopeRead, lines: api.LogLine{}, query: []query.Parameter{byPrefix, {Name: "follow", Is: "boolean", What: "And those that come."}}},
-	"GET /v1/daemons/{ref}/tail":                      {summary: "A daemon's outputs from now on, each once it is durable.", scope: api.ScopeRead, lines: api.Output{}, query: []query.Parameter{byPrefix, {Name: "after", Is: "string", What: "From the output after this one on: ORIGIN:SEQUENCE, or a sequence of the daemon that has the name; the header Last-Event-ID says the same."}}},
-	"GET /v1/daemons/{ref}/snapshot":                  {summary: "A daemon's snapshot.", scope: api.ScopeRead, binary: "application/cbor", query: []query.Parameter{byPrefix}},
-	"GET /v1/daemons/{ref}/chain":                     {summary: "A daemon's chain, as a file that can be verified offline.", scope: api.ScopeRead, binary: "application/octet-stream", query: []query.Parameter{byPrefix}},
-	"GET /v1/daemons/{ref}/receipts":                  {summary: "The receipts of a daemon's moves.", scope: api.ScopeRead, answer: []api.Receipt{}, query: pagedWith(byPrefix)},
-	"GET /v1/daemons/{ref}/receipts/{epoch}":          {summary: "One receipt, as it was signed.", scope: api.ScopeRead, binary: "application/cbor", query: []query.Parameter{byPrefix}},
+	"GET /v1/daemons/{ref}/logs":                      {summary: "The kept lines of a daemon's log.", scope: api.ScopeRead, lines: api.LogLine{}, query: []query.Parameter{web.ByPrefix, {Name: "follow", Is: "boolean", What: "And those that come."}}},
+	"GET /v1/daemons/{ref}/tail":                      {summary: "A daemon's outputs from now on, each once it is durable.", scope: api.ScopeRead, lines: api.Output{}, query: []query.Parameter{web.ByPrefix, {Name: "after", Is: "string", What: "From the output after this one on: ORIGIN:SEQUENCE, or a sequence of the daemon that has the name; the header Last-Event-ID says the same."}}},
+	"GET /v1/daemons/{ref}/snapshot":                  {summary: "A daemon's snapshot.", scope: api.ScopeRead, binary: "application/cbor", query: []query.Parameter{web.ByPrefix}},
+	"GET /v1/daemons/{ref}/chain":                     {summary: "A daemon's chain, as a file that can be verified offline.", scope: api.ScopeRead, binary: "application/octet-stream", query: []query.Parameter{web.ByPrefix}},
+	"GET /v1/daemons/{ref}/receipts":                  {summary: "The receipts of a daemon's moves.", scope: api.ScopeRead, answer: []api.Receipt{}, query: pagedWith(web.ByPrefix)},
+	"GET /v1/daemons/{ref}/receipts/{epoch}":          {summary: "One receipt, as it was signed.", scope: api.ScopeRead, binary: "application/cbor", query: []query.Parameter{web.ByPrefix}},
 	"POST /v1/daemons/{ref}/stop":                     {summary: "Stop a daemon until it is started: events are refused, and its timers and what it sends wait.", scope: api.ScopeOperate, answer: api.Daemon{}},
 	"POST /v1/daemons/{ref}/start":                    {summary: "Start a daemon that was stopped.", scope: api.ScopeOperate, answer: api.Daemon{}},
 	"POST /v1/daemons/{ref}/mend":                     {summary: "Bring back a daemon that cannot go on.", scope: api.ScopeOperate, body: api.Mend{}, answer: api.Mended{}},
@@ -119,10 +120,10 @@ var operations = map[string]operation{
 	"POST /v1/daemons/{ref}/yield":                    {summary: "End a hold: the copy of the daemon on this node is dropped for the one that has more.", scope: api.ScopeOperate, answer: api.Mended{}},
 	"POST /v1/daemons/{ref}/upgrade":                  {summary: "Give a daemon another version of its code.", scope: api.ScopeOperate, body: api.Upgrade{}, answer: api.Daemon{}},
 	"POST /v1/upgrades":                               {summary: "Give all daemons of a kind, or of a group, on all nodes, another version of their code, several at a time.", scope: api.ScopeOperate, body: api.Rollout{}, lines: api.RolloutStep{}},
-	"GET /v1/daemons/{ref}/limits":                    {summary: "What bounds a daemon.", scope: api.ScopeRead, answer: api.DaemonLimits{}, query: []query.Parameter{byPrefix}},
+	"GET /v1/daemons/{ref}/limits":                    {summary: "What bounds a daemon.", scope: api.ScopeRead, answer: api.DaemonLimits{}, query: []query.Parameter{web.ByPrefix}},
 	"PUT /v1/daemons/{ref}/limits":                    {summary: "Set limits of a daemon, while it runs.", scope: api.ScopeOperate, body: api.SetLimits{}, answer: api.DaemonLimits{}},
 	"POST /v1/daemons/{ref}/fork":                     {summary: "Make daemons that begin with the state of this one.", scope: api.ScopeOperate, body: api.Fork{}, answer: []api.Daemon{}},
-	"GET /v1/daemons/{ref}/quarantine":                {summary: "Events that a daemon failed on.", scope: api.ScopeRead, answer: []api.Quarantined{}, query: pagedWith(byPrefix)},
+	"GET /v1/daemons/{ref}/quarantine":                {summary: "Events that a daemon failed on.", scope: api.ScopeRead, answer: []api.Quarantined{}, query: pagedWith(web.ByPrefix)},
 	"POST /v1/daemons/{ref}/quarantine/{index}/retry": {summary: "Have a daemon process a failed event again.", scope: api.ScopeOperate, answer: api.Sent{}},
 	"DELETE /v1/daemons/{ref}/quarantine/{index}":     {summary: "Settle a failed event without trying it again.", scope: api.ScopeOperate},
 	"POST /v1/daemons/{ref}/place":                    {summary: "Pick a node for a daemon.", scope: api.ScopeOperate, body: api.Place{}, answer: api.Placed{}},
@@ -137,7 +138,7 @@ var operations = map[string]operation{
 	"GET /v1/channels/{channel}/events":    {summary: "Follow a channel from now on.", scope: api.ScopeRead, lines: api.ChannelEvent{}, query: []query.Parameter{atNode[0], {Name: "after", Is: "string", What: "From the event after this cursor on: BIRTH:SEQUENCE as an event or the channel says it, or a sequence of the channel that there is; the header Last-Event-ID says the same."}}},
 	"GET /v1/revocations":                  {summary: "Revocations of channel permissions.", scope: api.ScopeRead, answer: []api.Revocation{}, query: paging},
 	"POST /v1/revocations":                 {summary: "Revoke permissions to channels.", body: api.Revocation{}, answer: api.Revocation{}},
-	"GET /v1/daemons/{ref}/subscriptions":  {summary: "What a daemon is subscribed to.", scope: api.ScopeRead, answer: []api.Subscription{}, query: pagedWith(byPrefix)},
+	"GET /v1/daemons/{ref}/subscriptions":  {summary: "What a daemon is subscribed to.", scope: api.ScopeRead, answer: []api.Subscription{}, query: pagedWith(web.ByPrefix)},
 	"POST /v1/daemons/{ref}/subscriptions": {summary: "Subscribe a daemon to a channel.", scope: api.ScopeOperate, body: api.Subscribe{}, answer: []api.Subscription{}},
 	"DELETE /v1/daemons/{ref}/subscriptions": {summary: "End a subscription.", scope: api.ScopeOperate, answer: []api.Subscription{},
 		query: []query.Parameter{{Name: "publisher", Is: "string", What: "The node that has the channel."}, {Name: "channel", Is: "string", What: "The channel."}}},
@@ -147,7 +148,7 @@ var operations = map[string]operation{
 	"POST /v1/migrations/{ref}/resolve": {summary: "Settle a migration whose other node is gone for good.", body: api.Resolve{}, answer: api.Mended{}},
 	"GET /v1/proofs":                    {summary: "Proofs on record that a key signed two histories.", answer: []api.Accusation{}, query: paging},
 	"POST /v1/proofs":                   {summary: "Put a proof on record: the node refuses the identity.", bytes: "application/octet-stream", answer: api.Accusation{}},
-	"GET /v1/proofs/{ref}":              {summary: "One proof.", binary: "application/octet-stream", query: []query.Parameter{byPrefix}},
+	"GET /v1/proofs/{ref}":              {summary: "One proof.", binary: "application/octet-stream", query: []query.Parameter{web.ByPrefix}},
 	"DELETE /v1/proofs/{ref}":           {summary: "Pardon an identity.", answer: api.Accusation{}},
 
 	"POST /v1/api-tokens":        {summary: "Issue a token for callers over TCP.", body: api.IssueToken{}, answer: api.APIToken{}},

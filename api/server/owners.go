@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/channel"
@@ -129,7 +130,7 @@ func pick(ref string, claims []claim) (*claim, error) {
 // proven returns the node that has the daemon, where at is said to.
 func (s *Server) proven(ctx context.Context, id identity.EntityID, at identity.NodeID) (identity.NodeID, error) {
 	by := s.mesh.Self()
-	for range maxHops {
+	for range web.MaxHops {
 		p, err := s.rt.Believe(ctx, id, at, by)
 		var moved *daemon.MovedError
 		var refused *channel.Refusal

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
@@ -33,7 +34,7 @@ func (l *liesOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/v1/sightings/"):
 		v = api.Sighting{Daemon: &l.answer}
 	}
-	_ = writeJSON(w, v)
+	_ = web.WriteJSON(w, v)
 }
 
 // trust has a trust b with those rights, and b trust a with all.

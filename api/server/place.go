@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -14,39 +16,17 @@ import (
 	"wasmhost.example/identity"
 )
 
-// requirementsOf checks what a request says.
-func requirementsOf(p api.Place) (placement.Requirements, error) {
-	if err := placement.CheckTags(p.Where); err != nil {
-		return placement.Requirements{}, fmt.Errorf("%w: where: %w", api.ErrBadRequest, err)
-	}
-	if p.MinFree < 0 {
-		return placement.Requirements{}, fmt.Errorf("%w: %d bytes of free memory", api.ErrBadRequest, p.MinFree)
-	}
-	if err := placement.CheckTags(p.Prefer); err != nil {
-		return placement.Requirements{}, fmt.Errorf("%w: prefer: %w", api.ErrBadRequest, err)
-	}
-	if p.Spread != "" && p.Spread != placement.SpreadNodes {
-		if err := placement.CheckTags(map[string]string{p.Spread: "x"}); err != nil {
-			return placement.Requirements{}, fmt.Errorf("%w: spread: %w", api.ErrBadRequest, err)
-		}
-	}
-	if p.MaxAlike < 0 {
-		return placement.Requirements{}, fmt.Errorf("%w: at most %d daemons of its kind", api.ErrBadRequest, p.MaxAlike)
-	}
-	return placement.Requirements{Tags: p.Where, MinFreeMemory: p.MinFree, MaxSame: p.MaxAlike, Prefer: p.Prefer, Spread: p.Spread, Pack: p.Pack}, nil
-}
-
 // postPlace picks a node for a daemon that is here.
 func (s *Server) postPlace(w http.ResponseWriter, r *http.Request) error {
 	var p api.Place
-	if err := readJSON(w, r, &p); err != nil {
+	if err := web.ReadJSON(w, r, &p); err != nil {
 		return err
 	}
-	req, err := requirementsOf(p)
+	req, err := convert.RequirementsOf(p)
 	if err != nil {
 		return err
 	}
-	d, err := s.rt.Inspect(entity(r))
+	d, err := s.rt.Inspect(web.Entity(r))
 	if err != nil {
 		return err
 	}
@@ -61,10 +41,10 @@ func (s *Server) postPlace(w http.ResponseWriter, r *http.Request) error {
 // postPlaceKind says where a daemon of a kind would be made, and makes none.
 func (s *Server) postPlaceKind(w http.ResponseWriter, r *http.Request) error {
 	var p api.PlaceKind
-	if err := readJSON(w, r, &p); err != nil {
+	if err := web.ReadJSON(w, r, &p); err != nil {
 		return err
 	}
-	req, err := requirementsOf(p.Place)
+	req, err := convert.RequirementsOf(p.Place)
 	if err != nil {
 		return err
 	}
@@ -83,14 +63,14 @@ func writePlaced(w http.ResponseWriter, nodes []placement.Node, req placement.Re
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, api.Placed{NodeID: best.ID.String(), Name: best.Name, Verdicts: problem.VerdictsOf(all)})
+	return web.WriteJSON(w, api.Placed{NodeID: best.ID.String(), Name: best.Name, Verdicts: problem.VerdictsOf(all)})
 }
 
 // spawnWhere spawns the daemon on the node that meets its requirements best. On
 // another node it is made here and moved there, for a peer makes no daemons for
 // us, but takes ours where it lets us move them.
 func (s *Server) spawnWhere(ctx context.Context, spawn daemon.SpawnRequest, place api.Place) (api.Daemon, error) {
-	req, err := requirementsOf(place)
+	req, err := convert.RequirementsOf(place)
 	if err != nil {
 		return api.Daemon{}, err
 	}
@@ -104,14 +84,14 @@ func (s *Server) spawnWhere(ctx context.Context, spawn daemon.SpawnRequest, plac
 	}
 	i, err := s.rt.Spawn(ctx, spawn)
 	if err != nil || best.ID == s.mesh.Self() {
-		return daemonOf(i), err
+		return convert.DaemonOf(i), err
 	}
 	rep, err := s.moveFresh(ctx, i, best.ID)
 	if err != nil {
 		return api.Daemon{}, fmt.Errorf("the daemon was made, but did not get to node %s: %w", best.ID, err)
 	}
 	i.Node, i.Epoch = rep.To, rep.Epoch
-	return daemonOf(i), nil
+	return convert.DaemonOf(i), nil
 }
 
 // moveFresh moves a daemon that was just made. Where that fails nothing is left

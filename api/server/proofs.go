@@ -8,24 +8,12 @@ import (
 	"strings"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 )
-
-// ConflictOf says what c says.
-func ConflictOf(c chain.Conflict) api.Conflict {
-	return api.Conflict{Origin: c.Entity.Origin().String(), EntityID: c.Entity.String(), Epoch: c.Epoch, Sequence: c.Sequence,
-		Hashes: [2]string{c.Hashes[0].String(), c.Hashes[1].String()}, Handover: c.Handover}
-}
-
-func accusationOf(a daemon.Accusation) api.Accusation {
-	out := api.Accusation{Conflict: ConflictOf(a.Conflict), Recorded: a.Recorded, Found: a.Found}
-	if !a.Pardoned.IsZero() {
-		out.Pardoned = &a.Pardoned
-	}
-	return out
-}
 
 func (s *Server) getProofs(w http.ResponseWriter, r *http.Request) error {
 	if err := s.rt.Ready(); err != nil {
@@ -33,15 +21,15 @@ func (s *Server) getProofs(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := []api.Accusation{}
 	for _, a := range s.rt.Accusations() {
-		out = append(out, accusationOf(a))
+		out = append(out, convert.AccusationOf(a))
 	}
-	key := func(a api.Accusation) string { return ordered(a.Recorded) + a.EntityID }
+	key := func(a api.Accusation) string { return web.Ordered(a.Recorded) + a.EntityID }
 	slices.SortFunc(out, func(a, b api.Accusation) int { return strings.Compare(key(a), key(b)) })
-	return writePage(w, r, out, key)
+	return web.WritePage(w, r, out, key)
 }
 
 func (s *Server) postProof(w http.ResponseWriter, r *http.Request) error {
-	b, err := readAll(w, r, chain.MaxProof+1024)
+	b, err := web.ReadAll(w, r, chain.MaxProof+1024)
 	if err != nil {
 		return err
 	}
@@ -53,13 +41,13 @@ func (s *Server) postProof(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, accusationOf(a))
+	return web.WriteJSON(w, convert.AccusationOf(a))
 }
 
 func (s *Server) getProof(w http.ResponseWriter, r *http.Request) error {
 	text := r.PathValue("ref")
 	id, err := s.rt.FindAccused(text)
-	if errors.Is(err, daemon.ErrNotAccused) && query.Of(r).Is(byPrefix.Name) {
+	if errors.Is(err, daemon.ErrNotAccused) && query.Of(r).Is(web.ByPrefix.Name) {
 		id, err = s.rt.AccusedBegunBy(text)
 	}
 	if err != nil {
@@ -83,5 +71,5 @@ func (s *Server) deleteProof(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, accusationOf(a))
+	return web.WriteJSON(w, convert.AccusationOf(a))
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -117,7 +119,7 @@ func (s *Server) split(nodes []placement.Node) (self placement.Node, others []pl
 
 // even makes the move.
 func (s *Server) even(ctx context.Context, m *placement.Move) (api.Rebalanced, error) {
-	out := rebalancedOf(m)
+	out := convert.RebalancedOf(m)
 	moving, err := s.rt.StartMigrationWith(ctx, m.Daemon.Entity, m.To.ID, host.MigrationOptions{})
 	if err != nil {
 		return out, err
@@ -126,18 +128,14 @@ func (s *Server) even(ctx context.Context, m *placement.Move) (api.Rebalanced, e
 	if err != nil {
 		return out, err
 	}
-	out.Epoch, out.DowntimeMS = rep.Epoch, ms(rep.Downtime)
+	out.Epoch, out.DowntimeMS = rep.Epoch, convert.Milliseconds(rep.Downtime)
 	return out, nil
-}
-
-func rebalancedOf(m *placement.Move) api.Rebalanced {
-	return api.Rebalanced{Name: m.Daemon.Name, EntityID: m.Daemon.Entity.String(), To: m.To.ID.String(), ToName: m.To.Name, Reason: m.Reason}
 }
 
 // postRebalance evens this node out by one daemon, however short a time that is here.
 func (s *Server) postRebalance(w http.ResponseWriter, r *http.Request) error {
 	var req api.Rebalance
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	m, err := s.nextMove(r.Context(), placement.Balance{})
@@ -145,13 +143,13 @@ func (s *Server) postRebalance(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	case m == nil:
-		return writeJSON(w, api.Rebalanced{Reason: "the nodes are even enough"})
+		return web.WriteJSON(w, api.Rebalanced{Reason: "the nodes are even enough"})
 	case req.DryRun:
-		return writeJSON(w, rebalancedOf(m))
+		return web.WriteJSON(w, convert.RebalancedOf(m))
 	}
 	out, err := s.even(r.Context(), m)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, out)
+	return web.WriteJSON(w, out)
 }

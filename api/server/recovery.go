@@ -13,6 +13,8 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/directory"
@@ -55,7 +57,7 @@ const maxEpochAhead = 1 << 20
 // postRecovery recovers the cluster from here.
 func (s *Server) postRecovery(w http.ResponseWriter, r *http.Request) error {
 	var req api.RecoveryRequest
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	if s.engine == nil {
@@ -85,7 +87,7 @@ func (s *Server) postRecovery(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return writeJSON(w, out)
+	return web.WriteJSON(w, out)
 }
 
 // survey is what the nodes that are left have, and what they remember.
@@ -111,7 +113,7 @@ func (s *Server) survey(ctx context.Context) (*survey, error) {
 	}
 	var own []api.Copy
 	for _, c := range s.rt.Copies() {
-		own = append(own, copyOf(c, s.rt.CopyIndex(c.Entity)))
+		own = append(own, convert.CopyOf(c, s.rt.CopyIndex(c.Entity)))
 	}
 	v.take(s.mesh.Self(), own, nil)
 	for _, d := range s.rt.Remembered() {
@@ -155,7 +157,7 @@ func (v *survey) ask(ctx context.Context, id identity.NodeID) (answer string, co
 
 func (v *survey) take(id identity.NodeID, list []api.Copy, known []api.KnownDaemon) {
 	for _, c := range list {
-		h, err := hostCopy(&c)
+		h, err := convert.HostCopy(&c)
 		if err != nil {
 			v.s.logger.Warn("a node names no daemon", "node", id, "error", err)
 			continue
@@ -163,7 +165,7 @@ func (v *survey) take(id identity.NodeID, list []api.Copy, known []api.KnownDaem
 		v.copies[h.Entity] = append(v.copies[h.Entity], host.Candidate{Node: id, Copy: h})
 	}
 	for _, k := range known {
-		d, err := directoryDaemon(&k)
+		d, err := convert.DirectoryDaemon(&k)
 		if err != nil {
 			v.s.logger.Warn("a node remembers what no directory says", "node", id, "error", err)
 			continue
@@ -385,7 +387,7 @@ func (v *survey) promote(ctx context.Context, c *host.Candidate, id identity.Ent
 func (v *survey) surveyed(id identity.EntityID) []api.SurveyedCopy {
 	out := []api.SurveyedCopy{}
 	for _, c := range v.copies[id] {
-		s := api.SurveyedCopy{Node: c.Node.String(), Copy: copyOf(c.Copy, c.Index), ProvenEpoch: c.ChainEnd.Epoch, ProvenSequence: c.Sequence}
+		s := api.SurveyedCopy{Node: c.Node.String(), Copy: convert.CopyOf(c.Copy, c.Index), ProvenEpoch: c.ChainEnd.Epoch, ProvenSequence: c.Sequence}
 		if c.Err != nil {
 			s.Error = c.Err.Error()
 		}
@@ -413,7 +415,7 @@ func (s *Server) putDirectory(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w: the node that has begun a new directory asks this", api.ErrBadRequest)
 	}
 	var to api.ToDirectory
-	if err := readJSON(w, r, &to); err != nil {
+	if err := web.ReadJSON(w, r, &to); err != nil {
 		return err
 	}
 	if s.engine == nil || s.engine.Kind() != "embedded" {
@@ -428,7 +430,7 @@ func (s *Server) putDirectory(w http.ResponseWriter, r *http.Request) error {
 	if err := s.engine.Follow(r.Context(), from); err != nil {
 		return err
 	}
-	return writeJSON(w, to)
+	return web.WriteJSON(w, to)
 }
 
 // AskToDirectory has a peer come to the directory that this node has begun.

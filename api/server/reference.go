@@ -10,15 +10,13 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
 )
 
 // A request names a daemon by a whole reference (host.ParseRef). One that only looks may
 // say prefix=true: then the beginning of an id does, where no node has the reference.
-
-// byPrefix is the parameter of operations that look.
-var byPrefix = query.Parameter{Name: "prefix", Is: "boolean", What: "The reference may be the beginning of an id, of at least four digits, where nothing is named so."}
 
 // latest returns, of what the peers said, the daemons that match holds of: of each the
 // answer of the highest epoch. Answers that are about something else are left out.
@@ -48,7 +46,7 @@ func (s *Server) lookFor(r *http.Request, text string) (daemon.Ref, error) {
 	if err != nil {
 		return daemon.Ref{}, err
 	}
-	if !query.Of(r).Is("local") && r.Header.Get(hopsHeader) == "" {
+	if !query.Of(r).Is("local") && r.Header.Get(web.HopsHeader) == "" {
 		theirs, err := s.lookAtPeers(r.Context(), text)
 		if err != nil {
 			return daemon.Ref{}, err

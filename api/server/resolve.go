@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/identity"
 )
@@ -24,7 +26,7 @@ func (s *Server) getMigrations(w http.ResponseWriter, r *http.Request) error {
 	for _, m := range all {
 		v := api.Migration{Name: m.Name, Origin: m.Entity.Origin().String(), EntityID: m.Entity.String(), Peer: m.Peer.String(), Role: "target", State: string(m.State),
 			Phase: m.Phase.String(), Epoch: m.Epoch, Sequence: m.Sequence, Bytes: m.Bytes, Done: m.Done, Whole: m.Whole, Rounds: m.Rounds,
-			DowntimeMS: ms(m.Downtime), Began: m.Began.UTC()}
+			DowntimeMS: convert.Milliseconds(m.Downtime), Began: m.Began.UTC()}
 		if m.Source {
 			v.Role = "source"
 		}
@@ -38,15 +40,15 @@ func (s *Server) getMigrations(w http.ResponseWriter, r *http.Request) error {
 		out = append(out, v)
 	}
 	key := func(m api.Migration) string {
-		return ordered(m.Began) + m.EntityID + m.Role + number(m.Epoch) + m.State
+		return web.Ordered(m.Began) + m.EntityID + m.Role + web.Number(m.Epoch) + m.State
 	}
 	slices.SortFunc(out, func(a, b api.Migration) int { return strings.Compare(key(a), key(b)) })
-	return writePage(w, r, out, key)
+	return web.WritePage(w, r, out, key)
 }
 
 func (s *Server) postResolve(w http.ResponseWriter, r *http.Request) error {
 	var req api.Resolve
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	id, err := s.rt.Resolve(r.PathValue("ref"))
@@ -65,7 +67,7 @@ func (s *Server) postResolve(w http.ResponseWriter, r *http.Request) error {
 			if err != nil {
 				return err
 			}
-			return writeJSON(w, MendedOf(fact))
+			return web.WriteJSON(w, convert.MendedOf(fact))
 		}
 	}
 	return fmt.Errorf("%w: how is %q, not take-back, claim or drop", api.ErrBadRequest, req.How)

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -25,7 +27,7 @@ import (
 // with no other daemon; asked again, it passes over those that are done.
 func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
 	var req api.Rollout
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
 	switch {
@@ -74,7 +76,7 @@ func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
 		s.logger.Info("a rollout stopped: its client is gone", "kind", kind, "module", run.to[:12], "upgraded", progress.Upgraded, "untouched", progress.Untouched)
 		return nil
 	}
-	step := api.RolloutStep{Summary: &api.RolloutSummary{Module: run.to, RolloutProgress: progress, ElapsedMS: ms(time.Since(began)), Unasked: unasked}}
+	step := api.RolloutStep{Summary: &api.RolloutSummary{Module: run.to, RolloutProgress: progress, ElapsedMS: convert.Milliseconds(time.Since(began)), Unasked: unasked}}
 	if err != nil {
 		step.Error = problem.Of(err)
 	}
@@ -115,7 +117,7 @@ func (s *Server) rolloutModule(ctx context.Context, kind, version string) (to [3
 		}
 		return s.rt.ModuleNamed(kind, version)
 	}
-	if err := hexInto(to[:], version); err != nil {
+	if err := web.HexInto(to[:], version); err != nil {
 		return to, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", daemon.ErrModuleNotFound, version)
 	}
 	return to, nil // it may be known where the daemons are
@@ -144,7 +146,7 @@ func (s *Server) daemonsOfKind(ctx context.Context, kind string, members []strin
 		out = append(out, api.Rolled{Name: d.Name, EntityID: d.EntityID, NodeID: d.NodeID, From: d.Module})
 	}
 	for _, i := range s.rt.Daemons() {
-		take(daemonOf(i), s.mesh.Self())
+		take(convert.DaemonOf(i), s.mesh.Self())
 	}
 	ctx, cancel := context.WithTimeout(ctx, rolloutAsks)
 	defer cancel()
@@ -239,7 +241,7 @@ func (s *Server) whereIs(ctx context.Context, d api.Rolled) (api.Daemon, error) 
 	}
 	i, err := s.rt.Inspect(id)
 	if err == nil {
-		return daemonOf(i), nil
+		return convert.DaemonOf(i), nil
 	}
 	at, parseErr := identity.ParseNodeID(d.NodeID)
 	var moved *daemon.MovedError

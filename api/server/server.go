@@ -2,8 +2,6 @@ package server
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +16,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/dashboard"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -64,12 +63,6 @@ const (
 	maxModule   = 1 << 30           // bytes of a module in a body; the limit module-bytes is lower
 	maxSnapshot = snapshot.MaxBytes // bytes of a snapshot in a body; the node's room for uploads may be lower
 	askTimeout  = 2 * time.Second
-)
-
-// Bounds on how a request is passed on.
-const (
-	maxHops    = 8 // nodes that a request is passed over
-	hopsHeader = "Wasmhost-Hops"
 )
 
 // NewServer makes the server of a node, and lets it answer the node's peers.
@@ -183,7 +176,7 @@ func New(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, log
 	s.mux.HandleFunc("GET /metrics", s.scraped)
 	s.mux.Handle("GET "+dashboard.Path, dashboard.Handler())
 	s.mux.Handle("GET /{$}", http.RedirectHandler(dashboard.Path, http.StatusFound))
-	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok") })
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { web.WriteText(w, "ok") })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := rt.Ready(); errors.Is(err, daemon.ErrNotReady) {
 			done, total := rt.Recovery()
@@ -197,42 +190,29 @@ func New(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, log
 			problem.Write(w, err)
 			return
 		}
-		writeText(w, "ready")
+		web.WriteText(w, "ready")
 	})
 	mesh.ServeHTTP(s)
 	return s
 }
 
-func (s *Server) handle(pattern string, h handler) {
+func (s *Server) handle(pattern string, h web.Handler) {
 	s.patterns = append(s.patterns, pattern)
 	s.mux.HandleFunc(pattern, s.guarded(pattern, h))
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	startBody(w, r)
+	web.StartBody(w, r)
 	s.mux.ServeHTTP(w, r)
 }
 
-func writeText(w http.ResponseWriter, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, text+"\n") // the client is gone if this fails
-}
-
-func writeJSON(w http.ResponseWriter, v any) error {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // the client is gone if this fails
-	return nil
-}
-
-type handler = func(http.ResponseWriter, *http.Request) error
-
 // owner refuses what comes from a peer.
-func (s *Server) owner(h handler) handler { return s.needs(wire.RightOwner, h) }
+func (s *Server) owner(h web.Handler) web.Handler { return s.needs(wire.RightOwner, h) }
 
 // needs refuses peers that lack the right, here and so at each node that passes
 // a request on.
-func (s *Server) needs(right wire.Rights, h handler) handler {
+func (s *Server) needs(right wire.Rights, h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if from, ok := wire.PeerOf(r.Context()); ok {
 			if err := s.mesh.Allow(from, right, r.Method+" "+r.URL.Path); err != nil {
@@ -243,33 +223,21 @@ func (s *Server) needs(right wire.Rights, h handler) handler {
 	}
 }
 
-type entityKey struct{}
-
-// withEntity returns the request, which is about the daemon.
-func withEntity(r *http.Request, id identity.EntityID) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), entityKey{}, id))
-}
-
-// entity is the daemon that a request is about.
-func entity(r *http.Request) identity.EntityID {
-	return r.Context().Value(entityKey{}).(identity.EntityID)
-}
-
 // atOwner answers requests about a daemon that is here, and passes others to
 // the node that has it.
-func (s *Server) atOwner(h handler) handler {
+func (s *Server) atOwner(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, at, err := s.locate(r, r.PathValue("ref"))
 		if err != nil {
 			return err
 		}
-		body, err := readAll(w, r, api.MaxJSON)
+		body, err := web.ReadAll(w, r, api.MaxJSON)
 		if err != nil {
 			return err
 		}
 		if at == s.mesh.Self() {
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			err = h(w, withEntity(r, id))
+			err = h(w, web.WithEntity(r, id))
 			var moved *daemon.MovedError
 			if !errors.As(err, &moved) {
 				return err
@@ -291,7 +259,7 @@ func (s *Server) locate(r *http.Request, text string) (identity.EntityID, identi
 	}
 	id, at, err := s.locateRef(r, ref)
 	none := errors.Is(err, daemon.ErrNotFound) || errors.Is(err, mesh.ErrUnreachable)
-	if !none || !query.Of(r).Is(byPrefix.Name) || !daemon.CanBegin(text) {
+	if !none || !query.Of(r).Is(web.ByPrefix.Name) || !daemon.CanBegin(text) {
 		return id, at, err
 	}
 	begun, lookErr := s.lookFor(r, text)
@@ -318,7 +286,7 @@ func (s *Server) locateRef(r *http.Request, ref daemon.Ref) (identity.EntityID, 
 		}
 		err = inspectErr
 	}
-	if !errors.Is(err, daemon.ErrNotFound) || query.Of(r).Is("local") || r.Header.Get(hopsHeader) != "" {
+	if !errors.Is(err, daemon.ErrNotFound) || query.Of(r).Is("local") || r.Header.Get(web.HopsHeader) != "" {
 		return id, 0, err
 	}
 	claims, silent, unproven := s.askOwners(r.Context(), ref)
@@ -352,11 +320,11 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request, id identity.Entity
 
 // passTo sends the request on to another node.
 func (s *Server) passTo(w http.ResponseWriter, r *http.Request, path string, at identity.NodeID) error {
-	hops, err := hopsOf(r)
+	hops, err := web.HopsOf(r)
 	if err != nil {
 		return err
 	}
-	if hops++; hops > maxHops {
+	if hops++; hops > web.MaxHops {
 		return problem.ErrTooManyHops
 	}
 	proxy := &httputil.ReverseProxy{
@@ -364,8 +332,8 @@ func (s *Server) passTo(w http.ResponseWriter, r *http.Request, path string, at 
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", at.String()
 			p.Out.URL.Path = path
-			p.Out.Header.Set(hopsHeader, strconv.Itoa(hops))
-			passTrace(p.In, p.Out)
+			p.Out.Header.Set(web.HopsHeader, strconv.Itoa(hops))
+			web.PassTrace(p.In, p.Out)
 			p.Out.Header.Del("Authorization") // what this node was told is for it alone
 			p.Out.Header.Del(api.IdempotencyHeader)
 		},
@@ -387,4 +355,12 @@ func tailOf(r *http.Request) string {
 		return r.URL.Path[len(prefix):]
 	}
 	return ""
+}
+
+// TimeBodies bounds the time of the bodies of requests that h answers.
+func TimeBodies(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer web.TimeBody(w, r, false)()
+		h.ServeHTTP(w, r)
+	})
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/internal/canon"
@@ -59,7 +61,7 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 		defer close(tickets)
 		submitAll(ctx, submit, bufio.NewReaderSize(r.Body, 64<<10), bodies, tickets)
 	}()
-	writes := guard(w, caller, room, bodies)
+	writes := web.Guard(w, caller, room, bodies)
 	out := bufio.NewWriterSize(writes.Writer(w), 64<<10)
 	flush := func() error { return errors.Join(out.Flush(), writes.Do(rc.Flush)) }
 	for t := range tickets {
@@ -125,7 +127,7 @@ func (t sentTicket) wait(ctx context.Context) api.Sent {
 	if t.ticket != nil {
 		res, waitErr := t.ticket.Wait(ctx)
 		if waitErr == nil {
-			return sentOf(res)
+			return convert.SentOf(res)
 		}
 		err = waitErr
 	}

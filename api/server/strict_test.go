@@ -15,6 +15,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/wire"
@@ -121,7 +122,7 @@ func TestHeadersAreStrict(t *testing.T) {
 		{spawn, []string{"Idempotency-Key: a", "Idempotency-Key: b"}}, {spawn, []string{"Idempotency-Key: "}}, {spawn, []string{"Idempotency-Key: " + strings.Repeat("k", maxKey+1)}},
 		{events, []string{"Idempotency-Key: a"}}, {events, []string{"Content-Encoding: gzip"}}, {events, []string{"Content-Type: multipart/form-data; boundary=x"}}, {events, []string{"Content-Type: ;"}},
 		{spawn, []string{"Content-Type: text/plain"}}, {spawn, []string{"Content-Type: application/json; charset=latin1"}}, {spawn, []string{"Content-Type: application/json", "Content-Type: text/plain"}},
-		{events, []string{hopsHeader + ": -1"}}, {events, []string{hopsHeader + ": x"}}, {events, []string{hopsHeader + ": 9"}}, {spawn, []string{"Authorization: Bearer a", "Authorization: Bearer b"}},
+		{events, []string{web.HopsHeader + ": -1"}}, {events, []string{web.HopsHeader + ": x"}}, {events, []string{web.HopsHeader + ": 9"}}, {spawn, []string{"Authorization: Bearer a", "Authorization: Bearer b"}},
 	} {
 		if w := s.put("POST", c.path, `{"kind":"counter"}`, c.headers...); w.Code != 400 {
 			t.Errorf("%s with %v: %d %s, want 400", c.path, c.headers, w.Code, w.Body)
@@ -281,17 +282,22 @@ func FuzzCheckQuery(f *testing.F) {
 
 // The strict readers are the only ones.
 func TestRequestsAreReadInOnePlace(t *testing.T) {
-	readers := map[string]string{"r.URL.Query()": "query.go", "FormValue(": "", "ParseForm(": "", "json.NewDecoder(r.Body": "", "json.NewDecoder(http.MaxBytesReader": "", "In.URL.Query()": ""}
-	files := must[[]string](t)(fs.Glob(os.DirFS("."), "*.go"))
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
+	readers := map[string]string{"r.URL.Query()": "internal/query/query.go", "FormValue(": "", "ParseForm(": "", "json.NewDecoder(r.Body": "", "json.NewDecoder(http.MaxBytesReader": "", "In.URL.Query()": ""}
+	read := 0
+	err := fs.WalkDir(os.DirFS("."), ".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return err
 		}
+		read++
 		text := string(must[[]byte](t)(os.ReadFile(file)))
 		for reader, only := range readers {
 			if strings.Contains(text, reader) && file != only {
-				t.Errorf("%s reads a request by %s; use queryOf or readJSON", file, reader)
+				t.Errorf("%s reads a request by %s; use query.Of or web.ReadJSON", file, reader)
 			}
 		}
+		return nil
+	})
+	if err != nil || read < 40 {
+		t.Errorf("%d files were read: %v", read, err)
 	}
 }

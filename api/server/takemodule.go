@@ -12,6 +12,7 @@ import (
 	"net/http"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
@@ -21,10 +22,10 @@ import (
 // namingModule has an upgrade's module mean what it means here, where the client asks:
 // "latest" becomes this node's digest of the daemon's kind. A digest that this node does
 // not know may be known where the daemon is.
-func (s *Server) namingModule(h handler) handler {
+func (s *Server) namingModule(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var req api.Upgrade
-		if err := readJSON(w, r, &req); err != nil {
+		if err := web.ReadJSON(w, r, &req); err != nil {
 			return err
 		}
 		if _, byPeer := wire.PeerOf(r.Context()); !byPeer && req.To != "" && !req.Rollback {

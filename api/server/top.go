@@ -10,6 +10,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/identity"
 )
@@ -46,7 +47,7 @@ func (s *Server) getTop(w http.ResponseWriter, r *http.Request) error {
 		return context.Cause(r.Context())
 	}
 	passed := time.Since(began)
-	return writeJSON(w, api.Busiest{Seconds: passed.Seconds(), Daemons: topOf(before, s.rt.Usages(), passed, most)})
+	return web.WriteJSON(w, api.Busiest{Seconds: passed.Seconds(), Daemons: topOf(before, s.rt.Usages(), passed, most)})
 }
 
 // topOf returns the daemons that used most between two looks, the heaviest first.

@@ -31,8 +31,3 @@ func (s *Server) traced(r *http.Request, pattern string) (_ *http.Request, end f
 		span.End()
 	}
 }
-
-// passTrace has the node that a request is passed on to go on with its trace.
-func passTrace(in, out *http.Request) {
-	propagation.TraceContext{}.Inject(in.Context(), propagation.HeaderCarrier(out.Header))
-}

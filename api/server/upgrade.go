@@ -4,20 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"unicode/utf8"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/query"
-	"wasmhost.example/host"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/daemon"
 )
 
 func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 	var req api.Upgrade
-	if err := readJSON(w, r, &req); err != nil {
+	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
-	id := entity(r)
+	id := web.Entity(r)
 	if req.Rollback {
 		if req.To != "" {
 			return fmt.Errorf("%w: a rollback goes to the module before: name none", api.ErrBadRequest)
@@ -26,14 +26,14 @@ func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return writeJSON(w, daemonOf(i))
+		return web.WriteJSON(w, convert.DaemonOf(i))
 	}
 	now, err := s.rt.Inspect(id)
 	if err != nil {
 		return err
 	}
 	digest, err := s.rt.ModuleNamed(now.Kind, req.To)
-	if errors.Is(err, daemon.ErrModuleNotFound) && hexInto(digest[:], req.To) == nil {
+	if errors.Is(err, daemon.ErrModuleNotFound) && web.HexInto(digest[:], req.To) == nil {
 		err = s.takeModule(r.Context(), now.Kind, digest)
 	}
 	if err != nil {
@@ -43,34 +43,19 @@ func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, daemonOf(i))
+	return web.WriteJSON(w, convert.DaemonOf(i))
 }
 
 func (s *Server) getQuarantine(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.rt.Quarantine(r.Context(), entity(r))
+	list, err := s.rt.Quarantine(r.Context(), web.Entity(r))
 	if err != nil {
 		return err
 	}
 	out := make([]api.Quarantined, 0, len(list))
 	for _, q := range list {
-		out = append(out, quarantinedOf(q))
+		out = append(out, convert.QuarantinedOf(q))
 	}
-	return writePage(w, r, out, func(q api.Quarantined) string { return number(q.Index) })
-}
-
-// eventKinds are the names of what events are to their daemon.
-var eventKinds = map[daemon.EventKind]string{daemon.EventDirect: "direct", daemon.EventChannel: "channel", daemon.EventGap: "gap",
-	daemon.EventTimer: "timer", daemon.EventDaemon: "daemon"}
-
-func quarantinedOf(q host.Quarantined) api.Quarantined {
-	out := api.Quarantined{Index: q.Index, Kind: eventKinds[q.Kind], Sender: q.Sender.String(), Number: q.Number, Time: q.Time, Channel: q.Channel, Payload: q.Payload, Error: q.Fault.Error()}
-	if !q.From.IsZero() {
-		out.From = q.From.String()
-	}
-	if utf8.Valid(q.Payload) {
-		out.Text = string(q.Payload)
-	}
-	return out
+	return web.WritePage(w, r, out, func(q api.Quarantined) string { return web.Number(q.Index) })
 }
 
 func index(r *http.Request) (uint64, error) {
@@ -86,11 +71,11 @@ func (s *Server) postRetry(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	res, err := s.rt.RetryQuarantined(r.Context(), entity(r), n)
+	res, err := s.rt.RetryQuarantined(r.Context(), web.Entity(r), n)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, sentOf(res))
+	return web.WriteJSON(w, convert.SentOf(res))
 }
 
 func (s *Server) deleteQuarantined(w http.ResponseWriter, r *http.Request) error {
@@ -98,7 +83,7 @@ func (s *Server) deleteQuarantined(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	if err := s.rt.SkipQuarantined(r.Context(), entity(r), n); err != nil {
+	if err := s.rt.SkipQuarantined(r.Context(), web.Entity(r), n); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -18,6 +18,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
@@ -395,13 +396,13 @@ func TestAnswersAreBounded(t *testing.T) {
 		a.end(k, 200, http.Header{}, true)
 	}
 	for i := range 2 * maxKeys {
-		put(number(uint64(i)), 100)
+		put(web.Number(uint64(i)), 100)
 	}
 	if len(a.byKey) > maxKeys || len(a.order) != len(a.byKey) || a.bytes != 100*len(a.order) {
 		t.Errorf("%d keys, %d in order, %d bytes", len(a.byKey), len(a.order), a.bytes)
 	}
 	for i := range 200 {
-		put("large "+number(uint64(i)), maxKeptAnswer)
+		put("large "+web.Number(uint64(i)), maxKeptAnswer)
 	}
 	if a.bytes > maxKeptAnswers+maxKeptAnswer {
 		t.Errorf("%d bytes are kept", a.bytes)

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/api"
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/host/chain"
 )
 
@@ -90,7 +90,7 @@ func (a *app) showProof(proof *chain.Equivocation) error {
 	if err != nil {
 		return err
 	}
-	shown := server.ConflictOf(c)
+	shown := convert.ConflictOf(c)
 	return a.print(shown, func(w io.Writer) { fmt.Fprintln(w, conflictText(shown)) }, func() string { return shown.Origin })
 }
 

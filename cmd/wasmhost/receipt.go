@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/api"
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/host/chain"
 )
 
@@ -129,7 +129,7 @@ standard input.`,
 }
 
 func (a *app) showReceipt(r *chain.Receipt, what string) error {
-	v, err := server.ReceiptOf(r)
+	v, err := convert.ReceiptOf(r)
 	if err != nil {
 		return err
 	}

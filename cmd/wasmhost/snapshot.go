@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/api"
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/snapshot"
 )
@@ -96,7 +96,7 @@ func (a *app) readSnapshot(path string) (*snapshot.Snapshot, int64, error) {
 }
 
 func (a *app) printSnapshot(s *snapshot.Snapshot, state int64) error {
-	v := server.SnapshotOf(s)
+	v := convert.SnapshotOf(s)
 	v.State = int(state)
 	return a.print(v, func(w io.Writer) {
 		fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nmodule\t%s\nepoch\t%d\nsequence\t%d\nevents\t%d\nhead\t%s\nstate\t%s\nsigned\t%v\ncreated\t%s\nspawned\t%s\nprevious module\t%s\n",
@@ -175,7 +175,7 @@ func (s *chainShower) show(i chain.Item) error {
 	case i.Output != nil && s.format == "jsonl":
 		s.shown++
 		if err == nil {
-			err = json.NewEncoder(s.out).Encode(server.OutputOf(*i.Output))
+			err = json.NewEncoder(s.out).Encode(convert.OutputOf(*i.Output))
 		}
 	case i.Output != nil && s.format == "name":
 		_, err = fmt.Fprintln(s.out, i.Output.Link.Sequence)
@@ -185,7 +185,7 @@ func (s *chainShower) show(i chain.Item) error {
 	case i.Move != nil && s.format == "table":
 		_, err = fmt.Fprintf(s.out, "          moved from %s to %s: epoch %d\n", i.Move.From, i.Move.To, i.Move.Epoch)
 	case i.Mended != nil && s.format == "table":
-		_, err = fmt.Fprintf(s.out, "          %s\n", mendedText(server.MendedOf(*i.Mended)))
+		_, err = fmt.Fprintf(s.out, "          %s\n", mendedText(convert.MendedOf(*i.Mended)))
 	case i.Checkpoint != nil && s.format == "table":
 		_, err = fmt.Fprintf(s.out, "          signed through %d\n", i.Checkpoint.Sequence)
 	}
@@ -233,7 +233,7 @@ func (a *app) verifyChain(path, parent string) error {
 	}
 	mended := []api.Mended{}
 	for _, m := range r.Mended {
-		mended = append(mended, server.MendedOf(m))
+		mended = append(mended, convert.MendedOf(m))
 	}
 	moves := []move{}
 	for _, m := range r.Moves {
@@ -245,7 +245,7 @@ func (a *app) verifyChain(path, parent string) error {
 	}
 	var began *fork
 	if r.Fork != nil {
-		began = &fork{server.ForkOfRecord(r.Fork), parent != ""}
+		began = &fork{convert.ForkOfRecord(r.Fork), parent != ""}
 	}
 	return a.print(map[string]any{"ok": true, "fork": began, "origin": r.Entity.Origin().String(), "entity_id": r.Entity.String(), "kind": r.Kind,
 		"outputs": r.Outputs, "first": r.First, "last": r.Last, "epoch": r.Epoch, "moves": moves, "mended": mended, "signatures": r.Checkpoints, "head": r.Head.String()},

@@ -1,4 +1,4 @@
-package server
+package web
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"time"
+
 	"wasmhost.example/api/server/problem"
 )
 
@@ -33,9 +34,9 @@ type timedBody struct {
 	ended    bool
 }
 
-// timeBody bounds the time of r's body until done is called, which is when r is answered.
+// TimeBody bounds the time of r's body until done is called, which is when r is answered.
 // Requests without a body are left alone: a deadline would end what they wait for.
-func timeBody(w http.ResponseWriter, r *http.Request, stream bool) (done func()) {
+func TimeBody(w http.ResponseWriter, r *http.Request, stream bool) (done func()) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return func() {}
 	}
@@ -50,19 +51,11 @@ func timeBody(w http.ResponseWriter, r *http.Request, stream bool) (done func())
 	}
 }
 
-// startBody bounds for how long a body may hold its connection that no handler reads.
-func startBody(w http.ResponseWriter, r *http.Request) {
+// StartBody bounds for how long a body may hold its connection that no handler reads.
+func StartBody(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyIdle)) // a connection that has none is a test's
 	}
-}
-
-// TimeBodies bounds the time of the bodies of requests that h answers.
-func TimeBodies(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer timeBody(w, r, false)()
-		h.ServeHTTP(w, r)
-	})
 }
 
 // next is until when something must come.

@@ -1,4 +1,4 @@
-package server
+package web
 
 import (
 	"encoding/base64"
@@ -16,19 +16,19 @@ import (
 // header Link names as next (RFC 8288). The next page begins behind the last
 // entry's key, so that what comes or goes meanwhile shifts nothing.
 
-// writePage answers with the list, which is sorted by key, or with the page of
+// WritePage answers with the list, which is sorted by key, or with the page of
 // it that is asked for.
-func writePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) error {
-	list, err := page(w, r, list, key)
+func WritePage[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) error {
+	list, err := Page(w, r, list, key)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, list)
+	return WriteJSON(w, list)
 }
 
-// page returns what writePage writes, and names the next page in the header.
-func page[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) ([]T, error) {
-	after, n, err := pageOf(r)
+// Page returns what writePage writes, and names the next page in the header.
+func Page[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) string) ([]T, error) {
+	after, n, err := PageOf(r)
 	if err != nil {
 		return nil, err
 	}
@@ -45,9 +45,9 @@ func page[T any](w http.ResponseWriter, r *http.Request, list []T, key func(T) s
 	return list, nil
 }
 
-// pageOf returns which page of a list is asked for: the key before its first entry, where
+// PageOf returns which page of a list is asked for: the key before its first entry, where
 // the request has one, and of how many entries; 0: of all.
-func pageOf(r *http.Request) (after string, limit int, err error) {
+func PageOf(r *http.Request) (after string, limit int, err error) {
 	q := query.Of(r)
 	if q.Has("after") {
 		b, err := base64.RawURLEncoding.Strict().DecodeString(q.Text("after"))
@@ -65,8 +65,8 @@ func pageOf(r *http.Request) (after string, limit int, err error) {
 	return after, limit, nil
 }
 
-// nextAt has the link to the next page, which another node wrote, name that node.
-func nextAt(res *http.Response, node string) error {
+// NextAt has the link to the next page, which another node wrote, name that node.
+func NextAt(res *http.Response, node string) error {
 	next, ok := api.NextOf(res.Header)
 	if !ok {
 		return nil
@@ -79,8 +79,8 @@ func nextAt(res *http.Response, node string) error {
 	return nil
 }
 
-// ordered writes a time so that texts are in the order of times.
-func ordered(t time.Time) string { return fmt.Sprintf("%020d", t.UnixNano()) }
+// Ordered writes a time so that texts are in the order of times.
+func Ordered(t time.Time) string { return fmt.Sprintf("%020d", t.UnixNano()) }
 
-// number writes a number so that texts are in the order of numbers.
-func number(n uint64) string { return fmt.Sprintf("%020d", n) }
+// Number writes a number so that texts are in the order of numbers.
+func Number(n uint64) string { return fmt.Sprintf("%020d", n) }

@@ -1,0 +1,65 @@
+package convert
+
+import (
+	"slices"
+	"time"
+
+	"wasmhost.example/api"
+	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+)
+
+// EffectsOf is nil where there is nothing to be shown.
+func EffectsOf(e daemon.Effects) *api.Effects {
+	if e.Grants.IsZero() && len(e.Pending) == 0 && len(e.Timers) == 0 && e.PassedOver == 0 && e.Lost == 0 {
+		return nil
+	}
+	out := &api.Effects{PassedOver: e.PassedOver, Lost: e.Lost}
+	for _, g := range e.Grants.Publish {
+		out.MayPublish = append(out.MayPublish, api.MayPublish{Node: g.Node.String(), Pattern: g.Pattern})
+	}
+	if e.Grants.SendAny {
+		out.MaySend = append(out.MaySend, "*")
+	}
+	for _, id := range e.Grants.Send {
+		out.MaySend = append(out.MaySend, id.String())
+	}
+	for _, p := range e.Pending {
+		line := api.Pending{Channel: p.Place.Channel, Events: p.Events, Bytes: p.Bytes, Reason: p.Reason}
+		if p.Place.Channel == "" {
+			line.Daemon = p.Place.To.String()
+		} else {
+			line.Node = p.Place.Node.String()
+		}
+		out.Pending = append(out.Pending, line)
+	}
+	for _, t := range e.Timers {
+		out.Timers = append(out.Timers, api.Timer{Number: t.ID, At: time.Unix(0, t.At).UTC(), Bytes: int64(len(t.Payload))})
+	}
+	return out
+}
+
+// UsedOf returns what is taken of the bounds on what a daemon holds.
+func UsedOf(i daemon.Info, e daemon.Effects) []api.Used {
+	events, bytes := 0, int64(0)
+	for _, p := range e.Pending {
+		events, bytes = events+p.Events, bytes+p.Bytes
+	}
+	list := []api.Used{
+		{Limit: "memory", Used: i.MemoryBytes, Most: i.Limits.MemoryBytes},
+		{Limit: "state-bytes", Used: i.StateBytes, Most: i.Limits.StateBytes},
+		{Limit: "senders", Used: int64(i.Senders), Most: int64(i.Limits.Senders)},
+		{Limit: "mailbox", Used: i.Waiting.Events, Most: int64(i.Limits.Mailbox)},
+		{Limit: "mailbox-bytes", Used: i.Waiting.Bytes, Most: host.MailboxBytes},
+		{Limit: "readers", Used: i.Waiting.Readers, Most: host.MaxReaders},
+		{Limit: "timers", Used: int64(len(e.Timers)), Most: effect.MaxTimers},
+		{Limit: "pending-effects", Used: int64(events), Most: effect.MaxPending},
+		{Limit: "pending-bytes", Used: bytes, Most: effect.MaxPendingBytes},
+	}
+	near := i.Near.Names()
+	for k := range list {
+		list[k].Near = slices.Contains(near, list[k].Limit)
+	}
+	return list
+}
