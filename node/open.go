@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/socket"
 	"wasmhost.example/host"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/daemon"
@@ -190,7 +191,7 @@ func (o *opening) openCache() (string, error) {
 // openAPI serves the control API, which says that the node is not ready yet.
 func (o *opening) openAPI(ctx context.Context) error {
 	if o.c.Socket != "" {
-		l, err := server.ListenSocket(o.c.Socket)
+		l, err := socket.Listen(o.c.Socket)
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/socket"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/wire"
 )
@@ -26,7 +27,7 @@ func owned(t *testing.T, n testNode) (*Server, *client.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := ListenSocket(filepath.Join(dir, "s"))
+	l, err := socket.Listen(filepath.Join(dir, "s"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/gate"
 	"wasmhost.example/api/server/internal/dashboard"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -20,12 +21,11 @@ import (
 const gateAddr = "127.0.0.1:7480"
 
 // gateTo makes a gate to s, and returns the time that it goes by.
-func gateTo(t *testing.T, s *served, readOnly bool) (*Gate, *time.Time) {
+func gateTo(t *testing.T, s *served, readOnly bool) (*gate.Gate, *time.Time) {
 	t.Helper()
 	c, _ := clientOf(t, s.server)
-	g := must[*Gate](t)(NewGate(c, gateAddr, readOnly, nil))
 	now := time.Now()
-	g.now = func() time.Time { return now }
+	g := must[*gate.Gate](t)(gate.New(c, gateAddr, gate.Options{ReadOnly: readOnly, Now: func() time.Time { return now }}))
 	return g, &now
 }
 
@@ -59,10 +59,10 @@ func problemOf(t *testing.T, w *httptest.ResponseRecorder) string {
 
 func codeOf(link string) string { _, code, _ := strings.Cut(link, "#code="); return code }
 
-func sessionOf(t *testing.T, g *Gate) Session {
+func sessionOf(t *testing.T, g *gate.Gate) gate.Session {
 	t.Helper()
 	w := browse(g, "POST", "/session", codeOf(g.Link()))
-	var s Session
+	var s gate.Session
 	if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil || w.Code != 200 || s.Key == "" {
 		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
 	}
@@ -93,22 +93,22 @@ func TestALinkIsGoodOnce(t *testing.T) {
 		t.Errorf("a link that was used: %q", got)
 	}
 	link = g.Link()
-	*now = now.Add(codeTTL + time.Second)
+	*now = now.Add(gate.CodeTTL + time.Second)
 	if got := problemOf(t, browse(g, "POST", "/session", codeOf(link))); got != "link-used" {
 		t.Errorf("a link that is too old: %q", got)
 	}
 	if got := problemOf(t, browse(g, "GET", "/v1/node", "", "Authorization=Bearer "+s.Key)); got != "" {
 		t.Error(got)
 	}
-	*now = now.Add(sessionTTL)
+	*now = now.Add(gate.SessionTTL)
 	if got := problemOf(t, browse(g, "GET", "/v1/node", "", "Authorization=Bearer "+s.Key)); got != "no-session" {
 		t.Errorf("a session that has ended: %q", got)
 	}
-	for range 3 * maxSessions {
+	for range 3 * gate.MaxSessions {
 		sessionOf(t, g)
 	}
-	if len(g.sessions) > maxSessions {
-		t.Errorf("%d sessions", len(g.sessions))
+	if n := g.SessionCount(); n > gate.MaxSessions {
+		t.Errorf("%d sessions, at most %d are kept", n, gate.MaxSessions)
 	}
 }
 
@@ -153,7 +153,7 @@ func TestTheGateLetsInThePageAlone(t *testing.T) {
 	}
 	c, _ := clientOf(t, a.server)
 	for _, addr := range []string{"0.0.0.0:80", "192.0.2.1:80", "node:80", ""} {
-		if _, err := NewGate(c, addr, false, nil); err == nil {
+		if _, err := gate.New(c, addr, gate.Options{}); err == nil {
 			t.Errorf("a gate at %q", addr)
 		}
 	}

@@ -43,9 +43,6 @@ func callerOf(r *http.Request) caller {
 // the server serves.
 func (s *Server) SetAudit(logger *slog.Logger) { s.audit = logger }
 
-// changes reports whether requests of the method change anything.
-func changes(method string) bool { return method != http.MethodGet && method != http.MethodHead }
-
 // guarded is the handler of a route: its errors become problems.
 func (s *Server) guarded(pattern string, h web.Handler) http.HandlerFunc {
 	op := operations[pattern]
@@ -114,7 +111,7 @@ func (s *Server) record(r *http.Request, op operation, who caller, out *response
 	if refused && s.metrics != nil {
 		s.metrics.denied.WithLabelValues(deniedCode(out.problem)).Inc()
 	}
-	if s.audit == nil || !refused && (!changes(r.Method) || op.event) {
+	if s.audit == nil || !refused && (!web.Changes(r.Method) || op.event) {
 		return
 	}
 	attrs := []slog.Attr{slog.String("caller", who.name), slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", status)}

@@ -69,7 +69,7 @@ func (s *Server) admitted(w http.ResponseWriter, r *http.Request, h web.Handler)
 
 // keyed reports whether the request is to be carried out once.
 func keyed(r *http.Request) bool {
-	return changes(r.Method) && r.Header.Get(api.IdempotencyHeader) != ""
+	return web.Changes(r.Method) && r.Header.Get(api.IdempotencyHeader) != ""
 }
 
 // once has h answer the request, or answers as before where its key was seen.

@@ -22,6 +22,7 @@ import (
 	validator "github.com/pb33f/libopenapi-validator"
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/query"
+	"wasmhost.example/api/server/internal/web"
 )
 
 var update = flag.Bool("update", false, "write openapi.json")
@@ -151,7 +152,7 @@ func (s *schemas) operation(pattern, method, path string, op operation) object {
 		}
 		params = append(params, object{"name": p.Name, "in": "query", "description": p.What, "schema": schema})
 	}
-	if changes(method) && !op.event {
+	if web.Changes(method) && !op.event {
 		params = append(params, object{"$ref": "#/components/parameters/IdempotencyKey"})
 	}
 	if len(params) > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 )
 
@@ -45,7 +46,7 @@ func outlasting(r *http.Request, who caller, now time.Time) (*http.Request, cont
 // outcome is the error of a request whose context ended before it did: of one that
 // changes something it is not known what became of it.
 func outcome(r *http.Request, err error) error {
-	if err != nil && r.Context().Err() != nil && errors.Is(err, context.Canceled) && changes(r.Method) {
+	if err != nil && r.Context().Err() != nil && errors.Is(err, context.Canceled) && web.Changes(r.Method) {
 		return fmt.Errorf("%w: %w", problem.ErrOutcomeUnknown, err)
 	}
 	return err

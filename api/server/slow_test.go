@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/daemon"
@@ -104,7 +105,7 @@ func TestRightsComeBeforeBodies(t *testing.T) {
 	client := http.Client{Transport: b.mesh.HTTPTransport(a.mesh.Self())}
 	for pattern, op := range operations {
 		method, path, _ := strings.Cut(pattern, " ")
-		if !changes(method) || op.event {
+		if !web.Changes(method) || op.event {
 			continue
 		}
 		body, never := io.Pipe()

@@ -6,6 +6,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"net/http"
+	"wasmhost.example/api/server/internal/web"
 )
 
 // SetTracer makes the server trace requests that change something, and those that
@@ -15,7 +16,7 @@ func (s *Server) SetTracer(t trace.Tracer) { s.tracer = t }
 // traced begins the span of a request; end takes the answer. What looks only is
 // not traced unless it says so: whoever watches a node asks all the time.
 func (s *Server) traced(r *http.Request, pattern string) (_ *http.Request, end func(*response)) {
-	if s.tracer == nil || !changes(r.Method) && r.Header.Get("Traceparent") == "" {
+	if s.tracer == nil || !web.Changes(r.Method) && r.Header.Get("Traceparent") == "" {
 		return r, func(*response) {}
 	}
 	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/gate"
 )
 
 func (a *app) dashboard() *cobra.Command {
@@ -57,12 +57,12 @@ func (a *app) runDashboard(ctx context.Context, listen string, readOnly bool) er
 		return fmt.Errorf("listening for the dashboard: %w", err)
 	}
 	used := make(chan struct{}, 1)
-	gate, err := server.NewGate(client, l.Addr().String(), readOnly, func() {
+	gate, err := gate.New(client, l.Addr().String(), gate.Options{ReadOnly: readOnly, Entered: func() {
 		select {
 		case used <- struct{}{}:
 		default: // another link is on its way
 		}
-	})
+	}})
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

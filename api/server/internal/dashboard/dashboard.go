@@ -1,4 +1,4 @@
-// Package dashboard holds the page that shows a node, and serves its files.
+// package dashboard holds the page that shows a node, and serves its files.
 package dashboard
 
 import (

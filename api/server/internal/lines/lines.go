@@ -1,4 +1,4 @@
-// Package lines writes streams of values as answers: JSON lines, or server-sent events.
+// package lines writes streams of values as answers: JSON lines, or server-sent events.
 package lines
 
 import (
@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"wasmhost.example/api"
-) // Writer writes values one by one, each at once: as JSON lines, or as server-sent
+)
+
+// Writer writes values one by one, each at once: as JSON lines, or as server-sent
 // events where the request accepts those. An event's name is that of the value's
 // type.
 type Writer struct {

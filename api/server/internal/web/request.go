@@ -1,4 +1,4 @@
-// Package web reads requests and writes answers: bodies within bounds of size and time, JSON
+// package web reads requests and writes answers: bodies within bounds of size and time, JSON
 // that is refused where it says what nobody reads, lists by pages, streams for followers.
 package web
 
@@ -103,3 +103,6 @@ func WithEntity(r *http.Request, id identity.EntityID) *http.Request {
 func Entity(r *http.Request) identity.EntityID {
 	return r.Context().Value(entityKey{}).(identity.EntityID)
 }
+
+// Changes reports whether requests of the method change anything.
+func Changes(method string) bool { return method != http.MethodGet && method != http.MethodHead }

@@ -1,4 +1,4 @@
-package server
+package socket
 
 import (
 	"errors"
@@ -6,13 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
 	"wasmhost.example/api/server/problem"
 )
 
 // The socket is its owner's alone, and so are those who connect.
 func TestSocketIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := ListenSocket(path)
+	l, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,6 @@
-package server
+// Package gate lets browsers of this machine use a node's API through one listener on a
+// loopback address.
+package gate
 
 import (
 	"crypto/rand"
@@ -39,15 +41,21 @@ type Gate struct {
 
 // Bounds on what a Gate lets in.
 const (
-	codeTTL     = 15 * time.Minute
-	sessionTTL  = 12 * time.Hour
-	maxSessions = 16 // sessions of the dashboard
+	CodeTTL     = 15 * time.Minute
+	SessionTTL  = 12 * time.Hour
+	MaxSessions = 16 // sessions of the dashboard
 )
 
+// GateOptions are how a gate lets browsers in. The zero value is good.
+type Options struct {
+	ReadOnly bool             // let through only what changes nothing
+	Entered  func()           // called each time that a browser came in, by its request's goroutine; nil: nobody is told
+	Now      func() time.Time // the clock; nil: time.Now
+}
+
 // NewGate makes a gate to c's node, for a listener on the loopback address addr,
-// which is HOST:PORT. A readOnly one lets through only what changes nothing.
-// entered is called each time that a browser came in; it may be nil.
-func NewGate(c *client.Client, addr string, readOnly bool, entered func()) (*Gate, error) {
+// which is HOST:PORT.
+func New(c *client.Client, addr string, o Options) (*Gate, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("making a gate at %s: %w", addr, err)
@@ -59,10 +67,13 @@ func NewGate(c *client.Client, addr string, readOnly bool, entered func()) (*Gat
 	if err != nil {
 		return nil, fmt.Errorf("making a gate: %w", err)
 	}
-	if entered == nil {
-		entered = func() {}
+	if o.Entered == nil {
+		o.Entered = func() {}
 	}
-	g := &Gate{host: host, port: port, readOnly: readOnly, entered: entered, now: time.Now, sessions: make(map[string]time.Time)}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	g := &Gate{host: host, port: port, readOnly: o.ReadOnly, entered: o.Entered, now: o.Now, sessions: make(map[string]time.Time)}
 	g.proxy = proxy
 	pass := proxy.Rewrite
 	proxy.Rewrite = func(p *httputil.ProxyRequest) {
@@ -98,12 +109,19 @@ type Session struct {
 	ReadOnly bool      `json:"read_only"`
 }
 
+// SessionCount returns how many sessions the gate knows, some of which may have ended.
+func (g *Gate) SessionCount() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.sessions)
+}
+
 // enter exchanges the code for a session.
 func (g *Gate) enter(code string) (Session, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
-	if g.code == "" || now.Sub(g.issued) > codeTTL || subtle.ConstantTimeCompare([]byte(code), []byte(g.code)) != 1 {
+	if g.code == "" || now.Sub(g.issued) > CodeTTL || subtle.ConstantTimeCompare([]byte(code), []byte(g.code)) != 1 {
 		return Session{}, problem.ErrCode
 	}
 	g.code = ""
@@ -115,10 +133,10 @@ func (g *Gate) enter(code string) (Session, error) {
 			oldest = key
 		}
 	}
-	if len(g.sessions) >= maxSessions {
+	if len(g.sessions) >= MaxSessions {
 		delete(g.sessions, oldest)
 	}
-	s := Session{Key: secretText(), Expires: now.Add(sessionTTL).UTC(), ReadOnly: g.readOnly}
+	s := Session{Key: secretText(), Expires: now.Add(SessionTTL).UTC(), ReadOnly: g.readOnly}
 	g.sessions[s.Key] = s.Expires
 	return s, nil
 }
@@ -172,7 +190,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) error {
 		return web.WriteJSON(w, s)
 	case !g.known(r):
 		return problem.ErrSession
-	case g.readOnly && changes(r.Method):
+	case g.readOnly && web.Changes(r.Method):
 		return problem.ErrReadOnly
 	case !strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != "/metrics":
 		return fmt.Errorf("%w: %s", problem.ErrNotPassed, r.URL.Path)

@@ -1,10 +1,11 @@
-package server
+package socket
 
 import (
 	"fmt"
 	"net"
 	"os"
 	"syscall"
+
 	"wasmhost.example/api/server/problem"
 )
 

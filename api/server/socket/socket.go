@@ -1,4 +1,5 @@
-package server
+// Package socket opens a node's control socket, for the node's own user alone.
+package socket
 
 import (
 	"errors"
@@ -9,16 +10,17 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
 	"wasmhost.example/api/server/problem"
 )
 
 // maxSocketPath is what fits into a socket's address (unix(7)).
 const maxSocketPath = 107
 
-// ListenSocket opens the control socket: mode 0600, for its owner alone. On Linux a
+// Listen opens the control socket: mode 0600, for its owner alone. On Linux a
 // process of another user than the owner and root is refused. What a dead node left is
 // replaced; a live one's is ErrSocketInUse.
-func ListenSocket(path string) (net.Listener, error) {
+func Listen(path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d", problem.ErrSocketPath, path, len(path), maxSocketPath)
 	}
