@@ -19,7 +19,7 @@ func TestCluster(t *testing.T) {
 	}
 	b := open(t, node.Config{Dir: t.TempDir(), Name: "b", Join: token, JoinRights: wire.RightsAll, Cluster: &node.Cluster{}})
 	for _, n := range []*node.Node{a, b} {
-		s, err := n.Client().Cluster(t.Context())
+		s, err := n.Client().Cluster().Status(t.Context())
 		if err != nil {
 			t.Fatalf("asking for the cluster: %v", err)
 		}

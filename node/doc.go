@@ -13,7 +13,7 @@
 //	defer n.Close()
 //
 //	c := n.Client() // the control API, without a socket
-//	if _, err := c.PushKind(ctx, "counter", wasm, nil); err != nil {
+//	if _, err := c.Kinds().Push(ctx, "counter", wasm); err != nil {
 //		return err
 //	}
 //

@@ -38,7 +38,7 @@ func Example() {
 	}
 	defer wasm.Close()
 	c := n.Client()
-	if _, err := c.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := c.Kinds().Push(ctx, "counter", wasm); err != nil {
 		log.Fatal(err)
 	}
 	if _, err := c.Spawn(ctx, api.Spawn{Kind: "counter", Name: "c1"}); err != nil {
@@ -52,7 +52,7 @@ func Example() {
 		fmt.Println(*sent.Outputs[0].Text)
 	}
 
-	export, err := c.Chain(ctx, "c1")
+	export, err := c.Daemons().Chain(ctx, "c1")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -87,8 +87,8 @@ func ExampleOpen() {
 			log.Fatal(err)
 		}
 		c := n.Client()
-		if kinds, err := c.Kinds(ctx); err == nil && len(kinds) == 0 {
-			_, err = c.PushKind(ctx, "counter", bytes.NewReader(wasm))
+		if kinds, err := c.Kinds().List(ctx); err == nil && len(kinds) == 0 {
+			_, err = c.Kinds().Push(ctx, "counter", bytes.NewReader(wasm))
 			if err == nil {
 				_, err = c.Spawn(ctx, api.Spawn{Kind: "counter", Name: "c1"})
 			}
@@ -137,7 +137,7 @@ func ExampleNode_Join() {
 	}
 	defer wasm.Close()
 	c := a.Client()
-	if _, err := c.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := c.Kinds().Push(ctx, "counter", wasm); err != nil {
 		log.Fatal(err)
 	}
 	if _, err := c.Spawn(ctx, api.Spawn{Kind: "counter", Name: "c1"}); err != nil {
@@ -155,7 +155,7 @@ func ExampleNode_Join() {
 		log.Fatal(err)
 	}
 	fmt.Println("event", *sent.Outputs[0].Text)
-	d, err := b.Client().DaemonHere(ctx, "c1")
+	d, err := b.Client().Daemons().GetHere(ctx, "c1")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func spawnCounter(t *testing.T, c *client.Client, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.PushKind(t.Context(), "counter", bytes.NewReader(wasm)); err != nil {
+	if _, err := c.Kinds().Push(t.Context(), "counter", bytes.NewReader(wasm)); err != nil {
 		t.Fatalf("pushing the kind: %v", err)
 	}
 	if _, err := c.Spawn(t.Context(), api.Spawn{Kind: "counter", Name: name}); err != nil {
@@ -85,7 +85,7 @@ func TestANodeAtATime(t *testing.T) {
 	if err := first.Err(); err != nil {
 		t.Errorf("a node that was closed ended with %v", err)
 	}
-	if _, err := first.Client().Kinds(t.Context()); err == nil {
+	if _, err := first.Client().Kinds().List(t.Context()); err == nil {
 		t.Error("a node that was closed answers")
 	}
 	if _, err := os.Stat(c.Socket); !errors.Is(err, os.ErrNotExist) {
