@@ -1,4 +1,4 @@
-// package convert makes the types of package api of those of the host, and some the other
+// Package convert makes the types of package api of those of the host, and some the other
 // way. Its functions keep nothing, and may be called from anywhere; what they are given is
 // not changed, and slices of bytes are shared.
 package convert

@@ -1,4 +1,4 @@
-// package problem maps what goes wrong with a request to the problem that the API answers
+// Package problem maps what goes wrong with a request to the problem that the API answers
 // with: a code that does not change, a status, an exit code and a hint. The errors that the
 // server itself makes are here too, beside their codes.
 package problem

@@ -1,4 +1,4 @@
-// package dashboard holds the page that shows a node, and serves its files.
+// Package dashboard holds the page that shows a node, and serves its files.
 package dashboard
 
 import (

@@ -1,4 +1,4 @@
-// package lines writes streams of values as answers: JSON lines, or server-sent events.
+// Package lines writes streams of values as answers: JSON lines, or server-sent events.
 package lines
 
 import (

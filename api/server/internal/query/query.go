@@ -1,4 +1,4 @@
-// package query reads the parameters of requests: each operation says which it takes, and a
+// Package query reads the parameters of requests: each operation says which it takes, and a
 // request with others, or with a value of another type, is refused.
 package query
 

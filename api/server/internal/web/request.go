@@ -1,4 +1,4 @@
-// package web reads requests and writes answers: bodies within bounds of size and time, JSON
+// Package web reads requests and writes answers: bodies within bounds of size and time, JSON
 // that is refused where it says what nobody reads, lists by pages, streams for followers.
 package web
 
