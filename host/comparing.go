@@ -13,6 +13,7 @@ import (
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/host/store"
@@ -86,12 +87,12 @@ func (c *member) compareFirst(d *hosted, e directory.Entry, session uint64) {
 // the daemon is looked at again.
 func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, session uint64) error {
 	l := leaderOf(d)
-	ours, err := c.rt.extentOf(d.id)
+	ours, err := reach.Of(c.env.Store, d.id)
 	if err != nil { // a history that cannot be read is none
 		c.env.Logger.Error("a daemon's history cannot be read", "daemon", d.id.Origin(), "error", err)
-		ours = extent{}
+		ours = reach.Extent{}
 	}
-	if epoch := max(d.info().Epoch, ours.epoch); epoch > e.Epoch { // it was mended, or confirmed
+	if epoch := max(d.info().Epoch, ours.Epoch); epoch > e.Epoch { // it was mended, or confirmed
 		old := e
 		e.Epoch = epoch
 		ask, cancel := context.WithTimeout(ctx, c.directory.Self().TTL)
@@ -111,14 +112,14 @@ func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, 
 		case err != nil:
 			l.Wait(heldBy(d.id, err))
 			return err
-		case to != nil && to.verdict == theirsGoesOn:
+		case to != nil && to.verdict == reach.TheirsGoesOn:
 			return c.handOver(ctx, d, e, to)
 		case to != nil:
-			return c.rt.hold(d.id, &holdRecord{Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.epoch, Index: to.has.next, Proof: to.proof,
-				Why: fmt.Sprintf("standby %s, which is in sync, has another history: %d records up to epoch %d, here are %d up to epoch %d", to.node, to.has.next, to.has.epoch, ours.next, ours.epoch)})
-		case ours.epoch < e.Epoch && ours.next > 0:
+			return c.rt.hold(d.id, &holdRecord{Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next, Proof: to.proof,
+				Why: fmt.Sprintf("standby %s, which is in sync, has another history: %d records up to epoch %d, here are %d up to epoch %d", to.node, to.has.Next, to.has.Epoch, ours.Next, ours.Epoch)})
+		case ours.Epoch < e.Epoch && ours.Next > 0:
 			return c.rt.hold(d.id, &holdRecord{Reason: daemon.HoldSurpassed, Epoch: e.Epoch,
-				Why: fmt.Sprintf("the directory granted this node epoch %d, and the history here ends in epoch %d: the data directory is older", e.Epoch, ours.epoch)})
+				Why: fmt.Sprintf("the directory granted this node epoch %d, and the history here ends in epoch %d: the data directory is older", e.Epoch, ours.Epoch)})
 		case data.older && !whole && len(e.Standbys) > 0:
 			err := c.rt.recordLoss(d.id, d.info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
 			if err != nil {
@@ -145,9 +146,9 @@ func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, 
 // rival is a standby in sync, as it answered.
 type rival struct {
 	node    identity.NodeID
-	verdict verdict
+	verdict reach.Verdict
 	forked  bool
-	has     extent
+	has     reach.Extent
 	sound   bool
 	whole   bool
 	proof   []byte
@@ -157,7 +158,7 @@ type rival struct {
 // reach. It returns the one that is furthest of those that stand in the way; nil: none
 // does. whole says that one has all that it acknowledged. Where one does not answer and
 // none has more, it returns errStandbySilent.
-func (c *member) compareWithStandbys(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (_ *rival, whole bool, err error) {
+func (c *member) compareWithStandbys(ctx context.Context, id identity.EntityID, ours reach.Extent, e directory.Entry) (_ *rival, whole bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, comparePatience)
 	defer cancel()
 	var mu sync.Mutex
@@ -180,7 +181,7 @@ func (c *member) compareWithStandbys(ctx context.Context, id identity.EntityID, 
 			case err != nil:
 				silent = &silentError{n, err}
 			case r == nil:
-			case r.verdict == oursGoesOn:
+			case r.verdict == reach.OursGoesOn:
 				whole = whole || r.whole
 			case best == nil || r.before(best):
 				best = r
@@ -188,7 +189,7 @@ func (c *member) compareWithStandbys(ctx context.Context, id identity.EntityID, 
 		})
 	}
 	work.Wait()
-	if best != nil && (best.verdict == theirsGoesOn || silent == nil) {
+	if best != nil && (best.verdict == reach.TheirsGoesOn || silent == nil) {
 		return best, whole, nil // the standby compares itself with the others before it serves
 	}
 	return nil, whole, silent
@@ -197,9 +198,9 @@ func (c *member) compareWithStandbys(ctx context.Context, id identity.EntityID, 
 // before reports whether r is rather to go on than o.
 func (r *rival) before(o *rival) bool {
 	if r.verdict != o.verdict {
-		return r.verdict == theirsGoesOn
+		return r.verdict == reach.TheirsGoesOn
 	}
-	return r.has.supersedes(o.has)
+	return r.has.Supersedes(o.has)
 }
 
 // errOlderData says that a copy is of a data directory that was set back: it is in sync
@@ -231,37 +232,37 @@ func heldBy(id identity.EntityID, err error) *daemon.HeldDaemon {
 }
 
 // compareWithOne returns how the standby stands; nil where it cannot say.
-func (c *member) compareWithOne(ctx context.Context, n identity.NodeID, id identity.EntityID, ours extent, e directory.Entry) (*rival, error) {
+func (c *member) compareWithOne(ctx context.Context, n identity.NodeID, id identity.EntityID, ours reach.Extent, e directory.Entry) (*rival, error) {
 	nonce := make([]byte, standby.NonceSize)
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, err
 	}
-	m := &standby.Compare{Version: standby.Proving, Entity: id, Epoch: e.Epoch, Next: ours.next, Sum: []byte{}, Nonce: nonce}
-	if ours.next > 0 {
-		m.Sum = ours.sum[:]
+	m := &standby.Compare{Version: standby.Proving, Entity: id, Epoch: e.Epoch, Next: ours.Next, Sum: []byte{}, Nonce: nonce}
+	if ours.Next > 0 {
+		m.Sum = ours.Sum[:]
 	}
 	s, err := c.askStandby(ctx, n, m)
 	if err != nil || s == nil {
 		return nil, err
 	}
-	theirs := extent{epoch: s.Epoch, next: s.Next}
-	copy(theirs.sum[:], s.Sum)
+	theirs := reach.Extent{Epoch: s.Epoch, Next: s.Next}
+	copy(theirs.Sum[:], s.Sum)
 	var oursAt []byte
-	if theirs.next > 0 && theirs.next < ours.next {
-		if oursAt, err = c.rt.sumAt(id, theirs.next-1); err != nil {
+	if theirs.Next > 0 && theirs.Next < ours.Next {
+		if oursAt, err = reach.SumAt(c.env.Store, id, theirs.Next-1); err != nil {
 			return nil, err
 		}
 	}
-	rel := relate(ours, theirs, oursAt, canon.OrNil(s.At))
-	r := &rival{node: n, verdict: judge(rel, ours, theirs, e.Epoch), forked: rel == forkedHistories, has: theirs, sound: s.Sound, whole: s.Whole, proof: s.Proof}
-	if r.verdict == oursGoesOn {
+	rel := reach.Relate(ours, theirs, oursAt, canon.OrNil(s.At))
+	r := &rival{node: n, verdict: reach.Judge(rel, ours, theirs, e.Epoch), forked: rel == reach.Forked, has: theirs, sound: s.Sound, whole: s.Whole, proof: s.Proof}
+	if r.verdict == reach.OursGoesOn {
 		return r, nil
 	}
-	if proven, err := verifyReach(s.Proof, id, n, nonce); len(s.Proof) > 0 && (err != nil || proven != theirs) {
-		return nil, fmt.Errorf("%w: it says that it has %d records: %v", errBadReach, theirs.next, err)
+	if proven, err := reach.Verify(s.Proof, id, n, nonce); len(s.Proof) > 0 && (err != nil || proven != theirs) {
+		return nil, fmt.Errorf("%w: it says that it has %d records: %v", reach.ErrBadProof, theirs.Next, err)
 	}
 	if len(s.Proof) == 0 || !s.Sound { // it cannot go on, and what is here is not all
-		r.verdict = undecided
+		r.verdict = reach.Undecided
 	}
 	return r, nil
 }
@@ -325,7 +326,7 @@ func (c *member) handOver(ctx context.Context, d *hosted, e directory.Entry, to 
 		return fmt.Errorf("handing it over to standby %s, which has more: %w", to.node, err)
 	}
 	c.env.Logger.Error("the history here is older than a standby's: the daemon goes on there", "daemon", d.id.Origin(), "name", d.name, "standby", to.node,
-		"records there", to.has.next, "epoch", now.Epoch)
+		"records there", to.has.Next, "epoch", now.Epoch)
 	c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
 	return nil
 }
@@ -391,7 +392,7 @@ func (c *member) waiting() []daemon.HeldDaemon {
 // compareCopy returns nil where the copy here may go on: no other standby in sync has
 // more. e is what the directory says.
 func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbyCopy) (*rival, error) {
-	ours, err := c.rt.extentOf(e.Entity)
+	ours, err := reach.Of(c.env.Store, e.Entity)
 	if err != nil {
 		return nil, err
 	}
@@ -411,8 +412,8 @@ func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbyC
 	switch {
 	case err != nil:
 		waits = heldBy(e.Entity, err)
-	case to != nil && to.verdict == undecided:
-		waits = &daemon.HeldDaemon{Entity: e.Entity, Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.epoch, Index: to.has.next,
+	case to != nil && to.verdict == reach.Undecided:
+		waits = &daemon.HeldDaemon{Entity: e.Entity, Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next,
 			Why: fmt.Sprintf("standby %s, which is in sync, has another history than the copy here", to.node)}
 	case to == nil && !c.rt.Incarnation().Confirmed:
 		err = ErrUnconfirmed
@@ -459,11 +460,11 @@ func (c *member) fromDisk(e directory.Entry, s *standbyCopy, next func()) {
 			}
 		case to == nil:
 			next()
-		case to.verdict == theirsGoesOn && e.Owner == c.env.Self:
+		case to.verdict == reach.TheirsGoesOn && e.Owner == c.env.Self:
 			if _, err := c.nameOwner(c.env.Context, e, to.node); err != nil {
 				c.env.Logger.Warn("handing a daemon over to a standby that has more", "daemon", e.Entity.Origin(), "standby", to.node, "error", err)
 			}
-		case to.verdict == theirsGoesOn:
+		case to.verdict == reach.TheirsGoesOn:
 			c.env.Logger.Info("another standby has more of a daemon: it takes that over", "daemon", e.Entity.Origin(), "standby", to.node)
 		}
 	}()
@@ -609,7 +610,7 @@ func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *sta
 }
 
 func (r *Runtime) standsAt(s *standbyCopy, m *standby.Compare) (*standby.Stands, error) {
-	has, err := r.extentOf(s.id)
+	has, err := reach.Of(r.env.Store, s.id)
 	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, journal.ErrMalformed) { // it is of no use
 		return &standby.Stands{Sum: []byte{}, At: []byte{}, Proof: []byte{}}, nil
 	}
@@ -617,15 +618,15 @@ func (r *Runtime) standsAt(s *standbyCopy, m *standby.Compare) (*standby.Stands,
 		return nil, err
 	}
 	s.mu.Lock()
-	out := &standby.Stands{Epoch: has.epoch, Next: has.next, Sum: []byte{}, At: []byte{}, Sound: s.sound && s.record != nil, Whole: s.whole, Proof: []byte{}}
+	out := &standby.Stands{Epoch: has.Epoch, Next: has.Next, Sum: []byte{}, At: []byte{}, Sound: s.sound && s.record != nil, Whole: s.whole, Proof: []byte{}}
 	encoded := s.record
 	s.mu.Unlock()
-	if has.next == 0 {
+	if has.Next == 0 {
 		return out, nil
 	}
-	out.Sum = has.sum[:]
-	if m.Next > 0 && m.Next <= has.next {
-		at, err := r.sumAt(s.id, m.Next-1)
+	out.Sum = has.Sum[:]
+	if m.Next > 0 && m.Next <= has.Next {
+		at, err := reach.SumAt(r.env.Store, s.id, m.Next-1)
 		if err != nil {
 			return nil, err
 		}
@@ -638,7 +639,7 @@ func (r *Runtime) standsAt(s *standbyCopy, m *standby.Compare) (*standby.Stands,
 	if err != nil {
 		return nil, err
 	}
-	proof, err := r.signReach(s.id, has, rec.Key, standbyLink, m.Nonce)
+	proof, err := reach.Prove(r.env.Node, s.id, has, rec.Key, standbyLink, m.Nonce)
 	if err != nil {
 		r.env.Logger.Warn("signing how far a copy reaches", "daemon", s.id.Origin(), "error", err)
 	}

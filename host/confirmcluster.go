@@ -7,6 +7,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/identity"
 )
@@ -26,7 +27,7 @@ import (
 // settleUnconfirmed is the table for one daemon. Where it returns an error, the daemon
 // is looked at again.
 func (c *member) settleUnconfirmed(ctx context.Context, d *hosted, e directory.Entry) error {
-	ours, err := c.rt.extentOf(d.id)
+	ours, err := reach.Of(c.env.Store, d.id)
 	if err != nil {
 		return fmt.Errorf("reading a held daemon's history: %w", err)
 	}
@@ -34,7 +35,7 @@ func (c *member) settleUnconfirmed(ctx context.Context, d *hosted, e directory.E
 	switch {
 	case err != nil:
 		return err
-	case to != nil && to.verdict == theirsGoesOn:
+	case to != nil && to.verdict == reach.TheirsGoesOn:
 		return c.handOver(ctx, d, e, to)
 	case to != nil:
 		c.env.Logger.Warn("a restored daemon stays held: a standby in sync has another history", "daemon", d.id.Origin(), "standby", to.node)
@@ -44,14 +45,14 @@ func (c *member) settleUnconfirmed(ctx context.Context, d *hosted, e directory.E
 	if !vouch || err != nil {
 		return err
 	}
-	c.env.Logger.Warn("a restored daemon is confirmed: the directory names this node its owner, and no standby in sync has more", "daemon", d.id.Origin(), "name", d.name, "records", ours.next)
+	c.env.Logger.Warn("a restored daemon is confirmed: the directory names this node its owner, and no standby in sync has more", "daemon", d.id.Origin(), "name", d.name, "records", ours.Next)
 	_, err = c.rt.ConfirmHeld(ctx, d.id)
 	return err
 }
 
 // vouched reports whether every standby in sync, of which there is one at least, has
 // records of the daemon under the epoch that the directory names.
-func (c *member) vouched(ctx context.Context, id identity.EntityID, ours extent, e directory.Entry) (bool, error) {
+func (c *member) vouched(ctx context.Context, id identity.EntityID, ours reach.Extent, e directory.Entry) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, comparePatience)
 	defer cancel()
 	vouched := 0
@@ -63,11 +64,11 @@ func (c *member) vouched(ctx context.Context, id identity.EntityID, ours extent,
 		if _, err := rand.Read(nonce); err != nil {
 			return false, err
 		}
-		s, err := c.askStandby(ctx, n, &standby.Compare{Version: standby.Proving, Entity: id, Epoch: e.Epoch, Next: ours.next, Sum: ours.sum[:], Nonce: nonce})
+		s, err := c.askStandby(ctx, n, &standby.Compare{Version: standby.Proving, Entity: id, Epoch: e.Epoch, Next: ours.Next, Sum: ours.Sum[:], Nonce: nonce})
 		if err != nil {
 			return false, &silentError{n, err}
 		}
-		if s == nil || s.Next == 0 || s.Epoch != e.Epoch || s.Next > ours.next {
+		if s == nil || s.Next == 0 || s.Epoch != e.Epoch || s.Next > ours.Next {
 			return false, nil
 		}
 		vouched++

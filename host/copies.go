@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -306,7 +307,7 @@ type receiving struct {
 
 	files map[store.Digest]*arrivingFile // that came, or come, and no batch has taken
 
-	proof *extent // how far the owner has proven that its history goes; nil: it has not
+	proof *reach.Extent // how far the owner has proven that its history goes; nil: it has not
 
 	owes uint64 // the last batch that is held and was not said to be; 0: none
 
@@ -413,7 +414,7 @@ func (in *receiving) keepModule(ctx context.Context, wasm []byte) error {
 
 // takeProof takes the owner's proof of how far its history goes.
 func (in *receiving) takeProof(m *standby.Proof) error {
-	e, err := verifyReach(m.Bytes, in.s.id, in.from, []byte{})
+	e, err := reach.Verify(m.Bytes, in.s.id, in.from, []byte{})
 	if err != nil {
 		return fmt.Errorf("%w: %w", standby.ErrBadMessage, err)
 	}
@@ -432,22 +433,22 @@ func (in *receiving) mayReset() error {
 	if !sound {
 		return nil // it is part of a copy only
 	}
-	have, err := in.r.extentOf(in.s.id)
+	have, err := reach.Of(in.r.env.Store, in.s.id)
 	if err != nil && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, journal.ErrMalformed) {
 		return err
 	}
-	if err != nil || have.next == 0 {
+	if err != nil || have.Next == 0 {
 		return nil // it is of no use
 	}
 	switch {
-	case granted > have.epoch:
-	case in.proof != nil && in.proof.supersedes(have):
+	case granted > have.Epoch:
+	case in.proof != nil && in.proof.Supersedes(have):
 	case in.proof != nil:
-		return &standbyRefusal{have.epoch, fmt.Sprintf("the copy here has %d records, up to epoch %d, and the owner proves %d, up to epoch %d: it is not thrown away", have.next, have.epoch, in.proof.next, in.proof.epoch)}
+		return &standbyRefusal{have.Epoch, fmt.Sprintf("the copy here has %d records, up to epoch %d, and the owner proves %d, up to epoch %d: it is not thrown away", have.Next, have.Epoch, in.proof.Next, in.proof.Epoch)}
 	default:
-		return &standbyRefusal{have.epoch, fmt.Sprintf("the copy here has %d records, up to epoch %d, and the owner proves nothing: it is not thrown away", have.next, have.epoch)}
+		return &standbyRefusal{have.Epoch, fmt.Sprintf("the copy here has %d records, up to epoch %d, and the owner proves nothing: it is not thrown away", have.Next, have.Epoch)}
 	}
-	return in.r.keepEvidence(in.s.id, have.epoch, fmt.Sprintf("node %s proved a longer history", in.from))
+	return in.r.keepEvidence(in.s.id, have.Epoch, fmt.Sprintf("node %s proved a longer history", in.from))
 }
 
 // reset drops what is here of the daemon. That it is not whole is durable with it.

@@ -14,6 +14,7 @@ import (
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/outbox"
 	"wasmhost.example/host/snapshot"
@@ -208,7 +209,7 @@ func (r *Runtime) Serves(id identity.EntityID) bool {
 
 // SignReach signs that the history here of the daemon goes so far.
 func (r *Runtime) SignReach(id identity.EntityID, epoch, next uint64, sum [32]byte) ([]byte, error) {
-	return r.proveReach(id, extent{epoch: epoch, next: next, sum: sum})
+	return r.proveReach(id, reach.Extent{Epoch: epoch, Next: next, Sum: sum})
 }
 
 // EagerMost is how many daemons are read before the node is ready.

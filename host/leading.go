@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -154,11 +155,25 @@ func (n leadersNode) Module(ctx context.Context, digest [32]byte) ([]byte, error
 
 // ProveReach implements leader.Node.
 func (n leadersNode) ProveReach(id identity.EntityID) ([]byte, error) {
-	ours, err := n.rt.extentOf(id)
+	ours, err := reach.Of(n.rt.env.Store, id)
 	if err != nil {
 		return nil, err
 	}
 	return n.rt.proveReach(id, ours)
+}
+
+// proveReach proves how far the history here goes, with the daemon's key as the store has
+// it; nil where the store does not have it.
+func (r *Runtime) proveReach(id identity.EntityID, e reach.Extent) ([]byte, error) {
+	encoded, err := r.env.Store.Get(store.Daemons, id[:])
+	if err != nil {
+		return nil, err
+	}
+	rec, err := decodeDaemonRecord(encoded)
+	if err != nil {
+		return nil, err
+	}
+	return reach.Prove(r.env.Node, id, e, rec.Key, atRest, nil)
 }
 
 // FirstRecord implements leader.Node.
@@ -212,4 +227,12 @@ func (n leadersNode) RecordFor(ctx context.Context, id identity.EntityID, to mes
 	}
 	rec.Key = env.Bytes()
 	return canon.Marshal(&rec)
+}
+
+func decodeDaemonRecord(b []byte) (*daemonRecord, error) {
+	rec := &daemonRecord{}
+	if err := canon.Unmarshal(b, rec); err != nil {
+		return nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	}
+	return rec, nil
 }

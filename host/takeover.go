@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
@@ -185,8 +186,8 @@ func (c *member) giveUp(e directory.Entry) {
 	go func() {
 		defer c.env.Work.Done()
 		defer done()
-		to, _, err := c.compareWithStandbys(c.env.Context, e.Entity, extent{}, e)
-		if err == nil && (to == nil || to.verdict != theirsGoesOn) {
+		to, _, err := c.compareWithStandbys(c.env.Context, e.Entity, reach.Extent{}, e)
+		if err == nil && (to == nil || to.verdict != reach.TheirsGoesOn) {
 			err = errors.New("no standby in sync proves that it has more")
 		}
 		if err == nil && c.hasSince(e.Entity) {

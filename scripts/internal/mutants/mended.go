@@ -22,8 +22,8 @@ var mended = []hunt{
 		"return // a copy here stays until the daemon is removed", "c.tell(func() { c.dropCopy(id) })\n\t\treturn", nil}, goTest{"./host", "TestAMissingEntryDropsNoCopy"}},
 	{mutant{"a recovery takes the shortest copy", "host/survey.go",
 		"return order > 0", "return order < 0", nil}, goTest{"./host", "TestTheLongestCopyIsChosen"}},
-	{mutant{"an owner on older data wins over its standby", "host/compare.go",
-		"case r == oursPrefix:\n\t\treturn theirsGoesOn", "case r == oursPrefix:\n\t\treturn oursGoesOn", nil}, goTest{"./host", "TestOwnerOnOlderDataHandsOver|TestOwnerWithACutLogHandsOver"}},
+	{mutant{"an owner on older data wins over its standby", "host/internal/reach/order.go",
+		"case r == OursPrefix:\n\t\treturn TheirsGoesOn", "case r == OursPrefix:\n\t\treturn OursGoesOn", nil}, goTest{"./host", "TestOwnerOnOlderDataHandsOver|TestOwnerWithACutLogHandsOver"}},
 	{mutant{"a node that proves a higher epoch holds nobody", "host/standings.go",
 		"case proof.epoch > epoch && (led || proof.rank() > epoch):", "case proof.epoch > epoch && led && false:", nil}, goTest{"./host", "TestOlderOfTwoNodesHoldsItsCopy"}},
 }
