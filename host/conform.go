@@ -30,7 +30,7 @@ type RuleVerdict struct {
 // Conformance sends a module's daemons events of every sort and says of each
 // rule of a good guest whether they keep it.
 type Conformance struct {
-	Trial  *Trial
+	Runner *Trial
 	Config []byte
 	Events [][]byte // that mean something to the module; without any, only texts that may mean nothing to it are sent
 	Many   int      // events of the rule "many"; 0: 10,000
@@ -86,7 +86,7 @@ func (c *Conformance) events() [][]byte {
 }
 
 func (c *Conformance) spawn(ctx context.Context) (*TrialDaemon, error) {
-	return c.Trial.Spawn(ctx, c.Config, conformTime, nil)
+	return c.Runner.Spawn(ctx, c.Config, conformTime, nil)
 }
 
 // with spawns a daemon for f.
@@ -198,7 +198,7 @@ func (c *Conformance) binary(ctx context.Context) (RuleVerdict, error) {
 }
 
 func (c *Conformance) large(ctx context.Context) (RuleVerdict, error) {
-	return c.one(ctx, fmt.Sprintf("an event of %d bytes", c.Trial.limits.EventBytes), bytes.Repeat([]byte("wasm "), c.Trial.limits.EventBytes/5+1)[:c.Trial.limits.EventBytes])
+	return c.one(ctx, fmt.Sprintf("an event of %d bytes", c.Runner.limits.EventBytes), bytes.Repeat([]byte("wasm "), c.Runner.limits.EventBytes/5+1)[:c.Runner.limits.EventBytes])
 }
 
 func (c *Conformance) many(ctx context.Context) (RuleVerdict, error) {
@@ -307,13 +307,13 @@ func (c *Conformance) capture(ctx context.Context) (RuleVerdict, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.Trial.Resume(ctx, saved, nil)
+		return c.Runner.Resume(ctx, saved, nil)
 	})
 	if err != nil {
 		return RuleVerdict{}, err
 	}
 	if n := differs(want, got); n > 0 {
-		if c.Trial.Report().State == abi.StateStateless {
+		if c.Runner.Report().State == abi.StateStateless {
 			return failed("do not export wasmhost_stateless: the daemon keeps something", "event %d is answered otherwise by a daemon that is made anew before it: %s, not %s", n, answerShort(got[n-1]), answerShort(want[n-1])), nil
 		}
 		return failed("this is a fault of the host: report it with the module", "event %d is answered otherwise after a capture: %s, not %s", n, answerShort(got[n-1]), answerShort(want[n-1])), nil
@@ -329,14 +329,14 @@ func answerShort(a Answer) string {
 }
 
 func (c *Conformance) hooks(ctx context.Context) (RuleVerdict, error) {
-	if c.Trial.Report().State != abi.StateHooks {
+	if c.Runner.Report().State != abi.StateHooks {
 		return RuleVerdict{Verdict: Skipped, Detail: "the module has none: its memory is its state, and stays with this version of the code"}, nil
 	}
 	want, _, err := c.answers(ctx, nil)
 	if err != nil {
 		return RuleVerdict{}, err
 	}
-	got, _, err := c.answers(ctx, func(d *TrialDaemon) (*TrialDaemon, error) { return c.Trial.byHooks(ctx, d, nil) })
+	got, _, err := c.answers(ctx, func(d *TrialDaemon) (*TrialDaemon, error) { return c.Runner.byHooks(ctx, d, nil) })
 	var fault *daemon.GuestError
 	if errors.As(err, &fault) {
 		return failed("make "+fault.Call+" take every state that the daemon can be in", "%s fails: %v", fault.Call, fault), nil

@@ -10,15 +10,15 @@ import (
 
 func conform(t *testing.T, name string, c host.Conformance, fuel int64) map[string]host.RuleVerdict {
 	t.Helper()
-	tr, err := host.NewTrial(ctx, guest(t, name), daemon.Limits{Fuel: fuel})
+	tr, err := host.NewTrial(gtCtx, gtGuest(t, name), daemon.Limits{Fuel: fuel})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tr.Close(ctx)
-	c.Trial = tr
+	defer tr.Close(gtCtx)
+	c.Runner = tr
 	c.Many = 500
 	out := make(map[string]host.RuleVerdict)
-	if err := c.Run(ctx, func(v host.RuleVerdict) error {
+	if err := c.Run(gtCtx, func(v host.RuleVerdict) error {
 		out[v.Rule] = v
 		return nil
 	}); err != nil {

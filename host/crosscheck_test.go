@@ -25,7 +25,7 @@ func events(texts ...string) func() ([]byte, error) {
 func crossCheck(t *testing.T, c host.CrossCheck, next func() ([]byte, error)) []host.Verdict {
 	t.Helper()
 	var all []host.Verdict
-	if err := c.Run(ctx, next, func(v host.Verdict) error {
+	if err := c.Run(gtCtx, next, func(v host.Verdict) error {
 		all = append(all, v)
 		return nil
 	}); err != nil {
@@ -46,7 +46,7 @@ func TestCrossCheckOfHooksThatCarryAll(t *testing.T) {
 		"assemblyscript/wordcount.wasm": {"the cat", "the dog", "?totals", "?lines", "a cat", "?totals"},
 		"go/wordcount.wasm":             {"the cat", "the dog", "?totals", "?lines", "a cat", "?totals"},
 	} {
-		verdicts := crossCheck(t, host.CrossCheck{Wasm: guest(t, name), Next: 3}, events(texts...))
+		verdicts := crossCheck(t, host.CrossCheck{Wasm: gtGuest(t, name), Next: 3}, events(texts...))
 		if len(verdicts) != 6 {
 			t.Errorf("%s: %d verdicts, want one before each of the events", name, len(verdicts))
 		}
@@ -61,7 +61,7 @@ func TestCrossCheckOfHooksThatCarryAll(t *testing.T) {
 // Hooks that forget something are found out: at the first event that shows it,
 // and only where a restore has lost something.
 func TestCrossCheckFindsWhatHooksForget(t *testing.T) {
-	wasm := guest(t, "c/forgetful.wasm")
+	wasm := gtGuest(t, "c/forgetful.wasm")
 	verdicts := crossCheck(t, host.CrossCheck{Wasm: wasm, Next: 4}, events("since", "x", "since", "mark", "x", "since"))
 	got := ""
 	for _, v := range verdicts {
@@ -91,34 +91,34 @@ after 5: 0 alike, event 6: 2 and 1
 
 func TestCrossCheckOfWhatCannotBeCompared(t *testing.T) {
 	none := func(host.Verdict) error { t.Error("there is a verdict"); return nil }
-	c := host.CrossCheck{Wasm: guest(t, "c/unruly.wasm"), Next: 1}
-	if err := c.Run(ctx, events("x"), none); !errors.Is(err, host.ErrNoHooks) {
+	c := host.CrossCheck{Wasm: gtGuest(t, "c/unruly.wasm"), Next: 1}
+	if err := c.Run(gtCtx, events("x"), none); !errors.Is(err, host.ErrNoHooks) {
 		t.Errorf("a module without hooks: %v", err)
 	}
 	for _, n := range []int{0, host.MaxCrossCheck + 1} {
-		c = host.CrossCheck{Wasm: guest(t, "c/counter.wasm"), Next: n}
-		if err := c.Run(ctx, events("x"), none); err == nil {
+		c = host.CrossCheck{Wasm: gtGuest(t, "c/counter.wasm"), Next: n}
+		if err := c.Run(gtCtx, events("x"), none); err == nil {
 			t.Errorf("%d events to compare were accepted", n)
 		}
 	}
-	c = host.CrossCheck{Wasm: guest(t, "c/counter.wasm"), Next: 1, Config: []byte("{")}
+	c = host.CrossCheck{Wasm: gtGuest(t, "c/counter.wasm"), Next: 1, Config: []byte("{")}
 	var fault *daemon.GuestError
-	if err := c.Run(ctx, events("x"), none); !errors.As(err, &fault) {
+	if err := c.Run(gtCtx, events("x"), none); !errors.As(err, &fault) {
 		t.Errorf("configuration that the guest refuses: %v", err)
 	}
 	c.Config = nil
 	broken := errors.New("the file ended badly")
-	if err := c.Run(ctx, func() ([]byte, error) { return nil, broken }, none); !errors.Is(err, broken) {
+	if err := c.Run(gtCtx, func() ([]byte, error) { return nil, broken }, none); !errors.Is(err, broken) {
 		t.Errorf("events that cannot be read: %v", err)
 	}
-	if err := c.Run(ctx, events("x", "x"), func(host.Verdict) error { return broken }); !errors.Is(err, broken) {
+	if err := c.Run(gtCtx, events("x", "x"), func(host.Verdict) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("a verdict that cannot be told: %v", err)
 	}
 }
 
 // A hook that fails is a verdict, and the check goes on.
 func TestCrossCheckOfHooksThatFail(t *testing.T) {
-	verdicts := crossCheck(t, host.CrossCheck{Wasm: guest(t, "c/forgetful.wasm"), Next: 2}, events("x", "sulk", "x", "sulk"))
+	verdicts := crossCheck(t, host.CrossCheck{Wasm: gtGuest(t, "c/forgetful.wasm"), Next: 2}, events("x", "sulk", "x", "sulk"))
 	if len(verdicts) != 5 {
 		t.Fatalf("%d verdicts", len(verdicts))
 	}

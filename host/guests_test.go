@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/hosttest"
 )
@@ -130,7 +131,12 @@ func (tr *transcript) run(t *testing.T, file string, move bool) {
 }
 
 func (tr *transcript) restore(t *testing.T, file string) {
-	guests := trial(t, file)
+	guests, err := host.NewTrial(ctx, guest(t, file), daemon.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guests.Close(ctx)
+
 	d, err := guests.Spawn(ctx, []byte(tr.Config), 1, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -94,7 +94,7 @@ func (t *Trial) Close(ctx context.Context) error {
 // TrialDaemon is a daemon of a trial. Its methods must not be called
 // concurrently.
 type TrialDaemon struct {
-	trial   *Trial
+	runner  *Trial
 	code    *guest.Daemon
 	applied uint64
 	last    int64           // when the last event was recorded
@@ -122,7 +122,7 @@ func (t *Trial) empty(ctx context.Context, log func(level int, text string)) (*T
 	if err != nil {
 		return nil, err
 	}
-	return &TrialDaemon{trial: t, code: code.(*guest.Daemon)}, nil
+	return &TrialDaemon{runner: t, code: code.(*guest.Daemon)}, nil
 }
 
 // call is what hooks are told: where the daemon stands.
@@ -140,8 +140,8 @@ func (d *TrialDaemon) Send(payload []byte, at int64) ([][]byte, error) {
 // outputs are the caller's. An event that the daemon fails on is a *GuestError, and
 // leaves no trace.
 func (d *TrialDaemon) Deliver(ev daemon.Event, at int64) ([][]byte, error) {
-	if len(ev.Payload) > d.trial.limits.EventBytes {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(ev.Payload), d.trial.limits.EventBytes)
+	if len(ev.Payload) > d.runner.limits.EventBytes {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(ev.Payload), d.runner.limits.EventBytes)
 	}
 	at = max(at, d.last, 1)
 	call := &daemon.Call{Self: trialEntity, Sender: ev.Sender, Epoch: 1, Sequence: d.applied + 1, Time: at, Channel: ev.Channel, Kind: ev.Kind}
@@ -272,7 +272,7 @@ const (
 // that fails keeps nothing from being saved: the daemon can then go on as the same
 // module alone.
 func (d *TrialDaemon) Save(config []byte) ([]byte, error) {
-	digest := d.trial.module.Digest()
+	digest := d.runner.module.Digest()
 	s := &trialState{Form: trialForm, Module: digest[:], Applied: d.applied, Time: d.last, Config: config}
 	if !d.code.Stateless() {
 		var memory bytes.Buffer

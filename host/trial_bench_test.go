@@ -23,12 +23,12 @@ func BenchmarkLanguages(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.Run(name+"/"+lang, func(b *testing.B) {
-				tr, err := host.NewTrial(ctx, wasm, daemon.Limits{})
+				tr, err := host.NewTrial(gtCtx, wasm, daemon.Limits{})
 				if err != nil {
 					b.Fatal(err)
 				}
-				defer tr.Close(ctx)
-				d, err := tr.Spawn(ctx, nil, 1, nil)
+				defer tr.Close(gtCtx)
+				d, err := tr.Spawn(gtCtx, nil, 1, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

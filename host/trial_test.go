@@ -11,11 +11,11 @@ import (
 
 func trial(t testing.TB, name string) *host.Trial {
 	t.Helper()
-	tr, err := host.NewTrial(ctx, guest(t, name), daemon.Limits{})
+	tr, err := host.NewTrial(gtCtx, gtGuest(t, name), daemon.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tr.Close(ctx) })
+	t.Cleanup(func() { tr.Close(gtCtx) })
 	return tr
 }
 
@@ -32,7 +32,7 @@ func sendText(t testing.TB, d *host.TrialDaemon, text string) string {
 // its memory, with another by hooks, and not at all without.
 func TestTrialResumes(t *testing.T) {
 	c := trial(t, "c/counter.wasm")
-	d, err := c.Spawn(ctx, []byte(`{"start":5}`), 1, nil)
+	d, err := c.Spawn(gtCtx, []byte(`{"start":5}`), 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestTrialResumes(t *testing.T) {
 		t.Fatalf("%q, want 7", got)
 	}
 	for _, other := range []*host.Trial{c, trial(t, "rust/counter.wasm")} {
-		again, err := other.Resume(ctx, saved, nil)
+		again, err := other.Resume(gtCtx, saved, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,11 +67,11 @@ func TestTrialResumes(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := trial(t, "c/unruly.wasm").Resume(ctx, saved, nil); !errors.Is(err, host.ErrOtherModule) {
+	if _, err := trial(t, "c/unruly.wasm").Resume(gtCtx, saved, nil); !errors.Is(err, host.ErrOtherModule) {
 		t.Errorf("%v, want ErrOtherModule", err)
 	}
 	for _, bad := range [][]byte{nil, saved[:len(saved)-1], append(bytes.Clone(saved), 0)} {
-		if _, err := c.Resume(ctx, bad, nil); !errors.Is(err, host.ErrBadTrial) {
+		if _, err := c.Resume(gtCtx, bad, nil); !errors.Is(err, host.ErrBadTrial) {
 			t.Errorf("%v, want ErrBadTrial", err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestTrialResumes(t *testing.T) {
 // Bytes that are no saved daemon are an error, never a panic.
 func FuzzTrialResume(f *testing.F) {
 	tr := trial(f, "c/counter.wasm")
-	d, err := tr.Spawn(ctx, nil, 1, nil)
+	d, err := tr.Spawn(gtCtx, nil, 1, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func FuzzTrialResume(f *testing.F) {
 	f.Add(saved)
 	f.Add([]byte{0x89})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := tr.Resume(ctx, b, nil)
+		d, err := tr.Resume(gtCtx, b, nil)
 		if err != nil {
 			return
 		}

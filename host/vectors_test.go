@@ -38,7 +38,7 @@ func TestVectorsOfEverySDK(t *testing.T) {
 		}
 		t.Run(lang, func(t *testing.T) {
 			t.Parallel()
-			if err := vectors(t).Run(ctx, trial(t, file), func(step int, what string) error {
+			if err := vectors(t).Run(gtCtx, trial(t, file), func(step int, what string) error {
 				t.Errorf("step %d: %s", step, what)
 				return nil
 			}); err != nil {
@@ -95,7 +95,7 @@ func TestVectorsFindWhatIsWrong(t *testing.T) {
 	}
 	v := vectors(t)
 	v.Config = ""
-	if err := v.Run(ctx, trial(t, "c/echo.wasm"), note); !errors.Is(err, host.ErrNoHooks) || len(wrong) < 10 {
+	if err := v.Run(gtCtx, trial(t, "c/echo.wasm"), note); !errors.Is(err, host.ErrNoHooks) || len(wrong) < 10 {
 		t.Errorf("echo as a probe: steps %v, %v", wrong, err)
 	}
 	v = vectors(t)
@@ -103,12 +103,12 @@ func TestVectorsFindWhatIsWrong(t *testing.T) {
 	v.Steps[0].Expect = []string{"42"}
 	v.Steps[9].Log[2] = "2 other"
 	v.Steps[10].Code = 8
-	if err := v.Run(ctx, trial(t, "c/probe.wasm"), note); err != nil || !slices.Equal(wrong, []int{1, 10, 11}) {
+	if err := v.Run(gtCtx, trial(t, "c/probe.wasm"), note); err != nil || !slices.Equal(wrong, []int{1, 10, 11}) {
 		t.Errorf("steps %v, %v; want 1, 10 and 11", wrong, err)
 	}
 	v = vectors(t)
 	v.Steps[0].Sender = strings.Repeat("0", 66)
-	if err := v.Run(ctx, trial(t, "c/probe.wasm"), note); err == nil || !strings.Contains(err.Error(), "at most 32 bytes") {
+	if err := v.Run(gtCtx, trial(t, "c/probe.wasm"), note); err == nil || !strings.Contains(err.Error(), "at most 32 bytes") {
 		t.Errorf("a sender of 33 bytes: %v", err)
 	}
 }

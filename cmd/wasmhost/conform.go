@@ -42,7 +42,7 @@ func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err err
 		}
 	}
 	verdicts, failed := []host.RuleVerdict{}, 0
-	run := host.Conformance{Trial: trial, Config: []byte(o.config), Events: events}
+	run := host.Conformance{Runner: trial, Config: []byte(o.config), Events: events}
 	if err := run.Run(ctx, func(v host.RuleVerdict) error {
 		verdicts = append(verdicts, v)
 		if v.Verdict == host.Failed {
