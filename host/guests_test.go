@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 	"wasmhost.example/host/hosttest"
 )
 
@@ -131,7 +131,7 @@ func (tr *transcript) run(t *testing.T, file string, move bool) {
 }
 
 func (tr *transcript) restore(t *testing.T, file string) {
-	guests, err := host.NewTrial(ctx, guest(t, file), daemon.Limits{})
+	guests, err := guesttest.NewRunner(ctx, guest(t, file), daemon.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

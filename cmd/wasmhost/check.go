@@ -13,8 +13,8 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/api"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
 func (a *app) check() *cobra.Command {
@@ -117,7 +117,7 @@ type payload struct {
 	Payload []byte  `json:"payload"`        // base64
 }
 
-func answerOf(a host.Answer) *answer {
+func answerOf(a guesttest.Answer) *answer {
 	out := &answer{Outputs: []payload{}, Failure: a.Failure}
 	for _, b := range a.Outputs {
 		out.Outputs = append(out.Outputs, payloadOf(b))
@@ -134,7 +134,7 @@ func payloadOf(b []byte) payload {
 	return p
 }
 
-func answerText(a host.Answer) string {
+func answerText(a guesttest.Answer) string {
 	if a.Failure != "" {
 		return oneLine(a.Failure)
 	}
@@ -152,11 +152,11 @@ func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o cr
 	if o.events == "" {
 		return usagef("--cross-check needs events: give --events FILE")
 	}
-	if o.next < 1 || o.next > host.MaxCrossCheck {
-		return usagef("--cross-check %d: compare 1 to %d events", o.next, host.MaxCrossCheck)
+	if o.next < 1 || o.next > guesttest.MaxCrossCheck {
+		return usagef("--cross-check %d: compare 1 to %d events", o.next, guesttest.MaxCrossCheck)
 	}
 	if report.State != abi.StateHooks {
-		return usagef("there is nothing to cross-check: %v", host.ErrNoHooks)
+		return usagef("there is nothing to cross-check: %v", guesttest.ErrNoHooks)
 	}
 	in, err := a.open(o.events)
 	if err != nil {
@@ -175,8 +175,8 @@ func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o cr
 	}
 	enc, all := json.NewEncoder(out), []verdict{}
 	differ := 0
-	check := host.CrossCheck{Wasm: wasm, Config: []byte(o.config), Limits: limits, Next: o.next}
-	err = check.Run(c.Context(), lineReader(in), func(v host.Verdict) error {
+	check := guesttest.CrossCheck{Wasm: wasm, Config: []byte(o.config), Limits: limits, Next: o.next}
+	err = check.Run(c.Context(), lineReader(in), func(v guesttest.Verdict) error {
 		if !v.Same() {
 			differ++
 		}
@@ -214,7 +214,7 @@ func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o cr
 	return nil
 }
 
-func verdictOf(v host.Verdict) verdict {
+func verdictOf(v guesttest.Verdict) verdict {
 	out := verdict{After: v.After, Compared: v.Compared, Same: v.Same(), Event: v.Differs}
 	if v.Differs != 0 {
 		out.Memory, out.Hooks = answerOf(v.Memory), answerOf(v.Hooks)
@@ -225,7 +225,7 @@ func verdictOf(v host.Verdict) verdict {
 	return out
 }
 
-func verdictText(v host.Verdict) string {
+func verdictText(v guesttest.Verdict) string {
 	at := fmt.Sprintf("restored after event %d", v.After)
 	if v.After == 0 {
 		at = "restored before the first event"

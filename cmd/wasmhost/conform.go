@@ -10,8 +10,8 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/api"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
 // conform runs the module by the rules of a good guest.
@@ -31,7 +31,7 @@ func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err err
 			return err
 		}
 	}
-	trial, err := host.NewTrial(ctx, wasm, limits)
+	trial, err := guesttest.NewRunner(ctx, wasm, limits)
 	if err != nil {
 		return err
 	}
@@ -41,11 +41,11 @@ func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err err
 			return err
 		}
 	}
-	verdicts, failed := []host.RuleVerdict{}, 0
-	run := host.Conformance{Runner: trial, Config: []byte(o.config), Events: events}
-	if err := run.Run(ctx, func(v host.RuleVerdict) error {
+	verdicts, failed := []guesttest.RuleVerdict{}, 0
+	run := guesttest.Conformance{Runner: trial, Config: []byte(o.config), Events: events}
+	if err := run.Run(ctx, func(v guesttest.RuleVerdict) error {
 		verdicts = append(verdicts, v)
-		if v.Verdict == host.Failed {
+		if v.Verdict == guesttest.Failed {
 			failed++
 		}
 		switch a.format {
@@ -62,7 +62,7 @@ func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err err
 	case "json":
 		err = json.NewEncoder(a.out).Encode(struct {
 			*abi.Report
-			Rules []host.RuleVerdict `json:"rules"`
+			Rules []guesttest.RuleVerdict `json:"rules"`
 		}{trial.Report(), verdicts})
 	case "name":
 		_, err = fmt.Fprintln(a.out, trial.Report().Digest)
@@ -76,8 +76,8 @@ func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err err
 // errNotConforming says that a module breaks rules.
 var errNotConforming = errors.New("the module breaks rules of a good guest")
 
-func writeVerdict(w io.Writer, v host.RuleVerdict) error {
-	mark := map[string]string{host.Passed: "ok", host.Failed: "FAILED", host.Skipped: "-"}[v.Verdict]
+func writeVerdict(w io.Writer, v guesttest.RuleVerdict) error {
+	mark := map[string]string{guesttest.Passed: "ok", guesttest.Failed: "FAILED", guesttest.Skipped: "-"}[v.Verdict]
 	if _, err := fmt.Fprintf(w, "%-6s  %-11s  %s\n", mark, v.Rule, oneLine(v.Detail)); err != nil || v.Mend == "" {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/api/server/problem"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
 // running is one run command.
@@ -28,7 +28,7 @@ type running struct {
 	mayPublish, maySend  []string
 	convention
 
-	daemon         *host.TrialDaemon
+	daemon         *guesttest.Daemon
 	out            *bufio.Writer
 	events, failed int
 	first          error // of the failed
@@ -109,7 +109,7 @@ func (r *running) module(ctx context.Context, wasm []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	trial, err := host.NewTrial(ctx, wasm, limits)
+	trial, err := guesttest.NewRunner(ctx, wasm, limits)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (r *running) module(ctx context.Context, wasm []byte) (err error) {
 }
 
 // begin makes the daemon, or that which the file has.
-func (r *running) begin(ctx context.Context, trial *host.Trial, now int64) (*host.TrialDaemon, error) {
+func (r *running) begin(ctx context.Context, trial *guesttest.Runner, now int64) (*guesttest.Daemon, error) {
 	if r.state != "" {
 		saved, err := os.ReadFile(r.state)
 		if err == nil {

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 
 	"wasmhost.example/api"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
 // recorder writes a transcript. A nil one drops it.
@@ -103,7 +103,7 @@ func (a *app) readTranscript(path string) ([]transcriptLine, error) {
 
 // replayed sends the events of a transcript and compares the answers, or with --record
 // writes them.
-func (r *running) replayed(ctx context.Context, trial *host.Trial) (err error) {
+func (r *running) replayed(ctx context.Context, trial *guesttest.Runner) (err error) {
 	lines, err := r.readTranscript(r.replay)
 	if err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"io"
 
 	"wasmhost.example/api"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
 // wrongStep is one step of the vectors that a probe does not follow.
@@ -24,11 +24,11 @@ func (a *app) vectors(ctx context.Context, wasm []byte, o crossOptions) (err err
 	if err != nil {
 		return err
 	}
-	v, err := host.ReadVectors(b)
+	v, err := guesttest.ReadVectors(b)
 	if err != nil {
 		return usagef("%s: %v", o.vectors, err)
 	}
-	trial, err := host.NewTrial(ctx, wasm, daemon.Limits{})
+	trial, err := guesttest.NewRunner(ctx, wasm, daemon.Limits{})
 	if err != nil {
 		return err
 	}

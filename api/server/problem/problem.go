@@ -24,6 +24,7 @@ import (
 	"wasmhost.example/host/drain"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/group"
+	"wasmhost.example/host/guesttest"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/placement"
@@ -136,8 +137,8 @@ var errorCodes = []struct {
 	{daemon.ErrMailboxFull, "mailbox-full"},
 	{daemon.ErrSuperseded, "superseded"},
 	{daemon.ErrReused, "id-reused"},
-	{host.ErrOtherModule, "other-module"},
-	{host.ErrBadTrial, "bad-state-file"},
+	{guesttest.ErrOtherModule, "other-module"},
+	{guesttest.ErrMalformed, "bad-state-file"},
 	{daemon.ErrConfigTooLarge, "config-too-large"},
 	{daemon.ErrStateTooLarge, "state-too-large"},
 	{daemon.ErrTooLarge, "too-large"},

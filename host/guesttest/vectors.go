@@ -1,4 +1,4 @@
-package host
+package guesttest
 
 import (
 	"context"
@@ -98,16 +98,16 @@ func ReadVectors(b []byte) (*Vectors, error) {
 	return &v, nil
 }
 
-// Run has a daemon of the trial take every step, and calls wrong for each that
+// Run has a daemon of the runner take every step, and calls wrong for each that
 // gives something else than it must.
-func (v *Vectors) Run(ctx context.Context, t *Trial, wrong func(step int, what string) error) (err error) {
+func (v *Vectors) Run(ctx context.Context, t *Runner, wrong func(step int, what string) error) (err error) {
 	var log []string
 	note := func(level int, text string) { log = append(log, fmt.Sprintf("%d %s", level, text)) }
 	if t.Grants, err = v.Grants.grants(); err != nil {
 		return err
 	}
 	defer func() { t.Grants = nil }()
-	d, err := t.Spawn(ctx, []byte(v.Config), conformTime, note)
+	d, err := t.Spawn(ctx, []byte(v.Config), startTime, note)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (v *Vectors) Run(ctx context.Context, t *Trial, wrong func(step int, what s
 		log = nil
 		var what string
 		if s.Hooks {
-			var next *TrialDaemon
+			var next *Daemon
 			if next, err = t.byHooks(ctx, d, note); err == nil {
 				err = d.Close()
 				d = next
@@ -164,14 +164,14 @@ func effectLines(list []effect.Effect) []string {
 }
 
 // take returns what is wrong with the answer.
-func (s *VectorStep) take(d *TrialDaemon) (string, error) {
+func (s *VectorStep) take(d *Daemon) (string, error) {
 	ev := daemon.Event{Payload: []byte(strings.Repeat(s.Send, max(s.Repeat, 1))), Channel: s.Channel, Kind: s.Event}
 	sender, err := hex.DecodeString(s.Sender)
 	if err != nil || len(sender) > len(ev.Sender) {
 		return "", fmt.Errorf("the sender %q is not at most %d bytes in hexadecimal", s.Sender, len(ev.Sender))
 	}
 	copy(ev.Sender[:], sender)
-	at := int64(conformTime)
+	at := int64(startTime)
 	if !s.Time.IsZero() {
 		at = s.Time.UnixNano()
 	}

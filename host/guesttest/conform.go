@@ -1,4 +1,4 @@
-package host
+package guesttest
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ type RuleVerdict struct {
 // Conformance sends a module's daemons events of every sort and says of each
 // rule of a good guest whether they keep it.
 type Conformance struct {
-	Runner *Trial
+	Runner *Runner
 	Config []byte
 	Events [][]byte // that mean something to the module; without any, only texts that may mean nothing to it are sent
 	Many   int      // events of the rule "many"; 0: 10,000
@@ -39,15 +39,15 @@ type Conformance struct {
 // Rules are the rules of a conformance run, in order.
 var Rules = []string{"init", "empty", "binary", "large", "many", "failing", "capture", "hooks", "determinism"}
 
-// conformTime is when the first event of a run is recorded; each is a
+// startTime is when the first event of a run is recorded; each is a
 // millisecond after the one before. 2027-01-15T08:00:00Z.
 const (
-	conformTime = 1_800_000_000_000_000_000
-	conformTick = 1_000_000
+	startTime = 1_800_000_000_000_000_000
+	tick      = 1_000_000
 )
 
 // texts are what every module is sent.
-var conformTexts = []string{"a", "hello world", "1", "-1", "18446744073709551616", "{}", `{"text":"x"}`, "a b c\nd e f", "", "\u00e4\u20ac\U0001F600"}
+var texts = []string{"a", "hello world", "1", "-1", "18446744073709551616", "{}", `{"text":"x"}`, "a b c\nd e f", "", "\u00e4\u20ac\U0001F600"}
 
 // Run calls verdict for each rule, in order.
 func (c *Conformance) Run(ctx context.Context, verdict func(RuleVerdict) error) error {
@@ -79,18 +79,18 @@ func (c *Conformance) events() [][]byte {
 		return c.Events
 	}
 	var out [][]byte
-	for _, t := range conformTexts {
+	for _, t := range texts {
 		out = append(out, []byte(t))
 	}
 	return out
 }
 
-func (c *Conformance) spawn(ctx context.Context) (*TrialDaemon, error) {
-	return c.Runner.Spawn(ctx, c.Config, conformTime, nil)
+func (c *Conformance) spawn(ctx context.Context) (*Daemon, error) {
+	return c.Runner.Spawn(ctx, c.Config, startTime, nil)
 }
 
 // with spawns a daemon for f.
-func (c *Conformance) with(ctx context.Context, f func(*TrialDaemon) (RuleVerdict, error)) (v RuleVerdict, err error) {
+func (c *Conformance) with(ctx context.Context, f func(*Daemon) (RuleVerdict, error)) (v RuleVerdict, err error) {
 	d, err := c.spawn(ctx)
 	if err != nil {
 		return v, err
@@ -99,7 +99,7 @@ func (c *Conformance) with(ctx context.Context, f func(*TrialDaemon) (RuleVerdic
 	return f(d)
 }
 
-func conformAt(n int) int64 { return conformTime + int64(n+1)*conformTick }
+func conformAt(n int) int64 { return startTime + int64(n+1)*tick }
 
 func passed(format string, args ...any) RuleVerdict {
 	return RuleVerdict{Verdict: Passed, Detail: fmt.Sprintf(format, args...)}
@@ -147,7 +147,7 @@ func misbehaved(what string, err error) (*RuleVerdict, error) {
 
 func (c *Conformance) initialises(ctx context.Context) (RuleVerdict, error) {
 	v := passed("a daemon is made of %d bytes of configuration", len(c.Config))
-	_, err := c.with(ctx, func(*TrialDaemon) (RuleVerdict, error) { return v, nil })
+	_, err := c.with(ctx, func(*Daemon) (RuleVerdict, error) { return v, nil })
 	var fault *daemon.GuestError
 	if errors.As(err, &fault) {
 		return failed("give --config what the module takes; check what it says of an empty one", "initialising fails: %v", fault), nil
@@ -158,7 +158,7 @@ func (c *Conformance) initialises(ctx context.Context) (RuleVerdict, error) {
 // one sends one event, and then one more, which the first must not have kept
 // from being answered.
 func (c *Conformance) one(ctx context.Context, what string, payload []byte) (RuleVerdict, error) {
-	return c.with(ctx, func(d *TrialDaemon) (RuleVerdict, error) {
+	return c.with(ctx, func(d *Daemon) (RuleVerdict, error) {
 		out, err := d.Send(payload, conformAt(0))
 		bad, err2 := misbehaved(what, err)
 		if err2 != nil || bad != nil {
@@ -202,7 +202,7 @@ func (c *Conformance) large(ctx context.Context) (RuleVerdict, error) {
 }
 
 func (c *Conformance) many(ctx context.Context) (RuleVerdict, error) {
-	return c.with(ctx, func(d *TrialDaemon) (RuleVerdict, error) {
+	return c.with(ctx, func(d *Daemon) (RuleVerdict, error) {
 		events := c.events()
 		half := int64(0)
 		for n := range c.Many {
@@ -228,8 +228,8 @@ func (c *Conformance) many(ctx context.Context) (RuleVerdict, error) {
 // failing looks for events that are refused, and compares what a daemon that
 // was sent them answers afterwards with one that was not.
 func (c *Conformance) failing(ctx context.Context) (RuleVerdict, error) {
-	return c.with(ctx, func(d *TrialDaemon) (RuleVerdict, error) {
-		return c.with(ctx, func(other *TrialDaemon) (RuleVerdict, error) {
+	return c.with(ctx, func(d *Daemon) (RuleVerdict, error) {
+		return c.with(ctx, func(other *Daemon) (RuleVerdict, error) {
 			refused := 0
 			for n, payload := range c.events() {
 				at := conformAt(n)
@@ -255,7 +255,7 @@ func (c *Conformance) failing(ctx context.Context) (RuleVerdict, error) {
 }
 
 // answers sends all events, with next making the daemon that takes the next one.
-func (c *Conformance) answers(ctx context.Context, next func(d *TrialDaemon) (*TrialDaemon, error)) (answers []Answer, saved []byte, err error) {
+func (c *Conformance) answers(ctx context.Context, next func(d *Daemon) (*Daemon, error)) (answers []Answer, saved []byte, err error) {
 	d, err := c.spawn(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -302,7 +302,7 @@ func (c *Conformance) capture(ctx context.Context) (RuleVerdict, error) {
 	if err != nil {
 		return RuleVerdict{}, err
 	}
-	got, _, err := c.answers(ctx, func(d *TrialDaemon) (*TrialDaemon, error) {
+	got, _, err := c.answers(ctx, func(d *Daemon) (*Daemon, error) {
 		saved, err := d.Save(c.Config)
 		if err != nil {
 			return nil, err
@@ -336,7 +336,7 @@ func (c *Conformance) hooks(ctx context.Context) (RuleVerdict, error) {
 	if err != nil {
 		return RuleVerdict{}, err
 	}
-	got, _, err := c.answers(ctx, func(d *TrialDaemon) (*TrialDaemon, error) { return c.Runner.byHooks(ctx, d, nil) })
+	got, _, err := c.answers(ctx, func(d *Daemon) (*Daemon, error) { return c.Runner.byHooks(ctx, d, nil) })
 	var fault *daemon.GuestError
 	if errors.As(err, &fault) {
 		return failed("make "+fault.Call+" take every state that the daemon can be in", "%s fails: %v", fault.Call, fault), nil

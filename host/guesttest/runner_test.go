@@ -1,25 +1,25 @@
-package host_test
+package guesttest_test
 
 import (
 	"bytes"
 	"errors"
 	"testing"
 
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
-func trial(t testing.TB, name string) *host.Trial {
+func runner(t testing.TB, name string) *guesttest.Runner {
 	t.Helper()
-	tr, err := host.NewTrial(gtCtx, gtGuest(t, name), daemon.Limits{})
+	tr, err := guesttest.NewRunner(ctx, guest(t, name), daemon.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tr.Close(gtCtx) })
+	t.Cleanup(func() { tr.Close(ctx) })
 	return tr
 }
 
-func sendText(t testing.TB, d *host.TrialDaemon, text string) string {
+func sendText(t testing.TB, d *guesttest.Daemon, text string) string {
 	t.Helper()
 	out, err := d.Send([]byte(text), 0)
 	if err != nil {
@@ -28,11 +28,11 @@ func sendText(t testing.TB, d *host.TrialDaemon, text string) string {
 	return string(bytes.Join(out, []byte("|")))
 }
 
-// A daemon on trial that is saved goes on where it was: with the same module by
+// A daemon that is saved goes on where it was: with the same module by
 // its memory, with another by hooks, and not at all without.
-func TestTrialResumes(t *testing.T) {
-	c := trial(t, "c/counter.wasm")
-	d, err := c.Spawn(gtCtx, []byte(`{"start":5}`), 1, nil)
+func TestASavedDaemonGoesOn(t *testing.T) {
+	c := runner(t, "c/counter.wasm")
+	d, err := c.Spawn(ctx, []byte(`{"start":5}`), 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,8 +49,8 @@ func TestTrialResumes(t *testing.T) {
 	if got := sendText(t, d, "x"); got != "7" {
 		t.Fatalf("%q, want 7", got)
 	}
-	for _, other := range []*host.Trial{c, trial(t, "rust/counter.wasm")} {
-		again, err := other.Resume(gtCtx, saved, nil)
+	for _, other := range []*guesttest.Runner{c, runner(t, "rust/counter.wasm")} {
+		again, err := other.Resume(ctx, saved, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,20 +67,20 @@ func TestTrialResumes(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := trial(t, "c/unruly.wasm").Resume(gtCtx, saved, nil); !errors.Is(err, host.ErrOtherModule) {
+	if _, err := runner(t, "c/unruly.wasm").Resume(ctx, saved, nil); !errors.Is(err, guesttest.ErrOtherModule) {
 		t.Errorf("%v, want ErrOtherModule", err)
 	}
 	for _, bad := range [][]byte{nil, saved[:len(saved)-1], append(bytes.Clone(saved), 0)} {
-		if _, err := c.Resume(gtCtx, bad, nil); !errors.Is(err, host.ErrBadTrial) {
-			t.Errorf("%v, want ErrBadTrial", err)
+		if _, err := c.Resume(ctx, bad, nil); !errors.Is(err, guesttest.ErrMalformed) {
+			t.Errorf("%v, want ErrMalformed", err)
 		}
 	}
 }
 
 // Bytes that are no saved daemon are an error, never a panic.
-func FuzzTrialResume(f *testing.F) {
-	tr := trial(f, "c/counter.wasm")
-	d, err := tr.Spawn(gtCtx, nil, 1, nil)
+func FuzzResume(f *testing.F) {
+	tr := runner(f, "c/counter.wasm")
+	d, err := tr.Spawn(ctx, nil, 1, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func FuzzTrialResume(f *testing.F) {
 	f.Add(saved)
 	f.Add([]byte{0x89})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := tr.Resume(gtCtx, b, nil)
+		d, err := tr.Resume(ctx, b, nil)
 		if err != nil {
 			return
 		}

@@ -1,4 +1,9 @@
-package host
+// Package guesttest runs a guest outside any node, for those who write guests: what
+// net/http/httptest is for handlers. A Runner makes daemons of a module and sends them
+// events; Conformance says whether they keep the rules of a good guest, CrossCheck whether
+// their hooks carry all of their state, and Vectors whether they give the answers that are
+// written down. Nothing is signed, stored or sent.
+package guesttest
 
 import (
 	"bytes"
@@ -18,24 +23,24 @@ import (
 	"wasmhost.example/internal/canon"
 )
 
-// Trial makes daemons of one module outside any node, for those who write
-// modules: nothing is signed, stored or sent. All daemons of a trial have the
+// Runner makes daemons of one module outside any node, for those who write
+// modules: nothing is signed, stored or sent. All daemons of a runner have the
 // same identity, so that the same events at the same times give the same
 // outputs. It is safe for concurrent use.
-type Trial struct {
+type Runner struct {
 	engine *sandbox.Engine
 	module *sandbox.Module
 	limits daemon.Limits
 
-	// Grants are what the trial's daemons may do; nil: everything. It is set before
+	// Grants are what the runner's daemons may do; nil: everything. It is set before
 	// the first is made.
 	Grants *effect.Grants
 }
 
-// trialRules are those of a trial's daemons, whose effects go nowhere.
-type trialRules struct{ *effect.Grants }
+// rules are those of a runner's daemons, whose effects go nowhere.
+type rules struct{ *effect.Grants }
 
-func (r trialRules) Publish(name string) int32 {
+func (r rules) Publish(name string) int32 {
 	_, outputs := channel.IsOutputs(name)
 	switch {
 	case outputs || identity.ValidChannel(name) != nil:
@@ -46,30 +51,30 @@ func (r trialRules) Publish(name string) int32 {
 	return abi.EffectDone
 }
 
-func (r trialRules) Send(to [32]byte) int32 {
+func (r rules) Send(to [32]byte) int32 {
 	if r.Grants != nil && !r.MaySend(to) {
 		return abi.EffectDenied
 	}
 	return abi.EffectDone
 }
 
-func (trialRules) Cost(payload int) int { return effect.Cost(payload) }
+func (rules) Cost(payload int) int { return effect.Cost(payload) }
 
-func (trialRules) Room() (pending, bytes, timers, timerBytes int) { return (&effect.State{}).Room() }
+func (rules) Room() (pending, bytes, timers, timerBytes int) { return (&effect.State{}).Room() }
 
-// trialEntity is who a daemon of a trial is.
-var trialEntity = identity.EntityID(sha256.Sum256([]byte("wasmhost: a daemon on trial")))
+// self is who a runner's daemon is.
+var self = identity.EntityID(sha256.Sum256([]byte("wasmhost: a daemon on trial")))
 
-// NewTrial compiles the module. One that is not accepted is an *abi.Refusal.
+// NewRunner compiles the module. The caller closes the runner. One that is not accepted is an *abi.Refusal.
 // Limits are those of a node where they are not set.
-func NewTrial(ctx context.Context, wasm []byte, limits daemon.Limits) (*Trial, error) {
+func NewRunner(ctx context.Context, wasm []byte, limits daemon.Limits) (*Runner, error) {
 	if err := limits.Validate(); err != nil {
 		return nil, err
 	}
 	if err := limits.FitOn(daemon.Limits{}); err != nil {
 		return nil, err
 	}
-	t := &Trial{limits: limits.Over(daemon.DefaultLimits)}
+	t := &Runner{limits: limits.Over(daemon.DefaultLimits)}
 	var err error
 	if t.engine, err = sandbox.NewEngine(ctx, sandbox.Config{ModuleBytes: t.limits.ModuleBytes}); err != nil {
 		return nil, err
@@ -81,20 +86,20 @@ func NewTrial(ctx context.Context, wasm []byte, limits daemon.Limits) (*Trial, e
 }
 
 // Report returns what the module is. It is not to be changed.
-func (t *Trial) Report() *abi.Report { return t.module.Report() }
+func (t *Runner) Report() *abi.Report { return t.module.Report() }
 
-// Limits returns what bounds the trial's daemons.
-func (t *Trial) Limits() daemon.Limits { return t.limits }
+// Limits returns what bounds the runner's daemons.
+func (t *Runner) Limits() daemon.Limits { return t.limits }
 
-// Close frees the module. The trial's daemons must be closed before.
-func (t *Trial) Close(ctx context.Context) error {
+// Close frees the module. Its daemons must be closed before.
+func (t *Runner) Close(ctx context.Context) error {
 	return errors.Join(t.module.Close(ctx), t.engine.Close(ctx))
 }
 
-// TrialDaemon is a daemon of a trial. Its methods must not be called
+// Daemon is a daemon of a Runner. Its methods must not be called
 // concurrently.
-type TrialDaemon struct {
-	runner  *Trial
+type Daemon struct {
+	runner  *Runner
 	code    *guest.Daemon
 	applied uint64
 	last    int64           // when the last event was recorded
@@ -104,7 +109,7 @@ type TrialDaemon struct {
 
 // Spawn makes a daemon and gives it the configuration, at a time in Unix
 // nanoseconds. log gets its log lines; nil drops them.
-func (t *Trial) Spawn(ctx context.Context, config []byte, at int64, log func(level int, text string)) (*TrialDaemon, error) {
+func (t *Runner) Spawn(ctx context.Context, config []byte, at int64, log func(level int, text string)) (*Daemon, error) {
 	d, err := t.empty(ctx, log)
 	if err != nil {
 		return nil, err
@@ -116,22 +121,22 @@ func (t *Trial) Spawn(ctx context.Context, config []byte, at int64, log func(lev
 	return d, nil
 }
 
-func (t *Trial) empty(ctx context.Context, log func(level int, text string)) (*TrialDaemon, error) {
+func (t *Runner) empty(ctx context.Context, log func(level int, text string)) (*Daemon, error) {
 	f := guest.NewFactory(t.module)
-	code, err := f.New(ctx, daemon.Env{Entity: trialEntity, Limits: t.limits, Log: log, Rules: trialRules{t.Grants}})
+	code, err := f.New(ctx, daemon.Env{Entity: self, Limits: t.limits, Log: log, Rules: rules{t.Grants}})
 	if err != nil {
 		return nil, err
 	}
-	return &TrialDaemon{runner: t, code: code.(*guest.Daemon)}, nil
+	return &Daemon{runner: t, code: code.(*guest.Daemon)}, nil
 }
 
 // call is what hooks are told: where the daemon stands.
-func (d *TrialDaemon) call() *daemon.Call {
-	return &daemon.Call{Self: trialEntity, Epoch: 1, Sequence: d.applied, Time: max(d.last, 1)}
+func (d *Daemon) call() *daemon.Call {
+	return &daemon.Call{Self: self, Epoch: 1, Sequence: d.applied, Time: max(d.last, 1)}
 }
 
 // Send is Deliver of an anonymous event.
-func (d *TrialDaemon) Send(payload []byte, at int64) ([][]byte, error) {
+func (d *Daemon) Send(payload []byte, at int64) ([][]byte, error) {
 	return d.Deliver(daemon.Event{Payload: payload}, at)
 }
 
@@ -139,12 +144,12 @@ func (d *TrialDaemon) Send(payload []byte, at int64) ([][]byte, error) {
 // or at that of the event before where that is later. Its number does not count. The
 // outputs are the caller's. An event that the daemon fails on is a *GuestError, and
 // leaves no trace.
-func (d *TrialDaemon) Deliver(ev daemon.Event, at int64) ([][]byte, error) {
+func (d *Daemon) Deliver(ev daemon.Event, at int64) ([][]byte, error) {
 	if len(ev.Payload) > d.runner.limits.EventBytes {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(ev.Payload), d.runner.limits.EventBytes)
 	}
 	at = max(at, d.last, 1)
-	call := &daemon.Call{Self: trialEntity, Sender: ev.Sender, Epoch: 1, Sequence: d.applied + 1, Time: at, Channel: ev.Channel, Kind: ev.Kind}
+	call := &daemon.Call{Self: self, Sender: ev.Sender, Epoch: 1, Sequence: d.applied + 1, Time: at, Channel: ev.Channel, Kind: ev.Kind}
 	d.effects = nil
 	out, err := d.code.Process(call, ev.Payload)
 	if err != nil {
@@ -169,10 +174,10 @@ func (d *TrialDaemon) Deliver(ev daemon.Event, at int64) ([][]byte, error) {
 
 // Effects returns those of the last event; a timer's number is that of its place.
 // They are the caller's.
-func (d *TrialDaemon) Effects() []effect.Effect { return d.effects }
+func (d *Daemon) Effects() []effect.Effect { return d.effects }
 
 // NextTimer returns the daemon's timer that is due first.
-func (d *TrialDaemon) NextTimer() (effect.Alarm, bool) {
+func (d *Daemon) NextTimer() (effect.Alarm, bool) {
 	if d.timers == nil {
 		return effect.Alarm{}, false
 	}
@@ -182,30 +187,30 @@ func (d *TrialDaemon) NextTimer() (effect.Alarm, bool) {
 // Fire has the daemon apply its timer that is due first, at its time or that of the
 // event before, as Deliver does. It does not fire again, whatever the daemon makes of
 // it. No timer fires by itself.
-func (d *TrialDaemon) Fire() ([][]byte, error) {
+func (d *Daemon) Fire() ([][]byte, error) {
 	a, ok := d.NextTimer()
 	if !ok {
 		return nil, nil
 	}
 	d.timers.Fired(a.ID)
-	return d.Deliver(daemon.Event{Sender: trialEntity, Kind: daemon.EventTimer, Payload: a.Payload}, a.At)
+	return d.Deliver(daemon.Event{Sender: self, Kind: daemon.EventTimer, Payload: a.Payload}, a.At)
 }
 
 // Applied returns how many events the daemon has applied.
-func (d *TrialDaemon) Applied() uint64 { return d.applied }
+func (d *Daemon) Applied() uint64 { return d.applied }
 
 // MemoryBytes returns the size of the daemon's memory.
-func (d *TrialDaemon) MemoryBytes() int64 { return d.code.MemoryBytes() }
+func (d *Daemon) MemoryBytes() int64 { return d.code.MemoryBytes() }
 
 // Fuel returns what the last call took.
-func (d *TrialDaemon) Fuel() uint64 { return d.code.Fuel() }
+func (d *Daemon) Fuel() uint64 { return d.code.Fuel() }
 
 // Given returns what the daemon's hook gives: nil where the module has none.
-func (d *TrialDaemon) Given() ([]byte, error) { return d.code.Snapshot(d.call()) }
+func (d *Daemon) Given() ([]byte, error) { return d.code.Snapshot(d.call()) }
 
 // byHooks makes another daemon of what d's hooks carry. Errors of the hooks are a
 // *GuestError; a module without them is ErrNoHooks.
-func (t *Trial) byHooks(ctx context.Context, d *TrialDaemon, log func(level int, text string)) (*TrialDaemon, error) {
+func (t *Runner) byHooks(ctx context.Context, d *Daemon, log func(level int, text string)) (*Daemon, error) {
 	if t.Report().State != abi.StateHooks {
 		return nil, ErrNoHooks
 	}
@@ -225,19 +230,19 @@ func (t *Trial) byHooks(ctx context.Context, d *TrialDaemon, log func(level int,
 }
 
 // Close frees the daemon.
-func (d *TrialDaemon) Close() error { return d.code.Close() }
+func (d *Daemon) Close() error { return d.code.Close() }
 
 // ErrOtherModule says that a saved daemon is of another module, and that its
 // state cannot go over to this one.
 var ErrOtherModule = errors.New("the saved daemon is of another module")
 
-// ErrBadTrial says that bytes are no saved daemon.
-var ErrBadTrial = errors.New("not a saved daemon")
+// ErrMalformed says that bytes are no saved daemon.
+var ErrMalformed = errors.New("not a saved daemon")
 
-// trialState is the canonical CBOR form of a saved daemon.
-type trialState struct {
+// savedState is the canonical CBOR form of a saved daemon.
+type savedState struct {
 	_       struct{} `cbor:",toarray"`
-	Form    string   // trialForm
+	Form    string   // savedForm
 	Module  []byte   // SHA-256
 	Applied uint64
 	Time    int64
@@ -248,10 +253,10 @@ type trialState struct {
 	Config  []byte // which a stateless one is made of anew
 }
 
-// timedState is a trialState of a daemon that has timers.
-type timedState struct {
+// savedTimers is a savedState of a daemon that has timers.
+type savedTimers struct {
 	_       struct{} `cbor:",toarray"`
-	Form    string   // timedForm
+	Form    string   // savedTimersForm
 	Module  []byte
 	Applied uint64
 	Time    int64
@@ -264,16 +269,16 @@ type timedState struct {
 }
 
 const (
-	trialForm = "wasmhost trial 1"
-	timedForm = "wasmhost trial 2"
+	savedForm       = "wasmhost trial 1"
+	savedTimersForm = "wasmhost trial 2"
 )
 
 // Save returns all that the daemon is. config is what it was spawned with. A hook
 // that fails keeps nothing from being saved: the daemon can then go on as the same
 // module alone.
-func (d *TrialDaemon) Save(config []byte) ([]byte, error) {
+func (d *Daemon) Save(config []byte) ([]byte, error) {
 	digest := d.runner.module.Digest()
-	s := &trialState{Form: trialForm, Module: digest[:], Applied: d.applied, Time: d.last, Config: config}
+	s := &savedState{Form: savedForm, Module: digest[:], Applied: d.applied, Time: d.last, Config: config}
 	if !d.code.Stateless() {
 		var memory bytes.Buffer
 		err := d.code.SaveMemory(&memory)
@@ -295,7 +300,7 @@ func (d *TrialDaemon) Save(config []byte) ([]byte, error) {
 	if err != nil || len(timers) == 0 {
 		return marshalUnless(s, err)
 	}
-	return marshalUnless(&timedState{Form: timedForm, Module: s.Module, Applied: s.Applied, Time: s.Time, Hooks: s.Hooks, Given: s.Given,
+	return marshalUnless(&savedTimers{Form: savedTimersForm, Module: s.Module, Applied: s.Applied, Time: s.Time, Hooks: s.Hooks, Given: s.Given,
 		Failure: s.Failure, Memory: s.Memory, Config: s.Config, Timers: timers}, nil)
 }
 
@@ -306,28 +311,28 @@ func marshalUnless(v any, err error) ([]byte, error) {
 	return canon.Marshal(v)
 }
 
-func readTrial(saved []byte) (*trialState, *effect.State, error) {
-	var s trialState
+func readSaved(saved []byte) (*savedState, *effect.State, error) {
+	var s savedState
 	var timers *effect.State
 	var err error
 	if len(saved) > 0 && saved[0] == 0x8a { // an array of ten
-		var t timedState
+		var t savedTimers
 		if err = canon.Unmarshal(saved, &t); err == nil {
 			timers, err = effect.Decode(t.Timers)
 		}
-		if err == nil && (timers == nil || t.Form != timedForm) {
+		if err == nil && (timers == nil || t.Form != savedTimersForm) {
 			err = fmt.Errorf("its form is %.40q, or it has no timers", t.Form)
 		}
-		s = trialState{Form: trialForm, Module: t.Module, Applied: t.Applied, Time: t.Time, Hooks: t.Hooks, Given: t.Given, Failure: t.Failure, Memory: t.Memory, Config: t.Config}
+		s = savedState{Form: savedForm, Module: t.Module, Applied: t.Applied, Time: t.Time, Hooks: t.Hooks, Given: t.Given, Failure: t.Failure, Memory: t.Memory, Config: t.Config}
 		timers = timers.Resting()
 	} else {
 		err = canon.Unmarshal(saved, &s)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrBadTrial, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if s.Form != trialForm || len(s.Module) != 32 || s.Applied >= chain.CountLimit || s.Time < 0 {
-		return nil, nil, fmt.Errorf("%w: its form is %.40q, this program reads %q", ErrBadTrial, s.Form, trialForm)
+	if s.Form != savedForm || len(s.Module) != 32 || s.Applied >= chain.CountLimit || s.Time < 0 {
+		return nil, nil, fmt.Errorf("%w: its form is %.40q, this program reads %q", ErrMalformed, s.Form, savedForm)
 	}
 	return &s, timers, nil
 }
@@ -335,8 +340,8 @@ func readTrial(saved []byte) (*trialState, *effect.State, error) {
 // Resume makes the daemon that was saved. One of another version of the module
 // goes over by the hooks of both, as in an upgrade; without them it is
 // ErrOtherModule. A stateless one is spawned anew.
-func (t *Trial) Resume(ctx context.Context, saved []byte, log func(level int, text string)) (*TrialDaemon, error) {
-	s, timers, err := readTrial(saved)
+func (t *Runner) Resume(ctx context.Context, saved []byte, log func(level int, text string)) (*Daemon, error) {
+	s, timers, err := readSaved(saved)
 	if err != nil {
 		return nil, err
 	}

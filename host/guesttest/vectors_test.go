@@ -1,4 +1,4 @@
-package host_test
+package guesttest_test
 
 import (
 	"encoding/binary"
@@ -12,17 +12,17 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost.example/host"
+	"wasmhost.example/host/guesttest"
 	"wasmhost.example/identity"
 )
 
-func vectors(t testing.TB) *host.Vectors {
+func vectors(t testing.TB) *guesttest.Vectors {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "abi", "vectors.json"))
+	b, err := os.ReadFile(filepath.Join("..", "..", "abi", "vectors.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := host.ReadVectors(b)
+	v, err := guesttest.ReadVectors(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,12 +33,12 @@ func vectors(t testing.TB) *host.Vectors {
 func TestVectorsOfEverySDK(t *testing.T) {
 	for _, lang := range []string{"c", "zig", "rust", "assemblyscript", "go"} {
 		file := filepath.Join(lang, "probe.wasm")
-		if _, err := os.Stat(filepath.Join("..", "testdata", "wasm", file)); lang == "go" && errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join("..", "..", "testdata", "wasm", file)); lang == "go" && errors.Is(err, os.ErrNotExist) {
 			continue // built on demand
 		}
 		t.Run(lang, func(t *testing.T) {
 			t.Parallel()
-			if err := vectors(t).Run(gtCtx, trial(t, file), func(step int, what string) error {
+			if err := vectors(t).Run(ctx, runner(t, file), func(step int, what string) error {
 				t.Errorf("step %d: %s", step, what)
 				return nil
 			}); err != nil {
@@ -95,7 +95,7 @@ func TestVectorsFindWhatIsWrong(t *testing.T) {
 	}
 	v := vectors(t)
 	v.Config = ""
-	if err := v.Run(gtCtx, trial(t, "c/echo.wasm"), note); !errors.Is(err, host.ErrNoHooks) || len(wrong) < 10 {
+	if err := v.Run(ctx, runner(t, "c/echo.wasm"), note); !errors.Is(err, guesttest.ErrNoHooks) || len(wrong) < 10 {
 		t.Errorf("echo as a probe: steps %v, %v", wrong, err)
 	}
 	v = vectors(t)
@@ -103,25 +103,25 @@ func TestVectorsFindWhatIsWrong(t *testing.T) {
 	v.Steps[0].Expect = []string{"42"}
 	v.Steps[9].Log[2] = "2 other"
 	v.Steps[10].Code = 8
-	if err := v.Run(gtCtx, trial(t, "c/probe.wasm"), note); err != nil || !slices.Equal(wrong, []int{1, 10, 11}) {
+	if err := v.Run(ctx, runner(t, "c/probe.wasm"), note); err != nil || !slices.Equal(wrong, []int{1, 10, 11}) {
 		t.Errorf("steps %v, %v; want 1, 10 and 11", wrong, err)
 	}
 	v = vectors(t)
 	v.Steps[0].Sender = strings.Repeat("0", 66)
-	if err := v.Run(gtCtx, trial(t, "c/probe.wasm"), note); err == nil || !strings.Contains(err.Error(), "at most 32 bytes") {
+	if err := v.Run(ctx, runner(t, "c/probe.wasm"), note); err == nil || !strings.Contains(err.Error(), "at most 32 bytes") {
 		t.Errorf("a sender of 33 bytes: %v", err)
 	}
 }
 
 func FuzzReadVectors(f *testing.F) {
-	b, err := os.ReadFile(filepath.Join("..", "abi", "vectors.json"))
+	b, err := os.ReadFile(filepath.Join("..", "..", "abi", "vectors.json"))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Add([]byte(`{"abi":1,"steps":[{"send":"x","repeat":9223372036854775807,"expect":[]}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if v, err := host.ReadVectors(b); err == nil && (v.ABI != 1 || len(v.Steps) == 0) {
+		if v, err := guesttest.ReadVectors(b); err == nil && (v.ABI != 1 || len(v.Steps) == 0) {
 			t.Errorf("%+v", v)
 		}
 	})

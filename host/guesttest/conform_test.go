@@ -1,24 +1,24 @@
-package host_test
+package guesttest_test
 
 import (
 	"strings"
 	"testing"
 
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
-func conform(t *testing.T, name string, c host.Conformance, fuel int64) map[string]host.RuleVerdict {
+func conform(t *testing.T, name string, c guesttest.Conformance, fuel int64) map[string]guesttest.RuleVerdict {
 	t.Helper()
-	tr, err := host.NewTrial(gtCtx, gtGuest(t, name), daemon.Limits{Fuel: fuel})
+	tr, err := guesttest.NewRunner(ctx, guest(t, name), daemon.Limits{Fuel: fuel})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tr.Close(gtCtx)
+	defer tr.Close(ctx)
 	c.Runner = tr
 	c.Many = 500
-	out := make(map[string]host.RuleVerdict)
-	if err := c.Run(gtCtx, func(v host.RuleVerdict) error {
+	out := make(map[string]guesttest.RuleVerdict)
+	if err := c.Run(ctx, func(v guesttest.RuleVerdict) error {
 		out[v.Rule] = v
 		return nil
 	}); err != nil {
@@ -35,12 +35,12 @@ func TestConformanceOfTheExamples(t *testing.T) {
 	for _, name := range []string{"c/counter.wasm", "rust/counter.wasm", "assemblyscript/counter.wasm", "zig/counter.wasm",
 		"c/echo.wasm", "zig/echo.wasm", "c/wordcount.wasm", "rust/wordcount.wasm", "zig/wordcount.wasm", "go/wordcount.wasm"} {
 		t.Run(name, func(t *testing.T) {
-			got := conform(t, name, host.Conformance{Events: [][]byte{[]byte("a b"), []byte("fail"), []byte("?totals"), []byte("c")}}, daemon.DefaultLimits.Fuel)
-			if len(got) != len(host.Rules) {
-				t.Errorf("%d verdicts of %d rules", len(got), len(host.Rules))
+			got := conform(t, name, guesttest.Conformance{Events: [][]byte{[]byte("a b"), []byte("fail"), []byte("?totals"), []byte("c")}}, daemon.DefaultLimits.Fuel)
+			if len(got) != len(guesttest.Rules) {
+				t.Errorf("%d verdicts of %d rules", len(got), len(guesttest.Rules))
 			}
 			for rule, v := range got {
-				if v.Verdict == host.Failed {
+				if v.Verdict == guesttest.Failed {
 					t.Errorf("%s: %s: %s", rule, v.Detail, v.Mend)
 				}
 			}
@@ -64,18 +64,18 @@ func TestConformanceFindsWhatIsBroken(t *testing.T) {
 		{"c/unruly.wasm", "loop", "", "many", "fuel"},
 		{"c/counter.wasm", "x", "nonsense", "init", "configuration must be"},
 	} {
-		got := conform(t, tc.name, host.Conformance{Events: texts(tc.events), Config: []byte(tc.config)}, 100<<20)
+		got := conform(t, tc.name, guesttest.Conformance{Events: texts(tc.events), Config: []byte(tc.config)}, 100<<20)
 		v := got[tc.rule]
-		if v.Verdict != host.Failed || !strings.Contains(v.Detail, tc.says) || v.Mend == "" {
+		if v.Verdict != guesttest.Failed || !strings.Contains(v.Detail, tc.says) || v.Mend == "" {
 			t.Errorf("%s, events %q: rule %s is %+v, want it failed with %q", tc.name, tc.events, tc.rule, v, tc.says)
 		}
 	}
 	for events, says := range map[string]string{"a a since": "event 3", "a sulk a": "wasmhost_snapshot fails"} {
-		got := conform(t, "c/forgetful.wasm", host.Conformance{Events: texts(events)}, 100<<20)
-		if v := got["hooks"]; v.Verdict != host.Failed || !strings.Contains(v.Detail, says) {
+		got := conform(t, "c/forgetful.wasm", guesttest.Conformance{Events: texts(events)}, 100<<20)
+		if v := got["hooks"]; v.Verdict != guesttest.Failed || !strings.Contains(v.Detail, says) {
 			t.Errorf("hooks, events %q: %+v, want it failed with %q", events, v, says)
 		}
-		if got["capture"].Verdict != host.Passed {
+		if got["capture"].Verdict != guesttest.Passed {
 			t.Errorf("capture: %+v", got["capture"])
 		}
 	}

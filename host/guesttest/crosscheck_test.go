@@ -1,4 +1,4 @@
-package host_test
+package guesttest_test
 
 import (
 	"errors"
@@ -6,8 +6,8 @@ import (
 	"io"
 	"testing"
 
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
 // events returns one after the other.
@@ -22,10 +22,10 @@ func events(texts ...string) func() ([]byte, error) {
 	}
 }
 
-func crossCheck(t *testing.T, c host.CrossCheck, next func() ([]byte, error)) []host.Verdict {
+func crossCheck(t *testing.T, c guesttest.CrossCheck, next func() ([]byte, error)) []guesttest.Verdict {
 	t.Helper()
-	var all []host.Verdict
-	if err := c.Run(gtCtx, next, func(v host.Verdict) error {
+	var all []guesttest.Verdict
+	if err := c.Run(ctx, next, func(v guesttest.Verdict) error {
 		all = append(all, v)
 		return nil
 	}); err != nil {
@@ -46,7 +46,7 @@ func TestCrossCheckOfHooksThatCarryAll(t *testing.T) {
 		"assemblyscript/wordcount.wasm": {"the cat", "the dog", "?totals", "?lines", "a cat", "?totals"},
 		"go/wordcount.wasm":             {"the cat", "the dog", "?totals", "?lines", "a cat", "?totals"},
 	} {
-		verdicts := crossCheck(t, host.CrossCheck{Wasm: gtGuest(t, name), Next: 3}, events(texts...))
+		verdicts := crossCheck(t, guesttest.CrossCheck{Wasm: guest(t, name), Next: 3}, events(texts...))
 		if len(verdicts) != 6 {
 			t.Errorf("%s: %d verdicts, want one before each of the events", name, len(verdicts))
 		}
@@ -61,8 +61,8 @@ func TestCrossCheckOfHooksThatCarryAll(t *testing.T) {
 // Hooks that forget something are found out: at the first event that shows it,
 // and only where a restore has lost something.
 func TestCrossCheckFindsWhatHooksForget(t *testing.T) {
-	wasm := gtGuest(t, "c/forgetful.wasm")
-	verdicts := crossCheck(t, host.CrossCheck{Wasm: wasm, Next: 4}, events("since", "x", "since", "mark", "x", "since"))
+	wasm := guest(t, "c/forgetful.wasm")
+	verdicts := crossCheck(t, guesttest.CrossCheck{Wasm: wasm, Next: 4}, events("since", "x", "since", "mark", "x", "since"))
 	got := ""
 	for _, v := range verdicts {
 		got += fmt.Sprintf("after %d: %d alike", v.After, v.Compared)
@@ -82,7 +82,7 @@ after 5: 0 alike, event 6: 2 and 1
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	// Where too few events are compared, nothing shows.
-	for _, v := range crossCheck(t, host.CrossCheck{Wasm: wasm, Next: 1}, events("since", "x", "x")) {
+	for _, v := range crossCheck(t, guesttest.CrossCheck{Wasm: wasm, Next: 1}, events("since", "x", "x")) {
 		if !v.Same() {
 			t.Errorf("%+v", v)
 		}
@@ -90,35 +90,35 @@ after 5: 0 alike, event 6: 2 and 1
 }
 
 func TestCrossCheckOfWhatCannotBeCompared(t *testing.T) {
-	none := func(host.Verdict) error { t.Error("there is a verdict"); return nil }
-	c := host.CrossCheck{Wasm: gtGuest(t, "c/unruly.wasm"), Next: 1}
-	if err := c.Run(gtCtx, events("x"), none); !errors.Is(err, host.ErrNoHooks) {
+	none := func(guesttest.Verdict) error { t.Error("there is a verdict"); return nil }
+	c := guesttest.CrossCheck{Wasm: guest(t, "c/unruly.wasm"), Next: 1}
+	if err := c.Run(ctx, events("x"), none); !errors.Is(err, guesttest.ErrNoHooks) {
 		t.Errorf("a module without hooks: %v", err)
 	}
-	for _, n := range []int{0, host.MaxCrossCheck + 1} {
-		c = host.CrossCheck{Wasm: gtGuest(t, "c/counter.wasm"), Next: n}
-		if err := c.Run(gtCtx, events("x"), none); err == nil {
+	for _, n := range []int{0, guesttest.MaxCrossCheck + 1} {
+		c = guesttest.CrossCheck{Wasm: guest(t, "c/counter.wasm"), Next: n}
+		if err := c.Run(ctx, events("x"), none); err == nil {
 			t.Errorf("%d events to compare were accepted", n)
 		}
 	}
-	c = host.CrossCheck{Wasm: gtGuest(t, "c/counter.wasm"), Next: 1, Config: []byte("{")}
+	c = guesttest.CrossCheck{Wasm: guest(t, "c/counter.wasm"), Next: 1, Config: []byte("{")}
 	var fault *daemon.GuestError
-	if err := c.Run(gtCtx, events("x"), none); !errors.As(err, &fault) {
+	if err := c.Run(ctx, events("x"), none); !errors.As(err, &fault) {
 		t.Errorf("configuration that the guest refuses: %v", err)
 	}
 	c.Config = nil
 	broken := errors.New("the file ended badly")
-	if err := c.Run(gtCtx, func() ([]byte, error) { return nil, broken }, none); !errors.Is(err, broken) {
+	if err := c.Run(ctx, func() ([]byte, error) { return nil, broken }, none); !errors.Is(err, broken) {
 		t.Errorf("events that cannot be read: %v", err)
 	}
-	if err := c.Run(gtCtx, events("x", "x"), func(host.Verdict) error { return broken }); !errors.Is(err, broken) {
+	if err := c.Run(ctx, events("x", "x"), func(guesttest.Verdict) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("a verdict that cannot be told: %v", err)
 	}
 }
 
 // A hook that fails is a verdict, and the check goes on.
 func TestCrossCheckOfHooksThatFail(t *testing.T) {
-	verdicts := crossCheck(t, host.CrossCheck{Wasm: gtGuest(t, "c/forgetful.wasm"), Next: 2}, events("x", "sulk", "x", "sulk"))
+	verdicts := crossCheck(t, guesttest.CrossCheck{Wasm: guest(t, "c/forgetful.wasm"), Next: 2}, events("x", "sulk", "x", "sulk"))
 	if len(verdicts) != 5 {
 		t.Fatalf("%d verdicts", len(verdicts))
 	}

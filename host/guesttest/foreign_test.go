@@ -1,4 +1,4 @@
-package host_test
+package guesttest_test
 
 import (
 	"errors"
@@ -7,21 +7,21 @@ import (
 	"testing"
 
 	"wasmhost.example/abi"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
-func adapted(t *testing.T, name, convention string) *host.Trial {
+func adapted(t *testing.T, name, convention string) *guesttest.Runner {
 	t.Helper()
-	wasm, err := abi.Adapt(gtGuest(t, name), convention, "")
+	wasm, err := abi.Adapt(guest(t, name), convention, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := host.NewTrial(gtCtx, wasm, daemon.Limits{})
+	tr, err := guesttest.NewRunner(ctx, wasm, daemon.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tr.Close(gtCtx) })
+	t.Cleanup(func() { tr.Close(ctx) })
 	return tr
 }
 
@@ -29,12 +29,12 @@ func adapted(t *testing.T, name, convention string) *host.Trial {
 // many events too, and a captured one is made again with both.
 func TestPluginStateIsMemoryAndVariables(t *testing.T) {
 	plugins := adapted(t, "foreign/tally.wasm", abi.ConventionExtism)
-	d, err := plugins.Spawn(gtCtx, []byte(`{"greeting":"hi"}`), 1, nil)
+	d, err := plugins.Spawn(ctx, []byte(`{"greeting":"hi"}`), 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Another takes turns with it on the module's instances.
-	other, err := plugins.Spawn(gtCtx, nil, 1, nil)
+	other, err := plugins.Spawn(ctx, nil, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestPluginStateIsMemoryAndVariables(t *testing.T) {
 			if err := d.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if d, err = plugins.Resume(gtCtx, saved, nil); err != nil {
+			if d, err = plugins.Resume(ctx, saved, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -73,7 +73,7 @@ func TestPluginStateIsMemoryAndVariables(t *testing.T) {
 // all of its input whatever its size.
 func TestProgramIsRunAnew(t *testing.T) {
 	programs := adapted(t, "foreign/upper.wasm", abi.ConventionCommand)
-	d, err := programs.Spawn(gtCtx, []byte("a\nb\n"), 1, nil)
+	d, err := programs.Spawn(ctx, []byte("a\nb\n"), 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

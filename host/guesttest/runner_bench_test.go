@@ -1,4 +1,4 @@
-package host_test
+package guesttest_test
 
 import (
 	"errors"
@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/guesttest"
 )
 
 // BenchmarkLanguages sends events of 64 bytes to the same guest in each language.
@@ -15,7 +15,7 @@ import (
 func BenchmarkLanguages(b *testing.B) {
 	for _, name := range []string{"echo", "counter"} {
 		for _, lang := range []string{"c", "zig", "rust", "assemblyscript", "go"} {
-			wasm, err := os.ReadFile(filepath.Join("..", "testdata", "wasm", lang, name+".wasm"))
+			wasm, err := os.ReadFile(filepath.Join("..", "..", "testdata", "wasm", lang, name+".wasm"))
 			if errors.Is(err, os.ErrNotExist) {
 				continue
 			}
@@ -23,12 +23,12 @@ func BenchmarkLanguages(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.Run(name+"/"+lang, func(b *testing.B) {
-				tr, err := host.NewTrial(gtCtx, wasm, daemon.Limits{})
+				tr, err := guesttest.NewRunner(ctx, wasm, daemon.Limits{})
 				if err != nil {
 					b.Fatal(err)
 				}
-				defer tr.Close(gtCtx)
-				d, err := tr.Spawn(gtCtx, nil, 1, nil)
+				defer tr.Close(ctx)
+				d, err := tr.Spawn(ctx, nil, 1, nil)
 				if err != nil {
 					b.Fatal(err)
 				}
