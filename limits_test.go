@@ -60,6 +60,7 @@ var (
 // parts are those of the page, by folders.
 var parts = []struct{ title, dir string }{
 	{"Daemons, kinds and modules", "host"},
+	{"Trying a guest outside a node", "host/guesttest"},
 	{"What is asked of a daemon", "host/daemon"},
 	{"The table of daemons", "host/internal/table"},
 	{"Evidence", "host/internal/evidence"},
