@@ -354,7 +354,7 @@ func (c *member) compareWith(d *hosted, e directory.Entry, session uint64) {
 		return
 	}
 	m := c.rt.table.Look(d.id).Leaving
-	if m != nil && m.movedTo(e) {
+	if m != nil && m.MovesTo(e.Owner, e.Epoch) {
 		return // the migration ends by itself
 	}
 	c.confirm(d)

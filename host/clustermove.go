@@ -93,28 +93,28 @@ func (c *member) movable(ctx context.Context, d *hosted, target identity.NodeID)
 // move is the point of no return of a planned move: the directory names the
 // target. The release is on disk; it is given to nobody before. It returns once what
 // became of it is known, or ctx ends.
-func (c *member) move(ctx context.Context, m *Migration, rel *migration.Release) error {
-	l := leaderOf(m.d)
+func (c *member) move(ctx context.Context, d *hosted, target identity.NodeID, epoch uint64) error {
+	l := leaderOf(d)
 	for {
-		now, err := c.directory.Read(ctx, m.entity)
+		now, err := c.directory.Read(ctx, d.id)
 		switch {
-		case err == nil && now.Owner == m.target && now.Epoch == rel.Epoch:
-			l.End(&daemon.MovedError{Moved: daemon.Moved{Entity: m.entity, Node: m.target, Epoch: rel.Epoch, Time: c.env.Clock()}})
+		case err == nil && now.Owner == target && now.Epoch == epoch:
+			l.End(&daemon.MovedError{Moved: daemon.Moved{Entity: d.id, Node: target, Epoch: epoch, Time: c.env.Clock()}})
 			return nil
 		case err == nil && now.Owner != c.env.Self:
-			c.tell(func() { c.compareWith(m.d, now, c.sessionNow()) })
-			return migration.Failf(migration.StaleEpoch, "node %s owns daemon %s, epoch %d", now.Owner, m.entity.Origin(), now.Epoch)
+			c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
+			return migration.Failf(migration.StaleEpoch, "node %s owns daemon %s, epoch %d", now.Owner, d.id.Origin(), now.Epoch)
 		case err == nil:
-			d := now.Daemon.Without(m.target)
-			d.Owner, d.Epoch = m.target, rel.Epoch
-			if err = l.HandOver(ctx, now, d); err == nil {
+			to := now.Daemon.Without(target)
+			to.Owner, to.Epoch = target, epoch
+			if err = l.HandOver(ctx, now, to); err == nil {
 				continue // read it
 			}
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c.env.Logger.Warn("moving a daemon: the directory is asked again", "daemon", m.entity.Origin(), "error", err)
+		c.env.Logger.Warn("moving a daemon: the directory is asked again", "daemon", d.id.Origin(), "error", err)
 		timer := time.NewTimer(c.directory.Self().TTL / 8)
 		select {
 		case <-timer.C:
@@ -123,13 +123,6 @@ func (c *member) move(ctx context.Context, m *Migration, rel *migration.Release)
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// movedTo reports whether the directory says what the migration asked for.
-func (m *Migration) movedTo(e directory.Entry) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.release != nil && e.Owner == m.target && e.Epoch == m.release.Epoch
 }
 
 // makeWay lets a daemon come here that this node stood by for.

@@ -1,10 +1,10 @@
 package host
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
+	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -13,38 +13,19 @@ import (
 // A key that does not travel with its daemon is either at the target already, which
 // the target proves before the source destroys its own, or stays at home.
 
-// holdsDomain separates the proof that a target has a key from every other signature.
-const holdsDomain = "wasmhost-holds-key-v1"
-
-// holdsMessage is what a target signs with the daemon's key: which migration it is,
-// from where to where.
-func holdsMessage(m migration.ID, from, to identity.NodeID) []byte {
-	b := append(make([]byte, 0, 32), m[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(from))
-	return binary.BigEndian.AppendUint64(b, uint64(to))
-}
-
 // holds proves that this node has the daemon's key.
 func (in *incoming) holds() (*migration.Holds, error) {
 	key := in.rt.expectedKey(in.offer.Entity)
 	defer key.Wipe()
-	sig, err := key.SignDomain(holdsDomain, holdsMessage(in.offer.Migration, in.from, in.env.Self))
+	proof, err := exchange.ProveHolds(key, in.offer.Migration, in.from, in.env.Self)
 	if err != nil {
 		return nil, errNoKeyHere(in.env.Self, in.offer.Entity)
 	}
-	return &migration.Holds{Signature: sig}, nil
+	return proof, nil
 }
 
 func errNoKeyHere(node identity.NodeID, id identity.EntityID) *migration.Error {
 	return migration.Failf(migration.IdentityTransportFailed, "the key of daemon %s is to stay behind, and node %s was not given it", id.Origin(), node)
-}
-
-// verifyHolds returns nil where the target has proven that it has the key.
-func verifyHolds(id identity.EntityID, m migration.ID, from, to identity.NodeID, proof *migration.Holds) error {
-	if err := identity.VerifyDomain(id, holdsDomain, holdsMessage(m, from, to), proof.Signature); err != nil {
-		return migration.Failf(migration.IdentityTransportFailed, "node %s does not prove that it has the key of daemon %s: %v", to, id.Origin(), err)
-	}
-	return nil
 }
 
 // keptKey is where the store keeps the key of a daemon that went public-only.

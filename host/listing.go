@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/migration/source"
 	"wasmhost.example/identity"
 )
 
@@ -92,11 +93,7 @@ func (r *Runtime) present() (out []MigrationInfo) {
 	}
 	departures, arrivals := r.table.Moving()
 	for _, m := range departures {
-		id := m.entity
-		m.mu.Lock()
-		mv := MigrationInfo{Entity: id, Name: m.d.name, Peer: m.target, Source: true, State: MoveRunning, Phase: m.at.Phase().Shown(), Epoch: m.above + 1,
-			Bytes: m.bytes, Done: m.parts, Whole: m.whole, Rounds: len(m.passes), Began: time.Unix(0, m.startedAt)}
-		m.mu.Unlock()
+		id, mv := m.Entity(), runningMove(m)
 		if u, ok := waiting[id]; ok {
 			mv.State, mv.Epoch, mv.Sequence = MoveWaiting, u.Epoch, u.Sequence
 		}
@@ -111,6 +108,13 @@ func (r *Runtime) present() (out []MigrationInfo) {
 		out = append(out, mv)
 	}
 	return out
+}
+
+// runningMove is a migration away from here that runs.
+func runningMove(m *source.Migration) MigrationInfo {
+	s := m.Status()
+	return MigrationInfo{Entity: m.Entity(), Name: s.Name, Peer: m.Target(), Source: true, State: MoveRunning, Phase: s.Phase.Shown(), Epoch: s.Epoch,
+		Bytes: s.Bytes, Done: s.Done, Whole: s.Whole, Rounds: s.Rounds, Began: s.Began}
 }
 
 func (r *Runtime) past() ([]MigrationInfo, error) {

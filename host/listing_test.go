@@ -2,36 +2,48 @@ package host
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
 
+	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/migration/source"
 	"wasmhost.example/identity"
 )
 
 // Who lists migrations and waits for one that is being settled leaves the table to it:
 // to end, it needs that.
 func TestListingWaitsForNoLockWithAnother(t *testing.T) {
-	e := &env.Env{}
-	r := &Runtime{env: e, table: table.New[*hosted, *incoming, *Migration](e, ArrivalsOfPeer, ArrivalsOfNode)}
+	log := &heldLog{}
+	e := &env.Env{Logger: slog.New(log), Clock: time.Now, Notify: func(daemon.Notification) {}, Context: t.Context()}
+	r := &Runtime{env: e, table: table.New[*hosted, *incoming, *source.Migration](e, ArrivalsOfPeer, ArrivalsOfNode)}
+	r.departures = source.New(e, nil, nil, departuresOf{r})
 	in := &incoming{rt: r, offer: migration.Offer{Entity: identity.EntityID{1}}, done: make(chan struct{}), at: migration.NewTarget()}
-	m := &Migration{rt: r, d: &hosted{}, entity: identity.EntityID{2}, at: migration.NewOrchestrator()}
 	r.table.PutArrival(in)
-	r.table.Depart(m)
 	for _, c := range []struct {
 		name string
 		list func()
-		lock sync.Locker
+		lock sync.Locker // nil: the departure's
 	}{
 		{"UnsettledMigrations", func() { r.UnsettledMigrations() }, &in.mu},
-		{"UnsettledMigrations", func() { r.UnsettledMigrations() }, &m.mu},
+		{"UnsettledMigrations", func() { r.UnsettledMigrations() }, nil},
 		{"present", func() { r.present() }, &in.mu},
-		{"present", func() { r.present() }, &m.mu},
+		{"present", func() { r.present() }, nil},
 	} {
+		m, err := r.departures.Resume(&source.Subject{Entity: identity.EntityID{2}}, &source.Released{}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.table.Depart(m)
+		if c.lock == nil {
+			c.lock = &settling{m: m, log: log}
+		}
 		c.lock.Lock()
 		listed := make(chan struct{})
 		go func() {
@@ -56,6 +68,44 @@ func TestListingWaitsForNoLockWithAnother(t *testing.T) {
 		<-changed
 	}
 }
+
+// settling holds a departure's lock: it is being settled, which is logged under the lock.
+type settling struct {
+	m    *source.Migration
+	log  *heldLog
+	over chan struct{}
+}
+
+func (s *settling) Lock() {
+	s.log.reached, s.log.goOn, s.over = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	ended, cancel := context.WithCancel(context.Background())
+	cancel() // nobody waits for the departure to end
+	go func() {
+		defer close(s.over)
+		_, _ = s.m.TakeBack(ended) // the context's error
+	}()
+	<-s.log.reached
+}
+
+func (s *settling) Unlock() {
+	close(s.log.goOn)
+	<-s.over
+}
+
+// heldLog holds up who logs.
+type heldLog struct{ reached, goOn chan struct{} }
+
+func (h *heldLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *heldLog) Handle(context.Context, slog.Record) error {
+	close(h.reached)
+	<-h.goOn
+	return nil
+}
+
+func (h *heldLog) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h *heldLog) WithGroup(string) slog.Handler { return h }
 
 // waitsForLock reports whether a goroutine in that function waits for a mutex.
 func waitsForLock(function string) bool {

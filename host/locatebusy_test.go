@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+
 	"wasmhost.example/host/daemon"
 )
 

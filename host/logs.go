@@ -2,6 +2,7 @@ package host
 
 import (
 	"time"
+
 	"wasmhost.example/host/daemon"
 
 	"wasmhost.example/host/internal/feed"

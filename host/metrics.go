@@ -311,24 +311,6 @@ func (d *hosted) glance() (state string, memory int64, near daemon.Near) {
 	return state, s.memory, s.near(d.limits())
 }
 
-// ended counts a migration from here that ended.
-func (m *Migration) ended(err *migration.Error) {
-	kind := m.d.meter
-	m.mu.Lock()
-	bytes, rounds, downtime := m.bytes, len(m.passes), m.downtime
-	m.mu.Unlock()
-	kind.bytes.Add(uint64(max(bytes, 0)))
-	kind.rounds.Add(uint64(rounds))
-	if err != nil {
-		m.rt.meters.moved(m.d.kind, "source", err)
-		return
-	}
-	m.rt.meters.moved(m.d.kind, "source", nil)
-	if downtime > 0 { // else a restart came between
-		kind.downtime.Observe(downtime)
-	}
-}
-
 // knownKind is the kind as it is counted where a peer names it.
 func (r *Runtime) knownKind(kind string) string {
 	r.mu.RLock()

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+
 	"wasmhost.example/host/daemon"
 )
 

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"strings"
+
 	"wasmhost.example/host/daemon"
 )
 

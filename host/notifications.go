@@ -6,7 +6,6 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/feed"
-	"wasmhost.example/host/migration"
 )
 
 // notificationsBuffer is how far who watches a node may lag before it is cut.
@@ -38,13 +37,4 @@ func (n *notifications) publish(h daemon.Notification) {
 // notify publishes what happened to the daemon.
 func (d *hosted) notify(what daemon.Topic, reason string) {
 	d.env.Notify(daemon.Notification{Topic: what, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Reason: reason})
-}
-
-// notify publishes where a migration from here stands. It needs m.mu.
-func (m *Migration) notify(what daemon.Topic, round *migration.Round, reason string) {
-	if m.d == nil { // its source tells of it
-		return
-	}
-	m.env.Notify(daemon.Notification{Topic: what, Entity: m.entity, Name: m.d.name, Kind: m.d.kind, Epoch: m.epoch, Reason: reason, Peer: m.target, Source: true,
-		Phase: m.at.Phase().Shown(), Round: round, Bytes: m.bytes, Downtime: m.downtime})
 }

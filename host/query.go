@@ -54,7 +54,7 @@ func (r *Runtime) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan 
 func (r *Runtime) MigrationPhase(id identity.EntityID) (migration.Phase, bool) {
 	m := r.table.Look(id).Leaving
 	if m == nil {
-		m = r.orders.get(id)
+		m = r.departures.Ordered(id)
 	}
 	if m == nil {
 		return 0, false
@@ -66,8 +66,8 @@ func (r *Runtime) MigrationPhase(id identity.EntityID) (migration.Phase, bool) {
 // ordered by it, by entity.
 func (r *Runtime) Migrations() []*Migration {
 	leaving, _ := r.table.Moving()
-	all := append(leaving, r.orders.all()...)
-	slices.SortFunc(all, func(a, b *Migration) int { return a.entity.Compare(b.entity) })
+	all := append(leaving, r.departures.AllOrdered()...)
+	slices.SortFunc(all, func(a, b *Migration) int { return a.Entity().Compare(b.Entity()) })
 	return all
 }
 

@@ -10,7 +10,6 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/journal"
-	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -31,20 +30,15 @@ type Unsettled struct {
 	Sequence uint64          // of the daemon's last output, as known here
 }
 
-// ErrSettled says that there is no unsettled migration of the daemon here.
-var ErrSettled = errors.New("no migration of this daemon is unsettled on this node")
-
 // UnsettledMigrations returns the migrations that wait for their other side, by
 // name.
 func (r *Runtime) UnsettledMigrations() []Unsettled {
 	departures, arrivals := r.table.Moving()
 	var out []Unsettled
 	for _, m := range departures {
-		m.mu.Lock()
-		if m.at.Phase().Owner() == migration.OwnerTarget {
-			out = append(out, Unsettled{Entity: m.entity, Name: m.d.name, Peer: m.target, Outgoing: true, Epoch: m.release.Epoch, Sequence: m.release.Sequence})
+		if s := m.Status(); s.Phase.Owner() == migration.OwnerTarget {
+			out = append(out, Unsettled{Entity: m.Entity(), Name: s.Name, Peer: m.Target(), Outgoing: true, Epoch: s.Epoch, Sequence: s.Sequence})
 		}
-		m.mu.Unlock()
 	}
 	for _, in := range arrivals {
 		in.mu.Lock()
@@ -58,7 +52,7 @@ func (r *Runtime) UnsettledMigrations() []Unsettled {
 }
 
 // ResolveMigration settles a migration whose other side is gone for good: how
-// is MendTakeBack, MendClaim or MendDrop. ErrSettled where there is nothing to
+// is MendTakeBack, MendClaim or MendDrop. migration.ErrSettled where there is nothing to
 // settle so. key is the daemon's for MendClaim, or nil.
 func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, how chain.Mend, key *identity.KeyPair) (chain.Mended, error) {
 	if err := errors.Join(r.ready(), r.room()); err != nil {
@@ -71,64 +65,18 @@ func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, ho
 	m, in := p.Leaving, p.Coming
 	switch {
 	case how == chain.MendTakeBack && m != nil:
-		return m.takeBack(ctx)
+		return m.TakeBack(ctx)
 	case how == chain.MendClaim && in != nil:
 		return in.claim(key)
 	case how == chain.MendDrop && in != nil:
 		if !in.discard(migration.Operator) {
-			return chain.Mended{}, fmt.Errorf("%w: %s is still on its way, or settled", ErrSettled, id.Origin())
+			return chain.Mended{}, fmt.Errorf("%w: %s is still on its way, or settled", migration.ErrSettled, id.Origin())
 		}
 		return chain.Mended{How: how}, nil
 	case how > chain.MendDrop || how < chain.MendTakeBack:
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotSupported, how)
 	}
-	return chain.Mended{}, fmt.Errorf("%w: %s", ErrSettled, id.Origin())
-}
-
-var errTakenBack = migration.Failf(migration.Cancelled, "the daemon was taken back: the target is held to be gone for good")
-
-// takeBack ends the walk that brings the release to the target, and serves the
-// daemon here.
-func (m *Migration) takeBack(ctx context.Context) (chain.Mended, error) {
-	m.mu.Lock()
-	if m.at.Phase() != migration.TakenBack {
-		if err := m.step(migration.Overruled, migration.Operator); err != nil {
-			m.mu.Unlock()
-			return chain.Mended{}, fmt.Errorf("%w: %s: %w", ErrSettled, m.d.id.Origin(), err)
-		}
-		close(m.takenBack)
-	}
-	rel := m.release
-	m.mu.Unlock()
-
-	select {
-	case <-m.done:
-	case <-ctx.Done():
-		return chain.Mended{}, context.Cause(ctx)
-	}
-	d := m.d
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Migrating {
-		return chain.Mended{}, fmt.Errorf("%w: %w", ErrSettled, d.gone)
-	}
-	fact, b, err := d.fact(chain.MendTakeBack, rel.Epoch+1)
-	if err != nil {
-		return chain.Mended{}, err
-	}
-	b.Delete(store.Outgoing, d.id[:])
-	b.Delete(store.Meta, keptKey(d.id)) // it has its key
-	if err := m.env.Store.Commit(b); err != nil {
-		return chain.Mended{}, err
-	}
-	d.goOn(fact.Epoch)
-	d.endTail()
-	m.rt.table.EndDeparture(d.id)
-	d.EndMove()
-	d.resume()
-	m.rt.subscriber.Start(d.id, d.ledger.All())
-	m.env.Logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", d.id.Origin(), "target", m.target, "epoch", fact.Epoch)
-	return fact, nil
+	return chain.Mended{}, fmt.Errorf("%w: %s", migration.ErrSettled, id.Origin())
 }
 
 // claim serves the daemon that is held here.
@@ -136,7 +84,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.at.Phase() != migration.Pending {
-		return chain.Mended{}, fmt.Errorf("%w: %s", ErrSettled, in.offer.Entity.Origin())
+		return chain.Mended{}, fmt.Errorf("%w: %s", migration.ErrSettled, in.offer.Entity.Origin())
 	}
 	d, id, r := in.d, in.offer.Entity, in.rt
 	d.mu.Lock()

@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost.example/host/backoff"
-	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/migration/source"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -18,9 +17,9 @@ import (
 // are the target's, and are held here until it confirms.
 func (r *Runtime) recoverOutgoing() error {
 	return r.env.Store.Scan(store.Outgoing, func(k, v []byte) error {
-		var rec releasedRecord
 		var id identity.EntityID
-		if err := errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)); err != nil {
+		rec, err := source.DecodeReleased(v)
+		if err := errors.Join(id.UnmarshalBinary(k), err); err != nil {
 			return fmt.Errorf("%w: release %x: %w", store.ErrCorrupt, k, err)
 		}
 		d := r.table.Daemon(id)
@@ -33,13 +32,10 @@ func (r *Runtime) recoverOutgoing() error {
 		}
 		d.mu.Unlock()
 		d.BeginMove()
-		m, err := r.newMigration(id, d, rec.Target, MigrationOptions{OmitIdentity: true})
+		m, err := r.departures.Resume(subjectOf(r, d), rec, r.cluster != nil)
 		if err != nil {
 			return err
 		}
-		m.resuming, m.cancel = context.WithCancelCause(r.env.Context)
-		m.id, m.release, m.epoch, m.above = rec.Release.Migration, &rec.Release, rec.Release.Epoch, rec.Release.Epoch-1
-		m.at = migration.ResumeSource(r.cluster != nil)
 		r.table.Depart(m)
 		return nil
 	})
@@ -92,47 +88,11 @@ func (r *Runtime) resumeMigrations() {
 	}
 	departures, arrivals := r.table.Moving()
 	for _, m := range departures {
-		if m.resuming == nil {
-			continue
-		}
-		r.env.Work.Go(func() {
-			defer m.cancel(nil)
-			m.finish(m.resume(m.resuming))
-		})
+		m.Continue()
 	}
 	for _, in := range arrivals {
 		go in.inDoubt()
 	}
-}
-
-// resume goes on with a migration that was released before a restart.
-func (m *Migration) resume(ctx context.Context) *migration.Error {
-	if m.d.leader != nil {
-		err := m.rt.cluster.move(ctx, m, m.release)
-		if err == nil {
-			err = m.signal(migration.Released, migration.Source)
-		}
-		if err != nil {
-			return exchange.ErrorOf(ctx, err)
-		}
-	}
-	peer, err := m.rt.mesh.Peer(m.target)
-	for tries := exchange.Retry.Start(); err != nil; {
-		m.env.Logger.Warn("a daemon was released to a node that is not trusted any more: trust it again, or see wasmhost migrations",
-			"daemon", m.d.id.Origin(), "to", m.target, "error", err)
-		switch err := tries.Wait(ctx, m.takenBack); {
-		case errors.Is(err, backoff.ErrStopped):
-			return errTakenBack
-		case err != nil:
-			return exchange.ErrorOf(ctx, ctx.Err())
-		}
-		peer, err = m.rt.mesh.Peer(m.target)
-	}
-	s := &sourceWalk{m: m, d: m.d, ctx: ctx, peer: peer}
-	if err := s.leave(s.deliver()); err != nil {
-		return exchange.ErrorOf(ctx, err)
-	}
-	return nil
 }
 
 // storedLimits gives a daemon that is on its way here the limits that its

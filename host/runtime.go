@@ -28,6 +28,7 @@ import (
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/migration/source"
 	"wasmhost.example/host/outbox"
 	"wasmhost.example/host/store"
 	"wasmhost.example/host/subscriber"
@@ -135,10 +136,10 @@ type Runtime struct {
 	holds   map[identity.EntityID]*holdRecord
 	losses  map[identity.EntityID]*daemon.Loss
 
-	table    *table.Table[*hosted, *incoming, *Migration]
-	evidence *evidence.Records
-	failures failures
-	orders   orders
+	table      *table.Table[*hosted, *incoming, *source.Migration]
+	evidence   *evidence.Records
+	failures   failures
+	departures *source.Departures
 
 	starting lock.Mutex[lock.Start] // one Start at a time
 	reading  reading
@@ -181,7 +182,8 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	if r.budgets = o.Budgets; r.budgets == nil {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
-	r.table, r.evidence = table.New[*hosted, *incoming, *Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), evidence.New(r.env)
+	r.table, r.evidence = table.New[*hosted, *incoming, *source.Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), evidence.New(r.env)
+	r.departures = source.New(r.env, r.mesh, r.evidence, departuresOf{r})
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
 	r.daemons = r.daemonConfig(&o)

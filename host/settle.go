@@ -345,23 +345,3 @@ func (d *hosted) owns(epoch uint64) bool {
 	defer d.mu.Unlock()
 	return d.epoch >= epoch
 }
-
-// answerAsk tells a target in doubt what became of its migration.
-func (r *Runtime) answerAsk(from identity.NodeID, c migration.Conn, ask *migration.Ask) {
-	m := r.table.Look(ask.Entity).Leaving
-	if m == nil || m.id != ask.Migration || m.target != from {
-		exchange.Answer(r.env.Logger, c, migration.NewRefuse(migration.Failf(migration.Cancelled, "the source keeps daemon %s", ask.Entity.Origin())))
-		return
-	}
-	m.mu.Lock()
-	rel, released := m.release, m.at.Phase().Owner() == migration.OwnerTarget
-	m.mu.Unlock()
-	if !released {
-		exchange.Answer(r.env.Logger, c, &migration.Hold{})
-		return
-	}
-	exchange.Answer(r.env.Logger, c, rel)
-	if _, err := exchange.Receive[*migration.Done](c); err != nil { // the source's own delivery hears it too
-		r.env.Logger.Debug("a target that asked did not confirm", "error", err)
-	}
-}

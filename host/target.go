@@ -39,9 +39,9 @@ func (r *Runtime) handleMigration(ctx context.Context, from identity.NodeID, c m
 	case *migration.Release:
 		err = r.takeRelease(from, c, msg)
 	case *migration.Ask:
-		r.answerAsk(from, c, msg)
+		r.departures.Answer(r.table.Look(msg.Entity).Leaving, from, c, msg)
 	case *migration.Order:
-		err = r.takeOrder(ctx, from, c, msg)
+		err = r.departures.TakeOrder(ctx, from, c, msg)
 	default:
 		err = migration.Failf(migration.ProtocolError, "a %T where an offer should be", msg)
 	}

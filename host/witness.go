@@ -30,9 +30,7 @@ func (r *Runtime) lastWord(d *hosted, stopped bool) *chain.Checkpoint {
 		if m == nil {
 			return nil
 		}
-		m.mu.Lock()
-		rel := m.release
-		m.mu.Unlock()
+		rel := m.Release()
 		if rel == nil || canon.Unmarshal(rel.Checkpoint, check) != nil {
 			return nil
 		}

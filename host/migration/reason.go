@@ -1,6 +1,9 @@
 package migration
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Code is why a migration failed, as it crosses the wire. Append-only.
 type Code uint16
@@ -80,3 +83,6 @@ func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code && t.Text == ""
 }
+
+// ErrSettled says that there is no unsettled migration of the daemon on a node.
+var ErrSettled = errors.New("no migration of this daemon is unsettled on this node")

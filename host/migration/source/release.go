@@ -1,4 +1,4 @@
-package host
+package source
 
 import (
 	"context"
@@ -8,13 +8,9 @@ import (
 
 	"wasmhost.example/host/backoff"
 	"wasmhost.example/host/chain"
-	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/exchange"
-	"wasmhost.example/host/internal/lifecycle"
-	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
-	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
 )
@@ -22,27 +18,24 @@ import (
 // The end of the source's walk: the release, which is the point of no return,
 // and its way to the target.
 
-// release seals the identity, signs the hand-over and writes both durably.
-// Nobody else has the lock: the daemon is paused.
+// release signs the hand-over, seals the identity and writes both durably.
 func (s *sourceWalk) release() error {
-	rel := &migration.Release{Migration: s.m.id, Entity: s.d.id, Epoch: s.d.epoch + 1, Sequence: s.d.chain.Head().Sequence, Head: s.head[:]}
-	check := s.d.checkpointFor(chain.PurposeHandover, rel.Epoch)
-	check.State = chain.Handover(s.m.env.Self, s.m.target)
+	rel := &migration.Release{Migration: s.m.id, Entity: s.m.entity, Epoch: s.view.Epoch + 1, Sequence: s.head.Sequence, Head: s.head.Hash[:]}
+	states := chain.Handover(s.m.env.Self, s.m.target)
 	if s.m.options.PublicOnly {
-		check.State = chain.HandoverPublic(s.m.env.Self, s.m.target)
+		states = chain.HandoverPublic(s.m.env.Self, s.m.target)
 	}
-	err := check.Sign(s.d.key)
-	if err == nil {
-		rel.Checkpoint, err = canon.Marshal(check)
+	var seal *identity.SealKey
+	if s.m.sendsIdentity() {
+		seal = &s.seal
 	}
-	if err == nil && s.sendsIdentity() {
-		rel.Envelope, err = s.sealed()
-	}
-	if err != nil {
+	if err := s.d.HandOver(rel, states, seal); err != nil {
 		return err
 	}
+
 	s.m.mu.Lock()
-	if err = s.m.step(migration.Agreed, migration.Source); err == nil {
+	err := s.m.step(migration.Agreed, migration.Source)
+	if err == nil {
 		s.m.release = rel
 	}
 	s.m.mu.Unlock()
@@ -52,65 +45,33 @@ func (s *sourceWalk) release() error {
 	return s.m.commit(s.ctx, rel)
 }
 
-func (s *sourceWalk) sealed() ([]byte, error) {
-	head := s.d.chain.Head()
-	env, err := identity.Seal(s.d.key, s.seal, head.Bytes())
-	if err != nil {
-		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
-	}
-	return env.Bytes(), nil
-}
-
-// releasedRecord is how the store keeps a release until the target confirms.
-type releasedRecord struct {
-	_       struct{} `cbor:",toarray"`
-	Target  identity.NodeID
-	Release migration.Release
-}
-
 // commit is the point of no return: once the record is durable, the target
 // owns the daemon.
 func (m *Migration) commit(ctx context.Context, rel *migration.Release) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if m.env.Store != nil {
-		rec, err := canon.Marshal(&releasedRecord{Target: m.target, Release: *rel})
-		if err != nil {
-			return err
-		}
-		b := &store.Batch{}
-		b.Put(store.Outgoing, m.d.id[:], rec)
-		b.Generation = m.d.under
-		if m.options.PublicOnly {
-			if err := m.d.keepKey(b); err != nil {
-				return err
-			}
-		}
-		if err := m.env.Store.Commit(b); errors.Is(err, store.ErrRefused) {
-			return migration.Failf(migration.StoreFailed, "writing the release: %v", err)
-		} else if err != nil {
-			// Whether the record is on disk is not known, so neither side may
-			// serve until a restart has read it.
-			m.d.fail(err)
-			err = errors.Join(err, m.signal(migration.Unsure, migration.Source))
-			return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
-		}
+	rec, err := canon.Marshal(&Released{Target: m.target, Release: *rel})
+	if err != nil {
+		return err
 	}
-	if m.env.Store == nil && m.options.PublicOnly && m.d.key.CanSign() {
-		m.rt.mu.Lock()
-		m.rt.kept[m.d.id] = m.d.key.Clone()
-		m.rt.mu.Unlock()
+
+	switch unsure, err := m.d.Release(rec, m.options.PublicOnly); {
+	case unsure:
+		// Whether the record is on disk is not known, so neither side may
+		// serve until a restart has read it.
+		err = errors.Join(err, m.signal(migration.Unsure, migration.Source))
+		return migration.Failf(migration.StoreFailed, "writing the release: %v; restart this node to settle who owns the daemon", err)
+	case err != nil:
+		return err
 	}
-	if m.d.leader != nil {
-		if err := m.rt.cluster.move(m.env.Context, m, rel); err != nil {
-			return errors.Join(err, m.signal(migration.Unsure, migration.Source))
-		}
+	if err := m.d.Commit(m.env.Context, m.target, rel.Epoch); err != nil {
+		return errors.Join(err, m.signal(migration.Unsure, migration.Source))
 	}
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.epoch, m.queued = rel.Epoch, m.d.waiting.Load()
+	m.epoch, m.queued = rel.Epoch, m.d.Waiting()
 	return m.step(migration.Released, migration.Source)
 }
 
@@ -125,7 +86,7 @@ func (s *sourceWalk) deliver() error {
 		if done, err = s.m.hand(s.conn); err == nil {
 			break
 		}
-		s.m.env.Logger.Warn("the target has not confirmed a release yet", "daemon", s.d.id.Origin(), "to", s.m.target, "error", err)
+		s.m.env.Logger.Warn("the target has not confirmed a release yet", "daemon", s.m.entity.Origin(), "to", s.m.target, "error", err)
 		s.close()
 		switch err := tries.Wait(s.m.env.Context, s.m.takenBack); {
 		case errors.Is(err, backoff.ErrStopped):
@@ -150,10 +111,9 @@ func (s *sourceWalk) deliver() error {
 	s.m.mu.Lock()
 	s.m.receipt = rec
 	s.m.mu.Unlock()
-	s.d.mu.Lock()
-	bound := s.d.ledger.All()
-	s.d.mu.Unlock()
-	err := s.m.settle(rec)
+
+	bound := s.d.Leave(s.m.target, s.m.release.Epoch, rec)
+	err := s.m.signal(migration.Activated, migration.Target)
 	s.rebound(bound)
 	s.give(rec)
 	return err
@@ -186,30 +146,6 @@ func (m *Migration) hand(conn migration.Conn) (*migration.Done, error) {
 	return done, nil
 }
 
-// settle replaces the daemon by a tombstone: its senders go to the target. They
-// need not wait for the disk, which has the release; but until it has the
-// tombstone the daemon's place is taken, lest it come back and what is kept of it
-// be forgotten.
-func (m *Migration) settle(rec *chain.Receipt) error {
-	t := table.Tombstone{Name: m.d.name, Node: m.target, Epoch: m.release.Epoch, Time: m.env.Clock().UnixNano()}
-	m.d.mu.Lock()
-	m.d.endTail()
-	grave, err := m.rt.grave(m.d, t)
-	m.d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, m.d.id)})
-	m.d.mu.Unlock()
-	if err == nil && rec != nil {
-		err = m.rt.evidence.PutReceipts(grave, rec)
-	}
-	if err == nil {
-		err = m.rt.bury(m.d, t, grave)
-	}
-	if err != nil { // the store is poisoned; the daemon is gone from here all the same
-		m.env.Logger.Error("storing where a daemon went", "daemon", m.d.id.Origin(), "error", err)
-		m.rt.forgetHere(m.d, t, false)
-	}
-	return m.signal(migration.Activated, migration.Target)
-}
-
 // countersign makes the receipt whole; nil where the target said nothing, or
 // what is not so.
 func (m *Migration) countersign(done *migration.Done) *chain.Receipt {
@@ -218,7 +154,7 @@ func (m *Migration) countersign(done *migration.Done) *chain.Receipt {
 	}
 	rec, err := m.signMove(done.Receipt)
 	if err != nil {
-		m.env.Logger.Error("the target's receipt is not of this migration", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
+		m.env.Logger.Error("the target's receipt is not of this migration", "daemon", m.entity.Origin(), "to", m.target, "error", err)
 		return nil
 	}
 	return rec
@@ -246,7 +182,7 @@ func (m *Migration) giveLater(peer mesh.Peer, rec *chain.Receipt, err error) {
 	for err != nil {
 		switch waited := tries.Wait(m.env.Context, nil); {
 		case errors.Is(waited, backoff.ErrSpent):
-			m.env.Logger.Info("the target of a migration has a receipt with its own signature only", "daemon", m.d.id.Origin(), "to", m.target, "error", err)
+			m.env.Logger.Info("the target of a migration has a receipt with its own signature only", "daemon", m.entity.Origin(), "to", m.target, "error", err)
 			return
 		case waited != nil:
 			return

@@ -1,4 +1,4 @@
-package host
+package source
 
 import (
 	"context"
@@ -23,34 +23,34 @@ import (
 // hears the phases and the outcome, and may cancel.
 
 // order asks o.Source to move the daemon and returns at once.
-func (r *Runtime) order(caller context.Context, id identity.EntityID, target identity.NodeID, o MigrationOptions) (*Migration, error) {
-	if r.mesh == nil {
+func (t *Departures) order(caller context.Context, id identity.EntityID, target identity.NodeID, o Options) (*Migration, error) {
+	if t.mesh == nil {
 		return nil, migration.Failf(migration.SourceUnavailable, "this node has no peers")
 	}
 	if o.RetryNotReady < 0 || o.RetryNotReady > migration.MaxRetryNotReady {
 		return nil, migration.Failf(migration.ProtocolError, "RetryNotReady is %v; for another node to do it must be between 0 and %v", o.RetryNotReady, migration.MaxRetryNotReady)
 	}
-	peer, err := r.mesh.Peer(o.Source)
+	peer, err := t.mesh.Peer(o.Source)
 	if err != nil {
 		return nil, migration.Failf(migration.SourceUnavailable, "%v", err)
 	}
-	m, err := r.newMigration(id, nil, target, o)
+	m, err := t.newMigration(id, nil, target, o)
 	if err != nil {
-		return nil, exchange.ErrorOf(r.env.Context, err)
+		return nil, exchange.ErrorOf(t.env.Context, err)
 	}
-	ctx, cancel := context.WithCancelCause(r.env.Context)
+	ctx, cancel := context.WithCancelCause(t.env.Context)
 	m.cancel = cancel
-	if !r.env.Work.Begin() {
+	if !t.env.Work.Begin() {
 		cancel(nil)
 		return nil, daemon.ErrShuttingDown
 	}
-	if !r.orders.add(m) {
-		r.env.Work.Done()
+	if !t.orders.add(m) {
+		t.env.Work.Done()
 		cancel(nil)
 		return nil, migration.Failf(migration.AlreadyMigrating, "this node has ordered a migration of daemon %s already", id.Origin())
 	}
 	go func() {
-		defer r.env.Work.Done()
+		defer t.env.Work.Done()
 		defer cancel(nil)
 		ctx := m.trace(ctx, caller, "order")
 		m.outcome(m.follow(ctx, peer))
@@ -94,12 +94,20 @@ func (o *orders) get(id identity.EntityID) *Migration {
 	return o.of[id]
 }
 
+// all returns them, in no order.
 func (o *orders) all() []*Migration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 
 	return slices.Collect(maps.Values(o.of))
 }
+
+// Ordered returns the migration of a daemon away from another node that this node
+// ordered, and that is not over; nil: there is none.
+func (t *Departures) Ordered(id identity.EntityID) *Migration { return t.orders.get(id) }
+
+// AllOrdered returns all of these, in no order.
+func (t *Departures) AllOrdered() []*Migration { return t.orders.all() }
 
 // follow has the source move the daemon and hears how it goes. It returns what
 // the source says at the end, or why nothing more is heard of it.
@@ -171,7 +179,7 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 			m.passes = append(m.passes, roundOf(p))
 		}
 		if len(o.Receipt) > 0 {
-			m.receipt = m.rt.heard(o.Receipt, m.entity)
+			m.receipt = m.of.heard(o.Receipt, m.entity)
 		}
 		m.unbound = unboundOf(o.Unbound)
 		if err := m.hear(migration.Complete); err != nil {
@@ -184,23 +192,23 @@ func (m *Migration) outcome(o *migration.Outcome, err error) {
 	}
 	m.traceEnd(m.err)
 	m.mu.Unlock()
-	m.rt.orders.remove(m)
+	m.of.orders.remove(m)
 	m.changes.Close()
 	m.progress.Close()
 	close(m.done)
 }
 
-// takeOrder moves a daemon for from, and tells it how it goes. When from is
+// TakeOrder moves a daemon for from, and tells it how it goes. When from is
 // gone the migration goes on. An order that has been carried out already is
 // answered again.
-func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migration.Conn, o *migration.Order) error {
+func (t *Departures) TakeOrder(ctx context.Context, from identity.NodeID, c migration.Conn, o *migration.Order) error {
 	if o.Version != migration.Version {
 		return migration.Failf(migration.ProtocolError, "version %d of the migration protocol, this node speaks %d", o.Version, migration.Version)
 	}
-	opts := MigrationOptions{OmitIdentity: o.OmitIdentity, RetryNotReady: time.Duration(o.RetryNotReady)}
+	opts := Options{OmitIdentity: o.OmitIdentity, RetryNotReady: time.Duration(o.RetryNotReady)}
 	opts.within(o.Bounds)
 	opts.watch = ctx
-	m, err := r.StartMigrationWith(ctx, o.Entity, o.Target, opts)
+	m, err := t.Start(ctx, o.Entity, o.Target, opts)
 	var moved *daemon.MovedError
 	if errors.As(err, &moved) && moved.Node == o.Target {
 		return c.Send(&migration.Outcome{Epoch: moved.Epoch})
@@ -208,7 +216,7 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	if err != nil {
 		return err
 	}
-	r.env.Logger.Info("ordered to move a daemon", "daemon", o.Entity.Origin(), "by", from, "to", o.Target)
+	t.env.Logger.Info("ordered to move a daemon", "daemon", o.Entity.Origin(), "by", from, "to", o.Target)
 	go func() { // ends with the stream
 		if _, err := exchange.Receive[*migration.Refuse](c); err == nil {
 			m.Cancel()
@@ -223,13 +231,13 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 			step.Rounds = []migration.Pass{passOf(p.Round)}
 		}
 		if err := c.Send(step); err != nil {
-			r.env.Logger.Debug("whoever ordered a migration is gone", "daemon", o.Entity.Origin(), "by", from, "error", err)
+			t.env.Logger.Debug("whoever ordered a migration is gone", "daemon", o.Entity.Origin(), "by", from, "error", err)
 			return nil
 		}
 	}
 	rep, err := m.Wait(ctx)
 	if err != nil {
-		return c.Send(&migration.Outcome{Failures: []migration.Failure{migration.NewFailure(exchange.ErrorOf(r.env.Context, err))}})
+		return c.Send(&migration.Outcome{Failures: []migration.Failure{migration.NewFailure(exchange.ErrorOf(t.env.Context, err))}})
 	}
 	out := &migration.Outcome{Epoch: rep.Epoch, Bytes: uint64(rep.Bytes), Downtime: uint64(rep.Downtime)}
 	for _, u := range rep.Unbound {
@@ -249,15 +257,6 @@ func (r *Runtime) takeOrder(ctx context.Context, from identity.NodeID, c migrati
 	return c.Send(out)
 }
 
-// bounds are the options' as they cross the wire.
-func (o *MigrationOptions) bounds() migration.Bounds {
-	return migration.Bounds{Downtime: uint64(o.Downtime), Rounds: uint64(o.MaxRounds), Deadline: uint64(o.Deadline), Rate: uint64(o.Rate)}
-}
-
-func (o *MigrationOptions) within(b migration.Bounds) {
-	o.Downtime, o.MaxRounds, o.Deadline, o.Rate = time.Duration(b.Downtime), int(b.Rounds), time.Duration(b.Deadline), int64(b.Rate)
-}
-
 func passOf(r *migration.Round) migration.Pass {
 	return migration.Pass{Number: uint64(r.Number), How: r.How, Records: uint64(r.Records), Blocks: uint64(r.Blocks), Bytes: uint64(r.Bytes),
 		Took: uint64(r.Took), Left: uint64(r.Left), Slowed: uint64(r.Slowed)}
@@ -270,7 +269,7 @@ func roundOf(p migration.Pass) migration.Round {
 
 // heard returns a receipt that the source of an ordered migration sent; nil
 // where it is none of that daemon, or not good.
-func (r *Runtime) heard(b []byte, id identity.EntityID) *chain.Receipt {
+func (t *Departures) heard(b []byte, id identity.EntityID) *chain.Receipt {
 	rec, err := chain.DecodeReceipt(b)
 	if err == nil {
 		err = rec.Verify()
@@ -279,7 +278,7 @@ func (r *Runtime) heard(b []byte, id identity.EntityID) *chain.Receipt {
 		err = fmt.Errorf("%w: of another daemon", chain.ErrBadReceipt)
 	}
 	if err != nil {
-		r.env.Logger.Warn("the source of an ordered migration sent no good receipt", "daemon", id.Origin(), "error", err)
+		t.env.Logger.Warn("the source of an ordered migration sent no good receipt", "daemon", id.Origin(), "error", err)
 		return nil
 	}
 	return rec

@@ -1,4 +1,4 @@
-package host
+package source
 
 import (
 	"context"
@@ -18,72 +18,22 @@ import (
 	"wasmhost.example/identity"
 )
 
-// MigrationOptions say how a daemon moves.
-type MigrationOptions struct {
-	// OmitIdentity does not send the daemon's private key: the target must have it, by
-	// RegisterMigrationTargetIdentity, and proves that it does. Else the migration fails
-	// with IdentityTransportFailed, and nothing has changed.
-	OmitIdentity bool
-
-	// PublicOnly moves the daemon without its private key. On the target it signs
-	// nothing: what it emits there cannot be proven, and its chain verifies no further
-	// than the move, which says so. Its key stays on this node, at rest, where
-	// KeptIdentity finds it; the daemon has it again when it comes back here. A migration
-	// that another node orders cannot be one.
-	PublicOnly bool
-
-	// RetryNotReady is for how long a target that is not ready is asked again;
-	// 0: it is asked once. The pauses between grow from 0.5 s to 16 s.
-	RetryNotReady time.Duration
-
-	// Downtime is for how long senders may wait at the end, 0 for
-	// DefaultDowntime. Before, rounds send what the daemon does meanwhile, until
-	// the rest fits; where that is never, the daemon is slowed.
-	Downtime time.Duration
-
-	// MaxRounds is after how many rounds the end comes all the same, 0 for
-	// DefaultRounds.
-	MaxRounds int
-
-	// Deadline is for how long the daemon may be on its way until it is
-	// released; then the migration is given up. 0: for any time.
-	Deadline time.Duration
-
-	// Rate is how many bytes may be sent in a second. 0: any number.
-	Rate int64
-
-	watch context.Context // nil: nobody watches from the beginning on
-
-	// Source is the node that has the daemon, where that is another: this node
-	// asks it to move the daemon, and hears how it goes. 0: this node.
-	Source identity.NodeID
-}
-
-// check says what is wrong with the options.
-func (o *MigrationOptions) check() error {
-	if o.PublicOnly && o.OmitIdentity {
-		return migration.Failf(migration.IdentityTransportFailed, "a migration either leaves the key to a target that has it, or is public-only")
-	}
-	if min(o.Downtime, o.Deadline, time.Duration(o.Rate)) < 0 || o.MaxRounds < 0 || o.MaxRounds > migration.MaxRounds {
-		return migration.Failf(migration.ProtocolError, "downtime %v, deadline %v, rate %d, %d rounds: at least 0, at most %d rounds", o.Downtime, o.Deadline, o.Rate, o.MaxRounds, migration.MaxRounds)
-	}
-	return nil
-}
-
 // Migration is one daemon's move away from this node, or from another that
 // this node ordered to move it. It is safe for concurrent use.
 type Migration struct {
-	rt      *Runtime
+	of      *Departures
 	env     *env.Env
-	d       *hosted // nil when another node is the source
+	d       *Subject // nil when another node is the source
 	id      migration.ID
 	entity  identity.EntityID
 	source  identity.NodeID
 	target  identity.NodeID
-	options MigrationOptions
+	options Options
 	started time.Time // monotonic, as since
 
 	startedAt int64 // the same by the runtime's clock, Unix nanoseconds
+
+	resuming context.Context // of one that was released before the node started; nil: of another
 
 	above uint64 // the daemon's epoch when it was to move: the target's is the next. Set before the migration is in the table
 
@@ -92,7 +42,6 @@ type Migration struct {
 	changes  feed.Feed[PhaseChange]
 	progress feed.Feed[Progress]
 	watched  <-chan Progress // from the beginning on, where options.watch asks for it
-	resuming context.Context // of one that was released before a restart
 
 	mu        lock.Mutex[lock.Migration]
 	at        migration.Machine
@@ -151,10 +100,10 @@ type Report struct {
 // errCancelled is the cause of a migration that was cancelled.
 var errCancelled = migration.Failf(migration.Cancelled, "the migration was cancelled")
 
-func (r *Runtime) newMigration(entity identity.EntityID, d *hosted, target identity.NodeID, o MigrationOptions) (*Migration, error) {
-	m := &Migration{rt: r, env: r.env, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), takenBack: make(chan struct{}), at: migration.NewOrchestrator()}
+func (t *Departures) newMigration(entity identity.EntityID, d *Subject, target identity.NodeID, o Options) (*Migration, error) {
+	m := &Migration{of: t, env: t.env, d: d, entity: entity, source: o.Source, target: target, options: o, done: make(chan struct{}), takenBack: make(chan struct{}), at: migration.NewOrchestrator()}
 	if d != nil {
-		m.source, m.at = r.env.Self, migration.NewSource()
+		m.source, m.at = t.env.Self, migration.NewSource()
 	}
 	if m.options.Downtime == 0 {
 		m.options.Downtime = DefaultDowntime
@@ -162,7 +111,7 @@ func (r *Runtime) newMigration(entity identity.EntityID, d *hosted, target ident
 	if m.options.MaxRounds == 0 {
 		m.options.MaxRounds = DefaultRounds
 	}
-	m.started, m.began = time.Now(), r.env.Clock()
+	m.started, m.began = time.Now(), t.env.Clock()
 	m.startedAt = m.began.UnixNano()
 	m.since = m.started
 	if _, err := rand.Read(m.id[:]); err != nil {

@@ -1,17 +1,15 @@
-package host
+package source
 
 import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"runtime"
 	"time"
 
 	"wasmhost.example/host/backoff"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/internal/exchange"
-	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/mesh"
@@ -25,26 +23,23 @@ import (
 // The beginning of the source's walk: the daemon as it was at one moment goes to
 // the target, while the daemon goes on.
 
-// sourceWalk is one attempt. Its conn is nil before offer.
+// sourceWalk is one attempt. Its conn is nil before offer, its view before capture.
 type sourceWalk struct {
-	m       *Migration
-	d       *hosted
-	ctx     context.Context
-	peer    mesh.Peer
-	conn    migration.Conn
-	seal    identity.SealKey // the target's, where the identity travels
-	snap    *snapshot.Snapshot
-	index   uint64  // of the first record after the snapshot
-	last    *ticket // of the last record before it
-	module  []byte
-	plain   bool          // the target does not take what Lasting adds
-	lasting []byte        // what the daemon keeps for life, encoded
-	before  []byte        // digest of the module before the last upgrade; nil: there was none
-	memory  *movingMemory // nil where the state comes in the snapshot
-	head    chain.Hash    // of the paused daemon
-	final   migration.Round
-	paused  time.Time
-	pace    pace
+	m      *Migration
+	d      *Subject
+	ctx    context.Context
+	peer   mesh.Peer
+	conn   migration.Conn
+	seal   identity.SealKey // the target's, where the identity travels
+	view   *moving.View
+	module []byte
+	plain  bool          // the target does not take what Lasting adds
+	memory *movingMemory // nil where the state comes in the snapshot
+	head   moving.Head   // of the paused daemon
+	final  migration.Round
+	paused time.Time
+	slowed time.Duration // from one event of the daemon to the next, at least
+	pace   pace
 }
 
 // sleep sleeps, or returns why the walk ends.
@@ -64,7 +59,6 @@ func (s *sourceWalk) sleep(d time.Duration) error {
 
 // movingMemory is the memory of a daemon that moves, as the target has it.
 type movingMemory struct {
-	of   moving.Memory
 	view *sandbox.Frozen   // the last one
 	hash *sandbox.Follower // of what is in the views so far
 	send blockSender
@@ -87,41 +81,20 @@ func (m *movingMemory) beginHash() {
 
 func (m *movingMemory) put(v *sandbox.Frozen) { moving.Follow(m.hash, v, nil) }
 
-// capture takes a view of the daemon and its header, and has it note what it
-// does from then on.
+// capture takes a view of the daemon, and has it note what it does from then on.
 func (s *sourceWalk) capture() error {
-	if s.d.module != nil {
-		var err error
-		if s.module, err = s.m.rt.Module(s.ctx, store.Digest(s.d.module)); err != nil {
+	var err error
+	if s.view, err = s.d.Capture(s.ctx); err != nil {
+		return err
+	}
+	if v := s.view; v.Memory != nil {
+		s.memory = &movingMemory{view: v.Memory, hash: v.Hash}
+	}
+	if s.view.Module != nil {
+		if s.module, err = s.m.of.node.Module(s.ctx, store.Digest(s.view.Module)); err != nil {
 			return err
 		}
 	}
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
-	if err := s.d.wake(s.ctx); err != nil {
-		return err
-	}
-	if s.d.life.State() != lifecycle.Running {
-		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
-	}
-	var err error
-	if of, ok := s.d.daemon.(moving.Memory); ok && s.d.form() == snapshot.FormMemory {
-		s.memory = &movingMemory{of: of, hash: of.Follow()}
-		if s.memory.view, err = of.Freeze(nil); err == nil {
-			s.snap, err = s.d.header(snapshot.FormBlocks)
-		}
-	} else {
-		s.snap, err = s.d.snapshot(false)
-	}
-	if err != nil {
-		return err
-	}
-	if s.lasting, err = s.d.lastingNow(); err != nil {
-		return err
-	}
-	s.before = s.d.previous
-	s.index, s.last = s.d.index, s.d.last
-	s.d.beginTail()
 	return s.m.signal(migration.Captured, migration.Source)
 }
 
@@ -130,7 +103,7 @@ func (s *sourceWalk) offer() error {
 	if s.conn, err = s.peer.OpenMigration(s.ctx); err != nil {
 		return err
 	}
-	if s.sendsIdentity() {
+	if s.m.sendsIdentity() {
 		if s.seal, err = s.peer.SealKey(s.ctx); err != nil {
 			return migration.Failf(migration.IdentityTransportFailed, "the target's seal key is not known: %v", err)
 		}
@@ -141,19 +114,15 @@ func (s *sourceWalk) offer() error {
 func (s *sourceWalk) sendOffer(resumed bool) error {
 	history := uint64(0)
 	if s.m.env.Store != nil {
-		history = s.index
+		history = s.view.Index
 	}
-	o := migration.Offer{Version: s.version(), Migration: s.m.id, Entity: s.d.id, Name: s.d.name, Kind: s.d.kind,
-		Module: s.d.module, ModuleSize: uint64(len(s.module)), Epoch: s.d.epoch, Identity: s.sendsIdentity(), History: history,
-		Memory: s.memory != nil, Resumed: resumed, Limits: s.d.own().Map()}
-	if !s.sendsIdentity() {
+	o := migration.Offer{Version: s.version(), Migration: s.m.id, Entity: s.m.entity, Name: s.d.Name, Kind: s.d.Kind,
+		Module: s.view.Module, ModuleSize: uint64(len(s.module)), Epoch: s.view.Epoch, Identity: s.m.sendsIdentity(), History: history,
+		Memory: s.memory != nil, Resumed: resumed, Limits: s.view.Limits}
+	if !s.m.sendsIdentity() {
 		return s.send(&migration.BareOffer{Offer: o, PublicOnly: s.m.options.PublicOnly})
 	}
 	return s.send(&o)
-}
-
-func (s *sourceWalk) sendsIdentity() bool {
-	return !s.m.options.OmitIdentity && !s.m.options.PublicOnly
 }
 
 // held hears the target prove that it has the key which does not come along.
@@ -165,7 +134,7 @@ func (s *sourceWalk) held() error {
 	if err != nil {
 		return err
 	}
-	return verifyHolds(s.d.id, s.m.id, s.m.env.Self, s.m.target, holds)
+	return exchange.VerifyHolds(s.m.entity, s.m.id, s.m.env.Self, s.m.target, holds)
 }
 
 // transfer sends all that the daemon was at the view. Where the connection
@@ -187,7 +156,7 @@ func (s *sourceWalk) transfer() error {
 }
 
 func (s *sourceWalk) reconnect(cause error) error {
-	s.m.env.Logger.Warn("the connection of a migration broke; it is resumed", "daemon", s.d.id.Origin(), "to", s.m.target, "error", cause)
+	s.m.env.Logger.Warn("the connection of a migration broke; it is resumed", "daemon", s.m.entity.Origin(), "to", s.m.target, "error", cause)
 	tries := backoff.Policy{First: 50 * time.Millisecond, Most: 2 * time.Second, For: exchange.ResumeFor}.Start()
 	for {
 		s.close()
@@ -223,7 +192,7 @@ func (s *sourceWalk) bulk() error {
 	if err := s.held(); err != nil {
 		return err
 	}
-	if s.sendsIdentity() && have.Seal != s.seal {
+	if s.m.sendsIdentity() && have.Seal != s.seal {
 		return migration.Failf(migration.IdentityTransportFailed, "the target's seal key is not the one that node %s was met with", s.m.target)
 	}
 	blocks := 0
@@ -247,7 +216,7 @@ func (s *sourceWalk) bulk() error {
 	if err := s.history(have.HaveHistory); err != nil {
 		return err
 	}
-	earlier, err := s.m.rt.evidence.Earlier(s.d.id)
+	earlier, err := s.m.of.evidence.Earlier(s.m.entity)
 	if err != nil {
 		return err
 	}
@@ -265,7 +234,7 @@ func (s *sourceWalk) bulk() error {
 			return err
 		}
 	}
-	encoded, err := s.snap.Encode()
+	encoded, err := s.view.Snapshot.Encode()
 	if err != nil {
 		return err
 	}
@@ -276,7 +245,7 @@ func (s *sourceWalk) bulk() error {
 	if _, err := exchange.Receive[*migration.Arrived](s.conn); err != nil {
 		return err
 	}
-	r := migration.Round{How: migration.RoundBulk, Records: int(s.index), Blocks: blocks, Bytes: s.m.bytesSent() - before, Took: time.Since(began)}
+	r := migration.Round{How: migration.RoundBulk, Records: int(s.view.Index), Blocks: blocks, Bytes: s.m.bytesSent() - before, Took: time.Since(began)}
 	s.pace.sent(r.Bytes, r.Took)
 	s.m.passed(r)
 	if s.m.Phase() == migration.Restore { // it broke after that, before
@@ -293,12 +262,7 @@ func (s *sourceWalk) describe() error {
 	if err != nil {
 		return err
 	}
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
-	if s.d.life.State() != lifecycle.Running {
-		return fmt.Errorf("daemon %s takes no events: %w", s.d.id.Origin(), s.d.gone)
-	}
-	return s.snap.Describe(state, s.d.key)
+	return s.d.Seal(s.view.Snapshot, state)
 }
 
 func (s *sourceWalk) chunks(b []byte, message func(part []byte, last bool) migration.Message) error {
@@ -321,10 +285,10 @@ func (s *sourceWalk) history(from uint64) error {
 	if s.m.env.Store == nil {
 		return nil
 	}
-	if err := s.last.wait(s.ctx); err != nil {
+	if err := s.view.Stored(s.ctx); err != nil {
 		return err
 	}
-	return s.stored(from, s.index, func(at uint64, records [][]byte) migration.Message {
+	return s.stored(from, s.view.Index, func(at uint64, records [][]byte) migration.Message {
 		return &migration.HistoryBatch{From: at, Records: records}
 	})
 }
@@ -346,7 +310,7 @@ func (s *sourceWalk) stored(from, to uint64, message func(at uint64, records [][
 		records, size = nil, 0
 		return s.sent(n, n)
 	}
-	err := s.m.env.Store.ReadHistory(s.d.id, from, to, func(index uint64, rec []byte) error {
+	err := s.m.env.Store.ReadHistory(s.m.entity, from, to, func(index uint64, rec []byte) error {
 		if len(records) == 0 {
 			from = index // what is kept may begin later
 		}
@@ -395,7 +359,7 @@ func (s *sourceWalk) restored() error {
 	if err != nil {
 		return err
 	}
-	if h := s.snap.Checkpoint.Head; chain.Hash(ready.Head) != h || ready.Sequence != s.snap.Header.Through {
+	if h := s.view.Snapshot.Checkpoint.Head; chain.Hash(ready.Head) != h || ready.Sequence != s.view.Snapshot.Header.Through {
 		return migration.Failf(migration.StateFailed, "the target restored head %x, the snapshot has %s", ready.Head, h)
 	}
 	return s.m.signal(migration.Restored, migration.Target)

@@ -1,4 +1,4 @@
-package host
+package source
 
 import (
 	"time"
@@ -71,4 +71,13 @@ func (m *Migration) rounds() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.passes) - 1
+}
+
+// notify publishes where a migration from here stands. It needs m.mu.
+func (m *Migration) notify(what daemon.Topic, round *migration.Round, reason string) {
+	if m.d == nil { // its source tells of it
+		return
+	}
+	m.env.Notify(daemon.Notification{Topic: what, Entity: m.entity, Name: m.d.Name, Kind: m.d.Kind, Epoch: m.epoch, Reason: reason, Peer: m.target, Source: true,
+		Phase: m.at.Phase().Shown(), Round: round, Bytes: m.bytes, Downtime: m.downtime})
 }

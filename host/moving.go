@@ -1,0 +1,203 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/moving"
+	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
+)
+
+// What a migration away does with a daemon. Each method here takes the daemon's lock, and
+// is one critical section; none waits for the other side.
+
+// mayMove says what stands in the way of moving the daemon, and else its epoch. A key
+// that is to travel must be here: that it is not is never passed over.
+func (d *hosted) mayMove(ctx context.Context, withKey bool) (epoch uint64, err error) {
+	d.want()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	if err := d.node.Permits.MayServe(d.id); err != nil {
+		return 0, err
+	}
+	if err := d.wake(ctx); err != nil {
+		return 0, err
+	}
+	if err := d.runs(); err != nil {
+		return 0, err
+	}
+	if withKey && !d.key.CanSign() {
+		return 0, migration.Failf(migration.IdentityTransportFailed, "daemon %s: %v; it can only move without, public-only or to a node that has the key", d.id.Origin(), identity.ErrReadOnly)
+	}
+	return d.epoch, d.portable()
+}
+
+// runs returns nil where the daemon takes events now. It needs d.mu.
+func (d *hosted) runs() error {
+	if d.life.State() != lifecycle.Running {
+		return fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
+	}
+	return nil
+}
+
+// Capture implements source.Serving.
+func (d *hosted) Capture(ctx context.Context) (*moving.View, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	if err := d.wake(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.runs(); err != nil {
+		return nil, err
+	}
+
+	v := &moving.View{Epoch: d.epoch, Module: d.module, Previous: d.previous, Limits: d.own().Map(), Index: d.index, Stored: d.last.wait}
+	var err error
+	if of, ok := d.daemon.(moving.Memory); ok && d.form() == snapshot.FormMemory {
+		v.Hash = of.Follow()
+		if v.Memory, err = of.Freeze(nil); err == nil {
+			v.Snapshot, err = d.header(snapshot.FormBlocks)
+		}
+	} else {
+		v.Snapshot, err = d.snapshot(false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if v.Facts, err = d.lastingNow(); err != nil {
+		return nil, err
+	}
+	d.beginTail()
+	return v, nil
+}
+
+// Seal implements source.Serving.
+func (d *hosted) Seal(s *snapshot.Snapshot, manifest []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	if err := d.runs(); err != nil {
+		return err
+	}
+	if manifest == nil {
+		return s.Seal(d.key)
+	}
+	return s.Describe(manifest, d.key)
+}
+
+// Held implements source.Serving.
+func (d *hosted) Held() moving.Held {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	return d.tail.Held()
+}
+
+// Cut implements source.Serving.
+func (d *hosted) Cut(since *sandbox.Frozen, pause bool) (moving.Cut, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	if err := d.runs(); err != nil {
+		return moving.Cut{}, err
+	}
+	if pause {
+		d.pause()
+	}
+
+	c, err := d.tail.Take()
+	if err != nil {
+		return c, err
+	}
+	if c.Records == nil {
+		c.Stored = d.last.wait
+	}
+	if of, ok := d.daemon.(moving.Memory); ok && since != nil {
+		if c.Memory, err = of.Freeze(since); err != nil {
+			return c, err
+		}
+	}
+	c.Head = moving.Head{Sequence: d.chain.Head().Sequence, Applied: d.applied, Hash: d.chain.HeadHash()}
+	return c, nil
+}
+
+// Slow implements source.Serving. It takes no lock.
+func (d *hosted) Slow(every time.Duration) { d.pacer.Set(every) }
+
+// Stay implements source.Serving.
+func (d *hosted) Stay() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	d.endTail()
+	d.resume()
+	if of, ok := d.daemon.(moving.Memory); ok {
+		of.Thaw()
+	}
+}
+
+// HandOver implements source.Leaving.
+func (d *hosted) HandOver(r *migration.Release, states []byte, seal *identity.SealKey) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	check := d.checkpointFor(chain.PurposeHandover, r.Epoch)
+	check.State = states
+	err := check.Sign(d.key)
+	if err == nil {
+		r.Checkpoint, err = canon.Marshal(check)
+	}
+	if err != nil || seal == nil {
+		return err
+	}
+
+	head := d.chain.Head()
+	env, err := identity.Seal(d.key, *seal, head.Bytes())
+	if err != nil {
+		return migration.Failf(migration.IdentityTransportFailed, "%v", err)
+	}
+	r.Envelope = env.Bytes()
+	return nil
+}
+
+// Release implements source.Leaving, of a daemon with a store.
+func (d *hosted) Release(record []byte, keepKey bool) (unsure bool, err error) {
+	b, err := d.releaseBatch(record, keepKey)
+	if err != nil {
+		return false, err
+	}
+
+	err = d.env.Store.Commit(b)
+	switch {
+	case errors.Is(err, store.ErrRefused):
+		return false, migration.Failf(migration.StoreFailed, "writing the release: %v", err)
+	case err != nil:
+		d.fail(err)
+		return true, err
+	}
+	return false, nil
+}
+
+// releaseBatch is what is written of a release.
+func (d *hosted) releaseBatch(record []byte, keepKey bool) (*store.Batch, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	b := &store.Batch{Generation: d.under}
+	b.Put(store.Outgoing, d.id[:], record)
+	if keepKey {
+		return b, d.keepKey(b)
+	}
+	return b, nil
+}
