@@ -75,6 +75,7 @@ var parts = []struct{ title, dir string }{
 	{"Placement", "host/placement"},
 	{"Draining", "host/drain"},
 	{"Moves", "host/migration"},
+	{"Moves away", "host/migration/source"},
 	{"Standbys", "host/standby"},
 	{"The cluster's directory", "host/directory"},
 	{"The store", "host/store"},

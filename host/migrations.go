@@ -33,7 +33,7 @@ type (
 const (
 	DefaultDowntime = source.DefaultDowntime
 	DefaultRounds   = source.DefaultRounds
-	MaxRounds       = source.MaxRounds
+	MaxRounds       = migration.MaxRounds // rounds of a migration before its pause
 )
 
 // ErrSettled says that there is no unsettled migration of the daemon here.

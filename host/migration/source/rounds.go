@@ -17,11 +17,10 @@ import (
 // the target in rounds, while it goes on doing more, until what is left would
 // hold up its senders for no longer than they may be.
 
-// The defaults and bounds of Options.
+// The defaults of Options.
 const (
 	DefaultDowntime = 50 * time.Millisecond
 	DefaultRounds   = 30
-	MaxRounds       = migration.MaxRounds // rounds of a migration before its pause
 )
 
 // catchUp makes rounds until the pause would be short enough, and another would
