@@ -91,6 +91,6 @@ type Arrivals struct {
 }
 
 // Arrivals returns what daemons on their way here take.
-func (r *Runtime) Arrivals() Arrivals {
-	return Arrivals{r.table.CountArrivals(), r.arriving.node.Use()}
+func (r Migrations) Arrivals() Arrivals {
+	return Arrivals{r.rt.table.CountArrivals(), r.rt.arriving.node.Use()}
 }

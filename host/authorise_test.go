@@ -82,7 +82,7 @@ func TestUnsignedArrivalComesFromTheNamedSourceOnly(t *testing.T) {
 	offer, snapshot, _ := forged(t, a, d, 7)
 	bare := &migration.BareOffer{Offer: *offer, PublicOnly: true}
 	c.refused(migration.Denied, b.Self(), bare, snapshot)
-	if err := b.BindMigrationSource(d.Entity, c.mesh.Self()); err != nil {
+	if err := b.Migrations().BindSource(d.Entity, c.mesh.Self()); err != nil {
 		t.Fatal(err)
 	}
 	answer := c.say(b.Self(), bare, snapshot, &migration.Tail{Last: true})

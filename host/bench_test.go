@@ -29,7 +29,7 @@ func BenchmarkDeliver(b *testing.B) {
 			b.Error(err)
 		}
 	}()
-	if _, err := r.PushKind(ctx, "counter", guest(b, "c/counter.wasm")); err != nil {
+	if _, err := r.Kinds().Push(ctx, "counter", guest(b, "c/counter.wasm")); err != nil {
 		b.Fatal(err)
 	}
 	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
@@ -69,7 +69,7 @@ func spawnMany(b *testing.B, file string, n int) {
 	if err := r.Start(ctx); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := r.PushKind(ctx, "k", guest(b, file)); err != nil {
+	if _, err := r.Kinds().Push(ctx, "k", guest(b, file)); err != nil {
 		b.Fatal(err)
 	}
 	keys := make([]*identity.KeyPair, n)

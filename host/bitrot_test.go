@@ -86,7 +86,7 @@ func makeRot(t *testing.T, killed bool) *rot {
 			t.Fatal(err)
 		}
 		if life == 0 {
-			if _, err := rt.PushKind(ctx, "k", guest(t, "c/counter.wasm")); err != nil {
+			if _, err := rt.Kinds().Push(ctx, "k", guest(t, "c/counter.wasm")); err != nil {
 				t.Fatal(err)
 			}
 			for name, kind := range map[string]string{"c": "k", "p": "k", "n": "n", "b": "b", "f": "f", "gone": "n"} {

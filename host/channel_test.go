@@ -422,7 +422,7 @@ func TestAFailedEventIsPassedOver(t *testing.T) {
 		if got := a.heard(d.Entity); !strings.HasPrefix(got, "ticks:1 ticks:2 ticks:xxx") || !strings.HasSuffix(got, " ticks:3") {
 			t.Errorf("it heard %.100q", got)
 		}
-		q, err := a.Quarantine(ctx, d.Entity)
+		q, err := a.Quarantine().List(ctx, d.Entity)
 		if err != nil || len(q) != 1 || q[0].Channel != "ticks" || q[0].Number != 2 {
 			t.Errorf("in quarantine is %+v, %v", q, err)
 		}
@@ -445,7 +445,7 @@ func TestAChannelCannotBeImpersonated(t *testing.T) {
 		a.subscribe(d.Entity, a, "ticks", nil)
 		a.publish("ticks", "fail")
 		synctest.Wait()
-		q, err := a.Quarantine(ctx, d.Entity)
+		q, err := a.Quarantine().List(ctx, d.Entity)
 		if err != nil || len(q) != 1 {
 			t.Fatal(q, err)
 		}

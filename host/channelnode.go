@@ -112,26 +112,26 @@ func (o daemonOutputs) Head(id identity.EntityID) (uint64, error) {
 
 // TailAfter is Runtime.TailAfter, or Tail where there is no history.
 func (o daemonOutputs) TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan chain.Output, error) {
-	out, err := o.rt.TailAfter(ctx, id, sequence)
+	out, err := o.rt.Outputs().TailAfter(ctx, id, sequence)
 	if errors.Is(err, daemon.ErrNoHistory) {
-		out, err = o.rt.Tail(ctx, id)
+		out, err = o.rt.Outputs().Tail(ctx, id)
 	}
 	return out, err
 }
 
 // Reaches is Runtime.ReachesOutput.
 func (o daemonOutputs) Reaches(ctx context.Context, id identity.EntityID, sequence uint64) error {
-	return o.rt.ReachesOutput(ctx, id, sequence)
+	return o.rt.Outputs().Reaches(ctx, id, sequence)
 }
 
 // ErrCursorGone says that a daemon's outputs do not reach to the cursor: it is of another
 // daemon, or the outputs were dropped by a rollback.
 var ErrCursorGone = errors.New("the daemon has no output of that cursor")
 
-// ReachesOutput returns nil where the daemon has made an output of that sequence, or more;
+// Reaches returns nil where the daemon has made an output of that sequence, or more;
 // ErrCursorGone. ctx bounds the waiting for the event that the daemon is processing.
-func (r *Runtime) ReachesOutput(ctx context.Context, id identity.EntityID, sequence uint64) error {
-	d, err := r.find(id)
+func (r Outputs) Reaches(ctx context.Context, id identity.EntityID, sequence uint64) error {
+	d, err := r.rt.find(id)
 	if err != nil {
 		return err
 	}

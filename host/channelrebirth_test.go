@@ -72,7 +72,7 @@ func TestChannelsOfARestoredNode(t *testing.T) {
 			t.Fatal(err)
 		}
 		a = channelNode(t, &net, ka, dir)
-		if err := a.ConfirmNode(t.Context()); err != nil {
+		if err := a.Unconfirmed().ConfirmNode(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if birth() == lost.Birth {

@@ -110,11 +110,11 @@ func (r *Runtime) Holding() error {
 
 // Whereabouts returns who owns a daemon, as the directory was heard last; false
 // where it does not say, and on a node of no cluster.
-func (r *Runtime) Whereabouts(id identity.EntityID) (daemon.Moved, bool) {
-	if r.cluster == nil {
+func (r Places) Whereabouts(id identity.EntityID) (daemon.Moved, bool) {
+	if r.rt.cluster == nil {
 		return daemon.Moved{}, false
 	}
-	e, ok := r.cluster.directory.Look(id)
+	e, ok := r.rt.cluster.directory.Look(id)
 	return daemon.Moved{Entity: id, Node: e.Owner, Epoch: e.Epoch}, ok
 }
 

@@ -243,7 +243,7 @@ func someone(t *testing.T) identity.EntityID {
 func (c *testCluster) verifyChain(m *member, id identity.EntityID) chain.Report {
 	c.t.Helper()
 	var b bytes.Buffer
-	if err := m.rt.ExportChain(c.t.Context(), id, &b); err != nil {
+	if err := m.rt.Outputs().Export(c.t.Context(), id, &b); err != nil {
 		c.t.Fatal(err)
 	}
 	report, err := chain.Verify(&b)

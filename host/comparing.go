@@ -415,7 +415,7 @@ func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbyC
 	case to != nil && to.verdict == reach.Undecided:
 		waits = &daemon.HeldDaemon{Entity: e.Entity, Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next,
 			Why: fmt.Sprintf("standby %s, which is in sync, has another history than the copy here", to.node)}
-	case to == nil && !c.rt.Incarnation().Confirmed:
+	case to == nil && !c.rt.Unconfirmed().Incarnation().Confirmed:
 		err = ErrUnconfirmed
 		waits = &daemon.HeldDaemon{Entity: e.Entity, Reason: daemon.HoldUnconfirmed, Why: "the copy on this node comes from a backup, and no other node in sync is there to go on"}
 	}

@@ -412,8 +412,8 @@ type CompileMetrics struct {
 }
 
 // Compiles returns what compiling modules took. Results has all its keys.
-func (r *Runtime) Compiles() CompileMetrics {
-	c := r.compiles
+func (r Kinds) Compiles() CompileMetrics {
+	c := r.rt.compiles
 	c.mu.Lock()
 	waiting := len(c.flights)
 	c.mu.Unlock()

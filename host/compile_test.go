@@ -76,9 +76,9 @@ func TestCompileIsShared(t *testing.T) {
 	r := compilingNode(t, h, t.TempDir())
 	ctx, leave := context.WithCancel(t.Context())
 	first, second := make(chan error, 1), make(chan error, 1)
-	go func() { _, err := r.PushKind(ctx, "a", echo); first <- err }()
+	go func() { _, err := r.Kinds().Push(ctx, "a", echo); first <- err }()
 	<-h.begun
-	go func() { _, err := r.PushKind(t.Context(), "b", echo); second <- err }()
+	go func() { _, err := r.Kinds().Push(t.Context(), "b", echo); second <- err }()
 	for host.CompileWaiters(r) != 2 {
 		runtime.Gosched()
 	}
@@ -104,19 +104,19 @@ func TestCompileEndsWhenNobodyWaits(t *testing.T) {
 	r := compilingNode(t, h, dir)
 	ctx, leave := context.WithCancel(t.Context())
 	pushed := make(chan error, 1)
-	go func() { _, err := r.PushKind(ctx, "a", echo); pushed <- err }()
+	go func() { _, err := r.Kinds().Push(ctx, "a", echo); pushed <- err }()
 	<-h.begun
 	leave()
 	<-pushed
 	<-h.ended // the compile
 	h.free[len(echo)] <- nil
-	if _, err := r.PushKind(t.Context(), "a", echo); err != nil {
+	if _, err := r.Kinds().Push(t.Context(), "a", echo); err != nil {
 		t.Errorf("a push after that: %v", err)
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "child-*")); err != nil || len(left) > 0 {
 		t.Errorf("left in the cache: %v, %v", left, err)
 	}
-	m := r.Compiles()
+	m := r.Kinds().Compiles()
 	if m.Results["cancelled"] != 1 || m.Results["compiled"] != 1 || m.Running != 0 || m.CPU == 0 || len(m.Results) != 7 {
 		t.Errorf("counted %+v", m)
 	}
@@ -128,9 +128,9 @@ func TestOthersDoNotWait(t *testing.T) {
 	h := newHeldCompiler(len(large))
 	r := compilingNode(t, h, t.TempDir())
 	pushed := make(chan error, 1)
-	go func() { _, err := r.PushKind(t.Context(), "large", large); pushed <- err }()
+	go func() { _, err := r.Kinds().Push(t.Context(), "large", large); pushed <- err }()
 	<-h.begun
-	if _, err := r.PushKind(t.Context(), "echo", echo); err != nil {
+	if _, err := r.Kinds().Push(t.Context(), "echo", echo); err != nil {
 		t.Errorf("a small module beside a large one: %v", err)
 	}
 	h.free[len(large)] <- nil
@@ -146,7 +146,7 @@ func TestCompileFailureIsRemembered(t *testing.T) {
 	r := compilingNode(t, h, t.TempDir())
 	h.free[len(echo)] <- &host.CompileError{Limit: host.CompileMemory, Text: "3 GiB, the limit is 2 GiB"}
 	for range 2 {
-		_, err := r.PushKind(t.Context(), "a", echo)
+		_, err := r.Kinds().Push(t.Context(), "a", echo)
 		var over *host.CompileError
 		if !errors.As(err, &over) || over.Limit != host.CompileMemory || !errors.Is(err, host.ErrCompileBudget) {
 			t.Fatalf("a push of a module over its budget: %v", err)
@@ -155,7 +155,7 @@ func TestCompileFailureIsRemembered(t *testing.T) {
 	if len(h.jobs) != 1 {
 		t.Errorf("it was compiled %d times", len(h.jobs))
 	}
-	if got := r.Compiles().Results; got["over-budget"] != 1 || got["remembered"] != 1 {
+	if got := r.Kinds().Compiles().Results; got["over-budget"] != 1 || got["remembered"] != 1 {
 		t.Errorf("counted %v", got)
 	}
 }
@@ -187,7 +187,7 @@ func TestCacheIsLoaded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.PushKind(t.Context(), "a", echo); err != nil {
+		if _, err := r.Kinds().Push(t.Context(), "a", echo); err != nil {
 			t.Errorf("start %d: %v", i, err)
 		}
 		if len(h.jobs) != want {
@@ -211,12 +211,12 @@ func (notHere) Compile(context.Context, host.CompileJob) (host.CompileUse, error
 func TestWithoutProcess(t *testing.T) {
 	echo := guest(t, "c/echo.wasm")
 	r := compilingNode(t, notHere{}, t.TempDir())
-	if _, err := r.PushKind(t.Context(), "a", echo); err != nil {
+	if _, err := r.Kinds().Push(t.Context(), "a", echo); err != nil {
 		t.Errorf("a small module: %v", err)
 	}
 	large := append(slices.Clone(echo), "\x00\x80\x80\x80\x05\x01x"...)
 	large = append(large, make([]byte, 10<<20-2)...)
-	_, err := r.PushKind(t.Context(), "b", large)
+	_, err := r.Kinds().Push(t.Context(), "b", large)
 	var over *host.CompileError
 	if !errors.As(err, &over) || over.Limit != host.CompileInProcess || !strings.Contains(over.Text, "8388608") {
 		t.Errorf("a module of 10 MiB: %v", err)
@@ -229,7 +229,7 @@ func TestShapeIsRefused(t *testing.T) {
 	r := compilingNode(t, h, t.TempDir())
 	wasm := slices.Clone(guest(t, "c/echo.wasm"))
 	wasm = append(wasm, strings.Repeat("\x00\x02\x01x", 300)...)
-	_, err := r.PushKind(t.Context(), "a", wasm)
+	_, err := r.Kinds().Push(t.Context(), "a", wasm)
 	var refusal *abi.Refusal
 	if !errors.As(err, &refusal) || refusal.Code != abi.RefusedCustoms || len(h.jobs) > 0 {
 		t.Errorf("a module of 300 custom sections: %v, %d compiles", err, len(h.jobs))

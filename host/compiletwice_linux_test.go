@@ -48,7 +48,7 @@ func TestAModuleIsKeptOnce(t *testing.T) {
 			added <- err
 		}()
 	}
-	for r.Compiles().Results["compiled"] < 2 {
+	for r.Kinds().Compiles().Results["compiled"] < 2 {
 		runtime.Gosched()
 	}
 	for range cap(r.compiles.images) {
@@ -66,7 +66,7 @@ func TestAModuleIsKeptOnce(t *testing.T) {
 		t.Errorf("%d images of one module are open", n)
 	}
 
-	if _, err := r.PushKind(t.Context(), "echo", wasm); err != nil {
+	if _, err := r.Kinds().Push(t.Context(), "echo", wasm); err != nil {
 		t.Fatal(err)
 	}
 	i, err := r.Spawn(t.Context(), daemon.SpawnRequest{Kind: "echo"})

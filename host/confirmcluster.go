@@ -46,7 +46,7 @@ func (c *member) settleUnconfirmed(ctx context.Context, d *hosted, e directory.E
 		return err
 	}
 	c.env.Logger.Warn("a restored daemon is confirmed: the directory names this node its owner, and no standby in sync has more", "daemon", d.id.Origin(), "name", d.name, "records", ours.Next)
-	_, err = c.rt.ConfirmHeld(ctx, d.id)
+	_, err = c.rt.Unconfirmed().Confirm(ctx, d.id)
 	return err
 }
 

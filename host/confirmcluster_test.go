@@ -84,7 +84,7 @@ func TestRestoredOwnerAsksItsStandbys(t *testing.T) {
 					if _, err := a.rt.Deliver(t.Context(), d.Entity, daemon.Event{Sender: sender, Number: 30, Payload: []byte("x")}); !errors.Is(err, daemon.ErrHeld) {
 						t.Errorf("an event: got %v, want ErrHeld", err)
 					}
-					if err := a.rt.ConfirmNode(t.Context()); !errors.Is(err, daemon.ErrHeld) {
+					if err := a.rt.Unconfirmed().ConfirmNode(t.Context()); !errors.Is(err, daemon.ErrHeld) {
 						t.Errorf("confirming the node first: got %v, want ErrHeld", err)
 					}
 					return
@@ -122,7 +122,7 @@ func TestRestoredDaemonIsNotEnrolled(t *testing.T) {
 		if e, ok := dir.Look(d.Entity); ok {
 			t.Errorf("the directory has %+v", e)
 		}
-		if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); err != nil {
+		if _, err := a.rt.Unconfirmed().Confirm(t.Context(), d.Entity); err != nil {
 			t.Fatal(err)
 		}
 		if m, _ := c.serving(d.Entity); m != a {
@@ -158,7 +158,7 @@ func TestRestoredStandbyWaitsForItsOwner(t *testing.T) {
 		if i, err := b.rt.Inspect(d.Entity); err == nil || b.rt.Serves(d.Entity) {
 			t.Fatalf("alone, on a copy of 10 events of 15, it serves: %+v", i)
 		}
-		if b.rt.Incarnation().Confirmed {
+		if b.rt.Unconfirmed().Incarnation().Confirmed {
 			t.Error("silence confirmed it")
 		}
 		a.back()

@@ -224,7 +224,7 @@ func (m moment) check(t *testing.T, r *host.Runtime, id identity.EntityID, sende
 		}
 	}
 	var file bytes.Buffer
-	if err := r.ExportChain(ctx, id, &file); err != nil {
+	if err := r.Outputs().Export(ctx, id, &file); err != nil {
 		t.Errorf("%s: %v", m.what, err)
 	} else if rep, err := chain.Verify(&file); err != nil || rep.Outputs < uint64(len(m.told.acked)) {
 		t.Errorf("%s: %+v, %v", m.what, rep, err)
@@ -294,7 +294,7 @@ func TestEveryCrashPointOfAMigration(t *testing.T) {
 		waitFor(t, "owner at "+m.what, func() bool {
 			owner = -1
 			for i, r := range rts {
-				if len(r.Arriving()) > 0 || r.DaemonCount() > 1 {
+				if len(r.Migrations().Arriving()) > 0 || r.DaemonCount() > 1 {
 					return false
 				}
 				if r.DaemonCount() == 1 && r.Daemons()[0].State == "running" {
@@ -359,7 +359,7 @@ func TestReleaseInDoubt(t *testing.T) {
 		if i := stateOf(t, source, d); i.State != "failed" {
 			t.Errorf("the source serves, in doubt: %+v", i)
 		}
-		if len(target.Arriving()) != 1 {
+		if len(target.Migrations().Arriving()) != 1 {
 			t.Fatal("the target let go of the daemon")
 		}
 		cfg := vfs.CrashCloneCfg{}
@@ -374,7 +374,7 @@ func TestReleaseInDoubt(t *testing.T) {
 		broken.Store(false)
 		source, sourceStore, _ = begin(0, left)
 		waitFor(t, "owner", func() bool {
-			return len(target.Arriving()) == 0 && target.DaemonCount()+source.DaemonCount() == 1
+			return len(target.Migrations().Arriving()) == 0 && target.DaemonCount()+source.DaemonCount() == 1
 		})
 		owner := source
 		if target.DaemonCount() == 1 {
@@ -487,7 +487,7 @@ func TestFullDiskUnderLoad(t *testing.T) {
 		t.Errorf("%d of %d events, %d refusals", len(seen), senders*events, refused)
 	}
 	var file bytes.Buffer
-	if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
+	if err := r.Outputs().Export(ctx, d.Entity, &file); err != nil {
 		t.Fatal(err)
 	}
 	if rep, err := chain.Verify(&file); err != nil || rep.Outputs != senders*events {

@@ -104,5 +104,5 @@ func (r *Runtime) daemonConfig(o *Options) *engineConfig {
 	node := daemonsOf{r}
 	return &engineConfig{Env: r.env, Permits: node, Outbox: node, Factories: node, Plain: boundsOf(daemon.Limits{}, r.env.Limits),
 		CheckpointEvery: every, Ending: &r.hurry, Memory: r.idle.activeMemory, Unread: &r.reading, Shares: r.shares,
-		Followers: r.following(), LossOf: r.LossOf, MeterFor: r.meters.of}
+		Followers: r.following(), LossOf: r.Evidence().Loss, MeterFor: r.meters.of}
 }

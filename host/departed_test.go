@@ -19,7 +19,7 @@ import (
 
 func movedDaemons(t *testing.T, rt *host.Runtime) []daemon.Moved {
 	t.Helper()
-	list, err := rt.MovedDaemons()
+	list, err := rt.Places().Moved()
 	if err != nil {
 		t.Error(err)
 	}
@@ -54,7 +54,7 @@ func TestAnIdentityGoesOnAboveItsPast(t *testing.T) {
 				t.Errorf("life %d: it was spawned under epoch %d, want %d", life, epoch, 2*life+n+1)
 			}
 		}
-		if seen, err := r.Sight(key.ID()); err != nil || seen.Stopped != 2*life+2 {
+		if seen, err := r.Evidence().Sight(key.ID()); err != nil || seen.Stopped != 2*life+2 {
 			t.Errorf("life %d: it is seen as %+v, %v", life, seen, err)
 		}
 		if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
@@ -111,7 +111,7 @@ func TestMemoryHoldsSoManyTombstones(t *testing.T) {
 			t.Errorf("another identity begins under epoch %d", epoch)
 		}
 	}
-	if seen, err := r.Sight(key.ID()); err != nil || seen.Stopped != 0 {
+	if seen, err := r.Evidence().Sight(key.ID()); err != nil || seen.Stopped != 0 {
 		t.Errorf("its tombstone is there: %+v, %v", seen, err)
 	}
 	if epoch := spawnAgain(t, r, key); epoch <= 3 {
@@ -238,7 +238,7 @@ func TestOldReceiptsAreLetGoOf(t *testing.T) {
 	net.Settle()
 	kept := func(d daemon.Info) bool {
 		t.Helper()
-		list, err := a.Receipts(d.Entity)
+		list, err := a.Evidence().Receipts(d.Entity)
 		if err != nil {
 			t.Error(err)
 		}
@@ -282,7 +282,7 @@ func TestOldReceiptsAreLetGoOf(t *testing.T) {
 	}
 	a.wantSend(back.Entity, "x", "2")
 	a.migrate(back.Entity, b) // its receipts go with it
-	if list, err := b.Receipts(back.Entity); err != nil || len(list) != 3 {
+	if list, err := b.Evidence().Receipts(back.Entity); err != nil || len(list) != 3 {
 		t.Errorf("the next node has %d receipts, %v", len(list), err)
 	}
 }

@@ -174,6 +174,11 @@ func (r departuresOf) Subject(id identity.EntityID) (*source.Subject, error) {
 	return subjectOf(r.Runtime, d), nil
 }
 
+// Module implements source.Node.
+func (r departuresOf) Module(ctx context.Context, digest [32]byte) ([]byte, error) {
+	return r.Kinds().Module(ctx, digest)
+}
+
 // Begun implements source.Node.
 func (r departuresOf) Begun(m *source.Migration) { r.table.Depart(m) }
 

@@ -87,13 +87,13 @@ func (r *Runtime) keepEvidence(id identity.EntityID, epoch uint64, why string) e
 	return nil
 }
 
-// Evidence returns what is kept of copies of the daemon that lost to another, by epoch.
-func (r *Runtime) Evidence(id identity.EntityID) ([]EvidenceOf, error) {
-	if r.env.Store == nil {
+// Of returns what is kept of copies of the daemon that lost to another, by epoch.
+func (r Evidence) Of(id identity.EntityID) ([]EvidenceOf, error) {
+	if r.rt.env.Store == nil {
 		return nil, nil
 	}
 	var out []EvidenceOf
-	err := r.env.Store.ScanPrefix(store.Evidence, id[:], func(k, v []byte) error {
+	err := r.rt.env.Store.ScanPrefix(store.Evidence, id[:], func(k, v []byte) error {
 		if len(k) != len(id)+16 || binary.BigEndian.Uint64(k[len(id)+8:]) != ^uint64(0) {
 			return nil
 		}

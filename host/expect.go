@@ -47,13 +47,13 @@ func (r *Runtime) expect(kind string, entity identity.EntityID, key *identity.Ke
 	}
 }
 
-// BindMigrationSource lets an expected daemon come from that node alone, whichever nodes
+// BindSource lets an expected daemon come from that node alone, whichever nodes
 // may move other daemons here. From there it may come without its own signature, as one
 // does that has no private key. It may be said again. Of a daemon that is not
 // expected it is a *NotFoundError, of one that is bound to another node
 // ErrTargetKnown.
-func (r *Runtime) BindMigrationSource(entity identity.EntityID, source identity.NodeID) error {
-	bound, ok := r.table.BindSource(entity, source)
+func (r Migrations) BindSource(entity identity.EntityID, source identity.NodeID) error {
+	bound, ok := r.rt.table.BindSource(entity, source)
 	switch {
 	case !ok:
 		return &daemon.NotFoundError{Entity: entity}

@@ -256,7 +256,7 @@ func TestM09_M10_M117_M118_F60_F61_F62_UnsealableKeyFails(t *testing.T) {
 	if !failedWith(err, migration.IdentityTransportFailed) || sent.Load() != 0 {
 		t.Errorf("M118: %v, after %d offers", err, sent.Load())
 	}
-	if a.DaemonCount() != 1 || b.DaemonCount() != 0 || len(a.Migrations()) != 0 || len(c.Migrations()) != 0 {
+	if a.DaemonCount() != 1 || b.DaemonCount() != 0 || len(a.Migrations().Running()) != 0 || len(c.Migrations().Running()) != 0 {
 		t.Errorf("%d and %d daemons", a.DaemonCount(), b.DaemonCount())
 	}
 	a.wantSend(d.Entity, "x", "1")
@@ -295,7 +295,7 @@ func TestM119_M120_F63_TheEnvelopeDecides(t *testing.T) {
 	}
 	a.wantSend(d.Entity, "x", "2")
 	net.Settle()
-	if b.DaemonCount() != 0 || len(b.Arriving()) != 0 {
+	if b.DaemonCount() != 0 || len(b.Migrations().Arriving()) != 0 {
 		t.Errorf("%d daemons on the target", b.DaemonCount())
 	}
 }
@@ -316,8 +316,8 @@ func TestR65_R66_M111_M114_M115_F46_ExpectationsOutliveBadAttempts(t *testing.T)
 	for range 2 { // R65: nothing is used up
 		garbage.refused(migration.StateFailed, b.Self(), offer, &migration.SnapshotChunk{Bytes: make([]byte, 32), Last: true})
 		net.Settle()
-		if b.Expected() != 1 || b.DaemonCount() != 0 || len(b.Arriving()) != 0 {
-			t.Fatalf("M114: %d expected, %d daemons, %d arriving", b.Expected(), b.DaemonCount(), len(b.Arriving()))
+		if b.Expected() != 1 || b.DaemonCount() != 0 || len(b.Migrations().Arriving()) != 0 {
+			t.Fatalf("M114: %d expected, %d daemons, %d arriving", b.Expected(), b.DaemonCount(), len(b.Migrations().Arriving()))
 		}
 	}
 	if err := a.moveWith(d.Entity, b.Self(), leaveKey); err != nil { // M115
@@ -330,7 +330,7 @@ func TestR65_R66_M111_M114_M115_F46_ExpectationsOutliveBadAttempts(t *testing.T)
 	if b.Expected() != 0 { // M111, R66
 		t.Errorf("R66: %d are still expected", b.Expected())
 	}
-	if a.DaemonCount() != 0 || b.DaemonCount() != 1 || len(a.Migrations()) != 0 || len(b.Arriving()) != 0 {
+	if a.DaemonCount() != 0 || b.DaemonCount() != 1 || len(a.Migrations().Running()) != 0 || len(b.Migrations().Arriving()) != 0 {
 		t.Errorf("M111: %d and %d daemons", a.DaemonCount(), b.DaemonCount())
 	}
 	if err := b.ExpectMigration("n", d.Entity); err != nil { // should it leave and come again
@@ -345,22 +345,22 @@ func TestM109_F59_BoundSource(t *testing.T) {
 	a, b := nativeNode(t, &net), nativeNode(t, &net)
 	c := newStranger(t, &net)
 	d := a.spawnAs("n", nil)
-	if err := b.BindMigrationSource(d.Entity, a.Self()); !errors.Is(err, daemon.ErrNotFound) {
+	if err := b.Migrations().BindSource(d.Entity, a.Self()); !errors.Is(err, daemon.ErrNotFound) {
 		t.Errorf("binding what is not expected: %v", err)
 	}
 	if err := b.ExpectMigration("n", d.Entity); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := b.BindMigrationSource(d.Entity, a.Self()); err != nil {
+		if err := b.Migrations().BindSource(d.Entity, a.Self()); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := b.BindMigrationSource(d.Entity, c.mesh.Self()); !errors.Is(err, daemon.ErrTargetKnown) {
+	if err := b.Migrations().BindSource(d.Entity, c.mesh.Self()); !errors.Is(err, daemon.ErrTargetKnown) {
 		t.Errorf("binding to another: %v", err)
 	}
 	c.refused(migration.Denied, b.Self(), &migration.Offer{Version: migration.Version, Identity: true, Entity: d.Entity, Name: "n", Kind: "n", Epoch: 1})
-	if len(b.Arriving()) != 0 {
+	if len(b.Migrations().Arriving()) != 0 {
 		t.Error("another node's offer left a record")
 	}
 	if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); err != nil {

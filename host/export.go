@@ -13,24 +13,24 @@ import (
 	"wasmhost.example/identity"
 )
 
-// ExportChain writes the daemon's chain, as it stands, to w, sealed by the
+// Export writes the daemon's chain, as it stands, to w, sealed by the
 // daemon. It needs a store: ErrNoHistory.
-func (r *Runtime) ExportChain(ctx context.Context, id identity.EntityID, w io.Writer) error {
-	if err := r.ready(); err != nil {
+func (r Outputs) Export(ctx context.Context, id identity.EntityID, w io.Writer) error {
+	if err := r.rt.ready(); err != nil {
 		return err
 	}
-	d, err := r.find(id)
+	d, err := r.rt.find(id)
 	if err != nil {
 		return err
 	}
-	if r.env.Store == nil || d.kind == "" {
+	if r.rt.env.Store == nil || d.kind == "" {
 		return fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, id.Origin())
 	}
-	end, seal, err := r.sealFor(ctx, d)
+	end, seal, err := r.rt.sealFor(ctx, d)
 	if err != nil {
 		return err
 	}
-	return d.whileHere(r.writeChain(id, end, seal, w))
+	return d.whileHere(r.rt.writeChain(id, end, seal, w))
 }
 
 // sealFor returns the daemon's signature under its chain as it stands, and how

@@ -57,7 +57,7 @@ func TestLimitsThatDoNotFit(t *testing.T) {
 			}
 			r := quietHost(t, openStore(t, t.TempDir(), nil), host.Options{Limits: tc.node})
 			check("FitOn", tc.own.FitOn(tc.node))
-			_, err := r.PushKindWith(ctx, "counter", guest(t, "c/counter.wasm"), tc.own)
+			_, err := r.Kinds().PushWith(ctx, "counter", guest(t, "c/counter.wasm"), tc.own)
 			check("push", err)
 			_, err = r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Limits: tc.own})
 			check("spawn", err)
@@ -96,7 +96,7 @@ func TestFullMemoriesAreSavedAndMoved(t *testing.T) {
 		o.Limits.MemoryBytes, o.Limits.StateBytes = 8<<20, 8<<20
 	}
 	a, b := start(t, &net, newKey(t), "", small), start(t, &net, newKey(t), "", small)
-	if _, err := a.PushKind(ctx, "heap", guest(t, "c/heap.wasm")); err != nil {
+	if _, err := a.Kinds().Push(ctx, "heap", guest(t, "c/heap.wasm")); err != nil {
 		t.Fatal(err)
 	}
 	d := a.spawnAs("heap", nil)

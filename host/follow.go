@@ -29,8 +29,8 @@ func (d *hosted) followOutputs(ctx context.Context) *feed.Queue[emitted] {
 
 // Tail returns the daemon's outputs from now on, each once it is durable. The
 // channel is closed as that of FollowLogs.
-func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan chain.Output, error) {
-	d, err := r.find(id)
+func (r Outputs) Tail(ctx context.Context, id identity.EntityID) (<-chan chain.Output, error) {
+	d, err := r.rt.find(id)
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +49,8 @@ func (r *Runtime) Tail(ctx context.Context, id identity.EntityID) (<-chan chain.
 // that output. After 0 it begins with the first output that is kept. Whoever was cut, or
 // followed the daemon to another node, goes on with the last sequence it saw
 // and misses nothing.
-func (r *Runtime) TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan chain.Output, error) {
-	d, err := r.find(id)
+func (r Outputs) TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan chain.Output, error) {
+	d, err := r.rt.find(id)
 	if err != nil {
 		return nil, err
 	}

@@ -159,7 +159,7 @@ func TestForkAcrossAnUpgrade(t *testing.T) {
 	a.wantSend(d.Entity, "x", "1")
 	a.wantSend(d.Entity, "x", "2")
 	a.push("counter", "rust/counter.wasm")
-	latest, err := a.ModuleNamed("counter", "latest")
+	latest, err := a.Kinds().ModuleNamed("counter", "latest")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func TestForkOfADivergedDaemon(t *testing.T) {
 		t.Errorf("the parent is %s", i.State)
 	}
 	var fork, parent bytes.Buffer
-	if err := errors.Join(r.ExportChain(ctx, f.Entity, &fork), r.ExportChain(ctx, d.Entity, &parent)); err != nil {
+	if err := errors.Join(r.Outputs().Export(ctx, f.Entity, &fork), r.Outputs().Export(ctx, d.Entity, &parent)); err != nil {
 		t.Fatal(err)
 	}
 	rep, whole, err := chain.VerifyFork(&fork, &parent)

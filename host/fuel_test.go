@@ -75,7 +75,7 @@ func writeOverrun(t *testing.T, to string) {
 	if err := r.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.PushKind(ctx, "overrun", overrun(1000)); err != nil {
+	if _, err := r.Kinds().Push(ctx, "overrun", overrun(1000)); err != nil {
 		t.Fatal(err)
 	}
 	for name, own := range map[string]daemon.Limits{"all": {Fuel: overrunFuel}, "stored": {Fuel: overrunFuel, SnapshotEvents: 2}} {

@@ -95,7 +95,7 @@ func writeGolden(t *testing.T, to string) {
 		t.Fatal(err)
 	}
 	for _, kind := range []string{"counter", "echo", "reminder", "wordcount"} {
-		if _, err := r.PushKind(ctx, kind, guest(t, "c/"+kind+".wasm")); err != nil {
+		if _, err := r.Kinds().Push(ctx, kind, guest(t, "c/"+kind+".wasm")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,7 +205,7 @@ func TestGoldenDataDirectories(t *testing.T) {
 						t.Errorf("%s answers %+v, %v; want %s", name, res, err, want)
 					}
 					var file bytes.Buffer
-					if err := r.ExportChain(ctx, id, &file); err != nil {
+					if err := r.Outputs().Export(ctx, id, &file); err != nil {
 						t.Fatal(err)
 					}
 					if _, err := chain.Verify(&file); err != nil {

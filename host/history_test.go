@@ -204,7 +204,7 @@ func TestOwnerWaitsForASilentStandby(t *testing.T) {
 					}
 					return
 				}
-				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); err != nil {
+				if _, err := a.rt.Unconfirmed().Confirm(t.Context(), d.Entity); err != nil {
 					t.Fatal(err)
 				}
 				m, i := c.serving(d.Entity)
@@ -216,7 +216,7 @@ func TestOwnerWaitsForASilentStandby(t *testing.T) {
 				c.inSync(d.Entity, 1)
 				time.Sleep(20 * time.Second)
 				c.countTo(d.Entity, sender, 12)
-				if list, err := b.rt.Evidence(d.Entity); err != nil || b.id() == e.Standbys[0] && c.standsBy(b, d.Entity) && len(list) != 1 {
+				if list, err := b.rt.Evidence().Of(d.Entity); err != nil || b.id() == e.Standbys[0] && c.standsBy(b, d.Entity) && len(list) != 1 {
 					t.Errorf("what the standby keeps of its longer history: %+v, %v", list, err)
 				}
 			})
@@ -406,25 +406,25 @@ func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
 						t.Fatal(err)
 					}
 					p.net.SetDown(b.rt.Self(), false)
-					a.rt.PeerCame(b.rt.Self())
+					a.rt.Unconfirmed().PeerCame(b.rt.Self())
 					time.Sleep(time.Second)
 				}
 				var held *daemon.HeldError
 				if err := send(a, 12, "x"); !errors.As(err, &held) || held.Reason != daemon.HoldSurpassed {
 					t.Fatalf("an event to the older copy: %v", err)
 				}
-				list := a.rt.HeldDaemons()
+				list := a.rt.Unconfirmed().List()
 				if len(list) != 1 || list[0].Node != b.rt.Self() || list[0].Epoch != 2 {
 					t.Errorf("the held daemons: %+v", list)
 				}
 				if err := send(b, 22, "x"); err != nil {
 					t.Errorf("the copy that went further: %v", err)
 				}
-				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, daemon.ErrFurther) {
+				if _, err := a.rt.Unconfirmed().Confirm(t.Context(), d.Entity); !errors.Is(err, daemon.ErrFurther) {
 					t.Errorf("confirming the older copy while the other answers: %v", err)
 				}
 				if late {
-					proof, err := a.rt.Proof(d.Entity)
+					proof, err := a.rt.Evidence().Proof(d.Entity)
 					if err != nil {
 						t.Fatalf("the proof that two histories were signed: %v", err)
 					}
@@ -432,18 +432,18 @@ func TestOlderOfTwoNodesHoldsItsCopy(t *testing.T) {
 						t.Errorf("the proof is of epoch %d, sequence %d: %v", c.Epoch, c.Sequence, err)
 					}
 				}
-				if _, err := a.rt.YieldHeld(t.Context(), d.Entity); err != nil {
+				if _, err := a.rt.Unconfirmed().Yield(t.Context(), d.Entity); err != nil {
 					t.Fatal(err)
 				}
 				var moved *daemon.MovedError
 				if err := send(a, 12, "x"); !errors.As(err, &moved) || moved.Node != b.rt.Self() {
 					t.Errorf("after yielding: %v", err)
 				}
-				if list, err := a.rt.Evidence(d.Entity); err != nil || len(list) != 1 || list[0].Epoch != 1 {
+				if list, err := a.rt.Evidence().Of(d.Entity); err != nil || len(list) != 1 || list[0].Epoch != 1 {
 					t.Errorf("what is kept of the copy that was yielded: %+v, %v", list, err)
 				}
-				if len(b.rt.HeldDaemons()) > 0 {
-					t.Errorf("the copy that went further is held: %+v", b.rt.HeldDaemons())
+				if len(b.rt.Unconfirmed().List()) > 0 {
+					t.Errorf("the copy that went further is held: %+v", b.rt.Unconfirmed().List())
 				}
 			})
 		})

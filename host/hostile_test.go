@@ -149,13 +149,13 @@ func TestBadOffersLeaveNothing(t *testing.T) {
 		{"a release at once", migration.ProtocolError, []migration.Message{offer(same), &migration.Release{Entity: other, Epoch: 2, Head: make([]byte, 32)}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			before := fmt.Sprint(a.Daemons(), a.Kinds())
+			before := fmt.Sprint(a.Daemons(), a.Kinds().List())
 			s := *c
 			s.t = t
 			s.refused(tc.want, a.Self(), tc.say...)
 			net.Settle()
-			if after := fmt.Sprint(a.Daemons(), a.Kinds()); after != before || len(a.Arriving()) != 0 {
-				t.Errorf("before %s\nafter  %s, %d arriving", before, after, len(a.Arriving()))
+			if after := fmt.Sprint(a.Daemons(), a.Kinds().List()); after != before || len(a.Migrations().Arriving()) != 0 {
+				t.Errorf("before %s\nafter  %s, %d arriving", before, after, len(a.Migrations().Arriving()))
 			}
 		})
 	}

@@ -126,8 +126,8 @@ func (r *Runtime) recoverIncarnation() error {
 }
 
 // Incarnation returns which life of the node this is.
-func (r *Runtime) Incarnation() Incarnation {
-	if in := r.incarnation.Load(); in != nil {
+func (r Unconfirmed) Incarnation() Incarnation {
+	if in := r.rt.incarnation.Load(); in != nil {
 		return *in
 	}
 	return Incarnation{Confirmed: true}
@@ -146,18 +146,18 @@ func (r *Runtime) channelsOpen() error {
 // channel under a new birth. While
 // a daemon is held as unconfirmed it is ErrHeld, and ErrTwin
 // while another incarnation is reached. A node that is confirmed stays so.
-func (r *Runtime) ConfirmNode(ctx context.Context) error {
-	if err := errors.Join(r.ready(), r.room()); err != nil {
+func (r Unconfirmed) ConfirmNode(ctx context.Context) error {
+	if err := errors.Join(r.rt.ready(), r.rt.room()); err != nil {
 		return err
 	}
-	in := r.Incarnation()
+	in := r.rt.Unconfirmed().Incarnation()
 	if in.Confirmed {
 		return nil
 	}
-	if err := r.noTwin(ctx); err != nil {
+	if err := r.rt.noTwin(ctx); err != nil {
 		return err
 	}
-	for _, h := range r.HeldDaemons() {
+	for _, h := range r.rt.Unconfirmed().List() {
 		if h.Reason == daemon.HoldUnconfirmed {
 			return &daemon.HeldError{Entity: h.Entity, Reason: h.Reason, Why: "it must be confirmed or given up before the node is"}
 		}
@@ -167,11 +167,11 @@ func (r *Runtime) ConfirmNode(ctx context.Context) error {
 	if err := in.put(b); err != nil {
 		return err
 	}
-	if err := r.broker.Confirm(b); err != nil {
+	if err := r.rt.broker.Confirm(b); err != nil {
 		return fmt.Errorf("confirming the node: %w", err)
 	}
-	r.incarnation.Store(&in)
-	r.env.Logger.Warn("an operator confirmed the restored node: what another incarnation of it did after the backup is lost", "backup", in.Backup, "incarnation", in.Number)
+	r.rt.incarnation.Store(&in)
+	r.rt.env.Logger.Warn("an operator confirmed the restored node: what another incarnation of it did after the backup is lost", "backup", in.Backup, "incarnation", in.Number)
 	return nil
 }
 
@@ -193,10 +193,10 @@ func (s TwinStanding) Further(o TwinStanding) bool {
 
 // Standings returns how far this node is with the daemons that it serves. Those that
 // it holds are not among them.
-func (r *Runtime) Standings() []TwinStanding {
+func (r Unconfirmed) Standings() []TwinStanding {
 	var out []TwinStanding
-	for _, i := range r.Daemons() {
-		if r.holdOf(i.Entity) == nil {
+	for _, i := range r.rt.Daemons() {
+		if r.rt.holdOf(i.Entity) == nil {
 			out = append(out, TwinStanding{i.Entity, i.Epoch, i.Sequence, i.EventsProcessed})
 		}
 	}

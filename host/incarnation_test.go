@@ -40,7 +40,7 @@ func restoredNode(t *testing.T, twin func() *host.Twin) (*host.Runtime, identity
 		if err != nil {
 			t.Fatal(err)
 		}
-		rt.LookForTwin(func(context.Context) *host.Twin { return twin() })
+		rt.Unconfirmed().LookForTwin(func(context.Context) *host.Twin { return twin() })
 		if err := errors.Join(rt.RegisterFactory("n", nativeFactory(new(int))), rt.Start(t.Context())); err != nil {
 			t.Fatal(err)
 		}
@@ -106,22 +106,22 @@ func TestRestoredNodeWaitsForItsOperator(t *testing.T) {
 		if err := publish(t, rt); !errors.Is(err, host.ErrUnconfirmed) || !errors.Is(err, channel.ErrNotReady) {
 			t.Errorf("publishing: got %v, want ErrUnconfirmed", err)
 		}
-		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
+		if _, err := rt.Unconfirmed().Yield(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
 			t.Errorf("giving way to nobody: got %v, want ErrNoneFurther", err)
 		}
-		if err := rt.ConfirmNode(t.Context()); !errors.Is(err, daemon.ErrHeld) {
+		if err := rt.Unconfirmed().ConfirmNode(t.Context()); !errors.Is(err, daemon.ErrHeld) {
 			t.Errorf("confirming the node before its daemon: got %v, want ErrHeld", err)
 		}
-		if _, err := rt.ConfirmHeld(t.Context(), id); err != nil {
+		if _, err := rt.Unconfirmed().Confirm(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 		if err := publish(t, rt); !errors.Is(err, host.ErrUnconfirmed) {
 			t.Errorf("publishing when the daemon alone is confirmed: got %v, want ErrUnconfirmed", err)
 		}
-		if err := errors.Join(rt.ConfirmNode(t.Context()), deliver(), publish(t, rt)); err != nil {
+		if err := errors.Join(rt.Unconfirmed().ConfirmNode(t.Context()), deliver(), publish(t, rt)); err != nil {
 			t.Errorf("after both are confirmed: %v", err)
 		}
-		if in := rt.Incarnation(); in.Number != 1 || !in.Confirmed {
+		if in := rt.Unconfirmed().Incarnation(); in.Number != 1 || !in.Confirmed {
 			t.Errorf("the incarnation is %+v", in)
 		}
 	})
@@ -136,36 +136,36 @@ func TestRestoredNodeBesideItsTwin(t *testing.T) {
 		defer end()
 		twin.Store(&host.Twin{Addr: "10.0.0.1:7433", Standings: []host.TwinStanding{{Entity: id, Epoch: 1, Applied: 9}}})
 		time.Sleep(time.Minute)
-		held := rt.HeldDaemons()
+		held := rt.Unconfirmed().List()
 		if len(held) != 1 || !strings.Contains(held[0].Why, "10.0.0.1:7433 and serves it: it has applied 9 events") {
 			t.Errorf("it is held as %+v", held)
 		}
-		if _, err := rt.ConfirmHeld(t.Context(), id); !errors.Is(err, host.ErrTwin) {
+		if _, err := rt.Unconfirmed().Confirm(t.Context(), id); !errors.Is(err, host.ErrTwin) {
 			t.Errorf("confirming: got %v, want ErrTwin", err)
 		}
-		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
+		if _, err := rt.Unconfirmed().Yield(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
 			t.Errorf("giving way to one that has less: got %v, want ErrNoneFurther", err)
 		}
 		twin.Store(&host.Twin{Addr: "10.0.0.1:7433", Standings: []host.TwinStanding{{Entity: id, Epoch: 1, Applied: 20}}})
 		time.Sleep(time.Minute)
-		if held = rt.HeldDaemons(); len(held) != 1 || !strings.Contains(held[0].Why, "has gone further: it has applied 20 events") {
+		if held = rt.Unconfirmed().List(); len(held) != 1 || !strings.Contains(held[0].Why, "has gone further: it has applied 20 events") {
 			t.Errorf("it is held as %+v", held)
 		}
 		there := twin.Swap(nil)
-		if _, err := rt.YieldHeld(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
+		if _, err := rt.Unconfirmed().Yield(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
 			t.Errorf("giving way to one that is gone: got %v, want ErrNoneFurther", err)
 		}
 		twin.Store(there)
-		if _, err := rt.YieldHeld(t.Context(), id); err != nil {
+		if _, err := rt.Unconfirmed().Yield(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := rt.Inspect(id); !errors.Is(err, daemon.ErrNotFound) || len(movedDaemons(t, rt)) != 0 {
 			t.Errorf("after it gave way: %v, moved %v", err, movedDaemons(t, rt))
 		}
-		if kept, err := rt.Evidence(id); err != nil || len(kept) != 1 {
+		if kept, err := rt.Evidence().Of(id); err != nil || len(kept) != 1 {
 			t.Errorf("the evidence of what it had: %+v, %v", kept, err)
 		}
-		if err := rt.ConfirmNode(t.Context()); !errors.Is(err, host.ErrTwin) {
+		if err := rt.Unconfirmed().ConfirmNode(t.Context()); !errors.Is(err, host.ErrTwin) {
 			t.Errorf("confirming the node: got %v, want ErrTwin", err)
 		}
 	})
@@ -197,20 +197,20 @@ func TestRestoredDaemonThatMovedNamesItsNode(t *testing.T) {
 				a.start()
 				if late {
 					time.Sleep(time.Minute)
-					if held := a.rt.HeldDaemons(); len(held) != 1 || held[0].Reason != daemon.HoldUnconfirmed {
+					if held := a.rt.Unconfirmed().List(); len(held) != 1 || held[0].Reason != daemon.HoldUnconfirmed {
 						t.Errorf("while the other node is away: %+v", held)
 					}
 					p.net.SetDown(b.rt.Self(), false)
-					a.rt.PeerCame(b.rt.Self())
+					a.rt.Unconfirmed().PeerCame(b.rt.Self())
 					time.Sleep(time.Second)
 				}
-				if held := a.rt.HeldDaemons(); len(held) != 1 || held[0].Reason != daemon.HoldSurpassed || held[0].Node != b.rt.Self() {
+				if held := a.rt.Unconfirmed().List(); len(held) != 1 || held[0].Reason != daemon.HoldSurpassed || held[0].Node != b.rt.Self() {
 					t.Errorf("it is held as %+v", held)
 				}
-				if _, err := a.rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, daemon.ErrFurther) {
+				if _, err := a.rt.Unconfirmed().Confirm(t.Context(), d.Entity); !errors.Is(err, daemon.ErrFurther) {
 					t.Errorf("confirming: got %v, want ErrFurther", err)
 				}
-				if _, err := a.rt.YieldHeld(t.Context(), d.Entity); err != nil {
+				if _, err := a.rt.Unconfirmed().Yield(t.Context(), d.Entity); err != nil {
 					t.Fatal(err)
 				}
 				var moved *daemon.MovedError

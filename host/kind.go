@@ -68,49 +68,49 @@ func (r *Runtime) RegisterFactory(name string, f daemon.Factory) error {
 	return nil
 }
 
-// PushKind is PushKindWith limits that the kind had, or none.
-func (r *Runtime) PushKind(ctx context.Context, name string, wasm []byte) (KindInfo, error) {
-	r.mu.RLock()
+// Push is PushKindWith limits that the kind had, or none.
+func (r Kinds) Push(ctx context.Context, name string, wasm []byte) (KindInfo, error) {
+	r.rt.mu.RLock()
 	var own daemon.Limits
-	if k := r.kinds[name]; k != nil {
+	if k := r.rt.kinds[name]; k != nil {
 		own = k.limits
 	}
-	r.mu.RUnlock()
-	return r.PushKindWith(ctx, name, wasm, own)
+	r.rt.mu.RUnlock()
+	return r.rt.Kinds().PushWith(ctx, name, wasm, own)
 }
 
-// PushKindWith makes the module the kind's, and own the limits of daemons
+// PushWith makes the module the kind's, and own the limits of daemons
 // spawned from now on, where they are set. The kind's daemons keep the module
 // and the limits that they were spawned with. Limits that do not fit one another are an
 // *UnfitError, a module that is not accepted an *abi.Refusal or a *CompileError, and
 // nothing changes.
-func (r *Runtime) PushKindWith(ctx context.Context, name string, wasm []byte, own daemon.Limits) (KindInfo, error) {
+func (r Kinds) PushWith(ctx context.Context, name string, wasm []byte, own daemon.Limits) (KindInfo, error) {
 	if err := own.ValidateOwn(); err != nil {
 		return KindInfo{}, err
 	}
-	if err := own.FitOn(r.env.Limits); err != nil {
+	if err := own.FitOn(r.rt.env.Limits); err != nil {
 		return KindInfo{}, err
 	}
-	if err := r.open(); err != nil {
+	if err := r.rt.open(); err != nil {
 		return KindInfo{}, err
 	}
 	if err := daemon.ValidName(name); err != nil {
 		return KindInfo{}, err
 	}
-	r.mu.RLock()
-	old := r.kinds[name]
-	r.mu.RUnlock()
+	r.rt.mu.RLock()
+	old := r.rt.kinds[name]
+	r.rt.mu.RUnlock()
 	if old != nil && old.digest == nil {
 		return KindInfo{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindExists}
 	}
-	m, err := r.addModule(ctx, wasm, own.Over(r.env.Limits).MemoryBytes, false)
+	m, err := r.rt.addModule(ctx, wasm, own.Over(r.rt.env.Limits).MemoryBytes, false)
 	if err != nil {
 		return KindInfo{}, err
 	}
-	if err := r.setKind(name, m, int64(len(wasm)), own); err != nil {
+	if err := r.rt.setKind(name, m, int64(len(wasm)), own); err != nil {
 		return KindInfo{}, err
 	}
-	return r.Kind(name)
+	return r.rt.Kinds().Get(name)
 }
 
 // setKind durably makes m the kind's module.
@@ -153,7 +153,7 @@ func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Mod
 	if m != nil {
 		return m, nil
 	}
-	wasm, err := r.Module(ctx, digest)
+	wasm, err := r.Kinds().Module(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -162,17 +162,17 @@ func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Mod
 
 // Module returns the bytes of a module that is kept here, which the caller does not
 // change; an error that wraps ErrModuleNotFound where it is not.
-func (r *Runtime) Module(_ context.Context, digest [32]byte) ([]byte, error) {
-	if r.env.Store == nil {
-		r.mu.RLock()
-		defer r.mu.RUnlock()
-		wasm, ok := r.wasm[digest]
+func (r Kinds) Module(_ context.Context, digest [32]byte) ([]byte, error) {
+	if r.rt.env.Store == nil {
+		r.rt.mu.RLock()
+		defer r.rt.mu.RUnlock()
+		wasm, ok := r.rt.wasm[digest]
 		if !ok {
 			return nil, fmt.Errorf("%w: %x", daemon.ErrModuleNotFound, digest)
 		}
 		return wasm, nil
 	}
-	wasm, err := r.env.Store.Module(digest)
+	wasm, err := r.rt.env.Store.Module(digest)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %x", daemon.ErrModuleNotFound, digest)
 	}
@@ -181,73 +181,73 @@ func (r *Runtime) Module(_ context.Context, digest [32]byte) ([]byte, error) {
 
 // AddModule keeps a module that is no kind's, so that daemons can be upgraded to it. Its
 // errors are those of PushKind.
-func (r *Runtime) AddModule(ctx context.Context, wasm []byte) error {
-	if err := r.ready(); err != nil {
+func (r Kinds) AddModule(ctx context.Context, wasm []byte) error {
+	if err := r.rt.ready(); err != nil {
 		return err
 	}
-	if int64(len(wasm)) > r.env.Limits.ModuleBytes {
-		return fmt.Errorf("%w: a module of %d bytes, at most %d", daemon.ErrTooLarge, len(wasm), r.env.Limits.ModuleBytes)
+	if int64(len(wasm)) > r.rt.env.Limits.ModuleBytes {
+		return fmt.Errorf("%w: a module of %d bytes, at most %d", daemon.ErrTooLarge, len(wasm), r.rt.env.Limits.ModuleBytes)
 	}
-	_, err := r.addModule(ctx, wasm, r.env.Limits.MemoryBytes, false)
+	_, err := r.rt.addModule(ctx, wasm, r.rt.env.Limits.MemoryBytes, false)
 	return err
 }
 
 // TakesModules returns how many bytes a module of another node may have; 0: the runtime
 // takes none.
-func (r *Runtime) TakesModules() int64 {
-	if r.refuse {
+func (r Kinds) TakesModules() int64 {
+	if r.rt.refuse {
 		return 0
 	}
-	return r.env.Limits.ModuleBytes
+	return r.rt.env.Limits.ModuleBytes
 }
 
-// RemoveKind forgets the kind. Daemons of it keep it: ErrKindInUse.
-func (r *Runtime) RemoveKind(_ context.Context, name string) error {
-	if err := r.open(); err != nil {
+// Remove forgets the kind. Daemons of it keep it: ErrKindInUse.
+func (r Kinds) Remove(_ context.Context, name string) error {
+	if err := r.rt.open(); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	k, ok := r.kinds[name]
+	r.rt.mu.Lock()
+	defer r.rt.mu.Unlock()
+	k, ok := r.rt.kinds[name]
 	if !ok {
 		return &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
-	if r.table.CountKind(name) > 0 {
+	if r.rt.table.CountKind(name) > 0 {
 		return &daemon.KindError{Kind: name, Err: daemon.ErrKindInUse}
 	}
-	if r.env.Store != nil && k.digest != nil {
+	if r.rt.env.Store != nil && k.digest != nil {
 		var b store.Batch
 		b.Delete(store.Kinds, []byte(name))
-		if err := r.env.Store.Commit(&b); err != nil {
+		if err := r.rt.env.Store.Commit(&b); err != nil {
 			return fmt.Errorf("forgetting kind %q: %w", name, err)
 		}
 	}
-	delete(r.kinds, name)
-	r.env.Notify(daemon.Notification{Topic: daemon.KindRemoved, Kind: name})
+	delete(r.rt.kinds, name)
+	r.rt.env.Notify(daemon.Notification{Topic: daemon.KindRemoved, Kind: name})
 	return nil
 }
 
-// Kinds returns all kinds, by name.
-func (r *Runtime) Kinds() []KindInfo {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	out := make([]KindInfo, 0, len(r.kinds))
-	for _, k := range r.kinds {
-		out = append(out, r.kindInfo(k))
+// List returns all kinds, by name.
+func (r Kinds) List() []KindInfo {
+	r.rt.mu.RLock()
+	defer r.rt.mu.RUnlock()
+	out := make([]KindInfo, 0, len(r.rt.kinds))
+	for _, k := range r.rt.kinds {
+		out = append(out, r.rt.kindInfo(k))
 	}
 	slices.SortFunc(out, func(a, b KindInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
-// Kind returns one kind, or a KindError with ErrKindNotFound.
-func (r *Runtime) Kind(name string) (KindInfo, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	k, ok := r.kinds[name]
+// Get returns one kind, or a KindError with ErrKindNotFound.
+func (r Kinds) Get(name string) (KindInfo, error) {
+	r.rt.mu.RLock()
+	defer r.rt.mu.RUnlock()
+	k, ok := r.rt.kinds[name]
 	if !ok {
 		return KindInfo{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
-	return r.kindInfo(k), nil
+	return r.rt.kindInfo(k), nil
 }
 
 // kindInfo needs r.mu.

@@ -40,7 +40,7 @@ func TestLargeMemoriesComeBack(t *testing.T) {
 		}
 	}
 	a := begin(s)
-	if _, err := a.PushKind(ctx, "heap", guest(t, "c/heap.wasm")); err != nil {
+	if _, err := a.Kinds().Push(ctx, "heap", guest(t, "c/heap.wasm")); err != nil {
 		t.Fatal(err)
 	}
 	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "heap", Name: "h"})
@@ -88,7 +88,7 @@ func TestLargeMemoriesComeBack(t *testing.T) {
 	}
 	other := begin(nil)
 	defer end(other)
-	if _, err := other.PushKind(ctx, "heap", guest(t, "c/heap.wasm")); err != nil {
+	if _, err := other.Kinds().Push(ctx, "heap", guest(t, "c/heap.wasm")); err != nil {
 		t.Fatal(err)
 	}
 	read, err := snapshot.Read(bytes.NewReader(encoded), 64<<20)

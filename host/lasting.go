@@ -86,6 +86,6 @@ func (r *Runtime) wantsEarlier(ctx context.Context, digest store.Digest, size ui
 		r.env.Logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "module", fmt.Sprintf("%x", digest[:6]), "error", err)
 		return false
 	}
-	_, err := r.Module(ctx, digest)
+	_, err := r.Kinds().Module(ctx, digest)
 	return errors.Is(err, daemon.ErrModuleNotFound)
 }

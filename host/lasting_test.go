@@ -59,7 +59,7 @@ func upgraded(t *testing.T, a *node) (d daemon.Info, old string) {
 	old = d.Module
 	a.wantSend(d.Entity, "x", "1")
 	a.push("counter", "rust/counter.wasm")
-	latest, err := a.ModuleNamed("counter", "latest")
+	latest, err := a.Kinds().ModuleNamed("counter", "latest")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,12 +175,12 @@ func TestAPreviousModuleIsNotForcedIn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := b.AddSignature([32]byte(mustHex(t, d.Module)), sig); err != nil {
+			if err := b.Kinds().AddSignature([32]byte(mustHex(t, d.Module)), sig); err != nil {
 				t.Fatal(err)
 			}
 			b.push("counter", "rust/counter.wasm")
 			a.migrate(d.Entity, b)
-			if _, err := b.Module(ctx, [32]byte(mustHex(t, old))); !errors.Is(err, daemon.ErrModuleNotFound) {
+			if _, err := b.Kinds().Module(ctx, [32]byte(mustHex(t, old))); !errors.Is(err, daemon.ErrModuleNotFound) {
 				t.Errorf("the target has the module that it refuses: %v", err)
 			}
 			if _, err := b.RollBack(ctx, d.Entity); !errors.Is(err, daemon.ErrModuleNotFound) || !strings.Contains(err.Error(), old[:12]) {
@@ -205,7 +205,7 @@ func TestAnotherPreviousModule(t *testing.T) {
 	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
 	d, old := upgraded(t, a)
 	a.migrate(d.Entity, b)
-	if _, err := b.Module(ctx, [32]byte(mustHex(t, old))); !errors.Is(err, daemon.ErrModuleNotFound) {
+	if _, err := b.Kinds().Module(ctx, [32]byte(mustHex(t, old))); !errors.Is(err, daemon.ErrModuleNotFound) {
 		t.Errorf("bytes that are not the module are kept: %v", err)
 	}
 	if _, err := b.RollBack(ctx, d.Entity); !errors.Is(err, daemon.ErrModuleNotFound) {
@@ -253,7 +253,7 @@ func TestFactsOutliveAFailover(t *testing.T) {
 		c := newTestCluster(t, 3)
 		a := c.nodes[0]
 		push := func(file string) {
-			if _, err := a.rt.PushKind(t.Context(), "counter", guest(t, file)); err != nil {
+			if _, err := a.rt.Kinds().Push(t.Context(), "counter", guest(t, file)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -265,7 +265,7 @@ func TestFactsOutliveAFailover(t *testing.T) {
 		id := first.Entity
 		e := c.inSync(id, 1)
 		push("rust/counter.wasm")
-		latest, err := a.rt.ModuleNamed("counter", "latest")
+		latest, err := a.rt.Kinds().ModuleNamed("counter", "latest")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -150,7 +150,7 @@ func (n leadersNode) Open() error { return n.rt.open() }
 
 // Module implements leader.Node.
 func (n leadersNode) Module(ctx context.Context, digest [32]byte) ([]byte, error) {
-	return n.rt.Module(ctx, digest)
+	return n.rt.Kinds().Module(ctx, digest)
 }
 
 // ProveReach implements leader.Node.

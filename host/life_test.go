@@ -521,7 +521,7 @@ func TestTailAndLogs(t *testing.T) {
 	a.push("counter", "c/counter.wasm")
 	d := a.spawn("counter", "c")
 	c, cancel := context.WithCancel(ctx)
-	outputs, err := a.Tail(c, d.Entity)
+	outputs, err := a.Outputs().Tail(c, d.Entity)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -612,7 +612,7 @@ func FuzzVerifyChain(f *testing.F) {
 		f.Fatal(err)
 	}
 	var file bytes.Buffer
-	if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
+	if err := r.Outputs().Export(ctx, d.Entity, &file); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(file.Bytes())

@@ -66,13 +66,13 @@ func (f *failures) list() []MigrationInfo {
 	return slices.Clone(f.last)
 }
 
-// ListMigrations returns the migrations that run or wait, by when they began, and with
+// List returns the migrations that run or wait, by when they began, and with
 // past those that are over, at most 1000: those that moved a daemon as their
 // receipts say, and the last that failed since the start.
-func (r *Runtime) ListMigrations(past bool) ([]MigrationInfo, error) {
-	out := r.present()
+func (r Migrations) List(past bool) ([]MigrationInfo, error) {
+	out := r.rt.present()
 	if past {
-		over, err := r.past()
+		over, err := r.rt.past()
 		if err != nil {
 			return nil, err
 		}
@@ -88,7 +88,7 @@ const mostMoves = 1000 // migrations that are over and still listed
 
 func (r *Runtime) present() (out []MigrationInfo) {
 	waiting := make(map[identity.EntityID]Unsettled)
-	for _, u := range r.UnsettledMigrations() {
+	for _, u := range r.Migrations().Unsettled() {
 		waiting[u.Entity] = u
 	}
 	departures, arrivals := r.table.Moving()

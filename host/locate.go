@@ -95,17 +95,17 @@ type Proven struct {
 // Believe is Weigh of the one claim that there is, which is kept for as long as its
 // statement holds, a minute at most.
 func (r *Runtime) Believe(ctx context.Context, id identity.EntityID, node, by identity.NodeID) (Proven, error) {
-	p, err := r.Weigh(ctx, id, node, by)
+	p, err := r.Places().Weigh(ctx, id, node, by)
 	if err == nil {
-		r.Remember(p)
+		r.Places().Remember(p)
 	}
 	return p, err
 }
 
 // Remember keeps a claim that Weigh returned and that counts.
-func (r *Runtime) Remember(p Proven) {
+func (r Places) Remember(p Proven) {
 	if !p.until.IsZero() {
-		r.resided.put(residing{p.Entity, p.Node}, provenUntil{p.Epoch, p.Rank, p.until})
+		r.rt.resided.put(residing{p.Entity, p.Node}, provenUntil{p.Epoch, p.Rank, p.until})
 	}
 }
 
@@ -114,27 +114,27 @@ func (r *Runtime) Remember(p Proven) {
 // said so, where that is known: the last owner's own word is proof that it gave the
 // daemon away. Errors: ErrUnproven, ErrUnreachable, channel.ErrNoReceiver where the
 // node says that it does not have it, *MovedError where it says that it gave it away.
-func (r *Runtime) Weigh(ctx context.Context, id identity.EntityID, node, by identity.NodeID) (Proven, error) {
-	if node == r.env.Self {
+func (r Places) Weigh(ctx context.Context, id identity.EntityID, node, by identity.NodeID) (Proven, error) {
+	if node == r.rt.env.Self {
 		return Proven{Moved: daemon.Moved{Entity: id, Node: node}, Follows: true}, nil
 	}
-	if p, listed, err := r.listed(ctx, id, node); listed || err != nil {
+	if p, listed, err := r.rt.listed(ctx, id, node); listed || err != nil {
 		return p, err
 	}
 	at := residing{id, node}
-	if p, ok := r.resided.get(at, r.env.Clock()); ok {
+	if p, ok := r.rt.resided.get(at, r.rt.env.Clock()); ok {
 		return Proven{Moved: daemon.Moved{Entity: id, Node: node, Epoch: p.epoch}, Rank: p.rank, Follows: true}, nil
 	}
-	asked := r.env.Clock()
-	proof, err := r.askWhere(ctx, id, node)
+	asked := r.rt.env.Clock()
+	proof, err := r.rt.askWhere(ctx, id, node)
 	if err != nil {
 		return Proven{}, err
 	}
-	last, known, err := r.lastOwner(id)
+	last, known, err := r.rt.lastOwner(id)
 	if err != nil {
 		return Proven{}, err
 	}
-	if known && by != last.node && !r.succeeds(ctx, id, proof, last) {
+	if known && by != last.node && !r.rt.succeeds(ctx, id, proof, last) {
 		return Proven{}, fmt.Errorf("%w: node %s claims daemon %s at epoch %d, and node %s, which had it at epoch %d, is not known to have given it away",
 			daemon.ErrUnproven, node, id.Origin(), proof.epoch, last.node, last.epoch)
 	}

@@ -153,11 +153,11 @@ func TestFormerHostIsNotBelieved(t *testing.T) {
 	// A node that knows nothing weighs them: the owner accounts for more.
 	e := nativeNode(t, &net)
 	p.answer = claims(t, key, node, d.Entity, 1<<40)
-	theirs, err := e.Weigh(ctx, d.Entity, node.ID().Node(), 0)
+	theirs, err := e.Places().Weigh(ctx, d.Entity, node.ID().Node(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, err := e.Weigh(ctx, d.Entity, c.Self(), 0)
+	ours, err := e.Places().Weigh(ctx, d.Entity, c.Self(), 0)
 	if err != nil || ours.Rank <= theirs.Rank {
 		t.Errorf("the owner's claim weighs %d, the pretender's %d; %v", ours.Rank, theirs.Rank, err)
 	}
@@ -228,7 +228,7 @@ func TestUnfinishedArrivalsAreBounded(t *testing.T) {
 	if m, ok := offer(other).(*migration.Accept); !ok {
 		t.Errorf("another peer: %+v", m)
 	}
-	if got := b.Arrivals(); got.Unfinished != host.ArrivalsOfPeer+1 {
+	if got := b.Migrations().Arrivals(); got.Unfinished != host.ArrivalsOfPeer+1 {
 		t.Errorf("%+v", got)
 	}
 }

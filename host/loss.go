@@ -41,11 +41,11 @@ func (r *Runtime) setLoss(id identity.EntityID, l *snapshot.LossRecord) {
 	r.losses[id] = &daemon.Loss{From: l.From, To: l.To, Epoch: l.Epoch, Why: l.Why, Time: time.Unix(0, l.Time)}
 }
 
-// LossOf returns what of the daemon is known to be lost; nil: nothing is.
-func (r *Runtime) LossOf(id identity.EntityID) *daemon.Loss {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.losses[id]
+// Loss returns what of the daemon is known to be lost; nil: nothing is.
+func (r Evidence) Loss(id identity.EntityID) *daemon.Loss {
+	r.rt.mu.RLock()
+	defer r.rt.mu.RUnlock()
+	return r.rt.losses[id]
 }
 
 // recoverLosses brings back what the store says is lost.

@@ -108,7 +108,7 @@ func TestMending(t *testing.T) {
 					t.Errorf("event %d is answered with %q, %v; want %q", next, got, err, want)
 				}
 				var file bytes.Buffer
-				if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
+				if err := r.Outputs().Export(ctx, d.Entity, &file); err != nil {
 					t.Fatal(err)
 				}
 				rep, err := chain.Verify(&file)

@@ -221,7 +221,7 @@ func init() {
 
 // Metrics returns what the runtime counted. It takes no daemon's lock.
 func (r *Runtime) Metrics() Metrics {
-	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.bytes.Load(), Accused: r.evidence.Refused(), Held: len(r.HeldDaemons())}
+	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.bytes.Load(), Accused: r.evidence.Refused(), Held: len(r.Unconfirmed().List())}
 	r.mu.RLock()
 	out.Lossy = len(r.losses)
 	r.mu.RUnlock()

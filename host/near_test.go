@@ -41,7 +41,7 @@ func TestADaemonNearItsLimitIsNamed(t *testing.T) {
 	s := openStore(t, t.TempDir(), nil)
 	log := &lockedBuffer{}
 	r := quietHost(t, s, host.Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
-	if _, err := r.PushKindWith(ctx, "heap", guest(t, "c/heap.wasm"), daemon.Limits{MemoryBytes: 10 << 20}); err != nil {
+	if _, err := r.Kinds().PushWith(ctx, "heap", guest(t, "c/heap.wasm"), daemon.Limits{MemoryBytes: 10 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "heap", Name: "d"})

@@ -197,7 +197,7 @@ func (c *testCluster) settled(id identity.EntityID, standbys int) *member {
 		i, err := m.rt.Inspect(id)
 		dir, _ := m.rt.Cluster()
 		e, _ := dir.Look(id)
-		c.t.Logf("node %s: %s (%s) %v; the directory: %+v; held: %+v", m.id(), i.State, i.Reason, err, e.Daemon, m.rt.HeldDaemons())
+		c.t.Logf("node %s: %s (%s) %v; the directory: %+v; held: %+v", m.id(), i.State, i.Reason, err, e.Daemon, m.rt.Unconfirmed().List())
 	}
 	c.t.Fatal("the daemon does not come to have its standbys")
 	return nil

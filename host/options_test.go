@@ -122,7 +122,7 @@ func TestModulesMoveWithoutStores(t *testing.T) {
 	a, _ := bare()
 	b, idB := bare()
 	c, idC := bare()
-	if _, err := a.PushKind(ctx, "counter", guest(t, "c/counter.wasm")); err != nil {
+	if _, err := a.Kinds().Push(ctx, "counter", guest(t, "c/counter.wasm")); err != nil {
 		t.Fatal(err)
 	}
 	d, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})

@@ -136,7 +136,7 @@ func TestM111_F55_OrchestratorIsSourceOrTarget(t *testing.T) {
 			t.Errorf("to where it is: %v", err)
 		}
 		for _, n := range []*node{a, b, c} {
-			if len(n.Migrations()) != 0 {
+			if len(n.Migrations().Running()) != 0 {
 				t.Error("a record is left")
 			}
 		}
@@ -165,7 +165,7 @@ func TestM82_M105_F54_TheOneWhoOrderedHearsOfIt(t *testing.T) {
 		if _, err := second.Wait(ctx); !failedWith(err, migration.AlreadyMigrating) {
 			t.Errorf("another orchestrator: %v", err)
 		}
-		if all := b.Migrations(); len(all) != 1 || all[0].Target() != c.Self() {
+		if all := b.Migrations().Running(); len(all) != 1 || all[0].Target() != c.Self() {
 			t.Errorf("the source's migrations: %v", all)
 		}
 		g.open()
@@ -220,7 +220,7 @@ func TestM16_M17_M113_M118_RefusedOrders(t *testing.T) {
 		}
 		c.wantSend(d.Entity, "x", "4")
 		for _, n := range []*node{a, b, c} {
-			if len(n.Migrations()) != 0 || len(n.Arriving()) != 0 {
+			if len(n.Migrations().Running()) != 0 || len(n.Migrations().Arriving()) != 0 {
 				t.Error("a record is left")
 			}
 		}
@@ -246,7 +246,7 @@ func TestM106_F43_F51_OrchestratorLosesItsSource(t *testing.T) {
 		if !failedWith(err, migration.SourceUnavailable) || m.Phase() == migration.Aborted || m.Phase() == migration.Complete { // neither is known
 			t.Errorf("in %s: %v", m.Phase(), err)
 		}
-		if len(a.Migrations()) != 0 {
+		if len(a.Migrations().Running()) != 0 {
 			t.Error("a record is left")
 		}
 		synctest.Wait()

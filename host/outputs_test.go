@@ -15,7 +15,7 @@ func TestDeliverAllocatesTheOutputAlone(t *testing.T) {
 		t.Skip("checking the order of locks allocates")
 	}
 	r := ready(t)
-	if _, err := r.PushKind(ctx, "echo", guest(t, "c/echo.wasm")); err != nil {
+	if _, err := r.Kinds().Push(ctx, "echo", guest(t, "c/echo.wasm")); err != nil {
 		t.Fatal(err)
 	}
 	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "echo"})

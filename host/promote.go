@@ -20,14 +20,14 @@ var ErrDirectoryHere = errors.New("the cluster's directory answers: nothing is t
 // for nothing until a new directory names this node its owner. A second call with the
 // same epoch does nothing. Errors: ErrDirectoryHere, ErrOtherEnd, *NotFoundError,
 // and those of reading the daemon.
-func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at ChainEnd, epoch uint64) error {
-	if err := errors.Join(r.ready(), r.WithoutDirectory(ctx)); err != nil {
+func (r Copies) Promote(ctx context.Context, id identity.EntityID, at ChainEnd, epoch uint64) error {
+	if err := errors.Join(r.rt.ready(), r.rt.Copies().WithoutDirectory(ctx)); err != nil {
 		return err
 	}
 	if epoch <= at.Epoch {
 		return fmt.Errorf("%w: epoch %d after %d", chain.ErrEpochBackwards, epoch, at.Epoch)
 	}
-	p := r.table.Look(id)
+	p := r.rt.table.Look(id)
 	if p.Leaving != nil || p.Coming != nil {
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
@@ -39,23 +39,23 @@ func (r *Runtime) Promote(ctx context.Context, id identity.EntityID, at ChainEnd
 			return nil
 		})
 	}
-	s := r.cluster.copyOf(id)
+	s := r.rt.cluster.copyOf(id)
 	if s == nil {
 		return &daemon.NotFoundError{Entity: id}
 	}
-	return r.cluster.promoteCopy(ctx, s, at, epoch)
+	return r.rt.cluster.promoteCopy(ctx, s, at, epoch)
 }
 
 // WithoutDirectory returns nil if the node is in a cluster whose directory does not
 // answer: the node's lease has ended, and a read fails. ErrDirectoryHere, ErrNoCluster.
-func (r *Runtime) WithoutDirectory(ctx context.Context) error {
-	if r.cluster == nil || r.env.Store == nil {
+func (r Copies) WithoutDirectory(ctx context.Context) error {
+	if r.rt.cluster == nil || r.rt.env.Store == nil {
 		return ErrNoCluster
 	}
-	if r.Holding() == nil {
+	if r.rt.Holding() == nil {
 		return ErrDirectoryHere
 	}
-	c := r.cluster
+	c := r.rt.cluster
 	c.memory.mu.Lock()
 	asked := c.memory.silent
 	c.memory.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 func (m *member) standing(id identity.EntityID) host.ChainEnd {
 	m.t.Helper()
 	var b bytes.Buffer
-	if err := m.rt.ExportCopy(m.t.Context(), id, &b); err != nil {
+	if err := m.rt.Copies().Export(m.t.Context(), id, &b); err != nil {
 		m.t.Fatal(err)
 	}
 	at, err := host.ChainEndOf(id, &b)
@@ -61,7 +61,7 @@ func TestAStandbysCopyIsPromoted(t *testing.T) {
 				if at.Sequence != 20 || at.Epoch != 1 {
 					t.Fatalf("the copy proves %+v", at)
 				}
-				if err := b.rt.Promote(t.Context(), d.Entity, at, 2); !errors.Is(err, host.ErrDirectoryHere) {
+				if err := b.rt.Copies().Promote(t.Context(), d.Entity, at, 2); !errors.Is(err, host.ErrDirectoryHere) {
 					t.Errorf("while the directory answers: %v", err)
 				}
 				left := []*member{}
@@ -73,18 +73,18 @@ func TestAStandbysCopyIsPromoted(t *testing.T) {
 				}
 				time.Sleep(5 * time.Second)
 				a.isolate(true, true)
-				if cs := b.rt.Copies(); len(cs) != 1 || cs[0].Owned || !cs[0].InSync || !cs[0].Whole {
+				if cs := b.rt.Copies().List(); len(cs) != 1 || cs[0].Owned || !cs[0].InSync || !cs[0].Whole {
 					t.Errorf("before: %+v", cs)
 				}
 				other := at
 				other.Sequence--
-				if err := b.rt.Promote(t.Context(), d.Entity, other, 2); !errors.Is(err, host.ErrOtherEnd) {
+				if err := b.rt.Copies().Promote(t.Context(), d.Entity, other, 2); !errors.Is(err, host.ErrOtherEnd) {
 					t.Errorf("as it does not stand: %v", err)
 				}
-				if err := b.rt.Promote(t.Context(), d.Entity, at, 7); err != nil {
+				if err := b.rt.Copies().Promote(t.Context(), d.Entity, at, 7); err != nil {
 					t.Fatal(err)
 				}
-				if err := b.rt.Promote(t.Context(), d.Entity, at, 7); err != nil {
+				if err := b.rt.Copies().Promote(t.Context(), d.Entity, at, 7); err != nil {
 					t.Errorf("again: %v", err)
 				}
 				c.newDirectory(left, directory.Daemon{Entity: d.Entity, Name: d.Name, Owner: b.id(), Epoch: 7, Want: 1, Ack: ack})
@@ -114,7 +114,7 @@ func TestAnOwnerIsPromoted(t *testing.T) {
 			m.isolate(false, true)
 		}
 		time.Sleep(5 * time.Second)
-		if err := a.rt.Promote(t.Context(), d.Entity, a.standing(d.Entity), 4); err != nil {
+		if err := a.rt.Copies().Promote(t.Context(), d.Entity, a.standing(d.Entity), 4); err != nil {
 			t.Fatal(err)
 		}
 		c.newDirectory(c.nodes, directory.Daemon{Entity: d.Entity, Name: d.Name, Owner: a.id(), Epoch: 4})
@@ -160,7 +160,7 @@ func TestACopyIsNotBelieved(t *testing.T) {
 		c.countTo(d.Entity, sender, 1)
 		c.countTo(d.Entity, sender, 2)
 		var b bytes.Buffer
-		if err := a.rt.ExportCopy(t.Context(), d.Entity, &b); err != nil {
+		if err := a.rt.Copies().Export(t.Context(), d.Entity, &b); err != nil {
 			t.Fatal(err)
 		}
 		file := b.Bytes()
@@ -177,7 +177,7 @@ func TestACopyIsNotBelieved(t *testing.T) {
 				t.Fatalf("with byte %d changed it proves %+v", i, at)
 			}
 		}
-		if err := a.rt.ExportCopy(t.Context(), someone(t), &b); !errors.As(err, new(*daemon.NotFoundError)) {
+		if err := a.rt.Copies().Export(t.Context(), someone(t), &b); !errors.As(err, new(*daemon.NotFoundError)) {
 			t.Errorf("of nobody: %v", err)
 		}
 	})

@@ -56,10 +56,10 @@ func (q *failedEvent) event() *input {
 // repeat itself, and is recorded at once.
 const wallTries = 3
 
-// Quarantine returns the failed events that nobody has dealt with, the latest
+// List returns the failed events that nobody has dealt with, the latest
 // first, as far as the last 65,536 history records go.
-func (r *Runtime) Quarantine(ctx context.Context, id identity.EntityID) ([]Quarantined, error) {
-	d, err := r.find(id)
+func (r Quarantine) List(ctx context.Context, id identity.EntityID) ([]Quarantined, error) {
+	d, err := r.rt.find(id)
 	if err != nil {
 		return nil, err
 	}
@@ -116,11 +116,11 @@ func (d *hosted) failedEvents(ctx context.Context) ([]failedEvent, error) {
 	return out, nil
 }
 
-// RetryQuarantined has the daemon process the failed event again, as what it was: of its
+// Retry has the daemon process the failed event again, as what it was: of its
 // kind, sender, number and channel, and at its time. Success settles it, in the same
 // record; failure leaves it. ErrNotQuarantined where there is no such event.
-func (r *Runtime) RetryQuarantined(ctx context.Context, id identity.EntityID, index uint64) (daemon.Result, error) {
-	d, q, err := r.quarantined(ctx, id, index)
+func (r Quarantine) Retry(ctx context.Context, id identity.EntityID, index uint64) (daemon.Result, error) {
+	d, q, err := r.rt.quarantined(ctx, id, index)
 	if err != nil {
 		return daemon.Result{}, err
 	}
@@ -147,9 +147,9 @@ func (d *hosted) applyAgain(q *failedEvent, p *Pending) error {
 	return d.process(q.event(), max(q.Time.UnixNano(), 1), p)
 }
 
-// SkipQuarantined settles the failed event without trying it again.
-func (r *Runtime) SkipQuarantined(ctx context.Context, id identity.EntityID, index uint64) error {
-	d, _, err := r.quarantined(ctx, id, index)
+// Skip settles the failed event without trying it again.
+func (r Quarantine) Skip(ctx context.Context, id identity.EntityID, index uint64) error {
+	d, _, err := r.rt.quarantined(ctx, id, index)
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 		}
 		later := time.Now()
 
-		list, err := a.Quarantine(ctx, d)
+		list, err := a.Quarantine().List(ctx, d)
 		if err != nil || len(list) != 4 {
 			t.Fatalf("%d failed events: %+v, %v", len(list), list, err)
 		}
@@ -112,18 +112,18 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 				s.kill(0, rng)
 				s.nodes[0].migrate(d, s.nodes[1])
 			}
-			res, err := s.where(d).RetryQuarantined(ctx, d, q.Index)
+			res, err := s.where(d).Quarantine().Retry(ctx, d, q.Index)
 			if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != want[n] {
 				t.Errorf("%+v tried again: %+v, %v; want %s", q, res, err, want[n])
 			}
 		}
 		b := s.nodes[1]
-		if list, err := b.Quarantine(ctx, d); err != nil || len(list) != 0 {
+		if list, err := b.Quarantine().List(ctx, d); err != nil || len(list) != 0 {
 			t.Errorf("tried again, there is still %+v, %v", list, err)
 		}
 		s.kill(1, rng)
 		b = s.nodes[1]
-		if list, err := b.Quarantine(ctx, d); err != nil || len(list) != 0 {
+		if list, err := b.Quarantine().List(ctx, d); err != nil || len(list) != 0 {
 			t.Errorf("after a crash there is again %+v, %v", list, err)
 		}
 		want = append([]string{at(daemon.EventDirect, identity.EntityID{}, "", later, "later")}, want...)

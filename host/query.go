@@ -62,19 +62,19 @@ func (r *Runtime) MigrationPhase(id identity.EntityID) (migration.Phase, bool) {
 	return m.Phase(), true
 }
 
-// Migrations returns the migrations under way that leave this node, or were
+// Running returns the migrations under way that leave this node, or were
 // ordered by it, by entity.
-func (r *Runtime) Migrations() []*Migration {
-	leaving, _ := r.table.Moving()
-	all := append(leaving, r.departures.AllOrdered()...)
+func (r Migrations) Running() []*Migration {
+	leaving, _ := r.rt.table.Moving()
+	all := append(leaving, r.rt.departures.AllOrdered()...)
 	slices.SortFunc(all, func(a, b *Migration) int { return a.Entity().Compare(b.Entity()) })
 	return all
 }
 
 // Arriving returns the daemons that are on their way here: of some only their
 // source can say whether they are this node's by now.
-func (r *Runtime) Arriving() []identity.EntityID {
-	_, arrivals := r.table.Moving()
+func (r Migrations) Arriving() []identity.EntityID {
+	_, arrivals := r.rt.table.Moving()
 	out := make([]identity.EntityID, len(arrivals))
 	for i, in := range arrivals {
 		out[i] = in.offer.Entity

@@ -21,7 +21,7 @@ func TestReadersTakeNoPlaceInTheMailbox(t *testing.T) {
 	const places = 2
 	for name, read := range map[string]func(context.Context, *host.Runtime, identity.EntityID) error{
 		"tail after": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
-			outputs, err := r.TailAfter(ctx, id, 0)
+			outputs, err := r.Outputs().TailAfter(ctx, id, 0)
 			if err == nil {
 				<-outputs
 			}
@@ -32,14 +32,14 @@ func TestReadersTakeNoPlaceInTheMailbox(t *testing.T) {
 			return err
 		},
 		"chain": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
-			return r.ExportChain(ctx, id, io.Discard)
+			return r.Outputs().Export(ctx, id, io.Discard)
 		},
 		"quarantine": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
-			_, err := r.Quarantine(ctx, id)
+			_, err := r.Quarantine().List(ctx, id)
 			return err
 		},
 		"settle": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
-			return r.SkipQuarantined(ctx, id, 1)
+			return r.Quarantine().Skip(ctx, id, 1)
 		},
 		"fork": func(ctx context.Context, r *host.Runtime, id identity.EntityID) error {
 			_, err := r.Fork(ctx, id, host.ForkRequest{Count: 1})
@@ -109,7 +109,7 @@ func TestReadersAreBounded(t *testing.T) {
 		if _, err := r.Snapshot(t.Context(), d.Entity); !errors.Is(err, daemon.ErrManyReaders) {
 			t.Errorf("one more snapshot: %v, want ErrManyReaders", err)
 		}
-		if _, err := r.TailAfter(t.Context(), d.Entity, 0); !errors.Is(err, daemon.ErrManyReaders) {
+		if _, err := r.Outputs().TailAfter(t.Context(), d.Entity, 0); !errors.Is(err, daemon.ErrManyReaders) {
 			t.Errorf("one more tail: %v, want ErrManyReaders", err)
 		}
 	}
@@ -163,7 +163,7 @@ func TestAFollowerIsBounded(t *testing.T) {
 	d := spawnWith(t, r, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	outputs, err := r.Tail(ctx, d.Entity)
+	outputs, err := r.Outputs().Tail(ctx, d.Entity)
 	if err != nil {
 		t.Fatal(err)
 	}

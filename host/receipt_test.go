@@ -17,7 +17,7 @@ import (
 
 func (n *node) receipts(id identity.EntityID) []*chain.Receipt {
 	n.t.Helper()
-	all, err := n.Receipts(id)
+	all, err := n.Evidence().Receipts(id)
 	if err != nil {
 		n.t.Fatal(err)
 	}

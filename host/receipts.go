@@ -12,8 +12,8 @@ import (
 
 // Receipts returns the receipts of the daemon's moves that this node knows, by
 // epoch. They are verified.
-func (r *Runtime) Receipts(id identity.EntityID) ([]*chain.Receipt, error) {
-	return r.evidence.Receipts(id)
+func (r Evidence) Receipts(id identity.EntityID) ([]*chain.Receipt, error) {
+	return r.rt.evidence.Receipts(id)
 }
 
 // facts are what a receipt of a move of the daemon says. root is the hash of its

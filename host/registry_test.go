@@ -131,7 +131,7 @@ func TestR46_NoMigrationNoPhase(t *testing.T) {
 			t.Errorf("%s: %v", id, p)
 		}
 	}
-	if all := r.Migrations(); len(all) != 0 {
+	if all := r.Migrations().Running(); len(all) != 0 {
 		t.Errorf("%d migrations", len(all))
 	}
 }
@@ -292,7 +292,7 @@ func TestR53_R54_R55_F12_F13_F23_TheTablesAreFreeWhileADaemonWorks(t *testing.T)
 
 func TestR57_R58_F18_StatelessTakesNoState(t *testing.T) {
 	r := ready(t)
-	if _, err := r.PushKind(ctx, "echo", guest(t, "c/echo.wasm")); err != nil {
+	if _, err := r.Kinds().Push(ctx, "echo", guest(t, "c/echo.wasm")); err != nil {
 		t.Fatal(err)
 	}
 	d, err := r.NewDaemon("echo")

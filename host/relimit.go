@@ -144,17 +144,17 @@ type KeptLimits struct {
 	Why    error // nil: it has others of its own
 }
 
-// SetKindLimits is SetLimits of a kind: for daemons that are made of it from now on, and for
+// SetLimits is SetLimits of a kind: for daemons that are made of it from now on, and for
 // those of this node that had the kind's. A daemon that was given another value of its own
 // keeps that. The kind's are set where the error is nil; what kept single daemons from
 // taking them is in the answer.
-func (r *Runtime) SetKindLimits(ctx context.Context, name string, change map[string]int64) (KindLimits, error) {
-	if err := r.ready(); err != nil {
+func (r Kinds) SetLimits(ctx context.Context, name string, change map[string]int64) (KindLimits, error) {
+	if err := r.rt.ready(); err != nil {
 		return KindLimits{}, err
 	}
-	r.mu.RLock()
-	k := r.kinds[name]
-	r.mu.RUnlock()
+	r.rt.mu.RLock()
+	k := r.rt.kinds[name]
+	r.rt.mu.RUnlock()
 	if k == nil {
 		return KindLimits{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
@@ -162,19 +162,19 @@ func (r *Runtime) SetKindLimits(ctx context.Context, name string, change map[str
 	if err != nil {
 		return KindLimits{}, err
 	}
-	if err := daemon.Concerning(own.FitOn(r.env.Limits), change); err != nil {
+	if err := daemon.Concerning(own.FitOn(r.rt.env.Limits), change); err != nil {
 		return KindLimits{}, err
 	}
 	before := k.limits
-	if err := r.storeKindLimits(k, own); err != nil {
+	if err := r.rt.storeKindLimits(k, own); err != nil {
 		return KindLimits{}, err
 	}
 
 	var out KindLimits
-	for _, d := range r.ofKind(name) {
+	for _, d := range r.rt.ofKind(name) {
 		mine, others := ofKindsOwn(d.own(), before, change)
 		if len(mine) > 0 {
-			if _, err := r.SetLimits(ctx, d.id, mine); err != nil {
+			if _, err := r.rt.SetLimits(ctx, d.id, mine); err != nil {
 				out.Kept = append(out.Kept, KeptLimits{d.name, d.id, err})
 				continue
 			}
@@ -184,7 +184,7 @@ func (r *Runtime) SetKindLimits(ctx context.Context, name string, change map[str
 			out.Kept = append(out.Kept, KeptLimits{d.name, d.id, nil})
 		}
 	}
-	out.Kind, err = r.Kind(name)
+	out.Kind, err = r.rt.Kinds().Get(name)
 	return out, err
 }
 

@@ -99,7 +99,7 @@ func TestSpaceOfHistoryIsGivenBack(t *testing.T) {
 		t.Errorf("a repeat of what is let go of: %v", err)
 	}
 	var file strings.Builder
-	if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
+	if err := r.Outputs().Export(ctx, d.Entity, &file); err != nil {
 		t.Fatal(err)
 	}
 	if rep, err := chain.Verify(strings.NewReader(file.String())); err != nil || rep.Last != events || rep.First < events-30 {
@@ -155,7 +155,7 @@ func TestSpaceOfRemovedDaemonsIsGivenBack(t *testing.T) {
 func TestLimitsAreSetWhileADaemonRuns(t *testing.T) {
 	var net hosttest.Net
 	a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", nil)
-	if _, err := a.PushKindWith(ctx, "heap", guest(t, "c/heap.wasm"), daemon.Limits{MemoryBytes: 4 << 20}); err != nil {
+	if _, err := a.Kinds().PushWith(ctx, "heap", guest(t, "c/heap.wasm"), daemon.Limits{MemoryBytes: 4 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	d := a.spawnAs("heap", nil)
@@ -231,7 +231,7 @@ func TestSmallerLimitsAreNotForThePast(t *testing.T) {
 	dir, key := t.TempDir(), newKey(t)
 	s := openStore(t, dir, nil)
 	r := quietHost(t, s, host.Options{Node: key})
-	if _, err := r.PushKind(ctx, "echo", guest(t, "c/echo.wasm")); err != nil {
+	if _, err := r.Kinds().Push(ctx, "echo", guest(t, "c/echo.wasm")); err != nil {
 		t.Fatal(err)
 	}
 	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "echo"})
@@ -272,7 +272,7 @@ func TestSmallerLimitsAreNotForThePast(t *testing.T) {
 func TestLimitsOfAKind(t *testing.T) {
 	s := openStore(t, t.TempDir(), nil)
 	r := quietHost(t, s, host.Options{})
-	if _, err := r.PushKindWith(ctx, "counter", guest(t, "c/counter.wasm"), daemon.Limits{Fuel: 5000}); err != nil {
+	if _, err := r.Kinds().PushWith(ctx, "counter", guest(t, "c/counter.wasm"), daemon.Limits{Fuel: 5000}); err != nil {
 		t.Fatal(err)
 	}
 	spawn := func(name string, own daemon.Limits) {
@@ -283,7 +283,7 @@ func TestLimitsOfAKind(t *testing.T) {
 	}
 	spawn("plain", daemon.Limits{})
 	spawn("own", daemon.Limits{Fuel: 7000, Mailbox: 9})
-	out, err := r.SetKindLimits(ctx, "counter", map[string]int64{"fuel": 6000, "history": 100})
+	out, err := r.Kinds().SetLimits(ctx, "counter", map[string]int64{"fuel": 6000, "history": 100})
 	if err != nil || out.Changed != 2 || len(out.Kept) != 1 || out.Kept[0].Name != "own" || out.Kept[0].Why != nil {
 		t.Fatalf("%+v, %v", out, err)
 	}
@@ -297,13 +297,13 @@ func TestLimitsOfAKind(t *testing.T) {
 			t.Errorf("%s has %v, want %v; %v", name, i.OwnLimits.Map(), want.Map(), err)
 		}
 	}
-	if k, err := r.Kind("counter"); err != nil || k.Limits != (daemon.Limits{Fuel: 6000, History: 100}) {
+	if k, err := r.Kinds().Get("counter"); err != nil || k.Limits != (daemon.Limits{Fuel: 6000, History: 100}) {
 		t.Errorf("the kind has %v, %v", k.Limits.Map(), err)
 	}
-	if _, err := r.SetKindLimits(ctx, "counter", map[string]int64{"memory": 1 << 30}); !errors.Is(err, daemon.ErrUnfit) {
+	if _, err := r.Kinds().SetLimits(ctx, "counter", map[string]int64{"memory": 1 << 30}); !errors.Is(err, daemon.ErrUnfit) {
 		t.Errorf("that do not fit: %v", err)
 	}
-	if _, err := r.SetKindLimits(ctx, "nothing", map[string]int64{"fuel": 1}); !errors.Is(err, daemon.ErrKindNotFound) {
+	if _, err := r.Kinds().SetLimits(ctx, "nothing", map[string]int64{"fuel": 1}); !errors.Is(err, daemon.ErrKindNotFound) {
 		t.Errorf("of no kind: %v", err)
 	}
 	if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {

@@ -97,11 +97,11 @@ func (c *member) recoverMemory() error {
 // Remembered returns what the directory said of the daemons last, in no order: those
 // that no removal has ended, whether or not the directory still lists them. It is empty
 // on a node of no cluster.
-func (r *Runtime) Remembered() []directory.Daemon {
-	if r.cluster == nil {
+func (r Places) Remembered() []directory.Daemon {
+	if r.rt.cluster == nil {
 		return nil
 	}
-	c := r.cluster
+	c := r.rt.cluster
 	c.memory.mu.Lock()
 	defer c.memory.mu.Unlock()
 	out := make([]directory.Daemon, 0, len(c.memory.daemons))

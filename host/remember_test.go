@@ -20,7 +20,7 @@ func (c *testCluster) lose(d daemon.Info) {
 }
 
 func (m *member) hasCopy(d daemon.Info) bool {
-	for _, s := range m.rt.Copies() {
+	for _, s := range m.rt.Copies().List() {
 		if s.Entity == d.Entity && !s.Owned {
 			return true
 		}
@@ -52,7 +52,7 @@ func TestAMissingEntryDropsNoCopy(t *testing.T) {
 				if !b.hasCopy(d) {
 					t.Fatal("the copy of a daemon that the directory does not know any more is gone")
 				}
-				if known := b.rt.Remembered(); len(known) != 1 || known[0].Name != d.Name || known[0].Owner != a.id() {
+				if known := b.rt.Places().Remembered(); len(known) != 1 || known[0].Name != d.Name || known[0].Owner != a.id() {
 					t.Errorf("the standby remembers %+v", known)
 				}
 				a.start()
@@ -88,7 +88,7 @@ func TestARemovalDropsTheCopy(t *testing.T) {
 				if b.hasCopy(d) {
 					t.Error("the copy of a daemon that was stopped is there")
 				}
-				if known := b.rt.Remembered(); len(known) != 0 {
+				if known := b.rt.Places().Remembered(); len(known) != 0 {
 					t.Errorf("it remembers %+v", known)
 				}
 			})

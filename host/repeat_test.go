@@ -78,7 +78,7 @@ func TestTailAfterHasNoGap(t *testing.T) {
 	c, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for _, after := range []uint64{0, 1, 50, 99, 100, 1000} {
-		outputs, err := a.TailAfter(c, d.Entity, after)
+		outputs, err := a.Outputs().TailAfter(c, d.Entity, after)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestTailAfterHasNoGap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := a.TailAfter(c, identity.EntityID{1}, 0); !errors.Is(err, daemon.ErrNotFound) {
+	if _, err := a.Outputs().TailAfter(c, identity.EntityID{1}, 0); !errors.Is(err, daemon.ErrNotFound) {
 		t.Errorf("an unknown daemon: %v", err)
 	}
 }

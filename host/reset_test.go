@@ -72,7 +72,7 @@ func TestStandbyKeepsItsCopyUnlessMoreIsProven(t *testing.T) {
 				if err != nil || (left == 0) != c.gone {
 					t.Errorf("the copy had %d records, and has %d, %v", next, left, err)
 				}
-				list, err := b.rt.Evidence(d.Entity)
+				list, err := b.rt.Evidence().Of(d.Entity)
 				if err != nil || (len(list) == 1) != c.gone {
 					t.Errorf("what is kept of it: %+v, %v", list, err)
 				}

@@ -30,10 +30,10 @@ type Unsettled struct {
 	Sequence uint64          // of the daemon's last output, as known here
 }
 
-// UnsettledMigrations returns the migrations that wait for their other side, by
+// Unsettled returns the migrations that wait for their other side, by
 // name.
-func (r *Runtime) UnsettledMigrations() []Unsettled {
-	departures, arrivals := r.table.Moving()
+func (r Migrations) Unsettled() []Unsettled {
+	departures, arrivals := r.rt.table.Moving()
 	var out []Unsettled
 	for _, m := range departures {
 		if s := m.Status(); s.Phase.Owner() == migration.OwnerTarget {
@@ -51,17 +51,17 @@ func (r *Runtime) UnsettledMigrations() []Unsettled {
 	return out
 }
 
-// ResolveMigration settles a migration whose other side is gone for good: how
+// Resolve settles a migration whose other side is gone for good: how
 // is MendTakeBack, MendClaim or MendDrop. migration.ErrSettled where there is nothing to
 // settle so. key is the daemon's for MendClaim, or nil.
-func (r *Runtime) ResolveMigration(ctx context.Context, id identity.EntityID, how chain.Mend, key *identity.KeyPair) (chain.Mended, error) {
-	if err := errors.Join(r.ready(), r.room()); err != nil {
+func (r Migrations) Resolve(ctx context.Context, id identity.EntityID, how chain.Mend, key *identity.KeyPair) (chain.Mended, error) {
+	if err := errors.Join(r.rt.ready(), r.rt.room()); err != nil {
 		return chain.Mended{}, err
 	}
 	if key != nil && key.ID() != id {
 		return chain.Mended{}, fmt.Errorf("%w: it is %s", daemon.ErrIdentityMismatch, key.ID())
 	}
-	p := r.table.Look(id)
+	p := r.rt.table.Look(id)
 	m, in := p.Leaving, p.Coming
 	switch {
 	case how == chain.MendTakeBack && m != nil:

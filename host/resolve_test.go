@@ -65,7 +65,7 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, r := range rts {
-				if _, err := r.ResolveMigration(ctx, d.Entity, how, nil); !errors.Is(err, host.ErrSettled) {
+				if _, err := r.Migrations().Resolve(ctx, d.Entity, how, nil); !errors.Is(err, host.ErrSettled) {
 					t.Errorf("node %d, where nothing moves: %v", i, err)
 				}
 			}
@@ -74,26 +74,26 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 				t.Fatal(err)
 			}
 			waitFor(t, "unsettled migration", func() bool {
-				return len(rts[0].UnsettledMigrations()) == 1 && len(rts[1].UnsettledMigrations()) == 1
+				return len(rts[0].Migrations().Unsettled()) == 1 && len(rts[1].Migrations().Unsettled()) == 1
 			})
 			here, gone := 0, 1
 			if how != chain.MendTakeBack {
 				here, gone = 1, 0
 			}
 			end(gone)
-			if u := rts[here].UnsettledMigrations(); len(u) != 1 || u[0].Name != "d" || u[0].Outgoing != (here == 0) || u[0].Epoch != 2 || u[0].Sequence != 1 || u[0].Peer != keys[gone].ID().Node() {
+			if u := rts[here].Migrations().Unsettled(); len(u) != 1 || u[0].Name != "d" || u[0].Outgoing != (here == 0) || u[0].Epoch != 2 || u[0].Sequence != 1 || u[0].Peer != keys[gone].ID().Node() {
 				t.Errorf("%+v", u)
 			}
 			if how == chain.MendClaim {
-				if _, err := rts[here].ResolveMigration(ctx, d.Entity, how, newKey(t)); !errors.Is(err, daemon.ErrIdentityMismatch) {
+				if _, err := rts[here].Migrations().Resolve(ctx, d.Entity, how, newKey(t)); !errors.Is(err, daemon.ErrIdentityMismatch) {
 					t.Errorf("another's key: %v", err)
 				}
 			}
-			fact, err := rts[here].ResolveMigration(ctx, d.Entity, how, map[bool]*identity.KeyPair{true: key}[how == chain.MendClaim])
+			fact, err := rts[here].Migrations().Resolve(ctx, d.Entity, how, map[bool]*identity.KeyPair{true: key}[how == chain.MendClaim])
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := rts[here].ResolveMigration(ctx, d.Entity, how, nil); !errors.Is(err, host.ErrSettled) {
+			if _, err := rts[here].Migrations().Resolve(ctx, d.Entity, how, nil); !errors.Is(err, host.ErrSettled) {
 				t.Errorf("a second time: %v", err)
 			}
 			serves := func(want string) {
@@ -103,7 +103,7 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 					t.Fatalf("%+v, %v; want %s", res, err, want)
 				}
 				var file bytes.Buffer
-				if err := rts[here].ExportChain(ctx, d.Entity, &file); err != nil {
+				if err := rts[here].Outputs().Export(ctx, d.Entity, &file); err != nil {
 					t.Fatal(err)
 				}
 				if rep, err := chain.Verify(&file); err != nil || len(rep.Mended) != 1 || rep.Mended[0] != fact {
@@ -118,14 +118,14 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 				end(here)
 				begin(here)
 				serves("3")
-			} else if rts[here].DaemonCount() != 0 || len(rts[here].Arriving()) != 0 {
+			} else if rts[here].DaemonCount() != 0 || len(rts[here].Migrations().Arriving()) != 0 {
 				t.Error("it was not dropped")
 			}
 			lost.Store(false)
 			begin(gone) // it comes back after all
 			if how == chain.MendDrop {
-				waitFor(t, "release that nobody takes", func() bool { return len(rts[gone].UnsettledMigrations()) == 1 })
-				if _, err := rts[gone].ResolveMigration(ctx, d.Entity, chain.MendTakeBack, nil); err != nil {
+				waitFor(t, "release that nobody takes", func() bool { return len(rts[gone].Migrations().Unsettled()) == 1 })
+				if _, err := rts[gone].Migrations().Resolve(ctx, d.Entity, chain.MendTakeBack, nil); err != nil {
 					t.Fatal(err)
 				}
 				here = gone
@@ -133,11 +133,11 @@ func TestResolvingWithoutTheOtherSide(t *testing.T) {
 					t.Errorf("%+v, %v", res, err)
 				}
 			} else {
-				waitFor(t, "other side that gives way", func() bool { return rts[gone].DaemonCount() == 0 && len(rts[gone].Arriving()) == 0 })
+				waitFor(t, "other side that gives way", func() bool { return rts[gone].DaemonCount() == 0 && len(rts[gone].Migrations().Arriving()) == 0 })
 				serves("4")
 			}
 			for i, r := range rts {
-				if u := r.UnsettledMigrations(); len(u) != 0 {
+				if u := r.Migrations().Unsettled(); len(u) != 0 {
 					t.Errorf("node %d: %s", i, fmt.Sprint(u))
 				}
 				end(i)
@@ -175,7 +175,7 @@ func TestTakingBackFromASilentTarget(t *testing.T) {
 				return
 			default:
 			}
-			all, err := a.ListMigrations(true)
+			all, err := a.Migrations().List(true)
 			if err != nil || len(all) > 0 && all[0].Epoch != 2 {
 				t.Errorf("while the daemon is taken back: %+v, %v", all, err)
 				return
@@ -184,7 +184,7 @@ func TestTakingBackFromASilentTarget(t *testing.T) {
 	}()
 	within, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	_, err := a.ResolveMigration(within, d.Entity, chain.MendTakeBack, nil)
+	_, err := a.Migrations().Resolve(within, d.Entity, chain.MendTakeBack, nil)
 	close(list)
 	<-listed
 	if err != nil {

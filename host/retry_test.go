@@ -239,8 +239,8 @@ func TestPausedDaemonIsNotHeldForEver(t *testing.T) {
 		g.open()
 		time.Sleep(time.Minute) // the target has asked by now
 		a.wantSend(d.Entity, "x", "2")
-		if b.DaemonCount() != 0 || len(b.Arriving()) != 0 {
-			t.Errorf("%d daemons on the target, %d arriving", b.DaemonCount(), len(b.Arriving()))
+		if b.DaemonCount() != 0 || len(b.Migrations().Arriving()) != 0 {
+			t.Errorf("%d daemons on the target, %d arriving", b.DaemonCount(), len(b.Migrations().Arriving()))
 		}
 	})
 }
@@ -336,7 +336,7 @@ func TestM24_F51_PhaseStream(t *testing.T) {
 		for p := range m.Phases(ctx) {
 			seen = append(seen, p.Phase)
 		}
-		if !endsWith(want, seen) || len(c.Migrations()) != 0 {
+		if !endsWith(want, seen) || len(c.Migrations().Running()) != 0 {
 			t.Errorf("the orchestrator saw %v", seen)
 		}
 	})
@@ -380,7 +380,7 @@ func TestM23_M146_ShutdownEndsMigrations(t *testing.T) {
 			all = append(all, begin(t, a, a.spawnAs("n", nil).Entity, b.Self(), host.MigrationOptions{}))
 		}
 		synctest.Wait()
-		if n := len(a.Migrations()); n != 16 {
+		if n := len(a.Migrations().Running()); n != 16 {
 			t.Fatalf("%d migrations", n)
 		}
 		if err := a.Shutdown(ctx); err != nil {
@@ -397,8 +397,8 @@ func TestM23_M146_ShutdownEndsMigrations(t *testing.T) {
 		g.open() // the stragglers of the dropped streams reach nobody
 		net.Settle()
 		time.Sleep(time.Minute) // what a broken connection left is kept for a while
-		if b.DaemonCount() != 0 || len(b.Arriving()) != 0 {
-			t.Errorf("%d daemons on the target, %d arriving", b.DaemonCount(), len(b.Arriving()))
+		if b.DaemonCount() != 0 || len(b.Migrations().Arriving()) != 0 {
+			t.Errorf("%d daemons on the target, %d arriving", b.DaemonCount(), len(b.Migrations().Arriving()))
 		}
 	})
 }

@@ -287,7 +287,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 		}
 		return fmt.Errorf("recovering: %w", err)
 	}
-	if r.twin != nil && !r.Incarnation().Confirmed {
+	if r.twin != nil && !r.Unconfirmed().Incarnation().Confirmed {
 		r.twin(ctx) // before the mesh speaks for this node
 	}
 	r.askPeers(ctx, startPatience)
@@ -384,7 +384,7 @@ func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
 		return w.Here, nil
 	}
 	t := w.Went
-	if m, ok := r.Whereabouts(id); ok && (!t.Known() || m.Epoch >= t.Epoch) {
+	if m, ok := r.Places().Whereabouts(id); ok && (!t.Known() || m.Epoch >= t.Epoch) {
 		if m.Node != r.env.Self {
 			return nil, &daemon.MovedError{Moved: m}
 		}

@@ -15,16 +15,16 @@ type Sighting struct {
 
 // Sight returns what this node knows of the daemon. While the node does not know yet
 // what it has, the error says so.
-func (r *Runtime) Sight(id identity.EntityID) (Sighting, error) {
-	if err := r.ready(); err != nil {
+func (r Evidence) Sight(id identity.EntityID) (Sighting, error) {
+	if err := r.rt.ready(); err != nil {
 		return Sighting{}, err
 	}
-	w, err := r.table.Find(id)
+	w, err := r.rt.table.Find(id)
 	if err != nil {
 		return Sighting{}, err
 	}
 	d, in, t := w.Here, w.Coming, w.Went
-	s := Sighting{Coming: in != nil || r.cluster != nil && r.cluster.copyOf(id) != nil}
+	s := Sighting{Coming: in != nil || r.rt.cluster != nil && r.rt.cluster.copyOf(id) != nil}
 	switch {
 	case d != nil:
 		i := d.info()

@@ -88,25 +88,25 @@ func signatureKey(digest [32]byte, key identity.EntityID) []byte {
 
 // AddSignature keeps a signature of a module, which need not be here yet.
 // ErrBadSignature; ErrModuleUnsigned where its key is none that the node trusts.
-func (r *Runtime) AddSignature(digest [32]byte, s ModuleSignature) error {
+func (r Kinds) AddSignature(digest [32]byte, s ModuleSignature) error {
 	if err := s.Verify(digest); err != nil {
 		return err
 	}
-	if len(r.moduleKeys) > 0 && !slices.Contains(r.moduleKeys, s.Key) {
+	if len(r.rt.moduleKeys) > 0 && !slices.Contains(r.rt.moduleKeys, s.Key) {
 		return fmt.Errorf("%w: %x, by %s", ErrModuleUnsigned, digest, s.Key)
 	}
-	if r.env.Store == nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.signatures == nil {
-			r.signatures = make(map[[32]byte][]identity.EntityID)
+	if r.rt.env.Store == nil {
+		r.rt.mu.Lock()
+		defer r.rt.mu.Unlock()
+		if r.rt.signatures == nil {
+			r.rt.signatures = make(map[[32]byte][]identity.EntityID)
 		}
-		r.signatures[digest] = append(r.signatures[digest], s.Key)
+		r.rt.signatures[digest] = append(r.rt.signatures[digest], s.Key)
 		return nil
 	}
 	b := &store.Batch{}
 	b.Put(store.Meta, signatureKey(digest, s.Key), s.Signature)
-	if err := r.env.Store.Commit(b); err != nil {
+	if err := r.rt.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("storing a signature of module %x: %w", digest, err)
 	}
 	return nil
@@ -142,17 +142,17 @@ func (r *Runtime) mayRunModule(digest [32]byte) error {
 	return fmt.Errorf("%w: %x", ErrModuleUnsigned, digest)
 }
 
-// PushSignedKind is PushKindWith with signatures of the module; a nil own keeps the
+// PushSigned is PushKindWith with signatures of the module; a nil own keeps the
 // limits that the kind has.
-func (r *Runtime) PushSignedKind(ctx context.Context, name string, wasm []byte, own *daemon.Limits, signatures []ModuleSignature) (KindInfo, error) {
+func (r Kinds) PushSigned(ctx context.Context, name string, wasm []byte, own *daemon.Limits, signatures []ModuleSignature) (KindInfo, error) {
 	digest := sha256.Sum256(wasm)
 	for _, s := range signatures {
-		if err := r.AddSignature(digest, s); err != nil {
+		if err := r.rt.Kinds().AddSignature(digest, s); err != nil {
 			return KindInfo{}, err
 		}
 	}
 	if own != nil {
-		return r.PushKindWith(ctx, name, wasm, *own)
+		return r.rt.Kinds().PushWith(ctx, name, wasm, *own)
 	}
-	return r.PushKind(ctx, name, wasm)
+	return r.rt.Kinds().Push(ctx, name, wasm)
 }

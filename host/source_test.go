@@ -63,7 +63,7 @@ func TestM20_M30_M40_M80_M83_M84_M98_F24_F69_OneRecordWhileItMoves(t *testing.T)
 		if at, ok := a.MigrationPhase(d.Entity); !ok || at != migration.Transfer || m.Phase() != migration.Transfer { // M80
 			t.Errorf("phase %s, %v", at, ok)
 		}
-		all := a.Migrations()
+		all := a.Migrations().Running()
 		if len(all) != 1 || all[0] != m || m.Entity() != d.Entity || m.Source() != a.Self() || m.Target() != b.Self() || m.Retries() != 0 { // M98
 			t.Errorf("migrations %v", all)
 		}
@@ -77,7 +77,7 @@ func TestM20_M30_M40_M80_M83_M84_M98_F24_F69_OneRecordWhileItMoves(t *testing.T)
 		if _, err := m.Wait(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := a.MigrationPhase(d.Entity); ok || len(a.Migrations()) != 0 || a.DaemonCount() != 0 || b.DaemonCount() != 1 { // M20
+		if _, ok := a.MigrationPhase(d.Entity); ok || len(a.Migrations().Running()) != 0 || a.DaemonCount() != 0 || b.DaemonCount() != 1 { // M20
 			t.Error("the record outlived the migration")
 		}
 		for range 3 { // F69: that the record is gone is not taken for a failure
@@ -112,7 +112,7 @@ func TestM42_M82_F22_F23_OneOfManyMovesIt(t *testing.T) {
 	a, b, c := nativeNode(t, &net), nativeNode(t, &net), nativeNode(t, &net)
 	taken := 0
 	p := &puppet{}
-	p.onState = func() { taken += 1 + 0*a.DaemonCount() + 0*len(a.Migrations()) }
+	p.onState = func() { taken += 1 + 0*a.DaemonCount() + 0*len(a.Migrations().Running()) }
 	for _, n := range []*node{a, b, c} {
 		f := nativeFactory(new(int))
 		if n == a {
@@ -248,7 +248,7 @@ func TestM51_F35_TooMuchMeanwhile(t *testing.T) {
 	}
 	a.wantSend(d.Entity, "x", "101")
 	net.Settle()
-	if b.DaemonCount() != 0 || len(b.Arriving()) != 0 {
+	if b.DaemonCount() != 0 || len(b.Migrations().Arriving()) != 0 {
 		t.Error("the target kept something")
 	}
 	if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); err != nil { // in peace it goes
@@ -348,7 +348,7 @@ func cancelIn(t *testing.T, net *hosttest.Net, a, b *node, phase migration.Phase
 	if _, err := m.Wait(ctx); !failedWith(err, migration.Cancelled) || m.Phase() != migration.Aborted {
 		t.Errorf("in %s: %v", m.Phase(), err)
 	}
-	if len(orchestrator.Migrations()) != 0 || len(a.Migrations()) != 0 {
+	if len(orchestrator.Migrations().Running()) != 0 || len(a.Migrations().Running()) != 0 {
 		t.Error("a record is left")
 	}
 	a.wantSend(d.Entity, "x", "2") // at once: whatever the target still does
@@ -474,7 +474,7 @@ func TestM32_M48_F29_F32_LyingTargets(t *testing.T) {
 			}
 			a.wantSend(d.Entity, "x", fmt.Sprint(next))
 			next++
-			if len(a.Migrations()) != 0 {
+			if len(a.Migrations().Running()) != 0 {
 				t.Error("a record is left")
 			}
 		})

@@ -51,26 +51,26 @@ func newExchanges() *exchanges {
 }
 
 // PeerCame tells the runtime of a new session with a peer. It does not block.
-func (r *Runtime) PeerCame(peer identity.NodeID) {
-	x := r.exchanges
+func (r Unconfirmed) PeerCame(peer identity.NodeID) {
+	x := r.rt.exchanges
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if _, runs := x.under[peer]; runs {
 		x.under[peer] = true
 		return
 	}
-	if r.ready() != nil || !r.env.Work.Begin() {
+	if r.rt.ready() != nil || !r.rt.env.Work.Begin() {
 		return
 	}
 	x.under[peer] = false
 	go func() {
-		defer r.env.Work.Done()
+		defer r.rt.env.Work.Done()
 		for again := true; again; {
-			if err := r.exchange(r.env.Context, peer); err != nil && r.env.Context.Err() == nil {
-				r.env.Logger.Debug("telling a peer where daemons stand", "peer", peer, "error", err)
+			if err := r.rt.exchange(r.rt.env.Context, peer); err != nil && r.rt.env.Context.Err() == nil {
+				r.rt.env.Logger.Debug("telling a peer where daemons stand", "peer", peer, "error", err)
 			}
 			x.mu.Lock()
-			if again = x.under[peer] && r.env.Context.Err() == nil; again {
+			if again = x.under[peer] && r.rt.env.Context.Err() == nil; again {
 				x.under[peer] = false
 			} else {
 				delete(x.under, peer)
@@ -179,7 +179,7 @@ func (r *Runtime) serveStandings(conn channel.Conn, from identity.NodeID, m *cha
 			if ours, ok := d.standing(); ok && ours.Epoch >= s.Epoch && !r.isHeld(s.Entity) {
 				out.Daemons = append(out.Daemons, ours)
 			} else if ok && ours.Epoch < s.Epoch {
-				defer r.PeerCame(from) // it may have more
+				defer r.Unconfirmed().PeerCame(from) // it may have more
 			}
 		case t.Epoch > s.Epoch && !t.Stopped:
 			out.Daemons = append(out.Daemons, channel.Standing{Entity: s.Entity, Node: t.Node, Epoch: t.Epoch})
@@ -267,7 +267,7 @@ func (r *Runtime) askPeers(ctx context.Context, patience time.Duration) {
 func (r *Runtime) peersCame() {
 	if known, ok := r.mesh.(interface{ PeerIDs() []identity.NodeID }); ok && len(r.standings()) > 0 {
 		for _, peer := range known.PeerIDs() {
-			r.PeerCame(peer)
+			r.Unconfirmed().PeerCame(peer)
 		}
 	}
 }

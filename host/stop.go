@@ -117,15 +117,15 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	return nil
 }
 
-// MovedDaemons returns where the daemons went that left this node. ErrShuttingDown once
+// Moved returns where the daemons went that left this node. ErrShuttingDown once
 // the runtime ends.
-func (r *Runtime) MovedDaemons() ([]daemon.Moved, error) {
-	if !r.env.Work.Begin() {
+func (r Places) Moved() ([]daemon.Moved, error) {
+	if !r.rt.env.Work.Begin() {
 		return nil, daemon.ErrShuttingDown
 	}
-	defer r.env.Work.Done()
+	defer r.rt.env.Work.Done()
 	var out []daemon.Moved
-	err := r.table.EachTombstone(func(id identity.EntityID, t table.Tombstone) error {
+	err := r.rt.table.EachTombstone(func(id identity.EntityID, t table.Tombstone) error {
 		if !t.Stopped {
 			out = append(out, movedBy(t, id))
 		}

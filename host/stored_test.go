@@ -27,8 +27,8 @@ func moduleHost(t *testing.T, dir string, fs vfs.FS, file string, o host.Options
 	t.Helper()
 	s := openStore(t, dir, fs)
 	r := quietHost(t, s, o)
-	if _, err := r.Kind("k"); err != nil {
-		if _, err := r.PushKind(ctx, "k", guest(t, file)); err != nil {
+	if _, err := r.Kinds().Get("k"); err != nil {
+		if _, err := r.Kinds().Push(ctx, "k", guest(t, file)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,7 +74,7 @@ func TestDeltasAcrossKills(t *testing.T) {
 			disk := vfs.NewCrashableMem()
 			r, s := moduleHost(t, dir, disk, file, o)
 			alone := quietHost(t, nil, host.Options{Node: key})
-			if _, err := alone.PushKind(ctx, "k", guest(t, file)); err != nil {
+			if _, err := alone.Kinds().Push(ctx, "k", guest(t, file)); err != nil {
 				t.Fatal(err)
 			}
 			d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k", Name: "d", Identity: newKey(t)})
@@ -230,7 +230,7 @@ func TestStateIsStoredAfterBytesAndTime(t *testing.T) {
 	clock := func() time.Time { return began.Add(time.Duration(later.Load())) }
 	s := openStore(t, t.TempDir(), vfs.NewMem())
 	r := quietHost(t, s, host.Options{Clock: clock, PassivateAfter: 24 * time.Hour, Limits: daemon.Limits{SnapshotInterval: time.Hour}})
-	if _, err := r.PushKindWith(ctx, "k", guest(t, "c/counter.wasm"), daemon.Limits{SnapshotBytes: 10_000}); err != nil {
+	if _, err := r.Kinds().PushWith(ctx, "k", guest(t, "c/counter.wasm"), daemon.Limits{SnapshotBytes: 10_000}); err != nil {
 		t.Fatal(err)
 	}
 	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k"})
@@ -326,7 +326,7 @@ func TestHistoryIsLetGo(t *testing.T) {
 	check := func(r *host.Runtime) {
 		t.Helper()
 		var file bytes.Buffer
-		if err := r.ExportChain(ctx, d.Entity, &file); err != nil {
+		if err := r.Outputs().Export(ctx, d.Entity, &file); err != nil {
 			t.Fatal(err)
 		}
 		rep, err := chain.Verify(&file)
@@ -338,7 +338,7 @@ func TestHistoryIsLetGo(t *testing.T) {
 		if err != nil || !res.Duplicate || string(res.Outputs[0].Payload) != fmt.Sprint(old) {
 			t.Errorf("a repeat: %+v, %v", res, err)
 		}
-		if _, err := r.TailAfter(ctx, d.Entity, 1); !errors.Is(err, daemon.ErrNoHistory) {
+		if _, err := r.Outputs().TailAfter(ctx, d.Entity, 1); !errors.Is(err, daemon.ErrNoHistory) {
 			t.Errorf("outputs that are not kept: %v", err)
 		}
 	}
@@ -447,7 +447,7 @@ func FuzzStoredDelta(f *testing.F) {
 	if err := r.Start(ctx); err != nil {
 		f.Fatal(err)
 	}
-	if _, err := r.PushKind(ctx, "k", guest(f, "c/counter.wasm")); err != nil {
+	if _, err := r.Kinds().Push(ctx, "k", guest(f, "c/counter.wasm")); err != nil {
 		f.Fatal(err)
 	}
 	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "k"})

@@ -113,7 +113,7 @@ func (n *node) stop() {
 
 func (n *node) push(kind, file string) {
 	n.t.Helper()
-	if _, err := n.PushKind(ctx, kind, guest(n.t, file)); err != nil {
+	if _, err := n.Kinds().Push(ctx, kind, guest(n.t, file)); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -163,7 +163,7 @@ func (n *node) migrate(id identity.EntityID, to *node) host.Report {
 func (n *node) chain(id identity.EntityID) []byte {
 	n.t.Helper()
 	var b bytes.Buffer
-	if err := n.ExportChain(ctx, id, &b); err != nil {
+	if err := n.Outputs().Export(ctx, id, &b); err != nil {
 		n.t.Fatal(err)
 	}
 	return b.Bytes()

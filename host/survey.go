@@ -30,17 +30,17 @@ type Copy struct {
 	State  string          // of a daemon that is here, as Info.State; otherwise standby
 }
 
-// Copies returns what this node has of its cluster's daemons, by entity, without Index.
-func (r *Runtime) Copies() []Copy {
-	c := r.cluster
-	if c == nil || r.env.Store == nil {
+// List returns what this node has of its cluster's daemons, by entity, without Index.
+func (r Copies) List() []Copy {
+	c := r.rt.cluster
+	if c == nil || r.rt.env.Store == nil {
 		return nil
 	}
 	var out []Copy
 	for _, d := range c.daemons() {
 		i := d.info()
 		was, known := c.recall(d.id)
-		out = append(out, Copy{Entity: d.id, Name: i.Name, Owned: true, Owner: r.env.Self, Epoch: i.Epoch, InSync: known && was.Owner == r.env.Self, Whole: true, State: i.State})
+		out = append(out, Copy{Entity: d.id, Name: i.Name, Owned: true, Owner: r.rt.env.Self, Epoch: i.Epoch, InSync: known && was.Owner == r.rt.env.Self, Whole: true, State: i.State})
 	}
 	c.copies.mu.Lock()
 	copies := make([]*standbyCopy, 0, len(c.copies.byID))
@@ -58,55 +58,55 @@ func (r *Runtime) Copies() []Copy {
 			v.Name = rec.Name
 		}
 		was, known := c.recall(s.id)
-		v.InSync = known && was.InSync(r.env.Self)
+		v.InSync = known && was.InSync(r.rt.env.Self)
 		out = append(out, v)
 	}
 	slices.SortFunc(out, func(a, b Copy) int { return bytes.Compare(a.Entity[:], b.Entity[:]) })
 	return out
 }
 
-// CopyIndex returns how many records the history of a daemon has here; 0 if that cannot be
+// Index returns how many records the history of a daemon has here; 0 if that cannot be
 // read.
-func (r *Runtime) CopyIndex(id identity.EntityID) uint64 {
-	if r.env.Store == nil {
+func (r Copies) Index(id identity.EntityID) uint64 {
+	if r.rt.env.Store == nil {
 		return 0
 	}
-	end, err := r.env.Store.HistoryEnd(id)
+	end, err := r.rt.env.Store.HistoryEnd(id)
 	if err != nil {
-		r.env.Logger.Error("reading how far a daemon's copy goes", "daemon", id.Origin(), "error", err)
+		r.rt.env.Logger.Error("reading how far a daemon's copy goes", "daemon", id.Origin(), "error", err)
 	}
 	return end
 }
 
-// ExportCopy writes the chain of what this node has of a daemon, sealed by the daemon's
+// Export writes the chain of what this node has of a daemon, sealed by the daemon's
 // key where its stored history ends. It waits for no lease. *NotFoundError if the node has none.
-func (r *Runtime) ExportCopy(ctx context.Context, id identity.EntityID, w io.Writer) error {
-	if err := r.ready(); err != nil {
+func (r Copies) Export(ctx context.Context, id identity.EntityID, w io.Writer) error {
+	if err := r.rt.ready(); err != nil {
 		return err
 	}
-	if r.cluster == nil || r.env.Store == nil {
+	if r.rt.cluster == nil || r.rt.env.Store == nil {
 		return &daemon.NotFoundError{Entity: id}
 	}
-	d := r.table.Daemon(id)
-	s := r.cluster.copyOf(id)
+	d := r.rt.table.Daemon(id)
+	s := r.rt.cluster.copyOf(id)
 	var end uint64
 	var seal *chain.Checkpoint
 	var err error
 	switch {
 	case d != nil: // it may be held: what is stored is looked at
 		if err = d.peek(ctx); err == nil {
-			end, seal, err = r.storedSeal(ctx, id)
+			end, seal, err = r.rt.storedSeal(ctx, id)
 			d.mu.Unlock()
 		}
 	case s != nil:
-		end, seal, err = s.seal(ctx, r)
+		end, seal, err = s.seal(ctx, r.rt)
 	default:
 		return &daemon.NotFoundError{Entity: id}
 	}
 	if err != nil {
 		return fmt.Errorf("exporting the copy of daemon %s: %w", id.Origin(), err)
 	}
-	return r.writeChain(id, end, seal, w)
+	return r.rt.writeChain(id, end, seal, w)
 }
 
 // seal returns the daemon's signature under what the copy has, and how many records that

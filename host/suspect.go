@@ -26,21 +26,21 @@ func (r *Runtime) mayRun(id identity.EntityID) error {
 // Accuse puts a proof on record: from now on, and after a restart, the node
 // refuses to spawn, restore, take or serve the daemon. The proof is verified
 // first; errors are those of Verify.
-func (r *Runtime) Accuse(_ context.Context, e *chain.Equivocation) (daemon.Accusation, error) {
-	if err := r.ready(); err != nil {
+func (r Evidence) Accuse(_ context.Context, e *chain.Equivocation) (daemon.Accusation, error) {
+	if err := r.rt.ready(); err != nil {
 		return daemon.Accusation{}, err
 	}
-	return r.evidence.Accuse(e, false)
+	return r.rt.evidence.Accuse(e, false)
 }
 
 // Pardon lets an identity be used here again. What this node finds later counts
 // only where it is of a higher epoch than the daemon's, or the proof's, is now; a
 // proof that an operator brings always counts. ErrNotAccused.
-func (r *Runtime) Pardon(_ context.Context, id identity.EntityID) (daemon.Accusation, error) {
-	if err := r.ready(); err != nil {
+func (r Evidence) Pardon(_ context.Context, id identity.EntityID) (daemon.Accusation, error) {
+	if err := r.rt.ready(); err != nil {
 		return daemon.Accusation{}, err
 	}
-	w, err := r.table.Find(id)
+	w, err := r.rt.table.Find(id)
 	if err != nil {
 		return daemon.Accusation{}, err
 	}
@@ -49,35 +49,35 @@ func (r *Runtime) Pardon(_ context.Context, id identity.EntityID) (daemon.Accusa
 	if w.Here != nil {
 		through = max(through, w.Here.info().Epoch)
 	}
-	return r.evidence.Pardon(id, through)
+	return r.rt.evidence.Pardon(id, through)
 }
 
 // Accusations returns what is on record, by entity.
-func (r *Runtime) Accusations() []daemon.Accusation { return r.evidence.Accusations() }
+func (r Evidence) Accusations() []daemon.Accusation { return r.rt.evidence.Accusations() }
 
-// FindAccused returns the identity that a reference names and against which a proof is
+// Find returns the identity that a reference names and against which a proof is
 // on record: as Resolve does, or by its whole id or origin. Errors: ErrBadRef,
 // ErrNotAccused, *AmbiguousError.
-func (r *Runtime) FindAccused(text string) (identity.EntityID, error) {
+func (r Evidence) Find(text string) (identity.EntityID, error) {
 	ref, err := daemon.ParseRef(text)
 	if err != nil {
 		return identity.EntityID{}, err
 	}
-	id, err := r.ResolveRef(ref)
+	id, err := r.rt.ResolveRef(ref)
 	known := err == nil
 	_, named := ref.Name()
-	return r.accusedOf(text, func(a identity.EntityID) bool { return known && a == id || !named && ref.Names(a, "") })
+	return r.rt.accusedOf(text, func(a identity.EntityID) bool { return known && a == id || !named && ref.Names(a, "") })
 }
 
-// AccusedBegunBy is FindAccused by the beginning of an id, for those who look.
-func (r *Runtime) AccusedBegunBy(text string) (identity.EntityID, error) {
-	return r.accusedOf(text, func(a identity.EntityID) bool { return daemon.CanBegin(text) && daemon.BeginsID(a, text) })
+// BegunBy is FindAccused by the beginning of an id, for those who look.
+func (r Evidence) BegunBy(text string) (identity.EntityID, error) {
+	return r.rt.accusedOf(text, func(a identity.EntityID) bool { return daemon.CanBegin(text) && daemon.BeginsID(a, text) })
 }
 
 // accusedOf returns the only accused that match holds of.
 func (r *Runtime) accusedOf(text string, match func(identity.EntityID) bool) (identity.EntityID, error) {
 	var found []identity.EntityID
-	for _, a := range r.Accusations() {
+	for _, a := range r.Evidence().Accusations() {
 		if match(a.Entity) {
 			found = append(found, a.Entity)
 		}
@@ -90,6 +90,6 @@ func (r *Runtime) accusedOf(text string, match func(identity.EntityID) bool) (id
 
 // Proof returns the proof on record against the daemon: ErrNotAccused, and
 // ErrNoHistory where the node keeps nothing.
-func (r *Runtime) Proof(id identity.EntityID) (*chain.Equivocation, error) {
-	return r.evidence.Proof(id)
+func (r Evidence) Proof(id identity.EntityID) (*chain.Equivocation, error) {
+	return r.rt.evidence.Proof(id)
 }

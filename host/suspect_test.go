@@ -100,7 +100,7 @@ func (n *node) refuses(f *forked, present bool) {
 			n.t.Errorf("restoring: %v", err)
 		}
 	}
-	if all := n.Accusations(); len(all) != 1 || all[0].Entity != f.d || !all[0].Pardoned.IsZero() {
+	if all := n.Evidence().Accusations(); len(all) != 1 || all[0].Entity != f.d || !all[0].Pardoned.IsZero() {
 		n.t.Errorf("on record: %+v", all)
 	}
 }
@@ -114,7 +114,7 @@ func TestCopyThatMovesBackIsFoundOut(t *testing.T) {
 	}
 	f.c.wantSend(f.d, "y", "6") // it serves where it was: that node knows nothing
 	f.a.refuses(f, false)
-	proof, err := f.a.Proof(f.d)
+	proof, err := f.a.Evidence().Proof(f.d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,18 +128,18 @@ func TestCopyThatMovesBackIsFoundOut(t *testing.T) {
 		t.Errorf("nor the other: %v", err)
 	}
 	f.b.wantSend(f.d, "x", "5")
-	if _, err := f.a.Pardon(ctx, newKey(t).ID()); !errors.Is(err, daemon.ErrNotAccused) {
+	if _, err := f.a.Evidence().Pardon(ctx, newKey(t).ID()); !errors.Is(err, daemon.ErrNotAccused) {
 		t.Error(err)
 	}
-	if _, err := f.a.Pardon(ctx, f.d); err != nil {
+	if _, err := f.a.Evidence().Pardon(ctx, f.d); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.a.Pardon(ctx, f.d); !errors.Is(err, daemon.ErrNotAccused) {
+	if _, err := f.a.Evidence().Pardon(ctx, f.d); !errors.Is(err, daemon.ErrNotAccused) {
 		t.Error(err)
 	}
 	f.a.stop()
 	f.a = start(t, &f.net, f.keyOfA, f.aDirectory, nil)
-	if all := f.a.Accusations(); len(all) != 1 || all[0].Pardoned.IsZero() || !all[0].Found {
+	if all := f.a.Evidence().Accusations(); len(all) != 1 || all[0].Pardoned.IsZero() || !all[0].Found {
 		t.Errorf("%+v", all)
 	}
 	if err := f.b.moveWith(f.d, f.a.Self(), host.MigrationOptions{}); err != nil { // the operator has decided, for this one
@@ -152,32 +152,32 @@ func TestCopyThatMovesBackIsFoundOut(t *testing.T) {
 func TestAccused(t *testing.T) {
 	f := fork(t)
 	proof := f.proof()
-	if a, err := f.b.Accuse(ctx, proof); err != nil || a.Found || a.Epoch != 2 || a.Sequence != 4 { // where least is to be shown
+	if a, err := f.b.Evidence().Accuse(ctx, proof); err != nil || a.Found || a.Epoch != 2 || a.Sequence != 4 { // where least is to be shown
 		t.Fatalf("%+v, %v", a, err)
 	}
 	f.b.refuses(f, true)
-	if _, err := f.b.Pardon(ctx, f.d); err != nil {
+	if _, err := f.b.Evidence().Pardon(ctx, f.d); err != nil {
 		t.Fatal(err)
 	}
 	f.b.wantSend(f.d, "x", "5")
-	if _, err := f.b.Accuse(ctx, proof); err != nil { // said again it counts again
+	if _, err := f.b.Evidence().Accuse(ctx, proof); err != nil { // said again it counts again
 		t.Fatal(err)
 	}
 	f.b.refuses(f, true)
-	if _, err := f.b.FindAccused(f.d.Origin().String()[:6]); !errors.Is(err, daemon.ErrNotAccused) {
+	if _, err := f.b.Evidence().Find(f.d.Origin().String()[:6]); !errors.Is(err, daemon.ErrNotAccused) {
 		t.Errorf("by the beginning of its origin: %v, want ErrNotAccused", err)
 	}
-	if id, err := f.b.AccusedBegunBy(f.d.Origin().String()[:6]); err != nil || id != f.d {
+	if id, err := f.b.Evidence().BegunBy(f.d.Origin().String()[:6]); err != nil || id != f.d {
 		t.Errorf("looking by the beginning of its origin: %v, %v", id, err)
 	}
-	if id, err := f.b.FindAccused(f.d.Origin().String()); err != nil || id != f.d {
+	if id, err := f.b.Evidence().Find(f.d.Origin().String()); err != nil || id != f.d {
 		t.Errorf("%s, %v", id, err)
 	}
-	if _, err := f.b.FindAccused("nobody"); !errors.Is(err, daemon.ErrNotAccused) {
+	if _, err := f.b.Evidence().Find("nobody"); !errors.Is(err, daemon.ErrNotAccused) {
 		t.Error(err)
 	}
 	proof.Statements[0].Checkpoint.Signature[3] ^= 1
-	if _, err := f.a.Accuse(ctx, proof); !errors.Is(err, identity.ErrInvalidSignature) || len(f.a.Accusations()) != 0 {
+	if _, err := f.a.Evidence().Accuse(ctx, proof); !errors.Is(err, identity.ErrInvalidSignature) || len(f.a.Evidence().Accusations()) != 0 {
 		t.Errorf("a forged proof: %v", err)
 	}
 }
@@ -191,7 +191,7 @@ func TestSnapshotOfTheCopyIsFoundOut(t *testing.T) {
 		t.Errorf("beside the daemon: %v", err)
 	}
 	f.b.refuses(f, true)
-	if _, err := f.b.Pardon(ctx, f.d); err != nil {
+	if _, err := f.b.Evidence().Pardon(ctx, f.d); err != nil {
 		t.Fatal(err)
 	}
 	// What is pardoned is not found again.
@@ -233,7 +233,7 @@ func TestHonestChainsProveNothing(t *testing.T) {
 		t.Errorf("a chain that was cut: %v", err)
 	}
 	for _, n := range []*node{f.a, f.b} {
-		if all := n.Accusations(); len(all) != 0 {
+		if all := n.Evidence().Accusations(); len(all) != 0 {
 			t.Errorf("%+v", all)
 		}
 	}

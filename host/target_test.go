@@ -63,8 +63,8 @@ func (n *node) script(d daemon.Info, after int) (say []migration.Message, tail [
 // nothing checks that the node has and expects no daemon.
 func (n *node) nothing() {
 	n.t.Helper()
-	if n.DaemonCount() != 0 || len(n.Arriving()) != 0 {
-		n.t.Errorf("%d daemons, %d arriving", n.DaemonCount(), len(n.Arriving()))
+	if n.DaemonCount() != 0 || len(n.Migrations().Arriving()) != 0 {
+		n.t.Errorf("%d daemons, %d arriving", n.DaemonCount(), len(n.Migrations().Arriving()))
 	}
 }
 
@@ -206,8 +206,8 @@ func TestM64_M65_M66_M67_M69_M70_M71_M72_F36_F37_F43_F44_F45_AfterActivation(t *
 	first := taps.releases[0]
 	again(first, 2) // M70
 	late()          // M64, M65
-	if b.DaemonCount() != 1 || len(b.Arriving()) != 0 {
-		t.Errorf("M67: %d daemons, %d arriving", b.DaemonCount(), len(b.Arriving()))
+	if b.DaemonCount() != 1 || len(b.Migrations().Arriving()) != 0 {
+		t.Errorf("M67: %d daemons, %d arriving", b.DaemonCount(), len(b.Migrations().Arriving()))
 	}
 	b.wantSend(d.Entity, "x", "2") // M66: as if nothing had been said
 	if i, err := b.Inspect(d.Entity); err != nil || i.Epoch != 2 || i.EventsProcessed != 2 {
@@ -265,13 +265,13 @@ func TestM70_M106_F43_LostConfirmation(t *testing.T) {
 		d := a.spawnAs("n", nil)
 		m := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{})
 		synctest.Wait()
-		if m.Phase() != migration.Cutover || len(a.Migrations()) != 1 || b.DaemonCount() != 1 { // M106: the record is kept
-			t.Errorf("phase %s, %d records, %d daemons on the target", m.Phase(), len(a.Migrations()), b.DaemonCount())
+		if m.Phase() != migration.Cutover || len(a.Migrations().Running()) != 1 || b.DaemonCount() != 1 { // M106: the record is kept
+			t.Errorf("phase %s, %d records, %d daemons on the target", m.Phase(), len(a.Migrations().Running()), b.DaemonCount())
 		}
 		if rep, err := m.Wait(ctx); err != nil || rep.Epoch != 2 || lose != 0 {
 			t.Errorf("%+v, %v", rep, err)
 		}
-		if len(a.Migrations()) != 0 || a.DaemonCount() != 0 {
+		if len(a.Migrations().Running()) != 0 || a.DaemonCount() != 0 {
 			t.Error("M106: the record outlived the confirmation")
 		}
 		b.wantSend(d.Entity, "x", "1")
@@ -353,7 +353,7 @@ func TestM74_F42_ActivatedOrDropped(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if here := b.DaemonCount() == 1; yes > 0 && no > 0 || here != (yes > 0) || len(b.Arriving()) != 0 {
+		if here := b.DaemonCount() == 1; yes > 0 && no > 0 || here != (yes > 0) || len(b.Migrations().Arriving()) != 0 {
 			t.Errorf("%d times activated, %d times not; the daemon is here: %v", yes, no, here)
 		}
 		if yes > 0 {
@@ -449,7 +449,7 @@ func TestM23_ReleaseIsNeverDenied(t *testing.T) {
 		if _, err := m.Wait(ctx); !failedWith(err, migration.SourceUnavailable) { // not: that it serves the daemon
 			t.Errorf("the release was made, and the migration failed with %v", err)
 		}
-		if len(a.Migrations()) != 0 {
+		if len(a.Migrations().Running()) != 0 {
 			t.Error("a record outlived the shutdown")
 		}
 		net.Filter = nil

@@ -249,7 +249,7 @@ func TestM142_M143_F74_AttemptsDoNotMix(t *testing.T) {
 		old := s1.opened(b.Self(), offer1, c1[0], c1[1])
 		elsewhere := s2.opened(b.Self(), offer2, c2[0])
 		synctest.Wait()
-		if got := len(b.Arriving()); got != 2 { // M143
+		if got := len(b.Migrations().Arriving()); got != 2 { // M143
 			t.Fatalf("%d arriving", got)
 		}
 		later := *offer1
@@ -262,8 +262,8 @@ func TestM142_M143_F74_AttemptsDoNotMix(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if !slices.Contains(b.Arriving(), d1.Entity) || !slices.Contains(b.Arriving(), d2.Entity) {
-			t.Errorf("arriving %v", b.Arriving())
+		if !slices.Contains(b.Migrations().Arriving(), d1.Entity) || !slices.Contains(b.Migrations().Arriving(), d2.Entity) {
+			t.Errorf("arriving %v", b.Migrations().Arriving())
 		}
 		for conn, rest := range map[migration.Conn][]*migration.SnapshotChunk{fresh: c1[1:], elsewhere: c2[1:]} {
 			for _, c := range rest {
@@ -313,7 +313,7 @@ func TestM145_F75_F76_SilentSourcesAreDropped(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if got := b.Arriving(); len(got) != 1 || got[0] != d2.Entity {
+		if got := b.Migrations().Arriving(); len(got) != 1 || got[0] != d2.Entity {
 			t.Errorf("arriving %v, want %s alone", got, d2.Entity)
 		}
 		if _, err := parked.Recv(); err == nil {
@@ -350,7 +350,7 @@ func TestM97_TargetIsLostHalfWay(t *testing.T) {
 		if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); !failedWith(err, migration.TargetUnavailable) {
 			t.Errorf("got %v", err)
 		}
-		if _, ok := a.MigrationPhase(d.Entity); ok || len(a.Migrations()) != 0 {
+		if _, ok := a.MigrationPhase(d.Entity); ok || len(a.Migrations().Running()) != 0 {
 			t.Error("a record is left")
 		}
 		m := begin(t, a, d.Entity, c.Self(), host.MigrationOptions{})

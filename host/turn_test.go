@@ -232,7 +232,7 @@ func TestEventsWaitForRoom(t *testing.T) {
 		if err != nil || i.Errors != 0 {
 			t.Errorf("the middle one failed: %+v, %v", i, err)
 		}
-		if q, err := a.Quarantine(ctx, middle); err != nil || len(q) != 0 {
+		if q, err := a.Quarantine().List(ctx, middle); err != nil || len(q) != 0 {
 			t.Errorf("%d failures are recorded, %v", len(q), err)
 		}
 		s.net.SetDown(b.Self(), false)

@@ -30,10 +30,10 @@ const twinEvery = 5 * time.Second
 // until the node is confirmed, and before each decision about a held daemon. look
 // returns nil where none is reached; it may be called concurrently. It is called once,
 // before Start.
-func (r *Runtime) LookForTwin(look func(context.Context) *Twin) { r.twin = look }
+func (r Unconfirmed) LookForTwin(look func(context.Context) *Twin) { r.rt.twin = look }
 
 func (r *Runtime) startTwin() {
-	if r.twin == nil || r.Incarnation().Confirmed || !r.env.Work.Begin() {
+	if r.twin == nil || r.Unconfirmed().Incarnation().Confirmed || !r.env.Work.Begin() {
 		return
 	}
 	go func() {
@@ -46,7 +46,7 @@ func (r *Runtime) startTwin() {
 func (r *Runtime) watchTwin(ctx context.Context) {
 	tick := time.NewTicker(twinEvery)
 	defer tick.Stop()
-	for !r.Incarnation().Confirmed {
+	for !r.Unconfirmed().Incarnation().Confirmed {
 		if _, err := r.seeTwin(ctx); err != nil {
 			r.env.Logger.Warn("looking for another incarnation of this node", "error", err)
 		}
@@ -61,7 +61,7 @@ func (r *Runtime) watchTwin(ctx context.Context) {
 // seeTwin looks for the twin, and notes what it serves. It returns nil where none is
 // reached.
 func (r *Runtime) seeTwin(ctx context.Context) (*Twin, error) {
-	if r.twin == nil || r.Incarnation().Confirmed {
+	if r.twin == nil || r.Unconfirmed().Incarnation().Confirmed {
 		return nil, nil
 	}
 	t := r.twin(ctx)

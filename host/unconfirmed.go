@@ -34,12 +34,12 @@ type holdRecord struct {
 	Proof  []byte // the other node's signed statement; empty: there is none
 }
 
-// MarkUnconfirmed holds a daemon, durably, as a copy of which nobody has confirmed that
+// Mark holds a daemon, durably, as a copy of which nobody has confirmed that
 // it is the last. It may be called before Start, and for a daemon that is not here yet.
 // The first hold of a daemon stays until an operator ends it, but one as unconfirmed gives
 // way to one by a proof.
-func (r *Runtime) MarkUnconfirmed(id identity.EntityID, why string) error {
-	return r.hold(id, &holdRecord{Reason: daemon.HoldUnconfirmed, Why: why})
+func (r Unconfirmed) Mark(id identity.EntityID, why string) error {
+	return r.rt.hold(id, &holdRecord{Reason: daemon.HoldUnconfirmed, Why: why})
 }
 
 // MarkUnconfirmedIn is MarkUnconfirmed in a store that no runtime has.
@@ -123,19 +123,19 @@ func (h *holdRecord) err(id identity.EntityID) error {
 	return &daemon.HeldError{Entity: id, Reason: h.Reason, Why: h.Why}
 }
 
-// HeldDaemons returns the daemons that are held here, by name.
-func (r *Runtime) HeldDaemons() []daemon.HeldDaemon {
-	r.mu.RLock()
-	out := make([]daemon.HeldDaemon, 0, len(r.holds))
-	for id, h := range r.holds {
+// List returns the daemons that are held here, by name.
+func (r Unconfirmed) List() []daemon.HeldDaemon {
+	r.rt.mu.RLock()
+	out := make([]daemon.HeldDaemon, 0, len(r.rt.holds))
+	for id, h := range r.rt.holds {
 		d := daemon.HeldDaemon{Entity: id, Reason: h.Reason, Why: h.Why, Since: time.Unix(0, h.Time), Node: h.Node, Epoch: h.Epoch, Index: h.Index}
-		if here := r.table.Daemon(id); here != nil {
+		if here := r.rt.table.Daemon(id); here != nil {
 			d.Name = here.name
 		}
 		out = append(out, d)
 	}
-	r.mu.RUnlock()
-	out = append(out, r.cluster.waiting()...)
+	r.rt.mu.RUnlock()
+	out = append(out, r.rt.cluster.waiting()...)
 	slices.SortFunc(out, func(a, b daemon.HeldDaemon) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), a.Entity.Compare(b.Entity))
 	})
@@ -190,23 +190,23 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted
 	return d, h, end, nil
 }
 
-// ConfirmHeld ends a hold: the copy here goes on, under a higher epoch, which its chain
+// Confirm ends a hold: the copy here goes on, under a higher epoch, which its chain
 // says (MendConfirm). What another copy has beyond it is lost. Errors: *NotFoundError,
 // *MovedError, ErrNotHeld, ErrFurther where a node that answers now proves more, and
 // ErrUnsigned where the daemon's key is not here.
-func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
-	if c := r.cluster; c != nil && c.waits(id) != nil {
+func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
+	if c := r.rt.cluster; c != nil && c.waits(id) != nil {
 		return c.confirmWaiting(ctx, id)
 	}
-	if h := r.holdOf(id); h != nil {
-		if err := r.noTwin(ctx); err != nil {
+	if h := r.rt.holdOf(id); h != nil {
+		if err := r.rt.noTwin(ctx); err != nil {
 			return chain.Mended{}, err
 		}
-		if err := r.nobodyFurther(ctx, id); err != nil {
+		if err := r.rt.nobodyFurther(ctx, id); err != nil {
 			return chain.Mended{}, err
 		}
 	}
-	d, h, end, err := r.heldHere(ctx, id)
+	d, h, end, err := r.rt.heldHere(ctx, id)
 	if err != nil {
 		return chain.Mended{}, err
 	}
@@ -216,32 +216,32 @@ func (r *Runtime) ConfirmHeld(ctx context.Context, id identity.EntityID) (chain.
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
 	b.Delete(store.Holds, id[:])
-	if r.env.Store != nil {
-		if err := r.env.Store.Commit(b); err != nil {
+	if r.rt.env.Store != nil {
+		if err := r.rt.env.Store.Commit(b); err != nil {
 			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
 	d.goOn(fact.Epoch)
-	r.dropHold(id)
+	r.rt.dropHold(id)
 	d.show()
-	r.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,
+	r.rt.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
-	r.subscriber.Start(id, d.ledger.All())
+	r.rt.subscriber.Start(id, d.ledger.All())
 	d.startEffects()
-	r.cluster.again(d)
+	r.rt.cluster.again(d)
 	return fact, nil
 }
 
-// YieldHeld ends a hold: the copy here is dropped for the one that has more, which its
+// Yield ends a hold: the copy here is dropped for the one that has more, which its
 // callers are sent to. Its history is kept as evidence first. Errors: *NotFoundError,
 // *MovedError, ErrNotHeld, ErrNoneFurther.
-func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
-	twin, err := r.seeTwin(ctx)
+func (r Unconfirmed) Yield(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
+	twin, err := r.rt.seeTwin(ctx)
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	d, h, end, err := r.heldHere(ctx, id)
+	d, h, end, err := r.rt.heldHere(ctx, id)
 	if err != nil {
 		return chain.Mended{}, err
 	}
@@ -249,27 +249,27 @@ func (r *Runtime) YieldHeld(ctx context.Context, id identity.EntityID) (chain.Me
 	if h.Node == 0 {
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNoneFurther, id.Origin())
 	}
-	if h.Node == r.env.Self {
-		return r.leaveToTwin(d, h, twin)
+	if h.Node == r.rt.env.Self {
+		return r.rt.leaveToTwin(d, h, twin)
 	}
 	fact := chain.Mended{How: chain.MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
 	if d.leader != nil {
-		fact.Epoch, err = r.cluster.yield(ctx, d, h.Node)
+		fact.Epoch, err = r.rt.cluster.yield(ctx, d, h.Node)
 		return fact, err
 	}
-	t := table.Tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.env.Clock().UnixNano()}
-	grave, err := r.grave(d, t)
+	t := table.Tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.rt.env.Clock().UnixNano()}
+	grave, err := r.rt.grave(d, t)
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	if err := r.keepEvidence(d.id, d.epoch, fmt.Sprintf("yielded to node %s", h.Node)); err != nil {
+	if err := r.rt.keepEvidence(d.id, d.epoch, fmt.Sprintf("yielded to node %s", h.Node)); err != nil {
 		return chain.Mended{}, err
 	}
-	if err := r.bury(d, t, grave); err != nil {
+	if err := r.rt.bury(d, t, grave); err != nil {
 		return chain.Mended{}, err
 	}
 	d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, id)})
-	r.subscriber.LeaveAll(id)
-	r.env.Logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
+	r.rt.subscriber.LeaveAll(id)
+	r.rt.env.Logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
 	return fact, nil
 }

@@ -47,7 +47,7 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 	if err := deliver(1); err != nil {
 		t.Fatal(err)
 	}
-	if err := rt.MarkUnconfirmed(d.Entity, "restored from a backup of yesterday"); err != nil {
+	if err := rt.Unconfirmed().Mark(d.Entity, "restored from a backup of yesterday"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -64,14 +64,14 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 		if i, err := rt.Inspect(d.Entity); err != nil || i.State != daemon.HeldState || i.Reason == "" {
 			t.Errorf("a held daemon is shown as %s (%s), %v", i.State, i.Reason, err)
 		}
-		if list := rt.HeldDaemons(); len(list) != 1 || list[0].Entity != d.Entity || list[0].Name != "c1" || rt.Metrics().Held != 1 {
+		if list := rt.Unconfirmed().List(); len(list) != 1 || list[0].Entity != d.Entity || list[0].Name != "c1" || rt.Metrics().Held != 1 {
 			t.Errorf("the held daemons: %+v", list)
 		}
 		var b bytes.Buffer
-		if err := rt.ExportChain(t.Context(), d.Entity, &b); err != nil {
+		if err := rt.Outputs().Export(t.Context(), d.Entity, &b); err != nil {
 			t.Errorf("the chain of a held daemon: %v", err)
 		}
-		if _, err := rt.YieldHeld(t.Context(), d.Entity); !errors.Is(err, daemon.ErrNoneFurther) {
+		if _, err := rt.Unconfirmed().Yield(t.Context(), d.Entity); !errors.Is(err, daemon.ErrNoneFurther) {
 			t.Errorf("yielding to nobody: %v", err)
 		}
 		if err := rt.Shutdown(t.Context()); err != nil {
@@ -79,11 +79,11 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 		}
 		rt = start()
 	}
-	fact, err := rt.ConfirmHeld(t.Context(), d.Entity)
+	fact, err := rt.Unconfirmed().Confirm(t.Context(), d.Entity)
 	if err != nil || fact.How != chain.MendConfirm || fact.Epoch != 2 {
 		t.Fatalf("confirming: %+v, %v", fact, err)
 	}
-	if _, err := rt.ConfirmHeld(t.Context(), d.Entity); !errors.Is(err, daemon.ErrNotHeld) {
+	if _, err := rt.Unconfirmed().Confirm(t.Context(), d.Entity); !errors.Is(err, daemon.ErrNotHeld) {
 		t.Errorf("confirming again: %v", err)
 	}
 	if err := deliver(2); err != nil {
@@ -97,7 +97,7 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 		t.Errorf("after another start: %v", err)
 	}
 	var b bytes.Buffer
-	if err := rt.ExportChain(t.Context(), d.Entity, &b); err != nil {
+	if err := rt.Outputs().Export(t.Context(), d.Entity, &b); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := chain.Verify(&b); err != nil || r.Epoch != 2 || r.Outputs != 3 || len(r.Mended) != 1 || r.Mended[0].How != chain.MendConfirm {

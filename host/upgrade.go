@@ -76,11 +76,11 @@ const LatestModule = "latest"
 
 // ModuleNamed returns the digest of the kind's module that version names: its whole
 // digest in hexadecimal, or "latest". ErrModuleNotFound where there is no such module.
-func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
+func (r Kinds) ModuleNamed(kind, version string) ([32]byte, error) {
 	if version == LatestModule {
-		r.mu.RLock()
-		k := r.kinds[kind]
-		r.mu.RUnlock()
+		r.rt.mu.RLock()
+		k := r.rt.kinds[kind]
+		r.rt.mu.RUnlock()
 		if k == nil || len(k.digest) != 32 {
 			return [32]byte{}, &daemon.KindError{Kind: kind, Err: daemon.ErrKindNotFound}
 		}
@@ -90,11 +90,11 @@ func (r *Runtime) ModuleNamed(kind, version string) ([32]byte, error) {
 	if n, err := hex.Decode(want[:], []byte(version[:min(len(version), 2*len(want))])); err != nil || n != len(want) || len(version) != 2*n {
 		return [32]byte{}, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", daemon.ErrModuleNotFound, version)
 	}
-	r.mu.RLock()
-	_, known := r.modules[want]
-	r.mu.RUnlock()
-	if !known && r.env.Store != nil {
-		stored, err := r.env.Store.Modules()
+	r.rt.mu.RLock()
+	_, known := r.rt.modules[want]
+	r.rt.mu.RUnlock()
+	if !known && r.rt.env.Store != nil {
+		stored, err := r.rt.env.Store.Modules()
 		if err != nil {
 			return [32]byte{}, err
 		}

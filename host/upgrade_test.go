@@ -41,14 +41,14 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 	if i, _ := a.Inspect(d.Entity); i.Module != d.Module {
 		t.Error("a push changed the code of a daemon that was there")
 	}
-	latest, err := a.ModuleNamed("counter", "latest")
+	latest, err := a.Kinds().ModuleNamed("counter", "latest")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if whole, err := a.ModuleNamed("counter", fmt.Sprintf("%x", latest)); err != nil || whole != latest {
+	if whole, err := a.Kinds().ModuleNamed("counter", fmt.Sprintf("%x", latest)); err != nil || whole != latest {
 		t.Errorf("a whole digest: %x, %v", whole, err)
 	}
-	if got, err := a.ModuleNamed("counter", fmt.Sprintf("%x", latest[:4])); !errors.Is(err, daemon.ErrModuleNotFound) {
+	if got, err := a.Kinds().ModuleNamed("counter", fmt.Sprintf("%x", latest[:4])); !errors.Is(err, daemon.ErrModuleNotFound) {
 		t.Errorf("the beginning of a digest: %x, %v, want ErrModuleNotFound", got, err)
 	}
 	i, err := a.Upgrade(ctx, d.Entity, latest)
@@ -99,7 +99,7 @@ func TestUpgradeRefusals(t *testing.T) {
 		a.push(kind, file)
 	}
 	digest := func(kind string) [32]byte {
-		k, err := a.Kind(kind)
+		k, err := a.Kinds().Get(kind)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestQuarantine(t *testing.T) {
 	}
 	list := func(want int) []host.Quarantined {
 		t.Helper()
-		l, err := a.Quarantine(ctx, d.Entity)
+		l, err := a.Quarantine().List(ctx, d.Entity)
 		if err != nil || len(l) != want {
 			t.Fatalf("%d failed events, want %d: %+v, %v", len(l), want, l, err)
 		}
@@ -164,16 +164,16 @@ func TestQuarantine(t *testing.T) {
 	if l[0].Number != 4 || l[1].Number != 2 || string(l[0].Payload) != "fail" || l[0].Sender != sender || !strings.Contains(l[0].Fault.Error(), "asked to fail") {
 		t.Errorf("%+v", l)
 	}
-	if _, err := a.RetryQuarantined(ctx, d.Entity, l[0].Index); err == nil {
+	if _, err := a.Quarantine().Retry(ctx, d.Entity, l[0].Index); err == nil {
 		t.Error("it fails no more")
 	}
-	if list(2); a.SkipQuarantined(ctx, d.Entity, l[0].Index) != nil {
+	if list(2); a.Quarantine().Skip(ctx, d.Entity, l[0].Index) != nil {
 		t.Error("it cannot be skipped")
 	}
-	if err := a.SkipQuarantined(ctx, d.Entity, l[0].Index); !errors.Is(err, daemon.ErrNotQuarantined) {
+	if err := a.Quarantine().Skip(ctx, d.Entity, l[0].Index); !errors.Is(err, daemon.ErrNotQuarantined) {
 		t.Errorf("skipped twice: %v", err)
 	}
-	if err := a.SkipQuarantined(ctx, d.Entity, 0); !errors.Is(err, daemon.ErrNotQuarantined) {
+	if err := a.Quarantine().Skip(ctx, d.Entity, 0); !errors.Is(err, daemon.ErrNotQuarantined) {
 		t.Errorf("the beginning skipped: %v", err)
 	}
 	a.stop()
@@ -182,7 +182,7 @@ func TestQuarantine(t *testing.T) {
 	if got := a.mustInspect(d.Entity); got.State != "running" || got.EventsProcessed != 3 {
 		t.Errorf("%+v", got)
 	}
-	if err := a.SkipQuarantined(ctx, d.Entity, l[0].Index); err != nil {
+	if err := a.Quarantine().Skip(ctx, d.Entity, l[0].Index); err != nil {
 		t.Fatal(err)
 	}
 	list(0)
@@ -200,19 +200,19 @@ func TestRetriedEventIsSettled(t *testing.T) {
 	if _, err := a.Deliver(ctx, d.Entity, daemon.Event{Sender: identity.EntityID{7}, Number: 1, Payload: []byte("hello")}); err == nil {
 		t.Fatal("it does not fail")
 	}
-	l, err := a.Quarantine(ctx, d.Entity)
+	l, err := a.Quarantine().List(ctx, d.Entity)
 	if err != nil || len(l) != 1 {
 		t.Fatal(l, err)
 	}
 	broken = false
-	res, err := a.RetryQuarantined(ctx, d.Entity, l[0].Index)
+	res, err := a.Quarantine().Retry(ctx, d.Entity, l[0].Index)
 	if err != nil || len(res.Outputs) != 1 || string(res.Outputs[0].Payload) != "hello" {
 		t.Fatal(res, err)
 	}
-	if l, err := a.Quarantine(ctx, d.Entity); err != nil || len(l) != 0 {
+	if l, err := a.Quarantine().List(ctx, d.Entity); err != nil || len(l) != 0 {
 		t.Error(l, err)
 	}
-	if _, err := a.RetryQuarantined(ctx, d.Entity, l[0].Index); !errors.Is(err, daemon.ErrNotQuarantined) {
+	if _, err := a.Quarantine().Retry(ctx, d.Entity, l[0].Index); !errors.Is(err, daemon.ErrNotQuarantined) {
 		t.Errorf("tried twice: %v", err)
 	}
 }

@@ -165,8 +165,8 @@ func (o *opening) openRuntime(ctx context.Context) (err error) {
 	if o.rt, err = host.New(ctx, o.options); err != nil {
 		return err
 	}
-	o.rt.LookForTwin(o.twin)
-	o.mesh.ServeStandings(o.rt.Standings)
+	o.rt.Unconfirmed().LookForTwin(o.twin)
+	o.mesh.ServeStandings(o.rt.Unconfirmed().Standings)
 	o.events = wire.NewNode(o.mesh, o.rt) // before the runtime starts
 	if o.c.Prepare == nil {
 		return nil

@@ -65,7 +65,7 @@ func TestEventsReachAMovingSubscriber(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	outputs, err := at.rt.TailAfter(ctx, id, 0)
+	outputs, err := at.rt.Outputs().TailAfter(ctx, id, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func BenchmarkMove(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := from.rt.PushKind(ctx, "heap", wasm); err != nil {
+			if _, err := from.rt.Kinds().Push(ctx, "heap", wasm); err != nil {
 				b.Fatal(err)
 			}
 			d, err := from.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "heap"})

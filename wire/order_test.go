@@ -50,7 +50,7 @@ func TestM122_M123_ThirdNodeOrders(t *testing.T) {
 		t.Errorf("%+v, %v", res, err)
 	}
 	var file bytes.Buffer
-	if err := c.rt.ExportChain(ctx, id, &file); err != nil {
+	if err := c.rt.Outputs().Export(ctx, id, &file); err != nil {
 		t.Fatal(err)
 	}
 	if rep, err := chain.Verify(&file); err != nil || len(rep.Moves) != 1 || rep.Moves[0].From != b.mesh.Self() || rep.Moves[0].To != c.mesh.Self() {

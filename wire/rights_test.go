@@ -51,8 +51,8 @@ func TestMovingHereNeedsTheRight(t *testing.T) {
 	if p, err := b.mesh.FindPeer("a"); err != nil || p.Denied != 1 || p.Rights != RightRead|RightOperate {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if a.rt.DaemonCount() != 1 || b.rt.DaemonCount() != 0 || len(b.rt.Arriving()) != 0 {
-		t.Errorf("daemons: %d and %d, %d arriving", a.rt.DaemonCount(), b.rt.DaemonCount(), len(b.rt.Arriving()))
+	if a.rt.DaemonCount() != 1 || b.rt.DaemonCount() != 0 || len(b.rt.Migrations().Arriving()) != 0 {
+		t.Errorf("daemons: %d and %d, %d arriving", a.rt.DaemonCount(), b.rt.DaemonCount(), len(b.rt.Migrations().Arriving()))
 	}
 	grant(RightMigrate)
 	if err := move(); err != nil || b.rt.DaemonCount() != 1 {

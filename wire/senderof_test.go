@@ -59,7 +59,7 @@ func spawnGuest(t testing.TB, n *testNode, kind, file string) identity.EntityID 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.rt.PushKind(ctx, kind, wasm); err != nil {
+	if _, err := n.rt.Kinds().Push(ctx, kind, wasm); err != nil {
 		t.Fatal(err)
 	}
 	i, err := n.rt.Spawn(ctx, daemon.SpawnRequest{Kind: kind})

@@ -100,7 +100,7 @@ func counter(t testing.TB, n *testNode) identity.EntityID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.rt.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := n.rt.Kinds().Push(ctx, "counter", wasm); err != nil {
 		t.Fatal(err)
 	}
 	i, err := n.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
@@ -313,7 +313,7 @@ func TestSenderFollowsAndIsExactlyOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var file bytes.Buffer
-	if err := a.rt.ExportChain(ctx, id, &file); err != nil {
+	if err := a.rt.Outputs().Export(ctx, id, &file); err != nil {
 		t.Fatal(err)
 	}
 	rep, err := chain.Verify(&file)

@@ -39,7 +39,7 @@ func (s *Server) capabilities() *api.Capabilities {
 
 // alike is how many daemons of the kind are here.
 func (s *Server) alike(kind string) int {
-	k, err := s.rt.Kind(kind)
+	k, err := s.rt.Kinds().Get(kind)
 	if err != nil { // it has none
 		return 0
 	}
@@ -135,7 +135,7 @@ func why(err error) string {
 // budgets returns what is taken of the node's bounds on the bytes that it holds.
 func (s *Server) budgets() []api.NodeBudget {
 	var out []api.NodeBudget
-	for _, u := range append([]budget.Use{s.rt.Arrivals().Bytes}, s.rt.Budgets().Uses()...) {
+	for _, u := range append([]budget.Use{s.rt.Migrations().Arrivals().Bytes}, s.rt.Budgets().Uses()...) {
 		out = append(out, api.NodeBudget{Name: u.Name, Used: u.Used, Peak: u.Peak, Most: u.Limit, Waiting: u.Waiting, Refused: u.Refused})
 	}
 	return out

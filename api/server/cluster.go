@@ -59,7 +59,7 @@ func (s *Server) clusterStatus(ctx context.Context) (api.ClusterStatus, error) {
 	if err != nil && out.Error == "" {
 		out.Error = err.Error()
 	}
-	k := keptIn(m, s.rt.Remembered())
+	k := keptIn(m, s.rt.Places().Remembered())
 	out.Daemons, out.Wanting, out.Orphaned = k.daemons, k.wanting, k.lost
 	for _, n := range m.Nodes() {
 		v := peers[n.ID().String()]

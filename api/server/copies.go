@@ -18,13 +18,13 @@ func (s *Server) getCopies(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.rt.Cluster(); err != nil {
 		return err
 	}
-	list, err := web.Page(w, r, s.rt.Copies(), func(c host.Copy) string { return c.Entity.String() })
+	list, err := web.Page(w, r, s.rt.Copies().List(), func(c host.Copy) string { return c.Entity.String() })
 	if err != nil {
 		return err
 	}
 	out := make([]api.Copy, len(list))
 	for i, c := range list {
-		out[i] = convert.CopyOf(c, s.rt.CopyIndex(c.Entity))
+		out[i] = convert.CopyOf(c, s.rt.Copies().Index(c.Entity))
 	}
 	return web.WriteJSON(w, out)
 }
@@ -33,7 +33,7 @@ func (s *Server) getKnown(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.rt.Cluster(); err != nil {
 		return err
 	}
-	list := s.rt.Remembered()
+	list := s.rt.Places().Remembered()
 	slices.SortFunc(list, func(a, b directory.Daemon) int { return bytes.Compare(a.Entity[:], b.Entity[:]) })
 	list, err := web.Page(w, r, list, func(d directory.Daemon) string { return d.Entity.String() })
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *Server) getCopyChain(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w: %w", api.ErrBadRequest, err)
 	}
 	started := web.NewStartedWriter(w)
-	err = s.rt.ExportCopy(r.Context(), id, started)
+	err = s.rt.Copies().Export(r.Context(), id, started)
 	if err != nil && started.Began() {
 		panic(http.ErrAbortHandler) // cut the stream: the client must not take it for whole
 	}
@@ -77,7 +77,7 @@ func (s *Server) postPromotion(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", api.ErrBadRequest, err)
 	}
-	if err := s.rt.Promote(r.Context(), id, at, p.To); err != nil {
+	if err := s.rt.Copies().Promote(r.Context(), id, at, p.To); err != nil {
 		return err
 	}
 	return web.WriteJSON(w, p)

@@ -18,7 +18,7 @@ import (
 func TestDaemonsInPagesAndLines(t *testing.T) {
 	const many = api.MaxPage + 5 // lines are gathered in pages
 	s := serve(t, "a")
-	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", counterModule(t)))
+	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	var want []string
 	for i := range many {
 		name := fmt.Sprintf("d%04d", i)

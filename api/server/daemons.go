@@ -58,7 +58,7 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 	for _, d := range out {
 		here[d.EntityID] = true
 	}
-	moved, err := s.rt.MovedDaemons()
+	moved, err := s.rt.Places().Moved()
 	if err != nil {
 		return err
 	}
@@ -265,7 +265,7 @@ func (s *Server) getSnapshot(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) getChain(w http.ResponseWriter, r *http.Request) error {
 	started := web.NewStartedWriter(w)
-	err := s.rt.ExportChain(r.Context(), web.Entity(r), started)
+	err := s.rt.Outputs().Export(r.Context(), web.Entity(r), started)
 	if err != nil && started.Began() {
 		panic(http.ErrAbortHandler) // cut the stream: the client must not take it for whole
 	}
@@ -310,7 +310,7 @@ func (s *Server) tailOf(r *http.Request) (<-chan chain.Output, error) {
 	if q := query.Of(r); q.Has("after") && text == "" {
 		text = q.Text("after")
 	} else if text == "" {
-		return s.rt.Tail(r.Context(), web.Entity(r))
+		return s.rt.Outputs().Tail(r.Context(), web.Entity(r))
 	}
 	origin, sequence, whole := strings.Cut(text, ":")
 	if !whole {
@@ -323,11 +323,11 @@ func (s *Server) tailOf(r *http.Request) (<-chan chain.Output, error) {
 		return nil, fmt.Errorf("%w: after: %w", api.ErrBadRequest, err)
 	}
 	if whole {
-		if err := s.rt.ReachesOutput(r.Context(), web.Entity(r), after); err != nil {
+		if err := s.rt.Outputs().Reaches(r.Context(), web.Entity(r), after); err != nil {
 			return nil, err
 		}
 	}
-	return s.rt.TailAfter(r.Context(), web.Entity(r), after)
+	return s.rt.Outputs().TailAfter(r.Context(), web.Entity(r), after)
 }
 
 func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {

@@ -67,7 +67,7 @@ func TestDrainGoesOnWithoutItsWatcher(t *testing.T) {
 	}
 	a, b := newNode(t, "a"), newNode(t, "b")
 	joined(t, a, b)
-	if _, err := a.rt.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := a.rt.Kinds().Push(ctx, "counter", wasm); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 3 {

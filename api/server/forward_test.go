@@ -99,7 +99,7 @@ func TestR22_F56_OriginsAndHops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.rt.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := a.rt.Kinds().Push(ctx, "counter", wasm); err != nil {
 		t.Fatal(err)
 	}
 	d, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})

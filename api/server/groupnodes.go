@@ -36,7 +36,7 @@ func (s *Server) getSighting(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) sight(id identity.EntityID) (api.Sighting, error) {
-	seen, err := s.rt.Sight(id)
+	seen, err := s.rt.Evidence().Sight(id)
 	if err != nil {
 		return api.Sighting{}, err
 	}

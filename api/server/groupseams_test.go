@@ -33,7 +33,7 @@ func meet(t *testing.T, nodes ...*served) {
 func keeper(t *testing.T, name string) (*served, *client.Client) {
 	t.Helper()
 	s := serve(t, name)
-	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", counterModule(t)))
+	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	keep(t, s)
 	c, _ := clientOf(t, s.server)
 	return s, c
@@ -230,7 +230,7 @@ func TestOneNodeOfAClusterKeepsAGroup(t *testing.T) {
 	nodes := []*clusterNode{serveClustered(t, "a", mem), serveClustered(t, "b", mem)}
 	var clients []*client.Client
 	for _, n := range nodes {
-		must[host.KindInfo](t)(n.rt.PushKind(ctx, "counter", counterModule(t)))
+		must[host.KindInfo](t)(n.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 		c, _ := clientOf(t, n.server)
 		clients = append(clients, c)
 		eventually(t, n.rt.Holding)

@@ -18,7 +18,7 @@ func (s *Server) getHeld(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	out := []api.Held{}
-	for _, h := range s.rt.HeldDaemons() {
+	for _, h := range s.rt.Unconfirmed().List() {
 		out = append(out, convert.HeldOf(&h))
 	}
 	return web.WritePage(w, r, out, func(h api.Held) string { return h.Name + "/" + h.EntityID })
@@ -33,7 +33,7 @@ func (s *Server) atHeld(h web.Handler) web.Handler {
 		if err != nil {
 			return err
 		}
-		for _, held := range s.rt.HeldDaemons() {
+		for _, held := range s.rt.Unconfirmed().List() {
 			if ref.Names(held.Entity, held.Name) {
 				return h(w, web.WithEntity(r, held.Entity))
 			}
@@ -43,11 +43,11 @@ func (s *Server) atHeld(h web.Handler) web.Handler {
 }
 
 func (s *Server) postConfirm(w http.ResponseWriter, r *http.Request) error {
-	return decide(w, r, s.rt.ConfirmHeld)
+	return decide(w, r, s.rt.Unconfirmed().Confirm)
 }
 
 func (s *Server) postYield(w http.ResponseWriter, r *http.Request) error {
-	return decide(w, r, s.rt.YieldHeld)
+	return decide(w, r, s.rt.Unconfirmed().Yield)
 }
 
 func decide(w http.ResponseWriter, r *http.Request, by func(context.Context, identity.EntityID) (chain.Mended, error)) error {

@@ -20,8 +20,8 @@ import (
 // learnKind makes a kind known here that nodes have which may push kinds to this one, as
 // all nodes of its cluster may. host.ErrKindNotFound where none has it.
 func (s *Server) learnKind(ctx context.Context, name string) error {
-	_, unknown := s.rt.Kind(name)
-	if !errors.Is(unknown, daemon.ErrKindNotFound) || daemon.ValidName(name) != nil || s.rt.TakesModules() == 0 {
+	_, unknown := s.rt.Kinds().Get(name)
+	if !errors.Is(unknown, daemon.ErrKindNotFound) || daemon.ValidName(name) != nil || s.rt.Kinds().TakesModules() == 0 {
 		return unknown
 	}
 	said, _, err := askAll(ctx, s, func(ctx context.Context, c *client.Client) (api.Kind, error) { return c.Kinds().Get(ctx, name) })
@@ -62,7 +62,7 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 		wasm, err = s.pullModule(ctx, id, name, digest)
 	}
 	if err == nil {
-		_, err = s.rt.PushKindWith(ctx, name, wasm, own)
+		_, err = s.rt.Kinds().PushWith(ctx, name, wasm, own)
 	}
 	if err != nil {
 		return fmt.Errorf("taking kind %q from node %s: %w", name, id, err)

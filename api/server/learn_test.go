@@ -33,7 +33,7 @@ func TestAKindIsTakenFromWhoeverMayPushIt(t *testing.T) {
 	owned(t, c)
 	_, client := owned(t, b)
 	own := daemon.Limits{EventBytes: 1000}
-	if _, err := a.rt.PushKindWith(ctx, "counter", counter, own); err != nil {
+	if _, err := a.rt.Kinds().PushWith(ctx, "counter", counter, own); err != nil {
 		t.Fatal(err)
 	}
 	refused := func(code string) {
@@ -42,7 +42,7 @@ func TestAKindIsTakenFromWhoeverMayPushIt(t *testing.T) {
 		if _, err := client.Spawn(ctx, api.Spawn{Kind: "counter", Name: "c1"}); !errors.As(err, &problem) || problem.Code != code {
 			t.Errorf("%v, not %s", err, code)
 		}
-		if _, err := b.rt.Kind("counter"); !errors.Is(err, daemon.ErrKindNotFound) {
+		if _, err := b.rt.Kinds().Get("counter"); !errors.Is(err, daemon.ErrKindNotFound) {
 			t.Errorf("the kind is here: %v", err)
 		}
 	}
@@ -60,21 +60,21 @@ func TestAKindIsTakenFromWhoeverMayPushIt(t *testing.T) {
 	refused("kind-not-found")
 	grant(a, wire.RightsAll)
 	grant(c, wire.RightsAll)
-	if _, err := c.rt.PushKind(ctx, "counter", echo); err != nil {
+	if _, err := c.rt.Kinds().Push(ctx, "counter", echo); err != nil {
 		t.Fatal(err)
 	}
 	refused("kind-differs")
-	if _, err := c.rt.PushKind(ctx, "counter", counter); err != nil { // the same module, without the limits
+	if _, err := c.rt.Kinds().Push(ctx, "counter", counter); err != nil { // the same module, without the limits
 		t.Fatal(err)
 	}
 	refused("kind-differs")
-	if _, err := c.rt.PushKindWith(ctx, "counter", counter, own); err != nil {
+	if _, err := c.rt.Kinds().PushWith(ctx, "counter", counter, own); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Spawn(ctx, api.Spawn{Kind: "counter", Name: "c1"}); err != nil {
 		t.Fatal(err)
 	}
-	k, err := b.rt.Kind("counter")
+	k, err := b.rt.Kinds().Get("counter")
 	if err != nil || k.Limits.EventBytes != 1000 {
 		t.Errorf("%+v, %v", k, err)
 	}

@@ -50,7 +50,7 @@ func checkSetLimits(s *api.SetLimits) error {
 }
 
 func (s *Server) getKindLimits(w http.ResponseWriter, r *http.Request) error {
-	k, err := s.rt.Kind(r.PathValue("kind"))
+	k, err := s.rt.Kinds().Get(r.PathValue("kind"))
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (s *Server) putKindLimits(w http.ResponseWriter, r *http.Request) error {
 	if err := checkSetLimits(&req); err != nil {
 		return err
 	}
-	set, err := s.rt.SetKindLimits(r.Context(), r.PathValue("kind"), req.Limits)
+	set, err := s.rt.Kinds().SetLimits(r.Context(), r.PathValue("kind"), req.Limits)
 	if err != nil {
 		return err
 	}

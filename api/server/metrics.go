@@ -226,7 +226,7 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(descRefusedIDs, float64(m.Accused))
 	gauge(descHeld, float64(m.Held))
 	gauge(descLossy, float64(m.Lossy))
-	arrivals := c.rt.Arrivals()
+	arrivals := c.rt.Migrations().Arrivals()
 	gauge(descArriving, float64(arrivals.Unfinished))
 	gauge(descArrivalMem, float64(arrivals.Bytes.Used), "used")
 	gauge(descArrivalMem, float64(arrivals.Bytes.Limit), "limit")
@@ -242,7 +242,7 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	c.peers(count, gauge)
 	c.cluster(gauge)
-	compiles := c.rt.Compiles()
+	compiles := c.rt.Kinds().Compiles()
 	for result, n := range compiles.Results {
 		count(descCompiles, n, result)
 	}
@@ -290,7 +290,7 @@ func (c *nodeCollector) cluster(gauge func(*prometheus.Desc, float64, ...string)
 	}
 	gauge(descMembers, float64(here), "true")
 	gauge(descMembers, float64(gone), "false")
-	k := keptIn(m, c.rt.Remembered())
+	k := keptIn(m, c.rt.Places().Remembered())
 	gauge(descKept, float64(k.wanting), "wanting")
 	gauge(descKept, float64(k.lost), "lost")
 }

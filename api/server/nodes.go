@@ -156,7 +156,7 @@ func (s *Server) deleteTrust(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) getKinds(w http.ResponseWriter, r *http.Request) error {
 	out := []api.Kind{}
-	for _, k := range s.rt.Kinds() {
+	for _, k := range s.rt.Kinds().List() {
 		out = append(out, convert.KindOf(k, false))
 	}
 	if err := s.rt.Ready(); err != nil {
@@ -166,7 +166,7 @@ func (s *Server) getKinds(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getKind(w http.ResponseWriter, r *http.Request) error {
-	k, err := s.rt.Kind(r.PathValue("kind"))
+	k, err := s.rt.Kinds().Get(r.PathValue("kind"))
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 		}
 		signatures = append(signatures, sig)
 	}
-	k, err := s.rt.PushSignedKind(r.Context(), r.PathValue("kind"), wasm, own, signatures)
+	k, err := s.rt.Kinds().PushSigned(r.Context(), r.PathValue("kind"), wasm, own, signatures)
 	if err != nil {
 		return err
 	}
@@ -247,9 +247,9 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
 }
 
 func (s *Server) deleteKind(w http.ResponseWriter, r *http.Request) error {
-	k, err := s.rt.Kind(r.PathValue("kind"))
+	k, err := s.rt.Kinds().Get(r.PathValue("kind"))
 	if err == nil {
-		err = s.rt.RemoveKind(r.Context(), k.Name)
+		err = s.rt.Kinds().Remove(r.Context(), k.Name)
 	}
 	if err != nil {
 		return err
@@ -258,7 +258,7 @@ func (s *Server) deleteKind(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {
-	k, err := s.rt.Kind(r.PathValue("kind"))
+	k, err := s.rt.Kinds().Get(r.PathValue("kind"))
 	if err != nil {
 		return err
 	}
@@ -269,11 +269,11 @@ func (s *Server) getModule(w http.ResponseWriter, r *http.Request) error {
 	if named == "" {
 		return fmt.Errorf("%w: kind %q is native", daemon.ErrModuleNotFound, k.Name)
 	}
-	digest, err := s.rt.ModuleNamed(k.Name, named)
+	digest, err := s.rt.Kinds().ModuleNamed(k.Name, named)
 	if err != nil {
 		return err
 	}
-	wasm, err := s.rt.Module(r.Context(), digest)
+	wasm, err := s.rt.Kinds().Module(r.Context(), digest)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func (s *Server) check(ctx context.Context, id identity.EntityID, from identity.
 	if at == from {
 		by = 0 // its own claim is not its own proof
 	}
-	p, err := s.rt.Weigh(ctx, id, at, by)
+	p, err := s.rt.Places().Weigh(ctx, id, at, by)
 	if err != nil && !errors.Is(err, daemon.ErrUnproven) {
 		err = fmt.Errorf("%w: node %s names node %s: %w", daemon.ErrUnproven, from, at, err)
 	}

@@ -105,7 +105,7 @@ func TestANameOfTwoDaemonsIsAmbiguous(t *testing.T) {
 	trust(t, a, b, wire.RightsAll)
 	trust(t, a, c, wire.RightsAll)
 	for _, s := range []*served{b, c} {
-		if _, err := s.rt.PushKind(ctx, "n", counterModule(t)); err != nil {
+		if _, err := s.rt.Kinds().Push(ctx, "n", counterModule(t)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Name: "bank"}); err != nil {

@@ -48,7 +48,7 @@ func (s *Server) postPlaceKind(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.rt.Kind(p.Kind); err != nil {
+	if _, err := s.rt.Kinds().Get(p.Kind); err != nil {
 		return err
 	}
 	nodes, err := s.candidates(r.Context(), p.Kind, true)

@@ -20,7 +20,7 @@ func (s *Server) getProofs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	out := []api.Accusation{}
-	for _, a := range s.rt.Accusations() {
+	for _, a := range s.rt.Evidence().Accusations() {
 		out = append(out, convert.AccusationOf(a))
 	}
 	key := func(a api.Accusation) string { return web.Ordered(a.Recorded) + a.EntityID }
@@ -37,7 +37,7 @@ func (s *Server) postProof(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a, err := s.rt.Accuse(r.Context(), proof)
+	a, err := s.rt.Evidence().Accuse(r.Context(), proof)
 	if err != nil {
 		return err
 	}
@@ -46,14 +46,14 @@ func (s *Server) postProof(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) getProof(w http.ResponseWriter, r *http.Request) error {
 	text := r.PathValue("ref")
-	id, err := s.rt.FindAccused(text)
+	id, err := s.rt.Evidence().Find(text)
 	if errors.Is(err, daemon.ErrNotAccused) && query.Of(r).Is(web.ByPrefix.Name) {
-		id, err = s.rt.AccusedBegunBy(text)
+		id, err = s.rt.Evidence().BegunBy(text)
 	}
 	if err != nil {
 		return err
 	}
-	proof, err := s.rt.Proof(id)
+	proof, err := s.rt.Evidence().Proof(id)
 	if err != nil {
 		return err
 	}
@@ -63,11 +63,11 @@ func (s *Server) getProof(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteProof(w http.ResponseWriter, r *http.Request) error {
-	id, err := s.rt.FindAccused(r.PathValue("ref"))
+	id, err := s.rt.Evidence().Find(r.PathValue("ref"))
 	if err != nil {
 		return err
 	}
-	a, err := s.rt.Pardon(r.Context(), id)
+	a, err := s.rt.Evidence().Pardon(r.Context(), id)
 	if err != nil {
 		return err
 	}

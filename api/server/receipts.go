@@ -21,7 +21,7 @@ func (s *Server) getReceipts(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) receiptsOf(id identity.EntityID) ([]api.Receipt, error) {
-	all, err := s.rt.Receipts(id)
+	all, err := s.rt.Evidence().Receipts(id)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *Server) getReceipt(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("%w: epoch %q", api.ErrBadRequest, r.PathValue("epoch"))
 	}
-	all, err := s.rt.Receipts(web.Entity(r))
+	all, err := s.rt.Evidence().Receipts(web.Entity(r))
 	if err != nil {
 		return err
 	}

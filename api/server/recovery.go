@@ -70,7 +70,7 @@ func (s *Server) postRecovery(w http.ResponseWriter, r *http.Request) error {
 		return problem.ErrRecovering
 	}
 	defer s.recovering.Unlock()
-	if err := s.rt.WithoutDirectory(r.Context()); err != nil {
+	if err := s.rt.Copies().WithoutDirectory(r.Context()); err != nil {
 		return err
 	}
 	v, err := s.survey(r.Context())
@@ -112,11 +112,11 @@ func (s *Server) survey(ctx context.Context) (*survey, error) {
 		return nil, err
 	}
 	var own []api.Copy
-	for _, c := range s.rt.Copies() {
-		own = append(own, convert.CopyOf(c, s.rt.CopyIndex(c.Entity)))
+	for _, c := range s.rt.Copies().List() {
+		own = append(own, convert.CopyOf(c, s.rt.Copies().Index(c.Entity)))
 	}
 	v.take(s.mesh.Self(), own, nil)
-	for _, d := range s.rt.Remembered() {
+	for _, d := range s.rt.Places().Remembered() {
 		v.remember(d)
 	}
 	v.nodes = append(v.nodes, api.SurveyedNode{NodeID: s.mesh.Self().String(), Name: s.mesh.Name(), Answer: "answers", Copies: len(own)})
@@ -220,7 +220,7 @@ func (v *survey) standing(ctx context.Context, node identity.NodeID, id identity
 		return host.ChainEndOf(id, chain)
 	}
 	chain, w := io.Pipe()
-	go func() { w.CloseWithError(v.s.rt.ExportCopy(ctx, id, w)) }()
+	go func() { w.CloseWithError(v.s.rt.Copies().Export(ctx, id, w)) }()
 	defer chain.Close()
 	return host.ChainEndOf(id, chain)
 }
@@ -379,7 +379,7 @@ func (v *survey) promote(ctx context.Context, c *host.Candidate, id identity.Ent
 	ctx, cancel := context.WithTimeout(ctx, chainTime)
 	defer cancel()
 	if c.Node == v.s.mesh.Self() {
-		return v.s.rt.Promote(ctx, id, c.ChainEnd, epoch)
+		return v.s.rt.Copies().Promote(ctx, id, c.ChainEnd, epoch)
 	}
 	return peerClient(v.s.mesh, c.Node).Cluster().Promote(ctx, api.Promotion{Entity: id.String(), Epoch: c.ChainEnd.Epoch, Sequence: c.Sequence, Head: c.Head.String(), To: epoch})
 }
@@ -424,7 +424,7 @@ func (s *Server) putDirectory(w http.ResponseWriter, r *http.Request) error {
 	if to.Cluster != s.engine.Name() {
 		return fmt.Errorf("%w: it is in cluster %q, not %q", problem.ErrOtherCluster, s.engine.Name(), to.Cluster)
 	}
-	if err := s.rt.WithoutDirectory(r.Context()); err != nil {
+	if err := s.rt.Copies().WithoutDirectory(r.Context()); err != nil {
 		return err
 	}
 	if err := s.engine.Follow(r.Context(), from); err != nil {

@@ -18,7 +18,7 @@ func (s *Server) getMigrations(w http.ResponseWriter, r *http.Request) error {
 	if query.Of(r).Is("follow") {
 		return s.followMigrations(w, r)
 	}
-	all, err := s.rt.ListMigrations(query.Of(r).Is("all"))
+	all, err := s.rt.Migrations().List(query.Of(r).Is("all"))
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (s *Server) postResolve(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, how := range []chain.Mend{chain.MendTakeBack, chain.MendClaim, chain.MendDrop} {
 		if how.String() == req.How {
-			fact, err := s.rt.ResolveMigration(r.Context(), id, how, key)
+			fact, err := s.rt.Migrations().Resolve(r.Context(), id, how, key)
 			if err != nil {
 				return err
 			}

@@ -65,7 +65,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := newNode(t, "a"), newNode(t, "b")
-	if _, err := a.rt.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := a.rt.Kinds().Push(ctx, "counter", wasm); err != nil {
 		t.Fatal(err)
 	}
 	d, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"})
@@ -157,7 +157,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 			t.Errorf("with %v: %+v, %v; %d were denied", rights, p, err, denied)
 		}
 	}
-	if kinds := a.rt.Kinds(); len(kinds) != 2 /* counter, and mine once it was allowed */ || len(a.rt.Daemons()) != 1 || a.rt.Daemons()[0].Entity != d.Entity {
+	if kinds := a.rt.Kinds().List(); len(kinds) != 2 /* counter, and mine once it was allowed */ || len(a.rt.Daemons()) != 1 || a.rt.Daemons()[0].Entity != d.Entity {
 		t.Errorf("kinds %v, daemons %v", kinds, a.rt.Daemons())
 	}
 }

@@ -115,7 +115,7 @@ func (s *Server) rolloutModule(ctx context.Context, kind, version string) (to [3
 		if err := s.learnKind(ctx, kind); err != nil {
 			return to, err
 		}
-		return s.rt.ModuleNamed(kind, version)
+		return s.rt.Kinds().ModuleNamed(kind, version)
 	}
 	if err := web.HexInto(to[:], version); err != nil {
 		return to, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", daemon.ErrModuleNotFound, version)
@@ -261,7 +261,7 @@ func (s *Server) moduleNow(ctx context.Context, d api.Rolled) (string, error) {
 
 // upgradeHere upgrades a daemon of this node.
 func (s *Server) upgradeHere(ctx context.Context, id identity.EntityID, kind, to string) error {
-	digest, err := s.rt.ModuleNamed(kind, to)
+	digest, err := s.rt.Kinds().ModuleNamed(kind, to)
 	if err == nil {
 		_, err = s.rt.Upgrade(ctx, id, digest)
 	}

@@ -296,7 +296,7 @@ func (s *Server) locateRef(r *http.Request, ref daemon.Ref) (identity.EntityID, 
 		if len(silent) > 0 && !best.Follows && best.Rank < best.Epoch {
 			return id, 0, fmt.Errorf("%w: node %s claims %q at epoch %d and accounts for epoch %d; who knows better may be silent: %v", daemon.ErrUnproven, best.Node, ref, best.Epoch, best.Rank, silent)
 		}
-		s.rt.Remember(best.Proven)
+		s.rt.Places().Remember(best.Proven)
 		return best.entity, best.Node, nil
 	}
 	if unproven != nil {

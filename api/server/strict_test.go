@@ -37,7 +37,7 @@ func (s *served) put(method, path, body string, headers ...string) *httptest.Res
 func withCounter(t *testing.T, s *served, name string) daemon.Info {
 	t.Helper()
 	wasm := must[[]byte](t)(os.ReadFile(filepath.Join("..", "..", "testdata", "wasm", "c", "counter.wasm")))
-	must[host.KindInfo](t)(s.rt.PushKind(ctx, "counter", wasm))
+	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", wasm))
 	return must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: name}))
 }
 

@@ -57,7 +57,7 @@ func (s *Server) moduleNamed(r *http.Request, version string) (string, error) {
 	if err := s.learnKind(r.Context(), kind); err != nil {
 		return "", err
 	}
-	digest, err := s.rt.ModuleNamed(kind, version)
+	digest, err := s.rt.Kinds().ModuleNamed(kind, version)
 	return hex.EncodeToString(digest[:]), err
 }
 
@@ -87,7 +87,7 @@ func (s *Server) kindOfDaemon(r *http.Request) (string, error) {
 func (s *Server) takeModule(ctx context.Context, kind string, digest [32]byte) error {
 	missing := fmt.Errorf("%w: %x, of no node that may push kinds to this one", daemon.ErrModuleNotFound, digest)
 	asker, byPeer := wire.PeerOf(ctx)
-	if !byPeer || s.rt.TakesModules() == 0 {
+	if !byPeer || s.rt.Kinds().TakesModules() == 0 {
 		return missing
 	}
 	peers, err := s.mesh.Peers()
@@ -101,7 +101,7 @@ func (s *Server) takeModule(ctx context.Context, kind string, digest [32]byte) e
 			}
 			wasm, err := s.pullModule(ctx, p.ID, kind, digest)
 			if err == nil {
-				err = s.rt.AddModule(ctx, wasm)
+				err = s.rt.Kinds().AddModule(ctx, wasm)
 			}
 			if err == nil {
 				s.logger.Info("took a module from another node", "kind", kind, "module", hex.EncodeToString(digest[:]), "from", p.ID)
@@ -120,7 +120,7 @@ func (s *Server) pullModule(ctx context.Context, from identity.NodeID, kind stri
 		return nil, err
 	}
 	defer r.Close()
-	most := s.rt.TakesModules()
+	most := s.rt.Kinds().TakesModules()
 	wasm, err := io.ReadAll(io.LimitReader(r, most+1))
 	switch {
 	case err != nil:

@@ -67,7 +67,7 @@ func TestOneTraceSpansTheNodes(t *testing.T) {
 	c = c.Trace(parentOfAll)
 	token := must[string](t)(b.mesh.Token(time.Minute, wire.RightsAll))
 	must[api.Node](t)(plain.Node().Join(ctx, token))
-	must[host.KindInfo](t)(a.rt.PushKind(ctx, "counter", counterModule(t)))
+	must[host.KindInfo](t)(a.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	d := must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	tr.exporter.Reset()
 

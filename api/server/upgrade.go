@@ -32,7 +32,7 @@ func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	digest, err := s.rt.ModuleNamed(now.Kind, req.To)
+	digest, err := s.rt.Kinds().ModuleNamed(now.Kind, req.To)
 	if errors.Is(err, daemon.ErrModuleNotFound) && web.HexInto(digest[:], req.To) == nil {
 		err = s.takeModule(r.Context(), now.Kind, digest)
 	}
@@ -47,7 +47,7 @@ func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getQuarantine(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.rt.Quarantine(r.Context(), web.Entity(r))
+	list, err := s.rt.Quarantine().List(r.Context(), web.Entity(r))
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (s *Server) postRetry(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	res, err := s.rt.RetryQuarantined(r.Context(), web.Entity(r), n)
+	res, err := s.rt.Quarantine().Retry(r.Context(), web.Entity(r), n)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (s *Server) deleteQuarantined(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	if err := s.rt.SkipQuarantined(r.Context(), web.Entity(r), n); err != nil {
+	if err := s.rt.Quarantine().Skip(r.Context(), web.Entity(r), n); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

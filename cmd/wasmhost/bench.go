@@ -93,7 +93,7 @@ func measureIn(ctx context.Context, dir string, each time.Duration) (out []measu
 	if err := rt.Start(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := rt.PushKind(ctx, "bench", benchModule); err != nil {
+	if _, err := rt.Kinds().Push(ctx, "bench", benchModule); err != nil {
 		return nil, err
 	}
 	d, err := rt.Spawn(ctx, daemon.SpawnRequest{Kind: "bench"})

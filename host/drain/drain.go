@@ -113,7 +113,7 @@ func (d *Drain) run(ctx context.Context) {
 		if idle > 0 && !d.sleep(ctx, passPause) || errors.Is(d.rt.Ready(), daemon.ErrShuttingDown) {
 			return
 		}
-		queue, arriving := d.queue(), len(d.rt.Arriving()) > 0
+		queue, arriving := d.queue(), len(d.rt.Migrations().Arriving()) > 0
 		if len(queue) == 0 && !arriving {
 			return
 		}
@@ -246,7 +246,7 @@ func (d *Drain) leftovers() []Result {
 			out[k].Left, out[k].Err = true, nil // by another hand
 		}
 	}
-	for _, id := range d.rt.Arriving() {
+	for _, id := range d.rt.Migrations().Arriving() {
 		d.expect(daemon.Info{Entity: id})
 		out = append(out, Result{Entity: id, Name: id.Origin().String(), Err: ErrArriving})
 	}

@@ -268,7 +268,7 @@ func TestDaemonsThatCannotMoveStay(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Without a key it goes only where it is named, with where it comes from.
-		if err := errors.Join(c.ExpectMigration("n", i.Entity), c.BindMigrationSource(i.Entity, a.Self())); err != nil {
+		if err := errors.Join(c.ExpectMigration("n", i.Entity), c.Migrations().BindSource(i.Entity, a.Self())); err != nil {
 			t.Fatal(err)
 		}
 		s := a.drain(drain.Options{Targets: to(c)})

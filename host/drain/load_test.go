@@ -81,7 +81,7 @@ func TestDrainUnderLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.PushKind(ctx, k.name, wasm); err != nil {
+		if _, err := a.Kinds().Push(ctx, k.name, wasm); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,10 +134,10 @@ func TestDrainUnderLoad(t *testing.T) {
 			t.Errorf("%s: %d events were acknowledged, %+v, %v", d.Name, sent, now, err)
 		}
 		var file bytes.Buffer
-		if err := at.ExportChain(ctx, d.Entity, &file); err != nil {
+		if err := at.Outputs().Export(ctx, d.Entity, &file); err != nil {
 			t.Fatal(err)
 		}
-		receipts, err := at.Receipts(d.Entity)
+		receipts, err := at.Evidence().Receipts(d.Entity)
 		if err != nil || len(receipts) != 1 || receipts[0].Facts.To != at.Self() || receipts[0].Facts.From != a.Self() {
 			t.Errorf("%s: %d receipts, %v", d.Name, len(receipts), err)
 		}

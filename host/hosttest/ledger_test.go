@@ -163,10 +163,10 @@ func (c *cluster) settle(daemon identity.EntityID, senders []*sender) {
 		if p, ok := rt.MigrationPhase(daemon); ok {
 			c.t.Errorf("on node %s a migration still stands in %s", n.name, p)
 		}
-		if all := rt.Accusations(); len(all) != 0 {
+		if all := rt.Evidence().Accusations(); len(all) != 0 {
 			c.t.Errorf("node %s accuses an honest daemon: %+v", n.name, all)
 		}
-		if in := rt.Arriving(); len(in) != 0 {
+		if in := rt.Migrations().Arriving(); len(in) != 0 {
 			c.t.Errorf("node %s still waits for %d daemons", n.name, len(in))
 		}
 	}
@@ -175,7 +175,7 @@ func (c *cluster) settle(daemon identity.EntityID, senders []*sender) {
 		return
 	}
 	var file bytes.Buffer
-	if err := owners[0].runtime().ExportChain(ctx, daemon, &file); err != nil {
+	if err := owners[0].runtime().Outputs().Export(ctx, daemon, &file); err != nil {
 		c.t.Errorf("exporting the chain: %v", err)
 		return
 	}
