@@ -110,7 +110,7 @@ func (o daemonOutputs) Head(id identity.EntityID) (uint64, error) {
 	return d.chain.Head().Sequence, nil
 }
 
-// TailAfter is Runtime.TailAfter, or Tail where there is no history.
+// TailAfter is Outputs.TailAfter, or Tail where there is no history.
 func (o daemonOutputs) TailAfter(ctx context.Context, id identity.EntityID, sequence uint64) (<-chan chain.Output, error) {
 	out, err := o.rt.Outputs().TailAfter(ctx, id, sequence)
 	if errors.Is(err, daemon.ErrNoHistory) {
@@ -119,7 +119,7 @@ func (o daemonOutputs) TailAfter(ctx context.Context, id identity.EntityID, sequ
 	return out, err
 }
 
-// Reaches is Runtime.ReachesOutput.
+// Reaches is Outputs.Reaches.
 func (o daemonOutputs) Reaches(ctx context.Context, id identity.EntityID, sequence uint64) error {
 	return o.rt.Outputs().Reaches(ctx, id, sequence)
 }

@@ -57,7 +57,7 @@ func (r Outputs) TailAfter(ctx context.Context, id identity.EntityID, sequence u
 	return d.tailAfter(ctx, sequence)
 }
 
-// tailAfter is TailAfter of a daemon that was found: it may leave meanwhile.
+// tailAfter is Outputs.TailAfter of a daemon that was found: it may leave meanwhile.
 func (d *hosted) tailAfter(ctx context.Context, sequence uint64) (<-chan chain.Output, error) {
 	if d.env.Store == nil || d.kind == "" {
 		return nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, d.id.Origin())

@@ -22,7 +22,7 @@ import (
 // node, until an operator has confirmed the node as a whole.
 //
 //	restored     -> unconfirmed: daemons held, channels closed; silence changes nothing
-//	unconfirmed  -> confirmed:   by ConfirmNode, once no daemon is held as unconfirmed
+//	unconfirmed  -> confirmed:   by Unconfirmed.ConfirmNode, once no daemon is held as unconfirmed
 
 // ErrUnconfirmed says that a node which was restored from a backup is not confirmed
 // yet. Where it stands for a channel, it is also channel.ErrNotReady.

@@ -68,7 +68,7 @@ func (r *Runtime) RegisterFactory(name string, f daemon.Factory) error {
 	return nil
 }
 
-// Push is PushKindWith limits that the kind had, or none.
+// Push is Kinds.PushWith limits that the kind had, or none.
 func (r Kinds) Push(ctx context.Context, name string, wasm []byte) (KindInfo, error) {
 	r.rt.mu.RLock()
 	var own daemon.Limits
@@ -180,7 +180,7 @@ func (r Kinds) Module(_ context.Context, digest [32]byte) ([]byte, error) {
 }
 
 // AddModule keeps a module that is no kind's, so that daemons can be upgraded to it. Its
-// errors are those of PushKind.
+// errors are those of Kinds.Push.
 func (r Kinds) AddModule(ctx context.Context, wasm []byte) error {
 	if err := r.rt.ready(); err != nil {
 		return err

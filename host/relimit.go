@@ -130,7 +130,7 @@ func (d *hosted) storeLimits(before daemon.Limits, change map[string]int64) (*ti
 	return t, nil
 }
 
-// KindLimits says what SetKindLimits did.
+// KindLimits says what Kinds.SetLimits did.
 type KindLimits struct {
 	Kind    KindInfo
 	Changed int          // daemons of this node that have the new limits

@@ -142,7 +142,7 @@ func (r *Runtime) mayRunModule(digest [32]byte) error {
 	return fmt.Errorf("%w: %x", ErrModuleUnsigned, digest)
 }
 
-// PushSigned is PushKindWith with signatures of the module; a nil own keeps the
+// PushSigned is Kinds.PushWith with signatures of the module; a nil own keeps the
 // limits that the kind has.
 func (r Kinds) PushSigned(ctx context.Context, name string, wasm []byte, own *daemon.Limits, signatures []ModuleSignature) (KindInfo, error) {
 	digest := sha256.Sum256(wasm)

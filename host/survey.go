@@ -17,7 +17,7 @@ import (
 )
 
 // Copy is what a node says that it has of a daemon of its cluster. What it proves is in
-// ExportCopy.
+// Copies.Export.
 type Copy struct {
 	Entity identity.EntityID
 	Name   string

@@ -69,7 +69,7 @@ func (r Evidence) Find(text string) (identity.EntityID, error) {
 	return r.rt.accusedOf(text, func(a identity.EntityID) bool { return known && a == id || !named && ref.Names(a, "") })
 }
 
-// BegunBy is FindAccused by the beginning of an id, for those who look.
+// BegunBy is Evidence.Find by the beginning of an id, for those who look.
 func (r Evidence) BegunBy(text string) (identity.EntityID, error) {
 	return r.rt.accusedOf(text, func(a identity.EntityID) bool { return daemon.CanBegin(text) && daemon.BeginsID(a, text) })
 }

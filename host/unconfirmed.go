@@ -19,8 +19,8 @@ import (
 
 // A held daemon is here and serves nothing: no events, no timers, no channels, no
 // effects, no moves. This node does not know whether its copy is the one that goes on.
-// An operator ends the hold: ConfirmHeld lets this copy go on, under a higher epoch;
-// YieldHeld drops it for the one that has more. The hold survives restarts.
+// An operator ends the hold: Unconfirmed.Confirm lets this copy go on, under a higher epoch;
+// Unconfirmed.Yield drops it for the one that has more. The hold survives restarts.
 
 // holdRecord is how the store keeps a hold.
 type holdRecord struct {
@@ -42,7 +42,7 @@ func (r Unconfirmed) Mark(id identity.EntityID, why string) error {
 	return r.rt.hold(id, &holdRecord{Reason: daemon.HoldUnconfirmed, Why: why})
 }
 
-// MarkUnconfirmedIn is MarkUnconfirmed in a store that no runtime has.
+// MarkUnconfirmedIn is Unconfirmed.Mark in a store that no runtime has.
 func MarkUnconfirmedIn(s *store.Store, id identity.EntityID, why string, at time.Time) error {
 	return (&holdRecord{Reason: daemon.HoldUnconfirmed, Why: daemon.ClipWhy(why), Time: at.UnixNano(), Proof: []byte{}}).commit(s, id)
 }

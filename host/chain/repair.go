@@ -30,7 +30,7 @@ const (
 	MendRollback Mend = 2
 )
 
-// More ways of Mend, which ResolveMigration takes.
+// More ways of Mend, which Migrations.Resolve takes.
 const (
 	// MendTakeBack makes the source of a release serve the daemon again: the
 	// target is gone.

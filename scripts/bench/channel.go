@@ -198,7 +198,7 @@ func channelTo(root, file string, daemons int, stored bool) (func(int) error, fu
 		_, err = a.rt.Channels().Create(ctx, "bench", broker.Policy{})
 	}
 	if err == nil {
-		_, err = b.rt.PushKind(ctx, "counter", wasm)
+		_, err = b.rt.Kinds().Push(ctx, "counter", wasm)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -162,7 +162,7 @@ func withStandby(root, dir string, senders int) (func(int) error, func() error, 
 	if err := await("the nodes do not find each other", func() bool { return part.Here(b.mesh.Self()) && a.rt.Holding() == nil && b.rt.Holding() == nil }); err != nil {
 		return nil, nil, err
 	}
-	if _, err := a.rt.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := a.rt.Kinds().Push(ctx, "counter", wasm); err != nil {
 		return nil, nil, err
 	}
 	var daemons []identity.EntityID
@@ -288,7 +288,7 @@ func largeDirectory(root string, many int) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := rt.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := rt.Kinds().Push(ctx, "counter", wasm); err != nil {
 		return err
 	}
 	d, err := rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})

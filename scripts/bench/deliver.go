@@ -132,7 +132,7 @@ func ourDeliver(wasm, payload []byte) (func(int) error, func() error, error) {
 	if err := r.Start(ctx); err != nil {
 		return nil, nil, err
 	}
-	if _, err := r.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := r.Kinds().Push(ctx, "counter", wasm); err != nil {
 		return nil, nil, err
 	}
 	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})

@@ -133,7 +133,7 @@ func fill(root string, rt *host.Runtime, many int) error {
 	for name, file := range map[string]string{"counter": "c/counter.wasm", "words": "rust/wordcount.wasm"} {
 		wasm, err := guest(root, file)
 		if err == nil {
-			_, err = rt.PushKind(ctx, name, wasm)
+			_, err = rt.Kinds().Push(ctx, name, wasm)
 		}
 		if err != nil {
 			return err

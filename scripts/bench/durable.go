@@ -161,7 +161,7 @@ func durableDeliver(root, dir string, senders int) (func(int) error, func() erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := r.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := r.Kinds().Push(ctx, "counter", wasm); err != nil {
 		return nil, nil, err
 	}
 	var daemons []identity.EntityID

@@ -59,7 +59,7 @@ func manyLive(root, file, what string, many int, open opening) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := r.PushKind(ctx, "k", wasm); err != nil {
+	if _, err := r.Kinds().Push(ctx, "k", wasm); err != nil {
 		return err
 	}
 	made := make(chan identity.EntityID, many)

@@ -84,7 +84,7 @@ func stopMany(root, data string, n int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.PushKind(ctx, "k", wasm); err != nil {
+	if _, err := r.Kinds().Push(ctx, "k", wasm); err != nil {
 		return err
 	}
 	err = spread(64, n, func(int) error {

@@ -38,7 +38,7 @@ var replay = comparison{name: "replay", n: 300_000, setup: func(root string) ([]
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := r.PushKind(ctx, "counter", wasm); err != nil {
+	if _, err := r.Kinds().Push(ctx, "counter", wasm); err != nil {
 		return nil, nil, err
 	}
 	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
@@ -117,7 +117,7 @@ func manyPassive(root, file string, many int) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := r.PushKind(ctx, "k", wasm); err != nil {
+	if _, err := r.Kinds().Push(ctx, "k", wasm); err != nil {
 		return err
 	}
 	ids := make(chan identity.EntityID, many)

@@ -97,7 +97,7 @@ func spawners(root string, payload []byte) []spawner {
 				err = r.Start(ctx)
 			}
 			if err == nil {
-				_, err = r.PushKind(ctx, "counter", wasm)
+				_, err = r.Kinds().Push(ctx, "counter", wasm)
 			}
 			if err != nil {
 				return nil, nil, err

@@ -93,7 +93,7 @@ var more = []hunt{
 	{mutant{"a restored node is confirmed beside its twin", "host/twin.go",
 		"if t != nil {\n\t\treturn fmt.Errorf(\"%w, at", "if false {\n\t\treturn fmt.Errorf(\"%w, at", nil}, goTest{"./host", "TestRestoredNodeBesideItsTwin"}},
 	{mutant{"a peer that may own daemons is believed without proof", "api/server/owners.go",
-		"p, err := s.rt.Weigh(ctx, id, at, by)", "p, err := host.Proven{}, error(nil)\n\tp.Node, p.Epoch, p.Rank, by = at, d.Epoch, d.Epoch, by", nil}, attackRow("false-residence-migrate")},
+		"p, err := s.rt.Places().Weigh(ctx, id, at, by)", "p, err := host.Proven{}, error(nil)\n\tp.Node, p.Epoch, p.Rank, by = at, d.Epoch, d.Epoch, by", nil}, attackRow("false-residence-migrate")},
 	{mutant{"modules have any shape", "abi/bounds.go",
 		"if n <= b.Limit {", "if true {", nil}, attackRow("compile-br-table")},
 	{mutant{"an arrival need not be signed", "host/authorise.go",
