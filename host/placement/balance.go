@@ -11,9 +11,9 @@ import (
 )
 
 // Balance evens out what nodes have, one daemon after another. The zero Balance has
-// its defaults. It never moves a daemon to and fro: a move is made where one node has
-// clearly more than another, and of no more than a quarter of the difference, so that
-// the other one does not come to have more; and what has just come stays.
+// its defaults. It moves no daemon to and fro between two nodes: a move is made where one
+// node has clearly more than another, and of no more than a quarter of the difference, so
+// that the other one does not come to have more; and what has just come stays.
 type Balance struct {
 	Gap  float64       // by how much of its memory, as a share, a node must use more than another; 0: DefaultGap
 	Rest time.Duration // a daemon that came so short a time ago stays
@@ -76,6 +76,9 @@ func (b Balance) Moves(self Node, others []Node, daemons []Daemon) []Move {
 				most := int64(math.MaxInt64)
 				if o.TotalMemory > 0 {
 					most = o.FreeMemory
+				}
+				if !math.IsNaN(more) { // else its memory would bring it back
+					most = min(most, int64((more+gap/2)/(1/float64(self.TotalMemory)+1/float64(o.TotalMemory))))
 				}
 				ways = append(ways, way{o, false, 1 - float64(o.Daemons)/float64(self.Daemons), 0, most, fmt.Sprintf("%d daemons are here, %d there", self.Daemons, o.Daemons)})
 			}

@@ -8,10 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"wasmhost.example/host/placement"
 	"wasmhost.example/identity"
+	"wasmhost.example/internal/draw"
 )
 
 const gib = 1 << 30
@@ -67,21 +66,27 @@ func TestReasonsAddUp(t *testing.T) {
 	}
 }
 
-func tags(t *rapid.T, label string) map[string]string {
-	return rapid.MapOfN(rapid.SampledFrom([]string{"zone", "gpu", "disk"}), rapid.SampledFrom([]string{"a", "b"}), 0, 3).Draw(t, label)
+func tags(t *draw.T, label string) map[string]string {
+	out := make(map[string]string)
+	for _, key := range []string{"zone", "gpu", "disk"} {
+		if value := draw.One(t, label+" "+key, "", "a", "b"); value != "" {
+			out[key] = value
+		}
+	}
+	return out
 }
 
-func node(t *rapid.T, id int) placement.Node {
-	return placement.Node{ID: identity.NodeID(id), Name: fmt.Sprint("n", id), Refuses: rapid.SampledFrom([]string{"", "", "", "it does not answer"}).Draw(t, "refuses"),
+func node(t *draw.T, id int) placement.Node {
+	return placement.Node{ID: identity.NodeID(id), Name: fmt.Sprint("n", id), Refuses: draw.One(t, "refuses", "", "", "", "it does not answer"),
 		Capabilities: placement.Capabilities{Tags: tags(t, "tags"),
-			FreeMemory: rapid.Int64Range(0, 8*gib).Draw(t, "free"), TotalMemory: rapid.SampledFrom([]int64{0, 8 * gib}).Draw(t, "total"),
-			Daemons: rapid.IntRange(0, 1000).Draw(t, "daemons"),
-			Load:    rapid.Float64Range(-1, 16).Draw(t, "load"), Draining: rapid.SampledFrom([]bool{false, false, false, true}).Draw(t, "draining")}}
+			FreeMemory: draw.Int[int64](t, "free", 0, 8*gib), TotalMemory: draw.One[int64](t, "total", 0, 8*gib),
+			Daemons: draw.Int(t, "daemons", 0, 1000),
+			Load:    draw.Float(t, "load", -1, 16), Draining: draw.One(t, "draining", false, false, false, true)}}
 }
 
-func requirements(t *rapid.T) placement.Requirements {
-	return placement.Requirements{Tags: tags(t, "required"), MinFreeMemory: rapid.SampledFrom([]int64{-1, 0, 1, gib, 7 * gib}).Draw(t, "min"),
-		Memory: rapid.Int64Range(0, 8*gib).Draw(t, "memory")}
+func requirements(t *draw.T) placement.Requirements {
+	return placement.Requirements{Tags: tags(t, "required"), MinFreeMemory: draw.One[int64](t, "min", -1, 0, 1, gib, 7*gib),
+		Memory: draw.Int[int64](t, "memory", 0, 8*gib)}
 }
 
 // meets is what Misses says, in the plainest words.
@@ -95,14 +100,14 @@ func meets(r placement.Requirements, n placement.Node) bool {
 }
 
 func TestM91_PickProperties(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	draw.Check(t, func(t *draw.T) {
 		var nodes []placement.Node
-		for i := range rapid.IntRange(0, 6).Draw(t, "nodes") {
+		for i := range draw.Int(t, "nodes", 0, 6) {
 			nodes = append(nodes, node(t, i))
 		}
 		req := requirements(t)
 		best, all, err := placement.Pick(nodes, req)
-		shuffled, _, err2 := placement.Pick(rapid.Permutation(nodes).Draw(t, "order"), req)
+		shuffled, _, err2 := placement.Pick(draw.Order(t, "order", nodes), req)
 		if (err == nil) != (err2 == nil) || err == nil && best.ID != shuffled.ID {
 			t.Fatalf("the order of nodes counts: %v or %v", best, shuffled)
 		}
@@ -147,20 +152,20 @@ func TestFreeMemoryAloneSaysNothing(t *testing.T) {
 }
 
 func TestScoreIsMonotone(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	draw.Check(t, func(t *draw.T) {
 		n, req := node(t, 1), requirements(t)
 		before := req.Score(n)
 		better := n
 		better.Tags = maps.Clone(n.Tags)
-		switch rapid.IntRange(0, 3).Draw(t, "what") {
+		switch draw.Int(t, "what", 0, 3) {
 		case 0:
-			better.FreeMemory += rapid.Int64Range(0, gib).Draw(t, "more")
+			better.FreeMemory += draw.Int[int64](t, "more", 0, gib)
 		case 1:
 			if n.Load >= 0 {
-				better.Load = rapid.Float64Range(0, n.Load).Draw(t, "less")
+				better.Load = draw.Float(t, "less", 0, n.Load)
 			}
 		case 2:
-			better.Daemons = rapid.IntRange(0, n.Daemons).Draw(t, "fewer")
+			better.Daemons = draw.Int(t, "fewer", 0, n.Daemons)
 		case 3:
 			better.Draining, better.Refuses = false, ""
 			maps.Copy(better.Tags, req.Tags)
@@ -169,7 +174,7 @@ func TestScoreIsMonotone(t *testing.T) {
 		if before.Fits() && !after.Fits() || after.Score < before.Score {
 			t.Fatalf("%+v is worse than %+v", after, before)
 		}
-		if taken := req.Score(n.Taken(rapid.Int64Range(0, gib).Draw(t, "bytes"))); taken.Score > before.Score {
+		if taken := req.Score(n.Taken(draw.Int[int64](t, "bytes", 0, gib))); taken.Score > before.Score {
 			t.Fatalf("with a daemon more it is better: %+v, %+v", taken, before)
 		}
 	})
