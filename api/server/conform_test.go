@@ -3,17 +3,12 @@ package server
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/pb33f/libopenapi"
-	validator "github.com/pb33f/libopenapi-validator"
 	"wasmhost.example/api/client"
 )
 
@@ -22,14 +17,13 @@ import (
 type conforming struct {
 	t       *testing.T
 	handler http.Handler
-	v       validator.Validator
 
 	mu   sync.Mutex
 	seen map[string]bool // patterns that were answered with success
 }
 
 func newConforming(t *testing.T, h http.Handler) *conforming {
-	return &conforming{t: t, handler: h, v: newValidator(t), seen: make(map[string]bool)}
+	return &conforming{t: t, handler: h, seen: make(map[string]bool)}
 }
 
 func requestOf(method, path string) (*http.Request, error) {
@@ -43,14 +37,8 @@ func (c *conforming) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.t.Error(err)
 	}
 	c.handler.ServeHTTP(tee, r)
-	res := &http.Response{StatusCode: tee.status, Header: w.Header().Clone(), Body: io.NopCloser(bytes.NewReader(tee.body.Bytes())), Request: asked}
-	if ok, errs := c.v.ValidateHttpResponse(asked, res); !ok {
-		for _, e := range errs {
-			c.t.Errorf("%s %s was answered %d, %.300s: %s: %s", r.Method, r.URL, tee.status, tee.body.String(), e.Message, e.Reason)
-			for _, s := range e.SchemaValidationErrors {
-				c.t.Error(s.FieldPath, s.Reason)
-			}
-		}
+	if err := conforms(asked, tee.status, w.Header(), tee.body.Bytes()); err != nil {
+		c.t.Errorf("%s %s was answered %d, %.300s: %v", r.Method, r.URL, tee.status, tee.body.String(), err)
 	}
 	if tee.status >= 300 || r.Pattern == "" {
 		return
@@ -87,52 +75,6 @@ func (c *conforming) stream(r *http.Request, op operation, kind string, body []b
 		}
 	}
 }
-
-// holds checks JSON against the schema of v's type.
-func holds(v any, line string) error {
-	name := strings.TrimPrefix(fmt.Sprintf("%T", v), "api.")
-	lineValidators.Lock()
-	defer lineValidators.Unlock()
-	check := lineValidators.of[name]
-	if check == nil {
-		var doc map[string]any
-		if err := json.Unmarshal(openAPI, &doc); err != nil {
-			return err
-		}
-		doc["paths"] = object{"/line": object{"get": object{"responses": object{"200": object{"description": "a line", "content": object{"application/json": object{"schema": object{"$ref": "#/components/schemas/" + name}}}}}}}}
-		b, err := json.Marshal(doc)
-		if err != nil {
-			return err
-		}
-		d, err := libopenapi.NewDocument(b)
-		if err != nil {
-			return err
-		}
-		var errs []error
-		if check, errs = validator.NewValidator(d); len(errs) > 0 {
-			return errs[0]
-		}
-		lineValidators.of[name] = check
-	}
-	r, err := requestOf("GET", "/line")
-	if err != nil {
-		return err
-	}
-	res := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(line)), Request: r}
-	if ok, errs := check.ValidateHttpResponse(r, res); !ok {
-		why := errs[0].Message + ": " + errs[0].Reason
-		for _, s := range errs[0].SchemaValidationErrors {
-			why += "; " + s.FieldPath + " " + s.Reason
-		}
-		return fmt.Errorf("%s", why)
-	}
-	return nil
-}
-
-var lineValidators = struct {
-	sync.Mutex
-	of map[string]validator.Validator
-}{of: make(map[string]validator.Validator)}
 
 type teeing struct {
 	http.ResponseWriter

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"pgregory.net/rapid"
 	"wasmhost.example/identity"
+	"wasmhost.example/internal/draw"
 )
 
 func equivocationKey(t testing.TB, n byte) *identity.KeyPair {
@@ -155,11 +155,11 @@ func TestWhatIsEquivocation(t *testing.T) {
 }
 
 // drawn makes a chain go on at random.
-func (c *toldChain) drawn(t *rapid.T, word string) {
-	for range rapid.IntRange(0, 12).Draw(t, word+" length") {
-		switch rapid.IntRange(0, 9).Draw(t, word+" step") {
+func (c *toldChain) drawn(t *draw.T, word string) {
+	for range draw.Int(t, word+" length", 0, 12) {
+		switch draw.Int(t, word+" step", 0, 9) {
 		case 0:
-			c.move(identity.NodeID(rapid.IntRange(2, 4).Draw(t, "to")))
+			c.move(identity.NodeID(draw.Int(t, "to", 2, 4)))
 		case 1, 2:
 			c.sign(PurposePeriodic, c.epoch, nil)
 		default:
@@ -190,17 +190,17 @@ func (c *toldChain) places() map[place]Hash {
 // things of one place; it verifies, has one form, and no bit of it can be changed.
 func TestEquivocationProperties(t *testing.T) {
 	key := equivocationKey(t, 1)
-	rapid.Check(t, func(t *rapid.T) {
+	draw.Check(t, func(t *draw.T) {
 		a := newToldChain(key)
 		a.drawn(t, "common")
 		b := a.fork()
 		a.drawn(t, "left")
-		if rapid.Bool().Draw(t, "b knows a's") { // an honest one
+		if draw.Bool(t, "b knows a's") { // an honest one
 			b = a.fork()
 		}
-		b.drawn(t, rapid.SampledFrom([]string{"left", "right"}).Draw(t, "b's word"))
+		b.drawn(t, draw.One(t, "b's word", "left", "right"))
 		a.sign(PurposeExport, a.epoch, nil)
-		if rapid.Bool().Draw(t, "b is signed") {
+		if draw.Bool(t, "b is signed") {
 			b.sign(PurposeExport, b.epoch, nil)
 		}
 		want := false
@@ -238,7 +238,7 @@ func TestEquivocationProperties(t *testing.T) {
 		if c, err := back.Verify(); err != nil || c.Entity != key.ID() {
 			t.Fatalf("%+v, %v", c, err)
 		}
-		at := rapid.IntRange(0, 8*len(encoded)-1).Draw(t, "bit")
+		at := draw.Int(t, "bit", 0, 8*len(encoded)-1)
 		encoded[at/8] ^= 1 << (at % 8)
 		if e, err = DecodeEquivocation(encoded); err == nil {
 			if c, err := e.Verify(); err == nil {

@@ -9,9 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"wasmhost.example/identity"
+	"wasmhost.example/internal/draw"
 )
 
 type eventID struct {
@@ -30,7 +29,7 @@ func (m *Manager) routeOnce(ev eventID, key string) (Member, error) {
 // Whatever becomes of a group, of its members and of the node that keeps it, an event
 // with an id goes to one member that is never another, or is refused by name.
 func TestAnIDHasOneMember(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	draw.Check(t, func(t *draw.T) {
 		w, r := newWorld(4), &Memory{}
 		start := func() *Manager {
 			m, err := NewManager(w, r, SenderMemory{}, slog.New(slog.DiscardHandler))
@@ -40,16 +39,16 @@ func TestAnIDHasOneMember(t *testing.T) {
 			return m
 		}
 		m := start()
-		strategy := rapid.SampledFrom(Strategies).Draw(t, "strategy")
-		if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: rapid.IntRange(1, 6).Draw(t, "size"), Strategy: strategy}, nil, nil); err != nil {
+		strategy := draw.One(t, "strategy", Strategies...)
+		if _, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: draw.Int(t, "size", 1, 6), Strategy: strategy}, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		had := map[eventID]uint64{} // Member.Born
 		next := map[string]uint64{}
-		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			switch rapid.IntRange(0, 9).Draw(t, "what") {
+		for range draw.Int(t, "steps", 1, 60) {
+			switch draw.Int(t, "what", 0, 9) {
 			case 0:
-				if _, err := m.Scale(ctx, "g", rapid.IntRange(1, 6).Draw(t, "to")); err != nil {
+				if _, err := m.Scale(ctx, "g", draw.Int(t, "to", 1, 6)); err != nil {
 					t.Fatal(err)
 				}
 			case 1: // a member is lost, and made anew
@@ -57,7 +56,7 @@ func TestAnIDHasOneMember(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				x := rapid.SampledFrom(g.Members).Draw(t, "lost")
+				x := draw.One(t, "lost", g.Members...)
 				delete(w.nodes[x.Node], x.Entity)
 				if _, err := m.Heal(ctx, "g"); err != nil {
 					t.Fatal(err)
@@ -65,11 +64,11 @@ func TestAnIDHasOneMember(t *testing.T) {
 			case 2:
 				m = start()
 			default:
-				ev := eventID{sender: fmt.Sprint("s", rapid.IntRange(0, 4).Draw(t, "sender"))}
+				ev := eventID{sender: fmt.Sprint("s", draw.Int(t, "sender", 0, 4))}
 				most := next[ev.sender]
-				ev.number = uint64(rapid.IntRange(1, int(most)+3).Draw(t, "number"))
+				ev.number = uint64(draw.Int(t, "number", 1, int(most)+3))
 				next[ev.sender] = max(most, ev.number)
-				x, err := m.routeOnce(ev, rapid.SampledFrom([]string{"", "", "ann", "bob"}).Draw(t, "key"))
+				x, err := m.routeOnce(ev, draw.One(t, "key", "", "", "ann", "bob"))
 				switch born, again := had[ev]; {
 				case errors.Is(err, ErrMemberGone):
 				case err != nil:

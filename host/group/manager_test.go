@@ -12,10 +12,9 @@ import (
 	"sync"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"wasmhost.example/host/placement"
 	"wasmhost.example/identity"
+	"wasmhost.example/internal/draw"
 )
 
 var ctx = context.Background()
@@ -379,19 +378,19 @@ func TestDeclaredLostWhileAStandbyTakesOver(t *testing.T) {
 // Whatever happens to nodes, no identity runs in two places while nobody was
 // declared lost.
 func TestHealingNeverMakesTwo(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	draw.Check(t, func(t *draw.T) {
 		w := newWorld(4)
 		m, err := NewManager(w, &Memory{}, SenderMemory{}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: rapid.IntRange(1, 8).Draw(t, "size")}, nil, nil)
+		g, err := m.Create(ctx, Spec{Name: "g", Kind: "k", Size: draw.Int(t, "size", 1, 8)}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range rapid.IntRange(1, 25).Draw(t, "steps") {
-			n := identity.NodeID(rapid.IntRange(1, 4).Draw(t, "node"))
-			switch rapid.IntRange(0, 3).Draw(t, "what") {
+		for range draw.Int(t, "steps", 1, 25) {
+			n := identity.NodeID(draw.Int(t, "node", 1, 4))
+			switch draw.Int(t, "what", 0, 3) {
 			case 0:
 				if !w.silent[n] {
 					w.silent[n] = true
@@ -402,13 +401,13 @@ func TestHealingNeverMakesTwo(t *testing.T) {
 				clear(w.nodes[n]) // its disk is gone
 			case 2:
 				for id, epoch := range w.nodes[n] { // one moves
-					to := identity.NodeID(rapid.IntRange(1, 4).Draw(t, "to"))
+					to := identity.NodeID(draw.Int(t, "to", 1, 4))
 					delete(w.nodes[n], id)
 					w.nodes[to][id] = epoch + 1
 					break
 				}
 			case 3:
-				_, _ = m.Scale(ctx, "g", rapid.IntRange(1, 8).Draw(t, "scale")) // may fail, as nodes are silent
+				_, _ = m.Scale(ctx, "g", draw.Int(t, "scale", 1, 8)) // may fail, as nodes are silent
 			}
 			_, _ = m.Heal(ctx, "g")
 			for k := range 8 {

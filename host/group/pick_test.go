@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"wasmhost.example/identity"
+	"wasmhost.example/internal/draw"
 )
 
 func route(t testing.TB, m *Manager, key string, again bool, without ...identity.EntityID) (Member, func()) {
@@ -70,11 +69,11 @@ func TestLeastLoadedSparesTheBusy(t *testing.T) {
 
 // Keys keep their members, but those of a member that comes or goes.
 func TestConsistentHashMovesFewKeys(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(1, 20).Draw(t, "members")
+	draw.Check(t, func(t *draw.T) {
+		n := draw.Int(t, "members", 1, 20)
 		var members []Member
 		for k := range n {
-			key, err := identity.Replica([32]byte{byte(rapid.IntRange(0, 255).Draw(t, "seed"))}, uint8(k))
+			key, err := identity.Replica([32]byte{byte(draw.Int(t, "seed", 0, 255))}, uint8(k))
 			if err != nil {
 				t.Fatal(err)
 			}
