@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/internal/canon"
 )
@@ -90,7 +91,7 @@ func (in *incoming) keep(b *store.Batch) error {
 		if err != nil {
 			return err
 		}
-		b.Put(store.Meta, arrivingKey(in.offer.Entity), facts)
+		b.Put(store.Meta, snapshot.ArrivingKey(in.offer.Entity), facts)
 	}
 	if in.offer.Identity || in.public {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/identity"
 )
 
@@ -51,9 +52,6 @@ type ClusterOptions struct {
 var (
 	// ErrNoCluster says that a node is no member of a cluster.
 	ErrNoCluster = errors.New("this node is not a member of a cluster: start it with serve --cluster")
-
-	// errTakenOver is why a daemon is gone that another node owns by now.
-	errTakenOver = errors.New("another node took the daemon over")
 )
 
 // member is a runtime's part in a cluster.
@@ -78,14 +76,14 @@ type member struct {
 	lifeTurn chan struct{} // full while one goroutine has life
 	life     life
 
-	copies copies
+	copies *standbys.Set
 	memory memory
 }
 
 func newMember(r *Runtime, o *ClusterOptions) *member {
 	c := &member{rt: r, env: r.env, directory: o.Member, came: o.Came, gone: o.Gone, remove: o.Removed, moved: o.Moved, kick: make(chan struct{}, 1), lifeTurn: make(chan struct{}, 1), done: make(chan struct{})}
 	c.memory.daemons = make(map[identity.EntityID]directory.Daemon)
-	c.copies.byID = make(map[identity.EntityID]*standbyCopy)
+	c.copies = standbys.New(r.env, r.evidence, standbysNode{r})
 	c.givingUp = make(map[identity.EntityID]bool)
 	c.leaders = leader.NewGroup(r.env, o.Member, r.mesh, r.evidence, leadersNode{r}, o.Lag)
 	return c
@@ -121,7 +119,7 @@ func (r Places) Whereabouts(id identity.EntityID) (daemon.Moved, bool) {
 // coming reports whether a daemon that the directory says is this node's is about to
 // be.
 func (c *member) coming(id identity.EntityID) bool {
-	return c.rt.table.Arrival(id) != nil || c.copyOf(id) != nil
+	return c.rt.table.Arrival(id) != nil || c.copies.Find(id) != nil
 }
 
 // start begins the member's work. What it hears is dealt with by one goroutine.

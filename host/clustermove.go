@@ -38,7 +38,7 @@ func (c *member) claim(ctx context.Context, d *hosted, epoch uint64, standbys in
 	if err != nil {
 		return directory.Entry{}, err
 	}
-	if old.Owner != c.env.Self || len(old.Standbys) > 0 || c.copyOf(d.id) != nil {
+	if old.Owner != c.env.Self || len(old.Standbys) > 0 || c.copies.Find(d.id) != nil {
 		return directory.Entry{}, fmt.Errorf("%w: %s is on node %s, epoch %d", daemon.ErrAlreadyPresent, d.id.Origin(), old.Owner, old.Epoch)
 	}
 	// A spawn here that a crash cut short, or a data directory that is lost.
@@ -127,7 +127,7 @@ func (c *member) move(ctx context.Context, d *hosted, target identity.NodeID, ep
 
 // makeWay lets a daemon come here that this node stood by for.
 func (c *member) makeWay(ctx context.Context, id identity.EntityID) error {
-	if c == nil || c.copyOf(id) == nil {
+	if c == nil || c.copies.Find(id) == nil {
 		return nil
 	}
 	e, err := c.directory.Read(ctx, id)
@@ -137,6 +137,6 @@ func (c *member) makeWay(ctx context.Context, id identity.EntityID) error {
 	if err != nil {
 		return migration.Failf(migration.NotReady, "%v", err)
 	}
-	c.dropCopy(id)
+	c.copies.Drop(id)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/reach"
+	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/host/store"
@@ -377,21 +378,17 @@ func (c *member) waiting() []daemon.HeldDaemon {
 			out = append(out, *h)
 		}
 	}
-	c.copies.mu.Lock()
-	defer c.copies.mu.Unlock()
-	for _, s := range c.copies.byID {
-		s.mu.Lock()
-		if s.waits != nil {
-			out = append(out, *s.waits)
+	for _, s := range c.copies.All() {
+		if h := s.WaitsFor(); h != nil {
+			out = append(out, *h)
 		}
-		s.mu.Unlock()
 	}
 	return out
 }
 
 // compareCopy returns nil where the copy here may go on: no other standby in sync has
 // more. e is what the directory says.
-func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbyCopy) (*rival, error) {
+func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbys.Standby) (*rival, error) {
 	ours, err := reach.Of(c.env.Store, e.Entity)
 	if err != nil {
 		return nil, err
@@ -419,39 +416,23 @@ func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbyC
 		err = ErrUnconfirmed
 		waits = &daemon.HeldDaemon{Entity: e.Entity, Reason: daemon.HoldUnconfirmed, Why: "the copy on this node comes from a backup, and no other node in sync is there to go on"}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fed { // an operator has let it go on meanwhile
-		waits = nil
-	}
 	if waits != nil {
 		waits.Name, waits.Since = e.Name, c.env.Clock()
-		if s.waits != nil {
-			waits.Since = s.waits.Since
-		}
 	}
-	s.waits = waits
+	s.Wait(waits)
 	return to, err
 }
 
 // fromDisk runs compareCopy for a copy that no owner has fed in this process, and next
 // once the copy here may go on. It does not block, and does nothing where that is under
 // way.
-func (c *member) fromDisk(e directory.Entry, s *standbyCopy, next func()) {
-	s.mu.Lock()
-	busy := s.comparing
-	s.comparing = true
-	s.mu.Unlock()
-	if busy || !c.env.Work.Begin() {
+func (c *member) fromDisk(e directory.Entry, s *standbys.Standby, next func()) {
+	if !s.BeginComparing() || !c.env.Work.Begin() {
 		return
 	}
 	go func() {
 		defer c.env.Work.Done()
-		defer func() {
-			s.mu.Lock()
-			s.comparing = false
-			s.mu.Unlock()
-		}()
+		defer s.EndComparing()
 		to, err := c.compareCopy(c.env.Context, e, s)
 		switch {
 		case err != nil:
@@ -509,7 +490,7 @@ func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chai
 
 // confirmCopy is confirmWaiting of a copy that this node is to serve.
 func (c *member) confirmCopy(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
-	s := c.copyOf(id)
+	s := c.copies.Find(id)
 	e, ok := c.directory.Look(id)
 	if s == nil || !ok {
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
@@ -522,9 +503,7 @@ func (c *member) confirmCopy(ctx context.Context, id identity.EntityID) (chain.M
 			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
-	s.mu.Lock()
-	s.fed, s.waits = true, nil
-	s.mu.Unlock()
+	s.Trust()
 	c.env.Logger.Warn("an operator confirmed a copy that waited for another standby: what that has beyond it is lost", "daemon", id.Origin(), "name", e.Name)
 	c.lookSoon()
 	return chain.Mended{How: chain.MendConfirm, Epoch: e.Epoch}, nil
@@ -539,10 +518,8 @@ func (c *member) waits(id identity.EntityID) *daemon.HeldDaemon {
 		}
 		return nil
 	}
-	if s := c.copyOf(id); s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.waits
+	if s := c.copies.Find(id); s != nil {
+		return s.WaitsFor()
 	}
 	return nil
 }
@@ -580,68 +557,56 @@ func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *sta
 	if e.Owner != from && !e.InSync(from) || e.Epoch != m.Epoch {
 		return nil, fmt.Errorf("node %s owns the daemon, epoch %d", e.Owner, e.Epoch)
 	}
-	s := c.copyOf(m.Entity)
+	s := c.copies.Find(m.Entity)
 	if s == nil {
 		if r.table.Daemon(m.Entity) != nil {
 			return nil, errors.New("the daemon itself is here")
 		}
 		return &standby.Stands{Sum: []byte{}, At: []byte{}, Proof: []byte{}}, nil
 	}
-	s.mu.Lock()
-	if s.fenced {
-		s.mu.Unlock()
-		return nil, errors.New("this node is about to own the daemon")
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.env.Context, cancel)()
+	done, err := s.Still(ctx, e.Owner == from)
+	if err != nil {
+		return nil, errors.Join(r.open(), err)
 	}
-	if s.cut != nil && e.Owner == from {
-		s.cut() // an earlier stream of the owner, that is dead
-	}
-	s.mu.Unlock()
-	if e.Owner == from {
-		select {
-		case s.receiving <- struct{}{}:
-			defer func() { <-s.receiving }()
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-r.env.Context.Done():
-			return nil, daemon.ErrShuttingDown
-		}
-	}
+	defer done()
 	return r.standsAt(s, m)
 }
 
-func (r *Runtime) standsAt(s *standbyCopy, m *standby.Compare) (*standby.Stands, error) {
-	has, err := reach.Of(r.env.Store, s.id)
+func (r *Runtime) standsAt(s *standbys.Standby, m *standby.Compare) (*standby.Stands, error) {
+	id := s.Entity()
+	has, err := reach.Of(r.env.Store, id)
 	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, journal.ErrMalformed) { // it is of no use
 		return &standby.Stands{Sum: []byte{}, At: []byte{}, Proof: []byte{}}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	out := &standby.Stands{Epoch: has.Epoch, Next: has.Next, Sum: []byte{}, At: []byte{}, Sound: s.sound && s.record != nil, Whole: s.whole, Proof: []byte{}}
-	encoded := s.record
-	s.mu.Unlock()
+	copied := s.State()
+	out := &standby.Stands{Epoch: has.Epoch, Next: has.Next, Sum: []byte{}, At: []byte{}, Sound: copied.Sound && copied.Record != nil, Whole: copied.Whole, Proof: []byte{}}
 	if has.Next == 0 {
 		return out, nil
 	}
 	out.Sum = has.Sum[:]
 	if m.Next > 0 && m.Next <= has.Next {
-		at, err := reach.SumAt(r.env.Store, s.id, m.Next-1)
+		at, err := reach.SumAt(r.env.Store, id, m.Next-1)
 		if err != nil {
 			return nil, err
 		}
 		out.At = append(out.At, at...)
 	}
-	if encoded == nil {
+	if copied.Record == nil {
 		return out, nil
 	}
-	rec, err := decodeDaemonRecord(encoded)
+	rec, err := decodeDaemonRecord(copied.Record)
 	if err != nil {
 		return nil, err
 	}
-	proof, err := reach.Prove(r.env.Node, s.id, has, rec.Key, standbyLink, m.Nonce)
+	proof, err := reach.Prove(r.env.Node, id, has, rec.Key, standbyLink, m.Nonce)
 	if err != nil {
-		r.env.Logger.Warn("signing how far a copy reaches", "daemon", s.id.Origin(), "error", err)
+		r.env.Logger.Warn("signing how far a copy reaches", "daemon", id.Origin(), "error", err)
 	}
 	out.Proof = append(out.Proof, proof...)
 	return out, nil

@@ -296,9 +296,9 @@ var LastWord = lastWord
 // ActivateLate returns what activates the copy that this node has now of the daemon, as
 // who has decided to do so and is late does.
 func (r *Runtime) ActivateLate(id identity.EntityID) func(directory.Entry) error {
-	s := r.cluster.copyOf(id)
+	s := r.cluster.copies.Find(id)
 	return func(e directory.Entry) error {
-		s.fence()
+		s.Fence()
 		return r.cluster.activateFenced(r.env.Context, e, s)
 	}
 }

@@ -56,13 +56,9 @@ func (r *Runtime) showLoss(id identity.EntityID, l *snapshot.Facts) {
 	}
 }
 
-// arrivingKey is where the store keeps what a prepared daemon keeps for life, until it is
-// this node's; of a standby's copy, until the copy is the daemon.
-func arrivingKey(id identity.EntityID) []byte { return append([]byte("arriving/"), id[:]...) }
-
-// storedLasting reads it; nil where there is none.
+// storedLasting reads what a daemon that comes here keeps for life; nil where there is none.
 func storedLasting(st *store.Store, id identity.EntityID) (*snapshot.Facts, error) {
-	b, err := st.Get(store.Meta, arrivingKey(id))
+	b, err := st.Get(store.Meta, snapshot.ArrivingKey(id))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/identity"
 )
 
@@ -39,7 +40,7 @@ func (r Copies) Promote(ctx context.Context, id identity.EntityID, at ChainEnd, 
 			return nil
 		})
 	}
-	s := r.rt.cluster.copyOf(id)
+	s := r.rt.cluster.copies.Find(id)
 	if s == nil {
 		return &daemon.NotFoundError{Entity: id}
 	}
@@ -110,16 +111,13 @@ func (d *hosted) promote(ctx context.Context, epoch uint64, stands func(epoch, s
 }
 
 // promoteCopy makes a standby's copy the daemon.
-func (c *member) promoteCopy(ctx context.Context, s *standbyCopy, at ChainEnd, epoch uint64) error {
-	s.mu.Lock()
-	fenced := s.fenced
-	s.mu.Unlock()
-	if fenced {
-		return fmt.Errorf("%w: %s", daemon.ErrComing, s.id.Origin())
+func (c *member) promoteCopy(ctx context.Context, s *standbys.Standby, at ChainEnd, epoch uint64) error {
+	if s.State().Fenced {
+		return fmt.Errorf("%w: %s", daemon.ErrComing, s.Entity().Origin())
 	}
-	s.fence()
-	defer s.unfence()
-	_, seal, err := s.seal(ctx, c.rt)
+	s.Fence()
+	defer s.Unfence()
+	_, seal, err := c.rt.sealCopy(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -127,5 +125,5 @@ func (c *member) promoteCopy(ctx context.Context, s *standbyCopy, at ChainEnd, e
 	if stands != at {
 		return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherEnd, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
 	}
-	return c.activate(ctx, directory.Entry{Daemon: directory.Daemon{Entity: s.id, Owner: c.env.Self, Epoch: epoch}}, s)
+	return c.activate(ctx, directory.Entry{Daemon: directory.Daemon{Entity: s.Entity(), Owner: c.env.Self, Epoch: epoch}}, s)
 }

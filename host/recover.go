@@ -51,7 +51,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 		return err
 	}
 	if r.cluster != nil {
-		if err := errors.Join(r.cluster.recover(), r.cluster.recoverMemory()); err != nil {
+		if err := errors.Join(r.cluster.recoverLife(), r.cluster.copies.Recover(), r.cluster.recoverMemory()); err != nil {
 			return err
 		}
 		for _, d := range r.table.Daemons() {

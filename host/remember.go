@@ -50,14 +50,12 @@ func (c *member) removed(r directory.Removal) {
 	if _, listed := c.directory.Look(r.Entity); listed {
 		return // it was made anew
 	}
-	if s := c.copyOf(r.Entity); s != nil {
-		s.mu.Lock()
-		older := s.epoch <= r.Epoch
-		s.mu.Unlock()
+	if s := c.copies.Find(r.Entity); s != nil {
+		older := s.State().Epoch <= r.Epoch
 		if !r.Signed() || !older {
 			c.env.Logger.Warn("the copy of a daemon stays that the cluster has removed without the daemon's signature", "daemon", r.Entity.Origin(), "epoch", r.Epoch)
 		} else {
-			c.dropCopy(r.Entity)
+			c.copies.Drop(r.Entity)
 		}
 	}
 	c.memory.mu.Lock()

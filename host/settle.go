@@ -16,6 +16,7 @@ import (
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -181,7 +182,7 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went table.Tombsto
 		b.Put(store.Daemons, id[:], rec)
 		b.Append(id, d.index, move)
 		b.Delete(store.Incoming, id[:])
-		b.Delete(store.Meta, arrivingKey(id))
+		b.Delete(store.Meta, snapshot.ArrivingKey(id))
 		went.Raise(b, id)
 		if d.key.CanSign() {
 			b.Delete(store.Meta, keptKey(id)) // it is the daemon's again
@@ -229,7 +230,7 @@ func (in *incoming) discard(by migration.Role) bool {
 		b := &store.Batch{}
 		b.Delete(store.Snapshots, o.Entity[:])
 		b.Delete(store.Incoming, o.Entity[:])
-		b.Delete(store.Meta, arrivingKey(o.Entity))
+		b.Delete(store.Meta, snapshot.ArrivingKey(o.Entity))
 		b.DeleteHistory(o.Entity)
 		if in.lent {
 			b.Delete(store.Meta, keptKey(o.Entity))

@@ -544,7 +544,7 @@ func forget(b *store.Batch, id identity.EntityID) {
 	forgetRole(b, id)
 	b.Delete(store.Snapshots, id[:])
 	b.Delete(store.Meta, lossKey(id))
-	b.Delete(store.Meta, arrivingKey(id))
+	b.Delete(store.Meta, snapshot.ArrivingKey(id))
 	b.DeleteUnder(store.Deltas, id[:])
 	b.DeleteHistory(id)
 }

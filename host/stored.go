@@ -386,3 +386,10 @@ func (d *hosted) readDelta(k, v []byte) (uint64, *snapshot.Snapshot, *deltaState
 	}
 	return at, s, state, nil
 }
+
+// dearForStandbys reports whether storing the state now would send all of a large state
+// to standbys: at an end what came since is rather replayed at the next start. It needs
+// d.mu.
+func (d *hosted) dearForStandbys() bool {
+	return d.hasStandbys() && d.saved.bytes >= largeState && !d.nextIsDelta()
+}

@@ -11,6 +11,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -42,22 +43,14 @@ func (r Copies) List() []Copy {
 		was, known := c.recall(d.id)
 		out = append(out, Copy{Entity: d.id, Name: i.Name, Owned: true, Owner: r.rt.env.Self, Epoch: i.Epoch, InSync: known && was.Owner == r.rt.env.Self, Whole: true, State: i.State})
 	}
-	c.copies.mu.Lock()
-	copies := make([]*standbyCopy, 0, len(c.copies.byID))
-	for _, s := range c.copies.byID {
-		copies = append(copies, s)
-	}
-	c.copies.mu.Unlock()
-	for _, s := range copies {
-		s.mu.Lock()
-		v := Copy{Entity: s.id, Owner: s.owner, Epoch: s.epoch, Whole: s.whole, State: "standby"}
-		encoded := s.record
-		s.mu.Unlock()
+	for _, s := range c.copies.All() {
+		id, at := s.Entity(), s.State()
+		v := Copy{Entity: id, Owner: at.Owner, Epoch: at.Epoch, Whole: at.Whole, State: "standby"}
 		var rec daemonRecord
-		if canon.Unmarshal(encoded, &rec) == nil {
+		if canon.Unmarshal(at.Record, &rec) == nil {
 			v.Name = rec.Name
 		}
-		was, known := c.recall(s.id)
+		was, known := c.recall(id)
 		v.InSync = known && was.InSync(r.rt.env.Self)
 		out = append(out, v)
 	}
@@ -88,7 +81,7 @@ func (r Copies) Export(ctx context.Context, id identity.EntityID, w io.Writer) e
 		return &daemon.NotFoundError{Entity: id}
 	}
 	d := r.rt.table.Daemon(id)
-	s := r.rt.cluster.copyOf(id)
+	s := r.rt.cluster.copies.Find(id)
 	var end uint64
 	var seal *chain.Checkpoint
 	var err error
@@ -99,7 +92,7 @@ func (r Copies) Export(ctx context.Context, id identity.EntityID, w io.Writer) e
 			d.mu.Unlock()
 		}
 	case s != nil:
-		end, seal, err = s.seal(ctx, r.rt)
+		end, seal, err = r.rt.sealCopy(ctx, s)
 	default:
 		return &daemon.NotFoundError{Entity: id}
 	}
@@ -109,12 +102,10 @@ func (r Copies) Export(ctx context.Context, id identity.EntityID, w io.Writer) e
 	return r.rt.writeChain(id, end, seal, w)
 }
 
-// seal returns the daemon's signature under what the copy has, and how many records that
+// sealCopy returns the daemon's signature under what the copy has, and how many records that
 // is.
-func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *chain.Checkpoint, error) {
-	s.mu.Lock()
-	encoded := s.record
-	s.mu.Unlock()
+func (r *Runtime) sealCopy(ctx context.Context, s *standbys.Standby) (uint64, *chain.Checkpoint, error) {
+	id, encoded := s.Entity(), s.State().Record
 	if encoded == nil {
 		return 0, nil, fmt.Errorf("%w: its record has not come", daemon.ErrNoHistory)
 	}
@@ -125,15 +116,15 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *chain.Chec
 	if err := r.env.Store.Commit(&store.Batch{}); err != nil { // what is acknowledged in memory may be on its way there
 		return 0, nil, err
 	}
-	end, err := r.env.Store.HistoryEnd(s.id)
+	end, err := r.env.Store.HistoryEnd(id)
 	if err != nil {
 		return 0, nil, err
 	}
-	at, err := beginningAt(ctx, r.env.Store, s.id, end)
+	at, err := beginningAt(ctx, r.env.Store, id, end)
 	if err != nil {
 		return 0, nil, err
 	}
-	seal := &chain.Checkpoint{Purpose: chain.PurposeExport, Entity: s.id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
+	seal := &chain.Checkpoint{Purpose: chain.PurposeExport, Entity: id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
 	if len(rec.Key) == 0 {
 		return end, seal, nil
 	}
@@ -141,7 +132,7 @@ func (s *standbyCopy) seal(ctx context.Context, r *Runtime) (uint64, *chain.Chec
 	if err != nil {
 		return 0, nil, fmt.Errorf("the daemon's key: %w", err)
 	}
-	key, err := env.Open(r.env.Node, standbyLink, s.id)
+	key, err := env.Open(r.env.Node, standbyLink, id)
 	if err != nil {
 		return 0, nil, fmt.Errorf("the daemon's key: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/reach"
+	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
@@ -22,18 +23,16 @@ import (
 // takeOver asks the directory for a daemon whose owner is gone, where the copy here
 // is whole. The one that stands first among those in sync asks at once.
 func (c *member) takeOver(e directory.Entry) {
-	s := c.copyOf(e.Entity)
+	s := c.copies.Find(e.Entity)
 	if s == nil {
 		return
 	}
-	s.mu.Lock()
-	able := s.whole && s.record != nil && !s.fenced && s.epoch <= e.Epoch
-	s.mu.Unlock()
-	if !able {
+	at := s.State()
+	if able := at.Whole && at.Record != nil && !at.Fenced && at.Epoch <= e.Epoch; !able {
 		c.env.Logger.Warn("a daemon's owner is gone, and the copy here is not whole: it waits", "daemon", e.Entity.Origin(), "owner", e.Owner)
 		return
 	}
-	if s.isFed() {
+	if at.Fed {
 		c.takeOverInTurn(e, s)
 		return
 	}
@@ -41,7 +40,7 @@ func (c *member) takeOver(e directory.Entry) {
 }
 
 // takeOverInTurn is takeOver of a copy that may go on.
-func (c *member) takeOverInTurn(e directory.Entry, s *standbyCopy) {
+func (c *member) takeOverInTurn(e directory.Entry, s *standbys.Standby) {
 	if !c.env.Work.Begin() {
 		return
 	}
@@ -73,23 +72,18 @@ func (c *member) takeOverInTurn(e directory.Entry, s *standbyCopy) {
 
 // askFor takes nothing more of the old owner, and then asks. What that one has
 // acknowledged by then is here.
-func (c *member) askFor(ctx context.Context, e directory.Entry, s *standbyCopy) error {
-	s.mu.Lock()
-	if s.fenced {
-		s.mu.Unlock()
+func (c *member) askFor(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
+	if s.State().Fenced {
 		return nil // it is being asked for
 	}
-	s.mu.Unlock()
-	s.fence()
-	s.mu.Lock()
-	whole, said := s.whole, s.said
-	s.mu.Unlock()
-	if !whole {
-		s.unfence()
+	s.Fence()
+	at := s.State()
+	if !at.Whole {
+		s.Unfence()
 		return fmt.Errorf("the copy of daemon %s is not whole", e.Entity.Origin())
 	}
-	if err := s.say(c.env.Store, true); err != nil { // a restart goes on with it
-		s.unfence()
+	if err := s.Say(c.env.Store, true); err != nil { // a restart goes on with it
+		s.Unfence()
 		return err
 	}
 	got, err := c.directory.TakeOver(ctx, e)
@@ -119,8 +113,8 @@ func (c *member) askFor(ctx context.Context, e directory.Entry, s *standbyCopy) 
 		}
 	}
 	if err != nil {
-		err = errors.Join(err, s.say(c.env.Store, said))
-		s.unfence()
+		err = errors.Join(err, s.Say(c.env.Store, at.Said))
+		s.Unfence()
 		return err
 	}
 	return c.activateFenced(ctx, got, s)
@@ -129,7 +123,7 @@ func (c *member) askFor(ctx context.Context, e directory.Entry, s *standbyCopy) 
 // finishTakeOver activates a daemon that the directory says is this node's, and
 // that is not here yet: it was taken over before a restart, or has moved here.
 func (c *member) finishTakeOver(e directory.Entry) {
-	s := c.copyOf(e.Entity)
+	s := c.copies.Find(e.Entity)
 	if c.rt.table.Arrival(e.Entity) != nil {
 		return
 	}
@@ -137,24 +131,21 @@ func (c *member) finishTakeOver(e directory.Entry) {
 		c.giveUp(e)
 		return
 	}
-	s.mu.Lock()
-	useless := !s.fenced && (!s.whole && !s.sound || s.record == nil)
-	busy := s.fenced || s.epoch >= e.Epoch
-	s.mu.Unlock()
-	if useless {
+	at := s.State()
+	if useless := !at.Fenced && (!at.Whole && !at.Sound || at.Record == nil); useless {
 		c.giveUp(e)
 		return
 	}
-	if busy {
+	if busy := at.Fenced || at.Epoch >= e.Epoch; busy {
 		return
 	}
 	activate := func() {
-		s.fence()
+		s.Fence()
 		if err := c.activateFenced(c.env.Context, e, s); err != nil {
 			c.env.Logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
 		}
 	}
-	if s.isFed() {
+	if at.Fed {
 		activate()
 		return
 	}
@@ -212,32 +203,24 @@ func (c *member) hasSince(id identity.EntityID) bool {
 	return p.Here != nil || p.Coming != nil
 }
 
-// isFed reports whether the copy needs no comparison with other standbys.
-func (s *standbyCopy) isFed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fed
-}
-
 // activateFenced is activate, which is tried again where it fails. Whoever fenced the copy
 // may have waited for another who activated it: then there is nothing to do.
-func (c *member) activateFenced(ctx context.Context, e directory.Entry, s *standbyCopy) error {
+func (c *member) activateFenced(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
 	if d := c.rt.table.Daemon(e.Entity); d != nil && d.info().Epoch >= e.Epoch {
-		s.unfence()
+		s.Unfence()
 		return nil
 	}
 
 	err := c.activate(ctx, e, s)
-	s.unfence()
+	s.Unfence()
 	return err
 }
 
 // activate makes the copy the daemon that it is of. The copy is fenced.
-func (c *member) activate(ctx context.Context, e directory.Entry, s *standbyCopy) error {
+func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
 	r := c.rt
-	s.mu.Lock()
-	encoded, from, whole := s.record, s.owner, s.whole
-	s.mu.Unlock()
+	at := s.State()
+	encoded, from, whole := at.Record, at.Owner, at.Whole
 	var rec daemonRecord
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
 		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
@@ -285,7 +268,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbyCopy
 		r.table.Put(d)
 	}
 	serves = true
-	c.forgetCopy(d.id)
+	c.copies.Remove(d.id)
 	d.resume()
 	r.subscriber.Start(d.id, d.ledger.All())
 	d.accountMemory()
@@ -325,9 +308,7 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 		return err
 	}
 	b.Put(store.Daemons, d.id[:], rec)
-	b.Delete(store.Standbys, d.id[:])
-	b.Delete(store.Meta, soundKey(d.id))
-	b.Delete(store.Meta, arrivingKey(d.id))
+	standbys.Forget(b, d.id)
 	if err := keepLoss(b, d.id, lasting); err != nil {
 		return err
 	}
@@ -355,12 +336,10 @@ func (c *member) supersede(d *hosted, e directory.Entry) {
 	t := table.Tombstone{Name: d.name, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock().UnixNano()}
 	b := &store.Batch{}
 	var err error
-	var s *standbyCopy
+	var s *standbys.Standby
 	if goesOn := d.life.State().Serves(); goesOn && c.wants(e) {
-		s = &standbyCopy{id: d.id, receiving: make(chan struct{}, 1), owner: e.Owner, epoch: e.Epoch}
 		forgetRole(b, d.id)
-		s.unsound(b)
-		err = s.put(b)
+		s, err = standbys.Keep(b, d.id, e.Owner, e.Epoch)
 	} else {
 		forget(b, d.id)
 	}
@@ -371,9 +350,7 @@ func (c *member) supersede(d *hosted, e directory.Entry) {
 		err = c.env.Store.Commit(b)
 	}
 	if err == nil && s != nil {
-		c.copies.mu.Lock()
-		c.copies.byID[d.id] = s
-		c.copies.mu.Unlock()
+		c.copies.Add(s)
 	}
 	if err != nil { // it serves nothing all the same, and the next start finds it so again
 		c.env.Logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)

@@ -117,3 +117,7 @@ type LossRecord struct {
 	Why      string
 	Time     int64
 }
+
+// ArrivingKey is where the store keeps what a prepared daemon keeps for life, until it is
+// this node's; of a standby's copy, until the copy is the daemon.
+func ArrivingKey(id identity.EntityID) []byte { return append([]byte("arriving/"), id[:]...) }

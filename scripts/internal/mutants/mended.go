@@ -50,7 +50,7 @@ var more = []hunt{
 		"err = query.Check(r.URL.RawQuery, op.query)", "_, err = query.Check, error(nil)", nil}, attackRow("lost-id")},
 	{mutant{"JSON may trail and repeat", "api/server/internal/web/request.go",
 		"canon.UnmarshalJSON(b, into)", "json.Unmarshal(b, into)", []edit{{"api/server/internal/web/request.go", "\t\"wasmhost.example/internal/canon\"\n", ""}, {"api/server/internal/web/request.go", "\t\"fmt\"\n", "\t\"encoding/json\"\n\t\"fmt\"\n"}}}, attackRow("loose-json")},
-	{mutant{"a standby throws its copy away for less", "host/copies.go",
+	{mutant{"a standby throws its copy away for less", "host/internal/standbys/reset.go",
 		"if !sound {", "if sound = false; !sound {", nil}, goTest{"./host", "TestStandbyKeepsItsCopyUnlessMoreIsProven"}},
 	{mutant{"an owner serves while its standby cannot be asked", "host/comparing.go",
 		"silent = &silentError{n, err}", "_ = &silentError{n, err}", nil}, goTest{"./host", "TestOwnerWaitsForASilentStandby"}},

@@ -1,4 +1,4 @@
-package host
+package standbys
 
 import (
 	"fmt"
@@ -29,7 +29,7 @@ func (in *receiving) takeFile(m *standby.File) error {
 		if len(in.files) == maxArriving {
 			return fmt.Errorf("%w: more than %d states that nothing speaks of", standby.ErrBadMessage, maxArriving)
 		}
-		file, err := in.r.env.Store.NewState(in.s.id)
+		file, err := in.set.env.Store.NewState(in.s.id)
 		if err != nil {
 			return err
 		}

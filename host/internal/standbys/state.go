@@ -1,4 +1,4 @@
-package host
+package standbys
 
 import (
 	"errors"
@@ -15,12 +15,12 @@ import (
 // file belongs to. Whether the copy is of use does not matter: what is the same is.
 func (in *receiving) sayState() error {
 	out := &standby.State{Parts: []standby.HeldPart{}}
-	err := standby.EachStatePart(in.r.env.Store, in.s.id, func(p standby.StatePart) error {
+	err := standby.EachStatePart(in.set.env.Store, in.s.id, func(p standby.StatePart) error {
 		if len(out.Parts) == standby.MaxHeld {
 			return store.ErrStop
 		}
 		if d, apart := snapshot.FileOf(&store.Part{Table: byte(p.Table), Kind: 's', Value: p.Data}); apart {
-			file, _, err := in.r.env.Store.OpenState(in.s.id, d)
+			file, _, err := in.set.env.Store.OpenState(in.s.id, d)
 			if errors.Is(err, store.ErrCorrupt) {
 				return nil // it is sent again
 			}
@@ -38,11 +38,4 @@ func (in *receiving) sayState() error {
 		return err
 	}
 	return standby.SendNow(in.conn, out)
-}
-
-// dearForStandbys reports whether storing the state now would send all of a large state
-// to standbys: at an end what came since is rather replayed at the next start. It needs
-// d.mu.
-func (d *hosted) dearForStandbys() bool {
-	return d.hasStandbys() && d.saved.bytes >= largeState && !d.nextIsDelta()
 }
