@@ -10,15 +10,15 @@ import (
 	"wasmhost.example/api"
 )
 
-func (a *app) api() *cobra.Command {
+func apiCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "api", Short: "Who may use the node's API over TCP"}
 	token := &cobra.Command{Use: "token", Short: "Tokens of callers over TCP"}
-	token.AddCommand(a.issueToken(), a.listTokens(), a.revokeToken())
+	token.AddCommand(issueTokenCommand(a), listTokensCommand(a), revokeTokenCommand(a))
 	c.AddCommand(token)
 	return c
 }
 
-func (a *app) issueToken() *cobra.Command {
+func issueTokenCommand(a *App) *cobra.Command {
 	var req api.IssueToken
 	var ttl time.Duration
 	c := &cobra.Command{
@@ -56,7 +56,7 @@ and several can stand with commas between.`,
 	return c
 }
 
-func (a *app) listTokens() *cobra.Command {
+func listTokensCommand(a *App) *cobra.Command {
 	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the tokens", Example: "  wasmhost api token ls", Args: exact(0)}, listing[api.APIToken]{
 		get:  func(c *cobra.Command) ([]api.APIToken, error) { return a.client().Tokens().List(c.Context()) },
 		head: "ID\tNAME\tSCOPE\tEXPIRES",
@@ -67,7 +67,7 @@ func (a *app) listTokens() *cobra.Command {
 	})
 }
 
-func (a *app) revokeToken() *cobra.Command {
+func revokeTokenCommand(a *App) *cobra.Command {
 	return &cobra.Command{Use: "revoke ID", Short: "Revoke a token: what it was let in for ends", Example: "  wasmhost api token revoke 5f1c7a90d2b3e846", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
 		t, err := a.client().Tokens().Revoke(c.Context(), args[0])
 		if err != nil {

@@ -20,14 +20,14 @@ s3://BUCKET/PREFIX in a store that speaks S3, with the credentials of AWS's tool
 (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials) and the store's
 address by --s3-endpoint (AWS_ENDPOINT_URL).`
 
-func (a *app) backup() *cobra.Command {
+func backupCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "backup", Short: "Back up a node, and restore it",
 		Long: `Back up a node while it works, and restore it on another machine. See docs/backup.md.`}
-	c.AddCommand(a.backupCreate(), a.backupLs(), a.backupVerify(), a.backupRestore(), a.backupPending(), a.backupConfirm(), a.backupGiveWay())
+	c.AddCommand(backupCreateCommand(a), backupLsCommand(a), backupVerifyCommand(a), backupRestoreCommand(a), backupPendingCommand(a), backupConfirmCommand(a), backupGiveWayCommand(a))
 	return c
 }
 
-func (a *app) backupCreate() *cobra.Command {
+func backupCreateCommand(a *App) *cobra.Command {
 	var at placeOptions
 	var passFile, recipient string
 	c := &cobra.Command{
@@ -61,7 +61,7 @@ A backup is whole or not there. With -o jsonl there is a line for each step.`,
 			}
 			defer func() { err = errors.Join(err, to.Close()) }()
 			began := time.Now()
-			m, fresh, err := a.makeBackup(c.Context(), to, req)
+			m, fresh, err := makeBackup(a, c.Context(), to, req)
 			if err != nil {
 				return err
 			}
@@ -131,7 +131,7 @@ func sealFor(passFile, recipient string) (req api.Backup, err error) {
 
 // makeBackup asks the node for a backup and stores what the place lacks of it. It
 // returns how many bytes these were.
-func (a *app) makeBackup(ctx context.Context, to backup.Objects, req api.Backup) (m *backup.Manifest, fresh int64, err error) {
+func makeBackup(a *App, ctx context.Context, to backup.Objects, req api.Backup) (m *backup.Manifest, fresh int64, err error) {
 	if req.Parent, err = backup.Last(ctx, to); err != nil {
 		return nil, 0, err
 	}
@@ -148,7 +148,7 @@ func (a *app) makeBackup(ctx context.Context, to backup.Objects, req api.Backup)
 		return nil, 0, err
 	}
 	defer stream.Close()
-	show := &backupShower{app: a}
+	show := &backupShower{App: a}
 	defer show.clear()
 	m, err = backup.Create(ctx, to, stream, func(p backup.Progress) {
 		fresh = p.Fresh
@@ -157,7 +157,7 @@ func (a *app) makeBackup(ctx context.Context, to backup.Objects, req api.Backup)
 	return m, fresh, err
 }
 
-func (a *app) backupLs() *cobra.Command {
+func backupLsCommand(a *App) *cobra.Command {
 	var at placeOptions
 	c := &cobra.Command{
 		Use: "ls PLACE", Short: "List the backups of a place, the oldest first",
@@ -199,7 +199,7 @@ listed with the reason, and makes the exit code 10.
 	return c
 }
 
-func (a *app) backupVerify() *cobra.Command {
+func backupVerifyCommand(a *App) *cobra.Command {
 	var at placeOptions
 	var id string
 	c := &cobra.Command{
@@ -221,7 +221,7 @@ code 10, with what is damaged or missing, where it does not hold.
 			if err != nil {
 				return err
 			}
-			show := &backupShower{app: a}
+			show := &backupShower{App: a}
 			err = backup.Verify(c.Context(), from, m, show.step)
 			show.clear()
 			if err != nil {

@@ -56,7 +56,7 @@ func asObjects[T backup.Objects](place T, err error) (backup.Objects, error) {
 // backupShower shows how a backup, its check or its restoration goes: as lines, or on
 // a terminal as a bar.
 type backupShower struct {
-	*app
+	*App
 	bar   *progressbar.ProgressBar
 	phase string
 	told  time.Time

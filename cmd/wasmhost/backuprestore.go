@@ -26,7 +26,7 @@ type restoreOptions struct {
 	data, id, passFile, keyFile, nodePassFile string
 }
 
-func (a *app) backupRestore() *cobra.Command {
+func backupRestoreCommand(a *App) *cobra.Command {
 	var o restoreOptions
 	c := &cobra.Command{
 		Use:   "restore PLACE --data DIR",
@@ -61,7 +61,7 @@ The node's part in a cluster's directory is not in a backup: start the node with
 			if err != nil {
 				return err
 			}
-			out, err := a.restoreFrom(c.Context(), from, m, &o)
+			out, err := restoreFrom(a, c.Context(), from, m, &o)
 			if err != nil {
 				return err
 			}
@@ -92,7 +92,7 @@ type restoredTo struct {
 }
 
 // restoreFrom makes the data directory beside its place first: it is there whole or not.
-func (a *app) restoreFrom(ctx context.Context, from backup.Objects, m *backup.Manifest, o *restoreOptions) (out restoredTo, err error) {
+func restoreFrom(a *App, ctx context.Context, from backup.Objects, m *backup.Manifest, o *restoreOptions) (out restoredTo, err error) {
 	if entries, err := os.ReadDir(o.data); err == nil && len(entries) > 0 {
 		return out, fmt.Errorf("%w: %s is not empty", backup.ErrExists, o.data)
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -117,7 +117,7 @@ func (a *app) restoreFrom(ctx context.Context, from backup.Objects, m *backup.Ma
 	if err := os.RemoveAll(dir); err != nil { // what an interrupted restoration left
 		return out, fmt.Errorf("restoring: %w", err)
 	}
-	show := &backupShower{app: a}
+	show := &backupShower{App: a}
 	err = backup.Restore(ctx, from, m, dir, show.step)
 	show.clear()
 	if err != nil {
@@ -168,7 +168,7 @@ func (o *restoreOptions) nodeKey(m *backup.Manifest) (*identity.KeyPair, error) 
 	return m.OpenKey(recipient)
 }
 
-func (a *app) backupPending() *cobra.Command {
+func backupPendingCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "pending", Short: "List the daemons that a restored node holds, and why",
 		Long: `List the daemons that the node holds, with the reason of each, and say whether
@@ -193,7 +193,7 @@ the node itself, whose channels are held too, is confirmed.`,
 	}
 }
 
-func (a *app) backupConfirm() *cobra.Command {
+func backupConfirmCommand(a *App) *cobra.Command {
 	var all, yes bool
 	c := &cobra.Command{
 		Use: "confirm DAEMON | --all", Short: "Let held daemons of a restored node serve",
@@ -208,7 +208,7 @@ Exit code 12, with the reasons, where some could not be.`,
 		Args: between(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			what := "let what this node has from the backup go on, and lose what any other copy has beyond it"
-			return a.decideEach(c, args, all, yes, what, a.client().Daemons().Confirm, func(ctx context.Context) error {
+			return decideEach(a, c, args, all, yes, what, a.client().Daemons().Confirm, func(ctx context.Context) error {
 				_, err := a.client().Node().Confirm(ctx)
 				return err
 			})
@@ -219,7 +219,7 @@ Exit code 12, with the reasons, where some could not be.`,
 	return c
 }
 
-func (a *app) backupGiveWay() *cobra.Command {
+func backupGiveWayCommand(a *App) *cobra.Command {
 	var all, yes bool
 	c := &cobra.Command{
 		Use: "give-way DAEMON | --all", Short: "Give held daemons up for the node that has more",
@@ -228,7 +228,7 @@ func (a *app) backupGiveWay() *cobra.Command {
 history of its copy as evidence. It is refused where no node is known to have more.`,
 		Example: "  wasmhost backup give-way c1 --yes", Args: between(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.decideEach(c, args, all, yes, "give up what this node has from the backup for the copies that have more", a.client().Daemons().Yield, nil)
+			return decideEach(a, c, args, all, yes, "give up what this node has from the backup for the copies that have more", a.client().Daemons().Yield, nil)
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "every held daemon")
@@ -240,7 +240,7 @@ history of its copy as evidence. It is refused where no node is known to have mo
 var errUndecided = errors.New("some daemons stay held")
 
 // decideEach decides about one held daemon, or all, and then does last.
-func (a *app) decideEach(c *cobra.Command, args []string, all, yes bool, what string, decide func(context.Context, string) (api.Mended, error), last func(context.Context) error) error {
+func decideEach(a *App, c *cobra.Command, args []string, all, yes bool, what string, decide func(context.Context, string) (api.Mended, error), last func(context.Context) error) error {
 	if (len(args) == 1) == all {
 		return usagef("give either DAEMON or --all")
 	}
@@ -280,7 +280,7 @@ func (a *app) decideEach(c *cobra.Command, args []string, all, yes bool, what st
 		return err
 	}
 	if failed != nil {
-		return &exitError{api.ExitIncomplete, fmt.Errorf("%w: %w", errUndecided, failed)}
+		return exitWith(api.ExitIncomplete, fmt.Errorf("%w: %w", errUndecided, failed))
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 // moveShower shows how a migration goes: as lines, or on a terminal as a bar.
 type moveShower struct {
-	*app
+	*App
 	bar   *progressbar.ProgressBar
 	phase string
 }

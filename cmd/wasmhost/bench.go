@@ -30,7 +30,7 @@ type measured struct {
 	Rate  float64 `json:"per_second"`
 }
 
-func (a *app) bench() *cobra.Command {
+func benchCommand(a *App) *cobra.Command {
 	var each time.Duration
 	c := &cobra.Command{
 		Use:   "bench",

@@ -15,13 +15,13 @@ import (
 	"wasmhost.example/host/broker"
 )
 
-func (a *app) channel() *cobra.Command {
+func channelCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "channel", Aliases: []string{"channels"}, Short: "Channels: logs of events that daemons subscribe to", Long: `Channels: logs of events that daemons subscribe to. A node owns its channels and
 publishes on them; a daemon that is subscribed gets every event once, in order,
 wherever it moves. The outputs of each daemon are a channel too, out/ORIGIN.
 
 Names are of segments of a-z 0-9 - _ . with / between them.`}
-	c.AddCommand(a.channelCreate(), a.channelList(), a.channelInspect(), a.channelRemove(), a.channelPublish(), a.channelFollow())
+	c.AddCommand(channelCreateCommand(a), channelListCommand(a), channelInspectCommand(a), channelRemoveCommand(a), channelPublishCommand(a), channelFollowCommand(a))
 	return c
 }
 
@@ -33,7 +33,7 @@ func (e *elsewhere) flags(c *cobra.Command) {
 	c.Flags().StringVar(&e.token, "token", "", "file with a permission token whose subject is this node")
 }
 
-func (e *elsewhere) at(a *app) (client.AtNode, error) {
+func (e *elsewhere) at(a *App) (client.AtNode, error) {
 	at := client.AtNode{Node: e.node}
 	if e.token == "" {
 		return at, nil
@@ -45,7 +45,7 @@ func (e *elsewhere) at(a *app) (client.AtNode, error) {
 	return at, err
 }
 
-func (a *app) channelCreate() *cobra.Command {
+func channelCreateCommand(a *App) *cobra.Command {
 	var req api.CreateChannel
 	var roots []string
 	var keep time.Duration
@@ -72,7 +72,7 @@ further behind gets a gap in place of what it missed.`, Example: `  wasmhost cha
 		if err != nil {
 			return err
 		}
-		return a.printChannel(ch)
+		return printChannel(a, ch)
 	}}
 	c.Flags().StringSliceVar(&roots, "token-roots", nil, "keys whose tokens are good: entity ids or key files, with commas between")
 	c.Flags().BoolVar(&req.Gated, "gated", false, "ask for a token even without roots: the node's owner alone then uses it")
@@ -85,18 +85,18 @@ further behind gets a gap in place of what it missed.`, Example: `  wasmhost cha
 
 const channelHead = "CHANNEL\tNODE\t+NODE ID\tGATED\tEVENTS\tFIRST\tNEXT"
 
-func (a *app) channelRow(c api.Channel) string {
+func channelRow(a *App, c api.Channel) string {
 	return fmt.Sprintf("%s\t%s\t%s\t%t\t%d\t%d\t%d", c.Name, a.nodeName(c.NodeID), c.NodeID, c.Gated, c.Events, c.First, c.Next)
 }
 
-func (a *app) printChannel(ch api.Channel) error {
+func printChannel(a *App, ch api.Channel) error {
 	if a.format != "table" {
 		return a.print(ch, nil, func() string { return ch.Name })
 	}
-	return printList(a, []api.Channel{ch}, channelHead, a.channelRow, nil)
+	return printList(a, []api.Channel{ch}, channelHead, func(c api.Channel) string { return channelRow(a, c) }, nil)
 }
 
-func (a *app) channelList() *cobra.Command {
+func channelListCommand(a *App) *cobra.Command {
 	var of elsewhere
 	c := &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List a node's channels", Example: "  wasmhost channel ls -o json", Args: exact(0)}
 	printing(a, c, listing[api.Channel]{
@@ -107,14 +107,14 @@ func (a *app) channelList() *cobra.Command {
 			}
 			return a.client().Channels().List(c.Context(), at)
 		},
-		head: channelHead, row: a.channelRow,
+		head: channelHead, row: func(c api.Channel) string { return channelRow(a, c) },
 		name: func(ch api.Channel) string { return ch.Name },
 	})
 	c.Flags().StringVar(&of.node, "node", "", "the node whose channels are listed; default: this one")
 	return c
 }
 
-func (a *app) channelInspect() *cobra.Command {
+func channelInspectCommand(a *App) *cobra.Command {
 	var of elsewhere
 	c := &cobra.Command{Use: "inspect CHANNEL...", Aliases: []string{"describe"}, Short: "Show channels and who hears them", Long: "Show channels and who hears them." + severalHelp, Example: "  wasmhost channel inspect ticks", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		at, err := of.at(a)
@@ -126,10 +126,10 @@ func (a *app) channelInspect() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.printChannel(ch); err != nil || a.format != "table" {
+			if err := printChannel(a, ch); err != nil || a.format != "table" {
 				return err
 			}
-			return a.print(ch, func(w io.Writer) { a.writeChannel(w, ch) }, nil)
+			return a.print(ch, func(w io.Writer) { writeChannel(a, w, ch) }, nil)
 		})
 	}}
 	of.flags(c)
@@ -137,7 +137,7 @@ func (a *app) channelInspect() *cobra.Command {
 }
 
 // writeChannel writes what the row of a channel does not say.
-func (a *app) writeChannel(w io.Writer, ch api.Channel) {
+func writeChannel(a *App, w io.Writer, ch api.Channel) {
 	for _, r := range ch.Roots {
 		fmt.Fprintf(w, "root\t%s\n", r)
 	}
@@ -147,7 +147,7 @@ func (a *app) writeChannel(w io.Writer, ch api.Channel) {
 	}
 }
 
-func (a *app) channelRemove() *cobra.Command {
+func channelRemoveCommand(a *App) *cobra.Command {
 	var of elsewhere
 	var yes bool
 	c := &cobra.Command{Use: "rm CHANNEL...", Aliases: []string{"remove", "delete"}, Short: "Forget channels and their events", Long: "Forget channels and their events." + severalHelp, Example: "  wasmhost channel rm ticks --yes", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
@@ -171,7 +171,7 @@ func (a *app) channelRemove() *cobra.Command {
 	return c
 }
 
-func (a *app) channelPublish() *cobra.Command {
+func channelPublishCommand(a *App) *cobra.Command {
 	var of elsewhere
 	c := &cobra.Command{Use: "pub CHANNEL [DATA | -]", Aliases: []string{"publish"}, Short: "Publish events on a channel", Long: `Publish one event: DATA (or --data), a file (-f), or standard input, all of it, with - or
 where it is no terminal and nothing else is given. Or publish each line of a file as one event, in
@@ -188,7 +188,7 @@ are durable, and prints the sequences that they have.`, Example: `  wasmhost cha
 		if err != nil {
 			return err
 		}
-		next, done, err := a.eventsOf(source)
+		next, done, err := eventsOf(a, source)
 		if err != nil {
 			return err
 		}
@@ -223,7 +223,7 @@ func publishedText(p api.Published) string {
 }
 
 // eventsOf returns what gives one event after the other, until io.EOF.
-func (a *app) eventsOf(source eventSource) (next func() ([]byte, error), done func(), err error) {
+func eventsOf(a *App, source eventSource) (next func() ([]byte, error), done func(), err error) {
 	if source.lines != "" {
 		in, err := a.open(source.lines)
 		if err != nil {
@@ -242,7 +242,7 @@ func (a *app) eventsOf(source eventSource) (next func() ([]byte, error), done fu
 	}, func() {}, err
 }
 
-func (a *app) channelFollow() *cobra.Command {
+func channelFollowCommand(a *App) *cobra.Command {
 	var of elsewhere
 	var after string
 	var count uint64
@@ -262,7 +262,7 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 		}
 		left := count
 		err = a.client().Channels().Follow(c.Context(), args[0], at, after, func(ev api.ChannelEvent) error {
-			if err := a.printChannelEvent(ev); err != nil {
+			if err := printChannelEvent(a, ev); err != nil {
 				return err
 			}
 			if ev.Lost > 0 {
@@ -286,7 +286,7 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 
 var errEnough = errors.New("enough events were printed")
 
-func (a *app) printChannelEvent(ev api.ChannelEvent) error {
+func printChannelEvent(a *App, ev api.ChannelEvent) error {
 	if a.format == "json" || a.format == "jsonl" {
 		return json.NewEncoder(a.out).Encode(ev)
 	}

@@ -17,7 +17,7 @@ import (
 	"wasmhost.example/host/guesttest"
 )
 
-func (a *app) check() *cobra.Command {
+func checkCommand(a *App) *cobra.Command {
 	var o crossOptions
 	c := &cobra.Command{
 		Use: "check FILE", Short: "Say whether a module is a daemon, and whether it is a good one",
@@ -62,15 +62,15 @@ the exit code is 10.`,
 				return err
 			}
 			if o.vectors != "" {
-				return a.vectors(c.Context(), wasm, o)
+				return vectors(a, c.Context(), wasm, o)
 			}
 			if !c.Flags().Changed("cross-check") {
 				if o.events != "" && o.replay != "" {
 					return usagef("set either --events or --replay")
 				}
-				return a.conform(c.Context(), wasm, o)
+				return conform(a, c.Context(), wasm, o)
 			}
-			return a.crossCheck(c, wasm, report, o)
+			return crossCheck(a, c, wasm, report, o)
 		},
 	}
 	c.Flags().IntVar(&o.next, "cross-check", 0, "compare hooks with captured memory, on so many events after each restore")
@@ -148,7 +148,7 @@ func answerText(a guesttest.Answer) string {
 	return strings.Join(texts, ", ")
 }
 
-func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o crossOptions) error {
+func crossCheck(a *App, c *cobra.Command, wasm []byte, report *abi.Report, o crossOptions) error {
 	if o.events == "" {
 		return usagef("--cross-check needs events: give --events FILE")
 	}
@@ -209,7 +209,7 @@ func (a *app) crossCheck(c *cobra.Command, wasm []byte, report *abi.Report, o cr
 		return usagef("there were no events to compare")
 	}
 	if differ > 0 {
-		return &exitError{api.ExitVerification, fmt.Errorf("%d of %d restores differ: the hooks do not carry all of the state", differ, len(all))}
+		return exitWith(api.ExitVerification, fmt.Errorf("%d of %d restores differ: the hooks do not carry all of the state", differ, len(all)))
 	}
 	return nil
 }

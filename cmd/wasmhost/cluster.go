@@ -10,7 +10,7 @@ import (
 	"wasmhost.example/api"
 )
 
-func (a *app) cluster() *cobra.Command {
+func clusterCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "cluster", Short: "The cluster that the node is in", Long: `Nodes that were started with serve --cluster, or serve --etcd, are a cluster: they
 know where each daemon is, and a daemon that was spawned with --standbys goes on
 elsewhere when its node is lost.`}
@@ -73,7 +73,7 @@ node that is there is not removed: stop it first.`, Example: "  wasmhost cluster
 		return a.print(m, func(w io.Writer) { fmt.Fprintf(w, "node %s is forgotten\n", orID(m.Name, m.NodeID)) }, func() string { return m.NodeID })
 	}}
 	remove.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.AddCommand(status, members, remove, a.clusterRecover())
+	c.AddCommand(status, members, remove, clusterRecoverCommand(a))
 	return c
 }
 

@@ -26,7 +26,7 @@ func TestColoursAreForTerminals(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	list := []string{"a\x1b[31mb"}
 	show := func(out io.Writer) {
-		a := &app{out: newPrintable(out), err: io.Discard, format: "table"}
+		a := &App{out: newPrintable(out), err: io.Discard, format: "table"}
 		if err := printList(a, list, "NAME\tSTATE\t+ID", func(s string) string { return s + "\trunning\t1" }, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -139,7 +139,7 @@ wasmhost channel create ticks`); err != nil {
 // gives up after a while.
 func (b *bench) run(line string) error {
 	words := strings.Fields(line)[1:]
-	c, rest, err := (&app{}).root().Find(words)
+	c, rest, err := root((&App{})).Find(words)
 	if err != nil {
 		return err
 	}

@@ -19,10 +19,10 @@ const completeTime = time.Second
 const maxCompletions = 1000
 
 // named are names that stand for an argument or a flag, and what is said of each.
-type named func(ctx context.Context, a *app, c *client.Client) ([]cobra.Completion, error)
+type named func(ctx context.Context, a *App, c *client.Client) ([]cobra.Completion, error)
 
 func namedList[T any](get func(context.Context, *client.Client) ([]T, error), name, says func(T) string) named {
-	return func(ctx context.Context, _ *app, c *client.Client) ([]cobra.Completion, error) {
+	return func(ctx context.Context, _ *App, c *client.Client) ([]cobra.Completion, error) {
 		list, err := get(ctx, c)
 		var out []cobra.Completion
 		for _, v := range list {
@@ -81,7 +81,7 @@ func several(n named) completed { return completed{arguments: [][]named{{n}}, ma
 var completedFlags = map[string]named{"to": nodeNamesKnown, "node": nodeNamesKnown, "kind": kindNames}
 
 // completeNames has shells complete the names that the node knows.
-func (a *app) completeNames(root *cobra.Command) {
+func (a *App) completeNames(root *cobra.Command) {
 	for path, of := range completions {
 		for _, words := range [][]string{strings.Fields(path), append([]string{"daemon"}, strings.Fields(path)...)} {
 			c, rest, err := root.Find(words)
@@ -116,7 +116,7 @@ func (a *app) completeNames(root *cobra.Command) {
 	}
 }
 
-func (a *app) completeFlags(c *cobra.Command) {
+func (a *App) completeFlags(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		a.completeFlags(sub)
 	}
@@ -135,7 +135,7 @@ func (a *app) completeFlags(c *cobra.Command) {
 
 // complete asks the node for names that begin so and are not given yet. A node that does
 // not answer, or knows none, is as one without names.
-func (a *app) complete(c *cobra.Command, from []named, given []string, begin string) []cobra.Completion {
+func (a *App) complete(c *cobra.Command, from []named, given []string, begin string) []cobra.Completion {
 	a.settings = nil // those of c, whose flags are read by now
 	if a.connect(c) != nil {
 		return nil

@@ -271,7 +271,7 @@ func lookUp(c *cobra.Command) ([]value, error) {
 	return append(out, limitValues(files)...), nil
 }
 
-func (a *app) config() *cobra.Command {
+func configCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "config", Short: "Print each setting and where it comes from",
 		Long: `Print each setting, what it comes to, and where that comes from. Flags win over

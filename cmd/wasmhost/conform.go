@@ -15,19 +15,19 @@ import (
 )
 
 // conform runs the module by the rules of a good guest.
-func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err error) {
+func conform(a *App, ctx context.Context, wasm []byte, o crossOptions) (err error) {
 	limits, err := daemon.ParseLimits(o.limits)
 	if err != nil {
 		return err
 	}
 	var events [][]byte
 	if o.events != "" {
-		if events, err = a.readEvents(o.events); err != nil {
+		if events, err = readEvents(a, o.events); err != nil {
 			return err
 		}
 	}
 	if o.replay != "" {
-		if events, err = a.transcriptEvents(&o); err != nil {
+		if events, err = transcriptEvents(a, &o); err != nil {
 			return err
 		}
 	}
@@ -68,7 +68,7 @@ func (a *app) conform(ctx context.Context, wasm []byte, o crossOptions) (err err
 		_, err = fmt.Fprintln(a.out, trial.Report().Digest)
 	}
 	if err == nil && failed > 0 {
-		err = &exitError{api.ExitVerification, fmt.Errorf("%w: %d of %d", errNotConforming, failed, len(verdicts))}
+		err = exitWith(api.ExitVerification, fmt.Errorf("%w: %d of %d", errNotConforming, failed, len(verdicts)))
 	}
 	return err
 }
@@ -86,7 +86,7 @@ func writeVerdict(w io.Writer, v guesttest.RuleVerdict) error {
 }
 
 // readEvents returns the lines of a file.
-func (a *app) readEvents(path string) ([][]byte, error) {
+func readEvents(a *App, path string) ([][]byte, error) {
 	in, err := a.open(path)
 	if err != nil {
 		return nil, err
@@ -111,8 +111,8 @@ func (a *app) readEvents(path string) ([][]byte, error) {
 
 // transcriptEvents returns the direct events of --replay, and sets the configuration
 // that it says.
-func (a *app) transcriptEvents(o *crossOptions) ([][]byte, error) {
-	lines, err := a.readTranscript(o.replay)
+func transcriptEvents(a *App, o *crossOptions) ([][]byte, error) {
+	lines, err := readTranscript(a, o.replay)
 	if err != nil {
 		return nil, err
 	}

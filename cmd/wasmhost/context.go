@@ -18,7 +18,7 @@ type namedContext struct {
 	Source  string `json:"source,omitempty"` // of the current one: what made it that
 }
 
-func (a *app) contexts() *cobra.Command {
+func contextsCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "context", Aliases: []string{"contexts"}, Short: "Contexts: names for the nodes that commands are for", Long: `Contexts are names for nodes: a socket, or a URL with a token file and a CA file. Commands
 are for the node of --context; else of WASMHOST_CONTEXT; else of the key context in
 wasmhost.toml; else of the context that "context use" made the current one. A --socket or
@@ -28,18 +28,18 @@ error. The context default is always there: the socket of this machine's node.
 They are kept in $XDG_CONFIG_HOME/wasmhost/contexts.toml (~/.config), with mode 0600. The
 file is refused when others may read it. Tokens are not in it, only the names of their
 files.`}
-	c.AddCommand(a.contextList(), a.contextShow(), a.contextUse(), a.contextAdd(), a.contextRemove())
+	c.AddCommand(contextListCommand(a), contextShowCommand(a), contextUseCommand(a), contextAddCommand(a), contextRemoveCommand(a))
 	return c
 }
 
 // contextNow returns the target of a command that was given no address.
-func (a *app) contextNow() (target, error) { return findTarget(a.settings) }
+func contextNow(a *App) (target, error) { return findTarget(a.settings) }
 
-func (a *app) contextList() *cobra.Command {
+func contextListCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the contexts", Example: "  wasmhost context ls", Args: exact(0)}
 	return printing(a, c, listing[namedContext]{
 		get: func(*cobra.Command) ([]namedContext, error) {
-			now, err := a.contextNow()
+			now, err := contextNow(a)
 			if err != nil {
 				return nil, err
 			}
@@ -74,10 +74,10 @@ func (a *app) contextList() *cobra.Command {
 	})
 }
 
-func (a *app) contextShow() *cobra.Command {
+func contextShowCommand(a *App) *cobra.Command {
 	return &cobra.Command{Use: "show [NAME]", Aliases: []string{"inspect", "current"}, Short: "Show a context; without a name that which commands are for now", Example: "  wasmhost context show -o name\n  wasmhost context show prod -o yaml", Args: between(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			now, err := a.contextNow()
+			now, err := contextNow(a)
 			if err != nil {
 				return err
 			}
@@ -126,13 +126,13 @@ func changeContexts(change func(*contexts.Set) error) error {
 	return nil
 }
 
-func (a *app) contextUse() *cobra.Command {
+func contextUseCommand(a *App) *cobra.Command {
 	return &cobra.Command{Use: "use NAME", Aliases: []string{"switch"}, Short: "Make a context the current one", Example: "  wasmhost context use prod\n  wasmhost context use default", Args: exact(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := changeContexts(func(s *contexts.Set) error { return s.Use(args[0]) }); err != nil {
 				return err
 			}
-			now, err := a.contextNow()
+			now, err := contextNow(a)
 			if err != nil {
 				return err
 			}
@@ -143,7 +143,7 @@ func (a *app) contextUse() *cobra.Command {
 		}}
 }
 
-func (a *app) contextAdd() *cobra.Command {
+func contextAddCommand(a *App) *cobra.Command {
 	var use, replace bool
 	c := &cobra.Command{Use: "add NAME {--socket PATH | --url https://HOST:PORT}", Aliases: []string{"create"}, Short: "Add a context", Long: `Add a context: a node by its socket, or by its API over TCP, with the files of the token and
 of the certificate that it is trusted by (those of the machine without). Files are kept by
@@ -184,7 +184,7 @@ their absolute paths, and read when a command needs them.`, Example: `  wasmhost
 	return c
 }
 
-func (a *app) contextRemove() *cobra.Command {
+func contextRemoveCommand(a *App) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{Use: "rm NAME...", Aliases: []string{"remove", "delete"}, Short: "Forget contexts", Long: "Forget contexts; the nodes are not touched. Where the current one is among them, default is the current one." + severalHelp, Example: "  wasmhost context rm old --yes", Args: atLeast(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -203,7 +203,7 @@ func (a *app) contextRemove() *cobra.Command {
 }
 
 // contextNames completes the names of contexts.
-func (a *app) contextNames(_ *cobra.Command, _ []string, begin string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *App) contextNames(_ *cobra.Command, _ []string, begin string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	set, err := contexts.Read(contextsFile())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

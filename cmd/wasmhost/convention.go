@@ -26,7 +26,7 @@ func (v *convention) declare(c *cobra.Command) {
 }
 
 // read reads a module, - from standard input, and says in it by which convention it is run.
-func (v *convention) read(a *app, path string) ([]byte, error) {
+func (v *convention) read(a *App, path string) ([]byte, error) {
 	wasm, err := a.readFile(path)
 	if err != nil || v.abi == "" {
 		if err == nil && v.call != "" {

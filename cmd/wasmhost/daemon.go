@@ -15,7 +15,7 @@ import (
 	"wasmhost.example/identity"
 )
 
-func (a *app) spawn() *cobra.Command {
+func spawnCommand(a *App) *cobra.Command {
 	var name, keyFile, passFile, config string
 	var limits, subscribe, mayPublish, maySend []string
 	var token, publishToken, ack string
@@ -69,13 +69,13 @@ has it now, and is refused where none has. Grants go where it goes.`, Example: `
 			return err
 		}
 		for _, text := range subscribe {
-			s, err := a.subscription(text, token)
+			s, err := parseSubscription(a, text, token)
 			if err != nil {
 				return err
 			}
 			req.Subscribe = append(req.Subscribe, s)
 		}
-		if req.MayPublish, err = a.mayPublish(mayPublish, publishToken); err != nil {
+		if req.MayPublish, err = parseMayPublish(a, mayPublish, publishToken); err != nil {
 			return err
 		}
 		req.MaySend, req.Standbys, req.Ack = maySend, standbys, ack
@@ -86,7 +86,7 @@ has it now, and is refused where none has. Grants go where it goes.`, Example: `
 		if err != nil {
 			return err
 		}
-		return a.printDaemon(d)
+		return printDaemon(a, d)
 	}}
 	c.Flags().StringVar(&name, "name", "", "the daemon's name; default: from the kind and the origin")
 	c.Flags().StringVar(&keyFile, "identity", "", "key file of the daemon's identity; default: a new identity")
@@ -127,11 +127,11 @@ func seedOf(keyFile, passFile string) ([]byte, error) {
 	return key.Seed()
 }
 
-func (a *app) printDaemon(d api.Daemon) error {
-	return a.print(d, func(w io.Writer) { a.writeDaemon(w, d) }, func() string { return d.Name })
+func printDaemon(a *App, d api.Daemon) error {
+	return a.print(d, func(w io.Writer) { writeDaemon(a, w, d) }, func() string { return d.Name })
 }
 
-func (a *app) writeDaemon(w io.Writer, d api.Daemon) {
+func writeDaemon(a *App, w io.Writer, d api.Daemon) {
 	fmt.Fprintf(w, "name\t%s\norigin\t%s\nentity id\t%s\nkind\t%s\nnode\t%s\n", d.Name, d.Origin, d.EntityID, d.Kind, a.nodeName(d.NodeID))
 	if a.wide {
 		fmt.Fprintf(w, "node id\t%s\n", d.NodeID)
@@ -139,7 +139,7 @@ func (a *app) writeDaemon(w io.Writer, d api.Daemon) {
 	fmt.Fprintf(w, "epoch\t%d\nsequence\t%d\nstate\t%s\n", d.Epoch, d.Sequence, d.State)
 }
 
-func (a *app) ps() *cobra.Command {
+func psCommand(a *App) *cobra.Command {
 	var all bool
 	c := &cobra.Command{Use: "ps", Aliases: []string{"list"}, Short: "List the node's daemons", Example: `  wasmhost ps
   wasmhost ps --filter kind=counter,state=running --sort-by -sequence
@@ -156,7 +156,7 @@ func (a *app) ps() *cobra.Command {
 	})
 }
 
-func (a *app) inspect() *cobra.Command {
+func inspectCommand(a *App) *cobra.Command {
 	return &cobra.Command{Use: "inspect DAEMON...", Aliases: []string{"describe"}, Short: "Show daemons, wherever they are", Long: "Show daemons, wherever they are." + severalHelp,
 		Example: "  wasmhost inspect c1 -o json\n  wasmhost inspect c1 c2 -o yaml", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 			first := true
@@ -170,15 +170,15 @@ func (a *app) inspect() *cobra.Command {
 						fmt.Fprintln(w)
 					}
 					first = false
-					a.writeWhole(w, d)
+					writeWhole(a, w, d)
 				}, func() string { return d.Name })
 			})
 		}}
 }
 
 // writeWhole writes all that is known of a daemon.
-func (a *app) writeWhole(w io.Writer, d api.Daemon) {
-	a.writeDaemon(w, d)
+func writeWhole(a *App, w io.Writer, d api.Daemon) {
+	writeDaemon(a, w, d)
 	fmt.Fprintf(w, "events\t%d processed, %d failed\noutputs\t%d\nmodule\t%s\nmemory\t%s\nhead\t%s\nspawned\t%s\n",
 		d.EventsProcessed, d.Errors, d.EventsEmitted, d.Module, size(d.MemoryBytes), d.Head, d.Spawned.Format("2006-01-02 15:04:05Z07:00"))
 	writeUsed(w, d.Used)
@@ -197,8 +197,8 @@ func (a *app) writeWhole(w io.Writer, d api.Daemon) {
 	if k := d.Cluster; k != nil && k.Standbys > 0 {
 		fmt.Fprintf(w, "standbys\t%d of %d in sync (%s): %s\n", len(k.InSync), k.Standbys, k.Ack, strings.Join(a.nodeNamed(k.InSync), ", "))
 	}
-	a.writeSubscriptions(w, d.Subscriptions)
-	a.writeEffects(w, d.Effects)
+	writeSubscriptions(a, w, d.Subscriptions)
+	writeEffects(a, w, d.Effects)
 	for _, r := range d.Receipts {
 		fmt.Fprintf(w, "moved\tfrom %s to %s, epoch %d, downtime %.1f ms, receipt %.16s\n", a.nodeName(r.From), a.nodeName(r.To), r.Epoch, r.DowntimeMS, r.Digest)
 	}
@@ -222,7 +222,7 @@ func writeUsed(w io.Writer, list []api.Used) {
 	}
 }
 
-func (a *app) stop() *cobra.Command {
+func stopCommand(a *App) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{Use: "stop DAEMON...", Short: "Stop daemons until they are started", Long: `Stop a daemon until it is started: events are refused with daemon-stopped, and its
 timers, what it sent, and what daemons and channels have for it wait. Its state stays;
@@ -242,7 +242,7 @@ again, and where it moves to.` + severalHelp, Example: "  wasmhost stop c1\n  wa
 	return c
 }
 
-func (a *app) start() *cobra.Command {
+func startCommand(a *App) *cobra.Command {
 	return &cobra.Command{Use: "start DAEMON...", Short: "Start daemons that were stopped", Long: "Start daemons that were stopped." + severalHelp, Example: "  wasmhost start c1 c2", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		return a.each(c, args, func(ref string) error {
 			d, err := a.client().Daemons().Start(c.Context(), ref)
@@ -254,7 +254,7 @@ func (a *app) start() *cobra.Command {
 	}}
 }
 
-func (a *app) rm() *cobra.Command {
+func rmCommand(a *App) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{Use: "rm DAEMON...", Aliases: []string{"remove", "delete"}, Short: "Remove daemons for good: their state, history and keys are gone",
 		Long:    "Remove daemons for good: their state, history and keys are gone." + severalHelp,
@@ -282,7 +282,7 @@ func untilInterrupted(c *cobra.Command, err error) error {
 	return err
 }
 
-func (a *app) tail() *cobra.Command {
+func tailCommand(a *App) *cobra.Command {
 	var after string
 	c := &cobra.Command{Use: "tail DAEMON", Short: "Print a daemon's outputs as they become durable", Long: `Print a daemon's outputs, each once it is durable, from now on; with --after from
 that after a sequence, 0 for all of them. ORIGIN:SEQUENCE holds for that daemon alone: of
@@ -300,7 +300,7 @@ moves, without a gap, until it is stopped.`, Example: `  wasmhost tail c1
 }
 
 // printOutput writes one output: its bytes and a newline, or JSON.
-func (a *app) printOutput(o api.Output) error {
+func (a *App) printOutput(o api.Output) error {
 	if a.format == "json" || a.format == "jsonl" {
 		return json.NewEncoder(a.out).Encode(o)
 	}

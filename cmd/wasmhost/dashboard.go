@@ -15,7 +15,7 @@ import (
 	"wasmhost.example/api/server/gate"
 )
 
-func (a *app) dashboard() *cobra.Command {
+func dashboardCommand(a *App) *cobra.Command {
 	var listen string
 	var readOnly bool
 	c := &cobra.Command{
@@ -34,7 +34,7 @@ port by SSH and give it with --listen, which must be the same on both sides.`,
   wasmhost dashboard --read-only
   wasmhost dashboard --listen 127.0.0.1:7480 --url https://node:7444 --token-file ops.token`,
 		Args: exact(0),
-		RunE: func(c *cobra.Command, _ []string) error { return a.runDashboard(c.Context(), listen, readOnly) },
+		RunE: func(c *cobra.Command, _ []string) error { return runDashboard(a, c.Context(), listen, readOnly) },
 	}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "loopback address to listen on; port 0: any that is free")
 	c.Flags().BoolVar(&readOnly, "read-only", false, "let the browser change nothing")
@@ -42,7 +42,7 @@ port by SSH and give it with --listen, which must be the same on both sides.`,
 }
 
 // runDashboard serves the browser until ctx ends.
-func (a *app) runDashboard(ctx context.Context, listen string, readOnly bool) error {
+func runDashboard(a *App, ctx context.Context, listen string, readOnly bool) error {
 	if listen = localByDefault(listen); !isLoopback(listen) {
 		return usagef("--listen %s: give a loopback address, such as 127.0.0.1:7480: what comes here has your rights", listen)
 	}
@@ -72,7 +72,7 @@ func (a *app) runDashboard(ctx context.Context, listen string, readOnly bool) er
 	go func() { served <- server.Serve(l) }()
 	fmt.Fprintf(a.err, "node %s (%s); open in a browser of this machine, Ctrl-C ends it:\n", node.NodeID, node.Name)
 	for {
-		if err := a.printLink(gate.Link()); err != nil {
+		if err := printLink(a, gate.Link()); err != nil {
 			return errors.Join(err, server.Close())
 		}
 		select {
@@ -86,7 +86,7 @@ func (a *app) runDashboard(ctx context.Context, listen string, readOnly bool) er
 	}
 }
 
-func (a *app) printLink(link string) error {
+func printLink(a *App, link string) error {
 	return a.print(map[string]string{"url": link}, func(w io.Writer) { fmt.Fprintln(w, link) }, func() string { return link })
 }
 

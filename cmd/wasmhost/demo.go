@@ -23,8 +23,8 @@ import (
 	"wasmhost.example/host/chain"
 )
 
-func (a *app) demo() *cobra.Command {
-	d := &demo{app: a}
+func demoCommand(a *App) *cobra.Command {
+	d := &demo{App: a}
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Two nodes, a daemon, a live migration, verified",
@@ -43,7 +43,7 @@ prove its chain. Everything is real; nothing is left behind.`,
 
 // demo is one run of the demonstration.
 type demo struct {
-	*app
+	*App
 	input, module string
 	dir           string
 	nodes         []*demoNode
@@ -116,7 +116,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	if moved.NodeID != two.id || moved.Origin != daemon.Origin || moved.Epoch != 2 {
-		return &exitError{api.ExitVerification, fmt.Errorf("the daemon is on node %s as %s, epoch %d", moved.NodeID, moved.Origin, moved.Epoch)}
+		return exitWith(api.ExitVerification, fmt.Errorf("the daemon is on node %s as %s, epoch %d", moved.NodeID, moved.Origin, moved.Epoch))
 	}
 	d.say("   the daemon is on node two, with the same origin, at epoch %d", moved.Epoch)
 
@@ -265,7 +265,7 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 	d.say("   %d of %d lines acknowledged in %v; %d came while the daemon moved", acked, len(lines), time.Since(started).Round(time.Millisecond), result.during)
 	d.say("   moved: %d bytes, downtime %.1f ms, epoch %d", r.Bytes, r.DowntimeMS, r.Epoch)
 	if acked != len(lines) {
-		return &exitError{api.ExitVerification, fmt.Errorf("%d lines were acknowledged, %d were sent", acked, len(lines))}
+		return exitWith(api.ExitVerification, fmt.Errorf("%d lines were acknowledged, %d were sent", acked, len(lines)))
 	}
 	return nil
 }
@@ -293,7 +293,7 @@ func (d *demo) compare(ctx context.Context, n *demoNode, lines []string) error {
 			return err
 		}
 		if len(s.Outputs) != 1 || s.Outputs[0].Text == nil || *s.Outputs[0].Text != answer {
-			return &exitError{api.ExitVerification, fmt.Errorf("the daemon's answer to %s differs from an independent count", question)}
+			return exitWith(api.ExitVerification, fmt.Errorf("the daemon's answer to %s differs from an independent count", question))
 		}
 	}
 	d.say("   totals equal an independent count: %d lines, %d words, %d different", len(lines), words, len(counted))

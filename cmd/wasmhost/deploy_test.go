@@ -20,7 +20,7 @@ func TestTheUnit(t *testing.T) {
 	if !ok {
 		t.Fatal("the unit starts something else")
 	}
-	serve, args, err := (&app{}).root().Find(strings.Fields(start))
+	serve, args, err := root((&App{})).Find(strings.Fields(start))
 	if err != nil || serve.Name() != "serve" {
 		t.Fatalf("%v: %v", start, err)
 	}

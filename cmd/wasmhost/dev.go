@@ -22,7 +22,7 @@ import (
 
 // developing is one dev command.
 type developing struct {
-	*app
+	*App
 	dir string
 	*project.Settings
 
@@ -32,7 +32,7 @@ type developing struct {
 	mu sync.Mutex // one line of output at a time
 }
 
-func (a *app) dev() *cobra.Command {
+func devCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "dev [DIR]", Short: "Build a project at every change, and upgrade its running daemon",
 		Long: `Run a project's daemon on a node in memory, and build it again at every change: the
@@ -47,7 +47,7 @@ with an interrupt, or when standard input does not come from a terminal and ends
   wasmhost dev ./tally --socket dev.sock`,
 		Args: between(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			d := &developing{app: a, dir: "."}
+			d := &developing{App: a, dir: "."}
 			if len(args) == 1 {
 				d.dir = args[0]
 			}
@@ -80,7 +80,7 @@ func (d *developing) serve(ctx context.Context) error {
 		return err
 	}
 	go func() {
-		served <- d.runNode(ctx, o)
+		served <- serveNode(d.App, ctx, o)
 	}()
 	select {
 	case err := <-served:

@@ -86,7 +86,7 @@ func TestCommandsInThePagesExist(t *testing.T) {
 
 // exists reports what is wrong with a command line.
 func exists(line string) error {
-	a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
+	a := &App{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
 	words := regexp.MustCompile(`"[^"]*"|'[^']*'|\S+`).FindAllString(line, -1)
 	var names []string // without flags, which may stand before the command
 	for i, w := range words {
@@ -97,7 +97,7 @@ func exists(line string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	root := a.root()
+	root := root(a)
 	root.InitDefaultHelpCmd() // as Execute does
 	root.InitDefaultCompletionCmd()
 	c, rest, err := root.Find(names)

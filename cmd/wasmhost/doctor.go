@@ -29,7 +29,7 @@ type finding struct {
 	Mend  string `json:"mend,omitempty"`  // the command that mends it
 }
 
-func (a *app) doctor() *cobra.Command {
+func doctorCommand(a *App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look at what this machine gives to a node, and what a node uses of its bounds",
@@ -44,8 +44,8 @@ runs on any of these machines.`,
 		Args:    exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			list := append(examine(), examineData(c.Flag("data").Value.String())...)
-			list = append(list, a.examineLimits())
-			list = append(list, a.examineNode(c.Context())...)
+			list = append(list, examineLimits(a))
+			list = append(list, examineNode(a, c.Context())...)
 			return printList(a, list, "CHECK\tOK\tFOUND\tCOSTS\tMEND", func(f finding) string {
 				return fmt.Sprintf("%s\t%t\t%s\t%s\t%s", f.Check, f.OK, f.Found, f.Costs, f.Mend)
 			}, func(f finding) string { return f.Check })
@@ -80,7 +80,7 @@ func examine() []finding {
 
 // examineLimits compares the limits that the settings give to the node, and to kinds and
 // daemons by name, with one another.
-func (a *app) examineLimits() finding {
+func examineLimits(a *App) finding {
 	f := finding{Check: "limits", OK: true, Found: "those of the settings fit one another"}
 	node, err := daemon.ParseNodeLimits(a.fileLimits())
 	errs := []error{err}
@@ -111,7 +111,7 @@ func (a *app) examineLimits() finding {
 }
 
 // examineNode looks at the node that answers. None does where none runs, which is well.
-func (a *app) examineNode(ctx context.Context) []finding {
+func examineNode(a *App, ctx context.Context) []finding {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	n, err := a.client().Node().Get(ctx)

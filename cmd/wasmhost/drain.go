@@ -12,7 +12,7 @@ import (
 	"wasmhost.example/api"
 )
 
-func (a *app) drain() *cobra.Command {
+func drainCommand(a *App) *cobra.Command {
 	var to list
 	var req api.Drain
 	var deadline time.Duration
@@ -37,11 +37,11 @@ the drain. With -o jsonl there is a line for each daemon.`,
 				return usagef("--deadline %v is not at least a millisecond", deadline)
 			}
 			req.To, req.DeadlineMS = to.texts, deadline.Milliseconds()
-			node, err := a.nodeOr(c, args)
+			node, err := nodeOr(a, c, args)
 			if err != nil {
 				return err
 			}
-			s := &drainShower{app: a, bar: a.format == "table" && isTerminal(a.err)}
+			s := &drainShower{App: a, bar: a.format == "table" && isTerminal(a.err)}
 			sum, err := a.client().Nodes().Drain(c.Context(), node, req, s.step)
 			s.clear()
 			if c.Context().Err() != nil {
@@ -67,14 +67,14 @@ the drain. With -o jsonl there is a line for each daemon.`,
 	return c
 }
 
-func (a *app) undrain() *cobra.Command {
+func undrainCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "undrain [NODE]", Short: "End a drain, and let the node take daemons again",
 		Long: `End a drain, and let the node take daemons again. Daemons that are on their way
 and not released stay; those that are gone stay away.`,
 		Example: "  wasmhost node undrain b", Args: between(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			node, err := a.nodeOr(c, args)
+			node, err := nodeOr(a, c, args)
 			if err != nil {
 				return err
 			}
@@ -88,7 +88,7 @@ and not released stay; those that are gone stay away.`,
 }
 
 // nodeOr is the node that the arguments name, or the one that is asked.
-func (a *app) nodeOr(c *cobra.Command, args []string) (string, error) {
+func nodeOr(a *App, c *cobra.Command, args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil
 	}
@@ -98,7 +98,7 @@ func (a *app) nodeOr(c *cobra.Command, args []string) (string, error) {
 
 // drainShower shows how a drain goes: as lines, or on a terminal as a bar.
 type drainShower struct {
-	*app
+	*App
 	bar   bool
 	drawn bool
 	all   []api.Drained
@@ -116,7 +116,7 @@ func (s *drainShower) step(st api.DrainStep) error {
 		return err
 	case d != nil && (!s.bar || d.State == "stayed"):
 		s.clear()
-		fmt.Fprintln(s.err, s.drainedText(*d))
+		fmt.Fprintln(s.err, drainedText(s.App, *d))
 	case p != nil && s.bar:
 		s.spoke.Store(true)
 		fmt.Fprintf(bare(s.err), "\r\x1b[K%s", oneLine(barText(p)))
@@ -136,7 +136,7 @@ func (s *drainShower) clear() {
 func (s *drainShower) end(sum *api.DrainSummary) error {
 	switch s.format {
 	case "jsonl", "name":
-		fmt.Fprintln(s.err, s.summaryText(sum))
+		fmt.Fprintln(s.err, summaryText(s.App, sum))
 		return nil
 	case "json":
 		if s.all == nil {
@@ -144,11 +144,11 @@ func (s *drainShower) end(sum *api.DrainSummary) error {
 		}
 		return json.NewEncoder(s.out).Encode(map[string]any{"summary": sum, "daemons": s.all})
 	}
-	_, err := fmt.Fprintln(s.out, s.summaryText(sum))
+	_, err := fmt.Fprintln(s.out, summaryText(s.App, sum))
 	return err
 }
 
-func (a *app) drainedText(d api.Drained) string {
+func drainedText(a *App, d api.Drained) string {
 	switch d.State {
 	case "moved":
 		return fmt.Sprintf("%s moved to %s: %s, downtime %.1f ms, receipt %.16s", d.Name, a.nodeName(d.To), size(d.Bytes), d.DowntimeMS, d.Receipt)
@@ -158,7 +158,7 @@ func (a *app) drainedText(d api.Drained) string {
 	return fmt.Sprintf("%s stayed: %s", d.Name, d.Reason)
 }
 
-func (a *app) summaryText(s *api.DrainSummary) string {
+func summaryText(a *App, s *api.DrainSummary) string {
 	text := fmt.Sprintf("%d of %d daemons are gone from %s: %s in %s", s.Gone, s.Total, a.nodeName(s.NodeID), size(s.Bytes), millis(s.ElapsedMS))
 	if s.ElapsedMS > 0 && s.Gone > 0 {
 		text += fmt.Sprintf(", %.1f a second", float64(s.Gone)/s.ElapsedMS*1000)

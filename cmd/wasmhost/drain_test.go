@@ -16,7 +16,7 @@ func TestDrainTexts(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	s := api.DrainSummary{NodeID: "n", DrainProgress: p}
-	if got, want := (&app{nodes: map[string]string{}}).summaryText(&s), "9 of 20 daemons are gone from n: 20 KiB in 1s, 9.0 a second"; got != want {
+	if got, want := summaryText((&App{nodes: map[string]string{}}), &s), "9 of 20 daemons are gone from n: 20 KiB in 1s, 9.0 a second"; got != want {
 		t.Errorf("%q", got)
 	}
 }
@@ -25,7 +25,7 @@ func TestDrainTexts(t *testing.T) {
 // is the bar's.
 func TestDrainBar(t *testing.T) {
 	var err bytes.Buffer
-	s := &drainShower{app: &app{out: &bytes.Buffer{}, err: &err, format: "table"}, bar: true}
+	s := &drainShower{App: &App{out: &bytes.Buffer{}, err: &err, format: "table"}, bar: true}
 	for _, step := range []api.DrainStep{
 		{Progress: &api.DrainProgress{Total: 2}}, {Daemon: &api.Drained{Name: "a", State: "moved"}},
 		{Daemon: &api.Drained{Name: "b", State: "stayed", Reason: "why"}}, {Progress: &api.DrainProgress{Total: 2, Gone: 1, Stayed: 1}},

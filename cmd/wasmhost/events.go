@@ -17,15 +17,15 @@ import (
 
 // watchingEvents is one events command.
 type watchingEvents struct {
-	*app
+	*App
 	filters []string
 	filter  []render.Filter
 	all     bool
 	count   uint64
 }
 
-func (a *app) events() *cobra.Command {
-	e := &watchingEvents{app: a}
+func eventsCommand(a *App) *cobra.Command {
+	e := &watchingEvents{App: a}
 	c := &cobra.Command{Use: "events", Short: "Print what happens on the node, as it happens", Long: `Print what happens on the node from now on: daemons that are spawned, stopped, started,
 removed, fail, are mended or upgraded, come and go; migrations and their phases; kinds
 that are pushed and removed; drains. With --all also on the nodes that this one trusts.

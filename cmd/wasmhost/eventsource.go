@@ -25,7 +25,7 @@ func declareEvents(c *cobra.Command) {
 }
 
 // eventSource returns what the flags of declareEvents, or an argument, give.
-func (a *app) eventSource(c *cobra.Command, args []string) (s eventSource, err error) {
+func (a *App) eventSource(c *cobra.Command, args []string) (s eventSource, err error) {
 	given := len(args)
 	for _, f := range []struct {
 		name string
@@ -54,7 +54,7 @@ func (a *app) eventSource(c *cobra.Command, args []string) (s eventSource, err e
 }
 
 // read returns the one event.
-func (s eventSource) read(a *app) ([]byte, error) {
+func (s eventSource) read(a *App) ([]byte, error) {
 	if s.file == "" {
 		return []byte(s.data), nil
 	}

@@ -9,7 +9,7 @@ import (
 
 // writeTo copies r to a file, or to standard output. A file that was there is
 // replaced when all of r has come, and else left as it was.
-func (a *app) writeTo(path string, r io.Reader) error {
+func (a *App) writeTo(path string, r io.Reader) error {
 	if path == "-" {
 		to := a.out
 		if !isTerminal(to) {

@@ -11,7 +11,7 @@ import (
 	"wasmhost.example/host/daemon"
 )
 
-func (a *app) fork() *cobra.Command {
+func forkCommand(a *App) *cobra.Command {
 	var req api.Fork
 	var at uint64
 	var limits []string
@@ -50,7 +50,7 @@ stored state where that is older; where neither reaches back so far, nothing is 
 			if err != nil {
 				return err
 			}
-			return a.printForks(forks)
+			return printForks(a, forks)
 		},
 	}
 	c.Flags().Uint64Var(&at, "at", 0, "begin after the output of this sequence, 0: as it was spawned; default: now")
@@ -60,7 +60,7 @@ stored state where that is older; where neither reaches back so far, nothing is 
 	return c
 }
 
-func (a *app) printForks(forks []api.Daemon) error {
+func printForks(a *App, forks []api.Daemon) error {
 	return printList(a, forks, "NAME\t+ORIGIN\tKIND\tNODE\t+NODE ID\tPARENT\tAFTER", func(d api.Daemon) string {
 		return strings.Join([]string{d.Name, d.Origin, d.Kind, a.nodeName(d.NodeID), d.NodeID, a.daemonName(d.Fork.Parent), fmt.Sprint(d.Fork.Sequence)}, "\t")
 	}, func(d api.Daemon) string { return d.Name })

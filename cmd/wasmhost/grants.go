@@ -8,8 +8,8 @@ import (
 	"wasmhost.example/api"
 )
 
-// mayPublish reads --may-publish, and the token's file, if any.
-func (a *app) mayPublish(texts []string, tokenFile string) ([]api.MayPublish, error) {
+// parseMayPublish reads --may-publish, and the token's file, if any.
+func parseMayPublish(a *App, texts []string, tokenFile string) ([]api.MayPublish, error) {
 	if tokenFile != "" && len(texts) == 0 {
 		return nil, usagef("--publish-token is for --may-publish")
 	}
@@ -38,7 +38,7 @@ func (a *app) mayPublish(texts []string, tokenFile string) ([]api.MayPublish, er
 }
 
 // writeEffects shows what a daemon may do, and what is on its way.
-func (a *app) writeEffects(w io.Writer, e *api.Effects) {
+func writeEffects(a *App, w io.Writer, e *api.Effects) {
 	if e == nil {
 		return
 	}

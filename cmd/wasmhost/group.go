@@ -11,18 +11,18 @@ import (
 	"wasmhost.example/api"
 )
 
-func (a *app) group() *cobra.Command {
+func groupCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "group", Aliases: []string{"groups"}, Short: "Groups of interchangeable daemons", Long: `A group is a number of daemons of one kind that are as good as each other: what is sent
 to group/NAME goes to one of them. Their identities come from one seed, so that a member
 that is lost is made anew as the same daemon, empty. The node on which a group is created
 keeps it: it chooses the members, looks at them every few seconds, and makes those anew
 that are provably nowhere. Its peers pass on to it what is asked of them. A group's name is
 one node's: where two nodes keep a group of one name, nothing is sent to either.`}
-	c.AddCommand(a.groupCreate(), a.groupList(), a.groupInspect(), a.groupScale(), a.groupHeal(), a.groupRemove())
+	c.AddCommand(groupCreateCommand(a), groupListCommand(a), groupInspectCommand(a), groupScaleCommand(a), groupHealCommand(a), groupRemoveCommand(a))
 	return c
 }
 
-func (a *app) groupCreate() *cobra.Command {
+func groupCreateCommand(a *App) *cobra.Command {
 	var need where
 	var req api.CreateGroup
 	var config, seedFile, passFile string
@@ -48,7 +48,7 @@ members' identities: a group that is made again with it has the same ones.`, Exa
 		if err != nil {
 			return err
 		}
-		return a.printGroup(g)
+		return printGroup(a, g)
 	}}
 	c.Flags().IntVar(&req.Size, "size", 1, "how many members, 1 to 255")
 	c.Flags().StringVar(&req.Strategy, "strategy", "round-robin", "round-robin, least-loaded or consistent-hash")
@@ -62,19 +62,19 @@ members' identities: a group that is made again with it has the same ones.`, Exa
 	return c
 }
 
-func (a *app) groupList() *cobra.Command {
+func groupListCommand(a *App) *cobra.Command {
 	return printing(a, &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the groups of the node and its peers", Example: "  wasmhost group ls -o json", Args: exact(0)}, listing[api.Group]{
 		get:  func(c *cobra.Command) ([]api.Group, error) { return a.client().Groups().List(c.Context(), true) },
 		head: "NAME\tKIND\tSIZE\tHEALTHY\tSTRATEGY\tKEPT BY\t+NODE ID",
 		row: func(g api.Group) string {
-			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s", g.Name, g.Kind, g.Size, g.Healthy, g.Strategy, a.keptBy(g), g.NodeID)
+			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s", g.Name, g.Kind, g.Size, g.Healthy, g.Strategy, keptBy(a, g), g.NodeID)
 		},
 		name: func(g api.Group) string { return g.Name },
 	})
 }
 
 // keptBy is the node that keeps a group, and those that keep another of the name.
-func (a *app) keptBy(g api.Group) string {
+func keptBy(a *App, g api.Group) string {
 	if len(g.AlsoAt) == 0 {
 		return a.nodeName(g.NodeID)
 	}
@@ -84,7 +84,7 @@ func (a *app) keptBy(g api.Group) string {
 // hereUsage is of the flag --here.
 const hereUsage = "the group that the node itself keeps, though other nodes keep one of the name"
 
-func (a *app) groupInspect() *cobra.Command {
+func groupInspectCommand(a *App) *cobra.Command {
 	var here bool
 	c := &cobra.Command{Use: "inspect NAME...", Aliases: []string{"describe"}, Short: "Show groups and their members", Long: "Show groups and their members." + severalHelp, Example: "  wasmhost group inspect workers", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		get := a.client().Groups().Get
@@ -96,14 +96,14 @@ func (a *app) groupInspect() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printGroup(g)
+			return printGroup(a, g)
 		})
 	}}
 	c.Flags().BoolVar(&here, "here", false, hereUsage)
 	return c
 }
 
-func (a *app) groupScale() *cobra.Command {
+func groupScaleCommand(a *App) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{Use: "scale NAME SIZE", Short: "Make or stop members, until there are so many", Long: `Make a group larger or smaller. Those of the highest indices get no events from then on,
 answer those that they have, and are stopped for good; new ones have the indices that
@@ -128,13 +128,13 @@ with binding-gone.`, Example: "  wasmhost group scale workers 5", Args: exact(2)
 		if err != nil {
 			return err
 		}
-		return a.printGroup(g)
+		return printGroup(a, g)
 	}}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }
 
-func (a *app) groupHeal() *cobra.Command {
+func groupHealCommand(a *App) *cobra.Command {
 	var req api.HealGroup
 	c := &cobra.Command{Use: "heal NAME", Short: "Look at a group's members now, and make lost ones anew", Long: `Look at the members now, and make those anew, empty, that are provably nowhere: every
 node that could have them says that it does not. A node that does not answer may still
@@ -148,13 +148,13 @@ lost (member-alive), and one whose node still has a lease not yet (member-leased
 		if err != nil {
 			return err
 		}
-		return a.printGroup(g)
+		return printGroup(a, g)
 	}}
 	c.Flags().IntSliceVar(&req.Lost, "lost", nil, "index of a member that will not come back; may stand several times")
 	return c
 }
 
-func (a *app) groupRemove() *cobra.Command {
+func groupRemoveCommand(a *App) *cobra.Command {
 	var yes, here bool
 	c := &cobra.Command{Use: "rm NAME...", Aliases: []string{"remove", "delete"}, Short: "Stop the members of groups for good, and forget the groups", Long: "Stop the members of groups for good, and forget the groups." + severalHelp, Example: "  wasmhost group rm workers --yes", Args: atLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		if err := a.confirm(yes, "end all daemons of "+targetsOf("group", args)+" for good"); err != nil {
@@ -177,9 +177,9 @@ func (a *app) groupRemove() *cobra.Command {
 	return c
 }
 
-func (a *app) printGroup(g api.Group) error {
+func printGroup(a *App, g api.Group) error {
 	return a.print(g, func(w io.Writer) {
-		fmt.Fprintf(w, "group\t%s\nid\t%s\nkind\t%s\nkept by\t%s\nstrategy\t%s\nsenders\t%d are remembered\nmembers\t%d of %d are healthy\n", g.Name, g.ID, g.Kind, a.keptBy(g), g.Strategy, g.Senders, g.Healthy, g.Size)
+		fmt.Fprintf(w, "group\t%s\nid\t%s\nkind\t%s\nkept by\t%s\nstrategy\t%s\nsenders\t%d are remembered\nmembers\t%d of %d are healthy\n", g.Name, g.ID, g.Kind, keptBy(a, g), g.Strategy, g.Senders, g.Healthy, g.Size)
 		for _, m := range g.Members {
 			fmt.Fprintf(w, "%s\ton %s, epoch %d, %s", m.Name, a.nodeName(m.NodeID), m.Epoch, m.Health)
 			if m.Reason != "" {

@@ -11,8 +11,8 @@ import (
 // Every command says what it does, shows an example that is a command of ours,
 // and points to the exit codes.
 func TestEveryCommandHasHelp(t *testing.T) {
-	a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
-	root := a.root()
+	a := &App{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
+	root := root(a)
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		if c.Short == "" {

@@ -10,7 +10,7 @@ import (
 	"wasmhost.example/identity"
 )
 
-func (a *app) identity() *cobra.Command {
+func identityCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "identity", Short: "Identities: ed25519 key files"}
 	var passFile string
 	fresh := &cobra.Command{Use: "new FILE", Short: "Make an identity and write its key file", Example: `  wasmhost identity new me.key
@@ -26,7 +26,7 @@ func (a *app) identity() *cobra.Command {
 		if err := identity.WriteKeyFile(args[0], k, pass); err != nil {
 			return err
 		}
-		return a.printIdentity(k)
+		return printIdentity(a, k)
 	}}
 	show := &cobra.Command{Use: "show FILE", Short: "Show whose key a file holds; never the key", Example: "  wasmhost identity show me.key", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
 		pass, err := passphrase(passFile)
@@ -37,14 +37,14 @@ func (a *app) identity() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.printIdentity(k)
+		return printIdentity(a, k)
 	}}
 	c.PersistentFlags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
-	c.AddCommand(fresh, show, a.protect(&passFile), a.exportIdentity())
+	c.AddCommand(fresh, show, protectCommand(a, &passFile), exportIdentityCommand(a))
 	return c
 }
 
-func (a *app) printIdentity(k *identity.KeyPair) error {
+func printIdentity(a *App, k *identity.KeyPair) error {
 	id := k.ID()
 	seal, err := k.SealKey()
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 // keeper is a node that does not run, by its files.
 type keeper struct{ data, keyFile, passFile string }
 
-// exportIdentity writes a key that a node kept when its daemon moved away without it.
-func (a *app) exportIdentity() *cobra.Command {
+// exportIdentityCommand writes a key that a node kept when its daemon moved away without it.
+func exportIdentityCommand(a *App) *cobra.Command {
 	var o keeper
 	c := &cobra.Command{
 		Use:   "export ENTITY FILE",
@@ -42,7 +42,7 @@ node goes on keeping the key. Exit code 3 where it keeps none.`,
 			if err := identity.WriteKeyFile(args[1], key, nil); err != nil {
 				return err
 			}
-			return a.printIdentity(key)
+			return printIdentity(a, key)
 		},
 	}
 	c.Flags().StringVar(&o.data, "data", "", "the node's data directory")

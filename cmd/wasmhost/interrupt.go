@@ -147,7 +147,7 @@ func (i *interruptible) fill() error {
 }
 
 // context is the run's.
-func (a *app) context() context.Context {
+func (a *App) context() context.Context {
 	if a.ctx == nil {
 		return context.Background()
 	}
@@ -162,7 +162,7 @@ type file struct {
 
 // open opens a file to read; - is standard input. Neither opening a FIFO nor reading
 // what is no regular file outlasts the run's context.
-func (a *app) open(path string) (io.ReadCloser, error) {
+func (a *App) open(path string) (io.ReadCloser, error) {
 	if path == "-" {
 		return io.NopCloser(a.in), nil
 	}
@@ -191,7 +191,7 @@ func (a *app) open(path string) (io.ReadCloser, error) {
 }
 
 // readFile is os.ReadFile by way of open.
-func (a *app) readFile(path string) ([]byte, error) {
+func (a *App) readFile(path string) ([]byte, error) {
 	f, err := a.open(path)
 	if err != nil {
 		return nil, err

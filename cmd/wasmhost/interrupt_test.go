@@ -78,7 +78,7 @@ func TestInterruptionEndsEveryWait(t *testing.T) {
 			args := append([]string{"--socket", place}, strings.Fields(strings.ReplaceAll(c.args, "FIFO", fifo))...)
 			var told bytes.Buffer
 			code := make(chan int, 1)
-			go func() { code <- execute(ctx, args, in, to, &told) }()
+			go func() { code <- execute(ctx, root, args, in, to, &told) }()
 
 			wait := in.begun
 			switch {

@@ -13,7 +13,7 @@ import (
 	"wasmhost.example/api/client"
 )
 
-func (a *app) kind() *cobra.Command {
+func kindCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "kind", Aliases: []string{"kinds"}, Short: "Kinds: what daemons can be made of"}
 	var limits []string
 	var to list
@@ -36,7 +36,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 		if err != nil {
 			return err
 		}
-		signatures, err := a.signatures(signed)
+		signatures, err := signatures(a, signed)
 		if err != nil {
 			return err
 		}
@@ -104,7 +104,7 @@ signed, wherever it comes from: --signature goes with the push, and on to others
 		defer body.Close()
 		return a.writeTo(args[1], body)
 	}}
-	c.AddCommand(push, a.kindSign(), ls, inspect, rm, pull)
+	c.AddCommand(push, kindSignCommand(a), ls, inspect, rm, pull)
 	return c
 }
 

@@ -12,7 +12,7 @@ import (
 	"wasmhost.example/identity"
 )
 
-func (a *app) kindSign() *cobra.Command {
+func kindSignCommand(a *App) *cobra.Command {
 	var keyFile, passFile string
 	c := &cobra.Command{Use: "sign FILE", Short: "Sign a module, so that nodes with --kind-keys run it", Long: `Sign a module with a key of "wasmhost identity new", and print the signature. It asks
 no node. The signature is of the module's bytes, whatever the kind is named.`, Example: `  wasmhost kind sign counter.wasm --identity release.key > counter.sig
@@ -54,7 +54,7 @@ no node. The signature is of the module's bytes, whatever the kind is named.`, E
 }
 
 // signatures reads files of signatures, which the node checks.
-func (a *app) signatures(files []string) ([]string, error) {
+func signatures(a *App, files []string) ([]string, error) {
 	var out []string
 	for _, file := range files {
 		f, err := a.open(file)

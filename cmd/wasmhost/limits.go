@@ -88,7 +88,7 @@ func limitValues(files []map[string]string) []value {
 
 // fileLimits returns the limits of a table, as flags would give them: the
 // node's, or those of the kind or daemon that is named.
-func (a *app) fileLimits(of ...string) []string {
+func (a *App) fileLimits(of ...string) []string {
 	table := strings.Join(append(of, "limits."), ".")
 	var out []string
 	for _, v := range a.settings {

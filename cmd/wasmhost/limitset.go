@@ -17,13 +17,13 @@ import (
 // kindPrefix says that a kind is meant, where a daemon has the name too.
 const kindPrefix = "kind/"
 
-func (a *app) limits() *cobra.Command {
+func limitsCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "limits", Short: "Limits of daemons: what holds, and other values while they run"}
-	c.AddCommand(a.limitsShow(), a.limitsSet())
+	c.AddCommand(limitsShowCommand(a), limitsSetCommand(a))
 	return c
 }
 
-func (a *app) limitsShow() *cobra.Command {
+func limitsShowCommand(a *App) *cobra.Command {
 	return &cobra.Command{Use: "show [DAEMON|KIND]", Short: "Show the limits that hold for a daemon, a kind or the node", Long: `Show the limits that hold for a daemon, for daemons that are made of a kind, or, without
 either, for daemons of the node that have no others. Where a daemon and a kind have one
 name, write kind/NAME or name:NAME. The bounds that cannot be set are in docs/limits.md.`, Example: `  wasmhost limits show c1
@@ -36,7 +36,7 @@ name, write kind/NAME or name:NAME. The bounds that cannot be set are in docs/li
 			}
 			return a.print(n, func(w io.Writer) { writeLimits(w, n.Limits, nil, "") }, func() string { return "" })
 		}
-		kind, isKind, err := a.limited(c.Context(), args[0])
+		kind, isKind, err := parseLimited(a, c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ name, write kind/NAME or name:NAME. The bounds that cannot be set are in docs/li
 	}}
 }
 
-func (a *app) limitsSet() *cobra.Command {
+func limitsSetCommand(a *App) *cobra.Command {
 	return &cobra.Command{Use: "set DAEMON|KIND NAME=VALUE…", Short: "Set limits of a daemon or of a kind's daemons, while they run", Long: `Set limits of a daemon, or of a kind: of the daemons that are made of it from now on, and
 of those on the node that is asked which had the kind's. Daemons that were given other
 values of their own keep them, and are named. Limits that are not named stay;
@@ -78,12 +78,12 @@ Limits: ` + limitNames + `; ` + limitUnits + `.`, Example: `  wasmhost limits se
 		if err != nil {
 			return err
 		}
-		kind, isKind, err := a.limited(c.Context(), args[0])
+		kind, isKind, err := parseLimited(a, c.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		if isKind {
-			return a.setKindLimits(c.Context(), kind, change)
+			return setKindLimits(a, c.Context(), kind, change)
 		}
 		d, err := a.client().Daemons().SetLimits(c.Context(), args[0], api.SetLimits{Limits: change})
 		if err != nil {
@@ -93,7 +93,7 @@ Limits: ` + limitNames + `; ` + limitUnits + `.`, Example: `  wasmhost limits se
 	}}
 }
 
-func (a *app) setKindLimits(ctx context.Context, kind string, change map[string]int64) error {
+func setKindLimits(a *App, ctx context.Context, kind string, change map[string]int64) error {
 	k, err := a.client().Kinds().SetLimits(ctx, kind, api.SetLimits{Limits: change})
 	if err != nil {
 		return err
@@ -121,8 +121,8 @@ func (a *app) setKindLimits(ctx context.Context, kind string, change map[string]
 	return nil
 }
 
-// limited finds out whether the text names a daemon or a kind; of a kind it returns the name.
-func (a *app) limited(ctx context.Context, text string) (kind string, isKind bool, err error) {
+// parseLimited finds out whether the text names a daemon or a kind; of a kind it returns the name.
+func parseLimited(a *App, ctx context.Context, text string) (kind string, isKind bool, err error) {
 	if kind, ok := strings.CutPrefix(text, kindPrefix); ok {
 		return kind, true, nil
 	}

@@ -41,7 +41,7 @@ Several must all hold, also with commas between. --sort-by FIELD sorts, from the
 down after -. --watch goes on and prints rows that change.`
 
 // printing makes c print a list when it is run.
-func printing[T any](a *app, c *cobra.Command, l listing[T]) *cobra.Command {
+func printing[T any](a *App, c *cobra.Command, l listing[T]) *cobra.Command {
 	f := &listFlags{}
 	c.Flags().StringArrayVarP(&f.filters, "filter", "l", nil, "FIELD=VALUE: only rows whose field has this value; may stand several times")
 	c.Flags().StringVar(&f.sortBy, "sort-by", "", "sort by this field; -FIELD: from the largest down")
@@ -104,7 +104,7 @@ func (f *listFlags) parse(of reflect.Type) (err error) {
 }
 
 // picked returns the rows that meet the filters, in the order that was asked for.
-func picked[T any](a *app, f *listFlags, list []T) ([]T, error) {
+func picked[T any](a *App, f *listFlags, list []T) ([]T, error) {
 	if len(f.filter) == 0 && f.order == nil {
 		return list, nil
 	}
@@ -142,8 +142,8 @@ func (f *listFlags) about(field string) bool {
 
 // watch prints the list, and then what changes of it: on a terminal all of it in the
 // place of what was there, else the rows that are new or have changed.
-func watch[T any](a *app, c *cobra.Command, l listing[T], f *listFlags) error {
-	w := watched{app: a}
+func watch[T any](a *App, c *cobra.Command, l listing[T], f *listFlags) error {
+	w := watched{App: a}
 	if a.format == "json" {
 		a.format = "jsonl"
 	}
@@ -171,7 +171,7 @@ func watch[T any](a *app, c *cobra.Command, l listing[T], f *listFlags) error {
 
 // watched is what was shown of a list.
 type watched struct {
-	*app
+	*App
 	rounds int
 	rows   map[string]string // by what tells a row from others
 }
@@ -207,7 +207,7 @@ func showChanges[T any](w *watched, list []T, l listing[T]) error {
 		if _, err := io.WriteString(bare(w.out), "\x1b[H\x1b[2J"); err != nil {
 			return err
 		}
-		return printList(w.app, list, l.head, l.row, l.name)
+		return printList(w.App, list, l.head, l.row, l.name)
 	case w.rounds > 1:
 		head = ""
 	}
@@ -218,7 +218,7 @@ func showChanges[T any](w *watched, list []T, l listing[T]) error {
 	if w.rounds > 1 && len(changed) == 0 {
 		return nil
 	}
-	return printList(w.app, changed, head, l.row, l.name)
+	return printList(w.App, changed, head, l.row, l.name)
 }
 
 // rowKey is what tells a row from others.

@@ -13,7 +13,7 @@ import (
 	"wasmhost.example/api"
 )
 
-// daemonLine is a line that one of several daemons daemonLine.
+// daemonLine is a line that one of several daemons logged.
 type daemonLine struct {
 	Daemon string `json:"daemon,omitempty"` // empty: it is the only one
 	api.LogLine
@@ -21,7 +21,7 @@ type daemonLine struct {
 
 // showingLogs is one logs command.
 type showingLogs struct {
-	*app
+	*App
 	follow bool
 	since  time.Time // older lines are not shown; zero: all are
 	tail   int       // of the kept lines only so many, the newest; negative: all
@@ -31,11 +31,11 @@ type showingLogs struct {
 	all []daemonLine // to be shown at the end
 }
 
-func (a *app) logs() *cobra.Command {
+func logsCommand(a *App) *cobra.Command {
 	var since string
 	var all bool
-	l := &showingLogs{app: a}
-	c := &cobra.Command{Use: "logs DAEMON...", Short: "Show what daemons daemonLine", Long: `Show the last lines that daemons daemonLine on the nodes where they are, those of several
+	l := &showingLogs{App: a}
+	c := &cobra.Command{Use: "logs DAEMON...", Short: "Show what daemons log", Long: `Show the last lines that daemons logged on the nodes where they are, those of several
 daemons (--all: of all on this node) in the order of their times. --since shows lines
 that are not older, --tail only the newest of each daemon. With -f go on with what they
 log from now on, wherever they move, until they are removed.`, Example: `  wasmhost logs c1

@@ -13,7 +13,7 @@ import (
 	"wasmhost.example/host/chain"
 )
 
-func (a *app) migrate() *cobra.Command {
+func migrateCommand(a *App) *cobra.Command {
 	var req api.Migrate
 	var auto bool
 	var need where
@@ -69,10 +69,10 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 			}
 			return a.each(c, args, func(ref string) error {
 				one := req
-				if err := a.autoTarget(c, ref, auto, &need, &one.To); err != nil {
+				if err := autoTarget(a, c, ref, auto, &need, &one.To); err != nil {
 					return err
 				}
-				return a.move(c, ref, one, receipt)
+				return move(a, c, ref, one, receipt)
 			})
 		},
 	}
@@ -92,8 +92,8 @@ daemons. Where none does, each is named with what it lacks (exit code 3).`,
 }
 
 // move moves one daemon.
-func (a *app) move(c *cobra.Command, ref string, req api.Migrate, receipt string) error {
-	show := &moveShower{app: a}
+func move(a *App, c *cobra.Command, ref string, req api.Migrate, receipt string) error {
+	show := &moveShower{App: a}
 	rep, err := a.client().Migrate(c.Context(), ref, req, show.step)
 	show.clear()
 	if c.Context().Err() != nil {
@@ -104,7 +104,7 @@ func (a *app) move(c *cobra.Command, ref string, req api.Migrate, receipt string
 		return err
 	}
 	if rep == nil {
-		return a.detached(c, ref)
+		return detached(a, c, ref)
 	}
 	if receipt != "" {
 		err := chain.ErrNoReceipt
@@ -143,7 +143,7 @@ func bounds(req *api.Migrate, downtime, deadline time.Duration, rate string) err
 }
 
 // detached says which daemon is on its way.
-func (a *app) detached(c *cobra.Command, ref string) error {
+func detached(a *App, c *cobra.Command, ref string) error {
 	d, err := a.client().Daemons().Get(c.Context(), ref)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"wasmhost.example/api"
 )
 
-func (a *app) migrations() *cobra.Command {
+func migrationsCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "migrations", Aliases: []string{"migration"}, Short: "Migrations that run, wait, or are over", Long: `Migrations that this node takes or took part in. One that waits for a node that is
 away settles by itself once both nodes are back; resolve is for when one of them is
 gone for good.`}
@@ -21,14 +21,14 @@ that failed since the node started.`, Example: "  wasmhost migrations ls --all -
 	printing(a, ls, listing[api.Migration]{
 		get:  func(c *cobra.Command) ([]api.Migration, error) { return a.client().Migrations().List(c.Context(), all) },
 		head: "NAME\t+ORIGIN\tTHIS NODE IS\tOTHER NODE\t+NODE ID\tSTATE\tEPOCH\tSENT\tDOWNTIME\tBEGAN\tREASON",
-		row:  a.migrationRow,
+		row:  func(m api.Migration) string { return migrationRow(a, m) },
 		name: func(m api.Migration) string { return m.Name },
 	})
-	c.AddCommand(ls, a.resolve())
+	c.AddCommand(ls, resolveCommand(a))
 	return c
 }
 
-func (a *app) migrationRow(m api.Migration) string {
+func migrationRow(a *App, m api.Migration) string {
 	state := m.State
 	if m.State == "running" {
 		state = m.Phase
@@ -40,7 +40,7 @@ func (a *app) migrationRow(m api.Migration) string {
 		m.Began.Format("2006-01-02 15:04:05Z07:00"), a.withNames(m.Reason, api.ExitOK))
 }
 
-func (a *app) resolve() *cobra.Command {
+func resolveCommand(a *App) *cobra.Command {
 	var takeBack, claim, drop, yes bool
 	var keyFile, passFile string
 	c := &cobra.Command{

@@ -14,7 +14,7 @@ const nodeNames = 2 * time.Second
 
 // nodeName is the name of a node, for people: its id where it is not known, or where two
 // nodes have the name.
-func (a *app) nodeName(id string) string {
+func (a *App) nodeName(id string) string {
 	if a.nodes == nil {
 		a.nodes = make(map[string]string)
 		ctx, cancel := context.WithTimeout(a.context(), nodeNames)
@@ -37,7 +37,7 @@ func (a *app) nodeName(id string) string {
 }
 
 // nodeNamed are the names of nodes.
-func (a *app) nodeNamed(ids []string) []string {
+func (a *App) nodeNamed(ids []string) []string {
 	names := make([]string, len(ids))
 	for i, id := range ids {
 		names[i] = a.nodeName(id)
@@ -49,7 +49,7 @@ func (a *app) nodeNamed(ids []string) []string {
 const maxDaemonNames = 32
 
 // daemonName is the name of a daemon, for people: its id, or origin, where it is not known.
-func (a *app) daemonName(id string) string {
+func (a *App) daemonName(id string) string {
 	if name, asked := a.daemons[id]; asked || id == "" || len(a.daemons) >= maxDaemonNames {
 		return cmp.Or(name, id)
 	}
@@ -71,7 +71,7 @@ var idText = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
 
 // withNames puts the names of nodes and daemons in the place of their ids in what a node
 // said. With -o wide, and where the node did not answer, the ids stay.
-func (a *app) withNames(text string, code int) string {
+func (a *App) withNames(text string, code int) string {
 	if a.wide || a.format != "table" || !a.asked.Load() || !idText.MatchString(text) {
 		return text
 	}

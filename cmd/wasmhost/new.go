@@ -13,7 +13,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/project"
 )
 
-func (a *app) new() *cobra.Command {
+func newCommand(a *App) *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:   "new go|rust|c|assemblyscript|zig NAME",
@@ -34,7 +34,7 @@ build will use, or how to install one.`,
 			case errors.Is(err, project.ErrLanguage), errors.Is(err, project.ErrName):
 				return usagef("%v", err)
 			case errors.Is(err, project.ErrExists):
-				return &exitError{api.ExitConflict, err}
+				return exitWith(api.ExitConflict, err)
 			case err != nil:
 				return err
 			}

@@ -18,9 +18,9 @@ import (
 // defaultRights are what a node may do that joins by a token which says nothing else.
 const defaultRights = "read,operate,migrate,channels"
 
-func (a *app) node() *cobra.Command {
+func nodeCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Nodes: this one and those it trusts"}
-	ls := a.nodeList("ls", "List this node and its peers", false)
+	ls := nodeListCommand(a, "ls", "List this node and its peers", false)
 	ls.Example = "  wasmhost node ls -o json"
 	inspect := &cobra.Command{Use: "inspect NODE...", Aliases: []string{"describe"}, Short: "Show this node or peers", Long: `Show this node or a peer, by its id, its name or a unique beginning of its id, and what it announces of itself: tags, free memory, load,
 daemons, whether it is being drained, and what this node may do there.` + severalHelp, Example: "  wasmhost node inspect b",
@@ -35,7 +35,7 @@ daemons, whether it is being drained, and what this node may do there.` + severa
 					fmt.Fprintln(a.out)
 				}
 				first = false
-				return a.printCapable(n)
+				return printCapable(a, n)
 			})
 		}}
 	grants := "all"
@@ -53,7 +53,7 @@ grant" says otherwise.`, Example: `  wasmhost --socket a.sock node token | wasmh
 			if err != nil {
 				return err
 			}
-			return a.printNode(n)
+			return printNode(a, n)
 		}}
 	join.Flags().StringVar(&grants, "rights", grants, "what the node that printed the token may do here: none, or some of all,read,operate,migrate,channels,kinds")
 	c.AddCommand(ls, inspect, join)
@@ -72,7 +72,7 @@ in the cluster's directory; one without join does not come in.`,
   wasmhost node token --rights read,migrate -o json`, Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("rights") {
 				var err error
-				if rights, err = a.tokenRights(c.Context()); err != nil {
+				if rights, err = tokenRights(a, c.Context()); err != nil {
 					return err
 				}
 			}
@@ -95,7 +95,7 @@ in the cluster's directory; one without join does not come in.`,
 		if err != nil {
 			return err
 		}
-		return a.printNode(n)
+		return printNode(a, n)
 	}}
 	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	grant := &cobra.Command{Use: "grant NODE RIGHTS", Short: "Set what a trusted node may do here: none, or some of all,read,operate,migrate,channels,kinds,join", Long: grantHelp,
@@ -104,18 +104,18 @@ in the cluster's directory; one without join does not come in.`,
 			if err != nil {
 				return err
 			}
-			return a.printNode(n)
+			return printNode(a, n)
 		}}
 	grant.Example = "  wasmhost node trust grant b read,migrate"
-	trusted := a.nodeList("ls", "List the trusted nodes, what each may do here, and how often each was denied more", true)
+	trusted := nodeListCommand(a, "ls", "List the trusted nodes, what each may do here, and how often each was denied more", true)
 	trusted.Example = "  wasmhost node trust ls -o json"
 	trust.AddCommand(trusted, grant, rm)
-	c.AddCommand(token, trust, a.drain(), a.undrain(), a.rebalance())
+	c.AddCommand(token, trust, drainCommand(a), undrainCommand(a), rebalanceCommand(a))
 	return c
 }
 
 // tokenRights are what a token gives if nothing else was said.
-func (a *app) tokenRights(ctx context.Context) (string, error) {
+func tokenRights(a *App, ctx context.Context) (string, error) {
 	s, err := a.client().Cluster().Status(ctx)
 	var p *api.Problem
 	switch {
@@ -145,7 +145,7 @@ does not know of, and picked for daemons. Beside that there are:
 RIGHTS is none, or some of these with commas between; all stands for every one but join. Daemons are spawned, kinds
 forgotten and tokens issued by the node's owner alone.`
 
-func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
+func nodeListCommand(a *App, use, short string, peersOnly bool) *cobra.Command {
 	return printing(a, &cobra.Command{Use: use, Aliases: []string{"list"}, Short: short, Args: exact(0)}, listing[api.Node]{
 		get: func(c *cobra.Command) ([]api.Node, error) {
 			nodes, err := a.client().Nodes().List(c.Context())
@@ -154,7 +154,7 @@ func (a *app) nodeList(use, short string, peersOnly bool) *cobra.Command {
 			}
 			return nodes, err
 		},
-		head: nodeHead, row: a.nodeRow,
+		head: nodeHead, row: func(n api.Node) string { return nodeRow(a, n) },
 		name: func(n api.Node) string { return n.NodeID },
 	})
 }
@@ -171,7 +171,7 @@ func nodeState(n api.Node) string {
 	return "not connected"
 }
 
-func (a *app) nodeRow(n api.Node) string {
+func nodeRow(a *App, n api.Node) string {
 	rights := n.Rights
 	if n.Denied > 0 {
 		rights += fmt.Sprintf(" (%d denied)", n.Denied)
@@ -179,15 +179,15 @@ func (a *app) nodeRow(n api.Node) string {
 	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", a.nodeName(n.NodeID), n.NodeID, n.Addr, nodeState(n), rights)
 }
 
-func (a *app) printNode(n api.Node) error {
+func printNode(a *App, n api.Node) error {
 	if a.format != "table" {
 		return a.print(n, nil, func() string { return n.NodeID })
 	}
-	return printList(a, []api.Node{n}, nodeHead, a.nodeRow, nil)
+	return printList(a, []api.Node{n}, nodeHead, func(n api.Node) string { return nodeRow(a, n) }, nil)
 }
 
 // printCapable is printNode of a node that was asked what it announces.
-func (a *app) printCapable(n api.Node) error {
+func printCapable(a *App, n api.Node) error {
 	return a.print(n, func(w io.Writer) {
 		fmt.Fprintf(w, "node\t%s\nname\t%s\naddress\t%s\nstate\t%s\n", n.NodeID, n.Name, n.Addr, nodeState(n))
 		if n.Rights != "" {

@@ -21,7 +21,7 @@ import (
 
 // print writes an answer in the format that was asked for: v as JSON, or what
 // table writes, or the name.
-func (a *app) print(v any, table func(io.Writer), name func() string) error {
+func (a *App) print(v any, table func(io.Writer), name func() string) error {
 	switch a.format {
 	case "json", "jsonl":
 		if a.collected != nil {
@@ -37,7 +37,7 @@ func (a *app) print(v any, table func(io.Writer), name func() string) error {
 }
 
 // table writes lines whose cells have tabs between, in columns.
-func (a *app) table(write func(io.Writer)) error {
+func (a *App) table(write func(io.Writer)) error {
 	var columns bytes.Buffer
 	w := tabwriter.NewWriter(&columns, 0, 8, 2, ' ', 0)
 	cells := newPrintable(w)
@@ -57,7 +57,7 @@ func (a *app) table(write func(io.Writer)) error {
 
 // printList is print for many: JSON lines are one each. Columns whose head begins with +
 // are shown with -o wide; an empty head is not printed.
-func printList[T any](a *app, list []T, head string, row func(T) string, name func(T) string) error {
+func printList[T any](a *App, list []T, head string, row func(T) string, name func(T) string) error {
 	switch a.format {
 	case "json":
 		return json.NewEncoder(a.out).Encode(list)
@@ -89,7 +89,7 @@ func printList[T any](a *app, list []T, head string, row func(T) string, name fu
 }
 
 // columns returns the cells of a row that are shown.
-func (a *app) columns(heads []string, row string) string {
+func (a *App) columns(heads []string, row string) string {
 	if a.wide {
 		return row
 	}
@@ -103,7 +103,7 @@ func (a *app) columns(heads []string, row string) string {
 }
 
 // setFormat has a answer in the format that -o names.
-func (a *app) setFormat(c *cobra.Command, text string) error {
+func (a *App) setFormat(c *cobra.Command, text string) error {
 	a.format = "table"
 	switch text {
 	case "table", "json", "jsonl", "name":
@@ -127,14 +127,14 @@ func (a *app) setFormat(c *cobra.Command, text string) error {
 
 // confirm asks before something is destroyed. Without a terminal it takes
 // --yes and nothing else.
-func (a *app) confirm(yes bool, what string) error {
+func (a *App) confirm(yes bool, what string) error {
 	if yes {
 		return nil
 	}
 	if of := a.contextText(); of != "" {
 		what += ", in context " + of
 	}
-	refused := &exitError{api.ExitNotConfirmed, fmt.Errorf("%s: not confirmed", what)}
+	refused := exitWith(api.ExitNotConfirmed, fmt.Errorf("%s: not confirmed", what))
 	if !a.asks {
 		return refused
 	}
@@ -159,7 +159,7 @@ func terminal(f *os.File) bool {
 }
 
 // client speaks to the node.
-func (a *app) client() *client.Client {
+func (a *App) client() *client.Client {
 	a.asked.Store(true)
 	c := a.remote
 	if c == nil {

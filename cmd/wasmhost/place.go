@@ -9,7 +9,7 @@ import (
 	"wasmhost.example/api"
 )
 
-func (a *app) place() *cobra.Command {
+func placeCommand(a *App) *cobra.Command {
 	var need where
 	var dryRun bool
 	c := &cobra.Command{Use: "place KIND", Short: "Say where a daemon would be made, and why", Long: `Say on which node "spawn KIND" with the same flags would make a daemon, and why: the

@@ -121,7 +121,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 // payloads is where outputs go as bytes: a terminal shows them as text.
-func (a *app) payloads() io.Writer {
+func (a *App) payloads() io.Writer {
 	if a.format == "json" || a.format == "jsonl" || isTerminal(a.out) {
 		return a.out
 	}
@@ -129,7 +129,7 @@ func (a *app) payloads() io.Writer {
 }
 
 // endOutput writes what output still waits for the end of a character.
-func (a *app) endOutput() {
+func (a *App) endOutput() {
 	out := a.out
 	if a.rendered != nil {
 		out = a.rendered.To()

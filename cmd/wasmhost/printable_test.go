@@ -86,7 +86,7 @@ func FuzzPrintable(f *testing.F) {
 func TestPayloadsOnATerminal(t *testing.T) {
 	write := func(out *os.File, format string) {
 		t.Helper()
-		a := &app{out: newPrintable(out), format: format}
+		a := &App{out: newPrintable(out), format: format}
 		if _, err := io.WriteString(a.payloads(), evil+"\n"); err != nil {
 			t.Fatal(err)
 		}

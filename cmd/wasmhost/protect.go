@@ -6,8 +6,8 @@ import (
 	"wasmhost.example/identity"
 )
 
-// protect changes the passphrase of a key file.
-func (a *app) protect(passFile *string) *cobra.Command {
+// protectCommand changes the passphrase of a key file.
+func protectCommand(a *App, passFile *string) *cobra.Command {
 	var newFile string
 	var remove bool
 	c := &cobra.Command{
@@ -41,7 +41,7 @@ disk keeps of the old file's blocks is not erased.`,
 			if err := identity.ReplaceKeyFile(args[0], k, fresh); err != nil {
 				return err
 			}
-			return a.printIdentity(k)
+			return printIdentity(a, k)
 		},
 	}
 	c.Flags().StringVar(&newFile, "new-passphrase-file", "", "file with the passphrase that is to hold")

@@ -13,7 +13,7 @@ import (
 	"wasmhost.example/host/chain"
 )
 
-func (a *app) prove() *cobra.Command {
+func proveCommand(a *App) *cobra.Command {
 	var out, verify string
 	c := &cobra.Command{
 		Use:   "prove FILE1 FILE2 [--out PROOF] | --verify PROOF",
@@ -32,7 +32,7 @@ a proof does not prove anything.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
 			case verify != "" && len(args) == 0 && out == "":
-				return a.verifyProof(verify)
+				return verifyProof(a, verify)
 			case verify != "" || len(args) != 2:
 				return usagef("give two chain files, or --verify PROOF")
 			}
@@ -49,7 +49,7 @@ a proof does not prove anything.`,
 					return err
 				}
 			}
-			return a.showProof(proof)
+			return showProof(a, proof)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "file to write the proof to; - is standard output")
@@ -71,7 +71,7 @@ func proveFiles(one, two string) (*chain.Equivocation, error) {
 	return chain.ProveEquivocation(x, y)
 }
 
-func (a *app) verifyProof(path string) error {
+func verifyProof(a *App, path string) error {
 	in, err := a.open(path)
 	if err != nil {
 		return err
@@ -81,11 +81,11 @@ func (a *app) verifyProof(path string) error {
 	if err != nil {
 		return err
 	}
-	return a.showProof(proof)
+	return showProof(a, proof)
 }
 
 // showProof verifies the proof and says what it proves.
-func (a *app) showProof(proof *chain.Equivocation) error {
+func showProof(a *App, proof *chain.Equivocation) error {
 	c, err := proof.Verify()
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func conflictText(c api.Conflict) string {
 		c.Origin, c.Epoch, c.Sequence, c.Hashes[0], c.Hashes[1])
 }
 
-func (a *app) accuse() *cobra.Command {
+func accuseCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "accuse PROOF", Short: "Have the node refuse an identity, for a proof against it",
 		Long: `Put a proof on record: from now on the node refuses to spawn, restore, take or serve
@@ -125,7 +125,7 @@ word there.`,
 	}
 }
 
-func (a *app) accused() *cobra.Command {
+func accusedCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "accused", Short: "List the proofs of equivocation on record at the node", Example: "  wasmhost chain accused -o json", Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -147,7 +147,7 @@ func (a *app) accused() *cobra.Command {
 	}
 }
 
-func (a *app) proof() *cobra.Command {
+func proofCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "proof DAEMON [FILE]", Short: "Write the proof on record against a daemon to a file, or to standard output",
 		Example: "  wasmhost chain proof c1 c1.proof", Args: between(1, 2),
@@ -166,7 +166,7 @@ func (a *app) proof() *cobra.Command {
 	}
 }
 
-func (a *app) pardon() *cobra.Command {
+func pardonCommand(a *App) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
 		Use: "pardon DAEMON", Short: "Let the node use an identity again, in spite of a proof against it",

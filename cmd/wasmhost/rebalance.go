@@ -10,7 +10,7 @@ import (
 	"wasmhost.example/api"
 )
 
-func (a *app) rebalance() *cobra.Command {
+func rebalanceCommand(a *App) *cobra.Command {
 	var req api.Rebalance
 	c := &cobra.Command{
 		Use: "rebalance", Short: "Move one daemon to a node that has clearly less",

@@ -13,13 +13,13 @@ import (
 	"wasmhost.example/host/chain"
 )
 
-func (a *app) receipt() *cobra.Command {
+func receiptCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "receipt", Short: "What two nodes signed of a daemon's move"}
-	c.AddCommand(a.receiptList(), a.receiptSave(), a.receiptVerify())
+	c.AddCommand(receiptListCommand(a), receiptSaveCommand(a), receiptVerifyCommand(a))
 	return c
 }
 
-func (a *app) receiptList() *cobra.Command {
+func receiptListCommand(a *App) *cobra.Command {
 	c := &cobra.Command{
 		Use: "ls DAEMON", Short: "List the receipts of a daemon's last moves",
 		Long: `List the receipts of a daemon's last 64 moves, wherever it is. They travel with it. A node
@@ -54,7 +54,7 @@ func signedBy(r api.Receipt) string {
 	return "half"
 }
 
-func (a *app) receiptSave() *cobra.Command {
+func receiptSaveCommand(a *App) *cobra.Command {
 	var out string
 	var epoch uint64
 	c := &cobra.Command{
@@ -91,7 +91,7 @@ Whoever has the file can verify it, with no node at hand.`,
 			if !r.Whole() {
 				what = "half a receipt, without the source's signature: "
 			}
-			return a.showReceipt(r, what)
+			return showReceipt(a, r, what)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "file to write to; - is standard output")
@@ -99,7 +99,7 @@ Whoever has the file can verify it, with no node at hand.`,
 	return c
 }
 
-func (a *app) receiptVerify() *cobra.Command {
+func receiptVerifyCommand(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "verify FILE", Short: "Check a receipt, with no node running",
 		Long: `Check that a receipt is signed by both nodes that it names, and show what it says.
@@ -123,12 +123,12 @@ standard input.`,
 			if err := r.Verify(); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			return a.showReceipt(r, "receipt holds: ")
+			return showReceipt(a, r, "receipt holds: ")
 		},
 	}
 }
 
-func (a *app) showReceipt(r *chain.Receipt, what string) error {
+func showReceipt(a *App, r *chain.Receipt, what string) error {
 	v, err := convert.ReceiptOf(r)
 	if err != nil {
 		return err

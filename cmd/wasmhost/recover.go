@@ -10,7 +10,7 @@ import (
 	"wasmhost.example/api"
 )
 
-func (a *app) recover() *cobra.Command {
+func recoverCommand(a *App) *cobra.Command {
 	var retry, skip, rollback, fork, confirm, yield, yes bool
 	var name string
 	c := &cobra.Command{
@@ -61,10 +61,10 @@ A daemon that is held serves nothing, because another copy of it may have gone f
 				if err != nil {
 					return err
 				}
-				return a.printForks(forks)
+				return printForks(a, forks)
 			}
 			if confirm || yield {
-				m, err := a.decideHeld(c.Context(), args[0], confirm, yes)
+				m, err := decideHeld(a, c.Context(), args[0], confirm, yes)
 				if err != nil {
 					return err
 				}
@@ -99,7 +99,7 @@ A daemon that is held serves nothing, because another copy of it may have gone f
 }
 
 // decideHeld ends a hold, after it was asked for.
-func (a *app) decideHeld(ctx context.Context, ref string, confirm, yes bool) (api.Mended, error) {
+func decideHeld(a *App, ctx context.Context, ref string, confirm, yes bool) (api.Mended, error) {
 	held, err := a.client().Node().Held(ctx)
 	if err != nil {
 		return api.Mended{}, err

@@ -13,7 +13,7 @@ import (
 	"wasmhost.example/identity"
 )
 
-func (a *app) clusterRecover() *cobra.Command {
+func clusterRecoverCommand(a *App) *cobra.Command {
 	var yes, dry bool
 	var timeout time.Duration
 	c := &cobra.Command{Use: "recover", Short: "Begin the directory anew after its voters are lost for good", Long: `Begin the cluster's directory anew, on a node that is left, after the nodes that kept
@@ -48,7 +48,7 @@ they had: two directories at the same time can name two owners.`, Example: `  wa
 		}
 		if !dry {
 			fmt.Fprintln(a.err, "the node restarts with the new directory")
-			if err := a.awaitDirectory(ctx); err != nil {
+			if err := awaitDirectory(a, ctx); err != nil {
 				return err
 			}
 		}
@@ -70,7 +70,7 @@ they had: two directories at the same time can name two owners.`, Example: `  wa
 const restartTime = time.Minute
 
 // awaitDirectory waits until the node has restarted and its lease holds.
-func (a *app) awaitDirectory(ctx context.Context) error {
+func awaitDirectory(a *App, ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	answered := time.Now()

@@ -16,8 +16,8 @@ import (
 const groupRef = "group/"
 
 // rollOut upgrades all daemons of a kind or a group.
-func (a *app) rollOut(c *cobra.Command, req api.Rollout) error {
-	s := &rolloutShower{app: a, dry: req.DryRun}
+func rollOut(a *App, c *cobra.Command, req api.Rollout) error {
+	s := &rolloutShower{App: a, dry: req.DryRun}
 	sum, err := a.client().Daemons().Rollout(c.Context(), req, s.step)
 	if c.Context().Err() != nil {
 		fmt.Fprintf(a.err, "stopped: %s; no other daemon is begun with, and none is rolled back; give the command again to go on\n", rolloutText(s.last, s.dry))
@@ -44,7 +44,7 @@ func orID(name, id string) string {
 
 // rolloutShower shows how a rollout goes.
 type rolloutShower struct {
-	*app
+	*App
 	dry  bool
 	last api.RolloutProgress
 	said time.Time
@@ -124,7 +124,7 @@ func rolloutText(p api.RolloutProgress, dry bool) string {
 }
 
 // upgradeOne upgrades a daemon.
-func (a *app) upgradeOne(c *cobra.Command, ref string, req api.Upgrade) error {
+func upgradeOne(a *App, c *cobra.Command, ref string, req api.Upgrade) error {
 	d, err := a.client().Daemons().Upgrade(c.Context(), ref, req)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ import (
 
 // running is one run command.
 type running struct {
-	*app
+	*App
 	config, state, input string
 	record, replay       string // transcripts
 	limits               []string
@@ -35,8 +35,8 @@ type running struct {
 	recorder       *recorder
 }
 
-func (a *app) run() *cobra.Command {
-	r := &running{app: a}
+func runCommand(a *App) *cobra.Command {
+	r := &running{App: a}
 	c := &cobra.Command{
 		Use: "run FILE", Short: "Run a module on its own: events in, outputs out, no node",
 		Long: `Run a module on its own, with no node: each line of standard input is an event, each
@@ -268,7 +268,7 @@ func (r *running) answered(h happening, outputs [][]byte, err error) error {
 	if err := r.effects(); err != nil {
 		return err
 	}
-	return flushIdle(r.out, r.app.out)
+	return flushIdle(r.out, r.App.out)
 }
 
 func (r *running) output(b []byte) error {

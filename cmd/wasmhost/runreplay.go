@@ -89,7 +89,7 @@ func (r *running) deliver(h *happening) ([][]byte, error) {
 }
 
 // readTranscript reads the transcript of a file.
-func (a *app) readTranscript(path string) ([]transcriptLine, error) {
+func readTranscript(a *App, path string) ([]transcriptLine, error) {
 	in, err := a.open(path)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (a *app) readTranscript(path string) ([]transcriptLine, error) {
 // replayed sends the events of a transcript and compares the answers, or with --record
 // writes them.
 func (r *running) replayed(ctx context.Context, trial *guesttest.Runner) (err error) {
-	lines, err := r.readTranscript(r.replay)
+	lines, err := readTranscript(r.App, r.replay)
 	if err != nil {
 		return err
 	}
@@ -150,12 +150,12 @@ func (r *running) replayed(ctx context.Context, trial *guesttest.Runner) (err er
 		}
 	}
 	if err = errors.Join(err, r.recorder.close(false, err)); errors.Is(err, errDiffers) {
-		return &exitError{api.ExitVerification, err}
+		return exitWith(api.ExitVerification, err)
 	} else if err != nil {
 		return err
 	}
 	if differ > 0 {
-		return &exitError{api.ExitVerification, fmt.Errorf("%w: %d of %d events differ from %s", errDiffers, differ, len(rest), r.replay)}
+		return exitWith(api.ExitVerification, fmt.Errorf("%w: %d of %d events differ from %s", errDiffers, differ, len(rest), r.replay))
 	}
 	return r.agreed(len(rest))
 }

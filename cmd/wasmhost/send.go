@@ -18,7 +18,7 @@ import (
 
 // sending is one send command.
 type sending struct {
-	*app
+	*App
 	ctx      context.Context
 	ref, id  string // to whom, under which id
 	key      string // by which a group chooses a member
@@ -29,7 +29,7 @@ type sending struct {
 	stopped  bool         // events after the last answered were not taken
 }
 
-func (a *app) send() *cobra.Command {
+func sendCommand(a *App) *cobra.Command {
 	var id, key string
 	c := &cobra.Command{
 		Use:   "send DAEMON|group/NAME [DATA | -]",
@@ -74,7 +74,7 @@ event with an --id goes to the member that its key, or else its sender, is for.`
 					return usagef("--id: %v", err)
 				}
 			}
-			s := &sending{app: a, ctx: c.Context(), ref: args[0], id: id, key: key}
+			s := &sending{App: a, ctx: c.Context(), ref: args[0], id: id, key: key}
 			if source.lines != "" {
 				return s.lines(source.lines)
 			}

@@ -25,7 +25,7 @@ type serveOptions struct {
 	ready            func(*node.Node) error  // called when the node is ready; nil: it is announced
 }
 
-func (a *app) serve() *cobra.Command {
+func serveCommand(a *App) *cobra.Command {
 	var join, joinRights string
 	var limits []string
 	var tags, drainTo list
@@ -55,7 +55,7 @@ count from the next start on. What is not good changes nothing.`,
   wasmhost serve --data ./b --cluster --join "$(wasmhost --socket a.sock node token)"`,
 		Args: exact(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			o, err := a.serveOptions(c, limits, tags)
+			o, err := readServeOptions(a, c, limits, tags)
 			if err != nil {
 				return err
 			}
@@ -73,7 +73,7 @@ count from the next start on. What is not good changes nothing.`,
 				return err
 			}
 			privateFiles()
-			return a.runAgain(c.Context(), o)
+			return runAgain(a, c.Context(), o)
 		},
 	}
 	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "kind-keys", "passivate-after", "active-memory", "compile-memory", "compile-time", "key-file", "passphrase-file", "drain", "drain-deadline", "rebalance"} {
@@ -108,10 +108,10 @@ func defaultName() string {
 	return name
 }
 
-// serveOptions reads the flags. Of --data and --ephemeral one rules out the
+// readServeOptions reads the flags. Of --data and --ephemeral one rules out the
 // other; where one is given, what a file or the environment says of the other
 // does not count.
-func (a *app) serveOptions(c *cobra.Command, limits []string, tags list) (o serveOptions, err error) {
+func readServeOptions(a *App, c *cobra.Command, limits []string, tags list) (o serveOptions, err error) {
 	f := c.Flags()
 	text := func(name string) string { return f.Lookup(name).Value.String() }
 	o = serveOptions{levels: text("log-level"), form: text("log-format"), otlp: text("otlp"), otlpSample: text("otlp-sample")}
@@ -186,7 +186,7 @@ func checked(c *node.Config) error {
 }
 
 // secret is text, or what standard input holds where text is -.
-func (a *app) secret(text string) (string, error) {
+func (a *App) secret(text string) (string, error) {
 	if text != "-" {
 		return text, nil
 	}

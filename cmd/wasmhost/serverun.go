@@ -17,9 +17,9 @@ import (
 )
 
 // runAgain runs the node, and again where it ends for another part in its cluster.
-func (a *app) runAgain(ctx context.Context, o serveOptions) error {
+func runAgain(a *App, ctx context.Context, o serveOptions) error {
 	for {
-		err := a.runNode(ctx, o)
+		err := serveNode(a, ctx, o)
 		var restart *node.RestartError
 		if !errors.As(err, &restart) {
 			return err
@@ -29,8 +29,8 @@ func (a *app) runAgain(ctx context.Context, o serveOptions) error {
 	}
 }
 
-// runNode runs a node until ctx ends, or it ends by itself.
-func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
+// serveNode runs a node until ctx ends, or it ends by itself.
+func serveNode(a *App, ctx context.Context, o serveOptions) (err error) {
 	a.grace.set(serveGrace)
 	logs, err := newLogging(a.err, o.levels, o.form)
 	if err != nil {
@@ -41,9 +41,9 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 
 	traces := &tracing{}
 	defer func() { err = errors.Join(err, traces.close()) }()
-	o.node.Logger, o.node.Version = logs.logger(), buildVersion()
+	o.node.Logger, o.node.Version = logs.logger(), a.version
 	o.node.Tracer = func(id identity.NodeID) (_ trace.Tracer, err error) {
-		if traces, err = newTracing(o.otlp, o.otlpSample, id, logger); err != nil {
+		if traces, err = newTracing(o.otlp, o.otlpSample, a.version, id, logger); err != nil {
 			traces = &tracing{}
 		}
 		return traces.tracer(), err
@@ -65,7 +65,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 	go conf.reloadAt(hangUps)
 
 	if o.ready == nil {
-		o.ready = a.announce
+		o.ready = func(n *node.Node) error { return announce(a, n) }
 	}
 	if err := o.ready(n); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (a *app) runNode(ctx context.Context, o serveOptions) (err error) {
 }
 
 // announce prints the line that scripts wait for.
-func (a *app) announce(n *node.Node) error {
+func announce(a *App, n *node.Node) error {
 	socket, err := filepath.Abs(a.target.Socket)
 	if err != nil {
 		return err

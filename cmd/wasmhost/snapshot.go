@@ -16,7 +16,7 @@ import (
 	"wasmhost.example/host/snapshot"
 )
 
-func (a *app) snapshot() *cobra.Command {
+func snapshotCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "snapshot", Short: "Snapshots: a daemon's state in a file"}
 	save := &cobra.Command{Use: "save DAEMON FILE", Short: "Write a daemon's snapshot; - is standard output", Example: "  wasmhost snapshot save c1 c1.snap", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		body, err := a.client().Daemons().Snapshot(c.Context(), args[0])
@@ -27,21 +27,21 @@ func (a *app) snapshot() *cobra.Command {
 		return a.writeTo(args[1], body)
 	}}
 	inspect := &cobra.Command{Use: "inspect FILE", Short: "Show what a snapshot is of", Example: "  wasmhost snapshot inspect c1.snap -o json", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		s, size, err := a.readSnapshot(args[0])
+		s, size, err := readSnapshot(a, args[0])
 		if err != nil {
 			return err
 		}
-		return a.printSnapshot(s, size)
+		return printSnapshot(a, s, size)
 	}}
 	verify := &cobra.Command{Use: "verify FILE", Short: "Check a snapshot's hashes and signature, with no node running", Example: "  wasmhost snapshot verify c1.snap", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		s, size, err := a.readSnapshot(args[0])
+		s, size, err := readSnapshot(a, args[0])
 		if err == nil {
 			err = s.Verify()
 		}
 		if err != nil {
 			return err
 		}
-		return a.printSnapshot(s, size)
+		return printSnapshot(a, s, size)
 	}}
 	var kind, name, keyFile, passFile string
 	var unsigned bool
@@ -73,7 +73,7 @@ private key is not: --unsigned takes it, on your word for what is in it.`,
 			if err != nil {
 				return err
 			}
-			return a.printDaemon(d)
+			return printDaemon(a, d)
 		}}
 	restore.Flags().StringVar(&kind, "kind", "", "the kind; default: the snapshot's")
 	restore.Flags().StringVar(&name, "name", "", "the name; default: the snapshot's")
@@ -86,7 +86,7 @@ private key is not: --unsigned takes it, on your word for what is in it.`,
 
 // readSnapshot returns a snapshot without its state, and how many bytes that
 // has: a file can be larger than memory.
-func (a *app) readSnapshot(path string) (*snapshot.Snapshot, int64, error) {
+func readSnapshot(a *App, path string) (*snapshot.Snapshot, int64, error) {
 	f, err := a.open(path)
 	if err != nil {
 		return nil, 0, err
@@ -95,7 +95,7 @@ func (a *app) readSnapshot(path string) (*snapshot.Snapshot, int64, error) {
 	return snapshot.Inspect(f)
 }
 
-func (a *app) printSnapshot(s *snapshot.Snapshot, state int64) error {
+func printSnapshot(a *App, s *snapshot.Snapshot, state int64) error {
 	v := convert.SnapshotOf(s)
 	v.State = int(state)
 	return a.print(v, func(w io.Writer) {
@@ -112,7 +112,7 @@ func spawnedText(v api.Snapshot) string {
 	return v.Spawned.Format("2006-01-02 15:04:05Z07:00")
 }
 
-func (a *app) chain() *cobra.Command {
+func chainCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "chain", Short: "Chains: what a daemon emitted, and the proof of it"}
 	export := &cobra.Command{Use: "export DAEMON [FILE]", Short: "Write a daemon's chain to a file, or to standard output", Example: `  wasmhost chain export c1 > c1.chain
   wasmhost chain export c1 c1.chain`, Args: between(1, 2), RunE: func(c *cobra.Command, args []string) error {
@@ -133,7 +133,7 @@ against its parent's exported chain too: that the parent had come to that output
 that epoch, with that hash, code and count of events. Exit code 10 where anything
 differs.`, Example: `  wasmhost chain verify c1.chain
   wasmhost chain verify fork.chain --parent c1.chain`, Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
-		return a.verifyChain(args[0], parent)
+		return verifyChain(a, args[0], parent)
 	}}
 	verify.Flags().StringVar(&parent, "parent", "", "file with the exported chain of the daemon that this one is a fork of")
 	show := &cobra.Command{Use: "show DAEMON", Short: "Print a daemon's chain, proven on the way", Example: `  wasmhost chain show c1
@@ -150,7 +150,7 @@ differs.`, Example: `  wasmhost chain verify c1.chain
 		}
 		return errors.Join(err, out.Flush())
 	}}
-	c.AddCommand(show, export, verify, a.prove(), a.accuse(), a.accused(), a.proof(), a.pardon())
+	c.AddCommand(show, export, verify, proveCommand(a), accuseCommand(a), accusedCommand(a), proofCommand(a), pardonCommand(a))
 	return c
 }
 
@@ -205,7 +205,7 @@ func (s *chainShower) end() error {
 }
 
 // verifyChain proves a chain file, and with a parent that it is a fork of that.
-func (a *app) verifyChain(path, parent string) error {
+func verifyChain(a *App, path, parent string) error {
 	in, err := a.open(path)
 	if err != nil {
 		return err

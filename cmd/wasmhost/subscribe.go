@@ -19,8 +19,8 @@ func nodeChannel(text string) (node, name string, err error) {
 	return node, name, nil
 }
 
-// subscription reads NODE/CHANNEL and the token's file, if any.
-func (a *app) subscription(text, tokenFile string) (api.Subscribe, error) {
+// parseSubscription reads NODE/CHANNEL and the token's file, if any.
+func parseSubscription(a *App, text, tokenFile string) (api.Subscribe, error) {
 	var s api.Subscribe
 	var err error
 	if s.Publisher, s.Channel, err = nodeChannel(text); err != nil || tokenFile == "" {
@@ -33,13 +33,13 @@ func (a *app) subscription(text, tokenFile string) (api.Subscribe, error) {
 	return s, err
 }
 
-func (a *app) subscribe() *cobra.Command {
+func subscribeCommand(a *App) *cobra.Command {
 	var token string
 	c := &cobra.Command{Use: "subscribe DAEMON NODE/CHANNEL", Short: "Subscribe a daemon to a channel of a node", Long: `Subscribe a daemon to a channel of a node, from the channel's next event on. The
 subscription is the daemon's: it follows every move. Where the daemon is
 subscribed already it goes on where it is, with the new token.`, Example: `  wasmhost subscribe c1 a/ticks
   wasmhost subscribe c1 a/orders/eu --token orders.token`, Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
-		s, err := a.subscription(args[1], token)
+		s, err := parseSubscription(a, args[1], token)
 		if err != nil {
 			return err
 		}
@@ -47,13 +47,13 @@ subscribed already it goes on where it is, with the new token.`, Example: `  was
 		if err != nil {
 			return err
 		}
-		return a.printSubscriptions(list)
+		return printSubscriptions(a, list)
 	}}
 	c.Flags().StringVar(&token, "token", "", "file with a permission token whose subject is the daemon")
 	return c
 }
 
-func (a *app) unsubscribe() *cobra.Command {
+func unsubscribeCommand(a *App) *cobra.Command {
 	return &cobra.Command{Use: "unsubscribe DAEMON NODE/CHANNEL", Short: "End a daemon's subscription", Example: "  wasmhost unsubscribe c1 a/ticks", Args: exact(2), RunE: func(c *cobra.Command, args []string) error {
 		node, name, err := nodeChannel(args[1])
 		if err != nil {
@@ -63,11 +63,11 @@ func (a *app) unsubscribe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.printSubscriptions(list)
+		return printSubscriptions(a, list)
 	}}
 }
 
-func (a *app) printSubscriptions(list []api.Subscription) error {
+func printSubscriptions(a *App, list []api.Subscription) error {
 	return printList(a, list, "NODE\t+NODE ID\tCHANNEL\tCURSOR\tLAG\tSTATE", func(s api.Subscription) string {
 		return fmt.Sprintf("%s\t%s\t%s\t%d\t%d\t%s", a.nodeName(s.Publisher), s.Publisher, s.Channel, s.Cursor, s.Lag, stateOf(s))
 	}, func(s api.Subscription) string { return s.Publisher + "/" + s.Channel })
@@ -80,7 +80,7 @@ func stateOf(s api.Subscription) string {
 	return s.State
 }
 
-func (a *app) writeSubscriptions(w io.Writer, list []api.Subscription) {
+func writeSubscriptions(a *App, w io.Writer, list []api.Subscription) {
 	for _, s := range list {
 		fmt.Fprintf(w, "subscribed\t%s/%s\tcursor %d\tlag %d\t%s\n", a.nodeName(s.Publisher), s.Channel, s.Cursor, s.Lag, stateOf(s))
 	}

@@ -8,8 +8,8 @@ import (
 
 // What is said to be ours is, and what is typed instead is not.
 func TestHabitsAreCommands(t *testing.T) {
-	a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
-	root := a.root()
+	a := &App{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
+	root := root(a)
 	for typed, ours := range habits {
 		if c, rest, err := root.Find(strings.Fields(ours)); err != nil || len(rest) > 0 || c == root {
 			t.Errorf("%s: there is no command %s", typed, ours)

@@ -129,7 +129,7 @@ func asksNode(c *cobra.Command) bool {
 }
 
 // connect finds out which node the command is for.
-func (a *app) connect(c *cobra.Command) (err error) {
+func (a *App) connect(c *cobra.Command) (err error) {
 	if a.settings == nil { // a shell's completion
 		if a.settings, err = configure(c); err != nil {
 			return err
@@ -152,7 +152,7 @@ func (a *app) connect(c *cobra.Command) (err error) {
 }
 
 // dialURL makes the client of the target's URL, where it has one.
-func (a *app) dialURL() error {
+func (a *App) dialURL() error {
 	t := a.target
 	if t.URL == "" {
 		return nil
@@ -185,7 +185,7 @@ func (a *app) dialURL() error {
 }
 
 // contextText says which context a command is for; empty: none with a name.
-func (a *app) contextText() string {
+func (a *App) contextText() string {
 	if a.target.Name == "" || a.target.Name == contexts.Default {
 		return ""
 	}

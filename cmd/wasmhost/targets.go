@@ -24,7 +24,7 @@ the largest of theirs.`
 
 // each does something for every target. What fails is told at once and does not stop
 // those after it. As JSON the answers of several are one list.
-func (a *app) each(c *cobra.Command, targets []string, do func(target string) error) error {
+func (a *App) each(c *cobra.Command, targets []string, do func(target string) error) error {
 	if len(targets) == 1 {
 		return do(targets[0])
 	}

@@ -13,11 +13,11 @@ import (
 	"wasmhost.example/identity"
 )
 
-func (a *app) token() *cobra.Command {
+func tokenCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "token", Short: "Permission tokens for channels", Long: `Permission tokens for channels. A channel's roots are keys; a token is signed by
 one of them and says what its subject, a daemon or a node, may do on the channel.
 Its subject can delegate less than that to another, where the token permits it.`}
-	c.AddCommand(a.tokenIssue(), a.tokenDelegate(), a.tokenInspect(), a.tokenRevoke())
+	c.AddCommand(tokenIssueCommand(a), tokenDelegateCommand(a), tokenInspectCommand(a), tokenRevokeCommand(a))
 	return c
 }
 
@@ -53,7 +53,7 @@ func subject(text string) (identity.EntityID, error) {
 	return identity.ReadKeyFileID(text)
 }
 
-func (a *app) tokenIssue() *cobra.Command {
+func tokenIssueCommand(a *App) *cobra.Command {
 	var by signer
 	var to, scope, channel string
 	var ttl time.Duration
@@ -78,7 +78,7 @@ func (a *app) tokenIssue() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printToken(t)
+			return printToken(a, t)
 		}}
 	by.flags(c, "key file of the issuer, which is to be a root of the channel")
 	c.Flags().StringVar(&to, "subject", "", "whom the token is for: a daemon's or node's entity id, or its key file")
@@ -90,7 +90,7 @@ func (a *app) tokenIssue() *cobra.Command {
 	return c
 }
 
-func (a *app) tokenDelegate() *cobra.Command {
+func tokenDelegateCommand(a *App) *cobra.Command {
 	var by signer
 	var to, scope, channel string
 	c := &cobra.Command{Use: "delegate FILE", Short: "Pass on what a token permits, or less; - reads it from standard input", Long: `Pass on what a token permits, or less. The new token names the whole chain: who
@@ -118,7 +118,7 @@ takes it checks each link. It expires with the one that it was made of.`,
 			if err != nil {
 				return err
 			}
-			return a.printToken(t)
+			return printToken(a, t)
 		}}
 	by.flags(c, "key file of the token's subject")
 	c.Flags().StringVar(&to, "subject", "", "whom the new token is for: an entity id, or a key file")
@@ -127,7 +127,7 @@ takes it checks each link. It expires with the one that it was made of.`,
 	return c
 }
 
-func (a *app) tokenRevoke() *cobra.Command {
+func tokenRevokeCommand(a *App) *cobra.Command {
 	var by signer
 	var below uint64
 	var offline bool
@@ -184,7 +184,7 @@ printed, and another node takes it with --from FILE.`, Example: `  wasmhost toke
 	return c
 }
 
-func (a *app) tokenInspect() *cobra.Command {
+func tokenInspectCommand(a *App) *cobra.Command {
 	return &cobra.Command{Use: "inspect FILE", Short: "Show what a token says; - reads it from standard input", Long: `Show what a token says. That it is good for a channel only the channel's node can
 say, for it knows the roots and what was revoked.`, Example: "  wasmhost token inspect ticks.token -o json", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
 		t, err := a.readToken(args[0])
@@ -201,7 +201,7 @@ say, for it knows the roots and what was revoked.`, Example: "  wasmhost token i
 }
 
 // readToken reads a token's file.
-func (a *app) readToken(path string) (*identity.TokenChain, error) {
+func (a *App) readToken(path string) (*identity.TokenChain, error) {
 	text, err := a.readText(path)
 	if err != nil {
 		return nil, err
@@ -210,7 +210,7 @@ func (a *app) readToken(path string) (*identity.TokenChain, error) {
 }
 
 // readText reads a small file, or standard input for -.
-func (a *app) readText(path string) (string, error) {
+func (a *App) readText(path string) (string, error) {
 	if path == "-" {
 		return a.secret("-")
 	}
@@ -244,7 +244,7 @@ func tokenInfo(t *identity.TokenChain) map[string]any {
 	return map[string]any{"subject": t.Leaf().Subject.String(), "expired": t.Leaf().Expired(time.Now()), "links": links}
 }
 
-func (a *app) printToken(t *identity.TokenChain) error {
+func printToken(a *App, t *identity.TokenChain) error {
 	text, err := t.Text()
 	if err != nil {
 		return err

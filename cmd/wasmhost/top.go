@@ -9,7 +9,7 @@ import (
 	"wasmhost.example/api"
 )
 
-func (a *app) top() *cobra.Command {
+func topCommand(a *App) *cobra.Command {
 	var interval time.Duration
 	var most int
 	var watch bool

@@ -27,7 +27,7 @@ type tracing struct {
 
 // newTracing makes the tracing of a node by --otlp and --otlp-sample; where --otlp is
 // empty, by OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT.
-func newTracing(endpoint, sample string, node identity.NodeID, logger *slog.Logger) (*tracing, error) {
+func newTracing(endpoint, sample, version string, node identity.NodeID, logger *slog.Logger) (*tracing, error) {
 	if endpoint == "" {
 		endpoint = otlpEndpoint(os.Getenv)
 	}
@@ -46,7 +46,7 @@ func newTracing(endpoint, sample string, node identity.NodeID, logger *slog.Logg
 	if err != nil {
 		return nil, usagef("--otlp: %v", err)
 	}
-	res := resource.NewSchemaless(attribute.String("service.name", "wasmhost"), attribute.String("service.version", buildVersion()), attribute.String("service.instance.id", node.String()))
+	res := resource.NewSchemaless(attribute.String("service.name", "wasmhost"), attribute.String("service.version", version), attribute.String("service.instance.id", node.String()))
 	p := sdk.NewTracerProvider(sdk.WithResource(res), sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(part))), sdk.WithBatcher(&logged{exporter, logger}))
 	logger.Info("traces are sent", "to", endpoint, "sample", part)
 	return &tracing{p}, nil

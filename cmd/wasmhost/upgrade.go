@@ -13,7 +13,7 @@ import (
 	"wasmhost.example/api/server"
 )
 
-func (a *app) upgrade() *cobra.Command {
+func upgradeCommand(a *App) *cobra.Command {
 	var req api.Upgrade
 	many := api.Rollout{}
 	c := &cobra.Command{
@@ -58,14 +58,14 @@ code 12 says that a daemon was not upgraded.`,
 					return usagef("--parallel is 1 to %d, --max-failures at least 0", api.MaxRolloutParallel)
 				}
 				many.To = req.To
-				return a.rollOut(c, many)
+				return rollOut(a, c, many)
 			}
 			for _, flag := range []string{"parallel", "max-failures", "no-rollback", "dry-run"} {
 				if c.Flags().Changed(flag) {
 					return usagef("--%s is of group/NAME and --kind", flag)
 				}
 			}
-			return a.upgradeOne(c, args[0], req)
+			return upgradeOne(a, c, args[0], req)
 		},
 	}
 	c.Flags().StringVar(&req.To, "to", "", `the module: its whole digest, or "latest"`)
@@ -78,7 +78,7 @@ code 12 says that a daemon was not upgraded.`,
 	return c
 }
 
-func (a *app) quarantine() *cobra.Command {
+func quarantineCommand(a *App) *cobra.Command {
 	c := &cobra.Command{Use: "quarantine", Short: "Events that a daemon failed on", Long: `Events that a daemon failed on. A failed event changes nothing; where it had a
 number, the daemon's history keeps it. An event that ran too long by the clock
 is kept after its third try, any other at once, for it would fail again. retry gives

@@ -19,7 +19,7 @@ type wrongStep struct {
 }
 
 // vectors runs a probe by golden vectors.
-func (a *app) vectors(ctx context.Context, wasm []byte, o crossOptions) (err error) {
+func vectors(a *App, ctx context.Context, wasm []byte, o crossOptions) (err error) {
 	b, err := a.readFile(o.vectors)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (a *app) vectors(ctx context.Context, wasm []byte, o crossOptions) (err err
 		return err
 	}
 	if len(wrong) > 0 {
-		return &exitError{api.ExitVerification, fmt.Errorf("%d of %d steps differ from the golden vectors", len(wrong), len(v.Steps))}
+		return exitWith(api.ExitVerification, fmt.Errorf("%d of %d steps differ from the golden vectors", len(wrong), len(v.Steps)))
 	}
 	return nil
 }

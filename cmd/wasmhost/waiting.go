@@ -33,7 +33,7 @@ func follows(c *cobra.Command) bool {
 }
 
 // boundWaits gives every command that asks a node the flag --timeout.
-func (a *app) boundWaits(c *cobra.Command) {
+func (a *App) boundWaits(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		a.boundWaits(sub)
 	}
@@ -51,7 +51,7 @@ func (a *app) boundWaits(c *cobra.Command) {
 }
 
 // waiting runs a command for as long as limit allows; 0: for ever.
-func (a *app) waiting(c *cobra.Command, limit time.Duration, run func() error) error {
+func (a *App) waiting(c *cobra.Command, limit time.Duration, run func() error) error {
 	parent := c.Context()
 	if parent == nil { // a test's
 		parent = context.Background()
@@ -81,11 +81,11 @@ func (a *app) waiting(c *cobra.Command, limit time.Duration, run func() error) e
 }
 
 // errGivenUp says that a command's --timeout is over.
-var errGivenUp = &exitError{api.ExitTimeout, fmt.Errorf("--timeout: %w", context.DeadlineExceeded)}
+var errGivenUp = exitWith(api.ExitTimeout, fmt.Errorf("--timeout: %w", context.DeadlineExceeded))
 
 // saysWhat says after waitWord what the command waits for, unless something was printed
 // by then. The caller calls stop when the command has ended.
-func (a *app) saysWhat(ctx context.Context, c *cobra.Command) (stop func()) {
+func (a *App) saysWhat(ctx context.Context, c *cobra.Command) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	late := time.AfterFunc(waitWord, func() {
@@ -102,7 +102,7 @@ func (a *app) saysWhat(ctx context.Context, c *cobra.Command) (stop func()) {
 	}
 }
 
-func (a *app) sayWaiting(ctx context.Context, c *cobra.Command) {
+func (a *App) sayWaiting(ctx context.Context, c *cobra.Command) {
 	why := "the node to answer"
 	ask, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -116,7 +116,7 @@ func (a *app) sayWaiting(ctx context.Context, c *cobra.Command) {
 }
 
 // reads reports whether the command waits for its standard input.
-func (a *app) reads() bool {
+func (a *App) reads() bool {
 	in, ok := a.in.(*interruptible)
 	return ok && in.reading.Load()
 }

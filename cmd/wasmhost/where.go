@@ -74,7 +74,7 @@ func parseTags(l list) (map[string]string, error) {
 }
 
 // autoTarget fills the target of a migration that is to be picked.
-func (a *app) autoTarget(c *cobra.Command, ref string, auto bool, w *where, to *string) error {
+func autoTarget(a *App, c *cobra.Command, ref string, auto bool, w *where, to *string) error {
 	switch {
 	case !auto && w.given():
 		return usagef("--where and what else says where go with --auto")
