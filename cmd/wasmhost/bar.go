@@ -56,11 +56,3 @@ func (s *moveShower) clear() {
 		_ = s.bar.Clear()
 	}
 }
-
-func roundText(r *api.Round) string {
-	text := fmt.Sprintf("  round %d (%s): %d records, %d blocks, %s in %s", r.Number, r.How, r.Records, r.Blocks, size(r.Bytes), millis(r.MS))
-	if r.SlowedMS > 0 {
-		text += fmt.Sprintf("; the daemon is slowed to an event each %s", millis(r.SlowedMS))
-	}
-	return text
-}

@@ -284,8 +284,6 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 	return c
 }
 
-var errEnough = errors.New("enough events were printed")
-
 func printChannelEvent(a *App, ev api.ChannelEvent) error {
 	if a.format == "json" || a.format == "jsonl" {
 		return json.NewEncoder(a.out).Encode(ev)

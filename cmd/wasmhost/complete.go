@@ -10,6 +10,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/cmd/wasmhost/contexts"
 )
 
 // completeTime is how long a shell waits for names that the node knows.
@@ -158,4 +159,19 @@ func (a *App) complete(c *cobra.Command, from []named, given []string, begin str
 		}
 	}
 	return out
+}
+
+// contextNames completes the names of contexts.
+func (a *App) contextNames(_ *cobra.Command, _ []string, begin string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	set, err := contexts.Read(contextsFile())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []cobra.Completion
+	for _, c := range append([]contexts.Context{{Name: contexts.Default, Socket: settingOf("socket").def}}, set.List()...) {
+		if strings.HasPrefix(c.Name, begin) {
+			out = append(out, cobra.CompletionWithDesc(c.Name, target{Context: c}.address()))
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
 }

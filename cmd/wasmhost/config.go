@@ -12,6 +12,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
+
+	"wasmhost.example/host"
 )
 
 // setting is what a flag, the environment or a configuration file can say. Its
@@ -294,4 +296,22 @@ to the kind, [daemon.NAME.limits] what spawn --name NAME gives to the daemon; a
 			}, func(v value) string { return v.Key })
 		},
 	}
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// defaultName is the machine's name if it can name a node; else empty: the node then
+// has no name, only an id.
+func defaultName() string {
+	name := hostname()
+	if host.ValidNodeName(name) != nil {
+		return ""
+	}
+	return name
 }

@@ -201,18 +201,3 @@ func contextRemoveCommand(a *App) *cobra.Command {
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
 }
-
-// contextNames completes the names of contexts.
-func (a *App) contextNames(_ *cobra.Command, _ []string, begin string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	set, err := contexts.Read(contextsFile())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var out []cobra.Completion
-	for _, c := range append([]contexts.Context{{Name: contexts.Default, Socket: settingOf("socket").def}}, set.List()...) {
-		if strings.HasPrefix(c.Name, begin) {
-			out = append(out, cobra.CompletionWithDesc(c.Name, target{Context: c}.address()))
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
-}

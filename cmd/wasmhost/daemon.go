@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,7 +10,6 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/host/broker"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/identity"
 )
 
 func spawnCommand(a *App) *cobra.Command {
@@ -105,28 +102,6 @@ has it now, and is refused where none has. Grants go where it goes.`, Example: `
 	return c
 }
 
-const (
-	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes, and of what is stored: snapshot-events, snapshot-bytes, snapshot-interval, history; and of what it makes of its own accord: internal-rate, internal-bytes, timer-interval"
-	limitUnits = "bytes in KiB, MiB or GiB, times as 250ms"
-	limitHelp  = "a limit of its own: " + limitNames + "; " + limitUnits + "."
-)
-
-// seedOf reads the seed of a key file; nil without one.
-func seedOf(keyFile, passFile string) ([]byte, error) {
-	if keyFile == "" {
-		return nil, nil
-	}
-	pass, err := passphrase(passFile)
-	if err != nil {
-		return nil, err
-	}
-	key, err := identity.ReadKeyFile(keyFile, pass)
-	if err != nil {
-		return nil, err
-	}
-	return key.Seed()
-}
-
 func printDaemon(a *App, d api.Daemon) error {
 	return a.print(d, func(w io.Writer) { writeDaemon(a, w, d) }, func() string { return d.Name })
 }
@@ -204,24 +179,6 @@ func writeWhole(a *App, w io.Writer, d api.Daemon) {
 	}
 }
 
-// writeUsed writes how much of its bounds a daemon takes, where it takes any.
-func writeUsed(w io.Writer, list []api.Used) {
-	for _, u := range list {
-		if u.Used == 0 || !u.Near && (u.Limit == "memory" || u.Limit == "state-bytes") {
-			continue
-		}
-		label := "used"
-		if u.Near {
-			label = "NEAR ITS LIMIT"
-		}
-		if strings.HasSuffix(u.Limit, "bytes") {
-			fmt.Fprintf(w, "%s\t%s: %s of %s\n", label, u.Limit, size(u.Used), size(u.Most))
-		} else {
-			fmt.Fprintf(w, "%s\t%s: %d of %d\n", label, u.Limit, u.Used, u.Most)
-		}
-	}
-}
-
 func stopCommand(a *App) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{Use: "stop DAEMON...", Short: "Stop daemons until they are started", Long: `Stop a daemon until it is started: events are refused with daemon-stopped, and its
@@ -274,14 +231,6 @@ func rmCommand(a *App) *cobra.Command {
 	return c
 }
 
-// untilInterrupted makes an interrupt the ordinary end of following.
-func untilInterrupted(c *cobra.Command, err error) error {
-	if c.Context().Err() != nil {
-		return nil
-	}
-	return err
-}
-
 func tailCommand(a *App) *cobra.Command {
 	var after string
 	c := &cobra.Command{Use: "tail DAEMON", Short: "Print a daemon's outputs as they become durable", Long: `Print a daemon's outputs, each once it is durable, from now on; with --after from
@@ -297,37 +246,4 @@ moves, without a gap, until it is stopped.`, Example: `  wasmhost tail c1
 	}}
 	c.Flags().StringVar(&after, "after", "", "begin after the output of this sequence, or ORIGIN:SEQUENCE; default: with the next")
 	return c
-}
-
-// printOutput writes one output: its bytes and a newline, or JSON.
-func (a *App) printOutput(o api.Output) error {
-	if a.format == "json" || a.format == "jsonl" {
-		return json.NewEncoder(a.out).Encode(o)
-	}
-	return writePayload(a.payloads(), o)
-}
-
-// maxPassphrase bounds a passphrase from standard input, in bytes.
-const maxPassphrase = 64 << 10
-
-// passphrase reads the passphrase in a file, - on standard input; nil without a file.
-func passphrase(path string) ([]byte, error) {
-	if path == "" {
-		return nil, nil
-	}
-	read := os.ReadFile
-	if path == "-" {
-		read = func(string) ([]byte, error) { return io.ReadAll(io.LimitReader(os.Stdin, maxPassphrase)) }
-	}
-	b, err := read(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the passphrase: %w", err)
-	}
-	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
-		b = b[:len(b)-1]
-	}
-	if len(b) == 0 {
-		return nil, usagef("reading the passphrase: %s is empty", path)
-	}
-	return b, nil
 }

@@ -290,3 +290,20 @@ func keyModes(dir string) finding {
 	}
 	return f
 }
+
+// examineCompiler looks at whether a module can be compiled in a process of its
+// own.
+func examineCompiler() finding {
+	f := finding{Check: "compiler", OK: true, Found: "modules are compiled in a process of their own"}
+	dir, err := os.MkdirTemp("", "wasmhost-doctor-")
+	if err == nil {
+		_, err = children{}.Compile(context.Background(), host.CompileJob{Wasm: []byte("\x00asm\x01\x00\x00\x00"), Dir: dir, Limits: host.DefaultCompileLimits})
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	if err != nil {
+		f.OK, f.Found = false, "no process can be started to compile in: "+strings.ReplaceAll(err.Error(), "\n", "; ")
+		f.Costs = fmt.Sprintf("modules of more than %s are refused, and compiling one can take the node's memory", size(host.MaxInProcess))
+		f.Mend = "let the node's user run the program itself, and mount /proc"
+	}
+	return f
+}

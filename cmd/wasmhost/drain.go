@@ -166,17 +166,6 @@ func summaryText(a *App, s *api.DrainSummary) string {
 	return text
 }
 
-func millis(ms float64) time.Duration {
-	d := time.Duration(ms * float64(time.Millisecond))
-	if d > 10*time.Second {
-		return d.Round(time.Second)
-	}
-	if d < 10*time.Millisecond {
-		return d.Round(10 * time.Microsecond)
-	}
-	return d.Round(time.Millisecond)
-}
-
 const barWidth = 30
 
 func barText(p *api.DrainProgress) string {

@@ -130,3 +130,9 @@ func fitsItself(texts []string) error {
 	}
 	return nil
 }
+
+const (
+	limitNames = "memory, fuel, wall, output-bytes, output-count, log-bytes, event-bytes, mailbox, senders, state-bytes, and of what is stored: snapshot-events, snapshot-bytes, snapshot-interval, history; and of what it makes of its own accord: internal-rate, internal-bytes, timer-interval"
+	limitUnits = "bytes in KiB, MiB or GiB, times as 250ms"
+	limitHelp  = "a limit of its own: " + limitNames + "; " + limitUnits + "."
+)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -151,4 +152,29 @@ func detached(a *App, c *cobra.Command, ref string) error {
 	return a.print(map[string]any{"origin": d.Origin, "detached": true}, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is on its way; see: wasmhost inspect %s\n", d.Name, ref)
 	}, func() string { return d.Origin })
+}
+
+// autoTarget fills the target of a migration that is to be picked.
+func autoTarget(a *App, c *cobra.Command, ref string, auto bool, w *where, to *string) error {
+	switch {
+	case !auto && w.given():
+		return usagef("--where and what else says where go with --auto")
+	case !auto:
+		return nil
+	case *to != "":
+		return usagef("give either --to or --auto")
+	}
+	p, err := w.place()
+	if err != nil {
+		return err
+	}
+	picked, err := a.client().Daemons().Place(c.Context(), ref, p)
+	if err != nil {
+		return err
+	}
+	*to = picked.NodeID
+	if len(picked.Verdicts) > 0 {
+		fmt.Fprintf(a.err, "to %s: %s\n", orID(picked.Name, picked.NodeID), strings.Join(picked.Verdicts[0].Reasons, ", "))
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"regexp"
+	"strings"
 	"time"
 
 	"wasmhost.example/api"
@@ -85,4 +86,26 @@ func (a *App) withNames(text string, code int) string {
 		}
 		return a.daemonName(id)
 	})
+}
+
+func nodeState(n api.Node) string {
+	switch {
+	case n.Self:
+		return "this node"
+	case n.Online:
+		return "connected"
+	}
+	return "not connected"
+}
+
+// groupRef is how a group is told from a daemon.
+const groupRef = "group/"
+
+// nodeChannel reads NODE/CHANNEL.
+func nodeChannel(text string) (node, name string, err error) {
+	node, name, ok := strings.Cut(text, "/")
+	if !ok || node == "" || name == "" {
+		return "", "", usagef("%q is not NODE/CHANNEL", text)
+	}
+	return node, name, nil
 }

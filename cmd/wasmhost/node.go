@@ -161,16 +161,6 @@ func nodeListCommand(a *App, use, short string, peersOnly bool) *cobra.Command {
 
 const nodeHead = "NAME\t+NODE ID\tADDRESS\tSTATE\tRIGHTS"
 
-func nodeState(n api.Node) string {
-	switch {
-	case n.Self:
-		return "this node"
-	case n.Online:
-		return "connected"
-	}
-	return "not connected"
-}
-
 func nodeRow(a *App, n api.Node) string {
 	rights := n.Rights
 	if n.Denied > 0 {

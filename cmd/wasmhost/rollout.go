@@ -12,9 +12,6 @@ import (
 	"wasmhost.example/api"
 )
 
-// groupRef is how a group is told from a daemon.
-const groupRef = "group/"
-
 // rollOut upgrades all daemons of a kind or a group.
 func rollOut(a *App, c *cobra.Command, req api.Rollout) error {
 	s := &rolloutShower{App: a, dry: req.DryRun}
@@ -33,13 +30,6 @@ func rollOut(a *App, c *cobra.Command, req api.Rollout) error {
 		return printErr
 	}
 	return err
-}
-
-func orID(name, id string) string {
-	if name == "" {
-		return id
-	}
-	return name
 }
 
 // rolloutShower shows how a rollout goes.

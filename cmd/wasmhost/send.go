@@ -3,17 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/api"
-	"wasmhost.example/host/daemon"
 )
 
 // sending is one send command.
@@ -109,27 +105,6 @@ func (s *sending) one(payload []byte, err error) error {
 	return nil
 }
 
-// maxLine bounds one line: the largest event that any node takes.
-const maxLine = 16 << 20 // bytes of one line: the largest event that any node takes
-
-// lineReader returns a function that returns the next line, until io.EOF.
-func lineReader(in io.Reader) func() ([]byte, error) {
-	scan, n := bufio.NewScanner(in), 0
-	scan.Buffer(make([]byte, 64<<10), maxLine)
-	return func() ([]byte, error) {
-		n++
-		switch {
-		case scan.Scan():
-			return scan.Bytes(), nil
-		case errors.Is(scan.Err(), bufio.ErrTooLong):
-			return nil, fmt.Errorf("%w: line %d has more than %d bytes; nothing from it on was sent", daemon.ErrTooLarge, n, maxLine)
-		case scan.Err() != nil:
-			return nil, scan.Err()
-		}
-		return nil, io.EOF
-	}
-}
-
 func (s *sending) lines(path string) error {
 	in, err := s.open(path)
 	if err != nil {
@@ -200,25 +175,4 @@ func (s *sending) ended(err error) error {
 		return s.first
 	}
 	return nil
-}
-
-// flushIdle lets a person, or a program at the other end of a pipe, see each
-// output at once; a regular file is written in blocks.
-func flushIdle(out *bufio.Writer, to io.Writer) error {
-	if f, ok := bare(to).(*os.File); ok {
-		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
-			return nil
-		}
-	}
-	return out.Flush()
-}
-
-// writePayload writes one output's bytes and a newline.
-func writePayload(w io.Writer, o api.Output) error {
-	b, err := base64.StdEncoding.DecodeString(o.Payload)
-	if err != nil {
-		return fmt.Errorf("reading an output: %w", err)
-	}
-	_, err = fmt.Fprintf(w, "%s\n", b)
-	return err
 }

@@ -2,13 +2,11 @@ package main
 
 import (
 	"errors"
-	"io"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/node"
 	"wasmhost.example/wire"
@@ -90,24 +88,6 @@ count from the next start on. What is not good changes nothing.`,
 	return c
 }
 
-func hostname() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return ""
-	}
-	return name
-}
-
-// defaultName is the machine's name if it can name a node; else empty: the node then
-// has no name, only an id.
-func defaultName() string {
-	name := hostname()
-	if host.ValidNodeName(name) != nil {
-		return ""
-	}
-	return name
-}
-
 // readServeOptions reads the flags. Of --data and --ephemeral one rules out the
 // other; where one is given, what a file or the environment says of the other
 // does not count.
@@ -183,13 +163,4 @@ func checked(c *node.Config) error {
 		flag = strings.ToLower(bad.Field)
 	}
 	return usagef("--%s: %s", flag, bad.Text)
-}
-
-// secret is text, or what standard input holds where text is -.
-func (a *App) secret(text string) (string, error) {
-	if text != "-" {
-		return text, nil
-	}
-	b, err := io.ReadAll(io.LimitReader(a.in, 64<<10))
-	return strings.TrimSpace(string(b)), err
 }

@@ -3,21 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/api"
 )
-
-// nodeChannel reads NODE/CHANNEL.
-func nodeChannel(text string) (node, name string, err error) {
-	node, name, ok := strings.Cut(text, "/")
-	if !ok || node == "" || name == "" {
-		return "", "", usagef("%q is not NODE/CHANNEL", text)
-	}
-	return node, name, nil
-}
 
 // parseSubscription reads NODE/CHANNEL and the token's file, if any.
 func parseSubscription(a *App, text, tokenFile string) (api.Subscribe, error) {

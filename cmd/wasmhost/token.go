@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,17 +38,6 @@ func (s *signer) key() (*identity.KeyPair, error) {
 		return nil, err
 	}
 	return identity.ReadKeyFile(s.keyFile, pass)
-}
-
-// subject reads a key file, or an entity id.
-func subject(text string) (identity.EntityID, error) {
-	if id, err := identity.ParseEntityID(text); err == nil {
-		return id, nil
-	}
-	if _, err := os.Stat(text); err != nil {
-		return identity.EntityID{}, usagef("%q is neither 64 hexadecimal digits nor a key file", text)
-	}
-	return identity.ReadKeyFileID(text)
 }
 
 func tokenIssueCommand(a *App) *cobra.Command {
@@ -198,29 +185,6 @@ say, for it knows the roots and what was revoked.`, Example: "  wasmhost token i
 			}
 		}, t.Leaf().Subject.String)
 	}}
-}
-
-// readToken reads a token's file.
-func (a *App) readToken(path string) (*identity.TokenChain, error) {
-	text, err := a.readText(path)
-	if err != nil {
-		return nil, err
-	}
-	return identity.ParseTokenText(text)
-}
-
-// readText reads a small file, or standard input for -.
-func (a *App) readText(path string) (string, error) {
-	if path == "-" {
-		return a.secret("-")
-	}
-	f, err := a.open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 64<<10))
-	return strings.TrimSpace(string(b)), err
 }
 
 // tokenLink is one link of a token as JSON.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -71,29 +70,4 @@ func parseTags(l list) (map[string]string, error) {
 		return nil, usagef("%v", err)
 	}
 	return tags, nil
-}
-
-// autoTarget fills the target of a migration that is to be picked.
-func autoTarget(a *App, c *cobra.Command, ref string, auto bool, w *where, to *string) error {
-	switch {
-	case !auto && w.given():
-		return usagef("--where and what else says where go with --auto")
-	case !auto:
-		return nil
-	case *to != "":
-		return usagef("give either --to or --auto")
-	}
-	p, err := w.place()
-	if err != nil {
-		return err
-	}
-	picked, err := a.client().Daemons().Place(c.Context(), ref, p)
-	if err != nil {
-		return err
-	}
-	*to = picked.NodeID
-	if len(picked.Verdicts) > 0 {
-		fmt.Fprintf(a.err, "to %s: %s\n", orID(picked.Name, picked.NodeID), strings.Join(picked.Verdicts[0].Reasons, ", "))
-	}
-	return nil
 }
