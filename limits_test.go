@@ -94,7 +94,9 @@ var parts = []struct{ title, dir string }{
 	{"The control socket", "api/server/socket"},
 	{"Parameters of requests", "api/server/internal/query"},
 	{"A node as a whole", "node"},
-	{"The command line", "cmd/wasmhost"},
+	{"The command line", "cmd/wasmhost/cli"},
+	{"Verbs of daemons", "cmd/wasmhost/daemons"},
+	{"The node's program", "cmd/wasmhost/serve"},
 	{"Contexts of the command line", "cmd/wasmhost/contexts"},
 }
 

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wasmhost.example/cmd/wasmhost/cli"
 )
 
 // A habit is a row of docs/coming-from.md: what others type, and what does it here.
@@ -139,7 +141,7 @@ wasmhost channel create ticks`); err != nil {
 // gives up after a while.
 func (b *bench) run(line string) error {
 	words := strings.Fields(line)[1:]
-	c, rest, err := root((&App{})).Find(words)
+	c, rest, err := root((&cli.App{})).Find(words)
 	if err != nil {
 		return err
 	}
@@ -153,7 +155,7 @@ func (b *bench) run(line string) error {
 	has := func(flags ...string) bool {
 		return slices.ContainsFunc(rest, func(w string) bool { return slices.Contains(flags, w) })
 	}
-	if c.Name() == "logs" && !has("-f", "--follow") || c.Name() == "top" && !has("-w") || !slices.Contains(following, c.Name()) && !has("-w", "--watch") {
+	if c.Name() == "logs" && !has("-f", "--follow") || c.Name() == "top" && !has("-w") || !slices.Contains(cli.Following, c.Name()) && !has("-w", "--watch") {
 		return b.shell(0, line)
 	}
 	return b.shell(7, line+" --timeout 300ms")

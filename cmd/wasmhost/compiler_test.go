@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmhost.example/abi"
+	"wasmhost.example/cmd/wasmhost/serve"
 	"wasmhost.example/host"
 )
 
@@ -52,7 +53,7 @@ func TestChildren(t *testing.T) {
 				ctx = tt.ctx
 			}
 			dir := t.TempDir()
-			use, err := children{}.Compile(ctx, host.CompileJob{Wasm: tt.wasm, Dir: dir, Limits: tt.limits})
+			use, err := serve.Children{}.Compile(ctx, host.CompileJob{Wasm: tt.wasm, Dir: dir, Limits: tt.limits})
 			var over *host.CompileError
 			var refusal *abi.Refusal
 			switch {
@@ -79,7 +80,7 @@ func TestChildren(t *testing.T) {
 // that was killed does.
 func TestChildEndsWithoutNode(t *testing.T) {
 	var out bytes.Buffer
-	if code := compileChild([]string{t.TempDir(), "100", "0", "0s"}, strings.NewReader("half"), &out); code != childOrphan {
-		t.Errorf("exit code %d, want %d: %s", code, childOrphan, out.String())
+	if code := serve.CompileChild([]string{t.TempDir(), "100", "0", "0s"}, strings.NewReader("half"), &out); code != serve.ChildOrphan {
+		t.Errorf("exit code %d, want %d: %s", code, serve.ChildOrphan, out.String())
 	}
 }

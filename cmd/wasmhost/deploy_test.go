@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"wasmhost.example/cmd/wasmhost/cli"
 )
 
 // The unit is one that systemd takes, and starts the program with flags that it has.
@@ -20,7 +22,7 @@ func TestTheUnit(t *testing.T) {
 	if !ok {
 		t.Fatal("the unit starts something else")
 	}
-	serve, args, err := root((&App{})).Find(strings.Fields(start))
+	serve, args, err := root((&cli.App{})).Find(strings.Fields(start))
 	if err != nil || serve.Name() != "serve" {
 		t.Fatalf("%v: %v", start, err)
 	}

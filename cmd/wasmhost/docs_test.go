@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"wasmhost.example/cmd/wasmhost/cli"
 	"wasmhost.example/cmd/wasmhost/project"
 )
 
@@ -86,7 +87,7 @@ func TestCommandsInThePagesExist(t *testing.T) {
 
 // exists reports what is wrong with a command line.
 func exists(line string) error {
-	a := &App{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
+	a := &cli.App{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}
 	words := regexp.MustCompile(`"[^"]*"|'[^']*'|\S+`).FindAllString(line, -1)
 	var names []string // without flags, which may stand before the command
 	for i, w := range words {

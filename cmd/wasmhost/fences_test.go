@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"wasmhost.example/cmd/wasmhost/author"
 	"wasmhost.example/cmd/wasmhost/project"
 )
 
@@ -196,7 +197,7 @@ func canBuild(t *testing.T, commands string) bool {
 	if _, err := project.New(dir, language, "daemon"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := lookForTools(t.Context(), dir)
+	_, err := author.LookForTools(t.Context(), dir)
 	if err != nil && !errors.Is(err, project.ErrTools) {
 		t.Fatal(err)
 	}
@@ -238,7 +239,7 @@ func TestTheCodeOfTheSDKsReadmes(t *testing.T) {
 			if len(blocks) == 0 {
 				t.Fatalf("the README has no block of %s", c.fence)
 			}
-			if uses, err := lookForTools(t.Context(), dir); errors.Is(err, project.ErrTools) {
+			if uses, err := author.LookForTools(t.Context(), dir); errors.Is(err, project.ErrTools) {
 				t.Skip(err)
 			} else if err != nil {
 				t.Fatal(err)

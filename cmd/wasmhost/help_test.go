@@ -6,12 +6,14 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"wasmhost.example/cmd/wasmhost/cli"
 )
 
 // Every command says what it does, shows an example that is a command of ours,
 // and points to the exit codes.
 func TestEveryCommandHasHelp(t *testing.T) {
-	a := &App{in: strings.NewReader(""), out: io.Discard, err: io.Discard}
+	a := &cli.App{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}
 	root := root(a)
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {

@@ -13,6 +13,7 @@ import (
 	"testing/iotest"
 
 	"wasmhost.example/api"
+	"wasmhost.example/cmd/wasmhost/cli"
 )
 
 // stuck is a reader and writer that nothing ever comes of.
@@ -78,7 +79,7 @@ func TestInterruptionEndsEveryWait(t *testing.T) {
 			args := append([]string{"--socket", place}, strings.Fields(strings.ReplaceAll(c.args, "FIFO", fifo))...)
 			var told bytes.Buffer
 			code := make(chan int, 1)
-			go func() { code <- execute(ctx, root, args, in, to, &told) }()
+			go func() { code <- cli.Execute(ctx, root, args, in, to, &told) }()
 
 			wait := in.begun
 			switch {
@@ -109,12 +110,12 @@ func TestInterruptibleReadsAll(t *testing.T) {
 		"by bytes":   iotest.OneByteReader(strings.NewReader(text)),
 		"with error": iotest.DataErrReader(strings.NewReader(text)),
 	} {
-		if got, err := io.ReadAll(new(graces).reader(t.Context(), r, name)); err != nil || string(got) != text {
+		if got, err := io.ReadAll(new(cli.Graces).Reader(t.Context(), r, name)); err != nil || string(got) != text {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
 	}
 	failed := errors.New("failed")
-	if _, err := io.ReadAll(new(graces).reader(t.Context(), iotest.ErrReader(failed), "x")); !errors.Is(err, failed) {
+	if _, err := io.ReadAll(new(cli.Graces).Reader(t.Context(), iotest.ErrReader(failed), "x")); !errors.Is(err, failed) {
 		t.Errorf("got %v, want %v", err, failed)
 	}
 }

@@ -11,6 +11,19 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"wasmhost.example/cmd/wasmhost/access"
+	"wasmhost.example/cmd/wasmhost/author"
+	"wasmhost.example/cmd/wasmhost/backups"
+	"wasmhost.example/cmd/wasmhost/channels"
+	"wasmhost.example/cmd/wasmhost/cli"
+	"wasmhost.example/cmd/wasmhost/clusters"
+	"wasmhost.example/cmd/wasmhost/daemons"
+	"wasmhost.example/cmd/wasmhost/demo"
+	"wasmhost.example/cmd/wasmhost/doctor"
+	"wasmhost.example/cmd/wasmhost/groups"
+	"wasmhost.example/cmd/wasmhost/kinds"
+	"wasmhost.example/cmd/wasmhost/serve"
 )
 
 // version is set by the linker in a release; else the build information says.
@@ -20,35 +33,35 @@ func main() { os.Exit(run()) }
 
 // run is main, for tests.
 func run() int {
-	if len(os.Args) > 1 && os.Args[1] == compileCommand {
-		return compileChild(os.Args[2:], os.Stdin, os.Stdout)
+	if len(os.Args) > 1 && os.Args[1] == serve.CompileCommand {
+		return serve.CompileChild(os.Args[2:], os.Stdin, os.Stdout)
 	}
-	ctx, stop := signalled(context.Background())
+	ctx, stop := cli.Signalled(context.Background())
 	defer stop()
-	return execute(ctx, root, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	return cli.Execute(ctx, root, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
 // verb makes one command.
-type verb = func(*App) *cobra.Command
+type verb = func(*cli.App) *cobra.Command
 
 // tree is every command, in the groups and the order in which help prints them.
 var tree = []struct {
 	title string
 	verbs []verb
 }{
-	{"Daemons:", []verb{spawnCommand, psCommand, inspectCommand, sendCommand, tailCommand, logsCommand, topCommand, eventsCommand, stopCommand, startCommand, rmCommand, daemonCommand}},
-	{"Moves, copies and versions:", []verb{migrateCommand, migrationsCommand, placeCommand, snapshotCommand, forkCommand, upgradeCommand, quarantineCommand, recoverCommand}},
-	{"Kinds:", []verb{kindCommand, limitsCommand}},
-	{"Channels and groups:", []verb{channelCommand, subscribeCommand, unsubscribeCommand, groupCommand}},
-	{"Nodes:", []verb{serveCommand, nodeCommand, clusterCommand, backupCommand, dashboardCommand}},
-	{"Proof:", []verb{chainCommand, receiptCommand}},
-	{"Access:", []verb{contextsCommand, tokenCommand, apiCommand, identityCommand}},
-	{"Writing daemons:", []verb{newCommand, devCommand, runCommand, checkCommand}},
-	{"This program and machine:", []verb{demoCommand, doctorCommand, benchCommand, configCommand, versionCommand}},
+	{"Daemons:", []verb{daemons.Spawn, daemons.PS, daemons.Inspect, daemons.Send, daemons.Tail, daemons.Logs, daemons.Top, daemons.Events, daemons.Stop, daemons.Start, daemons.Remove, daemonCommand}},
+	{"Moves, copies and versions:", []verb{daemons.Migrate, daemons.Migrations, daemons.Place, daemons.Snapshot, daemons.Fork, daemons.Upgrade, daemons.Quarantine, daemons.Recover}},
+	{"Kinds:", []verb{kinds.Kind, kinds.Limits}},
+	{"Channels and groups:", []verb{channels.Channel, daemons.Subscribe, daemons.Unsubscribe, groups.Group}},
+	{"Nodes:", []verb{serve.Serve, clusters.Node, clusters.Cluster, backups.Backup, serve.Dashboard}},
+	{"Proof:", []verb{daemons.Chain, daemons.Receipt}},
+	{"Access:", []verb{access.Context, access.Token, access.API, access.Identity}},
+	{"Writing daemons:", []verb{author.New, author.Dev, author.Run, author.Check}},
+	{"This program and machine:", []verb{demo.Demo, doctor.Doctor, doctor.Bench, cli.Config, versionCommand}},
 }
 
 // longForms are the commands that also stand under daemon.
-var longForms = []verb{spawnCommand, psCommand, inspectCommand, sendCommand, tailCommand, logsCommand, topCommand, stopCommand, startCommand, rmCommand, migrateCommand, subscribeCommand, unsubscribeCommand}
+var longForms = []verb{daemons.Spawn, daemons.PS, daemons.Inspect, daemons.Send, daemons.Tail, daemons.Logs, daemons.Top, daemons.Stop, daemons.Start, daemons.Remove, daemons.Migrate, daemons.Subscribe, daemons.Unsubscribe}
 
 const exitHelp = `Exit codes:
   0 ok                       6 cannot reach the node
@@ -61,7 +74,7 @@ const exitHelp = `Exit codes:
                            130 interrupted`
 
 // root is the command line: a's commands, and the flags that all of them have.
-func root(a *App) *cobra.Command {
+func root(a *cli.App) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "wasmhost",
 		Short: "A host for WebAssembly daemons",
@@ -72,8 +85,8 @@ node.
 
 ` + exitHelp,
 	}
-	a.version = buildVersion()
-	a.prepare(root)
+	a.Version = buildVersion()
+	a.Prepare(root)
 	for _, group := range tree {
 		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
 		for _, verb := range group.verbs {
@@ -87,14 +100,14 @@ node.
 	root.SetCompletionCommandGroupID(last)
 	root.AddCommand(manCommand(a, root)) // which help does not show
 
-	root.Version = a.version
+	root.Version = a.Version
 	root.SetVersionTemplate("wasmhost {{.Version}}\n")
-	a.finish(root)
+	a.Finish(root)
 	return root
 }
 
 // daemonCommand has the long forms of commands.
-func daemonCommand(a *App) *cobra.Command {
+func daemonCommand(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "daemon", Aliases: []string{"daemons"}}
 	var names []string
 	for _, verb := range longForms {
@@ -109,9 +122,9 @@ func daemonCommand(a *App) *cobra.Command {
 	return c
 }
 
-func versionCommand(a *App) *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version", Example: "  wasmhost version -o json", Args: exact(0), RunE: func(*cobra.Command, []string) error {
-		return a.print(map[string]any{"version": buildVersion()}, func(w io.Writer) { fmt.Fprintln(w, "wasmhost", buildVersion()) }, buildVersion)
+func versionCommand(a *cli.App) *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Example: "  wasmhost version -o json", Args: cli.Exact(0), RunE: func(*cobra.Command, []string) error {
+		return a.Print(map[string]any{"version": buildVersion()}, func(w io.Writer) { fmt.Fprintln(w, "wasmhost", buildVersion()) }, buildVersion)
 	}}
 }
 

@@ -20,10 +20,12 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"wasmhost.example/cmd/wasmhost/serve"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == compileCommand {
+	if len(os.Args) > 1 && os.Args[1] == serve.CompileCommand {
 		os.Exit(run())
 	}
 	// Under the race detector every command would wait a second before it ends.

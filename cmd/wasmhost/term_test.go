@@ -15,6 +15,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/cmd/wasmhost/cli"
 )
 
 // A node that is told to end answers everybody who waits for a daemon that is busy for
@@ -118,7 +119,7 @@ func TestTermAnswersThoseWhoWait(t *testing.T) {
 	if err := node.Wait(); err != nil {
 		t.Errorf("the node ended with %v: %s", err, log.String())
 	}
-	if took := time.Since(began); took > serveGrace {
-		t.Errorf("the node took %v to end, at most %v", took, serveGrace)
+	if took := time.Since(began); took > cli.ServeGrace {
+		t.Errorf("the node took %v to end, at most %v", took, cli.ServeGrace)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"wasmhost.example/abi"
+	"wasmhost.example/cmd/wasmhost/author"
 	"wasmhost.example/cmd/wasmhost/project"
 )
 
@@ -41,7 +42,7 @@ func TestAProjectUsesAllThatThereIs(t *testing.T) {
 			}
 			runIn(t, dir, "sh", "-c", "cp -R new/. . && rm -r new")
 
-			if uses, err := lookForTools(t.Context(), dir); errors.Is(err, project.ErrTools) && language != "go" {
+			if uses, err := author.LookForTools(t.Context(), dir); errors.Is(err, project.ErrTools) && language != "go" {
 				t.Skip(err)
 			} else if err != nil {
 				t.Fatal(err)

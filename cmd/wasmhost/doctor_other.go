@@ -1,8 +1,0 @@
-//go:build !linux
-
-package main
-
-import "time"
-
-func fileLimit() (uint64, bool)         { return 0, false }
-func clockError() (time.Duration, bool) { return 0, false }
