@@ -331,13 +331,13 @@ func (c *member) compare(e directory.Entry) {
 	case d != nil && leaderOf(d) != nil:
 		c.compareWith(d, e, c.sessionNamed())
 	case e.Owner == c.env.Self:
-		c.finishTakeOver(e)
+		c.finishFailover(e)
 	default:
 		if c.moved != nil {
 			c.moved(daemon.Moved{Entity: e.Entity, Node: e.Owner, Epoch: e.Epoch})
 		}
 		if e.InSync(c.env.Self) && !c.directory.Here(e.Owner) {
-			c.takeOver(e)
+			c.failOver(e)
 		}
 	}
 }

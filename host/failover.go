@@ -20,9 +20,9 @@ import (
 	"wasmhost.example/internal/canon"
 )
 
-// takeOver asks the directory for a daemon whose owner is gone, where the copy here
+// failOver asks the directory for a daemon whose owner is gone, where the copy here
 // is whole. The one that stands first among those in sync asks at once.
-func (c *member) takeOver(e directory.Entry) {
+func (c *member) failOver(e directory.Entry) {
 	s := c.copies.Find(e.Entity)
 	if s == nil {
 		return
@@ -33,14 +33,14 @@ func (c *member) takeOver(e directory.Entry) {
 		return
 	}
 	if at.Fed {
-		c.takeOverInTurn(e, s)
+		c.failOverInTurn(e, s)
 		return
 	}
-	c.fromDisk(e, s, func() { c.takeOverInTurn(e, s) })
+	c.fromDisk(e, s, func() { c.failOverInTurn(e, s) })
 }
 
-// takeOverInTurn is takeOver of a copy that may go on.
-func (c *member) takeOverInTurn(e directory.Entry, s *standbys.Standby) {
+// failOverInTurn is failOver of a copy that may go on.
+func (c *member) failOverInTurn(e directory.Entry, s *standbys.Standby) {
 	if !c.env.Work.Begin() {
 		return
 	}
@@ -120,9 +120,9 @@ func (c *member) askFor(ctx context.Context, e directory.Entry, s *standbys.Stan
 	return c.activateFenced(ctx, got, s)
 }
 
-// finishTakeOver activates a daemon that the directory says is this node's, and
+// finishFailover activates a daemon that the directory says is this node's, and
 // that is not here yet: it was taken over before a restart, or has moved here.
-func (c *member) finishTakeOver(e directory.Entry) {
+func (c *member) finishFailover(e directory.Entry) {
 	s := c.copies.Find(e.Entity)
 	if c.rt.table.Arrival(e.Entity) != nil {
 		return

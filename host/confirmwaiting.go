@@ -1,0 +1,70 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/identity"
+)
+
+// confirmWaiting lets a daemon go on that waits for a standby, as an operator says: what
+// that standby has beyond the copy here is lost.
+func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
+	d := c.rt.table.Daemon(id)
+	if d == nil {
+		return c.confirmCopy(ctx, id)
+	}
+	if err := d.lock(ctx); err != nil {
+		return chain.Mended{}, err
+	}
+	defer d.mu.Unlock()
+	if err := d.wake(ctx); err != nil {
+		return chain.Mended{}, err
+	}
+	if d.life.State() != lifecycle.Running {
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, daemon.ErrNotHeld))
+	}
+	e, ok := c.directory.Look(id)
+	if !ok || e.Owner != c.env.Self {
+		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
+	}
+	fact, b, err := d.fact(chain.MendConfirm, max(d.epoch, e.Epoch)+1)
+	if err != nil {
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+	}
+	if err := c.env.Store.Commit(b); err != nil {
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+	}
+	d.goOn(fact.Epoch)
+	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
+	d.notify(daemon.WasMended, chain.MendConfirm.String())
+	leaderOf(d).SetCompared()
+	d.show()
+	c.again(d)
+	return fact, nil
+}
+
+// confirmCopy is confirmWaiting of a copy that this node is to serve.
+func (c *member) confirmCopy(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
+	s := c.copies.Find(id)
+	e, ok := c.directory.Look(id)
+	if s == nil || !ok {
+		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
+	}
+	if e.Owner == c.env.Self { // the silent standby may have more under this epoch
+		old := e
+		e.Epoch++
+		var err error
+		if e, err = c.directory.Put(ctx, old, e.Daemon); err != nil {
+			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
+		}
+	}
+	s.Trust()
+	c.env.Logger.Warn("an operator confirmed a copy that waited for another standby: what that has beyond it is lost", "daemon", id.Origin(), "name", e.Name)
+	c.lookSoon()
+	return chain.Mended{How: chain.MendConfirm, Epoch: e.Epoch}, nil
+}
