@@ -114,17 +114,7 @@ func writeContext(w io.Writer, c namedContext) {
 
 // changeContexts has change change the file of contexts.
 func changeContexts(change func(*contexts.Set) error) error {
-	set, err := contexts.Read(cli.ContextsFile())
-	if err != nil {
-		return err
-	}
-	if err := change(&set); err != nil {
-		return err
-	}
-	if err := contexts.Write(cli.ContextsFile(), set); err != nil {
-		return fmt.Errorf("writing %s: %w", cli.ContextsFile(), err)
-	}
-	return nil
+	return contexts.Change(cli.ContextsFile(), change)
 }
 
 func contextUseCommand(a *cli.App) *cobra.Command {
