@@ -3,14 +3,12 @@ package host
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
-	"wasmhost.example/host/internal/moving"
-	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 )
@@ -28,7 +26,7 @@ func (in *incoming) restore(ctx context.Context) error {
 	if h.Entity != o.Entity || h.Epoch != o.Epoch || h.Kind != o.Kind || !bytes.Equal(h.Module, o.Module) || (h.Form == snapshot.FormBlocks) != o.Memory {
 		return migration.Failf(migration.StateFailed, "the snapshot does not match the offer: daemon %s, epoch %d, kind %q, state %s", h.Entity.Origin(), h.Epoch, h.Kind, h.Form)
 	}
-	if err := in.authorise(s.Verify()); err != nil {
+	if err := in.terms().Authorise(s.Verify()); err != nil {
 		return err
 	}
 	if err := in.reserve(); err != nil {
@@ -48,7 +46,7 @@ func (in *incoming) restore(ctx context.Context) error {
 	if err := in.withDaemon(func() error { return in.stand(s, b) }); err != nil {
 		return err
 	}
-	in.shrink(int64(len(in.snapshot) + len(in.module)))
+	in.room.Shrink(int64(len(in.snapshot) + len(in.module)))
 	in.snapshot, in.module = nil, nil
 	if in.env.Store == nil {
 		return nil
@@ -81,7 +79,7 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 	if in.offer.Memory {
 		if err = d.stand(h); err == nil {
 			d.setTime(h.LastTime)
-			err = in.memory.become(s.State)
+			err = in.memory.Become(s.State)
 		}
 	} else {
 		err = d.restore(s, h.LastTime)
@@ -155,7 +153,7 @@ func (in *incoming) replay(c migration.Conn) error {
 			if !adopting {
 				return migration.Failf(migration.ProtocolError, "blocks came for records that were replayed")
 			}
-			if err := in.withDaemon(func() error { return in.memory.add(msg) }); err != nil {
+			if err := in.withDaemon(func() error { return in.memory.Add(msg) }); err != nil {
 				return err
 			}
 		case *migration.Memory:
@@ -163,7 +161,7 @@ func (in *incoming) replay(c migration.Conn) error {
 				return migration.Failf(migration.ProtocolError, "a memory came for records that were replayed")
 			}
 			adopting, more, last = false, false, msg.Last
-			if err := in.withDaemon(func() error { return in.memory.become(msg.State) }); err != nil {
+			if err := in.withDaemon(func() error { return in.memory.Become(msg.State) }); err != nil {
 				return err
 			}
 		default:
@@ -172,7 +170,7 @@ func (in *incoming) replay(c migration.Conn) error {
 		if more {
 			continue
 		}
-		if err := in.withDaemon(in.memory.look); err != nil {
+		if err := in.withDaemon(in.memory.Look); err != nil {
 			return err
 		}
 		if last {
@@ -190,7 +188,7 @@ func (in *incoming) withDaemon(fn func() error) error {
 	in.d.mu.Lock()
 	defer in.d.mu.Unlock()
 	if in.d.life.State() == lifecycle.Moved {
-		return errPushedOut
+		return target.ErrPushedOut
 	}
 	return fn()
 }
@@ -213,99 +211,4 @@ func (in *incoming) apply(t *migration.Tail) error {
 		return err
 	}
 	return in.submit(b, ignore)
-}
-
-// arrivingMemory is the memory of a daemon on its way here. Its methods need
-// the daemon's lock. Where the state does not come in blocks it does nothing.
-type arrivingMemory struct {
-	in    *incoming
-	hash  *sandbox.Follower
-	view  *sandbox.Frozen // that hash stands at
-	root  [32]byte
-	index []uint32
-	put   sandbox.BlockSet // blocks that came since, whose hash is there already
-}
-
-func (a *arrivingMemory) of() (moving.Memory, error) {
-	of, ok := a.in.d.daemon.(moving.Memory)
-	if !ok {
-		return nil, migration.Failf(migration.StateFailed, "a memory came for a daemon of kind %q, which has none", a.in.offer.Kind)
-	}
-	if a.hash == nil {
-		a.hash = of.Follow()
-	}
-	return of, nil
-}
-
-// add writes blocks.
-func (a *arrivingMemory) add(m *migration.Blocks) error {
-	of, err := a.of()
-	if err != nil {
-		return err
-	}
-	blocks, err := m.Plain()
-	if err != nil {
-		return migration.Failf(migration.ProtocolError, "%v", err)
-	}
-	a.index = a.index[:0]
-	for i := m.Index; len(i) > 0; i = i[4:] {
-		a.index = append(a.index, binary.LittleEndian.Uint32(i))
-	}
-	if err := of.Fill(a.index, blocks); err != nil { // it knows what there is room for
-		return migration.Failf(migration.StateFailed, "%v", err)
-	}
-	for k, b := range a.index {
-		a.hash.Put(b, blocks[k*sandbox.BlockBytes:][:sandbox.BlockBytes])
-		a.put.Add(b)
-	}
-	return nil
-}
-
-// become completes what add wrote, and compares its hash with the source's.
-func (a *arrivingMemory) become(manifest []byte) error {
-	of, err := a.of()
-	if err != nil {
-		return err
-	}
-	s, root, err := snapshot.DecodeManifest(manifest)
-	if err == nil {
-		err = of.Become(s)
-	}
-	if err != nil {
-		return migration.Failf(migration.StateFailed, "%v", err)
-	}
-	if err := a.look(); err != nil {
-		return err
-	}
-	if a.root != root {
-		return migration.Failf(migration.StateFailed, "the memory that came has hash %x, the source's %x", a.root, root)
-	}
-	return nil
-}
-
-// look follows what a round did: it hashes what is not as it was.
-func (a *arrivingMemory) look() error {
-	if !a.in.offer.Memory {
-		return nil
-	}
-	of, err := a.of()
-	if err != nil {
-		return err
-	}
-	v, err := of.Freeze(a.view)
-	if err != nil {
-		return migration.Failf(migration.StateFailed, "%v", err)
-	}
-	moving.Follow(a.hash, v, a.put)
-	a.put = a.put[:0]
-	a.view, a.root = v, a.hash.Root(&v.State)
-	return nil
-}
-
-// sum is the hash of the memory; empty where it did not come in blocks.
-func (a *arrivingMemory) sum() []byte {
-	if !a.in.offer.Memory {
-		return nil
-	}
-	return a.root[:]
 }

@@ -51,7 +51,7 @@ func (in *incoming) addEarlier(b []byte) error {
 	if e := &in.earlier; uint64(len(e.wasm)+len(b)) > e.size {
 		return migration.Failf(migration.ProtocolError, "more of the module before the last upgrade came than the %d bytes announced", e.size)
 	}
-	if err := in.grow(len(b)); err != nil {
+	if err := in.room.Grow(len(b)); err != nil {
 		return err
 	}
 	in.earlier.wasm = append(in.earlier.wasm, b...)
@@ -63,7 +63,7 @@ func (in *incoming) addEarlier(b []byte) error {
 func (in *incoming) keepEarlier(ctx context.Context) {
 	e := &in.earlier
 	defer func() {
-		in.shrink(int64(len(e.wasm)))
+		in.room.Shrink(int64(len(e.wasm)))
 		*e = arrivingModule{}
 	}()
 	if len(e.wasm) == 0 || in.lasting == nil {

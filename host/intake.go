@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -45,7 +46,7 @@ func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Of
 		return nil
 	}
 	in.walking, in.cut = make(chan struct{}), c.Abort
-	in.shrink(int64(len(in.snapshot)))
+	in.room.Shrink(int64(len(in.snapshot)))
 	in.snapshot = nil // it comes anew
 	return in
 }
@@ -93,7 +94,7 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 			if uint64(len(in.module)+len(msg.Bytes)) > in.offer.ModuleSize {
 				return migration.Failf(migration.ProtocolError, "more of the module came than the %d bytes announced", in.offer.ModuleSize)
 			}
-			if err := in.grow(len(msg.Bytes)); err != nil {
+			if err := in.room.Grow(len(msg.Bytes)); err != nil {
 				return err
 			}
 			in.module = append(in.module, msg.Bytes...)
@@ -115,12 +116,12 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 				return err
 			}
 		case *migration.Receipts:
-			in.addReceipts(msg.All)
+			in.receipts = in.terms().Receipts(msg.All, in.env.Logger)
 		case *migration.SnapshotChunk:
 			if int64(len(in.snapshot)+len(msg.Bytes)) > in.limits.StateBytes+daemon.MaxSnapshotRest {
 				return migration.Failf(migration.StateFailed, "the snapshot is larger than the daemon's limit state-bytes of %d", in.limits.StateBytes)
 			}
-			if err := in.grow(len(msg.Bytes)); err != nil {
+			if err := in.room.Grow(len(msg.Bytes)); err != nil {
 				return err
 			}
 			in.snapshot = append(in.snapshot, msg.Bytes...)
@@ -179,10 +180,10 @@ func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
 	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; in.bytes > d.limits().StateBytes {
 		return migration.Failf(migration.StateFailed, "more of memory came than the daemon's limit state-bytes of %d", d.limits().StateBytes)
 	}
-	if err := in.grow(len(m.Index) / 4 * migration.BlockBytes); err != nil {
+	if err := in.room.Grow(len(m.Index) / 4 * migration.BlockBytes); err != nil {
 		return err
 	}
-	return in.withDaemon(func() error { return in.memory.add(m) })
+	return in.withDaemon(func() error { return in.memory.Add(m) })
 }
 
 // addModule adds the module, once, and makes it the kind's where the kind is
@@ -240,7 +241,7 @@ func (in *incoming) make(ctx context.Context) (*hosted, error) {
 	defer in.mu.Unlock()
 	if in.at.Phase().Terminal() {
 		d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
-		return nil, errPushedOut
+		return nil, target.ErrPushedOut
 	}
 	in.d = d
 	return d, nil

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 
 	"wasmhost.example/host/chain"
@@ -38,27 +37,4 @@ type rooter interface{ Root() ([32]byte, error) }
 func (r *Runtime) signArrival(f chain.ReceiptFacts) (*chain.Receipt, error) {
 	rec := &chain.Receipt{Facts: f}
 	return rec, rec.SignTarget(r.env.Node, chain.ReceiptTarget{Activated: r.env.Clock().UnixNano()})
-}
-
-// addReceipts takes those that came with the daemon and are good.
-func (in *incoming) addReceipts(all [][]byte) {
-	in.receipts = nil
-	for _, b := range all {
-		rec, err := chain.DecodeReceipt(b)
-		if err == nil {
-			err = errors.Join(rec.Verify(), in.mayKeep(rec))
-		}
-		if err != nil {
-			in.env.Logger.Warn("a receipt that came with a daemon is not kept", "daemon", in.offer.Entity.Origin(), "from", in.from, "error", err)
-			continue
-		}
-		in.receipts = append(in.receipts, rec)
-	}
-}
-
-func (in *incoming) mayKeep(rec *chain.Receipt) error {
-	if rec.Facts.Entity != in.offer.Entity || rec.Facts.Epoch > in.offer.Epoch {
-		return fmt.Errorf("%w: of daemon %s, epoch %d", chain.ErrBadReceipt, rec.Facts.Entity.Origin(), rec.Facts.Epoch)
-	}
-	return nil
 }

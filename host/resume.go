@@ -8,6 +8,7 @@ import (
 
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/source"
+	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -44,10 +45,10 @@ func (r *Runtime) recoverOutgoing() error {
 // recoverIncoming finds the daemons that were prepared before a crash: whether
 // they are ours only the source knows.
 func (r *Runtime) recoverIncoming(ctx context.Context) error {
-	records := make(map[identity.EntityID]namedRecord)
+	records := make(map[identity.EntityID]*target.Kept)
 	err := r.env.Store.Scan(store.Incoming, func(k, v []byte) error {
 		var id identity.EntityID
-		rec, err := readIncoming(bytes.Clone(v))
+		rec, err := target.DecodeKept(bytes.Clone(v))
 		if err := errors.Join(id.UnmarshalBinary(k), err); err != nil {
 			return fmt.Errorf("%w: prepared daemon %x: %w", store.ErrCorrupt, k, err)
 		}
@@ -58,7 +59,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		return err
 	}
 	for id, rec := range records {
-		in := &incoming{rt: r, env: r.env, from: rec.From, offer: rec.Offer.offer(), done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
+		in := &incoming{rt: r, env: r.env, from: rec.From, offer: rec.Offer, done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
 		d := newHosted(r.daemons, id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
 		d.identify(rec.Offer.Name, identity.PublicOnly(id))
 		in.d = d

@@ -29,6 +29,7 @@ import (
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration/source"
+	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/outbox"
 	"wasmhost.example/host/store"
 	"wasmhost.example/host/subscriber"
@@ -122,7 +123,7 @@ type Runtime struct {
 	subscriber *subscriber.Subscriber // of this node's daemons
 	sender     *outbox.Sender
 	inbox      *outbox.Inbox
-	arriving   arrivalRoom
+	arriving   *target.Room
 	resided    resided // proofs of where daemons are
 	timers     *outbox.Timers
 	daemons    *engineConfig
@@ -168,7 +169,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{
-		arriving: newArrivalRoom(o.Limits.Over(daemon.DefaultLimits)),
+		arriving: target.NewRoom(o.Limits.Over(daemon.DefaultLimits)),
 		mesh:     o.Mesh,
 		refuse:   o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys),
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),

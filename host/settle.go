@@ -16,6 +16,7 @@ import (
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -82,7 +83,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	case migration.Complete:
 		return nil
 	case migration.Claimed, migration.Aborted:
-		return errPushedOut
+		return target.ErrPushedOut
 	default:
 		return migration.Failf(migration.StateFailed, "a release came of daemon %s, which is not prepared here yet", in.offer.Entity.Origin())
 	}
@@ -94,7 +95,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if rel.Migration != o.Migration || rel.Entity != o.Entity || rel.Epoch != o.Epoch+1 || rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:]) {
 		return migration.Failf(migration.ProtocolError, "the release is not of the daemon that was prepared")
 	}
-	check, err := in.handedOver(rel, head)
+	check, err := in.terms().HandedOver(rel, head)
 	if err != nil {
 		return err
 	}
@@ -152,15 +153,15 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 
 // own writes durably that the daemon is ours, which went has been until now. It needs
 // d.mu.
-func (in *incoming) own(rel *migration.Release, hand handoff, went table.Tombstone) error {
+func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.Tombstone) error {
 	d, id := in.d, in.offer.Entity
-	move, err := journal.Encode(&journal.Move{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.check})
+	move, err := journal.Encode(&journal.Move{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.Checkpoint()})
 	if err != nil {
 		return err
 	}
 	root := []byte(nil)
 	if in.memory != nil { // else it came before this node's last start
-		root = in.memory.sum()
+		root = in.memory.Sum()
 	}
 	facts, err := d.facts(rel.Migration, in.from, in.env.Self, rel, root)
 	if err != nil {
@@ -193,7 +194,8 @@ func (in *incoming) own(rel *migration.Release, hand handoff, went table.Tombsto
 		}
 	}
 	in.rt.showLoss(id, in.lasting)
-	d.hasCome(rel.Epoch, &hand.check, in.env.Store != nil)
+	check := hand.Checkpoint()
+	d.hasCome(rel.Epoch, &check, in.env.Store != nil)
 	return nil
 }
 

@@ -9,9 +9,9 @@ import (
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
-	"wasmhost.example/internal/canon"
 )
 
 // handleMigration is mesh.Handler.HandleMigration.
@@ -72,7 +72,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if err := daemon.ValidDaemonName(o.Name); err != nil {
 		return false, migration.Failf(migration.ProtocolError, "%v", err)
 	}
-	if in.limits, err = r.arrivingLimits(o); err != nil {
+	if in.limits, err = target.Limits(o, r.env.Limits); err != nil {
 		return false, migration.Failf(migration.StateFailed, "node %s: %v", r.env.Self, err)
 	}
 	if need, err := r.needsModule(o); err != nil {
@@ -170,57 +170,6 @@ func pad(b []byte) []byte {
 		return b
 	}
 	return make([]byte, 32)
-}
-
-// incomingRecord is how the store keeps a prepared daemon.
-type incomingRecord struct {
-	_     struct{} `cbor:",toarray"`
-	From  identity.NodeID
-	Offer keptOffer
-}
-
-// namedRecord is an incomingRecord of a daemon that came without its own signature.
-type namedRecord struct {
-	_     struct{} `cbor:",toarray"`
-	From  identity.NodeID
-	Offer keptOffer
-	Named bool
-}
-
-// readIncoming reads either.
-func readIncoming(b []byte) (rec namedRecord, err error) {
-	var plain incomingRecord
-	if err = canon.Unmarshal(b, &plain); err == nil {
-		return namedRecord{From: plain.From, Offer: plain.Offer}, nil
-	}
-	return rec, canon.Unmarshal(b, &rec)
-}
-
-// keptOffer is what the store keeps of an Offer, in the form that its first
-// version had.
-type keptOffer struct {
-	_          struct{} `cbor:",toarray"`
-	Version    uint8
-	Migration  migration.ID
-	Entity     identity.EntityID
-	Name       string
-	Kind       string
-	Module     []byte
-	ModuleSize uint64
-	Epoch      uint64
-	Identity   bool
-	History    uint64
-}
-
-func keepOffer(o *migration.Offer) keptOffer {
-	return keptOffer{Version: migration.PlainVersion, // what is kept is the same in each version
-		Migration: o.Migration, Entity: o.Entity, Name: o.Name, Kind: o.Kind,
-		Module: o.Module, ModuleSize: o.ModuleSize, Epoch: o.Epoch, Identity: o.Identity, History: o.History}
-}
-
-func (k *keptOffer) offer() migration.Offer {
-	return migration.Offer{Version: k.Version, Migration: k.Migration, Entity: k.Entity, Name: k.Name, Kind: k.Kind,
-		Module: k.Module, ModuleSize: k.ModuleSize, Epoch: k.Epoch, Identity: k.Identity, History: k.History}
 }
 
 // ignore is for writes whose failure shows in prepare: the store is poisoned

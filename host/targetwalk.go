@@ -4,13 +4,13 @@ import (
 	"context"
 	"time"
 
-	"wasmhost.example/host/budget"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -42,17 +42,13 @@ type incoming struct {
 	needs    bool          // the module
 	known    bool          // it is here, and so is its kind
 	next     uint64        // index, at the source, of the next record of the tail
-	memory   *arrivingMemory
+	memory   *target.Memory
 	began    time.Time        // by the runtime's clock
 	receipts []*chain.Receipt // of earlier moves, that came with it
 	lasting  *snapshot.Facts  // what it keeps for life; nil: the source does not say it
 	earlier  arrivingModule
 
-	roomMu   lock.Mutex[lock.Leaf] // guards these; taken last
-	room     *budget.Budget
-	leave    func() // gives room back
-	roomHeld int64
-	roomDone bool
+	room target.Share
 
 	mu      lock.Mutex[lock.Arrival]
 	at      migration.Machine
@@ -71,7 +67,7 @@ func (in *incoming) Name() string { return in.offer.Name }
 // From implements table.Arrival.
 func (in *incoming) From() identity.NodeID { return in.from }
 
-// signal moves the arrival to its next phase; errPushedOut where it was dropped
+// signal moves the arrival to its next phase; target.ErrPushedOut where it was dropped
 // meanwhile.
 func (in *incoming) signal(s migration.Signal, by migration.Role) error {
 	in.mu.Lock()
@@ -82,7 +78,7 @@ func (in *incoming) signal(s migration.Signal, by migration.Role) error {
 // step is signal. It needs in.mu.
 func (in *incoming) step(s migration.Signal, by migration.Role) error {
 	if in.at.Phase() == migration.Aborted {
-		return errPushedOut
+		return target.ErrPushedOut
 	}
 	if err := in.at.Signal(s, by); err != nil {
 		return migration.Failf(migration.ProtocolError, "%v", err)
@@ -96,7 +92,7 @@ func (in *incoming) step(s migration.Signal, by migration.Role) error {
 
 // end gives back what the arrival held, and tells who waits for it. It needs in.mu.
 func (in *incoming) end() {
-	in.ungrow()
+	in.room.End()
 	close(in.done)
 }
 
@@ -135,7 +131,8 @@ func (r *Runtime) takeNew(ctx context.Context, from identity.NodeID, c migration
 
 	in := &incoming{rt: r, env: r.env, from: from, offer: *offer, done: make(chan struct{}), at: migration.NewTarget(), walking: make(chan struct{}), cut: c.Abort, began: r.env.Clock()}
 	in.bare, in.public = bare != nil && !bare.PublicOnly, bare != nil && bare.PublicOnly
-	in.memory = &arrivingMemory{in: in}
+	in.room.Of(r.arriving, from)
+	in.memory = target.NewMemory(&in.offer, func() daemon.Daemon { return in.d.Code() })
 	var err error
 	in.needs, err = r.admit(in)
 	return in, err
@@ -202,7 +199,7 @@ func (w *targetWalk) restore() error {
 		return err
 	}
 	head := in.d.chain.HeadHash()
-	return w.c.Send(&migration.Ready{Sequence: in.d.chain.Head().Sequence, Head: head[:], Root: in.memory.sum()})
+	return w.c.Send(&migration.Ready{Sequence: in.d.chain.Head().Sequence, Head: head[:], Root: in.memory.Sum()})
 }
 
 // replay follows what the source did meanwhile, to its end.
@@ -222,7 +219,7 @@ func (w *targetWalk) prepare() error {
 func (w *targetWalk) await() error {
 	d := w.in.d
 	head := d.chain.HeadHash()
-	if err := w.c.Send(&migration.Prepared{Sequence: d.chain.Head().Sequence, Applied: d.applied, Head: head[:], Root: w.in.memory.sum()}); err != nil {
+	if err := w.c.Send(&migration.Prepared{Sequence: d.chain.Head().Sequence, Applied: d.applied, Head: head[:], Root: w.in.memory.Sum()}); err != nil {
 		w.in.inDoubt()
 		return nil
 	}
@@ -249,15 +246,13 @@ func (in *incoming) keepAll() error {
 	return in.settleDown(b)
 }
 
-var errPushedOut = migration.Failf(migration.Cancelled, "another attempt took its place")
-
 // submit writes for a daemon on its way, unless it was dropped: the store may
 // hold another attempt by now.
 func (in *incoming) submit(b *store.Batch, done func(error)) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.at.Phase().Terminal() {
-		return errPushedOut
+		return target.ErrPushedOut
 	}
 	if in.d != nil {
 		b.Generation = in.d.under

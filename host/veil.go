@@ -2,6 +2,7 @@ package host
 
 import (
 	"math"
+
 	"wasmhost.example/host/internal/journal"
 )
 

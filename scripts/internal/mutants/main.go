@@ -60,7 +60,7 @@ var searched = []mutant{
 			{"host/migration/source/rounds.go", "if !bytes.Equal(p.Root, root[:]) {", "if bytes.Equal(nil, root[:]) {"},
 			{"host/migration/source/rounds.go", "if chain.Hash(p.Head) != s.head.Hash || p.Applied != s.head.Applied || p.Sequence != s.head.Sequence {", "if chain.Hash(p.Head) != chain.Hash(p.Head) {"},
 			{"host/settle.go", "rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:])", "bytes.Equal(nil, head[:])"},
-			{"host/authorise.go", "c.Head != head ||", "false ||"}}},
+			{"host/migration/target/terms.go", "c.Head != head ||", "false ||"}}},
 	{"answer a repeat with nothing", "host/repeat.go",
 		"p.result.Outputs, p.err = f.outputs, f.err", "_ = f", nil},
 	{"leave no tombstone", "host/stop.go",

@@ -96,8 +96,8 @@ var more = []hunt{
 		"p, err := s.rt.Places().Weigh(ctx, id, at, by)", "p, err := host.Proven{}, error(nil)\n\tp.Node, p.Epoch, p.Rank, by = at, d.Epoch, d.Epoch, by", nil}, attackRow("false-residence-migrate")},
 	{mutant{"modules have any shape", "abi/bounds.go",
 		"if n <= b.Limit {", "if true {", nil}, attackRow("compile-br-table")},
-	{mutant{"an arrival need not be signed", "host/authorise.go",
-		"case in.named:", "case true:", nil}, attackRow("unsigned-public-arrival")},
+	{mutant{"an arrival need not be signed", "host/migration/target/terms.go",
+		"case t.Named:", "case true:", nil}, attackRow("unsigned-public-arrival")},
 	{mutant{"every plain post takes a sender's place", "wire/lanes.go",
 		"if n := len(l.free); n > 0 {", "if n := 0; n > 0 {", nil}, attackRow("one-shot-senders")},
 }
