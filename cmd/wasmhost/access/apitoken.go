@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// API is the command api.
 func API(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "api", Short: "Who may use the node's API over TCP"}
 	token := &cobra.Command{Use: "token", Short: "Tokens of callers over TCP"}

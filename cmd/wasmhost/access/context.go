@@ -19,6 +19,7 @@ type namedContext struct {
 	Source  string `json:"source,omitempty"` // of the current one: what made it that
 }
 
+// Context is the command context.
 func Context(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "context", Aliases: []string{"contexts"}, Short: "Contexts: names for the nodes that commands are for", Long: `Contexts are names for nodes: a socket, or a URL with a token file and a CA file. Commands
 are for the node of --context; else of WASMHOST_CONTEXT; else of the key context in

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/identity"
 )
 
+// Identity is the command identity.
 func Identity(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "identity", Short: "Identities: ed25519 key files"}
 	var passFile string

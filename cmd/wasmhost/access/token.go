@@ -1,3 +1,5 @@
+// Package access has the verbs of who may do what, and which node commands are for: token,
+// api, identity and context.
 package access
 
 import (
@@ -12,6 +14,7 @@ import (
 	"wasmhost.example/identity"
 )
 
+// Token is the command token.
 func Token(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "token", Short: "Permission tokens for channels", Long: `Permission tokens for channels. A channel's roots are keys; a token is signed by
 one of them and says what its subject, a daemon or a node, may do on the channel.

@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/host/guesttest"
 )
 
+// Check is the command check.
 func Check(a *cli.App) *cobra.Command {
 	var o crossOptions
 	c := &cobra.Command{

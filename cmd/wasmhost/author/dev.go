@@ -34,6 +34,7 @@ type developing struct {
 	mu sync.Mutex // one line of output at a time
 }
 
+// Dev is the command dev.
 func Dev(a *cli.App) *cobra.Command {
 	return &cobra.Command{
 		Use: "dev [DIR]", Short: "Build a project at every change, and upgrade its running daemon",

@@ -14,6 +14,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/project"
 )
 
+// New is the command new.
 func New(a *cli.App) *cobra.Command {
 	var dir string
 	c := &cobra.Command{

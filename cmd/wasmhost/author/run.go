@@ -1,3 +1,4 @@
+// Package author has the verbs for those who write daemons: new, dev, run and check.
 package author
 
 import (
@@ -36,6 +37,7 @@ type running struct {
 	recorder       *recorder
 }
 
+// Run is the command run.
 func Run(a *cli.App) *cobra.Command {
 	r := &running{App: a}
 	c := &cobra.Command{

@@ -1,3 +1,4 @@
+// Package backups has the verb backup: create, ls, verify, restore and what follows one.
 package backups
 
 import (
@@ -21,6 +22,7 @@ s3://BUCKET/PREFIX in a store that speaks S3, with the credentials of AWS's tool
 (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials) and the store's
 address by --s3-endpoint (AWS_ENDPOINT_URL).`
 
+// Backup is the command backup.
 func Backup(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "backup", Short: "Back up a node, and restore it",
 		Long: `Back up a node while it works, and restore it on another machine. See docs/backup.md.`}

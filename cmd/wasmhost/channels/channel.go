@@ -1,3 +1,4 @@
+// Package channels has the verb channel.
 package channels
 
 import (
@@ -16,6 +17,7 @@ import (
 	"wasmhost.example/host/broker"
 )
 
+// Channel is the command channel.
 func Channel(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "channel", Aliases: []string{"channels"}, Short: "Channels: logs of events that daemons subscribe to", Long: `Channels: logs of events that daemons subscribe to. A node owns its channels and
 publishes on them; a daemon that is subscribed gets every event once, in order,

@@ -1,3 +1,7 @@
+// Package cli is what every verb of the command line uses: the settings and the node that a
+// command is for, its input and output in the format that was asked for, tables and lists,
+// questions, interrupts, and errors with their exit codes. Verbs are packages beside it that
+// take an App; none of it is kept between runs.
 package cli
 
 import (

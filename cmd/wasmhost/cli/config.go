@@ -24,6 +24,7 @@ type setting struct {
 	Usage string
 }
 
+// Key is the setting's key in a configuration file.
 func (s setting) Key() string {
 	if s.flag == "tag" {
 		return "tags" // the flag names one
@@ -89,6 +90,8 @@ func Settings() []setting {
 	}
 }
 
+// SettingOf returns the setting of a flag. It panics where there is none: flags are declared
+// from the table.
 func SettingOf(flag string) setting {
 	for _, s := range Settings() {
 		if s.flag == flag {
@@ -273,6 +276,7 @@ func LookUp(c *cobra.Command) ([]Value, error) {
 	return append(out, limitValues(files)...), nil
 }
 
+// Config is the command config.
 func Config(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use: "config", Short: "Print each setting and where it comes from",

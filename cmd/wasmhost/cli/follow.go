@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// ErrEnough ends following after as many events as --count asked for.
 var ErrEnough = errors.New("enough events were printed")
 
 // UntilInterrupted makes an interrupt the ordinary end of following.

@@ -50,6 +50,7 @@ type Graces struct {
 	cut    atomic.Bool  // a read was interrupted, whatever became of that
 }
 
+// Set gives the command as long after the first signal.
 func (g *Graces) Set(d time.Duration) { g.time.Store(int64(d)) }
 
 // await returns what f does, or reports false if ctx ended and f goes on.
@@ -100,6 +101,7 @@ type readDone struct {
 	err error
 }
 
+// Reader returns a reader of r whose Read ends with ctx; what names r in the error.
 func (g *Graces) Reader(ctx context.Context, r io.Reader, what string) *interruptible {
 	return &interruptible{ctx: ctx, r: r, what: what, cut: &g.cut}
 }

@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/abi"
 )
 
+// StateText says for people how a module keeps its state, one of abi's State constants.
 func StateText(state string) string {
 	switch state {
 	case abi.StateHooks:
@@ -32,6 +33,7 @@ func reportState(r *abi.Report) string {
 	return StateText(r.State)
 }
 
+// WriteReport writes what is known of a module as rows of a table.
 func WriteReport(w io.Writer, r *abi.Report) {
 	max := "no maximum"
 	if r.Memory.HasMax {

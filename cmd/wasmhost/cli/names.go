@@ -88,6 +88,7 @@ func (a *App) WithNames(text string, code int) string {
 	})
 }
 
+// NodeState says for people whether a node is this one, or connected.
 func NodeState(n api.Node) string {
 	switch {
 	case n.Self:

@@ -115,6 +115,7 @@ func Bare(w io.Writer) io.Writer {
 	return w
 }
 
+// IsTerminal reports whether what is written to w is seen on a terminal.
 func IsTerminal(w io.Writer) bool {
 	f, ok := Bare(w).(*os.File)
 	return ok && terminal(f)

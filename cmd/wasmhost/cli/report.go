@@ -16,6 +16,7 @@ type usageError struct{ text string }
 
 func (u *usageError) Error() string { return u.text }
 
+// Usagef makes an error of usage: exit code 2.
 func Usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // exitError is an error whose exit code is decided.

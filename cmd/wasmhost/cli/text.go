@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/api"
 )
 
+// RoundText says for people what a round of a migration sent.
 func RoundText(r *api.Round) string {
 	text := fmt.Sprintf("  round %d (%s): %d records, %d blocks, %s in %s", r.Number, r.How, r.Records, r.Blocks, Size(r.Bytes), Millis(r.MS))
 	if r.SlowedMS > 0 {
@@ -36,6 +37,7 @@ func WriteUsed(w io.Writer, list []api.Used) {
 	}
 }
 
+// Millis is ms milliseconds, rounded for people.
 func Millis(ms float64) time.Duration {
 	d := time.Duration(ms * float64(time.Millisecond))
 	if d > 10*time.Second {
@@ -65,6 +67,7 @@ func ParseSize(s string) (int64, error) {
 	return n << shift, nil
 }
 
+// OrID is a name, or the id of what has none.
 func OrID(name, id string) string {
 	if name == "" {
 		return id

@@ -39,6 +39,7 @@ type Where struct {
 	pack         bool
 }
 
+// Declare gives c the flags.
 func (w *Where) Declare(c *cobra.Command) {
 	c.Flags().Var(&w.tags, "where", "KEY=VALUE: the node must have this tag; may stand several times")
 	c.Flags().StringVar(&w.free, "min-free", "", "the node must have so much memory free, such as 512MiB")
@@ -48,10 +49,12 @@ func (w *Where) Declare(c *cobra.Command) {
 	c.Flags().BoolVar(&w.pack, "pack", false, "the node that has the most daemons comes first, so that others stay free")
 }
 
+// Given reports whether one of the flags was given.
 func (w *Where) Given() bool {
 	return len(w.tags.Texts)+len(w.prefer.Texts) > 0 || w.free != "" || w.spread != "" || w.alike != 0 || w.pack
 }
 
+// Place is what the flags require, or an error of usage.
 func (w *Where) Place() (p api.Place, err error) {
 	if p.Where, err = ParseTags(w.tags); err != nil {
 		return p, err
@@ -64,6 +67,7 @@ func (w *Where) Place() (p api.Place, err error) {
 	return p, err
 }
 
+// ParseTags reads KEY=VALUE tags, or returns an error of usage.
 func ParseTags(l List) (map[string]string, error) {
 	tags, err := placement.ParseTags(l.Texts)
 	if err != nil {

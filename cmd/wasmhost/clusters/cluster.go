@@ -1,3 +1,5 @@
+// Package clusters has the verbs of nodes and their clusters: node, with drain and trust,
+// and cluster, with recover.
 package clusters
 
 import (
@@ -11,6 +13,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// Cluster is the command cluster.
 func Cluster(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "cluster", Short: "The cluster that the node is in", Long: `Nodes that were started with serve --cluster, or serve --etcd, are a cluster: they
 know where each daemon is, and a daemon that was spawned with --standbys goes on

@@ -19,6 +19,7 @@ import (
 // defaultRights are what a node may do that joins by a token which says nothing else.
 const defaultRights = "read,operate,migrate,channels"
 
+// Node is the command node.
 func Node(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Nodes: this one and those it trusts"}
 	ls := nodeListCommand(a, "ls", "List this node and its peers", false)

@@ -51,6 +51,7 @@ three of these intervals.`,
 // leastRebalance is how often at most a node looks.
 const leastRebalance = time.Second
 
+// ReadRebalance reads --rebalance: 0, or at least a second.
 func ReadRebalance(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d > 0 && d < leastRebalance {

@@ -1,3 +1,5 @@
+// Package daemons has the verbs of daemons: their life, their events, what they say, their
+// moves, copies and versions, and the proof of what they did.
 package daemons
 
 import (
@@ -13,6 +15,7 @@ import (
 	"wasmhost.example/host/daemon"
 )
 
+// Spawn is the command spawn.
 func Spawn(a *cli.App) *cobra.Command {
 	var name, keyFile, passFile, config string
 	var limits, subscribe, mayPublish, maySend []string
@@ -115,6 +118,7 @@ func writeDaemon(a *cli.App, w io.Writer, d api.Daemon) {
 	fmt.Fprintf(w, "epoch\t%d\nsequence\t%d\nstate\t%s\n", d.Epoch, d.Sequence, d.State)
 }
 
+// PS is the command ps.
 func PS(a *cli.App) *cobra.Command {
 	var all bool
 	c := &cobra.Command{Use: "ps", Aliases: []string{"list"}, Short: "List the node's daemons", Example: `  wasmhost ps
@@ -132,6 +136,7 @@ func PS(a *cli.App) *cobra.Command {
 	})
 }
 
+// Inspect is the command inspect.
 func Inspect(a *cli.App) *cobra.Command {
 	return &cobra.Command{Use: "inspect DAEMON...", Aliases: []string{"describe"}, Short: "Show daemons, wherever they are", Long: "Show daemons, wherever they are." + cli.SeveralHelp,
 		Example: "  wasmhost inspect c1 -o json\n  wasmhost inspect c1 c2 -o yaml", Args: cli.AtLeast(1), RunE: func(c *cobra.Command, args []string) error {
@@ -180,6 +185,7 @@ func writeWhole(a *cli.App, w io.Writer, d api.Daemon) {
 	}
 }
 
+// Stop is the command stop.
 func Stop(a *cli.App) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{Use: "stop DAEMON...", Short: "Stop daemons until they are started", Long: `Stop a daemon until it is started: events are refused with daemon-stopped, and its
@@ -200,6 +206,7 @@ again, and where it moves to.` + cli.SeveralHelp, Example: "  wasmhost stop c1\n
 	return c
 }
 
+// Start is the command start.
 func Start(a *cli.App) *cobra.Command {
 	return &cobra.Command{Use: "start DAEMON...", Short: "Start daemons that were stopped", Long: "Start daemons that were stopped." + cli.SeveralHelp, Example: "  wasmhost start c1 c2", Args: cli.AtLeast(1), RunE: func(c *cobra.Command, args []string) error {
 		return a.Each(c, args, func(ref string) error {
@@ -212,6 +219,7 @@ func Start(a *cli.App) *cobra.Command {
 	}}
 }
 
+// Remove is the command rm.
 func Remove(a *cli.App) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{Use: "rm DAEMON...", Aliases: []string{"remove", "delete"}, Short: "Remove daemons for good: their state, history and keys are gone",
@@ -232,6 +240,7 @@ func Remove(a *cli.App) *cobra.Command {
 	return c
 }
 
+// Tail is the command tail.
 func Tail(a *cli.App) *cobra.Command {
 	var after string
 	c := &cobra.Command{Use: "tail DAEMON", Short: "Print a daemon's outputs as they become durable", Long: `Print a daemon's outputs, each once it is durable, from now on; with --after from

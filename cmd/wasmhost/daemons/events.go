@@ -25,6 +25,7 @@ type watchingEvents struct {
 	count   uint64
 }
 
+// Events is the command events.
 func Events(a *cli.App) *cobra.Command {
 	e := &watchingEvents{App: a}
 	c := &cobra.Command{Use: "events", Short: "Print what happens on the node, as it happens", Long: `Print what happens on the node from now on: daemons that are spawned, stopped, started,

@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/daemon"
 )
 
+// Fork is the command fork.
 func Fork(a *cli.App) *cobra.Command {
 	var req api.Fork
 	var at uint64

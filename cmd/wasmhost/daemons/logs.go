@@ -32,6 +32,7 @@ type showingLogs struct {
 	all []daemonLine // to be shown at the end
 }
 
+// Logs is the command logs.
 func Logs(a *cli.App) *cobra.Command {
 	var since string
 	var all bool

@@ -15,6 +15,7 @@ import (
 	"wasmhost.example/host/chain"
 )
 
+// Migrate is the command migrate.
 func Migrate(a *cli.App) *cobra.Command {
 	var req api.Migrate
 	var auto bool

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// Migrations is the command migrations.
 func Migrations(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "migrations", Aliases: []string{"migration"}, Short: "Migrations that run, wait, or are over", Long: `Migrations that this node takes or took part in. One that waits for a node that is
 away settles by itself once both nodes are back; resolve is for when one of them is

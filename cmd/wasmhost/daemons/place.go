@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// Place is the command place.
 func Place(a *cli.App) *cobra.Command {
 	var need cli.Where
 	var dryRun bool

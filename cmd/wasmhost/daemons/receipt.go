@@ -14,6 +14,7 @@ import (
 	"wasmhost.example/host/chain"
 )
 
+// Receipt is the command receipt.
 func Receipt(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "receipt", Short: "What two nodes signed of a daemon's move"}
 	c.AddCommand(receiptListCommand(a), receiptSaveCommand(a), receiptVerifyCommand(a))

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// Recover is the command recover.
 func Recover(a *cli.App) *cobra.Command {
 	var retry, skip, rollback, fork, confirm, yield, yes bool
 	var name string

@@ -26,6 +26,7 @@ type sending struct {
 	stopped  bool         // events after the last answered were not taken
 }
 
+// Send is the command send.
 func Send(a *cli.App) *cobra.Command {
 	var id, key string
 	c := &cobra.Command{

@@ -17,6 +17,7 @@ import (
 	"wasmhost.example/host/snapshot"
 )
 
+// Snapshot is the command snapshot.
 func Snapshot(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "snapshot", Short: "Snapshots: a daemon's state in a file"}
 	save := &cobra.Command{Use: "save DAEMON FILE", Short: "Write a daemon's snapshot; - is standard output", Example: "  wasmhost snapshot save c1 c1.snap", Args: cli.Exact(2), RunE: func(c *cobra.Command, args []string) error {
@@ -113,6 +114,7 @@ func spawnedText(v api.Snapshot) string {
 	return v.Spawned.Format("2006-01-02 15:04:05Z07:00")
 }
 
+// Chain is the command chain.
 func Chain(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "chain", Short: "Chains: what a daemon emitted, and the proof of it"}
 	export := &cobra.Command{Use: "export DAEMON [FILE]", Short: "Write a daemon's chain to a file, or to standard output", Example: `  wasmhost chain export c1 > c1.chain

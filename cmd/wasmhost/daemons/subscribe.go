@@ -24,6 +24,7 @@ func parseSubscription(a *cli.App, text, tokenFile string) (api.Subscribe, error
 	return s, err
 }
 
+// Subscribe is the command subscribe.
 func Subscribe(a *cli.App) *cobra.Command {
 	var token string
 	c := &cobra.Command{Use: "subscribe DAEMON NODE/CHANNEL", Short: "Subscribe a daemon to a channel of a node", Long: `Subscribe a daemon to a channel of a node, from the channel's next event on. The
@@ -44,6 +45,7 @@ subscribed already it goes on where it is, with the new token.`, Example: `  was
 	return c
 }
 
+// Unsubscribe is the command unsubscribe.
 func Unsubscribe(a *cli.App) *cobra.Command {
 	return &cobra.Command{Use: "unsubscribe DAEMON NODE/CHANNEL", Short: "End a daemon's subscription", Example: "  wasmhost unsubscribe c1 a/ticks", Args: cli.Exact(2), RunE: func(c *cobra.Command, args []string) error {
 		node, name, err := cli.NodeChannel(args[1])

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// Top is the command top.
 func Top(a *cli.App) *cobra.Command {
 	var interval time.Duration
 	var most int

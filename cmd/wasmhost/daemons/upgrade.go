@@ -14,6 +14,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// Upgrade is the command upgrade.
 func Upgrade(a *cli.App) *cobra.Command {
 	var req api.Upgrade
 	many := api.Rollout{}
@@ -79,6 +80,7 @@ code 12 says that a daemon was not upgraded.`,
 	return c
 }
 
+// Quarantine is the command quarantine.
 func Quarantine(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "quarantine", Short: "Events that a daemon failed on", Long: `Events that a daemon failed on. A failed event changes nothing; where it had a
 number, the daemon's history keeps it. An event that ran too long by the clock

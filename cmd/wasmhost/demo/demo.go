@@ -1,3 +1,4 @@
+// Package demo has the verb demo: two nodes, a daemon and a live migration, verified.
 package demo
 
 import (
@@ -24,6 +25,7 @@ import (
 	"wasmhost.example/host/chain"
 )
 
+// Demo is the command demo.
 func Demo(a *cli.App) *cobra.Command {
 	d := &demo{App: a}
 	c := &cobra.Command{

@@ -31,6 +31,7 @@ type measured struct {
 	Rate  float64 `json:"per_second"`
 }
 
+// Bench is the command bench.
 func Bench(a *cli.App) *cobra.Command {
 	var each time.Duration
 	c := &cobra.Command{

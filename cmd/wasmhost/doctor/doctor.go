@@ -1,3 +1,4 @@
+// Package doctor has the verbs that look at this machine: doctor and bench.
 package doctor
 
 import (
@@ -31,6 +32,7 @@ type finding struct {
 	Mend  string `json:"mend,omitempty"`  // the command that mends it
 }
 
+// Doctor is the command doctor.
 func Doctor(a *cli.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",

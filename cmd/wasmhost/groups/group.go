@@ -1,3 +1,4 @@
+// Package groups has the verb group.
 package groups
 
 import (
@@ -12,6 +13,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// Group is the command group.
 func Group(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "group", Aliases: []string{"groups"}, Short: "Groups of interchangeable daemons", Long: `A group is a number of daemons of one kind that are as good as each other: what is sent
 to group/NAME goes to one of them. Their identities come from one seed, so that a member

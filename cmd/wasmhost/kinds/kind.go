@@ -1,3 +1,4 @@
+// Package kinds has the verbs of what daemons are made of and held to: kind and limits.
 package kinds
 
 import (
@@ -13,6 +14,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// Kind is the command kind.
 func Kind(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "kind", Aliases: []string{"kinds"}, Short: "Kinds: what daemons can be made of"}
 	var limits []string

@@ -18,6 +18,7 @@ import (
 // kindPrefix says that a kind is meant, where a daemon has the name too.
 const kindPrefix = "kind/"
 
+// Limits is the command limits.
 func Limits(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "limits", Short: "Limits of daemons: what holds, and other values while they run"}
 	c.AddCommand(limitsShowCommand(a), limitsSetCommand(a))

@@ -16,6 +16,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/cli"
 )
 
+// Dashboard is the command dashboard.
 func Dashboard(a *cli.App) *cobra.Command {
 	var listen string
 	var readOnly bool

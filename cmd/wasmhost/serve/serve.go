@@ -1,3 +1,5 @@
+// Package serve has the verbs that run a node, or show one: serve and dashboard. It reads
+// their settings; package node is the node.
 package serve
 
 import (
@@ -26,6 +28,7 @@ type ServeOptions struct {
 	Ready            func(*node.Node) error      // called when the node is ready; nil: it is announced
 }
 
+// Serve is the command serve.
 func Serve(a *cli.App) *cobra.Command {
 	var join, joinRights string
 	var limits []string
