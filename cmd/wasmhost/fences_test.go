@@ -27,6 +27,7 @@ var sessions = map[string]string{
 	"docs/cli.md":         twoNodes + "for d in c1 c2 c3; do wasmhost spawn counter --name $d; done\necho x > event.json; seq 3 > events.txt; echo x > prod.token; echo x > prod.crt\nmkdir .wasmhost && ln -s ../a.sock .wasmhost/wasmhost.sock\n",
 	"docs/cluster.md":     cluster,
 	"docs/groups.md":      twoNodes,
+	"docs/tutorial.md":    "unset WASMHOST_SOCKET\n",
 	"guest-sdk/README.md": twoNodes + "cp testdata/wasm/c/counter.wasm . ; seq 3 > events.txt\n",
 }
 
@@ -184,7 +185,15 @@ func TestTheCommandsOfThePages(t *testing.T) {
 				text := endless.ReplaceAllString(f.text, "timeout 1 $1 || [ $$? = 124 ] # it ends by Ctrl-C")
 				typed.WriteString("set -v\n" + asks.ReplaceAllString(text, "$1 --yes") + "set +v\n")
 			}
-			typeIn(t, "OLDROOT=$PWD\n"+strings.ReplaceAll(typed.String(), "wasmhost dev ", "WASMHOST_SOCKET=dev.sock wasmhost dev < /dev/null "))
+			_, printed := typeIn(t, "OLDROOT=$PWD\n"+strings.ReplaceAll(typed.String(), "wasmhost dev ", "WASMHOST_SOCKET=dev.sock wasmhost dev < /dev/null "))
+			if p.name() != "docs/tutorial.md" {
+				return
+			}
+			for _, f := range p.fences() { // what the page says that its commands print
+				if f.language == "" && !strings.Contains(printed, "\n"+f.text) {
+					t.Errorf("%s:%d: nothing printed %q:\n%s", p.name(), f.line, f.text, printed)
+				}
+			}
 		})
 	}
 }
