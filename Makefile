@@ -24,7 +24,7 @@ demo: ## two nodes, an upload, a daemon that moves
 	scripts/demo
 
 docs: ## write the pages that are made of the code
-	go test . -run 'LimitsPage|ErrorsPage' -update && go test ./cmd/wasmhost -run ConfigPage -update-pages
+	go test . -run 'LimitsPage|ErrorsPage' -update && go test ./cmd/wasmhost/cli -run ConfigPage -update-pages
 
 bench: ## measurements beside other systems
 	scripts/bench/run

@@ -81,6 +81,7 @@ var notTyped = []struct{ page, begins, why string }{
 	{"docs/embedding.md", "", "scripts/embedder fetches the module, and builds the program"},
 	{"docs/groups.md", "wasmhost group inspect workers --here", "it needs two groups of one name: testdata/script has them"},
 	{"docs/groups.md", "wasmhost group heal workers --lost", "it needs a lost member: testdata/script has one"},
+	{"docs/tutorial.md", "kill %1 %2", "the session ends the nodes itself, and removes its folder"},
 	{"guest-sdk/lua/README.md", "", "scripts/interpreter builds the interpreter, and moves it"},
 	{"guest-sdk/rust/README.md", "", "what ./build of a project does, which is run"},
 	{"guest-sdk/assemblyscript/README.md", "", "what ./build of a project does, which is run"},

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"flag"
@@ -14,6 +14,16 @@ var updatePages = flag.Bool("update-pages", false, "write docs/config.md")
 // docs/config.md is made of the table of settings. A setting that is added, or changed, is
 // on the page or this fails.
 func TestConfigPageIsOfTheSettings(t *testing.T) {
+	src, err := os.ReadFile(filepath.Join("..", "serve", "reload.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, reloaded, _ := strings.Cut(string(src), "var reloadable = []string{")
+	reloaded, _, ok := strings.Cut(reloaded, "}")
+	if !ok {
+		t.Fatal("serve/reload.go does not say what is read again")
+	}
+
 	var b strings.Builder
 	b.WriteString(`# Configuration
 
@@ -28,26 +38,24 @@ A node reads the keys that are marked * again on SIGHUP; others take effect when
 | key | flag | environment | default | what it is |
 |---|---|---|---|---|
 `)
-	for _, s := range settings() {
-		def := s.def
+	for _, s := range Settings() {
+		def := s.Def
 		switch s.flag {
 		case "socket", "data":
 			def = "below the home directory"
 		case "name":
 			def = "the machine's"
 		}
-		key := "`" + s.key() + "`"
-		for _, r := range reloadable {
-			if r == s.key() {
-				key += " *"
-			}
+		key := "`" + s.Key() + "`"
+		if strings.Contains(reloaded, `"`+s.Key()+`"`) {
+			key += " *"
 		}
 		if def != "" && s.flag != "socket" && s.flag != "data" && s.flag != "name" {
 			def = "`" + def + "`"
 		}
-		fmt.Fprintf(&b, "| %s | `--%s` | `%s` | %s | %s |\n", key, s.flag, s.env(), def, strings.ReplaceAll(s.usage, "|", "\\|"))
+		fmt.Fprintf(&b, "| %s | `--%s` | `%s` | %s | %s |\n", key, s.flag, s.env(), def, strings.ReplaceAll(s.Usage, "|", "\\|"))
 	}
-	page := filepath.Join("..", "..", "docs", "config.md")
+	page := filepath.Join("..", "..", "..", "docs", "config.md")
 	if *updatePages {
 		if err := os.WriteFile(page, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -58,6 +66,6 @@ A node reads the keys that are marked * again on SIGHUP; others take effect when
 		t.Fatal(err)
 	}
 	if string(got) != b.String() {
-		t.Errorf("%s is not of the settings: go test ./cmd/wasmhost -run ConfigPage -update-pages", page)
+		t.Errorf("%s is not of the settings: go test ./cmd/wasmhost/cli -run ConfigPage -update-pages", page)
 	}
 }
