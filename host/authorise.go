@@ -52,7 +52,7 @@ func (in *incoming) keep(b *store.Batch) error {
 	if in.offer.Identity || in.public {
 		return nil
 	}
-	key, err := in.rt.KeptIdentity(in.offer.Entity)
+	key, err := in.rt.Daemons().KeptIdentity(in.offer.Entity)
 	if err == nil {
 		key.Wipe()
 		return nil // it is stored

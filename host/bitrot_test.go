@@ -145,7 +145,7 @@ func (r *rot) wrong(dir string) (what string, found bool) {
 		}
 	}()
 	for name, id := range r.daemons {
-		i, err := rt.Inspect(id)
+		i, err := rt.Daemons().Inspect(id)
 		if err != nil {
 			return fmt.Sprintf("%s is not there: %v", name, err), found
 		}
@@ -160,7 +160,7 @@ func (r *rot) wrong(dir string) (what string, found bool) {
 		for _, number := range []uint64{n + 1, 1, n} {
 			res, err := rt.Deliver(ctx, id, daemon.Event{Sender: r.sender, Number: number, Payload: []byte("x")})
 			if err != nil {
-				if i, _ := rt.Inspect(id); i.State != "failed" && i.State != "diverged" && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrPoisoned) {
+				if i, _ := rt.Daemons().Inspect(id); i.State != "failed" && i.State != "diverged" && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrPoisoned) {
 					return fmt.Sprintf("%s, event %d: %v, and it is %s", name, number, err, i.State), found
 				}
 				found = true
@@ -171,7 +171,7 @@ func (r *rot) wrong(dir string) (what string, found bool) {
 			}
 		}
 	}
-	if _, err := rt.Inspect(r.gone); !errors.Is(err, daemon.ErrNotFound) {
+	if _, err := rt.Daemons().Inspect(r.gone); !errors.Is(err, daemon.ErrNotFound) {
 		return fmt.Sprintf("the stopped daemon: %v", err), found
 	}
 	return "", found

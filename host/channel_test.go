@@ -793,7 +793,7 @@ func TestAPassiveSubscriberIsWoken(t *testing.T) {
 		}
 		b.stop()
 		b = startWith(t, &net, key, dir, "ear", earFactory(), asItIs)
-		if i, err := b.Inspect(d.Entity); err != nil || i.State != "passive" {
+		if i, err := b.Daemons().Inspect(d.Entity); err != nil || i.State != "passive" {
 			t.Fatalf("round %d: it is %s, %v", round, i.State, err)
 		}
 	}

@@ -99,11 +99,11 @@ func (r *Runtime) Cluster() (*directory.Member, error) {
 
 // Holding returns daemon.ErrHolding, with why, while the node is a member of a cluster and
 // its lease does not hold.
-func (r *Runtime) Holding() error {
-	if r.cluster == nil {
+func (r Node) Holding() error {
+	if r.rt.cluster == nil {
 		return nil
 	}
-	return r.cluster.leaders.Holding()
+	return r.rt.cluster.leaders.Holding()
 }
 
 // Whereabouts returns who owns a daemon, as the directory was heard last; false

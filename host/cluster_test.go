@@ -271,7 +271,7 @@ func TestFailoverLosesNothingAcknowledged(t *testing.T) {
 				for n := uint64(52); n <= 100; n++ {
 					c.countTo(d.Entity, sender, n)
 				}
-				i, err := b.rt.Inspect(d.Entity)
+				i, err := b.rt.Daemons().Inspect(d.Entity)
 				if err != nil || i.Epoch != 2 || i.EventsProcessed != 100 {
 					t.Fatalf("at the standby: %+v, %v", i, err)
 				}
@@ -282,7 +282,7 @@ func TestFailoverLosesNothingAcknowledged(t *testing.T) {
 				a.isolate(false, false)
 				time.Sleep(10 * time.Second)
 				var moved *daemon.MovedError
-				if _, err := a.rt.Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.id() || moved.Epoch != 2 {
+				if _, err := a.rt.Daemons().Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.id() || moved.Epoch != 2 {
 					t.Errorf("the old owner, back again: %v", err)
 				}
 				c.inSync(d.Entity, 1)
@@ -336,7 +336,7 @@ func TestIsolatedOwnerAcknowledgesNothing(t *testing.T) {
 		if _, err := a.rt.Deliver(t.Context(), alone.Entity, daemon.Event{Sender: kept, Number: 2, Payload: []byte("x")}); err != nil {
 			t.Errorf("within the lease: %v", err)
 		}
-		if err := a.rt.Holding(); err != nil {
+		if err := a.rt.Node().Holding(); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(2 * time.Second)
@@ -460,7 +460,7 @@ func TestPlannedMoveGoesThroughTheDirectory(t *testing.T) {
 		from.isolate(true, true)
 		time.Sleep(10 * time.Second)
 		for _, m := range c.nodes {
-			if _, err := m.rt.Inspect(d.Entity); err == nil {
+			if _, err := m.rt.Daemons().Inspect(d.Entity); err == nil {
 				t.Error("a daemon that was stopped came back")
 			}
 		}

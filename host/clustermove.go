@@ -19,7 +19,7 @@ func (c *member) claim(ctx context.Context, d *hosted, epoch uint64, standbys in
 	if standbys < 0 || standbys > directory.MaxStandbys {
 		return directory.Entry{}, fmt.Errorf("%w: %d standbys, at most %d", ErrBadStandbys, standbys, directory.MaxStandbys)
 	}
-	if err := c.rt.Holding(); err != nil {
+	if err := c.rt.Node().Holding(); err != nil {
 		return directory.Entry{}, err
 	}
 	epoch = max(epoch, c.directory.RemovedAt(d.id)+1) // its removal is not of what begins now

@@ -78,7 +78,7 @@ func TestRestoredOwnerAsksItsStandbys(t *testing.T) {
 				}
 				if test.serves == "nobody" {
 					time.Sleep(2 * time.Minute)
-					if i, err := a.rt.Inspect(d.Entity); err != nil || i.State != daemon.HeldState {
+					if i, err := a.rt.Daemons().Inspect(d.Entity); err != nil || i.State != daemon.HeldState {
 						t.Fatalf("after two minutes: %s (%s), %v", i.State, i.Reason, err)
 					}
 					if _, err := a.rt.Deliver(t.Context(), d.Entity, daemon.Event{Sender: sender, Number: 30, Payload: []byte("x")}); !errors.Is(err, daemon.ErrHeld) {
@@ -155,7 +155,7 @@ func TestRestoredStandbyWaitsForItsOwner(t *testing.T) {
 		restoredOf(t, b.disk, 0)
 		b.back()
 		time.Sleep(time.Minute)
-		if i, err := b.rt.Inspect(d.Entity); err == nil || b.rt.Serves(d.Entity) {
+		if i, err := b.rt.Daemons().Inspect(d.Entity); err == nil || b.rt.Serves(d.Entity) {
 			t.Fatalf("alone, on a copy of 10 events of 15, it serves: %+v", i)
 		}
 		if b.rt.Unconfirmed().Incarnation().Confirmed {
@@ -172,7 +172,7 @@ func TestRestoredStandbyWaitsForItsOwner(t *testing.T) {
 		m, i := b, daemon.Info{}
 		for range 600 { // the other runtime has ended
 			var err error
-			if i, err = b.rt.Inspect(d.Entity); err == nil && b.rt.Serves(d.Entity) {
+			if i, err = b.rt.Daemons().Inspect(d.Entity); err == nil && b.rt.Serves(d.Entity) {
 				break
 			}
 			time.Sleep(50 * time.Millisecond)

@@ -199,7 +199,7 @@ func everyCrashPoint(t *testing.T, kind string) {
 func (m moment) check(t *testing.T, r *host.Runtime, id identity.EntityID, sender identity.EntityID) {
 	t.Helper()
 	here := make(map[string]bool)
-	for _, i := range r.Daemons() {
+	for _, i := range r.Daemons().List() {
 		here[i.Name] = true
 		if i.State != "running" && i.State != "passive" {
 			t.Errorf("%s: %s is %s: %s", m.what, i.Name, i.State, i.Reason)
@@ -297,7 +297,7 @@ func TestEveryCrashPointOfAMigration(t *testing.T) {
 				if len(r.Migrations().Arriving()) > 0 || r.DaemonCount() > 1 {
 					return false
 				}
-				if r.DaemonCount() == 1 && r.Daemons()[0].State == "running" {
+				if r.DaemonCount() == 1 && r.Daemons().List()[0].State == "running" {
 					if owner >= 0 {
 						t.Errorf("%s: two owners", m.what)
 					}

@@ -77,7 +77,7 @@ func (o daemonsOf) MayServe(id identity.EntityID) error { return o.rt.mayServe(i
 func (o daemonsOf) MayRun(id identity.EntityID) error { return o.rt.mayRun(id) }
 
 func (o daemonsOf) Holding() error {
-	if err := o.rt.Holding(); err != nil {
+	if err := o.rt.Node().Holding(); err != nil {
 		return err
 	}
 	return daemon.ErrHolding

@@ -23,15 +23,15 @@ func (k DaemonKey) Compare(other DaemonKey) int {
 	return slices.Compare(k.Entity[:], other.Entity[:])
 }
 
-// DaemonsAfter returns the first n of the daemons that this node answers for and that come
+// After returns the first n of the daemons that this node answers for and that come
 // after a key, in order; the zero key comes before all. A page costs little of what the
 // whole list does.
-func (r *Runtime) DaemonsAfter(after DaemonKey, n int) []daemon.Info {
+func (r Daemons) After(after DaemonKey, n int) []daemon.Info {
 	if n <= 0 {
 		return nil
 	}
 	first := make(keyed, 0, min(n, 1024)) // the largest on top
-	for _, d := range r.table.Daemons() {
+	for _, d := range r.rt.table.Daemons() {
 		switch k := (DaemonKey{d.name, d.id}); {
 		case k.Compare(after) <= 0:
 		case len(first) < n:

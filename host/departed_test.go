@@ -60,7 +60,7 @@ func TestAnIdentityGoesOnAboveItsPast(t *testing.T) {
 		if err := errors.Join(r.Shutdown(ctx), s.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Inspect(key.ID()); !errors.Is(err, daemon.ErrShuttingDown) {
+		if _, err := r.Daemons().Inspect(key.ID()); !errors.Is(err, daemon.ErrShuttingDown) {
 			t.Errorf("once the store is closed: %v", err)
 		}
 	}
@@ -171,24 +171,24 @@ func TestThoseThatMovedAwayAreFound(t *testing.T) {
 		t.Helper()
 		for _, d := range gone {
 			for _, ref := range []string{d.Name, d.Entity.Origin().String(), "id:" + d.Entity.Origin().String(), d.Entity.String()} {
-				if id, err := a.Resolve(ref); err != nil || id != d.Entity {
+				if id, err := a.Daemons().Resolve(ref); err != nil || id != d.Entity {
 					t.Errorf("%s, %q is %s, %v", when, ref, id.Origin(), err)
 				}
 			}
 			for _, begin := range []string{d.Entity.Origin().String()[:9], d.Entity.String()[:11], d.Entity.String()[:40]} {
-				if ids, err := a.DaemonsBegunBy(begin); err != nil || len(ids) != 1 || ids[0] != d.Entity {
+				if ids, err := a.Daemons().BegunBy(begin); err != nil || len(ids) != 1 || ids[0] != d.Entity {
 					t.Errorf("%s, %q begins %v, %v", when, begin, ids, err)
 				}
 			}
 			var moved *daemon.MovedError
-			if _, err := a.Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.Self() || moved.Epoch != 2 {
+			if _, err := a.Daemons().Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.Self() || moved.Epoch != 2 {
 				t.Errorf("%s, daemon %s: %v", when, d.Name, err)
 			}
 		}
-		if id, err := a.Resolve(back.Name); err != nil || id != back.Entity {
+		if id, err := a.Daemons().Resolve(back.Name); err != nil || id != back.Entity {
 			t.Errorf("%s, the one that came back is %s, %v", when, id.Origin(), err)
 		}
-		if _, err := a.Resolve("nobody"); !errors.Is(err, daemon.ErrNotFound) {
+		if _, err := a.Daemons().Resolve("nobody"); !errors.Is(err, daemon.ErrNotFound) {
 			t.Errorf("%s, a name that nobody has: %v", when, err)
 		}
 		if list := movedDaemons(t, a.Runtime); len(list) != len(gone) {
@@ -273,7 +273,7 @@ func TestOldReceiptsAreLetGoOf(t *testing.T) {
 		if kept(d) {
 			t.Errorf("after 91 days there are receipts of %s", d.Name)
 		}
-		if _, err := a.Inspect(d.Entity); !errors.As(err, new(*daemon.MovedError)) {
+		if _, err := a.Daemons().Inspect(d.Entity); !errors.As(err, new(*daemon.MovedError)) {
 			t.Errorf("where it went is forgotten: %v", err)
 		}
 	}
@@ -307,7 +307,7 @@ func TestADamagedTombstoneIsNotTakenForNone(t *testing.T) {
 		if _, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "n", Identity: key}); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%s: a spawn of that identity: %v", what, err)
 		}
-		if _, err := r.Inspect(id); !errors.Is(err, store.ErrCorrupt) {
+		if _, err := r.Daemons().Inspect(id); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%s: %v", what, err)
 		}
 		spawnAgain(t, r, newKey(t))

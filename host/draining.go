@@ -15,15 +15,15 @@ var drainingKey = []byte("draining")
 // nodes, or take them again. Those that it has go on, and may leave. With
 // lasting it is so after a restart too. Daemons that are on their way here
 // already still come.
-func (r *Runtime) SetDraining(on, lasting bool) error {
-	if lasting && r.env.Store != nil {
+func (r Node) SetDraining(on, lasting bool) error {
+	if lasting && r.rt.env.Store != nil {
 		b := &store.Batch{}
 		if on {
 			b.Put(store.Meta, drainingKey, []byte{1})
 		} else {
 			b.Delete(store.Meta, drainingKey)
 		}
-		if err := r.env.Store.Commit(b); err != nil {
+		if err := r.rt.env.Store.Commit(b); err != nil {
 			return fmt.Errorf("storing whether the node is draining: %w", err)
 		}
 	}
@@ -31,14 +31,14 @@ func (r *Runtime) SetDraining(on, lasting bool) error {
 	if on {
 		what = daemon.DrainingBegan
 	}
-	if r.draining.Swap(on) != on {
-		r.env.Notify(daemon.Notification{Topic: what})
+	if r.rt.draining.Swap(on) != on {
+		r.rt.env.Notify(daemon.Notification{Topic: what})
 	}
 	return nil
 }
 
 // Draining reports whether the node refuses new daemons.
-func (r *Runtime) Draining() bool { return r.draining.Load() }
+func (r Node) Draining() bool { return r.rt.draining.Load() }
 
 // recoverDraining finds out whether the node was draining when it ended.
 func (r *Runtime) recoverDraining() error {

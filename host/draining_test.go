@@ -29,12 +29,12 @@ func TestDrainingNodeTakesNoDaemons(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SetDraining(true, true); err != nil {
+	if err := b.Node().SetDraining(true, true); err != nil {
 		t.Fatal(err)
 	}
 	refuses := func(count string) {
 		t.Helper()
-		if _, err := b.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"}); !errors.Is(err, daemon.ErrDraining) || !b.Draining() {
+		if _, err := b.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"}); !errors.Is(err, daemon.ErrDraining) || !b.Node().Draining() {
 			t.Errorf("spawning: %v", err)
 		}
 		if _, err := b.SpawnFromSnapshot(ctx, daemon.SpawnRequest{Name: "again"}, encoded); !errors.Is(err, daemon.ErrDraining) {
@@ -52,17 +52,17 @@ func TestDrainingNodeTakesNoDaemons(t *testing.T) {
 	if err := b.moveWith(d.Entity, a.Self(), host.MigrationOptions{}); err != nil {
 		t.Errorf("leaving: %v", err)
 	}
-	if err := b.SetDraining(false, true); err != nil {
+	if err := b.Node().SetDraining(false, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.moveWith(other.Entity, b.Self(), host.MigrationOptions{}); err != nil {
 		t.Error(err)
 	}
-	if err := b.SetDraining(true, false); err != nil {
+	if err := b.Node().SetDraining(true, false); err != nil {
 		t.Fatal(err)
 	}
 	b.stop()
-	if b = start(t, &net, key, dir, nil); b.Draining() {
+	if b = start(t, &net, key, dir, nil); b.Node().Draining() {
 		t.Error("what was not to last lasted")
 	}
 }

@@ -154,8 +154,8 @@ func (r *Runtime) startAllEffects() {
 
 // Effects returns what the daemon may do and what of it is still to come. While the
 // daemon is busy it is what it was before. *MovedError, *NotFoundError.
-func (r *Runtime) Effects(id identity.EntityID) (daemon.Effects, error) {
-	d, err := r.find(id)
+func (r Daemons) Effects(id identity.EntityID) (daemon.Effects, error) {
+	d, err := r.rt.find(id)
 	if err != nil {
 		return daemon.Effects{}, err
 	}
@@ -165,7 +165,7 @@ func (r *Runtime) Effects(id identity.EntityID) (daemon.Effects, error) {
 	}
 	e.Pending = append([]daemon.PendingEffects(nil), e.Pending...)
 	for i := range e.Pending {
-		e.Pending[i].Reason = r.sender.Reason(id, e.Pending[i].Place)
+		e.Pending[i].Reason = r.rt.sender.Reason(id, e.Pending[i].Place)
 	}
 	return e, nil
 }

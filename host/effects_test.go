@@ -155,7 +155,7 @@ func (s *stage) where(id identity.EntityID) *node {
 	s.t.Helper()
 	for range 100 {
 		for _, n := range s.nodes {
-			if i, err := n.Inspect(id); err == nil && i.State != "migrating" {
+			if i, err := n.Daemons().Inspect(id); err == nil && i.State != "migrating" {
 				return n
 			}
 		}
@@ -207,7 +207,7 @@ func TestEffectsAreDeniedUnlessGranted(t *testing.T) {
 		if got := n.send(to.Entity, "what"); got != fmt.Sprintf("%.4s:x", d.Entity) {
 			t.Errorf("it heard %q", got)
 		}
-		e, err := n.Effects(d.Entity)
+		e, err := n.Daemons().Effects(d.Entity)
 		if err != nil || len(e.Pending) != 0 || len(e.Grants.Publish) != 1 || len(e.Grants.Send) != 1 {
 			t.Errorf("%+v, %v", e, err)
 		}
@@ -296,7 +296,7 @@ func TestPendingEffectsAreBounded(t *testing.T) {
 			t.Errorf("after %d events: %v", n, over)
 		}
 		time.Sleep(time.Second)
-		if e, err := a.Effects(d.Entity); err != nil || len(e.Pending) != 1 || e.Pending[0].Events != 4000 || e.Pending[0].Reason == "" {
+		if e, err := a.Daemons().Effects(d.Entity); err != nil || len(e.Pending) != 1 || e.Pending[0].Events != 4000 || e.Pending[0].Reason == "" {
 			t.Errorf("%+v, %v", e, err)
 		}
 		s.net.SetDown(b.Self(), false)
@@ -304,7 +304,7 @@ func TestPendingEffectsAreBounded(t *testing.T) {
 		if got := len(strings.Fields(b.send(to.Entity, "what"))); got != 4000 {
 			t.Errorf("%d arrived", got)
 		}
-		if e, err := a.Effects(d.Entity); err != nil || len(e.Pending) != 0 {
+		if e, err := a.Daemons().Effects(d.Entity); err != nil || len(e.Pending) != 0 {
 			t.Errorf("%+v, %v", e, err)
 		}
 	})
@@ -324,7 +324,7 @@ func TestTimersFireOnce(t *testing.T) {
 		s.nodes[0].wantSend(d.Entity, "what", "timer:soon")
 		s.nodes[0].migrate(d.Entity, s.nodes[1])
 		s.kill(1, rng)
-		if e, err := s.nodes[1].Effects(d.Entity); err != nil || len(e.Timers) != 1 || string(e.Timers[0].Payload) != "late" {
+		if e, err := s.nodes[1].Daemons().Effects(d.Entity); err != nil || len(e.Timers) != 1 || string(e.Timers[0].Payload) != "late" {
 			t.Errorf("%+v, %v", e, err)
 		}
 		for !s.nodes[1].Passivate(d.Entity) {
@@ -334,11 +334,11 @@ func TestTimersFireOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.kill(1, rng)
-		if i, err := s.nodes[1].Inspect(d.Entity); err != nil || i.State != "passive" {
+		if i, err := s.nodes[1].Daemons().Inspect(d.Entity); err != nil || i.State != "passive" {
 			t.Errorf("%+v, %v", i, err)
 		}
 		time.Sleep(110 * time.Minute)
-		if i, err := s.nodes[1].Inspect(d.Entity); err != nil || i.State != "passive" {
+		if i, err := s.nodes[1].Daemons().Inspect(d.Entity); err != nil || i.State != "passive" {
 			t.Errorf("%+v, %v", i, err)
 		}
 		time.Sleep(10 * time.Minute)
@@ -428,7 +428,7 @@ func TestEffectsArriveOnceWhateverHappens(t *testing.T) {
 				if !errors.Is(err, stop) || len(strings.Fields(seen)) != 60 || seen != strings.ReplaceAll(want, fmt.Sprintf("%.4s:", from), "") {
 					t.Errorf("published is %q, %v", seen, err)
 				}
-				if e, err := s.where(from).Effects(from); err != nil || len(e.Pending)+len(e.Timers) != 0 {
+				if e, err := s.where(from).Daemons().Effects(from); err != nil || len(e.Pending)+len(e.Timers) != 0 {
 					t.Errorf("%+v, %v", e, err)
 				}
 			})
@@ -496,12 +496,12 @@ func TestWhatHasNoReceiverIsGivenUp(t *testing.T) {
 		s.nodes[0].wantSend(d, fmt.Sprintf("send %s a\nsend %s b", newKey(t).ID(), to), "ok")
 		time.Sleep(30 * time.Second)
 		s.nodes[1].wantSend(to, "what", fmt.Sprintf("%.4s:b", d))
-		if e, err := s.nodes[0].Effects(d); err != nil || len(e.Pending) != 1 {
+		if e, err := s.nodes[0].Daemons().Effects(d); err != nil || len(e.Pending) != 1 {
 			t.Errorf("%+v, %v", e, err)
 		}
 		time.Sleep(time.Minute)
-		lines, err := s.nodes[0].Logs(d)
-		if e, err2 := s.nodes[0].Effects(d); err != nil || err2 != nil || len(e.Pending) != 0 || len(lines) != 1 || !strings.Contains(lines[0].Text, "given up") {
+		lines, err := s.nodes[0].Daemons().Logs(d)
+		if e, err2 := s.nodes[0].Daemons().Effects(d); err != nil || err2 != nil || len(e.Pending) != 0 || len(lines) != 1 || !strings.Contains(lines[0].Text, "given up") {
 			t.Errorf("%+v, %+v, %v, %v", e, lines, err, err2)
 		}
 	})

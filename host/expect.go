@@ -84,7 +84,7 @@ func (r *Runtime) expectedKey(entity identity.EntityID) *identity.KeyPair {
 		return key
 	}
 
-	key, err := r.KeptIdentity(entity)
+	key, err := r.Daemons().KeptIdentity(entity)
 	switch {
 	case err == nil:
 		return key
@@ -110,7 +110,7 @@ func (r *Runtime) named(entity identity.EntityID, from identity.NodeID) bool {
 	if t := w.Went; !t.Known() || t.Stopped || t.Node != from {
 		return false
 	}
-	key, err := r.KeptIdentity(entity)
+	key, err := r.Daemons().KeptIdentity(entity)
 	if err != nil {
 		return false
 	}

@@ -67,7 +67,7 @@ func TestLimitsThatDoNotFit(t *testing.T) {
 			}
 			_, err = r.Fork(ctx, parent.Entity, host.ForkRequest{Limits: tc.own})
 			check("fork", err)
-			_, err = r.SetLimits(ctx, parent.Entity, tc.own.Map())
+			_, err = r.Daemons().SetLimits(ctx, parent.Entity, tc.own.Map())
 			check("set", err)
 		})
 	}
@@ -201,7 +201,7 @@ func TestOutputCountIsReadable(t *testing.T) {
 		}
 	}()
 	again := nativeBurst(t, s, key)
-	i, err := again.Inspect(d.Entity)
+	i, err := again.Daemons().Inspect(d.Entity)
 	if err != nil || i.EventsEmitted != 1<<17 {
 		t.Errorf("after a restart: %+v, %v", i, err)
 	}

@@ -120,12 +120,12 @@ func forkName(name string, n, of int) string {
 
 // ForkOf returns the record by which the daemon began as a fork; nil where it did
 // not, or its history does not reach back to that.
-func (r *Runtime) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
-	d, err := r.find(id)
-	if err != nil || r.env.Store == nil || d.kind == "" {
+func (r Daemons) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
+	d, err := r.rt.find(id)
+	if err != nil || r.rt.env.Store == nil || d.kind == "" {
 		return nil, err
 	}
-	_, begin, err := beginning(r.env.Store, id)
+	_, begin, err := beginning(r.rt.env.Store, id)
 	if err != nil || begin.Head.Sequence != 0 || len(begin.HeadPayload) == 0 {
 		return nil, d.whileHere(err)
 	}

@@ -89,11 +89,11 @@ func TestForksBeginWhereTheirParentStood(t *testing.T) {
 		if _, err := holdsAgainst(t, parent, parent); !errors.Is(err, chain.ErrNotFork) {
 			t.Errorf("the parent as a fork: %v", err)
 		}
-		record, err := a.ForkOf(now[0].Entity)
+		record, err := a.Daemons().ForkOf(now[0].Entity)
 		if err != nil || record == nil || record.Child != now[0].Entity || !bytes.Equal(record.State, now[1].Record.State) {
 			t.Errorf("%+v, %v", record, err)
 		}
-		if record, err := a.ForkOf(d.Entity); record != nil || err != nil {
+		if record, err := a.Daemons().ForkOf(d.Entity); record != nil || err != nil {
 			t.Errorf("the parent is a fork: %+v, %v", record, err)
 		}
 	}
@@ -225,14 +225,14 @@ func TestF17_ForkRefusals(t *testing.T) {
 		t.Error(err)
 	}
 	for _, name := range []string{"g-1", "g-2"} {
-		if id, err := a.Resolve(name); err == nil {
+		if id, err := a.Daemons().Resolve(name); err == nil {
 			t.Errorf("%s is left: %s", name, id)
 		}
 	}
 	if _, err := a.SpawnWithDaemon(ctx, daemon.SpawnRequest{Name: "bare"}, &native{}); err != nil {
 		t.Fatal(err)
 	}
-	bare, err := a.Resolve("bare")
+	bare, err := a.Daemons().Resolve("bare")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestForkOfADivergedDaemon(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if i, _ := r.Inspect(d.Entity); i.State != "diverged" {
+	if i, _ := r.Daemons().Inspect(d.Entity); i.State != "diverged" {
 		t.Fatalf("%+v", i)
 	}
 	if _, err := r.Fork(ctx, d.Entity, host.ForkRequest{}); !errors.Is(err, daemon.ErrDiverged) {
@@ -341,7 +341,7 @@ func TestForkOfADivergedDaemon(t *testing.T) {
 	if err != nil || string(res.Outputs[0].Payload) != "16" { // as its code is now
 		t.Errorf("%+v, %v", res, err)
 	}
-	if i, _ := r.Inspect(d.Entity); i.State != "diverged" {
+	if i, _ := r.Daemons().Inspect(d.Entity); i.State != "diverged" {
 		t.Errorf("the parent is %s", i.State)
 	}
 	var fork, parent bytes.Buffer

@@ -131,7 +131,7 @@ func TestEventsOfAnEarlierChargingReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"all", "stored"} {
-			id, err := r.Resolve(name)
+			id, err := r.Daemons().Resolve(name)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, log.String())
 			}

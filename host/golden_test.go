@@ -196,7 +196,7 @@ func TestGoldenDataDirectories(t *testing.T) {
 					goldenTimer(t, r)
 				}
 				for name, want := range answers {
-					id, err := r.Resolve(name)
+					id, err := r.Daemons().Resolve(name)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -223,11 +223,11 @@ func TestGoldenDataDirectories(t *testing.T) {
 // goldenTimer checks the timer of r1.
 func goldenTimer(t *testing.T, r *host.Runtime) {
 	t.Helper()
-	id, err := r.Resolve("r1")
+	id, err := r.Daemons().Resolve("r1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := r.Effects(id)
+	e, err := r.Daemons().Effects(id)
 	if err != nil || len(e.Timers) != 1 || !e.Grants.SendAny || !strings.HasSuffix(string(e.Timers[0].Payload), "tea") {
 		t.Errorf("the effects of r1: %+v, %v", e, err)
 	}

@@ -189,7 +189,7 @@ func TestGuestsReadEachOthersState(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s, err := a.SnapshotGiven(ctx, d.Entity)
+		s, err := a.Daemons().SnapshotGiven(ctx, d.Entity)
 		if err != nil {
 			t.Fatal(err)
 		}

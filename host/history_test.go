@@ -96,8 +96,8 @@ func (c *testCluster) serving(id identity.EntityID) (*member, daemon.Info) {
 	var last error
 	for range 600 {
 		for _, m := range c.nodes {
-			i, err := m.rt.Inspect(id)
-			if err == nil && (i.State == "running" || i.State == "passive") && m.rt.Holding() == nil && m.rt.Serves(id) {
+			i, err := m.rt.Daemons().Inspect(id)
+			if err == nil && (i.State == "running" || i.State == "passive") && m.rt.Node().Holding() == nil && m.rt.Serves(id) {
 				return m, i
 			}
 			if err != nil {
@@ -186,7 +186,7 @@ func TestOwnerWaitsForASilentStandby(t *testing.T) {
 					}
 				}
 				time.Sleep(30 * time.Second)
-				i, err := a.rt.Inspect(d.Entity)
+				i, err := a.rt.Daemons().Inspect(d.Entity)
 				if err != nil || i.State != daemon.WaitingState || a.rt.Metrics().Held != 1 {
 					t.Fatalf("the owner, while its standby is away: %s (%s), %v", i.State, i.Reason, err)
 				}
@@ -265,7 +265,7 @@ func TestOrderlyStopNeedsNoStandby(t *testing.T) {
 		stopped := a.backup(true)
 		a.back()
 		time.Sleep(1500 * time.Millisecond)
-		if i, err := a.rt.Inspect(d.Entity); err != nil || i.State != "running" || !a.rt.Serves(d.Entity) {
+		if i, err := a.rt.Daemons().Inspect(d.Entity); err != nil || i.State != "running" || !a.rt.Serves(d.Entity) {
 			t.Fatalf("after an orderly stop: %s (%s), %v", i.State, i.Reason, err)
 		}
 		for _, m := range c.nodes {
@@ -279,7 +279,7 @@ func TestOrderlyStopNeedsNoStandby(t *testing.T) {
 		c.killAll(map[*member]*vfs.MemFS{a: stopped}) // the mark of a stop that was not the last
 		a.back()
 		time.Sleep(10 * time.Second)
-		if i, err := a.rt.Inspect(d.Entity); err == nil && a.rt.Serves(d.Entity) {
+		if i, err := a.rt.Daemons().Inspect(d.Entity); err == nil && a.rt.Serves(d.Entity) {
 			t.Fatalf("on data of an earlier orderly stop it serves: %s", i.State)
 		}
 		for _, m := range c.nodes {

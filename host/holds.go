@@ -55,16 +55,16 @@ var ErrNotKept = errors.New("this node keeps no key of that identity")
 
 // KeptIdentity returns the key of a daemon that moved away public-only; ErrNotKept.
 // The caller wipes it.
-func (r *Runtime) KeptIdentity(id identity.EntityID) (*identity.KeyPair, error) {
-	if r.env.Store == nil {
-		r.mu.RLock()
-		defer r.mu.RUnlock()
-		if key := r.kept[id]; key != nil {
+func (r Daemons) KeptIdentity(id identity.EntityID) (*identity.KeyPair, error) {
+	if r.rt.env.Store == nil {
+		r.rt.mu.RLock()
+		defer r.rt.mu.RUnlock()
+		if key := r.rt.kept[id]; key != nil {
 			return key.Clone(), nil
 		}
 		return nil, fmt.Errorf("%w: %s", ErrNotKept, id.Origin())
 	}
-	return KeptIn(r.env.Store, r.env.Node, id)
+	return KeptIn(r.rt.env.Store, r.rt.env.Node, id)
 }
 
 // KeptIn is KeptIdentity of a store that no runtime has, with the key of its node.

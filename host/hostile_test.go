@@ -89,7 +89,7 @@ func TestStrangersAreNotHeard(t *testing.T) {
 	c.refused(migration.ProtocolError, b.Self(), &migration.SnapshotChunk{Bytes: head, Last: true}) // out of place
 	c.refused(migration.ProtocolError, b.Self(), migration.NewRefuse(migration.Failf(1, "")))       // of nothing
 	b.wantSend(d.Entity, "x", "2")
-	if info, err := b.Inspect(d.Entity); err != nil || info.Epoch != 2 {
+	if info, err := b.Daemons().Inspect(d.Entity); err != nil || info.Epoch != 2 {
 		t.Errorf("%+v, %v", info, err)
 	}
 	var moved *daemon.MovedError
@@ -149,12 +149,12 @@ func TestBadOffersLeaveNothing(t *testing.T) {
 		{"a release at once", migration.ProtocolError, []migration.Message{offer(same), &migration.Release{Entity: other, Epoch: 2, Head: make([]byte, 32)}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			before := fmt.Sprint(a.Daemons(), a.Kinds().List())
+			before := fmt.Sprint(a.Daemons().List(), a.Kinds().List())
 			s := *c
 			s.t = t
 			s.refused(tc.want, a.Self(), tc.say...)
 			net.Settle()
-			if after := fmt.Sprint(a.Daemons(), a.Kinds().List()); after != before || len(a.Migrations().Arriving()) != 0 {
+			if after := fmt.Sprint(a.Daemons().List(), a.Kinds().List()); after != before || len(a.Migrations().Arriving()) != 0 {
 				t.Errorf("before %s\nafter  %s, %d arriving", before, after, len(a.Migrations().Arriving()))
 			}
 		})

@@ -195,7 +195,7 @@ func (s TwinStanding) Further(o TwinStanding) bool {
 // it holds are not among them.
 func (r Unconfirmed) Standings() []TwinStanding {
 	var out []TwinStanding
-	for _, i := range r.rt.Daemons() {
+	for _, i := range r.rt.Daemons().List() {
 		if r.rt.holdOf(i.Entity) == nil {
 			out = append(out, TwinStanding{i.Entity, i.Epoch, i.Sequence, i.EventsProcessed})
 		}
@@ -209,7 +209,7 @@ func (r *Runtime) twinServes(t *Twin) error {
 	b := &store.Batch{}
 	for _, s := range t.Standings {
 		h := r.holdOf(s.Entity)
-		here, err := r.Inspect(s.Entity)
+		here, err := r.Daemons().Inspect(s.Entity)
 		if h == nil || h.Reason != daemon.HoldUnconfirmed || err != nil {
 			continue
 		}

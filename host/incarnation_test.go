@@ -159,7 +159,7 @@ func TestRestoredNodeBesideItsTwin(t *testing.T) {
 		if _, err := rt.Unconfirmed().Yield(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := rt.Inspect(id); !errors.Is(err, daemon.ErrNotFound) || len(movedDaemons(t, rt)) != 0 {
+		if _, err := rt.Daemons().Inspect(id); !errors.Is(err, daemon.ErrNotFound) || len(movedDaemons(t, rt)) != 0 {
 			t.Errorf("after it gave way: %v, moved %v", err, movedDaemons(t, rt))
 		}
 		if kept, err := rt.Evidence().Of(id); err != nil || len(kept) != 1 {
@@ -214,7 +214,7 @@ func TestRestoredDaemonThatMovedNamesItsNode(t *testing.T) {
 					t.Fatal(err)
 				}
 				var moved *daemon.MovedError
-				if _, err := a.rt.Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.rt.Self() {
+				if _, err := a.rt.Daemons().Inspect(d.Entity); !errors.As(err, &moved) || moved.Node != b.rt.Self() {
 					t.Errorf("after it gave way: %v", err)
 				}
 			})

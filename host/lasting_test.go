@@ -287,7 +287,7 @@ func TestFactsOutliveAFailover(t *testing.T) {
 		}
 		c.countTo(id, sender, 2)
 		time.Sleep(time.Second) // the module goes beside the rest
-		before, err := a.rt.Inspect(id)
+		before, err := a.rt.Daemons().Inspect(id)
 		if err != nil {
 			t.Fatal(err)
 		}

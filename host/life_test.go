@@ -302,14 +302,14 @@ func TestR25_R27_R61_Native(t *testing.T) {
 	if err != nil || len(res.Outputs) != 3 || string(res.Outputs[2].Payload) != "c" || res.Outputs[2].Link.Sequence != 3 {
 		t.Errorf("R25: %+v, %v", res, err)
 	}
-	before, err := r.Inspect(d.Entity)
+	before, err := r.Daemons().Inspect(d.Entity)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if res, err := deliver("none"); err != nil || len(res.Outputs) != 0 { // R61
 		t.Errorf("R61: %+v, %v", res, err)
 	}
-	after, err := r.Inspect(d.Entity)
+	after, err := r.Daemons().Inspect(d.Entity)
 	if err != nil || after.Head != before.Head || after.EventsProcessed != before.EventsProcessed+1 || after.EventsEmitted != before.EventsEmitted {
 		t.Errorf("R61: %+v, %v", after, err)
 	}
@@ -317,7 +317,7 @@ func TestR25_R27_R61_Native(t *testing.T) {
 	if _, err := deliver("x"); !errors.Is(err, n.fail) { // R27
 		t.Errorf("R27: %v", err)
 	}
-	if i, err := r.Inspect(d.Entity); err != nil || i.Errors != 1 || i.Head != after.Head {
+	if i, err := r.Daemons().Inspect(d.Entity); err != nil || i.Errors != 1 || i.Head != after.Head {
 		t.Errorf("after a failure: %+v, %v", i, err)
 	}
 }
@@ -471,7 +471,7 @@ func TestFailedEventsLeaveNoTrace(t *testing.T) {
 			n++
 			a.wantSend(u.Entity, "count", fmt.Sprint(n))
 		}
-		before, err := a.Inspect(u.Entity)
+		before, err := a.Daemons().Inspect(u.Entity)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -480,7 +480,7 @@ func TestFailedEventsLeaveNoTrace(t *testing.T) {
 		if !errors.As(err, &fault) {
 			t.Fatalf("%s: %v", bad, err)
 		}
-		after, err := a.Inspect(u.Entity)
+		after, err := a.Daemons().Inspect(u.Entity)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -536,7 +536,7 @@ func TestTailAndLogs(t *testing.T) {
 	if _, err := a.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("fail")}); err == nil {
 		t.Fatal("no failure")
 	}
-	lines, err := a.Logs(d.Entity)
+	lines, err := a.Daemons().Logs(d.Entity)
 	if err != nil || len(lines) != 1 || lines[0].Level != "error" || !strings.Contains(lines[0].Text, "asked to fail") {
 		t.Errorf("logs %v, %v", lines, err)
 	}

@@ -173,7 +173,7 @@ func (c *testCluster) harm(id identity.EntityID, rng *rand.Rand) {
 		m.link.Set(false, true)
 	case 4:
 		for _, n := range c.nodes {
-			if _, err := n.rt.Inspect(id); err == nil && n != m {
+			if _, err := n.rt.Daemons().Inspect(id); err == nil && n != m {
 				if _, err := n.rt.StartMigration(c.t.Context(), id, m.id()); err != nil {
 					c.t.Logf("a move that cannot begin: %v", err)
 				}

@@ -280,7 +280,7 @@ func (r *Runtime) serveLocate(ctx context.Context, conn channel.Conn, m *channel
 
 // stateResidence makes the statement that a daemon is here.
 func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonce []byte) (*Residence, error) {
-	if err := r.Holding(); err != nil {
+	if err := r.Node().Holding(); err != nil {
 		return nil, fmt.Errorf("%w: %w", channel.ErrNotReady, err)
 	}
 	moves, err := r.evidence.Earlier(id)

@@ -225,7 +225,7 @@ func (r *Runtime) Metrics() Metrics {
 	r.mu.RLock()
 	out.Lossy = len(r.losses)
 	r.mu.RUnlock()
-	done, total := r.Recovery()
+	done, total := r.Node().Recovery()
 	out.Recovered, out.ToRecover = int64(done), int64(total)
 	r.meters.mu.Lock()
 	kinds := maps.Clone(r.meters.kinds)

@@ -194,7 +194,7 @@ func (c *testCluster) settled(id identity.EntityID, standbys int) *member {
 		}
 	}
 	for _, m := range c.nodes {
-		i, err := m.rt.Inspect(id)
+		i, err := m.rt.Daemons().Inspect(id)
 		dir, _ := m.rt.Cluster()
 		e, _ := dir.Look(id)
 		c.t.Logf("node %s: %s (%s) %v; the directory: %+v; held: %+v", m.id(), i.State, i.Reason, err, e.Daemon, m.rt.Unconfirmed().List())

@@ -261,7 +261,7 @@ func TestM106_F43_F51_OrchestratorLosesItsSource(t *testing.T) {
 		if err := a.moveWith(d.Entity, a.Self(), host.MigrationOptions{Source: b.Self()}); !failedWith(err, migration.DaemonNotFound) {
 			t.Errorf("to another node: %v", err)
 		}
-		if i, err := c.Inspect(d.Entity); err != nil || i.Epoch != 2 {
+		if i, err := c.Daemons().Inspect(d.Entity); err != nil || i.Epoch != 2 {
 			t.Errorf("%+v, %v", i, err)
 		}
 	})

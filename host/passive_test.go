@@ -46,7 +46,7 @@ func openStore(t *testing.T, dir string, fs vfs.FS) *store.Store {
 
 func stateOf(t *testing.T, r *host.Runtime, d daemon.Info) daemon.Info {
 	t.Helper()
-	i, err := r.Inspect(d.Entity)
+	i, err := r.Daemons().Inspect(d.Entity)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestIdleDaemonsLeaveMemory(t *testing.T) {
 		if again := stateOf(t, r, d); again.State != "passive" || again.Head != before.Head || again.Epoch != before.Epoch {
 			t.Errorf("after a restart: %+v", again)
 		}
-		if done, total := r.Recovery(); done != 0 || total != 0 {
+		if done, total := r.Node().Recovery(); done != 0 || total != 0 {
 			t.Errorf("%d of %d were recovered", done, total)
 		}
 		send("3")
@@ -183,7 +183,7 @@ func TestMoreDaemonsThanMemory(t *testing.T) {
 	wg.Wait()
 	waitFor(t, "passive daemons", func() bool {
 		passive := 0
-		for _, i := range r.Daemons() {
+		for _, i := range r.Daemons().List() {
 			if i.State == "passive" {
 				passive++
 			}

@@ -10,4 +10,4 @@ import (
 
 // SenderMemory is for how long the node's daemons remember a silent sender once they
 // remember as many as they may.
-func (r *Runtime) SenderMemory() time.Duration { return r.env.Limits.SenderMemory }
+func (r Node) SenderMemory() time.Duration { return r.rt.env.Limits.SenderMemory }

@@ -53,7 +53,7 @@ func (r Copies) WithoutDirectory(ctx context.Context) error {
 	if r.rt.cluster == nil || r.rt.env.Store == nil {
 		return ErrNoCluster
 	}
-	if r.rt.Holding() == nil {
+	if r.rt.Node().Holding() == nil {
 		return ErrDirectoryHere
 	}
 	c := r.rt.cluster

@@ -141,7 +141,7 @@ func TestARetriedEventIsTheEvent(t *testing.T) {
 				t.Errorf("event %d was applied: %v, %v", number, applied, err)
 			}
 		}
-		if e, err := b.Effects(d); err != nil || len(e.Timers) != 1 {
+		if e, err := b.Daemons().Effects(d); err != nil || len(e.Timers) != 1 {
 			t.Errorf("its timers are %+v, %v", e.Timers, err)
 		}
 		if err := b.proves(d); err != nil {

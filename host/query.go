@@ -10,9 +10,9 @@ import (
 	"wasmhost.example/identity"
 )
 
-// Daemons returns the daemons that this node answers for, by name.
-func (r *Runtime) Daemons() []daemon.Info {
-	all := r.table.Daemons()
+// List returns the daemons that this node answers for, by name.
+func (r Daemons) List() []daemon.Info {
+	all := r.rt.table.Daemons()
 	out := make([]daemon.Info, 0, len(all))
 	for _, d := range all {
 		out = append(out, d.info())
@@ -22,8 +22,8 @@ func (r *Runtime) Daemons() []daemon.Info {
 }
 
 // Inspect returns what the daemon is; *MovedError, *NotFoundError.
-func (r *Runtime) Inspect(id identity.EntityID) (daemon.Info, error) {
-	d, err := r.find(id)
+func (r Daemons) Inspect(id identity.EntityID) (daemon.Info, error) {
+	d, err := r.rt.find(id)
 	if err != nil {
 		return daemon.Info{}, err
 	}
@@ -31,8 +31,8 @@ func (r *Runtime) Inspect(id identity.EntityID) (daemon.Info, error) {
 }
 
 // Logs returns the daemon's last log lines, oldest first.
-func (r *Runtime) Logs(id identity.EntityID) ([]daemon.LogLine, error) {
-	d, err := r.find(id)
+func (r Daemons) Logs(id identity.EntityID) ([]daemon.LogLine, error) {
+	d, err := r.rt.find(id)
 	if err != nil {
 		return nil, err
 	}
@@ -41,12 +41,12 @@ func (r *Runtime) Logs(id identity.EntityID) ([]daemon.LogLine, error) {
 
 // FollowLogs returns the daemon's log lines from now on. The channel is closed
 // when ctx ends, the daemon leaves, or the reader lags too far behind.
-func (r *Runtime) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan daemon.LogLine, error) {
-	d, err := r.find(id)
+func (r Daemons) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan daemon.LogLine, error) {
+	d, err := r.rt.find(id)
 	if err != nil {
 		return nil, err
 	}
-	return d.log.feed.Stream(ctx, keptLines, r.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
+	return d.log.feed.Stream(ctx, keptLines, r.rt.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
 }
 
 // MigrationPhase returns where the daemon's migration stands that leaves this

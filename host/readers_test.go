@@ -167,7 +167,7 @@ func TestAFollowerIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	use := r.Budgets().Followers.Use
+	use := r.Node().Budgets().Followers.Use
 	if got := use().Used; got != 0 {
 		t.Errorf("an idle tail holds %d bytes, want none", got)
 	}

@@ -13,18 +13,18 @@ import (
 // Resolve returns the daemon that a reference names, also one that moved away. Errors:
 // ErrBadRef, ErrNotFound, *AmbiguousError where several are named alike, and
 // ErrNotReady while daemons are being recovered.
-func (r *Runtime) Resolve(text string) (identity.EntityID, error) {
+func (r Daemons) Resolve(text string) (identity.EntityID, error) {
 	ref, err := daemon.ParseRef(text)
 	if err != nil {
 		return identity.EntityID{}, err
 	}
-	return r.ResolveRef(ref)
+	return r.rt.Daemons().ResolveRef(ref)
 }
 
 // ResolveRef is Resolve of a parsed reference. A whole entity id is returned whether
 // the daemon is known or not.
-func (r *Runtime) ResolveRef(ref daemon.Ref) (identity.EntityID, error) {
-	if r.life.Load() == lifeRegistering {
+func (r Daemons) ResolveRef(ref daemon.Ref) (identity.EntityID, error) {
+	if r.rt.life.Load() == lifeRegistering {
 		return identity.EntityID{}, daemon.ErrNotReady
 	}
 	if id, ok := ref.Entity(); ok {
@@ -37,18 +37,18 @@ func (r *Runtime) ResolveRef(ref daemon.Ref) (identity.EntityID, error) {
 			return identity.EntityID{}, fmt.Errorf("%w: %w", daemon.ErrBadRef, err)
 		}
 
-		if id, here := r.table.Named(name); here {
+		if id, here := r.rt.table.Named(name); here {
 			return id, nil
 		}
 		entry = table.NameEntry(name)
 	}
 
-	found, err := r.matching(ref.Names, func() ([]identity.EntityID, error) { return r.movedAs(entry, ref.Names) })
+	found, err := r.rt.matching(ref.Names, func() ([]identity.EntityID, error) { return r.rt.movedAs(entry, ref.Names) })
 	if err != nil {
 		return identity.EntityID{}, err
 	}
 	if len(found) == 0 {
-		if err := r.ready(); err != nil {
+		if err := r.rt.ready(); err != nil {
 			return identity.EntityID{}, err
 		}
 		return identity.EntityID{}, fmt.Errorf("%w: %q", daemon.ErrNotFound, ref)
@@ -56,18 +56,18 @@ func (r *Runtime) ResolveRef(ref daemon.Ref) (identity.EntityID, error) {
 	return onlyOne(ref.String(), found)
 }
 
-// DaemonsBegunBy returns the daemons that this node knows whose origin or entity id
+// BegunBy returns the daemons that this node knows whose origin or entity id
 // begins with text, of at least four hexadecimal digits. It is for commands that look:
 // what changes something takes whole references. Errors: ErrBadRef, ErrNotReady.
-func (r *Runtime) DaemonsBegunBy(text string) ([]identity.EntityID, error) {
-	if r.life.Load() == lifeRegistering {
+func (r Daemons) BegunBy(text string) ([]identity.EntityID, error) {
+	if r.rt.life.Load() == lifeRegistering {
 		return nil, daemon.ErrNotReady
 	}
 	if err := daemon.ValidPrefix(text); err != nil {
 		return nil, err
 	}
 	begun := func(id identity.EntityID, _ string) bool { return daemon.BeginsID(id, text) }
-	return r.matching(begun, func() ([]identity.EntityID, error) { return r.movedBegunBy(text, begun) })
+	return r.rt.matching(begun, func() ([]identity.EntityID, error) { return r.rt.movedBegunBy(text, begun) })
 }
 
 // matching returns the daemons that match holds of, by id: those that are here, those

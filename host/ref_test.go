@@ -19,27 +19,27 @@ func TestResolveIsExact(t *testing.T) {
 	d := a.spawn("echo", "e1")
 	id, origin := d.Entity.String(), d.Entity.Origin().String()
 	for _, ref := range []string{"e1", "name:e1", id, "id:" + id, origin, "id:" + origin, strings.ToUpper(origin)} {
-		if got, err := a.Resolve(ref); err != nil || got != d.Entity {
+		if got, err := a.Daemons().Resolve(ref); err != nil || got != d.Entity {
 			t.Errorf("%q: %v, %v, want %v", ref, got, err, d.Entity)
 		}
 	}
 	for _, ref := range []string{"e", "e2", "name:" + origin, id[:8], id[:63], origin[:6], origin[:15]} {
-		if got, err := a.Resolve(ref); !errors.Is(err, daemon.ErrNotFound) {
+		if got, err := a.Daemons().Resolve(ref); !errors.Is(err, daemon.ErrNotFound) {
 			t.Errorf("%q: %v, %v, want ErrNotFound", ref, got, err)
 		}
 	}
 	for _, ref := range []string{"", "name:", "id:" + origin[:6], "a b", "../e1"} {
-		if _, err := a.Resolve(ref); !errors.Is(err, daemon.ErrBadRef) {
+		if _, err := a.Daemons().Resolve(ref); !errors.Is(err, daemon.ErrBadRef) {
 			t.Errorf("%q: %v, want ErrBadRef", ref, err)
 		}
 	}
 	for _, text := range []string{id[:8], id, origin[:6], strings.ToUpper(origin[:4])} {
-		if got, err := a.DaemonsBegunBy(text); err != nil || len(got) != 1 || got[0] != d.Entity {
+		if got, err := a.Daemons().BegunBy(text); err != nil || len(got) != 1 || got[0] != d.Entity {
 			t.Errorf("those that %q begins: %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "e1", origin[:3], id + "0"} {
-		if got, err := a.DaemonsBegunBy(text); !errors.Is(err, daemon.ErrBadRef) {
+		if got, err := a.Daemons().BegunBy(text); !errors.Is(err, daemon.ErrBadRef) {
 			t.Errorf("those that %q begins: %v, %v, want ErrBadRef", text, got, err)
 		}
 	}
@@ -60,7 +60,7 @@ func TestNameOfAMovedDaemonIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := a.Resolve(name); err != nil || got != d.Entity {
+	if got, err := a.Daemons().Resolve(name); err != nil || got != d.Entity {
 		t.Errorf("%q: %v, %v, want %v", name, got, err, d.Entity)
 	}
 }
@@ -86,7 +86,7 @@ func TestNamesThatLookLikeIDsAreRefused(t *testing.T) {
 			t.Errorf("restoring as %q: %v, want ErrBadName", name, err)
 		}
 	}
-	if got := a.Daemons(); len(got) != 1 {
+	if got := a.Daemons().List(); len(got) != 1 {
 		t.Errorf("daemons %v, want e1 alone", got)
 	}
 }

@@ -66,7 +66,7 @@ func TestR23_R33_Echo(t *testing.T) {
 	}
 	payload := "any \x00 bytes \xff at all"
 	a.wantSend(d.Entity, payload, payload)
-	if i, err := a.Inspect(d.Entity); err != nil || i.EventsProcessed != 1 || i.EventsEmitted != 1 || i.Errors != 0 {
+	if i, err := a.Daemons().Inspect(d.Entity); err != nil || i.EventsProcessed != 1 || i.EventsEmitted != 1 || i.Errors != 0 {
 		t.Errorf("R23: %+v, %v", i, err)
 	}
 	if _, err := a.Spawn(ctx, daemon.SpawnRequest{Kind: "echo", Identity: key}); !errors.Is(err, daemon.ErrAlreadyPresent) {
@@ -158,7 +158,7 @@ func TestR47_R48_R56_Table(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := r.Daemons()
+	all := r.Daemons().List()
 	if len(all) != 2 || all[0].Name != "first" || all[1].Name != "second" || all[0].Entity != first.Entity || all[1].Entity != second.Entity || all[1].Kind != "n" {
 		t.Errorf("R56: %+v", all)
 	}
@@ -231,7 +231,7 @@ func TestR53_R54_R55_F12_F13_F23_TheTablesAreFreeWhileADaemonWorks(t *testing.T)
 		if err != nil {
 			t.Error(err)
 		}
-		if _, err := r.Resolve("busy"); err != nil {
+		if _, err := r.Daemons().Resolve("busy"); err != nil {
 			t.Error(err)
 		}
 		if err := r.Stop(ctx, made.Entity); err != nil {
@@ -373,7 +373,7 @@ func TestR62_M121_F64_NothingPrintsAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := r.Inspect(d.Entity)
+	now, err := r.Daemons().Inspect(d.Entity)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,21 +23,21 @@ import (
 // Errors: *NotFoundError, *MovedError, ErrBadLimit, an *UnfitError where they would not fit
 // one another, the node, or the memory that the daemon has, ErrAlreadyMigrating, and those
 // of the store. After an error nothing has changed.
-func (r *Runtime) SetLimits(ctx context.Context, id identity.EntityID, change map[string]int64) (daemon.Info, error) {
-	if err := r.ready(); err != nil {
+func (r Daemons) SetLimits(ctx context.Context, id identity.EntityID, change map[string]int64) (daemon.Info, error) {
+	if err := r.rt.ready(); err != nil {
 		return daemon.Info{}, err
 	}
 	if _, err := (daemon.Limits{}).With(change); err != nil {
 		return daemon.Info{}, err
 	}
-	d, err := r.find(id)
+	d, err := r.rt.find(id)
 	if err != nil {
 		return daemon.Info{}, err
 	}
 	if err := d.relimitStill(ctx, change); err != nil {
 		return daemon.Info{}, fmt.Errorf("setting limits of daemon %s: %w", id.Origin(), err)
 	}
-	r.env.Logger.Info("limits set", "daemon", id.Origin(), "name", d.name, "limits", change)
+	r.rt.env.Logger.Info("limits set", "daemon", id.Origin(), "name", d.name, "limits", change)
 	if _, named := change["history"]; named {
 		d.mu.Lock()
 		d.trimNow()
@@ -174,7 +174,7 @@ func (r Kinds) SetLimits(ctx context.Context, name string, change map[string]int
 	for _, d := range r.rt.ofKind(name) {
 		mine, others := ofKindsOwn(d.own(), before, change)
 		if len(mine) > 0 {
-			if _, err := r.rt.SetLimits(ctx, d.id, mine); err != nil {
+			if _, err := r.rt.Daemons().SetLimits(ctx, d.id, mine); err != nil {
 				out.Kept = append(out.Kept, KeptLimits{d.name, d.id, err})
 				continue
 			}
@@ -226,5 +226,5 @@ func (r *Runtime) storeKindLimits(k *kind, own daemon.Limits) error {
 	return nil
 }
 
-// NodeLimits returns the limits that hold for daemons without others.
-func (r *Runtime) NodeLimits() daemon.Limits { return r.env.Limits }
+// Limits returns the limits that hold for daemons without others.
+func (r Node) Limits() daemon.Limits { return r.rt.env.Limits }

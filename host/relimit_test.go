@@ -83,7 +83,7 @@ func TestSpaceOfHistoryIsGivenBack(t *testing.T) {
 	if before < events*each {
 		t.Fatalf("%d bytes on disk, of %d events of %d", before, events, each)
 	}
-	i, err := r.SetLimits(ctx, d.Entity, map[string]int64{"history": 10})
+	i, err := r.Daemons().SetLimits(ctx, d.Entity, map[string]int64{"history": 10})
 	if err != nil || i.Limits.History != 10 || i.OwnLimits.History != 10 {
 		t.Fatalf("%+v, %v", i.Limits, err)
 	}
@@ -112,7 +112,7 @@ func TestSpaceOfHistoryIsGivenBack(t *testing.T) {
 	}
 	s = openStore(t, dir, nil)
 	r = quietHost(t, s, host.Options{Node: key})
-	if i, err := r.Inspect(d.Entity); err != nil || i.Limits.History != 10 {
+	if i, err := r.Daemons().Inspect(d.Entity); err != nil || i.Limits.History != 10 {
 		t.Errorf("after a restart: %+v, %v", i.Limits, err)
 	}
 	if res, err := r.Deliver(ctx, d.Entity, event(events+1)); err != nil || string(res.Outputs[0].Payload) != fmt.Sprint(events+1) {
@@ -164,7 +164,7 @@ func TestLimitsAreSetWhileADaemonRuns(t *testing.T) {
 		return err
 	}
 	set := func(n *node, limits map[string]int64) error {
-		_, err := n.SetLimits(ctx, d.Entity, limits)
+		_, err := n.Daemons().SetLimits(ctx, d.Entity, limits)
 		return err
 	}
 	if err := send(a, "r 2"); err != nil {
@@ -194,21 +194,21 @@ func TestLimitsAreSetWhileADaemonRuns(t *testing.T) {
 	if err := send(a, "w 1                             "); !errors.Is(err, daemon.ErrTooLarge) {
 		t.Errorf("an event over the limit: %v", err)
 	}
-	before, err := a.Inspect(d.Entity)
+	before, err := a.Daemons().Inspect(d.Entity)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	after, err := b.Inspect(d.Entity)
+	after, err := b.Daemons().Inspect(d.Entity)
 	if err != nil || after.OwnLimits != before.OwnLimits || after.Limits != before.Limits || after.OwnLimits.Mailbox != 5 {
 		t.Errorf("it came with %+v, and had %+v; %v", after.OwnLimits.Map(), before.OwnLimits.Map(), err)
 	}
 	if err := set(b, map[string]int64{"event-bytes": 0, "mailbox": 0}); err != nil {
 		t.Fatal(err)
 	}
-	if i, err := b.Inspect(d.Entity); err != nil || i.Limits.EventBytes != 1<<20 || i.Limits.Mailbox != 1024 || i.OwnLimits.MemoryBytes != 32<<20 {
+	if i, err := b.Daemons().Inspect(d.Entity); err != nil || i.Limits.EventBytes != 1<<20 || i.Limits.Mailbox != 1024 || i.OwnLimits.MemoryBytes != 32<<20 {
 		t.Errorf("the node's again: %+v, %v", i.Limits.Map(), err)
 	}
 	if err := send(b, "w 1                             "); err != nil {
@@ -221,7 +221,7 @@ func TestLimitsAreSetWhileADaemonRuns(t *testing.T) {
 
 // SetLimitsOfMoved sets a limit of a daemon that is elsewhere.
 func (n *node) SetLimitsOfMoved(id identity.EntityID) error {
-	_, err := n.SetLimits(ctx, id, map[string]int64{"fuel": 1000})
+	_, err := n.Daemons().SetLimits(ctx, id, map[string]int64{"fuel": 1000})
 	return err
 }
 
@@ -244,7 +244,7 @@ func TestSmallerLimitsAreNotForThePast(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := r.SetLimits(ctx, d.Entity, map[string]int64{"output-bytes": 1000}); err != nil {
+	if _, err := r.Daemons().SetLimits(ctx, d.Entity, map[string]int64{"output-bytes": 1000}); err != nil {
 		t.Fatal(err)
 	}
 	var fault *daemon.GuestError
@@ -289,11 +289,11 @@ func TestLimitsOfAKind(t *testing.T) {
 	}
 	spawn("later", daemon.Limits{})
 	for name, want := range map[string]daemon.Limits{"plain": {Fuel: 6000, History: 100}, "own": {Fuel: 7000, Mailbox: 9, History: 100}, "later": {Fuel: 6000, History: 100}} {
-		d, err := r.Resolve(name)
+		d, err := r.Daemons().Resolve(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i, err := r.Inspect(d); err != nil || i.OwnLimits != want {
+		if i, err := r.Daemons().Inspect(d); err != nil || i.OwnLimits != want {
 			t.Errorf("%s has %v, want %v; %v", name, i.OwnLimits.Map(), want.Map(), err)
 		}
 	}
@@ -323,12 +323,12 @@ func TestLimitsThatWereSetAreTakenOver(t *testing.T) {
 		}
 		c.inSync(d.Entity, 1)
 		c.deliver(a, d, "100")
-		if _, err := a.rt.SetLimits(t.Context(), d.Entity, map[string]int64{"mailbox": 7, "history": 1000}); err != nil {
+		if _, err := a.rt.Daemons().SetLimits(t.Context(), d.Entity, map[string]int64{"mailbox": 7, "history": 1000}); err != nil {
 			t.Fatal(err)
 		}
 		last := c.deliver(a, d, "look")
 		b := c.goesOn(a, d, last)
-		if i, err := b.rt.Inspect(d.Entity); err != nil || i.OwnLimits != (daemon.Limits{Mailbox: 7, History: 1000}) {
+		if i, err := b.rt.Daemons().Inspect(d.Entity); err != nil || i.OwnLimits != (daemon.Limits{Mailbox: 7, History: 1000}) {
 			t.Errorf("where it goes on it has %v, %v", i.OwnLimits.Map(), err)
 		}
 	})

@@ -25,8 +25,8 @@ type progress struct{ done, total atomic.Int64 }
 // Recovery returns how many of the daemons that were active are recovered, of
 // how many. Passive ones are recovered by their next event. A node with many daemons
 // is ready before all are recovered.
-func (r *Runtime) Recovery() (done, total int) {
-	return int(r.progress.done.Load()), int(r.progress.total.Load())
+func (r Node) Recovery() (done, total int) {
+	return int(r.rt.progress.done.Load()), int(r.rt.progress.total.Load())
 }
 
 // recoverDaemons finds all daemons, and brings those back, side by side, that

@@ -220,7 +220,7 @@ func (o *Options) env() (*env.Env, context.CancelFunc) {
 }
 
 // Budgets returns what bounds the bytes that queues hold.
-func (r *Runtime) Budgets() *budget.Set { return r.budgets }
+func (r Node) Budgets() *budget.Set { return r.rt.budgets }
 
 // following is the budget of those who follow what the node publishes.
 func (r *Runtime) following() feed.Budget {

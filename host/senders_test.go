@@ -71,7 +71,7 @@ func TestDirectEventsProveNoSender(t *testing.T) {
 			t.Errorf("event %d of sender %s: the guest sees %q", i+1, ev.Sender, got)
 		}
 	}
-	if i, err := a.Inspect(d.Entity); err != nil || i.Senders != 2 {
+	if i, err := a.Daemons().Inspect(d.Entity); err != nil || i.Senders != 2 {
 		t.Errorf("two senders were named: the daemon remembers %d, error %v", i.Senders, err)
 	}
 }
@@ -106,7 +106,7 @@ func TestHistoriesWithVisibleSendersReplay(t *testing.T) {
 
 	for round := range 3 {
 		a = start(t, &net, key, dir, nil)
-		if i, err := a.Inspect(d.Entity); err != nil || i.State != "running" {
+		if i, err := a.Daemons().Inspect(d.Entity); err != nil || i.State != "running" {
 			t.Fatalf("round %d: %+v, %v", round, i, err)
 		}
 		if res, err := a.Deliver(ctx, d.Entity, daemon.Event{Sender: sender, Number: 1, Payload: []byte("event")}); err != nil || !res.Duplicate {

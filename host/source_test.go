@@ -67,7 +67,7 @@ func TestM20_M30_M40_M80_M83_M84_M98_F24_F69_OneRecordWhileItMoves(t *testing.T)
 		if len(all) != 1 || all[0] != m || m.Entity() != d.Entity || m.Source() != a.Self() || m.Target() != b.Self() || m.Retries() != 0 { // M98
 			t.Errorf("migrations %v", all)
 		}
-		if i, err := a.Inspect(d.Entity); err != nil || i.State != "migrating" || i.Node != a.Self() { // M40, M83
+		if i, err := a.Daemons().Inspect(d.Entity); err != nil || i.State != "migrating" || i.Node != a.Self() { // M40, M83
 			t.Errorf("%+v, %v", i, err)
 		}
 		for _, want := range []string{"2", "3"} { // M84: it serves, and what it does comes along
@@ -215,7 +215,7 @@ func TestM43_M44_M45_M47_M60_M76_M78_F38_WhatHappensMeanwhileComesAlong(t *testi
 		if len(tail) == 0 || tail[0] != "12+3 false" && tail[0] != "12+3 true" { // record 0 is the beginning, 1 that senders are not seen
 			t.Errorf("the tail went as %v", tail)
 		}
-		if i, err := b.Inspect(d.Entity); err != nil || i.EventsProcessed != 13 || i.EventsEmitted != 13 || i.Sequence != 13 || i.Epoch != 2 { // M78
+		if i, err := b.Daemons().Inspect(d.Entity); err != nil || i.EventsProcessed != 13 || i.EventsEmitted != 13 || i.Sequence != 13 || i.Epoch != 2 { // M78
 			t.Errorf("%+v, %v", i, err)
 		}
 		b.wantSend(d.Entity, "x", "14") // the fourth, once
@@ -454,7 +454,7 @@ func TestM32_M48_F29_F32_LyingTargets(t *testing.T) {
 		{"a module that is not there", func(uint64, []byte) said { return said{&migration.Accept{NeedModule: true}} }, migration.FactoryNotFound},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			now, err := a.Inspect(d.Entity)
+			now, err := a.Daemons().Inspect(d.Entity)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -263,7 +263,7 @@ func (r *Runtime) reserve(d *hosted) error {
 	if err := r.open(); err != nil {
 		return err
 	}
-	if r.Draining() {
+	if r.Node().Draining() {
 		return daemon.ErrDraining
 	}
 	d.show()

@@ -21,8 +21,8 @@ func (r *Runtime) Snapshot(ctx context.Context, id identity.EntityID) (*snapshot
 // SnapshotGiven is Snapshot with the state as the daemon's own code gives it
 // (wasmhost_snapshot), which other versions of the code can read.
 // ErrNotPortable where the code gives none.
-func (r *Runtime) SnapshotGiven(ctx context.Context, id identity.EntityID) (*snapshot.Snapshot, error) {
-	return r.snapshotAs(ctx, id, func(*hosted) snapshot.Form { return snapshot.FormGiven })
+func (r Daemons) SnapshotGiven(ctx context.Context, id identity.EntityID) (*snapshot.Snapshot, error) {
+	return r.rt.snapshotAs(ctx, id, func(*hosted) snapshot.Form { return snapshot.FormGiven })
 }
 
 func (r *Runtime) snapshotAs(ctx context.Context, id identity.EntityID, form func(*hosted) snapshot.Form) (*snapshot.Snapshot, error) {

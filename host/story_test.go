@@ -188,7 +188,7 @@ func TestCounterMovesAndGoesOn(t *testing.T) {
 	for i := 101; i <= 120; i++ {
 		b.wantSend(d.Entity, "x", fmt.Sprint(i))
 	}
-	info, err := b.Inspect(d.Entity)
+	info, err := b.Daemons().Inspect(d.Entity)
 	if err != nil {
 		t.Fatal(err)
 	}

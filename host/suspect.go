@@ -63,7 +63,7 @@ func (r Evidence) Find(text string) (identity.EntityID, error) {
 	if err != nil {
 		return identity.EntityID{}, err
 	}
-	id, err := r.rt.ResolveRef(ref)
+	id, err := r.rt.Daemons().ResolveRef(ref)
 	known := err == nil
 	_, named := ref.Name()
 	return r.rt.accusedOf(text, func(a identity.EntityID) bool { return known && a == id || !named && ref.Names(a, "") })

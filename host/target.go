@@ -60,7 +60,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	if r.notReady.Load() || !r.IsReady() {
 		return false, migration.Failf(migration.NotReady, "node %s is not ready", r.env.Self)
 	}
-	if r.Draining() {
+	if r.Node().Draining() {
 		return false, migration.Failf(migration.Draining, "%v", daemon.ErrDraining)
 	}
 	if err := r.mayRun(o.Entity); err != nil {

@@ -210,7 +210,7 @@ func TestM64_M65_M66_M67_M69_M70_M71_M72_F36_F37_F43_F44_F45_AfterActivation(t *
 		t.Errorf("M67: %d daemons, %d arriving", b.DaemonCount(), len(b.Migrations().Arriving()))
 	}
 	b.wantSend(d.Entity, "x", "2") // M66: as if nothing had been said
-	if i, err := b.Inspect(d.Entity); err != nil || i.Epoch != 2 || i.EventsProcessed != 2 {
+	if i, err := b.Daemons().Inspect(d.Entity); err != nil || i.Epoch != 2 || i.EventsProcessed != 2 {
 		t.Errorf("%+v, %v", i, err)
 	}
 	// The daemon goes back and comes again: the old release is no answer to the new question.
@@ -379,7 +379,7 @@ func TestM49_M79_M110_F33_UnknownDaemons(t *testing.T) {
 	}
 	c.refused(migration.ProtocolError, a.Self(), migration.NewRefuse(migration.Failf(migration.StateFailed, "what?"))) // M110
 	a.wantSend(d.Entity, "x", "1")
-	if i, err := a.Inspect(d.Entity); err != nil || i.Epoch != 1 || a.DaemonCount() != 1 {
+	if i, err := a.Daemons().Inspect(d.Entity); err != nil || i.Epoch != 1 || a.DaemonCount() != 1 {
 		t.Errorf("%+v, %v", i, err)
 	}
 }
@@ -400,7 +400,7 @@ func TestM107_M108_F58_StrangersAreNotHeardMeanwhile(t *testing.T) {
 		c := newStranger(t, &net)
 		d := a.spawnAs("n", nil)
 		a.wantSend(d.Entity, "x", "1")
-		now, err := a.Inspect(d.Entity)
+		now, err := a.Daemons().Inspect(d.Entity)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,3 +54,15 @@ type Places struct{ rt *Runtime }
 
 // Places returns what the node knows of where daemons are.
 func (r *Runtime) Places() Places { return Places{r} }
+
+// Daemons are those that are here, running or passive, as they are looked at and set up.
+type Daemons struct{ rt *Runtime }
+
+// Daemons returns the node's daemons. Spawn makes one, Deliver gives it an event.
+func (r *Runtime) Daemons() Daemons { return Daemons{r} }
+
+// Node is the node as a whole: what bounds it, and whether it drains.
+type Node struct{ rt *Runtime }
+
+// Node returns the node that the runtime is.
+func (r *Runtime) Node() Node { return Node{r} }

@@ -108,7 +108,7 @@ func (n *node) tell(id identity.EntityID, text string) {
 
 func (n *node) processed(id identity.EntityID) uint64 {
 	n.t.Helper()
-	i, err := n.Inspect(id)
+	i, err := n.Daemons().Inspect(id)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -152,11 +152,11 @@ func TestAFullTableOfTimersGoesOn(t *testing.T) {
 		n.tell(d, fmt.Sprintf("timers %d", effect.MaxTimers))
 		time.Sleep(time.Minute)
 		within(t, "events of all timers in 10 s, a rate of 1000", n.did(d, 10*time.Second), 9000, 11500)
-		e, err := n.Effects(d)
+		e, err := n.Daemons().Effects(d)
 		if err != nil || len(e.Timers) != effect.MaxTimers || e.PassedOver != 0 {
 			t.Errorf("after a minute there are %d timers, %d events are passed over, %v", len(e.Timers), e.PassedOver, err)
 		}
-		if i, err := n.Inspect(d); err != nil || i.Errors != 0 {
+		if i, err := n.Daemons().Inspect(d); err != nil || i.Errors != 0 {
 			t.Errorf("it failed: %+v, %v", i, err)
 		}
 	})
@@ -224,11 +224,11 @@ func TestEventsWaitForRoom(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute) // far longer than an event waits where all can be reached
 		within(t, "events that the middle one took while the far one is away", a.processed(middle), 9, 9)
-		e, err := a.Effects(first)
+		e, err := a.Daemons().Effects(first)
 		if err != nil || len(e.Pending) != 1 || e.Pending[0].Events != 12 || e.Lost != 0 {
 			t.Errorf("what the first one sent is on its way: %+v, %v; want 12 events, none lost", e, err)
 		}
-		i, err := a.Inspect(middle)
+		i, err := a.Daemons().Inspect(middle)
 		if err != nil || i.Errors != 0 {
 			t.Errorf("the middle one failed: %+v, %v", i, err)
 		}
@@ -262,12 +262,12 @@ func TestDaemonsThatWaitForOneAnotherGoOn(t *testing.T) {
 		}
 		taken, sent := uint64(0), uint64(0)
 		for _, id := range []identity.EntityID{a, b} {
-			e, err := n.Effects(id)
+			e, err := n.Daemons().Effects(id)
 			if err != nil {
 				t.Fatal(err)
 			}
 			taken, sent = taken+e.PassedOver, sent+e.Lost
-			logs, err := n.Logs(id)
+			logs, err := n.Daemons().Logs(id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -301,11 +301,11 @@ func TestAFailedEventIsToldToItsSender(t *testing.T) {
 			d, to := from.actor(anybody()).Entity, at.busyOn(t)
 			from.send(d, fmt.Sprintf("send %s to nobody\nsend %s go", to, to))
 			time.Sleep(time.Minute)
-			e, err := from.Effects(d)
+			e, err := from.Daemons().Effects(d)
 			if err != nil || e.Lost != 1 || len(e.Pending) != 0 {
 				t.Errorf("far %v: %+v, %v; want one lost", far, e, err)
 			}
-			if i, err := at.Inspect(to); err != nil || i.Errors != 1 || i.EventsProcessed != 1 {
+			if i, err := at.Daemons().Inspect(to); err != nil || i.Errors != 1 || i.EventsProcessed != 1 {
 				t.Errorf("far %v: the receiver is %+v, %v", far, i, err)
 			}
 		}
@@ -374,11 +374,11 @@ func TestAStoppedDaemonWaitsUntilItIsStarted(t *testing.T) {
 			if _, err := at.Deliver(ctx, d, daemon.Event{Payload: []byte("what")}); !errors.Is(err, daemon.ErrHalted) {
 				t.Errorf("%s an event was taken: %v", when, err)
 			}
-			i, err := at.Inspect(d)
+			i, err := at.Daemons().Inspect(d)
 			if err != nil || i.State != host.HaltedState || i.EventsProcessed != 1 || i.Errors != 0 {
 				t.Errorf("%s it is %+v, %v", when, i, err)
 			}
-			e, err := at.Effects(d)
+			e, err := at.Daemons().Effects(d)
 			if err != nil || len(e.Timers) != 1 || len(e.Pending) != 1 {
 				t.Errorf("%s there is %+v, %v", when, e, err)
 			}
@@ -429,7 +429,7 @@ func TestAStoppedDaemonRests(t *testing.T) {
 		s.kill(0, rand.New(rand.NewPCG(5, 6)))
 		n = s.nodes[0]
 		time.Sleep(time.Hour)
-		if i, err := n.Inspect(d); err != nil || i.State != host.HaltedState {
+		if i, err := n.Daemons().Inspect(d); err != nil || i.State != host.HaltedState {
 			t.Errorf("it is %+v, %v", i, err)
 		}
 		if err := n.Resume(ctx, d); err != nil {

@@ -61,7 +61,7 @@ func TestUnconfirmedDaemonServesNothingUntilItIsConfirmed(t *testing.T) {
 		if _, err := rt.Fork(t.Context(), d.Entity, host.ForkRequest{}); !errors.Is(err, daemon.ErrHeld) {
 			t.Errorf("a fork of a held daemon: %v", err)
 		}
-		if i, err := rt.Inspect(d.Entity); err != nil || i.State != daemon.HeldState || i.Reason == "" {
+		if i, err := rt.Daemons().Inspect(d.Entity); err != nil || i.State != daemon.HeldState || i.Reason == "" {
 			t.Errorf("a held daemon is shown as %s (%s), %v", i.State, i.Reason, err)
 		}
 		if list := rt.Unconfirmed().List(); len(list) != 1 || list[0].Entity != d.Entity || list[0].Name != "c1" || rt.Metrics().Held != 1 {

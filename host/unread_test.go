@@ -80,12 +80,12 @@ func TestUnreadDaemons(t *testing.T) {
 
 	made.Store(0)
 	r, s = node(true)
-	done, total := r.Recovery()
+	done, total := r.Node().Recovery()
 	if total != many || done >= many {
 		t.Fatalf("%d of %d daemons are recovered when the node is ready; want all but some", done, total)
 	}
 	for i, id := range ids {
-		got, err := r.Inspect(id)
+		got, err := r.Daemons().Inspect(id)
 		if want := uint64(min(i%3, 1)); err != nil || got.Sequence != want || got.EventsProcessed != want || got.Epoch != 1 {
 			t.Fatalf("daemon %d is shown as %+v, %v; want sequence %d", i, got, err, want)
 		}
@@ -119,10 +119,10 @@ func TestUnreadDaemons(t *testing.T) {
 		t.Errorf("an event for a daemon that was unread: %v", err)
 	}
 	for done < total {
-		done, total = r.Recovery()
+		done, total = r.Node().Recovery()
 	}
 	for i, id := range ids {
-		if got, err := r.Inspect(id); err != nil || got.State != "running" {
+		if got, err := r.Daemons().Inspect(id); err != nil || got.State != "running" {
 			t.Fatalf("daemon %d: %+v, %v; want it running", i, got, err)
 		}
 	}

@@ -91,14 +91,14 @@ func TestClusterNodeServesBeforeAllIsRead(t *testing.T) {
 				g := &gatedFactory{}
 				c.killAll(map[*member]*vfs.MemFS{})
 				a.unreadMember(g, a.disk)
-				if done, total := a.rt.Recovery(); done != 0 || total != many {
+				if done, total := a.rt.Node().Recovery(); done != 0 || total != many {
 					t.Fatalf("%d of %d daemons are read when the node is ready, want none", done, total)
 				}
 				c.othersBack(a) // each reader waits at the gate; sessions and looks come and go
 
 				var asked []identity.EntityID
 				for _, id := range ids {
-					if i, err := a.rt.Inspect(id); err != nil || i.EventsProcessed != 1 || i.Epoch != 1 {
+					if i, err := a.rt.Daemons().Inspect(id); err != nil || i.EventsProcessed != 1 || i.Epoch != 1 {
 						t.Fatalf("a daemon that is unread is shown as %+v, %v", i, err)
 					}
 					if host.Unread(a.rt, id) {
@@ -131,7 +131,7 @@ func TestClusterNodeServesBeforeAllIsRead(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				if done, total := a.rt.Recovery(); done > host.Readers()+1 {
+				if done, total := a.rt.Node().Recovery(); done > host.Readers()+1 {
 					t.Errorf("%d of %d daemons were read before the first was answered for", done, total)
 				}
 				close(g.gate)
@@ -142,7 +142,7 @@ func TestClusterNodeServesBeforeAllIsRead(t *testing.T) {
 					}
 					c.countTo(id, sender, n)
 					c.inSync(id, standbys)
-					if i, err := a.rt.Inspect(id); err != nil || i.EventsProcessed != n || i.Epoch != 1 {
+					if i, err := a.rt.Daemons().Inspect(id); err != nil || i.EventsProcessed != n || i.Epoch != 1 {
 						t.Errorf("daemon %s: %+v, %v; want %d events, epoch 1", id.Origin(), i, err, n)
 					}
 				}

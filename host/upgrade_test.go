@@ -38,7 +38,7 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 	count(a)
 	a.push("counter", "rust/counter.wasm") // the new version
 	count(a)
-	if i, _ := a.Inspect(d.Entity); i.Module != d.Module {
+	if i, _ := a.Daemons().Inspect(d.Entity); i.Module != d.Module {
 		t.Error("a push changed the code of a daemon that was there")
 	}
 	latest, err := a.Kinds().ModuleNamed("counter", "latest")
@@ -64,7 +64,7 @@ func TestUpgradePassesTheStateOn(t *testing.T) {
 	}
 	a.migrate(d.Entity, b)
 	count(b)
-	if i, _ := b.Inspect(d.Entity); i.Module != fmt.Sprintf("%x", latest) {
+	if i, _ := b.Daemons().Inspect(d.Entity); i.Module != fmt.Sprintf("%x", latest) {
 		t.Errorf("it moved as module %s", i.Module)
 	}
 	b.migrate(d.Entity, a)
@@ -242,7 +242,7 @@ func mustHex(t testing.TB, s string) []byte {
 
 func (n *node) mustInspect(id identity.EntityID) daemon.Info {
 	n.t.Helper()
-	i, err := n.Inspect(id)
+	i, err := n.Daemons().Inspect(id)
 	if err != nil {
 		n.t.Fatal(err)
 	}

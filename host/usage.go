@@ -34,8 +34,8 @@ type Usage struct {
 
 // Usages returns what the daemons of this node have used, in no order. It takes no
 // daemon's lock.
-func (r *Runtime) Usages() []Usage {
-	all := r.table.Daemons()
+func (r Daemons) Usages() []Usage {
+	all := r.rt.table.Daemons()
 	out := make([]Usage, 0, len(all))
 	for _, d := range all {
 		out = append(out, d.usage())

@@ -41,11 +41,11 @@ func TestBusyDaemonsAreShown(t *testing.T) {
 			done <- err
 		}()
 		<-h.begun
-		i, err := r.Inspect(d.Entity) // who waited here would do so for ever
+		i, err := r.Daemons().Inspect(d.Entity) // who waited here would do so for ever
 		if err != nil || i.Sequence != n || i.EventsProcessed != n || i.State != "running" || i.Name != "busy" {
 			t.Errorf("after %d events: %+v, %v", n, i, err)
 		}
-		if all := r.Daemons(); len(all) != 1 || all[0].Sequence != n {
+		if all := r.Daemons().List(); len(all) != 1 || all[0].Sequence != n {
 			t.Errorf("after %d events: %+v", n, all)
 		}
 		h.release <- struct{}{}

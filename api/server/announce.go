@@ -24,7 +24,7 @@ func (s *Server) SetTags(tags map[string]string) { s.tags.Store(&tags) }
 
 func (s *Server) capabilities() *api.Capabilities {
 	l := host.ReadLoad()
-	c := &api.Capabilities{FreeMemory: l.FreeMemory, TotalMemory: l.TotalMemory, Daemons: s.rt.DaemonCount(), Draining: s.rt.Draining()}
+	c := &api.Capabilities{FreeMemory: l.FreeMemory, TotalMemory: l.TotalMemory, Daemons: s.rt.DaemonCount(), Draining: s.rt.Node().Draining()}
 	if tags := s.tags.Load(); tags != nil {
 		c.Tags = *tags
 	}
@@ -135,7 +135,7 @@ func why(err error) string {
 // budgets returns what is taken of the node's bounds on the bytes that it holds.
 func (s *Server) budgets() []api.NodeBudget {
 	var out []api.NodeBudget
-	for _, u := range append([]budget.Use{s.rt.Migrations().Arrivals().Bytes}, s.rt.Budgets().Uses()...) {
+	for _, u := range append([]budget.Use{s.rt.Migrations().Arrivals().Bytes}, s.rt.Node().Budgets().Uses()...) {
 		out = append(out, api.NodeBudget{Name: u.Name, Used: u.Used, Peak: u.Peak, Most: u.Limit, Waiting: u.Waiting, Refused: u.Refused})
 	}
 	return out

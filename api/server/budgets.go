@@ -76,9 +76,9 @@ func (s *Server) counted(r *http.Request, op operation) (end func()) {
 	if op.stream || r.Body == nil || r.Body == http.NoBody {
 		return func() {}
 	}
-	pool, upload := s.rt.Budgets().Requests, op.bodyLimit() >= largeBody
+	pool, upload := s.rt.Node().Budgets().Requests, op.bodyLimit() >= largeBody
 	if upload {
-		pool = s.rt.Budgets().Uploads
+		pool = s.rt.Node().Budgets().Uploads
 	}
 	room, leave := pool.Of(r.Context())
 	body := &countedBody{ReadCloser: r.Body, ctx: r.Context(), room: room, most: op.bodyLimit(), wait: !upload}
@@ -95,6 +95,6 @@ func (s *Server) counted(r *http.Request, op operation) (end func()) {
 // answerRoom is where the answers of one stream of events count, and what to call when
 // it is over.
 func (s *Server) answerRoom(ctx context.Context) (*budget.Budget, func()) {
-	caller, leave := s.rt.Budgets().Answers.Of(ctx)
+	caller, leave := s.rt.Node().Budgets().Answers.Of(ctx)
 	return caller.Lone("stream", budget.StreamAnswers), leave
 }

@@ -221,7 +221,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	groups := make(chan publishedGroup, 64)
-	requests, leave := s.rt.Budgets().Requests.Of(r.Context())
+	requests, leave := s.rt.Node().Budgets().Requests.Of(r.Context())
 	defer leave()
 	room := requests.Lone("stream", budget.StreamRequests)
 	go func() {
@@ -329,7 +329,7 @@ func (s *Server) getFollow(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	out := web.NewFollowing(w, r, s.rt.Budgets().Followers)
+	out := web.NewFollowing(w, r, s.rt.Node().Budgets().Followers)
 	defer out.Close()
 	began := false
 	begin := func() error {

@@ -49,7 +49,7 @@ func (s *Server) clusterStatus(ctx context.Context) (api.ClusterStatus, error) {
 	if err != nil || s.engine == nil {
 		return api.ClusterStatus{}, host.ErrNoCluster
 	}
-	out := api.ClusterStatus{Name: s.engine.Name(), Engine: s.engine.Kind(), Holding: s.rt.Holding() != nil, LeaseMS: m.Self().TTL.Milliseconds(), Members: []api.ClusterMember{}}
+	out := api.ClusterStatus{Name: s.engine.Name(), Engine: s.engine.Kind(), Holding: s.rt.Node().Holding() != nil, LeaseMS: m.Self().TTL.Milliseconds(), Members: []api.ClusterMember{}}
 	if err := m.Err(); err != nil {
 		out.Error = err.Error()
 	}

@@ -39,7 +39,7 @@ func (s *Server) listHere(w http.ResponseWriter, r *http.Request) error {
 		most = int(^uint(0) >> 1)
 	}
 	out := []api.Daemon{}
-	for _, i := range s.rt.DaemonsAfter(from, most) {
+	for _, i := range s.rt.Daemons().After(from, most) {
 		out = append(out, convert.DaemonOf(i))
 	}
 	return web.WritePage(w, r, out, daemonKey)
@@ -57,7 +57,7 @@ func (s *Server) streamHere(w http.ResponseWriter, r *http.Request, from host.Da
 		if limit > 0 {
 			n = min(n, left)
 		}
-		page := s.rt.DaemonsAfter(from, n)
+		page := s.rt.Daemons().After(from, n)
 		for _, i := range page {
 			if enc.Encode(convert.DaemonOf(i)) != nil {
 				return nil // the client is gone

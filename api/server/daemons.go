@@ -38,7 +38,7 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 		return s.listHere(w, r)
 	}
 	out := []api.Daemon{}
-	for _, i := range s.rt.Daemons() {
+	for _, i := range s.rt.Daemons().List() {
 		out = append(out, convert.DaemonOf(i))
 	}
 	if err := s.rt.Ready(); err != nil {
@@ -158,12 +158,12 @@ func (s *Server) notElsewhere(ctx context.Context, spawn daemon.SpawnRequest) er
 			return err
 		}
 	}
-	id, err := s.rt.Resolve(spawn.Name)
+	id, err := s.rt.Daemons().Resolve(spawn.Name)
 	if err != nil || daemon.LooksLikeID(spawn.Name) { // such a name is refused where the daemon is made
 		return nil
 	}
 	var moved *daemon.MovedError
-	if _, err := s.rt.Inspect(id); !errors.As(err, &moved) {
+	if _, err := s.rt.Daemons().Inspect(id); !errors.As(err, &moved) {
 		return nil
 	}
 	claims, _, _ := s.askOwners(ctx, daemon.RefTo(id))
@@ -183,7 +183,7 @@ func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) e
 }
 
 func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
-	i, err := s.rt.Inspect(web.Entity(r))
+	i, err := s.rt.Daemons().Inspect(web.Entity(r))
 	if err != nil {
 		return err
 	}
@@ -202,12 +202,12 @@ func (s *Server) writeDaemon(w http.ResponseWriter, i daemon.Info) error {
 		return err
 	}
 	d.Subscriptions = convert.SubscriptionsOf(list)
-	fork, err := s.rt.ForkOf(i.Entity)
+	fork, err := s.rt.Daemons().ForkOf(i.Entity)
 	if err != nil { // what cannot be read of its beginning, its state tells
 		s.logger.Warn("how a daemon began", "daemon", d.Origin, "error", err)
 	}
 	d.Fork = convert.ForkOfRecord(fork)
-	effects, err := s.rt.Effects(i.Entity)
+	effects, err := s.rt.Daemons().Effects(i.Entity)
 	if err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func (s *Server) postStart(w http.ResponseWriter, r *http.Request) error {
 
 // deleteDaemon removes a daemon; with epoch=N only where it is under that one.
 func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
-	d, err := s.rt.Inspect(web.Entity(r))
+	d, err := s.rt.Daemons().Inspect(web.Entity(r))
 	epoch := d.Epoch
 	if n, ok := query.Of(r).Number("epoch"); ok {
 		epoch = n
@@ -277,11 +277,11 @@ func (s *Server) getLogs(w http.ResponseWriter, r *http.Request) error {
 	var follow <-chan daemon.LogLine
 	if query.Of(r).Is("follow") {
 		var err error
-		if follow, err = s.rt.FollowLogs(r.Context(), id); err != nil {
+		if follow, err = s.rt.Daemons().FollowLogs(r.Context(), id); err != nil {
 			return err
 		}
 	}
-	kept, err := s.rt.Logs(id)
+	kept, err := s.rt.Daemons().Logs(id)
 	if err != nil {
 		return err
 	}
@@ -335,7 +335,7 @@ func (s *Server) getTail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := web.NewFollowing(w, r, s.rt.Budgets().Followers)
+	out := web.NewFollowing(w, r, s.rt.Node().Budgets().Followers)
 	defer out.Close()
 	out.Begin()
 	for o := range outputs {

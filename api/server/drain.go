@@ -62,7 +62,7 @@ func (s *Server) Drain(ctx context.Context, req api.Drain, lasting bool) (*drain
 	if d := s.drains.runningLocked(); d != nil {
 		return d, nil
 	}
-	if err := s.rt.SetDraining(true, lasting); err != nil {
+	if err := s.rt.Node().SetDraining(true, lasting); err != nil {
 		return nil, err
 	}
 	s.drains.current = drain.Start(ctx, s.rt, drain.Options{Targets: targets, Parallel: req.Parallel, Logger: s.logger})
@@ -100,7 +100,7 @@ func (s *Server) Undrain(ctx context.Context) error {
 	}
 	s.drains.mu.Lock()
 	defer s.drains.mu.Unlock()
-	return s.rt.SetDraining(false, true)
+	return s.rt.Node().SetDraining(false, true)
 }
 
 // postDrain drains this node, and tells how it goes until it has ended. When the

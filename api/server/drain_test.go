@@ -85,8 +85,8 @@ func TestDrainGoesOnWithoutItsWatcher(t *testing.T) {
 		leave()
 		return nil
 	})
-	if !errors.Is(err, context.Canceled) || !a.rt.Draining() || server.drains.running() == nil {
-		t.Fatalf("%v; draining %v", err, a.rt.Draining())
+	if !errors.Is(err, context.Canceled) || !a.rt.Node().Draining() || server.drains.running() == nil {
+		t.Fatalf("%v; draining %v", err, a.rt.Node().Draining())
 	}
 	var problem *api.Problem
 	if _, err := client.Nodes().Drain(ctx, "a", api.Drain{Parallel: 2}, nil); !errors.As(err, &problem) || problem.Code != "drain-running" {
@@ -106,7 +106,7 @@ func TestDrainGoesOnWithoutItsWatcher(t *testing.T) {
 	}
 
 	// Back, and a drain that is ended.
-	if n, err := client.Nodes().Undrain(ctx, "a"); err != nil || n.Capabilities.Draining || a.rt.Draining() {
+	if n, err := client.Nodes().Undrain(ctx, "a"); err != nil || n.Capabilities.Draining || a.rt.Node().Draining() {
 		t.Fatalf("%+v, %v", n, err)
 	}
 	if _, err := a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "e"}); err != nil {
@@ -117,7 +117,7 @@ func TestDrainGoesOnWithoutItsWatcher(t *testing.T) {
 		t.Fatalf("%+v, %v", sum, err)
 	}
 	second := server.drains.running()
-	if _, err := client.Nodes().Undrain(ctx, "a"); err != nil || a.rt.Draining() {
+	if _, err := client.Nodes().Undrain(ctx, "a"); err != nil || a.rt.Node().Draining() {
 		t.Fatal(err)
 	}
 	if s, err := second.Wait(ctx); err != nil || s.Gone != 0 || len(s.Stayed) != 1 {

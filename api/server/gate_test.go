@@ -145,7 +145,7 @@ func TestTheGateLetsInThePageAlone(t *testing.T) {
 			t.Errorf("%s: %q, want %q", x.name, got, x.problem)
 		}
 	}
-	if _, err := a.rt.Inspect(d.Entity); err != nil {
+	if _, err := a.rt.Daemons().Inspect(d.Entity); err != nil {
 		t.Errorf("the daemon: %v", err)
 	}
 	if got := problemOf(t, browse(g, "DELETE", "/v1/daemons/c", "", auth, "Origin=http://"+gateAddr, "Sec-Fetch-Site=same-origin")); got != "" {

@@ -25,7 +25,7 @@ func standingTeam(t *testing.T) (nodes []*clusterNode, client *client.Client, gr
 		nodes = append(nodes, n)
 	}
 	for _, n := range nodes {
-		eventually(t, n.rt.Holding)
+		eventually(t, n.rt.Node().Holding)
 		eventually(t, func() error {
 			if peers := must[[]wire.PeerInfo](t)(n.mesh.Peers()); len(peers) != 2 {
 				return fmt.Errorf("%d peers", len(peers))
@@ -136,7 +136,7 @@ func TestALossThatIsStoredEndsWhatWasTakenOver(t *testing.T) {
 	}
 	var on []string
 	for _, n := range nodes {
-		for _, d := range n.rt.Daemons() {
+		for _, d := range n.rt.Daemons().List() {
 			if d.Entity == member.Entity {
 				on = append(on, fmt.Sprintf("%s: %d", n.mesh.Self(), d.Epoch))
 			}

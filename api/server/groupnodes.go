@@ -285,7 +285,7 @@ func (n groupNodes) stop(ctx context.Context, at identity.NodeID, id identity.En
 
 // stopAt stops the daemon where it is here, and under that epoch; errOtherEpoch.
 func (s *Server) stopAt(ctx context.Context, id identity.EntityID, epoch uint64) error {
-	switch d, err := s.rt.Inspect(id); {
+	switch d, err := s.rt.Daemons().Inspect(id); {
 	case err != nil:
 		return err
 	case d.Epoch != epoch:

@@ -39,7 +39,7 @@ func (s *Server) groupOf(g *group.Group) api.Group {
 // KeepGroups has the node keep groups in the registry. It is called before the server
 // answers; without it groups are forgotten when the node ends.
 func (s *Server) KeepGroups(in group.Registry) (err error) {
-	memory := group.SenderMemory{For: s.rt.SenderMemory()}
+	memory := group.SenderMemory{For: s.rt.Node().SenderMemory()}
 	s.groups, err = group.NewManager(groupNodes{s}, in, memory, s.logger)
 	return err
 }

@@ -233,7 +233,7 @@ func TestOneNodeOfAClusterKeepsAGroup(t *testing.T) {
 		must[host.KindInfo](t)(n.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 		c, _ := clientOf(t, n.server)
 		clients = append(clients, c)
-		eventually(t, n.rt.Holding)
+		eventually(t, n.rt.Node().Holding)
 		eventually(t, func() error {
 			if peers := must[[]wire.PeerInfo](t)(n.mesh.Peers()); len(peers) != 1 {
 				return fmt.Errorf("%d peers", len(peers))

@@ -12,15 +12,15 @@ import (
 )
 
 func (s *Server) getNodeLimits(w http.ResponseWriter, _ *http.Request) error {
-	return web.WriteJSON(w, api.NodeLimits{Limits: s.rt.NodeLimits().Map()})
+	return web.WriteJSON(w, api.NodeLimits{Limits: s.rt.Node().Limits().Map()})
 }
 
 func (s *Server) getDaemonLimits(w http.ResponseWriter, r *http.Request) error {
-	i, err := s.rt.Inspect(web.Entity(r))
+	i, err := s.rt.Daemons().Inspect(web.Entity(r))
 	if err != nil {
 		return err
 	}
-	does, err := s.rt.Effects(web.Entity(r))
+	does, err := s.rt.Daemons().Effects(web.Entity(r))
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (s *Server) putDaemonLimits(w http.ResponseWriter, r *http.Request) error {
 	if err := checkSetLimits(&req); err != nil {
 		return err
 	}
-	i, err := s.rt.SetLimits(r.Context(), web.Entity(r), req.Limits)
+	i, err := s.rt.Daemons().SetLimits(r.Context(), web.Entity(r), req.Limits)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (s *Server) getKindLimits(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) kindLimitsOf(k host.KindInfo) api.KindLimits {
-	return api.KindLimits{Name: k.Name, Limits: k.Limits.Over(s.rt.NodeLimits()).Map(), Own: k.Limits.Map()}
+	return api.KindLimits{Name: k.Name, Limits: k.Limits.Over(s.rt.Node().Limits()).Map(), Own: k.Limits.Map()}
 }
 
 func (s *Server) putKindLimits(w http.ResponseWriter, r *http.Request) error {

@@ -230,10 +230,10 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(descArriving, float64(arrivals.Unfinished))
 	gauge(descArrivalMem, float64(arrivals.Bytes.Used), "used")
 	gauge(descArrivalMem, float64(arrivals.Bytes.Limit), "limit")
-	gauge(descDraining, oneIf(c.rt.Draining()))
+	gauge(descDraining, oneIf(c.rt.Node().Draining()))
 	gauge(descReady, oneIf(c.rt.IsReady()))
 	gauge(descBuild, 1, c.version)
-	for _, u := range c.rt.Budgets().Uses() {
+	for _, u := range c.rt.Node().Budgets().Uses() {
 		gauge(descBudget, float64(u.Used), u.Name)
 		gauge(descBudgetLimit, float64(u.Limit), u.Name)
 		gauge(descBudgetPeak, float64(u.Peak), u.Name)
@@ -279,7 +279,7 @@ func (c *nodeCollector) cluster(gauge func(*prometheus.Desc, float64, ...string)
 	if err != nil {
 		return // it is in none
 	}
-	gauge(descHolding, oneIf(c.rt.Holding() != nil))
+	gauge(descHolding, oneIf(c.rt.Node().Holding() != nil))
 	here, gone := 0, 0
 	for _, n := range m.Nodes() {
 		if n.Here {

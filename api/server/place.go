@@ -26,7 +26,7 @@ func (s *Server) postPlace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.rt.Inspect(web.Entity(r))
+	d, err := s.rt.Daemons().Inspect(web.Entity(r))
 	if err != nil {
 		return err
 	}

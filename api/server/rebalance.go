@@ -77,11 +77,11 @@ func (s *Server) KeepBalanced(ctx context.Context, every time.Duration) {
 
 // nextMove returns the move that evens out most; nil where the nodes are even enough.
 func (s *Server) nextMove(ctx context.Context, b placement.Balance) (*placement.Move, error) {
-	daemons := s.balance.seen(time.Now(), s.rt.Daemons(), s.mesh.Self())
-	if s.rt.Draining() {
+	daemons := s.balance.seen(time.Now(), s.rt.Daemons().List(), s.mesh.Self())
+	if s.rt.Node().Draining() {
 		return nil, problem.ErrUneven
 	}
-	if err := errors.Join(s.rt.Ready(), s.rt.Holding()); err != nil {
+	if err := errors.Join(s.rt.Ready(), s.rt.Node().Holding()); err != nil {
 		return nil, err
 	}
 	nodes, err := s.candidates(ctx, "", true)

@@ -56,7 +56,7 @@ func TestAClusterIsRecovered(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func() error {
-		if b.rt.Holding() == nil || c.rt.Holding() == nil {
+		if b.rt.Node().Holding() == nil || c.rt.Node().Holding() == nil {
 			return errors.New("a lease holds still")
 		}
 		return nil

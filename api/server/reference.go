@@ -42,7 +42,7 @@ func latest(said map[identity.NodeID]api.Daemon, match func(identity.EntityID, s
 // lookFor finds the daemon whose id begins with text, here or at the peers. It is for
 // requests that look.
 func (s *Server) lookFor(r *http.Request, text string) (daemon.Ref, error) {
-	ids, err := s.rt.DaemonsBegunBy(text)
+	ids, err := s.rt.Daemons().BegunBy(text)
 	if err != nil {
 		return daemon.Ref{}, err
 	}

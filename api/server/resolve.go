@@ -51,7 +51,7 @@ func (s *Server) postResolve(w http.ResponseWriter, r *http.Request) error {
 	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
-	id, err := s.rt.Resolve(r.PathValue("ref"))
+	id, err := s.rt.Daemons().Resolve(r.PathValue("ref"))
 	if err != nil {
 		return err
 	}

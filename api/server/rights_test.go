@@ -157,7 +157,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 			t.Errorf("with %v: %+v, %v; %d were denied", rights, p, err, denied)
 		}
 	}
-	if kinds := a.rt.Kinds().List(); len(kinds) != 2 /* counter, and mine once it was allowed */ || len(a.rt.Daemons()) != 1 || a.rt.Daemons()[0].Entity != d.Entity {
-		t.Errorf("kinds %v, daemons %v", kinds, a.rt.Daemons())
+	if kinds := a.rt.Kinds().List(); len(kinds) != 2 /* counter, and mine once it was allowed */ || len(a.rt.Daemons().List()) != 1 || a.rt.Daemons().List()[0].Entity != d.Entity {
+		t.Errorf("kinds %v, daemons %v", kinds, a.rt.Daemons().List())
 	}
 }

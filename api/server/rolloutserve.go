@@ -145,7 +145,7 @@ func (s *Server) daemonsOfKind(ctx context.Context, kind string, members []strin
 		seen[d.EntityID] = true
 		out = append(out, api.Rolled{Name: d.Name, EntityID: d.EntityID, NodeID: d.NodeID, From: d.Module})
 	}
-	for _, i := range s.rt.Daemons() {
+	for _, i := range s.rt.Daemons().List() {
 		take(convert.DaemonOf(i), s.mesh.Self())
 	}
 	ctx, cancel := context.WithTimeout(ctx, rolloutAsks)
@@ -239,7 +239,7 @@ func (s *Server) whereIs(ctx context.Context, d api.Rolled) (api.Daemon, error) 
 	if err != nil {
 		return api.Daemon{}, err
 	}
-	i, err := s.rt.Inspect(id)
+	i, err := s.rt.Daemons().Inspect(id)
 	if err == nil {
 		return convert.DaemonOf(i), nil
 	}

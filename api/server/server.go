@@ -179,14 +179,14 @@ func New(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, log
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { web.WriteText(w, "ok") })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := rt.Ready(); errors.Is(err, daemon.ErrNotReady) {
-			done, total := rt.Recovery()
+			done, total := rt.Node().Recovery()
 			problem.Write(w, fmt.Errorf("%w: %d of %d active daemons are recovered", err, done, total))
 			return
 		} else if err != nil {
 			problem.Write(w, err)
 			return
 		}
-		if err := rt.Holding(); err != nil {
+		if err := rt.Node().Holding(); err != nil {
 			problem.Write(w, err)
 			return
 		}
@@ -274,9 +274,9 @@ func (s *Server) locate(r *http.Request, text string) (identity.EntityID, identi
 
 // locateRef is locate of a whole reference.
 func (s *Server) locateRef(r *http.Request, ref daemon.Ref) (identity.EntityID, identity.NodeID, error) {
-	id, err := s.rt.ResolveRef(ref)
+	id, err := s.rt.Daemons().ResolveRef(ref)
 	if err == nil {
-		_, inspectErr := s.rt.Inspect(id)
+		_, inspectErr := s.rt.Daemons().Inspect(id)
 		var moved *daemon.MovedError
 		switch {
 		case inspectErr == nil, errors.Is(inspectErr, daemon.ErrComing): // a sender waits for what is coming

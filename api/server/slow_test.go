@@ -60,7 +60,7 @@ func TestAClientThatReadsNothingIsHeldBack(t *testing.T) {
 		}
 		fmt.Fprintf(conn, "0\r\n\r\n")
 	}()
-	answers := a.rt.Budgets().Answers
+	answers := a.rt.Node().Budgets().Answers
 	for answers.Use().Waiting == 0 {
 		runtime.Gosched()
 	}
@@ -89,7 +89,7 @@ func TestAClientThatReadsNothingIsHeldBack(t *testing.T) {
 			t.Fatalf("answer %d is another's", i)
 		}
 	}
-	for answers.Use().Used != 0 || a.rt.Budgets().Requests.Use().Used != 0 {
+	for answers.Use().Used != 0 || a.rt.Node().Budgets().Requests.Use().Used != 0 {
 		runtime.Gosched()
 	}
 }
@@ -124,7 +124,7 @@ func TestRightsComeBeforeBodies(t *testing.T) {
 		_ = never.CloseWithError(io.ErrUnexpectedEOF)
 		_ = res.Body.Close()
 	}
-	if use := a.rt.Budgets().Requests.Use(); use.Used != 0 || use.Peak != 0 {
+	if use := a.rt.Node().Budgets().Requests.Use(); use.Used != 0 || use.Peak != 0 {
 		t.Errorf("bodies were read: %+v", use)
 	}
 }
@@ -140,7 +140,7 @@ func TestBodiesAreBounded(t *testing.T) {
 	if got := problemOf(t, w); got != "bodies-full" {
 		t.Errorf("got the problem %q, want bodies-full", got)
 	}
-	if use := a.rt.Budgets().Requests.Use(); use.Used != 0 || use.Refused == 0 {
+	if use := a.rt.Node().Budgets().Requests.Use(); use.Used != 0 || use.Refused == 0 {
 		t.Errorf("afterwards: %+v", use)
 	}
 }

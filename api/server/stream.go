@@ -28,15 +28,15 @@ const streamWindow = 1024
 
 // postStream delivers many events, pipelined.
 func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
-	caller, leave := s.rt.Budgets().Answers.Of(r.Context())
+	caller, leave := s.rt.Node().Budgets().Answers.Of(r.Context())
 	defer leave()
 	room, wanted := caller.Lone("stream", budget.StreamAnswers), (*budget.Budget)(nil)
 	if strings.HasPrefix(r.PathValue("ref"), groupPrefix) { // members answer in any order, the stream in that of the events
-		early, leave := s.rt.Budgets().Early.Of(r.Context())
+		early, leave := s.rt.Node().Budgets().Early.Of(r.Context())
 		defer leave()
 		room, wanted = early.Lone("stream", budget.StreamAnswers), caller
 	}
-	requests, leaveRequests := s.rt.Budgets().Requests.Of(r.Context())
+	requests, leaveRequests := s.rt.Node().Budgets().Requests.Of(r.Context())
 	defer leaveRequests()
 	bodies := requests.Lone("stream", budget.StreamRequests)
 	sender, submit, err := s.sender(r, room, wanted)

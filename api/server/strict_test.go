@@ -56,7 +56,7 @@ func TestQueriesAreStrict(t *testing.T) {
 			t.Errorf("?%s: %d %s, want 400 that names %s", query, w.Code, w.Body, name)
 		}
 	}
-	if got := must[daemon.Info](t)(s.rt.Inspect(d.Entity)); got.EventsProcessed != 0 {
+	if got := must[daemon.Info](t)(s.rt.Daemons().Inspect(d.Entity)); got.EventsProcessed != 0 {
 		t.Errorf("%d events were applied, want none", got.EventsProcessed)
 	}
 	for _, path := range []string{"/v1/daemons/d/tail?after=-1", "/v1/daemons/d/tail?after=%2B1", "/v1/daemons/d/tail?after=1e3", "/v1/daemons/d/tail?after=01", "/v1/daemons/d/tail?after=18446744073709551616",
@@ -128,7 +128,7 @@ func TestHeadersAreStrict(t *testing.T) {
 			t.Errorf("%s with %v: %d %s, want 400", c.path, c.headers, w.Code, w.Body)
 		}
 	}
-	if got := must[daemon.Info](t)(s.rt.Inspect(d.Entity)); got.EventsProcessed != 0 || s.rt.DaemonCount() != 1 {
+	if got := must[daemon.Info](t)(s.rt.Daemons().Inspect(d.Entity)); got.EventsProcessed != 0 || s.rt.DaemonCount() != 1 {
 		t.Errorf("%d events, %d daemons, want none and d alone", got.EventsProcessed, s.rt.DaemonCount())
 	}
 	for _, h := range []string{"Content-Type: application/json", "Content-Type: application/json; charset=UTF-8", "Content-Type: application/x-www-form-urlencoded"} {
@@ -205,7 +205,7 @@ func TestReferencesAreWhole(t *testing.T) {
 			t.Errorf("%s: %d %s, want the daemon of that name on the other node", path, w.Code, w.Body)
 		}
 	}
-	if got := must[daemon.Info](t)(a.rt.Inspect(stranger.Entity)); got.EventsProcessed != 0 {
+	if got := must[daemon.Info](t)(a.rt.Daemons().Inspect(stranger.Entity)); got.EventsProcessed != 0 {
 		t.Errorf("the stranger got %d events", got.EventsProcessed)
 	}
 	for _, ref := range []string{"a%20b", "id:" + origin[:6], "name:", "%ff", "group%2Fx%2Fy"} {

@@ -68,7 +68,7 @@ func (s *Server) kindOfDaemon(r *http.Request) (string, error) {
 		return "", err
 	}
 	if at == s.mesh.Self() {
-		i, err := s.rt.Inspect(id)
+		i, err := s.rt.Daemons().Inspect(id)
 		var moved *daemon.MovedError
 		if !errors.As(err, &moved) {
 			return i.Kind, err

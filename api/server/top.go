@@ -38,7 +38,7 @@ func (s *Server) getTop(w http.ResponseWriter, r *http.Request) error {
 		most = int(n)
 	}
 
-	began, before := time.Now(), s.rt.Usages()
+	began, before := time.Now(), s.rt.Daemons().Usages()
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	select {
@@ -47,7 +47,7 @@ func (s *Server) getTop(w http.ResponseWriter, r *http.Request) error {
 		return context.Cause(r.Context())
 	}
 	passed := time.Since(began)
-	return web.WriteJSON(w, api.Busiest{Seconds: passed.Seconds(), Daemons: topOf(before, s.rt.Usages(), passed, most)})
+	return web.WriteJSON(w, api.Busiest{Seconds: passed.Seconds(), Daemons: topOf(before, s.rt.Daemons().Usages(), passed, most)})
 }
 
 // topOf returns the daemons that used most between two looks, the heaviest first.

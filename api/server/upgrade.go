@@ -28,7 +28,7 @@ func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 		}
 		return web.WriteJSON(w, convert.DaemonOf(i))
 	}
-	now, err := s.rt.Inspect(id)
+	now, err := s.rt.Daemons().Inspect(id)
 	if err != nil {
 		return err
 	}

@@ -342,11 +342,11 @@ func TestPages(t *testing.T) {
 }
 
 func inspectNamed(s *served, name string) (daemon.Info, error) {
-	id, err := s.rt.Resolve(name)
+	id, err := s.rt.Daemons().Resolve(name)
 	if err != nil {
 		return daemon.Info{}, err
 	}
-	return s.rt.Inspect(id)
+	return s.rt.Daemons().Inspect(id)
 }
 
 // The same request under the same key changes nothing again; another under it is

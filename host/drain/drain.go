@@ -158,7 +158,7 @@ func (d *Drain) queue() []daemon.Info {
 	}
 	d.mu.Unlock()
 	var out []daemon.Info
-	for _, i := range d.rt.Daemons() {
+	for _, i := range d.rt.Daemons().List() {
 		switch {
 		case final[i.Entity] || i.Node != d.rt.Self():
 		case i.State == "failed" || i.State == "diverged":
@@ -242,7 +242,7 @@ func (d *Drain) leftovers() []Result {
 	d.mu.Unlock()
 	for k := range out {
 		var moved *daemon.MovedError
-		if _, err := d.rt.Inspect(out[k].Entity); errors.As(err, &moved) || errors.Is(err, daemon.ErrNotFound) {
+		if _, err := d.rt.Daemons().Inspect(out[k].Entity); errors.As(err, &moved) || errors.Is(err, daemon.ErrNotFound) {
 			out[k].Left, out[k].Err = true, nil // by another hand
 		}
 	}

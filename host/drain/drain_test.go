@@ -111,7 +111,7 @@ func (n *node) wantSend(id identity.EntityID, want string) {
 }
 
 func (n *node) names() (out []string) {
-	for _, i := range n.Daemons() {
+	for _, i := range n.Daemons().List() {
 		out = append(out, i.Name)
 	}
 	return out
@@ -121,7 +121,7 @@ func (n *node) names() (out []string) {
 func to(nodes ...*node) func(context.Context) ([]placement.Node, error) {
 	return func(context.Context) (out []placement.Node, err error) {
 		for _, n := range nodes {
-			out = append(out, placement.Node{ID: n.Self(), Name: n.name, Capabilities: placement.Capabilities{Daemons: n.DaemonCount(), Draining: n.Draining()}})
+			out = append(out, placement.Node{ID: n.Self(), Name: n.name, Capabilities: placement.Capabilities{Daemons: n.DaemonCount(), Draining: n.Node().Draining()}})
 		}
 		return out, nil
 	}
@@ -130,7 +130,7 @@ func to(nodes ...*node) func(context.Context) ([]placement.Node, error) {
 // begin drains n.
 func (n *node) begin(ctx context.Context, o drain.Options) *drain.Drain {
 	n.t.Helper()
-	if err := n.SetDraining(true, true); err != nil {
+	if err := n.Node().SetDraining(true, true); err != nil {
 		n.t.Fatal(err)
 	}
 	return drain.Start(ctx, n.Runtime, o)
@@ -181,7 +181,7 @@ func TestEveryDaemonGoes(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		a.wantSend(ids[0], "2")
 		passive := 0
-		for _, i := range a.Daemons() {
+		for _, i := range a.Daemons().List() {
 			if i.State == "passive" {
 				passive++
 			}
@@ -213,7 +213,7 @@ func TestEveryDaemonGoes(t *testing.T) {
 		}
 		for k, id := range ids {
 			at, want := b, "2"
-			if _, err := b.Inspect(id); err != nil {
+			if _, err := b.Daemons().Inspect(id); err != nil {
 				at = c
 			}
 			if k == 0 {
@@ -427,7 +427,7 @@ func TestArrivalsGoOn(t *testing.T) {
 func TestNoTargets(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b, _ *node) {
 		a.spawn("d")
-		if err := b.SetDraining(true, false); err != nil {
+		if err := b.Node().SetDraining(true, false); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()

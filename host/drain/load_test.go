@@ -126,10 +126,10 @@ func TestDrainUnderLoad(t *testing.T) {
 		sent := patrons[i%*senders].sent[d.Entity]
 		events += sent
 		at := b
-		if _, err := b.Inspect(d.Entity); err != nil {
+		if _, err := b.Daemons().Inspect(d.Entity); err != nil {
 			at = c
 		}
-		now, err := at.Inspect(d.Entity)
+		now, err := at.Daemons().Inspect(d.Entity)
 		if err != nil || now.EventsProcessed != uint64(sent) || now.Sequence != uint64(sent) || now.Epoch != 2 {
 			t.Errorf("%s: %d events were acknowledged, %+v, %v", d.Name, sent, now, err)
 		}

@@ -153,7 +153,7 @@ func (c *cluster) settle(daemon identity.EntityID, senders []*sender) {
 	var owners []*node
 	for _, n := range c.nodes {
 		rt := n.runtime()
-		for _, d := range rt.Daemons() {
+		for _, d := range rt.Daemons().List() {
 			if d.Entity == daemon && d.State == "running" {
 				owners = append(owners, n)
 			} else if d.Entity == daemon {

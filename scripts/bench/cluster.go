@@ -159,7 +159,7 @@ func withStandby(root, dir string, senders int) (func(int) error, func() error, 
 		}
 		return nil
 	}
-	if err := await("the nodes do not find each other", func() bool { return part.Here(b.mesh.Self()) && a.rt.Holding() == nil && b.rt.Holding() == nil }); err != nil {
+	if err := await("the nodes do not find each other", func() bool { return part.Here(b.mesh.Self()) && a.rt.Node().Holding() == nil && b.rt.Node().Holding() == nil }); err != nil {
 		return nil, nil, err
 	}
 	if _, err := a.rt.Kinds().Push(ctx, "counter", wasm); err != nil {
@@ -277,9 +277,9 @@ func largeDirectory(root string, many int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, rt.Shutdown(ctx), mesh.Close(), s.Close()) }()
-	for rt.Holding() != nil || len(part.Daemons()) < many/64*64 {
+	for rt.Node().Holding() != nil || len(part.Daemons()) < many/64*64 {
 		if time.Since(begun) > time.Minute {
-			return fmt.Errorf("after a minute it knows %d daemons: %w", len(part.Daemons()), rt.Holding())
+			return fmt.Errorf("after a minute it knows %d daemons: %w", len(part.Daemons()), rt.Node().Holding())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -118,7 +118,7 @@ func drainOnce(from, to *drained, o drain.Options) (drain.Summary, error) {
 	o.Targets = func(context.Context) ([]placement.Node, error) {
 		return []placement.Node{{ID: to.mesh.Self(), Name: "target"}}, nil
 	}
-	if err := errors.Join(from.rt.SetDraining(true, false), to.rt.SetDraining(false, false)); err != nil {
+	if err := errors.Join(from.rt.Node().SetDraining(true, false), to.rt.Node().SetDraining(false, false)); err != nil {
 		return drain.Summary{}, err
 	}
 	s, err := drain.Start(ctx, from.rt, o).Wait(ctx)

@@ -16,7 +16,7 @@ func (e *Engine) AwaitLease(ctx context.Context, rt *host.Runtime) error {
 	defer tick.Stop()
 	late := time.After(max(10*time.Second, 3*e.o.Lease))
 	for {
-		err := rt.Holding()
+		err := rt.Node().Holding()
 		if err == nil {
 			return nil
 		}
