@@ -159,7 +159,9 @@ func withStandby(root, dir string, senders int) (func(int) error, func() error, 
 		}
 		return nil
 	}
-	if err := await("the nodes do not find each other", func() bool { return part.Here(b.mesh.Self()) && a.rt.Node().Holding() == nil && b.rt.Node().Holding() == nil }); err != nil {
+	if err := await("the nodes do not find each other", func() bool {
+		return part.Here(b.mesh.Self()) && a.rt.Node().Holding() == nil && b.rt.Node().Holding() == nil
+	}); err != nil {
 		return nil, nil, err
 	}
 	if _, err := a.rt.Kinds().Push(ctx, "counter", wasm); err != nil {

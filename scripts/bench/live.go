@@ -93,7 +93,7 @@ func manyLive(root, file, what string, many int, open opening) (err error) {
 		return err
 	}
 	whole := time.Since(begun)
-	before, total := r.Recovery()
+	before, total := r.Node().Recovery()
 	var waits []float64
 	var first time.Duration
 	for i := range 100 {
@@ -106,7 +106,7 @@ func manyLive(root, file, what string, many int, open opening) (err error) {
 			first = time.Since(begun)
 		}
 	}
-	done, _ := r.Recovery()
+	done, _ := r.Node().Recovery()
 	fmt.Printf("live, %s (%d daemons of %s, after a crash)\n", what, len(ids), file)
 	fmt.Printf("  ready after %v, of which the store took %v; %d of %d daemons were read\n", whole.Round(time.Millisecond), (whole - started).Round(time.Millisecond), before, total)
 	fmt.Printf("  the first event is answered after %v\n", first.Round(time.Millisecond))
@@ -114,7 +114,7 @@ func manyLive(root, file, what string, many int, open opening) (err error) {
 	fmt.Printf("  an event for one of a hundred then, durable: median %.2f ms, longest %.2f ms; %d were read after these\n", median(waits)/1e6, waits[len(waits)-1]/1e6, done)
 	for done < total {
 		time.Sleep(10 * time.Millisecond)
-		done, total = r.Recovery()
+		done, total = r.Node().Recovery()
 	}
 	fmt.Printf("  all are read after %v\n", time.Since(begun).Round(time.Millisecond))
 	return errors.Join(r.Shutdown(ctx), s.Close())

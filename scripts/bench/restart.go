@@ -86,7 +86,7 @@ var replay = comparison{name: "replay", n: 300_000, setup: func(root string) ([]
 			if err != nil {
 				return err
 			}
-			i, err := r.Inspect(d.Entity)
+			i, err := r.Daemons().Inspect(d.Entity)
 			if err == nil && i.Sequence != uint64(n) {
 				err = fmt.Errorf("%d events are recovered", i.Sequence)
 			}
