@@ -138,7 +138,7 @@ func manyPassive(root, file string, many int) (err error) {
 	for passive := 0; passive < r.DaemonCount(); {
 		time.Sleep(500 * time.Millisecond)
 		passive = 0
-		for _, d := range r.Daemons() {
+		for _, d := range r.Daemons().List() {
 			if d.State == "passive" {
 				passive++
 			}
