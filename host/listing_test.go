@@ -31,8 +31,8 @@ func TestListingWaitsForNoLockWithAnother(t *testing.T) {
 		list func()
 		lock sync.Locker // nil: the departure's
 	}{
-		{"UnsettledMigrations", func() { r.Migrations().Unsettled() }, &in.mu},
-		{"UnsettledMigrations", func() { r.Migrations().Unsettled() }, nil},
+		{"Migrations.Unsettled", func() { r.Migrations().Unsettled() }, &in.mu},
+		{"Migrations.Unsettled", func() { r.Migrations().Unsettled() }, nil},
 		{"present", func() { r.present() }, &in.mu},
 		{"present", func() { r.present() }, nil},
 	} {
