@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/cluster"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 )
@@ -27,7 +27,7 @@ type clusterPart interface {
 	Wait(ctx context.Context) (restart bool, err error)
 
 	// API is what the control API needs of it.
-	API() server.Engine
+	API() cluster.Engine
 
 	Close() error
 }

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/cluster"
 	"wasmhost.example/identity"
 	"wasmhost.example/node/internal/engine"
 	"wasmhost.example/wire"
@@ -19,7 +19,7 @@ func clusterBuilt() error { return nil }
 // part is an engine as clusterPart.
 type part struct{ *engine.Engine }
 
-func (p part) API() server.Engine { return p.Engine }
+func (p part) API() cluster.Engine { return p.Engine }
 
 // startCluster opens the node's part in its cluster. peer is the node that this one has
 // just joined; 0: none.

@@ -12,6 +12,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/access"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/snapshot"
@@ -28,7 +29,7 @@ func TestTokensHaveSendersOfTheirOwn(t *testing.T) {
 	d := must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	owner, _ := clientOf(t, s.server)
 	as := func() *client.Client {
-		token := must[api.APIToken](t)(s.server.tokens.issue(api.IssueToken{Name: "t", Scope: "send", TTL: "1h"}))
+		token := must[api.APIToken](t)(s.server.guard.IssueToken(api.IssueToken{Name: "t", Scope: "send", TTL: "1h"}))
 		c, _ := clientOf(t, s.server.TCP())
 		c = c.Bearing(token.Token)
 		return c
@@ -84,7 +85,7 @@ func TestStatedSenders(t *testing.T) {
 	post := func(peer bool, stated string) (status int, sent api.Sent) {
 		t.Helper()
 		r := httptest.NewRequest("POST", "http://a/v1/daemons/c/events?id=order", strings.NewReader("x"))
-		r.Header.Set(senderHeader, stated)
+		r.Header.Set(access.SenderHeader, stated)
 		if !peer {
 			w := httptest.NewRecorder()
 			a.server.ServeHTTP(w, r)

@@ -25,7 +25,7 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 	var audit bytes.Buffer
 	s.server.SetAudit(slog.New(slog.NewJSONHandler(&audit, nil)))
 	now := time.Now()
-	s.server.tokens.clock = func() time.Time { return now }
+	s.server.guard.SetClock(func() time.Time { return now })
 	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	tcp := s.server.TCP()
@@ -33,7 +33,7 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 	c, _ := clientOf(t, checked)
 	issue := func(scope, ttl string) api.APIToken {
 		t.Helper()
-		return must[api.APIToken](t)(s.server.tokens.issue(api.IssueToken{Name: "for " + scope, Scope: scope, TTL: ttl}))
+		return must[api.APIToken](t)(s.server.guard.IssueToken(api.IssueToken{Name: "for " + scope, Scope: scope, TTL: ttl}))
 	}
 	short, gone, other := issue("owner", "1h"), issue("owner", "24h"), issue("owner", "24h")
 	now = now.Add(2 * time.Hour)
@@ -121,7 +121,7 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 // What a token was let in for ends when the token is revoked.
 func TestRevokingATokenCutsItsStreams(t *testing.T) {
 	s := serve(t, "a")
-	issued := must[api.APIToken](t)(s.server.tokens.issue(api.IssueToken{Name: "x", Scope: "read", TTL: "1h"}))
+	issued := must[api.APIToken](t)(s.server.guard.IssueToken(api.IssueToken{Name: "x", Scope: "read", TTL: "1h"}))
 	srv := httptest.NewServer(s.server.TCP())
 	t.Cleanup(srv.Close)
 	r := must[*http.Request](t)(http.NewRequest("GET", srv.URL+"/v1/happenings", nil))
@@ -150,8 +150,8 @@ func TestTokensAreStored(t *testing.T) {
 	if err := a.server.LoadTokens(st); err != nil {
 		t.Fatal(err)
 	}
-	kept := must[api.APIToken](t)(a.server.tokens.issue(api.IssueToken{Name: "kept", Scope: "read,send", TTL: "1h"}))
-	gone := must[api.APIToken](t)(a.server.tokens.issue(api.IssueToken{Name: "gone", Scope: "read", TTL: "1h"}))
+	kept := must[api.APIToken](t)(a.server.guard.IssueToken(api.IssueToken{Name: "kept", Scope: "read,send", TTL: "1h"}))
+	gone := must[api.APIToken](t)(a.server.guard.IssueToken(api.IssueToken{Name: "gone", Scope: "read", TTL: "1h"}))
 	if w := a.ask("DELETE", "/v1/api-tokens/"+gone.ID, ""); w.Code != 200 {
 		t.Fatal(w.Code)
 	}
@@ -168,10 +168,10 @@ func TestTokensAreStored(t *testing.T) {
 	if err := b.server.LoadTokens(st); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := b.server.tokens.check(kept.Token); err != nil || got.scope != api.ScopeRead|api.ScopeSend || got.name != "kept" {
+	if got, err := b.server.guard.CheckToken(kept.Token); err != nil || got.Scope != "read,send" || got.Name != "kept" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := b.server.tokens.check(gone.Token); !errors.Is(err, problem.ErrTokenUnknown) {
+	if _, err := b.server.guard.CheckToken(gone.Token); !errors.Is(err, problem.ErrTokenUnknown) {
 		t.Errorf("a revoked token after a restart: %v", err)
 	}
 	w := b.ask("GET", "/v1/api-tokens", "")

@@ -111,7 +111,7 @@ func (s *Server) permitted(action identity.Scope, h web.Handler) web.Handler {
 				return err
 			}
 		}
-		return s.admitted(w, r, h)
+		return s.guard.Admitted(w, r, h)
 	}
 }
 
@@ -120,7 +120,7 @@ func (s *Server) permitted(action identity.Scope, h web.Handler) web.Handler {
 func (s *Server) administered(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if _, ok := wire.PeerOf(r.Context()); ok && r.Header.Get(api.TokenHeader) == "" {
-			return s.owner(h)(w, r)
+			return s.guard.Owner(h)(w, r)
 		}
 		return s.permitted(identity.ScopeAdmin, h)(w, r)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/cluster"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
@@ -31,7 +32,7 @@ type memoryEngine struct {
 	removed  []identity.NodeID
 	admitted atomic.Int64
 	voters   map[string]api.ClusterMember
-	begun    []NewDirectory
+	begun    []cluster.NewDirectory
 	follows  []identity.NodeID
 
 	mu sync.Mutex // guards the lists
@@ -57,7 +58,7 @@ func (e *memoryEngine) Remove(_ context.Context, n identity.NodeID) error {
 	return nil
 }
 
-func (e *memoryEngine) Recover(_ context.Context, d NewDirectory) error {
+func (e *memoryEngine) Recover(_ context.Context, d cluster.NewDirectory) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.begun = append(e.begun, d)
@@ -71,7 +72,7 @@ func (e *memoryEngine) Follow(_ context.Context, n identity.NodeID) error {
 }
 
 // said returns copies of what the engine was asked to remove, begin and follow.
-func (e *memoryEngine) said() (removed []identity.NodeID, begun []NewDirectory, follows []identity.NodeID) {
+func (e *memoryEngine) said() (removed []identity.NodeID, begun []cluster.NewDirectory, follows []identity.NodeID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.removed), slices.Clone(e.begun), slices.Clone(e.follows)
@@ -157,7 +158,7 @@ func TestClusterAnswers(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := AskIn(ctx, b.mesh, a.mesh.Self(), api.Admission{Addr: "127.0.0.1:1"}); err != nil {
+	if _, err := cluster.AskIn(ctx, b.mesh, a.mesh.Self(), api.Admission{Addr: "127.0.0.1:1"}); err != nil {
 		t.Errorf("a node that the cluster introduced is not let in: %v", err)
 	}
 	must[api.Kind](t)(onB.Kinds().Push(ctx, "counter", bytes.NewReader(counterModule(t))))
@@ -241,7 +242,7 @@ func TestOnlyJoinLetsANodeIn(t *testing.T) {
 		if err := a.mesh.Grant(key, rights); err != nil {
 			t.Fatal(err)
 		}
-		in, err := AskIn(ctx, peer.mesh, a.mesh.Self(), api.Admission{Cluster: "test", Addr: "127.0.0.1:1", Directory: directory.ProtocolVersion})
+		in, err := cluster.AskIn(ctx, peer.mesh, a.mesh.Self(), api.Admission{Cluster: "test", Addr: "127.0.0.1:1", Directory: directory.ProtocolVersion})
 		var p *api.Problem
 		if rights&wire.RightJoin != 0 {
 			if err != nil {
@@ -267,7 +268,7 @@ func TestAMemberIsAdmittedOnceByItsKey(t *testing.T) {
 	mem := directory.NewMemory()
 	a, b := serveClustered(t, "a", mem), serveClustered(t, "b", mem)
 	eventually(t, func() error {
-		if !a.server.isMember(b.mesh.Self()) {
+		if !a.server.cluster.IsMember(b.mesh.Self()) {
 			return errors.New("b is no member at a")
 		}
 		return nil

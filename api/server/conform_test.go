@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/access"
 )
 
 // conforming answers as the server does, and fails the test where an answer is
@@ -55,7 +56,7 @@ func (c *conforming) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // stream holds each value of a stream against its type, which the document
 // describes: nothing else may be in it.
-func (c *conforming) stream(r *http.Request, op operation, kind string, body []byte) {
+func (c *conforming) stream(r *http.Request, op access.Operation, kind string, body []byte) {
 	lines := bufio.NewScanner(bytes.NewReader(body))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -70,7 +71,7 @@ func (c *conforming) stream(r *http.Request, op operation, kind string, body []b
 			}
 			line = data
 		}
-		if err := holds(op.lines, line); err != nil {
+		if err := holds(op.Lines, line); err != nil {
 			c.t.Errorf("%s: the line %.200s: %v", r.URL, line, err)
 		}
 	}

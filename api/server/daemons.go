@@ -15,6 +15,8 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/access"
+	"wasmhost.example/api/server/internal/groups"
 	"wasmhost.example/api/server/internal/lines"
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/api/server/internal/web"
@@ -44,7 +46,7 @@ func (s *Server) getDaemons(w http.ResponseWriter, r *http.Request) error {
 	if err := s.rt.Ready(); err != nil {
 		return err
 	}
-	theirs, silent, err := s.askOwnersAll(r.Context(), func(ctx context.Context, c *client.Client) ([]api.Daemon, error) { return c.Daemons().List(ctx, false) })
+	theirs, silent, err := s.find.AskOwnersAll(r.Context(), func(ctx context.Context, c *client.Client) ([]api.Daemon, error) { return c.Daemons().List(ctx, false) })
 	if err != nil {
 		return err
 	}
@@ -166,17 +168,17 @@ func (s *Server) notElsewhere(ctx context.Context, spawn daemon.SpawnRequest) er
 	if _, err := s.rt.Daemons().Inspect(id); !errors.As(err, &moved) {
 		return nil
 	}
-	claims, _, _ := s.askOwners(ctx, daemon.RefTo(id))
+	claims, _, _ := s.find.AskOwners(ctx, daemon.RefTo(id))
 	for _, c := range claims {
-		if c.said.Name == spawn.Name {
-			return fmt.Errorf("%w: %q is on node %s", daemon.ErrNameTaken, c.said.Name, c.Node)
+		if c.Said.Name == spawn.Name {
+			return fmt.Errorf("%w: %q is on node %s", daemon.ErrNameTaken, c.Said.Name, c.Node)
 		}
 	}
 	return nil
 }
 
 func (s *Server) entityNotElsewhere(ctx context.Context, id identity.EntityID) error {
-	if claims, _, _ := s.askOwners(ctx, daemon.RefTo(id)); len(claims) > 0 {
+	if claims, _, _ := s.find.AskOwners(ctx, daemon.RefTo(id)); len(claims) > 0 {
 		return fmt.Errorf("%w: %s is on node %s", daemon.ErrAlreadyPresent, id.Origin(), claims[0].Node)
 	}
 	return nil
@@ -213,7 +215,7 @@ func (s *Server) writeDaemon(w http.ResponseWriter, i daemon.Info) error {
 	}
 	d.Effects = convert.EffectsOf(effects)
 	d.Used = convert.UsedOf(i, effects)
-	d.Cluster = s.keptOf(i.Entity)
+	d.Cluster = s.cluster.KeptOf(i.Entity)
 	return web.WriteJSON(w, d)
 }
 
@@ -241,7 +243,7 @@ func (s *Server) deleteDaemon(w http.ResponseWriter, r *http.Request) error {
 		epoch = n
 	}
 	if err == nil {
-		err = s.stopAt(r.Context(), d.Entity, epoch)
+		err = s.group.StopAt(r.Context(), d.Entity, epoch)
 	}
 	if err != nil {
 		return err
@@ -351,7 +353,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
-	target, err := s.target(req.To)
+	target, err := s.find.Target(req.To)
 	if err != nil {
 		return err
 	}
@@ -409,7 +411,7 @@ func (s *Server) naming(h web.Handler) web.Handler {
 		if err := web.ReadJSON(w, r, &req); err != nil {
 			return err
 		}
-		if id, err := s.target(req.To); err == nil {
+		if id, err := s.find.Target(req.To); err == nil {
 			req.To = id.String()
 		} else if !errors.Is(err, mesh.ErrUnknownNode) {
 			return err
@@ -423,25 +425,13 @@ func (s *Server) naming(h web.Handler) web.Handler {
 	}
 }
 
-// target is the node that a migration names, as seen from here.
-func (s *Server) target(ref string) (identity.NodeID, error) {
-	if ref == "" {
-		return 0, fmt.Errorf("%w: a migration needs a target node", api.ErrBadRequest)
-	}
-	id, err := s.mesh.FindNode(ref)
-	if errors.Is(err, mesh.ErrUnknownNode) {
-		err = fmt.Errorf("%w, as seen from node %s", err, s.mesh.Self())
-	}
-	return id, err
-}
-
 // postEvent delivers the body as one event, wherever the daemon is.
 func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 	payload, err := web.ReadAll(w, r, api.MaxEvent)
 	if err != nil {
 		return err
 	}
-	room, leave := s.answerRoom(r.Context())
+	room, leave := s.guard.AnswerRoom(r.Context())
 	defer leave()
 	sender, submit, err := s.sender(r, room, nil)
 	if err != nil {
@@ -463,38 +453,38 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 }
 
 // submit sends one event after those before it.
-type submit func(ctx context.Context, payload []byte) (ticket, error)
+type submit func(ctx context.Context, payload []byte) (groups.Ticket, error)
 
 // sender opens a sender to the daemon, or to the group. With ?id=SENDER/NUMBER its
 // events are that sender's, from that number on; else nobody can send them again. Of
 // answers see wire.Sender.Hold.
 func (s *Server) sender(r *http.Request, room, wanted *budget.Budget) (interface{ Close() }, submit, error) {
-	named, err := eventIDOf(r)
+	named, err := access.EventIDOf(r)
 	if err != nil {
 		return nil, nil, err
 	}
 	var from identity.EntityID // zero: nobody's
 	if named.Sender != "" {
-		if from, err = s.account(r, named); err != nil {
+		if from, err = s.guard.Account(r, named); err != nil {
 			return nil, nil, err
 		}
 	}
-	numbered := func(to func(context.Context, daemon.Event) (ticket, error)) submit {
+	numbered := func(to func(context.Context, daemon.Event) (groups.Ticket, error)) submit {
 		ev := daemon.Event{Sender: from, Number: named.Number - 1}
-		return func(ctx context.Context, payload []byte) (ticket, error) {
+		return func(ctx context.Context, payload []byte) (groups.Ticket, error) {
 			ev.Number, ev.Payload = ev.Number+1, payload
 			return to(ctx, ev)
 		}
 	}
 	ref := r.PathValue("ref")
-	if name, ok := strings.CutPrefix(ref, groupPrefix); ok {
-		g, err := s.openGroup(r, name, named.Sender != "", room, wanted)
+	if name, ok := strings.CutPrefix(ref, groups.GroupPrefix); ok {
+		g, err := s.group.OpenGroup(r, name, named.Sender != "", room, wanted)
 		if err != nil {
 			return nil, nil, err
 		}
-		return g, numbered(g.submit), nil
+		return g, numbered(g.Submit), nil
 	}
-	id, at, err := s.locate(r, ref)
+	id, at, err := s.find.Locate(r, ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -504,17 +494,17 @@ func (s *Server) sender(r *http.Request, room, wanted *budget.Budget) (interface
 	}
 	sender.Hold(room, nil)
 	if named.Sender == "" {
-		return sender, func(ctx context.Context, payload []byte) (ticket, error) {
+		return sender, func(ctx context.Context, payload []byte) (groups.Ticket, error) {
 			return ticketOf(sender.Submit(ctx, payload))
 		}, nil
 	}
-	return sender, numbered(func(ctx context.Context, ev daemon.Event) (ticket, error) {
+	return sender, numbered(func(ctx context.Context, ev daemon.Event) (groups.Ticket, error) {
 		return ticketOf(sender.SubmitEvent(ctx, ev))
 	}), nil
 }
 
 // ticketOf keeps a nil *wire.Ticket from being a ticket that is not nil.
-func ticketOf(t *wire.Ticket, err error) (ticket, error) {
+func ticketOf(t *wire.Ticket, err error) (groups.Ticket, error) {
 	if err != nil {
 		return nil, err
 	}

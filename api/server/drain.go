@@ -73,7 +73,7 @@ func (s *Server) Drain(ctx context.Context, req api.Drain, lasting bool) (*drain
 func (s *Server) drainTargets(names []string) (func(context.Context) ([]placement.Node, error), error) {
 	var allowed []identity.NodeID
 	for _, name := range names {
-		id, err := s.target(name)
+		id, err := s.find.Target(name)
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +83,7 @@ func (s *Server) drainTargets(names []string) (func(context.Context) ([]placemen
 		allowed = append(allowed, id)
 	}
 	return func(ctx context.Context) ([]placement.Node, error) {
-		all, err := s.candidates(ctx, "", false)
+		all, err := s.nodes.Candidates(ctx, "", false)
 		return slices.DeleteFunc(all, func(n placement.Node) bool {
 			return n.ID == s.mesh.Self() || len(allowed) > 0 && !slices.Contains(allowed, n.ID)
 		}), err
@@ -199,8 +199,8 @@ func (s *Server) deleteDrain(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Undrain(r.Context()); err != nil {
 		return err
 	}
-	n := s.self()
-	n.Capabilities = s.capabilities()
+	n := s.nodes.Self()
+	n.Capabilities = s.nodes.Capabilities()
 	return web.WriteJSON(w, n)
 }
 
@@ -225,7 +225,7 @@ func (s *Server) atNode(h web.Handler) web.Handler {
 			}
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		return s.passTo(w, r, "/v1/nodes/"+id.String()+"/drain", id)
+		return s.find.PassTo(w, r, "/v1/nodes/"+id.String()+"/drain", id)
 	}
 }
 
@@ -236,7 +236,7 @@ func (s *Server) namedTargets(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	for i, name := range req.To {
-		id, err := s.target(name)
+		id, err := s.find.Target(name)
 		var ambiguous *wire.AmbiguousError
 		switch {
 		case err == nil:

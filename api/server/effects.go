@@ -20,7 +20,7 @@ func (s *Server) entityNamed(r *http.Request, text string) (identity.EntityID, e
 	if id, ok := ref.Entity(); ok {
 		return id, nil
 	}
-	id, _, err := s.locateRef(r, ref)
+	id, _, err := s.find.LocateRef(r, ref)
 	return id, err
 }
 

@@ -27,7 +27,7 @@ func (s *Server) getHeld(w http.ResponseWriter, r *http.Request) error {
 // atHeld runs h on this node where the daemon is held here, and else on the daemon's
 // node: the node that goes further has it too.
 func (s *Server) atHeld(h web.Handler) web.Handler {
-	elsewhere := s.atOwner(h)
+	elsewhere := s.find.AtOwner(h)
 	return func(w http.ResponseWriter, r *http.Request) error {
 		ref, err := daemon.ParseRef(r.PathValue("ref"))
 		if err != nil {

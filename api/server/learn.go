@@ -10,6 +10,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/daemon"
@@ -24,7 +25,7 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 	if !errors.Is(unknown, daemon.ErrKindNotFound) || daemon.ValidName(name) != nil || s.rt.Kinds().TakesModules() == 0 {
 		return unknown
 	}
-	said, _, err := askAll(ctx, s, func(ctx context.Context, c *client.Client) (api.Kind, error) { return c.Kinds().Get(ctx, name) })
+	said, _, err := locate.AskAll(ctx, s.find, func(ctx context.Context, c *client.Client) (api.Kind, error) { return c.Kinds().Get(ctx, name) })
 	if err != nil {
 		return err
 	}
@@ -38,7 +39,7 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 			kinds[p.ID] = k
 		}
 	}
-	nodes := agreed(kinds, func(_ identity.NodeID, k api.Kind) string { return whatIs(k) })
+	nodes := locate.Agreed(kinds, func(_ identity.NodeID, k api.Kind) string { return whatIs(k) })
 	switch len(nodes) {
 	case 0:
 		return unknown

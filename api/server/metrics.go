@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/cluster"
+	"wasmhost.example/api/server/internal/access"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -61,18 +63,21 @@ func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
 }
 
-// answered counts a request. A nil Metrics counts nothing.
-func (m *Metrics) answered(route string, status int, took time.Duration) {
-	if m == nil {
-		return
-	}
+// Answered counts a request.
+func (m *Metrics) Answered(route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
 	m.took.WithLabelValues(route).Observe(took.Seconds())
 }
 
+// Denied counts a refusal by its code.
+func (m *Metrics) Denied(code string) { m.denied.WithLabelValues(code).Inc() }
+
 // SetMetrics makes the server count its requests in m and answer GET /metrics
 // with it, before it serves.
-func (s *Server) SetMetrics(m *Metrics) { s.metrics = m }
+func (s *Server) SetMetrics(m *Metrics) {
+	s.metrics = m
+	s.guard.SetMetrics(m)
+}
 
 // countAmbiguous says how many of the node's groups have a name that another node's has.
 // m may be nil.
@@ -84,8 +89,8 @@ func (m *Metrics) countAmbiguous(n int) {
 
 // scraped answers a scrape of the node's owner.
 func (s *Server) scraped(w http.ResponseWriter, r *http.Request) {
-	err := s.needs(wire.RightOwner, func(w http.ResponseWriter, r *http.Request) error {
-		if err := callerOf(r).may(operation{scope: api.ScopeRead}); err != nil {
+	err := s.guard.Needs(wire.RightOwner, func(w http.ResponseWriter, r *http.Request) error {
+		if err := access.CallerOf(r).May(access.Operation{Scope: api.ScopeRead}); err != nil {
 			return err
 		}
 		if s.metrics == nil {
@@ -290,9 +295,9 @@ func (c *nodeCollector) cluster(gauge func(*prometheus.Desc, float64, ...string)
 	}
 	gauge(descMembers, float64(here), "true")
 	gauge(descMembers, float64(gone), "false")
-	k := keptIn(m, c.rt.Places().Remembered())
-	gauge(descKept, float64(k.wanting), "wanting")
-	gauge(descKept, float64(k.lost), "lost")
+	k := cluster.KeptIn(m, c.rt.Places().Remembered())
+	gauge(descKept, float64(k.Wanting), "wanting")
+	gauge(descKept, float64(k.Lost), "lost")
 }
 
 func (c *nodeCollector) stored(count func(*prometheus.Desc, uint64, ...string), gauge func(*prometheus.Desc, float64, ...string),

@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
@@ -20,16 +21,12 @@ import (
 	"wasmhost.example/wire"
 )
 
-func (s *Server) self() api.Node {
-	return api.Node{NodeID: s.mesh.Self().String(), Name: s.mesh.Name(), Addr: s.mesh.Addr().String(), Self: true, Online: true, Version: s.version}
-}
-
 func (s *Server) getNodes(w http.ResponseWriter, r *http.Request) error {
 	peers, err := s.mesh.Peers()
 	if err != nil {
 		return err
 	}
-	out := []api.Node{s.self()}
+	out := []api.Node{s.nodes.Self()}
 	for _, p := range peers {
 		out = append(out, convert.PeerOf(p))
 	}
@@ -53,8 +50,8 @@ func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if id == s.mesh.Self() {
-		n := s.self()
-		n.Capabilities = s.capabilities()
+		n := s.nodes.Self()
+		n.Capabilities = s.nodes.Capabilities()
 		return web.WriteJSON(w, n)
 	}
 	p, err := s.mesh.FindPeer(id.String())
@@ -62,7 +59,7 @@ func (s *Server) getNodeOf(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	n := convert.PeerOf(p)
-	if n.Capabilities, err = s.ask(r.Context(), id, ""); err != nil {
+	if n.Capabilities, err = s.nodes.Ask(r.Context(), id, ""); err != nil {
 		s.logger.Debug("a peer does not announce anything", "peer", id, "error", err)
 	}
 	n.Online = n.Online || err == nil
@@ -233,11 +230,11 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
 	for i, p := range to {
 		wg.Go(func() {
 			out[i] = api.PushedTo{NodeID: p.ID.String(), Name: p.Name}
-			if _, err := s.ask(r.Context(), p.ID, ""); err != nil { // known sooner than of a large upload
+			if _, err := s.nodes.Ask(r.Context(), p.ID, ""); err != nil { // known sooner than of a large upload
 				out[i].Error = problem.Of(err)
 				return
 			}
-			if _, err := peerClient(s.mesh, p.ID).Kinds().PushTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: q.All("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
+			if _, err := locate.PeerClient(s.mesh, p.ID).Kinds().PushTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: q.All("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
 				out[i].Error = problem.Of(err)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/access"
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/api/server/internal/web"
 )
@@ -53,7 +54,7 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 		if _, got := s.server.mux.Handler(r); got != pattern {
 			t.Errorf("%s is answered by %q", pattern, got)
 		}
-		if op.summary == "" || strings.Count(op.bytes, "/") > 1 {
+		if op.Summary == "" || strings.Count(op.Bytes, "/") > 1 {
 			t.Errorf("%s: %+v", pattern, op)
 		}
 	}
@@ -102,7 +103,7 @@ func document(t *testing.T) []byte {
 		"paths":    paths,
 		"components": object{"schemas": s.made, "responses": object{"Problem": problem},
 			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer", "description": "An API token: wasmhost api token issue. Not needed on the unix socket."}},
-			"parameters": object{"IdempotencyKey": object{"name": api.IdempotencyHeader, "in": "header", "required": false, "schema": object{"type": "string", "maxLength": maxKey},
+			"parameters": object{"IdempotencyKey": object{"name": api.IdempotencyHeader, "in": "header", "required": false, "schema": object{"type": "string", "maxLength": access.MaxKey},
 				"description": "The same request under the same key is answered as before, and changes nothing again. Kept for a day, in memory."}}},
 	}
 	b, err := json.MarshalIndent(doc, "", " ")
@@ -112,49 +113,49 @@ func document(t *testing.T) []byte {
 	return append(b, '\n')
 }
 
-func (s *schemas) operation(pattern, method, path string, op operation) object {
-	scope := op.scope
+func (s *schemas) operation(pattern, method, path string, op access.Operation) object {
+	scope := op.Scope
 	if scope == 0 {
 		scope = api.ScopeOwner
 	}
-	out := object{"summary": op.summary, "operationId": operationID(method, path), "x-scope": scope.String()}
+	out := object{"summary": op.Summary, "operationId": operationID(method, path), "x-scope": scope.String()}
 	params := []any{}
 	for _, m := range regexp.MustCompile(`{(\w+)}`).FindAllStringSubmatch(path, -1) {
 		params = append(params, object{"name": m[1], "in": "path", "required": true, "schema": object{"type": "string"}})
 	}
-	for _, p := range op.query {
+	for _, p := range op.Query {
 		schema := object{"type": p.Is}
 		if p.Many {
 			schema = object{"type": "array", "items": schema}
 		}
 		params = append(params, object{"name": p.Name, "in": "query", "description": p.What, "schema": schema})
 	}
-	if web.Changes(method) && !op.event {
+	if web.Changes(method) && !op.Event {
 		params = append(params, object{"$ref": "#/components/parameters/IdempotencyKey"})
 	}
 	if len(params) > 0 {
 		out["parameters"] = params
 	}
 	switch {
-	case op.body != nil:
-		out["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.of(reflect.TypeOf(op.body))}}}
-	case op.bytes != "":
-		out["requestBody"] = object{"required": true, "content": object{op.bytes: object{}}}
+	case op.Body != nil:
+		out["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.of(reflect.TypeOf(op.Body))}}}
+	case op.Bytes != "":
+		out["requestBody"] = object{"required": true, "content": object{op.Bytes: object{}}}
 	}
 	content := object{}
-	if op.answer != nil {
-		content["application/json"] = object{"schema": s.of(reflect.TypeOf(op.answer))}
+	if op.Answer != nil {
+		content["application/json"] = object{"schema": s.of(reflect.TypeOf(op.Answer))}
 	}
-	if op.lines != nil {
-		line := s.of(reflect.TypeOf(op.lines))
+	if op.Lines != nil {
+		line := s.of(reflect.TypeOf(op.Lines))
 		content["application/jsonl"] = object{"x-line": line}
-		list := op.answer != nil && reflect.TypeOf(op.answer) == reflect.SliceOf(reflect.TypeOf(op.lines)) // it ends, and is no stream of events
-		if !op.event && !list {
+		list := op.Answer != nil && reflect.TypeOf(op.Answer) == reflect.SliceOf(reflect.TypeOf(op.Lines)) // it ends, and is no stream of events
+		if !op.Event && !list {
 			content["text/event-stream"] = object{"x-line": line}
 		}
 	}
-	if op.binary != "" {
-		content[op.binary] = object{}
+	if op.Binary != "" {
+		content[op.Binary] = object{}
 	}
 	ok := object{"description": "Done."}
 	status := "200"
@@ -163,7 +164,7 @@ func (s *schemas) operation(pattern, method, path string, op operation) object {
 	} else {
 		status = "204"
 	}
-	if slices.ContainsFunc(op.query, func(p query.Parameter) bool { return p.Name == "limit" && p.Is == "integer" }) {
+	if slices.ContainsFunc(op.Query, func(p query.Parameter) bool { return p.Name == "limit" && p.Is == "integer" }) {
 		ok["headers"] = object{"Link": object{"description": `The next page, as rel="next".`, "schema": object{"type": "string"}}}
 	}
 	out["responses"] = object{status: ok, "default": object{"$ref": "#/components/responses/Problem"}}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
@@ -73,7 +74,7 @@ func TestWhoClaimsADaemonGetsNothingWithoutProof(t *testing.T) {
 			for _, ref := range []string{"bank", id.String(), id.Origin().String()} {
 				w := a.post("/v1/daemons/" + ref + "/events")
 				want := "residence-unproven"
-				if !mayOwn(rights) {
+				if !locate.MayOwn(rights) {
 					want = "daemon-not-found"
 				}
 				if got := problemOf(t, w); got != want {
@@ -83,12 +84,12 @@ func TestWhoClaimsADaemonGetsNothingWithoutProof(t *testing.T) {
 			if err := a.server.entityNotElsewhere(ctx, id); err != nil {
 				t.Errorf("the daemon cannot be made here: %v", err)
 			}
-			if !mayOwn(rights) {
+			if !locate.MayOwn(rights) {
 				if got := problemOf(t, a.post("/v1/daemons/group%2Fg/events")); got != "group-not-found" {
 					t.Errorf("the group: got %s, want group-not-found", got)
 				}
 			}
-			seen, err := (groupNodes{a.server}).askProven(ctx, m.mesh.Self(), id)
+			seen, err := a.server.group.AskProven(ctx, m.mesh.Self(), id)
 			if !errors.Is(err, daemon.ErrUnproven) && !errors.Is(err, daemon.ErrNotFound) && err == nil {
 				t.Errorf("a sighting counts: %+v", seen)
 			}

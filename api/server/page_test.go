@@ -16,11 +16,11 @@ import (
 // Every list can be asked for in pages, and the document says so.
 func TestEveryListHasPages(t *testing.T) {
 	for pattern, op := range operations {
-		if !strings.HasPrefix(pattern, "GET ") || op.answer == nil || reflect.TypeOf(op.answer).Kind() != reflect.Slice {
+		if !strings.HasPrefix(pattern, "GET ") || op.Answer == nil || reflect.TypeOf(op.Answer).Kind() != reflect.Slice {
 			continue
 		}
 		has := make(map[string]bool)
-		for _, p := range op.query {
+		for _, p := range op.Query {
 			has[p.Name] = true
 		}
 		if !has["limit"] || !has["after"] {

@@ -31,7 +31,7 @@ func (s *Server) postPlace(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	req.Memory = d.MemoryBytes
-	nodes, err := s.candidates(r.Context(), d.Kind, false)
+	nodes, err := s.nodes.Candidates(r.Context(), d.Kind, false)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (s *Server) postPlaceKind(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.rt.Kinds().Get(p.Kind); err != nil {
 		return err
 	}
-	nodes, err := s.candidates(r.Context(), p.Kind, true)
+	nodes, err := s.nodes.Candidates(r.Context(), p.Kind, true)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (s *Server) spawnWhere(ctx context.Context, spawn daemon.SpawnRequest, plac
 	if err != nil {
 		return api.Daemon{}, err
 	}
-	nodes, err := s.candidates(ctx, spawn.Kind, true)
+	nodes, err := s.nodes.Candidates(ctx, spawn.Kind, true)
 	if err != nil {
 		return api.Daemon{}, err
 	}

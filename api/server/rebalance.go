@@ -84,7 +84,7 @@ func (s *Server) nextMove(ctx context.Context, b placement.Balance) (*placement.
 	if err := errors.Join(s.rt.Ready(), s.rt.Node().Holding()); err != nil {
 		return nil, err
 	}
-	nodes, err := s.candidates(ctx, "", true)
+	nodes, err := s.nodes.Candidates(ctx, "", true)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (s *Server) nextMove(ctx context.Context, b placement.Balance) (*placement.
 	alike := make(map[string][]placement.Node)
 	for _, m := range b.Moves(self, others, daemons) {
 		if alike[m.Daemon.Kind] == nil {
-			if alike[m.Daemon.Kind], err = s.candidates(ctx, m.Daemon.Kind, true); err != nil {
+			if alike[m.Daemon.Kind], err = s.nodes.Candidates(ctx, m.Daemon.Kind, true); err != nil {
 				return nil, err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/cluster"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
@@ -84,19 +85,19 @@ func TestAClusterIsRecovered(t *testing.T) {
 	if len(begun.Daemons) != 2 || begun.Daemons[1].Want != 2 && begun.Daemons[0].Want != 2 || len(begun.Nodes) != 1 || begun.Nodes[0] != c.mesh.Self() || len(begun.Silent) != 1 || begun.Silent[0].Name != "a" {
 		t.Errorf("the new directory begins with %+v", begun)
 	}
-	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); !isProblem(err, "denied") {
+	if err := cluster.AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); !isProblem(err, "denied") {
 		t.Errorf("a node without the right has another come to its directory: %v", err)
 	}
 	if err := c.mesh.Grant(b.key.ID(), wire.RightsVoter); err != nil {
 		t.Fatal(err)
 	}
-	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); err != nil {
+	if err := cluster.AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); err != nil {
 		t.Error(err)
 	}
 	if _, _, follows := c.engine.said(); len(follows) != 1 || follows[0] != b.mesh.Self() {
 		t.Errorf("it follows %v", follows)
 	}
-	if err := AskToDirectory(ctx, b.mesh, c.mesh.Self(), "another"); !isProblem(err, "other-cluster") {
+	if err := cluster.AskToDirectory(ctx, b.mesh, c.mesh.Self(), "another"); !isProblem(err, "other-cluster") {
 		t.Errorf("to the directory of another cluster: %v", err)
 	}
 	must[[]api.KnownDaemon](t)(client.Cluster().Known(ctx))

@@ -105,7 +105,7 @@ func TestRightsComeBeforeBodies(t *testing.T) {
 	client := http.Client{Transport: b.mesh.HTTPTransport(a.mesh.Self())}
 	for pattern, op := range operations {
 		method, path, _ := strings.Cut(pattern, " ")
-		if !web.Changes(method) || op.event {
+		if !web.Changes(method) || op.Event {
 			continue
 		}
 		body, never := io.Pipe()

@@ -12,6 +12,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/groups"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/budget"
@@ -31,7 +32,7 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 	caller, leave := s.rt.Node().Budgets().Answers.Of(r.Context())
 	defer leave()
 	room, wanted := caller.Lone("stream", budget.StreamAnswers), (*budget.Budget)(nil)
-	if strings.HasPrefix(r.PathValue("ref"), groupPrefix) { // members answer in any order, the stream in that of the events
+	if strings.HasPrefix(r.PathValue("ref"), groups.GroupPrefix) { // members answer in any order, the stream in that of the events
 		early, leave := s.rt.Node().Budgets().Early.Of(r.Context())
 		defer leave()
 		room, wanted = early.Lone("stream", budget.StreamAnswers), caller
@@ -83,7 +84,7 @@ func (s *Server) postStream(w http.ResponseWriter, r *http.Request) error {
 
 // sentTicket is an event that was sent, or why it was not.
 type sentTicket struct {
-	ticket ticket
+	ticket groups.Ticket
 	err    error
 	stops  bool // no event after it is taken
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/access"
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
@@ -119,7 +120,7 @@ func TestHeadersAreStrict(t *testing.T) {
 		path    string
 		headers []string
 	}{
-		{spawn, []string{"Idempotency-Key: a", "Idempotency-Key: b"}}, {spawn, []string{"Idempotency-Key: "}}, {spawn, []string{"Idempotency-Key: " + strings.Repeat("k", maxKey+1)}},
+		{spawn, []string{"Idempotency-Key: a", "Idempotency-Key: b"}}, {spawn, []string{"Idempotency-Key: "}}, {spawn, []string{"Idempotency-Key: " + strings.Repeat("k", access.MaxKey+1)}},
 		{events, []string{"Idempotency-Key: a"}}, {events, []string{"Content-Encoding: gzip"}}, {events, []string{"Content-Type: multipart/form-data; boundary=x"}}, {events, []string{"Content-Type: ;"}},
 		{spawn, []string{"Content-Type: text/plain"}}, {spawn, []string{"Content-Type: application/json; charset=latin1"}}, {spawn, []string{"Content-Type: application/json", "Content-Type: text/plain"}},
 		{events, []string{web.HopsHeader + ": -1"}}, {events, []string{web.HopsHeader + ": x"}}, {events, []string{web.HopsHeader + ": 9"}}, {spawn, []string{"Authorization: Bearer a", "Authorization: Bearer b"}},

@@ -12,6 +12,7 @@ import (
 	"net/http"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -63,7 +64,7 @@ func (s *Server) moduleNamed(r *http.Request, version string) (string, error) {
 
 // kindOfDaemon is the kind of the request's daemon, wherever that is.
 func (s *Server) kindOfDaemon(r *http.Request) (string, error) {
-	id, at, err := s.locate(r, r.PathValue("ref"))
+	id, at, err := s.find.Locate(r, r.PathValue("ref"))
 	if err != nil {
 		return "", err
 	}
@@ -75,10 +76,10 @@ func (s *Server) kindOfDaemon(r *http.Request) (string, error) {
 		}
 		at = moved.Node
 	}
-	if at, err = s.proven(r.Context(), id, at); err != nil {
+	if at, err = s.find.Proven(r.Context(), id, at); err != nil {
 		return "", err
 	}
-	d, err := peerClient(s.mesh, at).Daemons().Get(r.Context(), id.String())
+	d, err := locate.PeerClient(s.mesh, at).Daemons().Get(r.Context(), id.String())
 	return d.Kind, err
 }
 
@@ -115,7 +116,7 @@ func (s *Server) takeModule(ctx context.Context, kind string, digest [32]byte) e
 
 // pullModule returns the kind's module of that digest that a peer sends.
 func (s *Server) pullModule(ctx context.Context, from identity.NodeID, kind string, digest [32]byte) ([]byte, error) {
-	r, err := peerClient(s.mesh, from).Kinds().PullModule(ctx, kind, digest)
+	r, err := locate.PeerClient(s.mesh, from).Kinds().PullModule(ctx, kind, digest)
 	if err != nil {
 		return nil, err
 	}

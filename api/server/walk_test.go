@@ -18,7 +18,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
-	"wasmhost.example/api/server/internal/web"
+	"wasmhost.example/api/server/internal/access"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
@@ -376,41 +376,11 @@ func TestIdempotencyKeys(t *testing.T) {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	}
-	if w := post(strings.Repeat("k", maxKey+1), "/v1/daemons", `{"kind":"counter"}`); w.Code != 400 || s.rt.DaemonCount() != 1 {
+	if w := post(strings.Repeat("k", access.MaxKey+1), "/v1/daemons", `{"kind":"counter"}`); w.Code != 400 || s.rt.DaemonCount() != 1 {
 		t.Errorf("a key that is too long: %d", w.Code)
 	}
 	if w := post("m", "/v1/daemons", strings.Repeat(" ", api.MaxJSON+1)); w.Code != 413 {
 		t.Errorf("a body that is too long: %d %s", w.Code, w.Body)
-	}
-}
-
-// What is remembered under keys is bounded, and forgotten after a day.
-func TestAnswersAreBounded(t *testing.T) {
-	var a answers
-	now := time.Unix(1e9, 0)
-	put := func(key string, body int) {
-		k := &keptAnswer{key: key, at: now, body: make([]byte, body)}
-		if old, err := a.begin(k); err != nil || old != nil {
-			t.Fatal(key, old, err)
-		}
-		a.end(k, 200, http.Header{}, true)
-	}
-	for i := range 2 * maxKeys {
-		put(web.Number(uint64(i)), 100)
-	}
-	if len(a.byKey) > maxKeys || len(a.order) != len(a.byKey) || a.bytes != 100*len(a.order) {
-		t.Errorf("%d keys, %d in order, %d bytes", len(a.byKey), len(a.order), a.bytes)
-	}
-	for i := range 200 {
-		put("large "+web.Number(uint64(i)), maxKeptAnswer)
-	}
-	if a.bytes > maxKeptAnswers+maxKeptAnswer {
-		t.Errorf("%d bytes are kept", a.bytes)
-	}
-	now = now.Add(keysKept + time.Second)
-	put("later", 1)
-	if len(a.byKey) != 1 || a.bytes != 1 {
-		t.Errorf("after a day: %d keys, %d bytes", len(a.byKey), a.bytes)
 	}
 }
 

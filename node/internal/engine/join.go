@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/cluster"
 	"wasmhost.example/host"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/directory/etcd"
@@ -81,7 +81,7 @@ func (e *Engine) askIn(ctx context.Context, addr, reach string, joined identity.
 	var silent, denied error
 	for _, p := range peers {
 		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
-		in, err := server.AskIn(ask, e.mesh, p.ID, api.Admission{Cluster: e.o.Name, Addr: reach, Directory: directory.ProtocolVersion})
+		in, err := cluster.AskIn(ask, e.mesh, p.ID, api.Admission{Cluster: e.o.Name, Addr: reach, Directory: directory.ProtocolVersion})
 		cancel()
 		var said *api.Problem
 		if err == nil && !in.Voter && in.Directory != directory.ProtocolVersion {

@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"time"
 
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/cluster"
 	"wasmhost.example/identity"
 )
 
@@ -46,7 +46,7 @@ const (
 )
 
 // Recover implements server.Engine.
-func (e *Engine) Recover(_ context.Context, d server.NewDirectory) error {
+func (e *Engine) Recover(_ context.Context, d cluster.NewDirectory) error {
 	n := &newEngine{Token: e.mesh.Self().String() + "-" + strconv.FormatInt(time.Now().UnixNano(), 36), Daemons: [][]byte{}, Nodes: []string{}, Removed: []lostVoter{}}
 	for _, daemon := range d.Daemons {
 		b, err := daemon.MarshalBinary()

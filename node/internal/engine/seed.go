@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
-	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/cluster"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/directory/etcd"
 	"wasmhost.example/identity"
@@ -93,7 +93,7 @@ func (e *Engine) callNode(ctx context.Context, id identity.NodeID) {
 	defer tick.Stop()
 	for {
 		ask, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := server.AskToDirectory(ask, e.mesh, id, e.o.Name)
+		err := cluster.AskToDirectory(ask, e.mesh, id, e.o.Name)
 		cancel()
 		var said *api.Problem
 		switch {

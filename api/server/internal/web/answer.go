@@ -9,7 +9,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 )
 
-// acceptsLines reports whether the request asks for JSON lines in place of a list.
+// AcceptsLines reports whether the request asks for JSON lines in place of a list.
 func AcceptsLines(r *http.Request) bool {
 	for _, accepted := range strings.Split(r.Header.Get("Accept"), ",") {
 		if kind, _, _ := strings.Cut(accepted, ";"); strings.TrimSpace(kind) == "application/jsonl" {

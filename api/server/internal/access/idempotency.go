@@ -1,4 +1,4 @@
-package server
+package access
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 
 // Bounds on what is remembered.
 const (
-	maxKey         = 255      // bytes of an idempotency key
+	MaxKey         = 255      // bytes of an idempotency key
 	maxKeys        = 4096     // keys that are remembered
 	maxKeptAnswer  = 1 << 20  // bytes of an answer that is remembered
 	maxKeptAnswers = 64 << 20 // bytes of all of them
@@ -50,21 +50,21 @@ type keptAnswer struct {
 
 // admission is a request on its way to the check of its caller's rights.
 type admission struct {
-	out     *response
-	pattern string
-	who     caller
+	out *response
+	op  Operation
+	who caller
 }
 
 type admissionKey struct{}
 
-// admitted has h answer a request whose caller may put it: what comes with it is read
+// Admitted has h answer a request whose caller may put it: what comes with it is read
 // from here on. Every check of rights ends here.
-func (s *Server) admitted(w http.ResponseWriter, r *http.Request, h web.Handler) error {
+func (g *Guard) Admitted(w http.ResponseWriter, r *http.Request, h web.Handler) error {
 	a, _ := r.Context().Value(admissionKey{}).(*admission)
 	if a == nil || !keyed(r) {
 		return h(w, r) // a follower waits in here: what it has on its stack is small
 	}
-	return s.once(a.out, r.WithContext(context.WithValue(r.Context(), admissionKey{}, (*admission)(nil))), a.pattern, a.who, h)
+	return g.once(a.out, r.WithContext(context.WithValue(r.Context(), admissionKey{}, (*admission)(nil))), a.op, a.who, h)
 }
 
 // keyed reports whether the request is to be carried out once.
@@ -73,9 +73,9 @@ func keyed(r *http.Request) bool {
 }
 
 // once has h answer the request, or answers as before where its key was seen.
-func (s *Server) once(w *response, r *http.Request, pattern string, who caller, h web.Handler) error {
-	key, op := r.Header.Get(api.IdempotencyHeader), operations[pattern]
-	if op.event {
+func (g *Guard) once(w *response, r *http.Request, op Operation, who caller, h web.Handler) error {
+	key := r.Header.Get(api.IdempotencyHeader)
+	if op.Event {
 		return h(w, r)
 	}
 	sum := sha256.New()
@@ -86,8 +86,8 @@ func (s *Server) once(w *response, r *http.Request, pattern string, who caller, 
 	}
 	sum.Write(body)
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	k := &keptAnswer{key: who.name + "\x00" + key, at: s.tokens.clock(), request: [sha256.Size]byte(sum.Sum(nil))}
-	if old, err := s.answers.begin(k); err != nil {
+	k := &keptAnswer{key: who.name + "\x00" + key, at: g.tokens.clock(), request: [sha256.Size]byte(sum.Sum(nil))}
+	if old, err := g.answers.begin(k); err != nil {
 		return err
 	} else if old != nil {
 		for name, values := range old.header {
@@ -103,7 +103,7 @@ func (s *Server) once(w *response, r *http.Request, pattern string, who caller, 
 	ended := false
 	defer func() { // also where h panics
 		w.ResponseWriter = keep.ResponseWriter
-		s.answers.end(k, w.code(), w.Header(), ended)
+		g.answers.end(k, w.code(), w.Header(), ended)
 	}()
 	err = outcome(r, h(w, r))
 	if err != nil {

@@ -1,4 +1,4 @@
-package server
+package cluster
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
@@ -54,26 +55,26 @@ const provers = 8
 // count: one that is not proven raises no epoch without bound.
 const maxEpochAhead = 1 << 20
 
-// postRecovery recovers the cluster from here.
-func (s *Server) postRecovery(w http.ResponseWriter, r *http.Request) error {
+// PostRecovery recovers the cluster from here.
+func (cl *Cluster) PostRecovery(w http.ResponseWriter, r *http.Request) error {
 	var req api.RecoveryRequest
 	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
-	if s.engine == nil {
+	if cl.engine == nil {
 		return host.ErrNoCluster
 	}
-	if s.engine.Kind() != "embedded" {
+	if cl.engine.Kind() != "embedded" {
 		return problem.ErrNotEmbedded
 	}
-	if !s.recovering.TryLock() {
+	if !cl.recovering.TryLock() {
 		return problem.ErrRecovering
 	}
-	defer s.recovering.Unlock()
-	if err := s.rt.Copies().WithoutDirectory(r.Context()); err != nil {
+	defer cl.recovering.Unlock()
+	if err := cl.copies.WithoutDirectory(r.Context()); err != nil {
 		return err
 	}
-	v, err := s.survey(r.Context())
+	v, err := cl.survey(r.Context())
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (s *Server) postRecovery(w http.ResponseWriter, r *http.Request) error {
 		return context.Cause(r.Context())
 	}
 	if !req.DryRun {
-		if err := s.engine.Recover(r.Context(), begin); err != nil {
+		if err := cl.engine.Recover(r.Context(), begin); err != nil {
 			return err
 		}
 	}
@@ -92,7 +93,7 @@ func (s *Server) postRecovery(w http.ResponseWriter, r *http.Request) error {
 
 // survey is what the nodes that are left have, and what they remember.
 type survey struct {
-	s      *Server
+	cl     *Cluster
 	nodes  []api.SurveyedNode
 	left   []identity.NodeID // that answer, beside this node
 	silent []directory.Node
@@ -101,25 +102,25 @@ type survey struct {
 }
 
 // survey asks every trusted node.
-func (s *Server) survey(ctx context.Context) (*survey, error) {
-	v := &survey{s: s, copies: make(map[identity.EntityID][]host.Candidate), known: make(map[identity.EntityID]directory.Daemon)}
-	peers, err := s.mesh.Peers()
+func (cl *Cluster) survey(ctx context.Context) (*survey, error) {
+	v := &survey{cl: cl, copies: make(map[identity.EntityID][]host.Candidate), known: make(map[identity.EntityID]directory.Daemon)}
+	peers, err := cl.mesh.Peers()
 	if err != nil {
 		return nil, err
 	}
-	_, silent, err := askThese(ctx, s, peers, func(ctx context.Context, c *client.Client) (api.Node, error) { return c.Node().Get(ctx) })
+	_, silent, err := locate.AskThese(ctx, cl.find, peers, func(ctx context.Context, c *client.Client) (api.Node, error) { return c.Node().Get(ctx) })
 	if err != nil {
 		return nil, err
 	}
 	var own []api.Copy
-	for _, c := range s.rt.Copies().List() {
-		own = append(own, convert.CopyOf(c, s.rt.Copies().Index(c.Entity)))
+	for _, c := range cl.copies.List() {
+		own = append(own, convert.CopyOf(c, cl.copies.Index(c.Entity)))
 	}
-	v.take(s.mesh.Self(), own, nil)
-	for _, d := range s.rt.Places().Remembered() {
+	v.take(cl.mesh.Self(), own, nil)
+	for _, d := range cl.remembered() {
 		v.remember(d)
 	}
-	v.nodes = append(v.nodes, api.SurveyedNode{NodeID: s.mesh.Self().String(), Name: s.mesh.Name(), Answer: "answers", Copies: len(own)})
+	v.nodes = append(v.nodes, api.SurveyedNode{NodeID: cl.mesh.Self().String(), Name: cl.mesh.Name(), Answer: "answers", Copies: len(own)})
 	for _, p := range peers {
 		n := api.SurveyedNode{NodeID: p.ID.String(), Name: p.Name, Answer: "silent"}
 		if !slices.Contains(silent, p.ID) {
@@ -137,14 +138,14 @@ func (s *Server) survey(ctx context.Context) (*survey, error) {
 func (v *survey) ask(ctx context.Context, id identity.NodeID) (answer string, copies int) {
 	ctx, cancel := context.WithTimeout(ctx, surveyTime)
 	defer cancel()
-	c := peerClient(v.s.mesh, id)
+	c := locate.PeerClient(v.cl.mesh, id)
 	list, err := c.Cluster().Copies(ctx)
 	var known []api.KnownDaemon
 	if err == nil {
 		known, err = c.Cluster().Known(ctx)
 	}
 	if err != nil {
-		v.s.logger.Warn("a node does not say what it has of the cluster's daemons", "node", id, "error", err)
+		v.cl.logger.Warn("a node does not say what it has of the cluster's daemons", "node", id, "error", err)
 		if errors.As(err, new(*api.Problem)) {
 			return "refuses", 0
 		}
@@ -159,7 +160,7 @@ func (v *survey) take(id identity.NodeID, list []api.Copy, known []api.KnownDaem
 	for _, c := range list {
 		h, err := convert.HostCopy(&c)
 		if err != nil {
-			v.s.logger.Warn("a node names no daemon", "node", id, "error", err)
+			v.cl.logger.Warn("a node names no daemon", "node", id, "error", err)
 			continue
 		}
 		v.copies[h.Entity] = append(v.copies[h.Entity], host.Candidate{Node: id, Copy: h})
@@ -167,7 +168,7 @@ func (v *survey) take(id identity.NodeID, list []api.Copy, known []api.KnownDaem
 	for _, k := range known {
 		d, err := convert.DirectoryDaemon(&k)
 		if err != nil {
-			v.s.logger.Warn("a node remembers what no directory says", "node", id, "error", err)
+			v.cl.logger.Warn("a node remembers what no directory says", "node", id, "error", err)
 			continue
 		}
 		v.remember(d)
@@ -211,8 +212,8 @@ func (v *survey) prove(ctx context.Context) {
 func (v *survey) standing(ctx context.Context, node identity.NodeID, id identity.EntityID) (host.ChainEnd, error) {
 	ctx, cancel := context.WithTimeout(ctx, chainTime)
 	defer cancel()
-	if node != v.s.mesh.Self() {
-		chain, err := peerClient(v.s.mesh, node).Cluster().CopyChain(ctx, id)
+	if node != v.cl.mesh.Self() {
+		chain, err := locate.PeerClient(v.cl.mesh, node).Cluster().CopyChain(ctx, id)
 		if err != nil {
 			return host.ChainEnd{}, err
 		}
@@ -220,7 +221,7 @@ func (v *survey) standing(ctx context.Context, node identity.NodeID, id identity
 		return host.ChainEndOf(id, chain)
 	}
 	chain, w := io.Pipe()
-	go func() { w.CloseWithError(v.s.rt.Copies().Export(ctx, id, w)) }()
+	go func() { w.CloseWithError(v.cl.copies.Export(ctx, id, w)) }()
 	defer chain.Close()
 	return host.ChainEndOf(id, chain)
 }
@@ -285,7 +286,7 @@ func claimed(candidates []host.Candidate) (out []uint64) {
 // choose picks the copy of each daemon by which it goes on, and has it promoted unless the
 // run is dry.
 func (v *survey) choose(ctx context.Context, dry bool) (api.Recovery, NewDirectory) {
-	out := api.Recovery{Cluster: v.s.engine.Name(), DryRun: dry, Nodes: v.nodes, Daemons: []api.RecoveredDaemon{}, Lost: []api.LostDaemon{}}
+	out := api.Recovery{Cluster: v.cl.engine.Name(), DryRun: dry, Nodes: v.nodes, Daemons: []api.RecoveredDaemon{}, Lost: []api.LostDaemon{}}
 	begin := NewDirectory{Nodes: v.left, Silent: v.silent}
 	var mu sync.Mutex
 	ids := v.entities()
@@ -331,12 +332,12 @@ func (v *survey) stopped(ctx context.Context, id identity.EntityID) bool {
 	var seen api.Sighting
 	var err error
 	switch {
-	case known.Owner == v.s.mesh.Self():
-		seen, err = v.s.sight(id)
+	case known.Owner == v.cl.mesh.Self():
+		seen, err = v.cl.sight(id)
 	case slices.Contains(v.left, known.Owner):
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		ctx, cancel := context.WithTimeout(ctx, locate.AskTimeout)
 		defer cancel()
-		seen, err = peerClient(v.s.mesh, known.Owner).Daemons().LocalStatus(ctx, id)
+		seen, err = locate.PeerClient(v.cl.mesh, known.Owner).Daemons().LocalStatus(ctx, id)
 	default:
 		return false
 	}
@@ -359,13 +360,13 @@ func (v *survey) goOn(ctx context.Context, id identity.EntityID, dry bool) (*api
 		if !dry {
 			err := v.promote(ctx, c, id, epoch)
 			if err != nil && c.Owned { // it is here, and needs no promotion
-				v.s.logger.Warn("a daemon keeps its epoch", "daemon", id.Origin(), "node", c.Node, "error", err)
+				v.cl.logger.Warn("a daemon keeps its epoch", "daemon", id.Origin(), "node", c.Node, "error", err)
 				r.Epoch, r.NotRaised = c.ChainEnd.Epoch, err.Error()
 				d.Epoch = r.Epoch
 				err = nil
 			}
 			if err != nil {
-				v.s.logger.Warn("a copy was not promoted", "daemon", id.Origin(), "node", c.Node, "error", err)
+				v.cl.logger.Warn("a copy was not promoted", "daemon", id.Origin(), "node", c.Node, "error", err)
 				c.Err = err
 				continue
 			}
@@ -378,10 +379,10 @@ func (v *survey) goOn(ctx context.Context, id identity.EntityID, dry bool) (*api
 func (v *survey) promote(ctx context.Context, c *host.Candidate, id identity.EntityID, epoch uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, chainTime)
 	defer cancel()
-	if c.Node == v.s.mesh.Self() {
-		return v.s.rt.Copies().Promote(ctx, id, c.ChainEnd, epoch)
+	if c.Node == v.cl.mesh.Self() {
+		return v.cl.copies.Promote(ctx, id, c.ChainEnd, epoch)
 	}
-	return peerClient(v.s.mesh, c.Node).Cluster().Promote(ctx, api.Promotion{Entity: id.String(), Epoch: c.ChainEnd.Epoch, Sequence: c.Sequence, Head: c.Head.String(), To: epoch})
+	return locate.PeerClient(v.cl.mesh, c.Node).Cluster().Promote(ctx, api.Promotion{Entity: id.String(), Epoch: c.ChainEnd.Epoch, Sequence: c.Sequence, Head: c.Head.String(), To: epoch})
 }
 
 func (v *survey) surveyed(id identity.EntityID) []api.SurveyedCopy {
@@ -408,8 +409,8 @@ func (v *survey) lost(id identity.EntityID) api.LostDaemon {
 	return out
 }
 
-// putDirectory has this node come to the new directory of the node that asks.
-func (s *Server) putDirectory(w http.ResponseWriter, r *http.Request) error {
+// PutDirectory has this node come to the new directory of the node that asks.
+func (cl *Cluster) PutDirectory(w http.ResponseWriter, r *http.Request) error {
 	from, ok := wire.PeerOf(r.Context())
 	if !ok {
 		return fmt.Errorf("%w: the node that has begun a new directory asks this", api.ErrBadRequest)
@@ -418,16 +419,16 @@ func (s *Server) putDirectory(w http.ResponseWriter, r *http.Request) error {
 	if err := web.ReadJSON(w, r, &to); err != nil {
 		return err
 	}
-	if s.engine == nil || s.engine.Kind() != "embedded" {
+	if cl.engine == nil || cl.engine.Kind() != "embedded" {
 		return host.ErrNoCluster
 	}
-	if to.Cluster != s.engine.Name() {
-		return fmt.Errorf("%w: it is in cluster %q, not %q", problem.ErrOtherCluster, s.engine.Name(), to.Cluster)
+	if to.Cluster != cl.engine.Name() {
+		return fmt.Errorf("%w: it is in cluster %q, not %q", problem.ErrOtherCluster, cl.engine.Name(), to.Cluster)
 	}
-	if err := s.rt.Copies().WithoutDirectory(r.Context()); err != nil {
+	if err := cl.copies.WithoutDirectory(r.Context()); err != nil {
 		return err
 	}
-	if err := s.engine.Follow(r.Context(), from); err != nil {
+	if err := cl.engine.Follow(r.Context(), from); err != nil {
 		return err
 	}
 	return web.WriteJSON(w, to)
@@ -435,5 +436,5 @@ func (s *Server) putDirectory(w http.ResponseWriter, r *http.Request) error {
 
 // AskToDirectory has a peer come to the directory that this node has begun.
 func AskToDirectory(ctx context.Context, m *wire.Mesh, at identity.NodeID, cluster string) error {
-	return peerClient(m, at).Cluster().FollowDirectory(ctx, cluster)
+	return locate.PeerClient(m, at).Cluster().FollowDirectory(ctx, cluster)
 }

@@ -1,4 +1,4 @@
-package server
+package groups
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
+	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/group"
 	"wasmhost.example/identity"
@@ -123,24 +124,24 @@ func (c *nameCheck) isOld() bool {
 // soleKeeper returns nil if this node, which keeps the group, is the only one that does:
 // *AmbiguousGroupError. It asks only if peers came since it asked last, or, where there were
 // others, if that is a while ago: one of the groups may have been removed.
-func (s *Server) soleKeeper(ctx context.Context, name string) error {
-	c := s.names.of(name)
-	rivals, ok := c.current(s.mesh.Encounters())
+func (k *Keeper) soleKeeper(ctx context.Context, name string) error {
+	c := k.names.of(name)
+	rivals, ok := c.current(k.mesh.Encounters())
 	again := len(rivals) > 0 && c.isOld()
 	if !ok || again {
 		var err error
-		if rivals, err = s.askRivals(ctx, c, name, again); err != nil {
+		if rivals, err = k.askRivals(ctx, c, name, again); err != nil {
 			return err
 		}
 	}
-	return s.rivalry(name, rivals)
+	return k.rivalry(name, rivals)
 }
 
-func (s *Server) rivalry(name string, rivals []identity.NodeID) error {
+func (k *Keeper) rivalry(name string, rivals []identity.NodeID) error {
 	if len(rivals) == 0 {
 		return nil
 	}
-	nodes := append([]identity.NodeID{s.mesh.Self()}, rivals...)
+	nodes := append([]identity.NodeID{k.mesh.Self()}, rivals...)
 	slices.Sort(nodes)
 	return &problem.AmbiguousGroupError{Name: name, Nodes: nodes}
 }
@@ -148,16 +149,16 @@ func (s *Server) rivalry(name string, rivals []identity.NodeID) error {
 // askRivals asks the peers who of them keeps the name, and takes note of it. The first
 // time all are asked, later those with a session: another brings an encounter when it
 // comes. Where again is not set, what another call has just heard will do.
-func (s *Server) askRivals(ctx context.Context, c *nameCheck, name string, again bool) ([]identity.NodeID, error) {
+func (k *Keeper) askRivals(ctx context.Context, c *nameCheck, name string, again bool) ([]identity.NodeID, error) {
 	c.asking.Lock()
 	defer c.asking.Unlock()
-	at := s.mesh.Encounters()
+	at := k.mesh.Encounters()
 	known, ok := c.current(at)
 	if ok && !again {
 		return known, nil
 	}
 
-	peers, err := s.owners()
+	peers, err := k.find.Owners()
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +168,7 @@ func (s *Server) askRivals(ctx context.Context, c *nameCheck, name string, again
 	if asked {
 		peers = slices.DeleteFunc(peers, func(p wire.PeerInfo) bool { return !p.Connected && !slices.Contains(known, p.ID) })
 	}
-	said, silent, err := askThese(ctx, s, peers, func(ctx context.Context, client *client.Client) (api.Group, error) {
+	said, silent, err := locate.AskThese(ctx, k.find, peers, func(ctx context.Context, client *client.Client) (api.Group, error) {
 		return client.Groups().GetHere(ctx, name)
 	})
 	if err != nil {
@@ -182,7 +183,7 @@ func (s *Server) askRivals(ctx context.Context, c *nameCheck, name string, again
 			rivals = append(rivals, id)
 		}
 	}
-	if keeper := s.claimName(ctx, name); keeper != 0 && !slices.Contains(rivals, keeper) {
+	if keeper := k.claimName(ctx, name); keeper != 0 && !slices.Contains(rivals, keeper) {
 		rivals = append(rivals, keeper)
 	}
 	slices.Sort(rivals)
@@ -193,21 +194,21 @@ func (s *Server) askRivals(ctx context.Context, c *nameCheck, name string, again
 	c.mu.Unlock()
 	switch {
 	case changed && len(rivals) > 0:
-		s.logger.Error("another node keeps a group of the same name: nothing is sent to either until one is removed", "group", name, "nodes", rivals)
+		k.logger.Error("another node keeps a group of the same name: nothing is sent to either until one is removed", "group", name, "nodes", rivals)
 	case changed:
-		s.logger.Info("this node alone keeps the group's name", "group", name)
+		k.logger.Info("this node alone keeps the group's name", "group", name)
 	}
-	s.metrics.countAmbiguous(s.names.ambiguous())
+	k.place.Ambiguous(k.names.ambiguous())
 	return rivals, nil
 }
 
 // nameIsFree returns nil if no node that answers keeps a group of the name.
 // group.ErrExists, *AmbiguousGroupError.
-func (s *Server) nameIsFree(ctx context.Context, name string) error {
-	if _, err := s.groups.Get(name); err == nil {
-		return fmt.Errorf("%w: %q, on node %s", group.ErrExists, name, s.mesh.Self())
+func (k *Keeper) nameIsFree(ctx context.Context, name string) error {
+	if _, err := k.groups.Get(name); err == nil {
+		return fmt.Errorf("%w: %q, on node %s", group.ErrExists, name, k.mesh.Self())
 	}
-	at, _, err := s.keptAt(ctx, name)
+	at, _, err := k.keptAt(ctx, name)
 	switch {
 	case err != nil:
 		return err
@@ -219,12 +220,12 @@ func (s *Server) nameIsFree(ctx context.Context, name string) error {
 
 // keptAt asks the peers which of them keeps the group; 0: none that answers.
 // *AmbiguousGroupError.
-func (s *Server) keptAt(ctx context.Context, name string) (at identity.NodeID, silent []identity.NodeID, err error) {
-	owners, err := s.owners()
+func (k *Keeper) keptAt(ctx context.Context, name string) (at identity.NodeID, silent []identity.NodeID, err error) {
+	owners, err := k.find.Owners()
 	if err != nil {
 		return 0, nil, err
 	}
-	said, silent, err := askThese(ctx, s, owners, func(ctx context.Context, c *client.Client) (api.Group, error) {
+	said, silent, err := locate.AskThese(ctx, k.find, owners, func(ctx context.Context, c *client.Client) (api.Group, error) {
 		return c.Groups().GetHere(ctx, name)
 	})
 	if err != nil {
@@ -236,7 +237,7 @@ func (s *Server) keptAt(ctx context.Context, name string) (at identity.NodeID, s
 			kept[id] = g
 		}
 	}
-	switch nodes := agreed(kept, func(id identity.NodeID, _ api.Group) identity.NodeID { return id }); len(nodes) {
+	switch nodes := locate.Agreed(kept, func(id identity.NodeID, _ api.Group) identity.NodeID { return id }); len(nodes) {
 	case 0:
 		return 0, silent, nil
 	case 1:

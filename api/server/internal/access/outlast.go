@@ -1,4 +1,4 @@
-package server
+package access
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 )

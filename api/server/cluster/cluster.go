@@ -1,14 +1,21 @@
-package server
+// Package cluster answers requests about the node's cluster, and recovers one that has lost
+// its directory for good.
+package cluster
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/internal/access"
+	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
@@ -40,34 +47,74 @@ type Engine interface {
 	Follow(ctx context.Context, node identity.NodeID) error
 }
 
+// copies is what a node has of its cluster's daemons.
+type copies interface {
+	List() []host.Copy
+	Index(identity.EntityID) uint64
+	Export(ctx context.Context, id identity.EntityID, w io.Writer) error
+	Promote(ctx context.Context, id identity.EntityID, at host.ChainEnd, epoch uint64) error
+	WithoutDirectory(context.Context) error
+}
+
+// membership is what a node knows of its cluster.
+type membership interface {
+	Cluster() (*directory.Member, error)
+}
+
+// holder says whether a node may serve.
+type holder interface {
+	Holding() error
+}
+
+// clusterRoom answers about the node's cluster, and recovers one that has lost its directory.
+// It is safe for concurrent use once SetEngine was called.
+type Cluster struct {
+	rt         membership
+	node       holder
+	copies     copies
+	remembered func() []directory.Daemon // what this node remembers that the directory said
+	mesh       *wire.Mesh
+	find       *locate.Finder
+	guard      *access.Guard
+	sight      func(identity.EntityID) (api.Sighting, error) // what this node alone knows of a daemon
+	logger     *slog.Logger
+	engine     Engine     // nil: the node is in no cluster
+	recovering sync.Mutex // held by the recovery of the cluster that runs
+}
+
+// newClusterRoom makes the room of a node that is in no cluster yet.
+func New(rt membership, node holder, copies copies, remembered func() []directory.Daemon, find *locate.Finder, guard *access.Guard, mesh *wire.Mesh, sight func(identity.EntityID) (api.Sighting, error), logger *slog.Logger) *Cluster {
+	return &Cluster{rt: rt, node: node, copies: copies, remembered: remembered, find: find, guard: guard, mesh: mesh, sight: sight, logger: logger}
+}
+
 // SetEngine tells the server of the node's cluster. It is called before the server
 // answers.
-func (s *Server) SetEngine(e Engine) { s.engine = e }
+func (cl *Cluster) SetEngine(e Engine) { cl.engine = e }
 
-func (s *Server) clusterStatus(ctx context.Context) (api.ClusterStatus, error) {
-	m, err := s.rt.Cluster()
-	if err != nil || s.engine == nil {
+func (cl *Cluster) clusterStatus(ctx context.Context) (api.ClusterStatus, error) {
+	m, err := cl.rt.Cluster()
+	if err != nil || cl.engine == nil {
 		return api.ClusterStatus{}, host.ErrNoCluster
 	}
-	out := api.ClusterStatus{Name: s.engine.Name(), Engine: s.engine.Kind(), Holding: s.rt.Node().Holding() != nil, LeaseMS: m.Self().TTL.Milliseconds(), Members: []api.ClusterMember{}}
+	out := api.ClusterStatus{Name: cl.engine.Name(), Engine: cl.engine.Kind(), Holding: cl.node.Holding() != nil, LeaseMS: m.Self().TTL.Milliseconds(), Members: []api.ClusterMember{}}
 	if err := m.Err(); err != nil {
 		out.Error = err.Error()
 	}
-	ask, cancel := context.WithTimeout(ctx, askTimeout)
+	ask, cancel := context.WithTimeout(ctx, locate.AskTimeout)
 	defer cancel()
-	peers, err := s.engine.Peers(ask)
+	peers, err := cl.engine.Peers(ask)
 	if err != nil && out.Error == "" {
 		out.Error = err.Error()
 	}
-	k := keptIn(m, s.rt.Places().Remembered())
-	out.Daemons, out.Wanting, out.Orphaned = k.daemons, k.wanting, k.lost
+	k := KeptIn(m, cl.remembered())
+	out.Daemons, out.Wanting, out.Orphaned = k.daemons, k.Wanting, k.Lost
 	for _, n := range m.Nodes() {
 		v := peers[n.ID().String()]
 		if v.Role == "" {
 			v.Role = "client"
 		}
 		v.NodeID, v.Name, v.Addr, v.Here, v.LeaseMS = n.ID().String(), n.Name, n.Addr, n.Here, n.TTL.Milliseconds()
-		v.Owns, v.StandsBy, v.Self = k.owns[n.ID()], k.stands[n.ID()], n.ID() == s.mesh.Self()
+		v.Owns, v.StandsBy, v.Self = k.owns[n.ID()], k.stands[n.ID()], n.ID() == cl.mesh.Self()
 		out.Members = append(out.Members, v)
 		delete(peers, v.NodeID)
 	}
@@ -80,13 +127,13 @@ func (s *Server) clusterStatus(ctx context.Context) (api.ClusterStatus, error) {
 
 // kept is how the daemons of a cluster are kept, counted.
 type kept struct {
-	daemons, wanting, lost int
+	daemons, Wanting, Lost int
 	owns, stands           map[identity.NodeID]int // by node
 }
 
-// keptIn counts what the directory says, and what this node remembers of daemons that the
+// KeptIn counts what the directory says, and what this node remembers of daemons that the
 // directory does not know any more: these are lost.
-func keptIn(m *directory.Member, remembered []directory.Daemon) kept {
+func KeptIn(m *directory.Member, remembered []directory.Daemon) kept {
 	k := kept{owns: make(map[identity.NodeID]int), stands: make(map[identity.NodeID]int)}
 	here := make(map[identity.NodeID]bool)
 	for _, n := range m.Nodes() {
@@ -98,7 +145,7 @@ func keptIn(m *directory.Member, remembered []directory.Daemon) kept {
 		k.daemons++
 		k.owns[e.Owner]++
 		if len(e.Standbys) < e.Want {
-			k.wanting++
+			k.Wanting++
 		}
 		lost := !here[e.Owner]
 		for _, n := range e.Standbys {
@@ -106,7 +153,7 @@ func keptIn(m *directory.Member, remembered []directory.Daemon) kept {
 			lost = lost && !here[n]
 		}
 		if lost {
-			k.lost++
+			k.Lost++
 		}
 		return false
 	})
@@ -116,15 +163,15 @@ func keptIn(m *directory.Member, remembered []directory.Daemon) kept {
 			continue
 		}
 		if k.daemons++; session != 0 { // else the directory has not been heard yet
-			k.lost++
+			k.Lost++
 		}
 	}
 	return k
 }
 
-// keptOf is where a daemon's standbys are; nil on a node of no cluster.
-func (s *Server) keptOf(id identity.EntityID) *api.Kept {
-	m, err := s.rt.Cluster()
+// KeptOf is where a daemon's standbys are; nil on a node of no cluster.
+func (cl *Cluster) KeptOf(id identity.EntityID) *api.Kept {
+	m, err := cl.rt.Cluster()
 	if err != nil {
 		return nil
 	}
@@ -139,38 +186,38 @@ func (s *Server) keptOf(id identity.EntityID) *api.Kept {
 	return k
 }
 
-func (s *Server) getCluster(w http.ResponseWriter, r *http.Request) error {
-	out, err := s.clusterStatus(r.Context())
+func (cl *Cluster) GetCluster(w http.ResponseWriter, r *http.Request) error {
+	out, err := cl.clusterStatus(r.Context())
 	if err != nil {
 		return err
 	}
 	return web.WriteJSON(w, out)
 }
 
-// joins refuses peers that have not the right to come to the cluster, and are not in it.
-func (s *Server) joins(h web.Handler) web.Handler {
-	needs := s.needs(wire.RightJoin, h)
+// Joins refuses peers that have not the right to come to the cluster, and are not in it.
+func (cl *Cluster) Joins(h web.Handler) web.Handler {
+	needs := cl.guard.Needs(wire.RightJoin, h)
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if from, ok := wire.PeerOf(r.Context()); ok && s.isMember(from) {
-			return s.admitted(w, r, h)
+		if from, ok := wire.PeerOf(r.Context()); ok && cl.IsMember(from) {
+			return cl.guard.Admitted(w, r, h)
 		}
 		return needs(w, r)
 	}
 }
 
-// isMember reports whether a peer is a member of this node's cluster, under the key that
+// IsMember reports whether a peer is a member of this node's cluster, under the key that
 // it has here.
-func (s *Server) isMember(id identity.NodeID) bool {
-	m, err := s.rt.Cluster()
+func (cl *Cluster) IsMember(id identity.NodeID) bool {
+	m, err := cl.rt.Cluster()
 	if err != nil {
 		return false
 	}
-	p, err := s.mesh.FindPeer(id.String())
+	p, err := cl.mesh.FindPeer(id.String())
 	return err == nil && slices.ContainsFunc(m.Nodes(), func(n directory.NodeState) bool { return n.Key == p.Key })
 }
 
-// postMember lets the node that asks come to the cluster.
-func (s *Server) postMember(w http.ResponseWriter, r *http.Request) error {
+// PostMember lets the node that asks come to the cluster.
+func (cl *Cluster) PostMember(w http.ResponseWriter, r *http.Request) error {
 	from, ok := wire.PeerOf(r.Context())
 	if !ok {
 		return fmt.Errorf("%w: a node comes to a cluster by itself: serve --cluster --join TOKEN", api.ErrBadRequest)
@@ -179,20 +226,20 @@ func (s *Server) postMember(w http.ResponseWriter, r *http.Request) error {
 	if err := web.ReadJSON(w, r, &a); err != nil {
 		return err
 	}
-	if s.engine == nil {
+	if cl.engine == nil {
 		return host.ErrNoCluster
 	}
-	out, err := s.engine.Admit(r.Context(), from, a)
+	out, err := cl.engine.Admit(r.Context(), from, a)
 	if err != nil {
 		return err
 	}
 	return web.WriteJSON(w, out)
 }
 
-// deleteMember forgets a node that is gone for good.
-func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
-	m, err := s.rt.Cluster()
-	if err != nil || s.engine == nil {
+// DeleteMember forgets a node that is gone for good.
+func (cl *Cluster) DeleteMember(w http.ResponseWriter, r *http.Request) error {
+	m, err := cl.rt.Cluster()
+	if err != nil || cl.engine == nil {
 		return host.ErrNoCluster
 	}
 	text := r.PathValue("node")
@@ -217,7 +264,7 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 	defer cancel()
-	if err := s.engine.Remove(ctx, found.ID()); err != nil {
+	if err := cl.engine.Remove(ctx, found.ID()); err != nil {
 		return err
 	}
 	if err := m.Remove(ctx, found.Node); errors.Is(err, directory.ErrConflict) {
@@ -225,7 +272,7 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	if err := s.mesh.Forget(found.Key); err != nil {
+	if err := cl.mesh.Forget(found.Key); err != nil {
 		return err
 	}
 	return web.WriteJSON(w, api.ClusterMember{NodeID: found.ID().String(), Name: found.Name, Addr: found.Addr})
@@ -233,5 +280,5 @@ func (s *Server) deleteMember(w http.ResponseWriter, r *http.Request) error {
 
 // AskIn asks a peer to let this node come to its cluster.
 func AskIn(ctx context.Context, m *wire.Mesh, at identity.NodeID, a api.Admission) (api.Admitted, error) {
-	return peerClient(m, at).Cluster().Admit(ctx, a)
+	return locate.PeerClient(m, at).Cluster().Admit(ctx, a)
 }

@@ -1,4 +1,4 @@
-package server
+package access
 
 import (
 	"context"
@@ -72,13 +72,13 @@ func (c *countedBody) release() {
 }
 
 // counted makes what is read of the request's body count until end is called.
-func (s *Server) counted(r *http.Request, op operation) (end func()) {
-	if op.stream || r.Body == nil || r.Body == http.NoBody {
+func (g *Guard) counted(r *http.Request, op Operation) (end func()) {
+	if op.Stream || r.Body == nil || r.Body == http.NoBody {
 		return func() {}
 	}
-	pool, upload := s.rt.Node().Budgets().Requests, op.bodyLimit() >= largeBody
+	pool, upload := g.budgets.Requests, op.bodyLimit() >= largeBody
 	if upload {
-		pool = s.rt.Node().Budgets().Uploads
+		pool = g.budgets.Uploads
 	}
 	room, leave := pool.Of(r.Context())
 	body := &countedBody{ReadCloser: r.Body, ctx: r.Context(), room: room, most: op.bodyLimit(), wait: !upload}
@@ -92,9 +92,9 @@ func (s *Server) counted(r *http.Request, op operation) (end func()) {
 	}
 }
 
-// answerRoom is where the answers of one stream of events count, and what to call when
+// AnswerRoom is where the answers of one stream of events count, and what to call when
 // it is over.
-func (s *Server) answerRoom(ctx context.Context) (*budget.Budget, func()) {
-	caller, leave := s.rt.Node().Budgets().Answers.Of(ctx)
+func (g *Guard) AnswerRoom(ctx context.Context) (*budget.Budget, func()) {
+	caller, leave := g.budgets.Answers.Of(ctx)
 	return caller.Lone("stream", budget.StreamAnswers), leave
 }

@@ -1,10 +1,13 @@
-package server
+// Package rollout gives all daemons of a kind, or of a group, another version of their code,
+// several at a time, on all nodes.
+package rollout
 
 import (
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,18 +17,43 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/lines"
+	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/group"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
+	"wasmhost.example/wire"
 )
 
-// postRollout upgrades many daemons, and tells how it goes. When the client leaves it begins
+// upgrades is what a rollout does with the daemons of its own node.
+type upgrades interface {
+	Ready() error
+	Upgrade(ctx context.Context, id identity.EntityID, to [32]byte) (daemon.Info, error)
+}
+
+// rolloutRoom upgrades many daemons, on all nodes. It keeps nothing from one request to the
+// next, and is safe for concurrent use.
+type Room struct {
+	rt          upgrades
+	here        daemons
+	mesh        *wire.Mesh
+	find        *locate.Finder
+	members     func(r *http.Request, group string) (kind string, entities []string, err error) // of a group
+	moduleNamed func(kind, version string) ([32]byte, error)
+	learnKind   func(ctx context.Context, kind string) error // makes a kind known that peers have
+	logger      *slog.Logger
+}
+
+// newRolloutRoom makes a rollout's room.
+func New(rt upgrades, here daemons, mesh *wire.Mesh, find *locate.Finder, members func(*http.Request, string) (string, []string, error), moduleNamed func(kind, version string) ([32]byte, error), learnKind func(context.Context, string) error, logger *slog.Logger) *Room {
+	return &Room{rt: rt, here: here, mesh: mesh, find: find, members: members, moduleNamed: moduleNamed, learnKind: learnKind, logger: logger}
+}
+
+// PostRollout upgrades many daemons, and tells how it goes. When the client leaves it begins
 // with no other daemon; asked again, it passes over those that are done.
-func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
+func (o *Room) PostRollout(w http.ResponseWriter, r *http.Request) error {
 	var req api.Rollout
 	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
@@ -38,23 +66,23 @@ func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
 	case req.Parallel < 0 || req.Parallel > api.MaxRolloutParallel || req.MaxFailures < 0:
 		return fmt.Errorf("%w: parallel is 0 to %d, max_failures at least 0", api.ErrBadRequest, api.MaxRolloutParallel)
 	}
-	kind, members, err := s.rolloutOf(r, &req)
+	kind, members, err := o.rolloutOf(r, &req)
 	if err != nil {
 		return err
 	}
-	to, err := s.rolloutModule(r.Context(), kind, req.To)
+	to, err := o.rolloutModule(r.Context(), kind, req.To)
 	if err != nil {
 		return err
 	}
-	daemons, unasked, err := s.daemonsOfKind(r.Context(), kind, members)
+	daemons, unasked, err := o.daemonsOfKind(r.Context(), kind, members)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
 	out := lines.New(w, r)
-	run := &rollout{daemons: daemons, to: hex.EncodeToString(to[:]), parallel: req.Parallel, maxFailures: req.MaxFailures, noRollback: req.NoRollback,
-		upgrade: func(ctx context.Context, d api.Rolled, to string) error { return s.rollOne(ctx, kind, d, to) },
-		module:  s.moduleNow,
+	run := &walk{daemons: daemons, to: hex.EncodeToString(to[:]), parallel: req.Parallel, maxFailures: req.MaxFailures, noRollback: req.NoRollback,
+		upgrade: func(ctx context.Context, d api.Rolled, to string) error { return o.rollOne(ctx, kind, d, to) },
+		module:  o.moduleNow,
 		tell: func(d api.Rolled, p api.RolloutProgress) {
 			_ = out.Write(api.RolloutStep{Daemon: &d, Progress: &p}) // a client that is gone ends the request's context
 		}}
@@ -73,7 +101,7 @@ func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
 	}
 	progress, err := run.run(r.Context())
 	if r.Context().Err() != nil {
-		s.logger.Info("a rollout stopped: its client is gone", "kind", kind, "module", run.to[:12], "upgraded", progress.Upgraded, "untouched", progress.Untouched)
+		o.logger.Info("a rollout stopped: its client is gone", "kind", kind, "module", run.to[:12], "upgraded", progress.Upgraded, "untouched", progress.Untouched)
 		return nil
 	}
 	step := api.RolloutStep{Summary: &api.RolloutSummary{Module: run.to, RolloutProgress: progress, ElapsedMS: convert.Milliseconds(time.Since(began)), Unasked: unasked}}
@@ -86,36 +114,20 @@ func (s *Server) postRollout(w http.ResponseWriter, r *http.Request) error {
 
 // rolloutOf is the kind that the request is about, and where it is about a group the
 // entities of its members.
-func (s *Server) rolloutOf(r *http.Request, req *api.Rollout) (kind string, members []string, err error) {
+func (o *Room) rolloutOf(r *http.Request, req *api.Rollout) (kind string, members []string, err error) {
 	if req.Kind != "" {
 		return req.Kind, nil, nil
 	}
-	at, err := s.keeper(r, req.Group)
-	if err != nil {
-		return "", nil, err
-	}
-	var g api.Group
-	if at == s.mesh.Self() {
-		var here *group.Group
-		if here, err = s.groups.Get(req.Group); err == nil {
-			g = s.groupOf(here)
-		}
-	} else {
-		g, err = peerClient(s.mesh, at).Groups().GetHere(r.Context(), req.Group)
-	}
-	for _, m := range g.Members {
-		members = append(members, m.EntityID)
-	}
-	return g.Kind, members, err
+	return o.members(r, req.Group)
 }
 
 // rolloutModule is the digest that the version means on this node.
-func (s *Server) rolloutModule(ctx context.Context, kind, version string) (to [32]byte, err error) {
+func (o *Room) rolloutModule(ctx context.Context, kind, version string) (to [32]byte, err error) {
 	if version == host.LatestModule {
-		if err := s.learnKind(ctx, kind); err != nil {
+		if err := o.learnKind(ctx, kind); err != nil {
 			return to, err
 		}
-		return s.rt.Kinds().ModuleNamed(kind, version)
+		return o.moduleNamed(kind, version)
 	}
 	if err := web.HexInto(to[:], version); err != nil {
 		return to, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", daemon.ErrModuleNotFound, version)
@@ -129,12 +141,12 @@ const rolloutAsks = 30 * time.Second
 // daemonsOfKind are the daemons of a kind on all nodes, or those of them that members names,
 // by name. A node that is not reached is an error: its daemons would be passed over without
 // a word. Unasked are nodes that do not let this one see their daemons.
-func (s *Server) daemonsOfKind(ctx context.Context, kind string, members []string) (out []api.Rolled, unasked []api.RolloutNode, err error) {
-	peers, err := s.owners()
+func (o *Room) daemonsOfKind(ctx context.Context, kind string, members []string) (out []api.Rolled, unasked []api.RolloutNode, err error) {
+	peers, err := o.find.Owners()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.rt.Ready(); err != nil {
+	if err := o.rt.Ready(); err != nil {
 		return nil, nil, err
 	}
 	seen := make(map[string]bool)
@@ -145,8 +157,8 @@ func (s *Server) daemonsOfKind(ctx context.Context, kind string, members []strin
 		seen[d.EntityID] = true
 		out = append(out, api.Rolled{Name: d.Name, EntityID: d.EntityID, NodeID: d.NodeID, From: d.Module})
 	}
-	for _, i := range s.rt.Daemons().List() {
-		take(convert.DaemonOf(i), s.mesh.Self())
+	for _, i := range o.here.List() {
+		take(convert.DaemonOf(i), o.mesh.Self())
 	}
 	ctx, cancel := context.WithTimeout(ctx, rolloutAsks)
 	defer cancel()
@@ -154,7 +166,7 @@ func (s *Server) daemonsOfKind(ctx context.Context, kind string, members []strin
 	var asking sync.WaitGroup
 	for _, p := range peers {
 		asking.Go(func() {
-			list, askErr := peerClient(s.mesh, p.ID).Daemons().List(ctx, false)
+			list, askErr := locate.PeerClient(o.mesh, p.ID).Daemons().List(ctx, false)
 			mu.Lock()
 			defer mu.Unlock()
 			var problem *api.Problem
@@ -186,7 +198,7 @@ func (s *Server) daemonsOfKind(ctx context.Context, kind string, members []strin
 const rolloutTries = 3
 
 // rollOne upgrades one daemon, where it is.
-func (s *Server) rollOne(ctx context.Context, kind string, d api.Rolled, to string) error {
+func (o *Room) rollOne(ctx context.Context, kind string, d api.Rolled, to string) error {
 	id, err := identity.ParseEntityID(d.EntityID)
 	if err != nil {
 		return err
@@ -194,7 +206,7 @@ func (s *Server) rollOne(ctx context.Context, kind string, d api.Rolled, to stri
 	pause := 200 * time.Millisecond
 	for try := 1; ; try++ {
 		var now api.Daemon
-		if now, err = s.whereIs(ctx, d); err == nil && now.Module == to {
+		if now, err = o.whereIs(ctx, d); err == nil && now.Module == to {
 			return nil // an answer was lost, or another hand did it
 		}
 		if err == nil {
@@ -202,10 +214,10 @@ func (s *Server) rollOne(ctx context.Context, kind string, d api.Rolled, to stri
 			switch {
 			case parseErr != nil:
 				return parseErr
-			case at == s.mesh.Self():
-				err = s.upgradeHere(ctx, id, kind, to)
+			case at == o.mesh.Self():
+				err = o.upgradeHere(ctx, id, kind, to)
 			default:
-				_, err = peerClient(s.mesh, at).Daemons().Upgrade(ctx, d.EntityID, api.Upgrade{To: to})
+				_, err = locate.PeerClient(o.mesh, at).Daemons().Upgrade(ctx, d.EntityID, api.Upgrade{To: to})
 			}
 		}
 		if err == nil || try == rolloutTries || !mayPass(err) || ctx.Err() != nil {
@@ -234,12 +246,12 @@ func mayPass(err error) bool {
 }
 
 // whereIs asks for the daemon here, at the node where it was, and then at all.
-func (s *Server) whereIs(ctx context.Context, d api.Rolled) (api.Daemon, error) {
+func (o *Room) whereIs(ctx context.Context, d api.Rolled) (api.Daemon, error) {
 	id, err := identity.ParseEntityID(d.EntityID)
 	if err != nil {
 		return api.Daemon{}, err
 	}
-	i, err := s.rt.Daemons().Inspect(id)
+	i, err := o.here.Inspect(id)
 	if err == nil {
 		return convert.DaemonOf(i), nil
 	}
@@ -248,22 +260,28 @@ func (s *Server) whereIs(ctx context.Context, d api.Rolled) (api.Daemon, error) 
 	if errors.As(err, &moved) {
 		at, parseErr = moved.Node, nil
 	}
-	if parseErr != nil || at == s.mesh.Self() {
+	if parseErr != nil || at == o.mesh.Self() {
 		return api.Daemon{}, err
 	}
-	return peerClient(s.mesh, at).Daemons().Get(ctx, d.EntityID)
+	return locate.PeerClient(o.mesh, at).Daemons().Get(ctx, d.EntityID)
 }
 
-func (s *Server) moduleNow(ctx context.Context, d api.Rolled) (string, error) {
-	now, err := s.whereIs(ctx, d)
+func (o *Room) moduleNow(ctx context.Context, d api.Rolled) (string, error) {
+	now, err := o.whereIs(ctx, d)
 	return now.Module, err
 }
 
 // upgradeHere upgrades a daemon of this node.
-func (s *Server) upgradeHere(ctx context.Context, id identity.EntityID, kind, to string) error {
-	digest, err := s.rt.Kinds().ModuleNamed(kind, to)
+func (o *Room) upgradeHere(ctx context.Context, id identity.EntityID, kind, to string) error {
+	digest, err := o.moduleNamed(kind, to)
 	if err == nil {
-		_, err = s.rt.Upgrade(ctx, id, digest)
+		_, err = o.rt.Upgrade(ctx, id, digest)
 	}
 	return err
+}
+
+// daemons are those of the node.
+type daemons interface {
+	List() []daemon.Info
+	Inspect(identity.EntityID) (daemon.Info, error)
 }

@@ -1,4 +1,4 @@
-package server
+package groups
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"wasmhost.example/wire"
 )
 
-// ticket is an event that was sent: a *wire.Ticket, or one of a group.
-type ticket interface {
+// Ticket is an event that was sent: a *wire.Ticket, or one of a group.
+type Ticket interface {
 	Wait(context.Context) (daemon.Result, error)
 	Ready() <-chan struct{}
 	Release()
@@ -35,7 +35,7 @@ func (t *groupTicket) Wait(ctx context.Context) (daemon.Result, error) {
 		return res, err
 	}
 	g := t.group
-	g.s.groups.Unreachable(g.name, t.member.Entity, err)
+	g.k.groups.Unreachable(g.name, t.member.Entity, err)
 	err = notHere(t.member, err)
 	if g.again || t.Ticket.SentAgain() {
 		return res, fmt.Errorf("%w; the event may have been applied", err)
@@ -43,7 +43,7 @@ func (t *groupTicket) Wait(ctx context.Context) (daemon.Result, error) {
 
 	without := []identity.EntityID{t.member.Entity}
 	for {
-		m, done, routeErr := g.s.groups.Route(g.name, g.key, without)
+		m, done, routeErr := g.k.groups.Route(g.name, g.key, without)
 		if routeErr != nil {
 			return daemon.Result{}, errors.Join(routeErr, err)
 		}
@@ -53,7 +53,7 @@ func (t *groupTicket) Wait(ctx context.Context) (daemon.Result, error) {
 		if !away {
 			return res, err
 		}
-		g.s.groups.Unreachable(g.name, m.Entity, err)
+		g.k.groups.Unreachable(g.name, m.Entity, err)
 		without, err = append(without, m.Entity), notHere(m, err)
 	}
 }
@@ -62,7 +62,7 @@ func (t *groupTicket) Wait(ctx context.Context) (daemon.Result, error) {
 // sender is this event's alone, for submit may use the group's meanwhile.
 func (t *groupTicket) sendTo(ctx context.Context, m group.Member) (res daemon.Result, away bool, err error) {
 	g := t.group
-	sender, err := g.s.node.OpenSender(g.ctx, m.Entity, m.Node, identity.EntityID{})
+	sender, err := g.k.node.OpenSender(g.ctx, m.Entity, m.Node, identity.EntityID{})
 	if err != nil {
 		return daemon.Result{}, false, err
 	}

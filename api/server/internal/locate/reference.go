@@ -1,4 +1,4 @@
-package server
+package locate
 
 import (
 	"context"
@@ -41,13 +41,13 @@ func latest(said map[identity.NodeID]api.Daemon, match func(identity.EntityID, s
 
 // lookFor finds the daemon whose id begins with text, here or at the peers. It is for
 // requests that look.
-func (s *Server) lookFor(r *http.Request, text string) (daemon.Ref, error) {
-	ids, err := s.rt.Daemons().BegunBy(text)
+func (f *Finder) lookFor(r *http.Request, text string) (daemon.Ref, error) {
+	ids, err := f.here.BegunBy(text)
 	if err != nil {
 		return daemon.Ref{}, err
 	}
 	if !query.Of(r).Is("local") && r.Header.Get(web.HopsHeader) == "" {
-		theirs, err := s.lookAtPeers(r.Context(), text)
+		theirs, err := f.lookAtPeers(r.Context(), text)
 		if err != nil {
 			return daemon.Ref{}, err
 		}
@@ -66,9 +66,9 @@ func (s *Server) lookFor(r *http.Request, text string) (daemon.Ref, error) {
 
 // lookAtPeers returns the daemons of peers whose id begins with text. Where a peer has
 // several, so that it names none, that is the error.
-func (s *Server) lookAtPeers(ctx context.Context, text string) ([]identity.EntityID, error) {
+func (f *Finder) lookAtPeers(ctx context.Context, text string) ([]identity.EntityID, error) {
 	var several error
-	said, _, err := askAll(ctx, s, func(ctx context.Context, c *client.Client) (looked, error) {
+	said, _, err := AskAll(ctx, f, func(ctx context.Context, c *client.Client) (looked, error) {
 		d, err := c.Daemons().GetHereByPrefix(ctx, text)
 		return lookedOf(d, err)
 	})

@@ -1,4 +1,4 @@
-package server
+package locate
 
 import (
 	"context"
@@ -21,43 +21,43 @@ import (
 // What peers say of where daemons are. Only those are asked that may have this node's
 // daemons, and what they claim counts once the daemon's key has signed it.
 
-// mayOwn reports whether a peer of these rights is asked for daemons, and may be sent
+// MayOwn reports whether a peer of these rights is asked for daemons, and may be sent
 // some by this node's choice.
-func mayOwn(r wire.Rights) bool { return r&(wire.RightMigrate|wire.RightOperate) != 0 }
+func MayOwn(r wire.Rights) bool { return r&(wire.RightMigrate|wire.RightOperate) != 0 }
 
-// owners are the peers that are asked for daemons.
-func (s *Server) owners() ([]wire.PeerInfo, error) {
-	peers, err := s.mesh.Peers()
-	return slices.DeleteFunc(peers, func(p wire.PeerInfo) bool { return !mayOwn(p.Rights) }), err
+// Owners are the peers that are asked for daemons.
+func (f *Finder) Owners() ([]wire.PeerInfo, error) {
+	peers, err := f.mesh.Peers()
+	return slices.DeleteFunc(peers, func(p wire.PeerInfo) bool { return !MayOwn(p.Rights) }), err
 }
 
-// askOwnersAll is askAll of the peers that are asked for daemons.
-func (s *Server) askOwnersAll(ctx context.Context, ask func(context.Context, *client.Client) ([]api.Daemon, error)) (map[identity.NodeID][]api.Daemon, []identity.NodeID, error) {
-	peers, err := s.owners()
+// AskOwnersAll is askAll of the peers that are asked for daemons.
+func (f *Finder) AskOwnersAll(ctx context.Context, ask func(context.Context, *client.Client) ([]api.Daemon, error)) (map[identity.NodeID][]api.Daemon, []identity.NodeID, error) {
+	peers, err := f.Owners()
 	if err != nil {
 		return nil, nil, err
 	}
-	return askThese(ctx, s, peers, ask)
+	return AskThese(ctx, f, peers, ask)
 }
 
 // claim is a daemon that is elsewhere, on proof.
 type claim struct {
 	host.Proven
 	entity identity.EntityID
-	said   api.Daemon
+	Said   api.Daemon
 }
 
-// askOwners asks the peers for the daemon that ref names, and returns what they have
+// AskOwners asks the peers for the daemon that ref names, and returns what they have
 // proven. An answer about a daemon that ref does not name is left out. silent are those
 // that did not say whether they have it. unproven is why a claim does not count; nil: all
 // do.
-func (s *Server) askOwners(ctx context.Context, ref daemon.Ref) (proven []claim, silent []identity.NodeID, unproven error) {
-	peers, err := s.owners()
+func (f *Finder) AskOwners(ctx context.Context, ref daemon.Ref) (proven []claim, silent []identity.NodeID, unproven error) {
+	peers, err := f.Owners()
 	if err != nil {
-		s.logger.Warn("asking the peers", "error", err)
+		f.logger.Warn("asking the peers", "error", err)
 		return nil, nil, nil
 	}
-	said, silent, _ := askThese(ctx, s, peers, func(ctx context.Context, c *client.Client) (looked, error) {
+	said, silent, _ := AskThese(ctx, f, peers, func(ctx context.Context, c *client.Client) (looked, error) {
 		d, err := c.Daemons().GetHere(ctx, ref.String())
 		return lookedOf(d, err)
 	})
@@ -71,19 +71,19 @@ func (s *Server) askOwners(ctx context.Context, ref daemon.Ref) (proven []claim,
 		if err == nil && !ref.Names(id, d.Name) {
 			continue
 		}
-		c, err := s.check(ctx, id, from, d)
+		c, err := f.check(ctx, id, from, d)
 		if err == nil {
 			proven = append(proven, c)
 			continue
 		}
-		s.logger.Warn("a peer's claim to have a daemon does not count", "peer", from, "daemon", ref, "error", err)
+		f.logger.Warn("a peer's claim to have a daemon does not count", "peer", from, "daemon", ref, "error", err)
 		unproven = err
 	}
 	return proven, silent, unproven
 }
 
 // check has the node that a peer names prove that it has the daemon.
-func (s *Server) check(ctx context.Context, id identity.EntityID, from identity.NodeID, d api.Daemon) (claim, error) {
+func (f *Finder) check(ctx context.Context, id identity.EntityID, from identity.NodeID, d api.Daemon) (claim, error) {
 	at, err := identity.ParseNodeID(d.NodeID)
 	if err != nil || id.IsZero() {
 		return claim{}, fmt.Errorf("%w: node %s names daemon %q at node %q", daemon.ErrUnproven, from, d.EntityID, d.NodeID)
@@ -92,7 +92,7 @@ func (s *Server) check(ctx context.Context, id identity.EntityID, from identity.
 	if at == from {
 		by = 0 // its own claim is not its own proof
 	}
-	p, err := s.rt.Places().Weigh(ctx, id, at, by)
+	p, err := f.places.Weigh(ctx, id, at, by)
 	if err != nil && !errors.Is(err, daemon.ErrUnproven) {
 		err = fmt.Errorf("%w: node %s names node %s: %w", daemon.ErrUnproven, from, at, err)
 	}
@@ -127,11 +127,11 @@ func pick(ref string, claims []claim) (*claim, error) {
 	return best, nil
 }
 
-// proven returns the node that has the daemon, where at is said to.
-func (s *Server) proven(ctx context.Context, id identity.EntityID, at identity.NodeID) (identity.NodeID, error) {
-	by := s.mesh.Self()
+// Proven returns the node that has the daemon, where at is said to.
+func (f *Finder) Proven(ctx context.Context, id identity.EntityID, at identity.NodeID) (identity.NodeID, error) {
+	by := f.mesh.Self()
 	for range web.MaxHops {
-		p, err := s.rt.Believe(ctx, id, at, by)
+		p, err := f.rt.Believe(ctx, id, at, by)
 		var moved *daemon.MovedError
 		var refused *channel.Refusal
 		switch {

@@ -1,4 +1,4 @@
-package server
+package cluster
 
 import (
 	"bytes"
@@ -14,26 +14,26 @@ import (
 	"wasmhost.example/identity"
 )
 
-func (s *Server) getCopies(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.rt.Cluster(); err != nil {
+func (cl *Cluster) GetCopies(w http.ResponseWriter, r *http.Request) error {
+	if _, err := cl.rt.Cluster(); err != nil {
 		return err
 	}
-	list, err := web.Page(w, r, s.rt.Copies().List(), func(c host.Copy) string { return c.Entity.String() })
+	list, err := web.Page(w, r, cl.copies.List(), func(c host.Copy) string { return c.Entity.String() })
 	if err != nil {
 		return err
 	}
 	out := make([]api.Copy, len(list))
 	for i, c := range list {
-		out[i] = convert.CopyOf(c, s.rt.Copies().Index(c.Entity))
+		out[i] = convert.CopyOf(c, cl.copies.Index(c.Entity))
 	}
 	return web.WriteJSON(w, out)
 }
 
-func (s *Server) getKnown(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.rt.Cluster(); err != nil {
+func (cl *Cluster) GetKnown(w http.ResponseWriter, r *http.Request) error {
+	if _, err := cl.rt.Cluster(); err != nil {
 		return err
 	}
-	list := s.rt.Places().Remembered()
+	list := cl.remembered()
 	slices.SortFunc(list, func(a, b directory.Daemon) int { return bytes.Compare(a.Entity[:], b.Entity[:]) })
 	list, err := web.Page(w, r, list, func(d directory.Daemon) string { return d.Entity.String() })
 	if err != nil {
@@ -49,22 +49,22 @@ func (s *Server) getKnown(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, out)
 }
 
-// getCopyChain answers with the chain of what this node itself has of a daemon.
-func (s *Server) getCopyChain(w http.ResponseWriter, r *http.Request) error {
+// GetCopyChain answers with the chain of what this node itself has of a daemon.
+func (cl *Cluster) GetCopyChain(w http.ResponseWriter, r *http.Request) error {
 	id, err := identity.ParseEntityID(r.PathValue("entity"))
 	if err != nil {
 		return fmt.Errorf("%w: %w", api.ErrBadRequest, err)
 	}
 	started := web.NewStartedWriter(w)
-	err = s.rt.Copies().Export(r.Context(), id, started)
+	err = cl.copies.Export(r.Context(), id, started)
 	if err != nil && started.Began() {
 		panic(http.ErrAbortHandler) // cut the stream: the client must not take it for whole
 	}
 	return err
 }
 
-// postPromotion makes this node's copy of a daemon the daemon.
-func (s *Server) postPromotion(w http.ResponseWriter, r *http.Request) error {
+// PostPromotion makes this node's copy of a daemon the daemon.
+func (cl *Cluster) PostPromotion(w http.ResponseWriter, r *http.Request) error {
 	var p api.Promotion
 	if err := web.ReadJSON(w, r, &p); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (s *Server) postPromotion(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", api.ErrBadRequest, err)
 	}
-	if err := s.rt.Copies().Promote(r.Context(), id, at, p.To); err != nil {
+	if err := cl.copies.Promote(r.Context(), id, at, p.To); err != nil {
 		return err
 	}
 	return web.WriteJSON(w, p)

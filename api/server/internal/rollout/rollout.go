@@ -1,4 +1,4 @@
-package server
+package rollout
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 // rolloutPatience bounds what is done with one daemon.
 const rolloutPatience = 2 * time.Minute
 
-// rollout gives many daemons a module, several at a time. Its fields are set before run.
-type rollout struct {
+// walk gives many daemons a module, several at a time. Its fields are set before run.
+type walk struct {
 	daemons     []api.Rolled
 	to          string // digest
 	parallel    int
@@ -33,7 +33,7 @@ type rollout struct {
 // and, unless noRollback is set, rolls back those that it upgraded; ErrRollout then, and
 // where some failed. When ctx ends it begins with no other, and rolls nothing back: it may
 // be run again, and passes over what is done.
-func (r *rollout) run(ctx context.Context) (api.RolloutProgress, error) {
+func (r *walk) run(ctx context.Context) (api.RolloutProgress, error) {
 	r.progress = api.RolloutProgress{Total: len(r.daemons), Untouched: len(r.daemons)}
 	var tried []api.Rolled
 	r.each(ctx, r.daemons, r.goesOn, func(d api.Rolled) {
@@ -63,7 +63,7 @@ func (r *rollout) run(ctx context.Context) (api.RolloutProgress, error) {
 }
 
 // goesOn reports whether another daemon may be begun with.
-func (r *rollout) goesOn() bool {
+func (r *walk) goesOn() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.progress.Failed <= r.maxFailures
@@ -71,7 +71,7 @@ func (r *rollout) goesOn() bool {
 
 // each calls do for the daemons, several at a time, in order, while goesOn and ctx let it,
 // and returns when all that were begun with are done.
-func (r *rollout) each(ctx context.Context, list []api.Rolled, goesOn func() bool, do func(api.Rolled)) {
+func (r *walk) each(ctx context.Context, list []api.Rolled, goesOn func() bool, do func(api.Rolled)) {
 	places := make(chan struct{}, max(r.parallel, 1))
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -92,7 +92,7 @@ func (r *rollout) each(ctx context.Context, list []api.Rolled, goesOn func() boo
 }
 
 // one upgrades a daemon within rolloutPatience.
-func (r *rollout) one(ctx context.Context, d api.Rolled, to string) error {
+func (r *walk) one(ctx context.Context, d api.Rolled, to string) error {
 	ctx, cancel := context.WithTimeout(ctx, rolloutPatience)
 	defer cancel()
 	return r.upgrade(ctx, d, to)
@@ -100,7 +100,7 @@ func (r *rollout) one(ctx context.Context, d api.Rolled, to string) error {
 
 // back rolls back a daemon that was tried. What became of one that failed is not always
 // known, so it is looked at.
-func (r *rollout) back(ctx context.Context, d api.Rolled) {
+func (r *walk) back(ctx context.Context, d api.Rolled) {
 	now, err := r.module(ctx, d)
 	if err == nil && now != r.to {
 		return // it was not upgraded, or another hand gave it a third module
@@ -116,7 +116,7 @@ func (r *rollout) back(ctx context.Context, d api.Rolled) {
 }
 
 // note counts what became of a daemon, and tells it.
-func (r *rollout) note(d api.Rolled, state string, err error) {
+func (r *walk) note(d api.Rolled, state string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was := d.State

@@ -1,4 +1,4 @@
-package server
+package rollout
 
 import (
 	"context"
@@ -53,9 +53,9 @@ func (f *fleet) upgrade(_ context.Context, d api.Rolled, to string) error {
 	return nil
 }
 
-func (f *fleet) run(t *testing.T, ctx context.Context, change func(*rollout)) (api.RolloutProgress, error) {
+func (f *fleet) run(t *testing.T, ctx context.Context, change func(*walk)) (api.RolloutProgress, error) {
 	t.Helper()
-	r := &rollout{to: "new", parallel: 4, upgrade: f.upgrade, tell: func(api.Rolled, api.RolloutProgress) {},
+	r := &walk{to: "new", parallel: 4, upgrade: f.upgrade, tell: func(api.Rolled, api.RolloutProgress) {},
 		module: func(_ context.Context, d api.Rolled) (string, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -80,7 +80,7 @@ func (f *fleet) count(module string) (n int) {
 
 func TestRolloutUpgradesAThousandAndIsIdempotent(t *testing.T) {
 	f := newFleet(1000)
-	p, err := f.run(t, t.Context(), func(*rollout) {})
+	p, err := f.run(t, t.Context(), func(*walk) {})
 	if want := (api.RolloutProgress{Total: 1000, Upgraded: 1000}); err != nil || p != want || f.count("new") != 1000 {
 		t.Fatalf("got %+v, %v, want %+v", p, err, want)
 	}
@@ -88,7 +88,7 @@ func TestRolloutUpgradesAThousandAndIsIdempotent(t *testing.T) {
 		t.Errorf("%d at a time, at most 4 are asked for", f.at)
 	}
 	f.calls = 0
-	p, err = f.run(t, t.Context(), func(*rollout) {})
+	p, err = f.run(t, t.Context(), func(*walk) {})
 	if want := (api.RolloutProgress{Total: 1000, Already: 1000}); err != nil || p != want || f.calls != 0 {
 		t.Errorf("again: got %+v, %v, %d calls, want %+v", p, err, f.calls, want)
 	}
@@ -99,7 +99,7 @@ func TestRolloutStopsAndRollsBack(t *testing.T) {
 	f.module["d0001"] = "new" // it was done before: it stays
 	f.refuse["d0010"], f.stuck["d0003"] = errors.New("no hooks"), errors.New("its disk is full")
 	states := map[string][]string{}
-	p, err := f.run(t, t.Context(), func(r *rollout) {
+	p, err := f.run(t, t.Context(), func(r *walk) {
 		r.parallel = 1
 		r.tell = func(d api.Rolled, _ api.RolloutProgress) { states[d.Name] = append(states[d.Name], d.State) }
 	})
@@ -119,11 +119,11 @@ func TestRolloutStopsAndRollsBack(t *testing.T) {
 func TestRolloutWithFailuresThatAreAllowed(t *testing.T) {
 	f := newFleet(20)
 	f.refuse["d0003"], f.refuse["d0009"] = errors.New("no"), errors.New("no")
-	p, err := f.run(t, t.Context(), func(r *rollout) { r.maxFailures = 2 })
+	p, err := f.run(t, t.Context(), func(r *walk) { r.maxFailures = 2 })
 	if want := (api.RolloutProgress{Total: 20, Upgraded: 18, Failed: 2}); !errors.Is(err, api.ErrRollout) || p != want {
 		t.Errorf("got %+v, %v, want %+v", p, err, want)
 	}
-	p, err = f.run(t, t.Context(), func(r *rollout) { r.maxFailures, r.noRollback, r.parallel = 0, true, 1 })
+	p, err = f.run(t, t.Context(), func(r *walk) { r.maxFailures, r.noRollback, r.parallel = 0, true, 1 })
 	if want := (api.RolloutProgress{Total: 20, Already: 3, Failed: 1, Untouched: 16}); !errors.Is(err, api.ErrRollout) || p != want {
 		t.Errorf("without rollback: got %+v, %v, want %+v", p, err, want)
 	}
@@ -132,7 +132,7 @@ func TestRolloutWithFailuresThatAreAllowed(t *testing.T) {
 // One that says that it failed, and was upgraded all the same, is rolled back.
 func TestRolloutRollsBackWhatOnlySeemedToFail(t *testing.T) {
 	f := newFleet(3)
-	p, err := f.run(t, t.Context(), func(r *rollout) {
+	p, err := f.run(t, t.Context(), func(r *walk) {
 		r.parallel = 1
 		r.upgrade = func(ctx context.Context, d api.Rolled, to string) error {
 			if err := f.upgrade(ctx, d, to); err != nil || d.Name != "d0001" || to != "new" {
@@ -149,7 +149,7 @@ func TestRolloutRollsBackWhatOnlySeemedToFail(t *testing.T) {
 func TestRolloutThatIsInterruptedRollsNothingBack(t *testing.T) {
 	f := newFleet(50)
 	ctx, cancel := context.WithCancel(t.Context())
-	p, err := f.run(t, ctx, func(r *rollout) {
+	p, err := f.run(t, ctx, func(r *walk) {
 		r.parallel = 1
 		r.tell = func(d api.Rolled, p api.RolloutProgress) {
 			if p.Upgraded == 5 {

@@ -1,4 +1,4 @@
-package server
+package groups
 
 import (
 	"context"
@@ -19,9 +19,9 @@ import (
 	"wasmhost.example/wire"
 )
 
-// groupPrefix is how a reference to a daemon begins that is to a group: one of its
+// GroupPrefix is how a reference to a daemon begins that is to a group: one of its
 // members has each event.
-const groupPrefix = "group/"
+const GroupPrefix = "group/"
 
 // memberPatience is for how long a member's node is tried before another member has
 // the event, and how long a member may owe an answer before it is looked for.
@@ -30,7 +30,7 @@ const memberPatience = 2 * time.Second
 // groupSender sends each event to a member of a group that is kept here. It is for one
 // caller at a time.
 type groupSender struct {
-	s     *Server
+	k     *Keeper
 	ctx   context.Context // of the request
 	name  string
 	key   []byte                   // by which consistent-hash chooses
@@ -47,21 +47,21 @@ type memberSender struct {
 	owed chan int // 1 for each event that it is given, -1 for each that is answered
 }
 
-func (s *Server) openGroup(r *http.Request, name string, again bool, room, wanted *budget.Budget) (*groupSender, error) {
-	if _, err := s.groups.Get(name); err != nil {
+func (k *Keeper) OpenGroup(r *http.Request, name string, again bool, room, wanted *budget.Budget) (*groupSender, error) {
+	if _, err := k.groups.Get(name); err != nil {
 		return nil, err
 	}
-	return &groupSender{s: s, ctx: r.Context(), name: name, key: []byte(query.Of(r).Text("key")), again: again, room: room, first: wanted, to: make(map[uint64]*memberSender)}, nil
+	return &groupSender{k: k, ctx: r.Context(), name: name, key: []byte(query.Of(r).Text("key")), again: again, room: room, first: wanted, to: make(map[uint64]*memberSender)}, nil
 }
 
-// submit sends an event to the member whose turn it is. A member whose node does not
+// Submit sends an event to the member whose turn it is. A member whose node does not
 // answer is passed over, where it has not been given the event; one that may have it
 // keeps it.
-func (g *groupSender) submit(ctx context.Context, ev daemon.Event) (ticket, error) {
+func (g *groupSender) Submit(ctx context.Context, ev daemon.Event) (Ticket, error) {
 	var without []identity.EntityID
 	var first error
 	for {
-		if err := g.s.soleKeeper(ctx, g.name); err != nil {
+		if err := g.k.soleKeeper(ctx, g.name); err != nil {
 			return nil, err
 		}
 		m, done, err := g.route(ev, without)
@@ -85,7 +85,7 @@ func (g *groupSender) submit(ctx context.Context, ev daemon.Event) (ticket, erro
 		if !isAway(err) || ctx.Err() != nil {
 			return nil, err
 		}
-		g.s.groups.Unreachable(g.name, m.Entity, err)
+		g.k.groups.Unreachable(g.name, m.Entity, err)
 		if g.again {
 			return nil, notHere(m, err)
 		}
@@ -98,9 +98,9 @@ func (g *groupSender) submit(ctx context.Context, ev daemon.Event) (ticket, erro
 
 func (g *groupSender) route(ev daemon.Event, without []identity.EntityID) (group.Member, func(), error) {
 	if g.again {
-		return g.s.groups.RouteOnce(g.name, ev.Sender, ev.Number, g.key)
+		return g.k.groups.RouteOnce(g.name, ev.Sender, ev.Number, g.key)
 	}
-	return g.s.groups.Route(g.name, g.key, without)
+	return g.k.groups.Route(g.name, g.key, without)
 }
 
 // isAway reports whether a member that refused an event with err has not been given it,
@@ -139,9 +139,9 @@ func (g *groupSender) watch(m group.Member, to *memberSender) {
 			}
 		case <-late.C:
 			if owed > 0 {
-				if at := (groupNodes{g.s}).Look(g.ctx, m)[0]; at.Health != group.Healthy && g.ctx.Err() == nil {
+				if at := (groupNodes{g.k}).Look(g.ctx, m)[0]; at.Health != group.Healthy && g.ctx.Err() == nil {
 					why := fmt.Errorf("%w: member %d of the group owes an answer: %s; the event may have been applied", mesh.ErrUnreachable, m.Index, at.Reason)
-					g.s.groups.Unreachable(g.name, m.Entity, why)
+					g.k.groups.Unreachable(g.name, m.Entity, why)
 					to.GiveUp(why)
 				}
 			}
@@ -161,7 +161,7 @@ func (g *groupSender) submitTo(ctx context.Context, m group.Member, ev daemon.Ev
 		if g.again {
 			from = ev.Sender
 		}
-		sender, err := g.s.node.OpenSender(g.ctx, m.Entity, m.Node, from)
+		sender, err := g.k.node.OpenSender(g.ctx, m.Entity, m.Node, from)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -193,26 +193,26 @@ func (g *groupSender) Close() {
 	}
 }
 
-// toGroup passes requests that deliver events to a group on to the node that keeps it.
-func (s *Server) toGroup(h web.Handler) web.Handler {
+// ToGroup passes requests that deliver events to a group on to the node that keeps it.
+func (k *Keeper) ToGroup(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		name, ok := strings.CutPrefix(r.PathValue("ref"), groupPrefix)
+		name, ok := strings.CutPrefix(r.PathValue("ref"), GroupPrefix)
 		if !ok {
 			return h(w, r)
 		}
-		at, err := s.keeper(r, name)
+		at, err := k.keeperOf(r, name)
 		if err != nil {
 			return err
 		}
-		if at == s.mesh.Self() {
+		if at == k.mesh.Self() {
 			return h(w, r)
 		}
 		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
-		if err := s.stateSender(r); err != nil {
+		if err := k.guard.StateSender(r); err != nil {
 			return err
 		}
-		return s.passTo(w, r, r.URL.Path, at)
+		return k.find.PassTo(w, r, r.URL.Path, at)
 	}
 }

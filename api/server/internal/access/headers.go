@@ -1,4 +1,4 @@
-package server
+package access
 
 import (
 	"fmt"
@@ -11,10 +11,9 @@ import (
 )
 
 // Bodies and headers are read as strictly as queries.
-
 // checkHeaders refuses headers that say something of the request which the operation
 // would not heed.
-func checkHeaders(r *http.Request, op operation) error {
+func checkHeaders(r *http.Request, op Operation) error {
 	for _, name := range []string{"Authorization", "Content-Type", web.HopsHeader, api.IdentityHeader, api.TokenHeader, "Last-Event-ID"} {
 		if _, _, err := web.Header(r.Header, name); err != nil {
 			return err
@@ -30,17 +29,17 @@ func checkHeaders(r *http.Request, op operation) error {
 	switch {
 	case err != nil:
 		return err
-	case len(key) > maxKey:
-		return fmt.Errorf("%w: an idempotency key has at most %d bytes, not %d", api.ErrBadRequest, maxKey, len(key))
-	case keyed && op.event:
+	case len(key) > MaxKey:
+		return fmt.Errorf("%w: an idempotency key has at most %d bytes, not %d", api.ErrBadRequest, MaxKey, len(key))
+	case keyed && op.Event:
 		return fmt.Errorf("%w: an event takes no %s; give it an id: ?id=SENDER/NUMBER", api.ErrBadRequest, api.IdempotencyHeader)
 	}
 	return checkContent(r, op)
 }
 
 // checkContent refuses a body of another kind than the operation's.
-func checkContent(r *http.Request, op operation) error {
-	if op.body == nil && op.bytes == "" {
+func checkContent(r *http.Request, op Operation) error {
+	if op.Body == nil && op.Bytes == "" {
 		if r.ContentLength != 0 { // none of it is read: rights have not been looked at
 			return fmt.Errorf("%w: the operation takes no body", api.ErrBadRequest)
 		}
@@ -56,12 +55,12 @@ func checkContent(r *http.Request, op operation) error {
 		return fmt.Errorf("%w: the header Content-Type is %q: %w", api.ErrBadRequest, text, err)
 	case strings.HasPrefix(media, "multipart/"):
 		return fmt.Errorf("%w: the header Content-Type is %q: send the body itself, not a form", api.ErrBadRequest, text)
-	case op.body == nil || media == "application/json":
+	case op.Body == nil || media == "application/json":
 	case media == "application/x-www-form-urlencoded": // what curl -d says of any body
 	default:
 		return fmt.Errorf("%w: the header Content-Type is %q, not application/json", api.ErrBadRequest, text)
 	}
-	if charset := params["charset"]; op.body != nil && charset != "" && !strings.EqualFold(charset, "utf-8") {
+	if charset := params["charset"]; op.Body != nil && charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return fmt.Errorf("%w: the header Content-Type is %q: JSON is UTF-8", api.ErrBadRequest, text)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package server
+package access
 
 import (
 	"bytes"
@@ -64,8 +64,8 @@ type apiTokens struct {
 
 // LoadTokens makes the server know the API tokens that st holds, and keep there
 // those that it issues. It is called before the server serves.
-func (s *Server) LoadTokens(st *store.Store) error {
-	s.tokens.store = st
+func (g *Guard) LoadTokens(st *store.Store) error {
+	g.tokens.store = st
 	return st.ScanPrefix(store.Meta, apiKeys, func(k, v []byte) error {
 		var rec apiRecord
 		if err := canon.Unmarshal(v, &rec); err != nil || len(rec.Hash) != sha256.Size {
@@ -73,9 +73,9 @@ func (s *Server) LoadTokens(st *store.Store) error {
 		}
 		t := newAPIToken(string(k[len(apiKeys):]), rec.Name, api.Scope(rec.Scope), time.Unix(0, rec.Created), time.Unix(0, rec.Expires))
 		copy(t.hash[:], rec.Hash)
-		s.tokens.mu.Lock()
-		defer s.tokens.mu.Unlock()
-		s.tokens.byID[t.id] = t
+		g.tokens.mu.Lock()
+		defer g.tokens.mu.Unlock()
+		g.tokens.byID[t.id] = t
 		return nil
 	})
 }
@@ -99,6 +99,23 @@ func (t *apiToken) context(ctx context.Context, now time.Time) (context.Context,
 		cancel()
 	}
 }
+
+// IssueToken makes an API token: the answer alone has its text.
+func (g *Guard) IssueToken(req api.IssueToken) (api.APIToken, error) { return g.tokens.issue(req) }
+
+// CheckToken returns what the token is that text is. Errors: problem.ErrTokenUnknown,
+// problem.ErrAPIExpired.
+func (g *Guard) CheckToken(text string) (api.APIToken, error) {
+	t, err := g.tokens.check(text)
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	return t.public(), nil
+}
+
+// SetClock sets by what tokens end, and idempotency keys are forgotten; without it that is
+// time.Now.
+func (g *Guard) SetClock(now func() time.Time) { g.tokens.clock = now }
 
 // check returns the token that text is: ErrTokenUnknown or ErrAPIExpired where
 // it is none that is good. Whoever guesses learns nothing from how long it
@@ -181,39 +198,39 @@ func (a *apiTokens) forget(id string) error {
 	return nil
 }
 
-func (s *Server) postAPIToken(w http.ResponseWriter, r *http.Request) error {
+func (g *Guard) PostAPIToken(w http.ResponseWriter, r *http.Request) error {
 	var req api.IssueToken
 	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
-	t, err := s.tokens.issue(req)
+	t, err := g.tokens.issue(req)
 	if err != nil {
 		return err
 	}
 	return web.WriteJSON(w, t)
 }
 
-func (s *Server) getAPITokens(w http.ResponseWriter, r *http.Request) error {
+func (g *Guard) GetAPITokens(w http.ResponseWriter, r *http.Request) error {
 	out := []api.APIToken{}
-	s.tokens.mu.Lock()
-	for _, t := range s.tokens.byID {
+	g.tokens.mu.Lock()
+	for _, t := range g.tokens.byID {
 		out = append(out, t.public())
 	}
-	s.tokens.mu.Unlock()
+	g.tokens.mu.Unlock()
 	key := func(t api.APIToken) string { return web.Ordered(t.Created) + t.ID }
 	slices.SortFunc(out, func(a, b api.APIToken) int { return strings.Compare(key(a), key(b)) })
 	return web.WritePage(w, r, out, key)
 }
 
-// deleteAPIToken revokes a token. What it was let in for ends.
-func (s *Server) deleteAPIToken(w http.ResponseWriter, r *http.Request) error {
-	s.tokens.mu.Lock()
-	defer s.tokens.mu.Unlock()
-	t := s.tokens.byID[r.PathValue("id")]
+// DeleteAPIToken revokes a token. What it was let in for ends.
+func (g *Guard) DeleteAPIToken(w http.ResponseWriter, r *http.Request) error {
+	g.tokens.mu.Lock()
+	defer g.tokens.mu.Unlock()
+	t := g.tokens.byID[r.PathValue("id")]
 	if t == nil {
 		return fmt.Errorf("%w: %q", problem.ErrNoSuchToken, r.PathValue("id"))
 	}
-	if err := s.tokens.forget(t.id); err != nil {
+	if err := g.tokens.forget(t.id); err != nil {
 		return err
 	}
 	return web.WriteJSON(w, t.public())

@@ -1,4 +1,4 @@
-package server
+package groups
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/convert"
+	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/daemon"
@@ -22,21 +23,21 @@ import (
 	"wasmhost.example/identity"
 )
 
-// getSighting answers with what this node alone knows of a daemon.
-func (s *Server) getSighting(w http.ResponseWriter, r *http.Request) error {
+// GetSighting answers with what this node alone knows of a daemon.
+func (k *Keeper) GetSighting(w http.ResponseWriter, r *http.Request) error {
 	id, err := identity.ParseEntityID(r.PathValue("entity"))
 	if err != nil {
 		return fmt.Errorf("%w: %w", api.ErrBadRequest, err)
 	}
-	seen, err := s.sight(id)
+	seen, err := k.Sight(id)
 	if err != nil {
 		return err
 	}
 	return web.WriteJSON(w, seen)
 }
 
-func (s *Server) sight(id identity.EntityID) (api.Sighting, error) {
-	seen, err := s.rt.Evidence().Sight(id)
+func (k *Keeper) Sight(id identity.EntityID) (api.Sighting, error) {
+	seen, err := k.place.Sight(id)
 	if err != nil {
 		return api.Sighting{}, err
 	}
@@ -52,11 +53,11 @@ func (s *Server) sight(id identity.EntityID) (api.Sighting, error) {
 }
 
 // groupNodes is what the groups that this node keeps do to nodes: group.Nodes.
-type groupNodes struct{ s *Server }
+type groupNodes struct{ k *Keeper }
 
 // Candidates implements group.Nodes.
 func (n groupNodes) Candidates(ctx context.Context) ([]placement.Node, error) {
-	return n.s.candidates(ctx, "", true)
+	return n.k.place.Candidates(ctx, "", true)
 }
 
 // Spawn implements group.Nodes. On another node the member is made here and moved there.
@@ -69,11 +70,11 @@ func (n groupNodes) Spawn(ctx context.Context, at identity.NodeID, r group.Repli
 	if err := n.unown(ctx, r.Key.ID(), r.Epoch); err != nil {
 		return 0, 0, err
 	}
-	i, err := n.s.rt.Spawn(ctx, req)
-	if err != nil || at == n.s.mesh.Self() {
+	i, err := n.k.rt.Spawn(ctx, req)
+	if err != nil || at == n.k.mesh.Self() {
 		return i.Node, i.Epoch, err
 	}
-	rep, err := n.s.moveFresh(ctx, i, at)
+	rep, err := n.k.place.MoveFresh(ctx, i, at)
 	return rep.To, rep.Epoch, err
 }
 
@@ -86,7 +87,7 @@ func (n groupNodes) Unown(ctx context.Context, m group.Member) error {
 // under an epoch below before. From then on no standby takes it over. The directory decides
 // between the two: where a standby was first, that is group.ErrMemberAlive.
 func (n groupNodes) unown(ctx context.Context, id identity.EntityID, before uint64) error {
-	m, err := n.s.rt.Cluster()
+	m, err := n.k.rt.Cluster()
 	if err != nil {
 		return nil // there is none
 	}
@@ -123,18 +124,18 @@ func (n groupNodes) owned(ctx context.Context, e directory.Entry) error {
 // Look implements group.Nodes. A member is gone where every node denies to have it, and
 // where none says that it went to another.
 func (n groupNodes) Look(ctx context.Context, members ...group.Member) []group.Sight {
-	s, out := n.s, make([]group.Sight, len(members))
-	peers, err := s.mesh.Peers()
+	k, out := n.k, make([]group.Sight, len(members))
+	peers, err := k.mesh.Peers()
 	if err != nil {
 		for i := range out {
 			out[i] = group.Sight{Health: group.Silent, Reason: err.Error()}
 		}
 		return out
 	}
-	ids := []identity.NodeID{s.mesh.Self()}
+	ids := []identity.NodeID{k.mesh.Self()}
 	for _, p := range peers {
 		at := func(m group.Member) bool { return m.Node == p.ID }
-		if mayOwn(p.Rights) || slices.ContainsFunc(members, at) {
+		if locate.MayOwn(p.Rights) || slices.ContainsFunc(members, at) {
 			ids = append(ids, p.ID)
 		}
 	}
@@ -158,7 +159,7 @@ func (n groupNodes) Look(ctx context.Context, members ...group.Member) []group.S
 		})
 	}
 	wg.Wait()
-	cluster, inNone := s.rt.Cluster()
+	cluster, inNone := k.rt.Cluster()
 	for i, m := range members {
 		out[i] = sightOf(m, ids, seen[i], failed[i])
 		if inNone != nil || out[i].Health != group.Gone {
@@ -173,23 +174,28 @@ func (n groupNodes) Look(ctx context.Context, members ...group.Member) []group.S
 }
 
 func (n groupNodes) ask(ctx context.Context, at identity.NodeID, id identity.EntityID) (api.Sighting, error) {
-	if at == n.s.mesh.Self() {
-		return n.s.sight(id)
+	if at == n.k.mesh.Self() {
+		return n.k.Sight(id)
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, locate.AskTimeout)
 	defer cancel()
-	return peerClient(n.s.mesh, at).Daemons().LocalStatus(ctx, id)
+	return locate.PeerClient(n.k.mesh, at).Daemons().LocalStatus(ctx, id)
+}
+
+// AskProven asks a node what it knows of a daemon; one that says that it has it proves that.
+func (k *Keeper) AskProven(ctx context.Context, at identity.NodeID, id identity.EntityID) (api.Sighting, error) {
+	return groupNodes{k}.askProven(ctx, at, id)
 }
 
 // askProven is ask, where a node that says that it has the daemon proves it.
 func (n groupNodes) askProven(ctx context.Context, at identity.NodeID, id identity.EntityID) (api.Sighting, error) {
 	seen, err := n.ask(ctx, at, id)
-	if err != nil || seen.Daemon == nil || at == n.s.mesh.Self() {
+	if err != nil || seen.Daemon == nil || at == n.k.mesh.Self() {
 		return seen, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, locate.AskTimeout)
 	defer cancel()
-	p, err := n.s.rt.Believe(ctx, id, at, 0)
+	p, err := n.k.rt.Believe(ctx, id, at, 0)
 	if err == nil && p.Node != at {
 		err = fmt.Errorf("node %s has it", p.Node)
 	}
@@ -217,7 +223,7 @@ func sightOf(m group.Member, ids []identity.NodeID, seen []api.Sighting, failed 
 		switch {
 		case failed[i] != nil && slices.Contains(m.Lost, ids[i]): // what it may have is stopped when it is back
 		case failed[i] != nil:
-			doubts = append(doubts, fmt.Sprintf("node %s: %s", ids[i], why(failed[i])))
+			doubts = append(doubts, fmt.Sprintf("node %s: %s", ids[i], locate.Why(failed[i])))
 		case s.Coming:
 			doubts = append(doubts, fmt.Sprintf("node %s is about to have it", ids[i]))
 		}
@@ -276,20 +282,20 @@ func (n groupNodes) StopAt(ctx context.Context, at identity.NodeID, m group.Memb
 
 // stop ends the daemon that is there under that epoch.
 func (n groupNodes) stop(ctx context.Context, at identity.NodeID, id identity.EntityID, epoch uint64) error {
-	if at == n.s.mesh.Self() {
-		return n.s.stopAt(ctx, id, epoch)
+	if at == n.k.mesh.Self() {
+		return n.k.StopAt(ctx, id, epoch)
 	}
-	_, err := peerClient(n.s.mesh, at).Daemons().RemoveAt(ctx, id.String(), epoch)
+	_, err := locate.PeerClient(n.k.mesh, at).Daemons().RemoveAt(ctx, id.String(), epoch)
 	return err
 }
 
-// stopAt stops the daemon where it is here, and under that epoch; errOtherEpoch.
-func (s *Server) stopAt(ctx context.Context, id identity.EntityID, epoch uint64) error {
-	switch d, err := s.rt.Daemons().Inspect(id); {
+// StopAt stops the daemon where it is here, and under that epoch; errOtherEpoch.
+func (k *Keeper) StopAt(ctx context.Context, id identity.EntityID, epoch uint64) error {
+	switch d, err := k.place.Inspect(id); {
 	case err != nil:
 		return err
 	case d.Epoch != epoch:
 		return fmt.Errorf("%w: %s is at epoch %d, not %d", problem.ErrOtherEpoch, id.Origin(), d.Epoch, epoch)
 	}
-	return s.rt.Stop(ctx, id)
+	return k.rt.Stop(ctx, id)
 }
