@@ -51,6 +51,11 @@ const (
 	ImportSend          = "send"           // func(id, ptr, len i32) code i32: an event to the daemon whose 32-byte EntityID is at id
 	ImportTimer         = "timer"          // func(at i64, ptr, len i32) i64: an event to this daemon at a time; the timer's number, or minus an answer
 	ImportTimerCancel   = "timer_cancel"   // func(timer i64): the timer does not fire; one that is not there is no error
+	ImportAsk           = "ask"            // func(id, ptr, len i32, deadline i64) i64: an event to another daemon, which answers it; the call's number, or minus an answer
+	ImportAnswer        = "answer"         // func(call i64, ptr, len i32) code i32: the answer to what another asked; one of the answers below
+	ImportRefuse        = "refuse"         // func(call i64, ptr, len i32) code i32: refuses it, for the reason in the text
+	ImportEventCall     = "event_call"     // func() i64: of EventAsk, what to answer; of EventReply, the number that ask returned; else 0
+	ImportEventStatus   = "event_status"   // func() i32: of EventReply, one of the statuses below; else 0
 )
 
 // Kinds of events, as of ImportEventKind.
@@ -60,15 +65,32 @@ const (
 	EventGap     = 2 // in place of a channel's events that are lost: 16 bytes, sequences of the first and the last of them, little-endian; zeros where they are not known
 	EventTimer   = 3 // a timer of the daemon's own is due
 	EventDaemon  = 4 // another daemon sent it, which is proven
+	EventAsk     = 5 // another daemon asks, which is proven, and waits for an answer: only for modules that import ImportAnswer
+	EventReply   = 6 // a call of the daemon's own has ended
 )
 
-// Answers of ImportPublish, ImportSend and, negative, ImportTimer.
+// Statuses of EventReply, as of ImportEventStatus.
+const (
+	ReplyAnswered     = 0 // the payload is the answer
+	ReplyRefused      = 1 // the payload is the reason
+	ReplyFailed       = 2 // the daemon failed on it; the payload is the error
+	ReplyNoSuchDaemon = 3 // there is none, or it was removed
+	ReplyTimedOut     = 4 // the deadline passed first
+	ReplyForked       = 5 // this daemon is a fork of the one that asked
+)
+
+// Answers of ImportPublish, ImportSend, ImportAnswer, ImportRefuse and, negative,
+// ImportTimer and ImportAsk.
 const (
 	EffectDone     = 0
 	EffectDenied   = 1 // the daemon was not granted it
 	EffectInvalid  = 2 // no channel, daemon or time is like that
 	EffectTooLarge = 3 // the payload has more than MaxEffectBytes
 )
+
+// EffectRoom is for what of a daemon's effects there is room: how many more on their
+// way, bytes of them, timers, bytes of those, and calls without an answer.
+type EffectRoom struct{ Pending, Bytes, Timers, TimerBytes, Calls int }
 
 // Bounds and price of effects.
 const (

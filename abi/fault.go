@@ -25,6 +25,7 @@ const (
 	LimitStack       = "call-depth"
 	LimitPending     = "pending-effects"
 	LimitTimers      = "timers"
+	LimitCalls       = "pending-calls"
 )
 
 // Fault is the error of a call into a guest that did not succeed. The call has

@@ -26,6 +26,7 @@ var HostFunctions = map[string]string{
 	ImportEventSender: "i:", ImportEventChannel: "ii:i", ImportEventKind: ":i", ImportDaemonID: "i:",
 	ImportNow: ":I", ImportRandom: "ii:",
 	ImportPublish: "iiii:i", ImportSend: "iii:i", ImportTimer: "Iii:I", ImportTimerCancel: "I:",
+	ImportAsk: "iiiI:I", ImportAnswer: "Iii:i", ImportRefuse: "Iii:i", ImportEventCall: ":I", ImportEventStatus: ":i",
 }
 
 // exportSignatures are the signatures that exported functions must have.

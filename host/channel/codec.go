@@ -54,7 +54,7 @@ func Decode(b []byte) (Message, error) {
 }
 
 var variants = canon.VariantsOf[Message](Message.kind, &Events{}, &Open{}, &Subscribe{}, &Accepted{}, &Refused{}, &Unsubscribe{}, &Released{}, &Gap{}, &Moved{},
-	&Cursors{}, &Fetch{}, &Publish{}, &Published{}, &Revocations{}, &Window{}, &Carry{}, &Carried{}, &Locate{}, &Located{}, &Standings{}, &Further{}, &Testify{}, &Testified{})
+	&Cursors{}, &Fetch{}, &Publish{}, &Published{}, &Revocations{}, &Window{}, &Carry{}, &Carried{}, &Locate{}, &Located{}, &Standings{}, &Further{}, &Testify{}, &Testified{}, &Calls{}, &Replies{})
 
 func (e *Events) decode(b []byte) error {
 	if len(b) == 0 || b[0] != 0x83 {

@@ -31,6 +31,8 @@ func messages(t testing.TB) []Message {
 		&Carried{Epoch: 1, Number: 2}, &Locate{Version: Version, Entity: identity.EntityID{1}, Nonce: make([]byte, NonceBytes)}, &Located{Statement: []byte("s")},
 		&Standings{Version: Version, Daemons: []Standing{{Entity: identity.EntityID{1}, Node: 2, Epoch: 3, Index: 4}}}, &Further{Daemons: []Standing{{Entity: identity.EntityID{1}, Node: 2, Epoch: 3}}},
 		&Testify{Version: Version, Entity: identity.EntityID{1}, Epoch: 2, Sequence: 3}, &Testified{Statement: []byte("s")},
+		&Calls{Carry: Carry{Version: Version, From: entity, To: entity, Token: []byte{}, Residence: []byte("r"), Effects: []Carriage{{Epoch: 1, Number: 2, Payload: []byte("x")}, {Epoch: 1, Number: 3, Payload: []byte("?")}}}, Calls: []uint16{1}},
+		&Replies{Version: Version, From: entity, Residence: []byte("r"), To: entity, List: []Reply{{Epoch: 1, Number: 1, CallEpoch: 2, Call: 4096, Payload: []byte("9")}, {Epoch: 1, Number: 2, CallEpoch: 2, Call: 4097, Status: 3, Payload: []byte{}}}},
 	}
 }
 
@@ -58,28 +60,39 @@ func TestMessagesComeBackAsTheyWere(t *testing.T) {
 func TestC36_MalformedMessages(t *testing.T) {
 	entity := key(t, 1).ID()
 	for name, m := range map[string]Message{
-		"another version":     &Open{Version: 2, Channel: "a"},
-		"an empty name":       &Open{Version: Version},
-		"a bad name":          &Open{Version: Version, Channel: "A"},
-		"a long name":         &Open{Version: Version, Channel: string(bytes.Repeat([]byte{'a'}, 256))},
-		"a long token":        &Subscribe{Entity: entity, Token: make([]byte, MaxTokenBytes+1)},
-		"a long residence":    &Subscribe{Entity: entity, Residence: make([]byte, maxResident+1)},
-		"a far cursor":        &Subscribe{Entity: entity, After: sequenceLimit},
-		"no source":           &Accepted{Entity: entity, Next: 1},
-		"no next":             &Accepted{Entity: entity, Source: entity},
-		"a wide window":       &Window{Bytes: 1 << 33},
-		"an unknown code":     &Refused{Code: Code(len(codes))},
-		"a long text":         &Refused{Text: string(make([]byte, MaxText+1))},
-		"event 0":             &Events{First: 0, Head: 1},
-		"a gap backwards":     &Gap{From: 3, To: 2},
-		"a gap from 0":        &Gap{From: 0, To: 2},
-		"fetching nothing":    &Fetch{Version: Version, Channel: "a", After: 2, Until: 2},
-		"publishing nothing":  &Publish{Version: Version, Channel: "a"},
-		"published nothing":   &Published{},
-		"too many to publish": &Publish{Version: Version, Channel: "a", Payloads: make([][]byte, MaxPublish+1)},
-		"a large event":       &Publish{Version: Version, Channel: "a", Payloads: [][]byte{make([]byte, MaxPayload+1)}},
-		"many cursors":        &Cursors{List: make([]Cursor, MaxCursors+1)},
-		"many revocations":    &Revocations{List: make([][]byte, MaxRevoke+1)},
+		"another version":          &Open{Version: 2, Channel: "a"},
+		"an empty name":            &Open{Version: Version},
+		"a bad name":               &Open{Version: Version, Channel: "A"},
+		"a long name":              &Open{Version: Version, Channel: string(bytes.Repeat([]byte{'a'}, 256))},
+		"a long token":             &Subscribe{Entity: entity, Token: make([]byte, MaxTokenBytes+1)},
+		"a long residence":         &Subscribe{Entity: entity, Residence: make([]byte, maxResident+1)},
+		"a far cursor":             &Subscribe{Entity: entity, After: sequenceLimit},
+		"no source":                &Accepted{Entity: entity, Next: 1},
+		"no next":                  &Accepted{Entity: entity, Source: entity},
+		"calls to a channel":       &Calls{Carry: Carry{Version: Version, From: entity, Channel: "a", Effects: []Carriage{{}}}, Calls: []uint16{0}},
+		"no calls":                 &Calls{Carry: Carry{Version: Version, From: entity, To: entity, Effects: []Carriage{{}}}},
+		"a call beyond effects":    &Calls{Carry: Carry{Version: Version, From: entity, To: entity, Effects: []Carriage{{}}}, Calls: []uint16{1}},
+		"a call twice":             &Calls{Carry: Carry{Version: Version, From: entity, To: entity, Effects: []Carriage{{}}}, Calls: []uint16{0, 0}},
+		"calls of another version": &Calls{Carry: Carry{Version: 2, From: entity, To: entity, Effects: []Carriage{{}}}, Calls: []uint16{0}},
+		"replies of nobody":        &Replies{Version: Version, To: entity, List: []Reply{{Number: 1, Call: 1}}},
+		"no replies":               &Replies{Version: Version, From: entity, To: entity},
+		"a reply to no call":       &Replies{Version: Version, From: entity, To: entity, List: []Reply{{Number: 1}}},
+		"a reply that timed out":   &Replies{Version: Version, From: entity, To: entity, List: []Reply{{Number: 1, Call: 1, Status: MaxReplyStatus + 1}}},
+		"a reply twice":            &Replies{Version: Version, From: entity, To: entity, List: []Reply{{Number: 1, Call: 1}, {Number: 1, Call: 2}}},
+		"a large reply":            &Replies{Version: Version, From: entity, To: entity, List: []Reply{{Number: 1, Call: 1, Payload: make([]byte, MaxPayload+1)}}},
+		"a wide window":            &Window{Bytes: 1 << 33},
+		"an unknown code":          &Refused{Code: Code(len(codes))},
+		"a long text":              &Refused{Text: string(make([]byte, MaxText+1))},
+		"event 0":                  &Events{First: 0, Head: 1},
+		"a gap backwards":          &Gap{From: 3, To: 2},
+		"a gap from 0":             &Gap{From: 0, To: 2},
+		"fetching nothing":         &Fetch{Version: Version, Channel: "a", After: 2, Until: 2},
+		"publishing nothing":       &Publish{Version: Version, Channel: "a"},
+		"published nothing":        &Published{},
+		"too many to publish":      &Publish{Version: Version, Channel: "a", Payloads: make([][]byte, MaxPublish+1)},
+		"a large event":            &Publish{Version: Version, Channel: "a", Payloads: [][]byte{make([]byte, MaxPayload+1)}},
+		"many cursors":             &Cursors{List: make([]Cursor, MaxCursors+1)},
+		"many revocations":         &Revocations{List: make([][]byte, MaxRevoke+1)},
 	} {
 		b, err := Encode(nil, m)
 		if err != nil {
@@ -143,4 +156,24 @@ func FuzzEach(f *testing.F) {
 			t.Fatalf("%x encodes to %x", b, again)
 		}
 	})
+}
+
+func TestWhatIsBroughtIsWhatWasSent(t *testing.T) {
+	for _, m := range messages(t) {
+		c, ok := Brought(m)
+		if _, carry := m.(*Carry); !ok {
+			if carry {
+				t.Errorf("%T brings nothing", m)
+			}
+			continue
+		}
+		want, err := Encode(nil, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Encode(nil, c.Message())
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%T: got %x, %v, want %x", m, got, err, want)
+		}
+	}
 }

@@ -177,6 +177,9 @@ type Carriage struct {
 	Epoch   uint64   // under which it came about
 	Number  uint64
 	Payload []byte
+
+	Call  bool   `cbor:"-"` // of a Calls: the receiver answers it
+	Reply *Reply `cbor:"-"` // of a Replies; else nil
 }
 
 // Carried answers Carry once what it names, and all before, is durable.

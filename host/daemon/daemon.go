@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 
+	"wasmhost.example/abi"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/identity"
 )
@@ -44,6 +45,11 @@ type Call struct {
 	Channel  string
 	Kind     EventKind
 
+	// Call is what to Answer or Refuse, of EventAsk; of EventReply it is the number that Ask
+	// returned. 0: the event is neither.
+	Call   uint64
+	Status effect.Status // how the call ended, of EventReply
+
 	// Replay says that the call succeeded once and is made again, of the history: what
 	// bounds a call by the clock does not hold.
 	Replay bool
@@ -56,6 +62,13 @@ type Call struct {
 	// once Process has returned nil, and they are its own then. Publish and its like add
 	// to them.
 	Effects []effect.Effect
+}
+
+// Answerer is a Daemon that says whether it answers calls, by Call.Answer and Call.Refuse.
+// The answer of one that does not, or is none, are the outputs of the event by which it is
+// asked.
+type Answerer interface {
+	Answers() bool
 }
 
 // EffectRules say which effects an event may have. They are asked while it is processed, by
@@ -71,10 +84,8 @@ type EffectRules interface {
 	// Cost is what an effect with a payload of so many bytes takes of the room.
 	Cost(payload int) int
 
-	// Room returns how many events more may wait to leave the daemon, in how many
-	// bytes, and how many timers, in how many bytes. It counts nothing that the event
-	// has asked for.
-	Room() (pending, bytes, timers, timerBytes int)
+	// Room returns for what there is room. It counts nothing that the event has asked for.
+	Room() abi.EffectRoom
 }
 
 // Requirements is what a daemon needs of a node.

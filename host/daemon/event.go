@@ -6,6 +6,7 @@ import (
 	"wasmhost.example/abi"
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/chain"
+	"wasmhost.example/host/effect"
 	"wasmhost.example/identity"
 )
 
@@ -56,7 +57,25 @@ const (
 	EventGap     EventKind = abi.EventGap // lost events of a channel
 	EventTimer   EventKind = abi.EventTimer
 	EventDaemon  EventKind = abi.EventDaemon // another daemon sent it
+	EventAsk     EventKind = abi.EventAsk    // another daemon asks, and waits for an answer
+	EventReply   EventKind = abi.EventReply  // a call of the daemon's own has ended, with effect.Answered; see ReplyKind
 )
+
+// EventKinds is how many kinds there are: those of replies are one for each status.
+const EventKinds = int(EventReply) + effect.Statuses
+
+// ReplyKind returns the kind of the event by which a daemon learns that a call ended so.
+// Guests see EventReply, and the status.
+func ReplyKind(s effect.Status) EventKind { return EventReply + EventKind(s) }
+
+// Reply returns how the call ended that an event of kind k is the reply to; false: it is
+// no reply.
+func (k EventKind) Reply() (effect.Status, bool) {
+	if k < EventReply || int(k) >= EventKinds {
+		return 0, false
+	}
+	return effect.Status(k - EventReply), true
+}
 
 // Result is what became of one accepted event.
 type Result struct {

@@ -20,6 +20,9 @@ const (
 	Send    Kind = 2 // an event to a daemon
 	Timer   Kind = 3 // an event to the daemon itself, later
 	Cancel  Kind = 4 // of a timer
+	Ask     Kind = 5 // a call: an event to a daemon, which answers it
+	Answer  Kind = 6 // to what another daemon asked
+	Refuse  Kind = 7 // to answer it
 )
 
 // Effect is what a daemon asked for in one event, as its history keeps it.
@@ -27,9 +30,9 @@ type Effect struct {
 	_       struct{} `cbor:",toarray"`
 	Kind    Kind
 	Channel string            // Publish
-	To      identity.EntityID // Send
-	At      int64             // Timer: when it is due, Unix nanoseconds
-	ID      uint64            // Cancel: the timer's number
+	To      identity.EntityID // Send, Ask
+	At      int64             // Timer: when it is due; Ask: when it times out, 0: never; Unix nanoseconds
+	ID      uint64            // Cancel: the timer's number; Answer, Refuse: the sequence of the event that asked
 	Payload []byte
 }
 
@@ -70,7 +73,8 @@ func (e *Effect) Check() error {
 		return identity.ValidChannel(e.Channel)
 	case e.Channel != "":
 		return fmt.Errorf("%w: kind %d with a channel", errBadEffect, e.Kind)
-	case e.Kind == Send && !e.To.IsZero(), e.Kind == Timer && e.At > 0, e.Kind == Cancel && e.ID > 0 && len(e.Payload) == 0:
+	case e.Kind == Send && !e.To.IsZero(), e.Kind == Timer && e.At > 0, e.Kind == Cancel && e.ID > 0 && len(e.Payload) == 0,
+		e.Kind == Ask && !e.To.IsZero() && e.At >= 0, e.Kind == Answer && e.ID > 0, e.Kind == Refuse && e.ID > 0:
 		return nil
 	}
 	return fmt.Errorf("%w: kind %d", errBadEffect, e.Kind)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"wasmhost.example/abi"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
 )
@@ -20,6 +21,7 @@ type State struct {
 	timers  []Alarm   // by time, then number
 	alarms  int       // bytes that timers count for
 	heard   map[identity.EntityID]Mark
+	calls   calls
 	halted  bool
 }
 
@@ -39,12 +41,19 @@ type Place struct {
 	Node    identity.NodeID   // of the channel; 0: it goes to a daemon
 	Channel string            // empty: it goes to a daemon
 	To      identity.EntityID // zero: it goes to a channel
+
+	// Replies says that what goes there are replies to calls, which are a stream of
+	// their own: they do not wait for what else goes to the daemon. No Pending is so.
+	Replies bool `cbor:"-"`
 }
 
 // String returns the place for people.
 func (p Place) String() string {
 	if p.Channel != "" {
 		return fmt.Sprintf("channel %q of node %s", p.Channel, p.Node)
+	}
+	if p.Replies {
+		return "daemon " + p.To.Origin().String() + ", which asked"
 	}
 	return "daemon " + p.To.Origin().String()
 }
@@ -82,7 +91,7 @@ func (s *State) Grant(g Grants) { s.grants = g.Clone() }
 
 // Empty reports whether there is nothing to be kept.
 func (s *State) Empty() bool {
-	return s.grants.IsZero() && len(s.pending) == 0 && len(s.timers) == 0 && len(s.heard) == 0 && !s.halted
+	return s.grants.IsZero() && len(s.pending) == 0 && len(s.timers) == 0 && len(s.heard) == 0 && s.calls.empty() && !s.halted
 }
 
 // Halt notes that the daemon is stopped until it is started again, or that it is not.
@@ -91,40 +100,45 @@ func (s *State) Halt(stop bool) { s.halted = stop }
 // Halted reports whether the daemon is stopped.
 func (s *State) Halted() bool { return s.halted }
 
-// Resting returns what of the state is needed while its daemon rests: grants and
-// timers; nil of nil.
+// Resting returns what of the state is needed while its daemon rests: grants, timers
+// and calls, which may time out; nil of nil.
 func (s *State) Resting() *State {
 	if s == nil {
 		return nil
 	}
-	return &State{grants: s.grants, timers: s.timers, alarms: s.alarms, halted: s.halted}
+	return &State{grants: s.grants, timers: s.timers, alarms: s.alarms, halted: s.halted, calls: calls{open: s.calls.open}}
 }
 
-// Fork returns what a fork of the daemon begins with: the timers, which its state
-// counts on. Grants and what is on its way remain the parent's. nil of nil.
+// Fork returns what a fork of the daemon begins with: the timers and the calls, which its
+// state counts on; each call ends as Forked. Grants, what is on its way and what it was
+// asked remain the parent's. nil of nil.
 func (s *State) Fork() *State {
 	if s == nil {
 		return nil
 	}
-	return &State{timers: s.timers, alarms: s.alarms}
+	return &State{timers: s.timers, alarms: s.alarms, calls: s.calls.forked()}
 }
 
-// Room returns how many effects, bytes of them, timers and bytes of those there is
-// room for.
-func (s *State) Room() (pending, bytes, timers, timerBytes int) {
-	return MaxPending - len(s.pending), MaxPendingBytes - s.bytes, MaxTimers - len(s.timers), MaxTimerBytes - s.alarms
+// Room returns for what there is room.
+func (s *State) Room() abi.EffectRoom {
+	return abi.EffectRoom{Pending: MaxPending - len(s.pending) - len(s.calls.replies), Bytes: MaxPendingBytes - s.bytes,
+		Timers: MaxTimers - len(s.timers), TimerBytes: MaxTimerBytes - s.alarms, Calls: MaxCalls - len(s.calls.open)}
 }
 
-// RoomAfter is Room while the timer of that number fires: it counts no more. 0: none
-// fires.
-func (s *State) RoomAfter(firing uint64) (pending, bytes, timers, timerBytes int) {
-	pending, bytes, timers, timerBytes = s.Room()
+// RoomAfter is Room while the timer of that number fires, or the call ends: it counts no
+// more. 0: none does.
+func (s *State) RoomAfter(firing uint64) abi.EffectRoom {
+	room := s.Room()
 	for i := range s.timers {
 		if firing != 0 && s.timers[i].ID == firing {
-			return pending, bytes, timers + 1, timerBytes + Cost(len(s.timers[i].Payload))
+			room.Timers, room.TimerBytes = room.Timers+1, room.TimerBytes+Cost(len(s.timers[i].Payload))
+			return room
 		}
 	}
-	return pending, bytes, timers, timerBytes
+	if firing != 0 && slices.ContainsFunc(s.calls.open, func(c Call) bool { return c.Name.Number == firing }) {
+		room.Calls++
+	}
+	return room
 }
 
 // Cost is what an effect counts for, bytes.
@@ -143,6 +157,13 @@ func (s *State) Apply(epoch, sequence uint64, list []Effect) {
 			}
 		case Send:
 			s.add(Pending{Epoch: epoch, Number: number, Place: Place{To: e.To}, Payload: e.Payload})
+		case Ask:
+			s.add(Pending{Epoch: epoch, Number: number, Place: Place{To: e.To}, Payload: e.Payload})
+			s.calls.open = append(s.calls.open, Call{Name: CallName{Epoch: epoch, Number: number}, To: e.To, Deadline: e.At})
+		case Answer:
+			s.Answer(epoch, e.ID, Answered, e.Payload)
+		case Refuse:
+			s.Answer(epoch, e.ID, Declined, e.Payload)
 		case Timer:
 			s.set(Alarm{ID: number, At: e.At, Payload: e.Payload})
 		case Cancel:
@@ -297,17 +318,50 @@ type haltedState struct {
 
 const haltedVersion = 2
 
+// askingState is that of a daemon that asks or is asked. Others are as they were before
+// daemons could.
+type askingState struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8
+	Grants  Grants
+	Pending []Pending
+	Timers  []Alarm
+	Heard   []Mark
+	Halted  bool
+	Calls   []Call
+	Owed    []Owed
+	Replies []Reply
+	Replied uint64
+}
+
+const askingVersion = 3
+
 // read returns what b holds.
-func read(b []byte) (in stored, halted bool, err error) {
-	const haltedArray = 0x86 // of six
-	if b[0] != haltedArray {
-		return in, false, canon.Unmarshal(b, &in)
+func read(b []byte) (in askingState, err error) {
+	const haltedArray, askingArray = 0x86, 0x8a // of six, and of ten
+	switch b[0] {
+	case haltedArray:
+		var h haltedState
+		if err = canon.Unmarshal(b, &h); err == nil && (h.Version != haltedVersion || !h.Halted) {
+			err = fmt.Errorf("version %d of a stopped daemon: %v", h.Version, h.Halted)
+		}
+		return askingState{Grants: h.Grants, Pending: h.Pending, Timers: h.Timers, Heard: h.Heard, Halted: true}, err
+	case askingArray:
+		if err = canon.Unmarshal(b, &in); err != nil {
+			return in, err
+		}
+		c := calls{open: in.Calls, owed: in.Owed, replies: in.Replies, replied: in.Replied}
+		if in.Version != askingVersion || c.empty() {
+			return in, fmt.Errorf("version %d of a daemon that asks", in.Version)
+		}
+		return in, c.check()
+	default:
+		var s stored
+		if err = canon.Unmarshal(b, &s); err == nil && s.Version != version {
+			err = fmt.Errorf("version %d", s.Version)
+		}
+		return askingState{Grants: s.Grants, Pending: s.Pending, Timers: s.Timers, Heard: s.Heard}, err
 	}
-	var h haltedState
-	if err = canon.Unmarshal(b, &h); err == nil && (h.Version != haltedVersion || !h.Halted) {
-		err = fmt.Errorf("version %d of a stopped daemon: %v", h.Version, h.Halted)
-	}
-	return stored{Version: version, Grants: h.Grants, Pending: h.Pending, Timers: h.Timers, Heard: h.Heard}, true, err
 }
 
 // Encode returns the state's canonical CBOR; nothing of an empty one, or of nil.
@@ -319,9 +373,13 @@ func (s *State) Encode() ([]byte, error) {
 	out.Heard = slices.SortedFunc(maps.Values(s.heard), func(a, b Mark) int { return a.Sender.Compare(b.Sender) })
 	var b []byte
 	var err error
-	if s.halted {
+	switch {
+	case !s.calls.empty():
+		b, err = canon.Marshal(&askingState{Version: askingVersion, Grants: out.Grants, Pending: out.Pending, Timers: out.Timers, Heard: out.Heard,
+			Halted: s.halted, Calls: s.calls.open, Owed: s.calls.owed, Replies: s.calls.replies, Replied: s.calls.replied})
+	case s.halted:
 		b, err = canon.Marshal(&haltedState{Version: haltedVersion, Grants: out.Grants, Pending: out.Pending, Timers: out.Timers, Heard: out.Heard, Halted: true})
-	} else {
+	default:
 		b, err = canon.Marshal(&out)
 	}
 	if err != nil {
@@ -335,12 +393,12 @@ func Decode(b []byte) (*State, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
-	in, halted, err := read(b)
+	in, err := read(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadState, err)
 	}
-	if in.Version != version || len(in.Pending) > MaxPending || len(in.Timers) > MaxTimers {
-		return nil, fmt.Errorf("%w: version %d, %d pending, %d timers", ErrBadState, in.Version, len(in.Pending), len(in.Timers))
+	if len(in.Pending) > MaxPending || len(in.Timers) > MaxTimers {
+		return nil, fmt.Errorf("%w: %d pending, %d timers", ErrBadState, len(in.Pending), len(in.Timers))
 	}
 	if err := in.Grants.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadState, err)
@@ -349,7 +407,11 @@ func Decode(b []byte) (*State, error) {
 		return nil, fmt.Errorf("%w: the grants are not in order", ErrBadState)
 	}
 	s := New(in.Grants)
-	s.halted = halted
+	s.halted = in.Halted
+	s.calls = calls{open: in.Calls, owed: in.Owed, replies: in.Replies, replied: in.Replied}
+	for i := range in.Replies {
+		s.bytes += Cost(len(in.Replies[i].Payload))
+	}
 	last := Mark{}
 	for _, p := range in.Pending {
 		if err := p.check(); err != nil || !last.Before(p.Epoch, p.Number) {

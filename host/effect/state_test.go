@@ -38,8 +38,8 @@ func TestApplyAndSettle(t *testing.T) {
 	if l := s.For(Place{To: you}, 9, 0); len(l) != 1 || string(l[0].Payload) != "z" {
 		t.Errorf("%+v", l)
 	}
-	if pending, bytes, timers, _ := s.Room(); pending != MaxPending-4 || bytes != MaxPendingBytes-4*overhead-2 || timers != MaxTimers-1 {
-		t.Errorf("room for %d, %d, %d", pending, bytes, timers)
+	if room := s.Room(); room.Pending != MaxPending-4 || room.Bytes != MaxPendingBytes-4*overhead-2 || room.Timers != MaxTimers-1 {
+		t.Errorf("room for %+v", room)
 	}
 	s.Hear(Mark{Sender: you, Epoch: 1, Number: 99})
 	if m, _ := s.Heard(you); m.Number != 9 || m.Before(2, 9) || !m.Before(3, 1) {
@@ -65,7 +65,7 @@ func TestGrantsMatch(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	stopped := full()
 	stopped.Halt(true)
-	for _, s := range []*State{full(), stopped, New(Grants{Send: []identity.EntityID{me, you}}), full().Resting()} {
+	for _, s := range []*State{full(), stopped, asking(), asking().Fork(), asking().Resting(), New(Grants{Send: []identity.EntityID{me, you}}), full().Resting()} {
 		b, err := s.Encode()
 		if err != nil {
 			f.Fatal(err)

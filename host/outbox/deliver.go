@@ -20,20 +20,30 @@ func (d *delivery) deliver(ctx context.Context, list []channel.Carriage) (taken 
 		return d.deliverTo(ctx, d.place.Node, list)
 	}
 
+	err = d.sender.search(d.place.To, func(at, by identity.NodeID) (err error) {
+		taken, err = d.deliverProven(ctx, at, by, list)
+		return err
+	})
+	return taken, err
+}
+
+// search tries nodes until one has the daemon: first where it is believed to be, then where
+// that node says that it is, then the others. by is the node that said so; 0: none did.
+func (s *Sender) search(id identity.EntityID, try func(at, by identity.NodeID) error) error {
 	asked := make(map[identity.NodeID]bool)
 	var unheard error // of a node that may have the daemon
-	at, by, redirects := d.believed(), d.sender.env.Self, 0
+	at, by, redirects := s.believed(id), identity.NodeID(0), 0
 	for {
 		asked[at] = true
-		taken, err := d.deliverProven(ctx, at, by, list)
+		err := try(at, by)
 		var moved *channel.MovedError
 		switch {
 		case err == nil:
-			d.sender.remember(d.place.To, at)
-			return taken, nil
+			s.remember(id, at)
+			return nil
 		case errors.As(err, &moved):
 			if redirects++; redirects > maxRedirects {
-				return nil, fmt.Errorf("daemon %s moved on %d times: %w", d.place.To.Origin(), redirects, err)
+				return fmt.Errorf("daemon %s moved on %d times: %w", id.Origin(), redirects, err)
 			}
 			at, by = moved.Node, at
 			continue
@@ -41,15 +51,15 @@ func (d *delivery) deliver(ctx context.Context, list []channel.Carriage) (taken 
 		case errors.Is(err, mesh.ErrUnreachable), errors.Is(err, mesh.ErrUnknownNode), errors.Is(err, daemon.ErrUnproven):
 			unheard = err
 		default:
-			return nil, err
+			return err
 		}
 
-		next, ok := d.sender.another(asked)
+		next, ok := s.another(asked)
 		if !ok && unheard != nil {
-			return nil, unheard
+			return unheard
 		}
 		if !ok {
-			return nil, err
+			return err
 		}
 		at, by = next, 0
 	}
@@ -66,16 +76,16 @@ func (s *Sender) remember(id identity.EntityID, at identity.NodeID) {
 }
 
 // believed is where the receiving daemon is looked for first.
-func (d *delivery) believed() identity.NodeID {
-	if at, ok := d.sender.locator.Believed(d.place.To); ok {
+func (s *Sender) believed(id identity.EntityID) identity.NodeID {
+	if at, ok := s.locator.Believed(id); ok {
 		return at
 	}
-	d.sender.mu.Lock()
-	defer d.sender.mu.Unlock()
-	if at, ok := d.sender.found[d.place.To]; ok {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, ok := s.found[id]; ok {
 		return at
 	}
-	return d.sender.env.Self
+	return s.env.Self
 }
 
 // another returns a node that was not asked.
@@ -92,19 +102,26 @@ func (s *Sender) another(asked map[identity.NodeID]bool) (identity.NodeID, bool)
 // is the node that said so; 0: none did.
 func (d *delivery) deliverProven(ctx context.Context, at, by identity.NodeID, list []channel.Carriage) (taken []channel.Carriage, err error) {
 	if d.conn == nil || d.at != at { // where one is open, it was proven
-		has, _, err := d.sender.locator.Prove(ctx, d.place.To, at, by)
-		var moved *daemon.MovedError
-		switch {
-		case errors.As(err, &moved):
-			return nil, &channel.MovedError{Node: moved.Node}
-		case err != nil:
+		if err := d.sender.prove(ctx, d.place.To, at, by); err != nil {
 			return nil, err
-		case has != at:
-			return nil, &channel.MovedError{Node: has}
 		}
 	}
 
 	return d.deliverTo(ctx, at, list)
+}
+
+// prove returns nil where the node proves that it has the daemon; *channel.MovedError where
+// another does.
+func (s *Sender) prove(ctx context.Context, id identity.EntityID, at, by identity.NodeID) error {
+	has, _, err := s.locator.Prove(ctx, id, at, by)
+	var moved *daemon.MovedError
+	switch {
+	case errors.As(err, &moved):
+		return &channel.MovedError{Node: moved.Node}
+	case err == nil && has != at:
+		return &channel.MovedError{Node: has}
+	}
+	return err
 }
 
 // deliverTo carries the list to a node, and returns as much of it as is taken there.
@@ -126,7 +143,7 @@ func (d *delivery) deliverTo(ctx context.Context, at identity.NodeID, list []cha
 
 	m := &channel.Carry{Version: channel.Version, From: d.daemon, To: d.place.To, Channel: d.place.Channel, Effects: list,
 		Residence: d.shown.Residence, Token: d.shown.Token}
-	msg, err := d.exchange(m)
+	msg, err := d.exchange(m.Message())
 	if err != nil {
 		d.hangUp()
 		return nil, fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
@@ -138,7 +155,7 @@ func (d *delivery) deliverTo(ctx context.Context, at identity.NodeID, list []cha
 }
 
 // exchange sends a message and returns the answer. Both are given answerWait.
-func (d *delivery) exchange(m *channel.Carry) (channel.Message, error) {
+func (d *delivery) exchange(m channel.Message) (channel.Message, error) {
 	defer time.AfterFunc(answerWait, d.conn.Abort).Stop()
 	if err := errors.Join(d.conn.Send(m), d.conn.Flush()); err != nil {
 		return nil, err

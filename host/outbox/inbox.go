@@ -71,7 +71,7 @@ func (in *Inbox) Serve(ctx context.Context, from identity.NodeID, may mesh.Chann
 		if err != nil {
 			return nil // it is done
 		}
-		next, ok := msg.(*channel.Carry)
+		next, ok := channel.Brought(msg)
 		if !ok {
 			return fmt.Errorf("%w: a %T among effects", channel.ErrBadMessage, msg)
 		}

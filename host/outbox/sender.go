@@ -105,22 +105,40 @@ func NewSender(e *env.Env, d Daemons, l Locator, p Peers) *Sender {
 	return &Sender{env: e, daemons: d, locator: l, peers: p, all: make(map[route]*delivery), found: make(map[identity.EntityID]identity.NodeID)}
 }
 
-// Start sees to it that the daemon's pending effects are delivered. The caller has the
-// daemon's lock.
-func (s *Sender) Start(id identity.EntityID, pending []effect.Pending) {
+// Start sees to it that the daemon's pending effects and its replies are delivered. The
+// caller has the daemon's lock.
+func (s *Sender) Start(id identity.EntityID, state *effect.State) {
+	pending, replies := state.Pending(), state.Replies()
+	if len(pending)+len(replies) == 0 {
+		return
+	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range pending {
-		to := route{id, pending[i].Place}
-		if s.all[to] != nil {
-			continue
-		}
-		d := &delivery{sender: s, route: to}
-		if !s.env.Background(d.run) {
+		if !s.start(route{id, pending[i].Place}) {
 			return
 		}
-		s.all[to] = d
 	}
+	for i := range replies {
+		if !s.start(route{id, effect.Place{To: replies[i].To, Replies: true}}) {
+			return
+		}
+	}
+}
+
+// start begins a delivery on the route where there is none; false: the node ends. It
+// needs s.mu.
+func (s *Sender) start(to route) bool {
+	if s.all[to] != nil {
+		return true
+	}
+	d := &delivery{sender: s, route: to}
+	if !s.env.Background(d.run) {
+		return false
+	}
+	s.all[to] = d
+	return true
 }
 
 // Reason says why the daemon's effects have not arrived at the place; empty: nothing is

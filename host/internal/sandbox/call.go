@@ -256,7 +256,9 @@ var hostFunctions = map[string]hostFunction{
 		copy(i.read(m, abi.ImportEventChannel, s[0], s[1]), i.call.ev.Channel)
 		s[0] = uint64(len(i.call.ev.Channel))
 	},
-	abi.ImportEventKind: func(i *instance, _ api.Module, s []uint64) { s[0] = uint64(i.call.ev.Kind) },
+	abi.ImportEventCall:   func(i *instance, _ api.Module, s []uint64) { s[0] = i.call.ev.Call },
+	abi.ImportEventStatus: func(i *instance, _ api.Module, s []uint64) { s[0] = uint64(i.call.ev.Status) },
+	abi.ImportEventKind:   func(i *instance, _ api.Module, s []uint64) { s[0] = uint64(i.call.ev.Kind) },
 	abi.ImportRandom: func(i *instance, m api.Module, s []uint64) {
 		i.fillRandom(i.read(m, abi.ImportRandom, s[0], s[1]))
 	},

@@ -13,8 +13,8 @@ type Effect struct {
 	Kind    EffectKind
 	Channel string
 	To      [32]byte
-	At      int64
-	ID      uint64
+	At      int64  // of a timer and of an ask
+	ID      uint64 // of what is cancelled or answered
 	Payload []byte // whoever takes the effects owns it
 }
 
@@ -27,6 +27,9 @@ const (
 	EffectSend    EffectKind = 2
 	EffectTimer   EffectKind = 3
 	EffectCancel  EffectKind = 4
+	EffectAsk     EffectKind = 5
+	EffectAnswer  EffectKind = 6
+	EffectRefuse  EffectKind = 7
 )
 
 // Rules say which effects a guest may have. What Publish and Send answer is the
@@ -35,19 +38,18 @@ const (
 type Rules interface {
 	Publish(channel string) (answer int32) // one of abi's
 	Send(to [32]byte) (answer int32)
-	// Room is for how many more effects, bytes of them, timers and bytes of those
-	// there is room.
-	Room() (pending, bytes, timers, timerBytes int)
+	// Room is for what there is room.
+	Room() abi.EffectRoom
 	// Cost is what an effect counts for, bytes.
 	Cost(payload int) int
 }
 
 // effects are a guest's, of its last call.
 type effects struct {
-	list                               []Effect
-	spent                              int  // bytes of their payloads
-	asked                              bool // room is known
-	pending, bytes, timers, timerBytes int  // room
+	list  []Effect
+	spent int  // bytes of their payloads
+	asked bool // room is known
+	room  abi.EffectRoom
 }
 
 // Effects returns what the last call asked for, which succeeded. They are the
@@ -94,20 +96,25 @@ func (i *instance) effect(e Effect, payload []byte) (index int) {
 	if !g.silent {
 		if !f.asked {
 			f.asked = true
-			f.pending, f.bytes, f.timers, f.timerBytes = g.options.Rules.Room()
+			f.room = g.options.Rules.Room()
 		}
 		cost := g.options.Rules.Cost(len(payload))
 		switch e.Kind {
-		case EffectPublish, EffectSend:
-			f.pending, f.bytes = f.pending-1, f.bytes-cost
+		case EffectPublish, EffectSend, EffectAnswer, EffectRefuse:
+			f.room.Pending, f.room.Bytes = f.room.Pending-1, f.room.Bytes-cost
+		case EffectAsk:
+			f.room.Pending, f.room.Bytes, f.room.Calls = f.room.Pending-1, f.room.Bytes-cost, f.room.Calls-1
 		case EffectTimer:
-			f.timers, f.timerBytes = f.timers-1, f.timerBytes-cost
+			f.room.Timers, f.room.TimerBytes = f.room.Timers-1, f.room.TimerBytes-cost
 		}
-		if f.pending < 0 || f.bytes < 0 {
+		if f.room.Pending < 0 || f.room.Bytes < 0 {
 			limit(abi.LimitPending, "too much that it sent and published before has not arrived yet")
 		}
-		if f.timers < 0 || f.timerBytes < 0 {
+		if f.room.Timers < 0 || f.room.TimerBytes < 0 {
 			limit(abi.LimitTimers, "it has as many timers as a daemon may")
+		}
+		if f.room.Calls < 0 {
+			limit(abi.LimitCalls, "it waits for as many answers as a daemon may")
 		}
 	}
 	e.Payload = append(make([]byte, 0, len(payload)), payload...)
@@ -125,6 +132,26 @@ func (i *instance) inEvent(fn string) {
 		i.bound.effects = &effects{}
 	}
 	i.charge(abi.EffectFuel)
+}
+
+// answer notes the answer to a call. Whether one is owed decides the host, after the
+// event: a call that is made again must have the same answers.
+func (i *instance) answer(m api.Module, fn string, kind EffectKind, s []uint64) {
+	i.inEvent(fn)
+	id := s[0]
+	payload := i.read(m, fn, s[1], s[2])
+	code := int32(abi.EffectDone)
+	switch {
+	case id == 0 || id > i.call.ev.Sequence:
+		code = abi.EffectInvalid
+	case len(payload) > abi.MaxEffectBytes:
+		code = abi.EffectTooLarge
+	case i.bound.options.Rules == nil:
+		code = abi.EffectDenied
+	default:
+		i.effect(Effect{Kind: kind, ID: id}, payload)
+	}
+	s[0] = api.EncodeI32(code)
 }
 
 // beginEffects forgets those of the call before.
@@ -172,6 +199,30 @@ func init() {
 			}
 			s[0] = api.EncodeI32(answer)
 		},
+		abi.ImportAsk: func(i *instance, m api.Module, s []uint64) {
+			i.inEvent(abi.ImportAsk)
+			to := [32]byte(i.read(m, abi.ImportAsk, s[0], 32))
+			payload := i.read(m, abi.ImportAsk, s[1], s[2])
+			deadline := int64(s[3])
+			answer := int64(-abi.EffectDenied)
+			switch rules := i.bound.options.Rules; {
+			case to == [32]byte{} || deadline < 0:
+				answer = -abi.EffectInvalid
+			case len(payload) > abi.MaxEffectBytes:
+				answer = -abi.EffectTooLarge
+			case rules == nil:
+			default:
+				if may := rules.Send(to); may != abi.EffectDone {
+					answer = -int64(may)
+					break
+				}
+				index := i.effect(Effect{Kind: EffectAsk, To: to, At: deadline}, payload)
+				answer = int64(i.call.ev.Sequence)*abi.MaxEffects + int64(index)
+			}
+			s[0] = uint64(answer)
+		},
+		abi.ImportAnswer: func(i *instance, m api.Module, s []uint64) { i.answer(m, abi.ImportAnswer, EffectAnswer, s) },
+		abi.ImportRefuse: func(i *instance, m api.Module, s []uint64) { i.answer(m, abi.ImportRefuse, EffectRefuse, s) },
 		abi.ImportTimer: func(i *instance, m api.Module, s []uint64) {
 			i.inEvent(abi.ImportTimer)
 			at := int64(s[0])

@@ -34,6 +34,8 @@ type Event struct {
 	Time     int64 // Unix nanoseconds, above 0
 	Channel  string
 	Kind     uint32 // as abi.ImportEventKind
+	Call     uint64 // as abi.ImportEventCall
+	Status   uint32 // as abi.ImportEventStatus
 
 	// Replay says that the call succeeded once, on this host or another, perhaps
 	// under version 1 of abi.FuelVersion: its fuel is bounded by replayFuel more than

@@ -82,6 +82,7 @@ func (u *undo) note(g *Guest, i *instance, c callKind, ev *Event, data []byte) e
 		return nil // what it keeps does not count
 	}
 	if r := u.last; r == nil || ev.Sequence-r.ev.Sequence != uint64(u.calls-r.from) || c != r.kind || ev.Epoch != r.ev.Epoch || ev.Kind != r.ev.Kind ||
+		ev.Call != 0 || // each call is another
 		!same(&ev.Sender, &r.ev.Sender) || len(ev.Channel)+len(r.ev.Channel) != 0 && ev.Channel != r.ev.Channel {
 		u.begins(c, ev)
 	}
