@@ -48,3 +48,18 @@ func timerCancel(timer int64)
 
 //go:wasmimport wasmhost event_kind
 func eventKind() uint32
+
+//go:wasmimport wasmhost ask
+func ask(id, ptr unsafe.Pointer, n uint32, deadline int64) int64
+
+//go:wasmimport wasmhost answer
+func answerCall(call uint64, ptr unsafe.Pointer, n uint32) int32
+
+//go:wasmimport wasmhost refuse
+func refuseCall(call uint64, ptr unsafe.Pointer, n uint32) int32
+
+//go:wasmimport wasmhost event_call
+func eventCall() uint64
+
+//go:wasmimport wasmhost event_status
+func eventStatus() uint32

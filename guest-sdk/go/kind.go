@@ -10,6 +10,8 @@ const (
 	Gap     Kind = 2 // lost events of a channel: 16 bytes, sequences of the first and the last, little-endian; zeros where they are not known
 	Timer   Kind = 3 // a timer of its own is due
 	Peer    Kind = 4 // another daemon sent it, which is proven
+	Asked   Kind = 5 // another daemon asks, which is proven, and waits for an answer: see Event.Call
+	Reply   Kind = 6 // a call of its own has ended: see Event.Reply
 )
 
 // Kind returns what the event is. A module that calls it gets gaps of channels as

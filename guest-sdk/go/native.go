@@ -43,3 +43,14 @@ func send(id, ptr unsafe.Pointer, n uint32) int32 {
 }
 func timer(at int64, ptr unsafe.Pointer, n uint32) int64 { return host().Timer(at, bytesAt(ptr, n)) }
 func timerCancel(number int64)                           { host().TimerCancel(number) }
+func ask(id, ptr unsafe.Pointer, n uint32, deadline int64) int64 {
+	return host().Ask(*(*[32]byte)(id), bytesAt(ptr, n), deadline)
+}
+func answerCall(call uint64, ptr unsafe.Pointer, n uint32) int32 {
+	return host().Answer(call, bytesAt(ptr, n))
+}
+func refuseCall(call uint64, ptr unsafe.Pointer, n uint32) int32 {
+	return host().Refuse(call, bytesAt(ptr, n))
+}
+func eventCall() uint64   { return host().Call() }
+func eventStatus() uint32 { return host().Status() }

@@ -21,6 +21,11 @@ type Host interface {
 	Send(to [32]byte, data []byte) int32
 	Timer(at int64, data []byte) int64
 	TimerCancel(timer int64)
+	Ask(to [32]byte, data []byte, deadline int64) int64
+	Answer(call uint64, data []byte) int32
+	Refuse(call uint64, data []byte) int32
+	Call() uint64
+	Status() uint32
 }
 
 // Current is the host of the event that is processed now; nil: none is. Whoever runs

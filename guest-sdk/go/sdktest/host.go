@@ -93,6 +93,34 @@ func (h *host) Send(to [32]byte, data []byte) int32 {
 	return h.effect(Effect{To: to, Data: string(data)}, to == [32]byte{}, h.deniesSend != nil && h.deniesSend(to))
 }
 
+func (h *host) Ask(to [32]byte, data []byte, deadline int64) int64 {
+	e := Effect{To: to, Call: sdk.Call(h.sequence)<<12 | sdk.Call(len(h.answer.Effects)) + 1, Data: string(data)}
+	if deadline > 0 {
+		e.At = time.Unix(0, deadline).UTC()
+	}
+	if code := h.effect(e, to == [32]byte{} || deadline < 0, h.deniesSend != nil && h.deniesSend(to)); code != done {
+		return -int64(code)
+	}
+	return int64(e.Call)
+}
+
+func (h *host) Answer(call uint64, data []byte) int32 {
+	return h.effect(Effect{Answers: sdk.Call(call), Data: string(data)}, call == 0 || call > h.sequence, false)
+}
+
+func (h *host) Refuse(call uint64, data []byte) int32 {
+	return h.effect(Effect{Answers: sdk.Call(call), Refused: true, Data: string(data)}, call == 0 || call > h.sequence, false)
+}
+
+func (h *host) Status() uint32 { return uint32(h.status) }
+
+func (h *host) Call() uint64 {
+	if h.kind == sdk.Asked {
+		return h.sequence
+	}
+	return uint64(h.ended)
+}
+
 // effect takes an effect, unless it is refused.
 func (h *host) effect(e Effect, bad, isDenied bool) int32 {
 	if h.again {

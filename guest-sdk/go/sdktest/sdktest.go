@@ -36,11 +36,15 @@ var Begin = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 var Self = sdk.ID(sha256.Sum256([]byte("sdktest")))
 
 // Effect is what a daemon does to others. Of a published one Channel is set, of one that
-// is sent To; of a timer Timer, with At when it is set, zero when it is cancelled.
+// is sent To; of a timer Timer, with At when it is set, zero when it is cancelled; of a
+// call To and Call, with At where it has a deadline; of an answer Answers.
 type Effect struct {
 	Channel string
 	To      sdk.ID
 	Timer   sdk.TimerID
+	Call    sdk.Call // that Reply and End end
+	Answers sdk.Call // what is answered: the sequence of the event that asked
+	Refused bool     // the answer is a refusal, and Data its reason
 	At      time.Time
 	Data    string
 }
@@ -81,6 +85,7 @@ type Daemon struct {
 	applied uint64
 	now     time.Time
 	timers  []alarm // by time, then number
+	calls   map[sdk.Call]sdk.ID
 }
 
 // call is an event, and what the host answered to it.
@@ -90,6 +95,8 @@ type call struct {
 	sender  sdk.ID
 	channel string
 	at      time.Time
+	ended   sdk.Call   // of a reply
+	status  sdk.Status // of a reply
 
 	sequence uint64
 	said     []int32 // what Publish and Send answered, in order
@@ -105,7 +112,7 @@ type alarm struct {
 // that fails, so does the test.
 func Spawn(t testing.TB, make func() sdk.Daemon, config string) *Daemon {
 	t.Helper()
-	d := &Daemon{t: t, now: Begin}
+	d := &Daemon{t: t, now: Begin, calls: map[sdk.Call]sdk.ID{}}
 	d.begin = func() (sdk.Daemon, error) { return d.spawned(make, []byte(config)) }
 	var err error
 	if d.code, err = d.begin(); err != nil {
@@ -121,6 +128,30 @@ func (d *Daemon) Send(data string) Answer { return d.apply(call{data: []byte(dat
 func (d *Daemon) From(sender sdk.ID, data string) Answer {
 	return d.apply(call{data: []byte(data), kind: sdk.Peer, sender: sender})
 }
+
+// Ask has the daemon apply an event by which another daemon asks. It is answered by an
+// Effect, of this event or of a later one, whose Answers is the event's sequence.
+func (d *Daemon) Ask(sender sdk.ID, data string) Answer {
+	return d.apply(call{data: []byte(data), kind: sdk.Asked, sender: sender})
+}
+
+// Reply has the daemon get the answer to a call that it made.
+func (d *Daemon) Reply(to sdk.Call, data string) Answer { return d.End(to, sdk.Answered, data) }
+
+// End has the daemon learn how a call ended that it made. A call ends once; another is
+// an error of the test.
+func (d *Daemon) End(ended sdk.Call, status sdk.Status, data string) Answer {
+	d.t.Helper()
+	from, ok := d.calls[ended]
+	if !ok {
+		d.t.Fatalf("the daemon has made no call %d, or it has ended", ended)
+	}
+	delete(d.calls, ended)
+	return d.apply(call{data: []byte(data), kind: sdk.Reply, sender: from, ended: ended, status: status})
+}
+
+// Calls returns how many calls of the daemon have not ended.
+func (d *Daemon) Calls() int { return len(d.calls) }
 
 // Channel has the daemon apply an event of a channel. A zero publisher is the owner of
 // the channel's node.
@@ -227,6 +258,8 @@ func (d *Daemon) apply(c call) Answer {
 	d.past = append(d.past, c)
 	for _, e := range h.answer.Effects {
 		switch {
+		case e.Call != 0:
+			d.calls[e.Call] = e.To
 		case e.Timer == 0:
 		case e.At.IsZero():
 			d.timers = slices.DeleteFunc(d.timers, func(a alarm) bool { return a.id == e.Timer })

@@ -7,6 +7,10 @@
 //! Build a `cdylib` for `wasm32-unknown-unknown`. A panic reaches whoever sent
 //! the event with its text, and the event leaves no trace.
 
+mod call;
+pub mod task;
+
+pub use call::{ask, event_call, reply, Call, CallError};
 use std::cell::RefCell;
 
 /// The version of the contract that this crate follows.
@@ -366,6 +370,10 @@ pub enum EventKind {
     Timer,
     /// Another daemon sent it, which is proven.
     Daemon,
+    /// Another daemon asks, which is proven, and waits for an answer: see [`event_call`].
+    Asked,
+    /// A call of the daemon's own has ended: see [`reply`].
+    Reply,
 }
 
 #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[link(wasm_import_module = "wasmhost")]
@@ -381,6 +389,8 @@ pub fn event_kind() -> EventKind {
         2 => EventKind::Gap,
         3 => EventKind::Timer,
         4 => EventKind::Daemon,
+        5 => EventKind::Asked,
+        6 => EventKind::Reply,
         _ => EventKind::Direct,
     }
 }

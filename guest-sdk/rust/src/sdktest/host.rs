@@ -23,12 +23,14 @@ pub(super) struct Call {
     pub channel: String,
     pub at: i64,
     pub sequence: u64,
+    pub ended: u64,  // the call, of a reply
+    pub status: u32, // of a reply
     pub said: Vec<i32>, // what publish and send answered, in order, when it was applied
 }
 
 impl Default for Call {
     fn default() -> Self {
-        Call { data: Vec::new(), kind: EventKind::Direct, sender: Id::default(), channel: String::new(), at: 0, sequence: 0, said: Vec::new() }
+        Call { data: Vec::new(), kind: EventKind::Direct, sender: Id::default(), channel: String::new(), at: 0, sequence: 0, ended: 0, status: 0, said: Vec::new() }
     }
 }
 
@@ -199,4 +201,34 @@ pub(crate) unsafe fn host_timer(at: i64, ptr: *const u8, len: usize) -> i64 {
 
 pub(crate) unsafe fn host_timer_cancel(timer: i64) {
     host(|h| h.answer.effects.push(Effect::Cancel { timer: Timer(timer) }))
+}
+
+pub(crate) unsafe fn host_ask(id: *const u8, ptr: *const u8, len: usize, deadline: i64) -> i64 {
+    let mut to = Id::default();
+    std::ptr::copy_nonoverlapping(id, to.as_mut_ptr(), to.len());
+    let number = host(|h| h.call.sequence << 12 | (h.answer.effects.len() as u64 + 1));
+    let e = Effect::Ask { call: crate::Call(number), to, deadline, data: bytes(ptr, len) };
+    match effect(e, len, to == Id::default() || deadline < 0, |d| d.send.as_ref().map_or(false, |f| f(&to))) {
+        DONE => number as i64,
+        code => -i64::from(code),
+    }
+}
+
+pub(crate) unsafe fn host_answer(call: u64, ptr: *const u8, len: usize) -> i32 {
+    let bad = host(|h| call == 0 || call > h.call.sequence);
+    effect(Effect::Answer { call: crate::Call(call), data: bytes(ptr, len) }, len, bad, |_| false)
+}
+
+pub(crate) unsafe fn host_refuse(call: u64, ptr: *const u8, len: usize) -> i32 {
+    let bad = host(|h| call == 0 || call > h.call.sequence);
+    let reason = String::from_utf8_lossy(&bytes(ptr, len)).into_owned();
+    effect(Effect::Refuse { call: crate::Call(call), reason }, len, bad, |_| false)
+}
+
+pub(crate) unsafe fn host_event_call() -> u64 {
+    host(|h| if h.call.kind == EventKind::Asked { h.call.sequence } else { h.call.ended })
+}
+
+pub(crate) unsafe fn host_event_status() -> u32 {
+    host(|h| h.call.status)
 }

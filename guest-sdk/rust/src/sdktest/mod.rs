@@ -25,8 +25,9 @@
 
 pub(crate) mod host;
 
-use crate::{Event, EventKind, Failure, Id, Result, Timer};
-use host::{run, Call, Denies};
+use crate::{Call, CallError, Event, EventKind, Failure, Id, Result, Timer};
+use host::{run, Denies};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -46,6 +47,11 @@ pub enum Effect {
     Send { to: Id, data: Vec<u8> },
     Timer { timer: Timer, at: i64, data: Vec<u8> },
     Cancel { timer: Timer },
+    /// A call, which [`Daemon::reply`] and [`Daemon::end`] end. A deadline of 0 never passes.
+    Ask { call: Call, to: Id, deadline: i64, data: Vec<u8> },
+    /// The answer to the event of that sequence, by which another daemon asked.
+    Answer { call: Call, data: Vec<u8> },
+    Refuse { call: Call, reason: String },
 }
 
 /// What came of one event. Where it failed nothing else came of it.
@@ -80,11 +86,12 @@ struct Alarm {
 /// A daemon in a test.
 pub struct Daemon<D> {
     begin: Rc<dyn Fn() -> Result<D>>, // makes it as it was before past
-    past: Vec<Call>,                  // that were applied
+    past: Vec<host::Call>,            // that were applied
     code: D,
     applied: u64,
     now: i64,
     timers: Vec<Alarm>, // by time, then number
+    calls: BTreeMap<Call, Id>,
     denies: Denies,
 }
 
@@ -96,37 +103,79 @@ pub fn spawn<D: crate::Daemon>(config: impl AsRef<[u8]>) -> Daemon<D> {
     let config = config.as_ref().to_vec();
     let begin = Rc::new(move || made(BEGIN, 0, || D::init(&config)));
     match begin() {
-        Ok(code) => Daemon { begin, past: Vec::new(), code, applied: 0, now: BEGIN, timers: Vec::new(), denies: Denies::default() },
+        Ok(code) => Daemon { begin, past: Vec::new(), code, applied: 0, now: BEGIN, timers: Vec::new(), calls: BTreeMap::new(), denies: Denies::default() },
         Err(f) => panic!("spawning the daemon: {}", f),
     }
 }
 
 /// Runs what makes a daemon.
 fn made<D>(at: i64, sequence: u64, make: impl FnOnce() -> Result<D>) -> Result<D> {
-    run(&mut Call { at, sequence, ..Call::default() }, &Denies::default(), make).0
+    run(&mut host::Call { at, sequence, ..host::Call::default() }, &Denies::default(), make).0
 }
 
 impl<D: crate::Daemon> Daemon<D> {
     /// Has the daemon apply an event that was sent to it.
     pub fn send(&mut self, data: impl AsRef<[u8]>) -> Answer {
-        self.apply(EventKind::Direct, Id::default(), "", data.as_ref())
+        self.apply(host::Call { data: data.as_ref().to_vec(), ..Default::default() })
     }
 
     /// Has the daemon apply an event that another daemon sent.
     pub fn from(&mut self, sender: &Id, data: impl AsRef<[u8]>) -> Answer {
-        self.apply(EventKind::Daemon, *sender, "", data.as_ref())
+        self.apply(host::Call { data: data.as_ref().to_vec(), kind: EventKind::Daemon, sender: *sender, ..Default::default() })
+    }
+
+    /// Has the daemon apply an event by which another daemon asks. It is answered by an
+    /// effect, of this event or of a later one, whose call is the event's sequence.
+    pub fn ask(&mut self, sender: &Id, data: impl AsRef<[u8]>) -> Answer {
+        self.apply(host::Call { data: data.as_ref().to_vec(), kind: EventKind::Asked, sender: *sender, ..Default::default() })
+    }
+
+    /// Has the daemon get the answer to a call that it made.
+    ///
+    /// # Panics
+    /// Where it made no such call, or the call has ended.
+    pub fn reply(&mut self, call: Call, data: impl AsRef<[u8]>) -> Answer {
+        self.ended(call, 0, data.as_ref())
+    }
+
+    /// Has the daemon learn that a call ended without an answer; as `reply`.
+    ///
+    /// # Panics
+    /// As `reply`, and for a `CallError::NotMade`.
+    pub fn end(&mut self, call: Call, error: &CallError) -> Answer {
+        match error {
+            CallError::Refused(text) => self.ended(call, 1, text.as_bytes()),
+            CallError::Failed(text) => self.ended(call, 2, text.as_bytes()),
+            CallError::NoSuchDaemon => self.ended(call, 3, &[]),
+            CallError::TimedOut => self.ended(call, 4, &[]),
+            CallError::Forked => self.ended(call, 5, &[]),
+            CallError::NotMade(_) => panic!("a call that is not made does not end"),
+        }
+    }
+
+    fn ended(&mut self, call: Call, status: u32, data: &[u8]) -> Answer {
+        let sender = match self.calls.remove(&call) {
+            Some(sender) => sender,
+            None => panic!("the daemon has made no call {}, or it has ended", call.0),
+        };
+        self.apply(host::Call { data: data.to_vec(), kind: EventKind::Reply, sender, ended: call.0, status, ..Default::default() })
+    }
+
+    /// How many calls of the daemon have not ended.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
     }
 
     /// Has the daemon apply an event of a channel. A publisher of zeros is the owner of
     /// the channel's node.
     pub fn channel(&mut self, channel: &str, publisher: &Id, data: impl AsRef<[u8]>) -> Answer {
-        self.apply(EventKind::Channel, *publisher, channel, data.as_ref())
+        self.apply(host::Call { data: data.as_ref().to_vec(), kind: EventKind::Channel, sender: *publisher, channel: channel.into(), ..Default::default() })
     }
 
     /// Has the daemon apply a gap in a channel: `first` and `last` are lost.
     pub fn gap(&mut self, channel: &str, first: u64, last: u64) -> Answer {
         let data = [first.to_le_bytes(), last.to_le_bytes()].concat();
-        self.apply(EventKind::Gap, Id::default(), channel, &data)
+        self.apply(host::Call { data, kind: EventKind::Gap, channel: channel.into(), ..Default::default() })
     }
 
     /// Lets time pass, and returns what came of each timer that was due, in order.
@@ -136,7 +185,7 @@ impl<D: crate::Daemon> Daemon<D> {
         while self.timers.first().map_or(false, |t| t.at <= until) {
             let due = self.timers.remove(0);
             self.now = self.now.max(due.at);
-            answers.push(self.apply(EventKind::Timer, SELF, "", &due.data));
+            answers.push(self.apply(host::Call { data: due.data, kind: EventKind::Timer, sender: SELF, ..Default::default() }));
         }
         self.now = until;
         answers
@@ -176,12 +225,13 @@ impl<D: crate::Daemon> Daemon<D> {
         };
         let begin = Rc::new(move || made(now, applied, || N::restore(&state)));
         let code = begin()?;
-        Ok(Daemon { begin, past: Vec::new(), code, applied, now, timers: self.timers.clone(), denies: self.denies.clone() })
+        Ok(Daemon { begin, past: Vec::new(), code, applied, now, timers: self.timers.clone(), calls: self.calls.clone(), denies: self.denies.clone() })
     }
 
     /// Runs an event, and undoes it where it fails.
-    fn apply(&mut self, kind: EventKind, sender: Id, channel: &str, data: &[u8]) -> Answer {
-        let mut call = Call { data: data.to_vec(), kind, sender, channel: channel.into(), at: self.now, sequence: self.applied + 1, said: Vec::new() };
+    fn apply(&mut self, mut call: host::Call) -> Answer {
+        call.at = self.now;
+        call.sequence = self.applied + 1;
         let data = call.data.clone();
         let code = &mut self.code;
         let (result, answer) = run(&mut call, &self.denies, || code.process(Event { data: &data }));
@@ -195,6 +245,9 @@ impl<D: crate::Daemon> Daemon<D> {
         for e in &answer.effects {
             match e {
                 Effect::Timer { timer, at, data } => self.timers.push(Alarm { timer: *timer, at: *at, data: data.clone() }),
+                Effect::Ask { call, to, .. } => {
+                    self.calls.insert(*call, *to);
+                }
                 Effect::Cancel { timer } => self.timers.retain(|t| t.timer != *timer),
                 _ => {}
             }
