@@ -211,6 +211,9 @@ func (d *hosted) usage() Usage {
 	w := &d.work
 	timers, daemons := w.events[daemon.EventTimer].Load(), w.events[daemon.EventDaemon].Load()
 	channels := w.events[daemon.EventChannel].Load() + w.events[daemon.EventGap].Load()
+	for k := daemon.EventAsk; int(k) < daemon.EventKinds; k++ {
+		daemons += w.events[k].Load()
+	}
 	direct := d.processed() - timers - daemons - channels
 	return Usage{Entity: d.id, Name: d.name, Kind: d.kind, State: state,
 		Time: time.Duration(w.time.Load()) + d.share.Used().Time, Bytes: w.bytes.Load(),

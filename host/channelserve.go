@@ -40,8 +40,9 @@ func (r *Runtime) handleChannel(ctx context.Context, from identity.NodeID, may m
 		err = r.broker.ServeFetch(ctx, from, c, msg)
 	case *channel.Publish:
 		err = r.broker.ServePublish(ctx, from, may, c, msg)
-	case *channel.Carry:
-		err = r.inbox.Serve(ctx, from, may, c, msg)
+	case *channel.Carry, *channel.Calls, *channel.Replies:
+		brought, _ := channel.Brought(msg)
+		err = r.inbox.Serve(ctx, from, may, c, brought)
 	case *channel.Locate:
 		err = r.serveLocate(ctx, c, msg)
 	case *channel.Standings:

@@ -51,7 +51,10 @@ type permits interface {
 // called under a daemon's lock, and block nobody.
 type effectsOutbox interface {
 	// Start has what is pending delivered, once the node is ready.
-	Start(id identity.EntityID, pending []effect.Pending)
+	Start(id identity.EntityID, state *effect.State)
+
+	// Watch has the daemon's calls to another end where that is gone.
+	Watch(asker, asked identity.EntityID)
 
 	// Stuck reports whether nothing that the daemon sends leaves it.
 	Stuck(identity.EntityID) bool
@@ -83,11 +86,13 @@ func (o daemonsOf) Holding() error {
 	return daemon.ErrHolding
 }
 
-func (o daemonsOf) Start(id identity.EntityID, pending []effect.Pending) {
+func (o daemonsOf) Start(id identity.EntityID, state *effect.State) {
 	if o.rt.life.Load() != lifeRegistering {
-		o.rt.sender.Start(id, pending)
+		o.rt.sender.Start(id, state)
 	}
 }
+
+func (o daemonsOf) Watch(asker, asked identity.EntityID) { o.rt.watch.Add(asker, asked) }
 
 func (o daemonsOf) Stuck(id identity.EntityID) bool { return o.rt.sender.Stuck(id) }
 

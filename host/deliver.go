@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/sandbox"
@@ -354,6 +355,7 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 		*p, err = d.failed(ev, at, err)
 		return err
 	}
+	d.answerByOutputs(ev, raw)
 	var rec *journal.Event
 	if d.recording() {
 		rec = &journal.Event{Sender: ev.Sender, Number: ev.Number, Time: at, Channel: ev.Channel, Payload: ev.Payload,
@@ -394,7 +396,7 @@ func (d *hosted) process(ev *input, at int64, p *Pending) error {
 		d.storeIfDue(d.used)
 	}
 	if acts {
-		d.startEffects()
+		d.carryOut()
 	}
 	if ev.Kind != daemon.EventDirect {
 		d.madeRoom()
@@ -475,6 +477,9 @@ func (d *hosted) note(ev *input, at int64) {
 	d.lastTime = max(d.lastTime, at)
 	if ev.retry == 0 { // else it was when it failed
 		d.advance(ev.Kind, ev.Sender, ev.senderEpoch, ev.Number, at)
+		if ev.Kind == daemon.EventAsk {
+			d.effects.Asked(d.applied, ev.Sender, effect.CallName{Epoch: ev.senderEpoch, Number: ev.Number})
+		}
 	}
 }
 
@@ -524,6 +529,7 @@ func (d *hosted) failed(ev *input, at int64, err error) (Pending, error) {
 		return p, nil
 	}
 	d.advance(ev.Kind, ev.Sender, ev.senderEpoch, ev.Number, at)
+	d.failedAsk(ev.Kind, ev.Sender, ev.senderEpoch, ev.Number, fault)
 	d.passedOver(ev, err)
 	if d.recording() {
 		rec, encErr := journal.Encode(&journal.Failure{Sender: ev.Sender, Number: ev.Number, Time: at, Kind: string(fault.Kind),
@@ -534,6 +540,9 @@ func (d *hosted) failed(ev *input, at int64, err error) (Pending, error) {
 		}
 		p.ticket = d.record(rec)
 		d.storeIfDue(d.used)
+	}
+	if ev.Kind == daemon.EventAsk {
+		d.carryOut()
 	}
 	return p, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host/channel"
@@ -42,7 +43,7 @@ func (r rules) Send(to [32]byte) int32 {
 
 func (r rules) Cost(payload int) int { return effect.Cost(payload) }
 
-func (r rules) Room() (pending, bytes, timers, timerBytes int) {
+func (r rules) Room() abi.EffectRoom {
 	if r.d.effects == nil {
 		return (&effect.State{}).Room()
 	}
@@ -68,6 +69,11 @@ func (d *hosted) acted(list []effect.Effect) {
 		d.effects = &effect.State{}
 	}
 	d.effects.Apply(d.epoch, d.applied, list)
+	for i := range list {
+		if list[i].Kind == effect.Ask {
+			d.node.Outbox.Watch(d.id, list[i].To)
+		}
+	}
 }
 
 // tookEffect notes that a timer fired, or what came of another daemon. It needs
@@ -80,12 +86,18 @@ func (d *hosted) tookEffect(kind daemon.EventKind, sender identity.EntityID, epo
 		d.effects.Fired(number)
 		return
 	}
+	if _, reply := kind.Reply(); reply {
+		d.effects.End(effect.CallName{Epoch: epoch, Number: number})
+		return
+	}
 	d.effects.Hear(effect.Mark{Sender: sender, Epoch: epoch, Number: number, Time: at})
 }
 
 // busyWithEffects reports whether something of the daemon's is on its way. It needs
 // d.mu.
-func (d *hosted) busyWithEffects() bool { return d.effects != nil && len(d.effects.Pending()) > 0 }
+func (d *hosted) busyWithEffects() bool {
+	return d.effects != nil && len(d.effects.Pending())+len(d.effects.Replies()) > 0
+}
 
 // putEffects adds what is needed of the effects while the daemon is passive. It
 // needs d.mu.
@@ -116,16 +128,20 @@ func (d *hosted) recoverEffects() {
 	}
 }
 
-// startEffects carries out what is there, and sees to the daemon's timers. It
-// needs d.mu.
+// startEffects goes on with the effects of a daemon that begins to serve here. It needs
+// d.mu.
 func (d *hosted) startEffects() {
+	d.carryOut()
+	d.watchCalls()
+}
+
+// carryOut has what is pending delivered, and sees to the daemon's timers. It needs d.mu.
+func (d *hosted) carryOut() {
 	if d.effects == nil || d.halted() || d.node.Permits.MayServe(d.id) != nil {
 		return
 	}
 	d.did()
-	if pending := d.effects.Pending(); len(pending) > 0 {
-		d.node.Outbox.Start(d.id, pending)
-	}
+	d.node.Outbox.Start(d.id, d.effects)
 	d.setTimer()
 }
 
@@ -150,6 +166,7 @@ func (r *Runtime) startAllEffects() {
 		d.mu.Unlock()
 	}
 	r.timers.Start()
+	r.watch.Start()
 }
 
 // Effects returns what the daemon may do and what of it is still to come. While the
@@ -190,7 +207,7 @@ func (d *hosted) shownEffects() (daemon.Effects, error) {
 
 // withLost adds how many events were lost.
 func (d *hosted) withLost(e daemon.Effects) daemon.Effects {
-	e.PassedOver, e.Lost = d.lost.taken.Load(), d.lost.sent.Load()
+	e.PassedOver, e.Lost, e.Late = d.lost.taken.Load(), d.lost.sent.Load(), d.lost.late.Load()
 	return e
 }
 
@@ -213,6 +230,11 @@ func (d *hosted) did() {
 			e.Pending = append(e.Pending, at)
 		}
 		e.Timers = append([]effect.Alarm(nil), s.Timers()...)
+		e.Calls, e.Owes = slices.Clone(s.Calls()), slices.Clone(s.Owes())
+		e.Replies = slices.Clone(s.Replies())
+		for i := range e.Replies {
+			e.Replies[i].Payload = nil
+		}
 	}
 	d.does.Store(&e)
 }
@@ -228,6 +250,11 @@ func (d *hosted) applyOther(ev *input) error {
 			if d.effects.Forget(d.after(d.used) - int64(d.limits().SenderMemory)); d.effects.Senders() >= d.limits().Senders {
 				return fmt.Errorf("%w: %d", daemon.ErrHorizonFull, d.limits().Senders)
 			}
+		}
+	}
+	if ev.Kind == daemon.EventAsk {
+		if err := d.roomForAsk(); err != nil {
+			return err
 		}
 	}
 	known := false
@@ -327,6 +354,9 @@ func (d *hosted) nextRound() int64 {
 		return 0
 	}
 	first, ok := d.effects.Next()
+	if _, ends, has := d.effects.NextCall(0); has && (!ok || ends < first.At) {
+		return max(ends, d.round, 1)
+	}
 	if !ok {
 		return 0
 	}
@@ -360,6 +390,9 @@ func (d *hosted) fireOne(limit uint64) (fired bool, err error) {
 		return false, nil
 	}
 	a, ok := d.effects.NextBefore(limit)
+	if c, ends, has := d.effects.NextCall(limit); has && ends <= d.used && (!ok || ends < a.At) {
+		return true, d.endCall(c)
+	}
 	if !ok || a.At > d.used {
 		return false, nil
 	}

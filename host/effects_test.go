@@ -129,7 +129,7 @@ func (s *stage) begin(i int) {
 	st := openStore(s.t, s.dirs[i], s.disks[i])
 	r, err := host.New(ctx, host.Options{Node: s.keys[i], Store: st, Mesh: mesh})
 	if err == nil {
-		err = errors.Join(r.RegisterFactory("actor", actorFactory()), r.RegisterFactory("ear", earFactory()), r.RegisterFactory("picky", pickyFactory(&s.broken)), r.Start(ctx))
+		err = errors.Join(r.RegisterFactory("actor", actorFactory()), r.RegisterFactory("caller", callerFactory()), r.RegisterFactory("ear", earFactory()), r.RegisterFactory("picky", pickyFactory(&s.broken)), r.Start(ctx))
 	}
 	if err != nil {
 		s.t.Fatal(err)

@@ -61,6 +61,7 @@ type hosted struct {
 	lost struct {
 		taken atomic.Uint64 // events that it was to have and that were passed over
 		sent  atomic.Uint64 // events that it sent and that were passed over or given up
+		late  atomic.Uint64 // replies to calls that had ended
 	}
 
 	mu        lock.Mutex[lock.Daemon]
@@ -101,7 +102,7 @@ type hosted struct {
 	timing    time.Time   // when the event that is recorded next was begun; zero: it is not timed
 	used      int64       // when it was last entered, by the runtime's clock, Unix nanoseconds
 	call      daemon.Call // reused from event to event
-	firing    uint64      // the timer that its event is of, which counts no more; 0: none
+	firing    uint64      // the timer or the call that its event is of, which counts no more; 0: none
 	wall      lastWall
 	trimming  bool        // old history is being let go of
 	trimAgain bool        // and is to be looked at again then: its limit was set
@@ -227,8 +228,11 @@ func (d *hosted) end(why lifecycle.Signal, err error) {
 func (d *hosted) prepareCall(ev *input, at int64) *daemon.Call {
 	c := &d.call // all of it is set, a field at a time: that is cheaper than a copy
 	c.Self, c.Sender, c.Epoch, c.Sequence, c.Time, c.Channel, c.Kind, c.Replay = d.id, ev.Sender, d.epoch, d.applied+1, at, ev.Channel, ev.Kind, false
-	if d.firing = 0; ev.Kind == daemon.EventTimer && ev.retry == 0 {
+	if d.firing = 0; (ev.Kind == daemon.EventTimer || ev.Kind >= daemon.EventReply) && ev.retry == 0 {
 		d.firing = ev.Number
+	}
+	if c.Call, c.Status = 0, effect.Answered; ev.Kind >= daemon.EventAsk {
+		d.prepareCalling(c, ev)
 	}
 	if ev.Kind != daemon.EventDirect || d.horizon.Veiled() {
 		c.Sender = ev.From

@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/abi"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/meter"
@@ -67,9 +68,11 @@ type KindMetrics struct {
 }
 
 // InternalSources are the sorts of events that the node delivers by itself.
-var InternalSources = [...]string{"channel", "timer", "daemon"}
+var InternalSources = [...]string{"channel", "timer", "daemon", "call"}
 
-var internalSource = map[string][]daemon.EventKind{"channel": {daemon.EventChannel, daemon.EventGap}, "timer": {daemon.EventTimer}, "daemon": {daemon.EventDaemon}}
+var internalSource = map[string][]daemon.EventKind{"channel": {daemon.EventChannel, daemon.EventGap}, "timer": {daemon.EventTimer}, "daemon": {daemon.EventDaemon},
+	"call": {daemon.EventAsk, daemon.ReplyKind(effect.Answered), daemon.ReplyKind(effect.Declined), daemon.ReplyKind(effect.Failed),
+		daemon.ReplyKind(effect.NoSuchDaemon), daemon.ReplyKind(effect.TimedOut), daemon.ReplyKind(effect.Forked)}}
 
 // MoveOutcome is how a migration ended.
 type MoveOutcome struct {
@@ -86,7 +89,7 @@ type Return struct {
 
 // Failures are counted by what went wrong.
 var failureNames = [...]string{string(abi.FaultError), string(abi.FaultTrap), string(abi.FaultExit), string(abi.FaultAnswer),
-	abi.LimitFuel, abi.LimitWall, abi.LimitMemory, abi.LimitOutputBytes, abi.LimitOutputCount, abi.LimitLogBytes, abi.LimitStack, abi.LimitPending, abi.LimitTimers, "other"}
+	abi.LimitFuel, abi.LimitWall, abi.LimitMemory, abi.LimitOutputBytes, abi.LimitOutputCount, abi.LimitLogBytes, abi.LimitStack, abi.LimitPending, abi.LimitTimers, abi.LimitCalls, "other"}
 
 func failureOf(err error) int {
 	var f *daemon.GuestError
@@ -107,10 +110,10 @@ func failureOf(err error) int {
 // time seldom count in one: each is in memory of its own.
 type eventMeter struct {
 	events, repeats, outputs, refused meter.Counter
-	internal                          meter.Counter                         // nanoseconds of turns
-	paced                             meter.Counter                         // waits for a rate
-	roomless                          meter.Counter                         // tries of events that found no room
-	passed                            [daemon.EventDaemon + 1]meter.Counter // events that are not tried again, by what they were
+	internal                          meter.Counter                    // nanoseconds of turns
+	paced                             meter.Counter                    // waits for a rate
+	roomless                          meter.Counter                    // tries of events that found no room
+	passed                            [daemon.EventKinds]meter.Counter // events that are not tried again, by what they were
 	failures                          [len(failureNames)]meter.Counter
 	process, delivery                 meter.Histogram
 	_                                 [64]byte

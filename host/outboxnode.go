@@ -39,32 +39,24 @@ func (o outboxOf) Due(ctx context.Context, id identity.EntityID, p effect.Place,
 		return nil, err
 	}
 
-	var pending []effect.Pending
+	var list []channel.Carriage
 	var last *ticket
 	err = d.turn(ctx, func(*fair.Turn) error {
 		if err := d.going(); err != nil {
 			none()
 			return err
 		}
-		if d.effects != nil {
-			pending = d.effects.For(p, most, bytes)
-		}
-		if len(pending) == 0 {
+		if list = d.dueFor(p, most, bytes); len(list) == 0 {
 			none()
 		}
 		last = d.last
 		return nil
 	})
-	if err != nil || len(pending) == 0 {
+	if err != nil || len(list) == 0 {
 		return nil, goneErr(err)
 	}
 	if err := last.wait(ctx); err != nil {
 		return nil, err // the daemon goes back to what is stored
-	}
-
-	list := make([]channel.Carriage, len(pending))
-	for i, p := range pending {
-		list[i] = channel.Carriage{Epoch: p.Epoch, Number: p.Number, Payload: p.Payload}
 	}
 	return list, nil
 }
@@ -83,16 +75,10 @@ func (d *hosted) acknowledge(p effect.Place, list []channel.Carriage, lost strin
 	if d.effects == nil {
 		return nil
 	}
-	last := list[len(list)-1]
-	rec, err := journal.Encode(&journal.Sent{Place: p, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.now()})
-	if err != nil {
+	if err := d.noteSent(p, list[len(list)-1], lost); err != nil {
 		return err
 	}
-	d.effects.Settle(p, last.Epoch, last.Number)
 	d.did()
-	if d.recording() {
-		d.record(rec)
-	}
 
 	bytes := 0
 	for i := range list {
@@ -102,10 +88,29 @@ func (d *hosted) acknowledge(p effect.Place, list []channel.Carriage, lost strin
 	d.madeRoom()
 	if lost != "" {
 		d.lost.sent.Add(uint64(len(list)))
+		d.setTimer() // calls among them end
 		d.log.add(2, fmt.Sprintf("%d events that it sent to %s are given up: %s", len(list), p, lost))
 		d.env.Logger.Warn("what a daemon sent is given up", "daemon", d.id.Origin(), "to", p, "events", len(list), "reason", lost)
 	}
 
+	return nil
+}
+
+// noteSent records that what goes to a place was taken there up to an effect, or is given
+// up. It needs d.mu.
+func (d *hosted) noteSent(p effect.Place, last channel.Carriage, lost string) error {
+	if p.Replies {
+		return d.acknowledgeReplies(p.To, last, lost)
+	}
+	sent := &journal.Sent{Place: p, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.now()}
+	rec, err := journal.Encode(sent)
+	if err != nil {
+		return err
+	}
+	d.settle(sent)
+	if d.recording() {
+		d.record(rec)
+	}
 	return nil
 }
 
@@ -249,7 +254,7 @@ func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.
 	for taken.Events < len(list) {
 		e := &list[taken.Events]
 		before := d.stats.errors
-		if err = d.applyOther(&input{Event: daemon.Event{Sender: from, From: from, Via: via, Number: e.Number, Kind: daemon.EventDaemon, Payload: e.Payload}, senderEpoch: e.Epoch}); err != nil {
+		if err = d.takeOne(from, via, e); err != nil {
 			break
 		}
 
@@ -269,6 +274,18 @@ func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.
 	return taken, t, err
 }
 
+// takeOne has the daemon take an event of another's, an ask or a reply. It needs d.mu.
+func (d *hosted) takeOne(from identity.EntityID, via identity.NodeID, e *channel.Carriage) error {
+	if e.Reply != nil {
+		return d.takeReply(from, e.Reply)
+	}
+	ev := &input{Event: daemon.Event{Sender: from, From: from, Via: via, Number: e.Number, Kind: daemon.EventDaemon, Payload: e.Payload}, senderEpoch: e.Epoch}
+	if e.Call {
+		ev.Kind = daemon.EventAsk
+	}
+	return d.applyOther(ev)
+}
+
 // receiverOf returns a daemon of this node. One that is on its way here is not
 // unknown.
 func (r *Runtime) receiverOf(id identity.EntityID) (*hosted, error) {
@@ -281,4 +298,28 @@ func (r *Runtime) receiverOf(id identity.EntityID) (*hosted, error) {
 	}
 
 	return d, err
+}
+
+// Waits reports whether the daemon waits for an answer of another, and has its calls end
+// where that is gone.
+func (o outboxOf) Waits(ctx context.Context, asker, asked identity.EntityID, gone bool) (waits bool, err error) {
+	d, err := o.rt.find(asker)
+	if err = goneErr(err); errors.Is(err, outbox.ErrGone) {
+		return false, nil // whoever has it now looks after its calls
+	}
+	if err != nil {
+		return false, err
+	}
+
+	if err := d.peek(ctx); err != nil {
+		return false, err
+	}
+	if d.effects != nil {
+		_, waits = d.effects.LastCall(asked)
+	}
+	d.mu.Unlock()
+	if !waits || !gone {
+		return waits, nil
+	}
+	return true, d.turn(ctx, func(*fair.Turn) error { return d.endCallsTo(asked) })
 }

@@ -205,6 +205,7 @@ func (d *hosted) replay(b []byte) error {
 		err = d.replayEvent(rec)
 	case *journal.Failure:
 		d.advance(rec.Event, rec.Sender, rec.SenderEpoch, rec.Number, rec.Time)
+		d.failedAsk(rec.Event, rec.Sender, rec.SenderEpoch, rec.Number, rec.Fault())
 		d.stats.errors++
 	case *journal.Checkpoint:
 		c := &rec.Checkpoint
@@ -229,7 +230,11 @@ func (d *hosted) replay(b []byte) error {
 		d.halt(rec.Stopped)
 	case *journal.Sent:
 		if d.effects != nil {
-			d.effects.Settle(rec.Place, rec.Epoch, rec.Number)
+			d.settle(rec)
+		}
+	case *journal.Replied:
+		if d.effects != nil {
+			d.effects.SettleReplies(rec.To, rec.Epoch, rec.Number)
 		}
 	case *journal.Settled:
 		if rec.Index == veilIndex {
@@ -266,6 +271,7 @@ func (d *hosted) replayEvent(e *journal.Event) error {
 	if err != nil && !skip {
 		return fmt.Errorf("%w: event %d succeeded then and fails now: %w", daemon.ErrDiverged, e.Applied, err)
 	}
+	d.answerByOutputs(&ev, raw)
 	same := err == nil && len(raw) == len(e.Outputs)
 	for i := 0; same && i < len(raw); i++ {
 		same = bytes.Equal(raw[i], e.Outputs[i])

@@ -122,6 +122,7 @@ type Runtime struct {
 	broker     *broker.Broker         // channels of this node
 	subscriber *subscriber.Subscriber // of this node's daemons
 	sender     *outbox.Sender
+	watch      *outbox.Watch
 	inbox      *outbox.Inbox
 	arriving   *target.Room
 	resided    resided // proofs of where daemons are
@@ -198,6 +199,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.subscriber = subscriber.New(r.env, subscriberOf{r}, subscriberOf{r}, channelPeers{r})
 	box := outboxOf{r}
 	r.sender, r.timers = outbox.NewSender(r.env, box, box, channelPeers{r}), outbox.NewTimers(r.env, box)
+	r.watch = outbox.NewWatch(r.env, r.sender, box)
 	r.inbox = outbox.NewInbox(r.env, r.broker, box, box)
 	if o.Cluster != nil {
 		r.cluster = newMember(r, o.Cluster)

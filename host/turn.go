@@ -151,6 +151,10 @@ func (d *hosted) waitsForRoom(ev *input, err error) bool {
 		if n := len(d.effects.Timers()); n == 0 || n == 1 && ev.Kind == daemon.EventTimer {
 			return false
 		}
+	case abi.LimitCalls:
+		if n := len(d.effects.Calls()); n == 0 || n == 1 && ev.Kind >= daemon.EventReply {
+			return false
+		}
 	default:
 		return false
 	}

@@ -12,7 +12,7 @@ import (
 type work struct {
 	time   atomic.Int64 // nanoseconds of events from outside; those of turns are the share's
 	bytes  atomic.Int64
-	events [daemon.EventDaemon + 1]atomic.Uint64 // but EventDirect: those are what is left of all
+	events [daemon.EventKinds]atomic.Uint64 // but EventDirect: those are what is left of all
 }
 
 // Usage is what one daemon has used since it came to this node, or the node began.

@@ -60,7 +60,7 @@ func (r rules) Send(to [32]byte) int32 {
 
 func (rules) Cost(payload int) int { return effect.Cost(payload) }
 
-func (rules) Room() (pending, bytes, timers, timerBytes int) { return (&effect.State{}).Room() }
+func (rules) Room() abi.EffectRoom { return (&effect.State{}).Room() }
 
 // self is who a runner's daemon is.
 var self = identity.EntityID(sha256.Sum256([]byte("wasmhost: a daemon on trial")))

@@ -111,10 +111,18 @@ func LimitsOf(i daemon.Info, used []api.Used) api.DaemonLimits {
 
 // eventKinds are the names of what events are to their daemon.
 var eventKinds = map[daemon.EventKind]string{daemon.EventDirect: "direct", daemon.EventChannel: "channel", daemon.EventGap: "gap",
-	daemon.EventTimer: "timer", daemon.EventDaemon: "daemon"}
+	daemon.EventTimer: "timer", daemon.EventDaemon: "daemon", daemon.EventAsk: "ask"}
+
+// eventKind returns the name of what an event is to its daemon.
+func eventKind(k daemon.EventKind) string {
+	if _, reply := k.Reply(); reply {
+		return "reply"
+	}
+	return eventKinds[k]
+}
 
 func QuarantinedOf(q host.Quarantined) api.Quarantined {
-	out := api.Quarantined{Index: q.Index, Kind: eventKinds[q.Kind], Sender: q.Sender.String(), Number: q.Number, Time: q.Time, Channel: q.Channel, Payload: q.Payload, Error: q.Fault.Error()}
+	out := api.Quarantined{Index: q.Index, Kind: eventKind(q.Kind), Sender: q.Sender.String(), Number: q.Number, Time: q.Time, Channel: q.Channel, Payload: q.Payload, Error: q.Fault.Error()}
 	if !q.From.IsZero() {
 		out.From = q.From.String()
 	}

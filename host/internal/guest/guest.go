@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host/daemon"
@@ -73,6 +74,13 @@ func (d *Daemon) Name() string { return d.report.Digest }
 
 // Requirements returns none beyond what the limits bound.
 func (d *Daemon) Requirements() daemon.Requirements { return daemon.Requirements{} }
+
+// Answers reports whether the module answers calls itself.
+func (d *Daemon) Answers() bool {
+	return slices.ContainsFunc(d.report.Imports, func(i abi.Import) bool {
+		return i.Module == abi.ImportModule && (i.Name == abi.ImportAnswer || i.Name == abi.ImportRefuse)
+	})
+}
 
 // Stateless reports whether the module declares that it keeps nothing.
 func (d *Daemon) Stateless() bool { return d.report.State == abi.StateStateless }
@@ -311,6 +319,7 @@ func (d *Daemon) event(c *daemon.Call) *sandbox.Event {
 		e.Sender = c.Sender
 	}
 	e.Epoch, e.Sequence, e.Time, e.Channel, e.Kind, e.Replay = c.Epoch, c.Sequence, c.Time, c.Channel, uint32(c.Kind), c.Replay
+	e.Call, e.Status = c.Call, uint32(c.Status)
 	return e
 }
 

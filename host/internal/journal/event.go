@@ -98,7 +98,7 @@ func (e *Event) withEffects() *effectEvent {
 }
 
 func (c *effectEvent) event() (*Event, error) {
-	if len(c.Effects) == 0 && c.Kind < daemon.EventTimer || c.Kind > daemon.EventDaemon {
+	if len(c.Effects) == 0 && c.Kind < daemon.EventTimer || int(c.Kind) >= daemon.EventKinds {
 		return nil, fmt.Errorf("%d effects of an event of kind %d", len(c.Effects), c.Kind)
 	}
 	if err := checkEffects(c.Effects); err != nil {
@@ -137,7 +137,7 @@ func (e *Event) asRetry() *retriedEvent {
 }
 
 func (c *retriedEvent) event() (*Event, error) {
-	if c.Retry == 0 || c.Kind > daemon.EventDaemon {
+	if c.Retry == 0 || int(c.Kind) >= daemon.EventKinds {
 		return nil, fmt.Errorf("an event of kind %d is tried again, for the failure %d", c.Kind, c.Retry)
 	}
 	if err := checkEffects(c.Effects); err != nil {

@@ -58,6 +58,17 @@ type Sent struct {
 	Time   int64
 }
 
+// Replied says that replies were taken by the daemon that asked, up to that of the name, or
+// are given up.
+type Replied struct {
+	_      struct{} `cbor:",toarray"`
+	To     identity.EntityID
+	Epoch  uint64
+	Number uint64
+	Lost   string // why they are given up; empty: they were taken
+	Time   int64
+}
+
 // Bind is a subscription that began, or was given another token or source.
 type Bind struct {
 	_       struct{} `cbor:",toarray"`
@@ -114,3 +125,5 @@ func (*Unbind) tag() byte { return 11 }
 func (*Grant) tag() byte { return 14 }
 
 func (*Sent) tag() byte { return 15 }
+
+func (*Replied) tag() byte { return 19 }

@@ -53,7 +53,7 @@ func (f *Failure) ofEffect() *effectFailure {
 }
 
 func (s *effectFailure) failure() (*Failure, error) {
-	if s.Event < daemon.EventTimer || s.Event > daemon.EventDaemon {
+	if s.Event < daemon.EventTimer || int(s.Event) >= daemon.EventKinds {
 		return nil, fmt.Errorf("a failed event of kind %d", s.Event)
 	}
 	return &Failure{Sender: s.Sender, Number: s.Number, Time: s.Time, Kind: s.Kind, Call: s.Call, Code: s.Code, Limit: s.Limit,

@@ -89,4 +89,4 @@ func IsUpgrade(b []byte) bool { return len(b) > 0 && b[0] == (*Upgrade)(nil).tag
 
 var variants = canon.VariantsOf[Record](Record.tag, &Event{}, &Failure{}, &Checkpoint{}, &Move{}, &Begin{}, &Upgrade{},
 	&Settled{}, &Mend{}, &channelEvent{}, &Bind{}, &Unbind{}, &effectEvent{}, &effectFailure{}, &Grant{}, &Sent{}, &Halt{},
-	&retriedEvent{}, &channelFailure{})
+	&retriedEvent{}, &channelFailure{}, &Replied{})

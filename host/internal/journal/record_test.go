@@ -63,7 +63,9 @@ func FuzzDecodeRecord(f *testing.F) {
 	for _, r := range []Record{&Begin{Kind: "k"}, &Event{Payload: []byte("x"), Outputs: [][]byte{{1}}}, &Failure{Text: "no"},
 		&Checkpoint{}, &Move{Epoch: 2}, &Event{Kind: daemon.EventChannel, From: identity.EntityID{7}, Channel: "a"}, &Event{Kind: daemon.EventGap},
 		&Bind{Binding: channel.Binding{Channel: "a"}}, &Unbind{}, &Sent{Lost: "no"}, &Halt{Stopped: true},
-		&Event{Kind: daemon.EventDaemon, From: identity.EntityID{7}, SenderEpoch: 3}, &Failure{Event: daemon.EventTimer, Number: 3},
+		&Event{Kind: daemon.EventDaemon, From: identity.EntityID{7}, SenderEpoch: 3},
+		&Event{Kind: daemon.EventAsk, From: identity.EntityID{7}, SenderEpoch: 3}, &Event{Kind: daemon.ReplyKind(effect.Forked), From: identity.EntityID{7}, Number: 9},
+		&Failure{Event: daemon.ReplyKind(effect.TimedOut), Number: 3}, &Replied{To: identity.EntityID{7}, Number: 4, Lost: "gone"}, &Failure{Event: daemon.EventTimer, Number: 3},
 		&Event{Effects: []effect.Effect{{Kind: effect.Publish, Channel: "a"}, {Kind: effect.Send, To: identity.EntityID{3}, Payload: []byte("x")}, {Kind: effect.Timer, At: 3}}},
 		&Grant{Grants: effect.Grants{SendAny: true, Publish: []effect.PublishGrant{{Node: 3, Pattern: "*"}}}}} {
 		b, err := Encode(r)
