@@ -58,8 +58,9 @@ WH_IMPORT("random") void wh_random(void *out, uint32_t size); /* the same again 
 
 /* Kinds of events: sent to the daemon; of a channel; a gap, 16 bytes: sequences of
  * the first and the last lost event, little-endian, zeros where they are not known;
- * a timer of its own; sent by another daemon, which is proven. */
-enum { WH_DIRECT = 0, WH_CHANNEL = 1, WH_GAP = 2, WH_TIMER = 3, WH_DAEMON = 4 };
+ * a timer of its own; sent by another daemon, which is proven; asked by another daemon,
+ * which is proven and waits for an answer; a call of its own that has ended. */
+enum { WH_DIRECT = 0, WH_CHANNEL = 1, WH_GAP = 2, WH_TIMER = 3, WH_DAEMON = 4, WH_ASKED = 5, WH_REPLY = 6 };
 
 /* What the daemon does to others, once the event is durable; a failed event does
  * nothing. Payloads are copied at once. To publish and to send it must have been
@@ -69,6 +70,17 @@ WH_IMPORT("publish") int32_t wh_publish_bytes(const char *channel, uint32_t chan
 WH_IMPORT("send") int32_t wh_send(const uint8_t id[32], const void *data, uint32_t size); /* to a daemon, wherever it is */
 WH_IMPORT("timer") int64_t wh_timer(int64_t at, const void *data, uint32_t size); /* an event of kind WH_TIMER at that time, Unix nanoseconds; the timer's number, or minus an answer */
 WH_IMPORT("timer_cancel") void wh_timer_cancel(int64_t timer); /* one that is not there is no error */
+
+/* Calls between daemons. wh_ask sends an event of kind WH_ASKED; how the call ends comes as
+ * one of kind WH_REPLY with that wh_event_call. The deadline is in Unix nanoseconds; 0: it
+ * never passes. What is asked is answered in that event or in a later one, by what
+ * wh_event_call was in it; the first answer counts. */
+WH_IMPORT("ask") int64_t wh_ask(const uint8_t id[32], const void *data, uint32_t size, int64_t deadline); /* the call's number, or minus an answer */
+WH_IMPORT("answer") int32_t wh_answer(uint64_t call, const void *data, uint32_t size);
+WH_IMPORT("refuse") int32_t wh_refuse(uint64_t call, const char *reason, uint32_t size);
+WH_IMPORT("event_call") uint64_t wh_event_call(void);     /* 0: the event is of another kind */
+WH_IMPORT("event_status") uint32_t wh_event_status(void); /* of WH_REPLY, one of these */
+enum { WH_ANSWERED = 0, WH_REFUSED = 1, WH_FAILED = 2, WH_NO_SUCH_DAEMON = 3, WH_TIMED_OUT = 4, WH_FORKED = 5 };
 
 enum { WH_DEBUG = 0, WH_INFO = 1, WH_WARN = 2, WH_ERROR = 3 };
 

@@ -183,10 +183,11 @@ export function abort_(message: string | null, file: string | null, line: u32, c
 /**
  * What an event is to its daemon: sent to it; of a channel that it is subscribed to;
  * or a gap in one, 16 bytes: the sequences of the first and the last lost event,
- * little-endian, zeros where they are not known; a timer of its own; or sent by another
- * daemon, which is proven.
+ * little-endian, zeros where they are not known; a timer of its own; sent by another
+ * daemon, which is proven; asked by another daemon, which is proven and waits for an answer;
+ * or a call of its own that has ended.
  */
-export enum EventKind { Direct = 0, Channel = 1, Gap = 2, Timer = 3, Daemon = 4 }
+export enum EventKind { Direct = 0, Channel = 1, Gap = 2, Timer = 3, Daemon = 4, Asked = 5, Reply = 6 }
 
 /** What the event is. */
 export function eventKind(): EventKind { return host_event_kind(); }
@@ -195,6 +196,11 @@ export function eventKind(): EventKind { return host_event_kind(); }
 @external("wasmhost", "send") declare function host_send(id: usize, ptr: usize, len: i32): i32;
 @external("wasmhost", "timer") declare function host_timer(at: i64, ptr: usize, len: i32): i64;
 @external("wasmhost", "timer_cancel") declare function host_timer_cancel(timer: i64): void;
+@external("wasmhost", "ask") declare function host_ask(id: usize, ptr: usize, len: i32, deadline: i64): i64;
+@external("wasmhost", "answer") declare function host_answer(call: i64, ptr: usize, len: i32): i32;
+@external("wasmhost", "refuse") declare function host_refuse(call: i64, ptr: usize, len: i32): i32;
+@external("wasmhost", "event_call") declare function host_event_call(): i64;
+@external("wasmhost", "event_status") declare function host_event_status(): i32;
 
 /**
  * Whether something is published, sent or set: it is; the daemon was not granted that
@@ -230,6 +236,42 @@ export function timerAfter(ns: i64, data: Uint8Array): i64 {
 /** Makes a timer not fire. One that has fired is no error. */
 export function cancelTimer(timer: i64): void {
   host_timer_cancel(timer);
+}
+
+/**
+ * How a call ended: it was answered; the other daemon refused it, or failed on it; there is
+ * no such daemon; the deadline passed first; this daemon is a fork of the one that asked.
+ */
+export enum CallStatus { Answered = 0, Refused = 1, Failed = 2, NoSuchDaemon = 3, TimedOut = 4, Forked = 5 }
+
+/**
+ * Sends an event of kind Asked to a daemon, 32 bytes, which answers it; as send. How the
+ * call ends comes as an event of kind Reply with that eventCall. The deadline is in
+ * nanoseconds since the Unix epoch; 0: it never passes. Returns the call's number, or minus
+ * an Answer.
+ */
+export function ask(to: Uint8Array, data: Uint8Array, deadline: i64 = 0): i64 {
+  return to.length == 32 ? host_ask(to.dataStart, data.dataStart, data.length, deadline) : -<i64>Answer.Invalid;
+}
+
+/** Of an event of kind Asked, what to answer; of one of kind Reply, the call that has ended; else 0. */
+export function eventCall(): i64 { return host_event_call(); }
+
+/**
+ * How the call ended that an event of kind Reply is of. The event's data is the answer, or
+ * why there is none.
+ */
+export function eventStatus(): CallStatus { return host_event_status(); }
+
+/** Answers what another daemon asked, in that event or in a later one. The first answer counts. */
+export function answerCall(call: i64, data: Uint8Array): Answer {
+  return host_answer(call, data.dataStart, data.length);
+}
+
+/** Answers with the reason why there is no answer. */
+export function refuseCall(call: i64, reason: string): Answer {
+  const b = String.UTF8.encode(reason);
+  return host_refuse(call, changetype<usize>(b), b.byteLength);
 }
 
 /** Text as bytes. */

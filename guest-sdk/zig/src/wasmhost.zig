@@ -37,6 +37,11 @@ const host = if (!in_module) @import("sdkhost.zig") else struct {
     extern "wasmhost" fn send(id: [*]const u8, ptr: [*]const u8, len: usize) i32;
     extern "wasmhost" fn timer(at: i64, ptr: [*]const u8, len: usize) i64;
     extern "wasmhost" fn timer_cancel(number: i64) void;
+    extern "wasmhost" fn ask(id: [*]const u8, ptr: [*]const u8, len: usize, deadline: i64) i64;
+    extern "wasmhost" fn answer(call: u64, ptr: [*]const u8, len: usize) i32;
+    extern "wasmhost" fn refuse(call: u64, ptr: [*]const u8, len: usize) i32;
+    extern "wasmhost" fn event_call() u64;
+    extern "wasmhost" fn event_status() u32;
 };
 
 /// An identity: an ed25519 public key. All zeros is nobody.
@@ -108,8 +113,9 @@ pub fn self() Id {
 /// What an event is to its daemon: sent to it; of a channel that it is subscribed to; a
 /// gap in one, 16 bytes: the sequences of the first and the last lost event,
 /// little-endian, zeros where they are not known; a timer of its own; sent by another
-/// daemon, which is proven.
-pub const Kind = enum(u32) { direct = 0, channel = 1, gap = 2, timer = 3, daemon = 4, _ };
+/// daemon, which is proven; asked by another daemon, which is proven and waits for an
+/// answer; a call of its own that has ended.
+pub const Kind = enum(u32) { direct = 0, channel = 1, gap = 2, timer = 3, daemon = 4, asked = 5, reply = 6, _ };
 
 /// What the event is.
 pub fn kind() Kind {
@@ -160,6 +166,47 @@ pub fn timer(at: i64, data: []const u8) Refused!Timer {
 /// timer at so many nanoseconds after this event.
 pub fn timerAfter(ns: i64, data: []const u8) Refused!Timer {
     return timer(now() +| ns, data);
+}
+
+/// How a call ended: it was answered; the other daemon refused it, or failed on it; there is
+/// no such daemon; the deadline passed first; this daemon is a fork of the one that asked.
+pub const Status = enum(u32) { answered = 0, refused = 1, failed = 2, no_such_daemon = 3, timed_out = 4, forked = 5, _ };
+
+/// A call between daemons: to who asked it is what ask returned, to who is asked what
+/// eventCall returns. 0 is none.
+pub const Call = struct {
+    number: u64,
+
+    /// Answers what another daemon asked, in that event or in a later one. The first answer
+    /// counts.
+    pub fn answer(c: Call, data: []const u8) Refused!void {
+        return allowed(host.answer(c.number, data.ptr, data.len));
+    }
+
+    /// Answers with the reason why there is no answer.
+    pub fn refuse(c: Call, reason: []const u8) Refused!void {
+        return allowed(host.refuse(c.number, reason.ptr, reason.len));
+    }
+};
+
+/// Sends an event of kind asked to a daemon, which answers it; as send. How the call ends
+/// comes as an event of kind reply with that eventCall. The deadline is in nanoseconds since
+/// the Unix epoch; 0: it never passes.
+pub fn ask(to: *const Id, data: []const u8, deadline: i64) Refused!Call {
+    const number = host.ask(to, data.ptr, data.len, deadline);
+    if (number < 0) try allowed(-number);
+    return .{ .number = @intCast(number) };
+}
+
+/// Of an event of kind asked, what to answer; of one of kind reply, the call that has ended.
+pub fn eventCall() Call {
+    return .{ .number = host.event_call() };
+}
+
+/// How the call ended that an event of kind reply is of; its data is the answer, or why
+/// there is none.
+pub fn eventStatus() Status {
+    return @enumFromInt(host.event_status());
 }
 
 pub const Error = error{Failed};
