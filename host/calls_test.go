@@ -14,7 +14,6 @@ import (
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
-	"wasmhost.example/host/hosttest"
 	"wasmhost.example/identity"
 )
 
@@ -346,26 +345,11 @@ func TestCallsThroughMovesAndCrashes(t *testing.T) {
 // A bank of guests: accounts pay one another while they move, are put away and their nodes
 // crash. No money is lost or made, and each payment ends.
 func TestABankOfGuests(t *testing.T) {
-	useCompressors(t)
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { bank(t, rand.New(rand.NewPCG(seed, 11))) })
 		})
 	}
-}
-
-// useCompressors has a guest's memory stored and read, outside any bubble: compressors that
-// all guests share keep to the bubble in which they are first used.
-func useCompressors(t *testing.T) {
-	var net hosttest.Net
-	n := start(t, &net, newKey(t), t.TempDir(), nil)
-	n.push("counter", "c/counter.wasm")
-	d := n.spawn("counter", "c")
-	n.wantSend(d.Entity, "x", "1")
-	if !n.Passivate(d.Entity) {
-		t.Fatal("it is busy")
-	}
-	n.wantSend(d.Entity, "x", "2")
 }
 
 func bank(t *testing.T, rng *rand.Rand) {

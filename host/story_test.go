@@ -63,12 +63,58 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	compiled = dir
+	if err := useCompressors(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if err := os.RemoveAll(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// useCompressors has a guest's memory stored and read, outside any bubble: compressors that
+// all guests share keep to the bubble in which they are first used.
+func useCompressors() error {
+	key, err := identity.Generate()
+	if err != nil {
+		return err
+	}
+	var net hosttest.Net
+	mesh, err := net.Join(key)
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(store.Options{Ephemeral: true})
+	if err != nil {
+		return err
+	}
+	r, err := host.New(ctx, host.Options{Node: key, Store: s, Mesh: mesh, CacheDir: compiled})
+	if err != nil {
+		return err
+	}
+	wasm, err := os.ReadFile("../testdata/wasm/c/counter.wasm")
+	if err == nil {
+		err = r.Start(ctx)
+	}
+	if err == nil {
+		_, err = r.PushKind(ctx, "counter", wasm)
+	}
+	if err != nil {
+		return err
+	}
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "counter"})
+	for range 2 {
+		if err == nil {
+			_, err = r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")})
+		}
+		if err == nil && !r.Passivate(d.Entity) {
+			err = errors.New("the daemon is busy")
+		}
+	}
+	return errors.Join(err, r.Shutdown(ctx), s.Close())
 }
 
 // start makes a ready node, on disk when dir is not empty.
