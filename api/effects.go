@@ -18,8 +18,25 @@ type Effects struct {
 	MaySend    []string     `json:"may_send,omitempty"`    // entity ids, or *
 	Pending    []Pending    `json:"pending,omitempty"`
 	Timers     []Timer      `json:"timers,omitempty"`
+	Calls      []Call       `json:"calls,omitempty"`       // that it made and that have not ended
+	Owes       []Owed       `json:"owes,omitempty"`        // what it was asked and has not answered
+	Replies    int          `json:"replies,omitempty"`     // its answers that have not arrived yet
 	PassedOver uint64       `json:"passed_over,omitempty"` // events of timers, daemons and channels that it failed on and nobody tries again, since it came to the node
 	Lost       uint64       `json:"lost,omitempty"`        // events that it sent or published and that were passed over or given up, since then
+	Late       uint64       `json:"late,omitempty"`        // replies to calls of its own that had ended, since then
+}
+
+// Call is what a daemon asked another, which has not been answered.
+type Call struct {
+	Number   uint64     `json:"number"`
+	Daemon   string     `json:"entity_id"`          // that was asked
+	Deadline *time.Time `json:"deadline,omitempty"` // when it times out; absent: never
+}
+
+// Owed is what another daemon asked, and has had no answer to.
+type Owed struct {
+	Number uint64 `json:"number"`    // of the event that asked: what the daemon's code answers
+	Daemon string `json:"entity_id"` // that asked
 }
 
 // Pending is what has not arrived yet at a channel or a daemon.

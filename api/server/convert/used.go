@@ -12,10 +12,12 @@ import (
 
 // EffectsOf is nil where there is nothing to be shown.
 func EffectsOf(e daemon.Effects) *api.Effects {
-	if e.Grants.IsZero() && len(e.Pending) == 0 && len(e.Timers) == 0 && e.PassedOver == 0 && e.Lost == 0 {
+	waiting := len(e.Pending) + len(e.Timers) + len(e.Calls) + len(e.Owes) + len(e.Replies)
+	if e.Grants.IsZero() && waiting == 0 && e.PassedOver == 0 && e.Lost == 0 && e.Late == 0 {
 		return nil
 	}
-	out := &api.Effects{PassedOver: e.PassedOver, Lost: e.Lost}
+
+	out := &api.Effects{PassedOver: e.PassedOver, Lost: e.Lost, Late: e.Late, Replies: len(e.Replies)}
 	for _, g := range e.Grants.Publish {
 		out.MayPublish = append(out.MayPublish, api.MayPublish{Node: g.Node.String(), Pattern: g.Pattern})
 	}
@@ -37,6 +39,17 @@ func EffectsOf(e daemon.Effects) *api.Effects {
 	for _, t := range e.Timers {
 		out.Timers = append(out.Timers, api.Timer{Number: t.ID, At: time.Unix(0, t.At).UTC(), Bytes: int64(len(t.Payload))})
 	}
+	for _, c := range e.Calls {
+		call := api.Call{Number: c.Name.Number, Daemon: c.To.String()}
+		if c.Deadline > 0 {
+			at := time.Unix(0, c.Deadline).UTC()
+			call.Deadline = &at
+		}
+		out.Calls = append(out.Calls, call)
+	}
+	for _, o := range e.Owes {
+		out.Owes = append(out.Owes, api.Owed{Number: o.ID, Daemon: o.From.String()})
+	}
 	return out
 }
 
@@ -55,6 +68,7 @@ func UsedOf(i daemon.Info, e daemon.Effects) []api.Used {
 		{Limit: "readers", Used: i.Waiting.Readers, Most: host.MaxReaders},
 		{Limit: "timers", Used: int64(len(e.Timers)), Most: effect.MaxTimers},
 		{Limit: "pending-effects", Used: int64(events), Most: effect.MaxPending},
+		{Limit: "pending-calls", Used: int64(len(e.Calls)), Most: effect.MaxCalls},
 		{Limit: "pending-bytes", Used: bytes, Most: effect.MaxPendingBytes},
 	}
 	near := i.Near.Names()

@@ -66,6 +66,22 @@ func writeEffects(a *cli.App, w io.Writer, e *api.Effects) {
 	if e.Lost > 0 {
 		fmt.Fprintf(w, "lost\t%d events that it sent\n", e.Lost)
 	}
+	for _, c := range e.Calls {
+		until := "without a deadline"
+		if c.Deadline != nil {
+			until = "until " + c.Deadline.Format("2006-01-02 15:04:05.000Z07:00")
+		}
+		fmt.Fprintf(w, "asked\t%s\tcall %d, %s\n", a.daemonName(c.Daemon), c.Number, until)
+	}
+	for _, o := range e.Owes {
+		fmt.Fprintf(w, "owes an answer to\t%s\tof event %d\n", a.daemonName(o.Daemon), o.Number)
+	}
+	if e.Replies > 0 {
+		fmt.Fprintf(w, "on its way\t%d answers\n", e.Replies)
+	}
+	if e.Late > 0 {
+		fmt.Fprintf(w, "came too late\t%d answers to calls of its own\n", e.Late)
+	}
 	for _, t := range e.Timers {
 		fmt.Fprintf(w, "timer\t%d at %s\n", t.Number, t.At.Format("2006-01-02 15:04:05.000Z07:00"))
 	}
