@@ -71,10 +71,10 @@ func writeEffects(a *cli.App, w io.Writer, e *api.Effects) {
 		if c.Deadline != nil {
 			until = "until " + c.Deadline.Format("2006-01-02 15:04:05.000Z07:00")
 		}
-		fmt.Fprintf(w, "asked\t%s\tcall %d, %s\n", a.daemonName(c.Daemon), c.Number, until)
+		fmt.Fprintf(w, "asked\t%s\tcall %d, %s\n", a.DaemonName(c.Daemon), c.Number, until)
 	}
 	for _, o := range e.Owes {
-		fmt.Fprintf(w, "owes an answer to\t%s\tof event %d\n", a.daemonName(o.Daemon), o.Number)
+		fmt.Fprintf(w, "owes an answer to\t%s\tof event %d\n", a.DaemonName(o.Daemon), o.Number)
 	}
 	if e.Replies > 0 {
 		fmt.Fprintf(w, "on its way\t%d answers\n", e.Replies)
