@@ -8,7 +8,15 @@ import (
 	"testing"
 
 	"wasmhost.example/api"
+	"wasmhost.example/cmd/wasmhost/serve"
 )
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == serve.CompileCommand {
+		os.Exit(serve.CompileChild(os.Args[2:], os.Stdin, os.Stdout))
+	}
+	os.Exit(m.Run())
+}
 
 // What is not well says what it costs and how to mend it; what is well says
 // neither. Nothing is left behind.

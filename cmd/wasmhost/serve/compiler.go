@@ -27,6 +27,10 @@ import (
 // compile one module. Users do not call it.
 const CompileCommand = "compile-child"
 
+// childMark is set in the environment of a child. A program that is started as one and
+// compiles instead, as a test's is that has no TestMain for it, would start itself for ever.
+const childMark = "WASMHOST_COMPILE_CHILD"
+
 // Exit codes of that program, beside 0.
 const (
 	childRefused = 20 // standard output has the abi.Refusal
@@ -119,6 +123,9 @@ func outcome(ctx context.Context, job host.CompileJob, use host.CompileUse, over
 // startChild starts a child that compiles the job's module, which it takes from
 // in. It ends when in does.
 func startChild(job host.CompileJob) (cmd *exec.Cmd, in *os.File, err error) {
+	if os.Getenv(childMark) != "" {
+		return nil, nil, errors.New("a compile child starts no others: its program does not know " + CompileCommand)
+	}
 	exe, err := ownProgram()
 	if err != nil {
 		return nil, nil, err
@@ -134,7 +141,7 @@ func startChild(job host.CompileJob) (cmd *exec.Cmd, in *os.File, err error) {
 	defer theirs.Close()
 	cmd = exec.Command(exe, CompileCommand, dir, strconv.Itoa(len(job.Wasm)), strconv.FormatInt(job.Limits.Memory, 10), job.Limits.CPU.String())
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=none"} // nothing of the node's
+	cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=none", childMark + "=1"} // nothing of the node's
 	cmd.Dir = dir
 	out := &limited{}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, out, out
