@@ -133,7 +133,7 @@ func TestCallsAreAnswered(t *testing.T) {
 		}
 		s.wantHeard(a, "answered:3 refused:closed failed:guest process failed with code -1: asked to fail answered:")
 
-		e, err := s.nodes[0].Effects(a.Entity)
+		e, err := s.nodes[0].Daemons().Effects(a.Entity)
 		if err != nil || len(e.Calls)+len(e.Pending) != 0 {
 			t.Errorf("what has ended is there: %+v, %v", e, err)
 		}
@@ -246,7 +246,7 @@ func TestCallsToRemovedDaemonsEnd(t *testing.T) {
 		s.nodes[0].send(a.Entity, "answer 3 to nobody")
 		time.Sleep(4 * time.Minute)
 		s.wantHeard(a, "asked:3 no such daemon: no such daemon:")
-		if e, err := s.nodes[0].Effects(a.Entity); err != nil || len(e.Calls)+len(e.Owes)+len(e.Replies) != 0 {
+		if e, err := s.nodes[0].Daemons().Effects(a.Entity); err != nil || len(e.Calls)+len(e.Owes)+len(e.Replies) != 0 {
 			t.Errorf("what has ended is there: %+v, %v", e, err)
 		}
 	})

@@ -100,7 +100,7 @@ func useCompressors() error {
 		err = r.Start(ctx)
 	}
 	if err == nil {
-		_, err = r.PushKind(ctx, "counter", wasm)
+		_, err = r.Kinds().Push(ctx, "counter", wasm)
 	}
 	if err != nil {
 		return err
