@@ -223,10 +223,6 @@ func heldBy(id identity.EntityID, err error) *daemon.HeldDaemon {
 	return h
 }
 
-func heldError(h *daemon.HeldDaemon) error {
-	return &daemon.HeldError{Entity: h.Entity, Reason: h.Reason, Why: h.Why}
-}
-
 // waiting returns the daemons that wait for a standby to be compared with.
 func (c *member) waiting() []daemon.HeldDaemon {
 	if c == nil {
