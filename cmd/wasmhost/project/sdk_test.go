@@ -13,7 +13,7 @@ import (
 // unshipped are the files of an SDK's folder that no project gets.
 func unshipped(language, name string) bool {
 	switch {
-	case strings.HasPrefix(name, "examples/"), strings.HasSuffix(name, "_test.go"), strings.Contains("/"+name, "/testdata/"):
+	case strings.HasPrefix(name, "examples/"), language == "rust" && strings.HasPrefix(name, "tests/"), strings.HasSuffix(name, "_test.go"), strings.Contains("/"+name, "/testdata/"):
 		return true
 	case language == "c":
 		return name == "wasmhost.pc.in"
