@@ -19,7 +19,7 @@ var mended = []hunt{
 	{mutant{"the last pause is not cut to what is left", "host/backoff/backoff.go",
 		"return min(t.pause, left), true", "return t.pause, t.pause <= left", nil}, goTest{"./host/backoff", "TestBudgetIsUsedToItsEnd"}},
 	{mutant{"absence deletes a copy", "host/cluster.go",
-		"return // a copy here stays until the daemon is removed", "c.tell(func() { c.dropCopy(id) })\n\t\treturn", nil}, goTest{"./host", "TestAMissingEntryDropsNoCopy"}},
+		"return // a copy here stays until the daemon is removed", "c.tell(func() { c.copies.Drop(id) })\n\t\treturn", nil}, goTest{"./host", "TestAMissingEntryDropsNoCopy"}},
 	{mutant{"a recovery takes the shortest copy", "host/survey.go",
 		"return order > 0", "return order < 0", nil}, goTest{"./host", "TestTheLongestCopyIsChosen"}},
 	{mutant{"an owner on older data wins over its standby", "host/internal/reach/order.go",
