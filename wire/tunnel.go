@@ -68,15 +68,36 @@ type tunnel struct {
 
 	mu      sync.Mutex
 	handler http.Handler
+	has     chan struct{} // closed once there is a handler
+}
+
+// handlerWait is how long a request waits for a node that begins and has no handler yet. An
+// answer that is no problem of the API would tell a client nothing that it can act on.
+const handlerWait = 10 * time.Second
+
+// handle returns the handler, and waits for it; nil: there is none for this request.
+func (t *tunnel) handle(ctx context.Context) http.Handler {
+	wait := time.NewTimer(handlerWait)
+	defer wait.Stop()
+	select {
+	case <-t.has:
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return nil
+	case <-t.closed:
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.handler
 }
 
 func (t *tunnel) start(m *Mesh) {
-	t.conns, t.closed, t.addr = make(chan net.Conn), make(chan struct{}), m.Addr()
+	t.conns, t.closed, t.has, t.addr = make(chan net.Conn), make(chan struct{}), make(chan struct{}), m.Addr()
 	t.server = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			t.mu.Lock()
-			h := t.handler
-			t.mu.Unlock()
+			h := t.handle(r.Context())
 			if h == nil {
 				http.Error(w, "this node answers no requests", http.StatusServiceUnavailable)
 				return
@@ -101,6 +122,9 @@ func (t *tunnel) start(m *Mesh) {
 func (t *tunnel) setHandler(h http.Handler) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.handler == nil {
+		close(t.has)
+	}
 	t.handler = h
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wasmhost.example/host"
@@ -242,6 +243,30 @@ func TestTunnel(t *testing.T) {
 	if err != nil || string(got) != b.Self().String()+" /v1/x "+body {
 		t.Errorf("got %d bytes, %v", len(got), err)
 	}
+}
+
+// What a peer asks of a node that begins waits until that has a handler, and not for ever.
+func TestRequestsWaitForAHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := &tunnel{closed: make(chan struct{}), has: make(chan struct{})}
+		got := make(chan http.Handler)
+		go func() { got <- begun.handle(ctx) }()
+		synctest.Wait()
+		select {
+		case h := <-got:
+			t.Fatalf("got %v before there is a handler", h)
+		default:
+		}
+		begun.setHandler(http.NotFoundHandler())
+		if h := <-got; h == nil {
+			t.Error("got no handler, want the one that was set")
+		}
+
+		never, started := &tunnel{closed: make(chan struct{}), has: make(chan struct{})}, time.Now()
+		if h := never.handle(ctx); h != nil || time.Since(started) != handlerWait {
+			t.Errorf("without a handler: got %v after %v, want none after %v", h, time.Since(started), handlerWait)
+		}
+	})
 }
 
 // One sender pipelines events while the daemon moves between two nodes and the
