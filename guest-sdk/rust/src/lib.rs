@@ -356,8 +356,9 @@ macro_rules! export_common {
     };
 }
 
-/// What an event is to its daemon.
+/// What an event is to its daemon. There may be more kinds in later versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EventKind {
     /// It was sent to the daemon.
     Direct,

@@ -32,6 +32,7 @@ impl Daemon for Tour {
             EventKind::Gap => 2,
             EventKind::Timer => 3,
             EventKind::Daemon => 4,
+            _ => 5,
         };
         if kind == 4 {
             send(&event.sender(), "s")?;
