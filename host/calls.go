@@ -153,7 +153,7 @@ func (d *hosted) dueFor(p effect.Place, most, bytes int) []channel.Carriage {
 	return list
 }
 
-// watchCalls has those whom the daemon asked be looked for, lest they were removed. It needs
+// watchCalls looks after the daemon's open calls: whoever it asked may be removed. It needs
 // d.mu.
 func (d *hosted) watchCalls() {
 	if d.effects == nil {

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -206,6 +207,48 @@ func TestCallsTimeOut(t *testing.T) {
 		s.nodes[1].send(b.Entity, "answer 1 soon")
 		time.Sleep(2 * time.Hour)
 		s.wantHeard(a, "timed out: answered:soon")
+	})
+}
+
+// A call that timed out before it could leave does not arrive later, as anything else.
+func TestACallThatTimedOutDoesNotLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, 2)
+		a, b := s.nodes[0].caller(), s.nodes[1].caller()
+		s.net.SetDown(s.nodes[1].Self(), true)
+		s.asks(a, b, time.Minute, "later")
+		time.Sleep(2 * time.Minute)
+		s.wantHeard(a, "timed out:")
+		s.net.SetDown(s.nodes[1].Self(), false)
+		time.Sleep(2 * time.Minute)
+		s.wantHeard(b, "")
+		if e, err := s.nodes[1].Daemons().Effects(b.Entity); err != nil || e.PassedOver != 0 {
+			t.Errorf("got %+v, %v; want that nothing came", e, err)
+		}
+		if e, err := s.nodes[0].Daemons().Effects(a.Entity); err != nil || len(e.Pending) != 0 {
+			t.Errorf("got %+v, %v; want nothing on its way", e, err)
+		}
+	})
+}
+
+// New code cannot go on where the old one waits.
+func TestNoUpgradeWhileCallsAreOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, 1)
+		n := s.nodes[0]
+		n.push("account", "rust/account.wasm")
+		d, err := n.Spawn(ctx, daemon.SpawnRequest{Kind: "account", Config: []byte("9"), Grants: anybody()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Deliver(ctx, d.Entity, daemon.Event{Payload: fmt.Appendf(nil, "pay %s 1", newKey(t).ID())}); err != nil {
+			t.Fatal(err)
+		}
+		n.push("probe", "rust/probe.wasm")
+		_, err = n.Upgrade(ctx, d.Entity, sha256.Sum256(guest(t, "rust/probe.wasm")))
+		if !errors.Is(err, daemon.ErrCannotUpgrade) || !strings.Contains(err.Error(), "1 calls of the daemon have not ended") {
+			t.Errorf("got %v, want that a call has not ended", err)
+		}
 	})
 }
 

@@ -144,7 +144,7 @@ func (d *hosted) waitsForRoom(ev *input, err error) bool {
 	}
 	switch fault.Limit {
 	case abi.LimitPending:
-		if len(d.effects.Pending()) == 0 {
+		if !d.busyWithEffects() {
 			return false // it asks for more than there ever is
 		}
 	case abi.LimitTimers:

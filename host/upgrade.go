@@ -114,7 +114,7 @@ func (d *hosted) upgrade(ctx context.Context, f *guest.Factory) error {
 	case !ok:
 		return fmt.Errorf("%w: its code is native", daemon.ErrCannotUpgrade)
 	case d.effects != nil && len(d.effects.Calls()) > 0:
-		return fmt.Errorf("%w: %d calls of the daemon have not ended, and new code cannot go on where they wait", daemon.ErrCannotUpgrade, len(d.effects.Calls()))
+		return fmt.Errorf("%w: %d calls of the daemon have not ended, and new code cannot go on where they wait; upgrade when inspect shows none", daemon.ErrCannotUpgrade, len(d.effects.Calls()))
 	case bytes.Equal(d.module, digest[:]):
 		return fmt.Errorf("%w: it runs that module already", daemon.ErrCannotUpgrade)
 	case d.stateless() && f.Module().Report().State != abi.StateStateless, !d.stateless() && f.Module().Report().State == abi.StateStateless:

@@ -246,6 +246,7 @@ func (s *State) End(name CallName) bool {
 	if len(s.calls.open) == 0 {
 		s.calls.open = nil
 	}
+	s.drop(name)
 	return true
 }
 
@@ -267,6 +268,20 @@ func (s *State) LastCall(to identity.EntityID) (CallName, bool) {
 		}
 	}
 	return CallName{}, false
+}
+
+// drop takes out the pending effect of that name: a call that has ended would arrive as
+// what is sent.
+func (s *State) drop(name CallName) {
+	for i := range s.pending {
+		if e := &s.pending[i]; e.Epoch == name.Epoch && e.Number == name.Number {
+			s.bytes -= Cost(len(e.Payload))
+			if s.pending = slices.Delete(s.pending, i, i+1); len(s.pending) == 0 {
+				s.pending = nil
+			}
+			return
+		}
+	}
 }
 
 // NextCall returns the call that the host itself ends first, and when, among those whose

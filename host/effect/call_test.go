@@ -66,6 +66,9 @@ func TestCallsEndOnce(t *testing.T) {
 	if _, _, ok := s.NextCall(0); ok {
 		t.Error("a call without a deadline times out")
 	}
+	if got := s.Pending(); len(got) != 1 || got[0].Number != second.Number {
+		t.Errorf("got %+v on their way, want the call that is open alone", got)
+	}
 	if c, ok := s.Call(second); !ok || c.To != you {
 		t.Errorf("the second call: got %+v, %v", c, ok)
 	}

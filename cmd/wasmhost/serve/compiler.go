@@ -27,8 +27,8 @@ import (
 // compile one module. Users do not call it.
 const CompileCommand = "compile-child"
 
-// childMark is set in the environment of a child. A program that is started as one and
-// compiles instead, as a test's is that has no TestMain for it, would start itself for ever.
+// childMark is set in the environment of a child, which then starts no child itself. A test's
+// program without a TestMain does not know CompileCommand: it would start itself without end.
 const childMark = "WASMHOST_COMPILE_CHILD"
 
 // Exit codes of that program, beside 0.
