@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
@@ -219,4 +220,18 @@ func (d *hosted) usage() Usage {
 		Time: time.Duration(w.time.Load()) + d.share.Used().Time, Bytes: w.bytes.Load(),
 		Direct: direct, Timers: timers, Daemons: daemons, Channels: channels,
 		Waiting: int(d.waiting.Load()), Turns: d.share.Waiting()}
+}
+
+// bare makes a daemon that is in no table and has no code: who it is, and its key, which
+// becomes the daemon's.
+func bare(node *engineConfig, id identity.EntityID, key *identity.KeyPair) *hosted {
+	return &hosted{node: node, env: node.Env, id: id, key: key}
+}
+
+// readFirstDelta returns nil if value is what the store may keep of a daemon's state as the
+// first delta behind a snapshot of the digest.
+func readFirstDelta(e *env.Env, id identity.EntityID, base chain.Hash, value []byte) error {
+	d := &hosted{id: id, saved: saved{digest: base}, env: e}
+	_, _, _, err := d.readDelta([]byte{0, 0, 0, 0}, value)
+	return err
 }

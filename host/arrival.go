@@ -103,10 +103,10 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 			return migration.Failf(migration.StateFailed, "%v", err)
 		}
 	}
-	if s, err = s.ForStore(d.key); err != nil {
+	if s, err = s.ForStore(d.Key()); err != nil {
 		return err
 	}
-	return putSnapshot(in.env.Store, b, in.offer.Entity, d.index, s)
+	return putSnapshot(in.env.Store, b, in.offer.Entity, d.NextIndex(), s)
 }
 
 // beginHere starts a history for a daemon that brought none: at its snapshot,
@@ -185,9 +185,9 @@ func (in *incoming) replay(c migration.Conn) error {
 // withDaemon calls fn with the daemon's lock. It is held for that alone: who
 // drops the daemon waits for no peer.
 func (in *incoming) withDaemon(fn func() error) error {
-	in.d.mu.Lock()
-	defer in.d.mu.Unlock()
-	if in.d.life.State() == lifecycle.Moved {
+	in.d.Lock()
+	defer in.d.Unlock()
+	if in.d.State() == lifecycle.Moved {
 		return target.ErrPushedOut
 	}
 	return fn()
@@ -200,7 +200,7 @@ func (in *incoming) apply(t *migration.Tail) error {
 		in.d.adopt(t.Adopt)
 		defer func() { in.d.adopt(false) }()
 		for _, rec := range t.Records {
-			b.Append(in.offer.Entity, in.d.index, rec)
+			b.Append(in.offer.Entity, in.d.NextIndex(), rec)
 			if err := in.d.replay(rec); err != nil {
 				return migration.Failf(migration.StateFailed, "%v", err)
 			}

@@ -62,7 +62,7 @@ func (in *incoming) keep(b *store.Batch) error {
 	}
 	key = in.rt.expectedKey(in.offer.Entity)
 	defer key.Wipe()
-	lent := &hosted{node: in.rt.daemons, env: in.env, id: in.offer.Entity, key: key}
+	lent := bare(in.rt.daemons, in.offer.Entity, key)
 	if err := lent.keepKey(b); err != nil {
 		return migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}

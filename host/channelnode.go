@@ -79,7 +79,7 @@ func (o daemonOutputs) ByOrigin(origin identity.OriginHash) (identity.EntityID, 
 	r := o.rt
 	var id identity.EntityID
 	if d := r.table.ByOrigin(origin); d != nil {
-		id = d.id
+		id = d.Entity()
 	} else {
 		gone, err := r.movedAs(table.OriginEntry(origin), func(e identity.EntityID, _ string) bool { return e.Origin() == origin })
 		if err != nil {
@@ -103,11 +103,11 @@ func (o daemonOutputs) Head(id identity.EntityID) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !d.mu.TryLock() {
+	if !d.TryLock() {
 		return d.info().Sequence, nil // as it was before the event that it processes
 	}
-	defer d.mu.Unlock()
-	return d.chain.Head().Sequence, nil
+	defer d.Unlock()
+	return d.Head().Sequence, nil
 }
 
 // TailAfter is Outputs.TailAfter, or Tail where there is no history.
@@ -141,10 +141,10 @@ func (r Outputs) Reaches(ctx context.Context, id identity.EntityID, sequence uin
 	if err := d.peek(ctx); err != nil { // an event that is processed may be newer than what is shown
 		return err
 	}
-	head := d.chain.Head().Sequence
-	d.mu.Unlock()
+	head := d.Head().Sequence
+	d.Unlock()
 	if sequence > head {
-		return fmt.Errorf("%w: daemon %s has made %d outputs, the cursor is of output %d", ErrCursorGone, d.id.Origin(), head, sequence)
+		return fmt.Errorf("%w: daemon %s has made %d outputs, the cursor is of output %d", ErrCursorGone, d.Entity().Origin(), head, sequence)
 	}
 	return nil
 }

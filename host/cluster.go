@@ -288,7 +288,7 @@ func (c *member) verify(session uint64) {
 
 // lookAt finds whether a daemon here is this node's still.
 func (c *member) lookAt(d *hosted, session uint64) {
-	if e, ok := c.directory.Look(d.id); ok {
+	if e, ok := c.directory.Look(d.Entity()); ok {
 		c.compareWith(d, e, session)
 	} else {
 		c.enrol(d, session)
@@ -351,7 +351,7 @@ func (c *member) compareWith(d *hosted, e directory.Entry, session uint64) {
 		c.compareFirst(d, e, session)
 		return
 	}
-	m := c.rt.table.Look(d.id).Leaving
+	m := c.rt.table.Look(d.Entity()).Leaving
 	if m != nil && m.MovesTo(e.Owner, e.Epoch) {
 		return // the migration ends by itself
 	}
@@ -364,9 +364,9 @@ func (c *member) confirm(d *hosted) {
 	ctx, cancel := context.WithTimeout(c.env.Context, c.directory.Self().TTL)
 	defer cancel()
 	session := c.sessionNow()
-	switch e, err := c.directory.Read(ctx, d.id); {
+	switch e, err := c.directory.Read(ctx, d.Entity()); {
 	case err != nil:
-		c.env.Logger.Warn("asking the directory whose a daemon is", "daemon", d.id.Origin(), "error", err)
+		c.env.Logger.Warn("asking the directory whose a daemon is", "daemon", d.Entity().Origin(), "error", err)
 	case e.Owner == c.env.Self:
 		c.compareWith(d, e, session)
 	case !leaderOf(d).Knows(e):
@@ -380,25 +380,25 @@ func (c *member) enrol(d *hosted, session uint64) {
 	if leaderOf(d).IsUnread() {
 		return // it is looked at when it is read
 	}
-	if c.rt.unconfirmed(d.id) {
+	if c.rt.unconfirmed(d.Entity()) {
 		return // that the directory knows nothing of it does not make it this node's
 	}
 	ctx, cancel := context.WithTimeout(c.env.Context, c.directory.Self().TTL)
 	defer cancel()
 	i := d.info()
 	name, epoch := i.Name, i.Epoch
-	known := directory.Daemon{Entity: d.id, Name: name, Owner: c.env.Self, Epoch: epoch}
-	if was, ok := c.recall(d.id); ok { // the directory was made anew
+	known := directory.Daemon{Entity: d.Entity(), Name: name, Owner: c.env.Self, Epoch: epoch}
+	if was, ok := c.recall(d.Entity()); ok { // the directory was made anew
 		known.Want, known.Ack = was.Want, was.Ack
 	}
 	e, err := c.directory.Create(ctx, known)
 	if taken := new(directory.NameTakenError); errors.As(err, &taken) {
-		c.env.Logger.Warn("a daemon from before this node was in the cluster has a name twice: ask for it by its id", "daemon", d.id.Origin(), "name", name, "other", taken.By.Origin(), "node", taken.Owner)
+		c.env.Logger.Warn("a daemon from before this node was in the cluster has a name twice: ask for it by its id", "daemon", d.Entity().Origin(), "name", name, "other", taken.By.Origin(), "node", taken.Owner)
 		e, err = c.directory.Put(ctx, directory.Entry{}, known)
 	}
 	if err != nil {
-		if e, err = c.directory.Read(ctx, d.id); err != nil {
-			c.env.Logger.Warn("making a daemon known to the cluster", "daemon", d.id.Origin(), "error", err)
+		if e, err = c.directory.Read(ctx, d.Entity()); err != nil {
+			c.env.Logger.Warn("making a daemon known to the cluster", "daemon", d.Entity().Origin(), "error", err)
 			return
 		}
 	}

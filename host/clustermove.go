@@ -22,8 +22,8 @@ func (c *member) claim(ctx context.Context, d *hosted, epoch uint64, standbys in
 	if err := c.rt.Node().Holding(); err != nil {
 		return directory.Entry{}, err
 	}
-	epoch = max(epoch, c.directory.RemovedAt(d.id)+1) // its removal is not of what begins now
-	want := directory.Daemon{Entity: d.id, Name: d.name, Owner: c.env.Self, Epoch: epoch, Want: standbys, Ack: ack}
+	epoch = max(epoch, c.directory.RemovedAt(d.Entity())+1) // its removal is not of what begins now
+	want := directory.Daemon{Entity: d.Entity(), Name: d.Name(), Owner: c.env.Self, Epoch: epoch, Want: standbys, Ack: ack}
 	e, err := c.directory.Create(ctx, want)
 	if taken := new(directory.NameTakenError); errors.As(err, &taken) && c.forgetCutShort(ctx, taken) {
 		e, err = c.directory.Create(ctx, want)
@@ -34,12 +34,12 @@ func (c *member) claim(ctx context.Context, d *hosted, epoch uint64, standbys in
 	if !errors.Is(err, directory.ErrConflict) {
 		return e, err
 	}
-	old, err := c.directory.Read(ctx, d.id)
+	old, err := c.directory.Read(ctx, d.Entity())
 	if err != nil {
 		return directory.Entry{}, err
 	}
-	if old.Owner != c.env.Self || len(old.Standbys) > 0 || c.copies.Find(d.id) != nil {
-		return directory.Entry{}, fmt.Errorf("%w: %s is on node %s, epoch %d", daemon.ErrAlreadyPresent, d.id.Origin(), old.Owner, old.Epoch)
+	if old.Owner != c.env.Self || len(old.Standbys) > 0 || c.copies.Find(d.Entity()) != nil {
+		return directory.Entry{}, fmt.Errorf("%w: %s is on node %s, epoch %d", daemon.ErrAlreadyPresent, d.Entity().Origin(), old.Owner, old.Epoch)
 	}
 	// A spawn here that a crash cut short, or a data directory that is lost.
 	want.Epoch = max(epoch, old.Epoch+1)
@@ -96,14 +96,14 @@ func (c *member) movable(ctx context.Context, d *hosted, target identity.NodeID)
 func (c *member) move(ctx context.Context, d *hosted, target identity.NodeID, epoch uint64) error {
 	l := leaderOf(d)
 	for {
-		now, err := c.directory.Read(ctx, d.id)
+		now, err := c.directory.Read(ctx, d.Entity())
 		switch {
 		case err == nil && now.Owner == target && now.Epoch == epoch:
-			l.End(&daemon.MovedError{Moved: daemon.Moved{Entity: d.id, Node: target, Epoch: epoch, Time: c.env.Clock()}})
+			l.End(&daemon.MovedError{Moved: daemon.Moved{Entity: d.Entity(), Node: target, Epoch: epoch, Time: c.env.Clock()}})
 			return nil
 		case err == nil && now.Owner != c.env.Self:
 			c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
-			return migration.Failf(migration.StaleEpoch, "node %s owns daemon %s, epoch %d", now.Owner, d.id.Origin(), now.Epoch)
+			return migration.Failf(migration.StaleEpoch, "node %s owns daemon %s, epoch %d", now.Owner, d.Entity().Origin(), now.Epoch)
 		case err == nil:
 			to := now.Daemon.Without(target)
 			to.Owner, to.Epoch = target, epoch
@@ -114,7 +114,7 @@ func (c *member) move(ctx context.Context, d *hosted, target identity.NodeID, ep
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c.env.Logger.Warn("moving a daemon: the directory is asked again", "daemon", d.id.Origin(), "error", err)
+		c.env.Logger.Warn("moving a daemon: the directory is asked again", "daemon", d.Entity().Origin(), "error", err)
 		timer := time.NewTimer(c.directory.Self().TTL / 8)
 		select {
 		case <-timer.C:

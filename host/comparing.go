@@ -48,10 +48,10 @@ var errStandbySilent = errors.New("a standby in sync does not answer")
 // may. It does not block.
 func (c *member) compareFirst(d *hosted, e directory.Entry, session uint64) {
 	l := leaderOf(d)
-	if !l.BeginComparing(e, session, d.info().Epoch, c.rt.isHeld(d.id)) {
+	if !l.BeginComparing(e, session, d.info().Epoch, c.rt.isHeld(d.Entity())) {
 		return
 	}
-	restored := c.rt.unconfirmed(d.id)
+	restored := c.rt.unconfirmed(d.Entity())
 	if !c.env.Work.Begin() {
 		return
 	}
@@ -70,7 +70,7 @@ func (c *member) compareFirst(d *hosted, e directory.Entry, session uint64) {
 		}
 		l.EndComparing()
 		if err != nil && c.env.Context.Err() == nil {
-			c.env.Logger.Warn("a daemon waits: comparing it with its standbys", "daemon", d.id.Origin(), "error", err)
+			c.env.Logger.Warn("a daemon waits: comparing it with its standbys", "daemon", d.Entity().Origin(), "error", err)
 		}
 	}()
 }
@@ -79,9 +79,9 @@ func (c *member) compareFirst(d *hosted, e directory.Entry, session uint64) {
 // the daemon is looked at again.
 func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, session uint64) error {
 	l := leaderOf(d)
-	ours, err := reach.Of(c.env.Store, d.id)
+	ours, err := reach.Of(c.env.Store, d.Entity())
 	if err != nil { // a history that cannot be read is none
-		c.env.Logger.Error("a daemon's history cannot be read", "daemon", d.id.Origin(), "error", err)
+		c.env.Logger.Error("a daemon's history cannot be read", "daemon", d.Entity().Origin(), "error", err)
 		ours = reach.Extent{}
 	}
 	if epoch := max(d.info().Epoch, ours.Epoch); epoch > e.Epoch { // it was mended, or confirmed
@@ -99,37 +99,37 @@ func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, 
 		return err
 	}
 	if !compared && !data.clean {
-		to, whole, err := c.compareWithStandbys(ctx, d.id, ours, e)
+		to, whole, err := c.compareWithStandbys(ctx, d.Entity(), ours, e)
 		switch {
 		case err != nil:
-			l.Wait(heldBy(d.id, err))
+			l.Wait(heldBy(d.Entity(), err))
 			return err
 		case to != nil && to.verdict == reach.TheirsGoesOn:
 			return c.handOver(ctx, d, e, to)
 		case to != nil:
-			return c.rt.hold(d.id, &holdRecord{Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next, Proof: to.proof,
+			return c.rt.hold(d.Entity(), &holdRecord{Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next, Proof: to.proof,
 				Why: fmt.Sprintf("standby %s, which is in sync, has another history: %d records up to epoch %d, here are %d up to epoch %d", to.node, to.has.Next, to.has.Epoch, ours.Next, ours.Epoch)})
 		case ours.Epoch < e.Epoch && ours.Next > 0:
-			return c.rt.hold(d.id, &holdRecord{Reason: daemon.HoldSurpassed, Epoch: e.Epoch,
+			return c.rt.hold(d.Entity(), &holdRecord{Reason: daemon.HoldSurpassed, Epoch: e.Epoch,
 				Why: fmt.Sprintf("the directory granted this node epoch %d, and the history here ends in epoch %d: the data directory is older", e.Epoch, ours.Epoch)})
 		case data.older && !whole && len(e.Standbys) > 0:
-			err := c.rt.recordLoss(d.id, d.info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
+			err := c.rt.recordLoss(d.Entity(), d.info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
 			if err != nil {
 				return err
 			}
 		}
 	}
-	if c.rt.isHeld(d.id) { // it was compared, for a standby that has more goes on at once
+	if c.rt.isHeld(d.Entity()) { // it was compared, for a standby that has more goes on at once
 		return nil
 	}
-	if now, ok := c.directory.Look(d.id); ok && now.Revision > e.Revision {
+	if now, ok := c.directory.Look(d.Entity()); ok && now.Revision > e.Revision {
 		c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
 		return nil
 	}
 	l.SetCompared()
-	if d.mu.TryLock() { // who has the lock shows it
+	if d.TryLock() { // who has the lock shows it
 		d.show()
-		d.mu.Unlock()
+		d.Unlock()
 	}
 	l.Verified(e, session)
 	return nil

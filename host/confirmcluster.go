@@ -27,26 +27,26 @@ import (
 // settleUnconfirmed is the table for one daemon. Where it returns an error, the daemon
 // is looked at again.
 func (c *member) settleUnconfirmed(ctx context.Context, d *hosted, e directory.Entry) error {
-	ours, err := reach.Of(c.env.Store, d.id)
+	ours, err := reach.Of(c.env.Store, d.Entity())
 	if err != nil {
 		return fmt.Errorf("reading a held daemon's history: %w", err)
 	}
-	to, _, err := c.compareWithStandbys(ctx, d.id, ours, e)
+	to, _, err := c.compareWithStandbys(ctx, d.Entity(), ours, e)
 	switch {
 	case err != nil:
 		return err
 	case to != nil && to.verdict == reach.TheirsGoesOn:
 		return c.handOver(ctx, d, e, to)
 	case to != nil:
-		c.env.Logger.Warn("a restored daemon stays held: a standby in sync has another history", "daemon", d.id.Origin(), "standby", to.node)
+		c.env.Logger.Warn("a restored daemon stays held: a standby in sync has another history", "daemon", d.Entity().Origin(), "standby", to.node)
 		return nil
 	}
-	vouch, err := c.vouched(ctx, d.id, ours, e)
+	vouch, err := c.vouched(ctx, d.Entity(), ours, e)
 	if !vouch || err != nil {
 		return err
 	}
-	c.env.Logger.Warn("a restored daemon is confirmed: the directory names this node its owner, and no standby in sync has more", "daemon", d.id.Origin(), "name", d.name, "records", ours.Next)
-	_, err = c.rt.Unconfirmed().Confirm(ctx, d.id)
+	c.env.Logger.Warn("a restored daemon is confirmed: the directory names this node its owner, and no standby in sync has more", "daemon", d.Entity().Origin(), "name", d.Name(), "records", ours.Next)
+	_, err = c.rt.Unconfirmed().Confirm(ctx, d.Entity())
 	return err
 }
 

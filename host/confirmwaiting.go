@@ -21,18 +21,18 @@ func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chai
 	if err := d.lock(ctx); err != nil {
 		return chain.Mended{}, err
 	}
-	defer d.mu.Unlock()
+	defer d.Unlock()
 	if err := d.wake(ctx); err != nil {
 		return chain.Mended{}, err
 	}
-	if d.life.State() != lifecycle.Running {
-		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.gone, daemon.ErrNotHeld))
+	if d.State() != lifecycle.Running {
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.Gone(), daemon.ErrNotHeld))
 	}
 	e, ok := c.directory.Look(id)
 	if !ok || e.Owner != c.env.Self {
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
-	fact, b, err := d.fact(chain.MendConfirm, max(d.epoch, e.Epoch)+1)
+	fact, b, err := d.fact(chain.MendConfirm, max(d.Epoch(), e.Epoch)+1)
 	if err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
@@ -40,7 +40,7 @@ func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chai
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
 	d.goOn(fact.Epoch)
-	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.name, "epoch", fact.Epoch)
+	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.Name(), "epoch", fact.Epoch)
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
 	leaderOf(d).SetCompared()
 	d.show()

@@ -32,7 +32,7 @@ func (r Daemons) After(after DaemonKey, n int) []daemon.Info {
 	}
 	first := make(keyed, 0, min(n, 1024)) // the largest on top
 	for _, d := range r.rt.table.Daemons() {
-		switch k := (DaemonKey{d.name, d.id}); {
+		switch k := (DaemonKey{d.Name(), d.Entity()}); {
 		case k.Compare(after) <= 0:
 		case len(first) < n:
 			heap.Push(&first, keyedDaemon{k, d})

@@ -25,7 +25,7 @@ type departing struct {
 // subjectOf returns a daemon of this node as its migration has it.
 func subjectOf(r *Runtime, d *hosted) *source.Subject {
 	of := departing{r, d}
-	return &source.Subject{Entity: d.id, Name: d.name, Kind: d.kind, Serving: d, Leaving: of, Ownership: of}
+	return &source.Subject{Entity: d.Entity(), Name: d.Name(), Kind: d.Kind(), Serving: d, Leaving: of, Ownership: of}
 }
 
 // MayMove implements source.Ownership.
@@ -143,8 +143,9 @@ func (p departing) TakeBack(epoch uint64) (chain.Mended, error) {
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	b.Delete(store.Outgoing, p.id[:])
-	b.Delete(store.Meta, keptKey(p.id)) // it has its key
+	entity := p.id
+	b.Delete(store.Outgoing, entity[:])
+	b.Delete(store.Meta, keptKey(entity)) // it has its key
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}

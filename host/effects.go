@@ -156,14 +156,14 @@ func (d *hosted) setTimer() {
 func (r *Runtime) startAllEffects() {
 	all := r.table.Daemons()
 	for _, d := range all {
-		if d.unread.Load() {
+		if d.IsUnread() {
 			continue // they are started when it is read
 		}
-		d.mu.Lock()
-		if d.life.State().Serves() {
+		d.Lock()
+		if d.State().Serves() {
 			d.startEffects()
 		}
-		d.mu.Unlock()
+		d.Unlock()
 	}
 	r.timers.Start()
 	r.watch.Start()

@@ -23,7 +23,7 @@ func (r Outputs) Export(ctx context.Context, id identity.EntityID, w io.Writer) 
 	if err != nil {
 		return err
 	}
-	if r.rt.env.Store == nil || d.kind == "" {
+	if r.rt.env.Store == nil || d.Kind() == "" {
 		return fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, id.Origin())
 	}
 	end, seal, err := r.rt.sealFor(ctx, d)
@@ -44,17 +44,17 @@ func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *chain.Checkp
 		if peekErr := d.peek(ctx); peekErr != nil {
 			return 0, nil, errors.Join(err, peekErr)
 		}
-		defer d.mu.Unlock()
-		end, seal, sealErr := r.storedSeal(ctx, d.id)
+		defer d.Unlock()
+		end, seal, sealErr := r.storedSeal(ctx, d.Entity())
 		if sealErr != nil {
 			return 0, nil, errors.Join(err, sealErr)
 		}
 		return end, seal, nil
 	}
-	end, last := d.index, d.last
-	seal := d.checkpointFor(chain.PurposeExport, d.epoch)
-	err := seal.Sign(d.key)
-	d.mu.Unlock()
+	end, last := d.NextIndex(), d.LastTicket()
+	seal := d.checkpointFor(chain.PurposeExport, d.Epoch())
+	err := seal.Sign(d.Key())
+	d.Unlock()
 	if err != nil {
 		return 0, nil, err
 	}
@@ -75,13 +75,13 @@ func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64,
 	if err != nil {
 		return 0, nil, err
 	}
-	d := &hosted{node: r.daemons, env: r.env, id: id, key: identity.PublicOnly(id)}
+	d := bare(r.daemons, id, identity.PublicOnly(id))
 	if err := d.openKey(encoded); err != nil {
 		return 0, nil, err
 	}
-	defer d.key.Wipe()
+	defer d.Key().Wipe()
 	seal := &chain.Checkpoint{Purpose: chain.PurposeExport, Entity: id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
-	return end, seal, seal.Sign(d.key)
+	return end, seal, seal.Sign(d.Key())
 }
 
 // chainExport writes a daemon's records as a chain file.

@@ -38,7 +38,7 @@ func (r *Runtime) Grasp(id identity.EntityID) (func(daemon.Event) (daemon.Result
 		if err := d.enter(context.Background(), 0); err != nil {
 			return daemon.Result{}, err
 		}
-		defer d.mu.Unlock()
+		defer d.Unlock()
 		var p Pending
 		if err := d.apply(&input{Event: ev}, &p); err != nil {
 			return daemon.Result{}, err
@@ -111,9 +111,7 @@ func (r *Runtime) Passivate(id identity.EntityID) bool {
 // ReadDelta reads a stored delta as the first behind a snapshot that has the
 // digest base.
 func ReadDelta(id identity.EntityID, base chain.Hash, value []byte) error {
-	d := &hosted{id: id, saved: saved{digest: base}, env: withStore().env}
-	_, _, _, err := d.readDelta([]byte{0, 0, 0, 0}, value)
-	return err
+	return readFirstDelta(withStore().env, id, base, value)
 }
 
 // withStore is a runtime of which only the store is there, and empty.
@@ -150,11 +148,11 @@ func (r *Runtime) RecordLegacyEvent(id identity.EntityID, ev daemon.Event, at in
 	if err != nil {
 		return 0, nil, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	e := &journal.Event{Sender: ev.Sender, Number: ev.Number, Time: at, Payload: ev.Payload, Applied: d.applied + 1,
-		Before: d.chain.Head(), Parent: d.chain.HeadHash(), Epoch: d.epoch, Outputs: outputs}
-	return d.index, e.Encode(), nil
+	d.Lock()
+	defer d.Unlock()
+	e := &journal.Event{Sender: ev.Sender, Number: ev.Number, Time: at, Payload: ev.Payload, Applied: d.Applied() + 1,
+		Before: d.Head(), Parent: d.HeadHash(), Epoch: d.Epoch(), Outputs: outputs}
+	return d.NextIndex(), e.Encode(), nil
 }
 
 // CompileWaiters returns how many callers wait for modules.
@@ -224,7 +222,7 @@ func Readers() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 // Unread reports whether a daemon is yet to be read.
 func Unread(r *Runtime, id identity.EntityID) bool {
-	return r.table.Daemon(id).unread.Load()
+	return r.table.Daemon(id).IsUnread()
 }
 
 // AwaitWanted returns when somebody waits for an unread daemon.
@@ -258,8 +256,8 @@ func (r *Runtime) FoundBefore(id identity.EntityID) (tail func(context.Context, 
 func NextUnread(r *Runtime) identity.EntityID {
 	wanted, rest := r.reading.queue()
 	for _, d := range append(wanted, rest...) {
-		if d.unread.Load() {
-			return d.id
+		if d.IsUnread() {
+			return d.Entity()
 		}
 	}
 	return identity.EntityID{}

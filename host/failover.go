@@ -226,10 +226,10 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
 	d := knownDaemon(r.daemons, e.Entity, encoded)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Migrating {
-		return d.gone
+	d.Lock()
+	defer d.Unlock()
+	if d.State() != lifecycle.Migrating {
+		return d.Gone()
 	}
 	lasting, err := storedLasting(r.env.Store, e.Entity)
 	if err == nil {
@@ -241,7 +241,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	if lasting != nil { // the record may be newer in all else
 		d.countErrors(lasting.Errors)
 	}
-	went, back, err := r.table.Returns(d.id)
+	went, back, err := r.table.Returns(d.Entity())
 	if err != nil {
 		return err
 	}
@@ -252,9 +252,9 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	}
 	c.attach(d, leader.Beginning{})
 	if !whole {
-		err := r.recordLoss(d.id, d.chain.Head().Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
+		err := r.recordLoss(d.Entity(), d.Head().Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
 		if err != nil {
-			r.env.Logger.Error("recording a loss", "daemon", d.id.Origin(), "error", err)
+			r.env.Logger.Error("recording a loss", "daemon", d.Entity().Origin(), "error", err)
 		}
 	}
 	how := chain.MendFailover
@@ -264,19 +264,19 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 		leaderOf(d).Verified(e, c.sessionNow())
 	}
 	if r.table.PutNamed(d) != nil { // another daemon has its name
-		d.rename(fmt.Sprintf("%.40s-%s", d.kind, d.id.Origin()))
+		d.rename(fmt.Sprintf("%.40s-%s", d.Kind(), d.Entity().Origin()))
 		r.table.Put(d)
 	}
 	serves = true
-	c.copies.Remove(d.id)
+	c.copies.Remove(d.Entity())
 	d.resume()
-	r.subscriber.Start(d.id, d.ledger.All())
+	r.subscriber.Start(d.Entity(), d.Ledger().All())
 	d.accountMemory()
 	d.notify(daemon.WasMended, how.String())
 	if c.moved != nil { // senders of this node turn here
-		c.moved(daemon.Moved{Entity: d.id, Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock()})
+		c.moved(daemon.Moved{Entity: d.Entity(), Node: r.env.Self, Epoch: d.Epoch(), Time: r.env.Clock()})
 	}
-	r.env.Logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.id.Origin(), "name", d.name, "from", from, "epoch", d.epoch, "sequence", d.chain.Head().Sequence)
+	r.env.Logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.Entity().Origin(), "name", d.Name(), "from", from, "epoch", d.Epoch(), "sequence", d.Head().Sequence)
 	return nil
 }
 
@@ -288,7 +288,7 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 		if err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
-		key, err := env.Open(c.env.Node, standbyLink, d.id)
+		key, err := env.Open(c.env.Node, standbyLink, d.Entity())
 		if err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
@@ -298,7 +298,7 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 	if e.Revision == 0 {
 		how = chain.MendRecovery
 	}
-	fact := chain.Mended{How: how, After: d.chain.Head().Sequence, Epoch: e.Epoch}
+	fact := chain.Mended{How: how, After: d.Head().Sequence, Epoch: e.Epoch}
 	b := &store.Batch{}
 	if err := d.appendFact(b, &fact); err != nil {
 		return err
@@ -307,17 +307,18 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 	if err != nil {
 		return err
 	}
-	b.Put(store.Daemons, d.id[:], rec)
-	standbys.Forget(b, d.id)
-	if err := keepLoss(b, d.id, lasting); err != nil {
+	entity := d.Entity()
+	b.Put(store.Daemons, entity[:], rec)
+	standbys.Forget(b, d.Entity())
+	if err := keepLoss(b, d.Entity(), lasting); err != nil {
 		return err
 	}
-	went.Raise(b, d.id)
-	b.Generation = d.under
+	went.Raise(b, d.Entity())
+	b.Generation = d.Generation()
 	if err := c.env.Store.Commit(b); err != nil {
-		return fmt.Errorf("writing that daemon %s goes on here: %w", d.id.Origin(), err)
+		return fmt.Errorf("writing that daemon %s goes on here: %w", d.Entity().Origin(), err)
 	}
-	c.rt.showLoss(d.id, lasting)
+	c.rt.showLoss(d.Entity(), lasting)
 	d.goOn(e.Epoch)
 	return nil
 }
@@ -326,25 +327,25 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 // here is nobody's. Where this node is to be a standby, history and state stay, as a copy
 // that is of no use until the owner has fed it: most of it need not be sent again.
 func (c *member) supersede(d *hosted, e directory.Entry) {
-	why := &daemon.MovedError{Moved: daemon.Moved{Entity: d.id, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
+	why := &daemon.MovedError{Moved: daemon.Moved{Entity: d.Entity(), Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
 	leaderOf(d).End(why)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.life.State() == lifecycle.Moved {
+	d.Lock()
+	defer d.Unlock()
+	if d.State() == lifecycle.Moved {
 		return
 	}
-	t := table.Tombstone{Name: d.name, Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock().UnixNano()}
+	t := table.Tombstone{Name: d.Name(), Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock().UnixNano()}
 	b := &store.Batch{}
 	var err error
 	var s *standbys.Standby
-	if goesOn := d.life.State().Serves(); goesOn && c.wants(e) {
-		forgetRole(b, d.id)
-		s, err = standbys.Keep(b, d.id, e.Owner, e.Epoch)
+	if goesOn := d.State().Serves(); goesOn && c.wants(e) {
+		forgetRole(b, d.Entity())
+		s, err = standbys.Keep(b, d.Entity(), e.Owner, e.Epoch)
 	} else {
-		forget(b, d.id)
+		forget(b, d.Entity())
 	}
 	if err == nil {
-		err = t.Bury(b, d.id)
+		err = t.Bury(b, d.Entity())
 	}
 	if err == nil {
 		err = c.env.Store.Commit(b)
@@ -353,12 +354,12 @@ func (c *member) supersede(d *hosted, e directory.Entry) {
 		c.copies.Add(s)
 	}
 	if err != nil { // it serves nothing all the same, and the next start finds it so again
-		c.env.Logger.Error("forgetting a daemon that another node took over", "daemon", d.id.Origin(), "error", err)
+		c.env.Logger.Error("forgetting a daemon that another node took over", "daemon", d.Entity().Origin(), "error", err)
 	}
 	d.end(lifecycle.Leave, why)
 	c.rt.forgetHere(d, t, err == nil)
-	c.rt.subscriber.LeaveAll(d.id)
-	c.env.Logger.Warn("another node took a daemon over", "daemon", d.id.Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)
+	c.rt.subscriber.LeaveAll(d.Entity())
+	c.env.Logger.Warn("another node took a daemon over", "daemon", d.Entity().Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)
 	if c.moved != nil {
 		c.moved(why.Moved)
 	}

@@ -122,7 +122,7 @@ func forkName(name string, n, of int) string {
 // not, or its history does not reach back to that.
 func (r Daemons) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 	d, err := r.rt.find(id)
-	if err != nil || r.rt.env.Store == nil || d.kind == "" {
+	if err != nil || r.rt.env.Store == nil || d.Kind() == "" {
 		return nil, err
 	}
 	_, begin, err := beginning(r.rt.env.Store, id)
@@ -160,39 +160,39 @@ func pointOf(d *hosted) (*forkPoint, error) {
 	if err := d.portable(); err != nil {
 		return nil, err
 	}
-	if !d.key.CanSign() {
+	if !d.Key().CanSign() {
 		return nil, fmt.Errorf("%w: a fork needs the word of the daemon that it comes of", identity.ErrReadOnly)
 	}
 	s, err := d.header(d.form())
 	if err != nil {
 		return nil, err
 	}
-	p := &forkPoint{own: d.own(), header: s.Header, previous: bytes.Clone(d.previous)}
+	p := &forkPoint{own: d.own(), header: s.Header, previous: bytes.Clone(d.PreviousModule())}
 	switch s.Header.Form {
 	case snapshot.FormMemory:
-		of, ok := d.daemon.(forker)
+		of, ok := d.Code().(forker)
 		if !ok {
 			return nil, daemon.ErrNotPortable
 		}
 		p.of = of
 		p.view, err = of.Freeze(nil)
 	case snapshot.FormGiven:
-		p.state, err = d.daemon.Snapshot(d.stateCall())
+		p.state, err = d.Code().Snapshot(d.stateCall())
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.key = d.key.Clone()
+	p.key = d.Key().Clone()
 	return p, nil
 }
 
 // forkPoint finds the moment that the request names.
 func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*forkPoint, error) {
-	if d.kind == "" {
+	if d.Kind() == "" {
 		return nil, fmt.Errorf("%w: the daemon is of no kind that another could be made of", daemon.ErrNotPortable)
 	}
 	if !d.BeginMove() { // its memory has one watcher at a time
-		return nil, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.id.Origin())
+		return nil, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.Entity().Origin())
 	}
 	defer d.EndMove()
 	if req.LastGood {
@@ -204,9 +204,9 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 		}
 		return r.pastPoint(ctx, d, *req.At)
 	}
-	head, last := d.chain.Head(), d.last
+	head, last := d.Head(), d.LastTicket()
 	if req.At != nil {
-		d.mu.Unlock()
+		d.Unlock()
 		if *req.At > head.Sequence {
 			return nil, fmt.Errorf("%w: output %d, it has emitted %d", ErrNoForkPoint, *req.At, head.Sequence)
 		}
@@ -216,7 +216,7 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 		return r.pastPoint(ctx, d, *req.At)
 	}
 	p, err := pointOf(d)
-	d.mu.Unlock()
+	d.Unlock()
 	if err != nil {
 		return nil, err
 	}

@@ -63,29 +63,29 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 	}
 	h := p.header
 	d.setPrevious(canon.OrNil(p.previous))
-	p.record = chain.ForkRecord{Version: chain.ForkVersion, Parent: h.Entity, Child: d.id, Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
+	p.record = chain.ForkRecord{Version: chain.ForkVersion, Parent: h.Entity, Child: d.Entity(), Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
 		Applied: h.Applied, Module: h.Module, State: p.root}
 	if err := p.record.Sign(p.key); err != nil {
 		return fmt.Errorf("signing a fork record: %w", err)
 	}
-	head, payload, err := p.record.Genesis(d.epoch)
+	head, payload, err := p.record.Genesis(d.Epoch())
 	if err != nil {
 		return err
 	}
 	if err := p.timersOnly(&h); err != nil {
 		return err
 	}
-	h.Bindings, h.Entity, h.Name, h.Epoch = nil, d.id, d.name, d.epoch
+	h.Bindings, h.Entity, h.Name, h.Epoch = nil, d.Entity(), d.Name(), d.Epoch()
 	h.Version = h.FormVersion()
 	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.own().Map(), r.env.Clock().UnixNano()
 	s := &snapshot.Snapshot{Header: h, State: p.state}
-	begin := &journal.Begin{Kind: d.kind, Module: d.module, Config: h.Config, Time: max(d.now(), h.LastTime), Epoch: d.epoch,
+	begin := &journal.Begin{Kind: d.Kind(), Module: d.Module(), Config: h.Config, Time: max(d.now(), h.LastTime), Epoch: d.Epoch(),
 		Head: head, HeadPayload: payload, Applied: h.Applied}
 	if p.shared != nil {
 		err = d.stand(&h)
 		if err == nil {
 			d.setTime(begin.Time)
-			err = d.daemon.(forker).Adopt(p.shared)
+			err = d.Code().(forker).Adopt(p.shared)
 		}
 	} else {
 		err = d.restore(s, begin.Time)
@@ -96,9 +96,9 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 	if r.env.Store == nil {
 		return nil
 	}
-	begin.Checkpoint = *d.checkpointFor(chain.PurposeRestart, d.epoch)
-	begin.Checkpoint.State = chain.CodeHash(d.kind, d.module)
-	if err := errors.Join(begin.Checkpoint.Sign(d.key), s.Seal(d.key)); err != nil {
+	begin.Checkpoint = *d.checkpointFor(chain.PurposeRestart, d.Epoch())
+	begin.Checkpoint.State = chain.CodeHash(d.Kind(), d.Module())
+	if err := errors.Join(begin.Checkpoint.Sign(d.Key()), s.Seal(d.Key())); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
 	return d.storeBeginning(begin, s, effect.Grants{})
@@ -117,10 +117,10 @@ func (p *forkPoint) timersOnly(h *snapshot.Header) error {
 // pastPoint is what the daemon was right after output at.
 func (r *Runtime) pastPoint(ctx context.Context, d *hosted, at uint64) (*forkPoint, error) {
 	before := uint64(0) // the last output of an event that is passed
-	_, p, err := r.retrace(ctx, d.id, func(past *hosted) (bool, error) {
-		head := past.chain.Head()
+	_, p, err := r.retrace(ctx, d.Entity(), func(past *hosted) (bool, error) {
+		head := past.Head()
 		switch {
-		case head.Sequence == at && head.Horizon == past.applied:
+		case head.Sequence == at && head.Horizon == past.Applied():
 			return true, nil
 		case head.Sequence > at:
 			return false, fmt.Errorf("%w: output %d is among %d to %d of one event", ErrNoForkPoint, at, before+1, head.Sequence)
@@ -131,7 +131,7 @@ func (r *Runtime) pastPoint(ctx context.Context, d *hosted, at uint64) (*forkPoi
 		if h.Through != at || h.Head.Horizon != h.Applied {
 			return h.Through < at, nil
 		}
-		return r.sameSince(d.id, index, at)
+		return r.sameSince(d.Entity(), index, at)
 	})
 	return p, err
 }
@@ -164,17 +164,17 @@ func (r *Runtime) sameSince(id identity.EntityID, index, output uint64) (bool, e
 // replayed.
 func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, error) {
 	if !d.cannotGoOn() {
-		return nil, fmt.Errorf("%w: %s", ErrNotFailed, d.id.Origin())
+		return nil, fmt.Errorf("%w: %s", ErrNotFailed, d.Entity().Origin())
 	}
 	all := func(uint64, *snapshot.Header) (bool, error) { return true, nil }
 	// The record that fails may have changed what it failed on: so once to find
 	// it, and once up to it.
-	bad, p, err := r.retrace(ctx, d.id, func(*hosted) (bool, error) { return false, nil }, all)
+	bad, p, err := r.retrace(ctx, d.Entity(), func(*hosted) (bool, error) { return false, nil }, all)
 	if err == nil || ctx.Err() != nil || bad == 0 {
 		return p, err
 	}
-	r.env.Logger.Info("the history of a daemon can be replayed so far", "daemon", d.id.Origin(), "record", bad, "error", err)
-	_, p, err = r.retrace(ctx, d.id, func(past *hosted) (bool, error) { return past.index >= bad, nil }, all)
+	r.env.Logger.Info("the history of a daemon can be replayed so far", "daemon", d.Entity().Origin(), "record", bad, "error", err)
+	_, p, err = r.retrace(ctx, d.Entity(), func(past *hosted) (bool, error) { return past.NextIndex() >= bad, nil }, all)
 	return p, err
 }
 
@@ -191,10 +191,10 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 		return 0, nil, err
 	}
 	d := knownDaemon(r.daemons, id, encoded)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Migrating {
-		return 0, nil, d.gone
+	d.Lock()
+	defer d.Unlock()
+	if d.State() != lifecycle.Migrating {
+		return 0, nil, d.Gone()
 	}
 	defer d.end(lifecycle.Leave, errRetraced)
 	if err := d.remake(encoded); err != nil {
@@ -205,7 +205,7 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 	}
 	done, err := stop(d)
 	if err == nil && !done {
-		err = r.env.Store.ReadHistory(id, d.index, ^uint64(0), func(_ uint64, b []byte) error {
+		err = r.env.Store.ReadHistory(id, d.NextIndex(), ^uint64(0), func(_ uint64, b []byte) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -219,13 +219,13 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 		})
 	}
 	if err != nil {
-		return d.index, nil, err
+		return d.NextIndex(), nil, err
 	}
 	p, err := pointOf(d)
 	if err == nil {
 		err = p.finish(d.limits().StateBytes)
 	}
-	return d.index, p, err
+	return d.NextIndex(), p, err
 }
 
 var errRetraced = errors.New("the daemon was made for a fork")

@@ -39,7 +39,7 @@ func (r *Runtime) halt(ctx context.Context, id identity.EntityID, stop bool) err
 		return err
 	}
 	t, err := d.setHalted(stop)
-	d.mu.Unlock()
+	d.Unlock()
 	if err != nil {
 		return err
 	}

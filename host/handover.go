@@ -13,7 +13,7 @@ import (
 // evidence where it is no beginning of that.
 func (c *member) handOver(ctx context.Context, d *hosted, e directory.Entry, to *rival) error {
 	if to.forked {
-		if err := c.rt.keepEvidence(d.id, e.Epoch, fmt.Sprintf("standby %s, which is in sync, has another history under a higher epoch", to.node)); err != nil {
+		if err := c.rt.keepEvidence(d.Entity(), e.Epoch, fmt.Sprintf("standby %s, which is in sync, has another history under a higher epoch", to.node)); err != nil {
 			return err
 		}
 	}
@@ -21,7 +21,7 @@ func (c *member) handOver(ctx context.Context, d *hosted, e directory.Entry, to 
 	if err != nil {
 		return fmt.Errorf("handing it over to standby %s, which has more: %w", to.node, err)
 	}
-	c.env.Logger.Error("the history here is older than a standby's: the daemon goes on there", "daemon", d.id.Origin(), "name", d.name, "standby", to.node,
+	c.env.Logger.Error("the history here is older than a standby's: the daemon goes on there", "daemon", d.Entity().Origin(), "name", d.Name(), "standby", to.node,
 		"records there", to.has.Next, "epoch", now.Epoch)
 	c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
 	return nil
@@ -30,21 +30,21 @@ func (c *member) handOver(ctx context.Context, d *hosted, e directory.Entry, to 
 // yield names a standby in sync the daemon's owner, as an operator says, and returns the
 // epoch of that. The copy here is dropped once the directory's news come. It needs d.mu.
 func (c *member) yield(ctx context.Context, d *hosted, to identity.NodeID) (uint64, error) {
-	e, err := c.directory.Read(ctx, d.id)
+	e, err := c.directory.Read(ctx, d.Entity())
 	if err != nil {
 		return 0, err
 	}
 	if e.Owner != c.env.Self || !e.InSync(to) {
-		return 0, fmt.Errorf("%w: node %s is no standby in sync of daemon %s any more", daemon.ErrNoneFurther, to, d.id.Origin())
+		return 0, fmt.Errorf("%w: node %s is no standby in sync of daemon %s any more", daemon.ErrNoneFurther, to, d.Entity().Origin())
 	}
-	if err := c.rt.keepEvidence(d.id, d.epoch, fmt.Sprintf("yielded to standby %s", to)); err != nil {
+	if err := c.rt.keepEvidence(d.Entity(), d.Epoch(), fmt.Sprintf("yielded to standby %s", to)); err != nil {
 		return 0, err
 	}
 	now, err := c.nameOwner(ctx, e, to)
 	if err != nil {
 		return 0, fmt.Errorf("yielding it to standby %s: %w", to, err)
 	}
-	c.env.Logger.Warn("an operator yielded a held daemon to a standby", "daemon", d.id.Origin(), "standby", to, "epoch", now.Epoch)
+	c.env.Logger.Warn("an operator yielded a held daemon to a standby", "daemon", d.Entity().Origin(), "standby", to, "epoch", now.Epoch)
 	c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
 	return now.Epoch, nil
 }

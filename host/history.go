@@ -21,29 +21,29 @@ import (
 
 // accuseHeld holds what the node has signed against the history here.
 func (r *Runtime) accuseHeld(ctx context.Context, d *hosted, node identity.NodeID) error {
-	if r.env.Store == nil || d.kind == "" {
+	if r.env.Store == nil || d.Kind() == "" {
 		return nil
 	}
-	end, seal, err := r.storedSeal(ctx, d.id)
+	end, seal, err := r.storedSeal(ctx, d.Entity())
 	if err != nil {
 		return err
 	}
-	head, err := r.lastOutput(d.id)
+	head, err := r.lastOutput(d.Entity())
 	if err != nil || head.Sequence == 0 {
 		return err
 	}
-	theirs, err := r.askTestimony(ctx, node, d.id, head.Epoch, head.Sequence)
+	theirs, err := r.askTestimony(ctx, node, d.Entity(), head.Epoch, head.Sequence)
 	if err != nil {
 		return err
 	}
-	if err := theirs.Verify(d.id); err != nil {
+	if err := theirs.Verify(d.Entity()); err != nil {
 		return fmt.Errorf("%w: %w", chain.ErrBadProof, err)
 	}
-	ours, err := r.historySource(d.id, theirs.From(), end, seal)
+	ours, err := r.historySource(d.Entity(), theirs.From(), end, seal)
 	if err != nil {
 		return err
 	}
-	if err := r.evidence.Compare(d.id, ours, theirs.Source); err != nil && !errors.Is(err, chain.ErrEquivocated) {
+	if err := r.evidence.Compare(d.Entity(), ours, theirs.Source); err != nil && !errors.Is(err, chain.ErrEquivocated) {
 		return err
 	}
 	return nil

@@ -249,26 +249,26 @@ func (r *Runtime) twinServes(t *Twin) error {
 // further with it: no tombstone, for the node that has it is this one by its key. It
 // needs d.mu.
 func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mended, error) {
-	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s TwinStanding) bool { return s.Entity == d.id }) {
+	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s TwinStanding) bool { return s.Entity == d.Entity() }) {
 		return chain.Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", daemon.ErrNoneFurther)
 	}
-	fact := chain.Mended{How: chain.MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
-	if mine := (TwinStanding{d.id, d.epoch, d.chain.Head().Sequence, d.applied}); mine.Further(TwinStanding{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
+	fact := chain.Mended{How: chain.MendDrop, After: d.Head().Sequence, Epoch: max(d.Epoch(), h.Epoch)}
+	if mine := (TwinStanding{d.Entity(), d.Epoch(), d.Head().Sequence, d.Applied()}); mine.Further(TwinStanding{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
 		return chain.Mended{}, fmt.Errorf("%w: the copy here has applied %d events under epoch %d, the other %d under epoch %d", daemon.ErrNoneFurther, mine.Applied, mine.Epoch, h.Index, h.Epoch)
 	}
-	if err := r.keepEvidence(d.id, d.epoch, "given up for another incarnation of this node"); err != nil {
+	if err := r.keepEvidence(d.Entity(), d.Epoch(), "given up for another incarnation of this node"); err != nil {
 		return chain.Mended{}, err
 	}
 	b := &store.Batch{}
-	forget(b, d.id)
+	forget(b, d.Entity())
 	if err := r.env.Store.Commit(b); err != nil {
-		return chain.Mended{}, fmt.Errorf("giving up daemon %s: %w", d.id.Origin(), err)
+		return chain.Mended{}, fmt.Errorf("giving up daemon %s: %w", d.Entity().Origin(), err)
 	}
-	r.dropHold(d.id)
+	r.dropHold(d.Entity())
 	r.table.Remove(d)
 	r.cluster.resign(d, daemon.ErrStopped)
-	d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: d.id})
-	r.subscriber.LeaveAll(d.id)
-	r.env.Logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.id.Origin(), "name", d.name, "epoch", h.Epoch)
+	d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: d.Entity()})
+	r.subscriber.LeaveAll(d.Entity())
+	r.env.Logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.Entity().Origin(), "name", d.Name(), "epoch", h.Epoch)
 	return fact, nil
 }

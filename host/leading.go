@@ -20,13 +20,13 @@ import (
 
 // leaderOf returns the leader of a daemon of a cluster; nil: it is no cluster's.
 func leaderOf(d *hosted) *leader.Leader {
-	l, _ := d.leader.(*leader.Leader)
+	l, _ := d.Leader().(*leader.Leader)
 	return l
 }
 
 // attach makes the daemon one of the cluster's. It needs d.mu, or d is not in the tables yet.
 func (c *member) attach(d *hosted, b leader.Beginning) {
-	if c == nil || d.kind == "" || d.leader != nil {
+	if c == nil || d.Kind() == "" || d.Leader() != nil {
 		return
 	}
 	d.SetLeader(c.leaders.Lead(d, b))
@@ -56,7 +56,7 @@ func (c *member) resign(d *hosted, err error) {
 // disown takes the daemon out of the directory, before it is stopped here. It needs d.mu.
 func (c *member) disown(ctx context.Context, d *hosted) error {
 	if l := leaderOf(d); l != nil {
-		return l.Disown(ctx, d.key)
+		return l.Disown(ctx, d.Key())
 	}
 	return nil
 }

@@ -146,7 +146,7 @@ func (r *Runtime) nameOf(id identity.EntityID) string {
 		r.env.Logger.Error("looking up a daemon's name", "daemon", id.Origin(), "error", err)
 	}
 	if w.Here != nil {
-		return w.Here.name
+		return w.Here.Name()
 	}
 	return w.Went.Name
 }

@@ -204,7 +204,7 @@ func (r *Runtime) gaveTo(ctx context.Context, id identity.EntityID) (identity.No
 	d, err := r.find(id)
 	if err == nil {
 		if err = d.look(ctx); err == nil {
-			d.mu.Unlock()
+			d.Unlock()
 		}
 	}
 	var moved *daemon.MovedError
@@ -298,28 +298,28 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 		if peekErr := d.peek(ctx); peekErr != nil {
 			return nil, errors.Join(err, peekErr)
 		}
-		if !d.life.State().Broken() || !d.key.CanSign() {
-			d.mu.Unlock()
+		if !d.State().Broken() || !d.Key().CanSign() {
+			d.Unlock()
 			return nil, err
 		}
 		// It is here, and says itself why it takes no events.
 	}
-	defer d.mu.Unlock()
+	defer d.Unlock()
 
 	now := r.env.Clock()
-	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.env.Node.ID(), Epoch: d.epoch, Index: d.index, Head: d.chain.HeadHash(), Nonce: nonce,
+	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.env.Node.ID(), Epoch: d.Epoch(), Index: d.NextIndex(), Head: d.HeadHash(), Nonce: nonce,
 		Time: now.UnixNano(), Expires: now.Add(residenceFor).UnixNano()}
 	for _, b := range moves {
-		if rec, err := chain.DecodeReceipt(b); err == nil && rec.Facts.Epoch <= d.epoch {
+		if rec, err := chain.DecodeReceipt(b); err == nil && rec.Facts.Epoch <= d.Epoch() {
 			s.Moves = append(s.Moves, b)
 		}
 	}
-	if !d.key.CanSign() {
+	if !d.Key().CanSign() {
 		if s.Handover, err = d.cameBy(); err != nil {
 			return nil, err
 		}
 	}
-	return s, s.sign(d.key, r.env.Node)
+	return s, s.sign(d.Key(), r.env.Node)
 }
 
 // cameBy returns the checkpoint by which the daemon came here last, encoded. It needs

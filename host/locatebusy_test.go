@@ -48,11 +48,11 @@ func TestWhoAsksWhereABusyDaemonIsGivesUp(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	d.mu.Lock() // as while it processes an event
+	d.Lock() // as while it processes an event
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = r.stateResidence(ctx, i.Entity, make([]byte, residenceNonce))
-	d.mu.Unlock()
+	d.Unlock()
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that the asker has gone", err)
 	}

@@ -31,9 +31,9 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	defer old.EndMove()
-	old.mu.Lock()
-	defer old.mu.Unlock()
-	if r.env.Store == nil || !old.life.State().Broken() {
+	old.Lock()
+	defer old.Unlock()
+	if r.env.Store == nil || !old.State().Broken() {
 		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotFailed, id.Origin())
 	}
 	encoded, err := r.env.Store.Get(store.Daemons, id[:])
@@ -41,10 +41,10 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 		return chain.Mended{}, err
 	}
 	d := knownDaemon(r.daemons, id, encoded)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Migrating {
-		return chain.Mended{}, d.gone
+	d.Lock()
+	defer d.Unlock()
+	if d.State() != lifecycle.Migrating {
+		return chain.Mended{}, d.Gone()
 	}
 	d.countErrors(old.errorCount())
 	fact, err := d.mend(ctx, how)
@@ -56,10 +56,10 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 		defer r.cluster.lookSoon()
 	}
 	r.table.Put(d)
-	d.meter.cameBack(how.String(), lifecycle.Running)
+	d.Meter().cameBack(how.String(), lifecycle.Running)
 	d.notify(daemon.WasMended, how.String())
 	d.resume()
-	r.subscriber.Start(d.id, d.ledger.All())
+	r.subscriber.Start(d.Entity(), d.Ledger().All())
 	d.startEffects()
 	d.accountMemory()
 	r.env.Logger.Warn("a daemon was mended", "daemon", id.Origin(), "how", how, "count", fact.Count, "epoch", fact.Epoch)

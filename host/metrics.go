@@ -245,7 +245,7 @@ func (r *Runtime) Metrics() Metrics {
 	}
 	all := r.table.Daemons()
 	for _, d := range all {
-		name := d.kind
+		name := d.Kind()
 		k, ok := out.Kinds[name]
 		if !ok {
 			name = OtherKinds

@@ -49,7 +49,7 @@ func (o outboxOf) Due(ctx context.Context, id identity.EntityID, p effect.Place,
 		if list = d.dueFor(p, most, bytes); len(list) == 0 {
 			none()
 		}
-		last = d.last
+		last = d.LastTicket()
 		return nil
 	})
 	if err != nil || len(list) == 0 {
@@ -314,10 +314,10 @@ func (o outboxOf) Waits(ctx context.Context, asker, asked identity.EntityID, gon
 	if err := d.peek(ctx); err != nil {
 		return false, err
 	}
-	if d.effects != nil {
-		_, waits = d.effects.LastCall(asked)
+	if d.Effects() != nil {
+		_, waits = d.Effects().LastCall(asked)
 	}
-	d.mu.Unlock()
+	d.Unlock()
 	if !waits || !gone {
 		return waits, nil
 	}

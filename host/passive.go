@@ -195,16 +195,16 @@ func (r *Runtime) putIdleAway() {
 	candidates := make([]candidate, 0, len(all))
 	now, well := r.env.Clock().UnixNano(), r.env.Store.Err() == nil
 	for _, d := range all {
-		if d.mu.TryLock() { // else it is busy
-			if d.life.State() == lifecycle.Running {
-				candidates = append(candidates, candidate{d, d.used})
+		if d.TryLock() { // else it is busy
+			if d.State() == lifecycle.Running {
+				candidates = append(candidates, candidate{d, d.LastUsed()})
 				d.accountMemory()
 				d.noteNear()
 				if well && d.stale() == nil {
 					d.storeIfDue(now)
 				}
 			}
-			d.mu.Unlock()
+			d.Unlock()
 		}
 	}
 	slices.SortFunc(candidates, func(a, b candidate) int { return int(min(max(a.used-b.used, -1), 1)) })

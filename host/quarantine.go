@@ -129,7 +129,7 @@ func (r Quarantine) Retry(ctx context.Context, id identity.EntityID, index uint6
 	}
 	var p Pending
 	err = d.applyAgain(&q, &p)
-	d.mu.Unlock()
+	d.Unlock()
 	if err != nil {
 		return daemon.Result{}, err
 	}
@@ -161,7 +161,7 @@ func (r Quarantine) Skip(ctx context.Context, id identity.EntityID, index uint64
 		return err
 	}
 	t := d.record(rec)
-	d.mu.Unlock()
+	d.Unlock()
 	return t.wait(ctx)
 }
 

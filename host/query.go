@@ -36,7 +36,7 @@ func (r Daemons) Logs(id identity.EntityID) ([]daemon.LogLine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.log.all(), nil
+	return d.Log().all(), nil
 }
 
 // FollowLogs returns the daemon's log lines from now on. The channel is closed
@@ -46,7 +46,7 @@ func (r Daemons) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan d
 	if err != nil {
 		return nil, err
 	}
-	return d.log.feed.Stream(ctx, keptLines, r.rt.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
+	return d.Log().feed.Stream(ctx, keptLines, r.rt.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
 }
 
 // MigrationPhase returns where the daemon's migration stands that leaves this

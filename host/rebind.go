@@ -17,9 +17,9 @@ func (r *Runtime) tellBound(c migration.Conn, id identity.EntityID) {
 	if err != nil {
 		return
 	}
-	d.mu.Lock()
-	list := d.ledger.All()
-	d.mu.Unlock()
+	d.Lock()
+	list := d.Ledger().All()
+	d.Unlock()
 	if len(list) == 0 {
 		return
 	}

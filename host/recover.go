@@ -55,7 +55,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 			return err
 		}
 		for _, d := range r.table.Daemons() {
-			r.cluster.attach(d, leader.Beginning{Uncompared: true, Unread: d.unread.Load()})
+			r.cluster.attach(d, leader.Beginning{Uncompared: true, Unread: d.IsUnread()})
 		}
 	}
 	if err := r.recoverOutgoing(); err != nil {

@@ -76,8 +76,8 @@ func (r Daemons) BegunBy(text string) ([]identity.EntityID, error) {
 func (r *Runtime) matching(match func(identity.EntityID, string) bool, moved func() ([]identity.EntityID, error)) ([]identity.EntityID, error) {
 	var out []identity.EntityID
 	for _, d := range r.table.Daemons() {
-		if match(d.id, d.name) {
-			out = append(out, d.id)
+		if match(d.Entity(), d.Name()) {
+			out = append(out, d.Entity())
 		}
 	}
 	gone, err := moved()

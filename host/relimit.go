@@ -37,11 +37,11 @@ func (r Daemons) SetLimits(ctx context.Context, id identity.EntityID, change map
 	if err := d.relimitStill(ctx, change); err != nil {
 		return daemon.Info{}, fmt.Errorf("setting limits of daemon %s: %w", id.Origin(), err)
 	}
-	r.rt.env.Logger.Info("limits set", "daemon", id.Origin(), "name", d.name, "limits", change)
+	r.rt.env.Logger.Info("limits set", "daemon", id.Origin(), "name", d.Name(), "limits", change)
 	if _, named := change["history"]; named {
-		d.mu.Lock()
+		d.Lock()
 		d.trimNow()
-		d.mu.Unlock()
+		d.Unlock()
 	}
 	return d.info(), nil
 }
@@ -174,14 +174,14 @@ func (r Kinds) SetLimits(ctx context.Context, name string, change map[string]int
 	for _, d := range r.rt.ofKind(name) {
 		mine, others := ofKindsOwn(d.own(), before, change)
 		if len(mine) > 0 {
-			if _, err := r.rt.Daemons().SetLimits(ctx, d.id, mine); err != nil {
-				out.Kept = append(out.Kept, KeptLimits{d.name, d.id, err})
+			if _, err := r.rt.Daemons().SetLimits(ctx, d.Entity(), mine); err != nil {
+				out.Kept = append(out.Kept, KeptLimits{d.Name(), d.Entity(), err})
 				continue
 			}
 			out.Changed++
 		}
 		if others {
-			out.Kept = append(out.Kept, KeptLimits{d.name, d.id, nil})
+			out.Kept = append(out.Kept, KeptLimits{d.Name(), d.Entity(), nil})
 		}
 	}
 	out.Kind, err = r.rt.Kinds().Get(name)
@@ -205,7 +205,7 @@ func ofKindsOwn(own, kind daemon.Limits, change map[string]int64) (mine map[stri
 // ofKind returns the daemons of this node that are of the kind, by name.
 func (r *Runtime) ofKind(name string) []*hosted {
 	list := r.table.OfKind(name)
-	slices.SortFunc(list, func(a, b *hosted) int { return a.id.Compare(b.id) })
+	slices.SortFunc(list, func(a, b *hosted) int { return a.Entity().Compare(b.Entity()) })
 	return list
 }
 

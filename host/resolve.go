@@ -43,7 +43,7 @@ func (r Migrations) Unsettled() []Unsettled {
 	for _, in := range arrivals {
 		in.mu.Lock()
 		if in.at.Phase() == migration.Pending {
-			out = append(out, Unsettled{Entity: in.offer.Entity, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.chain.Head().Sequence})
+			out = append(out, Unsettled{Entity: in.offer.Entity, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.Head().Sequence})
 		}
 		in.mu.Unlock()
 	}
@@ -87,8 +87,8 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 		return chain.Mended{}, fmt.Errorf("%w: %s", migration.ErrSettled, in.offer.Entity.Origin())
 	}
 	d, id, r := in.d, in.offer.Entity, in.rt
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.Lock()
+	defer d.Unlock()
 	if key == nil {
 		key = r.expectedKey(id)
 	} else {
@@ -122,7 +122,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 		return chain.Mended{}, err
 	}
 	d.resume()
-	r.subscriber.Start(d.id, d.ledger.All())
+	r.subscriber.Start(d.Entity(), d.Ledger().All())
 	d.accountMemory()
 	r.env.Logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
 	return fact, nil

@@ -27,11 +27,11 @@ func (r *Runtime) recoverOutgoing() error {
 		if d == nil {
 			return fmt.Errorf("%w: daemon %s was released and is not there", store.ErrCorrupt, id.Origin())
 		}
-		d.mu.Lock()
-		if d.life.State().Serves() {
+		d.Lock()
+		if d.State().Serves() {
 			d.pause()
 		}
-		d.mu.Unlock()
+		d.Unlock()
 		d.BeginMove()
 		m, err := r.departures.Resume(subjectOf(r, d), rec, r.cluster != nil)
 		if err != nil {
@@ -63,7 +63,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		d := newHosted(r.daemons, id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
 		d.identify(rec.Offer.Name, identity.PublicOnly(id))
 		in.d = d
-		d.mu.Lock()
+		d.Lock()
 		err := d.storedLimits()
 		if err == nil {
 			in.lasting, err = storedLasting(r.env.Store, id)
@@ -72,7 +72,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 			d.remember(in.lasting)
 			err = d.rebuildWith(ctx, nil)
 		}
-		d.mu.Unlock()
+		d.Unlock()
 		if err != nil {
 			r.env.Logger.Error("a prepared daemon cannot be brought back; its record is kept", "daemon", id.Origin(), "error", err)
 			continue

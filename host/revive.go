@@ -51,15 +51,15 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 			return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
 		}
 		d := knownDaemon(r.daemons, id, v)
-		if daemon.LooksLikeID(d.name) && d.name != id.Origin().String() {
-			r.env.Logger.Warn("a daemon's name looks like an id: write name: before it", "daemon", id.Origin(), "name", d.name)
+		if daemon.LooksLikeID(d.Name()) && d.Name() != id.Origin().String() {
+			r.env.Logger.Warn("a daemon's name looks like an id: write name: before it", "daemon", id.Origin(), "name", d.Name())
 		}
 		rec, ok := passive[id]
-		if ok && d.life.State() == lifecycle.Migrating {
+		if ok && d.State() == lifecycle.Migrating {
 			d.lieDown(&rec)
 			d.recoverLedger()
 			d.recoverEffects()
-		} else if d.life.State() == lifecycle.Migrating {
+		} else if d.State() == lifecycle.Migrating {
 			active = append(active, d)
 		}
 		r.table.Put(d)
@@ -127,8 +127,8 @@ func knownDaemon(node *engineConfig, id identity.EntityID, encoded []byte) *host
 // revive brings back one daemon; where it cannot, the daemon is there but
 // takes no events, and its reason says why.
 func (r *Runtime) revive(ctx context.Context, d *hosted) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.Lock()
+	defer d.Unlock()
 	d.revive(ctx)
 }
 

@@ -89,10 +89,10 @@ func (in *incoming) activate(rel *migration.Release) error {
 	}
 
 	d, o := in.d, &in.offer
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	head := d.chain.HeadHash()
-	if rel.Migration != o.Migration || rel.Entity != o.Entity || rel.Epoch != o.Epoch+1 || rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:]) {
+	d.Lock()
+	defer d.Unlock()
+	head := d.HeadHash()
+	if rel.Migration != o.Migration || rel.Entity != o.Entity || rel.Epoch != o.Epoch+1 || rel.Sequence != d.Head().Sequence || !bytes.Equal(rel.Head, head[:]) {
 		return migration.Failf(migration.ProtocolError, "the release is not of the daemon that was prepared")
 	}
 	check, err := in.terms().HandedOver(rel, head)
@@ -119,17 +119,17 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err := in.step(migration.Released, migration.Source); err != nil {
 		return err
 	}
-	if of, ok := d.daemon.(moving.Memory); ok {
+	if of, ok := d.Code().(moving.Memory); ok {
 		of.Thaw()
 	}
 	d.resume()
 	in.rt.cluster.lookSoon()
-	in.rt.subscriber.Start(d.id, d.ledger.All())
+	in.rt.subscriber.Start(d.Entity(), d.Ledger().All())
 	d.startEffects()
 	d.accountMemory()
 	in.rt.meters.moved(o.Kind, "target", nil)
-	in.env.Notify(daemon.Notification{Topic: daemon.Came, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Peer: in.from})
-	in.env.Logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.epoch)
+	in.env.Notify(daemon.Notification{Topic: daemon.Came, Entity: d.Entity(), Name: d.Name(), Kind: d.Kind(), Epoch: d.Epoch(), Peer: in.from})
+	in.env.Logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.Epoch())
 	return nil
 }
 
@@ -143,7 +143,7 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 	if err != nil {
 		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}
-	head := in.d.chain.Head()
+	head := in.d.Head()
 	key, err := env.Open(in.env.Node, head.Bytes(), in.offer.Entity)
 	if err != nil {
 		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
@@ -181,14 +181,14 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 			return err
 		}
 		b.Put(store.Daemons, id[:], rec)
-		b.Append(id, d.index, move)
+		b.Append(id, d.NextIndex(), move)
 		b.Delete(store.Incoming, id[:])
 		b.Delete(store.Meta, snapshot.ArrivingKey(id))
 		went.Raise(b, id)
-		if d.key.CanSign() {
+		if d.Key().CanSign() {
 			b.Delete(store.Meta, keptKey(id)) // it is the daemon's again
 		}
-		b.Generation = d.under
+		b.Generation = d.Generation()
 		if err := in.env.Store.Commit(b); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
@@ -224,9 +224,9 @@ func (in *incoming) discard(by migration.Role) bool {
 
 	r, o := in.rt, &in.offer
 	if in.d != nil {
-		in.d.mu.Lock()
+		in.d.Lock()
 		in.d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
-		in.d.mu.Unlock()
+		in.d.Unlock()
 	}
 	if r.env.Store != nil && r.life.Load() != lifeShuttingDown {
 		b := &store.Batch{}
@@ -257,9 +257,9 @@ func (in *incoming) shutDown() {
 		return
 	}
 	in.end()
-	in.d.mu.Lock()
+	in.d.Lock()
 	in.d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: in.offer.Entity})
-	in.d.mu.Unlock()
+	in.d.Unlock()
 }
 
 // inDoubt asks the source, again and again, what became of the migration.

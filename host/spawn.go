@@ -137,7 +137,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	if err := req.Grants.Check(); err != nil {
 		return daemon.Info{}, err
 	}
-	if req.Standbys != 0 && (r.cluster == nil || d.kind == "") {
+	if req.Standbys != 0 && (r.cluster == nil || d.Kind() == "") {
 		return daemon.Info{}, fmt.Errorf("%w: a daemon with standbys", ErrNoCluster)
 	}
 	r.cluster.attach(d, leader.Beginning{Unclaimed: true})
@@ -149,8 +149,8 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	if err != nil {
 		return daemon.Info{}, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.Lock()
+	defer d.Unlock()
 	back, err := r.goOnAbove(d, req.Identity != nil)
 	if err == nil {
 		err = r.beginClaimed(ctx, d, factory, from, fork, req)
@@ -162,15 +162,15 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 		return daemon.Info{}, err
 	}
 	d.resume()
-	r.subscriber.Start(d.id, d.ledger.All())
+	r.subscriber.Start(d.Entity(), d.Ledger().All())
 	d.startEffects()
 	d.accountMemory()
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
 		return daemon.Info{}, errors.Join(err, r.abandon(d, err))
 	}
 	d.notify(daemon.Spawned, "")
-	d.mu.Unlock()
-	defer d.mu.Lock()
+	d.Unlock()
+	defer d.Lock()
 	return d.info(), nil
 }
 
@@ -182,20 +182,20 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *hosted, factory daemon.Fa
 		}
 		lasting, err := d.begin(ctx, factory, from, req.Grants)
 		if err == nil {
-			r.showLoss(d.id, lasting)
+			r.showLoss(d.Entity(), lasting)
 		}
 		return err
 	}
-	if d.leader == nil {
+	if d.Leader() == nil {
 		return begin()
 	}
-	epoch := d.epoch
+	epoch := d.Epoch()
 	if from != nil {
 		epoch = max(epoch, from.Header.Epoch+1)
 	}
 	e, err := r.cluster.claim(ctx, d, epoch, req.Standbys, req.Ack)
 	if err != nil {
-		return fmt.Errorf("making daemon %s known to the cluster: %w", d.id.Origin(), err)
+		return fmt.Errorf("making daemon %s known to the cluster: %w", d.Entity().Origin(), err)
 	}
 	d.setEpoch(e.Epoch)
 	if err := begin(); err != nil {
@@ -268,23 +268,23 @@ func (r *Runtime) reserve(d *hosted) error {
 	}
 	d.show()
 
-	if err := r.evidence.Refuses(d.id); err != nil {
+	if err := r.evidence.Refuses(d.Entity()); err != nil {
 		return err
 	}
 	r.mu.RLock() // it is not held between the question and the answer
 	defer r.mu.RUnlock()
-	if h := r.holds[d.id]; h != nil {
-		return h.err(d.id)
+	if h := r.holds[d.Entity()]; h != nil {
+		return h.err(d.Entity())
 	}
 	switch err := r.table.Reserve(d); err {
 	case table.ErrClosed:
 		return daemon.ErrShuttingDown
 	case table.ErrPresent:
-		return fmt.Errorf("%w: %s", daemon.ErrAlreadyPresent, d.id.Origin())
+		return fmt.Errorf("%w: %s", daemon.ErrAlreadyPresent, d.Entity().Origin())
 	case table.ErrArriving:
-		return fmt.Errorf("%w: %s is on its way here", daemon.ErrAlreadyPresent, d.id.Origin())
+		return fmt.Errorf("%w: %s is on its way here", daemon.ErrAlreadyPresent, d.Entity().Origin())
 	case table.ErrName:
-		return fmt.Errorf("%w: %q", daemon.ErrNameTaken, d.name)
+		return fmt.Errorf("%w: %q", daemon.ErrNameTaken, d.Name())
 	default:
 		return err
 	}
@@ -297,7 +297,7 @@ func (r *Runtime) goOnAbove(d *hosted, given bool) (back func(), err error) {
 	if given {
 		d.raiseEpoch(r.table.Lowest())
 	}
-	t, settled, err := r.table.Returns(d.id)
+	t, settled, err := r.table.Returns(d.Entity())
 	if err != nil {
 		return nil, err
 	}
@@ -310,14 +310,14 @@ func (r *Runtime) goOnAbove(d *hosted, given bool) (back func(), err error) {
 func (r *Runtime) abandon(d *hosted, why error) error {
 	d.end(lifecycle.Leave, why)
 	r.table.Remove(d)
-	r.subscriber.LeaveAll(d.id)
-	if r.env.Store == nil || d.kind == "" {
+	r.subscriber.LeaveAll(d.Entity())
+	if r.env.Store == nil || d.Kind() == "" {
 		return nil
 	}
-	t := table.Tombstone{Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
+	t := table.Tombstone{Node: r.env.Self, Epoch: d.Epoch(), Time: r.env.Clock().UnixNano(), Stopped: true}
 	var b store.Batch
 	d.forget(&b)
-	if err := t.Bury(&b, d.id); err != nil { // it may have signed something
+	if err := t.Bury(&b, d.Entity()); err != nil { // it may have signed something
 		return err
 	}
 	return r.env.Store.Commit(&b)

@@ -37,7 +37,7 @@ func (r *Runtime) snapshotAs(ctx context.Context, id identity.EntityID, form fun
 		return nil, err
 	}
 	s, last, err := d.snapshotForCaller(form(d))
-	d.mu.Unlock()
+	d.Unlock()
 	if err != nil || s == nil {
 		return nil, err
 	}

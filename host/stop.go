@@ -21,12 +21,12 @@ func movedBy(t table.Tombstone, id identity.EntityID) daemon.Moved {
 func (r *Runtime) grave(d *hosted, t table.Tombstone) (*store.Batch, error) {
 	b := &store.Batch{}
 	d.forget(b)
-	if err := t.Bury(b, d.id); err != nil {
+	if err := t.Bury(b, d.Entity()); err != nil {
 		return nil, err
 	}
 	if word := r.lastWord(d, t.Stopped); word != nil {
-		if err := evidence.PutLastWord(b, d.id, word, d.chain.Head(), d.payload); err != nil {
-			r.env.Logger.Error("keeping a daemon's last word", "daemon", d.id.Origin(), "error", err)
+		if err := evidence.PutLastWord(b, d.Entity(), word, d.Head(), d.HeadPayload()); err != nil {
+			r.env.Logger.Error("keeping a daemon's last word", "daemon", d.Entity().Origin(), "error", err)
 		}
 	}
 	return b, nil
@@ -35,15 +35,15 @@ func (r *Runtime) grave(d *hosted, t table.Tombstone) (*store.Batch, error) {
 // bury writes the grave, and takes the daemon out of the tables.
 func (r *Runtime) bury(d *hosted, t table.Tombstone, grave *store.Batch) error {
 	if r.env.Store != nil {
-		large, err := r.env.Store.HistoryIsLarge(d.id, ^uint64(0))
+		large, err := r.env.Store.HistoryIsLarge(d.Entity(), ^uint64(0))
 		if err == nil {
 			err = r.env.Store.Commit(grave)
 		}
 		if err != nil {
-			return fmt.Errorf("storing where daemon %s went: %w", d.id.Origin(), err)
+			return fmt.Errorf("storing where daemon %s went: %w", d.Entity().Origin(), err)
 		}
 		if large {
-			r.giveBack(d.id)
+			r.giveBack(d.Entity())
 		}
 	}
 	r.forgetHere(d, t, true)
@@ -68,8 +68,8 @@ func (r *Runtime) giveBack(id identity.EntityID) {
 // tombstone.
 func (r *Runtime) forgetHere(d *hosted, t table.Tombstone, stored bool) {
 	r.mu.Lock()
-	delete(r.holds, d.id)
-	delete(r.losses, d.id)
+	delete(r.holds, d.Entity())
+	delete(r.losses, d.Entity())
 	r.held.Store(int32(len(r.holds)))
 	r.mu.Unlock()
 	for _, id := range r.table.Leave(d, t, stored) {
@@ -95,14 +95,14 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if err := d.lock(ctx); err != nil {
 		return err
 	}
-	defer d.mu.Unlock()
-	if d.life.State() == lifecycle.Moved {
-		return d.gone
+	defer d.Unlock()
+	if d.State() == lifecycle.Moved {
+		return d.Gone()
 	}
 	if err := r.cluster.disown(ctx, d); err != nil {
 		return err
 	}
-	t := table.Tombstone{Node: r.env.Self, Epoch: d.epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
+	t := table.Tombstone{Node: r.env.Self, Epoch: d.Epoch(), Time: r.env.Clock().UnixNano(), Stopped: true}
 	grave, err := r.grave(d, t)
 	if err != nil {
 		return err

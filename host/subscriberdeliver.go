@@ -58,7 +58,7 @@ func (o subscriberOf) DeliverGap(ctx context.Context, id, source identity.Entity
 	var t *ticket
 	err = r.hear(ctx, id, source, func(d *hosted, b *channel.Binding, _ *fair.Turn) error {
 		if b.Cursor >= last {
-			cursor, t = b.Cursor, d.last
+			cursor, t = b.Cursor, d.LastTicket()
 			return nil
 		}
 		d.gather()
@@ -104,7 +104,7 @@ func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identit
 		if err := d.going(); err != nil {
 			return err
 		}
-		b := d.ledger.From(source)
+		b := d.Ledger().From(source)
 		if b == nil {
 			return subscriber.ErrNotSubscribed
 		}

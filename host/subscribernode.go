@@ -179,11 +179,11 @@ func (o subscriberOf) Residence(ctx context.Context, id identity.EntityID) ([]by
 	if err := d.attend(ctx); err != nil {
 		return nil, err
 	}
-	defer d.mu.Unlock()
-	if !d.key.CanSign() {
+	defer d.Unlock()
+	if !d.Key().CanSign() {
 		return nil, nil
 	}
-	return channel.NewResidence(d.key, o.rt.env.Self, d.epoch)
+	return channel.NewResidence(d.Key(), o.rt.env.Self, d.Epoch())
 }
 
 // startAllSubscriptions goes on with those of all daemons that serve here.
@@ -191,15 +191,15 @@ func (r *Runtime) startAllSubscriptions() {
 	all := r.table.Daemons()
 
 	for _, d := range all {
-		if d.unread.Load() {
+		if d.IsUnread() {
 			continue // they go on when it is read
 		}
-		d.mu.Lock()
-		list := d.ledger.All()
-		serves := d.life.State().Serves()
-		d.mu.Unlock()
+		d.Lock()
+		list := d.Ledger().All()
+		serves := d.State().Serves()
+		d.Unlock()
 		if serves {
-			r.subscriber.Start(d.id, list)
+			r.subscriber.Start(d.Entity(), list)
 		}
 	}
 }

@@ -40,8 +40,8 @@ func (r Copies) List() []Copy {
 	var out []Copy
 	for _, d := range c.daemons() {
 		i := d.info()
-		was, known := c.recall(d.id)
-		out = append(out, Copy{Entity: d.id, Name: i.Name, Owned: true, Owner: r.rt.env.Self, Epoch: i.Epoch, InSync: known && was.Owner == r.rt.env.Self, Whole: true, State: i.State})
+		was, known := c.recall(d.Entity())
+		out = append(out, Copy{Entity: d.Entity(), Name: i.Name, Owned: true, Owner: r.rt.env.Self, Epoch: i.Epoch, InSync: known && was.Owner == r.rt.env.Self, Whole: true, State: i.State})
 	}
 	for _, s := range c.copies.All() {
 		id, at := s.Entity(), s.State()
@@ -89,7 +89,7 @@ func (r Copies) Export(ctx context.Context, id identity.EntityID, w io.Writer) e
 	case d != nil: // it may be held: what is stored is looked at
 		if err = d.peek(ctx); err == nil {
 			end, seal, err = r.rt.storedSeal(ctx, id)
-			d.mu.Unlock()
+			d.Unlock()
 		}
 	case s != nil:
 		end, seal, err = r.rt.sealCopy(ctx, s)

@@ -198,8 +198,8 @@ func (w *targetWalk) restore() error {
 	if err := in.signal(migration.Restored, migration.Target); err != nil {
 		return err
 	}
-	head := in.d.chain.HeadHash()
-	return w.c.Send(&migration.Ready{Sequence: in.d.chain.Head().Sequence, Head: head[:], Root: in.memory.Sum()})
+	head := in.d.HeadHash()
+	return w.c.Send(&migration.Ready{Sequence: in.d.Head().Sequence, Head: head[:], Root: in.memory.Sum()})
 }
 
 // replay follows what the source did meanwhile, to its end.
@@ -218,8 +218,8 @@ func (w *targetWalk) prepare() error {
 // source may not have heard it, it is asked.
 func (w *targetWalk) await() error {
 	d := w.in.d
-	head := d.chain.HeadHash()
-	if err := w.c.Send(&migration.Prepared{Sequence: d.chain.Head().Sequence, Applied: d.applied, Head: head[:], Root: w.in.memory.Sum()}); err != nil {
+	head := d.HeadHash()
+	if err := w.c.Send(&migration.Prepared{Sequence: d.Head().Sequence, Applied: d.Applied(), Head: head[:], Root: w.in.memory.Sum()}); err != nil {
 		w.in.inDoubt()
 		return nil
 	}
@@ -255,7 +255,7 @@ func (in *incoming) submit(b *store.Batch, done func(error)) error {
 		return target.ErrPushedOut
 	}
 	if in.d != nil {
-		b.Generation = in.d.under
+		b.Generation = in.d.Generation()
 	}
 	in.env.Store.Submit(b, done)
 	return nil

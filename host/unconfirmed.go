@@ -130,7 +130,7 @@ func (r Unconfirmed) List() []daemon.HeldDaemon {
 	for id, h := range r.rt.holds {
 		d := daemon.HeldDaemon{Entity: id, Reason: h.Reason, Why: h.Why, Since: time.Unix(0, h.Time), Node: h.Node, Epoch: h.Epoch, Index: h.Index}
 		if here := r.rt.table.Daemon(id); here != nil {
-			d.Name = here.name
+			d.Name = here.Name()
 		}
 		out = append(out, d)
 	}
@@ -175,11 +175,11 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted
 		return nil, nil, nil, err
 	}
 	end = func() {
-		d.mu.Unlock()
+		d.Unlock()
 		d.EndMove()
 	}
-	if err = d.wake(ctx); err == nil && d.life.State() != lifecycle.Running {
-		if err = d.gone; err == nil {
+	if err = d.wake(ctx); err == nil && d.State() != lifecycle.Running {
+		if err = d.Gone(); err == nil {
 			err = fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 		}
 	}
@@ -211,7 +211,7 @@ func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.M
 		return chain.Mended{}, err
 	}
 	defer end()
-	fact, b, err := d.fact(chain.MendConfirm, max(d.epoch, h.Epoch)+1)
+	fact, b, err := d.fact(chain.MendConfirm, max(d.Epoch(), h.Epoch)+1)
 	if err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
@@ -224,10 +224,10 @@ func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.M
 	d.goOn(fact.Epoch)
 	r.rt.dropHold(id)
 	d.show()
-	r.rt.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.name,
+	r.rt.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.Name(),
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
 	d.notify(daemon.WasMended, chain.MendConfirm.String())
-	r.rt.subscriber.Start(id, d.ledger.All())
+	r.rt.subscriber.Start(id, d.Ledger().All())
 	d.startEffects()
 	r.rt.cluster.again(d)
 	return fact, nil
@@ -252,17 +252,17 @@ func (r Unconfirmed) Yield(ctx context.Context, id identity.EntityID) (chain.Men
 	if h.Node == r.rt.env.Self {
 		return r.rt.leaveToTwin(d, h, twin)
 	}
-	fact := chain.Mended{How: chain.MendDrop, After: d.chain.Head().Sequence, Epoch: max(d.epoch, h.Epoch)}
-	if d.leader != nil {
+	fact := chain.Mended{How: chain.MendDrop, After: d.Head().Sequence, Epoch: max(d.Epoch(), h.Epoch)}
+	if d.Leader() != nil {
 		fact.Epoch, err = r.rt.cluster.yield(ctx, d, h.Node)
 		return fact, err
 	}
-	t := table.Tombstone{Name: d.name, Node: h.Node, Epoch: fact.Epoch, Time: r.rt.env.Clock().UnixNano()}
+	t := table.Tombstone{Name: d.Name(), Node: h.Node, Epoch: fact.Epoch, Time: r.rt.env.Clock().UnixNano()}
 	grave, err := r.rt.grave(d, t)
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	if err := r.rt.keepEvidence(d.id, d.epoch, fmt.Sprintf("yielded to node %s", h.Node)); err != nil {
+	if err := r.rt.keepEvidence(d.Entity(), d.Epoch(), fmt.Sprintf("yielded to node %s", h.Node)); err != nil {
 		return chain.Mended{}, err
 	}
 	if err := r.rt.bury(d, t, grave); err != nil {

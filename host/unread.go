@@ -98,8 +98,8 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 	for part := range parts {
 		work.Go(func() {
 			for i := r.eager + part; i < len(active); i += parts {
-				if !released[active[i].id] {
-					stands[i] = endOf(r.env.Store, active[i].id)
+				if !released[active[i].Entity()] {
+					stands[i] = endOf(r.env.Store, active[i].Entity())
 				}
 			}
 		})
@@ -168,20 +168,20 @@ func (r *Runtime) readRest() {
 func (r *Runtime) read(ctx context.Context, d *hosted) {
 	if ctx.Err() != nil {
 		d.end(lifecycle.Leave, daemon.ErrShuttingDown)
-		d.mu.Unlock()
+		d.Unlock()
 		return
 	}
 	d.revive(ctx)
 	r.progress.done.Add(1)
-	serves := d.life.State() == lifecycle.Running
+	serves := d.State() == lifecycle.Running
 	if serves {
 		d.startEffects()
 	}
-	list := d.ledger.All()
-	d.mu.Unlock()
+	list := d.Ledger().All()
+	d.Unlock()
 	r.cluster.wasRead(d)
 	if serves {
-		r.subscriber.Start(d.id, list)
+		r.subscriber.Start(d.Entity(), list)
 	}
 	if r.idle.limit > 0 && r.idle.bytes.Load() > r.idle.limit {
 		d.passivate()
@@ -192,6 +192,6 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 func (r *Runtime) dropUnread() {
 	for d := r.reading.next(); d != nil; d = r.reading.next() {
 		d.end(lifecycle.Leave, daemon.ErrShuttingDown)
-		d.mu.Unlock()
+		d.Unlock()
 	}
 }

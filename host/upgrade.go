@@ -43,8 +43,8 @@ func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]
 		return daemon.Info{}, err
 	}
 	err = d.upgrade(ctx, guest.NewFactory(m))
-	last := d.last
-	d.mu.Unlock()
+	last := d.LastTicket()
+	d.Unlock()
 	if err == nil {
 		err = last.wait(ctx) // until its standbys have it
 	}
@@ -63,8 +63,8 @@ func (r *Runtime) RollBack(ctx context.Context, id identity.EntityID) (daemon.In
 	if err := d.peek(ctx); err != nil {
 		return daemon.Info{}, err
 	}
-	previous := d.previous
-	d.mu.Unlock()
+	previous := d.PreviousModule()
+	d.Unlock()
 	if len(previous) != 32 {
 		return daemon.Info{}, fmt.Errorf("%w: it was not upgraded", daemon.ErrCannotUpgrade)
 	}

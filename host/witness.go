@@ -18,15 +18,15 @@ import (
 func (r *Runtime) lastWord(d *hosted, stopped bool) *chain.Checkpoint {
 	check := &chain.Checkpoint{}
 	if stopped {
-		if d.life.State() == lifecycle.Passive || d.chain.Head().Sequence == 0 {
+		if d.State() == lifecycle.Passive || d.Head().Sequence == 0 {
 			return nil // its key is not at hand, or it said nothing
 		}
-		check = d.checkpointFor(chain.PurposeExport, d.epoch)
-		if err := check.Sign(d.key); err != nil {
+		check = d.checkpointFor(chain.PurposeExport, d.Epoch())
+		if err := check.Sign(d.Key()); err != nil {
 			return nil
 		}
 	} else {
-		m := r.table.Look(d.id).Leaving
+		m := r.table.Look(d.Entity()).Leaving
 		if m == nil {
 			return nil
 		}
@@ -140,18 +140,18 @@ func (r *Runtime) suspectSnapshot(s *snapshot.Snapshot) error {
 		return nil
 	}
 	d := r.table.Daemon(id)
-	if d == nil || d.kind == "" {
+	if d == nil || d.Kind() == "" {
 		w, err := r.evidence.LastWord(id)
 		if err != nil || w == nil {
 			return err
 		}
 		return r.evidence.Compare(id, w.Source, snapshotSource(s))
 	}
-	d.mu.Lock()
-	end, last := d.index, d.last
-	word := d.checkpointFor(chain.PurposeExport, d.epoch)
-	err := word.Sign(d.key) // leaves it empty where the key is not at hand
-	d.mu.Unlock()
+	d.Lock()
+	end, last := d.NextIndex(), d.LastTicket()
+	word := d.checkpointFor(chain.PurposeExport, d.Epoch())
+	err := word.Sign(d.Key()) // leaves it empty where the key is not at hand
+	d.Unlock()
 	if err != nil {
 		return err
 	}
