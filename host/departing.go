@@ -31,7 +31,7 @@ func subjectOf(r *Runtime, d *hosted) *source.Subject {
 // MayMove implements source.Ownership.
 func (p departing) MayMove(ctx context.Context, target identity.NodeID, withKey bool) (epoch uint64, err error) {
 	if !p.BeginMove() {
-		return 0, migration.Failf(migration.AlreadyMigrating, "daemon %s is migrating already", p.id.Origin())
+		return 0, migration.Failf(migration.AlreadyMigrating, "daemon %s is migrating already", p.Entity().Origin())
 	}
 	if epoch, err = p.mayMove(ctx, withKey); err == nil {
 		err = p.rt.cluster.movable(ctx, p.hosted, target)
@@ -70,15 +70,15 @@ func (p departing) Ended(m *source.Migration, err *migration.Error) {
 	kind.rounds.Add(uint64(s.Rounds))
 	switch {
 	case err != nil:
-		p.rt.meters.moved(p.kind, "source", err)
+		p.rt.meters.moved(p.Kind(), "source", err)
 	default:
-		p.rt.meters.moved(p.kind, "source", nil)
+		p.rt.meters.moved(p.Kind(), "source", nil)
 		if s.Downtime > 0 { // else a restart came between
 			kind.downtime.Observe(s.Downtime)
 		}
 	}
 	if err == nil || !committed { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it
-		p.rt.table.EndDeparture(p.id)
+		p.rt.table.EndDeparture(p.Entity())
 	}
 }
 
@@ -92,7 +92,7 @@ func (p departing) Release(record []byte, keepKey bool) (unsure bool, err error)
 	defer p.Unlock()
 	if key := p.Key(); keepKey && key.CanSign() {
 		p.rt.mu.Lock()
-		p.rt.kept[p.id] = key.Clone()
+		p.rt.kept[p.Entity()] = key.Clone()
 		p.rt.mu.Unlock()
 	}
 	return false, nil
@@ -109,12 +109,12 @@ func (p departing) Facts(id migration.ID, from, to identity.NodeID, r *migration
 // Leave implements source.Leaving.
 func (p departing) Leave(to identity.NodeID, epoch uint64, rec *chain.Receipt) []channel.Binding {
 	r, d := p.rt, p.hosted
-	t := table.Tombstone{Name: p.name, Node: to, Epoch: epoch, Time: r.env.Clock().UnixNano()}
+	t := table.Tombstone{Name: p.Name(), Node: to, Epoch: epoch, Time: r.env.Clock().UnixNano()}
 	d.Lock()
 	bound := d.Ledger().All()
 	d.endTail()
 	grave, err := r.grave(d, t)
-	d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, p.id)})
+	d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, p.Entity())})
 	d.Unlock()
 
 	if err == nil && rec != nil {
@@ -124,7 +124,7 @@ func (p departing) Leave(to identity.NodeID, epoch uint64, rec *chain.Receipt) [
 		err = r.bury(d, t, grave)
 	}
 	if err != nil { // the store is poisoned; the daemon is gone from here all the same
-		r.env.Logger.Error("storing where a daemon went", "daemon", p.id.Origin(), "error", err)
+		r.env.Logger.Error("storing where a daemon went", "daemon", p.Entity().Origin(), "error", err)
 		r.forgetHere(d, t, false)
 	}
 	return bound
@@ -143,7 +143,7 @@ func (p departing) TakeBack(epoch uint64) (chain.Mended, error) {
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	entity := p.id
+	entity := p.Entity()
 	b.Delete(store.Outgoing, entity[:])
 	b.Delete(store.Meta, keptKey(entity)) // it has its key
 	if err := r.env.Store.Commit(b); err != nil {
@@ -152,11 +152,11 @@ func (p departing) TakeBack(epoch uint64) (chain.Mended, error) {
 
 	d.goOn(fact.Epoch)
 	d.endTail()
-	r.table.EndDeparture(p.id)
+	r.table.EndDeparture(p.Entity())
 	d.EndMove()
 	d.resume()
-	r.subscriber.Start(p.id, d.Ledger().All())
-	r.env.Logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", p.id.Origin(), "epoch", fact.Epoch)
+	r.subscriber.Start(p.Entity(), d.Ledger().All())
+	r.env.Logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", p.Entity().Origin(), "epoch", fact.Epoch)
 	return fact, nil
 }
 
