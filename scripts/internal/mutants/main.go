@@ -42,7 +42,7 @@ var searched = []mutant{
 	{"prepare before it is durable", "host/arrival.go",
 		"if err := <-durable; err != nil {", "if err := error(nil); err != nil {", nil},
 	{"serve on after the release", "host/resume.go",
-		"if d.life.State().Serves() {\n\t\t\td.pause()", "if r == nil {\n\t\t\td.pause()", nil},
+		"if d.State().Serves() {\n\t\t\td.pause()", "if r == nil {\n\t\t\td.pause()", nil},
 	{"forget a release at a restart", "host/recover.go",
 		"if err := r.recoverOutgoing(); err != nil {", "if err := error(nil); err != nil {", nil},
 	{"forget a prepared daemon at a restart", "host/recover.go",
@@ -59,12 +59,12 @@ var searched = []mutant{
 		"r.Records = int(c.To - c.From)", "if last {\n\t\tc.Records, c.To = nil, c.From\n\t}\n\tr.Records = int(c.To - c.From)", []edit{
 			{"host/migration/source/rounds.go", "if !bytes.Equal(p.Root, root[:]) {", "if bytes.Equal(nil, root[:]) {"},
 			{"host/migration/source/rounds.go", "if chain.Hash(p.Head) != s.head.Hash || p.Applied != s.head.Applied || p.Sequence != s.head.Sequence {", "if chain.Hash(p.Head) != chain.Hash(p.Head) {"},
-			{"host/settle.go", "rel.Sequence != d.chain.Head().Sequence || !bytes.Equal(rel.Head, head[:])", "bytes.Equal(nil, head[:])"},
+			{"host/settle.go", "rel.Sequence != d.Head().Sequence || !bytes.Equal(rel.Head, head[:])", "bytes.Equal(nil, head[:])"},
 			{"host/migration/target/terms.go", "c.Head != head ||", "false ||"}}},
 	{"answer a repeat with nothing", "host/repeat.go",
 		"p.result.Outputs, p.err = f.outputs, f.err", "_ = f", nil},
 	{"leave no tombstone", "host/stop.go",
-		"if err := t.Bury(b, d.id); err != nil {\n\t\treturn nil, err\n\t}\n\tif word", "if word", nil},
+		"if err := t.Bury(b, d.Entity()); err != nil {\n\t\treturn nil, err\n\t}\n\tif word", "if word", nil},
 }
 
 // hunts are those for which CI has the time; with all, every one.

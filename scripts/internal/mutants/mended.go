@@ -67,7 +67,7 @@ var more = []hunt{
 	{mutant{"an identity begins anew under epoch 1", "host/spawn.go",
 		"d.raiseEpoch(t.Epoch + 1)", "_ = t", nil}, goTest{"./host", "TestAnIdentityGoesOnAboveItsPast"}},
 	{mutant{"a spawn that is abandoned is forgotten", "host/spawn.go",
-		"if err := t.Bury(&b, d.id); err != nil {", "if err := error(nil); err != nil {", nil}, goTest{"./host", "TestASpawnThatIsAbandonedIsNotForgotten"}},
+		"if err := t.Bury(&b, d.Entity()); err != nil {", "if err := error(nil); err != nil {", nil}, goTest{"./host", "TestASpawnThatIsAbandonedIsNotForgotten"}},
 	{mutant{"what memory loses counts for nothing", "host/spawn.go",
 		"d.raiseEpoch(r.table.Lowest())", "_ = given", nil}, goTest{"./host", "TestMemoryHoldsSoManyTombstones"}},
 	{mutant{"the index of daemons that moved away is trusted", "host/internal/table/index.go",
