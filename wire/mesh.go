@@ -76,7 +76,7 @@ type Mesh struct {
 	cert      tls.Certificate
 	transport *quic.Transport
 	listener  *quic.Listener
-	tokens    tokens
+	tokens    *tokens
 	tunnel    tunnel
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -118,7 +118,7 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	}
 	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]chan struct{}),
 		denied: make(map[identity.NodeID]uint64), asking: make(map[identity.NodeID]*directoryLoad)}
-	m.tokens.clock = c.Clock
+	m.tokens = newTokens(c.Clock)
 	var err error
 	if m.seal, err = c.Identity.SealKey(); err != nil {
 		return nil, fmt.Errorf("opening the mesh: %w", err)

@@ -127,32 +127,32 @@ func (l *lockedTrust) seen() (changes int, loose []string) {
 // TestTrustIsChangedByOneAtATime has the trusted nodes changed in every way: a change that
 // is made of what was read before another's change would undo that.
 func TestTrustIsChangedByOneAtATime(t *testing.T) {
-	trust := &lockedTrust{}
-	a, key := newMesh(t, Config{Name: "a", Trust: trust}), someKey(t)
-	trust.m = a
+	locked := &lockedTrust{}
+	a, key := newMesh(t, Config{Name: "a", Trust: locked}), someKey(t)
+	locked.m = a
 	for what, change := range map[string]func() error{
 		"introduced": func() error { return a.Introduce(key.ID(), RightRead) },
 		"met":        func() error { return a.Met(key.ID(), "far", "127.0.0.1:9") },
 		"granted":    func() error { return a.Grant(key.ID(), RightOperate) },
 		"forgotten":  func() error { return a.Forget(key.ID()) },
 	} {
-		if err := trust.memoryTrust.Put(TrustedPeer{Key: key.ID(), Name: "near"}); what != "introduced" && err != nil {
+		if err := locked.memoryTrust.Put(TrustedPeer{Key: key.ID(), Name: "near"}); what != "introduced" && err != nil {
 			t.Fatal(err)
 		} else if what == "introduced" {
-			if err := trust.memoryTrust.Delete(key.ID()); err != nil {
+			if err := locked.memoryTrust.Delete(key.ID()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		before, _ := trust.seen()
+		before, _ := locked.seen()
 		if err := change(); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-		if after, _ := trust.seen(); after != before+1 {
+		if after, _ := locked.seen(); after != before+1 {
 			t.Errorf("%s: %d changes", what, after-before)
 		}
 	}
 	joinWith(t, newMesh(t, Config{}), a, 0)
-	if changes, loose := trust.seen(); changes < 5 || len(loose) > 0 {
+	if changes, loose := locked.seen(); changes < 5 || len(loose) > 0 {
 		t.Errorf("of %d changes %v were made beside others", changes, loose)
 	}
 }

@@ -76,19 +76,11 @@ func (t *Token) String() string {
 // Token issues a join token that is good once, for ttl. Who joins with it gets
 // the rights here.
 func (m *Mesh) Token(ttl time.Duration, rights Rights) (string, error) {
-	t := &Token{Version: tokenVersion, Key: m.config.Identity.ID(), Addr: m.announced(), Secret: make([]byte, 32),
-		Expires: m.config.Clock().Add(ttl).Unix()}
-	if _, err := rand.Read(t.Secret); err != nil {
-		return "", fmt.Errorf("issuing a join token: %w", err)
-	}
-	if err := m.tokens.add(t, rights); err != nil {
-		return "", err
-	}
-	return t.String(), nil
+	return m.tokens.issue(m.config.Identity.ID(), m.announced(), ttl, rights)
 }
 
 // tokens are those that were issued and not used. Only a hash of each secret
-// is kept.
+// is kept. It is safe for concurrent use.
 type tokens struct {
 	clock func() time.Time
 
@@ -96,9 +88,25 @@ type tokens struct {
 	open map[[32]byte]openToken // by SHA-256 of the secret
 }
 
+// newTokens has none.
+func newTokens(clock func() time.Time) *tokens { return &tokens{clock: clock} }
+
 type openToken struct {
 	expires int64
 	rights  Rights
+}
+
+// issue makes a token of the node with the key, which listens at addr, and returns its
+// text. Who joins with it within ttl gets the rights.
+func (t *tokens) issue(key identity.EntityID, addr string, ttl time.Duration, rights Rights) (string, error) {
+	k := &Token{Version: tokenVersion, Key: key, Addr: addr, Secret: make([]byte, 32), Expires: t.clock().Add(ttl).Unix()}
+	if _, err := rand.Read(k.Secret); err != nil {
+		return "", fmt.Errorf("issuing a join token: %w", err)
+	}
+	if err := t.add(k, rights); err != nil {
+		return "", err
+	}
+	return k.String(), nil
 }
 
 func (t *tokens) add(k *Token, rights Rights) error {

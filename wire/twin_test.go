@@ -69,10 +69,10 @@ func TestTwinTellsNoPeer(t *testing.T) {
 // afterwards it speaks to them.
 func TestIsolatedMeshTakesNoSessions(t *testing.T) {
 	key, peer := someKey(t), newMesh(t, Config{Name: "peer"})
-	trust := &memoryTrust{}
-	old := newMesh(t, Config{Identity: key, Name: "old", Trust: trust})
+	known := &memoryTrust{}
+	old := newMesh(t, Config{Identity: key, Name: "old", Trust: known})
 	join(t, peer, old)
-	again := newMesh(t, Config{Identity: key, Name: "old", Trust: trust})
+	again := newMesh(t, Config{Identity: key, Name: "old", Trust: known})
 	again.Isolate(true)
 	if _, err := again.session(t.Context(), peer.Self()); !errors.Is(err, ErrIsolated) || !errors.Is(err, mesh.ErrUnreachable) {
 		t.Errorf("dialling: got %v, want ErrIsolated", err)

@@ -38,8 +38,8 @@ func (l *liesOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = web.WriteJSON(w, v)
 }
 
-// trust has a trust b with those rights, and b trust a with all.
-func trust(t *testing.T, a, b *served, rights wire.Rights) {
+// letTrust has a trust b with those rights, and b trust a with all.
+func letTrust(t *testing.T, a, b *served, rights wire.Rights) {
 	t.Helper()
 	token, err := a.mesh.Token(time.Minute, rights)
 	if err == nil {
@@ -63,7 +63,7 @@ func TestWhoClaimsADaemonGetsNothingWithoutProof(t *testing.T) {
 	for _, rights := range []wire.Rights{0, wire.RightRead, wire.RightMigrate, wire.RightsAll} {
 		t.Run(rights.String(), func(t *testing.T) {
 			a, m := serve(t, "a"), serve(t, "m")
-			trust(t, a, m, rights)
+			letTrust(t, a, m, rights)
 			key, err := identity.Generate()
 			if err != nil {
 				t.Fatal(err)
@@ -103,8 +103,8 @@ func TestWhoClaimsADaemonGetsNothingWithoutProof(t *testing.T) {
 // Two peers that each have a daemon of the name: neither is taken.
 func TestANameOfTwoDaemonsIsAmbiguous(t *testing.T) {
 	a, b, c := serve(t, "a"), serve(t, "b"), serve(t, "c")
-	trust(t, a, b, wire.RightsAll)
-	trust(t, a, c, wire.RightsAll)
+	letTrust(t, a, b, wire.RightsAll)
+	letTrust(t, a, c, wire.RightsAll)
 	for _, s := range []*served{b, c} {
 		if _, err := s.rt.Kinds().Push(ctx, "n", counterModule(t)); err != nil {
 			t.Fatal(err)
