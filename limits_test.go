@@ -85,6 +85,7 @@ var parts = []struct{ title, dir string }{
 	{"Instances", "host/internal/sandbox"},
 	{"Keys, tokens and names", "identity"},
 	{"Between nodes", "wire"},
+	{"Join tokens", "wire/trust"},
 	{"Encoded messages", "internal/canon"},
 	{"The control API", "api"},
 	{"The control API's client", "api/client"},

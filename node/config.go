@@ -13,7 +13,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // Config says what a node is. The zero value is a node that keeps everything in memory,
@@ -41,7 +41,7 @@ type Config struct {
 	// Join is a token of a node (Node.Token) that this one joins when it opens. A token is
 	// good once. JoinRights are what that node may do here. Empty: it joins none.
 	Join       string
-	JoinRights wire.Rights
+	JoinRights trust.Rights
 
 	// Tags are what the node announces; daemons can require them.
 	Tags map[string]string
@@ -167,7 +167,7 @@ func (c *Config) Validate() error {
 			return invalid("Name", "%v", err)
 		}
 	}
-	if c.JoinRights&^wire.RightsAll != 0 {
+	if c.JoinRights&^trust.RightsAll != 0 {
 		return invalid("JoinRights", "%v: not rights of a joined node", c.JoinRights)
 	}
 	for _, d := range []struct {

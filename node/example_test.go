@@ -16,7 +16,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/node"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // quiet is where the logs of the examples go.
@@ -123,11 +123,11 @@ func ExampleNode_Join() {
 		nodes = append(nodes, n)
 	}
 	a, b := nodes[0], nodes[1]
-	token, err := a.Token(time.Minute, wire.RightsAll)
+	token, err := a.Token(time.Minute, trust.RightsAll)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := b.Join(ctx, token, wire.RightsAll); err != nil {
+	if _, err := b.Join(ctx, token, trust.RightsAll); err != nil {
 		log.Fatal(err)
 	}
 

@@ -16,6 +16,7 @@ import (
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // Node is a node that runs. Its methods may be called concurrently, and after its end too:
@@ -79,13 +80,13 @@ func (n *Node) Client() *client.Client { return client.New(n.pipe.transport()) }
 // Token returns a token with which another node joins this one within ttl, once, and then
 // may do here what rights say (Config.Join, Node.Join). Whoever has it can join: it is a
 // secret.
-func (n *Node) Token(ttl time.Duration, rights wire.Rights) (string, error) {
+func (n *Node) Token(ttl time.Duration, rights trust.Rights) (string, error) {
 	return n.mesh.Token(ttl, rights)
 }
 
 // Join connects the node to the one whose token it is; both trust each other from then on.
 // rights are what that node may do here. It returns its id.
-func (n *Node) Join(ctx context.Context, token string, rights wire.Rights) (identity.NodeID, error) {
+func (n *Node) Join(ctx context.Context, token string, rights trust.Rights) (identity.NodeID, error) {
 	return n.mesh.JoinWith(ctx, token, rights)
 }
 

@@ -18,7 +18,7 @@ import (
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/store"
 	"wasmhost.example/node"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // open opens a node that ends with the test.
@@ -125,11 +125,11 @@ func TestDrain(t *testing.T) {
 	}
 
 	b := open(t, node.Config{Name: "b"})
-	token, err := a.Token(time.Minute, wire.RightsAll)
+	token, err := a.Token(time.Minute, trust.RightsAll)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id, err := b.Join(t.Context(), token, wire.RightsAll); err != nil || id != a.ID() {
+	if id, err := b.Join(t.Context(), token, trust.RightsAll); err != nil || id != a.ID() {
 		t.Fatalf("joining: %v, %v, want %v", id, err, a.ID())
 	}
 	if _, err := a.Drain(t.Context(), "nobody"); !errors.Is(err, mesh.ErrUnknownNode) {
@@ -187,7 +187,7 @@ func TestConfigErrors(t *testing.T) {
 		c     node.Config
 	}{
 		{"Name", node.Config{Name: "a b"}},
-		{"JoinRights", node.Config{JoinRights: wire.RightsVoter}},
+		{"JoinRights", node.Config{JoinRights: trust.RightsVoter}},
 		{"PassivateAfter", node.Config{PassivateAfter: -1}},
 		{"Rebalance", node.Config{Rebalance: -1}},
 		{"ActiveBytes", node.Config{ActiveBytes: -1}},

@@ -21,6 +21,7 @@ import (
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // groupsEvery is how often the members of groups are looked at.
@@ -99,7 +100,7 @@ func (o *opening) openStore(context.Context) (err error) {
 
 // openMesh listens for other nodes.
 func (o *opening) openMesh(ctx context.Context) error {
-	trust, err := wire.Trust(o.store)
+	trust, err := trust.FromStore(o.store)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"wasmhost.example/wire/trust"
 )
 
 func TestReachedAddress(t *testing.T) {
@@ -30,11 +31,11 @@ func TestReachedAddress(t *testing.T) {
 // an address of the other's.
 func TestListeningEverywhere(t *testing.T) {
 	a, b := newMesh(t, Config{Name: "a", Addr: "0.0.0.0:0"}), newMesh(t, Config{Name: "b", Addr: "[::]:0"})
-	token, err := a.Token(time.Minute, RightsAll)
+	token, err := a.Token(time.Minute, trust.RightsAll)
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := ParseToken(token)
+	parsed, err := trust.ParseToken(token)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire/trust"
 )
 
 // OpenChannel implements host.Peer.
@@ -46,10 +47,10 @@ func (m *Mesh) ChannelAccess(from identity.NodeID) (a mesh.ChannelAccess) {
 	if err != nil {
 		return 0
 	}
-	if p.Rights&RightChannels != 0 {
+	if p.Rights&trust.RightChannels != 0 {
 		a |= mesh.AccessChannels
 	}
-	if p.Rights&RightRead != 0 {
+	if p.Rights&trust.RightRead != 0 {
 		a |= mesh.AccessOutputs
 	}
 	return a

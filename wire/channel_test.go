@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/broker"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/identity"
+	"wasmhost.example/wire/trust"
 )
 
 // A daemon hears every event once, in order, whatever node it is on meanwhile.
@@ -98,10 +99,10 @@ func TestChannelRights(t *testing.T) {
 	outputs := channel.OutputsOf(echo.Origin())
 	subscribe := func(name string) error { return b.rt.Subscriptions().Subscribe(ctx, id, a.mesh.Self(), name, nil) }
 	for _, c := range []struct {
-		rights        Rights
+		rights        trust.Rights
 		open, outputs error
 	}{
-		{RightsAll, nil, nil}, {RightChannels, nil, channel.ErrNoToken}, {RightRead, channel.ErrDenied, nil}, {0, channel.ErrDenied, channel.ErrNoToken},
+		{trust.RightsAll, nil, nil}, {trust.RightChannels, nil, channel.ErrNoToken}, {trust.RightRead, channel.ErrDenied, nil}, {0, channel.ErrDenied, channel.ErrNoToken},
 	} {
 		if err := a.mesh.Grant(b.mesh.config.Identity.ID(), c.rights); err != nil {
 			t.Fatal(err)

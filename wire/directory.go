@@ -13,6 +13,7 @@ import (
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire/trust"
 )
 
 // Nodes of a cluster without a vote in its directory ask one that has: what they may ask
@@ -106,7 +107,7 @@ func (m *Mesh) directoryCaller(conn *quic.Conn, from identity.NodeID) (c directo
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", directory.ErrDenied, err)
 	}
-	c.Rights, c.Decides = uint8(p.Rights), p.Rights&RightsVoter == RightsVoter
+	c.Rights, c.Decides = uint8(p.Rights), p.Rights&trust.RightsVoter == trust.RightsVoter
 	return c, nil
 }
 
@@ -139,7 +140,7 @@ func (m *Mesh) beginAsking(from identity.NodeID, watch bool) (done func(), err e
 
 // Introduce makes a node trusted with rights that another member of the cluster granted
 // it; one that is trusted already keeps those that it has.
-func (m *Mesh) Introduce(key identity.EntityID, rights Rights) error {
+func (m *Mesh) Introduce(key identity.EntityID, rights trust.Rights) error {
 	if key.Node() == m.id {
 		return nil
 	}
@@ -150,7 +151,7 @@ func (m *Mesh) Introduce(key identity.EntityID, rights Rights) error {
 	if !errors.Is(err, mesh.ErrUnknownNode) {
 		return err
 	}
-	if err := m.config.Trust.Put(TrustedPeer{Key: key, Added: m.config.Clock(), Rights: rights & RightsVoter}); err != nil {
+	if err := m.config.Trust.Put(trust.Peer{Key: key, Added: m.config.Clock(), Rights: rights & trust.RightsVoter}); err != nil {
 		return fmt.Errorf("trusting node %s of this node's cluster: %w", key.Node(), err)
 	}
 	return nil
@@ -184,7 +185,7 @@ func (m *Mesh) Met(key identity.EntityID, name, addr string) error {
 
 // OnJoin has fn called for each node that comes to be trusted by a token, with the rights
 // that the token gave it, until ctx ends, which is when the mesh closes.
-func (m *Mesh) OnJoin(fn func(ctx context.Context, key identity.EntityID, rights Rights)) {
+func (m *Mesh) OnJoin(fn func(ctx context.Context, key identity.EntityID, rights trust.Rights)) {
 	m.joined.Store(&fn)
 }
 

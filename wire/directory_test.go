@@ -15,6 +15,7 @@ import (
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire/trust"
 )
 
 // openDirectory opens a stream as a peer that speaks by hand.
@@ -55,7 +56,7 @@ func voter(t *testing.T) (*Mesh, *directory.Link) {
 	return m, mem
 }
 
-func joinWith(t *testing.T, m, at *Mesh, rights Rights) {
+func joinWith(t *testing.T, m, at *Mesh, rights trust.Rights) {
 	t.Helper()
 	token, err := at.Token(time.Minute, rights)
 	if err != nil {
@@ -74,7 +75,7 @@ func TestNoRightIsAWayIntoTheDirectory(t *testing.T) {
 	peer := newMesh(t, Config{Name: "peer"})
 	joinWith(t, peer, v, 0)
 	client := peer.AskDirectory("main", []identity.NodeID{v.Self()})
-	for _, rights := range []Rights{0, RightRead, RightOperate, RightMigrate, RightChannels, RightKinds, RightJoin, RightOperate | RightMigrate, RightsAll, RightsVoter} {
+	for _, rights := range []trust.Rights{0, trust.RightRead, trust.RightOperate, trust.RightMigrate, trust.RightChannels, trust.RightKinds, trust.RightJoin, trust.RightOperate | trust.RightMigrate, trust.RightsAll, trust.RightsVoter} {
 		p, err := v.FindPeer(peer.Self().String())
 		if err == nil {
 			err = v.Grant(p.Key, rights)
@@ -122,7 +123,7 @@ func TestNoRightIsAWayIntoTheDirectory(t *testing.T) {
 }
 
 // memberOf lets a peer in, as a cluster does, and returns the peer's client.
-func memberOf(t *testing.T, peer, v *Mesh, mem *directory.Link, rights Rights) *directory.Member {
+func memberOf(t *testing.T, peer, v *Mesh, mem *directory.Link, rights trust.Rights) *directory.Member {
 	t.Helper()
 	joinWith(t, peer, v, rights)
 	key := peer.config.Identity.ID()
@@ -156,7 +157,7 @@ func (*hears) LeaseChanged(bool)                                 {}
 func TestAMemberWithoutAVote(t *testing.T) {
 	v, mem := voter(t)
 	peer := newMesh(t, Config{Name: "peer"})
-	m := memberOf(t, peer, v, mem, RightJoin)
+	m := memberOf(t, peer, v, mem, trust.RightJoin)
 	ctx, cancel := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	o := &hears{began: make(chan struct{})}
@@ -195,7 +196,7 @@ func TestAMemberWithoutAVote(t *testing.T) {
 func TestWatchesAndRequestsHaveABound(t *testing.T) {
 	v, mem := voter(t)
 	peer := newMesh(t, Config{Name: "peer"})
-	memberOf(t, peer, v, mem, RightJoin)
+	memberOf(t, peer, v, mem, trust.RightJoin)
 	watch := directory.NewRequest(directory.OpWatch, "main")
 	b, err := watch.Encode()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wasmhost.example/host/directory"
+	"wasmhost.example/wire/trust"
 )
 
 // TestARefusalComesBeforeTheRequest has a node refuse a request and read nothing of it
@@ -13,7 +14,7 @@ import (
 func TestARefusalComesBeforeTheRequest(t *testing.T) {
 	v := newMesh(t, Config{Name: "without a vote"})
 	peer := newMesh(t, Config{Name: "peer"})
-	joinWith(t, peer, v, RightRead)
+	joinWith(t, peer, v, trust.RightRead)
 	stream, err := peer.open(t.Context(), v.Self(), purposeDirectory)
 	if err != nil {
 		t.Fatal(err)

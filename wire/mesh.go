@@ -26,14 +26,15 @@ import (
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
+	"wasmhost.example/wire/trust"
 )
 
 // Config says who a mesh is and whom it trusts.
 type Config struct {
 	Identity *identity.KeyPair
-	Name     string     // of the node, for people; may be empty
-	Addr     string     // UDP address to listen on; port 0: any; 0.0.0.0 or ::, all addresses, also those to come
-	Trust    TrustStore // nil: in memory
+	Name     string      // of the node, for people; may be empty
+	Addr     string      // UDP address to listen on; port 0: any; 0.0.0.0 or ::, all addresses, also those to come
+	Trust    trust.Store // nil: in memory
 	Logger   *slog.Logger
 	Clock    func() time.Time // nil: time.Now
 	Budgets  *budget.Set      // of bytes that peers can make the node hold; nil: of the default sizes
@@ -76,12 +77,12 @@ type Mesh struct {
 	cert      tls.Certificate
 	transport *quic.Transport
 	listener  *quic.Listener
-	tokens    *tokens
+	tokens    *trust.Tokens
 	tunnel    tunnel
 	ctx       context.Context
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
-	joined    atomic.Pointer[func(context.Context, identity.EntityID, Rights)] // see OnJoin
+	joined    atomic.Pointer[func(context.Context, identity.EntityID, trust.Rights)] // see OnJoin
 
 	trusting sync.Mutex // held while the trusted nodes are read and changed, and their sessions with them; before mu
 
@@ -105,7 +106,7 @@ type Mesh struct {
 // Listen opens the mesh on its address.
 func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if c.Trust == nil {
-		c.Trust = &memoryTrust{}
+		c.Trust = &trust.Memory{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -118,7 +119,7 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	}
 	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]chan struct{}),
 		denied: make(map[identity.NodeID]uint64), asking: make(map[identity.NodeID]*directoryLoad)}
-	m.tokens = newTokens(c.Clock)
+	m.tokens = trust.NewTokens(c.Clock)
 	var err error
 	if m.seal, err = c.Identity.SealKey(); err != nil {
 		return nil, fmt.Errorf("opening the mesh: %w", err)
@@ -240,7 +241,7 @@ type PeerInfo struct {
 	Name      string
 	Addr      string
 	Connected bool
-	Rights    Rights
+	Rights    trust.Rights
 	Denied    uint64 // how often it asked, since this node started, for what it may not do
 }
 
@@ -361,15 +362,15 @@ func onlyNode(nodes []PeerInfo, text string, match func(PeerInfo) bool) (PeerInf
 }
 
 // trusted returns the peer of that id, or host.ErrUnknownNode.
-func (m *Mesh) trusted(id identity.NodeID) (TrustedPeer, error) {
+func (m *Mesh) trusted(id identity.NodeID) (trust.Peer, error) {
 	all, err := m.config.Trust.List()
 	if err != nil {
-		return TrustedPeer{}, fmt.Errorf("reading the trusted nodes: %w", err)
+		return trust.Peer{}, fmt.Errorf("reading the trusted nodes: %w", err)
 	}
 	for _, t := range all {
 		if t.Key.Node() == id {
 			return t, nil
 		}
 	}
-	return TrustedPeer{}, fmt.Errorf("%w: %s is not among the trusted nodes", mesh.ErrUnknownNode, id)
+	return trust.Peer{}, fmt.Errorf("%w: %s is not among the trusted nodes", mesh.ErrUnknownNode, id)
 }

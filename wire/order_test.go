@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/identity"
+	"wasmhost.example/wire/trust"
 )
 
 // threeNodes are a, which knows b alone, b, and c, which knows b alone.
@@ -95,7 +96,7 @@ func TestM122_OrderOverTheWireIsTheSources(t *testing.T) {
 // right to move them where they go.
 func TestF58_OrdersNeedRights(t *testing.T) {
 	a, b, c, id := threeNodes(t)
-	grant := func(at *testNode, name string, r Rights) {
+	grant := func(at *testNode, name string, r trust.Rights) {
 		t.Helper()
 		p, err := at.mesh.FindPeer(name)
 		if err != nil {
@@ -106,22 +107,22 @@ func TestF58_OrdersNeedRights(t *testing.T) {
 		}
 	}
 	denied := &migration.Error{Code: migration.Denied}
-	grant(b, "a", RightRead|RightMigrate)
+	grant(b, "a", trust.RightRead|trust.RightMigrate)
 	if err := a.order(id, b, c); !errors.Is(err, denied) {
 		t.Errorf("without the right to operate: %v", err)
 	}
 	if p, err := b.mesh.FindPeer("a"); err != nil || p.Denied != 1 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	grant(b, "a", RightOperate)
-	grant(c, "b", RightOperate)
+	grant(b, "a", trust.RightOperate)
+	grant(c, "b", trust.RightOperate)
 	if err := a.order(id, b, c); !errors.Is(err, denied) { // c says so to b, and b to a
 		t.Errorf("where b may not move daemons: %v", err)
 	}
 	if b.rt.DaemonCount() != 1 || c.rt.DaemonCount() != 0 {
 		t.Errorf("%d and %d daemons", b.rt.DaemonCount(), c.rt.DaemonCount())
 	}
-	grant(c, "b", RightMigrate)
+	grant(c, "b", trust.RightMigrate)
 	if err := a.order(id, b, c); err != nil {
 		t.Error(err)
 	}

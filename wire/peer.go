@@ -13,6 +13,7 @@ import (
 	"wasmhost.example/host/migration"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire/trust"
 )
 
 func resolve(addr string) (*net.UDPAddr, error) { return net.ResolveUDPAddr("udp", addr) }
@@ -92,9 +93,9 @@ func (c *guardedConn) Recv() (migration.Message, error) {
 	}
 	switch msg.(type) {
 	case *migration.Offer, *migration.BareOffer:
-		err = c.mesh.Allow(c.from, RightMigrate, "moving a daemon here")
+		err = c.mesh.Allow(c.from, trust.RightMigrate, "moving a daemon here")
 	case *migration.Order:
-		err = c.mesh.Allow(c.from, RightOperate, "ordering a migration")
+		err = c.mesh.Allow(c.from, trust.RightOperate, "ordering a migration")
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.Send(migration.NewRefuse(migration.Failf(migration.Denied, "%v", err))))

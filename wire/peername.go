@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/host"
 	"wasmhost.example/identity"
+	"wasmhost.example/wire/trust"
 )
 
 // A peer is trusted by its key. Its name is for people: what it called itself when it came
@@ -46,7 +47,7 @@ func (m *Mesh) checkPeerName(key identity.EntityID, name string) error {
 
 // peerName is the name that a peer is listed under which calls itself said. again has it
 // take another name than it had: its operator and this node's gave it a token.
-func (m *Mesh) peerName(known TrustedPeer, key identity.EntityID, said string, again bool) string {
+func (m *Mesh) peerName(known trust.Peer, key identity.EntityID, said string, again bool) string {
 	had := ""
 	if known.Key == key {
 		had = known.Name

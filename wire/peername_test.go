@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
+	"wasmhost.example/wire/trust"
 )
 
 // again makes a mesh with the key of another life, that calls itself otherwise and trusts
@@ -16,7 +17,7 @@ import (
 func again(t *testing.T, key *identity.KeyPair, name string, at *Mesh) *Mesh {
 	t.Helper()
 	m := newMesh(t, Config{Identity: key, Name: name})
-	if err := errors.Join(m.Introduce(at.config.Identity.ID(), RightsAll), m.Met(at.config.Identity.ID(), at.Name(), at.Addr().String())); err != nil {
+	if err := errors.Join(m.Introduce(at.config.Identity.ID(), trust.RightsAll), m.Met(at.config.Identity.ID(), at.Name(), at.Addr().String())); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.session(t.Context(), at.Self()); err != nil {
@@ -32,7 +33,7 @@ func TestARenamedPeerKeepsItsName(t *testing.T) {
 	b := newMesh(t, Config{Identity: key, Name: "b"})
 	joinWith(t, b, a, 0)
 	other := newMesh(t, Config{Name: "other"})
-	joinWith(t, other, a, RightsAll)
+	joinWith(t, other, a, trust.RightsAll)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestARenamedPeerKeepsItsName(t *testing.T) {
 func TestNamesThatAreNotTaken(t *testing.T) {
 	a := newMesh(t, Config{Name: "a"})
 	first := newMesh(t, Config{Name: "b"})
-	joinWith(t, first, a, RightsAll)
+	joinWith(t, first, a, trust.RightsAll)
 	for _, name := range []string{"a", "b", "all", "All", "none", first.Self().String(), first.config.Identity.ID().String(), "0123456789abcdef", "a/b", "..", "a b", "\x1b]0;x\a", "é"} {
 		m := newMesh(t, Config{Name: name})
 		joinWith(t, m, a, 0)
@@ -108,7 +109,7 @@ func TestATokenGivesAnotherName(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	spent, err := a.Token(time.Minute, RightsAll)
+	spent, err := a.Token(time.Minute, trust.RightsAll)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +117,10 @@ func TestATokenGivesAnotherName(t *testing.T) {
 	if _, err := m.Join(t.Context(), spent); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newMesh(t, Config{Name: "thief"}).Join(t.Context(), spent); !errors.Is(err, ErrTokenRefused) {
+	if _, err := newMesh(t, Config{Name: "thief"}).Join(t.Context(), spent); !errors.Is(err, trust.ErrTokenRefused) {
 		t.Errorf("the same token, by another key: got %v, want ErrTokenRefused", err)
 	}
-	if _, err := newMesh(t, Config{Name: "elsewhere"}).Join(t.Context(), spent); !errors.Is(err, ErrTokenRefused) {
+	if _, err := newMesh(t, Config{Name: "elsewhere"}).Join(t.Context(), spent); !errors.Is(err, trust.ErrTokenRefused) {
 		t.Errorf("the same token again: got %v, want ErrTokenRefused", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
+	"wasmhost.example/wire/trust"
 )
 
 // held is a connection of a peer that has begun its hello and not said it.
@@ -60,20 +61,20 @@ func (h *held) say(t *testing.T) string {
 func TestAHelloHeldBackUndoesNothing(t *testing.T) {
 	a, key := newMesh(t, Config{Name: "a"}), someKey(t)
 	b := newMesh(t, Config{Identity: key, Name: "b"})
-	joinWith(t, b, a, RightsAll)
+	joinWith(t, b, a, trust.RightsAll)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
 
 	h := holdHello(t, key, a)
-	if err := a.Grant(key.ID(), RightRead); err != nil {
+	if err := a.Grant(key.ID(), trust.RightRead); err != nil {
 		t.Fatal(err)
 	}
 	if refused := h.say(t); refused != "" {
 		t.Errorf("a peer with fewer rights is refused: %s", refused)
 	}
-	if p, err := a.FindPeer("b"); err != nil || p.Rights != RightRead {
-		t.Errorf("after its hello the peer has rights %s, want %s: %v", p.Rights, RightRead, err)
+	if p, err := a.FindPeer("b"); err != nil || p.Rights != trust.RightRead {
+		t.Errorf("after its hello the peer has rights %s, want %s: %v", p.Rights, trust.RightRead, err)
 	}
 
 	h = holdHello(t, key, a)
@@ -90,7 +91,7 @@ func TestAHelloHeldBackUndoesNothing(t *testing.T) {
 
 // lockedTrust is a trust store that sees whether the mesh holds trusting at each change.
 type lockedTrust struct {
-	memoryTrust
+	trust.Memory
 	m *Mesh
 
 	seeing  sync.Mutex
@@ -98,14 +99,14 @@ type lockedTrust struct {
 	loose   []string // changes without it
 }
 
-func (l *lockedTrust) Put(p TrustedPeer) error {
+func (l *lockedTrust) Put(p trust.Peer) error {
 	l.see("Put of " + p.Name)
-	return l.memoryTrust.Put(p)
+	return l.Memory.Put(p)
 }
 
 func (l *lockedTrust) Delete(key identity.EntityID) error {
 	l.see("Delete")
-	return l.memoryTrust.Delete(key)
+	return l.Memory.Delete(key)
 }
 
 func (l *lockedTrust) see(what string) {
@@ -131,15 +132,15 @@ func TestTrustIsChangedByOneAtATime(t *testing.T) {
 	a, key := newMesh(t, Config{Name: "a", Trust: locked}), someKey(t)
 	locked.m = a
 	for what, change := range map[string]func() error{
-		"introduced": func() error { return a.Introduce(key.ID(), RightRead) },
+		"introduced": func() error { return a.Introduce(key.ID(), trust.RightRead) },
 		"met":        func() error { return a.Met(key.ID(), "far", "127.0.0.1:9") },
-		"granted":    func() error { return a.Grant(key.ID(), RightOperate) },
+		"granted":    func() error { return a.Grant(key.ID(), trust.RightOperate) },
 		"forgotten":  func() error { return a.Forget(key.ID()) },
 	} {
-		if err := locked.memoryTrust.Put(TrustedPeer{Key: key.ID(), Name: "near"}); what != "introduced" && err != nil {
+		if err := locked.Memory.Put(trust.Peer{Key: key.ID(), Name: "near"}); what != "introduced" && err != nil {
 			t.Fatal(err)
 		} else if what == "introduced" {
-			if err := locked.memoryTrust.Delete(key.ID()); err != nil {
+			if err := locked.Memory.Delete(key.ID()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wasmhost.example/host/migration"
+	"wasmhost.example/wire/trust"
 )
 
 // A peer without the right cannot move a daemon here: it is told so, counted,
@@ -13,7 +14,7 @@ func TestMovingHereNeedsTheRight(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b")
 	join(t, b.mesh, a.mesh) // b issues the token
 	id := counter(t, a)
-	grant := func(r Rights) {
+	grant := func(r trust.Rights) {
 		p, err := b.mesh.FindPeer("a")
 		if err != nil {
 			t.Fatal(err)
@@ -30,18 +31,18 @@ func TestMovingHereNeedsTheRight(t *testing.T) {
 		_, err = m.Wait(ctx)
 		return err
 	}
-	grant(RightRead | RightOperate)
+	grant(trust.RightRead | trust.RightOperate)
 	var e *migration.Error
 	if err := move(); !errors.As(err, &e) || e.Code != migration.Denied {
 		t.Fatalf("without the right: %v", err)
 	}
-	if p, err := b.mesh.FindPeer("a"); err != nil || p.Denied != 1 || p.Rights != RightRead|RightOperate {
+	if p, err := b.mesh.FindPeer("a"); err != nil || p.Denied != 1 || p.Rights != trust.RightRead|trust.RightOperate {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if a.rt.DaemonCount() != 1 || b.rt.DaemonCount() != 0 || len(b.rt.Migrations().Arriving()) != 0 {
 		t.Errorf("daemons: %d and %d, %d arriving", a.rt.DaemonCount(), b.rt.DaemonCount(), len(b.rt.Migrations().Arriving()))
 	}
-	grant(RightMigrate)
+	grant(trust.RightMigrate)
 	if err := move(); err != nil || b.rt.DaemonCount() != 1 {
 		t.Errorf("with the right: %v", err)
 	}
@@ -50,7 +51,7 @@ func TestMovingHereNeedsTheRight(t *testing.T) {
 // Rights outlive a restart, and joining again with another token changes them.
 func TestRightsComeWithTheToken(t *testing.T) {
 	a, b := newMesh(t, Config{Name: "a"}), newMesh(t, Config{Name: "b"})
-	for _, want := range []Rights{0, RightRead, RightsAll} {
+	for _, want := range []trust.Rights{0, trust.RightRead, trust.RightsAll} {
 		token, err := a.Token(60e9, want)
 		if err != nil {
 			t.Fatal(err)
@@ -61,7 +62,7 @@ func TestRightsComeWithTheToken(t *testing.T) {
 		if p, err := a.FindPeer("b"); err != nil || p.Rights != want {
 			t.Errorf("after a token with %v: %+v, %v", want, p, err)
 		}
-		if err := a.Allow(b.Self(), RightRead, "a test"); (err == nil) != (want&RightRead != 0) {
+		if err := a.Allow(b.Self(), trust.RightRead, "a test"); (err == nil) != (want&trust.RightRead != 0) {
 			t.Errorf("with %v: %v", want, err)
 		}
 	}

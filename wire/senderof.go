@@ -2,6 +2,7 @@ package wire
 
 import (
 	"wasmhost.example/identity"
+	"wasmhost.example/wire/trust"
 )
 
 // A peer names the sender of an event that it passes on, and cannot prove it. A peer
@@ -20,7 +21,7 @@ func (m *Mesh) SenderOf(peer identity.NodeID, stated identity.EntityID) (identit
 	if err != nil {
 		return identity.EntityID{}, err
 	}
-	if p.Rights&RightOperate != 0 {
+	if p.Rights&trust.RightOperate != 0 {
 		return stated, nil
 	}
 	return identity.ScopedSender("peer:"+p.Key.String(), stated), nil

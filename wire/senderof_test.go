@@ -13,6 +13,7 @@ import (
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire/trust"
 )
 
 // rawEvents is an events stream that the test writes itself.
@@ -70,7 +71,7 @@ func spawnGuest(t testing.TB, n *testNode, kind, file string) identity.EntityID 
 }
 
 // peers are two nodes; what b may do at a is rights.
-func peers(t testing.TB, rights Rights) (a, b *testNode) {
+func peers(t testing.TB, rights trust.Rights) (a, b *testNode) {
 	t.Helper()
 	a, b = newNode(t, "a"), newNode(t, "b")
 	token, err := a.mesh.Token(60e9, rights)
@@ -86,7 +87,7 @@ func peers(t testing.TB, rights Rights) (a, b *testNode) {
 // Whatever a peer writes into an event, the guest reads no sender and no channel, and
 // the stream goes on after what is refused.
 func TestPeersCannotForgeFields(t *testing.T) {
-	for _, rights := range []Rights{0, RightsAll} {
+	for _, rights := range []trust.Rights{0, trust.RightsAll} {
 		t.Run(rights.String(), func(t *testing.T) {
 			a, b := peers(t, rights)
 			id := spawnGuest(t, a, "probe", "c/probe.wasm")
@@ -123,7 +124,7 @@ func TestPeersCannotForgeFields(t *testing.T) {
 // A peer that may not operate daemons can neither use another's sender, nor burn its
 // numbers, nor take the places of others. One that may has the same names as the owner.
 func TestPeersHaveSendersOfTheirOwn(t *testing.T) {
-	a, b := peers(t, RightsAll&^RightOperate)
+	a, b := peers(t, trust.RightsAll&^trust.RightOperate)
 	id := spawnGuest(t, a, "counter", "c/counter.wasm")
 	name := identity.NamedSender("order")
 	own := func(number uint64) (daemon.Result, error) {
@@ -146,7 +147,7 @@ func TestPeersHaveSendersOfTheirOwn(t *testing.T) {
 
 	p, err := a.mesh.FindPeer("b")
 	if err == nil {
-		err = a.mesh.Grant(p.Key, RightsAll) // on a stream that is open
+		err = a.mesh.Grant(p.Key, trust.RightsAll) // on a stream that is open
 	}
 	if err != nil {
 		t.Fatal(err)

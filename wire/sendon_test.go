@@ -15,6 +15,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
+	"wasmhost.example/wire/trust"
 )
 
 // owner is a Local with one daemon, which it takes events for until it has lost it.
@@ -257,7 +258,7 @@ func TestNobodyDialsWhereTheDaemonWas(t *testing.T) {
 	}
 	defer silent.Close()
 	gone := someKey(t)
-	if err := errors.Join(a.Introduce(gone.ID(), RightsAll), a.Met(gone.ID(), "gone", silent.LocalAddr().String())); err != nil {
+	if err := errors.Join(a.Introduce(gone.ID(), trust.RightsAll), a.Met(gone.ID(), "gone", silent.LocalAddr().String())); err != nil {
 		t.Fatal(err)
 	}
 	id := identity.EntityID{7}

@@ -15,6 +15,7 @@ import (
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire/trust"
 )
 
 // What a stream is for: its first byte.
@@ -56,7 +57,7 @@ const (
 // session is one QUIC connection with a peer that said hello.
 type session struct {
 	conn *quic.Conn
-	peer TrustedPeer
+	peer trust.Peer
 	seal identity.SealKey
 	life string // the peer's, between one start and the next
 	once sync.Once
@@ -89,7 +90,7 @@ func (m *Mesh) accept() {
 			if err != nil {
 				m.config.Logger.Warn("refused a connection", "from", conn.RemoteAddr(), "error", err)
 				code := quic.ApplicationErrorCode(codeProtocol)
-				if errors.Is(err, ErrUntrusted) || errors.Is(err, ErrTokenRefused) {
+				if errors.Is(err, ErrUntrusted) || errors.Is(err, trust.ErrTokenRefused) {
 					code = codeUntrusted
 				}
 				_ = conn.CloseWithError(code, err.Error()) // it is of no further use
@@ -140,14 +141,14 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 	}
 
 	s := &session{conn: conn, seal: theirs.Seal, life: string(theirs.Life), listens: theirs.Addr, began: dialledAt(conn)}
-	err = m.meet(s, theirs, key, purpose, func(known *TrustedPeer) (Rights, error) {
+	err = m.meet(s, theirs, key, purpose, func(known *trust.Peer) (trust.Rights, error) {
 		switch {
 		case theirs.Version != protocolVersion:
 			return 0, fmt.Errorf("node %s speaks version %d of the protocol, this one %d", key.Node(), theirs.Version, protocolVersion)
 		case purpose == purposeJoin:
-			rights, good := m.tokens.redeem(theirs.Secret)
+			rights, good := m.tokens.Redeem(theirs.Secret)
 			if !good {
-				return 0, ErrTokenRefused
+				return 0, trust.ErrTokenRefused
 			}
 			return rights, nil
 		case known == nil:
@@ -184,7 +185,7 @@ func linger(ctx context.Context, conn *quic.Conn) error {
 // meet reads the peer after its hello has come and holds trusting until it has the session:
 // a Grant or Forget that came before the hello holds. Errors: those of rights and of the
 // trust store.
-func (m *Mesh) meet(s *session, h *hello, key identity.EntityID, purpose byte, rights func(known *TrustedPeer) (Rights, error)) error {
+func (m *Mesh) meet(s *session, h *hello, key identity.EntityID, purpose byte, rights func(known *trust.Peer) (trust.Rights, error)) error {
 	m.trusting.Lock()
 	defer m.trusting.Unlock()
 
@@ -192,7 +193,7 @@ func (m *Mesh) meet(s *session, h *hello, key identity.EntityID, purpose byte, r
 	if err != nil && !errors.Is(err, mesh.ErrUnknownNode) {
 		return err
 	}
-	var known *TrustedPeer
+	var known *trust.Peer
 	if err == nil && p.Key == key {
 		known = &p
 	}
@@ -216,16 +217,16 @@ func (m *Mesh) meet(s *session, h *hello, key identity.EntityID, purpose byte, r
 	return nil
 }
 
-func (m *Mesh) peerOf(key identity.EntityID, h *hello, known TrustedPeer, from net.Addr, purpose byte) TrustedPeer {
+func (m *Mesh) peerOf(key identity.EntityID, h *hello, known trust.Peer, from net.Addr, purpose byte) trust.Peer {
 	added := known.Added
 	if added.IsZero() {
 		added = m.config.Clock()
 	}
-	return TrustedPeer{Key: key, Name: m.peerName(known, key, h.Name, purpose == purposeJoin), Addr: reached(h.Addr, from), Added: added}
+	return trust.Peer{Key: key, Name: m.peerName(known, key, h.Name, purpose == purposeJoin), Addr: reached(h.Addr, from), Added: added}
 }
 
 // greet is the dialling side of the handshake. Who is joined gets grants here.
-func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte, grants Rights) (*session, error) {
+func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, purpose byte, secret []byte, grants trust.Rights) (*session, error) {
 	if m.isolated.Load() {
 		return nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, key.Node(), ErrIsolated)
 	}
@@ -261,7 +262,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if theirs.Refused != "" {
 		_ = conn.CloseWithError(codeDone, "") // the refusal is read
 		if purpose == purposeJoin {
-			return nil, fmt.Errorf("%w: %s", ErrTokenRefused, theirs.Refused)
+			return nil, fmt.Errorf("%w: %s", trust.ErrTokenRefused, theirs.Refused)
 		}
 		return nil, fmt.Errorf("%w: node %s says: %s", ErrUntrusted, key.Node(), theirs.Refused)
 	}
@@ -270,7 +271,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	}
 
 	s := &session{conn: conn, seal: theirs.Seal, life: string(theirs.Life), dialled: true, listens: theirs.Addr, began: began}
-	err = m.meet(s, theirs, key, purpose, func(known *TrustedPeer) (Rights, error) {
+	err = m.meet(s, theirs, key, purpose, func(known *trust.Peer) (trust.Rights, error) {
 		switch {
 		case purpose == purposeJoin:
 			return grants, nil
@@ -293,23 +294,23 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 // Join makes this node and the one that issued the token trust each other. That one gets
 // RightsAll here: this node's operator chose it.
 func (m *Mesh) Join(ctx context.Context, text string) (identity.NodeID, error) {
-	return m.JoinWith(ctx, text, RightsAll)
+	return m.JoinWith(ctx, text, trust.RightsAll)
 }
 
 // JoinWith is Join that grants other rights, of RightsAll, to the node that issued the
 // token.
-func (m *Mesh) JoinWith(ctx context.Context, text string, grants Rights) (identity.NodeID, error) {
-	t, err := ParseToken(text)
+func (m *Mesh) JoinWith(ctx context.Context, text string, grants trust.Rights) (identity.NodeID, error) {
+	t, err := trust.ParseToken(text)
 	if err != nil {
 		return 0, err
 	}
 	if m.config.Clock().Unix() >= t.Expires {
-		return 0, fmt.Errorf("%w: at %s", ErrTokenExpired, time.Unix(t.Expires, 0).UTC().Format(time.RFC3339))
+		return 0, fmt.Errorf("%w: at %s", trust.ErrTokenExpired, time.Unix(t.Expires, 0).UTC().Format(time.RFC3339))
 	}
 	if t.Key == m.config.Identity.ID() {
-		return 0, fmt.Errorf("%w: it is this node's own", ErrTokenRefused)
+		return 0, fmt.Errorf("%w: it is this node's own", trust.ErrTokenRefused)
 	}
-	s, err := m.greet(ctx, t.Key, t.Addr, purposeJoin, t.Secret, grants&RightsAll)
+	s, err := m.greet(ctx, t.Key, t.Addr, purposeJoin, t.Secret, grants&trust.RightsAll)
 	if err != nil {
 		return 0, fmt.Errorf("joining node %s: %w", t.Key.Node(), err)
 	}

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/standby"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire/trust"
 )
 
 // OpenStandby implements host.Peer.
@@ -27,7 +28,7 @@ func (p *peer) OpenStandby(ctx context.Context) (standby.Conn, error) {
 // move daemons here may have this node stand by for them.
 func (m *Mesh) serveStandby(ctx context.Context, from identity.NodeID, h mesh.Handler, stream *quic.Stream) {
 	c := newStandbyConn(stream)
-	err := m.Allow(from, RightMigrate, "making this node a daemon's standby")
+	err := m.Allow(from, trust.RightMigrate, "making this node a daemon's standby")
 	if err == nil && h != nil {
 		h.HandleStandby(ctx, from, c)
 	} else {

@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
+	"wasmhost.example/wire/trust"
 )
 
 // A node finds another with its own key at an address, and hears how far that is, in
@@ -69,7 +70,7 @@ func TestTwinTellsNoPeer(t *testing.T) {
 // afterwards it speaks to them.
 func TestIsolatedMeshTakesNoSessions(t *testing.T) {
 	key, peer := someKey(t), newMesh(t, Config{Name: "peer"})
-	known := &memoryTrust{}
+	known := &trust.Memory{}
 	old := newMesh(t, Config{Identity: key, Name: "old", Trust: known})
 	join(t, peer, old)
 	again := newMesh(t, Config{Identity: key, Name: "old", Trust: known})

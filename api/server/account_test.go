@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // Each token has senders of its own, and a share of a daemon's memory of them; plain
@@ -73,10 +74,10 @@ func TestTokensHaveSendersOfTheirOwn(t *testing.T) {
 // is believed; at the socket and over TCP nobody is.
 func TestStatedSenders(t *testing.T) {
 	a, b := serve(t, "a"), serve(t, "b")
-	must[identity.NodeID](t)(b.mesh.Join(ctx, must[string](t)(a.mesh.Token(60e9, wire.RightsAll))))
+	must[identity.NodeID](t)(b.mesh.Join(ctx, must[string](t)(a.mesh.Token(60e9, trust.RightsAll))))
 	must[host.KindInfo](t)(a.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
-	grant := func(rights wire.Rights) {
+	grant := func(rights trust.Rights) {
 		t.Helper()
 		if err := a.mesh.Grant(must[wire.PeerInfo](t)(a.mesh.FindPeer(b.mesh.Self().String())).Key, rights); err != nil {
 			t.Fatal(err)

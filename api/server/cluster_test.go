@@ -25,6 +25,7 @@ import (
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // memoryEngine is an Engine of nodes in one process.
@@ -99,7 +100,7 @@ func serveClustered(t *testing.T, name string, mem *directory.Memory) *clusterNo
 	var node *wire.Node
 	rt := must[*host.Runtime](t)(host.New(ctx, host.Options{Node: key, Store: s, Mesh: mesh, Logger: logger, Cluster: &host.ClusterOptions{Member: m,
 		Came: func(n directory.Node) {
-			if err := errors.Join(mesh.Introduce(n.Key, wire.RightsAll), mesh.Met(n.Key, n.Name, n.Addr)); err != nil {
+			if err := errors.Join(mesh.Introduce(n.Key, trust.RightsAll), mesh.Met(n.Key, n.Name, n.Addr)); err != nil {
 				t.Error(err)
 			}
 		},
@@ -238,13 +239,13 @@ func TestOnlyJoinLetsANodeIn(t *testing.T) {
 	must[identity.NodeID](t)(peer.mesh.Join(ctx, token))
 	c := client.New(peer.mesh.HTTPTransport(a.mesh.Self()))
 	key := must[wire.PeerInfo](t)(a.mesh.FindPeer(peer.mesh.Self().String())).Key
-	for _, rights := range []wire.Rights{0, wire.RightRead, wire.RightOperate, wire.RightMigrate, wire.RightOperate | wire.RightMigrate, wire.RightChannels, wire.RightKinds, wire.RightsAll, wire.RightJoin} {
+	for _, rights := range []trust.Rights{0, trust.RightRead, trust.RightOperate, trust.RightMigrate, trust.RightOperate | trust.RightMigrate, trust.RightChannels, trust.RightKinds, trust.RightsAll, trust.RightJoin} {
 		if err := a.mesh.Grant(key, rights); err != nil {
 			t.Fatal(err)
 		}
 		in, err := cluster.AskIn(ctx, peer.mesh, a.mesh.Self(), api.Admission{Cluster: "test", Addr: "127.0.0.1:1", Directory: directory.ProtocolVersion})
 		var p *api.Problem
-		if rights&wire.RightJoin != 0 {
+		if rights&trust.RightJoin != 0 {
 			if err != nil {
 				t.Errorf("with %v: %v", rights, err)
 			}
@@ -256,7 +257,7 @@ func TestOnlyJoinLetsANodeIn(t *testing.T) {
 		if _, err := c.Cluster().RemoveMember(ctx, "a"); !errors.As(err, &p) || p.Code != "denied" {
 			t.Errorf("with %v, removing a member: got %v, want denied", rights, err)
 		}
-		if _, err := c.Cluster().Status(ctx); rights&wire.RightRead == 0 && (!errors.As(err, &p) || p.Code != "denied") {
+		if _, err := c.Cluster().Status(ctx); rights&trust.RightRead == 0 && (!errors.As(err, &p) || p.Code != "denied") {
 			t.Errorf("with %v, asking how the cluster stands: got %v, want denied", rights, err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"wasmhost.example/api/server/socket"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // owned is the node with its owner's client.
@@ -48,7 +49,7 @@ func owned(t *testing.T, n testNode) (*Server, *client.Client) {
 
 func joined(t *testing.T, a, b testNode) {
 	t.Helper()
-	token, err := a.mesh.Token(time.Minute, wire.RightsAll)
+	token, err := a.mesh.Token(time.Minute, trust.RightsAll)
 	if err == nil {
 		_, err = b.mesh.Join(context.Background(), token)
 	}

@@ -19,6 +19,7 @@ import (
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 var ctx = context.Background()
@@ -88,7 +89,7 @@ func (s *served) ask(method, path, hops string) *httptest.ResponseRecorder {
 // that moved, but not for ever.
 func TestR22_F56_OriginsAndHops(t *testing.T) {
 	a, b := serve(t, "a"), serve(t, "b")
-	token, err := a.mesh.Token(time.Minute, wire.RightsAll)
+	token, err := a.mesh.Token(time.Minute, trust.RightsAll)
 	if err != nil {
 		t.Fatal(err)
 	}

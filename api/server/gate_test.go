@@ -15,7 +15,7 @@ import (
 	"wasmhost.example/api/server/internal/dashboard"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 const gateAddr = "127.0.0.1:7480"
@@ -249,7 +249,7 @@ func TestWhatHappensOnAllNodes(t *testing.T) {
 		}
 	}
 	wait("kind-pushed", a.mesh.Self().String())
-	token := must[string](t)(b.mesh.Token(time.Minute, wire.RightsAll))
+	token := must[string](t)(b.mesh.Token(time.Minute, trust.RightsAll))
 	if _, err := a.mesh.Join(ctx, token); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"wasmhost.example/host/group"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // meet makes nodes trust each other, with all rights, and returns their clients.
@@ -23,7 +24,7 @@ func meet(t *testing.T, nodes ...*served) {
 	t.Helper()
 	for i, a := range nodes {
 		for _, b := range nodes[i+1:] {
-			must[identity.NodeID](t)(b.mesh.Join(ctx, must[string](t)(a.mesh.Token(60e9, wire.RightsAll))))
+			must[identity.NodeID](t)(b.mesh.Join(ctx, must[string](t)(a.mesh.Token(60e9, trust.RightsAll))))
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // learnKind makes a kind known here that nodes have which may push kinds to this one, as
@@ -35,7 +35,7 @@ func (s *Server) learnKind(ctx context.Context, name string) error {
 	}
 	kinds := make(map[identity.NodeID]api.Kind)
 	for _, p := range peers {
-		if k, ok := said[p.ID]; ok && k.Digest != "" && p.Rights&wire.RightKinds != 0 {
+		if k, ok := said[p.ID]; ok && k.Digest != "" && p.Rights&trust.RightKinds != 0 {
 			kinds[p.ID] = k
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // TestAKindIsTakenFromWhoeverMayPushIt spawns a daemon of a kind that other nodes have:
@@ -46,7 +46,7 @@ func TestAKindIsTakenFromWhoeverMayPushIt(t *testing.T) {
 			t.Errorf("the kind is here: %v", err)
 		}
 	}
-	grant := func(n testNode, rights wire.Rights) {
+	grant := func(n testNode, rights trust.Rights) {
 		t.Helper()
 		p, err := b.mesh.FindPeer(n.mesh.Self().String())
 		if err == nil {
@@ -56,10 +56,10 @@ func TestAKindIsTakenFromWhoeverMayPushIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	grant(a, wire.RightsAll&^wire.RightKinds)
+	grant(a, trust.RightsAll&^trust.RightKinds)
 	refused("kind-not-found")
-	grant(a, wire.RightsAll)
-	grant(c, wire.RightsAll)
+	grant(a, trust.RightsAll)
+	grant(c, trust.RightsAll)
 	if _, err := c.rt.Kinds().Push(ctx, "counter", echo); err != nil {
 		t.Fatal(err)
 	}

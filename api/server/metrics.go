@@ -16,6 +16,7 @@ import (
 	"wasmhost.example/host/meter"
 	"wasmhost.example/host/store"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -89,7 +90,7 @@ func (m *Metrics) countAmbiguous(n int) {
 
 // scraped answers a scrape of the node's owner.
 func (s *Server) scraped(w http.ResponseWriter, r *http.Request) {
-	err := s.guard.Needs(wire.RightOwner, func(w http.ResponseWriter, r *http.Request) error {
+	err := s.guard.Needs(trust.RightOwner, func(w http.ResponseWriter, r *http.Request) error {
 		if err := access.CallerOf(r).May(access.Operation{Scope: api.ScopeRead}); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 func (s *Server) getNodes(w http.ResponseWriter, r *http.Request) error {
@@ -71,13 +72,13 @@ func (s *Server) postJoin(w http.ResponseWriter, r *http.Request) error {
 	if err := web.ReadJSON(w, r, &t); err != nil {
 		return err
 	}
-	grants := wire.RightsAll
+	grants := trust.RightsAll
 	if query.Of(r).Has("rights") {
 		var err error
 		if grants, err = rightsOf(r); err != nil {
 			return err
 		}
-		if grants&^wire.RightsAll != 0 {
+		if grants&^trust.RightsAll != 0 {
 			return fmt.Errorf("%w: the right join is granted to nodes that are to come, not to the one that is joined", api.ErrBadRequest)
 		}
 	}
@@ -115,8 +116,8 @@ func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 }
 
 // rightsOf are the rights that the request names. There is no default.
-func rightsOf(r *http.Request) (wire.Rights, error) {
-	rights, err := wire.ParseRights(query.Of(r).Text("rights"))
+func rightsOf(r *http.Request) (trust.Rights, error) {
+	rights, err := trust.ParseRights(query.Of(r).Text("rights"))
 	if err != nil {
 		return 0, fmt.Errorf("%w: the parameter %q: %w", api.ErrBadRequest, "rights", err)
 	}

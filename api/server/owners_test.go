@@ -14,7 +14,7 @@ import (
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // liesOf is a peer's whole API: it has whatever daemon or group it is asked for, as the
@@ -39,7 +39,7 @@ func (l *liesOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // letTrust has a trust b with those rights, and b trust a with all.
-func letTrust(t *testing.T, a, b *served, rights wire.Rights) {
+func letTrust(t *testing.T, a, b *served, rights trust.Rights) {
 	t.Helper()
 	token, err := a.mesh.Token(time.Minute, rights)
 	if err == nil {
@@ -60,7 +60,7 @@ func (s *served) post(path string) *httptest.ResponseRecorder {
 // whatever its rights are, and stops nobody from making the daemon. One that may not
 // have daemons is not even asked.
 func TestWhoClaimsADaemonGetsNothingWithoutProof(t *testing.T) {
-	for _, rights := range []wire.Rights{0, wire.RightRead, wire.RightMigrate, wire.RightsAll} {
+	for _, rights := range []trust.Rights{0, trust.RightRead, trust.RightMigrate, trust.RightsAll} {
 		t.Run(rights.String(), func(t *testing.T) {
 			a, m := serve(t, "a"), serve(t, "m")
 			letTrust(t, a, m, rights)
@@ -103,8 +103,8 @@ func TestWhoClaimsADaemonGetsNothingWithoutProof(t *testing.T) {
 // Two peers that each have a daemon of the name: neither is taken.
 func TestANameOfTwoDaemonsIsAmbiguous(t *testing.T) {
 	a, b, c := serve(t, "a"), serve(t, "b"), serve(t, "c")
-	letTrust(t, a, b, wire.RightsAll)
-	letTrust(t, a, c, wire.RightsAll)
+	letTrust(t, a, b, trust.RightsAll)
+	letTrust(t, a, c, trust.RightsAll)
 	for _, s := range []*served{b, c} {
 		if _, err := s.rt.Kinds().Push(ctx, "n", counterModule(t)); err != nil {
 			t.Fatal(err)

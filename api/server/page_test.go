@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"wasmhost.example/api"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // Every list can be asked for in pages, and the document says so.
@@ -32,7 +32,7 @@ func TestEveryListHasPages(t *testing.T) {
 // Pages of what another node has are followed to that node, by the link alone.
 func TestPagesOfAnotherNode(t *testing.T) {
 	a, b := serve(t, "a"), serve(t, "b")
-	token := must[string](t)(b.mesh.Token(time.Minute, wire.RightsAll))
+	token := must[string](t)(b.mesh.Token(time.Minute, trust.RightsAll))
 	if _, err := a.mesh.Join(ctx, token); err != nil {
 		t.Fatal(err)
 	}

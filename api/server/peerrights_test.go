@@ -10,12 +10,13 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // peerNeeds is which right a peer needs for each operation; 0: none. Those without are
 // what `node trust grant --help` says of every trusted node: to send events, to see
 // daemons, and what the node announces of itself.
-var peerNeeds = map[string]wire.Rights{
+var peerNeeds = map[string]trust.Rights{
 	"GET /v1/openapi.json":          0,
 	"GET /v1/node":                  0,
 	"GET /v1/daemons":               0,
@@ -24,63 +25,63 @@ var peerNeeds = map[string]wire.Rights{
 	"POST /v1/daemons/{ref}/events": 0,
 	"POST /v1/daemons/{ref}/stream": 0,
 
-	"GET /v1/happenings":                     wire.RightRead,
-	"GET /v1/nodes":                          wire.RightRead,
-	"GET /v1/nodes/{node}":                   wire.RightRead,
-	"GET /v1/kinds":                          wire.RightRead,
-	"GET /v1/kinds/{kind}":                   wire.RightRead,
-	"GET /v1/kinds/{kind}/module":            wire.RightRead,
-	"GET /v1/top":                            wire.RightRead,
-	"POST /v1/place":                         wire.RightRead,
-	"GET /v1/cluster":                        wire.RightRead,
-	"GET /v1/cluster/copies":                 wire.RightRead,
-	"GET /v1/cluster/copies/{entity}/chain":  wire.RightRead,
-	"GET /v1/cluster/known":                  wire.RightRead,
-	"POST /v1/cluster/promotions":            wire.RightsVoter,
-	"PUT /v1/cluster/directory":              wire.RightsVoter,
-	"GET /v1/groups":                         wire.RightRead,
-	"GET /v1/groups/{group}":                 wire.RightRead,
-	"GET /v1/daemons/{ref}/subscriptions":    wire.RightRead,
-	"GET /v1/daemons/{ref}/logs":             wire.RightRead,
-	"GET /v1/daemons/{ref}/tail":             wire.RightRead,
-	"GET /v1/daemons/{ref}/snapshot":         wire.RightRead,
-	"GET /v1/daemons/{ref}/receipts":         wire.RightRead,
-	"GET /v1/daemons/{ref}/receipts/{epoch}": wire.RightRead,
-	"GET /v1/daemons/{ref}/chain":            wire.RightRead,
-	"GET /v1/daemons/{ref}/quarantine":       wire.RightRead,
+	"GET /v1/happenings":                     trust.RightRead,
+	"GET /v1/nodes":                          trust.RightRead,
+	"GET /v1/nodes/{node}":                   trust.RightRead,
+	"GET /v1/kinds":                          trust.RightRead,
+	"GET /v1/kinds/{kind}":                   trust.RightRead,
+	"GET /v1/kinds/{kind}/module":            trust.RightRead,
+	"GET /v1/top":                            trust.RightRead,
+	"POST /v1/place":                         trust.RightRead,
+	"GET /v1/cluster":                        trust.RightRead,
+	"GET /v1/cluster/copies":                 trust.RightRead,
+	"GET /v1/cluster/copies/{entity}/chain":  trust.RightRead,
+	"GET /v1/cluster/known":                  trust.RightRead,
+	"POST /v1/cluster/promotions":            trust.RightsVoter,
+	"PUT /v1/cluster/directory":              trust.RightsVoter,
+	"GET /v1/groups":                         trust.RightRead,
+	"GET /v1/groups/{group}":                 trust.RightRead,
+	"GET /v1/daemons/{ref}/subscriptions":    trust.RightRead,
+	"GET /v1/daemons/{ref}/logs":             trust.RightRead,
+	"GET /v1/daemons/{ref}/tail":             trust.RightRead,
+	"GET /v1/daemons/{ref}/snapshot":         trust.RightRead,
+	"GET /v1/daemons/{ref}/receipts":         trust.RightRead,
+	"GET /v1/daemons/{ref}/receipts/{epoch}": trust.RightRead,
+	"GET /v1/daemons/{ref}/chain":            trust.RightRead,
+	"GET /v1/daemons/{ref}/quarantine":       trust.RightRead,
 
-	"POST /v1/nodes/{node}/drain":                     wire.RightOperate,
-	"DELETE /v1/nodes/{node}/drain":                   wire.RightOperate,
-	"POST /v1/rebalance":                              wire.RightOperate,
-	"DELETE /v1/groups/{group}":                       wire.RightOperate,
-	"POST /v1/groups/{group}/scale":                   wire.RightOperate,
-	"POST /v1/groups/{group}/heal":                    wire.RightOperate,
-	"POST /v1/daemons/{ref}/subscriptions":            wire.RightOperate,
-	"DELETE /v1/daemons/{ref}/subscriptions":          wire.RightOperate,
-	"DELETE /v1/daemons/{ref}":                        wire.RightOperate,
-	"GET /v1/held":                                    wire.RightRead,
-	"GET /v1/incarnation":                             wire.RightRead,
-	"POST /v1/daemons/{ref}/confirm":                  wire.RightOperate,
-	"POST /v1/daemons/{ref}/yield":                    wire.RightOperate,
-	"POST /v1/daemons/{ref}/mend":                     wire.RightOperate,
-	"POST /v1/daemons/{ref}/upgrade":                  wire.RightOperate,
-	"POST /v1/daemons/{ref}/fork":                     wire.RightOperate,
-	"GET /v1/limits":                                  wire.RightRead,
-	"GET /v1/daemons/{ref}/limits":                    wire.RightRead,
-	"PUT /v1/daemons/{ref}/limits":                    wire.RightOperate,
-	"GET /v1/kinds/{kind}/limits":                     wire.RightRead,
-	"PUT /v1/kinds/{kind}/limits":                     wire.RightKinds,
-	"POST /v1/daemons/{ref}/quarantine/{index}/retry": wire.RightOperate,
-	"DELETE /v1/daemons/{ref}/quarantine/{index}":     wire.RightOperate,
-	"POST /v1/daemons/{ref}/start":                    wire.RightOperate,
-	"POST /v1/daemons/{ref}/stop":                     wire.RightOperate,
-	"POST /v1/daemons/{ref}/place":                    wire.RightOperate,
-	"POST /v1/daemons/{ref}/migrate":                  wire.RightOperate,
+	"POST /v1/nodes/{node}/drain":                     trust.RightOperate,
+	"DELETE /v1/nodes/{node}/drain":                   trust.RightOperate,
+	"POST /v1/rebalance":                              trust.RightOperate,
+	"DELETE /v1/groups/{group}":                       trust.RightOperate,
+	"POST /v1/groups/{group}/scale":                   trust.RightOperate,
+	"POST /v1/groups/{group}/heal":                    trust.RightOperate,
+	"POST /v1/daemons/{ref}/subscriptions":            trust.RightOperate,
+	"DELETE /v1/daemons/{ref}/subscriptions":          trust.RightOperate,
+	"DELETE /v1/daemons/{ref}":                        trust.RightOperate,
+	"GET /v1/held":                                    trust.RightRead,
+	"GET /v1/incarnation":                             trust.RightRead,
+	"POST /v1/daemons/{ref}/confirm":                  trust.RightOperate,
+	"POST /v1/daemons/{ref}/yield":                    trust.RightOperate,
+	"POST /v1/daemons/{ref}/mend":                     trust.RightOperate,
+	"POST /v1/daemons/{ref}/upgrade":                  trust.RightOperate,
+	"POST /v1/daemons/{ref}/fork":                     trust.RightOperate,
+	"GET /v1/limits":                                  trust.RightRead,
+	"GET /v1/daemons/{ref}/limits":                    trust.RightRead,
+	"PUT /v1/daemons/{ref}/limits":                    trust.RightOperate,
+	"GET /v1/kinds/{kind}/limits":                     trust.RightRead,
+	"PUT /v1/kinds/{kind}/limits":                     trust.RightKinds,
+	"POST /v1/daemons/{ref}/quarantine/{index}/retry": trust.RightOperate,
+	"DELETE /v1/daemons/{ref}/quarantine/{index}":     trust.RightOperate,
+	"POST /v1/daemons/{ref}/start":                    trust.RightOperate,
+	"POST /v1/daemons/{ref}/stop":                     trust.RightOperate,
+	"POST /v1/daemons/{ref}/place":                    trust.RightOperate,
+	"POST /v1/daemons/{ref}/migrate":                  trust.RightOperate,
 
-	"PUT /v1/kinds/{kind}":     wire.RightKinds,
-	"GET /v1/channels":         wire.RightChannels,
-	"GET /v1/revocations":      wire.RightChannels,
-	"POST /v1/cluster/members": wire.RightJoin,
+	"PUT /v1/kinds/{kind}":     trust.RightKinds,
+	"GET /v1/channels":         trust.RightChannels,
+	"GET /v1/revocations":      trust.RightChannels,
+	"POST /v1/cluster/members": trust.RightJoin,
 }
 
 // ofChannels are the operations for which a channel's own tokens may stand in for rights:
@@ -104,17 +105,17 @@ func TestEachOperationNeedsItsRight(t *testing.T) {
 			t.Errorf("%s is no operation", pattern)
 		}
 	}
-	for _, rights := range []wire.Rights{0, wire.RightRead, wire.RightOperate, wire.RightMigrate, wire.RightChannels, wire.RightKinds, wire.RightJoin, wire.RightsAll, wire.RightsVoter} {
+	for _, rights := range []trust.Rights{0, trust.RightRead, trust.RightOperate, trust.RightMigrate, trust.RightChannels, trust.RightKinds, trust.RightJoin, trust.RightsAll, trust.RightsVoter} {
 		if err := a.mesh.Grant(key, rights); err != nil {
 			t.Fatal(err)
 		}
 		for pattern := range operations {
-			if ofChannels[pattern] || pattern == "GET /v1/happenings" && rights&wire.RightRead != 0 {
+			if ofChannels[pattern] || pattern == "GET /v1/happenings" && rights&trust.RightRead != 0 {
 				continue // it would not end
 			}
 			need, listed := peerNeeds[pattern]
 			if !listed {
-				need = wire.RightOwner
+				need = trust.RightOwner
 			}
 			method, path, _ := strings.Cut(pattern, " ")
 			for _, part := range []string{"{ref}", "{node}", "{kind}", "{group}", "{entity}", "{epoch}", "{index}", "{id}"} {

@@ -13,7 +13,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // TestAClusterIsRecovered loses a node with the directory, and recovers on one that is
@@ -88,7 +88,7 @@ func TestAClusterIsRecovered(t *testing.T) {
 	if err := cluster.AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); !isProblem(err, "denied") {
 		t.Errorf("a node without the right has another come to its directory: %v", err)
 	}
-	if err := c.mesh.Grant(b.key.ID(), wire.RightsVoter); err != nil {
+	if err := c.mesh.Grant(b.key.ID(), trust.RightsVoter); err != nil {
 		t.Fatal(err)
 	}
 	if err := cluster.AskToDirectory(ctx, b.mesh, c.mesh.Self(), "test"); err != nil {

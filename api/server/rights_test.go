@@ -17,6 +17,7 @@ import (
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 type testNode struct {
@@ -72,7 +73,7 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := a.mesh.Token(time.Minute, wire.RightsAll)
+	token, err := a.mesh.Token(time.Minute, trust.RightsAll)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,48 +83,48 @@ func TestPeersAreHeldToTheirRights(t *testing.T) {
 	peer := client.New(b.mesh.HTTPTransport(a.mesh.Self()))
 	requests := []struct {
 		name  string
-		right wire.Rights
+		right trust.Rights
 		do    func() error
 	}{
-		{"push a kind", wire.RightKinds, func() error { _, err := peer.Kinds().Push(ctx, "mine", bytes.NewReader(wasm)); return err }},
-		{"forget a kind", wire.RightOwner, func() error { _, err := peer.Kinds().Remove(ctx, "counter"); return err }},
-		{"spawn", wire.RightOwner, func() error { _, err := peer.Spawn(ctx, api.Spawn{Kind: "counter"}); return err }},
-		{"restore", wire.RightOwner, func() error { _, err := peer.Daemons().Restore(ctx, bytes.NewReader(nil), "", "", nil); return err }},
-		{"issue a token", wire.RightOwner, func() error { _, err := peer.Node().JoinToken(ctx, time.Minute, "all"); return err }},
-		{"join", wire.RightOwner, func() error { _, err := peer.Node().Join(ctx, "wh1."); return err }},
-		{"grant", wire.RightOwner, func() error { _, err := peer.Nodes().Grant(ctx, "b", "all"); return err }},
-		{"distrust", wire.RightOwner, func() error { _, err := peer.Nodes().Distrust(ctx, "b"); return err }},
-		{"list accusations", wire.RightOwner, func() error { _, err := peer.Proofs().List(ctx); return err }},
-		{"accuse", wire.RightOwner, func() error { _, err := peer.Proofs().Accuse(ctx, bytes.NewReader(nil)); return err }},
-		{"pardon", wire.RightOwner, func() error { _, err := peer.Proofs().Pardon(ctx, "c"); return err }},
-		{"list nodes", wire.RightRead, func() error { _, err := peer.Nodes().List(ctx); return err }},
-		{"show a node", wire.RightRead, func() error { _, err := peer.Nodes().Get(ctx, "b"); return err }},
-		{"list kinds", wire.RightRead, func() error { _, err := peer.Kinds().List(ctx); return err }},
-		{"show a kind", wire.RightRead, func() error { _, err := peer.Kinds().Get(ctx, "counter"); return err }},
-		{"pull a module", wire.RightRead, func() error { _, err := peer.Kinds().Pull(ctx, "counter"); return err }},
-		{"read logs", wire.RightRead, func() error { return peer.Logs(ctx, "c", false, func(api.LogLine) error { return nil }) }},
-		{"save a snapshot", wire.RightRead, func() error { _, err := peer.Daemons().Snapshot(ctx, "c"); return err }},
-		{"export a chain", wire.RightRead, func() error { _, err := peer.Daemons().Chain(ctx, "c"); return err }},
-		{"migrate", wire.RightOperate, func() error {
+		{"push a kind", trust.RightKinds, func() error { _, err := peer.Kinds().Push(ctx, "mine", bytes.NewReader(wasm)); return err }},
+		{"forget a kind", trust.RightOwner, func() error { _, err := peer.Kinds().Remove(ctx, "counter"); return err }},
+		{"spawn", trust.RightOwner, func() error { _, err := peer.Spawn(ctx, api.Spawn{Kind: "counter"}); return err }},
+		{"restore", trust.RightOwner, func() error { _, err := peer.Daemons().Restore(ctx, bytes.NewReader(nil), "", "", nil); return err }},
+		{"issue a token", trust.RightOwner, func() error { _, err := peer.Node().JoinToken(ctx, time.Minute, "all"); return err }},
+		{"join", trust.RightOwner, func() error { _, err := peer.Node().Join(ctx, "wh1."); return err }},
+		{"grant", trust.RightOwner, func() error { _, err := peer.Nodes().Grant(ctx, "b", "all"); return err }},
+		{"distrust", trust.RightOwner, func() error { _, err := peer.Nodes().Distrust(ctx, "b"); return err }},
+		{"list accusations", trust.RightOwner, func() error { _, err := peer.Proofs().List(ctx); return err }},
+		{"accuse", trust.RightOwner, func() error { _, err := peer.Proofs().Accuse(ctx, bytes.NewReader(nil)); return err }},
+		{"pardon", trust.RightOwner, func() error { _, err := peer.Proofs().Pardon(ctx, "c"); return err }},
+		{"list nodes", trust.RightRead, func() error { _, err := peer.Nodes().List(ctx); return err }},
+		{"show a node", trust.RightRead, func() error { _, err := peer.Nodes().Get(ctx, "b"); return err }},
+		{"list kinds", trust.RightRead, func() error { _, err := peer.Kinds().List(ctx); return err }},
+		{"show a kind", trust.RightRead, func() error { _, err := peer.Kinds().Get(ctx, "counter"); return err }},
+		{"pull a module", trust.RightRead, func() error { _, err := peer.Kinds().Pull(ctx, "counter"); return err }},
+		{"read logs", trust.RightRead, func() error { return peer.Logs(ctx, "c", false, func(api.LogLine) error { return nil }) }},
+		{"save a snapshot", trust.RightRead, func() error { _, err := peer.Daemons().Snapshot(ctx, "c"); return err }},
+		{"export a chain", trust.RightRead, func() error { _, err := peer.Daemons().Chain(ctx, "c"); return err }},
+		{"migrate", trust.RightOperate, func() error {
 			_, err := peer.Migrate(ctx, "c", api.Migrate{To: "nobody"}, func(api.MigrationStep) {})
 			return err
 		}},
-		{"place", wire.RightOperate, func() error {
+		{"place", trust.RightOperate, func() error {
 			_, err := peer.Daemons().Place(ctx, "c", api.Place{Where: map[string]string{"no": "such"}})
 			return err
 		}},
-		{"drain", wire.RightOperate, func() error {
+		{"drain", trust.RightOperate, func() error {
 			_, err := peer.Nodes().Drain(ctx, "a", api.Drain{To: []string{"nobody"}}, func(api.DrainStep) error { return nil })
 			return err
 		}},
-		{"undrain", wire.RightOperate, func() error { _, err := peer.Nodes().Undrain(ctx, "a"); return err }},
-		{"top", wire.RightRead, func() error { _, err := peer.Node().Top(ctx, 10*time.Millisecond, 1); return err }},
-		{"stop", wire.RightOperate, func() error { _, err := peer.Daemons().Stop(ctx, "c"); return err }},
-		{"start", wire.RightOperate, func() error { _, err := peer.Daemons().Start(ctx, "c"); return err }},
-		{"remove", wire.RightOperate, func() error { _, err := peer.Daemons().Remove(ctx, "c"); return err }},
+		{"undrain", trust.RightOperate, func() error { _, err := peer.Nodes().Undrain(ctx, "a"); return err }},
+		{"top", trust.RightRead, func() error { _, err := peer.Node().Top(ctx, 10*time.Millisecond, 1); return err }},
+		{"stop", trust.RightOperate, func() error { _, err := peer.Daemons().Stop(ctx, "c"); return err }},
+		{"start", trust.RightOperate, func() error { _, err := peer.Daemons().Start(ctx, "c"); return err }},
+		{"remove", trust.RightOperate, func() error { _, err := peer.Daemons().Remove(ctx, "c"); return err }},
 	}
 	denied := uint64(0)
-	for _, rights := range []wire.Rights{0, wire.RightRead, wire.RightOperate, wire.RightMigrate, wire.RightsAll} {
+	for _, rights := range []trust.Rights{0, trust.RightRead, trust.RightOperate, trust.RightMigrate, trust.RightsAll} {
 		p, err := a.mesh.FindPeer("b")
 		if err == nil {
 			err = a.mesh.Grant(p.Key, rights)

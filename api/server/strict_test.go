@@ -19,7 +19,7 @@ import (
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // put puts a request with a body and headers, NAME: VALUE.
@@ -156,7 +156,7 @@ func TestTokenRightsHaveNoDefault(t *testing.T) {
 // beginning of an id where they say so, and nothing is named so anywhere.
 func TestReferencesAreWhole(t *testing.T) {
 	a, b := serve(t, "a"), serve(t, "b")
-	token := must[string](t)(a.mesh.Token(time.Minute, wire.RightsAll))
+	token := must[string](t)(a.mesh.Token(time.Minute, trust.RightsAll))
 	if _, err := b.mesh.Join(ctx, token); err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestReferencesAreWhole(t *testing.T) {
 func TestAlikeNamesOnOtherNodesAreAmbiguous(t *testing.T) {
 	a, b, c := serve(t, "a"), serve(t, "b"), serve(t, "c")
 	for _, s := range []*served{b, c} {
-		token := must[string](t)(a.mesh.Token(time.Minute, wire.RightsAll))
+		token := must[string](t)(a.mesh.Token(time.Minute, trust.RightsAll))
 		if _, err := s.mesh.Join(ctx, token); err != nil {
 			t.Fatal(err)
 		}

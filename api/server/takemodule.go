@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // namingModule has an upgrade's module mean what it means here, where the client asks:
@@ -97,7 +98,7 @@ func (s *Server) takeModule(ctx context.Context, kind string, digest [32]byte) e
 	}
 	for _, first := range []bool{true, false} {
 		for _, p := range peers {
-			if (p.ID == asker) != first || p.Rights&wire.RightKinds == 0 {
+			if (p.ID == asker) != first || p.Rights&trust.RightKinds == 0 {
 				continue
 			}
 			wasm, err := s.pullModule(ctx, p.ID, kind, digest)

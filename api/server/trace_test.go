@@ -10,7 +10,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -65,7 +65,7 @@ func TestOneTraceSpansTheNodes(t *testing.T) {
 	c, base := clientOf(t, a.server)
 	plain := c
 	c = c.Trace(parentOfAll)
-	token := must[string](t)(b.mesh.Token(time.Minute, wire.RightsAll))
+	token := must[string](t)(b.mesh.Token(time.Minute, trust.RightsAll))
 	must[api.Node](t)(plain.Node().Join(ctx, token))
 	must[host.KindInfo](t)(a.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	d := must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))

@@ -22,7 +22,7 @@ import (
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 func counterModule(t *testing.T) []byte {
@@ -54,7 +54,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	wasm := counterModule(t)
 
 	must[api.Node](t)(c.Node().Get(ctx))
-	token := must[string](t)(b.mesh.Token(time.Minute, wire.RightsAll))
+	token := must[string](t)(b.mesh.Token(time.Minute, trust.RightsAll))
 	must[api.Node](t)(c.Node().Join(ctx, token))
 	must[api.Token](t)(c.Node().JoinToken(ctx, time.Hour, "read"))
 	must[[]api.Node](t)(c.Nodes().List(ctx))

@@ -20,6 +20,7 @@ import (
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // channels is one event of 64 bytes from a node's channel to a counter in C on
@@ -190,7 +191,7 @@ func channelTo(root, file string, daemons int, stored bool) (func(int) error, fu
 	if err != nil {
 		return nil, nil, err
 	}
-	token, err := a.mesh.Token(time.Minute, wire.RightsAll)
+	token, err := a.mesh.Token(time.Minute, trust.RightsAll)
 	if err == nil {
 		_, err = b.mesh.Join(ctx, token)
 	}

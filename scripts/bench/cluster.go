@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // standby1 is one event of 128 bytes after another to a counter in C whose node keeps
@@ -116,7 +117,7 @@ func newMemberNode(dir string, mem *directory.Memory) (*memberNode, error) {
 		return nil, err
 	}
 	came := func(n directory.Node) { // what fails shows as a standby that does not come
-		_ = errors.Join(mesh.Introduce(n.Key, wire.RightsVoter), mesh.Met(n.Key, n.Name, n.Addr))
+		_ = errors.Join(mesh.Introduce(n.Key, trust.RightsVoter), mesh.Met(n.Key, n.Name, n.Addr))
 	}
 	rt, err := host.New(ctx, host.Options{Node: key, Store: s, Mesh: mesh, Logger: quiet, Cluster: &host.ClusterOptions{Member: m, Came: came}})
 	if err == nil {

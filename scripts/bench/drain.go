@@ -17,6 +17,7 @@ import (
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // drained is one of the two nodes between which daemons go to and fro.
@@ -76,7 +77,7 @@ func manyDrained(root string, rounds, many int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.close()) }()
-	token, err := from.mesh.Token(time.Minute, wire.RightsAll)
+	token, err := from.mesh.Token(time.Minute, trust.RightsAll)
 	if err == nil {
 		_, err = to.mesh.Join(ctx, token)
 	}

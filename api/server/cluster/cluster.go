@@ -24,6 +24,7 @@ import (
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // Engine is what the API needs of the part that a node has in its cluster's
@@ -34,7 +35,7 @@ type Engine interface {
 	Kind() string
 
 	// Peers lists the members of an embedded engine, by node id; Admit lets a node
-	// come that is a member of the cluster or has wire.RightJoin; Remove takes one out of
+	// come that is a member of the cluster or has trust.RightJoin; Remove takes one out of
 	// the members.
 	Peers(ctx context.Context) (map[string]api.ClusterMember, error)
 	Admit(ctx context.Context, node identity.NodeID, a api.Admission) (api.Admitted, error)
@@ -196,7 +197,7 @@ func (cl *Cluster) GetCluster(w http.ResponseWriter, r *http.Request) error {
 
 // Joins refuses peers that have not the right to come to the cluster, and are not in it.
 func (cl *Cluster) Joins(h web.Handler) web.Handler {
-	needs := cl.guard.Needs(wire.RightJoin, h)
+	needs := cl.guard.Needs(trust.RightJoin, h)
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if from, ok := wire.PeerOf(r.Context()); ok && cl.IsMember(from) {
 			return cl.guard.Admitted(w, r, h)

@@ -31,6 +31,7 @@ import (
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 func VerdictsOf(all []placement.Verdict) []api.Verdict {
@@ -154,11 +155,11 @@ var errorCodes = []struct {
 	{client.ErrNoNode, "unreachable"},
 	{mesh.ErrUnreachable, "unreachable"},
 	{daemon.ErrNotSupported, "not-supported"},
-	{wire.ErrDenied, "denied"},
+	{trust.ErrDenied, "denied"},
 	{wire.ErrUntrusted, "untrusted"},
-	{wire.ErrTokenRefused, "token-refused"},
-	{wire.ErrTokenExpired, "token-expired"},
-	{wire.ErrBadToken, "bad-token"},
+	{trust.ErrTokenRefused, "token-refused"},
+	{trust.ErrTokenExpired, "token-expired"},
+	{trust.ErrBadToken, "bad-token"},
 	{channel.ErrRemoved, "channel-removed"},
 	{channel.ErrChanged, "channel-changed"},
 	{channel.ErrBadCursor, "bad-cursor"},

@@ -13,7 +13,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/cmd/wasmhost/cli"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // defaultRights are what a node may do that joins by a token which says nothing else.
@@ -122,7 +122,7 @@ func tokenRights(a *cli.App, ctx context.Context) (string, error) {
 	var p *api.Problem
 	switch {
 	case err == nil && s.Engine == "embedded":
-		return wire.RightsVoter.String(), nil
+		return trust.RightsVoter.String(), nil
 	case err == nil, errors.As(err, &p) && p.Code == "no-cluster":
 		return defaultRights, nil
 	}

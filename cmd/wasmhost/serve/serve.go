@@ -14,7 +14,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/kinds"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/node"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // ServeOptions are the flags of serve.
@@ -70,7 +70,7 @@ count from the next start on. What is not good changes nothing.`,
 			if o.Node.Join, err = a.Secret(join); err != nil {
 				return err
 			}
-			if o.Node.JoinRights, err = wire.ParseRights(joinRights); err != nil || o.Node.JoinRights&^wire.RightsAll != 0 {
+			if o.Node.JoinRights, err = trust.ParseRights(joinRights); err != nil || o.Node.JoinRights&^trust.RightsAll != 0 {
 				return cli.Usagef("--join-rights %q: none, or some of all,read,operate,migrate,channels,kinds", joinRights)
 			}
 			if err := checked(&o.Node); err != nil {

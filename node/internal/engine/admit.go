@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // A node comes to a cluster so:
@@ -83,7 +84,7 @@ func (e *Engine) mayVote(ctx context.Context, p wire.PeerInfo, a api.Admission) 
 			others++
 		}
 	}
-	return p.Rights&wire.RightsVoter == wire.RightsVoter && others < e.o.Voters, list, err
+	return p.Rights&trust.RightsVoter == trust.RightsVoter && others < e.o.Voters, list, err
 }
 
 // letIn grants a node in the directory what this node's token gave it, if it is no member
@@ -93,8 +94,8 @@ func (e *Engine) letIn(ctx context.Context, p wire.PeerInfo) error {
 	if err != nil || is {
 		return err
 	}
-	if p.Rights&wire.RightJoin == 0 {
-		return fmt.Errorf("%w: coming to the cluster, which needs join", wire.ErrDenied)
+	if p.Rights&trust.RightJoin == 0 {
+		return fmt.Errorf("%w: coming to the cluster, which needs join", trust.ErrDenied)
 	}
 	return directory.SetGrant(ctx, e.directory(), directory.Grant{Key: p.Key, Rights: uint8(p.Rights), By: e.mesh.Self()}, false)
 }
@@ -105,7 +106,7 @@ func (e *Engine) introductions(ctx context.Context, voters []string) ([]api.Admi
 	if err != nil {
 		return nil, err
 	}
-	self := wire.PeerInfo{ID: e.mesh.Self(), Key: e.o.Key.ID(), Name: e.mesh.Name(), Addr: e.mesh.Reach(), Rights: wire.RightsVoter}
+	self := wire.PeerInfo{ID: e.mesh.Self(), Key: e.o.Key.ID(), Name: e.mesh.Name(), Addr: e.mesh.Reach(), Rights: trust.RightsVoter}
 	known := make(map[string]wire.PeerInfo)
 	for _, p := range append(peers, self) {
 		known[p.ID.String()] = p
@@ -122,7 +123,7 @@ func (e *Engine) introductions(ctx context.Context, voters []string) ([]api.Admi
 // introduce makes a node trusted that another member let in.
 func (e *Engine) introduce(g directory.Grant) {
 	e.granted.Store(g.Key.Node(), struct{}{})
-	if err := e.mesh.Introduce(g.Key, wire.Rights(g.Rights)); err != nil {
+	if err := e.mesh.Introduce(g.Key, trust.Rights(g.Rights)); err != nil {
 		e.logger.Error("a node that was let into the cluster", "node", g.Key.Node(), "error", err)
 		return
 	}
@@ -141,7 +142,7 @@ func (e *Engine) introduce(g directory.Grant) {
 // member that has none: it came before there were any.
 func (e *Engine) came(m *directory.Member, n directory.Node) {
 	if len(e.o.Etcd) > 0 {
-		if err := e.mesh.Introduce(n.Key, wire.RightsAll); err != nil {
+		if err := e.mesh.Introduce(n.Key, trust.RightsAll); err != nil {
 			e.logger.Error("a node of the cluster", "node", n.ID(), "error", err)
 		}
 	}
@@ -176,7 +177,7 @@ func (e *Engine) grantSelf(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := directory.SetGrant(ask, e.directory(), directory.Grant{Key: e.o.Key.ID(), Rights: uint8(wire.RightsVoter), By: e.mesh.Self()}, true)
+		err := directory.SetGrant(ask, e.directory(), directory.Grant{Key: e.o.Key.ID(), Rights: uint8(trust.RightsVoter), By: e.mesh.Self()}, true)
 		cancel()
 		if err == nil || errors.Is(err, directory.ErrRemoved) {
 			return

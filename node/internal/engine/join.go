@@ -14,6 +14,7 @@ import (
 	"wasmhost.example/host/directory/etcd"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // comeIn asks the nodes that this one trusts to let it come to their cluster, and
@@ -129,7 +130,7 @@ func (e *Engine) introduced(nodes []api.AdmittedNode) error {
 		if err != nil {
 			return fmt.Errorf("reading who is in the cluster: %w", err)
 		}
-		rights, err := wire.ParseRights(n.Rights)
+		rights, err := trust.ParseRights(n.Rights)
 		if err != nil {
 			return fmt.Errorf("reading who is in the cluster: %w", err)
 		}

@@ -7,7 +7,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
-	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // newMember makes the node's part in the directory.
@@ -27,8 +27,8 @@ func (e *Engine) HostOptions(moved func(daemon.Moved)) (*host.ClusterOptions, er
 		return nil, err
 	}
 	e.view = m
-	e.mesh.OnJoin(func(ctx context.Context, key identity.EntityID, rights wire.Rights) {
-		if rights&wire.RightJoin == 0 {
+	e.mesh.OnJoin(func(ctx context.Context, key identity.EntityID, rights trust.Rights) {
+		if rights&trust.RightJoin == 0 {
 			return
 		}
 		if err := m.LetIn(ctx, key.Node()); err != nil {

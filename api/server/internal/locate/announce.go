@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/host/placement"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // resources is what a node has to give.
@@ -142,7 +143,7 @@ func (a *Announcer) Candidates(ctx context.Context, kind string, here bool) ([]p
 				out[i].Refuses = "it may not have this node's daemons: it has neither the right migrate nor operate here"
 				return
 			}
-			if rights, err := wire.ParseRights(c.Granted); err != nil || rights&wire.RightMigrate == 0 {
+			if rights, err := trust.ParseRights(c.Granted); err != nil || rights&trust.RightMigrate == 0 {
 				out[i].Refuses = "it does not let this node move daemons there"
 			}
 		})

@@ -16,6 +16,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
+	"wasmhost.example/wire/trust"
 )
 
 // What peers say of where daemons are. Only those are asked that may have this node's
@@ -23,7 +24,7 @@ import (
 
 // MayOwn reports whether a peer of these rights is asked for daemons, and may be sent
 // some by this node's choice.
-func MayOwn(r wire.Rights) bool { return r&(wire.RightMigrate|wire.RightOperate) != 0 }
+func MayOwn(r trust.Rights) bool { return r&(trust.RightMigrate|trust.RightOperate) != 0 }
 
 // Owners are the peers that are asked for daemons.
 func (f *Finder) Owners() ([]wire.PeerInfo, error) {
