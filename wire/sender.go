@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
-	"wasmhost.example/internal/canon"
 )
 
 // Sender sends events to one daemon, in order, wherever it is and goes. What
@@ -60,110 +58,6 @@ var (
 	comingRetry = backoff.Policy{First: 20 * time.Millisecond, Most: 20 * time.Millisecond, For: 30 * time.Second}  // while a daemon is on its way to it
 	answerRetry = backoff.Policy{First: 20 * time.Millisecond, Most: 500 * time.Millisecond, For: 30 * time.Second} // while it is not ready, or ends streams without an answer
 )
-
-// taken is an event that the daemon here has taken.
-type taken struct {
-	ticket  *Ticket
-	pending *host.Pending
-	on      bool // the daemon gave it up, for another node has it, and it was sent on there
-}
-
-// Ticket is an event that was sent.
-type Ticket struct {
-	event   daemon.Event
-	sender  *Sender
-	given   *taken        // to a local daemon, first; nil: to a remote one
-	done    chan struct{} // closed when res and err are set, where it was sent to a remote
-	res     daemon.Result
-	err     error
-	release func()
-	sent    bool // to a remote: done says when it is answered
-	again   bool // more than once
-
-	await  chan struct{} // closed once Wait was called; nil: nobody needs to know
-	begun  sync.Once
-	waited bool // Wait has returned what the daemon here answered
-
-	freeing  sync.Mutex
-	frees    []func() // give back what the answer holds
-	released bool
-}
-
-// Release says that the event's result is passed on, so that its bytes no longer
-// count. It is called for each ticket of a sender that Hold was called of, by the
-// goroutine that called Wait, or instead of it.
-func (t *Ticket) Release() {
-	t.freeing.Lock()
-	frees := t.frees
-	t.frees, t.released = nil, true
-	t.freeing.Unlock()
-	for _, free := range frees {
-		free()
-	}
-	if t.waited { // it is durable: nobody sends the event again
-		t.given.pending.Drop()
-		t.event.Payload = nil
-	}
-}
-
-// onRelease has Release call free, which is called at once where Release was.
-func (t *Ticket) onRelease(free func()) {
-	t.freeing.Lock()
-	released := t.released
-	if !released {
-		t.frees = append(t.frees, free)
-	}
-	t.freeing.Unlock()
-	if released {
-		free()
-	}
-}
-
-// Hold makes the bytes of answers count in room until their tickets are released:
-// events wait while their answers have none. An answer that comes while Wait waits for
-// it counts in wanted, where that is not nil: what others hold does not keep it away.
-// It is called before the first event.
-func (s *Sender) Hold(room, wanted *budget.Budget) { s.room, s.wanted = room, wanted }
-
-// Wait returns what became of the event once it is durable.
-func (t *Ticket) Wait(ctx context.Context) (daemon.Result, error) {
-	if t.await != nil {
-		t.begun.Do(func() { close(t.await) })
-	}
-	if t.given != nil {
-		res, err := t.given.pending.Wait(ctx)
-		var moved *daemon.MovedError
-		if !errors.As(err, &moved) || !t.sender.sendOn(t.given, moved.Moved) {
-			t.release()
-			t.waited = err == nil
-			return res, err
-		}
-	}
-	select {
-	case <-t.done:
-		return t.res, t.err
-	case <-ctx.Done():
-		return daemon.Result{}, fmt.Errorf("waiting for an event to be answered: %w", context.Cause(ctx))
-	}
-}
-
-// SentAgain reports whether the event was sent more than once, so that an answer which
-// denies it may not be its first. It is called once Wait has returned.
-func (t *Ticket) SentAgain() bool { return t.again }
-
-// Ready returns a channel that is closed when Wait no longer blocks.
-func (t *Ticket) Ready() <-chan struct{} {
-	if t.given != nil {
-		return t.given.pending.Ready()
-	}
-	return t.done
-}
-
-func (t *Ticket) finish(res daemon.Result, err error) {
-	t.res, t.err = res, err
-	t.release()
-	close(t.done)
-}
 
 // OpenSender makes a sender to the daemon. at is where it is believed to be;
 // 0: here, or where it was last heard of. sender names who sends; where it is zero
@@ -514,75 +408,6 @@ func (s *Sender) hangUp() {
 	}
 }
 
-// readReplies answers the tickets, in order, until the stream ends; then what
-// is not answered is sent again.
-func (s *Sender) readReplies(r *remote) {
-	in := bufio.NewReaderSize(r.stream, 64<<10)
-	for {
-		var hold *budget.Hold
-		b, err := canon.ReadFrameAdmitted(in, maxReplyFrame, func(n int) (err error) {
-			hold, err = s.admit(int64(n))
-			return err
-		})
-		var reply *replyFrame
-		if err == nil {
-			reply, err = decodeReply(b)
-		}
-		s.mu.Lock()
-		if s.remote != r {
-			s.mu.Unlock()
-			hold.Done()
-			return
-		}
-		if err != nil || len(s.unacked) == 0 {
-			hold.Done()
-			s.hangUp()
-			s.broken(r, err)
-			s.mu.Unlock()
-			return
-		}
-		res, err := reply.result(s.id)
-		if p, ok := retryOf(err); ok {
-			s.hangUp()
-			if s.later(r, p) {
-				hold.Done()
-				s.mu.Unlock()
-				return
-			}
-		}
-		var moved *daemon.MovedError
-		if errors.As(err, &moved) {
-			hold.Done()
-			s.again(moved)
-			s.mu.Unlock()
-			return
-		}
-		s.hops, s.tries, r.answered = 0, nil, true
-		t := s.unacked[0]
-		s.unacked = s.unacked[1:]
-		t.onRelease(hold.Done)
-		t.finish(res, err)
-		if stops(reply.Code) { // the other side takes nothing more on this stream
-			s.hangUp()
-			s.fail(err)
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock()
-	}
-}
-
-// retryOf is how an event is tried again that was answered with err; false: it is not.
-func retryOf(err error) (backoff.Policy, bool) {
-	switch {
-	case errors.Is(err, daemon.ErrComing):
-		return comingRetry, true
-	case errors.Is(err, daemon.ErrNotReady):
-		return answerRetry, true
-	}
-	return backoff.Policy{}, false
-}
-
 // broken goes on after the stream r, which ended with err: at once, unless it was of no
 // use. It needs s.mu.
 func (s *Sender) broken(r *remote, err error) {
@@ -593,39 +418,6 @@ func (s *Sender) broken(r *remote, err error) {
 	if !s.later(r, answerRetry) {
 		s.fail(fmt.Errorf("%w: %s answers no event: %w", mesh.ErrUnreachable, s.where(), err))
 	}
-}
-
-// admit waits for room for the answer that comes next, of n bytes. That of a ticket
-// which Wait waits for has room of its own.
-func (s *Sender) admit(n int64) (*budget.Hold, error) {
-	s.mu.Lock()
-	var await chan struct{}
-	if len(s.unacked) > 0 {
-		await = s.unacked[0].await
-	}
-	s.mu.Unlock()
-	if await == nil {
-		return s.room.Reserve(s.ctx, n)
-	}
-	ctx, stop := context.WithCancel(s.ctx)
-	defer stop()
-	go func() {
-		select {
-		case <-await:
-			stop()
-		case <-ctx.Done():
-		}
-	}()
-	hold, err := s.room.Reserve(ctx, n)
-	if err != nil && s.ctx.Err() == nil && ctx.Err() != nil {
-		return s.wanted.Reserve(s.ctx, n)
-	}
-	return hold, err
-}
-
-// stops reports whether a reply ends its stream.
-func stops(code uint8) bool {
-	return code != codeOK && code != codeFault && code != codeEventFailed && !PassesOn(codeErrors[code])
 }
 
 // again sends what is not answered to where the daemon is now. It needs s.mu.
@@ -651,16 +443,6 @@ func (s *Sender) again(moved *daemon.MovedError) {
 	}
 }
 
-// answer answers a ticket whose event is applied here after all.
-func (g *taken) answer(ctx context.Context) {
-	res, err := g.pending.Wait(ctx)
-	var moved *daemon.MovedError
-	if errors.As(err, &moved) && g.ticket.sender.sendOn(g, moved.Moved) {
-		return
-	}
-	g.ticket.finish(res, err)
-}
-
 // fail ends the sender: nothing that is not answered will be. It needs s.mu.
 func (s *Sender) fail(err error) {
 	if s.failed == nil {
@@ -671,57 +453,3 @@ func (s *Sender) fail(err error) {
 	}
 	s.unacked = nil
 }
-
-// remote is an events stream to another node. What is sent is gathered while
-// a write is under way.
-type remote struct {
-	stream   *quic.Stream
-	kick     chan struct{} // something was gathered
-	began    time.Time
-	answered bool // an event; guarded by the sender's mu
-
-	mu sync.Mutex
-	w  *bufio.Writer
-}
-
-func newRemote(s *quic.Stream) *remote {
-	r := &remote{stream: s, began: time.Now(), kick: make(chan struct{}, 1), w: bufio.NewWriterSize(s, 64<<10)}
-	go r.flusher()
-	return r
-}
-
-func (r *remote) send(ev *daemon.Event) error {
-	return r.write(&eventFrame{Sender: ev.Sender, Number: ev.Number, Channel: ev.Channel, Payload: ev.Payload})
-}
-
-func (r *remote) write(item any) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := writeItem(r.w, item); err != nil {
-		return err
-	}
-	select {
-	case r.kick <- struct{}{}:
-	default:
-	}
-	return nil
-}
-
-func (r *remote) flusher() {
-	for {
-		select {
-		case <-r.kick:
-		case <-r.stream.Context().Done():
-			return
-		}
-		r.mu.Lock()
-		err := r.w.Flush()
-		r.mu.Unlock()
-		if err != nil {
-			r.abort()
-			return
-		}
-	}
-}
-
-func (r *remote) abort() { cut(r.stream) }
