@@ -26,6 +26,7 @@ const (
 	ExportInit       = "wasmhost_init"      // func(ptr, len i32) code i32: configuration bytes, once at spawn
 	ExportSnapshot   = "wasmhost_snapshot"  // func() i64: ptr<<32|len of the state, or -1 for failure
 	ExportRestore    = "wasmhost_restore"   // func(ptr, len i32) code i32: the bytes of an earlier snapshot
+	ExportQuery      = "wasmhost_query"     // func(ptr, len i32) i64: answers a question, ptr<<32|len of the answer, or -1 for failure; what it changes is undone
 	ExportStateless  = "wasmhost_stateless" // func(): marker; nothing is kept from one event to the next
 	ExportInitialize = "_initialize"        // func(): WASI reactor start-up, run once before anything else
 )
@@ -67,6 +68,7 @@ const (
 	EventDaemon  = 4 // another daemon sent it, which is proven
 	EventAsk     = 5 // another daemon asks, which is proven, and waits for an answer: only for modules that import ImportAnswer
 	EventReply   = 6 // a call of the daemon's own has ended
+	EventQuery   = 7 // no event: a question, in ExportQuery
 )
 
 // Statuses of EventReply, as of ImportEventStatus.
@@ -110,3 +112,6 @@ const (
 // SnapshotFailed is what ExportSnapshot returns (as all ones) when the guest
 // could not produce its state.
 const SnapshotFailed = ^uint64(0)
+
+// QueryFailed is what ExportQuery returns (as all ones) when the guest has no answer.
+const QueryFailed = ^uint64(0)

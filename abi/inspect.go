@@ -31,6 +31,7 @@ type Report struct {
 	State      string     `json:"state"`
 	Capture    []string   `json:"capture"` // what is state, and how it is captured, a line each
 	HasInit    bool       `json:"has_init"`
+	HasQuery   bool       `json:"has_query"`
 	Reactor    bool       `json:"has_initialize"`
 	Exports    []Export   `json:"exports"`
 	Imports    []Import   `json:"imports"`
@@ -144,7 +145,7 @@ func (rep *Report) fill(p *parsed) {
 	if rep.exports(ExportMarker) {
 		rep.ABI = Version
 	}
-	rep.HasInit, rep.Reactor = rep.exports(ExportInit), rep.exports(ExportInitialize)
+	rep.HasInit, rep.HasQuery, rep.Reactor = rep.exports(ExportInit), rep.exports(ExportQuery), rep.exports(ExportInitialize)
 	switch {
 	case rep.exports(ExportSnapshot) && rep.exports(ExportRestore):
 		rep.State = StateHooks

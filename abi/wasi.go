@@ -32,5 +32,5 @@ var HostFunctions = map[string]string{
 // exportSignatures are the signatures that exported functions must have.
 var exportSignatures = map[string]string{
 	ExportMarker: ":", ExportAlloc: "i:i", ExportProcess: "ii:i", ExportInit: "ii:i",
-	ExportSnapshot: ":I", ExportRestore: "ii:i", ExportStateless: ":", ExportInitialize: ":",
+	ExportSnapshot: ":I", ExportRestore: "ii:i", ExportQuery: "ii:I", ExportStateless: ":", ExportInitialize: ":",
 }

@@ -6,6 +6,7 @@
  *   WASMHOST_INIT       the daemon takes configuration: wh_on_init
  *   WASMHOST_HOOKS      its state can go over to another version of the code:
  *                       wh_on_snapshot and wh_on_restore
+ *   WASMHOST_QUERY      it answers questions: wh_on_query
  *   WASMHOST_STATELESS  nothing is kept between events
  *   WASMHOST_LIBC       a libc is linked
  *
@@ -37,6 +38,10 @@ int32_t wh_on_init(const uint8_t *config, uint32_t size);    /* WASMHOST_INIT */
 int32_t wh_on_snapshot(const uint8_t **state, uint32_t *size); /* WASMHOST_HOOKS: the bytes must stay in place until the next call */
 int32_t wh_on_restore(const uint8_t *state, uint32_t size);  /* WASMHOST_HOOKS */
 
+/* WASMHOST_QUERY: answers a question. What it changes is undone; it may neither emit nor act.
+ * The answer's bytes must stay in place until the next call. */
+int32_t wh_on_query(const uint8_t *data, uint32_t size, const uint8_t **answer, uint32_t *answer_size);
+
 /* What the host offers. Elsewhere than in a module it is wasmhost_test.h that does. */
 #ifdef __wasm__
 #define WH_IMPORT(name) __attribute__((import_module("wasmhost"), import_name(name)))
@@ -60,7 +65,7 @@ WH_IMPORT("random") void wh_random(void *out, uint32_t size); /* the same again 
  * the first and the last lost event, little-endian, zeros where they are not known;
  * a timer of its own; sent by another daemon, which is proven; asked by another daemon,
  * which is proven and waits for an answer; a call of its own that has ended. */
-enum { WH_DIRECT = 0, WH_CHANNEL = 1, WH_GAP = 2, WH_TIMER = 3, WH_DAEMON = 4, WH_ASKED = 5, WH_REPLY = 6 };
+enum { WH_DIRECT = 0, WH_CHANNEL = 1, WH_GAP = 2, WH_TIMER = 3, WH_DAEMON = 4, WH_ASKED = 5, WH_REPLY = 6, WH_QUERY = 7 /* in wh_on_query */ };
 
 /* What the daemon does to others, once the event is durable; a failed event does
  * nothing. Payloads are copied at once. To publish and to send it must have been
@@ -168,6 +173,15 @@ WH_EXPORT("wasmhost_process") int32_t wh_export_process(const uint8_t *data, uin
 
 #ifdef WASMHOST_INIT
 WH_EXPORT("wasmhost_init") int32_t wh_export_init(const uint8_t *config, uint32_t size) { return wh_on_init(config, size); }
+#endif
+
+#ifdef WASMHOST_QUERY
+WH_EXPORT("wasmhost_query") uint64_t wh_export_query(const uint8_t *data, uint32_t size) {
+    const uint8_t *answer = 0;
+    uint32_t answer_size = 0;
+    if (wh_on_query(data, size, &answer, &answer_size)) return ~0ull;
+    return (uint64_t)(uintptr_t)answer << 32 | answer_size;
+}
 #endif
 
 #ifdef WASMHOST_STATELESS

@@ -55,16 +55,9 @@ func (i *instance) input(kind callKind, ev *Event, data []byte) error {
 		return i.foreign(kind, ev, data)
 	}
 	i.begin(name, ev)
-	r, n := &i.bound.regs, uint32(len(data))
-	if n > r.cap || r.cap == 0 {
-		if err := i.alloc(max(n, 1024)); err != nil {
-			return err
-		}
+	if err := i.give(data); err != nil {
+		return err
 	}
-	if !i.mod.Memory().Write(r.buf, data) {
-		return i.broke(abi.FaultAnswer, 0, fmt.Sprintf("its input buffer at %#x is outside its memory", r.buf))
-	}
-	i.stack[0], i.stack[1] = uint64(r.buf), uint64(n)
 	if err := i.run(f, i.stack[:]); err != nil {
 		return err
 	}
@@ -76,6 +69,21 @@ func (i *instance) input(kind callKind, ev *Event, data []byte) error {
 		}
 		return fault
 	}
+	return nil
+}
+
+// give puts data into the guest's buffer, and where it is on the stack.
+func (i *instance) give(data []byte) error {
+	r, n := &i.bound.regs, uint32(len(data))
+	if n > r.cap || r.cap == 0 {
+		if err := i.alloc(max(n, 1024)); err != nil {
+			return err
+		}
+	}
+	if !i.mod.Memory().Write(r.buf, data) {
+		return i.broke(abi.FaultAnswer, 0, fmt.Sprintf("its input buffer at %#x is outside its memory", r.buf))
+	}
+	i.stack[0], i.stack[1] = uint64(r.buf), uint64(n)
 	return nil
 }
 
@@ -219,8 +227,8 @@ var errBadPointer = fmt.Errorf("a pointer outside the guest's memory")
 // hostFunctions answer abi.HostFunctions.
 var hostFunctions = map[string]hostFunction{
 	abi.ImportEmit: func(i *instance, m api.Module, s []uint64) {
-		if i.call.name == abi.ExportSnapshot && !i.replayed() {
-			i.call.badPointer = "it called emit in wasmhost_snapshot: outputs belong to events"
+		if i.bound.asking || i.call.name == abi.ExportSnapshot && !i.replayed() {
+			i.call.badPointer = "it called emit in " + i.call.name + ": outputs belong to events"
 			panic(errBadPointer)
 		}
 		b := i.read(m, abi.ImportEmit, s[0], s[1])

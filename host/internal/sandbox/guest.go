@@ -22,6 +22,10 @@ type Options struct {
 	Log    func(level int, text string) // gets the guest's log lines; nil drops them
 	Rules  Rules                        // of its effects; nil: it may have none
 	Stop   func() bool                  // asked while an event is processed: whether to end that with ErrStopped; nil: never
+
+	// Pause is called now and then while an event is processed that takes long, by the
+	// goroutine of Process. It may call ViewBefore. nil: nothing is.
+	Pause func()
 }
 
 // Event is what a guest can learn of the call it answers. Time and randomness
@@ -84,6 +88,7 @@ type Guest struct {
 
 	effects *effects // nil until it has had any
 	silent  bool     // while calls are replayed
+	asking  bool     // while a query is answered
 
 	arguments []string // of a program
 }

@@ -38,7 +38,7 @@ type instance struct {
 }
 
 type functions struct {
-	alloc, process, init, snapshot, restore api.Function
+	alloc, process, init, snapshot, restore, query api.Function
 }
 
 type tableFunctions struct {
@@ -118,7 +118,7 @@ func (m *Module) newInstance(g *Guest) (*instance, error) {
 	i.fn = functions{
 		alloc: i.mod.ExportedFunction(abi.ExportAlloc), process: i.mod.ExportedFunction(abi.ExportProcess),
 		init: i.mod.ExportedFunction(abi.ExportInit), snapshot: i.mod.ExportedFunction(abi.ExportSnapshot),
-		restore: i.mod.ExportedFunction(abi.ExportRestore),
+		restore: i.mod.ExportedFunction(abi.ExportRestore), query: i.mod.ExportedFunction(abi.ExportQuery),
 	}
 	if f := m.report.Foreign; f != nil {
 		i.fn.process = i.mod.ExportedFunction(f.Call)

@@ -30,9 +30,10 @@ type meter struct {
 	fuel, depth, pace api.MutableGlobal
 	given             uint64 // in slices, of the limit
 	limit             uint64
-	start             time.Time // when the first slice was used up
-	yielded           time.Time // when others had a turn last
-	nested            bool      // the depth may not be what it was before the call
+	start             time.Time     // when the first slice was used up
+	yielded           time.Time     // when others had a turn last
+	nested            bool          // the depth may not be what it was before the call
+	patience          time.Duration // of who queries, see Query; 0: as long as the limits allow
 }
 
 func (m *meter) begin(limit uint64) {
@@ -66,9 +67,11 @@ func (i *instance) outOfFuel() {
 	case !i.replayed() && now.Sub(m.start) > i.bound.options.Limits.Wall:
 		c.over, c.overText = abi.LimitWall, fmt.Sprintf("it ran for more than %v", i.bound.options.Limits.Wall)
 		panic(errOverLimit)
-	case i.stopped():
+	case i.stopped(), m.patience > 0 && now.Sub(m.start) > m.patience:
 		c.over = overStopped
 		panic(errOverLimit)
+	case i.stoppable && !i.replayed() && i.bound.options.Pause != nil:
+		i.bound.options.Pause()
 	}
 	if now.Sub(m.yielded) > yieldAfter {
 		runtime.Gosched()

@@ -135,13 +135,19 @@ func (u *undo) look(g *Guest) error {
 		return err
 	}
 	mem := g.space.bytes()
-	return u.stand(g, func(first, n uint32) {
+	look := func(first, n uint32) {
 		for b := first; b < first+n; b++ {
 			if u.at.keep(g.image, b, (*block)(mem[uint64(b)*blockBytes:])) {
 				g.changedBlock(b)
 			}
 		}
-	})
+	}
+	if all := uint32(len(mem) / blockBytes); all <= compareBlocks {
+		look(0, all)
+		u.stands(g)
+		return nil
+	}
+	return u.stand(g, look)
 }
 
 // filled makes what g is the mark, which has been given all that was written since
@@ -154,10 +160,15 @@ func (u *undo) stand(g *Guest, changed func(first, n uint32)) error {
 	if err := g.space.mark(changed); err != nil {
 		return err
 	}
+	u.stands(g)
+	return nil
+}
+
+// stands is the end of stand.
+func (u *undo) stands(g *Guest) {
 	u.at.size = uint64(len(g.space.bytes()))
 	u.at.regs.set(&g.regs)
 	u.forget()
-	return nil
 }
 
 // expand makes the mark's blocks of its packed form.
@@ -240,6 +251,10 @@ func (u *undo) restoreMemory(g *Guest) error {
 		return errors.New("its memory does not shrink")
 	}
 	mem := g.space.bytes()
+	if all := uint32(len(mem) / blockBytes); all <= compareBlocks {
+		u.restoreCompared(g, mem, all)
+		return nil
+	}
 	return g.space.changed(func(first, n uint32) {
 		for b := first; b < first+n; {
 			run := uint32(0)
@@ -259,6 +274,20 @@ func (u *undo) restoreMemory(g *Guest) error {
 			b++
 		}
 	})
+}
+
+// compareBlocks is up to how many blocks comparing a whole memory beats asking the kernel
+// which of its pages were written.
+const compareBlocks = 32
+
+// restoreCompared is restoreMemory of a small memory, which has n blocks.
+func (u *undo) restoreCompared(g *Guest, mem []byte, n uint32) {
+	for b := range n {
+		now, then := (*block)(mem[uint64(b)*blockBytes:]), u.at.block(g.image, b)
+		if *now != *then {
+			*now = *then
+		}
+	}
 }
 
 // replay makes the calls since the mark again. What they end in becomes the
