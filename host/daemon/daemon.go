@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host/effect"
@@ -71,6 +72,16 @@ type Answerer interface {
 	Answers() bool
 }
 
+// Querier is a Daemon that answers questions which change nothing.
+type Querier interface {
+	// Query returns the answer, which is the caller's. The daemon is as before the call
+	// then, whatever comes of it: module daemons are put back by the runtime, native ones
+	// see to it themselves. c.Sequence is that of the last event applied. Where it takes
+	// longer than patience, above 0, it may return ErrPatience, and is asked again at
+	// leisure. ErrNoQueries where the code answers none.
+	Query(c *Call, payload []byte, patience time.Duration) ([]byte, error)
+}
+
 // EffectRules say which effects an event may have. They are asked while it is processed, by
 // its daemon alone. The answers are abi.EffectDone, abi.EffectDenied and
 // abi.EffectInvalid.
@@ -130,6 +141,10 @@ type Env struct {
 	// Stop says whether the event that is processed is to be ended: the node ends. It is
 	// safe for concurrent use. nil: no event is.
 	Stop func() bool
+
+	// Pause is called now and then while an event is processed that takes long, by the
+	// goroutine that processes it. nil: nothing is.
+	Pause func()
 }
 
 // FactoryFunc is a function as a Factory.

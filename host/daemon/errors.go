@@ -52,6 +52,13 @@ var (
 	ErrReused      = errors.New("the sender has sent another event under this number")
 )
 
+// Errors of queries.
+var (
+	ErrNoQueries   = errors.New("the daemon's code answers no queries")
+	ErrManyQueries = errors.New("too many queries wait for the daemon")
+	ErrPatience    = errors.New("the query takes longer")
+)
+
 // Errors of state.
 var (
 	ErrCannotUpgrade    = errors.New("the daemon cannot go over to that module")

@@ -32,7 +32,7 @@ func (f *Factory) Module() *sandbox.Module { return f.module }
 
 // New makes a guest of the module.
 func (f *Factory) New(_ context.Context, env daemon.Env) (daemon.Daemon, error) {
-	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: SandboxLimits(env.Limits), Log: env.Log, Rules: env.Rules, Stop: env.Stop})
+	guest, err := f.module.NewGuest(sandbox.Options{Self: env.Entity, Limits: SandboxLimits(env.Limits), Log: env.Log, Rules: env.Rules, Stop: env.Stop, Pause: env.Pause})
 	if err != nil {
 		return nil, fmt.Errorf("instantiating module %x: %w", f.module.Digest(), err)
 	}
