@@ -193,7 +193,7 @@ func TestInspectTakesEveryGuest(t *testing.T) {
 		}
 		rep, err := Inspect(wasm, Limits{MemoryPages: 1024})
 		want := map[string]string{"echo.wasm": StateStateless, "unruly.wasm": StateMemory, "hidden.wasm": StateMemory, "heap.wasm": StateMemory,
-			"kv.wasm": StateMemory, "window.wasm": StateMemory, "orderbook.wasm": StateMemory, "reminder.wasm": StateMemory, "account.wasm": StateMemory, "lua.wasm": StateMemory}[filepath.Base(f)]
+			"kv.wasm": StateMemory, "window.wasm": StateMemory, "orderbook.wasm": StateMemory, "reminder.wasm": StateMemory, "account.wasm": StateMemory, "asked.wasm": StateMemory, "lua.wasm": StateMemory}[filepath.Base(f)]
 		if want == "" {
 			want = StateHooks
 		}

@@ -20,3 +20,7 @@ func (Event) Kind() Kind { return EventKind() }
 
 // EventKind is Kind of the event that is processed now.
 func EventKind() Kind { return Kind(eventKind()) }
+
+// Query is what Event.Kind gives while a question is answered, which is no event: see package
+// query.
+const Query Kind = 7

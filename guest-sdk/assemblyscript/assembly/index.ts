@@ -4,7 +4,8 @@
 // the functions that the host calls: wasmhost_abi_v1, wasmhost_alloc,
 // wasmhost_init and wasmhost_process always; wasmhost_stateless where nothing is
 // kept between events; wasmhost_snapshot and wasmhost_restore where the state is
-// to go over to another version of the code. Build with
+// to go over to another version of the code; wasmhost_query where it answers questions.
+// Build with
 // --exportStart _initialize and --use abort=assembly/index/abort_.
 
 @external("wasmhost", "emit") declare function host_emit(ptr: usize, len: i32): void;
@@ -87,6 +88,14 @@ export abstract class Daemon {
   restore(state: Uint8Array): i32 {
     return fail(3, "the daemon takes no state");
   }
+  /**
+   * Answers a question, which changes nothing: the host undoes whatever the answer took. It
+   * may neither emit nor act on others. null for failure, after fail.
+   */
+  query(question: Uint8Array): Uint8Array | null {
+    fail(3, "the daemon answers no questions");
+    return null;
+  }
 }
 
 let daemon: Daemon | null = null;
@@ -167,6 +176,13 @@ export function wasmhost_snapshot(): i64 {
   return ((output.dataStart as i64) << 32) | (output.length as i64);
 }
 
+export function wasmhost_query(ptr: i32, len: i32): i64 {
+  const found = daemon!.query(input.subarray(0, len));
+  if (found === null) return -1;
+  output = found;
+  return ((output.dataStart as i64) << 32) | (output.length as i64);
+}
+
 export function wasmhost_restore(ptr: i32, len: i32): i32 {
   return daemon!.restore(input.subarray(0, len));
 }
@@ -187,7 +203,7 @@ export function abort_(message: string | null, file: string | null, line: u32, c
  * daemon, which is proven; asked by another daemon, which is proven and waits for an answer;
  * or a call of its own that has ended.
  */
-export enum EventKind { Direct = 0, Channel = 1, Gap = 2, Timer = 3, Daemon = 4, Asked = 5, Reply = 6 }
+export enum EventKind { Direct = 0, Channel = 1, Gap = 2, Timer = 3, Daemon = 4, Asked = 5, Reply = 6, Query = 7 }
 
 /** What the event is. */
 export function eventKind(): EventKind { return host_event_kind(); }

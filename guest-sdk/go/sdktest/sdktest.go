@@ -181,6 +181,35 @@ func (d *Daemon) Advance(by time.Duration) []Answer {
 	return answers
 }
 
+// querier is a daemon that answers questions.
+type querier interface {
+	Query(question []byte) ([]byte, error)
+}
+
+// Query asks the daemon a question, and undoes what it changed. A question that emits or has
+// effects is an error, as under wasmhost.
+func (d *Daemon) Query(question string) (string, error) {
+	q, ok := d.code.(querier)
+	if !ok {
+		return "", errors.New("the daemon has no Query")
+	}
+	h := &host{daemon: d, call: &call{kind: sdk.Query, at: d.now, sequence: d.applied}}
+	var answer string
+	err := h.run(func() error {
+		given, err := q.Query([]byte(question))
+		answer = string(given)
+		return err
+	})
+	d.undo()
+	switch {
+	case err != nil:
+		return "", err
+	case len(h.answer.Outputs)+len(h.answer.Effects) > 0:
+		return "", errors.New("a question neither emits nor acts on others")
+	}
+	return answer, nil
+}
+
 // Now returns the daemon's time.
 func (d *Daemon) Now() time.Time { return d.now }
 

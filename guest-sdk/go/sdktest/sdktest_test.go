@@ -138,3 +138,28 @@ func TestTimers(t *testing.T) {
 		t.Errorf("%v fired after it was cancelled", rang)
 	}
 }
+
+// Query counts what it must not, and answers with the count.
+func (d *tally) Query(question []byte) ([]byte, error) {
+	d.count += 100
+	if string(question) == "emit" {
+		sdk.EmitText("x")
+	}
+	return strconv.AppendUint(nil, d.count, 10), nil
+}
+
+func TestQuestionsChangeNothing(t *testing.T) {
+	d := sdktest.Spawn(t, func() sdk.Daemon { return &tally{} }, "")
+	d.Send("once")
+	for range 2 {
+		if answer, err := d.Query("count"); err != nil || answer != "101" {
+			t.Errorf("the question is answered with %q, %v, want 101", answer, err)
+		}
+	}
+	if _, err := d.Query("emit"); err == nil {
+		t.Error("a question that emits is answered")
+	}
+	if got := d.Send("again").Texts(); !slices.Equal(got, []string{"2 2"}) {
+		t.Errorf("the next event answers %q, want 2 2", got)
+	}
+}

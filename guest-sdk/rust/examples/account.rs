@@ -4,14 +4,14 @@
 //! - "pay ID AMOUNT" takes the amount out, asks the account of that identity (64 hexadecimal
 //!   digits) to take it in, and puts it back where that is refused. When the other account has
 //!   answered it emits "paid AMOUNT" or "kept AMOUNT: REASON", in that later event.
-//! - "balance" emits the amount, and what is on its way.
+//! - "balance" emits the amount, and what is on its way; as a question it is answered with that.
 //!
 //! Another account asks "take AMOUNT". No sum of all accounts, with what is on its way, ever
 //! changes: a payment waits for its answer through crashes, moves and failovers.
 use std::cell::Cell;
 use std::rc::Rc;
 use wasmhost::task::{ask, AsyncDaemon, Handling, Request, Tasks};
-use wasmhost::{emit, EventKind, Failure, Id, Result};
+use wasmhost::{emit, EventKind, Failure, Id, Query, Result};
 
 #[derive(Default)]
 struct Account {
@@ -58,6 +58,15 @@ impl Account {
     }
 }
 
+impl Query for Account {
+    fn query(&self, question: &[u8]) -> Result<Vec<u8>> {
+        match question {
+            b"balance" => Ok(format!("{} {}", self.balance.get(), self.under_way.get()).into_bytes()),
+            _ => Err(Failure::new(2, "the question is balance")),
+        }
+    }
+}
+
 impl AsyncDaemon for Account {
     fn init(config: &[u8]) -> Result<Self> {
         let account = Account::default();
@@ -85,3 +94,4 @@ impl AsyncDaemon for Account {
 }
 
 wasmhost::export!(Tasks<Account>);
+wasmhost::export_query!(Tasks<Account>);

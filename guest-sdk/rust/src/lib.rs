@@ -298,6 +298,28 @@ macro_rules! export_with_hooks {
     };
 }
 
+/// A daemon that answers questions, which change nothing: the host undoes whatever the answer
+/// took. It may neither emit nor act on others. `export_query!` exports it, after the macro
+/// that exports the daemon.
+pub trait Query {
+    /// Answers a question. Where it fails, who asked gets the failure.
+    fn query(&self, question: &[u8]) -> Result<Vec<u8>>;
+}
+
+/// Exports the [`Query`] of a daemon that is exported in the same module.
+#[macro_export]
+macro_rules! export_query {
+    ($daemon:ty) => {
+        #[no_mangle]
+        pub unsafe extern "C" fn wasmhost_query(ptr: *const u8, len: usize) -> u64 {
+            wasmhost_daemon(|d| match $crate::glue::code(<$daemon as $crate::Query>::query(d, $crate::glue::input(ptr, len))) {
+                (0, Some(answer)) => $crate::glue::output(answer),
+                _ => u64::MAX,
+            })
+        }
+    };
+}
+
 /// Exports a daemon that keeps nothing from one event to the next.
 #[macro_export]
 macro_rules! export_stateless {
@@ -375,6 +397,8 @@ pub enum EventKind {
     Asked,
     /// A call of the daemon's own has ended: see [`reply`].
     Reply,
+    /// It is no event, but a question: see [`Query`].
+    Query,
 }
 
 #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[link(wasm_import_module = "wasmhost")]
@@ -392,6 +416,7 @@ pub fn event_kind() -> EventKind {
         4 => EventKind::Daemon,
         5 => EventKind::Asked,
         6 => EventKind::Reply,
+        7 => EventKind::Query,
         _ => EventKind::Direct,
     }
 }

@@ -145,6 +145,12 @@ fn end(slot: Option<Shared>, result: std::result::Result<Vec<u8>, CallError>) {
     }
 }
 
+impl<D: AsyncDaemon + crate::Query> crate::Query for Tasks<D> {
+    fn query(&self, question: &[u8]) -> Result<Vec<u8>> {
+        self.daemon.query(question)
+    }
+}
+
 impl<D: AsyncDaemon> crate::Daemon for Tasks<D> {
     fn init(config: &[u8]) -> Result<Self> {
         Ok(Tasks { daemon: Rc::new(D::init(config)?), inner: Rc::default() })

@@ -4,13 +4,29 @@ use std::rc::Rc;
 use std::time::Duration;
 use wasmhost::sdktest::{self, Answer, Effect};
 use wasmhost::task::{after, all, ask, ask_within, first, sleep, spawn, AsyncDaemon, Handling, Request, Tasks};
-use wasmhost::{emit, Call, CallError, Id, Result};
+use wasmhost::{emit, Call, CallError, Id, Query, Result};
 
 const PRICES: Id = [1; 32];
 const STOCKS: Id = [2; 32];
 const ASKER: Id = [3; 32];
 
 struct Shop;
+
+impl Query for Shop {
+    fn query(&self, question: &[u8]) -> Result<Vec<u8>> {
+        if question == b"emit" {
+            emit("x");
+        }
+        Ok(question.to_vec())
+    }
+}
+
+#[test]
+fn questions_are_answered() {
+    let mut d = sdktest::spawn::<Tasks<Shop>>("");
+    assert_eq!(d.query("a question").unwrap(), b"a question");
+    assert_eq!(d.query("emit").unwrap_err().code, 1);
+}
 
 impl AsyncDaemon for Shop {
     fn init(_config: &[u8]) -> Result<Self> {

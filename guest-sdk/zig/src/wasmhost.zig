@@ -114,8 +114,8 @@ pub fn self() Id {
 /// gap in one, 16 bytes: the sequences of the first and the last lost event,
 /// little-endian, zeros where they are not known; a timer of its own; sent by another
 /// daemon, which is proven; asked by another daemon, which is proven and waits for an
-/// answer; a call of its own that has ended.
-pub const Kind = enum(u32) { direct = 0, channel = 1, gap = 2, timer = 3, daemon = 4, asked = 5, reply = 6, _ };
+/// answer; a call of its own that has ended; no event, but a question, in query.
+pub const Kind = enum(u32) { direct = 0, channel = 1, gap = 2, timer = 3, daemon = 4, asked = 5, reply = 6, query = 7, _ };
 
 /// What the event is.
 pub fn kind() Kind {
@@ -300,11 +300,21 @@ pub fn daemon(comptime Daemon: type) void {
         fn restore(ptr: [*]const u8, len: usize) callconv(.c) i32 {
             return answer(state.restore(ptr[0..len]));
         }
+
+        fn query(ptr: [*]const u8, len: usize) callconv(.c) u64 {
+            const result: anyerror![]const u8 = state.query(ptr[0..len]);
+            const bytes = result catch |err| {
+                _ = answer(@as(anyerror!void, err));
+                return std.math.maxInt(u64);
+            };
+            return @as(u64, @intFromPtr(bytes.ptr)) << 32 | bytes.len;
+        }
     };
     @export(&marker, .{ .name = "wasmhost_abi_v1" });
     @export(&alloc, .{ .name = "wasmhost_alloc" });
     @export(&glue.process, .{ .name = "wasmhost_process" });
     if (@hasDecl(Daemon, "init")) @export(&glue.init, .{ .name = "wasmhost_init" });
+    if (@hasDecl(Daemon, "query")) @export(&glue.query, .{ .name = "wasmhost_query" });
     if (stateless) @export(&marker, .{ .name = "wasmhost_stateless" });
     if (hooks) {
         @export(&glue.snapshot, .{ .name = "wasmhost_snapshot" });

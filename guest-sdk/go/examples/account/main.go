@@ -13,6 +13,7 @@ import (
 
 	sdk "wasmhost.example/guest-sdk/go"
 	"wasmhost.example/guest-sdk/go/await"
+	"wasmhost.example/guest-sdk/go/query"
 )
 
 // The account's money, and what of it is on its way to others.
@@ -96,6 +97,14 @@ func (a account) Init(config []byte) (err error) {
 	return err
 }
 
-func init() { sdk.Register(account{await.New(handle)}) }
+// Query answers the question balance.
+func (a account) Query(question []byte) ([]byte, error) {
+	if string(question) != "balance" {
+		return nil, sdk.Fail(2, "the question is balance")
+	}
+	return fmt.Appendf(nil, "%d %d", balance, underWay), nil
+}
+
+func init() { query.Register(account{await.New(handle)}) }
 
 func main() {}

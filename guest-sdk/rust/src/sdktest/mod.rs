@@ -272,3 +272,19 @@ impl<D: crate::Daemon> Daemon<D> {
         }
     }
 }
+
+impl<D: crate::Daemon + crate::Query> Daemon<D> {
+    /// Asks the daemon a question, and undoes what it changed. A question that emits or has
+    /// effects fails, as under wasmhost.
+    pub fn query(&mut self, question: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        let question = question.as_ref();
+        let mut call = host::Call { kind: EventKind::Query, at: self.now, sequence: self.applied, ..Default::default() };
+        let code = &self.code;
+        let (result, answer) = run(&mut call, &self.denies, || code.query(question));
+        self.undo();
+        if result.is_ok() && !(answer.outputs.is_empty() && answer.effects.is_empty()) {
+            return Err(Failure::new(1, "a question neither emits nor acts on others"));
+        }
+        result
+    }
+}
