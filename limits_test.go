@@ -20,7 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/internal/rooms"
 )
@@ -60,6 +59,7 @@ var (
 // parts are those of the page, by folders.
 var parts = []struct{ title, dir string }{
 	{"Daemons, kinds and modules", "host"},
+	{"One daemon", "host/internal/engine"},
 	{"Trying a guest outside a node", "host/guesttest"},
 	{"What is asked of a daemon", "host/daemon"},
 	{"The table of daemons", "host/internal/table"},
@@ -145,7 +145,7 @@ A daemon that has %d %% of its memory, of `+"`state-bytes`, or of `senders`"+` i
 the metric `+"`wasmhost_daemons_near_limit`"+`, and once in the log.
 
 ## Bounds that cannot be set
-`, amount(512<<20, "bytes"), host.NearPercent)
+`, amount(512<<20, "bytes"), daemon.NearPercent)
 	all := constantsOf(t)
 	for _, room := range parts {
 		var list []*bound

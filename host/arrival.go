@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
@@ -77,18 +78,18 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 	d, h := in.d, &s.Header
 	var err error
 	if in.offer.Memory {
-		if err = d.stand(h); err == nil {
-			d.setTime(h.LastTime)
+		if err = d.RestoreTo(h); err == nil {
+			d.SetTime(h.LastTime)
 			err = in.memory.Become(s.State)
 		}
 	} else {
-		err = d.restore(s, h.LastTime)
+		err = d.Restore(s, h.LastTime)
 	}
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	d.remember(in.lasting)
-	d.historyFrom(in.first, in.history)
+	d.TakeFacts(in.lasting)
+	d.HistoryFrom(in.first, in.history)
 	in.next = in.history
 	if in.env.Store == nil {
 		return nil
@@ -99,14 +100,14 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 		}
 	}
 	if in.offer.Memory {
-		if s, err = d.snapshotOf(snapshot.FormMemory, false, true); err != nil {
+		if s, err = d.SnapshotOf(snapshot.FormMemory, false, true); err != nil {
 			return migration.Failf(migration.StateFailed, "%v", err)
 		}
 	}
 	if s, err = s.ForStore(d.Key()); err != nil {
 		return err
 	}
-	return putSnapshot(in.env.Store, b, in.offer.Entity, d.NextIndex(), s)
+	return engine.PutSnapshot(in.env.Store, b, in.offer.Entity, d.NextIndex(), s)
 }
 
 // beginHere starts a history for a daemon that brought none: at its snapshot,
@@ -119,7 +120,7 @@ func (in *incoming) beginHere(s *snapshot.Snapshot, b *store.Batch) error {
 		return err
 	}
 	b.Append(in.offer.Entity, 0, rec)
-	in.d.historyFrom(in.first, 1)
+	in.d.HistoryFrom(in.first, 1)
 	return nil
 }
 
@@ -197,11 +198,11 @@ func (in *incoming) withDaemon(fn func() error) error {
 func (in *incoming) apply(t *migration.Tail) error {
 	b := &store.Batch{}
 	err := in.withDaemon(func() error {
-		in.d.adopt(t.Adopt)
-		defer func() { in.d.adopt(false) }()
+		in.d.Adopt(t.Adopt)
+		defer func() { in.d.Adopt(false) }()
 		for _, rec := range t.Records {
 			b.Append(in.offer.Entity, in.d.NextIndex(), rec)
-			if err := in.d.replay(rec); err != nil {
+			if err := in.d.Replay(rec); err != nil {
 				return migration.Failf(migration.StateFailed, "%v", err)
 			}
 		}

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/target"
@@ -62,8 +63,8 @@ func (in *incoming) keep(b *store.Batch) error {
 	}
 	key = in.rt.expectedKey(in.offer.Entity)
 	defer key.Wipe()
-	lent := bare(in.rt.daemons, in.offer.Entity, key)
-	if err := lent.keepKey(b); err != nil {
+	lent := engine.Bare(in.rt.daemons, in.offer.Entity, key)
+	if err := lent.KeepKey(b); err != nil {
 		return migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}
 	in.lent = true

@@ -104,7 +104,7 @@ func (o daemonOutputs) Head(id identity.EntityID) (uint64, error) {
 		return 0, err
 	}
 	if !d.TryLock() {
-		return d.info().Sequence, nil // as it was before the event that it processes
+		return d.Info().Sequence, nil // as it was before the event that it processes
 	}
 	defer d.Unlock()
 	return d.Head().Sequence, nil
@@ -135,10 +135,10 @@ func (r Outputs) Reaches(ctx context.Context, id identity.EntityID, sequence uin
 	if err != nil {
 		return err
 	}
-	if sequence <= d.info().Sequence {
+	if sequence <= d.Info().Sequence {
 		return nil
 	}
-	if err := d.peek(ctx); err != nil { // an event that is processed may be newer than what is shown
+	if err := d.Peek(ctx); err != nil { // an event that is processed may be newer than what is shown
 		return err
 	}
 	head := d.Head().Sequence

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lock"
@@ -261,8 +262,8 @@ func (c *member) sessionNow() uint64 {
 }
 
 // daemons returns those here that the directory is to know.
-func (c *member) daemons() []*hosted {
-	var out []*hosted
+func (c *member) daemons() []*engine.Daemon {
+	var out []*engine.Daemon
 	for _, d := range c.rt.table.Daemons() {
 		if leaderOf(d) != nil {
 			out = append(out, d)
@@ -287,7 +288,7 @@ func (c *member) verify(session uint64) {
 }
 
 // lookAt finds whether a daemon here is this node's still.
-func (c *member) lookAt(d *hosted, session uint64) {
+func (c *member) lookAt(d *engine.Daemon, session uint64) {
 	if e, ok := c.directory.Look(d.Entity()); ok {
 		c.compareWith(d, e, session)
 	} else {
@@ -343,7 +344,7 @@ func (c *member) compare(e directory.Entry) {
 }
 
 // compareWith is compare of a daemon that is here.
-func (c *member) compareWith(d *hosted, e directory.Entry, session uint64) {
+func (c *member) compareWith(d *engine.Daemon, e directory.Entry, session uint64) {
 	if leaderOf(d).IsUnread() || leaderOf(d).Knows(e) {
 		return // it is looked at when it is read; what this node itself has written since is newer
 	}
@@ -360,7 +361,7 @@ func (c *member) compareWith(d *hosted, e directory.Entry, session uint64) {
 
 // confirm asks the directory itself whose a daemon is before it is let go of: news may
 // be from before it came here. Where the directory is not reached, it is looked at again.
-func (c *member) confirm(d *hosted) {
+func (c *member) confirm(d *engine.Daemon) {
 	ctx, cancel := context.WithTimeout(c.env.Context, c.directory.Self().TTL)
 	defer cancel()
 	session := c.sessionNow()
@@ -376,7 +377,7 @@ func (c *member) confirm(d *hosted) {
 
 // enrol makes a daemon known that the directory does not know: it was made before
 // the node was a member.
-func (c *member) enrol(d *hosted, session uint64) {
+func (c *member) enrol(d *engine.Daemon, session uint64) {
 	if leaderOf(d).IsUnread() {
 		return // it is looked at when it is read
 	}
@@ -385,7 +386,7 @@ func (c *member) enrol(d *hosted, session uint64) {
 	}
 	ctx, cancel := context.WithTimeout(c.env.Context, c.directory.Self().TTL)
 	defer cancel()
-	i := d.info()
+	i := d.Info()
 	name, epoch := i.Name, i.Epoch
 	known := directory.Daemon{Entity: d.Entity(), Name: name, Owner: c.env.Self, Epoch: epoch}
 	if was, ok := c.recall(d.Entity()); ok { // the directory was made anew

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/identity"
 )
@@ -15,7 +16,7 @@ import (
 // What a node does with its daemons goes through the directory first.
 
 // claim makes a daemon that is being spawned known as this node's.
-func (c *member) claim(ctx context.Context, d *hosted, epoch uint64, standbys int, ack directory.Ack) (directory.Entry, error) {
+func (c *member) claim(ctx context.Context, d *engine.Daemon, epoch uint64, standbys int, ack directory.Ack) (directory.Entry, error) {
 	if standbys < 0 || standbys > directory.MaxStandbys {
 		return directory.Entry{}, fmt.Errorf("%w: %d standbys, at most %d", ErrBadStandbys, standbys, directory.MaxStandbys)
 	}
@@ -80,7 +81,7 @@ var ErrBadStandbys = errors.New("the number of standbys is out of bounds")
 
 // movable says why a daemon cannot move to the target, and has the target be no
 // standby of the daemon meanwhile.
-func (c *member) movable(ctx context.Context, d *hosted, target identity.NodeID) error {
+func (c *member) movable(ctx context.Context, d *engine.Daemon, target identity.NodeID) error {
 	if c == nil || leaderOf(d) == nil {
 		return nil
 	}
@@ -93,7 +94,7 @@ func (c *member) movable(ctx context.Context, d *hosted, target identity.NodeID)
 // move is the point of no return of a planned move: the directory names the
 // target. The release is on disk; it is given to nobody before. It returns once what
 // became of it is known, or ctx ends.
-func (c *member) move(ctx context.Context, d *hosted, target identity.NodeID, epoch uint64) error {
+func (c *member) move(ctx context.Context, d *engine.Daemon, target identity.NodeID, epoch uint64) error {
 	l := leaderOf(d)
 	for {
 		now, err := c.directory.Read(ctx, d.Entity())

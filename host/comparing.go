@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/identity"
 )
@@ -46,9 +47,9 @@ var errStandbySilent = errors.New("a standby in sync does not answer")
 
 // compareFirst has the daemon, which the directory says is this node's, serve once it
 // may. It does not block.
-func (c *member) compareFirst(d *hosted, e directory.Entry, session uint64) {
+func (c *member) compareFirst(d *engine.Daemon, e directory.Entry, session uint64) {
 	l := leaderOf(d)
-	if !l.BeginComparing(e, session, d.info().Epoch, c.rt.isHeld(d.Entity())) {
+	if !l.BeginComparing(e, session, d.Info().Epoch, c.rt.isHeld(d.Entity())) {
 		return
 	}
 	restored := c.rt.unconfirmed(d.Entity())
@@ -77,14 +78,14 @@ func (c *member) compareFirst(d *hosted, e directory.Entry, session uint64) {
 
 // settleFirst is compareFirst's work: one row of the table. Where it returns an error,
 // the daemon is looked at again.
-func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, session uint64) error {
+func (c *member) settleFirst(ctx context.Context, d *engine.Daemon, e directory.Entry, session uint64) error {
 	l := leaderOf(d)
 	ours, err := reach.Of(c.env.Store, d.Entity())
 	if err != nil { // a history that cannot be read is none
 		c.env.Logger.Error("a daemon's history cannot be read", "daemon", d.Entity().Origin(), "error", err)
 		ours = reach.Extent{}
 	}
-	if epoch := max(d.info().Epoch, ours.Epoch); epoch > e.Epoch { // it was mended, or confirmed
+	if epoch := max(d.Info().Epoch, ours.Epoch); epoch > e.Epoch { // it was mended, or confirmed
 		old := e
 		e.Epoch = epoch
 		ask, cancel := context.WithTimeout(ctx, c.directory.Self().TTL)
@@ -113,7 +114,7 @@ func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, 
 			return c.rt.hold(d.Entity(), &holdRecord{Reason: daemon.HoldSurpassed, Epoch: e.Epoch,
 				Why: fmt.Sprintf("the directory granted this node epoch %d, and the history here ends in epoch %d: the data directory is older", e.Epoch, ours.Epoch)})
 		case data.older && !whole && len(e.Standbys) > 0:
-			err := c.rt.recordLoss(d.Entity(), d.info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
+			err := c.rt.recordLoss(d.Entity(), d.Info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
 			if err != nil {
 				return err
 			}
@@ -128,7 +129,7 @@ func (c *member) settleFirst(ctx context.Context, d *hosted, e directory.Entry, 
 	}
 	l.SetCompared()
 	if d.TryLock() { // who has the lock shows it
-		d.show()
+		d.Show()
 		d.Unlock()
 	}
 	l.Verified(e, session)

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/identity"
@@ -26,7 +27,7 @@ import (
 
 // settleUnconfirmed is the table for one daemon. Where it returns an error, the daemon
 // is looked at again.
-func (c *member) settleUnconfirmed(ctx context.Context, d *hosted, e directory.Entry) error {
+func (c *member) settleUnconfirmed(ctx context.Context, d *engine.Daemon, e directory.Entry) error {
 	ours, err := reach.Of(c.env.Store, d.Entity())
 	if err != nil {
 		return fmt.Errorf("reading a held daemon's history: %w", err)

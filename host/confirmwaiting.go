@@ -18,11 +18,11 @@ func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chai
 	if d == nil {
 		return c.confirmCopy(ctx, id)
 	}
-	if err := d.lock(ctx); err != nil {
+	if err := d.LockContext(ctx); err != nil {
 		return chain.Mended{}, err
 	}
 	defer d.Unlock()
-	if err := d.wake(ctx); err != nil {
+	if err := d.Wake(ctx); err != nil {
 		return chain.Mended{}, err
 	}
 	if d.State() != lifecycle.Running {
@@ -32,18 +32,18 @@ func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chai
 	if !ok || e.Owner != c.env.Self {
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
-	fact, b, err := d.fact(chain.MendConfirm, max(d.Epoch(), e.Epoch)+1)
+	fact, b, err := d.RepairFact(chain.MendConfirm, max(d.Epoch(), e.Epoch)+1)
 	if err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
 	if err := c.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
-	d.goOn(fact.Epoch)
+	d.GoOn(fact.Epoch)
 	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.Name(), "epoch", fact.Epoch)
-	d.notify(daemon.WasMended, chain.MendConfirm.String())
+	d.Notify(daemon.WasMended, chain.MendConfirm.String())
 	leaderOf(d).SetCompared()
-	d.show()
+	d.Show()
 	c.again(d)
 	return fact, nil
 }

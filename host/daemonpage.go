@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/identity"
 )
 
@@ -44,14 +45,14 @@ func (r Daemons) After(after DaemonKey, n int) []daemon.Info {
 	slices.SortFunc(first, func(a, b keyedDaemon) int { return a.key.Compare(b.key) })
 	out := make([]daemon.Info, len(first))
 	for i, f := range first {
-		out[i] = f.d.info()
+		out[i] = f.d.Info()
 	}
 	return out
 }
 
 type keyedDaemon struct {
 	key DaemonKey
-	d   *hosted
+	d   *engine.Daemon
 }
 
 // keyed is a heap with the largest key on top.

@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
@@ -19,11 +20,11 @@ import (
 // source.Leaving and source.Ownership.
 type departing struct {
 	rt *Runtime
-	*hosted
+	*engine.Daemon
 }
 
 // subjectOf returns a daemon of this node as its migration has it.
-func subjectOf(r *Runtime, d *hosted) *source.Subject {
+func subjectOf(r *Runtime, d *engine.Daemon) *source.Subject {
 	of := departing{r, d}
 	return &source.Subject{Entity: d.Entity(), Name: d.Name(), Kind: d.Kind(), Serving: d, Leaving: of, Ownership: of}
 }
@@ -33,8 +34,8 @@ func (p departing) MayMove(ctx context.Context, target identity.NodeID, withKey 
 	if !p.BeginMove() {
 		return 0, migration.Failf(migration.AlreadyMigrating, "daemon %s is migrating already", p.Entity().Origin())
 	}
-	if epoch, err = p.mayMove(ctx, withKey); err == nil {
-		err = p.rt.cluster.movable(ctx, p.hosted, target)
+	if epoch, err = p.Daemon.MayMove(ctx, withKey); err == nil {
+		err = p.rt.cluster.movable(ctx, p.Daemon, target)
 	}
 	if err != nil {
 		p.EndMove()
@@ -44,10 +45,10 @@ func (p departing) MayMove(ctx context.Context, target identity.NodeID, withKey 
 
 // Commit implements source.Ownership.
 func (p departing) Commit(ctx context.Context, target identity.NodeID, epoch uint64) error {
-	if leaderOf(p.hosted) == nil {
+	if leaderOf(p.Daemon) == nil {
 		return nil
 	}
-	return p.rt.cluster.move(ctx, p.hosted, target, epoch)
+	return p.rt.cluster.move(ctx, p.Daemon, target, epoch)
 }
 
 // Ended implements source.Ownership.
@@ -57,7 +58,7 @@ func (p departing) Ended(m *source.Migration, err *migration.Error) {
 	if err != nil {
 		if !committed {
 			p.EndMove()
-			p.rt.cluster.stays(p.hosted)
+			p.rt.cluster.stays(p.Daemon)
 		}
 		failed := runningMove(m)
 		failed.State, failed.Ended, failed.Err = MoveFailed, p.rt.env.Clock(), err
@@ -66,15 +67,15 @@ func (p departing) Ended(m *source.Migration, err *migration.Error) {
 	}
 
 	kind := p.Meter()
-	kind.bytes.Add(uint64(max(s.Bytes, 0)))
-	kind.rounds.Add(uint64(s.Rounds))
+	kind.Bytes.Add(uint64(max(s.Bytes, 0)))
+	kind.Rounds.Add(uint64(s.Rounds))
 	switch {
 	case err != nil:
 		p.rt.meters.moved(p.Kind(), "source", err)
 	default:
 		p.rt.meters.moved(p.Kind(), "source", nil)
 		if s.Downtime > 0 { // else a restart came between
-			kind.downtime.Observe(s.Downtime)
+			kind.Downtime.Observe(s.Downtime)
 		}
 	}
 	if err == nil || !committed { // else it stays, to answer a target that asks: to be told that we keep the daemon, it would drop it
@@ -86,7 +87,7 @@ func (p departing) Ended(m *source.Migration, err *migration.Error) {
 // node does.
 func (p departing) Release(record []byte, keepKey bool) (unsure bool, err error) {
 	if p.rt.env.Store != nil {
-		return p.hosted.Release(record, keepKey)
+		return p.Daemon.Release(record, keepKey)
 	}
 	p.Lock()
 	defer p.Unlock()
@@ -103,18 +104,18 @@ func (p departing) Facts(id migration.ID, from, to identity.NodeID, r *migration
 	p.Lock()
 	defer p.Unlock()
 
-	return p.facts(id, from, to, r, root)
+	return p.ReceiptFacts(id, from, to, r, root)
 }
 
 // Leave implements source.Leaving.
 func (p departing) Leave(to identity.NodeID, epoch uint64, rec *chain.Receipt) []channel.Binding {
-	r, d := p.rt, p.hosted
+	r, d := p.rt, p.Daemon
 	t := table.Tombstone{Name: p.Name(), Node: to, Epoch: epoch, Time: r.env.Clock().UnixNano()}
 	d.Lock()
 	bound := d.Ledger().All()
-	d.endTail()
+	d.EndTail()
 	grave, err := r.grave(d, t)
-	d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, p.Entity())})
+	d.End(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, p.Entity())})
 	d.Unlock()
 
 	if err == nil && rec != nil {
@@ -132,29 +133,29 @@ func (p departing) Leave(to identity.NodeID, epoch uint64, rec *chain.Receipt) [
 
 // TakeBack implements source.Leaving.
 func (p departing) TakeBack(epoch uint64) (chain.Mended, error) {
-	r, d := p.rt, p.hosted
+	r, d := p.rt, p.Daemon
 	d.Lock()
 	defer d.Unlock()
 
 	if d.State() != lifecycle.Migrating {
 		return chain.Mended{}, fmt.Errorf("%w: %w", ErrSettled, d.Gone())
 	}
-	fact, b, err := d.fact(chain.MendTakeBack, epoch)
+	fact, b, err := d.RepairFact(chain.MendTakeBack, epoch)
 	if err != nil {
 		return chain.Mended{}, err
 	}
 	entity := p.Entity()
 	b.Delete(store.Outgoing, entity[:])
-	b.Delete(store.Meta, keptKey(entity)) // it has its key
+	b.Delete(store.Meta, engine.KeptKey(entity)) // it has its key
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}
 
-	d.goOn(fact.Epoch)
-	d.endTail()
+	d.GoOn(fact.Epoch)
+	d.EndTail()
 	r.table.EndDeparture(p.Entity())
 	d.EndMove()
-	d.resume()
+	d.Resume()
 	r.subscriber.Start(p.Entity(), d.Ledger().All())
 	r.env.Logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", p.Entity().Origin(), "epoch", fact.Epoch)
 	return fact, nil

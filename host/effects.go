@@ -2,16 +2,10 @@ package host
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 
-	"wasmhost.example/abi"
-	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
-	"wasmhost.example/host/store"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/identity"
 )
 
@@ -19,138 +13,6 @@ import (
 // published, sent and set is in its record, waits in package effect's State, and is
 // carried out once the record is durable. A replay of the history comes to the
 // same.
-
-// rules are those of one daemon's effects. They are asked while it processes.
-type rules struct{ d *hosted }
-
-func (r rules) Publish(name string) int32 {
-	_, outputs := channel.IsOutputs(name)
-	switch {
-	case outputs || identity.ValidChannel(name) != nil:
-		return abi.EffectInvalid
-	case r.d.effects == nil || r.d.effects.Grants().MayPublish(name) == nil:
-		return abi.EffectDenied
-	}
-	return abi.EffectDone
-}
-
-func (r rules) Send(to [32]byte) int32 {
-	if r.d.effects == nil || !r.d.effects.Grants().MaySend(to) {
-		return abi.EffectDenied
-	}
-	return abi.EffectDone
-}
-
-func (r rules) Cost(payload int) int { return effect.Cost(payload) }
-
-func (r rules) Room() abi.EffectRoom {
-	if r.d.effects == nil {
-		return (&effect.State{}).Room()
-	}
-	return r.d.effects.RoomAfter(r.d.firing)
-}
-
-// factoryEnv is what a factory is told of the daemon.
-func (d *hosted) factoryEnv() daemon.Env {
-	return daemon.Env{Entity: d.id, Limits: *d.limits(), Log: d.log.add, Rules: rules{d}, Stop: d.node.Ending.Load}
-}
-
-// grant sets what the daemon may do. It needs d.mu.
-func (d *hosted) grant(g effect.Grants) {
-	if d.effects == nil {
-		d.effects = &effect.State{}
-	}
-	d.effects.Grant(g)
-}
-
-// acted notes the effects of the event that was applied last. It needs d.mu.
-func (d *hosted) acted(list []effect.Effect) {
-	if d.effects == nil {
-		d.effects = &effect.State{}
-	}
-	d.effects.Apply(d.epoch, d.applied, list)
-	for i := range list {
-		if list[i].Kind == effect.Ask {
-			d.node.Outbox.Watch(d.id, list[i].To)
-		}
-	}
-}
-
-// tookEffect notes that a timer fired, or what came of another daemon. It needs
-// d.mu.
-func (d *hosted) tookEffect(kind daemon.EventKind, sender identity.EntityID, epoch, number uint64, at int64) {
-	if d.effects == nil {
-		d.effects = &effect.State{}
-	}
-	if kind == daemon.EventTimer {
-		d.effects.Fired(number)
-		return
-	}
-	if _, reply := kind.Reply(); reply {
-		d.effects.End(effect.CallName{Epoch: epoch, Number: number})
-		return
-	}
-	d.effects.Hear(effect.Mark{Sender: sender, Epoch: epoch, Number: number, Time: at})
-}
-
-// busyWithEffects reports whether something of the daemon's is on its way. It needs
-// d.mu.
-func (d *hosted) busyWithEffects() bool {
-	return d.effects != nil && len(d.effects.Pending())+len(d.effects.Replies()) > 0
-}
-
-// putEffects adds what is needed of the effects while the daemon is passive. It
-// needs d.mu.
-func (d *hosted) putEffects(b *store.Batch) error {
-	enc, err := d.effects.Resting().Encode()
-	switch {
-	case err != nil:
-		return err
-	case len(enc) == 0:
-		b.Delete(store.Effects, d.id[:])
-	default:
-		b.Put(store.Effects, d.id[:], enc)
-	}
-	return nil
-}
-
-// recoverEffects is recoverLedger for effects.
-func (d *hosted) recoverEffects() {
-	enc, err := d.env.Store.Get(store.Effects, d.id[:])
-	if errors.Is(err, store.ErrNotFound) {
-		return
-	}
-	if err == nil {
-		d.effects, err = effect.Decode(enc)
-	}
-	if err != nil {
-		d.env.Logger.Error("the timers of a passive daemon cannot be read: they wait for its next event", "daemon", d.id.Origin(), "error", err)
-	}
-}
-
-// startEffects goes on with the effects of a daemon that begins to serve here. It needs
-// d.mu.
-func (d *hosted) startEffects() {
-	d.carryOut()
-	d.watchCalls()
-}
-
-// carryOut has what is pending delivered, and sees to the daemon's timers. It needs d.mu.
-func (d *hosted) carryOut() {
-	if d.effects == nil || d.halted() || d.node.Permits.MayServe(d.id) != nil {
-		return
-	}
-	d.did()
-	d.node.Outbox.Start(d.id, d.effects)
-	d.setTimer()
-}
-
-// setTimer has the daemon looked at when its first timer is due. It needs d.mu.
-func (d *hosted) setTimer() {
-	if at := d.nextRound(); at > 0 {
-		d.node.Outbox.SetTimer(d.id, at)
-	}
-}
 
 // startAllEffects goes on with those of all daemons that serve here.
 func (r *Runtime) startAllEffects() {
@@ -161,7 +23,7 @@ func (r *Runtime) startAllEffects() {
 		}
 		d.Lock()
 		if d.State().Serves() {
-			d.startEffects()
+			d.StartEffects()
 		}
 		d.Unlock()
 	}
@@ -176,7 +38,7 @@ func (r Daemons) Effects(id identity.EntityID) (daemon.Effects, error) {
 	if err != nil {
 		return daemon.Effects{}, err
 	}
-	e, err := d.shownEffects()
+	e, err := d.ShownEffects()
 	if err != nil {
 		return daemon.Effects{}, err
 	}
@@ -185,114 +47,6 @@ func (r Daemons) Effects(id identity.EntityID) (daemon.Effects, error) {
 		e.Pending[i].Reason = r.rt.sender.Reason(id, e.Pending[i].Place)
 	}
 	return e, nil
-}
-
-// shownEffects are the daemon's effects, as they were before where it is busy. It waits for
-// the daemon where nobody has asked yet.
-func (d *hosted) shownEffects() (daemon.Effects, error) {
-	seen := d.does.Load()
-	switch {
-	case seen == nil:
-		if err := d.peek(d.env.Context); err != nil {
-			return daemon.Effects{}, err
-		}
-	case !d.mu.TryLock():
-		return d.withLost(*seen), nil
-	}
-	defer d.mu.Unlock()
-	d.does.Store(&daemon.Effects{})
-	d.did()
-	return d.withLost(*d.does.Load()), nil
-}
-
-// withLost adds how many events were lost.
-func (d *hosted) withLost(e daemon.Effects) daemon.Effects {
-	e.PassedOver, e.Lost, e.Late = d.lost.taken.Load(), d.lost.sent.Load(), d.lost.late.Load()
-	return e
-}
-
-// did notes the effects for those who ask while the daemon is busy, where somebody
-// has. It needs d.mu.
-func (d *hosted) did() {
-	if d.does.Load() == nil {
-		return
-	}
-	var e daemon.Effects
-	if s := d.effects; s != nil {
-		e.Grants = s.Grants().Clone()
-		for _, p := range s.Places() {
-			at := daemon.PendingEffects{Place: p}
-			for _, one := range s.Pending() {
-				if one.Place == p {
-					at.Events, at.Bytes = at.Events+1, at.Bytes+int64(len(one.Payload))
-				}
-			}
-			e.Pending = append(e.Pending, at)
-		}
-		e.Timers = append([]effect.Alarm(nil), s.Timers()...)
-		e.Calls, e.Owes = slices.Clone(s.Calls()), slices.Clone(s.Owes())
-		e.Replies = slices.Clone(s.Replies())
-		for i := range e.Replies {
-			e.Replies[i].Payload = nil
-		}
-	}
-	d.does.Store(&e)
-}
-
-// applyOther has the daemon process an event that another daemon sent, unless it
-// has it. Events that it fails on are recorded, as every numbered one. It returns
-// nil for both once it is certain. It needs d.mu.
-func (d *hosted) applyOther(ev *input) error {
-	if d.effects != nil {
-		if m, ok := d.effects.Heard(ev.Sender); ok && !m.Before(ev.senderEpoch, ev.Number) {
-			return nil
-		} else if !ok && d.effects.Senders() >= d.limits().Senders {
-			if d.effects.Forget(d.after(d.used) - int64(d.limits().SenderMemory)); d.effects.Senders() >= d.limits().Senders {
-				return fmt.Errorf("%w: %d", daemon.ErrHorizonFull, d.limits().Senders)
-			}
-		}
-	}
-	if ev.Kind == daemon.EventAsk {
-		if err := d.roomForAsk(); err != nil {
-			return err
-		}
-	}
-	known := false
-	if d.effects != nil {
-		_, known = d.effects.Heard(ev.Sender)
-	}
-	if !known {
-		if err := d.via.Room(ev.Via, d.limits().Senders, d.after(d.used), d.limits().SenderMemory); err != nil {
-			return err
-		}
-	}
-
-	if err := d.applySurely(ev); err != nil {
-		return err
-	}
-	if m, ok := d.effects.Heard(ev.Sender); !ok || m.Before(ev.senderEpoch, ev.Number) {
-		return errAgain
-	}
-	if !known {
-		d.via.Take(ev.Via)
-	}
-	return nil
-}
-
-// applySurely has the daemon process an event, and passes over one that it fails
-// on. It needs d.mu.
-func (d *hosted) applySurely(ev *input) error {
-	var err error
-	if at := d.after(d.used); len(ev.Payload) > d.limits().EventBytes {
-		_, err = d.failed(ev, at, &daemon.GuestError{Kind: abi.FaultLimit, Call: "process", Limit: "event-bytes",
-			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits().EventBytes)})
-	} else {
-		err = d.process(ev, at, new(Pending))
-	}
-	if d.effects == nil && err == nil {
-		err = errAgain
-	}
-	return err
 }
 
 // fireDue has the daemon process the timers that are due, in order, in a round: one
@@ -308,99 +62,30 @@ func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64
 		if err != nil {
 			return 0, err
 		}
-		if owes := d.owes(); owes > 0 {
+		if owes := d.Owes(); owes > 0 {
 			return r.env.Clock().UnixNano() + int64(owes), nil
 		}
-		var last *ticket
+		var last *engine.Ticket
 		more := false
-		err = d.turn(ctx, func(t *fair.Turn) (err error) {
-			if err := d.going(); err != nil {
+		err = d.Turn(ctx, func(t *fair.Turn) (err error) {
+			if err := d.Going(); err != nil {
 				return err
 			}
 			if limit == 0 {
-				if limit = d.beginRound(); limit == 0 {
-					next = d.nextRound()
+				if limit = d.BeginRound(); limit == 0 {
+					next = d.NextRound()
 					return nil
 				}
 			}
-			last, more, err = d.fireSome(t, limit)
-			next = d.nextRound()
+			last, more, err = d.FireSome(t, limit)
+			next = d.NextRound()
 			return err
 		})
-		if waitErr := last.wait(ctx); err == nil {
+		if waitErr := last.Wait(ctx); err == nil {
 			err = waitErr
 		}
 		if err != nil || !more {
 			return next, err
 		}
 	}
-}
-
-// beginRound returns the number that the next timer will have, or 0 where a round
-// may not begin yet. It needs d.mu.
-func (d *hosted) beginRound() uint64 {
-	interval := int64(d.limits().TimerInterval)
-	if wait := d.round - d.used; wait > 0 && wait <= interval { // else the clock was set back
-		return 0
-	}
-	d.round = d.used + interval
-	return effect.Number(d.applied+1, 0)
-}
-
-// nextRound returns when the daemon's timers are to be looked at again; 0: it has
-// none. It needs d.mu.
-func (d *hosted) nextRound() int64 {
-	if d.effects == nil {
-		return 0
-	}
-	first, ok := d.effects.Next()
-	if _, ends, has := d.effects.NextCall(0); has && (!ok || ends < first.At) {
-		return max(ends, d.round, 1)
-	}
-	if !ok {
-		return 0
-	}
-	return max(first.At, d.round)
-}
-
-// fireSome fires timers that are due and whose numbers are below limit, as many as
-// a turn takes, and returns the ticket of the last record. more says that others
-// are left. It needs d.mu.
-func (d *hosted) fireSome(t *fair.Turn, limit uint64) (last *ticket, more bool, err error) {
-	d.gather()
-	fired := 0
-	for {
-		if more, err = d.fireOne(limit); err != nil || !more {
-			break
-		}
-		if fired++; d.over(t) {
-			break
-		}
-	}
-	last = d.flush()
-	d.share.Made(fired, int64(d.flown))
-	d.did()
-	return last, more, err
-}
-
-// fireOne fires the timer that is due first of those whose numbers are below limit.
-// fired says that there was one. It needs d.mu.
-func (d *hosted) fireOne(limit uint64) (fired bool, err error) {
-	if d.effects == nil {
-		return false, nil
-	}
-	a, ok := d.effects.NextBefore(limit)
-	if c, ends, has := d.effects.NextCall(limit); has && ends <= d.used && (!ok || ends < a.At) {
-		return true, d.endCall(c)
-	}
-	if !ok || a.At > d.used {
-		return false, nil
-	}
-	if err := d.applySurely(&input{Event: daemon.Event{Sender: d.id, From: d.id, Number: a.ID, Kind: daemon.EventTimer, Payload: a.Payload}}); err != nil {
-		return false, err
-	}
-	if again, ok := d.effects.NextBefore(limit); ok && again.ID == a.ID {
-		return false, errAgain
-	}
-	return true, nil
 }

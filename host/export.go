@@ -8,6 +8,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -30,18 +31,18 @@ func (r Outputs) Export(ctx context.Context, id identity.EntityID, w io.Writer) 
 	if err != nil {
 		return err
 	}
-	return d.whileHere(r.rt.writeChain(id, end, seal, w))
+	return d.WhileHere(r.rt.writeChain(id, end, seal, w))
 }
 
 // sealFor returns the daemon's signature under its chain as it stands, and how
 // many records that has, once they are durable. A daemon that cannot go on still
 // has what is stored.
-func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *chain.Checkpoint, error) {
-	if err := d.look(ctx); err != nil {
-		if ctx.Err() != nil || !d.cannotGoOn() && !errors.Is(err, daemon.ErrHeld) {
+func (r *Runtime) sealFor(ctx context.Context, d *engine.Daemon) (uint64, *chain.Checkpoint, error) {
+	if err := d.Look(ctx); err != nil {
+		if ctx.Err() != nil || !d.CannotGoOn() && !errors.Is(err, daemon.ErrHeld) {
 			return 0, nil, err
 		}
-		if peekErr := d.peek(ctx); peekErr != nil {
+		if peekErr := d.Peek(ctx); peekErr != nil {
 			return 0, nil, errors.Join(err, peekErr)
 		}
 		defer d.Unlock()
@@ -52,13 +53,13 @@ func (r *Runtime) sealFor(ctx context.Context, d *hosted) (uint64, *chain.Checkp
 		return end, seal, nil
 	}
 	end, last := d.NextIndex(), d.LastTicket()
-	seal := d.checkpointFor(chain.PurposeExport, d.Epoch())
+	seal := d.CheckpointFor(chain.PurposeExport, d.Epoch())
 	err := seal.Sign(d.Key())
 	d.Unlock()
 	if err != nil {
 		return 0, nil, err
 	}
-	return end, seal, last.wait(ctx)
+	return end, seal, last.Wait(ctx)
 }
 
 // storedSeal is sealFor from what is stored alone.
@@ -67,7 +68,7 @@ func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64,
 	if err != nil {
 		return 0, nil, err
 	}
-	at, err := beginningAt(ctx, r.env.Store, id, end)
+	at, err := engine.BeginningAt(ctx, r.env.Store, id, end)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -75,8 +76,8 @@ func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64,
 	if err != nil {
 		return 0, nil, err
 	}
-	d := bare(r.daemons, id, identity.PublicOnly(id))
-	if err := d.openKey(encoded); err != nil {
+	d := engine.Bare(r.daemons, id, identity.PublicOnly(id))
+	if err := d.OpenKey(encoded); err != nil {
 		return 0, nil, err
 	}
 	defer d.Key().Wipe()

@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/reach"
@@ -35,15 +36,15 @@ func (r *Runtime) Grasp(id identity.EntityID) (func(daemon.Event) (daemon.Result
 		return nil, err
 	}
 	return func(ev daemon.Event) (daemon.Result, error) {
-		if err := d.enter(context.Background(), 0); err != nil {
+		if err := d.Enter(context.Background(), 0); err != nil {
 			return daemon.Result{}, err
 		}
 		defer d.Unlock()
-		var p Pending
-		if err := d.apply(&input{Event: ev}, &p); err != nil {
+		var p engine.Pending
+		if err := d.Apply(&engine.Input{Event: ev}, &p); err != nil {
 			return daemon.Result{}, err
 		}
-		return p.result, p.err
+		return p.Result, p.Err
 	}, nil
 }
 
@@ -105,13 +106,13 @@ func (r *Runtime) PutIdleAway() { r.putIdleAway() }
 // Passivate makes the daemon passive at once, and reports whether it could.
 func (r *Runtime) Passivate(id identity.EntityID) bool {
 	d, err := r.find(id)
-	return err == nil && d.passivate()
+	return err == nil && d.Passivate()
 }
 
 // ReadDelta reads a stored delta as the first behind a snapshot that has the
 // digest base.
 func ReadDelta(id identity.EntityID, base chain.Hash, value []byte) error {
-	return readFirstDelta(withStore().env, id, base, value)
+	return engine.ReadFirstDelta(withStore().env, id, base, value)
 }
 
 // withStore is a runtime of which only the store is there, and empty.
@@ -125,11 +126,11 @@ var withStore = sync.OnceValue(func() *Runtime {
 
 // StoredDigest names a stored snapshot.
 func StoredDigest(id identity.EntityID, value []byte) (chain.Hash, error) {
-	index, s, err := readStored(withStore().env.Store, value, id)
+	index, s, err := engine.ReadStored(withStore().env.Store, value, id)
 	if err != nil {
 		return chain.Hash{}, err
 	}
-	return storedDigest(index, s), nil
+	return engine.StoredDigest(index, s), nil
 }
 
 // Pace returns how long the daemon waits between two events.
@@ -169,7 +170,7 @@ func CompileWaiters(r *Runtime) int {
 // AwaitReaders waits until so many readers wait for the daemon; -1: until none do.
 func (r *Runtime) AwaitReaders(id identity.EntityID, n int64) {
 	d, err := r.find(id)
-	for err == nil && (n > 0 && d.info().Waiting.Readers < n || n < 0 && d.info().Waiting.Readers > 0) {
+	for err == nil && (n > 0 && d.Info().Waiting.Readers < n || n < 0 && d.Info().Waiting.Readers > 0) {
 		runtime.Gosched()
 	}
 }
@@ -177,7 +178,7 @@ func (r *Runtime) AwaitReaders(id identity.EntityID, n int64) {
 // AwaitBrought waits until events of so many bytes wait for the daemon.
 func (r *Runtime) AwaitBrought(id identity.EntityID, n int) {
 	d, err := r.find(id)
-	for err == nil && d.info().Waiting.Bytes < int64(n) {
+	for err == nil && d.Info().Waiting.Bytes < int64(n) {
 		runtime.Gosched()
 	}
 }
@@ -229,7 +230,7 @@ func Unread(r *Runtime, id identity.EntityID) bool {
 func AwaitWanted(r *Runtime, id identity.EntityID) {
 	d := r.table.Daemon(id)
 	for d.IsUnread() {
-		if wanted, _ := r.reading.queue(); slices.Contains(wanted, d) {
+		if wanted, _ := r.reading.Queue(); slices.Contains(wanted, d) {
 			return
 		}
 		runtime.Gosched()
@@ -244,17 +245,17 @@ func (r *Runtime) FoundBefore(id identity.EntityID) (tail func(context.Context, 
 		return nil, nil, err
 	}
 	tail = func(ctx context.Context, sequence uint64) error {
-		_, err := d.tailAfter(ctx, sequence)
+		_, err := d.TailAfter(ctx, sequence)
 		return err
 	}
 	end, seal, err := r.sealFor(r.env.Context, d)
-	export = func(_ context.Context, w io.Writer) error { return d.whileHere(r.writeChain(id, end, seal, w)) }
+	export = func(_ context.Context, w io.Writer) error { return d.WhileHere(r.writeChain(id, end, seal, w)) }
 	return tail, export, err
 }
 
 // NextUnread returns the daemon that is read next.
 func NextUnread(r *Runtime) identity.EntityID {
-	wanted, rest := r.reading.queue()
+	wanted, rest := r.reading.Queue()
 	for _, d := range append(wanted, rest...) {
 		if d.IsUnread() {
 			return d.Entity()

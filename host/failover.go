@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/reach"
@@ -206,7 +207,7 @@ func (c *member) hasSince(id identity.EntityID) bool {
 // activateFenced is activate, which is tried again where it fails. Whoever fenced the copy
 // may have waited for another who activated it: then there is nothing to do.
 func (c *member) activateFenced(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
-	if d := c.rt.table.Daemon(e.Entity); d != nil && d.info().Epoch >= e.Epoch {
+	if d := c.rt.table.Daemon(e.Entity); d != nil && d.Info().Epoch >= e.Epoch {
 		s.Unfence()
 		return nil
 	}
@@ -221,25 +222,25 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	r := c.rt
 	at := s.State()
 	encoded, from, whole := at.Record, at.Owner, at.Whole
-	var rec daemonRecord
+	var rec engine.DaemonRecord
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
 		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
-	d := knownDaemon(r.daemons, e.Entity, encoded)
+	d := engine.FromRecord(r.daemons, e.Entity, encoded)
 	d.Lock()
 	defer d.Unlock()
 	if d.State() != lifecycle.Migrating {
 		return d.Gone()
 	}
-	lasting, err := storedLasting(r.env.Store, e.Entity)
+	lasting, err := engine.StoredFacts(r.env.Store, e.Entity)
 	if err == nil {
-		err = d.rebuildWith(ctx, nil)
+		err = d.RebuildWith(ctx, nil)
 	}
 	if err != nil {
 		return err
 	}
 	if lasting != nil { // the record may be newer in all else
-		d.countErrors(lasting.Errors)
+		d.CountErrors(lasting.Errors)
 	}
 	went, back, err := r.table.Returns(d.Entity())
 	if err != nil {
@@ -264,15 +265,15 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 		leaderOf(d).Verified(e, c.sessionNow())
 	}
 	if r.table.PutNamed(d) != nil { // another daemon has its name
-		d.rename(fmt.Sprintf("%.40s-%s", d.Kind(), d.Entity().Origin()))
+		d.Rename(fmt.Sprintf("%.40s-%s", d.Kind(), d.Entity().Origin()))
 		r.table.Put(d)
 	}
 	serves = true
 	c.copies.Remove(d.Entity())
-	d.resume()
+	d.Resume()
 	r.subscriber.Start(d.Entity(), d.Ledger().All())
-	d.accountMemory()
-	d.notify(daemon.WasMended, how.String())
+	d.AccountMemory()
+	d.Notify(daemon.WasMended, how.String())
 	if c.moved != nil { // senders of this node turn here
 		c.moved(daemon.Moved{Entity: d.Entity(), Node: r.env.Self, Epoch: d.Epoch(), Time: r.env.Clock()})
 	}
@@ -282,7 +283,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 
 // serve opens the daemon's key and signs, durably, that it goes on here, and is no
 // longer where it went. It needs d.mu.
-func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, sealed []byte, lasting *snapshot.Facts, went table.Tombstone) error {
+func (c *member) serve(d *engine.Daemon, e directory.Entry, from identity.NodeID, sealed []byte, lasting *snapshot.Facts, went table.Tombstone) error {
 	if len(sealed) > 0 {
 		env, err := identity.ParseEnvelope(sealed)
 		if err != nil {
@@ -292,7 +293,7 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 		if err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
-		d.setKey(key)
+		d.SetKey(key)
 	}
 	how := chain.MendFailover
 	if e.Revision == 0 {
@@ -300,17 +301,17 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 	}
 	fact := chain.Mended{How: how, After: d.Head().Sequence, Epoch: e.Epoch}
 	b := &store.Batch{}
-	if err := d.appendFact(b, &fact); err != nil {
+	if err := d.AppendFact(b, &fact); err != nil {
 		return err
 	}
-	rec, err := d.record0()
+	rec, err := d.EncodeRecord()
 	if err != nil {
 		return err
 	}
 	entity := d.Entity()
 	b.Put(store.Daemons, entity[:], rec)
 	standbys.Forget(b, d.Entity())
-	if err := keepLoss(b, d.Entity(), lasting); err != nil {
+	if err := engine.KeepLoss(b, d.Entity(), lasting); err != nil {
 		return err
 	}
 	went.Raise(b, d.Entity())
@@ -319,14 +320,14 @@ func (c *member) serve(d *hosted, e directory.Entry, from identity.NodeID, seale
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.Entity().Origin(), err)
 	}
 	c.rt.showLoss(d.Entity(), lasting)
-	d.goOn(e.Epoch)
+	d.GoOn(e.Epoch)
 	return nil
 }
 
 // supersede lets go of a daemon that another node owns: what was not acknowledged
 // here is nobody's. Where this node is to be a standby, history and state stay, as a copy
 // that is of no use until the owner has fed it: most of it need not be sent again.
-func (c *member) supersede(d *hosted, e directory.Entry) {
+func (c *member) supersede(d *engine.Daemon, e directory.Entry) {
 	why := &daemon.MovedError{Moved: daemon.Moved{Entity: d.Entity(), Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
 	leaderOf(d).End(why)
 	d.Lock()
@@ -339,10 +340,10 @@ func (c *member) supersede(d *hosted, e directory.Entry) {
 	var err error
 	var s *standbys.Standby
 	if goesOn := d.State().Serves(); goesOn && c.wants(e) {
-		forgetRole(b, d.Entity())
+		engine.ForgetRole(b, d.Entity())
 		s, err = standbys.Keep(b, d.Entity(), e.Owner, e.Epoch)
 	} else {
-		forget(b, d.Entity())
+		engine.Forget(b, d.Entity())
 	}
 	if err == nil {
 		err = t.Bury(b, d.Entity())
@@ -356,7 +357,7 @@ func (c *member) supersede(d *hosted, e directory.Entry) {
 	if err != nil { // it serves nothing all the same, and the next start finds it so again
 		c.env.Logger.Error("forgetting a daemon that another node took over", "daemon", d.Entity().Origin(), "error", err)
 	}
-	d.end(lifecycle.Leave, why)
+	d.End(lifecycle.Leave, why)
 	c.rt.forgetHere(d, t, err == nil)
 	c.rt.subscriber.LeaveAll(d.Entity())
 	c.env.Logger.Warn("another node took a daemon over", "daemon", d.Entity().Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)

@@ -8,6 +8,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/snapshot"
@@ -20,17 +21,6 @@ import (
 
 // MaxForks is how many forks one call makes at most.
 const MaxForks = 256
-
-// Errors of forking.
-var (
-	// ErrNoForkPoint says that the daemon cannot be forked after that output: it
-	// has not emitted it, or emitted others by the same event.
-	ErrNoForkPoint = errors.New("the daemon stood nowhere right after that output")
-
-	// ErrHistoryTrimmed says that what it takes to make a daemon again as it was
-	// is not kept any more.
-	ErrHistoryTrimmed = errors.New("the history no longer reaches back so far")
-)
 
 // ForkRequest says what forks to make. The zero ForkRequest makes one of the
 // daemon as it is now.
@@ -85,7 +75,7 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 	}
 	p, err := r.forkPoint(ctx, d, &req)
 	if err != nil {
-		return nil, fmt.Errorf("forking daemon %s: %w", parent.Origin(), d.whileHere(err))
+		return nil, fmt.Errorf("forking daemon %s: %w", parent.Origin(), d.WhileHere(err))
 	}
 	defer p.key.Wipe()
 	defer func() {
@@ -125,9 +115,9 @@ func (r Daemons) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 	if err != nil || r.rt.env.Store == nil || d.Kind() == "" {
 		return nil, err
 	}
-	_, begin, err := beginning(r.rt.env.Store, id)
+	_, begin, err := engine.Beginning(r.rt.env.Store, id)
 	if err != nil || begin.Head.Sequence != 0 || len(begin.HeadPayload) == 0 {
-		return nil, d.whileHere(err)
+		return nil, d.WhileHere(err)
 	}
 	return chain.ForkOfGenesis(&begin.Head, begin.HeadPayload)
 }
@@ -156,18 +146,18 @@ type forker interface {
 
 // pointOf takes what the daemon is. It holds up the daemon only for that; finish
 // does the rest. It needs d.mu.
-func pointOf(d *hosted) (*forkPoint, error) {
-	if err := d.portable(); err != nil {
+func pointOf(d *engine.Daemon) (*forkPoint, error) {
+	if err := d.Portable(); err != nil {
 		return nil, err
 	}
 	if !d.Key().CanSign() {
 		return nil, fmt.Errorf("%w: a fork needs the word of the daemon that it comes of", identity.ErrReadOnly)
 	}
-	s, err := d.header(d.form())
+	s, err := d.Header(d.Form())
 	if err != nil {
 		return nil, err
 	}
-	p := &forkPoint{own: d.own(), header: s.Header, previous: bytes.Clone(d.PreviousModule())}
+	p := &forkPoint{own: d.OwnLimits(), header: s.Header, previous: bytes.Clone(d.PreviousModule())}
 	switch s.Header.Form {
 	case snapshot.FormMemory:
 		of, ok := d.Code().(forker)
@@ -177,7 +167,7 @@ func pointOf(d *hosted) (*forkPoint, error) {
 		p.of = of
 		p.view, err = of.Freeze(nil)
 	case snapshot.FormGiven:
-		p.state, err = d.Code().Snapshot(d.stateCall())
+		p.state, err = d.Code().Snapshot(d.StateCall())
 	}
 	if err != nil {
 		return nil, err
@@ -187,7 +177,7 @@ func pointOf(d *hosted) (*forkPoint, error) {
 }
 
 // forkPoint finds the moment that the request names.
-func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*forkPoint, error) {
+func (r *Runtime) forkPoint(ctx context.Context, d *engine.Daemon, req *ForkRequest) (*forkPoint, error) {
 	if d.Kind() == "" {
 		return nil, fmt.Errorf("%w: the daemon is of no kind that another could be made of", daemon.ErrNotPortable)
 	}
@@ -198,8 +188,8 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 	if req.LastGood {
 		return r.lastGoodPoint(ctx, d)
 	}
-	if err := d.look(ctx); err != nil {
-		if req.At == nil || ctx.Err() != nil || !d.cannotGoOn() {
+	if err := d.Look(ctx); err != nil {
+		if req.At == nil || ctx.Err() != nil || !d.CannotGoOn() {
 			return nil, err
 		}
 		return r.pastPoint(ctx, d, *req.At)
@@ -208,9 +198,9 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 	if req.At != nil {
 		d.Unlock()
 		if *req.At > head.Sequence {
-			return nil, fmt.Errorf("%w: output %d, it has emitted %d", ErrNoForkPoint, *req.At, head.Sequence)
+			return nil, fmt.Errorf("%w: output %d, it has emitted %d", daemon.ErrNoForkPoint, *req.At, head.Sequence)
 		}
-		if err := last.wait(ctx); err != nil {
+		if err := last.Wait(ctx); err != nil {
 			return nil, err
 		}
 		return r.pastPoint(ctx, d, *req.At)
@@ -220,8 +210,8 @@ func (r *Runtime) forkPoint(ctx context.Context, d *hosted, req *ForkRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if err = last.wait(ctx); err == nil {
-		err = p.finish(d.limits().StateBytes)
+	if err = last.Wait(ctx); err == nil {
+		err = p.finish(d.Limits().StateBytes)
 	}
 	if p.of != nil {
 		p.of.Thaw()

@@ -199,9 +199,9 @@ func TestF17_ForkRefusals(t *testing.T) {
 		req  host.ForkRequest
 		want error
 	}{
-		{host.ForkRequest{At: at(6)}, host.ErrNoForkPoint},
-		{host.ForkRequest{At: at(2)}, host.ErrNoForkPoint},
-		{host.ForkRequest{At: at(3)}, host.ErrNoForkPoint},
+		{host.ForkRequest{At: at(6)}, daemon.ErrNoForkPoint},
+		{host.ForkRequest{At: at(2)}, daemon.ErrNoForkPoint},
+		{host.ForkRequest{At: at(3)}, daemon.ErrNoForkPoint},
 		{host.ForkRequest{Count: host.MaxForks + 1}, daemon.ErrTooLarge},
 		{host.ForkRequest{Count: -1}, daemon.ErrTooLarge},
 		{host.ForkRequest{Name: "-"}, daemon.ErrBadName},
@@ -273,7 +273,7 @@ func TestForkBeforeTheHistoryBegins(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.wantSend(d.Entity, "x", "5")
-	if _, err := b.Fork(ctx, d.Entity, host.ForkRequest{At: at(3)}); !errors.Is(err, host.ErrHistoryTrimmed) {
+	if _, err := b.Fork(ctx, d.Entity, host.ForkRequest{At: at(3)}); !errors.Is(err, daemon.ErrHistoryTrimmed) {
 		t.Errorf("before the snapshot: %v", err)
 	}
 	b.wantSend(b.fork(d.Entity, host.ForkRequest{At: at(4)})[0].Entity, "x", "5")

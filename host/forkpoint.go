@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/sandbox"
@@ -57,12 +58,12 @@ func (p *forkPoint) finish(limit int64) error {
 }
 
 // beginFork makes d, which is fresh, the fork of p, and stores it. It needs d.mu.
-func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Factory, p *forkPoint) error {
-	if err := d.construct(ctx, factory); err != nil {
+func (r *Runtime) beginFork(ctx context.Context, d *engine.Daemon, factory daemon.Factory, p *forkPoint) error {
+	if err := d.Construct(ctx, factory); err != nil {
 		return err
 	}
 	h := p.header
-	d.setPrevious(canon.OrNil(p.previous))
+	d.SetPrevious(canon.OrNil(p.previous))
 	p.record = chain.ForkRecord{Version: chain.ForkVersion, Parent: h.Entity, Child: d.Entity(), Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
 		Applied: h.Applied, Module: h.Module, State: p.root}
 	if err := p.record.Sign(p.key); err != nil {
@@ -77,18 +78,18 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 	}
 	h.Bindings, h.Entity, h.Name, h.Epoch = nil, d.Entity(), d.Name(), d.Epoch()
 	h.Version = h.FormVersion()
-	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.own().Map(), r.env.Clock().UnixNano()
+	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.OwnLimits().Map(), r.env.Clock().UnixNano()
 	s := &snapshot.Snapshot{Header: h, State: p.state}
-	begin := &journal.Begin{Kind: d.Kind(), Module: d.Module(), Config: h.Config, Time: max(d.now(), h.LastTime), Epoch: d.Epoch(),
+	begin := &journal.Begin{Kind: d.Kind(), Module: d.Module(), Config: h.Config, Time: max(d.Now(), h.LastTime), Epoch: d.Epoch(),
 		Head: head, HeadPayload: payload, Applied: h.Applied}
 	if p.shared != nil {
-		err = d.stand(&h)
+		err = d.RestoreTo(&h)
 		if err == nil {
-			d.setTime(begin.Time)
+			d.SetTime(begin.Time)
 			err = d.Code().(forker).Adopt(p.shared)
 		}
 	} else {
-		err = d.restore(s, begin.Time)
+		err = d.Restore(s, begin.Time)
 	}
 	if err != nil {
 		return err
@@ -96,12 +97,12 @@ func (r *Runtime) beginFork(ctx context.Context, d *hosted, factory daemon.Facto
 	if r.env.Store == nil {
 		return nil
 	}
-	begin.Checkpoint = *d.checkpointFor(chain.PurposeRestart, d.Epoch())
+	begin.Checkpoint = *d.CheckpointFor(chain.PurposeRestart, d.Epoch())
 	begin.Checkpoint.State = chain.CodeHash(d.Kind(), d.Module())
 	if err := errors.Join(begin.Checkpoint.Sign(d.Key()), s.Seal(d.Key())); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
-	return d.storeBeginning(begin, s, effect.Grants{})
+	return d.StoreBeginning(begin, s, effect.Grants{})
 }
 
 // timersOnly leaves in h, of the parent, no effects but its timers.
@@ -115,15 +116,15 @@ func (p *forkPoint) timersOnly(h *snapshot.Header) error {
 }
 
 // pastPoint is what the daemon was right after output at.
-func (r *Runtime) pastPoint(ctx context.Context, d *hosted, at uint64) (*forkPoint, error) {
+func (r *Runtime) pastPoint(ctx context.Context, d *engine.Daemon, at uint64) (*forkPoint, error) {
 	before := uint64(0) // the last output of an event that is passed
-	_, p, err := r.retrace(ctx, d.Entity(), func(past *hosted) (bool, error) {
+	_, p, err := r.retrace(ctx, d.Entity(), func(past *engine.Daemon) (bool, error) {
 		head := past.Head()
 		switch {
 		case head.Sequence == at && head.Horizon == past.Applied():
 			return true, nil
 		case head.Sequence > at:
-			return false, fmt.Errorf("%w: output %d is among %d to %d of one event", ErrNoForkPoint, at, before+1, head.Sequence)
+			return false, fmt.Errorf("%w: output %d is among %d to %d of one event", daemon.ErrNoForkPoint, at, before+1, head.Sequence)
 		}
 		before = head.Sequence
 		return false, nil
@@ -162,19 +163,19 @@ func (r *Runtime) sameSince(id identity.EntityID, index, output uint64) (bool, e
 
 // lastGoodPoint is what the daemon was after the last record that can be
 // replayed.
-func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, error) {
-	if !d.cannotGoOn() {
+func (r *Runtime) lastGoodPoint(ctx context.Context, d *engine.Daemon) (*forkPoint, error) {
+	if !d.CannotGoOn() {
 		return nil, fmt.Errorf("%w: %s", ErrNotFailed, d.Entity().Origin())
 	}
 	all := func(uint64, *snapshot.Header) (bool, error) { return true, nil }
 	// The record that fails may have changed what it failed on: so once to find
 	// it, and once up to it.
-	bad, p, err := r.retrace(ctx, d.Entity(), func(*hosted) (bool, error) { return false, nil }, all)
+	bad, p, err := r.retrace(ctx, d.Entity(), func(*engine.Daemon) (bool, error) { return false, nil }, all)
 	if err == nil || ctx.Err() != nil || bad == 0 {
 		return p, err
 	}
 	r.env.Logger.Info("the history of a daemon can be replayed so far", "daemon", d.Entity().Origin(), "record", bad, "error", err)
-	_, p, err = r.retrace(ctx, d.Entity(), func(past *hosted) (bool, error) { return past.NextIndex() >= bad, nil }, all)
+	_, p, err = r.retrace(ctx, d.Entity(), func(past *engine.Daemon) (bool, error) { return past.NextIndex() >= bad, nil }, all)
 	return p, err
 }
 
@@ -182,7 +183,7 @@ func (r *Runtime) lastGoodPoint(ctx context.Context, d *hosted) (*forkPoint, err
 // that may be used, else from its beginning: record by record until stop says so,
 // which is asked before the first and after each. It returns the index of the
 // record at which it ended. The daemon itself is left alone.
-func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*hosted) (bool, error), use func(uint64, *snapshot.Header) (bool, error)) (uint64, *forkPoint, error) {
+func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*engine.Daemon) (bool, error), use func(uint64, *snapshot.Header) (bool, error)) (uint64, *forkPoint, error) {
 	if r.env.Store == nil {
 		return 0, nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, id.Origin())
 	}
@@ -190,17 +191,17 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 	if err != nil {
 		return 0, nil, err
 	}
-	d := knownDaemon(r.daemons, id, encoded)
+	d := engine.FromRecord(r.daemons, id, encoded)
 	d.Lock()
 	defer d.Unlock()
 	if d.State() != lifecycle.Migrating {
 		return 0, nil, d.Gone()
 	}
-	defer d.end(lifecycle.Leave, errRetraced)
-	if err := d.remake(encoded); err != nil {
+	defer d.End(lifecycle.Leave, errRetraced)
+	if err := d.Remake(encoded); err != nil {
 		return 0, nil, err
 	}
-	if err := d.standBack(ctx, use); err != nil {
+	if err := d.StandBack(ctx, use); err != nil {
 		return 0, nil, err
 	}
 	done, err := stop(d)
@@ -209,7 +210,7 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if err := d.retraceRecord(ctx, b); err != nil {
+			if err := d.RetraceRecord(ctx, b); err != nil {
 				return err
 			}
 			if done, err = stop(d); done {
@@ -223,140 +224,9 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 	}
 	p, err := pointOf(d)
 	if err == nil {
-		err = p.finish(d.limits().StateBytes)
+		err = p.finish(d.Limits().StateBytes)
 	}
 	return d.NextIndex(), p, err
 }
 
 var errRetraced = errors.New("the daemon was made for a fork")
-
-// remake gives a daemon that is made of its history, for a fork, the key of its record.
-func (d *hosted) remake(encoded []byte) error {
-	d.remade = true
-	return d.openKey(encoded)
-}
-
-// openKey gives the daemon the key of its record.
-func (d *hosted) openKey(encoded []byte) error {
-	var rec daemonRecord
-	if err := canon.Unmarshal(encoded, &rec); err != nil {
-		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
-	}
-	if len(rec.Key) == 0 {
-		return nil
-	}
-	env, err := identity.ParseEnvelope(rec.Key)
-	if err == nil {
-		d.key, err = env.Open(d.env.Node, atRest, d.id)
-	}
-	if err != nil {
-		return fmt.Errorf("the daemon's key: %w", err)
-	}
-	return nil
-}
-
-// standBack brings the daemon to its stored state, where it may be used, else to
-// its beginning.
-func (d *hosted) standBack(ctx context.Context, use func(uint64, *snapshot.Header) (bool, error)) error {
-	first, begin, err := beginning(d.env.Store, d.id)
-	if err != nil {
-		return err
-	}
-	d.first, d.index, d.config, d.epoch = first, first+1, begin.Config, begin.Epoch
-	stored := uint64(0)
-	index, s, err := latestStored(d.env.Store, d.id)
-	switch {
-	case err == nil:
-		stored = s.Header.Through
-		may, err := use(index, &s.Header)
-		if err != nil {
-			return err
-		}
-		if may {
-			d.module, d.index, d.epoch = canon.OrNil(s.Header.Module), index, max(d.epoch, s.Header.Epoch)
-			if err := d.build(ctx); err != nil {
-				return err
-			}
-			return d.restore(s, begin.Time)
-		}
-	case !errors.Is(err, store.ErrNotFound):
-		return err
-	}
-	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 || len(begin.HeadPayload) > 0 {
-		return fmt.Errorf("%w: it begins after output %d, with a state that is not kept; the stored state stands after output %d", ErrHistoryTrimmed, begin.Head.Sequence, stored)
-	}
-	d.module, d.previous, d.chain = canon.OrNil(begin.Module), nil, chain.New(begin.Head, nil)
-	if err := d.build(ctx); err != nil {
-		return err
-	}
-	return d.init(begin.Time, true)
-}
-
-// latestStored reads the stored snapshot of a daemon that may store another
-// meanwhile.
-func latestStored(st *store.Store, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
-	for {
-		value, err := st.Get(store.Snapshots, id[:])
-		if err != nil {
-			return 0, nil, err
-		}
-		index, s, err := readStored(st, value, id)
-		if err == nil {
-			return index, s, nil
-		}
-		if now, getErr := st.Get(store.Snapshots, id[:]); getErr != nil || bytes.Equal(now, value) {
-			return 0, nil, errors.Join(err, getErr)
-		}
-	}
-}
-
-// build makes the code of a daemon of d.module.
-func (d *hosted) build(ctx context.Context) error {
-	f, _, err := d.node.Factories.Factory(ctx, d.kind, d.module)
-	if err != nil {
-		return err
-	}
-	return d.construct(ctx, f)
-}
-
-// retraceRecord is replay that crosses upgrades too: the state goes through the
-// hooks of both versions once more.
-func (d *hosted) retraceRecord(ctx context.Context, b []byte) error {
-	if !journal.IsUpgrade(b) {
-		return d.replay(b)
-	}
-	rec, err := journal.Decode(b)
-	if err != nil {
-		return fmt.Errorf("history record %d: %w", d.index, err)
-	}
-	up := rec.(*journal.Upgrade)
-	old := d.daemon
-	call := d.stateCall()
-	var state []byte
-	if !d.stateless() {
-		if state, err = old.Snapshot(call); err != nil {
-			return err
-		}
-		state = bytes.Clone(state)
-	}
-	d.daemon, d.module, d.previous = nil, up.To, up.From
-	if err := d.build(ctx); err != nil {
-		d.daemon = old
-		return err
-	}
-	if c, ok := old.(interface{ Close() error }); ok {
-		if err := c.Close(); err != nil {
-			d.env.Logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
-		}
-	}
-	if i, ok := d.daemon.(daemon.Initer); ok && d.stateless() {
-		err = i.Init(call, d.config)
-	} else {
-		err = d.daemon.Restore(call, state)
-	}
-	if err != nil {
-		return fmt.Errorf("history record %d, an upgrade: %w", d.index, err)
-	}
-	d.index++
-	return nil
-}

@@ -3,11 +3,7 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/effect"
-	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/identity"
 )
 
@@ -35,56 +31,13 @@ func (r *Runtime) halt(ctx context.Context, id identity.EntityID, stop bool) err
 	if err != nil {
 		return err
 	}
-	if err := d.admit(ctx); err != nil { // not enter: a full mailbox keeps no operator out
+	if err := d.Admit(ctx); err != nil { // not enter: a full mailbox keeps no operator out
 		return err
 	}
-	t, err := d.setHalted(stop)
+	t, err := d.SetHalted(stop)
 	d.Unlock()
 	if err != nil {
 		return err
 	}
-	return t.wait(ctx)
-}
-
-// setHalted needs d.mu.
-func (d *hosted) setHalted(stop bool) (*ticket, error) {
-	if d.halted() == stop {
-		return d.last, nil
-	}
-	rec, err := journal.Encode(&journal.Halt{Stopped: stop, Time: d.now()})
-	if err != nil {
-		return nil, err
-	}
-	d.halt(stop)
-	t := d.last
-	if d.recording() {
-		t = d.record(rec)
-	}
-	d.show()
-	what := daemon.Stopped
-	if !stop {
-		what = daemon.Started
-		d.startEffects()
-	}
-	d.notify(what, "")
-	return t, nil
-}
-
-// halt notes that the daemon is stopped, or not. It needs d.mu.
-func (d *hosted) halt(stop bool) {
-	if d.effects == nil {
-		d.effects = &effect.State{}
-	}
-	d.effects.Halt(stop)
-}
-
-// halted needs d.mu.
-func (d *hosted) halted() bool { return d.effects != nil && d.effects.Halted() }
-
-// going returns nil where the daemon takes events. It needs d.mu.
-func (d *hosted) going() error {
-	if d.halted() {
-		return fmt.Errorf("%w: %s", daemon.ErrHalted, d.id.Origin())
-	}
-	return nil
+	return t.Wait(ctx)
 }

@@ -6,12 +6,13 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/identity"
 )
 
 // handOver names a standby that has more the daemon's owner. What is here is kept as
 // evidence where it is no beginning of that.
-func (c *member) handOver(ctx context.Context, d *hosted, e directory.Entry, to *rival) error {
+func (c *member) handOver(ctx context.Context, d *engine.Daemon, e directory.Entry, to *rival) error {
 	if to.forked {
 		if err := c.rt.keepEvidence(d.Entity(), e.Epoch, fmt.Sprintf("standby %s, which is in sync, has another history under a higher epoch", to.node)); err != nil {
 			return err
@@ -29,7 +30,7 @@ func (c *member) handOver(ctx context.Context, d *hosted, e directory.Entry, to 
 
 // yield names a standby in sync the daemon's owner, as an operator says, and returns the
 // epoch of that. The copy here is dropped once the directory's news come. It needs d.mu.
-func (c *member) yield(ctx context.Context, d *hosted, to identity.NodeID) (uint64, error) {
+func (c *member) yield(ctx context.Context, d *engine.Daemon, to identity.NodeID) (uint64, error) {
 	e, err := c.directory.Read(ctx, d.Entity())
 	if err != nil {
 		return 0, err

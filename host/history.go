@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -20,7 +21,7 @@ import (
 // record, if there is one.
 
 // accuseHeld holds what the node has signed against the history here.
-func (r *Runtime) accuseHeld(ctx context.Context, d *hosted, node identity.NodeID) error {
+func (r *Runtime) accuseHeld(ctx context.Context, d *engine.Daemon, node identity.NodeID) error {
 	if r.env.Store == nil || d.Kind() == "" {
 		return nil
 	}
@@ -133,7 +134,7 @@ func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*chain.
 		return nil, err
 	}
 	if !found {
-		return nil, fmt.Errorf("%w: daemon %s has no output of epoch %d up to %d", ErrNoForkPoint, id.Origin(), epoch, sequence)
+		return nil, fmt.Errorf("%w: daemon %s has no output of epoch %d up to %d", daemon.ErrNoForkPoint, id.Origin(), epoch, sequence)
 	}
 	again := func(t *chain.Claims) error {
 		read := 0
@@ -150,7 +151,7 @@ func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*chain.
 	}
 	s, err := t.About(epoch, sequence, channel.MaxTestimony/2, again)
 	if err == nil && s == nil {
-		err = fmt.Errorf("%w: nothing near output %d of daemon %s is signed", ErrNoForkPoint, sequence, id.Origin())
+		err = fmt.Errorf("%w: nothing near output %d of daemon %s is signed", daemon.ErrNoForkPoint, sequence, id.Origin())
 	}
 	return s, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
@@ -28,27 +29,6 @@ func errNoKeyHere(node identity.NodeID, id identity.EntityID) *migration.Error {
 	return migration.Failf(migration.IdentityTransportFailed, "the key of daemon %s is to stay behind, and node %s was not given it", id.Origin(), node)
 }
 
-// keptKey is where the store keeps the key of a daemon that went public-only.
-func keptKey(id identity.EntityID) []byte { return append([]byte("kept-key/"), id[:]...) }
-
-// keepKey adds to the batch that the daemon's key stays here, sealed as at rest. It
-// needs d.mu.
-func (d *hosted) keepKey(b *store.Batch) error {
-	if !d.key.CanSign() {
-		return nil // it has been without before
-	}
-	own, err := d.env.Node.SealKey()
-	if err != nil {
-		return fmt.Errorf("sealing a key that is kept: %w", err)
-	}
-	env, err := identity.Seal(d.key, own, atRest)
-	if err != nil {
-		return fmt.Errorf("sealing a key that is kept: %w", err)
-	}
-	b.Put(store.Meta, keptKey(d.id), env.Bytes())
-	return nil
-}
-
 // ErrNotKept says that the node keeps no key of that identity: only that of a daemon
 // which moved away public-only is kept.
 var ErrNotKept = errors.New("this node keeps no key of that identity")
@@ -69,7 +49,7 @@ func (r Daemons) KeptIdentity(id identity.EntityID) (*identity.KeyPair, error) {
 
 // KeptIn is KeptIdentity of a store that no runtime has, with the key of its node.
 func KeptIn(s *store.Store, node *identity.KeyPair, id identity.EntityID) (*identity.KeyPair, error) {
-	sealed, err := s.Get(store.Meta, keptKey(id))
+	sealed, err := s.Get(store.Meta, engine.KeptKey(id))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %s", ErrNotKept, id.Origin())
 	}
@@ -80,7 +60,7 @@ func KeptIn(s *store.Store, node *identity.KeyPair, id identity.EntityID) (*iden
 	if err != nil {
 		return nil, fmt.Errorf("%w: a key that is kept: %w", store.ErrCorrupt, err)
 	}
-	return env.Open(node, atRest, id)
+	return env.Open(node, engine.AtRest, id)
 }
 
 // keyless reports whether this node has no key for the daemon, unless the daemon

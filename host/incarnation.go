@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -248,7 +249,7 @@ func (r *Runtime) twinServes(t *Twin) error {
 // leaveToTwin drops the held daemon for the other incarnation of this node, which goes
 // further with it: no tombstone, for the node that has it is this one by its key. It
 // needs d.mu.
-func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mended, error) {
+func (r *Runtime) leaveToTwin(d *engine.Daemon, h *holdRecord, seen *Twin) (chain.Mended, error) {
 	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s TwinStanding) bool { return s.Entity == d.Entity() }) {
 		return chain.Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", daemon.ErrNoneFurther)
 	}
@@ -260,14 +261,14 @@ func (r *Runtime) leaveToTwin(d *hosted, h *holdRecord, seen *Twin) (chain.Mende
 		return chain.Mended{}, err
 	}
 	b := &store.Batch{}
-	forget(b, d.Entity())
+	engine.Forget(b, d.Entity())
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, fmt.Errorf("giving up daemon %s: %w", d.Entity().Origin(), err)
 	}
 	r.dropHold(d.Entity())
 	r.table.Remove(d)
 	r.cluster.resign(d, daemon.ErrStopped)
-	d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: d.Entity()})
+	d.End(lifecycle.Leave, &daemon.NotFoundError{Entity: d.Entity()})
 	r.subscriber.LeaveAll(d.Entity())
 	r.env.Logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.Entity().Origin(), "name", d.Name(), "epoch", h.Epoch)
 	return fact, nil

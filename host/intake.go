@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
@@ -177,8 +178,8 @@ func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
 	if err != nil {
 		return err
 	}
-	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; in.bytes > d.limits().StateBytes {
-		return migration.Failf(migration.StateFailed, "more of memory came than the daemon's limit state-bytes of %d", d.limits().StateBytes)
+	if in.bytes += int64(len(m.Index)) / 4 * migration.BlockBytes; in.bytes > d.Limits().StateBytes {
+		return migration.Failf(migration.StateFailed, "more of memory came than the daemon's limit state-bytes of %d", d.Limits().StateBytes)
 	}
 	if err := in.room.Grow(len(m.Index) / 4 * migration.BlockBytes); err != nil {
 		return err
@@ -219,28 +220,28 @@ func (in *incoming) addModule(ctx context.Context) error {
 
 // make makes the daemon that what comes goes into. It holds its events, and is
 // not in the runtime's table.
-func (in *incoming) make(ctx context.Context) (*hosted, error) {
+func (in *incoming) make(ctx context.Context) (*engine.Daemon, error) {
 	if in.d != nil {
 		return in.d, nil
 	}
 	o := &in.offer
-	d := newHosted(in.rt.daemons, o.Entity, o.Kind, canon.OrNil(o.Module))
-	if err := d.setLimits(o.Limits); err != nil {
+	d := engine.New(in.rt.daemons, o.Entity, o.Kind, canon.OrNil(o.Module))
+	if err := d.SetLimits(o.Limits); err != nil {
 		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
-	d.identify(o.Name, identity.PublicOnly(o.Entity))
-	d.setEpoch(o.Epoch)
+	d.Identify(o.Name, identity.PublicOnly(o.Entity))
+	d.SetEpoch(o.Epoch)
 	factory, _, err := in.rt.factory(ctx, o.Kind, canon.OrNil(o.Module))
 	if err != nil {
 		return nil, migration.Failf(migration.FactoryNotFound, "%v", err)
 	}
-	if err := d.construct(ctx, factory); err != nil {
+	if err := d.Construct(ctx, factory); err != nil {
 		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.at.Phase().Terminal() {
-		d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
+		d.End(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
 		return nil, target.ErrPushedOut
 	}
 	in.d = d

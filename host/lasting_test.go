@@ -146,7 +146,7 @@ func TestWhatAForkKeeps(t *testing.T) {
 		t.Errorf("rolling back a fork: %+v, %v", i, err)
 	}
 	at := uint64(1)
-	if forks, err = a.Fork(ctx, parent.Entity, host.ForkRequest{At: &at}); errors.Is(err, host.ErrHistoryTrimmed) {
+	if forks, err = a.Fork(ctx, parent.Entity, host.ForkRequest{At: &at}); errors.Is(err, daemon.ErrHistoryTrimmed) {
 		return // the upgrade stored the state: what was before cannot be made again
 	} else if err != nil {
 		t.Fatal(err)

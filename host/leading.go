@@ -6,8 +6,8 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/leader"
-	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/store"
@@ -19,13 +19,13 @@ import (
 // nothing for a daemon of no cluster.
 
 // leaderOf returns the leader of a daemon of a cluster; nil: it is no cluster's.
-func leaderOf(d *hosted) *leader.Leader {
+func leaderOf(d *engine.Daemon) *leader.Leader {
 	l, _ := d.Leader().(*leader.Leader)
 	return l
 }
 
 // attach makes the daemon one of the cluster's. It needs d.mu, or d is not in the tables yet.
-func (c *member) attach(d *hosted, b leader.Beginning) {
+func (c *member) attach(d *engine.Daemon, b leader.Beginning) {
 	if c == nil || d.Kind() == "" || d.Leader() != nil {
 		return
 	}
@@ -35,7 +35,7 @@ func (c *member) attach(d *hosted, b leader.Beginning) {
 // replaced has a daemon take the place of old, whose history was repaired: it serves once
 // it was compared with its standbys. It reports whether they are the cluster's. It needs
 // the locks of both.
-func (c *member) replaced(old, d *hosted) bool {
+func (c *member) replaced(old, d *engine.Daemon) bool {
 	l := leaderOf(old)
 	if l == nil {
 		return false
@@ -47,14 +47,14 @@ func (c *member) replaced(old, d *hosted) bool {
 
 // resign gives up, with err, all answers of a daemon that are held back: it is not this
 // node's any more.
-func (c *member) resign(d *hosted, err error) {
+func (c *member) resign(d *engine.Daemon, err error) {
 	if l := leaderOf(d); l != nil {
 		l.End(err)
 	}
 }
 
 // disown takes the daemon out of the directory, before it is stopped here. It needs d.mu.
-func (c *member) disown(ctx context.Context, d *hosted) error {
+func (c *member) disown(ctx context.Context, d *engine.Daemon) error {
 	if l := leaderOf(d); l != nil {
 		return l.Disown(ctx, d.Key())
 	}
@@ -62,7 +62,7 @@ func (c *member) disown(ctx context.Context, d *hosted) error {
 }
 
 // stays is the end of a move that came to nothing.
-func (c *member) stays(d *hosted) {
+func (c *member) stays(d *engine.Daemon) {
 	if l := leaderOf(d); l != nil {
 		l.Stay()
 	}
@@ -70,7 +70,7 @@ func (c *member) stays(d *hosted) {
 
 // again has the directory told of the daemon's epoch, and the standbys begin anew: the
 // history was written to beside them. It needs d.mu.
-func (c *member) again(d *hosted) {
+func (c *member) again(d *engine.Daemon) {
 	if l := leaderOf(d); l != nil {
 		l.Restart()
 		c.lookSoon()
@@ -78,7 +78,7 @@ func (c *member) again(d *hosted) {
 }
 
 // wasRead has the daemon looked at, which was not until it was read from the store.
-func (c *member) wasRead(d *hosted) {
+func (c *member) wasRead(d *engine.Daemon) {
 	l := leaderOf(d)
 	if l == nil {
 		return
@@ -93,7 +93,7 @@ func (c *member) wasRead(d *hosted) {
 
 // feedLast waits, for a while, until the standbys that are level have all of the daemons,
 // whose states are stored, and ends the streams.
-func (c *member) feedLast(ctx context.Context, daemons []*hosted) {
+func (c *member) feedLast(ctx context.Context, daemons []*engine.Daemon) {
 	if c == nil {
 		return
 	}
@@ -104,42 +104,6 @@ func (c *member) feedLast(ctx context.Context, daemons []*hosted) {
 		}
 	}
 	c.leaders.FeedLast(ctx, leaders)
-}
-
-// Modules implements leader.Daemon.
-func (d *hosted) Modules() (module, previous []byte) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.module, d.previous
-}
-
-// Facts implements leader.Daemon.
-func (d *hosted) Facts() ([]byte, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.lastingNow()
-}
-
-// StoreWhole implements leader.Daemon.
-func (d *hosted) StoreWhole() (bool, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.daemon == nil || d.IsMoving() {
-		return false, nil
-	}
-	b := &store.Batch{}
-	if err := d.putWhole(b); err != nil {
-		return false, err
-	}
-	d.commit(b)
-	return true, nil
-}
-
-// AtRest implements leader.Daemon.
-func (d *hosted) AtRest(fn func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	fn()
 }
 
 // leadersNode is the runtime as the leaders of its daemons see it.
@@ -173,12 +137,12 @@ func (r *Runtime) proveReach(id identity.EntityID, e reach.Extent) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	return reach.Prove(r.env.Node, id, e, rec.Key, atRest, nil)
+	return reach.Prove(r.env.Node, id, e, rec.Key, engine.AtRest, nil)
 }
 
 // FirstRecord implements leader.Node.
 func (n leadersNode) FirstRecord(id identity.EntityID) (uint64, error) {
-	first, _, err := beginning(n.rt.env.Store, id)
+	first, _, err := engine.Beginning(n.rt.env.Store, id)
 	return first, err
 }
 
@@ -201,7 +165,7 @@ func (n leadersNode) RecordFor(ctx context.Context, id identity.EntityID, to mes
 	if err != nil {
 		return nil, err
 	}
-	var rec daemonRecord
+	var rec engine.DaemonRecord
 	if err := canon.Unmarshal(b, &rec); err != nil {
 		return nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
@@ -213,7 +177,7 @@ func (n leadersNode) RecordFor(ctx context.Context, id identity.EntityID, to mes
 	if err != nil {
 		return nil, fmt.Errorf("the daemon's key: %w", err)
 	}
-	key, err := env.Open(n.rt.env.Node, atRest, id)
+	key, err := env.Open(n.rt.env.Node, engine.AtRest, id)
 	if err != nil {
 		return nil, fmt.Errorf("the daemon's key: %w", err)
 	}
@@ -229,8 +193,8 @@ func (n leadersNode) RecordFor(ctx context.Context, id identity.EntityID, to mes
 	return canon.Marshal(&rec)
 }
 
-func decodeDaemonRecord(b []byte) (*daemonRecord, error) {
-	rec := &daemonRecord{}
+func decodeDaemonRecord(b []byte) (*engine.DaemonRecord, error) {
+	rec := &engine.DaemonRecord{}
 	if err := canon.Unmarshal(b, rec); err != nil {
 		return nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
@@ -22,7 +23,7 @@ import (
 func TestListingWaitsForNoLockWithAnother(t *testing.T) {
 	log := &heldLog{}
 	e := &env.Env{Logger: slog.New(log), Clock: time.Now, Notify: func(daemon.Notification) {}, Context: t.Context()}
-	r := &Runtime{env: e, table: table.New[*hosted, *incoming, *source.Migration](e, ArrivalsOfPeer, ArrivalsOfNode)}
+	r := &Runtime{env: e, table: table.New[*engine.Daemon, *incoming, *source.Migration](e, ArrivalsOfPeer, ArrivalsOfNode)}
 	r.departures = source.New(e, nil, nil, departuresOf{r})
 	in := &incoming{rt: r, offer: migration.Offer{Entity: identity.EntityID{1}}, done: make(chan struct{}), at: migration.NewTarget()}
 	r.table.PutArrival(in)

@@ -11,10 +11,8 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
-	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/mesh"
-	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
 )
@@ -203,7 +201,7 @@ func (r *Runtime) succeeds(ctx context.Context, id identity.EntityID, claim *pro
 func (r *Runtime) gaveTo(ctx context.Context, id identity.EntityID) (identity.NodeID, bool) {
 	d, err := r.find(id)
 	if err == nil {
-		if err = d.look(ctx); err == nil {
+		if err = d.Look(ctx); err == nil {
 			d.Unlock()
 		}
 	}
@@ -291,11 +289,11 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 	if err != nil {
 		return nil, err
 	}
-	if err := d.look(ctx); err != nil {
-		if ctx.Err() != nil || !d.cannotGoOn() {
+	if err := d.Look(ctx); err != nil {
+		if ctx.Err() != nil || !d.CannotGoOn() {
 			return nil, err
 		}
-		if peekErr := d.peek(ctx); peekErr != nil {
+		if peekErr := d.Peek(ctx); peekErr != nil {
 			return nil, errors.Join(err, peekErr)
 		}
 		if !d.State().Broken() || !d.Key().CanSign() {
@@ -315,39 +313,9 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 		}
 	}
 	if !d.Key().CanSign() {
-		if s.Handover, err = d.cameBy(); err != nil {
+		if s.Handover, err = d.CameBy(); err != nil {
 			return nil, err
 		}
 	}
 	return s, s.sign(d.Key(), r.env.Node)
-}
-
-// cameBy returns the checkpoint by which the daemon came here last, encoded. It needs
-// d.mu.
-func (d *hosted) cameBy() ([]byte, error) {
-	if d.came != nil {
-		return canon.Marshal(d.came)
-	}
-	if d.env.Store == nil {
-		return nil, fmt.Errorf("%w: daemon %s has no key here, and no history", channel.ErrResidence, d.id.Origin())
-	}
-	err := d.env.Store.ReadHistoryBackward(d.id, func(_ uint64, b []byte) error {
-		rec, err := journal.Decode(b)
-		if err != nil {
-			return err
-		}
-		if move, ok := rec.(*journal.Move); ok && move.To == d.env.Self {
-			c := move.Checkpoint
-			d.came = &c
-			return store.ErrStop
-		}
-		return nil
-	})
-	if err == nil && d.came == nil {
-		err = fmt.Errorf("%w: daemon %s has no key here, and came from nowhere", channel.ErrResidence, d.id.Origin())
-	}
-	if err != nil {
-		return nil, err
-	}
-	return canon.Marshal(d.came)
 }

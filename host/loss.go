@@ -1,21 +1,17 @@
 package host
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"time"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
 )
-
-var lossPrefix = []byte("loss/")
-
-func lossKey(id identity.EntityID) []byte { return append(bytes.Clone(lossPrefix), id[:]...) }
 
 // recordLoss keeps that what came after the output of the sequence is lost. A later loss
 // takes the place of an earlier one, which the log has.
@@ -26,7 +22,7 @@ func (r *Runtime) recordLoss(id identity.EntityID, after, epoch uint64, why stri
 		return err
 	}
 	b := &store.Batch{}
-	b.Put(store.Meta, lossKey(id), value)
+	b.Put(store.Meta, engine.LossKey(id), value)
 	if err := r.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("recording what daemon %s lost: %w", id.Origin(), err)
 	}
@@ -50,10 +46,10 @@ func (r Evidence) Loss(id identity.EntityID) *daemon.Loss {
 
 // recoverLosses brings back what the store says is lost.
 func (r *Runtime) recoverLosses() error {
-	return r.env.Store.ScanPrefix(store.Meta, lossPrefix, func(k, v []byte) error {
+	return r.env.Store.ScanPrefix(store.Meta, engine.LossPrefix, func(k, v []byte) error {
 		l := &snapshot.LossRecord{}
 		var id identity.EntityID
-		if err := errors.Join(id.UnmarshalBinary(k[len(lossPrefix):]), canon.Unmarshal(v, l)); err != nil {
+		if err := errors.Join(id.UnmarshalBinary(k[len(engine.LossPrefix):]), canon.Unmarshal(v, l)); err != nil {
 			return fmt.Errorf("%w: a loss: %w", store.ErrCorrupt, err)
 		}
 		r.setLoss(id, l)

@@ -3,13 +3,12 @@ package host
 import (
 	"errors"
 	"maps"
-	"slices"
 	"time"
 
-	"wasmhost.example/abi"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/meter"
@@ -35,9 +34,6 @@ const MaxMeteredKinds = 512
 
 // OtherKinds is under what the rest is counted.
 const OtherKinds = "(other)"
-
-// SampledEvents is of how many events one is timed.
-const SampledEvents = 16
 
 // KindMetrics is what the daemons of one kind did.
 type KindMetrics struct {
@@ -87,82 +83,24 @@ type Return struct {
 	Outcome string // running, failed or diverged
 }
 
-// Failures are counted by what went wrong.
-var failureNames = [...]string{string(abi.FaultError), string(abi.FaultTrap), string(abi.FaultExit), string(abi.FaultAnswer),
-	abi.LimitFuel, abi.LimitWall, abi.LimitMemory, abi.LimitOutputBytes, abi.LimitOutputCount, abi.LimitLogBytes, abi.LimitStack, abi.LimitPending, abi.LimitTimers, abi.LimitCalls, "other"}
-
-func failureOf(err error) int {
-	var f *daemon.GuestError
-	if !errors.As(err, &f) {
-		return 0
-	}
-	name := string(f.Kind)
-	if f.Kind == abi.FaultLimit {
-		name = f.Limit
-	}
-	if i := slices.Index(failureNames[:], name); i >= 0 {
-		return i
-	}
-	return len(failureNames) - 1
-}
-
-// eventMeter counts events. A kind has several, so that daemons which run at a
-// time seldom count in one: each is in memory of its own.
-type eventMeter struct {
-	events, repeats, outputs, refused meter.Counter
-	internal                          meter.Counter                    // nanoseconds of turns
-	paced                             meter.Counter                    // waits for a rate
-	roomless                          meter.Counter                    // tries of events that found no room
-	passed                            [daemon.EventKinds]meter.Counter // events that are not tried again, by what they were
-	failures                          [len(failureNames)]meter.Counter
-	process, delivery                 meter.Histogram
-	_                                 [64]byte
-}
-
-const meterShards = 8 // a power of two
-
-// kindMeter counts what the daemons of a kind do.
-type kindMeter struct {
-	events [meterShards]eventMeter
-
-	passivated, bytes, rounds meter.Counter
-	downtime                  meter.Histogram
-
-	mu       lock.Mutex[lock.Leaf]
-	returned map[cameBack]uint64
-}
-
-// cameBack is how a daemon came back from disk, as Return has it.
-type cameBack struct{ Why, Outcome string }
-
-// cameBack counts a daemon that came back from disk.
-func (k *kindMeter) cameBack(why string, outcome lifecycle.State) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.returned == nil {
-		k.returned = make(map[cameBack]uint64)
-	}
-	k.returned[cameBack{why, outcome.String()}]++
-}
-
 // meters are those of a runtime.
 type meters struct {
 	mu    lock.Mutex[lock.Leaf]
-	kinds map[string]*kindMeter
+	kinds map[string]*engine.KindMeter
 	moves map[MoveOutcome]uint64
 }
 
 // of returns the meter of a kind.
-func (m *meters) of(kind string) *kindMeter {
+func (m *meters) of(kind string) *engine.KindMeter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.kinds == nil {
-		m.kinds = make(map[string]*kindMeter)
+		m.kinds = make(map[string]*engine.KindMeter)
 	}
 	kind = m.name(kind)
 	k := m.kinds[kind]
 	if k == nil {
-		k = &kindMeter{}
+		k = &engine.KindMeter{}
 		m.kinds[kind] = k
 	}
 	return k
@@ -195,12 +133,6 @@ func (m *meters) moved(kind, role string, err error) {
 	m.moves[MoveOutcome{m.name(kind), role, outcome}]++
 }
 
-// sampled reports whether the next event is timed. It needs d.mu.
-func (d *hosted) sampled() bool {
-	d.timed++
-	return d.timed%SampledEvents == 1
-}
-
 // returns are all the ways back from disk, and moveOutcomes all ends of migrations.
 var (
 	returns      []Return
@@ -224,7 +156,7 @@ func init() {
 
 // Metrics returns what the runtime counted. It takes no daemon's lock.
 func (r *Runtime) Metrics() Metrics {
-	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.bytes.Load(), Accused: r.evidence.Refused(), Held: len(r.Unconfirmed().List())}
+	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.Bytes.Load(), Accused: r.evidence.Refused(), Held: len(r.Unconfirmed().List())}
 	r.mu.RLock()
 	out.Lossy = len(r.losses)
 	r.mu.RUnlock()
@@ -253,7 +185,7 @@ func (r *Runtime) Metrics() Metrics {
 				continue // its kind came since
 			}
 		}
-		state, memory, near := d.glance()
+		state, memory, near := d.Shown()
 		k.Daemons[state]++
 		k.MemoryBytes += memory
 		for _, name := range near.Names() {
@@ -264,54 +196,42 @@ func (r *Runtime) Metrics() Metrics {
 	return out
 }
 
-func readMeter(k *kindMeter) KindMetrics {
-	out := KindMetrics{Failures: make(map[string]uint64), PassedOver: make(map[string]uint64), Daemons: make(map[string]int), Passivated: k.passivated.Load(),
-		Downtime: k.downtime.Read(), MigrationBytes: k.bytes.Load(), Rounds: k.rounds.Load()}
-	for i := range k.events {
-		e := &k.events[i]
-		out.Events += e.events.Load()
-		out.Repeats += e.repeats.Load()
-		out.Outputs += e.outputs.Load()
-		out.Refused += e.refused.Load()
-		out.Roomless += e.roomless.Load()
-		out.RateWaits += e.paced.Load()
-		out.InternalTime += time.Duration(e.internal.Load())
+func readMeter(k *engine.KindMeter) KindMetrics {
+	out := KindMetrics{Failures: make(map[string]uint64), PassedOver: make(map[string]uint64), Daemons: make(map[string]int), Passivated: k.Passivated.Load(),
+		Downtime: k.Downtime.Read(), MigrationBytes: k.Bytes.Load(), Rounds: k.Rounds.Load()}
+	for i := range k.Events {
+		e := &k.Events[i]
+		out.Events += e.Events.Load()
+		out.Repeats += e.Repeats.Load()
+		out.Outputs += e.Outputs.Load()
+		out.Refused += e.Refused.Load()
+		out.Roomless += e.Roomless.Load()
+		out.RateWaits += e.Paced.Load()
+		out.InternalTime += time.Duration(e.Internal.Load())
 		for _, source := range InternalSources {
 			for _, kind := range internalSource[source] {
-				out.PassedOver[source] += e.passed[kind].Load()
+				out.PassedOver[source] += e.Passed[kind].Load()
 			}
 		}
-		for f := range e.failures {
-			out.Failures[failureNames[f]] += e.failures[f].Load()
+		for f := range e.Failures {
+			out.Failures[engine.FailureNames[f]] += e.Failures[f].Load()
 		}
-		out.Process, out.Delivery = out.Process.Add(e.process.Read()), out.Delivery.Add(e.delivery.Read())
+		out.Process, out.Delivery = out.Process.Add(e.Process.Read()), out.Delivery.Add(e.Delivery.Read())
 	}
-	out.Near = make(map[string]int, len(nearLimits))
-	for i := range nearLimits {
-		out.Near[nearLimits[i].name] = 0
+	out.Near = make(map[string]int, len(engine.NearLimits))
+	for i := range engine.NearLimits {
+		out.Near[engine.NearLimits[i].Name] = 0
 	}
 	out.Returned = make(map[Return]uint64, len(returns))
 	for _, r := range returns {
 		out.Returned[r] = 0
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for r, n := range k.returned {
+	k.Mu.Lock()
+	defer k.Mu.Unlock()
+	for r, n := range k.Returned {
 		out.Returned[Return(r)] = n
 	}
 	return out
-}
-
-// glance returns the daemon's state and memory, as they were last shown.
-func (d *hosted) glance() (state string, memory int64, near daemon.Near) {
-	d.view.mu.Lock()
-	s := d.view.at
-	d.view.mu.Unlock()
-	state = s.name()
-	if s.state == lifecycle.Running && d.IsMoving() {
-		state = lifecycle.Migrating.String()
-	}
-	return state, s.memory, s.near(d.limits())
 }
 
 // knownKind is the kind as it is counted where a peer names it.

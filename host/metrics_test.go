@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/abi"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -79,7 +80,7 @@ func TestMetricsCountWhatDaemonsDid(t *testing.T) {
 		t.Fatal(err)
 	}
 	happened := r.Notifications(ctx)
-	const good = 2*host.SampledEvents + 1
+	const good = 2*engine.SampledEvents + 1
 	for i := range good {
 		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("twice")}); err != nil {
 			t.Fatal(i, err)

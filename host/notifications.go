@@ -33,8 +33,3 @@ func (n *notifications) publish(h daemon.Notification) {
 	h.At = n.clock()
 	n.feed.Publish(h)
 }
-
-// notify publishes what happened to the daemon.
-func (d *hosted) notify(what daemon.Topic, reason string) {
-	d.env.Notify(daemon.Notification{Topic: what, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Reason: reason})
-}

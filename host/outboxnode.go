@@ -10,7 +10,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
-	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/outbox"
 	"wasmhost.example/identity"
 )
@@ -35,18 +35,18 @@ func (o outboxOf) Due(ctx context.Context, id identity.EntityID, p effect.Place,
 	if err != nil {
 		return nil, goneErr(err)
 	}
-	if err := fair.Sleep(ctx, d.owes()); err != nil {
+	if err := fair.Sleep(ctx, d.Owes()); err != nil {
 		return nil, err
 	}
 
 	var list []channel.Carriage
-	var last *ticket
-	err = d.turn(ctx, func(*fair.Turn) error {
-		if err := d.going(); err != nil {
+	var last *engine.Ticket
+	err = d.Turn(ctx, func(*fair.Turn) error {
+		if err := d.Going(); err != nil {
 			none()
 			return err
 		}
-		if list = d.dueFor(p, most, bytes); len(list) == 0 {
+		if list = d.DueFor(p, most, bytes); len(list) == 0 {
 			none()
 		}
 		last = d.LastTicket()
@@ -55,7 +55,7 @@ func (o outboxOf) Due(ctx context.Context, id identity.EntityID, p effect.Place,
 	if err != nil || len(list) == 0 {
 		return nil, goneErr(err)
 	}
-	if err := last.wait(ctx); err != nil {
+	if err := last.Wait(ctx); err != nil {
 		return nil, err // the daemon goes back to what is stored
 	}
 	return list, nil
@@ -67,51 +67,7 @@ func (o outboxOf) Acknowledge(ctx context.Context, id identity.EntityID, p effec
 	if err != nil {
 		return err
 	}
-	return d.turn(ctx, func(*fair.Turn) error { return d.acknowledge(p, list, lost) })
-}
-
-// acknowledge needs d.mu.
-func (d *hosted) acknowledge(p effect.Place, list []channel.Carriage, lost string) error {
-	if d.effects == nil {
-		return nil
-	}
-	if err := d.noteSent(p, list[len(list)-1], lost); err != nil {
-		return err
-	}
-	d.did()
-
-	bytes := 0
-	for i := range list {
-		bytes += effect.Cost(len(list[i].Payload))
-	}
-	d.share.Made(len(list), int64(bytes))
-	d.madeRoom()
-	if lost != "" {
-		d.lost.sent.Add(uint64(len(list)))
-		d.setTimer() // calls among them end
-		d.log.add(2, fmt.Sprintf("%d events that it sent to %s are given up: %s", len(list), p, lost))
-		d.env.Logger.Warn("what a daemon sent is given up", "daemon", d.id.Origin(), "to", p, "events", len(list), "reason", lost)
-	}
-
-	return nil
-}
-
-// noteSent records that what goes to a place was taken there up to an effect, or is given
-// up. It needs d.mu.
-func (d *hosted) noteSent(p effect.Place, last channel.Carriage, lost string) error {
-	if p.Replies {
-		return d.acknowledgeReplies(p.To, last, lost)
-	}
-	sent := &journal.Sent{Place: p, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.now()}
-	rec, err := journal.Encode(sent)
-	if err != nil {
-		return err
-	}
-	d.settle(sent)
-	if d.recording() {
-		d.record(rec)
-	}
-	return nil
+	return d.Turn(ctx, func(*fair.Turn) error { return d.Acknowledge(p, list, lost) })
 }
 
 // PassedOver notes in the daemon's log and in its count of lost events that the receiver
@@ -121,7 +77,7 @@ func (o outboxOf) PassedOver(id identity.EntityID, p effect.Place, n int, why er
 	if err != nil {
 		return
 	}
-	d.lostOfSent(n, p, why)
+	d.LostOfSent(n, p, why)
 	o.rt.env.Logger.Warn("what a daemon sent was passed over", "daemon", id.Origin(), "to", p, "reason", why)
 }
 
@@ -133,34 +89,15 @@ func (o outboxOf) Credentials(ctx context.Context, id identity.EntityID, p effec
 		return had, err
 	}
 
-	err = d.turn(ctx, func(*fair.Turn) error {
-		if err := d.going(); err != nil {
+	err = d.Turn(ctx, func(*fair.Turn) error {
+		if err := d.Going(); err != nil {
 			return err
 		}
-		c, err = d.credentials(p, had)
+		c, err = d.Credentials(p, had)
 		return err
 	})
 
 	return c, err
-}
-
-// credentials needs d.mu.
-func (d *hosted) credentials(p effect.Place, had outbox.Credentials) (c outbox.Credentials, err error) {
-	if d.key.CanSign() {
-		c.Residence, c.Epoch = had.Residence, d.epoch
-		if c.Residence == nil || had.Epoch != d.epoch {
-			if c.Residence, err = channel.NewResidence(d.key, d.env.Self, d.epoch); err != nil {
-				return had, err
-			}
-		}
-	}
-
-	if d.effects != nil && p.Channel != "" {
-		if g := d.effects.Grants().MayPublish(p.Channel); g != nil {
-			c.Token = g.Token
-		}
-	}
-	return c, nil
 }
 
 // Fire has the daemon process its timers that are due.
@@ -204,7 +141,7 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 	if err != nil {
 		return taken, err
 	}
-	owes := d.owesBytes()
+	owes := d.OwesBytes()
 	if owes > longestDebt {
 		return taken, fmt.Errorf("%w: daemon %s has used up its limit internal-bytes", channel.ErrBusy, m.To.Origin())
 	}
@@ -212,15 +149,15 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 		return taken, err
 	}
 
-	var t *ticket
-	err = d.turn(ctx, func(turn *fair.Turn) (err error) {
-		if err := d.going(); err != nil {
+	var t *engine.Ticket
+	err = d.Turn(ctx, func(turn *fair.Turn) (err error) {
+		if err := d.Going(); err != nil {
 			return fmt.Errorf("%w: %w", channel.ErrBusy, err)
 		}
-		var some takenEvents
-		some, t, err = d.takeSome(turn, m.From, via, list)
+		var some engine.Taken
+		some, t, err = d.TakeSome(turn, m.From, via, list)
 		taken = outbox.Taken(some)
-		if errors.Is(err, errNoRoom) {
+		if errors.Is(err, engine.ErrNoRoom) {
 			why := channel.ErrNoRoom
 			if r.sender.Blocked(m.To) {
 				why = channel.ErrBusy
@@ -234,61 +171,15 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 		return taken, err
 	}
 
-	if err := t.wait(ctx); err != nil { // all of it comes again
+	if err := t.Wait(ctx); err != nil { // all of it comes again
 		return outbox.Taken{}, err
 	}
 	return taken, err
 }
 
-// takenEvents is how many events of another daemon a daemon took.
-type takenEvents struct {
-	Events     int   // that it has now
-	PassedOver int   // of them, that it failed on
-	First      error // why it failed on the first of those
-}
-
-// takeSome applies effects that are new to the daemon, and returns of how many
-// this is true now: all, unless the turn is over. It needs d.mu.
-func (d *hosted) takeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken takenEvents, t *ticket, err error) {
-	d.gather()
-	for taken.Events < len(list) {
-		e := &list[taken.Events]
-		before := d.stats.errors
-		if err = d.takeOne(from, via, e); err != nil {
-			break
-		}
-
-		if d.stats.errors > before {
-			if taken.PassedOver++; taken.First == nil {
-				taken.First = fmt.Errorf("event %d: %w", e.Number, d.fault)
-			}
-		}
-
-		if taken.Events++; d.over(turn) {
-			break
-		}
-	}
-
-	t = d.flush()
-	d.countTurn()
-	return taken, t, err
-}
-
-// takeOne has the daemon take an event of another's, an ask or a reply. It needs d.mu.
-func (d *hosted) takeOne(from identity.EntityID, via identity.NodeID, e *channel.Carriage) error {
-	if e.Reply != nil {
-		return d.takeReply(from, e.Reply)
-	}
-	ev := &input{Event: daemon.Event{Sender: from, From: from, Via: via, Number: e.Number, Kind: daemon.EventDaemon, Payload: e.Payload}, senderEpoch: e.Epoch}
-	if e.Call {
-		ev.Kind = daemon.EventAsk
-	}
-	return d.applyOther(ev)
-}
-
 // receiverOf returns a daemon of this node. One that is on its way here is not
 // unknown.
-func (r *Runtime) receiverOf(id identity.EntityID) (*hosted, error) {
+func (r *Runtime) receiverOf(id identity.EntityID) (*engine.Daemon, error) {
 	d, err := r.find(id)
 	if errors.Is(err, daemon.ErrNotFound) {
 		if r.table.Arrival(id) != nil {
@@ -311,7 +202,7 @@ func (o outboxOf) Waits(ctx context.Context, asker, asked identity.EntityID, gon
 		return false, err
 	}
 
-	if err := d.peek(ctx); err != nil {
+	if err := d.Peek(ctx); err != nil {
 		return false, err
 	}
 	if d.Effects() != nil {
@@ -321,5 +212,5 @@ func (o outboxOf) Waits(ctx context.Context, asker, asked identity.EntityID, gon
 	if !waits || !gone {
 		return waits, nil
 	}
-	return true, d.turn(ctx, func(*fair.Turn) error { return d.endCallsTo(asked) })
+	return true, d.Turn(ctx, func(*fair.Turn) error { return d.EndCallsTo(asked) })
 }

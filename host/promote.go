@@ -8,7 +8,6 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
-	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/identity"
 )
@@ -33,7 +32,7 @@ func (r Copies) Promote(ctx context.Context, id identity.EntityID, at ChainEnd, 
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	if d := p.Here; d != nil {
-		return d.promote(ctx, epoch, func(epoch, sequence uint64, head chain.Hash) error {
+		return d.Promote(ctx, epoch, func(epoch, sequence uint64, head chain.Hash) error {
 			if stands := (ChainEnd{epoch, sequence, head}); stands != at {
 				return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherEnd, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
 			}
@@ -69,44 +68,6 @@ func (r Copies) WithoutDirectory(ctx context.Context) error {
 	c.memory.mu.Lock()
 	c.memory.silent = c.directory.Now()
 	c.memory.mu.Unlock()
-	return nil
-}
-
-// promote raises the epoch of a daemon that is here, if it stands where stands wants it.
-func (d *hosted) promote(ctx context.Context, epoch uint64, stands func(epoch, sequence uint64, head chain.Hash) error) error {
-	if !d.BeginMove() {
-		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.id.Origin())
-	}
-	defer d.EndMove()
-	if err := d.peek(ctx); err != nil { // held as it is, nothing else may look at it
-		return err
-	}
-	defer d.mu.Unlock()
-	if err := d.wake(ctx); err != nil {
-		return err
-	}
-	if d.life.State() != lifecycle.Running {
-		return fmt.Errorf("%w: %s", daemon.ErrNotReady, d.id.Origin())
-	}
-	if err := d.last.waitStored(ctx); err != nil {
-		return err
-	}
-	if d.epoch == epoch { // it was promoted before
-		return nil
-	}
-	if err := stands(d.epoch, d.chain.Head().Sequence, d.chain.HeadHash()); err != nil {
-		return err
-	}
-	fact, b, err := d.fact(chain.MendRecovery, epoch)
-	if err == nil {
-		err = d.env.Store.Commit(b)
-	}
-	if err != nil {
-		return fmt.Errorf("writing that daemon %s goes on under epoch %d: %w", d.id.Origin(), epoch, err)
-	}
-	d.goOn(fact.Epoch)
-	d.show()
-	d.notify(daemon.WasMended, chain.MendRecovery.String())
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/identity"
 )
@@ -15,7 +16,7 @@ func (r Daemons) List() []daemon.Info {
 	all := r.rt.table.Daemons()
 	out := make([]daemon.Info, 0, len(all))
 	for _, d := range all {
-		out = append(out, d.info())
+		out = append(out, d.Info())
 	}
 	slices.SortFunc(out, func(a, b daemon.Info) int { return cmp.Compare(a.Name, b.Name) })
 	return out
@@ -27,7 +28,7 @@ func (r Daemons) Inspect(id identity.EntityID) (daemon.Info, error) {
 	if err != nil {
 		return daemon.Info{}, err
 	}
-	return d.info(), nil
+	return d.Info(), nil
 }
 
 // Logs returns the daemon's last log lines, oldest first.
@@ -36,7 +37,7 @@ func (r Daemons) Logs(id identity.EntityID) ([]daemon.LogLine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.Log().all(), nil
+	return d.Log().All(), nil
 }
 
 // FollowLogs returns the daemon's log lines from now on. The channel is closed
@@ -46,7 +47,7 @@ func (r Daemons) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan d
 	if err != nil {
 		return nil, err
 	}
-	return d.Log().feed.Stream(ctx, keptLines, r.rt.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
+	return d.Log().Feed.Stream(ctx, engine.KeptLines, r.rt.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
 }
 
 // MigrationPhase returns where the daemon's migration stands that leaves this

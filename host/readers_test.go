@@ -97,13 +97,13 @@ func TestReadersAreBounded(t *testing.T) {
 	<-c.entered
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	for range host.MaxReaders {
+	for range daemon.MaxReaders {
 		go func() {
 			_, err := r.Snapshot(ctx, d.Entity)
 			ended <- err
 		}()
 	}
-	r.AwaitReaders(d.Entity, host.MaxReaders)
+	r.AwaitReaders(d.Entity, daemon.MaxReaders)
 	refused := func() {
 		t.Helper()
 		if _, err := r.Snapshot(t.Context(), d.Entity); !errors.Is(err, daemon.ErrManyReaders) {
@@ -115,7 +115,7 @@ func TestReadersAreBounded(t *testing.T) {
 	}
 	refused()
 	cancel()
-	for range host.MaxReaders {
+	for range daemon.MaxReaders {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("a reader that gave up: %v", err)
 		}

@@ -2,12 +2,11 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/store"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/identity"
 )
 
@@ -34,100 +33,16 @@ func (r Daemons) SetLimits(ctx context.Context, id identity.EntityID, change map
 	if err != nil {
 		return daemon.Info{}, err
 	}
-	if err := d.relimitStill(ctx, change); err != nil {
+	if err := d.RelimitStill(ctx, change); err != nil {
 		return daemon.Info{}, fmt.Errorf("setting limits of daemon %s: %w", id.Origin(), err)
 	}
 	r.rt.env.Logger.Info("limits set", "daemon", id.Origin(), "name", d.Name(), "limits", change)
 	if _, named := change["history"]; named {
 		d.Lock()
-		d.trimNow()
+		d.TrimNow()
 		d.Unlock()
 	}
-	return d.info(), nil
-}
-
-// relimitStill is relimit of a daemon that does not move meanwhile: what moves has told its
-// limits already. It returns when the limits are durable.
-func (d *hosted) relimitStill(ctx context.Context, change map[string]int64) error {
-	if !d.BeginMove() {
-		return fmt.Errorf("%w: set its limits where it arrives", daemon.ErrAlreadyMigrating)
-	}
-	defer d.EndMove()
-	if err := d.look(ctx); err != nil {
-		return err
-	}
-	last, err := d.relimit(change)
-	d.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return last.wait(ctx)
-}
-
-// replayed are the limits that decide what becomes of an event.
-var replayed = []string{"memory", "output-bytes", "output-count", "log-bytes"}
-
-// relimit needs d.mu, and d to run.
-func (d *hosted) relimit(change map[string]int64) (*ticket, error) {
-	before := d.own()
-	own, err := before.With(change)
-	if err != nil {
-		return nil, err
-	}
-	if err := daemon.Concerning(own.FitOn(d.env.Limits), change); err != nil {
-		return nil, err
-	}
-	if own == before {
-		return d.last, nil
-	}
-	all := own.Over(d.env.Limits).Storable()
-	if sizer, ok := d.daemon.(daemon.Sizer); ok && sizer.MemoryBytes() > all.MemoryBytes {
-		return nil, &daemon.UnfitError{Pairs: []daemon.Unfit{{Limit: "memory", Value: all.MemoryBytes, Against: "the daemon's memory now", Allows: sizer.MemoryBytes(), Why: "a memory does not shrink",
-			Set: "memory to at least " + daemon.LimitText("memory", sizer.MemoryBytes())}}}
-	}
-
-	d.limitTo(own)
-	t, err := d.storeLimits(before, change)
-	if err != nil {
-		d.limitTo(before)
-		return nil, err
-	}
-	if code, ok := d.daemon.(limited); ok {
-		if err := code.Limit(all); err != nil {
-			d.failLocked(err)
-			return nil, err
-		}
-	}
-	return t, nil
-}
-
-// storeLimits submits the daemon's record. Where the change could make a replay of what the
-// daemon did before differ, its state goes along, so that none is made.
-func (d *hosted) storeLimits(before daemon.Limits, change map[string]int64) (*ticket, error) {
-	if d.env.Store == nil || d.kind == "" {
-		return d.last, nil
-	}
-	rec, err := d.record0()
-	if err != nil {
-		return nil, err
-	}
-	b := &store.Batch{}
-	anew := slices.ContainsFunc(replayed, func(name string) bool {
-		own := d.own()
-		_, named := change[name]
-		return named && before.Value(name) != own.Value(name)
-	})
-	if anew && d.index > d.kept {
-		if err := d.putWhole(b); err != nil && !errors.Is(err, daemon.ErrNotPortable) {
-			return nil, err
-		}
-	}
-	b.Put(store.Daemons, d.id[:], rec)
-	t := d.commit(b)
-	if d.leader != nil {
-		t = d.renew()
-	}
-	return t, nil
+	return d.Info(), nil
 }
 
 // KindLimits says what Kinds.SetLimits did.
@@ -172,7 +87,7 @@ func (r Kinds) SetLimits(ctx context.Context, name string, change map[string]int
 
 	var out KindLimits
 	for _, d := range r.rt.ofKind(name) {
-		mine, others := ofKindsOwn(d.own(), before, change)
+		mine, others := ofKindsOwn(d.OwnLimits(), before, change)
 		if len(mine) > 0 {
 			if _, err := r.rt.Daemons().SetLimits(ctx, d.Entity(), mine); err != nil {
 				out.Kept = append(out.Kept, KeptLimits{d.Name(), d.Entity(), err})
@@ -203,9 +118,9 @@ func ofKindsOwn(own, kind daemon.Limits, change map[string]int64) (mine map[stri
 }
 
 // ofKind returns the daemons of this node that are of the kind, by name.
-func (r *Runtime) ofKind(name string) []*hosted {
+func (r *Runtime) ofKind(name string) []*engine.Daemon {
 	list := r.table.OfKind(name)
-	slices.SortFunc(list, func(a, b *hosted) int { return a.Entity().Compare(b.Entity()) })
+	slices.SortFunc(list, func(a, b *engine.Daemon) int { return a.Entity().Compare(b.Entity()) })
 	return list
 }
 

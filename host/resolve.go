@@ -9,7 +9,6 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -94,8 +93,8 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	} else {
 		key = key.Clone()
 	}
-	d.setKey(key)
-	fact, b, err := d.fact(chain.MendClaim, in.offer.Epoch+2)
+	d.SetKey(key)
+	fact, b, err := d.RepairFact(chain.MendClaim, in.offer.Epoch+2)
 	if err != nil {
 		return chain.Mended{}, err
 	}
@@ -105,7 +104,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	}
 	here := false
 	defer func() { back(here) }()
-	rec, err := d.record0()
+	rec, err := d.EncodeRecord()
 	if err != nil {
 		return chain.Mended{}, err
 	}
@@ -115,41 +114,15 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}
-	d.goOn(fact.Epoch)
+	d.GoOn(fact.Epoch)
 	r.table.Activate(in, d)
 	here = true
 	if err := in.step(migration.Overruled, migration.Operator); err != nil {
 		return chain.Mended{}, err
 	}
-	d.resume()
+	d.Resume()
 	r.subscriber.Start(d.Entity(), d.Ledger().All())
-	d.accountMemory()
+	d.AccountMemory()
 	r.env.Logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
 	return fact, nil
-}
-
-// fact makes the record of a mending at the daemon's head, in a batch. It needs
-// d.mu.
-func (d *hosted) fact(how chain.Mend, epoch uint64) (chain.Mended, *store.Batch, error) {
-	fact := chain.Mended{How: how, After: d.chain.Head().Sequence, Epoch: epoch}
-	b := &store.Batch{Generation: d.under}
-	return fact, b, d.appendFact(b, &fact)
-}
-
-// appendFact adds the signed record of a mending to the batch, at the daemon's
-// index. It needs d.mu.
-func (d *hosted) appendFact(b *store.Batch, fact *chain.Mended) error {
-	rec := &journal.Mend{Fact: *fact, Time: d.now(), Checkpoint: *d.checkpointFor(chain.PurposeMend, fact.Epoch)}
-	var err error
-	if rec.Checkpoint.State, err = fact.Sum(); err != nil {
-		return err
-	}
-	if err := rec.Checkpoint.Sign(d.key); err != nil {
-		return err
-	}
-	value, err := journal.Encode(rec)
-	if err == nil {
-		b.Append(d.id, d.index, value)
-	}
-	return err
 }

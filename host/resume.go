@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/source"
 	"wasmhost.example/host/migration/target"
@@ -29,7 +30,7 @@ func (r *Runtime) recoverOutgoing() error {
 		}
 		d.Lock()
 		if d.State().Serves() {
-			d.pause()
+			d.Pause()
 		}
 		d.Unlock()
 		d.BeginMove()
@@ -60,17 +61,17 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 	}
 	for id, rec := range records {
 		in := &incoming{rt: r, env: r.env, from: rec.From, offer: rec.Offer, done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
-		d := newHosted(r.daemons, id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
-		d.identify(rec.Offer.Name, identity.PublicOnly(id))
+		d := engine.New(r.daemons, id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
+		d.Identify(rec.Offer.Name, identity.PublicOnly(id))
 		in.d = d
 		d.Lock()
-		err := d.storedLimits()
+		err := d.StoredLimits()
 		if err == nil {
-			in.lasting, err = storedLasting(r.env.Store, id)
+			in.lasting, err = engine.StoredFacts(r.env.Store, id)
 		}
 		if err == nil {
-			d.remember(in.lasting)
-			err = d.rebuildWith(ctx, nil)
+			d.TakeFacts(in.lasting)
+			err = d.RebuildWith(ctx, nil)
 		}
 		d.Unlock()
 		if err != nil {
@@ -94,18 +95,4 @@ func (r *Runtime) resumeMigrations() {
 	for _, in := range arrivals {
 		go in.inDoubt()
 	}
-}
-
-// storedLimits gives a daemon that is on its way here the limits that its
-// stored snapshot has.
-func (d *hosted) storedLimits() error {
-	value, err := d.env.Store.Get(store.Snapshots, d.id[:])
-	if err != nil {
-		return err
-	}
-	_, s, err := readStored(d.env.Store, value, d.id)
-	if err != nil {
-		return err
-	}
-	return d.setLimits(s.Header.Limits)
 }

@@ -21,6 +21,7 @@ import (
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/evidence"
 	"wasmhost.example/host/internal/feed"
@@ -127,7 +128,7 @@ type Runtime struct {
 	arriving   *target.Room
 	resided    resided // proofs of where daemons are
 	timers     *outbox.Timers
-	daemons    *engineConfig
+	daemons    *engine.Config
 	shares     *fair.Scheduler // of work that the node begins by itself
 	foreign    *fair.Flow      // of what daemons elsewhere publish here
 
@@ -138,13 +139,13 @@ type Runtime struct {
 	holds   map[identity.EntityID]*holdRecord
 	losses  map[identity.EntityID]*daemon.Loss
 
-	table      *table.Table[*hosted, *incoming, *source.Migration]
+	table      *table.Table[*engine.Daemon, *incoming, *source.Migration]
 	evidence   *evidence.Records
 	failures   failures
 	departures *source.Departures
 
 	starting lock.Mutex[lock.Start] // one Start at a time
-	reading  reading
+	reading  engine.Unread
 	eager    int // eagerMost
 	idle     idle
 	progress progress
@@ -179,12 +180,12 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.env, r.cancel = o.env()
 	r.notifications = &notifications{clock: r.env.Clock}
 	r.env.Notify = r.notifications.publish
-	r.idle = idle{o.PassivateAfter, &activeMemory{limit: o.ActiveBytes, kick: make(chan struct{}, 1)}}
+	r.idle = idle{o.PassivateAfter, &engine.ActiveMemory{Limit: o.ActiveBytes, Kick: make(chan struct{}, 1)}}
 	r.tokenSkew, r.exchanges, r.eager = o.TokenSkew, newExchanges(), eagerMost
 	if r.budgets = o.Budgets; r.budgets == nil {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
-	r.table, r.evidence = table.New[*hosted, *incoming, *source.Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), evidence.New(r.env)
+	r.table, r.evidence = table.New[*engine.Daemon, *incoming, *source.Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), evidence.New(r.env)
 	r.departures = source.New(r.env, r.mesh, r.evidence, departuresOf{r})
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
@@ -356,7 +357,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	}
 	daemons, waiting := r.table.Empty(err == nil) // nobody is left to ask of migrations
 	for _, d := range daemons {
-		err = errors.Join(err, d.putAway(ctx))
+		err = errors.Join(err, d.PutAway(ctx))
 	}
 	for _, in := range waiting {
 		in.shutDown()
@@ -378,7 +379,7 @@ func (r *Runtime) SimulateNotReady(on bool) { r.notReady.Store(on) }
 
 // find returns the daemon, or why it is not here: *MovedError, *NotFoundError,
 // ErrComing, or that the runtime is not ready.
-func (r *Runtime) find(id identity.EntityID) (*hosted, error) {
+func (r *Runtime) find(id identity.EntityID) (*engine.Daemon, error) {
 	if d := r.table.Daemon(id); d != nil {
 		return d, nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/leader"
@@ -103,7 +104,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err != nil {
 		return err
 	}
-	d.setKey(key)
+	d.SetKey(key)
 	went, back, err := in.rt.table.Returns(o.Entity)
 	if err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
@@ -122,11 +123,11 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if of, ok := d.Code().(moving.Memory); ok {
 		of.Thaw()
 	}
-	d.resume()
+	d.Resume()
 	in.rt.cluster.lookSoon()
 	in.rt.subscriber.Start(d.Entity(), d.Ledger().All())
-	d.startEffects()
-	d.accountMemory()
+	d.StartEffects()
+	d.AccountMemory()
 	in.rt.meters.moved(o.Kind, "target", nil)
 	in.env.Notify(daemon.Notification{Topic: daemon.Came, Entity: d.Entity(), Name: d.Name(), Kind: d.Kind(), Epoch: d.Epoch(), Peer: in.from})
 	in.env.Logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.Epoch())
@@ -155,7 +156,7 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 // d.mu.
 func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.Tombstone) error {
 	d, id := in.d, in.offer.Entity
-	move, err := journal.Encode(&journal.Move{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.now(), Checkpoint: hand.Checkpoint()})
+	move, err := journal.Encode(&journal.Move{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.Now(), Checkpoint: hand.Checkpoint()})
 	if err != nil {
 		return err
 	}
@@ -163,7 +164,7 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 	if in.memory != nil { // else it came before this node's last start
 		root = in.memory.Sum()
 	}
-	facts, err := d.facts(rel.Migration, in.from, in.env.Self, rel, root)
+	facts, err := d.ReceiptFacts(rel.Migration, in.from, in.env.Self, rel, root)
 	if err != nil {
 		return err
 	}
@@ -172,11 +173,11 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 		return err
 	}
 	b := &store.Batch{}
-	if err := errors.Join(in.rt.evidence.PutReceipts(b, append(in.receipts, half)...), keepLoss(b, id, in.lasting)); err != nil {
+	if err := errors.Join(in.rt.evidence.PutReceipts(b, append(in.receipts, half)...), engine.KeepLoss(b, id, in.lasting)); err != nil {
 		return err
 	}
 	if in.env.Store != nil {
-		rec, err := d.record0()
+		rec, err := d.EncodeRecord()
 		if err != nil {
 			return err
 		}
@@ -186,7 +187,7 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 		b.Delete(store.Meta, snapshot.ArrivingKey(id))
 		went.Raise(b, id)
 		if d.Key().CanSign() {
-			b.Delete(store.Meta, keptKey(id)) // it is the daemon's again
+			b.Delete(store.Meta, engine.KeptKey(id)) // it is the daemon's again
 		}
 		b.Generation = d.Generation()
 		if err := in.env.Store.Commit(b); err != nil {
@@ -195,7 +196,7 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 	}
 	in.rt.showLoss(id, in.lasting)
 	check := hand.Checkpoint()
-	d.hasCome(rel.Epoch, &check, in.env.Store != nil)
+	d.HasCome(rel.Epoch, &check, in.env.Store != nil)
 	return nil
 }
 
@@ -225,7 +226,7 @@ func (in *incoming) discard(by migration.Role) bool {
 	r, o := in.rt, &in.offer
 	if in.d != nil {
 		in.d.Lock()
-		in.d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
+		in.d.End(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
 		in.d.Unlock()
 	}
 	if r.env.Store != nil && r.life.Load() != lifeShuttingDown {
@@ -235,7 +236,7 @@ func (in *incoming) discard(by migration.Role) bool {
 		b.Delete(store.Meta, snapshot.ArrivingKey(o.Entity))
 		b.DeleteHistory(o.Entity)
 		if in.lent {
-			b.Delete(store.Meta, keptKey(o.Entity))
+			b.Delete(store.Meta, engine.KeptKey(o.Entity))
 		}
 		if err := r.env.Store.Commit(b); err != nil {
 			r.env.Logger.Error("dropping a daemon that did not come", "daemon", o.Entity.Origin(), "error", err)
@@ -258,7 +259,7 @@ func (in *incoming) shutDown() {
 	}
 	in.end()
 	in.d.Lock()
-	in.d.end(lifecycle.Leave, &daemon.NotFoundError{Entity: in.offer.Entity})
+	in.d.End(lifecycle.Leave, &daemon.NotFoundError{Entity: in.offer.Entity})
 	in.d.Unlock()
 }
 
@@ -335,16 +336,10 @@ func (r *Runtime) takeRelease(from identity.NodeID, c migration.Conn, rel *migra
 		if err := in.activate(rel); err != nil {
 			return err
 		}
-	case d != nil && d.owns(rel.Epoch), t.Epoch >= rel.Epoch:
+	case d != nil && d.OwnsUnder(rel.Epoch), t.Epoch >= rel.Epoch:
 	default:
 		return migration.Failf(migration.StateFailed, "node %s holds nothing of daemon %s for migration %x", r.env.Self, rel.Entity.Origin(), rel.Migration)
 	}
 	r.done(from, c, rel)
 	return nil
-}
-
-func (d *hosted) owns(epoch uint64) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.epoch >= epoch
 }

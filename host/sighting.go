@@ -27,7 +27,7 @@ func (r Evidence) Sight(id identity.EntityID) (Sighting, error) {
 	s := Sighting{Coming: in != nil || r.rt.cluster != nil && r.rt.cluster.copies.Find(id) != nil}
 	switch {
 	case d != nil:
-		i := d.info()
+		i := d.Info()
 		s.Here = &i
 	case t.Stopped:
 		s.Stopped = t.Epoch

@@ -9,7 +9,6 @@ import (
 
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -104,21 +103,11 @@ func (r *Runtime) standings() []channel.Standing {
 	all := r.table.Daemons()
 	var out []channel.Standing
 	for _, d := range all {
-		if s, ok := d.standing(); ok {
+		if s, ok := d.Standing(); ok {
 			out = append(out, s)
 		}
 	}
 	return out
-}
-
-func (d *hosted) standing() (channel.Standing, bool) {
-	if d.kind == "" || d.leader != nil {
-		return channel.Standing{}, false
-	}
-	d.view.mu.Lock()
-	epoch, made, gone := d.view.at.epoch, d.view.made, d.view.at.state == lifecycle.Moved
-	d.view.mu.Unlock()
-	return channel.Standing{Entity: d.id, Node: d.env.Self, Epoch: epoch}, made && !gone && epoch > 0
 }
 
 func (r *Runtime) exchangeSome(ctx context.Context, peer identity.NodeID, ours []channel.Standing) error {
@@ -176,7 +165,7 @@ func (r *Runtime) serveStandings(conn channel.Conn, from identity.NodeID, m *cha
 		d, t := w.Here, w.Went
 		switch {
 		case d != nil:
-			if ours, ok := d.standing(); ok && ours.Epoch >= s.Epoch && !r.isHeld(s.Entity) {
+			if ours, ok := d.Standing(); ok && ours.Epoch >= s.Epoch && !r.isHeld(s.Entity) {
 				out.Daemons = append(out.Daemons, ours)
 			} else if ok && ours.Epoch < s.Epoch {
 				defer r.Unconfirmed().PeerCame(from) // it may have more
@@ -195,7 +184,7 @@ func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 	if err != nil || r.isHeld(s.Entity) && !r.unconfirmed(s.Entity) {
 		return nil // it is not here any more, or is held for a proof already
 	}
-	ours, ok := d.standing()
+	ours, ok := d.Standing()
 	if !ok {
 		return nil
 	}
@@ -203,7 +192,7 @@ func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 	if err != nil || h == nil {
 		return err
 	}
-	if now, ok := d.standing(); !ok || now.Epoch != ours.Epoch {
+	if now, ok := d.Standing(); !ok || now.Epoch != ours.Epoch {
 		return nil // it moved, or was mended, meanwhile
 	}
 	if err := r.hold(s.Entity, h); err != nil {
@@ -283,7 +272,7 @@ func (r *Runtime) nobodyFurther(ctx context.Context, id identity.EntityID) error
 	if err != nil {
 		return err
 	}
-	ours, ok := d.standing()
+	ours, ok := d.Standing()
 	if !ok {
 		return nil // the directory decides
 	}

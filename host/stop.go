@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/evidence"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/table"
@@ -18,9 +19,9 @@ func movedBy(t table.Tombstone, id identity.EntityID) daemon.Moved {
 }
 
 // grave is the batch that replaces the daemon by a tombstone. It needs d.mu.
-func (r *Runtime) grave(d *hosted, t table.Tombstone) (*store.Batch, error) {
+func (r *Runtime) grave(d *engine.Daemon, t table.Tombstone) (*store.Batch, error) {
 	b := &store.Batch{}
-	d.forget(b)
+	d.Forget(b)
 	if err := t.Bury(b, d.Entity()); err != nil {
 		return nil, err
 	}
@@ -33,7 +34,7 @@ func (r *Runtime) grave(d *hosted, t table.Tombstone) (*store.Batch, error) {
 }
 
 // bury writes the grave, and takes the daemon out of the tables.
-func (r *Runtime) bury(d *hosted, t table.Tombstone, grave *store.Batch) error {
+func (r *Runtime) bury(d *engine.Daemon, t table.Tombstone, grave *store.Batch) error {
 	if r.env.Store != nil {
 		large, err := r.env.Store.HistoryIsLarge(d.Entity(), ^uint64(0))
 		if err == nil {
@@ -66,7 +67,7 @@ func (r *Runtime) giveBack(id identity.EntityID) {
 
 // forgetHere takes the daemon out of the tables; stored says that the store has its
 // tombstone.
-func (r *Runtime) forgetHere(d *hosted, t table.Tombstone, stored bool) {
+func (r *Runtime) forgetHere(d *engine.Daemon, t table.Tombstone, stored bool) {
 	r.mu.Lock()
 	delete(r.holds, d.Entity())
 	delete(r.losses, d.Entity())
@@ -92,7 +93,7 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	defer d.EndMove()
-	if err := d.lock(ctx); err != nil {
+	if err := d.LockContext(ctx); err != nil {
 		return err
 	}
 	defer d.Unlock()
@@ -110,9 +111,9 @@ func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
 	if err := r.bury(d, t, grave); err != nil {
 		return err
 	}
-	d.notify(daemon.Removed, "")
+	d.Notify(daemon.Removed, "")
 	r.cluster.resign(d, daemon.ErrStopped)
-	d.end(lifecycle.Leave, fmt.Errorf("%w: %w", daemon.ErrStopped, &daemon.NotFoundError{Entity: id}))
+	d.End(lifecycle.Leave, fmt.Errorf("%w: %w", daemon.ErrStopped, &daemon.NotFoundError{Entity: id}))
 	r.subscriber.LeaveAll(id)
 	return nil
 }

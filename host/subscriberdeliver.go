@@ -3,50 +3,47 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/subscriber"
 	"wasmhost.example/identity"
 )
-
-// errAgain says that an event is to be delivered again.
-var errAgain = errors.New("the event is to come again")
 
 // Deliver applies a channel's events that follow one another, without those
 // that the daemon has, as many as a turn takes. It returns the last event that the
 // daemon has now, and what reports whether that is durable.
 func (o subscriberOf) Deliver(ctx context.Context, id, source identity.EntityID, first uint64, events []byte) (cursor uint64, durable func() bool, err error) {
 	r := o.rt
-	var t *ticket
-	err = r.hear(ctx, id, source, func(d *hosted, b *channel.Binding, turn *fair.Turn) error {
-		d.gather()
+	var t *engine.Ticket
+	err = r.hear(ctx, id, source, func(d *engine.Daemon, b *channel.Binding, turn *fair.Turn) error {
+		d.Gather()
 		before, internal := b.Cursor, false
 		err := channel.Each(first, events, func(ev channel.Event) error {
 			switch {
 			case ev.Sequence != b.Cursor+1:
 				return nil // it has it, or is behind by more
-			case b.Cursor > before && d.over(turn):
+			case b.Cursor > before && d.TurnOver(turn):
 				return errTurnOver
 			}
 
 			internal = internal || r.isDaemon(ev.From)
-			return d.applyChannel(b, &input{Event: daemon.Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: daemon.EventChannel, From: ev.From, Payload: ev.Payload}})
+			return d.ApplyChannel(b, &engine.Input{Event: daemon.Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: daemon.EventChannel, From: ev.From, Payload: ev.Payload}})
 		})
 		if errors.Is(err, errTurnOver) {
 			err = nil // the caller comes again with what is left
 		}
-		cursor, t = b.Cursor, d.flush()
+		cursor, t = b.Cursor, d.Flush()
 		if internal {
-			d.countTurn()
+			d.CountTurn()
 		}
 		return err
 	})
 
-	return cursor, t.isDone, err
+	return cursor, t.IsDone, err
 }
 
 // errTurnOver ends a run of events: others are to have their turn.
@@ -55,41 +52,41 @@ var errTurnOver = errors.New("the daemon's turn is over")
 // DeliverGap tells the daemon that a channel's events up to the last are lost.
 func (o subscriberOf) DeliverGap(ctx context.Context, id, source identity.EntityID, last uint64) (cursor uint64, durable func() bool, err error) {
 	r := o.rt
-	var t *ticket
-	err = r.hear(ctx, id, source, func(d *hosted, b *channel.Binding, _ *fair.Turn) error {
+	var t *engine.Ticket
+	err = r.hear(ctx, id, source, func(d *engine.Daemon, b *channel.Binding, _ *fair.Turn) error {
 		if b.Cursor >= last {
 			cursor, t = b.Cursor, d.LastTicket()
 			return nil
 		}
-		d.gather()
-		err := d.applyChannel(b, &input{Event: daemon.Event{Sender: source, Number: last, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(b.Cursor+1, last)}})
-		cursor, t = b.Cursor, d.flush()
+		d.Gather()
+		err := d.ApplyChannel(b, &engine.Input{Event: daemon.Event{Sender: source, Number: last, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(b.Cursor+1, last)}})
+		cursor, t = b.Cursor, d.Flush()
 		return err
 	})
 
-	return cursor, t.isDone, err
+	return cursor, t.IsDone, err
 }
 
 // Rebind goes on with a channel that was made anew: its sequences are others,
 // and what was lost of the earlier one is not known. Both are written as one, so
 // that the daemon cannot miss that it missed something.
 func (o subscriberOf) Rebind(ctx context.Context, id, old identity.EntityID, accepted *channel.Accepted) error {
-	return o.rt.hear(ctx, id, old, func(d *hosted, b *channel.Binding, _ *fair.Turn) error {
+	return o.rt.hear(ctx, id, old, func(d *engine.Daemon, b *channel.Binding, _ *fair.Turn) error {
 		b.Source, b.Cursor = accepted.Source, accepted.After
-		rec, err := journal.Encode(&journal.Bind{Binding: *b, Time: d.now()})
+		rec, err := journal.Encode(&journal.Bind{Binding: *b, Time: d.Now()})
 		if err != nil {
 			return err
 		}
-		d.gather()
-		d.recordLedger(rec)
-		err = d.process(&input{Event: daemon.Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(0, 0)}, once: true}, d.now(), new(Pending))
-		d.flush()
+		d.Gather()
+		d.RecordLedger(rec)
+		err = d.Process(&engine.Input{Event: daemon.Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(0, 0)}, Once: true}, d.Now(), new(engine.Pending))
+		d.Flush()
 		return err
 	})
 }
 
 // hear runs fn in a turn of a daemon that is subscribed.
-func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identity.EntityID, fn func(*hosted, *channel.Binding, *fair.Turn) error) error {
+func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identity.EntityID, fn func(*engine.Daemon, *channel.Binding, *fair.Turn) error) error {
 	if err := errors.Join(r.ready(), r.room()); err != nil {
 		return err
 	}
@@ -97,11 +94,11 @@ func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identit
 	if err != nil {
 		return err
 	}
-	if err := fair.Sleep(ctx, min(d.owesBytes(), longestDebt)); err != nil {
+	if err := fair.Sleep(ctx, min(d.OwesBytes(), longestDebt)); err != nil {
 		return err
 	}
-	return d.turn(ctx, func(t *fair.Turn) error {
-		if err := d.going(); err != nil {
+	return d.Turn(ctx, func(t *fair.Turn) error {
+		if err := d.Going(); err != nil {
 			return err
 		}
 		b := d.Ledger().From(source)
@@ -110,24 +107,6 @@ func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identit
 		}
 		return fn(d, b, t)
 	})
-}
-
-// applyChannel has the daemon process one event of a channel. One that it fails
-// on is recorded, and passed over as every failed event. It needs d.mu.
-func (d *hosted) applyChannel(b *channel.Binding, ev *input) error {
-	before := b.Cursor
-	var err error
-	if at := d.after(d.used); len(ev.Payload) > d.limits().EventBytes {
-		_, err = d.failed(ev, at, &daemon.GuestError{Kind: "limit", Call: "process", Limit: "event-bytes",
-			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.limits().EventBytes)})
-	} else {
-		err = d.process(ev, at, new(Pending))
-	}
-
-	if err == nil && b.Cursor == before {
-		err = errAgain
-	}
-	return err
 }
 
 // gapPayload is what a daemon gets in place of lost events.

@@ -11,6 +11,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -39,14 +40,14 @@ func (r Copies) List() []Copy {
 	}
 	var out []Copy
 	for _, d := range c.daemons() {
-		i := d.info()
+		i := d.Info()
 		was, known := c.recall(d.Entity())
 		out = append(out, Copy{Entity: d.Entity(), Name: i.Name, Owned: true, Owner: r.rt.env.Self, Epoch: i.Epoch, InSync: known && was.Owner == r.rt.env.Self, Whole: true, State: i.State})
 	}
 	for _, s := range c.copies.All() {
 		id, at := s.Entity(), s.State()
 		v := Copy{Entity: id, Owner: at.Owner, Epoch: at.Epoch, Whole: at.Whole, State: "standby"}
-		var rec daemonRecord
+		var rec engine.DaemonRecord
 		if canon.Unmarshal(at.Record, &rec) == nil {
 			v.Name = rec.Name
 		}
@@ -87,7 +88,7 @@ func (r Copies) Export(ctx context.Context, id identity.EntityID, w io.Writer) e
 	var err error
 	switch {
 	case d != nil: // it may be held: what is stored is looked at
-		if err = d.peek(ctx); err == nil {
+		if err = d.Peek(ctx); err == nil {
 			end, seal, err = r.rt.storedSeal(ctx, id)
 			d.Unlock()
 		}
@@ -109,7 +110,7 @@ func (r *Runtime) sealCopy(ctx context.Context, s *standbys.Standby) (uint64, *c
 	if encoded == nil {
 		return 0, nil, fmt.Errorf("%w: its record has not come", daemon.ErrNoHistory)
 	}
-	var rec daemonRecord
+	var rec engine.DaemonRecord
 	if err := canon.Unmarshal(encoded, &rec); err != nil {
 		return 0, nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
@@ -120,7 +121,7 @@ func (r *Runtime) sealCopy(ctx context.Context, s *standbys.Standby) (uint64, *c
 	if err != nil {
 		return 0, nil, err
 	}
-	at, err := beginningAt(ctx, r.env.Store, id, end)
+	at, err := engine.BeginningAt(ctx, r.env.Store, id, end)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -47,7 +47,7 @@ func (r Evidence) Pardon(_ context.Context, id identity.EntityID) (daemon.Accusa
 
 	through := w.Went.Epoch
 	if w.Here != nil {
-		through = max(through, w.Here.info().Epoch)
+		through = max(through, w.Here.Info().Epoch)
 	}
 	return r.rt.evidence.Pardon(id, through)
 }

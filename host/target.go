@@ -185,7 +185,7 @@ func (r *Runtime) presentAlready(in *incoming) error {
 	if d == nil {
 		return nil
 	}
-	if s, ok := d.standing(); ok && o.Epoch >= s.Epoch && !r.isHeld(d.Entity()) {
+	if s, ok := d.Standing(); ok && o.Epoch >= s.Epoch && !r.isHeld(d.Entity()) {
 		if err := r.exchangeSome(r.env.Context, in.from, []channel.Standing{s}); err != nil {
 			r.env.Logger.Debug("telling a migration's source where the daemon stands", "daemon", d.Entity().Origin(), "source", in.from, "error", err)
 		}

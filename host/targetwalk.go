@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lock"
@@ -26,7 +27,7 @@ type incoming struct {
 	env   *env.Env
 	from  identity.NodeID
 	offer migration.Offer
-	d     *hosted // holds its events; not in the runtime's table yet
+	d     *engine.Daemon // holds its events; not in the runtime's table yet
 
 	module   []byte
 	snapshot []byte

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/identity"
 )
@@ -15,7 +16,7 @@ import (
 // nothing is looked at.
 
 // traced applies the event within a span of its own, which ends once it is durable.
-func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *input, p *Pending) error {
+func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *engine.Input, p *engine.Pending) error {
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return r.untraced(ctx, id, ev, p)
 	}
@@ -25,15 +26,15 @@ func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *input, p
 	switch {
 	case err != nil:
 		exchange.EndSpan(span, err)
-	case p.ticket == nil:
-		exchange.EndSpan(span, p.err)
+	case p.Ticket == nil:
+		exchange.EndSpan(span, p.Err)
 	default:
 		span.AddEvent("processed")
-		span.SetAttributes(attribute.Int("wasmhost.outputs", len(p.result.Outputs)), attribute.Bool("wasmhost.duplicate", p.result.Duplicate))
-		go func(t *ticket, failed error) {
-			<-t.done
-			exchange.EndSpan(span, errors.Join(t.err, failed))
-		}(p.ticket, p.err)
+		span.SetAttributes(attribute.Int("wasmhost.outputs", len(p.Result.Outputs)), attribute.Bool("wasmhost.duplicate", p.Result.Duplicate))
+		go func(t *engine.Ticket, failed error) {
+			<-t.Done
+			exchange.EndSpan(span, errors.Join(t.Err, failed))
+		}(p.Ticket, p.Err)
 	}
 	return err
 }

@@ -375,7 +375,7 @@ func TestAStoppedDaemonWaitsUntilItIsStarted(t *testing.T) {
 				t.Errorf("%s an event was taken: %v", when, err)
 			}
 			i, err := at.Daemons().Inspect(d)
-			if err != nil || i.State != host.HaltedState || i.EventsProcessed != 1 || i.Errors != 0 {
+			if err != nil || i.State != daemon.HaltedState || i.EventsProcessed != 1 || i.Errors != 0 {
 				t.Errorf("%s it is %+v, %v", when, i, err)
 			}
 			e, err := at.Daemons().Effects(d)
@@ -429,7 +429,7 @@ func TestAStoppedDaemonRests(t *testing.T) {
 		s.kill(0, rand.New(rand.NewPCG(5, 6)))
 		n = s.nodes[0]
 		time.Sleep(time.Hour)
-		if i, err := n.Daemons().Inspect(d); err != nil || i.State != host.HaltedState {
+		if i, err := n.Daemons().Inspect(d); err != nil || i.State != daemon.HaltedState {
 			t.Errorf("it is %+v, %v", i, err)
 		}
 		if err := n.Resume(ctx, d); err != nil {

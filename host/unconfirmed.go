@@ -10,6 +10,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/store"
@@ -157,7 +158,7 @@ func (r *Runtime) recoverHolds() error {
 
 // heldHere returns the held daemon, paused for the operator's decision: the caller
 // has its lock, and end ends that.
-func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted, h *holdRecord, end func(), err error) {
+func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *engine.Daemon, h *holdRecord, end func(), err error) {
 	if err := errors.Join(r.ready(), r.room()); err != nil {
 		return nil, nil, nil, err
 	}
@@ -170,7 +171,7 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted
 	if !d.BeginMove() {
 		return nil, nil, nil, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
-	if err := d.lock(ctx); err != nil {
+	if err := d.LockContext(ctx); err != nil {
 		d.EndMove()
 		return nil, nil, nil, err
 	}
@@ -178,7 +179,7 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *hosted
 		d.Unlock()
 		d.EndMove()
 	}
-	if err = d.wake(ctx); err == nil && d.State() != lifecycle.Running {
+	if err = d.Wake(ctx); err == nil && d.State() != lifecycle.Running {
 		if err = d.Gone(); err == nil {
 			err = fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 		}
@@ -211,7 +212,7 @@ func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.M
 		return chain.Mended{}, err
 	}
 	defer end()
-	fact, b, err := d.fact(chain.MendConfirm, max(d.Epoch(), h.Epoch)+1)
+	fact, b, err := d.RepairFact(chain.MendConfirm, max(d.Epoch(), h.Epoch)+1)
 	if err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
@@ -221,14 +222,14 @@ func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.M
 			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
-	d.goOn(fact.Epoch)
+	d.GoOn(fact.Epoch)
 	r.rt.dropHold(id)
-	d.show()
+	d.Show()
 	r.rt.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.Name(),
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
-	d.notify(daemon.WasMended, chain.MendConfirm.String())
+	d.Notify(daemon.WasMended, chain.MendConfirm.String())
 	r.rt.subscriber.Start(id, d.Ledger().All())
-	d.startEffects()
+	d.StartEffects()
 	r.rt.cluster.again(d)
 	return fact, nil
 }
@@ -268,7 +269,7 @@ func (r Unconfirmed) Yield(ctx context.Context, id identity.EntityID) (chain.Men
 	if err := r.rt.bury(d, t, grave); err != nil {
 		return chain.Mended{}, err
 	}
-	d.end(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, id)})
+	d.End(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, id)})
 	r.rt.subscriber.LeaveAll(id)
 	r.rt.env.Logger.Warn("an operator yielded a held daemon: the copy here is dropped, its history is kept as evidence", "daemon", id.Origin(), "name", t.Name, "node", h.Node, "epoch", h.Epoch)
 	return fact, nil

@@ -3,14 +3,13 @@ package host
 import (
 	"context"
 	"runtime"
-	"slices"
 	"sync"
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
-	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -29,56 +28,8 @@ const eagerMost = 1024
 // daemon stands.
 const endRecords = 8
 
-// reading is what is left to be read.
-type reading struct {
-	mu     lock.Mutex[lock.Leaf]
-	rest   []*hosted // in order; some have been read meanwhile
-	wanted []*hosted // before those
-}
-
-// want has a daemon read next that somebody waits for.
-func (d *hosted) want() {
-	if !d.unread.Load() {
-		return
-	}
-	g := d.node.Unread
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !d.wanted {
-		d.wanted = true
-		g.wanted = append(g.wanted, d)
-	}
-}
-
-// add has a daemon read after all others. Nobody asks yet.
-func (g *reading) add(d *hosted) { g.rest = append(g.rest, d) }
-
-// queue returns the daemons that are still to be read, in order: those that somebody waits
-// for, and the rest. Some have been read meanwhile.
-func (g *reading) queue() (wanted, rest []*hosted) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.Clone(g.wanted), slices.Clone(g.rest)
-}
-
-// next returns the daemon to be read now, which is the caller's; nil: there is none.
-func (g *reading) next() *hosted {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, list := range []*[]*hosted{&g.wanted, &g.rest} {
-		for len(*list) > 0 {
-			d := (*list)[0]
-			(*list)[0], *list = nil, (*list)[1:]
-			if d.unread.CompareAndSwap(true, false) {
-				return d
-			}
-		}
-	}
-	return nil
-}
-
 // putOff leaves daemons unread that can be, and returns the others.
-func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
+func (r *Runtime) putOff(active []*engine.Daemon) (now []*engine.Daemon, err error) {
 	if len(active) <= r.eager {
 		return active, nil
 	}
@@ -92,7 +43,7 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 	if err != nil {
 		return nil, err
 	}
-	stands := make([]*passiveRecord, len(active))
+	stands := make([]*engine.PassiveRecord, len(active))
 	var work sync.WaitGroup
 	parts := runtime.GOMAXPROCS(0)
 	for part := range parts {
@@ -110,15 +61,15 @@ func (r *Runtime) putOff(active []*hosted) (now []*hosted, err error) {
 			now = append(now, d)
 			continue
 		}
-		d.leaveUnread(stands[i])
-		r.reading.add(d)
+		d.LeaveUnread(stands[i])
+		r.reading.Add(d)
 	}
 	return now, nil
 }
 
 // endOf returns where a daemon stands by the end of its history; nil where the last few
 // records do not say.
-func endOf(st *store.Store, id identity.EntityID) (out *passiveRecord) {
+func endOf(st *store.Store, id identity.EntityID) (out *engine.PassiveRecord) {
 	looked := 0
 	err := st.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
 		if looked++; looked > endRecords {
@@ -134,11 +85,11 @@ func endOf(st *store.Store, id identity.EntityID) (out *passiveRecord) {
 			for _, o := range rec.Outputs {
 				c.Append(rec.Epoch, rec.Applied, o)
 			}
-			out = &passiveRecord{Epoch: rec.Epoch, Sequence: c.Sequence(), HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: c.Sequence()}
+			out = &engine.PassiveRecord{Epoch: rec.Epoch, Sequence: c.Sequence(), HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: c.Sequence()}
 			return store.ErrStop
 		case *journal.Begin:
 			c := chain.New(rec.Head, rec.HeadPayload)
-			out = &passiveRecord{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: rec.Head.Sequence}
+			out = &engine.PassiveRecord{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: rec.Head.Sequence}
 			return store.ErrStop
 		case *journal.Checkpoint, *journal.Failure:
 			return nil
@@ -157,7 +108,7 @@ func endOf(st *store.Store, id identity.EntityID) (out *passiveRecord) {
 func (r *Runtime) readRest() {
 	for range max(1, runtime.GOMAXPROCS(0)/2) { // the rest of the machine serves
 		r.env.Work.Go(func() {
-			for d := r.reading.next(); d != nil; d = r.reading.next() {
+			for d := r.reading.Next(); d != nil; d = r.reading.Next() {
 				r.read(r.env.Context, d)
 			}
 		})
@@ -165,17 +116,17 @@ func (r *Runtime) readRest() {
 }
 
 // read reads an unread daemon, whose lock it gives back.
-func (r *Runtime) read(ctx context.Context, d *hosted) {
+func (r *Runtime) read(ctx context.Context, d *engine.Daemon) {
 	if ctx.Err() != nil {
-		d.end(lifecycle.Leave, daemon.ErrShuttingDown)
+		d.End(lifecycle.Leave, daemon.ErrShuttingDown)
 		d.Unlock()
 		return
 	}
-	d.revive(ctx)
+	d.Revive(ctx)
 	r.progress.done.Add(1)
 	serves := d.State() == lifecycle.Running
 	if serves {
-		d.startEffects()
+		d.StartEffects()
 	}
 	list := d.Ledger().All()
 	d.Unlock()
@@ -183,15 +134,15 @@ func (r *Runtime) read(ctx context.Context, d *hosted) {
 	if serves {
 		r.subscriber.Start(d.Entity(), list)
 	}
-	if r.idle.limit > 0 && r.idle.bytes.Load() > r.idle.limit {
-		d.passivate()
+	if r.idle.Limit > 0 && r.idle.Bytes.Load() > r.idle.Limit {
+		d.Passivate()
 	}
 }
 
 // dropUnread gives up what a runtime that did not start has not read.
 func (r *Runtime) dropUnread() {
-	for d := r.reading.next(); d != nil; d = r.reading.next() {
-		d.end(lifecycle.Leave, daemon.ErrShuttingDown)
+	for d := r.reading.Next(); d != nil; d = r.reading.Next() {
+		d.End(lifecycle.Leave, daemon.ErrShuttingDown)
 		d.Unlock()
 	}
 }

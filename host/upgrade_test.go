@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"wasmhost.example/abi"
-	"wasmhost.example/host"
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/hosttest"
@@ -152,7 +151,7 @@ func TestQuarantine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list := func(want int) []host.Quarantined {
+	list := func(want int) []daemon.Quarantined {
 		t.Helper()
 		l, err := a.Quarantine().List(ctx, d.Entity)
 		if err != nil || len(l) != want {

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/migration"
@@ -15,13 +16,13 @@ import (
 
 // lastWord is what the daemon signed last before it leaves: the hand-over, or
 // where it stood when it was stopped. nil where it signs nothing. It needs d.mu.
-func (r *Runtime) lastWord(d *hosted, stopped bool) *chain.Checkpoint {
+func (r *Runtime) lastWord(d *engine.Daemon, stopped bool) *chain.Checkpoint {
 	check := &chain.Checkpoint{}
 	if stopped {
 		if d.State() == lifecycle.Passive || d.Head().Sequence == 0 {
 			return nil // its key is not at hand, or it said nothing
 		}
-		check = d.checkpointFor(chain.PurposeExport, d.Epoch())
+		check = d.CheckpointFor(chain.PurposeExport, d.Epoch())
 		if err := check.Sign(d.Key()); err != nil {
 			return nil
 		}
@@ -149,13 +150,13 @@ func (r *Runtime) suspectSnapshot(s *snapshot.Snapshot) error {
 	}
 	d.Lock()
 	end, last := d.NextIndex(), d.LastTicket()
-	word := d.checkpointFor(chain.PurposeExport, d.Epoch())
+	word := d.CheckpointFor(chain.PurposeExport, d.Epoch())
 	err := word.Sign(d.Key()) // leaves it empty where the key is not at hand
 	d.Unlock()
 	if err != nil {
 		return err
 	}
-	if err := last.wait(r.env.Context); err != nil {
+	if err := last.Wait(r.env.Context); err != nil {
 		return err
 	}
 	known, err := r.historySource(id, s.Header.Through, end, word)

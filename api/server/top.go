@@ -11,7 +11,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/api/server/internal/web"
-	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
 )
 
@@ -51,8 +51,8 @@ func (s *Server) getTop(w http.ResponseWriter, r *http.Request) error {
 }
 
 // topOf returns the daemons that used most between two looks, the heaviest first.
-func topOf(before, after []host.Usage, passed time.Duration, most int) []api.Top {
-	was := make(map[identity.EntityID]host.Usage, len(before))
+func topOf(before, after []daemon.Usage, passed time.Duration, most int) []api.Top {
+	was := make(map[identity.EntityID]daemon.Usage, len(before))
 	for _, u := range before {
 		was[u.Entity] = u
 	}

@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost.example/host"
+	"wasmhost.example/host/daemon"
 	"wasmhost.example/identity"
 )
 
 func TestTopNamesTheHeaviest(t *testing.T) {
 	at := func(n byte) identity.EntityID { return identity.EntityID{n} }
-	before := []host.Usage{{Entity: at(1), Time: time.Second, Bytes: 100, Direct: 5}, {Entity: at(2), Time: time.Hour, Timers: 7}, {Entity: at(3), Direct: 1000}}
-	after := []host.Usage{{Entity: at(1), Time: time.Second, Bytes: 300, Direct: 9}, {Entity: at(2), Time: time.Hour + time.Second, Timers: 207, Turns: 2, Waiting: 1},
+	before := []daemon.Usage{{Entity: at(1), Time: time.Second, Bytes: 100, Direct: 5}, {Entity: at(2), Time: time.Hour, Timers: 7}, {Entity: at(3), Direct: 1000}}
+	after := []daemon.Usage{{Entity: at(1), Time: time.Second, Bytes: 300, Direct: 9}, {Entity: at(2), Time: time.Hour + time.Second, Timers: 207, Turns: 2, Waiting: 1},
 		{Entity: at(3), Direct: 3}, {Entity: at(4), Channels: 2, Bytes: 50}}
 	got := topOf(before, after, 2*time.Second, 3)
 	if len(got) != 3 || got[0].EntityID != at(2).String() || got[1].EntityID != at(1).String() || got[2].EntityID != at(4).String() {

@@ -158,7 +158,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	receipts := must[[]api.Receipt](t)(c.Daemons().Receipts(ctx, "c1"))
 	must[[]byte](t)(c.Daemons().Receipt(ctx, "c1", receipts[0].Epoch))
 	must[[]api.Accusation](t)(c.Proofs().List(ctx))
-	if d := must[api.Daemon](t)(c.Daemons().Stop(ctx, "c1")); d.State != host.HaltedState {
+	if d := must[api.Daemon](t)(c.Daemons().Stop(ctx, "c1")); d.State != daemon.HaltedState {
 		t.Errorf("a stopped daemon is %s", d.State)
 	}
 	var stopped *api.Problem

@@ -121,7 +121,7 @@ func eventKind(k daemon.EventKind) string {
 	return eventKinds[k]
 }
 
-func QuarantinedOf(q host.Quarantined) api.Quarantined {
+func QuarantinedOf(q daemon.Quarantined) api.Quarantined {
 	out := api.Quarantined{Index: q.Index, Kind: eventKind(q.Kind), Sender: q.Sender.String(), Number: q.Number, Time: q.Time, Channel: q.Channel, Payload: q.Payload, Error: q.Fault.Error()}
 	if !q.From.IsZero() {
 		out.From = q.From.String()

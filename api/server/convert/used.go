@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"wasmhost.example/api"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 )
@@ -64,8 +63,8 @@ func UsedOf(i daemon.Info, e daemon.Effects) []api.Used {
 		{Limit: "state-bytes", Used: i.StateBytes, Most: i.Limits.StateBytes},
 		{Limit: "senders", Used: int64(i.Senders), Most: int64(i.Limits.Senders)},
 		{Limit: "mailbox", Used: i.Waiting.Events, Most: int64(i.Limits.Mailbox)},
-		{Limit: "mailbox-bytes", Used: i.Waiting.Bytes, Most: host.MailboxBytes},
-		{Limit: "readers", Used: i.Waiting.Readers, Most: host.MaxReaders},
+		{Limit: "mailbox-bytes", Used: i.Waiting.Bytes, Most: daemon.MailboxBytes},
+		{Limit: "readers", Used: i.Waiting.Readers, Most: daemon.MaxReaders},
 		{Limit: "timers", Used: int64(len(e.Timers)), Most: effect.MaxTimers},
 		{Limit: "pending-effects", Used: int64(events), Most: effect.MaxPending},
 		{Limit: "pending-calls", Used: int64(len(e.Calls)), Most: effect.MaxCalls},

@@ -1,58 +1,57 @@
-package host
+package engine
 
 import (
 	"time"
 
 	"wasmhost.example/host/daemon"
-
 	"wasmhost.example/host/internal/feed"
 	"wasmhost.example/host/internal/lock"
 )
 
-// keptLines is how many of a daemon's last log lines are kept in memory, and
+// KeptLines is how many of a daemon's last log lines are kept in memory, and
 // how far a follower may lag before it is cut.
-const keptLines = 1000
+const KeptLines = 1000
 
-// daemonLog is the ring of a daemon's last lines. It is safe for concurrent
+// TextLog is the ring of a daemon's last lines. It is safe for concurrent
 // use.
-type daemonLog struct {
+type TextLog struct {
 	clock func() time.Time
 
 	mu    lock.Mutex[lock.Leaf]
 	lines []daemon.LogLine // a ring once it is full
 	next  int
-	feed  feed.Feed[daemon.LogLine]
+	Feed  feed.Feed[daemon.LogLine]
 }
 
 var levelNames = [...]string{"debug", "info", "warn", "error"}
 
-func (l *daemonLog) add(level int, text string) {
+func (l *TextLog) add(level int, text string) {
 	if level < 0 || level >= len(levelNames) {
 		level = 1
 	}
 	line := daemon.LogLine{Time: l.clock(), Level: levelNames[level], Text: text}
 	l.mu.Lock()
-	if len(l.lines) < keptLines {
+	if len(l.lines) < KeptLines {
 		l.lines = append(l.lines, line)
 	} else {
 		l.lines[l.next] = line
-		l.next = (l.next + 1) % keptLines
+		l.next = (l.next + 1) % KeptLines
 	}
 	l.mu.Unlock()
-	l.feed.Publish(line)
+	l.Feed.Publish(line)
 }
 
 // trim keeps the last n lines.
-func (l *daemonLog) trim(n int) {
-	lines := l.all()
+func (l *TextLog) trim(n int) {
+	lines := l.All()
 	lines = lines[max(0, len(lines)-n):]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines, l.next = append([]daemon.LogLine(nil), lines...), 0
 }
 
-// all returns the kept lines, oldest first.
-func (l *daemonLog) all() []daemon.LogLine {
+// All returns the kept lines, oldest first.
+func (l *TextLog) All() []daemon.LogLine {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append(append(make([]daemon.LogLine, 0, len(l.lines)), l.lines[l.next:]...), l.lines[:l.next]...)

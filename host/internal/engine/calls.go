@@ -1,4 +1,4 @@
-package host
+package engine
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 
 // prepareCalling fills what a Call has of an ask or a reply. A module that does not answer
 // gets an ask as what another daemon sent. It needs d.mu.
-func (d *hosted) prepareCalling(c *daemon.Call, ev *input) {
+func (d *Daemon) prepareCalling(c *daemon.Call, ev *Input) {
 	if status, reply := ev.Kind.Reply(); reply {
 		c.Kind, c.Call, c.Status = daemon.EventReply, ev.Number, status
 		return
@@ -26,14 +26,14 @@ func (d *hosted) prepareCalling(c *daemon.Call, ev *input) {
 }
 
 // answers reports whether the daemon's code answers calls itself. It needs d.mu.
-func (d *hosted) answers() bool {
+func (d *Daemon) answers() bool {
 	a, ok := d.daemon.(daemon.Answerer)
 	return ok && a.Answers()
 }
 
 // answerByOutputs has the outputs of an event that asks be the answer, one after the other,
 // where the daemon's code does not answer calls. It needs d.mu.
-func (d *hosted) answerByOutputs(ev *input, outputs [][]byte) {
+func (d *Daemon) answerByOutputs(ev *Input, outputs [][]byte) {
 	if ev.Kind != daemon.EventAsk || d.answers() || len(d.call.Effects) >= effect.MaxPerEvent {
 		return
 	}
@@ -55,14 +55,14 @@ func (d *hosted) answerByOutputs(ev *input, outputs [][]byte) {
 }
 
 // failedAsk tells who asked that the daemon failed on the event. It needs d.mu.
-func (d *hosted) failedAsk(kind daemon.EventKind, asker identity.EntityID, epoch, number uint64, fault *daemon.GuestError) {
+func (d *Daemon) failedAsk(kind daemon.EventKind, asker identity.EntityID, epoch, number uint64, fault *daemon.GuestError) {
 	if kind == daemon.EventAsk {
 		d.effects.Reply(d.epoch, asker, effect.CallName{Epoch: epoch, Number: number}, effect.Failed, effect.ReplyText(fault.Error()))
 	}
 }
 
 // settle takes effects out that were taken where they go, or are given up. It needs d.mu.
-func (d *hosted) settle(s *journal.Sent) {
+func (d *Daemon) settle(s *journal.Sent) {
 	if s.Lost != "" && s.Place.Channel == "" {
 		d.effects.GiveUp(s.Place.To, effect.CallName{Epoch: s.Epoch, Number: s.Number})
 	}
@@ -70,19 +70,19 @@ func (d *hosted) settle(s *journal.Sent) {
 }
 
 // roomForAsk returns nil where the daemon may be asked once more; errNoRoom. It needs d.mu.
-func (d *hosted) roomForAsk() error {
+func (d *Daemon) roomForAsk() error {
 	if d.effects == nil {
 		return nil
 	}
 	if room := d.effects.Room(); !d.effects.MayBeAsked() || room.Pending < 1 || room.Bytes < effect.Cost(effect.MaxPayload) {
-		return fmt.Errorf("%w: it owes %d answers, and %d have not arrived yet", errNoRoom, len(d.effects.Owes()), len(d.effects.Replies()))
+		return fmt.Errorf("%w: it owes %d answers, and %d have not arrived yet", ErrNoRoom, len(d.effects.Owes()), len(d.effects.Replies()))
 	}
 	return nil
 }
 
 // takeReply has the daemon learn how a call ended that it made, where that is still open: of
 // an answer and a deadline the first that is recorded counts. It needs d.mu.
-func (d *hosted) takeReply(from identity.EntityID, r *channel.Reply) error {
+func (d *Daemon) takeReply(from identity.EntityID, r *channel.Reply) error {
 	name := effect.CallName{Epoch: r.CallEpoch, Number: r.Call}
 	if d.effects == nil {
 		return nil
@@ -95,7 +95,7 @@ func (d *hosted) takeReply(from identity.EntityID, r *channel.Reply) error {
 }
 
 // endCall has the daemon learn that a call ended without the other daemon. It needs d.mu.
-func (d *hosted) endCall(c effect.Call) error {
+func (d *Daemon) endCall(c effect.Call) error {
 	status := c.Ends
 	if status == effect.Answered {
 		status = effect.TimedOut
@@ -105,8 +105,8 @@ func (d *hosted) endCall(c effect.Call) error {
 
 // applyReply has the daemon process a reply, and passes over one that it fails on. It needs
 // d.mu.
-func (d *hosted) applyReply(from identity.EntityID, name effect.CallName, status effect.Status, payload []byte) error {
-	err := d.applySurely(&input{Event: daemon.Event{Sender: from, From: from, Number: name.Number, Kind: daemon.ReplyKind(status), Payload: payload},
+func (d *Daemon) applyReply(from identity.EntityID, name effect.CallName, status effect.Status, payload []byte) error {
+	err := d.applySurely(&Input{Event: daemon.Event{Sender: from, From: from, Number: name.Number, Kind: daemon.ReplyKind(status), Payload: payload},
 		senderEpoch: name.Epoch})
 	if err != nil {
 		return err
@@ -119,20 +119,20 @@ func (d *hosted) applyReply(from identity.EntityID, name effect.CallName, status
 
 // acknowledgeReplies records that replies need not be sent again. With lost they were given
 // up. It needs d.mu.
-func (d *hosted) acknowledgeReplies(to identity.EntityID, last channel.Carriage, lost string) error {
-	rec, err := journal.Encode(&journal.Replied{To: to, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.now()})
+func (d *Daemon) acknowledgeReplies(to identity.EntityID, last channel.Carriage, lost string) error {
+	rec, err := journal.Encode(&journal.Replied{To: to, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.Now()})
 	if err != nil {
 		return err
 	}
 	d.effects.SettleReplies(to, last.Epoch, last.Number)
 	if d.recording() {
-		d.record(rec)
+		d.Record(rec)
 	}
 	return nil
 }
 
-// dueFor returns the daemon's effects for the place, or its replies. It needs d.mu.
-func (d *hosted) dueFor(p effect.Place, most, bytes int) []channel.Carriage {
+// DueFor returns the daemon's effects for the place, or its replies. It needs d.mu.
+func (d *Daemon) DueFor(p effect.Place, most, bytes int) []channel.Carriage {
 	if d.effects == nil {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (d *hosted) dueFor(p effect.Place, most, bytes int) []channel.Carriage {
 
 // watchCalls looks after the daemon's open calls: whoever it asked may be removed. It needs
 // d.mu.
-func (d *hosted) watchCalls() {
+func (d *Daemon) watchCalls() {
 	if d.effects == nil {
 		return
 	}
@@ -164,8 +164,8 @@ func (d *hosted) watchCalls() {
 	}
 }
 
-// endCallsTo makes the daemon's calls to another end, which is gone. It needs d.mu.
-func (d *hosted) endCallsTo(to identity.EntityID) error {
+// EndCallsTo makes the daemon's calls to another end, which is gone. It needs d.mu.
+func (d *Daemon) EndCallsTo(to identity.EntityID) error {
 	if d.effects == nil {
 		return nil
 	}

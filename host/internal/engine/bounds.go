@@ -1,4 +1,4 @@
-package host
+package engine
 
 import (
 	"wasmhost.example/host/daemon"
@@ -10,23 +10,23 @@ type bounds struct {
 	all daemon.Limits // that hold
 }
 
-// boundsOf makes the bounds of a daemon on a node with such limits.
-func boundsOf(own, node daemon.Limits) *bounds {
+// BoundsOf makes the bounds of a daemon on a node with such limits.
+func BoundsOf(own, node daemon.Limits) *bounds {
 	return &bounds{own: own, all: own.Over(node).Storable()}
 }
 
-// limits returns what bounds the daemon. The caller changes nothing of it.
-func (d *hosted) limits() *daemon.Limits { return &d.bounds.Load().all }
+// Limits returns what bounds the daemon. The caller changes nothing of it.
+func (d *Daemon) Limits() *daemon.Limits { return &d.bounds.Load().all }
 
-// own returns those limits that are the daemon's own.
-func (d *hosted) own() daemon.Limits { return d.bounds.Load().own }
+// OwnLimits returns those limits that are the daemon's own.
+func (d *Daemon) OwnLimits() daemon.Limits { return d.bounds.Load().own }
 
-// limitTo gives the daemon limits of its own. It needs d.mu, or d is not in the
+// LimitTo gives the daemon limits of its own. It needs d.mu, or d is not in the
 // tables yet. Code that there is already does not hear of them.
-func (d *hosted) limitTo(own daemon.Limits) {
+func (d *Daemon) LimitTo(own daemon.Limits) {
 	b := d.node.Plain // most daemons have none
 	if own != (daemon.Limits{}) {
-		b = boundsOf(own, d.env.Limits)
+		b = BoundsOf(own, d.env.Limits)
 	}
 	d.bounds.Store(b)
 	d.share.Limit(internalRate(&b.all))
@@ -36,12 +36,12 @@ func (d *hosted) limitTo(own daemon.Limits) {
 // other methods are, one at a time.
 type limited interface{ Limit(daemon.Limits) error }
 
-// setLimits gives the daemon limits of its own, by name, as they were stored or sent.
-func (d *hosted) setLimits(own map[string]int64) error {
+// SetLimits gives the daemon limits of its own, by name, as they were stored or sent.
+func (d *Daemon) SetLimits(own map[string]int64) error {
 	l, err := daemon.StoredLimits(own)
 	if err != nil {
 		return err
 	}
-	d.limitTo(l)
+	d.LimitTo(l)
 	return nil
 }

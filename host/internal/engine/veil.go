@@ -1,4 +1,4 @@
-package host
+package engine
 
 import (
 	"math"
@@ -16,7 +16,7 @@ import (
 const veilIndex = math.MaxUint64
 
 // veil makes the guest see no sender of direct events from here on. It needs d.mu.
-func (d *hosted) veil() error {
+func (d *Daemon) veil() error {
 	if d.horizon.Veiled() {
 		return nil
 	}
@@ -30,7 +30,7 @@ func (d *hosted) veil() error {
 	}
 
 	saved := d.saved // in which this is no event
-	d.record(rec)
+	d.Record(rec)
 	d.saved = saved
 	return nil
 }

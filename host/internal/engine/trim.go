@@ -1,4 +1,4 @@
-package host
+package engine
 
 import (
 	"context"
@@ -20,8 +20,8 @@ import (
 // trimmable returns before which record the history can go; 0: nothing is to
 // be done. What is behind the stored state stays. Without now a good part must go, for it
 // to be worth while. It needs d.mu.
-func (d *hosted) trimmable(now bool) uint64 {
-	keep := uint64(d.limits().History)
+func (d *Daemon) trimmable(now bool) uint64 {
+	keep := uint64(d.Limits().History)
 	if keep == 0 || d.IsMoving() || d.tail != nil || !d.key.CanSign() || d.env.Store == nil || d.kind == "" {
 		return 0
 	}
@@ -29,23 +29,23 @@ func (d *hosted) trimmable(now bool) uint64 {
 	if !now {
 		slack = keep / 2
 	}
-	if d.index <= d.first+keep+slack {
+	if d.index <= d.firstIndex+keep+slack {
 		return 0
 	}
 	to := min(d.index-keep, d.saved.whole)
-	if to <= d.first+1+slack/2 { // little would go
+	if to <= d.firstIndex+1+slack/2 { // little would go
 		return 0
 	}
 	return to
 }
 
 // startTrimming lets go of old records beside the daemon's work. It needs d.mu.
-func (d *hosted) startTrimming() { d.startTrimmingTo(d.trimmable(false), false) }
+func (d *Daemon) startTrimming() { d.startTrimmingTo(d.trimmable(false), false) }
 
-// trimNow lets go of all that is beyond the daemon's history, however little, and gives the
+// TrimNow lets go of all that is beyond the daemon's history, however little, and gives the
 // space back. It stores the state first where that keeps records from going. It needs d.mu.
-func (d *hosted) trimNow() {
-	if keep := uint64(d.limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.env.Store != nil && d.kind != "" && d.index > d.saved.whole+keep {
+func (d *Daemon) TrimNow() {
+	if keep := uint64(d.Limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.env.Store != nil && d.kind != "" && d.index > d.saved.whole+keep {
 		b := &store.Batch{}
 		if err := d.putWhole(b); err == nil {
 			d.commit(b)
@@ -56,7 +56,7 @@ func (d *hosted) trimNow() {
 	d.startTrimmingTo(d.trimmable(true), true)
 }
 
-func (d *hosted) startTrimmingTo(to uint64, now bool) {
+func (d *Daemon) startTrimmingTo(to uint64, now bool) {
 	if d.trimming {
 		d.trimAgain = d.trimAgain || now
 		return
@@ -68,7 +68,7 @@ func (d *hosted) startTrimmingTo(to uint64, now bool) {
 	begun := d.last
 	go func() {
 		defer d.env.Work.Done()
-		err := begun.wait(d.env.Context)
+		err := begun.Wait(d.env.Context)
 		if err == nil {
 			err = d.trim(d.env.Context, to, now)
 		}
@@ -76,7 +76,7 @@ func (d *hosted) startTrimmingTo(to uint64, now bool) {
 		d.trimming = false
 		if d.trimAgain {
 			d.trimAgain = false
-			d.trimNow()
+			d.TrimNow()
 		}
 		d.mu.Unlock()
 		if err != nil && d.env.Context.Err() == nil {
@@ -87,7 +87,7 @@ func (d *hosted) startTrimmingTo(to uint64, now bool) {
 
 // trim makes record to-1 the beginning of the history, durably, and gives the space of what
 // was before back, where that is much or is asked for now.
-func (d *hosted) trim(ctx context.Context, to uint64, now bool) error {
+func (d *Daemon) trim(ctx context.Context, to uint64, now bool) error {
 	large, err := d.env.Store.HistoryIsLarge(d.id, to-1)
 	if err != nil {
 		return err
@@ -102,14 +102,14 @@ func (d *hosted) trim(ctx context.Context, to uint64, now bool) error {
 	return d.env.Store.Reclaim(ctx, d.id, to-1)
 }
 
-func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, error) {
-	begin, err := beginningAt(ctx, d.env.Store, d.id, to)
+func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*Ticket, error) {
+	begin, err := BeginningAt(ctx, d.env.Store, d.id, to)
 	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.IsMoving() || d.stale() != nil || to > d.saved.whole || d.trimmable(now) == 0 {
+	if d.life.State() != lifecycle.Running || d.IsMoving() || d.Stale() != nil || to > d.saved.whole || d.trimmable(now) == 0 {
 		return nil, nil // another time
 	}
 	begin.Checkpoint = chain.Checkpoint{Purpose: chain.PurposeRestart, Entity: d.id, Epoch: begin.Epoch, Sequence: begin.Head.Sequence,
@@ -125,16 +125,16 @@ func (d *hosted) trimmed(ctx context.Context, to uint64, now bool) (*ticket, err
 	b.DeleteHistoryBefore(d.id, to-1)
 	b.Append(d.id, to-1, rec)
 	t := d.commit(b)
-	d.first = to - 1
+	d.firstIndex = to - 1
 	if d.repeated.index < to {
 		d.repeated = repeated{}
 	}
 	return t, nil
 }
 
-// beginningAt returns the journal.Begin of a history that begins before record
+// BeginningAt returns the journal.Begin of a history that begins before record
 // to, unsigned: what the records until there come to.
-func beginningAt(ctx context.Context, st *store.Store, id store.ID, to uint64) (*journal.Begin, error) {
+func BeginningAt(ctx context.Context, st *store.Store, id store.ID, to uint64) (*journal.Begin, error) {
 	var begin *journal.Begin
 	err := st.ReadHistory(id, 0, to, func(index uint64, b []byte) error {
 		if ctx.Err() != nil {

@@ -1,12 +1,14 @@
-package host
+package engine
 
-import "wasmhost.example/host/store"
+import (
+	"wasmhost.example/host/store"
+)
 
-// recordLog is what a daemon of a cluster writes its records to: the store here, and the
+// Log is what a daemon of a cluster writes its records to: the store here, and the
 // stores of its standbys. A daemon that is no cluster's has none, and writes to the store.
 // Its methods are called under the daemon's lock, and what they are given to call must not
 // block.
-type recordLog interface {
+type Log interface {
 	// Submit writes the batch. stored is called once this node's disk has answered, finish
 	// once the standbys have it too and the node may say so, or with why neither will be.
 	Submit(b *store.Batch, stored, finish func(error))
@@ -33,7 +35,7 @@ type recordLog interface {
 
 // renew has the standbys of a cluster's daemon begin anew, after something was written
 // beside its log. It needs d.mu.
-func (d *hosted) renew() *ticket {
+func (d *Daemon) renew() *Ticket {
 	t := newTicket()
 	d.leader.Renew(t.finish)
 	d.last = t
@@ -41,7 +43,7 @@ func (d *hosted) renew() *ticket {
 }
 
 // waits says for whom a daemon waits before it serves; nil: for nobody.
-func (d *hosted) waits() error {
+func (d *Daemon) waits() error {
 	if d.leader == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package host
+package engine
 
 import (
 	"bytes"
@@ -61,9 +61,9 @@ type deltaState struct {
 
 const deltaVersion = 1
 
-// storedDigest names a stored snapshot or delta: whatever is in it is in its
+// StoredDigest names a stored snapshot or delta: whatever is in it is in its
 // header, by hash.
-func storedDigest(index uint64, s *snapshot.Snapshot) chain.Hash {
+func StoredDigest(index uint64, s *snapshot.Snapshot) chain.Hash {
 	return sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, index), s.Checkpoint.State...))
 }
 
@@ -77,9 +77,9 @@ const (
 	maxStandbyState = 16 << 20 // bytes from which the state of a daemon with standbys is in a file: a smaller one goes into one message, with the largest header
 )
 
-// putSnapshot stores a snapshot that stands before history record index, in
+// PutSnapshot stores a snapshot that stands before history record index, in
 // place of all that is stored of the daemon's state.
-func putSnapshot(st *store.Store, b *store.Batch, id identity.EntityID, index uint64, s *snapshot.Snapshot) error {
+func PutSnapshot(st *store.Store, b *store.Batch, id identity.EntityID, index uint64, s *snapshot.Snapshot) error {
 	b.DeleteUnder(store.Deltas, id[:])
 	_, err := putPart(st, b, store.Snapshots, id[:], index, s, largeState)
 	return err
@@ -87,7 +87,7 @@ func putSnapshot(st *store.Store, b *store.Batch, id identity.EntityID, index ui
 
 // apartFrom is from how many bytes the daemon's state goes to a file. One with
 // standbys is sent to them as it is stored, up to what goes into one message.
-func (d *hosted) apartFrom() int {
+func (d *Daemon) apartFrom() int {
 	if d.hasStandbys() {
 		return maxStandbyState
 	}
@@ -95,7 +95,7 @@ func (d *hosted) apartFrom() int {
 }
 
 // hasStandbys reports whether the daemon has standbys, or is to have some.
-func (d *hosted) hasStandbys() bool { return d.leader != nil && d.leader.HasStandbys() }
+func (d *Daemon) hasStandbys() bool { return d.leader != nil && d.leader.HasStandbys() }
 
 // putPart stores a part under key, which begins with the daemon's identity, and
 // returns its size. The batch takes the snapshot's state over; one of apart bytes or
@@ -134,15 +134,15 @@ func putPart(st *store.Store, b *store.Batch, t store.Table, key []byte, index u
 
 // due reports whether the state is to be stored, at a time in Unix nanoseconds.
 // It needs d.mu.
-func (d *hosted) due(now int64) bool {
+func (d *Daemon) due(now int64) bool {
 	s := &d.saved
-	return s.events >= d.limits().SnapshotEvents || s.size >= d.limits().SnapshotBytes || now-s.tried >= int64(d.limits().SnapshotInterval)
+	return s.events >= d.Limits().SnapshotEvents || s.size >= d.Limits().SnapshotBytes || now-s.tried >= int64(d.Limits().SnapshotInterval)
 }
 
-// storeIfDue stores the state after so many events, bytes or time. It needs
+// StoreIfDue stores the state after so many events, bytes or time. It needs
 // d.mu.
-func (d *hosted) storeIfDue(now int64) {
-	if d.env.Store == nil || d.kind == "" || d.index <= d.kept || !d.due(now) {
+func (d *Daemon) StoreIfDue(now int64) {
+	if d.env.Store == nil || d.kind == "" || d.index <= d.snapshotIndex || !d.due(now) {
 		return
 	}
 	d.noteUnstored(d.store())
@@ -150,7 +150,7 @@ func (d *hosted) storeIfDue(now int64) {
 
 // noteUnstored says once in the log that the daemon's state cannot be stored, and once that
 // it is again.
-func (d *hosted) noteUnstored(err error) {
+func (d *Daemon) noteUnstored(err error) {
 	if errors.Is(err, daemon.ErrNotPortable) {
 		return
 	}
@@ -167,7 +167,7 @@ func (d *hosted) noteUnstored(err error) {
 
 // store submits the daemon's state to the store, so that a restart replays
 // only what comes after. It needs d.mu.
-func (d *hosted) store() error {
+func (d *Daemon) store() error {
 	b := &store.Batch{}
 	if err := d.putState(b); err != nil {
 		return err
@@ -180,7 +180,7 @@ func (d *hosted) store() error {
 // putState stores the daemon's state as it is: what changed since the last
 // time, or all of it. It needs d.mu. When the batch fails, the daemon must be
 // read from the store again.
-func (d *hosted) putState(b *store.Batch) error {
+func (d *Daemon) putState(b *store.Batch) error {
 	s := &d.saved
 	s.events, s.size, s.tried = 0, 0, d.env.Clock().UnixNano()
 	if d.nextIsDelta() {
@@ -192,15 +192,15 @@ func (d *hosted) putState(b *store.Batch) error {
 }
 
 // nextIsDelta reports whether what is stored next is what changed since. It needs d.mu.
-func (d *hosted) nextIsDelta() bool {
+func (d *Daemon) nextIsDelta() bool {
 	s := &d.saved
-	history := uint64(d.limits().History)
+	history := uint64(d.Limits().History)
 	holds := history != 0 && d.index-s.whole >= history // records that are to go wait for a whole snapshot
-	return s.goes && s.deltas < maxDeltas && s.changes < s.bytes && !holds && d.form() == snapshot.FormMemory
+	return s.goes && s.deltas < maxDeltas && s.changes < s.bytes && !holds && d.Form() == snapshot.FormMemory
 }
 
-func (d *hosted) putWhole(b *store.Batch) error {
-	s, err := d.snapshotOf(d.form(), false, true)
+func (d *Daemon) putWhole(b *store.Batch) error {
+	s, err := d.SnapshotOf(d.Form(), false, true)
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (d *hosted) putWhole(b *store.Batch) error {
 	if err != nil {
 		return err
 	}
-	d.kept = d.index
+	d.snapshotIndex = d.index
 	d.saved = saved{whole: d.index, bytes: size, exact: true}
 	d.saved.stands(d.index, s)
 	d.saved.goes = s.Header.Form == snapshot.FormMemory && d.daemon.(capturer).Track() == nil
@@ -223,13 +223,13 @@ func (d *hosted) putWhole(b *store.Batch) error {
 
 // stands notes the last of what is stored.
 func (s *saved) stands(index uint64, last *snapshot.Snapshot) {
-	s.digest, s.time, s.tried = storedDigest(index, last), last.Header.LastTime, last.Header.CreatedAt
+	s.digest, s.time, s.tried = StoredDigest(index, last), last.Header.LastTime, last.Header.CreatedAt
 }
 
 // errNoDelta says that a whole snapshot has to be stored.
 var errNoDelta = errors.New("what changed is not known")
 
-func (d *hosted) putDelta(b *store.Batch) error {
+func (d *Daemon) putDelta(b *store.Batch) error {
 	memory, err := d.daemon.(capturer).SaveChanges()
 	if err != nil {
 		d.saved.goes = false
@@ -250,15 +250,15 @@ func (d *hosted) putDelta(b *store.Batch) error {
 	if err != nil {
 		return err
 	}
-	d.kept = d.index
+	d.snapshotIndex = d.index
 	d.saved.deltas++
 	d.saved.changes += size
 	d.saved.stands(d.index, s)
 	return nil
 }
 
-// readStored splits a stored value, and reads the state that is apart.
-func readStored(st *store.Store, value []byte, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
+// ReadStored splits a stored value, and reads the state that is apart.
+func ReadStored(st *store.Store, value []byte, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
 	if len(value) < 8 {
 		return 0, nil, fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
 	}
@@ -313,7 +313,7 @@ func readApart(st *store.Store, value []byte, id identity.EntityID) (_ *snapshot
 // nothing is. at is the least time that the daemon's clock may show. It needs
 // d.mu. A delta that does not hold is left out with those behind it, loudly:
 // the history from there is replayed in its place.
-func (d *hosted) loadStored(at int64) (bool, error) {
+func (d *Daemon) loadStored(at int64) (bool, error) {
 	value, err := d.env.Store.Get(store.Snapshots, d.id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
@@ -321,7 +321,7 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	index, s, err := readStored(d.env.Store, value, d.id)
+	index, s, err := ReadStored(d.env.Store, value, d.id)
 	if err == nil && s.Header.Form > snapshot.FormMemory {
 		err = fmt.Errorf("%w: a delta where the snapshot should be", store.ErrCorrupt)
 	}
@@ -353,9 +353,9 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 	}
 	h := last.Header
 	h.Form = s.Header.Form
-	d.index, d.kept = index, index
+	d.index, d.snapshotIndex = index, index
 	d.epoch = max(d.epoch, h.Epoch)
-	if err := d.restore(&snapshot.Snapshot{Header: h, State: s.State}, at, changes...); err != nil {
+	if err := d.Restore(&snapshot.Snapshot{Header: h, State: s.State}, at, changes...); err != nil {
 		return false, err
 	}
 	d.horizon = marks
@@ -366,11 +366,11 @@ func (d *hosted) loadStored(at int64) (bool, error) {
 }
 
 // readDelta reads the next delta of the chain.
-func (d *hosted) readDelta(k, v []byte) (uint64, *snapshot.Snapshot, *deltaState, error) {
+func (d *Daemon) readDelta(k, v []byte) (uint64, *snapshot.Snapshot, *deltaState, error) {
 	if len(k) != 4 || int(binary.BigEndian.Uint32(k)) != d.saved.deltas {
 		return 0, nil, nil, fmt.Errorf("%w: it has place %x", store.ErrCorrupt, k)
 	}
-	at, s, err := readStored(d.env.Store, v, d.id)
+	at, s, err := ReadStored(d.env.Store, v, d.id)
 	if err != nil {
 		return 0, nil, nil, err
 	}
@@ -390,6 +390,6 @@ func (d *hosted) readDelta(k, v []byte) (uint64, *snapshot.Snapshot, *deltaState
 // dearForStandbys reports whether storing the state now would send all of a large state
 // to standbys: at an end what came since is rather replayed at the next start. It needs
 // d.mu.
-func (d *hosted) dearForStandbys() bool {
+func (d *Daemon) dearForStandbys() bool {
 	return d.hasStandbys() && d.saved.bytes >= largeState && !d.nextIsDelta()
 }

@@ -1,4 +1,4 @@
-package host
+package engine
 
 import (
 	"bytes"
@@ -33,8 +33,8 @@ const recordedDepth = 1 << 16
 // repeat answers an event whose number its sender has reached before with what
 // was recorded then: ErrReused where that was another event, ErrSuperseded
 // where nothing is recorded. It needs d.mu.
-func (d *hosted) repeat(ev *input) (Pending, error) {
-	p := Pending{result: daemon.Result{Duplicate: true}, ticket: d.last}
+func (d *Daemon) repeat(ev *Input) (Pending, error) {
+	p := Pending{Result: daemon.Result{Duplicate: true}, Ticket: d.last}
 	if d.env.Store == nil || d.kind == "" {
 		return p, nil
 	}
@@ -50,13 +50,13 @@ func (d *hosted) repeat(ev *input) (Pending, error) {
 	case f.err == nil && !bytes.Equal(f.payload, ev.Payload):
 		return Pending{}, fmt.Errorf("%w: number %d", daemon.ErrReused, ev.Number)
 	}
-	p.result.Outputs, p.err = f.outputs, f.err
+	p.Result.Outputs, p.Err = f.outputs, f.err
 	return p, nil
 }
 
 // recorded returns what the history says of the event; nil where it says
 // nothing, or where that lies too far back. It needs d.mu.
-func (d *hosted) recorded(ev *input) (*found, error) {
+func (d *Daemon) recorded(ev *Input) (*found, error) {
 	last := &d.repeated
 	if last.sender != ev.Sender {
 		*last = repeated{sender: ev.Sender, number: ^uint64(0)}
@@ -80,7 +80,7 @@ func (d *hosted) recorded(ev *input) (*found, error) {
 
 // lookup looks for an event, record by record.
 type lookup struct {
-	ev      *input
+	ev      *Input
 	last    *repeated
 	forward bool
 	depth   int

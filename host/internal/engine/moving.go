@@ -1,4 +1,4 @@
-package host
+package engine
 
 import (
 	"context"
@@ -17,12 +17,9 @@ import (
 	"wasmhost.example/internal/canon"
 )
 
-// What a migration away does with a daemon. Each method here takes the daemon's lock, and
-// is one critical section; none waits for the other side.
-
-// mayMove says what stands in the way of moving the daemon, and else its epoch. A key
+// MayMove says what stands in the way of moving the daemon, and else its epoch. A key
 // that is to travel must be here: that it is not is never passed over.
-func (d *hosted) mayMove(ctx context.Context, withKey bool) (epoch uint64, err error) {
+func (d *Daemon) MayMove(ctx context.Context, withKey bool) (epoch uint64, err error) {
 	d.want()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -30,7 +27,7 @@ func (d *hosted) mayMove(ctx context.Context, withKey bool) (epoch uint64, err e
 	if err := d.node.Permits.MayServe(d.id); err != nil {
 		return 0, err
 	}
-	if err := d.wake(ctx); err != nil {
+	if err := d.Wake(ctx); err != nil {
 		return 0, err
 	}
 	if err := d.runs(); err != nil {
@@ -39,11 +36,11 @@ func (d *hosted) mayMove(ctx context.Context, withKey bool) (epoch uint64, err e
 	if withKey && !d.key.CanSign() {
 		return 0, migration.Failf(migration.IdentityTransportFailed, "daemon %s: %v; it can only move without, public-only or to a node that has the key", d.id.Origin(), identity.ErrReadOnly)
 	}
-	return d.epoch, d.portable()
+	return d.epoch, d.Portable()
 }
 
 // runs returns nil where the daemon takes events now. It needs d.mu.
-func (d *hosted) runs() error {
+func (d *Daemon) runs() error {
 	if d.life.State() != lifecycle.Running {
 		return fmt.Errorf("daemon %s takes no events: %w", d.id.Origin(), d.gone)
 	}
@@ -51,23 +48,23 @@ func (d *hosted) runs() error {
 }
 
 // Capture implements source.Serving.
-func (d *hosted) Capture(ctx context.Context) (*moving.View, error) {
+func (d *Daemon) Capture(ctx context.Context) (*moving.View, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
-	if err := d.wake(ctx); err != nil {
+	if err := d.Wake(ctx); err != nil {
 		return nil, err
 	}
 	if err := d.runs(); err != nil {
 		return nil, err
 	}
 
-	v := &moving.View{Epoch: d.epoch, Module: d.module, Previous: d.previous, Limits: d.own().Map(), Index: d.index, Stored: d.last.wait}
+	v := &moving.View{Epoch: d.epoch, Module: d.module, Previous: d.previous, Limits: d.OwnLimits().Map(), Index: d.index, Stored: d.last.Wait}
 	var err error
-	if of, ok := d.daemon.(moving.Memory); ok && d.form() == snapshot.FormMemory {
+	if of, ok := d.daemon.(moving.Memory); ok && d.Form() == snapshot.FormMemory {
 		v.Hash = of.Follow()
 		if v.Memory, err = of.Freeze(nil); err == nil {
-			v.Snapshot, err = d.header(snapshot.FormBlocks)
+			v.Snapshot, err = d.Header(snapshot.FormBlocks)
 		}
 	} else {
 		v.Snapshot, err = d.snapshot(false)
@@ -75,7 +72,7 @@ func (d *hosted) Capture(ctx context.Context) (*moving.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.Facts, err = d.lastingNow(); err != nil {
+	if v.Facts, err = d.EncodeFacts(); err != nil {
 		return nil, err
 	}
 	d.beginTail()
@@ -83,7 +80,7 @@ func (d *hosted) Capture(ctx context.Context) (*moving.View, error) {
 }
 
 // Seal implements source.Serving.
-func (d *hosted) Seal(s *snapshot.Snapshot, manifest []byte) error {
+func (d *Daemon) Seal(s *snapshot.Snapshot, manifest []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
@@ -97,7 +94,7 @@ func (d *hosted) Seal(s *snapshot.Snapshot, manifest []byte) error {
 }
 
 // Held implements source.Serving.
-func (d *hosted) Held() moving.Held {
+func (d *Daemon) Held() moving.Held {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
@@ -105,7 +102,7 @@ func (d *hosted) Held() moving.Held {
 }
 
 // Cut implements source.Serving.
-func (d *hosted) Cut(since *sandbox.Frozen, pause bool) (moving.Cut, error) {
+func (d *Daemon) Cut(since *sandbox.Frozen, pause bool) (moving.Cut, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
@@ -113,7 +110,7 @@ func (d *hosted) Cut(since *sandbox.Frozen, pause bool) (moving.Cut, error) {
 		return moving.Cut{}, err
 	}
 	if pause {
-		d.pause()
+		d.Pause()
 	}
 
 	c, err := d.tail.Take()
@@ -121,7 +118,7 @@ func (d *hosted) Cut(since *sandbox.Frozen, pause bool) (moving.Cut, error) {
 		return c, err
 	}
 	if c.Records == nil {
-		c.Stored = d.last.wait
+		c.Stored = d.last.Wait
 	}
 	if of, ok := d.daemon.(moving.Memory); ok && since != nil {
 		if c.Memory, err = of.Freeze(since); err != nil {
@@ -133,26 +130,26 @@ func (d *hosted) Cut(since *sandbox.Frozen, pause bool) (moving.Cut, error) {
 }
 
 // Slow implements source.Serving. It takes no lock.
-func (d *hosted) Slow(every time.Duration) { d.pacer.Set(every) }
+func (d *Daemon) Slow(every time.Duration) { d.pacer.Set(every) }
 
 // Stay implements source.Serving.
-func (d *hosted) Stay() {
+func (d *Daemon) Stay() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
-	d.endTail()
-	d.resume()
+	d.EndTail()
+	d.Resume()
 	if of, ok := d.daemon.(moving.Memory); ok {
 		of.Thaw()
 	}
 }
 
 // HandOver implements source.Leaving.
-func (d *hosted) HandOver(r *migration.Release, states []byte, seal *identity.SealKey) error {
+func (d *Daemon) HandOver(r *migration.Release, states []byte, seal *identity.SealKey) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
-	check := d.checkpointFor(chain.PurposeHandover, r.Epoch)
+	check := d.CheckpointFor(chain.PurposeHandover, r.Epoch)
 	check.State = states
 	err := check.Sign(d.key)
 	if err == nil {
@@ -172,7 +169,7 @@ func (d *hosted) HandOver(r *migration.Release, states []byte, seal *identity.Se
 }
 
 // Release implements source.Leaving, of a daemon with a store.
-func (d *hosted) Release(record []byte, keepKey bool) (unsure bool, err error) {
+func (d *Daemon) Release(record []byte, keepKey bool) (unsure bool, err error) {
 	b, err := d.releaseBatch(record, keepKey)
 	if err != nil {
 		return false, err
@@ -190,14 +187,14 @@ func (d *hosted) Release(record []byte, keepKey bool) (unsure bool, err error) {
 }
 
 // releaseBatch is what is written of a release.
-func (d *hosted) releaseBatch(record []byte, keepKey bool) (*store.Batch, error) {
+func (d *Daemon) releaseBatch(record []byte, keepKey bool) (*store.Batch, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
-	b := &store.Batch{Generation: d.under}
+	b := &store.Batch{Generation: d.generation}
 	b.Put(store.Outgoing, d.id[:], record)
 	if keepKey {
-		return b, d.keepKey(b)
+		return b, d.KeepKey(b)
 	}
 	return b, nil
 }

@@ -1,4 +1,4 @@
-package host
+package engine
 
 import (
 	"context"
@@ -8,15 +8,10 @@ import (
 	"wasmhost.example/host/internal/lifecycle"
 )
 
-// MaxReaders is how many callers that only look may wait for one daemon at a time:
-// those that save a snapshot, export a chain, follow outputs, fork, list or settle
-// failed events, change subscriptions or upgrade. They take no places in its mailbox.
-const MaxReaders = 256
-
-// look takes the lock for a caller that asks of the daemon what is no event. It waits
+// Look takes the lock for a caller that asks of the daemon what is no event. It waits
 // while the daemon is paused, as enter does, but takes no place in the mailbox.
 // ErrManyReaders where MaxReaders wait. The caller unlocks.
-func (d *hosted) look(ctx context.Context) error {
+func (d *Daemon) Look(ctx context.Context) error {
 	if err := d.readerPlace(); err != nil {
 		return err
 	}
@@ -24,7 +19,7 @@ func (d *hosted) look(ctx context.Context) error {
 }
 
 // lookPlaced is look for a caller that has a reader's place, and gives it back.
-func (d *hosted) lookPlaced(ctx context.Context) error {
+func (d *Daemon) lookPlaced(ctx context.Context) error {
 	kept := false // an abandoned wait for the lock keeps the place until it ends
 	err := d.inside(ctx, func(ctx context.Context) error {
 		left, err := d.lockOrLeave(ctx, d.leavePlace)
@@ -37,9 +32,9 @@ func (d *hosted) lookPlaced(ctx context.Context) error {
 	return err
 }
 
-// peek takes the lock for a reader as the daemon is: paused, passive or gone. The
+// Peek takes the lock for a reader as the daemon is: paused, passive or gone. The
 // caller unlocks.
-func (d *hosted) peek(ctx context.Context) error {
+func (d *Daemon) Peek(ctx context.Context) error {
 	if err := d.readerPlace(); err != nil {
 		return err
 	}
@@ -50,28 +45,28 @@ func (d *hosted) peek(ctx context.Context) error {
 	return err
 }
 
-// attend takes the lock for the runtime's own book-keeping about the daemon. Its
+// Attend takes the lock for the runtime's own book-keeping about the daemon. Its
 // callers are bounded by themselves: one courier a place, one subscription at a time.
-func (d *hosted) attend(ctx context.Context) error {
+func (d *Daemon) Attend(ctx context.Context) error {
 	return d.inside(ctx, func(context.Context) error {
 		d.mu.Lock()
 		return nil
 	})
 }
 
-func (d *hosted) readerPlace() error {
-	if d.readers.Add(1) > MaxReaders {
+func (d *Daemon) readerPlace() error {
+	if d.readers.Add(1) > daemon.MaxReaders {
 		d.readers.Add(-1)
-		return fmt.Errorf("%w: %d wait for daemon %s", daemon.ErrManyReaders, MaxReaders, d.id.Origin())
+		return fmt.Errorf("%w: %d wait for daemon %s", daemon.ErrManyReaders, daemon.MaxReaders, d.id.Origin())
 	}
 	return nil
 }
 
-func (d *hosted) leavePlace() { d.readers.Add(-1) }
+func (d *Daemon) leavePlace() { d.readers.Add(-1) }
 
 // lockOrLeave takes d.mu, or returns an error where ctx ends first. A goroutine then
 // still waits for the lock: left is true, and ended is called when it no longer does.
-func (d *hosted) lockOrLeave(ctx context.Context, ended func()) (left bool, err error) {
+func (d *Daemon) lockOrLeave(ctx context.Context, ended func()) (left bool, err error) {
 	if d.mu.TryLock() {
 		return false, nil
 	}
@@ -98,9 +93,9 @@ func (d *hosted) lockOrLeave(ctx context.Context, ended func()) (left bool, err 
 	}
 }
 
-// whileHere returns err, or where the daemon went, if it left while its stored history was
+// WhileHere returns err, or where the daemon went, if it left while its stored history was
 // read: the node deletes the history of a daemon that leaves.
-func (d *hosted) whileHere(err error) error {
+func (d *Daemon) WhileHere(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -112,9 +107,9 @@ func (d *hosted) whileHere(err error) error {
 	return err
 }
 
-// cannotGoOn reports whether the daemon is failed or diverged, as it was last shown:
+// CannotGoOn reports whether the daemon is failed or diverged, as it was last shown:
 // the caller does not wait for a busy daemon.
-func (d *hosted) cannotGoOn() bool {
+func (d *Daemon) CannotGoOn() bool {
 	d.view.mu.Lock()
 	defer d.view.mu.Unlock()
 	return d.view.at.state.Broken()

@@ -1,15 +1,55 @@
-package host
+package engine
 
 import (
 	"errors"
 	"fmt"
 
 	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 )
+
+// sampled reports whether the next event is timed. It needs d.mu.
+func (d *Daemon) sampled() bool {
+	d.timed++
+	return d.timed%SampledEvents == 1
+}
+
+// Shown returns the daemon's state and memory, as they were last shown.
+func (d *Daemon) Shown() (state string, memory int64, near daemon.Near) {
+	d.view.mu.Lock()
+	s := d.view.at
+	d.view.mu.Unlock()
+	state = s.name()
+	if s.state == lifecycle.Running && d.IsMoving() {
+		state = lifecycle.Migrating.String()
+	}
+	return state, s.memory, s.near(d.Limits())
+}
+
+// Notify publishes what happened to the daemon.
+func (d *Daemon) Notify(what daemon.Topic, reason string) {
+	d.env.Notify(daemon.Notification{Topic: what, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Reason: reason})
+}
+
+func (d *Daemon) OwnsUnder(epoch uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.epoch >= epoch
+}
+
+func (d *Daemon) Standing() (channel.Standing, bool) {
+	if d.kind == "" || d.leader != nil {
+		return channel.Standing{}, false
+	}
+	d.view.mu.Lock()
+	epoch, made, gone := d.view.at.epoch, d.view.made, d.view.at.state == lifecycle.Moved
+	d.view.mu.Unlock()
+	return channel.Standing{Entity: d.id, Node: d.env.Self, Epoch: epoch}, made && !gone && epoch > 0
+}
 
 // view is what is shown of a daemon. Whoever asks does not wait for the event
 // that the daemon processes, but sees how it stood before.
@@ -36,10 +76,10 @@ type standing struct {
 	halted   bool
 }
 
-// info returns what is shown of the daemon, which is in the tables.
-func (d *hosted) info() daemon.Info {
+// Info returns what is shown of the daemon, which is in the tables.
+func (d *Daemon) Info() daemon.Info {
 	if d.mu.TryLock() {
-		d.show()
+		d.Show()
 		d.mu.Unlock()
 	}
 	d.view.mu.Lock()
@@ -53,8 +93,8 @@ func (d *hosted) info() daemon.Info {
 	i := daemon.Info{
 		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.env.Self, Epoch: s.epoch, Sequence: s.sequence,
 		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
-		Head: s.hash, Spawned: d.spawned, Limits: *d.limits(), OwnLimits: d.own(), MemoryBytes: s.memory,
-		StateBytes: s.stored, Senders: s.senders, Near: s.near(d.limits()),
+		Head: s.hash, Spawned: d.spawned, Limits: *d.Limits(), OwnLimits: d.OwnLimits(), MemoryBytes: s.memory,
+		StateBytes: s.stored, Senders: s.senders, Near: s.near(d.Limits()),
 		Loss:    d.node.LossOf(d.id),
 		Waiting: daemon.Waiting{Events: d.waiting.Load(), Bytes: d.brought.Load(), Readers: d.readers.Load()},
 	}
@@ -83,18 +123,15 @@ func (d *hosted) info() daemon.Info {
 	return i
 }
 
-// HaltedState is the state of a daemon that is stopped until it is started again.
-const HaltedState = "stopped"
-
 func (s *standing) name() string {
 	if s.halted && s.state.Serves() {
-		return HaltedState
+		return daemon.HaltedState
 	}
 	return s.state.String()
 }
 
-// show makes what the daemon is now what is shown of it. It needs d.mu.
-func (d *hosted) show() {
+// Show makes what the daemon is now what is shown of it. It needs d.mu.
+func (d *Daemon) Show() {
 	d.view.mu.Lock()
 	d.stands(&d.view.at)
 	d.view.made = true
@@ -103,7 +140,7 @@ func (d *hosted) show() {
 
 // stands writes how the daemon stands to s, a field at a time: that is cheaper than a
 // copy. It needs d.mu.
-func (d *hosted) stands(s *standing) {
+func (d *Daemon) stands(s *standing) {
 	s.state, s.epoch, s.sequence, s.hash = d.life.State(), d.epoch, d.chain.Sequence(), d.chain.HeadHash()
 	s.stats, s.module, s.gone, s.halted = d.stats, d.module, d.gone, d.halted()
 	s.stored, s.senders, s.unstored = int64(d.saved.bytes+d.saved.changes), d.horizon.Senders(), d.unstored

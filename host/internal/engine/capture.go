@@ -1,6 +1,8 @@
-package host
+package engine
 
-import "io"
+import (
+	"io"
+)
 
 // capturer is a Daemon whose memory the runtime captures itself. Neither way
 // holds the memory a second time.
@@ -11,7 +13,7 @@ type capturer interface {
 	// that SaveChanges gave, in order.
 	LoadMemory(saved io.Reader, changes ...[]byte) error
 
-	// track begins anew to note what changes. SaveChanges gives what did since
+	// Track begins anew to note what changes. SaveChanges gives what did since
 	// track or the last SaveChanges.
 	Track() error
 	SaveChanges() ([]byte, error)

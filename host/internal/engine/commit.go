@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"time"
+
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/store"
+)
+
+// recording reports whether history is kept, here or for a migration.
+func (d *Daemon) recording() bool { return d.env.Store != nil && d.kind != "" || d.tail != nil }
+
+// Record submits the next history record and returns its ticket. The record
+// becomes the store's.
+func (d *Daemon) Record(rec []byte) *Ticket {
+	if d.tail != nil {
+		d.tail.Add(rec)
+	}
+	index := d.index
+	d.index++
+	d.saved.add(len(rec))
+	d.work.bytes.Add(int64(len(rec)))
+	if d.env.Store == nil || d.kind == "" {
+		return nil
+	}
+	b := &store.Batch{}
+	if d.gathered != nil {
+		b = d.gathered.batch
+	}
+	b.Append(d.id, index, rec)
+	if d.chain.Head().Sequence/d.node.CheckpointEvery > d.signed {
+		d.checkpoint(b)
+	}
+	return d.commit(b)
+}
+
+// checkpoint adds a periodic checkpoint to the batch.
+func (d *Daemon) checkpoint(b *store.Batch) {
+	d.signed = d.chain.Head().Sequence / d.node.CheckpointEvery
+	c := d.CheckpointFor(chain.PurposePeriodic, d.epoch)
+	if !d.key.CanSign() || c.Sign(d.key) != nil {
+		return
+	}
+	rec, err := journal.Encode(&journal.Checkpoint{Checkpoint: *c})
+	if err != nil {
+		d.env.Logger.Warn("signing a checkpoint", "daemon", d.id.Origin(), "error", err)
+		return
+	}
+	if d.tail != nil {
+		d.tail.Add(rec)
+	}
+	b.Append(d.id, d.index, rec)
+	d.index++
+}
+
+func (d *Daemon) CheckpointFor(p chain.Purpose, epoch uint64) *chain.Checkpoint {
+	return &chain.Checkpoint{Purpose: p, Entity: d.id, Epoch: epoch, Sequence: d.chain.Head().Sequence, Head: d.chain.HeadHash()}
+}
+
+// commit submits the batch, after what is gathered.
+func (d *Daemon) commit(b *store.Batch) *Ticket {
+	if g := d.gathered; g != nil {
+		if g.batch == b {
+			g.any = true
+			return g.ticket
+		}
+		d.Flush()
+		defer d.Gather()
+	}
+	return d.submit(b, newTicket())
+}
+
+// gathered is the records of a run of events, to be written as one.
+type gathered struct {
+	batch  *store.Batch
+	ticket *Ticket
+	any    bool
+}
+
+// Gather makes records wait for flush. It needs d.mu, which is held until then.
+func (d *Daemon) Gather() {
+	if d.env.Store != nil && d.kind != "" {
+		d.gathered = &gathered{batch: &store.Batch{}, ticket: newTicket()}
+	}
+}
+
+// Flush submits what was gathered, and returns the ticket of the last record.
+func (d *Daemon) Flush() *Ticket {
+	g := d.gathered
+	d.gathered = nil
+	if g == nil || !g.any {
+		return d.last
+	}
+	return d.submit(g.batch, g.ticket)
+}
+
+func (d *Daemon) submit(b *store.Batch, t *Ticket) *Ticket {
+	d.last = t
+	b.Generation = d.generation
+	if d.marked {
+		b.Delete(store.Passive, d.id[:])
+		d.marked = false
+	}
+	began, meter := d.timing, d.events
+	finish := func(err error) {
+		t.finish(err)
+		if err == nil && !began.IsZero() {
+			meter.Delivery.Observe(time.Since(began))
+		}
+	}
+	stored := func() {}
+	if d.inTurn {
+		finish, stored = d.fly(b.Size(), finish)
+	}
+	if d.leader == nil {
+		d.env.Store.Submit(b, finish)
+		return t
+	}
+	t.stored = make(chan struct{})
+	d.leader.Submit(b, func(err error) {
+		t.storedErr = err
+		close(t.stored)
+		stored()
+	}, finish)
+	return t
+}

@@ -1,0 +1,52 @@
+package engine
+
+import (
+	"fmt"
+
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/effect"
+	"wasmhost.example/host/internal/journal"
+)
+
+// SetHalted needs d.mu.
+func (d *Daemon) SetHalted(stop bool) (*Ticket, error) {
+	if d.halted() == stop {
+		return d.last, nil
+	}
+	rec, err := journal.Encode(&journal.Halt{Stopped: stop, Time: d.Now()})
+	if err != nil {
+		return nil, err
+	}
+	d.halt(stop)
+	t := d.last
+	if d.recording() {
+		t = d.Record(rec)
+	}
+	d.Show()
+	what := daemon.Stopped
+	if !stop {
+		what = daemon.Started
+		d.StartEffects()
+	}
+	d.Notify(what, "")
+	return t, nil
+}
+
+// halt notes that the daemon is stopped, or not. It needs d.mu.
+func (d *Daemon) halt(stop bool) {
+	if d.effects == nil {
+		d.effects = &effect.State{}
+	}
+	d.effects.Halt(stop)
+}
+
+// halted needs d.mu.
+func (d *Daemon) halted() bool { return d.effects != nil && d.effects.Halted() }
+
+// Going returns nil where the daemon takes events. It needs d.mu.
+func (d *Daemon) Going() error {
+	if d.halted() {
+		return fmt.Errorf("%w: %s", daemon.ErrHalted, d.id.Origin())
+	}
+	return nil
+}

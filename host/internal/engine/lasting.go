@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/migration"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
+)
+
+// EncodeFacts is what the daemon keeps for life, encoded. It needs d.mu.
+func (d *Daemon) EncodeFacts() ([]byte, error) {
+	l := &snapshot.Facts{Version: snapshot.FactsVersion, Spawned: max(d.spawned.UnixNano(), 1), Previous: orEmpty(d.previous), Errors: d.stats.errors, Losses: []snapshot.LossRecord{}}
+	if loss := d.node.LossOf(d.id); loss != nil {
+		l.Losses = append(l.Losses, snapshot.LossRecord{From: loss.From, To: loss.To, Epoch: loss.Epoch, Why: loss.Why, Time: loss.Time.UnixNano()})
+	}
+	return l.Encode()
+}
+
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// TakeFacts gives the daemon what it keeps for life, but for a loss: that is shown once the
+// daemon is this node's. It needs d.mu.
+func (d *Daemon) TakeFacts(l *snapshot.Facts) {
+	if l != nil {
+		d.spawned, d.previous, d.stats.errors = time.Unix(0, l.Spawned), canon.OrNil(l.Previous), l.Errors
+	}
+}
+
+// KeepLoss adds to b what the store keeps of a loss. A nil l has none.
+func KeepLoss(b *store.Batch, id identity.EntityID, l *snapshot.Facts) error {
+	if l == nil || len(l.Losses) == 0 {
+		return nil
+	}
+	value, err := canon.Marshal(&l.Losses[0])
+	if err == nil {
+		b.Put(store.Meta, LossKey(id), value)
+	}
+	return err
+}
+
+// StoredFacts reads what a daemon that comes here keeps for life; nil where there is none.
+func StoredFacts(st *store.Store, id identity.EntityID) (*snapshot.Facts, error) {
+	b, err := st.Get(store.Meta, snapshot.ArrivingKey(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	l, err := snapshot.DecodeFacts(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	return l, nil
+}
+
+// CameBy returns the checkpoint by which the daemon came here last, encoded. It needs
+// d.mu.
+func (d *Daemon) CameBy() ([]byte, error) {
+	if d.came != nil {
+		return canon.Marshal(d.came)
+	}
+	if d.env.Store == nil {
+		return nil, fmt.Errorf("%w: daemon %s has no key here, and no history", channel.ErrResidence, d.id.Origin())
+	}
+	err := d.env.Store.ReadHistoryBackward(d.id, func(_ uint64, b []byte) error {
+		rec, err := journal.Decode(b)
+		if err != nil {
+			return err
+		}
+		if move, ok := rec.(*journal.Move); ok && move.To == d.env.Self {
+			c := move.Checkpoint
+			d.came = &c
+			return store.ErrStop
+		}
+		return nil
+	})
+	if err == nil && d.came == nil {
+		err = fmt.Errorf("%w: daemon %s has no key here, and came from nowhere", channel.ErrResidence, d.id.Origin())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return canon.Marshal(d.came)
+}
+
+var LossPrefix = []byte("loss/")
+
+func LossKey(id identity.EntityID) []byte { return append(bytes.Clone(LossPrefix), id[:]...) }
+
+// ReceiptFacts are what a receipt of a move of the daemon says. root is the hash of its
+// memory, where that is known. It needs d.mu, or the daemon to be paused.
+func (d *Daemon) ReceiptFacts(id migration.ID, from, to identity.NodeID, rel *migration.Release, root []byte) (chain.ReceiptFacts, error) {
+	f := chain.ReceiptFacts{Version: chain.ReceiptVersion, Migration: id, Entity: d.id, Kind: d.kind, Module: d.module, From: from, To: to,
+		Epoch: rel.Epoch, Sequence: rel.Sequence, Applied: d.applied, Head: chain.Hash(rel.Head), State: root}
+	if of, ok := d.daemon.(rooter); ok && len(root) == 0 && d.Form() == snapshot.FormMemory {
+		root, err := of.Root()
+		if err != nil {
+			return f, fmt.Errorf("hashing the memory of daemon %s: %w", d.id.Origin(), err)
+		}
+		f.State = root[:]
+	}
+	return f, nil
+}
+
+// rooter is a Daemon whose memory has a hash.
+type rooter interface{ Root() ([32]byte, error) }
+
+// StoredLimits gives a daemon that is on its way here the limits that its
+// stored snapshot has.
+func (d *Daemon) StoredLimits() error {
+	value, err := d.env.Store.Get(store.Snapshots, d.id[:])
+	if err != nil {
+		return err
+	}
+	_, s, err := ReadStored(d.env.Store, value, d.id)
+	if err != nil {
+		return err
+	}
+	return d.SetLimits(s.Header.Limits)
+}

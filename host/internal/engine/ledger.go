@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"wasmhost.example/host/channel"
+	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+)
+
+// BeginBinding returns the subscription, nil where there is none, and what lets the next
+// change of the daemon's subscriptions begin: there is one at a time.
+func (d *Daemon) BeginBinding(ctx context.Context, publisher identity.NodeID, name string, add bool) (*channel.Binding, func(), error) {
+	d.binding.Lock()
+	if err := d.Look(ctx); err != nil {
+		d.binding.Unlock()
+		return nil, nil, err
+	}
+	defer d.mu.Unlock()
+	b := d.ledger.Get(publisher, name)
+	if b == nil && add && d.ledger.Len() >= channel.MaxBindings {
+		d.binding.Unlock()
+		return nil, nil, fmt.Errorf("%w: %d", channel.ErrLedgerFull, channel.MaxBindings)
+	}
+	return b, d.binding.Unlock, nil
+}
+
+// Bind records a subscription. One that was there before has gone on meanwhile:
+// keep leaves it its cursor, unless the source is another.
+func (d *Daemon) Bind(ctx context.Context, b channel.Binding, keep bool) (*Ticket, error) {
+	if err := d.Attend(ctx); err != nil {
+		return nil, err
+	}
+	defer d.mu.Unlock()
+	if old := d.ledger.Get(b.Publisher, b.Channel); keep && old != nil && old.Source == b.Source {
+		b.Cursor = old.Cursor
+	}
+	rec, err := journal.Encode(&journal.Bind{Binding: b, Time: d.Now()})
+	if err != nil {
+		return nil, err
+	}
+	if err := d.ledger.Record(b); err != nil {
+		return nil, err
+	}
+	d.seen()
+	return d.RecordLedger(rec), nil
+}
+
+func (d *Daemon) Unbind(ctx context.Context, publisher identity.NodeID, name string) (*Ticket, error) {
+	if err := d.Attend(ctx); err != nil {
+		return nil, err
+	}
+	defer d.mu.Unlock()
+	rec, err := journal.Encode(&journal.Unbind{Publisher: publisher, Channel: name, Time: d.Now()})
+	if err != nil {
+		return nil, err
+	}
+	d.ledger.Forget(publisher, name)
+	d.seen()
+	return d.RecordLedger(rec), nil
+}
+
+// RecordLedger writes a change of the ledger. It needs d.mu.
+func (d *Daemon) RecordLedger(rec []byte) *Ticket {
+	if !d.recording() {
+		return nil
+	}
+	return d.Record(rec)
+}
+
+// putLedger adds the ledger to a batch, where it is found while the daemon is
+// passive. It needs d.mu.
+func (d *Daemon) putLedger(b *store.Batch) error {
+	enc, err := d.ledger.Encode()
+	switch {
+	case err != nil:
+		return err
+	case len(enc) == 0:
+		b.Delete(store.Bound, d.id[:])
+	default:
+		b.Put(store.Bound, d.id[:], enc)
+	}
+
+	return nil
+}
+
+// Bindings returns the ledger, or what it was when the daemon was last not busy.
+func (d *Daemon) Bindings() ([]channel.Binding, error) {
+	seen := d.bound.Load()
+	if seen == nil {
+		if err := d.Peek(d.env.Context); err != nil {
+			return nil, err
+		}
+	} else if !d.mu.TryLock() {
+		return *seen, nil
+	}
+
+	defer d.mu.Unlock()
+	d.seen()
+	return *d.bound.Load(), nil
+}
+
+// seen notes the ledger for those who ask while the daemon is busy. It needs
+// d.mu.
+func (d *Daemon) seen() {
+	list := d.ledger.All()
+	d.bound.Store(&list)
+}

@@ -1,0 +1,147 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"wasmhost.example/host/chain"
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/snapshot"
+	"wasmhost.example/host/store"
+	"wasmhost.example/identity"
+	"wasmhost.example/internal/canon"
+)
+
+// Remake gives a daemon that is made of its history, for a fork, the key of its record.
+func (d *Daemon) Remake(encoded []byte) error {
+	d.remade = true
+	return d.OpenKey(encoded)
+}
+
+// OpenKey gives the daemon the key of its record.
+func (d *Daemon) OpenKey(encoded []byte) error {
+	var rec DaemonRecord
+	if err := canon.Unmarshal(encoded, &rec); err != nil {
+		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	}
+	if len(rec.Key) == 0 {
+		return nil
+	}
+	env, err := identity.ParseEnvelope(rec.Key)
+	if err == nil {
+		d.key, err = env.Open(d.env.Node, AtRest, d.id)
+	}
+	if err != nil {
+		return fmt.Errorf("the daemon's key: %w", err)
+	}
+	return nil
+}
+
+// StandBack brings the daemon to its stored state, where it may be used, else to
+// its beginning.
+func (d *Daemon) StandBack(ctx context.Context, use func(uint64, *snapshot.Header) (bool, error)) error {
+	first, begin, err := Beginning(d.env.Store, d.id)
+	if err != nil {
+		return err
+	}
+	d.firstIndex, d.index, d.config, d.epoch = first, first+1, begin.Config, begin.Epoch
+	stored := uint64(0)
+	index, s, err := latestStored(d.env.Store, d.id)
+	switch {
+	case err == nil:
+		stored = s.Header.Through
+		may, err := use(index, &s.Header)
+		if err != nil {
+			return err
+		}
+		if may {
+			d.module, d.index, d.epoch = canon.OrNil(s.Header.Module), index, max(d.epoch, s.Header.Epoch)
+			if err := d.build(ctx); err != nil {
+				return err
+			}
+			return d.Restore(s, begin.Time)
+		}
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 || len(begin.HeadPayload) > 0 {
+		return fmt.Errorf("%w: it begins after output %d, with a state that is not kept; the stored state stands after output %d", daemon.ErrHistoryTrimmed, begin.Head.Sequence, stored)
+	}
+	d.module, d.previous, d.chain = canon.OrNil(begin.Module), nil, chain.New(begin.Head, nil)
+	if err := d.build(ctx); err != nil {
+		return err
+	}
+	return d.init(begin.Time, true)
+}
+
+// latestStored reads the stored snapshot of a daemon that may store another
+// meanwhile.
+func latestStored(st *store.Store, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
+	for {
+		value, err := st.Get(store.Snapshots, id[:])
+		if err != nil {
+			return 0, nil, err
+		}
+		index, s, err := ReadStored(st, value, id)
+		if err == nil {
+			return index, s, nil
+		}
+		if now, getErr := st.Get(store.Snapshots, id[:]); getErr != nil || bytes.Equal(now, value) {
+			return 0, nil, errors.Join(err, getErr)
+		}
+	}
+}
+
+// build makes the code of a daemon of d.module.
+func (d *Daemon) build(ctx context.Context) error {
+	f, _, err := d.node.Factories.Factory(ctx, d.kind, d.module)
+	if err != nil {
+		return err
+	}
+	return d.Construct(ctx, f)
+}
+
+// RetraceRecord is replay that crosses upgrades too: the state goes through the
+// hooks of both versions once more.
+func (d *Daemon) RetraceRecord(ctx context.Context, b []byte) error {
+	if !journal.IsUpgrade(b) {
+		return d.Replay(b)
+	}
+	rec, err := journal.Decode(b)
+	if err != nil {
+		return fmt.Errorf("history record %d: %w", d.index, err)
+	}
+	up := rec.(*journal.Upgrade)
+	old := d.daemon
+	call := d.StateCall()
+	var state []byte
+	if !d.stateless() {
+		if state, err = old.Snapshot(call); err != nil {
+			return err
+		}
+		state = bytes.Clone(state)
+	}
+	d.daemon, d.module, d.previous = nil, up.To, up.From
+	if err := d.build(ctx); err != nil {
+		d.daemon = old
+		return err
+	}
+	if c, ok := old.(interface{ Close() error }); ok {
+		if err := c.Close(); err != nil {
+			d.env.Logger.Warn("closing a daemon's old code", "daemon", d.id.Origin(), "error", err)
+		}
+	}
+	if i, ok := d.daemon.(daemon.Initer); ok && d.stateless() {
+		err = i.Init(call, d.config)
+	} else {
+		err = d.daemon.Restore(call, state)
+	}
+	if err != nil {
+		return fmt.Errorf("history record %d, an upgrade: %w", d.index, err)
+	}
+	d.index++
+	return nil
+}

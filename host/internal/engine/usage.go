@@ -1,0 +1,21 @@
+package engine
+
+import (
+	"sync/atomic"
+
+	"wasmhost.example/host/daemon"
+)
+
+// work counts what a daemon has used since it came to this node.
+type work struct {
+	time   atomic.Int64 // nanoseconds of events from outside; those of turns are the share's
+	bytes  atomic.Int64
+	events [daemon.EventKinds]atomic.Uint64 // but EventDirect: those are what is left of all
+}
+
+// processed is how many events the daemon had applied when it was last shown.
+func (d *Daemon) processed() uint64 {
+	d.view.mu.Lock()
+	defer d.view.mu.Unlock()
+	return d.view.at.stats.processed
+}
