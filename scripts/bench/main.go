@@ -1,8 +1,8 @@
 // Command bench measures wasmhost against wazero alone and against its
 // neighbours, side by side in one run, and prints ratios.
 //
-//	scripts/bench/run [-rounds N] [-only NAME] [-keep]
-//	scripts/bench/run -against COMMIT [-benchmark NAME] [-rounds N]
+//	scripts/bench/run [-rounds N] [-only NAME,NAME] [-keep]
+//	scripts/bench/run -against COMMIT -only NAME,NAME [-rounds N]
 //
 // Every contender of a comparison runs in every round, in turn; a ratio is the
 // median over the rounds of the ratio within one round, so that a machine that
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
@@ -43,7 +44,7 @@ type comparison struct {
 
 func main() {
 	rounds := flag.Int("rounds", 15, "rounds of each comparison")
-	only := flag.String("only", "", "run this comparison alone")
+	onlyList := flag.String("only", "", "run these comparisons alone: NAME,NAME")
 	drains := flag.Int("drain", 1000, "daemons that are drained")
 	root := flag.String("root", "../..", "the repository")
 	sinks := flag.Bool("sink", false, "take what a bare QUIC stream brings: for migrate")
@@ -54,9 +55,14 @@ func main() {
 	idle := flag.String("idle", "", "hold counters of this contender and print what each costs: for idle")
 	stops := flag.Int("stop", 100_000, "daemons that are removed: for stopped")
 	past := flag.String("past", "", "start on this data directory and print what that takes: for stopped")
-	commit := flag.String("against", "", "compare a benchmark of package host with what it was at this commit, and nothing else")
-	benchmark := flag.String("benchmark", "Deliver", "which one: with -against")
+	commit := flag.String("against", "", "compare the processor time of the comparisons of -only with what it was at this commit, and nothing else")
 	flag.Parse()
+	only := strings.Split(*onlyList, ",")
+	known := make(map[string]bool)
+	wanted := func(name string) bool {
+		known[name] = true
+		return *onlyList == "" || slices.Contains(only, name)
+	}
 	contenderOnly = *alone
 	if *profile != "" {
 		stop, err := profileTo(*profile)
@@ -89,7 +95,7 @@ func main() {
 		os.Exit(2)
 	}
 	if *commit != "" {
-		if err := against(*root, *commit, *benchmark, *rounds); err != nil {
+		if err := against(*root, *commit, strings.Split(*onlyList, ","), *rounds); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: against: %v\n", err)
 			os.Exit(1)
 		}
@@ -103,7 +109,7 @@ func main() {
 		return
 	}
 	for _, c := range []comparison{deliver, deliver1K, spawnOne, sendLines, channels, crowd, durable64, durable1, standby1, standby64, replay} {
-		if *only != "" && c.name != *only {
+		if !wanted(c.name) {
 			continue
 		}
 		if err := c.measure(*root, *rounds); err != nil {
@@ -112,7 +118,7 @@ func main() {
 		}
 	}
 	for name, measure := range map[string]func(string, int) error{"idle": idleMemory, "copies": copies} {
-		if *only != "" && *only != name {
+		if !wanted(name) {
 			continue
 		}
 		if err := measure(*root, *rounds); err != nil {
@@ -120,7 +126,7 @@ func main() {
 			os.Exit(1)
 		}
 	}
-	if *only == "" || *only == "passive" {
+	if wanted("passive") {
 		for file, many := range map[string]int{"c/counter.wasm": 100_000, "go/wordcount.wasm": 2000} {
 			if err := manyPassive(*root, file, many); err != nil {
 				fmt.Fprintf(os.Stderr, "bench: passive: %v\n", err)
@@ -128,7 +134,7 @@ func main() {
 			}
 		}
 	}
-	if *only == "" || *only == "live" {
+	if wanted("live") {
 		for what, open := range map[string]opening{"alone": openAlone, "in a cluster of one node": openMember(directory.NewMemory())} {
 			if err := manyLive(*root, "c/counter.wasm", what, 100_000, open); err != nil {
 				fmt.Fprintf(os.Stderr, "bench: live: %v\n", err)
@@ -136,31 +142,37 @@ func main() {
 			}
 		}
 	}
-	if *only == "" || *only == "stopped" {
+	if wanted("stopped") {
 		if err := manyStopped(*root, *stops); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: stopped: %v\n", err)
 			os.Exit(1)
 		}
 	}
-	if *only == "" || *only == "directory" {
+	if wanted("directory") {
 		if err := largeDirectory(*root, 100_000); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: directory: %v\n", err)
 			os.Exit(1)
 		}
 	}
-	if *only == "" || *only == "migrate" {
+	if wanted("migrate") {
 		if err := migrations(*root, *rounds); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: migrate: %v\n", err)
 			os.Exit(1)
 		}
 	}
-	if *only == "" || *only == "drain" {
+	if wanted("drain") {
 		if err := manyDrained(*root, *rounds, *drains); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: drain: %v\n", err)
 			os.Exit(1)
 		}
 	}
-	if *only == "" || *write {
+	for _, name := range only {
+		if *onlyList != "" && !known[name] {
+			fmt.Fprintf(os.Stderr, "bench: nothing is called %q; there are %s\n", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			os.Exit(2)
+		}
+	}
+	if *onlyList == "" || *write {
 		if err := keep(filepath.Join(*root, "scripts", "bench")); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: keeping the results: %v\n", err)
 			os.Exit(1)
