@@ -117,10 +117,9 @@ func (d *Daemon) submit(b *store.Batch, t *Ticket) *Ticket {
 		d.env.Store.Submit(b, finish)
 		return t
 	}
-	t.stored = make(chan struct{})
+	here := t.inTwo()
 	d.leader.Submit(b, func(err error) {
-		t.storedErr = err
-		close(t.stored)
+		here(err)
 		stored()
 	}, finish)
 	return t

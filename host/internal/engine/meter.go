@@ -18,6 +18,7 @@ const SampledEvents = 16
 var FailureNames = [...]string{string(abi.FaultError), string(abi.FaultTrap), string(abi.FaultExit), string(abi.FaultAnswer),
 	abi.LimitFuel, abi.LimitWall, abi.LimitMemory, abi.LimitOutputBytes, abi.LimitOutputCount, abi.LimitLogBytes, abi.LimitStack, abi.LimitPending, abi.LimitTimers, abi.LimitCalls, "other"}
 
+// failureOf returns the place in FailureNames of what a daemon's code returned.
 func failureOf(err error) int {
 	var f *daemon.GuestError
 	if !errors.As(err, &f) {
@@ -46,7 +47,8 @@ type eventMeter struct {
 	_                                 [64]byte
 }
 
-const meterShards = 8 // a power of two
+// meterShards is how many meters of events a kind has: a power of two.
+const meterShards = 8
 
 // KindMeter counts what the daemons of a kind do.
 type KindMeter struct {

@@ -77,7 +77,18 @@ type Ticket struct {
 	storedErr error
 }
 
+// newTicket makes a ticket of a record that is about to be submitted.
 func newTicket() *Ticket { return &Ticket{Done: make(chan struct{})} }
+
+// inTwo has the ticket of a cluster's daemon answered in two steps, before anybody waits:
+// here is called once, when this node's disk has answered, and then finish.
+func (t *Ticket) inTwo() (here func(error)) {
+	t.stored = make(chan struct{})
+	return func(err error) {
+		t.storedErr = err
+		close(t.stored)
+	}
+}
 
 // finish answers who waits. It is called once.
 func (t *Ticket) finish(err error) {
@@ -112,6 +123,8 @@ func (t *Ticket) waitStored(ctx context.Context) error {
 	}
 }
 
+// Wait returns nil once the record is durable, or why it is not; where ctx ends first it
+// says nothing of the record.
 func (t *Ticket) Wait(ctx context.Context) error {
 	if t == nil {
 		return nil

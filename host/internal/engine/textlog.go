@@ -25,6 +25,7 @@ type TextLog struct {
 
 var levelNames = [...]string{"debug", "info", "warn", "error"}
 
+// add keeps the line, and hands it to those who follow. A level that there is not is info.
 func (l *TextLog) add(level int, text string) {
 	if level < 0 || level >= len(levelNames) {
 		level = 1
