@@ -53,13 +53,14 @@ func TestLimitsPageIsOfTheCode(t *testing.T) {
 // bounding are the names of constants that bound something; also are others that do.
 var (
 	bounding = regexp.MustCompile(`^([mM]ax|most)[A-Z]`)
-	also     = []string{"ArrivalsOfPeer", "ArrivalsOfNode", "MailboxBytes", "keptLines", "recordedDepth", "publishAtOnce"}
+	also     = []string{"ArrivalsOfPeer", "ArrivalsOfNode", "MailboxBytes", "KeptLines", "recordedDepth", "publishAtOnce"}
 )
 
 // parts are those of the page, by folders.
 var parts = []struct{ title, dir string }{
 	{"Daemons, kinds and modules", "host"},
 	{"One daemon", "host/internal/engine"},
+	{"The last lines that a daemon logged", "host/internal/textlog"},
 	{"Trying a guest outside a node", "host/guesttest"},
 	{"What is asked of a daemon", "host/daemon"},
 	{"The table of daemons", "host/internal/table"},

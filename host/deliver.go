@@ -5,6 +5,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/identity"
 )
 
@@ -12,7 +13,7 @@ import (
 // *NotFoundError, *MovedError, ErrMailboxFull, ErrTooLarge, *GuestError, and
 // the context's while the daemon is on its way to another node.
 func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev daemon.Event) (daemon.Result, error) {
-	var p engine.Pending
+	var p pending.Event
 	if err := r.submit(ctx, id, &engine.Input{Event: ev}, &p); err != nil {
 		return daemon.Result{}, err
 	}
@@ -22,8 +23,8 @@ func (r *Runtime) Deliver(ctx context.Context, id identity.EntityID, ev daemon.E
 // Submit applies the event and returns at once: events submitted one after
 // the other are applied in that order, and become durable together. Errors are
 // those of Deliver, but that of the event itself, which Wait returns.
-func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev daemon.Event) (*engine.Pending, error) {
-	p := new(engine.Pending)
+func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev daemon.Event) (*pending.Event, error) {
+	p := new(pending.Event)
 	if err := r.submit(ctx, id, &engine.Input{Event: ev}, p); err != nil {
 		return nil, err
 	}
@@ -32,14 +33,14 @@ func (r *Runtime) Submit(ctx context.Context, id identity.EntityID, ev daemon.Ev
 
 // submit is Submit to p, which is zero: a Pending takes more words than results are
 // returned in.
-func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *engine.Input, p *engine.Pending) error {
+func (r *Runtime) submit(ctx context.Context, id identity.EntityID, ev *engine.Input, p *pending.Event) error {
 	if r.env.Tracer != nil {
 		return r.traced(ctx, id, ev, p)
 	}
 	return r.untraced(ctx, id, ev, p)
 }
 
-func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *engine.Input, p *engine.Pending) error {
+func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *engine.Input, p *pending.Event) error {
 	if err := r.ready(); err != nil {
 		return err
 	}

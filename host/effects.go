@@ -5,7 +5,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/fair"
-	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/identity"
 )
 
@@ -65,7 +65,7 @@ func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64
 		if owes := d.Owes(); owes > 0 {
 			return r.env.Clock().UnixNano() + int64(owes), nil
 		}
-		var last *engine.Ticket
+		var last *pending.Ticket
 		more := false
 		err = d.Turn(ctx, func(t *fair.Turn) (err error) {
 			if err := d.Going(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/outbox"
@@ -40,7 +41,7 @@ func (r *Runtime) Grasp(id identity.EntityID) (func(daemon.Event) (daemon.Result
 			return daemon.Result{}, err
 		}
 		defer d.Unlock()
-		var p engine.Pending
+		var p pending.Event
 		if err := d.Apply(&engine.Input{Event: ev}, &p); err != nil {
 			return daemon.Result{}, err
 		}

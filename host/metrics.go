@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/meter"
 	"wasmhost.example/host/migration"
 )
@@ -86,21 +87,21 @@ type Return struct {
 // meters are those of a runtime.
 type meters struct {
 	mu    lock.Mutex[lock.Leaf]
-	kinds map[string]*engine.KindMeter
+	kinds map[string]*tally.Kind
 	moves map[MoveOutcome]uint64
 }
 
 // of returns the meter of a kind.
-func (m *meters) of(kind string) *engine.KindMeter {
+func (m *meters) of(kind string) *tally.Kind {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.kinds == nil {
-		m.kinds = make(map[string]*engine.KindMeter)
+		m.kinds = make(map[string]*tally.Kind)
 	}
 	kind = m.name(kind)
 	k := m.kinds[kind]
 	if k == nil {
-		k = &engine.KindMeter{}
+		k = &tally.Kind{}
 		m.kinds[kind] = k
 	}
 	return k
@@ -196,7 +197,7 @@ func (r *Runtime) Metrics() Metrics {
 	return out
 }
 
-func readMeter(k *engine.KindMeter) KindMetrics {
+func readMeter(k *tally.Kind) KindMetrics {
 	out := KindMetrics{Failures: make(map[string]uint64), PassedOver: make(map[string]uint64), Daemons: make(map[string]int), Passivated: k.Passivated.Load(),
 		Downtime: k.Downtime.Read(), MigrationBytes: k.Bytes.Load(), Rounds: k.Rounds.Load()}
 	for i := range k.Events {
@@ -214,7 +215,7 @@ func readMeter(k *engine.KindMeter) KindMetrics {
 			}
 		}
 		for f := range e.Failures {
-			out.Failures[engine.FailureNames[f]] += e.Failures[f].Load()
+			out.Failures[tally.FailureNames[f]] += e.Failures[f].Load()
 		}
 		out.Process, out.Delivery = out.Process.Add(e.Process.Read()), out.Delivery.Add(e.Delivery.Read())
 	}

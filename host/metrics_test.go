@@ -8,7 +8,7 @@ import (
 	"wasmhost.example/abi"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -80,7 +80,7 @@ func TestMetricsCountWhatDaemonsDid(t *testing.T) {
 		t.Fatal(err)
 	}
 	happened := r.Notifications(ctx)
-	const good = 2*engine.SampledEvents + 1
+	const good = 2*tally.SampledEvents + 1
 	for i := range good {
 		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("twice")}); err != nil {
 			t.Fatal(i, err)

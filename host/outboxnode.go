@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/outbox"
 	"wasmhost.example/identity"
 )
@@ -40,7 +41,7 @@ func (o outboxOf) Due(ctx context.Context, id identity.EntityID, p effect.Place,
 	}
 
 	var list []channel.Carriage
-	var last *engine.Ticket
+	var last *pending.Ticket
 	err = d.Turn(ctx, func(*fair.Turn) error {
 		if err := d.Going(); err != nil {
 			none()
@@ -149,7 +150,7 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 		return taken, err
 	}
 
-	var t *engine.Ticket
+	var t *pending.Ticket
 	err = d.Turn(ctx, func(turn *fair.Turn) (err error) {
 		if err := d.Going(); err != nil {
 			return fmt.Errorf("%w: %w", channel.ErrBusy, err)

@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/identity"
 )
 
@@ -39,7 +40,7 @@ func (r Quarantine) Retry(ctx context.Context, id identity.EntityID, index uint6
 	if err := d.Enter(ctx, len(q.Payload)); err != nil {
 		return daemon.Result{}, err
 	}
-	var p engine.Pending
+	var p pending.Event
 	err = d.ApplyAgain(&q, &p)
 	d.Unlock()
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/textlog"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/identity"
 )
@@ -47,7 +47,7 @@ func (r Daemons) FollowLogs(ctx context.Context, id identity.EntityID) (<-chan d
 	if err != nil {
 		return nil, err
 	}
-	return d.Log().Feed.Stream(ctx, engine.KeptLines, r.rt.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
+	return d.Log().Feed.Stream(ctx, textlog.KeptLines, r.rt.following(), func(l *daemon.LogLine) int64 { return int64(len(l.Text)) }), nil
 }
 
 // MigrationPhase returns where the daemon's migration stands that leaves this

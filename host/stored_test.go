@@ -17,7 +17,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/hosttest"
-	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -289,7 +289,7 @@ func TestHistoryIsLetGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var last *engine.Pending
+	var last *pending.Event
 	for n := uint64(1); n <= events; n++ {
 		if last, err = r.Submit(ctx, d.Entity, daemon.Event{Sender: sender, Number: n, Payload: []byte("x")}); err != nil {
 			t.Fatal(err)

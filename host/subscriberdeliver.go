@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/subscriber"
 	"wasmhost.example/identity"
 )
@@ -18,7 +19,7 @@ import (
 // daemon has now, and what reports whether that is durable.
 func (o subscriberOf) Deliver(ctx context.Context, id, source identity.EntityID, first uint64, events []byte) (cursor uint64, durable func() bool, err error) {
 	r := o.rt
-	var t *engine.Ticket
+	var t *pending.Ticket
 	err = r.hear(ctx, id, source, func(d *engine.Daemon, b *channel.Binding, turn *fair.Turn) error {
 		d.Gather()
 		before, internal := b.Cursor, false
@@ -52,7 +53,7 @@ var errTurnOver = errors.New("the daemon's turn is over")
 // DeliverGap tells the daemon that a channel's events up to the last are lost.
 func (o subscriberOf) DeliverGap(ctx context.Context, id, source identity.EntityID, last uint64) (cursor uint64, durable func() bool, err error) {
 	r := o.rt
-	var t *engine.Ticket
+	var t *pending.Ticket
 	err = r.hear(ctx, id, source, func(d *engine.Daemon, b *channel.Binding, _ *fair.Turn) error {
 		if b.Cursor >= last {
 			cursor, t = b.Cursor, d.LastTicket()
@@ -79,7 +80,7 @@ func (o subscriberOf) Rebind(ctx context.Context, id, old identity.EntityID, acc
 		}
 		d.Gather()
 		d.RecordLedger(rec)
-		err = d.Process(&engine.Input{Event: daemon.Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(0, 0)}, Once: true}, d.Now(), new(engine.Pending))
+		err = d.Process(&engine.Input{Event: daemon.Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(0, 0)}, Once: true}, d.Now(), new(pending.Event))
 		d.Flush()
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/exchange"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/identity"
 )
 
@@ -16,7 +17,7 @@ import (
 // nothing is looked at.
 
 // traced applies the event within a span of its own, which ends once it is durable.
-func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *engine.Input, p *engine.Pending) error {
+func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *engine.Input, p *pending.Event) error {
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return r.untraced(ctx, id, ev, p)
 	}
@@ -31,7 +32,7 @@ func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *engine.I
 	default:
 		span.AddEvent("processed")
 		span.SetAttributes(attribute.Int("wasmhost.outputs", len(p.Result.Outputs)), attribute.Bool("wasmhost.duplicate", p.Result.Duplicate))
-		go func(t *engine.Ticket, failed error) {
+		go func(t *pending.Ticket, failed error) {
 			<-t.Done
 			exchange.EndSpan(span, errors.Join(t.Err, failed))
 		}(p.Ticket, p.Err)

@@ -13,6 +13,9 @@ import (
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
+	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/tally"
+	"wasmhost.example/host/internal/textlog"
 	"wasmhost.example/identity"
 )
 
@@ -67,7 +70,7 @@ func (d *Daemon) HeadPayload() []byte { return d.payload }
 func (d *Daemon) NextIndex() uint64 { return d.index }
 
 // LastTicket is answered once all that the daemon has recorded is durable.
-func (d *Daemon) LastTicket() *Ticket { return d.last }
+func (d *Daemon) LastTicket() *pending.Ticket { return d.last }
 
 // Generation is the store's that all of the daemon follows from.
 func (d *Daemon) Generation() uint64 { return d.generation }
@@ -89,10 +92,10 @@ func (d *Daemon) Leader() Log { return d.leader }
 func (d *Daemon) SetLeader(l Log) { d.leader = l }
 
 // Log are the daemon's last lines. It needs no lock.
-func (d *Daemon) Log() *TextLog { return &d.log }
+func (d *Daemon) Log() *textlog.Log { return &d.log }
 
 // Meter is where the daemon's kind is counted. It needs no lock.
-func (d *Daemon) Meter() *KindMeter { return d.meter }
+func (d *Daemon) Meter() *tally.Kind { return d.meter }
 
 // IsUnread reports whether the daemon is yet to be read. It needs no lock.
 func (d *Daemon) IsUnread() bool { return d.unread.Load() }
@@ -205,7 +208,7 @@ func (d *Daemon) LeaveUnread(stands *PassiveRecord) {
 // sent were passed over. It needs no lock.
 func (d *Daemon) LostOfSent(n int, to fmt.Stringer, why error) {
 	d.lost.sent.Add(uint64(n))
-	d.log.add(2, fmt.Sprintf("of what it sent to %s: %v", to, why))
+	d.log.Add(2, fmt.Sprintf("of what it sent to %s: %v", to, why))
 }
 
 // Usage is what the daemon has used, as it was last shown. It needs no lock.

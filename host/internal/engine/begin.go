@@ -11,6 +11,8 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/tally"
+	"wasmhost.example/host/internal/textlog"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -19,9 +21,9 @@ import (
 
 // New makes a daemon that holds its events until resume.
 func New(node *Config, id identity.EntityID, kind string, module []byte) *Daemon {
-	d := &Daemon{node: node, env: node.Env, id: id, kind: kind, module: module, log: TextLog{clock: node.Env.Clock}, epoch: 1, spawned: node.Env.Clock()}
+	d := &Daemon{node: node, env: node.Env, id: id, kind: kind, module: module, log: textlog.Log{Clock: node.Env.Clock}, epoch: 1, spawned: node.Env.Clock()}
 	d.meter = node.MeterFor(kind)
-	d.events = &d.meter.Events[id[0]%meterShards]
+	d.events = &d.meter.Events[id[0]%tally.Shards]
 	if d.env.Store != nil {
 		d.generation = d.env.Store.Generation()
 	}

@@ -5,6 +5,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/store"
 )
 
@@ -13,7 +14,7 @@ func (d *Daemon) recording() bool { return d.env.Store != nil && d.kind != "" ||
 
 // Record submits the next history record and returns its ticket. The record
 // becomes the store's.
-func (d *Daemon) Record(rec []byte) *Ticket {
+func (d *Daemon) Record(rec []byte) *pending.Ticket {
 	if d.tail != nil {
 		d.tail.Add(rec)
 	}
@@ -59,7 +60,7 @@ func (d *Daemon) CheckpointFor(p chain.Purpose, epoch uint64) *chain.Checkpoint 
 }
 
 // commit submits the batch, after what is gathered.
-func (d *Daemon) commit(b *store.Batch) *Ticket {
+func (d *Daemon) commit(b *store.Batch) *pending.Ticket {
 	if g := d.gathered; g != nil {
 		if g.batch == b {
 			g.any = true
@@ -68,25 +69,25 @@ func (d *Daemon) commit(b *store.Batch) *Ticket {
 		d.Flush()
 		defer d.Gather()
 	}
-	return d.submit(b, newTicket())
+	return d.submit(b, pending.NewTicket())
 }
 
 // gathered is the records of a run of events, to be written as one.
 type gathered struct {
 	batch  *store.Batch
-	ticket *Ticket
+	ticket *pending.Ticket
 	any    bool
 }
 
 // Gather makes records wait for flush. It needs d.mu, which is held until then.
 func (d *Daemon) Gather() {
 	if d.env.Store != nil && d.kind != "" {
-		d.gathered = &gathered{batch: &store.Batch{}, ticket: newTicket()}
+		d.gathered = &gathered{batch: &store.Batch{}, ticket: pending.NewTicket()}
 	}
 }
 
 // Flush submits what was gathered, and returns the ticket of the last record.
-func (d *Daemon) Flush() *Ticket {
+func (d *Daemon) Flush() *pending.Ticket {
 	g := d.gathered
 	d.gathered = nil
 	if g == nil || !g.any {
@@ -95,7 +96,7 @@ func (d *Daemon) Flush() *Ticket {
 	return d.submit(g.batch, g.ticket)
 }
 
-func (d *Daemon) submit(b *store.Batch, t *Ticket) *Ticket {
+func (d *Daemon) submit(b *store.Batch, t *pending.Ticket) *pending.Ticket {
 	d.last = t
 	b.Generation = d.generation
 	if d.marked {
@@ -104,7 +105,7 @@ func (d *Daemon) submit(b *store.Batch, t *Ticket) *Ticket {
 	}
 	began, meter := d.timing, d.events
 	finish := func(err error) {
-		t.finish(err)
+		t.Finish(err)
 		if err == nil && !began.IsZero() {
 			meter.Delivery.Observe(time.Since(began))
 		}
@@ -117,7 +118,7 @@ func (d *Daemon) submit(b *store.Batch, t *Ticket) *Ticket {
 		d.env.Store.Submit(b, finish)
 		return t
 	}
-	here := t.inTwo()
+	here := t.InTwo()
 	d.leader.Submit(b, func(err error) {
 		here(err)
 		stored()

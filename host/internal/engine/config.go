@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/feed"
+	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/identity"
 )
 
@@ -28,7 +29,7 @@ type Config struct {
 	Shares          *fair.Scheduler                      // of the work that the node begins by itself
 	Followers       feed.Budget                          // of those who follow a daemon's outputs
 	LossOf          func(identity.EntityID) *daemon.Loss // what of a daemon is known to be lost; nil: nothing is
-	MeterFor        func(kind string) *KindMeter         // in which a kind's daemons are counted
+	MeterFor        func(kind string) *tally.Kind        // in which a kind's daemons are counted
 }
 
 // Permits is what the node says of whether daemons may serve. Its methods are called under a

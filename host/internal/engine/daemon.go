@@ -17,6 +17,9 @@ import (
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
+	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/tally"
+	"wasmhost.example/host/internal/textlog"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 )
@@ -29,11 +32,11 @@ type Daemon struct {
 	id     identity.EntityID
 	kind   string
 	bounds atomic.Pointer[bounds]
-	log    TextLog
+	log    textlog.Log
 	feed   feed.Feed[emitted]
 	view   view
-	meter  *KindMeter
-	events *eventMeter // of meter
+	meter  *tally.Kind
+	events *tally.Events // of meter
 
 	came *chain.Checkpoint // by which it came here last; nil: not looked for. Guarded by mu
 
@@ -87,13 +90,13 @@ type Daemon struct {
 	gathered      *gathered      // while a run of events is applied: their records
 	stats         stats
 	spawned       time.Time
-	index         uint64       // of the next history record
-	firstIndex    uint64       // index of the first that is kept
-	snapshotIndex uint64       // index at which the stored state stands
-	saved         saved        // what of the state is stored
-	signed        uint64       // how many periodic checkpoints are behind
-	tail          *moving.Tail // non-nil while a migration copies records
-	last          *Ticket      // of the last record submitted
+	index         uint64          // of the next history record
+	firstIndex    uint64          // index of the first that is kept
+	snapshotIndex uint64          // index at which the stored state stands
+	saved         saved           // what of the state is stored
+	signed        uint64          // how many periodic checkpoints are behind
+	tail          *moving.Tail    // non-nil while a migration copies records
+	last          *pending.Ticket // of the last record submitted
 	repeated      repeated
 	generation    uint64      // the store's generation that all this follows from
 	marked        bool        // the store says that the daemon is passive

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -46,7 +47,7 @@ func (r rules) Room() abi.EffectRoom {
 
 // factoryEnv is what a factory is told of the daemon.
 func (d *Daemon) factoryEnv() daemon.Env {
-	return daemon.Env{Entity: d.id, Limits: *d.Limits(), Log: d.log.add, Rules: rules{d}, Stop: d.node.Ending.Load}
+	return daemon.Env{Entity: d.id, Limits: *d.Limits(), Log: d.log.Add, Rules: rules{d}, Stop: d.node.Ending.Load}
 }
 
 // grant sets what the daemon may do. It needs d.mu.
@@ -246,7 +247,7 @@ func (d *Daemon) applySurely(ev *Input) error {
 		_, err = d.failed(ev, at, &daemon.GuestError{Kind: abi.FaultLimit, Call: "process", Limit: "event-bytes",
 			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.Limits().EventBytes)})
 	} else {
-		err = d.Process(ev, at, new(Pending))
+		err = d.Process(ev, at, new(pending.Event))
 	}
 	if d.effects == nil && err == nil {
 		err = errAgain
@@ -284,7 +285,7 @@ func (d *Daemon) NextRound() int64 {
 // FireSome fires timers that are due and whose numbers are below limit, as many as
 // a turn takes, and returns the ticket of the last record. more says that others
 // are left. It needs d.mu.
-func (d *Daemon) FireSome(t *fair.Turn, limit uint64) (last *Ticket, more bool, err error) {
+func (d *Daemon) FireSome(t *fair.Turn, limit uint64) (last *pending.Ticket, more bool, err error) {
 	d.Gather()
 	fired := 0
 	for {

@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/feed"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -15,7 +16,7 @@ import (
 // emitted is an output, and what says when it is durable.
 type emitted struct {
 	chain.Output
-	ticket *Ticket
+	ticket *pending.Ticket
 }
 
 // tailBuffer is how many outputs may wait for one that tails a daemon before it is cut.
@@ -58,8 +59,8 @@ type tailing struct {
 	cancel   context.CancelFunc
 	stop     func() bool // unlinks it from the runtime's end
 
-	end  uint64  // index of the record at which the history ends, and in begins
-	last *Ticket // of the record before
+	end  uint64          // index of the record at which the history ends, and in begins
+	last *pending.Ticket // of the record before
 }
 
 // begin starts to hand on outputs. It does not wait for the event that the daemon

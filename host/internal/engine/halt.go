@@ -6,10 +6,11 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 )
 
 // SetHalted needs d.mu.
-func (d *Daemon) SetHalted(stop bool) (*Ticket, error) {
+func (d *Daemon) SetHalted(stop bool) (*pending.Ticket, error) {
 	if d.halted() == stop {
 		return d.last, nil
 	}

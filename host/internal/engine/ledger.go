@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -29,7 +30,7 @@ func (d *Daemon) BeginBinding(ctx context.Context, publisher identity.NodeID, na
 
 // Bind records a subscription. One that was there before has gone on meanwhile:
 // keep leaves it its cursor, unless the source is another.
-func (d *Daemon) Bind(ctx context.Context, b channel.Binding, keep bool) (*Ticket, error) {
+func (d *Daemon) Bind(ctx context.Context, b channel.Binding, keep bool) (*pending.Ticket, error) {
 	if err := d.Attend(ctx); err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func (d *Daemon) Bind(ctx context.Context, b channel.Binding, keep bool) (*Ticke
 	return d.RecordLedger(rec), nil
 }
 
-func (d *Daemon) Unbind(ctx context.Context, publisher identity.NodeID, name string) (*Ticket, error) {
+func (d *Daemon) Unbind(ctx context.Context, publisher identity.NodeID, name string) (*pending.Ticket, error) {
 	if err := d.Attend(ctx); err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func (d *Daemon) Unbind(ctx context.Context, publisher identity.NodeID, name str
 }
 
 // RecordLedger writes a change of the ledger. It needs d.mu.
-func (d *Daemon) RecordLedger(rec []byte) *Ticket {
+func (d *Daemon) RecordLedger(rec []byte) *pending.Ticket {
 	if !d.recording() {
 		return nil
 	}

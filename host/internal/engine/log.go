@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/store"
 )
 
@@ -35,9 +36,9 @@ type Log interface {
 
 // renew has the standbys of a cluster's daemon begin anew, after something was written
 // beside its log. It needs d.mu.
-func (d *Daemon) renew() *Ticket {
-	t := newTicket()
-	d.leader.Renew(t.finish)
+func (d *Daemon) renew() *pending.Ticket {
+	t := pending.NewTicket()
+	d.leader.Renew(t.Finish)
 	d.last = t
 	return t
 }

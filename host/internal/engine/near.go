@@ -56,6 +56,6 @@ func (d *Daemon) NoteNear() {
 		}
 		used, most := daemon.LimitText(n.Name, n.used(&s)), daemon.LimitText(n.Name, n.most(d.Limits()))
 		d.env.Logger.Warn("a daemon is near a limit: events that would pass it will fail", "daemon", d.id.Origin(), "name", d.name, "kind", d.kind, "limit", n.Name, "used", used, "most", most)
-		d.log.add(2, fmt.Sprintf("it is near its limit %s: %s of %s; events that would pass it will fail", n.Name, used, most))
+		d.log.Add(2, fmt.Sprintf("it is near its limit %s: %s of %s; events that would pass it will fail", n.Name, used, most))
 	}
 }

@@ -71,7 +71,7 @@ func (d *Daemon) evict() {
 	d.key = identity.PublicOnly(d.id)
 	d.effects = d.effects.Resting()
 	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, snapshot.DedupTable{}, repeated{}, saved{}
-	d.log.trim(keptPassive)
+	d.log.Trim(keptPassive)
 	d.life.Signal(lifecycle.Rest)
 	d.Show()
 }
@@ -125,7 +125,7 @@ func (d *Daemon) PutAway(ctx context.Context) error {
 			err = nil // its history will be replayed
 		}
 		if err == nil {
-			err = d.last.waitStored(context.Background())
+			err = d.last.WaitStored(context.Background())
 		}
 	}
 

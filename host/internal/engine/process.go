@@ -12,25 +12,27 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 )
 
 // Answer has the daemon, which was entered, apply the event, and leaves it. The hold
 // becomes what the answer takes. A defer is cheap in a function with few returns only.
-func (d *Daemon) Answer(ev *Input, hold *budget.Hold, p *Pending) error {
+func (d *Daemon) Answer(ev *Input, hold *budget.Hold, p *pending.Event) error {
 	defer d.mu.Unlock()
 	defer d.Show()
 	err := d.Apply(ev, p)
-	if p.hold = hold; err != nil {
+	if p.Hold = hold; err != nil {
 		hold.Done()
 	} else if hold != nil {
 		hold.Set(heldBytes(&p.Result))
 	}
 	if err == nil && d.leader != nil && (p.Ticket == nil || p.Result.Duplicate) {
-		p.Ticket = newTicket()
-		d.leader.Barrier(p.Ticket.finish) // nothing was written, and the answer is an answer
+		p.Ticket = pending.NewTicket()
+		d.leader.Barrier(p.Ticket.Finish) // nothing was written, and the answer is an answer
 	}
 	return err
 }
@@ -79,7 +81,7 @@ func (d *Daemon) RoomForAnswer(ctx context.Context, ev *Input) (*budget.Hold, er
 // Apply has the daemon process the event, links its outputs and submits the
 // record, to p, which is zero. The event's time is when the daemon was entered for it. It
 // needs d.mu.
-func (d *Daemon) Apply(ev *Input, p *Pending) error {
+func (d *Daemon) Apply(ev *Input, p *pending.Event) error {
 	if len(ev.Payload) > d.Limits().EventBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(ev.Payload), d.Limits().EventBytes)
 	}
@@ -143,7 +145,7 @@ func (d *Daemon) placeFor(ev *Input, at int64) error {
 }
 
 // Process is apply without the checks.
-func (d *Daemon) Process(ev *Input, at int64, p *Pending) error {
+func (d *Daemon) Process(ev *Input, at int64, p *pending.Event) error {
 	var began time.Time
 	sampled := d.sampled()
 	if sampled || d.tail != nil {
@@ -159,7 +161,7 @@ func (d *Daemon) Process(ev *Input, at int64, p *Pending) error {
 			d.NoteNear()
 			d.events.Process.Observe(took)
 			if ev.Kind == daemon.EventDirect {
-				d.work.time.Add(int64(took) * SampledEvents)
+				d.work.time.Add(int64(took) * tally.SampledEvents)
 			}
 		}
 	}
@@ -316,29 +318,29 @@ func (d *Daemon) advance(kind daemon.EventKind, sender identity.EntityID, epoch,
 
 // failed handles an event that the daemon returned err for. A numbered one is
 // recorded, so that a repeat of it is told the same.
-func (d *Daemon) failed(ev *Input, at int64, err error) (Pending, error) {
+func (d *Daemon) failed(ev *Input, at int64, err error) (pending.Event, error) {
 	if d.waitsForRoom(ev, err) {
 		if ev.Kind != daemon.EventDirect {
-			return Pending{}, fmt.Errorf("%w: %w", ErrNoRoom, err)
+			return pending.Event{}, fmt.Errorf("%w: %w", ErrNoRoom, err)
 		}
 		d.stats.errors++
-		d.events.Failures[failureOf(err)].Add(1)
-		return Pending{Err: err}, nil
+		d.events.Failures[tally.Failure(err)].Add(1)
+		return pending.Event{Err: err}, nil
 	}
 	d.stats.errors++
-	d.events.Failures[failureOf(err)].Add(1)
+	d.events.Failures[tally.Failure(err)].Add(1)
 	if errors.Is(err, sandbox.ErrBroken) {
-		d.log.add(3, err.Error())
+		d.log.Add(3, err.Error())
 		d.End(lifecycle.Fail, err)
 		d.Notify(daemon.CannotGoOn, err.Error())
-		return Pending{}, err
+		return pending.Event{}, err
 	}
-	p := Pending{Err: err}
+	p := pending.Event{Err: err}
 	var fault *daemon.GuestError
 	if !errors.As(err, &fault) {
 		fault = &daemon.GuestError{Kind: "error", Call: "process", Code: -1, Text: err.Error()}
 	} else {
-		d.log.add(3, err.Error())
+		d.log.Add(3, err.Error())
 	}
 	if ev.Sender.IsZero() || ev.retry != 0 || d.again(ev, fault) {
 		return p, nil
@@ -351,7 +353,7 @@ func (d *Daemon) failed(ev *Input, at int64, err error) (Pending, error) {
 			Call: fault.Call, Code: fault.Code, Limit: fault.Limit, Text: fault.Text,
 			Channel: ev.Channel, Payload: ev.Payload, Event: ev.Kind, SenderEpoch: ev.senderEpoch, From: ev.From})
 		if encErr != nil {
-			return Pending{}, encErr
+			return pending.Event{}, encErr
 		}
 		p.Ticket = d.Record(rec)
 		d.StoreIfDue(d.used)

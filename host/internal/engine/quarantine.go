@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/abi"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -85,7 +86,7 @@ func (d *Daemon) FailedEvents(ctx context.Context) ([]FailedEvent, error) {
 }
 
 // ApplyAgain needs d.mu.
-func (d *Daemon) ApplyAgain(q *FailedEvent, p *Pending) error {
+func (d *Daemon) ApplyAgain(q *FailedEvent, p *pending.Event) error {
 	if len(q.Payload) > d.Limits().EventBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(q.Payload), d.Limits().EventBytes)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/store"
 )
 
@@ -32,7 +33,7 @@ func (d *Daemon) RelimitStill(ctx context.Context, change map[string]int64) erro
 var replayed = []string{"memory", "output-bytes", "output-count", "log-bytes"}
 
 // relimit needs d.mu, and d to run.
-func (d *Daemon) relimit(change map[string]int64) (*Ticket, error) {
+func (d *Daemon) relimit(change map[string]int64) (*pending.Ticket, error) {
 	before := d.OwnLimits()
 	own, err := before.With(change)
 	if err != nil {
@@ -67,7 +68,7 @@ func (d *Daemon) relimit(change map[string]int64) (*Ticket, error) {
 
 // storeLimits submits the daemon's record. Where the change could make a replay of what the
 // daemon did before differ, its state goes along, so that none is made.
-func (d *Daemon) storeLimits(before daemon.Limits, change map[string]int64) (*Ticket, error) {
+func (d *Daemon) storeLimits(before daemon.Limits, change map[string]int64) (*pending.Ticket, error) {
 	if d.env.Store == nil || d.kind == "" {
 		return d.last, nil
 	}

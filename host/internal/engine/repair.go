@@ -123,7 +123,7 @@ func (d *Daemon) Promote(ctx context.Context, epoch uint64, stands func(epoch, s
 	if d.life.State() != lifecycle.Running {
 		return fmt.Errorf("%w: %s", daemon.ErrNotReady, d.id.Origin())
 	}
-	if err := d.last.waitStored(ctx); err != nil {
+	if err := d.last.WaitStored(ctx); err != nil {
 		return err
 	}
 	if d.epoch == epoch { // it was promoted before

@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -33,22 +34,22 @@ const recordedDepth = 1 << 16
 // repeat answers an event whose number its sender has reached before with what
 // was recorded then: ErrReused where that was another event, ErrSuperseded
 // where nothing is recorded. It needs d.mu.
-func (d *Daemon) repeat(ev *Input) (Pending, error) {
-	p := Pending{Result: daemon.Result{Duplicate: true}, Ticket: d.last}
+func (d *Daemon) repeat(ev *Input) (pending.Event, error) {
+	p := pending.Event{Result: daemon.Result{Duplicate: true}, Ticket: d.last}
 	if d.env.Store == nil || d.kind == "" {
 		return p, nil
 	}
-	if err := d.last.waitStored(d.env.Context); err != nil {
-		return Pending{}, err
+	if err := d.last.WaitStored(d.env.Context); err != nil {
+		return pending.Event{}, err
 	}
 	f, err := d.recorded(ev)
 	switch {
 	case err != nil:
-		return Pending{}, fmt.Errorf("looking up a repeated event: %w", err)
+		return pending.Event{}, fmt.Errorf("looking up a repeated event: %w", err)
 	case f == nil:
-		return Pending{}, fmt.Errorf("%w: number %d; the last is %d", daemon.ErrSuperseded, ev.Number, d.horizon.Number(ev.Sender))
+		return pending.Event{}, fmt.Errorf("%w: number %d; the last is %d", daemon.ErrSuperseded, ev.Number, d.horizon.Number(ev.Sender))
 	case f.err == nil && !bytes.Equal(f.payload, ev.Payload):
-		return Pending{}, fmt.Errorf("%w: number %d", daemon.ErrReused, ev.Number)
+		return pending.Event{}, fmt.Errorf("%w: number %d", daemon.ErrReused, ev.Number)
 	}
 	p.Result.Outputs, p.Err = f.outputs, f.err
 	return p, nil

@@ -83,7 +83,7 @@ func (d *Daemon) Stale() error {
 	if d.env.Store == nil || d.kind == "" || d.generation == d.env.Store.Generation() {
 		return nil
 	}
-	return d.last.waitStored(context.Background()) // a reopened store has answered it
+	return d.last.WaitStored(context.Background()) // a reopened store has answered it
 }
 
 // asleep reports whether what is in memory of a daemon that serves is not what is stored.
@@ -111,7 +111,7 @@ func (d *Daemon) Wake(ctx context.Context) error {
 		d.env.Logger.Info("a daemon goes back to what is stored: the disk was full", "daemon", d.id.Origin())
 		d.evict()
 	}
-	if err := d.last.waitStored(ctx); err != nil && d.generation == d.env.Store.Generation() {
+	if err := d.last.WaitStored(ctx); err != nil && d.generation == d.env.Store.Generation() {
 		return err
 	}
 	marked := d.marked

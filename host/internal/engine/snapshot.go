@@ -5,13 +5,14 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
 
 // SignedSnapshot needs d.mu.
-func (d *Daemon) SignedSnapshot(form snapshot.Form) (*snapshot.Snapshot, *Ticket, error) {
+func (d *Daemon) SignedSnapshot(form snapshot.Form) (*snapshot.Snapshot, *pending.Ticket, error) {
 	if d.stateless() {
 		return nil, nil, nil
 	}

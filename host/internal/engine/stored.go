@@ -159,7 +159,7 @@ func (d *Daemon) noteUnstored(err error) {
 	switch {
 	case err != nil && before == nil:
 		d.env.Logger.Warn("a daemon's state is not stored: its history grows, and is replayed at a start", "daemon", d.id.Origin(), "name", d.name, "error", err)
-		d.log.add(2, "its state is not stored: "+err.Error())
+		d.log.Add(2, "its state is not stored: "+err.Error())
 	case err == nil && before != nil:
 		d.env.Logger.Info("a daemon's state is stored again", "daemon", d.id.Origin(), "name", d.name)
 	}

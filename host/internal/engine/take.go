@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/outbox"
 	"wasmhost.example/identity"
 )
@@ -32,7 +33,7 @@ func (d *Daemon) Acknowledge(p effect.Place, list []channel.Carriage, lost strin
 	if lost != "" {
 		d.lost.sent.Add(uint64(len(list)))
 		d.setTimer() // calls among them end
-		d.log.add(2, fmt.Sprintf("%d events that it sent to %s are given up: %s", len(list), p, lost))
+		d.log.Add(2, fmt.Sprintf("%d events that it sent to %s are given up: %s", len(list), p, lost))
 		d.env.Logger.Warn("what a daemon sent is given up", "daemon", d.id.Origin(), "to", p, "events", len(list), "reason", lost)
 	}
 
@@ -85,7 +86,7 @@ type Taken struct {
 
 // TakeSome applies effects that are new to the daemon, and returns of how many
 // this is true now: all, unless the turn is over. It needs d.mu.
-func (d *Daemon) TakeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken Taken, t *Ticket, err error) {
+func (d *Daemon) TakeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken Taken, t *pending.Ticket, err error) {
 	d.Gather()
 	for taken.Events < len(list) {
 		e := &list[taken.Events]
@@ -134,7 +135,7 @@ func (d *Daemon) ApplyChannel(b *channel.Binding, ev *Input) error {
 		_, err = d.failed(ev, at, &daemon.GuestError{Kind: "limit", Call: "process", Limit: "event-bytes",
 			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.Limits().EventBytes)})
 	} else {
-		err = d.Process(ev, at, new(Pending))
+		err = d.Process(ev, at, new(pending.Event))
 	}
 
 	if err == nil && b.Cursor == before {

@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/store"
 )
 
@@ -94,7 +95,7 @@ func (d *Daemon) trim(ctx context.Context, to uint64, now bool) error {
 	}
 	t, err := d.trimmed(ctx, to, now)
 	if err == nil {
-		err = t.waitStored(ctx)
+		err = t.WaitStored(ctx)
 	}
 	if err != nil || !large && !now {
 		return err
@@ -102,7 +103,7 @@ func (d *Daemon) trim(ctx context.Context, to uint64, now bool) error {
 	return d.env.Store.Reclaim(ctx, d.id, to-1)
 }
 
-func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*Ticket, error) {
+func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*pending.Ticket, error) {
 	begin, err := BeginningAt(ctx, d.env.Store, d.id, to)
 	if err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ func (d *Daemon) Owes() time.Duration {
 	now := time.Now().UnixNano()
 	if last := d.paceNoted.Load(); (last == 0 || now-last >= int64(paceNoted)) && d.paceNoted.CompareAndSwap(last, now) {
 		d.env.Logger.Warn("a daemon does more of its own accord than its limits internal-rate and internal-bytes allow: it waits", "daemon", d.id.Origin(), "name", d.name, "kind", d.kind)
-		d.log.add(2, "it does more of its own accord than its limits internal-rate and internal-bytes allow: the rest waits")
+		d.log.Add(2, "it does more of its own accord than its limits internal-rate and internal-bytes allow: the rest waits")
 	}
 	return owes
 }
@@ -152,7 +152,7 @@ func (d *Daemon) waitsForRoom(ev *Input, err error) bool {
 	now := time.Now()
 	if d.roomless.since.IsZero() {
 		d.roomless.since = now
-		d.log.add(2, fmt.Sprintf("an event waits: %s: %s", fault.Limit, fault.Text))
+		d.log.Add(2, fmt.Sprintf("an event waits: %s: %s", fault.Limit, fault.Text))
 		return true
 	}
 	if now.Sub(d.roomless.since) < roomPatience || fault.Limit == abi.LimitPending && !d.node.Outbox.Stuck(d.id) {

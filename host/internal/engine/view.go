@@ -10,12 +10,13 @@ import (
 	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/tally"
 )
 
 // sampled reports whether the next event is timed. It needs d.mu.
 func (d *Daemon) sampled() bool {
 	d.timed++
-	return d.timed%SampledEvents == 1
+	return d.timed%tally.SampledEvents == 1
 }
 
 // Shown returns the daemon's state and memory, as they were last shown.

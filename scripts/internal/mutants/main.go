@@ -32,7 +32,7 @@ type edit struct{ file, old, new string }
 var searched = []mutant{
 	{"apply events while paused for a hand-over", "host/internal/lifecycle/admission.go",
 		"case q.State == Migrating:", "case false:", nil},
-	{"acknowledge before it is durable", "host/internal/engine/pending.go",
+	{"acknowledge before it is durable", "host/internal/pending/pending.go",
 		"if err := p.Ticket.Wait(ctx); err != nil {", "if err := error(nil); err != nil {", nil},
 	{"release before it is durable", "host/internal/engine/moving.go",
 		"err = d.env.Store.Commit(b)\n\tswitch {", "d.env.Store.Submit(b, func(error) {})\n\tswitch {", nil},

@@ -1,4 +1,4 @@
-package engine
+package tally
 
 import (
 	"errors"
@@ -18,8 +18,8 @@ const SampledEvents = 16
 var FailureNames = [...]string{string(abi.FaultError), string(abi.FaultTrap), string(abi.FaultExit), string(abi.FaultAnswer),
 	abi.LimitFuel, abi.LimitWall, abi.LimitMemory, abi.LimitOutputBytes, abi.LimitOutputCount, abi.LimitLogBytes, abi.LimitStack, abi.LimitPending, abi.LimitTimers, abi.LimitCalls, "other"}
 
-// failureOf returns the place in FailureNames of what a daemon's code returned.
-func failureOf(err error) int {
+// Failure returns the place in FailureNames of what a daemon's code returned.
+func Failure(err error) int {
 	var f *daemon.GuestError
 	if !errors.As(err, &f) {
 		return 0
@@ -34,9 +34,9 @@ func failureOf(err error) int {
 	return len(FailureNames) - 1
 }
 
-// eventMeter counts events. A kind has several, so that daemons which run at a
+// Events counts events. A kind has several, so that daemons which run at a
 // time seldom count in one: each is in memory of its own.
-type eventMeter struct {
+type Events struct {
 	Events, Repeats, Outputs, Refused meter.Counter
 	Internal                          meter.Counter                    // nanoseconds of turns
 	Paced                             meter.Counter                    // waits for a rate
@@ -47,12 +47,12 @@ type eventMeter struct {
 	_                                 [64]byte
 }
 
-// meterShards is how many meters of events a kind has: a power of two.
-const meterShards = 8
+// Shards is how many meters of events a kind has: a power of two.
+const Shards = 8
 
-// KindMeter counts what the daemons of a kind do.
-type KindMeter struct {
-	Events [meterShards]eventMeter
+// Kind counts what the daemons of a kind do.
+type Kind struct {
+	Events [Shards]Events
 
 	Passivated, Bytes, Rounds meter.Counter
 	Downtime                  meter.Histogram
@@ -65,7 +65,7 @@ type KindMeter struct {
 type cameBack struct{ Why, Outcome string }
 
 // CameBack counts a daemon that came back from disk.
-func (k *KindMeter) CameBack(why string, outcome lifecycle.State) {
+func (k *Kind) CameBack(why string, outcome lifecycle.State) {
 	k.Mu.Lock()
 	defer k.Mu.Unlock()
 	if k.Returned == nil {

@@ -1,4 +1,4 @@
-package engine
+package textlog
 
 import (
 	"time"
@@ -12,10 +12,10 @@ import (
 // how far a follower may lag before it is cut.
 const KeptLines = 1000
 
-// TextLog is the ring of a daemon's last lines. It is safe for concurrent
+// Log is the ring of a daemon's last lines. It is safe for concurrent
 // use.
-type TextLog struct {
-	clock func() time.Time
+type Log struct {
+	Clock func() time.Time
 
 	mu    lock.Mutex[lock.Leaf]
 	lines []daemon.LogLine // a ring once it is full
@@ -25,12 +25,12 @@ type TextLog struct {
 
 var levelNames = [...]string{"debug", "info", "warn", "error"}
 
-// add keeps the line, and hands it to those who follow. A level that there is not is info.
-func (l *TextLog) add(level int, text string) {
+// Add keeps the line, and hands it to those who follow. A level that there is not is info.
+func (l *Log) Add(level int, text string) {
 	if level < 0 || level >= len(levelNames) {
 		level = 1
 	}
-	line := daemon.LogLine{Time: l.clock(), Level: levelNames[level], Text: text}
+	line := daemon.LogLine{Time: l.Clock(), Level: levelNames[level], Text: text}
 	l.mu.Lock()
 	if len(l.lines) < KeptLines {
 		l.lines = append(l.lines, line)
@@ -42,8 +42,8 @@ func (l *TextLog) add(level int, text string) {
 	l.Feed.Publish(line)
 }
 
-// trim keeps the last n lines.
-func (l *TextLog) trim(n int) {
+// Trim keeps the last n lines.
+func (l *Log) Trim(n int) {
 	lines := l.All()
 	lines = lines[max(0, len(lines)-n):]
 	l.mu.Lock()
@@ -52,7 +52,7 @@ func (l *TextLog) trim(n int) {
 }
 
 // All returns the kept lines, oldest first.
-func (l *TextLog) All() []daemon.LogLine {
+func (l *Log) All() []daemon.LogLine {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append(append(make([]daemon.LogLine, 0, len(l.lines)), l.lines[l.next:]...), l.lines[:l.next]...)

@@ -1,4 +1,4 @@
-package engine
+package pending
 
 import (
 	"context"
@@ -8,40 +8,40 @@ import (
 	"wasmhost.example/host/daemon"
 )
 
-// Pending is an event that its daemon has applied, or failed on, and that is
+// Event is an event that its daemon has applied, or failed on, and that is
 // not yet durable.
-type Pending struct {
+type Event struct {
 	Result daemon.Result
 	Err    error
 	Ticket *Ticket
-	hold   *budget.Hold // of the result, where the event's caller has a budget
+	Hold   *budget.Hold // of the result, where the event's caller has a budget
 }
 
 // Release says that the result is passed on: its bytes no longer count in the budget
 // that the event was given. It must be called for every event that has a budget.
-func (p *Pending) Release() { p.hold.Done() }
+func (p *Event) Release() { p.Hold.Done() }
 
 // Drop is Release for a caller whom alone Wait serves: Wait returns an empty result
 // from then on, and nothing keeps its bytes.
-func (p *Pending) Drop() {
+func (p *Event) Drop() {
 	p.Release()
 	p.Result = daemon.Result{}
 }
 
 // NewPending returns an event that something else than a Runtime has taken, and what
 // answers it, which is called once.
-func NewPending() (*Pending, func(daemon.Result, error)) {
-	p := &Pending{Ticket: newTicket()}
+func NewPending() (*Event, func(daemon.Result, error)) {
+	p := &Event{Ticket: NewTicket()}
 	return p, func(res daemon.Result, err error) {
 		p.Result = res
-		p.Ticket.finish(err)
+		p.Ticket.Finish(err)
 	}
 }
 
 // Wait returns what became of the event, once it is durable. An event that the
 // daemon failed on is a *GuestError or the native daemon's error. When ctx ends
 // first the event may be applied all the same.
-func (p *Pending) Wait(ctx context.Context) (daemon.Result, error) {
+func (p *Event) Wait(ctx context.Context) (daemon.Result, error) {
 	if err := p.Ticket.Wait(ctx); err != nil {
 		return daemon.Result{}, err
 	}
@@ -50,10 +50,10 @@ func (p *Pending) Wait(ctx context.Context) (daemon.Result, error) {
 
 // Durable returns nil once what became of the event is durable, and else why it is not:
 // a *MovedError where another node has the daemon. What it became, Wait says.
-func (p *Pending) Durable(ctx context.Context) error { return p.Ticket.Wait(ctx) }
+func (p *Event) Durable(ctx context.Context) error { return p.Ticket.Wait(ctx) }
 
 // Ready returns a channel that is closed when Wait no longer blocks.
-func (p *Pending) Ready() <-chan struct{} {
+func (p *Event) Ready() <-chan struct{} {
 	if p.Ticket == nil {
 		return closedChan
 	}
@@ -77,12 +77,12 @@ type Ticket struct {
 	storedErr error
 }
 
-// newTicket makes a ticket of a record that is about to be submitted.
-func newTicket() *Ticket { return &Ticket{Done: make(chan struct{})} }
+// NewTicket makes a ticket of a record that is about to be submitted.
+func NewTicket() *Ticket { return &Ticket{Done: make(chan struct{})} }
 
-// inTwo has the ticket of a cluster's daemon answered in two steps, before anybody waits:
+// InTwo has the ticket of a cluster's daemon answered in two steps, before anybody waits:
 // here is called once, when this node's disk has answered, and then finish.
-func (t *Ticket) inTwo() (here func(error)) {
+func (t *Ticket) InTwo() (here func(error)) {
 	t.stored = make(chan struct{})
 	return func(err error) {
 		t.storedErr = err
@@ -90,8 +90,8 @@ func (t *Ticket) inTwo() (here func(error)) {
 	}
 }
 
-// finish answers who waits. It is called once.
-func (t *Ticket) finish(err error) {
+// Finish answers who waits. It is called once.
+func (t *Ticket) Finish(err error) {
 	t.Err = err
 	close(t.Done)
 }
@@ -109,9 +109,9 @@ func (t *Ticket) IsDone() bool {
 	}
 }
 
-// waitStored waits for the record to be on disk here, which says nothing of
+// WaitStored waits for the record to be on disk here, which says nothing of
 // standbys.
-func (t *Ticket) waitStored(ctx context.Context) error {
+func (t *Ticket) WaitStored(ctx context.Context) error {
 	if t == nil || t.stored == nil {
 		return t.Wait(ctx)
 	}
