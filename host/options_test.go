@@ -3,6 +3,7 @@ package host_test
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,6 +94,48 @@ func TestMeshHasOneRuntime(t *testing.T) {
 	}
 	if err := fresh().Start(ctx); err != nil {
 		t.Errorf("starting the next after it: %v", err)
+	}
+}
+
+// Of runtimes on one mesh that start at once one does.
+func TestMeshTakesOneOfManyStarts(t *testing.T) {
+	for range 32 {
+		var net hosttest.Net
+		key := newKey(t)
+		mesh, err := net.Join(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		const many = 4
+		results := make(chan error, many)
+		var begin sync.WaitGroup
+		begin.Add(many)
+		for range many {
+			r, err := host.New(ctx, host.Options{Node: key, Mesh: mesh})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Shutdown(ctx)
+			go func() {
+				begin.Done()
+				begin.Wait()
+				results <- r.Start(ctx)
+			}()
+		}
+
+		started := 0
+		for range many {
+			var refused *host.OptionsError
+			if err := <-results; err == nil {
+				started++
+			} else if !errors.As(err, &refused) || refused.Field != "Mesh" {
+				t.Errorf("starting beside others: %v, want an OptionsError of Mesh", err)
+			}
+		}
+		if started != 1 {
+			t.Fatalf("%d runtimes of one mesh started, want 1", started)
+		}
 	}
 }
 

@@ -108,7 +108,7 @@ type Runtime struct {
 	signatures  map[[32]byte][]identity.EntityID        // of modules, where there is no store; by mu
 	kept        map[identity.EntityID]*identity.KeyPair // of daemons that went public-only, where there is no store; by mu
 	life        atomic.Int32
-	handling    atomic.Bool // it is, or was, the mesh's handler
+	handling    atomic.Bool // it is the mesh's handler
 	hurry       atomic.Bool // events that modules still process are to end
 	notReady    atomic.Bool // SimulateNotReady
 	draining    atomic.Bool
@@ -296,14 +296,13 @@ func (r *Runtime) Start(ctx context.Context) error {
 	}
 	r.askPeers(ctx, startPatience)
 	if r.mesh != nil {
-		if r.mesh.Handled() {
+		if !r.mesh.Handle(handler{r}) {
 			return &OptionsError{"Mesh", "has a handler already: another runtime that has it was started first"}
 		}
 		r.handling.Store(true)
-		r.mesh.Handle(handler{r})
 	}
 	if !r.life.CompareAndSwap(lifeRegistering, lifeReady) && !r.IsReady() {
-		if r.mesh != nil {
+		if r.handling.Swap(false) {
 			r.mesh.Handle(nil)
 		}
 		return daemon.ErrShuttingDown
@@ -338,7 +337,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	}
 	r.table.Close()
 	r.env.Work.Close() // what was counted before is waited for below
-	if r.handling.Load() {
+	if r.handling.Swap(false) {
 		r.mesh.Handle(nil)
 	}
 	inOrder := was == lifeReady && r.cluster.announceStop(ctx)

@@ -23,14 +23,15 @@ type hookedMesh struct {
 	before, after func()
 }
 
-func (m *hookedMesh) Handle(h mesh.Handler) {
+func (m *hookedMesh) Handle(h mesh.Handler) bool {
 	if h != nil && m.before != nil {
 		m.before()
 	}
-	m.Mesh.Handle(h)
+	installed := m.Mesh.Handle(h)
 	if h != nil && m.after != nil {
 		m.after()
 	}
+	return installed
 }
 
 // closing is a native daemon that counts how many of its kind are open.

@@ -219,12 +219,18 @@ func (m *Mesh) Close() error {
 
 // Handle implements host.Mesh. The first handler's coming connects the mesh to
 // its peers.
-func (m *Mesh) Handle(h mesh.Handler) {
+func (m *Mesh) Handle(h mesh.Handler) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+
+	if h != nil && m.handler != nil {
+		return false
+	}
+
 	if m.handler = h; h != nil {
 		m.greeted.Do(m.greetAll)
 	}
+	return true
 }
 
 // Handled implements host.Mesh.

@@ -165,10 +165,16 @@ func (m *Mesh) refusal() *migration.Refuse {
 func (m *Mesh) Self() identity.NodeID { return m.id }
 
 // Handle implements host.Mesh.
-func (m *Mesh) Handle(h mesh.Handler) {
+func (m *Mesh) Handle(h mesh.Handler) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+
+	if h != nil && m.handler != nil {
+		return false
+	}
+
 	m.handler = h
+	return true
 }
 
 // Handled reports whether a handler is installed.

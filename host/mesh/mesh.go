@@ -45,10 +45,10 @@ type Mesh interface {
 	// Peer returns the peer of that id, or an error that wraps ErrUnknownNode.
 	Peer(id identity.NodeID) (Peer, error)
 
-	// Handle installs h as the answerer of what peers start; nil removes it.
-	// Without a handler the mesh answers migration.NotReady and channel.ErrNotReady:
-	// its node starts, or ends.
-	Handle(h Handler)
+	// Handle installs h as the answerer of what peers start, and reports whether it did:
+	// not while another handler is installed. nil removes the handler. Without one the
+	// mesh answers migration.NotReady and channel.ErrNotReady: its node starts, or ends.
+	Handle(h Handler) bool
 
 	// Handled reports whether a handler is installed.
 	Handled() bool
