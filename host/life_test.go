@@ -424,7 +424,7 @@ func TestM02_M03_M11_M12_M13_M18_M41_Refusals(t *testing.T) {
 	}
 	fails := func(id identity.EntityID, to identity.NodeID, want migration.Code) {
 		t.Helper()
-		m, err := a.StartMigrationWith(ctx, id, to, host.MigrationOptions{})
+		m, err := a.StartMigrationWith(ctx, id, to, host.MigrationOptions{RetryNotReady: host.NoRetry})
 		if err == nil {
 			_, err = m.Wait(ctx)
 		}

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"time"
 
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/source"
@@ -31,18 +30,20 @@ type (
 
 // The defaults and bounds of MigrationOptions.
 const (
-	DefaultDowntime = source.DefaultDowntime
-	DefaultRounds   = source.DefaultRounds
-	MaxRounds       = migration.MaxRounds // rounds of a migration before its pause
+	DefaultDowntime      = source.DefaultDowntime
+	DefaultRounds        = source.DefaultRounds
+	DefaultRetryNotReady = source.DefaultRetryNotReady
+	NoRetry              = source.NoRetry      // a RetryNotReady: a target that is not ready is asked once
+	MaxRounds            = migration.MaxRounds // rounds of a migration before its pause
 )
 
 // ErrSettled says that there is no unsettled migration of the daemon here.
 var ErrSettled = migration.ErrSettled
 
-// StartMigration is StartMigrationWith: the identity travels, and a target that
-// is not ready is asked again for 30 s.
+// StartMigration is StartMigrationWith zero options: the identity travels, and a target
+// that is not ready is asked again for DefaultRetryNotReady.
 func (r *Runtime) StartMigration(ctx context.Context, id identity.EntityID, target identity.NodeID) (*Migration, error) {
-	return r.StartMigrationWith(ctx, id, target, MigrationOptions{RetryNotReady: 30 * time.Second})
+	return r.StartMigrationWith(ctx, id, target, MigrationOptions{})
 }
 
 // StartMigrationWith begins to move the daemon to the target and returns at

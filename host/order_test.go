@@ -196,7 +196,6 @@ func TestM16_M17_M113_M118_RefusedOrders(t *testing.T) {
 			"no such source": {d.Entity, c.Self(), host.MigrationOptions{Source: 12345}, migration.SourceUnavailable, nil},
 			"no factory":     {d.Entity, a.Self(), from(b), migration.FactoryNotFound, nil}, // M113
 			"too patient":    {d.Entity, c.Self(), host.MigrationOptions{Source: b.Self(), RetryNotReady: 100 * time.Hour}, migration.ProtocolError, nil},
-			"negative":       {d.Entity, c.Self(), host.MigrationOptions{Source: b.Self(), RetryNotReady: -1}, migration.ProtocolError, nil},
 		} {
 			if err := a.moveWith(tc.id, tc.to, tc.o); !failedWith(err, tc.want) {
 				t.Errorf("%s: %v", name, err)
@@ -226,7 +225,7 @@ func TestM16_M17_M113_M118_RefusedOrders(t *testing.T) {
 		}
 		// A source that does not run yet, or no more.
 		b.stop()
-		if err := a.moveWith(d.Entity, a.Self(), from(b)); !failedWith(err, migration.NotReady) {
+		if err := a.moveWith(d.Entity, a.Self(), host.MigrationOptions{Source: b.Self(), RetryNotReady: host.NoRetry}); !failedWith(err, migration.NotReady) {
 			t.Errorf("a source that has shut down: %v", err)
 		}
 	})

@@ -93,7 +93,7 @@ func TestNodeThatStartsIsWaitedFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.moveWith(d.Entity, mesh.Self(), host.MigrationOptions{}); !failedWith(err, migration.NotReady) {
+		if err := a.moveWith(d.Entity, mesh.Self(), host.MigrationOptions{RetryNotReady: host.NoRetry}); !failedWith(err, migration.NotReady) {
 			t.Errorf("without a budget: %v, want not-ready", err)
 		}
 		m := begin(t, a, d.Entity, mesh.Self(), host.MigrationOptions{RetryNotReady: 10 * time.Second})
@@ -158,7 +158,7 @@ func TestM14_M18_NotRetried(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d daemon.Info) {
 		b.SimulateNotReady(true)
 		started := time.Now()
-		err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{})
+		err := a.moveWith(d.Entity, b.Self(), host.MigrationOptions{RetryNotReady: host.NoRetry})
 		if !failedWith(err, migration.NotReady) || time.Since(started) != 0 { // M18
 			t.Errorf("after %v: %v", time.Since(started), err)
 		}
@@ -350,7 +350,7 @@ func endsWith(want, seen []migration.Phase) bool {
 func TestM22_F67_FailuresAreNotInherited(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *hosttest.Net, a, b *node, d daemon.Info) {
 		b.SimulateNotReady(true)
-		failed := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{})
+		failed := begin(t, a, d.Entity, b.Self(), host.MigrationOptions{RetryNotReady: host.NoRetry})
 		if _, err := failed.Wait(ctx); !failedWith(err, migration.NotReady) {
 			t.Fatal(err)
 		}
@@ -401,4 +401,33 @@ func TestM23_M146_ShutdownEndsMigrations(t *testing.T) {
 			t.Errorf("%d daemons on the target, %d arriving", b.DaemonCount(), len(b.Migrations().Arriving()))
 		}
 	})
+}
+
+// What no option says is what the reference does: a target that is not ready is asked
+// again for half a minute, whether this node moves the daemon or orders another to.
+func TestZeroOptionsRetry(t *testing.T) {
+	for name, tc := range map[string]struct {
+		options host.MigrationOptions
+		took    time.Duration
+		code    migration.Code
+	}{
+		"zero":            {host.MigrationOptions{}, host.DefaultRetryNotReady, migration.NotReadyTimeout},
+		"no retry":        {host.MigrationOptions{RetryNotReady: host.NoRetry}, 0, migration.NotReady},
+		"zero, of a peer": {host.MigrationOptions{Source: 1}, host.DefaultRetryNotReady, migration.NotReadyTimeout},
+		"none, of a peer": {host.MigrationOptions{Source: 1, RetryNotReady: host.NoRetry}, 0, migration.NotReady},
+	} {
+		inBubble(t, func(t *testing.T, net *hosttest.Net, a, b *node, d daemon.Info) {
+			b.SimulateNotReady(true)
+			by := a
+			if tc.options.Source != 0 {
+				by, tc.options.Source = nativeNode(t, net), a.Self()
+			}
+			started := time.Now()
+			err := by.moveWith(d.Entity, b.Self(), tc.options)
+			if took := time.Since(started); !failedWith(err, tc.code) || took != tc.took {
+				t.Errorf("%s: %v after %v, want %v after %v", name, err, took, tc.code, tc.took)
+			}
+			a.wantSend(d.Entity, "x", "1")
+		})
+	}
 }

@@ -388,11 +388,9 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-const defaultRetry = 30e9 // nanoseconds
-
 // migrationOptions are the request's, where they are good.
 func migrationOptions(m *api.Migrate) (host.MigrationOptions, error) {
-	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, PublicOnly: m.PublicOnly, RetryNotReady: defaultRetry, MaxRounds: m.MaxRounds, Rate: m.Rate}
+	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, PublicOnly: m.PublicOnly, MaxRounds: m.MaxRounds, Rate: m.Rate}
 	const most = 365 * 24 * time.Hour
 	if !(m.DowntimeMS >= 0 && m.DowntimeMS <= float64(most.Milliseconds())) || m.DeadlineMS < 0 || m.DeadlineMS > most.Milliseconds() ||
 		m.Rate < 0 || m.MaxRounds < 0 || m.MaxRounds > migration.MaxRounds {

@@ -97,7 +97,7 @@ func (s *Server) spawnWhere(ctx context.Context, spawn daemon.SpawnRequest, plac
 // moveFresh moves a daemon that was just made. Where that fails nothing is left
 // of it, unless it may be on the target.
 func (s *Server) moveFresh(ctx context.Context, i daemon.Info, to identity.NodeID) (host.Report, error) {
-	m, err := s.rt.StartMigrationWith(ctx, i.Entity, to, host.MigrationOptions{RetryNotReady: defaultRetry})
+	m, err := s.rt.StartMigrationWith(ctx, i.Entity, to, host.MigrationOptions{})
 	var rep host.Report
 	if err == nil {
 		rep, err = m.Wait(ctx)

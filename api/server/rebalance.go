@@ -120,7 +120,7 @@ func (s *Server) split(nodes []placement.Node) (self placement.Node, others []pl
 // even makes the move.
 func (s *Server) even(ctx context.Context, m *placement.Move) (api.Rebalanced, error) {
 	out := convert.RebalancedOf(m)
-	moving, err := s.rt.StartMigrationWith(ctx, m.Daemon.Entity, m.To.ID, host.MigrationOptions{})
+	moving, err := s.rt.StartMigrationWith(ctx, m.Daemon.Entity, m.To.ID, host.MigrationOptions{RetryNotReady: host.NoRetry})
 	if err != nil {
 		return out, err
 	}

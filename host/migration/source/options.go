@@ -8,6 +8,13 @@ import (
 	"wasmhost.example/identity"
 )
 
+// DefaultRetryNotReady is for how long a target that is not ready is asked again, unless
+// Options say otherwise.
+const DefaultRetryNotReady = 30 * time.Second
+
+// NoRetry is an Options.RetryNotReady: a target that is not ready is asked once.
+const NoRetry time.Duration = -1
+
 // Options say how a daemon moves.
 type Options struct {
 	// OmitIdentity does not send the daemon's private key: the target must have it, by
@@ -22,8 +29,9 @@ type Options struct {
 	// that another node orders cannot be one.
 	PublicOnly bool
 
-	// RetryNotReady is for how long a target that is not ready is asked again;
-	// 0: it is asked once. The pauses between grow from 0.5 s to 16 s.
+	// RetryNotReady is for how long a target that is not ready is asked again, with
+	// pauses that grow from 0.5 s to 16 s. 0: DefaultRetryNotReady. Negative, such as
+	// NoRetry: it is asked once.
 	RetryNotReady time.Duration
 
 	// Downtime is for how long senders may wait at the end, 0 for
@@ -58,6 +66,27 @@ func (o *Options) check() error {
 		return migration.Failf(migration.ProtocolError, "downtime %v, deadline %v, rate %d, %d rounds: at least 0, at most %d rounds", o.Downtime, o.Deadline, o.Rate, o.MaxRounds, migration.MaxRounds)
 	}
 	return nil
+}
+
+// retryNotReady is how long the target is asked again; 0: it is asked once.
+func (o *Options) retryNotReady() time.Duration {
+	switch {
+	case o.RetryNotReady == 0:
+		return DefaultRetryNotReady
+	case o.RetryNotReady < 0:
+		return 0
+	}
+
+	return o.RetryNotReady
+}
+
+// retryOrdered is the option of an order that says this budget; 0: the target is asked once.
+func retryOrdered(budget uint64) time.Duration {
+	if budget == 0 {
+		return NoRetry
+	}
+
+	return time.Duration(budget)
 }
 
 // bounds are the options' as they cross the wire.

@@ -27,8 +27,8 @@ func (t *Departures) order(caller context.Context, id identity.EntityID, target 
 	if t.mesh == nil {
 		return nil, migration.Failf(migration.SourceUnavailable, "this node has no peers")
 	}
-	if o.RetryNotReady < 0 || o.RetryNotReady > migration.MaxRetryNotReady {
-		return nil, migration.Failf(migration.ProtocolError, "RetryNotReady is %v; for another node to do it must be between 0 and %v", o.RetryNotReady, migration.MaxRetryNotReady)
+	if o.RetryNotReady > migration.MaxRetryNotReady {
+		return nil, migration.Failf(migration.ProtocolError, "RetryNotReady is %v; another node asks for at most %v", o.RetryNotReady, migration.MaxRetryNotReady)
 	}
 	peer, err := t.mesh.Peer(o.Source)
 	if err != nil {
@@ -118,7 +118,7 @@ func (m *Migration) follow(ctx context.Context, peer mesh.Peer) (*migration.Outc
 	}
 	defer c.Abort()
 	err = c.Send(&migration.Order{Version: migration.Version, Entity: m.entity, Target: m.target,
-		OmitIdentity: m.options.OmitIdentity, RetryNotReady: uint64(m.options.RetryNotReady),
+		OmitIdentity: m.options.OmitIdentity, RetryNotReady: uint64(m.options.retryNotReady()),
 		Bounds: m.options.bounds()})
 	if err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func (t *Departures) TakeOrder(ctx context.Context, from identity.NodeID, c migr
 	if o.Version != migration.Version {
 		return migration.Failf(migration.ProtocolError, "version %d of the migration protocol, this node speaks %d", o.Version, migration.Version)
 	}
-	opts := Options{OmitIdentity: o.OmitIdentity, RetryNotReady: time.Duration(o.RetryNotReady)}
+	opts := Options{OmitIdentity: o.OmitIdentity, RetryNotReady: retryOrdered(o.RetryNotReady)}
 	opts.within(o.Bounds)
 	opts.watch = ctx
 	m, err := t.Start(ctx, o.Entity, o.Target, opts)

@@ -15,7 +15,7 @@ import (
 // run is the source's walk: it asks until the target is ready or the budget is
 // spent; it asks for the last time when the budget ends.
 func (m *Migration) run(ctx context.Context, peer mesh.Peer) *migration.Error {
-	budget := m.options.RetryNotReady
+	budget := m.options.retryNotReady()
 	tries := backoff.Policy{First: 500 * time.Millisecond, Most: 16 * time.Second, For: budget}.Since(m.started)
 	for attempt := 1; ; attempt++ {
 		m.mu.Lock()
