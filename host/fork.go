@@ -83,7 +83,7 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 			return
 		}
 		for _, f := range forks {
-			if stopErr := r.Stop(context.WithoutCancel(ctx), f.Entity); stopErr != nil {
+			if stopErr := r.remove(context.WithoutCancel(ctx), f.Entity); stopErr != nil {
 				err = errors.Join(err, fmt.Errorf("fork %s is left: %w", f.Entity.Origin(), stopErr))
 			}
 		}

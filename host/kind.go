@@ -48,16 +48,21 @@ type kindRecord struct {
 	Limits map[string]int64
 }
 
-// RegisterFactory makes the runtime able to make daemons of the kind by f. A
-// kind that is registered already keeps its factory: KindError with
-// ErrKindExists.
+// RegisterFactory makes the runtime able to make daemons of the kind by f. It may be
+// called before Start and after, by several goroutines. A kind that is registered already
+// keeps its factory: KindError with ErrKindExists. A factory that is nil is a KindError
+// with ErrNilFactory, a name that no kind can have ErrBadName.
 func (r *Runtime) RegisterFactory(name string, f daemon.Factory) error {
 	if err := r.open(); err != nil {
 		return err
 	}
-	if err := daemon.ValidName(name); err != nil {
+	if err := daemon.ValidKind(name); err != nil {
 		return err
 	}
+	if isNilFactory(f) {
+		return &daemon.KindError{Kind: name, Err: daemon.ErrNilFactory}
+	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.kinds[name]; ok {
@@ -66,6 +71,12 @@ func (r *Runtime) RegisterFactory(name string, f daemon.Factory) error {
 	r.kinds[name] = &kind{name: name, factory: f, pushed: r.env.Clock()}
 	r.meters.of(name)
 	return nil
+}
+
+// isNilFactory reports whether f makes nothing: it is nil, or a FactoryFunc that is.
+func isNilFactory(f daemon.Factory) bool {
+	fn, ok := f.(daemon.FactoryFunc)
+	return f == nil || ok && fn == nil
 }
 
 // Push is Kinds.PushWith limits that the kind had, or none.
@@ -94,7 +105,7 @@ func (r Kinds) PushWith(ctx context.Context, name string, wasm []byte, own daemo
 	if err := r.rt.open(); err != nil {
 		return KindInfo{}, err
 	}
-	if err := daemon.ValidName(name); err != nil {
+	if err := daemon.ValidKind(name); err != nil {
 		return KindInfo{}, err
 	}
 	r.rt.mu.RLock()
@@ -227,8 +238,12 @@ func (r Kinds) Remove(_ context.Context, name string) error {
 	return nil
 }
 
-// List returns all kinds, by name.
+// List returns all kinds, by name. Once the runtime is shutting down there are none.
 func (r Kinds) List() []KindInfo {
+	if r.rt.open() != nil {
+		return nil
+	}
+
 	r.rt.mu.RLock()
 	defer r.rt.mu.RUnlock()
 	out := make([]KindInfo, 0, len(r.rt.kinds))

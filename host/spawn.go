@@ -110,7 +110,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	id := key.ID()
 	made := req.Name == ""
 	if made {
-		req.Name = fmt.Sprintf("%.40s-%.8s", orDefault(req.Kind, "daemon"), id.Origin())
+		req.Name = fmt.Sprintf("%s-%.8s", daemon.NameStem(req.Kind), id.Origin())
 	}
 	if err := daemon.ValidDaemonName(req.Name); err != nil {
 		return daemon.Info{}, err
@@ -139,7 +139,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	r.cluster.attach(d, leader.Beginning{Unclaimed: true})
 	err = r.reserve(d)
 	if made && errors.Is(err, daemon.ErrNameTaken) { // by an origin that begins alike
-		d.Rename(fmt.Sprintf("%.40s-%s", orDefault(req.Kind, "daemon"), id.Origin()))
+		d.Rename(fmt.Sprintf("%s-%s", daemon.NameStem(req.Kind), id.Origin()))
 		err = r.reserve(d)
 	}
 	if err != nil {
@@ -228,13 +228,6 @@ func (r *Runtime) ownLimits(req daemon.SpawnRequest, from *snapshot.Snapshot, fo
 		return own, own.FitOn(r.env.Limits)
 	}
 	return own, own.Over(r.env.Limits).Storable().FitArriving(r.env.Limits)
-}
-
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 // reserve puts d into the tables, unless its identity or name is there.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -78,10 +79,25 @@ func (r *Runtime) forgetHere(d *engine.Daemon, t table.Tombstone, stored bool) {
 	}
 }
 
-// Stop ends the daemon: its state, history and key are gone. A daemon that is
-// migrating is ErrAlreadyMigrating. ctx bounds the waiting for the event that
-// the daemon is processing.
+// Stop is Daemons.Remove, except that it does nothing while the runtime shuts down:
+// daemons end with it then, and those that the store has come back.
 func (r *Runtime) Stop(ctx context.Context, id identity.EntityID) error {
+	err := r.Daemons().Remove(ctx, id)
+	if errors.Is(err, daemon.ErrShuttingDown) {
+		return nil
+	}
+	return err
+}
+
+// Remove ends the daemon: its state, history and key are gone. A daemon that is
+// migrating is ErrAlreadyMigrating, one that is not here *NotFoundError or *MovedError.
+// ctx bounds the waiting for the event that the daemon is processing.
+func (r Daemons) Remove(ctx context.Context, id identity.EntityID) error {
+	return r.rt.remove(ctx, id)
+}
+
+// remove is Daemons.Remove.
+func (r *Runtime) remove(ctx context.Context, id identity.EntityID) error {
 	if err := r.ready(); err != nil {
 		return err
 	}

@@ -435,7 +435,7 @@ func (s *Server) deleteSubscription(w http.ResponseWriter, r *http.Request) erro
 func (s *Server) spawnSubscribed(ctx context.Context, id identity.EntityID, list []api.Subscribe) error {
 	for _, sub := range list {
 		if err := s.subscribe(ctx, id, sub); err != nil {
-			return errors.Join(err, s.rt.Stop(context.WithoutCancel(ctx), id))
+			return errors.Join(err, s.rt.Daemons().Remove(context.WithoutCancel(ctx), id))
 		}
 	}
 	return nil

@@ -22,7 +22,7 @@ import (
 // all nodes of its cluster may. host.ErrKindNotFound where none has it.
 func (s *Server) learnKind(ctx context.Context, name string) error {
 	_, unknown := s.rt.Kinds().Get(name)
-	if !errors.Is(unknown, daemon.ErrKindNotFound) || daemon.ValidName(name) != nil || s.rt.Kinds().TakesModules() == 0 {
+	if !errors.Is(unknown, daemon.ErrKindNotFound) || daemon.ValidKind(name) != nil || s.rt.Kinds().TakesModules() == 0 {
 		return unknown
 	}
 	said, _, err := locate.AskAll(ctx, s.find, func(ctx context.Context, c *client.Client) (api.Kind, error) { return c.Kinds().Get(ctx, name) })

@@ -21,6 +21,7 @@ func TestScrape(t *testing.T) {
 	s := serve(t, "a")
 	s.server.SetMetrics(NewMetrics(s.rt, s.mesh, s.store, "test", slog.New(slog.DiscardHandler)))
 	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "shop/größe::v2", counterModule(t)))
 	d := must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "unlikely"}))
 	for range 3 {
 		must[daemon.Result](t)(s.rt.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}))
@@ -28,7 +29,7 @@ func TestScrape(t *testing.T) {
 	s.ask("GET", "/v1/daemons/nobody", "")
 	text := s.ask("GET", "/metrics", "").Body.String()
 	for _, want := range []string{
-		`wasmhost_events_total{kind="counter"} 3`, `wasmhost_outputs_total{kind="counter"} 3`, `wasmhost_daemons{kind="counter",state="running"} 1`,
+		`wasmhost_events_total{kind="counter"} 3`, `wasmhost_outputs_total{kind="counter"} 3`, `wasmhost_events_total{kind="shop/größe::v2"} 0`, `wasmhost_daemons{kind="counter",state="running"} 1`,
 		`wasmhost_event_process_duration_seconds_count{kind="counter"} 1`, `wasmhost_api_requests_total{route="GET /v1/daemons/{ref}",status="404"} 1`,
 		`wasmhost_store_poisoned 0`, `wasmhost_ready 1`, `wasmhost_build_info{version="test"} 1`, `wasmhost_store_syncs_total`, `go_goroutines`, `process_open_fds`,
 	} {

@@ -106,7 +106,7 @@ func (s *Server) moveFresh(ctx context.Context, i daemon.Info, to identity.NodeI
 		if m != nil {
 			m.Cancel()
 		}
-		stopErr := s.rt.Stop(context.WithoutCancel(ctx), i.Entity)
+		stopErr := s.rt.Daemons().Remove(context.WithoutCancel(ctx), i.Entity)
 		if stopErr != nil && !errors.Is(stopErr, daemon.ErrNotFound) {
 			err = errors.Join(err, fmt.Errorf("daemon %s is left: %w", i.Entity.Origin(), stopErr))
 		}

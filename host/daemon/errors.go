@@ -28,6 +28,7 @@ var (
 	ErrNameTaken        = errors.New("another daemon has this name")
 	ErrBadName          = errors.New("not a valid name")
 	ErrKindInUse        = errors.New("daemons of this kind are running")
+	ErrNilFactory       = errors.New("the kind's factory is nil")
 	ErrStopped          = errors.New("the daemon was stopped")
 	ErrModuleNotFound   = errors.New("no such module")
 	ErrTargetKnown      = errors.New("a migration target for this identity is registered already")
@@ -99,8 +100,8 @@ func (e *NotFoundError) Error() string {
 // Is makes errors.Is(err, ErrNotFound) hold.
 func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
 
-// KindError is an error about one kind; it wraps ErrKindNotFound, ErrKindExists
-// or ErrKindInUse.
+// KindError is an error about one kind; it wraps ErrKindNotFound, ErrKindExists,
+// ErrKindInUse or ErrNilFactory.
 type KindError struct {
 	Kind string
 	Err  error

@@ -22,7 +22,8 @@ func Kind(a *cli.App) *cobra.Command {
 	var signed []string
 	var convention cli.Convention
 	push := &cobra.Command{Use: "push NAME FILE", Short: "Upload a module as a kind; - is standard input", Long: `Upload a module as a kind, - from standard input. Another push of the name is a new version of it:
-daemons keep the module that they were spawned with, until wasmhost upgrade.
+daemons keep the module that they were spawned with, until wasmhost upgrade. NAME has letters
+and digits of any script, - _ . and parts between / or ::, such as shop/orders::v2.
 
 --to NODE, which may stand several times, or --to all, pushes it on to nodes that this one
 trusts, and that let it push kinds ("wasmhost node trust grant"). Where some do not take

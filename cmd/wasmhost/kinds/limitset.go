@@ -128,7 +128,7 @@ func parseLimited(a *cli.App, ctx context.Context, text string) (kind string, is
 	if kind, ok := strings.CutPrefix(text, kindPrefix); ok {
 		return kind, true, nil
 	}
-	if strings.Contains(text, ":") || daemon.ValidName(text) != nil {
+	if daemon.ValidKind(text) != nil {
 		return "", false, nil
 	}
 	_, err = a.Client().Kinds().Get(ctx, text)
@@ -137,6 +137,9 @@ func parseLimited(a *cli.App, ctx context.Context, text string) (kind string, is
 	}
 	if err != nil {
 		return "", false, err
+	}
+	if daemon.ValidName(text) != nil { // no daemon has it
+		return text, true, nil
 	}
 	_, err = a.Client().Daemons().Get(ctx, text)
 	if problemIs(err, "daemon-not-found") {

@@ -32,7 +32,6 @@ import (
 // daemons is what a node does and knows of daemons, for the groups that it keeps.
 type daemons interface {
 	Spawn(context.Context, daemon.SpawnRequest) (daemon.Info, error)
-	Stop(context.Context, identity.EntityID) error
 	Believe(ctx context.Context, id identity.EntityID, at, by identity.NodeID) (host.Proven, error)
 	Cluster() (*directory.Member, error)
 }
@@ -41,6 +40,7 @@ type daemons interface {
 type Services struct {
 	Candidates func(ctx context.Context, kind string, here bool) ([]placement.Node, error)       // for a daemon
 	MoveFresh  func(ctx context.Context, i daemon.Info, to identity.NodeID) (host.Report, error) // moves a daemon that was just made, or removes it
+	Remove     func(context.Context, identity.EntityID) error                                    // ends a daemon of this node
 	Inspect    func(identity.EntityID) (daemon.Info, error)                                      // a daemon of this node
 	Sight      func(identity.EntityID) (host.Sighting, error)                                    // what this node alone knows of a daemon
 	LearnKind  func(ctx context.Context, kind string) error                                      // makes a kind known that peers have

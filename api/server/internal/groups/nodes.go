@@ -297,5 +297,5 @@ func (k *Keeper) StopAt(ctx context.Context, id identity.EntityID, epoch uint64)
 	case d.Epoch != epoch:
 		return fmt.Errorf("%w: %s is at epoch %d, not %d", problem.ErrOtherEpoch, id.Origin(), d.Epoch, epoch)
 	}
-	return k.rt.Stop(ctx, id)
+	return k.place.Remove(ctx, id)
 }
