@@ -150,7 +150,7 @@ func (c *member) announceStop(ctx context.Context) bool {
 // allCompared reports whether no daemon here has still to be compared with its standbys.
 func (c *member) allCompared() bool {
 	for _, d := range c.daemons() {
-		if !leaderOf(d).Settled() && !c.rt.isHeld(d.Entity()) {
+		if !leaderOf(d).Settled() && !c.rt.holds.Has(d.Entity()) {
 			return false
 		}
 	}

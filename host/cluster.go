@@ -381,7 +381,7 @@ func (c *member) enrol(d *engine.Daemon, session uint64) {
 	if leaderOf(d).IsUnread() {
 		return // it is looked at when it is read
 	}
-	if c.rt.unconfirmed(d.Entity()) {
+	if c.rt.holds.IsUnconfirmed(d.Entity()) {
 		return // that the directory knows nothing of it does not make it this node's
 	}
 	ctx, cancel := context.WithTimeout(c.env.Context, c.directory.Self().TTL)

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/holds"
 	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/identity"
 )
@@ -49,10 +50,10 @@ var errStandbySilent = errors.New("a standby in sync does not answer")
 // may. It does not block.
 func (c *member) compareFirst(d *engine.Daemon, e directory.Entry, session uint64) {
 	l := leaderOf(d)
-	if !l.BeginComparing(e, session, d.Info().Epoch, c.rt.isHeld(d.Entity())) {
+	if !l.BeginComparing(e, session, d.Info().Epoch, c.rt.holds.Has(d.Entity())) {
 		return
 	}
-	restored := c.rt.unconfirmed(d.Entity())
+	restored := c.rt.holds.IsUnconfirmed(d.Entity())
 	if !c.env.Work.Begin() {
 		return
 	}
@@ -108,19 +109,19 @@ func (c *member) settleFirst(ctx context.Context, d *engine.Daemon, e directory.
 		case to != nil && to.verdict == reach.TheirsGoesOn:
 			return c.handOver(ctx, d, e, to)
 		case to != nil:
-			return c.rt.hold(d.Entity(), &holdRecord{Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next, Proof: to.proof,
+			return c.rt.holds.Hold(d.Entity(), &holds.Record{Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next, Proof: to.proof,
 				Why: fmt.Sprintf("standby %s, which is in sync, has another history: %d records up to epoch %d, here are %d up to epoch %d", to.node, to.has.Next, to.has.Epoch, ours.Next, ours.Epoch)})
 		case ours.Epoch < e.Epoch && ours.Next > 0:
-			return c.rt.hold(d.Entity(), &holdRecord{Reason: daemon.HoldSurpassed, Epoch: e.Epoch,
+			return c.rt.holds.Hold(d.Entity(), &holds.Record{Reason: daemon.HoldSurpassed, Epoch: e.Epoch,
 				Why: fmt.Sprintf("the directory granted this node epoch %d, and the history here ends in epoch %d: the data directory is older", e.Epoch, ours.Epoch)})
 		case data.older && !whole && len(e.Standbys) > 0:
-			err := c.rt.recordLoss(d.Entity(), d.Info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
+			err := c.rt.losses.Record(d.Entity(), d.Info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
 			if err != nil {
 				return err
 			}
 		}
 	}
-	if c.rt.isHeld(d.Entity()) { // it was compared, for a standby that has more goes on at once
+	if c.rt.holds.Has(d.Entity()) { // it was compared, for a standby that has more goes on at once
 		return nil
 	}
 	if now, ok := c.directory.Look(d.Entity()); ok && now.Revision > e.Revision {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 
-	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/reach"
@@ -75,10 +74,4 @@ func (c *member) vouched(ctx context.Context, id identity.EntityID, ours reach.E
 		vouched++
 	}
 	return vouched > 0, nil
-}
-
-// unconfirmed reports whether the daemon is held as one that comes from a backup.
-func (r *Runtime) unconfirmed(id identity.EntityID) bool {
-	h := r.holdOf(id)
-	return h != nil && h.Reason == daemon.HoldUnconfirmed
 }

@@ -14,7 +14,7 @@ type daemonsOf struct{ rt *Runtime }
 
 func (o daemonsOf) Open() error { return o.rt.open() }
 
-func (o daemonsOf) MayServe(id identity.EntityID) error { return o.rt.mayServe(id) }
+func (o daemonsOf) MayServe(id identity.EntityID) error { return o.rt.holds.MayServe(id) }
 
 func (o daemonsOf) MayRun(id identity.EntityID) error { return o.rt.mayRun(id) }
 

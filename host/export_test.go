@@ -197,7 +197,7 @@ func SignResidence(s *Residence, daemon, node *identity.KeyPair) error { return 
 // Serves reports whether the daemon may answer here at this moment.
 func (r *Runtime) Serves(id identity.EntityID) bool {
 	d, err := r.find(id)
-	if err != nil || r.isHeld(id) {
+	if err != nil || r.holds.Has(id) {
 		return false
 	}
 	l := leaderOf(d)
@@ -267,7 +267,7 @@ func NextUnread(r *Runtime) identity.EntityID {
 
 // SetLoss records that what came after an output is lost.
 func (r *Runtime) SetLoss(id identity.EntityID, after uint64, why string) error {
-	return r.recordLoss(id, after, 1, why)
+	return r.losses.Record(id, after, 1, why)
 }
 
 // HoldsOf makes a runtime without a store hold at most so many tombstones.

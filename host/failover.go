@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/losses"
 	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/host/internal/table"
@@ -253,7 +254,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	}
 	c.attach(d, leader.Beginning{})
 	if !whole {
-		err := r.recordLoss(d.Entity(), d.Head().Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
+		err := r.losses.Record(d.Entity(), d.Head().Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
 		if err != nil {
 			r.env.Logger.Error("recording a loss", "daemon", d.Entity().Origin(), "error", err)
 		}
@@ -311,7 +312,7 @@ func (c *member) serve(d *engine.Daemon, e directory.Entry, from identity.NodeID
 	entity := d.Entity()
 	b.Put(store.Daemons, entity[:], rec)
 	standbys.Forget(b, d.Entity())
-	if err := engine.KeepLoss(b, d.Entity(), lasting); err != nil {
+	if err := losses.Keep(b, d.Entity(), lasting); err != nil {
 		return err
 	}
 	went.Raise(b, d.Entity())
@@ -319,7 +320,7 @@ func (c *member) serve(d *engine.Daemon, e directory.Entry, from identity.NodeID
 	if err := c.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.Entity().Origin(), err)
 	}
-	c.rt.showLoss(d.Entity(), lasting)
+	c.rt.losses.Show(d.Entity(), lasting)
 	d.GoOn(e.Epoch)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/holds"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -84,10 +85,7 @@ func (in Incarnation) put(b *store.Batch) error {
 func MarkRestored(s *store.Store, in Incarnation) (daemons int, err error) {
 	in.Confirmed = false
 	why := fmt.Sprintf("it comes from backup %s of %s; a node may have gone further with it since, and none has been proven not to", in.Backup, in.Taken.UTC().Format(time.RFC3339))
-	rec, err := canon.Marshal(&holdRecord{Reason: daemon.HoldUnconfirmed, Why: daemon.ClipWhy(why), Time: in.Restored.UnixNano(), Proof: []byte{}})
-	if err != nil {
-		return 0, err
-	}
+	hold := holds.Unconfirmed(why, in.Restored)
 	b := &store.Batch{}
 	for _, t := range []store.Table{store.Daemons, store.Incoming} {
 		err := s.Scan(t, func(k, _ []byte) error {
@@ -95,9 +93,8 @@ func MarkRestored(s *store.Store, in Incarnation) (daemons int, err error) {
 			if err := id.UnmarshalBinary(k); err != nil {
 				return fmt.Errorf("%w: daemon %x: %w", store.ErrCorrupt, k, err)
 			}
-			b.Put(store.Holds, id[:], rec)
 			daemons++
-			return nil
+			return hold.Put(b, id)
 		})
 		if err != nil {
 			return 0, err
@@ -197,7 +194,7 @@ func (s TwinStanding) Further(o TwinStanding) bool {
 func (r Unconfirmed) Standings() []TwinStanding {
 	var out []TwinStanding
 	for _, i := range r.rt.Daemons().List() {
-		if r.rt.holdOf(i.Entity) == nil {
+		if r.rt.holds.Of(i.Entity) == nil {
 			out = append(out, TwinStanding{i.Entity, i.Epoch, i.Sequence, i.EventsProcessed})
 		}
 	}
@@ -209,7 +206,7 @@ func (r Unconfirmed) Standings() []TwinStanding {
 func (r *Runtime) twinServes(t *Twin) error {
 	b := &store.Batch{}
 	for _, s := range t.Standings {
-		h := r.holdOf(s.Entity)
+		h := r.holds.Of(s.Entity)
 		here, err := r.Daemons().Inspect(s.Entity)
 		if h == nil || h.Reason != daemon.HoldUnconfirmed || err != nil {
 			continue
@@ -226,16 +223,10 @@ func (r *Runtime) twinServes(t *Twin) error {
 		if next.Why == h.Why {
 			continue
 		}
-		value, err := canon.Marshal(&next)
-		if err != nil {
+		if err := next.Put(b, s.Entity); err != nil {
 			return err
 		}
-		b.Put(store.Holds, s.Entity[:], value)
-		r.mu.Lock()
-		if r.holds[s.Entity] == h {
-			r.holds[s.Entity] = &next
-		}
-		r.mu.Unlock()
+		r.holds.Replace(s.Entity, h, &next)
 		if h.Node != r.env.Self {
 			r.env.Logger.Error("a restored daemon is served by another incarnation of this node", "daemon", s.Entity.Origin(), "name", here.Name, "why", next.Why, "decide with", "wasmhost backup give-way DAEMON")
 		}
@@ -249,7 +240,7 @@ func (r *Runtime) twinServes(t *Twin) error {
 // leaveToTwin drops the held daemon for the other incarnation of this node, which goes
 // further with it: no tombstone, for the node that has it is this one by its key. It
 // needs d.mu.
-func (r *Runtime) leaveToTwin(d *engine.Daemon, h *holdRecord, seen *Twin) (chain.Mended, error) {
+func (r *Runtime) leaveToTwin(d *engine.Daemon, h *holds.Record, seen *Twin) (chain.Mended, error) {
 	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s TwinStanding) bool { return s.Entity == d.Entity() }) {
 		return chain.Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", daemon.ErrNoneFurther)
 	}
@@ -265,7 +256,7 @@ func (r *Runtime) leaveToTwin(d *engine.Daemon, h *holdRecord, seen *Twin) (chai
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, fmt.Errorf("giving up daemon %s: %w", d.Entity().Origin(), err)
 	}
-	r.dropHold(d.Entity())
+	r.holds.Drop(d.Entity())
 	r.table.Remove(d)
 	r.cluster.resign(d, daemon.ErrStopped)
 	d.End(lifecycle.Leave, &daemon.NotFoundError{Entity: d.Entity()})

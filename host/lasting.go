@@ -6,17 +6,8 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
-	"wasmhost.example/identity"
 )
-
-// showLoss makes a loss known, once it is stored. A nil l has none.
-func (r *Runtime) showLoss(id identity.EntityID, l *snapshot.Facts) {
-	if l != nil && len(l.Losses) > 0 {
-		r.setLoss(id, &l.Losses[0])
-	}
-}
 
 // wantsEarlier reports whether a module that daemons may be rolled back to is to be sent
 // here: it is not here, and this node's rules let a peer's module in.

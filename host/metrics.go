@@ -159,7 +159,7 @@ func init() {
 func (r *Runtime) Metrics() Metrics {
 	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.Bytes.Load(), Accused: r.evidence.Refused(), Held: len(r.Unconfirmed().List())}
 	r.mu.RLock()
-	out.Lossy = len(r.losses)
+	out.Lossy = r.losses.Count()
 	r.mu.RUnlock()
 	done, total := r.Node().Recovery()
 	out.Recovered, out.ToRecover = int64(done), int64(total)

@@ -29,10 +29,10 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.evidence.Recover(); err != nil {
 		return err
 	}
-	if err := r.recoverLosses(); err != nil {
+	if err := r.losses.Recover(); err != nil {
 		return err
 	}
-	if err := r.recoverHolds(); err != nil {
+	if err := r.holds.Recover(); err != nil {
 		return err
 	}
 	if err := r.recoverKinds(ctx); err != nil {

@@ -25,7 +25,9 @@ import (
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/evidence"
 	"wasmhost.example/host/internal/feed"
+	"wasmhost.example/host/internal/holds"
 	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/losses"
 	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/mesh"
@@ -114,7 +116,6 @@ type Runtime struct {
 	draining    atomic.Bool
 	twin        func(context.Context) *Twin // looks for another incarnation of this node; nil: there is none to look for
 	incarnation atomic.Pointer[Incarnation] // nil: the node was never restored
-	held        atomic.Int32                // how many holds there are
 
 	cluster *member // nil: it is in none
 
@@ -136,8 +137,8 @@ type Runtime struct {
 	kinds   map[string]*kind
 	modules map[store.Digest]*sandbox.Module
 	wasm    map[store.Digest][]byte // of modules, where there is no store: what a daemon that moves takes along
-	holds   map[identity.EntityID]*holdRecord
-	losses  map[identity.EntityID]*daemon.Loss
+	holds   *holds.Holds
+	losses  *losses.Losses
 
 	table      *table.Table[*engine.Daemon, *incoming, *source.Migration]
 	evidence   *evidence.Records
@@ -175,7 +176,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		mesh:     o.Mesh,
 		refuse:   o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys),
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
-		holds: make(map[identity.EntityID]*holdRecord), losses: make(map[identity.EntityID]*daemon.Loss), kept: make(map[identity.EntityID]*identity.KeyPair),
+		kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.env, r.cancel = o.env()
 	r.notifications = &notifications{clock: r.env.Clock}
@@ -185,6 +186,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	if r.budgets = o.Budgets; r.budgets == nil {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
+	r.holds, r.losses = holds.New(r.env, r.nameOf), losses.New(r.env, r.nameOf)
 	r.table, r.evidence = table.New[*engine.Daemon, *incoming, *source.Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), evidence.New(r.env)
 	r.departures = source.New(r.env, r.mesh, r.evidence, departuresOf{r})
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside

@@ -14,6 +14,7 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/losses"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
@@ -173,7 +174,7 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 		return err
 	}
 	b := &store.Batch{}
-	if err := errors.Join(in.rt.evidence.PutReceipts(b, append(in.receipts, half)...), engine.KeepLoss(b, id, in.lasting)); err != nil {
+	if err := errors.Join(in.rt.evidence.PutReceipts(b, append(in.receipts, half)...), losses.Keep(b, id, in.lasting)); err != nil {
 		return err
 	}
 	if in.env.Store != nil {
@@ -194,7 +195,7 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 	}
-	in.rt.showLoss(id, in.lasting)
+	in.rt.losses.Show(id, in.lasting)
 	check := hand.Checkpoint()
 	d.HasCome(rel.Epoch, &check, in.env.Store != nil)
 	return nil

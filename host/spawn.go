@@ -178,7 +178,7 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *engine.Daemon, factory da
 		}
 		lasting, err := d.Begin(ctx, factory, from, req.Grants)
 		if err == nil {
-			r.showLoss(d.Entity(), lasting)
+			r.losses.Show(d.Entity(), lasting)
 		}
 		return err
 	}
@@ -243,23 +243,20 @@ func (r *Runtime) reserve(d *engine.Daemon) error {
 	if err := r.evidence.Refuses(d.Entity()); err != nil {
 		return err
 	}
-	r.mu.RLock() // it is not held between the question and the answer
-	defer r.mu.RUnlock()
-	if h := r.holds[d.Entity()]; h != nil {
-		return h.err(d.Entity())
-	}
-	switch err := r.table.Reserve(d); err {
-	case table.ErrClosed:
-		return daemon.ErrShuttingDown
-	case table.ErrPresent:
-		return fmt.Errorf("%w: %s", daemon.ErrAlreadyPresent, d.Entity().Origin())
-	case table.ErrArriving:
-		return fmt.Errorf("%w: %s is on its way here", daemon.ErrAlreadyPresent, d.Entity().Origin())
-	case table.ErrName:
-		return fmt.Errorf("%w: %q", daemon.ErrNameTaken, d.Name())
-	default:
-		return err
-	}
+	return r.holds.Unless(d.Entity(), func() error {
+		switch err := r.table.Reserve(d); err {
+		case table.ErrClosed:
+			return daemon.ErrShuttingDown
+		case table.ErrPresent:
+			return fmt.Errorf("%w: %s", daemon.ErrAlreadyPresent, d.Entity().Origin())
+		case table.ErrArriving:
+			return fmt.Errorf("%w: %s is on its way here", daemon.ErrAlreadyPresent, d.Entity().Origin())
+		case table.ErrName:
+			return fmt.Errorf("%w: %q", daemon.ErrNameTaken, d.Name())
+		default:
+			return err
+		}
+	})
 }
 
 // goOnAbove puts a daemon that is in the tables above every epoch that its identity, which

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/holds"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -165,7 +166,7 @@ func (r *Runtime) serveStandings(conn channel.Conn, from identity.NodeID, m *cha
 		d, t := w.Here, w.Went
 		switch {
 		case d != nil:
-			if ours, ok := d.Standing(); ok && ours.Epoch >= s.Epoch && !r.isHeld(s.Entity) {
+			if ours, ok := d.Standing(); ok && ours.Epoch >= s.Epoch && !r.holds.Has(s.Entity) {
 				out.Daemons = append(out.Daemons, ours)
 			} else if ok && ours.Epoch < s.Epoch {
 				defer r.Unconfirmed().PeerCame(from) // it may have more
@@ -181,7 +182,7 @@ func (r *Runtime) serveStandings(conn channel.Conn, from identity.NodeID, m *cha
 // where it stands.
 func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 	d, err := r.find(s.Entity)
-	if err != nil || r.isHeld(s.Entity) && !r.unconfirmed(s.Entity) {
+	if err != nil || r.holds.Has(s.Entity) && !r.holds.IsUnconfirmed(s.Entity) {
 		return nil // it is not here any more, or is held for a proof already
 	}
 	ours, ok := d.Standing()
@@ -195,7 +196,7 @@ func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 	if now, ok := d.Standing(); !ok || now.Epoch != ours.Epoch {
 		return nil // it moved, or was mended, meanwhile
 	}
-	if err := r.hold(s.Entity, h); err != nil {
+	if err := r.holds.Hold(s.Entity, h); err != nil {
 		return err
 	}
 	if err := r.accuseHeld(ctx, d, h.Node); err != nil {
@@ -206,7 +207,7 @@ func (r *Runtime) hearOne(ctx context.Context, s channel.Standing) error {
 
 // further has the node prove that it has the daemon, and returns the hold that follows
 // for a copy under the epoch; nil: none does.
-func (r *Runtime) further(ctx context.Context, id identity.EntityID, epoch uint64, node identity.NodeID) (*holdRecord, error) {
+func (r *Runtime) further(ctx context.Context, id identity.EntityID, epoch uint64, node identity.NodeID) (*holds.Record, error) {
 	proof, statement, err := r.askResidence(ctx, id, node)
 	var moved *daemon.MovedError
 	if errors.As(err, &moved) && moved.Node != r.env.Self && moved.Node != node {
@@ -216,7 +217,7 @@ func (r *Runtime) further(ctx context.Context, id identity.EntityID, epoch uint6
 	if err != nil {
 		return nil, fmt.Errorf("asking node %s to prove that it has daemon %s: %w", node, id.Origin(), err)
 	}
-	h := &holdRecord{Node: node, Epoch: proof.epoch, Index: statement.Index}
+	h := &holds.Record{Node: node, Epoch: proof.epoch, Index: statement.Index}
 	if h.Proof, err = canon.Marshal(statement); err != nil {
 		return nil, err
 	}
@@ -264,7 +265,7 @@ func (r *Runtime) peersCame() {
 // nobodyFurther returns ErrFurther where a node that answers now proves more of the
 // daemon than this one has.
 func (r *Runtime) nobodyFurther(ctx context.Context, id identity.EntityID) error {
-	h := r.holdOf(id)
+	h := r.holds.Of(id)
 	if h == nil || r.mesh == nil {
 		return nil
 	}
@@ -295,30 +296,10 @@ func (r *Runtime) nobodyFurther(ctx context.Context, id identity.EntityID) error
 			defer mu.Unlock()
 			found = fmt.Errorf("%w: %s", daemon.ErrFurther, found1.Why)
 			if h.Node == 0 {
-				r.points(id, found1)
+				r.holds.PointTo(id, found1)
 			}
 		})
 	}
 	work.Wait()
 	return found
-}
-
-// points makes a hold say which node has more, so that the copy can be yielded to it.
-func (r *Runtime) points(id identity.EntityID, to *holdRecord) {
-	r.mu.Lock()
-	old := r.holds[id]
-	if old == nil {
-		r.mu.Unlock()
-		return
-	}
-	h := *old
-	h.Node, h.Epoch, h.Index, h.Proof = to.Node, to.Epoch, to.Index, to.Proof
-	r.holds[id] = &h
-	r.mu.Unlock()
-	if r.env.Store == nil {
-		return
-	}
-	if err := h.commit(r.env.Store, id); err != nil {
-		r.env.Logger.Error("noting who has more of a held daemon", "daemon", id.Origin(), "error", err)
-	}
 }

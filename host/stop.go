@@ -69,11 +69,8 @@ func (r *Runtime) giveBack(id identity.EntityID) {
 // forgetHere takes the daemon out of the tables; stored says that the store has its
 // tombstone.
 func (r *Runtime) forgetHere(d *engine.Daemon, t table.Tombstone, stored bool) {
-	r.mu.Lock()
-	delete(r.holds, d.Entity())
-	delete(r.losses, d.Entity())
-	r.held.Store(int32(len(r.holds)))
-	r.mu.Unlock()
+	r.holds.Drop(d.Entity())
+	r.losses.Drop(d.Entity())
 	for _, id := range r.table.Leave(d, t, stored) {
 		r.evidence.ForgetReceipts(id)
 	}

@@ -17,7 +17,7 @@ import (
 // mayRun returns nil, or a *HeldError or *EquivocationError where the identity is held
 // or refused.
 func (r *Runtime) mayRun(id identity.EntityID) error {
-	if err := r.mayServe(id); err != nil {
+	if err := r.holds.MayServe(id); err != nil {
 		return err
 	}
 	return r.evidence.Refuses(id)

@@ -185,12 +185,12 @@ func (r *Runtime) presentAlready(in *incoming) error {
 	if d == nil {
 		return nil
 	}
-	if s, ok := d.Standing(); ok && o.Epoch >= s.Epoch && !r.isHeld(d.Entity()) {
+	if s, ok := d.Standing(); ok && o.Epoch >= s.Epoch && !r.holds.Has(d.Entity()) {
 		if err := r.exchangeSome(r.env.Context, in.from, []channel.Standing{s}); err != nil {
 			r.env.Logger.Debug("telling a migration's source where the daemon stands", "daemon", d.Entity().Origin(), "source", in.from, "error", err)
 		}
 	}
-	if err := r.mayServe(d.Entity()); err != nil {
+	if err := r.holds.MayServe(d.Entity()); err != nil {
 		return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s: %v", r.env.Self, o.Entity.Origin(), err)
 	}
 	return migration.Failf(migration.AlreadyPresent, "node %s has daemon %s", r.env.Self, o.Entity.Origin())

@@ -11,11 +11,11 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/holds"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
-	"wasmhost.example/internal/canon"
 )
 
 // A held daemon is here and serves nothing: no events, no timers, no channels, no
@@ -23,119 +23,27 @@ import (
 // An operator ends the hold: Unconfirmed.Confirm lets this copy go on, under a higher epoch;
 // Unconfirmed.Yield drops it for the one that has more. The hold survives restarts.
 
-// holdRecord is how the store keeps a hold.
-type holdRecord struct {
-	_      struct{} `cbor:",toarray"`
-	Reason daemon.HoldReason
-	Why    string
-	Time   int64
-	Node   identity.NodeID
-	Epoch  uint64
-	Index  uint64
-	Proof  []byte // the other node's signed statement; empty: there is none
-}
-
 // Mark holds a daemon, durably, as a copy of which nobody has confirmed that
 // it is the last. It may be called before Start, and for a daemon that is not here yet.
 // The first hold of a daemon stays until an operator ends it, but one as unconfirmed gives
 // way to one by a proof.
 func (r Unconfirmed) Mark(id identity.EntityID, why string) error {
-	return r.rt.hold(id, &holdRecord{Reason: daemon.HoldUnconfirmed, Why: why})
+	return r.rt.holds.Hold(id, &holds.Record{Reason: daemon.HoldUnconfirmed, Why: why})
 }
 
 // MarkUnconfirmedIn is Unconfirmed.Mark in a store that no runtime has.
 func MarkUnconfirmedIn(s *store.Store, id identity.EntityID, why string, at time.Time) error {
-	return (&holdRecord{Reason: daemon.HoldUnconfirmed, Why: daemon.ClipWhy(why), Time: at.UnixNano(), Proof: []byte{}}).commit(s, id)
-}
-
-func (h *holdRecord) commit(s *store.Store, id identity.EntityID) error {
-	value, err := canon.Marshal(h)
-	if err != nil {
-		return err
-	}
-	b := &store.Batch{}
-	b.Put(store.Holds, id[:], value)
-	if err := s.Commit(b); err != nil {
-		return fmt.Errorf("holding daemon %s: %w", id.Origin(), err)
-	}
-	return nil
-}
-
-// hold holds the daemon unless it is held already. In memory it holds even where the
-// store fails.
-func (r *Runtime) hold(id identity.EntityID, h *holdRecord) error {
-	h.Why, h.Time = daemon.ClipWhy(h.Why), r.env.Clock().UnixNano()
-	if h.Proof == nil {
-		h.Proof = []byte{}
-	}
-	if !r.setHold(id, h) {
-		return nil
-	}
-	r.env.Logger.Error("a daemon is held: it serves nothing until an operator decides", "daemon", id.Origin(), "name", r.nameOf(id), "reason", h.Reason, "why", h.Why,
-		"node", h.Node, "epoch", h.Epoch, "decide with", "wasmhost recover DAEMON --confirm or --yield")
-	r.env.Notify(daemon.Notification{Topic: daemon.WasHeld, Entity: id, Name: r.nameOf(id), Epoch: h.Epoch, Reason: h.Why, Peer: h.Node})
-	if r.env.Store == nil {
-		return nil
-	}
-	return h.commit(r.env.Store, id)
-}
-
-// setHold puts the hold into the table, and reports whether it did: where there was
-// none, or one for lack of a proof and this has one.
-func (r *Runtime) setHold(id identity.EntityID, h *holdRecord) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if was := r.holds[id]; was != nil && (was.Reason != daemon.HoldUnconfirmed || h.Reason == daemon.HoldUnconfirmed || len(h.Proof) == 0) {
-		return false
-	}
-	r.holds[id] = h
-	r.held.Store(int32(len(r.holds)))
-	return true
-}
-
-func (r *Runtime) dropHold(id identity.EntityID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.holds, id)
-	r.held.Store(int32(len(r.holds)))
-}
-
-// holdOf returns the daemon's hold; nil: there is none.
-func (r *Runtime) holdOf(id identity.EntityID) *holdRecord {
-	if r.held.Load() == 0 { // nearly always
-		return nil
-	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.holds[id]
-}
-
-func (r *Runtime) isHeld(id identity.EntityID) bool { return r.holdOf(id) != nil }
-
-// mayServe returns nil, or a *HeldError where the daemon is held.
-func (r *Runtime) mayServe(id identity.EntityID) error {
-	if h := r.holdOf(id); h != nil {
-		return h.err(id)
-	}
-	return nil
-}
-
-func (h *holdRecord) err(id identity.EntityID) error {
-	return &daemon.HeldError{Entity: id, Reason: h.Reason, Why: h.Why}
+	return holds.Unconfirmed(why, at).Commit(s, id)
 }
 
 // List returns the daemons that are held here, by name.
 func (r Unconfirmed) List() []daemon.HeldDaemon {
-	r.rt.mu.RLock()
-	out := make([]daemon.HeldDaemon, 0, len(r.rt.holds))
-	for id, h := range r.rt.holds {
-		d := daemon.HeldDaemon{Entity: id, Reason: h.Reason, Why: h.Why, Since: time.Unix(0, h.Time), Node: h.Node, Epoch: h.Epoch, Index: h.Index}
-		if here := r.rt.table.Daemon(id); here != nil {
-			d.Name = here.Name()
+	out := r.rt.holds.List()
+	for i := range out {
+		if here := r.rt.table.Daemon(out[i].Entity); here != nil {
+			out[i].Name = here.Name()
 		}
-		out = append(out, d)
 	}
-	r.rt.mu.RUnlock()
 	out = append(out, r.rt.cluster.waiting()...)
 	slices.SortFunc(out, func(a, b daemon.HeldDaemon) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), a.Entity.Compare(b.Entity))
@@ -143,29 +51,16 @@ func (r Unconfirmed) List() []daemon.HeldDaemon {
 	return out
 }
 
-// recoverHolds brings back the holds that the store keeps.
-func (r *Runtime) recoverHolds() error {
-	return r.env.Store.Scan(store.Holds, func(k, v []byte) error {
-		h := &holdRecord{}
-		var id identity.EntityID
-		if err := cmp.Or(id.UnmarshalBinary(k), canon.Unmarshal(v, h)); err != nil {
-			return fmt.Errorf("%w: hold %x: %w", store.ErrCorrupt, k, err)
-		}
-		r.setHold(id, h)
-		return nil
-	})
-}
-
 // heldHere returns the held daemon, paused for the operator's decision: the caller
 // has its lock, and end ends that.
-func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *engine.Daemon, h *holdRecord, end func(), err error) {
+func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *engine.Daemon, h *holds.Record, end func(), err error) {
 	if err := errors.Join(r.ready(), r.room()); err != nil {
 		return nil, nil, nil, err
 	}
 	if d, err = r.find(id); err != nil {
 		return nil, nil, nil, err
 	}
-	if h = r.holdOf(id); h == nil {
+	if h = r.holds.Of(id); h == nil {
 		return nil, nil, nil, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
 	if !d.BeginMove() {
@@ -199,7 +94,7 @@ func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.M
 	if c := r.rt.cluster; c != nil && c.waits(id) != nil {
 		return c.confirmWaiting(ctx, id)
 	}
-	if h := r.rt.holdOf(id); h != nil {
+	if h := r.rt.holds.Of(id); h != nil {
 		if err := r.rt.noTwin(ctx); err != nil {
 			return chain.Mended{}, err
 		}
@@ -216,14 +111,14 @@ func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.M
 	if err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
-	b.Delete(store.Holds, id[:])
+	holds.Delete(b, id)
 	if r.rt.env.Store != nil {
 		if err := r.rt.env.Store.Commit(b); err != nil {
 			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
 	d.GoOn(fact.Epoch)
-	r.rt.dropHold(id)
+	r.rt.holds.Drop(id)
 	d.Show()
 	r.rt.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.Name(),
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/losses"
 	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/internal/textlog"
 	"wasmhost.example/host/snapshot"
@@ -206,7 +207,7 @@ func (d *Daemon) StoreBeginning(begin *journal.Begin, from *snapshot.Snapshot, g
 	if from != nil {
 		lasting, err := from.Header.Facts()
 		if err == nil {
-			err = KeepLoss(b, d.id, lasting)
+			err = losses.Keep(b, d.id, lasting)
 		}
 		if err == nil {
 			from, err = from.ForStore(d.key)
@@ -256,7 +257,7 @@ func (d *Daemon) Forget(b *store.Batch) {
 func Forget(b *store.Batch, id identity.EntityID) {
 	ForgetRole(b, id)
 	b.Delete(store.Snapshots, id[:])
-	b.Delete(store.Meta, LossKey(id))
+	losses.Delete(b, id)
 	b.Delete(store.Meta, snapshot.ArrivingKey(id))
 	b.DeleteUnder(store.Deltas, id[:])
 	b.DeleteHistory(id)
@@ -268,5 +269,5 @@ func ForgetRole(b *store.Batch, id identity.EntityID) {
 	for _, t := range []store.Table{store.Daemons, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects, store.Holds} {
 		b.Delete(t, id[:])
 	}
-	b.Delete(store.Meta, LossKey(id))
+	losses.Delete(b, id)
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -38,18 +37,6 @@ func (d *Daemon) TakeFacts(l *snapshot.Facts) {
 	if l != nil {
 		d.spawned, d.previous, d.stats.errors = time.Unix(0, l.Spawned), canon.OrNil(l.Previous), l.Errors
 	}
-}
-
-// KeepLoss adds to b what the store keeps of a loss. A nil l has none.
-func KeepLoss(b *store.Batch, id identity.EntityID, l *snapshot.Facts) error {
-	if l == nil || len(l.Losses) == 0 {
-		return nil
-	}
-	value, err := canon.Marshal(&l.Losses[0])
-	if err == nil {
-		b.Put(store.Meta, LossKey(id), value)
-	}
-	return err
 }
 
 // StoredFacts reads what a daemon that comes here keeps for life; nil where there is none.
@@ -97,10 +84,6 @@ func (d *Daemon) CameBy() ([]byte, error) {
 	}
 	return canon.Marshal(d.came)
 }
-
-var LossPrefix = []byte("loss/")
-
-func LossKey(id identity.EntityID) []byte { return append(bytes.Clone(LossPrefix), id[:]...) }
 
 // ReceiptFacts are what a receipt of a move of the daemon says. root is the hash of its
 // memory, where that is known. It needs d.mu, or the daemon to be paused.

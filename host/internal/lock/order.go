@@ -13,7 +13,8 @@
 //	Leader      a daemon's standbys, as its owner sees them
 //	Cluster     the node's part in its cluster
 //	Returning   what is kept of a daemon that left is deleted, or the daemon comes back
-//	Runtime     kinds, modules, accusations, holds and losses
+//	Runtime     kinds, modules and accusations
+//	Holds       which daemons are held
 //	Table       who is where
 //	Tombstones  who left
 //	Queue       compilations, and exchanges with peers: each is begun under it
@@ -43,6 +44,7 @@ const (
 	cluster
 	returning
 	runtimeRank
+	holds
 	table
 	tombstones
 	queue
@@ -51,7 +53,7 @@ const (
 
 func (r rank) String() string {
 	return [...]string{"Start", "Binding", "Arrival", "Daemon", "Migration", "Copies", "Copy", "Leader", "Cluster",
-		"Returning", "Runtime", "Table", "Tombstones", "Queue", "Leaf"}[r]
+		"Returning", "Runtime", "Holds", "Table", "Tombstones", "Queue", "Leaf"}[r]
 }
 
 // Rank is where a lock stands in the order.
@@ -70,6 +72,7 @@ type (
 	Cluster    struct{}
 	Returning  struct{}
 	Runtime    struct{}
+	Holds      struct{}
 	Table      struct{}
 	Tombstones struct{}
 	Queue      struct{}
@@ -87,6 +90,7 @@ func (Leader) rank() rank     { return leader }
 func (Cluster) rank() rank    { return cluster }
 func (Returning) rank() rank  { return returning }
 func (Runtime) rank() rank    { return runtimeRank }
+func (Holds) rank() rank      { return holds }
 func (Table) rank() rank      { return table }
 func (Tombstones) rank() rank { return tombstones }
 func (Queue) rank() rank      { return queue }
