@@ -1,16 +1,20 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"time"
+
 	"wasmhost.example/api"
 )
 
 // Logs calls fn with the daemon's kept log lines; with follow it then goes on
-// with new ones, wherever the daemon moves, until ctx ends or the daemon does.
+// with new ones, wherever the daemon moves, until ctx ends. A *api.Problem with the code
+// daemon-removed says that the daemon was removed meanwhile.
 func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(api.LogLine) error) error {
 	if !follow {
 		return stream(ctx, c, daemonPath(ref, "/logs"), fn)
@@ -21,7 +25,7 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(api.
 	}
 	var last time.Time
 	at := d.NodeID // whose lines fn has seen, up to last
-	return c.follow(ctx, d.EntityID, func(d api.Daemon) error {
+	return c.follow(ctx, d, func(d api.Daemon) error {
 		if d.NodeID != at {
 			at, last = d.NodeID, time.Time{}
 		}
@@ -38,8 +42,9 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(api.
 
 // Tail calls fn with the daemon's outputs, each once it is durable, from now
 // on, or from that after the cursor if it is not empty (a sequence, or ORIGIN:SEQUENCE);
-// wherever the daemon moves, until ctx ends or the daemon does. A *api.Problem with the code
-// cursor-gone says that the daemon has made no such output.
+// wherever the daemon moves, until ctx ends. A *api.Problem with the code cursor-gone says
+// that the daemon has made no such output, one with daemon-removed that it was removed
+// meanwhile.
 func (c *Client) Tail(ctx context.Context, ref, after string, fn func(api.Output) error) error {
 	d, err := c.Daemons().Get(ctx, ref)
 	if err != nil {
@@ -49,7 +54,7 @@ func (c *Client) Tail(ctx context.Context, ref, after string, fn func(api.Output
 	if after != "" {
 		seen = after
 	}
-	return c.follow(ctx, d.EntityID, func(d api.Daemon) error {
+	return c.follow(ctx, d, func(d api.Daemon) error {
 		return stream(ctx, c, daemonPath(d.EntityID, "/tail?after="+url.QueryEscape(seen)), func(o api.Output) error {
 			seen = strconv.FormatUint(o.Sequence, 10)
 			return fn(o)
@@ -86,7 +91,8 @@ const followPause = 100 * time.Millisecond
 
 // follow calls once, which follows the daemon until its stream ends, again and
 // again: where the daemon moved, it is followed there.
-func (c *Client) follow(ctx context.Context, id string, once func(api.Daemon) error) error {
+func (c *Client) follow(ctx context.Context, followed api.Daemon, once func(api.Daemon) error) error {
+	id, name := followed.EntityID, cmp.Or(followed.Name, followed.Origin)
 	for {
 		began := time.Now()
 		d, err := c.Daemons().Get(ctx, id)
@@ -101,7 +107,7 @@ func (c *Client) follow(ctx context.Context, id string, once func(api.Daemon) er
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.As(err, &p) && p.Code == "daemon-not-found":
-			return nil // it was stopped
+			return api.NewProblem("daemon-removed", fmt.Sprintf("%s was removed", name))
 		case err != nil:
 			return err
 		}

@@ -63,7 +63,7 @@ func TestEveryClassOfError(t *testing.T) {
 	check(&abi.Refusal{Code: abi.RefusedNotWasm, Found: "text", Mend: "upload Wasm"}, "module-refused", api.ExitFailure)
 	check(&daemon.MovedError{}, "moved", api.ExitConflict)
 	check(&chain.Error{Err: errors.New("x")}, "chain-broken", api.ExitVerification)
-	check(&daemon.AmbiguousError{}, "ambiguous", api.ExitUsage)
+	check(&daemon.AmbiguousError{}, "ambiguous", api.ExitConflict)
 	check(errors.New("something else"), "internal", api.ExitFailure)
 	check(fmt.Errorf("%w: %w", store.ErrPoisoned, store.ErrNoSpace), "no-space", api.ExitFailure)
 	for code := migration.Code(0); code.Valid(); code++ {

@@ -246,7 +246,7 @@ func Tail(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "tail DAEMON", Short: "Print a daemon's outputs as they become durable", Long: `Print a daemon's outputs, each once it is durable, from now on; with --after from
 that after a sequence, 0 for all of them. ORIGIN:SEQUENCE holds for that daemon alone: of
 another one of its name, or where it has made no such output, it is refused (cursor-gone). The tail follows the daemon wherever it
-moves, without a gap, until it is stopped.`, Example: `  wasmhost tail c1
+moves, without a gap; when it is removed the command fails with daemon-removed (exit code 4).`, Example: `  wasmhost tail c1
   wasmhost tail c1 --after 0 -o jsonl`, Args: cli.Exact(1), RunE: func(c *cobra.Command, args []string) error {
 		if _, err := broker.ParseCursor(after); after != "" && err != nil {
 			return cli.Usagef("--after %q is neither a sequence nor ORIGIN:SEQUENCE", after)

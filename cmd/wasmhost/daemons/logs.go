@@ -40,7 +40,8 @@ func Logs(a *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "logs DAEMON...", Short: "Show what daemons log", Long: `Show the last lines that daemons logged on the nodes where they are, those of several
 daemons (--all: of all on this node) in the order of their times. --since shows lines
 that are not older, --tail only the newest of each daemon. With -f go on with what they
-log from now on, wherever they move, until they are removed.`, Example: `  wasmhost logs c1
+log from now on, wherever they move; one that is removed fails with daemon-removed (exit
+code 4).`, Example: `  wasmhost logs c1
   wasmhost logs c1 --since 10m --tail 20
   wasmhost logs --all
   wasmhost logs -f c1 -o jsonl`, RunE: func(c *cobra.Command, args []string) (err error) {
