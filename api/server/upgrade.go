@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,6 +39,9 @@ func (s *Server) postUpgrade(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		return err
+	}
+	if now.Module == hex.EncodeToString(digest[:]) { // it is of the module already
+		return web.WriteJSON(w, convert.DaemonOf(now))
 	}
 	i, err := s.rt.Upgrade(r.Context(), id, digest)
 	if err != nil {

@@ -116,9 +116,17 @@ func rolloutText(p api.RolloutProgress, dry bool) string {
 
 // upgradeOne upgrades a daemon.
 func upgradeOne(a *cli.App, c *cobra.Command, ref string, req api.Upgrade) error {
+	before, err := a.Client().Daemons().Get(c.Context(), ref)
+	if err != nil {
+		return err
+	}
 	d, err := a.Client().Daemons().Upgrade(c.Context(), ref, req)
 	if err != nil {
 		return err
 	}
-	return a.Print(d, func(w io.Writer) { fmt.Fprintf(w, "%s now runs module %.12s\n", d.Name, d.Module) }, func() string { return d.Name })
+	what := "now runs"
+	if !req.Rollback && d.Module == before.Module {
+		what = "already runs"
+	}
+	return a.Print(d, func(w io.Writer) { fmt.Fprintf(w, "%s %s module %.12s\n", d.Name, what, d.Module) }, func() string { return d.Name })
 }

@@ -27,7 +27,8 @@ daemon's node takes the module from it, if it may push kinds there. The state go
 of both versions (wasmhost_snapshot, wasmhost_restore); identity, chain and
 waiting events stay, and the chain records the change. Where it cannot work the
 daemon goes on with the code that it had. --rollback goes back to the module before
-the last upgrade, also after the daemon moved, failed over or was restored.
+the last upgrade, also after the daemon moved, failed over or was restored. A daemon that
+is of the module already stays as it is.
 
 group/NAME and --kind upgrade all members of a group, or all daemons of a kind, on all
 nodes that this one asks for daemons: --parallel at a time, in the order of their names.
