@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host"
@@ -79,7 +80,7 @@ func TestMetricsCountWhatDaemonsDid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	happened := r.Notifications(ctx)
+	happened := r.Notifications(ctx, time.Time{})
 	const good = 2*tally.SampledEvents + 1
 	for i := range good {
 		if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("twice")}); err != nil {

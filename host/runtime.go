@@ -179,7 +179,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.env, r.cancel = o.env()
-	r.notifications = &notifications{clock: r.env.Clock}
+	r.notifications = newNotifications(r.env.Clock)
 	r.env.Notify = r.notifications.publish
 	r.idle = idle{o.PassivateAfter, &engine.ActiveMemory{Limit: o.ActiveBytes, Kick: make(chan struct{}, 1)}}
 	r.tokenSkew, r.exchanges, r.eager = o.TokenSkew, newExchanges(), eagerMost

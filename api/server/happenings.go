@@ -1,8 +1,10 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/convert"
@@ -30,24 +32,31 @@ func (s *Server) happeningOf(h daemon.Notification) api.Happening {
 	return out
 }
 
-// getHappenings tells what happens on this node from now on; with all, what
-// happens on the nodes that it trusts too.
+// getHappenings tells what happens on this node from now on, or since a time as far as it
+// is known; with all, what happens on the nodes that it trusts too.
 func (s *Server) getHappenings(w http.ResponseWriter, r *http.Request) error {
-	if _, peer := wire.PeerOf(r.Context()); !peer && query.Of(r).Is("all") {
-		return s.happeningsOfAll(w, r)
+	var since time.Time
+	if text := query.Of(r).Text("since"); text != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return fmt.Errorf("%w: since is %q, not a time as 2026-01-31T15:04:05Z", api.ErrBadRequest, text)
+		}
 	}
-	return s.happenings(w, r, func(daemon.Notification) bool { return true })
+	if _, peer := wire.PeerOf(r.Context()); !peer && query.Of(r).Is("all") {
+		return s.happeningsOfAll(w, r, since)
+	}
+	return s.happenings(w, r, since, func(daemon.Notification) bool { return true })
 }
 
 // followMigrations tells how migrations from and to this node go from now on.
 func (s *Server) followMigrations(w http.ResponseWriter, r *http.Request) error {
-	return s.happenings(w, r, func(h daemon.Notification) bool {
+	return s.happenings(w, r, time.Time{}, func(h daemon.Notification) bool {
 		return h.Topic == daemon.Came || strings.HasPrefix(string(h.Topic), "migration-")
 	})
 }
 
-func (s *Server) happenings(w http.ResponseWriter, r *http.Request, wanted func(daemon.Notification) bool) error {
-	in := s.rt.Notifications(r.Context())
+func (s *Server) happenings(w http.ResponseWriter, r *http.Request, since time.Time, wanted func(daemon.Notification) bool) error {
+	in := s.rt.Notifications(r.Context(), since)
 	out := lines.New(w, r)
 	out.Begin()
 	for h := range in {

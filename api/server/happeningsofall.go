@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -18,15 +19,16 @@ const (
 	lookForPeers = 2 * time.Second // how often nodes are looked for that are not followed yet, or no more
 )
 
-// happeningsOfAll merges what happens on this node with what its peers tell it.
+// happeningsOfAll merges what happens on this node, and happened since a time, with what its
+// peers tell it.
 // A peer that does not answer is asked again until the client leaves.
-func (s *Server) happeningsOfAll(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) happeningsOfAll(w http.ResponseWriter, r *http.Request, since time.Time) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	var peers sync.WaitGroup
 	defer peers.Wait()
 	defer cancel()
-	here, theirs := s.rt.Notifications(ctx), make(chan api.Happening)
-	peers.Go(func() { s.followPeers(ctx, theirs) })
+	here, theirs := s.rt.Notifications(ctx, since), make(chan api.Happening)
+	peers.Go(func() { s.followPeers(ctx, since, theirs) })
 	out := lines.New(w, r)
 	out.Begin()
 	for {
@@ -46,11 +48,11 @@ func (s *Server) happeningsOfAll(w http.ResponseWriter, r *http.Request) error {
 }
 
 // followPeers follows every peer that there is or comes, until ctx ends.
-func (s *Server) followPeers(ctx context.Context, out chan<- api.Happening) {
+func (s *Server) followPeers(ctx context.Context, since time.Time, out chan<- api.Happening) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var mu sync.Mutex
-	followed := make(map[identity.NodeID]bool)
+	followed, told := make(map[identity.NodeID]bool), make(map[identity.NodeID]bool) // told: what was before
 	look := func() {
 		peers, err := s.mesh.Peers()
 		if err != nil {
@@ -63,8 +65,13 @@ func (s *Server) followPeers(ctx context.Context, out chan<- api.Happening) {
 				continue
 			}
 			followed[p.ID] = true
+			from := since
+			if told[p.ID] {
+				from = time.Time{}
+			}
+			told[p.ID] = true
 			wg.Go(func() {
-				if err := s.followPeer(ctx, p, out); err != nil && ctx.Err() == nil {
+				if err := s.followPeer(ctx, p, from, out); err != nil && ctx.Err() == nil {
 					s.logger.Debug("a peer does not tell what happens there", "peer", p.ID, "error", err)
 				}
 				mu.Lock()
@@ -87,7 +94,7 @@ func (s *Server) followPeers(ctx context.Context, out chan<- api.Happening) {
 
 // followPeer passes on what happens on one peer. What comes is bounded, and is
 // said to be the peer's whatever it says itself.
-func (s *Server) followPeer(ctx context.Context, p wire.PeerInfo, out chan<- api.Happening) error {
+func (s *Server) followPeer(ctx context.Context, p wire.PeerInfo, since time.Time, out chan<- api.Happening) error {
 	tell := func(h api.Happening) error {
 		h.NodeID = p.ID.String()
 		select {
@@ -101,12 +108,16 @@ func (s *Server) followPeer(ctx context.Context, p wire.PeerInfo, out chan<- api
 	c := client.New(s.mesh.HTTPTransport(p.ID)).Reading(maxHappening)
 	var left error // while the beginning was told
 	began := func() { left = tell(api.Happening{Time: time.Now().UTC(), What: "following", Peer: p.ID.String()}) }
-	err := c.Happenings(ctx, false, began, func(h api.Happening) error {
+	pass := func(h api.Happening) error {
 		if left != nil {
 			return left
 		}
 		return tell(h)
-	})
+	}
+	err := c.HappeningsSince(ctx, since, false, began, pass)
+	if p, ok := errors.AsType[*api.Problem](err); ok && p.Code == "bad-request" && !since.IsZero() { // it is older, and knows no past
+		err = c.Happenings(ctx, false, began, pass)
+	}
 	if ctx.Err() != nil {
 		return nil
 	}

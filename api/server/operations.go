@@ -18,7 +18,8 @@ func pagedWith(more ...query.Parameter) []query.Parameter { return append(more, 
 // operations are those of the API, by the pattern of their route.
 var operations = map[string]access.Operation{
 	"GET /v1/openapi.json": {Summary: "This document.", Scope: api.ScopeRead, Binary: "application/json"},
-	"GET /v1/happenings":   {Summary: "What happens on this node from now on.", Scope: api.ScopeRead, Lines: api.Happening{}, Query: []query.Parameter{{Name: "all", Is: "boolean", What: "On the nodes that it trusts too."}}},
+	"GET /v1/happenings": {Summary: "What happens on this node from now on.", Scope: api.ScopeRead, Lines: api.Happening{}, Query: []query.Parameter{{Name: "all", Is: "boolean", What: "On the nodes that it trusts too."},
+		{Name: "since", Is: "string", What: "Before that, what happened since this time (RFC 3339), as far as the node, since its start, remembers."}}},
 
 	"GET /v1/node":                  {Summary: "The node itself, with what it announces.", Scope: api.ScopeRead, Answer: api.Node{}, Query: []query.Parameter{{Name: "kind", Is: "string", What: "Of which its daemons are counted, as alike.", Empty: true}}},
 	"GET /v1/nodes":                 {Summary: "The node and the nodes that it trusts.", Scope: api.ScopeRead, Answer: []api.Node{}, Query: paging},

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,18 +24,24 @@ type watchingEvents struct {
 	filter  []render.Filter
 	all     bool
 	count   uint64
+	since   time.Time // zero: from now on
 }
 
 // Events is the command events.
 func Events(a *cli.App) *cobra.Command {
 	e := &watchingEvents{App: a}
+	var since string
 	c := &cobra.Command{Use: "events", Short: "Print what happens on the node, as it happens", Long: `Print what happens on the node from now on: daemons that are spawned, stopped, started,
 removed, fail, are mended or upgraded, come and go; migrations and their phases; kinds
 that are pushed and removed; drains. With --all also on the nodes that this one trusts.
 
+--since begins with what happened before: a node remembers, until it ends, the last 1024
+happenings.
+
 --filter FIELD=VALUE keeps what has this value, as with ps: what, name, kind, node, peer
 and the other fields of -o json.`, Example: `  wasmhost events
   wasmhost events --filter 'what=spawned|removed' --filter kind=counter
+  wasmhost events --since 10m --count 20
   wasmhost events --all -o jsonl`, Args: cli.Exact(0), RunE: func(c *cobra.Command, _ []string) (err error) {
 		known := append(render.Fields(reflect.TypeFor[api.Happening]()), "node")
 		if e.filter, err = render.ParseFilters(e.filters); err != nil {
@@ -45,8 +52,13 @@ and the other fields of -o json.`, Example: `  wasmhost events
 				return cli.Usagef("--filter: there is no field %q: %s", f.Field(), strings.Join(known, ", "))
 			}
 		}
+		if since != "" {
+			if e.since, err = sinceTime(since, time.Now()); err != nil {
+				return err
+			}
+		}
 		left := e.count
-		err = a.Client().Happenings(c.Context(), e.all, e.began, func(h api.Happening) error {
+		err = a.Client().HappeningsSince(c.Context(), e.since, e.all, e.began, func(h api.Happening) error {
 			shown, err := e.show(h)
 			if err != nil || !shown || e.count == 0 {
 				return err
@@ -63,13 +75,14 @@ and the other fields of -o json.`, Example: `  wasmhost events
 	}}
 	c.Flags().StringArrayVarP(&e.filters, "filter", "l", nil, "FIELD=VALUE: only what has this value; may stand several times")
 	c.Flags().BoolVarP(&e.all, "all", "a", false, "what happens on the nodes that this one trusts too")
+	c.Flags().StringVar(&since, "since", "", "begin with what happened since: a time as 2026-01-31T15:04:05Z, or how long ago, as 10m")
 	c.Flags().Uint64Var(&e.count, "count", 0, "end after so many; default: never")
 	return c
 }
 
 func (e *watchingEvents) began() {
 	if e.Format == "table" && cli.IsTerminal(e.Out) {
-		fmt.Fprintln(e.Err, "what happens from now on; Ctrl-C ends it")
+		fmt.Fprintln(e.Err, "what happens; Ctrl-C ends it")
 	}
 }
 

@@ -55,6 +55,11 @@ func (f *Feed[T]) drop(c chan T) {
 func (f *Feed[T]) Publish(v T) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.publish(v)
+}
+
+// publish needs f.mu.
+func (f *Feed[T]) publish(v T) {
 	for c := range f.subs {
 		select {
 		case c <- v:

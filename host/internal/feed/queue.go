@@ -37,10 +37,15 @@ const followerCost = 256
 // closes, or when its reader lags by more than most values or more bytes than its
 // budget has. The reader calls stop when it is done.
 func (f *Feed[T]) Follow(ctx context.Context, most int, of Budget, size func(*T) int64) *Queue[T] {
-	caller, leave := of.Pool.Of(ctx)
-	q := &Queue[T]{of: f, most: most, room: caller.Lone("follower", of.One), size: size, leave: sync.OnceFunc(leave), more: make(chan struct{}, 1)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.follow(ctx, most, of, size)
+}
+
+// follow needs f.mu.
+func (f *Feed[T]) follow(ctx context.Context, most int, of Budget, size func(*T) int64) *Queue[T] {
+	caller, leave := of.Pool.Of(ctx)
+	q := &Queue[T]{of: f, most: most, room: caller.Lone("follower", of.One), size: size, leave: sync.OnceFunc(leave), more: make(chan struct{}, 1)}
 	if f.closed {
 		q.ended = true
 		return q
@@ -54,14 +59,22 @@ func (f *Feed[T]) Follow(ctx context.Context, most int, of Budget, size func(*T)
 
 // Stream is Follow with a channel, which is closed when the queue ends or ctx does.
 func (f *Feed[T]) Stream(ctx context.Context, most int, of Budget, size func(*T) int64) <-chan T {
-	q := f.Follow(ctx, most, of, size)
+	return f.Follow(ctx, most, of, size).stream(ctx, nil)
+}
+
+// stream returns a channel of first, and of what the queue has. It stops the queue.
+func (q *Queue[T]) stream(ctx context.Context, first []T) <-chan T {
 	out := make(chan T)
 	go func() {
 		defer close(out)
 		defer q.Stop()
 		for {
-			v, ok := q.Next(ctx)
-			if !ok {
+			var v T
+			if len(first) > 0 {
+				v, first = first[0], first[1:]
+			} else if next, ok := q.Next(ctx); ok {
+				v = next
+			} else {
 				return
 			}
 			select {
