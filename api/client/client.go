@@ -22,6 +22,7 @@ type Client struct {
 	trace string // of which trace its requests are, as W3C Trace Context writes it; empty: none
 	key   string // by which a group chooses a member for what is sent
 	looks bool   // beginnings of ids do where it reads about a daemon, node or proof
+	dry   bool   // what would change something is only planned
 	most  int64  // bytes of JSON that it reads of one answer; 0: maxAnswer
 }
 

@@ -37,6 +37,7 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 	if strings.Contains(path, "/"+emptySegment) {
 		return nil, nil, api.NewProblem("bad-name", "not a valid name: it is empty")
 	}
+	path, asksPlan := c.planned(method, path)
 	target := c.base + path // of what is no part of the API's version, as /readyz is
 	if !strings.HasPrefix(path, "/") {
 		target = c.base + "/v1/" + c.lookedFor(method, path)
@@ -61,6 +62,9 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 			err = u.Err
 		}
 		return nil, nil, broken(ctx, err)
+	}
+	if res.StatusCode < 300 && asksPlan {
+		return nil, nil, c.plan(ctx, res.Body)
 	}
 	if res.StatusCode < 300 {
 		return res.Body, res.Header, nil

@@ -139,26 +139,34 @@ func (s *Server) getChannels(w http.ResponseWriter, r *http.Request) error {
 	return web.WritePage(w, r, out, key)
 }
 
-func (s *Server) postChannel(w http.ResponseWriter, r *http.Request) error {
+// channelPolicy reads which channel a request is to make.
+func channelPolicy(w http.ResponseWriter, r *http.Request) (name string, p broker.Policy, err error) {
 	var req api.CreateChannel
 	if err := web.ReadJSON(w, r, &req); err != nil {
-		return err
+		return "", p, err
 	}
-	p := broker.Policy{Gated: req.Gated, Family: req.Family, Limits: channel.Limits{Events: req.KeepEvents, Bytes: req.KeepBytes}}
+	p = broker.Policy{Gated: req.Gated, Family: req.Family, Limits: channel.Limits{Events: req.KeepEvents, Bytes: req.KeepBytes}}
 	if req.KeepFor != "" {
-		var err error
 		if p.Limits.Age, err = time.ParseDuration(req.KeepFor); err != nil {
-			return fmt.Errorf("%w: keep_for: %w", api.ErrBadRequest, err)
+			return "", p, fmt.Errorf("%w: keep_for: %w", api.ErrBadRequest, err)
 		}
 	}
 	for _, text := range req.Roots {
 		id, err := identity.ParseEntityID(text)
 		if err != nil {
-			return err
+			return "", p, err
 		}
 		p.Roots = append(p.Roots, id)
 	}
-	i, err := s.rt.Channels().Create(r.Context(), req.Name, p)
+	return req.Name, p, nil
+}
+
+func (s *Server) postChannel(w http.ResponseWriter, r *http.Request) error {
+	name, p, err := channelPolicy(w, r)
+	if err != nil {
+		return err
+	}
+	i, err := s.rt.Channels().Create(r.Context(), name, p)
 	if err != nil {
 		return err
 	}

@@ -110,13 +110,7 @@ func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
 	if err := web.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
-	if req.Parallel < 0 || req.Parallel > drain.MaxParallel || req.DeadlineMS < 0 || req.DeadlineMS > int64(maxDeadline/time.Millisecond) {
-		return fmt.Errorf("%w: parallel is 0 to %d, a deadline at most %v", api.ErrBadRequest, drain.MaxParallel, maxDeadline)
-	}
-	if s.drains.running() != nil && (len(req.To) > 0 || req.Parallel > 0 || req.DeadlineMS > 0) {
-		return problem.ErrDrainRunning
-	}
-	if err := s.rt.Ready(); err != nil {
+	if err := s.checkDrain(&req); err != nil {
 		return err
 	}
 	ctx, stop := context.Background(), context.CancelFunc(func() {})
@@ -139,6 +133,17 @@ func (s *Server) postDrain(w http.ResponseWriter, r *http.Request) error {
 	}
 	_ = s.tell(r.Context(), d, out) // the client is gone if this fails
 	return nil
+}
+
+// checkDrain returns nil where a drain can be begun, or watched.
+func (s *Server) checkDrain(req *api.Drain) error {
+	if req.Parallel < 0 || req.Parallel > drain.MaxParallel || req.DeadlineMS < 0 || req.DeadlineMS > int64(maxDeadline/time.Millisecond) {
+		return fmt.Errorf("%w: parallel is 0 to %d, a deadline at most %v", api.ErrBadRequest, drain.MaxParallel, maxDeadline)
+	}
+	if s.drains.running() != nil && (len(req.To) > 0 || req.Parallel > 0 || req.DeadlineMS > 0) {
+		return problem.ErrDrainRunning
+	}
+	return s.rt.Ready()
 }
 
 // maxDeadline bounds for how long a drain can be told to last.

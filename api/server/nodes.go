@@ -203,12 +203,9 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, out)
 }
 
-// pushOn pushes a kind that this node has taken to the nodes that the request names
-// with to=NODE, or to=all. What a node says against it is in the answer.
-func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
-	q := query.Of(r)
-	var to []wire.PeerInfo
-	for _, ref := range q.All("to") {
+// pushTargets are the nodes to which a kind is to be pushed on.
+func (s *Server) pushTargets(r *http.Request) (to []wire.PeerInfo, err error) {
+	for _, ref := range query.Of(r).All("to") {
 		if _, byPeer := wire.PeerOf(r.Context()); byPeer {
 			return nil, fmt.Errorf("%w: a peer pushes to this node alone", api.ErrBadRequest)
 		}
@@ -226,6 +223,16 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
 		}
 		to = append(to, p)
 	}
+	return to, nil
+}
+
+// pushOn pushes a kind that this node has taken to the nodes that the request names
+// with to=NODE, or to=all. What a node says against it is in the answer.
+func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
+	to, err := s.pushTargets(r)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]api.PushedTo, len(to))
 	var wg sync.WaitGroup
 	for i, p := range to {
@@ -235,7 +242,7 @@ func (s *Server) pushOn(r *http.Request, wasm []byte) ([]api.PushedTo, error) {
 				out[i].Error = problem.Of(err)
 				return
 			}
-			if _, err := locate.PeerClient(s.mesh, p.ID).Kinds().PushTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: q.All("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
+			if _, err := locate.PeerClient(s.mesh, p.ID).Kinds().PushTo(r.Context(), r.PathValue("kind"), bytes.NewReader(wasm), client.PushTo{Limits: query.Of(r).All("limit"), Signatures: r.Header.Values(api.SignatureHeader)}); err != nil {
 				out[i].Error = problem.Of(err)
 			}
 		})

@@ -16,7 +16,7 @@ var (
 func pagedWith(more ...query.Parameter) []query.Parameter { return append(more, paging...) }
 
 // operations are those of the API, by the pattern of their route.
-var operations = map[string]access.Operation{
+var operations = withDryRuns(map[string]access.Operation{
 	"GET /v1/openapi.json": {Summary: "This document.", Scope: api.ScopeRead, Binary: "application/json"},
 	"GET /v1/happenings": {Summary: "What happens on this node from now on.", Scope: api.ScopeRead, Lines: api.Happening{}, Query: []query.Parameter{{Name: "all", Is: "boolean", What: "On the nodes that it trusts too."},
 		{Name: "since", Is: "string", What: "Before that, what happened since this time (RFC 3339), as far as the node, since its start, remembers."}}},
@@ -128,4 +128,4 @@ var operations = map[string]access.Operation{
 	"POST /v1/api-tokens":        {Summary: "Issue a token for callers over TCP.", Body: api.IssueToken{}, Answer: api.APIToken{}},
 	"GET /v1/api-tokens":         {Summary: "The tokens for callers over TCP.", Answer: []api.APIToken{}, Query: paging},
 	"DELETE /v1/api-tokens/{id}": {Summary: "Revoke a token.", Answer: api.APIToken{}},
-}
+})

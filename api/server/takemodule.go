@@ -13,6 +13,7 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/internal/locate"
+	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -55,6 +56,10 @@ func (s *Server) moduleNamed(r *http.Request, version string) (string, error) {
 	kind, err := s.kindOfDaemon(r)
 	if err != nil {
 		return "", err
+	}
+	if query.Of(r).Is(api.DryRunParameter) {
+		_, k, err := s.offered(r.Context(), kind)
+		return k.Digest, err
 	}
 	if err := s.learnKind(r.Context(), kind); err != nil {
 		return "", err

@@ -188,7 +188,7 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 		"bad-snapshot":        errorOf(c.Daemons().Restore(ctx, bytes.NewReader(snapshot[1:]), "", "", nil)),
 		"not-accused":         errorOf(c.Proofs().Pardon(ctx, "nobody")),
 		"bad-proof":           errorOf(c.Proofs().Accuse(ctx, strings.NewReader("x"))),
-		"cannot-upgrade":      errorOf(c.Daemons().Upgrade(ctx, "c2", api.Upgrade{To: "latest"})),
+		"cannot-upgrade":      errorOf(c.Daemons().Upgrade(ctx, "c2", api.Upgrade{Rollback: true})),
 		"not-failed":          errorOf(c.Daemons().Repair(ctx, "c2", api.Mend{How: "retry"})),
 		"no-fork-point":       errorOf(c.Daemons().Fork(ctx, "c2", api.Fork{At: at(9)})),
 		"group-not-found":     errorOf(c.Groups().Get(ctx, "g")),

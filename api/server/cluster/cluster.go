@@ -237,31 +237,45 @@ func (cl *Cluster) PostMember(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, out)
 }
 
-// DeleteMember forgets a node that is gone for good.
-func (cl *Cluster) DeleteMember(w http.ResponseWriter, r *http.Request) error {
+// Removable returns the node of the cluster that text names, if it can be forgotten: a node
+// that is here cannot.
+func (cl *Cluster) Removable(text string) (*directory.NodeState, error) {
 	m, err := cl.rt.Cluster()
 	if err != nil || cl.engine == nil {
-		return host.ErrNoCluster
+		return nil, host.ErrNoCluster
 	}
-	text := r.PathValue("node")
 	ref, err := daemon.ParseRef(text)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var found *directory.NodeState
 	for _, n := range m.Nodes() {
 		if ref.NamesNode(n.ID(), n.Key, n.Name) {
 			if found != nil {
-				return &wire.AmbiguousError{Ref: text, Nodes: []identity.NodeID{found.ID(), n.ID()}}
+				return nil, &wire.AmbiguousError{Ref: text, Nodes: []identity.NodeID{found.ID(), n.ID()}}
 			}
 			found = &n
 		}
 	}
 	if found == nil {
-		return fmt.Errorf("%w in the cluster: %q", mesh.ErrUnknownNode, text)
+		return nil, fmt.Errorf("%w in the cluster: %q", mesh.ErrUnknownNode, text)
 	}
 	if found.Here {
-		return fmt.Errorf("%w: %s", problem.ErrStillHere, text)
+		return nil, fmt.Errorf("%w: %s", problem.ErrStillHere, text)
+	}
+	return found, nil
+}
+
+// DeleteMember forgets a node that is gone for good.
+func (cl *Cluster) DeleteMember(w http.ResponseWriter, r *http.Request) error {
+	text := r.PathValue("node")
+	found, err := cl.Removable(text)
+	if err != nil {
+		return err
+	}
+	m, err := cl.rt.Cluster()
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 	defer cancel()

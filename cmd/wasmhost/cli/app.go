@@ -28,6 +28,7 @@ type App struct {
 
 	logsJSON bool // standard error has lines of JSON alone
 	Target   Target
+	DryRun   bool           // nothing is to be changed: the client asks what would be
 	remote   *client.Client // by --url; nil: the socket
 	Format   string
 	Wide     bool           // of tables: ids and all columns
@@ -71,9 +72,10 @@ func (a *App) begin(c *cobra.Command) (err error) {
 	return a.setFormat(c, c.Flag("output").Value.String())
 }
 
-// Finish gives root, which has all its commands, what each of them has: --timeout, errors
+// Finish gives root, which has all its commands, what each of them has: --dry-run, --timeout, errors
 // of misspelt commands and of flags that stand twice, and the names that shells complete.
 func (a *App) Finish(root *cobra.Command) {
+	a.declareDryRuns(root)
 	a.boundWaits(root)
 	refuseOthers(root)
 	refuseRepeated(root)

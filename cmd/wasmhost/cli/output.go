@@ -128,7 +128,7 @@ func (a *App) setFormat(c *cobra.Command, text string) error {
 // Confirm asks before something is destroyed. Without a terminal it takes
 // --yes and nothing else.
 func (a *App) Confirm(yes bool, what string) error {
-	if yes {
+	if yes || a.DryRun {
 		return nil
 	}
 	if of := a.contextText(); of != "" {
@@ -167,6 +167,9 @@ func (a *App) Client() *client.Client {
 	}
 	if a.Format == "table" || a.Format == "name" {
 		c = c.Printable()
+	}
+	if a.DryRun {
+		c = c.DryRun()
 	}
 	return c.Trace(os.Getenv("TRACEPARENT")) // of who runs this program, if it is traced
 }

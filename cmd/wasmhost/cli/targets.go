@@ -33,7 +33,7 @@ func (a *App) Each(c *cobra.Command, targets []string, do func(target string) er
 	}
 	several := &SeveralError{Of: len(targets)}
 	for _, target := range targets {
-		err := do(target)
+		err := a.orPlan(c, do(target))
 		if err == nil {
 			continue
 		}

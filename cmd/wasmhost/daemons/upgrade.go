@@ -63,7 +63,7 @@ code 12 says that a daemon was not upgraded.`,
 				many.To = req.To
 				return rollOut(a, c, many)
 			}
-			for _, flag := range []string{"parallel", "max-failures", "no-rollback", "dry-run"} {
+			for _, flag := range []string{"parallel", "max-failures", "no-rollback"} {
 				if c.Flags().Changed(flag) {
 					return cli.Usagef("--%s is of group/NAME and --kind", flag)
 				}
@@ -77,7 +77,7 @@ code 12 says that a daemon was not upgraded.`,
 	c.Flags().IntVar(&many.Parallel, "parallel", api.DefaultRolloutParallel, "how many daemons of a kind or group are upgraded at a time")
 	c.Flags().IntVar(&many.MaxFailures, "max-failures", 0, "how many of them may fail before the command stops")
 	c.Flags().BoolVar(&many.NoRollback, "no-rollback", false, "when it stops, leave those upgraded that are")
-	c.Flags().BoolVar(&many.DryRun, "dry-run", false, "say which daemons would be upgraded, and upgrade none")
+	c.Flags().BoolVar(&many.DryRun, "dry-run", false, "say what would be upgraded, to which module, and upgrade nothing")
 	return c
 }
 

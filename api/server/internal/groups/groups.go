@@ -220,6 +220,9 @@ func (k *Keeper) PostGroup(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, k.groupOf(g))
 }
 
+// Named returns a group that this node keeps.
+func (k *Keeper) Named(name string) (*group.Group, error) { return k.groups.Get(name) }
+
 func (k *Keeper) GetGroup(w http.ResponseWriter, r *http.Request) error {
 	g, err := k.groups.Get(r.PathValue("group"))
 	if err != nil {
