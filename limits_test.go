@@ -58,7 +58,8 @@ var (
 
 // parts are those of the page, by folders.
 var parts = []struct{ title, dir string }{
-	{"Daemons, kinds and modules", "host"},
+	{"Daemons", "host"},
+	{"Kinds and modules", "host/registry"},
 	{"One daemon", "host/internal/engine"},
 	{"The last lines that a daemon logged", "host/internal/textlog"},
 	{"Trying a guest outside a node", "host/guesttest"},

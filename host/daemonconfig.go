@@ -1,8 +1,6 @@
 package host
 
 import (
-	"context"
-
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/engine"
@@ -37,16 +35,12 @@ func (o daemonsOf) Stuck(id identity.EntityID) bool { return o.rt.sender.Stuck(i
 
 func (o daemonsOf) SetTimer(id identity.EntityID, at int64) { o.rt.timers.Set(id, at) }
 
-func (o daemonsOf) Factory(ctx context.Context, kind string, module []byte) (daemon.Factory, []byte, error) {
-	return o.rt.factory(ctx, kind, module)
-}
-
 // daemonConfig makes what this node's daemons have in common.
 func (r *Runtime) daemonConfig(o *Options) *engine.Config {
 	every := o.CheckpointEvery
 	fill(&every, 1024)
 	node := daemonsOf{r}
-	return &engine.Config{Env: r.env, Permits: node, Outbox: node, Factories: node, Plain: engine.BoundsOf(daemon.Limits{}, r.env.Limits),
+	return &engine.Config{Env: r.env, Permits: node, Outbox: node, Factories: r.registry, Plain: engine.BoundsOf(daemon.Limits{}, r.env.Limits),
 		CheckpointEvery: every, Ending: &r.hurry, Memory: r.idle.ActiveMemory, Unread: &r.reading, Shares: r.shares,
 		Followers: r.following(), LossOf: r.Evidence().Loss, MeterFor: r.meters.of}
 }

@@ -32,7 +32,7 @@ func (in *incoming) announced(ctx context.Context, c migration.Conn, m *migratio
 	if e.size > 0 && (e.digest != digest || e.size != m.Size) {
 		return migration.Failf(migration.ProtocolError, "another module before the last upgrade was announced earlier")
 	}
-	want := in.rt.wantsEarlier(ctx, digest, m.Size)
+	want := in.rt.registry.WantsEarlier(ctx, digest, m.Size)
 	if want {
 		e.digest, e.size = digest, m.Size
 	}
@@ -71,7 +71,7 @@ func (in *incoming) keepEarlier(ctx context.Context) {
 	}
 	err := fmt.Errorf("%w: the daemon was not of module %x", daemon.ErrModuleNotFound, e.digest)
 	if sum := sha256.Sum256(e.wasm); sum == e.digest && bytes.Equal(in.lasting.Previous, e.digest[:]) {
-		_, err = in.rt.addModule(ctx, e.wasm, in.env.Limits.MemoryBytes, false)
+		_, err = in.rt.registry.Add(ctx, e.wasm, in.env.Limits.MemoryBytes, false)
 	}
 	if err != nil {
 		in.env.Logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "daemon", in.offer.Entity.Origin(), "from", in.from, "error", err)

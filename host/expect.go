@@ -30,10 +30,7 @@ func (r *Runtime) expect(kind string, entity identity.EntityID, key *identity.Ke
 	if err := r.open(); err != nil {
 		return err
 	}
-	r.mu.RLock()
-	_, ok := r.kinds[kind]
-	r.mu.RUnlock()
-	if !ok {
+	if !r.registry.Knows(kind) {
 		return &daemon.KindError{Kind: kind, Err: daemon.ErrKindNotFound}
 	}
 

@@ -51,7 +51,7 @@ func (r *Runtime) Grasp(id identity.EntityID) (func(daemon.Event) (daemon.Result
 
 // NewDaemon makes the code of a daemon of the kind.
 func (r *Runtime) NewDaemon(kind string) (daemon.Daemon, error) {
-	f, _, err := r.factory(context.Background(), kind, nil)
+	f, _, err := r.registry.Factory(context.Background(), kind, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -155,17 +155,6 @@ func (r *Runtime) RecordLegacyEvent(id identity.EntityID, ev daemon.Event, at in
 	e := &journal.Event{Sender: ev.Sender, Number: ev.Number, Time: at, Payload: ev.Payload, Applied: d.Applied() + 1,
 		Before: d.Head(), Parent: d.HeadHash(), Epoch: d.Epoch(), Outputs: outputs}
 	return d.NextIndex(), e.Encode(), nil
-}
-
-// CompileWaiters returns how many callers wait for modules.
-func CompileWaiters(r *Runtime) int {
-	r.compiles.mu.Lock()
-	defer r.compiles.mu.Unlock()
-	n := 0
-	for _, f := range r.compiles.flights {
-		n += f.waiting
-	}
-	return n
 }
 
 // AwaitReaders waits until so many readers wait for the daemon; -1: until none do.

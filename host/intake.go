@@ -198,19 +198,16 @@ func (in *incoming) addModule(ctx context.Context) error {
 		if sum := sha256.Sum256(in.module); !bytes.Equal(sum[:], o.Module) {
 			return migration.Failf(migration.ModuleRefused, "the module that came has digest %x, %x was announced", sum, o.Module)
 		}
-		if _, err := in.rt.addModule(ctx, in.module, in.env.Limits.MemoryBytes, false); err != nil {
+		if _, err := in.rt.registry.Add(ctx, in.module, in.env.Limits.MemoryBytes, false); err != nil {
 			return migration.Failf(migration.ModuleRefused, "%v", err)
 		}
 	}
-	in.rt.mu.RLock()
-	_, known := in.rt.kinds[o.Kind]
-	in.rt.mu.RUnlock()
-	if !known {
-		m, err := in.rt.module(ctx, store.Digest(o.Module))
+	if !in.rt.registry.Knows(o.Kind) {
+		m, err := in.rt.registry.Compiled(ctx, store.Digest(o.Module))
 		if err != nil {
 			return migration.Failf(migration.ModuleRefused, "%v", err)
 		}
-		if err := in.rt.setKind(o.Kind, m, m.Report().Size, daemon.Limits{}); err != nil {
+		if err := in.rt.registry.SetModule(o.Kind, m, m.Report().Size, daemon.Limits{}); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 	}
@@ -231,7 +228,7 @@ func (in *incoming) make(ctx context.Context) (*engine.Daemon, error) {
 	}
 	d.Identify(o.Name, identity.PublicOnly(o.Entity))
 	d.SetEpoch(o.Epoch)
-	factory, _, err := in.rt.factory(ctx, o.Kind, canon.OrNil(o.Module))
+	factory, _, err := in.rt.registry.Factory(ctx, o.Kind, canon.OrNil(o.Module))
 	if err != nil {
 		return nil, migration.Failf(migration.FactoryNotFound, "%v", err)
 	}

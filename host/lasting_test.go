@@ -15,6 +15,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/hosttest"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 )
@@ -171,7 +172,7 @@ func TestAPreviousModuleIsNotForcedIn(t *testing.T) {
 			}
 			a, b := start(t, &net, newKey(t), "", nil), start(t, &net, newKey(t), "", change)
 			d, old := upgraded(t, a)
-			sig, err := host.SignModule(signer, [32]byte(mustHex(t, d.Module)))
+			sig, err := registry.SignModule(signer, [32]byte(mustHex(t, d.Module)))
 			if err != nil {
 				t.Fatal(err)
 			}

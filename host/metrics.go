@@ -158,9 +158,7 @@ func init() {
 // Metrics returns what the runtime counted. It takes no daemon's lock.
 func (r *Runtime) Metrics() Metrics {
 	out := Metrics{Kinds: make(map[string]KindMetrics), MemoryBytes: r.idle.Bytes.Load(), Accused: r.evidence.Refused(), Held: len(r.Unconfirmed().List())}
-	r.mu.RLock()
 	out.Lossy = r.losses.Count()
-	r.mu.RUnlock()
 	done, total := r.Node().Recovery()
 	out.Recovered, out.ToRecover = int64(done), int64(total)
 	r.meters.mu.Lock()
@@ -237,9 +235,7 @@ func readMeter(k *tally.Kind) KindMetrics {
 
 // knownKind is the kind as it is counted where a peer names it.
 func (r *Runtime) knownKind(kind string) string {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if r.kinds[kind] == nil {
+	if !r.registry.Knows(kind) {
 		return OtherKinds
 	}
 	return kind

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/hosttest"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 )
 
@@ -42,7 +43,7 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 		"less than no memory":        {host.Options{ActiveBytes: -1}, "ActiveBytes", "or more"},
 		"clocks that never agree":    {host.Options{TokenSkew: time.Hour}, "TokenSkew", "between"},
 		"a key of zeros":             {host.Options{ModuleKeys: []identity.EntityID{{}}}, "ModuleKeys", "zeros"},
-		"negative compile limits":    {host.Options{CompileLimits: host.CompileLimits{Wall: -1}}, "CompileLimits", "negative"},
+		"negative compile limits":    {host.Options{CompileLimits: registry.CompileLimits{Wall: -1}}, "CompileLimits", "negative"},
 	} {
 		_, err := host.New(ctx, c.options)
 		var refused *host.OptionsError

@@ -3,14 +3,8 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
-	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/leader"
-	"wasmhost.example/host/store"
-	"wasmhost.example/internal/canon"
 )
 
 // recover brings back kinds, daemons and migrations from the
@@ -35,7 +29,7 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.holds.Recover(); err != nil {
 		return err
 	}
-	if err := r.recoverKinds(ctx); err != nil {
+	if err := r.registry.Recover(ctx); err != nil {
 		return err
 	}
 	if err := r.broker.Recover(); err != nil {
@@ -56,38 +50,4 @@ func (r *Runtime) recover(ctx context.Context) error {
 		return err
 	}
 	return r.recoverIncoming(ctx)
-}
-
-func (r *Runtime) recoverKinds(ctx context.Context) error {
-	records := make(map[string]kindRecord)
-	err := r.env.Store.Scan(store.Kinds, func(k, v []byte) error {
-		var rec kindRecord
-		if err := canon.Unmarshal(v, &rec); err != nil || len(rec.Digest) != 32 {
-			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, k, err)
-		}
-		records[string(k)] = rec
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for name, rec := range records {
-		m, err := r.module(ctx, store.Digest(rec.Digest))
-		if err != nil {
-			r.env.Logger.Error("a kind cannot be brought back", "kind", name, "error", err)
-			continue
-		}
-		own, err := daemon.StoredLimits(rec.Limits)
-		if err != nil {
-			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, name, err)
-		}
-		r.mu.Lock()
-		if _, ok := r.kinds[name]; !ok {
-			r.meters.of(name)
-			r.kinds[name] = &kind{name: name, factory: guest.NewFactory(m), digest: rec.Digest, size: rec.Size,
-				pushed: time.Unix(0, rec.Pushed), report: m.Report(), limits: own}
-		}
-		r.mu.Unlock()
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 )
 
@@ -45,62 +46,22 @@ func (r Daemons) SetLimits(ctx context.Context, id identity.EntityID, change map
 	return d.Info(), nil
 }
 
-// KindLimits says what Kinds.SetLimits did.
-type KindLimits struct {
-	Kind    KindInfo
-	Changed int          // daemons of this node that have the new limits
-	Kept    []KeptLimits // those that have not, by name
-}
-
-// KeptLimits is a daemon whose limits are not the kind's new ones.
-type KeptLimits struct {
-	Name   string
-	Entity identity.EntityID
-	Why    error // nil: it has others of its own
-}
-
-// SetLimits is SetLimits of a kind: for daemons that are made of it from now on, and for
-// those of this node that had the kind's. A daemon that was given another value of its own
-// keeps that. The kind's are set where the error is nil; what kept single daemons from
-// taking them is in the answer.
-func (r Kinds) SetLimits(ctx context.Context, name string, change map[string]int64) (KindLimits, error) {
-	if err := r.rt.ready(); err != nil {
-		return KindLimits{}, err
-	}
-	r.rt.mu.RLock()
-	k := r.rt.kinds[name]
-	r.rt.mu.RUnlock()
-	if k == nil {
-		return KindLimits{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
-	}
-	own, err := k.limits.With(change)
-	if err != nil {
-		return KindLimits{}, err
-	}
-	if err := daemon.Concerning(own.FitOn(r.rt.env.Limits), change); err != nil {
-		return KindLimits{}, err
-	}
-	before := k.limits
-	if err := r.rt.storeKindLimits(k, own); err != nil {
-		return KindLimits{}, err
-	}
-
-	var out KindLimits
-	for _, d := range r.rt.ofKind(name) {
+// applyKindLimits gives the daemons of a kind a change of its limits, which were before.
+func (r *Runtime) applyKindLimits(ctx context.Context, kind string, before daemon.Limits, change map[string]int64) (changed int, kept []registry.KeptLimits) {
+	for _, d := range r.ofKind(kind) {
 		mine, others := ofKindsOwn(d.OwnLimits(), before, change)
 		if len(mine) > 0 {
-			if _, err := r.rt.Daemons().SetLimits(ctx, d.Entity(), mine); err != nil {
-				out.Kept = append(out.Kept, KeptLimits{d.Name(), d.Entity(), err})
+			if _, err := r.Daemons().SetLimits(ctx, d.Entity(), mine); err != nil {
+				kept = append(kept, registry.KeptLimits{Name: d.Name(), Entity: d.Entity(), Why: err})
 				continue
 			}
-			out.Changed++
+			changed++
 		}
 		if others {
-			out.Kept = append(out.Kept, KeptLimits{d.Name(), d.Entity(), nil})
+			kept = append(kept, registry.KeptLimits{Name: d.Name(), Entity: d.Entity()})
 		}
 	}
-	out.Kind, err = r.rt.Kinds().Get(name)
-	return out, err
+	return changed, kept
 }
 
 // ofKindsOwn returns what of a change of a kind's limits is for a daemon that has such limits
@@ -122,23 +83,6 @@ func (r *Runtime) ofKind(name string) []*engine.Daemon {
 	list := r.table.OfKind(name)
 	slices.SortFunc(list, func(a, b *engine.Daemon) int { return a.Entity().Compare(b.Entity()) })
 	return list
-}
-
-// storeKindLimits durably makes own the limits of the kind. A kind that was pushed meanwhile
-// has those of the push.
-func (r *Runtime) storeKindLimits(k *kind, own daemon.Limits) error {
-	fresh := *k
-	fresh.limits = own
-	if err := r.putKind(&fresh); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.kinds[k.name] != k {
-		return &daemon.KindError{Kind: k.name, Err: fmt.Errorf("%w: it was pushed meanwhile", daemon.ErrKindInUse)}
-	}
-	r.kinds[k.name] = &fresh
-	return nil
 }
 
 // Limits returns the limits that hold for daemons without others.

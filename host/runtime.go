@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,12 +27,12 @@ import (
 	"wasmhost.example/host/internal/holds"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/losses"
-	"wasmhost.example/host/internal/sandbox"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration/source"
 	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/outbox"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/host/store"
 	"wasmhost.example/host/subscriber"
 	"wasmhost.example/identity"
@@ -59,8 +58,8 @@ type Options struct {
 	// are compiled in this process, and have at most MaxInProcess bytes.
 	// CompileLimits bound each compile of a module that comes; where a field is
 	// zero, DefaultCompileLimits does.
-	Compiler      Compiler
-	CompileLimits CompileLimits
+	Compiler      registry.Compiler
+	CompileLimits registry.CompileLimits
 
 	// RefuseModules makes the node take no module from a peer: a daemon of a
 	// module that was not pushed here cannot come here.
@@ -100,14 +99,11 @@ const (
 
 // Runtime hosts daemons. It is safe for concurrent use.
 type Runtime struct {
-	env    *env.Env
-	cancel context.CancelFunc // of env.Context
-	mesh   mesh.Mesh
-	engine *sandbox.Engine
-	refuse bool
+	env      *env.Env
+	cancel   context.CancelFunc // of env.Context
+	mesh     mesh.Mesh
+	registry *registry.Registry
 
-	moduleKeys  []identity.EntityID
-	signatures  map[[32]byte][]identity.EntityID        // of modules, where there is no store; by mu
 	kept        map[identity.EntityID]*identity.KeyPair // of daemons that went public-only, where there is no store; by mu
 	life        atomic.Int32
 	handling    atomic.Bool // it is the mesh's handler
@@ -133,12 +129,9 @@ type Runtime struct {
 	shares     *fair.Scheduler // of work that the node begins by itself
 	foreign    *fair.Flow      // of what daemons elsewhere publish here
 
-	mu      lock.RWMutex[lock.Runtime] // guards the maps; never held while user code runs
-	kinds   map[string]*kind
-	modules map[store.Digest]*sandbox.Module
-	wasm    map[store.Digest][]byte // of modules, where there is no store: what a daemon that moves takes along
-	holds   *holds.Holds
-	losses  *losses.Losses
+	mu     lock.RWMutex[lock.Runtime] // guards kept; never held while user code runs
+	holds  *holds.Holds
+	losses *losses.Losses
 
 	table      *table.Table[*engine.Daemon, *incoming, *source.Migration]
 	evidence   *evidence.Records
@@ -154,8 +147,6 @@ type Runtime struct {
 
 	notifications *notifications
 	budgets       *budget.Set
-
-	compiles *compiles
 }
 
 // New makes a runtime. It takes factories and kinds, and no daemons until
@@ -174,9 +165,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r := &Runtime{
 		arriving: target.NewRoom(o.Limits.Over(daemon.DefaultLimits)),
 		mesh:     o.Mesh,
-		refuse:   o.RefuseModules, moduleKeys: slices.Clone(o.ModuleKeys),
-		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
-		kept: make(map[identity.EntityID]*identity.KeyPair),
+		kept:     make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.env, r.cancel = o.env()
 	r.notifications = newNotifications(r.env.Clock)
@@ -191,13 +180,12 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.departures = source.New(r.env, r.mesh, r.evidence, departuresOf{r})
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
-	r.daemons = r.daemonConfig(&o)
-	r.compiles = newCompiles(&o)
 	var err error
-	if r.engine, err = sandbox.NewEngine(ctx, sandbox.Config{CacheDir: o.CacheDir, ModuleBytes: r.env.Limits.ModuleBytes, Index: o.Compiler != nil}); err != nil {
+	if r.registry, err = registry.New(ctx, r.env, registryNodeOf{r}, o.registry(r.env.Limits)); err != nil {
 		r.cancel()
 		return nil, err
 	}
+	r.daemons = r.daemonConfig(&o)
 	r.broker = broker.New(r.brokerConfig())
 	r.subscriber = subscriber.New(r.env, subscriberOf{r}, subscriberOf{r}, channelPeers{r})
 	box := outboxOf{r}
@@ -371,7 +359,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	if r.cluster != nil && was == lifeReady {
 		<-r.cluster.done
 	}
-	return errors.Join(err, r.engine.Close(ctx))
+	return errors.Join(err, r.registry.Close(ctx))
 }
 
 // SimulateNotReady makes the runtime answer migrations that others offer with

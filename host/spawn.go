@@ -94,7 +94,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 		if fork != nil {
 			digest = fork.header.Module
 		}
-		if factory, digest, err = r.factory(ctx, req.Kind, digest); err != nil {
+		if factory, digest, err = r.registry.Factory(ctx, req.Kind, digest); err != nil {
 			return daemon.Info{}, err
 		}
 	}
@@ -217,11 +217,7 @@ func (r *Runtime) ownLimits(req daemon.SpawnRequest, from *snapshot.Snapshot, fo
 		own = fork.own
 	default:
 		given = true
-		r.mu.RLock()
-		if k := r.kinds[req.Kind]; k != nil {
-			own = k.limits
-		}
-		r.mu.RUnlock()
+		own = r.registry.LimitsOf(req.Kind)
 	}
 	own = req.Limits.Over(own)
 	if given {

@@ -87,22 +87,22 @@ type standbysNode struct{ rt *Runtime }
 
 // FindModule implements standbys.Node.
 func (n standbysNode) FindModule(ctx context.Context, digest store.Digest) error {
-	_, err := n.rt.module(ctx, digest)
+	_, err := n.rt.registry.Compiled(ctx, digest)
 	return err
 }
 
 // AddModule implements standbys.Node.
 func (n standbysNode) AddModule(ctx context.Context, wasm []byte) error {
-	_, err := n.rt.addModule(ctx, wasm, daemon.MaxMemoryBytes, false) // its owner let it have the memory
+	_, err := n.rt.registry.Add(ctx, wasm, daemon.MaxMemoryBytes, false) // its owner let it have the memory
 	return err
 }
 
 // RefusesModules implements standbys.Node.
-func (n standbysNode) RefusesModules() bool { return n.rt.refuse }
+func (n standbysNode) RefusesModules() bool { return n.rt.registry.TakesModules() == 0 }
 
 // WantsEarlier implements standbys.Node.
 func (n standbysNode) WantsEarlier(ctx context.Context, digest store.Digest) bool {
-	return n.rt.wantsEarlier(ctx, digest, 1)
+	return n.rt.registry.WantsEarlier(ctx, digest, 1)
 }
 
 // KeepEvidence implements standbys.Node.

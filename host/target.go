@@ -10,7 +10,6 @@ import (
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/target"
-	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
 
@@ -77,7 +76,7 @@ func (r *Runtime) admit(in *incoming) (needModule bool, err error) {
 	}
 	if need, err := r.needsModule(o); err != nil {
 		return false, err
-	} else if needModule = need; need && r.refuse {
+	} else if needModule = need; need && r.registry.TakesModules() == 0 {
 		return false, migration.Failf(migration.FactoryNotFound, "node %s does not have module %x and takes none from peers", r.env.Self, o.Module)
 	}
 	if err := r.presentAlready(in); err != nil {
@@ -135,26 +134,18 @@ func (r *Runtime) notAdmitted(in *incoming, err error) error {
 // needsModule reports whether the source must send the module; an error when
 // this node could not make the daemon even so.
 func (r *Runtime) needsModule(o *migration.Offer) (bool, error) {
-	r.mu.RLock()
-	k := r.kinds[o.Kind]
-	m := r.modules[store.Digest(pad(o.Module))]
-	r.mu.RUnlock()
+	native := r.registry.IsNative(o.Kind)
 	if len(o.Module) == 0 {
-		if k == nil || k.digest != nil {
+		if !native {
 			return false, migration.Failf(migration.FactoryNotFound, "node %s has no native kind %q", r.env.Self, o.Kind)
 		}
 		return false, nil
 	}
-	if k != nil && k.digest == nil {
+	if native {
 		return false, migration.Failf(migration.FactoryNotFound, "kind %q is native on node %s", o.Kind, r.env.Self)
 	}
-	if m != nil {
+	if r.registry.Has([32]byte(o.Module)) {
 		return false, nil
-	}
-	if r.env.Store != nil {
-		if _, err := r.env.Store.Module(store.Digest(o.Module)); err == nil {
-			return false, nil
-		}
 	}
 	if o.ModuleSize == 0 {
 		return false, migration.Failf(migration.FactoryNotFound, "neither node has module %x at hand", o.Module)
@@ -163,13 +154,6 @@ func (r *Runtime) needsModule(o *migration.Offer) (bool, error) {
 		return false, migration.Failf(migration.ModuleRefused, "the module has %d bytes, node %s takes %d", o.ModuleSize, r.env.Self, r.env.Limits.ModuleBytes)
 	}
 	return true, nil
-}
-
-func pad(b []byte) []byte {
-	if len(b) == 32 {
-		return b
-	}
-	return make([]byte, 32)
 }
 
 // ignore is for writes whose failure shows in prepare: the store is poisoned

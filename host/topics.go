@@ -5,12 +5,6 @@ package host
 // as the runtime is, and its methods fail as the runtime's do before Start and after
 // Shutdown.
 
-// Kinds are the registered kinds with their modules and signatures.
-type Kinds struct{ rt *Runtime }
-
-// Kinds returns the node's kinds.
-func (r *Runtime) Kinds() Kinds { return Kinds{r} }
-
 // Migrations are those from here and to here, under way and over.
 type Migrations struct{ rt *Runtime }
 

@@ -2,9 +2,7 @@ package host
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
-	"slices"
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/guest"
@@ -25,7 +23,7 @@ func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]
 	if err != nil {
 		return daemon.Info{}, err
 	}
-	m, err := r.module(ctx, store.Digest(digest))
+	m, err := r.registry.Compiled(ctx, store.Digest(digest))
 	if err != nil {
 		return daemon.Info{}, err
 	}
@@ -63,39 +61,4 @@ func (r *Runtime) RollBack(ctx context.Context, id identity.EntityID) (daemon.In
 		return daemon.Info{}, fmt.Errorf("%w: it was not upgraded", daemon.ErrCannotUpgrade)
 	}
 	return r.Upgrade(ctx, id, [32]byte(previous))
-}
-
-// LatestModule names the module that a kind has now.
-const LatestModule = "latest"
-
-// ModuleNamed returns the digest of the kind's module that version names: its whole
-// digest in hexadecimal, or "latest". ErrModuleNotFound where there is no such module.
-func (r Kinds) ModuleNamed(kind, version string) ([32]byte, error) {
-	if version == LatestModule {
-		r.rt.mu.RLock()
-		k := r.rt.kinds[kind]
-		r.rt.mu.RUnlock()
-		if k == nil || len(k.digest) != 32 {
-			return [32]byte{}, &daemon.KindError{Kind: kind, Err: daemon.ErrKindNotFound}
-		}
-		return [32]byte(k.digest), nil
-	}
-	var want [32]byte
-	if n, err := hex.Decode(want[:], []byte(version[:min(len(version), 2*len(want))])); err != nil || n != len(want) || len(version) != 2*n {
-		return [32]byte{}, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", daemon.ErrModuleNotFound, version)
-	}
-	r.rt.mu.RLock()
-	_, known := r.rt.modules[want]
-	r.rt.mu.RUnlock()
-	if !known && r.rt.env.Store != nil {
-		stored, err := r.rt.env.Store.Modules()
-		if err != nil {
-			return [32]byte{}, err
-		}
-		known = slices.ContainsFunc(stored, func(d store.Digest) bool { return d == store.Digest(want) })
-	}
-	if !known {
-		return [32]byte{}, fmt.Errorf("%w: %q", daemon.ErrModuleNotFound, version)
-	}
-	return want, nil
 }

@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire/trust"
 )
@@ -56,9 +57,9 @@ type Config struct {
 	ActiveBytes    int64
 
 	// Compiler compiles modules in other processes, within CompileLimits. nil: they are
-	// compiled in this one, and have at most host.MaxInProcess bytes.
-	Compiler      host.Compiler
-	CompileLimits host.CompileLimits
+	// compiled in this one, and have at most registry.MaxInProcess bytes.
+	Compiler      registry.Compiler
+	CompileLimits registry.CompileLimits
 
 	// ModuleKeys, where there are any, are those one of which must have signed a module
 	// that is to run here. RefuseModules makes the node take no module from a peer.

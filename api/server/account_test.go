@@ -15,6 +15,7 @@ import (
 	"wasmhost.example/api/server/internal/access"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
@@ -26,7 +27,7 @@ import (
 func TestTokensHaveSendersOfTheirOwn(t *testing.T) {
 	const limit = 32
 	s := serveWith(t, "a", func(o *host.Options) { o.Limits.Senders = limit }, func(*Server) {})
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	d := must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	owner, _ := clientOf(t, s.server)
 	as := func() *client.Client {
@@ -75,7 +76,7 @@ func TestTokensHaveSendersOfTheirOwn(t *testing.T) {
 func TestStatedSenders(t *testing.T) {
 	a, b := serve(t, "a"), serve(t, "b")
 	must[identity.NodeID](t)(b.mesh.Join(ctx, must[string](t)(a.mesh.Token(60e9, trust.RightsAll))))
-	must[host.KindInfo](t)(a.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(a.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	grant := func(rights trust.Rights) {
 		t.Helper()

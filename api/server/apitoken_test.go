@@ -13,8 +13,8 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/problem"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/host/store"
 )
 
@@ -26,7 +26,7 @@ func TestCallersOverTCPAreHeldToTheirTokens(t *testing.T) {
 	s.server.SetAudit(slog.New(slog.NewJSONHandler(&audit, nil)))
 	now := time.Now()
 	s.server.guard.SetClock(func() time.Time { return now })
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	tcp := s.server.TCP()
 	checked := newConforming(t, tcp)

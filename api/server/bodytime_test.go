@@ -8,14 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 )
 
 // A body whose deadline passes is answered by name, and its connection ends.
 func TestSlowBodyIsAnswered(t *testing.T) {
 	s := serve(t, "a")
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	ours, theirs := net.Pipe()
 	l := make(oneConn, 1)

@@ -10,15 +10,15 @@ import (
 	"testing"
 
 	"wasmhost.example/api"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 )
 
 // Daemons are listed whole, in pages, and as JSON lines, in the same order.
 func TestDaemonsInPagesAndLines(t *testing.T) {
 	const many = api.MaxPage + 5 // lines are gathered in pages
 	s := serve(t, "a")
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	var want []string
 	for i := range many {
 		name := fmt.Sprintf("d%04d", i)

@@ -13,8 +13,8 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/gate"
 	"wasmhost.example/api/server/internal/dashboard"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/wire/trust"
 )
 
@@ -116,7 +116,7 @@ func TestALinkIsGoodOnce(t *testing.T) {
 // somebody else points here, no other page, no path beyond the API.
 func TestTheGateLetsInThePageAlone(t *testing.T) {
 	a := serve(t, "a")
-	must[host.KindInfo](t)(a.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(a.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	d := must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	g, _ := gateTo(t, a, false)
 	auth := "Authorization=Bearer " + sessionOf(t, g).Key
@@ -235,7 +235,7 @@ func TestWhatHappensOnAllNodes(t *testing.T) {
 	a, b := serve(t, "a"), serve(t, "b")
 	_, base := clientOf(t, newConforming(t, a.server))
 	all := follow(t, base+"/v1/happenings?all=true", "application/jsonl")
-	must[host.KindInfo](t)(a.rt.Kinds().Push(ctx, "mine", counterModule(t)))
+	must[registry.KindInfo](t)(a.rt.Kinds().Push(ctx, "mine", counterModule(t)))
 	wait := func(what, node string) api.Happening {
 		t.Helper()
 		for {
@@ -254,7 +254,7 @@ func TestWhatHappensOnAllNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait("following", b.mesh.Self().String())
-	must[host.KindInfo](t)(b.rt.Kinds().Push(ctx, "theirs", counterModule(t)))
+	must[registry.KindInfo](t)(b.rt.Kinds().Push(ctx, "theirs", counterModule(t)))
 	if h := wait("kind-pushed", b.mesh.Self().String()); h.Kind != "theirs" {
 		t.Errorf("%+v", h)
 	}

@@ -7,9 +7,9 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
-	"wasmhost.example/host"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/group"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
 )
@@ -21,7 +21,7 @@ func standingTeam(t *testing.T) (nodes []*clusterNode, client *client.Client, gr
 	mem := directory.NewMemory()
 	for _, name := range []string{"a", "b", "c"} {
 		n := serveClustered(t, name, mem)
-		must[host.KindInfo](t)(n.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+		must[registry.KindInfo](t)(n.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 		nodes = append(nodes, n)
 	}
 	for _, n := range nodes {

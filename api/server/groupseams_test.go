@@ -11,9 +11,9 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
-	"wasmhost.example/host"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/group"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
 	"wasmhost.example/wire/trust"
@@ -34,7 +34,7 @@ func meet(t *testing.T, nodes ...*served) {
 func keeper(t *testing.T, name string) (*served, *client.Client) {
 	t.Helper()
 	s := serve(t, name)
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	keep(t, s)
 	c, _ := clientOf(t, s.server)
 	return s, c
@@ -231,7 +231,7 @@ func TestOneNodeOfAClusterKeepsAGroup(t *testing.T) {
 	nodes := []*clusterNode{serveClustered(t, "a", mem), serveClustered(t, "b", mem)}
 	var clients []*client.Client
 	for _, n := range nodes {
-		must[host.KindInfo](t)(n.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+		must[registry.KindInfo](t)(n.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 		c, _ := clientOf(t, n.server)
 		clients = append(clients, c)
 		eventually(t, n.rt.Node().Holding)

@@ -8,7 +8,7 @@ import (
 	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
-	"wasmhost.example/host"
+	"wasmhost.example/host/registry"
 )
 
 func (s *Server) getNodeLimits(w http.ResponseWriter, _ *http.Request) error {
@@ -57,7 +57,7 @@ func (s *Server) getKindLimits(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, s.kindLimitsOf(k))
 }
 
-func (s *Server) kindLimitsOf(k host.KindInfo) api.KindLimits {
+func (s *Server) kindLimitsOf(k registry.KindInfo) api.KindLimits {
 	return api.KindLimits{Name: k.Name, Limits: k.Limits.Over(s.rt.Node().Limits()).Map(), Own: k.Limits.Map()}
 }
 

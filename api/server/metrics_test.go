@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
@@ -20,8 +20,8 @@ import (
 func TestScrape(t *testing.T) {
 	s := serve(t, "a")
 	s.server.SetMetrics(NewMetrics(s.rt, s.mesh, s.store, "test", slog.New(slog.DiscardHandler)))
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "shop/größe::v2", counterModule(t)))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "shop/größe::v2", counterModule(t)))
 	d := must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "unlikely"}))
 	for range 3 {
 		must[daemon.Result](t)(s.rt.Deliver(ctx, d.Entity, daemon.Event{Payload: []byte("x")}))

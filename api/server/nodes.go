@@ -16,8 +16,8 @@ import (
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/wire"
 	"wasmhost.example/wire/trust"
 )
@@ -184,9 +184,9 @@ func (s *Server) putKind(w http.ResponseWriter, r *http.Request) error {
 		}
 		own = &l
 	}
-	var signatures []host.ModuleSignature
+	var signatures []registry.ModuleSignature
 	for _, text := range r.Header.Values(api.SignatureHeader) {
-		sig, err := host.ParseModuleSignature(text)
+		sig, err := registry.ParseModuleSignature(text)
 		if err != nil {
 			return err
 		}

@@ -17,8 +17,8 @@ import (
 	"wasmhost.example/api/server/internal/access"
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/api/server/internal/web"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/wire/trust"
 )
 
@@ -38,7 +38,7 @@ func (s *served) put(method, path, body string, headers ...string) *httptest.Res
 func withCounter(t *testing.T, s *served, name string) daemon.Info {
 	t.Helper()
 	wasm := must[[]byte](t)(os.ReadFile(filepath.Join("..", "..", "testdata", "wasm", "c", "counter.wasm")))
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", wasm))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", wasm))
 	return must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: name}))
 }
 

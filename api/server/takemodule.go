@@ -15,8 +15,8 @@ import (
 	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/query"
 	"wasmhost.example/api/server/internal/web"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
 	"wasmhost.example/wire/trust"
@@ -50,7 +50,7 @@ func (s *Server) namingModule(h web.Handler) web.Handler {
 // moduleNamed is the digest that an upgrade of the request's daemon to version means on
 // this node.
 func (s *Server) moduleNamed(r *http.Request, version string) (string, error) {
-	if version != host.LatestModule {
+	if version != registry.LatestModule {
 		return version, nil
 	}
 	kind, err := s.kindOfDaemon(r)
@@ -90,7 +90,7 @@ func (s *Server) kindOfDaemon(r *http.Request) (string, error) {
 }
 
 // takeModule has this node have the module that a peer asked it to run, from that peer or
-// another one, if they may push kinds to it. host.ErrModuleNotFound where none has it.
+// another one, if they may push kinds to it. daemon.ErrModuleNotFound where none has it.
 func (s *Server) takeModule(ctx context.Context, kind string, digest [32]byte) error {
 	missing := fmt.Errorf("%w: %x, of no node that may push kinds to this one", daemon.ErrModuleNotFound, digest)
 	asker, byPeer := wire.PeerOf(ctx)

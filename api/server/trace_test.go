@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/wire/trust"
 
 	sdk "go.opentelemetry.io/otel/sdk/trace"
@@ -67,7 +68,7 @@ func TestOneTraceSpansTheNodes(t *testing.T) {
 	c = c.Trace(parentOfAll)
 	token := must[string](t)(b.mesh.Token(time.Minute, trust.RightsAll))
 	must[api.Node](t)(plain.Node().Join(ctx, token))
-	must[host.KindInfo](t)(a.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(a.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	d := must[daemon.Info](t)(a.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "c"}))
 	tr.exporter.Reset()
 

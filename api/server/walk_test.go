@@ -19,8 +19,8 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/internal/access"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire/trust"
 )
@@ -306,7 +306,7 @@ func (f *followed) next(t *testing.T) string {
 // A list comes in pages that hold all of it, each once, however long it is.
 func TestPages(t *testing.T) {
 	s := serve(t, "a")
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	names := []string{"a", "b", "c", "d", "e"}
 	for _, n := range names {
 		must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: n}))
@@ -353,7 +353,7 @@ func inspectNamed(s *served, name string) (daemon.Info, error) {
 // refused; what failed for the caller's sake stays failed.
 func TestIdempotencyKeys(t *testing.T) {
 	s := serve(t, "a")
-	must[host.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
+	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	post := func(key, path, body string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest("POST", path, strings.NewReader(body))

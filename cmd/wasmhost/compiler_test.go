@@ -12,7 +12,7 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/cmd/wasmhost/serve"
-	"wasmhost.example/host"
+	"wasmhost.example/host/registry"
 )
 
 // functionOf is a module of one function with that body.
@@ -32,17 +32,17 @@ func TestChildren(t *testing.T) {
 		name    string
 		ctx     context.Context
 		wasm    []byte
-		limits  host.CompileLimits
+		limits  registry.CompileLimits
 		limit   string // of the CompileError
 		refused string // code of the Refusal
 		err     error
 	}{
-		{name: "within", wasm: functionOf("\x01"), limits: host.DefaultCompileLimits},
+		{name: "within", wasm: functionOf("\x01"), limits: registry.DefaultCompileLimits},
 		{name: "no limits", wasm: functionOf("\x01")},
-		{name: "processor time", wasm: loops, limits: host.CompileLimits{CPU: 300 * time.Millisecond}, limit: host.CompileCPU},
-		{name: "clock", wasm: loops, limits: host.CompileLimits{Wall: 300 * time.Millisecond}, limit: host.CompileWall},
-		{name: "memory", wasm: adds, limits: host.CompileLimits{Memory: 100 << 20}, limit: host.CompileMemory},
-		{name: "invalid", wasm: functionOf("\x1a"), limits: host.DefaultCompileLimits, refused: abi.RefusedInvalid},
+		{name: "processor time", wasm: loops, limits: registry.CompileLimits{CPU: 300 * time.Millisecond}, limit: registry.CompileCPU},
+		{name: "clock", wasm: loops, limits: registry.CompileLimits{Wall: 300 * time.Millisecond}, limit: registry.CompileWall},
+		{name: "memory", wasm: adds, limits: registry.CompileLimits{Memory: 100 << 20}, limit: registry.CompileMemory},
+		{name: "invalid", wasm: functionOf("\x1a"), limits: registry.DefaultCompileLimits, refused: abi.RefusedInvalid},
 		{name: "no module", wasm: []byte("x"), refused: abi.RefusedNotWasm},
 		{name: "nobody waits", ctx: ended, wasm: loops, err: context.Canceled},
 	}
@@ -53,8 +53,8 @@ func TestChildren(t *testing.T) {
 				ctx = tt.ctx
 			}
 			dir := t.TempDir()
-			use, err := serve.Children{}.Compile(ctx, host.CompileJob{Wasm: tt.wasm, Dir: dir, Limits: tt.limits})
-			var over *host.CompileError
+			use, err := serve.Children{}.Compile(ctx, registry.CompileJob{Wasm: tt.wasm, Dir: dir, Limits: tt.limits})
+			var over *registry.CompileError
 			var refusal *abi.Refusal
 			switch {
 			case tt.limit != "":

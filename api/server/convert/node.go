@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/host"
 	"wasmhost.example/host/drain"
 	"wasmhost.example/host/placement"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/wire"
 )
 
@@ -45,7 +46,7 @@ func PeerOf(p wire.PeerInfo) api.Node {
 	return api.Node{NodeID: p.ID.String(), Name: p.Name, Addr: p.Addr, Key: p.Key.String(), Online: p.Connected, Rights: p.Rights.String(), Denied: p.Denied}
 }
 
-func KindOf(k host.KindInfo, withReport bool) api.Kind {
+func KindOf(k registry.KindInfo, withReport bool) api.Kind {
 	out := api.Kind{Name: k.Name, Digest: k.Digest, Size: k.Size, Pushed: k.Pushed.UTC(), Daemons: k.Daemons}
 	if k.Report != nil {
 		out.State = k.Report.State

@@ -28,6 +28,7 @@ import (
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/placement"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
@@ -81,10 +82,10 @@ var errorCodes = []struct {
 	{directory.ErrDenied, "directory-denied"},
 	{ErrStillHere, "member-present"},
 	{daemon.ErrDraining, "draining"},
-	{host.ErrCompileBudget, "compile-budget"},
-	{host.ErrCompileQueue, "compile-queue-full"},
-	{host.ErrModuleUnsigned, "module-unsigned"},
-	{host.ErrBadSignature, "bad-signature"},
+	{registry.ErrCompileBudget, "compile-budget"},
+	{registry.ErrCompileQueue, "compile-queue-full"},
+	{registry.ErrModuleUnsigned, "module-unsigned"},
+	{registry.ErrBadSignature, "bad-signature"},
 	{api.ErrNotEverywhere, "kind-not-everywhere"},
 	{api.ErrRollout, "upgrade-incomplete"},
 	{drain.ErrIncomplete, "drain-incomplete"},

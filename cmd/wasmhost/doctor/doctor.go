@@ -21,6 +21,7 @@ import (
 	"wasmhost.example/cmd/wasmhost/serve"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/registry"
 )
 
 // finding is one thing that doctor looked at.
@@ -301,12 +302,12 @@ func examineCompiler() finding {
 	f := finding{Check: "compiler", OK: true, Found: "modules are compiled in a process of their own"}
 	dir, err := os.MkdirTemp("", "wasmhost-doctor-")
 	if err == nil {
-		_, err = serve.Children{}.Compile(context.Background(), host.CompileJob{Wasm: []byte("\x00asm\x01\x00\x00\x00"), Dir: dir, Limits: host.DefaultCompileLimits})
+		_, err = serve.Children{}.Compile(context.Background(), registry.CompileJob{Wasm: []byte("\x00asm\x01\x00\x00\x00"), Dir: dir, Limits: registry.DefaultCompileLimits})
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	if err != nil {
 		f.OK, f.Found = false, "no process can be started to compile in: "+strings.ReplaceAll(err.Error(), "\n", "; ")
-		f.Costs = fmt.Sprintf("modules of more than %s are refused, and compiling one can take the node's memory", cli.Size(host.MaxInProcess))
+		f.Costs = fmt.Sprintf("modules of more than %s are refused, and compiling one can take the node's memory", cli.Size(registry.MaxInProcess))
 		f.Mend = "let the node's user run the program itself, and mount /proc"
 	}
 	return f

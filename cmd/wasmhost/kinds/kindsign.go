@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/cmd/wasmhost/cli"
-	"wasmhost.example/host"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 )
 
@@ -36,7 +36,7 @@ no node. The signature is of the module's bytes, whatever the kind is named.`, E
 			return err
 		}
 		digest := [32]byte(h.Sum(nil))
-		sig, err := host.SignModule(key, digest)
+		sig, err := registry.SignModule(key, digest)
 		if err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func signatures(a *cli.App, files []string) ([]string, error) {
 			return nil, err
 		}
 		for _, text := range strings.Fields(string(b)) {
-			if _, err := host.ParseModuleSignature(text); err != nil {
+			if _, err := registry.ParseModuleSignature(text); err != nil {
 				return nil, fmt.Errorf("%s: %w", file, err)
 			}
 			out = append(out, text)

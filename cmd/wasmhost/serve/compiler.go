@@ -19,7 +19,7 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/cmd/wasmhost/cli"
-	"wasmhost.example/host"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/node"
 )
 
@@ -43,11 +43,11 @@ const (
 // watchEvery is how often a compile is held against its limits.
 const watchEvery = 50 * time.Millisecond
 
-// Children compile modules in processes of this program: a host.Compiler.
+// Children compile modules in processes of this program: a registry.Compiler.
 type Children struct{}
 
-// Compile implements host.Compiler.
-func (Children) Compile(ctx context.Context, job host.CompileJob) (use host.CompileUse, err error) {
+// Compile implements registry.Compiler.
+func (Children) Compile(ctx context.Context, job registry.CompileJob) (use registry.CompileUse, err error) {
 	runtime.LockOSThread() // Linux ends the child when the thread that started it ends
 	defer runtime.UnlockOSThread()
 	if job.Limits.Wall > 0 {
@@ -57,7 +57,7 @@ func (Children) Compile(ctx context.Context, job host.CompileJob) (use host.Comp
 	}
 	cmd, in, err := startChild(job)
 	if err != nil {
-		return use, fmt.Errorf("%w: %w", host.ErrNoCompiler, err)
+		return use, fmt.Errorf("%w: %w", registry.ErrNoCompiler, err)
 	}
 	go func() {
 		_, _ = in.Write(job.Wasm) // a child that ends before it read all says why
@@ -80,7 +80,7 @@ wait:
 		case <-watch.C:
 			now := resident(cmd.Process.Pid)
 			if use.Memory = max(use.Memory, now); job.Limits.Memory > 0 && now > job.Limits.Memory && over == "" {
-				over = host.CompileMemory
+				over = registry.CompileMemory
 				_ = cmd.Process.Kill()
 			}
 		}
@@ -94,35 +94,35 @@ wait:
 var errWall = errors.New("the time is over")
 
 // outcome says what became of a child.
-func outcome(ctx context.Context, job host.CompileJob, use host.CompileUse, over string, code int, said []byte, err error) error {
+func outcome(ctx context.Context, job registry.CompileJob, use registry.CompileUse, over string, code int, said []byte, err error) error {
 	fail := func(limit, format string, args ...any) error {
-		return &host.CompileError{Digest: sha256.Sum256(job.Wasm), Limit: limit, Text: fmt.Sprintf(format, args...)}
+		return &registry.CompileError{Digest: sha256.Sum256(job.Wasm), Limit: limit, Text: fmt.Sprintf(format, args...)}
 	}
 	l := job.Limits
 	switch {
 	case over == "ended" && errors.Is(context.Cause(ctx), errWall):
-		return fail(host.CompileWall, "it took %v, the limit", l.Wall)
+		return fail(registry.CompileWall, "it took %v, the limit", l.Wall)
 	case over == "ended":
 		return context.Cause(ctx)
-	case over == host.CompileMemory, code == childMemory:
-		return fail(host.CompileMemory, "it took %s of memory, the limit is %s", cli.Size(max(use.Memory, l.Memory)), cli.Size(l.Memory))
+	case over == registry.CompileMemory, code == childMemory:
+		return fail(registry.CompileMemory, "it took %s of memory, the limit is %s", cli.Size(max(use.Memory, l.Memory)), cli.Size(l.Memory))
 	case code == childCPU, code == -1 && l.CPU > 0 && use.CPU >= l.CPU:
-		return fail(host.CompileCPU, "it took %v of processor time, the limit is %v", use.CPU.Round(time.Millisecond), l.CPU)
+		return fail(registry.CompileCPU, "it took %v of processor time, the limit is %v", use.CPU.Round(time.Millisecond), l.CPU)
 	case err == nil:
 		return nil
 	case code == childRefused:
 		var r abi.Refusal
 		if err := json.Unmarshal(said, &r); err != nil {
-			return fail(host.CompileCrash, "what it said cannot be read: %v", err)
+			return fail(registry.CompileCrash, "what it said cannot be read: %v", err)
 		}
 		return &r
 	}
-	return fail(host.CompileCrash, "the compiler ended with %v: %.400q", err, said)
+	return fail(registry.CompileCrash, "the compiler ended with %v: %.400q", err, said)
 }
 
 // startChild starts a child that compiles the job's module, which it takes from
 // in. It ends when in does.
-func startChild(job host.CompileJob) (cmd *exec.Cmd, in *os.File, err error) {
+func startChild(job registry.CompileJob) (cmd *exec.Cmd, in *os.File, err error) {
 	if os.Getenv(childMark) != "" {
 		return nil, nil, errors.New("a compile child starts no others: its program does not know " + CompileCommand)
 	}
@@ -193,7 +193,7 @@ func CompileChild(args []string, in io.Reader, out io.Writer) int {
 		_, _ = in.Read(make([]byte, 1)) // ends when the node does
 		os.Exit(ChildOrphan)
 	}()
-	err = host.CompileInto(context.Background(), wasm, args[0])
+	err = registry.CompileInto(context.Background(), wasm, args[0])
 	var refusal *abi.Refusal
 	if errors.As(err, &refusal) {
 		if err := json.NewEncoder(out).Encode(refusal); err != nil {
@@ -239,6 +239,6 @@ func (o compileOptions) Apply(to *node.Config) error {
 	if err != nil || took < time.Second {
 		return cli.Usagef("--compile-time %q: at least 1s", o.time)
 	}
-	to.Compiler, to.CompileLimits = Children{}, host.CompileLimits{Memory: memory, CPU: took, Wall: 5 * took}
+	to.Compiler, to.CompileLimits = Children{}, registry.CompileLimits{Memory: memory, CPU: took, Wall: 5 * took}
 	return nil
 }

@@ -13,7 +13,8 @@
 //	Leader      a daemon's standbys, as its owner sees them
 //	Cluster     the node's part in its cluster
 //	Returning   what is kept of a daemon that left is deleted, or the daemon comes back
-//	Runtime     kinds, modules and accusations
+//	Runtime     accusations
+//	Registry    kinds and modules
 //	Holds       which daemons are held
 //	Table       who is where
 //	Tombstones  who left
@@ -44,6 +45,7 @@ const (
 	cluster
 	returning
 	runtimeRank
+	registry
 	holds
 	table
 	tombstones
@@ -53,7 +55,7 @@ const (
 
 func (r rank) String() string {
 	return [...]string{"Start", "Binding", "Arrival", "Daemon", "Migration", "Copies", "Copy", "Leader", "Cluster",
-		"Returning", "Runtime", "Holds", "Table", "Tombstones", "Queue", "Leaf"}[r]
+		"Returning", "Runtime", "Registry", "Holds", "Table", "Tombstones", "Queue", "Leaf"}[r]
 }
 
 // Rank is where a lock stands in the order.
@@ -72,6 +74,7 @@ type (
 	Cluster    struct{}
 	Returning  struct{}
 	Runtime    struct{}
+	Registry   struct{}
 	Holds      struct{}
 	Table      struct{}
 	Tombstones struct{}
@@ -90,6 +93,7 @@ func (Leader) rank() rank     { return leader }
 func (Cluster) rank() rank    { return cluster }
 func (Returning) rank() rank  { return returning }
 func (Runtime) rank() rank    { return runtimeRank }
+func (Registry) rank() rank   { return registry }
 func (Holds) rank() rank      { return holds }
 func (Table) rank() rank      { return table }
 func (Tombstones) rank() rank { return tombstones }

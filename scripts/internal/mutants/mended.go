@@ -30,8 +30,8 @@ var mended = []hunt{
 
 // more are further ones of the kind, for -all: each builds the program or tests of host.
 var more = []hunt{
-	{mutant{"a compile goes on when nobody waits", "host/compile.go",
-		"f.cancel(errNobodyWaits)", "_ = errNobodyWaits", nil}, goTest{"./host", "TestCompileEndsWhenNobodyWaits"}},
+	{mutant{"a compile goes on when nobody waits", "host/registry/compile.go",
+		"f.cancel(errNobodyWaits)", "_ = errNobodyWaits", nil}, goTest{"./host/registry", "TestCompileEndsWhenNobodyWaits"}},
 	{mutant{"timers fire as often as they like", "host/internal/engine/effects.go",
 		"d.round = d.used + interval", "d.round = d.used", nil}, goTest{"./host", "TestTimersThatSetThemselvesAreSpaced"}},
 	{mutant{"an event that finds no room is passed over", "host/internal/engine/process.go",

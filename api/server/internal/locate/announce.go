@@ -16,6 +16,7 @@ import (
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/placement"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
 	"wasmhost.example/wire/trust"
@@ -28,7 +29,7 @@ type resources interface {
 
 // kinds are those of a node.
 type kinds interface {
-	Get(name string) (host.KindInfo, error)
+	Get(name string) (registry.KindInfo, error)
 }
 
 // nodeState is what a node says of itself.

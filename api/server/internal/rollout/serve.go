@@ -20,9 +20,9 @@ import (
 	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
-	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/mesh"
+	"wasmhost.example/host/registry"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
 )
@@ -123,7 +123,7 @@ func (o *Room) rolloutOf(r *http.Request, req *api.Rollout) (kind string, member
 
 // rolloutModule is the digest that the version means on this node.
 func (o *Room) rolloutModule(ctx context.Context, kind, version string) (to [32]byte, err error) {
-	if version == host.LatestModule {
+	if version == registry.LatestModule {
 		if err := o.learnKind(ctx, kind); err != nil {
 			return to, err
 		}

@@ -1,4 +1,4 @@
-package host
+package registry
 
 import (
 	"cmp"
@@ -48,12 +48,12 @@ type kindRecord struct {
 	Limits map[string]int64
 }
 
-// RegisterFactory makes the runtime able to make daemons of the kind by f. It may be
+// RegisterFactory makes the node able to make daemons of the kind by f. It may be
 // called before Start and after, by several goroutines. A kind that is registered already
 // keeps its factory: KindError with ErrKindExists. A factory that is nil is a KindError
 // with ErrNilFactory, a name that no kind can have ErrBadName.
-func (r *Runtime) RegisterFactory(name string, f daemon.Factory) error {
-	if err := r.open(); err != nil {
+func (r *Registry) RegisterFactory(name string, f daemon.Factory) error {
+	if err := r.node.Open(); err != nil {
 		return err
 	}
 	if err := daemon.ValidKind(name); err != nil {
@@ -69,7 +69,7 @@ func (r *Runtime) RegisterFactory(name string, f daemon.Factory) error {
 		return &daemon.KindError{Kind: name, Err: daemon.ErrKindExists}
 	}
 	r.kinds[name] = &kind{name: name, factory: f, pushed: r.env.Clock()}
-	r.meters.of(name)
+	r.node.Registered(name)
 	return nil
 }
 
@@ -79,15 +79,9 @@ func isNilFactory(f daemon.Factory) bool {
 	return f == nil || ok && fn == nil
 }
 
-// Push is Kinds.PushWith limits that the kind had, or none.
-func (r Kinds) Push(ctx context.Context, name string, wasm []byte) (KindInfo, error) {
-	r.rt.mu.RLock()
-	var own daemon.Limits
-	if k := r.rt.kinds[name]; k != nil {
-		own = k.limits
-	}
-	r.rt.mu.RUnlock()
-	return r.rt.Kinds().PushWith(ctx, name, wasm, own)
+// Push is PushWith limits that the kind had, or none.
+func (r *Registry) Push(ctx context.Context, name string, wasm []byte) (KindInfo, error) {
+	return r.PushWith(ctx, name, wasm, r.LimitsOf(name))
 }
 
 // PushWith makes the module the kind's, and own the limits of daemons
@@ -95,37 +89,34 @@ func (r Kinds) Push(ctx context.Context, name string, wasm []byte) (KindInfo, er
 // and the limits that they were spawned with. Limits that do not fit one another are an
 // *UnfitError, a module that is not accepted an *abi.Refusal or a *CompileError, and
 // nothing changes.
-func (r Kinds) PushWith(ctx context.Context, name string, wasm []byte, own daemon.Limits) (KindInfo, error) {
+func (r *Registry) PushWith(ctx context.Context, name string, wasm []byte, own daemon.Limits) (KindInfo, error) {
 	if err := own.ValidateOwn(); err != nil {
 		return KindInfo{}, err
 	}
-	if err := own.FitOn(r.rt.env.Limits); err != nil {
+	if err := own.FitOn(r.env.Limits); err != nil {
 		return KindInfo{}, err
 	}
-	if err := r.rt.open(); err != nil {
+	if err := r.node.Open(); err != nil {
 		return KindInfo{}, err
 	}
 	if err := daemon.ValidKind(name); err != nil {
 		return KindInfo{}, err
 	}
-	r.rt.mu.RLock()
-	old := r.rt.kinds[name]
-	r.rt.mu.RUnlock()
-	if old != nil && old.digest == nil {
+	if r.IsNative(name) {
 		return KindInfo{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindExists}
 	}
-	m, err := r.rt.addModule(ctx, wasm, own.Over(r.rt.env.Limits).MemoryBytes, false)
+	m, err := r.Add(ctx, wasm, own.Over(r.env.Limits).MemoryBytes, false)
 	if err != nil {
 		return KindInfo{}, err
 	}
-	if err := r.rt.setKind(name, m, int64(len(wasm)), own); err != nil {
+	if err := r.SetModule(name, m, int64(len(wasm)), own); err != nil {
 		return KindInfo{}, err
 	}
-	return r.rt.Kinds().Get(name)
+	return r.Get(name)
 }
 
-// setKind durably makes m the kind's module.
-func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own daemon.Limits) error {
+// SetModule durably makes m the kind's module.
+func (r *Registry) SetModule(name string, m *sandbox.Module, size int64, own daemon.Limits) error {
 	digest := m.Digest()
 	k := &kind{name: name, factory: guest.NewFactory(m), digest: digest[:], size: size, pushed: r.env.Clock(), report: m.Report(), limits: own}
 	if err := r.putKind(k); err != nil {
@@ -134,13 +125,13 @@ func (r *Runtime) setKind(name string, m *sandbox.Module, size int64, own daemon
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kinds[name] = k
-	r.meters.of(name)
+	r.node.Registered(name)
 	r.env.Notify(daemon.Notification{Topic: daemon.KindPushed, Kind: name})
 	return nil
 }
 
 // putKind stores what a kind is. One that the program registers is not stored.
-func (r *Runtime) putKind(k *kind) error {
+func (r *Registry) putKind(k *kind) error {
 	if r.env.Store == nil || k.digest == nil {
 		return nil
 	}
@@ -156,34 +147,31 @@ func (r *Runtime) putKind(k *kind) error {
 	return nil
 }
 
-// module returns the compiled module, from the store where it must.
-func (r *Runtime) module(ctx context.Context, digest store.Digest) (*sandbox.Module, error) {
-	r.mu.RLock()
-	m := r.modules[digest]
-	r.mu.RUnlock()
-	if m != nil {
+// Compiled returns the compiled module, from the store where it must.
+func (r *Registry) Compiled(ctx context.Context, digest store.Digest) (*sandbox.Module, error) {
+	if m := r.loaded(digest); m != nil {
 		return m, nil
 	}
-	wasm, err := r.Kinds().Module(ctx, digest)
+	wasm, err := r.Module(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
-	return r.addModule(ctx, wasm, daemon.MaxMemoryBytes, true) // it was let in once
+	return r.Add(ctx, wasm, daemon.MaxMemoryBytes, true) // it was let in once
 }
 
 // Module returns the bytes of a module that is kept here, which the caller does not
 // change; an error that wraps ErrModuleNotFound where it is not.
-func (r Kinds) Module(_ context.Context, digest [32]byte) ([]byte, error) {
-	if r.rt.env.Store == nil {
-		r.rt.mu.RLock()
-		defer r.rt.mu.RUnlock()
-		wasm, ok := r.rt.wasm[digest]
+func (r *Registry) Module(_ context.Context, digest [32]byte) ([]byte, error) {
+	if r.env.Store == nil {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		wasm, ok := r.wasm[digest]
 		if !ok {
 			return nil, fmt.Errorf("%w: %x", daemon.ErrModuleNotFound, digest)
 		}
 		return wasm, nil
 	}
-	wasm, err := r.rt.env.Store.Module(digest)
+	wasm, err := r.env.Store.Module(digest)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %x", daemon.ErrModuleNotFound, digest)
 	}
@@ -191,93 +179,91 @@ func (r Kinds) Module(_ context.Context, digest [32]byte) ([]byte, error) {
 }
 
 // AddModule keeps a module that is no kind's, so that daemons can be upgraded to it. Its
-// errors are those of Kinds.Push.
-func (r Kinds) AddModule(ctx context.Context, wasm []byte) error {
-	if err := r.rt.ready(); err != nil {
+// errors are those of Push.
+func (r *Registry) AddModule(ctx context.Context, wasm []byte) error {
+	if err := r.node.Ready(); err != nil {
 		return err
 	}
-	if int64(len(wasm)) > r.rt.env.Limits.ModuleBytes {
-		return fmt.Errorf("%w: a module of %d bytes, at most %d", daemon.ErrTooLarge, len(wasm), r.rt.env.Limits.ModuleBytes)
+	if int64(len(wasm)) > r.env.Limits.ModuleBytes {
+		return fmt.Errorf("%w: a module of %d bytes, at most %d", daemon.ErrTooLarge, len(wasm), r.env.Limits.ModuleBytes)
 	}
-	_, err := r.rt.addModule(ctx, wasm, r.rt.env.Limits.MemoryBytes, false)
+	_, err := r.Add(ctx, wasm, r.env.Limits.MemoryBytes, false)
 	return err
 }
 
 // TakesModules returns how many bytes a module of another node may have; 0: the runtime
 // takes none.
-func (r Kinds) TakesModules() int64 {
-	if r.rt.refuse {
+func (r *Registry) TakesModules() int64 {
+	if r.refuse {
 		return 0
 	}
-	return r.rt.env.Limits.ModuleBytes
+	return r.env.Limits.ModuleBytes
 }
 
 // Remove forgets the kind. Daemons of it keep it: ErrKindInUse.
-func (r Kinds) Remove(_ context.Context, name string) error {
-	if err := r.rt.open(); err != nil {
+func (r *Registry) Remove(_ context.Context, name string) error {
+	if err := r.node.Open(); err != nil {
 		return err
 	}
-	r.rt.mu.Lock()
-	defer r.rt.mu.Unlock()
-	k, ok := r.rt.kinds[name]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k, ok := r.kinds[name]
 	if !ok {
 		return &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
-	if r.rt.table.CountKind(name) > 0 {
+	if r.node.CountKind(name) > 0 {
 		return &daemon.KindError{Kind: name, Err: daemon.ErrKindInUse}
 	}
-	if r.rt.env.Store != nil && k.digest != nil {
+	if r.env.Store != nil && k.digest != nil {
 		var b store.Batch
 		b.Delete(store.Kinds, []byte(name))
-		if err := r.rt.env.Store.Commit(&b); err != nil {
+		if err := r.env.Store.Commit(&b); err != nil {
 			return fmt.Errorf("forgetting kind %q: %w", name, err)
 		}
 	}
-	delete(r.rt.kinds, name)
-	r.rt.env.Notify(daemon.Notification{Topic: daemon.KindRemoved, Kind: name})
+	delete(r.kinds, name)
+	r.env.Notify(daemon.Notification{Topic: daemon.KindRemoved, Kind: name})
 	return nil
 }
 
-// List returns all kinds, by name. Once the runtime is shutting down there are none.
-func (r Kinds) List() []KindInfo {
-	if r.rt.open() != nil {
+// List returns all kinds, by name. Once the node is shutting down there are none.
+func (r *Registry) List() []KindInfo {
+	if r.node.Open() != nil {
 		return nil
 	}
 
-	r.rt.mu.RLock()
-	defer r.rt.mu.RUnlock()
-	out := make([]KindInfo, 0, len(r.rt.kinds))
-	for _, k := range r.rt.kinds {
-		out = append(out, r.rt.kindInfo(k))
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := make([]KindInfo, 0, len(r.kinds))
+	for _, k := range r.kinds {
+		out = append(out, r.kindInfo(k))
 	}
 	slices.SortFunc(out, func(a, b KindInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
 // Get returns one kind, or a KindError with ErrKindNotFound.
-func (r Kinds) Get(name string) (KindInfo, error) {
-	r.rt.mu.RLock()
-	defer r.rt.mu.RUnlock()
-	k, ok := r.rt.kinds[name]
+func (r *Registry) Get(name string) (KindInfo, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	k, ok := r.kinds[name]
 	if !ok {
 		return KindInfo{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
-	return r.rt.kindInfo(k), nil
+	return r.kindInfo(k), nil
 }
 
 // kindInfo needs r.mu.
-func (r *Runtime) kindInfo(k *kind) KindInfo {
-	return KindInfo{Name: k.name, Digest: hex.EncodeToString(k.digest), Size: k.size, Pushed: k.pushed, Report: k.report, Limits: k.limits, Daemons: r.table.CountKind(k.name)}
+func (r *Registry) kindInfo(k *kind) KindInfo {
+	return KindInfo{Name: k.name, Digest: hex.EncodeToString(k.digest), Size: k.size, Pushed: k.pushed, Report: k.report, Limits: k.limits, Daemons: r.node.CountKind(k.name)}
 }
 
-// factory returns what makes daemons of the kind with the module of that
+// Factory returns what makes daemons of the kind with the module of that
 // digest; a nil digest means the kind's own.
-func (r *Runtime) factory(ctx context.Context, name string, digest []byte) (daemon.Factory, []byte, error) {
-	r.mu.RLock()
-	k := r.kinds[name]
-	r.mu.RUnlock()
+func (r *Registry) Factory(ctx context.Context, name string, digest []byte) (daemon.Factory, []byte, error) {
+	k := r.kind(name)
 	if len(digest) == 32 && (k == nil || !slices.Equal(k.digest, digest)) {
-		m, err := r.module(ctx, store.Digest(digest))
+		m, err := r.Compiled(ctx, store.Digest(digest))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -287,4 +273,40 @@ func (r *Runtime) factory(ctx context.Context, name string, digest []byte) (daem
 		return nil, nil, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
 	return k.factory, k.digest, nil
+}
+
+// Recover brings back the kinds that the store holds. One whose module cannot be had is
+// left out, and logged.
+func (r *Registry) Recover(ctx context.Context) error {
+	records := make(map[string]kindRecord)
+	err := r.env.Store.Scan(store.Kinds, func(k, v []byte) error {
+		var rec kindRecord
+		if err := canon.Unmarshal(v, &rec); err != nil || len(rec.Digest) != 32 {
+			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, k, err)
+		}
+		records[string(k)] = rec
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for name, rec := range records {
+		m, err := r.Compiled(ctx, store.Digest(rec.Digest))
+		if err != nil {
+			r.env.Logger.Error("a kind cannot be brought back", "kind", name, "error", err)
+			continue
+		}
+		own, err := daemon.StoredLimits(rec.Limits)
+		if err != nil {
+			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, name, err)
+		}
+		r.mu.Lock()
+		if _, ok := r.kinds[name]; !ok {
+			r.node.Registered(name)
+			r.kinds[name] = &kind{name: name, factory: guest.NewFactory(m), digest: rec.Digest, size: rec.Size,
+				pushed: time.Unix(0, rec.Pushed), report: m.Report(), limits: own}
+		}
+		r.mu.Unlock()
+	}
+	return nil
 }

@@ -1,7 +1,8 @@
-package host
+package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -79,15 +80,15 @@ func classOf(work time.Duration) int {
 	return 2
 }
 
-func newCompiles(o *Options) *compiles {
+func newCompiles(o *Config) *compiles {
 	c := &compiles{compiler: o.Compiler, limits: o.CompileLimits, flights: make(map[flightKey]*flight), failed: make(map[store.Digest]failedCompile),
 		light: make(chan struct{}, 2), images: make(chan struct{}, 2)}
 	for i := range c.classes {
 		c.classes[i] = make(chan struct{}, 1)
 	}
-	fill(&c.limits.Memory, DefaultCompileLimits.Memory)
-	fill(&c.limits.CPU, DefaultCompileLimits.CPU)
-	fill(&c.limits.Wall, DefaultCompileLimits.Wall)
+	c.limits.Memory = cmp.Or(c.limits.Memory, DefaultCompileLimits.Memory)
+	c.limits.CPU = cmp.Or(c.limits.CPU, DefaultCompileLimits.CPU)
+	c.limits.Wall = cmp.Or(c.limits.Wall, DefaultCompileLimits.Wall)
 	return c
 }
 
@@ -103,7 +104,7 @@ func takeSlot(ctx context.Context, places chan struct{}) (free func(), err error
 
 // join returns the compile of the key, which it begins where there is none. The
 // caller is counted among those who wait for it, until leave.
-func (r *Runtime) join(key flightKey, wasm []byte) (*flight, error) {
+func (r *Registry) join(key flightKey, wasm []byte) (*flight, error) {
 	c := r.compiles
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,16 +192,16 @@ func (c *compiles) wait(ctx context.Context, key flightKey, f *flight) (*sandbox
 	return nil, context.Cause(ctx)
 }
 
-// addModule compiles the module and keeps it. memory is how many bytes of it
+// Add compiles the module and keeps it. memory is how many bytes of it
 // the module may have before its first call. trusted says that it was let in
 // before: whatever bounds came since, it must open. An error of a module that is
 // not accepted is an *abi.Refusal or a *CompileError.
-func (r *Runtime) addModule(ctx context.Context, wasm []byte, memory int64, trusted bool) (*sandbox.Module, error) {
+func (r *Registry) Add(ctx context.Context, wasm []byte, memory int64, trusted bool) (*sandbox.Module, error) {
 	digest := store.Digest(sha256.Sum256(wasm))
-	if m := r.compiled(digest); m != nil {
+	if m := r.loaded(digest); m != nil {
 		return m, nil
 	}
-	if err := r.mayRunModule(digest); err != nil { // whatever runs here comes by here
+	if err := r.MayRun(digest); err != nil { // whatever runs here comes by here
 		return nil, err
 	}
 	key := flightKey{digest, memory, trusted}
@@ -209,25 +210,25 @@ func (r *Runtime) addModule(ctx context.Context, wasm []byte, memory int64, trus
 		return nil, err
 	}
 	m, err := r.compiles.wait(ctx, key, f)
-	if err != nil && ctx.Err() == nil && r.open() != nil {
+	if err != nil && ctx.Err() == nil && r.node.Open() != nil {
 		return nil, daemon.ErrShuttingDown
 	}
 	return m, err
 }
 
-func (r *Runtime) compiled(digest store.Digest) *sandbox.Module {
+func (r *Registry) loaded(digest store.Digest) *sandbox.Module {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.modules[digest]
 }
 
 // compile makes the module, stores it and keeps it.
-func (r *Runtime) compile(ctx context.Context, key flightKey, wasm []byte) (*sandbox.Module, error) {
+func (r *Registry) compile(ctx context.Context, key flightKey, wasm []byte) (*sandbox.Module, error) {
 	m, p, err := r.native(ctx, key, wasm)
 	if err != nil {
 		return nil, err
 	}
-	if kept := r.compiled(key.digest); kept != nil { // under another limit, meanwhile
+	if kept := r.loaded(key.digest); kept != nil { // under another limit, meanwhile
 		return kept, m.Close(ctx)
 	}
 	if err := r.makeImage(ctx, m, p); err != nil {
@@ -254,7 +255,7 @@ func (r *Runtime) compile(ctx context.Context, key flightKey, wasm []byte) (*san
 }
 
 // makeImage runs what the module does before its first call.
-func (r *Runtime) makeImage(ctx context.Context, m *sandbox.Module, p *sandbox.Prepared) error {
+func (r *Registry) makeImage(ctx context.Context, m *sandbox.Module, p *sandbox.Prepared) error {
 	done, err := takeSlot(ctx, r.compiles.images)
 	if err != nil {
 		return errors.Join(err, m.Close(ctx))
@@ -264,7 +265,7 @@ func (r *Runtime) makeImage(ctx context.Context, m *sandbox.Module, p *sandbox.P
 }
 
 // native returns the module with its native code, and without an image.
-func (r *Runtime) native(ctx context.Context, key flightKey, wasm []byte) (*sandbox.Module, *sandbox.Prepared, error) {
+func (r *Registry) native(ctx context.Context, key flightKey, wasm []byte) (*sandbox.Module, *sandbox.Prepared, error) {
 	c := r.compiles
 	m, p, err := r.load(ctx, key, wasm)
 	if err == nil {
@@ -319,7 +320,7 @@ func (r *Runtime) native(ctx context.Context, key flightKey, wasm []byte) (*sand
 
 // load prepares the module and takes its native code from the cache. Where the
 // error is sandbox.ErrNotCached, what was prepared is returned with it.
-func (r *Runtime) load(ctx context.Context, key flightKey, wasm []byte) (*sandbox.Module, *sandbox.Prepared, error) {
+func (r *Registry) load(ctx context.Context, key flightKey, wasm []byte) (*sandbox.Module, *sandbox.Prepared, error) {
 	done, err := takeSlot(ctx, r.compiles.light)
 	if err != nil {
 		return nil, nil, err
@@ -334,7 +335,7 @@ func (r *Runtime) load(ctx context.Context, key flightKey, wasm []byte) (*sandbo
 }
 
 // compileOutside has another process put the native code into the cache.
-func (r *Runtime) compileOutside(ctx context.Context, key flightKey, wasm []byte, report *abi.Report) error {
+func (r *Registry) compileOutside(ctx context.Context, key flightKey, wasm []byte, report *abi.Report) error {
 	c := r.compiles
 	dir, err := r.engine.Scratch()
 	if err != nil {
@@ -412,8 +413,8 @@ type CompileMetrics struct {
 }
 
 // Compiles returns what compiling modules took. Results has all its keys.
-func (r Kinds) Compiles() CompileMetrics {
-	c := r.rt.compiles
+func (r *Registry) Compiles() CompileMetrics {
+	c := r.compiles
 	c.mu.Lock()
 	waiting := len(c.flights)
 	c.mu.Unlock()

@@ -1,4 +1,4 @@
-package host_test
+package registry_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host"
+	"wasmhost.example/host/registry"
 )
 
 // heldCompiler compiles modules when the test says so.
@@ -23,7 +24,7 @@ type heldCompiler struct {
 	begun chan int // gets each module's size
 	free  map[int]chan error
 	ended chan error // gets why a compile was ended
-	jobs  []host.CompileJob
+	jobs  []registry.CompileJob
 }
 
 func newHeldCompiler(sizes ...int) *heldCompiler {
@@ -34,11 +35,11 @@ func newHeldCompiler(sizes ...int) *heldCompiler {
 	return h
 }
 
-func (h *heldCompiler) Compile(ctx context.Context, job host.CompileJob) (host.CompileUse, error) {
+func (h *heldCompiler) Compile(ctx context.Context, job registry.CompileJob) (registry.CompileUse, error) {
 	h.mu.Lock()
 	h.jobs = append(h.jobs, job)
 	h.mu.Unlock()
-	use := host.CompileUse{CPU: time.Second, Memory: 1 << 20}
+	use := registry.CompileUse{CPU: time.Second, Memory: 1 << 20}
 	h.begun <- len(job.Wasm)
 	if free := h.free[len(job.Wasm)]; free != nil {
 		select {
@@ -51,10 +52,10 @@ func (h *heldCompiler) Compile(ctx context.Context, job host.CompileJob) (host.C
 			return use, context.Cause(ctx)
 		}
 	}
-	return use, host.CompileInto(ctx, job.Wasm, job.Dir)
+	return use, registry.CompileInto(ctx, job.Wasm, job.Dir)
 }
 
-func compilingNode(t *testing.T, c host.Compiler, dir string) *host.Runtime {
+func compilingNode(t *testing.T, c registry.Compiler, dir string) *host.Runtime {
 	t.Helper()
 	r, err := host.New(t.Context(), host.Options{Compiler: c, CacheDir: dir, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -79,7 +80,7 @@ func TestCompileIsShared(t *testing.T) {
 	go func() { _, err := r.Kinds().Push(ctx, "a", echo); first <- err }()
 	<-h.begun
 	go func() { _, err := r.Kinds().Push(t.Context(), "b", echo); second <- err }()
-	for host.CompileWaiters(r) != 2 {
+	for registry.CompileWaiters(r.Kinds()) != 2 {
 		runtime.Gosched()
 	}
 	leave()
@@ -144,11 +145,11 @@ func TestCompileFailureIsRemembered(t *testing.T) {
 	echo := guest(t, "c/echo.wasm")
 	h := newHeldCompiler(len(echo))
 	r := compilingNode(t, h, t.TempDir())
-	h.free[len(echo)] <- &host.CompileError{Limit: host.CompileMemory, Text: "3 GiB, the limit is 2 GiB"}
+	h.free[len(echo)] <- &registry.CompileError{Limit: registry.CompileMemory, Text: "3 GiB, the limit is 2 GiB"}
 	for range 2 {
 		_, err := r.Kinds().Push(t.Context(), "a", echo)
-		var over *host.CompileError
-		if !errors.As(err, &over) || over.Limit != host.CompileMemory || !errors.Is(err, host.ErrCompileBudget) {
+		var over *registry.CompileError
+		if !errors.As(err, &over) || over.Limit != registry.CompileMemory || !errors.Is(err, registry.ErrCompileBudget) {
 			t.Fatalf("a push of a module over its budget: %v", err)
 		}
 	}
@@ -202,8 +203,8 @@ func TestCacheIsLoaded(t *testing.T) {
 // notHere is a Compiler that can start no process.
 type notHere struct{}
 
-func (notHere) Compile(context.Context, host.CompileJob) (host.CompileUse, error) {
-	return host.CompileUse{}, host.ErrNoCompiler
+func (notHere) Compile(context.Context, registry.CompileJob) (registry.CompileUse, error) {
+	return registry.CompileUse{}, registry.ErrNoCompiler
 }
 
 // TestWithoutProcess compiles in this process what is small, and refuses the
@@ -217,8 +218,8 @@ func TestWithoutProcess(t *testing.T) {
 	large := append(slices.Clone(echo), "\x00\x80\x80\x80\x05\x01x"...)
 	large = append(large, make([]byte, 10<<20-2)...)
 	_, err := r.Kinds().Push(t.Context(), "b", large)
-	var over *host.CompileError
-	if !errors.As(err, &over) || over.Limit != host.CompileInProcess || !strings.Contains(over.Text, "8388608") {
+	var over *registry.CompileError
+	if !errors.As(err, &over) || over.Limit != registry.CompileInProcess || !strings.Contains(over.Text, "8388608") {
 		t.Errorf("a module of 10 MiB: %v", err)
 	}
 }

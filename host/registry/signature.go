@@ -1,4 +1,4 @@
-package host
+package registry
 
 import (
 	"context"
@@ -88,33 +88,30 @@ func signatureKey(digest [32]byte, key identity.EntityID) []byte {
 
 // AddSignature keeps a signature of a module, which need not be here yet.
 // ErrBadSignature; ErrModuleUnsigned where its key is none that the node trusts.
-func (r Kinds) AddSignature(digest [32]byte, s ModuleSignature) error {
+func (r *Registry) AddSignature(digest [32]byte, s ModuleSignature) error {
 	if err := s.Verify(digest); err != nil {
 		return err
 	}
-	if len(r.rt.moduleKeys) > 0 && !slices.Contains(r.rt.moduleKeys, s.Key) {
+	if len(r.moduleKeys) > 0 && !slices.Contains(r.moduleKeys, s.Key) {
 		return fmt.Errorf("%w: %x, by %s", ErrModuleUnsigned, digest, s.Key)
 	}
-	if r.rt.env.Store == nil {
-		r.rt.mu.Lock()
-		defer r.rt.mu.Unlock()
-		if r.rt.signatures == nil {
-			r.rt.signatures = make(map[[32]byte][]identity.EntityID)
-		}
-		r.rt.signatures[digest] = append(r.rt.signatures[digest], s.Key)
+	if r.env.Store == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.signatures[digest] = append(r.signatures[digest], s.Key)
 		return nil
 	}
 	b := &store.Batch{}
 	b.Put(store.Meta, signatureKey(digest, s.Key), s.Signature)
-	if err := r.rt.env.Store.Commit(b); err != nil {
+	if err := r.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("storing a signature of module %x: %w", digest, err)
 	}
 	return nil
 }
 
-// mayRunModule returns nil where a key that the node trusts has signed the module, or the
+// MayRun returns nil where a key that the node trusts has signed the module, or the
 // node does not ask for signatures; ErrModuleUnsigned.
-func (r *Runtime) mayRunModule(digest [32]byte) error {
+func (r *Registry) MayRun(digest [32]byte) error {
 	if len(r.moduleKeys) == 0 {
 		return nil
 	}
@@ -142,17 +139,17 @@ func (r *Runtime) mayRunModule(digest [32]byte) error {
 	return fmt.Errorf("%w: %x", ErrModuleUnsigned, digest)
 }
 
-// PushSigned is Kinds.PushWith with signatures of the module; a nil own keeps the
+// PushSigned is PushWith with signatures of the module; a nil own keeps the
 // limits that the kind has.
-func (r Kinds) PushSigned(ctx context.Context, name string, wasm []byte, own *daemon.Limits, signatures []ModuleSignature) (KindInfo, error) {
+func (r *Registry) PushSigned(ctx context.Context, name string, wasm []byte, own *daemon.Limits, signatures []ModuleSignature) (KindInfo, error) {
 	digest := sha256.Sum256(wasm)
 	for _, s := range signatures {
-		if err := r.rt.Kinds().AddSignature(digest, s); err != nil {
+		if err := r.AddSignature(digest, s); err != nil {
 			return KindInfo{}, err
 		}
 	}
 	if own != nil {
-		return r.rt.Kinds().PushWith(ctx, name, wasm, *own)
+		return r.PushWith(ctx, name, wasm, *own)
 	}
-	return r.rt.Kinds().Push(ctx, name, wasm)
+	return r.Push(ctx, name, wasm)
 }

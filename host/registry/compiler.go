@@ -1,4 +1,4 @@
-package host
+package registry
 
 import (
 	"context"
