@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"os"
 	"strconv"
 
 	"wasmhost.example/host"
@@ -84,29 +83,6 @@ func Example() {
 	// Output:
 	// output 1: 1 hello
 	// output 2: 2 again
-}
-
-// A kind is a module under a name; its daemons keep the module that they were spawned
-// with. Limits hold for daemons that are spawned from now on.
-func ExampleKinds_PushWith() {
-	ctx := context.Background()
-	rt := quietRuntime(host.Options{})
-	defer rt.Shutdown(ctx)
-	wasm, err := os.ReadFile("../testdata/wasm/c/counter.wasm")
-	if err != nil {
-		log.Fatal(err)
-	}
-
-	kind, err := rt.Kinds().PushWith(ctx, "shop/orders::v1", wasm, daemon.Limits{MemoryBytes: 1 << 20})
-	if err != nil {
-		log.Fatal(err)
-	}
-	d, err := rt.Spawn(ctx, daemon.SpawnRequest{Kind: kind.Name, Name: "orders"})
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(d.Name, "has at most", d.Limits.MemoryBytes, "bytes of memory")
-	// Output: orders has at most 1048576 bytes of memory
 }
 
 // Errors say what to do next: a daemon that refuses an event, with an error of its own or
