@@ -123,6 +123,7 @@ func (t *DedupTable) Since(time int64) []SenderMark {
 	return out
 }
 
+// NewDedupTable returns the table that the marks are of.
 func NewDedupTable(marks []SenderMark) DedupTable {
 	var t DedupTable
 	for _, m := range marks {

@@ -24,7 +24,7 @@ type Facts struct {
 }
 
 const (
-	FactsVersion  = 1
+	FactsVersion  = 1       // of the encoding of Facts
 	maxFactsBytes = 8 << 10 // of one, encoded
 )
 
@@ -57,6 +57,7 @@ func DecodeFacts(b []byte) (*Facts, error) {
 	return l, nil
 }
 
+// Encode returns canonical CBOR of the facts.
 func (l *Facts) Encode() ([]byte, error) {
 	b, err := canon.Marshal(l)
 	if err != nil {

@@ -25,6 +25,7 @@ type memoryManifest struct {
 
 const manifestVersion = 1
 
+// EncodeManifest encodes what a guest is but for its blocks, which root is the hash of.
 func EncodeManifest(s *sandbox.State, root [32]byte) ([]byte, error) {
 	m := &memoryManifest{Version: manifestVersion, Image: s.Image[:], Root: root[:], Size: s.Size, Globals: s.Globals, Buffer: s.Buffer, Room: s.Room}
 	for _, t := range s.Tables {

@@ -64,6 +64,7 @@ type MemoryWriter struct {
 	room []byte // reused
 }
 
+// NewMemoryWriter returns a writer of captured memory to w.
 func NewMemoryWriter(w io.Writer) *MemoryWriter { return &MemoryWriter{w: w} }
 
 // Begin writes what the guest is but for its blocks, of which chunks follow.

@@ -83,6 +83,8 @@ func decodePart(b []byte, into any) error {
 	return canon.Unmarshal(b, into)
 }
 
+// ReadForm reads a snapshot of one of the forms up to most. state reads n bytes of the
+// state, of which ReadForm checks the hash.
 func ReadForm(r io.Reader, most Form, state func(r *canon.Reader, n uint64) ([]byte, error)) (*Snapshot, error) {
 	var all []byte
 	s, err := readHead(r, most, func(r *canon.Reader, n uint64) (sum chain.Hash, err error) {

@@ -187,6 +187,7 @@ func (cl *Cluster) KeptOf(id identity.EntityID) *api.Kept {
 	return k
 }
 
+// GetCluster answers with the state of the cluster as this member sees it.
 func (cl *Cluster) GetCluster(w http.ResponseWriter, r *http.Request) error {
 	out, err := cl.clusterStatus(r.Context())
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"wasmhost.example/identity"
 )
 
+// GetCopies answers with the copies that this node keeps as a standby, page by page.
 func (cl *Cluster) GetCopies(w http.ResponseWriter, r *http.Request) error {
 	if _, err := cl.rt.Cluster(); err != nil {
 		return err
@@ -29,6 +30,8 @@ func (cl *Cluster) GetCopies(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, out)
 }
 
+// GetKnown answers with what this node remembers of the directory: daemons and their
+// owners, page by page.
 func (cl *Cluster) GetKnown(w http.ResponseWriter, r *http.Request) error {
 	if _, err := cl.rt.Cluster(); err != nil {
 		return err

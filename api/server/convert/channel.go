@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/identity"
 )
 
+// Optional returns t in UTC for a field that is left out where t is zero.
 func Optional(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -19,6 +20,7 @@ func Optional(t time.Time) *time.Time {
 	return &t
 }
 
+// SubscriptionsOf returns subscriptions as the API lists them; never nil.
 func SubscriptionsOf(list []subscriber.Info) []api.Subscription {
 	out := []api.Subscription{}
 	for _, s := range list {
@@ -28,6 +30,8 @@ func SubscriptionsOf(list []subscriber.Info) []api.Subscription {
 	return out
 }
 
+// EventOf returns an event of a channel, or how many were lost before it, as the API
+// sends it.
 func EventOf(ev broker.Event) api.ChannelEvent {
 	out := api.ChannelEvent{Sequence: ev.Sequence, Cursor: broker.Cursor{Birth: ev.Birth, Sequence: max(ev.Sequence, ev.Lost)}.String(), Lost: ev.Lost}
 	if ev.Lost > 0 {
@@ -44,6 +48,7 @@ func EventOf(ev broker.Event) api.ChannelEvent {
 	return out
 }
 
+// RevocationOf returns a revocation with its text form. The error is that of encoding it.
 func RevocationOf(r *identity.Revocation) (api.Revocation, error) {
 	text, err := r.Text()
 	return api.Revocation{Issuer: r.Issuer.String(), Floor: r.Floor, Revocation: text}, err

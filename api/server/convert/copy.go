@@ -9,6 +9,8 @@ import (
 	"wasmhost.example/identity"
 )
 
+// CopyOf returns a copy of a daemon as the API shows it; index is that of the copy's last
+// record.
 func CopyOf(c host.Copy, index uint64) api.Copy {
 	role := "standby"
 	if c.Owned {

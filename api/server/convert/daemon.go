@@ -26,6 +26,7 @@ func lossOf(l *daemon.Loss) *api.Loss {
 	return &api.Loss{From: l.From, To: l.To, Epoch: l.Epoch, Why: l.Why, Time: l.Time.UTC()}
 }
 
+// DaemonOf returns a daemon as lists show it.
 func DaemonOf(i daemon.Info) api.Daemon {
 	return api.Daemon{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
 		Epoch: i.Epoch, Sequence: i.Sequence, State: i.State, Reason: i.Reason, Loss: lossOf(i.Loss), Unstored: i.Unstored, EventsProcessed: i.EventsProcessed,
@@ -42,10 +43,12 @@ func OutputOf(o chain.Output) api.Output {
 	return out
 }
 
+// RoundOf returns one round of a migration as the API reports it.
 func RoundOf(r migration.Round) api.Round {
 	return api.Round{Number: r.Number, How: r.How, Records: r.Records, Blocks: r.Blocks, Bytes: r.Bytes, MS: Milliseconds(r.Took), LeftMS: Milliseconds(r.Left), SlowedMS: Milliseconds(r.Slowed)}
 }
 
+// ReportOf returns how a migration went that is complete.
 func ReportOf(r host.Report) *api.MigrationReport {
 	out := &api.MigrationReport{Origin: r.Entity.Origin().String(), From: r.From.String(), To: r.To.String(), Epoch: r.Epoch, Bytes: r.Bytes,
 		DowntimeMS: Milliseconds(r.Downtime), Phases: []api.PhaseTime{}, Rounds: []api.Round{}}
@@ -67,6 +70,7 @@ func ReportOf(r host.Report) *api.MigrationReport {
 	return out
 }
 
+// Milliseconds returns d in milliseconds, to the microsecond.
 func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // SnapshotOf says what s is.
@@ -77,6 +81,8 @@ func SnapshotOf(s *snapshot.Snapshot) api.Snapshot {
 		Senders: snapshot.SendersOf(h.Horizon), Signed: s.Verify() == nil, Identity: len(h.Envelope) > 0, Created: s.Created(), Spawned: h.Spawned().UTC(), Previous: hex.EncodeToString(h.Previous())}
 }
 
+// SentOf returns what became of an event: its outputs, and whether it had been applied
+// before.
 func SentOf(res daemon.Result) api.Sent {
 	out := api.Sent{Outputs: make([]api.Output, 0, len(res.Outputs)), Duplicate: res.Duplicate}
 	for _, o := range res.Outputs {
@@ -96,6 +102,7 @@ func ForkOfRecord(f *chain.ForkRecord) *api.ForkOf {
 		Applied: f.Applied, State: fmt.Sprintf("%x", f.State)}
 }
 
+// HeldOf returns a daemon that does not run, with the reason.
 func HeldOf(h *daemon.HeldDaemon) api.Held {
 	out := api.Held{Name: h.Name, Origin: h.Entity.Origin().String(), EntityID: h.Entity.String(), Code: h.Reason.String(), Why: h.Why, Since: h.Since.UTC(), Epoch: h.Epoch, Index: h.Index}
 	if h.Node != 0 {
@@ -104,6 +111,7 @@ func HeldOf(h *daemon.HeldDaemon) api.Held {
 	return out
 }
 
+// LimitsOf returns a daemon's effective limits, its own ones, and what it uses of them.
 func LimitsOf(i daemon.Info, used []api.Used) api.DaemonLimits {
 	return api.DaemonLimits{Name: i.Name, Origin: i.Entity.Origin().String(), EntityID: i.Entity.String(), Kind: i.Kind, NodeID: i.Node.String(),
 		Limits: i.Limits.Map(), Own: i.OwnLimits.Map(), Used: used}
@@ -121,6 +129,7 @@ func eventKind(k daemon.EventKind) string {
 	return eventKinds[k]
 }
 
+// QuarantinedOf returns a failed event. Text is set where the payload is UTF-8.
 func QuarantinedOf(q daemon.Quarantined) api.Quarantined {
 	out := api.Quarantined{Index: q.Index, Kind: eventKind(q.Kind), Sender: q.Sender.String(), Number: q.Number, Time: q.Time, Channel: q.Channel, Payload: q.Payload, Error: q.Fault.Error()}
 	if !q.From.IsZero() {

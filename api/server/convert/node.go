@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/wire"
 )
 
+// DrainedOf returns what a drain did with one daemon.
 func DrainedOf(r drain.Result) *api.Drained {
 	out := &api.Drained{Name: r.Name, Origin: r.Entity.Origin().String(), EntityID: r.Entity.String(), State: "moved", Epoch: r.Report.Epoch,
 		Bytes: r.Report.Bytes, DowntimeMS: Milliseconds(r.Report.Downtime), Attempts: r.Attempts}
@@ -31,10 +32,13 @@ func DrainedOf(r drain.Result) *api.Drained {
 	return out
 }
 
+// ProgressOf returns how far a drain is.
 func ProgressOf(p drain.Progress) *api.DrainProgress {
 	return &api.DrainProgress{Total: p.Total, Gone: p.Gone, Stayed: p.Failed, Bytes: p.Bytes, ElapsedMS: Milliseconds(p.Elapsed), RemainingMS: Milliseconds(p.Remaining)}
 }
 
+// IncarnationOf returns which incarnation of its node this one is; Number 0: the node was
+// never restored.
 func IncarnationOf(in host.Incarnation) api.Incarnation {
 	if in.Number == 0 {
 		return api.Incarnation{Confirmed: in.Confirmed}
@@ -42,10 +46,12 @@ func IncarnationOf(in host.Incarnation) api.Incarnation {
 	return api.Incarnation{Number: in.Number, Backup: in.Backup, Taken: in.Taken.UTC(), Restored: in.Restored.UTC(), Confirmed: in.Confirmed}
 }
 
+// PeerOf returns a trusted node as the API lists it.
 func PeerOf(p wire.PeerInfo) api.Node {
 	return api.Node{NodeID: p.ID.String(), Name: p.Name, Addr: p.Addr, Key: p.Key.String(), Online: p.Connected, Rights: p.Rights.String(), Denied: p.Denied}
 }
 
+// KindOf returns a kind, with the report on its module where withReport says so.
 func KindOf(k registry.KindInfo, withReport bool) api.Kind {
 	out := api.Kind{Name: k.Name, Digest: k.Digest, Size: k.Size, Pushed: k.Pushed.UTC(), Daemons: k.Daemons}
 	if k.Report != nil {
@@ -80,6 +86,7 @@ func RequirementsOf(p api.Place) (placement.Requirements, error) {
 	return placement.Requirements{Tags: p.Where, MinFreeMemory: p.MinFree, MaxSame: p.MaxAlike, Prefer: p.Prefer, Spread: p.Spread, Pack: p.Pack}, nil
 }
 
+// RebalancedOf returns a move that rebalancing chose, before it begins.
 func RebalancedOf(m *placement.Move) api.Rebalanced {
 	return api.Rebalanced{Name: m.Daemon.Name, EntityID: m.Daemon.Entity.String(), To: m.To.ID.String(), ToName: m.To.Name, Reason: m.Reason}
 }

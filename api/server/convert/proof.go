@@ -24,6 +24,7 @@ func ConflictOf(c chain.Conflict) api.Conflict {
 		Hashes: [2]string{c.Hashes[0].String(), c.Hashes[1].String()}, Handover: c.Handover}
 }
 
+// AccusationOf returns a proof of two histories with what this node did about it.
 func AccusationOf(a daemon.Accusation) api.Accusation {
 	out := api.Accusation{Conflict: ConflictOf(a.Conflict), Recorded: a.Recorded, Found: a.Found}
 	if !a.Pardoned.IsZero() {

@@ -35,6 +35,7 @@ import (
 	"wasmhost.example/wire/trust"
 )
 
+// VerdictsOf returns what placement made of each node; never nil.
 func VerdictsOf(all []placement.Verdict) []api.Verdict {
 	out := []api.Verdict{}
 	for _, v := range all {

@@ -198,6 +198,7 @@ func (a *apiTokens) forget(id string) error {
 	return nil
 }
 
+// PostAPIToken issues an API token and answers with it; the secret is in no later answer.
 func (g *Guard) PostAPIToken(w http.ResponseWriter, r *http.Request) error {
 	var req api.IssueToken
 	if err := web.ReadJSON(w, r, &req); err != nil {
@@ -210,6 +211,7 @@ func (g *Guard) PostAPIToken(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, t)
 }
 
+// GetAPITokens answers with the API tokens, without their secrets.
 func (g *Guard) GetAPITokens(w http.ResponseWriter, r *http.Request) error {
 	out := []api.APIToken{}
 	g.tokens.mu.Lock()

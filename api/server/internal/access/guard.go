@@ -60,6 +60,8 @@ type caller struct {
 
 type tokenKey struct{}
 
+// CallerOf returns who makes a request: the holder of an API token, a peer, or the local
+// user.
 func CallerOf(r *http.Request) caller {
 	if t, ok := r.Context().Value(tokenKey{}).(*apiToken); ok {
 		return caller{"token:" + t.id, t}

@@ -190,6 +190,7 @@ func (k *Keeper) AtKeeper(h web.Handler) web.Handler {
 	}
 }
 
+// PostGroup makes a group of daemons of one kind and answers with it.
 func (k *Keeper) PostGroup(w http.ResponseWriter, r *http.Request) error {
 	var req api.CreateGroup
 	if err := web.ReadJSON(w, r, &req); err != nil {
@@ -223,6 +224,7 @@ func (k *Keeper) PostGroup(w http.ResponseWriter, r *http.Request) error {
 // Named returns a group that this node keeps.
 func (k *Keeper) Named(name string) (*group.Group, error) { return k.groups.Get(name) }
 
+// GetGroup answers with one group and its members.
 func (k *Keeper) GetGroup(w http.ResponseWriter, r *http.Request) error {
 	g, err := k.groups.Get(r.PathValue("group"))
 	if err != nil {
@@ -231,6 +233,7 @@ func (k *Keeper) GetGroup(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, k.groupOf(g))
 }
 
+// DeleteGroup stops the members of a group and forgets it.
 func (k *Keeper) DeleteGroup(w http.ResponseWriter, r *http.Request) error {
 	g, err := k.groups.Get(r.PathValue("group"))
 	if err == nil {
@@ -242,6 +245,7 @@ func (k *Keeper) DeleteGroup(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, k.groupOf(g))
 }
 
+// PostScale makes or stops members of a group until there are as many as asked for.
 func (k *Keeper) PostScale(w http.ResponseWriter, r *http.Request) error {
 	var req api.ScaleGroup
 	if err := web.ReadJSON(w, r, &req); err != nil {
@@ -254,6 +258,7 @@ func (k *Keeper) PostScale(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, k.groupOf(g))
 }
 
+// PostHeal looks at the members of a group now, and recreates those that are lost.
 func (k *Keeper) PostHeal(w http.ResponseWriter, r *http.Request) error {
 	var req api.HealGroup
 	if err := web.ReadJSON(w, r, &req); err != nil {

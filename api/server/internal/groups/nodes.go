@@ -36,6 +36,7 @@ func (k *Keeper) GetSighting(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, seen)
 }
 
+// Sight returns what this node alone knows of a daemon.
 func (k *Keeper) Sight(id identity.EntityID) (api.Sighting, error) {
 	seen, err := k.place.Sight(id)
 	if err != nil {

@@ -47,6 +47,9 @@ type memberSender struct {
 	owed chan int // 1 for each event that it is given, -1 for each that is answered
 }
 
+// OpenGroup returns what sends events of one request to members of a group, each in its
+// own order. room bounds the bytes that wait, wanted those of the first event. A group that
+// is not kept here is an error.
 func (k *Keeper) OpenGroup(r *http.Request, name string, again bool, room, wanted *budget.Budget) (*groupSender, error) {
 	if _, err := k.groups.Get(name); err != nil {
 		return nil, err

@@ -58,6 +58,8 @@ func NewAnnouncer(rt resources, node nodeState, kinds kinds, comes func() host.A
 // SetTags sets what the node announces as its tags. The map must not change after.
 func (a *Announcer) SetTags(tags map[string]string) { a.tags.Store(&tags) }
 
+// Capabilities returns what this node has to give: memory, daemons, tags, and whether it
+// drains.
 func (a *Announcer) Capabilities() *api.Capabilities {
 	l := host.ReadLoad()
 	c := &api.Capabilities{FreeMemory: l.FreeMemory, TotalMemory: l.TotalMemory, Daemons: a.rt.DaemonCount(), Draining: a.node.Draining()}
@@ -82,6 +84,7 @@ func (a *Announcer) alike(kind string) int {
 	return k.Daemons
 }
 
+// GetNode answers with this node and its capabilities.
 func (a *Announcer) GetNode(w http.ResponseWriter, r *http.Request) error {
 	n := a.Self()
 	n.Capabilities = a.Capabilities()

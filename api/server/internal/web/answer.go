@@ -25,6 +25,7 @@ type startedWriter struct {
 	any bool
 }
 
+// NewStartedWriter returns a writer to w that knows whether anything was written.
 func NewStartedWriter(w http.ResponseWriter) *startedWriter { return &startedWriter{w: w} }
 
 // Began reports whether anything was written.
@@ -39,11 +40,14 @@ func (s *startedWriter) Write(b []byte) (int, error) {
 	return s.w.Write(b)
 }
 
+// WriteText answers with a line of text.
 func WriteText(w http.ResponseWriter, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, text+"\n") // the client is gone if this fails
 }
 
+// WriteJSON answers with v. Its error is always nil: when writing fails the client is
+// gone.
 func WriteJSON(w http.ResponseWriter, v any) error {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // the client is gone if this fails

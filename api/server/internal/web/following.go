@@ -33,6 +33,8 @@ type following struct {
 	leave func()
 }
 
+// NewFollowing begins an answer of lines that goes on while its client follows, within
+// the room of followers. The caller closes it.
 func NewFollowing(w http.ResponseWriter, r *http.Request, followers *budget.Pool) *following {
 	caller, leave := followers.Of(r.Context())
 	room := caller.Lone("writer", budget.OneFollower)

@@ -26,6 +26,8 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	return ParseJSON(b, into)
 }
 
+// ParseJSON decodes b strictly: unknown fields and what follows the value are
+// ErrBadRequest.
 func ParseJSON(b []byte, into any) error {
 	if err := canon.UnmarshalJSON(b, into); err != nil {
 		return fmt.Errorf("%w: the body: %w", api.ErrBadRequest, err)
@@ -60,6 +62,7 @@ func HopsOf(r *http.Request) (int, error) {
 	return int(n), nil
 }
 
+// HexInto decodes exactly len(dst) bytes of hexadecimal, or returns ErrBadRequest.
 func HexInto(dst []byte, s string) error {
 	if len(s) != 2*len(dst) {
 		return fmt.Errorf("%w: %d characters are not %d bytes in hexadecimal", api.ErrBadRequest, len(s), len(dst))
@@ -70,6 +73,8 @@ func HexInto(dst []byte, s string) error {
 	return nil
 }
 
+// ReadAll reads a request's body of at most limit bytes. Errors are ErrBadRequest, and
+// problem.ErrBodiesFull where other requests leave no room.
 func ReadAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
 	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
@@ -90,6 +95,8 @@ const (
 	HopsHeader = "Wasmhost-Hops"
 )
 
+// Handler answers a request, or returns the error that the guard answers with as a
+// problem.
 type Handler = func(http.ResponseWriter, *http.Request) error
 
 type entityKey struct{}
