@@ -45,6 +45,46 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
+// BenchmarkQuery is a 5-byte question to a counter in C, beside an event of as many bytes.
+func BenchmarkQuery(b *testing.B) {
+	r, err := host.New(ctx, host.Options{})
+	if err == nil {
+		err = r.Start(ctx)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := r.Shutdown(ctx); err != nil {
+			b.Error(err)
+		}
+	}()
+	if _, err := r.Kinds().Push(ctx, "asked", guest(b, "c/asked.wasm")); err != nil {
+		b.Fatal(err)
+	}
+	d, err := r.Spawn(ctx, daemon.SpawnRequest{Kind: "asked"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	payload := []byte("count")
+	b.Run("event", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.Deliver(ctx, d.Entity, daemon.Event{Payload: payload}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("query", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.Daemons().Query(ctx, d.Entity, payload); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // BenchmarkDaemons is many daemons on one node without a disk, each of which has
 // handled an event: what spawning takes, and what memory they hold. One round
 // is enough: -benchtime 1x.

@@ -41,6 +41,6 @@ func (r *Runtime) daemonConfig(o *Options) *engine.Config {
 	fill(&every, 1024)
 	node := daemonsOf{r}
 	return &engine.Config{Env: r.env, Permits: node, Outbox: node, Factories: r.registry, Plain: engine.BoundsOf(daemon.Limits{}, r.env.Limits),
-		CheckpointEvery: every, Ending: &r.hurry, Memory: r.idle.ActiveMemory, Unread: &r.reading, Shares: r.shares,
+		CheckpointEvery: every, Ending: &r.hurry, Memory: r.idle.ActiveMemory, Unread: &r.reading, Shares: r.shares, Copies: make(chan struct{}, engine.MaxCopies),
 		Followers: r.following(), LossOf: r.Evidence().Loss, MeterFor: r.meters.of}
 }

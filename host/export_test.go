@@ -165,6 +165,23 @@ func (r *Runtime) AwaitReaders(id identity.EntityID, n int64) {
 	}
 }
 
+// AwaitQueries waits until so many queries wait for the daemon.
+func (r *Runtime) AwaitQueries(id identity.EntityID, n int64) {
+	d, err := r.find(id)
+	for err == nil && d.Queries() < n {
+		runtime.Gosched()
+	}
+}
+
+// AwaitBusy waits until the daemon processes an event.
+func (r *Runtime) AwaitBusy(id identity.EntityID) {
+	d, err := r.find(id)
+	for err == nil && d.TryLock() {
+		d.Unlock()
+		runtime.Gosched()
+	}
+}
+
 // AwaitBrought waits until events of so many bytes wait for the daemon.
 func (r *Runtime) AwaitBrought(id identity.EntityID, n int) {
 	d, err := r.find(id)

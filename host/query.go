@@ -82,3 +82,19 @@ func (r Migrations) Arriving() []identity.EntityID {
 	}
 	return out
 }
+
+// Query asks the daemon's code what changes nothing: it leaves no record and is no event. The
+// answer follows from events that are durable and, in a cluster, is given while the node's
+// lease holds. Errors: *NotFoundError, *MovedError, daemon.ErrNoQueries,
+// daemon.ErrManyQueries, daemon.ErrTooLarge, *daemon.GuestError, the context's while the daemon
+// is on its way to another node.
+func (r Daemons) Query(ctx context.Context, id identity.EntityID, payload []byte) (daemon.Answer, error) {
+	if err := r.rt.ready(); err != nil {
+		return daemon.Answer{}, err
+	}
+	d, err := r.rt.find(id)
+	if err != nil {
+		return daemon.Answer{}, err
+	}
+	return d.Query(ctx, payload)
+}

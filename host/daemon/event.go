@@ -86,6 +86,15 @@ type Result struct {
 	Duplicate bool
 }
 
+// Answer is what a query found, and of which state of the daemon.
+type Answer struct {
+	Payload []byte // the caller's
+
+	Applied  uint64 // events that the daemon had applied
+	Sequence uint64 // of its last output
+	Epoch    uint64
+}
+
 // Moved says where a daemon went.
 type Moved struct {
 	Entity identity.EntityID

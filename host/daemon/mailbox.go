@@ -9,6 +9,9 @@ const MailboxBytes = 64 << 20
 // failed events, change subscriptions or upgrade. They take no places in its mailbox.
 const MaxReaders = 256
 
+// MaxQueries is how many queries may wait for one daemon at a time.
+const MaxQueries = 256
+
 // NearPercent is from how much of a limit on a daemon is near it.
 const NearPercent = 80
 

@@ -27,6 +27,7 @@ type Config struct {
 	Memory          *ActiveMemory                        // of the daemons that are not passive
 	Unread          *Unread                              // daemons that are yet to be read
 	Shares          *fair.Scheduler                      // of the work that the node begins by itself
+	Copies          chan struct{}                        // a place for each copy of a daemon that answers queries
 	Followers       feed.Budget                          // of those who follow a daemon's outputs
 	LossOf          func(identity.EntityID) *daemon.Loss // what of a daemon is known to be lost; nil: nothing is
 	MeterFor        func(kind string) *tally.Kind        // in which a kind's daemons are counted

@@ -40,9 +40,10 @@ type Daemon struct {
 
 	came *chain.Checkpoint // by which it came here last; nil: not looked for. Guarded by mu
 
-	waiting atomic.Int64             // senders at the lock or behind a pause: the mailbox
-	brought atomic.Int64             // bytes of the events that they bring
-	readers atomic.Int64             // that wait, of MaxReaders
+	waiting atomic.Int64 // senders at the lock or behind a pause: the mailbox
+	brought atomic.Int64 // bytes of the events that they bring
+	readers atomic.Int64 // that wait, of MaxReaders
+	queries queries
 	moving  atomic.Bool              // a migration is under way
 	fresh   bool                     // its identity was made with it: the store has nothing of that
 	unread  atomic.Bool              // recovery holds mu until it has read the daemon

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"wasmhost.example/abi"
-	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
@@ -18,22 +17,16 @@ import (
 // rules are those of one daemon's effects. They are asked while it processes.
 type rules struct{ d *Daemon }
 
-func (r rules) Publish(name string) int32 {
-	_, outputs := channel.IsOutputs(name)
-	switch {
-	case outputs || identity.ValidChannel(name) != nil:
-		return abi.EffectInvalid
-	case r.d.effects == nil || r.d.effects.Grants().MayPublish(name) == nil:
-		return abi.EffectDenied
-	}
-	return abi.EffectDone
-}
+func (r rules) Publish(name string) int32 { return granted{r.grants()}.Publish(name) }
 
-func (r rules) Send(to [32]byte) int32 {
-	if r.d.effects == nil || !r.d.effects.Grants().MaySend(to) {
-		return abi.EffectDenied
+func (r rules) Send(to [32]byte) int32 { return granted{r.grants()}.Send(to) }
+
+// grants are the daemon's.
+func (r rules) grants() *effect.Grants {
+	if r.d.effects == nil {
+		return &effect.Grants{}
 	}
-	return abi.EffectDone
+	return r.d.effects.Grants()
 }
 
 func (r rules) Cost(payload int) int { return effect.Cost(payload) }
@@ -47,7 +40,7 @@ func (r rules) Room() abi.EffectRoom {
 
 // factoryEnv is what a factory is told of the daemon.
 func (d *Daemon) factoryEnv() daemon.Env {
-	return daemon.Env{Entity: d.id, Limits: *d.Limits(), Log: d.log.Add, Rules: rules{d}, Stop: d.node.Ending.Load}
+	return daemon.Env{Entity: d.id, Limits: *d.Limits(), Log: d.log.Add, Rules: rules{d}, Stop: d.node.Ending.Load, Pause: d.glance}
 }
 
 // grant sets what the daemon may do. It needs d.mu.

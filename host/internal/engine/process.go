@@ -152,6 +152,9 @@ func (d *Daemon) Process(ev *Input, at int64, p *pending.Event) error {
 		began = time.Now()
 	}
 	raw, err := d.daemon.Process(d.prepareCall(ev, at), ev.Payload)
+	if d.queries.beside != nil {
+		d.queries.retire()
+	}
 	if sampled || d.tail != nil {
 		took := time.Since(began)
 		if d.tail != nil {

@@ -278,7 +278,7 @@ func (u *undo) restoreMemory(g *Guest) error {
 
 // compareBlocks is up to how many blocks comparing a whole memory beats asking the kernel
 // which of its pages were written.
-const compareBlocks = 32
+const compareBlocks = 16
 
 // restoreCompared is restoreMemory of a small memory, which has n blocks.
 func (u *undo) restoreCompared(g *Guest, mem []byte, n uint32) {

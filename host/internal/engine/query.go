@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/sandbox"
+)
+
+// A query is answered by the daemon's code under the daemon's lock, and undone. Where the
+// daemon processes an event that takes long, or the query itself does, a copy of the daemon
+// answers, see glimpse. The answer is given once what it follows from is durable and, in a
+// cluster, the node's lease was seen to hold after that.
+
+// queryPatience is for how long a query may hold up events.
+const queryPatience = 2 * time.Millisecond
+
+// queries are those that wait for a daemon.
+type queries struct {
+	count  atomic.Int64 // of daemon.MaxQueries
+	queued atomic.Int64 // length of queue, for who does not take mu
+
+	mu      lock.Mutex[lock.Leaf]
+	queue   []*question
+	ushered bool          // somebody waits for the daemon's lock, for all of queue
+	slots   chan struct{} // a place for each copy of the daemon; nil: there was none yet
+
+	// beside is what the daemon was before the event that it processes; nil: nobody asked. It
+	// is written under mu and the daemon's lock.
+	beside *glimpse
+}
+
+// question is a query that waits, and what came of it.
+type question struct {
+	payload []byte
+	done    chan struct{} // closed once the rest is set
+
+	answer daemon.Answer
+	err    error
+	tied   bool            // the answer, or the error, follows from the daemon's state
+	ticket *pending.Ticket // that what it follows from is durable, where tied
+	by     *glimpse        // what is to answer; nil: it is answered
+}
+
+// Query asks the daemon's code what changes nothing. Errors: daemon.ErrNoQueries,
+// daemon.ErrManyQueries, daemon.ErrTooLarge, *daemon.GuestError, *daemon.MovedError. It needs
+// no lock.
+func (d *Daemon) Query(ctx context.Context, payload []byte) (daemon.Answer, error) {
+	if most := d.Limits().EventBytes; len(payload) > most {
+		return daemon.Answer{}, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(payload), most)
+	}
+	if d.queries.count.Add(1) > daemon.MaxQueries {
+		d.queries.count.Add(-1)
+		return daemon.Answer{}, fmt.Errorf("%w %s: %d", daemon.ErrManyQueries, d.id.Origin(), daemon.MaxQueries)
+	}
+	defer d.queries.count.Add(-1)
+
+	q := question{payload: payload}
+	if d.tryEnter() {
+		d.answerQuery(&q)
+		d.mu.Unlock()
+	} else if err := d.queueQuery(ctx, &q); err != nil {
+		return daemon.Answer{}, err
+	}
+
+	if q.by != nil {
+		if err := d.answerByCopy(ctx, &q); err != nil {
+			return daemon.Answer{}, err
+		}
+	}
+	if q.tied {
+		if err := q.ticket.Wait(ctx); err != nil {
+			return daemon.Answer{}, err
+		}
+	}
+	return q.answer, q.err
+}
+
+// Queries returns how many queries wait for the daemon, or are being answered. It needs no lock.
+func (d *Daemon) Queries() int64 { return d.queries.count.Load() }
+
+// answerQuery has the daemon's code answer. It needs d.mu.
+func (d *Daemon) answerQuery(q *question) {
+	code, ok := d.daemon.(daemon.Querier)
+	if !ok {
+		q.err = daemon.ErrNoQueries
+		return
+	}
+
+	c := d.queryCall()
+	payload, err := code.Query(c, q.payload, queryPatience)
+	switch {
+	case errors.Is(err, daemon.ErrNoQueries):
+		q.err = err
+		return
+	case errors.Is(err, daemon.ErrPatience):
+		q.by, q.err = d.glimpseOf()
+		return
+	case errors.Is(err, sandbox.ErrBroken):
+		d.log.Add(3, err.Error())
+		d.End(lifecycle.Fail, err)
+		d.Notify(daemon.CannotGoOn, err.Error())
+	}
+
+	q.answer = daemon.Answer{Payload: payload, Applied: d.applied, Sequence: d.chain.Sequence(), Epoch: d.epoch}
+	q.err, q.tied = err, true
+	if q.ticket = d.last; d.leader != nil {
+		q.ticket = pending.NewTicket()
+		d.leader.Barrier(q.ticket.Finish)
+	}
+}
+
+// queryCall is what the daemon's code learns of a query now. It needs d.mu.
+func (d *Daemon) queryCall() *daemon.Call {
+	return &daemon.Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.Now()}
+}
+
+// queueQuery waits for the daemon's lock, or for what the daemon was before the event that
+// holds it.
+func (d *Daemon) queueQuery(ctx context.Context, q *question) error {
+	s := &d.queries
+	q.done = make(chan struct{})
+
+	s.mu.Lock()
+	if s.beside != nil {
+		q.by = s.beside
+		s.mu.Unlock()
+		return nil
+	}
+	s.queue = append(s.queue, q)
+	s.queued.Store(int64(len(s.queue)))
+	first := !s.ushered
+	s.ushered = true
+	s.mu.Unlock()
+
+	if first {
+		if d.env.Work.Begin() {
+			go d.usher()
+		} else {
+			s.fail(daemon.ErrShuttingDown)
+		}
+	}
+	select {
+	case <-q.done:
+		return nil
+	case <-ctx.Done():
+	}
+	if s.leave(q) {
+		return fmt.Errorf("waiting for daemon %s: %w", d.id.Origin(), context.Cause(ctx))
+	}
+	<-q.done // it is being answered
+	return nil
+}
+
+// usher takes the daemon's lock for the queries that wait, one after the other.
+func (d *Daemon) usher() {
+	defer d.env.Work.Done()
+	for {
+		err := d.inside(d.env.Context, func(context.Context) error {
+			d.mu.Lock()
+			return nil
+		})
+		if err != nil {
+			d.queries.fail(err)
+			return
+		}
+
+		q := d.queries.next()
+		if q != nil {
+			d.answerQuery(q)
+			close(q.done)
+		}
+		d.mu.Unlock()
+		if q == nil {
+			return
+		}
+	}
+}
+
+// next returns the query that waits longest; nil where none does, which the usher is the last
+// to see.
+func (s *queries) next() *question {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		s.ushered = false
+		return nil
+	}
+	q := s.queue[0]
+	s.queue = slices.Delete(s.queue, 0, 1)
+	s.queued.Store(int64(len(s.queue)))
+	return q
+}
+
+// fail ends all queries that wait, and the usher.
+func (s *queries) fail(err error) {
+	for q := s.next(); q != nil; q = s.next() {
+		q.err = err
+		close(q.done)
+	}
+}
+
+// leave takes a query out of the queue; false: it is not there any more.
+func (s *queries) leave(q *question) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := slices.Index(s.queue, q)
+	if k < 0 {
+		return false
+	}
+	s.queue = slices.Delete(s.queue, k, k+1)
+	s.queued.Store(int64(len(s.queue)))
+	return true
+}
