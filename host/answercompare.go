@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/internal/standbys"
@@ -89,7 +90,7 @@ func (r *Runtime) standsAt(s *standbys.Standby, m *standby.Compare) (*standby.St
 	if copied.Record == nil {
 		return out, nil
 	}
-	rec, err := decodeDaemonRecord(copied.Record)
+	rec, err := engine.DecodeRecord(copied.Record)
 	if err != nil {
 		return nil, err
 	}

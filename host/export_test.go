@@ -113,7 +113,7 @@ func (r *Runtime) Passivate(id identity.EntityID) bool {
 // ReadDelta reads a stored delta as the first behind a snapshot that has the
 // digest base.
 func ReadDelta(id identity.EntityID, base chain.Hash, value []byte) error {
-	return engine.ReadFirstDelta(withStore().env, id, base, value)
+	return engine.ReadFirstDelta(withStore().env.Store, id, base, value)
 }
 
 // withStore is a runtime of which only the store is there, and empty.

@@ -19,7 +19,6 @@ import (
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
-	"wasmhost.example/internal/canon"
 )
 
 // failOver asks the directory for a daemon whose owner is gone, where the copy here
@@ -223,9 +222,9 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	r := c.rt
 	at := s.State()
 	encoded, from, whole := at.Record, at.Owner, at.Whole
-	var rec engine.DaemonRecord
-	if err := canon.Unmarshal(encoded, &rec); err != nil {
-		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	rec, err := engine.DecodeRecord(encoded)
+	if err != nil {
+		return err
 	}
 	d := engine.FromRecord(r.daemons, e.Entity, encoded)
 	d.Lock()

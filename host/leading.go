@@ -12,7 +12,6 @@ import (
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
-	"wasmhost.example/internal/canon"
 )
 
 // What a runtime is to the leaders of its daemons, and what it asks of them. All of it does
@@ -133,7 +132,7 @@ func (r *Runtime) proveReach(id identity.EntityID, e reach.Extent) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	rec, err := decodeDaemonRecord(encoded)
+	rec, err := engine.DecodeRecord(encoded)
 	if err != nil {
 		return nil, err
 	}
@@ -165,38 +164,28 @@ func (n leadersNode) RecordFor(ctx context.Context, id identity.EntityID, to mes
 	if err != nil {
 		return nil, err
 	}
-	var rec engine.DaemonRecord
-	if err := canon.Unmarshal(b, &rec); err != nil {
-		return nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	rec, err := engine.DecodeRecord(b)
+	if err != nil {
+		return nil, err
 	}
 	if len(rec.Key) == 0 {
-		return canon.Marshal(&rec)
+		return rec.Encode()
 	}
 
-	env, err := identity.ParseEnvelope(rec.Key)
+	key, err := engine.OpenKey(rec.Key, n.rt.env.Node, id)
 	if err != nil {
-		return nil, fmt.Errorf("the daemon's key: %w", err)
-	}
-	key, err := env.Open(n.rt.env.Node, engine.AtRest, id)
-	if err != nil {
-		return nil, fmt.Errorf("the daemon's key: %w", err)
+		return nil, err
 	}
 	defer key.Wipe()
 	sealTo, err := to.SealKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if env, err = identity.Seal(key, sealTo, standbyLink); err != nil {
+	env, err := identity.Seal(key, sealTo, standbyLink)
+	if err != nil {
 		return nil, fmt.Errorf("sealing the daemon's key to a standby: %w", err)
 	}
 	rec.Key = env.Bytes()
-	return canon.Marshal(&rec)
+	return rec.Encode()
 }
 
-func decodeDaemonRecord(b []byte) (*engine.DaemonRecord, error) {
-	rec := &engine.DaemonRecord{}
-	if err := canon.Unmarshal(b, rec); err != nil {
-		return nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
-	}
-	return rec, nil
-}

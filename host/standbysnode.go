@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/host/store"
@@ -112,7 +113,7 @@ func (n standbysNode) KeepEvidence(id identity.EntityID, epoch uint64, why strin
 
 // CheckRecord implements standbys.Node.
 func (n standbysNode) CheckRecord(b []byte) error {
-	rec, err := decodeDaemonRecord(b)
+	rec, err := engine.DecodeRecord(b)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,6 @@ import (
 	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
-	"wasmhost.example/internal/canon"
 )
 
 // Copy is what a node says that it has of a daemon of its cluster. What it proves is in
@@ -47,8 +46,7 @@ func (r Copies) List() []Copy {
 	for _, s := range c.copies.All() {
 		id, at := s.Entity(), s.State()
 		v := Copy{Entity: id, Owner: at.Owner, Epoch: at.Epoch, Whole: at.Whole, State: "standby"}
-		var rec engine.DaemonRecord
-		if canon.Unmarshal(at.Record, &rec) == nil {
+		if rec, err := engine.DecodeRecord(at.Record); err == nil {
 			v.Name = rec.Name
 		}
 		was, known := c.recall(id)
@@ -110,9 +108,9 @@ func (r *Runtime) sealCopy(ctx context.Context, s *standbys.Standby) (uint64, *c
 	if encoded == nil {
 		return 0, nil, fmt.Errorf("%w: its record has not come", daemon.ErrNoHistory)
 	}
-	var rec engine.DaemonRecord
-	if err := canon.Unmarshal(encoded, &rec); err != nil {
-		return 0, nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	rec, err := engine.DecodeRecord(encoded)
+	if err != nil {
+		return 0, nil, err
 	}
 	if err := r.env.Store.Commit(&store.Batch{}); err != nil { // what is acknowledged in memory may be on its way there
 		return 0, nil, err

@@ -9,7 +9,6 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
-	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
@@ -231,12 +230,4 @@ func (d *Daemon) Usage() daemon.Usage {
 // becomes the daemon's.
 func Bare(node *Config, id identity.EntityID, key *identity.KeyPair) *Daemon {
 	return &Daemon{node: node, env: node.Env, id: id, key: key}
-}
-
-// ReadFirstDelta returns nil if value is what the store may keep of a daemon's state as the
-// first delta behind a snapshot of the digest.
-func ReadFirstDelta(e *env.Env, id identity.EntityID, base chain.Hash, value []byte) error {
-	d := &Daemon{id: id, saved: saved{digest: base}, env: e}
-	_, _, _, err := d.readDelta([]byte{0, 0, 0, 0}, value)
-	return err
 }

@@ -17,7 +17,6 @@ import (
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
-	"wasmhost.example/internal/canon"
 )
 
 // New makes a daemon that holds its events until resume.
@@ -32,7 +31,7 @@ func New(node *Config, id identity.EntityID, kind string, module []byte) *Daemon
 	d.LimitTo(daemon.Limits{})
 	d.call.Rules = rules{d}
 	d.used = d.spawned.UnixNano()
-	d.saved.tried = d.used
+	d.saved = savedAt(d.used)
 	d.resumed = make(chan struct{})
 	return d
 }
@@ -155,37 +154,17 @@ func (d *Daemon) RestoreTo(h *snapshot.Header) (err error) {
 	return nil
 }
 
-// DaemonRecord is how the store keeps what a daemon is. The private key is
-// sealed to the node's own key.
-type DaemonRecord struct {
-	_       struct{} `cbor:",toarray"`
-	Name    string
-	Kind    string
-	Module  []byte
-	Spawned int64
-	Key     []byte           // an identity envelope, or empty for a public-only daemon
-	Limits  map[string]int64 // of its own
-
-	Previous []byte // the module before the last upgrade; empty: there was none
-}
-
-// AtRest is the link to which an identity that is stored is bound.
-var AtRest = []byte("wasmhost identity at rest")
-
+// EncodeRecord is how the store keeps what the daemon is. It needs d.mu.
 func (d *Daemon) EncodeRecord() ([]byte, error) {
 	rec := &DaemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.OwnLimits().Map(), Previous: d.previous}
 	if d.key.CanSign() {
-		own, err := d.env.Node.SealKey()
+		sealed, err := SealKey(d.key, d.env.Node)
 		if err != nil {
 			return nil, fmt.Errorf("sealing a daemon's key at rest: %w", err)
 		}
-		env, err := identity.Seal(d.key, own, AtRest)
-		if err != nil {
-			return nil, fmt.Errorf("sealing a daemon's key at rest: %w", err)
-		}
-		rec.Key = env.Bytes()
+		rec.Key = sealed
 	}
-	return canon.Marshal(rec)
+	return rec.Encode()
 }
 
 func (d *Daemon) StoreBeginning(begin *journal.Begin, from *snapshot.Snapshot, grants effect.Grants) error {
@@ -203,7 +182,8 @@ func (d *Daemon) StoreBeginning(begin *journal.Begin, from *snapshot.Snapshot, g
 	}
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
-	d.index, d.snapshotIndex, d.saved.exact = 1, 1, true
+	d.index, d.snapshotIndex = 1, 1
+	d.saved.begin()
 	if from != nil {
 		lasting, err := from.Header.Facts()
 		if err == nil {
@@ -239,35 +219,15 @@ const fewRecords = 256
 
 // Forget removes all that the store holds of the daemon. It needs d.mu.
 func (d *Daemon) Forget(b *store.Batch) {
-	if d.life.State() != lifecycle.Running && d.life.State() != lifecycle.Migrating || d.remade || !d.saved.exact || d.index-d.firstIndex > fewRecords {
+	if d.life.State() != lifecycle.Running && d.life.State() != lifecycle.Migrating || d.remade || !d.saved.isExact() || d.index-d.firstIndex > fewRecords {
 		Forget(b, d.id)
 		return
 	}
 	ForgetRole(b, d.id)
 	b.Delete(store.Snapshots, d.id[:])
-	for place := range d.saved.deltas {
-		b.Delete(store.Deltas, deltaKey(d.id, place))
-	}
+	d.saved.forget(b, d.id)
 	for i := d.firstIndex; i < d.index; i++ {
 		b.DeleteRecord(d.id, i)
 	}
 }
 
-// Forget removes all that the store holds of the daemon.
-func Forget(b *store.Batch, id identity.EntityID) {
-	ForgetRole(b, id)
-	b.Delete(store.Snapshots, id[:])
-	losses.Delete(b, id)
-	b.Delete(store.Meta, snapshot.ArrivingKey(id))
-	b.DeleteUnder(store.Deltas, id[:])
-	b.DeleteHistory(id)
-}
-
-// ForgetRole removes all that makes the daemon this node's, but for its history and
-// state.
-func ForgetRole(b *store.Batch, id identity.EntityID) {
-	for _, t := range []store.Table{store.Daemons, store.Moved, store.Outgoing, store.Incoming, store.Passive, store.Bound, store.Effects, store.Holds} {
-		b.Delete(t, id[:])
-	}
-	losses.Delete(b, id)
-}

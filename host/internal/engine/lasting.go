@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -37,22 +36,6 @@ func (d *Daemon) TakeFacts(l *snapshot.Facts) {
 	if l != nil {
 		d.spawned, d.previous, d.stats.errors = time.Unix(0, l.Spawned), canon.OrNil(l.Previous), l.Errors
 	}
-}
-
-// StoredFacts reads what a daemon that comes here keeps for life; nil where there is none.
-func StoredFacts(st *store.Store, id identity.EntityID) (*snapshot.Facts, error) {
-	b, err := st.Get(store.Meta, snapshot.ArrivingKey(id))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	l, err := snapshot.DecodeFacts(b)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
-	}
-	return l, nil
 }
 
 // CameBy returns the checkpoint by which the daemon came here last, encoded. It needs

@@ -16,17 +16,6 @@ import (
 	"wasmhost.example/internal/canon"
 )
 
-// PassiveRecord is how the store keeps where a passive daemon stands.
-type PassiveRecord struct {
-	_        struct{} `cbor:",toarray"`
-	Epoch    uint64
-	Sequence uint64
-	HeadHash chain.Hash
-	Applied  uint64
-	Emitted  uint64
-	Errors   uint64
-}
-
 // ActiveMemory is the memory of the daemons that are not passive.
 type ActiveMemory struct {
 	Limit int64         // 0: none

@@ -12,7 +12,6 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/store"
-	"wasmhost.example/identity"
 )
 
 func (d *Daemon) fail(err error) {
@@ -37,14 +36,13 @@ func (d *Daemon) RebuildWith(ctx context.Context, sealed []byte) error {
 	d.remade = true
 	defer func() { d.remade = false }()
 	if len(sealed) > 0 {
-		env, err := identity.ParseEnvelope(sealed)
+		key, err := OpenKey(sealed, d.env.Node, d.id)
 		if err != nil {
-			return fmt.Errorf("the daemon's key: %w", err)
+			return err
 		}
-		if d.key, err = env.Open(d.env.Node, AtRest, d.id); err != nil {
-			return fmt.Errorf("the daemon's key: %w", err)
-		}
+		d.key = key
 	}
+
 	d.generation = d.env.Store.Generation()
 	factory, _, err := d.node.Factories.Factory(ctx, d.kind, d.module)
 	if err != nil {
@@ -77,7 +75,7 @@ func (d *Daemon) startingPoint() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	d.firstIndex, d.saved = first, saved{tried: d.env.Clock().UnixNano()}
+	d.firstIndex, d.saved = first, savedAt(d.env.Clock().UnixNano())
 	d.index, d.snapshotIndex, d.config = 1, 1, begin.Config
 	d.epoch = begin.Epoch
 	if there, err := d.loadStored(begin.Time); there || err != nil {
@@ -88,26 +86,6 @@ func (d *Daemon) startingPoint() (uint64, error) {
 	}
 	d.chain = chain.New(begin.Head, nil)
 	return 1, d.init(begin.Time, true)
-}
-
-// Beginning returns the first record of a daemon's history, and its index.
-func Beginning(st *store.Store, id identity.EntityID) (first uint64, begin *journal.Begin, err error) {
-	err = st.ReadHistory(id, 0, ^uint64(0), func(index uint64, b []byte) error {
-		rec, err := journal.Decode(b)
-		if err != nil {
-			return err
-		}
-		var ok bool
-		if begin, ok = rec.(*journal.Begin); !ok {
-			return fmt.Errorf("%w: the history begins with a %T", journal.ErrMalformed, rec)
-		}
-		first = index
-		return store.ErrStop
-	})
-	if err == nil && begin == nil {
-		err = fmt.Errorf("%w: there is no history", store.ErrCorrupt)
-	}
-	return first, begin, err
 }
 
 // Replay applies one history record, as it was applied before. Outputs other

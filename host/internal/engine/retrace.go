@@ -11,7 +11,6 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
-	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
 )
 
@@ -23,20 +22,15 @@ func (d *Daemon) Remake(encoded []byte) error {
 
 // OpenKey gives the daemon the key of its record.
 func (d *Daemon) OpenKey(encoded []byte) error {
-	var rec DaemonRecord
-	if err := canon.Unmarshal(encoded, &rec); err != nil {
-		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	rec, err := DecodeRecord(encoded)
+	if err != nil || len(rec.Key) == 0 {
+		return err
 	}
-	if len(rec.Key) == 0 {
-		return nil
-	}
-	env, err := identity.ParseEnvelope(rec.Key)
-	if err == nil {
-		d.key, err = env.Open(d.env.Node, AtRest, d.id)
-	}
+	key, err := OpenKey(rec.Key, d.env.Node, d.id)
 	if err != nil {
-		return fmt.Errorf("the daemon's key: %w", err)
+		return err
 	}
+	d.key = key
 	return nil
 }
 
@@ -48,11 +42,11 @@ func (d *Daemon) StandBack(ctx context.Context, use func(uint64, *snapshot.Heade
 		return err
 	}
 	d.firstIndex, d.index, d.config, d.epoch = first, first+1, begin.Config, begin.Epoch
-	stored := uint64(0)
+	through := uint64(0)
 	index, s, err := latestStored(d.env.Store, d.id)
 	switch {
 	case err == nil:
-		stored = s.Header.Through
+		through = s.Header.Through
 		may, err := use(index, &s.Header)
 		if err != nil {
 			return err
@@ -68,31 +62,13 @@ func (d *Daemon) StandBack(ctx context.Context, use func(uint64, *snapshot.Heade
 		return err
 	}
 	if first > 0 || begin.Head.Sequence > 0 || begin.Applied > 0 || len(begin.HeadPayload) > 0 {
-		return fmt.Errorf("%w: it begins after output %d, with a state that is not kept; the stored state stands after output %d", daemon.ErrHistoryTrimmed, begin.Head.Sequence, stored)
+		return fmt.Errorf("%w: it begins after output %d, with a state that is not kept; the stored state stands after output %d", daemon.ErrHistoryTrimmed, begin.Head.Sequence, through)
 	}
 	d.module, d.previous, d.chain = canon.OrNil(begin.Module), nil, chain.New(begin.Head, nil)
 	if err := d.build(ctx); err != nil {
 		return err
 	}
 	return d.init(begin.Time, true)
-}
-
-// latestStored reads the stored snapshot of a daemon that may store another
-// meanwhile.
-func latestStored(st *store.Store, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
-	for {
-		value, err := st.Get(store.Snapshots, id[:])
-		if err != nil {
-			return 0, nil, err
-		}
-		index, s, err := ReadStored(st, value, id)
-		if err == nil {
-			return index, s, nil
-		}
-		if now, getErr := st.Get(store.Snapshots, id[:]); getErr != nil || bytes.Equal(now, value) {
-			return 0, nil, errors.Join(err, getErr)
-		}
-	}
 }
 
 // build makes the code of a daemon of d.module.

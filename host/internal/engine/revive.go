@@ -18,11 +18,11 @@ import (
 // FromRecord makes the table's entry of a daemon from its record: what it is, and
 // not yet where it stands. A record that cannot be read makes a failed daemon.
 func FromRecord(node *Config, id identity.EntityID, encoded []byte) *Daemon {
-	var rec DaemonRecord
-	if err := canon.Unmarshal(encoded, &rec); err != nil {
+	rec, err := DecodeRecord(encoded)
+	if err != nil {
 		d := New(node, id, "", nil)
 		d.name, d.key = id.Origin().String(), identity.PublicOnly(id)
-		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
+		d.fail(err)
 		return d
 	}
 	d := New(node, id, rec.Kind, bytes.Clone(canon.OrNil(rec.Module)))
@@ -69,9 +69,9 @@ func (d *Daemon) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var rec DaemonRecord
-	if err := canon.Unmarshal(encoded, &rec); err != nil {
-		return fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
+	rec, err := DecodeRecord(encoded)
+	if err != nil {
+		return err
 	}
 	d.stats, d.applied, d.payload, d.horizon, d.last = stats{errors: d.stats.errors}, 0, nil, snapshot.DedupTable{}, nil
 	d.ledger, d.effects = channel.Ledger{}, nil

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
@@ -33,7 +32,7 @@ func (d *Daemon) trimmable(now bool) uint64 {
 	if d.index <= d.firstIndex+keep+slack {
 		return 0
 	}
-	to := min(d.index-keep, d.saved.whole)
+	to := min(d.index-keep, d.saved.wholeAt())
 	if to <= d.firstIndex+1+slack/2 { // little would go
 		return 0
 	}
@@ -46,7 +45,7 @@ func (d *Daemon) startTrimming() { d.startTrimmingTo(d.trimmable(false), false) 
 // TrimNow lets go of all that is beyond the daemon's history, however little, and gives the
 // space back. It stores the state first where that keeps records from going. It needs d.mu.
 func (d *Daemon) TrimNow() {
-	if keep := uint64(d.Limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.env.Store != nil && d.kind != "" && d.index > d.saved.whole+keep {
+	if keep := uint64(d.Limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.env.Store != nil && d.kind != "" && d.index > d.saved.wholeAt()+keep {
 		b := &store.Batch{}
 		if err := d.putWhole(b); err == nil {
 			d.commit(b)
@@ -110,7 +109,7 @@ func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*pending.Tic
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.IsMoving() || d.Stale() != nil || to > d.saved.whole || d.trimmable(now) == 0 {
+	if d.life.State() != lifecycle.Running || d.IsMoving() || d.Stale() != nil || to > d.saved.wholeAt() || d.trimmable(now) == 0 {
 		return nil, nil // another time
 	}
 	begin.Checkpoint = chain.Checkpoint{Purpose: chain.PurposeRestart, Entity: d.id, Epoch: begin.Epoch, Sequence: begin.Head.Sequence,
@@ -133,43 +132,3 @@ func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*pending.Tic
 	return t, nil
 }
 
-// BeginningAt returns the journal.Begin of a history that begins before record
-// to, unsigned: what the records until there come to.
-func BeginningAt(ctx context.Context, st *store.Store, id store.ID, to uint64) (*journal.Begin, error) {
-	var begin *journal.Begin
-	err := st.ReadHistory(id, 0, to, func(index uint64, b []byte) error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		rec, err := journal.Decode(b)
-		if err != nil {
-			return fmt.Errorf("history record %d: %w", index, err)
-		}
-		if first, ok := rec.(*journal.Begin); ok {
-			begin = first
-			return nil
-		}
-		if begin == nil {
-			return fmt.Errorf("%w: the history begins with a %T", journal.ErrMalformed, rec)
-		}
-		switch rec := rec.(type) {
-		case *journal.Event:
-			begin.Applied, begin.Time = rec.Applied, max(begin.Time, rec.Time)
-			if links := rec.Links(); len(links) > 0 {
-				last := links[len(links)-1]
-				begin.Head, begin.HeadPayload = last.Link, last.Payload
-			}
-		case *journal.Move:
-			begin.Epoch = rec.Epoch
-		case *journal.Mend:
-			begin.Epoch = rec.Fact.Epoch
-		case *journal.Upgrade:
-			begin.Module = rec.To
-		}
-		return nil
-	})
-	if err == nil && begin == nil {
-		err = errors.New("there is no history")
-	}
-	return begin, err
-}

@@ -105,6 +105,6 @@ func (d *Daemon) storeUpgrade(from []byte) error {
 	if d.leader != nil {
 		d.renew()
 	}
-	d.snapshotIndex, d.saved = d.index, saved{tried: d.env.Clock().UnixNano()}
+	d.snapshotIndex, d.saved = d.index, savedAt(d.env.Clock().UnixNano())
 	return nil
 }
