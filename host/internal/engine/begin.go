@@ -230,4 +230,3 @@ func (d *Daemon) Forget(b *store.Batch) {
 		b.DeleteRecord(d.id, i)
 	}
 }
-

@@ -90,4 +90,3 @@ func latestStored(st *store.Store, id identity.EntityID) (uint64, *snapshot.Snap
 		}
 	}
 }
-

@@ -44,4 +44,3 @@ func StoredFacts(st *store.Store, id identity.EntityID) (*snapshot.Facts, error)
 	}
 	return l, nil
 }
-

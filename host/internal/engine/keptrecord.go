@@ -77,4 +77,3 @@ type PassiveRecord struct {
 	Emitted  uint64
 	Errors   uint64
 }
-

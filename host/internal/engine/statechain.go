@@ -246,4 +246,3 @@ type deltaState struct {
 }
 
 const deltaVersion = 1
-

@@ -126,4 +126,3 @@ func StoredDigest(index uint64, s *snapshot.Snapshot) chain.Hash {
 func deltaKey(id identity.EntityID, place int) []byte {
 	return binary.BigEndian.AppendUint32(append([]byte(nil), id[:]...), uint32(place))
 }
-

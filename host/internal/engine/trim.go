@@ -131,4 +131,3 @@ func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*pending.Tic
 	}
 	return t, nil
 }
-
