@@ -61,6 +61,7 @@ var parts = []struct{ title, dir string }{
 	{"Daemons", "host"},
 	{"Kinds and modules", "host/registry"},
 	{"One daemon", "host/internal/engine"},
+	{"What is stored of a daemon", "host/internal/stored"},
 	{"The last lines that a daemon logged", "host/internal/textlog"},
 	{"Trying a guest outside a node", "host/guesttest"},
 	{"What is asked of a daemon", "host/daemon"},

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/internal/standbys"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -90,7 +90,7 @@ func (r *Runtime) standsAt(s *standbys.Standby, m *standby.Compare) (*standby.St
 	if copied.Record == nil {
 		return out, nil
 	}
-	rec, err := engine.DecodeRecord(copied.Record)
+	rec, err := stored.DecodeRecord(copied.Record)
 	if err != nil {
 		return nil, err
 	}

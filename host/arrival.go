@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 
-	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/snapshot"
@@ -107,7 +107,7 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 	if s, err = s.ForStore(d.Key()); err != nil {
 		return err
 	}
-	return engine.PutSnapshot(in.env.Store, b, in.offer.Entity, d.NextIndex(), s)
+	return stored.Put(in.env.Store, b, in.offer.Entity, d.NextIndex(), s)
 }
 
 // beginHere starts a history for a daemon that brought none: at its snapshot,

@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/source"
@@ -146,7 +147,7 @@ func (p departing) TakeBack(epoch uint64) (chain.Mended, error) {
 	}
 	entity := p.Entity()
 	b.Delete(store.Outgoing, entity[:])
-	b.Delete(store.Meta, engine.KeptKey(entity)) // it has its key
+	b.Delete(store.Meta, stored.KeptKey(entity)) // it has its key
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}

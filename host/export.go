@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -68,7 +69,7 @@ func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64,
 	if err != nil {
 		return 0, nil, err
 	}
-	at, err := engine.BeginningAt(ctx, r.env.Store, id, end)
+	at, err := stored.BeginningAt(ctx, r.env.Store, id, end)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/internal/reach"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/outbox"
 	"wasmhost.example/host/snapshot"
@@ -113,7 +114,7 @@ func (r *Runtime) Passivate(id identity.EntityID) bool {
 // ReadDelta reads a stored delta as the first behind a snapshot that has the
 // digest base.
 func ReadDelta(id identity.EntityID, base chain.Hash, value []byte) error {
-	return engine.ReadFirstDelta(withStore().env.Store, id, base, value)
+	return stored.ReadFirstDelta(withStore().env.Store, id, base, value)
 }
 
 // withStore is a runtime of which only the store is there, and empty.
@@ -127,11 +128,11 @@ var withStore = sync.OnceValue(func() *Runtime {
 
 // StoredDigest names a stored snapshot.
 func StoredDigest(id identity.EntityID, value []byte) (chain.Hash, error) {
-	index, s, err := engine.ReadStored(withStore().env.Store, value, id)
+	index, s, err := stored.Read(withStore().env.Store, value, id)
 	if err != nil {
 		return chain.Hash{}, err
 	}
-	return engine.StoredDigest(index, s), nil
+	return stored.Digest(index, s), nil
 }
 
 // Pace returns how long the daemon waits between two events.

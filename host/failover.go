@@ -15,6 +15,7 @@ import (
 	"wasmhost.example/host/internal/losses"
 	"wasmhost.example/host/internal/reach"
 	"wasmhost.example/host/internal/standbys"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
@@ -222,7 +223,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	r := c.rt
 	at := s.State()
 	encoded, from, whole := at.Record, at.Owner, at.Whole
-	rec, err := engine.DecodeRecord(encoded)
+	rec, err := stored.DecodeRecord(encoded)
 	if err != nil {
 		return err
 	}
@@ -232,7 +233,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	if d.State() != lifecycle.Migrating {
 		return d.Gone()
 	}
-	lasting, err := engine.StoredFacts(r.env.Store, e.Entity)
+	lasting, err := stored.Facts(r.env.Store, e.Entity)
 	if err == nil {
 		err = d.RebuildWith(ctx, nil)
 	}
@@ -340,10 +341,10 @@ func (c *member) supersede(d *engine.Daemon, e directory.Entry) {
 	var err error
 	var s *standbys.Standby
 	if goesOn := d.State().Serves(); goesOn && c.wants(e) {
-		engine.ForgetRole(b, d.Entity())
+		stored.ForgetRole(b, d.Entity())
 		s, err = standbys.Keep(b, d.Entity(), e.Owner, e.Epoch)
 	} else {
-		engine.Forget(b, d.Entity())
+		stored.Forget(b, d.Entity())
 	}
 	if err == nil {
 		err = t.Bury(b, d.Entity())

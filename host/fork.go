@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 )
@@ -115,7 +116,7 @@ func (r Daemons) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 	if err != nil || r.rt.env.Store == nil || d.Kind() == "" {
 		return nil, err
 	}
-	_, begin, err := engine.Beginning(r.rt.env.Store, id)
+	_, begin, err := stored.Beginning(r.rt.env.Store, id)
 	if err != nil || begin.Head.Sequence != 0 || len(begin.HeadPayload) == 0 {
 		return nil, d.WhileHere(err)
 	}

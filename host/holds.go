@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/exchange"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -49,7 +49,7 @@ func (r Daemons) KeptIdentity(id identity.EntityID) (*identity.KeyPair, error) {
 
 // KeptIn is KeptIdentity of a store that no runtime has, with the key of its node.
 func KeptIn(s *store.Store, node *identity.KeyPair, id identity.EntityID) (*identity.KeyPair, error) {
-	sealed, err := s.Get(store.Meta, engine.KeptKey(id))
+	sealed, err := s.Get(store.Meta, stored.KeptKey(id))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %s", ErrNotKept, id.Origin())
 	}
@@ -60,7 +60,7 @@ func KeptIn(s *store.Store, node *identity.KeyPair, id identity.EntityID) (*iden
 	if err != nil {
 		return nil, fmt.Errorf("%w: a key that is kept: %w", store.ErrCorrupt, err)
 	}
-	return env.Open(node, engine.AtRest, id)
+	return env.Open(node, stored.AtRest, id)
 }
 
 // keyless reports whether this node has no key for the daemon, unless the daemon

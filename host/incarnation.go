@@ -13,6 +13,7 @@ import (
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/holds"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -252,7 +253,7 @@ func (r *Runtime) leaveToTwin(d *engine.Daemon, h *holds.Record, seen *Twin) (ch
 		return chain.Mended{}, err
 	}
 	b := &store.Batch{}
-	engine.Forget(b, d.Entity())
+	stored.Forget(b, d.Entity())
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, fmt.Errorf("giving up daemon %s: %w", d.Entity().Origin(), err)
 	}

@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/reach"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -132,16 +133,16 @@ func (r *Runtime) proveReach(id identity.EntityID, e reach.Extent) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	rec, err := engine.DecodeRecord(encoded)
+	rec, err := stored.DecodeRecord(encoded)
 	if err != nil {
 		return nil, err
 	}
-	return reach.Prove(r.env.Node, id, e, rec.Key, engine.AtRest, nil)
+	return reach.Prove(r.env.Node, id, e, rec.Key, stored.AtRest, nil)
 }
 
 // FirstRecord implements leader.Node.
 func (n leadersNode) FirstRecord(id identity.EntityID) (uint64, error) {
-	first, _, err := engine.Beginning(n.rt.env.Store, id)
+	first, _, err := stored.Beginning(n.rt.env.Store, id)
 	return first, err
 }
 
@@ -164,7 +165,7 @@ func (n leadersNode) RecordFor(ctx context.Context, id identity.EntityID, to mes
 	if err != nil {
 		return nil, err
 	}
-	rec, err := engine.DecodeRecord(b)
+	rec, err := stored.DecodeRecord(b)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +173,7 @@ func (n leadersNode) RecordFor(ctx context.Context, id identity.EntityID, to mes
 		return rec.Encode()
 	}
 
-	key, err := engine.OpenKey(rec.Key, n.rt.env.Node, id)
+	key, err := stored.OpenKey(rec.Key, n.rt.env.Node, id)
 	if err != nil {
 		return nil, err
 	}
@@ -188,4 +189,3 @@ func (n leadersNode) RecordFor(ctx context.Context, id identity.EntityID, to mes
 	rec.Key = env.Bytes()
 	return rec.Encode()
 }
-

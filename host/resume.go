@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/source"
 	"wasmhost.example/host/migration/target"
@@ -67,7 +68,7 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 		d.Lock()
 		err := d.StoredLimits()
 		if err == nil {
-			in.lasting, err = engine.StoredFacts(r.env.Store, id)
+			in.lasting, err = stored.Facts(r.env.Store, id)
 		}
 		if err == nil {
 			d.TakeFacts(in.lasting)

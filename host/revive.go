@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -30,9 +31,9 @@ func (r Node) Recovery() (done, total int) {
 // recoverDaemons finds all daemons, and brings those back, side by side, that
 // were not passive.
 func (r *Runtime) recoverDaemons(ctx context.Context) error {
-	passive := make(map[identity.EntityID]engine.PassiveRecord)
+	passive := make(map[identity.EntityID]stored.Passive)
 	err := r.env.Store.Scan(store.Passive, func(k, v []byte) error {
-		var rec engine.PassiveRecord
+		var rec stored.Passive
 		var id identity.EntityID
 		if errors.Join(id.UnmarshalBinary(k), canon.Unmarshal(v, &rec)) == nil {
 			passive[id] = rec // else the daemon is recovered as any other

@@ -9,13 +9,13 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/losses"
 	"wasmhost.example/host/internal/moving"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/target"
@@ -188,7 +188,7 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 		b.Delete(store.Meta, snapshot.ArrivingKey(id))
 		went.Raise(b, id)
 		if d.Key().CanSign() {
-			b.Delete(store.Meta, engine.KeptKey(id)) // it is the daemon's again
+			b.Delete(store.Meta, stored.KeptKey(id)) // it is the daemon's again
 		}
 		b.Generation = d.Generation()
 		if err := in.env.Store.Commit(b); err != nil {
@@ -237,7 +237,7 @@ func (in *incoming) discard(by migration.Role) bool {
 		b.Delete(store.Meta, snapshot.ArrivingKey(o.Entity))
 		b.DeleteHistory(o.Entity)
 		if in.lent {
-			b.Delete(store.Meta, engine.KeptKey(o.Entity))
+			b.Delete(store.Meta, stored.KeptKey(o.Entity))
 		}
 		if err := r.env.Store.Commit(b); err != nil {
 			r.env.Logger.Error("dropping a daemon that did not come", "daemon", o.Entity.Origin(), "error", err)

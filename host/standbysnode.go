@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/standbys"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -113,7 +113,7 @@ func (n standbysNode) KeepEvidence(id identity.EntityID, epoch uint64, why strin
 
 // CheckRecord implements standbys.Node.
 func (n standbysNode) CheckRecord(b []byte) error {
-	rec, err := engine.DecodeRecord(b)
+	rec, err := stored.DecodeRecord(b)
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/standbys"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -46,7 +46,7 @@ func (r Copies) List() []Copy {
 	for _, s := range c.copies.All() {
 		id, at := s.Entity(), s.State()
 		v := Copy{Entity: id, Owner: at.Owner, Epoch: at.Epoch, Whole: at.Whole, State: "standby"}
-		if rec, err := engine.DecodeRecord(at.Record); err == nil {
+		if rec, err := stored.DecodeRecord(at.Record); err == nil {
 			v.Name = rec.Name
 		}
 		was, known := c.recall(id)
@@ -108,7 +108,7 @@ func (r *Runtime) sealCopy(ctx context.Context, s *standbys.Standby) (uint64, *c
 	if encoded == nil {
 		return 0, nil, fmt.Errorf("%w: its record has not come", daemon.ErrNoHistory)
 	}
-	rec, err := engine.DecodeRecord(encoded)
+	rec, err := stored.DecodeRecord(encoded)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -119,7 +119,7 @@ func (r *Runtime) sealCopy(ctx context.Context, s *standbys.Standby) (uint64, *c
 	if err != nil {
 		return 0, nil, err
 	}
-	at, err := engine.BeginningAt(ctx, r.env.Store, id, end)
+	at, err := stored.BeginningAt(ctx, r.env.Store, id, end)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -43,7 +44,7 @@ func (r *Runtime) putOff(active []*engine.Daemon) (now []*engine.Daemon, err err
 	if err != nil {
 		return nil, err
 	}
-	stands := make([]*engine.PassiveRecord, len(active))
+	stands := make([]*stored.Passive, len(active))
 	var work sync.WaitGroup
 	parts := runtime.GOMAXPROCS(0)
 	for part := range parts {
@@ -69,7 +70,7 @@ func (r *Runtime) putOff(active []*engine.Daemon) (now []*engine.Daemon, err err
 
 // endOf returns where a daemon stands by the end of its history; nil where the last few
 // records do not say.
-func endOf(st *store.Store, id identity.EntityID) (out *engine.PassiveRecord) {
+func endOf(st *store.Store, id identity.EntityID) (out *stored.Passive) {
 	looked := 0
 	err := st.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
 		if looked++; looked > endRecords {
@@ -85,11 +86,11 @@ func endOf(st *store.Store, id identity.EntityID) (out *engine.PassiveRecord) {
 			for _, o := range rec.Outputs {
 				c.Append(rec.Epoch, rec.Applied, o)
 			}
-			out = &engine.PassiveRecord{Epoch: rec.Epoch, Sequence: c.Sequence(), HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: c.Sequence()}
+			out = &stored.Passive{Epoch: rec.Epoch, Sequence: c.Sequence(), HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: c.Sequence()}
 			return store.ErrStop
 		case *journal.Begin:
 			c := chain.New(rec.Head, rec.HeadPayload)
-			out = &engine.PassiveRecord{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: rec.Head.Sequence}
+			out = &stored.Passive{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: rec.Head.Sequence}
 			return store.ErrStop
 		case *journal.Checkpoint, *journal.Failure:
 			return nil

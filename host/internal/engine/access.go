@@ -13,6 +13,7 @@ import (
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/internal/textlog"
 	"wasmhost.example/identity"
@@ -190,7 +191,7 @@ func (d *Daemon) ForEvents(config []byte, code daemon.Daemon, fresh bool) {
 
 // LeaveUnread takes the daemon's lock for whoever reads it, and shows it as its history
 // ends. It is done once, before the daemon serves.
-func (d *Daemon) LeaveUnread(stands *PassiveRecord) {
+func (d *Daemon) LeaveUnread(stands *stored.Passive) {
 	d.mu.Lock()
 	lock.HandOver(&d.mu)
 	d.unread.Store(true)

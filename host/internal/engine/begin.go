@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/losses"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/internal/textlog"
 	"wasmhost.example/host/snapshot"
@@ -31,7 +32,7 @@ func New(node *Config, id identity.EntityID, kind string, module []byte) *Daemon
 	d.LimitTo(daemon.Limits{})
 	d.call.Rules = rules{d}
 	d.used = d.spawned.UnixNano()
-	d.saved = savedAt(d.used)
+	d.saved = stored.At(d.used)
 	d.resumed = make(chan struct{})
 	return d
 }
@@ -156,9 +157,9 @@ func (d *Daemon) RestoreTo(h *snapshot.Header) (err error) {
 
 // EncodeRecord is how the store keeps what the daemon is. It needs d.mu.
 func (d *Daemon) EncodeRecord() ([]byte, error) {
-	rec := &DaemonRecord{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.OwnLimits().Map(), Previous: d.previous}
+	rec := &stored.Record{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.OwnLimits().Map(), Previous: d.previous}
 	if d.key.CanSign() {
-		sealed, err := SealKey(d.key, d.env.Node)
+		sealed, err := stored.SealKey(d.key, d.env.Node)
 		if err != nil {
 			return nil, fmt.Errorf("sealing a daemon's key at rest: %w", err)
 		}
@@ -178,12 +179,12 @@ func (d *Daemon) StoreBeginning(begin *journal.Begin, from *snapshot.Snapshot, g
 	}
 	b := &store.Batch{}
 	if !d.fresh {
-		Forget(b, d.id)
+		stored.Forget(b, d.id)
 	}
 	b.Put(store.Daemons, d.id[:], rec)
 	b.Append(d.id, 0, first)
 	d.index, d.snapshotIndex = 1, 1
-	d.saved.begin()
+	d.saved.Begin()
 	if from != nil {
 		lasting, err := from.Header.Facts()
 		if err == nil {
@@ -193,7 +194,7 @@ func (d *Daemon) StoreBeginning(begin *journal.Begin, from *snapshot.Snapshot, g
 			from, err = from.ForStore(d.key)
 		}
 		if err == nil {
-			err = PutSnapshot(d.env.Store, b, d.id, 1, from)
+			err = stored.Put(d.env.Store, b, d.id, 1, from)
 		}
 		if err != nil {
 			return err
@@ -219,13 +220,13 @@ const fewRecords = 256
 
 // Forget removes all that the store holds of the daemon. It needs d.mu.
 func (d *Daemon) Forget(b *store.Batch) {
-	if d.life.State() != lifecycle.Running && d.life.State() != lifecycle.Migrating || d.remade || !d.saved.isExact() || d.index-d.firstIndex > fewRecords {
-		Forget(b, d.id)
+	if d.life.State() != lifecycle.Running && d.life.State() != lifecycle.Migrating || d.remade || !d.saved.IsExact() || d.index-d.firstIndex > fewRecords {
+		stored.Forget(b, d.id)
 		return
 	}
-	ForgetRole(b, d.id)
+	stored.ForgetRole(b, d.id)
 	b.Delete(store.Snapshots, d.id[:])
-	d.saved.forget(b, d.id)
+	d.saved.Forget(b, d.id)
 	for i := d.firstIndex; i < d.index; i++ {
 		b.DeleteRecord(d.id, i)
 	}

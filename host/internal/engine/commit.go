@@ -20,7 +20,7 @@ func (d *Daemon) Record(rec []byte) *pending.Ticket {
 	}
 	index := d.index
 	d.index++
-	d.saved.add(len(rec))
+	d.saved.Add(len(rec))
 	d.work.bytes.Add(int64(len(rec)))
 	if d.env.Store == nil || d.kind == "" {
 		return nil

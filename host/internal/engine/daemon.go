@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/internal/textlog"
 	"wasmhost.example/host/snapshot"
@@ -94,7 +95,7 @@ type Daemon struct {
 	index         uint64          // of the next history record
 	firstIndex    uint64          // index of the first that is kept
 	snapshotIndex uint64          // index at which the stored state stands
-	saved         saved           // what of the state is stored
+	saved         stored.State    // what of the state is stored
 	signed        uint64          // how many periodic checkpoints are behind
 	tail          *moving.Tail    // non-nil while a migration copies records
 	last          *pending.Ticket // of the last record submitted

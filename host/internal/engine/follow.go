@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/internal/feed"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -34,7 +35,7 @@ func (d *Daemon) TailAfter(ctx context.Context, sequence uint64) (<-chan chain.O
 		return nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, d.id.Origin())
 	}
 	if sequence > 0 {
-		_, begin, err := Beginning(d.env.Store, d.id)
+		_, begin, err := stored.Beginning(d.env.Store, d.id)
 		if err != nil {
 			return nil, d.WhileHere(err)
 		}

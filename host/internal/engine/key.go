@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 )
 
@@ -12,10 +13,10 @@ func (d *Daemon) KeepKey(b *store.Batch) error {
 	if !d.key.CanSign() {
 		return nil // it has been without before
 	}
-	sealed, err := SealKey(d.key, d.env.Node)
+	sealed, err := stored.SealKey(d.key, d.env.Node)
 	if err != nil {
 		return fmt.Errorf("sealing a key that is kept: %w", err)
 	}
-	b.Put(store.Meta, KeptKey(d.id), sealed)
+	b.Put(store.Meta, stored.KeptKey(d.id), sealed)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
@@ -93,7 +94,7 @@ func (d *Daemon) StoredLimits() error {
 	if err != nil {
 		return err
 	}
-	_, s, err := ReadStored(d.env.Store, value, d.id)
+	_, s, err := stored.Read(d.env.Store, value, d.id)
 	if err != nil {
 		return err
 	}

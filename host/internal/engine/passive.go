@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -37,7 +38,7 @@ func (m *ActiveMemory) add(bytes int64) {
 const keptPassive = 16
 
 // LoadPassive makes an entry that is fresh from the store passive.
-func (d *Daemon) LoadPassive(rec *PassiveRecord) {
+func (d *Daemon) LoadPassive(rec *stored.Passive) {
 	d.life.Signal(lifecycle.Rest)
 	d.resumed, d.marked = nil, true
 	d.epoch, d.applied = rec.Epoch, rec.Applied
@@ -59,7 +60,7 @@ func (d *Daemon) evict() {
 	d.key.Wipe()
 	d.key = identity.PublicOnly(d.id)
 	d.effects = d.effects.Resting()
-	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, snapshot.DedupTable{}, repeated{}, saved{}
+	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, snapshot.DedupTable{}, repeated{}, stored.State{}
 	d.log.Trim(keptPassive)
 	d.life.Signal(lifecycle.Rest)
 	d.Show()
@@ -82,7 +83,7 @@ func (d *Daemon) Passivate() bool {
 			return false
 		}
 	}
-	rec, err := canon.Marshal(&PassiveRecord{Epoch: d.epoch, Sequence: d.chain.Head().Sequence, HeadHash: d.chain.HeadHash(),
+	rec, err := canon.Marshal(&stored.Passive{Epoch: d.epoch, Sequence: d.chain.Head().Sequence, HeadHash: d.chain.HeadHash(),
 		Applied: d.applied, Emitted: d.stats.emitted, Errors: d.stats.errors})
 	if err != nil {
 		d.env.Logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)

@@ -37,7 +37,7 @@ func (d *Daemon) Repair(ctx context.Context, how chain.Mend) (chain.Mended, erro
 	}
 	d.GoOn(fact.Epoch)
 	if how == chain.MendSkip { // a replay of the history would differ again
-		d.saved.follow(false) // the whole state, once
+		d.saved.Follow(false) // the whole state, once
 		if err := d.putState(b); err != nil {
 			return chain.Mended{}, err
 		}

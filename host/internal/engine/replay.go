@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 )
 
@@ -36,7 +37,7 @@ func (d *Daemon) RebuildWith(ctx context.Context, sealed []byte) error {
 	d.remade = true
 	defer func() { d.remade = false }()
 	if len(sealed) > 0 {
-		key, err := OpenKey(sealed, d.env.Node, d.id)
+		key, err := stored.OpenKey(sealed, d.env.Node, d.id)
 		if err != nil {
 			return err
 		}
@@ -71,11 +72,11 @@ func (d *Daemon) RebuildWith(ctx context.Context, sealed []byte) error {
 // startingPoint restores the stored snapshot, or the daemon's beginning, and
 // returns the index of the first record to replay.
 func (d *Daemon) startingPoint() (uint64, error) {
-	first, begin, err := Beginning(d.env.Store, d.id)
+	first, begin, err := stored.Beginning(d.env.Store, d.id)
 	if err != nil {
 		return 0, err
 	}
-	d.firstIndex, d.saved = first, savedAt(d.env.Clock().UnixNano())
+	d.firstIndex, d.saved = first, stored.At(d.env.Clock().UnixNano())
 	d.index, d.snapshotIndex, d.config = 1, 1, begin.Config
 	d.epoch = begin.Epoch
 	if there, err := d.loadStored(begin.Time); there || err != nil {
@@ -143,7 +144,7 @@ func (d *Daemon) Replay(b []byte) error {
 	}
 	d.index++
 	if s, ok := rec.(*journal.Settled); !ok || s.Index != veilIndex {
-		d.saved.add(len(b))
+		d.saved.Add(len(b))
 	}
 	return nil
 }

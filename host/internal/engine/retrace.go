@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/internal/canon"
@@ -22,11 +23,11 @@ func (d *Daemon) Remake(encoded []byte) error {
 
 // OpenKey gives the daemon the key of its record.
 func (d *Daemon) OpenKey(encoded []byte) error {
-	rec, err := DecodeRecord(encoded)
+	rec, err := stored.DecodeRecord(encoded)
 	if err != nil || len(rec.Key) == 0 {
 		return err
 	}
-	key, err := OpenKey(rec.Key, d.env.Node, d.id)
+	key, err := stored.OpenKey(rec.Key, d.env.Node, d.id)
 	if err != nil {
 		return err
 	}
@@ -37,13 +38,13 @@ func (d *Daemon) OpenKey(encoded []byte) error {
 // StandBack brings the daemon to its stored state, where it may be used, else to
 // its beginning.
 func (d *Daemon) StandBack(ctx context.Context, use func(uint64, *snapshot.Header) (bool, error)) error {
-	first, begin, err := Beginning(d.env.Store, d.id)
+	first, begin, err := stored.Beginning(d.env.Store, d.id)
 	if err != nil {
 		return err
 	}
 	d.firstIndex, d.index, d.config, d.epoch = first, first+1, begin.Config, begin.Epoch
 	through := uint64(0)
-	index, s, err := latestStored(d.env.Store, d.id)
+	index, s, err := stored.Latest(d.env.Store, d.id)
 	switch {
 	case err == nil:
 		through = s.Header.Through

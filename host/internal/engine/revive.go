@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -18,7 +19,7 @@ import (
 // FromRecord makes the table's entry of a daemon from its record: what it is, and
 // not yet where it stands. A record that cannot be read makes a failed daemon.
 func FromRecord(node *Config, id identity.EntityID, encoded []byte) *Daemon {
-	rec, err := DecodeRecord(encoded)
+	rec, err := stored.DecodeRecord(encoded)
 	if err != nil {
 		d := New(node, id, "", nil)
 		d.name, d.key = id.Origin().String(), identity.PublicOnly(id)
@@ -69,7 +70,7 @@ func (d *Daemon) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rec, err := DecodeRecord(encoded)
+	rec, err := stored.DecodeRecord(encoded)
 	if err != nil {
 		return err
 	}

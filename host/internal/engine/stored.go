@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 )
@@ -13,9 +14,9 @@ import (
 // standbys is sent to them as it is stored, up to what goes into one message.
 func (d *Daemon) apartFrom() int {
 	if d.hasStandbys() {
-		return maxStandbyState
+		return stored.MaxStandbyState
 	}
-	return largeState
+	return stored.LargeState
 }
 
 // hasStandbys reports whether the daemon has standbys, or is to have some.
@@ -24,7 +25,7 @@ func (d *Daemon) hasStandbys() bool { return d.leader != nil && d.leader.HasStan
 // StoreIfDue stores the state after so many events, bytes or time. It needs
 // d.mu.
 func (d *Daemon) StoreIfDue(now int64) {
-	if d.env.Store == nil || d.kind == "" || d.index <= d.snapshotIndex || !d.saved.due(d.Limits(), now) {
+	if d.env.Store == nil || d.kind == "" || d.index <= d.snapshotIndex || !d.saved.Due(d.Limits(), now) {
 		return
 	}
 	d.noteUnstored(d.store())
@@ -63,7 +64,7 @@ func (d *Daemon) store() error {
 // time, or all of it. It needs d.mu. When the batch fails, the daemon must be
 // read from the store again.
 func (d *Daemon) putState(b *store.Batch) error {
-	d.saved.try(d.env.Clock().UnixNano())
+	d.saved.Try(d.env.Clock().UnixNano())
 	if d.nextIsDelta() {
 		if err := d.putDelta(b); err == nil || !errors.Is(err, errNoDelta) {
 			return err
@@ -74,7 +75,7 @@ func (d *Daemon) putState(b *store.Batch) error {
 
 // nextIsDelta reports whether what is stored next is what changed since. It needs d.mu.
 func (d *Daemon) nextIsDelta() bool {
-	return d.saved.nextIsDelta(d.index, uint64(d.Limits().History)) && d.Form() == snapshot.FormMemory
+	return d.saved.NextIsDelta(d.index, uint64(d.Limits().History)) && d.Form() == snapshot.FormMemory
 }
 
 // putWhole stores all of the daemon's state. It needs d.mu.
@@ -83,12 +84,12 @@ func (d *Daemon) putWhole(b *store.Batch) error {
 	if err != nil {
 		return err
 	}
-	if err := d.saved.putWhole(d.env.Store, b, d.index, s, d.apartFrom()); err != nil {
+	if err := d.saved.PutWhole(d.env.Store, b, d.index, s, d.apartFrom()); err != nil {
 		return err
 	}
 
 	d.snapshotIndex = d.index
-	d.saved.follow(s.Header.Form == snapshot.FormMemory && d.daemon.(capturer).Track() == nil)
+	d.saved.Follow(s.Header.Form == snapshot.FormMemory && d.daemon.(capturer).Track() == nil)
 	return nil
 }
 
@@ -100,21 +101,21 @@ var errNoDelta = errors.New("what changed is not known")
 func (d *Daemon) putDelta(b *store.Batch) error {
 	memory, err := d.daemon.(capturer).SaveChanges()
 	if err != nil {
-		d.saved.follow(false)
+		d.saved.Follow(false)
 		return fmt.Errorf("%w: %w", errNoDelta, err)
 	}
 
-	s, err := d.headerWith(snapshot.FormDelta, d.horizon.Since(d.saved.since()))
+	s, err := d.headerWith(snapshot.FormDelta, d.horizon.Since(d.saved.Since()))
 	if err != nil {
 		return err
 	}
-	if err := d.saved.delta(s, d.horizon.Forgotten(), memory); err != nil {
+	if err := d.saved.Delta(s, d.horizon.Forgotten(), memory); err != nil {
 		return err
 	}
 	if err := s.Seal(d.key); err != nil {
 		return err
 	}
-	if err := d.saved.putDelta(d.env.Store, b, d.index, s, d.apartFrom()); err != nil {
+	if err := d.saved.PutDelta(d.env.Store, b, d.index, s, d.apartFrom()); err != nil {
 		return err
 	}
 	d.snapshotIndex = d.index
@@ -126,7 +127,7 @@ func (d *Daemon) putDelta(b *store.Batch) error {
 // hold is left out with those behind it, loudly: the history from there is replayed in its
 // place.
 func (d *Daemon) loadStored(at int64) (bool, error) {
-	l, err := d.saved.load(d.env.Store, d.id)
+	l, err := d.saved.Load(d.env.Store, d.id)
 	if l == nil || err != nil {
 		return false, err
 	}
@@ -141,8 +142,8 @@ func (d *Daemon) loadStored(at int64) (bool, error) {
 	}
 
 	d.horizon = l.Marks
-	if c, ok := d.daemon.(capturer); ok && d.saved.follows() {
-		d.saved.follow(c.Track() == nil)
+	if c, ok := d.daemon.(capturer); ok && d.saved.Follows() {
+		d.saved.Follow(c.Track() == nil)
 	}
 	return true, nil
 }
@@ -151,5 +152,5 @@ func (d *Daemon) loadStored(at int64) (bool, error) {
 // to standbys: at an end what came since is rather replayed at the next start. It needs
 // d.mu.
 func (d *Daemon) dearForStandbys() bool {
-	return d.hasStandbys() && d.saved.isLarge() && !d.nextIsDelta()
+	return d.hasStandbys() && d.saved.IsLarge() && !d.nextIsDelta()
 }

@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 )
 
@@ -32,7 +33,7 @@ func (d *Daemon) trimmable(now bool) uint64 {
 	if d.index <= d.firstIndex+keep+slack {
 		return 0
 	}
-	to := min(d.index-keep, d.saved.wholeAt())
+	to := min(d.index-keep, d.saved.Whole())
 	if to <= d.firstIndex+1+slack/2 { // little would go
 		return 0
 	}
@@ -45,7 +46,7 @@ func (d *Daemon) startTrimming() { d.startTrimmingTo(d.trimmable(false), false) 
 // TrimNow lets go of all that is beyond the daemon's history, however little, and gives the
 // space back. It stores the state first where that keeps records from going. It needs d.mu.
 func (d *Daemon) TrimNow() {
-	if keep := uint64(d.Limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.env.Store != nil && d.kind != "" && d.index > d.saved.wholeAt()+keep {
+	if keep := uint64(d.Limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.env.Store != nil && d.kind != "" && d.index > d.saved.Whole()+keep {
 		b := &store.Batch{}
 		if err := d.putWhole(b); err == nil {
 			d.commit(b)
@@ -103,13 +104,13 @@ func (d *Daemon) trim(ctx context.Context, to uint64, now bool) error {
 }
 
 func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*pending.Ticket, error) {
-	begin, err := BeginningAt(ctx, d.env.Store, d.id, to)
+	begin, err := stored.BeginningAt(ctx, d.env.Store, d.id, to)
 	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.IsMoving() || d.Stale() != nil || to > d.saved.wholeAt() || d.trimmable(now) == 0 {
+	if d.life.State() != lifecycle.Running || d.IsMoving() || d.Stale() != nil || to > d.saved.Whole() || d.trimmable(now) == 0 {
 		return nil, nil // another time
 	}
 	begin.Checkpoint = chain.Checkpoint{Purpose: chain.PurposeRestart, Entity: d.id, Epoch: begin.Epoch, Sequence: begin.Head.Sequence,

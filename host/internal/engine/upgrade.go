@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 )
 
@@ -94,7 +95,7 @@ func (d *Daemon) storeUpgrade(from []byte) error {
 	b := &store.Batch{}
 	b.Append(d.id, d.index, rec)
 	b.Put(store.Daemons, d.id[:], entry)
-	if err := PutSnapshot(d.env.Store, b, d.id, d.index+1, s); err != nil {
+	if err := stored.Put(d.env.Store, b, d.id, d.index+1, s); err != nil {
 		return err
 	}
 	b.Generation = d.generation
@@ -105,6 +106,6 @@ func (d *Daemon) storeUpgrade(from []byte) error {
 	if d.leader != nil {
 		d.renew()
 	}
-	d.snapshotIndex, d.saved = d.index, savedAt(d.env.Clock().UnixNano())
+	d.snapshotIndex, d.saved = d.index, stored.At(d.env.Clock().UnixNano())
 	return nil
 }

@@ -144,7 +144,7 @@ func (d *Daemon) Show() {
 func (d *Daemon) stands(s *standing) {
 	s.state, s.epoch, s.sequence, s.hash = d.life.State(), d.epoch, d.chain.Sequence(), d.chain.HeadHash()
 	s.stats, s.module, s.gone, s.halted = d.stats, d.module, d.gone, d.halted()
-	s.stored, s.senders, s.unstored = d.saved.total(), d.horizon.Senders(), d.unstored
+	s.stored, s.senders, s.unstored = d.saved.Bytes(), d.horizon.Senders(), d.unstored
 	s.memory, s.least = 0, 0
 	if sizer, ok := d.daemon.(daemon.Sizer); ok && d.life.State().InMemory() {
 		s.memory = sizer.MemoryBytes()

@@ -1,4 +1,4 @@
-package engine
+package stored
 
 import (
 	"crypto/sha256"
@@ -25,9 +25,9 @@ import (
 // them, or when they are together as large as that snapshot.
 const maxDeltas = 8
 
-// saved is what of one daemon's state is stored. It is its daemon's, under the daemon's
+// State is what of one daemon's state is stored. It is its daemon's, under the daemon's
 // lock. The zero saved is of a daemon of which that is not known.
-type saved struct {
+type State struct {
 	digest  chain.Hash // of the last of snapshot and deltas
 	whole   uint64     // where the snapshot stands: the index of the record behind it
 	bytes   int        // of the snapshot
@@ -42,75 +42,75 @@ type saved struct {
 	tried        int64 // when that was, by the runtime's clock, Unix nanoseconds
 }
 
-// savedAt is of a daemon whose state is to be stored next as if it had been stored at now,
+// At is of a daemon whose state is to be stored next as if it had been stored at now,
 // in Unix nanoseconds.
-func savedAt(now int64) saved { return saved{tried: now} }
+func At(now int64) State { return State{tried: now} }
 
-// add counts a history record of so many bytes.
-func (s *saved) add(size int) {
+// Add counts a history record of so many bytes.
+func (s *State) Add(size int) {
 	s.events++
 	s.size += int64(size)
 }
 
-// due reports whether the state is to be stored, at a time in Unix nanoseconds.
-func (s *saved) due(l *daemon.Limits, now int64) bool {
+// Due reports whether the state is to be stored, at a time in Unix nanoseconds.
+func (s *State) Due(l *daemon.Limits, now int64) bool {
 	return s.events >= l.SnapshotEvents || s.size >= l.SnapshotBytes || now-s.tried >= int64(l.SnapshotInterval)
 }
 
-// try notes that the state is about to be stored: it is not due for a while, even where
+// Try notes that the state is about to be stored: it is not due for a while, even where
 // that fails.
-func (s *saved) try(now int64) { s.events, s.size, s.tried = 0, 0, now }
+func (s *State) Try(now int64) { s.events, s.size, s.tried = 0, 0, now }
 
-// total is how many bytes of state are stored; 0: that is not known.
-func (s *saved) total() int64 { return int64(s.bytes + s.changes) }
+// Bytes is how many bytes of state are stored; 0: that is not known.
+func (s *State) Bytes() int64 { return int64(s.bytes + s.changes) }
 
-// wholeAt is the index of the record behind the whole snapshot: history before it may go.
-func (s *saved) wholeAt() uint64 { return s.whole }
+// Whole is the index of the record behind the whole snapshot: history before it may go.
+func (s *State) Whole() uint64 { return s.whole }
 
-// since is of when the last event is whose state is stored, by the daemon's own time.
-func (s *saved) since() int64 { return s.time }
+// Since is of when the last event is whose state is stored, by the daemon's own time.
+func (s *State) Since() int64 { return s.time }
 
-// follow says whether the daemon tracks what changes: another delta can follow then.
-func (s *saved) follow(tracks bool) { s.goes = tracks }
+// Follow says whether the daemon tracks what changes: another delta can follow then.
+func (s *State) Follow(tracks bool) { s.goes = tracks }
 
-// follows reports whether another delta can follow.
-func (s *saved) follows() bool { return s.goes }
+// Follows reports whether another delta can follow.
+func (s *State) Follows() bool { return s.goes }
 
-// isExact reports whether it is known how many deltas are stored.
-func (s *saved) isExact() bool { return s.exact }
+// IsExact reports whether it is known how many deltas are stored.
+func (s *State) IsExact() bool { return s.exact }
 
-// begin says that the store has no delta of the daemon.
-func (s *saved) begin() { s.exact = true }
+// Begin says that the store has no delta of the daemon.
+func (s *State) Begin() { s.exact = true }
 
-// nextIsDelta reports whether what is stored next, at the index, is what changed since.
+// NextIsDelta reports whether what is stored next, at the index, is what changed since.
 // history is how many records the daemon keeps; 0: all.
-func (s *saved) nextIsDelta(index, history uint64) bool {
+func (s *State) NextIsDelta(index, history uint64) bool {
 	holds := history != 0 && index-s.whole >= history // records that are to go wait for a whole snapshot
 	return s.goes && s.deltas < maxDeltas && s.changes < s.bytes && !holds
 }
 
-// isLarge reports whether a whole snapshot is large enough to be in a file.
-func (s *saved) isLarge() bool { return s.bytes >= largeState }
+// IsLarge reports whether a whole snapshot is large enough to be in a file.
+func (s *State) IsLarge() bool { return s.bytes >= LargeState }
 
-// putWhole stores a snapshot that stands before history record index in place of all that
+// PutWhole stores a snapshot that stands before history record index in place of all that
 // is stored of the daemon's state. One of apart bytes or more goes to a file; the batch
 // takes it over.
-func (s *saved) putWhole(st *store.Store, b *store.Batch, index uint64, whole *snapshot.Snapshot, apart int) error {
+func (s *State) PutWhole(st *store.Store, b *store.Batch, index uint64, whole *snapshot.Snapshot, apart int) error {
 	id := whole.Header.Entity
-	s.forget(b, id)
+	s.Forget(b, id)
 	size, err := putPart(st, b, store.Snapshots, id[:], index, whole, apart)
 	if err != nil {
 		return err
 	}
 
-	*s = saved{whole: index, bytes: size, exact: true}
+	*s = State{whole: index, bytes: size, exact: true}
 	s.stands(index, whole)
 	return nil
 }
 
-// forget removes the deltas, one by one where it is known how many there are: that costs
+// Forget removes the deltas, one by one where it is known how many there are: that costs
 // less than a range.
-func (s *saved) forget(b *store.Batch, id identity.EntityID) {
+func (s *State) Forget(b *store.Batch, id identity.EntityID) {
 	for place := range s.deltas {
 		b.Delete(store.Deltas, deltaKey(id, place))
 	}
@@ -119,10 +119,10 @@ func (s *saved) forget(b *store.Batch, id identity.EntityID) {
 	}
 }
 
-// delta makes a snapshot of formDelta the next delta: memory is what changed, forgotten
+// Delta makes a snapshot of formDelta the next delta: memory is what changed, forgotten
 // since when senders that were not heard of are forgotten, in Unix nanoseconds. The caller
 // seals it.
-func (s *saved) delta(d *snapshot.Snapshot, forgotten int64, memory []byte) (err error) {
+func (s *State) Delta(d *snapshot.Snapshot, forgotten int64, memory []byte) (err error) {
 	if d.State, err = canon.Marshal(&deltaState{Version: deltaVersion, Base: s.digest, Forgotten: forgotten, Memory: memory}); err != nil {
 		return err
 	}
@@ -130,8 +130,8 @@ func (s *saved) delta(d *snapshot.Snapshot, forgotten int64, memory []byte) (err
 	return nil
 }
 
-// putDelta stores a delta that stands before history record index, as putWhole a snapshot.
-func (s *saved) putDelta(st *store.Store, b *store.Batch, index uint64, delta *snapshot.Snapshot, apart int) error {
+// PutDelta stores a delta that stands before history record index, as putWhole a snapshot.
+func (s *State) PutDelta(st *store.Store, b *store.Batch, index uint64, delta *snapshot.Snapshot, apart int) error {
 	size, err := putPart(st, b, store.Deltas, deltaKey(delta.Header.Entity, s.deltas), index, delta, apart)
 	if err != nil {
 		return err
@@ -144,12 +144,12 @@ func (s *saved) putDelta(st *store.Store, b *store.Batch, index uint64, delta *s
 }
 
 // stands notes the last of what is stored.
-func (s *saved) stands(index uint64, last *snapshot.Snapshot) {
-	s.digest, s.time, s.tried = StoredDigest(index, last), last.Header.LastTime, last.Header.CreatedAt
+func (s *State) stands(index uint64, last *snapshot.Snapshot) {
+	s.digest, s.time, s.tried = Digest(index, last), last.Header.LastTime, last.Header.CreatedAt
 }
 
-// storedState is what is stored of a daemon's state.
-type storedState struct {
+// Loaded is what is stored of a daemon's state.
+type Loaded struct {
 	Index   uint64             // of the first record that it does not contain
 	Whole   *snapshot.Snapshot // with the header of the last delta
 	Changes [][]byte           // captured memory of the deltas, in order
@@ -157,8 +157,8 @@ type storedState struct {
 	Damage  error // why deltas are left out, with those behind: the history is replayed in their place
 }
 
-// load reads what is stored of a daemon's state, and notes it; nil where nothing is.
-func (s *saved) load(st *store.Store, id identity.EntityID) (*storedState, error) {
+// Load reads what is stored of a daemon's state, and notes it; nil where nothing is.
+func (s *State) Load(st *store.Store, id identity.EntityID) (*Loaded, error) {
 	value, err := st.Get(store.Snapshots, id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
@@ -166,7 +166,7 @@ func (s *saved) load(st *store.Store, id identity.EntityID) (*storedState, error
 	if err != nil {
 		return nil, err
 	}
-	index, whole, err := ReadStored(st, value, id)
+	index, whole, err := Read(st, value, id)
 	if err == nil && whole.Header.Form > snapshot.FormMemory {
 		err = fmt.Errorf("%w: a delta where the snapshot should be", store.ErrCorrupt)
 	}
@@ -175,9 +175,9 @@ func (s *saved) load(st *store.Store, id identity.EntityID) (*storedState, error
 	}
 
 	form := whole.Header.Form
-	*s = saved{whole: index, bytes: storedSize(value, whole), exact: true, goes: form == snapshot.FormMemory}
+	*s = State{whole: index, bytes: storedSize(value, whole), exact: true, goes: form == snapshot.FormMemory}
 	s.stands(index, whole)
-	l := &storedState{Index: index, Marks: snapshot.NewDedupTable(whole.Header.Horizon)}
+	l := &Loaded{Index: index, Marks: snapshot.NewDedupTable(whole.Header.Horizon)}
 	last := whole.Header
 	l.Damage = st.ScanPrefix(store.Deltas, id[:], func(k, v []byte) error {
 		at, delta, state, err := s.readDelta(st, id, k[len(id):], v)
@@ -205,11 +205,11 @@ func (s *saved) load(st *store.Store, id identity.EntityID) (*storedState, error
 }
 
 // readDelta reads the next delta of the chain.
-func (s *saved) readDelta(st *store.Store, id identity.EntityID, k, v []byte) (uint64, *snapshot.Snapshot, *deltaState, error) {
+func (s *State) readDelta(st *store.Store, id identity.EntityID, k, v []byte) (uint64, *snapshot.Snapshot, *deltaState, error) {
 	if len(k) != 4 || int(binary.BigEndian.Uint32(k)) != s.deltas {
 		return 0, nil, nil, fmt.Errorf("%w: it has place %x", store.ErrCorrupt, k)
 	}
-	at, delta, err := ReadStored(st, v, id)
+	at, delta, err := Read(st, v, id)
 	if err != nil {
 		return 0, nil, nil, err
 	}
@@ -230,7 +230,7 @@ func (s *saved) readDelta(st *store.Store, id identity.EntityID, k, v []byte) (u
 // ReadFirstDelta returns nil if value is what the store may keep of a daemon's state as the
 // first delta behind a snapshot of the digest.
 func ReadFirstDelta(st *store.Store, id identity.EntityID, base chain.Hash, value []byte) error {
-	s := saved{digest: base}
+	s := State{digest: base}
 	_, _, _, err := s.readDelta(st, id, []byte{0, 0, 0, 0}, value)
 	return err
 }

@@ -1,4 +1,4 @@
-package engine
+package stored
 
 import (
 	"bytes"
@@ -73,15 +73,15 @@ func BeginningAt(ctx context.Context, st *store.Store, id store.ID, to uint64) (
 	return begin, err
 }
 
-// latestStored reads the stored snapshot of a daemon that may store another
+// Latest reads the stored snapshot of a daemon that may store another
 // meanwhile.
-func latestStored(st *store.Store, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
+func Latest(st *store.Store, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
 	for {
 		value, err := st.Get(store.Snapshots, id[:])
 		if err != nil {
 			return 0, nil, err
 		}
-		index, s, err := ReadStored(st, value, id)
+		index, s, err := Read(st, value, id)
 		if err == nil {
 			return index, s, nil
 		}

@@ -1,4 +1,4 @@
-package engine
+package stored
 
 import (
 	"errors"
@@ -29,8 +29,8 @@ func ForgetRole(b *store.Batch, id identity.EntityID) {
 	losses.Delete(b, id)
 }
 
-// StoredFacts reads what a daemon that comes here keeps for life; nil where there is none.
-func StoredFacts(st *store.Store, id identity.EntityID) (*snapshot.Facts, error) {
+// Facts reads what a daemon that comes here keeps for life; nil where there is none.
+func Facts(st *store.Store, id identity.EntityID) (*snapshot.Facts, error) {
 	b, err := st.Get(store.Meta, snapshot.ArrivingKey(id))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil

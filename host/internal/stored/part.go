@@ -1,4 +1,4 @@
-package engine
+package stored
 
 import (
 	"bytes"
@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	largeState = 1 << 20 // bytes from which a state is in a file
+	LargeState = 1 << 20 // bytes from which a state is in a file
 
-	maxStandbyState = 16 << 20 // bytes from which the state of a daemon with standbys is in a file: a smaller one goes into one message, with the largest header
+	MaxStandbyState = 16 << 20 // bytes from which the state of a daemon with standbys is in a file: a smaller one goes into one message, with the largest header
 )
 
-// PutSnapshot stores a snapshot that stands before history record index, in
+// Put stores a snapshot that stands before history record index, in
 // place of all that is stored of the daemon's state.
-func PutSnapshot(st *store.Store, b *store.Batch, id identity.EntityID, index uint64, s *snapshot.Snapshot) error {
+func Put(st *store.Store, b *store.Batch, id identity.EntityID, index uint64, s *snapshot.Snapshot) error {
 	b.DeleteUnder(store.Deltas, id[:])
-	_, err := putPart(st, b, store.Snapshots, id[:], index, s, largeState)
+	_, err := putPart(st, b, store.Snapshots, id[:], index, s, LargeState)
 	return err
 }
 
@@ -65,8 +65,8 @@ func putPart(st *store.Store, b *store.Batch, t store.Table, key []byte, index u
 	return len(value), nil
 }
 
-// ReadStored splits a stored value, and reads the state that is apart.
-func ReadStored(st *store.Store, value []byte, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
+// Read splits a stored value, and reads the state that is apart.
+func Read(st *store.Store, value []byte, id identity.EntityID) (uint64, *snapshot.Snapshot, error) {
 	if len(value) < 8 {
 		return 0, nil, fmt.Errorf("%w: snapshot of %d bytes", store.ErrCorrupt, len(value))
 	}
@@ -117,9 +117,9 @@ func readApart(st *store.Store, value []byte, id identity.EntityID) (_ *snapshot
 	})
 }
 
-// StoredDigest names a stored snapshot or delta: whatever is in it is in its
+// Digest names a stored snapshot or delta: whatever is in it is in its
 // header, by hash.
-func StoredDigest(index uint64, s *snapshot.Snapshot) chain.Hash {
+func Digest(index uint64, s *snapshot.Snapshot) chain.Hash {
 	return sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, index), s.Checkpoint.State...))
 }
 

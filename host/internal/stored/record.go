@@ -1,4 +1,4 @@
-package engine
+package stored
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 	"wasmhost.example/internal/canon"
 )
 
-// DaemonRecord is how the store keeps what a daemon is. The private key is
+// Record is how the store keeps what a daemon is. The private key is
 // sealed to the node's own key.
-type DaemonRecord struct {
+type Record struct {
 	_       struct{} `cbor:",toarray"`
 	Name    string
 	Kind    string
@@ -24,8 +24,8 @@ type DaemonRecord struct {
 }
 
 // DecodeRecord reads what Encode wrote; store.ErrCorrupt where it is not that.
-func DecodeRecord(b []byte) (*DaemonRecord, error) {
-	rec := &DaemonRecord{}
+func DecodeRecord(b []byte) (*Record, error) {
+	rec := &Record{}
 	if err := canon.Unmarshal(b, rec); err != nil {
 		return nil, fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err)
 	}
@@ -33,7 +33,7 @@ func DecodeRecord(b []byte) (*DaemonRecord, error) {
 }
 
 // Encode is how the store keeps the record.
-func (r *DaemonRecord) Encode() ([]byte, error) { return canon.Marshal(r) }
+func (r *Record) Encode() ([]byte, error) { return canon.Marshal(r) }
 
 // AtRest is the link to which an identity that is stored is bound.
 var AtRest = []byte("wasmhost identity at rest")
@@ -67,8 +67,8 @@ func OpenKey(sealed []byte, node *identity.KeyPair, id identity.EntityID) (*iden
 // KeptKey is where the store keeps the key of a daemon that went public-only.
 func KeptKey(id identity.EntityID) []byte { return append([]byte("kept-key/"), id[:]...) }
 
-// PassiveRecord is how the store keeps where a passive daemon stands.
-type PassiveRecord struct {
+// Passive is how the store keeps where a passive daemon stands.
+type Passive struct {
 	_        struct{} `cbor:",toarray"`
 	Epoch    uint64
 	Sequence uint64
