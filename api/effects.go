@@ -12,6 +12,19 @@ type MayPublish struct {
 	Token   []byte `json:"token,omitempty"`
 }
 
+// Grants are what a daemon may do.
+type Grants struct {
+	MayPublish []MayPublish `json:"may_publish,omitempty"` // in answers without the tokens
+	MaySend    []string     `json:"may_send,omitempty"`    // names, origins or entity ids, whole, or *; in answers entity ids, or *
+}
+
+// ChangeGrants changes what a daemon may do: what is revoked is taken away, then what is
+// granted is permitted.
+type ChangeGrants struct {
+	Grant  Grants `json:"grant,omitzero"`
+	Revoke Grants `json:"revoke,omitzero"`
+}
+
 // Effects are what a daemon may do to the world, and what of it is still to come.
 type Effects struct {
 	MayPublish []MayPublish `json:"may_publish,omitempty"` // without the tokens

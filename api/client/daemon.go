@@ -136,3 +136,18 @@ func (d Daemons) GetHereByPrefix(ctx context.Context, text string) (out api.Daem
 func (d Daemons) LocalStatus(ctx context.Context, id identity.EntityID) (out api.Sighting, err error) {
 	return out, d.c.call(ctx, "GET", "sightings/"+id.String(), nil, &out)
 }
+
+// Grants returns what a daemon may do.
+func (d Daemons) Grants(ctx context.Context, ref string) (out api.Grants, err error) {
+	return out, d.c.call(ctx, "GET", daemonPath(ref, "/grants"), nil, &out)
+}
+
+// ChangeGrants changes what a daemon may do, from its next event on, and returns what it may
+// do then.
+func (d Daemons) ChangeGrants(ctx context.Context, ref string, req api.ChangeGrants) (out api.Grants, err error) {
+	body, err := jsonBody(req)
+	if err != nil {
+		return out, err
+	}
+	return out, d.c.call(ctx, "POST", daemonPath(ref, "/grants"), body, &out)
+}

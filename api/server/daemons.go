@@ -91,7 +91,7 @@ func (s *Server) postDaemon(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if spawn.Grants, err = s.grants(r, &req); err != nil {
+	if spawn.Grants, err = s.grantsOf(r, api.Grants{MayPublish: req.MayPublish, MaySend: req.MaySend}); err != nil {
 		return err
 	}
 	if err := s.notElsewhere(r.Context(), spawn); err != nil {

@@ -96,6 +96,8 @@ var operations = withDryRuns(map[string]access.Operation{
 	"POST /v1/upgrades":                               {Summary: "Give all daemons of a kind, or of a group, on all nodes, another version of their code, several at a time.", Scope: api.ScopeOperate, Body: api.Rollout{}, Lines: api.RolloutStep{}},
 	"GET /v1/daemons/{ref}/limits":                    {Summary: "What bounds a daemon.", Scope: api.ScopeRead, Answer: api.DaemonLimits{}, Query: []query.Parameter{web.ByPrefix}},
 	"PUT /v1/daemons/{ref}/limits":                    {Summary: "Set limits of a daemon, while it runs.", Scope: api.ScopeOperate, Body: api.SetLimits{}, Answer: api.DaemonLimits{}},
+	"GET /v1/daemons/{ref}/grants":                    {Summary: "What a daemon may do.", Scope: api.ScopeRead, Answer: api.Grants{}, Query: []query.Parameter{web.ByPrefix}},
+	"POST /v1/daemons/{ref}/grants":                   {Summary: "Change what a daemon may do, while it runs.", Body: api.ChangeGrants{}, Answer: api.Grants{}},
 	"POST /v1/daemons/{ref}/fork":                     {Summary: "Make daemons that begin with the state of this one.", Scope: api.ScopeOperate, Body: api.Fork{}, Answer: []api.Daemon{}},
 	"GET /v1/daemons/{ref}/quarantine":                {Summary: "Events that a daemon failed on.", Scope: api.ScopeRead, Answer: []api.Quarantined{}, Query: pagedWith(web.ByPrefix)},
 	"POST /v1/daemons/{ref}/quarantine/{index}/retry": {Summary: "Have a daemon process a failed event again.", Scope: api.ScopeOperate, Answer: api.Sent{}},

@@ -34,7 +34,7 @@ var planned = []string{
 	"POST /v1/groups", "DELETE /v1/groups/{group}", "POST /v1/groups/{group}/scale", "POST /v1/groups/{group}/heal",
 	"PUT /v1/kinds/{kind}", "DELETE /v1/kinds/{kind}", "PUT /v1/kinds/{kind}/limits",
 	"POST /v1/daemons", "DELETE /v1/daemons/{ref}", "POST /v1/daemons/{ref}/stop", "POST /v1/daemons/{ref}/start", "POST /v1/daemons/{ref}/mend",
-	"POST /v1/daemons/{ref}/upgrade", "PUT /v1/daemons/{ref}/limits", "POST /v1/daemons/{ref}/fork", "POST /v1/daemons/{ref}/migrate",
+	"POST /v1/daemons/{ref}/upgrade", "PUT /v1/daemons/{ref}/limits", "POST /v1/daemons/{ref}/grants", "POST /v1/daemons/{ref}/fork", "POST /v1/daemons/{ref}/migrate",
 	"POST /v1/daemons/{ref}/quarantine/{index}/retry", "DELETE /v1/daemons/{ref}/quarantine/{index}",
 	"POST /v1/daemons/{ref}/subscriptions", "DELETE /v1/daemons/{ref}/subscriptions",
 	"POST /v1/channels", "DELETE /v1/channels/{channel}",
@@ -103,7 +103,7 @@ func (s *Server) planSpawn(w http.ResponseWriter, r *http.Request) (p api.Plan, 
 	if len(req.Config) > daemon.MaxConfigBytes {
 		return p, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrConfigTooLarge, len(req.Config), daemon.MaxConfigBytes)
 	}
-	if _, err = s.grants(r, &req); err != nil {
+	if _, err = s.grantsOf(r, api.Grants{MayPublish: req.MayPublish, MaySend: req.MaySend}); err != nil {
 		return p, err
 	}
 	if err = s.freeName(r, spawn); err != nil {

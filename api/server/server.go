@@ -151,6 +151,8 @@ func New(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, log
 		"POST /v1/upgrades":              s.guard.Owner(s.roll.PostRollout),
 		"POST /v1/daemons/{ref}/upgrade": s.guard.Needs(trust.RightOperate, s.namingModule(s.find.AtOwner(s.planning(s.planUpgrade, s.postUpgrade)))),
 		"POST /v1/daemons/{ref}/fork":    s.guard.Needs(trust.RightOperate, s.find.AtOwner(s.planning(s.planDaemon, s.postFork))),
+		"GET /v1/daemons/{ref}/grants":   s.guard.Needs(trust.RightRead, s.find.AtOwner(s.getGrants)),
+		"POST /v1/daemons/{ref}/grants":  s.guard.Needs(trust.RightOperate, s.namingGrants(s.find.AtOwner(s.planning(s.planGrants, s.postGrants)))),
 		"GET /v1/daemons/{ref}/limits":   s.guard.Needs(trust.RightRead, s.find.AtOwner(s.getDaemonLimits)),
 		"PUT /v1/daemons/{ref}/limits":   s.guard.Needs(trust.RightOperate, s.find.AtOwner(s.planning(s.planLimits, s.putDaemonLimits))),
 		"GET /v1/kinds/{kind}/limits":    s.guard.Needs(trust.RightRead, s.getKindLimits),

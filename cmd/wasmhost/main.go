@@ -52,7 +52,7 @@ var tree = []struct {
 	{"Daemons:", []verb{daemons.Spawn, daemons.PS, daemons.Inspect, daemons.Send, daemons.Tail, daemons.Logs, daemons.Top, daemons.Events, daemons.Stop, daemons.Start, daemons.Remove, daemonCommand}},
 	{"Moves, copies and versions:", []verb{daemons.Migrate, daemons.Migrations, daemons.Place, daemons.Snapshot, daemons.Fork, daemons.Upgrade, daemons.Quarantine, daemons.Recover}},
 	{"Kinds:", []verb{kinds.Kind, kinds.Limits}},
-	{"Channels and groups:", []verb{channels.Channel, daemons.Subscribe, daemons.Unsubscribe, groups.Group}},
+	{"Channels and groups:", []verb{channels.Channel, daemons.Subscribe, daemons.Unsubscribe, daemons.Grant, daemons.Revoke, groups.Group}},
 	{"Nodes:", []verb{serve.Serve, clusters.Node, clusters.Cluster, backups.Backup, serve.Dashboard}},
 	{"Proof:", []verb{daemons.Chain, daemons.Receipt}},
 	{"Access:", []verb{access.Context, access.Token, access.API, access.Identity}},

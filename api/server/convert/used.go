@@ -17,15 +17,8 @@ func EffectsOf(e daemon.Effects) *api.Effects {
 	}
 
 	out := &api.Effects{PassedOver: e.PassedOver, Lost: e.Lost, Late: e.Late, Replies: len(e.Replies)}
-	for _, g := range e.Grants.Publish {
-		out.MayPublish = append(out.MayPublish, api.MayPublish{Node: g.Node.String(), Pattern: g.Pattern})
-	}
-	if e.Grants.SendAny {
-		out.MaySend = append(out.MaySend, "*")
-	}
-	for _, id := range e.Grants.Send {
-		out.MaySend = append(out.MaySend, id.String())
-	}
+	grants := GrantsOf(e.Grants, false)
+	out.MayPublish, out.MaySend = grants.MayPublish, grants.MaySend
 	for _, p := range e.Pending {
 		line := api.Pending{Channel: p.Place.Channel, Events: p.Events, Bytes: p.Bytes, Reason: p.Reason}
 		if p.Place.Channel == "" {
@@ -75,4 +68,22 @@ func UsedOf(i daemon.Info, e daemon.Effects) []api.Used {
 		list[k].Near = slices.Contains(near, list[k].Limit)
 	}
 	return list
+}
+
+// GrantsOf says by ids what a daemon may do; tokens are for nodes alone.
+func GrantsOf(g effect.Grants, tokens bool) (out api.Grants) {
+	for _, p := range g.Publish {
+		may := api.MayPublish{Node: p.Node.String(), Pattern: p.Pattern}
+		if tokens {
+			may.Token = p.Token
+		}
+		out.MayPublish = append(out.MayPublish, may)
+	}
+	if g.SendAny {
+		out.MaySend = append(out.MaySend, "*")
+	}
+	for _, id := range g.Send {
+		out.MaySend = append(out.MaySend, id.String())
+	}
+	return out
 }

@@ -65,6 +65,7 @@ var completions = map[string]completed{
 	"spawn": one(kindNames), "place": one(kindNames),
 	"inspect": several(daemonNames("")), "stop": several(daemonNames("running")), "start": several(daemonNames("stopped")), "rm": several(daemonNames("")),
 	"logs": several(daemonNames("")), "tail": one(daemonNames("")), "fork": one(daemonNames("")), "subscribe": one(daemonNames("")), "unsubscribe": one(daemonNames("")),
+	"grant": several(daemonNames("")), "revoke": several(daemonNames("")),
 	"send": {arguments: [][]named{{daemonNames(""), groupRefs}}}, "upgrade": {arguments: [][]named{{daemonNames(""), groupRefs}}},
 	"migrate":       {arguments: [][]named{{daemonNames("")}, {nodeNamesKnown, daemonNames("")}}, many: true},
 	"quarantine ls": one(daemonNames("")), "quarantine show": one(daemonNames("")), "quarantine retry": one(daemonNames("")), "quarantine skip": one(daemonNames("")),
@@ -79,7 +80,7 @@ func one(n named) completed     { return completed{arguments: [][]named{{n}}} }
 func several(n named) completed { return completed{arguments: [][]named{{n}}, many: true} }
 
 // completedFlags are flags whose values the node knows.
-var completedFlags = map[string]named{"to": nodeNamesKnown, "node": nodeNamesKnown, "kind": kindNames}
+var completedFlags = map[string]named{"to": nodeNamesKnown, "may-send": daemonNames(""), "node": nodeNamesKnown, "kind": kindNames}
 
 // completeNames has shells complete the names that the node knows.
 func (a *App) completeNames(root *cobra.Command) {

@@ -18,7 +18,7 @@ import (
 // Changing are the commands that change something on a node, by their paths, and in a dry
 // run ask what they would change.
 var Changing = []string{
-	"spawn", "stop", "start", "rm", "migrate", "upgrade", "fork", "recover", "subscribe", "unsubscribe",
+	"spawn", "stop", "start", "rm", "migrate", "upgrade", "fork", "recover", "subscribe", "unsubscribe", "grant", "revoke",
 	"daemon spawn", "daemon stop", "daemon start", "daemon rm", "daemon migrate", "daemon subscribe", "daemon unsubscribe",
 	"quarantine retry", "quarantine skip", "limits set",
 	"kind push", "kind rm", "channel create", "channel rm",

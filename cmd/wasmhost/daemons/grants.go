@@ -43,12 +43,7 @@ func writeEffects(a *cli.App, w io.Writer, e *api.Effects) {
 	if e == nil {
 		return
 	}
-	for _, g := range e.MayPublish {
-		fmt.Fprintf(w, "may publish\t%s/%s\n", a.NodeName(g.Node), g.Pattern)
-	}
-	for _, id := range e.MaySend {
-		fmt.Fprintf(w, "may send to\t%s\n", a.DaemonName(id))
-	}
+	writeGrants(a, w, e.MayPublish, e.MaySend)
 	for _, p := range e.Pending {
 		to := a.DaemonName(p.Daemon)
 		if p.Channel != "" {
