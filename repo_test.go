@@ -24,15 +24,28 @@ func TestRooms(t *testing.T) {
 	}
 }
 
-// What docs/architecture.md names as FILE:FUNCTION is there.
-func TestArchitectureNamesWhatIsThere(t *testing.T) {
-	page, err := os.ReadFile("docs/architecture.md")
-	if err != nil {
-		t.Fatal(err)
+// What pages for contributors name as FILE:FUNCTION is there, and so are files and folders
+// that they name.
+func TestPagesNameWhatIsThere(t *testing.T) {
+	for path, least := range map[string]int{"docs/architecture.md": 10, "docs/extending.md": 3, "guest-sdk/own-sdk.md": 0} {
+		page, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		namesWhatIsThere(t, path, string(page), least)
 	}
-	places := regexp.MustCompile("`([a-z/]+\\.go):(\\w+)`").FindAllStringSubmatch(string(page), -1)
-	if len(places) < 10 {
-		t.Errorf("the page names %d places", len(places))
+}
+
+func namesWhatIsThere(t *testing.T, path, page string, least int) {
+	for _, at := range regexp.MustCompile("`((?:abi|api|cmd|guest-sdk|host|internal|node|scripts|testdata|wire)/[a-z0-9_/.-]+)[`:]").FindAllStringSubmatch(page, -1) {
+		if _, err := os.Stat(at[1]); err != nil {
+			t.Errorf("%s names %s: %v", path, at[1], err)
+		}
+	}
+
+	places := regexp.MustCompile("`([a-z/]+\\.go):(\\w+)`").FindAllStringSubmatch(page, -1)
+	if len(places) < least {
+		t.Errorf("%s names %d places", path, len(places))
 	}
 	for _, at := range places {
 		src, err := os.ReadFile(at[1])
